@@ -1,0 +1,85 @@
+// Package objstore is the bucket: what varve asks of an object store, and the
+// probe that tells whether a store keeps it.
+//
+// It owns the contract below and nothing else; the drivers are the packages
+// beneath it (file, mem, minio). It promises that an error is never dressed up
+// as an answer: a missing key is ErrNotFound only when the store said so, and a
+// Create that did not end in a plain success is not a success. It never
+// retries a Create, never overwrites an object, and never decides anything
+// from the order or completeness of a listing.
+package objstore
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// Errors that callers decide on. Drivers wrap them with the key and the
+// store's own words; test with errors.Is. Any other error means that nothing is
+// known about the operation.
+var (
+	// ErrNotFound: the store answered that there is no object at the key.
+	ErrNotFound = errors.New("object not found")
+	// ErrExists: Create found an object at the key. It may be the caller's own,
+	// stored by an earlier send of the same bytes: read it back to know.
+	ErrExists = errors.New("object exists")
+	// ErrConflict: another operation on the key was in flight; nothing was decided.
+	ErrConflict = errors.New("conflicting operation in flight")
+	// ErrDenied: credentials are missing, wrong or not allowed to do this.
+	ErrDenied = errors.New("access denied")
+	// ErrNoBucket: the bucket (for file stores the folder) does not exist.
+	ErrNoBucket = errors.New("bucket does not exist")
+	// ErrRange: the range asked for reaches beyond the object, or the store
+	// returned fewer bytes than it announced.
+	ErrRange = errors.New("range not in object")
+)
+
+// Info describes one object in a listing.
+type Info struct {
+	Key      string    // relative to the store's prefix
+	Size     int64     // bytes
+	Modified time.Time // by the store's clock
+}
+
+// Store is a bucket, or a prefix of one. Keys are relative to that prefix,
+// slash-separated, without a leading slash. All methods may be called
+// concurrently and return promptly with an error when ctx ends.
+//
+// Assumed of every store: Create is atomic (of many creators of a key exactly
+// one succeeds, and the winner's bytes are what Get returns), and a Get that
+// begins after a Create succeeded sees the object. Probe checks it.
+type Store interface {
+	// Create stores data at key if there is no object there, in a single request
+	// that is sent once: it is never retried below this call.
+	//
+	// nil means that the store confirmed that this call created the object.
+	// Every error, ErrExists included, leaves open whether the bytes are, or
+	// will later be, at the key: the request may have landed, or may still land
+	// after Create has returned. The driver may read data until its transport
+	// lets go of it, also after Create returned, so the caller must never change
+	// data again.
+	Create(ctx context.Context, key string, data []byte) error
+
+	// Get returns the whole object. The caller owns the slice.
+	Get(ctx context.Context, key string) ([]byte, error)
+
+	// GetRange returns exactly length bytes from offset, or ErrRange.
+	GetRange(ctx context.Context, key string, offset, length int64) ([]byte, error)
+
+	// GetTail returns the last n bytes of the object (all of it when it is
+	// smaller) and the object's size, in one request.
+	GetTail(ctx context.Context, key string, n int64) (tail []byte, size int64, err error)
+
+	// List calls fn for every object whose key starts with prefix and is
+	// greater than startAfter, in key order, until fn returns an error, which
+	// List returns. A listing is a hint: nothing may be decided from an absence.
+	List(ctx context.Context, prefix, startAfter string, fn func(Info) error) error
+
+	// Delete removes the object. A missing object is not an error.
+	Delete(ctx context.Context, key string) error
+
+	// String names the store for people, without credentials: the URL it was
+	// opened with.
+	String() string
+}
