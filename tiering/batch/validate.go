@@ -1,0 +1,98 @@
+package batch
+
+import "fmt"
+
+// minRecordSize is the least an uncompressed record takes: seven varints and
+// bytes of one byte each.
+const minRecordSize = 7
+
+// Validate checks that b is exactly one batch that a client may produce, of at
+// most limit bytes in all, and returns its header. Its checks and their order
+// are those of Kafka's log (LogValidator, UnifiedLog) as far as they need only
+// the header: records are not decompressed. Every error is one of the classes
+// above.
+func Validate(b []byte, limit int) (Header, error) {
+	h, err := parseOne(b)
+	if err != nil {
+		return Header{}, err
+	}
+	switch {
+	case h.BaseOffset != 0:
+		err = invalid("base offset is %d, must be 0", h.BaseOffset)
+	case h.Size() > limit:
+		err = fmt.Errorf("%w: %d bytes, limit is %d", ErrTooLarge, h.Size(), limit)
+	case !CheckCRC(b, h):
+		err = fmt.Errorf("%w: CRC mismatch", ErrCorruptBatch)
+	default:
+		if err = checkCount(h); err == nil {
+			err = checkAttributes(h)
+		}
+		if err == nil {
+			err = checkProducer(h)
+		}
+	}
+	if err != nil {
+		return Header{}, err
+	}
+	return h, nil
+}
+
+func parseOne(b []byte) (Header, error) {
+	h, err := Parse(b)
+	switch {
+	case err == ErrShort:
+		return Header{}, fmt.Errorf("%w: %w", ErrInvalidRecord, ErrShort)
+	case err != nil:
+		return Header{}, err
+	case len(b) != h.Size():
+		return Header{}, invalid("%d bytes after the batch, must be exactly one batch per partition", len(b)-h.Size())
+	}
+	return h, nil
+}
+
+func checkCount(h Header) error {
+	switch {
+	case h.Records <= 0:
+		return invalid("record count is %d", h.Records)
+	case int64(h.LastOffsetDelta)+1 != int64(h.Records):
+		return invalid("record count is %d, last offset delta is %d", h.Records, h.LastOffsetDelta)
+	case h.Compression() == None && int64(h.Records)*minRecordSize > int64(h.Size()-HeaderSize):
+		return invalid("%d records cannot lie in %d bytes", h.Records, h.Size()-HeaderSize)
+	case h.Size() == HeaderSize:
+		return invalid("%d records, but no bytes", h.Records)
+	}
+	return nil
+}
+
+func checkAttributes(h Header) error {
+	switch {
+	case h.Control():
+		return ErrControl
+	case h.LogAppendTime():
+		return ErrTimestampType
+	case !h.Compression().Known():
+		return fmt.Errorf("%w: %d", ErrCodec, h.Compression())
+	}
+	return nil
+}
+
+// checkProducer refuses what would leave it open whether a batch is idempotent.
+// Kafka accepts ids below -1 and transactions without an id; no client sends
+// them.
+func checkProducer(h Header) error {
+	switch {
+	case h.ProducerID < -1:
+		return invalid("producer id is %d", h.ProducerID)
+	case h.ProducerID == -1 && h.Transactional():
+		return invalid("transactional, but without a producer id")
+	case h.ProducerID >= 0 && h.BaseSequence < 0:
+		return invalid("producer id is %d, base sequence is %d", h.ProducerID, h.BaseSequence)
+	case h.ProducerID >= 0 && h.ProducerEpoch < 0:
+		return invalid("producer id is %d, producer epoch is %d", h.ProducerID, h.ProducerEpoch)
+	}
+	return nil
+}
+
+func invalid(format string, args ...any) error {
+	return fmt.Errorf("%w: "+format, append([]any{ErrInvalidRecord}, args...)...)
+}
