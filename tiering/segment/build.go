@@ -1,0 +1,136 @@
+package segment
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/varvelog/varve/tiering/batch"
+	"github.com/varvelog/varve/tiering/wire"
+)
+
+// Records are the records of one partition, in offset order. Of the Partition,
+// the caller sets Topic, Index, LeaderEpoch, Producers, OpenTxns and
+// AbortedTxns; Build fills in the rest from the batches.
+type Records struct {
+	Partition
+	Batches [][]byte // each one record batch v2, already patched
+}
+
+// Build lays a journal object out in one buffer of exactly its size, into which
+// each batch is copied once, and returns it with its footer. Partitions and
+// their lists may come in any order. The footer may alias the caller's slices.
+// Input that does not add up (see FORMAT.md) and objects above the limits are
+// refused with ErrInvalid. The batches' own CRCs are not checked again.
+func Build(h Header, entries []Entry, parts []Records) ([]byte, *Footer, error) {
+	f, order, err := plan(h, entries, parts)
+	if err != nil {
+		return nil, nil, fmt.Errorf("build journal object: %w", err)
+	}
+	body := HeaderSize + int(f.Entries.Length)
+	for i := range f.Partitions {
+		f.Partitions[i].Position = uint64(body)
+		body += int(f.Partitions[i].Length)
+	}
+	size := body + f.encodedSize() + TrailerSize
+	if size > MaxObjectSize {
+		return nil, nil, fmt.Errorf("build journal object: %w", invalid("%d bytes, at most %d", size, MaxObjectSize))
+	}
+	if reason := f.implausible(uint64(body)); reason != "" {
+		return nil, nil, fmt.Errorf("build journal object: %w", invalid("%s", reason))
+	}
+	w := wire.Writer{B: make([]byte, 0, size)}
+	appendHeader(&w, h)
+	appendEntries(&w, entries)
+	f.Entries.CRC = checksum(w.B[HeaderSize:])
+	for i, p := range order {
+		start := w.Len()
+		for _, b := range p.Batches {
+			w.Raw(b)
+		}
+		f.Partitions[i].CRC = checksum(w.B[start:])
+	}
+	appendFooter(&w, f)
+	if err := w.Err(); err != nil {
+		return nil, nil, fmt.Errorf("build journal object: %w", err)
+	}
+	return w.B, f, nil
+}
+
+// plan makes the footer but for positions and CRCs, and puts the partitions in
+// their order.
+func plan(h Header, entries []Entry, parts []Records) (*Footer, []*Records, error) {
+	if reason := h.implausible(); reason != "" {
+		return nil, nil, invalid("%s", reason)
+	}
+	if err := checkEntries(entries); err != nil {
+		return nil, nil, err
+	}
+	if len(parts) > MaxPartitions {
+		return nil, nil, invalid("%d partitions, at most %d", len(parts), MaxPartitions)
+	}
+	order := make([]*Records, len(parts))
+	for i := range parts {
+		order[i] = &parts[i]
+	}
+	slices.SortFunc(order, func(a, b *Records) int { return a.compare(&b.Partition) })
+	f := &Footer{
+		Header:  h,
+		Entries: Section{Position: HeaderSize, Length: uint64(entriesSize(entries))},
+	}
+	if len(parts) > 0 {
+		f.Partitions = make([]Partition, len(parts))
+	}
+	for i, p := range order {
+		if err := summarize(&f.Partitions[i], p); err != nil {
+			return nil, nil, fmt.Errorf("%s: %w", p.name(), err)
+		}
+	}
+	return f, order, nil
+}
+
+// summarize fills in p from the headers of r's batches.
+func summarize(p *Partition, r *Records) error {
+	*p = Partition{
+		Topic: r.Topic, Index: r.Index, LeaderEpoch: r.LeaderEpoch,
+		Producers:   sorted(r.Producers, func(a, b Producer) int { return cmp.Compare(a.ID, b.ID) }),
+		OpenTxns:    sorted(r.OpenTxns, func(a, b OpenTxn) int { return cmp.Compare(a.FirstOffset, b.FirstOffset) }),
+		AbortedTxns: sorted(r.AbortedTxns, func(a, b AbortedTxn) int { return cmp.Compare(a.LastOffset, b.LastOffset) }),
+	}
+	var a account
+	indexed := uint64(0)
+	for i, b := range r.Batches {
+		h, err := batch.Parse(b)
+		if err == nil && h.Size() != len(b) {
+			err = fmt.Errorf("%d bytes, its header says %d", len(b), h.Size())
+		}
+		if err != nil {
+			return invalid("batch %d: %v", i, err)
+		}
+		position := a.length
+		if reason := a.add(h, r.LeaderEpoch); reason != "" {
+			return invalid("batch %d: %s", i, reason)
+		}
+		// A batch too far off for a sparse entry's 32 bits is found by walking.
+		if position-indexed >= sparseInterval && uint64(h.BaseOffset-a.base) <= math.MaxUint32 && position <= math.MaxUint32 {
+			p.Sparse = append(p.Sparse, SparseEntry{RelOffset: uint32(h.BaseOffset - a.base), RelPosition: uint32(position)})
+			indexed = position
+		}
+	}
+	p.BaseOffset, p.LastOffset = a.base, a.last
+	p.Batches, p.Records = a.batches, a.records
+	p.MaxTimestamp, p.Length = a.maxTimestamp, a.length
+	return nil
+}
+
+// sorted returns s in order: s itself, or a copy if it is not. Nil if empty.
+func sorted[T any](s []T, compare func(a, b T) int) []T {
+	if len(s) == 0 {
+		return nil
+	}
+	if slices.IsSortedFunc(s, compare) {
+		return s
+	}
+	return slices.SortedFunc(slices.Values(s), compare)
+}

@@ -1,0 +1,93 @@
+package segment
+
+import (
+	"fmt"
+
+	"github.com/varvelog/varve/tiering/batch"
+)
+
+const wholeObject = "journal object"
+
+// Object is a whole journal object that has been verified.
+type Object struct {
+	Footer  *Footer
+	Entries []Entry // payloads alias Bytes
+	Bytes   []byte
+}
+
+// Batches returns the record batches of a partition of the object's footer, back
+// to back. They alias Bytes.
+func (o *Object) Batches(p *Partition) []byte {
+	return o.Bytes[p.Position : p.Position+p.Length : p.Position+p.Length]
+}
+
+// Decode verifies a whole journal object: that its header and footer agree, that
+// the sections cover it without a gap, every CRC, and that each partition's
+// batches are what the footer says of them. It keeps b.
+func Decode(b []byte) (*Object, error) {
+	if len(b) >= minObjectSize && string(b[4:6]) != string(b[len(b)-TrailerSize+posTrailerVersion:][:2]) {
+		return nil, corrupt(wholeObject, 4, "header and trailer have different versions")
+	}
+	h, err := DecodeHeader(b)
+	if err != nil {
+		return nil, err
+	}
+	f, need, err := DecodeFooterTail(b, int64(len(b)))
+	if err != nil {
+		return nil, err
+	}
+	if need != 0 {
+		return nil, corrupt(wholeObject, 0, "%d bytes, its trailer asks for %d", len(b), need)
+	}
+	if f.Header != h {
+		return nil, corrupt(wholeObject, 0, "header and footer differ")
+	}
+	section := b[f.Entries.Position : f.Entries.Position+f.Entries.Length]
+	if err := f.Entries.Check(section); err != nil {
+		return nil, err
+	}
+	o := &Object{Footer: f, Bytes: b}
+	if o.Entries, err = DecodeEntries(section); err != nil {
+		return nil, err
+	}
+	for i := range f.Partitions {
+		if err := o.checkPartition(&f.Partitions[i]); err != nil {
+			return nil, err
+		}
+	}
+	return o, nil
+}
+
+// checkPartition holds the footer's account of a partition against its batches.
+func (o *Object) checkPartition(p *Partition) error {
+	b := o.Batches(p)
+	if err := p.Check(b); err != nil {
+		return err
+	}
+	var a account
+	sparse := p.Sparse
+	err := batch.Walk(b, func(pos int, h batch.Header) error {
+		if reason := a.add(h, p.LeaderEpoch); reason != "" {
+			return fmt.Errorf("position %d: %s", pos, reason)
+		}
+		if len(sparse) > 0 && pos >= int(sparse[0].RelPosition) {
+			if pos != int(sparse[0].RelPosition) || h.BaseOffset-a.base != int64(sparse[0].RelOffset) {
+				return fmt.Errorf("position %d: sparse entry %+v names no batch", pos, sparse[0])
+			}
+			sparse = sparse[1:]
+		}
+		return nil
+	})
+	if err == nil && len(sparse) > 0 {
+		err = fmt.Errorf("sparse entry %+v names no batch", sparse[0])
+	}
+	want := account{base: p.BaseOffset, last: p.LastOffset, batches: p.Batches, records: p.Records,
+		maxTimestamp: p.MaxTimestamp, length: p.Length}
+	if err == nil && a != want {
+		err = fmt.Errorf("batches add up to %+v, the footer says %+v", a, want)
+	}
+	if err != nil {
+		return corrupt("records of "+p.name(), int(p.Position), "%v", err)
+	}
+	return nil
+}

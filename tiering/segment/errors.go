@@ -1,0 +1,57 @@
+package segment
+
+import (
+	"errors"
+	"fmt"
+)
+
+// What decoding and encoding can come to.
+var (
+	// ErrUnsupported is an intact beginning of an object of a version or kind
+	// that this program does not know: run a newer one. It is not damage.
+	ErrUnsupported = errors.New("unsupported object format")
+	// ErrCorrupt is an object that cannot be what a writer stored. The error in
+	// the chain is a *CorruptError.
+	ErrCorrupt = errors.New("corrupt object")
+	// ErrInvalid is input that no object may hold; nothing was encoded.
+	ErrInvalid = errors.New("invalid content of an object")
+)
+
+// CorruptError says where an object is damaged.
+type CorruptError struct {
+	Object string // what was read, such as "journal object"
+	Offset int64  // of the damaged part, from the start of what was decoded
+	Reason string
+}
+
+// Error implements error.
+func (e *CorruptError) Error() string {
+	return fmt.Sprintf("%v: %s at byte %d: %s", ErrCorrupt, e.Object, e.Offset, e.Reason)
+}
+
+// Is makes errors.Is(err, ErrCorrupt) true.
+func (e *CorruptError) Is(target error) bool { return target == ErrCorrupt }
+
+func corrupt(object string, offset int, format string, args ...any) error {
+	return &CorruptError{Object: object, Offset: int64(offset), Reason: fmt.Sprintf(format, args...)}
+}
+
+func invalid(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", ErrInvalid, fmt.Sprintf(format, args...))
+}
+
+// prologue checks what every object begins with and every version will: the
+// magic and the version. It returns the kind, which is still to be trusted only
+// once the CRC has been checked.
+func prologue(object string, b []byte) (Kind, error) {
+	if len(b) < prologueSize {
+		return 0, corrupt(object, 0, "%d bytes, too short for any object", len(b))
+	}
+	if string(b[:4]) != magic {
+		return 0, corrupt(object, 0, "magic is %q, not %q", b[:4], magic)
+	}
+	if v := uint16(b[4])<<8 | uint16(b[5]); v != Version {
+		return 0, fmt.Errorf("%w: %s has version %d, this program reads version %d", ErrUnsupported, object, v, Version)
+	}
+	return Kind(b[6]), nil
+}

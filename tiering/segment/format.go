@@ -1,0 +1,64 @@
+// Package segment owns the formats of the objects that make up a journal in the
+// bucket: segments, fences and fillers (journal objects), floors, and the
+// cluster object. FORMAT.md beside this file is the published byte map.
+//
+// It promises that what Build and the Encode functions return decodes to the
+// same values, that every byte of an object is covered by a check, and that a
+// decoder neither panics nor allocates more than a small multiple of its input,
+// whatever the input. "Unsupported" and "corrupt" are different errors. It never
+// does I/O, never looks into records beyond the headers of their batches, and
+// does not know which objects of a journal are valid: that is a matter of their
+// order.
+package segment
+
+import (
+	"hash/crc32"
+)
+
+// Version is the format version of all objects this program writes and reads.
+const Version = 1
+
+// Limits, checked before writing and after reading.
+const (
+	MaxObjectSize = 64 << 20 // bytes of a journal object
+	MaxEntries    = 1 << 16  // of a journal object
+	MaxPartitions = 1 << 16  // of a journal object
+	MaxKeySize    = 1024     // bytes of an object key, as S3 has it
+)
+
+// Sizes in bytes. A journal object is
+//
+//	header (HeaderSize)
+//	entries section
+//	record batches of partition 1, 2 ... in the order of (topic, index)
+//	footer: header again, place of the entries, partitions
+//	trailer (TrailerSize): place of the footer
+//
+// without a gap between them.
+const (
+	HeaderSize  = 192
+	TrailerSize = 32
+
+	magic        = "VARV"
+	prologueSize = 8 // magic, version, kind, reserved byte: of every object
+
+	entriesFixedSize   = 4 // count
+	entryFixedSize     = 8 // kind, reserved, payload length
+	footerFixedSize    = HeaderSize + 32
+	partitionFixedSize = 96
+	sparseSize         = 8
+	producerFixedSize  = 12
+	producerBatchSize  = 32
+	openTxnSize        = 20
+	abortedTxnSize     = 24
+
+	minObjectSize = HeaderSize + entriesFixedSize + footerFixedSize + TrailerSize
+)
+
+// sparseInterval is how many bytes of a partition lie between two sparse
+// entries, at least.
+const sparseInterval = 64 << 10
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+func checksum(b []byte) uint32 { return crc32.Checksum(b, castagnoli) }

@@ -1,0 +1,146 @@
+package segment
+
+import (
+	"encoding/base64"
+	"encoding/hex"
+)
+
+// Kind says what an object is. Zero is invalid.
+type Kind uint8
+
+// The kinds of objects in a bucket.
+const (
+	KindData    Kind = 1 // a journal segment: entries and record batches
+	KindFence   Kind = 2 // opens an epoch of a journal; no records
+	KindFiller  Kind = 3 // settles an epoch after its fence; no records
+	KindFloor   Kind = 4 // names the lowest seq a reader may start from
+	KindCluster Kind = 5 // the root object of a bucket
+)
+
+// ID is 128 random bits: the identity of an object, a cluster, a node's data
+// folder or one start of a process. The zero ID is invalid.
+type ID [16]byte
+
+// IsZero reports whether the id is unset.
+func (id ID) IsZero() bool { return id == ID{} }
+
+// String is the id as 32 hex digits, as it stands in object keys and logs.
+func (id ID) String() string { return hex.EncodeToString(id[:]) }
+
+// Base64 is the id as Kafka writes uuids: 22 characters of unpadded base64url.
+func (id ID) Base64() string { return base64.RawURLEncoding.EncodeToString(id[:]) }
+
+// Ref points at an object of a journal. The zero Ref stands before the first.
+type Ref struct {
+	Seq    uint64
+	Object ID
+}
+
+// WALRange is the half-open range [From, To) of log sequence numbers of one
+// incarnation's write-ahead log whose records an object holds. The zero value
+// covers nothing.
+type WALRange struct {
+	Incarnation ID
+	From, To    uint64
+}
+
+// Header is what every journal object says of itself. It stands at the start of
+// the object and again in its footer.
+type Header struct {
+	Kind        Kind
+	Cluster     ID
+	Object      ID
+	Journal     uint32
+	Epoch       uint32 // the leadership that wrote it, from 1
+	Seq         uint64 // from 1
+	Prev        Ref    // the valid object before it, by the chain rules of the journal
+	Confirmed   uint64 // highest seq its leader had confirmed when it was built
+	Node        ID     // the data folder of the writer
+	Incarnation ID     // the start of the writer's process
+	BuiltMs     int64  // writer's clock, Unix milliseconds; for pace and people only
+	WAL         WALRange
+}
+
+// Entry is one state change of the journal itself. What a payload means is the
+// matter of the journal's own state machine; kind 0 is invalid.
+type Entry struct {
+	Kind    uint16
+	Payload []byte
+}
+
+// Partition is the footer's account of the records of one partition in one
+// segment: where they lie and what they change.
+type Partition struct {
+	Topic        ID
+	Index        int32  // the partition's number in its topic
+	LeaderEpoch  int32  // as patched into the batches
+	Position     uint64 // of the first batch, from the start of the object
+	Length       uint64 // bytes of all batches, which lie back to back
+	CRC          uint32 // CRC-32C of these bytes
+	BaseOffset   int64
+	LastOffset   int64
+	Records      uint32
+	Batches      uint32
+	MaxTimestamp int64 // Unix milliseconds, -1 if no record carries one
+	Sparse       []SparseEntry
+	Producers    []Producer
+	OpenTxns     []OpenTxn
+	AbortedTxns  []AbortedTxn
+}
+
+// SparseEntry lets a reader start near an offset: about one for each 64 KiB of
+// a partition's records, the first batch left out.
+type SparseEntry struct {
+	RelOffset   uint32 // base offset of a batch, less the partition's BaseOffset
+	RelPosition uint32 // its position, less the partition's Position
+}
+
+// Producer is what a partition knows of an idempotent producer at the end of a
+// segment. Only producers that wrote in the segment are listed.
+type Producer struct {
+	ID      int64
+	Epoch   int16
+	Batches []ProducerBatch // the last ones, oldest first, at most MaxProducerBatches
+}
+
+// MaxProducerBatches is how many batches of a producer are remembered: as many
+// as clients keep in flight (KIP-98's bound of five).
+const MaxProducerBatches = 5
+
+// ProducerBatch is one batch of an idempotent producer.
+type ProducerBatch struct {
+	FirstSequence int32
+	LastSequence  int32
+	BaseOffset    int64
+	LastOffset    int64
+	Timestamp     int64 // max timestamp of the batch, Unix milliseconds
+}
+
+// OpenTxn is a transaction that is open at the end of a segment.
+type OpenTxn struct {
+	ProducerID    int64
+	ProducerEpoch int16
+	FirstOffset   int64
+}
+
+// AbortedTxn is a transaction whose abort marker lies in the segment.
+type AbortedTxn struct {
+	ProducerID  int64
+	FirstOffset int64
+	LastOffset  int64 // of the abort marker
+}
+
+// Footer is the index of a journal object: its header again, its entries'
+// place, and its partitions ordered by (topic, partition).
+type Footer struct {
+	Header     Header
+	Entries    Section
+	Partitions []Partition
+}
+
+// Section is a range of bytes of an object with its CRC-32C.
+type Section struct {
+	Position uint64
+	Length   uint64
+	CRC      uint32
+}
