@@ -1,0 +1,158 @@
+package wal
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/varvelog/varve/tiering/segment"
+)
+
+// SetAside moves the log to the folder aside, together with the reason, where
+// it stays until somebody deletes it. It returns the new folder. After a crash
+// the log is either there, or Scan finds it again.
+func (inc *Incarnation) SetAside(reason string) (string, error) {
+	to := filepath.Join(inc.opt.Dir, asideDir, inc.opt.Now().UTC().Format(timeLayout)+"-"+inc.ID.String())
+	if err := inc.setAside(reason, to); err != nil {
+		return "", fmt.Errorf("set write-ahead log %s aside: %w", inc.dir, err)
+	}
+	return to, nil
+}
+
+func (inc *Incarnation) setAside(reason, to string) error {
+	fsys := inc.opt.FS
+	if err := writeFile(fsys, filepath.Join(inc.dir, reasonFile), reason+"\n"); err != nil {
+		return err
+	}
+	if err := fsys.SyncDir(inc.dir); err != nil {
+		return err
+	}
+	if err := makeDirs(fsys, filepath.Dir(to)); err != nil {
+		return err
+	}
+	if err := fsys.Rename(inc.dir, to); err != nil {
+		return err
+	}
+	return errors.Join(fsys.SyncDir(filepath.Dir(to)), fsys.SyncDir(inc.opt.Dir))
+}
+
+// writeFile writes a small file durably, in the place of one that an earlier
+// attempt may have left.
+func writeFile(fsys FS, path, text string) error {
+	if err := fsys.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	f, err := fsys.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteAt([]byte(text), 0)
+	if err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
+}
+
+// Remove deletes the log for good: its records are in the bucket, or in a later
+// log. It is one step for Scan: after a crash the log is there or not.
+func (inc *Incarnation) Remove() error {
+	dead := inc.dir + deadSuffix
+	if err := inc.opt.FS.Rename(inc.dir, dead); err != nil {
+		return fmt.Errorf("remove write-ahead log: %w", err)
+	}
+	if err := inc.opt.FS.SyncDir(inc.opt.Dir); err != nil {
+		return fmt.Errorf("remove write-ahead log: %w", err)
+	}
+	return removeDead(inc.opt.FS, dead)
+}
+
+// removeDead deletes a folder that Remove has renamed, and the files in it.
+func removeDead(fsys FS, dir string) error {
+	names, err := fsys.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("remove write-ahead log: %w", err)
+	}
+	for _, name := range names {
+		if err := fsys.Remove(filepath.Join(dir, name)); err != nil {
+			return fmt.Errorf("remove write-ahead log: %w", err)
+		}
+	}
+	if err := fsys.Remove(dir); err != nil {
+		return fmt.Errorf("remove write-ahead log: %w", err)
+	}
+	return nil
+}
+
+// AsideInfo is a log that was set aside.
+type AsideInfo struct {
+	Path        string
+	Time        time.Time // when, by the node's clock
+	Incarnation segment.ID
+	Reason      string
+	Log         *Incarnation // what can be read of it; nil if Err is set
+	Err         error        // why nothing is known about its records
+}
+
+// Aside lists the logs that were set aside in a journal's folder, oldest first.
+// Dir and Journal of opt say whose; cluster and node as well.
+func Aside(opt Options) ([]AsideInfo, error) {
+	opt, err := opt.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	dir := filepath.Join(opt.Dir, asideDir)
+	names, err := opt.FS.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list write-ahead logs set aside: %w", err)
+	}
+	var found []AsideInfo
+	for _, name := range names {
+		at, id, ok := parseAsideName(name)
+		if !ok {
+			continue
+		}
+		info := AsideInfo{Path: filepath.Join(dir, name), Time: at, Incarnation: id}
+		if info.Reason, err = readReason(opt.FS, info.Path); err != nil {
+			return nil, err
+		}
+		opt := opt
+		opt.Incarnation = id
+		inc := &Incarnation{ID: id, opt: opt, dir: info.Path}
+		if info.Err = inc.scan(); info.Err == nil {
+			info.Log = inc
+		}
+		found = append(found, info)
+	}
+	return found, nil
+}
+
+func parseAsideName(name string) (at time.Time, id segment.ID, ok bool) {
+	stamp, rest, _ := strings.Cut(name, "-")
+	at, err := time.Parse(timeLayout, stamp)
+	if err != nil {
+		return at, id, false
+	}
+	id, ok = parseID(rest)
+	return at, id, ok
+}
+
+// readReason reads at most a window of the reason file.
+func readReason(fsys FS, dir string) (string, error) {
+	w, err := openWindow(fsys, filepath.Join(dir, reasonFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	defer w.file.Close() // opened for reading: nothing can be lost
+	b, err := w.bytes(0, int(min(w.size, readAhead)))
+	return strings.TrimSpace(string(b)), err
+}

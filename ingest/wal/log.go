@@ -1,0 +1,296 @@
+package wal
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// More errors that callers decide on.
+var (
+	// ErrClosed: the log was closed.
+	ErrClosed = errors.New("write-ahead log is closed")
+	// ErrFull: the disk, or the budget given in Options, has no room for another
+	// file. It passes when records are released or space is made.
+	ErrFull = errors.New("no room for write-ahead files")
+)
+
+// Log is one incarnation's log, open for appending. Append, Sync and Release
+// are for one caller; the other methods may be called from anywhere.
+//
+// Two goroutines run from Open to Close: the writer owns the file that is being
+// written, the pool owns all other files.
+type Log struct {
+	opt Options
+	dir string // of this incarnation
+
+	notify     chan struct{} // capacity 1: the owner has something to look at
+	wakeWriter chan struct{} // capacity 1
+	wakePool   chan struct{} // capacity 1
+	spares     chan spare    // from the pool to the writer
+	stopPool   chan struct{}
+	writerDone chan struct{}
+	poolDone   chan struct{}
+	closeOnce  sync.Once
+	closeErr   error // of closing the files; read after closeOnce
+
+	mu struct {
+		sync.Mutex
+		queue    []Record // appended, not yet taken by the writer; LSNs up to next-1
+		next     uint64   // LSN that the next record gets
+		want     uint64   // highest LSN that is to be synced
+		synced   uint64   // every record up to here is durable
+		released uint64   // every record up to here is in the bucket
+		closed   []closedFile
+		appended int64 // bytes of all records so far
+		freed    int64 // bytes of all records whose files were given back
+		err      error // the first failure; final
+		full     error // why there is no spare; nil when there is one or it is on its way
+		closing  bool
+	}
+}
+
+// closedFile is a full file, synced, in LSN order in Log.mu.closed.
+type closedFile struct {
+	number uint64
+	last   uint64 // LSN of its last record
+	bytes  int64  // of its records
+}
+
+// Open makes the incarnation's folder and first file, durably, and starts the
+// log. It does not touch older logs, except that it finishes the removal of
+// those whose removal was interrupted. No other process may use the folder.
+func Open(opt Options) (*Log, error) {
+	opt, err := opt.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	if opt.Incarnation.IsZero() {
+		return nil, errors.New("open write-ahead log: incarnation id is not set")
+	}
+	dir, err := makeIncarnationDir(opt)
+	if err != nil {
+		return nil, fmt.Errorf("open write-ahead log in %s: %w", opt.Dir, err)
+	}
+	l := &Log{
+		opt: opt, dir: dir,
+		notify:     make(chan struct{}, 1),
+		wakeWriter: make(chan struct{}, 1),
+		wakePool:   make(chan struct{}, 1),
+		spares:     make(chan spare, maxSpares),
+		stopPool:   make(chan struct{}),
+		writerDone: make(chan struct{}),
+		poolDone:   make(chan struct{}),
+	}
+	l.mu.next = 1
+	p := &pool{log: l, files: 1}
+	first, err := p.create()
+	if err != nil {
+		return nil, fmt.Errorf("open write-ahead log in %s: %w", dir, err)
+	}
+	w := &writer{log: l, next: 1}
+	if err := w.use(first, 1); err != nil {
+		return nil, fmt.Errorf("open write-ahead log in %s: %w", dir, errors.Join(err, first.file.Close()))
+	}
+	go p.run()
+	go w.run()
+	return l, nil
+}
+
+// makeIncarnationDir makes the folder of a new log behind all others.
+func makeIncarnationDir(opt Options) (string, error) {
+	if err := makeDirs(opt.FS, opt.Dir); err != nil {
+		return "", err
+	}
+	names, err := opt.FS.ReadDir(opt.Dir)
+	if err != nil {
+		return "", err
+	}
+	var last uint64
+	for _, name := range names {
+		if strings.HasSuffix(name, deadSuffix) {
+			if err := removeDead(opt.FS, filepath.Join(opt.Dir, name)); err != nil {
+				return "", err
+			}
+			continue
+		}
+		ordinal, id, ok := parseIncarnationName(name)
+		if ok && id == opt.Incarnation {
+			return "", fmt.Errorf("incarnation %s already has a log here: open a new one under a new id", id)
+		}
+		last = max(last, ordinal)
+	}
+	dir := filepath.Join(opt.Dir, incarnationName(last+1, opt.Incarnation))
+	if err := opt.FS.Mkdir(dir); err != nil {
+		return "", err
+	}
+	return dir, opt.FS.SyncDir(opt.Dir)
+}
+
+// Append gives the records the next LSNs, which it stores in recs, and hands
+// them to the writer. It returns the last LSN. It never waits for the disk, and
+// the batches are not copied: they must not change until the records are
+// released or the log is closed. They are written promptly, but durable only
+// after a Sync.
+//
+// The error is ErrTooLarge, ErrClosed or what Err returns; then no record was
+// taken.
+func (l *Log) Append(recs []Record) (last uint64, err error) {
+	var bytes int64
+	for i := range recs {
+		n := len(recs[i].Batch)
+		if n == 0 {
+			return 0, errors.New("append to write-ahead log: empty batch")
+		}
+		if n > MaxRecord || recordSize(n) > l.opt.maxRecord() {
+			return 0, fmt.Errorf("append to write-ahead log: batch of %d bytes, a record may take %d: %w", n, l.opt.maxRecord(), ErrTooLarge)
+		}
+		bytes += int64(recordSize(n))
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.mu.err != nil {
+		return 0, l.mu.err
+	}
+	if l.mu.closing {
+		return 0, ErrClosed
+	}
+	for i := range recs {
+		recs[i].LSN = l.mu.next
+		l.mu.next++
+	}
+	l.mu.queue = append(l.mu.queue, recs...)
+	l.mu.appended += bytes
+	kick(l.wakeWriter)
+	return l.mu.next - 1, nil
+}
+
+// Sync asks that every record up to lsn become durable. It returns at once; the
+// channel of Synced tells when to look at SyncedLSN.
+func (l *Log) Sync(lsn uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if want := min(lsn, l.mu.next-1); want > l.mu.want {
+		l.mu.want = want
+		kick(l.wakeWriter)
+	}
+}
+
+// Synced is sent to, without blocking, whenever SyncedLSN, Err or Full have
+// changed. One value may stand for several changes.
+func (l *Log) Synced() <-chan struct{} { return l.notify }
+
+// SyncedLSN is the LSN up to which every record is durable; 0 for none.
+func (l *Log) SyncedLSN() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.mu.synced
+}
+
+// Err is the failure that ended the log, or nil. It is final: nothing more will
+// be written or reported synced, and the process should end, because what the
+// disk did with the writes it failed to sync cannot be known.
+func (l *Log) Err() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.mu.err
+}
+
+// Full is an error that wraps ErrFull while there is no room for another file,
+// else nil. Records appended meanwhile wait in memory once the current file is
+// full, so the owner should take no more until it is nil again.
+func (l *Log) Full() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.mu.full
+}
+
+// Release says that every record up to lsn is in the bucket. Files that hold no
+// others are reused or removed, in the background.
+func (l *Log) Release(lsn uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if released := min(lsn, l.mu.next-1); released > l.mu.released {
+		l.mu.released = released
+		kick(l.wakePool)
+	}
+}
+
+// Pending is the bytes of records that are on disk, or on their way there, and
+// not given back; given back are whole files only, or everything.
+func (l *Log) Pending() int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.mu.released == l.mu.next-1 {
+		return 0
+	}
+	return l.mu.appended - l.mu.freed
+}
+
+// Close writes and syncs what was appended, stops the log and waits for its
+// goroutines. The files stay for a later Scan. The error is that of Err, or
+// ErrFull when there was no room for the last records.
+func (l *Log) Close() error {
+	l.closeOnce.Do(func() {
+		l.mu.Lock()
+		l.mu.closing = true
+		l.mu.want = l.mu.next - 1
+		l.mu.Unlock()
+		kick(l.wakeWriter)
+		<-l.writerDone
+		close(l.stopPool)
+		<-l.poolDone
+	})
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return errors.Join(l.mu.err, l.closeErr)
+}
+
+// fail records the first failure. Nothing is reported synced after it.
+func (l *Log) fail(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.mu.err == nil {
+		l.mu.err = fmt.Errorf("write-ahead log %s: %w", l.dir, err)
+	}
+	kick(l.notify)
+	kick(l.wakeWriter)
+}
+
+// setFull changes what Full returns.
+func (l *Log) setFull(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	changed := (err == nil) != (l.mu.full == nil)
+	l.mu.full = err
+	if changed {
+		kick(l.notify)
+		kick(l.wakeWriter)
+	}
+}
+
+// takeReleased removes the files from the list that hold released records only
+// and returns them, lowest first.
+func (l *Log) takeReleased() []closedFile {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := 0
+	for n < len(l.mu.closed) && l.mu.closed[n].last <= l.mu.released {
+		l.mu.freed += l.mu.closed[n].bytes
+		n++
+	}
+	gone := slices.Clone(l.mu.closed[:n])
+	l.mu.closed = slices.Delete(l.mu.closed, 0, n)
+	return gone
+}
+
+// kick sends to a channel of capacity 1 unless there is a value in it.
+func kick(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,68 @@
+package wal
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/varvelog/varve/tiering/segment"
+)
+
+// Options says where a log lies and whose it is.
+type Options struct {
+	Dir         string     // folder of the journal's write-ahead files; made if missing
+	Cluster     segment.ID // whose bucket the records go to
+	Node        segment.ID // the data folder
+	Incarnation segment.ID // the log: Open refuses a second one of that id in Dir
+	Journal     uint32
+
+	FS           FS               // zero: OS
+	SegmentBytes int64            // size of a file, a multiple of 512; zero: 64 MiB
+	MaxBytes     int64            // most bytes this incarnation's files may take; zero: no bound
+	Now          func() time.Time // names folders set aside; zero: time.Now
+}
+
+const (
+	defaultSegmentBytes = 64 << 20
+	sectorSize          = 512
+	// minFiles is what the log needs to keep going: the file it writes and the
+	// next one.
+	minFiles = 2
+)
+
+// withDefaults fills zero values in and rejects contradictions.
+func (o Options) withDefaults() (Options, error) {
+	if o.FS == nil {
+		o.FS = OS{}
+	}
+	if o.SegmentBytes == 0 {
+		o.SegmentBytes = defaultSegmentBytes
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	switch {
+	case o.Dir == "":
+		return o, errors.New("write-ahead log: no folder given")
+	case o.Cluster.IsZero() || o.Node.IsZero():
+		return o, errors.New("write-ahead log: cluster id or node id is not set")
+	case o.SegmentBytes < 2*headerSize || o.SegmentBytes%sectorSize != 0:
+		return o, fmt.Errorf("write-ahead log: file size %d: give a multiple of %d, at least %d", o.SegmentBytes, sectorSize, 2*headerSize)
+	case o.MaxBytes != 0 && o.MaxBytes < minFiles*o.SegmentBytes:
+		return o, fmt.Errorf("write-ahead log: disk budget %d is less than %d files of %d bytes", o.MaxBytes, minFiles, o.SegmentBytes)
+	}
+	return o, nil
+}
+
+// maxRecord is the longest record, padding included, that a file can take.
+func (o Options) maxRecord() int {
+	return int(min(MaxRecord, o.SegmentBytes-headerSize))
+}
+
+// header is the header of file number, whose first record is first.
+func (o Options) header(number, first uint64) fileHeader {
+	return fileHeader{
+		Cluster: o.Cluster, Node: o.Node, Incarnation: o.Incarnation,
+		Journal: o.Journal, Number: number, FirstLSN: first,
+	}
+}

@@ -1,0 +1,89 @@
+package wal
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+)
+
+// Read calls fn for the records from LSN from to LastLSN, in order. The batch
+// belongs to fn. It returns the first error of fn or of reading; after a damaged
+// log's last good record it returns the *DamageError.
+func (inc *Incarnation) Read(from uint64, fn func(Record) error) error {
+	if from > inc.LastLSN {
+		return inc.damage()
+	}
+	if from < inc.FirstLSN {
+		return fmt.Errorf("read write-ahead log %s: record %d is not there, the first is %d", inc.dir, from, inc.FirstLSN)
+	}
+	fresh := *inc // Damage is found again, at the same place
+	err := fresh.readFiles(func(r Record, _ int64) error {
+		if r.LSN < from || r.LSN > inc.LastLSN {
+			return nil
+		}
+		r.Batch = slices.Clone(r.Batch)
+		return fn(r)
+	})
+	if err != nil {
+		return err
+	}
+	return fresh.damage()
+}
+
+// damage is Damage as an error.
+func (inc *Incarnation) damage() error {
+	if inc.Damage == nil {
+		return nil
+	}
+	return inc.Damage
+}
+
+// readHeaders fills in the files up to the first bad header. Files were named
+// after their headers were durable, so a bad one is damage even at the end.
+func (inc *Incarnation) readHeaders(numbers []uint64) error {
+	for i, number := range numbers {
+		path := filepath.Join(inc.dir, walName(number))
+		if i > 0 && number != numbers[i-1]+1 {
+			inc.Damage = &DamageError{File: filepath.Join(inc.dir, walName(numbers[i-1]+1)), Reason: "file is missing"}
+			return nil
+		}
+		f, err := inc.readHeader(path, number)
+		if errors.Is(err, errBadHeader) {
+			inc.Damage = &DamageError{File: path, Reason: err.Error()}
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		inc.files = append(inc.files, f)
+	}
+	return nil
+}
+
+func (inc *Incarnation) readHeader(path string, number uint64) (walFile, error) {
+	w, err := openWindow(inc.opt.FS, path)
+	if err != nil {
+		return walFile{}, err
+	}
+	defer w.file.Close() // opened for reading: nothing can be lost
+	if !w.holds(0, headerSize) {
+		return walFile{}, fmt.Errorf("%w: file has %d bytes", errBadHeader, w.size)
+	}
+	b, err := w.bytes(0, headerSize)
+	if err != nil {
+		return walFile{}, err
+	}
+	h, seed, err := decodeHeader(b)
+	if err != nil {
+		return walFile{}, fmt.Errorf("%s: %w", path, err)
+	}
+	want := inc.opt.header(number, h.FirstLSN)
+	if h.Cluster != want.Cluster || h.Node != want.Node || h.Journal != want.Journal {
+		return walFile{}, fmt.Errorf("%s: %w: it is of cluster %s, node %s, journal %d", path, ErrForeign, h.Cluster, h.Node, h.Journal)
+	}
+	if h != want {
+		return walFile{}, fmt.Errorf("%s: %w: it is file %d of incarnation %s", path, errBadHeader, h.Number, h.Incarnation)
+	}
+	return walFile{path: path, header: h, seed: seed}, nil
+}

@@ -1,0 +1,273 @@
+package wal
+
+import (
+	"fmt"
+	"path/filepath"
+)
+
+// stageBytes is the size of the buffer in which records are laid out before
+// they are written: small enough to stay in a core's cache.
+const stageBytes = 256 << 10
+
+// writer lays records out and writes them, in its own goroutine. Only it
+// touches the file that is being written.
+type writer struct {
+	log    *Log
+	file   File
+	seed   uint32   // header CRC of file
+	number uint64   // of file
+	first  uint64   // LSN of the first record of file
+	bytes  int64    // of the records of file
+	pos    int64    // where stage goes
+	stage  []byte   // laid out, not yet written
+	recs   []Record // what was taken from the queue last; kept for its capacity
+	next   uint64   // LSN of the next record
+	synced uint64   // every record up to here is durable
+	marked bool     // there is a mark at pos
+}
+
+// run is the writer's goroutine. One turn writes everything queued, then syncs
+// once if anybody waits for it. That is the group commit: while the disk is
+// busy the queue grows.
+func (w *writer) run() {
+	defer close(w.log.writerDone)
+	w.stage = make([]byte, 0, stageBytes)
+	if err := w.loop(); err != nil {
+		w.log.fail(err)
+	}
+	if err := w.file.Close(); err != nil {
+		w.log.fail(fmt.Errorf("close %s: %w", walName(w.number), err))
+	}
+}
+
+func (w *writer) loop() error {
+	for {
+		t := w.log.take(w.recs[:0])
+		w.recs = t.recs
+		switch {
+		case t.failed:
+			return nil // the pool's failure, recorded already
+		case len(t.recs) > 0 || t.want > w.synced:
+			if err := w.turn(t.recs, t.want); err != nil {
+				return err
+			}
+			clear(t.recs) // lets go of the batches
+		case t.closing:
+			return w.end()
+		default:
+			if err := w.mark(); err != nil {
+				return err
+			}
+			<-w.log.wakeWriter
+		}
+	}
+}
+
+// task is what the writer finds to do.
+type task struct {
+	recs    []Record
+	want    uint64 // LSN to sync to
+	closing bool   // there will be no more
+	failed  bool
+}
+
+// take hands the queue to the writer and gets an empty one for it.
+func (l *Log) take(empty []Record) task {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	t := task{recs: l.mu.queue, want: l.mu.want, closing: l.mu.closing, failed: l.mu.err != nil}
+	l.mu.queue = empty
+	return t
+}
+
+// turn writes the records and syncs if some LSN up to want is not durable.
+// Between the two it asks again for want: who appended a moment ago may have
+// asked since.
+func (w *writer) turn(recs []Record, want uint64) error {
+	for i := range recs {
+		if err := w.put(&recs[i]); err != nil {
+			return err
+		}
+	}
+	if err := w.flush(); err != nil {
+		return err
+	}
+	if want <= w.synced && w.log.wanted() <= w.synced {
+		return nil
+	}
+	return w.sync()
+}
+
+func (l *Log) wanted() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.mu.want
+}
+
+// put lays one record out and writes what does not fit into the stage.
+func (w *writer) put(r *Record) error {
+	size := recordSize(len(r.Batch))
+	if w.pos+int64(len(w.stage)+size) > w.log.opt.SegmentBytes {
+		if err := w.rotate(); err != nil {
+			return err
+		}
+	}
+	if len(w.stage)+size > cap(w.stage) {
+		if err := w.flush(); err != nil {
+			return err
+		}
+	}
+	// A record longer than the stage makes append allocate a buffer of its own,
+	// which is dropped after the write.
+	b := appendRecord(w.stage, w.seed, r, w.synced)
+	w.next = r.LSN + 1
+	w.bytes += int64(size)
+	if cap(b) == cap(w.stage) {
+		w.stage = b
+		return nil
+	}
+	return w.write(b)
+}
+
+// flush writes the stage.
+func (w *writer) flush() error {
+	if len(w.stage) == 0 {
+		return nil
+	}
+	err := w.write(w.stage)
+	w.stage = w.stage[:0]
+	return err
+}
+
+func (w *writer) write(b []byte) error {
+	w.marked = false
+	if _, err := w.file.WriteAt(b, w.pos); err != nil {
+		return fmt.Errorf("write %s: %w", walName(w.number), err)
+	}
+	w.pos += int64(len(b))
+	return nil
+}
+
+// sync makes everything written durable and reports it.
+func (w *writer) sync() error {
+	if err := w.file.Sync(); err != nil {
+		return fmt.Errorf("sync %s: %w", walName(w.number), err)
+	}
+	w.synced = w.next - 1
+	w.log.report(w.synced)
+	return nil
+}
+
+// report publishes what is durable, unless the log has failed.
+func (l *Log) report(synced uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.mu.err == nil {
+		l.mu.synced = synced
+		kick(l.notify)
+	}
+}
+
+// mark writes a mark behind the last record, if all records are durable and
+// there is room. It is not synced: it protects the last records against
+// everything but the loss of the whole machine.
+func (w *writer) mark() error {
+	if w.marked || w.synced != w.next-1 || w.pos+markSize > w.log.opt.SegmentBytes {
+		return nil
+	}
+	var buf [markSize]byte
+	if _, err := w.file.WriteAt(appendMark(buf[:0], w.seed, w.next), w.pos); err != nil {
+		return fmt.Errorf("write %s: %w", walName(w.number), err)
+	}
+	w.marked = true
+	return nil
+}
+
+// end leaves a durable mark.
+func (w *writer) end() error {
+	if err := w.mark(); err != nil {
+		return err
+	}
+	if err := w.file.Sync(); err != nil {
+		return fmt.Errorf("sync %s: %w", walName(w.number), err)
+	}
+	return nil
+}
+
+// rotate goes on to the next file. The full file is synced before the next one
+// exists under its name, so only the last file can have a torn tail.
+func (w *writer) rotate() error {
+	if err := w.flush(); err != nil {
+		return err
+	}
+	if w.synced != w.next-1 {
+		if err := w.sync(); err != nil {
+			return err
+		}
+	}
+	s, err := w.log.waitSpare()
+	if err != nil {
+		return err
+	}
+	full, done := w.file, closedFile{number: w.number, last: w.next - 1, bytes: w.bytes}
+	if err := w.use(s, w.number+1); err != nil {
+		w.file = full
+		s.file.Close() // the log has failed; the error that counts is err
+		return err
+	}
+	w.log.addClosed(done)
+	if err := full.Close(); err != nil {
+		return fmt.Errorf("close %s: %w", walName(done.number), err)
+	}
+	return nil
+}
+
+// use makes a spare the file with this number: header first, then the name, so
+// that a file of that name always has a good header.
+func (w *writer) use(s spare, number uint64) error {
+	h, seed := w.log.opt.header(number, w.next).encode()
+	if _, err := s.file.WriteAt(h, 0); err != nil {
+		return fmt.Errorf("write header of %s: %w", walName(number), err)
+	}
+	if err := s.file.Sync(); err != nil {
+		return fmt.Errorf("sync header of %s: %w", walName(number), err)
+	}
+	if err := w.log.opt.FS.Rename(s.path, filepath.Join(w.log.dir, walName(number))); err != nil {
+		return fmt.Errorf("name %s: %w", walName(number), err)
+	}
+	if err := w.log.opt.FS.SyncDir(w.log.dir); err != nil {
+		return fmt.Errorf("sync folder for %s: %w", walName(number), err)
+	}
+	w.file, w.seed, w.number = s.file, seed, number
+	w.first, w.bytes, w.pos, w.marked = w.next, 0, headerSize, false
+	return nil
+}
+
+// waitSpare waits for the next file. While there is no room for one, it waits
+// until there is, or until the log is closed.
+func (l *Log) waitSpare() (spare, error) {
+	for {
+		select {
+		case s := <-l.spares:
+			kick(l.wakePool)
+			return s, nil
+		case <-l.wakeWriter:
+		}
+		l.mu.Lock()
+		err, full, closing := l.mu.err, l.mu.full, l.mu.closing
+		l.mu.Unlock()
+		if err != nil {
+			return spare{}, err
+		}
+		if closing && full != nil {
+			return spare{}, full
+		}
+	}
+}
+
+func (l *Log) addClosed(f closedFile) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.mu.closed = append(l.mu.closed, f)
+	kick(l.wakePool)
+}
