@@ -1,0 +1,210 @@
+package partlog
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/varvelog/varve/tiering/segment"
+)
+
+// Apply takes the next valid object of the journal: data, fence or filler, in
+// the order of their seqs, without voids. Within an object opened partitions
+// come first, then expired producers, then the records, then seals. An object
+// that cannot be applied is an error and changes nothing: ErrContradiction,
+// segment.ErrCorrupt for an entry that does not decode, or
+// segment.ErrUnsupported for one that this program is too old for. Only one
+// goroutine may call Apply.
+func (s *State) Apply(footer *segment.Footer, entries []segment.Entry) error {
+	c := change{state: s, footer: footer, opened: map[Key]*part{}, sealed: map[Key]bool{}}
+	if err := c.check(entries); err != nil {
+		return fmt.Errorf("apply object %d of journal %d: %w", footer.Header.Seq, s.journal, err)
+	}
+	s.mu.Lock()
+	moved := c.commitLocked()
+	s.mu.Unlock()
+	s.waiters.wake(moved)
+	return nil
+}
+
+// change is what an object does to a state, fully checked before any of it is
+// done. It reads the state without a lock: only Apply writes.
+type change struct {
+	state    *State
+	footer   *segment.Footer
+	opened   map[Key]*part
+	sealed   map[Key]bool
+	expireMs int64 // 0: nothing expires
+}
+
+func (c *change) check(entries []segment.Entry) error {
+	if err := c.checkHeader(); err != nil {
+		return err
+	}
+	for i, e := range entries {
+		if err := c.checkEntry(e); err != nil {
+			return fmt.Errorf("entry %d: %w", i, err)
+		}
+	}
+	parts := c.footer.Partitions
+	for i := range parts {
+		k := keyOf(&parts[i])
+		if i > 0 && keyOf(&parts[i-1]).Compare(k) >= 0 {
+			return contradiction("footer lists %v out of order", k)
+		}
+		if err := c.checkRecords(k, &parts[i]); err != nil {
+			return fmt.Errorf("records of %v: %w", k, err)
+		}
+	}
+	return nil
+}
+
+func (c *change) checkHeader() error {
+	h, s := &c.footer.Header, c.state
+	switch {
+	case h.Journal != s.journal:
+		return contradiction("it is of journal %d", h.Journal)
+	case h.Seq <= s.head:
+		return contradiction("object %d is applied already", s.head)
+	case h.Epoch == 0 || h.Epoch < s.epoch:
+		return contradiction("its epoch is %d, after %d", h.Epoch, s.epoch)
+	case h.Epoch > maxEpoch:
+		return contradiction("its epoch is %d, the limit is %d", h.Epoch, maxEpoch)
+	}
+	switch h.Kind {
+	case segment.KindData:
+		return nil
+	case segment.KindFence, segment.KindFiller:
+		if len(c.footer.Partitions) > 0 {
+			return contradiction("a fence or filler lists records")
+		}
+		return nil
+	}
+	return contradiction("an object of kind %d has no place in a journal", h.Kind)
+}
+
+func (c *change) checkEntry(e segment.Entry) error {
+	switch e.Kind {
+	case EntryOpen:
+		open, err := DecodeOpen(e.Payload)
+		if err != nil {
+			return err
+		}
+		return c.checkOpen(open)
+	case EntrySeal:
+		seal, err := DecodeSeal(e.Payload)
+		if err != nil {
+			return err
+		}
+		return c.checkSeal(seal)
+	case EntryExpireProducers:
+		expire, err := DecodeExpireProducers(e.Payload)
+		if err != nil {
+			return err
+		}
+		c.expireMs = max(c.expireMs, expire.BeforeMs)
+		return nil
+	}
+	return fmt.Errorf("kind %d is unknown: this node is too old for its journal, upgrade it: %w", e.Kind, segment.ErrUnsupported)
+}
+
+func (c *change) checkOpen(e Open) error {
+	if c.part(e.Key) != nil {
+		return contradiction("opens %v, which was opened before", e.Key)
+	}
+	c.opened[e.Key] = &part{start: e.StartOffset, end: e.StartOffset, epochBase: e.EpochBase}
+	return nil
+}
+
+func (c *change) checkSeal(e Seal) error {
+	p := c.part(e.Key)
+	if p == nil || p.sealed || c.sealed[e.Key] {
+		return contradiction("seals %v, which is not open", e.Key)
+	}
+	c.sealed[e.Key] = true
+	return nil
+}
+
+func (c *change) part(k Key) *part {
+	if p := c.state.parts[k]; p != nil {
+		return p
+	}
+	return c.opened[k]
+}
+
+func (c *change) checkRecords(k Key, r *segment.Partition) error {
+	p := c.part(k)
+	if p == nil || p.sealed {
+		return contradiction("the partition is not open")
+	}
+	switch epoch := int32(c.footer.Header.Epoch) + p.epochBase; {
+	case r.BaseOffset != p.end:
+		return contradiction("base offset is %d, the log ends at %d", r.BaseOffset, p.end)
+	case r.LastOffset < r.BaseOffset || r.LastOffset == math.MaxInt64:
+		return contradiction("offsets run from %d to %d", r.BaseOffset, r.LastOffset)
+	case r.LeaderEpoch != epoch:
+		return contradiction("leader epoch is %d, must be %d", r.LeaderEpoch, epoch)
+	case r.Length == 0 || r.Position > math.MaxUint32 || r.Length > math.MaxUint32:
+		return contradiction("%d bytes at position %d", r.Length, r.Position)
+	case len(r.OpenTxns)+len(r.AbortedTxns) > 0:
+		return fmt.Errorf("transactions: this node is too old for its journal, upgrade it: %w", segment.ErrUnsupported)
+	}
+	for _, producer := range r.Producers {
+		if n := len(producer.Batches); producer.ID < 0 || n == 0 || n > segment.MaxProducerBatches {
+			return contradiction("producer %d has %d batches", producer.ID, n)
+		}
+	}
+	return nil
+}
+
+// commitLocked does what was checked and returns the keys that moved.
+func (c *change) commitLocked() (moved []Key) {
+	s, h := c.state, &c.footer.Header
+	s.head, s.epoch = h.Seq, h.Epoch
+	for k, p := range c.opened {
+		s.parts[k] = p
+		moved = append(moved, k)
+	}
+	if c.expireMs > 0 {
+		for _, p := range s.parts {
+			p.producers.Expire(c.expireMs)
+		}
+	}
+	for i := range c.footer.Partitions {
+		r := &c.footer.Partitions[i]
+		k := keyOf(r)
+		s.parts[k].add(h, r)
+		moved = append(moved, k)
+	}
+	for k := range c.sealed {
+		p := s.parts[k]
+		p.sealedEpoch = s.leaderEpochLocked(p)
+		p.sealed = true
+		moved = append(moved, k)
+	}
+	return moved
+}
+
+func (p *part) add(h *segment.Header, r *segment.Partition) {
+	p.refs.add(Ref{
+		Seq:  h.Seq,
+		Base: r.BaseOffset, Last: r.LastOffset,
+		MaxTimestamp: r.MaxTimestamp,
+		Position:     uint32(r.Position), Length: uint32(r.Length),
+		Epoch: r.LeaderEpoch,
+		CRC:   r.CRC,
+	})
+	p.end = r.LastOffset + 1
+	p.bytes += int64(r.Length)
+	if n := len(p.epochs); n == 0 || p.epochs[n-1].epoch < r.LeaderEpoch {
+		p.epochs = append(p.epochs, epochStart{epoch: r.LeaderEpoch, start: r.BaseOffset})
+	}
+	for _, producer := range r.Producers {
+		p.producers.Put(producer, h.BuiltMs)
+	}
+}
+
+func keyOf(p *segment.Partition) Key { return Key{Topic: p.Topic, Index: p.Index} }
+
+func contradiction(format string, args ...any) error {
+	return fmt.Errorf("%w: "+format, append([]any{ErrContradiction}, args...)...)
+}

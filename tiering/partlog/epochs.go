@@ -1,0 +1,31 @@
+package partlog
+
+import "sort"
+
+// epochStart is the first offset that was written in a leader epoch. Epochs that
+// wrote nothing have none. In a history both fields only grow.
+type epochStart struct {
+	epoch int32
+	start int64
+}
+
+// epochEnd searches a history, where current is the epoch in force and end the
+// partition's end offset: if current has written nothing yet, it starts there.
+// The rules are those of Kafka's LeaderEpochFileCache.endOffsetFor.
+func epochEnd(history []epochStart, current int32, end int64, epoch int32) (int32, int64) {
+	switch {
+	case epoch < 0 || epoch > current:
+		return -1, -1
+	case epoch == current:
+		return current, end
+	}
+	next := sort.Search(len(history), func(i int) bool { return history[i].epoch > epoch })
+	nextStart := end
+	if next < len(history) {
+		nextStart = history[next].start
+	}
+	if next == 0 {
+		return epoch, nextStart
+	}
+	return history[next-1].epoch, nextStart
+}

@@ -1,0 +1,228 @@
+package partlog
+
+import (
+	"slices"
+	"sync"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/varvelog/varve/tiering/segment"
+)
+
+// object is what Apply takes.
+type object struct {
+	footer  *segment.Footer
+	entries []segment.Entry
+}
+
+// drawJournal makes up a journal that Apply must accept: up to n objects, some
+// of them fences, with some of three partitions each.
+func drawJournal(t *rapid.T, n int) []object {
+	var (
+		out    []object
+		ends   = map[Key]int64{}
+		sealed = map[Key]bool{}
+		seq    uint64
+		epoch  uint32 = 1
+	)
+	for range rapid.IntRange(1, n).Draw(t, "objects") {
+		seq += rapid.Uint64Range(1, 3).Draw(t, "skip") // voids are skipped
+		if rapid.IntRange(0, 4).Draw(t, "fence") == 0 {
+			epoch += rapid.Uint32Range(1, 3).Draw(t, "raise")
+			out = append(out, object{footer: fence(seq, epoch)})
+			continue
+		}
+		o := object{footer: data(seq, epoch)}
+		for i := range int32(3) {
+			k := Key{testTopic, i}
+			if sealed[k] || rapid.Bool().Draw(t, "absent") {
+				continue
+			}
+			if _, ok := ends[k]; !ok {
+				ends[k] = rapid.Int64Range(0, 50).Draw(t, "start")
+				o.entries = append(o.entries, open(k, ends[k], i))
+			}
+			last := ends[k] + rapid.Int64Range(0, 9).Draw(t, "more")
+			r := records(k, int32(epoch)+i, ends[k], last, rapid.Int64Range(-1, 30).Draw(t, "time"))
+			r.Producers = []segment.Producer{{
+				ID:      rapid.Int64Range(0, 3).Draw(t, "producer"),
+				Batches: []segment.ProducerBatch{{BaseOffset: ends[k], LastOffset: last}},
+			}}
+			o.footer.Partitions = append(o.footer.Partitions, r)
+			ends[k] = last + 1
+			if rapid.IntRange(0, 30).Draw(t, "seal") == 0 {
+				sealed[k] = true
+				o.entries = append(o.entries, Seal{k}.Encode())
+			}
+		}
+		if rapid.IntRange(0, 10).Draw(t, "expire") == 0 {
+			o.entries = append(o.entries, ExpireProducers{BeforeMs: int64(seq) * 500}.Encode())
+		}
+		out = append(out, o)
+	}
+	return out
+}
+
+func TestLiveStateEqualsReplayedState(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		journal := drawJournal(t, 30)
+		live := New(testJournal)
+		hashes := make([][32]byte, len(journal))
+		for i, o := range journal {
+			if err := live.Apply(o.footer, o.entries); err != nil {
+				t.Fatal(err)
+			}
+			hashes[i] = live.Hash()
+			if i > 0 && hashes[i] == hashes[i-1] {
+				t.Fatalf("object %d left the hash as it was", i)
+			}
+		}
+		replayed := New(testJournal)
+		for i, o := range journal {
+			if err := replayed.Apply(o.footer, o.entries); err != nil {
+				t.Fatal(err)
+			}
+			if replayed.Hash() != hashes[i] {
+				t.Fatalf("states differ after object %d", i)
+			}
+		}
+	})
+}
+
+// TestLookupsMatchANaiveLog compares every look-up with a search through all
+// footers from the first.
+func TestLookupsMatchANaiveLog(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		s := New(testJournal)
+		var parts []segment.Partition
+		var seqs []uint64
+		k := Key{testTopic, 1}
+		for _, o := range drawJournal(t, 40) {
+			if err := s.Apply(o.footer, o.entries); err != nil {
+				t.Fatal(err)
+			}
+			for _, p := range o.footer.Partitions {
+				if keyOf(&p) == k {
+					parts, seqs = append(parts, p), append(seqs, o.footer.Header.Seq)
+				}
+			}
+		}
+		view, ok := s.Lookup(k)
+		if !ok {
+			if len(parts) > 0 {
+				t.Fatal("the partition is not known")
+			}
+			return
+		}
+		for offset := view.Start - 2; offset < view.End+2; offset++ {
+			n := rapid.IntRange(1, 4).Draw(t, "n")
+			var want, got []uint64
+			for i, p := range parts {
+				if offset >= view.Start && p.LastOffset >= offset && len(want) < n {
+					want = append(want, seqs[i])
+				}
+			}
+			refs, _, _ := s.Find(k, offset, n)
+			for _, r := range refs {
+				got = append(got, r.Seq)
+			}
+			if !slices.Equal(got, want) {
+				t.Fatalf("offset %d is in %v, want %v", offset, got, want)
+			}
+		}
+		for ts := int64(-1); ts < 32; ts++ {
+			var want, got []uint64
+			for i, p := range parts {
+				if p.MaxTimestamp >= ts {
+					want = append(want, seqs[i])
+				}
+			}
+			for r, ok := s.FindTime(k, ts); ok; r, ok = s.FindTimeAfter(k, r, ts) {
+				got = append(got, r.Seq)
+			}
+			if !slices.Equal(got, want) {
+				t.Fatalf("time %d is in %v, want %v", ts, got, want)
+			}
+		}
+		for epoch := int32(0); epoch <= view.Epoch; epoch++ {
+			wantEpoch, wantEnd := epoch, view.End
+			for _, p := range parts {
+				if p.LeaderEpoch <= epoch {
+					wantEpoch = p.LeaderEpoch
+				}
+			}
+			for _, p := range slices.Backward(parts) {
+				if p.LeaderEpoch > epoch {
+					wantEnd = p.BaseOffset
+				}
+			}
+			if epoch == view.Epoch {
+				wantEpoch = epoch
+			}
+			if e, end, _ := s.EpochEnd(k, epoch); e != wantEpoch || end != wantEnd {
+				t.Fatalf("epoch %d ends at (%d, %d), want (%d, %d)", epoch, e, end, wantEpoch, wantEnd)
+			}
+		}
+	})
+}
+
+func TestLookupsWorkAcrossChunks(t *testing.T) {
+	s := New(testJournal)
+	mustApply(t, s, data(1, 1), open(keyA, 0, 0))
+	const n = 3*chunkRefs + 7
+	for i := range int64(n) {
+		mustApply(t, s, data(uint64(i)+2, 1, records(keyA, 1, i, i, i)))
+	}
+	for i := range int64(n) {
+		refs, _, _ := s.Find(keyA, i, 2*chunkRefs)
+		if want := min(2*chunkRefs, n-i); int64(len(refs)) != want || refs[0].Base != i || refs[len(refs)-1].Base != i+want-1 {
+			t.Fatalf("offset %d: %d refs from %d on", i, len(refs), refs[0].Base)
+		}
+		if r, ok := s.FindTime(keyA, i); !ok || r.Base != i {
+			t.Fatalf("time %d: %+v", i, r)
+		}
+	}
+	if r, _ := s.MaxTimestampRef(keyA); r.Base != n-1 {
+		t.Errorf("greatest timestamp in %+v", r)
+	}
+}
+
+// TestReadersSeeWholeObjects reads while objects are applied; the race detector
+// and the pairs of partitions that move together tell of a torn state.
+func TestReadersSeeWholeObjects(t *testing.T) {
+	s := New(testJournal)
+	mustApply(t, s, data(1, 1), open(keyA, 0, 0), open(keyB, 0, 0))
+	stop := make(chan struct{})
+	var readers sync.WaitGroup
+	for range 3 {
+		readers.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				ends := map[Key]int64{}
+				s.Partitions(func(k Key, v View) { ends[k] = v.End })
+				if ends[keyA] != ends[keyB] {
+					t.Errorf("saw half an object: %v", ends)
+				}
+				refs, view, _ := s.Find(keyA, 0, 1<<20)
+				if len(refs) > 0 && refs[len(refs)-1].Last != view.End-1 {
+					t.Errorf("refs end at %d, the view at %d", refs[len(refs)-1].Last, view.End)
+				}
+				s.FindTime(keyA, 1)
+				s.Hash()
+				s.Producers(keyA, func(segment.Producer, int64) {})
+			}
+		})
+	}
+	for i := range int64(300) {
+		r := records(keyA, 1, i, i, i)
+		r.Producers = []segment.Producer{{ID: i % 3, Batches: make([]segment.ProducerBatch, 1)}}
+		mustApply(t, s, data(uint64(i)+2, 1, r, records(keyB, 1, i, i, i)))
+	}
+	close(stop)
+	readers.Wait()
+}

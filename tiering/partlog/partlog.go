@@ -1,0 +1,226 @@
+// Package partlog is the state of a data journal: for each partition that lives
+// in it the offsets, the history of leader epochs, the idempotent producers, and
+// which object holds which offsets.
+//
+// It owns that state and the entries that change it (open, seal, expire
+// producers). It promises that one function, Apply, builds the state both live
+// and on replay, that an object which does not fit leaves the state as it was,
+// and that the state grows with (object, partition) pairs, never with batches or
+// records. There is one writer, the caller of Apply; everything else may be
+// called from any goroutine, holds the lock for the time of a search, and returns
+// copies. The package never reads a clock, a store or the records.
+package partlog
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"sync"
+
+	"github.com/varvelog/varve/tiering/segment"
+)
+
+// ErrContradiction is an object that cannot follow what was applied before it:
+// an offset that does not continue, a partition that is not open, a leader epoch
+// that goes back. The journal, or the program that wrote it, is broken; nobody
+// may go on from here.
+var ErrContradiction = errors.New("object contradicts the state of its journal")
+
+// Key names a partition.
+type Key struct {
+	Topic segment.ID
+	Index int32 // the partition's number in its topic
+}
+
+// Compare orders keys as footers do: by topic id, then by index.
+func (k Key) Compare(o Key) int {
+	if c := bytes.Compare(k.Topic[:], o.Topic[:]); c != 0 {
+		return c
+	}
+	return cmp.Compare(k.Index, o.Index)
+}
+
+// View is what a partition looks like at the head of the journal.
+type View struct {
+	Start, End   int64 // first offset, and the offset after the last committed one: the high watermark
+	Epoch        int32 // Kafka's leader epoch: the journal's epoch plus EpochBase
+	EpochBase    int32
+	Sealed       bool  // takes no more records in this journal
+	Bytes        int64 // of all batches
+	MaxTimestamp int64 // Unix milliseconds, -1 if no record carries one
+}
+
+// Ref says where a journal object holds records of a partition. The object's
+// footer repeats all of it; a reader compares.
+type Ref struct {
+	Seq              uint64
+	Base, Last       int64  // first and last offset
+	MaxTimestamp     int64  // Unix milliseconds, -1 if no record carries one
+	Position, Length uint32 // bytes, from the start of the object
+	Epoch            int32  // leader epoch of the batches
+	CRC              uint32 // CRC-32C of the bytes
+}
+
+// State is the state of one data journal.
+type State struct {
+	journal uint32
+	waiters waiters
+
+	mu    sync.RWMutex
+	head  uint64 // seq of the last object applied
+	epoch uint32 // the journal epoch of that object
+	parts map[Key]*part
+}
+
+// part is one partition. While the partition is open, every ref continues where
+// the one before it ended, the first at start, and end follows the last.
+type part struct {
+	start, end  int64
+	epochBase   int32
+	sealed      bool
+	sealedEpoch int32 // the leader epoch it was sealed in
+	bytes       int64
+	refs        refList
+	epochs      []epochStart
+	producers   Producers
+}
+
+// New returns the state of a journal of which nothing has been applied.
+func New(journal uint32) *State {
+	return &State{
+		journal: journal,
+		parts:   make(map[Key]*part),
+		waiters: waiters{byKey: make(map[Key]map[*waiter]struct{})},
+	}
+}
+
+// Journal is the journal whose state this is.
+func (s *State) Journal() uint32 { return s.journal }
+
+// Head is the seq of the last object applied, 0 if there is none.
+func (s *State) Head() uint64 {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.head
+}
+
+// Lookup returns the partition's view; false if it was never opened here.
+func (s *State) Lookup(k Key) (View, bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	p, ok := s.parts[k]
+	if !ok {
+		return View{}, false
+	}
+	return s.viewLocked(p), true
+}
+
+func (s *State) viewLocked(p *part) View {
+	v := View{
+		Start: p.start, End: p.end,
+		EpochBase:    p.epochBase,
+		Sealed:       p.sealed,
+		Bytes:        p.bytes,
+		MaxTimestamp: p.refs.maxTimestamp(),
+	}
+	v.Epoch = s.leaderEpochLocked(p)
+	return v
+}
+
+func (s *State) leaderEpochLocked(p *part) int32 {
+	if p.sealed {
+		return p.sealedEpoch
+	}
+	return int32(s.epoch) + p.epochBase
+}
+
+// Find returns up to max refs in offset order, from the one that holds offset
+// on, and the view they belong to. There are none if offset is not in
+// [Start, End). It is false if the partition was never opened here.
+func (s *State) Find(k Key, offset int64, max int) ([]Ref, View, bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	p, ok := s.parts[k]
+	if !ok {
+		return nil, View{}, false
+	}
+	v := s.viewLocked(p)
+	if offset < v.Start || offset >= v.End {
+		return nil, v, true
+	}
+	return p.refs.from(offset, max), v, true
+}
+
+// FindTime returns the first ref that may hold a record with a timestamp of at
+// least ts, in Unix milliseconds. FindTimeAfter goes on.
+func (s *State) FindTime(k Key, ts int64) (Ref, bool) {
+	return s.FindTimeAfter(k, Ref{Last: -1}, ts)
+}
+
+// FindTimeAfter is FindTime among the refs after the given one.
+func (s *State) FindTimeAfter(k Key, after Ref, ts int64) (Ref, bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	p, ok := s.parts[k]
+	if !ok {
+		return Ref{}, false
+	}
+	return p.refs.firstWithTime(after.Last+1, ts)
+}
+
+// MaxTimestampRef returns the first ref with the partition's greatest timestamp;
+// false if no record carries one.
+func (s *State) MaxTimestampRef(k Key) (Ref, bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	p, ok := s.parts[k]
+	if !ok {
+		return Ref{}, false
+	}
+	return p.refs.firstWithMaxTime()
+}
+
+// EpochEnd answers OffsetForLeaderEpoch (KIP-101, KIP-279): the largest known
+// epoch that is not above the one asked for, and the offset at which the next
+// epoch starts. That is End for the epoch in force, and (-1, -1) for one above
+// it. For an epoch older than all that are known it is that epoch and the
+// partition's first known offset. It is false if the partition was never opened
+// here.
+func (s *State) EpochEnd(k Key, epoch int32) (got int32, end int64, ok bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	p, ok := s.parts[k]
+	if !ok {
+		return 0, 0, false
+	}
+	got, end = epochEnd(p.epochs, s.leaderEpochLocked(p), p.end, epoch)
+	return got, end, true
+}
+
+// Producers calls fn for every idempotent producer of the partition, by id, with
+// the time it was last used (see Producers.Put). It is how a new leader gets the
+// table it goes on from.
+func (s *State) Producers(k Key, fn func(p segment.Producer, usedMs int64)) {
+	var copied Producers
+	s.mu.RLock()
+	if p, ok := s.parts[k]; ok {
+		copied = p.producers.clone()
+	}
+	s.mu.RUnlock()
+	copied.Each(fn)
+}
+
+// Partitions calls fn for every partition, in the order of their keys, with the
+// views of one moment. fn runs without a lock.
+func (s *State) Partitions(fn func(Key, View)) {
+	s.mu.RLock()
+	keys := s.keysLocked()
+	views := make([]View, len(keys))
+	for i, k := range keys {
+		views[i] = s.viewLocked(s.parts[k])
+	}
+	s.mu.RUnlock()
+	for i, k := range keys {
+		fn(k, views[i])
+	}
+}

@@ -1,0 +1,300 @@
+package partlog
+
+import (
+	"errors"
+	"math"
+	"slices"
+	"testing"
+	"unsafe"
+
+	"github.com/varvelog/varve/tiering/segment"
+)
+
+const testJournal = 3
+
+var (
+	keyA = Key{testTopic, 0}
+	keyB = Key{testTopic, 1}
+)
+
+func header(kind segment.Kind, seq uint64, epoch uint32) segment.Header {
+	return segment.Header{Kind: kind, Journal: testJournal, Seq: seq, Epoch: epoch, BuiltMs: int64(seq) * 1000}
+}
+
+func fence(seq uint64, epoch uint32) *segment.Footer {
+	return &segment.Footer{Header: header(segment.KindFence, seq, epoch)}
+}
+
+func data(seq uint64, epoch uint32, parts ...segment.Partition) *segment.Footer {
+	return &segment.Footer{Header: header(segment.KindData, seq, epoch), Partitions: parts}
+}
+
+// records are those from base to last of a partition, with this max timestamp.
+func records(k Key, epoch int32, base, last, maxTimestamp int64) segment.Partition {
+	return segment.Partition{
+		Topic: k.Topic, Index: k.Index, LeaderEpoch: epoch,
+		Position: 100, Length: uint64(last-base+1) * 10, CRC: uint32(base),
+		BaseOffset: base, LastOffset: last,
+		Records: uint32(last - base + 1), Batches: 1, MaxTimestamp: maxTimestamp,
+	}
+}
+
+func open(k Key, start int64, base int32) segment.Entry {
+	return Open{Key: k, StartOffset: start, EpochBase: base}.Encode()
+}
+
+func entries(e ...segment.Entry) []segment.Entry { return e }
+
+func mustApply(t testing.TB, s *State, f *segment.Footer, e ...segment.Entry) {
+	t.Helper()
+	if err := s.Apply(f, e); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// started has partition A with offsets 10 to 14 in seq 5, of journal epoch 2 and
+// leader epoch 102, and partition B, sealed and empty.
+func started(t testing.TB) *State {
+	t.Helper()
+	s := New(testJournal)
+	mustApply(t, s, fence(1, 2))
+	mustApply(t, s, data(5, 2, records(keyA, 102, 10, 14, 50)),
+		open(keyA, 10, 100), open(keyB, 0, 0), Seal{keyB}.Encode())
+	return s
+}
+
+func TestAppliedRecordsAreFound(t *testing.T) {
+	s := started(t)
+	mustApply(t, s, data(6, 2, records(keyA, 102, 15, 15, 40)))
+
+	want := View{Start: 10, End: 16, Epoch: 102, EpochBase: 100, Bytes: 60, MaxTimestamp: 50}
+	if got, ok := s.Lookup(keyA); !ok || got != want {
+		t.Errorf("view %+v, want %+v", got, want)
+	}
+	refs, view, ok := s.Find(keyA, 12, 10)
+	if !ok || view != want || len(refs) != 2 {
+		t.Fatalf("found %+v, %+v, %t", refs, view, ok)
+	}
+	wantRef := Ref{Seq: 5, Base: 10, Last: 14, MaxTimestamp: 50, Position: 100, Length: 50, Epoch: 102, CRC: 10}
+	if refs[0] != wantRef || refs[1].Seq != 6 {
+		t.Errorf("found %+v, want first %+v", refs, wantRef)
+	}
+	if s.Head() != 6 {
+		t.Errorf("head is %d, want 6", s.Head())
+	}
+}
+
+func TestFindReturnsNothingOutsideTheLog(t *testing.T) {
+	s := started(t)
+	for _, offset := range []int64{-1, 9, 15, math.MaxInt64} {
+		if refs, view, ok := s.Find(keyA, offset, 10); len(refs) != 0 || view.End != 15 || !ok {
+			t.Errorf("offset %d: %v, %+v, %t", offset, refs, view, ok)
+		}
+	}
+	if _, _, ok := s.Find(Key{testTopic, 9}, 0, 1); ok {
+		t.Error("found a partition that was never opened")
+	}
+}
+
+func TestFindReturnsCopies(t *testing.T) {
+	s := started(t)
+	refs, _, _ := s.Find(keyA, 10, 1)
+	refs[0].Seq = 99
+	if again, _, _ := s.Find(keyA, 10, 1); again[0].Seq != 5 {
+		t.Error("changing a returned ref changed the state")
+	}
+}
+
+func TestFenceRaisesTheLeaderEpochWithoutRecords(t *testing.T) {
+	s := started(t)
+	mustApply(t, s, fence(7, 4))
+	if v, _ := s.Lookup(keyA); v.Epoch != 104 || s.Head() != 7 {
+		t.Errorf("epoch %d, head %d, want 104 and 7", v.Epoch, s.Head())
+	}
+	if v, _ := s.Lookup(keyB); v.Epoch != 2 || !v.Sealed {
+		t.Errorf("sealed partition: %+v, want it to stay at epoch 2", v)
+	}
+}
+
+func TestObjectsThatDoNotFitChangeNothing(t *testing.T) {
+	twice := records(keyA, 102, 15, 15, 1)
+	withProducer := func(p segment.Producer) segment.Partition {
+		r := records(keyA, 102, 15, 15, 1)
+		r.Producers = []segment.Producer{p}
+		return r
+	}
+	withTxn := records(keyA, 102, 15, 15, 1)
+	withTxn.OpenTxns = []segment.OpenTxn{{ProducerID: 1}}
+	otherJournal := data(6, 2)
+	otherJournal.Header.Journal++
+	fenceWithRecords := fence(6, 3)
+	fenceWithRecords.Partitions = []segment.Partition{records(keyA, 103, 15, 15, 1)}
+	long := records(keyA, 102, 15, 15, 1)
+	long.Length = math.MaxUint32 + 1
+
+	for _, tc := range []struct {
+		name    string
+		footer  *segment.Footer
+		entries []segment.Entry
+		want    error
+	}{
+		{"gap in the offsets", data(6, 2, records(keyA, 102, 16, 17, 1)), nil, ErrContradiction},
+		{"offsets again", data(6, 2, records(keyA, 102, 14, 17, 1)), nil, ErrContradiction},
+		{"last offset before the first", data(6, 2, records(keyA, 102, 15, 14, 1)), nil, ErrContradiction},
+		{"partition not opened", data(6, 2, records(Key{testTopic, 9}, 2, 0, 0, 1)), nil, ErrContradiction},
+		{"partition sealed", data(6, 2, records(keyB, 2, 0, 0, 1)), nil, ErrContradiction},
+		{"leader epoch without the base", data(6, 2, records(keyA, 2, 15, 15, 1)), nil, ErrContradiction},
+		{"same partition twice", data(6, 2, twice, records(keyA, 102, 16, 16, 1)), nil, ErrContradiction},
+		{"no bytes", data(6, 2, segment.Partition{Topic: testTopic, LeaderEpoch: 102, BaseOffset: 15, LastOffset: 15}), nil, ErrContradiction},
+		{"more bytes than an object holds", data(6, 2, long), nil, ErrContradiction},
+		{"producer without batches", data(6, 2, withProducer(segment.Producer{ID: 1})), nil, ErrContradiction},
+		{"producer with six batches", data(6, 2, withProducer(segment.Producer{ID: 1, Batches: make([]segment.ProducerBatch, 6)})), nil, ErrContradiction},
+		{"transactions", data(6, 2, withTxn), nil, segment.ErrUnsupported},
+		{"seq again", data(5, 2), nil, ErrContradiction},
+		{"epoch goes back", data(6, 1), nil, ErrContradiction},
+		{"epoch beyond a leader epoch", fence(6, maxEpoch+1), nil, ErrContradiction},
+		{"another journal", otherJournal, nil, ErrContradiction},
+		{"fence with records", fenceWithRecords, nil, ErrContradiction},
+		{"a floor", &segment.Footer{Header: header(segment.KindFloor, 6, 2)}, nil, ErrContradiction},
+		{"opened twice", data(6, 2), entries(open(keyA, 15, 100)), ErrContradiction},
+		{"opened twice in one object", data(6, 2), entries(open(Key{testTopic, 2}, 0, 0), open(Key{testTopic, 2}, 0, 0)), ErrContradiction},
+		{"sealed opened again", data(6, 2), entries(open(keyB, 0, 0)), ErrContradiction},
+		{"sealed twice", data(6, 2), entries(Seal{keyB}.Encode()), ErrContradiction},
+		{"sealed twice in one object", data(6, 2), entries(Seal{keyA}.Encode(), Seal{keyA}.Encode()), ErrContradiction},
+		{"sealed, never opened", data(6, 2), entries(Seal{Key{testTopic, 9}}.Encode()), ErrContradiction},
+		{"unknown entry after good ones", data(6, 2, records(keyA, 102, 15, 15, 1)),
+			entries(open(Key{testTopic, 2}, 0, 0), segment.Entry{Kind: 77}), segment.ErrUnsupported},
+		{"damaged entry", data(6, 2), entries(segment.Entry{Kind: EntryOpen}), segment.ErrCorrupt},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			s := started(t)
+			before := s.Hash()
+			if err := s.Apply(tc.footer, tc.entries); !errors.Is(err, tc.want) {
+				t.Errorf("error %v, want %v", err, tc.want)
+			}
+			if s.Hash() != before || s.Head() != 5 {
+				t.Error("the state has changed")
+			}
+			mustApply(t, s, data(6, 2, records(keyA, 102, 15, 15, 1)))
+		})
+	}
+}
+
+func TestSealTakesTheRecordsOfItsOwnObject(t *testing.T) {
+	s := started(t)
+	mustApply(t, s, data(6, 2, records(keyA, 102, 15, 19, 1)), Seal{keyA}.Encode())
+	if v, _ := s.Lookup(keyA); v.End != 20 || !v.Sealed {
+		t.Errorf("view %+v, want sealed at 20", v)
+	}
+	if refs, _, _ := s.Find(keyA, 12, 10); len(refs) != 2 {
+		t.Errorf("a sealed partition has refs %v, want both", refs)
+	}
+}
+
+func TestEpochEndFollowsOffsetForLeaderEpoch(t *testing.T) {
+	s := New(testJournal)
+	mustApply(t, s, data(1, 5, records(keyA, 5, 10, 19, 1)), open(keyA, 10, 0))
+	mustApply(t, s, fence(2, 6)) // wrote nothing
+	mustApply(t, s, data(3, 8, records(keyA, 8, 20, 29, 1)))
+	check := func(epoch, wantEpoch int32, wantEnd int64) {
+		t.Helper()
+		if e, end, ok := s.EpochEnd(keyA, epoch); !ok || e != wantEpoch || end != wantEnd {
+			t.Errorf("epoch %d ends at (%d, %d), want (%d, %d)", epoch, e, end, wantEpoch, wantEnd)
+		}
+	}
+	check(3, 3, 10)
+	check(5, 5, 20)
+	check(6, 5, 20)
+	check(7, 5, 20)
+	check(8, 8, 30)
+	check(9, -1, -1)
+	check(-1, -1, -1)
+
+	mustApply(t, s, fence(4, 11))
+	check(8, 8, 30)
+	check(10, 8, 30)
+	check(11, 11, 30)
+	check(12, -1, -1)
+	if _, _, ok := s.EpochEnd(keyB, 5); ok {
+		t.Error("a partition that was never opened has epochs")
+	}
+}
+
+func TestTimesAreFound(t *testing.T) {
+	s := New(testJournal)
+	mustApply(t, s, data(1, 1, records(keyA, 1, 0, 9, 100)), open(keyA, 0, 0), open(keyB, 0, 0))
+	mustApply(t, s, data(2, 1, records(keyA, 1, 10, 19, 300)))
+	mustApply(t, s, data(3, 1, records(keyA, 1, 20, 29, 200), records(keyB, 1, 0, 0, -1)))
+	mustApply(t, s, data(4, 1, records(keyA, 1, 30, 39, 300)))
+
+	for ts, want := range map[int64]uint64{-1: 1, 100: 1, 101: 2, 300: 2} {
+		if r, ok := s.FindTime(keyA, ts); !ok || r.Seq != want {
+			t.Errorf("time %d: seq %d, %t, want %d", ts, r.Seq, ok, want)
+		}
+	}
+	if r, ok := s.FindTime(keyA, 301); ok {
+		t.Errorf("found %+v after the last timestamp", r)
+	}
+	r, _ := s.FindTime(keyA, 150)
+	var seqs []uint64
+	for ok := true; ok; r, ok = s.FindTimeAfter(keyA, r, 150) {
+		seqs = append(seqs, r.Seq)
+	}
+	if !slices.Equal(seqs, []uint64{2, 3, 4}) {
+		t.Errorf("refs at or after 150: %v", seqs)
+	}
+	if r, ok := s.MaxTimestampRef(keyA); !ok || r.Seq != 2 {
+		t.Errorf("greatest timestamp in seq %d, want 2", r.Seq)
+	}
+	if r, ok := s.MaxTimestampRef(keyB); ok {
+		t.Errorf("found %+v where no record has a timestamp", r)
+	}
+}
+
+func TestPartitionsComeInKeyOrder(t *testing.T) {
+	s := New(testJournal)
+	var want []Key
+	var opens []segment.Entry
+	for _, topic := range []segment.ID{{1}, {2}} {
+		for i := range int32(5) {
+			want = append(want, Key{topic, i})
+			opens = append(opens, open(Key{topic, i}, int64(i), 0))
+		}
+	}
+	slices.Reverse(opens)
+	mustApply(t, s, data(1, 1), opens...)
+	var got []Key
+	s.Partitions(func(k Key, v View) {
+		if v.Start != int64(k.Index) {
+			t.Errorf("%v starts at %d", k, v.Start)
+		}
+		got = append(got, k)
+	})
+	if !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+}
+
+func TestExpiryCountsFromTheLastSegmentThatChangedAProducer(t *testing.T) {
+	s := New(testJournal)
+	write := func(seq uint64, offset int64, producer int64, e ...segment.Entry) {
+		r := records(keyA, 1, offset, offset, 1)
+		r.Producers = []segment.Producer{{ID: producer, Batches: []segment.ProducerBatch{{BaseOffset: offset, LastOffset: offset}}}}
+		mustApply(t, s, data(seq, 1, r), e...)
+	}
+	write(1, 0, 11, open(keyA, 0, 0)) // built at 1000 ms
+	write(2, 1, 22)
+	write(3, 2, 11)
+	write(4, 3, 33, ExpireProducers{BeforeMs: 3000}.Encode())
+	got := map[int64]int64{}
+	s.Producers(keyA, func(p segment.Producer, usedMs int64) { got[p.ID] = usedMs })
+	if len(got) != 2 || got[11] != 3000 || got[33] != 4000 {
+		t.Errorf("producers %v, want 11 used at 3000 and 33 at 4000", got)
+	}
+}
+
+func TestRefStaysSmall(t *testing.T) {
+	if size := unsafe.Sizeof(Ref{}); size > 48 {
+		t.Errorf("a ref takes %d bytes, at most 48 are planned for", size)
+	}
+}

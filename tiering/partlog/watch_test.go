@@ -1,0 +1,141 @@
+package partlog
+
+import (
+	"sync"
+	"testing"
+
+	"github.com/varvelog/varve/tiering/segment"
+)
+
+func woken(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+func TestWatchWakesOnlyForItsPartitions(t *testing.T) {
+	s := New(testJournal)
+	mustApply(t, s, data(1, 1), open(keyA, 0, 0), open(keyB, 0, 0))
+	wake := make(chan struct{}, 1)
+	cancel := s.Watch([]Key{keyA}, wake)
+
+	mustApply(t, s, data(2, 1, records(keyB, 1, 0, 0, 1)))
+	mustApply(t, s, fence(3, 2))
+	if woken(wake) {
+		t.Error("woken by another partition or a fence")
+	}
+	mustApply(t, s, data(4, 2, records(keyA, 2, 0, 0, 1)))
+	mustApply(t, s, data(5, 2, records(keyA, 2, 1, 1, 1))) // finds the channel full
+	if !woken(wake) {
+		t.Error("not woken by new records")
+	}
+	mustApply(t, s, data(6, 2), Seal{keyA}.Encode())
+	if !woken(wake) {
+		t.Error("not woken by the seal")
+	}
+	cancel()
+	cancel()
+	if len(s.waiters.byKey) != 0 {
+		t.Errorf("%d keys are still watched", len(s.waiters.byKey))
+	}
+}
+
+func TestWatchWakesWhenAPartitionIsOpened(t *testing.T) {
+	s := New(testJournal)
+	wake := make(chan struct{}, 1)
+	defer s.Watch([]Key{keyA}, wake)()
+	mustApply(t, s, data(1, 1), open(keyA, 0, 0))
+	if !woken(wake) {
+		t.Error("not woken")
+	}
+}
+
+func TestCancelledWatchIsNotWoken(t *testing.T) {
+	s := New(testJournal)
+	mustApply(t, s, data(1, 1), open(keyA, 0, 0))
+	first, second := make(chan struct{}, 1), make(chan struct{}, 1)
+	s.Watch([]Key{keyA}, first)()
+	defer s.Watch([]Key{keyA}, second)()
+	mustApply(t, s, data(2, 1, records(keyA, 1, 0, 0, 1)))
+	if woken(first) || !woken(second) {
+		t.Error("the cancelled watch was woken, or the other one was not")
+	}
+}
+
+// TestNoWakeUpIsLost has waiters that look up only when woken: each would hang
+// if one announcement went missing.
+func TestNoWakeUpIsLost(t *testing.T) {
+	const waiters, target = 8, 500
+	s := New(testJournal)
+	mustApply(t, s, data(1, 1), open(keyA, 0, 0))
+	var wg sync.WaitGroup
+	for range waiters {
+		wg.Go(func() {
+			for end := int64(0); end < target; {
+				wake := make(chan struct{}, 1)
+				cancel := s.Watch([]Key{keyA}, wake)
+				for {
+					if v, _ := s.Lookup(keyA); v.End > end {
+						end = v.End
+						break
+					}
+					<-wake
+				}
+				cancel()
+			}
+		})
+	}
+	for i := range int64(target) {
+		mustApply(t, s, data(uint64(i)+2, 1, records(keyA, 1, i, i, i)))
+	}
+	wg.Wait()
+}
+
+func BenchmarkApply(b *testing.B) {
+	for _, waiting := range []int{0, 10_000} {
+		name := "idle"
+		if waiting > 0 {
+			name = "10000 waiters on other partitions"
+		}
+		b.Run(name, func(b *testing.B) {
+			s := New(testJournal)
+			keys := make([]Key, 100)
+			var opens []segment.Entry
+			for i := range keys {
+				keys[i] = Key{testTopic, int32(i)}
+				opens = append(opens, open(keys[i], 0, 0))
+			}
+			mustApply(b, s, data(1, 1), opens...)
+			for i := range waiting {
+				defer s.Watch([]Key{{segment.ID{9}, int32(i)}}, make(chan struct{}, 1))()
+			}
+			seq := uint64(1)
+			b.ReportAllocs()
+			for b.Loop() {
+				seq++
+				f := data(seq, 1)
+				for _, k := range keys {
+					f.Partitions = append(f.Partitions, records(k, 1, int64(seq-2), int64(seq-2), 1))
+				}
+				if err := s.Apply(f, nil); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkWatch(b *testing.B) {
+	s := New(testJournal)
+	for range 10_000 {
+		defer s.Watch([]Key{keyA}, make(chan struct{}, 1))()
+	}
+	b.ReportAllocs()
+	wake := make(chan struct{}, 1)
+	for b.Loop() {
+		s.Watch([]Key{keyA}, wake)()
+	}
+}
