@@ -1,0 +1,185 @@
+package miniod
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// minioPackage is the main package of the MinIO server.
+const minioPackage = "github.com/minio/minio"
+
+// progressInterval is how often a build says how far it is.
+const progressInterval = 10 * time.Second
+
+// Build returns the path of the binary, after building it if it is not there
+// yet: some five minutes on two cores, said on progress. A build that fails or
+// is ended leaves nothing behind; of two at the same time one waits for the
+// other. Needs the go command.
+func Build(ctx context.Context, progress io.Writer) (string, error) {
+	path, err := Find()
+	if !errors.Is(err, ErrNoBinary) {
+		return path, err
+	}
+	if path, err = Path(); err != nil {
+		return "", err
+	}
+	source, err := moduleDir()
+	if err != nil {
+		return "", err
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return "", fmt.Errorf("make cache folder: %w", err)
+	}
+	unlock, err := lock(path+".lock", progress)
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
+	if _, err := Find(); !errors.Is(err, ErrNoBinary) {
+		return path, err // built by another process while we waited
+	}
+	fmt.Fprintln(progress, "building MinIO once, about five minutes on 2 cores")
+	if err := build(ctx, source, path, progress); err != nil {
+		return "", fmt.Errorf("build MinIO: %w", err)
+	}
+	return path, nil
+}
+
+// lock takes an exclusive lock on a file, which ends with the process. The
+// file stays: who deletes a lock file breaks the lock of the next in line.
+func lock(path string, progress io.Writer) (unlock func(), err error) {
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("open lock: %w", err)
+	}
+	fd := int(file.Fd())
+	if syscall.Flock(fd, syscall.LOCK_EX|syscall.LOCK_NB) != nil {
+		fmt.Fprintln(progress, "waiting for another process that builds MinIO")
+		for err = syscall.EINTR; err == syscall.EINTR; {
+			err = syscall.Flock(fd, syscall.LOCK_EX)
+		}
+		if err != nil {
+			file.Close()
+			return nil, fmt.Errorf("lock %s: %w", path, err)
+		}
+	}
+	return func() { file.Close() }, nil
+}
+
+// build compiles into a folder beside path and renames, so that path is
+// either absent or whole.
+func build(ctx context.Context, source, path string, progress io.Writer) error {
+	temp, err := os.MkdirTemp(filepath.Dir(path), "building-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(temp)
+
+	var counts counts
+	stop := counts.report(progress)
+	defer stop()
+
+	// Listing first downloads the sources, and says how much there is to do.
+	packages, err := run(ctx, source, &counts, "list", "-mod=readonly", "-deps", minioPackage)
+	if err != nil {
+		return err
+	}
+	counts.total.Store(int64(bytes.Count(packages, []byte("\n"))))
+
+	binary := filepath.Join(temp, "minio")
+	if _, err := run(ctx, source, &counts, "build", "-v", "-mod=readonly", "-buildvcs=false", "-trimpath",
+		"-ldflags=-s -w", "-o", binary, minioPackage); err != nil {
+		return err
+	}
+	return os.Rename(binary, path)
+}
+
+// run runs the go command in dir and returns its standard output. Its standard
+// error is counted, and part of the error.
+func run(ctx context.Context, dir string, counts *counts, args ...string) ([]byte, error) {
+	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd.Dir = dir
+	// The pins are this module's own: no workspace of the user may change them.
+	cmd.Env = append(os.Environ(), "GOWORK=off", "CGO_ENABLED=0")
+	// The go command ends its compilers on an interrupt, not when killed.
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = 10 * time.Second
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		return nil, err
+	}
+	var stdout bytes.Buffer
+	cmd.Stdout = &stdout
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	messages := counts.read(stderr)
+	if err := cmd.Wait(); err != nil {
+		return nil, fmt.Errorf("go %s: %w\n%s", args[0], err, messages)
+	}
+	return stdout.Bytes(), nil
+}
+
+// counts is how far a build is.
+type counts struct {
+	downloaded, compiled, total atomic.Int64
+}
+
+// read counts what the go command prints, until it prints no more, and returns
+// the lines that are no progress.
+func (c *counts) read(stderr io.Reader) string {
+	var messages strings.Builder
+	lines := bufio.NewScanner(stderr)
+	for lines.Scan() {
+		switch line := lines.Text(); {
+		case strings.HasPrefix(line, "go: downloading "):
+			c.downloaded.Add(1)
+		case line != "" && !strings.ContainsAny(line, " \t:#"):
+			c.compiled.Add(1) // with -v, the import path of each package
+		default:
+			messages.WriteString(line + "\n")
+		}
+	}
+	if err := lines.Err(); err != nil {
+		fmt.Fprintf(&messages, "read messages: %v\n", err)
+		io.Copy(io.Discard, stderr) // a full pipe would stop the build
+	}
+	return messages.String()
+}
+
+// report prints progress at an interval, until stop, which waits for the last
+// line.
+func (c *counts) report(progress io.Writer) (stop func()) {
+	begin := time.Now()
+	quit, done := make(chan struct{}), make(chan struct{})
+	line := func() {
+		fmt.Fprintf(progress, "MinIO: %d modules downloaded, %d of at most %d packages compiled, %v\n",
+			c.downloaded.Load(), c.compiled.Load(), c.total.Load(), time.Since(begin).Round(time.Second))
+	}
+	go func() {
+		defer close(done)
+		ticker := time.NewTicker(progressInterval)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ticker.C:
+				line()
+			case <-quit:
+				line()
+				return
+			}
+		}
+	}()
+	return func() { close(quit); <-done }
+}

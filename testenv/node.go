@@ -1,0 +1,249 @@
+package testenv
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/varvelog/varve/testenv/proc"
+)
+
+const (
+	readyTimeout = 60 * time.Second // fencing over a slow store included
+	stopGrace    = 60 * time.Second // flushing included
+	pollInterval = 5 * time.Millisecond
+)
+
+// Varve says how to run the varve binary.
+type Varve struct {
+	Args  []string  // what follows the program's name (Run), or `serve` (Start)
+	Env   []string  // added to a clean environment: no VARVE_, AWS_ or MINIO_ variable, an empty home
+	Stdin io.Reader // nil: empty
+}
+
+// Node is a running `varve serve`. Its methods are the test goroutine's.
+type Node struct {
+	Kafka   string // 127.0.0.1:port of --listen
+	HTTP    string // 127.0.0.1:port of --http
+	DataDir string
+
+	command proc.Command
+	process *proc.Process
+	stopped bool // by Stop, Kill or Wait: an end that the test wanted
+}
+
+// StartVarve runs `varve serve` with args and returns when it is ready.
+// --listen and --http (free ports) and --data-dir (a folder of the test) are
+// added, unless args say them. The node is killed at the test's end; one that
+// ends by itself before fails the test.
+func StartVarve(t testing.TB, args ...string) *Node {
+	t.Helper()
+	return Varve{Args: args}.Start(t)
+}
+
+// Start is StartVarve with an environment.
+func (v Varve) Start(t testing.TB) *Node {
+	t.Helper()
+	n := &Node{}
+	args := append([]string{"serve"}, v.Args...)
+	n.Kafka, args = argument(args, "--listen", func() string { return FreeAddr(t) })
+	n.HTTP, args = argument(args, "--http", func() string { return FreeAddr(t) })
+	n.DataDir, args = argument(args, "--data-dir", t.TempDir)
+	n.command = v.command(t, args)
+	t.Cleanup(func() { n.end(t) })
+	n.Restart(t)
+	return n
+}
+
+// argument returns the value of a flag in args, which are extended by it if
+// they lack it.
+func argument(args []string, flag string, fallback func() string) (string, []string) {
+	for i, arg := range args {
+		if value, ok := strings.CutPrefix(arg, flag+"="); ok {
+			return value, args
+		}
+		if arg == flag && i+1 < len(args) {
+			return args[i+1], args
+		}
+	}
+	value := fallback()
+	return value, append(args, flag, value)
+}
+
+func (v Varve) command(t testing.TB, args []string) proc.Command {
+	t.Helper()
+	env := slices.DeleteFunc(os.Environ(), func(variable string) bool {
+		for _, prefix := range []string{"VARVE_", "AWS_", "MINIO_", "HOME=", "XDG_"} {
+			if strings.HasPrefix(variable, prefix) {
+				return true
+			}
+		}
+		return false
+	})
+	env = append(env, "HOME="+t.TempDir()) // credentials files of the user stay out
+	return proc.Command{Path: VarveBinary(t), Args: args, Env: append(env, v.Env...), Stdin: v.Stdin}
+}
+
+// Restart starts the node again after its end, with the same arguments, hence
+// the same addresses and data folder, and returns when it is ready.
+func (n *Node) Restart(t testing.TB) {
+	t.Helper()
+	if n.process != nil && !n.stopped {
+		t.Fatal("restart a node that runs: stop or kill it first")
+	}
+	process, err := proc.Start(n.command)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.process, n.stopped = process, false
+	ctx, cancel := context.WithTimeout(context.Background(), readyTimeout)
+	defer cancel()
+	if err := n.waitReady(ctx); err != nil {
+		t.Fatalf("varve %s: %v", strings.Join(n.command.Args, " "), err) // the cleanup shows the log
+	}
+}
+
+func (n *Node) waitReady(ctx context.Context) error {
+	ticker := time.NewTicker(pollInterval)
+	defer ticker.Stop()
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}} // no connection may outlive the test
+	for {
+		last := n.ready(ctx, client)
+		if last == nil {
+			return nil
+		}
+		select {
+		case <-n.process.Done():
+			return fmt.Errorf("ended before it was ready: %w", errors.Join(n.process.Wait(), last))
+		case <-ctx.Done():
+			return fmt.Errorf("is not ready within %v: %w", readyTimeout, last)
+		case <-ticker.C:
+		}
+	}
+}
+
+func (n *Node) ready(ctx context.Context, client *http.Client) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+n.HTTP+"/readyz", nil)
+	if err != nil {
+		return err
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if response.StatusCode == http.StatusOK {
+		return nil
+	}
+	reason, err := io.ReadAll(io.LimitReader(response.Body, 4096))
+	return errors.Join(fmt.Errorf("/readyz answers %s: %s", response.Status, bytes.TrimSpace(reason)), err)
+}
+
+// Pid returns the process id.
+func (n *Node) Pid() int { return n.process.Pid() }
+
+// Log returns the last part of what the node has printed since its last start.
+func (n *Node) Log() string { return n.process.Output() }
+
+// Done is closed when the process has ended. Each Restart makes a new one.
+func (n *Node) Done() <-chan struct{} { return n.process.Done() }
+
+// Stop ends the node gracefully (SIGTERM). Any exit code but 0 fails the test.
+func (n *Node) Stop(t testing.TB) {
+	t.Helper()
+	n.stopped = true
+	if err := n.process.Stop(stopGrace); err != nil {
+		t.Fatalf("stop varve: %v", err)
+	}
+}
+
+// Kill ends the node as a crash would (SIGKILL). It is gone afterwards, and
+// its ports are free.
+func (n *Node) Kill(t testing.TB) {
+	t.Helper()
+	n.stopped = true
+	if err := n.process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Wait waits until the node ends by itself and returns its exit code.
+func (n *Node) Wait(t testing.TB) int {
+	t.Helper()
+	n.stopped = true
+	return exitCode(t, n.process.Wait())
+}
+
+// end is the end of the test.
+func (n *Node) end(t testing.TB) {
+	if n.process == nil {
+		return
+	}
+	select {
+	case <-n.process.Done():
+		if !n.stopped && !t.Failed() {
+			t.Errorf("varve ended by itself: %v", n.process.Wait())
+		}
+	default:
+		if err := n.process.Kill(); err != nil {
+			t.Error(err)
+		}
+	}
+	if t.Failed() {
+		t.Logf("varve (pid %d) printed:\n%s", n.Pid(), n.Log())
+	}
+}
+
+// Output is what a finished command has left.
+type Output struct {
+	Stdout, Stderr []byte
+	Code           int
+}
+
+// Run runs the varve binary to its end. A command that takes longer than
+// timeout is killed and fails the test.
+func (v Varve) Run(t testing.TB, timeout time.Duration) Output {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	command := v.command(t, v.Args)
+	command.Stdout, command.Stderr, command.Direct = &stdout, &stderr, true
+	process, err := proc.Start(command)
+	if err != nil {
+		t.Fatal(err)
+	}
+	timer := time.NewTimer(timeout)
+	defer timer.Stop()
+	select {
+	case <-process.Done():
+	case <-timer.C:
+		if err := process.Kill(); err != nil {
+			t.Error(err)
+		}
+		t.Fatalf("varve %s: did not end within %v; it printed:\n%s%s",
+			strings.Join(v.Args, " "), timeout, stdout.Bytes(), stderr.Bytes())
+	}
+	return Output{Stdout: stdout.Bytes(), Stderr: stderr.Bytes(), Code: exitCode(t, process.Wait())}
+}
+
+// exitCode returns the exit code of a process from what Wait said, -1 if
+// a signal ended it.
+func exitCode(t testing.TB, err error) int {
+	t.Helper()
+	if err == nil {
+		return 0
+	}
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) {
+		t.Fatalf("run varve: %v", err)
+	}
+	return exit.ExitCode()
+}
