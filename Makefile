@@ -1,0 +1,71 @@
+# Targets for people and for CI. `make` alone lists them.
+
+GO ?= go
+# Where run-minio's server listens: loopback only.
+MINIO_ADDRESS ?= 127.0.0.1:9000
+# How long `make fuzz` runs each target.
+FUZZTIME ?= 60s
+# Above the slowest package's time, below a CI's patience.
+TEST_TIMEOUT ?= 10m
+# More flags for go test, as in: make test TESTFLAGS='-run Produce -v'
+TESTFLAGS ?=
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+PACKAGES := ./...
+FOLDERS := cmd fetch ingest metadata testenv tiering
+LDFLAGS := -s -w -X main.version=$(VERSION)
+# Without version control data of Go's own: a source archive builds as well.
+BUILD := $(GO) build -buildvcs=false -trimpath
+TEST := $(GO) test -vet=off -timeout $(TEST_TIMEOUT)
+
+.PHONY: help build run run-minio minio check test test-short race fuzz clean
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## build bin/varve
+	CGO_ENABLED=0 $(BUILD) -ldflags '$(LDFLAGS)' -o bin/varve ./cmd/varve
+
+run: build ## run varve with a bucket in ./varve-data/bucket
+	@exec bin/varve serve --flush-interval 20ms
+
+run-minio: build bin/minioserver ## run varve on a local MinIO, built the first time
+	@exec bin/minioserver exec --dir varve-data/minio --address $(MINIO_ADDRESS) -- \
+		bin/varve serve --bucket minio://$(MINIO_ADDRESS)/varve --create-bucket --flush-interval 20ms
+
+minio: bin/minioserver ## build the MinIO server that tests use (once, five minutes)
+	@bin/minioserver build
+
+.PHONY: bin/minioserver
+bin/minioserver:
+	@CGO_ENABLED=0 $(BUILD) -o $@ ./testenv/minioserver
+
+check: ## vet and gofmt
+	$(GO) vet $(PACKAGES)
+	@unformatted=$$(gofmt -l $(FOLDERS)); \
+	if [ -n "$$unformatted" ]; then \
+		printf 'not formatted; run gofmt -w on:\n%s\n' "$$unformatted" >&2; exit 1; \
+	fi
+
+test: check build bin/minioserver ## vet, gofmt and all tests, beside one MinIO
+	@VARVE_BIN='$(CURDIR)/bin/varve' bin/minioserver exec -- $(TEST) $(TESTFLAGS) $(PACKAGES)
+
+test-short: check build ## the same without MinIO, and without slow tests
+	@VARVE_BIN='$(CURDIR)/bin/varve' $(TEST) -short $(TESTFLAGS) $(PACKAGES)
+
+race: bin/minioserver ## all tests under the race detector, varve too (needs a C compiler)
+	CGO_ENABLED=1 $(BUILD) -race -ldflags '$(LDFLAGS)' -o bin/varve-race ./cmd/varve
+	@VARVE_BIN='$(CURDIR)/bin/varve-race' CGO_ENABLED=1 \
+		bin/minioserver exec -- $(TEST) -race $(TESTFLAGS) $(PACKAGES)
+
+fuzz: ## run each fuzz target for FUZZTIME=60s
+	@grep -rEo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' $(FOLDERS) | sort | \
+	while IFS=: read -r file target; do \
+		target=$${target#func }; \
+		echo "$${file%/*} $$target"; \
+		$(TEST) -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "./$${file%/*}" || exit 1; \
+	done
+
+clean: ## delete bin; data in ./varve-data and the built MinIO stay
+	rm -rf bin
