@@ -1,0 +1,37 @@
+package file
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"syscall"
+
+	"github.com/varvelog/varve/tiering/objstore"
+)
+
+var errIsParent = errors.New("the key is a folder of other objects: a file store cannot hold both")
+
+// explain says what failed, and where.
+func (s *Store) explain(verb, key string, err error) error {
+	if errors.Is(err, syscall.ENOTDIR) {
+		err = fmt.Errorf("a part of the key is an object itself: a file store cannot hold both: %w", err)
+	}
+	return fmt.Errorf("%s object %q in %s: %w", verb, key, s.root, classify(err))
+}
+
+// classify adds the sentinel that callers decide on, and a remedy where there
+// is one.
+func classify(err error) error {
+	switch {
+	case unwritable(err):
+		return fmt.Errorf("%w: %w", objstore.ErrDenied, err)
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return fmt.Errorf("disk full: free space or raise the quota: %w", err)
+	}
+	return err
+}
+
+// unwritable tells whether a folder may only be read.
+func unwritable(err error) bool {
+	return errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS)
+}

@@ -1,0 +1,290 @@
+// Package file is a bucket in a local folder: an object is a file, its key the
+// path below the folder.
+//
+// It owns that folder. It promises that Create is atomic between any number of
+// processes, and durable: when it returns nil, the bytes, the name, and every
+// folder above it have been synced. What it shows to readers is durable too, as
+// far as this process can know; an object that another process is creating at
+// this very moment may be seen a sync too early. It never replaces a file,
+// never follows a key out of the folder, and never removes the folders that
+// deleted objects leave empty.
+//
+// What it asks of the file system: link(2) that fails when the name exists, and
+// fsync of files and folders. A key cannot also be the parent of other keys,
+// and keys that differ only in case need a file system that can tell.
+//
+// System calls on a disk that hangs cannot be given up: a context is looked at
+// between them.
+package file
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/varvelog/varve/tiering/objstore"
+)
+
+// Store is a bucket in a folder. All methods may be called concurrently.
+type Store struct {
+	root    string
+	folders *folders
+	pending *pending
+	temps   temps
+}
+
+// Open opens the bucket in the folder root, which must exist, and removes what
+// creators that died long ago have left behind.
+func Open(root string) (*Store, error) {
+	root, err := filepath.Abs(root)
+	if err != nil {
+		return nil, fmt.Errorf("open folder %s: %w", root, err)
+	}
+	info, err := os.Stat(root)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("open folder %s: %w: create it first", root, objstore.ErrNoBucket)
+	case err != nil:
+		return nil, fmt.Errorf("open folder %s: %w", root, classify(err))
+	case !info.IsDir():
+		return nil, fmt.Errorf("open folder %s: not a folder", root)
+	}
+	s := &Store{root: root, folders: newFolders(root), pending: newPending()}
+	s.temps = temps{folder: filepath.Join(root, tempFolder), folders: s.folders}
+	if err := s.temps.clean(); err != nil {
+		return nil, fmt.Errorf("open folder %s: %w", root, classify(err))
+	}
+	return s, nil
+}
+
+// EnsureFolder creates root and the folders above it, durably, if they are
+// missing.
+func EnsureFolder(root string) error {
+	root, err := filepath.Abs(root)
+	if err != nil {
+		return fmt.Errorf("create folder %s: %w", root, err)
+	}
+	if err := makeFolder(root); err != nil {
+		return fmt.Errorf("create folder %s: %w", root, classify(err))
+	}
+	return nil
+}
+
+// Create implements objstore.Store. The order is what makes it safe: the bytes
+// are synced before they get their name, so the name never stands for less than
+// all of them; and the folder that holds the name is synced before success.
+func (s *Store) Create(ctx context.Context, key string, data []byte) error {
+	path, err := s.path(key)
+	if err != nil {
+		return err
+	}
+	if err := objstore.CheckCreate(key, len(data)); err != nil {
+		return err
+	}
+	if err := s.create(ctx, key, path, data); err != nil {
+		return s.explain("create", key, err)
+	}
+	return nil
+}
+
+func (s *Store) create(ctx context.Context, key, path string, data []byte) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	folder := filepath.Dir(path)
+	if err := s.folders.ensure(folder); err != nil {
+		return err
+	}
+	// Losing to a file that is there already costs no sync of the data.
+	if _, err := os.Lstat(path); err == nil {
+		return s.lost(path)
+	}
+	temp, err := s.temps.write(data)
+	if err != nil {
+		return err
+	}
+	defer os.Remove(temp) // its second name, or all of it; an old one is cleaned at the next Open
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+
+	s.pending.add(key)
+	defer s.pending.remove(key)
+	if err := os.Link(temp, path); errors.Is(err, fs.ErrExist) {
+		return s.lost(path)
+	} else if err != nil {
+		s.folders.forget()
+		return err
+	}
+	if err := syncFolder(folder); err != nil {
+		s.folders.forget() // so that a reader who finds the object tries again
+		return err
+	}
+	return nil
+}
+
+// lost is the end of a Create that found the name taken. The caller will read
+// the object and may take it for its own, so it must be as durable as a success,
+// also when its creator failed to sync the folder.
+func (s *Store) lost(path string) error {
+	if info, err := os.Lstat(path); err == nil && info.IsDir() {
+		return errIsParent
+	}
+	if err := syncFolder(filepath.Dir(path)); err != nil {
+		return err
+	}
+	return objstore.ErrExists
+}
+
+// Get implements objstore.Store.
+func (s *Store) Get(ctx context.Context, key string) ([]byte, error) {
+	data, _, err := s.read(ctx, key, func(size int64) (int64, int64, error) {
+		return 0, size, objstore.CheckSize(key, size)
+	})
+	return data, err
+}
+
+// GetRange implements objstore.Store.
+func (s *Store) GetRange(ctx context.Context, key string, offset, length int64) ([]byte, error) {
+	if err := objstore.CheckRange(key, offset, length); err != nil {
+		return nil, err
+	}
+	data, _, err := s.read(ctx, key, func(size int64) (int64, int64, error) {
+		if offset+length > size {
+			return 0, 0, fmt.Errorf("%d bytes from offset %d of %d: %w", length, offset, size, objstore.ErrRange)
+		}
+		return offset, length, nil
+	})
+	return data, err
+}
+
+// GetTail implements objstore.Store.
+func (s *Store) GetTail(ctx context.Context, key string, n int64) ([]byte, int64, error) {
+	if err := objstore.CheckRange(key, 0, n); err != nil {
+		return nil, 0, err
+	}
+	return s.read(ctx, key, func(size int64) (int64, int64, error) {
+		n := min(n, size)
+		return size - n, n, nil
+	})
+}
+
+// read returns the bytes that part picks, given the object's size, and that size.
+func (s *Store) read(ctx context.Context, key string, part func(size int64) (offset, length int64, err error)) ([]byte, int64, error) {
+	path, err := s.path(key)
+	if err != nil {
+		return nil, 0, err
+	}
+	data, size, err := s.readFile(ctx, key, path, part)
+	if err != nil {
+		return nil, 0, s.explain("get", key, err)
+	}
+	return data, size, nil
+}
+
+func (s *Store) readFile(ctx context.Context, key, path string, part func(int64) (int64, int64, error)) ([]byte, int64, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, 0, err
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, 0, s.absent(err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, 0, err
+	}
+	if info.IsDir() {
+		return nil, 0, objstore.ErrNotFound
+	}
+	if err := s.settle(key, filepath.Dir(path)); err != nil {
+		return nil, 0, err
+	}
+	offset, length, err := part(info.Size())
+	if err != nil {
+		return nil, 0, err
+	}
+	data := make([]byte, length)
+	if n, err := f.ReadAt(data, offset); err == io.EOF && int64(n) < length {
+		return nil, 0, fmt.Errorf("read %d of %d bytes: %w", n, length, objstore.ErrRange)
+	} else if err != nil && err != io.EOF {
+		return nil, 0, err
+	}
+	return data, info.Size(), nil
+}
+
+// settle makes the name of an object that was found durable before anyone
+// builds on it: an earlier process may have died, or a Create of this one may
+// be under way, between naming it and syncing the folder.
+func (s *Store) settle(key, folder string) error {
+	if s.pending.has(key) {
+		return syncFolder(folder)
+	}
+	return s.folders.settle(folder)
+}
+
+// absent tells a missing object from a missing bucket.
+func (s *Store) absent(err error) error {
+	if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR) {
+		return err
+	}
+	if _, err := os.Stat(s.root); errors.Is(err, fs.ErrNotExist) {
+		return objstore.ErrNoBucket
+	} else if err != nil {
+		return err
+	}
+	return objstore.ErrNotFound
+}
+
+// Delete implements objstore.Store. Like a Create it is durable when it returns.
+func (s *Store) Delete(ctx context.Context, key string) error {
+	path, err := s.path(key)
+	if err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return s.explain("delete", key, err)
+	}
+	// Not os.Remove, which would remove an empty folder of that name.
+	err = syscall.Unlink(path)
+	switch {
+	case err == nil:
+		err = syncFolder(filepath.Dir(path))
+	case errors.Is(err, syscall.EISDIR), isFolder(path):
+		err = nil
+	default:
+		if err = s.absent(err); errors.Is(err, objstore.ErrNotFound) {
+			err = nil
+		}
+	}
+	if err != nil {
+		return s.explain("delete", key, err)
+	}
+	return nil
+}
+
+// String implements objstore.Store.
+func (s *Store) String() string { return "file://" + s.root }
+
+// path returns the file of a key.
+func (s *Store) path(key string) (string, error) {
+	if err := objstore.CheckKey(key); err != nil {
+		return "", err
+	}
+	if first, _, _ := strings.Cut(key, "/"); first == tempFolder {
+		return "", fmt.Errorf("invalid object key %q: %q is the store's own", key, tempFolder)
+	}
+	return filepath.Join(s.root, filepath.FromSlash(key)), nil
+}
+
+func isFolder(path string) bool {
+	info, err := os.Lstat(path)
+	return err == nil && info.IsDir()
+}

@@ -1,0 +1,83 @@
+package objstore
+
+import (
+	"context"
+	"time"
+)
+
+// Op names a method of Store, as a metrics label.
+type Op string
+
+// The methods of Store.
+const (
+	OpCreate   Op = "create"
+	OpGet      Op = "get"
+	OpGetRange Op = "get_range"
+	OpGetTail  Op = "get_tail"
+	OpList     Op = "list"
+	OpDelete   Op = "delete"
+)
+
+// Ops are all of them.
+var Ops = []Op{OpCreate, OpGet, OpGetRange, OpGetTail, OpList, OpDelete}
+
+// Observer is told of every finished call: bytes of object data sent (Create:
+// whatever the outcome) or received, how long it took, and the error unchanged.
+// It is called on the caller's goroutine and must neither block nor panic.
+type Observer func(op Op, bytes int64, took time.Duration, err error)
+
+// Instrument returns a Store that does what store does and tells observe. A
+// List counts as one call, however many pages it reads, and its duration
+// includes what fn does.
+func Instrument(store Store, observe Observer) Store {
+	return &instrumented{store: store, observe: observe}
+}
+
+type instrumented struct {
+	store   Store
+	observe Observer
+}
+
+func (s *instrumented) Create(ctx context.Context, key string, data []byte) error {
+	start := time.Now()
+	err := s.store.Create(ctx, key, data)
+	s.observe(OpCreate, int64(len(data)), time.Since(start), err)
+	return err
+}
+
+func (s *instrumented) Get(ctx context.Context, key string) ([]byte, error) {
+	start := time.Now()
+	data, err := s.store.Get(ctx, key)
+	s.observe(OpGet, int64(len(data)), time.Since(start), err)
+	return data, err
+}
+
+func (s *instrumented) GetRange(ctx context.Context, key string, offset, length int64) ([]byte, error) {
+	start := time.Now()
+	data, err := s.store.GetRange(ctx, key, offset, length)
+	s.observe(OpGetRange, int64(len(data)), time.Since(start), err)
+	return data, err
+}
+
+func (s *instrumented) GetTail(ctx context.Context, key string, n int64) ([]byte, int64, error) {
+	start := time.Now()
+	tail, size, err := s.store.GetTail(ctx, key, n)
+	s.observe(OpGetTail, int64(len(tail)), time.Since(start), err)
+	return tail, size, err
+}
+
+func (s *instrumented) List(ctx context.Context, prefix, startAfter string, fn func(Info) error) error {
+	start := time.Now()
+	err := s.store.List(ctx, prefix, startAfter, fn)
+	s.observe(OpList, 0, time.Since(start), err)
+	return err
+}
+
+func (s *instrumented) Delete(ctx context.Context, key string) error {
+	start := time.Now()
+	err := s.store.Delete(ctx, key)
+	s.observe(OpDelete, 0, time.Since(start), err)
+	return err
+}
+
+func (s *instrumented) String() string { return s.store.String() }

@@ -1,0 +1,80 @@
+package objstore
+
+import (
+	"fmt"
+	"strings"
+	"unicode/utf8"
+)
+
+const (
+	// MaxSize is the largest object in bytes. Every driver checks it before a
+	// Create sends anything and before a Get allocates anything. It is far below
+	// the 5 GiB that S3 takes in one PUT, because a Create is never multipart:
+	// a conditional multipart upload fails only after every part was paid for.
+	MaxSize = 256 << 20
+
+	// MaxKey is the longest key in bytes. S3 takes 1,024 including the prefix
+	// of the store, file systems 255 between two slashes.
+	MaxKey     = 800
+	maxSegment = 255
+)
+
+// CheckKey tells whether key can be an object's name in every store: 1 to
+// MaxKey bytes of UTF-8 without control characters, in slash-separated
+// segments of 1 to 255 bytes of which none is "." or "..".
+func CheckKey(key string) error {
+	if key == "" {
+		return fmt.Errorf("invalid object key: empty")
+	}
+	if len(key) > MaxKey {
+		return fmt.Errorf("invalid object key of %d bytes: the longest is %d", len(key), MaxKey)
+	}
+	if !utf8.ValidString(key) || strings.ContainsFunc(key, isControl) {
+		return fmt.Errorf("invalid object key %q: not UTF-8, or control characters", key)
+	}
+	for segment := range strings.SplitSeq(key, "/") {
+		switch {
+		case segment == "":
+			return fmt.Errorf("invalid object key %q: empty segment", key)
+		case segment == ".", segment == "..":
+			return fmt.Errorf("invalid object key %q: segment %q", key, segment)
+		case len(segment) > maxSegment:
+			return fmt.Errorf("invalid object key %q: a segment is longer than %d bytes", key, maxSegment)
+		}
+	}
+	return nil
+}
+
+func isControl(r rune) bool { return r < 0x20 || r == 0x7f }
+
+// CheckCreate tells whether an object of size bytes may be created at key.
+func CheckCreate(key string, size int) error {
+	if err := CheckKey(key); err != nil {
+		return err
+	}
+	if size > MaxSize {
+		return fmt.Errorf("object %q of %d bytes: the largest is %d", key, size, MaxSize)
+	}
+	return nil
+}
+
+// CheckSize tells whether an object or range, of a size in bytes that the store
+// announced or the caller asked for, may be held in memory.
+func CheckSize(key string, size int64) error {
+	if size < 0 || size > MaxSize {
+		return fmt.Errorf("object %q: %d bytes to read, the most is %d: %w", key, size, MaxSize, ErrRange)
+	}
+	return nil
+}
+
+// CheckRange tells whether length bytes from offset can be asked for: length is
+// at least 1, so that every range asks the store for something.
+func CheckRange(key string, offset, length int64) error {
+	if err := CheckKey(key); err != nil {
+		return err
+	}
+	if offset < 0 || length < 1 || offset > offset+length {
+		return fmt.Errorf("object %q: %d bytes from offset %d: %w", key, length, offset, ErrRange)
+	}
+	return CheckSize(key, length)
+}

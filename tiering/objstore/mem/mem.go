@@ -1,0 +1,315 @@
+// Package mem is a bucket in memory, for simulations and tests.
+//
+// It owns the objects, the faults a test injects into calls, and what calls
+// were made. It promises to be at least as strict as S3: it copies every byte
+// both ways, remembers what callers handed to Create so that a later change is
+// found, takes its time from the caller, and lists in key order. It is
+// deterministic: it starts no goroutine and reads no clock. It never blocks
+// unless a fault says so.
+//
+// A single-threaded simulation uses the ...Now methods, which touch the objects
+// at once and are neither counted nor faulted, and delivers the answers itself.
+package mem
+
+import (
+	"context"
+	"fmt"
+	"hash/crc32"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/varvelog/varve/tiering/objstore"
+)
+
+// Store is a bucket in memory. All methods may be called concurrently.
+type Store struct {
+	now   func() time.Time
+	fault func(Call) Action
+
+	mu struct {
+		sync.Mutex
+		objects map[string]object
+		calls   map[objstore.Op]int
+		late    []late
+		lent    []lent
+	}
+}
+
+type object struct {
+	data     []byte
+	modified time.Time
+}
+
+// lent is a slice that a caller passed to Create and must not change.
+type lent struct {
+	key  string
+	data []byte
+	sum  uint32
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// New returns an empty store. now gives the modification times; nil stands for
+// the zero time. fault is asked about every call before it has any effect; nil
+// injects nothing. It is called without a lock held and may use the store's
+// ...Now methods.
+func New(now func() time.Time, fault func(Call) Action) *Store {
+	if now == nil {
+		now = func() time.Time { return time.Time{} }
+	}
+	if fault == nil {
+		fault = func(Call) Action { return Action{} }
+	}
+	s := &Store{now: now, fault: fault}
+	s.mu.objects = map[string]object{}
+	s.mu.calls = map[objstore.Op]int{}
+	return s
+}
+
+// Create implements objstore.Store.
+func (s *Store) Create(ctx context.Context, key string, data []byte) error {
+	if err := objstore.CheckCreate(key, len(data)); err != nil {
+		return err
+	}
+	s.lend(key, data)
+	call, action := s.begin(objstore.OpCreate, key)
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("create object %q: %w", key, err)
+	}
+	var err error
+	switch action.Effect {
+	case Apply:
+		err = s.CreateNow(key, data)
+	case Overwrite:
+		s.PutNow(key, data)
+	case Later:
+		s.holdBack(late{call: call, data: data})
+		err = errTimeout
+	case Skip:
+		err = errRefused
+	}
+	if action.Claim {
+		err = nil
+	}
+	return action.answer(ctx, "create", key, err)
+}
+
+// Get implements objstore.Store.
+func (s *Store) Get(ctx context.Context, key string) ([]byte, error) {
+	data, err := s.read(ctx, objstore.OpGet, key)
+	if err != nil {
+		return nil, err
+	}
+	return data, nil
+}
+
+// GetRange implements objstore.Store.
+func (s *Store) GetRange(ctx context.Context, key string, offset, length int64) ([]byte, error) {
+	if err := objstore.CheckRange(key, offset, length); err != nil {
+		return nil, err
+	}
+	data, err := s.read(ctx, objstore.OpGetRange, key)
+	if err != nil {
+		return nil, err
+	}
+	if offset+length > int64(len(data)) {
+		return nil, fmt.Errorf("get object %q: %d bytes from offset %d of %d: %w",
+			key, length, offset, len(data), objstore.ErrRange)
+	}
+	return slices.Clone(data[offset : offset+length]), nil
+}
+
+// GetTail implements objstore.Store.
+func (s *Store) GetTail(ctx context.Context, key string, n int64) ([]byte, int64, error) {
+	if err := objstore.CheckRange(key, 0, n); err != nil {
+		return nil, 0, err
+	}
+	data, err := s.read(ctx, objstore.OpGetTail, key)
+	if err != nil {
+		return nil, 0, err
+	}
+	size := int64(len(data))
+	return slices.Clone(data[size-min(n, size):]), size, nil
+}
+
+// read returns a copy of the object with the injected damage.
+func (s *Store) read(ctx context.Context, op objstore.Op, key string) ([]byte, error) {
+	if err := objstore.CheckKey(key); err != nil {
+		return nil, err
+	}
+	_, action := s.begin(op, key)
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("get object %q: %w", key, err)
+	}
+	var err error
+	data, ok := s.GetNow(key)
+	switch {
+	case action.Effect == Skip:
+		err = errRefused
+	case action.Effect == Later:
+		err = errTimeout
+	case !ok:
+		err = objstore.ErrNotFound
+	}
+	if err := action.answer(ctx, "get", key, err); err != nil {
+		return nil, err
+	}
+	if action.Damage != nil {
+		data = action.Damage(data)
+	}
+	return data, nil
+}
+
+// List implements objstore.Store. It lists what was there when it was called.
+func (s *Store) List(ctx context.Context, prefix, startAfter string, fn func(objstore.Info) error) error {
+	_, action := s.begin(objstore.OpList, prefix)
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("list objects %q: %w", prefix, err)
+	}
+	var err error
+	switch action.Effect {
+	case Skip:
+		err = errRefused
+	case Later:
+		err = errTimeout
+	}
+	if err := action.answer(ctx, "list", prefix, err); err != nil {
+		return err
+	}
+	for _, info := range s.ListNow(prefix) {
+		if info.Key <= startAfter {
+			continue
+		}
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("list objects %q: %w", prefix, err)
+		}
+		if err := fn(info); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Delete implements objstore.Store.
+func (s *Store) Delete(ctx context.Context, key string) error {
+	if err := objstore.CheckKey(key); err != nil {
+		return err
+	}
+	call, action := s.begin(objstore.OpDelete, key)
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("delete object %q: %w", key, err)
+	}
+	var err error
+	switch action.Effect {
+	case Apply, Overwrite:
+		s.DeleteNow(key)
+	case Later:
+		s.holdBack(late{call: call})
+		err = errTimeout
+	case Skip:
+		err = errRefused
+	}
+	if action.Claim {
+		err = nil
+	}
+	return action.answer(ctx, "delete", key, err)
+}
+
+// String implements objstore.Store.
+func (s *Store) String() string { return "mem:" }
+
+// CreateNow stores a copy of data at key, or returns ErrExists.
+func (s *Store) CreateNow(key string, data []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, ok := s.mu.objects[key]; ok {
+		return objstore.ErrExists
+	}
+	s.mu.objects[key] = object{data: clone(data), modified: s.now()}
+	return nil
+}
+
+// PutNow stores a copy of data at key, over anything that is there.
+func (s *Store) PutNow(key string, data []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mu.objects[key] = object{data: clone(data), modified: s.now()}
+}
+
+// GetNow returns a copy of the object, and whether there is one.
+func (s *Store) GetNow(key string) ([]byte, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	o, ok := s.mu.objects[key]
+	if !ok {
+		return nil, false
+	}
+	return clone(o.data), true
+}
+
+// DeleteNow removes the object, and tells whether there was one.
+func (s *Store) DeleteNow(key string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, ok := s.mu.objects[key]
+	delete(s.mu.objects, key)
+	return ok
+}
+
+// ListNow returns all objects whose key starts with prefix, in key order.
+func (s *Store) ListNow(prefix string) []objstore.Info {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var infos []objstore.Info
+	for key, o := range s.mu.objects {
+		if strings.HasPrefix(key, prefix) {
+			infos = append(infos, objstore.Info{Key: key, Size: int64(len(o.data)), Modified: o.modified})
+		}
+	}
+	slices.SortFunc(infos, func(a, b objstore.Info) int { return strings.Compare(a.Key, b.Key) })
+	return infos
+}
+
+// Calls returns how many calls of op were made, failed ones included.
+func (s *Store) Calls(op objstore.Op) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.mu.calls[op]
+}
+
+// CheckUnmodified returns an error if a caller has changed a slice after it
+// passed it to Create, which no driver forgives: the transport may still be
+// sending it.
+func (s *Store) CheckUnmodified() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, l := range s.mu.lent {
+		if crc32.Checksum(l.data, castagnoli) != l.sum {
+			return fmt.Errorf("object %q: its %d bytes were changed after they were passed to Create", l.key, len(l.data))
+		}
+	}
+	return nil
+}
+
+// lend remembers the slice that a caller passed to Create.
+func (s *Store) lend(key string, data []byte) {
+	l := lent{key: key, data: data, sum: crc32.Checksum(data, castagnoli)}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mu.lent = append(s.mu.lent, l)
+}
+
+// begin counts a call and asks what to do with it.
+func (s *Store) begin(op objstore.Op, key string) (Call, Action) {
+	s.mu.Lock()
+	s.mu.calls[op]++
+	call := Call{Op: op, Key: key, Number: s.mu.calls[op]}
+	s.mu.Unlock()
+	return call, s.fault(call)
+}
+
+// clone copies data; the copy is never nil, so that an empty object differs
+// from none.
+func clone(data []byte) []byte { return append(make([]byte, 0, len(data)), data...) }

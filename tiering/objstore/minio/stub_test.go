@@ -1,0 +1,176 @@
+package minio_test
+
+import (
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/xml"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/minio/minio-go/v7/pkg/credentials"
+
+	"github.com/varvelog/varve/tiering/objstore/minio"
+)
+
+// stub is an S3 store that records what it was sent and answers as told.
+type stub struct {
+	*httptest.Server
+	mu       sync.Mutex
+	objects  map[string][]byte // by path
+	requests []*http.Request   // without bodies
+	answer   func(w http.ResponseWriter, r *http.Request, honest http.Handler)
+}
+
+// newStub starts a store whose answers pass through answer; nil is honest.
+func newStub(t *testing.T, answer func(w http.ResponseWriter, r *http.Request, honest http.Handler)) *stub {
+	s := &stub{objects: map[string][]byte{}, answer: answer}
+	s.Server = httptest.NewServer(s)
+	t.Cleanup(s.Close)
+	return s
+}
+
+// open returns a store on the stub's bucket "events".
+func (s *stub) open(t *testing.T, prefix string) *minio.Store {
+	t.Helper()
+	store, err := minio.Open(minio.Config{
+		Endpoint: s.Listener.Addr().String(), Bucket: "events", Prefix: prefix,
+		Credentials: credentials.NewStaticV4("user", "secret", ""),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(store.Close)
+	return store
+}
+
+func (s *stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	s.requests = append(s.requests, r.Clone(r.Context()))
+	s.mu.Unlock()
+	if s.answer != nil {
+		s.answer(w, r, http.HandlerFunc(s.honest))
+		return
+	}
+	s.honest(w, r)
+}
+
+// sent returns the recorded requests of a method.
+func (s *stub) sent(method string) []*http.Request {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(s.requests), func(r *http.Request) bool { return r.Method != method })
+}
+
+func (s *stub) object(path string) ([]byte, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	data, ok := s.objects[path]
+	return data, ok
+}
+
+func (s *stub) honest(w http.ResponseWriter, r *http.Request) {
+	switch {
+	case !strings.HasPrefix(r.URL.Path, "/events/"):
+		s3Error(w, http.StatusNotFound, "NoSuchBucket")
+	case r.Method == http.MethodPut:
+		s.put(w, r)
+	case r.Method == http.MethodGet && r.URL.Query().Has("list-type"):
+		s.list(w, r)
+	case r.Method == http.MethodGet:
+		s.get(w, r)
+	case r.Method == http.MethodDelete:
+		s.mu.Lock()
+		delete(s.objects, r.URL.Path)
+		s.mu.Unlock()
+		w.WriteHeader(http.StatusNoContent)
+	default:
+		s3Error(w, http.StatusNotImplemented, "NotImplemented")
+	}
+}
+
+func (s *stub) put(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return // the client is gone
+	}
+	if r.Header.Get("x-amz-checksum-crc32c") != crc32c(body) {
+		s3Error(w, http.StatusBadRequest, "BadDigest")
+		return
+	}
+	s.mu.Lock()
+	_, exists := s.objects[r.URL.Path]
+	if !exists {
+		s.objects[r.URL.Path] = body
+	}
+	s.mu.Unlock()
+	if exists {
+		s3Error(w, http.StatusPreconditionFailed, "PreconditionFailed")
+		return
+	}
+	w.Header().Set("ETag", `"0123456789abcdef0123456789abcdef"`)
+	w.Header().Set("x-amz-checksum-crc32c", crc32c(body))
+}
+
+func (s *stub) get(w http.ResponseWriter, r *http.Request) {
+	data, ok := s.object(r.URL.Path)
+	if !ok {
+		s3Error(w, http.StatusNotFound, "NoSuchKey")
+		return
+	}
+	if len(data) == 0 && r.Header.Get("Range") != "" {
+		s3Error(w, http.StatusRequestedRangeNotSatisfiable, "InvalidRange")
+		return
+	}
+	w.Header().Set("Content-Type", "application/octet-stream")
+	http.ServeContent(w, r, "", time.Unix(1_700_000_000, 0), strings.NewReader(string(data)))
+}
+
+func (s *stub) list(w http.ResponseWriter, r *http.Request) {
+	type content struct {
+		Key          string
+		Size         int
+		LastModified string
+	}
+	type result struct {
+		XMLName               xml.Name `xml:"ListBucketResult"`
+		IsTruncated           bool
+		NextContinuationToken string
+		Contents              []content
+	}
+	q := r.URL.Query()
+	after := max(q.Get("start-after"), q.Get("continuation-token"))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var res result
+	for path, data := range s.objects {
+		key := strings.TrimPrefix(path, "/events/")
+		if strings.HasPrefix(key, q.Get("prefix")) && key > after {
+			res.Contents = append(res.Contents, content{key, len(data), "2026-01-02T03:04:05.000Z"})
+		}
+	}
+	slices.SortFunc(res.Contents, func(a, b content) int { return strings.Compare(a.Key, b.Key) })
+	if len(res.Contents) > 1000 {
+		res.Contents, res.IsTruncated = res.Contents[:1000], true
+		res.NextContinuationToken = res.Contents[999].Key
+	}
+	xml.NewEncoder(w).Encode(res)
+}
+
+func s3Error(w http.ResponseWriter, status int, code string) {
+	w.Header().Set("Content-Type", "application/xml")
+	w.WriteHeader(status)
+	fmt.Fprintf(w, "<?xml version=\"1.0\"?><Error><Code>%s</Code><Message>stub</Message></Error>", code)
+}
+
+func crc32c(data []byte) string {
+	sum := crc32.Checksum(data, crc32.MakeTable(crc32.Castagnoli))
+	return base64.StdEncoding.EncodeToString(binary.BigEndian.AppendUint32(nil, sum))
+}
