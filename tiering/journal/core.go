@@ -1,0 +1,254 @@
+package journal
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/varvelog/varve/tiering/segment"
+)
+
+// Config is what a Core is told about itself. All fields but Witness are needed
+// by a leader; a follower needs no identity.
+type Config struct {
+	Lead        bool  // fence at the end of the log and lead; else only follow
+	Chain       Chain // where to begin: NewChain, or a checkpoint's
+	Witness     segment.Ref
+	Node        segment.ID
+	Incarnation segment.ID
+	NewID       func() segment.ID // for fences and fillers
+	NowMs       func() int64      // for their BuiltMs
+}
+
+const (
+	resendFirst = 50 * time.Millisecond // delay before an unresolved PUT is sent again, doubling
+	resendMost  = 2 * time.Second
+	stallAfter  = 30 * time.Second // an unresolved seq this old fails its waiters
+	maxLosses   = 8                // fence races lost in a row before a pause
+	losePause   = time.Second
+	maxAhead    = 32 // objects fetched ahead while catching up
+)
+
+type phase uint8
+
+const (
+	reading  phase = iota + 1 // applying what is there, up to the first gap
+	fencing                   // own fence sent, outcome open
+	checking                  // own fence stored; the floor is read again
+	settling                  // fillers under way
+	leading
+	ended
+)
+
+type pauseKind uint8 // what comes after a pause
+
+const (
+	pauseRead pauseKind = iota + 1
+	pauseFloor
+)
+
+// Core is one reader, and if so configured one leadership, of one journal: the
+// rules of PROTOCOL.md as a pure state machine. It does no I/O, reads no clock
+// and starts no goroutine: Step takes what happened and returns what to do, in
+// order. It is owned by one goroutine.
+//
+// It decides which object holds which seq and when an object counts; what the
+// objects say is the owner's matter, who learns of them by Apply actions in seq
+// order, whether they were read or are the Core's own.
+type Core struct {
+	cfg   Config
+	chain Chain
+	phase phase
+	out   []Action
+	token uint64 // last one handed out; names I/O so that late answers are known
+
+	// reading
+	readToken  uint64 // the Get or floor read under way, 0 if none
+	readGen    uint64 // proofs asked for before that Get began
+	read       int    // objects read so far, for fetching ahead
+	readErrors int    // failed reads in a row, for the pause
+	paused     pauseKind
+	pending    *Object
+	gap        bool // Next was found absent though something must be there
+	losses     int
+
+	// slots are the Core's own objects whose place is not settled for its
+	// readers yet: slots[i] has seq chain.Next+i. Never more than the window.
+	slots []slot
+
+	// proofs of the head
+	asked, proved uint64 // proofs asked for, and answered
+	proveToken    uint64 // the Get of a leader's proof, 0 if none
+	proveGen      uint64
+	proveSeq      uint64 // confirming this seq, sent after proveGen was asked, proves too
+}
+
+type slotState uint8
+
+const (
+	slotSending  slotState = iota + 1 // PUT under way
+	slotChecking                      // outcome unknown, reading the key back
+	slotWaiting                       // still unknown, pausing before the same PUT
+	slotStored                        // our object is there
+	slotTaken                         // an older epoch's object is there (settling only)
+)
+
+type slot struct {
+	object  *Object // ours
+	data    []byte  // its bytes: the only ones ever sent for this seq
+	state   slotState
+	token   uint64 // of what is under way: attempt, read-back or pause
+	tries   int
+	stall   uint64 // timer that tells when waiters should fail
+	foreign *Object
+}
+
+// NewCore returns a Core that wants Start.
+func NewCore(cfg Config) *Core {
+	return &Core{cfg: cfg, chain: cfg.Chain, phase: reading}
+}
+
+// Start begins: with the floor, below which there may be nothing to read.
+func (c *Core) Start() []Action {
+	c.readFloor()
+	return c.take()
+}
+
+// Chain is what has been established so far.
+func (c *Core) Chain() Chain { return c.chain }
+
+// Leads reports whether Propose may be called, now or once there is room.
+func (c *Core) Leads() bool { return c.phase == leading }
+
+// Room reports whether one more object may be sent: never a seq at or beyond
+// the lowest unresolved one plus the window (PROTOCOL.md, rule 2).
+func (c *Core) Room() bool {
+	return c.phase == leading && uint64(len(c.slots)) < c.chain.Window
+}
+
+// InFlight is the number of objects sent and not confirmed.
+func (c *Core) InFlight() int { return len(c.slots) }
+
+// Header is the header of the next data segment, but for its object id, time
+// and write-ahead range. It is good until the next Step or Propose.
+func (c *Core) Header() segment.Header {
+	h := c.ownHeader(segment.KindData, c.chain.Next+uint64(len(c.slots)), c.chain.Epoch)
+	h.Prev = c.chain.Tail
+	if n := len(c.slots); n > 0 {
+		last := c.slots[n-1].object.Footer.Header
+		h.Prev = segment.Ref{Seq: last.Seq, Object: last.Object}
+	}
+	h.Confirmed = c.chain.Next - 1
+	return h
+}
+
+func (c *Core) ownHeader(kind segment.Kind, seq uint64, epoch uint32) segment.Header {
+	return segment.Header{
+		Kind: kind, Cluster: c.chain.Cluster, Journal: c.chain.Journal, Seq: seq, Epoch: epoch,
+		Node: c.cfg.Node, Incarnation: c.cfg.Incarnation,
+	}
+}
+
+// Propose sends a data segment built from Header. data is its bytes; neither
+// may change any more. Room must hold.
+func (c *Core) Propose(o *Object, data []byte) []Action {
+	if !c.Room() {
+		panic("journal: proposed without room")
+	}
+	want, h := c.Header(), &o.Footer.Header
+	if h.Seq != want.Seq || h.Epoch != want.Epoch || h.Prev != want.Prev || h.Confirmed != want.Confirmed {
+		panic(fmt.Sprintf("journal: proposed %+v, want %+v", *h, want))
+	}
+	c.addSlot(o, data)
+	return c.take()
+}
+
+// Step takes one event and returns what to do about it.
+func (c *Core) Step(ev Event) []Action {
+	if c.phase == ended {
+		if _, ok := ev.(Prove); ok {
+			c.asked++
+			c.failProofs(ErrEnded)
+		}
+		return c.take()
+	}
+	switch ev := ev.(type) {
+	case PutDone:
+		c.putDone(ev)
+	case GotObject:
+		c.gotObject(ev)
+	case GotFloor:
+		c.gotFloor(ev)
+	case TimerFired:
+		c.timerFired(ev.Token)
+	case Poke:
+		c.poke()
+	case Prove:
+		c.asked++
+		c.startProof()
+	}
+	return c.take()
+}
+
+func (c *Core) take() []Action {
+	out := c.out
+	c.out = nil
+	return out
+}
+
+func (c *Core) do(a Action) { c.out = append(c.out, a) }
+
+func (c *Core) nextToken() uint64 {
+	c.token++
+	return c.token
+}
+
+// end stops everything: what is under way is forgotten, its outcome unknown.
+func (c *Core) end(err error) {
+	if c.phase == ended {
+		return
+	}
+	c.phase = ended
+	c.slots = nil
+	c.failProofs(err)
+	c.do(Ended{Err: err})
+}
+
+func (c *Core) gotObject(ev GotObject) {
+	switch {
+	case ev.Token == c.readToken:
+		c.readToken = 0
+		c.gotRead(ev)
+	case ev.Token == c.proveToken:
+		c.proveToken = 0
+		c.gotProof(ev)
+	default:
+		if s := c.slotByToken(ev.Token); s != nil {
+			c.gotReadBack(s, ev)
+		}
+	}
+}
+
+func (c *Core) timerFired(token uint64) {
+	if token == c.readToken {
+		c.resume()
+		return
+	}
+	if s := c.slotByToken(token); s != nil {
+		c.send(s)
+		return
+	}
+	for i := range c.slots {
+		if s := &c.slots[i]; s.stall == token && s.state != slotStored {
+			c.do(Stalled{Seq: s.object.Footer.Header.Seq})
+		}
+	}
+}
+
+// backoff doubles from first to most.
+func backoff(tries int, first, most time.Duration) time.Duration {
+	d := first
+	for ; tries > 0 && d < most; tries-- {
+		d *= 2
+	}
+	return min(d, most)
+}

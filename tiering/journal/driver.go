@@ -1,0 +1,162 @@
+package journal
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+
+	"github.com/varvelog/varve/tiering/objstore"
+)
+
+// Hooks is how an owner learns what its journal does. All are called on the
+// owner's goroutine, from within Start, Handle and Propose; they must not call
+// the Driver back, but for Propose in Led.
+type Hooks struct {
+	// Apply takes the next valid object; own tells that this leadership
+	// proposed it. An error ends the following of the journal.
+	Apply func(o *Object, own bool) error
+	// Led tells that Propose may be called.
+	Led func(epoch uint32)
+	// AtHead tells a follower that it has applied all there was.
+	AtHead func()
+	// Stalled tells that the outcome of seq has been unknown for long.
+	Stalled func(seq uint64)
+	// Ended tells that nothing more happens, and why.
+	Ended func(err error)
+}
+
+// Driver runs a Core against a store. Its owner receives from Events in its own
+// loop and passes each to Handle; Prove and Poke may be called from anywhere,
+// everything else by the owner only. Close ends and waits for all requests.
+type Driver struct {
+	core   *Core
+	runner *runner
+	hooks  Hooks
+	log    *slog.Logger
+
+	provers  []chan error // not answered yet, oldest first
+	answered uint64       // proofs answered before provers[0]
+
+	closeOnce sync.Once
+	closed    chan struct{}
+}
+
+// proveEvent carries a caller of Prove to the owner's loop.
+type proveEvent struct{ reply chan error }
+
+func (proveEvent) isEvent() {}
+
+// NewDriver prepares to follow, and if cfg says so to lead, a journal of store.
+func NewDriver(store objstore.Store, cfg Config, hooks Hooks, log *slog.Logger) *Driver {
+	return &Driver{
+		core: NewCore(cfg), runner: newRunner(store, cfg.Chain.Journal), hooks: hooks,
+		log: log.With("journal", cfg.Chain.Journal), closed: make(chan struct{}),
+	}
+}
+
+// Core is the state machine, for the owner to ask.
+func (d *Driver) Core() *Core { return d.core }
+
+// Events is what the owner passes to Handle.
+func (d *Driver) Events() <-chan Event { return d.runner.events }
+
+// Start begins.
+func (d *Driver) Start() { d.perform(d.core.Start()) }
+
+// Handle takes one event.
+func (d *Driver) Handle(ev Event) {
+	if p, ok := ev.(proveEvent); ok {
+		d.provers = append(d.provers, p.reply)
+		ev = Prove{}
+	}
+	d.perform(d.core.Step(ev))
+}
+
+// Propose sends a segment; see Core.Propose.
+func (d *Driver) Propose(o *Object, data []byte) { d.perform(d.core.Propose(o, data)) }
+
+// Poke makes a follower look for more soon. It is a hint, dropped where many
+// events wait already.
+func (d *Driver) Poke() {
+	select {
+	case d.runner.events <- Poke{}:
+	default:
+	}
+}
+
+// Prove returns nil once every object that was committed before the call has
+// been applied. It asks the store, once for all callers that wait; any error
+// means that nothing is known.
+func (d *Driver) Prove(ctx context.Context) error {
+	p := proveEvent{reply: make(chan error, 1)}
+	select {
+	case d.runner.events <- p:
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-d.closed:
+		return ErrEnded
+	}
+	select {
+	case err := <-p.reply:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-d.closed:
+		return ErrEnded
+	}
+}
+
+// Close ends all requests, whatever their outcome, and waits for them.
+func (d *Driver) Close() {
+	d.closeOnce.Do(func() {
+		close(d.closed)
+		d.runner.close()
+	})
+}
+
+func (d *Driver) perform(actions []Action) {
+	for _, a := range actions {
+		switch a := a.(type) {
+		case Apply:
+			if err := d.hooks.Apply(a.Object, a.Own); err != nil {
+				d.core.end(err)
+				d.perform(d.core.take())
+				return
+			}
+		case Led:
+			d.log.Info("leading journal", "epoch", a.Epoch)
+			d.hooks.Led(a.Epoch)
+		case AtHead:
+			d.hooks.AtHead()
+		case Stalled:
+			d.log.Warn("bucket does not answer for a segment", "seq", a.Seq)
+			d.hooks.Stalled(a.Seq)
+		case Trouble:
+			d.trouble(a.Err)
+		case Proved:
+			d.answer(a.Through, nil)
+		case ProofFailed:
+			d.answer(a.Through, a.Err)
+		case Ended:
+			d.hooks.Ended(a.Err)
+		default:
+			d.runner.do(a)
+		}
+	}
+}
+
+// trouble is logged and nothing more: the Core goes on trying.
+func (d *Driver) trouble(err error) {
+	if errors.Is(err, context.Canceled) {
+		return
+	}
+	d.log.Warn("journal request failed, trying again", "error", err)
+}
+
+func (d *Driver) answer(through uint64, err error) {
+	for ; d.answered < through; d.answered++ {
+		d.provers[0] <- err
+		d.provers = d.provers[1:]
+	}
+}

@@ -1,0 +1,142 @@
+package journal
+
+import (
+	"errors"
+	"time"
+
+	"github.com/varvelog/varve/tiering/segment"
+)
+
+// ErrEnded: the leadership, or the reading, is over.
+var ErrEnded = errors.New("journal is not being followed any more")
+
+// Object is an object of a journal as its readers need it: its index and its
+// entries, checked.
+type Object struct {
+	Footer  *segment.Footer
+	Entries []segment.Entry
+}
+
+// Ref is the object's place and identity.
+func (o *Object) Ref() segment.Ref {
+	return segment.Ref{Seq: o.Footer.Header.Seq, Object: o.Footer.Header.Object}
+}
+
+// Event is something that happened, for Core.Step.
+type Event interface{ isEvent() }
+
+// PutDone: a Put ended. Err nil means that the store confirmed this very
+// request; anything else leaves the outcome unknown.
+type PutDone struct {
+	Seq   uint64
+	Token uint64
+	Err   error
+}
+
+// GotObject: a Get ended, with the object, or with Absent, or with Err.
+type GotObject struct {
+	Token  uint64
+	Object *Object
+	Absent bool
+	Err    error
+}
+
+// GotFloor: a GetFloor ended. Floor is 0 where none was ever set.
+type GotFloor struct {
+	Token uint64
+	Floor uint64
+	Err   error
+}
+
+// TimerFired: a Wait is over.
+type TimerFired struct{ Token uint64 }
+
+// Poke: something may have been committed; look.
+type Poke struct{}
+
+// Prove asks for a proof of the head; see Proved.
+type Prove struct{}
+
+func (PutDone) isEvent()    {}
+func (GotObject) isEvent()  {}
+func (GotFloor) isEvent()   {}
+func (TimerFired) isEvent() {}
+func (Poke) isEvent()       {}
+func (Prove) isEvent()      {}
+
+// Action is something to do, or to know, in the order given.
+type Action interface{ isAction() }
+
+// Put: create the object of Seq from Data, once; answer with PutDone.
+type Put struct {
+	Seq   uint64
+	Token uint64
+	Data  []byte
+}
+
+// Get: read index and entries of Seq by a request that begins now; answer with
+// GotObject. Up to Ahead objects after it will be asked for next and may be
+// fetched early, but an absence or an error found early must not be the answer.
+// Short asks for an answer within the limit of a proof.
+type Get struct {
+	Seq   uint64
+	Token uint64
+	Ahead int
+	Short bool
+}
+
+// GetFloor: read the journal's floor by requests that begin now; answer with GotFloor.
+type GetFloor struct{ Token uint64 }
+
+// Wait: answer with TimerFired after For.
+type Wait struct {
+	Token uint64
+	For   time.Duration
+}
+
+// Apply: Object is the next valid object of the journal: apply it to what the
+// journal adds up to. Own tells that this leadership proposed it: its waiters
+// may be answered. Fences and fillers are applied too.
+type Apply struct {
+	Object *Object
+	Own    bool
+}
+
+// AtHead: a follower has applied all there is. It reads on after a Poke.
+type AtHead struct{}
+
+// Led: fenced and settled. Propose may be called.
+type Led struct{ Epoch uint32 }
+
+// Stalled: the outcome of Seq has been unknown for long. Its waiters should be
+// told so; the Core goes on trying, and its records may still be committed.
+type Stalled struct{ Seq uint64 }
+
+// Trouble: Err kept the Core from going on; it tries again. For the log.
+type Trouble struct{ Err error }
+
+// Proved: the first Through Prove events are answered: whatever was committed
+// before they happened has been applied.
+type Proved struct{ Through uint64 }
+
+// ProofFailed: the first Through Prove events not answered yet have failed.
+type ProofFailed struct {
+	Through uint64
+	Err     error
+}
+
+// Ended: nothing more happens. Err says why.
+type Ended struct{ Err error }
+
+func (Put) isAction()         {}
+func (Get) isAction()         {}
+func (GetFloor) isAction()    {}
+func (Wait) isAction()        {}
+func (Apply) isAction()       {}
+func (AtHead) isAction()      {}
+func (Led) isAction()         {}
+func (Stalled) isAction()     {}
+func (Trouble) isAction()     {}
+func (Proved) isAction()      {}
+func (ProofFailed) isAction() {}
+func (Ended) isAction()       {}

@@ -1,0 +1,133 @@
+package journal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/varvelog/varve/tiering/objstore"
+	"github.com/varvelog/varve/tiering/segment"
+)
+
+// tailBytes is asked for first when an object's index is read: the whole of a
+// fence or a small segment, and the footer of nearly every larger one.
+const tailBytes = 64 << 10
+
+// ReadObject reads index and entries of the object at seq, with one request
+// where they are small. The error is objstore.ErrNotFound if the store said that
+// there is none.
+func ReadObject(ctx context.Context, store objstore.Store, journal uint32, seq uint64) (*Object, error) {
+	key := segment.JournalKey(journal, seq)
+	tail, size, err := store.GetTail(ctx, key, tailBytes)
+	if err != nil {
+		return nil, err
+	}
+	footer, need, err := segment.DecodeFooterTail(tail, size)
+	if err == nil && need > 0 {
+		if tail, size, err = store.GetTail(ctx, key, need); err != nil {
+			return nil, err
+		}
+		if footer, need, err = segment.DecodeFooterTail(tail, size); err == nil && need > 0 {
+			err = segment.ErrCorrupt
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("object %s: %w", key, err)
+	}
+	entries, err := readEntries(ctx, store, key, footer, tail, size)
+	if err != nil {
+		return nil, fmt.Errorf("entries of object %s: %w", key, err)
+	}
+	return &Object{Footer: footer, Entries: entries}, nil
+}
+
+func readEntries(ctx context.Context, store objstore.Store, key string, f *segment.Footer, tail []byte, size int64) ([]segment.Entry, error) {
+	s := f.Entries
+	if s.Length == 0 {
+		return nil, nil
+	}
+	start := size - int64(len(tail))
+	if int64(s.Position) >= start {
+		at := int64(s.Position) - start
+		return decodeEntries(s, tail[at:at+int64(s.Length)])
+	}
+	b, err := store.GetRange(ctx, key, int64(s.Position), int64(s.Length))
+	if err != nil {
+		return nil, err
+	}
+	return decodeEntries(s, b)
+}
+
+func decodeEntries(s segment.Section, b []byte) ([]segment.Entry, error) {
+	if err := s.Check(b); err != nil {
+		return nil, err
+	}
+	return segment.DecodeEntries(b)
+}
+
+// floors reads a journal's floor: create-once objects floors/1, floors/2, …,
+// never deleted, of which the last is in force (PROTOCOL.md, rule 7). It
+// remembers the last one read, below which nothing can change.
+type floors struct {
+	store   objstore.Store
+	journal uint32
+	n       uint64 // the last floor object read
+	floor   segment.Floor
+}
+
+// read returns the floor in force, 0 if there is none, by requests that begin now.
+func (f *floors) read(ctx context.Context) (uint64, error) {
+	if f.n == 0 {
+		if err := f.guess(ctx); err != nil {
+			return 0, err
+		}
+	}
+	for {
+		b, err := f.store.Get(ctx, segment.FloorKey(f.journal, f.n+1))
+		if errors.Is(err, objstore.ErrNotFound) {
+			return f.floor.Floor, nil
+		}
+		if err != nil {
+			return 0, fmt.Errorf("read floor %d of journal %d: %w", f.n+1, f.journal, err)
+		}
+		if err := f.take(f.n+1, b); err != nil {
+			return 0, err
+		}
+	}
+}
+
+func (f *floors) take(n uint64, b []byte) error {
+	floor, err := segment.DecodeFloor(b)
+	if err != nil {
+		return fmt.Errorf("floor %d of journal %d: %w", n, f.journal, err)
+	}
+	if floor.Journal != f.journal || floor.N != n || floor.Floor < f.floor.Floor {
+		return fmt.Errorf("%w: floor %d of journal %d says it is floor %d of journal %d at seq %d, after seq %d",
+			ErrBroken, n, f.journal, floor.N, floor.Journal, floor.Floor, f.floor.Floor)
+	}
+	f.n, f.floor = n, floor
+	return nil
+}
+
+// guess finds by listing where to begin. A listing that lacks the newest floors
+// costs requests and nothing else: read goes on from there by key.
+func (f *floors) guess(ctx context.Context) error {
+	var last uint64
+	err := f.store.List(ctx, segment.FloorPrefix(f.journal), "", func(i objstore.Info) error {
+		if n, ok := segment.ParseFloorKey(f.journal, i.Key); ok {
+			last = n
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("list floors of journal %d: %w", f.journal, err)
+	}
+	if last == 0 {
+		return nil
+	}
+	b, err := f.store.Get(ctx, segment.FloorKey(f.journal, last))
+	if err != nil {
+		return fmt.Errorf("read floor %d of journal %d: %w", last, f.journal, err)
+	}
+	return f.take(last, b)
+}

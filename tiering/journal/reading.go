@@ -1,0 +1,185 @@
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/varvelog/varve/tiering/segment"
+)
+
+// This file is the part of Core that reads: by seq, one after the other, up to
+// the first gap (PROTOCOL.md, rule 8).
+
+func (c *Core) readNext() {
+	c.readToken = c.nextToken()
+	c.readGen = c.asked
+	c.do(Get{Seq: c.chain.Next, Token: c.readToken, Ahead: min(c.read, maxAhead)})
+}
+
+// poke looks for more, unless a look is under way or this Core leads: then it
+// is the only one to write, and would learn of another by its own writes.
+func (c *Core) poke() {
+	if c.phase == reading && c.readToken == 0 {
+		c.readNext()
+	}
+}
+
+func (c *Core) gotRead(ev GotObject) {
+	switch {
+	case ev.Err != nil:
+		c.readFailed(ev.Err)
+	case ev.Absent:
+		c.readErrors = 0
+		c.gotGap()
+	default:
+		c.readErrors = 0
+		c.consider(ev.Object)
+	}
+}
+
+// readFailed pauses and reads again. Proofs are not kept waiting for it.
+func (c *Core) readFailed(err error) {
+	if errors.Is(err, segment.ErrCorrupt) || errors.Is(err, segment.ErrUnsupported) {
+		c.end(fmt.Errorf("read seq %d of journal %d: %w", c.chain.Next, c.chain.Journal, err))
+		return
+	}
+	c.do(Trouble{Err: err})
+	if !c.cfg.Lead {
+		c.failProofs(err)
+	}
+	c.pause(pauseRead, backoff(c.readErrors, resendFirst, resendMost))
+	c.readErrors++
+}
+
+// pause does nothing for d, and then what for says.
+func (c *Core) pause(what pauseKind, d time.Duration) {
+	c.paused = what
+	c.readToken = c.nextToken()
+	c.do(Wait{Token: c.readToken, For: d})
+}
+
+func (c *Core) resume() {
+	c.readToken = 0
+	if c.paused == pauseFloor {
+		c.readFloor()
+		return
+	}
+	c.readNext()
+}
+
+// gotGap: nothing at Next. That is the end of the log, unless something is
+// known to be there: then the floor is read, which may have moved past Next,
+// and the key once more, before it is called broken.
+func (c *Core) gotGap() {
+	c.read = 0
+	err := c.chain.CheckGap(c.cfg.Witness)
+	switch {
+	case err == nil:
+		c.gap = false
+		c.atHead()
+	case c.gap:
+		c.end(err)
+	default:
+		c.gap = true
+		c.readFloor()
+	}
+}
+
+func (c *Core) atHead() {
+	if c.cfg.Lead {
+		c.sendFence()
+		return
+	}
+	c.settleProofs(c.readGen)
+	if c.asked > c.proved {
+		c.readNext()
+		return
+	}
+	c.do(AtHead{})
+}
+
+// consider looks at the object at Next. One that is not plainly the next of its
+// epoch counts only once the floor has been read after it.
+func (c *Core) consider(o *Object) {
+	c.pending = o
+	if c.chain.Surprising(&o.Footer.Header) {
+		c.readFloor()
+		return
+	}
+	c.accept()
+}
+
+func (c *Core) readFloor() {
+	c.readToken = c.nextToken()
+	c.do(GetFloor{Token: c.readToken})
+}
+
+func (c *Core) gotFloor(ev GotFloor) {
+	if ev.Token != c.readToken {
+		return
+	}
+	c.readToken = 0
+	if ev.Err != nil {
+		c.do(Trouble{Err: ev.Err})
+		if c.phase == reading && !c.cfg.Lead {
+			c.failProofs(ev.Err)
+		}
+		c.pause(pauseFloor, backoff(c.readErrors, resendFirst, resendMost))
+		c.readErrors++
+		return
+	}
+	c.readErrors = 0
+	if ev.Floor > c.chain.Next {
+		c.end(fmt.Errorf("%w: journal %d at seq %d, floor %d", ErrBelowFloor, c.chain.Journal, c.chain.Next, ev.Floor))
+		return
+	}
+	switch {
+	case c.phase == checking:
+		c.fenceCounts()
+	case c.pending != nil:
+		c.accept()
+	default:
+		c.readNext()
+	}
+}
+
+// accept applies the pending object and goes on.
+func (c *Core) accept() {
+	o := c.pending
+	c.pending, c.gap = nil, false
+	h := &o.Footer.Header
+	v, err := c.chain.Check(h)
+	if err == nil && v == Valid {
+		err = c.chain.CheckWitness(h, c.cfg.Witness)
+	}
+	if err != nil {
+		c.end(err)
+		return
+	}
+	c.chain.Advance(h, v)
+	c.read++
+	if v == Valid {
+		c.do(Apply{Object: o})
+	}
+	switch {
+	case c.losses == 0:
+		c.readNext()
+	case c.losses < maxLosses:
+		c.sendFence()
+	default:
+		c.losses = 0
+		c.do(Trouble{Err: fmt.Errorf("%d fences lost in a row: journal %d has a busy leader", maxLosses, c.chain.Journal)})
+		c.pause(pauseRead, losePause)
+	}
+}
+
+// lostFence: another object took the place of our fence. Usually it is that of
+// a live leader, so reading on to the end first would lose every race: the next
+// place is tried at once, a few times.
+func (c *Core) lostFence(o *Object) {
+	c.slots = nil
+	c.phase = reading
+	c.losses++
+	c.consider(o)
+}

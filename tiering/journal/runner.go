@@ -1,0 +1,159 @@
+package journal
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/varvelog/varve/tiering/objstore"
+	"github.com/varvelog/varve/tiering/segment"
+)
+
+// Time limits of single requests. A PUT that takes longer has an unknown
+// outcome and is read back; a proof that takes longer has failed.
+const (
+	putLimit   = 15 * time.Second
+	getLimit   = 10 * time.Second
+	proofLimit = time.Second
+)
+
+// runner does what a Core asks of the store and the clock, and brings the
+// answers to the owner's goroutine by events. Do and the channel belong to the
+// owner; Close ends all requests under way and waits for them.
+type runner struct {
+	store   objstore.Store
+	journal uint32
+	floors  floors // used by one request at a time: a Core asks for one floor at a time
+	events  chan Event
+	ahead   map[uint64]chan GotObject // objects being fetched early, by seq
+	ctx     context.Context
+	cancel  context.CancelFunc
+	wg      sync.WaitGroup
+}
+
+func newRunner(store objstore.Store, journal uint32) *runner {
+	ctx, cancel := context.WithCancel(context.Background())
+	return &runner{
+		store: store, journal: journal, floors: floors{store: store, journal: journal},
+		events: make(chan Event, 64), ahead: map[uint64]chan GotObject{}, ctx: ctx, cancel: cancel,
+	}
+}
+
+// do starts a, if it is I/O or a pause.
+func (r *runner) do(a Action) {
+	switch a := a.(type) {
+	case Put:
+		r.run(putLimit, func(ctx context.Context) Event {
+			return PutDone{Seq: a.Seq, Token: a.Token, Err: r.store.Create(ctx, segment.JournalKey(r.journal, a.Seq), a.Data)}
+		})
+	case Get:
+		r.get(a)
+	case GetFloor:
+		r.run(getLimit, func(ctx context.Context) Event {
+			floor, err := r.floors.read(ctx)
+			return GotFloor{Token: a.Token, Floor: floor, Err: err}
+		})
+	case Wait:
+		r.wait(a)
+	}
+}
+
+func (r *runner) get(a Get) {
+	limit := getLimit
+	if a.Short {
+		limit = proofLimit
+	}
+	early := r.ahead[a.Seq]
+	delete(r.ahead, a.Seq)
+	r.run(limit, func(ctx context.Context) Event {
+		if early != nil {
+			select {
+			case ev := <-early:
+				if ev.Object != nil {
+					ev.Token = a.Token
+					return ev
+				}
+			case <-ctx.Done():
+			}
+		}
+		ev := r.readObject(ctx, a.Seq)
+		ev.Token = a.Token
+		return ev
+	})
+	r.fetchAhead(a)
+}
+
+// fetchAhead begins to read what a catching-up Core will ask for next. A Core
+// that reached the end asks for nothing ahead, and what was found is dropped.
+func (r *runner) fetchAhead(a Get) {
+	if a.Ahead == 0 {
+		return
+	}
+	for seq := a.Seq + 1; seq <= a.Seq+uint64(a.Ahead); seq++ {
+		if r.ahead[seq] != nil {
+			continue
+		}
+		answer := make(chan GotObject, 1)
+		r.ahead[seq] = answer
+		r.start(func() {
+			ctx, cancel := context.WithTimeout(r.ctx, getLimit)
+			defer cancel()
+			answer <- r.readObject(ctx, seq)
+		})
+	}
+}
+
+func (r *runner) readObject(ctx context.Context, seq uint64) GotObject {
+	o, err := ReadObject(ctx, r.store, r.journal, seq)
+	switch {
+	case errors.Is(err, objstore.ErrNotFound):
+		return GotObject{Absent: true}
+	case err != nil:
+		return GotObject{Err: err}
+	}
+	return GotObject{Object: o}
+}
+
+func (r *runner) wait(a Wait) {
+	r.start(func() {
+		t := time.NewTimer(a.For)
+		defer t.Stop()
+		select {
+		case <-t.C:
+			r.send(TimerFired{Token: a.Token})
+		case <-r.ctx.Done():
+		}
+	})
+}
+
+func (r *runner) run(limit time.Duration, f func(context.Context) Event) {
+	r.start(func() {
+		ctx, cancel := context.WithTimeout(r.ctx, limit)
+		defer cancel()
+		r.send(f(ctx))
+	})
+}
+
+func (r *runner) start(f func()) {
+	r.wg.Add(1)
+	go func() {
+		defer r.wg.Done()
+		f()
+	}()
+}
+
+// send hands ev to the owner, or drops it if the owner has closed.
+func (r *runner) send(ev Event) bool {
+	select {
+	case r.events <- ev:
+		return true
+	case <-r.ctx.Done():
+		return false
+	}
+}
+
+func (r *runner) close() {
+	r.cancel()
+	r.wg.Wait()
+}

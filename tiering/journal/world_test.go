@@ -1,0 +1,263 @@
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"math/rand"
+	"testing"
+
+	"github.com/varvelog/varve/tiering/objstore"
+	"github.com/varvelog/varve/tiering/segment"
+)
+
+var testCluster = segment.ID{1}
+
+const testJournal, testWindow = 7, 4
+
+var errLost = errors.New("reply lost")
+
+// world is a store, a clock and the Cores that use them, all stepped by one
+// goroutine: what happens next is the test's choice, or a seed's.
+type world struct {
+	t       *testing.T
+	objects map[uint64][]byte
+	floor   uint64
+	nodes   []*node
+	ids     byte
+	serial  int
+}
+
+// node is one Core with its outstanding I/O and what it told its owner.
+type node struct {
+	w       *world
+	core    *Core
+	pending []Action // I/O and pauses not yet answered
+	log     []segment.Ref
+	own     []segment.Ref // of these, own data
+	led     bool
+	stalled []uint64
+	proved  uint64
+	failed  uint64
+	err     error
+}
+
+func newWorld(t *testing.T) *world { return &world{t: t, objects: map[uint64][]byte{}} }
+
+func (w *world) newID() segment.ID {
+	w.serial++
+	return segment.ID{2, byte(w.serial >> 16), byte(w.serial >> 8), byte(w.serial)}
+}
+
+func (w *world) config(lead bool) Config {
+	w.ids++
+	return Config{
+		Lead: lead, Chain: NewChain(testCluster, testJournal, testWindow),
+		Node: segment.ID{3, w.ids}, Incarnation: segment.ID{4, w.ids}, NewID: w.newID, NowMs: func() int64 { return 1 },
+	}
+}
+
+func (w *world) add(cfg Config) *node {
+	n := &node{w: w, core: NewCore(cfg)}
+	w.nodes = append(w.nodes, n)
+	n.take(n.core.Start())
+	return n
+}
+
+func (n *node) take(actions []Action) {
+	for _, a := range actions {
+		switch a := a.(type) {
+		case Apply:
+			n.log = append(n.log, a.Object.Ref())
+			if a.Own && a.Object.Footer.Header.Kind == segment.KindData {
+				n.own = append(n.own, a.Object.Ref())
+			}
+		case Led:
+			n.led = true
+		case Stalled:
+			n.stalled = append(n.stalled, a.Seq)
+		case Proved:
+			n.proved = a.Through
+		case ProofFailed:
+			n.failed = a.Through
+		case Ended:
+			n.err = a.Err
+		case Put, Get, GetFloor, Wait:
+			n.pending = append(n.pending, a)
+		}
+	}
+}
+
+func (n *node) step(ev Event) { n.take(n.core.Step(ev)) }
+
+// propose sends a data segment and returns its reference.
+func (n *node) propose() segment.Ref {
+	h := n.core.Header()
+	h.Object = n.w.newID()
+	data, footer, err := segment.Build(h, nil, nil)
+	if err != nil {
+		n.w.t.Fatal(err)
+	}
+	n.take(n.core.Propose(&Object{Footer: footer}, data))
+	return segment.Ref{Seq: h.Seq, Object: h.Object}
+}
+
+// put is the store's side of a Put: create if absent.
+func (w *world) put(seq uint64, data []byte) error {
+	if _, ok := w.objects[seq]; ok {
+		return objstore.ErrExists
+	}
+	w.objects[seq] = data
+	return nil
+}
+
+// answer does one pending action against the store, faithfully.
+func (n *node) answer(i int) {
+	a := n.pending[i]
+	n.pending = append(n.pending[:i:i], n.pending[i+1:]...)
+	switch a := a.(type) {
+	case Put:
+		n.step(PutDone{Seq: a.Seq, Token: a.Token, Err: n.w.put(a.Seq, a.Data)})
+	case Get:
+		n.step(n.w.get(a))
+	case GetFloor:
+		n.step(GotFloor{Token: a.Token, Floor: n.w.floor})
+	case Wait:
+		n.step(TimerFired{Token: a.Token})
+	}
+}
+
+func (w *world) get(a Get) GotObject {
+	data, ok := w.objects[a.Seq]
+	if !ok {
+		return GotObject{Token: a.Token, Absent: true}
+	}
+	o, err := segment.Decode(data)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return GotObject{Token: a.Token, Object: &Object{Footer: o.Footer, Entries: o.Entries}}
+}
+
+// settle answers everything but stall timers until nothing is pending.
+func (n *node) settle() {
+	for i := 0; i < len(n.pending); {
+		if wait, ok := n.pending[i].(Wait); ok && wait.For == stallAfter {
+			i++
+			continue
+		}
+		n.answer(i)
+		i = 0
+	}
+}
+
+// find returns the index of the pending Put of seq.
+func (n *node) find(seq uint64) int {
+	for i, a := range n.pending {
+		if p, ok := a.(Put); ok && p.Seq == seq {
+			return i
+		}
+	}
+	n.w.t.Fatalf("no put of seq %d among %v", seq, n.pending)
+	return -1
+}
+
+// lead returns a node that leads.
+func (w *world) lead() *node {
+	n := w.add(w.config(true))
+	n.settle()
+	if !n.led || !n.core.Leads() {
+		w.t.Fatalf("does not lead: %v", n.err)
+	}
+	return n
+}
+
+// header decodes the object at seq.
+func (w *world) header(seq uint64) segment.Header {
+	o, err := segment.Decode(w.objects[seq])
+	if err != nil {
+		w.t.Fatalf("seq %d: %v", seq, err)
+	}
+	return o.Footer.Header
+}
+
+// place writes an object into the store past all Cores.
+func (w *world) place(h segment.Header) {
+	h.Cluster, h.Journal = testCluster, testJournal
+	if h.Object.IsZero() {
+		h.Object = w.newID()
+	}
+	if h.Node.IsZero() {
+		h.Node, h.Incarnation = segment.ID{9}, segment.ID{9}
+	}
+	data, _, err := segment.Build(h, nil, nil)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.objects[h.Seq] = data
+}
+
+// ---- random schedules
+
+// randomStep lets one thing happen: an answer, lost or late or true, or a
+// proposal, a proof, a new contender.
+func (w *world) randomStep(r *rand.Rand, late *[]Put) {
+	if len(*late) > 0 && r.Intn(10) == 0 {
+		i := r.Intn(len(*late))
+		p := (*late)[i]
+		*late = append((*late)[:i], (*late)[i+1:]...)
+		w.put(p.Seq, p.Data) //nolint // nobody hears of it
+		return
+	}
+	n := w.nodes[r.Intn(len(w.nodes))]
+	switch {
+	case n.err == nil && n.core.Room() && r.Intn(3) == 0:
+		n.propose()
+	case n.err == nil && r.Intn(20) == 0:
+		n.step(Prove{})
+	case len(n.pending) == 0:
+	default:
+		w.randomAnswer(r, n, r.Intn(len(n.pending)), late)
+	}
+}
+
+func (w *world) randomAnswer(r *rand.Rand, n *node, i int, late *[]Put) {
+	p, ok := n.pending[i].(Put)
+	fault := r.Intn(10)
+	switch {
+	case !ok || fault < 5:
+		n.answer(i)
+	case fault < 7: // stored, reply lost
+		n.pending = append(n.pending[:i:i], n.pending[i+1:]...)
+		w.put(p.Seq, p.Data)
+		n.step(PutDone{Seq: p.Seq, Token: p.Token, Err: errLost})
+	default: // lost now, lands some time later
+		n.pending = append(n.pending[:i:i], n.pending[i+1:]...)
+		*late = append(*late, p)
+		n.step(PutDone{Seq: p.Seq, Token: p.Token, Err: errLost})
+	}
+}
+
+// check compares what every node applied, and acknowledged, with what a fresh
+// reader of the store sees.
+func (w *world) check() error {
+	reader := w.add(w.config(false))
+	reader.settle()
+	if reader.err != nil {
+		return fmt.Errorf("fresh reader: %w", reader.err)
+	}
+	truth := map[uint64]segment.ID{}
+	for _, ref := range reader.log {
+		truth[ref.Seq] = ref.Object
+	}
+	for i, n := range w.nodes {
+		if errors.Is(n.err, ErrBroken) || errors.Is(n.err, ErrUnsettled) || errors.Is(n.err, ErrTwin) {
+			return fmt.Errorf("node %d: %w", i, n.err)
+		}
+		for _, ref := range n.log {
+			if truth[ref.Seq] != ref.Object {
+				return fmt.Errorf("node %d applied %v, the log has %s there (own: %v)", i, ref, truth[ref.Seq], n.own)
+			}
+		}
+	}
+	return nil
+}
