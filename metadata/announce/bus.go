@@ -1,0 +1,205 @@
+package announce
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+
+	"github.com/varvelog/varve/tiering/segment"
+)
+
+// Bus carries announcements between the nodes of a cluster, this one included.
+type Bus interface {
+	// Publish tells the others. It never blocks and never fails: while NATS is
+	// away the announcement is dropped, and of several of one journal in quick
+	// succession only the newest goes out.
+	Publish(a Announcement)
+
+	// Subscribe calls fn with announcements until cancel is called, one at a
+	// time, on a goroutine of its own. While fn is busy only the newest of each
+	// journal waits. cancel returns when fn is done for good, so fn must not call
+	// it.
+	Subscribe(fn func(Announcement)) (cancel func(), err error)
+
+	// Close ends all subscriptions and returns when nothing runs any more.
+	Close() error
+}
+
+// ErrClosed is returned by Subscribe after Close.
+var ErrClosed = errors.New("announcement bus is closed")
+
+// Options of a NATS bus. Cluster and Log must be set.
+type Options struct {
+	Cluster segment.ID // announcements of other clusters are not heard
+	Log     *slog.Logger
+}
+
+// Client timing. Reconnecting goes on for ever.
+const (
+	reconnectWait  = 500 * time.Millisecond
+	connectTimeout = 2 * time.Second
+	writeTimeout   = 2 * time.Second
+	pingInterval   = 10 * time.Second
+	pendingMsgs    = 4096
+	pendingBytes   = 1 << 20
+)
+
+// Stats counts what a NATS bus did since it was opened.
+type Stats struct {
+	Connected bool
+	Published uint64 // handed to the NATS client
+	Dropped   uint64 // not published, as NATS was away
+	Received  uint64 // understood, before coalescing, by all subscriptions
+	Refused   uint64 // not understood, of another cluster, or too many
+}
+
+// NATS is the Bus on a NATS server, embedded or elsewhere.
+type NATS struct {
+	opts   Options
+	conn   *nats.Conn
+	server *server.Server // nil if elsewhere
+	out    *newest
+	stop   chan struct{} // ends the publishing goroutine, which work waits for
+	work   sync.WaitGroup
+
+	closing sync.Once
+	mu      struct {
+		sync.Mutex
+		closed bool
+		subs   map[*subscription]struct{}
+	}
+
+	connected                             atomic.Bool
+	published, dropped, received, refused atomic.Uint64
+}
+
+// Open starts the embedded server, or connects to servers elsewhere. Those need
+// not be there yet: connecting goes on in the background.
+func Open(s Spec, opts Options) (*NATS, error) {
+	if !s.embedded && len(s.servers) == 0 {
+		return nil, errors.New("open announcement bus: no NATS address")
+	}
+	b := &NATS{opts: opts, out: newNewest(), stop: make(chan struct{})}
+	b.mu.subs = map[*subscription]struct{}{}
+	if s.embedded {
+		srv, err := startServer(s, opts.Log)
+		if err != nil {
+			return nil, fmt.Errorf("open announcement bus: %w", err)
+		}
+		b.server = srv
+	}
+	if err := b.connect(s); err != nil {
+		if b.server != nil {
+			stopServer(b.server)
+		}
+		return nil, fmt.Errorf("open announcement bus: %w", err)
+	}
+	b.work.Go(func() { b.out.drain(b.stop, b.send) })
+	return b, nil
+}
+
+// connect makes the client. An unreachable server is no error.
+func (b *NATS) connect(s Spec) error {
+	options := []nats.Option{
+		nats.Name("varve"),
+		nats.MaxReconnects(-1), nats.RetryOnFailedConnect(true), nats.ReconnectWait(reconnectWait),
+		nats.ReconnectBufSize(-1), // old hints must not arrive as new ones
+		nats.Timeout(connectTimeout), nats.FlusherTimeout(writeTimeout), nats.PingInterval(pingInterval),
+		nats.ConnectHandler(func(*nats.Conn) { b.up() }),
+		nats.ReconnectHandler(func(*nats.Conn) { b.up() }),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { b.down(err) }),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+			b.opts.Log.Debug("nats client", "err", err)
+		}),
+		nats.NoCallbacksAfterClientClose(),
+	}
+	if b.server != nil {
+		options = append(options, nats.InProcessServer(b.server), nats.IgnoreDiscoveredServers())
+	}
+	conn, err := nats.Connect(strings.Join(s.servers, ","), options...)
+	if err != nil {
+		return fmt.Errorf("connect to NATS at %s: %w", s, err)
+	}
+	b.conn = conn
+	if !conn.IsConnected() {
+		b.opts.Log.Warn("nats not reachable, going on without announcements", "nats", s.String())
+	}
+	return nil
+}
+
+func (b *NATS) up() {
+	b.connected.Store(true)
+	b.opts.Log.Info("nats connected")
+}
+
+func (b *NATS) down(err error) {
+	b.connected.Store(false)
+	b.opts.Log.Warn("nats connection lost, going on without announcements", "err", err)
+}
+
+// Publish implements Bus.
+func (b *NATS) Publish(a Announcement) {
+	if !b.out.offer(a) {
+		b.dropped.Add(1)
+	}
+}
+
+// send runs on the publishing goroutine, as the client may block in a write or
+// while it reconnects.
+func (b *NATS) send(a Announcement) {
+	err := b.conn.Publish(subject(b.opts.Cluster, a.Journal), Encode(b.opts.Cluster, a))
+	if err != nil {
+		b.dropped.Add(1)
+		return
+	}
+	b.published.Add(1)
+}
+
+// Stats returns the counters.
+func (b *NATS) Stats() Stats {
+	return Stats{
+		Connected: b.connected.Load(),
+		Published: b.published.Load(), Dropped: b.dropped.Load(),
+		Received: b.received.Load(), Refused: b.refused.Load(),
+	}
+}
+
+// URL is where the embedded server can be reached, "" if it does not listen or
+// is elsewhere.
+func (b *NATS) URL() string {
+	if b.server == nil || b.server.Addr() == nil {
+		return ""
+	}
+	return "nats://" + b.server.Addr().String()
+}
+
+// Close implements Bus.
+func (b *NATS) Close() error {
+	b.closing.Do(b.close)
+	return nil
+}
+
+func (b *NATS) close() {
+	b.mu.Lock()
+	b.mu.closed = true
+	subs := slices.Collect(maps.Keys(b.mu.subs))
+	b.mu.Unlock()
+	for _, s := range subs {
+		s.cancel()
+	}
+	close(b.stop)
+	b.work.Wait()
+	b.conn.Close()
+	if b.server != nil {
+		stopServer(b.server)
+	}
+}

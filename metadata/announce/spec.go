@@ -1,0 +1,121 @@
+package announce
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+)
+
+// defaultPort is the one registered for NATS.
+const defaultPort = "4222"
+
+// Spec says which NATS a node uses. The zero Spec is not valid; see Parse.
+type Spec struct {
+	embedded bool
+	host     string // where the embedded server listens, "" for nowhere
+	port     int    // 0 takes any free port
+	servers  []string
+}
+
+// Parse reads the value of --nats:
+//
+//	embedded                    a server in this process that does not listen
+//	embedded://127.0.0.1:4222   a server in this process that listens there;
+//	                            without a host on 127.0.0.1, without a port on 4222
+//	nats://host:port[,...]      servers elsewhere, all of one NATS cluster
+func Parse(value string) (Spec, error) {
+	switch {
+	case value == "embedded":
+		return Spec{embedded: true}, nil
+	case strings.HasPrefix(value, "embedded://"):
+		return parseEmbedded(strings.TrimPrefix(value, "embedded://"))
+	case strings.HasPrefix(value, "nats://"):
+		return parseServers(value)
+	}
+	return Spec{}, fmt.Errorf("read NATS address: want embedded, embedded://127.0.0.1:%s or nats://host:port[,nats://host:port...]", defaultPort)
+}
+
+func parseEmbedded(address string) (Spec, error) {
+	u, err := url.Parse("embedded://" + address)
+	if err != nil || u.User != nil || u.Path != "" || u.RawQuery != "" || u.Fragment != "" {
+		return Spec{}, fmt.Errorf("read NATS address: embedded:// takes host:port and nothing else, as in embedded://127.0.0.1:%s", defaultPort)
+	}
+	host, port, err := hostPort(u)
+	if err != nil {
+		return Spec{}, err
+	}
+	if host == "" {
+		host = "127.0.0.1"
+	}
+	return Spec{embedded: true, host: host, port: port}, nil
+}
+
+func parseServers(value string) (Spec, error) {
+	var s Spec
+	for server := range strings.SplitSeq(value, ",") {
+		server = strings.TrimSpace(server)
+		if !strings.Contains(server, "://") {
+			server = "nats://" + server
+		}
+		u, err := url.Parse(server)
+		if err != nil || u.Scheme != "nats" || u.Path != "" || u.RawQuery != "" || u.Fragment != "" {
+			return Spec{}, fmt.Errorf("read NATS address: server %d: want nats://host:port", len(s.servers)+1)
+		}
+		host, port, err := hostPort(u)
+		if err != nil {
+			return Spec{}, err
+		}
+		if host == "" || port == 0 {
+			return Spec{}, fmt.Errorf("read NATS address: server %d has no host or port 0", len(s.servers)+1)
+		}
+		u.Host = net.JoinHostPort(host, strconv.Itoa(port))
+		s.servers = append(s.servers, u.String())
+	}
+	return s, nil
+}
+
+func hostPort(u *url.URL) (string, int, error) {
+	port := u.Port()
+	if port == "" {
+		port = defaultPort
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	if err != nil {
+		return "", 0, fmt.Errorf("read NATS address: port %q is not between 0 and 65535", port)
+	}
+	return u.Hostname(), int(n), nil
+}
+
+// Embedded tells whether the server runs in this process.
+func (s Spec) Embedded() bool { return s.embedded }
+
+// Exposed tells whether an embedded server would listen on more than loopback.
+// It has no authentication.
+func (s Spec) Exposed() bool {
+	if s.host == "" || s.host == "localhost" {
+		return false
+	}
+	ip := net.ParseIP(s.host)
+	return ip == nil || !ip.IsLoopback()
+}
+
+// String is the address without credentials, for people.
+func (s Spec) String() string {
+	switch {
+	case s.embedded && s.host == "":
+		return "embedded"
+	case s.embedded:
+		return "embedded://" + net.JoinHostPort(s.host, strconv.Itoa(s.port))
+	}
+	redacted := make([]string, len(s.servers))
+	for i, server := range s.servers {
+		redacted[i] = server
+		if u, err := url.Parse(server); err == nil {
+			u.User = nil
+			redacted[i] = u.String()
+		}
+	}
+	return strings.Join(redacted, ",")
+}

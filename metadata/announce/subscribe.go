@@ -1,0 +1,65 @@
+package announce
+
+import (
+	"fmt"
+	"sync"
+
+	"github.com/nats-io/nats.go"
+)
+
+// subscription is one Subscribe. NATS puts messages into in, its own goroutine
+// takes them out.
+type subscription struct {
+	bus    *NATS
+	in     *newest
+	nats   *nats.Subscription
+	stop   chan struct{}
+	done   chan struct{} // closed when the goroutine has ended
+	cancel func()        // once; waits for done
+}
+
+// Subscribe implements Bus. The NATS client subscribes again by itself when it
+// finds a server again.
+func (b *NATS) Subscribe(fn func(Announcement)) (cancel func(), err error) {
+	s := &subscription{bus: b, in: newNewest(), stop: make(chan struct{}), done: make(chan struct{})}
+	s.cancel = sync.OnceFunc(s.end)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.mu.closed {
+		return nil, fmt.Errorf("subscribe to announcements: %w", ErrClosed)
+	}
+	s.nats, err = b.conn.Subscribe(allJournals(b.opts.Cluster), s.receive)
+	if err != nil {
+		return nil, fmt.Errorf("subscribe to announcements: %w", err)
+	}
+	if err := s.nats.SetPendingLimits(pendingMsgs, pendingBytes); err != nil {
+		_ = s.nats.Unsubscribe() // the error that matters is the one returned
+		return nil, fmt.Errorf("bound announcements: %w", err)
+	}
+	b.mu.subs[s] = struct{}{}
+	go func() {
+		defer close(s.done)
+		s.in.drain(s.stop, fn)
+	}()
+	return s.cancel, nil
+}
+
+// receive judges one message. It never blocks the NATS client.
+func (s *subscription) receive(m *nats.Msg) {
+	cluster, a, err := Decode(m.Data)
+	if err != nil || cluster != s.bus.opts.Cluster || m.Subject != subject(cluster, a.Journal) || !s.in.offer(a) {
+		s.bus.refused.Add(1)
+		return
+	}
+	s.bus.received.Add(1)
+}
+
+func (s *subscription) end() {
+	// It fails only when the connection is gone, and the subscription with it.
+	_ = s.nats.Unsubscribe()
+	close(s.stop)
+	<-s.done
+	s.bus.mu.Lock()
+	defer s.bus.mu.Unlock()
+	delete(s.bus.mu.subs, s)
+}

@@ -1,0 +1,124 @@
+// Package topicconfig owns what varve knows of Kafka's configurations: the
+// table of topic configs (name, type, default, what is valid, what varve does
+// with it) and the few broker configs that clients ask for.
+//
+// It promises that a name or value it accepts is one that Kafka knows, that
+// what it refuses is refused by name with the values that would do, and that
+// every config says whether varve acts on it. It never stores anything: a
+// topic's own values live in the metadata journal.
+//
+// Names, types, defaults and ranges are those of Apache Kafka's "Topic Configs"
+// page (kafka.apache.org/documentation/#topicconfigs) and of its LogConfig,
+// except where the table says otherwise.
+package topicconfig
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+)
+
+// ErrInvalid is wrapped by every refusal of a name or a value.
+var ErrInvalid = errors.New("invalid config")
+
+// MaxValueLen bounds the value of any config, in bytes.
+const MaxValueLen = 2048
+
+// Type is a config's type, numbered as DescribeConfigs answers it.
+type Type int8
+
+// The types in use, by Kafka's DescribeConfigsResponse.ConfigType.
+const (
+	Boolean Type = 1
+	String  Type = 2
+	Int     Type = 3
+	Long    Type = 5
+	Double  Type = 6
+	List    Type = 7
+)
+
+// Effect says what varve does with the value of a config.
+type Effect int8
+
+const (
+	// Applied: varve acts on it.
+	Applied Effect = iota + 1
+	// Recorded: it is kept and described, but nothing acts on it yet. Data is
+	// never removed or rewritten because of it.
+	Recorded
+	// Ignored: it tunes something varve does not have. It is kept and described
+	// so that tools written for Kafka get along.
+	Ignored
+)
+
+// String is the word for people.
+func (e Effect) String() string {
+	switch e {
+	case Applied:
+		return "applied"
+	case Recorded:
+		return "recorded"
+	case Ignored:
+		return "ignored"
+	}
+	return fmt.Sprintf("effect %d", int8(e))
+}
+
+// Def describes one topic config.
+type Def struct {
+	Name    string
+	Type    Type
+	Default string
+	Broker  string // the broker config that Kafka takes the default from, "" if none
+	Effect  Effect
+	Doc     string // one line
+
+	check func(value string) error // says what would be valid
+}
+
+// Validate reports whether value would do, wrapping ErrInvalid if not.
+func (d Def) Validate(value string) error {
+	if len(value) > MaxValueLen {
+		return fmt.Errorf("%w: %s is %d bytes long, the limit is %d", ErrInvalid, d.Name, len(value), MaxValueLen)
+	}
+	if err := d.check(value); err != nil {
+		return fmt.Errorf("%w: %s=%q: %w", ErrInvalid, d.Name, value, err)
+	}
+	return nil
+}
+
+// Defs is the table of all known topic configs, by name.
+func Defs() []Def { return slices.Clone(table) }
+
+// Lookup finds a config by its name.
+func Lookup(name string) (Def, bool) {
+	i, ok := byName[name]
+	if !ok {
+		return Def{}, false
+	}
+	return table[i], true
+}
+
+// Validate checks the configs given for a topic, names and values, and wraps
+// ErrInvalid on the first that will not do (in order of names).
+func Validate(configs map[string]string) error {
+	for _, name := range slices.Sorted(maps.Keys(configs)) {
+		d, ok := Lookup(name)
+		if !ok {
+			return fmt.Errorf("%w: unknown topic config %.100q", ErrInvalid, name)
+		}
+		if err := d.Validate(configs[name]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+var byName = func() map[string]int {
+	m := make(map[string]int, len(table))
+	for i, d := range table {
+		m[d.Name] = i
+	}
+	return m
+}()

@@ -1,0 +1,90 @@
+package topicconfig
+
+import "math"
+
+// Limits of max.message.bytes: Kafka's default, and the cap that keeps a batch
+// within one flush.
+const (
+	DefaultMaxMessageBytes = 1048588
+	MaxMessageBytesCap     = 8 << 20
+)
+
+const maxLong = "9223372036854775807"
+
+// table is sorted by name. What is valid may be widened, never narrowed: topics
+// keep values that were valid when they were set.
+var table = []Def{
+	{"cleanup.policy", List, "delete", "log.cleanup.policy", Recorded,
+		"what becomes of old records: delete by retention, compact to the last value per key, or both", cleanupPolicy},
+	{"compression.gzip.level", Int, "-1", "compression.gzip.level", Recorded,
+		"level when compression.type is gzip", gzipLevel},
+	{"compression.lz4.level", Int, "9", "compression.lz4.level", Recorded,
+		"level when compression.type is lz4", between(1, 17)},
+	{"compression.type", String, "producer", "compression.type", Recorded,
+		"compression of stored records; producer keeps what producers sent",
+		oneOf("uncompressed", "zstd", "lz4", "snappy", "gzip", "producer")},
+	{"compression.zstd.level", Int, "3", "compression.zstd.level", Recorded,
+		"level when compression.type is zstd", between(-131072, 22)},
+	{"delete.retention.ms", Long, "86400000", "log.cleaner.delete.retention.ms", Recorded,
+		"how long compaction keeps tombstones", atLeast(0)},
+	{"file.delete.delay.ms", Long, "60000", "log.segment.delete.delay.ms", Ignored,
+		"delay before Kafka deletes a file; varve has its own grace period", atLeast(0)},
+	{"flush.messages", Long, maxLong, "log.flush.interval.messages", Ignored,
+		"records between forced syncs in Kafka; varve syncs before every answer", atLeast(1)},
+	{"flush.ms", Long, maxLong, "log.flush.interval.ms", Ignored,
+		"time between forced syncs in Kafka; varve syncs before every answer", atLeast(0)},
+	{"follower.replication.throttled.replicas", List, "", "", Ignored,
+		"replicas with throttled replication; varve's replica is the bucket", throttledReplicas},
+	{"index.interval.bytes", Int, "4096", "log.index.interval.bytes", Ignored,
+		"spacing of Kafka's offset index; varve's is fixed", intAtLeast(0)},
+	{"leader.replication.throttled.replicas", List, "", "", Ignored,
+		"replicas with throttled replication; varve's replica is the bucket", throttledReplicas},
+	{"local.retention.bytes", Long, "-2", "log.local.retention.bytes", Ignored,
+		"what Kafka keeps on local disk; varve's home is the bucket", atLeast(-2)},
+	{"local.retention.ms", Long, "-2", "log.local.retention.ms", Ignored,
+		"what Kafka keeps on local disk; varve's home is the bucket", atLeast(-2)},
+	{"max.compaction.lag.ms", Long, maxLong, "log.cleaner.max.compaction.lag.ms", Recorded,
+		"longest time a record may stay uncompacted", atLeast(1)},
+	{"max.message.bytes", Int, "1048588", "message.max.bytes", Applied,
+		"largest record batch taken, in bytes after compression; at most 8388608", between(0, MaxMessageBytesCap)},
+	{"message.downconversion.enable", Boolean, "true", "log.message.downconversion.enable", Ignored,
+		"conversion for clients older than 0.11, which varve does not serve", isBool},
+	{"message.format.version", String, "3.0-IV1", "log.message.format.version", Ignored,
+		"always record batch format 2; gone in Kafka 4", anyText},
+	{"message.timestamp.after.max.ms", Long, "3600000", "log.message.timestamp.after.max.ms", Applied,
+		"how far a record's timestamp may lie after the node's clock", atLeast(0)},
+	{"message.timestamp.before.max.ms", Long, maxLong, "log.message.timestamp.before.max.ms", Applied,
+		"how far a record's timestamp may lie before the node's clock", atLeast(0)},
+	{"message.timestamp.difference.max.ms", Long, maxLong, "log.message.timestamp.difference.max.ms", Ignored,
+		"older form of message.timestamp.before.max.ms and .after.max.ms, which count; gone in Kafka 4", atLeast(0)},
+	{"message.timestamp.type", String, "CreateTime", "log.message.timestamp.type", Applied,
+		"whose timestamp a record bears: the producer's or that of the append", oneOf("CreateTime", "LogAppendTime")},
+	{"min.cleanable.dirty.ratio", Double, "0.5", "log.cleaner.min.cleanable.ratio", Recorded,
+		"share of uncompacted bytes from which compaction runs", ratio},
+	{"min.compaction.lag.ms", Long, "0", "log.cleaner.min.compaction.lag.ms", Recorded,
+		"shortest time a record stays uncompacted", atLeast(0)},
+	{"min.insync.replicas", Int, "1", "min.insync.replicas", Ignored,
+		"replicas acks=all waits for in Kafka; varve waits for the bucket", intAtLeast(1)},
+	{"preallocate", Boolean, "false", "log.preallocate", Ignored,
+		"preallocation of Kafka's log files", isBool},
+	{"remote.log.copy.disable", Boolean, "false", "", Ignored,
+		"Kafka's tiered storage; in varve every record is in the bucket", isBool},
+	{"remote.log.delete.on.disable", Boolean, "false", "", Ignored,
+		"Kafka's tiered storage; in varve every record is in the bucket", isBool},
+	{"remote.storage.enable", Boolean, "false", "", Ignored,
+		"Kafka's tiered storage; in varve every record is in the bucket", isBool},
+	{"retention.bytes", Long, "-1", "log.retention.bytes", Recorded,
+		"bytes of a partition to keep; -1 keeps all", atLeast(-1)},
+	{"retention.ms", Long, "-1", "log.retention.ms", Recorded,
+		"how long records are kept; -1, varve's default (Kafka's is 7 days), keeps for ever: an archive keeps", atLeast(-1)},
+	{"segment.bytes", Int, "1073741824", "log.segment.bytes", Ignored,
+		"size of Kafka's log files; varve's objects have sizes of their own", intAtLeast(14)},
+	{"segment.index.bytes", Int, "10485760", "log.index.size.max.bytes", Ignored,
+		"size of Kafka's index files", intAtLeast(4)},
+	{"segment.jitter.ms", Long, "0", "log.roll.jitter.ms", Ignored,
+		"jitter of the rolling of Kafka's log files", atLeast(0)},
+	{"segment.ms", Long, "604800000", "log.roll.ms", Ignored,
+		"age at which Kafka rolls a log file", between(1, math.MaxInt64)},
+	{"unclean.leader.election.enable", Boolean, "false", "unclean.leader.election.enable", Ignored,
+		"election of replicas that miss records; varve's leaders read the bucket first", isBool},
+}

@@ -1,0 +1,78 @@
+package topicconfig
+
+import "fmt"
+
+// Values are the configs of a topic that varve acts on, typed, with defaults
+// filled in. Times are milliseconds, sizes bytes.
+type Values struct {
+	MaxMessageBytes      int32
+	LogAppendTime        bool  // message.timestamp.type
+	TimestampBeforeMaxMs int64 // message.timestamp.before.max.ms
+	TimestampAfterMaxMs  int64 // message.timestamp.after.max.ms
+	RetentionMs          int64 // -1 keeps for ever
+	RetentionBytes       int64 // -1 keeps all
+	Delete, Compact      bool  // cleanup.policy
+}
+
+// Of reads a topic's own configs, defaults where it has none. Names that are
+// not in Values are not looked at. A value that cannot be read is an error that
+// wraps ErrInvalid, never a default.
+func Of(configs map[string]string) (Values, error) {
+	r := reader{configs: configs}
+	v := Values{
+		MaxMessageBytes:      int32(r.integer("max.message.bytes")),
+		LogAppendTime:        r.text("message.timestamp.type") == "LogAppendTime",
+		TimestampBeforeMaxMs: r.integer("message.timestamp.before.max.ms"),
+		TimestampAfterMaxMs:  r.integer("message.timestamp.after.max.ms"),
+		RetentionMs:          r.integer("retention.ms"),
+		RetentionBytes:       r.integer("retention.bytes"),
+	}
+	policy, _ := parseCleanup(r.text("cleanup.policy"))
+	v.Delete, v.Compact = policy.delete, policy.compact
+	if r.err != nil {
+		return Values{}, r.err
+	}
+	return v, nil
+}
+
+// reader looks configs up in the table and keeps the first error.
+type reader struct {
+	configs map[string]string
+	err     error
+}
+
+// text is the valid value of a config, or "" after an error.
+func (r *reader) text(name string) string {
+	d, ok := Lookup(name)
+	if !ok {
+		r.fail(fmt.Errorf("%w: no definition of %s", ErrInvalid, name))
+		return ""
+	}
+	value, set := r.configs[name]
+	if !set {
+		return d.Default
+	}
+	if err := d.Validate(value); err != nil {
+		r.fail(err)
+		return ""
+	}
+	return value
+}
+
+func (r *reader) integer(name string) int64 {
+	value := r.text(name)
+	if r.err != nil {
+		return 0
+	}
+	n, err := parseInt(value)
+	if err != nil {
+		r.fail(fmt.Errorf("%w: %s=%q: %w", ErrInvalid, name, value, err))
+	}
+	return n
+}
+
+func (r *reader) fail(err error) {
+	if r.err == nil {
+		r.err = err
+	}
+}
