@@ -25,11 +25,58 @@ func TestStoreKeepsTheContractOnAStub(t *testing.T) {
 }
 
 func TestStoreKeepsTheContractOnMinIO(t *testing.T) {
+	openMinIO(t) // skips all of it as one
 	storetest.Run(t, func(t *testing.T) objstore.Store { return openMinIO(t) })
+}
+
+func TestProbePassesOnMinIO(t *testing.T) {
+	s := openMinIO(t)
+	if err := objstore.Probe(t.Context(), s, "probe", nil); err != nil {
+		t.Error(err)
+	}
+	if err := objstore.CreateTwice(t.Context(), s, "probe"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestMinIOSaysThatABucketIsMissingOrAKeyIsWrong(t *testing.T) {
+	for _, c := range []struct {
+		bucket, password string
+		want             error
+	}{
+		{"varve-nowhere", "", objstore.ErrNoBucket},
+		{"varve-test", "wrong-password", objstore.ErrDenied},
+	} {
+		cfg := minIO(t)
+		cfg.Bucket = c.bucket
+		if c.password != "" {
+			cfg.Credentials = credentials.NewStaticV4("minioadmin", c.password, "")
+		}
+		s := openStore(t, cfg)
+		checkIs(t, s.Create(t.Context(), "a", []byte("x")), c.want)
+		_, err := s.Get(t.Context(), "a")
+		checkIs(t, err, c.want)
+		_, err = s.GetRange(t.Context(), "a", 0, 1)
+		checkIs(t, err, c.want)
+		_, _, err = s.GetTail(t.Context(), "a", 1)
+		checkIs(t, err, c.want)
+		checkIs(t, s.List(t.Context(), "", "", func(objstore.Info) error { return nil }), c.want)
+		checkIs(t, s.Delete(t.Context(), "a"), c.want)
+	}
 }
 
 // openMinIO returns an empty store in the MinIO at VARVE_TEST_MINIO.
 func openMinIO(t testing.TB) *minio.Store {
+	t.Helper()
+	s := openStore(t, minIO(t))
+	if err := s.EnsureBucket(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// minIO says where the MinIO at VARVE_TEST_MINIO is, or skips the test.
+func minIO(t testing.TB) minio.Config {
 	t.Helper()
 	endpoint := os.Getenv("VARVE_TEST_MINIO")
 	if endpoint == "" {
@@ -39,18 +86,20 @@ func openMinIO(t testing.TB) *minio.Store {
 	if err != nil || u.Host == "" {
 		t.Fatalf("VARVE_TEST_MINIO=%q: want http://host:port", endpoint)
 	}
-	s, err := minio.Open(minio.Config{
+	return minio.Config{
 		Endpoint: u.Host, Secure: u.Scheme == "https", Bucket: "varve-test",
 		Prefix:      fmt.Sprintf("test/%016x", rand.Uint64()),
 		Credentials: credentials.NewStaticV4(env("VARVE_TEST_MINIO_USER"), env("VARVE_TEST_MINIO_PASSWORD"), ""),
-	})
+	}
+}
+
+func openStore(t testing.TB, cfg minio.Config) *minio.Store {
+	t.Helper()
+	s, err := minio.Open(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.Close)
-	if err := s.EnsureBucket(t.Context()); err != nil {
-		t.Fatal(err)
-	}
 	return s
 }
 

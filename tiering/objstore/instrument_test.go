@@ -1,0 +1,48 @@
+package objstore_test
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/varvelog/varve/tiering/objstore"
+	"github.com/varvelog/varve/tiering/objstore/mem"
+	"github.com/varvelog/varve/tiering/objstore/storetest"
+)
+
+func TestInstrumentedStoreKeepsTheContract(t *testing.T) {
+	storetest.Run(t, func(*testing.T) objstore.Store {
+		return objstore.Instrument(mem.New(nil, nil), func(objstore.Op, int64, time.Duration, error) {})
+	})
+}
+
+func TestInstrumentTellsOfEveryCall(t *testing.T) {
+	var got []string
+	s := objstore.Instrument(mem.New(nil, nil), func(op objstore.Op, bytes int64, took time.Duration, err error) {
+		if took < 0 {
+			t.Errorf("%s took %v", op, took)
+		}
+		got = append(got, fmt.Sprintf("%s %d %t", op, bytes, errors.Is(err, objstore.ErrNotFound)))
+	})
+	ctx := t.Context()
+	s.Create(ctx, "a", []byte("0123456789"))
+	s.Get(ctx, "a")
+	s.GetRange(ctx, "a", 2, 3)
+	s.GetTail(ctx, "a", 4)
+	s.List(ctx, "", "", func(objstore.Info) error { return nil })
+	s.Delete(ctx, "a")
+	if _, err := s.Get(ctx, "a"); !errors.Is(err, objstore.ErrNotFound) {
+		t.Errorf("error %v", err)
+	}
+	want := []string{
+		"create 10 false", "get 10 false", "get_range 3 false", "get_tail 4 false", "list 0 false", "delete 0 false", "get 0 true",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("told of %q", got)
+	}
+	if s.String() != "mem:" {
+		t.Errorf("named %q", s)
+	}
+}

@@ -1,0 +1,318 @@
+package objstore
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+)
+
+// ErrUnsafe: the store broke a promise that varve's data rests on. Nothing may
+// be kept there. Any other error of a probe leaves the question open.
+var ErrUnsafe = errors.New("varve cannot keep data safe on this store")
+
+// The size of the full probe. Two-pool MinIO lets about half of all sequential
+// second creates pass, other stores only racing ones.
+const (
+	probeKeys    = 50 // of each kind of test
+	probeWriters = 32 // racing for each key
+	probeLarge   = 8 << 20
+
+	// A test that ended undecided (ErrConflict, no answer, a busy store) is made
+	// again this often, with another key: a request of the first may land late.
+	probeAttempts = 5
+	probePause    = 100 * time.Millisecond
+	probeCleanup  = 10 * time.Second
+)
+
+// Step is a part of the probe: Done of Total keys have passed it.
+type Step struct {
+	Name        string
+	Done, Total int
+}
+
+// Probe tests what varve assumes of a store: that creating an object fails when
+// there is one, also when many try at once, that what was created can be read
+// and listed at once, and that what is missing reads as missing. It makes some
+// 2,100 small requests below prefix, under a random name, and removes the
+// objects it created, as far as it can. progress is told of each
+// step on the caller's goroutine; nil for nobody.
+//
+// The error wraps ErrUnsafe when the store failed a test. Passing proves
+// nothing about a store under failures; failing is final.
+func Probe(ctx context.Context, store Store, prefix string, progress func(Step)) error {
+	if progress == nil {
+		progress = func(Step) {}
+	}
+	p := newProber(store, prefix)
+	err := p.run(ctx, []probeStep{
+		{"a missing object reads as missing", 1, p.missing},
+		{"an object can be created once", probeKeys, p.createTwice},
+		{"racing creators have one winner", probeKeys, p.race},
+		{"a deleted object can be created anew", probeKeys / 10, p.recreate},
+		{"a large object is read as it was written", 1, p.large},
+		{"new objects are listed in order", 1, p.list},
+	}, progress)
+	return p.finish(ctx, err)
+}
+
+// CreateTwice is the part of Probe that is cheap enough for every start: one
+// missing object must read as missing, and be created once but not twice.
+func CreateTwice(ctx context.Context, store Store, prefix string) error {
+	p := newProber(store, prefix)
+	err := p.run(ctx, []probeStep{{"an object can be created once", 1, p.createTwice}}, func(Step) {})
+	return p.finish(ctx, err)
+}
+
+type probeStep struct {
+	name string
+	keys int
+	test func(ctx context.Context, key string) error
+}
+
+// prober keeps count of what it created, to remove that and nothing else.
+type prober struct {
+	store  Store
+	prefix string
+
+	mu struct {
+		sync.Mutex
+		created map[string]bool
+	}
+}
+
+func newProber(store Store, prefix string) *prober {
+	p := &prober{store: store, prefix: prefix + "/" + rand.Text()}
+	p.mu.created = map[string]bool{}
+	return p
+}
+
+func (p *prober) run(ctx context.Context, steps []probeStep, progress func(Step)) error {
+	for i, step := range steps {
+		progress(Step{step.name, 0, step.keys})
+		for k := range step.keys {
+			if err := p.attempt(ctx, step, fmt.Sprintf("%s/%d/%02d", p.prefix, i, k)); err != nil {
+				return fmt.Errorf("probe %s: %q: %w", p.store, step.name, advise(err))
+			}
+			progress(Step{step.name, k + 1, step.keys})
+		}
+	}
+	return nil
+}
+
+// attempt makes a test until it is decided.
+func (p *prober) attempt(ctx context.Context, step probeStep, key string) error {
+	var err error
+	for n := range probeAttempts {
+		if n > 0 && pause(ctx) != nil {
+			break
+		}
+		err = step.test(ctx, fmt.Sprintf("%s/%d", key, n))
+		if err == nil || errors.Is(err, ErrUnsafe) || errors.Is(err, ErrDenied) || errors.Is(err, ErrNoBucket) {
+			break
+		}
+	}
+	return err
+}
+
+func pause(ctx context.Context) error {
+	select {
+	case <-time.After(probePause):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// finish removes what the probe created, and returns err. Objects that cannot
+// be removed do no harm; a probe that was interrupted still tries for a while.
+func (p *prober) finish(ctx context.Context, err error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), probeCleanup)
+	defer cancel()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for key := range p.mu.created {
+		if p.store.Delete(ctx, key) != nil && ctx.Err() != nil {
+			break
+		}
+	}
+	return err
+}
+
+// advise says what to do about errors that have nothing to do with safety.
+func advise(err error) error {
+	switch {
+	case errors.Is(err, ErrUnsafe):
+		return err
+	case errors.Is(err, ErrNoBucket):
+		return fmt.Errorf("create the bucket first, or let varve do it with --create-bucket: %w", err)
+	case errors.Is(err, ErrDenied):
+		return fmt.Errorf("the credentials must allow to list the bucket and to get, put and delete its objects; "+
+			"without the right to list, S3 answers \"denied\" for what is missing: %w", err)
+	}
+	return err
+}
+
+// unsafe is a failed test: what the store did, and what that means.
+func unsafe(format string, args ...any) error {
+	return fmt.Errorf("%s: %w", fmt.Sprintf(format, args...), ErrUnsafe)
+}
+
+// create stores data, and remembers it if that succeeded.
+func (p *prober) create(ctx context.Context, key string, data []byte) error {
+	err := p.store.Create(ctx, key, data)
+	if err == nil {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.mu.created[key] = true
+	}
+	return err
+}
+
+// createNew creates an object that must be new, and reads it back at once.
+func (p *prober) createNew(ctx context.Context, key string, data []byte) error {
+	err := p.create(ctx, key, data)
+	if errors.Is(err, ErrExists) {
+		return unsafe("the store says that an object exists which was never created")
+	}
+	if err != nil {
+		return fmt.Errorf("create a new object: %w", err)
+	}
+	return p.expect(ctx, key, data)
+}
+
+// expect reads an object whose Create has succeeded.
+func (p *prober) expect(ctx context.Context, key string, want []byte) error {
+	got, err := p.store.Get(ctx, key)
+	if errors.Is(err, ErrNotFound) {
+		return unsafe("an object that was created reads as missing")
+	}
+	if err != nil {
+		return fmt.Errorf("read a new object back: %w", err)
+	}
+	if !bytes.Equal(got, want) {
+		return unsafe("reading returns %d bytes that are not the %d bytes created", len(got), len(want))
+	}
+	return nil
+}
+
+// missing tests that every kind of read tells a missing object from trouble.
+func (p *prober) missing(ctx context.Context, key string) error {
+	_, getErr := p.store.Get(ctx, key)
+	_, rangeErr := p.store.GetRange(ctx, key, 0, 1)
+	_, _, tailErr := p.store.GetTail(ctx, key, 1)
+	for _, err := range []error{getErr, rangeErr, tailErr} {
+		if err == nil {
+			return unsafe("an object that was never created can be read")
+		}
+		if !errors.Is(err, ErrNotFound) {
+			return fmt.Errorf("reading a missing object must say that it is missing: %w", err)
+		}
+	}
+	return nil
+}
+
+func (p *prober) createTwice(ctx context.Context, key string) error {
+	if err := p.missing(ctx, key); err != nil {
+		return err
+	}
+	first, second := probeData(key, 1), probeData(key, 2)
+	if err := p.createNew(ctx, key, first); err != nil {
+		return err
+	}
+	if err := p.refused(ctx, key, second); err != nil {
+		return err
+	}
+	return p.expect(ctx, key, first)
+}
+
+// refused creates an object over one that is there.
+func (p *prober) refused(ctx context.Context, key string, data []byte) error {
+	switch err := p.create(ctx, key, data); {
+	case err == nil:
+		return unsafe("this store ignores If-None-Match: a second create of the same object succeeded")
+	case !errors.Is(err, ErrExists):
+		return fmt.Errorf("create an object that exists: want a plain refusal: %w", err)
+	}
+	return nil
+}
+
+// recreate tests that a deletion leaves nothing behind.
+func (p *prober) recreate(ctx context.Context, key string) error {
+	if err := p.createNew(ctx, key, probeData(key, 1)); err != nil {
+		return err
+	}
+	if err := p.store.Delete(ctx, key); err != nil {
+		return fmt.Errorf("delete an object: %w", err)
+	}
+	if err := p.missing(ctx, key); errors.Is(err, ErrUnsafe) {
+		return unsafe("an object that was deleted can be read")
+	} else if err != nil {
+		return err
+	}
+	if err := p.createNew(ctx, key, probeData(key, 2)); err != nil {
+		return err
+	}
+	return p.refused(ctx, key, probeData(key, 3))
+}
+
+// large tests a body of the size of a full segment, and reading parts of it.
+func (p *prober) large(ctx context.Context, key string) error {
+	data := make([]byte, probeLarge)
+	if _, err := rand.Read(data); err != nil {
+		return err
+	}
+	if err := p.createNew(ctx, key, data); err != nil {
+		return err
+	}
+	const offset, length = probeLarge/2 - 1, 1 << 20
+	part, err := p.store.GetRange(ctx, key, offset, length)
+	if err != nil {
+		return fmt.Errorf("read a part of an object: %w", err)
+	}
+	if !bytes.Equal(part, data[offset:offset+length]) {
+		return unsafe("reading a part of an object returns other bytes")
+	}
+	tail, size, err := p.store.GetTail(ctx, key, length)
+	if err != nil {
+		return fmt.Errorf("read the end of an object: %w", err)
+	}
+	if size != probeLarge || !bytes.Equal(tail, data[probeLarge-length:]) {
+		return unsafe("reading the end of an object returns other bytes")
+	}
+	return nil
+}
+
+// list tests that new objects are listed at once. varve decides nothing from a
+// listing, but finds its way by it.
+func (p *prober) list(ctx context.Context, key string) error {
+	var want, got []string
+	for _, i := range []int{2, 0, 1} {
+		k := fmt.Sprintf("%s/%d", key, i)
+		if err := p.createNew(ctx, k, probeData(k, i)); err != nil {
+			return err
+		}
+		want = append(want, k)
+	}
+	slices.Sort(want)
+	err := p.store.List(ctx, key+"/", "", func(info Info) error {
+		got = append(got, info.Key)
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("list objects: %w", err)
+	}
+	if !slices.Equal(got, want) {
+		return fmt.Errorf("listing returns %q, created were %q", got, want)
+	}
+	return nil
+}
+
+// probeData are small bytes that no other writer of any key has.
+func probeData(key string, writer int) []byte {
+	return fmt.Appendf(nil, "varve probe of %s by writer %d, may be deleted\n", key, writer)
+}
