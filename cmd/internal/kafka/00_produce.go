@@ -1,0 +1,302 @@
+package kafka
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/varvelog/varve/ingest"
+	"github.com/varvelog/varve/metadata"
+	"github.com/varvelog/varve/metadata/topicconfig"
+	"github.com/varvelog/varve/tiering/batch"
+	"github.com/varvelog/varve/tiering/partlog"
+)
+
+// Produce, key 0.
+//
+//	v0-2   message formats 0 and 1: advertised, because librdkafka before 2.11.1
+//	       otherwise turns compression off without a word (KAFKA-18659), and
+//	       refused partition by partition
+//	v3     record batches of format 2, transactional id (KIP-98)
+//	v4     KAFKA_STORAGE_ERROR may be answered
+//	v5     log start offset (KIP-207)
+//	v7     zstd (KIP-110)
+//	v8     error messages and errors of records (KIP-467)
+//	v9     flexible
+//	v10    current leader in answers (KIP-951)
+//	v11-12 TRANSACTION_ABORTABLE, implicit adding to transactions (KIP-890)
+//	v13    topic ids (KIP-516)
+func init() {
+	register(api{
+		key: kmsg.Produce, min: 0, max: 13,
+		request: shape{
+			str().from(3), num(2), num(4),
+			listOf(sizeOf[kmsg.ProduceRequestTopic](),
+				str().to(12), num(16).from(13),
+				listOf(sizeOf[kmsg.ProduceRequestTopicPartition](), num(4), raw())),
+		},
+		begin: (*Server).beginProduce,
+	})
+}
+
+// The first versions of Produce that know something.
+const (
+	produceBatches  = 3
+	produceZstd     = 7
+	produceMessages = 8
+	produceLeader   = 10
+	produceTopicIDs = 13
+)
+
+// produce is one Produce request under way.
+type produce struct {
+	server  *Server
+	request *request
+	body    *kmsg.ProduceRequest
+	nowMs   int64
+	answer  *kmsg.ProduceResponse
+	groups  []*produceGroup // by journal, in the order of the request
+	waiting atomic.Int32    // groups not answered yet, and the one that counts them
+}
+
+// produceGroup is what a request has for one journal.
+type produceGroup struct {
+	journal  uint32
+	appender Appender
+	batches  []ingest.Batch
+	slots    []*kmsg.ProduceResponseTopicPartition // where the results go
+}
+
+// beginProduce checks every batch and enqueues those that pass, journal by
+// journal. It runs in the connection's reader, so batches reach a journal in the
+// order in which they arrived.
+func (s *Server) beginProduce(ctx context.Context, r *request) {
+	p := &produce{server: s, request: r, body: r.body.(*kmsg.ProduceRequest), nowMs: s.backend.Now().UnixMilli()}
+	p.answer = kmsg.NewPtrProduceResponse()
+	p.answer.SetVersion(r.version)
+	p.answer.Topics = make([]kmsg.ProduceResponseTopic, 0, len(p.body.Topics))
+	for i := range p.body.Topics {
+		p.topic(ctx, &p.body.Topics[i])
+	}
+	p.enqueue()
+}
+
+func (p *produce) topic(ctx context.Context, in *kmsg.ProduceRequestTopic) {
+	out := kmsg.NewProduceResponseTopic()
+	out.Topic, out.TopicID = in.Topic, in.TopicID
+	out.Partitions = make([]kmsg.ProduceResponseTopicPartition, len(in.Partitions))
+	t, unknown := p.server.findTopic(in.Topic, in.TopicID, p.request.version >= produceTopicIDs)
+	for i := range in.Partitions {
+		slot := &out.Partitions[i]
+		slot.Default()
+		slot.Partition = in.Partitions[i].Partition
+		slot.BaseOffset = -1
+		var err error
+		switch {
+		case p.refusal() != nil:
+			err = p.refusal()
+		case unknown != nil:
+			err = unknown
+		default:
+			err = p.partition(ctx, t, in.Partitions[i].Records, slot)
+		}
+		if err != nil {
+			p.fail(slot, err)
+		}
+	}
+	p.answer.Topics = append(p.answer.Topics, out)
+}
+
+// refusal is what is wrong with the request as a whole.
+func (p *produce) refusal() error {
+	switch {
+	case p.request.version < produceBatches:
+		return coded(kerr.UnsupportedVersion, "Produce v%d writes message formats before 2, use a client of Kafka 0.11 or later", p.request.version)
+	case p.body.Acks < -1 || p.body.Acks > 1:
+		return coded(kerr.InvalidRequiredAcks, "acks is %d, must be -1, 0 or 1", p.body.Acks)
+	case p.body.TransactionID != nil:
+		return coded(kerr.InvalidTxnState, "transactions are not supported yet")
+	}
+	return nil
+}
+
+// partition checks one batch, in Kafka's order of checks, and adds it to the
+// group of its journal.
+func (p *produce) partition(ctx context.Context, t *metadata.Topic, records []byte, slot *kmsg.ProduceResponseTopicPartition) error {
+	if slot.Partition < 0 || int(slot.Partition) >= len(t.Partitions) {
+		return coded(kerr.UnknownTopicOrPartition, "topic %q has %d partitions", t.Name, len(t.Partitions))
+	}
+	h, err := batch.Validate(records, int(t.Values.MaxMessageBytes))
+	if err != nil {
+		return err
+	}
+	switch {
+	case h.Compression() == batch.Zstd && p.request.version < produceZstd:
+		return coded(kerr.UnsupportedCompressionType, "zstd needs Produce v%d or later", produceZstd)
+	case h.Transactional():
+		return coded(kerr.InvalidTxnState, "transactions are not supported yet")
+	}
+	if err := checkTimestamp(&t.Values, h, p.nowMs); err != nil {
+		return err
+	}
+	group, err := p.group(t, slot)
+	if err != nil {
+		return err
+	}
+	if t.Values.Compact {
+		if err := p.checkKeys(ctx, records, slot); err != nil {
+			return err
+		}
+	}
+	if t.Values.LogAppendTime {
+		batch.SetLogAppendTime(records, p.nowMs)
+		if h, err = batch.Parse(records); err != nil {
+			return err
+		}
+		slot.LogAppendTime = p.nowMs
+	}
+	group.batches = append(group.batches, ingest.Batch{Key: partlog.Key{Topic: t.ID, Index: slot.Partition}, Data: records, Header: h})
+	group.slots = append(group.slots, slot)
+	return nil
+}
+
+// group returns the group of a partition's journal, or a hint to its leader.
+func (p *produce) group(t *metadata.Topic, slot *kmsg.ProduceResponseTopicPartition) (*produceGroup, error) {
+	journal := t.Partitions[slot.Partition].Journal
+	for _, g := range p.groups {
+		if g.journal == journal {
+			return g, nil
+		}
+	}
+	appender := p.server.backend.Appender(journal)
+	if appender == nil {
+		p.hint(t, slot)
+		return nil, ingest.ErrNotLeader
+	}
+	g := &produceGroup{journal: journal, appender: appender}
+	p.groups = append(p.groups, g)
+	return g, nil
+}
+
+// hint names the partition's leader, so that the client need not ask (KIP-951).
+func (p *produce) hint(t *metadata.Topic, slot *kmsg.ProduceResponseTopicPartition) {
+	if p.request.version < produceLeader {
+		return
+	}
+	leader, ok := p.server.leaderOf(t, slot.Partition)
+	if !ok {
+		return
+	}
+	slot.CurrentLeader.LeaderID, slot.CurrentLeader.LeaderEpoch = leader.node.ID, leader.epoch
+	for _, b := range p.answer.Brokers {
+		if b.NodeID == leader.node.ID {
+			return
+		}
+	}
+	b := kmsg.NewProduceResponseBroker()
+	b.NodeID, b.Host, b.Port, b.Rack = leader.node.ID, leader.node.Host, leader.node.Port, rackOf(leader.node)
+	p.answer.Brokers = append(p.answer.Brokers, b)
+}
+
+// decompressors is how many batches are looked into at once, over all
+// connections.
+const decompressors = 4
+
+var errNullKey = coded(kerr.InvalidRecord, "a compacted topic takes no records without a key")
+
+// checkKeys looks for records without a key, which compaction could not place.
+func (p *produce) checkKeys(ctx context.Context, records []byte, slot *kmsg.ProduceResponseTopicPartition) error {
+	if err := p.server.decompress.Acquire(ctx, 1); err != nil {
+		return err
+	}
+	defer p.server.decompress.Release(1)
+	index := int32(0)
+	err := batch.Records(records, maxDecompressed, func(r batch.Record) bool {
+		if r.Key == nil {
+			bad := kmsg.NewProduceResponseTopicPartitionErrorRecord()
+			bad.RelativeOffset = index
+			bad.ErrorMessage = kmsg.StringPtr("record has no key")
+			slot.ErrorRecords = append(slot.ErrorRecords, bad)
+		}
+		index++
+		return len(slot.ErrorRecords) < maxErrorRecords
+	})
+	if err == nil && len(slot.ErrorRecords) > 0 {
+		err = errNullKey
+	}
+	return err
+}
+
+// maxErrorRecords bounds the records named in one answer.
+const maxErrorRecords = 100
+
+func (p *produce) fail(slot *kmsg.ProduceResponseTopicPartition, err error) {
+	slot.BaseOffset, slot.LogAppendTime = -1, -1
+	slot.ErrorCode = p.server.codeFor(err, onProduce, "Produce")
+	if p.request.version >= produceMessages && slot.ErrorCode != kerr.RequestTimedOut.Code {
+		slot.ErrorMessage = kmsg.StringPtr(err.Error())
+	}
+}
+
+func (p *produce) enqueue() {
+	p.waiting.Store(int32(len(p.groups)) + 1)
+	for _, g := range p.groups {
+		g.appender.Append(ingest.Acks(p.body.Acks), g.batches, func(results []ingest.Result) {
+			for i, slot := range g.slots {
+				p.settle(slot, results[i])
+			}
+			p.groupDone()
+		})
+	}
+	p.groupDone()
+}
+
+func (p *produce) settle(slot *kmsg.ProduceResponseTopicPartition, result ingest.Result) {
+	if result.Err != nil {
+		p.fail(slot, result.Err)
+		return
+	}
+	slot.BaseOffset = result.BaseOffset
+	slot.LogStartOffset = result.LogStart
+}
+
+// groupDone answers once the last group is done. The counter orders the groups'
+// writes to their slots before the answer.
+func (p *produce) groupDone() {
+	if p.waiting.Add(-1) > 0 {
+		return
+	}
+	var code firstCode
+	for i := range p.answer.Topics {
+		for j := range p.answer.Topics[i].Partitions {
+			code.note(p.answer.Topics[i].Partitions[j].ErrorCode)
+		}
+	}
+	switch {
+	case p.body.Acks != 0:
+		p.request.reply(p.answer, int16(code))
+	case code != 0:
+		p.request.hangUp(fmt.Errorf("%w: %w", errUnacked, kerr.ErrorForCode(int16(code))))
+	default:
+		p.request.replyNothing()
+	}
+}
+
+// checkTimestamp bounds a batch's newest timestamp. The records are not decoded
+// for it.
+func checkTimestamp(c *topicconfig.Values, h batch.Header, nowMs int64) error {
+	ts := h.MaxTimestamp
+	if c.LogAppendTime || ts < 0 {
+		return nil
+	}
+	if ahead := ts - nowMs; ahead > c.TimestampAfterMaxMs {
+		return coded(kerr.InvalidTimestamp, "timestamp %d is %d ms ahead of the broker's clock, the topic allows %d", ts, ahead, c.TimestampAfterMaxMs)
+	}
+	if behind := nowMs - ts; behind > c.TimestampBeforeMaxMs {
+		return coded(kerr.InvalidTimestamp, "timestamp %d is %d ms behind the broker's clock, the topic allows %d", ts, behind, c.TimestampBeforeMaxMs)
+	}
+	return nil
+}

@@ -1,0 +1,256 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/varvelog/varve/metadata"
+	"github.com/varvelog/varve/tiering/batch"
+	"github.com/varvelog/varve/tiering/partlog"
+)
+
+// Fetch, key 1.
+//
+//	v4     record batches of format 2, isolation level, last stable offset (KIP-98)
+//	v5     log start offset (KIP-107)
+//	v6     KAFKA_STORAGE_ERROR may be answered; it becomes
+//	       NOT_LEADER_OR_FOLLOWER before (KIP-112)
+//	v7     sessions (KIP-227): session id 0 is answered, which keeps clients on
+//	       full requests; forgotten topics mean nothing without a session
+//	v9     the client's leader epoch (KIP-320)
+//	v10    zstd (KIP-110)
+//	v11    rack and preferred read replica (KIP-392); -1 is answered
+//	v12    flexible, last fetched epoch, cluster id, which is ignored
+//	v13    topic ids (KIP-516)
+//	v15    replica state in place of the replica id; both are ignored: whoever
+//	       asks is served as a consumer and sees nothing above the high watermark
+//	v16    leaders and their addresses in answers (KIP-951)
+//	v17-18 replica directories and high watermark of followers, ignored
+func init() {
+	register(api{
+		key: kmsg.Fetch, min: 4, max: 18, maxFrame: listFrame,
+		request: shape{
+			num(4).to(14), num(4), num(4), num(4), num(1), num(4).from(7), num(4).from(7),
+			listOf(sizeOf[kmsg.FetchRequestTopic](),
+				str().to(12), num(16).from(13),
+				listOf(sizeOf[kmsg.FetchRequestTopicPartition](),
+					num(4), num(4).from(9), num(8), num(4).from(12), num(8).from(5), num(4),
+					tag(0, num(16)).from(17), tag(1, num(8)).from(18))),
+			listOf(sizeOf[kmsg.FetchRequestForgottenTopic](), str().to(12), num(16).from(13), ints()).from(7),
+			str().from(11),
+			tag(0, str()), tag(1, structOf(num(4), num(8))).from(15),
+		},
+		begin: (*Server).beginFetch,
+	})
+}
+
+// The versions of Fetch that know something first.
+const (
+	fetchStorageError = 6
+	fetchZstd         = 10
+	fetchFlexible     = 12
+	fetchTopicIDs     = 13
+	fetchLeaders      = 16
+)
+
+// maxFetchWait bounds the long poll a client may ask for.
+const maxFetchWait = 5 * time.Minute
+
+// readCommitted is the isolation level under which aborted transactions are
+// listed: none, while there are no transactions.
+const readCommitted = 1
+
+// fetch is one Fetch request under way.
+type fetch struct {
+	server  *Server
+	request *request
+	body    *kmsg.FetchRequest
+	answer  fetchAnswer
+	ask     FetchRequest
+	slots   []fetchSlot // where the results of ask go
+	code    firstCode
+}
+
+type fetchSlot struct {
+	topic *metadata.Topic
+	out   *fetchedPartition
+}
+
+// beginFetch starts a Fetch. Those of one connection are worked on one after the
+// other, each when the answer before it has been written: what a client can make
+// the server hold is one answer, and no client sends two at once.
+func (s *Server) beginFetch(ctx context.Context, r *request) {
+	before := r.conn.lastFetch
+	r.conn.lastFetch = r.settled
+	r.conn.wg.Go(func() {
+		if before != nil {
+			select {
+			case <-before:
+			case <-ctx.Done():
+				r.hangUp(ctx.Err())
+				return
+			}
+		}
+		f := &fetch{server: s, request: r, body: r.body.(*kmsg.FetchRequest)}
+		f.run()
+	})
+}
+
+func (f *fetch) run() {
+	f.answer = fetchAnswer{version: f.request.version, readCommitted: f.body.IsolationLevel == readCommitted}
+	if f.body.SessionID != 0 {
+		f.answer.code = f.code.note(kerr.FetchSessionIDNotFound.Code)
+		f.reply(0)
+		return
+	}
+	f.plan()
+	results := f.server.backend.Reader.Fetch(f.request.conn.polls, f.ask)
+	for i, slot := range f.slots {
+		f.fill(slot, results[i])
+	}
+	if f.request.conn.polls.Err() != nil && f.failed() {
+		f.request.hangUp(errDraining) // cut short: nobody knows whether there was more
+		return
+	}
+	size := f.answer.recordBytes()
+	if !f.server.responses.TryAcquire(size) {
+		f.shed()
+		size = 0
+	}
+	f.reply(size)
+}
+
+// failed reports whether a partition could not be read.
+func (f *fetch) failed() bool { return f.code != 0 }
+
+// reply answers, and gives back the memory that the records were charged for
+// once they are written.
+func (f *fetch) reply(charged int64) {
+	f.request.replyBuffers(f.answer.encode(f.request.appendHead(nil, f.request.version >= fetchFlexible)), int16(f.code))
+	<-f.request.settled
+	f.server.responses.Release(charged)
+}
+
+// plan lays out the answer and what to ask the reader.
+func (f *fetch) plan() {
+	f.answer.topics = make([]fetchedTopic, len(f.body.Topics))
+	f.ask = FetchRequest{
+		MinBytes: max(0, f.body.MinBytes),
+		MaxBytes: min(max(0, f.body.MaxBytes), f.server.config.FetchMaxBytes),
+		MaxWait:  min(time.Duration(max(0, f.body.MaxWaitMillis))*time.Millisecond, maxFetchWait),
+	}
+	for i := range f.body.Topics {
+		f.planTopic(&f.body.Topics[i], &f.answer.topics[i])
+	}
+	if f.failed() || len(f.slots) == 0 {
+		f.ask.MaxWait = 0
+	}
+}
+
+func (f *fetch) planTopic(in *kmsg.FetchRequestTopic, out *fetchedTopic) {
+	out.name, out.id = in.Topic, in.TopicID
+	out.partitions = make([]fetchedPartition, len(in.Partitions))
+	t, err := f.server.findTopic(in.Topic, in.TopicID, f.request.version >= fetchTopicIDs)
+	for i := range in.Partitions {
+		p, slot := &in.Partitions[i], &out.partitions[i]
+		*slot = emptyPartition(p.Partition)
+		switch {
+		case err != nil:
+			slot.code = f.code.note(f.server.codeFor(err, onFetch, "Fetch"))
+		case p.Partition < 0 || int(p.Partition) >= len(t.Partitions):
+			slot.code = f.code.note(kerr.UnknownTopicOrPartition.Code)
+		default:
+			f.slots = append(f.slots, fetchSlot{topic: t, out: slot})
+			f.ask.Partitions = append(f.ask.Partitions, FetchPartition{
+				Key: partlog.Key{Topic: t.ID, Index: p.Partition}, Offset: p.FetchOffset,
+				MaxBytes: max(0, p.PartitionMaxBytes), LeaderEpoch: p.CurrentLeaderEpoch,
+			})
+		}
+	}
+}
+
+// fill puts a partition's result in its place.
+func (f *fetch) fill(slot fetchSlot, result FetchResult) {
+	out := slot.out
+	if result.Err != nil {
+		f.fillError(slot, result)
+		return
+	}
+	out.highWatermark, out.logStart = result.HighWatermark, result.LogStart
+	out.records = result.Records
+	if f.request.version < fetchZstd {
+		out.records = beforeZstd(result.Records)
+		if len(out.records) == 0 && len(result.Records) > 0 {
+			out.code = f.code.note(kerr.UnsupportedCompressionType.Code)
+		}
+	}
+}
+
+func (f *fetch) fillError(slot fetchSlot, result FetchResult) {
+	out := slot.out
+	code := f.server.codeFor(result.Err, onFetch, "Fetch")
+	if code == kerr.KafkaStorageError.Code && f.request.version < fetchStorageError {
+		code = kerr.NotLeaderForPartition.Code
+	}
+	out.code = f.code.note(code)
+	if errors.Is(result.Err, errOutOfRange) {
+		out.highWatermark, out.logStart = result.HighWatermark, result.LogStart
+	}
+	if f.request.version >= fetchLeaders && (code == kerr.NotLeaderForPartition.Code || code == kerr.FencedLeaderEpoch.Code) {
+		if l, ok := f.server.leaderOf(slot.topic, out.index); ok {
+			out.leader, out.leaderEpoch = l.node.ID, l.epoch
+			f.answer.addNode(l.node)
+		}
+	}
+}
+
+// beforeZstd returns the batches before the first that is compressed with zstd,
+// which old clients cannot read.
+func beforeZstd(records [][]byte) [][]byte {
+	var out [][]byte
+	for _, b := range records {
+		end := len(b)
+		err := batch.Walk(b, func(pos int, h batch.Header) error {
+			if h.Compression() == batch.Zstd {
+				end = pos
+				return errZstd
+			}
+			return nil
+		})
+		if end > 0 {
+			out = append(out, b[:end])
+		}
+		if errors.Is(err, errZstd) {
+			break
+		}
+	}
+	return out
+}
+
+var errZstd = errors.New("zstd")
+
+// shed cuts the answer to the first batch there is. It bounds what clients that
+// do not read their answers can hold, and every client still makes progress.
+func (f *fetch) shed() {
+	kept := false
+	for i := range f.answer.topics {
+		for j := range f.answer.topics[i].partitions {
+			p := &f.answer.topics[i].partitions[j]
+			if kept || len(p.records) == 0 {
+				p.records = nil
+				continue
+			}
+			if h, err := batch.Parse(p.records[0]); err == nil {
+				p.records = [][]byte{p.records[0][:h.Size()]}
+				kept = true
+			}
+		}
+	}
+	f.server.complaint.warn("response memory", "fetched records wait for slow clients, answering with one batch each",
+		"limit", fmt.Sprintf("%d bytes", f.server.config.ResponseMemory))
+}

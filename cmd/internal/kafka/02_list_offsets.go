@@ -1,0 +1,166 @@
+package kafka
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/varvelog/varve/metadata"
+	"github.com/varvelog/varve/tiering/partlog"
+)
+
+// ListOffsets, key 2.
+//
+//	v1   one offset per partition
+//	v2   isolation level; without transactions both levels see the same
+//	v4   leader epoch (KIP-320)
+//	v5   OFFSET_NOT_AVAILABLE may be answered (KIP-207); it is
+//	     LEADER_NOT_AVAILABLE before
+//	v6   flexible
+//	v7   timestamp -3: the record with the highest timestamp (KIP-734)
+//	v8   -4: earliest local, which is the log's start here (KIP-405)
+//	v9   -5: latest tiered (KIP-1005)
+//	v10  time-out (KIP-1075)
+//	v11  -6: earliest pending upload (KIP-1023)
+func init() {
+	register(api{
+		key: kmsg.ListOffsets, min: 1, max: 11, maxFrame: listFrame,
+		request: shape{
+			num(4), num(1).from(2),
+			listOf(sizeOf[kmsg.ListOffsetsRequestTopic](), str(),
+				listOf(sizeOf[kmsg.ListOffsetsRequestTopicPartition](), num(4), num(4).from(4), num(8))),
+			num(4).from(10),
+		},
+		begin: (*Server).beginListOffsets,
+	})
+}
+
+// The timestamps that are no timestamps.
+const (
+	latest                = int64(-1)
+	earliest              = int64(-2)
+	maxTimestamp          = int64(-3)
+	earliestLocal         = int64(-4)
+	latestTiered          = int64(-5)
+	earliestPendingUpload = int64(-6)
+)
+
+// specialSince is the first version that may ask for a special timestamp.
+var specialSince = map[int64]int16{
+	latest: 1, earliest: 1, maxTimestamp: 7, earliestLocal: 8, latestTiered: 9, earliestPendingUpload: 11,
+}
+
+const (
+	listOffsetsNotAvailable = 5
+	listOffsetsTimeout      = 10
+)
+
+// lookups is how many partitions of one request are looked up at once, and
+// lookupWait how long all of them may take.
+const (
+	lookups    = 16
+	lookupWait = 30 * time.Second
+)
+
+func (s *Server) beginListOffsets(ctx context.Context, r *request) {
+	r.conn.wg.Go(func() {
+		req := r.body.(*kmsg.ListOffsetsRequest)
+		ctx, cancel := context.WithTimeout(ctx, lookupTimeout(r, req))
+		defer cancel()
+		resp := kmsg.NewPtrListOffsetsResponse()
+		resp.Topics = make([]kmsg.ListOffsetsResponseTopic, len(req.Topics))
+		var work []func()
+		for i := range req.Topics {
+			in, out := &req.Topics[i], &resp.Topics[i]
+			out.Topic = in.Topic
+			out.Partitions = make([]kmsg.ListOffsetsResponseTopicPartition, len(in.Partitions))
+			t, err := s.findTopic(in.Topic, [16]byte{}, false)
+			for j := range in.Partitions {
+				work = append(work, func() { s.listOffset(ctx, r, t, err, &in.Partitions[j], &out.Partitions[j]) })
+			}
+		}
+		inParallel(lookups, work)
+		var code firstCode
+		for i := range resp.Topics {
+			for j := range resp.Topics[i].Partitions {
+				code.note(resp.Topics[i].Partitions[j].ErrorCode)
+			}
+		}
+		r.reply(resp, int16(code))
+	})
+}
+
+func lookupTimeout(r *request, req *kmsg.ListOffsetsRequest) time.Duration {
+	if r.version < listOffsetsTimeout || req.TimeoutMillis <= 0 {
+		return lookupWait
+	}
+	return min(time.Duration(req.TimeoutMillis)*time.Millisecond, lookupWait)
+}
+
+// listOffset looks one partition up. unknown is set if there is no topic.
+func (s *Server) listOffset(ctx context.Context, r *request, t *metadata.Topic, unknown error, in *kmsg.ListOffsetsRequestTopicPartition, out *kmsg.ListOffsetsResponseTopicPartition) {
+	out.Default()
+	out.Partition = in.Partition
+	out.Offset, out.Timestamp, out.LeaderEpoch = -1, -1, -1
+	since, special := specialSince[in.Timestamp]
+	switch {
+	case unknown != nil:
+		out.ErrorCode = s.codeFor(unknown, onOffsets, "ListOffsets")
+		return
+	case in.Partition < 0 || int(in.Partition) >= len(t.Partitions):
+		out.ErrorCode = kerr.UnknownTopicOrPartition.Code
+		return
+	case in.Timestamp < 0 && (!special || r.version < since):
+		out.ErrorCode = kerr.UnsupportedVersion.Code
+		return
+	case in.Timestamp == latestTiered || in.Timestamp == earliestPendingUpload:
+		return // Kafka's tiers are not ours: there is no such offset
+	}
+	at := in.Timestamp
+	if at == earliestLocal {
+		at = earliest
+	}
+	found, err := s.backend.Reader.ListOffset(ctx, partlog.Key{Topic: t.ID, Index: in.Partition}, in.CurrentLeaderEpoch, at)
+	if err != nil {
+		out.ErrorCode = s.codeFor(err, onOffsets, "ListOffsets")
+		if out.ErrorCode == kerr.OffsetNotAvailable.Code && r.version < listOffsetsNotAvailable {
+			out.ErrorCode = kerr.LeaderNotAvailable.Code
+		}
+		return
+	}
+	out.Offset, out.LeaderEpoch = found.Offset, found.Epoch
+	if at >= 0 || at == maxTimestamp {
+		out.Timestamp = found.Timestamp
+	}
+}
+
+// inParallel runs all of work, up to n at a time, and returns when it is done.
+func inParallel(n int, work []func()) {
+	if len(work) == 1 {
+		work[0]()
+		return
+	}
+	var next sync.Mutex
+	at := 0
+	take := func() func() {
+		next.Lock()
+		defer next.Unlock()
+		if at == len(work) {
+			return nil
+		}
+		at++
+		return work[at-1]
+	}
+	var wg sync.WaitGroup
+	for range min(n, len(work)) {
+		wg.Go(func() {
+			for do := take(); do != nil; do = take() {
+				do()
+			}
+		})
+	}
+	wg.Wait()
+}

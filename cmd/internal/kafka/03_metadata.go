@@ -1,0 +1,199 @@
+package kafka
+
+import (
+	"context"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/varvelog/varve/metadata"
+)
+
+// Metadata, key 3.
+//
+//	v0     an empty list of topics asks for all; from v1 null does, empty for none
+//	v1     rack, controller, internal topics
+//	v2     cluster id (KIP-78)
+//	v4     allow_auto_topic_creation; before it is taken as true
+//	v5     offline replicas (KIP-112)
+//	v7     leader epoch (KIP-320)
+//	v8     authorized operations (KIP-430); they are not computed
+//	v9     flexible
+//	v10    topic ids (KIP-516)
+//	v12    topics may be asked for by id alone
+//	v13    top-level error code (KIP-1102)
+func init() {
+	register(api{
+		key: kmsg.Metadata, min: 0, max: 13, maxFrame: listFrame,
+		request: shape{
+			listOf(sizeOf[kmsg.MetadataRequestTopic](), num(16).from(10), str()),
+			num(1).from(4), num(1).from(8).to(10), num(1).from(8),
+		},
+		begin: (*Server).beginMetadata,
+	})
+}
+
+const metadataAutoCreate = 4 // the first version that can forbid it
+
+// autoCreateWait bounds how long an answer waits for topics to be created.
+const autoCreateWait = 15 * time.Second
+
+func (s *Server) beginMetadata(ctx context.Context, r *request) {
+	req := r.body.(*kmsg.MetadataRequest)
+	if req.Topics == nil || r.version == 0 && len(req.Topics) == 0 {
+		s.replyMetadata(r, s.allTopics())
+		return
+	}
+	wanted := distinct(req.Topics, func(t kmsg.MetadataRequestTopic) any { return metadataKey(t) })
+	missing := s.creatable(r, req, wanted)
+	if len(missing) == 0 {
+		s.replyMetadata(r, s.someTopics(wanted, nil))
+		return
+	}
+	r.conn.wg.Go(func() {
+		ctx, cancel := context.WithTimeout(ctx, autoCreateWait)
+		defer cancel()
+		s.replyMetadata(r, s.someTopics(wanted, s.autoCreate(ctx, missing)))
+	})
+}
+
+// metadataKey is what makes a topic in a request the same as another.
+func metadataKey(t kmsg.MetadataRequestTopic) any {
+	if t.Topic != nil {
+		return *t.Topic
+	}
+	return t.TopicID
+}
+
+// distinct drops elements whose key was seen before, so that an answer cannot be
+// made larger than the cluster is by asking twice.
+func distinct[T any](in []T, key func(T) any) []T {
+	seen := make(map[any]struct{}, len(in))
+	out := make([]T, 0, len(in))
+	for _, t := range in {
+		k := key(t)
+		if _, twice := seen[k]; !twice {
+			seen[k] = struct{}{}
+			out = append(out, t)
+		}
+	}
+	return out
+}
+
+// maxAutoCreate bounds the topics one request may create by asking.
+const maxAutoCreate = 100
+
+// creatable names the topics that do not exist and may be created for the asking.
+func (s *Server) creatable(r *request, req *kmsg.MetadataRequest, wanted []kmsg.MetadataRequestTopic) []metadata.NewTopic {
+	if !s.config.AutoCreateTopics || r.version >= metadataAutoCreate && !req.AllowAutoTopicCreation {
+		return nil
+	}
+	var missing []metadata.NewTopic
+	for _, t := range wanted {
+		if t.Topic == nil || len(missing) == maxAutoCreate {
+			continue
+		}
+		if _, ok := s.backend.Topics.Topic(*t.Topic); !ok {
+			missing = append(missing, metadata.NewTopic{Name: *t.Topic, Partitions: -1, ReplicationFactor: -1})
+		}
+	}
+	return missing
+}
+
+// autoCreate creates topics and returns what became of each, by name.
+func (s *Server) autoCreate(ctx context.Context, missing []metadata.NewTopic) map[string]metadata.CreateResult {
+	made := make(map[string]metadata.CreateResult, len(missing))
+	for i, result := range s.backend.Admin.CreateTopics(ctx, missing, false) {
+		made[missing[i].Name] = result
+	}
+	return made
+}
+
+func (s *Server) allTopics() []kmsg.MetadataResponseTopic {
+	topics := s.backend.Topics.Topics()
+	out := make([]kmsg.MetadataResponseTopic, 0, len(topics))
+	for _, t := range topics {
+		out = append(out, s.describeTopic(t))
+	}
+	return out
+}
+
+func (s *Server) someTopics(wanted []kmsg.MetadataRequestTopic, made map[string]metadata.CreateResult) []kmsg.MetadataResponseTopic {
+	out := make([]kmsg.MetadataResponseTopic, 0, len(wanted))
+	for _, w := range wanted {
+		var name string
+		if w.Topic != nil {
+			name = *w.Topic
+		}
+		result, created := made[name]
+		t, err := s.findTopic(name, w.TopicID, w.Topic == nil)
+		switch {
+		case err == nil:
+			out = append(out, s.describeTopic(t))
+		case w.Topic == nil:
+			out = append(out, missingTopic(w, kerr.UnknownTopicID.Code))
+		case created && result.Err == nil:
+			out = append(out, s.describeTopic(result.Topic))
+		case created:
+			out = append(out, missingTopic(w, autoCreateCode(result.Err)))
+		case metadata.CheckName(name) != nil:
+			out = append(out, missingTopic(w, kerr.InvalidTopicException.Code))
+		default:
+			out = append(out, missingTopic(w, kerr.UnknownTopicOrPartition.Code))
+		}
+	}
+	return out
+}
+
+// autoCreateCode is the code for a topic that could not be created. All but a
+// bad name may be better the next time, also at another broker.
+func autoCreateCode(err error) int16 {
+	if code, _ := codeOf(err, onAdmin); code == kerr.InvalidTopicException.Code {
+		return code
+	}
+	return kerr.UnknownTopicOrPartition.Code
+}
+
+func missingTopic(w kmsg.MetadataRequestTopic, code int16) kmsg.MetadataResponseTopic {
+	out := kmsg.NewMetadataResponseTopic()
+	out.Topic, out.TopicID, out.ErrorCode = w.Topic, w.TopicID, code
+	return out
+}
+
+func (s *Server) describeTopic(t *metadata.Topic) kmsg.MetadataResponseTopic {
+	out := kmsg.NewMetadataResponseTopic()
+	out.Topic, out.TopicID = kmsg.StringPtr(t.Name), t.ID
+	out.Partitions = make([]kmsg.MetadataResponseTopicPartition, len(t.Partitions))
+	for i := range t.Partitions {
+		p := &out.Partitions[i]
+		p.Default()
+		p.Partition = int32(i)
+		place := s.backend.Placement(t, int32(i))
+		p.Leader, p.LeaderEpoch = place.Leader, place.Epoch
+		p.Replicas, p.ISR = place.Replicas, place.Replicas
+		if place.Leader < 0 {
+			p.ErrorCode = kerr.LeaderNotAvailable.Code
+		}
+	}
+	return out
+}
+
+// replyMetadata answers with topics. Names are not nullable before v12, where
+// clients cannot ask by id alone either.
+func (s *Server) replyMetadata(r *request, topics []kmsg.MetadataResponseTopic) {
+	resp := kmsg.NewPtrMetadataResponse()
+	resp.ClusterID = kmsg.StringPtr(s.backend.ClusterID)
+	resp.ControllerID = s.backend.Controller()
+	for _, b := range s.backend.Brokers() {
+		out := kmsg.NewMetadataResponseBroker()
+		out.NodeID, out.Host, out.Port, out.Rack = b.ID, b.Host, b.Port, rackOf(b)
+		resp.Brokers = append(resp.Brokers, out)
+	}
+	resp.Topics = topics
+	var code firstCode
+	for i := range topics {
+		code.note(topics[i].ErrorCode)
+	}
+	r.reply(resp, int16(code))
+}

@@ -1,0 +1,171 @@
+package kafka
+
+import (
+	"context"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/varvelog/varve/metadata"
+	"github.com/varvelog/varve/tiering/segment"
+)
+
+// CreateTopics, key 19.
+//
+//	v1  validate only, error messages
+//	v4  partitions and replication factor may be -1, the defaults (KIP-464)
+//	v5  flexible; the answer tells partitions, replication factor and configs
+//	    (KIP-525)
+//	v6  THROTTLING_QUOTA_EXCEEDED may be answered
+//	v7  topic ids (KIP-516)
+//
+// Who asks for replicas on certain brokers gets the number of partitions and
+// replicas that amounts to: the bucket is the only replica.
+func init() {
+	register(api{
+		key: kmsg.CreateTopics, min: 2, max: 7, maxFrame: plainFrame,
+		request: shape{
+			listOf(sizeOf[kmsg.CreateTopicsRequestTopic](), str(), num(4), num(2),
+				listOf(sizeOf[kmsg.CreateTopicsRequestTopicReplicaAssignment](), num(4), ints()),
+				listOf(sizeOf[kmsg.CreateTopicsRequestTopicConfig](), str(), str())),
+			num(4), num(1),
+		},
+		begin: (*Server).beginCreateTopics,
+	})
+}
+
+// The versions of CreateTopics that know something first.
+const (
+	createTopicsDefaults = 4
+	createTopicsDetails  = 5
+)
+
+// adminWait bounds how long an administrative request may take; clients name a
+// time-out of their own below it.
+const adminWait = time.Minute
+
+func adminTimeout(millis int32) time.Duration {
+	return min(max(time.Duration(millis)*time.Millisecond, time.Second), adminWait)
+}
+
+func (s *Server) beginCreateTopics(ctx context.Context, r *request) {
+	r.conn.wg.Go(func() {
+		req := r.body.(*kmsg.CreateTopicsRequest)
+		ctx, cancel := context.WithTimeout(ctx, adminTimeout(req.TimeoutMillis))
+		defer cancel()
+		resp := kmsg.NewPtrCreateTopicsResponse()
+		resp.Topics = make([]kmsg.CreateTopicsResponseTopic, len(req.Topics))
+		asked := countNames(req.Topics)
+		var wanted []metadata.NewTopic
+		var slots []*kmsg.CreateTopicsResponseTopic
+		for i := range req.Topics {
+			out := &resp.Topics[i]
+			out.Default()
+			out.Topic = req.Topics[i].Topic
+			t, err := newTopic(&req.Topics[i], r.version)
+			if asked[out.Topic] > 1 {
+				err = coded(kerr.InvalidRequest, "topic %q stands %d times in the request", out.Topic, asked[out.Topic])
+			}
+			if err != nil {
+				s.failCreate(out, err)
+				continue
+			}
+			wanted, slots = append(wanted, t), append(slots, out)
+		}
+		if len(wanted) > 0 {
+			for i, result := range s.backend.Admin.CreateTopics(ctx, wanted, req.ValidateOnly) {
+				s.fillCreated(slots[i], result, r.version)
+			}
+		}
+		var code firstCode
+		for i := range resp.Topics {
+			code.note(resp.Topics[i].ErrorCode)
+		}
+		r.reply(resp, int16(code))
+	})
+}
+
+func countNames(topics []kmsg.CreateTopicsRequestTopic) map[string]int {
+	n := make(map[string]int, len(topics))
+	for i := range topics {
+		n[topics[i].Topic]++
+	}
+	return n
+}
+
+// newTopic reads what is asked for one topic.
+func newTopic(in *kmsg.CreateTopicsRequestTopic, version int16) (metadata.NewTopic, error) {
+	t := metadata.NewTopic{
+		Name: in.Topic, Partitions: in.NumPartitions, ReplicationFactor: in.ReplicationFactor,
+		Configs: make(map[string]string, len(in.Configs)),
+	}
+	for _, c := range in.Configs {
+		if c.Value == nil {
+			return t, coded(kerr.InvalidConfig, "config %q has no value; leave it out for the default", c.Name)
+		}
+		if _, twice := t.Configs[c.Name]; twice {
+			return t, coded(kerr.InvalidConfig, "config %q is given twice", c.Name)
+		}
+		t.Configs[c.Name] = *c.Value
+	}
+	switch {
+	case len(in.ReplicaAssignment) > 0:
+		err := assigned(&t, in)
+		return t, err
+	case version < createTopicsDefaults && t.Partitions == -1:
+		return t, coded(kerr.InvalidPartitions, "the default number of partitions can be asked for from version %d on", createTopicsDefaults)
+	case version < createTopicsDefaults && t.ReplicationFactor == -1:
+		return t, coded(kerr.InvalidReplicationFactor, "the default replication factor can be asked for from version %d on", createTopicsDefaults)
+	}
+	return t, nil
+}
+
+// assigned takes the numbers from an assignment of replicas to brokers.
+func assigned(t *metadata.NewTopic, in *kmsg.CreateTopicsRequestTopic) error {
+	if in.NumPartitions != -1 || in.ReplicationFactor != -1 {
+		return coded(kerr.InvalidRequest, "give either an assignment of replicas, or the number of partitions and the replication factor")
+	}
+	replicas := len(in.ReplicaAssignment[0].Replicas)
+	seen := make(map[int32]bool, len(in.ReplicaAssignment))
+	for _, a := range in.ReplicaAssignment {
+		switch {
+		case a.Partition < 0 || int(a.Partition) >= len(in.ReplicaAssignment) || seen[a.Partition]:
+			return coded(kerr.InvalidReplicaAssignment, "partitions must be numbered from 0 without a gap, each once")
+		case len(a.Replicas) == 0 || len(a.Replicas) != replicas:
+			return coded(kerr.InvalidReplicaAssignment, "all partitions need the same number of replicas, at least one")
+		}
+		seen[a.Partition] = true
+	}
+	if replicas > metadata.MaxReplicationFactor {
+		return coded(kerr.InvalidReplicaAssignment, "%d replicas per partition, the limit is %d", replicas, metadata.MaxReplicationFactor)
+	}
+	t.Partitions, t.ReplicationFactor = int32(len(in.ReplicaAssignment)), int16(replicas)
+	return nil
+}
+
+func (s *Server) failCreate(out *kmsg.CreateTopicsResponseTopic, err error) {
+	out.ErrorCode = s.codeFor(err, onAdmin, "CreateTopics")
+	out.ErrorMessage = kmsg.StringPtr(err.Error())
+	out.NumPartitions, out.ReplicationFactor = -1, -1
+}
+
+func (s *Server) fillCreated(out *kmsg.CreateTopicsResponseTopic, result metadata.CreateResult, version int16) {
+	if result.Err != nil {
+		s.failCreate(out, result.Err)
+		return
+	}
+	t := result.Topic
+	if t.ID != (segment.ID{}) {
+		out.TopicID = t.ID
+	}
+	if version < createTopicsDetails {
+		return
+	}
+	out.NumPartitions, out.ReplicationFactor = int32(len(t.Partitions)), t.ReplicationFactor
+	for _, c := range configsOf(t) {
+		out.Configs = append(out.Configs, kmsg.CreateTopicsResponseTopicConfig{
+			Name: c.name, Value: kmsg.StringPtr(c.value), Source: int8(c.source),
+		})
+	}
+}

@@ -1,0 +1,61 @@
+package kafka
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// InitProducerId, key 22 (KIP-98).
+//
+//	v2  flexible
+//	v3  producer id and epoch of a producer that recovers (KIP-360); they mean
+//	    nothing without a transactional id, and a new id is given
+//	v4  PRODUCER_FENCED may be answered
+//	v5  TRANSACTION_ABORTABLE may be answered (KIP-890)
+//
+// There is no way to carry a message, so a transactional id is refused with a
+// code that every client takes as final.
+func init() {
+	register(api{
+		key: kmsg.InitProducerID, min: 0, max: 5, maxFrame: plainFrame,
+		request: shape{str(), num(4), num(8).from(3), num(2).from(3)},
+		begin:   (*Server).beginInitProducerID,
+	})
+}
+
+func (s *Server) beginInitProducerID(ctx context.Context, r *request) {
+	req := r.body.(*kmsg.InitProducerIDRequest)
+	resp := kmsg.NewPtrInitProducerIDResponse()
+	resp.ProducerID, resp.ProducerEpoch = -1, -1
+	switch {
+	case req.TransactionalID != nil:
+		s.complaint.warn("transactions", "refused a transactional producer: transactions are not supported yet",
+			"client", r.conn.addr, "transactional_id", *req.TransactionalID)
+		resp.ErrorCode = kerr.TransactionalIDAuthorizationFailed.Code
+	case r.version >= 3 && (req.ProducerID < 0) != (req.ProducerEpoch < 0):
+		resp.ErrorCode = kerr.InvalidRequest.Code
+	}
+	if resp.ErrorCode != 0 {
+		r.reply(resp, resp.ErrorCode)
+		return
+	}
+	r.conn.wg.Go(func() {
+		id, err := s.backend.Admin.NextProducerID(ctx)
+		if err == nil && id < 0 {
+			err = fmt.Errorf("producer id is %d", id)
+		}
+		if err != nil {
+			// The only retriable code on which no client goes looking for a
+			// transaction coordinator.
+			s.complaint.warn("producer id", "no producer id to be had, told the client to retry", "error", err)
+			resp.ErrorCode = kerr.CoordinatorLoadInProgress.Code
+			r.reply(resp, resp.ErrorCode)
+			return
+		}
+		resp.ProducerID, resp.ProducerEpoch = id, 0
+		r.reply(resp, 0)
+	})
+}

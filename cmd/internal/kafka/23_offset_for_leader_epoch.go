@@ -1,0 +1,76 @@
+package kafka
+
+import (
+	"context"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/varvelog/varve/metadata"
+	"github.com/varvelog/varve/tiering/partlog"
+)
+
+// OffsetForLeaderEpoch, key 23 (KIP-101, KIP-279).
+//
+//	v2  the client's leader epoch (KIP-320)
+//	v3  replica id, ignored: whoever asks is served as a consumer
+//	v4  flexible
+func init() {
+	register(api{
+		key: kmsg.OffsetForLeaderEpoch, min: 2, max: 4, maxFrame: listFrame,
+		request: shape{
+			num(4).from(3),
+			listOf(sizeOf[kmsg.OffsetForLeaderEpochRequestTopic](), str(),
+				listOf(sizeOf[kmsg.OffsetForLeaderEpochRequestTopicPartition](), num(4), num(4), num(4))),
+		},
+		begin: (*Server).beginOffsetForLeaderEpoch,
+	})
+}
+
+func (s *Server) beginOffsetForLeaderEpoch(ctx context.Context, r *request) {
+	r.conn.wg.Go(func() {
+		req := r.body.(*kmsg.OffsetForLeaderEpochRequest)
+		ctx, cancel := context.WithTimeout(ctx, lookupWait)
+		defer cancel()
+		resp := kmsg.NewPtrOffsetForLeaderEpochResponse()
+		resp.Topics = make([]kmsg.OffsetForLeaderEpochResponseTopic, len(req.Topics))
+		var work []func()
+		for i := range req.Topics {
+			in, out := &req.Topics[i], &resp.Topics[i]
+			out.Topic = in.Topic
+			out.Partitions = make([]kmsg.OffsetForLeaderEpochResponseTopicPartition, len(in.Partitions))
+			t, err := s.findTopic(in.Topic, [16]byte{}, false)
+			for j := range in.Partitions {
+				work = append(work, func() { s.epochEnd(ctx, t, err, &in.Partitions[j], &out.Partitions[j]) })
+			}
+		}
+		inParallel(lookups, work)
+		var code firstCode
+		for i := range resp.Topics {
+			for j := range resp.Topics[i].Partitions {
+				code.note(resp.Topics[i].Partitions[j].ErrorCode)
+			}
+		}
+		r.reply(resp, int16(code))
+	})
+}
+
+func (s *Server) epochEnd(ctx context.Context, t *metadata.Topic, unknown error, in *kmsg.OffsetForLeaderEpochRequestTopicPartition, out *kmsg.OffsetForLeaderEpochResponseTopicPartition) {
+	out.Default()
+	out.Partition = in.Partition
+	out.LeaderEpoch, out.EndOffset = -1, -1
+	switch {
+	case unknown != nil:
+		out.ErrorCode = s.codeFor(unknown, onOffsets, "OffsetForLeaderEpoch")
+		return
+	case in.Partition < 0 || int(in.Partition) >= len(t.Partitions):
+		out.ErrorCode = kerr.UnknownTopicOrPartition.Code
+		return
+	}
+	end, err := s.backend.Reader.EpochEnd(ctx, partlog.Key{Topic: t.ID, Index: in.Partition}, in.CurrentLeaderEpoch, in.LeaderEpoch)
+	if err != nil {
+		out.ErrorCode = s.codeFor(err, onOffsets, "OffsetForLeaderEpoch")
+		return
+	}
+	out.LeaderEpoch, out.EndOffset = end.Epoch, end.End
+}

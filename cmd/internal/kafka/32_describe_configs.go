@@ -1,0 +1,147 @@
+package kafka
+
+import (
+	"context"
+	"slices"
+	"strconv"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/varvelog/varve/metadata"
+	"github.com/varvelog/varve/metadata/topicconfig"
+)
+
+// DescribeConfigs, key 32 (KIP-133).
+//
+//	v1  source of a value and synonyms, in place of is_default (KIP-226)
+//	v3  type and documentation (KIP-569)
+//	v4  flexible
+//
+// Topics are named, brokers by their id; a broker describes only itself, and all
+// its configs are read-only. The empty broker name asks for the cluster's
+// defaults, of which there are none.
+func init() {
+	register(api{
+		key: kmsg.DescribeConfigs, min: 1, max: 4, maxFrame: plainFrame,
+		request: shape{
+			listOf(sizeOf[kmsg.DescribeConfigsRequestResource](), num(1), str(), strs()),
+			num(1).from(1), num(1).from(3),
+		},
+		begin: (*Server).beginDescribeConfigs,
+	})
+}
+
+// config is one config of a topic or a broker.
+type config struct {
+	name, value string
+	source      kmsg.ConfigSource
+	kind        topicconfig.Type
+	doc         string
+	readOnly    bool
+	synonyms    []synonym // where the value comes from, the one that counts first
+}
+
+type synonym struct {
+	name, value string
+	source      kmsg.ConfigSource
+}
+
+func (s *Server) beginDescribeConfigs(_ context.Context, r *request) {
+	req := r.body.(*kmsg.DescribeConfigsRequest)
+	resp := kmsg.NewPtrDescribeConfigsResponse()
+	type resource struct {
+		kind kmsg.ConfigResourceType
+		name string
+	}
+	wanted := distinct(req.Resources, func(q kmsg.DescribeConfigsRequestResource) any { return resource{q.ResourceType, q.ResourceName} })
+	var code firstCode
+	for _, q := range wanted {
+		out := kmsg.NewDescribeConfigsResponseResource()
+		out.ResourceType, out.ResourceName = q.ResourceType, q.ResourceName
+		configs, err := s.describeConfigs(q.ResourceType, q.ResourceName)
+		if err != nil {
+			out.ErrorCode = code.note(s.codeFor(err, onAdmin, "DescribeConfigs"))
+			out.ErrorMessage = kmsg.StringPtr(err.Error())
+		}
+		for _, c := range configs {
+			if q.ConfigNames == nil || slices.Contains(q.ConfigNames, c.name) {
+				out.Configs = append(out.Configs, c.response(req.IncludeSynonyms, req.IncludeDocumentation))
+			}
+		}
+		resp.Resources = append(resp.Resources, out)
+	}
+	r.reply(resp, int16(code))
+}
+
+func (s *Server) describeConfigs(kind kmsg.ConfigResourceType, name string) ([]config, error) {
+	switch kind {
+	case kmsg.ConfigResourceTypeTopic:
+		if err := metadata.CheckName(name); err != nil {
+			return nil, err
+		}
+		t, err := s.findTopic(name, [16]byte{}, false)
+		if err != nil {
+			return nil, err
+		}
+		return configsOf(t), nil
+	case kmsg.ConfigResourceTypeBroker:
+		if name == "" {
+			return nil, nil
+		}
+		if id, err := strconv.ParseInt(name, 10, 32); err != nil || int32(id) != s.backend.NodeID() {
+			return nil, coded(kerr.InvalidRequest, "this is broker %d, it cannot describe broker %q", s.backend.NodeID(), name)
+		}
+		return brokerConfigs(s.backend.BrokerConfigs()), nil
+	}
+	return nil, coded(kerr.InvalidRequest, "there are no configs of %s resources here", kind)
+}
+
+// configsOf lists all configs of a topic, by name.
+func configsOf(t *metadata.Topic) []config {
+	defs := topicconfig.Defs()
+	out := make([]config, 0, len(defs))
+	for _, d := range defs {
+		c := config{name: d.Name, value: d.Default, source: kmsg.ConfigSourceDefaultConfig, kind: d.Type, doc: d.Doc}
+		if v, set := t.Configs[d.Name]; set {
+			c.value, c.source = v, kmsg.ConfigSourceDynamicTopicConfig
+			c.synonyms = append(c.synonyms, synonym{d.Name, v, c.source})
+		}
+		if d.Broker != "" {
+			c.synonyms = append(c.synonyms, synonym{d.Broker, d.Default, kmsg.ConfigSourceDefaultConfig})
+		}
+		out = append(out, c)
+	}
+	return out
+}
+
+func brokerConfigs(in []topicconfig.BrokerConfig) []config {
+	out := make([]config, 0, len(in))
+	for _, b := range in {
+		c := config{name: b.Name, value: b.Value, source: kmsg.ConfigSourceStaticBrokerConfig, kind: b.Type, doc: b.Doc, readOnly: true}
+		if b.IsDefault {
+			c.source = kmsg.ConfigSourceDefaultConfig
+		}
+		c.synonyms = []synonym{{b.Name, b.Value, c.source}}
+		out = append(out, c)
+	}
+	return out
+}
+
+func (c *config) response(synonyms, docs bool) kmsg.DescribeConfigsResponseResourceConfig {
+	out := kmsg.NewDescribeConfigsResponseResourceConfig()
+	out.Name, out.Value = c.name, &c.value
+	out.ReadOnly, out.Source, out.ConfigType = c.readOnly, c.source, kmsg.ConfigType(c.kind)
+	if docs {
+		out.Documentation = &c.doc
+	}
+	if !synonyms {
+		return out
+	}
+	for _, sy := range c.synonyms {
+		s := kmsg.NewDescribeConfigsResponseResourceConfigConfigSynonym()
+		s.Name, s.Value, s.Source = sy.name, kmsg.StringPtr(sy.value), sy.source
+		out.ConfigSynonyms = append(out.ConfigSynonyms, s)
+	}
+	return out
+}

@@ -1,0 +1,43 @@
+package kafka
+
+import (
+	"context"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// DescribeCluster, key 60 (KIP-700).
+//
+//	v1  endpoint type (KIP-919)
+//	v2  fenced brokers (KIP-1073): there are none
+func init() {
+	register(api{
+		key: kmsg.DescribeCluster, min: 0, max: 2, maxFrame: plainFrame,
+		request: shape{num(1), num(1).from(1), num(1).from(2)},
+		begin:   (*Server).beginDescribeCluster,
+	})
+}
+
+// Endpoint types of KIP-919.
+const brokerEndpoints = int8(1)
+
+func (s *Server) beginDescribeCluster(_ context.Context, r *request) {
+	req := r.body.(*kmsg.DescribeClusterRequest)
+	resp := kmsg.NewPtrDescribeClusterResponse()
+	resp.ControllerID = -1
+	if r.version >= 1 && req.EndpointType != brokerEndpoints {
+		resp.ErrorCode = kerr.UnsupportedEndpointType.Code
+		resp.ErrorMessage = kmsg.StringPtr("this is a broker; only endpoint type 1, brokers, is known here")
+		r.reply(resp, resp.ErrorCode)
+		return
+	}
+	resp.ClusterID = s.backend.ClusterID
+	resp.ControllerID = s.backend.Controller()
+	for _, b := range s.backend.Brokers() {
+		out := kmsg.NewDescribeClusterResponseBroker()
+		out.NodeID, out.Host, out.Port, out.Rack = b.ID, b.Host, b.Port, rackOf(b)
+		resp.Brokers = append(resp.Brokers, out)
+	}
+	r.reply(resp, 0)
+}

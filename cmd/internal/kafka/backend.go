@@ -1,0 +1,137 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/varvelog/varve/ingest"
+	"github.com/varvelog/varve/metadata"
+	"github.com/varvelog/varve/metadata/topicconfig"
+	"github.com/varvelog/varve/tiering/partlog"
+	"github.com/varvelog/varve/tiering/segment"
+)
+
+// The types of package fetch, until it is there.
+
+type FetchPartition struct {
+	Key         partlog.Key
+	Offset      int64
+	MaxBytes    int32
+	LeaderEpoch int32
+}
+
+type FetchRequest struct {
+	Partitions         []FetchPartition
+	MinBytes, MaxBytes int32
+	MaxWait            time.Duration
+}
+
+type FetchResult struct {
+	Records       [][]byte
+	HighWatermark int64
+	LogStart      int64
+	Epoch         int32
+	Err           error
+}
+
+type OffsetAt struct {
+	Offset, Timestamp int64
+	Epoch             int32
+}
+
+type EpochEnd struct {
+	Epoch int32
+	End   int64
+}
+
+var (
+	errOutOfRange            = errors.New("out of range")
+	errFencedEpoch           = errors.New("fenced epoch")
+	errUnknownEpoch          = errors.New("unknown epoch")
+	errUnknownFetchPartition = errors.New("unknown partition")
+	errStorage               = errors.New("storage")
+	errNotReady              = errors.New("not ready")
+)
+
+// Backend is what the server fronts. All functions and interfaces are called
+// concurrently. Now and the required fields must be set.
+type Backend struct {
+	// ClusterID is the cluster's id as Kafka writes it.
+	ClusterID string
+	// NodeID is this node's broker id.
+	NodeID func() int32
+	// Controller is the broker id of the controller, -1 while none is known.
+	Controller func() int32
+	// Brokers are the brokers clients may connect to, this node among them.
+	Brokers func() []Broker
+	// Topics is the cluster's metadata.
+	Topics Topics
+	// Placement tells who serves a partition of an existing topic.
+	Placement func(t *metadata.Topic, partition int32) Placement
+	// Admin changes the cluster's metadata.
+	Admin metadata.Admin
+	// Appender returns the leader of a journal, or nil if this node does not
+	// lead it.
+	Appender func(journal uint32) Appender
+	// BrokerConfigs are the configs that DescribeConfigs shows for this node.
+	BrokerConfigs func() []topicconfig.BrokerConfig
+	// Reader reads every partition this node can serve.
+	Reader Reader
+	// Now is the clock for timestamps.
+	Now func() time.Time
+	// Metrics may be nil.
+	Metrics Metrics
+	// Log may be nil: slog.Default.
+	Log *slog.Logger
+}
+
+// Broker is a node clients may connect to. Rack is empty if it has none.
+type Broker struct {
+	ID   int32
+	Host string
+	Port int32
+	Rack string
+}
+
+// Placement tells who serves a partition. Leader is -1 and Epoch -1 while
+// unknown. Replicas are the brokers that serve reads, the leader among them.
+type Placement struct {
+	Leader   int32
+	Epoch    int32
+	Replicas []int32
+}
+
+// Topics is the read side of the metadata. Topics are immutable.
+type Topics interface {
+	Topic(name string) (*metadata.Topic, bool)
+	TopicByID(id segment.ID) (*metadata.Topic, bool)
+	// Topics lists the topics, sorted by name, without those being deleted.
+	Topics() []*metadata.Topic
+}
+
+// Appender is the leader of a journal: an *ingest.Leader.
+type Appender interface {
+	// Append enqueues validated batches in call order and calls done exactly
+	// once with one result per batch, maybe before it returns. It blocks while
+	// there is no room; done does not block. The batches belong to the appender.
+	Append(acks ingest.Acks, batches []ingest.Batch, done func([]ingest.Result))
+}
+
+// Reader serves reads. Errors are those of package fetch.
+type Reader interface {
+	// Fetch waits up to MaxWait for MinBytes. Results stand in the order of the
+	// request; their records are read only.
+	Fetch(ctx context.Context, req FetchRequest) []FetchResult
+	ListOffset(ctx context.Context, k partlog.Key, leaderEpoch int32, timestamp int64) (OffsetAt, error)
+	EpochEnd(ctx context.Context, k partlog.Key, leaderEpoch, epoch int32) (EpochEnd, error)
+}
+
+func (b Backend) validate() error {
+	if b.ClusterID == "" || b.NodeID == nil || b.Controller == nil || b.Brokers == nil || b.Topics == nil ||
+		b.Placement == nil || b.Admin == nil || b.Appender == nil || b.BrokerConfigs == nil || b.Reader == nil || b.Now == nil {
+		return errors.New("incomplete backend: only Metrics and Log may be left out")
+	}
+	return nil
+}

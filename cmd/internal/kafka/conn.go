@@ -1,0 +1,143 @@
+package kafka
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// conn is one client connection. Its reader owns everything but what is marked
+// otherwise; its writer takes the requests off the queue in order.
+type conn struct {
+	server   *Server
+	nc       net.Conn
+	in       *bufio.Reader
+	addr     string // with port
+	ip       string
+	software string        // name and version the client gave, if it did
+	queue    chan *request // from reader to writer, in order of arrival
+	window   *window       // shared
+	wg       sync.WaitGroup
+
+	ctx      context.Context // ends with the connection
+	fail     context.CancelCauseFunc
+	polls    context.Context // ends with ctx, and when the server drains
+	endPolls context.CancelFunc
+
+	draining atomic.Bool
+	answered atomic.Int64 // when the last answer was written, Unix nanoseconds
+
+	proven    int           // the largest frame received so far, up to maxProven
+	lastFetch chan struct{} // settled of the Fetch before; nil at first
+}
+
+func newConn(s *Server, nc net.Conn, ip string) *conn {
+	c := &conn{
+		server: s, nc: nc, in: bufio.NewReaderSize(nc, 4<<10), addr: nc.RemoteAddr().String(), ip: ip,
+		queue: make(chan *request, maxInFlight), window: newWindow(),
+	}
+	c.ctx, c.fail = context.WithCancelCause(s.ctx)
+	c.polls, c.endPolls = context.WithCancel(c.ctx)
+	c.answered.Store(time.Now().UnixNano())
+	return c
+}
+
+func (c *conn) lastAnswer() time.Time { return time.Unix(0, c.answered.Load()) }
+
+// serve runs the connection until it ends, and returns why it did: an error of
+// the network if the client hung up, errDraining if the server let it go. All
+// its goroutines have ended by then.
+func (c *conn) serve() error {
+	closed := make(chan struct{})
+	context.AfterFunc(c.ctx, func() {
+		defer close(closed)
+		c.nc.Close()
+		c.window.close()
+	})
+	written := make(chan struct{})
+	go func() {
+		defer close(written)
+		c.write()
+	}()
+	err := c.read()
+	close(c.queue)
+	if errors.Is(err, errDraining) {
+		<-written // or the server's patience ends, and with it c.ctx
+	}
+	c.fail(err)
+	<-written
+	c.wg.Wait()
+	c.endPolls()
+	<-closed
+	return context.Cause(c.ctx)
+}
+
+// read begins requests in the order they arrive.
+func (c *conn) read() error {
+	for c.window.awaitRoom() {
+		f, err := c.readFrame(c.ctx)
+		if err != nil {
+			return err
+		}
+		r, err := c.decode(c.ctx, &f)
+		if err != nil {
+			f.charge.release()
+			return err
+		}
+		c.window.enter()
+		c.queue <- r
+		r.api.begin(c.server, c.ctx, r)
+	}
+	return context.Cause(c.ctx)
+}
+
+// drain makes the reader stop before its next frame, and long polls answer.
+func (c *conn) drain() {
+	c.draining.Store(true)
+	c.nc.SetReadDeadline(time.Unix(1, 0))
+	c.endPolls()
+}
+
+// write answers requests in the order they arrived.
+func (c *conn) write() {
+	for r := range c.queue {
+		size := 0
+		select {
+		case a := <-r.ready:
+			size = a.size
+			if err := c.deliver(r, a); err != nil {
+				c.fail(err)
+			}
+		case <-c.ctx.Done():
+		}
+		r.charge.release()
+		close(r.settled)
+		c.window.leave(size)
+	}
+}
+
+func (c *conn) deliver(r *request, a answer) error {
+	if a.hangUp != nil {
+		return a.hangUp
+	}
+	if a.size > 0 {
+		c.nc.SetWriteDeadline(time.Now().Add(c.server.config.IdleTimeout + c.server.transferTime(int64(a.size))))
+		if _, err := a.buffers.WriteTo(c.nc); err != nil {
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				return errSlowReader
+			}
+			return err
+		}
+	}
+	c.answered.Store(time.Now().UnixNano())
+	c.server.metrics.Request(Observation{
+		API: r.api.key.Name(), Version: r.version, Code: a.code,
+		Took: c.server.backend.Now().Sub(r.received), BytesIn: r.size, BytesOut: a.size,
+	})
+	return nil
+}

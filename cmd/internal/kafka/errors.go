@@ -1,0 +1,122 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/varvelog/varve/ingest"
+	"github.com/varvelog/varve/metadata"
+	"github.com/varvelog/varve/tiering/batch"
+	"github.com/varvelog/varve/tiering/partlog"
+)
+
+// surface is who reads an error code: clients retry different ones in different
+// answers.
+type surface int
+
+const (
+	onProduce surface = iota // Produce partitions
+	onFetch                  // Fetch partitions
+	onOffsets                // ListOffsets and OffsetForLeaderEpoch partitions
+	onAdmin                  // CreateTopics, DeleteTopics
+	surfaces
+)
+
+// codesOf is the one place where errors become codes. A zero means that the
+// error does not belong there, which is as bad as an unknown one.
+var codesOf = []struct {
+	err   error
+	codes [surfaces]*kerr.Error
+}{
+	{batch.ErrCorruptBatch, [surfaces]*kerr.Error{onProduce: kerr.CorruptMessage}},
+	{batch.ErrTooLarge, [surfaces]*kerr.Error{onProduce: kerr.MessageTooLarge}},
+	{batch.ErrTimestampType, [surfaces]*kerr.Error{onProduce: kerr.InvalidTimestamp}},
+	{batch.ErrCodec, [surfaces]*kerr.Error{onProduce: kerr.UnsupportedCompressionType}},
+	{batch.ErrInvalidRecord, [surfaces]*kerr.Error{onProduce: kerr.InvalidRecord}},
+	{batch.ErrDecompress, [surfaces]*kerr.Error{onProduce: kerr.InvalidRecord}},
+
+	{ingest.ErrNotLeader, [surfaces]*kerr.Error{onProduce: kerr.NotLeaderForPartition}},
+	{ingest.ErrClosed, [surfaces]*kerr.Error{onProduce: kerr.NotLeaderForPartition}},
+	{ingest.ErrUnavailable, [surfaces]*kerr.Error{onProduce: kerr.RequestTimedOut}},
+	{partlog.ErrOutOfOrder, [surfaces]*kerr.Error{onProduce: kerr.OutOfOrderSequenceNumber}},
+	{partlog.ErrProducerEpoch, [surfaces]*kerr.Error{onProduce: kerr.InvalidProducerEpoch}},
+	{partlog.ErrDuplicateSequence, [surfaces]*kerr.Error{onProduce: kerr.DuplicateSequenceNumber}},
+
+	{errOutOfRange, [surfaces]*kerr.Error{onFetch: kerr.OffsetOutOfRange, onOffsets: kerr.OffsetOutOfRange}},
+	{errFencedEpoch, [surfaces]*kerr.Error{onFetch: kerr.FencedLeaderEpoch, onOffsets: kerr.FencedLeaderEpoch}},
+	{errUnknownEpoch, [surfaces]*kerr.Error{onFetch: kerr.UnknownLeaderEpoch, onOffsets: kerr.UnknownLeaderEpoch}},
+	{errUnknownFetchPartition, [surfaces]*kerr.Error{onFetch: kerr.OffsetNotAvailable, onOffsets: kerr.OffsetNotAvailable}},
+	{errStorage, [surfaces]*kerr.Error{onFetch: kerr.KafkaStorageError, onOffsets: kerr.KafkaStorageError}},
+	{errNotReady, [surfaces]*kerr.Error{onFetch: kerr.OffsetNotAvailable, onOffsets: kerr.OffsetNotAvailable}},
+
+	{metadata.ErrNotController, [surfaces]*kerr.Error{onAdmin: kerr.NotController}},
+	{metadata.ErrUnavailable, [surfaces]*kerr.Error{onAdmin: kerr.RequestTimedOut}},
+	{metadata.ErrTopicExists, [surfaces]*kerr.Error{onAdmin: kerr.TopicAlreadyExists}},
+	{metadata.ErrUnknownTopic, [surfaces]*kerr.Error{onAdmin: kerr.UnknownTopicOrPartition}},
+	{metadata.ErrInvalidName, [surfaces]*kerr.Error{onAdmin: kerr.InvalidTopicException}},
+	{metadata.ErrInvalidPartitions, [surfaces]*kerr.Error{onAdmin: kerr.InvalidPartitions}},
+	{metadata.ErrInvalidReplication, [surfaces]*kerr.Error{onAdmin: kerr.InvalidReplicationFactor}},
+	{metadata.ErrInvalidConfig, [surfaces]*kerr.Error{onAdmin: kerr.InvalidConfig}},
+}
+
+// otherwise is the code of an error that is not in the table. Nothing is known
+// of such an error, so the outcome is unknown too, and every client must try
+// again: UNKNOWN_SERVER_ERROR would make most of them give the records up.
+var otherwise = [surfaces]*kerr.Error{
+	onProduce: kerr.RequestTimedOut,
+	onFetch:   kerr.KafkaStorageError,
+	onOffsets: kerr.OffsetNotAvailable,
+	onAdmin:   kerr.RequestTimedOut,
+}
+
+// codeOf returns the code for err on a surface, 0 for nil. known is false if the
+// error is not one that the table has there.
+func codeOf(err error, on surface) (code int16, known bool) {
+	var c *codedError
+	switch {
+	case err == nil:
+		return 0, true
+	case errors.As(err, &c):
+		return c.kafka.Code, true
+	}
+	for _, row := range codesOf {
+		if k := row.codes[on]; k != nil && errors.Is(err, row.err) {
+			return k.Code, true
+		}
+	}
+	return otherwise[on].Code, errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+}
+
+// codeFor is codeOf, and tells the operator of errors that nobody foresaw.
+func (s *Server) codeFor(err error, on surface, doing string) int16 {
+	code, known := codeOf(err, on)
+	if !known {
+		s.complaint.warn("unforeseen "+doing, "unforeseen error, told clients to retry", "doing", doing, "error", err)
+	}
+	return code
+}
+
+// codedError is an error that the front finds itself, with its code.
+type codedError struct {
+	kafka *kerr.Error
+	text  string
+}
+
+func coded(k *kerr.Error, format string, args ...any) error {
+	return &codedError{kafka: k, text: fmt.Sprintf(format, args...)}
+}
+
+func (e *codedError) Error() string { return e.text }
+
+// firstCode keeps the first error code of an answer, for metrics.
+type firstCode int16
+
+func (f *firstCode) note(code int16) int16 {
+	if *f == 0 {
+		*f = firstCode(code)
+	}
+	return code
+}

@@ -1,0 +1,252 @@
+package kafka
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+)
+
+// A shape is the layout of a request, as far as is needed to know what decoding
+// it will allocate. The decoder trusts counts as long as one byte per element is
+// left, which is 64 to 152 bytes of memory for each byte of a hostile frame, and
+// loops over a tag count without looking whether bytes are left; walking the
+// shape first costs neither.
+type shape []field
+
+type fieldKind uint8
+
+const (
+	fixed  fieldKind = iota + 1 // size bytes
+	text                        // string, nullable or not
+	blob                        // bytes, nullable or not, not copied by the decoder
+	list                        // array of structs, nullable or not
+	texts                       // array of strings, nullable or not
+	int32s                      // array of int32
+	group                       // struct
+	tagged                      // a known tag of the struct, with fields of its own
+)
+
+// lastVersion is the end of a field that was never removed.
+const lastVersion = int16(1<<15 - 1)
+
+type field struct {
+	kind         fieldKind
+	since, until int16 // versions that have it
+	size         int   // of a fixed field on the wire; of a list's decoded element
+	tag          uint32
+	elems        shape
+}
+
+func num(size int) field { return field{kind: fixed, size: size, until: lastVersion} }
+func str() field         { return field{kind: text, until: lastVersion} }
+func raw() field         { return field{kind: blob, until: lastVersion} }
+func strs() field        { return field{kind: texts, until: lastVersion} }
+func ints() field        { return field{kind: int32s, until: lastVersion} }
+func listOf(elem int, elems ...field) field {
+	return field{kind: list, size: elem, elems: elems, until: lastVersion}
+}
+func tag(key uint32, elems ...field) field {
+	return field{kind: tagged, tag: key, elems: elems, until: lastVersion}
+}
+func structOf(elems ...field) field { return field{kind: group, elems: elems, until: lastVersion} }
+func (f field) from(v int16) field  { f.since = v; return f }
+func (f field) to(v int16) field    { f.until = v; return f }
+
+// What decoding allocates beside the elements, in bytes.
+const (
+	costString = 32  // header or pointer, and rounding up
+	costTag    = 256 // an unknown tag is an entry of a map
+)
+
+var (
+	errMalformed = errors.New("malformed request")
+	errTooCostly = errors.New("request is too large to decode")
+)
+
+// walker walks one request body.
+type walker struct {
+	b        []byte
+	version  int16
+	flexible bool
+	cost     int64
+	elements int
+}
+
+// cost returns what decoding body will allocate at most, in bytes, or an error
+// if the body does not fit the shape or the limits. Bytes after the last field
+// are let pass, as Kafka does.
+func (s shape) cost(body []byte, version int16, flexible bool) (int64, error) {
+	w := walker{b: body, version: version, flexible: flexible}
+	if err := w.fields(s); err != nil {
+		return 0, err
+	}
+	return w.cost, nil
+}
+
+func (w *walker) fields(s shape) error {
+	for i := range s {
+		f := &s[i]
+		if f.kind == tagged || w.version < f.since || w.version > f.until {
+			continue
+		}
+		if err := w.field(f); err != nil {
+			return err
+		}
+	}
+	if w.flexible {
+		return w.tags(s)
+	}
+	return nil
+}
+
+func (w *walker) field(f *field) error {
+	switch f.kind {
+	case fixed:
+		return w.skip(int64(f.size))
+	case text:
+		return w.string()
+	case group:
+		return w.fields(f.elems)
+	case blob:
+		n, err := w.length(4)
+		if err != nil {
+			return err
+		}
+		return w.skip(n)
+	}
+	n, err := w.length(4)
+	if err != nil {
+		return err
+	}
+	switch f.kind {
+	case int32s:
+		if err := w.charge(n, 4); err != nil {
+			return err
+		}
+		return w.skip(4 * n)
+	case texts:
+		return w.each(n, 16, w.string)
+	default:
+		return w.each(n, int64(f.size), func() error { return w.fields(f.elems) })
+	}
+}
+
+func (w *walker) each(n, size int64, walk func() error) error {
+	if err := w.charge(n, size); err != nil {
+		return err
+	}
+	for range n {
+		if err := walk(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *walker) string() error {
+	n, err := w.length(2)
+	if err != nil {
+		return err
+	}
+	w.cost += n + costString
+	return w.skip(n)
+}
+
+// length reads the length or count of a field that is width bytes wide where it
+// is not compact. Null is 0.
+func (w *walker) length(width int) (int64, error) {
+	if w.flexible {
+		n, err := w.uvarint()
+		return max(0, int64(n)-1), err
+	}
+	if len(w.b) < width {
+		return 0, errMalformed
+	}
+	var n int64
+	if width == 2 {
+		n = int64(int16(binary.BigEndian.Uint16(w.b)))
+	} else {
+		n = int64(int32(binary.BigEndian.Uint32(w.b)))
+	}
+	w.b = w.b[width:]
+	if n < -1 {
+		return 0, errMalformed
+	}
+	return max(0, n), nil
+}
+
+// charge accounts for n elements of size bytes, which take a byte each of the
+// frame at least.
+func (w *walker) charge(n, size int64) error {
+	if n > int64(len(w.b)) {
+		return errMalformed
+	}
+	w.elements += int(n)
+	w.cost += n * size
+	if w.elements > maxElements || w.cost > maxDecodeCost {
+		return fmt.Errorf("%w: more than %d elements or %d bytes", errTooCostly, maxElements, maxDecodeCost)
+	}
+	return nil
+}
+
+func (w *walker) skip(n int64) error {
+	if n > int64(len(w.b)) {
+		return errMalformed
+	}
+	w.b = w.b[n:]
+	return nil
+}
+
+func (w *walker) tags(s shape) error {
+	n, err := w.uvarint()
+	if err != nil {
+		return err
+	}
+	return w.each(int64(n), costTag, func() error { return w.tagOf(s) })
+}
+
+func (w *walker) tagOf(s shape) error {
+	key, err := w.uvarint()
+	if err != nil {
+		return err
+	}
+	size, err := w.uvarint()
+	if err != nil {
+		return err
+	}
+	if int64(size) > int64(len(w.b)) {
+		return errMalformed
+	}
+	value := w.b[:size]
+	w.b = w.b[size:]
+	for i := range s {
+		f := &s[i]
+		if f.kind != tagged || f.tag != key || w.version < f.since || w.version > f.until {
+			continue
+		}
+		return w.inside(value, f.elems)
+	}
+	return nil
+}
+
+// inside walks the value of a known tag, which must end where the tag does.
+func (w *walker) inside(value []byte, s shape) error {
+	outer := w.b
+	w.b = value
+	for i := range s {
+		if err := w.field(&s[i]); err != nil {
+			return err
+		}
+	}
+	w.b = outer
+	return nil
+}
+
+func (w *walker) uvarint() (uint32, error) {
+	n, size := binary.Uvarint(w.b[:min(len(w.b), 5)])
+	if size <= 0 || n > 1<<32-1 {
+		return 0, errMalformed
+	}
+	w.b = w.b[size:]
+	return uint32(n), nil
+}

@@ -1,0 +1,55 @@
+package kafka
+
+import (
+	"reflect"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/varvelog/varve/metadata"
+	"github.com/varvelog/varve/tiering/segment"
+)
+
+// sizeOf is the size of a T in bytes.
+func sizeOf[T any]() int { return int(reflect.TypeFor[T]().Size()) }
+
+// findTopic finds a topic by id or name, as the version of the request says.
+func (s *Server) findTopic(name string, id [16]byte, byID bool) (*metadata.Topic, error) {
+	if byID {
+		if t, ok := s.backend.Topics.TopicByID(segment.ID(id)); ok {
+			return t, nil
+		}
+		return nil, coded(kerr.UnknownTopicID, "no topic has the id %s", segment.ID(id).Base64())
+	}
+	if t, ok := s.backend.Topics.Topic(name); ok {
+		return t, nil
+	}
+	return nil, coded(kerr.UnknownTopicOrPartition, "there is no topic %q", name)
+}
+
+// leader is who leads a partition, and where.
+type leader struct {
+	node  Broker
+	epoch int32
+}
+
+// leaderOf returns a partition's leader if it is known and not this node.
+func (s *Server) leaderOf(t *metadata.Topic, partition int32) (leader, bool) {
+	p := s.backend.Placement(t, partition)
+	if p.Leader < 0 || p.Epoch < 0 || p.Leader == s.backend.NodeID() {
+		return leader{}, false
+	}
+	for _, b := range s.backend.Brokers() {
+		if b.ID == p.Leader {
+			return leader{node: b, epoch: p.Epoch}, true
+		}
+	}
+	return leader{}, false
+}
+
+// rackOf is a broker's rack as the protocol has it: null for none.
+func rackOf(b Broker) *string {
+	if b.Rack == "" {
+		return nil
+	}
+	return &b.Rack
+}
