@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"sync"
 
 	"github.com/klauspost/compress/gzip"
@@ -31,12 +32,14 @@ const maxZstdWindow = 128 << 20
 // growBy is how much more room a decoder gets when its output does not fit.
 const growBy = 4
 
+// expandLimit is the most that n compressed bytes of honest records expand to.
+func expandLimit(n int) int { return int(max(ratioFloor, min(maxRatio*int64(n), math.MaxInt32))) }
+
 // decompress returns the uncompressed records; it is src itself if they are not
-// compressed. At most min(maxBytes, max(ratioFloor, maxRatio*len(src))) bytes
-// come out, and what is allocated is in proportion to what came out, never to
-// what src announces.
+// compressed. Not more than maxBytes and expandLimit bytes come out, and no more
+// than a few times that is allocated, whatever src announces.
 func decompress(codec Codec, src []byte, maxBytes int) ([]byte, error) {
-	limit := min(maxBytes, max(ratioFloor, maxRatio*len(src)))
+	limit := max(0, min(maxBytes, expandLimit(len(src))))
 	switch codec {
 	case None:
 		if len(src) > maxBytes {
@@ -185,27 +188,34 @@ func appendSnappy(out, block []byte, limit int) ([]byte, error) {
 	return out[:len(out)+n], nil
 }
 
-// zstdDecoder is shared: DecodeAll may be called concurrently.
+// zstdDecoder is shared, since DecodeAll may be called concurrently. It never
+// writes beyond the capacity of the buffer it is given. (Its own limit on output
+// would also limit the window.)
 var zstdDecoder = sync.OnceValue(func() *zstd.Decoder {
-	d, err := zstd.NewReader(nil,
-		zstd.WithDecoderLowmem(true),
-		zstd.WithDecoderMaxWindow(maxZstdWindow),
-		zstd.WithDecodeAllCapLimit(true)) // never more than the buffer it is given
+	d, err := zstd.NewReader(nil, zstd.WithDecoderMaxWindow(maxZstdWindow), zstd.WithDecodeAllCapLimit(true))
 	if err != nil {
 		panic(err) // only for options out of range
 	}
 	return d
 })
 
+// maxZstdBlock is the most one block of a frame expands to, by RFC 8878.
+const maxZstdBlock = 128 << 10
+
+// unzstd tries ever larger buffers. With room for one block more than size, the
+// decoder can only fail for want of room once it has put out more than size, or
+// at once by the length that a frame announces.
 func unzstd(src []byte, limit int) ([]byte, error) {
 	for size := firstGuess(len(src), limit); ; size = min(limit, growBy*size) {
-		out, err := zstdDecoder().DecodeAll(src, make([]byte, 0, size))
-		switch {
-		case err == nil:
+		out, err := zstdDecoder().DecodeAll(src, make([]byte, 0, size+maxZstdBlock))
+		if err == nil && len(out) <= limit {
 			return out, nil
-		case !errors.Is(err, zstd.ErrDecoderSizeExceeded):
+		}
+		noRoom := len(out) > size || errors.Is(err, zstd.ErrDecoderSizeExceeded)
+		switch {
+		case !noRoom:
 			return nil, badStream(err)
-		case size >= limit:
+		case size == limit:
 			return nil, tooMuch(limit)
 		}
 	}

@@ -39,7 +39,7 @@ func (h Headers) All() iter.Seq2[[]byte, []byte] {
 
 // Records calls fn for each record of the batch that starts b, until fn returns
 // false. The records may expand to at most maxBytes and to no more than honest
-// data would (see decompress), else the error is ErrDecompress. Every record is
+// data would (expandLimit), else the error is ErrDecompress. Every record is
 // checked before fn sees it; malformed ones are ErrCorruptBatch, after those
 // before them have been passed on. The CRC is not checked.
 func Records(b []byte, maxBytes int, fn func(Record) bool) error {

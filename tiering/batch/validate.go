@@ -1,6 +1,9 @@
 package batch
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
 
 // minRecordSize is the least an uncompressed record takes: seven varints and
 // bytes of one byte each.
@@ -40,7 +43,7 @@ func Validate(b []byte, limit int) (Header, error) {
 func parseOne(b []byte) (Header, error) {
 	h, err := Parse(b)
 	switch {
-	case err == ErrShort:
+	case errors.Is(err, ErrShort):
 		return Header{}, fmt.Errorf("%w: %w", ErrInvalidRecord, ErrShort)
 	case err != nil:
 		return Header{}, err
@@ -51,15 +54,18 @@ func parseOne(b []byte) (Header, error) {
 }
 
 func checkCount(h Header) error {
+	payload := h.Size() - HeaderSize
+	room := payload
+	if payload > 0 && h.Compression() != None {
+		room = expandLimit(payload)
+	}
 	switch {
 	case h.Records <= 0:
 		return invalid("record count is %d", h.Records)
 	case int64(h.LastOffsetDelta)+1 != int64(h.Records):
 		return invalid("record count is %d, last offset delta is %d", h.Records, h.LastOffsetDelta)
-	case h.Compression() == None && int64(h.Records)*minRecordSize > int64(h.Size()-HeaderSize):
-		return invalid("%d records cannot lie in %d bytes", h.Records, h.Size()-HeaderSize)
-	case h.Size() == HeaderSize:
-		return invalid("%d records, but no bytes", h.Records)
+	case int64(h.Records)*minRecordSize > int64(room):
+		return invalid("%d records cannot lie in %d bytes of codec %s", h.Records, payload, h.Compression())
 	}
 	return nil
 }
