@@ -199,7 +199,7 @@ func (p *part) add(h *segment.Header, r *segment.Partition) {
 		p.epochs = append(p.epochs, epochStart{epoch: r.LeaderEpoch, start: r.BaseOffset})
 	}
 	for _, producer := range r.Producers {
-		p.producers.Put(producer, h.BuiltMs)
+		p.producers.Merge(producer, h.BuiltMs)
 	}
 }
 

@@ -124,19 +124,39 @@ func (t *Producers) Add(h batch.Header, base, usedMs int64) {
 	if p.epoch != h.ProducerEpoch {
 		p.epoch, p.n = h.ProducerEpoch, 0
 	}
-	if int(p.n) == len(p.batches) {
-		copy(p.batches[:], p.batches[1:])
-		p.n--
-	}
-	p.batches[p.n] = segment.ProducerBatch{
+	p.push(segment.ProducerBatch{
 		FirstSequence: h.BaseSequence,
 		LastSequence:  h.LastSequence(),
 		BaseOffset:    base,
 		LastOffset:    base + int64(h.LastOffsetDelta),
 		Timestamp:     h.MaxTimestamp,
-	}
-	p.n++
+	})
 	p.usedMs = usedMs
+}
+
+// Merge notes what a segment says of a producer: the batches it holds, which
+// follow those that are known. usedMs is the BuiltMs of the segment. The producer
+// must have between 1 and MaxProducerBatches batches.
+func (t *Producers) Merge(p segment.Producer, usedMs int64) {
+	own := t.byID[p.ID]
+	if own == nil || own.epoch != p.Epoch {
+		t.Put(p, usedMs)
+		return
+	}
+	for _, b := range p.Batches {
+		own.push(b)
+	}
+	own.usedMs = usedMs
+}
+
+// push adds the newest batch to the window.
+func (p *producer) push(b segment.ProducerBatch) {
+	if int(p.n) == len(p.batches) {
+		copy(p.batches[:], p.batches[1:])
+		p.n--
+	}
+	p.batches[p.n] = b
+	p.n++
 }
 
 // Get returns what is known of a producer, as a footer lists it.
@@ -152,8 +172,8 @@ func (p *producer) export(id int64) segment.Producer {
 	return segment.Producer{ID: id, Epoch: p.epoch, Batches: slices.Clone(p.batches[:p.n])}
 }
 
-// Put replaces what is known of a producer. usedMs is the time it was last used:
-// the BuiltMs of the segment that changed it. The producer must have between 1
+// Put replaces what is known of a producer. usedMs is the time it was last
+// used. The producer must have between 1
 // and MaxProducerBatches batches.
 func (t *Producers) Put(p segment.Producer, usedMs int64) {
 	own := &producer{usedMs: usedMs, epoch: p.Epoch, n: uint8(len(p.Batches))}

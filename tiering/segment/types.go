@@ -95,12 +95,12 @@ type SparseEntry struct {
 	RelPosition uint32 // its position, less the partition's Position
 }
 
-// Producer is what a partition knows of an idempotent producer at the end of a
-// segment. Only producers that wrote in the segment are listed.
+// Producer is what a segment adds to what a partition knows of an idempotent
+// producer: the batches that it wrote in the segment with its last epoch there.
 type Producer struct {
 	ID      int64
 	Epoch   int16
-	Batches []ProducerBatch // the last ones, oldest first, at most MaxProducerBatches
+	Batches []ProducerBatch // the last ones, oldest first, 1 to MaxProducerBatches
 }
 
 // MaxProducerBatches is how many batches of a producer are remembered: as many

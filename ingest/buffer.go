@@ -1,0 +1,140 @@
+package ingest
+
+import (
+	"time"
+
+	"github.com/varvelog/varve/tiering/batch"
+	"github.com/varvelog/varve/tiering/partlog"
+	"github.com/varvelog/varve/tiering/segment"
+)
+
+// buffered is a batch with offsets that is in no segment yet.
+type buffered struct {
+	key    partlog.Key
+	data   []byte
+	header batch.Header // as the producer sent it
+	at     time.Time
+}
+
+// buffer holds, in the order of their LSNs, the batches that the next segments
+// will carry, and the journal's own entries.
+//
+// Invariant: batches[i] has LSN appended-len(batches)+1+i of the core.
+type buffer struct {
+	batches []buffered
+	bytes   int
+	entries []bufferedEntry
+}
+
+// bufferedEntry is a state change of the journal that is in no segment yet.
+//
+// Invariant: the first `after` batches of the buffer come before it in the
+// journal; so a partition's seal is never before its last records.
+type bufferedEntry struct {
+	entry segment.Entry
+	after int
+	at    time.Time
+}
+
+func (b *buffer) add(k partlog.Key, data []byte, h batch.Header, at time.Time) {
+	b.batches = append(b.batches, buffered{key: k, data: data, header: h, at: at})
+	b.bytes += len(data)
+}
+
+func (b *buffer) addEntry(e segment.Entry, at time.Time) {
+	b.entries = append(b.entries, bufferedEntry{entry: e, after: len(b.batches), at: at})
+}
+
+func (b *buffer) empty() bool { return len(b.batches) == 0 && len(b.entries) == 0 }
+
+// oldest is when the first of what waits was added.
+func (b *buffer) oldest() time.Time {
+	var at time.Time
+	if len(b.batches) > 0 {
+		at = b.batches[0].at
+	}
+	if len(b.entries) > 0 && (at.IsZero() || b.entries[0].at.Before(at)) {
+		at = b.entries[0].at
+	}
+	return at
+}
+
+// take removes as many batches from the front as fill a segment of about limit
+// bytes, at least one, and the entries that may go with them.
+func (b *buffer) take(limit int) ([]buffered, []segment.Entry) {
+	n, bytes := 0, 0
+	for n < len(b.batches) && (n == 0 || bytes+len(b.batches[n].data) <= limit) {
+		bytes += len(b.batches[n].data)
+		n++
+	}
+	taken := b.batches[:n:n]
+	b.batches = b.batches[n:]
+	if len(b.batches) == 0 {
+		b.batches = nil
+	}
+	b.bytes -= bytes
+	return taken, b.takeEntries(n)
+}
+
+func (b *buffer) takeEntries(batches int) []segment.Entry {
+	var taken []segment.Entry
+	for len(b.entries) > 0 && b.entries[0].after <= batches && len(taken) < segment.MaxEntries {
+		taken = append(taken, b.entries[0].entry)
+		b.entries = b.entries[1:]
+	}
+	for i := range b.entries {
+		b.entries[i].after -= batches
+	}
+	return taken
+}
+
+// group arranges batches by partition, as a segment holds them. epoch gives a
+// partition's leader epoch.
+func group(batches []buffered, epoch func(partlog.Key) int32) []segment.Records {
+	index := map[partlog.Key]int{}
+	var parts []segment.Records
+	for i := range batches {
+		b := &batches[i]
+		at, ok := index[b.key]
+		if !ok {
+			at = len(parts)
+			index[b.key] = at
+			parts = append(parts, segment.Records{Partition: segment.Partition{
+				Topic: b.key.Topic, Index: b.key.Index, LeaderEpoch: epoch(b.key),
+			}})
+		}
+		p := &parts[at]
+		p.Batches = append(p.Batches, b.data)
+		if b.header.ProducerID >= 0 {
+			noteProducer(&p.Partition, b)
+		}
+	}
+	return parts
+}
+
+// noteProducer adds a batch to what the segment says of its producer: the last
+// batches of the last epoch that the producer wrote in this segment.
+func noteProducer(p *segment.Partition, b *buffered) {
+	h := &b.header
+	at := len(p.Producers)
+	for i := range p.Producers {
+		if p.Producers[i].ID == h.ProducerID {
+			at = i
+		}
+	}
+	if at == len(p.Producers) {
+		p.Producers = append(p.Producers, segment.Producer{ID: h.ProducerID})
+	}
+	producer := &p.Producers[at]
+	if producer.Epoch != h.ProducerEpoch {
+		producer.Epoch, producer.Batches = h.ProducerEpoch, nil
+	}
+	if len(producer.Batches) == segment.MaxProducerBatches {
+		producer.Batches = append(producer.Batches[:0], producer.Batches[1:]...)
+	}
+	own, _ := batch.Parse(b.data) // patched, so its offsets are the log's
+	producer.Batches = append(producer.Batches, segment.ProducerBatch{
+		FirstSequence: h.BaseSequence, LastSequence: h.LastSequence(),
+		BaseOffset: own.BaseOffset, LastOffset: own.LastOffset(), Timestamp: h.MaxTimestamp,
+	})
+}

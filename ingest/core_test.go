@@ -1,0 +1,309 @@
+package ingest
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/varvelog/varve/ingest/wal"
+	"github.com/varvelog/varve/tiering/batch"
+	"github.com/varvelog/varve/tiering/batch/batchtest"
+	"github.com/varvelog/varve/tiering/journal"
+	"github.com/varvelog/varve/tiering/partlog"
+	"github.com/varvelog/varve/tiering/segment"
+)
+
+var (
+	testTopic = segment.ID{7}
+	testKey   = partlog.Key{Topic: testTopic}
+	testNode  = segment.ID{3}
+)
+
+// bench is a core with a write-ahead log and a journal that do what they are told.
+type bench struct {
+	t      *testing.T
+	c      *core
+	clock  time.Time
+	logged uint64
+	sent   []*journal.Object
+	room   int
+	prev   segment.Ref
+	synced uint64 // highest Sync asked for
+}
+
+func newBench(t *testing.T) *bench {
+	b := &bench{t: t, clock: time.UnixMilli(1_000_000), room: 4}
+	b.c = newCore(Options{
+		State: partlog.New(1), Recent: discard{}, FlushInterval: 100 * time.Millisecond, FlushBytes: 1 << 20,
+		ProducerExpiry: time.Hour, Now: func() time.Time { return b.clock },
+		Journal: journal.Config{Incarnation: segment.ID{4}, NewID: b.newID},
+	}, b, b)
+	b.c.expired = b.clock
+	b.apply(segment.Header{Kind: segment.KindFence, Epoch: 1, Seq: 1})
+	b.c.lead(1)
+	b.c.taking = true
+	done := make(chan error, 1)
+	b.c.reconcile(Want{Open: []partlog.Key{testKey}}, done)
+	b.flush()
+	b.commit()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+type discard struct{}
+
+func (discard) Add(uint64, []byte) {}
+
+func (b *bench) newID() segment.ID { return segment.ID{5, byte(len(b.sent) + 1)} }
+
+func (b *bench) Append(recs []wal.Record) (uint64, error) {
+	b.logged += uint64(len(recs))
+	return b.logged, nil
+}
+func (b *bench) Sync(lsn uint64)    { b.synced = max(b.synced, lsn) }
+func (b *bench) Release(lsn uint64) {}
+func (b *bench) Room() bool         { return len(b.sent) < b.room }
+func (b *bench) Header() segment.Header {
+	return segment.Header{
+		Kind: segment.KindData, Cluster: segment.ID{1}, Journal: 1, Epoch: b.c.epoch,
+		Seq: b.c.state.Head() + uint64(len(b.sent)) + 1, Prev: segment.Ref{Seq: 1, Object: segment.ID{6}}, Node: testNode, Incarnation: segment.ID{4},
+	}
+}
+func (b *bench) Propose(o *journal.Object, _ []byte) { b.sent = append(b.sent, o) }
+
+func (b *bench) apply(h segment.Header) {
+	h.Journal = 1
+	if err := b.c.apply(&journal.Object{Footer: &segment.Footer{Header: h}}, false); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+func (b *bench) flush() {
+	b.t.Helper()
+	if err := b.c.flush(true); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// commit confirms the oldest segment under way.
+func (b *bench) commit() *journal.Object {
+	b.t.Helper()
+	o := b.sent[0]
+	b.sent = b.sent[1:]
+	if err := b.c.apply(o, true); err != nil {
+		b.t.Fatal(err)
+	}
+	return o
+}
+
+// append hands in one batch and returns where its answer will be.
+func (b *bench) append(acks Acks, spec batchtest.Spec) *[]Result {
+	return b.appendTo(acks, testKey, spec)
+}
+
+func (b *bench) appendTo(acks Acks, k partlog.Key, spec batchtest.Spec) *[]Result {
+	var answer []Result
+	b.c.append(request{acks: acks, batches: []Batch{makeBatch(b.t, k, spec)}, done: func(r []Result) {
+		if answer != nil {
+			b.t.Error("answered twice")
+		}
+		answer = r
+	}})
+	return &answer
+}
+
+func makeBatch(t *testing.T, k partlog.Key, spec batchtest.Spec) Batch {
+	if spec.Records == nil {
+		spec.Records = batchtest.Values(1000, "a", "b")
+	}
+	data := batchtest.Build(spec)
+	h, err := batch.Validate(data, 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Batch{Key: k, Data: data, Header: h}
+}
+
+func answered(r *[]Result) bool { return *r != nil }
+
+func TestAnswersWaitForWhatTheAcksAskFor(t *testing.T) {
+	b := newBench(t)
+	none := b.append(AcksNone, batchtest.Spec{})
+	leader := b.append(AcksLeader, batchtest.Spec{})
+	all := b.append(AcksAll, batchtest.Spec{})
+	if !answered(none) || answered(leader) || answered(all) {
+		t.Fatalf("after the append: none %v, leader %v, all %v", answered(none), answered(leader), answered(all))
+	}
+	b.c.wasSynced(2)
+	if !answered(leader) || answered(all) {
+		t.Fatalf("after the sync: leader %v, all %v", answered(leader), answered(all))
+	}
+	b.flush()
+	if answered(all) {
+		t.Fatal("acks=all answered before the commit")
+	}
+	b.commit()
+	if !answered(all) || (*all)[0].BaseOffset != 4 {
+		t.Fatalf("after the commit: %v", *all)
+	}
+}
+
+func TestAcksAllWaitsForEverythingAppendedBefore(t *testing.T) {
+	b := newBench(t)
+	b.append(AcksLeader, batchtest.Spec{})
+	b.flush()
+	all := b.append(AcksAll, batchtest.Spec{})
+	b.flush()
+	first := b.sent[0]
+	b.commit()
+	if answered(all) {
+		t.Fatal("answered by the commit of another segment")
+	}
+	if w := first.Footer.Header.WAL; w.From != 1 || w.To != 2 {
+		t.Fatalf("first segment covers %+v, want LSN 1", w)
+	}
+	b.commit()
+	if !answered(all) {
+		t.Fatal("not answered")
+	}
+}
+
+func TestRetryOfABatchInFlightWaitsForTheOriginal(t *testing.T) {
+	b := newBench(t)
+	spec := batchtest.Spec{ProducerID: 9, Sequence: 0}
+	original := b.append(AcksAll, spec)
+	retry := b.append(AcksAll, spec)
+	b.flush()
+	if answered(retry) {
+		t.Fatal("retry answered before its original")
+	}
+	b.commit()
+	if (*retry)[0] != (*original)[0] || (*retry)[0].Err != nil {
+		t.Fatalf("retry %+v, original %+v", (*retry)[0], (*original)[0])
+	}
+	if v, _ := b.c.state.Lookup(testKey); v.End != 2 {
+		t.Fatalf("log ends at %d, want 2: the retry was appended", v.End)
+	}
+	if again := b.append(AcksAll, spec); !answered(again) || (*again)[0].BaseOffset != 0 {
+		t.Fatalf("retry after the commit: %v", *again)
+	}
+}
+
+func TestSequenceErrorsAreTold(t *testing.T) {
+	b := newBench(t)
+	b.append(AcksNone, batchtest.Spec{ProducerID: 9, Epoch: 1, Sequence: 0})
+	gap := b.append(AcksAll, batchtest.Spec{ProducerID: 9, Epoch: 1, Sequence: 7})
+	if !errors.Is((*gap)[0].Err, partlog.ErrOutOfOrder) {
+		t.Errorf("gap in the sequence: %v", (*gap)[0].Err)
+	}
+	old := b.append(AcksAll, batchtest.Spec{ProducerID: 9, Epoch: 0, Sequence: 2})
+	if !errors.Is((*old)[0].Err, partlog.ErrProducerEpoch) {
+		t.Errorf("older epoch: %v", (*old)[0].Err)
+	}
+}
+
+func TestPartitionThatIsNotOpenTakesNothing(t *testing.T) {
+	b := newBench(t)
+	r := b.appendTo(AcksAll, partlog.Key{Topic: testTopic, Index: 1}, batchtest.Spec{})
+	if !errors.Is((*r)[0].Err, ErrNotLeader) {
+		t.Fatalf("got %v, want %v", (*r)[0].Err, ErrNotLeader)
+	}
+}
+
+func TestSealComesAfterTheRecordsThatWereTaken(t *testing.T) {
+	b := newBench(t)
+	b.c.flushBytes = 1 // a segment for each batch
+	first := b.append(AcksAll, batchtest.Spec{})
+	second := b.append(AcksAll, batchtest.Spec{})
+	done := make(chan error, 1)
+	b.c.reconcile(Want{Sealed: []partlog.Key{testKey}}, done)
+	late := b.append(AcksAll, batchtest.Spec{})
+	b.flush()
+	for len(b.sent) > 0 {
+		b.commit()
+	}
+	if !answered(first) || !answered(second) || (*second)[0].Err != nil {
+		t.Fatalf("records taken before the seal: %v, %v", *first, *second)
+	}
+	if !errors.Is((*late)[0].Err, ErrNotLeader) {
+		t.Fatalf("record after the seal: %v", *late)
+	}
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if v, _ := b.c.state.Lookup(testKey); !v.Sealed || v.End != 4 {
+		t.Fatalf("partition is %+v, want sealed at 4", v)
+	}
+}
+
+func TestStallFailsThoseWhoWaitAndKeepsTheRecords(t *testing.T) {
+	b := newBench(t)
+	waiting := b.append(AcksAll, batchtest.Spec{})
+	b.flush()
+	b.c.stall()
+	if !errors.Is((*waiting)[0].Err, ErrUnavailable) {
+		t.Fatalf("waiting: %v", *waiting)
+	}
+	refused := b.append(AcksAll, batchtest.Spec{})
+	if !errors.Is((*refused)[0].Err, ErrUnavailable) {
+		t.Fatalf("new request: %v", *refused)
+	}
+	local := b.append(AcksLeader, batchtest.Spec{})
+	b.c.wasSynced(b.logged)
+	if (*local)[0].Err != nil || (*local)[0].BaseOffset != 2 {
+		t.Fatalf("acks=1 during the outage: %v", *local)
+	}
+	b.commit()
+	if after := b.append(AcksAll, batchtest.Spec{}); answered(after) {
+		t.Fatalf("after the outage: %v", *after)
+	}
+}
+
+func TestFlushIsDueByIntervalSizeOrIdleness(t *testing.T) {
+	b := newBench(t)
+	due := func() time.Duration { return b.c.flushAt().Sub(b.clock) }
+	if !b.c.flushAt().IsZero() {
+		t.Fatal("an empty buffer is due")
+	}
+	b.clock = b.clock.Add(time.Second)
+	b.append(AcksAll, batchtest.Spec{})
+	if due() != flushLinger {
+		t.Errorf("after a pause due in %v, want %v", due(), flushLinger)
+	}
+	b.flush()
+	b.clock = b.clock.Add(10 * time.Millisecond)
+	b.append(AcksAll, batchtest.Spec{})
+	if due() != 90*time.Millisecond {
+		t.Errorf("10 ms after a flush due in %v, want 90ms", due())
+	}
+	b.c.flushBytes = 10
+	if due() > 0 {
+		t.Errorf("full buffer due in %v", due())
+	}
+}
+
+func TestProducerStateOfTheStateEqualsTheAppendSide(t *testing.T) {
+	b := newBench(t)
+	b.c.flushBytes = 300 // a few batches a segment
+	for i := range int32(20) {
+		b.append(AcksAll, batchtest.Spec{ProducerID: 9 + int64(i%2), Sequence: i / 2 * 2})
+	}
+	b.c.expired = b.clock
+	for !b.c.buffer.empty() || len(b.sent) > 0 {
+		b.flush()
+		b.commit()
+	}
+	b.c.state.Producers(testKey, func(p segment.Producer, _ int64) {
+		own, ok := b.c.parts[testKey].producers.Get(p.ID)
+		if !ok || own.Epoch != p.Epoch || len(own.Batches) != len(p.Batches) {
+			t.Fatalf("producer %d: state %+v, append side %+v", p.ID, p, own)
+		}
+		for i := range p.Batches {
+			if p.Batches[i] != own.Batches[i] {
+				t.Errorf("producer %d batch %d: state %+v, append side %+v", p.ID, i, p.Batches[i], own.Batches[i])
+			}
+		}
+	})
+}

@@ -1,0 +1,93 @@
+package ingest
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/varvelog/varve/tiering/journal"
+	"github.com/varvelog/varve/tiering/partlog"
+	"github.com/varvelog/varve/tiering/segment"
+)
+
+// flushAt is when the buffer wants to be flushed; zero if it is empty. A buffer
+// that is full wants it at once. Otherwise its oldest record waits for the
+// interval since the last flush to pass, so that a busy journal makes one object
+// an interval, and a journal that was idle flushes after a short linger.
+func (c *core) flushAt() time.Time {
+	if c.buffer.empty() {
+		return time.Time{}
+	}
+	oldest := c.buffer.oldest()
+	if c.buffer.bytes >= c.flushBytes {
+		return oldest
+	}
+	at := c.lastFlush.Add(c.interval)
+	if soonest := oldest.Add(c.linger); at.Before(soonest) {
+		at = soonest
+	}
+	if latest := oldest.Add(c.interval); at.After(latest) {
+		at = latest
+	}
+	return at
+}
+
+// flush sends segments while there is something due and the journal has room.
+// all flushes what is buffered whether it is due or not.
+func (c *core) flush(all bool) error {
+	for c.epoch != 0 && c.journal.Room() {
+		at := c.flushAt()
+		if at.IsZero() || !all && at.After(c.now()) {
+			return nil
+		}
+		if err := c.flushOne(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *core) flushOne() error {
+	c.expireProducers()
+	first := c.appended - uint64(len(c.buffer.batches)) + 1
+	batches, entries := c.buffer.take(c.flushBytes)
+	h := c.journal.Header()
+	if n := uint64(len(batches)); n > 0 {
+		h.WAL = segment.WALRange{Incarnation: c.incarnation, From: first, To: first + n}
+	}
+	c.lastFlush = c.now()
+	return c.propose(h, batches, entries)
+}
+
+// expireEvery is how often a journal that is written to forgets old producers.
+const expireEvery = 10 * time.Minute
+
+// expireProducers lets the next segment tell which producers to forget. An idle
+// journal forgets none: nobody waits for it, and an object would cost money.
+func (c *core) expireProducers() {
+	now := c.now()
+	if now.Sub(c.expired) < expireEvery {
+		return
+	}
+	c.expired = now
+	c.buffer.addEntry(partlog.ExpireProducers{BeforeMs: now.Add(-c.expiry).UnixMilli()}.Encode(), now)
+}
+
+// propose builds a segment and sends it.
+func (c *core) propose(h segment.Header, batches []buffered, entries []segment.Entry) error {
+	h.Object = c.newID()
+	h.BuiltMs = c.now().UnixMilli()
+	data, footer, err := segment.Build(h, entries, group(batches, c.leaderEpoch))
+	if err != nil {
+		return fmt.Errorf("build segment %d of journal %d: %w", h.Seq, h.Journal, err)
+	}
+	c.inFlight[h.Seq] = data
+	c.journal.Propose(&journal.Object{Footer: footer, Entries: entries}, data)
+	return nil
+}
+
+// leaderEpoch is the epoch patched into a partition's batches: also of one that
+// has been sealed since they were appended.
+func (c *core) leaderEpoch(k partlog.Key) int32 {
+	v, _ := c.state.Lookup(k)
+	return int32(c.epoch) + v.EpochBase
+}

@@ -1,0 +1,61 @@
+// Package ingest leads data journals: it is the write path.
+//
+// It owns the partitions' append ends: which offset the next batch gets, which
+// producer wrote what, what is buffered, what is under way to the bucket, and
+// who waits for which of it. It promises that a batch is acknowledged with
+// acks=all only when it and everything appended before it is committed in the
+// bucket, with acks=1 only when its write-ahead record is synced; that order
+// within a partition is the order of Append calls; and that a retry of an
+// idempotent batch gets the original's answer, not before the original is as
+// safe as the retry asks for. It never serves reads, never decodes records, and
+// never acknowledges on the word of anything but its own disk and the bucket.
+//
+// core is the pure part, without goroutines, clocks or I/O; Leader is the thin
+// driver around it, the journal and the write-ahead log.
+package ingest
+
+import (
+	"errors"
+
+	"github.com/varvelog/varve/tiering/batch"
+	"github.com/varvelog/varve/tiering/partlog"
+)
+
+// Errors of a batch's Result, besides those of partlog.Producers.Check.
+var (
+	// ErrNotLeader: this node does not take records of the partition, not yet or
+	// not any more. Nothing was appended, unless the batch was under way when the
+	// leadership ended: then its outcome is unknown. Retriable.
+	ErrNotLeader = errors.New("this node does not lead the partition")
+	// ErrUnavailable: the bucket has not answered for long. If the batch was
+	// appended its outcome is unknown and it may still be committed. Retriable.
+	ErrUnavailable = errors.New("the bucket does not answer")
+	// ErrClosed: the node is shutting down; nothing was appended. Retriable.
+	ErrClosed = errors.New("the node is shutting down")
+)
+
+// Acks says how safe a batch must be before its Result is given.
+type Acks int16
+
+// Kafka's values of acks.
+const (
+	AcksNone   Acks = 0  // appended
+	AcksLeader Acks = 1  // synced in the local write-ahead log
+	AcksAll    Acks = -1 // committed in the bucket
+)
+
+// Batch is one record batch for one partition. It was validated
+// (batch.Validate); Data belongs to ingest from now on, which patches base offset
+// and leader epoch in place.
+type Batch struct {
+	Key    partlog.Key
+	Data   []byte
+	Header batch.Header
+}
+
+// Result answers a Batch.
+type Result struct {
+	BaseOffset int64 // of the batch, or of the original it is a retry of
+	LogStart   int64 // first offset of the partition
+	Err        error
+}

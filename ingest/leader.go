@@ -1,0 +1,368 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/varvelog/varve/ingest/wal"
+	"github.com/varvelog/varve/tiering/journal"
+	"github.com/varvelog/varve/tiering/objstore"
+	"github.com/varvelog/varve/tiering/partlog"
+	"github.com/varvelog/varve/tiering/segment"
+)
+
+// Options says which journal to lead, where, and how. Fields without a default
+// are needed.
+type Options struct {
+	Store   objstore.Store
+	State   *partlog.State // nothing applied yet, or what Journal.Chain stands behind
+	Journal journal.Config // Lead is implied
+	WAL     wal.Options    // its ids must be those of Journal
+	Recent  interface {    // gets each committed object, before it can be asked for
+		Add(seq uint64, object []byte)
+	}
+	FlushInterval  time.Duration // default 250 ms
+	FlushBytes     int           // default 8 MiB
+	MaxUnflushed   int           // bytes in memory above which Append blocks; default 64 MiB
+	ProducerExpiry time.Duration // default 24 h
+	Now            func() time.Time
+	Log            *slog.Logger
+}
+
+// flushLinger is how long the first record after a pause waits for company.
+const flushLinger = 3 * time.Millisecond
+
+func (o Options) withDefaults() Options {
+	if o.FlushInterval == 0 {
+		o.FlushInterval = 250 * time.Millisecond
+	}
+	if o.FlushBytes == 0 {
+		o.FlushBytes = 8 << 20
+	}
+	if o.MaxUnflushed == 0 {
+		o.MaxUnflushed = 64 << 20
+	}
+	if o.ProducerExpiry == 0 {
+		o.ProducerExpiry = 24 * time.Hour
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	o.Journal.Lead = true
+	return o
+}
+
+// Leader leads one data journal, or is on the way to. One goroutine owns its
+// core, its journal's driver and the order of its write-ahead log.
+type Leader struct {
+	opt    Options
+	core   *core
+	driver *journal.Driver
+	wal    *wal.Log
+	older  []*olderLog // of earlier starts, oldest first, until they are dealt with
+	local  map[segment.ID]bool
+	aside  int // records set aside at this start
+	timer  *time.Timer
+
+	requests   chan request
+	reconciles chan barrier
+	stop       chan struct{} // closed by Close: flush, then end
+	abort      chan struct{} // closed by Close when it will not wait longer
+	ready      chan struct{} // closed when requests are taken
+	done       chan struct{}
+	err        error // why it ended; read after done
+}
+
+// Start reads the older write-ahead logs, opens a new one, and begins to read the
+// journal, to fence it and to lead it. It returns before any of that has
+// succeeded: see Ready and Done.
+func Start(opt Options) (*Leader, error) {
+	opt = opt.withDefaults()
+	older, err := wal.Scan(opt.WAL)
+	if err != nil {
+		return nil, err
+	}
+	log, err := wal.Open(opt.WAL)
+	if err != nil {
+		return nil, err
+	}
+	l := &Leader{
+		opt: opt, wal: log, timer: time.NewTimer(time.Hour), local: map[segment.ID]bool{},
+		requests: make(chan request), reconciles: make(chan barrier),
+		stop: make(chan struct{}), abort: make(chan struct{}), ready: make(chan struct{}), done: make(chan struct{}),
+	}
+	for _, o := range older {
+		l.local[o.ID] = true
+		l.older = append(l.older, &olderLog{log: o})
+	}
+	l.driver = journal.NewDriver(opt.Store, opt.Journal, journal.Hooks{
+		Apply:   func(o *journal.Object, own bool) error { return l.core.apply(o, own) },
+		Led:     l.led,
+		AtHead:  func() {},
+		Stalled: func(uint64) { l.core.stall() },
+		Ended:   l.ended,
+	}, opt.Log)
+	l.core = newCore(opt, log, driverProposer{l.driver})
+	go l.run()
+	return l, nil
+}
+
+func newCore(opt Options, log writeAhead, p proposer) *core {
+	return &core{
+		policy: policy{interval: opt.FlushInterval, linger: min(flushLinger, opt.FlushInterval), flushBytes: opt.FlushBytes},
+		state:  opt.State, wal: log, journal: p, recent: opt.Recent, now: opt.Now,
+		newID: opt.Journal.NewID, incarnation: opt.Journal.Incarnation, expiry: opt.ProducerExpiry,
+		parts: map[partlog.Key]*part{}, opening: map[partlog.Key]bool{}, inFlight: map[uint64][]byte{},
+		history: history{covered: map[segment.ID]uint64{}},
+	}
+}
+
+type driverProposer struct{ *journal.Driver }
+
+func (d driverProposer) Room() bool             { return d.Core().Room() }
+func (d driverProposer) Header() segment.Header { return d.Core().Header() }
+
+// Ready is closed when the journal is led and requests are taken.
+func (l *Leader) Ready() <-chan struct{} { return l.ready }
+
+// Done is closed when the Leader has ended; Err tells why.
+func (l *Leader) Done() <-chan struct{} { return l.done }
+
+// Err is why the Leader ended, once Done is closed; nil after a Close that had
+// time to flush.
+func (l *Leader) Err() error { return l.err }
+
+// SetAside is how many write-ahead records of earlier starts could not be
+// replayed and were set aside, once Ready is closed.
+func (l *Leader) SetAside() int { return l.aside }
+
+// Append hands in batches, in the order in which they shall stand in their
+// partitions. It blocks while too much is unflushed. done gets a Result for each
+// batch, once, maybe before Append returns; it must not block.
+func (l *Leader) Append(acks Acks, batches []Batch, done func([]Result)) {
+	r := request{acks: acks, batches: batches, done: done}
+	select {
+	case l.requests <- r:
+	case <-l.stop:
+		refuse(r, ErrClosed)
+	case <-l.done:
+		refuse(r, ErrNotLeader)
+	}
+}
+
+func refuse(r request, err error) {
+	results := make([]Result, len(r.batches))
+	for i := range results {
+		results[i].Err = err
+	}
+	r.done(results)
+}
+
+// Reconcile opens and seals partitions as wanted and returns when that is
+// committed. When ctx ends first it goes on in the background.
+func (l *Leader) Reconcile(ctx context.Context, want Want) error {
+	done := make(chan error, 1)
+	select {
+	case l.reconciles <- barrier{want: want, done: done}:
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-l.done:
+		return ErrNotLeader
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-l.done:
+		return ErrNotLeader
+	}
+}
+
+// Prove returns nil once all that was committed before the call is applied; see
+// journal.Driver.
+func (l *Leader) Prove(ctx context.Context) error { return l.driver.Prove(ctx) }
+
+// AppendEnd is the offset the partition's next record would get; false if this
+// Leader takes none.
+func (l *Leader) AppendEnd(k partlog.Key) (int64, bool) { return l.core.appendEnd(k) }
+
+// Close takes no more requests, flushes what was appended, waits for it to be
+// committed until ctx ends, and stops. What is not committed then is in the
+// write-ahead log. The error is that of Err, or of ctx.
+func (l *Leader) Close(ctx context.Context) error {
+	close(l.stop)
+	select {
+	case <-l.done:
+		return l.err
+	case <-ctx.Done():
+		close(l.abort)
+		<-l.done
+		return errors.Join(l.err, fmt.Errorf("flush journal %d: %w; what was acknowledged is in the write-ahead log", l.opt.Journal.Chain.Journal, ctx.Err()))
+	}
+}
+
+func (l *Leader) run() {
+	defer close(l.done)
+	l.driver.Start()
+	for l.err == nil && !l.finished() {
+		l.step()
+		l.progress()
+	}
+	l.core.fail(l.err)
+	l.driver.Close()
+	l.timer.Stop()
+	if err := l.wal.Close(); err != nil && l.err == nil {
+		l.err = err
+	}
+}
+
+// step takes one event.
+func (l *Leader) step() {
+	requests := l.requests
+	if l.full() {
+		requests = nil
+	}
+	select {
+	case r := <-requests:
+		l.core.append(r)
+		l.appendMore()
+	case ev := <-l.driver.Events():
+		l.driver.Handle(ev)
+	case <-l.wal.Synced():
+		l.synced()
+	case b := <-l.reconciles:
+		l.core.reconcile(b.want, b.done)
+	case <-l.timer.C:
+	case <-l.stopping():
+		l.core.close()
+	case <-l.abort:
+		l.err = context.DeadlineExceeded
+	}
+}
+
+// appendMore takes the requests that are there already, so that they share a
+// write-ahead write.
+func (l *Leader) appendMore() {
+	for !l.full() {
+		select {
+		case r := <-l.requests:
+			l.core.append(r)
+		default:
+			return
+		}
+	}
+}
+
+// full: too much is unflushed, in memory or on disk, to take more.
+func (l *Leader) full() bool {
+	return l.core.unflushed() >= l.opt.MaxUnflushed || l.wal.Full() != nil
+}
+
+func (l *Leader) synced() {
+	if err := l.wal.Err(); err != nil {
+		l.end(err)
+		return
+	}
+	l.core.wasSynced(l.wal.SyncedLSN())
+}
+
+// stopping fires until the core has been told that the Leader is closing.
+func (l *Leader) stopping() <-chan struct{} {
+	if l.core.closing {
+		return nil
+	}
+	return l.stop
+}
+
+// finished: closing, and nothing is left to flush.
+func (l *Leader) finished() bool {
+	return l.core.closing && (l.core.epoch == 0 || l.core.buffer.empty() && len(l.core.inFlight) == 0)
+}
+
+// progress does what has become possible or due.
+func (l *Leader) progress() {
+	if l.core.epoch == 0 || l.err != nil {
+		return
+	}
+	if !l.core.taking && !l.core.closing {
+		l.replay()
+	}
+	if err := l.core.flush(l.core.closing); err != nil {
+		l.end(err)
+		return
+	}
+	if at := l.core.flushAt(); !at.IsZero() && l.core.journal.Room() {
+		l.timer.Reset(at.Sub(l.opt.Now()))
+	}
+}
+
+func (l *Leader) led(epoch uint32) {
+	l.core.lead(epoch)
+}
+
+// replay brings the older logs to the bucket, one segment after the other, and
+// then lets requests in.
+func (l *Leader) replay() {
+	for len(l.older) > 0 {
+		o := l.older[0]
+		if o.next == 0 {
+			err := l.core.mayReplay(o.log, l.local)
+			if errors.Is(err, errNotReplayable) {
+				err = l.setAside(o, err)
+				if err == nil {
+					continue
+				}
+			}
+			if err != nil {
+				l.end(err)
+				return
+			}
+			o.next = l.core.firstUncovered(o.log)
+		}
+		for o.next <= o.log.LastLSN {
+			if !l.core.journal.Room() {
+				return
+			}
+			if _, err := l.core.replaySome(o); err != nil {
+				l.end(err)
+				return
+			}
+		}
+		if !l.core.replayed(o.log) {
+			return // not committed yet
+		}
+		if err := o.log.Remove(); err != nil {
+			l.end(err)
+			return
+		}
+		l.older = l.older[1:]
+	}
+	l.core.taking = true
+	close(l.ready)
+}
+
+// setAside keeps what may not be replayed for a person to look at.
+func (l *Leader) setAside(o *olderLog, reason error) error {
+	n := int(o.log.LastLSN + 1 - l.core.firstUncovered(o.log))
+	dir, err := o.log.SetAside(reason.Error())
+	if err != nil {
+		return err
+	}
+	l.aside += n
+	l.opt.Log.Error("write-ahead records cannot be replayed and were set aside",
+		"journal", l.opt.Journal.Chain.Journal, "records", n, "folder", dir, "reason", reason)
+	l.older = l.older[1:]
+	return nil
+}
+
+func (l *Leader) ended(err error) { l.end(err) }
+
+func (l *Leader) end(err error) {
+	if l.err == nil {
+		l.err = err
+	}
+}

@@ -1,0 +1,194 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/varvelog/varve/ingest/wal"
+	"github.com/varvelog/varve/tiering/batch/batchtest"
+	"github.com/varvelog/varve/tiering/journal"
+	"github.com/varvelog/varve/tiering/objstore/mem"
+	"github.com/varvelog/varve/tiering/partlog"
+	"github.com/varvelog/varve/tiering/segment"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// folder is a node's data folder and the bucket: what survives a process.
+type folder struct {
+	t     *testing.T
+	store *mem.Store
+	node  segment.ID
+	dir   string
+	ids   *uint16
+}
+
+func newFolder(t *testing.T) *folder {
+	return &folder{t: t, store: mem.New(time.Now, nil), node: testNode, dir: t.TempDir(), ids: new(uint16)}
+}
+
+// other is another node's folder on the same bucket.
+func (f *folder) other() *folder {
+	return &folder{t: f.t, store: f.store, node: segment.ID{8}, dir: f.t.TempDir(), ids: f.ids}
+}
+
+// start starts a Leader, as a new process would.
+func (f *folder) start() *Leader {
+	f.t.Helper()
+	newID := func() segment.ID {
+		*f.ids++
+		return segment.ID{9, byte(*f.ids >> 8), byte(*f.ids)}
+	}
+	incarnation := newID()
+	l, err := Start(Options{
+		Store: f.store, State: partlog.New(1), Recent: discard{}, FlushInterval: 5 * time.Millisecond,
+		Journal: journal.Config{
+			Chain: journal.NewChain(segment.ID{1}, 1, 4), Node: f.node, Incarnation: incarnation,
+			NewID: newID, NowMs: func() int64 { return time.Now().UnixMilli() },
+		},
+		WAL: wal.Options{Dir: f.dir, Cluster: segment.ID{1}, Node: f.node, Incarnation: incarnation, Journal: 1, SegmentBytes: 1 << 20},
+		Log: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	select {
+	case <-l.Ready():
+	case <-l.Done():
+		f.t.Fatal(l.Err())
+	}
+	return l
+}
+
+func appendOne(t *testing.T, l *Leader, acks Acks, spec batchtest.Spec) Result {
+	t.Helper()
+	answer := make(chan []Result, 1)
+	l.Append(acks, []Batch{makeBatch(t, testKey, spec)}, func(r []Result) { answer <- r })
+	return (<-answer)[0]
+}
+
+func openTestKey(t *testing.T, l *Leader) {
+	t.Helper()
+	if err := l.Reconcile(t.Context(), Want{Open: []partlog.Key{testKey}}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// kill ends a Leader as kill -9 would, as far as the bucket can tell: nothing
+// more reaches it. The write-ahead log is as it was.
+func (f *folder) kill(l *Leader) {
+	ctx, cancel := context.WithCancel(f.t.Context())
+	cancel()
+	l.Close(ctx)
+}
+
+func closeLeader(t *testing.T, l *Leader) {
+	t.Helper()
+	if err := l.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestCleanRestartGoesOnWhereItEnded(t *testing.T) {
+	f := newFolder(t)
+	l := f.start()
+	openTestKey(t, l)
+	if r := appendOne(t, l, AcksAll, batchtest.Spec{}); r.Err != nil || r.BaseOffset != 0 {
+		t.Fatalf("%+v", r)
+	}
+	local := appendOne(t, l, AcksLeader, batchtest.Spec{})
+	closeLeader(t, l)
+	l = f.start()
+	defer closeLeader(t, l)
+	if v, _ := l.opt.State.Lookup(testKey); v.End != local.BaseOffset+2 {
+		t.Fatalf("log ends at %d after a clean restart, want %d", v.End, local.BaseOffset+2)
+	}
+	if r := appendOne(t, l, AcksAll, batchtest.Spec{}); r.BaseOffset != 4 {
+		t.Fatalf("%+v, want offset 4", r)
+	}
+}
+
+func TestRestartReplaysWhatWasOnlyInTheWriteAheadLog(t *testing.T) {
+	f := newFolder(t)
+	down := false
+	f.store = mem.New(time.Now, func(c mem.Call) mem.Action {
+		if down && c.Op == "create" {
+			return mem.FailBefore(errors.New("bucket is away"))
+		}
+		return mem.Action{}
+	})
+	l := f.start()
+	openTestKey(t, l)
+	appendOne(t, l, AcksAll, batchtest.Spec{ProducerID: 5, Sequence: 0})
+	down = true
+	spec := batchtest.Spec{ProducerID: 5, Sequence: 2}
+	local := appendOne(t, l, AcksLeader, spec)
+	if local.Err != nil {
+		t.Fatal(local.Err)
+	}
+	f.kill(l)
+	down = false
+	l = f.start()
+	defer closeLeader(t, l)
+	if v, _ := l.opt.State.Lookup(testKey); v.End != 4 || l.SetAside() != 0 {
+		t.Fatalf("log ends at %d with %d records set aside, want 4 and 0", v.End, l.SetAside())
+	}
+	if r := appendOne(t, l, AcksAll, spec); r.Err != nil || r.BaseOffset != local.BaseOffset {
+		t.Fatalf("retry across the restart: %+v, want the original's offset %d", r, local.BaseOffset)
+	}
+}
+
+func TestRecordsAreSetAsideWhenAnotherNodeLedMeanwhile(t *testing.T) {
+	f := newFolder(t)
+	down := false
+	f.store = mem.New(time.Now, func(c mem.Call) mem.Action {
+		if down && c.Op == "create" {
+			return mem.FailBefore(errors.New("bucket is away"))
+		}
+		return mem.Action{}
+	})
+	l := f.start()
+	openTestKey(t, l)
+	down = true
+	appendOne(t, l, AcksLeader, batchtest.Spec{})
+	f.kill(l)
+	down = false
+	other := f.other().start()
+	if r := appendOne(t, other, AcksAll, batchtest.Spec{}); r.Err != nil || r.BaseOffset != 0 {
+		t.Fatalf("%+v", r)
+	}
+	closeLeader(t, other)
+	l = f.start()
+	defer closeLeader(t, l)
+	if v, _ := l.opt.State.Lookup(testKey); v.End != 2 || l.SetAside() != 1 {
+		t.Fatalf("log ends at %d with %d records set aside, want 2 and 1", v.End, l.SetAside())
+	}
+	aside, err := wal.Aside(l.opt.WAL)
+	if err != nil || len(aside) != 1 {
+		t.Fatalf("aside: %v, %v", aside, err)
+	}
+}
+
+func TestFencedLeaderAnswersNothingMore(t *testing.T) {
+	f := newFolder(t)
+	l := f.start()
+	openTestKey(t, l)
+	other := f.other().start()
+	defer closeLeader(t, other)
+	r := appendOne(t, l, AcksAll, batchtest.Spec{})
+	if !errors.Is(r.Err, ErrNotLeader) {
+		t.Fatalf("%+v, want %v", r, ErrNotLeader)
+	}
+	<-l.Done()
+	if !errors.Is(l.Err(), journal.ErrFenced) {
+		t.Fatalf("ended with %v, want %v", l.Err(), journal.ErrFenced)
+	}
+	if r := appendOne(t, l, AcksLeader, batchtest.Spec{}); !errors.Is(r.Err, ErrNotLeader) {
+		t.Fatalf("%+v, want %v", r, ErrNotLeader)
+	}
+}
