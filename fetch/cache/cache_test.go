@@ -1,0 +1,401 @@
+package cache
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"pgregory.net/rapid"
+
+	"github.com/varvelog/varve/tiering/objstore"
+	"github.com/varvelog/varve/tiering/objstore/mem"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// testBlock is a small block, so that tests need little memory.
+const testBlock = 1 << 10
+
+func newCache(t testing.TB, store objstore.Store, blocks int64, change func(*Config)) *Cache {
+	t.Helper()
+	cfg := Config{Store: store, BlockBytes: blocks * testBlock, FooterBytes: 1 << 20}
+	if change != nil {
+		change(&cfg)
+	}
+	c, err := open(cfg, testBlock)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
+}
+
+// pattern is n bytes of which every stretch tells where it is from.
+func pattern(n int) []byte {
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = byte(i) ^ byte(i>>8) ^ byte(i>>16)
+	}
+	return b
+}
+
+// counting is a store that counts its reads and can hold them back.
+type counting struct {
+	objstore.Store
+	gets, bytes atomic.Int64
+	gate        chan struct{} // reads wait until it is closed; nil: they do not
+	entered     chan struct{} // one value for each read that waits
+}
+
+func gated(store objstore.Store) *counting {
+	return &counting{Store: store, gate: make(chan struct{}), entered: make(chan struct{}, 100)}
+}
+
+func (s *counting) GetRange(ctx context.Context, key string, off, n int64) ([]byte, error) {
+	if err := s.arrive(ctx, n); err != nil {
+		return nil, err
+	}
+	return s.Store.GetRange(ctx, key, off, n)
+}
+
+func (s *counting) GetTail(ctx context.Context, key string, n int64) ([]byte, int64, error) {
+	if err := s.arrive(ctx, n); err != nil {
+		return nil, 0, err
+	}
+	return s.Store.GetTail(ctx, key, n)
+}
+
+func (s *counting) arrive(ctx context.Context, n int64) error {
+	s.gets.Add(1)
+	s.bytes.Add(n)
+	if s.gate == nil {
+		return nil
+	}
+	s.entered <- struct{}{}
+	select {
+	case <-s.gate:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func storeWith(t testing.TB, objects map[string][]byte) *mem.Store {
+	t.Helper()
+	store := mem.New(nil, nil)
+	for k, b := range objects {
+		store.PutNow(k, b)
+	}
+	return store
+}
+
+func TestReadReturnsTheBytesOfTheObject(t *testing.T) {
+	object := pattern(10*testBlock + 77)
+	store := storeWith(t, map[string][]byte{"o": object})
+	rapid.Check(t, func(rt *rapid.T) {
+		c := newCache(t, store, rapid.Int64Range(1, 20).Draw(rt, "blocks"), nil)
+		for range rapid.IntRange(1, 20).Draw(rt, "reads") {
+			off := rapid.IntRange(0, len(object)-1).Draw(rt, "off")
+			n := rapid.IntRange(1, len(object)-off).Draw(rt, "n")
+			s, err := c.Read(t.Context(), "o", int64(len(object)), int64(off), int64(n))
+			if err != nil {
+				rt.Fatal(err)
+			}
+			if !s.Holds(int64(off), int64(n)) || s.Holds(int64(len(object)), 1) {
+				rt.Fatalf("span from %d to %d for %d bytes at %d", s.start, s.end, n, off)
+			}
+			got := s.Slice(int64(off), int64(n))
+			if !bytes.Equal(got, object[off:off+n]) || cap(got) != n {
+				rt.Fatalf("%d bytes at %d are wrong, or have capacity %d", n, off, cap(got))
+			}
+		}
+		c.Close()
+	})
+}
+
+func TestReadOutsideTheObjectIsRefused(t *testing.T) {
+	c := newCache(t, storeWith(t, map[string][]byte{"o": pattern(100)}), 4, nil)
+	for _, r := range [][2]int64{{-1, 5}, {0, 0}, {0, 101}, {100, 1}, {99, 1 << 62}} {
+		if _, err := c.Read(t.Context(), "o", 100, r[0], r[1]); !errors.Is(err, objstore.ErrRange) {
+			t.Errorf("%d bytes at %d: error %v", r[1], r[0], err)
+		}
+	}
+}
+
+func TestSliceCopiesOnlyAcrossBlocks(t *testing.T) {
+	s := Span{start: testBlock, end: 3 * testBlock, blockSize: testBlock,
+		blocks: [][]byte{pattern(testBlock), pattern(testBlock)}}
+	if got := s.Slice(testBlock+10, 20); &got[0] != &s.blocks[0][10] {
+		t.Error("a piece of one block was copied")
+	}
+	if s.Adjacent(2*testBlock-1, 2) || !s.Adjacent(2*testBlock-1, 1) || !s.Adjacent(2*testBlock, testBlock) {
+		t.Error("Adjacent does not see the edge of a block")
+	}
+	if n := len(s.Slice(testBlock+10, 0)); n != 0 {
+		t.Errorf("%d bytes for none", n)
+	}
+}
+
+func TestConcurrentMissesAreOneGet(t *testing.T) {
+	store := gated(storeWith(t, map[string][]byte{"o": pattern(testBlock)}))
+	c := newCache(t, store, 16, nil)
+	var readers sync.WaitGroup
+	for range 50 {
+		readers.Go(func() {
+			if _, err := c.Read(t.Context(), "o", testBlock, 0, 10); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	<-store.entered
+	close(store.gate)
+	readers.Wait()
+	if n := store.gets.Load(); n != 1 {
+		t.Errorf("%d GETs, want 1", n)
+	}
+}
+
+func TestMissingNeighboursAreReadInOneGet(t *testing.T) {
+	const blocks = 20
+	store := &counting{Store: storeWith(t, map[string][]byte{"o": pattern(blocks * testBlock)})}
+	c := newCache(t, store, 100, nil)
+	read := func(first, n int64) (gets, bytes int64) {
+		t.Helper()
+		gets, bytes = store.gets.Load(), store.bytes.Load()
+		if _, err := c.Read(t.Context(), "o", blocks*testBlock, first*testBlock, n*testBlock); err != nil {
+			t.Fatal(err)
+		}
+		return store.gets.Load() - gets, store.bytes.Load() - bytes
+	}
+	if gets, bytes := read(4, 1); gets != 1 || bytes != testBlock {
+		t.Errorf("one block took %d GETs, %d bytes", gets, bytes)
+	}
+	// Block 4 is there: 0-3, and 5-19 in runs of at most 8.
+	if gets, bytes := read(0, blocks); gets != 3 || bytes != (blocks-1)*testBlock {
+		t.Errorf("the rest took %d GETs, %d bytes, want 3 of %d", gets, bytes, (blocks-1)*testBlock)
+	}
+	if gets, _ := read(0, blocks); gets != 0 {
+		t.Errorf("cached blocks took %d GETs", gets)
+	}
+}
+
+func TestWaiterLeavesWithoutCancellingTheLoad(t *testing.T) {
+	store := gated(storeWith(t, map[string][]byte{"o": pattern(testBlock)}))
+	c := newCache(t, store, 16, nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	left, stayed := make(chan error), make(chan error)
+	go func() { _, err := c.Read(ctx, "o", testBlock, 0, 10); left <- err }()
+	<-store.entered
+	go func() { _, err := c.Read(t.Context(), "o", testBlock, 0, 10); stayed <- err }()
+	cancel()
+	if err := <-left; !errors.Is(err, context.Canceled) {
+		t.Errorf("who left got %v", err)
+	}
+	close(store.gate)
+	if err := <-stayed; err != nil {
+		t.Errorf("who stayed got %v", err)
+	}
+	if n := store.gets.Load(); n != 1 {
+		t.Errorf("%d GETs, want 1", n)
+	}
+}
+
+func TestLoadHasItsOwnLimit(t *testing.T) {
+	store := gated(storeWith(t, map[string][]byte{"o": pattern(testBlock)}))
+	c := newCache(t, store, 16, func(cfg *Config) { cfg.LoadTimeout = time.Millisecond })
+	if _, err := c.Read(t.Context(), "o", testBlock, 0, 10); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("error %v, want the load's deadline", err)
+	}
+}
+
+func TestErrorsAreNotKept(t *testing.T) {
+	var failing atomic.Bool
+	failing.Store(true)
+	store := mem.New(nil, func(mem.Call) mem.Action {
+		if failing.Load() {
+			return mem.FailBefore(errors.New("out of order"))
+		}
+		return mem.Action{}
+	})
+	store.PutNow("o", pattern(3*testBlock))
+	c := newCache(t, store, 16, nil)
+	if _, err := c.Read(t.Context(), "o", 3*testBlock, 0, 3*testBlock); err == nil {
+		t.Fatal("no error")
+	}
+	if _, err := c.Read(t.Context(), "absent", 3*testBlock, 0, 1); err == nil {
+		t.Fatal("no error")
+	}
+	failing.Store(false)
+	if _, err := c.Read(t.Context(), "o", 3*testBlock, 0, 3*testBlock); err != nil {
+		t.Error(err)
+	}
+	if _, err := c.Read(t.Context(), "absent", 3*testBlock, 0, 1); !errors.Is(err, objstore.ErrNotFound) {
+		t.Errorf("error %v, want ErrNotFound", err)
+	}
+}
+
+type shortStore struct{ objstore.Store }
+
+func (s shortStore) GetRange(ctx context.Context, key string, off, n int64) ([]byte, error) {
+	b, err := s.Store.GetRange(ctx, key, off, n)
+	return b[:len(b)-1], err
+}
+
+func TestShortAnswerIsAnError(t *testing.T) {
+	c := newCache(t, shortStore{storeWith(t, map[string][]byte{"o": pattern(100)})}, 16, nil)
+	if _, err := c.Read(t.Context(), "o", 100, 0, 10); !errors.Is(err, objstore.ErrRange) {
+		t.Errorf("error %v, want ErrRange", err)
+	}
+}
+
+func TestForgottenBlocksAreReadAgain(t *testing.T) {
+	store := &counting{Store: storeWith(t, map[string][]byte{"o": pattern(4 * testBlock)})}
+	c := newCache(t, store, 16, nil)
+	read := func() {
+		t.Helper()
+		if _, err := c.Read(t.Context(), "o", 4*testBlock, 0, 4*testBlock); err != nil {
+			t.Fatal(err)
+		}
+	}
+	read()
+	c.blocks.Wait()
+	c.Forget("o", testBlock-1, 2)
+	c.blocks.Wait()
+	store.bytes.Store(0)
+	read()
+	if n := store.bytes.Load(); n != 2*testBlock {
+		t.Errorf("%d bytes were read again, want the two blocks", n)
+	}
+}
+
+func TestCloseEndsLoadsAndWaits(t *testing.T) {
+	store := gated(storeWith(t, map[string][]byte{"o": pattern(testBlock)}))
+	c := newCache(t, store, 16, func(cfg *Config) { cfg.Loads = 1 })
+	errs := make(chan error, 2)
+	for _, off := range []int64{0, testBlock} { // one has the slot, one waits for it
+		go func() { _, err := c.Read(t.Context(), "o", 2*testBlock, off, 10); errs <- err }()
+	}
+	<-store.entered
+	c.Close()
+	for range 2 {
+		if err := <-errs; !errors.Is(err, ErrClosed) {
+			t.Errorf("error %v, want ErrClosed", err)
+		}
+	}
+	if _, err := c.Read(t.Context(), "o", testBlock, 0, 10); !errors.Is(err, ErrClosed) {
+		t.Errorf("after Close: error %v", err)
+	}
+	c.Forget("o", 0, 1)
+	c.Close()
+}
+
+func TestCloseDuringReadsDoesNotPanic(t *testing.T) {
+	c := newCache(t, storeWith(t, map[string][]byte{"o": pattern(64 * testBlock)}), 16, nil)
+	var readers sync.WaitGroup
+	started := make(chan struct{}, 4)
+	for i := range 4 {
+		readers.Go(func() {
+			rng := rand.New(rand.NewPCG(1, uint64(i)))
+			for n := 0; ; n++ {
+				if n == 20 {
+					started <- struct{}{}
+				}
+				off := rng.Int64N(63 * testBlock)
+				if _, err := c.Read(t.Context(), "o", 64*testBlock, off, testBlock); err != nil {
+					if !errors.Is(err, ErrClosed) {
+						t.Error(err)
+					}
+					return
+				}
+				c.Forget("o", off, 1)
+			}
+		})
+	}
+	for range 4 {
+		<-started
+	}
+	c.Close()
+	readers.Wait()
+}
+
+// TestTailCostsOneGetPerBlock runs the workload that ristretto does badly when
+// it is set up as its documentation says: a log's newest blocks, each read in
+// four pieces by three consumers at different lags, all within the cache.
+func TestTailCostsOneGetPerBlock(t *testing.T) {
+	const blocks, cached, pieces = 2560, 256, 4
+	store := &counting{Store: zeros{}}
+	c := newCache(t, store, cached, nil)
+	read := func(key string, piece int64) {
+		if _, err := c.Read(t.Context(), key, testBlock, piece*testBlock/pieces, testBlock/pieces); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range cached { // a full cache of blocks that were read more than once
+		for piece := range int64(pieces) {
+			read(fmt.Sprint("old", i), piece)
+		}
+	}
+	store.gets.Store(0)
+	for i := range blocks {
+		for _, lag := range []int{0, 8, 32} {
+			for piece := range int64(pieces) {
+				if i >= lag {
+					read(fmt.Sprint("new", i-lag), piece)
+				}
+			}
+		}
+	}
+	perBlock := float64(store.gets.Load()) / blocks
+	t.Logf("%.2f GETs per block", perBlock)
+	if perBlock > 1.5 {
+		t.Errorf("%.2f GETs per block, at most 1.5 are planned for", perBlock)
+	}
+}
+
+// zeros is a store in which every object is zeros.
+type zeros struct{ objstore.Store }
+
+func (zeros) GetRange(_ context.Context, _ string, _, n int64) ([]byte, error) {
+	return make([]byte, n), nil
+}
+
+func TestBadConfigIsRefused(t *testing.T) {
+	good := Config{Store: mem.New(nil, nil), BlockBytes: minBytes, FooterBytes: 1 << 20}
+	c, err := New(good)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+	for name, change := range map[string]func(*Config){
+		"no store":       func(c *Config) { c.Store = nil },
+		"few blocks":     func(c *Config) { c.BlockBytes-- },
+		"few footers":    func(c *Config) { c.FooterBytes = 0 },
+		"negative limit": func(c *Config) { c.Loads = -1 },
+	} {
+		cfg := good
+		change(&cfg)
+		if _, err := New(cfg); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}
+
+func BenchmarkReadHot(b *testing.B) {
+	object := pattern(8 * testBlock)
+	c := newCache(b, storeWith(b, map[string][]byte{"o": object}), 64, nil)
+	b.ReportAllocs()
+	for b.Loop() {
+		s, err := c.Read(b.Context(), "o", int64(len(object)), testBlock/2, testBlock)
+		if err != nil {
+			b.Fatal(err)
+		}
+		s.Slice(testBlock/2, testBlock/4)
+	}
+}

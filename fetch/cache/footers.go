@@ -1,0 +1,136 @@
+package cache
+
+import (
+	"context"
+	"fmt"
+	"unsafe"
+
+	"github.com/varvelog/varve/tiering/objstore"
+	"github.com/varvelog/varve/tiering/segment"
+)
+
+// tailSize is how much of an object's end the first GET asks for, in bytes: the
+// footers of most objects, and the whole of a small one.
+const tailSize = 256 << 10
+
+// Object is an object whose footer was read and checked. It must not be changed.
+type Object struct {
+	Key    string
+	Size   int64 // bytes
+	Footer *segment.Footer
+}
+
+// Footer returns the journal object at key with its footer, which check has
+// accepted; the errors of check are returned as they are. All callers must agree
+// on what check accepts for a key. whole is the object if it is in memory
+// already, else nil, and the footer is read once for all who ask. When ctx ends
+// Footer returns its error, and the load goes on for the others.
+func (c *Cache) Footer(ctx context.Context, key string, whole []byte, check func(*segment.Footer) error) (*Object, error) {
+	if err := c.enter(); err != nil {
+		return nil, err
+	}
+	defer c.users.Done()
+	if o, ok := c.footers.Get(key); ok {
+		return o, nil
+	}
+	if whole != nil {
+		o, _, err := decodeFooter(key, whole, int64(len(whole)), check)
+		if err != nil {
+			return nil, err
+		}
+		c.footers.Set(key, o, o.memory())
+		return o, nil
+	}
+	o, err := c.joinFooter(key, check).wait(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read footer of %q: %w", key, err)
+	}
+	return o, nil
+}
+
+func (c *Cache) joinFooter(key string, check func(*segment.Footer) error) *flight[*Object] {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if f := c.mu.footers[key]; f != nil {
+		return f
+	}
+	f := newFlight[*Object]()
+	// A flight that has ended since the caller's look-up has left its footer.
+	if o, ok := c.footers.Get(key); ok {
+		f.land(o, nil)
+		return f
+	}
+	c.mu.footers[key] = f
+	c.users.Go(func() { c.loadFooter(key, f, check) })
+	return f
+}
+
+// loadFooter reads a footer and lands its flight, which leaves the table only
+// after the cache has taken the footer in.
+func (c *Cache) loadFooter(key string, f *flight[*Object], check func(*segment.Footer) error) {
+	var o *Object
+	var tail []byte
+	err := c.load(func(ctx context.Context) (err error) {
+		o, tail, err = c.getFooter(ctx, key, check)
+		return err
+	})
+	if err == nil && int64(len(tail)) == o.Size && o.Size <= c.blockSize {
+		c.blocks.Set(blockKey(key, 0), tail, o.Size)
+		c.blocks.Wait()
+	}
+	f.land(o, err)
+	if err == nil {
+		c.footers.Set(key, o, o.memory())
+		c.footers.Wait()
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.mu.footers, key)
+}
+
+func (c *Cache) getFooter(ctx context.Context, key string, check func(*segment.Footer) error) (*Object, []byte, error) {
+	want := int64(tailSize)
+	for range 2 {
+		tail, size, err := c.store.GetTail(ctx, key, want)
+		if err != nil {
+			return nil, nil, err
+		}
+		if int64(len(tail)) != min(want, size) {
+			return nil, nil, fmt.Errorf("store returned %d bytes, not %d: %w", len(tail), min(want, size), objstore.ErrRange)
+		}
+		o, need, err := decodeFooter(key, tail, size, check)
+		if err != nil || need == 0 {
+			return o, tail, err
+		}
+		want = need
+	}
+	return nil, nil, fmt.Errorf("footer of %d bytes: %w", want, segment.ErrCorrupt)
+}
+
+func decodeFooter(key string, tail []byte, size int64, check func(*segment.Footer) error) (o *Object, need int64, err error) {
+	f, need, err := segment.DecodeFooterTail(tail, size)
+	if err != nil || need > 0 {
+		return nil, need, err
+	}
+	if err := check(f); err != nil {
+		return nil, 0, err
+	}
+	return &Object{Key: key, Size: size, Footer: f}, 0, nil
+}
+
+// memory estimates the bytes that the object takes.
+func (o *Object) memory() int64 {
+	n := int64(unsafe.Sizeof(*o)) + int64(len(o.Key)) + int64(unsafe.Sizeof(*o.Footer))
+	for i := range o.Footer.Partitions {
+		p := &o.Footer.Partitions[i]
+		n += int64(unsafe.Sizeof(*p)) +
+			int64(len(p.Sparse))*int64(unsafe.Sizeof(segment.SparseEntry{})) +
+			int64(len(p.OpenTxns))*int64(unsafe.Sizeof(segment.OpenTxn{})) +
+			int64(len(p.AbortedTxns))*int64(unsafe.Sizeof(segment.AbortedTxn{}))
+		for _, producer := range p.Producers {
+			n += int64(unsafe.Sizeof(producer)) +
+				int64(len(producer.Batches))*int64(unsafe.Sizeof(segment.ProducerBatch{}))
+		}
+	}
+	return n
+}
