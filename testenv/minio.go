@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/minio/minio-go/v7"
+	"github.com/minio/minio-go/v7/pkg/credentials"
 
 	"github.com/varvelog/varve/testenv/miniod"
 )
@@ -78,11 +79,19 @@ func OwnMinIO(t testing.TB) *MinIOServer {
 
 func (s *MinIOServer) connect(t testing.TB) {
 	t.Helper()
-	client, err := miniod.NewClient(s.Address, s.AccessKey, s.SecretKey)
+	transport, err := minio.DefaultTransport(false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Client = client
+	// Their goroutines would outlive the test.
+	t.Cleanup(transport.CloseIdleConnections)
+	s.Client, err = minio.New(s.Address, &minio.Options{
+		Creds:     credentials.NewStaticV4(s.AccessKey, s.SecretKey, ""),
+		Transport: transport,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	s.Bucket = s.NewBucket(t)
 }
 

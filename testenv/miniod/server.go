@@ -13,9 +13,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/minio/minio-go/v7"
-	"github.com/minio/minio-go/v7/pkg/credentials"
-
 	"github.com/varvelog/varve/testenv/proc"
 )
 
@@ -32,9 +29,10 @@ const (
 )
 
 const (
-	readyTimeout = 60 * time.Second
-	stopGrace    = 20 * time.Second
-	pollInterval = 20 * time.Millisecond
+	readyTimeout  = 60 * time.Second
+	answerTimeout = 5 * time.Second // of one question whether it is ready
+	stopGrace     = 20 * time.Second
+	pollInterval  = 20 * time.Millisecond
 )
 
 // Config says which server to start.
@@ -174,7 +172,7 @@ func (s *Server) ready(ctx context.Context) error {
 		return err
 	}
 	// A connection kept open would outlive the server and its tests.
-	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: readyTimeout}
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: answerTimeout}
 	response, err := client.Do(request)
 	if err != nil {
 		return err
@@ -213,13 +211,3 @@ func (s *Server) Stop() error {
 
 // Kill kills the server as a crash would (SIGKILL) and waits until it is gone.
 func (s *Server) Kill() error { return s.process.Kill() }
-
-// NewClient returns a client of the server at address with the given
-// credentials.
-func NewClient(address, accessKey, secretKey string) (*minio.Client, error) {
-	client, err := minio.New(address, &minio.Options{Creds: credentials.NewStaticV4(accessKey, secretKey, "")})
-	if err != nil {
-		return nil, fmt.Errorf("make client of MinIO at %s: %w", address, err)
-	}
-	return client, nil
-}
