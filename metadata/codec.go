@@ -1,0 +1,177 @@
+package metadata
+
+import (
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/varvelog/varve/metadata/topicconfig"
+	"github.com/varvelog/varve/tiering/segment"
+	"github.com/varvelog/varve/tiering/wire"
+)
+
+// Payloads, big-endian, each after the version byte (1):
+//
+//	FeatureLevel    level u16
+//	NodeRegistered  node id[16] | broker id i32
+//	JournalCreated  journal u32
+//	TopicCreated    topic id[16] | name len u16, bytes | replication factor i16 | created i64 (ms)
+//	                | configs: count u16, each: name len u16, bytes | value len u16, bytes; by name, none twice
+//	                | partitions: count u32, each: journal u32
+//	TopicDeleted    topic id[16]
+//	TopicPurged     topic id[16]
+//	ProducerIDs     from i64 | count u32
+
+var errZeroID = errors.New("id is zero")
+
+func (c FeatureLevel) encode(w *wire.Writer) { w.U16(c.Level) }
+
+func (c FeatureLevel) check() error {
+	if c.Level == 0 {
+		return errors.New("feature level is zero")
+	}
+	return nil
+}
+
+func decodeFeatureLevel(r *wire.Reader) (Change, error) { return FeatureLevel{r.U16()}, nil }
+
+func (c NodeRegistered) encode(w *wire.Writer) {
+	w.ID(c.Node)
+	w.I32(c.ID)
+}
+
+func (c NodeRegistered) check() error {
+	if c.Node.IsZero() || c.ID < 1 {
+		return fmt.Errorf("node %s with broker id %d", c.Node, c.ID)
+	}
+	return nil
+}
+
+func decodeNodeRegistered(r *wire.Reader) (Change, error) {
+	return NodeRegistered{Node: r.ID(), ID: r.I32()}, nil
+}
+
+func (c JournalCreated) encode(w *wire.Writer) { w.U32(c.ID) }
+
+func (c JournalCreated) check() error {
+	if c.ID == 0 {
+		return errors.New("data journal is 0, which is the metadata journal")
+	}
+	return nil
+}
+
+func decodeJournalCreated(r *wire.Reader) (Change, error) { return JournalCreated{r.U32()}, nil }
+
+func (c TopicDeleted) encode(w *wire.Writer) { w.ID(c.ID) }
+func (c TopicDeleted) check() error          { return checkID(c.ID) }
+
+func decodeTopicDeleted(r *wire.Reader) (Change, error) { return TopicDeleted{r.ID()}, nil }
+
+func (c TopicPurged) encode(w *wire.Writer) { w.ID(c.ID) }
+func (c TopicPurged) check() error          { return checkID(c.ID) }
+
+func decodeTopicPurged(r *wire.Reader) (Change, error) { return TopicPurged{r.ID()}, nil }
+
+func checkID(id segment.ID) error {
+	if id.IsZero() {
+		return errZeroID
+	}
+	return nil
+}
+
+func (c ProducerIDs) encode(w *wire.Writer) {
+	w.I64(c.From)
+	w.U32(c.Count)
+}
+
+func (c ProducerIDs) check() error {
+	if c.From < 1 || c.Count < 1 || c.Count > MaxProducerIDs || c.From > math.MaxInt64-int64(c.Count) {
+		return fmt.Errorf("%d producer ids from %d", c.Count, c.From)
+	}
+	return nil
+}
+
+func decodeProducerIDs(r *wire.Reader) (Change, error) {
+	return ProducerIDs{From: r.I64(), Count: r.U32()}, nil
+}
+
+func (c TopicCreated) encode(w *wire.Writer) {
+	w.ID(c.ID)
+	w.String16(c.Name)
+	w.I16(c.ReplicationFactor)
+	w.I64(c.CreatedMs)
+	w.U16(uint16(len(c.Configs)))
+	for _, name := range sortedNames(c.Configs) {
+		w.String16(name)
+		w.String16(c.Configs[name])
+	}
+	w.U32(uint32(len(c.Journals)))
+	for _, j := range c.Journals {
+		w.U32(j)
+	}
+}
+
+func (c TopicCreated) check() error {
+	if err := errors.Join(checkID(c.ID), CheckName(c.Name), checkConfigs(c.Configs)); err != nil {
+		return err
+	}
+	if c.ReplicationFactor < 1 || c.ReplicationFactor > MaxReplicationFactor {
+		return fmt.Errorf("%w: %d, want 1 to %d", ErrInvalidReplication, c.ReplicationFactor, MaxReplicationFactor)
+	}
+	if len(c.Journals) < 1 || len(c.Journals) > MaxPartitions {
+		return fmt.Errorf("%w: %d, want 1 to %d", ErrInvalidPartitions, len(c.Journals), MaxPartitions)
+	}
+	return nil
+}
+
+// checkConfigs bounds the configs of an entry. What the values mean is not
+// looked at: a later version may know more of them.
+func checkConfigs(configs map[string]string) error {
+	if len(configs) > maxConfigs {
+		return fmt.Errorf("%w: %d of them, the limit is %d", ErrInvalidConfig, len(configs), maxConfigs)
+	}
+	for name, value := range configs {
+		if name == "" || len(name) > maxConfigNameLen || len(value) > topicconfig.MaxValueLen {
+			return fmt.Errorf("%w: name of %d bytes with a value of %d", ErrInvalidConfig, len(name), len(value))
+		}
+	}
+	return nil
+}
+
+func decodeTopicCreated(r *wire.Reader) (Change, error) {
+	c := TopicCreated{ID: r.ID(), Name: r.String16(), ReplicationFactor: r.I16(), CreatedMs: r.I64()}
+	var err error
+	if c.Configs, err = decodeConfigs(r); err != nil {
+		return nil, err
+	}
+	n := r.Count(r.U32(), 4)
+	if n > MaxPartitions {
+		return nil, fmt.Errorf("%w: %d, want 1 to %d", ErrInvalidPartitions, n, MaxPartitions)
+	}
+	c.Journals = make([]uint32, n)
+	for i := range c.Journals {
+		c.Journals[i] = r.U32()
+	}
+	return c, nil
+}
+
+func decodeConfigs(r *wire.Reader) (map[string]string, error) {
+	n := r.Count(uint32(r.U16()), 4)
+	if n > maxConfigs {
+		return nil, fmt.Errorf("%w: %d of them, the limit is %d", ErrInvalidConfig, n, maxConfigs)
+	}
+	if n == 0 {
+		return nil, nil
+	}
+	configs := make(map[string]string, n)
+	last := ""
+	for range n {
+		name, value := r.String16(), r.String16()
+		// One order only, so that equal topics are equal bytes.
+		if r.Err() == nil && name <= last {
+			return nil, fmt.Errorf("%w: %.100q stands after %.100q", ErrInvalidConfig, name, last)
+		}
+		configs[name], last = value, name
+	}
+	return configs, nil
+}

@@ -1,0 +1,253 @@
+package metadata
+
+import (
+	"fmt"
+	"maps"
+
+	"github.com/varvelog/varve/metadata/topicconfig"
+	"github.com/varvelog/varve/tiering/segment"
+)
+
+// Defaults are what a topic gets when its creator leaves it open.
+type Defaults struct {
+	Partitions        int32 // num.partitions
+	ReplicationFactor int16 // default.replication.factor
+}
+
+// Controller plans the changes of one leadership of the metadata journal. It
+// starts from a state that is applied to the head the leadership was settled at
+// and keeps a copy that runs ahead of it by what was planned.
+//
+// Each method returns the entries to commit, which the caller puts into the
+// journal in the order of the calls. What a method answers, errors included,
+// rests on everything planned before it: it may be told to anyone only when
+// that is committed, and is to be told as ErrUnavailable if it may not be. A
+// Controller whose entries are not, or may not be, committed in this order is to
+// be thrown away, as it is when the leadership ends.
+//
+// It has one owner and no lock.
+type Controller struct {
+	img      *image
+	defaults Defaults
+	placed   uint32 // partitions placed by this leadership, for rotation
+}
+
+// NewController starts planning on a copy of s.
+func NewController(s *State, d Defaults) *Controller {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return &Controller{img: s.img.clone(), defaults: d}
+}
+
+// Bootstrap plans what a new cluster lacks: its feature level and its first data
+// journal. On any other cluster there is nothing to do.
+func (c *Controller) Bootstrap() ([]segment.Entry, error) {
+	var entries []segment.Entry
+	if c.img.level == 0 {
+		e, err := c.plan(FeatureLevel{SupportedLevel})
+		if err != nil {
+			return nil, err
+		}
+		entries = append(entries, e)
+	}
+	if c.img.journals == 0 {
+		e, err := c.plan(JournalCreated{1})
+		if err != nil {
+			return nil, err
+		}
+		entries = append(entries, e)
+	}
+	return entries, nil
+}
+
+// RegisterNode returns the broker id of a data folder, planning it if it has
+// none.
+func (c *Controller) RegisterNode(node segment.ID) ([]segment.Entry, int32, error) {
+	if id, ok := c.img.nodes[node]; ok {
+		return nil, id, nil
+	}
+	id := c.img.nextNode()
+	e, err := c.plan(NodeRegistered{Node: node, ID: id})
+	if err != nil {
+		return nil, 0, err
+	}
+	return []segment.Entry{e}, id, nil
+}
+
+// ProducerIDBlock is a range of producer ids, [Next, End), to give out one by
+// one once its entry is committed. The zero value is empty.
+type ProducerIDBlock struct{ Next, End int64 }
+
+// Take removes the first id, if there is one.
+func (b *ProducerIDBlock) Take() (int64, bool) {
+	if b.Next >= b.End {
+		return 0, false
+	}
+	b.Next++
+	return b.Next - 1, true
+}
+
+// ProducerIDBlockSize is how many ids to allocate at a time, as Kafka does.
+const ProducerIDBlockSize = 1000
+
+// AllocateProducerIDs plans a block of count ids.
+func (c *Controller) AllocateProducerIDs(count uint32) ([]segment.Entry, ProducerIDBlock, error) {
+	from := c.img.nextProducer
+	e, err := c.plan(ProducerIDs{From: from, Count: count})
+	if err != nil {
+		return nil, ProducerIDBlock{}, err
+	}
+	return []segment.Entry{e}, ProducerIDBlock{Next: from, End: from + int64(count)}, nil
+}
+
+// CreateTopics plans topics, each or none of its own. nowMs is the time they
+// are created at, in Unix milliseconds; ids draws 128 random bits. With
+// validateOnly it answers as it would and plans nothing.
+func (c *Controller) CreateTopics(nowMs int64, topics []NewTopic, validateOnly bool, ids func() segment.ID) ([]segment.Entry, []CreateResult) {
+	var entries []segment.Entry
+	results := make([]CreateResult, len(topics))
+	left := int32(MaxPartitions)
+	for i, nt := range topics {
+		created, err := c.design(nowMs, nt, left)
+		if err == nil && !validateOnly {
+			created.ID, err = c.drawTopicID(ids)
+		}
+		if err != nil {
+			results[i].Err = err
+			continue
+		}
+		left -= int32(len(created.Journals))
+		if validateOnly {
+			results[i].Topic, results[i].Err = created.topic()
+			continue
+		}
+		c.placed += uint32(len(created.Journals))
+		e, err := c.plan(created)
+		if err != nil {
+			results[i].Err = err
+			continue
+		}
+		entries = append(entries, e)
+		results[i].Topic = c.img.topics[created.ID]
+	}
+	return entries, results
+}
+
+// DeleteTopics plans the deletion of each topic.
+func (c *Controller) DeleteTopics(topics []segment.ID) ([]segment.Entry, []error) {
+	var entries []segment.Entry
+	errs := make([]error, len(topics))
+	for i, id := range topics {
+		if t, ok := c.img.topics[id]; !ok || t.Deleting {
+			errs[i] = fmt.Errorf("%w: id %s", ErrUnknownTopic, id.Base64())
+			continue
+		}
+		e, err := c.plan(TopicDeleted{id})
+		if err != nil {
+			errs[i] = err
+			continue
+		}
+		entries = append(entries, e)
+	}
+	return entries, errs
+}
+
+// Purge plans to forget a deleted topic. The caller has seen, for each of its
+// partitions, the seal committed in the journal the partition lived in, or that
+// journal's proved head without the partition ever opened.
+func (c *Controller) Purge(topic segment.ID) ([]segment.Entry, error) {
+	if t, ok := c.img.topics[topic]; !ok || !t.Deleting {
+		return nil, fmt.Errorf("%w: id %s is not being deleted", ErrUnknownTopic, topic.Base64())
+	}
+	e, err := c.plan(TopicPurged{topic})
+	if err != nil {
+		return nil, err
+	}
+	return []segment.Entry{e}, nil
+}
+
+// plan makes the change here and encodes it for the journal.
+func (c *Controller) plan(change Change) (segment.Entry, error) {
+	e, err := Encode(change)
+	if err != nil {
+		return segment.Entry{}, err
+	}
+	if _, err := c.img.apply(change); err != nil {
+		return segment.Entry{}, fmt.Errorf("plan metadata change: %w", err)
+	}
+	return e, nil
+}
+
+// design checks the request for one topic and lays it out, but for its id. left
+// is how many partitions the whole request may still ask for.
+func (c *Controller) design(nowMs int64, nt NewTopic, left int32) (TopicCreated, error) {
+	if err := c.checkFree(nt.Name); err != nil {
+		return TopicCreated{}, err
+	}
+	partitions, rf := nt.Partitions, nt.ReplicationFactor
+	if partitions == -1 {
+		partitions = c.defaults.Partitions
+	}
+	if rf == -1 {
+		rf = c.defaults.ReplicationFactor
+	}
+	switch {
+	case partitions < 1 || partitions > MaxPartitions:
+		return TopicCreated{}, fmt.Errorf("%w: %d, want 1 to %d, or -1 for the default", ErrInvalidPartitions, partitions, MaxPartitions)
+	case partitions > left:
+		return TopicCreated{}, fmt.Errorf("%w: one request may ask for %d in all, create fewer topics at a time", ErrInvalidPartitions, MaxPartitions)
+	case rf < 1 || rf > MaxReplicationFactor:
+		return TopicCreated{}, fmt.Errorf("%w: %d, want 1 to %d, or -1 for the default", ErrInvalidReplication, rf, MaxReplicationFactor)
+	}
+	if err := topicconfig.Validate(nt.Configs); err != nil {
+		return TopicCreated{}, fmt.Errorf("%w: %w", ErrInvalidConfig, err)
+	}
+	journals, err := c.place(int(partitions))
+	if err != nil {
+		return TopicCreated{}, err
+	}
+	return TopicCreated{
+		Name: nt.Name, ReplicationFactor: rf, CreatedMs: nowMs, Configs: maps.Clone(nt.Configs), Journals: journals,
+	}, nil
+}
+
+// checkFree reports whether a topic of that name may be created now.
+func (c *Controller) checkFree(name string) error {
+	if err := CheckName(name); err != nil {
+		return err
+	}
+	t, taken := c.img.names[fold(name)]
+	switch {
+	case !taken:
+		return nil
+	case t.Name != name:
+		return fmt.Errorf("%w: %q collides with existing topic %q, '.' and '_' count as the same", ErrInvalidName, name, t.Name)
+	case t.Deleting:
+		return fmt.Errorf("%w: %q is being deleted, try again when that is done", ErrTopicExists, name)
+	}
+	return fmt.Errorf("%w: %q", ErrTopicExists, name)
+}
+
+// place spreads partitions over the data journals in turn.
+func (c *Controller) place(partitions int) ([]uint32, error) {
+	if c.img.journals == 0 {
+		return nil, fmt.Errorf("%w: the cluster has no data journal yet", ErrUnavailable)
+	}
+	journals := make([]uint32, partitions)
+	for i := range journals {
+		journals[i] = (c.placed+uint32(i))%c.img.journals + 1
+	}
+	return journals, nil
+}
+
+// drawTopicID draws until the id is fit for use: unused, not zero, and, as Kafka
+// has it, not read as an option when typed on a command line.
+func (c *Controller) drawTopicID(ids func() segment.ID) (segment.ID, error) {
+	for range 100 {
+		id := ids()
+		if _, used := c.img.topics[id]; !used && !id.IsZero() && id.Base64()[0] != '-' {
+			return id, nil
+		}
+	}
+	return segment.ID{}, fmt.Errorf("%w: no fit topic id in 100 draws, the source of randomness is broken", ErrUnavailable)
+}

@@ -1,0 +1,130 @@
+package metadata
+
+import (
+	"fmt"
+	"maps"
+	"math"
+
+	"github.com/varvelog/varve/tiering/segment"
+)
+
+// image is what the entries so far add up to. It has one owner and no lock;
+// State guards one, Controller keeps another.
+type image struct {
+	level        uint16
+	nodes        map[segment.ID]int32  // broker ids are 1 to len(nodes): none is ever removed
+	journals     uint32                // data journals are 1 to journals: none is ever removed
+	topics       map[segment.ID]*Topic // deleting ones too
+	names        map[string]*Topic     // the same, by folded name
+	nextProducer int64
+}
+
+func newImage() *image {
+	return &image{
+		nodes: map[segment.ID]int32{}, topics: map[segment.ID]*Topic{}, names: map[string]*Topic{}, nextProducer: 1,
+	}
+}
+
+// clone shares the topics, which are immutable.
+func (m *image) clone() *image {
+	c := *m
+	c.nodes, c.topics, c.names = maps.Clone(m.nodes), maps.Clone(m.topics), maps.Clone(m.names)
+	return &c
+}
+
+// apply makes one change, or says why it contradicts the image, unchanged then.
+// undo takes the change back if it was the last.
+func (m *image) apply(c Change) (undo func(), err error) {
+	if _, ok := c.(FeatureLevel); !ok && m.level == 0 {
+		return nil, fmt.Errorf("%w: %T before any feature level", ErrCorrupt, c)
+	}
+	return c.apply(m)
+}
+
+func (c FeatureLevel) apply(m *image) (func(), error) {
+	if c.Level > SupportedLevel {
+		return nil, fmt.Errorf("%w: feature level %d is in force, this binary knows up to %d", ErrTooOld, c.Level, SupportedLevel)
+	}
+	if c.Level <= m.level {
+		return nil, fmt.Errorf("%w: feature level %d after %d", ErrCorrupt, c.Level, m.level)
+	}
+	before := m.level
+	m.level = c.Level
+	return func() { m.level = before }, nil
+}
+
+func (c NodeRegistered) apply(m *image) (func(), error) {
+	if id, ok := m.nodes[c.Node]; ok {
+		return nil, fmt.Errorf("%w: node %s registered again, it has broker id %d", ErrCorrupt, c.Node, id)
+	}
+	if c.ID != m.nextNode() {
+		return nil, fmt.Errorf("%w: node %s has broker id %d, want %d", ErrCorrupt, c.Node, c.ID, m.nextNode())
+	}
+	m.nodes[c.Node] = c.ID
+	return func() { delete(m.nodes, c.Node) }, nil
+}
+
+func (m *image) nextNode() int32 { return int32(len(m.nodes)) + 1 }
+
+func (c JournalCreated) apply(m *image) (func(), error) {
+	if m.journals == math.MaxUint32 || c.ID != m.journals+1 {
+		return nil, fmt.Errorf("%w: data journal %d created, last is %d", ErrCorrupt, c.ID, m.journals)
+	}
+	m.journals++
+	return func() { m.journals-- }, nil
+}
+
+func (c TopicCreated) apply(m *image) (func(), error) {
+	if t, ok := m.topics[c.ID]; ok {
+		return nil, fmt.Errorf("%w: topic id %s created again, it is topic %q", ErrCorrupt, c.ID, t.Name)
+	}
+	key := fold(c.Name)
+	if t, ok := m.names[key]; ok {
+		return nil, fmt.Errorf("%w: topic %q created while there is topic %q", ErrCorrupt, c.Name, t.Name)
+	}
+	for i, j := range c.Journals {
+		if j < 1 || j > m.journals {
+			return nil, fmt.Errorf("%w: partition %d of topic %q in journal %d, last is %d", ErrCorrupt, i, c.Name, j, m.journals)
+		}
+	}
+	t, err := c.topic()
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	m.topics[c.ID], m.names[key] = t, t
+	return func() {
+		delete(m.topics, c.ID)
+		delete(m.names, key)
+	}, nil
+}
+
+func (c TopicDeleted) apply(m *image) (func(), error) {
+	t, ok := m.topics[c.ID]
+	if !ok || t.Deleting {
+		return nil, fmt.Errorf("%w: topic id %s deleted, but it is unknown or deleted already", ErrCorrupt, c.ID)
+	}
+	deleted := *t
+	deleted.Deleting = true
+	m.put(&deleted)
+	return func() { m.put(t) }, nil
+}
+
+func (m *image) put(t *Topic) { m.topics[t.ID], m.names[fold(t.Name)] = t, t }
+
+func (c TopicPurged) apply(m *image) (func(), error) {
+	t, ok := m.topics[c.ID]
+	if !ok || !t.Deleting {
+		return nil, fmt.Errorf("%w: topic id %s purged, but it is unknown or not deleted", ErrCorrupt, c.ID)
+	}
+	delete(m.topics, c.ID)
+	delete(m.names, fold(t.Name))
+	return func() { m.put(t) }, nil
+}
+
+func (c ProducerIDs) apply(m *image) (func(), error) {
+	if c.From != m.nextProducer {
+		return nil, fmt.Errorf("%w: producer ids from %d, want %d", ErrCorrupt, c.From, m.nextProducer)
+	}
+	m.nextProducer += int64(c.Count)
+	return func() { m.nextProducer = c.From }, nil
+}

@@ -1,0 +1,234 @@
+package metadata
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/varvelog/varve/tiering/segment"
+)
+
+// State is what journal 0 adds up to, up to its head. One caller applies, any
+// number read; what they are given is immutable.
+type State struct {
+	mu       sync.RWMutex
+	img      *image
+	head     segment.Header // of the last object applied
+	listing  *listing       // made when asked for, dropped by a change
+	watchers map[chan<- struct{}]int
+}
+
+// listing is all topics by name.
+type listing struct{ live, deleting []*Topic }
+
+// Node is a data folder that was registered.
+type Node struct {
+	Node segment.ID
+	ID   int32 // broker id
+}
+
+// New is the state before the first object of the journal.
+func New() *State {
+	return &State{img: newImage(), watchers: map[chan<- struct{}]int{}}
+}
+
+// Apply takes the next valid object of journal 0: its footer and its entries,
+// in the order of seqs, voids left out. The object is applied wholly or, when
+// there is an error, not at all; the node must stop then. Errors wrap ErrTooOld
+// or ErrCorrupt.
+func (s *State) Apply(f *segment.Footer, entries []segment.Entry) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.checkLocked(f, entries); err != nil {
+		return fmt.Errorf("apply metadata object: %w", err)
+	}
+	changes := make([]Change, len(entries))
+	for i, e := range entries {
+		var err error
+		if changes[i], err = Decode(e); err != nil {
+			return fmt.Errorf("apply metadata object %d: entry %d: %w", f.Header.Seq, i, err)
+		}
+	}
+	if i, err := s.img.applyAll(changes); err != nil {
+		return fmt.Errorf("apply metadata object %d: entry %d: %w", f.Header.Seq, i, err)
+	}
+	s.head = f.Header
+	if len(changes) > 0 {
+		s.listing = nil
+		s.wakeLocked()
+	}
+	return nil
+}
+
+// checkLocked holds the object against what may stand in journal 0 next.
+func (s *State) checkLocked(f *segment.Footer, entries []segment.Entry) error {
+	h := f.Header
+	switch {
+	case h.Journal != 0:
+		return fmt.Errorf("%w: object of journal %d", ErrCorrupt, h.Journal)
+	case h.Seq <= s.head.Seq:
+		return fmt.Errorf("%w: seq %d after %d", ErrCorrupt, h.Seq, s.head.Seq)
+	case h.Epoch < s.head.Epoch:
+		return fmt.Errorf("%w: seq %d has epoch %d after %d", ErrCorrupt, h.Seq, h.Epoch, s.head.Epoch)
+	case len(f.Partitions) > 0:
+		return fmt.Errorf("%w: seq %d holds records", ErrCorrupt, h.Seq)
+	}
+	switch h.Kind {
+	case segment.KindData:
+		return nil
+	case segment.KindFence, segment.KindFiller:
+		if len(entries) == 0 {
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: seq %d is of kind %d with %d entries", ErrCorrupt, h.Seq, h.Kind, len(entries))
+}
+
+// applyAll makes all changes or none, and says at which one it failed.
+func (m *image) applyAll(changes []Change) (int, error) {
+	undo := make([]func(), 0, len(changes))
+	for i, c := range changes {
+		u, err := m.apply(c)
+		if err != nil {
+			for _, u := range slices.Backward(undo) {
+				u()
+			}
+			return i, err
+		}
+		undo = append(undo, u)
+	}
+	return 0, nil
+}
+
+// Head is the seq of the last object applied, 0 before the first.
+func (s *State) Head() uint64 {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.head.Seq
+}
+
+// Level is the feature level in force, 0 before it was first set.
+func (s *State) Level() uint16 {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.img.level
+}
+
+// Topic finds a topic by its name. Deleted ones are not found.
+func (s *State) Topic(name string) (*Topic, bool) {
+	s.mu.RLock()
+	t := s.img.names[fold(name)]
+	s.mu.RUnlock()
+	if t == nil || t.Name != name || t.Deleting {
+		return nil, false
+	}
+	return t, true
+}
+
+// TopicByID finds a topic by its id. Deleted ones are not found.
+func (s *State) TopicByID(id segment.ID) (*Topic, bool) {
+	s.mu.RLock()
+	t := s.img.topics[id]
+	s.mu.RUnlock()
+	if t == nil || t.Deleting {
+		return nil, false
+	}
+	return t, true
+}
+
+// Topics lists the topics by name, without deleted ones. The slice is shared:
+// callers must not change it.
+func (s *State) Topics() []*Topic { return s.list().live }
+
+// Deleting lists the topics that are deleted and not yet purged, by name. The
+// slice is shared: callers must not change it.
+func (s *State) Deleting() []*Topic { return s.list().deleting }
+
+func (s *State) list() *listing {
+	s.mu.RLock()
+	l := s.listing
+	s.mu.RUnlock()
+	if l != nil {
+		return l
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.listing == nil {
+		s.listing = s.img.list()
+	}
+	return s.listing
+}
+
+func (m *image) list() *listing {
+	l := &listing{live: make([]*Topic, 0, len(m.topics))}
+	for _, t := range m.topics {
+		if t.Deleting {
+			l.deleting = append(l.deleting, t)
+		} else {
+			l.live = append(l.live, t)
+		}
+	}
+	slices.SortFunc(l.live, compareNames)
+	slices.SortFunc(l.deleting, compareNames)
+	return l
+}
+
+// Node is the broker id of a data folder.
+func (s *State) Node(node segment.ID) (id int32, ok bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	id, ok = s.img.nodes[node]
+	return id, ok
+}
+
+// Nodes lists all data folders ever registered, by broker id.
+func (s *State) Nodes() []Node {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.img.nodeList()
+}
+
+func (m *image) nodeList() []Node {
+	nodes := make([]Node, 0, len(m.nodes))
+	for node, id := range m.nodes {
+		nodes = append(nodes, Node{Node: node, ID: id})
+	}
+	slices.SortFunc(nodes, func(a, b Node) int { return int(a.ID) - int(b.ID) })
+	return nodes
+}
+
+// Journals lists the data journals, in order.
+func (s *State) Journals() []uint32 {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	journals := make([]uint32, s.img.journals)
+	for i := range journals {
+		journals[i] = uint32(i) + 1
+	}
+	return journals
+}
+
+// Watch sends on wake, without ever blocking, after each object that changed
+// something. A channel with room for one misses nothing that a look at the state
+// after receiving would not show. cancel ends it.
+func (s *State) Watch(wake chan<- struct{}) (cancel func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.watchers[wake]++
+	return sync.OnceFunc(func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.watchers[wake]--; s.watchers[wake] == 0 {
+			delete(s.watchers, wake)
+		}
+	})
+}
+
+func (s *State) wakeLocked() {
+	for wake := range s.watchers {
+		select {
+		case wake <- struct{}{}:
+		default:
+		}
+	}
+}

@@ -1,0 +1,320 @@
+package metadata
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+
+	"github.com/varvelog/varve/tiering/segment"
+)
+
+// footer is that of a data object of journal 0.
+func footer(seq uint64, epoch uint32) *segment.Footer {
+	return &segment.Footer{Header: segment.Header{Kind: segment.KindData, Seq: seq, Epoch: epoch}}
+}
+
+func apply(t interface {
+	Helper()
+	Fatal(...any)
+}, s *State, changes ...Change) {
+	t.Helper()
+	if err := tryApply(t, s, changes...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func tryApply(t interface{ Fatal(...any) }, s *State, changes ...Change) error {
+	entries := make([]segment.Entry, len(changes))
+	for i, c := range changes {
+		entries[i] = mustEncode(t, c)
+	}
+	return s.Apply(footer(s.Head()+1, 1), entries)
+}
+
+func topicNamed(id segment.ID, name string) TopicCreated {
+	return TopicCreated{ID: id, Name: name, ReplicationFactor: 1, CreatedMs: 5, Journals: []uint32{1, 1, 1}}
+}
+
+func TestTopicLivesFromCreateToPurge(t *testing.T) {
+	s := New()
+	apply(t, s, FeatureLevel{1}, JournalCreated{1}, topicNamed(topicB, "b"), topicNamed(topicA, "a"))
+	a, ok := s.Topic("a")
+	if !ok || a.ID != topicA || len(a.Partitions) != 3 || a.Partitions[2].Journal != 1 || a.Values.RetentionMs != -1 {
+		t.Fatalf("topic a: %+v, %v", a, ok)
+	}
+	if names := namesOf(s.Topics()); names != "a b " {
+		t.Errorf("topics %s", names)
+	}
+
+	apply(t, s, TopicDeleted{topicA})
+	if _, ok := s.Topic("a"); ok {
+		t.Error("deleted topic found by name")
+	}
+	if _, ok := s.TopicByID(topicA); ok {
+		t.Error("deleted topic found by id")
+	}
+	if a.Deleting {
+		t.Error("published value changed")
+	}
+	if d := s.Deleting(); len(d) != 1 || d[0].ID != topicA || !d[0].Deleting || namesOf(s.Topics()) != "b " {
+		t.Errorf("deleting %v, topics %s", d, namesOf(s.Topics()))
+	}
+	if err := tryApply(t, s, topicNamed(segment.ID{1}, "a")); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("name reused before the purge: %v", err)
+	}
+
+	apply(t, s, TopicPurged{topicA}, topicNamed(segment.ID{1}, "a"))
+	if a, ok := s.Topic("a"); !ok || a.ID != (segment.ID{1}) || len(s.Deleting()) != 0 {
+		t.Errorf("after the purge: %+v, %v", a, ok)
+	}
+}
+
+func namesOf(topics []*Topic) (names string) {
+	for _, t := range topics {
+		names += t.Name + " "
+	}
+	return names
+}
+
+func TestNodesAndJournalsAreNumberedFromOne(t *testing.T) {
+	s := New()
+	apply(t, s, FeatureLevel{1}, NodeRegistered{nodeA, 1}, NodeRegistered{segment.ID{2}, 2}, JournalCreated{1}, JournalCreated{2})
+	if id, ok := s.Node(segment.ID{2}); !ok || id != 2 {
+		t.Errorf("node is %d, %v", id, ok)
+	}
+	if _, ok := s.Node(segment.ID{3}); ok {
+		t.Error("found a node that never registered")
+	}
+	if n := s.Nodes(); len(n) != 2 || n[0] != (Node{nodeA, 1}) || n[1].ID != 2 {
+		t.Errorf("nodes %v", n)
+	}
+	if j := s.Journals(); len(j) != 2 || j[0] != 1 || j[1] != 2 {
+		t.Errorf("journals %v", j)
+	}
+}
+
+// ready is a cluster with a bit of everything.
+func ready(t *testing.T) *State {
+	t.Helper()
+	s := New()
+	apply(t, s, FeatureLevel{1}, JournalCreated{1}, NodeRegistered{nodeA, 1}, ProducerIDs{1, 1000},
+		topicNamed(topicA, "a"), topicNamed(topicB, "b.b"), TopicDeleted{topicB})
+	return s
+}
+
+func TestContradictionsChangeNothing(t *testing.T) {
+	fresh := segment.ID{0x55}
+	for name, bad := range map[string]Change{
+		"level again":           FeatureLevel{1},
+		"node again":            NodeRegistered{nodeA, 2},
+		"node id skipped":       NodeRegistered{fresh, 3},
+		"node id reused":        NodeRegistered{fresh, 1},
+		"journal skipped":       JournalCreated{3},
+		"journal again":         JournalCreated{1},
+		"topic id again":        topicNamed(topicA, "c"),
+		"topic name again":      topicNamed(fresh, "a"),
+		"topic name deleting":   topicNamed(fresh, "b.b"),
+		"topic name collides":   topicNamed(fresh, "b_b"),
+		"journal unknown":       TopicCreated{ID: fresh, Name: "c", ReplicationFactor: 1, Journals: []uint32{1, 2}},
+		"journal zero":          TopicCreated{ID: fresh, Name: "c", ReplicationFactor: 1, Journals: []uint32{0}},
+		"config unreadable":     TopicCreated{ID: fresh, Name: "c", ReplicationFactor: 1, Journals: []uint32{1}, Configs: map[string]string{"retention.ms": "x"}},
+		"delete unknown":        TopicDeleted{fresh},
+		"delete again":          TopicDeleted{topicB},
+		"purge unknown":         TopicPurged{fresh},
+		"purge live":            TopicPurged{topicA},
+		"producer ids again":    ProducerIDs{1, 1000},
+		"producer ids skipped":  ProducerIDs{1002, 1000},
+		"producer ids overflow": ProducerIDs{1 << 62, 1000},
+	} {
+		s := ready(t)
+		before, topics := s.Hash(), s.Topics()
+		if err := tryApply(t, s, bad); !errors.Is(err, ErrCorrupt) || s.Hash() != before || s.Head() != 1 {
+			t.Errorf("%s: %v, head %d", name, err, s.Head())
+		}
+		if len(s.Topics()) != len(topics) || s.Topics()[0].ID != topicA || len(s.Deleting()) != 1 {
+			t.Errorf("%s: topics changed", name)
+		}
+	}
+}
+
+func TestObjectIsTakenWhollyOrNotAtAll(t *testing.T) {
+	good := []Change{
+		JournalCreated{2}, NodeRegistered{segment.ID{2}, 2}, ProducerIDs{1001, 10}, ProducerIDs{1011, 10},
+		TopicPurged{topicB}, topicNamed(topicB, "b_b"), TopicDeleted{topicA}, TopicPurged{topicA},
+	}
+	s := ready(t)
+	before := s.Hash()
+	if err := tryApply(t, s, append(good, FeatureLevel{1})...); !errors.Is(err, ErrCorrupt) {
+		t.Fatalf("object with a contradiction at its end: %v", err)
+	}
+	if _, ok := s.Topic("a"); !ok || s.Hash() != before || s.Head() != 1 {
+		t.Error("something of the object stayed")
+	}
+	if _, ok := s.Topic("b_b"); ok {
+		t.Error("a topic of the object is visible")
+	}
+	apply(t, s, good...)
+	if _, ok := s.Topic("b_b"); !ok || s.Hash() == before {
+		t.Error("the same changes alone were not applied")
+	}
+}
+
+func TestReadersSeeWholeObjectsOnly(t *testing.T) {
+	s := New()
+	apply(t, s, FeatureLevel{1}, JournalCreated{1})
+	stop := make(chan struct{})
+	var readers sync.WaitGroup
+	for range 2 {
+		readers.Go(func() {
+			for {
+				if n := len(s.Topics()); n%2 != 0 {
+					t.Errorf("%d topics, every object makes two", n)
+				}
+				s.Hash()
+				s.Topic("topic-1")
+				select {
+				case <-stop:
+					return
+				default:
+				}
+			}
+		})
+	}
+	for i := range byte(100) {
+		apply(t, s, topicNamed(segment.ID{1, i}, fmt.Sprintf("topic-%d", i)), topicNamed(segment.ID{2, i}, fmt.Sprintf("more-%d", i)))
+		// Half an object that is taken back is not seen either.
+		if err := tryApply(t, s, topicNamed(segment.ID{3, i}, "half"), FeatureLevel{1}); err == nil {
+			t.Error("contradiction applied")
+		}
+	}
+	close(stop)
+	readers.Wait()
+}
+
+func TestNodeThatIsTooOldStops(t *testing.T) {
+	s := New()
+	if err := tryApply(t, s, FeatureLevel{SupportedLevel + 1}); !errors.Is(err, ErrTooOld) {
+		t.Errorf("higher level: %v", err)
+	}
+	apply(t, s, FeatureLevel{1})
+	before := s.Hash()
+	err := s.Apply(footer(2, 1), []segment.Entry{mustEncode(t, JournalCreated{1}), {Kind: 4711, Payload: []byte{1}}})
+	if !errors.Is(err, ErrTooOld) || s.Hash() != before {
+		t.Errorf("unknown entry: %v", err)
+	}
+}
+
+func TestNothingIsAppliedBeforeAFeatureLevel(t *testing.T) {
+	for _, c := range sampleChanges()[1:] {
+		if err := tryApply(t, New(), c); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("%T: %v", c, err)
+		}
+	}
+}
+
+func TestObjectsThatCannotComeNextAreRefused(t *testing.T) {
+	entry := mustEncode(t, JournalCreated{2})
+	for name, c := range map[string]struct {
+		change  func(*segment.Footer)
+		entries []segment.Entry
+	}{
+		"seq again":          {func(f *segment.Footer) { f.Header.Seq = 5 }, nil},
+		"epoch back":         {func(f *segment.Footer) { f.Header.Epoch = 1 }, nil},
+		"other journal":      {func(f *segment.Footer) { f.Header.Journal = 1 }, nil},
+		"records":            {func(f *segment.Footer) { f.Partitions = make([]segment.Partition, 1) }, nil},
+		"fence with entry":   {func(f *segment.Footer) { f.Header.Kind = segment.KindFence }, []segment.Entry{entry}},
+		"filler with entry":  {func(f *segment.Footer) { f.Header.Kind = segment.KindFiller }, []segment.Entry{entry}},
+		"not of the journal": {func(f *segment.Footer) { f.Header.Kind = segment.KindFloor }, nil},
+	} {
+		s := New()
+		if err := s.Apply(footer(5, 2), []segment.Entry{mustEncode(t, FeatureLevel{1}), mustEncode(t, JournalCreated{1})}); err != nil {
+			t.Fatal(err)
+		}
+		before := s.Hash()
+		f := footer(6, 2)
+		c.change(f)
+		if err := s.Apply(f, c.entries); !errors.Is(err, ErrCorrupt) || s.Hash() != before || s.Head() != 5 {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestFencesMoveTheHeadOnly(t *testing.T) {
+	s := ready(t)
+	wake := make(chan struct{}, 1)
+	defer s.Watch(wake)()
+	before := s.Hash()
+	f := footer(9, 2) // voids were left out
+	f.Header.Kind = segment.KindFence
+	if err := s.Apply(f, nil); err != nil || s.Head() != 9 || s.Hash() == before {
+		t.Errorf("fence: %v, head %d", err, s.Head())
+	}
+	if len(wake) != 0 {
+		t.Error("watchers woken for nothing")
+	}
+}
+
+func TestWatchersAreWokenWithoutBeingWaitedFor(t *testing.T) {
+	s := New()
+	wake, deaf := make(chan struct{}, 1), make(chan struct{})
+	cancel := s.Watch(wake)
+	defer s.Watch(deaf)()
+	apply(t, s, FeatureLevel{1})
+	apply(t, s, JournalCreated{1})
+	if len(wake) != 1 {
+		t.Fatal("not woken")
+	}
+	<-wake
+	cancel()
+	cancel()
+	apply(t, s, JournalCreated{2})
+	if len(wake) != 0 {
+		t.Error("woken after cancel")
+	}
+}
+
+func TestTenThousandTopics(t *testing.T) {
+	s := New()
+	apply(t, s, FeatureLevel{1}, JournalCreated{1})
+	for i := range 10_000 {
+		apply(t, s, topicNamed(segment.ID{1, byte(i >> 8), byte(i)}, fmt.Sprintf("topic-%05d", i)))
+	}
+	l := s.Topics()
+	if len(l) != 10_000 || l[9999].Name != "topic-09999" {
+		t.Fatalf("%d topics", len(l))
+	}
+	if &s.Topics()[0] != &l[0] {
+		t.Error("list is built at every call")
+	}
+	if n := testing.AllocsPerRun(100, func() {
+		if _, ok := s.Topic("topic-01234"); !ok {
+			t.Error("not found")
+		}
+	}); n > 0 {
+		t.Errorf("looking a topic up allocates %v times", n)
+	}
+}
+
+func BenchmarkCreateAndApplyOfOneInTenThousand(b *testing.B) {
+	s := New()
+	apply(b, s, FeatureLevel{1}, JournalCreated{1})
+	for i := range 10_000 {
+		apply(b, s, topicNamed(segment.ID{1, byte(i >> 8), byte(i)}, fmt.Sprintf("topic-%05d", i)))
+	}
+	c := NewController(s, Defaults{1, 1})
+	n := byte(0)
+	for b.Loop() {
+		n++
+		entries, res := c.CreateTopics(1, []NewTopic{{Name: "new", Partitions: 12, ReplicationFactor: -1}}, false, func() segment.ID { return segment.ID{9, n} })
+		more, _ := c.DeleteTopics([]segment.ID{res[0].Topic.ID})
+		last, err := c.Purge(res[0].Topic.ID)
+		if err != nil {
+			b.Fatal(err)
+		}
+		entries = append(append(entries, more...), last...)
+		if err := s.Apply(footer(s.Head()+1, 1), entries); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

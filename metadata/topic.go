@@ -1,0 +1,99 @@
+package metadata
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/varvelog/varve/metadata/topicconfig"
+	"github.com/varvelog/varve/tiering/segment"
+)
+
+// Limits of a topic. MaxPartitions is also the limit of one CreateTopics
+// request, as in Kafka's ReplicationControlManager.
+const (
+	MaxNameLen           = 249
+	MaxPartitions        = 10_000
+	MaxReplicationFactor = 3
+	maxConfigs           = 128
+	maxConfigNameLen     = 128
+)
+
+// Topic is a topic as the journal has it. It is immutable: a change makes a new
+// one. Callers must not write to its map or slice.
+type Topic struct {
+	Name              string
+	ID                segment.ID
+	Partitions        []Partition        // by index
+	Configs           map[string]string  // only those set for the topic itself
+	Values            topicconfig.Values // what Configs and the defaults amount to
+	ReplicationFactor int16              // as asked for and echoed; the bucket replicates
+	Deleting          bool               // deleted, but not all of its partitions are sealed
+	CreatedMs         int64              // controller's clock, Unix milliseconds
+}
+
+// Partition is where a partition's records go.
+type Partition struct {
+	Journal uint32 // a data journal, from 1
+}
+
+// CheckName reports whether Kafka would take name for a topic (its
+// Topic.validate), wrapping ErrInvalidName if not. Names become object keys, so
+// this is also what keeps them within their prefix.
+func CheckName(name string) error {
+	switch {
+	case name == "":
+		return fmt.Errorf("%w: it is empty", ErrInvalidName)
+	case name == "." || name == "..":
+		return fmt.Errorf("%w: it is %q", ErrInvalidName, name)
+	case len(name) > MaxNameLen:
+		return fmt.Errorf("%w: it has %d characters, the limit is %d", ErrInvalidName, len(name), MaxNameLen)
+	}
+	for i := range len(name) {
+		if !isNameByte(name[i]) {
+			return fmt.Errorf("%w: %q has a character other than a-z, A-Z, 0-9, '.', '_' and '-'", ErrInvalidName, name)
+		}
+	}
+	return nil
+}
+
+func isNameByte(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '.' || c == '_' || c == '-'
+}
+
+// fold maps names that Kafka lets stand for only one topic at a time to one
+// key: in its metric names '.' and '_' are the same.
+func fold(name string) string { return strings.ReplaceAll(name, ".", "_") }
+
+// topic builds the immutable value that an entry describes.
+func (e TopicCreated) topic() (*Topic, error) {
+	values, err := topicconfig.Of(e.Configs)
+	if err != nil {
+		return nil, fmt.Errorf("read configs of topic %q: %w", e.Name, err)
+	}
+	partitions := make([]Partition, len(e.Journals))
+	for i, j := range e.Journals {
+		partitions[i] = Partition{Journal: j}
+	}
+	return &Topic{
+		Name: e.Name, ID: e.ID, Partitions: partitions, Configs: maps.Clone(e.Configs), Values: values,
+		ReplicationFactor: e.ReplicationFactor, CreatedMs: e.CreatedMs,
+	}, nil
+}
+
+// created is the entry that makes t.
+func (t *Topic) created() TopicCreated {
+	journals := make([]uint32, len(t.Partitions))
+	for i, p := range t.Partitions {
+		journals[i] = p.Journal
+	}
+	return TopicCreated{
+		ID: t.ID, Name: t.Name, ReplicationFactor: t.ReplicationFactor,
+		CreatedMs: t.CreatedMs, Configs: t.Configs, Journals: journals,
+	}
+}
+
+func compareNames(a, b *Topic) int { return strings.Compare(a.Name, b.Name) }
+
+func sortedNames(configs map[string]string) []string { return slices.Sorted(maps.Keys(configs)) }
