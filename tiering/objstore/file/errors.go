@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"syscall"
 
 	"github.com/varvelog/varve/tiering/objstore"
@@ -13,6 +14,11 @@ var errIsParent = errors.New("the key is a folder of other objects: a file store
 
 // explain says what failed, and where.
 func (s *Store) explain(verb, key string, err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		if _, statErr := os.Stat(s.root); errors.Is(statErr, fs.ErrNotExist) {
+			err = fmt.Errorf("%w: %w", objstore.ErrNoBucket, err)
+		}
+	}
 	if errors.Is(err, syscall.ENOTDIR) {
 		err = fmt.Errorf("a part of the key is an object itself: a file store cannot hold both: %w", err)
 	}

@@ -33,6 +33,7 @@ import (
 
 // Store is a bucket in a folder. All methods may be called concurrently.
 type Store struct {
+	disk    disk
 	root    string
 	folders *folders
 	pending *pending
@@ -41,7 +42,9 @@ type Store struct {
 
 // Open opens the bucket in the folder root, which must exist, and removes what
 // creators that died long ago have left behind.
-func Open(root string) (*Store, error) {
+func Open(root string) (*Store, error) { return openOn(osDisk{}, root) }
+
+func openOn(disk disk, root string) (*Store, error) {
 	root, err := filepath.Abs(root)
 	if err != nil {
 		return nil, fmt.Errorf("open folder %s: %w", root, err)
@@ -55,8 +58,8 @@ func Open(root string) (*Store, error) {
 	case !info.IsDir():
 		return nil, fmt.Errorf("open folder %s: not a folder", root)
 	}
-	s := &Store{root: root, folders: newFolders(root), pending: newPending()}
-	s.temps = temps{folder: filepath.Join(root, tempFolder), folders: s.folders}
+	s := &Store{disk: disk, root: root, folders: newFolders(disk, root), pending: newPending()}
+	s.temps = temps{disk: disk, folder: filepath.Join(root, tempFolder), folders: s.folders}
 	if err := s.temps.clean(); err != nil {
 		return nil, fmt.Errorf("open folder %s: %w", root, classify(err))
 	}
@@ -70,7 +73,7 @@ func EnsureFolder(root string) error {
 	if err != nil {
 		return fmt.Errorf("create folder %s: %w", root, err)
 	}
-	if err := makeFolder(root); err != nil {
+	if err := makeFolder(osDisk{}, root); err != nil {
 		return fmt.Errorf("create folder %s: %w", root, classify(err))
 	}
 	return nil
@@ -109,20 +112,20 @@ func (s *Store) create(ctx context.Context, key, path string, data []byte) error
 	if err != nil {
 		return err
 	}
-	defer os.Remove(temp) // its second name, or all of it; an old one is cleaned at the next Open
+	defer s.temps.remove(temp) // its second name, or all of it
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 
 	s.pending.add(key)
 	defer s.pending.remove(key)
-	if err := os.Link(temp, path); errors.Is(err, fs.ErrExist) {
+	if err := s.disk.link(temp, path); errors.Is(err, fs.ErrExist) {
 		return s.lost(path)
 	} else if err != nil {
 		s.folders.forget()
 		return err
 	}
-	if err := syncFolder(folder); err != nil {
+	if err := s.disk.syncFolder(folder); err != nil {
 		s.folders.forget() // so that a reader who finds the object tries again
 		return err
 	}
@@ -136,7 +139,7 @@ func (s *Store) lost(path string) error {
 	if info, err := os.Lstat(path); err == nil && info.IsDir() {
 		return errIsParent
 	}
-	if err := syncFolder(filepath.Dir(path)); err != nil {
+	if err := s.disk.syncFolder(filepath.Dir(path)); err != nil {
 		return err
 	}
 	return objstore.ErrExists
@@ -225,7 +228,7 @@ func (s *Store) readFile(ctx context.Context, key, path string, part func(int64)
 // be under way, between naming it and syncing the folder.
 func (s *Store) settle(key, folder string) error {
 	if s.pending.has(key) {
-		return syncFolder(folder)
+		return s.disk.syncFolder(folder)
 	}
 	return s.folders.settle(folder)
 }
@@ -235,10 +238,8 @@ func (s *Store) absent(err error) error {
 	if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR) {
 		return err
 	}
-	if _, err := os.Stat(s.root); errors.Is(err, fs.ErrNotExist) {
-		return objstore.ErrNoBucket
-	} else if err != nil {
-		return err
+	if _, statErr := os.Stat(s.root); statErr != nil {
+		return statErr
 	}
 	return objstore.ErrNotFound
 }
@@ -252,11 +253,10 @@ func (s *Store) Delete(ctx context.Context, key string) error {
 	if err := ctx.Err(); err != nil {
 		return s.explain("delete", key, err)
 	}
-	// Not os.Remove, which would remove an empty folder of that name.
-	err = syscall.Unlink(path)
+	err = s.disk.unlink(path)
 	switch {
 	case err == nil:
-		err = syncFolder(filepath.Dir(path))
+		err = s.disk.syncFolder(filepath.Dir(path))
 	case errors.Is(err, syscall.EISDIR), isFolder(path):
 		err = nil
 	default:

@@ -7,13 +7,12 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-
-	"github.com/varvelog/varve/tiering/objstore"
 )
 
 // folders makes the folders of keys, and remembers which are known to exist and
 // to be synced, with all those above them up to the root.
 type folders struct {
+	disk disk
 	root string
 	mu   struct {
 		sync.RWMutex
@@ -21,8 +20,8 @@ type folders struct {
 	}
 }
 
-func newFolders(root string) *folders {
-	f := &folders{root: root}
+func newFolders(disk disk, root string) *folders {
+	f := &folders{disk: disk, root: root}
 	f.mu.known = map[string]bool{}
 	return f
 }
@@ -37,19 +36,16 @@ func (f *folders) ensure(folder string) error {
 		if err := f.ensure(parent); err != nil {
 			return err
 		}
-		switch err := os.Mkdir(folder, 0o777); {
+		switch err := f.disk.mkdir(folder); {
 		case errors.Is(err, fs.ErrExist):
 			// Perhaps a file: then the next step fails with ENOTDIR.
 		case errors.Is(err, fs.ErrNotExist):
-			f.forget()
-			if _, err := os.Stat(f.root); errors.Is(err, fs.ErrNotExist) {
-				return objstore.ErrNoBucket
-			}
+			f.forget() // the parent is gone
 			return err
 		case err != nil:
 			return err
 		}
-		if err := syncFolder(parent); err != nil {
+		if err := f.disk.syncFolder(parent); err != nil {
 			return err
 		}
 	}
@@ -71,10 +67,7 @@ func (f *folders) settle(folder string) error {
 }
 
 func (f *folders) sync(folder string) error {
-	if err := syncFolder(folder); err != nil {
-		if errors.Is(err, fs.ErrNotExist) && folder == f.root {
-			return objstore.ErrNoBucket
-		}
+	if err := f.disk.syncFolder(folder); err != nil {
 		return err
 	}
 	f.mu.Lock()
@@ -97,34 +90,28 @@ func (f *folders) forget() {
 	clear(f.mu.known)
 }
 
-// makeFolder makes folder and all missing ones above it, durably.
-func makeFolder(folder string) error {
-	if info, err := os.Stat(folder); err == nil && info.IsDir() {
-		return nil
-	}
+// makeFolder makes folder and all missing ones above it, durably. One that is
+// there may have been made by a process that died before it synced the parent.
+func makeFolder(disk disk, folder string) error {
 	parent := filepath.Dir(folder)
-	if parent != folder {
-		if err := makeFolder(parent); err != nil {
+	switch info, err := os.Stat(folder); {
+	case err == nil && !info.IsDir():
+		return fmt.Errorf("%s is not a folder", folder)
+	case err == nil:
+		if err := disk.syncFolder(parent); !unwritable(err) {
 			return err
 		}
-	}
-	if err := os.Mkdir(folder, 0o777); err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil // not ours to sync, and not made by us
+	case !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
-	return syncFolder(parent)
-}
-
-// syncFolder makes the names in a folder durable.
-func syncFolder(folder string) error {
-	d, err := os.Open(folder)
-	if err != nil {
+	if err := makeFolder(disk, parent); err != nil {
 		return err
 	}
-	defer d.Close()
-	if err := d.Sync(); err != nil {
-		return fmt.Errorf("sync folder: %w", err)
+	if err := disk.mkdir(folder); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
 	}
-	return nil
+	return disk.syncFolder(parent)
 }
 
 // pending are the keys that have a name, or are about to get one, in a folder

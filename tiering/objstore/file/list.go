@@ -3,7 +3,6 @@ package file
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -15,17 +14,12 @@ import (
 
 // List implements objstore.Store. It reads one folder at a time, whole.
 func (s *Store) List(ctx context.Context, prefix, startAfter string, fn func(objstore.Info) error) error {
-	if _, err := os.Stat(s.root); errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("list objects %q in %s: %w", prefix, s.root, objstore.ErrNoBucket)
-	}
 	l := lister{ctx: ctx, root: s.root, prefix: prefix, startAfter: startAfter, fn: fn}
-	// fn's own error goes back as it is.
-	if err := l.walk(""); err != nil && !l.stopped {
-		return fmt.Errorf("list objects %q in %s: %w", prefix, s.root, classify(err))
-	} else if err != nil {
-		return err
+	err := l.walk("")
+	if err == nil || l.stopped {
+		return err // fn's own, as it is
 	}
-	return nil
+	return s.explain("list", prefix, err)
 }
 
 type lister struct {
@@ -40,8 +34,8 @@ type lister struct {
 // ends with a slash.
 func (l *lister) walk(base string) error {
 	entries, err := os.ReadDir(filepath.Join(l.root, filepath.FromSlash(base)))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+	if errors.Is(err, fs.ErrNotExist) && base != "" {
+		return nil // removed since its parent was read
 	}
 	if err != nil {
 		return err

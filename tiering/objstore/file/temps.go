@@ -22,39 +22,27 @@ const (
 
 // temps are the files that wait for their name.
 type temps struct {
+	disk    disk
 	folder  string
 	folders *folders
 }
 
-// write returns the name of a new temporary file with synced data.
-func (t temps) write(data []byte) (name string, err error) {
+// write returns the name of a new temporary file with durable data.
+func (t temps) write(data []byte) (string, error) {
 	if err := t.folders.ensure(t.folder); err != nil {
 		return "", err
 	}
-	// Read-only, because an object never changes again.
-	name = filepath.Join(t.folder, fmt.Sprintf("%016x", rand.Uint64()))
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o444)
-	if err != nil {
+	name := filepath.Join(t.folder, fmt.Sprintf("%016x", rand.Uint64()))
+	if err := t.disk.write(name, data); err != nil {
 		t.folders.forget()
-		return "", err
-	}
-	defer func() {
-		if err != nil {
-			f.Close()
-			os.Remove(name)
-		}
-	}()
-	if _, err := f.Write(data); err != nil {
-		return "", err
-	}
-	if err := f.Sync(); err != nil {
-		return "", fmt.Errorf("sync data: %w", err)
-	}
-	if err := f.Close(); err != nil {
+		t.remove(name)
 		return "", err
 	}
 	return name, nil
 }
+
+// remove is best effort: what it leaves, a later Open removes.
+func (t temps) remove(name string) { t.disk.unlink(name) }
 
 // clean removes temporary files that nobody can be writing any more. A folder
 // that may only be read is left alone.
@@ -77,7 +65,7 @@ func (t temps) clean() error {
 		if time.Since(info.ModTime()) < tempAge {
 			continue
 		}
-		err = os.Remove(filepath.Join(t.folder, entry.Name()))
+		err = t.disk.unlink(filepath.Join(t.folder, entry.Name()))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) && !unwritable(err) {
 			return err
 		}

@@ -109,3 +109,5 @@ func env(name string) string {
 	}
 	return "minioadmin"
 }
+
+func BenchmarkStore(b *testing.B) { storetest.Benchmark(b, openMinIO(b)) }

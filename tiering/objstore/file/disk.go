@@ -1,0 +1,55 @@
+package file
+
+import (
+	"fmt"
+	"os"
+	"syscall"
+)
+
+// disk is what changes the folder, one durable or not yet durable step at a
+// time. Reading needs no such care and goes to the file system directly.
+type disk interface {
+	mkdir(path string) error              // not durable before the parent is synced
+	write(path string, data []byte) error // a new file; its bytes are durable, its name is not
+	link(path, newPath string) error      // fails with ErrExist; not durable before the folder is synced
+	unlink(path string) error             // a file; not durable before the folder is synced
+	syncFolder(path string) error         // the names in it
+}
+
+type osDisk struct{}
+
+func (osDisk) mkdir(path string) error { return os.Mkdir(path, 0o777) }
+
+// write makes the file read-only, because an object never changes again.
+func (osDisk) write(path string, data []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o444)
+	if err != nil {
+		return err
+	}
+	if _, err := f.Write(data); err != nil {
+		f.Close()
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		f.Close()
+		return fmt.Errorf("sync data: %w", err)
+	}
+	return f.Close()
+}
+
+func (osDisk) link(path, newPath string) error { return os.Link(path, newPath) }
+
+// unlink is not os.Remove, which removes empty folders as well.
+func (osDisk) unlink(path string) error { return syscall.Unlink(path) }
+
+func (osDisk) syncFolder(path string) error {
+	d, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	if err := d.Sync(); err != nil {
+		d.Close()
+		return fmt.Errorf("sync folder: %w", err)
+	}
+	return d.Close()
+}
