@@ -1,0 +1,219 @@
+// Package bucket turns the URL of a bucket into a store.
+//
+// It owns the forms a bucket URL takes. It promises that every part of a URL is
+// either used or an error, and that a store it returns has a bucket behind it
+// that can be listed. It never writes an object, and takes no credentials in a
+// URL: those would end in logs and process lists.
+package bucket
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/varvelog/varve/tiering/objstore"
+	"github.com/varvelog/varve/tiering/objstore/file"
+	"github.com/varvelog/varve/tiering/objstore/minio"
+)
+
+const forms = "file:///path or minio://host:port/bucket/prefix?secure=true|false"
+
+// ErrURL: the URL is none that Open understands. The error says why.
+var ErrURL = errors.New("bad bucket URL")
+
+// Open opens the bucket at a URL, creating the bucket first when it is missing
+// and create is set. Close releases what the store holds.
+func Open(ctx context.Context, rawURL string, create bool) (objstore.Store, error) {
+	loc, err := parse(rawURL)
+	if err != nil {
+		return nil, fmt.Errorf("%w %q: %w", ErrURL, Redact(rawURL), err)
+	}
+	store, err := loc.open(ctx, create)
+	if errors.Is(err, objstore.ErrNoBucket) && !create {
+		return nil, fmt.Errorf("open bucket %s: %w; create it, or add --create-bucket", rawURL, objstore.ErrNoBucket)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open bucket %s: %w", rawURL, err)
+	}
+	return store, nil
+}
+
+// Close releases the connections of a store that Open returned, once nothing
+// uses it any more.
+func Close(store objstore.Store) {
+	if c, ok := store.(interface{ Close() }); ok {
+		c.Close()
+	}
+}
+
+// Check says why Open would not understand the URL; nil if it would. It opens
+// nothing.
+func Check(rawURL string) error {
+	_, err := parse(rawURL)
+	return err
+}
+
+// location is a URL taken apart: exactly one of folder and minio is set.
+type location struct {
+	folder string // absolute
+	minio  *minio.Config
+}
+
+func parse(raw string) (location, error) {
+	scheme, rest, ok := strings.Cut(raw, "://")
+	if !ok {
+		return parsePlainPath(raw)
+	}
+	switch scheme {
+	case "file":
+		return parseFile(raw, rest)
+	case "minio":
+		return parseMinIO(raw)
+	case "s3":
+		return location{}, errors.New("s3:// is not supported yet; minio://host:port/bucket/prefix speaks to S3-compatible stores")
+	}
+	return location{}, fmt.Errorf("%s:// is not supported; write %s", scheme, forms)
+}
+
+// parsePlainPath takes a path that cannot be taken for anything else.
+func parsePlainPath(raw string) (location, error) {
+	if !filepath.IsAbs(raw) && !strings.HasPrefix(raw, "./") && !strings.HasPrefix(raw, "../") {
+		return location{}, fmt.Errorf("write %s, or a path that begins with / or ./", forms)
+	}
+	folder, err := filepath.Abs(raw)
+	if err != nil {
+		return location{}, fmt.Errorf("make path absolute: %v", err)
+	}
+	return location{folder: folder}, nil
+}
+
+func parseFile(raw, rest string) (location, error) {
+	if rest == "" {
+		return location{}, errors.New("names no folder; write file:///path")
+	}
+	if !strings.HasPrefix(rest, "/") {
+		absolute, err := filepath.Abs(rest)
+		if err != nil {
+			return location{}, fmt.Errorf("make path absolute: %v", err)
+		}
+		return location{}, fmt.Errorf("a file URL takes an absolute path; write file://%s", filepath.ToSlash(absolute))
+	}
+	u, err := url.Parse(raw)
+	if err != nil {
+		return location{}, err
+	}
+	if u.RawQuery != "" || u.ForceQuery || u.Fragment != "" {
+		return location{}, errors.New("a file URL takes nothing behind the path; write ? as %3F and # as %23")
+	}
+	return location{folder: filepath.Clean(filepath.FromSlash(u.Path))}, nil
+}
+
+func parseMinIO(raw string) (location, error) {
+	u, err := url.Parse(raw)
+	if err != nil { // whose text may show a password
+		return location{}, fmt.Errorf("cannot be read; write %s", forms)
+	}
+	if u.User != nil {
+		return location{}, errors.New("credentials do not belong in a URL; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
+	}
+	if u.Fragment != "" {
+		return location{}, errors.New("nothing may follow a #")
+	}
+	if err := checkHost(u); err != nil {
+		return location{}, err
+	}
+	bucket, prefix, _ := strings.Cut(strings.Trim(u.Path, "/"), "/")
+	if bucket == "" {
+		return location{}, fmt.Errorf("names no bucket; write minio://%s/bucket/prefix", u.Host)
+	}
+	secure, err := parseQuery(u.RawQuery)
+	if err != nil {
+		return location{}, err
+	}
+	return location{minio: &minio.Config{Endpoint: u.Host, Secure: secure, Bucket: bucket, Prefix: prefix}}, nil
+}
+
+// Redact cuts a user and password out of a URL, well-formed or not. A text
+// without them is returned as it is.
+func Redact(raw string) string {
+	scheme, rest, ok := strings.Cut(raw, "://")
+	if at := strings.LastIndexByte(rest, '@'); ok && at >= 0 {
+		return scheme + "://..." + rest[at:]
+	}
+	return raw
+}
+
+func checkHost(u *url.URL) error {
+	if u.Hostname() == "" {
+		return errors.New("names no host; write minio://host:port/bucket/prefix")
+	}
+	if p := u.Port(); p != "" {
+		if n, err := strconv.ParseUint(p, 10, 16); err != nil || n == 0 {
+			return fmt.Errorf("%q is not a port", p)
+		}
+	}
+	if strings.HasSuffix(u.Host, ":") {
+		return fmt.Errorf("%q is not host:port", u.Host)
+	}
+	return nil
+}
+
+// parseQuery reads what follows the ?: whether to use TLS, which is the default.
+func parseQuery(raw string) (secure bool, err error) {
+	query, err := url.ParseQuery(raw)
+	if err != nil {
+		return false, err
+	}
+	secure = true
+	for key, values := range query {
+		if key != "secure" {
+			return false, fmt.Errorf("%q is no option; there is secure=true and secure=false", key)
+		}
+		if len(values) != 1 || values[0] != "true" && values[0] != "false" {
+			return false, fmt.Errorf("secure is %q; write secure=true or secure=false, once", strings.Join(values, ","))
+		}
+		secure = values[0] == "true"
+	}
+	return secure, nil
+}
+
+func (l location) open(ctx context.Context, create bool) (objstore.Store, error) {
+	if l.minio != nil {
+		return openMinIO(ctx, *l.minio, create)
+	}
+	if create {
+		if err := file.EnsureFolder(l.folder); err != nil {
+			return nil, err
+		}
+	}
+	store, err := file.Open(l.folder)
+	if err != nil {
+		return nil, err // not store: a nil *file.Store is no nil interface
+	}
+	return store, nil
+}
+
+// errSeen ends the listing that only asks whether there is a bucket to list.
+var errSeen = errors.New("seen")
+
+func openMinIO(ctx context.Context, cfg minio.Config, create bool) (objstore.Store, error) {
+	store, err := minio.Open(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if create {
+		err = store.EnsureBucket(ctx)
+	}
+	if err == nil {
+		err = store.List(ctx, "", "", func(objstore.Info) error { return errSeen })
+	}
+	if err != nil && !errors.Is(err, errSeen) {
+		store.Close()
+		return nil, err
+	}
+	return store, nil
+}

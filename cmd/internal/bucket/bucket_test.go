@@ -1,0 +1,130 @@
+package bucket_test
+
+import (
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/varvelog/varve/cmd/internal/bucket"
+	"github.com/varvelog/varve/tiering/objstore"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestAFileBucketIsCreatedOnlyWhenAsked(t *testing.T) {
+	folder := filepath.Join(t.TempDir(), "50% of it", "bucket")
+	url := "file://" + strings.NewReplacer("%", "%25", " ", "%20").Replace(folder)
+	_, err := bucket.Open(t.Context(), url, false)
+	if !errors.Is(err, objstore.ErrNoBucket) || !strings.Contains(err.Error(), "--create-bucket") {
+		t.Fatalf("missing folder: got %v", err)
+	}
+	for _, form := range []string{url, folder} {
+		store, err := bucket.Open(t.Context(), form, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := store.Create(t.Context(), form, []byte("x")); err == nil {
+			t.Fatalf("a key that begins with a slash was accepted")
+		}
+		bucket.Close(store)
+	}
+	store, err := bucket.Open(t.Context(), url, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Create(t.Context(), "k", []byte("v")); err != nil {
+		t.Fatal(err)
+	}
+	if again, err := bucket.Open(t.Context(), folder, false); err != nil {
+		t.Fatal(err)
+	} else if v, err := again.Get(t.Context(), "k"); err != nil || string(v) != "v" {
+		t.Fatalf("the plain path is another bucket: %q, %v", v, err)
+	}
+}
+
+func TestBadURLsSayWhatToWrite(t *testing.T) {
+	for url, want := range map[string]string{
+		"":                                     "file:///path",
+		"events":                               "begins with / or ./",
+		"file://":                              "file:///path",
+		"file://data/bucket":                   "/data/bucket",
+		"file:///a?x=1":                        "%3F",
+		"file:///a#b":                          "%23",
+		"s3://b/p":                             "not supported yet; minio://",
+		"gs://b/p":                             "gs:// is not supported; write file:///path or minio://",
+		"minio://":                             "names no host",
+		"minio:///b":                           "names no host",
+		"minio://h:9000":                       "names no bucket",
+		"minio://h:9000/":                      "names no bucket",
+		"minio://h:99999/b":                    "not a port",
+		"minio://h:/b":                         "host:port",
+		"minio://h/b?secure=maybe":             "secure=true or secure=false",
+		"minio://h/b?secure=true&secure=false": "once",
+		"minio://h/b?region=x":                 `"region" is no option`,
+		"minio://h/b#x":                        "#",
+		"minio://key:secret@h:9000/b":          "AWS_ACCESS_KEY_ID",
+		"minio://key:secret@h:9000/b\x00":      "cannot be read",
+		"minio://key:secret%zz@h:9000/b?secure=x": "cannot be read",
+	} {
+		_, err := bucket.Open(t.Context(), url, false)
+		if !errors.Is(err, bucket.ErrURL) || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "secret@") || strings.Contains(err.Error(), "key:secret") {
+			t.Errorf("%q: got %v, want %q", url, err, want)
+		}
+		if check := bucket.Check(url); check == nil || !strings.Contains(err.Error(), check.Error()) {
+			t.Errorf("%q: Check says %v, Open %v", url, check, err)
+		}
+	}
+}
+
+func TestGoodURLsPass(t *testing.T) {
+	for _, url := range []string{
+		"file:///a/b", "/a/b", "./b", "../b", "minio://h/b", "minio://h:9000/b/p/q/?secure=false", "minio://[::1]:9000/b?secure=true",
+	} {
+		if err := bucket.Check(url); err != nil {
+			t.Errorf("%q: %v", url, err)
+		}
+	}
+}
+
+func TestAMinIOBucketIsLookedForWhenOpened(t *testing.T) {
+	t.Setenv("AWS_ACCESS_KEY_ID", "user")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "secret")
+	answer := http.NotFound
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { answer(w, r) }))
+	t.Cleanup(server.Close)
+	url := "minio://" + server.Listener.Addr().String() + "/events/prod?secure=false"
+
+	answer = s3(http.StatusNotFound, `<Error><Code>NoSuchBucket</Code></Error>`)
+	if _, err := bucket.Open(t.Context(), url, false); !errors.Is(err, objstore.ErrNoBucket) || !strings.Contains(err.Error(), "--create-bucket") {
+		t.Errorf("missing bucket: got %v", err)
+	}
+	answer = s3(http.StatusForbidden, `<Error><Code>AccessDenied</Code></Error>`)
+	if _, err := bucket.Open(t.Context(), url, false); !errors.Is(err, objstore.ErrDenied) {
+		t.Errorf("denied: got %v", err)
+	}
+	for name, listing := range map[string]string{
+		"empty": `<ListBucketResult></ListBucketResult>`,
+		"used":  `<ListBucketResult><Contents><Key>prod/cluster</Key></Contents></ListBucketResult>`,
+	} {
+		answer = s3(http.StatusOK, listing)
+		store, err := bucket.Open(t.Context(), url, false)
+		if err != nil {
+			t.Errorf("%s bucket: %v", name, err)
+			continue
+		}
+		bucket.Close(store)
+	}
+}
+
+func s3(status int, body string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/xml")
+		w.WriteHeader(status)
+		w.Write([]byte(body))
+	}
+}

@@ -1,0 +1,127 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/varvelog/varve/cmd/internal/bucket"
+	"github.com/varvelog/varve/tiering/objstore"
+)
+
+const bucketEnv = "VARVE_BUCKET"
+
+func newBucket(env *Env) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "bucket",
+		Short: "Look after the bucket",
+	}
+	cmd.AddCommand(newBucketProbe(env))
+	group(cmd)
+	return cmd
+}
+
+const probeLong = `Find out whether a bucket can hold a log.
+
+Everything rests on one promise of the store: of many writers that create the same
+object, exactly one succeeds. The probe races writers, creates twice, and reads
+what is not there, under <prefix>/probe/. A store that fails it must not be used:
+records would be lost. It runs by itself when a cluster is created.`
+
+func newBucketProbe(env *Env) *cobra.Command {
+	var url, output string
+	var create bool
+	cmd := &cobra.Command{
+		Use:   "probe",
+		Short: "Find out whether a bucket can hold a log",
+		Long:  probeLong,
+		Example: `  varve bucket probe --bucket file:///var/lib/varve/bucket --create-bucket
+  varve bucket probe --bucket minio://127.0.0.1:9000/events/prod?secure=false -o json`,
+		Args: args(cobra.NoArgs, "no arguments"),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if url == "" {
+				url = env.getenv(bucketEnv)
+			}
+			if url == "" {
+				return usagef("which bucket? Add --bucket URL, or set %s", bucketEnv)
+			}
+			return probe(cmd.Context(), env, url, create, output)
+		},
+	}
+	cmd.Flags().SortFlags = false
+	cmd.Flags().StringVar(&url, "bucket", "", "bucket `url`: file:///path or minio://host:port/bucket/prefix (default $"+bucketEnv+")")
+	cmd.Flags().BoolVar(&create, "create-bucket", false, "create the bucket when it does not exist")
+	choice(cmd, &output, "output", "o", "text", "output format", "text", "json")
+	return cmd
+}
+
+// probeResult is what `bucket probe -o json` prints.
+type probeResult struct {
+	Bucket  string      `json:"bucket"`
+	Verdict string      `json:"verdict"` // "safe", "unsafe", or "unknown" when it could not be found out
+	Error   string      `json:"error,omitempty"`
+	Steps   []probeStep `json:"steps"`
+	Seconds float64     `json:"seconds"`
+}
+
+type probeStep struct {
+	Name  string `json:"name"`
+	Done  int    `json:"done"`
+	Total int    `json:"total"`
+}
+
+func probe(ctx context.Context, env *Env, url string, create bool, output string) error {
+	store, err := bucket.Open(ctx, url, create)
+	if errors.Is(err, bucket.ErrURL) {
+		return usageError{err}
+	}
+	if err != nil {
+		return interrupted(ctx, err)
+	}
+	defer bucket.Close(store)
+	began := time.Now()
+	result := probeResult{Bucket: url, Verdict: "safe", Steps: []probeStep{}}
+	err = objstore.Probe(ctx, store, "probe", func(s objstore.Step) { result.progress(env.Stderr, s) })
+	if ctx.Err() != nil {
+		return interrupted(ctx, err)
+	}
+	result.Seconds = time.Since(began).Seconds()
+	switch {
+	case errors.Is(err, objstore.ErrUnsafe):
+		result.Verdict, result.Error = "unsafe", oneLine(err)
+	case err != nil:
+		result.Verdict, result.Error = "unknown", oneLine(err)
+	}
+	if printErr := result.print(env.Stdout, output); err == nil {
+		err = printErr
+	}
+	return err
+}
+
+// progress keeps the latest of each step, and tells of those that are complete.
+func (r *probeResult) progress(w io.Writer, s objstore.Step) {
+	if n := len(r.Steps); n > 0 && r.Steps[n-1].Name == s.Name {
+		r.Steps[n-1].Done = s.Done
+	} else {
+		r.Steps = append(r.Steps, probeStep{s.Name, s.Done, s.Total})
+	}
+	if s.Done == s.Total {
+		fmt.Fprintf(w, "varve: probe: %s: %d of %d\n", s.Name, s.Done, s.Total)
+	}
+}
+
+// print writes the result; as text, a failure is left to the error.
+func (r *probeResult) print(w io.Writer, output string) error {
+	if output == "json" {
+		return printJSON(w, r)
+	}
+	if r.Verdict != "safe" {
+		return nil
+	}
+	_, err := fmt.Fprintf(w, "bucket %s can hold a log (probed in %.1f s)\n", r.Bucket, r.Seconds)
+	return err
+}

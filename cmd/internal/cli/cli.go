@@ -1,0 +1,132 @@
+// Package cli is the command line of varve: what a person types, what they read
+// back, and the exit code a script decides on.
+//
+// It owns the commands, their flags and help, and the Kafka client behind topic,
+// produce and consume. It promises that results go to standard output and
+// everything else to standard error, that an error is one line saying what to
+// do, and that a record is never dropped in silence: produce says how many were
+// acknowledged, consume stops at what it could not read. It never touches the
+// log except through the Kafka protocol and never holds state between runs; the
+// node behind `varve serve` is given to it.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/varvelog/varve/cmd/internal/config"
+)
+
+// Exit codes. They are part of the interface and stand in the help.
+const (
+	ExitOK          = 0
+	ExitFailure     = 1
+	ExitUsage       = 2
+	ExitUnsent      = 3
+	ExitInterrupted = 130 // 128 + SIGINT, as shells have it
+)
+
+// Env is the world a command runs in.
+type Env struct {
+	Args    []string // without the program's name
+	Environ []string // as os.Environ returns it
+	Stdin   io.Reader
+	Stdout  io.Writer
+	Stderr  io.Writer
+
+	// Serve runs a node until ctx ends, and returns nil when it then stopped in
+	// good order. It writes logs to stderr.
+	Serve func(ctx context.Context, cfg config.Serve, stdout, stderr io.Writer) error
+}
+
+// getenv is the value of a variable in the environment given, "" when unset.
+func (e *Env) getenv(name string) string {
+	for _, entry := range e.Environ {
+		if value, ok := strings.CutPrefix(entry, name+"="); ok {
+			return value
+		}
+	}
+	return ""
+}
+
+// Run executes one command line and returns the exit code. The end of ctx is an
+// interruption: commands stop in good order.
+func Run(ctx context.Context, env Env) int {
+	env.Stdout = resultWriter{env.Stdout}
+	root := newRoot(&env)
+	root.SetArgs(env.Args)
+	root.SetIn(env.Stdin)
+	root.SetOut(env.Stdout)
+	root.SetErr(env.Stderr)
+	err := root.ExecuteContext(ctx)
+	if err == nil || errors.Is(err, errStdoutClosed) {
+		return ExitOK
+	}
+	fmt.Fprintf(env.Stderr, "varve: %s\n", oneLine(err))
+	return exitCode(err)
+}
+
+const rootLong = `varve is a Kafka-compatible log that lives in a bucket.
+
+Start a node with "varve serve"; every Kafka client can then write to it and read
+from it. The other commands are Kafka clients themselves, for work by hand and in
+scripts.
+
+Exit codes:
+  0    done
+  1    failed; the last line on standard error says why
+  2    wrong usage or configuration; nothing was done
+  3    produce: not every record was acknowledged; the summary says how many were
+  130  interrupted before the work was done`
+
+func newRoot(env *Env) *cobra.Command {
+	root := &cobra.Command{
+		Use:           "varve",
+		Short:         "A Kafka-compatible log that lives in a bucket",
+		Long:          rootLong,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.AddCommand(
+		newServe(env),
+		newTopic(env),
+		newProduce(env),
+		newConsume(env),
+		newBucket(env),
+		newVersion(env),
+	)
+	group(root)
+	return root
+}
+
+// group makes a command that only holds others: alone it shows its help, and a
+// word it does not know is a usage error.
+func group(cmd *cobra.Command) {
+	cmd.Args = cobra.ArbitraryArgs
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return cmd.Help()
+		}
+		hint := fmt.Sprintf("see \"%s --help\"", cmd.CommandPath())
+		if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+			hint = fmt.Sprintf("did you mean %q?", near[0])
+		}
+		return usagef("unknown command %q for %q; %s", args[0], cmd.CommandPath(), hint)
+	}
+}
+
+// args makes a usage error of what a cobra check of the arguments says.
+func args(check cobra.PositionalArgs, usage string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if check(cmd, args) != nil {
+			return usagef("%s takes %s; see \"%s --help\"", cmd.CommandPath(), usage, cmd.CommandPath())
+		}
+		return nil
+	}
+}

@@ -1,0 +1,174 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/varvelog/varve/cmd/internal/config"
+)
+
+const (
+	defaultBootstrap = "127.0.0.1:9092"
+
+	connectTimeout  = 5 * time.Second        // to find a broker that answers
+	requestTimeout  = 15 * time.Second       // of an administrative request with its retries
+	leaderWait      = 10 * time.Second       // for the leaders of a topic's partitions
+	createWait      = 2 * time.Second        // for a topic that the broker may create
+	topicPoll       = 100 * time.Millisecond // between looks at a topic that is not ready
+	metadataMinimum = 250 * time.Millisecond // between the client's own looks
+)
+
+// bootstrapFlag adds --bootstrap.
+func bootstrapFlag(env *Env, cmd *cobra.Command, to *string) {
+	cmd.PersistentFlags().StringVar(to, "bootstrap", "",
+		"Kafka `host:port`, several with commas (default $"+config.EnvBootstrap+", or "+defaultBootstrap+")")
+}
+
+// brokers is the list of addresses to begin with.
+func brokers(env *Env, flag string) ([]string, error) {
+	text := flag
+	if text == "" {
+		text = env.getenv(config.EnvBootstrap)
+	}
+	if text == "" {
+		text = defaultBootstrap
+	}
+	seeds := strings.Split(text, ",")
+	for i, s := range seeds {
+		seeds[i] = strings.TrimSpace(s)
+		if seeds[i] == "" || strings.Contains(s, "://") {
+			return nil, usagef("--bootstrap %q: write host:port, several with commas", text)
+		}
+	}
+	return seeds, nil
+}
+
+// connect makes a client that has had an answer from a broker.
+func connect(ctx context.Context, env *Env, bootstrap string, opts ...kgo.Opt) (*kgo.Client, error) {
+	seeds, err := brokers(env, bootstrap)
+	if err != nil {
+		return nil, err
+	}
+	opts = append([]kgo.Opt{
+		kgo.SeedBrokers(seeds...),
+		kgo.ClientID("varve"),
+		kgo.DialTimeout(connectTimeout),
+		kgo.RetryTimeout(requestTimeout),
+		kgo.MetadataMinAge(metadataMinimum),
+	}, opts...)
+	client, err := kgo.NewClient(opts...)
+	if err != nil {
+		return nil, usagef("set up Kafka client: %w", err)
+	}
+	pinging, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	if err := client.Ping(pinging); err != nil {
+		client.Close()
+		if ctx.Err() != nil {
+			return nil, errInterrupted
+		}
+		return nil, unreachable(seeds, err)
+	}
+	return client, nil
+}
+
+func unreachable(seeds []string, err error) error {
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) {
+		err = fmt.Errorf("nothing within %v", connectTimeout)
+	}
+	return fmt.Errorf("no Kafka broker answers at %s (%w); start one with \"varve serve\", or name another with --bootstrap",
+		strings.Join(seeds, ", "), err)
+}
+
+// topicMeta is what a client has to know of a topic.
+type topicMeta struct {
+	name       string
+	partitions []int32 // ascending
+	created    bool    // by the broker, because we asked
+}
+
+var errUnknownTopic = errors.New("topic does not exist")
+
+// lookUpTopic asks for a topic before anything is done with it, because a client
+// would retry for long on one that is not there. With create, the broker may
+// make it, if it is set up to.
+func lookUpTopic(ctx context.Context, client *kgo.Client, name string, create bool) (topicMeta, error) {
+	began := time.Now()
+	meta := topicMeta{name: name}
+	for {
+		t, err := askTopic(ctx, client, name, meta.created)
+		if err != nil {
+			return meta, err
+		}
+		err = topicReady(t)
+		if err == nil {
+			for p := range t.Partitions {
+				meta.partitions = append(meta.partitions, int32(p))
+			}
+			return meta, nil
+		}
+		unknown := errors.Is(err, kerr.UnknownTopicOrPartition)
+		waited := time.Since(began)
+		switch {
+		case unknown && !create:
+			return meta, fmt.Errorf("%w: %q; create it with \"varve topic create %s\"", errUnknownTopic, name, name)
+		case unknown && waited > createWait:
+			return meta, fmt.Errorf("%w: %q, and the broker does not create it; use \"varve topic create %s\"", errUnknownTopic, name, name)
+		case !kerr.IsRetriable(err), waited > leaderWait:
+			return meta, fmt.Errorf("look up topic %q: %w", name, err)
+		}
+		meta.created = meta.created || unknown
+		select {
+		case <-time.After(topicPoll):
+		case <-ctx.Done():
+			return meta, errInterrupted
+		}
+	}
+}
+
+func askTopic(ctx context.Context, client *kgo.Client, name string, create bool) (kmsg.MetadataResponseTopic, error) {
+	req := kmsg.NewPtrMetadataRequest()
+	topic := kmsg.NewMetadataRequestTopic()
+	topic.Topic = kmsg.StringPtr(name)
+	req.Topics = append(req.Topics, topic)
+	req.AllowAutoTopicCreation = create
+	resp, err := req.RequestWith(ctx, client)
+	if err != nil {
+		return kmsg.MetadataResponseTopic{}, fmt.Errorf("look up topic %q: %w", name, err)
+	}
+	if len(resp.Topics) != 1 {
+		return kmsg.MetadataResponseTopic{}, fmt.Errorf("look up topic %q: the broker answered for %d topics", name, len(resp.Topics))
+	}
+	return resp.Topics[0], nil
+}
+
+// topicReady says why a topic cannot be used yet; nil when it can. The broker
+// has to number its partitions from 0 without a gap.
+func topicReady(t kmsg.MetadataResponseTopic) error {
+	if err := kerr.ErrorForCode(t.ErrorCode); err != nil {
+		return err
+	}
+	seen := make([]bool, len(t.Partitions))
+	for _, p := range t.Partitions {
+		if err := kerr.ErrorForCode(p.ErrorCode); err != nil && !errors.Is(err, kerr.ReplicaNotAvailable) {
+			return fmt.Errorf("partition %d: %w", p.Partition, err)
+		}
+		if p.Partition < 0 || int(p.Partition) >= len(seen) || seen[p.Partition] {
+			return fmt.Errorf("the broker names partition %d among %d", p.Partition, len(seen))
+		}
+		seen[p.Partition] = true
+	}
+	if len(seen) == 0 {
+		return kerr.LeaderNotAvailable
+	}
+	return nil
+}

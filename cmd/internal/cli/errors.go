@@ -1,0 +1,66 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"syscall"
+)
+
+// usageError is a command line or configuration that cannot be carried out.
+type usageError struct{ err error }
+
+func (e usageError) Error() string { return e.err.Error() }
+func (e usageError) Unwrap() error { return e.err }
+
+func usagef(format string, a ...any) error { return usageError{fmt.Errorf(format, a...)} }
+
+var (
+	// errUnsent: at least one record was read and is not known to be stored.
+	errUnsent = errors.New("records were not acknowledged")
+	// errInterrupted: the user ended the command before its work was done.
+	errInterrupted = errors.New("interrupted")
+	// errStdoutClosed: whoever read the results has read enough.
+	errStdoutClosed = errors.New("standard output closed")
+)
+
+func exitCode(err error) int {
+	var usage usageError
+	switch {
+	case errors.As(err, &usage):
+		return ExitUsage
+	case errors.Is(err, errUnsent):
+		return ExitUnsent
+	case errors.Is(err, errInterrupted):
+		return ExitInterrupted
+	}
+	return ExitFailure
+}
+
+// oneLine is the error's text without line breaks: libraries put them in.
+func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
+
+// interrupted replaces an error that only says that ctx ended.
+func interrupted(ctx context.Context, err error) error {
+	if err != nil && ctx.Err() != nil {
+		return errInterrupted
+	}
+	return err
+}
+
+// resultWriter is standard output. It tells a reader that went away (head, less)
+// from a failure: only for standard output does a broken pipe mean "enough".
+type resultWriter struct{ w io.Writer }
+
+func (r resultWriter) Write(p []byte) (int, error) {
+	n, err := r.w.Write(p)
+	if errors.Is(err, syscall.EPIPE) {
+		return n, errStdoutClosed
+	}
+	if err != nil {
+		return n, fmt.Errorf("write standard output: %w", err)
+	}
+	return n, nil
+}

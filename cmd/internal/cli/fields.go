@@ -1,0 +1,189 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"time"
+)
+
+// topLevel finds the raw values of the named fields of a JSON object; nil for
+// one that is not there. The line has to be one valid JSON object. Of a field
+// that stands twice, the first counts.
+func topLevel(line []byte, names ...string) ([][]byte, error) {
+	if !json.Valid(line) {
+		return nil, errors.New("not valid JSON")
+	}
+	line = bytes.TrimLeft(line, " \t\r\n")
+	if line[0] != '{' {
+		return nil, errors.New("not a JSON object")
+	}
+	values := make([][]byte, len(names))
+	missing := len(names)
+	rest := skipSpace(line[1:])
+	for missing > 0 && rest[0] == '"' {
+		n := valueLength(rest)
+		key := rest[:n]
+		rest = skipSpace(skipSpace(rest[n:])[1:]) // the colon
+		n = valueLength(rest)
+		for i, name := range names {
+			if values[i] == nil && keyIs(key, name) {
+				values[i] = rest[:n]
+				missing--
+			}
+		}
+		rest = skipSpace(rest[n:])
+		if rest[0] == ',' {
+			rest = skipSpace(rest[1:])
+		}
+	}
+	return values, nil
+}
+
+// keyIs compares a quoted key with a name; only keys with escapes cost a decode.
+func keyIs(quoted []byte, name string) bool {
+	if inner := quoted[1 : len(quoted)-1]; bytes.IndexByte(inner, '\\') < 0 {
+		return string(inner) == name
+	}
+	var key string
+	return json.Unmarshal(quoted, &key) == nil && key == name
+}
+
+func skipSpace(b []byte) []byte {
+	for len(b) > 0 && (b[0] == ' ' || b[0] == '\t' || b[0] == '\r' || b[0] == '\n') {
+		b = b[1:]
+	}
+	return b
+}
+
+// valueLength is the length of the JSON value that valid JSON begins with.
+func valueLength(b []byte) int {
+	depth := 0
+	for i := 0; i < len(b); i++ {
+		switch b[i] {
+		case '"':
+			i += stringLength(b[i:]) - 1
+			if depth == 0 {
+				return i + 1
+			}
+		case '{', '[':
+			depth++
+		case '}', ']':
+			if depth == 0 {
+				return i // the end of a number or word
+			}
+			if depth--; depth == 0 {
+				return i + 1
+			}
+		case ',', ' ', '\t', '\r', '\n', ':':
+			if depth == 0 {
+				return i
+			}
+		}
+	}
+	return len(b)
+}
+
+// stringLength is the length of the quoted string that b begins with.
+func stringLength(b []byte) int {
+	for i := 1; i < len(b); i++ {
+		switch b[i] {
+		case '\\':
+			i++
+		case '"':
+			return i + 1
+		}
+	}
+	return len(b)
+}
+
+// keyOf makes a record key of a JSON value: the text of a string, a number or
+// word as it stands.
+func keyOf(raw []byte, field string) ([]byte, error) {
+	switch {
+	case raw == nil:
+		return nil, fmt.Errorf("no field %q for the key", field)
+	case raw[0] == '{', raw[0] == '[', raw[0] == 'n':
+		return nil, fmt.Errorf("field %q is no key; it has to be a string, a number, true or false", field)
+	case raw[0] != '"':
+		return raw, nil
+	}
+	if inner := raw[1 : len(raw)-1]; bytes.IndexByte(inner, '\\') < 0 {
+		return inner, nil
+	}
+	var key string
+	if err := json.Unmarshal(raw, &key); err != nil {
+		return nil, fmt.Errorf("field %q: %w", field, err)
+	}
+	return []byte(key), nil
+}
+
+// timestampOf reads an RFC 3339 string, or a number of seconds or milliseconds
+// since 1970 (a string may hold the number).
+func timestampOf(raw []byte, field string) (time.Time, error) {
+	if raw == nil {
+		return time.Time{}, fmt.Errorf("no field %q for the timestamp", field)
+	}
+	text := string(raw)
+	if raw[0] == '"' {
+		if err := json.Unmarshal(raw, &text); err != nil {
+			return time.Time{}, fmt.Errorf("field %q: %w", field, err)
+		}
+		if t, err := time.Parse(time.RFC3339, text); err == nil {
+			return checkTime(t, raw, field)
+		}
+	}
+	t, err := unixTime(text)
+	if err != nil {
+		return time.Time{}, badTime(raw, field)
+	}
+	return checkTime(t, raw, field)
+}
+
+func badTime(raw []byte, field string) error {
+	const most = 60
+	if len(raw) > most {
+		raw = append(raw[:most:most], "..."...)
+	}
+	return fmt.Errorf("field %q is no timestamp: %s; wanted is RFC 3339 (2024-05-01T12:00:00Z) or seconds or milliseconds since 1970", field, raw)
+}
+
+// checkTime refuses what a Kafka timestamp cannot say: times before 1970.
+func checkTime(t time.Time, raw []byte, field string) (time.Time, error) {
+	if t.UnixMilli() < 0 {
+		return time.Time{}, badTime(raw, field)
+	}
+	return t, nil
+}
+
+// Numbers below maxSeconds are seconds (until the year 5138), those from there
+// to maxMillis milliseconds (from 1973 until 5138); larger ones are neither.
+const (
+	maxSeconds = 1e11
+	maxMillis  = 1e14
+)
+
+func unixTime(text string) (time.Time, error) {
+	if n, err := strconv.ParseInt(text, 10, 64); err == nil {
+		switch {
+		case n < 0 || n >= maxMillis:
+			return time.Time{}, errors.New("out of range")
+		case n < maxSeconds:
+			return time.Unix(n, 0), nil
+		}
+		return time.UnixMilli(n), nil
+	}
+	f, err := strconv.ParseFloat(text, 64)
+	switch {
+	case err != nil:
+		return time.Time{}, err
+	case math.IsNaN(f) || f < 0 || f >= maxMillis:
+		return time.Time{}, errors.New("out of range")
+	case f < maxSeconds:
+		return time.UnixMilli(int64(math.Round(f * 1000))), nil
+	}
+	return time.UnixMilli(int64(f)), nil
+}

@@ -1,0 +1,167 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+)
+
+const (
+	blockSize = 256 << 10 // bytes asked of the input at once
+	blockRest = 16 << 10  // a block with less room left is not read into again
+)
+
+// source is an input of lines: a file, or standard input.
+type source struct {
+	name string
+	open func() (io.ReadCloser, error)
+}
+
+// sources are the inputs that the arguments name; none, or "-", is stdin.
+func sources(files []string, stdin io.Reader) []source {
+	if len(files) == 0 {
+		files = []string{"-"}
+	}
+	var list []source
+	for _, name := range files {
+		if name == "-" {
+			list = append(list, source{"standard input", func() (io.ReadCloser, error) { return io.NopCloser(stdin), nil }})
+			continue
+		}
+		list = append(list, source{name, func() (io.ReadCloser, error) { return os.Open(name) }})
+	}
+	return list
+}
+
+// block is what one read returned. Bytes are never written again: lines are
+// slices of it.
+type block struct {
+	data []byte
+	err  error // io.EOF at the end of the input
+}
+
+// readBlocks reads r ahead of the splitting, until its end, its first error, or
+// the end of ctx. A read that the kernel holds (a terminal, a quiet pipe) cannot
+// be taken back: it ends with the process.
+func readBlocks(ctx context.Context, r io.Reader) <-chan block {
+	blocks := make(chan block, 4)
+	go func() {
+		defer close(blocks)
+		var room []byte
+		for {
+			if len(room) < blockRest {
+				room = make([]byte, blockSize)
+			}
+			n, err := r.Read(room)
+			b := block{room[:n:n], err}
+			room = room[n:]
+			select {
+			case blocks <- b:
+			case <-ctx.Done():
+				return
+			}
+			if err != nil {
+				return
+			}
+		}
+	}()
+	return blocks
+}
+
+// errLineTooLong: a line does not fit into a batch.
+var errLineTooLong = errors.New("line too long")
+
+// splitter cuts blocks into lines. A line ends at \n and nowhere else; a \r
+// belongs to it. The bytes after the last \n are a line if there are any.
+type splitter struct {
+	limit int    // bytes of the longest line
+	carry []byte // beginning of a line that went on in the next block
+	line  int64  // number of the line worked on, from 1
+	emit  func(line []byte) error
+}
+
+// feed takes the next block.
+func (s *splitter) feed(data []byte) error {
+	for {
+		i := bytes.IndexByte(data, '\n')
+		if i < 0 {
+			if len(s.carry)+len(data) > s.limit {
+				s.line++
+				return errLineTooLong
+			}
+			s.carry = append(s.carry, data...)
+			return nil
+		}
+		line := data[:i:i]
+		if len(s.carry) > 0 {
+			line = append(s.carry, line...)
+			s.carry = nil // the line owns it now
+		}
+		if err := s.next(line); err != nil {
+			return err
+		}
+		data = data[i+1:]
+	}
+}
+
+// finish takes the end of the input.
+func (s *splitter) finish() error {
+	if len(s.carry) == 0 {
+		return nil
+	}
+	line := s.carry
+	s.carry = nil
+	return s.next(line)
+}
+
+func (s *splitter) next(line []byte) error {
+	s.line++
+	if len(line) > s.limit {
+		return errLineTooLong
+	}
+	return s.emit(line)
+}
+
+// eachLine calls emit with every line of src in order, and says in which line an
+// error arose. At the end of ctx it stops between two lines with errInterrupted.
+func eachLine(ctx context.Context, src source, limit int, emit func(number int64, line []byte) error) error {
+	r, err := src.open()
+	if err != nil {
+		return fmt.Errorf("open input: %w", err)
+	}
+	defer r.Close()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	blocks := readBlocks(ctx, r)
+	s := &splitter{limit: limit}
+	s.emit = func(line []byte) error {
+		if ctx.Err() != nil {
+			return errInterrupted
+		}
+		return emit(s.line, line)
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return errInterrupted
+		case b := <-blocks:
+			err := s.feed(b.data)
+			if err == nil && errors.Is(b.err, io.EOF) {
+				err = s.finish()
+			}
+			switch {
+			case errors.Is(err, errInterrupted), errors.Is(err, errStopped):
+				return err
+			case err != nil:
+				return fmt.Errorf("%s, line %d: %w", src.name, s.line, err)
+			case errors.Is(b.err, io.EOF):
+				return nil
+			case b.err != nil:
+				return fmt.Errorf("read %s after line %d: %w", src.name, s.line, b.err)
+			}
+		}
+	}
+}

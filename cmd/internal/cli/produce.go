@@ -1,0 +1,228 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// produceOptions are the flags of `varve produce`.
+type produceOptions struct {
+	bootstrap      string
+	keySeparator   string
+	keyField       string
+	timestampField string
+	partition      int32
+	acks           string
+	compression    string
+	batchBytes     int64
+	linger         time.Duration
+	timeout        time.Duration
+	progress       bool
+}
+
+const produceLong = `Write each line of the files, or of standard input, to a topic as one record.
+
+A line ends at \n, which is not part of the record; every other byte is stored as
+it is. With --key-separator the text before the first separator is the key. With
+--key-field or --timestamp-field each line has to be a JSON object, and the field
+gives the record's key or timestamp while the value stays the whole line. A line
+that cannot be used ends the command with its number; the lines before it are
+written.
+
+With --acks all, the default, the producer is idempotent: retries neither
+duplicate nor reorder records. Ctrl-C stops reading, waits for what was read and
+ends with code 130; a second one ends at once.`
+
+func newProduce(env *Env) *cobra.Command {
+	var o produceOptions
+	cmd := &cobra.Command{
+		Use:   "produce TOPIC [FILE...]",
+		Short: "Write lines to a topic",
+		Long:  produceLong,
+		Example: `  varve produce events log.jsonl --key-field user --timestamp-field time
+  tail -F access.log | varve produce access --compression zstd
+  printf 'a:1\nb:2\n' | varve produce pairs --key-separator :`,
+		Args: args(cobra.MinimumNArgs(1), "a topic, then files"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := o.check(); err != nil {
+				return err
+			}
+			return produce(cmd.Context(), env, &o, args[0], sources(args[1:], env.Stdin))
+		},
+	}
+	flags := cmd.Flags()
+	flags.SortFlags = false
+	bootstrapFlag(env, cmd, &o.bootstrap)
+	flags.StringVar(&o.keySeparator, "key-separator", "", `text between key and value of a line; \t is a tab`)
+	flags.StringVar(&o.keyField, "key-field", "", "JSON `field` whose value is the key")
+	flags.StringVar(&o.timestampField, "timestamp-field", "", "JSON `field` whose value is the timestamp: RFC 3339, or seconds or milliseconds since 1970")
+	flags.Int32Var(&o.partition, "partition", -1, "partition to write to (default by the key's hash, as Java producers do)")
+	flags.Lookup("partition").DefValue = ""
+	choice(cmd, &o.acks, "acks", "", "all", "when a record counts as written", "0", "1", "all")
+	choice(cmd, &o.compression, "compression", "", "none", "compression of batches", "none", "gzip", "snappy", "lz4", "zstd")
+	o.batchBytes = defaultBatchBytes
+	flags.Var(&sizeValue{&o.batchBytes, "1000012"}, "batch-bytes", "most bytes of a batch before compression, hence of a line")
+	flags.DurationVar(&o.linger, "linger", 10*time.Millisecond, "how long a batch waits for more lines")
+	flags.DurationVar(&o.timeout, "delivery-timeout", 2*time.Minute, "how long to go on when nothing is acknowledged")
+	flags.BoolVar(&o.progress, "progress", false, "show progress also when standard error is no terminal")
+	return cmd
+}
+
+const (
+	// defaultBatchBytes is what Java producers and Kafka topics allow.
+	defaultBatchBytes = 1_000_012
+	minBatchBytes     = 1 << 10
+	maxBatchBytes     = 64 << 20
+
+	// batchOverhead covers what a batch of one record adds to key and value:
+	// batch header, length prefixes and varints.
+	batchOverhead = 128
+
+	maxBuffered     = 64 << 20 // bytes read and not acknowledged yet
+	bufferedRecords = 200_000  // records likewise
+
+	// produceTimeout is what the broker gets for one request; some stores keep a
+	// writer waiting for half a minute.
+	produceTimeout = 30 * time.Second
+)
+
+func (o *produceOptions) check() error {
+	switch {
+	case o.keySeparator != "" && o.keyField != "":
+		return usagef("--key-separator and --key-field both say where the key is; give one")
+	case o.keySeparator != "" && o.timestampField != "":
+		return usagef("--key-separator is for plain lines, --timestamp-field for JSON lines; use --key-field for the key")
+	case o.partition < -1:
+		return usagef("--partition %d: partitions are numbered from 0", o.partition)
+	case o.batchBytes < minBatchBytes || o.batchBytes > maxBatchBytes:
+		return usagef("--batch-bytes %d: write a size from 1KiB to 64MiB", o.batchBytes)
+	case o.linger < 0 || o.linger > time.Minute:
+		return usagef("--linger %v: write a duration from 0s to 1m", o.linger)
+	case o.timeout < time.Second:
+		return usagef("--delivery-timeout %v: write a duration from 1s", o.timeout)
+	}
+	return nil
+}
+
+// clientOptions turns the flags into those of the Kafka client.
+func (o *produceOptions) clientOptions() []kgo.Opt {
+	codecs := map[string]kgo.CompressionCodec{
+		"none": kgo.NoCompression(), "gzip": kgo.GzipCompression(), "snappy": kgo.SnappyCompression(),
+		"lz4": kgo.Lz4Compression(), "zstd": kgo.ZstdCompression(),
+	}
+	opts := []kgo.Opt{
+		kgo.ProducerBatchCompression(codecs[o.compression]),
+		kgo.ProducerBatchMaxBytes(int32(o.batchBytes)),
+		kgo.ProducerLinger(o.linger),
+		kgo.MaxBufferedRecords(bufferedRecords),
+		kgo.MaxBufferedBytes(maxBuffered),
+		kgo.ProduceRequestTimeout(produceTimeout),
+		// A record that is given up ends the command, so nothing follows it that
+		// could overtake or repeat it.
+		kgo.AllowIdempotentProduceCancellation(),
+	}
+	switch o.acks {
+	case "0":
+		opts = append(opts, kgo.RequiredAcks(kgo.NoAck()), kgo.DisableIdempotentWrite())
+	case "1":
+		opts = append(opts, kgo.RequiredAcks(kgo.LeaderAck()), kgo.DisableIdempotentWrite())
+	}
+	if o.partition >= 0 {
+		opts = append(opts, kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	}
+	return opts
+}
+
+// fill makes a record of a line.
+func (o *produceOptions) fill(r *kgo.Record, line []byte) error {
+	r.Value = line
+	r.Partition = max(o.partition, 0)
+	switch {
+	case o.keySeparator != "":
+		key, value, ok := bytes.Cut(line, []byte(separator(o.keySeparator)))
+		if !ok {
+			return fmt.Errorf("no key separator %q", separator(o.keySeparator))
+		}
+		r.Key, r.Value = key, value
+	case o.keyField != "" || o.timestampField != "":
+		return o.fillFromJSON(r, line)
+	}
+	return nil
+}
+
+func (o *produceOptions) fillFromJSON(r *kgo.Record, line []byte) error {
+	values, err := topLevel(line, o.keyField, o.timestampField)
+	if err != nil {
+		return err
+	}
+	if o.keyField != "" {
+		if r.Key, err = keyOf(values[0], o.keyField); err != nil {
+			return err
+		}
+	}
+	if o.timestampField != "" {
+		if r.Timestamp, err = timestampOf(values[1], o.timestampField); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// produce writes every line of the sources, waits for the acknowledgements and
+// reports, whatever ended it.
+func produce(ctx context.Context, env *Env, o *produceOptions, topic string, inputs []source) error {
+	client, err := connect(ctx, env, o.bootstrap, o.clientOptions()...)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	meta, err := lookUpTopic(ctx, client, topic, true)
+	if err != nil {
+		return interrupted(ctx, err)
+	}
+	if int(o.partition) >= len(meta.partitions) {
+		return usagef("--partition %d: topic %q has partitions 0 to %d", o.partition, topic, len(meta.partitions)-1)
+	}
+	if meta.created {
+		fmt.Fprintf(env.Stderr, "varve: the broker created topic %q, partitions: %d\n", topic, len(meta.partitions))
+	}
+	s := newSender(client, topic, o.timeout)
+	defer s.close()
+	stopProgress := s.showProgress(env.Stderr, o.progress || isTerminal(env.Stderr), isTerminal(env.Stderr))
+	readErr := o.sendAll(ctx, env, s, inputs)
+	s.flush()
+	stopProgress()
+	return s.report(env.Stderr, o.acks, readErr)
+}
+
+// sendAll reads until the end, the first line that is no record, the first
+// record that failed, or the end of ctx.
+func (o *produceOptions) sendAll(ctx context.Context, env *Env, s *sender, inputs []source) error {
+	noticed := context.AfterFunc(ctx, func() {
+		fmt.Fprintln(env.Stderr, "varve: interrupted; waiting for what was read to be acknowledged, again to give up")
+	})
+	defer noticed()
+	limit := int(o.batchBytes) - batchOverhead
+	for _, src := range inputs {
+		err := eachLine(ctx, src, limit, func(number int64, line []byte) error {
+			r := s.record()
+			if err := o.fill(r, line); err != nil {
+				return err
+			}
+			return s.send(r, src.name, number)
+		})
+		if errors.Is(err, errLineTooLong) {
+			return fmt.Errorf("%w: more than %d bytes; raise --batch-bytes, and the topic's max.message.bytes if it is lower", err, limit)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

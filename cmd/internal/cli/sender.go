@@ -1,0 +1,206 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// errStopped: a record failed, so no further one is sent: records after a hole
+// would hide it.
+var errStopped = errors.New("stopped after a failure")
+
+const (
+	recordSlab    = 256 // records allocated at once
+	progressEvery = time.Second
+	watchEvery    = 100 * time.Millisecond
+)
+
+// sender hands records to the client and counts what becomes of them. record,
+// send, flush, close and report belong to one goroutine; the client's goroutine
+// reports each outcome.
+//
+// It gives up by itself when nothing is acknowledged for a while. The client's
+// own time-out is of no use: it counts from a record's timestamp, which may be
+// years ago.
+type sender struct {
+	client *kgo.Client
+	topic  string
+	began  time.Time
+	slab   []kgo.Record
+
+	records context.Context // of every record; ended, with a cause, by giving up
+	giveUp  context.CancelCauseFunc
+	done    chan struct{} // closed by close
+	stopped chan struct{} // closed when watch has ended
+
+	sent     atomic.Int64 // records handed to the client
+	acked    atomic.Int64 // records acknowledged
+	ackBytes atomic.Int64 // their keys and values
+	failed   atomic.Bool
+
+	mu struct {
+		sync.Mutex
+		first error // why the first record failed, with its line
+	}
+}
+
+// newSender returns a sender that gives up when records wait and none is
+// acknowledged for the time given. Close it.
+func newSender(client *kgo.Client, topic string, patience time.Duration) *sender {
+	s := &sender{client: client, topic: topic, began: time.Now(),
+		done: make(chan struct{}), stopped: make(chan struct{})}
+	s.records, s.giveUp = context.WithCancelCause(context.Background())
+	go s.watch(patience)
+	return s
+}
+
+// close stops watching. Records that are still unacknowledged are given up.
+func (s *sender) close() {
+	close(s.done)
+	<-s.stopped
+	s.giveUp(errStopped)
+}
+
+func (s *sender) watch(patience time.Duration) {
+	defer close(s.stopped)
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	acked, moved := int64(0), time.Now()
+	for {
+		select {
+		case <-s.done:
+			return
+		case now := <-tick.C:
+			n := s.acked.Load()
+			if n != acked || n == s.sent.Load() {
+				acked, moved = n, now
+			} else if now.Sub(moved) > patience {
+				s.giveUp(fmt.Errorf("nothing was acknowledged for %v: %w", patience, s.reachable()))
+				return
+			}
+		}
+	}
+}
+
+// reachable says why nothing may have been acknowledged.
+func (s *sender) reachable() error {
+	ctx, cancel := context.WithTimeout(context.Background(), connectTimeout)
+	defer cancel()
+	if err := s.client.Ping(ctx); err != nil {
+		return fmt.Errorf("no broker answers: %w", err)
+	}
+	return errors.New("the broker answers, but cannot store records now; its log says why")
+}
+
+// record returns a zero record to fill.
+func (s *sender) record() *kgo.Record {
+	if len(s.slab) == 0 {
+		s.slab = make([]kgo.Record, recordSlab)
+	}
+	r := &s.slab[0]
+	s.slab = s.slab[1:]
+	return r
+}
+
+// send hands a record over; it blocks while too much is unacknowledged. An
+// interruption does not reach it: what was read is written, or fails.
+func (s *sender) send(r *kgo.Record, source string, line int64) error {
+	if s.failed.Load() {
+		return errStopped
+	}
+	r.Topic = s.topic
+	s.sent.Add(1)
+	s.client.Produce(s.records, r, func(r *kgo.Record, err error) {
+		if err == nil {
+			s.ackBytes.Add(int64(len(r.Key) + len(r.Value)))
+			s.acked.Add(1)
+			return
+		}
+		if cause := context.Cause(s.records); cause != nil {
+			err = cause
+		}
+		s.fail(fmt.Errorf("%s, line %d: %w", source, line, err))
+	})
+	return nil
+}
+
+func (s *sender) fail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.mu.first == nil {
+		s.mu.first = err
+	}
+	s.failed.Store(true)
+}
+
+// flush waits until the outcome of every record is known; giving up bounds it.
+func (s *sender) flush() {
+	if err := s.client.Flush(context.Background()); err != nil {
+		s.fail(fmt.Errorf("wait for acknowledgements: %w", err))
+	}
+}
+
+// showProgress writes a line about every second until stop is called, in place
+// on a terminal.
+func (s *sender) showProgress(w io.Writer, show, terminal bool) (stop func()) {
+	if !show {
+		return func() {}
+	}
+	before, after := "", "\n"
+	if terminal {
+		before, after = "\r\x1b[K", ""
+	}
+	done, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		tick := time.NewTicker(progressEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				fmt.Fprint(w, before, "varve: ", s.rates(), after)
+			case <-done:
+				fmt.Fprint(w, before)
+				return
+			}
+		}
+	}()
+	return func() { close(done); <-ended }
+}
+
+// rates says how far it is and how fast.
+func (s *sender) rates() string {
+	elapsed := time.Since(s.began)
+	seconds := max(elapsed.Seconds(), 1e-3)
+	acked, size := s.acked.Load(), s.ackBytes.Load()
+	return fmt.Sprintf("%s records, %s in %v (%s records/s, %.1f MB/s)",
+		humanize.Comma(acked), humanize.Bytes(uint64(size)), elapsed.Round(time.Millisecond),
+		humanize.Comma(int64(float64(acked)/seconds)), float64(size)/1e6/seconds)
+}
+
+// report writes the summary and returns what the command ends with.
+func (s *sender) report(w io.Writer, acks string, readErr error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sent, acked := s.sent.Load(), s.acked.Load()
+	if s.mu.first == nil && acked != sent {
+		s.mu.first = errors.New("the client lost track of records")
+	}
+	word := "acknowledged"
+	if acks == "0" {
+		word = "sent without acknowledgement"
+	}
+	fmt.Fprintf(w, "varve: %s: %s %s\n", s.topic, s.rates(), word)
+	if s.mu.first != nil {
+		return fmt.Errorf("%d of %d %w: %w", sent-acked, sent, errUnsent, s.mu.first)
+	}
+	return readErr
+}

@@ -1,0 +1,54 @@
+package cli
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/varvelog/varve/cmd/internal/config"
+)
+
+const serveLong = `Run a node of a varve cluster until SIGINT or SIGTERM.
+
+Without flags it runs every role in this process, with a bucket in a local folder,
+listening on loopback. Records that were acknowledged are flushed before it ends;
+a second signal ends it at once.
+
+Each setting is a flag, an environment variable (--flush-interval is
+VARVE_FLUSH_INTERVAL) and a key of the YAML file given with --config
+(flush-interval: 250ms). A flag wins over the environment, the environment over
+the file, the file over the default. --print-config shows what results.
+
+Credentials of a minio:// bucket come from AWS_ACCESS_KEY_ID and
+AWS_SECRET_ACCESS_KEY, MINIO_ROOT_USER and MINIO_ROOT_PASSWORD, or the files the
+AWS and MinIO tools keep.`
+
+func newServe(env *Env) *cobra.Command {
+	var file, output string
+	var printConfig bool
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Run a node",
+		Long:  serveLong,
+		Example: `  varve serve
+  varve serve --bucket minio://127.0.0.1:9000/events/prod?secure=false --create-bucket
+  varve serve --listen 0.0.0.0:9092 --advertise logs.example.net:9092 --insecure-listen
+  varve serve --config varve.yaml --print-config`,
+		Args: args(cobra.NoArgs, "no arguments"),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			resolved, err := config.Load(cmd.Flags(), env.Environ, file)
+			if err != nil {
+				return usageError{err}
+			}
+			if printConfig {
+				return resolved.Print(env.Stdout, output)
+			}
+			return env.Serve(cmd.Context(), resolved.Serve, env.Stdout, env.Stderr)
+		},
+	}
+	flags := cmd.Flags()
+	flags.SortFlags = false
+	config.AddFlags(flags)
+	flags.StringVar(&file, "config", "", "YAML `file` with settings")
+	flags.BoolVar(&printConfig, "print-config", false, "print each setting, its value and where it comes from, and exit")
+	choice(cmd, &output, "output", "o", "table", "format of --print-config", "table", "json", "yaml")
+	return cmd
+}

@@ -1,0 +1,79 @@
+// Package config resolves what `varve serve` runs with.
+//
+// It owns one table of settings (name, default, help, parser) and the layering
+// over it: a flag beats a VARVE_ environment variable, which beats the YAML file
+// named by --config, which beats the default. It promises that every value
+// remembers where it came from, that an unknown key in the file or an unknown
+// VARVE_ variable is an error, and that a Serve it returns has passed every
+// check: no caller validates again. It never opens a file other than --config,
+// never touches the network, and holds no secrets: credentials of the bucket
+// come from where the store's own tools look for them.
+package config
+
+import (
+	"log/slog"
+	"slices"
+	"time"
+)
+
+// Role is one of the jobs a process does in the cluster.
+type Role string
+
+// The roles there are.
+const (
+	RoleIngest  Role = "ingest"  // leads journals and takes writes
+	RoleFetch   Role = "fetch"   // follows journals and serves reads
+	RoleTiering Role = "tiering" // merges, compacts and expires what its journals hold
+)
+
+// LogFormat is how log lines are written.
+type LogFormat string
+
+// The log formats there are.
+const (
+	LogText LogFormat = "text" // key=value
+	LogJSON LogFormat = "json" // one object a line
+)
+
+// NATS says which announcements bus to use. The zero value is invalid: exactly
+// one of Embedded and Servers is set.
+type NATS struct {
+	Embedded bool     // run a server in this process
+	Listen   string   // host:port the embedded server also listens on; "" is no TCP port
+	Servers  []string // nats://host:port of servers to connect to
+}
+
+// Serve is the validated configuration of `varve serve`.
+type Serve struct {
+	DataDir      string // absolute path
+	Bucket       string // bucket URL
+	CreateBucket bool   // create a missing bucket
+
+	Roles []Role // at least one, no duplicates, in the order ingest, fetch, tiering
+
+	Listen         string // host:port for Kafka clients; port 0 picks a free one
+	Advertise      string // host:port told to clients; "" is the address listened on
+	HTTP           string // host:port for metrics and health
+	InsecureListen bool   // listen beyond loopback without authentication
+	Rack           string // KIP-392 rack of this node; "" is none
+
+	NATS NATS
+
+	FlushInterval time.Duration
+	FlushBytes    int64 // bytes of records that make a flush
+
+	AutoCreateTopics  bool
+	DefaultPartitions int32
+
+	MaxConnections int
+	RequestMemory  int64 // bytes of requests in work at once
+	CacheBytes     int64 // bytes of the block cache
+	TailBytes      int64 // bytes of just flushed records kept in memory
+	WALMaxBytes    int64 // bytes of unflushed write-ahead segments on disk
+
+	LogLevel  slog.Level
+	LogFormat LogFormat
+}
+
+// HasRole tells whether the process runs role r.
+func (s *Serve) HasRole(r Role) bool { return slices.Contains(s.Roles, r) }

@@ -1,0 +1,371 @@
+package config_test
+
+import (
+	"bytes"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/varvelog/varve/cmd/internal/config"
+)
+
+// sources are the layers of one resolution.
+type sources struct {
+	flags   []string
+	environ []string
+	file    string // content
+}
+
+func (s sources) load(t *testing.T) (*config.Resolved, error) {
+	t.Helper()
+	fs := pflag.NewFlagSet("serve", pflag.ContinueOnError)
+	config.AddFlags(fs)
+	if err := fs.Parse(s.flags); err != nil {
+		t.Fatal(err)
+	}
+	path := ""
+	if s.file != "" {
+		path = filepath.Join(t.TempDir(), "varve.yaml")
+		if err := os.WriteFile(path, []byte(s.file), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return config.Load(fs, s.environ, path)
+}
+
+func (s sources) mustLoad(t *testing.T) *config.Resolved {
+	t.Helper()
+	r, err := s.load(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func find(t *testing.T, r *config.Resolved, name string) config.Value {
+	t.Helper()
+	for _, v := range r.Values {
+		if v.Name == name {
+			return v
+		}
+	}
+	t.Fatalf("no setting %q", name)
+	return config.Value{}
+}
+
+// three valid values for every setting, all other than the default.
+var samples = map[string][3]string{
+	"data-dir":           {"/a", "/b", "/c"},
+	"bucket":             {"file:///a", "minio://h:9000/b/p?secure=false", "file:///c"},
+	"create-bucket":      {"true", "false", "true"},
+	"roles":              {"ingest", "fetch", "ingest,fetch"},
+	"listen":             {"127.0.0.1:1", "127.0.0.1:2", "[::1]:3"},
+	"advertise":          {"a:1", "b:2", "c:3"},
+	"http":               {"127.0.0.1:1", "127.0.0.1:2", "localhost:3"},
+	"insecure-listen":    {"true", "false", "true"},
+	"rack":               {"a", "b", "c"},
+	"nats":               {"nats://a:1", "embedded://127.0.0.1:2", "nats://a:1,b:2"},
+	"flush-interval":     {"1ms", "1s", "1m"},
+	"flush-bytes":        {"64KiB", "1MB", "16MiB"},
+	"auto-create-topics": {"false", "true", "false"},
+	"default-partitions": {"2", "3", "10000"},
+	"max-connections":    {"1", "2", "3"},
+	"request-memory":     {"100MiB", "200MB", "1GiB"},
+	"cache-bytes":        {"16MiB", "17MiB", "1TiB"},
+	"tail-bytes":         {"1MiB", "2MiB", "3MiB"},
+	"wal-max-bytes":      {"64MiB", "65MiB", "1TiB"},
+	"log-level":          {"debug", "warn", "error"},
+	"log-format":         {"json", "text", "json"},
+}
+
+func TestEverySettingGoesFlagEnvironmentFileDefault(t *testing.T) {
+	all := sources{}.mustLoad(t)
+	if len(all.Values) != len(samples) {
+		t.Fatalf("%d settings, samples for %d", len(all.Values), len(samples))
+	}
+	for _, v := range all.Values {
+		t.Run(v.Name, func(t *testing.T) {
+			sample, ok := samples[v.Name]
+			if !ok {
+				t.Fatal("no samples")
+			}
+			if v.Source != "default" {
+				t.Fatalf("source %q without any layer", v.Source)
+			}
+			env := "VARVE_" + strings.ToUpper(strings.ReplaceAll(v.Name, "-", "_"))
+			s := sources{file: fmt.Sprintf("# comment\n%s: %q\n", v.Name, sample[0])}
+			check(t, s, v.Name, sample[0], "varve.yaml:2")
+			s.environ = []string{"HOME=/x", env + "=" + sample[1], "VARVE_BOOTSTRAP=x:1"}
+			check(t, s, v.Name, sample[1], "environment "+env)
+			s.flags = []string{"--" + v.Name + "=" + sample[2]}
+			check(t, s, v.Name, sample[2], "flag --"+v.Name)
+		})
+	}
+}
+
+// check resolves the layers, and that the value in force is the one that the
+// struct has: the same value from a flag alone has to give the same struct.
+func check(t *testing.T, s sources, name, value, source string) {
+	t.Helper()
+	r := s.mustLoad(t)
+	v := find(t, r, name)
+	if v.Value != value || !strings.HasSuffix(v.Source, source) {
+		t.Fatalf("got %+v, want %q from %q", v, value, source)
+	}
+	alone := sources{flags: []string{"--" + name + "=" + value}}.mustLoad(t)
+	if !reflect.DeepEqual(r.Serve, alone.Serve) {
+		t.Fatalf("got %+v, want %+v", r.Serve, alone.Serve)
+	}
+	if base := (sources{}).mustLoad(t); find(t, base, name).Value != value && reflect.DeepEqual(r.Serve, base.Serve) {
+		t.Fatalf("%s=%s changes nothing in the struct", name, value)
+	}
+}
+
+func TestDefaults(t *testing.T) {
+	t.Chdir(t.TempDir())
+	dir, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := config.Serve{
+		DataDir: filepath.Join(dir, "varve-data"), Bucket: "file://" + dir + "/varve-data/bucket", CreateBucket: true,
+		Roles:  []config.Role{config.RoleIngest, config.RoleFetch, config.RoleTiering},
+		Listen: "127.0.0.1:9092", HTTP: "127.0.0.1:9080", NATS: config.NATS{Embedded: true},
+		FlushInterval: 250 * time.Millisecond, FlushBytes: 8 << 20,
+		AutoCreateTopics: true, DefaultPartitions: 1, MaxConnections: 10_000,
+		RequestMemory: 256 << 20, CacheBytes: 512 << 20, TailBytes: 64 << 20, WALMaxBytes: 10 << 30,
+		LogLevel: slog.LevelInfo, LogFormat: config.LogText,
+	}
+	if got := (sources{}).mustLoad(t).Serve; !reflect.DeepEqual(got, want) {
+		t.Fatalf("got  %+v\nwant %+v", got, want)
+	}
+}
+
+func TestOnlyTheDefaultBucketIsCreatedUnasked(t *testing.T) {
+	for _, tc := range []struct {
+		flags []string
+		want  bool
+	}{
+		{nil, true},
+		{[]string{"--create-bucket=false"}, false},
+		{[]string{"--bucket", "file:///b"}, false},
+		{[]string{"--bucket", "file:///b", "--create-bucket"}, true},
+	} {
+		if got := (sources{flags: tc.flags}).mustLoad(t).Serve.CreateBucket; got != tc.want {
+			t.Errorf("%v: create %v, want %v", tc.flags, got, tc.want)
+		}
+	}
+}
+
+func TestTheDefaultBucketFollowsTheDataFolder(t *testing.T) {
+	r := sources{flags: []string{"--data-dir", "/x/50% ?#y"}}.mustLoad(t)
+	if want := "file:///x/50%25%20%3F%23y/bucket"; r.Serve.Bucket != want {
+		t.Fatalf("got %q, want %q", r.Serve.Bucket, want)
+	}
+}
+
+func TestRolesKeepOneOrder(t *testing.T) {
+	for _, s := range []sources{
+		{flags: []string{"--roles", "fetch, ingest"}},
+		{file: "roles: [fetch, ingest]\n"},
+		{file: "roles:\n  - fetch\n  - ingest\n"},
+	} {
+		r := s.mustLoad(t)
+		if want := []config.Role{config.RoleIngest, config.RoleFetch}; !reflect.DeepEqual(r.Serve.Roles, want) {
+			t.Fatalf("got %v, want %v", r.Serve.Roles, want)
+		}
+		if !r.Serve.HasRole(config.RoleFetch) || r.Serve.HasRole(config.RoleTiering) {
+			t.Fatalf("HasRole contradicts %v", r.Serve.Roles)
+		}
+	}
+}
+
+func TestNATSForms(t *testing.T) {
+	for text, want := range map[string]config.NATS{
+		"embedded":                    {Embedded: true},
+		"embedded://127.0.0.1:4222":   {Embedded: true, Listen: "127.0.0.1:4222"},
+		"nats://a:4222":               {Servers: []string{"nats://a:4222"}},
+		"nats://a:4222,nats://b:4222": {Servers: []string{"nats://a:4222", "nats://b:4222"}},
+		"nats://a:4222, b:4222":       {Servers: []string{"nats://a:4222", "nats://b:4222"}},
+	} {
+		if got := (sources{flags: []string{"--nats", text}}).mustLoad(t).Serve.NATS; !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: got %+v, want %+v", text, got, want)
+		}
+	}
+}
+
+func TestBadValuesSayWhatToDo(t *testing.T) {
+	for _, tc := range []struct {
+		flags string // separated by blanks
+		want  string
+	}{
+		{"--data-dir=", "name a folder"},
+		{"--bucket=s3://b/p", "minio://"},
+		{"--create-bucket=yes", "true or false"},
+		{"--roles=", "ingest, fetch, tiering"},
+		{"--roles=ingest,cook", `no role is called "cook"`},
+		{"--roles=fetch,fetch", "twice"},
+		{"--roles=tiering", "add ingest"},
+		{"--listen=127.0.0.1", "host:port"},
+		{"--listen=127.0.0.1:http", "not a port"},
+		{"--listen=127.0.0.1:65536", "not a port"},
+		{"--listen=10.0.0.1:9092", "--insecure-listen"},
+		{"--listen=example.net:9092", "--insecure-listen"},
+		{"--listen=:9092", "--insecure-listen"},
+		{"--listen=:9092 --insecure-listen", "--advertise"},
+		{"--listen=0.0.0.0:9092 --insecure-listen", "--advertise"},
+		{"--listen=[::]:9092 --insecure-listen", "--advertise"},
+		{"--http=0.0.0.0:80", "--insecure-listen"},
+		{"--http=127.0.0.1:9092", "--listen as well"},
+		{"--nats=embedded://0.0.0.0:4222", "--insecure-listen"},
+		{"--nats=embedded://127.0.0.1:9080", "--http as well"},
+		{"--advertise=0.0.0.0:9092", "cannot connect"},
+		{"--advertise=host:0", "cannot connect"},
+		{"--advertise=host", "host:port"},
+		{"--nats=nats://user:secret@h:4222", "embedded://host:port"},
+		{"--nats=nats://", "embedded://host:port"},
+		{"--nats=nats://h", "embedded://host:port"},
+		{"--nats=nats://h:0", "embedded://host:port"},
+		{"--nats=h:4222", "embedded://host:port"},
+		{"--nats=embedded://", "host:port"},
+		{"--flush-interval=0s", "1ms to 1m0s"},
+		{"--flush-interval=61s", "1ms to 1m0s"},
+		{"--flush-interval=250", "with a unit"},
+		{"--flush-bytes=65535", "64KiB to 16MiB"},
+		{"--flush-bytes=17MiB", "64KiB to 16MiB"},
+		{"--flush-bytes=-8MiB", "8MiB, 64MB"},
+		{"--flush-bytes=99999999999EiB", "8MiB, 64MB"},
+		{"--auto-create-topics=1", "true or false"},
+		{"--default-partitions=0", "1 to 10000"},
+		{"--default-partitions=4294967297", "1 to 10000"},
+		{"--max-connections=many", "whole number"},
+		{"--request-memory=64MiB", "100MiB"},
+		{"--cache-bytes=0", "16MiB"},
+		{"--tail-bytes=0", "1MiB"},
+		{"--wal-max-bytes=1MiB", "64MiB"},
+		{"--log-level=loud", "debug, info, warn or error"},
+		{"--log-format=xml", "text or json"},
+	} {
+		t.Run(tc.flags, func(t *testing.T) {
+			flags := strings.Split(tc.flags, " ")
+			_, err := sources{flags: flags}.load(t)
+			if err == nil {
+				t.Fatal("accepted")
+			}
+			name, _, _ := strings.Cut(strings.TrimPrefix(flags[0], "--"), "=")
+			message := err.Error()
+			if !strings.Contains(message, tc.want) || !strings.HasPrefix(message, name+"=") ||
+				!strings.Contains(message, "(flag --"+name+")") || strings.Contains(message, "\n") || strings.Contains(message, "secret") {
+				t.Fatalf("got %q, want one line on %s with %q", message, name, tc.want)
+			}
+		})
+	}
+}
+
+func TestListeningElsewhereWithConsentIsAccepted(t *testing.T) {
+	for _, flags := range []string{
+		"--listen=0.0.0.0:9092 --advertise=h:9092 --insecure-listen",
+		"--listen=10.0.0.1:9092 --insecure-listen",
+		"--listen=localhost:9092",
+		"--listen=[::1]:9092",
+		"--listen=127.8.8.8:0 --http=127.8.8.8:0",
+		"--http=:9080 --insecure-listen",
+	} {
+		if _, err := (sources{flags: strings.Split(flags, " ")}).load(t); err != nil {
+			t.Errorf("%s: %v", flags, err)
+		}
+	}
+}
+
+func TestUnknownNamesAreErrorsWithTheNearestOne(t *testing.T) {
+	for _, tc := range []struct {
+		sources
+		want string
+	}{
+		{sources{environ: []string{"VARVE_FLUSH_INTERVALL=1s"}}, "the nearest is VARVE_FLUSH_INTERVAL:"},
+		{sources{environ: []string{"VARVE_LISTENER=x"}}, "the nearest is VARVE_LISTEN:"},
+		{sources{environ: []string{"VARVE_="}}, "no setting"},
+		{sources{file: "rack: a\nflush_interval: 1s\n"}, `varve.yaml:2: "flush_interval" is no setting; the nearest is "flush-interval"`},
+		{sources{file: "rack: a\nrack: b\n"}, "varve.yaml:2: rack is set twice"},
+	} {
+		if _, err := tc.load(t); err == nil || !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("got %v, want %q", err, tc.want)
+		}
+	}
+}
+
+func TestBadFilesSayWhatIsWrong(t *testing.T) {
+	for file, want := range map[string]string{
+		"- a\n":                           "not a mapping",
+		"just text\n":                     "not a mapping",
+		"rack:\n":                         "has no value",
+		"rack: {a: b}\n":                  "plain value",
+		"roles: [[a]]\n":                  "plain values",
+		"rack: [unclosed\n":               "read --config",
+		"rack: a\n---\nrack: b\n":         "more than one YAML document",
+		"flush-interval: 0s\n":            "varve.yaml:1): out of bounds",
+		strings.Repeat("# long\n", 1<<18): "larger than 1MiB",
+	} {
+		_, err := sources{file: file}.load(t)
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%.30q: got %v, want %q", file, err, want)
+		}
+	}
+}
+
+func TestAFileOfCommentsSetsNothing(t *testing.T) {
+	want := sources{}.mustLoad(t)
+	if got := (sources{file: "# nothing\n"}).mustLoad(t); !reflect.DeepEqual(got, want) {
+		t.Fatalf("got %+v", got)
+	}
+}
+
+func TestVariablesOfKubernetesAreNoSettings(t *testing.T) {
+	environ := []string{
+		"VARVE_SERVICE_HOST=10.0.0.1", "VARVE_SERVICE_PORT=9092", "VARVE_SERVICE_PORT_KAFKA=9092", "VARVE_PORT=tcp://10.0.0.1:9092",
+		"VARVE_PORT_9092_TCP=tcp://10.0.0.1:9092", "VARVE_PORT_9092_TCP_PROTO=tcp", "VARVE_PORT_9092_TCP_PORT=9092",
+		"VARVE_PORT_9092_TCP_ADDR=10.0.0.1", "VARVE_HEADLESS_SERVICE_HOST=x", "VARVE_HEADLESS_PORT_80_TCP=x",
+	}
+	want := sources{}.mustLoad(t)
+	if got := (sources{environ: environ}).mustLoad(t); !reflect.DeepEqual(got, want) {
+		t.Fatalf("got %+v", got)
+	}
+}
+
+func TestPrintedYAMLIsAFileThatSetsTheSame(t *testing.T) {
+	for _, flags := range [][]string{nil, {"--rack", "null"}, {"--rack", "a: b # c", "--roles", "fetch", "--default-partitions", "7"}} {
+		r := sources{flags: flags}.mustLoad(t)
+		var out bytes.Buffer
+		if err := r.Print(&out, "yaml"); err != nil {
+			t.Fatal(err)
+		}
+		again := sources{file: out.String()}.mustLoad(t)
+		if !reflect.DeepEqual(again.Serve, r.Serve) {
+			t.Fatalf("got %+v\nwant %+v\nfrom\n%s", again.Serve, r.Serve, out.String())
+		}
+	}
+}
+
+func TestPrintKnowsItsFormats(t *testing.T) {
+	r := sources{flags: []string{"--rack", "r1"}}.mustLoad(t)
+	for format, want := range map[string]string{
+		"table": "rack                r1 ",
+		"json":  "\"name\": \"rack\",\n    \"value\": \"r1\",\n    \"source\": \"flag --rack\"",
+		"yaml":  "rack: r1 # flag --rack",
+	} {
+		var out bytes.Buffer
+		if err := r.Print(&out, format); err != nil || !strings.Contains(out.String(), want) {
+			t.Errorf("%s: %v, no %q in\n%s", format, err, want, out.String())
+		}
+	}
+	if err := r.Print(&bytes.Buffer{}, "toml"); err == nil {
+		t.Error("toml: accepted")
+	}
+}

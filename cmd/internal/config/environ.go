@@ -1,0 +1,46 @@
+package config
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+)
+
+const (
+	envPrefix = "VARVE_"
+
+	// EnvBootstrap is the environment variable behind --bootstrap of the
+	// commands that are Kafka clients. It is none of serve's settings.
+	EnvBootstrap = envPrefix + "BOOTSTRAP"
+)
+
+// serviceVariable matches what Kubernetes sets in every pod of a namespace with
+// a Service whose name begins with "varve" (VARVE_SERVICE_HOST,
+// VARVE_PORT_9092_TCP_ADDR, ...): nobody wrote those as settings.
+// https://kubernetes.io/docs/tutorials/services/connect-applications-service/#environment-variables
+var serviceVariable = regexp.MustCompile(
+	`^VARVE_([A-Z0-9_]+_)?(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)$`)
+
+// readEnviron picks the VARVE_ variables out of an environment. One that is no
+// setting's is an error: a misspelt variable must not be ignored in silence.
+func readEnviron(environ []string) (map[string]Value, error) {
+	byEnv := make(map[string]setting, len(settings))
+	known := make([]string, 0, len(settings))
+	for _, st := range settings {
+		byEnv[st.env()] = st
+		known = append(known, st.env())
+	}
+	values := map[string]Value{}
+	for _, entry := range environ {
+		name, value, _ := strings.Cut(entry, "=")
+		if !strings.HasPrefix(name, envPrefix) || name == EnvBootstrap || serviceVariable.MatchString(name) {
+			continue
+		}
+		st, ok := byEnv[name]
+		if !ok {
+			return nil, fmt.Errorf("environment variable %s is no setting; the nearest is %s: rename or unset it", name, nearest(name, known))
+		}
+		values[st.name] = Value{st.name, value, "environment " + name}
+	}
+	return values, nil
+}

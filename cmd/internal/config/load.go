@@ -1,0 +1,117 @@
+package config
+
+import (
+	"fmt"
+
+	"github.com/spf13/pflag"
+
+	"github.com/varvelog/varve/cmd/internal/bucket"
+)
+
+const sourceDefault = "default"
+
+// Value is one setting as it was resolved.
+type Value struct {
+	Name   string `json:"name"`
+	Value  string `json:"value"`
+	Source string `json:"source"` // "default", "file varve.yaml:3", "environment VARVE_X" or "flag --x"
+}
+
+// Resolved is a checked configuration and where each value came from.
+type Resolved struct {
+	Serve  Serve
+	Values []Value // one for each setting, in the order of the table
+}
+
+func (r *Resolved) value(name string) *Value {
+	for i := range r.Values {
+		if r.Values[i].Name == name {
+			return &r.Values[i]
+		}
+	}
+	panic("config: no setting " + name)
+}
+
+// fail makes the one line that says which value is wrong, where it stands, and
+// why. A user and password that do not belong in the value are left out.
+func (r *Resolved) fail(name string, err error) error {
+	v := r.value(name)
+	return fmt.Errorf("%s=%q (%s): %w", v.Name, bucket.Redact(v.Value), v.Source, err)
+}
+
+// text is a flag's value as given; it is parsed when all layers are known, so
+// that an error names the layer.
+type text struct {
+	value string
+	kind  string
+}
+
+func (t *text) String() string     { return t.value }
+func (t *text) Set(s string) error { t.value = s; return nil }
+func (t *text) Type() string       { return t.kind }
+
+// AddFlags adds one flag for each setting.
+func AddFlags(fs *pflag.FlagSet) {
+	for _, st := range settings {
+		addFlag(fs, st)
+	}
+}
+
+// AddFlag adds the flag of one setting, for commands that share it with serve.
+func AddFlag(fs *pflag.FlagSet, name string) error {
+	st, ok := lookup(name)
+	if !ok {
+		return fmt.Errorf("no setting is called %q", name)
+	}
+	addFlag(fs, st)
+	return nil
+}
+
+func addFlag(fs *pflag.FlagSet, st setting) {
+	f := fs.VarPF(&text{st.def, st.kind}, st.name, "", st.doc)
+	if st.kind == "bool" {
+		f.NoOptDefVal = "true"
+	}
+}
+
+// Load resolves the configuration from the flags that were given (AddFlags made
+// them), the environment as os.Environ returns it, the YAML file at path file
+// ("" is none) and the defaults.
+func Load(fs *pflag.FlagSet, environ []string, file string) (*Resolved, error) {
+	fromFile, err := readFile(file)
+	if err != nil {
+		return nil, err
+	}
+	fromEnv, err := readEnviron(environ)
+	if err != nil {
+		return nil, err
+	}
+	r := &Resolved{}
+	for _, st := range settings {
+		r.Values = append(r.Values, pick(st, fs, fromEnv, fromFile))
+	}
+	for i, st := range settings {
+		if err := st.set(&r.Serve, r.Values[i].Value); err != nil {
+			return nil, r.fail(st.name, err)
+		}
+	}
+	r.derive()
+	if err := r.validate(); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// pick takes a setting's value from the highest layer that has one.
+func pick(st setting, fs *pflag.FlagSet, fromEnv, fromFile map[string]Value) Value {
+	if f := fs.Lookup(st.name); f != nil && f.Changed {
+		return Value{st.name, f.Value.String(), "flag --" + st.name}
+	}
+	if v, ok := fromEnv[st.name]; ok {
+		return v
+	}
+	if v, ok := fromFile[st.name]; ok {
+		return v
+	}
+	return Value{st.name, st.def, sourceDefault}
+}

@@ -1,0 +1,214 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"net"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/dustin/go-humanize"
+
+	"github.com/varvelog/varve/cmd/internal/bucket"
+)
+
+// ParseSize reads a number of bytes: 8MiB (1024), 64MB (1000) or plain bytes.
+func ParseSize(text string) (int64, error) {
+	n, err := humanize.ParseBytes(text)
+	if err != nil || n > math.MaxInt64 {
+		return 0, errors.New("not a size; write 8MiB, 64MB or a number of bytes")
+	}
+	return int64(n), nil
+}
+
+// formatSize writes n so that ParseSize reads the same number back.
+func formatSize(n int64) string {
+	for _, u := range []struct {
+		unit int64
+		name string
+	}{{tib, "TiB"}, {gib, "GiB"}, {mib, "MiB"}, {kib, "KiB"}} {
+		if n >= u.unit && n%u.unit == 0 {
+			return strconv.FormatInt(n/u.unit, 10) + u.name
+		}
+	}
+	return strconv.FormatInt(n, 10)
+}
+
+func setSize(to *int64, text string, lowest, highest int64) error {
+	n, err := ParseSize(text)
+	if err != nil {
+		return err
+	}
+	if n < lowest || n > highest {
+		return fmt.Errorf("out of bounds; write a size from %s to %s", formatSize(lowest), formatSize(highest))
+	}
+	*to = n
+	return nil
+}
+
+func setDuration(to *time.Duration, text string, lowest, highest time.Duration) error {
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		return errors.New("not a duration; write a number with a unit, like 250ms or 2s")
+	}
+	if d < lowest || d > highest {
+		return fmt.Errorf("out of bounds; write a duration from %v to %v", lowest, highest)
+	}
+	*to = d
+	return nil
+}
+
+func setInt[T int | int32](to *T, text string, lowest, highest T) error {
+	n, err := strconv.ParseInt(text, 10, 32)
+	if err != nil || T(n) < lowest || T(n) > highest {
+		return fmt.Errorf("write a whole number from %d to %d", lowest, highest)
+	}
+	*to = T(n)
+	return nil
+}
+
+func setBool(to *bool, text string) error {
+	switch text {
+	case "true":
+		*to = true
+	case "false":
+		*to = false
+	default:
+		return errors.New("write true or false")
+	}
+	return nil
+}
+
+func setPath(to *string, text string) error {
+	if text == "" {
+		return errors.New("empty; name a folder")
+	}
+	path, err := filepath.Abs(text)
+	if err != nil {
+		return fmt.Errorf("make path absolute: %w", err)
+	}
+	*to = path
+	return nil
+}
+
+func setBucket(to *string, text string) error {
+	if text != "" {
+		if err := bucket.Check(text); err != nil {
+			return err
+		}
+	}
+	*to = text
+	return nil
+}
+
+// setRoles keeps the order of the constants, so that the same set always reads
+// the same.
+func setRoles(to *[]Role, text string) error {
+	var asked = map[Role]bool{}
+	for word := range strings.SplitSeq(text, ",") {
+		r := Role(strings.TrimSpace(word))
+		switch {
+		case r != RoleIngest && r != RoleFetch && r != RoleTiering:
+			return fmt.Errorf("no role is called %q; name one or more of ingest, fetch, tiering", string(r))
+		case asked[r]:
+			return fmt.Errorf("%s is named twice", r)
+		}
+		asked[r] = true
+	}
+	*to = nil
+	for _, r := range []Role{RoleIngest, RoleFetch, RoleTiering} {
+		if asked[r] {
+			*to = append(*to, r)
+		}
+	}
+	return nil
+}
+
+// splitAddress takes host:port apart; the host may be empty.
+func splitAddress(text string) (host string, port int, err error) {
+	host, p, err := net.SplitHostPort(text)
+	if err != nil {
+		return "", 0, errors.New("not an address; write host:port, like 127.0.0.1:9092 or [::1]:9092")
+	}
+	n, err := strconv.ParseUint(p, 10, 16)
+	if err != nil {
+		return "", 0, fmt.Errorf("%q is not a port; write a number from 0 to 65535", p)
+	}
+	return host, int(n), nil
+}
+
+func setAddress(to *string, text string) error {
+	if _, _, err := splitAddress(text); err != nil {
+		return err
+	}
+	*to = text
+	return nil
+}
+
+func setAdvertise(to *string, text string) error {
+	if text != "" {
+		host, port, err := splitAddress(text)
+		if err != nil {
+			return err
+		}
+		if isWildcard(host) || port == 0 {
+			return errors.New("clients cannot connect to it; name a host and a port that they can reach")
+		}
+	}
+	*to = text
+	return nil
+}
+
+func setNATS(to *NATS, text string) error {
+	const forms = "write embedded, embedded://host:port or nats://host:port[,host:port]"
+	scheme, rest, hasScheme := strings.Cut(text, "://")
+	switch {
+	case text == "embedded":
+		*to = NATS{Embedded: true}
+		return nil
+	case hasScheme && scheme == "embedded":
+		if _, _, err := splitAddress(rest); err != nil {
+			return err
+		}
+		*to = NATS{Embedded: true, Listen: rest}
+		return nil
+	case hasScheme && scheme == "nats":
+		var servers []string
+		for s := range strings.SplitSeq(rest, ",") {
+			s = strings.TrimPrefix(strings.TrimSpace(s), "nats://")
+			host, port, err := splitAddress(s)
+			if err != nil || host == "" || port == 0 || strings.ContainsAny(host, "@/") {
+				return fmt.Errorf("not a list of servers' host:port; %s", forms)
+			}
+			servers = append(servers, "nats://"+s)
+		}
+		*to = NATS{Servers: servers}
+		return nil
+	}
+	return errors.New(forms)
+}
+
+func setLogLevel(to *slog.Level, text string) error {
+	levels := map[string]slog.Level{
+		"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError,
+	}
+	level, ok := levels[text]
+	if !ok {
+		return errors.New("write debug, info, warn or error")
+	}
+	*to = level
+	return nil
+}
+
+func setLogFormat(to *LogFormat, text string) error {
+	f := LogFormat(text)
+	if f != LogText && f != LogJSON {
+		return errors.New("write text or json")
+	}
+	*to = f
+	return nil
+}

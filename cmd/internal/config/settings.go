@@ -1,0 +1,109 @@
+package config
+
+import (
+	"strings"
+	"time"
+)
+
+// setting is one row of the table: everything there is to know of a setting.
+type setting struct {
+	name string // of the flag and of the key in the file
+	def  string // as a user would write it; "" is none, or worked out from others
+	kind string // what the help calls the value
+	doc  string
+	set  func(s *Serve, text string) error
+}
+
+// env is the name of the setting's environment variable.
+func (st setting) env() string {
+	return envPrefix + strings.ToUpper(strings.ReplaceAll(st.name, "-", "_"))
+}
+
+const (
+	kib = int64(1) << 10
+	mib = int64(1) << 20
+	gib = int64(1) << 30
+	tib = int64(1) << 40
+
+	// maxRequest is the largest request a client may send. The request memory
+	// has to hold one, or that client would wait for ever.
+	maxRequest = 100 * mib
+
+	flushWindow = 4 // flushes of a journal on their way at once
+)
+
+// settings is the table, in the order help and --print-config show it.
+var settings = []setting{
+	{"data-dir", "./varve-data", "dir",
+		"folder for write-ahead segments; one process at a time uses it",
+		func(s *Serve, v string) error { return setPath(&s.DataDir, v) }},
+	{"bucket", "", "url",
+		"bucket that holds the log: file:///path or minio://host:port/bucket/prefix (default file://<data-dir>/bucket)",
+		func(s *Serve, v string) error { return setBucket(&s.Bucket, v) }},
+	{"create-bucket", "false", "bool",
+		"create the bucket when it does not exist (default true for the default bucket)",
+		func(s *Serve, v string) error { return setBool(&s.CreateBucket, v) }},
+	{"roles", "ingest,fetch,tiering", "list",
+		"what this process does: any of ingest, fetch, tiering",
+		func(s *Serve, v string) error { return setRoles(&s.Roles, v) }},
+	{"listen", "127.0.0.1:9092", "host:port",
+		"address for Kafka clients",
+		func(s *Serve, v string) error { return setAddress(&s.Listen, v) }},
+	{"advertise", "", "host:port",
+		"address that clients are told to connect to (default the address listened on)",
+		func(s *Serve, v string) error { return setAdvertise(&s.Advertise, v) }},
+	{"http", "127.0.0.1:9080", "host:port",
+		"address for /metrics, /healthz and /readyz",
+		func(s *Serve, v string) error { return setAddress(&s.HTTP, v) }},
+	{"insecure-listen", "false", "bool",
+		"listen on addresses other than loopback although there is no authentication",
+		func(s *Serve, v string) error { return setBool(&s.InsecureListen, v) }},
+	{"rack", "", "name",
+		"rack of this node; consumers of the same rack read from it",
+		func(s *Serve, v string) error { s.Rack = v; return nil }},
+	{"nats", "embedded", "url",
+		"announcements: embedded (in this process, no TCP port), embedded://host:port, or nats://host:port[,host:port]",
+		func(s *Serve, v string) error { return setNATS(&s.NATS, v) }},
+	{"flush-interval", "250ms", "duration",
+		"age of the oldest record that makes a flush",
+		func(s *Serve, v string) error { return setDuration(&s.FlushInterval, v, time.Millisecond, time.Minute) }},
+	{"flush-bytes", "8MiB", "size",
+		"bytes of records that make a flush",
+		func(s *Serve, v string) error { return setSize(&s.FlushBytes, v, 64*kib, 16*mib) }},
+	{"auto-create-topics", "true", "bool",
+		"create a topic when a client first asks for it",
+		func(s *Serve, v string) error { return setBool(&s.AutoCreateTopics, v) }},
+	{"default-partitions", "1", "int",
+		"partitions of a topic created without a number",
+		func(s *Serve, v string) error { return setInt(&s.DefaultPartitions, v, 1, 10_000) }},
+	{"max-connections", "10000", "int",
+		"client connections open at once",
+		func(s *Serve, v string) error { return setInt(&s.MaxConnections, v, 1, 1_000_000) }},
+	{"request-memory", "256MiB", "size",
+		"memory for requests being worked on; sockets are not read beyond it",
+		func(s *Serve, v string) error { return setSize(&s.RequestMemory, v, maxRequest, tib) }},
+	{"cache-bytes", "512MiB", "size",
+		"memory for blocks read from the bucket",
+		func(s *Serve, v string) error { return setSize(&s.CacheBytes, v, 16*mib, tib) }},
+	{"tail-bytes", "64MiB", "size",
+		"memory for the records flushed last",
+		func(s *Serve, v string) error { return setSize(&s.TailBytes, v, mib, tib) }},
+	{"wal-max-bytes", "10GiB", "size",
+		"disk for records that are not in the bucket yet; sockets are not read beyond it",
+		func(s *Serve, v string) error { return setSize(&s.WALMaxBytes, v, 64*mib, 1024*tib) }},
+	{"log-level", "info", "level",
+		"least severe log lines shown: debug, info, warn or error",
+		func(s *Serve, v string) error { return setLogLevel(&s.LogLevel, v) }},
+	{"log-format", "text", "format",
+		"log lines as text or json",
+		func(s *Serve, v string) error { return setLogFormat(&s.LogFormat, v) }},
+}
+
+func lookup(name string) (setting, bool) {
+	for _, st := range settings {
+		if st.name == name {
+			return st, true
+		}
+	}
+	return setting{}, false
+}

@@ -1,0 +1,32 @@
+package config
+
+// nearest is the candidate with the fewest edits from name; the first of equals.
+func nearest(name string, candidates []string) string {
+	best, fewest := "", -1
+	for _, c := range candidates {
+		if d := edits(name, c); fewest < 0 || d < fewest {
+			best, fewest = c, d
+		}
+	}
+	return best
+}
+
+// edits is the Levenshtein distance of two strings, in bytes.
+func edits(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := 1
+			if a[i] == b[j] {
+				cost = 0
+			}
+			diagonal, row[j+1] = row[j+1], min(row[j+1]+1, row[j]+1, diagonal+cost)
+		}
+	}
+	return row[len(b)]
+}

@@ -1,0 +1,85 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"path/filepath"
+)
+
+// isWildcard tells whether listening on host means every address of the machine.
+func isWildcard(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "" || ip != nil && ip.IsUnspecified()
+}
+
+// isLoopback tells whether only this machine can connect to host. A name other
+// than localhost counts as reachable: what it resolves to can change.
+func isLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// derive fills in the settings whose default depends on others. The bucket in
+// the data folder is made without asking: nobody else can have made it.
+func (r *Resolved) derive() {
+	if r.Serve.Bucket == "" {
+		if v := r.value("create-bucket"); v.Source == sourceDefault {
+			r.Serve.CreateBucket, v.Value = true, "true"
+		}
+		folder := url.URL{Scheme: "file", Path: filepath.ToSlash(filepath.Join(r.Serve.DataDir, "bucket"))}
+		r.Serve.Bucket = folder.String()
+		v := r.value("bucket")
+		v.Value, v.Source = r.Serve.Bucket, sourceDefault
+	}
+}
+
+// validate checks what one setting alone cannot tell. Every error is one line
+// that names the setting, where its value came from, and what to change.
+func (r *Resolved) validate() error {
+	if err := r.validateListeners(); err != nil {
+		return err
+	}
+	s := &r.Serve
+	host, _, err := splitAddress(s.Listen)
+	if err != nil {
+		return r.fail("listen", err)
+	}
+	if isWildcard(host) && s.Advertise == "" {
+		return r.fail("listen", errors.New("clients cannot connect to every address; set --advertise to the host:port they reach this node at"))
+	}
+	if s.HasRole(RoleTiering) && !s.HasRole(RoleIngest) {
+		return r.fail("roles", errors.New("tiering works on the journals that this process leads; add ingest, or leave tiering out"))
+	}
+	if s.WALMaxBytes < flushWindow*s.FlushBytes {
+		return r.fail("wal-max-bytes", fmt.Errorf("too small for --flush-bytes; set at least %s", formatSize(flushWindow*s.FlushBytes)))
+	}
+	return nil
+}
+
+// validateListeners refuses to be reachable from other machines unless asked
+// to be: there is no authentication on any of the ports.
+func (r *Resolved) validateListeners() error {
+	s := &r.Serve
+	taken := map[string]string{}
+	for _, l := range []struct{ name, address string }{
+		{"listen", s.Listen}, {"http", s.HTTP}, {"nats", s.NATS.Listen},
+	} {
+		if l.address == "" {
+			continue
+		}
+		host, port, err := splitAddress(l.address)
+		if err != nil {
+			return r.fail(l.name, err)
+		}
+		if !isLoopback(host) && !s.InsecureListen {
+			return r.fail(l.name, errors.New("there is no authentication yet; listen on 127.0.0.1, or add --insecure-listen if everyone who reaches this address may read and write"))
+		}
+		if other, ok := taken[l.address]; ok && port != 0 {
+			return r.fail(l.name, fmt.Errorf("is the address of --%s as well; choose another port", other))
+		}
+		taken[l.address] = l.name
+	}
+	return nil
+}

@@ -1,0 +1,35 @@
+// Command varve is a Kafka-compatible log that lives in a bucket.
+//
+// It owns the process: arguments, environment, signals and the exit code, and
+// the wiring of the node into the command line. Everything else is in the
+// packages below cmd/internal.
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+
+	"github.com/varvelog/varve/cmd/internal/cli"
+	"github.com/varvelog/varve/cmd/internal/config"
+)
+
+func main() {
+	ctx, stop := cli.WithSignals(context.Background(), os.Exit)
+	code := cli.Run(ctx, cli.Env{
+		Args:    os.Args[1:],
+		Environ: os.Environ(),
+		Stdin:   os.Stdin,
+		Stdout:  os.Stdout,
+		Stderr:  os.Stderr,
+		Serve:   serve,
+	})
+	stop()
+	os.Exit(code)
+}
+
+// serve is a placeholder: the node replaces it.
+func serve(context.Context, config.Serve, io.Writer, io.Writer) error {
+	return errors.New("this build has no node")
+}
