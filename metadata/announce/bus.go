@@ -74,8 +74,9 @@ type NATS struct {
 	closing sync.Once
 	mu      struct {
 		sync.Mutex
-		closed bool
-		subs   map[*subscription]struct{}
+		closed  bool
+		subs    map[*subscription]struct{}
+		trouble string // the last error logged while not connected
 	}
 
 	connected                             atomic.Bool
@@ -117,9 +118,9 @@ func (b *NATS) connect(s Spec) error {
 		nats.ConnectHandler(func(*nats.Conn) { b.up() }),
 		nats.ReconnectHandler(func(*nats.Conn) { b.up() }),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { b.down(err) }),
-		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
-			b.opts.Log.Debug("nats client", "err", err)
-		}),
+		nats.IgnoreAuthErrorAbort(), // credentials may be put right while we run
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { b.trouble(err) }),
+		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { b.trouble(err) }),
 		nats.NoCallbacksAfterClientClose(),
 	}
 	if b.server != nil {
@@ -138,12 +139,26 @@ func (b *NATS) connect(s Spec) error {
 
 func (b *NATS) up() {
 	b.connected.Store(true)
+	b.mu.Lock()
+	b.mu.trouble = ""
+	b.mu.Unlock()
 	b.opts.Log.Info("nats connected")
 }
 
 func (b *NATS) down(err error) {
 	b.connected.Store(false)
 	b.opts.Log.Warn("nats connection lost, going on without announcements", "err", err)
+}
+
+// trouble logs what keeps the client from working, once until it changes.
+func (b *NATS) trouble(err error) {
+	b.mu.Lock()
+	known := b.mu.trouble == err.Error()
+	b.mu.trouble = err.Error()
+	b.mu.Unlock()
+	if !known {
+		b.opts.Log.Warn("nats client", "err", err)
+	}
 }
 
 // Publish implements Bus.

@@ -148,6 +148,59 @@ func TestServerThatIsDownAtStartStopsNobody(t *testing.T) {
 	}
 }
 
+func TestRefusedCredentialsAreToldAndMayBePutRight(t *testing.T) {
+	locked, err := server.NewServer(&server.Options{
+		Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true, NoSystemAccount: true, Username: "u", Password: "other",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	locked.Start()
+	port := locked.Addr().(*net.TCPAddr).Port
+	var lines lineLog
+	s, err := Parse("nats://u:secret@" + locked.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := Open(s, Options{Cluster: cluster, Log: slog.New(slog.NewTextHandler(&lines, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	heard := hear(t, b)
+	waitFor(t, "the complaint", func() bool { return strings.Contains(lines.String(), "Authorization") })
+	// The client would give up after a second refusal if left to itself.
+	waitFor(t, "more attempts", func() bool {
+		v, err := locked.Varz(nil)
+		return err == nil && v.TotalConnections >= 4
+	})
+	stopServer(locked)
+	unlocked := startAt(t, "127.0.0.1", port)
+	defer stopServer(unlocked)
+	tellUntilHeard(t, b, 1, heard)
+	if log := lines.String(); strings.Contains(log, "secret") || strings.Count(log, "Authorization") > 2 {
+		t.Errorf("log:\n%s", log)
+	}
+}
+
+// lineLog keeps what is logged.
+type lineLog struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (l *lineLog) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lineLog) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
 func TestCloseReturnsWhileTheServerIsAway(t *testing.T) {
 	b := open(t, "nats://127.0.0.1:1", cluster)
 	hear(t, b)
@@ -207,6 +260,33 @@ func TestSlowSubscriberHoldsUpNobodyAndGetsTheNewest(t *testing.T) {
 	if len(got) > 10 {
 		t.Errorf("%d announcements waited for the slow subscriber", len(got))
 	}
+}
+
+func TestClientThatNeverReadsHoldsUpNobody(t *testing.T) {
+	host := open(t, "embedded://127.0.0.1:0", cluster)
+	heard := hear(t, host)
+	deaf, err := net.Dial("tcp", strings.TrimPrefix(host.URL(), "nats://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer deaf.Close()
+	if _, err := deaf.Write([]byte("CONNECT {\"verbose\":false}\r\nSUB varve.> 1\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "its subscription", func() bool { return host.server.NumSubscriptions() >= 2 })
+	nc, err := nats.Connect(host.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	for range 8 * serverMaxPending / serverMaxPayload { // far more than is kept for it
+		if err := nc.Publish("varve.other", make([]byte, serverMaxPayload)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tellUntilHeard(t, host, 1, heard)
+	waitFor(t, "its end", func() bool { return host.server.NumSlowConsumers() > 0 })
+	tellUntilHeard(t, host, 2, heard)
 }
 
 func TestForgedMessagesAreCountedAndNotHeard(t *testing.T) {
