@@ -9,7 +9,8 @@
 // requests into entries by the same rules, on a copy that runs ahead of the
 // journal by what is not committed yet.
 //
-// It never does I/O, never reads a clock and never draws a random number: the
-// caller commits the entries and brings times and ids. Addresses and liveness of
-// nodes are not in it: heartbeats carry them, and nothing rests on those.
+// State and Controller never do I/O, never read a clock and never draw a random
+// number: whoever commits the entries brings times and ids. Addresses and
+// liveness of nodes are not in the state: heartbeats carry them, and nothing
+// rests on those.
 package metadata

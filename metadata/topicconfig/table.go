@@ -2,12 +2,8 @@ package topicconfig
 
 import "math"
 
-// Limits of max.message.bytes: Kafka's default, and the cap that keeps a batch
-// within one flush.
-const (
-	DefaultMaxMessageBytes = 1048588
-	MaxMessageBytesCap     = 8 << 20
-)
+// MaxMessageBytesCap bounds max.message.bytes, so that a batch fits in one flush.
+const MaxMessageBytesCap = 8 << 20
 
 const maxLong = "9223372036854775807"
 
