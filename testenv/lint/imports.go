@@ -1,0 +1,54 @@
+package lint
+
+import (
+	"slices"
+	"strings"
+)
+
+const module = "github.com/varvelog/varve/"
+
+// mayImport says which of our top-level folders each may import. Test code may
+// import testenv besides. testenv itself imports none of the others, so that
+// all of their tests can import it; its own tests may read what varve wrote.
+var mayImport = map[string][]string{
+	"tiering":  {"tiering"},
+	"metadata": {"metadata", "tiering"},
+	"ingest":   {"ingest", "metadata", "tiering"},
+	"fetch":    {"fetch", "metadata", "tiering"},
+	"cmd":      {"cmd", "ingest", "fetch", "metadata", "tiering"},
+	"testenv":  {"testenv"},
+}
+
+// stores holds the packages that speak to one kind of store. What needs
+// a store takes the interface; which one it gets is decided in cmd.
+const stores = "tiering/objstore/"
+
+func imports(t *tree) (findings []Finding) {
+	for f := range t.source {
+		allowed := mayImport[f.layer()]
+		for _, spec := range f.ast.Imports {
+			target, ours := strings.CutPrefix(importPath(spec), module)
+			if !ours {
+				continue
+			}
+			add := func(what, remedy string) {
+				findings = append(findings, Finding{Path: f.path, Line: t.line(spec.Pos()), What: what + target, Remedy: remedy})
+			}
+			layer, _, _ := strings.Cut(target, "/")
+			switch {
+			case f.test() && (layer == "testenv" || f.layer() == "testenv"):
+			case !slices.Contains(allowed, layer):
+				add(f.layer()+" imports ", f.layer()+" may import "+strings.Join(allowed, ", ")+
+					" only: let the lower package define an interface, and wire them in cmd")
+			case f.layer() != "cmd" && !f.test() && isStore(target) && !strings.HasPrefix(f.path, stores):
+				add("wires the adapter ", "take an objstore.Store, and wire the adapter in cmd")
+			}
+		}
+	}
+	return findings
+}
+
+func isStore(target string) bool {
+	name, ok := strings.CutPrefix(target, stores)
+	return ok && slices.Contains([]string{"file", "mem", "minio"}, name)
+}

@@ -1,0 +1,48 @@
+package lint
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// What may stand at the root: nothing else.
+var (
+	rootFolders = []string{"cmd", "fetch", "ingest", "metadata", "testenv", "tiering"}
+	rootFiles   = []string{".ci", ".gitignore", "LICENSE", "Makefile", "README.md", "go.mod", "go.sum"}
+)
+
+func layout(t *tree) (findings []Finding) {
+	for _, name := range t.entries {
+		if !slices.Contains(rootFolders, name) && !slices.Contains(rootFiles, name) {
+			findings = append(findings, Finding{Path: name, What: "does not belong at the root",
+				Remedy: "move it into the folder it belongs to (" + strings.Join(rootFolders, ", ") + ")"})
+		}
+	}
+	return findings
+}
+
+// Limits of length, in lines. Lower them when the longest one gets shorter;
+// never raise them.
+const (
+	maxFileLines     = 600
+	maxFunctionLines = 100
+)
+
+func sizes(t *tree) (findings []Finding) {
+	for f := range t.source {
+		if n := strings.Count(string(f.text), "\n"); n > maxFileLines {
+			findings = append(findings, Finding{Path: f.path, What: fmt.Sprintf("%d lines, over %d", n, maxFileLines),
+				Remedy: "split it by what it is about"})
+		}
+		for _, function := range functions(f.ast) {
+			begin, end := t.line(function.Pos()), t.line(function.End())
+			if n := end - begin + 1; n > maxFunctionLines {
+				findings = append(findings, Finding{Path: f.path, Line: begin,
+					What:   fmt.Sprintf("function %s has %d lines, over %d", function.Name.Name, n, maxFunctionLines),
+					Remedy: "give its steps names"})
+			}
+		}
+	}
+	return findings
+}
