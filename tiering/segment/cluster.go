@@ -76,7 +76,7 @@ func (c *Cluster) implausible() string {
 // openSmall checks prologue and CRC of an object that ends with its CRC, and
 // returns a Reader of what lies between them.
 func openSmall(object string, kind Kind, b []byte) (*wire.Reader, error) {
-	got, err := prologue(object, b)
+	got, err := prologue(object, 0, b)
 	if err != nil {
 		return nil, err
 	}
@@ -88,7 +88,7 @@ func openSmall(object string, kind Kind, b []byte) (*wire.Reader, error) {
 		return nil, corrupt(object, end, "CRC mismatch")
 	}
 	if got != kind {
-		return nil, fmt.Errorf("%w: %s has kind %d, not %d", ErrUnsupported, object, got, kind)
+		return nil, wrongKind(object, 0, got)
 	}
 	if b[prologueSize-1] != 0 {
 		return nil, corrupt(object, prologueSize-1, "reserved byte is not zero")

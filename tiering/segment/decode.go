@@ -70,8 +70,8 @@ func (o *Object) checkPartition(p *Partition) error {
 		if reason := a.add(h, p.LeaderEpoch); reason != "" {
 			return fmt.Errorf("position %d: %s", pos, reason)
 		}
-		if len(sparse) > 0 && pos >= int(sparse[0].RelPosition) {
-			if pos != int(sparse[0].RelPosition) || h.BaseOffset-a.base != int64(sparse[0].RelOffset) {
+		if len(sparse) > 0 && uint64(pos) >= uint64(sparse[0].RelPosition) {
+			if uint64(pos) != uint64(sparse[0].RelPosition) || h.BaseOffset-a.base != int64(sparse[0].RelOffset) {
 				return fmt.Errorf("position %d: sparse entry %+v names no batch", pos, sparse[0])
 			}
 			sparse = sparse[1:]
@@ -87,7 +87,7 @@ func (o *Object) checkPartition(p *Partition) error {
 		err = fmt.Errorf("batches add up to %+v, the footer says %+v", a, want)
 	}
 	if err != nil {
-		return corrupt("records of "+p.name(), int(p.Position), "%v", err)
+		return p.corrupt(err.Error())
 	}
 	return nil
 }

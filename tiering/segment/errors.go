@@ -1,6 +1,7 @@
 package segment
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 )
@@ -40,18 +41,30 @@ func invalid(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrInvalid, fmt.Sprintf(format, args...))
 }
 
+func unsupported(object, what string, got uint16) error {
+	return fmt.Errorf("%w: %s of %s %d, this program reads version %d", ErrUnsupported, object, what, got, Version)
+}
+
+// wrongKind is the error for a kind that does not belong where it was read.
+func wrongKind(object string, offset int, got Kind) error {
+	if got > KindCluster {
+		return unsupported(object, "kind", uint16(got))
+	}
+	return corrupt(object, offset, "kind %d does not belong here", got)
+}
+
 // prologue checks what every object begins with and every version will: the
 // magic and the version. It returns the kind, which is still to be trusted only
-// once the CRC has been checked.
-func prologue(object string, b []byte) (Kind, error) {
+// once the CRC has been checked. The object's part b stands at offset.
+func prologue(object string, offset int, b []byte) (Kind, error) {
 	if len(b) < prologueSize {
-		return 0, corrupt(object, 0, "%d bytes, too short for any object", len(b))
+		return 0, corrupt(object, offset, "%d bytes, too short for any object", len(b))
 	}
 	if string(b[:4]) != magic {
-		return 0, corrupt(object, 0, "magic is %q, not %q", b[:4], magic)
+		return 0, corrupt(object, offset, "magic is %q, not %q", b[:4], magic)
 	}
-	if v := uint16(b[4])<<8 | uint16(b[5]); v != Version {
-		return 0, fmt.Errorf("%w: %s has version %d, this program reads version %d", ErrUnsupported, object, v, Version)
+	if v := binary.BigEndian.Uint16(b[4:]); v != Version {
+		return 0, unsupported(object, "version", v)
 	}
 	return Kind(b[6]), nil
 }

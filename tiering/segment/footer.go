@@ -3,7 +3,6 @@ package segment
 import (
 	"encoding/binary"
 	"fmt"
-	"math"
 
 	"github.com/varvelog/varve/tiering/wire"
 )
@@ -105,7 +104,7 @@ func decodeTrailer(b []byte, size int) (Section, error) {
 		return Section{}, corrupt(trailerObject, at, "magic is %q, not %q", b[posTrailerMagic:], magic)
 	}
 	if v := binary.BigEndian.Uint16(b[posTrailerVersion:]); v != Version {
-		return Section{}, fmt.Errorf("%w: %s has version %d, this program reads version %d", ErrUnsupported, trailerObject, v, Version)
+		return Section{}, unsupported(trailerObject, "version", v)
 	}
 	if checksum(b[:posTrailerCRC]) != binary.BigEndian.Uint32(b[posTrailerCRC:]) {
 		return Section{}, corrupt(trailerObject, at, "CRC mismatch")
@@ -178,22 +177,32 @@ func (f *Footer) implausible(end uint64) string {
 
 // Check compares b, the bytes of the section, with its length and CRC.
 func (s Section) Check(b []byte) error {
-	return checkBytes("section of a journal object", s.Position, s.Length, s.CRC, b)
+	if reason := s.mismatch(b); reason != "" {
+		return corrupt("section of a journal object", int(min(s.Position, MaxObjectSize)), "%s", reason)
+	}
+	return nil
 }
 
 // Check compares b, the bytes of the partition's batches, with the length and
 // CRC in the footer.
 func (p *Partition) Check(b []byte) error {
-	return checkBytes("records of "+p.name(), p.Position, p.Length, p.CRC, b)
-}
-
-func checkBytes(object string, position, length uint64, crc uint32, b []byte) error {
-	at := int(min(position, math.MaxInt32))
-	if uint64(len(b)) != length {
-		return corrupt(object, at, "%d bytes, the footer says %d", len(b), length)
-	}
-	if checksum(b) != crc {
-		return corrupt(object, at, "CRC mismatch")
+	if reason := (Section{Length: p.Length, CRC: p.CRC}).mismatch(b); reason != "" {
+		return p.corrupt(reason)
 	}
 	return nil
+}
+
+func (s Section) mismatch(b []byte) string {
+	switch {
+	case uint64(len(b)) != s.Length:
+		return fmt.Sprintf("%d bytes, the footer says %d", len(b), s.Length)
+	case checksum(b) != s.CRC:
+		return "CRC mismatch"
+	}
+	return ""
+}
+
+// corrupt is the error for damaged batches of the partition.
+func (p *Partition) corrupt(reason string) error {
+	return corrupt("records of "+p.name(), int(min(p.Position, MaxObjectSize)), "%s", reason)
 }

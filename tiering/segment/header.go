@@ -70,7 +70,7 @@ func DecodeHeader(b []byte) (Header, error) {
 
 // decodeHeader decodes a header that stands at offset of an object.
 func decodeHeader(object string, offset int, b []byte) (Header, error) {
-	kind, err := prologue(object, b)
+	kind, err := prologue(object, offset, b)
 	if err != nil {
 		return Header{}, err
 	}
@@ -82,7 +82,7 @@ func decodeHeader(object string, offset int, b []byte) (Header, error) {
 		return Header{}, corrupt(object, offset, "CRC mismatch")
 	}
 	if kind != KindData && kind != KindFence && kind != KindFiller {
-		return Header{}, fmt.Errorf("%w: %s has kind %d", ErrUnsupported, object, kind)
+		return Header{}, wrongKind(object, offset, kind)
 	}
 	r := wire.NewReader(b[prologueSize-1 : posHeaderCRC])
 	r.Zeros(1)

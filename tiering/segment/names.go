@@ -1,6 +1,10 @@
 package segment
 
-import "fmt"
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
 
 // ClusterKey is the key of the cluster object. All keys are relative to the
 // store's prefix.
@@ -15,4 +19,22 @@ func JournalKey(journal uint32, seq uint64) string {
 // FloorKey is the key of a journal's n-th floor object.
 func FloorKey(journal uint32, n uint64) string {
 	return fmt.Sprintf("journals/%d/floors/%020d", journal, n)
+}
+
+// FloorPrefix is what the keys of a journal's floor objects start with.
+func FloorPrefix(journal uint32) string {
+	return fmt.Sprintf("journals/%d/floors/", journal)
+}
+
+// ParseFloorKey is the inverse of FloorKey; false if key is no floor of the journal.
+func ParseFloorKey(journal uint32, key string) (n uint64, ok bool) {
+	digits, ok := strings.CutPrefix(key, FloorPrefix(journal))
+	if !ok {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(digits, 10, 64)
+	if err != nil || FloorKey(journal, n) != key {
+		return 0, false
+	}
+	return n, true
 }

@@ -199,7 +199,7 @@ func (p *Partition) implausible() string {
 func (p *Partition) implausibleSparse() string {
 	var last SparseEntry
 	for _, s := range p.Sparse {
-		if s.RelOffset <= last.RelOffset || s.RelPosition < last.RelPosition+batch.HeaderSize {
+		if s.RelOffset <= last.RelOffset || uint64(s.RelPosition) < uint64(last.RelPosition)+batch.HeaderSize {
 			return "sparse entries do not increase"
 		}
 		last = s

@@ -1,8 +1,10 @@
 package segment
 
 import (
+	"crypto/rand"
 	"encoding/base64"
 	"encoding/hex"
+	"fmt"
 )
 
 // Kind says what an object is. Zero is invalid.
@@ -143,4 +145,23 @@ type Section struct {
 	Position uint64
 	Length   uint64
 	CRC      uint32
+}
+
+// ParseID is the inverse of ID.String.
+func ParseID(s string) (ID, error) {
+	var id ID
+	if len(s) != hex.EncodedLen(len(id)) {
+		return ID{}, fmt.Errorf("parse id %q: want %d hex digits", s, hex.EncodedLen(len(id)))
+	}
+	if _, err := hex.Decode(id[:], []byte(s)); err != nil {
+		return ID{}, fmt.Errorf("parse id %q: %w", s, err)
+	}
+	return id, nil
+}
+
+// NewID draws an id from the operating system's randomness.
+func NewID() ID {
+	var id ID
+	rand.Read(id[:]) // never fails: crypto/rand ends the process instead
+	return id
 }
