@@ -10,31 +10,26 @@ import (
 // time. Reading needs no such care and goes to the file system directly.
 type disk interface {
 	mkdir(path string) error              // not durable before the parent is synced
-	write(path string, data []byte) error // a new file; its bytes are durable, its name is not
+	create(path string) (diskFile, error) // a new file; fails with ErrExist
 	link(path, newPath string) error      // fails with ErrExist; not durable before the folder is synced
 	unlink(path string) error             // a file; not durable before the folder is synced
 	syncFolder(path string) error         // the names in it
+}
+
+// diskFile is a new file, whose bytes are not durable before Sync.
+type diskFile interface {
+	Write(data []byte) (int, error)
+	Sync() error
+	Close() error
 }
 
 type osDisk struct{}
 
 func (osDisk) mkdir(path string) error { return os.Mkdir(path, 0o777) }
 
-// write makes the file read-only, because an object never changes again.
-func (osDisk) write(path string, data []byte) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o444)
-	if err != nil {
-		return err
-	}
-	if _, err := f.Write(data); err != nil {
-		f.Close()
-		return err
-	}
-	if err := f.Sync(); err != nil {
-		f.Close()
-		return fmt.Errorf("sync data: %w", err)
-	}
-	return f.Close()
+// create makes the file read-only, because an object never changes again.
+func (osDisk) create(path string) (diskFile, error) {
+	return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o444)
 }
 
 func (osDisk) link(path, newPath string) error { return os.Link(path, newPath) }

@@ -46,8 +46,29 @@ func (r *recorder) mkdir(path string) error {
 	return or(r.step("mkdir %s", path), func() error { return r.osDisk.mkdir(path) })
 }
 
-func (r *recorder) write(path string, data []byte) error {
-	return or(r.step("write %s", path), func() error { return r.osDisk.write(path, data) })
+func (r *recorder) create(path string) (f diskFile, err error) {
+	err = or(r.step("create %s", path), func() error { f, err = r.osDisk.create(path); return err })
+	return recordedFile{r, f, path}, err
+}
+
+type recordedFile struct {
+	r    *recorder
+	f    diskFile
+	path string
+}
+
+func (f recordedFile) Write(data []byte) (n int, err error) {
+	err = or(f.r.step("write %s", f.path), func() error { n, err = f.f.Write(data); return err })
+	return n, err
+}
+
+func (f recordedFile) Sync() error {
+	return or(f.r.step("sync %s", f.path), f.f.Sync)
+}
+
+func (f recordedFile) Close() error {
+	err := f.f.Close()
+	return or(f.r.step("close %s", f.path), func() error { return err })
 }
 
 func (r *recorder) link(path, newPath string) error {
@@ -106,13 +127,13 @@ func TestEveryNameIsSyncedAfterWhatItStandsFor(t *testing.T) {
 	wantSteps(t, "first Create", r.take(),
 		"sync .", "mkdir journals", "sync .", "sync journals", "mkdir journals/7", "sync journals", "sync journals/7",
 		"mkdir .tmp", "sync .", "sync .tmp",
-		"write .tmp/*", "link .tmp/* journals/7/a", "sync journals/7", "unlink .tmp/*")
+		"create .tmp/*", "write .tmp/*", "sync .tmp/*", "close .tmp/*", "link .tmp/* journals/7/a", "sync journals/7", "unlink .tmp/*")
 
 	if err := create("journals/7/b"); err != nil {
 		t.Fatal(err)
 	}
 	wantSteps(t, "second Create", r.take(),
-		"write .tmp/*", "link .tmp/* journals/7/b", "sync journals/7", "unlink .tmp/*")
+		"create .tmp/*", "write .tmp/*", "sync .tmp/*", "close .tmp/*", "link .tmp/* journals/7/b", "sync journals/7", "unlink .tmp/*")
 
 	if err := create("journals/7/b"); !errors.Is(err, objstore.ErrExists) {
 		t.Fatal(err)
@@ -165,7 +186,7 @@ func TestAnObjectWhoseFolderIsNotYetSyncedIsSyncedByItsReader(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantSteps(t, "Create, and Get at its last sync", r.take(),
-		"write .tmp/*", "link .tmp/* a/1", "sync a", "sync a", "unlink .tmp/*")
+		"create .tmp/*", "write .tmp/*", "sync .tmp/*", "close .tmp/*", "link .tmp/* a/1", "sync a", "sync a", "unlink .tmp/*")
 }
 
 func TestAnyStepThatFailsFailsTheCreateAndNextTimeItIsDoneAgain(t *testing.T) {

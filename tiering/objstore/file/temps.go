@@ -33,12 +33,29 @@ func (t temps) write(data []byte) (string, error) {
 		return "", err
 	}
 	name := filepath.Join(t.folder, fmt.Sprintf("%016x", rand.Uint64()))
-	if err := t.disk.write(name, data); err != nil {
-		t.folders.forget()
+	f, err := t.disk.create(name)
+	if err != nil {
+		t.folders.forget() // perhaps the folder is gone
+		return "", err
+	}
+	if err := fill(f, data); err != nil {
 		t.remove(name)
 		return "", err
 	}
 	return name, nil
+}
+
+// fill writes, syncs and closes a new file.
+func fill(f diskFile, data []byte) error {
+	if _, err := f.Write(data); err != nil {
+		f.Close()
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		f.Close()
+		return fmt.Errorf("sync data: %w", err)
+	}
+	return f.Close()
 }
 
 // remove is best effort: what it leaves, a later Open removes.
