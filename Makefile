@@ -10,12 +10,12 @@ TEST_TIMEOUT ?= 10m
 # More flags for go test, as in: make test TESTFLAGS='-run Produce -v'
 TESTFLAGS ?=
 
-VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 PACKAGES := ./...
 FOLDERS := cmd fetch ingest metadata testenv tiering
-LDFLAGS := -s -w -X main.version=$(VERSION)
-# Without version control data of Go's own: a source archive builds as well.
-BUILD := $(GO) build -buildvcs=false -trimpath
+# Go stamps the version from git, and fails where git does (no git, a source
+# archive, a clone of another user): there it is built without.
+VCS := $(shell git rev-parse --verify --quiet HEAD >/dev/null 2>&1 && echo true || echo false)
+BUILD := $(GO) build -buildvcs=$(VCS) -trimpath -ldflags '-s -w'
 TEST := $(GO) test -vet=off -timeout $(TEST_TIMEOUT)
 
 .PHONY: help build run run-minio minio check test test-short race fuzz clean
@@ -25,14 +25,14 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## build bin/varve
-	CGO_ENABLED=0 $(BUILD) -ldflags '$(LDFLAGS)' -o bin/varve ./cmd/varve
+	CGO_ENABLED=0 $(BUILD) -o bin/varve ./cmd/varve
 
 run: build ## run varve with a bucket in ./varve-data/bucket
 	@exec bin/varve serve --flush-interval 20ms
 
 run-minio: build bin/minioserver ## run varve on a local MinIO, built the first time
 	@exec bin/minioserver exec --dir varve-data/minio --address $(MINIO_ADDRESS) -- \
-		bin/varve serve --bucket minio://$(MINIO_ADDRESS)/varve --create-bucket --flush-interval 20ms
+		bin/varve serve --bucket 'minio://$(MINIO_ADDRESS)/varve?secure=false' --create-bucket --flush-interval 20ms
 
 minio: bin/minioserver ## build the MinIO server that tests use (once, five minutes)
 	@bin/minioserver build
@@ -55,7 +55,7 @@ test-short: check build ## the same without MinIO, and without slow tests
 	@VARVE_BIN='$(CURDIR)/bin/varve' $(TEST) -short $(TESTFLAGS) $(PACKAGES)
 
 race: bin/minioserver ## all tests under the race detector, varve too (needs a C compiler)
-	CGO_ENABLED=1 $(BUILD) -race -ldflags '$(LDFLAGS)' -o bin/varve-race ./cmd/varve
+	CGO_ENABLED=1 $(BUILD) -race -o bin/varve-race ./cmd/varve
 	@VARVE_BIN='$(CURDIR)/bin/varve-race' CGO_ENABLED=1 \
 		bin/minioserver exec -- $(TEST) -race $(TESTFLAGS) $(PACKAGES)
 

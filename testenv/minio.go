@@ -127,7 +127,7 @@ func (s *MinIOServer) URL(prefix string) string {
 	if prefix != "" {
 		url += "/" + prefix
 	}
-	return url
+	return url + "?secure=false" // it speaks no TLS
 }
 
 // Env returns the credentials as varve reads them from its environment.

@@ -279,7 +279,7 @@ func TestSharedMinIOGivesEachTestABucketAndTakesItAway(t *testing.T) {
 		if shared.Bucket == own.Bucket || shared.Bucket == testenv.MinIO(t).Bucket {
 			t.Error("two tests share a bucket")
 		}
-		if want := "minio://" + own.Address + "/" + shared.Bucket + "/p"; shared.URL("p") != want {
+		if want := "minio://" + own.Address + "/" + shared.Bucket + "/p?secure=false"; shared.URL("p") != want {
 			t.Errorf("URL %s, want %s", shared.URL("p"), want)
 		}
 		shared.Kill(t)
