@@ -60,12 +60,7 @@ race: bin/minioserver ## all tests under the race detector, varve too (needs a C
 		bin/minioserver exec -- $(TEST) -race $(TESTFLAGS) $(PACKAGES)
 
 fuzz: ## run each fuzz target for FUZZTIME=60s
-	@grep -rEo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' $(FOLDERS) | sort | \
-	while IFS=: read -r file target; do \
-		target=$${target#func }; \
-		echo "$${file%/*} $$target"; \
-		$(TEST) -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "./$${file%/*}" || exit 1; \
-	done
+	@GO='$(GO)' testenv/fuzz.sh $(FUZZTIME) $(FOLDERS)
 
 clean: ## delete bin; data in ./varve-data and the built MinIO stay
 	rm -rf bin
