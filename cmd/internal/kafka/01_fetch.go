@@ -3,12 +3,12 @@ package kafka
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/varvelog/varve/fetch"
 	"github.com/varvelog/varve/metadata"
 	"github.com/varvelog/varve/tiering/batch"
 	"github.com/varvelog/varve/tiering/partlog"
@@ -65,13 +65,13 @@ const maxFetchWait = 5 * time.Minute
 // listed: none, while there are no transactions.
 const readCommitted = 1
 
-// fetch is one Fetch request under way.
-type fetch struct {
+// fetching is one Fetch request under way.
+type fetching struct {
 	server  *Server
 	request *request
 	body    *kmsg.FetchRequest
 	answer  fetchAnswer
-	ask     FetchRequest
+	ask     fetch.Request
 	slots   []fetchSlot // where the results of ask go
 	code    firstCode
 }
@@ -96,20 +96,21 @@ func (s *Server) beginFetch(ctx context.Context, r *request) {
 				return
 			}
 		}
-		f := &fetch{server: s, request: r, body: r.body.(*kmsg.FetchRequest)}
+		f := &fetching{server: s, request: r, body: r.body.(*kmsg.FetchRequest)}
 		f.run()
 	})
 }
 
-func (f *fetch) run() {
+func (f *fetching) run() {
 	f.answer = fetchAnswer{version: f.request.version, readCommitted: f.body.IsolationLevel == readCommitted}
 	if f.body.SessionID != 0 {
 		f.answer.code = f.code.note(kerr.FetchSessionIDNotFound.Code)
-		f.reply(0)
+		f.reply()
 		return
 	}
 	f.plan()
-	results := f.server.backend.Reader.Fetch(f.request.conn.polls, f.ask)
+	results, release := f.server.backend.Reader.Fetch(f.request.conn.polls, f.ask)
+	defer release()
 	for i, slot := range f.slots {
 		f.fill(slot, results[i])
 	}
@@ -117,29 +118,21 @@ func (f *fetch) run() {
 		f.request.hangUp(errDraining) // cut short: nobody knows whether there was more
 		return
 	}
-	size := f.answer.recordBytes()
-	if !f.server.responses.TryAcquire(size) {
-		f.shed()
-		size = 0
-	}
-	f.reply(size)
+	f.reply()
+	<-f.request.settled // the records are not let go of before they are written
 }
 
 // failed reports whether a partition could not be read.
-func (f *fetch) failed() bool { return f.code != 0 }
+func (f *fetching) failed() bool { return f.code != 0 }
 
-// reply answers, and gives back the memory that the records were charged for
-// once they are written.
-func (f *fetch) reply(charged int64) {
+func (f *fetching) reply() {
 	f.request.replyBuffers(f.answer.encode(f.request.appendHead(nil, f.request.version >= fetchFlexible)), int16(f.code))
-	<-f.request.settled
-	f.server.responses.Release(charged)
 }
 
 // plan lays out the answer and what to ask the reader.
-func (f *fetch) plan() {
+func (f *fetching) plan() {
 	f.answer.topics = make([]fetchedTopic, len(f.body.Topics))
-	f.ask = FetchRequest{
+	f.ask = fetch.Request{
 		MinBytes: max(0, f.body.MinBytes),
 		MaxBytes: min(max(0, f.body.MaxBytes), f.server.config.FetchMaxBytes),
 		MaxWait:  min(time.Duration(max(0, f.body.MaxWaitMillis))*time.Millisecond, maxFetchWait),
@@ -152,7 +145,7 @@ func (f *fetch) plan() {
 	}
 }
 
-func (f *fetch) planTopic(in *kmsg.FetchRequestTopic, out *fetchedTopic) {
+func (f *fetching) planTopic(in *kmsg.FetchRequestTopic, out *fetchedTopic) {
 	out.name, out.id = in.Topic, in.TopicID
 	out.partitions = make([]fetchedPartition, len(in.Partitions))
 	t, err := f.server.findTopic(in.Topic, in.TopicID, f.request.version >= fetchTopicIDs)
@@ -166,7 +159,7 @@ func (f *fetch) planTopic(in *kmsg.FetchRequestTopic, out *fetchedTopic) {
 			slot.code = f.code.note(kerr.UnknownTopicOrPartition.Code)
 		default:
 			f.slots = append(f.slots, fetchSlot{topic: t, out: slot})
-			f.ask.Partitions = append(f.ask.Partitions, FetchPartition{
+			f.ask.Partitions = append(f.ask.Partitions, fetch.Partition{
 				Key: partlog.Key{Topic: t.ID, Index: p.Partition}, Offset: p.FetchOffset,
 				MaxBytes: max(0, p.PartitionMaxBytes), LeaderEpoch: p.CurrentLeaderEpoch,
 			})
@@ -175,13 +168,13 @@ func (f *fetch) planTopic(in *kmsg.FetchRequestTopic, out *fetchedTopic) {
 }
 
 // fill puts a partition's result in its place.
-func (f *fetch) fill(slot fetchSlot, result FetchResult) {
+func (f *fetching) fill(slot fetchSlot, result fetch.Result) {
 	out := slot.out
+	out.highWatermark, out.logStart = result.HighWatermark, result.LogStart
 	if result.Err != nil {
-		f.fillError(slot, result)
+		f.fillError(slot, result.Err)
 		return
 	}
-	out.highWatermark, out.logStart = result.HighWatermark, result.LogStart
 	out.records = result.Records
 	if f.request.version < fetchZstd {
 		out.records = beforeZstd(result.Records)
@@ -191,16 +184,13 @@ func (f *fetch) fill(slot fetchSlot, result FetchResult) {
 	}
 }
 
-func (f *fetch) fillError(slot fetchSlot, result FetchResult) {
+func (f *fetching) fillError(slot fetchSlot, err error) {
 	out := slot.out
-	code := f.server.codeFor(result.Err, onFetch, "Fetch")
+	code := f.server.codeFor(err, onFetch, "Fetch")
 	if code == kerr.KafkaStorageError.Code && f.request.version < fetchStorageError {
 		code = kerr.NotLeaderForPartition.Code
 	}
 	out.code = f.code.note(code)
-	if errors.Is(result.Err, errOutOfRange) {
-		out.highWatermark, out.logStart = result.HighWatermark, result.LogStart
-	}
 	if f.request.version >= fetchLeaders && (code == kerr.NotLeaderForPartition.Code || code == kerr.FencedLeaderEpoch.Code) {
 		if l, ok := f.server.leaderOf(slot.topic, out.index); ok {
 			out.leader, out.leaderEpoch = l.node.ID, l.epoch
@@ -233,24 +223,3 @@ func beforeZstd(records [][]byte) [][]byte {
 }
 
 var errZstd = errors.New("zstd")
-
-// shed cuts the answer to the first batch there is. It bounds what clients that
-// do not read their answers can hold, and every client still makes progress.
-func (f *fetch) shed() {
-	kept := false
-	for i := range f.answer.topics {
-		for j := range f.answer.topics[i].partitions {
-			p := &f.answer.topics[i].partitions[j]
-			if kept || len(p.records) == 0 {
-				p.records = nil
-				continue
-			}
-			if h, err := batch.Parse(p.records[0]); err == nil {
-				p.records = [][]byte{p.records[0][:h.Size()]}
-				kept = true
-			}
-		}
-	}
-	f.server.complaint.warn("response memory", "fetched records wait for slow clients, answering with one batch each",
-		"limit", fmt.Sprintf("%d bytes", f.server.config.ResponseMemory))
-}

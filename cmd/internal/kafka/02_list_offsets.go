@@ -8,6 +8,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/varvelog/varve/fetch"
 	"github.com/varvelog/varve/metadata"
 	"github.com/varvelog/varve/tiering/partlog"
 )
@@ -38,11 +39,8 @@ func init() {
 	})
 }
 
-// The timestamps that are no timestamps.
+// The special timestamps that the reader does not know.
 const (
-	latest                = int64(-1)
-	earliest              = int64(-2)
-	maxTimestamp          = int64(-3)
 	earliestLocal         = int64(-4)
 	latestTiered          = int64(-5)
 	earliestPendingUpload = int64(-6)
@@ -50,7 +48,7 @@ const (
 
 // specialSince is the first version that may ask for a special timestamp.
 var specialSince = map[int64]int16{
-	latest: 1, earliest: 1, maxTimestamp: 7, earliestLocal: 8, latestTiered: 9, earliestPendingUpload: 11,
+	fetch.Latest: 1, fetch.Earliest: 1, fetch.MaxTimestamp: 7, earliestLocal: 8, latestTiered: 9, earliestPendingUpload: 11,
 }
 
 const (
@@ -121,7 +119,7 @@ func (s *Server) listOffset(ctx context.Context, r *request, t *metadata.Topic, 
 	}
 	at := in.Timestamp
 	if at == earliestLocal {
-		at = earliest
+		at = fetch.Earliest
 	}
 	found, err := s.backend.Reader.ListOffset(ctx, partlog.Key{Topic: t.ID, Index: in.Partition}, in.CurrentLeaderEpoch, at)
 	if err != nil {
@@ -132,7 +130,7 @@ func (s *Server) listOffset(ctx context.Context, r *request, t *metadata.Topic, 
 		return
 	}
 	out.Offset, out.LeaderEpoch = found.Offset, found.Epoch
-	if at >= 0 || at == maxTimestamp {
+	if at >= 0 || at == fetch.MaxTimestamp {
 		out.Timestamp = found.Timestamp
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"regexp"
 	"slices"
+	"sync"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -50,11 +51,18 @@ func (s *Server) beginApiVersions(_ context.Context, r *request) {
 		}
 		r.conn.software = req.ClientSoftwareName + " " + req.ClientSoftwareVersion
 	}
-	for _, key := range slices.Sorted(maps.Keys(apis)) {
-		resp.ApiKeys = append(resp.ApiKeys, advertise(apis[key]))
-	}
+	resp.ApiKeys = allAPIs()
 	r.reply(resp, 0)
 }
+
+// allAPIs is all that was registered, in the order of keys.
+var allAPIs = sync.OnceValue(func() []kmsg.ApiVersionsResponseApiKey {
+	var out []kmsg.ApiVersionsResponseApiKey
+	for _, key := range slices.Sorted(maps.Keys(apis)) {
+		out = append(out, advertise(apis[key]))
+	}
+	return out
+})
 
 func advertise(a *api) kmsg.ApiVersionsResponseApiKey {
 	k := kmsg.NewApiVersionsResponseApiKey()

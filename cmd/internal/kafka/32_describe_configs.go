@@ -65,7 +65,7 @@ func (s *Server) beginDescribeConfigs(_ context.Context, r *request) {
 			out.ErrorMessage = kmsg.StringPtr(err.Error())
 		}
 		for _, c := range configs {
-			if q.ConfigNames == nil || slices.Contains(q.ConfigNames, c.name) {
+			if len(q.ConfigNames) == 0 || slices.Contains(q.ConfigNames, c.name) {
 				out.Configs = append(out.Configs, c.response(req.IncludeSynonyms, req.IncludeDocumentation))
 			}
 		}

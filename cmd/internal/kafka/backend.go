@@ -6,53 +6,12 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/varvelog/varve/fetch"
 	"github.com/varvelog/varve/ingest"
 	"github.com/varvelog/varve/metadata"
 	"github.com/varvelog/varve/metadata/topicconfig"
 	"github.com/varvelog/varve/tiering/partlog"
 	"github.com/varvelog/varve/tiering/segment"
-)
-
-// The types of package fetch, until it is there.
-
-type FetchPartition struct {
-	Key         partlog.Key
-	Offset      int64
-	MaxBytes    int32
-	LeaderEpoch int32
-}
-
-type FetchRequest struct {
-	Partitions         []FetchPartition
-	MinBytes, MaxBytes int32
-	MaxWait            time.Duration
-}
-
-type FetchResult struct {
-	Records       [][]byte
-	HighWatermark int64
-	LogStart      int64
-	Epoch         int32
-	Err           error
-}
-
-type OffsetAt struct {
-	Offset, Timestamp int64
-	Epoch             int32
-}
-
-type EpochEnd struct {
-	Epoch int32
-	End   int64
-}
-
-var (
-	errOutOfRange            = errors.New("out of range")
-	errFencedEpoch           = errors.New("fenced epoch")
-	errUnknownEpoch          = errors.New("unknown epoch")
-	errUnknownFetchPartition = errors.New("unknown partition")
-	errStorage               = errors.New("storage")
-	errNotReady              = errors.New("not ready")
 )
 
 // Backend is what the server fronts. All functions and interfaces are called
@@ -119,13 +78,24 @@ type Appender interface {
 	Append(acks ingest.Acks, batches []ingest.Batch, done func([]ingest.Result))
 }
 
-// Reader serves reads. Errors are those of package fetch.
+// Reader serves reads: see Reads.
 type Reader interface {
-	// Fetch waits up to MaxWait for MinBytes. Results stand in the order of the
-	// request; their records are read only.
-	Fetch(ctx context.Context, req FetchRequest) []FetchResult
-	ListOffset(ctx context.Context, k partlog.Key, leaderEpoch int32, timestamp int64) (OffsetAt, error)
-	EpochEnd(ctx context.Context, k partlog.Key, leaderEpoch, epoch int32) (EpochEnd, error)
+	// Fetch waits up to MaxWait for MinBytes, or until ctx ends. Results stand in
+	// the order of the request; their records are read only, and are let go of by
+	// release, which is called once.
+	Fetch(ctx context.Context, req fetch.Request) (results []fetch.Result, release func())
+	ListOffset(ctx context.Context, k partlog.Key, leaderEpoch int32, timestamp int64) (fetch.OffsetAt, error)
+	EpochEnd(ctx context.Context, k partlog.Key, leaderEpoch, epoch int32) (fetch.EpochEnd, error)
+}
+
+// Reads returns r as a Reader.
+func Reads(r *fetch.Reader) Reader { return reads{r} }
+
+type reads struct{ *fetch.Reader }
+
+func (r reads) Fetch(ctx context.Context, req fetch.Request) ([]fetch.Result, func()) {
+	resp := r.Reader.Fetch(ctx, req)
+	return resp.Results, resp.Release
 }
 
 func (b Backend) validate() error {

@@ -45,9 +45,6 @@ type Config struct {
 	// all connections; beyond it sockets are not read. Half of it, but at least
 	// MaxRequestBytes, is for the parts of frames beyond 1 MiB. Default 256 MiB.
 	RequestMemory int64
-	// ResponseMemory bounds fetched records that wait to be written, in bytes;
-	// beyond it a fetch returns one batch. Default 512 MiB.
-	ResponseMemory int64
 	// FetchMaxBytes bounds the records of one Fetch answer, in bytes, but for
 	// KIP-74's first batch. Default 55 MiB, as Kafka's fetch.max.bytes.
 	FetchMaxBytes int32
@@ -71,7 +68,6 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.MaxConnectionsPerIP, 2_000)
 	setDefault(&c.MaxRequestBytes, 100<<20)
 	setDefault(&c.RequestMemory, 256<<20)
-	setDefault(&c.ResponseMemory, 512<<20)
 	setDefault(&c.FetchMaxBytes, 55<<20)
 	setDefault(&c.IdleTimeout, 10*time.Minute)
 	setDefault(&c.FrameGrace, 30*time.Second)
@@ -89,7 +85,7 @@ func setDefault[T comparable](v *T, def T) {
 
 func (c Config) validate() error {
 	switch {
-	case c.MaxConnections < 0, c.MaxConnectionsPerIP < 0, c.ResponseMemory < 0, c.FetchMaxBytes < 0,
+	case c.MaxConnections < 0, c.MaxConnectionsPerIP < 0, c.FetchMaxBytes < 0,
 		c.IdleTimeout < 0, c.FrameGrace < 0, c.MinReadRate < 0, c.DrainTimeout < 0:
 		return errors.New("negative limit in the configuration of the Kafka listener")
 	case c.MaxRequestBytes < smallFrame:

@@ -7,6 +7,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/varvelog/varve/fetch"
 	"github.com/varvelog/varve/ingest"
 	"github.com/varvelog/varve/metadata"
 	"github.com/varvelog/varve/tiering/batch"
@@ -45,12 +46,13 @@ var codesOf = []struct {
 	{partlog.ErrProducerEpoch, [surfaces]*kerr.Error{onProduce: kerr.InvalidProducerEpoch}},
 	{partlog.ErrDuplicateSequence, [surfaces]*kerr.Error{onProduce: kerr.DuplicateSequenceNumber}},
 
-	{errOutOfRange, [surfaces]*kerr.Error{onFetch: kerr.OffsetOutOfRange, onOffsets: kerr.OffsetOutOfRange}},
-	{errFencedEpoch, [surfaces]*kerr.Error{onFetch: kerr.FencedLeaderEpoch, onOffsets: kerr.FencedLeaderEpoch}},
-	{errUnknownEpoch, [surfaces]*kerr.Error{onFetch: kerr.UnknownLeaderEpoch, onOffsets: kerr.UnknownLeaderEpoch}},
-	{errUnknownFetchPartition, [surfaces]*kerr.Error{onFetch: kerr.OffsetNotAvailable, onOffsets: kerr.OffsetNotAvailable}},
-	{errStorage, [surfaces]*kerr.Error{onFetch: kerr.KafkaStorageError, onOffsets: kerr.KafkaStorageError}},
-	{errNotReady, [surfaces]*kerr.Error{onFetch: kerr.OffsetNotAvailable, onOffsets: kerr.OffsetNotAvailable}},
+	{fetch.ErrOutOfRange, [surfaces]*kerr.Error{onFetch: kerr.OffsetOutOfRange, onOffsets: kerr.OffsetOutOfRange}},
+	{fetch.ErrFencedEpoch, [surfaces]*kerr.Error{onFetch: kerr.FencedLeaderEpoch, onOffsets: kerr.FencedLeaderEpoch}},
+	{fetch.ErrUnknownEpoch, [surfaces]*kerr.Error{onFetch: kerr.UnknownLeaderEpoch, onOffsets: kerr.UnknownLeaderEpoch}},
+	{fetch.ErrUnknownPartition, [surfaces]*kerr.Error{onFetch: kerr.UnknownTopicOrPartition, onOffsets: kerr.UnknownTopicOrPartition}},
+	{fetch.ErrStorage, [surfaces]*kerr.Error{onFetch: kerr.KafkaStorageError, onOffsets: kerr.KafkaStorageError}},
+	{fetch.ErrNotReady, [surfaces]*kerr.Error{onFetch: kerr.OffsetNotAvailable, onOffsets: kerr.OffsetNotAvailable}},
+	{fetch.ErrTimestamp, [surfaces]*kerr.Error{onOffsets: kerr.UnsupportedVersion}},
 
 	{metadata.ErrNotController, [surfaces]*kerr.Error{onAdmin: kerr.NotController}},
 	{metadata.ErrUnavailable, [surfaces]*kerr.Error{onAdmin: kerr.RequestTimedOut}},

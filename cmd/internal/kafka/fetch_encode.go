@@ -69,17 +69,6 @@ func (a *fetchAnswer) addNode(b Broker) {
 	a.nodes = append(a.nodes, b)
 }
 
-// recordBytes is the size of all records.
-func (a *fetchAnswer) recordBytes() int64 {
-	n := int64(0)
-	for i := range a.topics {
-		for j := range a.topics[i].partitions {
-			n += a.topics[i].partitions[j].recordBytes()
-		}
-	}
-	return n
-}
-
 func (p *fetchedPartition) recordBytes() int64 {
 	n := int64(0)
 	for _, b := range p.records {

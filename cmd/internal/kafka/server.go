@@ -29,7 +29,6 @@ type Server struct {
 	stopped chan struct{}  // closed when Serve returns
 
 	budget     *budget
-	responses  *semaphore.Weighted // bytes of fetched records being written
 	decompress *semaphore.Weighted // batches being looked into
 
 	mu      sync.Mutex
@@ -54,7 +53,6 @@ func New(config Config, backend Backend) (*Server, error) {
 		config: config, backend: backend, metrics: backend.Metrics, log: backend.Log,
 		stopped:    make(chan struct{}),
 		budget:     newBudget(config.RequestMemory, int64(config.MaxRequestBytes)),
-		responses:  semaphore.NewWeighted(config.ResponseMemory),
 		decompress: semaphore.NewWeighted(decompressors),
 	}
 	if s.metrics == nil {

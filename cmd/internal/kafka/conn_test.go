@@ -1,0 +1,345 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/varvelog/varve/fetch"
+	"github.com/varvelog/varve/ingest"
+	"github.com/varvelog/varve/metadata"
+	"github.com/varvelog/varve/tiering/batch/batchtest"
+)
+
+// heldAppends is an Appender whose answers the test gives.
+type heldAppends struct {
+	calls chan heldAppend
+}
+
+type heldAppend struct {
+	acks    ingest.Acks
+	batches []ingest.Batch
+	done    func([]ingest.Result)
+}
+
+func (h *heldAppends) Append(acks ingest.Acks, batches []ingest.Batch, done func([]ingest.Result)) {
+	h.calls <- heldAppend{acks, batches, done}
+}
+
+func holdAppends(b *Backend) *heldAppends {
+	h := &heldAppends{calls: make(chan heldAppend, 2*maxInFlight)}
+	b.Appender = func(uint32) Appender { return h }
+	return h
+}
+
+func produceOne(t *metadata.Topic, acks int16, spec batchtest.Spec) *kmsg.ProduceRequest {
+	req := sample(0, 9, t).(*kmsg.ProduceRequest)
+	req.Acks = acks
+	req.Topics[0].Partitions[0].Records = batchtest.Build(spec)
+	return req
+}
+
+func TestPipelinedProducesAreAppendedInOrderAndAnsweredInOrder(t *testing.T) {
+	c := newCluster()
+	topic := c.addTopic(t, "events", 1, nil)
+	b := c.backend()
+	held := holdAppends(&b)
+	cl := start(t, c, Config{}, b).dial(t)
+	const n = 5
+	var requests []*kmsg.ProduceRequest
+	var calls []heldAppend
+	for i := range n {
+		req := produceOne(topic, -1, batchtest.Spec{Records: batchtest.Values(1, "a"), ProducerID: 1, Sequence: int32(i)})
+		requests = append(requests, req)
+		cl.send(req)
+	}
+	for i := range n { // all five are under way before the first is answered
+		call := <-held.calls
+		if got := call.batches[0].Header.BaseSequence; got != int32(i) {
+			t.Fatalf("append %d has sequence %d", i, got)
+		}
+		calls = append(calls, call)
+	}
+	for i, call := range slices.Backward(calls) {
+		call.done([]ingest.Result{{BaseOffset: int64(100 + i)}})
+	}
+	for i, req := range requests {
+		resp := cl.receive(req, int32(i+1)).(*kmsg.ProduceResponse)
+		if got := resp.Topics[0].Partitions[0].BaseOffset; got != int64(100+i) {
+			t.Errorf("answer %d has offset %d", i, got)
+		}
+	}
+}
+
+func TestOtherRequestsAreWorkedOnWhileAProduceWaits(t *testing.T) {
+	c := newCluster()
+	topic := c.addTopic(t, "events", 1, nil)
+	b := c.backend()
+	held := holdAppends(&b)
+	cl := start(t, c, Config{}, b).dial(t)
+	produce := produceOne(topic, -1, batchtest.Spec{Records: batchtest.Values(1, "a")})
+	create := sample(19, 7, topic)
+	first, second := cl.send(produce), cl.send(create)
+	call := <-held.calls
+	for made := false; !made; time.Sleep(time.Millisecond) {
+		_, made = c.Topic("made-by-v7")
+	}
+	call.done([]ingest.Result{{}})
+	cl.receive(produce, first)
+	cl.receive(create, second)
+}
+
+func TestRequestsUnderWayAreBounded(t *testing.T) {
+	c := newCluster()
+	topic := c.addTopic(t, "events", 1, nil)
+	b := c.backend()
+	held := holdAppends(&b)
+	cl := start(t, c, Config{}, b).dial(t)
+	req := produceOne(topic, -1, batchtest.Spec{Records: batchtest.Values(1, "a")})
+	for range maxInFlight + 1 {
+		cl.send(req)
+	}
+	var calls []heldAppend
+	for range maxInFlight {
+		calls = append(calls, <-held.calls)
+	}
+	select {
+	case <-held.calls:
+		t.Fatalf("request %d was begun", maxInFlight+1)
+	case <-time.After(20 * time.Millisecond):
+	}
+	calls[0].done([]ingest.Result{{}})
+	calls = append(calls[1:], <-held.calls)
+	for _, call := range calls {
+		call.done([]ingest.Result{{}})
+	}
+	for i := range maxInFlight + 1 {
+		cl.receive(req, int32(i+1))
+	}
+}
+
+func TestAcks0IsNotAnswered(t *testing.T) {
+	c := newCluster()
+	topic := c.addTopic(t, "events", 1, nil)
+	cl := start(t, c, Config{}, c.backend()).dial(t)
+	cl.send(produceOne(topic, 0, batchtest.Spec{Records: batchtest.Values(1, "a")}))
+	cl.ask(sample(18, 0, topic)) // receives the answer to this one only
+}
+
+func TestFailedAcks0ClosesTheConnection(t *testing.T) {
+	c := newCluster()
+	topic := c.addTopic(t, "events", 1, nil)
+	c.fails = ingest.ErrUnavailable
+	cl := start(t, c, Config{}, c.backend()).dial(t)
+	before := sample(18, 0, topic)
+	id := cl.send(before)
+	cl.send(produceOne(topic, 0, batchtest.Spec{Records: batchtest.Values(1, "a")}))
+	cl.receive(before, id) // answers before it still go out
+	cl.expectClosed()
+}
+
+func TestClientThatLeavesEndsItsLongPoll(t *testing.T) {
+	c := newCluster()
+	topic := c.addTopic(t, "events", 1, nil)
+	r := start(t, c, Config{}, c.backend())
+	cl := r.dial(t)
+	cl.send(longPoll(topic))
+	cl.nc.Close()
+	r.waitForConns(t, 0)
+}
+
+func longPoll(topic *metadata.Topic) *kmsg.FetchRequest {
+	req := sample(1, 12, topic).(*kmsg.FetchRequest)
+	req.MaxWaitMillis = 300_000
+	return req
+}
+
+func (r *running) waitForConns(t *testing.T, want int) {
+	t.Helper()
+	for range 5000 {
+		r.server.mu.Lock()
+		n := len(r.server.guarded.open)
+		r.server.mu.Unlock()
+		if n == want {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+	t.Fatalf("connections do not come to %d", want)
+}
+
+func TestIdleConnectionIsClosedButNotALongPoll(t *testing.T) {
+	c := newCluster()
+	topic := c.addTopic(t, "events", 1, nil)
+	r := start(t, c, Config{IdleTimeout: 30 * time.Millisecond}, c.backend())
+	idle, poll := r.dial(t), r.dial(t)
+	req := longPoll(topic)
+	req.MaxWaitMillis = 300
+	id := poll.send(req)
+	idle.expectClosed()
+	poll.receive(req, id)
+	poll.expectClosed()
+}
+
+func TestServerAnswersWhatIsUnderWayBeforeItStops(t *testing.T) {
+	c := newCluster()
+	topic := c.addTopic(t, "events", 1, nil)
+	b := c.backend()
+	held := holdAppends(&b)
+	reading := &tellingReader{Reader: c, begun: make(chan struct{}, 1)}
+	b.Reader = reading
+	r := start(t, c, Config{}, b)
+	producer, consumer, partial := r.dial(t), r.dial(t), r.dial(t)
+	produce, poll := produceOne(topic, -1, batchtest.Spec{Records: batchtest.Values(1, "a")}), longPoll(topic)
+	id, pollID := producer.send(produce), consumer.send(poll)
+	if _, err := partial.nc.Write([]byte{0, 0}); err != nil {
+		t.Fatal(err)
+	}
+	call := <-held.calls
+	<-reading.begun
+	r.stop()
+	partial.expectClosed()
+	consumer.receive(poll, pollID)
+	consumer.expectClosed()
+	call.done([]ingest.Result{{BaseOffset: 42}})
+	if resp := producer.receive(produce, id).(*kmsg.ProduceResponse); resp.Topics[0].Partitions[0].BaseOffset != 42 {
+		t.Errorf("answer is %+v", resp)
+	}
+	producer.expectClosed()
+	if err := <-r.done; err != nil {
+		t.Error(err)
+	}
+	if nc, err := net.Dial("tcp", r.addr); err == nil {
+		nc.Close()
+		t.Error("the port is still open")
+	}
+}
+
+// tellingReader tells when a Fetch has begun.
+type tellingReader struct {
+	Reader
+	begun chan struct{}
+}
+
+func (r *tellingReader) Fetch(ctx context.Context, req fetch.Request) ([]fetch.Result, func()) {
+	r.begun <- struct{}{}
+	return r.Reader.Fetch(ctx, req)
+}
+
+func TestServerDoesNotWaitForEverToStop(t *testing.T) {
+	c := newCluster()
+	topic := c.addTopic(t, "events", 1, nil)
+	b := c.backend()
+	held := holdAppends(&b)
+	r := start(t, c, Config{DrainTimeout: 20 * time.Millisecond}, b)
+	cl := r.dial(t)
+	cl.send(produceOne(topic, -1, batchtest.Spec{Records: batchtest.Values(1, "a")}))
+	call := <-held.calls
+	r.stop()
+	if err := <-r.done; err != nil {
+		t.Error(err)
+	}
+	cl.expectClosed()
+	call.done([]ingest.Result{{}}) // too late, and harmless
+}
+
+func TestCloseEndsConnectionsAndServe(t *testing.T) {
+	c := newCluster()
+	topic := c.addTopic(t, "events", 1, nil)
+	r := start(t, c, Config{}, c.backend())
+	cl := r.dial(t)
+	cl.send(longPoll(topic))
+	r.waitForConns(t, 1)
+	r.server.Close()
+	select {
+	case err := <-r.done:
+		if err != nil {
+			t.Error(err)
+		}
+	default:
+		t.Error("Close returned before Serve")
+	}
+	cl.expectClosed()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.server.Serve(context.Background(), ln); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("Serve after Close: %v", err)
+	}
+}
+
+func TestServeTellsOfABrokenListener(t *testing.T) {
+	c := newCluster()
+	s, err := New(Config{}, c.backend())
+	if err != nil {
+		t.Fatal(err)
+	}
+	broken := errors.New("broken")
+	if err := s.Serve(context.Background(), failingListener{err: broken}); !errors.Is(err, broken) {
+		t.Errorf("error is %v", err)
+	}
+}
+
+type failingListener struct {
+	net.Listener
+	err error
+}
+
+func (f failingListener) Accept() (net.Conn, error) { return nil, f.err }
+func (f failingListener) Close() error              { return nil }
+
+func TestConnectionsBeyondTheLimitsAreClosed(t *testing.T) {
+	for name, config := range map[string]Config{
+		"total": {MaxConnections: 2}, "per address": {MaxConnectionsPerIP: 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newCluster()
+			r := start(t, c, config, c.backend())
+			first, second := r.dial(t), r.dial(t)
+			first.ask(sample(18, 0, nil))
+			second.ask(sample(18, 0, nil))
+			r.dial(t).expectClosed()
+			first.nc.Close()
+			r.waitForConns(t, 1)
+			r.dial(t).ask(sample(18, 0, nil))
+		})
+	}
+}
+
+func TestFetchesOfAConnectionAreWorkedOnOneByOne(t *testing.T) {
+	c := newCluster()
+	topic := c.addTopic(t, "events", 1, nil)
+	cl := start(t, c, Config{}, c.backend()).dial(t)
+	var ids []int32
+	req := sample(1, 12, topic).(*kmsg.FetchRequest)
+	req.MaxWaitMillis = 5
+	for range 20 {
+		ids = append(ids, cl.send(req))
+	}
+	for _, id := range ids {
+		cl.receive(req, id)
+	}
+}
+
+func TestUnforeseenErrorsAreRetriable(t *testing.T) {
+	for on := range surfaces {
+		code, known := codeOf(fmt.Errorf("wrapped: %w", errors.New("new")), on)
+		if known || code == kerr.UnknownServerError.Code || !kerr.IsRetriable(kerr.ErrorForCode(code)) {
+			t.Errorf("surface %d: code %d, known %v", on, code, known)
+		}
+	}
+	allowed := []int16{1, 3, 6, 9, 29, 56, 74, 75, 78, 100, 103, 2, -1} // by Java's FetchCollector
+	for _, row := range codesOf {
+		if code := row.codes[onFetch]; code != nil && !slices.Contains(allowed, code.Code) {
+			t.Errorf("%v becomes %d in a fetch, on which Java consumers throw", row.err, code.Code)
+		}
+	}
+}

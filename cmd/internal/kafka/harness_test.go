@@ -1,0 +1,416 @@
+package kafka
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+	"go.uber.org/goleak"
+
+	"github.com/varvelog/varve/fetch"
+	"github.com/varvelog/varve/ingest"
+	"github.com/varvelog/varve/metadata"
+	"github.com/varvelog/varve/metadata/topicconfig"
+	"github.com/varvelog/varve/tiering/batch"
+	"github.com/varvelog/varve/tiering/partlog"
+	"github.com/varvelog/varve/tiering/segment"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const testNode = int32(7)
+
+// cluster is a whole cluster in memory: one node, one journal per topic.
+type cluster struct {
+	now        time.Time
+	unreleased atomic.Int32 // answers of Fetch
+
+	mu      sync.Mutex
+	topics  []*metadata.Topic
+	logs    map[partlog.Key]*memLog
+	changed chan struct{} // closed and renewed at each append
+	nextPID int64
+	fails   error // of every Append
+	adminUp bool
+	place   Placement
+	away    map[uint32]bool // journals led elsewhere
+	host    string
+	port    int32
+}
+
+type memLog struct {
+	batches [][]byte
+	end     int64
+}
+
+func newCluster() *cluster {
+	return &cluster{
+		now: time.UnixMilli(1_700_000_000_000), logs: map[partlog.Key]*memLog{}, changed: make(chan struct{}),
+		adminUp: true, away: map[uint32]bool{},
+		place: Placement{Leader: testNode, Epoch: 3, Replicas: []int32{testNode}},
+	}
+}
+
+func (c *cluster) addTopic(t testing.TB, name string, partitions int, configs map[string]string) *metadata.Topic {
+	t.Helper()
+	results := c.CreateTopics(context.Background(), []metadata.NewTopic{{
+		Name: name, Partitions: int32(partitions), ReplicationFactor: 1, Configs: configs,
+	}}, false)
+	if results[0].Err != nil {
+		t.Fatal(results[0].Err)
+	}
+	return results[0].Topic
+}
+
+func (c *cluster) Topic(name string) (*metadata.Topic, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, t := range c.topics {
+		if t.Name == name {
+			return t, true
+		}
+	}
+	return nil, false
+}
+
+func (c *cluster) TopicByID(id segment.ID) (*metadata.Topic, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, t := range c.topics {
+		if t.ID == id {
+			return t, true
+		}
+	}
+	return nil, false
+}
+
+func (c *cluster) Topics() []*metadata.Topic {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.topics)
+}
+
+func (c *cluster) CreateTopics(_ context.Context, topics []metadata.NewTopic, validateOnly bool) []metadata.CreateResult {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	out := make([]metadata.CreateResult, len(topics))
+	for i, nt := range topics {
+		out[i].Topic, out[i].Err = c.createLocked(nt, validateOnly)
+	}
+	return out
+}
+
+func (c *cluster) createLocked(nt metadata.NewTopic, validateOnly bool) (*metadata.Topic, error) {
+	if !c.adminUp {
+		return nil, metadata.ErrNotController
+	}
+	if err := metadata.CheckName(nt.Name); err != nil {
+		return nil, err
+	}
+	for _, t := range c.topics {
+		if t.Name == nt.Name {
+			return nil, fmt.Errorf("%w: %q", metadata.ErrTopicExists, nt.Name)
+		}
+	}
+	if err := topicconfig.Validate(nt.Configs); err != nil {
+		return nil, fmt.Errorf("%w: %w", metadata.ErrInvalidConfig, err)
+	}
+	values, err := topicconfig.Of(nt.Configs)
+	if err != nil {
+		return nil, err
+	}
+	if nt.Partitions == -1 {
+		nt.Partitions = 1
+	}
+	if nt.ReplicationFactor == -1 {
+		nt.ReplicationFactor = 1
+	}
+	t := &metadata.Topic{Name: nt.Name, Configs: nt.Configs, Values: values, ReplicationFactor: nt.ReplicationFactor}
+	t.Partitions = make([]metadata.Partition, nt.Partitions)
+	for i := range t.Partitions {
+		t.Partitions[i].Journal = uint32(len(c.topics) + 1)
+	}
+	if validateOnly {
+		return t, nil
+	}
+	t.ID = segment.ID{0: 0xAB, 15: byte(len(c.topics) + 1)}
+	c.topics = append(c.topics, t)
+	for i := range t.Partitions {
+		c.logs[partlog.Key{Topic: t.ID, Index: int32(i)}] = &memLog{}
+	}
+	return t, nil
+}
+
+func (c *cluster) DeleteTopics(_ context.Context, ids []segment.ID) []error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	out := make([]error, len(ids))
+	for i, id := range ids {
+		before := len(c.topics)
+		c.topics = slices.DeleteFunc(slices.Clone(c.topics), func(t *metadata.Topic) bool { return t.ID == id })
+		if len(c.topics) == before {
+			out[i] = metadata.ErrUnknownTopic
+		}
+	}
+	return out
+}
+
+func (c *cluster) NextProducerID(context.Context) (int64, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.adminUp {
+		return 0, metadata.ErrNotController
+	}
+	c.nextPID++
+	return c.nextPID, nil
+}
+
+func (c *cluster) Append(_ ingest.Acks, batches []ingest.Batch, done func([]ingest.Result)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	out := make([]ingest.Result, len(batches))
+	for i, b := range batches {
+		if c.fails != nil {
+			out[i].Err = c.fails
+			continue
+		}
+		log := c.logs[b.Key]
+		out[i].BaseOffset = log.end
+		batch.Patch(b.Data, log.end, c.place.Epoch)
+		log.batches = append(log.batches, b.Data)
+		log.end += int64(b.Header.Records)
+	}
+	close(c.changed)
+	c.changed = make(chan struct{})
+	go done(out)
+}
+
+func (c *cluster) Fetch(ctx context.Context, req fetch.Request) ([]fetch.Result, func()) {
+	c.unreleased.Add(1)
+	release := func() { c.unreleased.Add(-1) }
+	deadline := time.NewTimer(req.MaxWait)
+	defer deadline.Stop()
+	for {
+		c.mu.Lock()
+		out, size := c.readLocked(req)
+		changed := c.changed
+		c.mu.Unlock()
+		if size >= int(req.MinBytes) {
+			return out, release
+		}
+		select {
+		case <-changed:
+		case <-deadline.C:
+			return out, release
+		case <-ctx.Done():
+			return out, release
+		}
+	}
+}
+
+func (c *cluster) readLocked(req fetch.Request) ([]fetch.Result, int) {
+	out := make([]fetch.Result, len(req.Partitions))
+	size := 0
+	for i, p := range req.Partitions {
+		log := c.logs[p.Key]
+		out[i].HighWatermark, out[i].Epoch = log.end, c.place.Epoch
+		if p.Offset > log.end || p.Offset < 0 {
+			out[i].Err = fetch.ErrOutOfRange
+			continue
+		}
+		for _, b := range log.batches {
+			h, _ := batch.Parse(b)
+			if h.LastOffset() >= p.Offset && (size == 0 || size+len(b) <= int(req.MaxBytes)) {
+				out[i].Records = append(out[i].Records, b)
+				size += len(b)
+			}
+		}
+	}
+	return out, size
+}
+
+func (c *cluster) ListOffset(_ context.Context, k partlog.Key, _ int32, ts int64) (fetch.OffsetAt, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch ts {
+	case fetch.Latest:
+		return fetch.OffsetAt{Offset: c.logs[k].end, Timestamp: -1, Epoch: c.place.Epoch}, nil
+	case fetch.Earliest:
+		return fetch.OffsetAt{Offset: 0, Timestamp: -1, Epoch: c.place.Epoch}, nil
+	}
+	return fetch.OffsetAt{Offset: 5, Timestamp: 55, Epoch: c.place.Epoch}, nil
+}
+
+func (c *cluster) EpochEnd(_ context.Context, k partlog.Key, _, epoch int32) (fetch.EpochEnd, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return fetch.EpochEnd{Epoch: epoch, End: c.logs[k].end}, nil
+}
+
+func (c *cluster) backend() Backend {
+	return Backend{
+		ClusterID: "varve-test", NodeID: func() int32 { return testNode }, Controller: func() int32 { return testNode },
+		Brokers: func() []Broker {
+			return []Broker{{ID: testNode, Host: c.host, Port: c.port, Rack: "r1"}, {ID: 8, Host: "elsewhere", Port: 1}}
+		},
+		Topics:    c,
+		Placement: func(*metadata.Topic, int32) Placement { return c.place },
+		Admin:     c,
+		Appender: func(journal uint32) Appender {
+			if c.away[journal] {
+				return nil
+			}
+			return c
+		},
+		Reader: c,
+		BrokerConfigs: func() []topicconfig.BrokerConfig {
+			return topicconfig.Broker(topicconfig.BrokerSettings{NodeID: testNode, Partitions: 1, ReplicationFactor: 1, AutoCreateTopics: true})
+		},
+		Now: func() time.Time { return c.now },
+		Log: slog.New(slog.DiscardHandler),
+	}
+}
+
+// running is a server on a loopback port.
+type running struct {
+	server *Server
+	addr   string
+	stop   context.CancelFunc
+	done   chan error
+}
+
+// start runs a server on cluster c until the test ends.
+func start(t testing.TB, c *cluster, config Config, b Backend) *running {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.host, c.port = "127.0.0.1", int32(ln.Addr().(*net.TCPAddr).Port)
+	s, err := New(config, b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	r := &running{server: s, addr: ln.Addr().String(), stop: cancel, done: make(chan error, 1)}
+	go func() { r.done <- s.Serve(ctx, ln) }()
+	t.Cleanup(func() {
+		cancel()
+		s.Close()
+	})
+	return r
+}
+
+// client speaks raw frames.
+type client struct {
+	t  testing.TB
+	nc net.Conn
+	id int32
+}
+
+func (r *running) dial(t testing.TB) *client {
+	t.Helper()
+	nc, err := net.Dial("tcp", r.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { nc.Close() })
+	nc.SetDeadline(time.Now().Add(time.Minute))
+	return &client{t: t, nc: nc}
+}
+
+func (c *client) send(req kmsg.Request) int32 {
+	c.t.Helper()
+	c.id++
+	if _, err := c.nc.Write(encodeRequest(req, c.id)); err != nil {
+		c.t.Fatal(err)
+	}
+	return c.id
+}
+
+func encodeRequest(req kmsg.Request, correlation int32) []byte {
+	return kmsg.NewRequestFormatter(kmsg.FormatterClientID("test")).AppendRequest(nil, req, correlation)
+}
+
+// frame reads one response frame: its correlation id and what follows.
+func (c *client) frame() (int32, []byte, error) {
+	var head [8]byte
+	if _, err := io.ReadFull(c.nc, head[:]); err != nil {
+		return 0, nil, err
+	}
+	b := make([]byte, binary.BigEndian.Uint32(head[:])-4)
+	_, err := io.ReadFull(c.nc, b)
+	return int32(binary.BigEndian.Uint32(head[4:])), b, err
+}
+
+// receive reads the answer to req, which must be the one with that id.
+func (c *client) receive(req kmsg.Request, id int32) kmsg.Response {
+	c.t.Helper()
+	got, b, err := c.frame()
+	if err != nil {
+		c.t.Fatalf("%T v%d: %v", req, req.GetVersion(), err)
+	}
+	if got != id {
+		c.t.Fatalf("answer has correlation id %d, want %d", got, id)
+	}
+	resp := req.ResponseKind()
+	resp.SetVersion(req.GetVersion())
+	if resp.IsFlexible() && req.Key() != kmsg.ApiVersions.Int16() {
+		if b[0] != 0 {
+			c.t.Fatalf("%T v%d: response header has tags", req, req.GetVersion())
+		}
+		b = b[1:]
+	}
+	if err := resp.ReadFrom(b); err != nil {
+		c.t.Fatalf("%T v%d: decode answer: %v", req, req.GetVersion(), err)
+	}
+	if again := resp.AppendTo(nil); !bytes.Equal(again, b) {
+		c.t.Fatalf("%T v%d: answer of %d bytes decodes to one of %d", req, req.GetVersion(), len(b), len(again))
+	}
+	return resp
+}
+
+func (c *client) ask(req kmsg.Request) kmsg.Response {
+	c.t.Helper()
+	return c.receive(req, c.send(req))
+}
+
+// expectClosed fails unless the server closes the connection without another byte.
+func (c *client) expectClosed() {
+	c.t.Helper()
+	n, err := c.nc.Read(make([]byte, 1))
+	var timeout net.Error
+	if n > 0 || err == nil || errors.As(err, &timeout) && timeout.Timeout() {
+		c.t.Fatalf("connection is open: read %d bytes, error %v", n, err)
+	}
+}
+
+// logBuffer keeps log lines.
+type logBuffer struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
