@@ -25,6 +25,9 @@ func (inc *Incarnation) SetAside(reason string) (string, error) {
 
 func (inc *Incarnation) setAside(reason, to string) error {
 	fsys := inc.opt.FS
+	if err := removeSpares(fsys, inc.dir); err != nil {
+		return err
+	}
 	if err := writeFile(fsys, filepath.Join(inc.dir, reasonFile), reason+"\n"); err != nil {
 		return err
 	}
@@ -38,6 +41,24 @@ func (inc *Incarnation) setAside(reason, to string) error {
 		return err
 	}
 	return errors.Join(fsys.SyncDir(filepath.Dir(to)), fsys.SyncDir(inc.opt.Dir))
+}
+
+// removeSpares deletes the files of a log's folder in which there are no
+// records.
+func removeSpares(fsys FS, dir string) error {
+	names, err := fsys.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if !strings.HasSuffix(name, spareSuffix) {
+			continue
+		}
+		if err := fsys.Remove(filepath.Join(dir, name)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // writeFile writes a small file durably, in the place of one that an earlier

@@ -168,17 +168,6 @@ func appendRecordHeader(dst []byte, seed uint32, r *Record, synced uint64) []byt
 	return dst
 }
 
-// appendRecord appends the whole record with its padding.
-func appendRecord(dst []byte, seed uint32, r *Record, synced uint64) []byte {
-	end := len(dst) + recordSize(len(r.Batch))
-	dst = appendRecordHeader(dst, seed, r, synced)
-	dst = append(dst, r.Batch...)
-	for len(dst) < end {
-		dst = append(dst, 0)
-	}
-	return dst
-}
-
 // appendMark appends the mark that says that everything below next is durable.
 func appendMark(dst []byte, seed uint32, next uint64) []byte {
 	start := len(dst)
@@ -208,19 +197,19 @@ func (f frame) isMark() bool { return f.length == markSize }
 // size is the room the frame takes in the file.
 func (f frame) size() int { return (f.length + recordAlign - 1) &^ (recordAlign - 1) }
 
-// decodeFrame reads the first markSize bytes of a record and checks that the
-// length can be one. It does not check the CRC, for which the whole record is
-// needed.
-func decodeFrame(b []byte) (frame, error) {
+// decodeFrame reads the first markSize bytes of a record and reports whether
+// the length can be one. It does not check the CRC, for which the whole record
+// is needed.
+func decodeFrame(b []byte) (frame, bool) {
 	n := binary.BigEndian.Uint32(b)
 	if n != markSize && (n <= recordHeaderSize || n > MaxRecord) {
-		return frame{}, fmt.Errorf("impossible record length %d", n)
+		return frame{length: int(n)}, false
 	}
 	return frame{
 		length: int(n),
 		lsn:    binary.BigEndian.Uint64(b[8:]),
 		synced: binary.BigEndian.Uint64(b[16:]),
-	}, nil
+	}, true
 }
 
 // checkFrame reports whether b, a whole record without padding, is as written.

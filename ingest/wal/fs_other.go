@@ -5,6 +5,17 @@ package wal
 // Preallocate implements File.
 func (f osFile) Preallocate(size int64) error { return writeZeros(f, size) }
 
-// Sync implements File. The os package asks for a full flush where the system
-// needs one (F_FULLFSYNC on darwin).
+// Sync implements File. Package os asks for a full flush where the system needs
+// one (F_FULLFSYNC on darwin).
 func (f osFile) Sync() error { return f.File.Sync() }
+
+// WriteVec implements File.
+func (f osFile) WriteVec(pieces [][]byte, off int64) error {
+	for _, p := range pieces {
+		if _, err := f.WriteAt(p, off); err != nil {
+			return err
+		}
+		off += int64(len(p))
+	}
+	return nil
+}

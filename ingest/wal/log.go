@@ -91,7 +91,7 @@ func Open(opt Options) (*Log, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open write-ahead log in %s: %w", dir, err)
 	}
-	w := &writer{log: l, next: 1}
+	w := &writer{log: l, out: newGather(), next: 1}
 	if err := w.use(first, 1); err != nil {
 		return nil, fmt.Errorf("open write-ahead log in %s: %w", dir, errors.Join(err, first.file.Close()))
 	}

@@ -104,8 +104,8 @@ func (f *walFile) search(w *window, at stop) (beyond int, durable uint64, err er
 		if err != nil {
 			return 0, 0, err
 		}
-		fr, bad := decodeFrame(b)
-		if bad != nil || fr.lsn <= at.next || fr.lsn > limit {
+		fr, ok := decodeFrame(b)
+		if !ok || fr.lsn <= at.next || fr.lsn > limit {
 			off += recordAlign
 			continue
 		}
@@ -135,9 +135,9 @@ func (f *walFile) frameAt(w *window, off int64) (b []byte, fr frame, reason stri
 	if b, err = w.bytes(off, markSize); err != nil {
 		return nil, fr, "", err
 	}
-	fr, bad := decodeFrame(b)
-	if bad != nil {
-		return nil, fr, bad.Error(), nil
+	fr, ok := decodeFrame(b)
+	if !ok {
+		return nil, fr, fmt.Sprintf("impossible record length %d", fr.length), nil
 	}
 	if !w.holds(off, fr.length) {
 		return nil, fr, "record reaches beyond the end of the file", nil

@@ -5,10 +5,6 @@ import (
 	"path/filepath"
 )
 
-// stageBytes is the size of the buffer in which records are laid out before
-// they are written: small enough to stay in a core's cache.
-const stageBytes = 256 << 10
-
 // writer lays records out and writes them, in its own goroutine. Only it
 // touches the file that is being written.
 type writer struct {
@@ -16,10 +12,9 @@ type writer struct {
 	file   File
 	seed   uint32   // header CRC of file
 	number uint64   // of file
-	first  uint64   // LSN of the first record of file
 	bytes  int64    // of the records of file
-	pos    int64    // where stage goes
-	stage  []byte   // laid out, not yet written
+	pos    int64    // where the next write goes
+	out    gather   // laid out, not yet written
 	recs   []Record // what was taken from the queue last; kept for its capacity
 	next   uint64   // LSN of the next record
 	synced uint64   // every record up to here is durable
@@ -31,7 +26,6 @@ type writer struct {
 // busy the queue grows.
 func (w *writer) run() {
 	defer close(w.log.writerDone)
-	w.stage = make([]byte, 0, stageBytes)
 	if err := w.loop(); err != nil {
 		w.log.fail(err)
 	}
@@ -104,47 +98,37 @@ func (l *Log) wanted() uint64 {
 	return l.mu.want
 }
 
-// put lays one record out and writes what does not fit into the stage.
+// put lays one record out, and writes first what does not go with it.
 func (w *writer) put(r *Record) error {
 	size := recordSize(len(r.Batch))
-	if w.pos+int64(len(w.stage)+size) > w.log.opt.SegmentBytes {
+	if w.pos+int64(w.out.size+size) > w.log.opt.SegmentBytes {
 		if err := w.rotate(); err != nil {
 			return err
 		}
 	}
-	if len(w.stage)+size > cap(w.stage) {
+	if !w.out.fits(len(r.Batch)) {
 		if err := w.flush(); err != nil {
 			return err
 		}
 	}
-	// A record longer than the stage makes append allocate a buffer of its own,
-	// which is dropped after the write.
-	b := appendRecord(w.stage, w.seed, r, w.synced)
+	w.out.add(w.seed, r, w.synced)
 	w.next = r.LSN + 1
 	w.bytes += int64(size)
-	if cap(b) == cap(w.stage) {
-		w.stage = b
-		return nil
-	}
-	return w.write(b)
+	return nil
 }
 
-// flush writes the stage.
+// flush writes what is laid out.
 func (w *writer) flush() error {
-	if len(w.stage) == 0 {
+	pieces, size := w.out.take()
+	if size == 0 {
 		return nil
 	}
-	err := w.write(w.stage)
-	w.stage = w.stage[:0]
-	return err
-}
-
-func (w *writer) write(b []byte) error {
 	w.marked = false
-	if _, err := w.file.WriteAt(b, w.pos); err != nil {
+	if err := w.file.WriteVec(pieces, w.pos); err != nil {
 		return fmt.Errorf("write %s: %w", walName(w.number), err)
 	}
-	w.pos += int64(len(b))
+	w.out.reset()
+	w.pos += int64(size)
 	return nil
 }
 
@@ -239,7 +223,7 @@ func (w *writer) use(s spare, number uint64) error {
 		return fmt.Errorf("sync folder for %s: %w", walName(number), err)
 	}
 	w.file, w.seed, w.number = s.file, seed, number
-	w.first, w.bytes, w.pos, w.marked = w.next, 0, headerSize, false
+	w.bytes, w.pos, w.marked = 0, headerSize, false
 	return nil
 }
 
