@@ -47,6 +47,7 @@ type core struct {
 	wal         writeAhead
 	journal     proposer
 	recent      recent
+	told        func(*journal.Object) // of every object applied
 	now         func() time.Time
 	newID       func() segment.ID
 	incarnation segment.ID
@@ -274,6 +275,7 @@ func (c *core) apply(o *journal.Object, own bool) error {
 		return err
 	}
 	c.history.note(h)
+	c.told(o)
 	if c.epoch == 0 || !own {
 		return nil
 	}

@@ -34,7 +34,7 @@ type bench struct {
 func newBench(t *testing.T) *bench {
 	b := &bench{t: t, clock: time.UnixMilli(1_000_000), room: 4}
 	b.c = newCore(Options{
-		State: partlog.New(1), Recent: discard{}, FlushInterval: 100 * time.Millisecond, FlushBytes: 1 << 20,
+		State: partlog.New(1), Recent: discard{}, Committed: func(*journal.Object) {}, FlushInterval: 100 * time.Millisecond, FlushBytes: 1 << 20,
 		ProducerExpiry: time.Hour, Now: func() time.Time { return b.clock },
 		Journal: journal.Config{Incarnation: segment.ID{4}, NewID: b.newID},
 	}, b, b)

@@ -24,6 +24,8 @@ type Options struct {
 	Recent  interface {    // gets each committed object, before it can be asked for
 		Add(seq uint64, object []byte)
 	}
+	// Committed is told of every valid object, own or not, after it was applied.
+	Committed      func(o *journal.Object)
 	FlushInterval  time.Duration // default 250 ms
 	FlushBytes     int           // default 8 MiB
 	MaxUnflushed   int           // bytes in memory above which Append blocks; default 64 MiB
@@ -113,7 +115,7 @@ func Start(opt Options) (*Leader, error) {
 func newCore(opt Options, log writeAhead, p proposer) *core {
 	return &core{
 		policy: policy{interval: opt.FlushInterval, linger: min(flushLinger, opt.FlushInterval), flushBytes: opt.FlushBytes},
-		state:  opt.State, wal: log, journal: p, recent: opt.Recent, now: opt.Now,
+		state:  opt.State, wal: log, journal: p, recent: opt.Recent, told: opt.Committed, now: opt.Now,
 		newID: opt.Journal.NewID, incarnation: opt.Journal.Incarnation, expiry: opt.ProducerExpiry,
 		parts: map[partlog.Key]*part{}, opening: map[partlog.Key]bool{}, inFlight: map[uint64][]byte{},
 		history: history{covered: map[segment.ID]uint64{}},
@@ -138,6 +140,10 @@ func (l *Leader) Err() error { return l.err }
 // SetAside is how many write-ahead records of earlier starts could not be
 // replayed and were set aside, once Ready is closed.
 func (l *Leader) SetAside() int { return l.aside }
+
+// Pending is how many bytes of write-ahead records are not known to be in the
+// bucket.
+func (l *Leader) Pending() int64 { return l.wal.Pending() }
 
 // Append hands in batches, in the order in which they shall stand in their
 // partitions. It blocks while too much is unflushed. done gets a Result for each

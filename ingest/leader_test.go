@@ -46,7 +46,7 @@ func (f *folder) start() *Leader {
 	}
 	incarnation := newID()
 	l, err := Start(Options{
-		Store: f.store, State: partlog.New(1), Recent: discard{}, FlushInterval: 5 * time.Millisecond,
+		Store: f.store, State: partlog.New(1), Recent: discard{}, Committed: func(*journal.Object) {}, FlushInterval: 5 * time.Millisecond,
 		Journal: journal.Config{
 			Chain: journal.NewChain(segment.ID{1}, 1, 4), Node: f.node, Incarnation: incarnation,
 			NewID: newID, NowMs: func() int64 { return time.Now().UnixMilli() },

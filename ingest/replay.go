@@ -37,7 +37,7 @@ func (h *history) note(o *segment.Header) {
 // They may be if nobody else can have given their offsets away: all leaderships
 // since were of this data folder, and each record's offset is where its
 // partition ends. Those that may not be are set aside for a person, never
-// dropped and never appended elsewhere (PROTOCOL.md, "Restart").
+// dropped and never appended elsewhere (tiering/journal/PROTOCOL.md, "Restart").
 type olderLog struct {
 	log  *wal.Incarnation
 	next uint64 // LSN to go on from
