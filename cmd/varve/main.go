@@ -7,12 +7,10 @@ package main
 
 import (
 	"context"
-	"errors"
-	"io"
 	"os"
 
 	"github.com/varvelog/varve/cmd/internal/cli"
-	"github.com/varvelog/varve/cmd/internal/config"
+	"github.com/varvelog/varve/cmd/internal/node"
 )
 
 func main() {
@@ -23,13 +21,8 @@ func main() {
 		Stdin:   os.Stdin,
 		Stdout:  os.Stdout,
 		Stderr:  os.Stderr,
-		Serve:   serve,
+		Serve:   node.Run,
 	})
 	stop()
 	os.Exit(code)
-}
-
-// serve is a placeholder: the node replaces it.
-func serve(context.Context, config.Serve, io.Writer, io.Writer) error {
-	return errors.New("this build has no node")
 }

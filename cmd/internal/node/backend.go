@@ -1,0 +1,119 @@
+package node
+
+import (
+	"fmt"
+	"net"
+	"strconv"
+	"time"
+
+	"github.com/varvelog/varve/cmd/internal/kafka"
+	"github.com/varvelog/varve/fetch"
+	"github.com/varvelog/varve/fetch/cache"
+	"github.com/varvelog/varve/metadata"
+	"github.com/varvelog/varve/metadata/topicconfig"
+	"github.com/varvelog/varve/tiering/partlog"
+)
+
+// maxRequestBytes bounds a request frame: Kafka's socket.request.max.bytes.
+const maxRequestBytes = 100 << 20
+
+func (n *node) kafkaConfig() kafka.Config {
+	return kafka.Config{
+		MaxConnections: n.cfg.MaxConnections, MaxConnectionsPerIP: n.cfg.MaxConnections,
+		MaxRequestBytes: maxRequestBytes, RequestMemory: n.cfg.RequestMemory, AutoCreateTopics: n.cfg.AutoCreateTopics && n.writes(),
+	}
+}
+
+// kafkaBackend is this node as the Kafka front sees it. Every partition is
+// served here: by its leader, or, on a node that only reads, by an archive that
+// clients need not be sent away from.
+func (n *node) kafkaBackend(reader *fetch.Reader) kafka.Backend {
+	self := kafka.Broker{ID: n.id, Host: n.host, Port: n.port, Rack: n.cfg.Rack}
+	return kafka.Backend{
+		ClusterID:     n.cluster.ID.Base64(),
+		NodeID:        func() int32 { return n.id },
+		Controller:    func() int32 { return n.id },
+		Brokers:       func() []kafka.Broker { return []kafka.Broker{self} },
+		Topics:        n.meta,
+		Placement:     n.placement,
+		Admin:         n.admin,
+		Appender:      n.appender,
+		BrokerConfigs: func() []topicconfig.BrokerConfig { return topicconfig.Broker(n.brokerSettings()) },
+		Reader:        kafka.Reads(reader),
+		Now:           time.Now,
+		Metrics:       n.metrics,
+		Log:           n.log,
+	}
+}
+
+func (n *node) brokerSettings() topicconfig.BrokerSettings {
+	advertised := net.JoinHostPort(n.host, strconv.Itoa(int(n.port)))
+	return topicconfig.BrokerSettings{
+		NodeID: n.id, Rack: n.cfg.Rack,
+		Listeners: "PLAINTEXT://" + n.cfg.Listen, Advertised: "PLAINTEXT://" + advertised,
+		AutoCreateTopics: n.cfg.AutoCreateTopics, Partitions: n.cfg.DefaultPartitions, ReplicationFactor: 1,
+		MaxRequestBytes: maxRequestBytes, OffsetsRetention: 7 * 24 * 60,
+	}
+}
+
+// placement tells who serves a partition: this node, once its journal has it open.
+func (n *node) placement(t *metadata.Topic, partition int32) kafka.Placement {
+	unknown := kafka.Placement{Leader: -1, Epoch: -1}
+	j := n.journals.get(t.Partitions[partition].Journal)
+	if j == nil {
+		return unknown
+	}
+	view, ok := j.state.Lookup(partlog.Key{Topic: t.ID, Index: partition})
+	if !ok || view.Sealed {
+		return unknown
+	}
+	return kafka.Placement{Leader: n.id, Epoch: view.Epoch, Replicas: []int32{n.id}}
+}
+
+func (n *node) appender(journal uint32) kafka.Appender {
+	if j := n.journals.get(journal); j != nil && j.leader != nil {
+		return j.leader
+	}
+	return nil
+}
+
+// footerShare is what part of the cache is for footers: a segment of some MiB has
+// one of some KiB.
+const footerShare = 8
+
+// newReader makes the read path over this node's journals.
+func (n *node) newReader(closers *stack) (*fetch.Reader, error) {
+	footers := max(n.cfg.CacheBytes/footerShare, 1<<20)
+	c, err := cache.New(cache.Config{Store: n.store, BlockBytes: n.cfg.CacheBytes - footers, FooterBytes: footers})
+	if err != nil {
+		return nil, err
+	}
+	closers.push(func() error { c.Close(); return nil })
+	reader, err := fetch.NewReader(fetch.Config{
+		Cluster: n.cluster.ID, Cache: c, Journal: n.journalView, Locate: n.locate,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open read path: %w", err)
+	}
+	return reader, nil
+}
+
+func (n *node) journalView(id uint32) (*fetch.JournalView, bool) {
+	j := n.journals.get(id)
+	if j == nil {
+		return nil, false
+	}
+	view := &fetch.JournalView{State: j.state, Head: j.prover}
+	if j.leader != nil {
+		view.Tail, view.AppendEnd = j.recent, j.leader.AppendEnd
+	}
+	return view, true
+}
+
+func (n *node) locate(k partlog.Key) (journal uint32, ok bool) {
+	t, ok := n.meta.TopicByID(k.Topic)
+	if !ok || k.Index < 0 || int(k.Index) >= len(t.Partitions) {
+		return 0, false
+	}
+	return t.Partitions[k.Index].Journal, true
+}

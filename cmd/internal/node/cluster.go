@@ -1,0 +1,84 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/varvelog/varve/metadata"
+	"github.com/varvelog/varve/tiering/objstore"
+	"github.com/varvelog/varve/tiering/segment"
+)
+
+const (
+	// journalWindow is P of the journal protocol for new clusters.
+	journalWindow = 4
+	// probePrefix is where a writing node tests the store.
+	probePrefix = "probe"
+)
+
+// loadCluster reads the bucket's root object. A node that writes makes it where
+// there is none, after the store has passed the probe, and tests the store with
+// one create-twice where there is one. A node that only reads writes nothing.
+func loadCluster(ctx context.Context, store objstore.Store, writes bool, log *slog.Logger) (segment.Cluster, error) {
+	c, err := readCluster(ctx, store)
+	switch {
+	case err == nil && writes:
+		return c, testStore(ctx, store)
+	case err == nil:
+		return c, nil
+	case !errors.Is(err, objstore.ErrNotFound):
+		return segment.Cluster{}, err
+	case !writes:
+		return segment.Cluster{}, fmt.Errorf("bucket %s holds no cluster yet; start a node with the ingest role on it first", store)
+	}
+	return createCluster(ctx, store, log)
+}
+
+func readCluster(ctx context.Context, store objstore.Store) (segment.Cluster, error) {
+	b, err := store.Get(ctx, segment.ClusterKey)
+	if err != nil {
+		return segment.Cluster{}, fmt.Errorf("read cluster object of bucket %s: %w", store, err)
+	}
+	c, err := segment.DecodeCluster(b)
+	if err != nil {
+		return segment.Cluster{}, fmt.Errorf("cluster object of bucket %s: %w", store, err)
+	}
+	if c.Format > metadata.SupportedLevel {
+		return segment.Cluster{}, fmt.Errorf("bucket %s has feature level %d, this program knows %d: upgrade it: %w",
+			store, c.Format, metadata.SupportedLevel, segment.ErrUnsupported)
+	}
+	return c, nil
+}
+
+func testStore(ctx context.Context, store objstore.Store) error {
+	if err := objstore.CreateTwice(ctx, store, probePrefix); err != nil {
+		return fmt.Errorf("test bucket %s: %w", store, err)
+	}
+	return nil
+}
+
+// createCluster probes the store and writes the root object. Whoever is first
+// wins; all others, this call's own earlier attempt included, adopt what is there.
+func createCluster(ctx context.Context, store objstore.Store, log *slog.Logger) (segment.Cluster, error) {
+	log.Info("new bucket: testing whether the store can keep data safe", "bucket", store.String())
+	if err := objstore.Probe(ctx, store, probePrefix, func(s objstore.Step) {
+		log.Debug("store test", "step", s.Name, "done", s.Done, "total", s.Total)
+	}); err != nil {
+		return segment.Cluster{}, fmt.Errorf("test bucket %s: %w", store, err)
+	}
+	c := segment.Cluster{ID: segment.NewID(), Format: metadata.SupportedLevel, Window: journalWindow, CreatedMs: time.Now().UnixMilli()}
+	b, err := segment.EncodeCluster(c)
+	if err != nil {
+		return segment.Cluster{}, err
+	}
+	createErr := store.Create(ctx, segment.ClusterKey, b)
+	got, err := readCluster(ctx, store)
+	if err != nil {
+		return segment.Cluster{}, errors.Join(createErr, err)
+	}
+	log.Info("cluster created", "cluster", got.ID.Base64(), "bucket", store.String())
+	return got, nil
+}

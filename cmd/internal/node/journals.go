@@ -1,0 +1,296 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/varvelog/varve/fetch"
+	"github.com/varvelog/varve/ingest"
+	"github.com/varvelog/varve/ingest/wal"
+	"github.com/varvelog/varve/metadata"
+	"github.com/varvelog/varve/metadata/announce"
+	"github.com/varvelog/varve/tiering/journal"
+	"github.com/varvelog/varve/tiering/partlog"
+	"github.com/varvelog/varve/tiering/segment"
+)
+
+const (
+	// pollAlone is how often a follower looks for new objects when nobody can
+	// tell it, and pollTold when announcements can.
+	pollAlone = 250 * time.Millisecond
+	pollTold  = 2 * time.Second
+
+	// firstArchiveID is the lowest broker id of nodes that only read. They write
+	// no metadata, so theirs are drawn from their uuid, beyond registered ones.
+	firstArchiveID = 1 << 30
+)
+
+// prover proves the head of a journal; see journal.Driver.Prove.
+type prover interface {
+	Prove(ctx context.Context) error
+}
+
+// dataJournal is a data journal that this node leads, or follows.
+type dataJournal struct {
+	state  *partlog.State
+	prover prover
+	leader *ingest.Leader // nil where the node follows
+	recent *fetch.Recent  // nil where the node follows
+}
+
+// journals are the data journals of this node.
+type journals struct {
+	mu   sync.RWMutex
+	byID map[uint32]*dataJournal
+}
+
+func (j *journals) get(id uint32) *dataJournal {
+	j.mu.RLock()
+	defer j.mu.RUnlock()
+	return j.byID[id]
+}
+
+func (j *journals) add(id uint32, d *dataJournal) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.byID[id] = d
+}
+
+// startJournals leads the journals, or follows them on a node that only reads.
+func (n *node) startJournals(ctx context.Context, closers *stack) error {
+	n.journals = &journals{byID: map[uint32]*dataJournal{}}
+	n.health.starting("reading the metadata journal")
+	if n.writes() {
+		return n.lead(ctx, closers)
+	}
+	return n.follow(ctx, closers)
+}
+
+// lead takes over journal 0 and then every data journal, and brings the
+// partitions in them to what the metadata says.
+func (n *node) lead(ctx context.Context, closers *stack) error {
+	controller := metadata.StartLeader(metadata.LeaderOptions{
+		Store: n.store, Journal: n.journalConfig(0), State: n.meta, Log: n.log,
+		Defaults:  metadata.Defaults{Partitions: n.cfg.DefaultPartitions, ReplicationFactor: 1},
+		Committed: n.committed,
+	})
+	closers.push(func() error { controller.Close(); return nil })
+	if err := n.await(ctx, controller, "metadata journal"); err != nil {
+		return err
+	}
+	n.id = controller.NodeID()
+	for _, id := range n.meta.Journals() {
+		n.health.starting(fmt.Sprintf("reading journal %d", id))
+		if err := n.leadData(ctx, id, closers); err != nil {
+			return err
+		}
+	}
+	topics := &topicAdmin{Leader: controller, meta: n.meta, journals: n.journals}
+	n.admin = topics
+	n.health.starting("opening partitions")
+	return topics.settle(ctx)
+}
+
+func (n *node) leadData(ctx context.Context, id uint32, closers *stack) error {
+	state, recent := partlog.New(id), fetch.NewRecent(n.cfg.TailBytes)
+	leader, err := ingest.Start(ingest.Options{
+		Store: n.store, State: state, Journal: n.journalConfig(id), Recent: recent, Committed: n.committed,
+		WAL: wal.Options{
+			Dir:     filepath.Join(n.cfg.DataDir, walFolder, strconv.FormatUint(uint64(id), 10)),
+			Cluster: n.cluster.ID, Node: n.dir.node, Incarnation: n.incarnation, Journal: id, MaxBytes: n.cfg.WALMaxBytes,
+		},
+		FlushInterval: n.cfg.FlushInterval, FlushBytes: int(n.cfg.FlushBytes), Now: time.Now, Log: n.log,
+	})
+	if err != nil {
+		return err
+	}
+	closers.push(func() error { return n.closeLeader(leader) })
+	if err := n.await(ctx, leader, fmt.Sprintf("journal %d", id)); err != nil {
+		return err
+	}
+	n.journals.add(id, &dataJournal{state: state, prover: leader, leader: leader, recent: recent})
+	n.metrics.leader(id, state, leader)
+	return nil
+}
+
+func (n *node) closeLeader(l *ingest.Leader) error {
+	ctx, cancel := context.WithTimeout(context.Background(), flushLimit)
+	defer cancel()
+	err := l.Close(ctx)
+	if errors.Is(err, journal.ErrFenced) {
+		return nil // told when it happened
+	}
+	return err
+}
+
+// part is a leader of either kind.
+type part interface {
+	Ready() <-chan struct{}
+	Done() <-chan struct{}
+	Err() error
+}
+
+// await waits until p is ready; later, when it ends on its own, the node fails.
+func (n *node) await(ctx context.Context, p part, name string) error {
+	select {
+	case <-p.Ready():
+	case <-p.Done():
+		return fmt.Errorf("%s: %w", name, explain(p.Err()))
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	go func() { // ends with p, which is closed before Run returns
+		<-p.Done()
+		if err := p.Err(); err != nil {
+			n.fail(fmt.Errorf("%s: %w", name, explain(err)))
+		}
+	}()
+	return nil
+}
+
+// explain adds what an operator can do.
+func explain(err error) error {
+	switch {
+	case errors.Is(err, journal.ErrFenced):
+		return fmt.Errorf("%w; run one node with the ingest role on a bucket, others with --roles fetch", err)
+	case errors.Is(err, journal.ErrForeign):
+		return fmt.Errorf("%w; if the bucket was rolled back on purpose, start with an empty --data-dir: records that only the lost objects held are gone", err)
+	case errors.Is(err, journal.ErrBroken):
+		return fmt.Errorf("%w; objects were removed or replaced outside of varve: restore them, nothing is skipped", err)
+	}
+	return err
+}
+
+// committed is told of every object this node applied to a journal it leads.
+func (n *node) committed(o *journal.Object) {
+	h := &o.Footer.Header
+	n.dir.saw(h.Journal, o.Ref())
+	n.bus.Publish(announce.Announcement{Journal: h.Journal, Epoch: h.Epoch, Seq: h.Seq, Object: h.Object})
+}
+
+// follow reads journal 0 and the data journals it names, as they come.
+func (n *node) follow(ctx context.Context, closers *stack) error {
+	n.id = archiveID(n.dir.node)
+	n.admin = metadata.NotController{}
+	f := &followers{node: n, byID: map[uint32]*journal.Follower{}}
+	cancel, err := n.bus.Subscribe(f.announced)
+	if err != nil {
+		return err
+	}
+	closers.push(f.close)
+	closers.push(func() error { cancel(); return nil })
+	if err := f.start(ctx, 0, func(o *journal.Object) error { return n.meta.Apply(o.Footer, o.Entries) }); err != nil {
+		return err
+	}
+	wake := make(chan struct{}, 1)
+	unwatch := n.meta.Watch(wake)
+	if err := f.startNamed(ctx); err != nil {
+		unwatch()
+		return err
+	}
+	closers.push(f.watch(wake, unwatch))
+	return nil
+}
+
+func archiveID(node segment.ID) int32 {
+	h := fnv.New32a()
+	h.Write(node[:])
+	return firstArchiveID + int32(h.Sum32()&(firstArchiveID-1))
+}
+
+// followers are the followed journals of a node that only reads.
+type followers struct {
+	node *node
+	mu   sync.Mutex
+	byID map[uint32]*journal.Follower
+}
+
+// start follows a journal and waits until what it holds now is applied.
+func (f *followers) start(ctx context.Context, id uint32, apply func(*journal.Object) error) error {
+	n := f.node
+	poll := pollAlone
+	if !n.cfg.NATS.Embedded {
+		poll = pollTold
+	}
+	follower := journal.Follow(n.store, n.journalConfig(id), func(o *journal.Object) error {
+		if err := apply(o); err != nil {
+			return err
+		}
+		n.dir.saw(id, o.Ref())
+		return nil
+	}, poll, n.log)
+	f.mu.Lock()
+	f.byID[id] = follower
+	f.mu.Unlock()
+	return n.await(ctx, follower, fmt.Sprintf("journal %d", id))
+}
+
+// startNamed follows the data journals that are not followed yet.
+func (f *followers) startNamed(ctx context.Context) error {
+	for _, id := range f.node.meta.Journals() {
+		if f.node.journals.get(id) != nil {
+			continue
+		}
+		f.node.health.starting(fmt.Sprintf("reading journal %d", id))
+		state := partlog.New(id)
+		if err := f.start(ctx, id, func(o *journal.Object) error { return state.Apply(o.Footer, o.Entries) }); err != nil {
+			return err
+		}
+		f.node.journals.add(id, &dataJournal{state: state, prover: f.get(id)})
+		f.node.metrics.journal(id, state)
+	}
+	return nil
+}
+
+// watch follows journals that are created later. It returns how to stop.
+func (f *followers) watch(wake <-chan struct{}, unwatch func()) func() error {
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			select {
+			case <-wake:
+				if err := f.startNamed(ctx); err != nil {
+					f.node.fail(err)
+				}
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return func() error {
+		stop()
+		unwatch()
+		<-done
+		return nil
+	}
+}
+
+func (f *followers) get(id uint32) *journal.Follower {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.byID[id]
+}
+
+// announced is a hint that there is more to read.
+func (f *followers) announced(a announce.Announcement) {
+	if follower := f.get(a.Journal); follower != nil {
+		follower.Poke()
+	}
+}
+
+func (f *followers) close() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, follower := range f.byID {
+		follower.Close()
+	}
+	return nil
+}

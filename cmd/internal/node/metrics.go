@@ -1,0 +1,146 @@
+package node
+
+import (
+	"errors"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/varvelog/varve/cmd/internal/kafka"
+	"github.com/varvelog/varve/ingest"
+	"github.com/varvelog/varve/metadata/announce"
+	"github.com/varvelog/varve/tiering/objstore"
+	"github.com/varvelog/varve/tiering/partlog"
+)
+
+// metrics is what /metrics shows. It implements kafka.Metrics and is the
+// observer of the store.
+type metrics struct {
+	registry *prometheus.Registry
+
+	requests    *prometheus.CounterVec
+	requestTime *prometheus.HistogramVec
+	requestIn   *prometheus.CounterVec
+	requestOut  *prometheus.CounterVec
+	connections prometheus.Gauge
+	refused     *prometheus.CounterVec
+
+	storeRequests *prometheus.CounterVec
+	storeBytes    *prometheus.CounterVec
+	storeTime     *prometheus.HistogramVec
+}
+
+func newMetrics() *metrics {
+	m := &metrics{
+		registry:    prometheus.NewRegistry(),
+		requests:    counters("varve_kafka_requests_total", "Kafka requests answered, by the first error code of the answer.", "api", "code"),
+		requestTime: histograms("varve_kafka_request_seconds", "Time from the last byte of a request to the last byte of its answer.", "api"),
+		requestIn:   counters("varve_kafka_request_bytes_total", "Bytes of Kafka requests.", "api"),
+		requestOut:  counters("varve_kafka_response_bytes_total", "Bytes of Kafka answers.", "api"),
+		connections: prometheus.NewGauge(prometheus.GaugeOpts{Name: "varve_kafka_connections", Help: "Open connections of Kafka clients."}),
+		refused:     counters("varve_kafka_connections_refused_total", "Connections closed by the node, by reason.", "reason"),
+
+		storeRequests: counters("varve_store_requests_total", "Requests to the object store, by outcome.", "op", "outcome"),
+		storeBytes:    counters("varve_store_bytes_total", "Bytes of objects sent to or received from the store.", "op"),
+		storeTime:     histograms("varve_store_request_seconds", "Time of requests to the object store.", "op"),
+	}
+	m.registry.MustRegister(m.requests, m.requestTime, m.requestIn, m.requestOut, m.connections, m.refused,
+		m.storeRequests, m.storeBytes, m.storeTime,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+func counters(name, help string, labels ...string) *prometheus.CounterVec {
+	return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+}
+
+func histograms(name, help string, labels ...string) *prometheus.HistogramVec {
+	return prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name: name, Help: help, Buckets: prometheus.ExponentialBuckets(0.0005, 2, 17),
+	}, labels)
+}
+
+func (m *metrics) handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
+}
+
+// Request implements kafka.Metrics.
+func (m *metrics) Request(o kafka.Observation) {
+	m.requests.WithLabelValues(o.API, strconv.Itoa(int(o.Code))).Inc()
+	m.requestTime.WithLabelValues(o.API).Observe(o.Took.Seconds())
+	m.requestIn.WithLabelValues(o.API).Add(float64(o.BytesIn))
+	m.requestOut.WithLabelValues(o.API).Add(float64(o.BytesOut))
+}
+
+// Connections implements kafka.Metrics.
+func (m *metrics) Connections(delta int) { m.connections.Add(float64(delta)) }
+
+// Refused implements kafka.Metrics.
+func (m *metrics) Refused(reason string) { m.refused.WithLabelValues(reason).Inc() }
+
+// storeRequest is an objstore.Observer.
+func (m *metrics) storeRequest(op objstore.Op, bytes int64, took time.Duration, err error) {
+	m.storeRequests.WithLabelValues(string(op), outcome(err)).Inc()
+	m.storeBytes.WithLabelValues(string(op)).Add(float64(bytes))
+	m.storeTime.WithLabelValues(string(op)).Observe(took.Seconds())
+}
+
+func outcome(err error) string {
+	switch {
+	case err == nil:
+		return "ok"
+	case errors.Is(err, objstore.ErrNotFound):
+		return "not_found"
+	case errors.Is(err, objstore.ErrExists):
+		return "exists"
+	case errors.Is(err, objstore.ErrConflict):
+		return "conflict"
+	case errors.Is(err, objstore.ErrDenied):
+		return "denied"
+	}
+	return "error"
+}
+
+// gauge registers a value that is read when asked for.
+func (m *metrics) gauge(name, help string, labels prometheus.Labels, read func() float64) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help, ConstLabels: labels}, read))
+}
+
+// counter registers a value that only grows and is read when asked for.
+func (m *metrics) counter(name, help string, labels prometheus.Labels, read func() float64) {
+	m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help, ConstLabels: labels}, read))
+}
+
+func journalLabel(id uint32) prometheus.Labels {
+	return prometheus.Labels{"journal": strconv.FormatUint(uint64(id), 10)}
+}
+
+// journal shows a data journal that is led or followed.
+func (m *metrics) journal(id uint32, s *partlog.State) {
+	m.gauge("varve_journal_head", "Seq of the last object applied.", journalLabel(id), func() float64 { return float64(s.Head()) })
+}
+
+// leader shows a data journal that is led.
+func (m *metrics) leader(id uint32, s *partlog.State, l *ingest.Leader) {
+	m.journal(id, s)
+	m.gauge("varve_wal_pending_bytes", "Bytes of write-ahead records not known to be in the bucket.", journalLabel(id),
+		func() float64 { return float64(l.Pending()) })
+	m.gauge("varve_wal_set_aside_records", "Write-ahead records of earlier starts that could not be replayed at this start.", journalLabel(id),
+		func() float64 { return float64(l.SetAside()) })
+}
+
+func (m *metrics) bus(b *announce.NATS) {
+	m.gauge("varve_nats_connected", "1 while NATS is connected.", nil, func() float64 {
+		if b.Stats().Connected {
+			return 1
+		}
+		return 0
+	})
+	m.counter("varve_announcements_published_total", "Announcements handed to NATS.", nil, func() float64 { return float64(b.Stats().Published) })
+	m.counter("varve_announcements_dropped_total", "Announcements dropped while NATS was away.", nil, func() float64 { return float64(b.Stats().Dropped) })
+	m.counter("varve_announcements_received_total", "Announcements received.", nil, func() float64 { return float64(b.Stats().Received) })
+}

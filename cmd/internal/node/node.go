@@ -1,0 +1,269 @@
+// Package node is a varve process put together: it opens the data folder and the
+// bucket, follows or leads the journals, and fronts them for Kafka clients.
+//
+// It owns the wiring and the order in which things start and stop, and nothing
+// else: every decision is made in the packages it wires. It promises that a
+// process which returns from Run has ended all it started, that what it
+// acknowledged is in the bucket or in its write-ahead log, and that an error
+// names what to do. It never exits the process.
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/varvelog/varve/cmd/internal/bucket"
+	"github.com/varvelog/varve/cmd/internal/config"
+	"github.com/varvelog/varve/cmd/internal/kafka"
+	"github.com/varvelog/varve/fetch"
+	"github.com/varvelog/varve/metadata"
+	"github.com/varvelog/varve/metadata/announce"
+	"github.com/varvelog/varve/tiering/journal"
+	"github.com/varvelog/varve/tiering/objstore"
+	"github.com/varvelog/varve/tiering/segment"
+)
+
+// flushLimit is how long a stopping node waits for the bucket to take what it
+// has acknowledged. What the bucket does not take stays in the write-ahead log.
+const flushLimit = 30 * time.Second
+
+// node is what the parts of a process share. Fields are set in the order of
+// Run's steps and not changed afterwards.
+type node struct {
+	cfg         config.Serve
+	log         *slog.Logger
+	metrics     *metrics
+	health      *health
+	dir         *dataDir
+	store       objstore.Store
+	cluster     segment.Cluster
+	incarnation segment.ID
+	bus         *announce.NATS
+	meta        *metadata.State
+	journals    *journals
+	admin       metadata.Admin
+	id          int32  // broker id
+	host        string // told to clients
+	port        int32
+	failed      chan error // capacity 1: a part has ended on its own
+}
+
+// Run runs a node until ctx ends, which is no error, or until it cannot go on.
+func Run(ctx context.Context, cfg config.Serve, _, stderr io.Writer) (err error) {
+	n := &node{
+		cfg: cfg, log: newLogger(cfg, stderr), metrics: newMetrics(), health: &health{},
+		incarnation: segment.NewID(), meta: metadata.New(), failed: make(chan error, 1),
+	}
+	var closers stack
+	defer func() {
+		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+			err = nil // told to stop while starting
+		}
+		err = errors.Join(err, closers.close())
+	}()
+
+	if n.dir, err = openDataDir(cfg.DataDir, segment.NewID); err != nil {
+		return err
+	}
+	closers.push(n.dir.close)
+	kafkaListener, err := listen(cfg.Listen, "--listen")
+	if err != nil {
+		return err
+	}
+	closers.push(quietly(kafkaListener.Close))
+	if n.host, n.port, err = advertised(cfg, kafkaListener); err != nil {
+		return err
+	}
+	httpListener, err := listen(cfg.HTTP, "--http")
+	if err != nil {
+		return err
+	}
+	closers.push(n.serveHTTP(httpListener))
+	if err := n.openBucket(ctx, &closers); err != nil {
+		return err
+	}
+	if err := n.openBus(&closers); err != nil {
+		return err
+	}
+	closers.push(n.keepWitness())
+	if err := n.startJournals(ctx, &closers); err != nil {
+		return err
+	}
+	reader, err := n.newReader(&closers)
+	if err != nil {
+		return err
+	}
+	return n.serveKafka(ctx, kafkaListener, reader)
+}
+
+// serveKafka serves clients until ctx ends or a part of the node fails.
+func (n *node) serveKafka(ctx context.Context, ln net.Listener, reader *fetch.Reader) error {
+	server, err := kafka.New(n.kafkaConfig(), n.kafkaBackend(reader))
+	if err != nil {
+		return err
+	}
+	serving, stop := context.WithCancel(ctx)
+	defer stop()
+	ended := make(chan error, 1)
+	go func() { ended <- server.Serve(serving, ln) }()
+	n.health.ready()
+	n.log.Info("ready", "kafka", ln.Addr().String(), "http", n.cfg.HTTP, "bucket", n.store.String(),
+		"cluster", n.cluster.ID.Base64(), "node", n.id)
+	select {
+	case err = <-n.failed:
+		stop()
+		return errors.Join(err, <-ended)
+	case err = <-ended:
+	}
+	if ctx.Err() != nil {
+		n.health.starting("shutting down")
+		n.log.Info("shutting down")
+	}
+	return err
+}
+
+// openBucket opens the store and the cluster in it.
+func (n *node) openBucket(ctx context.Context, closers *stack) error {
+	n.health.starting("opening the bucket")
+	store, err := bucket.Open(ctx, n.cfg.Bucket, n.cfg.CreateBucket && n.writes())
+	if err != nil {
+		return err
+	}
+	closers.push(func() error { bucket.Close(store); return nil })
+	n.store = objstore.Instrument(store, n.metrics.storeRequest)
+	if n.cluster, err = loadCluster(ctx, n.store, n.writes(), n.log); err != nil {
+		return err
+	}
+	return n.dir.bind(n.cluster.ID)
+}
+
+func (n *node) openBus(closers *stack) error {
+	spec, err := announce.Parse(natsValue(n.cfg.NATS))
+	if err != nil {
+		return err
+	}
+	if n.bus, err = announce.Open(spec, announce.Options{Cluster: n.cluster.ID, Log: n.log}); err != nil {
+		return err
+	}
+	closers.push(n.bus.Close)
+	n.metrics.bus(n.bus)
+	if url := n.bus.URL(); url != "" {
+		n.log.Info("announcements", "nats", url)
+	}
+	return nil
+}
+
+func natsValue(c config.NATS) string {
+	switch {
+	case !c.Embedded:
+		return strings.Join(c.Servers, ",")
+	case c.Listen != "":
+		return "embedded://" + c.Listen
+	}
+	return "embedded"
+}
+
+// writes reports whether this node may write to the bucket.
+func (n *node) writes() bool { return n.cfg.HasRole(config.RoleIngest) }
+
+// journalConfig is how this node follows or leads a journal from its beginning.
+func (n *node) journalConfig(id uint32) journal.Config {
+	return journal.Config{
+		Chain:   journal.NewChain(n.cluster.ID, id, int(n.cluster.Window)),
+		Witness: n.dir.witness(id), Node: n.dir.node, Incarnation: n.incarnation,
+		NewID: segment.NewID, NowMs: func() int64 { return time.Now().UnixMilli() },
+	}
+}
+
+// fail ends the node for err.
+func (n *node) fail(err error) {
+	select {
+	case n.failed <- err:
+	default:
+	}
+}
+
+// keepWitness saves the witness now and then. It returns how to stop that.
+func (n *node) keepWitness() func() error {
+	stop, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		ticker := time.NewTicker(5 * time.Second)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ticker.C:
+				if err := n.dir.saveWitness(); err != nil {
+					n.fail(err)
+				}
+			case <-stop:
+				return
+			}
+		}
+	}()
+	return func() error {
+		close(stop)
+		<-done
+		return nil
+	}
+}
+
+func listen(addr, flag string) (net.Listener, error) {
+	ln, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("listen: %w; if the port is taken, stop what uses it or give another address with %s", err, flag)
+	}
+	return ln, nil
+}
+
+// advertised is the address that clients are told.
+func advertised(cfg config.Serve, ln net.Listener) (string, int32, error) {
+	addr := cfg.Advertise
+	if addr == "" {
+		addr = ln.Addr().String()
+	}
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return "", 0, fmt.Errorf("address for clients %q: %w; set --advertise host:port", addr, err)
+	}
+	n, err := net.LookupPort("tcp", port)
+	if err != nil {
+		return "", 0, fmt.Errorf("address for clients %q: %w; set --advertise host:port", addr, err)
+	}
+	return host, int32(n), nil
+}
+
+func newLogger(cfg config.Serve, w io.Writer) *slog.Logger {
+	options := &slog.HandlerOptions{Level: cfg.LogLevel}
+	if cfg.LogFormat == config.LogJSON {
+		return slog.New(slog.NewJSONHandler(w, options))
+	}
+	return slog.New(slog.NewTextHandler(w, options))
+}
+
+// stack holds what must be closed, the last opened first.
+type stack []func() error
+
+func (s *stack) push(f func() error) { *s = append(*s, f) }
+
+func (s *stack) close() error {
+	var errs []error
+	for i := len(*s) - 1; i >= 0; i-- {
+		errs = append(errs, (*s)[i]())
+	}
+	return errors.Join(errs...)
+}
+
+// quietly is for what may be closed already.
+func quietly(f func() error) func() error {
+	return func() error {
+		_ = f() // a listener that its server has closed says so
+		return nil
+	}
+}
