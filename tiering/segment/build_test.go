@@ -2,10 +2,12 @@ package segment_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
 	"reflect"
+	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -22,40 +24,48 @@ func TestBuildRefusesWhatDoesNotAddUp(t *testing.T) {
 		parts   []segment.Records
 	}
 	tests := map[string]func(*input){
-		"kind 0":                        func(in *input) { in.h.Kind = 0 },
-		"floor as a journal object":     func(in *input) { in.h.Kind = segment.KindFloor },
-		"no cluster":                    func(in *input) { in.h.Cluster = segment.ID{} },
-		"no object id":                  func(in *input) { in.h.Object = segment.ID{} },
-		"no node":                       func(in *input) { in.h.Node = segment.ID{} },
-		"no incarnation":                func(in *input) { in.h.Incarnation = segment.ID{} },
-		"epoch 0":                       func(in *input) { in.h.Epoch = 0 },
-		"seq 0":                         func(in *input) { in.h.Seq, in.h.Prev, in.h.Confirmed = 0, segment.Ref{}, 0 },
-		"previous at seq":               func(in *input) { in.h.Prev.Seq = in.h.Seq },
-		"previous without id":           func(in *input) { in.h.Prev.Object = segment.ID{} },
-		"previous without seq":          func(in *input) { in.h.Prev.Seq = 0 },
-		"confirmed at seq":              func(in *input) { in.h.Confirmed = in.h.Seq },
-		"write-ahead range backwards":   func(in *input) { in.h.WAL.To = in.h.WAL.From - 1 },
-		"write-ahead without start":     func(in *input) { in.h.WAL.Incarnation = segment.ID{} },
-		"fence with records":            func(in *input) { in.h.Kind, in.h.WAL = segment.KindFence, segment.WALRange{} },
-		"filler with write-ahead":       func(in *input) { in.h.Kind, in.parts = segment.KindFiller, nil },
-		"entry of kind 0":               func(in *input) { in.entries[0].Kind = 0 },
-		"too many entries":              func(in *input) { in.entries = make([]segment.Entry, segment.MaxEntries+1) },
-		"too many partitions":           func(in *input) { in.parts = make([]segment.Records, segment.MaxPartitions+1) },
-		"too large":                     func(in *input) { in.entries[0].Payload = make([]byte, segment.MaxObjectSize) },
-		"no topic":                      func(in *input) { in.parts[0].Topic = segment.ID{} },
-		"negative partition":            func(in *input) { in.parts[0].Index = -1 },
-		"partition twice":               func(in *input) { in.parts[1].Partition.Index = in.parts[0].Index },
-		"no batches":                    func(in *input) { in.parts[0].Batches = nil },
-		"other leader epoch":            func(in *input) { in.parts[0].LeaderEpoch++ },
-		"negative leader epoch":         func(in *input) { in.parts[1].LeaderEpoch = -1; in.parts[1].Batches = [][]byte{someBatch(0, -1, 1, 1)} },
-		"negative offset":               func(in *input) { in.parts[1].Batches = [][]byte{someBatch(-1, 5, 1, 1)} },
-		"offset beyond 63 bits":         func(in *input) { in.parts[1].Batches = [][]byte{someBatch(math.MaxInt64, 5, 2, 1)} },
-		"batches out of order":          func(in *input) { b := in.parts[0].Batches; b[0], b[1] = b[1], b[0] },
-		"batches overlap":               func(in *input) { batch.Patch(in.parts[0].Batches[1], 101, 4) },
-		"batch cut short":               func(in *input) { b := in.parts[0].Batches; b[0] = b[0][:len(b[0])-1] },
-		"bytes after a batch":           func(in *input) { b := in.parts[0].Batches; b[0] = append(b[0], 0) },
-		"old message format":            func(in *input) { in.parts[0].Batches[0][16] = 1 },
-		"batch without records":         func(in *input) { in.parts[0].Batches[0] = batchtest.Build(batchtest.Spec{LeaderEpoch: 4}) },
+		"kind 0":                       func(in *input) { *in = input{h: in.h}; in.h.Kind, in.h.WAL = 0, segment.WALRange{} },
+		"floor as a journal object":    func(in *input) { *in = input{h: in.h}; in.h.Kind, in.h.WAL = segment.KindFloor, segment.WALRange{} },
+		"no cluster":                   func(in *input) { in.h.Cluster = segment.ID{} },
+		"no object id":                 func(in *input) { in.h.Object = segment.ID{} },
+		"no node":                      func(in *input) { in.h.Node = segment.ID{} },
+		"no incarnation":               func(in *input) { in.h.Incarnation = segment.ID{} },
+		"epoch 0":                      func(in *input) { in.h.Epoch = 0 },
+		"seq 0":                        func(in *input) { in.h.Seq, in.h.Prev, in.h.Confirmed = 0, segment.Ref{}, 0 },
+		"previous at seq":              func(in *input) { in.h.Prev.Seq = in.h.Seq },
+		"previous without id":          func(in *input) { in.h.Prev.Object = segment.ID{} },
+		"previous without seq":         func(in *input) { in.h.Prev.Seq = 0 },
+		"confirmed at seq":             func(in *input) { in.h.Confirmed = in.h.Seq },
+		"write-ahead range backwards":  func(in *input) { in.h.WAL.To = in.h.WAL.From - 1 },
+		"write-ahead without start":    func(in *input) { in.h.WAL.Incarnation = segment.ID{} },
+		"fence with records":           func(in *input) { in.h.Kind, in.h.WAL = segment.KindFence, segment.WALRange{} },
+		"filler with write-ahead":      func(in *input) { in.h.Kind, in.parts = segment.KindFiller, nil },
+		"entry of kind 0":              func(in *input) { in.entries[0].Kind = 0 },
+		"too many entries":             func(in *input) { in.entries = slices.Repeat(in.entries[:1], segment.MaxEntries+1) },
+		"too many partitions":          func(in *input) { in.parts = manyPartitions(segment.MaxPartitions + 1) },
+		"too large":                    func(in *input) { in.entries[0].Payload = make([]byte, segment.MaxObjectSize) },
+		"no topic":                     func(in *input) { in.parts[0].Topic = segment.ID{} },
+		"negative partition":           func(in *input) { in.parts[0].Index = -1 },
+		"partition twice":              func(in *input) { in.parts[1].Partition.Index = in.parts[0].Index },
+		"no batches":                   func(in *input) { in.parts[0].Batches = nil },
+		"other leader epoch":           func(in *input) { in.parts[0].LeaderEpoch++ },
+		"negative leader epoch":        func(in *input) { in.parts[1].LeaderEpoch = -1; in.parts[1].Batches = [][]byte{someBatch(0, -1, 1, 1)} },
+		"negative offset":              func(in *input) { in.parts[1].Batches = [][]byte{someBatch(-1, 5, 1, 1)} },
+		"offset beyond 63 bits":        func(in *input) { in.parts[1].Batches = [][]byte{someBatch(math.MaxInt64, 5, 2, 1)} },
+		"batches out of order":         func(in *input) { b := in.parts[0].Batches; b[0], b[1] = b[1], b[0] },
+		"batches overlap":              func(in *input) { batch.Patch(in.parts[0].Batches[1], 101, 4) },
+		"batch cut short":              func(in *input) { b := in.parts[0].Batches; b[0] = b[0][:len(b[0])-1] },
+		"bytes after a batch":          func(in *input) { b := in.parts[0].Batches; b[0] = append(b[0], 0) },
+		"old message format":           func(in *input) { in.parts[0].Batches[0][16] = 1 },
+		"batch without records":        func(in *input) { in.parts[0].Batches[0] = batchtest.Build(batchtest.Spec{LeaderEpoch: 4}) },
+		"second batch without records": func(in *input) { set32(in.parts[0].Batches[1], 57, 0) },
+		"more records than offsets":    func(in *input) { b := in.parts[0].Batches; set32(b[0], 57, 1); set32(b[1], 57, 2) },
+		"overlap that leaves room": func(in *input) {
+			b := in.parts[0].Batches
+			set32(b[0], 57, 1)
+			batch.Patch(b[1], 101, 4)
+			set32(b[0], 23, 5)
+		},
 		"producer twice":                func(in *input) { p := in.parts[0].Producers; p[1] = p[0] },
 		"negative producer":             func(in *input) { in.parts[0].Producers[0].ID = -1 },
 		"negative producer epoch":       func(in *input) { in.parts[0].Producers[0].Epoch = -1 },
@@ -85,6 +95,20 @@ func TestBuildRefusesWhatDoesNotAddUp(t *testing.T) {
 		})
 	}
 }
+
+// manyPartitions share one batch.
+func manyPartitions(n int) []segment.Records {
+	batches := [][]byte{someBatch(0, 0, 1, 0)}
+	parts := make([]segment.Records, n)
+	for i := range parts {
+		parts[i] = segment.Records{Partition: segment.Partition{Topic: id(1), Index: int32(i)}, Batches: batches}
+	}
+	return parts
+}
+
+// set32 sets a 32-bit field of a batch: the last offset delta at 23, the record
+// count at 57.
+func set32(b []byte, at int, v uint32) { binary.BigEndian.PutUint32(b[at:], v) }
 
 func sixBatches() []segment.ProducerBatch {
 	batches := make([]segment.ProducerBatch, segment.MaxProducerBatches+1)
@@ -155,8 +179,8 @@ func TestHostileRecordCountsDoNotStopTheJournal(t *testing.T) {
 	base := int64(0)
 	for range 4 {
 		b := someBatch(base, 0, 1, 70_000)
-		b[23], b[24], b[25], b[26] = 0x7f, 0xff, 0xff, 0xfe // last offset delta
-		b[57], b[58], b[59], b[60] = 0x7f, 0xff, 0xff, 0xff // records
+		set32(b, 23, math.MaxInt32-1)
+		set32(b, 57, math.MaxInt32)
 		part.Batches = append(part.Batches, b)
 		base += math.MaxInt32
 	}
@@ -232,6 +256,17 @@ func drawRecords(t *rapid.T, index int32) segment.Records {
 		p.OpenTxns = append(p.OpenTxns, segment.OpenTxn{ProducerID: int64(i), FirstOffset: int64(i)})
 	}
 	return p
+}
+
+func TestBuildAcceptsAsManyPartitionsAsMayBe(t *testing.T) {
+	h, _, _ := emptyObject(segment.KindData)
+	b, _, err := segment.Build(h, nil, manyPartitions(segment.MaxPartitions))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if o, err := segment.Decode(b); err != nil || len(o.Footer.Partitions) != segment.MaxPartitions {
+		t.Errorf("Decode gives %v", err)
+	}
 }
 
 func benchmarkBuild(b *testing.B, partitions int) {

@@ -32,12 +32,9 @@ func Decode(b []byte) (*Object, error) {
 	if err != nil {
 		return nil, err
 	}
-	f, need, err := DecodeFooterTail(b, int64(len(b)))
+	f, _, err := DecodeFooterTail(b, int64(len(b))) // a footer lies within its object
 	if err != nil {
 		return nil, err
-	}
-	if need != 0 {
-		return nil, corrupt(wholeObject, 0, "%d bytes, its trailer asks for %d", len(b), need)
 	}
 	if f.Header != h {
 		return nil, corrupt(wholeObject, 0, "header and footer differ")

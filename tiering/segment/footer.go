@@ -96,8 +96,8 @@ func DecodeFooterTail(tail []byte, size int64) (f *Footer, need int64, err error
 	return f, 0, err
 }
 
-// decodeTrailer returns the place of the footer, which lies between the first
-// section and the trailer.
+// decodeTrailer returns the place of the footer, which ends where the trailer
+// begins.
 func decodeTrailer(b []byte, size int) (Section, error) {
 	at := size - TrailerSize
 	if string(b[posTrailerMagic:]) != magic {
@@ -115,8 +115,8 @@ func decodeTrailer(b []byte, size int) (Section, error) {
 	if r.Zeros(2); r.Err() != nil {
 		return Section{}, corrupt(trailerObject, at, "%v", r.Err())
 	}
-	if s.Position < HeaderSize+entriesFixedSize || s.Length < footerFixedSize ||
-		s.Position > uint64(size) || s.Length > uint64(size) || s.Position+s.Length != uint64(at) {
+	if s.Length < footerFixedSize || s.Position > uint64(size) ||
+		s.Length > uint64(size) || s.Position+s.Length != uint64(at) {
 		return Section{}, corrupt(trailerObject, at, "footer of %d bytes at %d in an object of %d", s.Length, s.Position, size)
 	}
 	return s, nil
@@ -149,7 +149,7 @@ func decodeFooter(b []byte, at int) (*Footer, error) {
 // implausible says what no footer at position end can be, or nothing. It holds
 // that the sections follow each other without a gap.
 func (f *Footer) implausible(end uint64) string {
-	if f.Entries.Position != HeaderSize || f.Entries.Length < entriesFixedSize || f.Entries.Length > MaxObjectSize {
+	if f.Entries.Position != HeaderSize || f.Entries.Length < entriesFixedSize {
 		return fmt.Sprintf("entries section of %d bytes at %d", f.Entries.Length, f.Entries.Position)
 	}
 	if f.Header.Kind != KindData && len(f.Partitions) > 0 {

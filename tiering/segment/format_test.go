@@ -203,3 +203,26 @@ func TestKeysSortAsSeqsDo(t *testing.T) {
 		}
 	}
 }
+
+func TestFloorKeysAndIDsParseBack(t *testing.T) {
+	if n, ok := ParseFloorKey(7, FloorKey(7, 12)); !ok || n != 12 {
+		t.Errorf("floor is %d, %v, want 12", n, ok)
+	}
+	for _, key := range []string{"", FloorKey(8, 12), FloorKey(7, 12) + "0", FloorPrefix(7) + "12", FloorPrefix(7), JournalKey(7, 12)} {
+		if n, ok := ParseFloorKey(7, key); ok {
+			t.Errorf("%q is taken for floor %d", key, n)
+		}
+	}
+	id := NewID()
+	if got, err := ParseID(id.String()); err != nil || got != id || id.IsZero() {
+		t.Errorf("%s parses as %s, error %v", id, got, err)
+	}
+	if got := byteID(1).Base64(); got != "AQAAAAAAAAAAAAAAAAAAAQ" {
+		t.Errorf("id as Kafka writes it is %s", got)
+	}
+	for _, s := range []string{"", id.String()[1:], id.String() + "00", "g" + id.String()[1:]} {
+		if got, err := ParseID(s); err == nil {
+			t.Errorf("%q parses as %s", s, got)
+		}
+	}
+}

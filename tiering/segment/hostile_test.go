@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/varvelog/varve/tiering/batch"
 	"github.com/varvelog/varve/tiering/batch/batchtest"
 	"github.com/varvelog/varve/tiering/wire"
 )
@@ -183,13 +184,24 @@ func TestDecodeRefusesWhatOnlyTheWholeShows(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	first, err := batch.Parse(o.Batches(&o.Footer.Partitions[0]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	secondBatch := uint32(first.Size())
 	tests := map[string]struct {
 		change func(f *Footer)
 		object string // named by the error
 	}{
-		"other object in the footer":   {func(f *Footer) { f.Header.Object = byteID(99) }, wholeObject},
-		"entries end early":            {func(f *Footer) { f.Entries.Length-- }, footerObject},
-		"entries overlap the header":   {func(f *Footer) { f.Entries.Position-- }, footerObject},
+		"other object in the footer":  {func(f *Footer) { f.Header.Object = byteID(99) }, wholeObject},
+		"entries end early":           {func(f *Footer) { f.Entries.Length-- }, footerObject},
+		"entries overlap the header":  {func(f *Footer) { f.Entries.Position-- }, footerObject},
+		"entries begin in the header": {func(f *Footer) { f.Entries.Position--; f.Entries.Length++ }, footerObject},
+		"entries without a count": {func(f *Footer) {
+			f.Partitions[0].Position -= f.Entries.Length - 3
+			f.Partitions[0].Length += f.Entries.Length - 3
+			f.Entries.Length = 3
+		}, footerObject},
 		"gap before a partition":       {func(f *Footer) { f.Partitions[0].Position++ }, footerObject},
 		"partitions overlap":           {func(f *Footer) { f.Partitions[0].Length++ }, footerObject},
 		"partition left out":           {func(f *Footer) { f.Partitions = f.Partitions[:1] }, footerObject},
@@ -202,8 +214,26 @@ func TestDecodeRefusesWhatOnlyTheWholeShows(t *testing.T) {
 		"other max timestamp":          {func(f *Footer) { f.Partitions[0].MaxTimestamp = 8 }, "records of "},
 		"other leader epoch":           {func(f *Footer) { f.Partitions[0].LeaderEpoch = 1 }, "records of "},
 		"sparse entry inside a batch":  {func(f *Footer) { f.Partitions[0].Sparse = []SparseEntry{{2, 70}} }, "records of "},
+		"sparse entry of other offset": {func(f *Footer) { f.Partitions[0].Sparse = []SparseEntry{{3, secondBatch}} }, "records of "},
 		"sparse entry for the first":   {func(f *Footer) { f.Partitions[0].Sparse = []SparseEntry{{0, 0}} }, footerObject},
-		"sparse entry past the end":    {func(f *Footer) { f.Partitions[0].Sparse = []SparseEntry{{3, 1000}} }, footerObject},
+		"sparse entry past the bytes":  {func(f *Footer) { f.Partitions[0].Sparse = []SparseEntry{{3, 1000}} }, footerObject},
+		"sparse entry past the end":    {func(f *Footer) { f.Partitions[0].Sparse = []SparseEntry{{4, 70}} }, footerObject},
+		"sparse offsets stand still":   {func(f *Footer) { f.Partitions[0].Sparse = []SparseEntry{{2, 70}, {2, 140}} }, footerObject},
+		"sparse positions too close":   {func(f *Footer) { f.Partitions[0].Sparse = []SparseEntry{{2, 70}, {3, 130}} }, footerObject},
+		"lengths that wrap around": {func(f *Footer) {
+			f.Partitions[0].Length += 1 << 63
+			f.Partitions[1].Position += 1 << 63
+			f.Partitions[1].Length += 1 << 63
+		}, footerObject},
+		"negative base offset":      {func(f *Footer) { f.Partitions[0].BaseOffset = -1 }, footerObject},
+		"offsets backwards":         {func(f *Footer) { f.Partitions[1].LastOffset = -1 }, footerObject},
+		"no batches":                {func(f *Footer) { f.Partitions[1].Batches = 0 }, footerObject},
+		"more batches than records": {func(f *Footer) { f.Partitions[1].Batches, f.Partitions[1].Records = 2, 1 }, footerObject},
+		"more batches than bytes":   {func(f *Footer) { f.Partitions[0].Batches = 3 }, footerObject},
+		"negative last sequence": {func(f *Footer) {
+			f.Partitions[0].Producers = []Producer{{ID: 1, Batches: []ProducerBatch{{LastSequence: -1}}}}
+		}, footerObject},
+		"negative epoch of open txn":   {func(f *Footer) { f.Partitions[0].OpenTxns = []OpenTxn{{ProducerID: 1, ProducerEpoch: -1}} }, footerObject},
 		"sparse positions that wrap":   {func(f *Footer) { f.Partitions[0].Sparse = []SparseEntry{{1, 1<<32 - 1}, {2, 60}} }, footerObject},
 		"too many records for offsets": {func(f *Footer) { f.Partitions[0].Records = 9 }, footerObject},
 		"max timestamp below -1":       {func(f *Footer) { f.Partitions[0].MaxTimestamp = -2 }, footerObject},
@@ -272,10 +302,37 @@ func TestFooterTailAsksForWhatItNeeds(t *testing.T) {
 	if _, _, err := DecodeFooterTail(whole, size-1); !errors.Is(err, ErrInvalid) {
 		t.Errorf("tail longer than the object: error is %v, want ErrInvalid", err)
 	}
+	if _, _, err := DecodeFooterTail(nil, minObjectSize-1); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("object too small for a footer: error is %v, want ErrCorrupt", err)
+	}
 	for _, wrong := range []int64{size + 1, size + 1000, minObjectSize, 0, -1, 1 << 62} {
 		if _, _, err := DecodeFooterTail(whole[size-TrailerSize:], wrong); !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrInvalid) {
 			t.Errorf("size %d instead of %d: error is %v, want ErrCorrupt", wrong, size, err)
 		}
+	}
+}
+
+func TestFooterHasNoMorePartitionsThanMayBe(t *testing.T) {
+	const size = 61 // of a batch
+	f := Footer{Header: hostileHeader(), Entries: Section{Position: HeaderSize, Length: entriesFixedSize}}
+	position := uint64(HeaderSize + entriesFixedSize)
+	for i := range MaxPartitions + 1 {
+		f.Partitions = append(f.Partitions, Partition{Topic: byteID(1), Index: int32(i), Position: position, Length: size, Records: 1, Batches: 1})
+		position += size
+	}
+	decode := func() error {
+		w := wire.Writer{B: make([]byte, position)}
+		appendFooter(&w, &f)
+		_, _, err := DecodeFooterTail(w.B[position:], int64(len(w.B)))
+		return err
+	}
+	if err := decode(); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("%d partitions: error is %v, want ErrCorrupt", len(f.Partitions), err)
+	}
+	f.Partitions = f.Partitions[:MaxPartitions]
+	position -= size
+	if err := decode(); err != nil {
+		t.Errorf("%d partitions: %v", len(f.Partitions), err)
 	}
 }
 
@@ -341,4 +398,57 @@ func allocated(f func()) uint64 {
 	f()
 	runtime.ReadMemStats(&after)
 	return after.TotalAlloc - before.TotalAlloc
+}
+
+func TestRangesAreCheckedAgainstTheFooter(t *testing.T) {
+	whole := hostileObject(t)
+	o, err := Decode(whole)
+	if err != nil {
+		t.Fatal(err)
+	}
+	section := whole[o.Footer.Entries.Position:][:o.Footer.Entries.Length]
+	p := &o.Footer.Partitions[0]
+	for name, c := range map[string]struct {
+		bytes  []byte
+		check  func([]byte) error
+		offset uint64
+	}{
+		"entries": {section, o.Footer.Entries.Check, o.Footer.Entries.Position},
+		"records": {o.Batches(p), p.Check, p.Position},
+	} {
+		if err := c.check(c.bytes); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		damaged := bytes.Clone(c.bytes)
+		damaged[len(damaged)-1] ^= 1
+		for _, b := range [][]byte{damaged, c.bytes[1:], append(damaged, 0), nil} {
+			var corrupt *CorruptError
+			if err := c.check(b); !errors.As(err, &corrupt) || corrupt.Offset != int64(c.offset) || !strings.Contains(err.Error(), corrupt.Reason) {
+				t.Errorf("%s of %d bytes instead of %d: error is %v, want ErrCorrupt at %d", name, len(b), len(c.bytes), err, c.offset)
+			}
+		}
+	}
+}
+
+func TestDecodeHeaderRefusesImplausibleFields(t *testing.T) {
+	for name, spoil := range map[string]func(*Header){
+		"no cluster":                  func(h *Header) { h.Cluster = ID{} },
+		"no object id":                func(h *Header) { h.Object = ID{} },
+		"no node":                     func(h *Header) { h.Node = ID{} },
+		"no incarnation":              func(h *Header) { h.Incarnation = ID{} },
+		"epoch 0":                     func(h *Header) { h.Epoch = 0 },
+		"previous at seq":             func(h *Header) { h.Prev.Seq = h.Seq },
+		"previous without id":         func(h *Header) { h.Prev.Object = ID{} },
+		"confirmed at seq":            func(h *Header) { h.Confirmed = h.Seq },
+		"write-ahead range backwards": func(h *Header) { h.WAL = WALRange{byteID(1), 2, 1} },
+		"write-ahead without start":   func(h *Header) { h.WAL = WALRange{From: 1, To: 2} },
+		"write-ahead of a fence":      func(h *Header) { h.Kind, h.WAL = KindFence, WALRange{byteID(1), 1, 2} },
+	} {
+		h := hostileHeader()
+		spoil(&h)
+		b := written(func(w *wire.Writer) { appendHeader(w, h) })
+		if got, err := DecodeHeader(b); !errors.Is(err, ErrCorrupt) || got != (Header{}) {
+			t.Errorf("%s: header %+v, error %v, want ErrCorrupt", name, got, err)
+		}
+	}
 }

@@ -267,9 +267,9 @@ func (a *account) add(h batch.Header, leaderEpoch int32) string {
 	switch {
 	case h.LeaderEpoch != leaderEpoch:
 		return fmt.Sprintf("batch has leader epoch %d, its partition %d", h.LeaderEpoch, leaderEpoch)
-	case h.Records <= 0 || h.LastOffsetDelta < 0 || h.Records-1 > h.LastOffsetDelta:
+	case h.Records <= 0 || h.Records-1 > h.LastOffsetDelta:
 		return fmt.Sprintf("batch has %d records and last offset delta %d", h.Records, h.LastOffsetDelta)
-	case h.BaseOffset < 0 || h.LastOffset() < h.BaseOffset:
+	case h.LastOffset() < h.BaseOffset:
 		return fmt.Sprintf("batch has offsets from %d to %d", h.BaseOffset, h.LastOffset())
 	case a.batches > 0 && h.BaseOffset <= a.last:
 		return fmt.Sprintf("batch at offset %d after one that ends at %d", h.BaseOffset, a.last)

@@ -50,7 +50,7 @@ func testObject() (segment.Header, []segment.Entry, []segment.Records) {
 		},
 		Batches: [][]byte{someBatch(100, 4, 2, 10), someBatch(102, 4, 1, 10)},
 	}, {
-		Partition: segment.Partition{Topic: id(0x70), Index: 10, LeaderEpoch: 5},
+		Partition: segment.Partition{Topic: id(0x70), Index: 10, LeaderEpoch: 5, Producers: []segment.Producer{}},
 		Batches:   [][]byte{someBatch(0, 5, 1, 40_000), someBatch(1, 5, 1, 40_000), someBatch(2, 5, 1, 40_000)},
 	}}
 	return testHeader(), entries, parts
