@@ -340,7 +340,7 @@ func TestEntriesAreCheckedBeforeTheyAreAllocated(t *testing.T) {
 	tests := map[string][]byte{
 		"nothing":                  {},
 		"count beyond the input":   {0, 0, 0xff, 0xff},
-		"count beyond the limit":   append([]byte{0, 1, 0, 1}, make([]byte, 1<<20)...),
+		"count beyond the limit":   append([]byte{0, 1, 0, 1}, bytes.Repeat([]byte{0, 1, 0, 0, 0, 0, 0, 0}, MaxEntries+1)...),
 		"kind 0":                   {0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0},
 		"reserved bytes set":       {0, 0, 0, 1, 0, 1, 0, 1, 0, 0, 0, 0},
 		"payload beyond the input": {0, 0, 0, 1, 0, 1, 0, 0, 0, 0, 0, 1},
@@ -449,6 +449,53 @@ func TestDecodeHeaderRefusesImplausibleFields(t *testing.T) {
 		b := written(func(w *wire.Writer) { appendHeader(w, h) })
 		if got, err := DecodeHeader(b); !errors.Is(err, ErrCorrupt) || got != (Header{}) {
 			t.Errorf("%s: header %+v, error %v, want ErrCorrupt", name, got, err)
+		}
+	}
+}
+
+// TestSmallObjectsBelieveNoFieldBecauseTheirCRCIsRight is the same for cluster
+// and floor.
+func TestSmallObjectsBelieveNoFieldBecauseTheirCRCIsRight(t *testing.T) {
+	cluster, err := EncodeCluster(Cluster{ID: byteID(1), Format: 1, Window: 4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	floor, err := EncodeFloor(Floor{N: 1, Floor: 2, Checkpoint: "key", Hash: [32]byte{1}, Object: byteID(1), Cluster: byteID(2)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	again := map[string]func(b []byte) ([]byte, error){
+		"cluster": func(b []byte) ([]byte, error) {
+			c, err := DecodeCluster(b)
+			if err != nil {
+				return nil, err
+			}
+			return EncodeCluster(c)
+		},
+		"floor": func(b []byte) ([]byte, error) {
+			f, err := DecodeFloor(b)
+			if err != nil {
+				return nil, err
+			}
+			return EncodeFloor(f)
+		},
+	}
+	for name, whole := range map[string][]byte{"cluster": cluster, "floor": floor} {
+		for i := range len(whole) - 4 {
+			for changed := range 256 {
+				b := bytes.Clone(whole)
+				b[i] = byte(changed)
+				b = resealSmall(b)
+				got, err := again[name](b)
+				if err == nil && !bytes.Equal(got, b) || err != nil && !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrUnsupported) {
+					t.Fatalf("%s with byte %d set to %#x encodes to %x, error %v", name, i, changed, got, err)
+				}
+			}
+		}
+		for n := prologueSize + 2; n < len(whole); n++ { // below, the CRC would lie over the version
+			if _, err := again[name](resealSmall(whole[:n])); !errors.Is(err, ErrCorrupt) {
+				t.Fatalf("%s cut to %d bytes, with its CRC right: error is %v, want ErrCorrupt", name, n, err)
+			}
 		}
 	}
 }
