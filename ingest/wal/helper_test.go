@@ -159,8 +159,14 @@ func checkRead(inc *wal.Incarnation, first, last uint64) error {
 	return err
 }
 
+// fataler is a *testing.T or a *rapid.T.
+type fataler interface {
+	Helper()
+	Fatal(args ...any)
+}
+
 // disk is an empty disk with the folder "/data".
-func disk(t testing.TB, before func(crashfs.Op) error) *crashfs.FS {
+func disk(t fataler, before func(crashfs.Op) error) *crashfs.FS {
 	t.Helper()
 	d := crashfs.New(before)
 	for _, err := range []error{d.Mkdir("/data"), d.SyncDir("/")} {
