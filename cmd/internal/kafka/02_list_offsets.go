@@ -57,9 +57,11 @@ const (
 )
 
 // lookups is how many partitions of one request are looked up at once, and
-// lookupWait how long all of them may take.
+// allLookups of all requests together; lookupWait is how long one request may
+// take.
 const (
 	lookups    = 16
+	allLookups = 128
 	lookupWait = 30 * time.Second
 )
 
@@ -71,12 +73,18 @@ func (s *Server) beginListOffsets(ctx context.Context, r *request) {
 		resp := kmsg.NewPtrListOffsetsResponse()
 		resp.Topics = make([]kmsg.ListOffsetsResponseTopic, len(req.Topics))
 		var work []func()
+		seen := make(map[namedPartition]bool)
 		for i := range req.Topics {
 			in, out := &req.Topics[i], &resp.Topics[i]
 			out.Topic = in.Topic
 			out.Partitions = make([]kmsg.ListOffsetsResponseTopicPartition, len(in.Partitions))
-			t, err := s.findTopic(in.Topic, [16]byte{}, false)
+			t, unknown := s.findTopic(in.Topic, [16]byte{}, false)
 			for j := range in.Partitions {
+				key, err := namedPartition{in.Topic, in.Partitions[j].Partition}, unknown
+				if seen[key] {
+					err = errTwice
+				}
+				seen[key] = true
 				work = append(work, func() { s.listOffset(ctx, r, t, err, &in.Partitions[j], &out.Partitions[j]) })
 			}
 		}
@@ -91,6 +99,13 @@ func (s *Server) beginListOffsets(ctx context.Context, r *request) {
 	})
 }
 
+type namedPartition struct {
+	topic string
+	index int32
+}
+
+var errTwice = coded(kerr.InvalidRequest, "the partition stands in the request more than once")
+
 func lookupTimeout(r *request, req *kmsg.ListOffsetsRequest) time.Duration {
 	if r.version < listOffsetsTimeout || req.TimeoutMillis <= 0 {
 		return lookupWait
@@ -98,15 +113,15 @@ func lookupTimeout(r *request, req *kmsg.ListOffsetsRequest) time.Duration {
 	return min(time.Duration(req.TimeoutMillis)*time.Millisecond, lookupWait)
 }
 
-// listOffset looks one partition up. unknown is set if there is no topic.
-func (s *Server) listOffset(ctx context.Context, r *request, t *metadata.Topic, unknown error, in *kmsg.ListOffsetsRequestTopicPartition, out *kmsg.ListOffsetsResponseTopicPartition) {
+// listOffset looks one partition up. bad is what is wrong with it already.
+func (s *Server) listOffset(ctx context.Context, r *request, t *metadata.Topic, bad error, in *kmsg.ListOffsetsRequestTopicPartition, out *kmsg.ListOffsetsResponseTopicPartition) {
 	out.Default()
 	out.Partition = in.Partition
 	out.Offset, out.Timestamp, out.LeaderEpoch = -1, -1, -1
 	since, special := specialSince[in.Timestamp]
 	switch {
-	case unknown != nil:
-		out.ErrorCode = s.codeFor(unknown, onOffsets, "ListOffsets")
+	case bad != nil:
+		out.ErrorCode = s.codeFor(bad, onOffsets, "ListOffsets")
 		return
 	case in.Partition < 0 || int(in.Partition) >= len(t.Partitions):
 		out.ErrorCode = kerr.UnknownTopicOrPartition.Code
@@ -121,7 +136,7 @@ func (s *Server) listOffset(ctx context.Context, r *request, t *metadata.Topic, 
 	if at == earliestLocal {
 		at = fetch.Earliest
 	}
-	found, err := s.backend.Reader.ListOffset(ctx, partlog.Key{Topic: t.ID, Index: in.Partition}, in.CurrentLeaderEpoch, at)
+	found, err := s.lookUp(ctx, partlog.Key{Topic: t.ID, Index: in.Partition}, in.CurrentLeaderEpoch, at)
 	if err != nil {
 		out.ErrorCode = s.codeFor(err, onOffsets, "ListOffsets")
 		if out.ErrorCode == kerr.OffsetNotAvailable.Code && r.version < listOffsetsNotAvailable {
@@ -133,6 +148,16 @@ func (s *Server) listOffset(ctx context.Context, r *request, t *metadata.Topic, 
 	if at >= 0 || at == fetch.MaxTimestamp {
 		out.Timestamp = found.Timestamp
 	}
+}
+
+// lookUp asks the reader, which may have to read and decompress records: only so
+// many do at once, whatever clients ask for.
+func (s *Server) lookUp(ctx context.Context, k partlog.Key, leaderEpoch int32, at int64) (fetch.OffsetAt, error) {
+	if err := s.lookingUp.Acquire(ctx, 1); err != nil {
+		return fetch.OffsetAt{}, err
+	}
+	defer s.lookingUp.Release(1)
+	return s.backend.Reader.ListOffset(ctx, k, leaderEpoch, at)
 }
 
 // inParallel runs all of work, up to n at a time, and returns when it is done.

@@ -3,6 +3,7 @@ package kafka
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -26,6 +27,10 @@ func init() {
 	})
 }
 
+// producerIDWait bounds how long an answer waits for a block of ids to be
+// committed; clients wait for 30 seconds and more.
+const producerIDWait = 20 * time.Second
+
 func (s *Server) beginInitProducerID(ctx context.Context, r *request) {
 	req := r.body.(*kmsg.InitProducerIDRequest)
 	resp := kmsg.NewPtrInitProducerIDResponse()
@@ -43,6 +48,8 @@ func (s *Server) beginInitProducerID(ctx context.Context, r *request) {
 		return
 	}
 	r.conn.wg.Go(func() {
+		ctx, cancel := context.WithTimeout(ctx, producerIDWait)
+		defer cancel()
 		id, err := s.backend.Admin.NextProducerID(ctx)
 		if err == nil && id < 0 {
 			err = fmt.Errorf("producer id is %d", id)

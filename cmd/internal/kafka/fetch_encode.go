@@ -3,6 +3,7 @@ package kafka
 import (
 	"encoding/binary"
 	"net"
+	"slices"
 )
 
 // fetchAnswer is a Fetch response, v4 to v18. It is encoded by hand: the record
@@ -80,7 +81,11 @@ func (p *fetchedPartition) recordBytes() int64 {
 // encode appends the response to head. The first buffer begins with head;
 // records stand in buffers of their own.
 func (a *fetchAnswer) encode(head []byte) net.Buffers {
-	e := fetchEncoder{small: head, version: a.version, flexible: a.version >= fetchFlexible}
+	partitions := 0
+	for i := range a.topics {
+		partitions += len(a.topics[i].partitions)
+	}
+	e := fetchEncoder{small: slices.Grow(head, 64+32*len(a.topics)+perPartition*partitions), version: a.version, flexible: a.version >= fetchFlexible}
 	e.int32(0) // throttle
 	if a.version >= 7 {
 		e.int16(a.code)
@@ -95,6 +100,9 @@ func (a *fetchAnswer) encode(head []byte) net.Buffers {
 	}
 	return e.buffers()
 }
+
+// perPartition is about what a partition takes without its records, in bytes.
+const perPartition = 56
 
 // fetchEncoder collects everything but the records in one slice, and where the
 // records belong.

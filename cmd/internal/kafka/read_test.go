@@ -225,6 +225,18 @@ func TestListOffsetsKnowsItsSpecialTimestamps(t *testing.T) {
 	}
 }
 
+func TestListOffsetsOfAPartitionTwiceIsInvalid(t *testing.T) {
+	c := newCluster()
+	topic := c.addTopic(t, "events", 1, nil)
+	cl := start(t, c, Config{}, c.backend()).dial(t)
+	req := sample(2, 5, topic).(*kmsg.ListOffsetsRequest)
+	req.Topics = append(req.Topics, req.Topics[0])
+	resp := cl.ask(req).(*kmsg.ListOffsetsResponse)
+	if a, b := resp.Topics[0].Partitions[0].ErrorCode, resp.Topics[1].Partitions[0].ErrorCode; a != 0 || b != kerr.InvalidRequest.Code {
+		t.Errorf("errors %d and %d", a, b)
+	}
+}
+
 func TestLookupErrorsHaveTheirCodes(t *testing.T) {
 	c := newCluster()
 	topic := c.addTopic(t, "events", 1, nil)

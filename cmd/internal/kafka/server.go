@@ -30,6 +30,7 @@ type Server struct {
 
 	budget     *budget
 	decompress *semaphore.Weighted // batches being looked into
+	lookingUp  *semaphore.Weighted // partitions of ListOffsets
 
 	mu      sync.Mutex
 	guarded struct {
@@ -54,6 +55,7 @@ func New(config Config, backend Backend) (*Server, error) {
 		stopped:    make(chan struct{}),
 		budget:     newBudget(config.RequestMemory, int64(config.MaxRequestBytes)),
 		decompress: semaphore.NewWeighted(decompressors),
+		lookingUp:  semaphore.NewWeighted(allLookups),
 	}
 	if s.metrics == nil {
 		s.metrics = NoMetrics{}
