@@ -94,8 +94,9 @@ func (c *Cache) join(key string, size, first int64, blocks [][]byte) []*flight[[
 	return flights
 }
 
-// loadRun reads a run and lands its flights. They leave the table only after
-// the cache has taken the blocks in, so that nobody finds neither.
+// loadRun reads a run and lands its flights. Flights that failed leave the table
+// before they land, so that nobody is given an old error; the others after the
+// cache has taken their blocks in, so that nobody finds neither.
 func (c *Cache) loadRun(key string, size int64, r run) {
 	off := r.first * c.blockSize
 	n := min(int64(len(r.flights))*c.blockSize, size-off)
@@ -107,26 +108,34 @@ func (c *Cache) loadRun(key string, size int64, r run) {
 	if err == nil && int64(len(data)) != n {
 		err = fmt.Errorf("store returned %d bytes, not %d: %w", len(data), n, objstore.ErrRange)
 	}
-	for i, f := range r.flights {
-		if err != nil {
+	if err != nil {
+		c.leave(key, r)
+		for _, f := range r.flights {
 			f.land(nil, err)
-			continue
 		}
+		return
+	}
+	for i, f := range r.flights {
 		b := data[int64(i)*c.blockSize:]
 		b = b[:min(int64(len(b)), c.blockSize)]
 		if len(r.flights) > 1 {
 			b = bytes.Clone(b) // else one block kept would keep the memory of them all
 		}
-		f.land(b, nil)
 		c.blocks.Set(blockKey(key, r.first+int64(i)), b, int64(len(b)))
+		f.land(b, nil) // after Set: who gets damaged bytes calls Forget next
 	}
-	if err == nil {
-		c.blocks.Wait()
-	}
+	c.blocks.Wait()
+	c.leave(key, r)
+}
+
+// leave takes the flights of a run out of the table, unless Forget has.
+func (c *Cache) leave(key string, r run) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for i := range r.flights {
-		delete(c.mu.blocks, blockKey(key, r.first+int64(i)))
+	for i, f := range r.flights {
+		if id := blockKey(key, r.first+int64(i)); c.mu.blocks[id] == f {
+			delete(c.mu.blocks, id)
+		}
 	}
 }
 
@@ -139,8 +148,13 @@ func (c *Cache) Forget(key string, off, n int64) {
 	}
 	defer c.users.Done()
 	for number := off / c.blockSize; number*c.blockSize < off+n; number++ {
-		c.blocks.Del(blockKey(key, number))
+		id := blockKey(key, number)
+		c.mu.Lock()
+		delete(c.mu.blocks, id)
+		c.mu.Unlock()
+		c.blocks.Del(id)
 	}
+	c.blocks.Wait() // a Set before the Del may be on its way still
 }
 
 func blockKey(key string, number int64) string {

@@ -265,9 +265,7 @@ func TestForgottenBlocksAreReadAgain(t *testing.T) {
 		}
 	}
 	read()
-	c.blocks.Wait()
 	c.Forget("o", testBlock-1, 2)
-	c.blocks.Wait()
 	store.bytes.Store(0)
 	read()
 	if n := store.bytes.Load(); n != 2*testBlock {

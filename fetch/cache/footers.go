@@ -65,8 +65,8 @@ func (c *Cache) joinFooter(key string, check func(*segment.Footer) error) *fligh
 	return f
 }
 
-// loadFooter reads a footer and lands its flight, which leaves the table only
-// after the cache has taken the footer in.
+// loadFooter reads a footer and lands its flight, which leaves the table as those
+// of blocks do.
 func (c *Cache) loadFooter(key string, f *flight[*Object], check func(*segment.Footer) error) {
 	var o *Object
 	var tail []byte
@@ -74,15 +74,22 @@ func (c *Cache) loadFooter(key string, f *flight[*Object], check func(*segment.F
 		o, tail, err = c.getFooter(ctx, key, check)
 		return err
 	})
-	if err == nil && int64(len(tail)) == o.Size && o.Size <= c.blockSize {
+	if err != nil {
+		c.leaveFooter(key)
+		f.land(nil, err)
+		return
+	}
+	if int64(len(tail)) == o.Size && o.Size <= c.blockSize {
 		c.blocks.Set(blockKey(key, 0), tail, o.Size)
 		c.blocks.Wait()
 	}
-	f.land(o, err)
-	if err == nil {
-		c.footers.Set(key, o, o.memory())
-		c.footers.Wait()
-	}
+	f.land(o, nil)
+	c.footers.Set(key, o, o.memory())
+	c.footers.Wait()
+	c.leaveFooter(key)
+}
+
+func (c *Cache) leaveFooter(key string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.mu.footers, key)

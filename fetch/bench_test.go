@@ -1,0 +1,81 @@
+package fetch
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/varvelog/varve/tiering/partlog"
+)
+
+// BenchmarkFetchHot reads what is in memory already: one partition, as much as
+// the limit allows, in batches of 16 KiB.
+func BenchmarkFetchHot(b *testing.B) {
+	for _, leader := range []bool{false, true} {
+		for _, limit := range []int32{16 << 10, 1 << 20, 8 << 20} {
+			name := "cache"
+			if leader {
+				name = "leader"
+			}
+			b.Run(fmt.Sprintf("%s/%dKiB", name, limit>>10), func(b *testing.B) {
+				w := newInPlaceWorld(b)
+				value := strings.Repeat("x", 16<<10-100)
+				var batches [][]byte
+				for range 512 {
+					batches = append(batches, batchOf(1, value))
+				}
+				seq := w.commit(map[partlog.Key][][]byte{keyA: batches})
+				if leader {
+					recent := NewRecent(64 << 20)
+					recent.Add(seq, w.objects[seq])
+					w.view.Tail = recent
+				}
+				p := want(keyA, 0)
+				p.MaxBytes = limit
+				req := request(p)
+				var bytes int64
+				for _, piece := range w.fetch(req)[0].Records {
+					bytes += int64(len(piece))
+				}
+				b.SetBytes(bytes)
+				b.ReportAllocs()
+				for b.Loop() {
+					if r := w.fetch(req)[0]; r.Err != nil || len(r.Records) == 0 {
+						b.Fatal(r.Err)
+					}
+				}
+			})
+		}
+	}
+}
+
+// BenchmarkFetchManyPartitions polls 1000 partitions of which one object holds a
+// batch each.
+func BenchmarkFetchManyPartitions(b *testing.B) {
+	for _, idle := range []bool{false, true} {
+		name := "a batch each"
+		if idle {
+			name = "idle"
+		}
+		b.Run(name, func(b *testing.B) {
+			w := newInPlaceWorld(b)
+			object := map[partlog.Key][][]byte{}
+			req := Request{MinBytes: 0, MaxBytes: 50 << 20}
+			for i := range int32(1000) {
+				k := partlog.Key{Topic: testTopic, Index: i}
+				object[k] = [][]byte{batchOf(1, "value")}
+				p := want(k, 0)
+				if idle {
+					p.Offset = 1
+				}
+				req.Partitions = append(req.Partitions, p)
+			}
+			w.commit(object)
+			w.fetch(req)
+			b.ReportAllocs()
+			for b.Loop() {
+				w.fetch(req)
+			}
+		})
+	}
+}

@@ -1,0 +1,104 @@
+package fetch
+
+import (
+	"context"
+
+	"github.com/varvelog/varve/fetch/cache"
+	"github.com/varvelog/varve/tiering/batch"
+)
+
+// cut gathers whole batches from the pieces of a partition, from the one that
+// holds the first offset wanted on, up to limit bytes; with atLeastOne the first
+// batch may be larger. It returns what it has got together with an error.
+func cut(ctx context.Context, pieces []*piece, limit int64, atLeastOne bool) ([][]byte, int64, error) {
+	g := gather{limit: limit, atLeastOne: atLeastOne}
+	for _, p := range pieces {
+		more, err := g.take(ctx, p)
+		if err != nil || !more {
+			return g.out, g.bytes, err
+		}
+	}
+	return g.out, g.bytes, nil
+}
+
+// gather collects batches. Those that lie side by side in one block become one
+// slice.
+type gather struct {
+	limit      int64
+	atLeastOne bool
+	out        [][]byte
+	bytes      int64 // in out and in the run
+}
+
+// take gathers batches of p, and reports whether there is room for more.
+func (g *gather) take(ctx context.Context, p *piece) (more bool, err error) {
+	if !g.fits(batch.HeaderSize) {
+		return false, nil // spares the reading of an object
+	}
+	if err := p.open(ctx); err != nil {
+		return false, err
+	}
+	var r run
+	defer func() { g.out = r.flush(g.out) }()
+	for g.fits(batch.HeaderSize) {
+		h, ok, err := p.next(ctx)
+		if err != nil || !ok {
+			return err == nil, err
+		}
+		if h.LastOffset() < p.from {
+			p.skip(h)
+			continue
+		}
+		size := int64(h.Size())
+		if !g.fits(size) {
+			return false, nil
+		}
+		b, err := p.body(ctx, h)
+		if err != nil {
+			return false, err
+		}
+		if !r.extend(p.pos, b) {
+			g.out = r.flush(g.out)
+			r = run{span: p.span, pos: p.pos, size: size, first: b}
+		}
+		g.bytes += size
+		p.skip(h)
+	}
+	return false, nil
+}
+
+// fits reports whether there is room for a batch of this many bytes.
+func (g *gather) fits(size int64) bool {
+	return g.bytes+size <= g.limit || g.bytes == 0 && g.atLeastOne
+}
+
+// run is batches that lie side by side in one block of a span, or one batch that
+// crosses blocks and was copied.
+type run struct {
+	span      cache.Span
+	pos, size int64
+	first     []byte // its first batch
+}
+
+// extend adds the batch b at pos if it lies in the memory that follows the run.
+func (r *run) extend(pos int64, b []byte) bool {
+	size := r.size + int64(len(b))
+	if r.size == 0 || pos != r.pos+r.size || !r.span.Holds(r.pos, size) || !r.span.Adjacent(r.pos, size) {
+		return false
+	}
+	if &r.span.Slice(pos, 1)[0] != &b[0] {
+		return false // read anew meanwhile: only these bytes were checked
+	}
+	r.size = size
+	return true
+}
+
+func (r *run) flush(out [][]byte) [][]byte {
+	switch r.size {
+	case 0:
+		return out
+	case int64(len(r.first)):
+		return append(out, r.first)
+	}
+	return append(out, r.span.Slice(r.pos, r.size))
+}

@@ -1,0 +1,466 @@
+package fetch
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/varvelog/varve/tiering/batch"
+	"github.com/varvelog/varve/tiering/batch/batchtest"
+	"github.com/varvelog/varve/tiering/objstore/mem"
+	"github.com/varvelog/varve/tiering/partlog"
+	"github.com/varvelog/varve/tiering/segment"
+)
+
+func TestFetchReturnsCommittedRecords(t *testing.T) {
+	w := newWorld(t, nil)
+	w.values("a", "b")
+	w.values("c")
+	r := w.fetchOne(want(keyA, 0))
+	if got := values(t, r); !slices.Equal(got, []string{"0=a", "1=b", "2=c"}) {
+		t.Errorf("records %v", got)
+	}
+	if r.HighWatermark != 3 || r.LogStart != 0 || r.Epoch != 1 {
+		t.Errorf("result %+v", r)
+	}
+}
+
+// drawLog commits some objects with batches of very different sizes. In one of
+// eight logs they cross blocks of the cache, or cover several.
+func drawLog(t *rapid.T, w *world) {
+	sizes := []int{1, 50, 3_000, 20_000, 70_000}
+	if rapid.SampledFrom([]int{1, 2, 3, 4, 5, 6, 7, 8}).Draw(t, "one of eight") == 8 {
+		sizes = []int{1, 600_000, 1_300_000}
+	}
+	for range rapid.IntRange(1, 3).Draw(t, "objects") {
+		object := map[partlog.Key][][]byte{}
+		for _, k := range []partlog.Key{keyA, keyB} {
+			object[k] = nil
+			for range rapid.IntRange(0, 5).Draw(t, "batches") {
+				size := rapid.SampledFrom(sizes).Draw(t, "size")
+				value := bytes.Repeat([]byte{byte(len(object[k]))}, size)
+				records := []batchtest.Record{{Value: value, Timestamp: 1}}
+				for range rapid.IntRange(0, 3).Draw(t, "more") {
+					records = append(records, batchtest.Record{Timestamp: 1})
+				}
+				object[k] = append(object[k], batchtest.Build(batchtest.Spec{Records: records}))
+			}
+		}
+		w.commit(object)
+	}
+}
+
+// expect is what a partition gives from offset on: whole batches up to limit
+// bytes, but at least one with atLeastOne.
+func (w *world) expect(k partlog.Key, offset, limit int64, atLeastOne bool) []byte {
+	var out []byte
+	for _, b := range w.log[k] {
+		h, err := batch.Parse(b)
+		if err != nil {
+			w.tb.Fatal(err)
+		}
+		if h.LastOffset() < offset {
+			continue
+		}
+		if int64(len(out)+len(b)) > limit && (len(out) > 0 || !atLeastOne) {
+			break
+		}
+		out = append(out, b...)
+	}
+	return out
+}
+
+// TestFetchMatchesANaiveLog reads random logs at random offsets with random
+// limits, from memory and from the store.
+func TestFetchMatchesANaiveLog(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		w := newInPlaceWorld(t)
+		drawLog(rt, w)
+		if rapid.Bool().Draw(rt, "leader") {
+			recent := NewRecent(5 << 20)
+			for seq := uint64(0); seq <= w.seq; seq++ {
+				if b := w.objects[seq]; b != nil {
+					recent.Add(seq, b)
+				}
+			}
+			w.view.Tail = recent
+		}
+		limits := rapid.SampledFrom([]int32{0, 1, 100, 5_000, 100_000, 1 << 20, 4 << 20, 50 << 20})
+		for range 8 {
+			a, b := want(keyA, 0), want(keyB, 0)
+			a.Offset = rapid.Int64Range(0, w.ends[keyA]).Draw(rt, "offset of A")
+			b.Offset = rapid.Int64Range(0, w.ends[keyB]).Draw(rt, "offset of B")
+			a.MaxBytes, b.MaxBytes = limits.Draw(rt, "limit of A"), limits.Draw(rt, "limit of B")
+			req := request(a, b)
+			req.MaxBytes = limits.Draw(rt, "limit")
+			results := w.fetch(req)
+			for i := range results {
+				if results[i].Err != nil {
+					rt.Fatal(results[i].Err)
+				}
+			}
+			total := int64(req.MaxBytes)
+			gotA, gotB := bytes.Join(results[0].Records, nil), bytes.Join(results[1].Records, nil)
+			wantA := w.expect(keyA, a.Offset, min(total, int64(a.MaxBytes)), true)
+			if !bytes.Equal(gotA, wantA) {
+				rt.Fatalf("A at %d with %d of %d: %d bytes, want %d", a.Offset, a.MaxBytes, total, len(gotA), len(wantA))
+			}
+			// The second partition may get less than would fit, when more objects than
+			// expected were needed, but never anything else.
+			wantB := w.expect(keyB, b.Offset, min(total-int64(len(gotA)), int64(b.MaxBytes)), len(gotA) == 0)
+			if !bytes.HasPrefix(wantB, gotB) || len(gotA) == 0 && len(gotB) != len(wantB) {
+				rt.Fatalf("B at %d with %d of %d after %d: %d bytes, want %d", b.Offset, b.MaxBytes, total, len(gotA), len(gotB), len(wantB))
+			}
+		}
+		w.readThrough(rt, keyA)
+		w.readThrough(rt, keyB)
+		w.reader.cfg.Cache.Close()
+	})
+}
+
+// readThrough consumes a partition from its start as a client would.
+func (w *world) readThrough(t *rapid.T, k partlog.Key) {
+	limit := rapid.SampledFrom([]int32{1, 100_000, 1 << 20}).Draw(t, "limit of a consumer")
+	var got []byte
+	for offset := int64(0); offset < w.ends[k]; {
+		p := want(k, offset)
+		p.MaxBytes = limit
+		b := bytes.Join(w.fetchOne(p).Records, nil)
+		if len(b) == 0 {
+			t.Fatalf("no progress at offset %d of %d", offset, w.ends[k])
+		}
+		_ = batch.Walk(b, func(_ int, h batch.Header) error { offset = h.LastOffset() + 1; return nil })
+		got = append(got, b...)
+	}
+	if want := bytes.Join(w.log[k], nil); !bytes.Equal(got, want) {
+		t.Fatalf("a consumer of %v got %d bytes, the log has %d", k, len(got), len(want))
+	}
+}
+
+func TestFirstPartitionWithRecordsGivesOneBatchHoweverLarge(t *testing.T) {
+	w := newWorld(t, nil)
+	big := strings.Repeat("x", 5000)
+	w.commit(map[partlog.Key][][]byte{
+		keyA: {batchOf(1, big), batchOf(1, big)},
+		keyB: {batchOf(1, big)},
+	})
+	end := want(keyA, 2)
+	small, other := want(keyA, 0), want(keyB, 0)
+	small.MaxBytes, other.MaxBytes = 10, 10
+	results := w.fetch(request(end, small, other))
+	for i, n := range []int{0, 1, 0} {
+		if got := values(t, results[i]); len(got) != n {
+			t.Errorf("partition %d of the request gives %d records, want %d", i, len(got), n)
+		}
+	}
+	req := request(small, other)
+	req.MaxBytes = 0
+	if got := values(t, w.fetch(req)[0]); len(got) != 1 {
+		t.Errorf("a request without room gives %d records, want one batch", len(got))
+	}
+}
+
+func TestBatchesOfABlockAreNotCopied(t *testing.T) {
+	w := newWorld(t, nil)
+	w.commit(map[partlog.Key][][]byte{keyA: {batchOf(1, "a"), batchOf(1, "b"), batchOf(1, "c")}})
+	first, second := w.fetchOne(want(keyA, 0)), w.fetchOne(want(keyA, 0))
+	if len(first.Records) != 1 || &first.Records[0][0] != &second.Records[0][0] {
+		t.Errorf("%d pieces of records; they must be one piece of the cached block", len(first.Records))
+	}
+}
+
+func TestConcurrentFetchesAreOneGet(t *testing.T) {
+	w := newWorld(t, nil)
+	w.values("a")
+	release := make(chan struct{})
+	entered := make(chan struct{}, 100)
+	w.faults(func(mem.Call) mem.Action {
+		entered <- struct{}{}
+		<-release
+		return mem.Action{}
+	})
+	var consumers sync.WaitGroup
+	for range 20 {
+		consumers.Go(func() {
+			if r := w.fetchOne(want(keyA, 0)); r.Err != nil || len(r.Records) != 1 {
+				t.Errorf("%+v", r)
+			}
+		})
+	}
+	<-entered
+	close(release)
+	consumers.Wait()
+	if n := w.gets.Load(); n != 1 {
+		t.Errorf("%d GETs, want 1", n)
+	}
+}
+
+// TestSequentialReaderReadsEachByteOnce consumes objects of 8 MiB with fetches of
+// 1 MiB.
+func TestSequentialReaderReadsEachByteOnce(t *testing.T) {
+	w := newWorld(t, nil)
+	for range 2 {
+		var batches [][]byte
+		for range 80 {
+			batches = append(batches, batchOf(1, strings.Repeat("x", 100_000)))
+		}
+		w.commit(map[partlog.Key][][]byte{keyA: batches})
+	}
+	for offset := int64(0); offset < w.ends[keyA]; {
+		r := w.fetchOne(want(keyA, offset))
+		offset += int64(len(values(t, r)))
+	}
+	// For each object its footer and at most one GET for each of its blocks.
+	if n := w.gets.Load(); n > 2*(1+8) {
+		t.Errorf("%d GETs, want at most 18", n)
+	}
+}
+
+func TestFullResponseReadsNoFurtherObject(t *testing.T) {
+	w := newWorld(t, nil)
+	w.values("a")
+	w.values("b")
+	p := want(keyA, 0)
+	p.MaxBytes = int32(len(w.log[keyA][0]))
+	if got := values(t, w.fetchOne(p)); len(got) != 1 || w.gets.Load() != 1 {
+		t.Errorf("%d records after %d GETs, want 1 after 1", len(got), w.gets.Load())
+	}
+}
+
+func TestLeaderServesFromMemory(t *testing.T) {
+	w := newWorld(t, nil)
+	recent := NewRecent(1 << 20)
+	w.view.Tail = recent
+	seq := w.values("a")
+	recent.Add(seq, w.objects[seq])
+	if got := values(t, w.fetchOne(want(keyA, 0))); len(got) != 1 || w.gets.Load() != 0 {
+		t.Errorf("records %v after %d GETs, want none", got, w.gets.Load())
+	}
+}
+
+// TestDamageIsNeverServed flips bits all over the object: a fetch gives the
+// records as they were written, or an error.
+func TestDamageIsNeverServed(t *testing.T) {
+	w := newWorld(t, nil)
+	seq := w.commit(map[partlog.Key][][]byte{keyA: {
+		batchOf(1, "first", "second"),
+		batchtest.Build(batchtest.Spec{Records: batchtest.Values(1, "third", "third"), Codec: batch.Zstd}),
+	}})
+	object := w.objects[seq]
+	whole := bytes.Join(w.log[keyA], nil)
+	f, _, err := segment.DecodeFooterTail(object, int64(len(object)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	begin, end := int(f.Partitions[0].Position), int(f.Partitions[0].Position+f.Partitions[0].Length)
+	for at := range object {
+		damaged := bytes.Clone(object)
+		damaged[at] ^= 1 << (at % 8)
+		w.store.PutNow(segment.JournalKey(testJournal, seq), damaged)
+		w.restart(nil)
+		r := w.fetchOne(want(keyA, 0))
+		got := bytes.Join(r.Records, nil)
+		if !bytes.HasPrefix(whole, got) {
+			t.Fatalf("byte %d: damaged records were served", at)
+		}
+		inRecords := at >= begin && at < end
+		switch {
+		case inRecords && len(got) == len(whole):
+			t.Errorf("byte %d: damage in the records went unseen", at)
+		case len(got) == 0 && !errors.Is(r.Err, ErrStorage):
+			t.Errorf("byte %d: no records and error %v", at, r.Err)
+		case r.HighWatermark != 4:
+			t.Errorf("byte %d: result %+v", at, r)
+		}
+		w.reader.cfg.Cache.Close()
+	}
+}
+
+func TestDamageOnTheWayIsReadAgain(t *testing.T) {
+	w := newWorld(t, nil)
+	big := strings.Repeat("x", 400<<10) // too large to come with the footer
+	w.values(big)
+	w.faults(func(c mem.Call) mem.Action {
+		if c.Op == "get_range" {
+			return mem.BitFlipped(8 * 1000)
+		}
+		return mem.Action{}
+	})
+	if r := w.fetchOne(want(keyA, 0)); !errors.Is(r.Err, ErrStorage) {
+		t.Fatalf("error %v, want ErrStorage", r.Err)
+	}
+	w.faults(nil)
+	if got := values(t, w.fetchOne(want(keyA, 0))); len(got) != 1 {
+		t.Errorf("records %v", got)
+	}
+}
+
+func TestObjectsOfOthersAreRefused(t *testing.T) {
+	rebuild := func(change func(*segment.Header, *segment.Records)) func(t *testing.T, w *world) []byte {
+		return func(t *testing.T, w *world) []byte {
+			object, err := segment.Decode(w.objects[w.seq])
+			if err != nil {
+				t.Fatal(err)
+			}
+			h, p := object.Footer.Header, &object.Footer.Partitions[0]
+			r := segment.Records{Batches: [][]byte{bytes.Clone(object.Batches(p))}}
+			r.Topic, r.Index, r.LeaderEpoch = p.Topic, p.Index, p.LeaderEpoch
+			change(&h, &r)
+			b, _, err := segment.Build(h, nil, []segment.Records{r})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return b
+		}
+	}
+	for name, make := range map[string]func(*testing.T, *world) []byte{
+		"another cluster":   rebuild(func(h *segment.Header, _ *segment.Records) { h.Cluster[0]++ }),
+		"another journal":   rebuild(func(h *segment.Header, _ *segment.Records) { h.Journal++ }),
+		"another seq":       rebuild(func(h *segment.Header, _ *segment.Records) { h.Seq++ }),
+		"another partition": rebuild(func(_ *segment.Header, r *segment.Records) { r.Index++ }),
+		"other records": rebuild(func(_ *segment.Header, r *segment.Records) {
+			r.Batches[0] = batchOf(1, "a")
+			batch.Patch(r.Batches[0], 0, 1)
+		}),
+		"another offset": rebuild(func(_ *segment.Header, r *segment.Records) { batch.Patch(r.Batches[0], 7, 1) }),
+		"another epoch":  rebuild(func(_ *segment.Header, r *segment.Records) { batch.Patch(r.Batches[0], 0, 9); r.LeaderEpoch = 9 }),
+		"a fence": func(t *testing.T, w *world) []byte {
+			w.seq--
+			b, _, err := segment.Build(w.header(segment.KindFence), nil, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return b
+		},
+		"no object": func(*testing.T, *world) []byte { return []byte("nothing of ours") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, nil)
+			seq := w.values("A")
+			w.store.PutNow(segment.JournalKey(testJournal, seq), make(t, w))
+			if r := w.fetchOne(want(keyA, 0)); !errors.Is(r.Err, ErrStorage) || len(r.Records) > 0 {
+				t.Errorf("%+v, want ErrStorage", r)
+			}
+			recent := NewRecent(1 << 20)
+			recent.Add(seq, make(t, w))
+			w.view.Tail = recent
+			if r := w.fetchOne(want(keyA, 0)); !errors.Is(r.Err, ErrStorage) || len(r.Records) > 0 {
+				t.Errorf("from the leader's memory: %+v, want ErrStorage", r)
+			}
+		})
+	}
+}
+
+func TestMissingObjectIsLookedUpOnceMore(t *testing.T) {
+	w := newWorld(t, nil)
+	seq := w.values("a")
+	key := segment.JournalKey(testJournal, seq)
+	w.store.DeleteNow(key)
+	if r := w.fetchOne(want(keyA, 0)); !errors.Is(r.Err, ErrStorage) || w.prover.calls.Load() != 1 {
+		t.Errorf("error %v after %d proofs, want ErrStorage after one", r.Err, w.prover.calls.Load())
+	}
+	if n := w.gets.Load(); n != 2 {
+		t.Errorf("%d GETs, want 2", n)
+	}
+	w.prover.do = func(context.Context) error { w.store.PutNow(key, w.objects[seq]); return nil }
+	if got := values(t, w.fetchOne(want(keyA, 0))); len(got) != 1 {
+		t.Errorf("records %v", got)
+	}
+}
+
+func TestStoreTroubleIsNotReady(t *testing.T) {
+	w := newWorld(t, nil)
+	w.values("a")
+	w.faults(func(c mem.Call) mem.Action { return mem.FailBefore(errors.New("no route to host")) })
+	if r := w.fetchOne(want(keyA, 0)); !errors.Is(r.Err, ErrNotReady) || errors.Is(r.Err, ErrStorage) {
+		t.Errorf("error %v, want ErrNotReady", r.Err)
+	}
+	w.faults(nil)
+	if got := values(t, w.fetchOne(want(keyA, 0))); len(got) != 1 {
+		t.Errorf("records %v", got)
+	}
+}
+
+func TestRecordsBeforeDamageAreServed(t *testing.T) {
+	w := newWorld(t, nil)
+	w.values("a")
+	w.store.DeleteNow(segment.JournalKey(testJournal, w.values("b")))
+	if got := values(t, w.fetchOne(want(keyA, 0))); !slices.Equal(got, []string{"0=a"}) {
+		t.Errorf("records %v", got)
+	}
+	if r := w.fetchOne(want(keyA, 1)); !errors.Is(r.Err, ErrStorage) {
+		t.Errorf("error %v, want ErrStorage", r.Err)
+	}
+}
+
+func TestResponsesHoldBoundedMemory(t *testing.T) {
+	value := strings.Repeat("x", 700)
+	w := newWorld(t, func(c *Config) { c.MaxResponseBytes = 1000 })
+	w.values(value)
+	w.values(strings.Repeat("y", 5000))
+
+	first := w.reader.Fetch(t.Context(), request(want(keyA, 0)))
+	if got := values(t, first.Results[0]); len(got) != 1 {
+		t.Fatalf("%d records", len(got))
+	}
+	short, cancel := context.WithTimeout(t.Context(), 5*time.Millisecond)
+	defer cancel()
+	second := w.reader.Fetch(short, request(want(keyA, 0)))
+	if r := second.Results[0]; len(r.Records) > 0 || r.Err != nil || r.HighWatermark != 2 {
+		t.Errorf("without room: %+v, want an empty answer", r)
+	}
+	second.Release()
+
+	waiting := make(chan *Response)
+	go func() { waiting <- w.reader.Fetch(t.Context(), request(want(keyA, 0))) }()
+	first.Release()
+	third := <-waiting
+	if got := values(t, third.Results[0]); len(got) != 1 {
+		t.Errorf("%d records after the release", len(got))
+	}
+	third.Release()
+	if got := values(t, w.fetchOne(want(keyA, 1))); len(got) != 1 {
+		t.Errorf("a batch above all limits gives %d records", len(got))
+	}
+	if !w.reader.memory.TryAcquire(1000) {
+		t.Error("released responses still hold memory")
+	}
+}
+
+func TestRecentKeepsTheLastObjects(t *testing.T) {
+	r := NewRecent(100)
+	for seq := range uint64(10) {
+		r.Add(seq, make([]byte, 30))
+		r.Add(seq, make([]byte, 30)) // again: not counted twice
+	}
+	r.Add(99, make([]byte, 101))
+	for seq, want := range map[uint64]bool{6: false, 7: true, 8: true, 9: true, 99: false} {
+		if _, ok := r.Object(seq); ok != want {
+			t.Errorf("seq %d kept: %t, want %t", seq, ok, want)
+		}
+	}
+}
+
+func TestBadReaderConfigIsRefused(t *testing.T) {
+	w := newWorld(t, nil)
+	for name, change := range map[string]func(*Config){
+		"no cluster":      func(c *Config) { c.Cluster = segment.ID{} },
+		"no cache":        func(c *Config) { c.Cache = nil },
+		"no journals":     func(c *Config) { c.Journal = nil },
+		"no locations":    func(c *Config) { c.Locate = nil },
+		"negative memory": func(c *Config) { c.MaxResponseBytes = -1 },
+	} {
+		cfg := w.reader.cfg
+		change(&cfg)
+		if _, err := NewReader(cfg); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}

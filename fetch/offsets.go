@@ -1,0 +1,198 @@
+package fetch
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/varvelog/varve/tiering/batch"
+	"github.com/varvelog/varve/tiering/partlog"
+)
+
+// The special timestamps of ListOffset.
+const (
+	Latest       int64 = -1 // the high watermark
+	Earliest     int64 = -2 // the log start
+	MaxTimestamp int64 = -3 // the first record with the greatest timestamp (KIP-734)
+)
+
+// OffsetAt is what ListOffset found. All fields are -1 if there is no such
+// record.
+type OffsetAt struct {
+	Offset    int64
+	Timestamp int64 // of the record, Unix milliseconds; -1 for Latest and Earliest
+	Epoch     int32 // leader epoch of the record; for Latest the partition's
+}
+
+var nowhere = OffsetAt{Offset: -1, Timestamp: -1, Epoch: -1}
+
+// ListOffset finds an offset: for a timestamp of 0 or more, in Unix
+// milliseconds, that of the first record which is not older, exactly; else see
+// the special timestamps. leaderEpoch is the one the client knows, -1 if it does
+// not.
+func (r *Reader) ListOffset(ctx context.Context, k partlog.Key, leaderEpoch int32, timestamp int64) (OffsetAt, error) {
+	if timestamp < MaxTimestamp {
+		return nowhere, fmt.Errorf("list offset for timestamp %d: %w", timestamp, ErrTimestamp)
+	}
+	q := r.newQuery()
+	j, err := q.locate(k)
+	if err != nil {
+		return nowhere, err
+	}
+	view, err := q.view(ctx, j, k, leaderEpoch, timestamp < 0)
+	if err != nil {
+		return nowhere, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, readLimit)
+	defer cancel()
+	s := search{query: q, journal: j, key: k, start: view.Start}
+	switch timestamp {
+	case Latest:
+		return OffsetAt{Offset: view.End, Timestamp: -1, Epoch: view.Epoch}, nil
+	case Earliest:
+		return OffsetAt{Offset: view.Start, Timestamp: -1, Epoch: s.epochOfStart(view)}, nil
+	case MaxTimestamp:
+		return s.newest(ctx)
+	}
+	return s.notOlder(ctx, timestamp)
+}
+
+// search looks for a record of a partition by its timestamp.
+type search struct {
+	*query
+	journal journal
+	key     partlog.Key
+	start   int64 // the log start
+}
+
+func (s *search) epochOfStart(v partlog.View) int32 {
+	refs, _, _ := s.journal.State.Find(s.key, v.Start, 1)
+	if len(refs) == 0 {
+		return v.Epoch
+	}
+	return refs[0].Epoch
+}
+
+// notOlder finds the first record with a timestamp of ts or more. That there is
+// none is said of a proved head only.
+func (s *search) notOlder(ctx context.Context, ts int64) (OffsetAt, error) {
+	ref, ok := s.journal.State.FindTime(s.key, ts)
+	for {
+		for ; ok; ref, ok = s.journal.State.FindTimeAfter(s.key, ref, ts) {
+			at, err := s.inObject(ctx, ref, ts)
+			if err != nil || at != nowhere {
+				return at, err
+			}
+		}
+		if s.proved(s.journal) {
+			return nowhere, nil
+		}
+		if err := s.prove(ctx, s.journal); err != nil {
+			return nowhere, err
+		}
+		ref, ok = s.journal.State.FindTime(s.key, ts)
+	}
+}
+
+// newest finds the first record with the greatest timestamp. The head is proved.
+func (s *search) newest(ctx context.Context) (OffsetAt, error) {
+	ref, ok := s.journal.State.MaxTimestampRef(s.key)
+	if !ok {
+		return nowhere, nil
+	}
+	at := nowhere
+	err := s.batches(ctx, ref, ref.MaxTimestamp, func(b []byte, h batch.Header) (bool, error) {
+		err := s.records(b, h, func(r OffsetAt) bool {
+			if r.Timestamp > at.Timestamp {
+				at = r
+			}
+			return true
+		})
+		return false, err
+	})
+	return at, err
+}
+
+// inObject finds the first record of ref with a timestamp of ts or more.
+func (s *search) inObject(ctx context.Context, ref partlog.Ref, ts int64) (OffsetAt, error) {
+	at := nowhere
+	err := s.batches(ctx, ref, ts, func(b []byte, h batch.Header) (bool, error) {
+		err := s.records(b, h, func(r OffsetAt) bool {
+			if r.Timestamp < ts {
+				return true
+			}
+			at = r
+			return false
+		})
+		return at == nowhere, err
+	})
+	return at, err
+}
+
+// batches calls fn for the batches of ref that by their header may hold a record
+// with a timestamp of ts or more, until fn returns false.
+func (s *search) batches(ctx context.Context, ref partlog.Ref, ts int64, fn func([]byte, batch.Header) (bool, error)) error {
+	p := &piece{reader: s.reader, journal: s.journal, key: s.key, ref: ref, from: s.start, ahead: 1}
+	if err := p.open(ctx); err != nil {
+		return err
+	}
+	for {
+		h, ok, err := p.next(ctx)
+		if err != nil || !ok {
+			return err
+		}
+		if h.MaxTimestamp >= ts && h.LastOffset() >= s.start {
+			b, err := p.body(ctx, h)
+			if err != nil {
+				return err
+			}
+			more, err := fn(b, h)
+			if err != nil {
+				return damaged(p.object.Key, "read the records of the batch with offset %d: %w", h.BaseOffset, err)
+			}
+			if !more {
+				return nil
+			}
+		}
+		p.skip(h)
+	}
+}
+
+// records calls fn for the records of a batch, from the log start on, until it
+// returns false. The broker's time holds for all records of a batch, so that only
+// the first one is looked at then, without a look into the batch.
+func (s *search) records(b []byte, h batch.Header, fn func(OffsetAt) bool) error {
+	if h.LogAppendTime() {
+		fn(OffsetAt{Offset: max(h.BaseOffset, s.start), Timestamp: h.MaxTimestamp, Epoch: h.LeaderEpoch})
+		return nil
+	}
+	return batch.Records(b, maxDecompressed, func(r batch.Record) bool {
+		return r.Offset < s.start || fn(OffsetAt{Offset: r.Offset, Timestamp: r.Timestamp, Epoch: h.LeaderEpoch})
+	})
+}
+
+// EpochEnd is where a leader epoch ends: the largest known epoch that is not
+// above the one asked for, and the offset at which the next one starts, or the
+// high watermark. Both are -1 if the epoch asked for is above the partition's.
+type EpochEnd struct {
+	Epoch int32
+	End   int64
+}
+
+// EpochEnd answers OffsetForLeaderEpoch, from a proved head. leaderEpoch is the
+// one the client knows, -1 if it does not.
+func (r *Reader) EpochEnd(ctx context.Context, k partlog.Key, leaderEpoch, epoch int32) (EpochEnd, error) {
+	unknown := EpochEnd{Epoch: -1, End: -1}
+	q := r.newQuery()
+	j, err := q.locate(k)
+	if err != nil {
+		return unknown, err
+	}
+	if _, err := q.view(ctx, j, k, leaderEpoch, true); err != nil {
+		return unknown, err
+	}
+	got, end, ok := j.State.EpochEnd(k, epoch)
+	if !ok {
+		return unknown, errNotOpen
+	}
+	return EpochEnd{Epoch: got, End: end}, nil
+}

@@ -1,0 +1,201 @@
+package fetch
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/varvelog/varve/tiering/batch"
+	"github.com/varvelog/varve/tiering/batch/batchtest"
+	"github.com/varvelog/varve/tiering/partlog"
+)
+
+// naiveRecord is a record as ListOffset should see it.
+type naiveRecord struct {
+	offset, timestamp int64
+	epoch             int32
+}
+
+func (r naiveRecord) at() OffsetAt {
+	return OffsetAt{Offset: r.offset, Timestamp: r.timestamp, Epoch: r.epoch}
+}
+
+// drawTimes commits records with random timestamps, codecs and timestamp types
+// in several epochs, and returns them.
+func drawTimes(t *rapid.T, w *world) []naiveRecord {
+	var all []naiveRecord
+	for range rapid.IntRange(1, 4).Draw(t, "objects") {
+		if rapid.Bool().Draw(t, "fence") {
+			w.fence()
+		}
+		var batches [][]byte
+		for range rapid.IntRange(0, 4).Draw(t, "batches") {
+			spec := batchtest.Spec{Codec: rapid.SampledFrom([]batch.Codec{batch.None, batch.Gzip, batch.Snappy, batch.LZ4, batch.Zstd}).Draw(t, "codec")}
+			appendTime := rapid.Int64Range(-40, 40).Draw(t, "append time") // negative: the client's time
+			for i := range rapid.IntRange(1, 4).Draw(t, "records") {
+				ts := rapid.Int64Range(1, 40).Draw(t, "time")
+				spec.Records = append(spec.Records, batchtest.Record{Value: []byte(strconv.Itoa(i)), Timestamp: ts})
+				if appendTime >= 0 {
+					ts = appendTime
+				}
+				all = append(all, naiveRecord{offset: int64(len(all)), timestamp: ts, epoch: int32(w.epoch)})
+			}
+			b := batchtest.Build(spec)
+			if appendTime >= 0 {
+				batch.SetLogAppendTime(b, appendTime)
+			}
+			batches = append(batches, b)
+		}
+		w.commit(map[partlog.Key][][]byte{keyA: batches})
+	}
+	return all
+}
+
+func TestListOffsetMatchesANaiveLog(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		w := newWorld(t, nil)
+		all := drawTimes(rt, w)
+		list := func(timestamp int64) OffsetAt {
+			at, err := w.reader.ListOffset(t.Context(), keyA, -1, timestamp)
+			if err != nil {
+				rt.Fatal(err)
+			}
+			return at
+		}
+		for ts := int64(0); ts < 43; ts++ {
+			want := nowhere
+			for _, r := range all {
+				if r.timestamp >= ts {
+					want = r.at()
+					break
+				}
+			}
+			if got := list(ts); got != want {
+				rt.Fatalf("time %d: %+v, want %+v in %v", ts, got, want, all)
+			}
+		}
+		newest, earliest := nowhere, OffsetAt{Offset: 0, Timestamp: -1, Epoch: int32(w.epoch)}
+		for i, r := range all {
+			if r.timestamp > newest.Timestamp {
+				newest = r.at()
+			}
+			if i == 0 {
+				earliest.Epoch = r.epoch
+			}
+		}
+		if got := list(MaxTimestamp); got != newest {
+			rt.Fatalf("greatest timestamp: %+v, want %+v in %v", got, newest, all)
+		}
+		if got := list(Earliest); got != earliest {
+			rt.Fatalf("earliest: %+v, want %+v", got, earliest)
+		}
+		if got, want := list(Latest), (OffsetAt{Offset: int64(len(all)), Timestamp: -1, Epoch: int32(w.epoch)}); got != want {
+			rt.Fatalf("latest: %+v, want %+v", got, want)
+		}
+		w.reader.cfg.Cache.Close()
+	})
+}
+
+func TestListOffsetOfAMovedPartitionStartsAtItsStart(t *testing.T) {
+	w := newWorld(t, nil)
+	w.ends[keyA] = 100
+	w.values("a")
+	if at, err := w.reader.ListOffset(t.Context(), keyA, -1, Earliest); err != nil || at.Offset != 100 {
+		t.Errorf("earliest %+v, %v", at, err)
+	}
+}
+
+// TestListOffsetProvesTheHead has a node that lags by one record until it proves
+// its head.
+func TestListOffsetProvesTheHead(t *testing.T) {
+	for _, tc := range []struct {
+		name      string
+		timestamp int64
+		want      int64
+		proofs    int64
+	}{
+		{"latest", Latest, 2, 1},
+		{"earliest", Earliest, 0, 1},
+		{"greatest timestamp", MaxTimestamp, 1, 1},
+		{"time that is found", 1, 0, 0},
+		{"time that is found in what was not known", 50, 1, 1},
+		{"time beyond the end", 51, -1, 1},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			w := newWorld(t, nil)
+			w.values("a")
+			w.prover.do = func(context.Context) error {
+				w.commit(map[partlog.Key][][]byte{keyA: {batchOf(50, "b")}})
+				return nil
+			}
+			at, err := w.reader.ListOffset(t.Context(), keyA, -1, tc.timestamp)
+			if err != nil || at.Offset != tc.want || w.prover.calls.Load() != tc.proofs {
+				t.Errorf("%+v, %v after %d proofs, want %d after %d", at, err, w.prover.calls.Load(), tc.want, tc.proofs)
+			}
+			w.prover.do = func(context.Context) error { return errors.New("no store") }
+			_, err = w.reader.ListOffset(t.Context(), keyA, -1, tc.timestamp)
+			if found := tc.timestamp == 1 || tc.timestamp == 50; !found && !errors.Is(err, ErrNotReady) {
+				t.Errorf("without a proof: error %v, want ErrNotReady", err)
+			}
+		})
+	}
+}
+
+func TestListOffsetRefusesUnknownSpecialTimestamps(t *testing.T) {
+	w := newWorld(t, nil)
+	w.values("a")
+	if _, err := w.reader.ListOffset(t.Context(), keyA, -1, -4); !errors.Is(err, ErrTimestamp) {
+		t.Errorf("error %v, want ErrTimestamp", err)
+	}
+}
+
+func TestListOffsetTellsOfRecordsThatDoNotDecode(t *testing.T) {
+	w := newWorld(t, nil)
+	b := batchOf(5, "abc")
+	b[batch.HeaderSize] = 0x01 // the first record's length
+	w.commit(map[partlog.Key][][]byte{keyA: {batchtest.FixCRC(b)}})
+	if at, err := w.reader.ListOffset(t.Context(), keyA, -1, 3); !errors.Is(err, ErrStorage) || at != nowhere {
+		t.Errorf("%+v, %v, want ErrStorage", at, err)
+	}
+}
+
+func TestOffsetsAreFencedByLeaderEpoch(t *testing.T) {
+	w := newWorld(t, nil)
+	w.fence()
+	w.values("a")
+	for epoch, want := range map[int32]error{-1: nil, 1: ErrFencedEpoch, 2: nil, 3: ErrUnknownEpoch} {
+		if _, err := w.reader.ListOffset(t.Context(), keyA, epoch, 0); !errors.Is(err, want) {
+			t.Errorf("list offset with epoch %d: error %v, want %v", epoch, err, want)
+		}
+		if _, err := w.reader.EpochEnd(t.Context(), keyA, epoch, 2); !errors.Is(err, want) {
+			t.Errorf("end of an epoch with epoch %d: error %v, want %v", epoch, err, want)
+		}
+	}
+}
+
+func TestEpochEndIsOfAProvedHead(t *testing.T) {
+	w := newWorld(t, nil)
+	w.values("a")
+	w.prover.do = func(context.Context) error {
+		w.values("b")
+		w.fence()
+		w.values("c")
+		w.prover.do = nil
+		return nil
+	}
+	for _, tc := range []struct {
+		epoch int32
+		want  EpochEnd
+	}{{1, EpochEnd{1, 2}}, {2, EpochEnd{2, 3}}, {3, EpochEnd{-1, -1}}} {
+		if got, err := w.reader.EpochEnd(t.Context(), keyA, -1, tc.epoch); err != nil || got != tc.want {
+			t.Errorf("epoch %d: %+v, %v, want %+v", tc.epoch, got, err, tc.want)
+		}
+	}
+	w.prover.do = func(context.Context) error { return errors.New("no store") }
+	if got, err := w.reader.EpochEnd(t.Context(), keyA, -1, 1); !errors.Is(err, ErrNotReady) || got.End != -1 {
+		t.Errorf("without a proof: %+v, %v", got, err)
+	}
+}

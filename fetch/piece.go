@@ -1,0 +1,194 @@
+package fetch
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"sort"
+
+	"github.com/varvelog/varve/fetch/cache"
+	"github.com/varvelog/varve/tiering/batch"
+	"github.com/varvelog/varve/tiering/partlog"
+	"github.com/varvelog/varve/tiering/segment"
+)
+
+// sparseGap is about how far a batch may lie behind the sparse entry it is found
+// by, in bytes.
+const sparseGap = 64 << 10
+
+// piece is the records of a partition in one object, as they are walked: open,
+// then next, and body or skip, for each batch.
+type piece struct {
+	reader  *Reader
+	journal journal
+	key     partlog.Key
+	ref     partlog.Ref
+	from    int64 // the first offset wanted
+	ahead   int64 // bytes to read in one go, if a step needs less; positive
+
+	opened  bool
+	openErr error
+	object  *cache.Object
+	span    cache.Span
+	pos     int64 // of the next batch in the object
+	offset  int64 // its base offset
+}
+
+// open reads and checks the object's footer, finds the batch to start with, and
+// reads ahead. Further calls return what the first one did.
+func (p *piece) open(ctx context.Context) error {
+	if !p.opened {
+		p.opened = true
+		p.openErr = p.load(ctx)
+	}
+	return p.openErr
+}
+
+func (p *piece) load(ctx context.Context) error {
+	key := segment.JournalKey(p.journal.id, p.ref.Seq)
+	whole := p.whole()
+	object, err := p.reader.cfg.Cache.Footer(ctx, key, whole, p.checkFooter)
+	if err != nil {
+		return readError(err)
+	}
+	part, ok := findPartition(object.Footer, p.key)
+	if !ok || !sameRecords(part, p.ref) {
+		return damaged(key, "its footer does not fit what the journal's state has of %v", p.key)
+	}
+	p.object = object
+	p.pos, p.offset = seek(part, p.from)
+	if whole != nil && int64(len(whole)) == object.Size {
+		p.span = cache.Whole(whole)
+		return nil
+	}
+	return p.hold(ctx, min(p.ahead, p.end()-p.pos))
+}
+
+func (p *piece) whole() []byte {
+	if p.journal.Tail == nil {
+		return nil
+	}
+	b, _ := p.journal.Tail.Object(p.ref.Seq)
+	return b
+}
+
+// checkFooter accepts the footer of the object that belongs at the piece's key,
+// whatever else asks for that key.
+func (p *piece) checkFooter(f *segment.Footer) error {
+	h, key := &f.Header, segment.JournalKey(p.journal.id, p.ref.Seq)
+	switch {
+	case h.Cluster != p.reader.cfg.Cluster:
+		return damaged(key, "it is of cluster %v", h.Cluster)
+	case h.Journal != p.journal.id:
+		return damaged(key, "it is of journal %d", h.Journal)
+	case h.Seq != p.ref.Seq:
+		return damaged(key, "it is of seq %d", h.Seq)
+	case h.Kind != segment.KindData:
+		return damaged(key, "it is of kind %d, which holds no records", h.Kind)
+	}
+	return nil
+}
+
+func findPartition(f *segment.Footer, k partlog.Key) (*segment.Partition, bool) {
+	i, ok := slices.BinarySearchFunc(f.Partitions, k, func(p segment.Partition, k partlog.Key) int {
+		if c := bytes.Compare(p.Topic[:], k.Topic[:]); c != 0 {
+			return c
+		}
+		return cmp.Compare(p.Index, k.Index)
+	})
+	if !ok {
+		return nil, false
+	}
+	return &f.Partitions[i], true
+}
+
+func sameRecords(p *segment.Partition, r partlog.Ref) bool {
+	return p.Position == uint64(r.Position) && p.Length == uint64(r.Length) && p.CRC == r.CRC &&
+		p.BaseOffset == r.Base && p.LastOffset == r.Last &&
+		p.LeaderEpoch == r.Epoch && p.MaxTimestamp == r.MaxTimestamp
+}
+
+// seek returns position and base offset of the last batch in the sparse index
+// that starts at offset or before it.
+func seek(p *segment.Partition, offset int64) (pos, base int64) {
+	i := sort.Search(len(p.Sparse), func(i int) bool { return p.BaseOffset+int64(p.Sparse[i].RelOffset) > offset })
+	if i == 0 {
+		return int64(p.Position), p.BaseOffset
+	}
+	e := p.Sparse[i-1]
+	return int64(p.Position) + int64(e.RelPosition), p.BaseOffset + int64(e.RelOffset)
+}
+
+// end is the position after the last batch.
+func (p *piece) end() int64 { return int64(p.ref.Position) + int64(p.ref.Length) }
+
+// hold makes the span hold n bytes from pos on, which lie before end.
+func (p *piece) hold(ctx context.Context, n int64) error {
+	if p.span.Holds(p.pos, n) {
+		return nil
+	}
+	n = max(n, min(p.ahead, p.end()-p.pos))
+	span, err := p.reader.cfg.Cache.Read(ctx, p.object.Key, p.object.Size, p.pos, n)
+	if err != nil {
+		return readError(err)
+	}
+	p.span = span
+	return nil
+}
+
+// next returns the header of the batch at pos, checked for its place in the log;
+// false after the last one. The rest of the batch has not been read.
+func (p *piece) next(ctx context.Context) (batch.Header, bool, error) {
+	if p.pos == p.end() {
+		if p.offset != p.ref.Last+1 {
+			return batch.Header{}, false, p.corrupt("its batches end at offset %d, not %d", p.offset-1, p.ref.Last)
+		}
+		return batch.Header{}, false, nil
+	}
+	if p.end()-p.pos < batch.HeaderSize {
+		return batch.Header{}, false, p.corrupt("the last batch is cut short")
+	}
+	if err := p.hold(ctx, batch.HeaderSize); err != nil {
+		return batch.Header{}, false, err
+	}
+	h, err := batch.Parse(p.span.Slice(p.pos, batch.HeaderSize))
+	switch {
+	case err != nil && !errors.Is(err, batch.ErrShort):
+		return batch.Header{}, false, p.corrupt("%w", err)
+	case int64(h.Size()) > p.end()-p.pos:
+		return batch.Header{}, false, p.corrupt("a batch of %d bytes reaches beyond the partition's records", h.Size())
+	case h.BaseOffset != p.offset || h.LastOffsetDelta < 0 || h.LastOffset() > p.ref.Last:
+		return batch.Header{}, false, p.corrupt("a batch has offsets %d to %d, must start at %d", h.BaseOffset, h.LastOffset(), p.offset)
+	case h.LeaderEpoch != p.ref.Epoch:
+		return batch.Header{}, false, p.corrupt("a batch has leader epoch %d, not %d", h.LeaderEpoch, p.ref.Epoch)
+	}
+	return h, true, nil
+}
+
+// body returns the bytes of the batch at pos, whose header is h, with their CRC
+// checked.
+func (p *piece) body(ctx context.Context, h batch.Header) ([]byte, error) {
+	if err := p.hold(ctx, int64(h.Size())); err != nil {
+		return nil, err
+	}
+	b := p.span.Slice(p.pos, int64(h.Size()))
+	if !batch.CheckCRC(b, h) {
+		return nil, p.corrupt("the batch with offset %d fails its CRC", h.BaseOffset)
+	}
+	return b, nil
+}
+
+// skip steps over the batch at pos.
+func (p *piece) skip(h batch.Header) {
+	p.pos += int64(h.Size())
+	p.offset = h.LastOffset() + 1
+}
+
+// corrupt says what is wrong with the object, and drops what the cache has of
+// the piece: the damage may have happened on the way.
+func (p *piece) corrupt(format string, args ...any) error {
+	p.reader.cfg.Cache.Forget(p.object.Key, int64(p.ref.Position), int64(p.ref.Length))
+	return damaged(p.object.Key, "at byte %d: "+format, append([]any{p.pos}, args...)...)
+}

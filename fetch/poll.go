@@ -1,0 +1,177 @@
+package fetch
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/varvelog/varve/tiering/partlog"
+)
+
+// Fetch answers as Kafka does (KIP-74, KIP-41): as soon as MinBytes are there, a
+// partition has an error, or MaxWait is over. Partitions are served in their
+// order with whole batches, as far as MaxBytes reach; the first that has records
+// gives at least one batch however large it is. A partition without an error and
+// without records has none to give yet. When ctx ends, Fetch answers with what
+// it knows.
+func (r *Reader) Fetch(ctx context.Context, req Request) *Response {
+	q := r.newFetch(req)
+	wake := make(chan struct{}, 1)
+	defer q.watch(wake)()
+	timeout := time.NewTimer(req.MaxWait)
+	defer timeout.Stop()
+	for waiting := req.MaxWait > 0; ; {
+		q.look(ctx)
+		if !waiting || q.answerable() {
+			return q.read(ctx)
+		}
+		select {
+		case <-wake:
+		case <-timeout.C:
+			waiting = false
+		case <-ctx.Done():
+			return q.respond(func() {})
+		}
+	}
+}
+
+// fetch is a Fetch under way.
+type fetch struct {
+	*query
+	req      Request
+	maxBytes int64
+	parts    []position
+}
+
+// position is where a partition of the request stands: its result so far and,
+// if there are records to be had, where they are.
+type position struct {
+	Partition
+	journal journal
+	refs    []partlog.Ref
+	bytes   int64 // about as many as the refs can give, at most MaxBytes (or 1)
+	result  Result
+}
+
+func (r *Reader) newFetch(req Request) *fetch {
+	f := &fetch{
+		query:    r.newQuery(),
+		req:      req,
+		maxBytes: min(max(int64(req.MaxBytes), 0), maxFetch, r.cfg.MaxResponseBytes),
+		parts:    make([]position, len(req.Partitions)),
+	}
+	for i, p := range req.Partitions {
+		f.parts[i].Partition = p
+	}
+	return f
+}
+
+// watch has wake told of every move of the partitions.
+func (f *fetch) watch(wake chan<- struct{}) (cancel func()) {
+	keys := map[*partlog.State][]partlog.Key{}
+	for i := range f.parts {
+		if j, err := f.locate(f.parts[i].Key); err == nil {
+			keys[j.State] = append(keys[j.State], f.parts[i].Key)
+		}
+	}
+	cancels := make([]func(), 0, len(keys))
+	for state, keys := range keys {
+		cancels = append(cancels, state.Watch(keys, wake))
+	}
+	return func() {
+		for _, cancel := range cancels {
+			cancel()
+		}
+	}
+}
+
+// look finds out where all partitions stand.
+func (f *fetch) look(ctx context.Context) {
+	for i := range f.parts {
+		f.lookAt(ctx, &f.parts[i])
+	}
+}
+
+// lookAt finds out where a partition stands. What is out of range, and what is
+// too new an epoch, is looked at again once the head is proved.
+func (f *fetch) lookAt(ctx context.Context, p *position) {
+	p.refs, p.bytes = nil, 0
+	p.result = Result{HighWatermark: -1, LogStart: -1, Epoch: -1}
+	j, err := f.locate(p.Key)
+	if err != nil {
+		p.result.Err = err
+		return
+	}
+	p.journal = j
+	err = f.find(p)
+	if (errors.Is(err, ErrOutOfRange) || errors.Is(err, ErrUnknownEpoch)) && !f.proved(j) {
+		if err = f.prove(ctx, j); err == nil {
+			err = f.find(p)
+		}
+	}
+	p.result.Err = err
+}
+
+// find looks the partition up once.
+func (f *fetch) find(p *position) error {
+	refs, view, ok := p.journal.State.Find(p.Key, p.Offset, maxRefs)
+	if !ok {
+		return errNotOpen
+	}
+	p.result = Result{HighWatermark: view.End, LogStart: view.Start, Epoch: view.Epoch}
+	if err := checkEpoch(view, p.LeaderEpoch); err != nil {
+		return err
+	}
+	if p.Offset < view.Start || p.Offset > view.End && !p.appended() {
+		return ErrOutOfRange
+	}
+	p.refs = refs
+	for i := range refs {
+		p.bytes += available(refs[i], p.Offset)
+	}
+	p.bytes = min(p.bytes, max(int64(p.MaxBytes), 1))
+	return nil
+}
+
+// appended reports whether the offset is one that the leader has given out, or
+// will next.
+func (p *position) appended() bool {
+	if p.journal.AppendEnd == nil {
+		return false
+	}
+	end, ok := p.journal.AppendEnd(p.Key)
+	return ok && p.Offset <= end
+}
+
+// available estimates how many bytes of the ref lie at offset or after it.
+func available(r partlog.Ref, offset int64) int64 {
+	if offset <= r.Base {
+		return int64(r.Length)
+	}
+	left := float64(r.Last-offset+1) / float64(r.Last-r.Base+1)
+	return max(1, int64(left*float64(r.Length)))
+}
+
+// answerable reports whether there is nothing to wait for.
+func (f *fetch) answerable() bool {
+	if len(f.parts) == 0 {
+		return true
+	}
+	var bytes int64
+	for i := range f.parts {
+		p := &f.parts[i]
+		if p.result.Err != nil || len(p.refs) == maxRefs {
+			return true
+		}
+		bytes += p.bytes
+	}
+	return bytes >= min(max(int64(f.req.MinBytes), 0), f.maxBytes)
+}
+
+func (f *fetch) respond(release func()) *Response {
+	r := &Response{Results: make([]Result, len(f.parts)), release: release}
+	for i := range f.parts {
+		r.Results[i] = f.parts[i].result
+	}
+	return r
+}

@@ -1,0 +1,262 @@
+package fetch
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/varvelog/varve/tiering/batch"
+	"github.com/varvelog/varve/tiering/partlog"
+	"github.com/varvelog/varve/tiering/segment"
+)
+
+// long is longer than any test may take: a poll that is not woken hangs.
+const long = time.Hour
+
+func poll(minBytes int32, wait time.Duration, parts ...Partition) Request {
+	req := request(parts...)
+	req.MinBytes, req.MaxWait = minBytes, wait
+	return req
+}
+
+// inBackground fetches, and returns where the results will be.
+func (w *world) inBackground(req Request) <-chan []Result {
+	done := make(chan []Result, 1)
+	go func() { done <- w.fetch(req) }()
+	return done
+}
+
+func TestLongPollWakesForNewRecords(t *testing.T) {
+	w := newWorld(t, nil)
+	w.commit(map[partlog.Key][][]byte{keyA: nil, keyB: nil})
+	for i := range 50 {
+		done := w.inBackground(poll(1, long, want(keyA, int64(i)), want(keyB, 0)))
+		w.values("x")
+		if got := <-done; len(got[0].Records) != 1 || got[0].HighWatermark != int64(i+1) || len(got[1].Records) != 0 {
+			t.Fatalf("round %d: %+v", i, got)
+		}
+	}
+}
+
+// TestConsumersFollowALiveLog has consumers poll while a leader commits; some
+// read from its memory, some from the store.
+func TestConsumersFollowALiveLog(t *testing.T) {
+	const objects = 150
+	w := newWorld(t, nil)
+	recent := NewRecent(4 << 10)
+	w.view.Tail = recent
+	w.commit(map[partlog.Key][][]byte{keyA: nil, keyB: nil})
+	got := make([][]byte, 4)
+	var consumers sync.WaitGroup
+	for i := range got {
+		k := []partlog.Key{keyA, keyB}[i%2]
+		consumers.Go(func() {
+			for offset := int64(0); offset < objects; {
+				r := w.fetch(poll(1, long, want(k, offset)))[0]
+				if r.Err != nil {
+					t.Errorf("offset %d: %v", offset, r.Err)
+					return
+				}
+				b := bytes.Join(r.Records, nil)
+				_ = batch.Walk(b, func(_ int, h batch.Header) error { offset = h.LastOffset() + 1; return nil })
+				got[i] = append(got[i], b...)
+			}
+		})
+	}
+	for i := range objects {
+		b, f, entries := w.build(map[partlog.Key][][]byte{
+			keyA: {batchOf(1, fmt.Sprint("a", i))}, keyB: {batchOf(1, fmt.Sprint("b", i))},
+		})
+		w.store.PutNow(segment.JournalKey(testJournal, w.seq), b)
+		recent.Add(w.seq, b)
+		w.apply(f, entries)
+	}
+	consumers.Wait()
+	for i := range got {
+		if k := []partlog.Key{keyA, keyB}[i%2]; !bytes.Equal(got[i], bytes.Join(w.log[k], nil)) {
+			t.Errorf("consumer %d has not got the log", i)
+		}
+	}
+}
+
+func TestLongPollWaitsForMinBytes(t *testing.T) {
+	w := newWorld(t, nil)
+	w.values("a")
+	size := int32(len(w.log[keyA][0]))
+	done := w.inBackground(poll(2*size+1, long, want(keyA, 0)))
+	w.values("b")
+	select {
+	case got := <-done:
+		t.Fatalf("answered with %v, before MinBytes", got)
+	case <-time.After(5 * time.Millisecond):
+	}
+	w.values("c")
+	if got := values(t, (<-done)[0]); !slices.Equal(got, []string{"0=a", "1=b", "2=c"}) {
+		t.Errorf("records %v", got)
+	}
+}
+
+func TestLongPollEndsWithWhatThereIs(t *testing.T) {
+	w := newWorld(t, nil)
+	w.values("a")
+	if r := w.fetch(poll(1, time.Millisecond, want(keyA, 1)))[0]; len(r.Records) > 0 || r.Err != nil || r.HighWatermark != 1 {
+		t.Errorf("nothing new: %+v", r)
+	}
+	if got := values(t, w.fetch(poll(1<<20, time.Millisecond, want(keyA, 0)))[0]); len(got) != 1 {
+		t.Errorf("less than MinBytes: %v", got)
+	}
+}
+
+func TestLongPollEndsWithItsContext(t *testing.T) {
+	w := newWorld(t, nil)
+	w.values("a")
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan *Response)
+	go func() { done <- w.reader.Fetch(ctx, poll(1, long, want(keyA, 1))) }()
+	cancel()
+	r := <-done
+	r.Release()
+	if res := r.Results[0]; res.Err != nil || res.HighWatermark != 1 {
+		t.Errorf("%+v", res)
+	}
+}
+
+func TestFetchAnswersAtOnce(t *testing.T) {
+	w := newWorld(t, nil)
+	w.values("a")
+	for i := 0; i < maxRefs+5; i++ {
+		w.commit(map[partlog.Key][][]byte{keyB: {batchOf(1, "b")}})
+	}
+	for name, req := range map[string]Request{
+		"nothing to wait for":        poll(0, long, want(keyA, 1)),
+		"no partitions":              poll(1, long),
+		"an error":                   poll(1<<20, long, want(keyA, 0), want(noKey, 0)),
+		"MinBytes above MaxBytes":    {Partitions: []Partition{want(keyA, 0)}, MinBytes: 1000, MaxBytes: 10, MaxWait: long},
+		"more objects than are read": poll(1<<20, long, want(keyB, 0)),
+	} {
+		t.Run(name, func(t *testing.T) {
+			results := w.fetch(req)
+			if name == "an error" && (!errors.Is(results[1].Err, ErrUnknownPartition) || len(results[0].Records) != 1) {
+				t.Errorf("%+v, want the records of the good partition and the error of the other", results)
+			}
+		})
+	}
+}
+
+func TestFetchByOffset(t *testing.T) {
+	failed := errors.New("no store")
+	for _, tc := range []struct {
+		name    string
+		offset  int64
+		epoch   int32 // as the client knows it
+		late    bool  // the proof shows one more record, in a new epoch
+		unproof bool  // the head cannot be proved
+		append  int64 // the leader's append end; 0: not the leader
+		want    error
+		records int
+		proofs  int64
+	}{
+		{name: "in the log", offset: 5, epoch: -1, records: 3},
+		{name: "at the high watermark", offset: 8, epoch: -1},
+		{name: "beyond it", offset: 9, epoch: -1, want: ErrOutOfRange, proofs: 1},
+		{name: "beyond it, but this node lags", offset: 9, epoch: -1, late: true, proofs: 1},
+		{name: "far beyond it, and this node lags", offset: 10, epoch: -1, late: true, want: ErrOutOfRange, proofs: 1},
+		{name: "beyond it, not provable", offset: 9, epoch: -1, unproof: true, want: ErrNotReady, proofs: 1},
+		{name: "appended, not committed", offset: 9, epoch: -1, append: 9},
+		{name: "beyond what is appended", offset: 10, epoch: -1, append: 9, want: ErrOutOfRange, proofs: 1},
+		{name: "before the start", offset: 4, epoch: -1, want: ErrOutOfRange, proofs: 1},
+		{name: "before the start, not provable", offset: 4, epoch: -1, unproof: true, want: ErrNotReady, proofs: 1},
+		{name: "negative", offset: -1, epoch: -1, want: ErrOutOfRange, proofs: 1},
+		{name: "epoch in force", offset: 5, epoch: 2, records: 3},
+		{name: "old epoch", offset: 5, epoch: 1, want: ErrFencedEpoch},
+		{name: "old epoch and beyond the end", offset: 99, epoch: 1, want: ErrFencedEpoch},
+		{name: "new epoch", offset: 5, epoch: 3, want: ErrUnknownEpoch, proofs: 1},
+		{name: "new epoch, and this node lags", offset: 5, epoch: 3, late: true, records: 4, proofs: 1},
+		{name: "new epoch, not provable", offset: 5, epoch: 3, unproof: true, want: ErrNotReady, proofs: 1},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			w := newWorld(t, nil)
+			w.fence()
+			w.ends[keyA] = 5
+			w.values("a", "b", "c")
+			w.prover.do = func(context.Context) error {
+				switch {
+				case tc.unproof:
+					return failed
+				case tc.late:
+					w.fence()
+					w.values("d")
+				}
+				return nil
+			}
+			if tc.append > 0 {
+				w.view.AppendEnd = func(partlog.Key) (int64, bool) { return tc.append, true }
+			}
+			p := want(keyA, tc.offset)
+			p.LeaderEpoch = tc.epoch
+			results := w.fetch(request(p, p))
+			for _, r := range results {
+				if !errors.Is(r.Err, tc.want) {
+					t.Fatalf("error %v, want %v", r.Err, tc.want)
+				}
+				if tc.unproof && !errors.Is(r.Err, failed) {
+					t.Errorf("error %v does not tell the cause", r.Err)
+				}
+				if r.LogStart != 5 || r.HighWatermark < 8 {
+					t.Errorf("result %+v", r)
+				}
+			}
+			if tc.want == nil {
+				if got := values(t, results[0]); len(got) != tc.records {
+					t.Errorf("records %v, want %d", got, tc.records)
+				}
+			}
+			if n := w.prover.calls.Load(); n != tc.proofs {
+				t.Errorf("%d proofs, want %d", n, tc.proofs)
+			}
+		})
+	}
+}
+
+func TestProofHasALimit(t *testing.T) {
+	w := newWorld(t, nil)
+	w.values("a")
+	w.prover.do = func(ctx context.Context) error {
+		if _, ok := ctx.Deadline(); !ok {
+			t.Error("the proof has no deadline")
+		}
+		return context.DeadlineExceeded
+	}
+	if r := w.fetchOne(want(keyA, 7)); !errors.Is(r.Err, ErrNotReady) {
+		t.Errorf("error %v, want ErrNotReady", r.Err)
+	}
+}
+
+func TestUnknownIsNeverZero(t *testing.T) {
+	w := newWorld(t, nil)
+	unopened := partlog.Key{Topic: testTopic, Index: 7}
+	for _, tc := range []struct {
+		key  partlog.Key
+		want error
+	}{{noKey, ErrUnknownPartition}, {unopened, ErrNotReady}} {
+		r := w.fetchOne(want(tc.key, 0))
+		if !errors.Is(r.Err, tc.want) || r.HighWatermark != -1 || r.LogStart != -1 || r.Epoch != -1 {
+			t.Errorf("%+v, want %v and nothing known", r, tc.want)
+		}
+		if at, err := w.reader.ListOffset(t.Context(), tc.key, -1, Latest); !errors.Is(err, tc.want) || at != nowhere {
+			t.Errorf("latest offset %+v, %v, want %v", at, err, tc.want)
+		}
+		if end, err := w.reader.EpochEnd(t.Context(), tc.key, -1, 1); !errors.Is(err, tc.want) || end.End != -1 {
+			t.Errorf("end of epoch %+v, %v, want %v", end, err, tc.want)
+		}
+	}
+	w.restart(func(c *Config) { c.Journal = func(uint32) (*JournalView, bool) { return nil, false } })
+	if r := w.fetchOne(want(keyA, 0)); !errors.Is(r.Err, ErrNotReady) || r.HighWatermark != -1 {
+		t.Errorf("journal that is not followed: %+v", r)
+	}
+}

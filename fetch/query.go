@@ -1,0 +1,115 @@
+package fetch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/varvelog/varve/fetch/cache"
+	"github.com/varvelog/varve/tiering/objstore"
+	"github.com/varvelog/varve/tiering/partlog"
+	"github.com/varvelog/varve/tiering/segment"
+)
+
+// query is one request. It remembers which heads it has had proved: each at most
+// once.
+type query struct {
+	reader *Reader
+	proofs map[uint32]error // by journal
+}
+
+func (r *Reader) newQuery() *query {
+	return &query{reader: r, proofs: make(map[uint32]error)}
+}
+
+// journal is the one that a partition lives in.
+type journal struct {
+	id uint32
+	*JournalView
+}
+
+func (q *query) locate(k partlog.Key) (journal, error) {
+	id, ok := q.reader.cfg.Locate(k)
+	if !ok {
+		return journal{}, ErrUnknownPartition
+	}
+	view, ok := q.reader.cfg.Journal(id)
+	if !ok {
+		return journal{}, fmt.Errorf("%w: journal %d is not followed here", ErrNotReady, id)
+	}
+	return journal{id: id, JournalView: view}, nil
+}
+
+// prove has the head of the journal proved, unless this request has done so.
+func (q *query) prove(ctx context.Context, j journal) error {
+	err, done := q.proofs[j.id]
+	if done {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, proveLimit)
+	defer cancel()
+	if err = j.Head.Prove(ctx); err != nil {
+		err = fmt.Errorf("%w: prove the head of journal %d: %w", ErrNotReady, j.id, err)
+	}
+	q.proofs[j.id] = err
+	return err
+}
+
+func (q *query) proved(j journal) bool {
+	err, done := q.proofs[j.id]
+	return done && err == nil
+}
+
+var errNotOpen = fmt.Errorf("%w: the partition is not open in its journal yet", ErrNotReady)
+
+// view returns the partition's view for a client that knows this leader epoch,
+// from a proved head if that is asked for or if the epoch is newer than ours.
+func (q *query) view(ctx context.Context, j journal, k partlog.Key, leaderEpoch int32, proof bool) (partlog.View, error) {
+	v, ok := j.State.Lookup(k)
+	if proof || ok && leaderEpoch > v.Epoch {
+		if err := q.prove(ctx, j); err != nil {
+			return v, err
+		}
+		v, ok = j.State.Lookup(k)
+	}
+	if !ok {
+		return v, errNotOpen
+	}
+	return v, checkEpoch(v, leaderEpoch)
+}
+
+// checkEpoch fences a client by the leader epoch it knows (KIP-320). That the
+// epoch is too new may be said of a proved head only.
+func checkEpoch(v partlog.View, leaderEpoch int32) error {
+	switch {
+	case leaderEpoch < 0 || leaderEpoch == v.Epoch:
+		return nil
+	case leaderEpoch < v.Epoch:
+		return ErrFencedEpoch
+	}
+	return ErrUnknownEpoch
+}
+
+// errMissing is an object that the state names and the store does not have.
+var errMissing = fmt.Errorf("%w: object not found", ErrStorage)
+
+// damaged is an error about what an object holds.
+func damaged(key, format string, args ...any) error {
+	return fmt.Errorf("%w: object %q: "+format, append([]any{ErrStorage, key}, args...)...)
+}
+
+// readError sorts what went wrong with reading an object into damage and what
+// may pass.
+func readError(err error) error {
+	switch {
+	case err == nil, errors.Is(err, ErrStorage):
+		return err
+	case errors.Is(err, objstore.ErrNotFound):
+		return fmt.Errorf("%w: %w", errMissing, err)
+	case errors.Is(err, segment.ErrCorrupt), errors.Is(err, segment.ErrUnsupported), errors.Is(err, objstore.ErrRange):
+		return fmt.Errorf("%w: %w", ErrStorage, err)
+	case errors.Is(err, cache.ErrClosed):
+		return fmt.Errorf("%w: this node is stopping", ErrNotReady)
+	}
+	return fmt.Errorf("%w: %w", ErrNotReady, err)
+}

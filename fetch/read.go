@@ -1,0 +1,158 @@
+package fetch
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+)
+
+// read reads what the partitions have, and answers. The objects are read at the
+// same time, as far as the estimates say that they are needed; what fits is then
+// decided batch by batch, in the order of the partitions.
+func (f *fetch) read(ctx context.Context) *Response {
+	plans, expected := f.plan()
+	if len(plans) == 0 {
+		return f.respond(func() {})
+	}
+	ctx, cancel := context.WithTimeout(ctx, readLimit)
+	defer cancel()
+	share, err := f.reader.reserve(ctx, expected)
+	if err != nil {
+		return f.respond(func() {}) // no room for records: empty, to be asked again
+	}
+	f.openAll(ctx, plans)
+	var total int64
+	for i := range plans {
+		total += f.serve(ctx, &plans[i], f.maxBytes-total, total == 0)
+	}
+	share.shrink(total)
+	return f.respond(share.release)
+}
+
+// plan is the reading of one partition.
+type plan struct {
+	*position
+	pieces []*piece
+	wanted int // the pieces that are expected to be needed
+}
+
+// plan lists the pieces of all partitions that have records, and about how many
+// bytes they will give.
+func (f *fetch) plan() (plans []plan, expected int64) {
+	for i := range f.parts {
+		p := &f.parts[i]
+		if len(p.refs) == 0 {
+			continue
+		}
+		pl := f.planOf(p, f.maxBytes-expected)
+		if len(plans) == 0 {
+			pl.wanted = max(pl.wanted, 1)
+		}
+		plans = append(plans, pl)
+		expected = min(expected+p.bytes, f.maxBytes)
+	}
+	return plans, expected
+}
+
+func (f *fetch) planOf(p *position, room int64) plan {
+	room = min(room, int64(p.MaxBytes))
+	pl := plan{position: p}
+	for _, ref := range p.refs {
+		if room > 0 {
+			pl.wanted++
+		}
+		bytes := available(ref, p.Offset)
+		pl.pieces = append(pl.pieces, &piece{
+			reader: f.reader, journal: p.journal, key: p.Key, ref: ref, from: p.Offset,
+			ahead: sparseGap + max(0, min(bytes, room)),
+		})
+		room -= bytes
+	}
+	return pl
+}
+
+// openAll opens the pieces that are expected to be needed, several at a time.
+// Errors show when a piece is used.
+func (f *fetch) openAll(ctx context.Context, plans []plan) {
+	var pieces []*piece
+	for i := range plans {
+		pieces = append(pieces, plans[i].pieces[:plans[i].wanted]...)
+	}
+	workers := min(f.reader.cfg.Concurrency, len(pieces))
+	if workers <= 1 {
+		return // it is opened when it is used
+	}
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range workers {
+		wg.Go(func() {
+			for i := next.Add(1) - 1; i < int64(len(pieces)); i = next.Add(1) - 1 {
+				_ = pieces[i].open(ctx)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// serve fills in the result of a partition with up to room bytes, and returns
+// how many it took. Unless nothing has been served yet, it keeps to the pieces
+// that were expected to be needed: they are open, the others would be read one
+// after another.
+func (f *fetch) serve(ctx context.Context, p *plan, room int64, first bool) int64 {
+	pieces := p.pieces
+	if !first {
+		pieces = pieces[:p.wanted]
+	}
+	records, n, err := cut(ctx, pieces, min(room, int64(p.MaxBytes)), first)
+	if n == 0 && errors.Is(err, errMissing) {
+		records, n, err = f.refresh(ctx, p.position, room, first)
+	}
+	p.result.Records = records
+	if n == 0 {
+		p.result.Err = err // otherwise the next Fetch meets it first
+	}
+	return n
+}
+
+// refresh looks a partition up anew, because an object of it is gone, with the
+// head proved: what was deleted lies below the floor by now, and anything else
+// stays an error.
+func (f *fetch) refresh(ctx context.Context, p *position, room int64, first bool) ([][]byte, int64, error) {
+	if err := f.prove(ctx, p.journal); err != nil {
+		return nil, 0, err
+	}
+	f.lookAt(ctx, p)
+	if p.result.Err != nil {
+		return nil, 0, p.result.Err
+	}
+	return cut(ctx, f.planOf(p, room).pieces, min(room, int64(p.MaxBytes)), first)
+}
+
+// share is a part of MaxResponseBytes.
+type share struct {
+	reader *Reader
+	bytes  int64
+}
+
+// reserve takes the bytes of a response out of MaxResponseBytes, all in one, so
+// that no two requests wait for each other.
+func (r *Reader) reserve(ctx context.Context, bytes int64) (*share, error) {
+	ctx, cancel := context.WithTimeout(ctx, memoryLimit)
+	defer cancel()
+	if err := r.memory.Acquire(ctx, bytes); err != nil {
+		return nil, err
+	}
+	return &share{reader: r, bytes: bytes}, nil
+}
+
+// shrink gives back what is not used. A first batch above the limits is more
+// than was taken; it is not waited for, so that it always comes through.
+func (s *share) shrink(used int64) {
+	if used < s.bytes {
+		s.reader.memory.Release(s.bytes - used)
+		s.bytes = used
+	}
+}
+
+func (s *share) release() { s.shrink(0) }

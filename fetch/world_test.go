@@ -1,0 +1,273 @@
+package fetch
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"sync/atomic"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/varvelog/varve/fetch/cache"
+	"github.com/varvelog/varve/tiering/batch"
+	"github.com/varvelog/varve/tiering/batch/batchtest"
+	"github.com/varvelog/varve/tiering/objstore"
+	"github.com/varvelog/varve/tiering/objstore/mem"
+	"github.com/varvelog/varve/tiering/partlog"
+	"github.com/varvelog/varve/tiering/segment"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const testJournal = 3
+
+var (
+	testCluster = segment.ID{0xc1}
+	testTopic   = segment.ID{0x70}
+	keyA        = partlog.Key{Topic: testTopic, Index: 0}
+	keyB        = partlog.Key{Topic: testTopic, Index: 1}
+	noKey       = partlog.Key{Topic: segment.ID{0xff}}
+)
+
+// inPlace is a store that reads the objects of a world without copying them.
+type inPlace struct {
+	objstore.Store
+	w *world
+}
+
+func (s inPlace) object(key string) ([]byte, error) {
+	var journal uint32
+	var seq uint64
+	if _, err := fmt.Sscanf(key, "journals/%d/%d", &journal, &seq); err != nil || s.w.objects[seq] == nil {
+		return nil, fmt.Errorf("get %q: %w", key, objstore.ErrNotFound)
+	}
+	return s.w.objects[seq], nil
+}
+
+func (s inPlace) GetRange(_ context.Context, key string, off, n int64) ([]byte, error) {
+	b, err := s.object(key)
+	if err != nil {
+		return nil, err
+	}
+	return b[off : off+n : off+n], nil
+}
+
+func (s inPlace) GetTail(_ context.Context, key string, n int64) ([]byte, int64, error) {
+	b, err := s.object(key)
+	return b[max(0, len(b)-int(n)):], int64(len(b)), err
+}
+
+// world is a journal with a leader that writes it and a Reader that reads it.
+type world struct {
+	tb     testing.TB
+	store  *mem.Store
+	fault  atomic.Pointer[func(mem.Call) mem.Action]
+	gets   atomic.Int64
+	reads  objstore.Store // what the Reader reads: store, unless a test says else
+	view   JournalView
+	prover prover
+	reader *Reader
+
+	seq     uint64
+	epoch   uint32
+	opened  map[partlog.Key]bool
+	objects map[uint64][]byte
+	log     map[partlog.Key][][]byte // all batches, as they must be read back
+	ends    map[partlog.Key]int64
+}
+
+type prover struct {
+	calls atomic.Int64
+	do    func(context.Context) error // nil: the head is proved, nothing is new
+}
+
+func (p *prover) Prove(ctx context.Context) error {
+	p.calls.Add(1)
+	if p.do == nil {
+		return nil
+	}
+	return p.do(ctx)
+}
+
+func newWorld(tb testing.TB, change func(*Config), reads ...func(*world) objstore.Store) *world {
+	tb.Helper()
+	w := &world{
+		tb: tb, seq: 1, epoch: 1,
+		opened:  map[partlog.Key]bool{},
+		objects: map[uint64][]byte{},
+		log:     map[partlog.Key][][]byte{},
+		ends:    map[partlog.Key]int64{},
+	}
+	w.store = mem.New(nil, func(c mem.Call) mem.Action {
+		w.gets.Add(1)
+		if f := w.fault.Load(); f != nil {
+			return (*f)(c)
+		}
+		return mem.Action{}
+	})
+	w.view = JournalView{State: partlog.New(testJournal), Head: &w.prover}
+	w.reads = w.store
+	for _, reads := range reads {
+		w.reads = reads(w)
+	}
+	w.restart(change)
+	return w
+}
+
+// newInPlaceWorld is a world for large objects: its Reader does not use store.
+func newInPlaceWorld(tb testing.TB) *world {
+	return newWorld(tb, nil, func(w *world) objstore.Store { return inPlace{w: w} })
+}
+
+// restart gives the world a Reader with an empty cache.
+func (w *world) restart(change func(*Config)) {
+	w.tb.Helper()
+	c, err := cache.New(cache.Config{Store: w.reads, BlockBytes: 64 << 20, FooterBytes: 1 << 20})
+	if err != nil {
+		w.tb.Fatal(err)
+	}
+	w.tb.Cleanup(c.Close)
+	cfg := Config{
+		Cluster: testCluster,
+		Cache:   c,
+		Journal: func(id uint32) (*JournalView, bool) { return &w.view, id == testJournal },
+		Locate:  func(k partlog.Key) (uint32, bool) { return testJournal, k.Topic == testTopic },
+	}
+	if change != nil {
+		change(&cfg)
+	}
+	if w.reader, err = NewReader(cfg); err != nil {
+		w.tb.Fatal(err)
+	}
+}
+
+func (w *world) header(kind segment.Kind) segment.Header {
+	w.seq++
+	return segment.Header{
+		Kind: kind, Cluster: testCluster, Object: segment.ID{1, byte(w.seq >> 8), byte(w.seq)},
+		Journal: testJournal, Epoch: w.epoch, Seq: w.seq,
+		Prev: segment.Ref{Seq: w.seq - 1, Object: segment.ID{2}}, Confirmed: w.seq - 1,
+		Node: segment.ID{4}, Incarnation: segment.ID{5}, BuiltMs: int64(w.seq),
+	}
+}
+
+// build lays out the next object with these batches, and opens partitions that
+// are new.
+func (w *world) build(batches map[partlog.Key][][]byte) ([]byte, *segment.Footer, []segment.Entry) {
+	w.tb.Helper()
+	h := w.header(segment.KindData)
+	var entries []segment.Entry
+	var parts []segment.Records
+	for k, bs := range batches {
+		if !w.opened[k] {
+			w.opened[k] = true
+			entries = append(entries, partlog.Open{Key: k, StartOffset: w.ends[k]}.Encode())
+		}
+		r := segment.Records{}
+		r.Topic, r.Index, r.LeaderEpoch = k.Topic, k.Index, int32(w.epoch)
+		for _, b := range bs {
+			b = bytes.Clone(b)
+			batch.Patch(b, w.ends[k], int32(w.epoch))
+			bh, err := batch.Parse(b)
+			if err != nil {
+				w.tb.Fatal(err)
+			}
+			w.ends[k] = bh.LastOffset() + 1
+			r.Batches = append(r.Batches, b)
+		}
+		if len(r.Batches) > 0 {
+			parts = append(parts, r)
+		}
+	}
+	b, f, err := segment.Build(h, entries, parts)
+	if err != nil {
+		w.tb.Fatal(err)
+	}
+	for _, r := range parts {
+		k := partlog.Key{Topic: r.Topic, Index: r.Index}
+		w.log[k] = append(w.log[k], r.Batches...)
+	}
+	return b, f, entries
+}
+
+// commit stores the next object and applies it, and returns its seq.
+func (w *world) commit(batches map[partlog.Key][][]byte) uint64 {
+	w.tb.Helper()
+	b, f, entries := w.build(batches)
+	w.store.PutNow(segment.JournalKey(testJournal, w.seq), b)
+	w.objects[w.seq] = b
+	w.apply(f, entries)
+	return w.seq
+}
+
+func (w *world) apply(f *segment.Footer, entries []segment.Entry) {
+	w.tb.Helper()
+	if err := w.view.State.Apply(f, entries); err != nil {
+		w.tb.Fatal(err)
+	}
+}
+
+// fence starts the next epoch.
+func (w *world) fence() {
+	w.tb.Helper()
+	w.epoch++
+	w.apply(&segment.Footer{Header: w.header(segment.KindFence)}, nil)
+}
+
+// values commits one object with one batch of partition A.
+func (w *world) values(values ...string) uint64 {
+	w.tb.Helper()
+	return w.commit(map[partlog.Key][][]byte{keyA: {batchOf(1, values...)}})
+}
+
+func batchOf(ts int64, values ...string) []byte {
+	return batchtest.Build(batchtest.Spec{Records: batchtest.Values(ts, values...)})
+}
+
+func (w *world) faults(f func(mem.Call) mem.Action) {
+	if f == nil {
+		w.fault.Store(nil)
+		return
+	}
+	w.fault.Store(&f)
+}
+
+// want is a plain question for all of a partition from an offset on.
+func want(k partlog.Key, offset int64) Partition {
+	return Partition{Key: k, Offset: offset, MaxBytes: 1 << 20, LeaderEpoch: -1}
+}
+
+func request(parts ...Partition) Request {
+	return Request{Partitions: parts, MinBytes: 1, MaxBytes: 50 << 20}
+}
+
+// fetch asks, releases, and returns the results.
+func (w *world) fetch(req Request) []Result {
+	w.tb.Helper()
+	r := w.reader.Fetch(w.tb.Context(), req)
+	r.Release()
+	return r.Results
+}
+
+func (w *world) fetchOne(p Partition) Result { return w.fetch(request(p))[0] }
+
+// values are those of the records in a result.
+func values(t testing.TB, r Result) []string {
+	t.Helper()
+	if r.Err != nil {
+		t.Fatalf("result has error %v", r.Err)
+	}
+	var out []string
+	b := bytes.Join(r.Records, nil)
+	err := batch.Walk(b, func(pos int, _ batch.Header) error {
+		return batch.Records(b[pos:], 1<<20, func(r batch.Record) bool {
+			out = append(out, fmt.Sprintf("%d=%s", r.Offset, r.Value))
+			return true
+		})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
