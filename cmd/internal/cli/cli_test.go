@@ -34,6 +34,7 @@ type command struct {
 	environ []string
 	serve   func(context.Context, config.Serve, io.Writer, io.Writer) error
 	stdout  io.Writer // instead of the outcome's
+	stderr  io.Writer // likewise
 }
 
 func (c command) run(t *testing.T, args ...string) outcome {
@@ -48,8 +49,11 @@ func (c command) run(t *testing.T, args ...string) outcome {
 	if c.stdout == nil {
 		c.stdout = &stdout
 	}
+	if c.stderr == nil {
+		c.stderr = &stderr
+	}
 	code := cli.Run(c.ctx, cli.Env{
-		Args: args, Environ: c.environ, Stdin: c.stdin, Stdout: c.stdout, Stderr: &stderr, Serve: c.serve,
+		Args: args, Environ: c.environ, Stdin: c.stdin, Stdout: c.stdout, Stderr: c.stderr, Serve: c.serve,
 	})
 	return outcome{code, stdout.String(), stderr.String()}
 }

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -28,8 +28,8 @@ const (
 )
 
 // bootstrapFlag adds --bootstrap.
-func bootstrapFlag(env *Env, cmd *cobra.Command, to *string) {
-	cmd.PersistentFlags().StringVar(to, "bootstrap", "",
+func bootstrapFlag(flags *pflag.FlagSet, to *string) {
+	flags.StringVar(to, "bootstrap", "",
 		"Kafka `host:port`, several with commas (default $"+config.EnvBootstrap+", or "+defaultBootstrap+")")
 }
 

@@ -29,7 +29,7 @@ const consumeLong = `Print records of topics, from the earliest on, and wait for
 
 Records of one partition come in order; partitions are mixed. Ctrl-C ends the
 command with code 0, or with 130 when --max or --until-end is given and not
-reached. So does a reader of the output that has enough, with code 0.
+reached. When the reader of the output has enough (head), it ends with code 0.
 
 The raw output is each value and a line feed. -o json prints one object a line
 with topic, partition, offset, timestamp, key, value and headers; bytes that are
@@ -59,10 +59,11 @@ func newConsume(env *Env) *cobra.Command {
 	}
 	flags := cmd.Flags()
 	flags.SortFlags = false
-	bootstrapFlag(env, cmd, &o.bootstrap)
+	bootstrapFlag(flags, &o.bootstrap)
 	flags.StringVar(&o.from, "from", "earliest", "`where` to begin: earliest, latest, an offset, a date or time, or how long ago (-2h)")
-	flags.Int32SliceVar(&o.partitions, "partition", nil, "partition to read, repeatable (default all)")
-	flags.Int64Var(&o.max, "max", 0, "stop after so many records (default no limit)")
+	flags.Int32SliceVar(&o.partitions, "partition", nil, "`number` of a partition to read, repeatable (default all)")
+	flags.Lookup("partition").DefValue = ""
+	flags.Int64Var(&o.max, "max", 0, "stop after this `number` of records (default no limit)")
 	flags.BoolVar(&o.untilEnd, "until-end", false, "stop at the end that the topics have now")
 	choice(cmd, &o.output, "output", "o", "raw", "output format", "raw", "json")
 	flags.BoolVar(&o.printKey, "print-key", false, "print the key before the value (raw output)")

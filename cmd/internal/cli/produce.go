@@ -58,12 +58,12 @@ func newProduce(env *Env) *cobra.Command {
 	}
 	flags := cmd.Flags()
 	flags.SortFlags = false
-	bootstrapFlag(env, cmd, &o.bootstrap)
+	bootstrapFlag(flags, &o.bootstrap)
 	flags.StringVar(&o.keySeparator, "key-separator", "", `text between key and value of a line; \t is a tab`)
 	flags.StringVar(&o.keyField, "key-field", "", "JSON `field` whose value is the key")
 	flags.StringVar(&o.timestampField, "timestamp-field", "", "JSON `field` whose value is the timestamp: RFC 3339, or seconds or milliseconds since 1970")
-	flags.Int32Var(&o.partition, "partition", -1, "partition to write to (default by the key's hash, as Java producers do)")
-	flags.Lookup("partition").DefValue = ""
+	flags.Int32Var(&o.partition, "partition", -1, "`number` of the partition to write to (default by the key's hash, as Java producers do)")
+	flags.Lookup("partition").DefValue = "0" // which the help leaves out
 	choice(cmd, &o.acks, "acks", "", "all", "when a record counts as written", "0", "1", "all")
 	choice(cmd, &o.compression, "compression", "", "none", "compression of batches", "none", "gzip", "snappy", "lz4", "zstd")
 	o.batchBytes = defaultBatchBytes
@@ -192,22 +192,20 @@ func produce(ctx context.Context, env *Env, o *produceOptions, topic string, inp
 	if meta.created {
 		fmt.Fprintf(env.Stderr, "varve: the broker created topic %q, partitions: %d\n", topic, len(meta.partitions))
 	}
-	s := newSender(client, topic, o.timeout)
-	defer s.close()
-	stopProgress := s.showProgress(env.Stderr, o.progress || isTerminal(env.Stderr), isTerminal(env.Stderr))
-	readErr := o.sendAll(ctx, env, s, inputs)
+	s := newSender(client, topic)
+	terminal := isTerminal(env.Stderr)
+	w := &watcher{sender: s, patience: o.timeout, out: env.Stderr, progress: o.progress || terminal, terminal: terminal}
+	w.start(ctx)
+	readErr := o.sendAll(ctx, s, inputs)
 	s.flush()
-	stopProgress()
+	w.stop()
+	s.giveUp(nil) // nothing is left; it only frees the context
 	return s.report(env.Stderr, o.acks, readErr)
 }
 
 // sendAll reads until the end, the first line that is no record, the first
 // record that failed, or the end of ctx.
-func (o *produceOptions) sendAll(ctx context.Context, env *Env, s *sender, inputs []source) error {
-	noticed := context.AfterFunc(ctx, func() {
-		fmt.Fprintln(env.Stderr, "varve: interrupted; waiting for what was read to be acknowledged, again to give up")
-	})
-	defer noticed()
+func (o *produceOptions) sendAll(ctx context.Context, s *sender, inputs []source) error {
 	limit := int(o.batchBytes) - batchOverhead
 	for _, src := range inputs {
 		err := eachLine(ctx, src, limit, func(number int64, line []byte) error {

@@ -17,29 +17,19 @@ import (
 // would hide it.
 var errStopped = errors.New("stopped after a failure")
 
-const (
-	recordSlab    = 256 // records allocated at once
-	progressEvery = time.Second
-	watchEvery    = 100 * time.Millisecond
-)
+const recordSlab = 256 // records allocated at once
 
 // sender hands records to the client and counts what becomes of them. record,
-// send, flush, close and report belong to one goroutine; the client's goroutine
-// reports each outcome.
-//
-// It gives up by itself when nothing is acknowledged for a while. The client's
-// own time-out is of no use: it counts from a record's timestamp, which may be
-// years ago.
+// send, flush and report belong to one goroutine; the client's goroutine
+// reports each outcome; giveUp is for anyone.
 type sender struct {
 	client *kgo.Client
 	topic  string
 	began  time.Time
 	slab   []kgo.Record
 
-	records context.Context // of every record; ended, with a cause, by giving up
-	giveUp  context.CancelCauseFunc
-	done    chan struct{} // closed by close
-	stopped chan struct{} // closed when watch has ended
+	records context.Context         // of every record
+	giveUp  context.CancelCauseFunc // ends it: what is unacknowledged fails for that cause
 
 	sent     atomic.Int64 // records handed to the client
 	acked    atomic.Int64 // records acknowledged
@@ -52,52 +42,10 @@ type sender struct {
 	}
 }
 
-// newSender returns a sender that gives up when records wait and none is
-// acknowledged for the time given. Close it.
-func newSender(client *kgo.Client, topic string, patience time.Duration) *sender {
-	s := &sender{client: client, topic: topic, began: time.Now(),
-		done: make(chan struct{}), stopped: make(chan struct{})}
+func newSender(client *kgo.Client, topic string) *sender {
+	s := &sender{client: client, topic: topic, began: time.Now()}
 	s.records, s.giveUp = context.WithCancelCause(context.Background())
-	go s.watch(patience)
 	return s
-}
-
-// close stops watching. Records that are still unacknowledged are given up.
-func (s *sender) close() {
-	close(s.done)
-	<-s.stopped
-	s.giveUp(errStopped)
-}
-
-func (s *sender) watch(patience time.Duration) {
-	defer close(s.stopped)
-	tick := time.NewTicker(watchEvery)
-	defer tick.Stop()
-	acked, moved := int64(0), time.Now()
-	for {
-		select {
-		case <-s.done:
-			return
-		case now := <-tick.C:
-			n := s.acked.Load()
-			if n != acked || n == s.sent.Load() {
-				acked, moved = n, now
-			} else if now.Sub(moved) > patience {
-				s.giveUp(fmt.Errorf("nothing was acknowledged for %v: %w", patience, s.reachable()))
-				return
-			}
-		}
-	}
-}
-
-// reachable says why nothing may have been acknowledged.
-func (s *sender) reachable() error {
-	ctx, cancel := context.WithTimeout(context.Background(), connectTimeout)
-	defer cancel()
-	if err := s.client.Ping(ctx); err != nil {
-		return fmt.Errorf("no broker answers: %w", err)
-	}
-	return errors.New("the broker answers, but cannot store records now; its log says why")
 }
 
 // record returns a zero record to fill.
@@ -146,34 +94,6 @@ func (s *sender) flush() {
 	if err := s.client.Flush(context.Background()); err != nil {
 		s.fail(fmt.Errorf("wait for acknowledgements: %w", err))
 	}
-}
-
-// showProgress writes a line about every second until stop is called, in place
-// on a terminal.
-func (s *sender) showProgress(w io.Writer, show, terminal bool) (stop func()) {
-	if !show {
-		return func() {}
-	}
-	before, after := "", "\n"
-	if terminal {
-		before, after = "\r\x1b[K", ""
-	}
-	done, ended := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(ended)
-		tick := time.NewTicker(progressEvery)
-		defer tick.Stop()
-		for {
-			select {
-			case <-tick.C:
-				fmt.Fprint(w, before, "varve: ", s.rates(), after)
-			case <-done:
-				fmt.Fprint(w, before)
-				return
-			}
-		}
-	}()
-	return func() { close(done); <-ended }
 }
 
 // rates says how far it is and how fast.

@@ -25,7 +25,7 @@ func newTopic(env *Env) *cobra.Command {
   varve topic describe events`,
 	}
 	var bootstrap string
-	bootstrapFlag(env, cmd, &bootstrap)
+	bootstrapFlag(cmd.PersistentFlags(), &bootstrap)
 	cmd.AddCommand(
 		newTopicCreate(env, &bootstrap),
 		newTopicList(env, &bootstrap),
@@ -69,8 +69,8 @@ func newTopicCreate(env *Env, bootstrap *string) *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().Int32Var(&partitions, "partitions", -1, "number of partitions (default as the broker is set up)")
-	cmd.Flags().Lookup("partitions").DefValue = ""
+	cmd.Flags().Int32Var(&partitions, "partitions", -1, "`number` of partitions (default as the broker is set up)")
+	cmd.Flags().Lookup("partitions").DefValue = "0" // which the help leaves out
 	cmd.Flags().StringArrayVar(&pairs, "config", nil, "topic configuration as `key=value`, repeatable")
 	cmd.Flags().BoolVar(&ifNotExists, "if-not-exists", false, "succeed when the topic exists already")
 	return cmd
