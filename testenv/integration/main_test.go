@@ -100,3 +100,12 @@ func (b bucket) startAnew(t testing.TB, lost *testenv.Node, flags ...string) *te
 	}
 	return b.start(t, flags...)
 }
+
+func writeFile(t testing.TB, content string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
