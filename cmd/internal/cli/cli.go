@@ -92,7 +92,9 @@ func newRoot(env *Env) *cobra.Command {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usagef("%w; see \"%s --help\"", err, cmd.CommandPath())
+	})
 	root.AddCommand(
 		newServe(env),
 		newTopic(env),

@@ -89,6 +89,17 @@ func unreachable(seeds []string, err error) error {
 		strings.Join(seeds, ", "), err)
 }
 
+// silence says why nothing came of waiting: no broker answers, or those that do
+// are not able to.
+func silence(client *kgo.Client, unable string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), connectTimeout)
+	defer cancel()
+	if err := client.Ping(ctx); err != nil {
+		return fmt.Errorf("no broker answers: %w", err)
+	}
+	return fmt.Errorf("the broker answers, but %s; its log says why", unable)
+}
+
 // topicMeta is what a client has to know of a topic.
 type topicMeta struct {
 	name       string

@@ -123,7 +123,7 @@ func consume(ctx context.Context, env *Env, o *consumeOptions, topics []string, 
 	}
 	defer client.Close()
 	p := &printer{spans: all, left: o.max, limited: o.max > 0, format: o.format(),
-		out: bufio.NewWriterSize(env.Stdout, outputBuffer)}
+		out: bufio.NewWriterSize(env.Stdout, outputBuffer), patience: stallLimit}
 	return p.run(ctx, client, o.untilEnd)
 }
 
@@ -145,7 +145,8 @@ type printer struct {
 	out     *bufio.Writer
 	line    []byte // reused
 
-	trouble error // last retriable error of a fetch
+	patience time.Duration // without a record that is known to be there
+	trouble  error         // last retriable error of a fetch
 }
 
 // run prints until everything asked for is printed, ctx ends, or a partition
@@ -172,18 +173,18 @@ func (p *printer) run(ctx context.Context, client *kgo.Client, untilEnd bool) er
 			return errInterrupted
 		case printed:
 			moved = time.Now()
-		case untilEnd && time.Since(moved) > stallLimit:
-			return p.stalled()
+		case untilEnd && time.Since(moved) > p.patience:
+			return p.stalled(client)
 		}
 	}
 }
 
-func (p *printer) stalled() error {
+func (p *printer) stalled(client *kgo.Client) error {
 	trouble := p.trouble
 	if trouble == nil {
-		trouble = errors.New("the broker sends nothing")
+		trouble = silence(client, "sends nothing")
 	}
-	return fmt.Errorf("no records for %v, but the end is not reached (%s): %w", stallLimit, p.spans.behind(), trouble)
+	return fmt.Errorf("no records for %v, but the end is not reached (%s): %w", p.patience, p.spans.behind(), trouble)
 }
 
 // print writes what was fetched. done tells that nothing more is wanted.
@@ -192,23 +193,24 @@ func (p *printer) print(fetches kgo.Fetches) (printed, done bool, err error) {
 		if err != nil || done {
 			return
 		}
-		n, printErr := p.partition(f)
+		s := p.spans[f.Topic][f.Partition]
+		if s == nil { // an error of the client as a whole
+			err = p.judge(f, 0)
+			return
+		}
+		var n bool
+		n, err = p.partition(f, s)
 		printed = printed || n
 		done = p.limited && p.left == 0
-		err = printErr
-		if err == nil {
-			err = p.judge(f)
+		if err == nil && !done {
+			err = p.judge(f, s.next)
 		}
 	})
 	return printed, done || p.spans.done(), err
 }
 
 // partition writes the records of one partition that belong to its span.
-func (p *printer) partition(f kgo.FetchTopicPartition) (printed bool, err error) {
-	s := p.spans[f.Topic][f.Partition]
-	if s == nil {
-		return false, nil // an error of the client as a whole; judge has it
-	}
+func (p *printer) partition(f kgo.FetchTopicPartition, s *span) (printed bool, err error) {
 	for _, r := range f.Records {
 		if r.Offset < s.next {
 			continue
@@ -230,15 +232,15 @@ func (p *printer) partition(f kgo.FetchTopicPartition) (printed bool, err error)
 	return printed, nil
 }
 
-// judge decides about the error of a fetch: the client goes on after retriable
-// ones by itself, all others end the command.
-func (p *printer) judge(f kgo.FetchTopicPartition) error {
+// judge decides about the error of a fetch from offset next: the client goes on
+// after retriable ones by itself, all others end the command.
+func (p *printer) judge(f kgo.FetchTopicPartition, next int64) error {
 	switch err := f.Err; {
 	case err == nil, errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return nil
 	case errors.Is(err, kerr.OffsetOutOfRange):
 		return fmt.Errorf("read %s/%d: the records from %d on are not there any more (retention?); begin again with a later --from: %w",
-			f.Topic, f.Partition, p.spans[f.Topic][f.Partition].next, err)
+			f.Topic, f.Partition, next, err)
 	case kerr.IsRetriable(err), kgo.IsRetryableBrokerErr(err):
 		p.trouble = fmt.Errorf("%s/%d: %w", f.Topic, f.Partition, err)
 		return nil

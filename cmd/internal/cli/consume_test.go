@@ -215,23 +215,8 @@ func TestAPartitionThatCannotBeReadEndsTheCommand(t *testing.T) {
 		c.reading("a\n").run(t, "produce", "t").expect(t, cli.ExitOK)
 		cluster.ControlKey(int16(kmsg.Fetch), func(req kmsg.Request) (kmsg.Response, error, bool) {
 			cluster.KeepControl()
-			return failFetch(req.(*kmsg.FetchRequest), tc.code), nil, true
+			return cli.FailFetch(req.(*kmsg.FetchRequest), tc.code), nil, true
 		})
 		c.run(t, "consume", "t", "--until-end").expect(t, cli.ExitFailure, tc.want)
 	}
-}
-
-func failFetch(req *kmsg.FetchRequest, code int16) kmsg.Response {
-	resp := req.ResponseKind().(*kmsg.FetchResponse)
-	for _, topic := range req.Topics {
-		rt := kmsg.NewFetchResponseTopic()
-		rt.Topic, rt.TopicID = topic.Topic, topic.TopicID
-		for _, p := range topic.Partitions {
-			rp := kmsg.NewFetchResponseTopicPartition()
-			rp.Partition, rp.ErrorCode = p.Partition, code
-			rt.Partitions = append(rt.Partitions, rp)
-		}
-		resp.Topics = append(resp.Topics, rt)
-	}
-	return resp
 }

@@ -8,11 +8,12 @@ import (
 	"math"
 	"strconv"
 	"time"
+	"unicode/utf8"
 )
 
 // topLevel finds the raw values of the named fields of a JSON object; nil for
-// one that is not there. The line has to be one valid JSON object. Of a field
-// that stands twice, the first counts.
+// one that is not there, or whose name is empty. The line has to be one valid
+// JSON object. Of a field that stands twice, the first counts.
 func topLevel(line []byte, names ...string) ([][]byte, error) {
 	if !json.Valid(line) {
 		return nil, errors.New("not valid JSON")
@@ -22,7 +23,12 @@ func topLevel(line []byte, names ...string) ([][]byte, error) {
 		return nil, errors.New("not a JSON object")
 	}
 	values := make([][]byte, len(names))
-	missing := len(names)
+	missing := 0
+	for _, name := range names {
+		if name != "" {
+			missing++
+		}
+	}
 	rest := skipSpace(line[1:])
 	for missing > 0 && rest[0] == '"' {
 		n := valueLength(rest)
@@ -30,7 +36,7 @@ func topLevel(line []byte, names ...string) ([][]byte, error) {
 		rest = skipSpace(skipSpace(rest[n:])[1:]) // the colon
 		n = valueLength(rest)
 		for i, name := range names {
-			if values[i] == nil && keyIs(key, name) {
+			if name != "" && values[i] == nil && keyIs(key, name) {
 				values[i] = rest[:n]
 				missing--
 			}
@@ -110,6 +116,8 @@ func keyOf(raw []byte, field string) ([]byte, error) {
 		return nil, fmt.Errorf("field %q is no key; it has to be a string, a number, true or false", field)
 	case raw[0] != '"':
 		return raw, nil
+	case !utf8.Valid(raw):
+		return nil, fmt.Errorf("field %q is no key; it is not UTF-8", field)
 	}
 	if inner := raw[1 : len(raw)-1]; bytes.IndexByte(inner, '\\') < 0 {
 		return inner, nil

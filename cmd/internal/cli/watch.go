@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -61,7 +60,7 @@ func (w *watcher) run(ctx context.Context) {
 				acked, moved = n, now
 			} else if now.Sub(moved) > w.patience {
 				moved = now
-				w.sender.giveUp(fmt.Errorf("nothing was acknowledged for %v: %w", w.patience, w.reason()))
+				w.sender.giveUp(fmt.Errorf("nothing was acknowledged for %v: %w", w.patience, silence(w.sender.client, "cannot store records now")))
 			}
 			if w.progress && now.Sub(shown) >= progressEvery {
 				shown = now
@@ -84,14 +83,4 @@ func (w *watcher) erase() {
 	if w.progress && w.terminal {
 		fmt.Fprint(w.out, "\r\x1b[K")
 	}
-}
-
-// reason says why nothing may have been acknowledged.
-func (w *watcher) reason() error {
-	ctx, cancel := context.WithTimeout(context.Background(), connectTimeout)
-	defer cancel()
-	if err := w.sender.client.Ping(ctx); err != nil {
-		return fmt.Errorf("no broker answers: %w", err)
-	}
-	return errors.New("the broker answers, but cannot store records now; its log says why")
 }
