@@ -265,3 +265,31 @@ func TestRecordsRefusesDamagedStreams(t *testing.T) {
 		t.Errorf("codec 6: error is %v, want ErrCodec", err)
 	}
 }
+
+func TestStreamsThatNoClientSendsAreDamage(t *testing.T) {
+	tests := map[string]struct {
+		codec   batch.Codec
+		payload []byte
+	}{
+		"lz4 of the old frame format":   {batch.LZ4, []byte("\x02\x21\x4c\x18\x00\x00\x00\x00")},
+		"snappy of 8 MiB in five bytes": {batch.Snappy, append(binary.AppendUvarint(nil, 8<<20), 0)},
+		"gzip without its magic":        {batch.Gzip, []byte("no gzip stream")},
+		"zstd without its magic":        {batch.Zstd, []byte("no zstd stream")},
+	}
+	for name, test := range tests {
+		b := append(idempotent()[:batch.HeaderSize:batch.HeaderSize], test.payload...)
+		put16(put32(b, 8, int32(len(b)-12)), 21, int16(test.codec))
+		collect(b, 1<<30) // decoders are made once
+		n := allocated(func() {
+			if got, err := collect(b, 1<<30); !errors.Is(err, batch.ErrCorruptBatch) || len(got) != 0 {
+				t.Errorf("%s: %d records, error %v, want ErrCorruptBatch", name, len(got), err)
+			}
+		})
+		if n > 4<<20 {
+			t.Errorf("%s made it allocate %d bytes", name, n)
+		}
+	}
+	if batch.Zstd.String() != "zstd" || batch.Codec(6).String() != "codec(6)" {
+		t.Errorf("codecs are named %v and %v", batch.Zstd, batch.Codec(6))
+	}
+}

@@ -102,6 +102,7 @@ func TestValidateAcceptsWhatClientsSend(t *testing.T) {
 		"last sequence":           batchtest.FixCRC(put32(idempotent(), 53, 1<<31-1)),
 		"sequence without an id":  noSequence,
 		"leader epoch of its own": put32(idempotent(), 12, 77),
+		"well compressed":         batchtest.Build(batchtest.Spec{Records: make([]batchtest.Record, 1000), Codec: batch.Gzip}),
 		"unused attribute bits":   batchtest.FixCRC(put16(idempotent(), 21, 0x40)),
 	}
 	for name, b := range tests {
