@@ -43,7 +43,7 @@ type Info struct {
 }
 
 // Store is a bucket, or a prefix of one. Keys are relative to that prefix,
-// slash-separated, without a leading slash. All methods may be called
+// slash-separated, without a leading slash; CheckKey says which are valid. All methods may be called
 // concurrently and return promptly with an error when ctx ends.
 //
 // Assumed of every store: Create is atomic (of many creators of a key exactly
@@ -64,11 +64,13 @@ type Store interface {
 	// Get returns the whole object. The caller owns the slice.
 	Get(ctx context.Context, key string) ([]byte, error)
 
-	// GetRange returns exactly length bytes from offset, or ErrRange.
+	// GetRange returns exactly length bytes from offset, or ErrRange. The length
+	// is at least 1 and at most MaxSize. The caller owns the slice.
 	GetRange(ctx context.Context, key string, offset, length int64) ([]byte, error)
 
-	// GetTail returns the last n bytes of the object (all of it when it is
-	// smaller) and the object's size, in one request.
+	// GetTail returns the last n bytes of the object, n at least 1 (all of it when
+	// it is smaller), and the object's size, in one request; S3 needs a second
+	// one to tell that an object is empty. The caller owns the slice.
 	GetTail(ctx context.Context, key string, n int64) (tail []byte, size int64, err error)
 
 	// List calls fn for every object whose key starts with prefix and is

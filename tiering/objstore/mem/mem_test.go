@@ -141,6 +141,22 @@ func TestASliceThatIsChangedAfterCreateIsFound(t *testing.T) {
 	}
 }
 
+func TestTheStoredBytesAreACopy(t *testing.T) {
+	s := mem.New(nil, nil)
+	created, put := []byte("created"), []byte("put")
+	if err := s.Create(t.Context(), "created", created); err != nil {
+		t.Fatal(err)
+	}
+	s.PutNow("put", put)
+	clear(created)
+	clear(put)
+	for _, key := range []string{"created", "put"} {
+		if got, _ := s.GetNow(key); string(got) != key {
+			t.Errorf("%s: stored %q", key, got)
+		}
+	}
+}
+
 func TestCallsAreCountedAndTimeIsTheCallers(t *testing.T) {
 	now := time.Unix(1_700_000_000, 0)
 	var seen []mem.Call
