@@ -2,6 +2,7 @@ package wal_test
 
 import (
 	"errors"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
@@ -79,26 +80,26 @@ func TestSetAsideAndRemoveAreOneStep(t *testing.T) {
 		"remove": func(inc *wal.Incarnation) error { return inc.Remove() },
 	} {
 		t.Run(name, func(t *testing.T) {
+			seed := rand.Uint64()
+			t.Logf("seed %d", seed)
+			rng := rand.New(rand.NewPCG(seed, 0))
 			base, last := manyFiles(t)
 			crashes := 0
-			armed := base.With(nil)
+			var armed *crashfs.FS
 			armed = base.With(func(crashfs.Op) error {
-				for k := range 4 {
-					img := armed.Image(crashfs.KeepFirst(k))
+				for _, pick := range []crashfs.Pick{crashfs.KeepNone, crashfs.KeepAll, crashfs.KeepFirst(1), crashfs.KeepFirst(2), rng.IntN, rng.IntN} {
+					img := armed.Image(pick)
 					checkOneStep(t, img, last, name, do)
 					crashes++
 				}
 				return nil
 			})
-			inc := scanOne(t, next(options(nil), base))
-			crashes = 0
 			opt := next(options(nil), armed)
 			opt.Now = noon
 			found, err := wal.Scan(opt)
 			if err != nil || len(found) != 1 {
 				t.Fatal(found, err)
 			}
-			_ = inc
 			if err := do(found[0]); err != nil {
 				t.Fatal(err)
 			}

@@ -129,7 +129,7 @@ func TestPowerFailuresLoseNothingSynced(t *testing.T) {
 func TestTornTailIsThePrefixThatSurvived(t *testing.T) {
 	d := disk(t, nil)
 	opt := options(d)
-	opt.SegmentBytes = 256 << 10
+	opt.SegmentBytes = 128 << 10
 	l := mustOpen(t, opt)
 	synced := appendNext(t, l, opt.Incarnation, 0, 10)
 	if err := waitSynced(l, synced); err != nil {

@@ -98,6 +98,7 @@ func TestDamageIsToldFromTheEndOfTheLog(t *testing.T) {
 				}
 			}
 			mustClose(t, l)
+			d = d.Image(crashfs.KeepNone) // with the mark, which Close has synced
 			if err := d.Corrupt(filePath(1), c.change); err != nil {
 				t.Fatal(err)
 			}
@@ -239,6 +240,24 @@ func TestFilesOfOthersStopTheScan(t *testing.T) {
 	}
 	if _, err := wal.Scan(next(options(nil), d)); err == nil {
 		t.Error("a file with a strange name was passed over")
+	}
+}
+
+// A file under another log's name would be replayed as that log's.
+func TestFileOfAnotherIncarnationIsDamage(t *testing.T) {
+	d, _ := manyFiles(t)
+	other := options(d)
+	other.Incarnation = segment.ID{9}
+	l := mustOpen(t, other)
+	appendNext(t, l, other.Incarnation, 0, 3)
+	mustClose(t, l)
+	path := fmt.Sprintf("%s/%010d-%s/%012d.wal", dir, 2, other.Incarnation, 1)
+	if err := copyFile(d, filePath(1), path); err != nil {
+		t.Fatal(err)
+	}
+	found, err := wal.Scan(next(options(nil), d))
+	if err != nil || len(found) != 2 || found[0].Damage != nil || found[1].Damage == nil || found[1].Records() != 0 {
+		t.Fatalf("Scan = %+v, %v", found, err)
 	}
 }
 

@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"hash/crc32"
@@ -79,9 +80,7 @@ func TestNewerVersionIsUnsupportedNotBad(t *testing.T) {
 
 // sealHeader gives a changed header the CRC of a good one.
 func sealHeader(b []byte) {
-	copy(b[headerCRCAt:], []byte{0, 0, 0, 0})
-	crc := crc32.Checksum(b[:headerCRCAt], castagnoli)
-	copy(b[headerCRCAt:], []byte{byte(crc >> 24), byte(crc >> 16), byte(crc >> 8), byte(crc)})
+	binary.BigEndian.PutUint32(b[headerCRCAt:], crc32.Checksum(b[:headerCRCAt], castagnoli))
 }
 
 func TestRecordWithAnyBitFlippedIsRefused(t *testing.T) {
@@ -130,5 +129,18 @@ func TestGatheredRecordsLieBackToBack(t *testing.T) {
 	g.reset()
 	if pieces, size := g.take(); len(pieces) != 0 || size != 0 {
 		t.Error("reset left something")
+	}
+}
+
+func TestLengthsThatCannotBeAreRefused(t *testing.T) {
+	for n, want := range map[uint32]bool{
+		0: false, markSize - 1: false, markSize: true, markSize + 1: false, recordHeaderSize: false,
+		recordHeaderSize + 1: true, MaxRecord: true, MaxRecord + 1: false, 1 << 31: false, 1<<32 - 1: false,
+	} {
+		b := make([]byte, markSize)
+		binary.BigEndian.PutUint32(b, n)
+		if _, ok := decodeFrame(b); ok != want {
+			t.Errorf("length %d: %v, want %v", n, ok, want)
+		}
 	}
 }

@@ -317,3 +317,19 @@ func runToFailure(t *testing.T, opt wal.Options) uint64 {
 	}
 	return l.SyncedLSN()
 }
+
+func TestOpenOnAFullDiskSaysSo(t *testing.T) {
+	d := disk(t, nil)
+	fsys := d.With(func(op crashfs.Op) error {
+		if op.Kind == "preallocate" {
+			return syscall.ENOSPC
+		}
+		return nil
+	})
+	if _, err := wal.Open(options(fsys)); !errors.Is(err, wal.ErrFull) || !errors.Is(err, syscall.ENOSPC) {
+		t.Fatalf("Open = %v, want ErrFull and ENOSPC", err)
+	}
+	if d.Handles() != 0 {
+		t.Errorf("%d files left open", d.Handles())
+	}
+}

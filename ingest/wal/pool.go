@@ -43,6 +43,8 @@ func (p *pool) run() {
 		if err != nil {
 			p.log.fail(err)
 			<-p.log.stopPool
+			p.log.closeErr = p.drop()
+			return
 		}
 		var retry <-chan time.Time
 		if p.log.Full() != nil {
@@ -70,7 +72,6 @@ func (p *pool) recycle() error {
 				return err
 			}
 			p.log.spares <- s // has room: only this goroutine sends
-			p.log.setFull(nil)
 			continue
 		}
 		if err := p.log.opt.FS.Remove(name); err != nil {
@@ -114,8 +115,8 @@ func (p *pool) refill() error {
 		return nil
 	}
 	s, err := p.create()
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		p.log.setFull(fmt.Errorf("%w: %w", ErrFull, err))
+	if errors.Is(err, ErrFull) {
+		p.log.setFull(err)
 		return nil
 	}
 	if err != nil {
@@ -127,7 +128,8 @@ func (p *pool) refill() error {
 	return nil
 }
 
-// create makes a new file with disk space behind it.
+// create makes a new file with disk space behind it. ErrFull says that there is
+// none.
 func (p *pool) create() (spare, error) {
 	path := p.sparePath()
 	fsys := p.log.opt.FS
@@ -140,7 +142,10 @@ func (p *pool) create() (spare, error) {
 		err = f.Sync()
 	}
 	if err != nil {
-		err = fmt.Errorf("reserve %d bytes for write-ahead file: %w", p.log.opt.SegmentBytes, err)
+		if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+			err = fmt.Errorf("%w: %w", ErrFull, err)
+		}
+		err = fmt.Errorf("reserve %d bytes for a write-ahead file: %w", p.log.opt.SegmentBytes, err)
 		return spare{}, errors.Join(err, f.Close(), fsys.Remove(path))
 	}
 	return spare{f, path}, nil

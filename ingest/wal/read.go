@@ -61,6 +61,8 @@ func (inc *Incarnation) readHeaders(numbers []uint64) error {
 	return nil
 }
 
+// readHeader reads a file's header; errBadHeader is the only error that says
+// something about the file and not about the folder.
 func (inc *Incarnation) readHeader(path string, number uint64) (walFile, error) {
 	w, err := openWindow(inc.opt.FS, path)
 	if err != nil {
@@ -75,15 +77,18 @@ func (inc *Incarnation) readHeader(path string, number uint64) (walFile, error) 
 		return walFile{}, err
 	}
 	h, seed, err := decodeHeader(b)
-	if err != nil {
+	if errors.Is(err, ErrUnsupported) {
 		return walFile{}, fmt.Errorf("%s: %w", path, err)
+	}
+	if err != nil {
+		return walFile{}, err
 	}
 	want := inc.opt.header(number, h.FirstLSN)
 	if h.Cluster != want.Cluster || h.Node != want.Node || h.Journal != want.Journal {
 		return walFile{}, fmt.Errorf("%s: %w: it is of cluster %s, node %s, journal %d", path, ErrForeign, h.Cluster, h.Node, h.Journal)
 	}
 	if h != want {
-		return walFile{}, fmt.Errorf("%s: %w: it is file %d of incarnation %s", path, errBadHeader, h.Number, h.Incarnation)
+		return walFile{}, fmt.Errorf("%w: it is of file %d of incarnation %s", errBadHeader, h.Number, h.Incarnation)
 	}
 	return walFile{path: path, header: h, seed: seed}, nil
 }

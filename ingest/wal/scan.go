@@ -41,12 +41,19 @@ type DamageError struct {
 	File    string // path
 	Offset  int64
 	Reason  string
-	Lost    uint64 // LSN of the first record that cannot be read
+	Lost    uint64 // LSN of the first record that cannot be read; 0: not known
 	Highest uint64 // highest LSN known to have been durable; 0: not known
 }
 
 func (e *DamageError) Error() string {
-	return fmt.Sprintf("write-ahead file %s is damaged at byte %d: %s; records from LSN %d on were durable, up to at least %d", e.File, e.Offset, e.Reason, e.Lost, e.Highest)
+	msg := fmt.Sprintf("write-ahead file %s is damaged at byte %d: %s", e.File, e.Offset, e.Reason)
+	if e.Lost > 0 {
+		msg += fmt.Sprintf("; records from LSN %d on cannot be read", e.Lost)
+	}
+	if e.Highest > 0 {
+		msg += fmt.Sprintf("; records up to at least LSN %d had been synced", e.Highest)
+	}
+	return msg
 }
 
 // walFile is a file with a good header.
