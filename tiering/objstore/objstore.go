@@ -43,8 +43,9 @@ type Info struct {
 }
 
 // Store is a bucket, or a prefix of one. Keys are relative to that prefix,
-// slash-separated, without a leading slash; CheckKey says which are valid. All methods may be called
-// concurrently and return promptly with an error when ctx ends.
+// slash-separated, without a leading slash; CheckKey says which are valid. All
+// methods may be called concurrently and return promptly with an error when ctx
+// ends.
 //
 // Assumed of every store: Create is atomic (of many creators of a key exactly
 // one succeeds, and the winner's bytes are what Get returns), and a Get that
