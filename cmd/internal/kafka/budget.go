@@ -2,6 +2,8 @@ package kafka
 
 import (
 	"context"
+	"fmt"
+	"time"
 
 	"golang.org/x/sync/semaphore"
 )
@@ -35,26 +37,36 @@ type charge struct {
 }
 
 func (c *charge) takeSmall(ctx context.Context, n int64) error {
-	if err := c.from.small.Acquire(ctx, n); err != nil {
-		return err
-	}
-	c.small += n
-	return nil
+	return take(ctx, c.from.small, &c.small, n)
 }
 
 func (c *charge) takeLarge(ctx context.Context, n int64) error {
-	if err := c.from.large.Acquire(ctx, n); err != nil {
-		return err
-	}
-	c.large += n
-	return nil
+	return take(ctx, c.from.large, &c.large, n)
 }
 
 func (c *charge) takeDecode(ctx context.Context, n int64) error {
-	if err := c.from.decode.Acquire(ctx, n); err != nil {
-		return err
+	return take(ctx, c.from.decode, &c.decode, n)
+}
+
+// memoryWait bounds the wait for memory. A connection that waits is not read, so
+// it does not show that its client has given up: without a bound, clients that
+// come again and again would use up all connections.
+const memoryWait = time.Minute
+
+func take(ctx context.Context, from *semaphore.Weighted, taken *int64, n int64) error {
+	if from.TryAcquire(n) {
+		*taken += n
+		return nil
 	}
-	c.decode += n
+	waiting, cancel := context.WithTimeout(ctx, memoryWait)
+	defer cancel()
+	if err := from.Acquire(waiting, n); err != nil {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		return fmt.Errorf("%w within %v", errNoMemory, memoryWait)
+	}
+	*taken += n
 	return nil
 }
 

@@ -22,6 +22,7 @@ var (
 	errSlowReader = errors.New("answer not read in time")
 	errTooMany    = errors.New("too many connections")
 	errTooManyIP  = errors.New("too many connections from one address")
+	errNoMemory   = errors.New("no request memory to be had")
 	errDraining   = errors.New("server is stopping")
 )
 

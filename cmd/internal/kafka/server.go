@@ -263,6 +263,7 @@ var refusals = []struct {
 	{errSlowReader, "slow_reader"},
 	{errTooMany, "connections"},
 	{errTooManyIP, "connections_per_address"},
+	{errNoMemory, "no_memory"},
 	{errTooCostly, "too_large"},
 	{errMalformed, "malformed"},
 	{errUnacked, "failed_without_ack"},
