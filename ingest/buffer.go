@@ -12,42 +12,61 @@ import (
 type buffered struct {
 	key    partlog.Key
 	data   []byte
-	header batch.Header // as the producer sent it
+	header batch.Header // with the offsets and the epoch of the log
 	at     time.Time
-}
-
-// buffer holds, in the order of their LSNs, the batches that the next segments
-// will carry, and the journal's own entries.
-//
-// Invariant: batches[i] has LSN appended-len(batches)+1+i of the core.
-type buffer struct {
-	batches []buffered
-	bytes   int
-	entries []bufferedEntry
 }
 
 // bufferedEntry is a state change of the journal that is in no segment yet.
 //
-// Invariant: the first `after` batches of the buffer come before it in the
-// journal; so a partition's seal is never before its last records.
+// Invariant: it comes after the batch with LSN after in the journal, so that a
+// partition's seal is never before its last records.
 type bufferedEntry struct {
 	entry segment.Entry
-	after int
+	after uint64
 	at    time.Time
 }
 
-func (b *buffer) add(k partlog.Key, data []byte, h batch.Header, at time.Time) {
-	b.batches = append(b.batches, buffered{key: k, data: data, header: h, at: at})
-	b.bytes += len(data)
+// buffer holds, in the order of their LSNs, the batches that the next segments
+// will carry, and the journal's own entries. When memory runs short the newest
+// batches are left to the write-ahead log alone, from where they are read back.
+//
+// Invariant: batches[i] has LSN first+i, and the spilled ones follow them.
+type buffer struct {
+	first   uint64 // LSN of batches[0], or of what comes next
+	batches []buffered
+	bytes   int    // of batches
+	spilled uint64 // how many batches follow that are not in memory
+	entries []bufferedEntry
+}
+
+// next is the LSN of the batch that is added next.
+func (b *buffer) next() uint64 { return b.first + uint64(len(b.batches)) + b.spilled }
+
+// add takes the batch with LSN next, into memory unless it is to be spilled. What
+// follows a spilled batch is spilled too.
+func (b *buffer) add(x buffered, spill bool) {
+	if spill || b.spilled > 0 {
+		b.spilled++
+		return
+	}
+	b.batches = append(b.batches, x)
+	b.bytes += len(x.data)
+}
+
+// unspill takes the first spilled batch back into memory.
+func (b *buffer) unspill(x buffered) {
+	b.spilled--
+	b.batches = append(b.batches, x)
+	b.bytes += len(x.data)
 }
 
 func (b *buffer) addEntry(e segment.Entry, at time.Time) {
-	b.entries = append(b.entries, bufferedEntry{entry: e, after: len(b.batches), at: at})
+	b.entries = append(b.entries, bufferedEntry{entry: e, after: b.next() - 1, at: at})
 }
 
-func (b *buffer) empty() bool { return len(b.batches) == 0 && len(b.entries) == 0 }
+func (b *buffer) empty() bool { return len(b.batches) == 0 && b.spilled == 0 && len(b.entries) == 0 }
 
-// oldest is when the first of what waits was added.
+// oldest is when the first of what waits in memory was added.
 func (b *buffer) oldest() time.Time {
 	var at time.Time
 	if len(b.batches) > 0 {
@@ -60,7 +79,7 @@ func (b *buffer) oldest() time.Time {
 }
 
 // take removes as many batches from the front as fill a segment of about limit
-// bytes, at least one, and the entries that may go with them.
+// bytes, at least one if there is any, and the entries that may go with them.
 func (b *buffer) take(limit int) ([]buffered, []segment.Entry) {
 	n, bytes := 0, 0
 	for n < len(b.batches) && (n == 0 || bytes+len(b.batches[n].data) <= limit) {
@@ -72,18 +91,16 @@ func (b *buffer) take(limit int) ([]buffered, []segment.Entry) {
 	if len(b.batches) == 0 {
 		b.batches = nil
 	}
+	b.first += uint64(n)
 	b.bytes -= bytes
-	return taken, b.takeEntries(n)
+	return taken, b.takeEntries()
 }
 
-func (b *buffer) takeEntries(batches int) []segment.Entry {
+func (b *buffer) takeEntries() []segment.Entry {
 	var taken []segment.Entry
-	for len(b.entries) > 0 && b.entries[0].after <= batches && len(taken) < segment.MaxEntries {
+	for len(b.entries) > 0 && b.entries[0].after < b.first && len(taken) < segment.MaxEntries {
 		taken = append(taken, b.entries[0].entry)
 		b.entries = b.entries[1:]
-	}
-	for i := range b.entries {
-		b.entries[i].after -= batches
 	}
 	return taken
 }
@@ -132,9 +149,8 @@ func noteProducer(p *segment.Partition, b *buffered) {
 	if len(producer.Batches) == segment.MaxProducerBatches {
 		producer.Batches = append(producer.Batches[:0], producer.Batches[1:]...)
 	}
-	own, _ := batch.Parse(b.data) // patched, so its offsets are the log's
 	producer.Batches = append(producer.Batches, segment.ProducerBatch{
 		FirstSequence: h.BaseSequence, LastSequence: h.LastSequence(),
-		BaseOffset: own.BaseOffset, LastOffset: own.LastOffset(), Timestamp: h.MaxTimestamp,
+		BaseOffset: h.BaseOffset, LastOffset: h.LastOffset(), Timestamp: h.MaxTimestamp,
 	})
 }

@@ -18,6 +18,9 @@ type writeAhead interface {
 	Append(recs []wal.Record) (last uint64, err error)
 	Sync(lsn uint64)
 	Release(lsn uint64)
+	// ReadBack calls fn for the synced records from LSN from on, until fn returns
+	// an error, which it returns.
+	ReadBack(from uint64, fn func(wal.Record) error) error
 }
 
 // proposer is what core needs of a journal; *journal.Driver has it.
@@ -37,6 +40,7 @@ type policy struct {
 	interval   time.Duration // a record waits this long at the most
 	linger     time.Duration // and this long if the journal was idle for an interval
 	flushBytes int           // or until this much is buffered
+	maxMemory  int           // unflushed bytes above which batches are left to the write-ahead log
 }
 
 // core is the append side of one data journal under one leadership. It is owned
@@ -217,7 +221,8 @@ func (c *core) place(b *Batch, res *Result) (taken bool, waitFor uint64) {
 	p.next.Store(base + int64(b.Header.LastOffsetDelta) + 1)
 	p.producers.Add(b.Header, base, c.now().UnixMilli())
 	res.BaseOffset = base
-	c.buffer.add(b.Key, b.Data, b.Header, c.now())
+	b.Header.BaseOffset, b.Header.LeaderEpoch = base, p.epoch
+	c.buffer.add(buffered{key: b.Key, data: b.Data, header: b.Header, at: c.now()}, c.unflushed() >= c.maxMemory)
 	return true, 0
 }
 
@@ -228,8 +233,11 @@ func (c *core) log(records []wal.Record) error {
 		return fmt.Errorf("append to write-ahead log: %w", err)
 	}
 	c.appended += uint64(len(records))
-	if last != c.appended {
-		return fmt.Errorf("write-ahead log is at %d, the buffer at %d", last, c.appended)
+	if last != c.appended || last != c.buffer.next()-1 {
+		return fmt.Errorf("write-ahead log is at %d, the buffer at %d", last, c.buffer.next()-1)
+	}
+	if c.buffer.spilled > 0 {
+		c.wal.Sync(last) // to be read back
 	}
 	return nil
 }

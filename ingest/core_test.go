@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"bytes"
 	"errors"
 	"testing"
 	"time"
@@ -21,20 +22,21 @@ var (
 
 // bench is a core with a write-ahead log and a journal that do what they are told.
 type bench struct {
-	t      *testing.T
-	c      *core
-	clock  time.Time
-	logged uint64
-	sent   []*journal.Object
-	room   int
-	prev   segment.Ref
-	synced uint64 // highest Sync asked for
+	t       *testing.T
+	c       *core
+	clock   time.Time
+	logged  uint64
+	records []wal.Record
+	sent    []*journal.Object
+	room    int
+	prev    segment.Ref
+	synced  uint64 // highest Sync asked for
 }
 
 func newBench(t *testing.T) *bench {
 	b := &bench{t: t, clock: time.UnixMilli(1_000_000), room: 4}
 	b.c = newCore(Options{
-		State: partlog.New(1), Recent: discard{}, Committed: func(*journal.Object) {}, FlushInterval: 100 * time.Millisecond, FlushBytes: 1 << 20,
+		State: partlog.New(1), Recent: discard{}, Committed: func(*journal.Object) {}, FlushInterval: 100 * time.Millisecond, FlushBytes: 1 << 20, MaxUnflushed: 1 << 20,
 		ProducerExpiry: time.Hour, Now: func() time.Time { return b.clock },
 		Journal: journal.Config{Incarnation: segment.ID{4}, NewID: b.newID},
 	}, b, b)
@@ -59,12 +61,25 @@ func (discard) Add(uint64, []byte) {}
 func (b *bench) newID() segment.ID { return segment.ID{5, byte(len(b.sent) + 1)} }
 
 func (b *bench) Append(recs []wal.Record) (uint64, error) {
-	b.logged += uint64(len(recs))
+	for _, r := range recs {
+		b.logged++
+		r.LSN = b.logged
+		r.Batch = bytes.Clone(r.Batch)
+		b.records = append(b.records, r)
+	}
 	return b.logged, nil
 }
 func (b *bench) Sync(lsn uint64)    { b.synced = max(b.synced, lsn) }
 func (b *bench) Release(lsn uint64) {}
-func (b *bench) Room() bool         { return len(b.sent) < b.room }
+func (b *bench) ReadBack(from uint64, fn func(wal.Record) error) error {
+	for _, r := range b.records[from-1:] {
+		if err := fn(r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+func (b *bench) Room() bool { return len(b.sent) < b.room }
 func (b *bench) Header() segment.Header {
 	return segment.Header{
 		Kind: segment.KindData, Cluster: segment.ID{1}, Journal: 1, Epoch: b.c.epoch,
@@ -306,4 +321,37 @@ func TestProducerStateOfTheStateEqualsTheAppendSide(t *testing.T) {
 			}
 		}
 	})
+}
+
+func TestBatchesSpillToTheWriteAheadLogAndComeBackInOrder(t *testing.T) {
+	b := newBench(t)
+	b.c.maxMemory, b.c.flushBytes, b.room = 200, 300, 1
+	b.append(AcksNone, batchtest.Spec{})
+	b.flush() // takes the only place
+	for range 10 {
+		b.append(AcksNone, batchtest.Spec{ProducerID: 9, Epoch: -0, Sequence: int32(b.logged-1) * 2})
+	}
+	last := b.append(AcksAll, batchtest.Spec{})
+	if b.c.buffer.spilled == 0 || b.c.unflushed() > 700 {
+		t.Fatalf("%d spilled, %d bytes in memory", b.c.buffer.spilled, b.c.unflushed())
+	}
+	done := make(chan error, 1)
+	b.c.reconcile(Want{Sealed: []partlog.Key{testKey}}, done)
+	b.commit()
+	if b.flush(); len(b.sent) > 0 && b.c.buffer.spilled > 9 {
+		t.Fatal("sent what is not synced")
+	}
+	b.c.wasSynced(b.logged)
+	for range 20 {
+		if len(b.sent) > 0 {
+			b.commit()
+		}
+		b.flush()
+	}
+	if !b.c.buffer.empty() || !answered(last) || (*last)[0].Err != nil {
+		t.Fatalf("not drained: %+v, %v", b.c.buffer, *last)
+	}
+	if v, _ := b.c.state.Lookup(testKey); v.End != 24 || !v.Sealed {
+		t.Fatalf("partition is %+v, want 24 records and the seal after them", v)
+	}
 }

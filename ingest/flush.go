@@ -1,9 +1,13 @@
 package ingest
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"time"
 
+	"github.com/varvelog/varve/ingest/wal"
+	"github.com/varvelog/varve/tiering/batch"
 	"github.com/varvelog/varve/tiering/journal"
 	"github.com/varvelog/varve/tiering/partlog"
 	"github.com/varvelog/varve/tiering/segment"
@@ -16,6 +20,9 @@ import (
 func (c *core) flushAt() time.Time {
 	if c.buffer.empty() {
 		return time.Time{}
+	}
+	if c.buffer.spilled > 0 {
+		return c.spillDue()
 	}
 	oldest := c.buffer.oldest()
 	if c.buffer.bytes >= c.flushBytes {
@@ -31,6 +38,15 @@ func (c *core) flushAt() time.Time {
 	return at
 }
 
+// spillDue: at once, if the front is in memory or can be read back, else when the
+// write-ahead log says that it is synced.
+func (c *core) spillDue() time.Time {
+	if len(c.buffer.batches) > 0 || c.synced >= c.buffer.first {
+		return c.now()
+	}
+	return time.Time{}
+}
+
 // flush sends segments while there is something due and the journal has room.
 // all flushes what is buffered whether it is due or not.
 func (c *core) flush(all bool) error {
@@ -39,6 +55,9 @@ func (c *core) flush(all bool) error {
 		if at.IsZero() || !all && at.After(c.now()) {
 			return nil
 		}
+		if err := c.readBack(); err != nil {
+			return err
+		}
 		if err := c.flushOne(); err != nil {
 			return err
 		}
@@ -46,9 +65,35 @@ func (c *core) flush(all bool) error {
 	return nil
 }
 
+// readBack takes spilled batches into memory, as many as one segment needs.
+func (c *core) readBack() error {
+	if len(c.buffer.batches) > 0 || c.buffer.spilled == 0 || c.synced < c.buffer.first {
+		return nil
+	}
+	err := c.wal.ReadBack(c.buffer.first, func(r wal.Record) error {
+		if c.buffer.bytes >= c.flushBytes || c.buffer.spilled == 0 {
+			return errStopReading
+		}
+		if r.LSN != c.buffer.first+uint64(len(c.buffer.batches)) {
+			return fmt.Errorf("record %d where %d was expected", r.LSN, c.buffer.first+uint64(len(c.buffer.batches)))
+		}
+		data := bytes.Clone(r.Batch)
+		h, err := batch.Parse(data)
+		if err != nil {
+			return fmt.Errorf("record %d: %w", r.LSN, err)
+		}
+		c.buffer.unspill(buffered{key: partlog.Key{Topic: r.Topic, Index: r.Index}, data: data, header: h, at: c.now()})
+		return nil
+	})
+	if err != nil && !errors.Is(err, errStopReading) {
+		return fmt.Errorf("read back from write-ahead log: %w", err)
+	}
+	return nil
+}
+
 func (c *core) flushOne() error {
 	c.expireProducers()
-	first := c.appended - uint64(len(c.buffer.batches)) + 1
+	first := c.buffer.first
 	batches, entries := c.buffer.take(c.flushBytes)
 	h := c.journal.Header()
 	if n := uint64(len(batches)); n > 0 {

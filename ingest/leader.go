@@ -28,7 +28,7 @@ type Options struct {
 	Committed      func(o *journal.Object)
 	FlushInterval  time.Duration // default 250 ms
 	FlushBytes     int           // default 8 MiB
-	MaxUnflushed   int           // bytes in memory above which Append blocks; default 64 MiB
+	MaxUnflushed   int           // bytes in memory above which batches are left to the write-ahead log; default 64 MiB
 	ProducerExpiry time.Duration // default 24 h
 	Now            func() time.Time
 	Log            *slog.Logger
@@ -114,7 +114,8 @@ func Start(opt Options) (*Leader, error) {
 
 func newCore(opt Options, log writeAhead, p proposer) *core {
 	return &core{
-		policy: policy{interval: opt.FlushInterval, linger: min(flushLinger, opt.FlushInterval), flushBytes: opt.FlushBytes},
+		policy: policy{interval: opt.FlushInterval, linger: min(flushLinger, opt.FlushInterval), flushBytes: opt.FlushBytes, maxMemory: opt.MaxUnflushed},
+		buffer: buffer{first: 1},
 		state:  opt.State, wal: log, journal: p, recent: opt.Recent, told: opt.Committed, now: opt.Now,
 		newID: opt.Journal.NewID, incarnation: opt.Journal.Incarnation, expiry: opt.ProducerExpiry,
 		parts: map[partlog.Key]*part{}, opening: map[partlog.Key]bool{}, inFlight: map[uint64][]byte{},
@@ -146,7 +147,7 @@ func (l *Leader) SetAside() int { return l.aside }
 func (l *Leader) Pending() int64 { return l.wal.Pending() }
 
 // Append hands in batches, in the order in which they shall stand in their
-// partitions. It blocks while too much is unflushed. done gets a Result for each
+// partitions. It blocks while the write-ahead log can take no more. done gets a Result for each
 // batch, once, maybe before Append returns; it must not block.
 func (l *Leader) Append(acks Acks, batches []Batch, done func([]Result)) {
 	r := request{acks: acks, batches: batches, done: done}
@@ -263,9 +264,12 @@ func (l *Leader) appendMore() {
 	}
 }
 
-// full: too much is unflushed, in memory or on disk, to take more.
+// maxUnwritten bounds what waits in memory for the write-ahead log's disk.
+const maxUnwritten = 64 << 20
+
+// full: the write-ahead log has no room on disk, or is too slow, to take more.
 func (l *Leader) full() bool {
-	return l.core.unflushed() >= l.opt.MaxUnflushed || l.wal.Full() != nil
+	return l.wal.Full() != nil || l.wal.Unwritten() >= maxUnwritten
 }
 
 func (l *Leader) synced() {

@@ -123,7 +123,8 @@ func (c *core) replaySome(o *olderLog) (more bool, err error) {
 		batch.Patch(data, r.BaseOffset, p.epoch)
 		p.next.Store(h.LastOffset() + 1)
 		p.producers.Add(h, r.BaseOffset, c.now().UnixMilli())
-		b.add(k, data, h, c.now())
+		h.LeaderEpoch = p.epoch
+		b.add(buffered{key: k, data: data, header: h, at: c.now()}, false)
 		o.next = r.LSN + 1
 		return nil
 	})

@@ -18,8 +18,8 @@ var (
 	ErrFull = errors.New("no room for write-ahead files")
 )
 
-// Log is one incarnation's log, open for appending. Append, Sync and Release
-// are for one caller; the other methods may be called from anywhere.
+// Log is one incarnation's log, open for appending. Append, Sync, ReadBack and
+// Release are for one caller; the other methods may be called from anywhere.
 //
 // Two goroutines run from Open to Close: the writer owns the file that is being
 // written, the pool owns all other files.
@@ -35,7 +35,8 @@ type Log struct {
 	writerDone chan struct{}
 	poolDone   chan struct{}
 	closeOnce  sync.Once
-	closeErr   error // of closing the files; read after closeOnce
+	closeErr   error  // of closing the files; read after closeOnce
+	back       cursor // of ReadBack
 
 	mu struct {
 		sync.Mutex
@@ -45,10 +46,12 @@ type Log struct {
 		synced   uint64   // every record up to here is durable
 		released uint64   // every record up to here is in the bucket
 		closed   []closedFile
-		appended int64 // bytes of all records so far
-		freed    int64 // bytes of all records whose files were given back
-		err      error // the first failure; final
-		full     error // why there is no spare; nil when there is one or it is on its way
+		current  uint64 // number of the file being written
+		waiting  int64  // bytes of the records that are not written to a file yet
+		appended int64  // bytes of all records so far
+		freed    int64  // bytes of all records whose files were given back
+		err      error  // the first failure; final
+		full     error  // why there is no spare; nil when there is one or it is on its way
 		closing  bool
 	}
 }
@@ -85,7 +88,7 @@ func Open(opt Options) (*Log, error) {
 		writerDone: make(chan struct{}),
 		poolDone:   make(chan struct{}),
 	}
-	l.mu.next = 1
+	l.mu.next, l.mu.current = 1, 1
 	p := &pool{log: l, files: 1}
 	first, err := p.create()
 	if err != nil {
@@ -164,6 +167,7 @@ func (l *Log) Append(recs []Record) (last uint64, err error) {
 	}
 	l.mu.queue = append(l.mu.queue, recs...)
 	l.mu.appended += bytes
+	l.mu.waiting += bytes
 	kick(l.wakeWriter)
 	return l.mu.next - 1, nil
 }
@@ -228,6 +232,13 @@ func (l *Log) Pending() int64 {
 		return 0
 	}
 	return l.mu.appended - l.mu.freed
+}
+
+// Unwritten is the bytes of records that wait in memory to be written.
+func (l *Log) Unwritten() int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.mu.waiting
 }
 
 // Close writes and syncs what was appended, stops the log and waits for its

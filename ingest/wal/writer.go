@@ -86,10 +86,20 @@ func (w *writer) turn(recs []Record, want uint64) error {
 	if err := w.flush(); err != nil {
 		return err
 	}
+	w.log.wrote(recs)
 	if want <= w.synced && w.log.wanted() <= w.synced {
 		return nil
 	}
 	return w.sync()
+}
+
+// wrote notes that recs are in a file.
+func (l *Log) wrote(recs []Record) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := range recs {
+		l.mu.waiting -= int64(recordSize(len(recs[i].Batch)))
+	}
 }
 
 func (l *Log) wanted() uint64 {
@@ -253,5 +263,6 @@ func (l *Log) addClosed(f closedFile) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.mu.closed = append(l.mu.closed, f)
+	l.mu.current = f.number + 1
 	kick(l.wakePool)
 }
