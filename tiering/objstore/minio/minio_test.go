@@ -3,13 +3,12 @@ package minio_test
 import (
 	"fmt"
 	"math/rand/v2"
-	"net/url"
-	"os"
 	"testing"
 
 	"github.com/minio/minio-go/v7/pkg/credentials"
 	"go.uber.org/goleak"
 
+	"github.com/varvelog/varve/testenv"
 	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/objstore/minio"
 	"github.com/varvelog/varve/tiering/objstore/storetest"
@@ -45,12 +44,12 @@ func TestMinIOSaysThatABucketIsMissingOrAKeyIsWrong(t *testing.T) {
 		want             error
 	}{
 		{"varve-nowhere", "", objstore.ErrNoBucket},
-		{"varve-test", "wrong-password", objstore.ErrDenied},
+		{"test-any", "wrong-password", objstore.ErrDenied},
 	} {
 		cfg := minIO(t)
 		cfg.Bucket = c.bucket
 		if c.password != "" {
-			cfg.Credentials = credentials.NewStaticV4("minioadmin", c.password, "")
+			cfg.Credentials = credentials.NewStaticV4("varve", c.password, "")
 		}
 		s := openStore(t, cfg)
 		checkIs(t, s.Create(t.Context(), "a", []byte("x")), c.want)
@@ -65,7 +64,7 @@ func TestMinIOSaysThatABucketIsMissingOrAKeyIsWrong(t *testing.T) {
 	}
 }
 
-// openMinIO returns an empty store in the MinIO at VARVE_TEST_MINIO.
+// openMinIO returns an empty store in a MinIO.
 func openMinIO(t testing.TB) *minio.Store {
 	t.Helper()
 	s := openStore(t, minIO(t))
@@ -75,21 +74,14 @@ func openMinIO(t testing.TB) *minio.Store {
 	return s
 }
 
-// minIO says where the MinIO at VARVE_TEST_MINIO is, or skips the test.
+// minIO says where a MinIO with a bucket for this test is, or skips the test.
 func minIO(t testing.TB) minio.Config {
 	t.Helper()
-	endpoint := os.Getenv("VARVE_TEST_MINIO")
-	if endpoint == "" {
-		t.Skip("needs a MinIO: set VARVE_TEST_MINIO=http://host:port, and VARVE_TEST_MINIO_USER and _PASSWORD if they are not minioadmin")
-	}
-	u, err := url.Parse(endpoint)
-	if err != nil || u.Host == "" {
-		t.Fatalf("VARVE_TEST_MINIO=%q: want http://host:port", endpoint)
-	}
+	server := testenv.MinIO(t)
 	return minio.Config{
-		Endpoint: u.Host, Secure: u.Scheme == "https", Bucket: "varve-test",
+		Endpoint: server.Address, Bucket: server.Bucket,
 		Prefix:      fmt.Sprintf("test/%016x", rand.Uint64()),
-		Credentials: credentials.NewStaticV4(env("VARVE_TEST_MINIO_USER"), env("VARVE_TEST_MINIO_PASSWORD"), ""),
+		Credentials: credentials.NewStaticV4(server.AccessKey, server.SecretKey, ""),
 	}
 }
 
@@ -102,12 +94,3 @@ func openStore(t testing.TB, cfg minio.Config) *minio.Store {
 	t.Cleanup(s.Close)
 	return s
 }
-
-func env(name string) string {
-	if v := os.Getenv(name); v != "" {
-		return v
-	}
-	return "minioadmin"
-}
-
-func BenchmarkStore(b *testing.B) { storetest.Benchmark(b, openMinIO(b)) }
