@@ -32,15 +32,12 @@ type gather struct {
 
 // take gathers batches of p, and reports whether there is room for more.
 func (g *gather) take(ctx context.Context, p *piece) (more bool, err error) {
-	if !g.fits(batch.HeaderSize) {
-		return false, nil // spares the reading of an object
-	}
-	if err := p.open(ctx); err != nil {
-		return false, err
-	}
 	var r run
 	defer func() { g.out = r.flush(g.out) }()
-	for g.fits(batch.HeaderSize) {
+	for g.fits(batch.HeaderSize) { // else there is no need to read on
+		if err := p.open(ctx); err != nil {
+			return false, err
+		}
 		h, ok, err := p.next(ctx)
 		if err != nil || !ok {
 			return err == nil, err

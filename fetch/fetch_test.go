@@ -254,32 +254,43 @@ func TestDamageIsNeverServed(t *testing.T) {
 		batchtest.Build(batchtest.Spec{Records: batchtest.Values(1, "third", "third"), Codec: batch.Zstd}),
 	}})
 	object := w.objects[seq]
-	whole := bytes.Join(w.log[keyA], nil)
 	f, _, err := segment.DecodeFooterTail(object, int64(len(object)))
 	if err != nil {
 		t.Fatal(err)
 	}
 	begin, end := int(f.Partitions[0].Position), int(f.Partitions[0].Position+f.Partitions[0].Length)
+	batches := w.log[keyA]
 	for at := range object {
-		damaged := bytes.Clone(object)
-		damaged[at] ^= 1 << (at % 8)
-		w.store.PutNow(segment.JournalKey(testJournal, seq), damaged)
-		w.restart(nil)
-		r := w.fetchOne(want(keyA, 0))
-		got := bytes.Join(r.Records, nil)
-		if !bytes.HasPrefix(whole, got) {
-			t.Fatalf("byte %d: damaged records were served", at)
+		// Base offset and length are not covered by a batch's CRC: flip all their bits.
+		inHeader := at >= begin && at < begin+12 || at >= begin+len(batches[0]) && at < begin+len(batches[0])+12
+		for bit := range 8 {
+			if inHeader || bit == at%8 {
+				w.serveDamaged(seq, at, bit, at >= begin && at < end)
+			}
 		}
-		inRecords := at >= begin && at < end
-		switch {
-		case inRecords && len(got) == len(whole):
-			t.Errorf("byte %d: damage in the records went unseen", at)
-		case len(got) == 0 && !errors.Is(r.Err, ErrStorage):
-			t.Errorf("byte %d: no records and error %v", at, r.Err)
-		case r.HighWatermark != 4:
-			t.Errorf("byte %d: result %+v", at, r)
-		}
-		w.reader.cfg.Cache.Close()
+	}
+}
+
+// serveDamaged fetches an object in which one bit is flipped. If it lies in the
+// records they must not all be served.
+func (w *world) serveDamaged(seq uint64, at, bit int, inRecords bool) {
+	w.tb.Helper()
+	damaged := bytes.Clone(w.objects[seq])
+	damaged[at] ^= 1 << bit
+	w.store.PutNow(segment.JournalKey(testJournal, seq), damaged)
+	w.restart(nil)
+	defer w.reader.cfg.Cache.Close()
+	r := w.fetchOne(want(keyA, 0))
+	got, whole := bytes.Join(r.Records, nil), bytes.Join(w.log[keyA], nil)
+	switch {
+	case !bytes.HasPrefix(whole, got):
+		w.tb.Fatalf("byte %d, bit %d: damaged records were served", at, bit)
+	case inRecords && len(got) == len(whole):
+		w.tb.Errorf("byte %d, bit %d: damage in the records went unseen", at, bit)
+	case len(got) == 0 && !errors.Is(r.Err, ErrStorage):
+		w.tb.Errorf("byte %d, bit %d: no records and error %v", at, bit, r.Err)
+	case r.HighWatermark != 4:
+		w.tb.Errorf("byte %d, bit %d: result %+v", at, bit, r)
 	}
 }
 
@@ -313,7 +324,7 @@ func TestObjectsOfOthersAreRefused(t *testing.T) {
 			r := segment.Records{Batches: [][]byte{bytes.Clone(object.Batches(p))}}
 			r.Topic, r.Index, r.LeaderEpoch = p.Topic, p.Index, p.LeaderEpoch
 			change(&h, &r)
-			b, _, err := segment.Build(h, nil, []segment.Records{r})
+			b, _, err := segment.Build(h, object.Entries, []segment.Records{r})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -410,6 +421,11 @@ func TestResponsesHoldBoundedMemory(t *testing.T) {
 	if got := values(t, first.Results[0]); len(got) != 1 {
 		t.Fatalf("%d records", len(got))
 	}
+	unused := 1000 - int64(len(w.log[keyA][0]))
+	if !w.reader.memory.TryAcquire(unused) || w.reader.memory.TryAcquire(1) {
+		t.Error("a response does not hold just what its records take")
+	}
+	w.reader.memory.Release(unused)
 	short, cancel := context.WithTimeout(t.Context(), 5*time.Millisecond)
 	defer cancel()
 	second := w.reader.Fetch(short, request(want(keyA, 0)))

@@ -162,6 +162,28 @@ func TestListOffsetTellsOfRecordsThatDoNotDecode(t *testing.T) {
 	}
 }
 
+func TestBrokersTimeHoldsForAllRecordsWithoutALookIntoThem(t *testing.T) {
+	w := newWorld(t, nil)
+	b := batchOf(5, "abc", "def")
+	b[batch.HeaderSize] = 0x01 // does not decode
+	batch.SetLogAppendTime(b, 70)
+	w.commit(map[partlog.Key][][]byte{keyA: {b}})
+	for _, timestamp := range []int64{3, 70, MaxTimestamp} {
+		if at, err := w.reader.ListOffset(t.Context(), keyA, -1, timestamp); err != nil || at != (OffsetAt{0, 70, 1}) {
+			t.Errorf("timestamp %d: %+v, %v", timestamp, at, err)
+		}
+	}
+}
+
+func TestNewerLeaderEpochIsProvedBeforeItIsRefused(t *testing.T) {
+	w := newWorld(t, nil)
+	w.values("a")
+	w.prover.do = func(context.Context) error { w.fence(); return nil }
+	if at, err := w.reader.ListOffset(t.Context(), keyA, 2, 0); err != nil || at.Offset != 0 {
+		t.Errorf("%+v, %v, want the first record: this node lagged", at, err)
+	}
+}
+
 func TestOffsetsAreFencedByLeaderEpoch(t *testing.T) {
 	w := newWorld(t, nil)
 	w.fence()

@@ -104,7 +104,7 @@ func (f *fetch) lookAt(ctx context.Context, p *position) {
 	}
 	p.journal = j
 	err = f.find(p)
-	if (errors.Is(err, ErrOutOfRange) || errors.Is(err, ErrUnknownEpoch)) && !f.proved(j) {
+	if errors.Is(err, ErrOutOfRange) || errors.Is(err, ErrUnknownEpoch) {
 		if err = f.prove(ctx, j); err == nil {
 			err = f.find(p)
 		}

@@ -45,11 +45,7 @@ func (f *fetch) plan() (plans []plan, expected int64) {
 		if len(p.refs) == 0 {
 			continue
 		}
-		pl := f.planOf(p, f.maxBytes-expected)
-		if len(plans) == 0 {
-			pl.wanted = max(pl.wanted, 1)
-		}
-		plans = append(plans, pl)
+		plans = append(plans, f.planOf(p, f.maxBytes-expected))
 		expected = min(expected+p.bytes, f.maxBytes)
 	}
 	return plans, expected

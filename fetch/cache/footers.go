@@ -13,6 +13,9 @@ import (
 // footers of most objects, and the whole of a small one.
 const tailSize = 256 << 10
 
+// typicalFooter is the memory of a footer of a few partitions, in bytes.
+const typicalFooter = 2 << 10
+
 // Object is an object whose footer was read and checked. It must not be changed.
 type Object struct {
 	Key    string

@@ -285,7 +285,7 @@ func TestExpiryCountsFromTheLastSegmentThatChangedAProducer(t *testing.T) {
 	write(1, 0, 11, open(keyA, 0, 0)) // built at 1000 ms
 	write(2, 1, 22)
 	write(3, 2, 11)
-	write(4, 3, 33, ExpireProducers{BeforeMs: 3000}.Encode())
+	write(4, 3, 33, ExpireProducers{BeforeMs: 3000}.Encode(), ExpireProducers{BeforeMs: 1}.Encode())
 	got := map[int64]int64{}
 	s.Producers(keyA, func(p segment.Producer, usedMs int64) { got[p.ID] = usedMs })
 	if len(got) != 2 || got[11] != 3000 || got[33] != 4000 {
