@@ -155,14 +155,40 @@ func difference(got, want *kgo.Record) string {
 	return ""
 }
 
+// awaitCommitted waits until readers may see the records. With acks=1 that is
+// later than the acknowledgement.
+func awaitCommitted(t testing.TB, address, topic string, acknowledged []*kgo.Record) {
+	t.Helper()
+	behind := func() string {
+		found := ends(t, address, topic)
+		for _, r := range acknowledged {
+			if end := found[r.Partition]; r.Offset >= end {
+				return fmt.Sprintf("%s/%d ends at %d: the record acknowledged at %d is lost", topic, r.Partition, end, r.Offset)
+			}
+		}
+		return ""
+	}
+	problem := behind()
+	for end := time.Now().Add(commitPatience); problem != "" && time.Now().Before(end); problem = behind() {
+		time.Sleep(10 * time.Millisecond)
+	}
+	if problem != "" {
+		t.Fatal(problem)
+	}
+}
+
+// commitPatience is long for what takes one flush.
+const commitPatience = 20 * time.Second
+
 // wantAcknowledged wants every record at the offset it was acknowledged with.
 func wantAcknowledged(t testing.TB, address, topic string, acknowledged []*kgo.Record) {
 	t.Helper()
+	awaitCommitted(t, address, topic, acknowledged)
 	found := readAll(t, address, topic)
 	for _, want := range acknowledged {
 		log := found[want.Partition]
 		if want.Offset < 0 || want.Offset >= int64(len(log)) {
-			t.Fatalf("%s/%d ends at %d: the record acknowledged at %d is lost", topic, want.Partition, len(log), want.Offset)
+			t.Fatalf("%s/%d: %d records read, none at offset %d", topic, want.Partition, len(log), want.Offset)
 		}
 		if problem := difference(log[want.Offset], want); problem != "" {
 			t.Fatalf("%s/%d at offset %d: %s", topic, want.Partition, want.Offset, problem)

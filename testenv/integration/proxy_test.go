@@ -1,0 +1,78 @@
+package integration
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// proxy stands between varve and a MinIO server and does to requests what a
+// test wants.
+type proxy struct {
+	mu     sync.Mutex
+	filter func(w http.ResponseWriter, r *http.Request, pass func()) // nil: all pass
+	calls  map[string]int                                            // by HTTP method
+}
+
+// behindProxy is the bucket as seen through a proxy.
+func behindProxy(t testing.TB, b bucket) (bucket, *proxy) {
+	t.Helper()
+	p := &proxy{calls: map[string]int{}}
+	transport := &http.Transport{MaxIdleConnsPerHost: 32}
+	forward := &httputil.ReverseProxy{Transport: transport, Rewrite: func(r *httputil.ProxyRequest) {
+		r.SetURL(&url.URL{Scheme: "http", Host: b.minio.Address})
+		r.Out.Host = r.In.Host // it is part of what the signature covers
+	}, ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) }}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		p.mu.Lock()
+		p.calls[r.Method]++
+		filter := p.filter
+		p.mu.Unlock()
+		pass := func() { forward.ServeHTTP(w, r) }
+		if filter == nil {
+			pass()
+			return
+		}
+		filter(w, r, pass)
+	}))
+	t.Cleanup(func() {
+		p.set(nil)
+		server.CloseClientConnections()
+		server.Close()
+		transport.CloseIdleConnections()
+	})
+	b.url = strings.Replace(b.url, b.minio.Address, server.Listener.Addr().String(), 1)
+	return b, p
+}
+
+// set changes what happens to requests from now on.
+func (p *proxy) set(filter func(w http.ResponseWriter, r *http.Request, pass func())) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.filter = filter
+}
+
+// count is the number of requests with a method.
+func (p *proxy) count(method string) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.calls[method]
+}
+
+// reads tells requests that change nothing.
+func reads(r *http.Request) bool { return r.Method == http.MethodGet || r.Method == http.MethodHead }
+
+// readOnly answers all others as a store does that grants no more.
+func readOnly(w http.ResponseWriter, r *http.Request, pass func()) {
+	if reads(r) {
+		pass()
+		return
+	}
+	w.Header().Set("Content-Type", "application/xml")
+	w.WriteHeader(http.StatusForbidden)
+	_, _ = w.Write([]byte(`<?xml version="1.0" encoding="UTF-8"?><Error><Code>AccessDenied</Code><Message>Access Denied.</Message></Error>`))
+}
