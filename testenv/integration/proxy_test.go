@@ -10,12 +10,15 @@ import (
 	"testing"
 )
 
+// filter decides what becomes of a request; pass has it answered by MinIO.
+type filter func(w http.ResponseWriter, r *http.Request, pass func(http.ResponseWriter))
+
 // proxy stands between varve and a MinIO server and does to requests what a
 // test wants.
 type proxy struct {
 	mu     sync.Mutex
-	filter func(w http.ResponseWriter, r *http.Request, pass func()) // nil: all pass
-	calls  map[string]int                                            // by HTTP method
+	filter filter         // nil: all pass
+	calls  map[string]int // by HTTP method
 }
 
 // behindProxy is the bucket as seen through a proxy.
@@ -32,9 +35,9 @@ func behindProxy(t testing.TB, b bucket) (bucket, *proxy) {
 		p.calls[r.Method]++
 		filter := p.filter
 		p.mu.Unlock()
-		pass := func() { forward.ServeHTTP(w, r) }
+		pass := func(w http.ResponseWriter) { forward.ServeHTTP(w, r) }
 		if filter == nil {
-			pass()
+			pass(w)
 			return
 		}
 		filter(w, r, pass)
@@ -50,10 +53,10 @@ func behindProxy(t testing.TB, b bucket) (bucket, *proxy) {
 }
 
 // set changes what happens to requests from now on.
-func (p *proxy) set(filter func(w http.ResponseWriter, r *http.Request, pass func())) {
+func (p *proxy) set(f filter) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.filter = filter
+	p.filter = f
 }
 
 // count is the number of requests with a method.
@@ -67,12 +70,20 @@ func (p *proxy) count(method string) int {
 func reads(r *http.Request) bool { return r.Method == http.MethodGet || r.Method == http.MethodHead }
 
 // readOnly answers all others as a store does that grants no more.
-func readOnly(w http.ResponseWriter, r *http.Request, pass func()) {
+func readOnly(w http.ResponseWriter, r *http.Request, pass func(http.ResponseWriter)) {
 	if reads(r) {
-		pass()
+		pass(w)
 		return
 	}
 	w.Header().Set("Content-Type", "application/xml")
 	w.WriteHeader(http.StatusForbidden)
 	_, _ = w.Write([]byte(`<?xml version="1.0" encoding="UTF-8"?><Error><Code>AccessDenied</Code><Message>Access Denied.</Message></Error>`))
+}
+
+// dropAnswer lets a request have its effect, and its sender never know.
+func dropAnswer(w http.ResponseWriter, pass func(http.ResponseWriter)) {
+	pass(httptest.NewRecorder())
+	if c, _, err := http.NewResponseController(w).Hijack(); err == nil {
+		c.Close()
+	}
 }
