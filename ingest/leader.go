@@ -147,12 +147,15 @@ func (l *Leader) SetAside() int { return l.aside }
 func (l *Leader) Pending() int64 { return l.wal.Pending() }
 
 // Append hands in batches, in the order in which they shall stand in their
-// partitions. It blocks while the write-ahead log can take no more. done gets a Result for each
-// batch, once, maybe before Append returns; it must not block.
-func (l *Leader) Append(acks Acks, batches []Batch, done func([]Result)) {
+// partitions. It blocks while the write-ahead log can take no more; if ctx ends
+// meanwhile the batches are refused with ErrUnavailable. done gets a Result for
+// each batch, once, maybe before Append returns; it must not block.
+func (l *Leader) Append(ctx context.Context, acks Acks, batches []Batch, done func([]Result)) {
 	r := request{acks: acks, batches: batches, done: done}
 	select {
 	case l.requests <- r:
+	case <-ctx.Done():
+		refuse(r, ErrUnavailable)
 	case <-l.stop:
 		refuse(r, ErrClosed)
 	case <-l.done:

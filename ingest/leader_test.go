@@ -68,7 +68,7 @@ func (f *folder) start() *Leader {
 func appendOne(t *testing.T, l *Leader, acks Acks, spec batchtest.Spec) Result {
 	t.Helper()
 	answer := make(chan []Result, 1)
-	l.Append(acks, []Batch{makeBatch(t, testKey, spec)}, func(r []Result) { answer <- r })
+	l.Append(t.Context(), acks, []Batch{makeBatch(t, testKey, spec)}, func(r []Result) { answer <- r })
 	return (<-answer)[0]
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync/atomic"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -81,7 +82,7 @@ func (s *Server) beginProduce(ctx context.Context, r *request) {
 	for i := range p.body.Topics {
 		p.topic(ctx, &p.body.Topics[i])
 	}
-	p.enqueue()
+	p.enqueue(ctx)
 }
 
 func (p *produce) topic(ctx context.Context, in *kmsg.ProduceRequestTopic) {
@@ -241,10 +242,21 @@ func (p *produce) fail(slot *kmsg.ProduceResponseTopicPartition, err error) {
 	}
 }
 
-func (p *produce) enqueue() {
+// Bounds of the time a request waits for room: what it asks for, within reason.
+const (
+	minRoomWait = time.Second
+	maxRoomWait = 5 * time.Minute
+)
+
+// enqueue waits for room no longer than the client waits for the answer. The
+// connection is not read meanwhile.
+func (p *produce) enqueue(ctx context.Context) {
+	wait := time.Duration(p.body.TimeoutMillis) * time.Millisecond
+	ctx, cancel := context.WithTimeout(ctx, min(max(wait, minRoomWait), maxRoomWait))
+	defer cancel()
 	p.waiting.Store(int32(len(p.groups)) + 1)
 	for _, g := range p.groups {
-		g.appender.Append(ingest.Acks(p.body.Acks), g.batches, func(results []ingest.Result) {
+		g.appender.Append(ctx, ingest.Acks(p.body.Acks), g.batches, func(results []ingest.Result) {
 			for i, slot := range g.slots {
 				p.settle(slot, results[i])
 			}

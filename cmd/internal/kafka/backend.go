@@ -74,8 +74,9 @@ type Topics interface {
 type Appender interface {
 	// Append enqueues validated batches in call order and calls done exactly
 	// once with one result per batch, maybe before it returns. It blocks while
-	// there is no room; done does not block. The batches belong to the appender.
-	Append(acks ingest.Acks, batches []ingest.Batch, done func([]ingest.Result))
+	// there is no room, until ctx ends; done does not block. The batches belong to
+	// the appender.
+	Append(ctx context.Context, acks ingest.Acks, batches []ingest.Batch, done func([]ingest.Result))
 }
 
 // Reader serves reads: see Reads.

@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"testing"
 
@@ -14,7 +15,7 @@ import (
 // discard acknowledges and keeps nothing.
 type discard struct{}
 
-func (discard) Append(_ ingest.Acks, batches []ingest.Batch, done func([]ingest.Result)) {
+func (discard) Append(_ context.Context, _ ingest.Acks, batches []ingest.Batch, done func([]ingest.Result)) {
 	done(make([]ingest.Result, len(batches)))
 }
 

@@ -29,7 +29,7 @@ type heldAppend struct {
 	done    func([]ingest.Result)
 }
 
-func (h *heldAppends) Append(acks ingest.Acks, batches []ingest.Batch, done func([]ingest.Result)) {
+func (h *heldAppends) Append(_ context.Context, acks ingest.Acks, batches []ingest.Batch, done func([]ingest.Result)) {
 	h.calls <- heldAppend{acks, batches, done}
 }
 

@@ -177,7 +177,7 @@ func (c *cluster) NextProducerID(context.Context) (int64, error) {
 	return c.nextPID, nil
 }
 
-func (c *cluster) Append(_ ingest.Acks, batches []ingest.Batch, done func([]ingest.Result)) {
+func (c *cluster) Append(_ context.Context, _ ingest.Acks, batches []ingest.Batch, done func([]ingest.Result)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	out := make([]ingest.Result, len(batches))

@@ -263,7 +263,7 @@ func TestSlowReaderIsCutOffAndHoldsLittle(t *testing.T) {
 			t.Fatal(err)
 		}
 		key := partlog.Key{Topic: topic.ID}
-		c.Append(ingest.AcksAll, []ingest.Batch{{Key: key, Data: big, Header: h}}, func([]ingest.Result) {})
+		c.Append(t.Context(), ingest.AcksAll, []ingest.Batch{{Key: key, Data: big, Header: h}}, func([]ingest.Result) {})
 	}
 	r := start(t, c, Config{IdleTimeout: 200 * time.Millisecond, MinReadRate: 1 << 30}, b)
 	cl := r.dial(t)
