@@ -56,6 +56,11 @@ func structures(t *testing.T) map[string]documented {
 	if err != nil {
 		t.Fatal(err)
 	}
+	payload := []byte("payload")
+	blob, err := EncodeBlob(Blob{Kind: KindIndex, Cluster: byteID(1), Object: byteID(2), Journal: 3, Seq: 52, Payload: payload})
+	if err != nil {
+		t.Fatal(err)
+	}
 	return map[string]documented{
 		"Prologue": {header, prologueSize, map[string]any{"kind": KindData}},
 		"Header": {header, HeaderSize, map[string]any{"kind": KindData, "cluster id": h.Cluster, "object id": h.Object,
@@ -84,6 +89,9 @@ func structures(t *testing.T) map[string]documented {
 			"window": uint8(47), "created": int64(48), "CRC": checksum(cluster[:clusterSize-4])}},
 		"Floor": {floor, floorFixedSize, map[string]any{"kind": KindFloor, "cluster id": byteID(1), "object id": byteID(2),
 			"journal": uint32(3), "number": uint64(49), "floor": uint64(50), "hash": [32]byte{51}, "key length": uint16(3)}},
+		"Blob": {blob, BlobHeaderSize, map[string]any{"kind": KindIndex, "cluster id": byteID(1), "object id": byteID(2),
+			"journal": uint32(3), "payload CRC": checksum(payload), "seq": uint64(52), "payload length": uint64(len(payload)),
+			"CRC": checksum(blob[:BlobHeaderSize-4])}},
 	}
 }
 

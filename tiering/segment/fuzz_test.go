@@ -135,6 +135,20 @@ func FuzzDecodeCluster(f *testing.F) {
 	})
 }
 
+func FuzzDecodeBlob(f *testing.F) {
+	seeds(f)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		for _, kind := range []Kind{KindCheckpoint, KindIndex} {
+			bounded(t, b, func() { DecodeBlob(kind, b) })
+			if blob, err := DecodeBlob(kind, b); err == nil {
+				if again, err := EncodeBlob(blob); err != nil || !bytes.Equal(again, b) {
+					t.Fatalf("blob encodes to %x and %v, was %x", again, err, b)
+				}
+			}
+		}
+	})
+}
+
 func FuzzDecodeFloor(f *testing.F) {
 	seeds(f)
 	f.Fuzz(func(t *testing.T, b []byte) {

@@ -38,3 +38,38 @@ func ParseFloorKey(journal uint32, key string) (n uint64, ok bool) {
 	}
 	return n, true
 }
+
+// CheckpointKey is the key of the checkpoint of a journal up to and including seq,
+// whose valid object has the id named.
+func CheckpointKey(journal uint32, at Ref) string {
+	return fmt.Sprintf("%s%020d-%s", CheckpointPrefix(journal), at.Seq, at.Object)
+}
+
+// CheckpointPrefix is what the keys of a journal's checkpoints start with.
+func CheckpointPrefix(journal uint32) string {
+	return fmt.Sprintf("journals/%d/checkpoints/", journal)
+}
+
+// ParseCheckpointKey is the inverse of CheckpointKey; false if key is no
+// checkpoint of the journal.
+func ParseCheckpointKey(journal uint32, key string) (at Ref, ok bool) {
+	name, ok := strings.CutPrefix(key, CheckpointPrefix(journal))
+	if !ok {
+		return Ref{}, false
+	}
+	digits, id, _ := strings.Cut(name, "-")
+	seq, err := strconv.ParseUint(digits, 10, 64)
+	if err != nil {
+		return Ref{}, false
+	}
+	if at.Object, err = ParseID(id); err != nil {
+		return Ref{}, false
+	}
+	at.Seq = seq
+	return at, CheckpointKey(journal, at) == key
+}
+
+// IndexKey is the key of an index page of a journal.
+func IndexKey(journal uint32, object ID) string {
+	return fmt.Sprintf("journals/%d/index/%s", journal, object)
+}

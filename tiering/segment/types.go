@@ -12,11 +12,13 @@ type Kind uint8
 
 // The kinds of objects in a bucket.
 const (
-	KindData    Kind = 1 // a journal segment: entries and record batches
-	KindFence   Kind = 2 // opens an epoch of a journal; no records
-	KindFiller  Kind = 3 // settles an epoch after its fence; no records
-	KindFloor   Kind = 4 // names the lowest seq a reader may start from
-	KindCluster Kind = 5 // the root object of a bucket
+	KindData       Kind = 1 // a journal segment: entries and record batches
+	KindFence      Kind = 2 // opens an epoch of a journal; no records
+	KindFiller     Kind = 3 // settles an epoch after its fence; no records
+	KindFloor      Kind = 4 // names the lowest seq a reader may start from
+	KindCluster    Kind = 5 // the root object of a bucket
+	KindCheckpoint Kind = 6 // what a journal's segments up to a seq add up to
+	KindIndex      Kind = 7 // a page of a journal's index that a checkpoint names
 )
 
 // ID is 128 random bits: the identity of an object, a cluster, a node's data
