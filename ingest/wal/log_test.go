@@ -1,7 +1,6 @@
 package wal_test
 
 import (
-	"bytes"
 	"errors"
 	"runtime"
 	"strings"
@@ -342,50 +341,5 @@ func TestOpenOnAFullDiskSaysSo(t *testing.T) {
 	}
 	if d.Handles() != 0 {
 		t.Errorf("%d files left open", d.Handles())
-	}
-}
-
-func TestReadBackGivesSyncedRecordsAcrossFiles(t *testing.T) {
-	opt := wal.Options{
-		Dir: t.TempDir(), Cluster: segment.ID{1}, Node: segment.ID{2}, Incarnation: segment.ID{3}, Journal: 1,
-		SegmentBytes: 64 << 10,
-	}
-	l, err := wal.Open(opt)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	var last uint64
-	for i := range 100 {
-		if last, err = l.Append([]wal.Record{{Topic: segment.ID{9}, BaseOffset: int64(i), Epoch: 1, Batch: bytes.Repeat([]byte{byte(i)}, 3000)}}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	l.Sync(last)
-	for l.SyncedLSN() < last {
-		<-l.Synced()
-	}
-	if l.Unwritten() != 0 {
-		t.Errorf("%d bytes unwritten after the sync", l.Unwritten())
-	}
-	errEnough := errors.New("enough")
-	for _, from := range []uint64{1, 8, 40, 3, 100} { // in pieces of 7 records
-		for next := from; next <= last; {
-			n := 0
-			err := l.ReadBack(next, func(r wal.Record) error {
-				if n == 7 {
-					return errEnough
-				}
-				if r.LSN != next || r.BaseOffset != int64(next-1) || r.Batch[0] != byte(next-1) {
-					t.Fatalf("record %d at offset %d, want %d", r.LSN, r.BaseOffset, next)
-				}
-				n++
-				next++
-				return nil
-			})
-			if err != nil && err != errEnough {
-				t.Fatal(err)
-			}
-		}
 	}
 }

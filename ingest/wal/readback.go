@@ -19,8 +19,12 @@ type cursor struct {
 // search. Only records that were reported synced may be asked for.
 func (l *Log) ReadBack(from uint64, fn func(Record) error) error {
 	last := l.SyncedLSN()
-	if l.back.next != from {
-		if err := l.seek(from); err != nil {
+	if from > last {
+		return nil
+	}
+	// The cursor may stand at the end of a file that was released since.
+	if number := l.fileOf(from); l.back.next != from || l.back.number != number {
+		if err := l.openBack(number); err != nil {
 			return fmt.Errorf("read back record %d: %w", from, err)
 		}
 	}
@@ -32,17 +36,18 @@ func (l *Log) ReadBack(from uint64, fn func(Record) error) error {
 	return nil
 }
 
-// seek puts the cursor at the start of the file that holds a record.
-func (l *Log) seek(lsn uint64) error {
+// fileOf is the number of the file that holds a record.
+func (l *Log) fileOf(lsn uint64) uint64 {
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	number := l.mu.current
 	for i := len(l.mu.closed) - 1; i >= 0 && l.mu.closed[i].last >= lsn; i-- {
 		number = l.mu.closed[i].number
 	}
-	l.mu.Unlock()
-	return l.openBack(number)
+	return number
 }
 
+// openBack puts the cursor at the start of a file.
 func (l *Log) openBack(number uint64) error {
 	inc := Incarnation{ID: l.opt.Incarnation, opt: l.opt, dir: l.dir}
 	f, err := inc.readHeader(filepath.Join(l.dir, walName(number)), number)
