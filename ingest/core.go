@@ -27,6 +27,7 @@ type writeAhead interface {
 type proposer interface {
 	Room() bool
 	Header() segment.Header
+	History() *journal.History
 	Propose(o *journal.Object, data []byte)
 }
 
@@ -66,7 +67,6 @@ type core struct {
 	partsMu sync.RWMutex // guards the map for appendEnd; only the owner writes
 	parts   map[partlog.Key]*part
 
-	history   history
 	opening   map[partlog.Key]bool // open entries not yet committed
 	inFlight  map[uint64][]byte    // bytes of proposed segments, by seq
 	buffer    buffer
@@ -282,7 +282,6 @@ func (c *core) apply(o *journal.Object, own bool) error {
 	if err := c.state.Apply(o.Footer, o.Entries); err != nil {
 		return err
 	}
-	c.history.note(h)
 	c.told(o)
 	if c.epoch == 0 || !own {
 		return nil

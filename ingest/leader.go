@@ -119,14 +119,14 @@ func newCore(opt Options, log writeAhead, p proposer) *core {
 		state:  opt.State, wal: log, journal: p, recent: opt.Recent, told: opt.Committed, now: opt.Now,
 		newID: opt.Journal.NewID, incarnation: opt.Journal.Incarnation, expiry: opt.ProducerExpiry,
 		parts: map[partlog.Key]*part{}, opening: map[partlog.Key]bool{}, inFlight: map[uint64][]byte{},
-		history: history{covered: map[segment.ID]uint64{}},
 	}
 }
 
 type driverProposer struct{ *journal.Driver }
 
-func (d driverProposer) Room() bool             { return d.Core().Room() }
-func (d driverProposer) Header() segment.Header { return d.Core().Header() }
+func (d driverProposer) Room() bool                { return d.Core().Room() }
+func (d driverProposer) History() *journal.History { return d.Core().History() }
+func (d driverProposer) Header() segment.Header    { return d.Core().Header() }
 
 // Ready is closed when the journal is led and requests are taken.
 func (l *Leader) Ready() <-chan struct{} { return l.ready }

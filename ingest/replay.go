@@ -10,27 +10,6 @@ import (
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-// history is what the objects of a journal tell about write-ahead logs: up to
-// where each is in the bucket, and whose leaderships there were.
-type history struct {
-	covered map[segment.ID]uint64 // by incarnation: LSNs below this are in valid segments
-	fences  []leadership          // ascending epochs
-}
-
-type leadership struct {
-	epoch       uint32
-	incarnation segment.ID
-}
-
-func (h *history) note(o *segment.Header) {
-	if o.Kind == segment.KindFence {
-		h.fences = append(h.fences, leadership{o.Epoch, o.Incarnation})
-	}
-	if o.WAL.To > 0 {
-		h.covered[o.WAL.Incarnation] = max(h.covered[o.WAL.Incarnation], o.WAL.To)
-	}
-}
-
 // olderLog is the write-ahead log of an earlier start of this node, whose
 // records may have to be brought to the bucket before new ones are taken.
 //
@@ -52,20 +31,24 @@ var (
 // if not; any other error leaves that open. local are the incarnations of this
 // data folder.
 func (c *core) mayReplay(l *wal.Incarnation, local map[segment.ID]bool) error {
-	if l.Damage != nil && c.history.covered[l.ID] <= l.Damage.Highest {
+	if l.Damage != nil && c.journal.History().Covered(l.ID) <= l.Damage.Highest {
 		return fmt.Errorf("%w: %w", errNotReplayable, l.Damage)
 	}
-	if from := c.history.covered[l.ID]; l.Records() > 0 && l.FirstLSN > max(from, 1) {
+	if from := c.journal.History().Covered(l.ID); l.Records() > 0 && l.FirstLSN > max(from, 1) {
 		return notReplayable("records %d to %d were removed as committed, but the bucket does not hold them", max(from, 1), l.FirstLSN-1)
 	}
 	if len(l.Epochs) == 0 {
 		return nil
 	}
 	epoch := l.Epochs[len(l.Epochs)-1]
-	for _, f := range c.history.fences {
-		if f.epoch > epoch && f.epoch < c.epoch && !local[f.incarnation] {
-			return notReplayable("another node led the journal in epoch %d, after epoch %d of these records", f.epoch, epoch)
+	var foreign error
+	c.journal.History().LedSince(epoch, c.epoch, func(e uint32, incarnation segment.ID) {
+		if foreign == nil && !local[incarnation] {
+			foreign = notReplayable("another node led the journal in epoch %d, after epoch %d of these records", e, epoch)
 		}
+	})
+	if foreign != nil {
+		return foreign
 	}
 	return c.offsetsContinue(l)
 }
@@ -101,7 +84,7 @@ func notReplayable(format string, args ...any) error {
 }
 
 func (c *core) firstUncovered(l *wal.Incarnation) uint64 {
-	return max(c.history.covered[l.ID], l.FirstLSN)
+	return max(c.journal.History().Covered(l.ID), l.FirstLSN)
 }
 
 // replaySome proposes one segment of a log's records, with offsets as they were
@@ -141,5 +124,5 @@ func (c *core) replaySome(o *olderLog) (more bool, err error) {
 
 // replayed reports whether all of the log is in the bucket.
 func (c *core) replayed(l *wal.Incarnation) bool {
-	return l.Records() == 0 || c.history.covered[l.ID] > l.LastLSN
+	return l.Records() == 0 || c.journal.History().Covered(l.ID) > l.LastLSN
 }

@@ -10,8 +10,9 @@ import (
 // Config is what a Core is told about itself. All fields but Witness are needed
 // by a leader; a follower needs no identity.
 type Config struct {
-	Lead        bool  // fence at the end of the log and lead; else only follow
-	Chain       Chain // where to begin: NewChain, or a checkpoint's
+	Lead        bool    // fence at the end of the log and lead; else only follow
+	Chain       Chain   // where to begin: NewChain, or a checkpoint's
+	History     History // the same
 	Witness     segment.Ref
 	Node        segment.ID
 	Incarnation segment.ID
@@ -55,11 +56,12 @@ const (
 // objects say is the owner's matter, who learns of them by Apply actions in seq
 // order, whether they were read or are the Core's own.
 type Core struct {
-	cfg   Config
-	chain Chain
-	phase phase
-	out   []Action
-	token uint64 // last one handed out; names I/O so that late answers are known
+	cfg     Config
+	chain   Chain
+	history History
+	phase   phase
+	out     []Action
+	token   uint64 // last one handed out; names I/O so that late answers are known
 
 	// reading
 	readToken  uint64 // the Get or floor read under way, 0 if none
@@ -104,7 +106,7 @@ type slot struct {
 
 // NewCore returns a Core that wants Start.
 func NewCore(cfg Config) *Core {
-	return &Core{cfg: cfg, chain: cfg.Chain, phase: reading}
+	return &Core{cfg: cfg, chain: cfg.Chain, history: cfg.History.clone(), phase: reading}
 }
 
 // Start begins: with the floor, below which there may be nothing to read.
@@ -115,6 +117,14 @@ func (c *Core) Start() []Action {
 
 // Chain is what has been established so far.
 func (c *Core) Chain() Chain { return c.chain }
+
+// History is what the objects applied so far tell about write-ahead logs. It is
+// good until the next Step.
+func (c *Core) History() *History { return &c.history }
+
+// Checkpoint is the chain and history at this moment. Everything that Step gave
+// to apply must have been applied for it to fit the owner's state.
+func (c *Core) Checkpoint() (Chain, History) { return c.chain, c.history.clone() }
 
 // Leads reports whether Propose may be called, now or once there is room.
 func (c *Core) Leads() bool { return c.phase == leading }

@@ -142,6 +142,7 @@ func (c *Core) pass(o *Object, want Verdict) {
 	c.slots[0] = slot{}
 	c.slots = c.slots[1:]
 	if v == Valid {
+		c.history.note(h)
 		c.do(Apply{Object: o, Own: true})
 	}
 	if c.proveToken != 0 && c.chain.Next > c.proveSeq {

@@ -160,6 +160,7 @@ func (c *Core) accept() {
 	c.chain.Advance(h, v)
 	c.read++
 	if v == Valid {
+		c.history.note(h)
 		c.do(Apply{Object: o})
 	}
 	switch {

@@ -1,0 +1,157 @@
+package journal
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/varvelog/varve/tiering/objstore"
+	"github.com/varvelog/varve/tiering/segment"
+	"github.com/varvelog/varve/tiering/wire"
+)
+
+// Checkpoint is where a reader may start instead of at the first object: what
+// reading up to Chain.Next has established, and what the objects add up to.
+type Checkpoint struct {
+	Chain   Chain
+	History History
+	State   []byte // of the journal's state machine
+}
+
+// checkpointVersion is the only version of the payload.
+const checkpointVersion = 1
+
+// Payload of a checkpoint object:
+//
+//	version u8
+//	| next u64 | epoch u32 | fence, tail, last: each seq u64, object id[16]
+//	| confirmed u64 | leader id[16]
+//	| leaderships: count u32, each: epoch u32, incarnation id[16]
+//	| covered: count u32, each: incarnation id[16], LSN u64
+//	| state: length u32, bytes
+func (c *Checkpoint) encode() []byte {
+	w := wire.Writer{B: make([]byte, 0, 256+len(c.State))}
+	w.U8(checkpointVersion)
+	w.U64(c.Chain.Next)
+	w.U32(c.Chain.Epoch)
+	for _, ref := range []segment.Ref{c.Chain.Fence, c.Chain.Tail, c.Chain.Last} {
+		w.U64(ref.Seq)
+		w.ID(ref.Object)
+	}
+	w.U64(c.Chain.Confirmed)
+	w.ID(c.Chain.Leader)
+	c.History.encode(&w)
+	w.Bytes32(c.State)
+	return w.B
+}
+
+// decodeCheckpoint decodes a payload; base gives what it does not hold.
+func decodeCheckpoint(base Chain, payload []byte) (*Checkpoint, error) {
+	r := wire.NewReader(payload)
+	if v := r.U8(); r.Err() == nil && v != checkpointVersion {
+		return nil, fmt.Errorf("%w: checkpoint payload version %d, this program reads %d", segment.ErrUnsupported, v, checkpointVersion)
+	}
+	c := &Checkpoint{Chain: base}
+	c.Chain.Next, c.Chain.Epoch = r.U64(), r.U32()
+	for _, ref := range []*segment.Ref{&c.Chain.Fence, &c.Chain.Tail, &c.Chain.Last} {
+		ref.Seq, ref.Object = r.U64(), r.ID()
+	}
+	c.Chain.Confirmed, c.Chain.Leader = r.U64(), r.ID()
+	var err error
+	if c.History, err = decodeHistory(r); err != nil {
+		return nil, err
+	}
+	c.State = bytes.Clone(r.Bytes32())
+	if err := r.Close(); err != nil {
+		return nil, fmt.Errorf("%w: checkpoint: %w", segment.ErrCorrupt, err)
+	}
+	if ch := &c.Chain; ch.Last.Seq == 0 || ch.Next != ch.Last.Seq+1 || ch.Epoch == 0 || ch.Fence.Seq == 0 || ch.Confirmed >= ch.Next {
+		return nil, fmt.Errorf("%w: checkpoint before seq %d names seq %d, epoch %d", segment.ErrCorrupt, ch.Next, ch.Last.Seq, ch.Epoch)
+	}
+	return c, nil
+}
+
+// maxHints is how many checkpoints are tried before a journal is read from its floor.
+const maxHints = 4
+
+// LoadCheckpoint returns the newest usable checkpoint of a journal, nil if there
+// is none: then the journal is read from its first object. base is what NewChain
+// gives.
+//
+// The checkpoint that the floor names is the truth about what lies below, and an
+// error if it cannot be had. Those above it are hints, found by listing: one that
+// does not fit the journal is passed over, and costs time only. A hint may be
+// trusted because only confirmed objects go into checkpoints, and these never
+// change; its name and what the bucket holds at its seq must agree.
+func LoadCheckpoint(ctx context.Context, store objstore.Store, base Chain) (*Checkpoint, error) {
+	f := floors{store: store, journal: base.Journal}
+	floor, err := f.read(ctx)
+	if err != nil {
+		return nil, err
+	}
+	hints, err := listCheckpoints(ctx, store, base.Journal)
+	if err != nil {
+		return nil, err
+	}
+	for i := len(hints) - 1; i >= max(0, len(hints)-maxHints) && hints[i].Seq >= floor; i-- {
+		c, err := readCheckpoint(ctx, store, base, segment.CheckpointKey(base.Journal, hints[i]))
+		switch {
+		case errors.Is(err, segment.ErrUnsupported):
+			return nil, err
+		case err != nil:
+			continue // removed meanwhile, or damaged: the next one, or the objects themselves
+		}
+		if o, err := ReadObject(ctx, store, base.Journal, hints[i].Seq); err == nil && o.Ref() == c.Chain.Last {
+			return c, nil
+		}
+	}
+	if floor == 0 {
+		return nil, nil
+	}
+	return f.checkpoint(ctx, base)
+}
+
+func listCheckpoints(ctx context.Context, store objstore.Store, journal uint32) ([]segment.Ref, error) {
+	var found []segment.Ref
+	err := store.List(ctx, segment.CheckpointPrefix(journal), "", func(i objstore.Info) error {
+		if at, ok := segment.ParseCheckpointKey(journal, i.Key); ok {
+			found = append(found, at)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list checkpoints of journal %d: %w", journal, err)
+	}
+	slices.SortFunc(found, func(a, b segment.Ref) int { return int(min(max(int64(a.Seq)-int64(b.Seq), -1), 1)) })
+	return found, nil
+}
+
+func readCheckpoint(ctx context.Context, store objstore.Store, base Chain, key string) (*Checkpoint, error) {
+	b, err := store.Get(ctx, key)
+	if err != nil {
+		return nil, fmt.Errorf("read checkpoint: %w", err)
+	}
+	blob, err := segment.DecodeBlob(segment.KindCheckpoint, b)
+	if err != nil {
+		return nil, fmt.Errorf("checkpoint %s: %w", key, err)
+	}
+	c, err := decodeCheckpoint(base, blob.Payload)
+	if err != nil {
+		return nil, fmt.Errorf("checkpoint %s: %w", key, err)
+	}
+	if blob.Cluster != base.Cluster || blob.Journal != base.Journal || segment.CheckpointKey(base.Journal, c.Chain.Last) != key {
+		return nil, fmt.Errorf("%w: checkpoint %s holds seq %d of journal %d of cluster %s", segment.ErrCorrupt, key, c.Chain.Last.Seq, blob.Journal, blob.Cluster.Base64())
+	}
+	return c, nil
+}
+
+// checkpoint is what the floor in force names.
+func (f *floors) checkpoint(ctx context.Context, base Chain) (*Checkpoint, error) {
+	c, err := readCheckpoint(ctx, f.store, base, f.floor.Checkpoint)
+	if err != nil {
+		return nil, fmt.Errorf("floor %d of journal %d: %w", f.n, f.journal, err)
+	}
+	return c, nil
+}

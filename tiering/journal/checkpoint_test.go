@@ -1,0 +1,185 @@
+package journal
+
+import (
+	"bytes"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/varvelog/varve/tiering/objstore"
+	"github.com/varvelog/varve/tiering/objstore/mem"
+	"github.com/varvelog/varve/tiering/segment"
+)
+
+// checkpointed is a store with a journal of some data segments, written by a
+// Core, and the checkpoint of it.
+func checkpointed(t *testing.T, segments int) (*mem.Store, *world, Checkpoint) {
+	w := newWorld(t)
+	n := w.lead()
+	for range segments {
+		n.propose()
+		n.settle()
+	}
+	store := mem.New(time.Now, nil)
+	for seq, data := range w.objects {
+		store.PutNow(segment.JournalKey(testJournal, seq), data)
+	}
+	chain, history := n.core.Checkpoint()
+	return store, w, Checkpoint{Chain: chain, History: history, State: []byte("state")}
+}
+
+func write(t *testing.T, store objstore.Store, w *world, c Checkpoint) {
+	t.Helper()
+	cp := NewCheckpointer(store, w.newID, 0)
+	defer cp.Close()
+	cp.Start(CheckpointJob{Chain: c.Chain, History: c.History, State: c.State})
+	if err := <-cp.Done(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func load(t *testing.T, store objstore.Store) *Checkpoint {
+	t.Helper()
+	c, err := LoadCheckpoint(t.Context(), store, NewChain(testCluster, testJournal, testWindow))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func TestReadingGoesOnFromACheckpoint(t *testing.T) {
+	store, w, want := checkpointed(t, 3)
+	if c := load(t, store); c != nil {
+		t.Fatalf("a checkpoint out of nothing: %+v", c)
+	}
+	write(t, store, w, want)
+	c := load(t, store)
+	if c == nil || c.Chain != want.Chain || !bytes.Equal(c.State, want.State) {
+		t.Fatalf("loaded %+v, want %+v", c, want)
+	}
+	cfg := w.config(true)
+	cfg.Chain, cfg.History = c.Chain, c.History
+	n := w.add(cfg)
+	n.settle()
+	if !n.led || len(n.log) != testWindow {
+		t.Fatalf("led %v, applied %v, want the new fence and fillers alone", n.led, n.log)
+	}
+	n.propose()
+	n.settle()
+	if err := w.check(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestHistoryTellsCoverageAndLeaderships(t *testing.T) {
+	var h History
+	a, b := segment.ID{1}, segment.ID{2}
+	h.note(&segment.Header{Kind: segment.KindFence, Epoch: 1, Incarnation: a})
+	h.note(&segment.Header{Kind: segment.KindData, WAL: segment.WALRange{Incarnation: a, From: 1, To: 5}})
+	h.note(&segment.Header{Kind: segment.KindFence, Epoch: 2, Incarnation: b})
+	h.note(&segment.Header{Kind: segment.KindData, WAL: segment.WALRange{Incarnation: a, From: 5, To: 9}})
+	if h.Covered(a) != 9 || h.Covered(b) != 0 {
+		t.Errorf("covered %d and %d, want 9 and 0", h.Covered(a), h.Covered(b))
+	}
+	var led []segment.ID
+	h.LedSince(1, 3, func(_ uint32, id segment.ID) { led = append(led, id) })
+	if len(led) != 1 || led[0] != b {
+		t.Errorf("led since epoch 1: %v, want %v", led, b)
+	}
+	for i := range 2 * maxHistory {
+		h.note(&segment.Header{Kind: segment.KindFence, Epoch: uint32(3 + i), Incarnation: segment.ID{byte(i), byte(i >> 8), 3},
+			WAL: segment.WALRange{Incarnation: segment.ID{byte(i), byte(i >> 8), 3}, To: 2}})
+	}
+	if len(h.leaderships) != maxHistory || len(h.covered) != maxHistory {
+		t.Errorf("%d and %d remembered, want %d", len(h.leaderships), len(h.covered), maxHistory)
+	}
+}
+
+func TestHintThatDoesNotFitIsPassedOver(t *testing.T) {
+	store, w, want := checkpointed(t, 3)
+	write(t, store, w, want)
+	key := segment.CheckpointKey(testJournal, want.Chain.Last)
+	good, _ := store.GetNow(key)
+	for name, damage := range map[string]func(){
+		"damaged": func() {
+			b := bytes.Clone(good)
+			b[len(b)-1]++
+			store.PutNow(key, b)
+		},
+		"under another name": func() {
+			store.DeleteNow(key)
+			store.PutNow(segment.CheckpointKey(testJournal, segment.Ref{Seq: 2, Object: w.header(2).Object}), good)
+		},
+		"of an object that is not there": func() {
+			store.DeleteNow(segment.JournalKey(testJournal, want.Chain.Last.Seq))
+		},
+	} {
+		damage()
+		if c := load(t, store); c != nil {
+			t.Errorf("%s: loaded %+v", name, c.Chain)
+		}
+		store.PutNow(key, good)
+		store.PutNow(segment.JournalKey(testJournal, want.Chain.Last.Seq), w.objects[want.Chain.Last.Seq])
+	}
+	if load(t, store) == nil {
+		t.Error("the good one is not found any more")
+	}
+}
+
+func TestCheckpointOfTheFloorIsNeededAndKept(t *testing.T) {
+	store, w, want := checkpointed(t, 3)
+	write(t, store, w, want)
+	key := segment.CheckpointKey(testJournal, want.Chain.Last)
+	floor, err := segment.EncodeFloor(segment.Floor{
+		Journal: testJournal, N: 1, Floor: want.Chain.Next, Checkpoint: key, Hash: [32]byte{1}, Object: w.newID(), Cluster: testCluster,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	store.PutNow(segment.FloorKey(testJournal, 1), floor)
+	for i := range 2 * checkpointsKept { // newer ones, so that it could be tidied away
+		c := want
+		c.Chain.Next += uint64(i) + 1
+		c.Chain.Last = segment.Ref{Seq: c.Chain.Next - 1, Object: segment.ID{9, byte(i)}}
+		write(t, store, w, c)
+	}
+	if n := len(store.ListNow(segment.CheckpointPrefix(testJournal))); n != checkpointsKept+1 {
+		t.Errorf("%d checkpoints kept, want %d and the floor's", n, checkpointsKept)
+	}
+	if c := load(t, store); c == nil || c.Chain != want.Chain {
+		t.Fatalf("loaded %+v, want the floor's checkpoint, as the hints above name objects that are not there", c)
+	}
+	store.DeleteNow(key)
+	if _, err := LoadCheckpoint(t.Context(), store, NewChain(testCluster, testJournal, testWindow)); !errors.Is(err, objstore.ErrNotFound) {
+		t.Errorf("without the floor's checkpoint: %v, want %v", err, objstore.ErrNotFound)
+	}
+}
+
+func TestCheckpointIsDueAfterEnoughObjectsAndNamedByAValidOne(t *testing.T) {
+	cp := NewCheckpointer(nil, nil, 10)
+	chain := Chain{Next: 11 + checkpointEvery, Last: segment.Ref{Seq: 10 + checkpointEvery}}
+	if !cp.Due(chain) {
+		t.Error("not due after enough objects")
+	}
+	chain.Last.Seq--
+	if cp.Due(chain) {
+		t.Error("due at a void")
+	}
+	chain.Next--
+	if cp.Due(chain) {
+		t.Error("due too early")
+	}
+}
+
+func FuzzDecodeCheckpoint(f *testing.F) {
+	c := Checkpoint{Chain: NewChain(testCluster, testJournal, testWindow), State: []byte("state")}
+	c.Chain.Next, c.Chain.Epoch, c.Chain.Last.Seq, c.Chain.Fence.Seq = 9, 2, 8, 1
+	c.History.note(&segment.Header{Kind: segment.KindFence, Epoch: 2, WAL: segment.WALRange{To: 3}})
+	f.Add(c.encode())
+	f.Fuzz(func(t *testing.T, b []byte) {
+		got, err := decodeCheckpoint(NewChain(testCluster, testJournal, testWindow), b)
+		if err == nil && !bytes.Equal(got.encode(), b) {
+			t.Fatalf("%x encodes to %x", b, got.encode())
+		}
+	})
+}

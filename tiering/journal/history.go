@@ -1,0 +1,105 @@
+package journal
+
+import (
+	"fmt"
+
+	"github.com/varvelog/varve/tiering/segment"
+	"github.com/varvelog/varve/tiering/wire"
+)
+
+// maxHistory bounds both lists of a History. What is forgotten is so old that no
+// write-ahead log of its time can be replayed: its offsets are long taken.
+const maxHistory = 1024
+
+// History is what the valid objects of a journal tell about write-ahead logs:
+// whose leaderships there were, and up to where each start's log is in the bucket.
+type History struct {
+	leaderships []leadership // ascending epochs
+	covered     []coverage   // the one noted last is last
+}
+
+type leadership struct {
+	epoch       uint32
+	incarnation segment.ID
+}
+
+type coverage struct {
+	incarnation segment.ID
+	to          uint64
+}
+
+// Covered is the LSN below which all records of an incarnation's write-ahead log
+// are in valid objects; 0 if none are known to be.
+func (h *History) Covered(incarnation segment.ID) uint64 {
+	for _, c := range h.covered {
+		if c.incarnation == incarnation {
+			return c.to
+		}
+	}
+	return 0
+}
+
+// LedSince calls fn for the incarnations that led with an epoch above after and
+// below before, in order.
+func (h *History) LedSince(after, before uint32, fn func(epoch uint32, incarnation segment.ID)) {
+	for _, l := range h.leaderships {
+		if l.epoch > after && l.epoch < before {
+			fn(l.epoch, l.incarnation)
+		}
+	}
+}
+
+// note takes the next valid object.
+func (h *History) note(o *segment.Header) {
+	if o.Kind == segment.KindFence {
+		h.leaderships = append(h.leaderships, leadership{o.Epoch, o.Incarnation})
+		h.leaderships = h.leaderships[max(0, len(h.leaderships)-maxHistory):]
+	}
+	if o.WAL.To == 0 {
+		return
+	}
+	c := coverage{incarnation: o.WAL.Incarnation, to: o.WAL.To}
+	for i := range h.covered {
+		if h.covered[i].incarnation == c.incarnation {
+			c.to = max(c.to, h.covered[i].to)
+			h.covered = append(h.covered[:i], h.covered[i+1:]...)
+			break
+		}
+	}
+	h.covered = append(h.covered, c)
+	h.covered = h.covered[max(0, len(h.covered)-maxHistory):]
+}
+
+func (h *History) clone() History {
+	return History{
+		leaderships: append([]leadership(nil), h.leaderships...),
+		covered:     append([]coverage(nil), h.covered...),
+	}
+}
+
+func (h *History) encode(w *wire.Writer) {
+	w.U32(uint32(len(h.leaderships)))
+	for _, l := range h.leaderships {
+		w.U32(l.epoch)
+		w.ID(l.incarnation)
+	}
+	w.U32(uint32(len(h.covered)))
+	for _, c := range h.covered {
+		w.ID(c.incarnation)
+		w.U64(c.to)
+	}
+}
+
+func decodeHistory(r *wire.Reader) (History, error) {
+	var h History
+	for range r.Count(r.U32(), 20) {
+		h.leaderships = append(h.leaderships, leadership{r.U32(), r.ID()})
+	}
+	for range r.Count(r.U32(), 24) {
+		h.covered = append(h.covered, coverage{r.ID(), r.U64()})
+	}
+	if len(h.leaderships) > maxHistory || len(h.covered) > maxHistory {
+		return History{}, fmt.Errorf("%w: history of %d and %d, at most %d", segment.ErrCorrupt, len(h.leaderships), len(h.covered), maxHistory)
+	}
+	return h, nil
+}

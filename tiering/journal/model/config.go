@@ -1,0 +1,71 @@
+package model
+
+import "fmt"
+
+// Config says what to check, and within which bounds.
+type Config struct {
+	Leaders  int   // processes that lead; the first one does so from the start, the others when they like
+	Seqs     int   // highest seq, at most 7
+	Window   int   // P of rule 2, at most 3
+	Objects  []int // data segments that each leader may send
+	Resends  int   // times that each leader may send something again
+	Restarts int   // times that leaders may lose their memory, in all
+	Floors   int   // floor objects that may be written, at most 2
+	Flight   int   // PUTs under way at any time, at most 5
+	Reader   bool  // one follower, which begins at seq 1
+	SlowRead bool  // leaders too read object by object; else all at once when they start
+
+	Without   Rules // rules to do without; none by default
+	MaxStates int   // give up beyond; 0 is no bound
+}
+
+// Result is what Check found.
+type Result struct {
+	Violation string   // what went wrong first, or ""
+	Trace     []string // steps that lead there, as few as possible
+	States    int      // different ones seen
+	Exhausted bool     // there are no others within the bounds
+}
+
+func (c *Config) validate() error {
+	processes := c.Leaders
+	if c.Reader {
+		processes++
+	}
+	switch {
+	case c.Leaders < 1 || processes > maxProcs:
+		return fmt.Errorf("%d processes, want 1 to %d and at least one leader", processes, maxProcs)
+	case c.Seqs < 1 || c.Seqs >= maxSeqs:
+		return fmt.Errorf("highest seq %d, want 1 to %d", c.Seqs, maxSeqs-1)
+	case c.Window < 1 || c.Window >= maxSlots:
+		return fmt.Errorf("window %d, want 1 to %d", c.Window, maxSlots-1)
+	case len(c.Objects) != c.Leaders:
+		return fmt.Errorf("objects of %d leaders given, want %d", len(c.Objects), c.Leaders)
+	case c.Floors < 0 || c.Floors > maxFloors:
+		return fmt.Errorf("%d floors, want 0 to %d", c.Floors, maxFloors)
+	case c.Flight < c.Window || c.Flight > maxFlight:
+		return fmt.Errorf("%d PUTs under way, want the window to %d", c.Flight, maxFlight)
+	case c.Leaders+c.Restarts > maxEpoch || c.Resends > 255 || min(c.Restarts, c.Resends) < 0:
+		return fmt.Errorf("%d restarts and %d re-sends are out of bounds", c.Restarts, c.Resends)
+	}
+	return nil
+}
+
+// initial is the state that all begins with: the first leader has fenced with
+// epoch 1 and settled.
+func (c *Config) initial() state {
+	s := state{starts: 1, crash: uint8(c.Restarts)}
+	opening := newRef(0, 1, 1)
+	s.log[0] = newObject(fence, opening, 0, 0)
+	s.bucket[0] = s.log[0]
+	for i := range c.Leaders {
+		s.procs[i] = process{phase: idle, left: uint8(c.Objects[i]), again: uint8(c.Resends)}
+	}
+	first := &s.procs[0]
+	first.phase, first.writer, first.mine, first.next, first.fence = leading, 1, 1, 1, opening
+	if c.Reader {
+		s.procs[c.Leaders] = process{phase: reading, follower: true, next: 1, epoch: 1, fence: opening, last: opening}
+	}
+	s.canonical()
+	return s
+}
