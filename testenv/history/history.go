@@ -1,0 +1,137 @@
+package history
+
+import (
+	"fmt"
+	"sync"
+	"time"
+)
+
+// Kind names a check by what it finds.
+type Kind string
+
+// What can be wrong.
+const (
+	// LostWrite: acknowledged at an offset below the end of the log, and not there.
+	LostWrite Kind = "lost-write"
+	// Unseen: acknowledged, and not in the log after all was drained.
+	Unseen Kind = "unseen"
+	// OffsetReuse: acknowledged at an offset that holds another value.
+	OffsetReuse Kind = "offset-reuse"
+	// InconsistentOffset: two values were read at one offset, by whomever and whenever.
+	InconsistentOffset Kind = "inconsistent-offset"
+	// Duplicate: a value of an idempotent producer is in the log twice.
+	Duplicate Kind = "duplicate"
+	// AbortedRead: a value was read that the log had refused (G1a of Adya).
+	AbortedRead Kind = "aborted-read"
+	// Phantom: a value was read that nobody had sent, or not to that partition.
+	Phantom Kind = "phantom"
+	// Corrupt: a record's bytes are not what was sent.
+	Corrupt Kind = "corrupt"
+	// PollSkip: a consumer was not given an offset between two that it was given.
+	PollSkip Kind = "poll-skip"
+	// NonmonotonicPoll: a consumer was given an offset that it was past.
+	NonmonotonicPoll Kind = "nonmonotonic-poll"
+	// NonmonotonicSend: values of a producer that keeps order are in another one.
+	NonmonotonicSend Kind = "nonmonotonic-send"
+	// EndWentBack: an end offset was listed below what was known to be committed
+	// before the question was asked.
+	EndWentBack Kind = "end-went-back"
+	// StartWentBack: a start offset was listed below an earlier one.
+	StartWentBack Kind = "start-went-back"
+	// Truncated: a full read ended before what had been read earlier.
+	Truncated Kind = "truncated"
+	// Stuck: what was to come did not come in time. Clients report it by Note.
+	Stuck Kind = "stuck"
+	// Refused: a client was told what it never may be. Clients report it by Note.
+	Refused Kind = "refused"
+)
+
+// Anomaly is one thing that is wrong.
+type Anomaly struct {
+	Kind   Kind   `json:"kind"`
+	Detail string `json:"detail"`
+}
+
+// maxDetails bounds the anomalies of one kind that are kept with their details.
+const maxDetails = 20
+
+// History is what clients told of the partitions 0 to n-1 of one topic. Its
+// methods and those of its producers and consumers may be called concurrently.
+type History struct {
+	elapsed func() time.Duration
+
+	mu struct {
+		sync.Mutex
+		logs      []partitionLog
+		producers []*Producer // from index 1
+		lost      []uint32    // when a disk was lost, in ms
+		counts    map[Kind]int
+		anomalies []Anomaly
+		excused   int
+		reads     int
+	}
+}
+
+// partitionLog is a partition as read.
+type partitionLog struct {
+	values    []Value // by offset; 0: not read yet
+	committed int64   // the end is known to be at least this
+	start     int64   // highest start offset listed
+}
+
+// New returns an empty history. elapsed is the time since its beginning.
+func New(partitions int, elapsed func() time.Duration) *History {
+	h := &History{elapsed: elapsed}
+	h.mu.logs = make([]partitionLog, partitions)
+	h.mu.producers = make([]*Producer, 1)
+	h.mu.counts = map[Kind]int{}
+	return h
+}
+
+func (h *History) nowMs() uint32 { return uint32(h.elapsed().Milliseconds()) }
+
+// Note adds an anomaly that a client has found itself.
+func (h *History) Note(kind Kind, format string, args ...any) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.noteLocked(kind, format, args...)
+}
+
+func (h *History) noteLocked(kind Kind, format string, args ...any) {
+	h.mu.counts[kind]++
+	if h.mu.counts[kind] > maxDetails {
+		return
+	}
+	at := time.Duration(h.nowMs()) * time.Millisecond
+	h.mu.anomalies = append(h.mu.anomalies, Anomaly{Kind: kind, Detail: fmt.Sprintf("at %v: ", at) + fmt.Sprintf(format, args...)})
+}
+
+// DiskLost says that the node's disk is gone by now. What was acknowledged on
+// the strength of that disk alone, and was not read by anyone, may be gone too.
+func (h *History) DiskLost() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.mu.lost = append(h.mu.lost, h.nowMs())
+}
+
+// Committed is an offset that is known to be below or at the end of the
+// partition: what was read, listed, or acknowledged by all replicas.
+func (h *History) Committed(partition int32) int64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.mu.logs[partition].committed
+}
+
+// Acknowledged is the first offset after all that were acknowledged or read in
+// the partition: what a reader must get to.
+func (h *History) Acknowledged(partition int32) int64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	end := h.mu.logs[partition].committed
+	for _, p := range h.mu.producers[1:] {
+		if s := p.sent(p.last[partition]); s != nil && !h.excusableLocked(p, s) {
+			end = max(end, s.offset+1)
+		}
+	}
+	return end
+}
