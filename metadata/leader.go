@@ -27,6 +27,7 @@ type LeaderOptions struct {
 type Leader struct {
 	opt        LeaderOptions
 	driver     *journal.Driver
+	checkpoint *journal.Checkpointer
 	controller *Controller // nil until led
 	ids        ProducerIDBlock
 
@@ -57,8 +58,10 @@ type command struct {
 func StartLeader(opt LeaderOptions) *Leader {
 	opt.Journal.Lead = true
 	l := &Leader{
-		opt: opt, commands: make(chan *command), stop: make(chan struct{}),
-		ready: make(chan struct{}), done: make(chan struct{}),
+		opt: opt, commands: make(chan *command),
+		checkpoint: journal.NewCheckpointer(opt.Store, opt.Journal.NewID, opt.Journal.Chain.Last.Seq),
+		stop:       make(chan struct{}),
+		ready:      make(chan struct{}), done: make(chan struct{}),
 	}
 	l.driver = journal.NewDriver(opt.Store, opt.Journal, journal.Hooks{
 		Apply:   l.apply,
@@ -175,6 +178,7 @@ func (l *Leader) do(ctx context.Context, plan func(*Controller) ([]segment.Entry
 
 func (l *Leader) run() {
 	defer close(l.done)
+	defer l.checkpoint.Close()
 	defer l.driver.Close()
 	l.driver.Start()
 	for l.err == nil {
@@ -183,11 +187,24 @@ func (l *Leader) run() {
 			l.driver.Handle(ev)
 		case cmd := <-l.commands:
 			l.take(cmd)
+		case err := <-l.checkpoint.Done():
+			l.checkpoint.Finished(err, l.opt.Log)
 		case <-l.stop:
 			return
 		}
 		l.flush()
+		l.writeCheckpoint()
 	}
+}
+
+// writeCheckpoint bounds what the next start has to read.
+func (l *Leader) writeCheckpoint() {
+	core := l.driver.Core()
+	if l.controller == nil || l.err != nil || !l.checkpoint.Due(core.Chain()) {
+		return
+	}
+	chain, history := core.Checkpoint()
+	l.checkpoint.Start(journal.CheckpointJob{Chain: chain, History: history, State: l.opt.State.Encode()})
 }
 
 // led takes over planning; what a new cluster and a new node lack comes first.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -75,8 +76,14 @@ func (c *Checkpointer) Start(job CheckpointJob) {
 // Done gives the outcome of each Start; Finished must be called with it.
 func (c *Checkpointer) Done() <-chan error { return c.done }
 
-// Finished makes room for the next Start.
-func (c *Checkpointer) Finished() { c.busy = false }
+// Finished makes room for the next Start. That a checkpoint could not be written
+// costs the next start time, and nothing else: it is told and made up for later.
+func (c *Checkpointer) Finished(err error, log *slog.Logger) {
+	c.busy = false
+	if err != nil && c.ctx.Err() == nil {
+		log.Warn("checkpoint not written, trying again later", "error", err)
+	}
+}
 
 // Close gives up what is being written and waits.
 func (c *Checkpointer) Close() {

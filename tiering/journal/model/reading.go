@@ -71,10 +71,17 @@ func (m *machine) read(s *state, i int) {
 }
 
 // claimEnd: a process finds nothing at next and takes that for the end of the
-// log. The floor read that GapFloor wants finds at least the floor of now.
+// log. A floor read that begins then finds at least the floor of now.
 func (m *machine) claimEnd(s *state, p *process) {
 	next := p.next
-	if int(next) > m.cfg.Seqs || s.bucket[next] != 0 || s.log[next] == 0 || m.on(GapFloor) && s.floor() > next {
+	if int(next) > m.cfg.Seqs || s.bucket[next] != 0 || s.log[next] == 0 {
+		return
+	}
+	rule := LeadFloorAtGap
+	if p.follower {
+		rule = ReadFloorAtGap
+	}
+	if m.on(rule) && s.floor() > next {
 		return
 	}
 	v := m.begin(s, step{what: got, writer: p.writer, seq: next})

@@ -42,9 +42,14 @@ const (
 	// ReadFloorFresh (rule 8): that floor is read after the object was. Without:
 	// the floor as last known will do.
 	ReadFloorFresh
-	// GapFloor: who finds nothing at a seq reads the floor before taking that
-	// for the end of the log.
-	GapFloor
+	// ReadFloorAtGap: a reader that finds nothing at a seq reads the floor before
+	// it takes that for the end of the log.
+	ReadFloorAtGap
+	// LeadFloorAtGap: so does a leader that asks whether it knows the head.
+	LeadFloorAtGap
+	// FloorsOnce (rule 7): a floor object is created once. Without: a leader of
+	// long ago may overwrite the last one.
+	FloorsOnce
 	// FloorFirst (rule 9): nothing is deleted before a floor above it is there.
 	FloorFirst
 	// FloorBelowHead (rule 9): the floor is not above its leader's last
@@ -68,7 +73,8 @@ var ruleNames = [...]string{
 	"epoch from the log", "fence rebuilt", "settle", "settle from the fence that won",
 	"floor after the fence", "floor read begun after the fence",
 	"reader: floor at a fence", "reader: floor at a void", "reader: floor at a contradiction",
-	"reader: floor read begun after the object", "floor at a gap",
+	"reader: floor read begun after the object", "reader: floor at a gap", "leader: floor at a gap",
+	"floors created once",
 	"floor first", "floor below the head", "fences kept", "fillers kept", "voids kept",
 }
 

@@ -50,10 +50,6 @@ func (m *machine) awaiting(s *state, o object) (proc, slot int) {
 // That it names an entry already confirmed is all that matters here: at most its
 // last confirmed seq.
 func (m *machine) publishFloors(s *state) {
-	n := s.floorCount()
-	if int(n) >= m.cfg.Floors {
-		return
-	}
 	most := uint8(0)
 	for i := range s.procs {
 		if p := &s.procs[i]; p.phase == leading {
@@ -63,10 +59,18 @@ func (m *machine) publishFloors(s *state) {
 	if !m.on(FloorBelowHead) {
 		most = s.head()
 	}
-	for f := max(s.floor()+1, 2); f <= most; f++ {
-		v := m.begin(s, step{what: floorMoved, seq: f, value: n + 1})
-		v.floors[n] = f
+	n := s.floorCount()
+	for f := max(s.floor()+1, 2); f <= most && int(n) < m.cfg.Floors; f++ {
+		m.writeFloor(s, n+1, f)
 	}
+	for f := uint8(2); f < min(s.floor(), most+1) && !m.on(FloorsOnce); f++ {
+		m.writeFloor(s, n, f)
+	}
+}
+
+func (m *machine) writeFloor(s *state, n, floor uint8) {
+	v := m.begin(s, step{what: floorMoved, seq: floor, value: n})
+	v.floors[n-1] = floor
 }
 
 // delete removes what lies at any key that may be deleted. Steps that nobody

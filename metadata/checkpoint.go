@@ -1,0 +1,93 @@
+package metadata
+
+import (
+	"fmt"
+
+	"github.com/varvelog/varve/tiering/segment"
+	"github.com/varvelog/varve/tiering/wire"
+)
+
+// checkpointVersion is the only version of the payload.
+const checkpointVersion = 1
+
+// Encode returns the state for a checkpoint, in one canonical form:
+//
+//	version u8 | head seq u64 | head epoch u32 | image, as in Hash
+func (s *State) Encode() []byte {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	w := &wire.Writer{}
+	w.U8(checkpointVersion)
+	w.U64(s.head.Seq)
+	w.U32(s.head.Epoch)
+	s.img.encode(w)
+	return w.B
+}
+
+// Restore puts a state that nothing has been applied to where Encode was called.
+// It makes every change anew, so what contradicts itself is refused; the state is
+// as it was then. Errors wrap ErrTooOld or ErrCorrupt.
+func (s *State) Restore(payload []byte) error {
+	r := wire.NewReader(payload)
+	if v := r.U8(); r.Err() == nil && v != checkpointVersion {
+		return fmt.Errorf("%w: checkpoint version %d", ErrTooOld, v)
+	}
+	head := segment.Header{Seq: r.U64(), Epoch: r.U32()}
+	img, err := decodeImage(r)
+	if err == nil {
+		err = r.Close()
+	}
+	if err != nil {
+		return fmt.Errorf("%w: restore metadata checkpoint: %w", ErrCorrupt, err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.head.Seq != 0 {
+		return fmt.Errorf("restore metadata checkpoint: seq %d was applied already", s.head.Seq)
+	}
+	s.head, s.img, s.listing = head, img, nil
+	s.wakeLocked()
+	return nil
+}
+
+// decodeImage is the inverse of image.encode.
+func decodeImage(r *wire.Reader) (*image, error) {
+	m := newImage()
+	level, nextProducer, journals := r.U16(), r.I64(), r.U32()
+	if nextProducer < m.nextProducer || r.Err() != nil {
+		return nil, fmt.Errorf("next producer id is %d", nextProducer)
+	}
+	m.nextProducer = nextProducer
+	var changes []Change
+	if level > 0 {
+		changes = append(changes, FeatureLevel{level})
+	}
+	for range r.Count(r.U32(), 20) {
+		changes = append(changes, NodeRegistered{Node: r.ID(), ID: r.I32()})
+	}
+	if journals > maxDecodedJournals {
+		return nil, fmt.Errorf("%d journals", journals)
+	}
+	for id := range journals {
+		changes = append(changes, JournalCreated{id + 1})
+	}
+	for range r.Count(r.U32(), 40) {
+		deleting := r.U8()
+		created, err := decodeTopicCreated(r)
+		if err != nil {
+			return nil, err
+		}
+		changes = append(changes, created)
+		if deleting != 0 {
+			changes = append(changes, TopicDeleted{created.(TopicCreated).ID})
+		}
+	}
+	if r.Err() != nil {
+		return nil, r.Err()
+	}
+	_, err := m.applyAll(changes)
+	return m, err
+}
+
+// maxDecodedJournals bounds what a damaged count can make a decoder do.
+const maxDecodedJournals = 1 << 16
