@@ -2,6 +2,7 @@ package fetch
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/varvelog/varve/tiering/batch"
@@ -38,12 +39,23 @@ func (r *Reader) ListOffset(ctx context.Context, k partlog.Key, leaderEpoch int3
 	if err != nil {
 		return nowhere, err
 	}
+	ctx, cancel := context.WithTimeout(ctx, readLimit)
+	defer cancel()
+	at, err := q.listOffset(ctx, j, k, leaderEpoch, timestamp)
+	if errors.Is(err, errMissing) { // as Fetch does: once more, with the head proved
+		if err := q.prove(ctx, j); err != nil {
+			return nowhere, err
+		}
+		at, err = q.listOffset(ctx, j, k, leaderEpoch, timestamp)
+	}
+	return at, err
+}
+
+func (q *query) listOffset(ctx context.Context, j journal, k partlog.Key, leaderEpoch int32, timestamp int64) (OffsetAt, error) {
 	view, err := q.view(ctx, j, k, leaderEpoch, timestamp < 0)
 	if err != nil {
 		return nowhere, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, readLimit)
-	defer cancel()
 	s := search{query: q, journal: j, key: k, start: view.Start}
 	switch timestamp {
 	case Latest:
@@ -65,23 +77,29 @@ type search struct {
 }
 
 func (s *search) epochOfStart(v partlog.View) int32 {
-	refs, _, _ := s.journal.State.Find(s.key, v.Start, 1)
-	if len(refs) == 0 {
-		return v.Epoch
+	if epoch, ok := s.journal.State.EpochAt(s.key, v.Start); ok {
+		return epoch
 	}
-	return refs[0].Epoch
+	return v.Epoch
 }
 
 // notOlder finds the first record with a timestamp of ts or more. That there is
 // none is said of a proved head only.
 func (s *search) notOlder(ctx context.Context, ts int64) (OffsetAt, error) {
-	ref, ok := s.journal.State.FindTime(s.key, ts)
 	for {
-		for ; ok; ref, ok = s.journal.State.FindTimeAfter(s.key, ref, ts) {
+		for after := int64(-1); ; {
+			ref, ok, err := s.refWithTime(ctx, after, ts)
+			if err != nil {
+				return nowhere, err
+			}
+			if !ok {
+				break
+			}
 			at, err := s.inObject(ctx, ref, ts)
 			if err != nil || at != nowhere {
 				return at, err
 			}
+			after = ref.Last
 		}
 		if s.proved(s.journal) {
 			return nowhere, nil
@@ -89,18 +107,50 @@ func (s *search) notOlder(ctx context.Context, ts int64) (OffsetAt, error) {
 		if err := s.prove(ctx, s.journal); err != nil {
 			return nowhere, err
 		}
-		ref, ok = s.journal.State.FindTime(s.key, ts)
 	}
+}
+
+// refWithTime finds the first ref after an offset that may hold a record with a
+// timestamp of ts or more.
+func (s *search) refWithTime(ctx context.Context, after, ts int64) (partlog.Ref, bool, error) {
+	for {
+		ref, page, ok := s.journal.State.FindTimeAfter(s.key, after, ts)
+		if page == nil {
+			return ref, ok, nil
+		}
+		refs, err := s.reader.page(ctx, s.journal, page)
+		if err != nil {
+			return partlog.Ref{}, false, err
+		}
+		if ref, ok := partlog.RefWithTime(refs, after+1, ts); ok {
+			return ref, true, nil
+		}
+		after = page.Last
+	}
+}
+
+// newestRef finds the first ref with the greatest timestamp.
+func (s *search) newestRef(ctx context.Context) (partlog.Ref, bool, error) {
+	ref, page, ok := s.journal.State.MaxTimestampRef(s.key)
+	if page == nil {
+		return ref, ok, nil
+	}
+	refs, err := s.reader.page(ctx, s.journal, page)
+	if err != nil {
+		return partlog.Ref{}, false, err
+	}
+	ref, ok = partlog.RefWithTime(refs, 0, page.MaxTimestamp)
+	return ref, ok, nil
 }
 
 // newest finds the first record with the greatest timestamp. The head is proved.
 func (s *search) newest(ctx context.Context) (OffsetAt, error) {
-	ref, ok := s.journal.State.MaxTimestampRef(s.key)
-	if !ok {
-		return nowhere, nil
+	ref, ok, err := s.newestRef(ctx)
+	if err != nil || !ok {
+		return nowhere, err
 	}
 	at := nowhere
-	err := s.batches(ctx, ref, ref.MaxTimestamp, func(b []byte, h batch.Header) (bool, error) {
+	err = s.batches(ctx, ref, ref.MaxTimestamp, func(b []byte, h batch.Header) (bool, error) {
 		err := s.records(b, h, func(r OffsetAt) bool {
 			if r.Timestamp > at.Timestamp {
 				at = r

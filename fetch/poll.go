@@ -44,14 +44,30 @@ type fetch struct {
 }
 
 // position is where a partition of the request stands: its result so far and,
-// if there are records to be had, where they are.
+// if there are records to be had, where they are, or the page that tells.
 type position struct {
 	Partition
 	journal journal
 	refs    []partlog.Ref
-	bytes   int64 // about as many as the refs can give, at most MaxBytes (or 1)
+	page    *partlog.Page // follows refs; nil if they go on in memory, or end
+	bytes   int64         // about as many as the refs can give, at most MaxBytes (or 1)
 	result  Result
 }
+
+// limit is the bytes wanted of the partition: at least one, for a first batch.
+func (p *position) limit() int64 { return max(int64(p.MaxBytes), 1) }
+
+// add appends refs.
+func (p *position) add(refs []partlog.Ref) {
+	p.refs = append(p.refs, refs...)
+	for i := range refs {
+		p.bytes += available(refs[i], p.Offset)
+	}
+	p.bytes = min(p.bytes, p.limit())
+}
+
+// full reports whether more refs are of no use.
+func (p *position) full() bool { return len(p.refs) == maxRefs || p.bytes == p.limit() }
 
 func (r *Reader) newFetch(req Request) *fetch {
 	f := &fetch{
@@ -95,7 +111,7 @@ func (f *fetch) look(ctx context.Context) {
 // lookAt finds out where a partition stands. What is out of range, and what is
 // too new an epoch, is looked at again once the head is proved.
 func (f *fetch) lookAt(ctx context.Context, p *position) {
-	p.refs, p.bytes = nil, 0
+	p.refs, p.page, p.bytes = nil, nil, 0
 	p.result = Result{HighWatermark: -1, LogStart: -1, Epoch: -1}
 	j, err := f.locate(p.Key)
 	if err != nil {
@@ -114,7 +130,7 @@ func (f *fetch) lookAt(ctx context.Context, p *position) {
 
 // find looks the partition up once.
 func (f *fetch) find(p *position) error {
-	refs, view, ok := p.journal.State.Find(p.Key, p.Offset, maxRefs)
+	refs, page, view, ok := p.journal.State.Find(p.Key, p.Offset, maxRefs)
 	if !ok {
 		return errNotOpen
 	}
@@ -125,11 +141,10 @@ func (f *fetch) find(p *position) error {
 	if p.Offset < view.Start || p.Offset > view.End && !p.appended() {
 		return ErrOutOfRange
 	}
-	p.refs = refs
-	for i := range refs {
-		p.bytes += available(refs[i], p.Offset)
+	p.add(refs)
+	if p.page = page; page != nil {
+		p.bytes = p.limit() // until it is read
 	}
-	p.bytes = min(p.bytes, max(int64(p.MaxBytes), 1))
 	return nil
 }
 
@@ -160,7 +175,7 @@ func (f *fetch) answerable() bool {
 	var bytes int64
 	for i := range f.parts {
 		p := &f.parts[i]
-		if p.result.Err != nil || len(p.refs) == maxRefs {
+		if p.result.Err != nil || p.page != nil || len(p.refs) == maxRefs {
 			return true
 		}
 		bytes += p.bytes

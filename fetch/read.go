@@ -11,12 +11,13 @@ import (
 // same time, as far as the estimates say that they are needed; what fits is then
 // decided batch by batch, in the order of the partitions.
 func (f *fetch) read(ctx context.Context) *Response {
+	ctx, cancel := context.WithTimeout(ctx, readLimit)
+	defer cancel()
+	f.pages(ctx)
 	plans, expected := f.plan()
 	if len(plans) == 0 {
 		return f.respond(func() {})
 	}
-	ctx, cancel := context.WithTimeout(ctx, readLimit)
-	defer cancel()
 	share, err := f.reader.reserve(ctx, expected)
 	if err != nil {
 		return f.respond(func() {}) // no room for records: empty, to be asked again
@@ -75,16 +76,25 @@ func (f *fetch) openAll(ctx context.Context, plans []plan) {
 	for i := range plans {
 		pieces = append(pieces, plans[i].pieces[:plans[i].wanted]...)
 	}
-	workers := min(f.reader.cfg.Concurrency, len(pieces))
-	if workers <= 1 {
-		return // it is opened when it is used
+	if len(pieces) > 1 { // else it is opened when it is used
+		parallel(f.reader.cfg.Concurrency, len(pieces), func(i int) { _ = pieces[i].open(ctx) })
+	}
+}
+
+// parallel calls fn for 0 to n-1, up to workers at a time.
+func parallel(workers, n int, fn func(i int)) {
+	if workers = min(workers, n); workers == 1 {
+		workers = 0
+		for i := range n {
+			fn(i)
+		}
 	}
 	var next atomic.Int64
 	var wg sync.WaitGroup
 	for range workers {
 		wg.Go(func() {
-			for i := next.Add(1) - 1; i < int64(len(pieces)); i = next.Add(1) - 1 {
-				_ = pieces[i].open(ctx)
+			for i := next.Add(1) - 1; i < int64(n); i = next.Add(1) - 1 {
+				fn(int(i))
 			}
 		})
 	}
@@ -102,7 +112,10 @@ func (f *fetch) serve(ctx context.Context, p *plan, room int64, first bool) int6
 	}
 	records, n, err := cut(ctx, pieces, min(room, int64(p.MaxBytes)), first)
 	if n == 0 && errors.Is(err, errMissing) {
-		records, n, err = f.refresh(ctx, p.position, room, first)
+		if err = f.refresh(ctx, p.position); err == nil {
+			limit := min(room, int64(p.MaxBytes))
+			records, n, err = cut(ctx, f.planOf(p.position, room).pieces, limit, first)
+		}
 	}
 	p.result.Records = records
 	if n == 0 {
@@ -114,15 +127,15 @@ func (f *fetch) serve(ctx context.Context, p *plan, room int64, first bool) int6
 // refresh looks a partition up anew, because an object of it is gone, with the
 // head proved: what was deleted lies below the floor by now, and anything else
 // stays an error.
-func (f *fetch) refresh(ctx context.Context, p *position, room int64, first bool) ([][]byte, int64, error) {
+func (f *fetch) refresh(ctx context.Context, p *position) error {
 	if err := f.prove(ctx, p.journal); err != nil {
-		return nil, 0, err
+		return err
 	}
 	f.lookAt(ctx, p)
 	if p.result.Err != nil {
-		return nil, 0, p.result.Err
+		return p.result.Err
 	}
-	return cut(ctx, f.planOf(p, room).pieces, min(room, int64(p.MaxBytes)), first)
+	return f.follow(ctx, p)
 }
 
 // share is a part of MaxResponseBytes.

@@ -111,7 +111,11 @@ func (c *change) checkOpen(e Open) error {
 	if c.part(e.Key) != nil {
 		return contradiction("opens %v, which was opened before", e.Key)
 	}
-	c.opened[e.Key] = &part{start: e.StartOffset, end: e.StartOffset, epochBase: e.EpochBase}
+	c.opened[e.Key] = &part{
+		start: e.StartOffset, end: e.StartOffset,
+		epochBase: e.EpochBase,
+		refs:      refList{start: e.StartOffset},
+	}
 	return nil
 }
 
@@ -139,8 +143,10 @@ func (c *change) checkRecords(k Key, r *segment.Partition) error {
 	switch epoch := int32(c.footer.Header.Epoch) + p.epochBase; {
 	case r.BaseOffset != p.end:
 		return contradiction("base offset is %d, the log ends at %d", r.BaseOffset, p.end)
-	case r.LastOffset < r.BaseOffset || r.LastOffset == math.MaxInt64:
+	case r.LastOffset < r.BaseOffset || r.LastOffset > maxOffset:
 		return contradiction("offsets run from %d to %d", r.BaseOffset, r.LastOffset)
+	case r.MaxTimestamp < -1:
+		return contradiction("max timestamp is %d", r.MaxTimestamp)
 	case r.LeaderEpoch != epoch:
 		return contradiction("leader epoch is %d, must be %d", r.LeaderEpoch, epoch)
 	case r.Length == 0 || r.Position > math.MaxUint32 || r.Length > math.MaxUint32:

@@ -29,3 +29,13 @@ func epochEnd(history []epochStart, current int32, end int64, epoch int32) (int3
 	}
 	return history[next-1].epoch, nextStart
 }
+
+// epochAt is the epoch in which the offset was written, which is not before the
+// first start; 0 if the history is empty.
+func epochAt(history []epochStart, offset int64) int32 {
+	next := sort.Search(len(history), func(i int) bool { return history[i].start > offset })
+	if next == 0 {
+		return 0
+	}
+	return history[next-1].epoch
+}

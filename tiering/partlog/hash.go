@@ -10,8 +10,9 @@ import (
 )
 
 // Hash is the SHA-256 of the whole state in one fixed order. Two nodes that
-// applied the same objects have the same hash. It takes time in proportion to
-// the state and keeps Apply waiting.
+// applied the same objects have the same hash, whether or not they started from a
+// checkpoint, and wherever the refs are by now. It takes time in proportion to
+// partitions, epochs and producers, and keeps Apply waiting.
 func (s *State) Hash() [32]byte {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -37,7 +38,7 @@ func (s *State) keysLocked() []Key {
 }
 
 // digest feeds a hash through a buffer of bounded size. Every list is preceded
-// by its length or ended by a mark that no item begins with.
+// by its length.
 type digest struct {
 	h hash.Hash
 	w wire.Writer
@@ -66,27 +67,10 @@ func (d *digest) part(k Key, p *part) {
 		d.w.I32(e.epoch)
 		d.w.I64(e.start)
 	}
-	d.refs(&p.refs)
+	d.w.Raw(p.refs.hash[:])
 	d.w.U64(uint64(p.producers.Len()))
 	p.producers.Each(d.producer)
 	d.flush()
-}
-
-func (d *digest) refs(l *refList) {
-	for _, c := range l.chunks {
-		for _, r := range c.refs {
-			d.w.U64(r.Seq)
-			d.w.I64(r.Base)
-			d.w.I64(r.Last)
-			d.w.I64(r.MaxTimestamp)
-			d.w.U32(r.Position)
-			d.w.U32(r.Length)
-			d.w.I32(r.Epoch)
-			d.w.U32(r.CRC)
-		}
-		d.flush()
-	}
-	d.w.U64(0) // no object has seq 0
 }
 
 func (d *digest) producer(p segment.Producer, usedMs int64) {

@@ -123,7 +123,7 @@ func TestLookupsMatchANaiveLog(t *testing.T) {
 					want = append(want, seqs[i])
 				}
 			}
-			refs, _, _ := s.Find(k, offset, n)
+			refs, _, _, _ := s.Find(k, offset, n)
 			for _, r := range refs {
 				got = append(got, r.Seq)
 			}
@@ -138,7 +138,7 @@ func TestLookupsMatchANaiveLog(t *testing.T) {
 					want = append(want, seqs[i])
 				}
 			}
-			for r, ok := s.FindTime(k, ts); ok; r, ok = s.FindTimeAfter(k, r, ts) {
+			for r, _, ok := s.FindTime(k, ts); ok; r, _, ok = s.FindTimeAfter(k, r.Last, ts) {
 				got = append(got, r.Seq)
 			}
 			if !slices.Equal(got, want) {
@@ -175,15 +175,15 @@ func TestLookupsWorkAcrossChunks(t *testing.T) {
 		mustApply(t, s, data(uint64(i)+2, 1, records(keyA, 1, i, i, i)))
 	}
 	for i := range int64(n) {
-		refs, _, _ := s.Find(keyA, i, 2*chunkRefs)
+		refs, _, _, _ := s.Find(keyA, i, 2*chunkRefs)
 		if want := min(2*chunkRefs, n-i); int64(len(refs)) != want || refs[0].Base != i || refs[len(refs)-1].Base != i+want-1 {
 			t.Fatalf("offset %d: %d refs from %d on", i, len(refs), refs[0].Base)
 		}
-		if r, ok := s.FindTime(keyA, i); !ok || r.Base != i {
+		if r, _, ok := s.FindTime(keyA, i); !ok || r.Base != i {
 			t.Fatalf("time %d: %+v", i, r)
 		}
 	}
-	if r, _ := s.MaxTimestampRef(keyA); r.Base != n-1 {
+	if r, _, _ := s.MaxTimestampRef(keyA); r.Base != n-1 {
 		t.Errorf("greatest timestamp in %+v", r)
 	}
 }
@@ -208,7 +208,7 @@ func TestReadersSeeWholeObjects(t *testing.T) {
 				if ends[keyA] != ends[keyB] {
 					t.Errorf("saw half an object: %v", ends)
 				}
-				refs, view, _ := s.Find(keyA, 0, 1<<20)
+				refs, _, view, _ := s.Find(keyA, 0, 1<<20)
 				if len(refs) > 0 && refs[len(refs)-1].Last != view.End-1 {
 					t.Errorf("refs end at %d, the view at %d", refs[len(refs)-1].Last, view.End)
 				}

@@ -2,19 +2,24 @@
 // in it the offsets, the history of leader epochs, the idempotent producers, and
 // which object holds which offsets.
 //
-// It owns that state and the entries that change it (open, seal, expire
-// producers). It promises that one function, Apply, builds the state both live
-// and on replay, that an object which does not fit leaves the state as it was,
-// and that the state grows with (object, partition) pairs, never with batches or
-// records. There is one writer, the caller of Apply; everything else may be
-// called from any goroutine, holds the lock for the time of a search, and returns
-// copies. The package never reads a clock, a store or the records.
+// It owns that state, the entries that change it (open, seal, expire producers),
+// and its two formats in the bucket: the checkpoint, and the index pages that hold
+// what is too old to be kept in memory. It promises that one function, Apply,
+// builds the state both live and on replay, that an object which does not fit
+// leaves the state as it was, that a state read from a checkpoint goes on as the
+// one that was written, and that the state grows with (object, partition) pairs,
+// once they are paged with chunks of up to 256 of them, never with batches or
+// records. There is one writer, the caller of Apply; what is not said to be for
+// it alone may be called from any goroutine, holds the lock for the time of a
+// search, and returns copies. The package never reads a clock, a store or the
+// records: a look-up names the page that the caller has to read.
 package partlog
 
 import (
 	"bytes"
 	"cmp"
 	"errors"
+	"math"
 	"sync"
 
 	"github.com/varvelog/varve/tiering/segment"
@@ -71,6 +76,9 @@ type State struct {
 	epoch uint32 // the journal epoch of that object
 	parts map[Key]*part
 }
+
+// maxOffset is the greatest offset of a record: the one after it must be a number.
+const maxOffset = math.MaxInt64 - 1
 
 // part is one partition. While the partition is open, every ref continues where
 // the one before it ended, the first at start, and end follows the last.
@@ -135,49 +143,67 @@ func (s *State) leaderEpochLocked(p *part) int32 {
 }
 
 // Find returns up to max refs in offset order, from the one that holds offset
-// on, and the view they belong to. There are none if offset is not in
-// [Start, End). It is false if the partition was never opened here.
-func (s *State) Find(k Key, offset int64, max int) ([]Ref, View, bool) {
+// on, and the view they belong to. If that one is not in memory Find returns the
+// page that holds it instead: search there with RefsFrom, and go on with Find
+// after the page's last offset. There is neither if offset is not in [Start, End).
+// It is false if the partition was never opened here.
+func (s *State) Find(k Key, offset int64, max int) ([]Ref, *Page, View, bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	p, ok := s.parts[k]
 	if !ok {
-		return nil, View{}, false
+		return nil, nil, View{}, false
 	}
 	v := s.viewLocked(p)
 	if offset < v.Start || offset >= v.End {
-		return nil, v, true
+		return nil, nil, v, true
 	}
-	return p.refs.from(offset, max), v, true
+	refs, page := p.refs.from(k, offset, max)
+	return refs, page, v, true
 }
 
 // FindTime returns the first ref that may hold a record with a timestamp of at
-// least ts, in Unix milliseconds. FindTimeAfter goes on.
-func (s *State) FindTime(k Key, ts int64) (Ref, bool) {
-	return s.FindTimeAfter(k, Ref{Last: -1}, ts)
+// least ts, in Unix milliseconds, or the page that has it: RefWithTime finds it
+// there. FindTimeAfter goes on.
+func (s *State) FindTime(k Key, ts int64) (Ref, *Page, bool) {
+	return s.FindTimeAfter(k, -1, ts)
 }
 
-// FindTimeAfter is FindTime among the refs after the given one.
-func (s *State) FindTimeAfter(k Key, after Ref, ts int64) (Ref, bool) {
+// FindTimeAfter is FindTime among what lies after an offset: the last one of a ref
+// or a page. A page that it returns may hold no such ref after the offset.
+func (s *State) FindTimeAfter(k Key, offset, ts int64) (Ref, *Page, bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	p, ok := s.parts[k]
 	if !ok {
-		return Ref{}, false
+		return Ref{}, nil, false
 	}
-	return p.refs.firstWithTime(after.Last+1, ts)
+	return p.refs.firstWithTime(k, offset+1, ts)
 }
 
-// MaxTimestampRef returns the first ref with the partition's greatest timestamp;
-// false if no record carries one.
-func (s *State) MaxTimestampRef(k Key) (Ref, bool) {
+// MaxTimestampRef returns the first ref with the partition's greatest timestamp,
+// or the page that has it: RefWithTime finds it there with the page's
+// MaxTimestamp. It is false if no record carries one.
+func (s *State) MaxTimestampRef(k Key) (Ref, *Page, bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	p, ok := s.parts[k]
-	if !ok {
-		return Ref{}, false
+	if !ok || p.refs.maxTimestamp() < 0 {
+		return Ref{}, nil, false
 	}
-	return p.refs.firstWithMaxTime()
+	return p.refs.firstWithTime(k, 0, p.refs.maxTimestamp())
+}
+
+// EpochAt returns the leader epoch that the record at offset was written in; false
+// if the log holds no such offset.
+func (s *State) EpochAt(k Key, offset int64) (int32, bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	p, ok := s.parts[k]
+	if !ok || offset < p.start || offset >= p.end {
+		return 0, false
+	}
+	return epochAt(p.epochs, offset), true
 }
 
 // EpochEnd answers OffsetForLeaderEpoch (KIP-101, KIP-279): the largest known

@@ -71,7 +71,7 @@ func TestAppliedRecordsAreFound(t *testing.T) {
 	if got, ok := s.Lookup(keyA); !ok || got != want {
 		t.Errorf("view %+v, want %+v", got, want)
 	}
-	refs, view, ok := s.Find(keyA, 12, 10)
+	refs, _, view, ok := s.Find(keyA, 12, 10)
 	if !ok || view != want || len(refs) != 2 {
 		t.Fatalf("found %+v, %+v, %t", refs, view, ok)
 	}
@@ -87,20 +87,20 @@ func TestAppliedRecordsAreFound(t *testing.T) {
 func TestFindReturnsNothingOutsideTheLog(t *testing.T) {
 	s := started(t)
 	for _, offset := range []int64{-1, 9, 15, math.MaxInt64} {
-		if refs, view, ok := s.Find(keyA, offset, 10); len(refs) != 0 || view.End != 15 || !ok {
+		if refs, _, view, ok := s.Find(keyA, offset, 10); len(refs) != 0 || view.End != 15 || !ok {
 			t.Errorf("offset %d: %v, %+v, %t", offset, refs, view, ok)
 		}
 	}
-	if _, _, ok := s.Find(Key{testTopic, 9}, 0, 1); ok {
+	if _, _, _, ok := s.Find(Key{testTopic, 9}, 0, 1); ok {
 		t.Error("found a partition that was never opened")
 	}
 }
 
 func TestFindReturnsCopies(t *testing.T) {
 	s := started(t)
-	refs, _, _ := s.Find(keyA, 10, 1)
+	refs, _, _, _ := s.Find(keyA, 10, 1)
 	refs[0].Seq = 99
-	if again, _, _ := s.Find(keyA, 10, 1); again[0].Seq != 5 {
+	if again, _, _, _ := s.Find(keyA, 10, 1); again[0].Seq != 5 {
 		t.Error("changing a returned ref changed the state")
 	}
 }
@@ -186,7 +186,7 @@ func TestSealTakesTheRecordsOfItsOwnObject(t *testing.T) {
 	if v, _ := s.Lookup(keyA); v.End != 20 || !v.Sealed {
 		t.Errorf("view %+v, want sealed at 20", v)
 	}
-	if refs, _, _ := s.Find(keyA, 12, 10); len(refs) != 2 {
+	if refs, _, _, _ := s.Find(keyA, 12, 10); len(refs) != 2 {
 		t.Errorf("a sealed partition has refs %v, want both", refs)
 	}
 }
@@ -228,25 +228,25 @@ func TestTimesAreFound(t *testing.T) {
 	mustApply(t, s, data(4, 1, records(keyA, 1, 30, 39, 300)))
 
 	for ts, want := range map[int64]uint64{-1: 1, 100: 1, 101: 2, 300: 2} {
-		if r, ok := s.FindTime(keyA, ts); !ok || r.Seq != want {
+		if r, _, ok := s.FindTime(keyA, ts); !ok || r.Seq != want {
 			t.Errorf("time %d: seq %d, %t, want %d", ts, r.Seq, ok, want)
 		}
 	}
-	if r, ok := s.FindTime(keyA, 301); ok {
+	if r, _, ok := s.FindTime(keyA, 301); ok {
 		t.Errorf("found %+v after the last timestamp", r)
 	}
-	r, _ := s.FindTime(keyA, 150)
+	r, _, _ := s.FindTime(keyA, 150)
 	var seqs []uint64
-	for ok := true; ok; r, ok = s.FindTimeAfter(keyA, r, 150) {
+	for ok := true; ok; r, _, ok = s.FindTimeAfter(keyA, r.Last, 150) {
 		seqs = append(seqs, r.Seq)
 	}
 	if !slices.Equal(seqs, []uint64{2, 3, 4}) {
 		t.Errorf("refs at or after 150: %v", seqs)
 	}
-	if r, ok := s.MaxTimestampRef(keyA); !ok || r.Seq != 2 {
+	if r, _, ok := s.MaxTimestampRef(keyA); !ok || r.Seq != 2 {
 		t.Errorf("greatest timestamp in seq %d, want 2", r.Seq)
 	}
-	if r, ok := s.MaxTimestampRef(keyB); ok {
+	if r, _, ok := s.MaxTimestampRef(keyB); ok {
 		t.Errorf("found %+v where no record has a timestamp", r)
 	}
 }

@@ -1,88 +1,167 @@
 package partlog
 
-import "sort"
+import (
+	"crypto/sha256"
+	"math"
+	"slices"
+	"sort"
 
-// chunkRefs is how many refs a chunk holds: an append copies at most one chunk,
-// and a search by time looks at one number for each chunk.
+	"github.com/varvelog/varve/tiering/segment"
+	"github.com/varvelog/varve/tiering/wire"
+)
+
+// chunkRefs is how many refs a chunk holds at most: an append copies at most one
+// chunk, and a look-up loads at most one.
 const chunkRefs = 256
 
-// refList is the refs of a partition, in offset order without gaps. It only ever
-// grows at its end.
+// refList is the refs of a partition in offset order, in chunks without gaps
+// between them. It only ever grows at its end. The older chunks lie in index
+// objects, the others in memory; chunks are numbered through both.
 type refList struct {
+	start  int64 // offset at which the first chunk starts
+	pages  []pagedChunk
 	chunks []refChunk
-	max    int64 // greatest timestamp of all; meaningless while empty
+	closed bool     // the last of chunks takes no more refs; the writer's alone, without the lock
+	hash   [32]byte // of all refs, see nextHash
+}
+
+// span is what is known of a chunk without its refs. It starts where the chunk
+// before it ends.
+type span struct {
+	last int64 // offset
+	max  int64 // greatest timestamp
+	peak int64 // greatest timestamp of this chunk and all before it
 }
 
 type refChunk struct {
+	span
 	refs []Ref // never empty
-	max  int64 // greatest timestamp
 }
 
-func (l *refList) add(r Ref) {
-	if len(l.chunks) == 0 || r.MaxTimestamp > l.max {
-		l.max = r.MaxTimestamp
+type pagedChunk struct {
+	span
+	object           *indexObject
+	position, length uint32 // in the payload of the object
+	crc              uint32 // of these bytes
+}
+
+// indexObject is shared by its chunks.
+type indexObject struct {
+	id   segment.ID
+	size uint32 // bytes of its payload
+}
+
+func (l *refList) len() int { return len(l.pages) + len(l.chunks) }
+
+func (l *refList) span(i int) *span {
+	if i < len(l.pages) {
+		return &l.pages[i].span
 	}
-	if n := len(l.chunks); n > 0 && len(l.chunks[n-1].refs) < chunkRefs {
-		c := &l.chunks[n-1]
-		c.refs = append(c.refs, r)
-		c.max = max(c.max, r.MaxTimestamp)
-		return
+	return &l.chunks[i-len(l.pages)].span
+}
+
+// base is the offset at which chunk i starts.
+func (l *refList) base(i int) int64 {
+	if i == 0 {
+		return l.start
 	}
-	l.chunks = append(l.chunks, refChunk{refs: []Ref{r}, max: r.MaxTimestamp})
+	return l.span(i-1).last + 1
+}
+
+// peak is the greatest timestamp of the chunks before chunk i.
+func (l *refList) peak(i int) int64 {
+	if i == 0 {
+		return math.MinInt64
+	}
+	return l.span(i - 1).peak
 }
 
 func (l *refList) maxTimestamp() int64 {
-	if len(l.chunks) == 0 {
+	if l.len() == 0 {
 		return -1
 	}
-	return l.max
+	return l.peak(l.len())
 }
 
-// seek returns the chunk and index of the first ref whose last offset is offset
-// or more; the chunk is len(chunks) if there is none.
-func (l *refList) seek(offset int64) (chunk, index int) {
-	chunk = sort.Search(len(l.chunks), func(i int) bool {
-		refs := l.chunks[i].refs
-		return refs[len(refs)-1].Last >= offset
-	})
-	if chunk == len(l.chunks) {
-		return chunk, 0
+func (l *refList) add(r Ref) {
+	n := len(l.chunks)
+	if n == 0 || l.closed || len(l.chunks[n-1].refs) == chunkRefs {
+		l.chunks = append(l.chunks, refChunk{span: span{max: math.MinInt64, peak: l.peak(l.len())}})
+		l.closed = false
 	}
-	refs := l.chunks[chunk].refs
-	return chunk, sort.Search(len(refs), func(i int) bool { return refs[i].Last >= offset })
+	c := &l.chunks[len(l.chunks)-1]
+	c.refs = append(c.refs, r)
+	c.last = r.Last
+	c.max, c.peak = max(c.max, r.MaxTimestamp), max(c.peak, r.MaxTimestamp)
+	l.hash = nextHash(l.hash, r)
 }
 
-// from returns a copy of up to n refs, starting with the one that holds offset.
-func (l *refList) from(offset int64, n int) []Ref {
-	chunk, index := l.seek(offset)
+// nextHash is the SHA-256 of the hash of the refs before r and of r: it does not
+// depend on where chunks begin, nor on where their refs are.
+func nextHash(h [32]byte, r Ref) [32]byte {
+	w := wire.Writer{B: make([]byte, 0, len(h)+refSize)}
+	w.Raw(h[:])
+	appendRef(&w, r)
+	return sha256.Sum256(w.B)
+}
+
+// seek returns the first chunk that ends at offset or after it; len if there is
+// none.
+func (l *refList) seek(offset int64) int {
+	return sort.Search(l.len(), func(i int) bool { return l.span(i).last >= offset })
+}
+
+// from returns a copy of up to n refs, starting with the one that holds offset,
+// or the page to look for it.
+func (l *refList) from(k Key, offset int64, n int) ([]Ref, *Page) {
+	i := l.seek(offset)
+	if i < len(l.pages) {
+		return nil, l.page(k, i)
+	}
 	var out []Ref
-	for ; chunk < len(l.chunks) && len(out) < n; chunk, index = chunk+1, 0 {
-		refs := l.chunks[chunk].refs[index:]
-		out = append(out, refs[:min(len(refs), n-len(out))]...)
+	for _, c := range l.chunks[i-len(l.pages):] {
+		if len(out) == n {
+			break
+		}
+		out = append(out, RefsFrom(c.refs, offset, n-len(out))...)
 	}
-	return out
+	return out, nil
 }
 
 // firstWithTime returns the first ref that ends at offset or after it and has a
-// timestamp of ts or more.
-func (l *refList) firstWithTime(offset, ts int64) (Ref, bool) {
-	chunk, index := l.seek(offset)
-	for ; chunk < len(l.chunks); chunk, index = chunk+1, 0 {
-		if l.chunks[chunk].max < ts {
+// timestamp of ts or more, or the page to look for it.
+func (l *refList) firstWithTime(k Key, offset, ts int64) (Ref, *Page, bool) {
+	i := l.seek(offset)
+	if l.peak(i) < ts {
+		i += sort.Search(l.len()-i, func(n int) bool { return l.span(i+n).peak >= ts })
+	}
+	for ; i < l.len(); i++ {
+		if l.span(i).max < ts {
 			continue
 		}
-		for _, r := range l.chunks[chunk].refs[index:] {
-			if r.MaxTimestamp >= ts {
-				return r, true
-			}
+		if i < len(l.pages) {
+			return Ref{}, l.page(k, i), true
+		}
+		if r, ok := RefWithTime(l.chunks[i-len(l.pages)].refs, offset, ts); ok {
+			return r, nil, true
 		}
 	}
-	return Ref{}, false
+	return Ref{}, nil, false
 }
 
-func (l *refList) firstWithMaxTime() (Ref, bool) {
-	if l.maxTimestamp() < 0 {
+// RefsFrom returns those of refs, which are in offset order, from the first that
+// ends at offset or after it on, n at most.
+func RefsFrom(refs []Ref, offset int64, n int) []Ref {
+	i := sort.Search(len(refs), func(i int) bool { return refs[i].Last >= offset })
+	return refs[i:min(len(refs), i+n)]
+}
+
+// RefWithTime returns the first of refs, which are in offset order, that ends at
+// offset or after it and has a timestamp of ts or more.
+func RefWithTime(refs []Ref, offset, ts int64) (Ref, bool) {
+	i := slices.IndexFunc(refs, func(r Ref) bool { return r.Last >= offset && r.MaxTimestamp >= ts })
+	if i < 0 {
 		return Ref{}, false
 	}
-	return l.firstWithTime(0, l.max)
+	return refs[i], true
 }

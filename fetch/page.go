@@ -1,0 +1,98 @@
+package fetch
+
+import (
+	"context"
+	"errors"
+
+	"github.com/varvelog/varve/tiering/partlog"
+	"github.com/varvelog/varve/tiering/segment"
+)
+
+// maxPages is how many pages are read for one partition of a Fetch: two, so that
+// the end of a page does not make a small answer.
+const maxPages = 2
+
+// page reads refs that are not in memory, through the block cache. What the
+// object says of itself is not looked at: the state has the CRC of the page.
+func (r *Reader) page(ctx context.Context, j journal, p *partlog.Page) ([]partlog.Ref, error) {
+	key := segment.IndexKey(j.id, p.Object)
+	size := segment.BlobHeaderSize + int64(p.Size)
+	off, n := segment.BlobHeaderSize+int64(p.Position), int64(p.Length)
+	span, err := r.cfg.Cache.Read(ctx, key, size, off, n)
+	if err != nil {
+		return nil, readError(err)
+	}
+	refs, err := partlog.DecodePage(p, span.Slice(off, n))
+	if err != nil {
+		r.cfg.Cache.Forget(key, off, n) // the damage may have happened on the way
+		return nil, damaged(key, "%w", err)
+	}
+	return refs, nil
+}
+
+// pages reads the pages of the positions that start in one, several at a time,
+// for as many partitions as it takes to fill the answer.
+func (f *fetch) pages(ctx context.Context) {
+	var expected int64
+	for start := 0; start < len(f.parts) && expected < f.maxBytes; {
+		paged, end := f.nextPaged(start, f.maxBytes-expected)
+		errs := make([]error, len(paged))
+		parallel(f.reader.cfg.Concurrency, len(paged), func(i int) {
+			errs[i] = f.follow(ctx, paged[i])
+		})
+		for i, p := range paged {
+			if errors.Is(errs[i], errMissing) {
+				errs[i] = f.refresh(ctx, p)
+			}
+			p.result.Err = errs[i]
+		}
+		for ; start < end; start++ {
+			expected += f.parts[start].bytes
+		}
+	}
+}
+
+// nextPaged returns the positions with pages between start and end: those that
+// fill the room by their estimates, and as many more as can be read at once.
+func (f *fetch) nextPaged(start int, room int64) (paged []*position, end int) {
+	for end = start; end < len(f.parts); end++ {
+		p := &f.parts[end]
+		if room <= 0 && len(paged) >= f.reader.cfg.Concurrency {
+			break
+		}
+		if p.page != nil {
+			paged = append(paged, p)
+		}
+		room -= p.bytes
+	}
+	return paged, end
+}
+
+// follow finds the refs of a position that starts in a page. Those after the page
+// belong to a later view of the partition, which becomes the result's.
+func (f *fetch) follow(ctx context.Context, p *position) error {
+	if p.page == nil {
+		return nil
+	}
+	p.bytes = 0 // was a guess
+	for n := 0; p.page != nil && n < maxPages; n++ {
+		page := p.page
+		refs, err := f.reader.page(ctx, p.journal, page)
+		switch {
+		case err != nil && len(p.refs) == 0:
+			return err
+		case err != nil:
+			return nil // the next Fetch meets it first
+		}
+		p.page = nil
+		p.add(partlog.RefsFrom(refs, p.Offset, maxRefs-len(p.refs)))
+		if p.full() {
+			break
+		}
+		found, next, view, _ := p.journal.State.Find(p.Key, page.Last+1, maxRefs-len(p.refs))
+		p.result = Result{HighWatermark: view.End, LogStart: view.Start, Epoch: view.Epoch}
+		p.add(found)
+		p.page = next
+	}
+	return nil
+}

@@ -1,0 +1,106 @@
+package partlog
+
+import (
+	"slices"
+
+	"github.com/varvelog/varve/tiering/segment"
+	"github.com/varvelog/varve/tiering/wire"
+)
+
+// MaxIndexPayload bounds the payload of an index object, in bytes.
+const MaxIndexPayload = 8 << 20
+
+// Index is an index object that is planned: the chunks that shall lie in it.
+type Index struct {
+	payload []byte
+	parts   map[*part]plannedPages
+	more    bool
+}
+
+// plannedPages is chunks of one partition that follow each other, without the
+// object they shall lie in.
+type plannedPages struct {
+	first int // number of the first chunk
+	pages []pagedChunk
+}
+
+// Payload is the body of the index object, at most MaxIndexPayload bytes: the
+// pages back to back.
+func (ix *Index) Payload() []byte { return ix.payload }
+
+// More reports whether there was more worth paging than one object may hold: plan
+// the next one soon.
+func (ix *Index) More() bool { return ix.more }
+
+// PlanIndex plans an index object for the refs in memory: those in chunks that are
+// full or otherwise closed, and those in chunks of at least minRefs, which it
+// closes. It is false if there are none. Readers see no difference, and a plan
+// that comes to nothing is replaced by the next one. Only the caller of Apply may
+// call it.
+func (s *State) PlanIndex(minRefs int) (*Index, bool) {
+	ix := &Index{parts: make(map[*part]plannedPages)}
+	var w wire.Writer
+	for _, k := range s.keysLocked() {
+		ix.plan(&w, k, s.parts[k], minRefs)
+	}
+	ix.payload = w.B
+	return ix, len(w.B) > 0
+}
+
+func (ix *Index) plan(w *wire.Writer, k Key, p *part, minRefs int) {
+	l := &p.refs
+	planned := plannedPages{first: len(l.pages)}
+	for i := range l.chunks {
+		c := &l.chunks[i]
+		last := i == len(l.chunks)-1
+		if last && !l.closed && len(c.refs) < min(max(minRefs, 1), chunkRefs) {
+			break
+		}
+		at, size := len(w.B), pageSize(len(c.refs))
+		if at+size > MaxIndexPayload {
+			ix.more = true
+			break
+		}
+		if last {
+			l.closed = true
+		}
+		w.B = slices.Grow(w.B, size)
+		appendPage(w, k, l.base(len(l.pages)+i), c.refs)
+		planned.pages = append(planned.pages, pagedChunk{
+			span:     c.span,
+			position: uint32(at), length: uint32(size),
+			crc: checksum(w.B[at:]),
+		})
+	}
+	if len(planned.pages) > 0 {
+		ix.parts[p] = planned
+	}
+}
+
+// of returns the pages planned for a partition that are not paged yet: they
+// stand for as many chunks in memory.
+func (ix *Index) of(p *part) []pagedChunk {
+	if ix == nil {
+		return nil
+	}
+	planned := ix.parts[p]
+	return planned.pages[min(max(0, len(p.refs.pages)-planned.first), len(planned.pages)):]
+}
+
+// Paged lets the refs that are in ix leave memory. The index object with its
+// payload must be durable, and so must a checkpoint that Encode made of ix and
+// the same object id. Only the caller of Apply may call it.
+func (s *State) Paged(ix *Index, object segment.ID) {
+	o := &indexObject{id: object, size: uint32(len(ix.payload))}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for p := range ix.parts {
+		pages, l := ix.of(p), &p.refs
+		for i := range pages {
+			page := pages[i]
+			page.object = o
+			l.pages = append(l.pages, page)
+		}
+		l.chunks = slices.Clone(l.chunks[len(pages):]) // the old array would keep the refs
+	}
+}

@@ -1,0 +1,283 @@
+package partlog
+
+import (
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/varvelog/varve/tiering/segment"
+	"github.com/varvelog/varve/tiering/wire"
+)
+
+// Decode returns the state that Encode wrote for a journal, to go on from with
+// Apply. Errors are segment.ErrCorrupt and segment.ErrUnsupported. It allocates
+// no more than a small multiple of the payload.
+func Decode(journal uint32, payload []byte) (*State, error) {
+	r := wire.NewReader(payload)
+	if v := r.U16(); r.Err() == nil && v != checkpointVersion {
+		return nil, fmt.Errorf("%w: state of a data journal is of version %d, this program reads %d", segment.ErrUnsupported, v, checkpointVersion)
+	}
+	d := decoder{r: r, s: New(journal)}
+	err := d.state()
+	if err == nil {
+		err = r.Close()
+	}
+	if err != nil {
+		return nil, &segment.CorruptError{Object: "state of a data journal", Offset: int64(r.Pos()), Reason: err.Error()}
+	}
+	return d.s, nil
+}
+
+// decoder reads a checkpoint. Its errors are reasons, without a place.
+type decoder struct {
+	r       *wire.Reader
+	s       *State
+	objects []*indexObject
+	named   int // of objects, by the partitions so far
+}
+
+func (d *decoder) state() error {
+	r, s := d.r, d.s
+	r.Zeros(2)
+	journal := r.U32()
+	s.head, s.epoch = r.U64(), r.U32()
+	objects, parts := r.U32(), r.U32()
+	switch {
+	case r.Err() != nil:
+		return r.Err()
+	case journal != s.journal:
+		return fmt.Errorf("it is of journal %d, not of %d", journal, s.journal)
+	case s.epoch > maxEpoch || (s.head == 0) != (s.epoch == 0) || s.head == 0 && parts > 0:
+		return fmt.Errorf("head %d of epoch %d with %d partitions", s.head, s.epoch, parts)
+	}
+	d.objects = make([]*indexObject, r.Count(objects, indexObjectSize))
+	for i := range d.objects {
+		o := &indexObject{id: r.ID(), size: r.U32()}
+		if o.id.IsZero() || o.size > MaxIndexPayload {
+			return fmt.Errorf("index object %v with %d bytes", o.id, o.size)
+		}
+		d.objects[i] = o
+	}
+	if err := d.parts(r.Count(parts, partFixedSize)); err != nil {
+		return err
+	}
+	if d.named != len(d.objects) {
+		return fmt.Errorf("%d index objects, the pages lie in %d", len(d.objects), d.named)
+	}
+	return r.Err()
+}
+
+func (d *decoder) parts(n int) error {
+	d.s.parts = make(map[Key]*part, n)
+	var before Key
+	for i := range n {
+		k := readKey(d.r)
+		if d.r.Err() == nil && (!k.valid() || i > 0 && before.Compare(k) >= 0) {
+			return fmt.Errorf("partition %s-%d after %s-%d", k.Topic, k.Index, before.Topic, before.Index)
+		}
+		p, err := d.part()
+		if err != nil {
+			return fmt.Errorf("partition %s-%d: %w", k.Topic, k.Index, err)
+		}
+		d.s.parts[k] = p
+		before = k
+	}
+	return nil
+}
+
+func (d *decoder) part() (*part, error) {
+	r := d.r
+	p := &part{epochBase: r.I32(), start: r.I64(), bytes: r.I64()}
+	p.refs.start = p.start
+	copy(p.refs.hash[:], r.Raw(len(p.refs.hash)))
+	sealed := r.U8()
+	r.Zeros(3)
+	p.sealed, p.sealedEpoch = sealed != 0, r.I32()
+	epochs, pages, chunks, producers := r.U32(), r.U32(), r.U32(), r.U32()
+	r.Zeros(4)
+	if err := r.Err(); err != nil {
+		return nil, err
+	}
+	if reason := d.implausible(p, sealed); reason != "" {
+		return nil, errors.New(reason)
+	}
+	if err := d.epochs(p, epochs); err != nil {
+		return nil, err
+	}
+	if err := d.pages(&p.refs, pages); err != nil {
+		return nil, err
+	}
+	if err := d.chunks(p, chunks); err != nil {
+		return nil, err
+	}
+	if err := d.producers(&p.producers, producers); err != nil {
+		return nil, err
+	}
+	p.end = p.refs.base(p.refs.len())
+	if reason := p.contradicts(); reason != "" {
+		return nil, errors.New(reason)
+	}
+	return p, nil
+}
+
+// implausible says what the fixed part of a partition cannot be, or nothing.
+func (d *decoder) implausible(p *part, sealed uint8) string {
+	switch {
+	case p.start < 0 || p.start > maxOffset || p.bytes < 0:
+		return fmt.Sprintf("%d bytes from offset %d on", p.bytes, p.start)
+	case p.epochBase < 0 || p.epochBase > maxEpoch:
+		return fmt.Sprintf("epoch base %d", p.epochBase)
+	case sealed > 1 || !p.sealed && p.sealedEpoch != 0,
+		p.sealed && (p.sealedEpoch <= p.epochBase || p.sealedEpoch > int32(d.s.epoch)+p.epochBase):
+		return fmt.Sprintf("sealed is %d, in leader epoch %d", sealed, p.sealedEpoch)
+	}
+	return ""
+}
+
+// epochs reads n leader epochs of a partition.
+func (d *decoder) epochs(p *part, n uint32) error {
+	p.epochs = make([]epochStart, d.r.Count(n, epochStartSize))
+	before := epochStart{epoch: p.epochBase, start: p.start - 1}
+	for i := range p.epochs {
+		e := epochStart{epoch: d.r.I32(), start: d.r.I64()}
+		switch {
+		case e.epoch <= before.epoch || e.epoch > d.s.leaderEpochLocked(p),
+			e.start <= before.start || i == 0 && e.start != p.start:
+			return fmt.Errorf("leader epoch %d starts at offset %d, after %d at %d", e.epoch, e.start, before.epoch, before.start)
+		}
+		p.epochs[i], before = e, e
+	}
+	return d.r.Err()
+}
+
+// pages reads n pages.
+func (d *decoder) pages(l *refList, n uint32) error {
+	r := d.r
+	l.pages = make([]pagedChunk, 0, r.Count(n, pagedChunkSize))
+	for range cap(l.pages) {
+		number := r.U32()
+		c := pagedChunk{position: r.U32(), length: r.U32(), crc: r.U32()}
+		c.last, c.max = r.I64(), r.I64()
+		c.peak = max(c.max, l.peak(len(l.pages)))
+		object, err := d.object(number)
+		if err != nil {
+			return err
+		}
+		c.object = object
+		refs, base := c.refs(), l.base(len(l.pages))
+		switch {
+		case refs == 0 || uint64(c.position)+uint64(c.length) > uint64(object.size):
+			return fmt.Errorf("page of %d bytes at %d in %d bytes", c.length, c.position, object.size)
+		case c.last < base || c.last > maxOffset || c.last-base < int64(refs)-1 || c.max < -1:
+			return fmt.Errorf("page of %d refs from offset %d to %d, max timestamp %d", refs, base, c.last, c.max)
+		}
+		l.pages = append(l.pages, c)
+	}
+	return r.Err()
+}
+
+// object returns an index object. They are numbered as they are named.
+func (d *decoder) object(number uint32) (*indexObject, error) {
+	if err := d.r.Err(); err != nil {
+		return nil, err
+	}
+	if uint64(number) >= uint64(len(d.objects)) || int64(number) > int64(d.named) {
+		return nil, fmt.Errorf("page in index object %d of %d, %d are named before", number, len(d.objects), d.named)
+	}
+	if int(number) == d.named {
+		d.named++
+	}
+	return d.objects[number], nil
+}
+
+// refs is how many refs the chunk has, 0 if its length cannot be.
+func (c *pagedChunk) refs() int {
+	n := (int64(c.length) - pageFixedSize) / refSize
+	if n < 1 || n > chunkRefs || int64(c.length) != int64(pageSize(int(n))) {
+		return 0
+	}
+	return int(n)
+}
+
+// chunks reads n chunks of refs.
+func (d *decoder) chunks(p *part, n uint32) error {
+	r, l := d.r, &p.refs
+	l.chunks = make([]refChunk, 0, r.Count(n, refChunkFixedSize+refSize))
+	var before Ref
+	for range cap(l.chunks) {
+		count := r.U32()
+		if r.Err() == nil && (count == 0 || count > chunkRefs) {
+			return fmt.Errorf("chunk of %d refs", count)
+		}
+		i := l.len()
+		refs, err := readRefs(r, r.Count(count, refSize), l.base(i), before)
+		if err != nil {
+			return err
+		}
+		if r.Err() != nil {
+			break
+		}
+		c := refChunk{span: span{max: math.MinInt64}, refs: refs}
+		for _, ref := range refs {
+			if ref.Seq > d.s.head || epochAt(p.epochs, ref.Base) != ref.Epoch || epochAt(p.epochs, ref.Last) != ref.Epoch {
+				return fmt.Errorf("seq %d with offsets %d to %d in leader epoch %d", ref.Seq, ref.Base, ref.Last, ref.Epoch)
+			}
+			c.max = max(c.max, ref.MaxTimestamp)
+			before = ref
+		}
+		c.last, c.peak = before.Last, max(c.max, l.peak(i))
+		l.chunks = append(l.chunks, c)
+	}
+	return r.Err()
+}
+
+// contradicts says how refs and the rest of a partition differ, or nothing.
+func (p *part) contradicts() string {
+	least, exact := int64(0), true // bytes
+	for i := range p.refs.pages {
+		least, exact = least+int64(p.refs.pages[i].refs()), false
+	}
+	for _, c := range p.refs.chunks {
+		for _, r := range c.refs {
+			least += int64(r.Length)
+		}
+	}
+	empty := p.refs.len() == 0
+	switch {
+	case p.bytes < least || exact && p.bytes != least:
+		return fmt.Sprintf("%d bytes, its refs have %d", p.bytes, least)
+	case empty != (p.refs.hash == [32]byte{}):
+		return "hash of the refs does not fit their number"
+	case empty != (len(p.epochs) == 0) || !empty && p.epochs[len(p.epochs)-1].start >= p.end:
+		return fmt.Sprintf("%d leader epochs, log from offset %d to %d", len(p.epochs), p.start, p.end)
+	}
+	return ""
+}
+
+// producers reads n idempotent producers.
+func (d *decoder) producers(t *Producers, n uint32) error {
+	r, before := d.r, int64(-1)
+	for range r.Count(n, producerFixedSize+producerBatchSize) {
+		q := segment.Producer{ID: r.I64(), Epoch: r.I16()}
+		batches := r.U8()
+		r.Zeros(1)
+		usedMs := r.I64()
+		if r.Err() == nil && (q.ID <= before || batches == 0 || batches > segment.MaxProducerBatches) {
+			return fmt.Errorf("producer %d with %d batches after producer %d", q.ID, batches, before)
+		}
+		var window [segment.MaxProducerBatches]segment.ProducerBatch
+		q.Batches = window[:r.Count(uint32(batches), producerBatchSize)]
+		for i := range q.Batches {
+			q.Batches[i] = segment.ProducerBatch{
+				FirstSequence: r.I32(), LastSequence: r.I32(),
+				BaseOffset: r.I64(), LastOffset: r.I64(), Timestamp: r.I64(),
+			}
+		}
+		if r.Err() != nil {
+			break
+		}
+		t.Put(q, usedMs)
+		before = q.ID
+	}
+	return r.Err()
+}
