@@ -329,6 +329,7 @@ func TestAFileOfCommentsSetsNothing(t *testing.T) {
 
 func TestVariablesOfKubernetesAreNoSettings(t *testing.T) {
 	environ := []string{
+		"VARVE_TEST_MINIO=127.0.0.1:9000", "VARVE_BIN=bin/varve",
 		"VARVE_SERVICE_HOST=10.0.0.1", "VARVE_SERVICE_PORT=9092", "VARVE_SERVICE_PORT_KAFKA=9092", "VARVE_PORT=tcp://10.0.0.1:9092",
 		"VARVE_PORT_9092_TCP=tcp://10.0.0.1:9092", "VARVE_PORT_9092_TCP_PROTO=tcp", "VARVE_PORT_9092_TCP_PORT=9092",
 		"VARVE_PORT_9092_TCP_ADDR=10.0.0.1", "VARVE_HEADLESS_SERVICE_HOST=x", "VARVE_HEADLESS_PORT_80_TCP=x",

@@ -21,6 +21,10 @@ const (
 var serviceVariable = regexp.MustCompile(
 	`^VARVE_([A-Z0-9_]+_)?(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)$`)
 
+// buildVariable matches what the project's Makefile and tests use among themselves,
+// and a node started from there finds in its environment.
+var buildVariable = regexp.MustCompile(`^VARVE_(BIN|MINIO_BIN|TEST_[A-Z]+)$`)
+
 // readEnviron picks the VARVE_ variables out of an environment. One that is no
 // setting's is an error: a misspelt variable must not be ignored in silence.
 func readEnviron(environ []string) (map[string]Value, error) {
@@ -33,7 +37,8 @@ func readEnviron(environ []string) (map[string]Value, error) {
 	values := map[string]Value{}
 	for _, entry := range environ {
 		name, value, _ := strings.Cut(entry, "=")
-		if !strings.HasPrefix(name, envPrefix) || name == EnvBootstrap || serviceVariable.MatchString(name) {
+		if !strings.HasPrefix(name, envPrefix) || name == EnvBootstrap ||
+			serviceVariable.MatchString(name) || buildVariable.MatchString(name) {
 			continue
 		}
 		st, ok := byEnv[name]
