@@ -3,11 +3,10 @@ package minio
 import (
 	"errors"
 	"fmt"
-	"net/http"
 
 	"github.com/minio/minio-go/v7"
 
-	"github.com/varvelog/varve/tiering/objstore"
+	"github.com/varvelog/varve/tiering/objstore/internal/s3http"
 )
 
 // explain says what failed, and where.
@@ -37,27 +36,10 @@ func answerOf(err error) minio.ErrorResponse {
 }
 
 func sentinelOf(answer minio.ErrorResponse) error {
-	switch answer.StatusCode {
-	case http.StatusNotFound:
-		// The SDK makes up NoSuchKey for any 404 without an S3 error in its body,
-		// as proxies send it. Only a parsed error has the name of its element.
-		if answer.XMLName.Local != "Error" {
-			return nil
-		}
-		switch answer.Code {
-		case minio.NoSuchKey:
-			return objstore.ErrNotFound
-		case minio.NoSuchBucket:
-			return objstore.ErrNoBucket
-		}
-	case http.StatusPreconditionFailed:
-		return objstore.ErrExists
-	case http.StatusConflict:
-		return objstore.ErrConflict
-	case http.StatusForbidden, http.StatusUnauthorized:
-		return objstore.ErrDenied
-	case http.StatusRequestedRangeNotSatisfiable:
-		return objstore.ErrRange
+	// The SDK makes up NoSuchKey for any 404 without an S3 error in its body, as
+	// proxies send it. Only a parsed error has the name of its element.
+	if answer.XMLName.Local != "Error" {
+		answer.Code = ""
 	}
-	return nil
+	return s3http.Sentinel(answer.StatusCode, answer.Code)
 }

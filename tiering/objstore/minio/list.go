@@ -3,12 +3,11 @@ package minio
 import (
 	"context"
 	"errors"
-	"fmt"
-	"strings"
 
 	"github.com/minio/minio-go/v7"
 
 	"github.com/varvelog/varve/tiering/objstore"
+	"github.com/varvelog/varve/tiering/objstore/internal/s3http"
 )
 
 // List implements objstore.Store.
@@ -17,16 +16,15 @@ func (s *Store) List(ctx context.Context, prefix, startAfter string, fn func(obj
 	if startAfter != "" {
 		opts.StartAfter = s.prefix + startAfter
 	}
-	last := startAfter
+	listing := s3http.Listing{StorePrefix: s.prefix, Prefix: prefix, Last: startAfter}
 	for object := range s.reads.ListObjectsIter(ctx, s.bucket, opts) {
 		if object.Err != nil {
 			return s.explain("list", prefix, object.Err)
 		}
-		key, ok := strings.CutPrefix(object.Key, s.prefix)
-		if !ok || !strings.HasPrefix(key, prefix) || key <= last {
-			return s.explain("list", prefix, fmt.Errorf("store listed %q after %q: out of order, or not asked for", object.Key, last))
+		key, err := listing.Next(object.Key)
+		if err != nil {
+			return s.explain("list", prefix, err)
 		}
-		last = key
 		if err := fn(objstore.Info{Key: key, Size: object.Size, Modified: object.LastModified}); err != nil {
 			return err
 		}

@@ -25,11 +25,8 @@ import (
 	"github.com/minio/minio-go/v7/pkg/credentials"
 	"github.com/minio/minio-go/v7/pkg/s3utils"
 
-	"github.com/varvelog/varve/tiering/objstore"
+	"github.com/varvelog/varve/tiering/objstore/internal/s3http"
 )
-
-// DefaultConcurrency is how many connections are kept to the store.
-const DefaultConcurrency = 64
 
 // readAttempts is how often a read is sent at most. The SDK waits 0-200 ms
 // after the first failure, 0-400 ms after the second.
@@ -42,7 +39,7 @@ type Config struct {
 	Bucket      string                   // its name
 	Prefix      string                   // put, with a slash, before every key; "" for none
 	Region      string                   // "": from the environment, the endpoint's name, or us-east-1
-	Concurrency int                      // connections kept for Create, and for all else; 0: DefaultConcurrency
+	Concurrency int                      // connections kept for Create, and for all else; 0: 64
 	Credentials *credentials.Credentials // nil: the usual environment variables and files
 }
 
@@ -65,20 +62,21 @@ func Open(cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open bucket %q: %w", cfg.Bucket, err)
 	}
+	prefix, err := s3http.CheckPrefix(cfg.Prefix)
+	if err != nil {
+		return nil, fmt.Errorf("open bucket %q: %w", cfg.Bucket, err)
+	}
+	connections, err := s3http.CheckConnections(cfg.Concurrency)
+	if err != nil {
+		return nil, fmt.Errorf("open bucket %q: %w", cfg.Bucket, err)
+	}
 	creds := cfg.Credentials
 	if creds == nil {
 		creds = findCredentials(s3utils.IsAmazonEndpoint(cfg.endpointURL()))
 	}
-	s := &Store{bucket: cfg.Bucket, region: region, url: cfg.url()}
-	if cfg.Prefix != "" {
-		s.prefix = cfg.Prefix + "/"
-	}
-	connections := cfg.Concurrency
-	if connections == 0 {
-		connections = DefaultConcurrency
-	}
-	commits := newTransport(connections, commitHeaderTimeout)
-	reads := newTransport(connections, readHeaderTimeout)
+	s := &Store{bucket: cfg.Bucket, prefix: prefix, region: region, url: cfg.url()}
+	commits := s3http.NewTransport(connections)
+	reads := s3http.NewTransport(connections)
 	s.idle = []*http.Transport{commits, reads}
 	client := func(transport http.RoundTripper, attempts int) (minio.Core, error) {
 		c, err := minio.New(cfg.Endpoint, &minio.Options{
@@ -89,7 +87,7 @@ func Open(cfg Config) (*Store, error) {
 		}
 		return minio.Core{Client: c}, nil
 	}
-	if s.commits, err = client(commitTransport{commits}, 1); err != nil {
+	if s.commits, err = client(s3http.CommitTransport{Next: commits}, 1); err != nil {
 		return nil, err
 	}
 	if s.reads, err = client(reads, readAttempts); err != nil {
@@ -98,24 +96,13 @@ func Open(cfg Config) (*Store, error) {
 	return s, nil
 }
 
-// check validates the configuration and returns the region to sign for.
+// check validates endpoint and bucket and returns the region to sign for.
 func (c Config) check() (region string, err error) {
 	if c.Endpoint == "" {
 		return "", errors.New("no endpoint: give the store's host, or host:port")
 	}
 	if err := s3utils.CheckValidBucketNameStrict(c.Bucket); err != nil {
 		return "", err
-	}
-	if c.Prefix != "" {
-		if err := objstore.CheckKey(c.Prefix); err != nil {
-			return "", fmt.Errorf("prefix: %w", err)
-		}
-		if len(c.Prefix)+1+objstore.MaxKey > 1024 {
-			return "", fmt.Errorf("prefix of %d bytes: the longest is %d", len(c.Prefix), 1024-1-objstore.MaxKey)
-		}
-	}
-	if c.Concurrency < 0 {
-		return "", fmt.Errorf("concurrency %d: give 1 or more, or 0 for %d", c.Concurrency, DefaultConcurrency)
 	}
 	for _, region := range []string{
 		c.Region, os.Getenv("AWS_REGION"), os.Getenv("AWS_DEFAULT_REGION"), s3utils.GetRegionFromURL(c.endpointURL()),
@@ -154,7 +141,7 @@ func (s *Store) EnsureBucket(ctx context.Context) error {
 		return nil
 	}
 	err = s.reads.MakeBucket(ctx, s.bucket, minio.MakeBucketOptions{Region: s.region})
-	if err != nil && minio.ToErrorResponse(err).Code != minio.BucketAlreadyOwnedByYou {
+	if err != nil && minio.ToErrorResponse(err).Code != s3http.BucketAlreadyOwnedByYou {
 		return fmt.Errorf("create bucket %q: %w", s.bucket, classify(err))
 	}
 	return nil

@@ -10,6 +10,7 @@ import (
 
 	"github.com/varvelog/varve/testenv"
 	"github.com/varvelog/varve/tiering/objstore"
+	"github.com/varvelog/varve/tiering/objstore/internal/s3wire"
 	"github.com/varvelog/varve/tiering/objstore/minio"
 	"github.com/varvelog/varve/tiering/objstore/storetest"
 )
@@ -17,9 +18,18 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestStoreKeepsTheContractOnAStub(t *testing.T) {
-	s := newStub(t, nil)
+	s := s3wire.NewStub(t, nil)
 	storetest.Run(t, func(t *testing.T) objstore.Store {
-		return s.open(t, fmt.Sprintf("test/%016x", rand.Uint64()))
+		return openStub(t, s.Host(), fmt.Sprintf("test/%016x", rand.Uint64()))
+	})
+}
+
+func TestStoreSpeaksS3AsItShould(t *testing.T) { s3wire.Run(t, openStub) }
+
+func openStub(t testing.TB, host, prefix string) s3wire.Store {
+	return openStore(t, minio.Config{
+		Endpoint: host, Bucket: "events", Prefix: prefix,
+		Credentials: credentials.NewStaticV4("user", "secret", ""),
 	})
 }
 
@@ -52,15 +62,15 @@ func TestMinIOSaysThatABucketIsMissingOrAKeyIsWrong(t *testing.T) {
 			cfg.Credentials = credentials.NewStaticV4("varve", c.password, "")
 		}
 		s := openStore(t, cfg)
-		checkIs(t, s.Create(t.Context(), "a", []byte("x")), c.want)
+		s3wire.CheckIs(t, s.Create(t.Context(), "a", []byte("x")), c.want)
 		_, err := s.Get(t.Context(), "a")
-		checkIs(t, err, c.want)
+		s3wire.CheckIs(t, err, c.want)
 		_, err = s.GetRange(t.Context(), "a", 0, 1)
-		checkIs(t, err, c.want)
+		s3wire.CheckIs(t, err, c.want)
 		_, _, err = s.GetTail(t.Context(), "a", 1)
-		checkIs(t, err, c.want)
-		checkIs(t, s.List(t.Context(), "", "", func(objstore.Info) error { return nil }), c.want)
-		checkIs(t, s.Delete(t.Context(), "a"), c.want)
+		s3wire.CheckIs(t, err, c.want)
+		s3wire.CheckIs(t, s.List(t.Context(), "", "", func(objstore.Info) error { return nil }), c.want)
+		s3wire.CheckIs(t, s.Delete(t.Context(), "a"), c.want)
 	}
 }
 

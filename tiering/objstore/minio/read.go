@@ -2,16 +2,13 @@ package minio
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"net/http"
-	"strconv"
-	"strings"
 
 	"github.com/minio/minio-go/v7"
 
 	"github.com/varvelog/varve/tiering/objstore"
+	"github.com/varvelog/varve/tiering/objstore/internal/s3http"
 )
 
 // Get implements objstore.Store.
@@ -32,10 +29,7 @@ func (s *Store) get(ctx context.Context, key string) ([]byte, error) {
 		return nil, err
 	}
 	defer body.Close()
-	if info.Size < 0 {
-		return nil, errors.New("store did not say how long the object is")
-	}
-	return readBody(key, body, info.Size)
+	return s3http.ReadBody(key, body, info.Size)
 }
 
 // GetRange implements objstore.Store.
@@ -43,10 +37,9 @@ func (s *Store) GetRange(ctx context.Context, key string, offset, length int64) 
 	if err := objstore.CheckRange(key, offset, length); err != nil {
 		return nil, err
 	}
-	data, got, err := s.getRange(ctx, key, fmt.Sprintf("bytes=%d-%d", offset, offset+length-1))
-	if err == nil && (got.first != offset || int64(len(data)) != length) {
-		err = fmt.Errorf("asked for %d bytes from offset %d, got %d from %d: %w",
-			length, offset, len(data), got.first, objstore.ErrRange)
+	data, got, err := s.getRange(ctx, key, s3http.Range(offset, length))
+	if err == nil {
+		err = got.CheckRange(len(data), offset, length)
 	}
 	if err != nil {
 		return nil, s.explain("get", key, err)
@@ -60,85 +53,35 @@ func (s *Store) GetTail(ctx context.Context, key string, n int64) ([]byte, int64
 	if err := objstore.CheckRange(key, 0, n); err != nil {
 		return nil, 0, err
 	}
-	data, got, err := s.getRange(ctx, key, fmt.Sprintf("bytes=-%d", n))
+	data, got, err := s.getRange(ctx, key, s3http.Tail(n))
 	if answerOf(err).StatusCode == http.StatusRequestedRangeNotSatisfiable {
 		if data, err = s.get(ctx, key); len(data) > 0 {
 			err = fmt.Errorf("store refused a range of an object of %d bytes", len(data))
 		}
 	}
-	if err == nil && (got.first+int64(len(data)) != got.size || int64(len(data)) != min(n, got.size)) {
-		err = fmt.Errorf("asked for the last %d of %d bytes, got %d from offset %d: %w",
-			n, got.size, len(data), got.first, objstore.ErrRange)
+	if err == nil {
+		err = got.CheckTail(len(data), n)
 	}
 	if err != nil {
 		return nil, 0, s.explain("get", key, err)
 	}
-	return data, got.size, nil
+	return data, got.Size, nil
 }
 
 // getRange sends one GET with a Range header and returns what came of which
 // part.
-func (s *Store) getRange(ctx context.Context, key, byteRange string) ([]byte, contentRange, error) {
+func (s *Store) getRange(ctx context.Context, key, byteRange string) ([]byte, s3http.Part, error) {
 	opts := minio.GetObjectOptions{}
 	opts.Set("Range", byteRange)
 	body, _, header, err := s.reads.GetObject(ctx, s.bucket, s.prefix+key, opts)
 	if err != nil {
-		return nil, contentRange{}, err
+		return nil, s3http.Part{}, err
 	}
 	defer body.Close()
-	got, err := parseContentRange(header)
+	got, err := s3http.ParseContentRange(header.Get("Content-Range"))
 	if err != nil {
-		return nil, contentRange{}, err
+		return nil, s3http.Part{}, err
 	}
-	data, err := readBody(key, body, got.last-got.first+1)
+	data, err := s3http.ReadBody(key, body, got.Last-got.First+1)
 	return data, got, err
-}
-
-// contentRange is the header of that name, RFC 9110 section 14.4.
-type contentRange struct {
-	first, last int64 // offsets of the first and the last byte
-	size        int64 // of the object
-}
-
-// parseContentRange reads "bytes 0-9/100", and "bytes 0--1/0", by which MinIO
-// answers for an empty object. An answer without the header is not one to a
-// request for a range.
-func parseContentRange(header http.Header) (contentRange, error) {
-	value := header.Get("Content-Range")
-	if value == "" {
-		return contentRange{}, errors.New("store ignored the Range header")
-	}
-	var r contentRange
-	span, size, ok1 := strings.Cut(strings.TrimPrefix(value, "bytes "), "/")
-	first, last, ok2 := strings.Cut(span, "-")
-	var errs [3]error
-	r.first, errs[0] = strconv.ParseInt(first, 10, 64)
-	r.last, errs[1] = strconv.ParseInt(last, 10, 64)
-	r.size, errs[2] = strconv.ParseInt(size, 10, 64)
-	inside := r.first >= 0 && r.first <= r.last && r.last < r.size
-	if empty := r == (contentRange{0, -1, 0}); !ok1 || !ok2 || errors.Join(errs[:]...) != nil || !inside && !empty {
-		return contentRange{}, fmt.Errorf("store sent Content-Range %q", value)
-	}
-	return r, nil
-}
-
-// readBody reads exactly size bytes, which the store announced.
-func readBody(key string, body io.Reader, size int64) ([]byte, error) {
-	if err := objstore.CheckSize(key, size); err != nil {
-		return nil, err
-	}
-	data := make([]byte, size)
-	n, err := io.ReadFull(body, data)
-	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("store announced %d bytes and sent %d: %w", size, n, objstore.ErrRange)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read byte %d of %d: %w", n, size, err)
-	}
-	// Reading on to the end lets the connection be used again, and finds an
-	// answer that is longer than it said.
-	if extra, err := io.Copy(io.Discard, io.LimitReader(body, 1)); extra > 0 || err != nil {
-		return nil, fmt.Errorf("store announced %d bytes and sent more (%v): %w", size, err, objstore.ErrRange)
-	}
-	return data, nil
 }

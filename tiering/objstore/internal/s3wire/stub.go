@@ -1,27 +1,30 @@
-package minio_test
+// Package s3wire is the contract of the drivers that speak S3 as tests of what
+// they send and of what they make of answers.
+//
+// It owns a stub of a store, which records requests and answers as told. It
+// promises that a driver which passes sends a Create once, with the headers it
+// should, and takes no doubtful answer for a plain one. It never asks which
+// client a driver uses.
+package s3wire
 
 import (
-	"encoding/base64"
-	"encoding/binary"
 	"encoding/xml"
 	"fmt"
-	"hash/crc32"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/minio/minio-go/v7/pkg/credentials"
-
-	"github.com/varvelog/varve/tiering/objstore/minio"
+	"github.com/varvelog/varve/tiering/objstore/internal/s3http"
 )
 
-// stub is an S3 store that records what it was sent and answers as told.
-type stub struct {
+// Stub is an S3 store that records what it was sent and answers as told.
+type Stub struct {
 	*httptest.Server
 	mu       sync.Mutex
 	objects  map[string][]byte // by path
@@ -29,29 +32,19 @@ type stub struct {
 	answer   func(w http.ResponseWriter, r *http.Request, honest http.Handler)
 }
 
-// newStub starts a store whose answers pass through answer; nil is honest.
-func newStub(t *testing.T, answer func(w http.ResponseWriter, r *http.Request, honest http.Handler)) *stub {
-	s := &stub{objects: map[string][]byte{}, answer: answer}
+// NewStub starts a store whose answers pass through answer; nil is honest.
+func NewStub(t testing.TB, answer func(w http.ResponseWriter, r *http.Request, honest http.Handler)) *Stub {
+	s := &Stub{objects: map[string][]byte{}, answer: answer}
 	s.Server = httptest.NewServer(s)
 	t.Cleanup(s.Close)
 	return s
 }
 
-// open returns a store on the stub's bucket "events".
-func (s *stub) open(t *testing.T, prefix string) *minio.Store {
-	t.Helper()
-	store, err := minio.Open(minio.Config{
-		Endpoint: s.Listener.Addr().String(), Bucket: "events", Prefix: prefix,
-		Credentials: credentials.NewStaticV4("user", "secret", ""),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(store.Close)
-	return store
-}
+// Host returns the host and port of the stub.
+func (s *Stub) Host() string { return s.Listener.Addr().String() }
 
-func (s *stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+// ServeHTTP implements http.Handler.
+func (s *Stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	s.requests = append(s.requests, r.Clone(r.Context()))
 	s.mu.Unlock()
@@ -62,23 +55,23 @@ func (s *stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.honest(w, r)
 }
 
-// sent returns the recorded requests of a method.
-func (s *stub) sent(method string) []*http.Request {
+// Sent returns the recorded requests of a method; "" stands for all.
+func (s *Stub) Sent(method string) []*http.Request {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.DeleteFunc(slices.Clone(s.requests), func(r *http.Request) bool { return r.Method != method })
+	return slices.DeleteFunc(slices.Clone(s.requests), func(r *http.Request) bool { return method != "" && r.Method != method })
 }
 
-func (s *stub) object(path string) ([]byte, bool) {
+func (s *Stub) object(path string) ([]byte, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	data, ok := s.objects[path]
 	return data, ok
 }
 
-func (s *stub) honest(w http.ResponseWriter, r *http.Request) {
+func (s *Stub) honest(w http.ResponseWriter, r *http.Request) {
 	switch {
-	case !strings.HasPrefix(r.URL.Path, "/events/"):
+	case !strings.HasPrefix(r.URL.Path+"/", "/events/"):
 		s3Error(w, http.StatusNotFound, "NoSuchBucket")
 	case r.Method == http.MethodPut:
 		s.put(w, r)
@@ -96,12 +89,12 @@ func (s *stub) honest(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (s *stub) put(w http.ResponseWriter, r *http.Request) {
+func (s *Stub) put(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
 		return // the client is gone
 	}
-	if r.Header.Get("x-amz-checksum-crc32c") != crc32c(body) {
+	if r.Header.Get("x-amz-checksum-crc32c") != s3http.Checksum(body) {
 		s3Error(w, http.StatusBadRequest, "BadDigest")
 		return
 	}
@@ -116,10 +109,10 @@ func (s *stub) put(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("ETag", `"0123456789abcdef0123456789abcdef"`)
-	w.Header().Set("x-amz-checksum-crc32c", crc32c(body))
+	w.Header().Set("x-amz-checksum-crc32c", s3http.Checksum(body))
 }
 
-func (s *stub) get(w http.ResponseWriter, r *http.Request) {
+func (s *Stub) get(w http.ResponseWriter, r *http.Request) {
 	data, ok := s.object(r.URL.Path)
 	if !ok {
 		s3Error(w, http.StatusNotFound, "NoSuchKey")
@@ -133,7 +126,7 @@ func (s *stub) get(w http.ResponseWriter, r *http.Request) {
 	http.ServeContent(w, r, "", time.Unix(1_700_000_000, 0), strings.NewReader(string(data)))
 }
 
-func (s *stub) list(w http.ResponseWriter, r *http.Request) {
+func (s *Stub) list(w http.ResponseWriter, r *http.Request) {
 	type content struct {
 		Key          string
 		Size         int
@@ -142,6 +135,7 @@ func (s *stub) list(w http.ResponseWriter, r *http.Request) {
 	type result struct {
 		XMLName               xml.Name `xml:"ListBucketResult"`
 		IsTruncated           bool
+		EncodingType          string `xml:",omitempty"`
 		NextContinuationToken string
 		Contents              []content
 	}
@@ -150,6 +144,7 @@ func (s *stub) list(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var res result
+	res.EncodingType = q.Get("encoding-type")
 	for path, data := range s.objects {
 		key := strings.TrimPrefix(path, "/events/")
 		if strings.HasPrefix(key, q.Get("prefix")) && key > after {
@@ -161,6 +156,11 @@ func (s *stub) list(w http.ResponseWriter, r *http.Request) {
 		res.Contents, res.IsTruncated = res.Contents[:1000], true
 		res.NextContinuationToken = res.Contents[999].Key
 	}
+	if res.EncodingType == "url" {
+		for i := range res.Contents {
+			res.Contents[i].Key = url.QueryEscape(res.Contents[i].Key)
+		}
+	}
 	xml.NewEncoder(w).Encode(res)
 }
 
@@ -168,9 +168,4 @@ func s3Error(w http.ResponseWriter, status int, code string) {
 	w.Header().Set("Content-Type", "application/xml")
 	w.WriteHeader(status)
 	fmt.Fprintf(w, "<?xml version=\"1.0\"?><Error><Code>%s</Code><Message>stub</Message></Error>", code)
-}
-
-func crc32c(data []byte) string {
-	sum := crc32.Checksum(data, crc32.MakeTable(crc32.Castagnoli))
-	return base64.StdEncoding.EncodeToString(binary.BigEndian.AppendUint32(nil, sum))
 }

@@ -1,0 +1,38 @@
+package s3http
+
+import (
+	"net/http"
+
+	"github.com/varvelog/varve/tiering/objstore"
+)
+
+// Error codes of S3, from the body of an answer.
+const (
+	NoSuchKey               = "NoSuchKey"
+	NoSuchBucket            = "NoSuchBucket"
+	BucketAlreadyOwnedByYou = "BucketAlreadyOwnedByYou"
+)
+
+// Sentinel returns the error of objstore that an answer means beyond doubt, or
+// nil. The code must have been sent by the store: for a 404 both SDKs make one
+// up when the body has none, as that of a proxy.
+func Sentinel(status int, code string) error {
+	switch status {
+	case http.StatusNotFound:
+		switch code {
+		case NoSuchKey:
+			return objstore.ErrNotFound
+		case NoSuchBucket:
+			return objstore.ErrNoBucket
+		}
+	case http.StatusPreconditionFailed:
+		return objstore.ErrExists
+	case http.StatusConflict:
+		return objstore.ErrConflict
+	case http.StatusForbidden, http.StatusUnauthorized:
+		return objstore.ErrDenied
+	case http.StatusRequestedRangeNotSatisfiable:
+		return objstore.ErrRange
+	}
+	return nil
+}

@@ -1,0 +1,110 @@
+package s3http
+
+import (
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/varvelog/varve/tiering/objstore"
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// Checksum returns what x-amz-checksum-crc32c says of data: its CRC-32C,
+// big-endian, in base64.
+func Checksum(data []byte) string {
+	return base64.StdEncoding.EncodeToString(binary.BigEndian.AppendUint32(nil, crc32.Checksum(data, castagnoli)))
+}
+
+// CheckPut tells whether an answer confirms the PUT of an object with the
+// checksum sum. Every S3 store names an ETag; a proxy's page has none.
+func CheckPut(etag, confirmed, sum string) error {
+	if etag == "" {
+		return errors.New("store confirmed no object: no ETag")
+	}
+	if confirmed != "" && confirmed != sum {
+		return fmt.Errorf("store confirmed CRC-32C %s, sent %s", confirmed, sum)
+	}
+	return nil
+}
+
+// Range asks for length bytes from offset, as a Range header.
+func Range(offset, length int64) string { return fmt.Sprintf("bytes=%d-%d", offset, offset+length-1) }
+
+// Tail asks for the last n bytes, as a Range header.
+func Tail(n int64) string { return fmt.Sprintf("bytes=-%d", n) }
+
+// Part is which bytes of an object an answer holds.
+type Part struct {
+	First, Last int64 // offsets of the first and the last byte; Last is -1 in an empty object
+	Size        int64 // of the object
+}
+
+// ParseContentRange reads the header of that name, RFC 9110 section 14.4:
+// "bytes 0-9/100", and "bytes 0--1/0", by which MinIO answers for an empty
+// object. An answer without the header is not one to a request for a range.
+func ParseContentRange(value string) (Part, error) {
+	if value == "" {
+		return Part{}, errors.New("store ignored the Range header")
+	}
+	var p Part
+	span, size, ok1 := strings.Cut(strings.TrimPrefix(value, "bytes "), "/")
+	first, last, ok2 := strings.Cut(span, "-")
+	var errs [3]error
+	p.First, errs[0] = strconv.ParseInt(first, 10, 64)
+	p.Last, errs[1] = strconv.ParseInt(last, 10, 64)
+	p.Size, errs[2] = strconv.ParseInt(size, 10, 64)
+	inside := p.First >= 0 && p.First <= p.Last && p.Last < p.Size
+	if empty := p == (Part{0, -1, 0}); !ok1 || !ok2 || errors.Join(errs[:]...) != nil || !inside && !empty {
+		return Part{}, fmt.Errorf("store sent Content-Range %q", value)
+	}
+	return p, nil
+}
+
+// CheckRange tells whether n bytes of a part are the length bytes from offset.
+func (p Part) CheckRange(n int, offset, length int64) error {
+	if p.First != offset || int64(n) != length {
+		return fmt.Errorf("asked for %d bytes from offset %d, got %d from %d: %w",
+			length, offset, n, p.First, objstore.ErrRange)
+	}
+	return nil
+}
+
+// CheckTail tells whether n bytes of a part are the last want bytes of the object.
+func (p Part) CheckTail(n int, want int64) error {
+	if p.First+int64(n) != p.Size || int64(n) != min(want, p.Size) {
+		return fmt.Errorf("asked for the last %d of %d bytes, got %d from offset %d: %w",
+			want, p.Size, n, p.First, objstore.ErrRange)
+	}
+	return nil
+}
+
+// ReadBody reads exactly size bytes, which the store announced; less than 0
+// stands for an answer that did not say.
+func ReadBody(key string, body io.Reader, size int64) ([]byte, error) {
+	if size < 0 {
+		return nil, errors.New("store did not say how long the object is")
+	}
+	if err := objstore.CheckSize(key, size); err != nil {
+		return nil, err
+	}
+	data := make([]byte, size)
+	n, err := io.ReadFull(body, data)
+	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("store announced %d bytes and sent %d: %w", size, n, objstore.ErrRange)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read byte %d of %d: %w", n, size, err)
+	}
+	// Reading on to the end lets the connection be used again, and finds an
+	// answer that is longer than it said.
+	if extra, err := io.Copy(io.Discard, io.LimitReader(body, 1)); extra > 0 || err != nil {
+		return nil, fmt.Errorf("store announced %d bytes and sent more (%v): %w", size, err, objstore.ErrRange)
+	}
+	return data, nil
+}

@@ -1,0 +1,53 @@
+package s3http
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/varvelog/varve/tiering/objstore"
+)
+
+// Listing checks that what a store lists was asked for and is in key order.
+type Listing struct {
+	StorePrefix string // of the store
+	Prefix      string // asked for, without the store's
+	Last        string // the last key, or the one to start after; without the store's prefix
+}
+
+// Next takes the next name in the bucket and returns the key in the store.
+func (l *Listing) Next(name string) (key string, err error) {
+	key, ok := strings.CutPrefix(name, l.StorePrefix)
+	if !ok || !strings.HasPrefix(key, l.Prefix) || key <= l.Last {
+		return "", fmt.Errorf("store listed %q after %q: out of order, or not asked for", name, l.Last)
+	}
+	l.Last = key
+	return key, nil
+}
+
+// CheckPrefix returns the prefix of every key of a store: what was configured
+// and a slash, or nothing.
+func CheckPrefix(prefix string) (string, error) {
+	const longest = 1024 - 1 - objstore.MaxKey // 1,024 is the longest key S3 takes
+	if prefix == "" {
+		return "", nil
+	}
+	if err := objstore.CheckKey(prefix); err != nil {
+		return "", fmt.Errorf("prefix: %w", err)
+	}
+	if len(prefix) > longest {
+		return "", fmt.Errorf("prefix of %d bytes: the longest is %d", len(prefix), longest)
+	}
+	return prefix + "/", nil
+}
+
+// CheckConnections returns how many connections to keep, 0 asking for
+// DefaultConnections.
+func CheckConnections(n int) (int, error) {
+	switch {
+	case n < 0:
+		return 0, fmt.Errorf("concurrency %d: give 1 or more, or 0 for %d", n, DefaultConnections)
+	case n == 0:
+		return DefaultConnections, nil
+	}
+	return n, nil
+}
