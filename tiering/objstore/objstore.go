@@ -2,7 +2,7 @@
 // probe that tells whether a store keeps it.
 //
 // It owns the contract below and nothing else; the drivers are the packages
-// beneath it (file, mem, minio). It promises that an error is never dressed up
+// beneath it (file, mem, minio, s3). It promises that an error is never dressed up
 // as an answer: a missing key is ErrNotFound only when the store said so, and a
 // Create that did not end in a plain success is not a success. It never
 // retries a Create, never overwrites an object, and never decides anything

@@ -1,0 +1,122 @@
+// Package s3 is a bucket of Amazon S3, or of a store that speaks its protocol,
+// by aws-sdk-go-v2.
+//
+// It owns the HTTP connections to the store. It promises that a Create is one
+// conditional PUT (If-None-Match: *), sent once, with a checksum the store
+// verifies, and that only an unmistakable answer of the store becomes nil or
+// one of objstore's errors: a 404 that was not written by an S3 server, a 200
+// with an error in its body, a broken connection are all "unknown". It never
+// uploads in parts, never lets the SDK repeat a Create, follows no redirect,
+// and never logs or shows credentials.
+//
+// Reads are repeated a few times by the SDK when the store answers 5xx or the
+// connection breaks before the answer; that changes nothing in the bucket.
+//
+// Environment and files of the AWS tools count for what the Config leaves open:
+// credentials, region, endpoint (AWS_ENDPOINT_URL_S3), certificates
+// (AWS_CA_BUNDLE). They change nothing of what is promised above.
+package s3
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"github.com/varvelog/varve/tiering/objstore/internal/s3http"
+)
+
+// Config says which bucket, and how to reach it.
+type Config struct {
+	Bucket      string                  // its name
+	Prefix      string                  // put, with a slash, before every key; "" for none
+	Region      string                  // "": from the environment and files, or us-east-1 at an endpoint
+	Endpoint    string                  // http:// or https://, host, port; "": from the environment and files, or Amazon's
+	PathStyle   bool                    // the bucket's name in the path, not in the host
+	Concurrency int                     // connections kept for Create, and for all else; 0: 64
+	Credentials aws.CredentialsProvider // nil: the usual environment variables, files and roles
+}
+
+// Store is a bucket, or a prefix of one. All methods may be called concurrently.
+type Store struct {
+	bucket string
+	prefix string // "" or with a slash at its end
+	url    string
+
+	commits *s3.Client // for Create: sends once
+	reads   *s3.Client // for all else
+	idle    []*http.Transport
+}
+
+// Open prepares to use a bucket. It reads environment and files but sends
+// nothing to the store: whether the bucket is there, and what the store is
+// worth, objstore.Probe finds out.
+func Open(ctx context.Context, cfg Config) (*Store, error) {
+	s, err := open(ctx, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("open bucket %q: %w", cfg.Bucket, err)
+	}
+	return s, nil
+}
+
+func open(ctx context.Context, cfg Config) (*Store, error) {
+	if err := checkBucket(cfg.Bucket); err != nil {
+		return nil, err
+	}
+	prefix, err := s3http.CheckPrefix(cfg.Prefix)
+	if err != nil {
+		return nil, err
+	}
+	connections, err := s3http.CheckConnections(cfg.Concurrency)
+	if err != nil {
+		return nil, err
+	}
+	base, roots, err := load(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{bucket: cfg.Bucket, prefix: prefix}
+	commits, reads := newTransport(connections, roots), newTransport(connections, roots)
+	s.idle = []*http.Transport{commits, reads}
+	s.commits = newClient(base, cfg, s3http.CommitTransport{Next: commits}, aws.NopRetryer{})
+	s.reads = newClient(base, cfg, reads, readRetryer())
+	options := s.reads.Options() // with region and endpoint of environment and files
+	if err := checkReach(options); err != nil {
+		return nil, err
+	}
+	s.url = describe(cfg, options)
+	return s, nil
+}
+
+// describe returns the URL of a store as it is reached, without credentials.
+func describe(cfg Config, options s3.Options) string {
+	query := url.Values{"region": {options.Region}}
+	if endpoint := aws.ToString(options.BaseEndpoint); endpoint != "" {
+		query.Set("endpoint", endpoint)
+	}
+	if cfg.PathStyle {
+		query.Set("path-style", strconv.FormatBool(true))
+	}
+	u := url.URL{Scheme: "s3", Host: cfg.Bucket, Path: cfg.Prefix}
+	if cfg.Prefix != "" {
+		u.Path = "/" + cfg.Prefix
+	}
+	// Endpoints read better as they are written: nothing in one, checked,
+	// means anything in a query.
+	text, _ := url.QueryUnescape(query.Encode())
+	return u.String() + "?" + text
+}
+
+// Close closes the connections that no call is using. Calls under way go on.
+func (s *Store) Close() {
+	for _, transport := range s.idle {
+		transport.CloseIdleConnections()
+	}
+}
+
+// String implements objstore.Store.
+func (s *Store) String() string { return s.url }
