@@ -1,10 +1,19 @@
 package integration
 
 import (
+	"encoding/binary"
+	"errors"
+	"hash/crc32"
+	"io/fs"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/varvelog/varve/testenv"
+	"github.com/varvelog/varve/tiering/segment"
 )
 
 // wantRefusal wants `varve serve` to end with a code and one line that has all
@@ -64,4 +73,211 @@ func wantLine(t *testing.T, output string, words ...string) {
 	if strings.Contains(output, "goroutine ") {
 		t.Errorf("a stack trace:\n%s", output)
 	}
+}
+
+func TestWrongFlagsAndSettingsAreRefusedBeforeAnythingStarts(t *testing.T) {
+	t.Parallel()
+	b := fileBucket(t)
+	for name, test := range map[string]struct {
+		varve testenv.Varve
+		words []string
+	}{
+		"unknown flag":           {b.varve("--flush-intervall", "1s"), []string{"flush-intervall", "help"}},
+		"unknown key":            {b.varve("--config", writeFile(t, "flush-intervall: 1s\n")), []string{"flush-intervall", "no setting"}},
+		"unknown variable":       {testenv.Varve{Env: []string{"VARVE_FLUSH_INTERVALL=1s"}}, []string{"VARVE_FLUSH_INTERVALL"}},
+		"config is no YAML":      {b.varve("--config", writeFile(t, "a: [\n")), []string{"file"}},
+		"config is missing":      {b.varve("--config", t.TempDir()+"/none.yaml"), []string{"none.yaml"}},
+		"open to the network":    {b.varve("--listen", "0.0.0.0:9092", "--advertise", "localhost:9092"), []string{"--insecure-listen"}},
+		"open HTTP":              {b.varve("--http", "0.0.0.0:9080"), []string{"--insecure-listen"}},
+		"wildcard":               {b.varve("--listen", "0.0.0.0:9092", "--insecure-listen"), []string{"--advertise"}},
+		"unknown role":           {b.varve("--roles", "ingest,compute"), []string{"compute", "tiering"}},
+		"unknown kind of bucket": {testenv.Varve{Args: []string{"--bucket", "ftp://x/y"}}, []string{"ftp", "minio://"}},
+		"no duration":            {b.varve("--flush-interval", "20"), []string{"flush-interval", "unit"}},
+		"argument":               {b.varve("now"), []string{"no arguments"}},
+	} {
+		t.Run(name, func(t *testing.T) { wantRefusal(t, test.varve, 2, test.words...) })
+	}
+}
+
+func TestWhatIsInUseIsNamed(t *testing.T) {
+	t.Parallel()
+	b := fileBucket(t)
+	node := b.start(t)
+	other := fileBucket(t)
+	wantRefusal(t, other.varve("--data-dir", node.DataDir), 1, node.DataDir, "in use", "--data-dir")
+	wantRefusal(t, other.varve("--listen", node.Kafka), 1, node.Kafka, "in use", "--listen")
+	wantRefusal(t, other.varve("--http", node.HTTP), 1, node.HTTP, "in use", "--http")
+	if status, _ := get(t, node, "/readyz"); status != http.StatusOK {
+		t.Error("the node that was there first is not ready")
+	}
+	node.Stop(t)
+}
+
+func TestABucketThatIsNotThereIsNotMadeUnasked(t *testing.T) {
+	t.Parallel()
+	t.Run("file", func(t *testing.T) {
+		t.Parallel()
+		b := fileBucket(t)
+		wantRefusal(t, testenv.Varve{Args: []string{"--bucket", b.url}}, 1, b.folder, "--create-bucket")
+		if _, err := os.Stat(b.folder); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("the folder: %v", err)
+		}
+	})
+	t.Run("MinIO", func(t *testing.T) {
+		t.Parallel()
+		b := minioBucket(t)
+		missing := b.minio.Bucket + "-missing"
+		b.url = strings.Replace(b.url, b.minio.Bucket, missing, 1)
+		wantRefusal(t, b.varve(), 1, missing, "--create-bucket")
+		if there, err := b.minio.Client.BucketExists(deadline(t), missing); there || err != nil {
+			t.Errorf("the bucket exists: %t, %v", there, err)
+		}
+	})
+	t.Run("wrong credentials", func(t *testing.T) {
+		t.Parallel()
+		b := minioBucket(t)
+		b.env = []string{"AWS_ACCESS_KEY_ID=nobody", "AWS_SECRET_ACCESS_KEY=wrong-secret"}
+		wantRefusal(t, b.varve(), 1, b.minio.Bucket)
+	})
+	t.Run("no server", func(t *testing.T) {
+		t.Parallel()
+		b := bucket{url: "minio://" + testenv.FreeAddr(t) + "/events?secure=false",
+			env: []string{"AWS_ACCESS_KEY_ID=nobody", "AWS_SECRET_ACCESS_KEY=wrong-secret"}}
+		wantRefusal(t, b.varve(), 1, "connection refused")
+	})
+}
+
+func TestABucketThatCannotBeWrittenIsRefusedByAWritingNode(t *testing.T) {
+	t.Parallel()
+	t.Run("new bucket", func(t *testing.T) {
+		t.Parallel()
+		b, p := behindProxy(t, minioBucket(t))
+		p.set(readOnly)
+		wantRefusal(t, b.varve(), 1, "denied")
+	})
+	t.Run("bucket with a cluster", func(t *testing.T) {
+		t.Parallel()
+		b := minioBucket(t)
+		b.start(t).Stop(t)
+		limited, p := behindProxy(t, b)
+		p.set(readOnly)
+		wantRefusal(t, limited.varve(), 1, "denied")
+	})
+	t.Run("folder", func(t *testing.T) {
+		if os.Geteuid() == 0 {
+			t.Skip("root may write everywhere")
+		}
+		t.Parallel()
+		b := fileBucket(t)
+		if err := os.Mkdir(b.folder, 0o500); err != nil {
+			t.Fatal(err)
+		}
+		wantRefusal(t, b.varve(), 1, b.folder, "permission denied")
+	})
+}
+
+// forgetful answers as stores do that know nothing of If-None-Match: a second
+// create of the same object succeeds.
+func forgetful(w http.ResponseWriter, r *http.Request, pass func(http.ResponseWriter)) {
+	if r.Method != http.MethodPut {
+		pass(w)
+		return
+	}
+	answer := httptest.NewRecorder()
+	pass(answer)
+	if answer.Code != http.StatusOK && answer.Code != http.StatusPreconditionFailed {
+		w.WriteHeader(answer.Code)
+		return
+	}
+	w.Header().Set("ETag", `"0123456789abcdef0123456789abcdef"`)
+}
+
+func TestAStoreWithoutCreateIfAbsentIsRefused(t *testing.T) {
+	t.Parallel()
+	for name, before := range map[string]func(t *testing.T, b bucket){
+		"new bucket":            func(*testing.T, bucket) {},
+		"bucket with a cluster": func(t *testing.T, b bucket) { b.start(t).Stop(t) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := minioBucket(t)
+			before(t, b)
+			b, p := behindProxy(t, b)
+			p.set(forgetful)
+			wantRefusal(t, b.varve(), 1, "create")
+		})
+	}
+	t.Run("varve bucket probe", func(t *testing.T) {
+		t.Parallel()
+		b, p := behindProxy(t, minioBucket(t))
+		probe := testenv.Varve{Args: []string{"bucket", "probe", "--bucket", b.url}, Env: b.env}
+		if out := probe.Run(t, patience); out.Code != 0 {
+			t.Errorf("a sound store: exit code %d: %s", out.Code, out.Stderr)
+		}
+		p.set(forgetful)
+		if out := probe.Run(t, patience); out.Code != 1 {
+			t.Errorf("a store without create-if-absent: exit code %d: %s", out.Code, out.Stderr)
+		}
+	})
+}
+
+func TestADataFolderOfAnotherClusterIsRefused(t *testing.T) {
+	t.Parallel()
+	b := fileBucket(t)
+	node := b.start(t)
+	node.Stop(t)
+	other := fileBucket(t)
+	other.start(t).Stop(t)
+	for _, roles := range []string{"ingest,fetch,tiering", "fetch"} {
+		wantRefusal(t, other.varve("--data-dir", node.DataDir, "--roles", roles), 1, node.DataDir, "cluster", "--bucket")
+	}
+}
+
+func TestABucketOfAnotherFormatIsNotTouched(t *testing.T) {
+	t.Parallel()
+	sound := fileBucket(t)
+	sound.start(t).Stop(t)
+	for name, test := range map[string]struct {
+		change func(t *testing.T, object []byte) []byte
+		words  []string
+	}{
+		"newer object version": {func(_ *testing.T, b []byte) []byte {
+			b[5]++
+			return sealed(b)
+		}, []string{"unsupported", "version 2"}},
+		"newer feature level": {func(t *testing.T, b []byte) []byte {
+			c, err := segment.DecodeCluster(b)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.Format++
+			newer, err := segment.EncodeCluster(c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return newer
+		}, []string{"feature level", "upgrade"}},
+		"flipped bit": {func(_ *testing.T, b []byte) []byte { b[11] ^= 1; return b }, []string{"corrupt"}},
+		"cut short":   {func(_ *testing.T, b []byte) []byte { return b[:40] }, []string{"corrupt"}},
+		"empty":       {func(*testing.T, []byte) []byte { return nil }, []string{"corrupt"}},
+		"other file":  {func(*testing.T, []byte) []byte { return []byte(strings.Repeat("no cluster object ", 10)) }, []string{"corrupt"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := sound.copied(t)
+			alter(t, filepath.Join(b.folder, "cluster"), func(object []byte) []byte { return test.change(t, object) })
+			before := b.objects(t)
+			for _, roles := range []string{"ingest", "fetch"} {
+				wantRefusal(t, b.varve("--roles", roles), 1, append(test.words, b.folder)...)
+			}
+			if after := b.objects(t); len(after) != len(before) {
+				t.Errorf("the bucket has %d objects, had %d", len(after), len(before))
+			}
+		})
+	}
+}
+
+// sealed renews the checksum that ends a small object.
+func sealed(object []byte) []byte {
+	end := len(object) - 4
+	return binary.BigEndian.AppendUint32(object[:end], crc32.Checksum(object[:end], crc32.MakeTable(crc32.Castagnoli)))
 }

@@ -2,6 +2,7 @@ package integration
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -78,7 +79,9 @@ func (w *writing) progress(t *testing.T, n int) {
 	from := w.count()
 	for end := time.Now().Add(patience); w.count() < from+n; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("%d records acknowledged, no more than %d after %v", from, w.count(), patience)
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			t.Fatalf("%d records acknowledged, no more than %d after %v; errors: %v", from, len(w.acknowledged), patience, errors.Join(w.failed[:min(len(w.failed), 3)]...))
 		}
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/varvelog/varve/tiering/batch"
 )
 
 // rawOptions are what is unusual in a batch.
@@ -134,4 +136,22 @@ func (c connection) read(t testing.TB) []byte {
 		t.Fatalf("read an answer: %v", err)
 	}
 	return body[4:]
+}
+
+// rawValues are the values in batches that are not compressed.
+func rawValues(t testing.TB, batches []byte) (values []string) {
+	t.Helper()
+	err := batch.Walk(batches, func(at int, h batch.Header) error {
+		if !batch.CheckCRC(batches[at:at+h.Size()], h) {
+			t.Errorf("the batch at offset %d has a wrong CRC", h.BaseOffset)
+		}
+		return batch.Records(batches[at:at+h.Size()], 1<<20, func(r batch.Record) bool {
+			values = append(values, string(r.Value))
+			return true
+		})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return values
 }

@@ -1,0 +1,65 @@
+package integration
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/varvelog/varve/testenv"
+)
+
+func TestASecondIngestNodeTakesOverAndTheFirstEndsSayingWhy(t *testing.T) {
+	t.Parallel()
+	onStores(t, func(t *testing.T, b bucket) {
+		address := testenv.FreeAddr(t)
+		first := b.start(t, "--listen", address)
+		createTopic(t, address, "events", 2)
+		writing := keepWriting(t, address, "events", 2, acksAll...)
+		writing.progress(t, 300)
+		second := b.start(t)
+		if code := first.Wait(t); code != 1 {
+			t.Errorf("the first node ended with code %d", code)
+		}
+		wantLine(t, lastLines(first.Log()), "taken over", "--roles fetch")
+		// The second moves to the address that the producer knows.
+		second.Stop(t)
+		third := b.start(t, "--listen", address, "--data-dir", second.DataDir)
+		writing.progress(t, 300)
+		acknowledged := writing.end(t)
+		if len(writing.failed) > 0 {
+			t.Errorf("%d records were given up, first for: %v", len(writing.failed), writing.failed[0])
+		}
+		wantAcknowledged(t, address, "events", acknowledged)
+		third.Kill(t)
+		anew := b.startAnew(t, third)
+		wantAcknowledged(t, anew.Kafka, "events", acknowledged)
+	})
+}
+
+func TestANodeThatWasTakenOverWhileIdleAcknowledgesNothing(t *testing.T) {
+	t.Parallel()
+	b := fileBucket(t)
+	first := b.start(t)
+	createTopic(t, first.Kafka, "events", 1)
+	written := produce(t, client(t, first.Kafka), numbered("events", 0, "first", 50)...)
+	last := b.start(t)
+	late := client(t, first.Kafka, append(acksAll, kgo.DisableIdempotentWrite(), kgo.RecordDeliveryTimeout(5*time.Second))...)
+	if late.ProduceSync(deadline(t), &kgo.Record{Topic: "events", Value: []byte("late")}).FirstErr() == nil {
+		t.Error("a node that was taken over acknowledges a record")
+	}
+	if code := first.Wait(t); code != 1 {
+		t.Errorf("the first node ended with code %d", code)
+	}
+	written = append(written, produce(t, client(t, last.Kafka), numbered("events", 0, "last", 50)...)...)
+	wantRecords(t, readAll(t, last.Kafka, "events")[0], written)
+}
+
+// lastLines are the lines of a log from the first whole one on.
+func lastLines(log string) string {
+	if i := strings.Index(log, "time="); i >= 0 {
+		return log[i:]
+	}
+	return log
+}
