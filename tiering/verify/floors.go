@@ -1,0 +1,104 @@
+package verify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/varvelog/varve/tiering/objstore"
+	"github.com/varvelog/varve/tiering/segment"
+)
+
+// keptCheckpoints is how many of the last floors name a checkpoint that must be
+// there (tiering/journal/PROTOCOL.md, rule 9).
+const keptCheckpoints = 2
+
+// floors is a journal's chain of floor objects, read by key from the first on.
+type floors struct {
+	last []segment.Floor // the last ones that could be read, oldest first
+	n    uint64          // of the last one that is there
+}
+
+// inForce is the floor, 0 if there is none.
+func (f *floors) inForce() uint64 {
+	if len(f.last) == 0 {
+		return 0
+	}
+	return f.last[len(f.last)-1].Floor
+}
+
+// readFloors reads the floors of a journal, of which the listing showed number
+// listed to exist.
+func (w *walk) readFloors(ctx context.Context) error {
+	for n := uint64(1); ; n++ {
+		found, err := w.readFloor(ctx, n)
+		if err != nil {
+			return err
+		}
+		if !found && n >= w.stored.floors {
+			break
+		}
+		if !found {
+			w.findings.add(finding(Error, CodeFloor, w.journal, segment.FloorKey(w.journal, n), hintRestore,
+				"floor %d is missing, there is floor %d: nodes take an older floor for the one in force", n, w.stored.floors))
+		}
+	}
+	return w.readCheckpoints(ctx)
+}
+
+// readFloor reads the n-th floor; false if there is none.
+func (w *walk) readFloor(ctx context.Context, n uint64) (bool, error) {
+	key := segment.FloorKey(w.journal, n)
+	b, err := w.get(ctx, key)
+	if errors.Is(err, objstore.ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("read floor %s: %w", key, err)
+	}
+	w.floors.n = n
+	floor, err := segment.DecodeFloor(b)
+	switch {
+	case errors.Is(err, segment.ErrUnsupported):
+		w.findings.add(finding(Error, CodeUnsupported, w.journal, key, hintUpgrade, "%v", err))
+	case err != nil:
+		w.findings.add(finding(Error, CodeFloor, w.journal, key, hintRestore, "%v", err))
+	case floor.Cluster != w.chain.Cluster || floor.Journal != w.journal || floor.N != n:
+		w.findings.add(finding(Error, CodeFloor, w.journal, key, hintRestore,
+			"it is floor %d of journal %d of cluster %s", floor.N, floor.Journal, floor.Cluster.Base64()))
+	case floor.Floor < w.floors.inForce():
+		w.findings.add(finding(Error, CodeFloor, w.journal, key, hintRestore,
+			"the floor goes back from seq %d to %d", w.floors.inForce(), floor.Floor))
+	default:
+		w.verifier.checkpoints[floor.Checkpoint] = true
+		w.floors.last = append(w.floors.last, floor)
+		w.floors.last = w.floors.last[max(0, len(w.floors.last)-keptCheckpoints):]
+	}
+	return true, nil
+}
+
+// readCheckpoints finds out whether the checkpoints that must be there are.
+func (w *walk) readCheckpoints(ctx context.Context) error {
+	for _, floor := range w.floors.last {
+		err := w.verifier.try(ctx, func(ctx context.Context) error {
+			_, _, err := w.verifier.store.GetTail(ctx, floor.Checkpoint, 1)
+			return err
+		})
+		if errors.Is(err, objstore.ErrNotFound) {
+			w.findings.add(finding(Error, CodeFloor, w.journal, floor.Checkpoint, hintRestore,
+				"the checkpoint that floor %d names is missing: it stands for all records below seq %d", floor.N, floor.Floor))
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("read checkpoint %s: %w", floor.Checkpoint, err)
+		}
+	}
+	return nil
+}
+
+// floorMoved reports whether a floor was set since readFloors.
+func (w *walk) floorMoved(ctx context.Context) (bool, error) {
+	before := w.floors.n
+	found, err := w.readFloor(ctx, before+1)
+	return found, err
+}

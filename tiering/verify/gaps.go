@@ -1,0 +1,158 @@
+package verify
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/varvelog/varve/tiering/segment"
+)
+
+// This file is about the end of a journal, and about what looks like it: seqs at
+// which there is no object.
+
+// beyond looks for objects after those that were listed; false at the head.
+func (w *walk) beyond(ctx context.Context) (more bool, err error) {
+	if more, err := w.direct(ctx); more || err != nil {
+		return more, err
+	}
+	// A listing that begins before the key is read once more shows no object
+	// that was stored later than this one was resolved.
+	inv := newInventory()
+	if err := w.verifier.list(ctx, inv, journalPrefix(w.journal), segment.JournalKey(w.journal, w.chain.Next)); err != nil {
+		return false, err
+	}
+	if more, err := w.direct(ctx); more || err != nil {
+		return more, err
+	}
+	w.stored = inv.journal(w.journal)
+	if w.stored.count > 0 {
+		return true, nil
+	}
+	for w.chain.CheckGap(segment.Ref{}) != nil {
+		w.miss(fmt.Sprintf("seq %d was confirmed", w.chain.Confirmed))
+		if more, err := w.direct(ctx); more || err != nil {
+			return more, err
+		}
+	}
+	return false, nil
+}
+
+// direct takes the object at Next, of which it is not known whether there is
+// one; false if there is none.
+func (w *walk) direct(ctx context.Context) (bool, error) {
+	o := w.read(ctx, w.chain.Next)
+	switch {
+	case o.absent:
+		return false, nil
+	case o.err != nil:
+		return false, fmt.Errorf("read %s: %w", o.key(), o.err)
+	}
+	return true, w.take(ctx, o)
+}
+
+// listed walks the objects that were listed. ended tells that the journal ends
+// before the last of them.
+func (w *walk) listed(ctx context.Context) (ended bool, err error) {
+	plan := w.readAhead(ctx, w.stored.from(w.chain.Next))
+	defer plan.close()
+	for {
+		o, err := plan.next(ctx)
+		if o == nil || err != nil {
+			return false, err
+		}
+		if o.seq < w.chain.Next {
+			continue
+		}
+		if ended, err := w.upTo(ctx, o); ended || err != nil {
+			return ended, err
+		}
+		if o.absent {
+			if o = w.read(ctx, o.seq); o.absent { // gone since it was listed
+				continue
+			}
+		}
+		if err := w.take(ctx, o); err != nil {
+			return false, err
+		}
+	}
+}
+
+// upTo goes on to o, which was listed, over seqs that were not. Each is read by
+// a request that begins after the listing.
+func (w *walk) upTo(ctx context.Context, o *object) (ended bool, err error) {
+	for w.chain.Next < o.seq {
+		taken, err := w.direct(ctx)
+		if err != nil {
+			return false, err
+		}
+		if taken {
+			continue
+		}
+		proof, err := w.proof(ctx, o)
+		if err != nil {
+			return false, err
+		}
+		if proof == "" {
+			w.inFlight(o)
+			return true, nil
+		}
+		w.miss(proof)
+	}
+	return false, nil
+}
+
+// proof says why there must be an object at Next, where there is none but later
+// ones are; nothing if they may just be under way.
+func (w *walk) proof(ctx context.Context, o *object) (string, error) {
+	if last := w.stored.last(); last >= w.chain.Next+w.chain.Window {
+		return fmt.Sprintf("there is seq %d, which is never sent before this one is stored", last), nil
+	}
+	confirmed := w.chain.Confirmed
+	for seq := range w.stored.from(o.seq) { // fewer than the window
+		at := o
+		if seq != o.seq {
+			at = w.read(ctx, seq)
+		}
+		if at.header != nil && at.header.Cluster == w.chain.Cluster && at.header.Journal == w.journal {
+			confirmed = max(confirmed, at.header.Confirmed)
+		}
+	}
+	if confirmed >= w.chain.Next {
+		return fmt.Sprintf("seq %d was confirmed", confirmed), nil
+	}
+	return "", ctx.Err()
+}
+
+// inFlight tells of the objects from o on, beyond the head.
+func (w *walk) inFlight(o *object) {
+	for seq := range w.stored.from(o.seq) {
+		w.findings.add(finding(Info, CodeBeyond, w.journal, segment.JournalKey(w.journal, seq), "",
+			"beyond the head: seq %d was not stored yet; the object counts if it comes, and is void if another leader takes its place", w.chain.Next))
+	}
+}
+
+// miss notes that the object at Next is missing. Missing ones in a row are one
+// finding.
+func (w *walk) miss(proof string) {
+	next := w.chain.Next
+	if w.missing == nil {
+		w.missed = next
+		w.missing = finding(Error, CodeMissing, w.journal, segment.JournalKey(w.journal, next), hintRestore,
+			"missing, but %s: nodes stop reading the journal here", proof)
+		w.findings.add(w.missing)
+	} else {
+		w.missing.What = fmt.Sprintf("missing, and all up to seq %d, but later objects are there: nodes stop reading the journal here", next)
+	}
+	w.hole(next, w.missing)
+}
+
+// hole passes over an object of which nothing is known but what f says.
+func (w *walk) hole(seq uint64, f *Finding) {
+	if n := len(w.partitions.holes); n == 0 || w.partitions.holes[n-1].finding != f {
+		w.partitions.lost(seq, f)
+	} else {
+		w.partitions.holes[n-1].seq = seq
+	}
+	w.chain.Next = seq + 1
+	w.loose = true
+}

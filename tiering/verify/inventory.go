@@ -1,0 +1,139 @@
+package verify
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"math"
+	"strconv"
+	"strings"
+
+	"github.com/varvelog/varve/tiering/objstore"
+	"github.com/varvelog/varve/tiering/segment"
+)
+
+const (
+	journalsPrefix = "journals/"
+	probePrefix    = "probe/" // left by a test of the store that was cut short
+	maxUnknown     = 100      // keys told one by one
+)
+
+// stored is what a listing showed of a journal. It is a hint: it says where to
+// look, how much there is, and what lies beyond a gap.
+type stored struct {
+	runs   []run // in the order of seqs
+	count  int64
+	bytes  int64
+	floors uint64 // highest number of a floor object
+}
+
+// run is objects with seqs in a row.
+type run struct {
+	first uint64
+	sizes []uint32 // bytes; of larger ones the greatest uint32
+}
+
+func (s *stored) add(seq uint64, size int64) {
+	if n := len(s.runs); n == 0 || s.runs[n-1].first+uint64(len(s.runs[n-1].sizes)) != seq {
+		s.runs = append(s.runs, run{first: seq})
+	}
+	r := &s.runs[len(s.runs)-1]
+	r.sizes = append(r.sizes, uint32(min(max(size, 0), math.MaxUint32)))
+	s.count++
+	s.bytes += size
+}
+
+// from yields seq and size of the objects from a seq on.
+func (s *stored) from(seq uint64) iter.Seq2[uint64, int64] {
+	return func(yield func(uint64, int64) bool) {
+		for _, r := range s.runs {
+			skip := 0
+			if seq > r.first {
+				skip = int(min(seq-r.first, uint64(len(r.sizes))))
+			}
+			for i, size := range r.sizes[skip:] {
+				if !yield(r.first+uint64(skip+i), int64(size)) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// last is the highest seq listed, 0 if there is none.
+func (s *stored) last() uint64 {
+	if len(s.runs) == 0 {
+		return 0
+	}
+	r := s.runs[len(s.runs)-1]
+	return r.first + uint64(len(r.sizes)) - 1
+}
+
+// inventory is what the listing of a bucket showed.
+type inventory struct {
+	journals map[uint32]*stored
+	unknown  []string // the first maxUnknown
+	more     int      // unknown ones beyond them
+}
+
+func newInventory() *inventory { return &inventory{journals: map[uint32]*stored{}} }
+
+func (inv *inventory) journal(id uint32) *stored {
+	s := inv.journals[id]
+	if s == nil {
+		s = &stored{}
+		inv.journals[id] = s
+	}
+	return s
+}
+
+// add sorts a key in.
+func (inv *inventory) add(i objstore.Info) {
+	if i.Key == segment.ClusterKey || strings.HasPrefix(i.Key, probePrefix) {
+		return
+	}
+	if rest, ok := strings.CutPrefix(i.Key, journalsPrefix); ok {
+		id, name, _ := strings.Cut(rest, "/")
+		if journal, err := strconv.ParseUint(id, 10, 32); err == nil && strconv.FormatUint(journal, 10) == id {
+			if inv.addJournal(uint32(journal), name, i) {
+				return
+			}
+		}
+	}
+	if len(inv.unknown) == maxUnknown {
+		inv.more++
+		return
+	}
+	inv.unknown = append(inv.unknown, i.Key)
+}
+
+// addJournal sorts in the object called name in a journal's folder.
+func (inv *inventory) addJournal(journal uint32, name string, i objstore.Info) bool {
+	const digits = 20
+	if n, ok := segment.ParseFloorKey(journal, i.Key); ok && n > 0 {
+		s := inv.journal(journal)
+		s.floors = max(s.floors, n)
+		return true
+	}
+	seq, err := strconv.ParseUint(name, 10, 64)
+	if err != nil || len(name) != digits || seq == 0 {
+		return false
+	}
+	inv.journal(journal).add(seq, i.Size)
+	return true
+}
+
+// list adds all objects whose keys start with prefix and come after a key.
+func (v *Verifier) list(ctx context.Context, inv *inventory, prefix, after string) error {
+	err := v.store.List(ctx, prefix, after, func(i objstore.Info) error {
+		inv.add(i)
+		v.listedObjects.Add(1)
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("list %q of bucket %s: %w", prefix, v.store, err)
+	}
+	return nil
+}
+
+func journalPrefix(journal uint32) string { return fmt.Sprintf("%s%d/", journalsPrefix, journal) }

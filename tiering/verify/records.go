@@ -1,0 +1,218 @@
+package verify
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+
+	"github.com/varvelog/varve/tiering/batch"
+	"github.com/varvelog/varve/tiering/partlog"
+	"github.com/varvelog/varve/tiering/segment"
+)
+
+const (
+	// maxDecompressed bounds the records of one batch; a batch beyond it is
+	// refused when it is produced.
+	maxDecompressed = 128 << 20
+	// maxProblems bounds the findings about one partition in one object.
+	maxProblems = 5
+)
+
+// examineRecords checks the batches of each partition that the footer lists.
+func (o *object) examineRecords(b []byte, records bool) {
+	o.batches = make([][]batch.Header, len(o.footer.Partitions))
+	for i := range o.footer.Partitions {
+		p := &o.footer.Partitions[i]
+		part := b[p.Position : p.Position+p.Length]
+		c := batches{partition: p, records: records, next: p.BaseOffset}
+		c.walk(part)
+		o.batches[i] = c.idempotent
+		if err := p.Check(part); err != nil {
+			o.batches[i] = nil // not to be relied on
+			o.damagedSection(p, &c, err)
+			continue
+		}
+		for _, x := range c.problems {
+			f := o.find(x.severity, x.code, x.at, x.hint, "%s", x.what)
+			f.Affects = []Range{offsets(keyOf(p), x.first, x.last)}
+		}
+	}
+}
+
+// damagedSection is one finding for all damage to a partition's batches. The
+// batches' own CRCs tell which of them are hit, unless one cannot be told from
+// the next.
+func (o *object) damagedSection(p *segment.Partition, c *batches, err error) {
+	at, detail := int64(p.Position), ""
+	affects := []Range{offsets(keyOf(p), p.BaseOffset, p.LastOffset)}
+	if len(c.problems) > 0 {
+		at, detail = c.problems[0].at, ": "+c.problems[0].what
+		if c.onlyCRC() {
+			affects = affects[:0]
+			for _, x := range c.problems {
+				affects = append(affects, offsets(keyOf(p), x.first, x.last))
+			}
+		}
+	}
+	f := o.find(Error, CodeCorrupt, at, hintRestore, "%v%s", err, detail)
+	f.Affects = affects
+}
+
+// batches walks the batches of a partition in one object and holds them against
+// the footer.
+type batches struct {
+	partition  *segment.Partition
+	records    bool // look into them too
+	next       int64
+	count      uint32
+	sum        uint64 // of record counts
+	maxTime    int64
+	producers  partlog.Producers
+	idempotent []batch.Header
+	problems   []problem
+	omitted    int
+}
+
+type problem struct {
+	severity    Severity
+	code        Code
+	at          int64 // in the object
+	what, hint  string
+	first, last int64 // offsets
+	crc         bool
+}
+
+func (c *batches) onlyCRC() bool {
+	for _, x := range c.problems {
+		if !x.crc {
+			return false
+		}
+	}
+	return c.omitted == 0
+}
+
+func (c *batches) problem(x problem) {
+	if len(c.problems) == maxProblems {
+		c.omitted++
+		return
+	}
+	c.problems = append(c.problems, x)
+}
+
+func (c *batches) walk(b []byte) {
+	c.maxTime = -1
+	err := batch.Walk(b, func(pos int, h batch.Header) error {
+		c.one(b[pos:], pos, h)
+		return nil
+	})
+	p := c.partition
+	if err != nil {
+		c.problem(problem{
+			severity: Error, code: CodeBatch, at: int64(p.Position), hint: hintStored,
+			what: fmt.Sprintf("batches: %v", err), first: min(c.next, p.LastOffset), last: p.LastOffset,
+		})
+	} else {
+		c.compare()
+	}
+	if c.omitted > 0 {
+		last := &c.problems[len(c.problems)-1]
+		last.what += fmt.Sprintf("; and %d problems more in this partition", c.omitted)
+		last.last = p.LastOffset
+	}
+}
+
+// one checks a batch, which starts b, at pos of its partition.
+func (c *batches) one(b []byte, pos int, h batch.Header) {
+	p := c.partition
+	x := problem{severity: Error, code: CodeBatch, at: int64(p.Position) + int64(pos), hint: hintStored, first: h.BaseOffset, last: h.LastOffset()}
+	intact := batch.CheckCRC(b, h)
+	if !intact {
+		x.crc = true
+		x.what = fmt.Sprintf("batch of offsets %d to %d: CRC mismatch", x.first, x.last)
+		c.problem(x)
+		x.crc = false
+	}
+	if h.LeaderEpoch != p.LeaderEpoch {
+		x.code, x.what = CodeEpoch, fmt.Sprintf("batch of offsets %d to %d has leader epoch %d, the footer says %d", x.first, x.last, h.LeaderEpoch, p.LeaderEpoch)
+		c.problem(x)
+	}
+	if h.BaseOffset != c.next {
+		c.discontinuity(x, h)
+	}
+	x.code = CodeBatch
+	if intact && (h.Records <= 0 || h.LastOffsetDelta != h.Records-1) {
+		x.what = fmt.Sprintf("batch at offset %d has %d records and last offset delta %d", h.BaseOffset, h.Records, h.LastOffsetDelta)
+		c.problem(x)
+	} else if intact && c.records {
+		c.lookInto(b, h, x)
+	}
+	c.next = max(c.next, h.LastOffset()+1)
+	c.count++
+	c.sum += uint64(max(h.Records, 0))
+	c.maxTime = max(c.maxTime, h.MaxTimestamp)
+	if h.ProducerID >= 0 {
+		c.producers.Add(h, h.BaseOffset, 0)
+		c.idempotent = append(c.idempotent, h)
+	}
+}
+
+// discontinuity: the batch does not begin where the one before it ended.
+func (c *batches) discontinuity(x problem, h batch.Header) {
+	x.code, x.first, x.last = CodeOffsets, c.next, h.BaseOffset-1
+	x.what = fmt.Sprintf("offsets %d to %d are left out before this batch", x.first, x.last)
+	if h.BaseOffset < c.next {
+		x.first, x.last = h.BaseOffset, min(c.next-1, h.LastOffset())
+		x.what = fmt.Sprintf("offsets %d to %d are given twice, this batch has them again", x.first, x.last)
+	}
+	c.problem(x)
+}
+
+// lookInto decompresses a batch. Its decoder checks that offsets rise within
+// the batch and that there are as many records as the header says.
+func (c *batches) lookInto(b []byte, h batch.Header, x problem) {
+	maxTime := int64(-1)
+	err := batch.Records(b, maxDecompressed, func(r batch.Record) bool {
+		maxTime = max(maxTime, r.Timestamp)
+		return true
+	})
+	switch {
+	case errors.Is(err, batch.ErrDecompress):
+		x.severity, x.hint = Warning, "its CRC is right; consumers with more memory may be able to read it"
+		x.what = fmt.Sprintf("batch of offsets %d to %d cannot be looked into: %v", x.first, x.last, err)
+	case err != nil:
+		x.hint = "its CRC is right: the producer sent it so; consumers fail at it"
+		x.what = fmt.Sprintf("batch of offsets %d to %d: %v", x.first, x.last, err)
+	case maxTime != h.MaxTimestamp:
+		x.severity, x.hint = Warning, "the producer sent it so; looking up offsets by time may miss these records"
+		x.what = fmt.Sprintf("batch of offsets %d to %d says its latest timestamp is %d, its records have %d", x.first, x.last, h.MaxTimestamp, maxTime)
+	default:
+		return
+	}
+	c.problem(x)
+}
+
+// compare holds what the batches add up to against the footer.
+func (c *batches) compare() {
+	p := c.partition
+	x := problem{severity: Error, code: CodeBatch, at: int64(p.Position), hint: hintStored, first: p.BaseOffset, last: p.LastOffset}
+	if c.count != p.Batches || min(c.sum, maxUint32) != uint64(p.Records) || c.next-1 != p.LastOffset || c.maxTime != p.MaxTimestamp {
+		x.what = fmt.Sprintf("%d batches of %d records to offset %d with latest timestamp %d; the footer says %d of %d to %d with %d",
+			c.count, c.sum, c.next-1, c.maxTime, p.Batches, p.Records, p.LastOffset, p.MaxTimestamp)
+		c.problem(x)
+		return
+	}
+	var want []segment.Producer
+	c.producers.Each(func(p segment.Producer, _ int64) { want = append(want, p) })
+	if !reflect.DeepEqual(want, p.Producers) {
+		x.code = CodeProducers
+		x.what = fmt.Sprintf("the footer's account of %d idempotent producers is not what the batches of %d say", len(p.Producers), len(want))
+		x.hint = "records are intact; a producer's retry may be refused, or stored twice"
+		c.problem(x)
+	}
+}
+
+const maxUint32 = 1<<32 - 1
+
+func keyOf(p *segment.Partition) partlog.Key {
+	return partlog.Key{Topic: p.Topic, Index: p.Index}
+}

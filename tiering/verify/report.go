@@ -1,0 +1,158 @@
+package verify
+
+import (
+	"fmt"
+
+	"github.com/varvelog/varve/tiering/partlog"
+	"github.com/varvelog/varve/tiering/segment"
+)
+
+// Severity says how bad a finding is.
+type Severity string
+
+// The severities. Only errors make a bucket unsound.
+const (
+	Error   Severity = "error"   // something is lost, damaged or unreadable
+	Warning Severity = "warning" // out of the ordinary, and no record is lost by it
+	Info    Severity = "info"    // worth knowing
+)
+
+// Code is the class of a finding, for programs.
+type Code string
+
+// The classes.
+const (
+	CodeCluster     Code = "cluster"     // the cluster object is missing or damaged
+	CodeFloor       Code = "floor"       // the floors contradict each other, or a checkpoint is missing
+	CodeMissing     Code = "missing"     // an object that was committed is not there
+	CodeCorrupt     Code = "corrupt"     // bytes are not those that were stored
+	CodeUnsupported Code = "unsupported" // of a format or content that this program is too old for
+	CodeUnread      Code = "unread"      // the store did not give the object out
+	CodeMisplaced   Code = "misplaced"   // an object of another cluster, journal or seq
+	CodeChain       Code = "chain"       // an object cannot follow those before it
+	CodeBatch       Code = "batch"       // a record batch is damaged or not what the footer says
+	CodeOffsets     Code = "offsets"     // offsets are left out or given twice
+	CodeEpoch       Code = "epoch"       // leader epochs are not those of the journal
+	CodeProducers   Code = "producers"   // producer state does not fit the batches
+	CodeState       Code = "state"       // an object cannot be applied
+	CodeBeyond      Code = "beyond"      // objects beyond the head
+	CodeUnknownKey  Code = "unknown-key" // an object that varve did not put there
+	CodeUnnamed     Code = "unnamed"     // a journal that the metadata does not know
+)
+
+// Finding is one thing that is out of order.
+type Finding struct {
+	Severity Severity `json:"severity"`
+	Code     Code     `json:"code"`
+	Journal  *uint32  `json:"journal,omitempty"` // nil: not of a journal
+	Key      string   `json:"key,omitempty"`     // of the object, relative to the bucket's prefix
+	Offset   *int64   `json:"offset,omitempty"`  // in the object, bytes; nil: all of it
+	What     string   `json:"what"`
+	Affects  []Range  `json:"affects,omitempty"` // records touched, as far as is known
+	Hint     string   `json:"hint,omitempty"`
+}
+
+// finding makes one about a key of a journal.
+func finding(s Severity, c Code, journal uint32, key, hint, format string, args ...any) *Finding {
+	return &Finding{Severity: s, Code: c, Journal: &journal, Key: key, What: fmt.Sprintf(format, args...), Hint: hint}
+}
+
+// Range is a range of a partition's offsets.
+type Range struct {
+	Topic     string `json:"topic"` // its name, or its id if the metadata does not know it
+	Partition int32  `json:"partition"`
+	First     int64  `json:"first"`
+	Last      int64  `json:"last"` // inclusive
+
+	id segment.ID
+}
+
+// String is the range as people read it.
+func (r Range) String() string {
+	return fmt.Sprintf("%s-%d offsets %d to %d", r.Topic, r.Partition, r.First, r.Last)
+}
+
+func offsets(k partlog.Key, first, last int64) Range {
+	return Range{id: k.Topic, Partition: k.Index, First: first, Last: last}
+}
+
+// Journal is what a journal was found to hold.
+type Journal struct {
+	Journal    uint32 `json:"journal"`
+	Floor      uint64 `json:"floor"` // 0: none was ever set
+	Head       uint64 `json:"head"`  // last seq before the first gap that is no damage
+	Epoch      uint32 `json:"epoch"`
+	Data       int64  `json:"data"` // objects by kind; voids are not counted by kind
+	Fences     int64  `json:"fences"`
+	Fillers    int64  `json:"fillers"`
+	Voids      int64  `json:"voids"`
+	Bytes      int64  `json:"bytes"` // read
+	Partitions int    `json:"partitions"`
+	Records    int64  `json:"records"`
+}
+
+// Report is what a walk found.
+type Report struct {
+	Cluster  string    `json:"cluster,omitempty"` // id as Kafka writes it; empty: unknown
+	Journals []Journal `json:"journals"`
+	Findings []Finding `json:"findings"`
+	Omitted  int       `json:"omitted"` // findings counted below, but too many to keep
+	Errors   int       `json:"errors"`
+	Warnings int       `json:"warnings"`
+	Infos    int       `json:"infos"`
+}
+
+// maxFindings bounds what is kept; all are counted.
+const maxFindings = 10_000
+
+// findings gathers findings while more may still be learned about them.
+type findings struct {
+	list    []*Finding
+	omitted int
+	counts  map[Severity]int
+}
+
+func (fs *findings) add(list ...*Finding) {
+	if fs.counts == nil {
+		fs.counts = map[Severity]int{}
+	}
+	for _, f := range list {
+		fs.counts[f.Severity]++
+		if len(fs.list) == maxFindings {
+			fs.omitted++
+			continue
+		}
+		fs.list = append(fs.list, f)
+	}
+}
+
+// move adds all of from, which is empty afterwards.
+func (fs *findings) move(from *findings) {
+	fs.add(from.list...)
+	fs.omitted += from.omitted
+	for s, n := range from.counts {
+		for _, f := range from.list {
+			if f.Severity == s {
+				n--
+			}
+		}
+		fs.counts[s] += n
+	}
+	*from = findings{}
+}
+
+// into writes the findings into r, with the names of topics.
+func (fs *findings) into(r *Report, name func(segment.ID) string) {
+	r.Findings = make([]Finding, len(fs.list))
+	for i, f := range fs.list {
+		for j := range f.Affects {
+			a := &f.Affects[j]
+			if a.Topic = name(a.id); a.Topic == "" {
+				a.Topic = a.id.Base64()
+			}
+		}
+		r.Findings[i] = *f
+	}
+	r.Omitted = fs.omitted
+	r.Errors, r.Warnings, r.Infos = fs.counts[Error], fs.counts[Warning], fs.counts[Info]
+}

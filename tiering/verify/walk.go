@@ -1,0 +1,247 @@
+package verify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/varvelog/varve/tiering/journal"
+	"github.com/varvelog/varve/tiering/segment"
+)
+
+// walk goes through one journal. It has one owner.
+type walk struct {
+	verifier *Verifier
+	journal  uint32
+	stored   *stored
+	apply    func(*segment.Footer, []segment.Entry) error // nil once the state is not known any more
+
+	findings findings
+	report   Journal
+	floors   floors
+	chain    journal.Chain
+	// loose: what stands before chain.Next could not be read, so the next object
+	// is believed what it says of its predecessor.
+	loose      bool
+	partitions *partitions
+	unread     int      // objects in a row that the store did not give out
+	missing    *Finding // of the objects right before chain.Next
+	missed     uint64   // the first of them
+}
+
+// maxUnread is how many objects in a row may be unreadable before it is the
+// store that is taken for broken.
+const maxUnread = 3
+
+// run walks the journal from its floor to its head.
+func (w *walk) run(ctx context.Context) error {
+	if err := w.readFloors(ctx); err != nil {
+		return err
+	}
+	w.start()
+	if err := w.objects(ctx); err != nil {
+		return err
+	}
+	w.report.Head, w.report.Epoch = w.chain.Next-1, w.chain.Epoch
+	if w.report.Floor > 1 && w.chain.Next == w.report.Floor {
+		w.findings.add(finding(Error, CodeFloor, w.journal, segment.FloorKey(w.journal, w.floors.n), hintRestore,
+			"the floor is seq %d, but there is nothing from there on", w.report.Floor))
+	}
+	return w.checkMoved(ctx)
+}
+
+// start stands at the floor.
+func (w *walk) start() {
+	w.report.Journal, w.report.Floor = w.journal, w.floors.inForce()
+	if w.report.Floor <= 1 {
+		return
+	}
+	w.chain.Next, w.loose = w.report.Floor, true
+	w.partitions.gaps = true
+	w.apply = nil
+	w.findings.add(finding(Info, CodeFloor, w.journal, segment.FloorKey(w.journal, w.floors.n), "",
+		"the journal begins at seq %d; what lay below is in checkpoint %s, which is not looked into", w.report.Floor, w.floors.last[len(w.floors.last)-1].Checkpoint))
+}
+
+// checkMoved reads the floor again, after all objects. Unless it moved, no
+// object that was read can have been a late write to the key of a deleted one
+// (tiering/journal/PROTOCOL.md, rule 8). If it did, nothing can be said.
+func (w *walk) checkMoved(ctx context.Context) error {
+	moved, err := w.floorMoved(ctx)
+	if err != nil || !moved {
+		return err
+	}
+	w.findings = findings{}
+	w.findings.add(finding(Warning, CodeFloor, w.journal, segment.FloorKey(w.journal, w.floors.n), "verify this journal again",
+		"the floor moved while the journal was read: nothing is known of it"))
+	return nil
+}
+
+// objects walks to the head: what was listed, then what came since.
+func (w *walk) objects(ctx context.Context) error {
+	for {
+		if ended, err := w.listed(ctx); ended || err != nil {
+			return err
+		}
+		if more, err := w.beyond(ctx); !more || err != nil {
+			return err
+		}
+	}
+}
+
+// take takes what was read at Next.
+func (w *walk) take(ctx context.Context, o *object) error {
+	w.missing = nil
+	w.verifier.doneObjects.Add(1)
+	w.verifier.doneBytes.Add(o.size)
+	w.report.Bytes += o.size
+	if o.err != nil {
+		return w.notRead(o)
+	}
+	w.unread = 0
+	if w.loose && o.header != nil {
+		w.lookForFence(ctx, o.header)
+	}
+	w.judge(o)
+	w.findings.add(o.findings...)
+	return nil
+}
+
+// lookForFence finds out whether a fence is among what could not be read before
+// h, which is void then: the objects that settle a fence name it.
+func (w *walk) lookForFence(ctx context.Context, h *segment.Header) {
+	for seq := h.Seq + 1; seq < h.Seq+w.chain.Window; seq++ {
+		later := w.read(ctx, seq).header
+		if later == nil || later.Cluster != w.chain.Cluster || later.Journal != w.journal || later.Seq != seq {
+			continue
+		}
+		if later.Kind != segment.KindFence && later.Epoch > h.Epoch && later.Epoch > w.chain.Epoch && later.Prev.Seq < h.Seq {
+			adopt(&w.chain, later)
+			w.chain.Fence = later.Prev
+			return
+		}
+	}
+}
+
+// notRead: the store did not give the object out.
+func (w *walk) notRead(o *object) error {
+	if w.unread++; w.unread == maxUnread || errors.Is(o.err, context.Canceled) {
+		return fmt.Errorf("read %s: %w", o.key(), o.err)
+	}
+	f := o.find(Error, CodeUnread, whole, "nothing is known of the object; look at the store, then verify again", "%v", o.err)
+	w.findings.add(f)
+	w.hole(o.seq, f)
+	return nil
+}
+
+// judge finds out what the object means to its journal.
+func (w *walk) judge(o *object) {
+	h := o.header
+	switch {
+	case h == nil:
+		w.hole(o.seq, o.findings[0])
+		return
+	case h.Cluster != w.chain.Cluster, h.Journal != w.journal, h.Seq != w.chain.Next:
+		_, err := w.chain.Check(h)
+		w.hole(o.seq, o.find(Error, CodeMisplaced, whole,
+			fmt.Sprintf("restore the right object; this one belongs at %s of its cluster", segment.JournalKey(h.Journal, h.Seq)), "%v", err))
+		return
+	}
+	verdict, err := w.chain.Check(h)
+	if err != nil {
+		if !w.loose {
+			o.find(Error, CodeChain, 0, hintReplaced, "%v", err)
+		}
+		adopt(&w.chain, h)
+		verdict = journal.Valid
+	}
+	w.chain.Advance(h, verdict)
+	if verdict == journal.Void {
+		w.void(o)
+		return
+	}
+	w.loose = false
+	w.count(o)
+	w.contents(o)
+}
+
+// void: what the object holds says nothing. Damage to it harms nobody as long as
+// readers can tell that it is void.
+func (w *walk) void(o *object) {
+	w.report.Voids++
+	if !o.intact {
+		return
+	}
+	for _, f := range o.findings {
+		f.Severity, f.Affects = Warning, nil
+		f.Hint = "the object is void: its records were never acknowledged, and nobody reads them"
+	}
+}
+
+func (w *walk) count(o *object) {
+	switch o.header.Kind {
+	case segment.KindFence:
+		w.report.Fences++
+	case segment.KindFiller:
+		w.report.Fillers++
+	default:
+		w.report.Data++
+	}
+	if o.footer != nil {
+		for i := range o.footer.Partitions {
+			w.report.Records += int64(o.footer.Partitions[i].Records)
+		}
+	}
+}
+
+// contents holds what a valid object says against what the journal adds up to.
+func (w *walk) contents(o *object) {
+	if o.footer == nil {
+		if o.header.Kind == segment.KindData {
+			w.partitions.lost(o.seq, o.findings[0])
+		}
+		return
+	}
+	if !o.intact {
+		w.partitions.gaps = true
+	}
+	before, excused := len(o.findings), false
+	if w.journal != 0 {
+		excused = w.partitions.take(o)
+		w.report.Partitions = len(w.partitions.byKey)
+	}
+	if !o.intact {
+		w.apply = nil
+	}
+	if w.apply == nil {
+		return
+	}
+	err := w.apply(o.footer, o.entries)
+	if err == nil {
+		return
+	}
+	w.apply = nil
+	if excused || w.partitions.gaps || len(o.findings) > before {
+		return
+	}
+	code, hint := CodeState, hintStored
+	if errors.Is(err, segment.ErrUnsupported) {
+		code, hint = CodeUnsupported, hintUpgrade
+	}
+	o.find(Error, code, int64(o.footer.Entries.Position), hint, "%v; nodes stop reading the journal here", err)
+}
+
+// adopt makes c stand as if h were right about what came before it.
+func adopt(c *journal.Chain, h *segment.Header) {
+	switch h.Kind {
+	case segment.KindFence:
+		c.Epoch, c.Last = h.Epoch-1, h.Prev
+	case segment.KindFiller:
+		c.Epoch, c.Fence, c.Tail = h.Epoch, h.Prev, h.Prev
+	default:
+		if h.Epoch != c.Epoch || h.Seq < c.Fence.Seq+c.Window {
+			c.Fence = segment.Ref{} // unknown, but settled
+		}
+		c.Epoch, c.Tail = h.Epoch, h.Prev
+	}
+}
