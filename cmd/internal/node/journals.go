@@ -75,8 +75,12 @@ func (n *node) startJournals(ctx context.Context, closers *stack) error {
 // lead takes over journal 0 and then every data journal, and brings the
 // partitions in them to what the metadata says.
 func (n *node) lead(ctx context.Context, closers *stack) error {
+	cfg, err := n.metaConfig(ctx)
+	if err != nil {
+		return err
+	}
 	controller := metadata.StartLeader(metadata.LeaderOptions{
-		Store: n.store, Journal: n.journalConfig(0), State: n.meta, Log: n.log,
+		Store: n.store, Journal: cfg, State: n.meta, Log: n.log,
 		Defaults:  metadata.Defaults{Partitions: n.cfg.DefaultPartitions, ReplicationFactor: 1},
 		Committed: n.committed,
 	})
@@ -98,9 +102,13 @@ func (n *node) lead(ctx context.Context, closers *stack) error {
 }
 
 func (n *node) leadData(ctx context.Context, id uint32, closers *stack) error {
-	state, recent := partlog.New(id), fetch.NewRecent(n.cfg.TailBytes)
+	cfg, state, err := n.dataConfig(ctx, id)
+	if err != nil {
+		return err
+	}
+	recent := fetch.NewRecent(n.cfg.TailBytes)
 	leader, err := ingest.Start(ingest.Options{
-		Store: n.store, State: state, Journal: n.journalConfig(id), Recent: recent, Committed: n.committed,
+		Store: n.store, State: state, Journal: cfg, Recent: recent, Committed: n.committed,
 		WAL: wal.Options{
 			Dir:     filepath.Join(n.cfg.DataDir, walFolder, strconv.FormatUint(uint64(id), 10)),
 			Cluster: n.cluster.ID, Node: n.dir.node, Incarnation: n.incarnation, Journal: id, MaxBytes: n.cfg.WALMaxBytes,
@@ -185,7 +193,11 @@ func (n *node) follow(ctx context.Context, closers *stack) error {
 	}
 	closers.push(f.close)
 	closers.push(func() error { cancel(); return nil })
-	if err := f.start(ctx, 0, func(o *journal.Object) error { return n.meta.Apply(o.Footer, o.Entries) }); err != nil {
+	cfg, err := n.metaConfig(ctx)
+	if err != nil {
+		return err
+	}
+	if err := f.start(ctx, cfg, func(o *journal.Object) error { return n.meta.Apply(o.Footer, o.Entries) }); err != nil {
 		return err
 	}
 	wake := make(chan struct{}, 1)
@@ -212,13 +224,13 @@ type followers struct {
 }
 
 // start follows a journal and waits until what it holds now is applied.
-func (f *followers) start(ctx context.Context, id uint32, apply func(*journal.Object) error) error {
-	n := f.node
+func (f *followers) start(ctx context.Context, cfg journal.Config, apply func(*journal.Object) error) error {
+	n, id := f.node, cfg.Chain.Journal
 	poll := pollAlone
 	if !n.cfg.NATS.Embedded {
 		poll = pollTold
 	}
-	follower := journal.Follow(n.store, n.journalConfig(id), func(o *journal.Object) error {
+	follower := journal.Follow(n.store, cfg, func(o *journal.Object) error {
 		if err := apply(o); err != nil {
 			return err
 		}
@@ -238,8 +250,11 @@ func (f *followers) startNamed(ctx context.Context) error {
 			continue
 		}
 		f.node.health.starting(fmt.Sprintf("reading journal %d", id))
-		state := partlog.New(id)
-		if err := f.start(ctx, id, func(o *journal.Object) error { return state.Apply(o.Footer, o.Entries) }); err != nil {
+		cfg, state, err := f.node.dataConfig(ctx, id)
+		if err != nil {
+			return err
+		}
+		if err := f.start(ctx, cfg, func(o *journal.Object) error { return state.Apply(o.Footer, o.Entries) }); err != nil {
 			return err
 		}
 		f.node.journals.add(id, &dataJournal{state: state, prover: f.get(id)})

@@ -26,6 +26,7 @@ import (
 	"github.com/varvelog/varve/metadata/announce"
 	"github.com/varvelog/varve/tiering/journal"
 	"github.com/varvelog/varve/tiering/objstore"
+	"github.com/varvelog/varve/tiering/partlog"
 	"github.com/varvelog/varve/tiering/segment"
 )
 
@@ -172,13 +173,40 @@ func natsValue(c config.NATS) string {
 // writes reports whether this node may write to the bucket.
 func (n *node) writes() bool { return n.cfg.HasRole(config.RoleIngest) }
 
-// journalConfig is how this node follows or leads a journal from its beginning.
-func (n *node) journalConfig(id uint32) journal.Config {
-	return journal.Config{
+// journalConfig is how this node follows or leads a journal: from its newest
+// checkpoint, whose state is returned, or from its beginning, with a nil state.
+func (n *node) journalConfig(ctx context.Context, id uint32) (journal.Config, []byte, error) {
+	cfg := journal.Config{
 		Chain:   journal.NewChain(n.cluster.ID, id, int(n.cluster.Window)),
 		Witness: n.dir.witness(id), Node: n.dir.node, Incarnation: n.incarnation,
 		NewID: segment.NewID, NowMs: func() int64 { return time.Now().UnixMilli() },
 	}
+	c, err := journal.LoadCheckpoint(ctx, n.store, cfg.Chain)
+	if c == nil || err != nil {
+		return cfg, nil, err
+	}
+	cfg.Chain, cfg.History = c.Chain, c.History
+	n.log.Debug("starting from a checkpoint", "journal", id, "seq", c.Chain.Last.Seq)
+	return cfg, c.State, nil
+}
+
+// metaConfig is journalConfig of the metadata journal, its state restored.
+func (n *node) metaConfig(ctx context.Context) (journal.Config, error) {
+	cfg, state, err := n.journalConfig(ctx, 0)
+	if state == nil || err != nil {
+		return cfg, err
+	}
+	return cfg, n.meta.Restore(state)
+}
+
+// dataConfig is journalConfig of a data journal, and its state.
+func (n *node) dataConfig(ctx context.Context, id uint32) (journal.Config, *partlog.State, error) {
+	cfg, payload, err := n.journalConfig(ctx, id)
+	if payload == nil || err != nil {
+		return cfg, partlog.New(id), err
+	}
+	state, err := partlog.Decode(id, payload)
+	return cfg, state, err
 }
 
 // fail ends the node for err.
