@@ -12,15 +12,16 @@ import (
 	"fmt"
 	"net/url"
 	"path/filepath"
-	"strconv"
 	"strings"
 
 	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/objstore/file"
 	"github.com/varvelog/varve/tiering/objstore/minio"
+	"github.com/varvelog/varve/tiering/objstore/s3"
 )
 
-const forms = "file:///path or minio://host:port/bucket/prefix?secure=true|false"
+const forms = "file:///path, minio://host:port/bucket/prefix?secure=true|false " +
+	"or s3://bucket/prefix?region=...&endpoint=https://host:port&path-style=true|false"
 
 // ErrURL: the URL is none that Open understands. The error says why.
 var ErrURL = errors.New("bad bucket URL")
@@ -57,10 +58,11 @@ func Check(rawURL string) error {
 	return err
 }
 
-// location is a URL taken apart: exactly one of folder and minio is set.
+// location is a URL taken apart: exactly one of its fields is set.
 type location struct {
 	folder string // absolute
 	minio  *minio.Config
+	s3     *s3.Config
 }
 
 func parse(raw string) (location, error) {
@@ -74,7 +76,7 @@ func parse(raw string) (location, error) {
 	case "minio":
 		return parseMinIO(raw)
 	case "s3":
-		return location{}, errors.New("s3:// is not supported yet; minio://host:port/bucket/prefix speaks to S3-compatible stores")
+		return parseS3(raw)
 	}
 	return location{}, fmt.Errorf("%s:// is not supported; write %s", scheme, forms)
 }
@@ -112,31 +114,6 @@ func parseFile(raw, rest string) (location, error) {
 	return location{folder: filepath.Clean(filepath.FromSlash(u.Path))}, nil
 }
 
-func parseMinIO(raw string) (location, error) {
-	u, err := url.Parse(raw)
-	if err != nil { // whose text may show a password
-		return location{}, fmt.Errorf("cannot be read; write %s", forms)
-	}
-	if u.User != nil {
-		return location{}, errors.New("credentials do not belong in a URL; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
-	}
-	if u.Fragment != "" {
-		return location{}, errors.New("nothing may follow a #")
-	}
-	if err := checkHost(u); err != nil {
-		return location{}, err
-	}
-	bucket, prefix, _ := strings.Cut(strings.Trim(u.Path, "/"), "/")
-	if bucket == "" {
-		return location{}, fmt.Errorf("names no bucket; write minio://%s/bucket/prefix", u.Host)
-	}
-	secure, err := parseQuery(u.RawQuery)
-	if err != nil {
-		return location{}, err
-	}
-	return location{minio: &minio.Config{Endpoint: u.Host, Secure: secure, Bucket: bucket, Prefix: prefix}}, nil
-}
-
 // Redact cuts a user and password out of a URL, well-formed or not. A text
 // without them is returned as it is.
 func Redact(raw string) string {
@@ -147,43 +124,20 @@ func Redact(raw string) string {
 	return raw
 }
 
-func checkHost(u *url.URL) error {
-	if u.Hostname() == "" {
-		return errors.New("names no host; write minio://host:port/bucket/prefix")
-	}
-	if p := u.Port(); p != "" {
-		if n, err := strconv.ParseUint(p, 10, 16); err != nil || n == 0 {
-			return fmt.Errorf("%q is not a port", p)
-		}
-	}
-	if strings.HasSuffix(u.Host, ":") {
-		return fmt.Errorf("%q is not host:port", u.Host)
-	}
-	return nil
-}
-
-// parseQuery reads what follows the ?: whether to use TLS, which is the default.
-func parseQuery(raw string) (secure bool, err error) {
-	query, err := url.ParseQuery(raw)
-	if err != nil {
-		return false, err
-	}
-	secure = true
-	for key, values := range query {
-		if key != "secure" {
-			return false, fmt.Errorf("%q is no option; there is secure=true and secure=false", key)
-		}
-		if len(values) != 1 || values[0] != "true" && values[0] != "false" {
-			return false, fmt.Errorf("secure is %q; write secure=true or secure=false, once", strings.Join(values, ","))
-		}
-		secure = values[0] == "true"
-	}
-	return secure, nil
-}
-
 func (l location) open(ctx context.Context, create bool) (objstore.Store, error) {
-	if l.minio != nil {
-		return openMinIO(ctx, *l.minio, create)
+	switch {
+	case l.minio != nil:
+		store, err := minio.Open(*l.minio)
+		if err != nil {
+			return nil, err
+		}
+		return lookInto(ctx, store, create)
+	case l.s3 != nil:
+		store, err := s3.Open(ctx, *l.s3)
+		if err != nil {
+			return nil, err
+		}
+		return lookInto(ctx, store, create)
 	}
 	if create {
 		if err := file.EnsureFolder(l.folder); err != nil {
@@ -197,14 +151,19 @@ func (l location) open(ctx context.Context, create bool) (objstore.Store, error)
 	return store, nil
 }
 
+// remote is a store across the network.
+type remote interface {
+	objstore.Store
+	EnsureBucket(ctx context.Context) error
+	Close()
+}
+
 // errSeen ends the listing that only asks whether there is a bucket to list.
 var errSeen = errors.New("seen")
 
-func openMinIO(ctx context.Context, cfg minio.Config, create bool) (objstore.Store, error) {
-	store, err := minio.Open(cfg)
-	if err != nil {
-		return nil, err
-	}
+// lookInto returns store if its bucket can be listed, and closes it otherwise.
+func lookInto(ctx context.Context, store remote, create bool) (objstore.Store, error) {
+	var err error
 	if create {
 		err = store.EnsureBucket(ctx)
 	}

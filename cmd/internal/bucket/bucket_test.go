@@ -2,6 +2,7 @@ package bucket_test
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -49,26 +50,45 @@ func TestAFileBucketIsCreatedOnlyWhenAsked(t *testing.T) {
 
 func TestBadURLsSayWhatToWrite(t *testing.T) {
 	for url, want := range map[string]string{
-		"":                                     "file:///path",
-		"events":                               "begins with / or ./",
-		"file://":                              "file:///path",
-		"file://data/bucket":                   "/data/bucket",
-		"file:///a?x=1":                        "%3F",
-		"file:///a#b":                          "%23",
-		"s3://b/p":                             "not supported yet; minio://",
-		"gs://b/p":                             "gs:// is not supported; write file:///path or minio://",
-		"minio://":                             "names no host",
-		"minio:///b":                           "names no host",
-		"minio://h:9000":                       "names no bucket",
-		"minio://h:9000/":                      "names no bucket",
-		"minio://h:99999/b":                    "not a port",
-		"minio://h:/b":                         "host:port",
-		"minio://h/b?secure=maybe":             "secure=true or secure=false",
-		"minio://h/b?secure=true&secure=false": "once",
-		"minio://h/b?region=x":                 `"region" is no option`,
-		"minio://h/b#x":                        "#",
-		"minio://key:secret@h:9000/b":          "AWS_ACCESS_KEY_ID",
-		"minio://key:secret@h:9000/b\x00":      "cannot be read",
+		"":                            "file:///path",
+		"events":                      "begins with / or ./",
+		"file://":                     "file:///path",
+		"file://data/bucket":          "/data/bucket",
+		"file:///a?x=1":               "%3F",
+		"file:///a#b":                 "%23",
+		"gs://b/p":                    "gs:// is not supported; write file:///path, minio://",
+		"s3://":                       "names no bucket",
+		"s3:///events":                "names no bucket",
+		"s3://127.0.0.1:9000/events":  "endpoint=https://127.0.0.1:9000",
+		"s3://Events/p":               "not a bucket's name",
+		"s3://events/a//b":            "empty segment",
+		"s3://events#x":               "#",
+		"s3://key:secret@events":      "AWS_ACCESS_KEY_ID",
+		"s3://events?secure=true":     `"secure" is no option; there are region, endpoint and path-style`,
+		"s3://events?path_style=true": `"path_style" is no option`,
+		"s3://events?path-style=yes":  "path-style=true or path-style=false",
+		"s3://events?path-style=true&path-style=true": "once",
+		"s3://events?region=":                         "region=...",
+		"s3://events?region=a&region=b":               "once",
+		"s3://events?endpoint=":                       "endpoint=...",
+		"s3://events?endpoint=127.0.0.1:9000":         "http://host:port",
+		"s3://events?endpoint=localhost:9000":         "http://host:port",
+		"s3://events?endpoint=http://h/p":             "nothing may follow",
+		"s3://events?endpoint=http://h:0":             "not a port",
+		"s3://events?endpoint=http://key:secret@h":    "AWS_ACCESS_KEY_ID",
+		"s3://events?endpoint=http://key:secret%zz@h": "URL escape",
+		"minio://":                                "names no host",
+		"minio:///b":                              "names no host",
+		"minio://h:9000":                          "names no bucket",
+		"minio://h:9000/":                         "names no bucket",
+		"minio://h:99999/b":                       "not a port",
+		"minio://h:/b":                            "host:port",
+		"minio://h/b?secure=maybe":                "secure=true or secure=false",
+		"minio://h/b?secure=true&secure=false":    "once",
+		"minio://h/b?region=x":                    `"region" is no option`,
+		"minio://h/b#x":                           "#",
+		"minio://key:secret@h:9000/b":             "AWS_ACCESS_KEY_ID",
+		"minio://key:secret@h:9000/b\x00":         "cannot be read",
 		"minio://key:secret%zz@h:9000/b?secure=x": "cannot be read",
 	} {
 		_, err := bucket.Open(t.Context(), url, false)
@@ -84,6 +104,8 @@ func TestBadURLsSayWhatToWrite(t *testing.T) {
 func TestGoodURLsPass(t *testing.T) {
 	for _, url := range []string{
 		"file:///a/b", "/a/b", "./b", "../b", "minio://h/b", "minio://h:9000/b/p/q/?secure=false", "minio://[::1]:9000/b?secure=true",
+		"s3://events", "s3://events/p/q/?region=eu-central-1", "s3://my.events/p?endpoint=http://127.0.0.1:9000&path-style=true&region=us-east-1",
+		"s3://events?endpoint=https%3A%2F%2Fs.example.net%2F&path-style=false",
 	} {
 		if err := bucket.Check(url); err != nil {
 			t.Errorf("%q: %v", url, err)
@@ -91,13 +113,19 @@ func TestGoodURLsPass(t *testing.T) {
 	}
 }
 
-func TestAMinIOBucketIsLookedForWhenOpened(t *testing.T) {
+func TestARemoteBucketIsLookedForWhenOpened(t *testing.T) {
+	for _, form := range []string{"minio://%s/events/prod?secure=false", "s3://events/prod?endpoint=http://%s&path-style=true"} {
+		t.Run(form, func(t *testing.T) { remoteBucketIsLookedFor(t, form) })
+	}
+}
+
+func remoteBucketIsLookedFor(t *testing.T, form string) {
 	t.Setenv("AWS_ACCESS_KEY_ID", "user")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "secret")
 	answer := http.NotFound
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { answer(w, r) }))
 	t.Cleanup(server.Close)
-	url := "minio://" + server.Listener.Addr().String() + "/events/prod?secure=false"
+	url := fmt.Sprintf(form, server.Listener.Addr())
 
 	answer = s3(http.StatusNotFound, `<Error><Code>NoSuchBucket</Code></Error>`)
 	if _, err := bucket.Open(t.Context(), url, false); !errors.Is(err, objstore.ErrNoBucket) || !strings.Contains(err.Error(), "--create-bucket") {
@@ -109,7 +137,7 @@ func TestAMinIOBucketIsLookedForWhenOpened(t *testing.T) {
 	}
 	for name, listing := range map[string]string{
 		"empty": `<ListBucketResult></ListBucketResult>`,
-		"used":  `<ListBucketResult><Contents><Key>prod/cluster</Key></Contents></ListBucketResult>`,
+		"used":  `<ListBucketResult><Contents><Key>prod/cluster</Key><Size>9</Size></Contents></ListBucketResult>`,
 	} {
 		answer = s3(http.StatusOK, listing)
 		store, err := bucket.Open(t.Context(), url, false)

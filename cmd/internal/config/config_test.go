@@ -63,7 +63,7 @@ func find(t *testing.T, r *config.Resolved, name string) config.Value {
 // three valid values for every setting, all other than the default.
 var samples = map[string][3]string{
 	"data-dir":           {"/a", "/b", "/c"},
-	"bucket":             {"file:///a", "minio://h:9000/b/p?secure=false", "file:///c"},
+	"bucket":             {"file:///a", "minio://h:9000/b/p?secure=false", "s3://events/p?region=eu-west-1"},
 	"create-bucket":      {"true", "false", "true"},
 	"roles":              {"ingest", "fetch", "ingest,fetch"},
 	"listen":             {"127.0.0.1:1", "127.0.0.1:2", "[::1]:3"},
@@ -207,7 +207,7 @@ func TestBadValuesSayWhatToDo(t *testing.T) {
 		want  string
 	}{
 		{"--data-dir=", "name a folder"},
-		{"--bucket=s3://b/p", "minio://"},
+		{"--bucket=gs://b/p", "s3://"},
 		{"--create-bucket=yes", "true or false"},
 		{"--roles=", "ingest, fetch, tiering"},
 		{"--roles=ingest,cook", `no role is called "cook"`},

@@ -38,7 +38,7 @@ var settings = []setting{
 		"folder for write-ahead segments; one process at a time uses it",
 		func(s *Serve, v string) error { return setPath(&s.DataDir, v) }},
 	{"bucket", "", "url",
-		"bucket that holds the log: file:///path or minio://host:port/bucket/prefix (default file://<data-dir>/bucket)",
+		"bucket that holds the log: file:///path, s3://bucket/prefix or minio://host:port/bucket/prefix (default file://<data-dir>/bucket)",
 		func(s *Serve, v string) error { return setBucket(&s.Bucket, v) }},
 	{"create-bucket", "false", "bool",
 		"create the bucket when it does not exist (default true for the default bucket)",

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
@@ -17,6 +18,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/smithy-go/logging"
+
+	"github.com/varvelog/varve/tiering/objstore/internal/s3http"
 )
 
 // endpointRegion is what to sign for at an endpoint that nobody named a region
@@ -58,27 +61,53 @@ func load(ctx context.Context, cfg Config) (loaded aws.Config, roots *x509.CertP
 	return loaded, roots, nil
 }
 
-// checkReach tells whether options say where the store is.
-func checkReach(options s3.Options) error {
-	endpoint := aws.ToString(options.BaseEndpoint)
-	if endpoint == "" {
-		if options.Region == "" {
-			return errors.New("no region: add region=eu-central-1, for example, or set AWS_REGION; " +
-				"for a store that is not Amazon's, add endpoint=https://host:port")
-		}
+// Check tells whether Open would take c, as far as c alone says.
+func (c Config) Check() error {
+	if err := checkBucket(c.Bucket); err != nil {
+		return err
+	}
+	if _, err := s3http.CheckPrefix(c.Prefix); err != nil {
+		return err
+	}
+	if _, err := s3http.CheckConnections(c.Concurrency); err != nil {
+		return err
+	}
+	if c.Endpoint == "" {
 		return nil
 	}
+	return checkEndpoint(c.Endpoint)
+}
+
+// checkReach tells whether options, of c, environment and files, say where the
+// store is.
+func checkReach(options s3.Options) error {
+	if options.BaseEndpoint != nil {
+		return checkEndpoint(*options.BaseEndpoint)
+	}
+	if options.Region == "" {
+		return errors.New("no region: add region=eu-central-1, for example, or set AWS_REGION; " +
+			"for a store that is not Amazon's, add endpoint=https://host:port")
+	}
+	return nil
+}
+
+func checkEndpoint(endpoint string) error {
 	u, err := url.Parse(endpoint)
 	if err != nil { // whose text may show a password
 		return errors.New("endpoint cannot be read; write http://host:port or https://host:port")
 	}
 	switch {
-	case u.Scheme != "http" && u.Scheme != "https", u.Hostname() == "":
-		return fmt.Errorf("endpoint %q: write http://host:port or https://host:port", u.Redacted())
 	case u.User != nil:
 		return errors.New("credentials do not belong in an endpoint; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
+	case u.Scheme != "http" && u.Scheme != "https", u.Hostname() == "", strings.HasSuffix(u.Host, ":"):
+		return fmt.Errorf("endpoint %q: write http://host:port or https://host:port", endpoint)
 	case strings.Trim(u.Path, "/") != "", u.RawQuery != "", u.ForceQuery, u.Fragment != "":
 		return fmt.Errorf("endpoint %q: nothing may follow host:port", endpoint)
+	}
+	if port := u.Port(); port != "" {
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+			return fmt.Errorf("endpoint %q: %s is not a port", endpoint, port)
+		}
 	}
 	return nil
 }

@@ -64,7 +64,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 }
 
 func open(ctx context.Context, cfg Config) (*Store, error) {
-	if err := checkBucket(cfg.Bucket); err != nil {
+	if err := cfg.Check(); err != nil {
 		return nil, err
 	}
 	prefix, err := s3http.CheckPrefix(cfg.Prefix)
