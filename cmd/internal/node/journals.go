@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
-	"path/filepath"
-	"strconv"
 	"sync"
 	"time"
 
@@ -110,8 +108,8 @@ func (n *node) leadData(ctx context.Context, id uint32, closers *stack) error {
 	leader, err := ingest.Start(ingest.Options{
 		Store: n.store, State: state, Journal: cfg, Recent: recent, Committed: n.committed,
 		WAL: wal.Options{
-			Dir:     filepath.Join(n.cfg.DataDir, walFolder, strconv.FormatUint(uint64(id), 10)),
-			Cluster: n.cluster.ID, Node: n.dir.node, Incarnation: n.incarnation, Journal: id, MaxBytes: n.cfg.WALMaxBytes,
+			Dir:     n.dir.WAL(id),
+			Cluster: n.cluster.ID, Node: n.dir.Node(), Incarnation: n.incarnation, Journal: id, MaxBytes: n.cfg.WALMaxBytes,
 		},
 		FlushInterval: n.cfg.FlushInterval, FlushBytes: int(n.cfg.FlushBytes), Now: time.Now, Log: n.log,
 	})
@@ -178,13 +176,13 @@ func explain(err error) error {
 // committed is told of every object this node applied to a journal it leads.
 func (n *node) committed(o *journal.Object) {
 	h := &o.Footer.Header
-	n.dir.saw(h.Journal, o.Ref())
+	n.dir.Saw(h.Journal, o.Ref())
 	n.bus.Publish(announce.Announcement{Journal: h.Journal, Epoch: h.Epoch, Seq: h.Seq, Object: h.Object})
 }
 
 // follow reads journal 0 and the data journals it names, as they come.
 func (n *node) follow(ctx context.Context, closers *stack) error {
-	n.id = archiveID(n.dir.node)
+	n.id = archiveID(n.dir.Node())
 	n.admin = metadata.NotController{}
 	f := &followers{node: n, byID: map[uint32]*journal.Follower{}}
 	cancel, err := n.bus.Subscribe(f.announced)
@@ -234,7 +232,7 @@ func (f *followers) start(ctx context.Context, cfg journal.Config, apply func(*j
 		if err := apply(o); err != nil {
 			return err
 		}
-		n.dir.saw(id, o.Ref())
+		n.dir.Saw(id, o.Ref())
 		return nil
 	}, poll, n.log)
 	f.mu.Lock()

@@ -20,6 +20,7 @@ import (
 
 	"github.com/varvelog/varve/cmd/internal/bucket"
 	"github.com/varvelog/varve/cmd/internal/config"
+	"github.com/varvelog/varve/cmd/internal/datadir"
 	"github.com/varvelog/varve/cmd/internal/kafka"
 	"github.com/varvelog/varve/fetch"
 	"github.com/varvelog/varve/metadata"
@@ -41,7 +42,7 @@ type node struct {
 	log         *slog.Logger
 	metrics     *metrics
 	health      *health
-	dir         *dataDir
+	dir         *datadir.Dir
 	store       objstore.Store
 	cluster     segment.Cluster
 	incarnation segment.ID
@@ -69,10 +70,10 @@ func Run(ctx context.Context, cfg config.Serve, _, stderr io.Writer) (err error)
 		err = errors.Join(err, closers.close())
 	}()
 
-	if n.dir, err = openDataDir(cfg.DataDir, segment.NewID); err != nil {
+	if n.dir, err = datadir.Open(cfg.DataDir, segment.NewID); err != nil {
 		return err
 	}
-	closers.push(n.dir.close)
+	closers.push(n.dir.Close)
 	kafkaListener, err := listen(cfg.Listen, "--listen")
 	if err != nil {
 		return err
@@ -141,7 +142,7 @@ func (n *node) openBucket(ctx context.Context, closers *stack) error {
 	if n.cluster, err = loadCluster(ctx, n.store, n.writes(), n.log); err != nil {
 		return err
 	}
-	return n.dir.bind(n.cluster.ID)
+	return n.dir.Bind(n.cluster.ID)
 }
 
 func (n *node) openBus(closers *stack) error {
@@ -178,7 +179,7 @@ func (n *node) writes() bool { return n.cfg.HasRole(config.RoleIngest) }
 func (n *node) journalConfig(ctx context.Context, id uint32) (journal.Config, []byte, error) {
 	cfg := journal.Config{
 		Chain:   journal.NewChain(n.cluster.ID, id, int(n.cluster.Window)),
-		Witness: n.dir.witness(id), Node: n.dir.node, Incarnation: n.incarnation,
+		Witness: n.dir.Witness(id), Node: n.dir.Node(), Incarnation: n.incarnation,
 		NewID: segment.NewID, NowMs: func() int64 { return time.Now().UnixMilli() },
 	}
 	c, err := journal.LoadCheckpoint(ctx, n.store, cfg.Chain)
@@ -227,7 +228,7 @@ func (n *node) keepWitness() func() error {
 		for {
 			select {
 			case <-ticker.C:
-				if err := n.dir.saveWitness(); err != nil {
+				if err := n.dir.SaveWitness(); err != nil {
 					n.fail(err)
 				}
 			case <-stop:
