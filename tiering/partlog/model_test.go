@@ -90,81 +90,143 @@ func TestLiveStateEqualsReplayedState(t *testing.T) {
 	})
 }
 
+// written is where the footers of a journal list records of a partition.
+type written struct {
+	seq uint64
+	segment.Partition
+}
+
+func writtenTo(k Key, journal []object) (out []written) {
+	for _, o := range journal {
+		for _, p := range o.footer.Partitions {
+			if keyOf(&p) == k {
+				out = append(out, written{o.footer.Header.Seq, p})
+			}
+		}
+	}
+	return out
+}
+
 // TestLookupsMatchANaiveLog compares every look-up with a search through all
 // footers from the first.
 func TestLookupsMatchANaiveLog(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
+		journal := drawJournal(t, 40)
 		s := New(testJournal)
-		var parts []segment.Partition
-		var seqs []uint64
-		k := Key{testTopic, 1}
-		for _, o := range drawJournal(t, 40) {
+		for _, o := range journal {
 			if err := s.Apply(o.footer, o.entries); err != nil {
 				t.Fatal(err)
 			}
-			for _, p := range o.footer.Partitions {
-				if keyOf(&p) == k {
-					parts, seqs = append(parts, p), append(seqs, o.footer.Header.Seq)
-				}
-			}
 		}
-		view, ok := s.Lookup(k)
-		if !ok {
-			if len(parts) > 0 {
-				t.Fatal("the partition is not known")
-			}
-			return
-		}
-		for offset := view.Start - 2; offset < view.End+2; offset++ {
-			n := rapid.IntRange(1, 4).Draw(t, "n")
-			var want, got []uint64
-			for i, p := range parts {
-				if offset >= view.Start && p.LastOffset >= offset && len(want) < n {
-					want = append(want, seqs[i])
-				}
-			}
-			refs, _, _, _ := s.Find(k, offset, n)
-			for _, r := range refs {
-				got = append(got, r.Seq)
-			}
-			if !slices.Equal(got, want) {
-				t.Fatalf("offset %d is in %v, want %v", offset, got, want)
-			}
-		}
-		for ts := int64(-1); ts < 32; ts++ {
-			var want, got []uint64
-			for i, p := range parts {
-				if p.MaxTimestamp >= ts {
-					want = append(want, seqs[i])
-				}
-			}
-			for r, _, ok := s.FindTime(k, ts); ok; r, _, ok = s.FindTimeAfter(k, r.Last, ts) {
-				got = append(got, r.Seq)
-			}
-			if !slices.Equal(got, want) {
-				t.Fatalf("time %d is in %v, want %v", ts, got, want)
-			}
-		}
-		for epoch := int32(0); epoch <= view.Epoch; epoch++ {
-			wantEpoch, wantEnd := epoch, view.End
-			for _, p := range parts {
-				if p.LeaderEpoch <= epoch {
-					wantEpoch = p.LeaderEpoch
-				}
-			}
-			for _, p := range slices.Backward(parts) {
-				if p.LeaderEpoch > epoch {
-					wantEnd = p.BaseOffset
-				}
-			}
-			if epoch == view.Epoch {
-				wantEpoch = epoch
-			}
-			if e, end, _ := s.EpochEnd(k, epoch); e != wantEpoch || end != wantEnd {
-				t.Fatalf("epoch %d ends at (%d, %d), want (%d, %d)", epoch, e, end, wantEpoch, wantEnd)
-			}
+		for i := range int32(3) {
+			compareLookups(t, library{State: s}, Key{testTopic, i}, journal)
 		}
 	})
+}
+
+func compareLookups(t *rapid.T, s library, k Key, journal []object) {
+	parts := writtenTo(k, journal)
+	view, ok := s.Lookup(k)
+	if !ok {
+		if len(parts) > 0 {
+			t.Fatal("the partition is not known")
+		}
+		return
+	}
+	compareOffsets(t, s, k, view, parts)
+	compareTimes(t, s, k, parts)
+	compareEpochs(t, s, k, view, parts)
+}
+
+func compareOffsets(t *rapid.T, s library, k Key, view View, parts []written) {
+	for offset := view.Start - 2; offset < view.End+2; offset++ {
+		n := rapid.IntRange(1, 4).Draw(t, "n")
+		var want, got []uint64
+		for _, p := range parts {
+			if offset >= view.Start && p.LastOffset >= offset && len(want) < n {
+				want = append(want, p.seq)
+			}
+		}
+		for _, r := range s.find(t, k, offset, n) {
+			got = append(got, r.Seq)
+		}
+		if !slices.Equal(got, want) {
+			t.Fatalf("offset %d is in %v, want %v", offset, got, want)
+		}
+	}
+	for _, p := range parts {
+		r := s.find(t, k, p.LastOffset, 1)[0]
+		want := Ref{
+			Seq: p.seq, Base: p.BaseOffset, Last: p.LastOffset, MaxTimestamp: p.MaxTimestamp,
+			Position: uint32(p.Position), Length: uint32(p.Length), Epoch: p.LeaderEpoch, CRC: p.CRC,
+		}
+		if r != want {
+			t.Fatalf("offset %d has ref %+v, want %+v", p.LastOffset, r, want)
+		}
+	}
+}
+
+func compareTimes(t *rapid.T, s library, k Key, parts []written) {
+	newest, newestSeq := int64(-1), uint64(0)
+	for _, p := range parts {
+		if p.MaxTimestamp > newest {
+			newest, newestSeq = p.MaxTimestamp, p.seq
+		}
+	}
+	if r, ok := s.newest(t, k); ok != (newest >= 0) || r.Seq != newestSeq {
+		t.Fatalf("greatest timestamp is in %d, want %d", r.Seq, newestSeq)
+	}
+	if view, _ := s.Lookup(k); view.MaxTimestamp != newest {
+		t.Fatalf("greatest timestamp is %d, want %d", view.MaxTimestamp, newest)
+	}
+	for ts := int64(-1); ts < 32; ts++ {
+		var want, got []uint64
+		for _, p := range parts {
+			if p.MaxTimestamp >= ts {
+				want = append(want, p.seq)
+			}
+		}
+		for r, ok := s.findTime(t, k, -1, ts); ok; r, ok = s.findTime(t, k, r.Last, ts) {
+			got = append(got, r.Seq)
+		}
+		if !slices.Equal(got, want) {
+			t.Fatalf("time %d is in %v, want %v", ts, got, want)
+		}
+	}
+}
+
+func compareEpochs(t *rapid.T, s library, k Key, view View, parts []written) {
+	for epoch := int32(0); epoch <= view.Epoch; epoch++ {
+		wantEpoch, wantEnd := epoch, view.End
+		for _, p := range parts {
+			if p.LeaderEpoch <= epoch {
+				wantEpoch = p.LeaderEpoch
+			}
+		}
+		for _, p := range slices.Backward(parts) {
+			if p.LeaderEpoch > epoch {
+				wantEnd = p.BaseOffset
+			}
+		}
+		if epoch == view.Epoch {
+			wantEpoch = epoch
+		}
+		if e, end, _ := s.EpochEnd(k, epoch); e != wantEpoch || end != wantEnd {
+			t.Fatalf("epoch %d ends at (%d, %d), want (%d, %d)", epoch, e, end, wantEpoch, wantEnd)
+		}
+	}
+	for _, p := range parts {
+		for _, offset := range []int64{p.BaseOffset, p.LastOffset} {
+			if epoch, ok := s.EpochAt(k, offset); !ok || epoch != p.LeaderEpoch {
+				t.Fatalf("offset %d is of epoch %d, want %d", offset, epoch, p.LeaderEpoch)
+			}
+		}
+	}
+	for _, offset := range []int64{view.Start - 1, view.End} {
+		if epoch, ok := s.EpochAt(k, offset); ok {
+			t.Fatalf("offset %d outside of the log is of epoch %d", offset, epoch)
+		}
+	}
 }
 
 func TestLookupsWorkAcrossChunks(t *testing.T) {

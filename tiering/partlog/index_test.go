@@ -1,0 +1,315 @@
+package partlog
+
+import (
+	"bytes"
+	"errors"
+	"math"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/varvelog/varve/tiering/segment"
+)
+
+// library is a state with the payloads of its index objects: what a reader is.
+type library struct {
+	*State
+	objects map[segment.ID][]byte
+}
+
+// reporter is what testing.T and rapid.T have in common here.
+type reporter interface{ Fatal(args ...any) }
+
+func (l library) load(t reporter, p *Page) []Ref {
+	payload := l.objects[p.Object]
+	if uint32(len(payload)) != p.Size {
+		t.Fatal("page in an object of another size")
+	}
+	refs, err := DecodePage(p, payload[p.Position:][:p.Length])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return refs
+}
+
+func (l library) find(t reporter, k Key, offset int64, n int) (out []Ref) {
+	for {
+		refs, page, _, _ := l.Find(k, offset, n-len(out))
+		if page == nil {
+			return append(out, refs...)
+		}
+		if len(refs) > 0 {
+			t.Fatal("both refs and a page")
+		}
+		out = append(out, RefsFrom(l.load(t, page), offset, n-len(out))...)
+		offset = page.Last + 1
+		if len(out) == n {
+			return out
+		}
+	}
+}
+
+func (l library) findTime(t reporter, k Key, after, ts int64) (Ref, bool) {
+	for {
+		r, page, ok := l.FindTimeAfter(k, after, ts)
+		if page == nil {
+			return r, ok
+		}
+		if r, ok := RefWithTime(l.load(t, page), after+1, ts); ok {
+			return r, true
+		}
+		if after < page.Base {
+			t.Fatal("a page without what it was named for")
+		}
+		after = page.Last
+	}
+}
+
+func (l library) newest(t reporter, k Key) (Ref, bool) {
+	r, page, ok := l.MaxTimestampRef(k)
+	if page == nil {
+		return r, ok
+	}
+	return RefWithTime(l.load(t, page), 0, page.MaxTimestamp)
+}
+
+// leader pages and restarts a state as the leader of a journal does.
+type leader struct {
+	library
+	planned *Index
+	object  segment.ID
+}
+
+func newLeader() *leader {
+	return &leader{library: library{State: New(testJournal), objects: map[segment.ID][]byte{}}}
+}
+
+// plan makes an index object durable.
+func (l *leader) plan(minRefs int) bool {
+	ix, ok := l.PlanIndex(minRefs)
+	if ok {
+		id := segment.ID{1, byte(len(l.objects) >> 8), byte(len(l.objects))}
+		l.objects[id] = ix.Payload()
+		l.planned, l.object = ix, id
+	}
+	return ok
+}
+
+// paged takes the plan over.
+func (l *leader) paged() {
+	l.Paged(l.planned, l.object)
+	l.planned, l.object = nil, segment.ID{}
+}
+
+// restart goes on from a checkpoint.
+func (l *leader) restart(t reporter) {
+	payload := l.Encode(l.planned, l.object)
+	s, err := Decode(testJournal, payload)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(s.Encode(nil, segment.ID{}), payload) {
+		t.Fatal("a restored state has another checkpoint")
+	}
+	l.State, l.planned, l.object = s, nil, segment.ID{}
+}
+
+// TestPagedStateMatchesANaiveLog pages at any time, drops plans, and goes on from
+// checkpoints: nobody can tell.
+func TestPagedStateMatchesANaiveLog(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		journal := drawJournal(t, 40)
+		plain, l := New(testJournal), newLeader()
+		for _, o := range journal {
+			for _, s := range []*State{plain, l.State} {
+				if err := s.Apply(o.footer, o.entries); err != nil {
+					t.Fatal(err)
+				}
+			}
+			switch rapid.IntRange(0, 7).Draw(t, "do") {
+			case 0, 1:
+				l.plan(rapid.IntRange(0, 6).Draw(t, "least"))
+			case 2, 3:
+				if l.planned != nil {
+					before := l.Encode(l.planned, l.object)
+					l.paged()
+					if !bytes.Equal(l.Encode(nil, segment.ID{}), before) {
+						t.Fatal("the state is not what its checkpoint said")
+					}
+				}
+			case 4:
+				l.restart(t)
+			}
+			if l.Hash() != plain.Hash() {
+				t.Fatalf("hash differs at seq %d", o.footer.Header.Seq)
+			}
+		}
+		for i := range int32(3) {
+			k := Key{testTopic, i}
+			compareLookups(t, l.library, k, journal)
+			got, _ := l.Lookup(k)
+			if want, _ := plain.Lookup(k); got != want {
+				t.Fatalf("view %+v, want %+v", got, want)
+			}
+		}
+	})
+}
+
+// long has n refs of partition A, each with one offset whose timestamp is the
+// offset.
+func long(t testing.TB, n int64) *leader {
+	t.Helper()
+	l := newLeader()
+	mustApply(t, l.State, data(1, 1), open(keyA, 0, 0), open(keyB, 0, 0))
+	for i := range n {
+		mustApply(t, l.State, data(uint64(i)+2, 1, records(keyA, 1, i, i, i)))
+	}
+	return l
+}
+
+func TestFullChunksArePagedAndTheLastOneWaitsForMore(t *testing.T) {
+	l := long(t, 2*chunkRefs+7)
+	if !l.plan(8) {
+		t.Fatal("nothing to page")
+	}
+	if got, want := len(l.objects[l.object]), 2*pageSize(chunkRefs); got != want {
+		t.Errorf("payload of %d bytes, want %d: two full chunks", got, want)
+	}
+	l.paged()
+	if _, ok := l.PlanIndex(8); ok {
+		t.Error("paged again")
+	}
+	if ix, ok := l.PlanIndex(7); !ok || len(ix.Payload()) != pageSize(7) {
+		t.Error("a chunk of enough refs is not paged")
+	}
+	for _, tc := range []struct {
+		offset int64
+		page   bool
+	}{{0, true}, {2*chunkRefs - 1, true}, {2 * chunkRefs, false}} {
+		refs, page, _, _ := l.Find(keyA, tc.offset, 1)
+		if (page != nil) != tc.page || (len(refs) > 0) == tc.page {
+			t.Errorf("offset %d: %d refs, page %+v", tc.offset, len(refs), page)
+		}
+	}
+}
+
+func TestPlanThatComesToNothingIsMadeAgain(t *testing.T) {
+	l := long(t, 10)
+	first, _ := l.PlanIndex(1)
+	mustApply(t, l.State, data(100, 1, records(keyA, 1, 10, 10, 10)))
+	second, _ := l.PlanIndex(2) // the chunk of one ref waits, the one that was closed does not
+	if !bytes.Equal(first.Payload(), second.Payload()) {
+		t.Errorf("payload of %d bytes, then of %d", len(first.Payload()), len(second.Payload()))
+	}
+}
+
+// TestPlansMayOverlap takes over two plans of which one has the chunks of the
+// other: each chunk stays where it was paged first.
+func TestPlansMayOverlap(t *testing.T) {
+	l := long(t, 10)
+	l.plan(1)
+	older, olderID := l.planned, l.object
+	mustApply(t, l.State, data(100, 1, records(keyA, 1, 10, 10, 10)))
+	l.plan(1)
+	l.paged()
+	_, before, _, _ := l.Find(keyA, 0, 1)
+	l.Paged(older, olderID)
+	if _, page, _, _ := l.Find(keyA, 0, 1); *page != *before {
+		t.Errorf("page %+v, was %+v", page, before)
+	}
+	if got := l.find(t, keyA, 0, 100); len(got) != 11 {
+		t.Errorf("%d refs, want 11", len(got))
+	}
+	if !bytes.Equal(l.Encode(older, olderID), l.Encode(nil, segment.ID{})) {
+		t.Error("a checkpoint names a page that is not needed")
+	}
+}
+
+func TestIndexObjectIsBounded(t *testing.T) {
+	const parts = MaxIndexPayload/(pageFixedSize+2*refSize) + 100
+	l := newLeader()
+	var opens []segment.Entry
+	var all [2][]segment.Partition
+	for i := range int32(parts) {
+		k := Key{testTopic, i}
+		opens = append(opens, open(k, 0, 0))
+		all[0] = append(all[0], records(k, 1, 0, 0, 1))
+		all[1] = append(all[1], records(k, 1, 1, 1, 1))
+	}
+	mustApply(t, l.State, data(1, 1), opens...)
+	mustApply(t, l.State, data(2, 1, all[0]...))
+	mustApply(t, l.State, data(3, 1, all[1]...))
+	l.plan(2)
+	if n := len(l.objects[l.object]); n > MaxIndexPayload || n < MaxIndexPayload-pageSize(2) || !l.planned.More() {
+		t.Errorf("payload of %d bytes, more is %t", n, l.planned.More())
+	}
+	l.paged()
+	l.plan(2)
+	if n := len(l.objects[l.object]); n != 100*pageSize(2) && n != 101*pageSize(2) || l.planned.More() {
+		t.Errorf("then payload of %d bytes, more is %t", n, l.planned.More())
+	}
+	l.paged()
+	if l.plan(1) {
+		t.Error("there is still more")
+	}
+}
+
+func TestDamagedPagesAreRefused(t *testing.T) {
+	l := long(t, 5)
+	l.plan(1)
+	l.paged()
+	_, page, _, _ := l.Find(keyA, 3, 1)
+	good := l.objects[page.Object][page.Position:][:page.Length]
+	if refs, err := DecodePage(page, good); err != nil || len(refs) != 5 {
+		t.Fatalf("%d refs, error %v", len(refs), err)
+	}
+	sealed := func(change func(p *Page, b []byte) []byte) (*Page, []byte) {
+		p := *page
+		b := change(&p, bytes.Clone(good))
+		p.Length, p.CRC = uint32(len(b)), checksum(b)
+		return &p, b
+	}
+	set := func(at int, v byte) func(*Page, []byte) []byte {
+		return func(_ *Page, b []byte) []byte { b[at] = v; return b }
+	}
+	for name, tc := range map[string]struct {
+		change func(*Page, []byte) []byte
+		want   error
+	}{
+		"newer version":         {set(1, 2), segment.ErrUnsupported},
+		"empty":                 {func(*Page, []byte) []byte { return nil }, segment.ErrCorrupt},
+		"another partition":     {set(7, 9), segment.ErrCorrupt},
+		"another base":          {set(31, 1), segment.ErrCorrupt},
+		"too many refs":         {set(2, 0xff), segment.ErrCorrupt},
+		"too few refs":          {set(3, 4), segment.ErrCorrupt},
+		"no refs":               {func(_ *Page, b []byte) []byte { b[3] = 0; return b[:32] }, segment.ErrCorrupt},
+		"cut short":             {func(_ *Page, b []byte) []byte { return b[:len(b)-1] }, segment.ErrCorrupt},
+		"seq goes back":         {set(32+40+7, 1), segment.ErrCorrupt},
+		"last before the first": {set(32+40+15, 0), segment.ErrCorrupt},
+		"last offset too great": {func(p *Page, b []byte) []byte {
+			p.Last = math.MaxInt64
+			copy(b[32+4*40+8:], bytes.Repeat([]byte{0xff}, 8))
+			b[32+4*40+8] = 0x7f
+			return b
+		}, segment.ErrCorrupt},
+		"time before -1":      {set(32+16, 0x80), segment.ErrCorrupt},
+		"ref without bytes":   {set(32+31, 0), segment.ErrCorrupt},
+		"epoch zero":          {set(32+35, 0), segment.ErrCorrupt},
+		"epoch goes back":     {set(32+35, 2), segment.ErrCorrupt},
+		"ends elsewhere":      {func(p *Page, b []byte) []byte { p.Last++; return b }, segment.ErrCorrupt},
+		"another newest":      {func(p *Page, b []byte) []byte { p.MaxTimestamp++; return b }, segment.ErrCorrupt},
+		"another partition's": {func(p *Page, b []byte) []byte { p.Key = keyB; return b }, segment.ErrCorrupt},
+	} {
+		p, b := sealed(tc.change)
+		if _, err := DecodePage(p, b); !errors.Is(err, tc.want) {
+			t.Errorf("%s: error %v, want %v", name, err, tc.want)
+		}
+	}
+	flipped := bytes.Clone(good)
+	flipped[40] ^= 1
+	for _, b := range [][]byte{flipped, good[:len(good)-1], append(bytes.Clone(good), 0)} {
+		if _, err := DecodePage(page, b); !errors.Is(err, segment.ErrCorrupt) {
+			t.Errorf("bytes that do not have the page's CRC: error %v", err)
+		}
+	}
+}
