@@ -10,6 +10,13 @@ TEST_TIMEOUT ?= 10m
 # More flags for go test, as in: make test TESTFLAGS='-run Produce -v'
 TESTFLAGS ?=
 
+# Of make torture: how long faults are made in a round, the seed of the first
+# round (0: a random one), how many rounds, and more flags for the tool.
+DURATION ?= 1m
+SEED ?= 0
+ROUNDS ?= 1
+TORTUREFLAGS ?=
+
 PACKAGES := ./...
 FOLDERS := cmd fetch ingest metadata testenv tiering
 # Go stamps the version from git, and fails where git does (no git, a source
@@ -18,7 +25,7 @@ VCS := $(shell git rev-parse --verify --quiet HEAD >/dev/null 2>&1 && echo true 
 BUILD := $(GO) build -buildvcs=$(VCS) -trimpath -ldflags '-s -w'
 TEST := $(GO) test -vet=off -timeout $(TEST_TIMEOUT)
 
-.PHONY: help build run run-minio minio check test test-short race fuzz clean
+.PHONY: help build run run-minio minio check test test-short race fuzz torture clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -61,6 +68,9 @@ race: bin/minioserver ## all tests under the race detector, varve too (needs a C
 
 fuzz: ## run each fuzz target for FUZZTIME=60s
 	@GO='$(GO)' testenv/fuzz.sh $(FUZZTIME) $(FOLDERS)
+
+torture: build minio ## run varve under faults: DURATION=1m SEED=0 ROUNDS=1
+	$(GO) run ./testenv/torture --varve bin/varve --duration $(DURATION) --seed $(SEED) --rounds $(ROUNDS) $(TORTUREFLAGS)
 
 clean: ## delete bin; data in ./varve-data and the built MinIO stay
 	rm -rf bin

@@ -109,7 +109,9 @@ func (a *answer) write(w http.ResponseWriter, n int) {
 // arriveLate passes the request on later, whatever has become of the client.
 func (p *Proxy) arriveLate(r *http.Request, body []byte, delay time.Duration) {
 	late := r.Clone(context.Background()) // r is the server's again when handle returns
+	p.addLate(1)
 	p.running.Go(func() {
+		defer p.addLate(-1)
 		p.sleep(context.Background(), delay)
 		if p.ctx.Err() != nil {
 			return

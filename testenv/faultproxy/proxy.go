@@ -37,6 +37,7 @@ type Proxy struct {
 		random *rand.Rand
 		faults []Fault
 		fired  map[Kind]int
+		late   int // requests that have not arrived yet
 	}
 }
 
@@ -73,6 +74,19 @@ func (p *Proxy) Fired() map[Kind]int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return maps.Clone(p.mu.fired)
+}
+
+// Late is how many requests have yet to arrive late.
+func (p *Proxy) Late() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.mu.late
+}
+
+func (p *Proxy) addLate(n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.mu.late += n
 }
 
 // Close ends the proxy and everything under way, late arrivals too.

@@ -169,8 +169,14 @@ func TestALateArrivalIsStoredAfterTheClientWasTold(t *testing.T) {
 	if puts, _, _ := e.store.count(); err == nil || puts != 0 {
 		t.Fatalf("error %v, %d stored already", err, puts)
 	}
+	if n := e.Late(); n != 1 {
+		t.Errorf("%d late", n)
+	}
 	e.Set()
 	<-e.store.took
+	for e.Late() > 0 {
+		time.Sleep(time.Millisecond)
+	}
 	e.store.mu.Lock()
 	defer e.store.mu.Unlock()
 	if !bytes.Equal(e.store.object, content) {

@@ -8,16 +8,16 @@ import (
 
 // Result is what a history adds up to.
 type Result struct {
-	Sent      int `json:"sent"`
-	Acked     int `json:"acknowledged"`
-	Refused   int `json:"refused"`
-	Unknown   int `json:"unknown"`
-	Read      int `json:"read"`    // by all consumers
-	Records   int `json:"records"` // in the log
-	Repeated  int `json:"repeated"`
-	Excused   int `json:"excused"` // acknowledged by a disk that was lost, and lost with it
-	Counts    map[Kind]int
-	Anomalies []Anomaly `json:"anomalies"` // the first of each kind
+	Sent      int          `json:"sent"`
+	Acked     int          `json:"acknowledged"`
+	Refused   int          `json:"refused"`
+	Unknown   int          `json:"unknown"`
+	Read      int          `json:"read"`    // by all consumers
+	Records   int          `json:"records"` // in the log
+	Repeated  int          `json:"repeated"`
+	Excused   int          `json:"excused"` // acknowledged by a disk that was lost, and lost with it
+	Counts    map[Kind]int `json:"anomalies_by_kind"`
+	Anomalies []Anomaly    `json:"anomalies"` // the first of each kind
 }
 
 // Check checks the history as a whole. All that was sent must have its outcome,

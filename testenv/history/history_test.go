@@ -48,134 +48,137 @@ var (
 	byDisk      = Promise{Name: "leader", Acks: 1, InOrder: true}
 )
 
+// broken histories, each in one way.
+var broken = []struct {
+	name    string
+	promise Promise
+	play    func(s *scene)
+	want    Kind
+}{
+	{"acknowledged and never there, later ones are", exactlyOnce, func(s *scene) {
+		v := s.send(3, 0)
+		s.c.Read(0, 0, nil, v[0].Text(60))
+		s.c.Seek(0, 2)
+		read(s.c, 2, v[2])
+	}, LostWrite},
+	{"acknowledged, and the log ends before", exactlyOnce, func(s *scene) { read(s.c, 0, s.send(3, 0)[:2]...) }, Unseen},
+	{"acknowledged by the disk, which is there", byDisk, func(s *scene) { read(s.c, 0, s.send(3, 0)[:2]...) }, Unseen},
+	{"acknowledged by the disk after the loss of another", byDisk, func(s *scene) {
+		s.DiskLost()
+		read(s.c, 0, s.send(3, 0)[:2]...)
+	}, Unseen},
+	{"acknowledged without offset and never there", exactlyOnce, func(s *scene) { s.p.Acked(s.p.Send(1), -1) }, Unseen},
+	{"acknowledged where another value was read", exactlyOnce, func(s *scene) {
+		v := s.p.Send(0)
+		read(s.c, 0, v)
+		s.p.Acked(s.p.Send(0), 0)
+	}, OffsetReuse},
+	{"another value read where one was acknowledged", exactlyOnce, func(s *scene) {
+		s.send(1, 0)
+		v := s.p.Send(0)
+		s.p.Unknown(v)
+		read(s.c, 0, v)
+	}, OffsetReuse},
+	{"two values at one offset", exactlyOnce, func(s *scene) {
+		v := s.send(2, 0)
+		read(s.c, 0, v...)
+		s.c.Seek(0, 0)
+		read(s.c, 0, v[1])
+	}, InconsistentOffset},
+	{"a value twice", exactlyOnce, func(s *scene) {
+		v := s.send(2, 0)
+		read(s.c, 0, v[0], v[1], v[0])
+	}, Duplicate},
+	{"a value of unknown outcome twice", exactlyOnce, func(s *scene) {
+		v := s.p.Send(0)
+		s.p.Unknown(v)
+		read(s.c, 0, v, v)
+	}, Duplicate},
+	{"a refused value", oneByOne, func(s *scene) {
+		v := s.p.Send(0)
+		s.p.Failed(v)
+		read(s.c, 0, v)
+	}, AbortedRead},
+	{"a value read before it is refused", oneByOne, func(s *scene) {
+		v := s.p.Send(0)
+		read(s.c, 0, v)
+		s.p.Failed(v)
+	}, AbortedRead},
+	{"a value nobody sent", oneByOne, func(s *scene) { read(s.c, 0, valueOf(1, 7)) }, Phantom},
+	{"a value of nobody", oneByOne, func(s *scene) { read(s.c, 0, valueOf(9, 0)) }, Phantom},
+	{"a value of another partition", oneByOne, func(s *scene) { read(s.c, 0, s.p.Send(1)) }, Phantom},
+	{"a partition that was not asked for", oneByOne, func(s *scene) {
+		s.c.Seek(1, -1)
+		v := s.p.Send(1)
+		s.c.Read(1, 0, v.Key(), v.Text(60))
+	}, Phantom},
+	{"an absurd offset", oneByOne, func(s *scene) {
+		v := s.p.Send(0)
+		s.c.Seek(0, 1<<40)
+		read(s.c, 1<<40, v)
+	}, Phantom},
+	{"a changed bit", oneByOne, func(s *scene) {
+		v := s.p.Send(0)
+		text := v.Text(60)
+		text[30] ^= 1
+		s.c.Read(0, 0, v.Key(), text)
+	}, Corrupt},
+	{"a changed key", oneByOne, func(s *scene) { s.c.Read(0, 0, []byte("key"), s.p.Send(0).Text(60)) }, Corrupt},
+	{"a short value", oneByOne, func(s *scene) { s.c.Read(0, 0, nil, []byte("short")) }, Corrupt},
+	{"an offset left out", oneByOne, func(s *scene) {
+		v := s.send(3, 0)
+		read(s.c, 0, v[0])
+		read(s.c, 2, v[2])
+		s.c.Seek(0, 1)
+		read(s.c, 1, v[1])
+	}, PollSkip},
+	{"an offset again", oneByOne, func(s *scene) {
+		v := s.send(2, 0)
+		read(s.c, 0, v...)
+		read(s.c, 1, v[1])
+	}, NonmonotonicPoll},
+	{"values in another order", exactlyOnce, func(s *scene) {
+		a, b := s.p.Send(0), s.p.Send(0)
+		s.p.Unknown(a)
+		s.p.Acked(b, 0)
+		read(s.c, 0, b, a)
+	}, NonmonotonicSend},
+	{"acknowledged values in another order", oneByOne, func(s *scene) {
+		a, b := s.p.Send(0), s.p.Send(0)
+		s.p.Acked(b, 0)
+		s.p.Acked(a, 1)
+		read(s.c, 0, b, a)
+	}, NonmonotonicSend},
+	{"an end below what was read", exactlyOnce, func(s *scene) {
+		read(s.c, 0, s.send(2, 0)...)
+		s.Ask().End("prober", 0, 1)
+	}, EndWentBack},
+	{"an end below what was acknowledged", exactlyOnce, func(s *scene) {
+		v := s.send(2, 0)
+		s.Ask().End("prober", 0, 1)
+		read(s.c, 0, v...)
+	}, EndWentBack},
+	{"an end below an earlier one", exactlyOnce, func(s *scene) {
+		s.Ask().End("prober", 1, 5)
+		s.Ask().End("prober", 1, 4)
+	}, EndWentBack},
+	{"a start below an earlier one", exactlyOnce, func(s *scene) {
+		s.Ask().Start("prober", 1, 5)
+		s.Ask().Start("prober", 1, 4)
+	}, StartWentBack},
+	{"a full read that ends early", exactlyOnce, func(s *scene) {
+		v := s.send(3, 0)
+		read(s.c, 0, v...)
+		again := s.NewConsumer("second reader")
+		again.Seek(0, 0)
+		read(again, 0, v[:2]...)
+		again.Complete(0, 2)
+	}, Truncated},
+	{"what a client found", exactlyOnce, func(s *scene) { s.Note(Stuck, "nothing since %d", 7) }, Stuck},
+}
+
 func TestEachCheckFires(t *testing.T) {
-	for _, test := range []struct {
-		name    string
-		promise Promise
-		play    func(s *scene)
-		want    Kind
-	}{
-		{"acknowledged and never there, later ones are", exactlyOnce, func(s *scene) {
-			v := s.send(3, 0)
-			s.c.Read(0, 0, nil, v[0].Text(60))
-			s.c.Seek(0, 2)
-			read(s.c, 2, v[2])
-		}, LostWrite},
-		{"acknowledged, and the log ends before", exactlyOnce, func(s *scene) { read(s.c, 0, s.send(3, 0)[:2]...) }, Unseen},
-		{"acknowledged by the disk, which is there", byDisk, func(s *scene) { read(s.c, 0, s.send(3, 0)[:2]...) }, Unseen},
-		{"acknowledged by the disk after the loss of another", byDisk, func(s *scene) {
-			s.DiskLost()
-			read(s.c, 0, s.send(3, 0)[:2]...)
-		}, Unseen},
-		{"acknowledged without offset and never there", exactlyOnce, func(s *scene) { s.p.Acked(s.p.Send(1), -1) }, Unseen},
-		{"acknowledged where another value was read", exactlyOnce, func(s *scene) {
-			v := s.p.Send(0)
-			read(s.c, 0, v)
-			s.p.Acked(s.p.Send(0), 0)
-		}, OffsetReuse},
-		{"another value read where one was acknowledged", exactlyOnce, func(s *scene) {
-			s.send(1, 0)
-			v := s.p.Send(0)
-			s.p.Unknown(v)
-			read(s.c, 0, v)
-		}, OffsetReuse},
-		{"two values at one offset", exactlyOnce, func(s *scene) {
-			v := s.send(2, 0)
-			read(s.c, 0, v...)
-			s.c.Seek(0, 0)
-			read(s.c, 0, v[1])
-		}, InconsistentOffset},
-		{"a value twice", exactlyOnce, func(s *scene) {
-			v := s.send(2, 0)
-			read(s.c, 0, v[0], v[1], v[0])
-		}, Duplicate},
-		{"a value of unknown outcome twice", exactlyOnce, func(s *scene) {
-			v := s.p.Send(0)
-			s.p.Unknown(v)
-			read(s.c, 0, v, v)
-		}, Duplicate},
-		{"a refused value", oneByOne, func(s *scene) {
-			v := s.p.Send(0)
-			s.p.Failed(v)
-			read(s.c, 0, v)
-		}, AbortedRead},
-		{"a value read before it is refused", oneByOne, func(s *scene) {
-			v := s.p.Send(0)
-			read(s.c, 0, v)
-			s.p.Failed(v)
-		}, AbortedRead},
-		{"a value nobody sent", oneByOne, func(s *scene) { read(s.c, 0, valueOf(1, 7)) }, Phantom},
-		{"a value of nobody", oneByOne, func(s *scene) { read(s.c, 0, valueOf(9, 0)) }, Phantom},
-		{"a value of another partition", oneByOne, func(s *scene) { read(s.c, 0, s.p.Send(1)) }, Phantom},
-		{"a partition that was not asked for", oneByOne, func(s *scene) {
-			s.c.Seek(1, -1)
-			v := s.p.Send(1)
-			s.c.Read(1, 0, v.Key(), v.Text(60))
-		}, Phantom},
-		{"an absurd offset", oneByOne, func(s *scene) {
-			v := s.p.Send(0)
-			s.c.Seek(0, 1<<40)
-			read(s.c, 1<<40, v)
-		}, Phantom},
-		{"a changed bit", oneByOne, func(s *scene) {
-			v := s.p.Send(0)
-			text := v.Text(60)
-			text[30] ^= 1
-			s.c.Read(0, 0, v.Key(), text)
-		}, Corrupt},
-		{"a changed key", oneByOne, func(s *scene) { s.c.Read(0, 0, []byte("key"), s.p.Send(0).Text(60)) }, Corrupt},
-		{"a short value", oneByOne, func(s *scene) { s.c.Read(0, 0, nil, []byte("short")) }, Corrupt},
-		{"an offset left out", oneByOne, func(s *scene) {
-			v := s.send(3, 0)
-			read(s.c, 0, v[0])
-			read(s.c, 2, v[2])
-			s.c.Seek(0, 1)
-			read(s.c, 1, v[1])
-		}, PollSkip},
-		{"an offset again", oneByOne, func(s *scene) {
-			v := s.send(2, 0)
-			read(s.c, 0, v...)
-			read(s.c, 1, v[1])
-		}, NonmonotonicPoll},
-		{"values in another order", exactlyOnce, func(s *scene) {
-			a, b := s.p.Send(0), s.p.Send(0)
-			s.p.Unknown(a)
-			s.p.Acked(b, 0)
-			read(s.c, 0, b, a)
-		}, NonmonotonicSend},
-		{"acknowledged values in another order", oneByOne, func(s *scene) {
-			a, b := s.p.Send(0), s.p.Send(0)
-			s.p.Acked(b, 0)
-			s.p.Acked(a, 1)
-			read(s.c, 0, b, a)
-		}, NonmonotonicSend},
-		{"an end below what was read", exactlyOnce, func(s *scene) {
-			read(s.c, 0, s.send(2, 0)...)
-			s.Ask().End("prober", 0, 1)
-		}, EndWentBack},
-		{"an end below what was acknowledged", exactlyOnce, func(s *scene) {
-			v := s.send(2, 0)
-			s.Ask().End("prober", 0, 1)
-			read(s.c, 0, v...)
-		}, EndWentBack},
-		{"an end below an earlier one", exactlyOnce, func(s *scene) {
-			s.Ask().End("prober", 1, 5)
-			s.Ask().End("prober", 1, 4)
-		}, EndWentBack},
-		{"a start below an earlier one", exactlyOnce, func(s *scene) {
-			s.Ask().Start("prober", 1, 5)
-			s.Ask().Start("prober", 1, 4)
-		}, StartWentBack},
-		{"a full read that ends early", exactlyOnce, func(s *scene) {
-			v := s.send(3, 0)
-			read(s.c, 0, v...)
-			again := s.NewConsumer("second reader")
-			again.Seek(0, 0)
-			read(again, 0, v[:2]...)
-			again.Complete(0, 2)
-		}, Truncated},
-		{"what a client found", exactlyOnce, func(s *scene) { s.Note(Stuck, "nothing since %d", 7) }, Stuck},
-	} {
+	for _, test := range broken {
 		t.Run(test.name, func(t *testing.T) {
 			s := newScene(test.promise)
 			test.play(s)

@@ -1,0 +1,205 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/varvelog/varve/testenv/faultproxy"
+	"github.com/varvelog/varve/testenv/history"
+	"github.com/varvelog/varve/testenv/miniod"
+	"github.com/varvelog/varve/testenv/proc"
+)
+
+const bucketPath = "/torture/events?secure=false"
+
+// cluster is what is tortured: MinIO, a proxy before it, a node that leads and
+// one that only reads.
+type cluster struct {
+	binary   string
+	minio    *miniod.Server
+	proxy    *faultproxy.Proxy
+	leader   *node
+	follower *node
+	logs     []*os.File
+	stop     context.CancelFunc // ends the nodes
+	running  sync.WaitGroup     // the nodes
+}
+
+// startCluster starts everything and returns when both nodes are ready.
+func startCluster(ctx context.Context, o options, seed uint64, dir string, h *history.History, d *disturbances) (*cluster, error) {
+	c := &cluster{binary: o.varve}
+	err := c.start(ctx, o, seed, dir, h, d)
+	if err != nil {
+		return nil, errors.Join(err, c.close())
+	}
+	return c, nil
+}
+
+func (c *cluster) start(ctx context.Context, o options, seed uint64, dir string, h *history.History, d *disturbances) error {
+	binary, err := miniod.Find()
+	if err != nil {
+		return err
+	}
+	log, err := c.log(dir, "minio")
+	if err != nil {
+		return err
+	}
+	if c.minio, err = miniod.Start(ctx, miniod.Config{Binary: binary, Dir: filepath.Join(dir, "minio"), Output: log}); err != nil {
+		return err
+	}
+	if c.proxy, err = faultproxy.Start(c.minio.Address(), seed); err != nil {
+		return err
+	}
+	nats, err := proc.FreeAddr()
+	if err != nil {
+		return err
+	}
+	running, stop := context.WithCancel(context.Background())
+	c.stop = stop
+	if c.leader, err = c.node(o, dir, "leader", h, d, "--nats", "embedded://"+nats, "--create-bucket"); err != nil {
+		return err
+	}
+	c.running.Go(func() { c.leader.run(running) })
+	if err := awaitReady(ctx, c.leader); err != nil {
+		return err
+	}
+	if c.follower, err = c.node(o, dir, "follower", h, d, "--nats", "nats://"+nats, "--roles", "fetch"); err != nil {
+		return err
+	}
+	c.running.Go(func() { c.follower.run(running) })
+	return awaitReady(ctx, c.follower)
+}
+
+func awaitReady(ctx context.Context, n *node) error {
+	for !n.isReady() {
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%s is not ready: %w", n.name, ctx.Err())
+		case <-n.done:
+			return fmt.Errorf("%s does not start", n.name)
+		case <-time.After(pollReady):
+		}
+	}
+	return nil
+}
+
+func (c *cluster) log(dir, name string) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(dir, name+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err == nil {
+		c.logs = append(c.logs, f)
+	}
+	return f, err
+}
+
+// node prepares a node that is not running yet.
+func (c *cluster) node(o options, dir, name string, h *history.History, d *disturbances, args ...string) (*node, error) {
+	n := &node{name: name, dataDir: filepath.Join(dir, name), history: h, disturbing: d, done: make(chan struct{})}
+	var err error
+	if n.kafka, err = proc.FreeAddr(); err != nil {
+		return nil, err
+	}
+	if n.http, err = proc.FreeAddr(); err != nil {
+		return nil, err
+	}
+	log, err := c.log(dir, name)
+	if err != nil {
+		return nil, err
+	}
+	n.command = proc.Command{
+		Path: c.binary,
+		Args: append([]string{"serve", "--bucket", "minio://" + c.proxy.Address() + bucketPath, "--listen", n.kafka, "--http", n.http,
+			"--data-dir", n.dataDir, "--flush-interval", o.flush.String(), "--auto-create-topics=false"}, args...),
+		Env: varveEnv(), Stdout: log, Stderr: log,
+	}
+	return n, nil
+}
+
+// varveEnv is a clean environment with the credentials of the store.
+func varveEnv() []string {
+	env := slices.DeleteFunc(os.Environ(), func(v string) bool {
+		return slices.ContainsFunc([]string{"VARVE_", "AWS_", "MINIO_"}, func(prefix string) bool { return strings.HasPrefix(v, prefix) })
+	})
+	return append(env, "AWS_ACCESS_KEY_ID="+miniod.AccessKey, "AWS_SECRET_ACCESS_KEY="+miniod.SecretKey)
+}
+
+// pauseStore stops MinIO for a while.
+func (c *cluster) pauseStore(ctx context.Context, span time.Duration) error {
+	if err := syscall.Kill(c.minio.Pid(), syscall.SIGSTOP); err != nil {
+		return fmt.Errorf("pause MinIO: %w", err)
+	}
+	sleep(ctx, span)
+	if err := syscall.Kill(c.minio.Pid(), syscall.SIGCONT); err != nil {
+		return fmt.Errorf("continue MinIO: %w", err)
+	}
+	return nil
+}
+
+// killStore kills MinIO and starts it again after a while.
+func (c *cluster) killStore(ctx context.Context, span time.Duration) error {
+	if err := c.minio.Kill(); err != nil {
+		return err
+	}
+	sleep(ctx, span)
+	return c.minio.Restart(context.Background()) // has a limit of its own
+}
+
+// close ends everything that runs. The nodes are killed, and restarted no more.
+func (c *cluster) close() error {
+	var errs []error
+	if c.stop != nil {
+		c.stop()
+	}
+	c.running.Wait()
+	if c.proxy != nil {
+		errs = append(errs, c.proxy.Close())
+	}
+	if c.minio != nil {
+		errs = append(errs, c.minio.Kill())
+	}
+	for _, f := range c.logs {
+		errs = append(errs, f.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// retire ends the leader with SIGTERM and starts it no more. Nothing is wrong
+// any more, so it must have flushed everything.
+func (c *cluster) retire() error {
+	process := c.leader.take(nil)
+	c.leader.retired.Store(true)
+	err := process.Stop(stopGrace)
+	<-c.leader.done
+	return err
+}
+
+// verify runs `varve bucket verify` if the binary has that command. It returns
+// what was printed, "" if it has not, and an error if the bucket is not sound.
+func (c *cluster) verify(ctx context.Context) (string, error) {
+	help, err := c.varve(ctx, "bucket", "verify", "--help")
+	if err != nil || !strings.Contains(help, "varve bucket verify") {
+		return "", nil
+	}
+	return c.varve(ctx, "bucket", "verify", "--bucket", "minio://"+c.minio.Address()+bucketPath)
+}
+
+// varve runs the binary to its end.
+func (c *cluster) varve(ctx context.Context, args ...string) (string, error) {
+	process, err := proc.Start(proc.Command{Path: c.binary, Args: args, Env: varveEnv()})
+	if err != nil {
+		return "", err
+	}
+	select {
+	case <-process.Done():
+	case <-ctx.Done():
+		return "", errors.Join(ctx.Err(), process.Kill())
+	}
+	return process.Output(), process.Wait()
+}

@@ -1,0 +1,90 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+)
+
+// nemesis does the steps of a schedule to a cluster, and counts them.
+type nemesis struct {
+	cluster    *cluster
+	disturbing *disturbances
+	say        func(format string, args ...any)
+	tooLate    time.Duration // a step that others have held up for longer is left out
+
+	mu     sync.Mutex
+	done   map[string]int
+	failed error
+}
+
+// run does the steps at their times and returns when all that were begun are
+// over: nothing is paused or down then, and the network has no fault. When ctx
+// ends, steps under way are cut short.
+func (n *nemesis) run(ctx context.Context, began time.Time, steps []step) error {
+	var targets sync.WaitGroup
+	for _, target := range []target{onLeader, onFollower, onStore, onNetwork} {
+		targets.Go(func() {
+			for _, s := range steps {
+				if s.target == target {
+					sleep(ctx, time.Until(began.Add(s.at)))
+					if ctx.Err() != nil {
+						return
+					}
+					if time.Since(began.Add(s.at)) < n.tooLate {
+						n.do(ctx, s)
+					}
+				}
+			}
+		})
+	}
+	targets.Wait()
+	n.cluster.proxy.Set()
+	return n.failed
+}
+
+func (n *nemesis) do(ctx context.Context, s step) {
+	n.say("%v", s)
+	end := func() {}
+	if s.disturbs() {
+		end = n.disturbing.begin()
+	}
+	err := n.perform(ctx, s)
+	end()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if s.target != onNetwork {
+		n.done[s.name()]++ // the proxy counts its own
+	}
+	n.failed = errors.Join(n.failed, err)
+}
+
+func (n *nemesis) perform(ctx context.Context, s step) error {
+	c := n.cluster
+	switch s.target {
+	case onNetwork:
+		c.proxy.Set(s.fault)
+		sleep(ctx, s.span)
+		c.proxy.Set()
+		return nil
+	case onStore:
+		if s.action == pause {
+			return c.pauseStore(ctx, s.span)
+		}
+		return c.killStore(ctx, s.span)
+	}
+	victim := c.leader
+	if s.target == onFollower {
+		victim = c.follower
+	}
+	switch s.action {
+	case pause:
+		return victim.pause(ctx, s.span)
+	case terminate:
+		return victim.terminate()
+	case loseDisk:
+		return victim.kill(victim.loseDisk)
+	}
+	return victim.kill(nil)
+}

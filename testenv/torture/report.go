@@ -1,0 +1,118 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/varvelog/varve/testenv/history"
+)
+
+// report is what a round came to.
+type report struct {
+	Seed         uint64         `json:"seed"`
+	Seconds      float64        `json:"seconds"`
+	DrainSeconds float64        `json:"drain_seconds"`
+	Result       history.Result `json:"history"`
+	LookUps      int64          `json:"offset_look_ups"`
+	Faults       map[string]int `json:"faults_fired"`
+	Recoveries   []recoveries   `json:"recoveries"`
+	Exits        []string       `json:"exits_by_themselves"`
+	Verified     bool           `json:"bucket_verified"` // false too where the binary cannot
+	Folder       string         `json:"folder,omitempty"`
+}
+
+// recoveries are the times from a start of a node until it was ready.
+type recoveries struct {
+	Node  string  `json:"node"`
+	What  string  `json:"what"` // undisturbed, or all
+	Count int     `json:"count"`
+	P50   float64 `json:"p50_seconds"`
+	Max   float64 `json:"max_seconds"`
+}
+
+// add adds an anomaly that was found after the history was checked.
+func (r *report) add(kind history.Kind, format string, args ...any) {
+	r.Result.Counts[kind]++
+	r.Result.Anomalies = append(r.Result.Anomalies, history.Anomaly{Kind: kind, Detail: fmt.Sprintf(format, args...)})
+}
+
+func (r *round) fillReport() {
+	rep := &r.report
+	rep.Seed, rep.Seconds, rep.LookUps = r.seed, time.Since(r.began).Seconds(), r.lookUps.Load()
+	rep.Faults = maps.Clone(r.nemesis.done)
+	for kind, n := range r.cluster.proxy.Fired() {
+		rep.Faults[string(kind)] = n
+	}
+	for _, n := range []*node{r.cluster.leader, r.cluster.follower} {
+		n.mu.Lock()
+		var all, undisturbed []time.Duration
+		for _, recovery := range n.mu.recoveries {
+			all = append(all, recovery.took)
+			if recovery.undisturbed {
+				undisturbed = append(undisturbed, recovery.took)
+			}
+		}
+		for _, exit := range n.mu.exits {
+			rep.Exits = append(rep.Exits, n.name+": "+exit)
+		}
+		n.mu.Unlock()
+		rep.Recoveries = append(rep.Recoveries, summarize(n.name, "all", all), summarize(n.name, "undisturbed", undisturbed))
+	}
+}
+
+func summarize(node, what string, took []time.Duration) recoveries {
+	s := recoveries{Node: node, What: what, Count: len(took)}
+	if len(took) > 0 {
+		slices.Sort(took)
+		s.P50, s.Max = took[len(took)/2].Seconds(), took[len(took)-1].Seconds()
+	}
+	return s
+}
+
+// anomalies is the number of things that are wrong.
+func (r *report) anomalies() int { return r.Result.Total() }
+
+// How much of what the JSON report has in full is printed.
+const (
+	maxShown = 20
+	maxExits = 5
+)
+
+// print writes the report for people.
+func (r *report) print(w io.Writer) {
+	h := r.Result
+	fmt.Fprintf(w, "seed %d: %.0f s, drained in %.1f s\n", r.Seed, r.Seconds, r.DrainSeconds)
+	fmt.Fprintf(w, "  sent %d: %d acknowledged, %d refused as they must be, %d of unknown outcome\n", h.Sent, h.Acked, h.Refused, h.Unknown)
+	fmt.Fprintf(w, "  in the log %d, of them %d repeated without idempotence; %d excused by a lost disk\n", h.Records, h.Repeated, h.Excused)
+	fmt.Fprintf(w, "  read %d, offsets looked up %d times\n", h.Read, r.LookUps)
+	fmt.Fprintf(w, "  faults fired:")
+	for _, name := range slices.Sorted(maps.Keys(r.Faults)) {
+		fmt.Fprintf(w, " %s %d;", name, r.Faults[name])
+	}
+	fmt.Fprintln(w)
+	for _, s := range r.Recoveries {
+		fmt.Fprintf(w, "  %s ready after a start (%s): %d times, p50 %.2f s, max %.2f s\n", s.Node, s.What, s.Count, s.P50, s.Max)
+	}
+	fmt.Fprintf(w, "  ended by themselves: %d times\n", len(r.Exits))
+	for _, exit := range r.Exits[:min(len(r.Exits), maxExits)] {
+		fmt.Fprintf(w, "    %.300s\n", exit)
+	}
+	fmt.Fprintf(w, "  varve bucket verify: %s\n", map[bool]string{true: "clean", false: "not run, or see below"}[r.Verified])
+	if r.anomalies() == 0 {
+		fmt.Fprintln(w, "  no anomalies")
+		return
+	}
+	fmt.Fprintf(w, "  %d ANOMALIES:", r.anomalies())
+	for _, kind := range h.Kinds() {
+		fmt.Fprintf(w, " %s %d;", kind, h.Counts[kind])
+	}
+	fmt.Fprintln(w)
+	for _, a := range h.Anomalies[:min(len(h.Anomalies), maxShown)] {
+		fmt.Fprintf(w, "    %s %s\n", a.Kind, a.Detail)
+	}
+	fmt.Fprintf(w, "  logs, data folders and the bucket are in %s\n", cmp.Or(r.Folder, "no folder"))
+}

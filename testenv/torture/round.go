@@ -1,0 +1,249 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+
+	"github.com/varvelog/varve/testenv/history"
+)
+
+const (
+	startLimit  = 2 * time.Minute
+	drainLimit  = 200 * time.Second // until all is well again after the last fault
+	readLimit   = 10 * time.Minute  // of the full reads
+	verifyLimit = 10 * time.Minute
+	sayEvery    = 30 * time.Second
+)
+
+// round is one run against a fresh cluster.
+type round struct {
+	options
+	seed    uint64
+	dir     string
+	began   time.Time
+	history *history.History
+	cluster *cluster
+	nemesis *nemesis
+	disturbances
+	lookUps atomic.Int64 // answered
+	saying  sync.Mutex
+	report  report
+}
+
+// play plays a round and reports it. An error is of the tool's or the
+// machine's making; anomalies are in the report.
+func play(ctx context.Context, o options, seed uint64, dir string) (*report, error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	r := &round{options: o, seed: seed, dir: dir, began: time.Now()}
+	r.history = history.New(partitions, func() time.Duration { return time.Since(r.began) })
+	starting, cancel := context.WithTimeout(ctx, startLimit)
+	defer cancel()
+	var err error
+	if r.cluster, err = startCluster(starting, o, seed, dir, r.history, &r.disturbances); err != nil {
+		return nil, fmt.Errorf("start the cluster (logs in %s): %w", dir, err)
+	}
+	err = r.run(ctx, starting)
+	return &r.report, errors.Join(err, r.cluster.close())
+}
+
+func (r *round) run(ctx, starting context.Context) error {
+	if err := r.createTopic(starting); err != nil {
+		return err
+	}
+	r.nemesis = &nemesis{cluster: r.cluster, disturbing: &r.disturbances, say: r.detail, tooLate: 2 * r.interval, done: map[string]int{}}
+	if err := r.torture(ctx); err != nil {
+		return err
+	}
+	if err := r.readEverything(ctx); err != nil {
+		return err
+	}
+	r.report.Result = r.history.Check()
+	if err := r.stopAndVerify(ctx); err != nil {
+		return err
+	}
+	r.fillReport()
+	return ctx.Err()
+}
+
+func (r *round) say(format string, args ...any) {
+	r.saying.Lock()
+	defer r.saying.Unlock()
+	fmt.Fprintf(r.out, "%7.1fs  %s\n", time.Since(r.began).Seconds(), fmt.Sprintf(format, args...))
+}
+
+func (r *round) detail(format string, args ...any) {
+	if r.verbose {
+		r.say(format, args...)
+	}
+}
+
+func (r *round) createTopic(ctx context.Context) error {
+	client, err := newClient(r.cluster.leader.kafka)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	made, err := kadm.NewClient(client).CreateTopic(ctx, partitions, 1, nil, topic)
+	if err := errors.Join(err, made.Err); err != nil {
+		return fmt.Errorf("create the topic: %w", err)
+	}
+	return nil
+}
+
+// torture runs clients and faults side by side, then heals everything and waits
+// until the clients know what became of all they sent and have read it.
+func (r *round) torture(ctx context.Context) error {
+	began := time.Now()
+	phase, endPhase := context.WithCancel(ctx) // producers send
+	defer endPhase()
+	reading, endReading := context.WithCancel(ctx) // readers read whatever comes
+	defer endReading()
+	hard, giveUp := context.WithCancel(ctx)
+	defer giveUp()
+	senders, readers := new(clients), new(clients)
+	r.startSenders(senders, phase, hard)
+	r.startReaders(readers, reading, hard)
+	chatter := make(chan struct{})
+	go r.chat(reading, chatter)
+
+	steps := plan(r.seed, r.duration, r.interval, r.faults)
+	err := r.nemesis.run(ctx, began, steps)
+	sleep(ctx, time.Until(began.Add(r.duration)))
+	r.say("healed; %d requests are still to arrive late", r.cluster.proxy.Late())
+	healed := time.Now()
+	limit := time.AfterFunc(drainLimit, giveUp)
+	defer limit.Stop()
+
+	endPhase()
+	err = errors.Join(err, senders.wait())
+	r.awaitLate(hard)
+	endReading()
+	err = errors.Join(err, readers.wait())
+	<-chatter
+	for _, n := range []*node{r.cluster.leader, r.cluster.follower} {
+		if awaitReady(hard, n) != nil {
+			r.history.Note(history.Stuck, "%s is not ready %v after the last fault", n.name, drainLimit)
+		}
+	}
+	r.report.DrainSeconds = time.Since(healed).Seconds()
+	r.say("drained in %.1f s", r.report.DrainSeconds)
+	return err
+}
+
+// awaitLate waits until everything that the network held back has arrived, and
+// the store has had some time to make trouble of it.
+func (r *round) awaitLate(hard context.Context) {
+	for r.cluster.proxy.Late() > 0 && hard.Err() == nil {
+		sleep(hard, 100*time.Millisecond)
+	}
+	sleep(hard, time.Second)
+}
+
+func (r *round) startSenders(senders *clients, ctx, hard context.Context) {
+	address := r.cluster.leader.kafka
+	for _, w := range workloads() {
+		senders.start(func() error { return w.produce(ctx, hard, r.history, address, r.rate) })
+	}
+	senders.start(func() error { return produceRefused(ctx, r.history, address) })
+	if kcat := findKcat(); kcat != "" {
+		senders.start(func() error { return kcatProduce(ctx, hard, r.history, kcat, address) })
+	}
+}
+
+func (r *round) startReaders(readers *clients, ctx, hard context.Context) {
+	leader, follower := r.cluster.leader.kafka, r.cluster.follower.kafka
+	readers.start(func() error { return tail(ctx, hard, r.history, "reader at the leader", leader, r.acknowledged) })
+	readers.start(func() error { return tail(ctx, hard, r.history, "reader at the follower", follower, r.acknowledged) })
+	readers.start(func() error { return hop(ctx, r.history, r.seed, leader, follower) })
+	readers.start(func() error {
+		return askOffsets(ctx, r.history, func() { r.lookUps.Add(1) }, leader, follower)
+	})
+}
+
+func (r *round) acknowledged() (ends [partitions]int64) {
+	for partition := range ends {
+		ends[partition] = r.history.Acknowledged(int32(partition))
+	}
+	return ends
+}
+
+// chat says now and then how far the log is, until ctx ends.
+func (r *round) chat(ctx context.Context, done chan<- struct{}) {
+	defer close(done)
+	for {
+		sleep(ctx, sayEvery)
+		if ctx.Err() != nil {
+			return
+		}
+		records := int64(0)
+		for partition := range int32(partitions) {
+			records += r.history.Committed(partition)
+		}
+		r.say("%d records committed", records)
+	}
+}
+
+// readEverything reads the log from its beginning, from each node and with each
+// client there is.
+func (r *round) readEverything(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, readLimit)
+	defer cancel()
+	leader, follower := r.cluster.leader.kafka, r.cluster.follower.kafka
+	err := errors.Join(
+		readAll(ctx, r.history, "full read from the leader", leader),
+		readAll(ctx, r.history, "full read from the follower", follower))
+	if kcat := findKcat(); kcat != "" && err == nil {
+		err = kcatReadAll(ctx, r.history, "full read by kcat", kcat, leader)
+	}
+	return err
+}
+
+// stopAndVerify ends the leader as an operator does, and has the bucket checked.
+func (r *round) stopAndVerify(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, verifyLimit)
+	defer cancel()
+	if err := r.cluster.retire(); err != nil {
+		r.report.add(crash, "the leader does not end well: %v", err)
+	}
+	output, err := r.cluster.verify(ctx)
+	if err != nil {
+		r.report.add("bucket", "varve bucket verify: %v\n%s", err, output)
+	}
+	r.report.Verified = output != "" && err == nil
+	if output == "" {
+		return nil
+	}
+	return os.WriteFile(filepath.Join(r.dir, "verify.log"), []byte(output), 0o644)
+}
+
+// clients run side by side.
+type clients struct {
+	running sync.WaitGroup
+	mu      sync.Mutex
+	err     error
+}
+
+func (c *clients) start(run func() error) {
+	c.running.Go(func() {
+		if err := run(); err != nil {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.err = errors.Join(c.err, err)
+		}
+	})
+}
+
+func (c *clients) wait() error {
+	c.running.Wait()
+	return c.err
+}
