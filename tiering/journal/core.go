@@ -23,7 +23,8 @@ type Config struct {
 const (
 	resendFirst = 50 * time.Millisecond // delay before an unresolved PUT is sent again, doubling
 	resendMost  = 2 * time.Second
-	stallAfter  = 30 * time.Second // an unresolved seq this old fails its waiters
+	stallTick   = 10 * time.Second // how often unresolved seqs are looked at
+	stallTicks  = 3                // an unresolved seq looked at this often fails its waiters
 	maxLosses   = 8                // fence races lost in a row before a pause
 	losePause   = time.Second
 	maxAhead    = 32 // objects fetched ahead while catching up
@@ -76,6 +77,7 @@ type Core struct {
 	// slots are the Core's own objects whose place is not settled for its
 	// readers yet: slots[i] has seq chain.Next+i. Never more than the window.
 	slots []slot
+	stall uint64 // the timer of the next stall tick, 0 while nothing is under way
 
 	// proofs of the head
 	asked, proved uint64 // proofs asked for, and answered
@@ -100,7 +102,7 @@ type slot struct {
 	state   slotState
 	token   uint64 // of what is under way: attempt, read-back or pause
 	tries   int
-	stall   uint64 // timer that tells when waiters should fail
+	ticks   int // stall ticks seen
 	foreign *Object
 }
 
@@ -247,10 +249,8 @@ func (c *Core) timerFired(token uint64) {
 		c.send(s)
 		return
 	}
-	for i := range c.slots {
-		if s := &c.slots[i]; s.stall == token && s.state != slotStored {
-			c.do(Stalled{Seq: s.object.Footer.Header.Seq})
-		}
+	if token == c.stall {
+		c.stallTicked()
 	}
 }
 

@@ -102,7 +102,7 @@ func TestAbsentIsSentAgainWithTheSameBytes(t *testing.T) {
 		if _, ok := n.pending[i].(Put); ok {
 			break
 		}
-		if wait, ok := n.pending[i].(Wait); !ok || wait.For != stallAfter {
+		if wait, ok := n.pending[i].(Wait); !ok || wait.For != stallTick {
 			n.answer(i)
 			i = -1
 		}
@@ -337,10 +337,15 @@ func TestStallIsToldAndResolvedLater(t *testing.T) {
 	w := newWorld(t)
 	n := w.lead()
 	n.propose()
-	for i := len(n.pending) - 1; i >= 0; i-- { // the newest timer is the proposal's
-		if wait, ok := n.pending[i].(Wait); ok && wait.For == stallAfter {
-			n.answer(i)
-			break
+	for range stallTicks {
+		if len(n.stalled) != 0 {
+			t.Fatal("told too early")
+		}
+		for i, a := range n.pending {
+			if wait, ok := a.(Wait); ok && wait.For == stallTick {
+				n.answer(i)
+				break
+			}
 		}
 	}
 	if len(n.stalled) != 1 {

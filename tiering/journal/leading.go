@@ -17,8 +17,29 @@ func (c *Core) addSlot(o *Object, data []byte) {
 	c.slots = append(c.slots, slot{object: o, data: data})
 	s := &c.slots[len(c.slots)-1]
 	c.send(s)
-	s.stall = c.nextToken()
-	c.do(Wait{Token: s.stall, For: stallAfter})
+	if c.stall == 0 {
+		c.waitStall()
+	}
+}
+
+func (c *Core) waitStall() {
+	c.stall = c.nextToken()
+	c.do(Wait{Token: c.stall, For: stallTick})
+}
+
+// stallTicked tells of the seqs that have been unresolved for long. One timer
+// serves all, and none runs while nothing is under way.
+func (c *Core) stallTicked() {
+	c.stall = 0
+	for i := range c.slots {
+		s := &c.slots[i]
+		if s.ticks++; s.ticks == stallTicks && s.state != slotStored {
+			c.do(Stalled{Seq: s.object.Footer.Header.Seq})
+		}
+	}
+	if len(c.slots) > 0 {
+		c.waitStall()
+	}
 }
 
 // send sends the slot's bytes, the same every time.

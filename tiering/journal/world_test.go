@@ -141,7 +141,7 @@ func (w *world) get(a Get) GotObject {
 // settle answers everything but stall timers until nothing is pending.
 func (n *node) settle() {
 	for i := 0; i < len(n.pending); {
-		if wait, ok := n.pending[i].(Wait); ok && wait.For == stallAfter {
+		if wait, ok := n.pending[i].(Wait); ok && wait.For == stallTick {
 			i++
 			continue
 		}
