@@ -136,7 +136,6 @@ func (w *walk) inFlight(o *object) {
 func (w *walk) miss(proof string) {
 	next := w.chain.Next
 	if w.missing == nil {
-		w.missed = next
 		w.missing = finding(Error, CodeMissing, w.journal, segment.JournalKey(w.journal, next), hintRestore,
 			"missing, but %s: nodes stop reading the journal here", proof)
 		w.findings.add(w.missing)

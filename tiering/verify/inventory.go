@@ -24,7 +24,8 @@ type stored struct {
 	runs   []run // in the order of seqs
 	count  int64
 	bytes  int64
-	floors uint64 // highest number of a floor object
+	floors uint64   // highest number of a floor object
+	blobs  []string // keys of checkpoints and index pages
 }
 
 // run is objects with seqs in a row.
@@ -113,6 +114,11 @@ func (inv *inventory) addJournal(journal uint32, name string, i objstore.Info) b
 	if n, ok := segment.ParseFloorKey(journal, i.Key); ok && n > 0 {
 		s := inv.journal(journal)
 		s.floors = max(s.floors, n)
+		return true
+	}
+	if isBlob(journal, i.Key) {
+		s := inv.journal(journal)
+		s.blobs = append(s.blobs, i.Key)
 		return true
 	}
 	seq, err := strconv.ParseUint(name, 10, 64)

@@ -73,6 +73,10 @@ func (o *object) salvage(b []byte, cause error, records bool) {
 	}
 	footer, need, err := segment.DecodeFooterTail(b, int64(len(b)))
 	if err != nil || need > 0 {
+		if headerErr == nil && errors.Is(err, segment.ErrCorrupt) {
+			o.find(Error, CodeCorrupt, damagedAt(err), hintRestore, "%v; the object is cut short, or its end is damaged", err)
+			return
+		}
 		o.find(Error, CodeCorrupt, damagedAt(cause), hintRestore, "%v", cause)
 		return
 	}

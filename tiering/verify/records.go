@@ -43,10 +43,10 @@ func (o *object) examineRecords(b []byte, records bool) {
 // batches' own CRCs tell which of them are hit, unless one cannot be told from
 // the next.
 func (o *object) damagedSection(p *segment.Partition, c *batches, err error) {
-	at, detail := int64(p.Position), ""
+	at, detail := int64(p.Position), "these batches"
 	affects := []Range{offsets(keyOf(p), p.BaseOffset, p.LastOffset)}
 	if len(c.problems) > 0 {
-		at, detail = c.problems[0].at, ": "+c.problems[0].what
+		at, detail = c.problems[0].at, c.problems[0].what
 		if c.onlyCRC() {
 			affects = affects[:0]
 			for _, x := range c.problems {
@@ -54,7 +54,7 @@ func (o *object) damagedSection(p *segment.Partition, c *batches, err error) {
 			}
 		}
 	}
-	f := o.find(Error, CodeCorrupt, at, hintRestore, "%v%s", err, detail)
+	f := o.find(Error, CodeCorrupt, at, hintRestore, "records are not those that were stored: %s; %v", detail, err)
 	f.Affects = affects
 }
 

@@ -84,10 +84,11 @@ func New(store objstore.Store, opt Options) *Verifier {
 
 // Progress may be called while Run runs.
 func (v *Verifier) Progress() Progress {
+	objects, bytes := v.doneObjects.Load(), v.doneBytes.Load()
 	return Progress{
 		Journal: v.at.Load(), Listed: v.listedObjects.Load(),
-		Objects: v.doneObjects.Load(), Bytes: v.doneBytes.Load(),
-		TotalObjects: v.totalObjects.Load(), TotalBytes: v.totalBytes.Load(),
+		Objects: objects, Bytes: bytes, // of a journal that grows, more than were listed
+		TotalObjects: max(objects, v.totalObjects.Load()), TotalBytes: max(bytes, v.totalBytes.Load()),
 	}
 }
 
@@ -215,7 +216,7 @@ func (v *Verifier) walkData(ctx context.Context, cluster *segment.Cluster, inv *
 
 func (v *Verifier) walkJournal(ctx context.Context, cluster *segment.Cluster, inv *inventory, id uint32) error {
 	s := inv.journal(id)
-	v.totalObjects.Add(s.count)
+	v.totalObjects.Add(s.count + int64(len(s.blobs)))
 	v.totalBytes.Add(s.bytes)
 	v.at.Store(int64(id))
 	w := &walk{
@@ -223,7 +224,8 @@ func (v *Verifier) walkJournal(ctx context.Context, cluster *segment.Cluster, in
 		chain: journal.NewChain(cluster.ID, id, int(cluster.Window)), partitions: newPartitions(),
 	}
 	if id != 0 {
-		w.apply = partlog.New(id).Apply
+		w.state = partlog.New(id)
+		w.apply = w.state.Apply
 	}
 	err := w.run(ctx)
 	v.findings.move(&w.findings)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/varvelog/varve/tiering/journal"
+	"github.com/varvelog/varve/tiering/partlog"
 	"github.com/varvelog/varve/tiering/segment"
 )
 
@@ -15,6 +16,7 @@ type walk struct {
 	journal  uint32
 	stored   *stored
 	apply    func(*segment.Footer, []segment.Entry) error // nil once the state is not known any more
+	state    *partlog.State                               // of a data journal: what apply applies to
 
 	findings findings
 	report   Journal
@@ -24,9 +26,9 @@ type walk struct {
 	// is believed what it says of its predecessor.
 	loose      bool
 	partitions *partitions
-	unread     int      // objects in a row that the store did not give out
-	missing    *Finding // of the objects right before chain.Next
-	missed     uint64   // the first of them
+	unread     int                 // objects in a row that the store did not give out
+	missing    *Finding            // of the objects right before chain.Next
+	checkpoint *journal.Checkpoint // that a node would start from, nil if there is none
 }
 
 // maxUnread is how many objects in a row may be unreadable before it is the
@@ -36,6 +38,12 @@ const maxUnread = 3
 // run walks the journal from its floor to its head.
 func (w *walk) run(ctx context.Context) error {
 	if err := w.readFloors(ctx); err != nil {
+		return err
+	}
+	if err := w.readBlobs(ctx); err != nil {
+		return err
+	}
+	if err := w.loadCheckpoint(ctx); err != nil {
 		return err
 	}
 	w.start()
@@ -104,6 +112,9 @@ func (w *walk) take(ctx context.Context, o *object) error {
 	}
 	w.judge(o)
 	w.findings.add(o.findings...)
+	if c := w.checkpoint; c != nil && w.chain.Next == c.Chain.Next && !w.partitions.gaps {
+		w.compareCheckpoint()
+	}
 	return nil
 }
 

@@ -20,7 +20,7 @@ func newBucket(env *Env) *cobra.Command {
 		Use:   "bucket",
 		Short: "Look after the bucket",
 	}
-	cmd.AddCommand(newBucketProbe(env))
+	cmd.AddCommand(newBucketProbe(env), newBucketVerify(env))
 	group(cmd)
 	return cmd
 }

@@ -15,7 +15,7 @@ var update = flag.Bool("update", false, "write the help texts of testdata anew")
 func TestHelpIsAsReviewed(t *testing.T) {
 	for _, line := range []string{
 		"", "serve", "topic", "topic create", "topic list", "topic describe", "topic delete",
-		"produce", "consume", "bucket", "bucket probe", "version",
+		"produce", "consume", "bucket", "bucket probe", "bucket verify", "version",
 	} {
 		args := append(strings.Fields(line), "--help")
 		o := command{}.run(t, args...)

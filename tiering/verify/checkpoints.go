@@ -1,0 +1,123 @@
+package verify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/varvelog/varve/tiering/journal"
+	"github.com/varvelog/varve/tiering/objstore"
+	"github.com/varvelog/varve/tiering/partlog"
+	"github.com/varvelog/varve/tiering/segment"
+)
+
+const (
+	hintHint  = "nodes do without it, and read more of the journal when they start"
+	hintIndex = "nodes that start from a checkpoint which names it cannot find old records; without checkpoints they read the journal itself"
+)
+
+// isBlob reports whether a key of a journal is that of a checkpoint or an index
+// page.
+func isBlob(id uint32, key string) bool {
+	if _, ok := segment.ParseCheckpointKey(id, key); ok {
+		return true
+	}
+	_, ok := indexKey(id, key)
+	return ok
+}
+
+func indexKey(id uint32, key string) (segment.ID, bool) {
+	name := key[strings.LastIndexByte(key, '/')+1:]
+	object, err := segment.ParseID(name)
+	return object, err == nil && segment.IndexKey(id, object) == key
+}
+
+// readBlobs reads the checkpoints and index pages that were listed.
+func (w *walk) readBlobs(ctx context.Context) error {
+	for _, key := range w.stored.blobs {
+		b, err := w.get(ctx, key)
+		if errors.Is(err, objstore.ErrNotFound) {
+			continue // removed since: newer ones make it superfluous
+		}
+		if err != nil {
+			return fmt.Errorf("read %s: %w", key, err)
+		}
+		w.verifier.doneObjects.Add(1)
+		w.verifier.doneBytes.Add(int64(len(b)))
+		w.report.Bytes += int64(len(b))
+		w.blob(key, b)
+	}
+	return nil
+}
+
+func (w *walk) blob(key string, b []byte) {
+	severity, code, hint := Warning, CodeCorrupt, hintHint
+	var blob segment.Blob
+	var err error
+	if at, ok := segment.ParseCheckpointKey(w.journal, key); ok {
+		if w.floorNames(key) {
+			severity, hint = Error, hintRestore
+		}
+		if blob, err = segment.DecodeBlob(segment.KindCheckpoint, b); err == nil && blob.Seq != at.Seq {
+			err = fmt.Errorf("%w: it is the checkpoint of seq %d", segment.ErrCorrupt, blob.Seq)
+		}
+	} else {
+		object, _ := indexKey(w.journal, key)
+		severity, hint = Error, hintIndex
+		if blob, err = segment.DecodeBlob(segment.KindIndex, b); err == nil && blob.Object != object {
+			err = fmt.Errorf("%w: it is index page %s", segment.ErrCorrupt, blob.Object)
+		}
+	}
+	if err == nil && (blob.Cluster != w.chain.Cluster || blob.Journal != w.journal) {
+		code, err = CodeMisplaced, fmt.Errorf("it is of journal %d of cluster %s", blob.Journal, blob.Cluster.Base64())
+	}
+	if errors.Is(err, segment.ErrUnsupported) {
+		severity, code, hint = Error, CodeUnsupported, hintUpgrade
+	}
+	if err != nil {
+		w.findings.add(finding(severity, code, w.journal, key, hint, "%v", err))
+	}
+}
+
+func (w *walk) floorNames(key string) bool {
+	return slices.ContainsFunc(w.floors.last, func(f segment.Floor) bool { return f.Checkpoint == key })
+}
+
+// loadCheckpoint gets what nodes would start from, to be compared with what the
+// objects up to there add up to. What is wrong with the checkpoint's object, or
+// that it is missing, is found elsewhere.
+func (w *walk) loadCheckpoint(ctx context.Context) error {
+	return w.verifier.try(ctx, func(ctx context.Context) (err error) {
+		w.checkpoint, err = journal.LoadCheckpoint(ctx, w.verifier.store, w.chain)
+		if errors.Is(err, objstore.ErrNotFound) || errors.Is(err, segment.ErrCorrupt) ||
+			errors.Is(err, segment.ErrUnsupported) || errors.Is(err, journal.ErrBroken) {
+			return nil
+		}
+		return err
+	})
+}
+
+// compareCheckpoint holds the checkpoint against the walk, which has just taken
+// the last object that went into it.
+func (w *walk) compareCheckpoint() {
+	c := w.checkpoint
+	key := segment.CheckpointKey(w.journal, c.Chain.Last)
+	const hint = "nodes that start from it are wrong about the journal: keep the bucket as it is, and report it"
+	if c.Chain != w.chain {
+		w.findings.add(finding(Error, CodeState, w.journal, key, hint,
+			"the checkpoint's journal position %+v is not what the objects add up to, %+v", c.Chain, w.chain))
+		return
+	}
+	if w.state == nil || w.apply == nil {
+		return
+	}
+	state, err := partlog.Decode(w.journal, c.State)
+	if err == nil && state.Hash() != w.state.Hash() {
+		err = errors.New("the checkpoint's partitions are not what the objects add up to")
+	}
+	if err != nil {
+		w.findings.add(finding(Error, CodeState, w.journal, key, hint, "%v", err))
+	}
+}

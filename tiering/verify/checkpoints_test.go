@@ -1,0 +1,130 @@
+package verify_test
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/varvelog/varve/tiering/journal"
+	"github.com/varvelog/varve/tiering/objstore/mem"
+	"github.com/varvelog/varve/tiering/partlog"
+	"github.com/varvelog/varve/tiering/segment"
+	"github.com/varvelog/varve/tiering/verify"
+)
+
+// writeCheckpoint stores a checkpoint of what the objects up to seq add up to,
+// with an index page, as leaders do, and returns their keys. spoil changes what
+// is in it.
+func writeCheckpoint(t *testing.T, store *mem.Store, seq uint64, spoil func(*journal.CheckpointJob)) (checkpoint, page string) {
+	t.Helper()
+	scratch := mem.New(nil, nil)
+	chain, state := journal.NewChain(cluster, 1, window), partlog.New(1)
+	for n := uint64(1); n <= seq; n++ {
+		b, _ := store.GetNow(at(n))
+		o, err := segment.Decode(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		verdict, err := chain.Check(&o.Footer.Header)
+		if err == nil && verdict == journal.Valid {
+			err = state.Apply(o.Footer, o.Entries)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		chain.Advance(&o.Footer.Header, verdict)
+	}
+	job := journal.CheckpointJob{Chain: chain, Page: segment.ID{0xaa}}
+	index, ok := state.PlanIndex(1)
+	if !ok {
+		t.Fatal("no index page")
+	}
+	job.Index, job.State = index.Payload(), state.Encode(index, job.Page)
+	if spoil != nil {
+		spoil(&job)
+	}
+	c := journal.NewCheckpointer(scratch, func() segment.ID { return segment.ID{0xbb} }, 0)
+	defer c.Close()
+	c.Start(job)
+	if err := <-c.Done(); err != nil {
+		t.Fatal(err)
+	}
+	for _, i := range scratch.ListNow("") {
+		b, _ := scratch.GetNow(i.Key)
+		store.PutNow(i.Key, b)
+	}
+	return segment.CheckpointKey(1, job.Chain.Last), segment.IndexKey(1, job.Page)
+}
+
+func TestACheckpointThatIsRightIsNoFinding(t *testing.T) {
+	store, _ := history(t)
+	writeCheckpoint(t, store, 14, nil)
+	for _, opt := range []verify.Options{{}, {Topic: "clicks", Partition: -1}} {
+		if r := run(t, store, opt); len(r.Findings) != 0 {
+			t.Fatalf("%+v", r.Findings)
+		}
+	}
+}
+
+func TestCheckpointsAndIndexPagesAreChecked(t *testing.T) {
+	flipped := func(t *testing.T, store *mem.Store, key string) {
+		edit(t, store, key, func(b []byte) []byte { b[len(b)-1] ^= 1; return b })
+	}
+	for name, tc := range map[string]struct {
+		spoil  func(*journal.CheckpointJob)
+		damage func(t *testing.T, store *mem.Store, checkpoint, page string)
+		want   func(checkpoint, page string) []expected
+	}{
+		"damaged checkpoint": {
+			damage: func(t *testing.T, store *mem.Store, checkpoint, _ string) { flipped(t, store, checkpoint) },
+			want:   func(c, _ string) []expected { return []expected{{"warning", "corrupt", c, ""}} },
+		},
+		"damaged index page": {
+			damage: func(t *testing.T, store *mem.Store, _, page string) { flipped(t, store, page) },
+			want:   func(_, p string) []expected { return []expected{{"error", "corrupt", p, ""}} },
+		},
+		"future index page": {
+			damage: func(t *testing.T, store *mem.Store, _, page string) {
+				edit(t, store, page, func(b []byte) []byte { b[5] = 9; return b })
+			},
+			want: func(_, p string) []expected { return []expected{{"error", "unsupported", p, ""}} },
+		},
+		"page of another cluster": {
+			damage: func(t *testing.T, store *mem.Store, _, page string) {
+				edit(t, store, page, func(b []byte) []byte {
+					blob, err := segment.DecodeBlob(segment.KindIndex, b)
+					if err != nil {
+						t.Fatal(err)
+					}
+					blob.Cluster = segment.ID{66}
+					b, _ = segment.EncodeBlob(blob)
+					return b
+				})
+			},
+			want: func(_, p string) []expected { return []expected{{"error", "misplaced", p, ""}} },
+		},
+		"state that is not the objects'": {
+			spoil: func(job *journal.CheckpointJob) { job.State, job.Index = partlog.New(1).Encode(nil, segment.ID{}), nil },
+			want:  func(c, _ string) []expected { return []expected{{"error", "state", c, ""}} },
+		},
+		"position that is not the objects'": {
+			spoil: func(job *journal.CheckpointJob) { job.Chain.Confirmed-- },
+			want:  func(c, _ string) []expected { return []expected{{"error", "state", c, ""}} },
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			store, _ := history(t)
+			checkpoint, page := writeCheckpoint(t, store, 14, tc.spoil)
+			if tc.damage != nil {
+				tc.damage(t, store, checkpoint, page)
+			}
+			r := run(t, store, verify.Options{})
+			var got []expected
+			for _, f := range r.Findings {
+				got = append(got, brief(f))
+			}
+			if !slices.Equal(got, tc.want(checkpoint, page)) {
+				t.Fatalf("%+v", r.Findings)
+			}
+		})
+	}
+}
