@@ -40,7 +40,7 @@ func newBucketProbe(env *Env) *cobra.Command {
 		Short: "Find out whether a bucket can hold a log",
 		Long:  probeLong,
 		Example: `  varve bucket probe --bucket file:///var/lib/varve/bucket --create-bucket
-  varve bucket probe --bucket minio://127.0.0.1:9000/events/prod?secure=false -o json`,
+  varve bucket probe --bucket s3://events/prod?region=eu-central-1 -o json`,
 		Args: args(cobra.NoArgs, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if url == "" {
@@ -53,7 +53,7 @@ func newBucketProbe(env *Env) *cobra.Command {
 		},
 	}
 	cmd.Flags().SortFlags = false
-	cmd.Flags().StringVar(&url, "bucket", "", "bucket `url`: file:///path or minio://host:port/bucket/prefix (default $"+bucketEnv+")")
+	cmd.Flags().StringVar(&url, "bucket", "", "bucket `url`: file:///path, s3://bucket/prefix or minio://host:port/bucket/prefix (default $"+bucketEnv+")")
 	cmd.Flags().BoolVar(&create, "create-bucket", false, "create the bucket when it does not exist")
 	choice(cmd, &output, "output", "o", "text", "output format", "text", "json")
 	return cmd

@@ -17,9 +17,17 @@ VARVE_FLUSH_INTERVAL) and a key of the YAML file given with --config
 (flush-interval: 250ms). A flag wins over the environment, the environment over
 the file, the file over the default. --print-config shows what results.
 
-Credentials of a minio:// bucket come from AWS_ACCESS_KEY_ID and
-AWS_SECRET_ACCESS_KEY, MINIO_ROOT_USER and MINIO_ROOT_PASSWORD, or the files the
-AWS and MinIO tools keep.`
+Buckets:
+  file:///path                      a folder
+  s3://bucket/prefix                Amazon S3, or another store at endpoint=; options
+                                    after a ?, joined by &: region=eu-central-1,
+                                    endpoint=https://host:port, path-style=true
+  minio://host:port/bucket/prefix   a store that speaks S3; ?secure=false without TLS
+
+Credentials come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or the files the
+AWS tools keep; for s3:// also from all else that these use, as the role of
+a machine or a pod, for minio:// also from MINIO_ROOT_USER and MINIO_ROOT_PASSWORD
+or the files the MinIO client keeps.`
 
 func newServe(env *Env) *cobra.Command {
 	var file, output string
@@ -29,6 +37,7 @@ func newServe(env *Env) *cobra.Command {
 		Short: "Run a node",
 		Long:  serveLong,
 		Example: `  varve serve
+  varve serve --bucket s3://events/prod?region=eu-central-1
   varve serve --bucket minio://127.0.0.1:9000/events/prod?secure=false --create-bucket
   varve serve --listen 0.0.0.0:9092 --advertise logs.example.net:9092 --insecure-listen
   varve serve --config varve.yaml --print-config`,

@@ -14,7 +14,6 @@ import (
 // BenchmarkStore measures the two drivers that speak S3 side by side, on one
 // MinIO: what differs is the client.
 func BenchmarkStore(b *testing.B) {
-	b.ReportAllocs()
 	b.Run("s3", func(b *testing.B) { storetest.Benchmark(b, openMinIO(b)) })
 	b.Run("minio", func(b *testing.B) { storetest.Benchmark(b, openOtherDriver(b)) })
 }
