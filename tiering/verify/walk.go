@@ -112,7 +112,7 @@ func (w *walk) take(ctx context.Context, o *object) error {
 	}
 	w.judge(o)
 	w.findings.add(o.findings...)
-	if c := w.checkpoint; c != nil && w.chain.Next == c.Chain.Next && !w.partitions.gaps {
+	if c := w.checkpoint; c != nil && w.chain.Next == c.Chain.Next && w.findings.counts[Error] == 0 {
 		w.compareCheckpoint()
 	}
 	return nil

@@ -213,8 +213,9 @@ func showVerifying(w io.Writer, v *verify.Verifier, began time.Time) (stop func(
 	}
 }
 
-// verifyProgress is how far a walk is. The time left is reckoned by objects read,
-// of which a listing told the number.
+// verifyProgress is how far a walk is. The time left is reckoned by objects or by
+// bytes, whichever is further: of a topic's walk most bytes are not read, and
+// objects are not of one size.
 func verifyProgress(p verify.Progress, elapsed time.Duration) string {
 	if p.Journal < 0 {
 		return fmt.Sprintf("listing the bucket: %s objects", humanize.Comma(p.Listed))
@@ -223,7 +224,8 @@ func verifyProgress(p verify.Progress, elapsed time.Duration) string {
 		humanize.Comma(p.Objects), humanize.Comma(p.TotalObjects), humanize.IBytes(uint64(p.Bytes)),
 		humanize.IBytes(uint64(p.TotalBytes)), float64(p.Bytes)/1e6/elapsed.Seconds())
 	if p.Objects > 0 && p.Objects < p.TotalObjects {
-		left := time.Duration(float64(elapsed) * float64(p.TotalObjects-p.Objects) / float64(p.Objects))
+		part := max(float64(p.Objects)/float64(p.TotalObjects), float64(p.Bytes)/float64(max(p.TotalBytes, 1)))
+		left := time.Duration(float64(elapsed) * (1 - part) / part)
 		text += fmt.Sprintf(", %v left", left.Round(time.Second))
 	}
 	return text
