@@ -62,10 +62,10 @@ func (s *search) expand(e *entry) (Result, bool) {
 		if v.violation != "" {
 			return Result{Violation: v.violation, Trace: s.trace(e.node, v.step), States: len(s.nodes)}, true
 		}
-		if _, ok := s.seen[v.state]; ok {
-			continue
-		}
 		s.seen[v.state] = struct{}{}
+		if len(s.seen) == len(s.nodes) {
+			continue // seen before
+		}
 		s.then = append(s.then, entry{state: v.state, node: uint32(len(s.nodes))})
 		s.nodes = append(s.nodes, node{parent: e.node, step: v.step})
 	}

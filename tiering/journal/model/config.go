@@ -1,17 +1,20 @@
 package model
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
-// Config says what to check, and within which bounds.
+// Config says what to check, and within which bounds. Besides, no more than five
+// PUTs are under way at any time: a step that would send a sixth has to wait.
 type Config struct {
 	Leaders  int   // processes that lead; the first one does so from the start, the others when they like
 	Seqs     int   // highest seq, at most 7
 	Window   int   // P of rule 2, at most 3
 	Objects  []int // data segments that each leader may send
-	Resends  int   // times that each leader may send something again
+	Resends  int   // times that each leader may send something again, at most 3
 	Restarts int   // times that leaders may lose their memory, in all
 	Floors   int   // floor objects that may be written, at most 2
-	Flight   int   // PUTs under way at any time, at most 5
 	Reader   bool  // one follower, which begins at seq 1
 	SlowRead bool  // leaders too read object by object; else all at once when they start
 
@@ -39,14 +42,14 @@ func (c *Config) validate() error {
 		return fmt.Errorf("highest seq %d, want 1 to %d", c.Seqs, maxSeqs-1)
 	case c.Window < 1 || c.Window >= maxSlots:
 		return fmt.Errorf("window %d, want 1 to %d", c.Window, maxSlots-1)
-	case len(c.Objects) != c.Leaders:
-		return fmt.Errorf("objects of %d leaders given, want %d", len(c.Objects), c.Leaders)
+	case len(c.Objects) != c.Leaders || slices.Min(c.Objects) < 0 || slices.Max(c.Objects) > 255:
+		return fmt.Errorf("objects %v, want a number up to 255 for each of %d leaders", c.Objects, c.Leaders)
 	case c.Floors < 0 || c.Floors > maxFloors:
 		return fmt.Errorf("%d floors, want 0 to %d", c.Floors, maxFloors)
-	case c.Flight < c.Window || c.Flight > maxFlight:
-		return fmt.Errorf("%d PUTs under way, want the window to %d", c.Flight, maxFlight)
-	case c.Leaders+c.Restarts > maxEpoch || c.Resends > 255 || min(c.Restarts, c.Resends) < 0:
+	case c.Leaders+c.Restarts > maxEpoch || c.Resends > maxResends || min(c.Restarts, c.Resends) < 0:
 		return fmt.Errorf("%d restarts and %d re-sends are out of bounds", c.Restarts, c.Resends)
+	case c.Without&^AllRules != 0:
+		return fmt.Errorf("rules %#x are unknown", uint32(c.Without&^AllRules))
 	}
 	return nil
 }

@@ -42,10 +42,11 @@ const (
 	// ReadFloorFresh (rule 8): that floor is read after the object was. Without:
 	// the floor as last known will do.
 	ReadFloorFresh
-	// ReadFloorAtGap: a reader that finds nothing at a seq reads the floor before
-	// it takes that for the end of the log.
+	// ReadFloorAtGap (proof of the head): a reader that finds nothing at a seq
+	// reads the floor before it takes that for the end of the log.
 	ReadFloorAtGap
-	// LeadFloorAtGap: so does a leader that asks whether it knows the head.
+	// LeadFloorAtGap (proof of the head): so does a leader that finds its lowest
+	// unconfirmed seq absent, having sent it.
 	LeadFloorAtGap
 	// FloorsOnce (rule 7): a floor object is created once. Without: a leader of
 	// long ago may overwrite the last one.

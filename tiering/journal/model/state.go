@@ -5,12 +5,13 @@ import "slices"
 // Room for the bounds of Config. States are compared and kept whole, so it is
 // small.
 const (
-	maxSeqs   = 8 // seqs 0 to 7; 0 is the opening fence
-	maxFlight = 5
-	maxProcs  = 3
-	maxFloors = 2
-	maxSlots  = 4
-	maxEpoch  = 15
+	maxSeqs    = 8 // seqs 0 to 7; 0 is the opening fence
+	maxFlight  = 5
+	maxProcs   = 3
+	maxFloors  = 2
+	maxSlots   = 4
+	maxEpoch   = 15
+	maxResends = 3 // versions of an object that an object has room to tell apart
 )
 
 type phase uint8

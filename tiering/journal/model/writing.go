@@ -32,9 +32,6 @@ func (m *machine) sendFence(s *state, p *process) bool {
 		p.mine = p.epoch + 1
 	}
 	p.phase, p.lost = fencing, false
-	if m.on(FenceFloorFresh) {
-		p.known = 0
-	}
 	p.slots[0] = newSlot(slotSending, 0)
 	if p.first == 0 && m.cfg.Without&(FenceRebuilt|SettleFromWinner) != 0 {
 		p.first = newRef(p.next, p.mine, p.writer)
