@@ -69,6 +69,9 @@ func (c *Chain) Check(h *segment.Header) (Verdict, error) {
 		return 0, c.broken("says that seq %d is confirmed", h.Confirmed)
 	case h.Epoch == 0:
 		return 0, c.broken("has no epoch")
+	case h.Epoch < c.Epoch && h.Confirmed >= c.Fence.Seq:
+		return 0, c.broken("is of epoch %d, whose leader had confirmed seq %d, but the fence of epoch %d is at seq %d",
+			h.Epoch, h.Confirmed, c.Epoch, c.Fence.Seq)
 	case h.Epoch < c.Epoch:
 		return Void, nil
 	case h.Epoch > c.Epoch:
@@ -146,6 +149,20 @@ func (c *Chain) CheckGap(witness segment.Ref) error {
 	if c.Next <= witness.Seq {
 		return fmt.Errorf("%w: journal %d has nothing at seq %d, but this node saw seq %d (%s)",
 			ErrForeign, c.Journal, c.Next, witness.Seq, witness.Object)
+	}
+	return nil
+}
+
+// CheckBeyond judges an object above Next, where there is none: ErrBroken if it
+// can only be there because Next was resolved.
+func (c *Chain) CheckBeyond(h *segment.Header) error {
+	switch {
+	case h.Seq <= c.Next:
+		return nil
+	case h.Confirmed >= c.Next:
+		return c.broken("is missing: the object at seq %d knows seq %d to be confirmed", h.Seq, h.Confirmed)
+	case h.Seq >= c.Next+c.Window:
+		return c.broken("is missing, but seq %d, which is sent only after it, is there", h.Seq)
 	}
 	return nil
 }

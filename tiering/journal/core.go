@@ -190,6 +190,8 @@ func (c *Core) Step(ev Event) []Action {
 		c.gotObject(ev)
 	case GotFloor:
 		c.gotFloor(ev)
+	case Beyond:
+		c.gotBeyond(ev)
 	case TimerFired:
 		c.timerFired(ev.Token)
 	case Poke:

@@ -266,16 +266,61 @@ func TestObjectThatDoesNotFollowIsBroken(t *testing.T) {
 	}
 }
 
+func TestHoleInTheMiddleIsNotTakenForTheEnd(t *testing.T) {
+	for name, tc := range map[string]struct{ from, to uint64 }{
+		"one segment":                 {6, 6},
+		"more segments than a window": {6, 11},
+		"everything but the last two": {1, 13},
+		"the fence of the leadership": {1, 1},
+		"fillers":                     {2, 4},
+		"the segment before the last": {14, 14},
+	} {
+		w := newWorld(t)
+		n := w.lead()
+		for range 11 { // seqs 5 to 15, each confirmed before the next
+			n.propose()
+			n.settle()
+		}
+		for seq := tc.from; seq <= tc.to; seq++ {
+			delete(w.objects, seq)
+		}
+		before := len(w.objects)
+		m := w.add(w.config(true))
+		m.settle()
+		if !errors.Is(m.err, ErrBroken) || m.led {
+			t.Errorf("%s: led %v, ended with %v, want %v", name, m.led, m.err, ErrBroken)
+		}
+		if len(w.objects) != before {
+			t.Errorf("%s: something was written into the hole", name)
+		}
+	}
+}
+
+func TestVoidOfALeaderThatHadConfirmedTheFencesPlaceIsBroken(t *testing.T) {
+	w := newWorld(t)
+	n := w.lead()
+	for range 3 { // seqs 5, 6, 7
+		n.propose()
+		n.settle()
+	}
+	w.place(segment.Header{Kind: segment.KindFence, Epoch: 2, Seq: 6, Prev: n.own[0], Confirmed: 5}) // in a hole
+	reader := w.add(w.config(false))
+	reader.settle()
+	if !errors.Is(reader.err, ErrBroken) {
+		t.Fatalf("reader ended with %v, want %v", reader.err, ErrBroken)
+	}
+}
+
 func TestConfirmedValueInAVoidMakesAGapBroken(t *testing.T) {
 	c := NewChain(testCluster, testJournal, testWindow)
-	c.Epoch, c.Next = 3, 10
-	void := segment.Header{Kind: segment.KindData, Cluster: testCluster, Journal: testJournal, Seq: 10, Epoch: 2, Confirmed: 9}
+	c.Epoch, c.Next, c.Fence.Seq = 3, 10, 9
+	void := segment.Header{Kind: segment.KindData, Cluster: testCluster, Journal: testJournal, Seq: 10, Epoch: 2, Confirmed: 8}
 	v, err := c.Check(&void)
 	if err != nil || v != Void {
 		t.Fatalf("judged %d, %v, want void", v, err)
 	}
 	c.Advance(&void, v)
-	c.Next = 9
+	c.Next = 8
 	if err := c.CheckGap(segment.Ref{}); !errors.Is(err, ErrBroken) {
 		t.Fatalf("gap at a confirmed seq: %v, want %v", err, ErrBroken)
 	}

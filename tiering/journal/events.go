@@ -48,6 +48,13 @@ type GotFloor struct {
 	Err   error
 }
 
+// Beyond: a LookBeyond ended, with some of the objects that there are, or with Err.
+type Beyond struct {
+	Token   uint64
+	Objects []*Object
+	Err     error
+}
+
 // TimerFired: a Wait is over.
 type TimerFired struct{ Token uint64 }
 
@@ -60,6 +67,7 @@ type Prove struct{}
 func (PutDone) isEvent()    {}
 func (GotObject) isEvent()  {}
 func (GotFloor) isEvent()   {}
+func (Beyond) isEvent()     {}
 func (TimerFired) isEvent() {}
 func (Poke) isEvent()       {}
 func (Prove) isEvent()      {}
@@ -87,6 +95,15 @@ type Get struct {
 
 // GetFloor: read the journal's floor by requests that begin now; answer with GotFloor.
 type GetFloor struct{ Token uint64 }
+
+// LookBeyond: list objects with seqs above Seq and read the index of the first
+// Max of them; answer with Beyond. Objects that the listing does not show are not
+// missed: only what is there decides anything.
+type LookBeyond struct {
+	Seq   uint64
+	Token uint64
+	Max   int
+}
 
 // Wait: answer with TimerFired after For.
 type Wait struct {
@@ -131,6 +148,7 @@ type Ended struct{ Err error }
 func (Put) isAction()         {}
 func (Get) isAction()         {}
 func (GetFloor) isAction()    {}
+func (LookBeyond) isAction()  {}
 func (Wait) isAction()        {}
 func (Apply) isAction()       {}
 func (AtHead) isAction()      {}

@@ -41,6 +41,36 @@ func ReadObject(ctx context.Context, store objstore.Store, journal uint32, seq u
 	return &Object{Footer: footer, Entries: entries}, nil
 }
 
+// ReadBeyond reads the index of the first max objects above seq that a listing
+// shows. One that is gone by then is left out.
+func ReadBeyond(ctx context.Context, store objstore.Store, journal uint32, seq uint64, max int) ([]*Object, error) {
+	var seqs []uint64
+	errEnough := errors.New("enough listed")
+	err := store.List(ctx, segment.JournalPrefix(journal), segment.JournalKey(journal, seq), func(i objstore.Info) error {
+		at, ok := segment.ParseJournalKey(journal, i.Key)
+		if !ok || len(seqs) == max {
+			return errEnough // seqs come before all other keys
+		}
+		seqs = append(seqs, at)
+		return nil
+	})
+	if err != nil && !errors.Is(err, errEnough) {
+		return nil, fmt.Errorf("list journal %d beyond seq %d: %w", journal, seq, err)
+	}
+	var found []*Object
+	for _, at := range seqs {
+		o, err := ReadObject(ctx, store, journal, at)
+		if errors.Is(err, objstore.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, o)
+	}
+	return found, nil
+}
+
 func readEntries(ctx context.Context, store objstore.Store, key string, f *segment.Footer, tail []byte, size int64) ([]segment.Entry, error) {
 	s := f.Entries
 	if s.Length == 0 {

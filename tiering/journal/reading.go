@@ -73,17 +73,49 @@ func (c *Core) resume() {
 // and the key once more, before it is called broken.
 func (c *Core) gotGap() {
 	c.read = 0
-	err := c.chain.CheckGap(c.cfg.Witness)
-	switch {
-	case err == nil:
-		c.gap = false
-		c.atHead()
-	case c.gap:
-		c.end(err)
-	default:
-		c.gap = true
-		c.readFloor()
+	if err := c.chain.CheckGap(c.cfg.Witness); err != nil {
+		c.contradicted(err)
+		return
 	}
+	if c.cfg.Lead {
+		c.readToken = c.nextToken()
+		c.do(LookBeyond{Seq: c.chain.Next, Token: c.readToken, Max: int(c.chain.Window)})
+		return
+	}
+	c.gap = false
+	c.atHead()
+}
+
+// contradicted: something must be at Next. It may have been deleted since the
+// floor was read, so that is done again, and then Next once more.
+func (c *Core) contradicted(err error) {
+	if c.gap {
+		c.end(err)
+		return
+	}
+	c.gap = true
+	c.readFloor()
+}
+
+// gotBeyond judges what lies beyond the gap, before a fence fills it: a segment
+// that was removed from the middle of the log leaves others that know of it.
+func (c *Core) gotBeyond(ev Beyond) {
+	if ev.Token != c.readToken {
+		return
+	}
+	c.readToken = 0
+	if ev.Err != nil {
+		c.readFailed(ev.Err)
+		return
+	}
+	for _, o := range ev.Objects {
+		if err := c.chain.CheckBeyond(&o.Footer.Header); err != nil {
+			c.contradicted(err)
+			return
+		}
+	}
+	c.gap = false
+	c.atHead()
 }
 
 func (c *Core) atHead() {

@@ -54,6 +54,11 @@ func (r *runner) do(a Action) {
 			floor, err := r.floors.read(ctx)
 			return GotFloor{Token: a.Token, Floor: floor, Err: err}
 		})
+	case LookBeyond:
+		r.run(getLimit, func(ctx context.Context) Event {
+			found, err := ReadBeyond(ctx, r.store, r.journal, a.Seq, a.Max)
+			return Beyond{Token: a.Token, Objects: found, Err: err}
+		})
 	case Wait:
 		r.wait(a)
 	}

@@ -81,7 +81,7 @@ func (n *node) take(actions []Action) {
 			n.failed = a.Through
 		case Ended:
 			n.err = a.Err
-		case Put, Get, GetFloor, Wait:
+		case Put, Get, GetFloor, LookBeyond, Wait:
 			n.pending = append(n.pending, a)
 		}
 	}
@@ -121,9 +121,22 @@ func (n *node) answer(i int) {
 		n.step(n.w.get(a))
 	case GetFloor:
 		n.step(GotFloor{Token: a.Token, Floor: n.w.floor})
+	case LookBeyond:
+		n.step(Beyond{Token: a.Token, Objects: n.w.beyond(a)})
 	case Wait:
 		n.step(TimerFired{Token: a.Token})
 	}
+}
+
+// beyond is what a listing shows.
+func (w *world) beyond(a LookBeyond) []*Object {
+	var found []*Object
+	for seq := a.Seq + 1; seq < a.Seq+100 && len(found) < a.Max; seq++ {
+		if got := w.get(Get{Seq: seq}); got.Object != nil {
+			found = append(found, got.Object)
+		}
+	}
+	return found
 }
 
 func (w *world) get(a Get) GotObject {

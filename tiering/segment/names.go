@@ -16,6 +16,22 @@ func JournalKey(journal uint32, seq uint64) string {
 	return fmt.Sprintf("journals/%d/%020d", journal, seq)
 }
 
+// JournalPrefix is what the keys of all objects of a journal start with.
+func JournalPrefix(journal uint32) string {
+	return fmt.Sprintf("journals/%d/", journal)
+}
+
+// ParseJournalKey is the inverse of JournalKey; false if key is none of the
+// journal's.
+func ParseJournalKey(journal uint32, key string) (seq uint64, ok bool) {
+	digits, ok := strings.CutPrefix(key, JournalPrefix(journal))
+	if !ok {
+		return 0, false
+	}
+	seq, err := strconv.ParseUint(digits, 10, 64)
+	return seq, err == nil && JournalKey(journal, seq) == key
+}
+
 // FloorKey is the key of a journal's n-th floor object.
 func FloorKey(journal uint32, n uint64) string {
 	return fmt.Sprintf("journals/%d/floors/%020d", journal, n)
