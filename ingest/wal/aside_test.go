@@ -23,6 +23,9 @@ func TestLogsAreFoundOldestFirst(t *testing.T) {
 		appendNext(t, l, opt.Incarnation, 0, int(id))
 		mustClose(t, l)
 	}
+	if id, ok, err := wal.Latest(opt); id != (segment.ID{4}) || !ok || err != nil {
+		t.Errorf("Latest = %s, %v, %v", id, ok, err)
+	}
 	opt.Incarnation = segment.ID{77}
 	found, err := wal.Scan(opt)
 	if err != nil || len(found) != 4 {
@@ -32,6 +35,32 @@ func TestLogsAreFoundOldestFirst(t *testing.T) {
 		if err := checkRead(found[i], 1, uint64(id)); err != nil || found[i].ID != (segment.ID{id}) {
 			t.Errorf("log %d is %s: %v", i, found[i].ID, err)
 		}
+	}
+}
+
+func TestNoLogIsTheLatestOfAnEmptyFolder(t *testing.T) {
+	opt := options(disk(t, nil))
+	latest := func() bool {
+		_, ok, err := wal.Latest(opt)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ok
+	}
+	if latest() {
+		t.Error("a log in a folder that is missing")
+	}
+	mustClose(t, mustOpen(t, opt))
+	if !latest() {
+		t.Error("the log is not found")
+	}
+	later := opt
+	later.Incarnation[0]++
+	if _, err := scanOne(t, later).SetAside("why"); err != nil {
+		t.Fatal(err)
+	}
+	if latest() {
+		t.Error("a log that was set aside is the latest")
 	}
 }
 

@@ -100,6 +100,29 @@ func Scan(opt Options) ([]*Incarnation, error) {
 	return found, nil
 }
 
+// Latest is the id of the newest log in the folder, which is the one being written
+// if a process uses the folder; ok is false if there is no log. It opens no file
+// of a log. A missing folder is an empty one.
+func Latest(opt Options) (id segment.ID, ok bool, err error) {
+	opt, err = opt.withDefaults()
+	if err != nil {
+		return id, false, err
+	}
+	names, err := opt.FS.ReadDir(opt.Dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return id, false, nil
+	}
+	if err != nil {
+		return id, false, fmt.Errorf("read write-ahead folder: %w", err)
+	}
+	for _, name := range names { // sorted, and the ordinals have a fixed width
+		if _, found, is := parseIncarnationName(name); is {
+			id, ok = found, true
+		}
+	}
+	return id, ok, nil
+}
+
 // scan fills the incarnation in from its files.
 func (inc *Incarnation) scan() error {
 	numbers, err := inc.list()
