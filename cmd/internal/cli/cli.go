@@ -101,6 +101,7 @@ func newRoot(env *Env) *cobra.Command {
 		newProduce(env),
 		newConsume(env),
 		newBucket(env),
+		newWAL(env),
 		newVersion(env),
 	)
 	group(root)

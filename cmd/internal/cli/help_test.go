@@ -15,7 +15,7 @@ var update = flag.Bool("update", false, "write the help texts of testdata anew")
 func TestHelpIsAsReviewed(t *testing.T) {
 	for _, line := range []string{
 		"", "serve", "topic", "topic create", "topic list", "topic describe", "topic delete",
-		"produce", "consume", "bucket", "bucket probe", "bucket verify", "version",
+		"produce", "consume", "bucket", "bucket probe", "bucket verify", "wal", "wal list", "wal export", "version",
 	} {
 		args := append(strings.Fields(line), "--help")
 		o := command{}.run(t, args...)
@@ -38,7 +38,7 @@ func TestHelpIsAsReviewed(t *testing.T) {
 }
 
 func TestAGroupAloneShowsItsHelp(t *testing.T) {
-	for _, args := range [][]string{{}, {"topic"}, {"bucket"}} {
+	for _, args := range [][]string{{}, {"topic"}, {"bucket"}, {"wal"}} {
 		command{}.run(t, args...).expect(t, cli.ExitOK, "Available Commands:")
 	}
 }

@@ -32,8 +32,14 @@ func rawFormat(printKey bool, separator string) format {
 // A missing key or value and an unset timestamp are null. Bytes that are not
 // UTF-8 are base64, with "key_encoding" or "value_encoding" set to "base64"
 // beside them.
-func jsonFormat(dst []byte, r *kgo.Record) []byte {
-	dst = append(dst, `{"topic":`...)
+func jsonFormat(dst []byte, r *kgo.Record) []byte { return appendJSON(dst, "topic", r) }
+
+// appendJSON appends one object a line; topicField is the name of the field that
+// has r.Topic in it.
+func appendJSON(dst []byte, topicField string, r *kgo.Record) []byte {
+	dst = append(dst, '{')
+	dst = appendString(dst, topicField)
+	dst = append(dst, ':')
 	dst = appendString(dst, r.Topic)
 	dst = append(dst, `,"partition":`...)
 	dst = strconv.AppendInt(dst, int64(r.Partition), 10)

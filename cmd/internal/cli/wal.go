@@ -1,0 +1,136 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/dustin/go-humanize"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+const (
+	dataDirEnv     = "VARVE_DATA_DIR"
+	defaultDataDir = "./varve-data"
+)
+
+const walLong = `Look at the write-ahead logs in a node's data folder.
+
+Each start of a node writes a log of its own for every journal it leads; its name
+is the incarnation. The next start takes what is in older logs to the bucket and
+removes them. A log whose records may not be appended any more, because another
+node has led the journal since or because the log is damaged, is set aside and kept
+in <data-dir>/wal/<journal>/aside until somebody deletes it. Its records were
+acknowledged with acks=1 or not at all, and some may be in the bucket.
+
+These commands read only, and may run beside the node.`
+
+func newWAL(env *Env) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "wal",
+		Short: "List and export write-ahead logs of a data folder",
+		Long:  walLong,
+		Example: `  varve wal list --data-dir /var/lib/varve
+  varve wal export --data-dir /var/lib/varve --out lost.jsonl`,
+	}
+	var dir string
+	dataDirFlag(cmd.PersistentFlags(), &dir)
+	cmd.AddCommand(newWALList(env, &dir), newWALExport(env, &dir))
+	group(cmd)
+	return cmd
+}
+
+func dataDirFlag(flags *pflag.FlagSet, to *string) {
+	flags.StringVar(to, "data-dir", "", "data `folder` of a node (default $"+dataDirEnv+" or "+defaultDataDir+")")
+}
+
+func dataDir(env *Env, flag string) string {
+	switch {
+	case flag != "":
+		return flag
+	case env.getenv(dataDirEnv) != "":
+		return env.getenv(dataDirEnv)
+	}
+	return defaultDataDir
+}
+
+const walListLong = `List the write-ahead logs of a data folder that may hold records.
+
+STATE is "aside" for a log set aside (REASON says why), "waiting" for one that the
+next start of the node takes to the bucket, and "in use" for the newest log of a
+journal while a node runs on the folder; that one is not looked into. BATCHES and
+RECORDS are what can be read, whether or not the bucket has it as well. DAMAGE says
+what cannot be read. A question mark is what cannot be known.
+
+The code is 1 when a log cannot be read at all.`
+
+func newWALList(env *Env, dir *string) *cobra.Command {
+	var output string
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "List write-ahead logs that may hold records",
+		Long:  walListLong,
+		Example: `  varve wal list --data-dir /var/lib/varve
+  varve wal list -o json`,
+		Args: args(cobra.NoArgs, "no arguments"),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return listWAL(cmd.Context(), env, dataDir(env, *dir), output)
+		},
+	}
+	choice(cmd, &output, "output", "o", "table", "output format", "table", "json")
+	return cmd
+}
+
+// listWAL prints what could be read even if not everything could.
+func listWAL(ctx context.Context, env *Env, dir, output string) error {
+	logs, err := readWALs(ctx, dir)
+	if ctx.Err() != nil {
+		return errInterrupted
+	}
+	if err != nil && len(logs) == 0 {
+		return err
+	}
+	var printErr error
+	if output == "json" {
+		printErr = printJSON(env.Stdout, logs)
+	} else {
+		printErr = printTable(env.Stdout, func(w io.Writer) { printWALs(w, logs) })
+	}
+	if err == nil {
+		err = printErr
+	}
+	return err
+}
+
+func printWALs(w io.Writer, logs []*walLog) {
+	fmt.Fprintln(w, "JOURNAL\tSTATE\tSET ASIDE\tINCARNATION\tBATCHES\tRECORDS\tSIZE\tREASON\tDAMAGE")
+	for _, l := range logs {
+		at, size := "-", "?"
+		if l.Time != nil {
+			at = l.Time.Format("2006-01-02T15:04:05Z07:00")
+		}
+		if l.Bytes != nil {
+			size = humanize.IBytes(*l.Bytes)
+		}
+		fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", l.Journal, l.State, at, l.Incarnation,
+			number(l.Batches), number(l.Records), size, cell(l.Reason), cell(l.Damage))
+	}
+}
+
+func number(n *uint64) string {
+	if n == nil {
+		return "?"
+	}
+	return strconv.FormatUint(*n, 10)
+}
+
+// cell is text that stays within its column.
+func cell(text string) string {
+	if text == "" {
+		return "-"
+	}
+	return strings.Join(strings.Fields(text), " ")
+}
