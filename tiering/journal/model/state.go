@@ -145,10 +145,10 @@ func (s *state) send(o object) bool {
 // processes differ by what they know.
 func (s *state) canonical() {
 	slices.SortFunc(s.flight[:], func(a, b object) int { return int(b) - int(a) })
-	leaders := s.procs[:]
-	for i := 1; i < len(leaders); i++ {
-		for j := i; j > 0 && leaders[j].before(&leaders[j-1]); j-- {
-			leaders[j], leaders[j-1] = leaders[j-1], leaders[j]
+	procs := s.procs[:]
+	for i := 1; i < len(procs); i++ {
+		for j := i; j > 0 && procs[j].before(&procs[j-1]); j-- {
+			procs[j], procs[j-1] = procs[j-1], procs[j]
 		}
 	}
 }
