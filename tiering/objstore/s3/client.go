@@ -49,9 +49,8 @@ func newClient(base aws.Config, cfg Config, transport http.RoundTripper, retryer
 		// would send a PUT again for a 307.
 		o.HTTPClient = smithyhttp.ClientDoFunc(transport.RoundTrip)
 		o.Retryer = retryer
-		o.RetryMaxAttempts = 0 // of AWS_MAX_ATTEMPTS: it would be wrapped around the retryer
-		// The default, WhenSupported, adds a CRC-32 of its own, over https as
-		// a trailer in a chunked body that only some stores understand.
+		// The default, WhenSupported, adds a CRC-32 where there is no checksum yet,
+		// over https as a trailer in a chunked body that only some stores understand.
 		o.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired
 		o.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenRequired
 		o.ContinueHeaderThresholdBytes = -1 // no Expect: 100-continue, a round trip more

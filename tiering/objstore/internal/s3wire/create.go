@@ -156,3 +156,19 @@ func createReturnsWhenItsContextEnds(t *testing.T, open Opener) {
 		t.Errorf("sent %d PUTs, want 1", n)
 	}
 }
+
+// A request without a body, and so a Create of nothing, is one that HTTP clients
+// send again elsewhere by themselves.
+func noRedirectIsFollowed(t *testing.T, open Opener) {
+	elsewhere := reply(http.StatusTemporaryRedirect, map[string]string{"Location": "/events/elsewhere"}, "")
+	for name, call := range map[string]func(s Store) error{
+		"Create of nothing": func(s Store) error { return s.Create(t.Context(), "a", nil) },
+		"Get":               func(s Store) error { _, err := s.Get(t.Context(), "a"); return err },
+	} {
+		s := NewStub(t, func(w http.ResponseWriter, r *http.Request, _ http.Handler) { elsewhere(w, r) })
+		CheckIs(t, call(open(t, s.Host(), "")), nil)
+		if n := len(s.Sent("")); n != 1 {
+			t.Errorf("%s: sent %d requests, want 1", name, n)
+		}
+	}
+}

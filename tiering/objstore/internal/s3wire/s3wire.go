@@ -31,6 +31,7 @@ func Run(t *testing.T, open Opener) {
 		{"Create is sent once and only a plain answer is success", createIsSentOnce},
 		{"Create on a connection that the store has closed is not repeated", createOnAClosedConnection},
 		{"Create returns when its context ends", createReturnsWhenItsContextEnds},
+		{"no redirect is followed", noRedirectIsFollowed},
 		{"reads are unknown unless the store said so", readsAreUnknown},
 		{"Get of less than announced is ErrRange", getOfLessThanAnnounced},
 		{"reads are sent again when the store is busy", readsAreSentAgain},
