@@ -9,12 +9,12 @@ import (
 )
 
 // Follower applies a journal's objects as they are committed, on a goroutine of
-// its own. It looks when it is poked, when a proof is asked for, and every poll
-// interval as a backstop.
+// its own. It looks when it is poked, when a proof is asked for, and as a
+// backstop whenever the time that poll gives is over.
 type Follower struct {
 	driver *Driver
 	apply  func(*Object) error
-	poll   time.Duration
+	poll   func() time.Duration
 	stop   chan struct{}
 	ready  chan struct{} // closed when the end of the log was first reached
 	done   chan struct{} // closed when nothing more is followed
@@ -22,7 +22,7 @@ type Follower struct {
 }
 
 // Follow starts. cfg needs a Chain; apply is called on the Follower's goroutine.
-func Follow(store objstore.Store, cfg Config, apply func(*Object) error, poll time.Duration, log *slog.Logger) *Follower {
+func Follow(store objstore.Store, cfg Config, apply func(*Object) error, poll func() time.Duration, log *slog.Logger) *Follower {
 	cfg.Lead = false
 	f := &Follower{
 		apply: apply, poll: poll,
@@ -57,15 +57,16 @@ func (f *Follower) Close() {
 func (f *Follower) run() {
 	defer close(f.done)
 	defer f.driver.Close()
-	ticker := time.NewTicker(f.poll)
-	defer ticker.Stop()
+	timer := time.NewTimer(f.poll())
+	defer timer.Stop()
 	f.driver.Start()
 	for f.err == nil {
 		select {
 		case ev := <-f.driver.Events():
 			f.driver.Handle(ev)
-		case <-ticker.C:
+		case <-timer.C:
 			f.driver.Handle(Poke{})
+			timer.Reset(f.poll())
 		case <-f.stop:
 			return
 		}

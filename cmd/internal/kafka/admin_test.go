@@ -290,3 +290,19 @@ func TestDescribeClusterListsBrokers(t *testing.T) {
 		t.Errorf("controllers: %+v", resp)
 	}
 }
+
+func TestFindCoordinatorRefusesForGood(t *testing.T) {
+	c := newCluster()
+	cl := start(t, c, Config{}, c.backend()).dial(t)
+	for version := int16(0); version <= 5; version++ {
+		req := &kmsg.FindCoordinatorRequest{Version: version, CoordinatorKey: "g", CoordinatorKeys: []string{"g", "h"}}
+		resp := cl.ask(req).(*kmsg.FindCoordinatorResponse)
+		want := kerr.UnsupportedVersion.Code
+		if version < 4 && (resp.ErrorCode != want || resp.NodeID != -1) {
+			t.Errorf("v%d: %+v", version, resp)
+		}
+		if version >= 4 && (len(resp.Coordinators) != 2 || resp.Coordinators[1].Key != "h" || resp.Coordinators[1].ErrorCode != want) {
+			t.Errorf("v%d: %+v", version, resp)
+		}
+	}
+}

@@ -53,6 +53,8 @@ func sample(key, version int16, t *metadata.Topic) kmsg.Request {
 			{ResourceType: kmsg.ConfigResourceTypeBroker, ResourceName: "7"},
 		}
 		req.IncludeSynonyms, req.IncludeDocumentation = true, true
+	case *kmsg.FindCoordinatorRequest:
+		req.CoordinatorKey, req.CoordinatorKeys = "g", []string{"g"}
 	case *kmsg.DescribeClusterRequest:
 		req.EndpointType = brokerEndpoints
 	}
@@ -64,8 +66,8 @@ func TestEveryAdvertisedVersionIsAnsweredInItsFormat(t *testing.T) {
 	topic := c.addTopic(t, "events", 1, nil)
 	cl := start(t, c, Config{}, c.backend()).dial(t)
 	versions := cl.ask(sample(18, 0, topic)).(*kmsg.ApiVersionsResponse)
-	if len(versions.ApiKeys) != 11 {
-		t.Errorf("%d keys advertised, want 11", len(versions.ApiKeys))
+	if len(versions.ApiKeys) != 12 {
+		t.Errorf("%d keys advertised, want 12", len(versions.ApiKeys))
 	}
 	for _, k := range versions.ApiKeys {
 		for v := k.MinVersion; v <= k.MaxVersion; v++ {

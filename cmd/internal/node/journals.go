@@ -19,8 +19,8 @@ import (
 )
 
 const (
-	// pollAlone is how often a follower looks for new objects when nobody can
-	// tell it, and pollTold when announcements can.
+	// pollAlone is how often a follower looks for new objects while nobody can
+	// tell it, and pollTold while announcements can.
 	pollAlone = 250 * time.Millisecond
 	pollTold  = 2 * time.Second
 
@@ -128,11 +128,12 @@ func (n *node) leadData(ctx context.Context, id uint32, closers *stack) error {
 func (n *node) closeLeader(l *ingest.Leader) error {
 	ctx, cancel := context.WithTimeout(context.Background(), flushLimit)
 	defer cancel()
-	err := l.Close(ctx)
-	if errors.Is(err, journal.ErrFenced) {
-		return nil // told when it happened
+	select {
+	case <-l.Done():
+		return nil // it ended on its own, and the node with it: told already
+	default:
+		return l.Close(ctx)
 	}
-	return err
 }
 
 // part is a leader of either kind.
@@ -208,6 +209,14 @@ func (n *node) follow(ctx context.Context, closers *stack) error {
 	return nil
 }
 
+// pollInterval is how long a follower waits before it looks by itself.
+func (n *node) pollInterval() time.Duration {
+	if !n.cfg.NATS.Embedded && n.bus.Stats().Connected {
+		return pollTold
+	}
+	return pollAlone
+}
+
 func archiveID(node segment.ID) int32 {
 	h := fnv.New32a()
 	h.Write(node[:])
@@ -224,17 +233,13 @@ type followers struct {
 // start follows a journal and waits until what it holds now is applied.
 func (f *followers) start(ctx context.Context, cfg journal.Config, apply func(*journal.Object) error) error {
 	n, id := f.node, cfg.Chain.Journal
-	poll := pollAlone
-	if !n.cfg.NATS.Embedded {
-		poll = pollTold
-	}
 	follower := journal.Follow(n.store, cfg, func(o *journal.Object) error {
 		if err := apply(o); err != nil {
 			return err
 		}
 		n.dir.Saw(id, o.Ref())
 		return nil
-	}, poll, n.log)
+	}, n.pollInterval, n.log)
 	f.mu.Lock()
 	f.byID[id] = follower
 	f.mu.Unlock()
