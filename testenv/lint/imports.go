@@ -16,7 +16,7 @@ var mayImport = map[string][]string{
 	"ingest":   {"ingest", "metadata", "tiering"},
 	"fetch":    {"fetch", "metadata", "tiering"},
 	"cmd":      {"cmd", "ingest", "fetch", "metadata", "tiering"},
-	"testenv":  {"testenv"},
+	"testenv":  {"testenv", "tiering"},
 }
 
 // stores holds the packages that speak to one kind of store. What needs
@@ -50,5 +50,5 @@ func imports(t *tree) (findings []Finding) {
 
 func isStore(target string) bool {
 	name, ok := strings.CutPrefix(target, stores)
-	return ok && slices.Contains([]string{"file", "mem", "minio"}, name)
+	return ok && slices.Contains([]string{"file", "mem", "minio", "s3"}, name)
 }
