@@ -8,8 +8,8 @@ import (
 const module = "github.com/varvelog/varve/"
 
 // mayImport says which of our top-level folders each may import. Test code may
-// import testenv besides. testenv itself imports none of the others, so that
-// all of their tests can import it; its own tests may read what varve wrote.
+// import testenv besides. testenv itself imports only the formats and the journal
+// below, so that all other tests can import it; its own tests may import all.
 var mayImport = map[string][]string{
 	"tiering":  {"tiering"},
 	"metadata": {"metadata", "tiering"},
