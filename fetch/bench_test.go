@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/varvelog/varve/tiering/batch"
 	"github.com/varvelog/varve/tiering/partlog"
 )
 
@@ -77,5 +78,46 @@ func BenchmarkFetchManyPartitions(b *testing.B) {
 				w.fetch(req)
 			}
 		})
+	}
+}
+
+// BenchmarkFetchSequential consumes a partition with one batch in each of many
+// objects, all of it in memory but for the refs, which are in the state or in
+// pages.
+func BenchmarkFetchSequential(b *testing.B) {
+	for _, size := range []int{100, 10_000, 100_000} {
+		for _, paged := range []bool{false, true} {
+			name := "in memory"
+			if paged {
+				name = "paged"
+			}
+			b.Run(fmt.Sprintf("batches of %d bytes/%s", size, name), func(b *testing.B) {
+				w := newInPlaceWorld(b)
+				value := strings.Repeat("x", size)
+				const objects = 400
+				for range objects {
+					w.values(value)
+				}
+				if paged {
+					w.page(1)
+				}
+				b.SetBytes(int64(objects * size))
+				b.ReportAllocs()
+				for b.Loop() {
+					for offset := int64(0); offset < objects; {
+						p := want(keyA, offset)
+						r := w.fetch(request(p))[0]
+						for _, piece := range r.Records {
+							if err := batch.Walk(piece, func(_ int, h batch.Header) error { offset = h.LastOffset() + 1; return nil }); err != nil {
+								b.Fatal(err)
+							}
+						}
+						if r.Err != nil || len(r.Records) == 0 {
+							b.Fatal(r.Err)
+						}
+					}
+				}
+			})
+		}
 	}
 }

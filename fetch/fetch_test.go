@@ -39,7 +39,7 @@ func drawLog(t *rapid.T, w *world) {
 	if rapid.SampledFrom([]int{1, 2, 3, 4, 5, 6, 7, 8}).Draw(t, "one of eight") == 8 {
 		sizes = []int{1, 600_000, 1_300_000}
 	}
-	for range rapid.IntRange(1, 3).Draw(t, "objects") {
+	for range rapid.IntRange(1, 4).Draw(t, "objects") {
 		object := map[partlog.Key][][]byte{}
 		for _, k := range []partlog.Key{keyA, keyB} {
 			object[k] = nil
@@ -54,6 +54,9 @@ func drawLog(t *rapid.T, w *world) {
 			}
 		}
 		w.commit(object)
+		if rapid.IntRange(0, 2).Draw(t, "page") == 0 {
+			w.page(rapid.IntRange(1, 3).Draw(t, "least"))
+		}
 	}
 }
 
@@ -109,13 +112,14 @@ func TestFetchMatchesANaiveLog(t *testing.T) {
 			total := int64(req.MaxBytes)
 			gotA, gotB := bytes.Join(results[0].Records, nil), bytes.Join(results[1].Records, nil)
 			wantA := w.expect(keyA, a.Offset, min(total, int64(a.MaxBytes)), true)
-			if !bytes.Equal(gotA, wantA) {
+			// With several pages it may get less than would fit, as the second one may.
+			if !bytes.Equal(gotA, wantA) && (w.pages < 2 || len(gotA) == 0 || !bytes.HasPrefix(wantA, gotA)) {
 				rt.Fatalf("A at %d with %d of %d: %d bytes, want %d", a.Offset, a.MaxBytes, total, len(gotA), len(wantA))
 			}
 			// The second partition may get less than would fit, when more objects than
 			// expected were needed, but never anything else.
 			wantB := w.expect(keyB, b.Offset, min(total-int64(len(gotA)), int64(b.MaxBytes)), len(gotA) == 0)
-			if !bytes.HasPrefix(wantB, gotB) || len(gotA) == 0 && len(gotB) != len(wantB) {
+			if !bytes.HasPrefix(wantB, gotB) || len(gotA) == 0 && w.pages < 2 && len(gotB) != len(wantB) || len(gotA)+len(gotB) == 0 && len(wantB) > 0 {
 				rt.Fatalf("B at %d with %d of %d after %d: %d bytes, want %d", b.Offset, b.MaxBytes, total, len(gotA), len(gotB), len(wantB))
 			}
 		}

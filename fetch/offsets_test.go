@@ -50,6 +50,9 @@ func drawTimes(t *rapid.T, w *world) []naiveRecord {
 			batches = append(batches, b)
 		}
 		w.commit(map[partlog.Key][][]byte{keyA: batches})
+		if rapid.IntRange(0, 2).Draw(t, "page") == 0 {
+			w.page(rapid.IntRange(1, 3).Draw(t, "least"))
+		}
 	}
 	return all
 }

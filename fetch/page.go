@@ -33,9 +33,9 @@ func (r *Reader) page(ctx context.Context, j journal, p *partlog.Page) ([]partlo
 // pages reads the pages of the positions that start in one, several at a time,
 // for as many partitions as it takes to fill the answer.
 func (f *fetch) pages(ctx context.Context) {
-	var expected int64
-	for start := 0; start < len(f.parts) && expected < f.maxBytes; {
-		paged, end := f.nextPaged(start, f.maxBytes-expected)
+	room := max(f.maxBytes, 1) // for a first batch
+	for start := 0; start < len(f.parts) && room > 0; {
+		paged, end := f.nextPaged(start, room)
 		errs := make([]error, len(paged))
 		parallel(f.reader.cfg.Concurrency, len(paged), func(i int) {
 			errs[i] = f.follow(ctx, paged[i])
@@ -47,7 +47,7 @@ func (f *fetch) pages(ctx context.Context) {
 			p.result.Err = errs[i]
 		}
 		for ; start < end; start++ {
-			expected += f.parts[start].bytes
+			room -= f.parts[start].bytes
 		}
 	}
 }
@@ -75,7 +75,7 @@ func (f *fetch) follow(ctx context.Context, p *position) error {
 		return nil
 	}
 	p.bytes = 0 // was a guess
-	for n := 0; p.page != nil && n < maxPages; n++ {
+	for n := 0; p.page != nil && n < maxPages && !p.full(); n++ {
 		page := p.page
 		refs, err := f.reader.page(ctx, p.journal, page)
 		switch {
@@ -84,11 +84,7 @@ func (f *fetch) follow(ctx context.Context, p *position) error {
 		case err != nil:
 			return nil // the next Fetch meets it first
 		}
-		p.page = nil
 		p.add(partlog.RefsFrom(refs, p.Offset, maxRefs-len(p.refs)))
-		if p.full() {
-			break
-		}
 		found, next, view, _ := p.journal.State.Find(p.Key, page.Last+1, maxRefs-len(p.refs))
 		p.result = Result{HighWatermark: view.End, LogStart: view.Start, Epoch: view.Epoch}
 		p.add(found)

@@ -57,9 +57,13 @@ type position struct {
 // limit is the bytes wanted of the partition: at least one, for a first batch.
 func (p *position) limit() int64 { return max(int64(p.MaxBytes), 1) }
 
-// add appends refs.
+// add appends refs, which belong to the position afterwards.
 func (p *position) add(refs []partlog.Ref) {
-	p.refs = append(p.refs, refs...)
+	if p.refs == nil {
+		p.refs = refs
+	} else {
+		p.refs = append(p.refs, refs...)
+	}
 	for i := range refs {
 		p.bytes += available(refs[i], p.Offset)
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -30,7 +31,8 @@ var (
 	noKey       = partlog.Key{Topic: segment.ID{0xff}}
 )
 
-// inPlace is a store that reads the objects of a world without copying them.
+// inPlace is a store that reads the objects of a world's journal without copying
+// them, and the others from its store.
 type inPlace struct {
 	objstore.Store
 	w *world
@@ -45,7 +47,10 @@ func (s inPlace) object(key string) ([]byte, error) {
 	return s.w.objects[seq], nil
 }
 
-func (s inPlace) GetRange(_ context.Context, key string, off, n int64) ([]byte, error) {
+func (s inPlace) GetRange(ctx context.Context, key string, off, n int64) ([]byte, error) {
+	if strings.Contains(key, "/index/") {
+		return s.w.store.GetRange(ctx, key, off, n)
+	}
 	b, err := s.object(key)
 	if err != nil {
 		return nil, err
@@ -71,6 +76,7 @@ type world struct {
 
 	seq     uint64
 	epoch   uint32
+	pages   int // index objects
 	opened  map[partlog.Key]bool
 	objects map[uint64][]byte
 	log     map[partlog.Key][][]byte // all batches, as they must be read back
@@ -206,6 +212,33 @@ func (w *world) apply(f *segment.Footer, entries []segment.Entry) {
 	if err := w.view.State.Apply(f, entries); err != nil {
 		w.tb.Fatal(err)
 	}
+}
+
+// page moves what chunks of at least minRefs refs there are to an index object, as
+// the leader does, and goes on from the checkpoint that names it. It returns the
+// object's key.
+func (w *world) page(minRefs int) string {
+	w.tb.Helper()
+	ix, ok := w.view.State.PlanIndex(minRefs)
+	if !ok {
+		return ""
+	}
+	id := segment.NewID()
+	b, err := segment.EncodeBlob(segment.Blob{
+		Kind: segment.KindIndex, Cluster: testCluster, Object: id, Journal: testJournal,
+		Seq: w.seq, Payload: ix.Payload(),
+	})
+	if err != nil {
+		w.tb.Fatal(err)
+	}
+	key := segment.IndexKey(testJournal, id)
+	w.store.PutNow(key, b)
+	w.pages++
+	w.view.State, err = partlog.Decode(testJournal, w.view.State.Encode(ix, id))
+	if err != nil {
+		w.tb.Fatal(err)
+	}
+	return key
 }
 
 // fence starts the next epoch.

@@ -69,3 +69,17 @@ func BenchmarkCheckpoint(b *testing.B) {
 		})
 	}
 }
+
+func BenchmarkDecodePage(b *testing.B) {
+	l := long(b, chunkRefs)
+	l.plan(1)
+	payload := l.objects[l.object]
+	l.paged()
+	_, page, _, _ := l.Find(keyA, 0, 1)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := DecodePage(page, payload); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -38,16 +38,20 @@ func (ix *Index) More() bool { return ix.more }
 // that comes to nothing is replaced by the next one. Only the caller of Apply may
 // call it.
 func (s *State) PlanIndex(minRefs int) (*Index, bool) {
+	return s.planIndex(minRefs, MaxIndexPayload)
+}
+
+func (s *State) planIndex(minRefs, limit int) (*Index, bool) {
 	ix := &Index{parts: make(map[*part]plannedPages)}
 	var w wire.Writer
 	for _, k := range s.keysLocked() {
-		ix.plan(&w, k, s.parts[k], minRefs)
+		ix.plan(&w, k, s.parts[k], minRefs, limit)
 	}
 	ix.payload = w.B
 	return ix, len(w.B) > 0
 }
 
-func (ix *Index) plan(w *wire.Writer, k Key, p *part, minRefs int) {
+func (ix *Index) plan(w *wire.Writer, k Key, p *part, minRefs, limit int) {
 	l := &p.refs
 	planned := plannedPages{first: len(l.pages)}
 	for i := range l.chunks {
@@ -57,7 +61,7 @@ func (ix *Index) plan(w *wire.Writer, k Key, p *part, minRefs int) {
 			break
 		}
 		at, size := len(w.B), pageSize(len(c.refs))
-		if at+size > MaxIndexPayload {
+		if at+size > limit {
 			ix.more = true
 			break
 		}

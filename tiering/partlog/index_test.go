@@ -226,30 +226,23 @@ func TestPlansMayOverlap(t *testing.T) {
 }
 
 func TestIndexObjectIsBounded(t *testing.T) {
-	const parts = MaxIndexPayload/(pageFixedSize+2*refSize) + 100
-	l := newLeader()
+	s := New(testJournal)
 	var opens []segment.Entry
-	var all [2][]segment.Partition
-	for i := range int32(parts) {
+	var parts []segment.Partition
+	for i := range int32(10) {
 		k := Key{testTopic, i}
 		opens = append(opens, open(k, 0, 0))
-		all[0] = append(all[0], records(k, 1, 0, 0, 1))
-		all[1] = append(all[1], records(k, 1, 1, 1, 1))
+		parts = append(parts, records(k, 1, 0, 0, 1))
 	}
-	mustApply(t, l.State, data(1, 1), opens...)
-	mustApply(t, l.State, data(2, 1, all[0]...))
-	mustApply(t, l.State, data(3, 1, all[1]...))
-	l.plan(2)
-	if n := len(l.objects[l.object]); n > MaxIndexPayload || n < MaxIndexPayload-pageSize(2) || !l.planned.More() {
-		t.Errorf("payload of %d bytes, more is %t", n, l.planned.More())
+	mustApply(t, s, data(1, 1, parts...), opens...)
+	for _, want := range []int{4, 4, 2} {
+		ix, _ := s.planIndex(1, 5*pageSize(1)-1)
+		if len(ix.Payload()) != want*pageSize(1) || ix.More() != (want == 4) {
+			t.Fatalf("payload of %d bytes, want %d pages; more is %t", len(ix.Payload()), want, ix.More())
+		}
+		s.Paged(ix, segment.NewID())
 	}
-	l.paged()
-	l.plan(2)
-	if n := len(l.objects[l.object]); n != 100*pageSize(2) && n != 101*pageSize(2) || l.planned.More() {
-		t.Errorf("then payload of %d bytes, more is %t", n, l.planned.More())
-	}
-	l.paged()
-	if l.plan(1) {
+	if _, ok := s.planIndex(1, math.MaxInt); ok {
 		t.Error("there is still more")
 	}
 }

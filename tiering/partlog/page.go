@@ -1,6 +1,7 @@
 package partlog
 
 import (
+	"encoding/binary"
 	"fmt"
 	"hash/crc32"
 
@@ -83,29 +84,36 @@ func appendRef(w *wire.Writer, r Ref) {
 // readRefs reads n refs, for which there is room, the first of which starts at
 // base and follows the ref before, which is zero if that is not known.
 func readRefs(r *wire.Reader, n int, base int64, before Ref) ([]Ref, error) {
+	b := r.Raw(n * refSize)
+	if b == nil {
+		return nil, r.Err()
+	}
 	refs := make([]Ref, n)
+	last := &before
 	for i := range refs {
-		ref := Ref{
-			Seq:  r.U64(),
-			Base: base, Last: r.I64(),
-			MaxTimestamp: r.I64(),
-			Position:     r.U32(), Length: r.U32(),
-			Epoch: r.I32(),
-			CRC:   r.U32(),
-		}
-		if err := r.Err(); err != nil {
-			return nil, err
-		}
-		if reason := ref.implausible(before); reason != "" {
+		ref := &refs[i]
+		ref.decode(b[i*refSize:], base)
+		if reason := ref.implausible(last); reason != "" {
 			return nil, fmt.Errorf("ref %d: %s", i, reason)
 		}
-		refs[i], before, base = ref, ref, ref.Last+1
+		last, base = ref, ref.Last+1
 	}
 	return refs, nil
 }
 
+// decode is the inverse of appendRef.
+func (r *Ref) decode(b []byte, base int64) {
+	_ = b[refSize-1]
+	r.Seq = binary.BigEndian.Uint64(b)
+	r.Base, r.Last = base, int64(binary.BigEndian.Uint64(b[8:]))
+	r.MaxTimestamp = int64(binary.BigEndian.Uint64(b[16:]))
+	r.Position, r.Length = binary.BigEndian.Uint32(b[24:]), binary.BigEndian.Uint32(b[28:])
+	r.Epoch = int32(binary.BigEndian.Uint32(b[32:]))
+	r.CRC = binary.BigEndian.Uint32(b[36:])
+}
+
 // implausible says what no ref that follows another can be, or nothing.
-func (r *Ref) implausible(before Ref) string {
+func (r *Ref) implausible(before *Ref) string {
 	switch {
 	case r.Seq <= before.Seq:
 		return fmt.Sprintf("seq %d after %d", r.Seq, before.Seq)

@@ -153,7 +153,8 @@ func (l *refList) firstWithTime(k Key, offset, ts int64) (Ref, *Page, bool) {
 // ends at offset or after it on, n at most.
 func RefsFrom(refs []Ref, offset int64, n int) []Ref {
 	i := sort.Search(len(refs), func(i int) bool { return refs[i].Last >= offset })
-	return refs[i:min(len(refs), i+n)]
+	end := min(len(refs), i+n)
+	return refs[i:end:end]
 }
 
 // RefWithTime returns the first of refs, which are in offset order, that ends at
