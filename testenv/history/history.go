@@ -64,12 +64,18 @@ type History struct {
 		sync.Mutex
 		logs      []partitionLog
 		producers []*Producer // from index 1
-		lost      []uint32    // when a disk was lost, in ms
+		losses    []loss
 		counts    map[Kind]int
 		anomalies []Anomaly
 		excused   int
 		reads     int
 	}
+}
+
+// loss is the loss of a disk.
+type loss struct {
+	atMs      uint32
+	committed []int64 // by partition: known to be in the bucket by then, up to here
 }
 
 // partitionLog is a partition as read.
@@ -107,11 +113,16 @@ func (h *History) noteLocked(kind Kind, format string, args ...any) {
 }
 
 // DiskLost says that the node's disk is gone by now. What was acknowledged on
-// the strength of that disk alone, and was not read by anyone, may be gone too.
+// the strength of that disk alone may be gone too, if its offset lies beyond all
+// that is known to be committed.
 func (h *History) DiskLost() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.mu.lost = append(h.mu.lost, h.nowMs())
+	l := loss{atMs: h.nowMs()}
+	for i := range h.mu.logs {
+		l.committed = append(l.committed, h.mu.logs[i].committed)
+	}
+	h.mu.losses = append(h.mu.losses, l)
 }
 
 // Committed is an offset that is known to be below or at the end of the

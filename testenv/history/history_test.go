@@ -67,6 +67,12 @@ var broken = []struct {
 		s.DiskLost()
 		read(s.c, 0, s.send(3, 0)[:2]...)
 	}, Unseen},
+	{"acknowledged by the disk and lost before it was", byDisk, func(s *scene) {
+		s.send(1, 0)
+		s.p.Unknown(s.p.Send(0))
+		read(s.c, 0, valueOf(1, 1)) // commits offset 0
+		s.DiskLost()
+	}, OffsetReuse},
 	{"acknowledged without offset and never there", exactlyOnce, func(s *scene) { s.p.Acked(s.p.Send(1), -1) }, Unseen},
 	{"acknowledged where another value was read", exactlyOnce, func(s *scene) {
 		v := s.p.Send(0)

@@ -136,13 +136,14 @@ func (h *History) findLocked(v Value) (*Producer, *send) {
 	return p, p.sent(v)
 }
 
-// excusableLocked: acknowledged on the strength of a disk that was lost since.
+// excusableLocked: acknowledged on the strength of a disk that was lost since, and
+// not known to have been in the bucket by then.
 func (h *History) excusableLocked(p *Producer, s *send) bool {
 	if p.Acks == -1 {
 		return false
 	}
-	for _, lost := range h.mu.lost {
-		if s.invokedMs <= lost {
+	for _, l := range h.mu.losses {
+		if s.invokedMs <= l.atMs && s.offset >= l.committed[s.partition] {
 			return true
 		}
 	}

@@ -187,7 +187,7 @@ func (c *cluster) verify(ctx context.Context) (string, error) {
 	if err != nil || !strings.Contains(help, "varve bucket verify") {
 		return "", nil
 	}
-	return c.varve(ctx, "bucket", "verify", "--bucket", "minio://"+c.minio.Address()+bucketPath)
+	return c.varve(ctx, "bucket", "verify", "--records", "--bucket", "minio://"+c.minio.Address()+bucketPath)
 }
 
 // varve runs the binary to its end.

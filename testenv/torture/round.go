@@ -19,6 +19,7 @@ const (
 	startLimit  = 2 * time.Minute
 	drainLimit  = 200 * time.Second // until all is well again after the last fault
 	readLimit   = 10 * time.Minute  // of the full reads
+	brokenLimit = 30 * time.Second  // of the full reads of a log that was not drained
 	verifyLimit = 10 * time.Minute
 	sayEvery    = 30 * time.Second
 )
@@ -196,7 +197,11 @@ func (r *round) chat(ctx context.Context, done chan<- struct{}) {
 // readEverything reads the log from its beginning, from each node and with each
 // client there is.
 func (r *round) readEverything(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, readLimit)
+	limit := readLimit
+	if r.report.DrainSeconds >= drainLimit.Seconds() {
+		limit = brokenLimit
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	leader, follower := r.cluster.leader.kafka, r.cluster.follower.kafka
 	err := errors.Join(
