@@ -43,13 +43,12 @@ type Chain struct {
 	Journal uint32
 	Window  uint64
 
-	Next      uint64      // the seq to be read next; all below are resolved
-	Epoch     uint32      // highest epoch of the objects below Next
-	Fence     segment.Ref // what opened Epoch
-	Tail      segment.Ref // what the next data segment of Epoch names: its last data segment, or Fence
-	Last      segment.Ref // what the next fence names: the last valid object of any kind
-	Confirmed uint64      // highest `confirmed` read, in voids too
-	Leader    segment.ID  // node that wrote Fence
+	Next   uint64      // the seq to be read next; all below are resolved
+	Epoch  uint32      // highest epoch of the objects below Next
+	Fence  segment.Ref // what opened Epoch
+	Tail   segment.Ref // what the next data segment of Epoch names: its last data segment, or Fence
+	Last   segment.Ref // what the next fence names: the last valid object of any kind
+	Leader segment.ID  // node that wrote Fence
 }
 
 // NewChain stands before the first object of a journal.
@@ -115,7 +114,6 @@ func (c *Chain) checkFollower(h *segment.Header) error {
 
 // Advance moves past h, for which Check gave v.
 func (c *Chain) Advance(h *segment.Header, v Verdict) {
-	c.Confirmed = max(c.Confirmed, h.Confirmed)
 	c.Next++
 	if v != Valid {
 		return
@@ -139,13 +137,10 @@ func (c *Chain) Surprising(h *segment.Header) bool {
 	return err != nil || v == Void || h.Kind == segment.KindFence
 }
 
-// CheckGap judges that there is no object at Next: nil if that is the end of
-// the log, ErrBroken or ErrForeign if something must be there. witness is the
-// highest object of the journal that this node ever saw committed.
+// CheckGap judges that there is no object at Next: ErrForeign if this node saw
+// one committed there, or beyond: witness is the highest that it ever saw. What
+// was read tells nothing: all of it knows only of lower seqs.
 func (c *Chain) CheckGap(witness segment.Ref) error {
-	if c.Next <= c.Confirmed {
-		return c.broken("is missing, but seq %d was confirmed", c.Confirmed)
-	}
 	if c.Next <= witness.Seq {
 		return fmt.Errorf("%w: journal %d has nothing at seq %d, but this node saw seq %d (%s)",
 			ErrForeign, c.Journal, c.Next, witness.Seq, witness.Object)

@@ -27,7 +27,7 @@ const checkpointVersion = 1
 //
 //	version u8
 //	| next u64 | epoch u32 | fence, tail, last: each seq u64, object id[16]
-//	| confirmed u64 | leader id[16]
+//	| leader id[16]
 //	| leaderships: count u32, each: epoch u32, incarnation id[16]
 //	| covered: count u32, each: incarnation id[16], LSN u64
 //	| state: length u32, bytes
@@ -40,7 +40,6 @@ func (c *Checkpoint) encode() []byte {
 		w.U64(ref.Seq)
 		w.ID(ref.Object)
 	}
-	w.U64(c.Chain.Confirmed)
 	w.ID(c.Chain.Leader)
 	c.History.encode(&w)
 	w.Bytes32(c.State)
@@ -58,7 +57,7 @@ func decodeCheckpoint(base Chain, payload []byte) (*Checkpoint, error) {
 	for _, ref := range []*segment.Ref{&c.Chain.Fence, &c.Chain.Tail, &c.Chain.Last} {
 		ref.Seq, ref.Object = r.U64(), r.ID()
 	}
-	c.Chain.Confirmed, c.Chain.Leader = r.U64(), r.ID()
+	c.Chain.Leader = r.ID()
 	var err error
 	if c.History, err = decodeHistory(r); err != nil {
 		return nil, err
@@ -67,7 +66,7 @@ func decodeCheckpoint(base Chain, payload []byte) (*Checkpoint, error) {
 	if err := r.Close(); err != nil {
 		return nil, fmt.Errorf("%w: checkpoint: %w", segment.ErrCorrupt, err)
 	}
-	if ch := &c.Chain; ch.Last.Seq == 0 || ch.Next != ch.Last.Seq+1 || ch.Epoch == 0 || ch.Fence.Seq == 0 || ch.Confirmed >= ch.Next {
+	if ch := &c.Chain; ch.Last.Seq == 0 || ch.Next != ch.Last.Seq+1 || ch.Epoch == 0 || ch.Fence.Seq == 0 {
 		return nil, fmt.Errorf("%w: checkpoint before seq %d names seq %d, epoch %d", segment.ErrCorrupt, ch.Next, ch.Last.Seq, ch.Epoch)
 	}
 	return c, nil

@@ -72,6 +72,7 @@ type Core struct {
 	paused     pauseKind
 	pending    *Object
 	gap        bool // Next was found absent though something must be there
+	atEnd      bool // Next was found absent, and is the end if the floor is not above it
 	losses     int
 
 	// slots are the Core's own objects whose place is not settled for its

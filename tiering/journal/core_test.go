@@ -311,18 +311,38 @@ func TestVoidOfALeaderThatHadConfirmedTheFencesPlaceIsBroken(t *testing.T) {
 	}
 }
 
-func TestConfirmedValueInAVoidMakesAGapBroken(t *testing.T) {
-	c := NewChain(testCluster, testJournal, testWindow)
-	c.Epoch, c.Next, c.Fence.Seq = 3, 10, 9
-	void := segment.Header{Kind: segment.KindData, Cluster: testCluster, Journal: testJournal, Seq: 10, Epoch: 2, Confirmed: 8}
-	v, err := c.Check(&void)
-	if err != nil || v != Void {
-		t.Fatalf("judged %d, %v, want void", v, err)
+func TestGapIsTheEndOnlyOfALogWhoseFloorIsNotAboveIt(t *testing.T) {
+	w := newWorld(t)
+	leader := w.lead()
+	f := w.add(w.config(false))
+	f.settle() // stands at seq 5
+	leader.propose()
+	leader.settle()
+	delete(w.objects, 5)
+	w.floor = 6
+	f.step(Prove{})
+	f.settle()
+	if f.proved != 0 || !errors.Is(f.err, ErrBelowFloor) {
+		t.Fatalf("proved %d, ended with %v, want %v", f.proved, f.err, ErrBelowFloor)
 	}
-	c.Advance(&void, v)
-	c.Next = 8
-	if err := c.CheckGap(segment.Ref{}); !errors.Is(err, ErrBroken) {
-		t.Fatalf("gap at a confirmed seq: %v, want %v", err, ErrBroken)
+}
+
+func TestLeaderWithSegmentsUnderWayProvesOnlyAboveTheFloor(t *testing.T) {
+	w := newWorld(t)
+	n := w.lead()
+	n.propose()
+	w.floor = 6 // its segment was stored, the log went on without it, and it was deleted
+	n.step(Prove{})
+	for i := 0; i < len(n.pending); i++ {
+		if _, ok := n.pending[i].(Put); !ok {
+			if wait, ok := n.pending[i].(Wait); !ok || wait.For != stallTick {
+				n.answer(i)
+				i = -1
+			}
+		}
+	}
+	if n.proved != 0 || !errors.Is(n.err, ErrBelowFloor) {
+		t.Fatalf("proved %d, ended with %v, want %v", n.proved, n.err, ErrBelowFloor)
 	}
 }
 

@@ -236,8 +236,14 @@ func (c *Core) gotProof(ev GotObject) {
 		c.do(ProofFailed{Through: c.proveGen, Err: ev.Err})
 		c.proved = c.proveGen
 		c.startProof()
-	case ev.Absent:
+	case ev.Absent && len(c.slots) == 0:
 		c.proofDone()
+	case ev.Absent:
+		// Ours may have been stored there, confirmed by a successor, passed by the
+		// floor and deleted. With nothing of ours under way only a fence could have
+		// been there, and fences stay.
+		c.proveToken = c.nextToken()
+		c.do(GetFloor{Token: c.proveToken})
 	case ev.Object.Footer.Header.Seq < next:
 		c.lookFurther() // confirmed while the Get was under way
 	case len(c.slots) > 0 && c.slots[0].object.Ref() == ev.Object.Ref():
@@ -247,6 +253,18 @@ func (c *Core) gotProof(ev GotObject) {
 		c.foreign(&c.slots[0], ev.Object)
 	default:
 		c.foreign(&slot{object: &Object{Footer: &segment.Footer{Header: c.Header()}}}, ev.Object)
+	}
+}
+
+func (c *Core) gotProofFloor(ev GotFloor) {
+	c.proveToken = 0
+	switch {
+	case ev.Err != nil:
+		c.do(ProofFailed{Through: c.proveGen, Err: ev.Err})
+		c.proved = c.proveGen
+		c.startProof()
+	case !c.belowFloor(ev.Floor):
+		c.proofDone()
 	}
 }
 

@@ -82,8 +82,8 @@ func (c *Core) gotGap() {
 		c.do(LookBeyond{Seq: c.chain.Next, Token: c.readToken, Max: int(c.chain.Window)})
 		return
 	}
-	c.gap = false
-	c.atHead()
+	c.atEnd = true // unless the floor has passed it
+	c.readFloor()
 }
 
 // contradicted: something must be at Next. It may have been deleted since the
@@ -148,6 +148,10 @@ func (c *Core) readFloor() {
 }
 
 func (c *Core) gotFloor(ev GotFloor) {
+	if ev.Token == c.proveToken {
+		c.gotProofFloor(ev)
+		return
+	}
 	if ev.Token != c.readToken {
 		return
 	}
@@ -162,18 +166,29 @@ func (c *Core) gotFloor(ev GotFloor) {
 		return
 	}
 	c.readErrors = 0
-	if ev.Floor > c.chain.Next {
-		c.end(fmt.Errorf("%w: journal %d at seq %d, floor %d", ErrBelowFloor, c.chain.Journal, c.chain.Next, ev.Floor))
+	if c.belowFloor(ev.Floor) {
 		return
 	}
 	switch {
 	case c.phase == checking:
 		c.fenceCounts()
+	case c.atEnd:
+		c.atEnd, c.gap = false, false
+		c.atHead()
 	case c.pending != nil:
 		c.accept()
 	default:
 		c.readNext()
 	}
+}
+
+// belowFloor ends a Core that deletion has overtaken.
+func (c *Core) belowFloor(floor uint64) bool {
+	if floor <= c.chain.Next {
+		return false
+	}
+	c.end(fmt.Errorf("%w: journal %d at seq %d, floor %d", ErrBelowFloor, c.chain.Journal, c.chain.Next, floor))
+	return true
 }
 
 // accept applies the pending object and goes on.

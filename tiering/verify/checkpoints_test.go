@@ -107,7 +107,7 @@ func TestCheckpointsAndIndexPagesAreChecked(t *testing.T) {
 			want:  func(c, _ string) []expected { return []expected{{"error", "state", c, ""}} },
 		},
 		"position that is not the objects'": {
-			spoil: func(job *journal.CheckpointJob) { job.Chain.Confirmed-- },
+			spoil: func(job *journal.CheckpointJob) { job.Chain.Leader[0]++ },
 			want:  func(c, _ string) []expected { return []expected{{"error", "state", c, ""}} },
 		},
 	} {

@@ -28,8 +28,8 @@ func (w *walk) beyond(ctx context.Context) (more bool, err error) {
 	if w.stored.count > 0 {
 		return true, nil
 	}
-	for w.chain.CheckGap(segment.Ref{}) != nil {
-		w.miss(fmt.Sprintf("seq %d was confirmed", w.chain.Confirmed))
+	for w.chain.Next <= w.confirmed {
+		w.miss(fmt.Sprintf("seq %d was confirmed", w.confirmed))
 		if more, err := w.direct(ctx); more || err != nil {
 			return more, err
 		}
@@ -107,7 +107,7 @@ func (w *walk) proof(ctx context.Context, o *object) (string, error) {
 	if last := w.stored.last(); last >= w.chain.Next+w.chain.Window {
 		return fmt.Sprintf("there is seq %d, which is never sent before this one is stored", last), nil
 	}
-	confirmed := w.chain.Confirmed
+	confirmed := w.confirmed
 	for seq := range w.stored.from(o.seq) { // fewer than the window
 		at := o
 		if seq != o.seq {

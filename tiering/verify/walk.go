@@ -18,10 +18,11 @@ type walk struct {
 	apply    func(*segment.Footer, []segment.Entry) error // nil once the state is not known any more
 	state    *partlog.State                               // of a data journal: what apply applies to
 
-	findings findings
-	report   Journal
-	floors   floors
-	chain    journal.Chain
+	findings  findings
+	report    Journal
+	floors    floors
+	chain     journal.Chain
+	confirmed uint64 // highest `confirmed` of the objects read, in voids too
 	// loose: what stands before chain.Next could not be read, so the next object
 	// is believed what it says of its predecessor.
 	loose      bool
@@ -167,6 +168,7 @@ func (w *walk) judge(o *object) {
 		verdict = journal.Valid
 	}
 	w.chain.Advance(h, verdict)
+	w.confirmed = max(w.confirmed, h.Confirmed)
 	if verdict == journal.Void {
 		w.void(o)
 		return
