@@ -69,6 +69,7 @@ type core struct {
 
 	opening   map[partlog.Key]bool // open entries not yet committed
 	inFlight  map[uint64][]byte    // bytes of proposed segments, by seq
+	replay    replay
 	buffer    buffer
 	appended  uint64 // LSN of the last batch appended
 	committed uint64 // LSN up to which everything is in the bucket
@@ -79,6 +80,9 @@ type core struct {
 	onSync   waiters // acks=1
 	onCommit waiters // acks=all
 	barriers []barrier
+
+	index *partlog.Index // of the checkpoint being written, nil if it has none
+	page  segment.ID     // the index's object
 }
 
 // part is the append end of one open partition.
@@ -95,6 +99,7 @@ type part struct {
 // everything below the leadership's fence is applied.
 func (c *core) lead(epoch uint32) {
 	c.epoch = epoch
+	c.stalled = false // by a fence or a filler: they are committed
 	c.lastFlush = c.now()
 	c.state.Partitions(func(k partlog.Key, v partlog.View) {
 		if !v.Sealed {
@@ -123,8 +128,26 @@ func (c *core) appendEnd(k partlog.Key) (int64, bool) {
 	return p.next.Load(), true
 }
 
+// progress does what has become possible or due. It follows every event.
+func (c *core) progress() error {
+	if c.epoch == 0 {
+		return nil
+	}
+	if !c.taking && !c.closing {
+		if err := c.replayOlder(); err != nil {
+			return err
+		}
+	}
+	return c.flush(c.closing)
+}
+
 // close takes no more requests.
 func (c *core) close() { c.closing = true }
+
+// finished: closing, and nothing is left to flush.
+func (c *core) finished() bool {
+	return c.closing && (c.epoch == 0 || c.buffer.empty() && len(c.inFlight) == 0)
+}
 
 // unflushed is how many bytes are in memory and not known to be in the bucket.
 func (c *core) unflushed() int {

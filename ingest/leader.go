@@ -64,10 +64,9 @@ type Leader struct {
 	core   *core
 	driver *journal.Driver
 	wal    *wal.Log
-	older  []*olderLog // of earlier starts, oldest first, until they are dealt with
-	local  map[segment.ID]bool
-	aside  int // records set aside at this start
 	timer  *time.Timer
+
+	checkpoint *journal.Checkpointer
 
 	requests   chan request
 	reconciles chan barrier
@@ -92,13 +91,9 @@ func Start(opt Options) (*Leader, error) {
 		return nil, err
 	}
 	l := &Leader{
-		opt: opt, wal: log, timer: time.NewTimer(time.Hour), local: map[segment.ID]bool{},
+		opt: opt, wal: log, timer: time.NewTimer(time.Hour),
 		requests: make(chan request), reconciles: make(chan barrier),
 		stop: make(chan struct{}), abort: make(chan struct{}), ready: make(chan struct{}), done: make(chan struct{}),
-	}
-	for _, o := range older {
-		l.local[o.ID] = true
-		l.older = append(l.older, &olderLog{log: o})
 	}
 	l.driver = journal.NewDriver(opt.Store, opt.Journal, journal.Hooks{
 		Apply:   func(o *journal.Object, own bool) error { return l.core.apply(o, own) },
@@ -108,6 +103,11 @@ func Start(opt Options) (*Leader, error) {
 		Ended:   l.ended,
 	}, opt.Log)
 	l.core = newCore(opt, log, driverProposer{l.driver})
+	l.core.replay.warn = l.setAside
+	for _, o := range older {
+		l.core.addOlder(o, o)
+	}
+	l.checkpoint = journal.NewCheckpointer(opt.Store, opt.Journal.NewID, opt.Journal.Chain.Last.Seq)
 	go l.run()
 	return l, nil
 }
@@ -118,7 +118,8 @@ func newCore(opt Options, log writeAhead, p proposer) *core {
 		buffer: buffer{first: 1},
 		state:  opt.State, wal: log, journal: p, recent: opt.Recent, told: opt.Committed, now: opt.Now,
 		newID: opt.Journal.NewID, incarnation: opt.Journal.Incarnation, expiry: opt.ProducerExpiry,
-		parts: map[partlog.Key]*part{}, opening: map[partlog.Key]bool{}, inFlight: map[uint64][]byte{},
+		replay: replay{local: map[segment.ID]bool{}},
+		parts:  map[partlog.Key]*part{}, opening: map[partlog.Key]bool{}, inFlight: map[uint64][]byte{},
 	}
 }
 
@@ -140,7 +141,7 @@ func (l *Leader) Err() error { return l.err }
 
 // SetAside is how many write-ahead records of earlier starts could not be
 // replayed and were set aside, once Ready is closed.
-func (l *Leader) SetAside() int { return l.aside }
+func (l *Leader) SetAside() int { return l.core.replay.aside }
 
 // Pending is how many bytes of write-ahead records are not known to be in the
 // bucket.
@@ -218,12 +219,14 @@ func (l *Leader) Close(ctx context.Context) error {
 func (l *Leader) run() {
 	defer close(l.done)
 	l.driver.Start()
-	for l.err == nil && !l.finished() {
+	for l.err == nil && !l.core.finished() {
 		l.step()
 		l.progress()
+		l.writeCheckpoint()
 	}
 	l.core.fail(l.err)
 	l.driver.Close()
+	l.checkpoint.Close()
 	l.timer.Stop()
 	if err := l.wal.Close(); err != nil && l.err == nil {
 		l.err = err
@@ -246,6 +249,8 @@ func (l *Leader) step() {
 		l.synced()
 	case b := <-l.reconciles:
 		l.core.reconcile(b.want, b.done)
+	case err := <-l.checkpoint.Done():
+		l.checkpointed(err)
 	case <-l.timer.C:
 	case <-l.stopping():
 		l.core.close()
@@ -291,22 +296,18 @@ func (l *Leader) stopping() <-chan struct{} {
 	return l.stop
 }
 
-// finished: closing, and nothing is left to flush.
-func (l *Leader) finished() bool {
-	return l.core.closing && (l.core.epoch == 0 || l.core.buffer.empty() && len(l.core.inFlight) == 0)
-}
-
 // progress does what has become possible or due.
 func (l *Leader) progress() {
 	if l.core.epoch == 0 || l.err != nil {
 		return
 	}
-	if !l.core.taking && !l.core.closing {
-		l.replay()
-	}
-	if err := l.core.flush(l.core.closing); err != nil {
+	was := l.core.taking
+	if err := l.core.progress(); err != nil {
 		l.end(err)
 		return
+	}
+	if !was && l.core.taking {
+		close(l.ready)
 	}
 	if at := l.core.flushAt(); !at.IsZero() && l.core.journal.Room() {
 		l.timer.Reset(at.Sub(l.opt.Now()))
@@ -317,59 +318,24 @@ func (l *Leader) led(epoch uint32) {
 	l.core.lead(epoch)
 }
 
-// replay brings the older logs to the bucket, one segment after the other, and
-// then lets requests in.
-func (l *Leader) replay() {
-	for len(l.older) > 0 {
-		o := l.older[0]
-		if o.next == 0 {
-			err := l.core.mayReplay(o.log, l.local)
-			if errors.Is(err, errNotReplayable) {
-				err = l.setAside(o, err)
-				if err == nil {
-					continue
-				}
-			}
-			if err != nil {
-				l.end(err)
-				return
-			}
-			o.next = l.core.firstUncovered(o.log)
-		}
-		for o.next <= o.log.LastLSN {
-			if !l.core.journal.Room() {
-				return
-			}
-			if _, err := l.core.replaySome(o); err != nil {
-				l.end(err)
-				return
-			}
-		}
-		if !l.core.replayed(o.log) {
-			return // not committed yet
-		}
-		if err := o.log.Remove(); err != nil {
-			l.end(err)
-			return
-		}
-		l.older = l.older[1:]
-	}
-	l.core.taking = true
-	close(l.ready)
+// setAside tells an operator of records that may not be replayed.
+func (l *Leader) setAside(records int, folder string, reason error) {
+	l.opt.Log.Error("write-ahead records cannot be replayed and were set aside",
+		"journal", l.opt.Journal.Chain.Journal, "records", records, "folder", folder, "reason", reason)
 }
 
-// setAside keeps what may not be replayed for a person to look at.
-func (l *Leader) setAside(o *olderLog, reason error) error {
-	n := int(o.log.LastLSN + 1 - l.core.firstUncovered(o.log))
-	dir, err := o.log.SetAside(reason.Error())
-	if err != nil {
-		return err
+// writeCheckpoint bounds what the next start has to read.
+func (l *Leader) writeCheckpoint() {
+	core := l.driver.Core()
+	if l.core.epoch == 0 || l.err != nil || !l.checkpoint.Due(core.Chain()) {
+		return
 	}
-	l.aside += n
-	l.opt.Log.Error("write-ahead records cannot be replayed and were set aside",
-		"journal", l.opt.Journal.Chain.Journal, "records", n, "folder", dir, "reason", reason)
-	l.older = l.older[1:]
-	return nil
+	l.checkpoint.Start(l.core.planCheckpoint(core.Checkpoint()))
+}
+
+func (l *Leader) checkpointed(err error) {
+	l.checkpoint.Finished(err, l.opt.Log)
+	l.core.checkpointed(err)
 }
 
 func (l *Leader) ended(err error) { l.end(err) }

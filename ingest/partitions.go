@@ -31,9 +31,6 @@ func (c *core) reconcile(want Want, done chan<- error) {
 			c.buffer.addEntry(partlog.Open{Key: k}.Encode(), c.now())
 		}
 	}
-	for _, k := range want.Sealed {
-		c.seal(k)
-	}
 	c.barriers = append(c.barriers, barrier{want: want, done: done})
 	c.passBarriers()
 }
@@ -50,10 +47,15 @@ func (c *core) seal(k partlog.Key) {
 	c.buffer.addEntry(partlog.Seal{Key: k}.Encode(), c.now())
 }
 
-// passBarriers answers those whose Want is committed.
+// passBarriers answers those whose Want is committed. It seals what is to be
+// sealed as soon as that is possible: a partition may still be opening when its
+// seal is asked for.
 func (c *core) passBarriers() {
 	left := c.barriers[:0]
 	for _, b := range c.barriers {
+		for _, k := range b.want.Sealed {
+			c.seal(k)
+		}
 		if c.reached(b.want) {
 			b.done <- nil
 			continue

@@ -18,8 +18,83 @@ import (
 // partition ends. Those that may not be are set aside for a person, never
 // dropped and never appended elsewhere (tiering/journal/PROTOCOL.md, "Restart").
 type olderLog struct {
-	log  *wal.Incarnation
-	next uint64 // LSN to go on from
+	log   *wal.Incarnation // what was found
+	files olderFiles       // its files
+	next  uint64           // LSN to go on from; 0: not begun
+}
+
+// olderFiles is what replay does with an older log; *wal.Incarnation has it.
+type olderFiles interface {
+	Read(from uint64, fn func(wal.Record) error) error
+	SetAside(reason string) (folder string, err error)
+	Remove() error
+}
+
+// replay is what is left to do with the older logs of a data folder.
+type replay struct {
+	older []*olderLog         // oldest first, until they are dealt with
+	local map[segment.ID]bool // their incarnations
+	aside int                 // records set aside so far
+	// warn tells of records that were set aside, to which folder and why.
+	warn func(records int, folder string, reason error)
+}
+
+// addOlder takes the next older log.
+func (c *core) addOlder(found *wal.Incarnation, files olderFiles) {
+	c.replay.older = append(c.replay.older, &olderLog{log: found, files: files})
+	c.replay.local[found.ID] = true
+}
+
+// replayOlder brings the older logs to the bucket, one segment after the other,
+// and then lets requests in. It is called again while there is something left.
+func (c *core) replayOlder() error {
+	for len(c.replay.older) > 0 {
+		o := c.replay.older[0]
+		done, err := c.replayOne(o)
+		if errors.Is(err, errNotReplayable) {
+			err, done = c.setAside(o, err), true
+		}
+		if err != nil || !done {
+			return err
+		}
+		c.replay.older = c.replay.older[1:]
+	}
+	c.taking = true
+	return nil
+}
+
+// replayOne reports whether all of a log is in the bucket and the log is gone.
+func (c *core) replayOne(o *olderLog) (done bool, err error) {
+	if o.next == 0 {
+		if err := c.mayReplay(o); err != nil {
+			return false, err
+		}
+		o.next = c.firstUncovered(o)
+	}
+	for o.next <= o.log.LastLSN {
+		if !c.journal.Room() {
+			return false, nil
+		}
+		if err := c.replaySome(o); err != nil {
+			return false, err
+		}
+	}
+	if !c.replayed(o) {
+		return false, nil // not committed yet
+	}
+	return true, o.files.Remove()
+}
+
+// setAside keeps what may not be replayed for a person to look at.
+func (c *core) setAside(o *olderLog, reason error) error {
+	n := int(o.log.LastLSN + 1 - c.firstUncovered(o))
+	folder, err := o.files.SetAside(reason.Error())
+	if err != nil {
+		return err
+	}
+	c.replay.aside += n
+	c.replay.warn(n, folder, reason)
+	return nil
 }
 
 var (
@@ -28,36 +103,36 @@ var (
 )
 
 // mayReplay is nil if a log may be replayed, and errNotReplayable with the reason
-// if not; any other error leaves that open. local are the incarnations of this
-// data folder.
-func (c *core) mayReplay(l *wal.Incarnation, local map[segment.ID]bool) error {
+// if not; any other error leaves that open.
+func (c *core) mayReplay(o *olderLog) error {
+	l := o.log
 	if l.Damage != nil && c.journal.History().Covered(l.ID) <= l.Damage.Highest {
 		return fmt.Errorf("%w: %w", errNotReplayable, l.Damage)
 	}
 	if from := c.journal.History().Covered(l.ID); l.Records() > 0 && l.FirstLSN > max(from, 1) {
 		return notReplayable("records %d to %d were removed as committed, but the bucket does not hold them", max(from, 1), l.FirstLSN-1)
 	}
-	if len(l.Epochs) == 0 {
-		return nil
+	if c.firstUncovered(o) > l.LastLSN {
+		return nil // all of it is in the bucket, whoever led since
 	}
 	epoch := l.Epochs[len(l.Epochs)-1]
 	var foreign error
 	c.journal.History().LedSince(epoch, c.epoch, func(e uint32, incarnation segment.ID) {
-		if foreign == nil && !local[incarnation] {
+		if foreign == nil && !c.replay.local[incarnation] {
 			foreign = notReplayable("another node led the journal in epoch %d, after epoch %d of these records", e, epoch)
 		}
 	})
 	if foreign != nil {
 		return foreign
 	}
-	return c.offsetsContinue(l)
+	return c.offsetsContinue(o)
 }
 
 // offsetsContinue checks that every record left to replay is where its partition
 // ends, those before it replayed.
-func (c *core) offsetsContinue(l *wal.Incarnation) error {
+func (c *core) offsetsContinue(o *olderLog) error {
 	ends := map[partlog.Key]int64{}
-	return l.Read(c.firstUncovered(l), func(r wal.Record) error {
+	return o.files.Read(c.firstUncovered(o), func(r wal.Record) error {
 		k := partlog.Key{Topic: r.Topic, Index: r.Index}
 		end, seen := ends[k]
 		if !seen {
@@ -83,16 +158,16 @@ func notReplayable(format string, args ...any) error {
 	return fmt.Errorf("%w: "+format, append([]any{errNotReplayable}, args...)...)
 }
 
-func (c *core) firstUncovered(l *wal.Incarnation) uint64 {
-	return max(c.journal.History().Covered(l.ID), l.FirstLSN)
+func (c *core) firstUncovered(o *olderLog) uint64 {
+	return max(c.journal.History().Covered(o.log.ID), o.log.FirstLSN)
 }
 
 // replaySome proposes one segment of a log's records, with offsets as they were
-// and epochs of the new leadership. It reports whether anything was left.
-func (c *core) replaySome(o *olderLog) (more bool, err error) {
+// and epochs of the new leadership.
+func (c *core) replaySome(o *olderLog) error {
 	var b buffer
 	from := o.next
-	err = o.log.Read(from, func(r wal.Record) error {
+	err := o.files.Read(from, func(r wal.Record) error {
 		if b.bytes >= c.flushBytes {
 			return errStopReading
 		}
@@ -112,17 +187,14 @@ func (c *core) replaySome(o *olderLog) (more bool, err error) {
 		return nil
 	})
 	if err != nil && !errors.Is(err, errStopReading) {
-		return false, err
-	}
-	if len(b.batches) == 0 {
-		return false, nil
+		return err
 	}
 	h := c.journal.Header()
 	h.WAL = segment.WALRange{Incarnation: o.log.ID, From: from, To: o.next}
-	return true, c.propose(h, b.batches, nil)
+	return c.propose(h, b.batches, nil)
 }
 
 // replayed reports whether all of the log is in the bucket.
-func (c *core) replayed(l *wal.Incarnation) bool {
-	return l.Records() == 0 || c.journal.History().Covered(l.ID) > l.LastLSN
+func (c *core) replayed(o *olderLog) bool {
+	return o.log.Records() == 0 || c.journal.History().Covered(o.log.ID) > o.log.LastLSN
 }

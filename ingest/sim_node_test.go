@@ -1,0 +1,356 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/varvelog/varve/testenv/sim"
+	"github.com/varvelog/varve/tiering/journal"
+	"github.com/varvelog/varve/tiering/partlog"
+	"github.com/varvelog/varve/tiering/segment"
+)
+
+var background = context.Background()
+
+// datadir is a node's data folder: what survives its processes.
+type datadir struct {
+	c       *cluster
+	name    string
+	id      segment.ID
+	logs    []*simLog // on its disk, oldest first
+	witness segment.Ref
+	proc    *proc // nil while none runs
+	wiped   int   // how often the disk was lost
+	starts  int
+}
+
+// proc is one start of a node.
+type proc struct {
+	f           *datadir
+	p           *sim.Process
+	incarnation segment.ID
+	j           *sim.Journal
+	core        *core
+	state       *partlog.State
+	log         *simLog
+
+	conns      []*call // requests that were not answered yet
+	queue      []*call // of these, not handed to the core yet
+	reconciled []chan error
+	ready      bool
+	timer      time.Time // when the pending timer fires; zero if there is none
+	checkpoint uint64    // seq of the last checkpoint
+	writing    bool      // a checkpoint is being written
+	seen       segment.Ref
+}
+
+func (f *datadir) start() {
+	c := f.c
+	if f.proc != nil || c.only != nil && c.only != f || c.Err() != nil {
+		return
+	}
+	l, err := load(c)
+	if err != nil {
+		c.mayEnd(f.name, err)
+		c.After(c.Between(100*time.Millisecond, 5*time.Second), "start again", f.start)
+		return
+	}
+	f.starts++
+	n := &proc{f: f, p: c.NewProcess(fmt.Sprintf("%s.%d", f.name, f.starts)), incarnation: c.newID(), state: l.state, checkpoint: l.Chain.Last.Seq}
+	f.proc = n
+	c.truth.starts[n.incarnation] = start{f, f.wiped}
+	older := slices.Clone(f.logs)
+	n.log = &simLog{f: f, proc: n, id: n.incarnation, first: 1, perFile: 1 + c.Rand.Intn(20)}
+	f.logs = append(f.logs, n.log)
+	cfg := journal.Config{
+		Lead: true, Chain: l.Chain, History: l.History, Witness: f.witness, Node: f.id, Incarnation: n.incarnation,
+		NewID: c.newID, NowMs: func() int64 { return c.Now().UnixMilli() },
+	}
+	n.j = sim.StartJournal(n.p, c.store, cfg, journal.Hooks{
+		Apply: n.apply, Led: n.led, AtHead: func() {}, Stalled: func(uint64) { n.core.stall() }, Ended: n.end,
+	}, n.after)
+	n.core = newCore(Options{
+		State: n.state, Recent: n, Committed: n.committed, FlushInterval: c.shape.FlushInterval,
+		FlushBytes: c.shape.FlushBytes, MaxUnflushed: c.shape.MaxMemory, ProducerExpiry: 24 * time.Hour, Now: c.Now, Journal: cfg,
+	}, n.log, n.j)
+	n.core.replay.warn = n.setAside
+	for _, o := range older {
+		n.core.addOlder(o.found(), simFiles{o, n})
+	}
+	n.p.After(c.Between(time.Second, 10*time.Second), "prove", n.prove)
+}
+
+func (n *proc) apply(o *journal.Object, own bool) error { return n.core.apply(o, own) }
+
+func (n *proc) led(epoch uint32) {
+	n.f.c.truth.leads(epoch, n)
+	n.core.lead(epoch)
+}
+
+// committed sees every object that the core applied.
+func (n *proc) committed(o *journal.Object) {
+	n.f.c.truth.applied(n.p.Name, o, n.state)
+	n.seen = o.Ref()
+}
+
+// Add gets the bytes that readers would get from memory.
+func (n *proc) Add(seq uint64, data []byte) {
+	stored := n.f.c.store.Object(segment.JournalKey(simJournal, seq))
+	if string(stored) != string(data) && (stored != nil || seq >= n.f.c.truth.floor) {
+		n.f.c.Fail("%s keeps other bytes for seq %d than the bucket has", n.p.Name, seq)
+	}
+}
+
+// setAside counts as an operator would.
+func (n *proc) setAside(records int, _ string, reason error) {
+	n.f.c.truth.wasSetAside(n, records, reason)
+}
+
+// prove compares a proved head with what was committed before it was asked for.
+// A leader that was deposed so long ago that its next seq has been deleted since
+// is left out: that is what the grace period before a deletion is for, and the
+// sweep of this simulation gives leaders none.
+func (n *proc) prove() {
+	c := n.f.c
+	head := c.truth.last
+	n.j.Prove(func(err error) {
+		if err == nil && n.state.Head() < head && n.state.Head()+1 >= c.truth.floor {
+			c.Fail("%s proved its head at seq %d, seq %d was committed before", n.p.Name, n.state.Head(), head)
+		}
+	})
+	n.p.After(c.Between(time.Second, 10*time.Second), "prove", n.prove)
+}
+
+// after does what Leader does after every event.
+func (n *proc) after() {
+	if n.p.Dead() {
+		return
+	}
+	c := n.f.c
+	if n.j.Ended { // told by end
+		return
+	}
+	n.pump()
+	if err := n.core.progress(); err != nil {
+		c.Fail("%s ends: %w", n.p.Name, err)
+		return
+	}
+	if n.core.taking && !n.ready {
+		n.ready = true
+		n.reconcile()
+		if err := n.core.progress(); err != nil {
+			c.Fail("%s ends: %w", n.p.Name, err)
+			return
+		}
+	}
+	n.checkReconciled()
+	n.setTimer()
+	n.writeCheckpoint()
+	if n.core.finished() {
+		n.finished()
+	}
+}
+
+// pump hands requests to the core while the disk takes more.
+func (n *proc) pump() {
+	for len(n.queue) > 0 && !n.log.full && !n.p.Dead() {
+		r := n.queue[0]
+		n.queue = n.queue[1:]
+		n.append(r)
+	}
+}
+
+func (n *proc) setTimer() {
+	at := n.core.flushAt()
+	if n.core.epoch == 0 || at.IsZero() || !n.core.journal.Room() {
+		return
+	}
+	now := n.f.c.Now()
+	if n.timer.After(now) && !n.timer.After(at) {
+		return
+	}
+	n.timer = at
+	n.p.After(at.Sub(now), "flush timer", func() {
+		if n.timer.Equal(at) {
+			n.timer = time.Time{}
+		}
+		n.after()
+	})
+}
+
+func (n *proc) reconcile() {
+	done := make(chan error, 1)
+	n.reconciled = append(n.reconciled, done)
+	n.core.reconcile(n.f.c.want, done)
+}
+
+// checkReconciled looks at the answers to reconcile.
+func (n *proc) checkReconciled() {
+	left := n.reconciled[:0]
+	for _, done := range n.reconciled {
+		select {
+		case <-done:
+		default:
+			left = append(left, done)
+		}
+	}
+	n.reconciled = left
+}
+
+// writeCheckpoint plans a checkpoint, writes it a moment later, and acts on the
+// outcome another moment later.
+func (n *proc) writeCheckpoint() {
+	c, chain := n.f.c, n.j.Core.Chain()
+	if c.shape.CheckpointEvery == 0 || n.writing || n.core.epoch == 0 || chain.Last.Seq != chain.Next-1 || chain.Next <= n.checkpoint+c.shape.CheckpointEvery {
+		return
+	}
+	n.writing, n.checkpoint = true, chain.Next-1
+	job := n.core.planCheckpoint(n.j.Core.Checkpoint())
+	n.p.After(c.Between(time.Millisecond, 3*time.Second), "write checkpoint", func() {
+		writer := journal.NewCheckpointer(c.store.Now(), c.newID, 0)
+		writer.Start(job)
+		err := <-writer.Done()
+		writer.Close()
+		n.p.After(c.Between(time.Millisecond, time.Second), "checkpoint written", func() {
+			n.writing = false
+			n.core.checkpointed(err)
+			n.after()
+		})
+	})
+}
+
+// end is the end of a leadership by an error.
+func (n *proc) end(err error) {
+	n.f.c.mayEnd(n.p.Name, err)
+	n.f.c.Logf("%s ends: %v", n.p.Name, err)
+	n.core.fail(err)
+	n.log.close()
+	n.gone()
+}
+
+// finished is the end after everything was flushed.
+func (n *proc) finished() {
+	c := n.f.c
+	if n.core.epoch != 0 && (n.core.committed != n.core.appended || len(n.core.onCommit.queue) > 0) {
+		c.Fail("%s finished with LSN %d appended, %d committed", n.p.Name, n.core.appended, n.core.committed)
+	}
+	n.core.fail(nil)
+	n.log.close()
+	n.gone()
+}
+
+// gone: the process is no more; a new one starts later.
+func (n *proc) gone() {
+	f, c := n.f, n.f.c
+	n.p.Kill()
+	f.proc = nil
+	if n.seen.Seq > 0 && c.Chance(0.7) {
+		f.witness = n.seen
+	}
+	for _, r := range n.conns {
+		r.broken()
+	}
+	c.After(c.Between(100*time.Millisecond, 20*time.Second), "start again", f.start)
+}
+
+func (f *datadir) crash() {
+	n, c := f.proc, f.c
+	if n == nil {
+		return
+	}
+	if c.Chance(c.shape.Graceful) {
+		n.p.Do(func() { n.core.close(); n.after() })
+		return
+	}
+	wipe := c.Chance(c.shape.Wipe)
+	n.log.crash()
+	n.gone()
+	if wipe {
+		c.Logf("%s loses its disk", f.name)
+		f.logs, f.witness = nil, segment.Ref{}
+		f.wiped++
+		f.id[15] = byte(f.wiped)
+	}
+}
+
+// stop ends a process as kill does, and nothing is lost.
+func (f *datadir) stop() {
+	if f.proc != nil {
+		f.proc.log.crash()
+		f.proc.gone()
+	}
+}
+
+func (f *datadir) freeze(d time.Duration) {
+	if f.proc != nil {
+		f.proc.p.Freeze(d)
+	}
+}
+
+func (f *datadir) remove(l *simLog) {
+	f.logs = slices.DeleteFunc(f.logs, func(x *simLog) bool { return x == l })
+}
+
+// calm: the disk is well again.
+func (f *datadir) calm() {
+	if f.proc != nil {
+		f.proc.log.full = false
+		f.proc.p.Do(f.proc.after)
+	}
+}
+
+// drained: the node leads, and nothing is left to do.
+func (f *datadir) drained() bool {
+	n := f.proc
+	return n != nil && !n.p.Frozen() && n.core.taking && !n.core.closing && n.core.buffer.empty() && len(n.core.inFlight) == 0 &&
+		len(n.core.barriers) == 0 && n.core.committed == n.core.appended
+}
+
+func (f *datadir) explain() string {
+	n := f.proc
+	if n == nil {
+		return f.name + " does not run"
+	}
+	k := n.core
+	s := fmt.Sprintf("%s: epoch %d, taking %v, stalled %v, %d of %d committed, %d synced, %d in flight, %d entries, %d barriers, %d waiting, older logs %d, room %v, next %d, head %d of %d",
+		n.p.Name, k.epoch, k.taking, k.stalled, k.committed, k.appended, k.synced, len(k.inFlight), len(k.buffer.entries), len(k.barriers), len(k.onCommit.queue)+len(k.onSync.queue),
+		len(k.replay.older), n.j.Room(), n.j.Core.Chain().Next, n.state.Head(), f.c.truth.last)
+	for _, p := range f.c.producers {
+		s += "; " + p.explain()
+	}
+	return s
+}
+
+// checkDrained: with nothing under way the append side is the state, and no older
+// log is left.
+func (f *datadir) checkDrained() {
+	c := f.c
+	if c.Err() != nil {
+		return
+	}
+	n := f.proc
+	if len(f.logs) != 1 || f.logs[0] != n.log {
+		c.Fail("%s still has %d logs", f.name, len(f.logs))
+	}
+	open := map[partlog.Key]bool{}
+	for _, k := range c.want.Open {
+		open[k] = true
+	}
+	n.state.Partitions(func(k partlog.Key, v partlog.View) {
+		end, ok := n.core.appendEnd(k)
+		if ok == v.Sealed || ok && end != v.End || open[k] == v.Sealed {
+			c.Fail("%s: partition %v is open %v at %d, in the state %+v", n.p.Name, k, ok, end, v)
+		}
+	})
+	for _, k := range c.want.Open {
+		if _, ok := n.state.Lookup(k); !ok {
+			c.Fail("%s: partition %v was never opened", n.p.Name, k)
+		}
+	}
+}
+
+// errGone is what a client sees of a connection that breaks.
+var errGone = errors.New("connection reset")

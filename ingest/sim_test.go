@@ -1,0 +1,116 @@
+package ingest
+
+import (
+	"math/rand"
+	"testing"
+	"time"
+
+	"github.com/varvelog/varve/testenv/sim"
+)
+
+// This simulation lets the real append side, journal, checkpoints and replay of a
+// data journal run against a simulated store, disk, network and clock. What it
+// watches stands in sim_truth_test.go.
+
+// shape is what one seed is made of. Times are means.
+type shape struct {
+	Nodes, Producers, Consumers int
+	Chaos                       time.Duration // how long things go wrong
+	Faults                      sim.Faults
+	Crash, Freeze, Outage       time.Duration // between two of them; 0: never
+	Wipe                        float64       // of crashes, how many lose the disk
+	Graceful                    float64       // of ends, how many flush first
+	DiskError, DiskFull         float64       // of syncs
+	Topics                      time.Duration // between two creations or deletions
+	Pace                        time.Duration // between two batches of a producer
+	FlushInterval               time.Duration
+	FlushBytes, MaxMemory       int
+	CheckpointEvery             uint64 // objects; 0: never
+	Floors                      time.Duration
+}
+
+func drawShape(r *rand.Rand) shape {
+	sometimes := func(p, most float64) float64 {
+		if r.Float64() >= p {
+			return 0
+		}
+		return most * r.Float64()
+	}
+	maybe := func(p float64, lo, hi time.Duration) time.Duration {
+		if r.Float64() >= p {
+			return 0
+		}
+		return lo + time.Duration(r.Int63n(int64(hi-lo)))
+	}
+	s := shape{
+		Nodes: 1 + r.Intn(3), Producers: 1 + r.Intn(4), Consumers: 1 + r.Intn(2),
+		Chaos: 10*time.Second + time.Duration(r.Intn(50))*time.Second,
+		Faults: sim.Faults{
+			Lost: sometimes(0.5, 0.2), ReplyLost: sometimes(0.6, 0.3), Late: sometimes(0.6, 0.3), Resent: sometimes(0.3, 0.3),
+			Refused: sometimes(0.4, 0.3), Slow: sometimes(0.4, 0.2), Read: sometimes(0.4, 0.2), List: sometimes(0.5, 0.5),
+		},
+		Crash: maybe(0.8, 3*time.Second, 30*time.Second), Freeze: maybe(0.4, 5*time.Second, 30*time.Second),
+		Outage: maybe(0.3, 10*time.Second, 40*time.Second),
+		Wipe:   sometimes(0.3, 0.3), Graceful: sometimes(0.5, 0.8),
+		DiskError: sometimes(0.2, 0.01), DiskFull: sometimes(0.2, 0.02),
+		Topics: maybe(0.6, 2*time.Second, 20*time.Second), Pace: 50*time.Millisecond + time.Duration(r.Intn(600))*time.Millisecond,
+		FlushInterval: []time.Duration{20, 100, 250, 1000}[r.Intn(4)] * time.Millisecond,
+		FlushBytes:    []int{1, 300, 1000, 1 << 20}[r.Intn(4)], MaxMemory: []int{1, 500, 2000, 1 << 20, 1 << 20}[r.Intn(5)],
+		CheckpointEvery: []uint64{0, 5, 15, 40}[r.Intn(4)],
+	}
+	if s.CheckpointEvery > 0 {
+		s.Floors = maybe(0.6, 3*time.Second, 15*time.Second)
+	}
+	return s
+}
+
+// lessShape is what shrinking tries, one after the other.
+var lessShape = []func(shape) (shape, bool){
+	func(s shape) (shape, bool) { can := s.Chaos > time.Second; s.Chaos /= 2; return s, can },
+	func(s shape) (shape, bool) { can := s.Nodes > 1; s.Nodes--; return s, can },
+	func(s shape) (shape, bool) { can := s.Producers > 1; s.Producers--; return s, can },
+	func(s shape) (shape, bool) { can := s.Consumers > 0; s.Consumers--; return s, can },
+	func(s shape) (shape, bool) { can := s.Topics > 0; s.Topics = 0; return s, can },
+	func(s shape) (shape, bool) { can := s.Freeze > 0; s.Freeze = 0; return s, can },
+	func(s shape) (shape, bool) { can := s.Outage > 0; s.Outage = 0; return s, can },
+	func(s shape) (shape, bool) { can := s.Crash > 0; s.Crash = 0; return s, can },
+	func(s shape) (shape, bool) { can := s.Floors > 0; s.Floors = 0; return s, can },
+	func(s shape) (shape, bool) { can := s.DiskError > 0; s.DiskError = 0; return s, can },
+	func(s shape) (shape, bool) { can := s.DiskFull > 0; s.DiskFull = 0; return s, can },
+	func(s shape) (shape, bool) {
+		can := s.CheckpointEvery > 0
+		s.CheckpointEvery, s.Floors = 0, 0
+		return s, can
+	},
+	func(s shape) (shape, bool) { can := s.Faults.Slow > 0; s.Faults.Slow = 0; return s, can },
+	func(s shape) (shape, bool) { can := s.Faults.Read > 0; s.Faults.Read = 0; return s, can },
+	func(s shape) (shape, bool) { can := s.Faults.Refused > 0; s.Faults.Refused = 0; return s, can },
+	func(s shape) (shape, bool) { can := s.Faults.Late > 0; s.Faults.Late = 0; return s, can },
+	func(s shape) (shape, bool) { can := s.Faults.Lost > 0; s.Faults.Lost = 0; return s, can },
+}
+
+var simulation = sim.Shape[shape]{Draw: drawShape, Run: simulate, Less: lessShape}
+
+func TestSimulation(t *testing.T) { sim.Run(t, simulation, 2000, 200) }
+
+func TestSimulationReplaysExactly(t *testing.T) {
+	if err := sim.Replays(simulation, 10); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// simulate lets things go wrong for a while, and then everything must drain.
+func simulate(w *sim.World, s shape) {
+	c := newCluster(w, s)
+	c.begin()
+	c.Run(s.Chaos, nil)
+	c.calm()
+	for _, f := range c.folders {
+		c.drain(f)
+	}
+	if w.Err() == nil {
+		c.stop()
+		c.Run(20*time.Minute, nil) // the last late write has landed
+		c.finalChecks()
+	}
+}

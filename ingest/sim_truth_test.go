@@ -1,0 +1,303 @@
+package ingest
+
+import (
+	"time"
+
+	"github.com/varvelog/varve/ingest/wal"
+	"github.com/varvelog/varve/testenv/sim"
+	"github.com/varvelog/varve/tiering/batch"
+	"github.com/varvelog/varve/tiering/journal"
+	"github.com/varvelog/varve/tiering/partlog"
+	"github.com/varvelog/varve/tiering/segment"
+)
+
+// truth is what has been seen of the journal by anybody, and what was promised to
+// clients. It fails the world when two observations contradict each other.
+type truth struct {
+	w        *sim.World
+	store    *sim.Store
+	attempts map[string]*attempt // by content
+
+	last    uint64 // highest seq applied by anybody
+	objects map[uint64]segment.ID
+	kinds   map[uint64]segment.Kind
+	hashes  map[uint64][32]byte
+	log     map[partlog.Key][]placed
+	ends    map[partlog.Key]int64
+	where   map[*attempt]place
+	covered map[segment.ID]uint64
+	starts  map[segment.ID]start // by incarnation
+	led     map[uint32]bool      // epochs that were led
+	fences  []fence
+
+	promises []promise // with acks=1
+	aside    map[*attempt]bool
+	floors   uint64
+	floor    uint64
+}
+
+type placed struct {
+	base int64
+	a    *attempt
+}
+
+type place struct {
+	base int64
+	seq  uint64
+}
+
+// start is whose an incarnation was.
+type start struct {
+	f     *datadir
+	wiped int
+}
+
+type fence struct {
+	epoch       uint32
+	incarnation segment.ID
+	start       start
+}
+
+// promise is an answer to a request with acks=1.
+type promise struct {
+	a     *attempt
+	base  int64
+	f     *datadir
+	wiped int
+	at    time.Duration
+}
+
+func newTruth(w *sim.World) *truth {
+	return &truth{
+		w: w, attempts: map[string]*attempt{}, objects: map[uint64]segment.ID{}, kinds: map[uint64]segment.Kind{}, hashes: map[uint64][32]byte{},
+		log: map[partlog.Key][]placed{}, ends: map[partlog.Key]int64{}, where: map[*attempt]place{},
+		covered: map[segment.ID]uint64{}, starts: map[segment.ID]start{}, led: map[uint32]bool{}, aside: map[*attempt]bool{},
+	}
+}
+
+// applied: somebody took o for the next valid object, with this state after it.
+func (t *truth) applied(who string, o *journal.Object, state *partlog.State) {
+	ref := o.Ref()
+	if id, ok := t.objects[ref.Seq]; ok {
+		if id != ref.Object {
+			t.w.Fail("%s applies object %s at seq %d, others %s", who, ref.Object, ref.Seq, id)
+		}
+		t.checkState(who, state)
+		return
+	}
+	if ref.Seq <= t.last {
+		t.w.Fail("%s applies seq %d, which others passed over", who, ref.Seq)
+		return
+	}
+	data := t.store.Object(segment.JournalKey(simJournal, ref.Seq))
+	stored, err := segment.Decode(data)
+	if err != nil || stored.Footer.Header.Object != ref.Object {
+		t.w.Fail("%s applies seq %d, which is not in the bucket (%v)", who, ref.Seq, err)
+		return
+	}
+	t.w.Logf("%s is first to apply seq %d, kind %d, epoch %d", who, ref.Seq, o.Footer.Header.Kind, o.Footer.Header.Epoch)
+	t.last = ref.Seq
+	t.objects[ref.Seq] = ref.Object
+	t.kinds[ref.Seq] = o.Footer.Header.Kind
+	if h := &o.Footer.Header; h.Kind == segment.KindFence {
+		t.fences = append(t.fences, fence{h.Epoch, h.Incarnation, t.starts[h.Incarnation]})
+	}
+	if w := o.Footer.Header.WAL; w.To > 0 {
+		t.covered[w.Incarnation] = max(t.covered[w.Incarnation], w.To)
+	}
+	for i := range stored.Footer.Partitions {
+		t.extend(who, ref.Seq, stored, &stored.Footer.Partitions[i])
+	}
+	t.hashes[ref.Seq] = state.Hash()
+}
+
+// extend takes the records of one partition in one object.
+func (t *truth) extend(who string, seq uint64, o *segment.Object, p *segment.Partition) {
+	k := partlog.Key{Topic: p.Topic, Index: p.Index}
+	err := batch.Walk(o.Batches(p), func(pos int, h batch.Header) error {
+		data := o.Batches(p)[pos : pos+h.Size()]
+		a := t.attempts[content(data)]
+		before, dup := t.where[a]
+		switch {
+		case a == nil || !batch.CheckCRC(data, h):
+			t.w.Fail("%s: seq %d holds a batch at offset %d of %v that nobody sent", who, seq, h.BaseOffset, k)
+			return nil
+		case a.key != k:
+			t.w.Fail("%s: seq %d holds a batch of %v in %v", who, seq, a.key, k)
+		case dup:
+			t.w.Fail("%s: batch %d of %s is at offset %d (seq %d) and again at offset %d (seq %d) of %v", who, a.sequence, a.producer.name, before.base, before.seq, h.BaseOffset, seq, k)
+		case h.BaseOffset != t.ends[k]:
+			t.w.Fail("%s: seq %d goes on at offset %d of %v, which ended at %d", who, seq, h.BaseOffset, k, t.ends[k])
+		}
+		t.checkOrder(a, k)
+		t.where[a] = place{h.BaseOffset, seq}
+		t.log[k] = append(t.log[k], placed{h.BaseOffset, a})
+		t.ends[k] = h.LastOffset() + 1
+		return nil
+	})
+	if err != nil {
+		t.w.Fail("%s: seq %d: %w", who, seq, err)
+	}
+}
+
+// checkOrder: an idempotent producer's batches follow each other; none is missing
+// once one with acks=all was acknowledged.
+func (t *truth) checkOrder(a *attempt, k partlog.Key) {
+	if a.sequence < 0 {
+		return
+	}
+	log := t.log[k]
+	for i := len(log) - 1; i >= 0; i-- {
+		b := log[i].a
+		if b.header.ProducerID != a.header.ProducerID {
+			continue
+		}
+		if b.epoch > a.epoch || b.epoch == a.epoch && b.sequence+b.header.Records != a.sequence {
+			t.w.Fail("in %v batch %d of %s (epoch %d) follows batch %d (epoch %d)", k, a.sequence, a.producer.name, a.epoch, b.sequence, b.epoch)
+		}
+		return
+	}
+}
+
+// checkState compares a state with that of others after the same object.
+func (t *truth) checkState(who string, state *partlog.State) {
+	want, ok := t.hashes[state.Head()]
+	if !ok {
+		t.w.Fail("%s has a state at seq %d, which nobody applied", who, state.Head())
+		return
+	}
+	if state.Head()%4 == 0 || state.Head() == t.last {
+		if got := state.Hash(); got != want {
+			t.w.Fail("%s has state %x after seq %d, others had %x", who, got[:4], state.Head(), want[:4])
+		}
+	}
+}
+
+// inForce reports whether a process opened the highest epoch that was seen.
+func (t *truth) inForce(n *proc) bool {
+	return len(t.fences) > 0 && t.fences[len(t.fences)-1].incarnation == n.incarnation
+}
+
+// leads: epochs belong to one process.
+func (t *truth) leads(epoch uint32, n *proc) {
+	if t.led[epoch] {
+		t.w.Fail("%s leads with epoch %d, as somebody did before", n.p.Name, epoch)
+	}
+	t.led[epoch] = true
+}
+
+// answered checks what a client is told.
+func (t *truth) answered(n *proc, r *call, res Result) {
+	t.w.Trace("answer", uint64(res.BaseOffset))
+	if res.Err != nil || r.acks == AcksNone {
+		return
+	}
+	at, committed := t.where[r.a]
+	if r.acks == AcksLeader && at.base != res.BaseOffset && !t.inForce(n) {
+		committed = false // a retry elsewhere may be; this one is a promise of the disk's
+	}
+	switch {
+	case committed && at.base != res.BaseOffset:
+		t.w.Fail("%s says offset %d for a batch that is at offset %d", n.p.Name, res.BaseOffset, at.base)
+	case committed:
+	case r.acks == AcksAll:
+		t.w.Fail("%s acknowledged batch %d of %s at offset %d of %v with acks=all before it was committed", n.p.Name, r.a.sequence, r.a.producer.name, res.BaseOffset, r.a.key)
+	case !n.log.safe(r.a):
+		t.w.Fail("%s acknowledged batch %d of %s with acks=1 before it was synced", n.p.Name, r.a.sequence, r.a.producer.name)
+	}
+	if !committed {
+		t.promises = append(t.promises, promise{r.a, res.BaseOffset, n.f, n.f.wiped, t.w.Elapsed()})
+	}
+}
+
+// safe: the batch is synced in this log.
+func (l *simLog) safe(a *attempt) bool {
+	for i := len(l.records) - 1; i >= 0; i-- {
+		if r := &l.records[i]; content(r.Batch) == content(a.data) {
+			return r.LSN <= l.synced
+		}
+	}
+	return false
+}
+
+// checkCovered: a log that is removed is in the bucket.
+func (t *truth) checkCovered(l *simLog) {
+	for _, r := range l.records {
+		if _, ok := t.where[t.attempts[content(r.Batch)]]; !ok {
+			t.w.Fail("write-ahead record %d of %s is removed and not in the log", r.LSN, l.f.name)
+		}
+	}
+}
+
+// setAside notes what is on its way to a person, and whether that is right: only
+// a leadership of somebody else since can have taken the offsets.
+func (t *truth) setAside(l *simLog, n *proc, reason string) {
+	found := l.found()
+	foreign := false
+	for _, fence := range t.fences {
+		if len(found.Epochs) > 0 && fence.epoch > found.Epochs[0] && fence.start != (start{n.f, n.f.wiped}) {
+			foreign = true
+		}
+	}
+	if !foreign {
+		t.w.Fail("%s sets records %d to %d of %s aside, though nobody else led: %s", n.p.Name, l.first, l.last(), l.id, reason)
+	}
+	_ = l.read(max(l.first, t.covered[l.id]), l.last(), func(r wal.Record) error {
+		t.aside[t.attempts[content(r.Batch)]] = true
+		return nil
+	})
+	l.aside = true
+}
+
+// wasSetAside: as many as there were, and at least one.
+func (t *truth) wasSetAside(n *proc, records int, reason error) {
+	t.w.Logf("%s sets %d records aside: %v", n.p.Name, records, reason)
+	if records == 0 {
+		t.w.Fail("%s raises an alarm over no records: %w", n.p.Name, reason)
+	}
+	if len(t.aside) == 0 {
+		t.w.Fail("%s counts %d records set aside, there are none", n.p.Name, records)
+	}
+}
+
+// checkPromises: what was acknowledged with acks=1 is in the log, or with a
+// person, or on a disk that was lost.
+func (t *truth) checkPromises() {
+	for _, p := range t.promises {
+		at, ok := t.where[p.a]
+		switch {
+		case ok && at.base == p.base, t.aside[p.a], p.wiped != p.f.wiped:
+		case ok:
+			t.w.Fail("batch %d of %s was acknowledged at offset %d and is at offset %d", p.a.sequence, p.a.producer.name, p.base, at.base)
+		default:
+			t.w.Fail("batch %d of %s, acknowledged with acks=1 after %v by %s at offset %d of %v, is nowhere", p.a.sequence, p.a.producer.name, p.at, p.f.name, p.base, p.a.key)
+		}
+	}
+	for seq, id := range t.objects {
+		data := t.store.Object(segment.JournalKey(simJournal, seq))
+		if seq < t.floor {
+			continue // may be gone, and something late in its place
+		}
+		if h, err := segment.Decode(data); err != nil || h.Footer.Header.Object != id {
+			t.w.Fail("seq %d is not what was committed there", seq)
+			return
+		}
+	}
+}
+
+// sweep deletes the valid data segments below the floor.
+func (t *truth) sweep() {
+	for seq := uint64(1); seq < t.floor; seq++ {
+		key := segment.JournalKey(simJournal, seq)
+		if t.kinds[seq] == segment.KindData && t.store.Object(key) != nil && !t.swept(seq) {
+			t.store.Remove(key)
+		}
+	}
+}
+
+// swept reports whether something else than the committed object holds the place:
+// that was written late, and stays.
+func (t *truth) swept(seq uint64) bool {
+	o, err := segment.Decode(t.store.Object(segment.JournalKey(simJournal, seq)))
+	return err != nil || o.Footer.Header.Object != t.objects[seq]
+}

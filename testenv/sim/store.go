@@ -1,0 +1,282 @@
+package sim
+
+import (
+	"context"
+	"errors"
+	"hash/crc32"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/varvelog/varve/tiering/objstore"
+)
+
+// Faults are how likely it is that a request to the store goes wrong, each from 0
+// to 1. Reads never say that a key is missing when it is not.
+type Faults struct {
+	Lost      float64 // a create never arrives; its sender sees a time-out or a reset
+	ReplyLost float64 // it is stored, and its sender told of an error
+	Late      float64 // its sender is told of an error, and it arrives long after
+	Resent    float64 // something on the way sends it twice: stored, and told "exists"
+	Refused   float64 // 503 or 409, at once, nothing stored
+	Slow      float64 // it takes seconds, maybe longer than its sender waits
+	Read      float64 // a read fails
+	List      float64 // a listing lacks what is new, or fails
+}
+
+// Errors of requests that went wrong.
+var (
+	errTimeout = errors.New("no answer in time")
+	errRefused = errors.New("503 slow down")
+)
+
+// Store is a bucket in memory.
+type Store struct {
+	Faults Faults
+	// Fired counts the faults that happened.
+	Fired map[string]int
+
+	w       *World
+	objects map[string]*object
+	outage  bool
+}
+
+type object struct {
+	data  []byte
+	at    time.Duration // when it was stored
+	cache any           // what the bytes were decoded to
+}
+
+// NewStore is an empty bucket without faults.
+func NewStore(w *World) *Store {
+	return &Store{w: w, objects: map[string]*object{}, Fired: map[string]int{}}
+}
+
+// Outage lets every request fail for d.
+func (s *Store) Outage(d time.Duration) {
+	if s.outage {
+		return
+	}
+	s.outage = true
+	s.fired("outage")
+	s.w.After(d, "outage ends", func() { s.outage = false })
+}
+
+// Object returns the bytes at key, nil if there are none.
+func (s *Store) Object(key string) []byte {
+	if o := s.objects[key]; o != nil {
+		return o.data
+	}
+	return nil
+}
+
+// Remove deletes the object at key.
+func (s *Store) Remove(key string) {
+	s.w.Trace("delete " + key)
+	delete(s.objects, key)
+}
+
+// Keys lists the keys that begin with prefix, in order.
+func (s *Store) Keys(prefix string) []string {
+	var keys []string
+	for key := range s.objects {
+		if strings.HasPrefix(key, prefix) {
+			keys = append(keys, key)
+		}
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+func (s *Store) fired(what string) {
+	s.Fired[what]++
+	s.w.Trace("fault " + what)
+}
+
+// Put creates an object at once and without faults, if there is none at key. It
+// is what a create does when it arrives.
+func (s *Store) Put(key string, data []byte) error {
+	if s.objects[key] != nil {
+		s.w.Trace("exists " + key)
+		return objstore.ErrExists
+	}
+	s.objects[key] = &object{data: data, at: s.w.now}
+	s.w.Trace("stored "+key, uint64(len(data)))
+	return nil
+}
+
+// fate is what becomes of a create: whether and when it arrives, and what its
+// sender is told and when.
+type fate struct {
+	what    string
+	arrives time.Duration // -1: never
+	replies time.Duration
+	err     error // told instead of the truth
+}
+
+func (s *Store) fate() fate {
+	w, f := s.w, &s.Faults
+	quick := w.Between(2*time.Millisecond, 60*time.Millisecond)
+	reply := quick + w.Between(time.Millisecond, 30*time.Millisecond)
+	timeout := w.Between(20*time.Millisecond, 16*time.Second)
+	if s.outage {
+		if w.Chance(0.5) {
+			return fate{what: "refused", arrives: -1, replies: quick, err: errRefused}
+		}
+		return fate{what: "lost", arrives: -1, replies: timeout, err: errTimeout}
+	}
+	x := w.Rand.Float64()
+	for _, c := range []struct {
+		p    float64
+		fate fate
+	}{
+		{f.Lost, fate{"lost", -1, timeout, errTimeout}},
+		{f.ReplyLost, fate{"reply lost", quick, timeout, errTimeout}},
+		{f.Late, fate{"late", timeout + w.Between(0, 10*time.Minute), timeout, errTimeout}},
+		{f.Resent, fate{"resent", quick, reply, objstore.ErrExists}},
+		{f.Refused, fate{"refused", -1, quick, errRefused}},
+		{f.Slow, fate{"slow", timeout, timeout + w.Between(0, 5*time.Second), nil}},
+	} {
+		if x < c.p {
+			return c.fate
+		}
+		x -= c.p
+	}
+	return fate{arrives: quick, replies: reply}
+}
+
+// Create sends a create for p, which learns the outcome in done, within limit.
+func (s *Store) Create(p *Process, key string, data []byte, limit time.Duration, done func(error)) {
+	f := s.fate()
+	if f.what != "" {
+		s.fired(f.what)
+	}
+	sum := crc32.ChecksumIEEE(data)
+	var outcome error
+	arrived := false
+	if f.arrives >= 0 {
+		s.w.After(f.arrives, "arrives", func() {
+			if crc32.ChecksumIEEE(data) != sum {
+				s.w.Fail("the bytes of %s changed while they were under way", key)
+			}
+			arrived, outcome = true, s.Put(key, data)
+		})
+	}
+	p.After(min(f.replies, limit), "created", func() {
+		switch {
+		case f.err != nil:
+			done(f.err)
+		case !arrived || f.replies > limit:
+			done(errTimeout)
+		default:
+			done(outcome)
+		}
+	})
+}
+
+// Read looks at a key for p at one moment between now and the answer, by look,
+// which gets nil if there is nothing. done gets the error that it failed with.
+func (s *Store) Read(p *Process, key string, limit time.Duration, look func(*Store, []byte), done func(error)) {
+	quick := s.w.Between(time.Millisecond, 30*time.Millisecond)
+	if s.outage || s.w.Chance(s.Faults.Read) {
+		s.fired("read")
+		p.After(min(limit, s.w.Between(quick, 11*time.Second)), "read failed", func() { done(errTimeout) })
+		return
+	}
+	if s.w.Chance(s.Faults.Slow) {
+		s.fired("slow read")
+		quick = s.w.Between(quick, 12*time.Second)
+	}
+	if quick > limit {
+		p.After(limit, "read timed out", func() { done(errTimeout) })
+		return
+	}
+	s.w.After(quick, "looks", func() { look(s, s.Object(key)) })
+	p.After(quick+s.w.Between(0, 20*time.Millisecond), "read", func() { done(nil) })
+}
+
+// Now is the store as code sees it that waits for its answers: every request
+// happens at once, and fails as often as others do.
+func (s *Store) Now() objstore.Store { return instant{s} }
+
+type instant struct{ s *Store }
+
+func (i instant) String() string { return "sim://" }
+
+func (i instant) Create(_ context.Context, key string, data []byte) error {
+	f := i.s.fate()
+	if f.what != "" {
+		i.s.fired(f.what)
+	}
+	var err error
+	switch {
+	case f.what == "late":
+		i.s.w.After(f.arrives, "arrives", func() { i.s.Put(key, data) }) //nolint // nobody hears of it
+	case f.arrives >= 0:
+		err = i.s.Put(key, data)
+	}
+	if f.err != nil {
+		return f.err
+	}
+	return err
+}
+
+func (i instant) Get(_ context.Context, key string) ([]byte, error) {
+	if i.s.outage || i.s.w.Chance(i.s.Faults.Read) {
+		i.s.fired("read")
+		return nil, errTimeout
+	}
+	b := i.s.Object(key)
+	if b == nil {
+		return nil, objstore.ErrNotFound
+	}
+	return slices.Clone(b), nil
+}
+
+func (i instant) GetRange(ctx context.Context, key string, offset, length int64) ([]byte, error) {
+	b, err := i.Get(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	if offset < 0 || length < 1 || offset+length > int64(len(b)) {
+		return nil, objstore.ErrRange
+	}
+	return b[offset : offset+length], nil
+}
+
+func (i instant) GetTail(ctx context.Context, key string, n int64) ([]byte, int64, error) {
+	b, err := i.Get(ctx, key)
+	if err != nil {
+		return nil, 0, err
+	}
+	return b[max(0, int64(len(b))-n):], int64(len(b)), nil
+}
+
+func (i instant) List(_ context.Context, prefix, startAfter string, fn func(objstore.Info) error) error {
+	stale := false
+	if i.s.outage || i.s.w.Chance(i.s.Faults.List) {
+		i.s.fired("list")
+		if stale = i.s.w.Chance(0.5); !stale {
+			return errTimeout
+		}
+	}
+	for _, key := range i.s.Keys(prefix) {
+		o := i.s.objects[key]
+		if key <= startAfter || stale && i.s.w.now-o.at < 20*time.Second {
+			continue
+		}
+		if err := fn(objstore.Info{Key: key, Size: int64(len(o.data)), Modified: epoch.Add(o.at)}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (i instant) Delete(_ context.Context, key string) error {
+	if i.s.outage || i.s.w.Chance(i.s.Faults.Refused) {
+		i.s.fired("refused")
+		return errRefused
+	}
+	i.s.Remove(key)
+	return nil
+}

@@ -1,0 +1,163 @@
+// Package sim is a deterministic simulation for tests: virtual time, a seeded
+// queue of events on one goroutine, processes that crash and freeze, and an object
+// store with faults.
+//
+// It owns the order in which things happen: everything random comes from the
+// seed, so a seed replays exactly, and TraceHash tells whether it did. It promises
+// that the store never breaks what is assumed of every store: create-if-absent is
+// atomic, a read that begins after a create sees the object, a key reads as
+// missing only when it is. It never waits for real time and starts no goroutine.
+package sim
+
+import (
+	"container/heap"
+	"fmt"
+	"math/rand"
+	"strings"
+	"time"
+)
+
+// World is virtual time and the queue of what is to happen. One goroutine uses it.
+type World struct {
+	Rand *rand.Rand
+	// Log, if set, gets a line for every event.
+	Log func(line string)
+
+	now    time.Duration
+	queue  queue
+	serial uint64
+	hash   uint64
+	events int
+	err    error
+}
+
+// epoch is when virtual time begins.
+var epoch = time.UnixMilli(1_700_000_000_000)
+
+// NewWorld starts at time zero with an empty queue.
+func NewWorld(seed int64) *World {
+	return &World{Rand: rand.New(rand.NewSource(seed)), hash: 14695981039346656037}
+}
+
+// Now is the virtual time.
+func (w *World) Now() time.Time { return epoch.Add(w.now) }
+
+// Elapsed is the virtual time since the start.
+func (w *World) Elapsed() time.Duration { return w.now }
+
+// Events is how many events have happened.
+func (w *World) Events() int { return w.events }
+
+// TraceHash sums up everything that happened so far, in order.
+func (w *World) TraceHash() uint64 { return w.hash }
+
+// Err is the first failure.
+func (w *World) Err() error { return w.err }
+
+// Fail notes that something is wrong; Run stops. Only the first failure counts.
+func (w *World) Fail(format string, args ...any) {
+	if w.err == nil {
+		w.err = fmt.Errorf("after %v, %d events: %w", w.now, w.events, fmt.Errorf(format, args...))
+		w.logf("FAIL %v", w.err)
+	}
+}
+
+// After lets f happen when d has passed. what names it in the trace.
+func (w *World) After(d time.Duration, what string, f func()) {
+	w.serial++
+	heap.Push(&w.queue, &event{at: w.now + max(d, 0), serial: w.serial, what: what, f: f})
+}
+
+// Run lets things happen until nothing is left, done says so (it may be nil), d
+// has passed, or something failed. It reports whether done said so.
+func (w *World) Run(d time.Duration, done func() bool) bool {
+	until := w.now + d
+	for w.err == nil {
+		if done != nil && done() {
+			return true
+		}
+		if len(w.queue) == 0 || w.queue[0].at > until {
+			break
+		}
+		e := heap.Pop(&w.queue).(*event)
+		w.now = e.at
+		w.events++
+		w.Trace(e.what, uint64(e.at), e.serial)
+		e.f()
+	}
+	w.now = max(w.now, until)
+	return false
+}
+
+// Trace adds something that happened to the trace.
+func (w *World) Trace(what string, values ...uint64) {
+	for i := range len(what) {
+		w.mix(uint64(what[i]))
+	}
+	for _, v := range values {
+		w.mix(v)
+	}
+	if w.Log != nil {
+		w.logf("%s %v", what, values)
+	}
+}
+
+// mix is a step of FNV-1a, with a whole word at a time.
+func (w *World) mix(v uint64) {
+	w.hash = (w.hash ^ v) * 1099511628211
+	w.hash ^= w.hash >> 29
+}
+
+// Logf writes a line where lines are wanted.
+func (w *World) Logf(format string, args ...any) {
+	if w.Log != nil {
+		w.logf(format, args...)
+	}
+}
+
+func (w *World) logf(format string, args ...any) {
+	if w.Log != nil {
+		w.Log(fmt.Sprintf("%12v  ", w.now) + strings.TrimSpace(fmt.Sprintf(format, args...)))
+	}
+}
+
+// Chance is true with probability p.
+func (w *World) Chance(p float64) bool { return p > 0 && w.Rand.Float64() < p }
+
+// Between draws a time from lo to hi, the short ones more often.
+func (w *World) Between(lo, hi time.Duration) time.Duration {
+	if hi <= lo {
+		return lo
+	}
+	f := w.Rand.Float64()
+	return lo + time.Duration(f*f*float64(hi-lo))
+}
+
+// event is something that is to happen.
+type event struct {
+	at     time.Duration
+	serial uint64
+	what   string
+	f      func()
+}
+
+// queue is a heap of events by time, those of one moment in the order in which
+// they were queued.
+type queue []*event
+
+func (q queue) Len() int { return len(q) }
+func (q queue) Less(i, j int) bool {
+	if q[i].at != q[j].at {
+		return q[i].at < q[j].at
+	}
+	return q[i].serial < q[j].serial
+}
+func (q queue) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
+func (q *queue) Push(x any)   { *q = append(*q, x.(*event)) }
+func (q *queue) Pop() any {
+	old := *q
+	e := old[len(old)-1]
+	old[len(old)-1] = nil
+	*q = old[:len(old)-1]
+	return e
+}
