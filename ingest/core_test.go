@@ -294,6 +294,10 @@ func TestFlushIsDueByIntervalSizeOrIdleness(t *testing.T) {
 	if due() != 90*time.Millisecond {
 		t.Errorf("10 ms after a flush due in %v, want 90ms", due())
 	}
+	b.c.reconcile(Want{Open: []partlog.Key{{Topic: testTopic, Index: 5}}}, make(chan error, 1))
+	if due() != flushLinger {
+		t.Errorf("with a partition to open due in %v, want %v", due(), flushLinger)
+	}
 	b.c.flushBytes = 10
 	if due() > 0 {
 		t.Errorf("full buffer due in %v", due())

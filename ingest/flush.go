@@ -35,6 +35,11 @@ func (c *core) flushAt() time.Time {
 	if latest := oldest.Add(c.interval); at.After(latest) {
 		at = latest
 	}
+	if len(c.buffer.entries) > 0 { // somebody waits for a topic, and there are few of these
+		if soon := c.buffer.entries[0].at.Add(c.linger); at.After(soon) {
+			at = soon
+		}
+	}
 	return at
 }
 
