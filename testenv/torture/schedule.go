@@ -134,7 +134,7 @@ func (c card) play(at, duration, interval time.Duration, random *rand.Rand) step
 		}
 	case c.target == onNetwork:
 		s.fault = faultproxy.Random(c.fault, random)
-		s.fault.Delay = min(s.fault.Delay, longest)
+		s.fault.Delay = min(s.fault.Delay, longest).Round(time.Millisecond)
 		s.span = interval/5 + time.Duration(random.Int64N(int64(interval)))
 	}
 	s.span = min(s.span, longest).Round(time.Millisecond)
