@@ -339,7 +339,7 @@ func (f *consumer) start() {
 	f.p = c.NewProcess(f.name)
 	l, err := load(c)
 	if err != nil {
-		c.mayEnd(f.name, err)
+		c.truth.MayEnd(f.name, err)
 		f.j = nil
 		c.After(c.Between(100*time.Millisecond, 3*time.Second), "start again", f.start)
 		return
@@ -349,7 +349,7 @@ func (f *consumer) start() {
 	f.j = sim.StartJournal(f.p, c.store, cfg, journal.Hooks{
 		Apply: f.apply, Led: func(uint32) {}, AtHead: func() {}, Stalled: func(uint64) {},
 		Ended: func(err error) {
-			c.mayEnd(f.name, err)
+			c.truth.MayEnd(f.name, err)
 			f.p.Kill()
 			c.After(c.Between(100*time.Millisecond, 3*time.Second), "start again", f.start)
 		},
@@ -374,7 +374,7 @@ func (f *consumer) poll() {
 
 // prove: what was committed before is seen afterwards.
 func (f *consumer) prove() {
-	head := f.c.truth.last
+	head := f.c.truth.Last
 	state := f.state
 	f.j.Prove(func(err error) {
 		if err == nil && state.Head() < head {

@@ -2,7 +2,6 @@ package ingest
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -18,7 +17,7 @@ const (
 	simWindow  = 4
 )
 
-var simCluster = segment.ID{1}
+var simChain = journal.NewChain(segment.ID{1}, simJournal, simWindow)
 
 // cluster is everything there is in one simulation.
 type cluster struct {
@@ -37,8 +36,8 @@ type cluster struct {
 }
 
 func newCluster(w *sim.World, s shape) *cluster {
-	c := &cluster{World: w, shape: s, store: sim.NewStore(w), truth: newTruth(w)}
-	c.truth.store = c.store
+	c := &cluster{World: w, shape: s, store: sim.NewStore(w)}
+	c.truth = newTruth(w, c.store)
 	c.store.Faults = s.Faults
 	return c
 }
@@ -122,44 +121,12 @@ func (c *cluster) changeTopics() {
 }
 
 // moveFloor does what is not the ingest node's to do: it names a checkpoint by a
-// new floor and deletes the data below it. The time it leaves to followers is as
-// long as they need; leaders and those who want to lead get none.
+// new floor and deletes the data below it, without the time that is due to those
+// who read there.
 func (c *cluster) moveFloor() {
-	keys := c.store.Keys(segment.CheckpointPrefix(simJournal))
-	if len(keys) == 0 {
-		return
+	if c.truth.MoveFloor(c.newID()) {
+		c.truth.Sweep()
 	}
-	key := keys[len(keys)-1]
-	at, _ := segment.ParseCheckpointKey(simJournal, key)
-	floor := segment.Floor{
-		Journal: simJournal, N: c.truth.floors + 1, Floor: at.Seq + 1, Checkpoint: key, Hash: [32]byte{1},
-		Object: c.newID(), Cluster: simCluster,
-	}
-	if floor.Floor <= c.truth.floor {
-		return
-	}
-	data, err := segment.EncodeFloor(floor)
-	if err != nil {
-		c.Fail("encode floor: %w", err)
-		return
-	}
-	if err := c.store.Put(segment.FloorKey(simJournal, floor.N), data); err != nil {
-		c.Fail("floor %d: %w", floor.N, err)
-		return
-	}
-	c.truth.floors, c.truth.floor = floor.N, floor.Floor
-	c.sweep()
-}
-
-// sweep deletes the valid data segments below the floor once no follower needs them.
-func (c *cluster) sweep() {
-	for _, f := range c.consumers {
-		if f.j != nil && !f.j.Ended && f.j.Core.Chain().Next < c.truth.floor {
-			c.After(time.Second, "sweep later", c.sweep)
-			return
-		}
-	}
-	c.truth.sweep()
 }
 
 // calm ends all trouble but what is under way.
@@ -213,7 +180,7 @@ func (c *cluster) idle() bool {
 		}
 	}
 	for _, f := range c.consumers {
-		if f.state == nil || f.state.Head() < c.truth.last {
+		if f.state == nil || f.state.Head() < c.truth.Last {
 			return false
 		}
 	}
@@ -222,48 +189,22 @@ func (c *cluster) idle() bool {
 
 // finalChecks compares what was seen with what somebody new sees.
 func (c *cluster) finalChecks() {
-	if c.truth.floor == 0 {
-		c.fresh("reader of everything", journal.NewChain(simCluster, simJournal, simWindow), journal.History{}, partlog.New(simJournal))
+	if c.truth.Floor == 0 {
+		c.readAnew("reader of everything", loaded{Chain: simChain, state: partlog.New(simJournal)})
 	}
-	loaded, err := load(c)
+	l, err := load(c)
 	if err != nil {
 		c.Fail("load checkpoint at the end: %w", err)
 		return
 	}
-	c.fresh("reader of a checkpoint", loaded.Chain, loaded.History, loaded.state)
+	c.readAnew("reader of a checkpoint", l)
 	c.truth.checkPromises()
+	c.truth.CheckBucket()
 }
 
-// fresh reads to the end and compares.
-func (c *cluster) fresh(name string, chain journal.Chain, history journal.History, state *partlog.State) {
-	p := c.NewProcess(name)
-	atHead := false
-	var ended error
-	hooks := journal.Hooks{
-		Apply: func(o *journal.Object, _ bool) error {
-			if err := state.Apply(o.Footer, o.Entries); err != nil {
-				return err
-			}
-			c.truth.applied(name, o, state)
-			return nil
-		},
-		AtHead: func() { atHead = true },
-		Ended:  func(err error) { ended = err },
-	}
-	sim.StartJournal(p, c.store, journal.Config{Chain: chain, History: history}, hooks, func() {})
-	c.Run(bound, func() bool { return atHead || ended != nil })
-	switch {
-	case c.Err() != nil:
-	case ended != nil:
-		c.Fail("%s: %w", name, ended)
-	case !atHead:
-		c.Fail("%s does not reach the head", name)
-	case state.Head() != c.truth.last:
-		c.Fail("%s ends at seq %d, seq %d was committed", name, state.Head(), c.truth.last)
-	}
-	if got, want := state.Hash(), c.truth.hashes[c.truth.last]; c.Err() == nil && got != want {
-		c.Fail("%s has state %x, others had %x", name, got[:4], want[:4])
-	}
+func (c *cluster) readAnew(name string, l loaded) {
+	apply := func(o *journal.Object) error { return l.state.Apply(o.Footer, o.Entries) }
+	c.truth.ReadAnew(name, l.Chain, l.History, apply, l.state.Hash)
 }
 
 // loaded is where a start begins.
@@ -275,7 +216,7 @@ type loaded struct {
 
 // load does what a node does before it follows or leads.
 func load(c *cluster) (loaded, error) {
-	l := loaded{Chain: journal.NewChain(simCluster, simJournal, simWindow), state: partlog.New(simJournal)}
+	l := loaded{Chain: simChain, state: partlog.New(simJournal)}
 	cp, err := journal.LoadCheckpoint(background, c.store.Now(), l.Chain)
 	if err != nil || cp == nil {
 		return l, err
@@ -284,18 +225,6 @@ func load(c *cluster) (loaded, error) {
 		return l, err
 	}
 	l.Chain, l.History = cp.Chain, cp.History
-	c.truth.checkState("restored from a checkpoint", l.state)
+	c.truth.SameState("restored from a checkpoint", l.state.Head(), l.state.Hash)
 	return l, nil
-}
-
-// neverEnds are the errors that would mean that the protocol is broken.
-func (c *cluster) mayEnd(name string, err error) {
-	for _, bad := range []error{
-		journal.ErrBroken, journal.ErrTwin, journal.ErrUnsettled, journal.ErrForeign,
-		partlog.ErrContradiction, segment.ErrCorrupt, segment.ErrUnsupported,
-	} {
-		if errors.Is(err, bad) {
-			c.Fail("%s ended: %w", name, err)
-		}
-	}
 }

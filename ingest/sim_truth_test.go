@@ -14,14 +14,10 @@ import (
 // truth is what has been seen of the journal by anybody, and what was promised to
 // clients. It fails the world when two observations contradict each other.
 type truth struct {
+	*sim.Observed
 	w        *sim.World
-	store    *sim.Store
 	attempts map[string]*attempt // by content
 
-	last    uint64 // highest seq applied by anybody
-	objects map[uint64]segment.ID
-	kinds   map[uint64]segment.Kind
-	hashes  map[uint64][32]byte
 	log     map[partlog.Key][]placed
 	ends    map[partlog.Key]int64
 	where   map[*attempt]place
@@ -32,8 +28,6 @@ type truth struct {
 
 	promises []promise // with acks=1
 	aside    map[*attempt]bool
-	floors   uint64
-	floor    uint64
 }
 
 type placed struct {
@@ -67,9 +61,9 @@ type promise struct {
 	at    time.Duration
 }
 
-func newTruth(w *sim.World) *truth {
+func newTruth(w *sim.World, s *sim.Store) *truth {
 	return &truth{
-		w: w, attempts: map[string]*attempt{}, objects: map[uint64]segment.ID{}, kinds: map[uint64]segment.Kind{}, hashes: map[uint64][32]byte{},
+		Observed: sim.NewObserved(s, simChain), w: w, attempts: map[string]*attempt{},
 		log: map[partlog.Key][]placed{}, ends: map[partlog.Key]int64{}, where: map[*attempt]place{},
 		covered: map[segment.ID]uint64{}, starts: map[segment.ID]start{}, led: map[uint32]bool{}, aside: map[*attempt]bool{},
 	}
@@ -77,38 +71,20 @@ func newTruth(w *sim.World) *truth {
 
 // applied: somebody took o for the next valid object, with this state after it.
 func (t *truth) applied(who string, o *journal.Object, state *partlog.State) {
-	ref := o.Ref()
-	if id, ok := t.objects[ref.Seq]; ok {
-		if id != ref.Object {
-			t.w.Fail("%s applies object %s at seq %d, others %s", who, ref.Object, ref.Seq, id)
-		}
-		t.checkState(who, state)
+	stored := t.Applied(who, o, state.Hash)
+	if stored == nil {
 		return
 	}
-	if ref.Seq <= t.last {
-		t.w.Fail("%s applies seq %d, which others passed over", who, ref.Seq)
-		return
-	}
-	data := t.store.Object(segment.JournalKey(simJournal, ref.Seq))
-	stored, err := segment.Decode(data)
-	if err != nil || stored.Footer.Header.Object != ref.Object {
-		t.w.Fail("%s applies seq %d, which is not in the bucket (%v)", who, ref.Seq, err)
-		return
-	}
-	t.w.Logf("%s is first to apply seq %d, kind %d, epoch %d", who, ref.Seq, o.Footer.Header.Kind, o.Footer.Header.Epoch)
-	t.last = ref.Seq
-	t.objects[ref.Seq] = ref.Object
-	t.kinds[ref.Seq] = o.Footer.Header.Kind
-	if h := &o.Footer.Header; h.Kind == segment.KindFence {
+	h := &stored.Footer.Header
+	if h.Kind == segment.KindFence {
 		t.fences = append(t.fences, fence{h.Epoch, h.Incarnation, t.starts[h.Incarnation]})
 	}
-	if w := o.Footer.Header.WAL; w.To > 0 {
-		t.covered[w.Incarnation] = max(t.covered[w.Incarnation], w.To)
+	if h.WAL.To > 0 {
+		t.covered[h.WAL.Incarnation] = max(t.covered[h.WAL.Incarnation], h.WAL.To)
 	}
 	for i := range stored.Footer.Partitions {
-		t.extend(who, ref.Seq, stored, &stored.Footer.Partitions[i])
+		t.extend(who, h.Seq, stored, &stored.Footer.Partitions[i])
 	}
-	t.hashes[ref.Seq] = state.Hash()
 }
 
 // extend takes the records of one partition in one object.
@@ -156,20 +132,6 @@ func (t *truth) checkOrder(a *attempt, k partlog.Key) {
 			t.w.Fail("in %v batch %d of %s (epoch %d) follows batch %d (epoch %d)", k, a.sequence, a.producer.name, a.epoch, b.sequence, b.epoch)
 		}
 		return
-	}
-}
-
-// checkState compares a state with that of others after the same object.
-func (t *truth) checkState(who string, state *partlog.State) {
-	want, ok := t.hashes[state.Head()]
-	if !ok {
-		t.w.Fail("%s has a state at seq %d, which nobody applied", who, state.Head())
-		return
-	}
-	if state.Head()%4 == 0 || state.Head() == t.last {
-		if got := state.Hash(); got != want {
-			t.w.Fail("%s has state %x after seq %d, others had %x", who, got[:4], state.Head(), want[:4])
-		}
 	}
 }
 
@@ -273,31 +235,4 @@ func (t *truth) checkPromises() {
 			t.w.Fail("batch %d of %s, acknowledged with acks=1 after %v by %s at offset %d of %v, is nowhere", p.a.sequence, p.a.producer.name, p.at, p.f.name, p.base, p.a.key)
 		}
 	}
-	for seq, id := range t.objects {
-		data := t.store.Object(segment.JournalKey(simJournal, seq))
-		if seq < t.floor {
-			continue // may be gone, and something late in its place
-		}
-		if h, err := segment.Decode(data); err != nil || h.Footer.Header.Object != id {
-			t.w.Fail("seq %d is not what was committed there", seq)
-			return
-		}
-	}
-}
-
-// sweep deletes the valid data segments below the floor.
-func (t *truth) sweep() {
-	for seq := uint64(1); seq < t.floor; seq++ {
-		key := segment.JournalKey(simJournal, seq)
-		if t.kinds[seq] == segment.KindData && t.store.Object(key) != nil && !t.swept(seq) {
-			t.store.Remove(key)
-		}
-	}
-}
-
-// swept reports whether something else than the committed object holds the place:
-// that was written late, and stays.
-func (t *truth) swept(seq uint64) bool {
-	o, err := segment.Decode(t.store.Object(segment.JournalKey(simJournal, seq)))
-	return err != nil || o.Footer.Header.Object != t.objects[seq]
 }

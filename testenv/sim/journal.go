@@ -14,6 +14,7 @@ const (
 	putLimit   = 15 * time.Second
 	getLimit   = 10 * time.Second
 	proofLimit = time.Second
+	patience   = 10 * time.Minute // for a reader to reach the end without faults
 )
 
 // Journal runs a journal.Core in a process, against a store. It does what

@@ -1,0 +1,167 @@
+package metadata
+
+import (
+	"github.com/varvelog/varve/tiering/journal"
+	"github.com/varvelog/varve/tiering/segment"
+)
+
+// proposer is what leading needs of the metadata journal; *journal.Driver has it.
+type proposer interface {
+	Room() bool
+	Header() segment.Header
+	Propose(o *journal.Object, data []byte)
+}
+
+// leading is the pure part of a Leader: what is planned, what is under way, and
+// who waits for which of it. It is owned by one goroutine.
+type leading struct {
+	opt        LeaderOptions
+	journal    proposer
+	ready      func()      // called once, when the node is the controller
+	controller *Controller // nil until led
+	ids        ProducerIDBlock
+
+	entries   []segment.Entry // planned, in no object yet
+	planned   uint64          // entries planned in this leadership
+	proposed  []uint64        // planned, as of each own object under way
+	committed uint64          // of planned
+	waiting   []*command      // ascending upTo
+	starting  *command        // what must be committed before ready
+	nodeID    int32
+	failed    error // why the leadership cannot go on
+}
+
+// command is one request. plan runs on the owner's goroutine and keeps its
+// answer, which is told when everything planned by then is committed.
+type command struct {
+	plan func(c *Controller) ([]segment.Entry, error)
+	upTo uint64
+	done chan error // capacity 1
+}
+
+func newLeading(opt LeaderOptions, p proposer, ready func()) *leading {
+	return &leading{opt: opt, journal: p, ready: ready}
+}
+
+// led takes over planning; what a new cluster and a new node lack comes first.
+func (l *leading) led() {
+	l.controller = NewController(l.opt.State, l.opt.Defaults)
+	l.starting = &command{done: make(chan error, 1), plan: func(c *Controller) ([]segment.Entry, error) {
+		entries, err := c.Bootstrap()
+		if err != nil {
+			return nil, err
+		}
+		more, id, err := c.RegisterNode(l.opt.Journal.Node)
+		l.nodeID = id
+		return append(entries, more...), err
+	}}
+	l.take(l.starting)
+}
+
+func (l *leading) take(cmd *command) {
+	if l.controller == nil {
+		cmd.done <- ErrUnavailable
+		return
+	}
+	entries, err := cmd.plan(l.controller)
+	if err != nil {
+		cmd.done <- err
+		if cmd == l.starting {
+			l.failed = err
+		}
+		return
+	}
+	l.entries = append(l.entries, entries...)
+	l.planned += uint64(len(entries))
+	cmd.upTo = l.planned
+	l.waiting = append(l.waiting, cmd)
+	l.answer()
+}
+
+// answer tells those whose plans are committed.
+func (l *leading) answer() {
+	for len(l.waiting) > 0 && l.waiting[0].upTo <= l.committed {
+		cmd := l.waiting[0]
+		l.waiting = l.waiting[1:]
+		cmd.done <- nil
+		if cmd == l.starting {
+			l.ready()
+		}
+	}
+}
+
+// fail tells those who wait that the bucket does not answer. Their changes may
+// still be committed; asking again is safe.
+func (l *leading) fail(err error) {
+	kept := l.waiting[:0]
+	for _, cmd := range l.waiting {
+		if cmd == l.starting {
+			kept = append(kept, cmd)
+			continue
+		}
+		cmd.done <- err
+	}
+	l.waiting = kept
+}
+
+// flush sends what is planned as soon as the journal has room: changes are few,
+// and people wait for them. An error ends the leadership.
+func (l *leading) flush() error {
+	for l.failed == nil && len(l.entries) > 0 && l.journal.Room() {
+		n := fitting(l.entries)
+		h := l.journal.Header()
+		h.Object, h.BuiltMs = l.opt.Journal.NewID(), l.opt.Journal.NowMs()
+		entries := l.entries[:n:n]
+		data, footer, err := segment.Build(h, entries, nil)
+		if err != nil {
+			return err
+		}
+		l.entries = l.entries[n:]
+		l.proposed = append(l.proposed, l.planned-uint64(len(l.entries)))
+		l.journal.Propose(&journal.Object{Footer: footer, Entries: entries}, data)
+	}
+	return l.failed
+}
+
+// flushBytes is the most payload of one object, far below what an object may hold.
+const flushBytes = 8 << 20
+
+// fitting is how many entries go into one object, at least one.
+func fitting(entries []segment.Entry) int {
+	n, bytes := 0, 0
+	for n < len(entries) && n < segment.MaxEntries && (n == 0 || bytes+len(entries[n].Payload) <= flushBytes) {
+		bytes += len(entries[n].Payload)
+		n++
+	}
+	return n
+}
+
+func (l *leading) apply(o *journal.Object, own bool) error {
+	if err := l.opt.State.Apply(o.Footer, o.Entries); err != nil {
+		return err
+	}
+	l.opt.Committed(o)
+	if own && o.Footer.Header.Kind == segment.KindData {
+		l.committed = l.proposed[0]
+		l.proposed = l.proposed[1:]
+		l.answer()
+	}
+	return nil
+}
+
+// nextProducerID takes an id from the block, or from a new one.
+func (l *leading) nextProducerID(c *Controller) (entries []segment.Entry, id int64, err error) {
+	if id, ok := l.ids.Take(); ok {
+		return nil, id, nil
+	}
+	if entries, l.ids, err = c.AllocateProducerIDs(ProducerIDBlockSize); err == nil {
+		id, _ = l.ids.Take()
+	}
+	return entries, id, err
+}
+
+// planCheckpoint bounds what the next start has to read. It runs between two
+// events, when everything the journal confirmed is applied to the state.
+func (l *leading) planCheckpoint(chain journal.Chain, history journal.History) journal.CheckpointJob {
+	return journal.CheckpointJob{Chain: chain, History: history, State: l.opt.State.Encode()}
+}

@@ -1,0 +1,503 @@
+package metadata
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand"
+	"testing"
+	"time"
+
+	"github.com/varvelog/varve/testenv/sim"
+	"github.com/varvelog/varve/tiering/journal"
+	"github.com/varvelog/varve/tiering/segment"
+)
+
+// This simulation lets the real controller, its state, the journal and its
+// checkpoints run against a simulated store and clock, and administrators ask for
+// changes. What was answered must be in the journal, in one order for all.
+
+type shape struct {
+	Nodes, Admins, Followers int
+	Chaos                    time.Duration // how long things go wrong
+	Faults                   sim.Faults
+	Crash, Freeze, Outage    time.Duration // mean time between two; 0: never
+	Pace                     time.Duration // between two requests
+	CheckpointEvery          uint64        // objects; 0: never
+	Floors                   time.Duration
+}
+
+func drawShape(r *rand.Rand) shape {
+	sometimes := func(p, most float64) float64 {
+		if r.Float64() >= p {
+			return 0
+		}
+		return most * r.Float64()
+	}
+	maybe := func(p float64, lo, hi time.Duration) time.Duration {
+		if r.Float64() >= p {
+			return 0
+		}
+		return lo + time.Duration(r.Int63n(int64(hi-lo)))
+	}
+	s := shape{
+		Nodes: 1 + r.Intn(3), Admins: 1 + r.Intn(3), Followers: r.Intn(2), Chaos: 10*time.Second + time.Duration(r.Intn(50))*time.Second,
+		Faults: sim.Faults{
+			Lost: sometimes(0.5, 0.2), ReplyLost: sometimes(0.6, 0.3), Late: sometimes(0.6, 0.3), Resent: sometimes(0.3, 0.3),
+			Refused: sometimes(0.4, 0.3), Slow: sometimes(0.4, 0.2), Read: sometimes(0.4, 0.2), List: sometimes(0.5, 0.5),
+		},
+		Crash: maybe(0.8, 3*time.Second, 30*time.Second), Freeze: maybe(0.4, 5*time.Second, 30*time.Second),
+		Outage: maybe(0.3, 10*time.Second, 40*time.Second), Pace: 30*time.Millisecond + time.Duration(r.Intn(500))*time.Millisecond,
+		CheckpointEvery: []uint64{0, 5, 15, 40}[r.Intn(4)],
+	}
+	if s.CheckpointEvery > 0 {
+		s.Floors = maybe(0.6, 3*time.Second, 15*time.Second)
+	}
+	return s
+}
+
+var lessShape = []func(shape) (shape, bool){
+	func(s shape) (shape, bool) { can := s.Chaos > time.Second; s.Chaos /= 2; return s, can },
+	func(s shape) (shape, bool) { can := s.Nodes > 1; s.Nodes--; return s, can },
+	func(s shape) (shape, bool) { can := s.Admins > 1; s.Admins--; return s, can },
+	func(s shape) (shape, bool) { can := s.Followers > 0; s.Followers--; return s, can },
+	func(s shape) (shape, bool) { can := s.Freeze > 0; s.Freeze = 0; return s, can },
+	func(s shape) (shape, bool) { can := s.Outage > 0; s.Outage = 0; return s, can },
+	func(s shape) (shape, bool) { can := s.Crash > 0; s.Crash = 0; return s, can },
+	func(s shape) (shape, bool) { can := s.Floors > 0; s.Floors = 0; return s, can },
+	func(s shape) (shape, bool) {
+		can := s.CheckpointEvery > 0
+		s.CheckpointEvery, s.Floors = 0, 0
+		return s, can
+	},
+}
+
+var simulation = sim.Shape[shape]{Draw: drawShape, Run: simulate, Less: lessShape}
+
+func TestSimulation(t *testing.T) { sim.Run(t, simulation, 2000, 200) }
+
+func TestSimulationReplaysExactly(t *testing.T) {
+	if err := sim.Replays(simulation, 10); err != nil {
+		t.Fatal(err)
+	}
+}
+
+var simChain = journal.NewChain(segment.ID{1}, 0, 4)
+
+// cluster is everything there is in one simulation.
+type cluster struct {
+	*sim.World
+	shape     shape
+	store     *sim.Store
+	seen      *sim.Observed
+	truth     *State // what is committed, as of seen.Last
+	nodes     []*node
+	ids       uint64
+	quiet     bool
+	only      *node
+	asked     int                   // requests without an answer
+	created   map[segment.ID]bool   // told to administrators
+	committed map[segment.ID]string // names of all topics ever, by id
+	given     map[int64]bool        // producer ids
+	brokers   map[segment.ID]int32
+	folders   map[int32]segment.ID
+}
+
+func simulate(w *sim.World, s shape) {
+	c := &cluster{
+		World: w, shape: s, store: sim.NewStore(w), truth: New(), created: map[segment.ID]bool{}, committed: map[segment.ID]string{},
+		given: map[int64]bool{}, brokers: map[segment.ID]int32{}, folders: map[int32]segment.ID{},
+	}
+	c.store.Faults = s.Faults
+	c.seen = sim.NewObserved(c.store, simChain)
+	for i := range s.Nodes {
+		n := &node{c: c, name: fmt.Sprintf("node%d", i), id: segment.ID{3, byte(i + 1)}}
+		c.nodes = append(c.nodes, n)
+		c.After(c.Between(0, 2*time.Second), "start", n.start)
+	}
+	for i := range s.Admins {
+		c.After(c.Between(0, time.Second), "administer", func() { c.administer(i) })
+	}
+	for i := range s.Followers {
+		c.follow(fmt.Sprintf("follower%d", i))
+	}
+	pick := func() *node { return c.nodes[c.Rand.Intn(len(c.nodes))] }
+	c.often(s.Crash, "crash", func() { pick().stop() })
+	c.often(s.Freeze, "freeze", func() { pick().freeze() })
+	c.often(s.Outage, "outage", func() { c.store.Outage(c.Between(time.Second, time.Minute)) })
+	c.often(s.Floors, "floor", func() {
+		if c.seen.MoveFloor(c.newID()) {
+			c.seen.Sweep()
+		}
+	})
+	c.Run(s.Chaos, nil)
+	c.finish()
+}
+
+// finish: without faults every node in turn becomes the controller and answers.
+func (c *cluster) finish() {
+	c.quiet, c.store.Faults = true, sim.Faults{}
+	for _, n := range c.nodes {
+		c.only = n
+		for _, other := range c.nodes {
+			if other != n {
+				other.stop()
+			}
+		}
+		n.start()
+		if !c.Run(5*time.Minute, func() bool { return n.drained() && c.asked == 0 }) {
+			c.Fail("not drained: %s, %d requests without an answer", n.name, c.asked)
+			return
+		}
+		if got, want := imageBytes(n.lead.controller.img), imageBytes(n.state.img); got != want {
+			c.Fail("%s planned something else than it committed", n.name)
+		}
+	}
+	c.only = &node{}
+	for _, n := range c.nodes {
+		n.stop()
+	}
+	c.Run(20*time.Minute, nil) // the last late write has landed
+	if c.seen.Floor == 0 {
+		c.readAnew("reader of everything", simChain, journal.History{}, New())
+	}
+	chain, history, state, err := c.load()
+	if err != nil {
+		c.Fail("load checkpoint at the end: %w", err)
+		return
+	}
+	c.readAnew("reader of a checkpoint", chain, history, state)
+	c.seen.CheckBucket()
+}
+
+func (c *cluster) readAnew(who string, chain journal.Chain, history journal.History, state *State) {
+	c.seen.ReadAnew(who, chain, history, func(o *journal.Object) error { return state.Apply(o.Footer, o.Entries) }, state.Hash)
+}
+
+func (c *cluster) often(mean time.Duration, what string, f func()) {
+	if mean == 0 {
+		return
+	}
+	c.After(c.Between(mean/4, 3*mean), what, func() {
+		if !c.quiet {
+			f()
+			c.often(mean, what, f)
+		}
+	})
+}
+
+func (c *cluster) newID() (id segment.ID) {
+	c.ids++
+	binary.BigEndian.PutUint64(id[8:], c.ids)
+	id[0] = 9
+	return id
+}
+
+// applied notes what somebody applied, and keeps the truth at it.
+func (c *cluster) applied(who string, o *journal.Object, state *State) {
+	stored := c.seen.Applied(who, o, state.Hash)
+	if stored == nil {
+		return
+	}
+	if err := c.truth.Apply(stored.Footer, stored.Entries); err != nil {
+		c.Fail("%s: seq %d: %w", who, stored.Footer.Header.Seq, err)
+	}
+	for _, e := range stored.Entries {
+		if change, err := Decode(e); err == nil {
+			if t, ok := change.(TopicCreated); ok {
+				c.committed[t.ID] = t.Name
+			}
+		}
+	}
+}
+
+// load does what a node does before it follows or leads.
+func (c *cluster) load() (journal.Chain, journal.History, *State, error) {
+	state := New()
+	cp, err := journal.LoadCheckpoint(context.Background(), c.store.Now(), simChain)
+	if err != nil || cp == nil {
+		return simChain, journal.History{}, state, err
+	}
+	if err := state.Restore(cp.State); err != nil {
+		return simChain, journal.History{}, state, err
+	}
+	c.seen.SameState("restored from a checkpoint", state.Head(), state.Hash)
+	return cp.Chain, cp.History, state, nil
+}
+
+// follow starts a node that only reads, and again when that ends.
+func (c *cluster) follow(name string) {
+	p := c.NewProcess(name)
+	again := func() { c.After(c.Between(time.Second, 5*time.Second), "start again", func() { c.follow(name) }) }
+	chain, history, state, err := c.load()
+	if err != nil {
+		c.seen.MayEnd(name, err)
+		again()
+		return
+	}
+	j := sim.StartJournal(p, c.store, journal.Config{Chain: chain, History: history}, journal.Hooks{
+		Apply: func(o *journal.Object, _ bool) error {
+			if err := state.Apply(o.Footer, o.Entries); err != nil {
+				return err
+			}
+			c.applied(name, o, state)
+			return nil
+		},
+		AtHead: func() {}, Ended: func(err error) { c.seen.MayEnd(name, err); p.Kill(); again() },
+	}, func() {})
+	var poll func()
+	poll = func() {
+		if c.only != nil && c.quiet && c.asked == 0 && state.Head() == c.seen.Last {
+			return // as all that will ever be there is read
+		}
+		head := c.seen.Last
+		j.Prove(func(err error) {
+			if err == nil && state.Head() < head {
+				c.Fail("%s proved its head at seq %d, seq %d was committed before", name, state.Head(), head)
+			}
+		})
+		p.After(c.Between(100*time.Millisecond, 3*time.Second), "poll", poll)
+	}
+	p.After(0, "poll", poll)
+}
+
+// node is a data folder, and its process while one runs.
+type node struct {
+	c          *cluster
+	name       string
+	id         segment.ID
+	starts     int
+	p          *sim.Process // nil while none runs
+	j          *sim.Journal
+	state      *State
+	lead       *leading
+	ready      bool
+	checkpoint uint64
+	writing    bool
+	asks       []asked
+}
+
+func (n *node) start() {
+	c := n.c
+	if n.p != nil || c.only != nil && c.only != n {
+		return
+	}
+	chain, history, state, err := c.load()
+	if err != nil {
+		c.seen.MayEnd(n.name, err)
+		c.After(c.Between(100*time.Millisecond, 5*time.Second), "start again", n.start)
+		return
+	}
+	n.starts++
+	n.p, n.state = c.NewProcess(fmt.Sprintf("%s.%d", n.name, n.starts)), state
+	n.ready, n.writing, n.checkpoint = false, false, chain.Last.Seq
+	cfg := journal.Config{
+		Lead: true, Chain: chain, History: history, Node: n.id, Incarnation: c.newID(),
+		NewID: c.newID, NowMs: func() int64 { return c.Now().UnixMilli() },
+	}
+	p, lead := n.p, (*leading)(nil)
+	n.j = sim.StartJournal(p, c.store, cfg, journal.Hooks{
+		Apply:   func(o *journal.Object, own bool) error { return lead.apply(o, own) },
+		Led:     func(uint32) { lead.led() },
+		Stalled: func(uint64) { lead.fail(ErrUnavailable) },
+		AtHead:  func() {},
+		Ended:   func(err error) { c.seen.MayEnd(p.Name, err); n.gone() },
+	}, n.after)
+	lead = newLeading(LeaderOptions{
+		Journal: cfg, State: state, Defaults: Defaults{Partitions: 1, ReplicationFactor: 1}, Log: slog.New(slog.DiscardHandler),
+		Committed: func(o *journal.Object) { c.applied(p.Name, o, state) },
+	}, n.j, n.isReady)
+	n.lead = lead
+}
+
+// isReady: the node has a broker id, which is its own and stays so.
+func (n *node) isReady() {
+	c := n.c
+	n.ready = true
+	id := n.lead.nodeID
+	if committed, ok := c.truth.Node(n.id); !ok || committed != id {
+		c.Fail("%s takes broker id %d, committed is %d, %v", n.name, id, committed, ok)
+	}
+	if before, ok := c.brokers[n.id]; ok && before != id {
+		c.Fail("%s has broker id %d and had %d", n.name, id, before)
+	}
+	if of, ok := c.folders[id]; ok && of != n.id {
+		c.Fail("%s has broker id %d of another", n.name, id)
+	}
+	c.brokers[n.id], c.folders[id] = id, n.id
+}
+
+// after does what Leader does after every event.
+func (n *node) after() {
+	if n.p == nil || n.p.Dead() || n.j.Ended {
+		return
+	}
+	if err := n.lead.flush(); err != nil {
+		n.c.Fail("%s ends: %w", n.name, err)
+		return
+	}
+	n.answers()
+	n.writeCheckpoint()
+}
+
+func (n *node) writeCheckpoint() {
+	c, chain := n.c, n.j.Core.Chain()
+	if c.shape.CheckpointEvery == 0 || n.writing || n.lead.controller == nil || chain.Last.Seq != chain.Next-1 || chain.Next <= n.checkpoint+c.shape.CheckpointEvery {
+		return
+	}
+	n.writing, n.checkpoint = true, chain.Next-1
+	job := n.lead.planCheckpoint(n.j.Core.Checkpoint())
+	n.p.After(c.Between(time.Millisecond, 3*time.Second), "write checkpoint", func() {
+		writer := journal.NewCheckpointer(c.store.Now(), c.newID, 0)
+		writer.Start(job)
+		<-writer.Done()
+		writer.Close()
+		n.writing = false
+	})
+}
+
+func (n *node) gone() {
+	n.p.Kill()
+	n.p = nil
+	n.c.asked -= len(n.asks)
+	n.asks = nil
+	n.c.After(n.c.Between(100*time.Millisecond, 20*time.Second), "start again", n.start)
+}
+
+func (n *node) stop() {
+	if n.p != nil {
+		n.gone()
+	}
+}
+
+func (n *node) freeze() {
+	if n.p != nil {
+		n.p.Freeze(n.c.Between(100*time.Millisecond, 40*time.Second))
+	}
+}
+
+func (n *node) drained() bool {
+	return n.p != nil && !n.p.Frozen() && n.ready && len(n.lead.entries) == 0 && len(n.lead.proposed) == 0 && len(n.lead.waiting) == 0
+}
+
+// administer sends one request to one of the nodes, and goes on with the next.
+func (c *cluster) administer(who int) {
+	if c.quiet {
+		return
+	}
+	c.After(c.Between(c.shape.Pace/4, 3*c.shape.Pace), "administer", func() { c.administer(who) })
+	n := c.nodes[c.Rand.Intn(len(c.nodes))]
+	if n.p == nil {
+		return
+	}
+	var check func(*node)
+	var plan func(*leading, *Controller) ([]segment.Entry, error)
+	switch topics, deleting := c.truth.Topics(), c.truth.Deleting(); {
+	case c.Chance(0.3):
+		plan, check = c.nextID()
+	case c.Chance(0.3) && len(topics) > 0:
+		plan, check = c.deleteTopic(topics[c.Rand.Intn(len(topics))].ID)
+	case c.Chance(0.4) && len(deleting) > 0:
+		plan, check = c.purge(deleting[c.Rand.Intn(len(deleting))].ID)
+	default:
+		plan, check = c.createTopic(fmt.Sprintf("t%d", c.Rand.Intn(8)))
+	}
+	c.ask(n, plan, check)
+}
+
+// ask brings a request to the node's process and waits for the answer.
+func (c *cluster) ask(n *node, plan func(*leading, *Controller) ([]segment.Entry, error), check func(*node)) {
+	lead := n.lead
+	a := asked{done: make(chan error, 1), check: func() { check(n) }}
+	cmd := &command{done: a.done, plan: func(k *Controller) ([]segment.Entry, error) { return plan(lead, k) }}
+	n.asks = append(n.asks, a)
+	c.asked++
+	n.p.Do(func() { lead.take(cmd); n.after() })
+}
+
+// asked is a request that waits for its answer.
+type asked struct {
+	done  chan error
+	check func()
+}
+
+// answers looks which requests were answered.
+func (n *node) answers() {
+	left := n.asks[:0]
+	for _, a := range n.asks {
+		select {
+		case err := <-a.done:
+			n.c.asked--
+			n.c.Trace("answer " + fmt.Sprint(err))
+			if err == nil {
+				a.check()
+			}
+		default:
+			left = append(left, a)
+		}
+	}
+	n.asks = left
+}
+
+func (c *cluster) createTopic(name string) (func(*leading, *Controller) ([]segment.Entry, error), func(*node)) {
+	var results []CreateResult
+	plan := func(_ *leading, k *Controller) (entries []segment.Entry, _ error) {
+		entries, results = k.CreateTopics(c.Now().UnixMilli(), []NewTopic{{Name: name, Partitions: -1, ReplicationFactor: -1}}, false, c.newID)
+		return entries, nil
+	}
+	return plan, func(n *node) {
+		switch res := results[0]; {
+		case errors.Is(res.Err, ErrTopicExists):
+		case res.Err != nil:
+			c.Fail("%s creates %s: %w", n.name, name, res.Err)
+		case c.created[res.Topic.ID]:
+			c.Fail("%s gives topic id %s again", n.name, res.Topic.ID)
+		default:
+			c.created[res.Topic.ID] = true
+			if c.committed[res.Topic.ID] != name {
+				c.Fail("%s said that topic %s (%s) was created, it is not committed", n.name, name, res.Topic.ID)
+			}
+		}
+	}
+}
+
+func (c *cluster) deleteTopic(id segment.ID) (func(*leading, *Controller) ([]segment.Entry, error), func(*node)) {
+	var errs []error
+	plan := func(_ *leading, k *Controller) (entries []segment.Entry, _ error) {
+		entries, errs = k.DeleteTopics([]segment.ID{id})
+		return entries, nil
+	}
+	return plan, func(n *node) {
+		if _, ok := c.truth.TopicByID(id); ok && errs[0] == nil {
+			c.Fail("%s said that topic %s was deleted, it is not", n.name, id)
+		}
+	}
+}
+
+func (c *cluster) purge(id segment.ID) (func(*leading, *Controller) ([]segment.Entry, error), func(*node)) {
+	plan := func(_ *leading, k *Controller) ([]segment.Entry, error) { return k.Purge(id) }
+	return plan, func(n *node) {
+		if t := c.truth.img.topics[id]; t != nil {
+			c.Fail("%s said that topic %s was forgotten, it is not", n.name, id)
+		}
+	}
+}
+
+func (c *cluster) nextID() (func(*leading, *Controller) ([]segment.Entry, error), func(*node)) {
+	var id int64
+	plan := func(l *leading, k *Controller) (entries []segment.Entry, err error) {
+		entries, id, err = l.nextProducerID(k)
+		return entries, err
+	}
+	return plan, func(n *node) {
+		if c.given[id] {
+			c.Fail("%s gives producer id %d again", n.name, id)
+		}
+		c.given[id] = true
+		if next := c.truth.img.nextProducer; id < 1 || id >= next {
+			c.Fail("%s gives producer id %d, committed are those below %d", n.name, id, next)
+		}
+	}
+}
