@@ -6,7 +6,7 @@ import (
 
 // minPaged is how many refs of a partition make a page of the index worth while;
 // fewer stay in the checkpoint itself.
-const minPaged = 16
+const minPaged = 64
 
 // planCheckpoint bounds what the next start has to read. It runs between two
 // events, when everything the journal confirmed is applied to the state.

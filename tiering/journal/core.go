@@ -21,13 +21,14 @@ type Config struct {
 }
 
 const (
-	resendFirst = 50 * time.Millisecond // delay before an unresolved PUT is sent again, doubling
-	resendMost  = 2 * time.Second
-	stallTick   = 10 * time.Second // how often unresolved seqs are looked at
-	stallTicks  = 3                // an unresolved seq looked at this often fails its waiters
-	maxLosses   = 8                // fence races lost in a row before a pause
-	losePause   = time.Second
-	maxAhead    = 32 // objects fetched ahead while catching up
+	resendFirst     = 50 * time.Millisecond // delay before an unresolved PUT is sent again, doubling
+	resendMost      = 2 * time.Second
+	stallTick       = 10 * time.Second // how often unresolved seqs are looked at
+	stallTicks      = 3                // an unresolved seq looked at this often fails its waiters
+	maxDamagedReads = 4                // reads in a row that fail before an object is called damaged
+	maxLosses       = 8                // fence races lost in a row before a pause
+	losePause       = time.Second
+	maxAhead        = 32 // objects fetched ahead while catching up
 )
 
 type phase uint8

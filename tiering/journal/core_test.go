@@ -449,3 +449,25 @@ func TestRandomSchedules(t *testing.T) {
 		}
 	}
 }
+
+func TestDamageOnTheWayIsReadAgain(t *testing.T) {
+	damaged := GotObject{Err: &segment.CorruptError{Reason: "a bit flipped"}}
+	for reads, want := range map[int]bool{1: true, maxDamagedReads - 1: true, maxDamagedReads: false} {
+		w := newWorld(t)
+		w.lead()
+		n := w.add(w.config(false))
+		for left := reads; len(n.pending) > 0; {
+			get, ok := n.pending[0].(Get)
+			if !ok || left == 0 {
+				n.answer(0)
+				continue
+			}
+			left--
+			n.pending = n.pending[1:]
+			n.step(GotObject{Token: get.Token, Err: damaged.Err})
+		}
+		if got := n.err == nil; got != want {
+			t.Errorf("after %d damaged reads: goes on %v, want %v (%v)", reads, got, want, n.err)
+		}
+	}
+}

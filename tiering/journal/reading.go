@@ -38,9 +38,11 @@ func (c *Core) gotRead(ev GotObject) {
 	}
 }
 
-// readFailed pauses and reads again. Proofs are not kept waiting for it.
+// readFailed pauses and reads again. Proofs are not kept waiting for it. Damage is
+// read again too, a few times: it may have been done on the way.
 func (c *Core) readFailed(err error) {
-	if errors.Is(err, segment.ErrCorrupt) || errors.Is(err, segment.ErrUnsupported) {
+	damaged := errors.Is(err, segment.ErrCorrupt) && c.readErrors >= maxDamagedReads-1
+	if damaged || errors.Is(err, segment.ErrUnsupported) {
 		c.end(fmt.Errorf("read seq %d of journal %d: %w", c.chain.Next, c.chain.Journal, err))
 		return
 	}

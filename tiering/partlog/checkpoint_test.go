@@ -211,6 +211,10 @@ func TestDamagedCheckpointsAreRefused(t *testing.T) {
 			t.Errorf("%s: error %v", name, err)
 		}
 	}
+}
+
+func TestCheckpointsOfAnotherLengthOrVersionAreRefused(t *testing.T) {
+	good := snapshot(t, "v1-checkpoint.hex")
 	for n := range good {
 		if _, err := Decode(testJournal, good[:n]); !errors.Is(err, segment.ErrCorrupt) {
 			t.Fatalf("cut to %d bytes: error %v", n, err)

@@ -19,6 +19,8 @@ const (
 	probePrefix = "probe"
 )
 
+var errNoCluster = errors.New("it holds no cluster yet")
+
 // loadCluster reads the bucket's root object. A node that writes makes it where
 // there is none, after the store has passed the probe, and tests the store with
 // one create-twice where there is one. A node that only reads writes nothing.
@@ -32,7 +34,7 @@ func loadCluster(ctx context.Context, store objstore.Store, writes bool, log *sl
 	case !errors.Is(err, objstore.ErrNotFound):
 		return segment.Cluster{}, err
 	case !writes:
-		return segment.Cluster{}, fmt.Errorf("bucket %s holds no cluster yet; start a node with the ingest role on it first", store)
+		return segment.Cluster{}, fmt.Errorf("bucket %s: %w; start a node with the ingest role on it first", store, errNoCluster)
 	}
 	return createCluster(ctx, store, log)
 }

@@ -133,13 +133,21 @@ func (n *node) serveKafka(ctx context.Context, ln net.Listener, reader *fetch.Re
 // openBucket opens the store and the cluster in it.
 func (n *node) openBucket(ctx context.Context, closers *stack) error {
 	n.health.starting("opening the bucket")
-	store, err := bucket.Open(ctx, n.cfg.Bucket, n.cfg.CreateBucket && n.writes())
+	var store objstore.Store
+	err := n.patiently(ctx, "opening the bucket", func() (err error) {
+		store, err = bucket.Open(ctx, n.cfg.Bucket, n.cfg.CreateBucket && n.writes())
+		return err
+	})
 	if err != nil {
 		return err
 	}
 	closers.push(func() error { bucket.Close(store); return nil })
 	n.store = objstore.Instrument(store, n.metrics.storeRequest)
-	if n.cluster, err = loadCluster(ctx, n.store, n.writes(), n.log); err != nil {
+	err = n.patiently(ctx, "opening the cluster", func() (err error) {
+		n.cluster, err = loadCluster(ctx, n.store, n.writes(), n.log)
+		return err
+	})
+	if err != nil {
 		return err
 	}
 	return n.dir.Bind(n.cluster.ID)
@@ -182,7 +190,11 @@ func (n *node) journalConfig(ctx context.Context, id uint32) (journal.Config, []
 		Witness: n.dir.Witness(id), Node: n.dir.Node(), Incarnation: n.incarnation,
 		NewID: segment.NewID, NowMs: func() int64 { return time.Now().UnixMilli() },
 	}
-	c, err := journal.LoadCheckpoint(ctx, n.store, cfg.Chain)
+	var c *journal.Checkpoint
+	err := n.patiently(ctx, fmt.Sprintf("looking for a checkpoint of journal %d", id), func() (err error) {
+		c, err = journal.LoadCheckpoint(ctx, n.store, cfg.Chain)
+		return err
+	})
 	if c == nil || err != nil {
 		return cfg, nil, err
 	}
