@@ -22,6 +22,8 @@ const (
 	probeWriters = 32 // racing for each key
 	probeLarge   = 8 << 20
 
+	probeParallel = 8 // tests of a step under way at once
+
 	// A test that ended undecided (ErrConflict, no answer, a busy store) is made
 	// again this often, with another key: a request of the first may land late.
 	probeAttempts = 5
@@ -94,14 +96,36 @@ func newProber(store Store, prefix string) *prober {
 func (p *prober) run(ctx context.Context, steps []probeStep, progress func(Step)) error {
 	for i, step := range steps {
 		progress(Step{step.name, 0, step.keys})
+		done := p.start(ctx, step, fmt.Sprintf("%s/%d", p.prefix, i))
+		var first error
 		for k := range step.keys {
-			if err := p.attempt(ctx, step, fmt.Sprintf("%s/%d/%02d", p.prefix, i, k)); err != nil {
-				return fmt.Errorf("probe %s: %q: %w", p.store, step.name, advise(err))
+			err := <-done
+			if first == nil {
+				first = err
 			}
 			progress(Step{step.name, k + 1, step.keys})
 		}
+		if first != nil {
+			return fmt.Errorf("probe %s: %q: %w", p.store, step.name, advise(first))
+		}
 	}
 	return nil
+}
+
+// start makes the tests of a step, a few at a time: most of their time is waiting.
+// The channel gets the outcome of each.
+func (p *prober) start(ctx context.Context, step probeStep, prefix string) <-chan error {
+	done := make(chan error, step.keys)
+	slots := make(chan struct{}, probeParallel)
+	for k := range step.keys {
+		go func() { // ends before its outcome is received, and run receives all
+			slots <- struct{}{}
+			err := p.attempt(ctx, step, fmt.Sprintf("%s/%02d", prefix, k))
+			<-slots
+			done <- err
+		}()
+	}
+	return done
 }
 
 // attempt makes a test until it is decided.

@@ -184,7 +184,8 @@ func TestProbeBearsLosersThatGetConflictsAndABusyStore(t *testing.T) {
 	busy := 0
 	var store *mem.Store
 	store = mem.New(nil, func(c mem.Call) mem.Action {
-		if _, exists := store.GetNow(c.Key); exists && c.Op == objstore.OpCreate && step(c) == "2" && c.Number%3 == 0 {
+		if _, exists := store.GetNow(c.Key); exists && c.Op == objstore.OpCreate && step(c) == "2" && c.Number%3 == 0 &&
+			strings.HasSuffix(c.Key, "/0") { // at the first attempt
 			return mem.FailBefore(objstore.ErrConflict)
 		}
 		mu.Lock()
