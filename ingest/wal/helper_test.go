@@ -15,7 +15,7 @@ import (
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-var images = flag.Int("wal.images", 400, "crash images to check")
+var images = flag.Int("wal.images", 2000, "crash images to check")
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
