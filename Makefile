@@ -72,5 +72,8 @@ fuzz: ## run each fuzz target for FUZZTIME=60s
 torture: build minio ## run varve under faults: DURATION=1m SEED=0 ROUNDS=1
 	$(GO) run ./testenv/torture --varve bin/varve --duration $(DURATION) --seed $(SEED) --rounds $(ROUNDS) $(TORTUREFLAGS)
 
+mutants: ## put bugs into the program, see that the simulations find each
+	$(GO) test -count=1 -timeout 60m ./testenv/mutants -mutants.all -v
+
 clean: ## delete bin; data in ./varve-data and the built MinIO stay
 	rm -rf bin

@@ -1,0 +1,81 @@
+package mutants
+
+const (
+	ingestCore = "ingest/core.go"
+	replay     = "ingest/replay.go"
+	buffer     = "ingest/buffer.go"
+	partitions = "ingest/partitions.go"
+	meta       = "metadata/leading.go"
+)
+
+var ingestMutants = []mutant{
+	{name: "acks=1 before the sync", by: ingest, edits: []edit{{ingestCore,
+		"r.acks == AcksLeader && until > max(c.synced, c.committed):", "r.acks == AcksLeader && until > c.appended:"}}},
+	{name: "acks=all when synced", by: ingest, edits: []edit{{ingestCore,
+		"r.acks == AcksAll && until > c.committed:", "r.acks == AcksAll && until > max(c.synced, c.committed):"}}},
+	{name: "acks=all one record early", by: ingest, edits: []edit{{ingestCore,
+		"		c.committed = w.To - 1\n", "		c.committed = w.To\n"}}},
+	{name: "retry answered before its original is committed", by: ingest, edits: []edit{{ingestCore,
+		"return false, c.appended // the original", "return false, 0 // the original"}}},
+	{name: "retry appended again", by: ingest, edits: []edit{{ingestCore,
+		"	if verdict == partlog.VerdictDuplicate {", "	if verdict == partlog.VerdictDuplicate && original.LastOffset < view.End {"}}},
+	{name: "producer window of one batch", by: ingest, edits: []edit{{"tiering/partlog/producers.go",
+		"	for _, b := range p.batches[:p.n] {\n		if b.FirstSequence", "	for _, b := range p.batches[p.n-1 : p.n] {\n		if b.FirstSequence"}}},
+	{name: "producers forgotten by a new leader", by: ingest, edits: []edit{{ingestCore,
+		"	c.state.Producers(k, func(producer segment.Producer, usedMs int64) { p.producers.Put(producer, usedMs) })\n", ""}}},
+	{name: "producers forgotten in a checkpoint", by: ingest, edits: []edit{{"tiering/partlog/checkpoint.go",
+		"	w.U32(uint32(p.producers.Len()))\n", "	w.U32(0)\n"}, {"tiering/partlog/checkpoint.go",
+		"	p.producers.Each(e.producer)\n", ""}}},
+	{name: "stall of a fence never over", by: ingest, edits: []edit{{ingestCore,
+		"	c.stalled = false // by a fence or a filler: they are committed\n", ""}}},
+	{name: "write-ahead records released when appended", by: ingest, edits: []edit{{ingestCore,
+		"		c.wal.Release(c.committed)", "		c.wal.Release(c.appended)"}}},
+	{name: "replay in spite of another leader", by: ingest, edits: []edit{{replay,
+		"		if foreign == nil && !c.replay.local[incarnation] {", "		if false {"}, {replay,
+		"	return c.offsetsContinue(o)\n", "	return nil\n"}}},
+	{name: "replay of what is in the bucket", by: ingest, edits: []edit{{replay,
+		"	return max(c.journal.History().Covered(o.log.ID), o.log.FirstLSN)", "	return o.log.FirstLSN"}}},
+	{name: "replay forgets producers", by: ingest, edits: []edit{{replay,
+		"		p.producers.Add(h, r.BaseOffset, c.now().UnixMilli())\n", ""}}},
+	{name: "replay leaves the append end", by: ingest, edits: []edit{{replay,
+		"		p.next.Store(h.LastOffset() + 1)\n", ""}}},
+	{name: "requests taken while replay is under way", by: ingest, edits: []edit{{replay,
+		"		return false, nil // not committed yet\n", "		c.taking = true\n		return false, nil // not committed yet\n"}}},
+	{name: "older logs dropped without replay", by: ingest, edits: []edit{{replay,
+		"	for o.next <= o.log.LastLSN {", "	for false {"}, {replay,
+		"	if !c.replayed(o) {", "	if false {"}}},
+	{name: "alarm over a log that is all in the bucket", by: ingest, edits: []edit{{replay,
+		"	if c.firstUncovered(o) > l.LastLSN {", "	if len(l.Epochs) == 0 {"}}},
+	{name: "set aside and counted wrongly", by: ingest, edits: []edit{{replay,
+		"	n := int(o.log.LastLSN + 1 - c.firstUncovered(o))", "	n := int(o.log.LastLSN + 1 - o.log.FirstLSN)"}}},
+	{name: "spilled batches overtaken", by: ingest, edits: []edit{{buffer,
+		"	if spill || b.spilled > 0 {", "	if spill {"}}},
+	{name: "spilled batches read back before they are synced", by: ingest, edits: []edit{{"ingest/flush.go",
+		"	if len(c.buffer.batches) > 0 || c.synced >= c.buffer.first {", "	if true {"}, {"ingest/flush.go",
+		"c.buffer.spilled == 0 || c.synced < c.buffer.first {", "c.buffer.spilled == 0 {"}}},
+	{name: "seal before the records that were taken", by: ingest, edits: []edit{{buffer,
+		"b.entries[0].after < b.first && len(taken)", "len(taken)"}}},
+	{name: "seal forgotten while the opening is under way", by: ingest, edits: []edit{{partitions,
+		"		for _, k := range b.want.Sealed {\n			c.seal(k)\n		}\n		if c.reached", "		if c.reached"}, {partitions,
+		"	c.barriers = append(c.barriers, barrier{want: want, done: done})", "	for _, k := range want.Sealed {\n		c.seal(k)\n	}\n	c.barriers = append(c.barriers, barrier{want: want, done: done})"}}},
+	{name: "records taken after the seal", by: ingest, edits: []edit{{partitions,
+		"	delete(c.parts, k)\n", ""}}},
+	{name: "leader epoch of an earlier leadership", by: ingest, edits: []edit{{replay,
+		"		batch.Patch(data, r.BaseOffset, p.epoch)\n", ""}, {replay,
+		"		h.LeaderEpoch = p.epoch\n", ""}}},
+}
+
+var metadataMutants = []mutant{
+	{name: "change answered before it is committed", by: metadata, edits: []edit{{meta,
+		"l.waiting[0].upTo <= l.committed {", "l.waiting[0].upTo <= l.planned {"}}},
+	{name: "producer ids given without a commit", by: metadata, edits: []edit{{meta,
+		"		id, _ = l.ids.Take()\n	}\n	return entries, id, err", "		id, _ = l.ids.Take()\n	}\n	return nil, id, err"}}},
+	{name: "deletions forgotten by a restored controller", by: metadata, edits: []edit{{"metadata/checkpoint.go",
+		"		if deleting != 0 {", "		if deleting > 1 {"}}},
+	{name: "controller plans on an older state", by: metadata, edits: []edit{{meta,
+		"	l.controller = NewController(l.opt.State, l.opt.Defaults)", "	l.controller = NewController(New(), l.opt.Defaults)"}}},
+	{name: "change answered when one before it is committed", by: metadata, edits: []edit{{meta,
+		"		l.committed = l.proposed[0]\n", "		l.committed = l.proposed[len(l.proposed)-1]\n"}}},
+	{name: "broker id drawn again", by: metadata, edits: []edit{{"metadata/controller.go",
+		"	if id, ok := c.img.nodes[node]; ok {\n		return nil, id, nil", "	if _, ok := c.img.nodes[node]; ok {\n		return nil, c.img.nextNode(), nil"}}},
+}

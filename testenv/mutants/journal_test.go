@@ -1,0 +1,69 @@
+package mutants
+
+// mutants is in the order of the rules of tiering/journal/PROTOCOL.md; first the
+// journal's, then those of the packages above it.
+var mutants = append(journalMutants, append(ingestMutants, metadataMutants...)...)
+
+const (
+	leading    = "tiering/journal/leading.go"
+	reading    = "tiering/journal/reading.go"
+	coreFile   = "tiering/journal/core.go"
+	chain      = "tiering/journal/chain.go"
+	checkpoint = "tiering/journal/checkpoint.go"
+)
+
+var journalMutants = []mutant{
+	{name: "rule 2: counts before lower seqs do", by: ingest, edits: []edit{{leading,
+		"	s.state, s.token = slotStored, 0\n	c.advance()",
+		"	s.state, s.token = slotStored, 0\n	for i := range c.slots {\n		if &c.slots[i] == s {\n			break\n		}\n		c.slots[i].state = slotStored\n	}\n	c.advance()"}}},
+	{name: "rule 2: sends beyond the window", by: ingest, edits: []edit{{coreFile,
+		"return c.phase == leading && uint64(len(c.slots)) < c.chain.Window",
+		"return c.phase == leading && uint64(len(c.slots)) < c.chain.Window+4"}}},
+	{name: "rule 3: other bytes for the same seq", by: core, edits: []edit{{leading,
+		"		s.state, s.token = slotWaiting, c.nextToken()",
+		"		h := s.object.Footer.Header\n		h.Object = c.cfg.NewID()\n		data, footer, _ := segment.Build(h, nil, nil)\n		s.data, s.object = data, &Object{Footer: footer}\n		s.state, s.token = slotWaiting, c.nextToken()"}}},
+	{name: "rule 4: takes exists for success", by: ingest, edits: []edit{{leading,
+		"	if ev.Err == nil {\n		c.stored(s)",
+		"	if ev.Err == nil || errors.Is(ev.Err, objstore.ErrExists) {\n		c.stored(s)"}}},
+	{name: "rule 4: takes any object at the key for its own", by: ingest, edits: []edit{{leading,
+		"	case ev.Object.Ref() == s.object.Ref():",
+		"	case ev.Object.Ref().Seq == s.object.Ref().Seq:"}}},
+	{name: "rule 4: goes on when fenced", by: ingest, edits: []edit{{leading,
+		"	case h.Epoch > own.Epoch:\n		c.end(",
+		"	case h.Epoch > own.Epoch && h.Epoch%2 == 1:\n		c.stored(s)\n	case h.Epoch > own.Epoch:\n		c.end("}}},
+	{name: "rule 5: epoch from elsewhere", by: ingest, edits: []edit{{leading,
+		"segment.KindFence, c.chain.Next, c.chain.Epoch+1)",
+		"segment.KindFence, c.chain.Next, uint32(c.cfg.Incarnation[14])<<8+uint32(c.cfg.Incarnation[15]))"}, {chain,
+		"	case h.Epoch != c.Epoch+1:", "	case h.Epoch <= c.Epoch:"}}},
+	{name: "rule 5: fence not built anew after the winner", by: ingest, edits: []edit{{leading,
+		"	h.Prev = c.chain.Last\n	h.Confirmed = c.chain.Next - 1\n	c.sendEmpty(h)",
+		"	h.Prev = c.cfg.Chain.Last\n	h.Confirmed = c.chain.Next - 1\n	c.sendEmpty(h)"}}},
+	{name: "rule 6: does not settle", by: ingest, edits: []edit{{leading,
+		"seq < ref.Seq+c.chain.Window; seq++", "seq < ref.Seq; seq++"}, {chain,
+		"	settled := h.Seq >= c.Fence.Seq+c.Window", "	settled := true"}}},
+	{name: "rule 6: settles without waiting", by: ingest, edits: []edit{{leading,
+		"		c.sendEmpty(h)\n	}\n	c.advance()",
+		"		c.sendEmpty(h)\n	}\n	c.phase = leading\n	c.do(Led{Epoch: c.chain.Epoch})\n	c.advance()"}}},
+	{name: "rule 7: floor not read after the fence", by: ingest, edits: []edit{{leading,
+		"			c.phase = checking\n			c.readFloor()", "			c.fenceCounts()"}}},
+	{name: "rule 8: floor not read after a fence or a void", by: ingest, edits: []edit{{reading,
+		"	if c.chain.Surprising(&o.Footer.Header) {", "	if false {"}}},
+	{name: "rule 8: applies voids", by: ingest, edits: []edit{{reading,
+		"	if v == Valid {\n		c.history.note(h)", "	if v != 0 {\n		c.history.note(h)"}}},
+	{name: "rule 8: passes over a valid object", by: ingest, edits: []edit{{reading,
+		"	if v == Valid {\n		c.history.note(h)", "	if v == Valid && !(h.Kind == segment.KindData && o.Footer.Header.Seq%16 == 9) {\n		c.history.note(h)"}}},
+	{name: "rule 8: takes a failed read for the end", by: ingest, edits: []edit{{reading,
+		"		c.readFailed(ev.Err)\n	case ev.Absent:", "		c.gotGap()\n	case ev.Absent:"}}},
+	{name: "rule 8: skips a gap", by: core, edits: []edit{{reading,
+		"		c.readErrors = 0\n		c.gotGap()", "		c.readErrors = 0\n		if c.read > 0 && c.cfg.Lead {\n			c.chain.Next++\n			c.read = 0\n			c.readNext()\n			return\n		}\n		c.gotGap()"}}},
+	{name: "proof: by a gap found before the question", by: ingest, edits: []edit{{reading,
+		"	c.settleProofs(c.readGen)", "	c.settleProofs(c.asked)"}}},
+	{name: "proof: by a gap below the floor", by: ingest, edits: []edit{{reading,
+		"	c.atEnd = true // unless the floor has passed it\n	c.readFloor()", "	c.gap = false\n	c.atHead()"}}},
+	{name: "proof: a leader does not look", by: ingest, edits: []edit{{leading,
+		"		c.do(Get{Seq: c.chain.Next, Token: c.proveToken, Short: true})\n	}\n}\n\nfunc (c *Core) gotProof(", "		c.proofDone()\n	}\n}\n\nfunc (c *Core) gotProof("}}},
+	{name: "checkpoint: names another predecessor", by: ingest, edits: []edit{{checkpoint,
+		"[]segment.Ref{c.Chain.Fence, c.Chain.Tail, c.Chain.Last} {", "[]segment.Ref{c.Chain.Fence, c.Chain.Fence, c.Chain.Last} {"}}},
+	{name: "checkpoint: without what is covered", by: ingest, edits: []edit{{"tiering/journal/history.go",
+		"	w.U32(uint32(len(h.covered)))\n	for _, c := range h.covered {", "	w.U32(0)\n	for _, c := range h.covered[:0] {"}}},
+}
