@@ -95,6 +95,7 @@ func (c *cluster) often(mean time.Duration, what string, f func()) {
 
 // createTopic adds a topic of one or two partitions.
 func (c *cluster) createTopic() {
+	c.Count("topic created")
 	c.topics++
 	for i := range 1 + c.Rand.Intn(2) {
 		c.want.Open = append(c.want.Open, partlog.Key{Topic: segment.ID{7, c.topics}, Index: int32(i)})
@@ -106,6 +107,7 @@ func (c *cluster) changeTopics() {
 	if len(c.want.Open) > 1 && c.Chance(0.4) {
 		i := c.Rand.Intn(len(c.want.Open))
 		k := c.want.Open[i]
+		c.Count("topic deleted")
 		c.want.Open = slices.Delete(slices.Clone(c.want.Open), i, i+1)
 		c.want.Sealed = append(slices.Clone(c.want.Sealed), k)
 	} else if c.topics < 5 {
@@ -125,6 +127,7 @@ func (c *cluster) changeTopics() {
 // who read there.
 func (c *cluster) moveFloor() {
 	if c.truth.MoveFloor(c.newID()) {
+		c.Count("floor moved")
 		c.truth.Sweep()
 	}
 }
@@ -225,6 +228,7 @@ func load(c *cluster) (loaded, error) {
 		return l, err
 	}
 	l.Chain, l.History = cp.Chain, cp.History
+	c.Count("restored from a checkpoint")
 	c.truth.SameState("restored from a checkpoint", l.state.Head(), l.state.Hash)
 	return l, nil
 }

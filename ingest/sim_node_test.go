@@ -70,7 +70,7 @@ func (f *datadir) start() {
 		NewID: c.newID, NowMs: func() int64 { return c.Now().UnixMilli() },
 	}
 	n.j = sim.StartJournal(n.p, c.store, cfg, journal.Hooks{
-		Apply: n.apply, Led: n.led, AtHead: func() {}, Stalled: func(uint64) { n.core.stall() }, Ended: n.end,
+		Apply: n.apply, Led: n.led, AtHead: func() {}, Stalled: n.stalled, Ended: n.end,
 	}, n.after)
 	n.core = newCore(Options{
 		State: n.state, Recent: n, Committed: n.committed, FlushInterval: c.shape.FlushInterval,
@@ -88,6 +88,11 @@ func (n *proc) apply(o *journal.Object, own bool) error { return n.core.apply(o,
 func (n *proc) led(epoch uint32) {
 	n.f.c.truth.leads(epoch, n)
 	n.core.lead(epoch)
+}
+
+func (n *proc) stalled(uint64) {
+	n.f.c.Count("stalled")
+	n.core.stall()
 }
 
 // committed sees every object that the core applied.
@@ -215,6 +220,11 @@ func (n *proc) writeCheckpoint() {
 		writer.Close()
 		n.p.After(c.Between(time.Millisecond, time.Second), "checkpoint written", func() {
 			n.writing = false
+			if err == nil {
+				c.Count("checkpoint written")
+			} else {
+				c.Count("checkpoint failed")
+			}
 			n.core.checkpointed(err)
 			n.after()
 		})
@@ -225,6 +235,12 @@ func (n *proc) writeCheckpoint() {
 func (n *proc) end(err error) {
 	n.f.c.truth.MayEnd(n.p.Name, err)
 	n.f.c.Logf("%s ends: %v", n.p.Name, err)
+	switch {
+	case errors.Is(err, journal.ErrFenced):
+		n.f.c.Count("ended: fenced")
+	case errors.Is(err, journal.ErrBelowFloor):
+		n.f.c.Count("ended: below the floor")
+	}
 	n.core.fail(err)
 	n.log.close()
 	n.gone()
@@ -261,14 +277,16 @@ func (f *datadir) crash() {
 		return
 	}
 	if c.Chance(c.shape.Graceful) {
+		c.Count("gentle end")
 		n.p.Do(func() { n.core.close(); n.after() })
 		return
 	}
+	c.Count("crash")
 	wipe := c.Chance(c.shape.Wipe)
 	n.log.crash()
 	n.gone()
 	if wipe {
-		c.Logf("%s loses its disk", f.name)
+		c.Count("disk lost")
 		f.logs, f.witness = nil, segment.Ref{}
 		f.wiped++
 		f.id[15] = byte(f.wiped)

@@ -89,7 +89,15 @@ var lessShape = []func(shape) (shape, bool){
 	func(s shape) (shape, bool) { can := s.Faults.Lost > 0; s.Faults.Lost = 0; return s, can },
 }
 
-var simulation = sim.Shape[shape]{Draw: drawShape, Run: simulate, Less: lessShape}
+var simulation = sim.Shape[shape]{
+	Draw: drawShape, Run: simulate, Less: lessShape,
+	Must: append([]string{
+		"freeze", "crash", "disk lost", "disk error", "disk full", "unsynced records lost", "unsynced records kept",
+		"gentle end", "led", "stalled", "records replayed", "records set aside", "checkpoint written", "checkpoint failed",
+		"restored from a checkpoint", "floor moved", "topic created", "topic deleted", "retry answered", "acks=1 promise",
+		"ended: fenced", "ended: below the floor",
+	}, sim.StoreFaults...),
+}
 
 func TestSimulation(t *testing.T) { sim.Run(t, simulation, 2000, 200) }
 

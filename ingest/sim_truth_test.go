@@ -150,6 +150,7 @@ func (t *truth) leads(epoch uint32, n *proc) {
 		t.w.Fail("%s leads with epoch %d, as somebody did before", n.p.Name, epoch)
 	}
 	t.led[epoch] = true
+	t.w.Count("led")
 }
 
 // answered checks what a client is told.
@@ -157,6 +158,9 @@ func (t *truth) answered(n *proc, r *call, res Result) {
 	t.w.Trace("answer", uint64(res.BaseOffset))
 	if res.Err != nil || r.acks == AcksNone {
 		return
+	}
+	if r.a.acked {
+		t.w.Count("retry answered")
 	}
 	at, committed := t.where[r.a]
 	if r.acks == AcksLeader && at.base != res.BaseOffset && !t.inForce(n) {
@@ -172,6 +176,7 @@ func (t *truth) answered(n *proc, r *call, res Result) {
 		t.w.Fail("%s acknowledged batch %d of %s with acks=1 before it was synced", n.p.Name, r.a.sequence, r.a.producer.name)
 	}
 	if !committed {
+		t.w.Count("acks=1 promise")
 		t.promises = append(t.promises, promise{r.a, res.BaseOffset, n.f, n.f.wiped, t.w.Elapsed()})
 	}
 }
@@ -214,7 +219,7 @@ func (t *truth) setAside(l *simLog, n *proc, reason string) {
 		t.aside[t.attempts[content(r.Batch)]] = true
 		return nil
 	})
-	l.aside = true
+	t.w.Count("records set aside")
 }
 
 // wasSetAside: as many as there were, and at least one.

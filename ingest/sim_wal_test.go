@@ -28,7 +28,6 @@ type simLog struct {
 	full    bool
 	err     error
 	perFile int // records in a file
-	aside   bool
 }
 
 func (l *simLog) last() uint64 { return l.first + uint64(len(l.records)) - 1 }
@@ -78,11 +77,13 @@ func (l *simLog) wasSynced(upTo uint64) {
 	c := l.f.c
 	l.busy = false
 	if !c.quiet && c.Chance(c.shape.DiskError) {
+		c.Count("disk error")
 		l.err = errDisk
 		l.proc.end(errDisk)
 		return
 	}
 	if !c.quiet && !l.full && c.Chance(c.shape.DiskFull) {
+		c.Count("disk full")
 		l.full = true
 		l.proc.p.After(c.Between(time.Second, 20*time.Second), "disk has room", func() { l.full = false; l.proc.after() })
 	}
@@ -130,6 +131,12 @@ func (l *simLog) crash() {
 	if l.written > keep {
 		keep += uint64(l.f.c.Rand.Int63n(int64(l.written-keep) + 1))
 	}
+	if keep < l.last() {
+		l.f.c.Count("unsynced records lost")
+	}
+	if keep > l.synced {
+		l.f.c.Count("unsynced records kept")
+	}
 	if keep+1 >= l.first {
 		l.records = l.records[:keep+1-l.first]
 	}
@@ -164,6 +171,9 @@ func (s simFiles) Read(from uint64, fn func(wal.Record) error) error {
 }
 
 func (s simFiles) Remove() error {
+	if len(s.records) > 0 {
+		s.f.c.Count("records replayed")
+	}
 	s.f.c.truth.checkCovered(s.simLog)
 	s.f.remove(s.simLog)
 	return nil

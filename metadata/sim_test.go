@@ -74,7 +74,13 @@ var lessShape = []func(shape) (shape, bool){
 	},
 }
 
-var simulation = sim.Shape[shape]{Draw: drawShape, Run: simulate, Less: lessShape}
+var simulation = sim.Shape[shape]{
+	Draw: drawShape, Run: simulate, Less: lessShape,
+	Must: append([]string{
+		"freeze", "process ended", "controller", "unavailable", "topic created", "topic deleted", "topic forgotten",
+		"producer id given", "restored from a checkpoint", "floor moved",
+	}, sim.StoreFaults...),
+}
 
 func TestSimulation(t *testing.T) { sim.Run(t, simulation, 2000, 200) }
 
@@ -129,6 +135,7 @@ func simulate(w *sim.World, s shape) {
 	c.often(s.Outage, "outage", func() { c.store.Outage(c.Between(time.Second, time.Minute)) })
 	c.often(s.Floors, "floor", func() {
 		if c.seen.MoveFloor(c.newID()) {
+			c.Count("floor moved")
 			c.seen.Sweep()
 		}
 	})
@@ -223,6 +230,7 @@ func (c *cluster) load() (journal.Chain, journal.History, *State, error) {
 	if err := state.Restore(cp.State); err != nil {
 		return simChain, journal.History{}, state, err
 	}
+	c.Count("restored from a checkpoint")
 	c.seen.SameState("restored from a checkpoint", state.Head(), state.Hash)
 	return cp.Chain, cp.History, state, nil
 }
@@ -316,6 +324,7 @@ func (n *node) start() {
 func (n *node) isReady() {
 	c := n.c
 	n.ready = true
+	c.Count("controller")
 	id := n.lead.nodeID
 	if committed, ok := c.truth.Node(n.id); !ok || committed != id {
 		c.Fail("%s takes broker id %d, committed is %d, %v", n.name, id, committed, ok)
@@ -359,6 +368,7 @@ func (n *node) writeCheckpoint() {
 }
 
 func (n *node) gone() {
+	n.c.Count("process ended")
 	n.p.Kill()
 	n.p = nil
 	n.c.asked -= len(n.asks)
@@ -431,8 +441,11 @@ func (n *node) answers() {
 		case err := <-a.done:
 			n.c.asked--
 			n.c.Trace("answer " + fmt.Sprint(err))
-			if err == nil {
+			switch {
+			case err == nil:
 				a.check()
+			case errors.Is(err, ErrUnavailable):
+				n.c.Count("unavailable")
 			}
 		default:
 			left = append(left, a)
@@ -456,6 +469,7 @@ func (c *cluster) createTopic(name string) (func(*leading, *Controller) ([]segme
 			c.Fail("%s gives topic id %s again", n.name, res.Topic.ID)
 		default:
 			c.created[res.Topic.ID] = true
+			c.Count("topic created")
 			if c.committed[res.Topic.ID] != name {
 				c.Fail("%s said that topic %s (%s) was created, it is not committed", n.name, name, res.Topic.ID)
 			}
@@ -470,6 +484,7 @@ func (c *cluster) deleteTopic(id segment.ID) (func(*leading, *Controller) ([]seg
 		return entries, nil
 	}
 	return plan, func(n *node) {
+		c.Count("topic deleted")
 		if _, ok := c.truth.TopicByID(id); ok && errs[0] == nil {
 			c.Fail("%s said that topic %s was deleted, it is not", n.name, id)
 		}
@@ -479,6 +494,7 @@ func (c *cluster) deleteTopic(id segment.ID) (func(*leading, *Controller) ([]seg
 func (c *cluster) purge(id segment.ID) (func(*leading, *Controller) ([]segment.Entry, error), func(*node)) {
 	plan := func(_ *leading, k *Controller) ([]segment.Entry, error) { return k.Purge(id) }
 	return plan, func(n *node) {
+		c.Count("topic forgotten")
 		if t := c.truth.img.topics[id]; t != nil {
 			c.Fail("%s said that topic %s was forgotten, it is not", n.name, id)
 		}
@@ -496,6 +512,7 @@ func (c *cluster) nextID() (func(*leading, *Controller) ([]segment.Entry, error)
 			c.Fail("%s gives producer id %d again", n.name, id)
 		}
 		c.given[id] = true
+		c.Count("producer id given")
 		if next := c.truth.img.nextProducer; id < 1 || id >= next {
 			c.Fail("%s gives producer id %d, committed are those below %d", n.name, id, next)
 		}

@@ -53,7 +53,7 @@ func (p *Process) Freeze(d time.Duration) {
 		return
 	}
 	p.frozen = true
-	p.World.Trace("freeze "+p.Name, uint64(d))
+	p.World.Count("freeze")
 	p.World.After(d, "thaw "+p.Name, p.thaw)
 }
 

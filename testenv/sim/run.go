@@ -24,6 +24,7 @@ type Shape[P any] struct {
 	Draw func(r *rand.Rand) P            // of a seed
 	Run  func(w *World, p P)             // failures are told by World.Fail
 	Less []func(P) (smaller P, can bool) // ways to make it smaller, for shrinking
+	Must []string                        // what World.Count must have been told of in a full run
 }
 
 // Run simulates seeds, many or under -short few, beside each other, and fails t
@@ -41,18 +42,26 @@ func Run[P any](t *testing.T, s Shape[P], many, few int) {
 		n = *seeds
 	}
 	begin := time.Now()
-	failed, events := s.all(int64(n))
+	failed, events, counts := s.all(int64(n))
 	if failed >= 0 {
 		w := s.run(failed, s.draw(failed), nil)
 		t.Fatalf("seed %d: %v\nreplay and shrink it with -run '^%s$' -sim.seed=%d -v", failed, w.Err(), t.Name(), failed)
 	}
 	took := time.Since(begin)
-	t.Logf("%d seeds, %d events a seed, %.0f seeds a second", n, events/int64(n), float64(n)/took.Seconds())
+	t.Logf("%d seeds, %d events a seed, %.0f seeds a second\n%v", n, events/int64(n), float64(n)/took.Seconds(), counts)
+	for _, what := range s.Must {
+		if n >= few && counts[what] == 0 {
+			t.Errorf("never happened in %d seeds: %s", n, what)
+		}
+	}
 }
 
-// all returns the lowest seed seen to fail, or -1, and how many events there were.
-func (s Shape[P]) all(n int64) (failed, events int64) {
+// all returns the lowest seed seen to fail, or -1, how many events there were,
+// and what was counted.
+func (s Shape[P]) all(n int64) (failed, events int64, counts map[string]int) {
 	var next, total, bad atomic.Int64
+	var mu sync.Mutex
+	counts = map[string]int{}
 	bad.Store(n)
 	var wg sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
@@ -64,6 +73,11 @@ func (s Shape[P]) all(n int64) (failed, events int64) {
 				}
 				w := s.run(seed, s.draw(seed), nil)
 				total.Add(int64(w.Events()))
+				mu.Lock()
+				for what, k := range w.Counts {
+					counts[what] += k
+				}
+				mu.Unlock()
 				for w.Err() != nil {
 					lowest := bad.Load()
 					if seed >= lowest || bad.CompareAndSwap(lowest, seed) {
@@ -75,9 +89,9 @@ func (s Shape[P]) all(n int64) (failed, events int64) {
 	}
 	wg.Wait()
 	if bad.Load() == n {
-		return -1, total.Load()
+		return -1, total.Load(), counts
 	}
-	return bad.Load(), total.Load()
+	return bad.Load(), total.Load(), counts
 }
 
 func (s Shape[P]) draw(seed int64) P { return s.Draw(rand.New(rand.NewSource(^seed))) }

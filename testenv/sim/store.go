@@ -33,8 +33,6 @@ var (
 // Store is a bucket in memory.
 type Store struct {
 	Faults Faults
-	// Fired counts the faults that happened.
-	Fired map[string]int
 
 	w       *World
 	objects map[string]*object
@@ -47,9 +45,15 @@ type object struct {
 	cache any           // what the bytes were decoded to
 }
 
+// StoreFaults are what World.Counts calls the faults of a Store.
+var StoreFaults = []string{
+	"store: outage", "store: lost", "store: reply lost", "store: late", "store: resent", "store: refused",
+	"store: slow", "store: slow read", "store: read", "store: list",
+}
+
 // NewStore is an empty bucket without faults.
 func NewStore(w *World) *Store {
-	return &Store{w: w, objects: map[string]*object{}, Fired: map[string]int{}}
+	return &Store{w: w, objects: map[string]*object{}}
 }
 
 // Outage lets every request fail for d.
@@ -88,10 +92,7 @@ func (s *Store) Keys(prefix string) []string {
 	return keys
 }
 
-func (s *Store) fired(what string) {
-	s.Fired[what]++
-	s.w.Trace("fault " + what)
-}
+func (s *Store) fired(what string) { s.w.Count("store: " + what) }
 
 // Put creates an object at once and without faults, if there is none at key. It
 // is what a create does when it arrives.

@@ -22,6 +22,8 @@ type World struct {
 	Rand *rand.Rand
 	// Log, if set, gets a line for every event.
 	Log func(line string)
+	// Counts is how often the things happened that Count was told of.
+	Counts map[string]int
 
 	now    time.Duration
 	queue  queue
@@ -36,7 +38,7 @@ var epoch = time.UnixMilli(1_700_000_000_000)
 
 // NewWorld starts at time zero with an empty queue.
 func NewWorld(seed int64) *World {
-	return &World{Rand: rand.New(rand.NewSource(seed)), hash: 14695981039346656037}
+	return &World{Rand: rand.New(rand.NewSource(seed)), Counts: map[string]int{}, hash: 14695981039346656037}
 }
 
 // Now is the virtual time.
@@ -100,6 +102,12 @@ func (w *World) Trace(what string, values ...uint64) {
 	if w.Log != nil {
 		w.logf("%s %v", what, values)
 	}
+}
+
+// Count notes that something happened that a test wants to see happen.
+func (w *World) Count(what string) {
+	w.Counts[what]++
+	w.Trace(what)
 }
 
 // mix is a step of FNV-1a, with a whole word at a time.
