@@ -39,7 +39,7 @@ type proc struct {
 
 	conns      []*call // requests that were not answered yet
 	queue      []*call // of these, not handed to the core yet
-	reconciled []chan error
+	reconciled []reconciled
 	ready      bool
 	timer      time.Time // when the pending timer fires; zero if there is none
 	checkpoint uint64    // seq of the last checkpoint
@@ -185,23 +185,46 @@ func (n *proc) setTimer() {
 	})
 }
 
-func (n *proc) reconcile() {
-	done := make(chan error, 1)
-	n.reconciled = append(n.reconciled, done)
-	n.core.reconcile(n.f.c.want, done)
+// reconciled is an answer to reconcile that is waited for.
+type reconciled struct {
+	want Want
+	done chan error
 }
 
-// checkReconciled looks at the answers to reconcile.
+func (n *proc) reconcile() {
+	r := reconciled{n.f.c.want, make(chan error, 1)}
+	n.reconciled = append(n.reconciled, r)
+	n.core.reconcile(r.want, r.done)
+}
+
+// checkReconciled looks at the answers to reconcile: what was sealed may be
+// forgotten from then on.
 func (n *proc) checkReconciled() {
 	left := n.reconciled[:0]
-	for _, done := range n.reconciled {
+	for _, r := range n.reconciled {
 		select {
-		case <-done:
+		case err := <-r.done:
+			if err == nil {
+				n.checkWant(r.want)
+			}
 		default:
-			left = append(left, done)
+			left = append(left, r)
 		}
 	}
 	n.reconciled = left
+}
+
+func (n *proc) checkWant(want Want) {
+	for _, k := range want.Open {
+		if _, ok := n.state.Lookup(k); !ok {
+			n.f.c.Fail("%s says that %v is open, it is not", n.p.Name, k)
+		}
+	}
+	for _, k := range want.Sealed {
+		if v, ok := n.state.Lookup(k); ok && !v.Sealed {
+			n.f.c.Fail("%s says that %v is sealed, it is not", n.p.Name, k)
+		}
+	}
 }
 
 // writeCheckpoint plans a checkpoint, writes it a moment later, and acts on the
