@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"sync"
 	"time"
 
@@ -15,7 +14,6 @@ import (
 	"github.com/varvelog/varve/metadata/announce"
 	"github.com/varvelog/varve/tiering/journal"
 	"github.com/varvelog/varve/tiering/partlog"
-	"github.com/varvelog/varve/tiering/segment"
 )
 
 const (
@@ -179,136 +177,4 @@ func (n *node) committed(o *journal.Object) {
 	h := &o.Footer.Header
 	n.dir.Saw(h.Journal, o.Ref())
 	n.bus.Publish(announce.Announcement{Journal: h.Journal, Epoch: h.Epoch, Seq: h.Seq, Object: h.Object})
-}
-
-// follow reads journal 0 and the data journals it names, as they come.
-func (n *node) follow(ctx context.Context, closers *stack) error {
-	n.id = archiveID(n.dir.Node())
-	n.admin = metadata.NotController{}
-	f := &followers{node: n, byID: map[uint32]*journal.Follower{}}
-	cancel, err := n.bus.Subscribe(f.announced)
-	if err != nil {
-		return err
-	}
-	closers.push(f.close)
-	closers.push(func() error { cancel(); return nil })
-	cfg, err := n.metaConfig(ctx)
-	if err != nil {
-		return err
-	}
-	if err := f.start(ctx, cfg, func(o *journal.Object) error { return n.meta.Apply(o.Footer, o.Entries) }); err != nil {
-		return err
-	}
-	wake := make(chan struct{}, 1)
-	unwatch := n.meta.Watch(wake)
-	if err := f.startNamed(ctx); err != nil {
-		unwatch()
-		return err
-	}
-	closers.push(f.watch(wake, unwatch))
-	return nil
-}
-
-// pollInterval is how long a follower waits before it looks by itself.
-func (n *node) pollInterval() time.Duration {
-	if !n.cfg.NATS.Embedded && n.bus.Stats().Connected {
-		return pollTold
-	}
-	return pollAlone
-}
-
-func archiveID(node segment.ID) int32 {
-	h := fnv.New32a()
-	h.Write(node[:])
-	return firstArchiveID + int32(h.Sum32()&(firstArchiveID-1))
-}
-
-// followers are the followed journals of a node that only reads.
-type followers struct {
-	node *node
-	mu   sync.Mutex
-	byID map[uint32]*journal.Follower
-}
-
-// start follows a journal and waits until what it holds now is applied.
-func (f *followers) start(ctx context.Context, cfg journal.Config, apply func(*journal.Object) error) error {
-	n, id := f.node, cfg.Chain.Journal
-	follower := journal.Follow(n.store, cfg, func(o *journal.Object) error {
-		if err := apply(o); err != nil {
-			return err
-		}
-		n.dir.Saw(id, o.Ref())
-		return nil
-	}, n.pollInterval, n.log)
-	f.mu.Lock()
-	f.byID[id] = follower
-	f.mu.Unlock()
-	return n.await(ctx, follower, fmt.Sprintf("journal %d", id))
-}
-
-// startNamed follows the data journals that are not followed yet.
-func (f *followers) startNamed(ctx context.Context) error {
-	for _, id := range f.node.meta.Journals() {
-		if f.node.journals.get(id) != nil {
-			continue
-		}
-		f.node.health.starting(fmt.Sprintf("reading journal %d", id))
-		cfg, state, err := f.node.dataConfig(ctx, id)
-		if err != nil {
-			return err
-		}
-		if err := f.start(ctx, cfg, func(o *journal.Object) error { return state.Apply(o.Footer, o.Entries) }); err != nil {
-			return err
-		}
-		f.node.journals.add(id, &dataJournal{state: state, prover: f.get(id)})
-		f.node.metrics.journal(id, state)
-	}
-	return nil
-}
-
-// watch follows journals that are created later. It returns how to stop.
-func (f *followers) watch(wake <-chan struct{}, unwatch func()) func() error {
-	ctx, stop := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for {
-			select {
-			case <-wake:
-				if err := f.startNamed(ctx); err != nil {
-					f.node.fail(err)
-				}
-			case <-ctx.Done():
-				return
-			}
-		}
-	}()
-	return func() error {
-		stop()
-		unwatch()
-		<-done
-		return nil
-	}
-}
-
-func (f *followers) get(id uint32) *journal.Follower {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.byID[id]
-}
-
-// announced is a hint that there is more to read.
-func (f *followers) announced(a announce.Announcement) {
-	if follower := f.get(a.Journal); follower != nil {
-		follower.Poke()
-	}
-}
-
-func (f *followers) close() error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for _, follower := range f.byID {
-		follower.Close()
-	}
-	return nil
 }

@@ -120,13 +120,13 @@ func journalLabel(id uint32) prometheus.Labels {
 }
 
 // journal shows a data journal that is led or followed.
-func (m *metrics) journal(id uint32, s *partlog.State) {
-	m.gauge("varve_journal_head", "Seq of the last object applied.", journalLabel(id), func() float64 { return float64(s.Head()) })
+func (m *metrics) journal(id uint32, head func() uint64) {
+	m.gauge("varve_journal_head", "Seq of the last object applied.", journalLabel(id), func() float64 { return float64(head()) })
 }
 
 // leader shows a data journal that is led.
 func (m *metrics) leader(id uint32, s *partlog.State, l *ingest.Leader) {
-	m.journal(id, s)
+	m.journal(id, s.Head)
 	m.gauge("varve_wal_pending_bytes", "Bytes of write-ahead records not known to be in the bucket.", journalLabel(id),
 		func() float64 { return float64(l.Pending()) })
 	m.gauge("varve_wal_set_aside_records", "Write-ahead records of earlier starts that could not be replayed at this start.", journalLabel(id),

@@ -1,0 +1,189 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"hash/fnv"
+	"sync"
+	"time"
+
+	"github.com/varvelog/varve/metadata"
+	"github.com/varvelog/varve/metadata/announce"
+	"github.com/varvelog/varve/tiering/journal"
+	"github.com/varvelog/varve/tiering/segment"
+)
+
+// follow reads journal 0 and the data journals it names, as they come.
+func (n *node) follow(ctx context.Context, closers *stack) error {
+	n.id = archiveID(n.dir.Node())
+	n.admin = metadata.NotController{}
+	f := &followers{node: n, byID: map[uint32]*journal.Follower{}, renewals: make(chan uint32, 1)}
+	cancel, err := n.bus.Subscribe(f.announced)
+	if err != nil {
+		return err
+	}
+	closers.push(f.close)
+	closers.push(func() error { cancel(); return nil })
+	cfg, err := n.metaConfig(ctx)
+	if err != nil {
+		return err
+	}
+	if _, err := f.start(ctx, cfg, func(o *journal.Object) error { return n.meta.Apply(o.Footer, o.Entries) }); err != nil {
+		return err
+	}
+	n.health.starting("reading the data journals")
+	wake := make(chan struct{}, 1)
+	unwatch := n.meta.Watch(wake)
+	if err := f.startNamed(ctx); err != nil {
+		unwatch()
+		return err
+	}
+	closers.push(f.watch(wake, unwatch))
+	return nil
+}
+
+// pollInterval is how long a follower waits before it looks by itself.
+func (n *node) pollInterval() time.Duration {
+	if !n.cfg.NATS.Embedded && n.bus.Stats().Connected {
+		return pollTold
+	}
+	return pollAlone
+}
+
+func archiveID(node segment.ID) int32 {
+	h := fnv.New32a()
+	h.Write(node[:])
+	return firstArchiveID + int32(h.Sum32()&(firstArchiveID-1))
+}
+
+// followers are the followed journals of a node that only reads.
+type followers struct {
+	node *node
+	mu   sync.Mutex
+	byID map[uint32]*journal.Follower
+
+	renewals chan uint32 // capacity 1
+}
+
+// start follows a journal and waits until what it holds now is applied. old is who
+// followed it so far, nil for nobody, and to be closed.
+func (f *followers) start(ctx context.Context, cfg journal.Config, apply func(*journal.Object) error) (old *journal.Follower, err error) {
+	n, id := f.node, cfg.Chain.Journal
+	follower := journal.Follow(n.store, cfg, func(o *journal.Object) error {
+		if err := apply(o); err != nil {
+			return err
+		}
+		n.dir.Saw(id, o.Ref())
+		return nil
+	}, n.pollInterval, n.log)
+	if err := n.await(ctx, follower, fmt.Sprintf("journal %d", id)); err != nil {
+		follower.Close()
+		return nil, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	old, f.byID[id] = f.byID[id], follower
+	return old, nil
+}
+
+// startNamed follows the data journals that are not followed yet.
+func (f *followers) startNamed(ctx context.Context) error {
+	for _, id := range f.node.meta.Journals() {
+		if f.node.journals.get(id) != nil {
+			continue
+		}
+		if err := f.startData(ctx, id); err != nil {
+			return err
+		}
+		f.node.metrics.journal(id, func() uint64 { return f.node.journals.get(id).state.Head() })
+	}
+	return nil
+}
+
+// startData follows a data journal from its newest checkpoint. Readers see the new
+// state once it has caught up.
+func (f *followers) startData(ctx context.Context, id uint32) error {
+	cfg, state, err := f.node.dataConfig(ctx, id)
+	if err != nil {
+		return err
+	}
+	applied := 0
+	old, err := f.start(ctx, cfg, func(o *journal.Object) error {
+		if applied++; applied%renewEvery == 0 {
+			f.renew(id)
+		}
+		return state.Apply(o.Footer, o.Entries)
+	})
+	if err != nil {
+		return err
+	}
+	f.node.journals.add(id, &dataJournal{state: state, prover: f.get(id)})
+	if old != nil {
+		old.Close()
+	}
+	return nil
+}
+
+// renewEvery is after how many objects a followed journal is begun anew from its
+// newest checkpoint. A leader's state lets go of what its index pages hold; one
+// that only follows writes no pages, and gets rid of its memory this way.
+const renewEvery = 4096
+
+// renew asks watch to begin a journal anew. One request at a time is enough.
+func (f *followers) renew(id uint32) {
+	select {
+	case f.renewals <- id:
+	default:
+	}
+}
+
+// watch follows journals that are created later, and renews those that have
+// grown. It returns how to stop.
+func (f *followers) watch(wake <-chan struct{}, unwatch func()) func() error {
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for ctx.Err() == nil {
+			var err error
+			select {
+			case <-wake:
+				err = f.startNamed(ctx)
+			case id := <-f.renewals:
+				err = f.startData(ctx, id)
+			case <-ctx.Done():
+			}
+			if err != nil && ctx.Err() == nil {
+				f.node.fail(err)
+			}
+		}
+	}()
+	return func() error {
+		stop()
+		unwatch()
+		<-done
+		return nil
+	}
+}
+
+func (f *followers) get(id uint32) *journal.Follower {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.byID[id]
+}
+
+// announced is a hint that there is more to read.
+func (f *followers) announced(a announce.Announcement) {
+	if follower := f.get(a.Journal); follower != nil {
+		follower.Poke()
+	}
+}
+
+func (f *followers) close() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, follower := range f.byID {
+		follower.Close()
+	}
+	return nil
+}
