@@ -6,7 +6,8 @@
 // seed, so a seed replays exactly, and TraceHash tells whether it did. It promises
 // that the store never breaks what is assumed of every store: create-if-absent is
 // atomic, a read that begins after a create sees the object, a key reads as
-// missing only when it is. It never waits for real time and starts no goroutine.
+// missing only when it is. A world never waits for real time; Run simulates several
+// beside each other, each on a goroutine of its own.
 package sim
 
 import (
