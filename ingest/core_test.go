@@ -27,6 +27,7 @@ type bench struct {
 	clock   time.Time
 	logged  uint64
 	records []wal.Record
+	history journal.History
 	sent    []*journal.Object
 	room    int
 	prev    segment.Ref
@@ -86,7 +87,7 @@ func (b *bench) Header() segment.Header {
 		Seq: b.c.state.Head() + uint64(len(b.sent)) + 1, Prev: segment.Ref{Seq: 1, Object: segment.ID{6}}, Node: testNode, Incarnation: segment.ID{4},
 	}
 }
-func (b *bench) History() *journal.History           { return &journal.History{} }
+func (b *bench) History() *journal.History           { return &b.history }
 func (b *bench) Propose(o *journal.Object, _ []byte) { b.sent = append(b.sent, o) }
 
 func (b *bench) apply(h segment.Header) {

@@ -106,8 +106,11 @@ var (
 // if not; any other error leaves that open.
 func (c *core) mayReplay(o *olderLog) error {
 	l := o.log
-	if l.Damage != nil && c.journal.History().Covered(l.ID) <= l.Damage.Highest {
-		return fmt.Errorf("%w: %w", errNotReplayable, l.Damage)
+	if d := l.Damage; d != nil {
+		if d.Highest == 0 || c.journal.History().Covered(l.ID) <= d.Highest {
+			return fmt.Errorf("%w: %w", errNotReplayable, d)
+		}
+		return nil // what cannot be read is in the bucket, with all the rest
 	}
 	if from := c.journal.History().Covered(l.ID); l.Records() > 0 && l.FirstLSN > max(from, 1) {
 		return notReplayable("records %d to %d were removed as committed, but the bucket does not hold them", max(from, 1), l.FirstLSN-1)

@@ -103,3 +103,13 @@ func decodeHistory(r *wire.Reader) (History, error) {
 	}
 	return h, nil
 }
+
+// NewHistory is a History that tells this of write-ahead logs, by incarnation, and
+// nothing of leaderships.
+func NewHistory(covered map[segment.ID]uint64) History {
+	var h History
+	for incarnation, to := range covered {
+		h.covered = append(h.covered, coverage{incarnation, to})
+	}
+	return h
+}

@@ -36,6 +36,9 @@ func init() {
 
 const metadataAutoCreate = 4 // the first version that can forbid it
 
+// noTopicID is the id of an entry that asks by name.
+var noTopicID [16]byte
+
 // autoCreateWait bounds how long an answer waits for topics to be created.
 const autoCreateWait = 15 * time.Second
 
@@ -44,6 +47,11 @@ func (s *Server) beginMetadata(ctx context.Context, r *request) {
 	if req.Topics == nil || r.version == 0 && len(req.Topics) == 0 {
 		s.replyMetadata(r, s.allTopics())
 		return
+	}
+	for i := range req.Topics {
+		if req.Topics[i].TopicID != noTopicID {
+			req.Topics[i].Topic = nil // Java sends an empty name beside the id
+		}
 	}
 	wanted := distinct(req.Topics, func(t kmsg.MetadataRequestTopic) any { return metadataKey(t) })
 	missing := s.creatable(r, req, wanted)

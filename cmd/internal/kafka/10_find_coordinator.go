@@ -13,10 +13,15 @@ import (
 //	v3  flexible
 //	v4  many keys at once (KIP-699)
 //
-// There are no coordinators yet, and every key is refused with a code that
-// clients take as final. The key is advertised all the same: librdkafka before
-// 2.11.1 takes its absence for a broker that does not know lz4, and sends what
-// should be compressed with it as it is (rdkafka_feature.c).
+// Neither groups nor transactions are supported yet, but the key is needed all the
+// same: librdkafka before 2.11.1 takes its absence for a broker that does not know
+// lz4 (rdkafka_feature.c). A group's coordinator is said to be this node, which
+// advertises none of the keys a group needs: clients that only assign partitions
+// are left alone, and those that join are told by their own library that the broker
+// does not support it, at once. An error would have librdkafka ask again every
+// second, and wait for 45 s when it closes. For transactions it is the other way
+// round: only an error ends a transactional producer, and of all codes only this
+// one is final to librdkafka.
 func init() {
 	register(api{
 		key: kmsg.FindCoordinator, min: 0, max: 5, maxFrame: plainFrame,
@@ -25,24 +30,44 @@ func init() {
 	})
 }
 
-const coordinatorKeys = 4 // the first version that asks for many
+const (
+	coordinatorKeys  = 4 // the first version that asks for many
+	groupCoordinator = int8(0)
+)
 
 func (s *Server) beginFindCoordinator(_ context.Context, r *request) {
 	req := r.body.(*kmsg.FindCoordinatorRequest)
 	resp := kmsg.NewPtrFindCoordinatorResponse()
-	code := kerr.UnsupportedVersion.Code
-	why := kmsg.StringPtr("consumer groups and transactions are not supported yet")
-	s.complaint.warn("coordinator", "refused to name a coordinator: consumer groups and transactions are not supported yet",
-		"client", r.conn.addr)
+	c := s.coordinator(req.CoordinatorType)
 	if r.version < coordinatorKeys {
-		resp.ErrorCode, resp.ErrorMessage, resp.NodeID, resp.Port = code, why, -1, -1
-		r.reply(resp, code)
+		resp.ErrorCode, resp.ErrorMessage = c.ErrorCode, c.ErrorMessage
+		resp.NodeID, resp.Host, resp.Port = c.NodeID, c.Host, c.Port
+		r.reply(resp, c.ErrorCode)
 		return
 	}
 	for _, key := range req.CoordinatorKeys {
-		c := kmsg.NewFindCoordinatorResponseCoordinator()
-		c.Key, c.NodeID, c.Port, c.ErrorCode, c.ErrorMessage = key, -1, -1, code, why
+		c.Key = key
 		resp.Coordinators = append(resp.Coordinators, c)
 	}
-	r.reply(resp, code)
+	r.reply(resp, c.ErrorCode)
+}
+
+// coordinator is the answer for a key of a type, but for the key.
+func (s *Server) coordinator(kind int8) kmsg.FindCoordinatorResponseCoordinator {
+	c := kmsg.NewFindCoordinatorResponseCoordinator()
+	c.NodeID, c.Port = -1, -1
+	if kind != groupCoordinator {
+		c.ErrorCode = kerr.TransactionalIDAuthorizationFailed.Code
+		c.ErrorMessage = kmsg.StringPtr("transactions are not supported yet")
+		return c
+	}
+	self := s.backend.NodeID()
+	for _, b := range s.backend.Brokers() {
+		if b.ID == self {
+			c.NodeID, c.Host, c.Port = b.ID, b.Host, b.Port
+			return c
+		}
+	}
+	c.ErrorCode = kerr.CoordinatorNotAvailable.Code
+	return c
 }

@@ -291,18 +291,38 @@ func TestDescribeClusterListsBrokers(t *testing.T) {
 	}
 }
 
-func TestFindCoordinatorRefusesForGood(t *testing.T) {
+func TestFindCoordinatorNamesThisNodeForGroupsAndRefusesTransactions(t *testing.T) {
 	c := newCluster()
 	cl := start(t, c, Config{}, c.backend()).dial(t)
+	refused := kerr.TransactionalIDAuthorizationFailed.Code
 	for version := int16(0); version <= 5; version++ {
 		req := &kmsg.FindCoordinatorRequest{Version: version, CoordinatorKey: "g", CoordinatorKeys: []string{"g", "h"}}
 		resp := cl.ask(req).(*kmsg.FindCoordinatorResponse)
-		want := kerr.UnsupportedVersion.Code
-		if version < 4 && (resp.ErrorCode != want || resp.NodeID != -1) {
-			t.Errorf("v%d: %+v", version, resp)
+		if version < 4 && (resp.ErrorCode != 0 || resp.NodeID != testNode || resp.Host == "") {
+			t.Errorf("v%d: group: %+v", version, resp)
 		}
-		if version >= 4 && (len(resp.Coordinators) != 2 || resp.Coordinators[1].Key != "h" || resp.Coordinators[1].ErrorCode != want) {
-			t.Errorf("v%d: %+v", version, resp)
+		if version >= 4 && (len(resp.Coordinators) != 2 || resp.Coordinators[1].Key != "h" || resp.Coordinators[1].NodeID != testNode) {
+			t.Errorf("v%d: group: %+v", version, resp)
 		}
+		if version == 0 {
+			continue // knows groups only
+		}
+		req.CoordinatorType = 1
+		resp = cl.ask(req).(*kmsg.FindCoordinatorResponse)
+		if version < 4 && resp.ErrorCode != refused || version >= 4 && resp.Coordinators[0].ErrorCode != refused {
+			t.Errorf("v%d: transaction: %+v", version, resp)
+		}
+	}
+}
+
+func TestMetadataByIDIgnoresAnEmptyNameBesideIt(t *testing.T) {
+	c := newCluster()
+	topic := c.addTopic(t, "events", 1, nil)
+	cl := start(t, c, Config{}, c.backend()).dial(t)
+	empty := ""
+	req := &kmsg.MetadataRequest{Version: 12, Topics: []kmsg.MetadataRequestTopic{{TopicID: topic.ID, Topic: &empty}}}
+	resp := cl.ask(req).(*kmsg.MetadataResponse)
+	if len(resp.Topics) != 1 || resp.Topics[0].ErrorCode != 0 || *resp.Topics[0].Topic != "events" {
+		t.Errorf("answer is %+v", resp.Topics)
 	}
 }
