@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -29,6 +30,9 @@ type proposer interface {
 	Header() segment.Header
 	History() *journal.History
 	Propose(o *journal.Object, data []byte)
+	// Prove tells when all that was committed before the call is applied, or why
+	// that is not known.
+	Prove(tell func(error))
 }
 
 // recent is where the newest objects of the journal stay in memory for readers.
@@ -199,7 +203,41 @@ func (c *core) append(r request) {
 		}
 		until = c.appended
 	}
-	c.answer(r, results, until)
+	if !misplaced(results) {
+		c.answer(r, results, until)
+		return
+	}
+	c.journal.Prove(func(err error) {
+		if err != nil || c.epoch == 0 {
+			doubt(results)
+		}
+		c.answer(r, results, until)
+	})
+}
+
+// misplaced reports whether a result says that a producer's sequence or epoch is
+// wrong. Its client gives the sequence up on that, so it must not be said by a leader
+// that was deposed and has not noticed: the head is proved first.
+func misplaced(results []Result) bool {
+	for i := range results {
+		if isMisplaced(results[i].Err) {
+			return true
+		}
+	}
+	return false
+}
+
+func isMisplaced(err error) bool {
+	return errors.Is(err, partlog.ErrOutOfOrder) || errors.Is(err, partlog.ErrProducerEpoch) || errors.Is(err, partlog.ErrDuplicateSequence)
+}
+
+// doubt takes back what only a leader may say.
+func doubt(results []Result) {
+	for i := range results {
+		if isMisplaced(results[i].Err) {
+			results[i].Err = ErrNotLeader
+		}
+	}
 }
 
 // refuses says why nothing is appended now, if so.

@@ -28,6 +28,7 @@ type bench struct {
 	logged  uint64
 	records []wal.Record
 	history journal.History
+	proofs  []func(error)
 	sent    []*journal.Object
 	room    int
 	prev    segment.Ref
@@ -87,6 +88,7 @@ func (b *bench) Header() segment.Header {
 		Seq: b.c.state.Head() + uint64(len(b.sent)) + 1, Prev: segment.Ref{Seq: 1, Object: segment.ID{6}}, Node: testNode, Incarnation: segment.ID{4},
 	}
 }
+func (b *bench) Prove(tell func(error))              { b.proofs = append(b.proofs, tell) }
 func (b *bench) History() *journal.History           { return &b.history }
 func (b *bench) Propose(o *journal.Object, _ []byte) { b.sent = append(b.sent, o) }
 
@@ -208,16 +210,28 @@ func TestRetryOfABatchInFlightWaitsForTheOriginal(t *testing.T) {
 	}
 }
 
-func TestSequenceErrorsAreTold(t *testing.T) {
+func TestSequenceErrorsAreToldOnceTheHeadIsProved(t *testing.T) {
 	b := newBench(t)
 	b.append(AcksNone, batchtest.Spec{ProducerID: 9, Epoch: 1, Sequence: 0})
-	gap := b.append(AcksAll, batchtest.Spec{ProducerID: 9, Epoch: 1, Sequence: 7})
-	if !errors.Is((*gap)[0].Err, partlog.ErrOutOfOrder) {
-		t.Errorf("gap in the sequence: %v", (*gap)[0].Err)
-	}
-	old := b.append(AcksAll, batchtest.Spec{ProducerID: 9, Epoch: 0, Sequence: 2})
-	if !errors.Is((*old)[0].Err, partlog.ErrProducerEpoch) {
-		t.Errorf("older epoch: %v", (*old)[0].Err)
+	for _, tc := range []struct {
+		name  string
+		spec  batchtest.Spec
+		proof error
+		want  error
+	}{
+		{"gap in the sequence", batchtest.Spec{ProducerID: 9, Epoch: 1, Sequence: 7}, nil, partlog.ErrOutOfOrder},
+		{"older epoch", batchtest.Spec{ProducerID: 9, Epoch: 0, Sequence: 2}, nil, partlog.ErrProducerEpoch},
+		{"gap, told by who may not lead", batchtest.Spec{ProducerID: 9, Epoch: 1, Sequence: 7}, errors.New("no answer"), ErrNotLeader},
+	} {
+		r := b.append(AcksAll, tc.spec)
+		if answered(r) {
+			t.Fatalf("%s: told before the head was proved", tc.name)
+		}
+		b.proofs[0](tc.proof)
+		b.proofs = nil
+		if !answered(r) || !errors.Is((*r)[0].Err, tc.want) {
+			t.Errorf("%s: %v, want %v", tc.name, *r, tc.want)
+		}
 	}
 }
 

@@ -126,6 +126,7 @@ func newCore(opt Options, log writeAhead, p proposer) *core {
 type driverProposer struct{ *journal.Driver }
 
 func (d driverProposer) Room() bool                { return d.Core().Room() }
+func (d driverProposer) Prove(tell func(error))    { d.ProveAndTell(tell) }
 func (d driverProposer) History() *journal.History { return d.Core().History() }
 func (d driverProposer) Header() segment.Header    { return d.Core().Header() }
 

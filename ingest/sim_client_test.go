@@ -59,9 +59,6 @@ func (n *proc) append(r *call) {
 		r.answered = true
 		res := results[0]
 		c.truth.answered(n, r, res)
-		if errors.Is(res.Err, partlog.ErrOutOfOrder) && !c.truth.inForce(n) {
-			res.Err = ErrNotLeader // it only thinks that it leads: see deposed
-		}
 		if answer := r.answer; answer != nil {
 			c.After(c.Between(time.Millisecond, 20*time.Millisecond), "answer", func() { answer(res) })
 		}
@@ -235,10 +232,6 @@ func (p *producer) answered(a *attempt, res Result) {
 		p.c.Fail("%s: batch %d of epoch %d in %v: %w", p.name, a.sequence, a.epoch, a.key, res.Err)
 	}
 }
-
-// A deposed leader that has not noticed judges sequence numbers by what it knows,
-// as a Kafka broker would. What it says of them is not counted against the
-// journal here, nor acted on by clients; see append.
 
 // retriable: everything but what would tell an idempotent producer that a batch
 // which was acknowledged to it is gone.

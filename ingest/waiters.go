@@ -8,7 +8,8 @@ type waiter struct {
 }
 
 // waiters is a queue of waiters. They are added in the order of appends, so
-// their LSNs never go down and only the front needs to be looked at.
+// their LSNs do not go down, but for the few that waited for a proof first and are
+// answered with those before them; so only the front needs to be looked at.
 type waiters struct{ queue []waiter }
 
 func (q *waiters) add(w waiter) { q.queue = append(q.queue, w) }

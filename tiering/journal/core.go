@@ -72,8 +72,9 @@ type Core struct {
 	readErrors int    // failed reads in a row, for the pause
 	paused     pauseKind
 	pending    *Object
-	gap        bool // Next was found absent though something must be there
-	atEnd      bool // Next was found absent, and is the end if the floor is not above it
+	gap        bool  // Next was found absent though something must be there
+	verdict    error // what ends the Core, if the floor is not above Next
+	atEnd      bool  // Next was found absent, and is the end if the floor is not above it
 	losses     int
 
 	// slots are the Core's own objects whose place is not settled for its

@@ -311,6 +311,29 @@ func TestVoidOfALeaderThatHadConfirmedTheFencesPlaceIsBroken(t *testing.T) {
 	}
 }
 
+func TestGapThatWasDeletedMeanwhileIsBelowTheFloorNotBroken(t *testing.T) {
+	w := newWorld(t)
+	leader := w.lead()
+	n := w.add(w.config(true))
+	for len(n.pending) > 0 { // up to the listing beyond the gap at seq 5
+		if _, ok := n.pending[0].(LookBeyond); ok {
+			break
+		}
+		n.answer(0)
+	}
+	for range 6 { // the log goes on, all of it confirmed
+		leader.propose()
+		leader.settle()
+	}
+	n.answer(0) // shows segments beyond: seq 5 must be there
+	delete(w.objects, 5)
+	w.floor = 6
+	n.settle()
+	if !errors.Is(n.err, ErrBelowFloor) {
+		t.Fatalf("ended with %v, want %v", n.err, ErrBelowFloor)
+	}
+}
+
 func TestGapIsTheEndOnlyOfALogWhoseFloorIsNotAboveIt(t *testing.T) {
 	w := newWorld(t)
 	leader := w.lead()

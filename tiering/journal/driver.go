@@ -35,8 +35,8 @@ type Driver struct {
 	hooks  Hooks
 	log    *slog.Logger
 
-	provers  []chan error // not answered yet, oldest first
-	answered uint64       // proofs answered before provers[0]
+	provers  []func(error) // not answered yet, oldest first
+	answered uint64        // proofs answered before provers[0]
 
 	closeOnce sync.Once
 	closed    chan struct{}
@@ -67,8 +67,8 @@ func (d *Driver) Start() { d.perform(d.core.Start()) }
 // Handle takes one event.
 func (d *Driver) Handle(ev Event) {
 	if p, ok := ev.(proveEvent); ok {
-		d.provers = append(d.provers, p.reply)
-		ev = Prove{}
+		d.ProveAndTell(func(err error) { p.reply <- err })
+		return
 	}
 	d.perform(d.core.Step(ev))
 }
@@ -83,6 +83,13 @@ func (d *Driver) Poke() {
 	case d.runner.events <- Poke{}:
 	default:
 	}
+}
+
+// ProveAndTell is Prove for the owner, who cannot wait: tell is called from within
+// Handle, once.
+func (d *Driver) ProveAndTell(tell func(error)) {
+	d.provers = append(d.provers, tell)
+	d.perform(d.core.Step(Prove{}))
 }
 
 // Prove returns nil once every object that was committed before the call has
@@ -155,8 +162,10 @@ func (d *Driver) trouble(err error) {
 }
 
 func (d *Driver) answer(through uint64, err error) {
-	for ; d.answered < through; d.answered++ {
-		d.provers[0] <- err
-		d.provers = d.provers[1:]
+	n := int(through - d.answered)
+	tell := d.provers[:n:n]
+	d.provers, d.answered = d.provers[n:], through
+	for _, f := range tell {
+		f(err)
 	}
 }

@@ -88,14 +88,16 @@ func (c *Core) gotGap() {
 	c.readFloor()
 }
 
-// contradicted: something must be at Next. It may have been deleted since the
-// floor was read, so that is done again, and then Next once more.
+// contradicted: something must be at Next. It may have come since Next was read, so
+// that is done again; and it may have been deleted before, so what is decided in the
+// end is decided by a floor read that begins after that.
 func (c *Core) contradicted(err error) {
-	if c.gap {
-		c.end(err)
+	if !c.gap {
+		c.gap = true
+		c.readNext()
 		return
 	}
-	c.gap = true
+	c.verdict = err
 	c.readFloor()
 }
 
@@ -172,6 +174,8 @@ func (c *Core) gotFloor(ev GotFloor) {
 		return
 	}
 	switch {
+	case c.verdict != nil:
+		c.end(c.verdict)
 	case c.phase == checking:
 		c.fenceCounts()
 	case c.atEnd:
