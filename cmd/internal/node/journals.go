@@ -91,10 +91,14 @@ func (n *node) lead(ctx context.Context, closers *stack) error {
 			return err
 		}
 	}
-	topics := &topicAdmin{Leader: controller, meta: n.meta, journals: n.journals}
+	topics := newTopicAdmin(n, controller)
 	n.admin = topics
 	n.health.starting("opening partitions")
-	return topics.settle(ctx)
+	if err := topics.settle(ctx); err != nil {
+		return err
+	}
+	closers.push(topics.finishUndone())
+	return nil
 }
 
 func (n *node) leadData(ctx context.Context, id uint32, closers *stack) error {

@@ -2,7 +2,10 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
+	"time"
 
 	"github.com/varvelog/varve/ingest"
 	"github.com/varvelog/varve/metadata"
@@ -13,10 +16,67 @@ import (
 // topicAdmin is the controller's Admin made whole: a topic is created when the
 // journals of its partitions take records of them, and gone when they have
 // sealed them and its name is free again.
+//
+// What a request could not see through before its time was up, such as while the
+// bucket was away, is finished in the background.
 type topicAdmin struct {
 	*metadata.Leader
 	meta     *metadata.State
 	journals *journals
+	log      *slog.Logger
+	undone   chan struct{} // capacity 1: something is to be finished
+}
+
+func newTopicAdmin(n *node, controller *metadata.Leader) *topicAdmin {
+	return &topicAdmin{Leader: controller, meta: n.meta, journals: n.journals, log: n.log, undone: make(chan struct{}, 1)}
+}
+
+const (
+	settlePause = 2 * time.Second
+	settleLimit = time.Minute
+)
+
+// finishUndone runs until the function it returns is called, which waits.
+func (a *topicAdmin) finishUndone() (stop func() error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for ctx.Err() == nil {
+			select {
+			case <-a.undone:
+				a.settleLater(ctx)
+			case <-ctx.Done():
+			}
+		}
+	}()
+	return func() error {
+		cancel()
+		<-done
+		return nil
+	}
+}
+
+func (a *topicAdmin) settleLater(ctx context.Context) {
+	select {
+	case <-time.After(settlePause):
+	case <-ctx.Done():
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, settleLimit)
+	defer cancel()
+	if err := a.settle(ctx); err != nil {
+		a.log.Warn("topics are not all opened or deleted yet, trying again", "error", err)
+		a.remember()
+	}
+}
+
+// remember has what was left undone finished later.
+func (a *topicAdmin) remember() {
+	select {
+	case a.undone <- struct{}{}:
+	default:
+	}
 }
 
 // CreateTopics commits the topics and opens their partitions.
@@ -32,6 +92,7 @@ func (a *topicAdmin) CreateTopics(ctx context.Context, topics []metadata.NewTopi
 		}
 	}
 	if err := a.reconcile(ctx, created, nil); err != nil {
+		a.remember()
 		for i := range results {
 			if results[i].Err == nil {
 				results[i] = metadata.CreateResult{Err: err}
@@ -50,7 +111,9 @@ func (a *topicAdmin) DeleteTopics(ctx context.Context, ids []segment.ID) []error
 	errs := a.Leader.DeleteTopics(ctx, ids)
 	for i, t := range topics {
 		if errs[i] == nil && t != nil {
-			errs[i] = a.finishDeleting(ctx, t)
+			if errs[i] = a.finishDeleting(ctx, t); errs[i] != nil {
+				a.remember()
+			}
 		}
 	}
 	return errs
@@ -60,7 +123,11 @@ func (a *topicAdmin) finishDeleting(ctx context.Context, t *metadata.Topic) erro
 	if err := a.reconcile(ctx, nil, []*metadata.Topic{t}); err != nil {
 		return err
 	}
-	return a.Leader.Purge(ctx, t.ID)
+	err := a.Leader.Purge(ctx, t.ID)
+	if errors.Is(err, metadata.ErrUnknownTopic) {
+		return nil // another call has finished it
+	}
+	return err
 }
 
 // settle does what an earlier controller left undone.
