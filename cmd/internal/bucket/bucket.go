@@ -26,6 +26,16 @@ const forms = "file:///path, minio://host:port/bucket/prefix?secure=true|false "
 // ErrURL: the URL is none that Open understands. The error says why.
 var ErrURL = errors.New("bad bucket URL")
 
+// ErrSetup: the store cannot be used as it is set up here; asking again does not
+// help. The error's text is that of what is wrong.
+var ErrSetup = errors.New("store cannot be used as it is set up")
+
+// setupError is an ErrSetup.
+type setupError struct{ error }
+
+func (e setupError) Is(target error) bool { return target == ErrSetup }
+func (e setupError) Unwrap() error        { return e.error }
+
 // Open opens the bucket at a URL, creating the bucket first when it is missing
 // and create is set. Close releases what the store holds.
 func Open(ctx context.Context, rawURL string, create bool) (objstore.Store, error) {
@@ -129,24 +139,24 @@ func (l location) open(ctx context.Context, create bool) (objstore.Store, error)
 	case l.minio != nil:
 		store, err := minio.Open(*l.minio)
 		if err != nil {
-			return nil, err
+			return nil, setupError{err}
 		}
 		return lookInto(ctx, store, create)
 	case l.s3 != nil:
 		store, err := s3.Open(ctx, *l.s3)
 		if err != nil {
-			return nil, err
+			return nil, setupError{err}
 		}
 		return lookInto(ctx, store, create)
 	}
 	if create {
 		if err := file.EnsureFolder(l.folder); err != nil {
-			return nil, err
+			return nil, setupError{err}
 		}
 	}
 	store, err := file.Open(l.folder)
 	if err != nil {
-		return nil, err // not store: a nil *file.Store is no nil interface
+		return nil, setupError{err} // not store: a nil *file.Store is no nil interface
 	}
 	return store, nil
 }

@@ -22,7 +22,7 @@ const (
 
 // definite are errors that stay what they are however often one asks.
 var definite = []error{
-	objstore.ErrNoBucket, objstore.ErrDenied, objstore.ErrNotFound, objstore.ErrUnsafe, bucket.ErrURL,
+	objstore.ErrNoBucket, objstore.ErrDenied, objstore.ErrNotFound, objstore.ErrUnsafe, bucket.ErrURL, bucket.ErrSetup,
 	segment.ErrUnsupported, segment.ErrCorrupt, errNoCluster,
 }
 

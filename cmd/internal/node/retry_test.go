@@ -1,0 +1,52 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"testing"
+	"testing/synctest"
+
+	"github.com/varvelog/varve/cmd/internal/bucket"
+	"github.com/varvelog/varve/tiering/objstore"
+)
+
+func TestStartIsPatientWithWhatMayPass(t *testing.T) {
+	n := &node{log: slog.New(slog.DiscardHandler)}
+	errBusy := errors.New("503")
+	for _, tc := range []struct {
+		name  string
+		fails int // calls that fail, -1 for all
+		err   error
+		calls int // at least
+		want  error
+	}{
+		{"no failure", 0, nil, 1, nil},
+		{"a few failures", 3, errBusy, 4, nil},
+		{"failures without end", -1, errBusy, 10, errBusy},
+		{"no such bucket", -1, fmt.Errorf("open: %w", objstore.ErrNoBucket), 1, objstore.ErrNoBucket},
+		{"wrong set-up", -1, bucket.ErrSetup, 1, bucket.ErrSetup},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			calls := 0
+			err := n.patiently(context.Background(), "looking", func() error {
+				if calls++; tc.fails < 0 || calls <= tc.fails {
+					return tc.err
+				}
+				return nil
+			})
+			if !errors.Is(err, tc.want) || calls < tc.calls || isDefinite(tc.err) && calls != 1 {
+				t.Errorf("%s: %v after %d calls, want %v", tc.name, err, calls, tc.want)
+			}
+		})
+	}
+}
+
+func TestBucketThatIsNoBucketIsDefinite(t *testing.T) {
+	for _, url := range []string{"minio://127.0.0.1:1/o?secure=false", "file:///dev/null"} {
+		if _, err := bucket.Open(t.Context(), url, false); !isDefinite(err) {
+			t.Errorf("%s: %v is worth a second try?", url, err)
+		}
+	}
+}
