@@ -89,7 +89,8 @@ type Config struct {
 	// such partition.
 	Locate func(partlog.Key) (journal uint32, ok bool)
 	// MaxResponseBytes bounds the records held by responses that are not released
-	// yet. Zero means 256 MiB.
+	// yet, but for one batch each of those for which there is no room. Zero means
+	// 256 MiB.
 	MaxResponseBytes int64
 	// Concurrency is how many objects one request reads at once. Zero means 8.
 	Concurrency int

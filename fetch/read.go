@@ -18,17 +18,19 @@ func (f *fetch) read(ctx context.Context) *Response {
 	if len(plans) == 0 {
 		return f.respond(func() {})
 	}
-	share, err := f.reader.reserve(ctx, expected)
+	own, err := f.reader.reserve(ctx, expected)
 	if err != nil {
-		return f.respond(func() {}) // no room for records: empty, to be asked again
+		// Clients that do not read their answers hold all the room. One batch comes
+		// through all the same, so that others go on, if slowly.
+		own, plans, f.maxBytes = &share{reader: f.reader}, plans[:1], 1
 	}
 	f.openAll(ctx, plans)
 	var total int64
 	for i := range plans {
 		total += f.serve(ctx, &plans[i], f.maxBytes-total, total == 0)
 	}
-	share.shrink(total)
-	return f.respond(share.release)
+	own.shrink(total)
+	return f.respond(own.release)
 }
 
 // plan is the reading of one partition.
