@@ -49,6 +49,7 @@ type node struct {
 	bus         *announce.NATS
 	meta        *metadata.State
 	journals    *journals
+	rivals      *rivals
 	admin       metadata.Admin
 	id          int32  // broker id
 	host        string // told to clients
@@ -60,7 +61,7 @@ type node struct {
 func Run(ctx context.Context, cfg config.Serve, _, stderr io.Writer) (err error) {
 	n := &node{
 		cfg: cfg, log: newLogger(cfg, stderr), metrics: newMetrics(), health: &health{},
-		incarnation: segment.NewID(), meta: metadata.New(), failed: make(chan error, 1),
+		incarnation: segment.NewID(), meta: metadata.New(), rivals: newRivals(), failed: make(chan error, 1),
 	}
 	var closers stack
 	defer func() {
