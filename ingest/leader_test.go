@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/varvelog/varve/ingest/wal"
 	"github.com/varvelog/varve/tiering/batch/batchtest"
 	"github.com/varvelog/varve/tiering/journal"
+	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/objstore/mem"
 	"github.com/varvelog/varve/tiering/partlog"
 	"github.com/varvelog/varve/tiering/segment"
@@ -30,6 +32,18 @@ type folder struct {
 
 func newFolder(t *testing.T) *folder {
 	return &folder{t: t, store: mem.New(time.Now, nil), node: testNode, dir: t.TempDir(), ids: new(uint16)}
+}
+
+// newFlakyFolder is a folder with a bucket that takes nothing while down is set.
+func newFlakyFolder(t *testing.T) (f *folder, down *atomic.Bool) {
+	f, down = newFolder(t), new(atomic.Bool)
+	f.store = mem.New(time.Now, func(c mem.Call) mem.Action {
+		if down.Load() && c.Op == objstore.OpCreate {
+			return mem.FailBefore(errors.New("bucket is away"))
+		}
+		return mem.Action{}
+	})
+	return f, down
 }
 
 // other is another node's folder on the same bucket.
@@ -114,25 +128,18 @@ func TestCleanRestartGoesOnWhereItEnded(t *testing.T) {
 }
 
 func TestRestartReplaysWhatWasOnlyInTheWriteAheadLog(t *testing.T) {
-	f := newFolder(t)
-	down := false
-	f.store = mem.New(time.Now, func(c mem.Call) mem.Action {
-		if down && c.Op == "create" {
-			return mem.FailBefore(errors.New("bucket is away"))
-		}
-		return mem.Action{}
-	})
+	f, down := newFlakyFolder(t)
 	l := f.start()
 	openTestKey(t, l)
 	appendOne(t, l, AcksAll, batchtest.Spec{ProducerID: 5, Sequence: 0})
-	down = true
+	down.Store(true)
 	spec := batchtest.Spec{ProducerID: 5, Sequence: 2}
 	local := appendOne(t, l, AcksLeader, spec)
 	if local.Err != nil {
 		t.Fatal(local.Err)
 	}
 	f.kill(l)
-	down = false
+	down.Store(false)
 	l = f.start()
 	defer closeLeader(t, l)
 	if v, _ := l.opt.State.Lookup(testKey); v.End != 4 || l.SetAside() != 0 {
@@ -144,20 +151,13 @@ func TestRestartReplaysWhatWasOnlyInTheWriteAheadLog(t *testing.T) {
 }
 
 func TestRecordsAreSetAsideWhenAnotherNodeLedMeanwhile(t *testing.T) {
-	f := newFolder(t)
-	down := false
-	f.store = mem.New(time.Now, func(c mem.Call) mem.Action {
-		if down && c.Op == "create" {
-			return mem.FailBefore(errors.New("bucket is away"))
-		}
-		return mem.Action{}
-	})
+	f, down := newFlakyFolder(t)
 	l := f.start()
 	openTestKey(t, l)
-	down = true
+	down.Store(true)
 	appendOne(t, l, AcksLeader, batchtest.Spec{})
 	f.kill(l)
-	down = false
+	down.Store(false)
 	other := f.other().start()
 	if r := appendOne(t, other, AcksAll, batchtest.Spec{}); r.Err != nil || r.BaseOffset != 0 {
 		t.Fatalf("%+v", r)
