@@ -25,7 +25,7 @@ const (
 	resendMost      = 2 * time.Second
 	stallTick       = 10 * time.Second // how often unresolved seqs are looked at
 	stallTicks      = 3                // an unresolved seq looked at this often fails its waiters
-	maxDamagedReads = 4                // reads in a row that fail before an object is called damaged
+	maxDamagedReads = 4                // damaged reads of an object before it is called damaged
 	maxLosses       = 8                // fence races lost in a row before a pause
 	losePause       = time.Second
 	maxAhead        = 32 // objects fetched ahead while catching up
@@ -70,6 +70,7 @@ type Core struct {
 	readGen    uint64 // proofs asked for before that Get began
 	read       int    // objects read so far, for fetching ahead
 	readErrors int    // failed reads in a row, for the pause
+	damaged    int    // of these, reads that gave a damaged object
 	paused     pauseKind
 	pending    *Object
 	gap        bool  // Next was found absent though something must be there

@@ -487,6 +487,10 @@ func TestDamageOnTheWayIsReadAgain(t *testing.T) {
 			}
 			left--
 			n.pending = n.pending[1:]
+			n.step(GotObject{Token: get.Token, Err: errLost}) // failures of other kinds do not count
+			n.answer(0)
+			get = n.pending[0].(Get)
+			n.pending = n.pending[1:]
 			n.step(GotObject{Token: get.Token, Err: damaged.Err})
 		}
 		if got := n.err == nil; got != want {

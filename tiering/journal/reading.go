@@ -30,10 +30,10 @@ func (c *Core) gotRead(ev GotObject) {
 	case ev.Err != nil:
 		c.readFailed(ev.Err)
 	case ev.Absent:
-		c.readErrors = 0
+		c.readErrors, c.damaged = 0, 0
 		c.gotGap()
 	default:
-		c.readErrors = 0
+		c.readErrors, c.damaged = 0, 0
 		c.consider(ev.Object)
 	}
 }
@@ -41,8 +41,10 @@ func (c *Core) gotRead(ev GotObject) {
 // readFailed pauses and reads again. Proofs are not kept waiting for it. Damage is
 // read again too, a few times: it may have been done on the way.
 func (c *Core) readFailed(err error) {
-	damaged := errors.Is(err, segment.ErrCorrupt) && c.readErrors >= maxDamagedReads-1
-	if damaged || errors.Is(err, segment.ErrUnsupported) {
+	if errors.Is(err, segment.ErrCorrupt) {
+		c.damaged++
+	}
+	if c.damaged == maxDamagedReads || errors.Is(err, segment.ErrUnsupported) {
 		c.end(fmt.Errorf("read seq %d of journal %d: %w", c.chain.Next, c.chain.Journal, err))
 		return
 	}
