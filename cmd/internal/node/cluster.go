@@ -15,6 +15,9 @@ import (
 const (
 	// journalWindow is P of the journal protocol for new clusters.
 	journalWindow = 4
+	// clusterReads is how often a damaged cluster object is read before it is
+	// called that.
+	clusterReads = 3
 	// probePrefix is where a writing node tests the store.
 	probePrefix = "probe"
 )
@@ -40,13 +43,20 @@ func loadCluster(ctx context.Context, store objstore.Store, writes bool, log *sl
 }
 
 func readCluster(ctx context.Context, store objstore.Store) (segment.Cluster, error) {
-	b, err := store.Get(ctx, segment.ClusterKey)
-	if err != nil {
-		return segment.Cluster{}, fmt.Errorf("read cluster object of bucket %s: %w", store, err)
-	}
-	c, err := segment.DecodeCluster(b)
-	if err != nil {
-		return segment.Cluster{}, fmt.Errorf("cluster object of bucket %s: %w", store, err)
+	var c segment.Cluster
+	for n := 0; ; n++ {
+		b, err := store.Get(ctx, segment.ClusterKey)
+		if err != nil {
+			return segment.Cluster{}, fmt.Errorf("read cluster object of bucket %s: %w", store, err)
+		}
+		c, err = segment.DecodeCluster(b)
+		if err == nil {
+			break
+		}
+		// The damage may have been done on the way.
+		if !errors.Is(err, segment.ErrCorrupt) || n == clusterReads-1 {
+			return segment.Cluster{}, fmt.Errorf("cluster object of bucket %s: %w", store, err)
+		}
 	}
 	if c.Format > metadata.SupportedLevel {
 		return segment.Cluster{}, fmt.Errorf("bucket %s has feature level %d, this program knows %d: upgrade it: %w",
