@@ -119,8 +119,13 @@ func (c Config) check() (region string, err error) {
 
 func (c Config) endpointURL() url.URL { return url.URL{Scheme: c.scheme(), Host: c.Endpoint} }
 
+// url is the store as it is named on the command line.
 func (c Config) url() string {
-	return strings.TrimSuffix(fmt.Sprintf("%s://%s/%s/%s", c.scheme(), c.Endpoint, c.Bucket, c.Prefix), "/")
+	u := "minio://" + strings.TrimSuffix(fmt.Sprintf("%s/%s/%s", c.Endpoint, c.Bucket, c.Prefix), "/")
+	if !c.Secure {
+		u += "?secure=false"
+	}
+	return u
 }
 
 func (c Config) scheme() string {

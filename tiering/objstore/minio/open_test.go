@@ -30,7 +30,7 @@ func TestOpenRefusesContradictions(t *testing.T) {
 			t.Errorf("%s: no error", name)
 		}
 	}
-	if s, err := minio.Open(good); err != nil || s.String() != "http://127.0.0.1:9000/events" {
+	if s, err := minio.Open(good); err != nil || s.String() != "minio://127.0.0.1:9000/events?secure=false" {
 		t.Errorf("%v, %v", s, err)
 	}
 }
