@@ -22,10 +22,13 @@ func (c *core) planCheckpoint(chain journal.Chain, history journal.History) jour
 }
 
 // checkpointed lets go of what the index page holds now, once a checkpoint that
-// names the page is durable.
-func (c *core) checkpointed(err error) {
+// names the page is durable. more tells that there was more than one page can hold,
+// so that the next checkpoint should not wait.
+func (c *core) checkpointed(err error) (more bool) {
 	if err == nil && c.index != nil {
 		c.state.Paged(c.index, c.page)
+		more = c.index.More()
 	}
 	c.index = nil
+	return more
 }

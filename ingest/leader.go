@@ -336,7 +336,9 @@ func (l *Leader) writeCheckpoint() {
 
 func (l *Leader) checkpointed(err error) {
 	l.checkpoint.Finished(err, l.opt.Log)
-	l.core.checkpointed(err)
+	if l.core.checkpointed(err) {
+		l.checkpoint.Hurry()
+	}
 }
 
 func (l *Leader) ended(err error) { l.end(err) }

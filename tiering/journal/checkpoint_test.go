@@ -169,6 +169,10 @@ func TestCheckpointIsDueAfterEnoughObjectsAndNamedByAValidOne(t *testing.T) {
 	if cp.Due(chain) {
 		t.Error("due too early")
 	}
+	cp.Hurry()
+	if cp.Due(Chain{Next: 11, Last: segment.Ref{Seq: 10}}) || !cp.Due(Chain{Next: 12, Last: segment.Ref{Seq: 11}}) {
+		t.Error("in a hurry, not due at just the next object")
+	}
 }
 
 func FuzzDecodeCheckpoint(f *testing.F) {

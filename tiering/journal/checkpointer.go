@@ -30,6 +30,7 @@ type Checkpointer struct {
 	store  objstore.Store
 	newID  func() segment.ID
 	last   uint64 // seq of the last checkpoint
+	every  uint64 // how many objects after it the next one is due
 	busy   bool
 	done   chan error
 	ctx    context.Context
@@ -41,14 +42,14 @@ type Checkpointer struct {
 // there is none.
 func NewCheckpointer(store objstore.Store, newID func() segment.ID, last uint64) *Checkpointer {
 	ctx, cancel := context.WithCancel(context.Background())
-	return &Checkpointer{store: store, newID: newID, last: last, done: make(chan error, 1), ctx: ctx, cancel: cancel}
+	return &Checkpointer{store: store, newID: newID, last: last, every: checkpointEvery, done: make(chan error, 1), ctx: ctx, cancel: cancel}
 }
 
 // Due reports whether a checkpoint should be written at this chain: enough has
 // come since the last one, none is being written, and the object below Next is a
 // valid one, to name it by.
 func (c *Checkpointer) Due(chain Chain) bool {
-	return !c.busy && chain.Last.Seq == chain.Next-1 && chain.Next-1 >= c.last+checkpointEvery
+	return !c.busy && chain.Last.Seq == chain.Next-1 && chain.Next-1 >= c.last+c.every
 }
 
 // CheckpointJob is what a checkpoint is made of.
@@ -64,7 +65,7 @@ type CheckpointJob struct {
 
 // Start writes a checkpoint. Done tells when it is durable, or why it is not.
 func (c *Checkpointer) Start(job CheckpointJob) {
-	c.busy = true
+	c.busy, c.every = true, checkpointEvery
 	c.last = job.Chain.Next - 1 // a failed one is made up for by the next
 	c.wg.Go(func() {
 		ctx, cancel := context.WithTimeout(c.ctx, checkpointLimit)
@@ -84,6 +85,9 @@ func (c *Checkpointer) Finished(err error, log *slog.Logger) {
 		log.Warn("checkpoint not written, trying again later", "error", err)
 	}
 }
+
+// Hurry makes the next checkpoint due at the next object.
+func (c *Checkpointer) Hurry() { c.every = 1 }
 
 // Close gives up what is being written and waits.
 func (c *Checkpointer) Close() {
