@@ -55,7 +55,7 @@ var journalMutants = []mutant{
 	{name: "rule 8: takes a failed read for the end", by: ingest, edits: []edit{{reading,
 		"		c.readFailed(ev.Err)\n	case ev.Absent:", "		c.gotGap()\n	case ev.Absent:"}}},
 	{name: "rule 8: skips a gap", by: core, edits: []edit{{reading,
-		"		c.readErrors = 0\n		c.gotGap()", "		c.readErrors = 0\n		if c.read > 0 && c.cfg.Lead {\n			c.chain.Next++\n			c.read = 0\n			c.readNext()\n			return\n		}\n		c.gotGap()"}}},
+		"		c.readErrors, c.damaged = 0, 0\n		c.gotGap()", "		c.readErrors, c.damaged = 0, 0\n		if c.read > 0 && c.cfg.Lead {\n			c.chain.Next++\n			c.read = 0\n			c.readNext()\n			return\n		}\n		c.gotGap()"}}},
 	{name: "proof: by a gap found before the question", by: ingest, edits: []edit{{reading,
 		"	c.settleProofs(c.readGen)", "	c.settleProofs(c.asked)"}}},
 	{name: "proof: by a gap below the floor", by: ingest, edits: []edit{{reading,

@@ -43,7 +43,7 @@ func newReader(h *history.History, name, address string, from func(partition int
 func (r *reader) poll(ctx context.Context) {
 	fetches := r.client.PollFetches(ctx)
 	fetches.EachError(func(_ string, partition int32, err error) {
-		if !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, kgo.ErrClientClosed) {
+		if !diedAtFirstRequest(err) && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, kgo.ErrClientClosed) {
 			r.history.Note(history.Refused, "%s is told of partition %d, wanting offset %d: %v", r.name, partition, r.nextOf(partition), err)
 		}
 	})

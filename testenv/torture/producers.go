@@ -102,11 +102,15 @@ func (w workload) send(client *kgo.Client, h *history.History, p *history.Produc
 }
 
 // expected says whether a producer that sends nothing wrong may get this error.
-// franz-go takes a node that dies at the first request of a new connection for one
-// that wants SASL, and gives up.
 func expected(err error) bool {
+	return diedAtFirstRequest(err) || errors.Is(err, kgo.ErrClientClosed) || errors.Is(err, kgo.ErrRecordTimeout) || kerr.IsRetriable(err)
+}
+
+// diedAtFirstRequest: the node was killed at the first request of a new connection.
+// franz-go takes that for a node that wants SASL, and tells the application.
+func diedAtFirstRequest(err error) bool {
 	var firstRead *kgo.ErrFirstReadEOF
-	return errors.As(err, &firstRead) || errors.Is(err, kgo.ErrClientClosed) || errors.Is(err, kgo.ErrRecordTimeout) || kerr.IsRetriable(err)
+	return errors.As(err, &firstRead)
 }
 
 // produceRefused sends records that must be refused, now and then, until ctx
