@@ -39,7 +39,7 @@ run: build ## run varve with a bucket in ./varve-data/bucket
 
 run-minio: build bin/minioserver ## run varve on a local MinIO, built the first time
 	@exec bin/minioserver exec --dir varve-data/minio --address $(MINIO_ADDRESS) -- \
-		bin/varve serve --bucket 'minio://$(MINIO_ADDRESS)/varve?secure=false' --create-bucket --flush-interval 20ms
+		bin/varve serve --data-dir varve-data/run-minio --bucket 'minio://$(MINIO_ADDRESS)/varve?secure=false' --create-bucket --flush-interval 20ms
 
 minio: bin/minioserver ## build the MinIO server that tests use (once, five minutes)
 	@bin/minioserver build
