@@ -31,7 +31,6 @@ type bench struct {
 	proofs  []func(error)
 	sent    []*journal.Object
 	room    int
-	prev    segment.Ref
 	synced  uint64 // highest Sync asked for
 }
 

@@ -324,7 +324,6 @@ type consumer struct {
 	p     *sim.Process
 	j     *sim.Journal
 	state *partlog.State
-	seen  map[partlog.Key]int64
 }
 
 func (f *consumer) start() {
