@@ -98,6 +98,16 @@ func TestHealthAnswersAndUnknownPathsDoNot(t *testing.T) {
 	}
 }
 
+func TestProfilesAreServedOnRequest(t *testing.T) {
+	t.Parallel()
+	node := fileBucket(t).start(t, "--pprof")
+	for _, path := range []string{"/debug/pprof/", "/debug/pprof/heap", "/debug/pprof/profile?seconds=1"} {
+		if status, body := get(t, node, path); status != 200 || body == "" {
+			t.Errorf("%s answers %d: %.200s", path, status, body)
+		}
+	}
+}
+
 func TestPrintConfigShowsEachValueAndItsSource(t *testing.T) {
 	t.Parallel()
 	file := writeFile(t, "flush-interval: 70ms\nrack: of-the-file\nflush-bytes: 1MiB\n")

@@ -71,6 +71,8 @@ type Serve struct {
 	TailBytes      int64 // bytes of just flushed records kept in memory
 	WALMaxBytes    int64 // bytes of unflushed write-ahead segments on disk
 
+	PProf bool // serve profiles on HTTP
+
 	LogLevel  slog.Level
 	LogFormat LogFormat
 }

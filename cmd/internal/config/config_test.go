@@ -81,6 +81,7 @@ var samples = map[string][3]string{
 	"cache-bytes":        {"16MiB", "17MiB", "1TiB"},
 	"tail-bytes":         {"1MiB", "2MiB", "3MiB"},
 	"wal-max-bytes":      {"64MiB", "65MiB", "1TiB"},
+	"pprof":              {"true", "false", "true"},
 	"log-level":          {"debug", "warn", "error"},
 	"log-format":         {"json", "text", "json"},
 }
