@@ -1,0 +1,157 @@
+package fetch
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"github.com/varvelog/varve/fetch/cache"
+	"github.com/varvelog/varve/tiering/batch"
+	"github.com/varvelog/varve/tiering/partlog"
+)
+
+// scanAhead is how many objects a Scan reads at once.
+const scanAhead = 8
+
+// Scan calls fn for the batches of a partition, in order and checked as those of a
+// Fetch, from the one that holds offset from on (which may start before it) up to
+// the high watermark of a head that was proved after the call. An offset below
+// the log start is taken for the log start. The bytes of a batch must not be
+// changed, and not be used after fn has returned.
+//
+// Scan returns the offset to go on from: the high watermark, or, with an error,
+// the one after the last batch that fn has taken. An error of fn ends it and is
+// returned as it is; the others are those of a partition. Objects are read ahead
+// of fn, as fast as it takes the batches, and one Scan may take as long as ctx
+// allows.
+func (r *Reader) Scan(ctx context.Context, k partlog.Key, from int64, fn func(h batch.Header, b []byte) error) (next int64, err error) {
+	q := r.newQuery()
+	j, err := q.locate(k)
+	if err != nil {
+		return from, err
+	}
+	view, err := q.view(ctx, j, k, -1, true)
+	if err != nil {
+		return from, err
+	}
+	if from > view.End {
+		return from, ErrOutOfRange
+	}
+	s := scan{reader: r, journal: j, key: k, next: from, end: view.End, fn: fn}
+	for s.next < s.end {
+		start := s.next
+		err := s.some(ctx)
+		if errors.Is(err, errMissing) {
+			// What was deleted lies below the floor by now. The same object missing
+			// again is an error.
+			if err := r.newQuery().prove(ctx, j); err != nil {
+				return s.next, err
+			}
+			if view, ok := j.State.Lookup(k); s.next > start || ok && view.Start > s.next {
+				continue
+			}
+			err = s.some(ctx)
+		}
+		if err != nil {
+			return s.next, err
+		}
+	}
+	return s.next, nil
+}
+
+// scan is a Scan under way.
+type scan struct {
+	reader  *Reader
+	journal journal
+	key     partlog.Key
+	next    int64 // offset of the next batch, or in it
+	end     int64 // the high watermark to reach
+	fn      func(batch.Header, []byte) error
+}
+
+// some reads what one look-up finds.
+func (s *scan) some(ctx context.Context) error {
+	refs, page, view, ok := s.journal.State.Find(s.key, s.next, maxRefs)
+	if ok && s.next < view.Start {
+		s.next = view.Start
+		refs, page, _, ok = s.journal.State.Find(s.key, s.next, maxRefs)
+	}
+	if !ok {
+		return errNotOpen
+	}
+	if page != nil {
+		all, err := s.reader.page(ctx, s.journal, page)
+		if err != nil {
+			return err
+		}
+		refs = partlog.RefsFrom(all, s.next, len(all))
+	}
+	if len(refs) == 0 {
+		s.next = s.end // the log start has passed it
+		return nil
+	}
+	return s.objects(ctx, refs)
+}
+
+// objects passes on what the refs hold, with the objects of the next ones being
+// read meanwhile.
+func (s *scan) objects(ctx context.Context, refs []partlog.Ref) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	pieces := make([]*piece, len(refs))
+	opened := make([]chan struct{}, len(refs))
+	open := func(i int) {
+		ref := refs[i]
+		p := &piece{
+			reader: s.reader, journal: s.journal, key: s.key, ref: ref, from: s.next,
+			ahead: min(int64(ref.Length), cache.MaxGet),
+		}
+		done := make(chan struct{})
+		pieces[i], opened[i] = p, done
+		wg.Go(func() {
+			defer close(done)
+			_ = p.open(ctx) // shows when the piece is used
+		})
+	}
+	for i := range min(scanAhead, len(refs)) {
+		open(i)
+	}
+	for i := range refs {
+		<-opened[i]
+		if i+scanAhead < len(refs) {
+			open(i + scanAhead)
+		}
+		if err := s.batches(ctx, pieces[i]); err != nil || s.next >= s.end {
+			return err
+		}
+		pieces[i] = nil // and its memory
+	}
+	return nil
+}
+
+// batches passes on the batches of a piece.
+func (s *scan) batches(ctx context.Context, p *piece) error {
+	if err := p.open(ctx); err != nil {
+		return err
+	}
+	for s.next < s.end {
+		h, ok, err := p.next(ctx)
+		if err != nil || !ok {
+			return err
+		}
+		if h.LastOffset() >= s.next {
+			b, err := p.body(ctx, h)
+			if err != nil {
+				return err
+			}
+			if err := s.fn(h, b); err != nil {
+				return err
+			}
+			s.next = h.LastOffset() + 1
+		}
+		p.skip(h)
+	}
+	return nil
+}
