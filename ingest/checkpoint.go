@@ -18,6 +18,9 @@ func (c *core) planCheckpoint(chain journal.Chain, history journal.History) jour
 		job.Index, job.Page = index.Payload(), c.page
 	}
 	job.State = c.state.Encode(c.index, c.page)
+	if c.attached != nil {
+		job.Attached = c.attached()
+	}
 	return job
 }
 

@@ -57,6 +57,7 @@ type core struct {
 	journal     proposer
 	recent      recent
 	told        func(*journal.Object) // of every object applied
+	attached    func() []byte         // for checkpoints; may be nil
 	now         func() time.Time
 	newID       func() segment.ID
 	incarnation segment.ID

@@ -25,7 +25,10 @@ type Options struct {
 		Add(seq uint64, object []byte)
 	}
 	// Committed is told of every valid object, own or not, after it was applied.
-	Committed      func(o *journal.Object)
+	Committed func(o *journal.Object)
+	// Attached is what goes into each checkpoint beside the state; nil: nothing. It
+	// must be quick, and tell of nothing that is not committed.
+	Attached       func() []byte
 	FlushInterval  time.Duration // default 250 ms
 	FlushBytes     int           // default 8 MiB
 	MaxUnflushed   int           // bytes in memory above which batches are left to the write-ahead log; default 64 MiB
@@ -116,7 +119,7 @@ func newCore(opt Options, log writeAhead, p proposer) *core {
 	return &core{
 		policy: policy{interval: opt.FlushInterval, linger: min(flushLinger, opt.FlushInterval), flushBytes: opt.FlushBytes, maxMemory: opt.MaxUnflushed},
 		buffer: buffer{first: 1},
-		state:  opt.State, wal: log, journal: p, recent: opt.Recent, told: opt.Committed, now: opt.Now,
+		state:  opt.State, wal: log, journal: p, recent: opt.Recent, told: opt.Committed, attached: opt.Attached, now: opt.Now,
 		newID: opt.Journal.NewID, incarnation: opt.Journal.Incarnation, expiry: opt.ProducerExpiry,
 		replay: replay{local: map[segment.ID]bool{}},
 		parts:  map[partlog.Key]*part{}, opening: map[partlog.Key]bool{}, inFlight: map[uint64][]byte{},

@@ -18,22 +18,36 @@ type Checkpoint struct {
 	Chain   Chain
 	History History
 	State   []byte // of the journal's state machine
+	// Attached is what the journal's leader keeps beside the state for those who
+	// lead after it, such as the states of coordinators; empty if there is nothing.
+	// It is derived from records, may lag behind the chain, and says itself by how
+	// much.
+	Attached []byte
 }
 
-// checkpointVersion is the only version of the payload.
-const checkpointVersion = 1
+// Versions of the payload: one without attachment, which programs before it read
+// too, and one with.
+const (
+	checkpointPlain    = 1
+	checkpointAttached = 2
+)
 
 // Payload of a checkpoint object:
 //
-//	version u8
+//	version u8, 1 or 2
 //	| next u64 | epoch u32 | fence, tail, last: each seq u64, object id[16]
 //	| leader id[16]
 //	| leaderships: count u32, each: epoch u32, incarnation id[16]
 //	| covered: count u32, each: incarnation id[16], LSN u64
 //	| state: length u32, bytes
+//	| version 2 only: attached: length u32, not zero, bytes
 func (c *Checkpoint) encode() []byte {
-	w := wire.Writer{B: make([]byte, 0, 256+len(c.State))}
-	w.U8(checkpointVersion)
+	w := wire.Writer{B: make([]byte, 0, 256+len(c.State)+len(c.Attached))}
+	version := uint8(checkpointPlain)
+	if len(c.Attached) > 0 {
+		version = checkpointAttached
+	}
+	w.U8(version)
 	w.U64(c.Chain.Next)
 	w.U32(c.Chain.Epoch)
 	for _, ref := range []segment.Ref{c.Chain.Fence, c.Chain.Tail, c.Chain.Last} {
@@ -43,14 +57,18 @@ func (c *Checkpoint) encode() []byte {
 	w.ID(c.Chain.Leader)
 	c.History.encode(&w)
 	w.Bytes32(c.State)
+	if version == checkpointAttached {
+		w.Bytes32(c.Attached)
+	}
 	return w.B
 }
 
 // decodeCheckpoint decodes a payload; base gives what it does not hold.
 func decodeCheckpoint(base Chain, payload []byte) (*Checkpoint, error) {
 	r := wire.NewReader(payload)
-	if v := r.U8(); r.Err() == nil && v != checkpointVersion {
-		return nil, fmt.Errorf("%w: checkpoint payload version %d, this program reads %d", segment.ErrUnsupported, v, checkpointVersion)
+	version := r.U8()
+	if r.Err() == nil && version != checkpointPlain && version != checkpointAttached {
+		return nil, fmt.Errorf("%w: checkpoint payload version %d, this program reads up to %d", segment.ErrUnsupported, version, checkpointAttached)
 	}
 	c := &Checkpoint{Chain: base}
 	c.Chain.Next, c.Chain.Epoch = r.U64(), r.U32()
@@ -63,6 +81,11 @@ func decodeCheckpoint(base Chain, payload []byte) (*Checkpoint, error) {
 		return nil, err
 	}
 	c.State = bytes.Clone(r.Bytes32())
+	if version == checkpointAttached {
+		if c.Attached = bytes.Clone(r.Bytes32()); r.Err() == nil && len(c.Attached) == 0 {
+			return nil, fmt.Errorf("%w: checkpoint of version %d without an attachment", segment.ErrCorrupt, version)
+		}
+	}
 	if err := r.Close(); err != nil {
 		return nil, fmt.Errorf("%w: checkpoint: %w", segment.ErrCorrupt, err)
 	}

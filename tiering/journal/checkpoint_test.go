@@ -2,6 +2,7 @@ package journal
 
 import (
 	"bytes"
+	"encoding/hex"
 	"errors"
 	"testing"
 	"time"
@@ -32,7 +33,7 @@ func write(t *testing.T, store objstore.Store, w *world, c Checkpoint) {
 	t.Helper()
 	cp := NewCheckpointer(store, w.newID, 0)
 	defer cp.Close()
-	cp.Start(CheckpointJob{Chain: c.Chain, History: c.History, State: c.State})
+	cp.Start(CheckpointJob{Chain: c.Chain, History: c.History, State: c.State, Attached: c.Attached})
 	if err := <-cp.Done(); err != nil {
 		t.Fatal(err)
 	}
@@ -52,9 +53,10 @@ func TestReadingGoesOnFromACheckpoint(t *testing.T) {
 	if c := load(t, store); c != nil {
 		t.Fatalf("a checkpoint out of nothing: %+v", c)
 	}
+	want.Attached = []byte("attached")
 	write(t, store, w, want)
 	c := load(t, store)
-	if c == nil || c.Chain != want.Chain || !bytes.Equal(c.State, want.State) {
+	if c == nil || c.Chain != want.Chain || !bytes.Equal(c.State, want.State) || !bytes.Equal(c.Attached, want.Attached) {
 		t.Fatalf("loaded %+v, want %+v", c, want)
 	}
 	cfg := w.config(true)
@@ -175,10 +177,54 @@ func TestCheckpointIsDueAfterEnoughObjectsAndNamedByAValidOne(t *testing.T) {
 	}
 }
 
-func FuzzDecodeCheckpoint(f *testing.F) {
+func sampleCheckpoint() Checkpoint {
 	c := Checkpoint{Chain: NewChain(testCluster, testJournal, testWindow), State: []byte("state")}
 	c.Chain.Next, c.Chain.Epoch, c.Chain.Last.Seq, c.Chain.Fence.Seq = 9, 2, 8, 1
 	c.History.note(&segment.Header{Kind: segment.KindFence, Epoch: 2, WAL: segment.WALRange{To: 3}})
+	return c
+}
+
+// TestCheckpointBytes pins the payload: checkpoints in buckets have it.
+func TestCheckpointBytes(t *testing.T) {
+	const id = "00000000000000000000000000000000"
+	head := "0000000000000009" + "00000002" + "0000000000000001" + id + "0000000000000000" + id + "0000000000000008" + id + id +
+		"00000001" + "00000002" + id + "00000001" + id + "0000000000000003" + "00000005" + hex.EncodeToString([]byte("state"))
+	plain := sampleCheckpoint()
+	attached := sampleCheckpoint()
+	attached.Attached = []byte("attached")
+	for _, c := range []struct {
+		checkpoint Checkpoint
+		want       string
+	}{
+		{plain, "01" + head},
+		{attached, "02" + head + "00000008" + hex.EncodeToString([]byte("attached"))},
+	} {
+		if got := hex.EncodeToString(c.checkpoint.encode()); got != c.want {
+			t.Errorf("got\n%s, want\n%s", got, c.want)
+		}
+	}
+}
+
+func TestCheckpointOfAnotherVersionIsNotRead(t *testing.T) {
+	base := NewChain(testCluster, testJournal, testWindow)
+	c := sampleCheckpoint()
+	b := c.encode()
+	for _, version := range []byte{0, 3} {
+		b[0] = version
+		if _, err := decodeCheckpoint(base, b); !errors.Is(err, segment.ErrUnsupported) {
+			t.Errorf("version %d: %v", version, err)
+		}
+	}
+	b[0] = checkpointAttached
+	if _, err := decodeCheckpoint(base, append(b, 0, 0, 0, 0)); !errors.Is(err, segment.ErrCorrupt) {
+		t.Errorf("empty attachment: %v", err)
+	}
+}
+
+func FuzzDecodeCheckpoint(f *testing.F) {
+	c := sampleCheckpoint()
+	f.Add(c.encode())
+	c.Attached = []byte("attached")
 	f.Add(c.encode())
 	f.Fuzz(func(t *testing.T, b []byte) {
 		got, err := decodeCheckpoint(NewChain(testCluster, testJournal, testWindow), b)

@@ -61,6 +61,8 @@ type CheckpointJob struct {
 	Index []byte
 	Page  segment.ID
 	State []byte // names Page, if there is one
+	// Attached is Checkpoint's.
+	Attached []byte
 }
 
 // Start writes a checkpoint. Done tells when it is durable, or why it is not.
@@ -105,7 +107,7 @@ func (c *Checkpointer) write(ctx context.Context, job CheckpointJob) error {
 			return fmt.Errorf("write index page of journal %d: %w", journal, err)
 		}
 	}
-	cp := Checkpoint{Chain: job.Chain, History: job.History, State: job.State}
+	cp := Checkpoint{Chain: job.Chain, History: job.History, State: job.State, Attached: job.Attached}
 	blob := segment.Blob{Kind: segment.KindCheckpoint, Cluster: job.Chain.Cluster, Object: c.newID(), Journal: journal, Seq: at.Seq, Payload: cp.encode()}
 	if err := c.create(ctx, segment.CheckpointKey(journal, at), blob); err != nil {
 		return fmt.Errorf("write checkpoint of journal %d at seq %d: %w", journal, at.Seq, err)
