@@ -9,6 +9,8 @@ import (
 	"github.com/varvelog/varve/fetch"
 	"github.com/varvelog/varve/ingest"
 	"github.com/varvelog/varve/metadata"
+	"github.com/varvelog/varve/metadata/coordinator"
+	"github.com/varvelog/varve/metadata/group"
 	"github.com/varvelog/varve/metadata/topicconfig"
 	"github.com/varvelog/varve/tiering/partlog"
 	"github.com/varvelog/varve/tiering/segment"
@@ -38,6 +40,8 @@ type Backend struct {
 	BrokerConfigs func() []topicconfig.BrokerConfig
 	// Reader reads every partition this node can serve.
 	Reader Reader
+	// Groups is the coordinators of consumer groups.
+	Groups Groups
 	// Now is the clock for timestamps.
 	Now func() time.Time
 	// Metrics may be nil.
@@ -89,6 +93,27 @@ type Reader interface {
 	EpochEnd(ctx context.Context, k partlog.Key, leaderEpoch, epoch int32) (fetch.EpochEnd, error)
 }
 
+// Groups is the coordinators of consumer groups. A group belongs to one partition
+// of __consumer_offsets, and the node that leads the partition runs the Machine that
+// holds its groups. Errors wrap those of package coordinator, or the context's.
+type Groups interface {
+	// Partition is the partition that a group belongs to, -1 if the topic does not
+	// exist yet.
+	Partition(group string) int32
+	// Coordinator is the broker that coordinates a group, this node or another, -1
+	// while none is known. It sees to it that the topic exists.
+	Coordinator(ctx context.Context, group string) (broker int32, err error)
+	// Do gives fn a turn of the machine of a partition, and returns once fn has
+	// returned; it is not called if there is an error. A call that begins after
+	// another has returned gets a later turn.
+	Do(ctx context.Context, partition int32, fn func(m *group.Machine, out coordinator.Out)) error
+	// Prove returns nil once it is proved that this node still led the partition
+	// after the call began, and everything committed until then is applied.
+	Prove(ctx context.Context, partition int32) error
+	// Led lists the partitions whose groups this node coordinates, in order.
+	Led() []int32
+}
+
 // Reads returns r as a Reader.
 func Reads(r *fetch.Reader) Reader { return reads{r} }
 
@@ -101,7 +126,7 @@ func (r reads) Fetch(ctx context.Context, req fetch.Request) ([]fetch.Result, fu
 
 func (b Backend) validate() error {
 	if b.ClusterID == "" || b.NodeID == nil || b.Controller == nil || b.Brokers == nil || b.Topics == nil ||
-		b.Placement == nil || b.Admin == nil || b.Appender == nil || b.BrokerConfigs == nil || b.Reader == nil || b.Now == nil {
+		b.Placement == nil || b.Admin == nil || b.Appender == nil || b.BrokerConfigs == nil || b.Reader == nil || b.Groups == nil || b.Now == nil {
 		return errors.New("incomplete backend: only Metrics and Log may be left out")
 	}
 	return nil

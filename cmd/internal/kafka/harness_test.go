@@ -275,6 +275,7 @@ func (c *cluster) backend() Backend {
 			return c
 		},
 		Reader: c,
+		Groups: noGroups{},
 		BrokerConfigs: func() []topicconfig.BrokerConfig {
 			return topicconfig.Broker(topicconfig.BrokerSettings{NodeID: testNode, Partitions: 1, ReplicationFactor: 1, AutoCreateTopics: true})
 		},

@@ -22,7 +22,7 @@ const (
 	list                        // array of structs, nullable or not
 	texts                       // array of strings, nullable or not
 	int32s                      // array of int32
-	group                       // struct
+	nested                      // struct
 	tagged                      // a known tag of the struct, with fields of its own
 )
 
@@ -48,7 +48,7 @@ func listOf(elem int, elems ...field) field {
 func tag(key uint32, elems ...field) field {
 	return field{kind: tagged, tag: key, elems: elems, until: lastVersion}
 }
-func structOf(elems ...field) field { return field{kind: group, elems: elems, until: lastVersion} }
+func structOf(elems ...field) field { return field{kind: nested, elems: elems, until: lastVersion} }
 func (f field) from(v int16) field  { f.since = v; return f }
 func (f field) to(v int16) field    { f.until = v; return f }
 
@@ -105,7 +105,7 @@ func (w *walker) field(f *field) error {
 		return w.skip(int64(f.size))
 	case text:
 		return w.string()
-	case group:
+	case nested:
 		return w.fields(f.elems)
 	case blob:
 		n, err := w.length(4)

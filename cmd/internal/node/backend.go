@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"strconv"
@@ -10,6 +11,8 @@ import (
 	"github.com/varvelog/varve/fetch"
 	"github.com/varvelog/varve/fetch/cache"
 	"github.com/varvelog/varve/metadata"
+	"github.com/varvelog/varve/metadata/coordinator"
+	"github.com/varvelog/varve/metadata/group"
 	"github.com/varvelog/varve/metadata/topicconfig"
 	"github.com/varvelog/varve/tiering/partlog"
 )
@@ -40,6 +43,7 @@ func (n *node) kafkaBackend(reader *fetch.Reader) kafka.Backend {
 		Appender:      n.appender,
 		BrokerConfigs: func() []topicconfig.BrokerConfig { return topicconfig.Broker(n.brokerSettings()) },
 		Reader:        kafka.Reads(reader),
+		Groups:        noGroups{},
 		Now:           time.Now,
 		Metrics:       n.metrics,
 		Log:           n.log,
@@ -117,3 +121,18 @@ func (n *node) locate(k partlog.Key) (journal uint32, ok bool) {
 	}
 	return t.Partitions[k.Index].Journal, true
 }
+
+// noGroups coordinates no group.
+type noGroups struct{}
+
+func (noGroups) Partition(string) int32 { return -1 }
+
+func (noGroups) Coordinator(context.Context, string) (int32, error) { return -1, nil }
+
+func (noGroups) Do(context.Context, int32, func(*group.Machine, coordinator.Out)) error {
+	return coordinator.ErrNotCoordinator
+}
+
+func (noGroups) Prove(context.Context, int32) error { return coordinator.ErrNotCoordinator }
+
+func (noGroups) Led() []int32 { return nil }

@@ -1,0 +1,21 @@
+package group
+
+import "unicode/utf16"
+
+// PartitionOf is the partition, out of a topic's number of them, that holds a
+// group. Clients, tools and Kafka itself agree on it.
+func PartitionOf(group string, partitions int) int32 {
+	h := hash(group)
+	if h == -1<<31 {
+		h = 0 // whose absolute value is no int32
+	}
+	return max(h, -h) % int32(partitions)
+}
+
+// hash is Java's String.hashCode, over UTF-16 code units.
+func hash(s string) (h int32) {
+	for _, unit := range utf16.Encode([]rune(s)) {
+		h = 31*h + int32(unit)
+	}
+	return h
+}
