@@ -102,6 +102,7 @@ func newRoot(env *Env) *cobra.Command {
 		newConsume(env),
 		newBucket(env),
 		newWAL(env),
+		newBench(env),
 		newVersion(env),
 	)
 	group(root)

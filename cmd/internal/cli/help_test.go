@@ -16,6 +16,7 @@ func TestHelpIsAsReviewed(t *testing.T) {
 	for _, line := range []string{
 		"", "serve", "topic", "topic create", "topic list", "topic describe", "topic delete",
 		"produce", "consume", "bucket", "bucket probe", "bucket verify", "wal", "wal list", "wal export", "version",
+		"bench", "bench produce", "bench consume", "bench latency",
 	} {
 		args := append(strings.Fields(line), "--help")
 		o := command{}.run(t, args...)
@@ -38,7 +39,7 @@ func TestHelpIsAsReviewed(t *testing.T) {
 }
 
 func TestAGroupAloneShowsItsHelp(t *testing.T) {
-	for _, args := range [][]string{{}, {"topic"}, {"bucket"}, {"wal"}} {
+	for _, args := range [][]string{{}, {"topic"}, {"bucket"}, {"wal"}, {"bench"}} {
 		command{}.run(t, args...).expect(t, cli.ExitOK, "Available Commands:")
 	}
 }
