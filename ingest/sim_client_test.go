@@ -99,7 +99,8 @@ func newProducer(c *cluster, i int) *producer {
 
 // choose takes a partition to write to. An idempotent producer begins anew there.
 func (p *producer) choose() {
-	p.key = p.c.want.Open[p.c.Rand.Intn(len(p.c.want.Open))]
+	open := p.c.want.Open[p.c.own:]
+	p.key = open[p.c.Rand.Intn(len(open))]
 	p.waiting = nil
 	if p.id > 0 {
 		p.id++ // as a new client would

@@ -22,17 +22,19 @@ var simChain = journal.NewChain(segment.ID{1}, simJournal, simWindow)
 // cluster is everything there is in one simulation.
 type cluster struct {
 	*sim.World
-	shape     shape
-	store     *sim.Store
-	truth     *truth
-	folders   []*datadir
-	producers []*producer
-	consumers []*consumer
-	want      Want // of the metadata
-	topics    byte
-	ids       uint64
-	quiet     bool     // nothing goes wrong any more
-	only      *datadir // the one node that may run, once it is quiet
+	shape      shape
+	store      *sim.Store
+	truth      *truth
+	folders    []*datadir
+	producers  []*producer
+	consumers  []*consumer
+	committers []*committer
+	own        int  // how many of want's open partitions, the first, are a coordinator's
+	want       Want // of the metadata
+	topics     byte
+	ids        uint64
+	quiet      bool     // nothing goes wrong any more
+	only       *datadir // the one node that may run, once it is quiet
 }
 
 func newCluster(w *sim.World, s shape) *cluster {
@@ -51,6 +53,7 @@ func (c *cluster) newID() (id segment.ID) {
 
 // begin starts all actors.
 func (c *cluster) begin() {
+	c.beginCommitters()
 	c.createTopic()
 	for i := range c.shape.Nodes {
 		f := &datadir{c: c, name: fmt.Sprintf("node%d", i), id: segment.ID{3, byte(i + 1)}}
@@ -104,8 +107,8 @@ func (c *cluster) createTopic() {
 
 // changeTopics creates a topic or deletes one, and tells those who lead.
 func (c *cluster) changeTopics() {
-	if len(c.want.Open) > 1 && c.Chance(0.4) {
-		i := c.Rand.Intn(len(c.want.Open))
+	if len(c.want.Open) > c.own+1 && c.Chance(0.4) {
+		i := c.own + c.Rand.Intn(len(c.want.Open)-c.own)
 		k := c.want.Open[i]
 		c.Count("topic deleted")
 		c.want.Open = slices.Delete(slices.Clone(c.want.Open), i, i+1)
@@ -182,6 +185,11 @@ func (c *cluster) idle() bool {
 			return false
 		}
 	}
+	for _, m := range c.committers {
+		if !m.idle() {
+			return false
+		}
+	}
 	for _, f := range c.consumers {
 		if f.state == nil || f.state.Head() < c.truth.Last {
 			return false
@@ -202,6 +210,7 @@ func (c *cluster) finalChecks() {
 	}
 	c.readAnew("reader of a checkpoint", l)
 	c.truth.checkPromises()
+	c.checkShards(l)
 	c.truth.CheckBucket()
 }
 
@@ -214,7 +223,8 @@ func (c *cluster) readAnew(name string, l loaded) {
 type loaded struct {
 	journal.Chain
 	journal.History
-	state *partlog.State
+	state    *partlog.State
+	attached []byte // to the checkpoint
 }
 
 // load does what a node does before it follows or leads.
@@ -227,7 +237,7 @@ func load(c *cluster) (loaded, error) {
 	if l.state, err = partlog.Decode(simJournal, cp.State); err != nil {
 		return l, err
 	}
-	l.Chain, l.History = cp.Chain, cp.History
+	l.Chain, l.History, l.attached = cp.Chain, cp.History, cp.Attached
 	c.Count("restored from a checkpoint")
 	c.truth.SameState("restored from a checkpoint", l.state.Head(), l.state.Hash)
 	return l, nil

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/varvelog/varve/ingest/shard"
 	"github.com/varvelog/varve/testenv/sim"
 	"github.com/varvelog/varve/tiering/journal"
 	"github.com/varvelog/varve/tiering/partlog"
@@ -45,6 +46,8 @@ type proc struct {
 	checkpoint uint64    // seq of the last checkpoint
 	writing    bool      // a checkpoint is being written
 	seen       segment.Ref
+	snapshots  *shard.Snapshots
+	shard      *simShard // nil before the partition is open
 }
 
 func (f *datadir) start() {
@@ -72,8 +75,13 @@ func (f *datadir) start() {
 	n.j = sim.StartJournal(n.p, c.store, cfg, journal.Hooks{
 		Apply: n.apply, Led: n.led, AtHead: func() {}, Stalled: n.stalled, Ended: n.end,
 	}, n.after)
+	if n.snapshots, err = shard.DecodeSnapshots(l.attached); err != nil {
+		c.Fail("%s: %w", n.p.Name, err)
+		return
+	}
 	n.core = newCore(Options{
-		State: n.state, Recent: n, Committed: n.committed, FlushInterval: c.shape.FlushInterval,
+		Attached: n.snapshots.Encode,
+		State:    n.state, Recent: n, Committed: n.committed, FlushInterval: c.shape.FlushInterval,
 		FlushBytes: c.shape.FlushBytes, MaxUnflushed: c.shape.MaxMemory, ProducerExpiry: 24 * time.Hour, Now: c.Now, Journal: cfg,
 	}, n.log, n.j)
 	n.core.replay.warn = n.setAside
@@ -138,6 +146,7 @@ func (n *proc) after() {
 		return
 	}
 	n.pump()
+	n.startShard()
 	if err := n.core.progress(); err != nil {
 		c.Fail("%s ends: %w", n.p.Name, err)
 		return
@@ -265,6 +274,7 @@ func (n *proc) end(err error) {
 		n.f.c.Count("ended: below the floor")
 	}
 	n.core.fail(err)
+	n.endShard()
 	n.log.close()
 	n.gone()
 }
@@ -276,6 +286,7 @@ func (n *proc) finished() {
 		c.Fail("%s finished with LSN %d appended, %d committed", n.p.Name, n.core.appended, n.core.committed)
 	}
 	n.core.fail(nil)
+	n.endShard()
 	n.log.close()
 	n.gone()
 }
@@ -346,7 +357,7 @@ func (f *datadir) calm() {
 func (f *datadir) drained() bool {
 	n := f.proc
 	return n != nil && !n.p.Frozen() && n.core.taking && !n.core.closing && n.core.buffer.empty() && len(n.core.inFlight) == 0 &&
-		len(n.core.barriers) == 0 && n.core.committed == n.core.appended
+		len(n.core.barriers) == 0 && n.core.committed == n.core.appended && n.shard.drained()
 }
 
 func (f *datadir) explain() string {
@@ -358,6 +369,9 @@ func (f *datadir) explain() string {
 	s := fmt.Sprintf("%s: epoch %d, taking %v, stalled %v, %d of %d committed, %d synced, %d in flight, %d entries, %d barriers, %d waiting, older logs %d, room %v, next %d, head %d of %d",
 		n.p.Name, k.epoch, k.taking, k.stalled, k.committed, k.appended, k.synced, len(k.inFlight), len(k.buffer.entries), len(k.barriers), len(k.onCommit.queue)+len(k.onSync.queue),
 		len(k.replay.older), n.j.Room(), n.j.Core.Chain().Next, n.state.Head(), f.c.truth.Last)
+	if n.shard != nil {
+		s += fmt.Sprintf("; coordinator in phase %d has applied %d", n.shard.core.Phase(), n.shard.core.Applied())
+	}
 	for _, p := range f.c.producers {
 		s += "; " + p.explain()
 	}

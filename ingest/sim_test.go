@@ -26,6 +26,7 @@ type shape struct {
 	FlushInterval               time.Duration
 	FlushBytes, MaxMemory       int
 	CheckpointEvery             uint64 // objects; 0: never
+	Committers                  int    // clients of a coordinator
 	Floors                      time.Duration
 }
 

@@ -28,6 +28,7 @@ type truth struct {
 
 	promises []promise // with acks=1
 	aside    map[*attempt]bool
+	shard    shardTruth
 	count    int // records in the log that was set aside last
 }
 
@@ -113,6 +114,7 @@ func (t *truth) extend(who string, seq uint64, o *segment.Object, p *segment.Par
 		t.where[a] = place{h.BaseOffset, seq}
 		t.log[k] = append(t.log[k], placed{h.BaseOffset, a})
 		t.ends[k] = h.LastOffset() + 1
+		t.shard.extend(t.w, k, a, h.BaseOffset)
 		return nil
 	})
 	if err != nil {

@@ -23,6 +23,9 @@ var (
 	// ErrUnavailable: the bucket did not confirm the records in time. They may be
 	// committed later, or not.
 	ErrUnavailable = errors.New("the coordinator cannot reach the bucket")
+	// ErrTooLarge: the records of one Append are more than a batch takes. They are
+	// not written.
+	ErrTooLarge = errors.New("too much for one batch of the coordinator's partition")
 )
 
 // Record is one record of the partition. A nil Value is a tombstone.

@@ -4,7 +4,8 @@
 // It owns what a broker checks of a produced batch and the few fields a broker
 // writes: base offset, leader epoch, and the log append time. Parse, Validate,
 // Patch and Walk do not allocate and never look inside the records; only Records
-// decompresses, within a bound the caller sets. The package never recompresses,
+// decompresses, within a bound the caller sets. Build makes the batches that a
+// broker writes of its own accord. The package never recompresses,
 // never converts other message formats, and keeps no state: sequence numbers are
 // the business of whoever knows the partition.
 //

@@ -1,0 +1,423 @@
+package shard
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/varvelog/varve/metadata/coordinator"
+	"github.com/varvelog/varve/tiering/batch"
+)
+
+// World is what a Core asks for. Where it says so, the answer is a later call of
+// a method of the Core, never one from within.
+type World interface {
+	Now() time.Time
+	// Append sends a batch to the partition, behind those sent before; Appended
+	// answers, for those that are committed in the order in which they were sent.
+	Append(token uint64, data []byte, h batch.Header)
+	// AppendEnd is the offset after the last record that was appended, be it
+	// committed or not. It is false if this node takes no records of the partition.
+	AppendEnd() (int64, bool)
+	// Committed is the offset after the last committed record that is known here.
+	Committed() (int64, bool)
+	// Prove finds out whether that is known up to now; Proved answers.
+	Prove()
+	// Scan reads the committed records from an offset on, up to a head that is
+	// proved after the call. Scanned gets the batches in order, ScanDone ends it.
+	Scan(from int64)
+	// Publish keeps a snapshot for the next checkpoint. It must not be changed.
+	Publish(s Snapshot)
+	// Trouble tells of a failed attempt to read the partition, which is repeated.
+	Trouble(err error)
+}
+
+// Snapshot is a Machine's kept state: what the records below Offset add up to.
+type Snapshot struct {
+	Offset int64
+	State  []byte
+}
+
+const (
+	// maxBatchBytes is about how large a batch may get when it carries the records
+	// of many appends. One append alone may take more, up to maxAppendBytes.
+	maxBatchBytes  = 1 << 20
+	maxAppendBytes = 16 << 20
+	// publishAfter is how many bytes of records beyond the size of the state itself
+	// are applied between two snapshots: their cost is a share of that of applying,
+	// and a load reads a state's worth of records, however old the partition.
+	publishAfter = 64 << 10
+	// recordOverhead is what a record counts for beside its key and value.
+	recordOverhead = 20
+
+	scanFirst = 50 * time.Millisecond // pause after a scan that did not help, doubling
+	scanMost  = 2 * time.Second
+	// readPatience is how long a Read waits for a proved head and its records.
+	readPatience = 5 * time.Second
+)
+
+// Phase is what a Core is at.
+type Phase uint8
+
+// The phases, in their order.
+const (
+	Loading Phase = iota + 1 // reading the partition; requests are told so
+	Leading
+	Ended
+)
+
+// Core is one shard: it decides when the Machine applies what. It is pure: it does
+// no I/O and starts no goroutine, World does; it is owned by one goroutine, and
+// so is the Machine.
+//
+// Nothing is applied but committed records, in the order of their offsets. What
+// this Core appended is applied from memory if it is what comes next in the
+// partition; if something else stands before it, or an outcome is unknown, the
+// partition is read.
+type Core struct {
+	machine coordinator.Machine
+	world   World
+	phase   Phase
+	err     error // why it ended
+	failed  bool  // by itself
+
+	// applied is the offset of the next record to apply: the Machine's kept state is
+	// what all records before it add up to.
+	applied int64
+	// need is the offset up to which somebody wants the records applied: a read, or
+	// a doubt about what became of an append.
+	need    int64
+	pending []pending // appends of this burst, not sent
+	flights []*flight // sent and not settled, oldest first
+	token   uint64
+
+	reads    []read // oldest first; the proved ones first
+	proving  bool
+	asked    int // how many of reads the proof under way answers
+	scanning bool
+	scanAt   time.Time // not before
+	pause    time.Duration
+
+	unpublished   int // bytes applied since the last snapshot
+	lastPublished int // its size
+}
+
+// pending is an Append of a Machine.
+type pending struct {
+	records []batch.Record
+	bytes   int
+	done    func(coordinator.Out, error)
+}
+
+// flight is a batch on its way into the partition.
+type flight struct {
+	token   uint64
+	appends []pending
+	base    int64 // -1 while not committed
+}
+
+// read is a request that waits for all that was committed before it.
+type read struct {
+	fn     func(coordinator.Out, error)
+	until  time.Time
+	proved bool
+	end    int64 // once proved: what must be applied
+}
+
+// NewCore is for a Machine whose kept state is that of a snapshot; the zero
+// Snapshot is that of an empty partition. Start begins.
+func NewCore(m coordinator.Machine, from Snapshot, w World) (*Core, error) {
+	if from.Offset > 0 {
+		if err := m.Restore(from.State); err != nil {
+			return nil, fmt.Errorf("restore snapshot at offset %d: %w", from.Offset, err)
+		}
+	}
+	return &Core{machine: m, world: w, phase: Loading, applied: from.Offset, lastPublished: len(from.State)}, nil
+}
+
+// Start begins to read what came after the snapshot.
+func (c *Core) Start() { c.maybeScan() }
+
+// Phase is what it is at.
+func (c *Core) Phase() Phase { return c.phase }
+
+// Applied is the offset of the next record to apply.
+func (c *Core) Applied() int64 { return c.applied }
+
+// Failed is why it ended by itself, for which there is no remedy here; else nil.
+func (c *Core) Failed() error {
+	if !c.failed {
+		return nil
+	}
+	return c.err
+}
+
+// Do gives fn a turn of the Machine, or the error for which there is none.
+func (c *Core) Do(fn func(coordinator.Out, error)) {
+	if err := c.refuses(); err != nil {
+		fn(nil, err)
+		return
+	}
+	c.turn(func(out coordinator.Out) { fn(out, nil) })
+}
+
+// Read is Do once all that was committed before it, by whomever, is applied: for
+// answers that only the leader may give.
+func (c *Core) Read(fn func(coordinator.Out, error)) {
+	if err := c.refuses(); err != nil {
+		fn(nil, err)
+		return
+	}
+	c.reads = append(c.reads, read{fn: fn, until: c.world.Now().Add(readPatience)})
+	c.prove()
+}
+
+func (c *Core) refuses() error {
+	switch c.phase {
+	case Loading:
+		return coordinator.ErrLoading
+	case Ended:
+		return c.err
+	}
+	return nil
+}
+
+// turn lets the Machine act.
+func (c *Core) turn(fn func(coordinator.Out)) {
+	t := turn{core: c, now: c.world.Now()}
+	fn(&t)
+	t.core = nil
+}
+
+// Flush sends what the turns since the last one appended, in as few batches as it
+// fits into. It follows every burst of events.
+func (c *Core) Flush() {
+	for c.phase == Leading && len(c.pending) > 0 {
+		pending := c.pending
+		c.pending = nil
+		for len(pending) > 0 {
+			n := together(pending)
+			c.send(pending[:n:n])
+			pending = pending[n:]
+		}
+	}
+}
+
+// together is how many appends go into the next batch.
+func together(pending []pending) int {
+	n, bytes := 1, pending[0].bytes
+	for n < len(pending) && bytes+pending[n].bytes <= maxBatchBytes {
+		bytes += pending[n].bytes
+		n++
+	}
+	return n
+}
+
+func (c *Core) send(appends []pending) {
+	var records []batch.Record
+	for i := range appends {
+		records = append(records, appends[i].records...)
+	}
+	switch f := (&flight{appends: appends}); {
+	case len(records) == 0:
+		c.answer(f, nil)
+		return
+	case appends[0].bytes > maxAppendBytes: // and alone, then
+		c.answer(f, fmt.Errorf("%w: %d bytes, limit is %d", coordinator.ErrTooLarge, appends[0].bytes, maxAppendBytes))
+		return
+	}
+	data, h := batch.Build(records)
+	c.token++
+	c.flights = append(c.flights, &flight{token: c.token, appends: appends, base: -1})
+	c.world.Append(c.token, data, h)
+}
+
+// Appended tells the outcome of an Append: committed from offset base on, or why
+// that is not known.
+func (c *Core) Appended(token uint64, base int64, err error) {
+	for i, f := range c.flights {
+		if f.token != token {
+			continue
+		}
+		if err == nil {
+			f.base = base
+		} else {
+			c.flights = append(c.flights[:i:i], c.flights[i+1:]...)
+			c.doubt()
+			c.answer(f, err)
+		}
+		c.settle()
+		return
+	}
+}
+
+// doubt: an append may be committed later, or not. All that has been appended is
+// waited for, so that the Machine learns of it without anybody asking.
+func (c *Core) doubt() {
+	if end, ok := c.world.AppendEnd(); ok {
+		c.need = max(c.need, end)
+	}
+}
+
+// settle applies the flights that come next in the partition and answers those
+// that are applied.
+func (c *Core) settle() {
+	for len(c.flights) > 0 && c.phase == Leading {
+		f := c.flights[0]
+		if f.base < 0 || f.base > c.applied {
+			break
+		}
+		if f.base == c.applied && !c.applyFlight(f) {
+			return
+		}
+		c.flights = c.flights[1:]
+		c.answer(f, nil)
+	}
+	c.publish()
+	c.serveReads()
+	c.maybeScan()
+}
+
+// applyFlight applies what was sent, as it was read back from the partition.
+func (c *Core) applyFlight(f *flight) bool {
+	for i := range f.appends {
+		for j := range f.appends[i].records {
+			if !c.apply(&f.appends[i].records[j]) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// apply gives the Machine the record at the applied offset.
+func (c *Core) apply(r *batch.Record) bool {
+	at := coordinator.Position{Offset: c.applied, TimestampMs: r.Timestamp}
+	if err := c.machine.Apply(at, coordinator.Record{Key: r.Key, Value: r.Value}); err != nil {
+		c.fail(fmt.Errorf("record at offset %d: %w", at.Offset, err))
+		return false
+	}
+	c.applied++
+	c.unpublished += len(r.Key) + len(r.Value) + recordOverhead
+	return true
+}
+
+// answer tells those who appended a batch what became of it.
+func (c *Core) answer(f *flight, err error) {
+	for i := range f.appends {
+		c.tell(&f.appends[i], err)
+	}
+}
+
+func (c *Core) tell(p *pending, err error) {
+	c.turn(func(out coordinator.Out) { p.done(out, err) })
+}
+
+// publish makes a snapshot now and then.
+func (c *Core) publish() {
+	if c.phase == Ended || c.unpublished < c.lastPublished+publishAfter {
+		return
+	}
+	s := Snapshot{Offset: c.applied, State: c.machine.Snapshot()}
+	c.unpublished, c.lastPublished = 0, len(s.State)
+	c.world.Publish(s)
+}
+
+// Next is when Tick is wanted next; zero if nothing is due.
+func (c *Core) Next() time.Time {
+	var at time.Time
+	if c.phase == Ended {
+		return at
+	}
+	if c.phase == Leading {
+		at = c.machine.Next()
+	}
+	if c.lacks() && !c.scanning {
+		at = earlier(at, c.scanAt)
+	}
+	if len(c.reads) > 0 {
+		at = earlier(at, c.reads[0].until)
+	}
+	return at
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// Tick does what is due.
+func (c *Core) Tick() {
+	now := c.world.Now()
+	if c.phase == Leading {
+		if at := c.machine.Next(); !at.IsZero() && !at.After(now) {
+			c.turn(c.machine.Tick)
+		}
+	}
+	for c.phase == Leading && len(c.reads) > 0 && !c.reads[0].until.After(now) {
+		c.failRead(errSlow)
+	}
+	c.maybeScan()
+}
+
+var errSlow = fmt.Errorf("%w: no proof of the partition's end in time", coordinator.ErrUnavailable)
+
+// fail ends it because nobody may go on from what the partition holds.
+func (c *Core) fail(err error) {
+	c.failed = true
+	c.End(fmt.Errorf("%w: %w", coordinator.ErrNotCoordinator, err))
+}
+
+// End ends it for err: whoever waits is answered.
+func (c *Core) End(err error) {
+	if c.phase == Ended {
+		return
+	}
+	led := c.phase == Leading
+	c.phase, c.err = Ended, err
+	flights := c.flights
+	c.flights = nil
+	for _, f := range flights {
+		c.answer(f, err)
+	}
+	for len(c.reads) > 0 {
+		c.failRead(err)
+	}
+	if led {
+		c.machine.Resign(err)
+	}
+	c.drop()
+}
+
+// drop answers the appends that nobody sends any more, and those that are made
+// when they are answered.
+func (c *Core) drop() {
+	for len(c.pending) > 0 {
+		dropped := c.pending
+		c.pending = nil
+		for i := range dropped {
+			c.tell(&dropped[i], c.err)
+		}
+	}
+}
+
+// turn is an Out.
+type turn struct {
+	core *Core // nil when the turn is over
+	now  time.Time
+}
+
+func (t *turn) Now() time.Time { return t.now }
+
+func (t *turn) Append(records []coordinator.Record, done func(coordinator.Out, error)) {
+	if t.core == nil {
+		panic("shard: Out used after its turn")
+	}
+	p := pending{records: make([]batch.Record, len(records)), done: done}
+	for i, r := range records {
+		p.records[i] = batch.Record{Timestamp: t.now.UnixMilli(), Key: r.Key, Value: r.Value}
+		p.bytes += len(r.Key) + len(r.Value) + recordOverhead
+	}
+	t.core.pending = append(t.core.pending, p)
+}

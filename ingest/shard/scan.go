@@ -1,0 +1,188 @@
+package shard
+
+import (
+	"fmt"
+
+	"github.com/varvelog/varve/metadata/coordinator"
+	"github.com/varvelog/varve/tiering/batch"
+)
+
+// lacks reports whether the partition has to be read: to be loaded, or because
+// something that is not known here stands before what was appended, or because
+// records are wanted that nothing under way would bring.
+func (c *Core) lacks() bool {
+	switch {
+	case c.phase == Loading:
+		return true
+	case c.phase == Ended:
+		return false
+	case len(c.flights) > 0:
+		return c.flights[0].base > c.applied
+	}
+	return c.need > c.applied
+}
+
+func (c *Core) maybeScan() {
+	if c.scanning || !c.lacks() || c.scanAt.After(c.world.Now()) {
+		return
+	}
+	c.scanning = true
+	c.world.Scan(c.applied)
+}
+
+// Scanned takes the batches of a scan, in order; data is not kept. An error ends
+// the scan, and is told by ScanDone.
+func (c *Core) Scanned(data []byte) error {
+	err := batch.Walk(data, func(pos int, h batch.Header) error {
+		if h.LastOffset() < c.applied || c.phase == Ended {
+			return nil
+		}
+		return c.scannedBatch(data[pos:pos+h.Size()], h)
+	})
+	if err == nil && c.phase != Ended {
+		c.settle()
+	}
+	return err
+}
+
+// maxDecompressed bounds what a batch expands to. Batches of a Core are not
+// compressed.
+const maxDecompressed = 64 << 20
+
+func (c *Core) scannedBatch(data []byte, h batch.Header) error {
+	err := batch.Records(data, maxDecompressed, func(r batch.Record) bool {
+		switch {
+		case r.Offset < c.applied:
+			return true
+		case r.Offset > c.applied:
+			c.missing(r.Offset)
+			return false
+		}
+		return c.apply(&batch.Record{Timestamp: r.Timestamp, Key: clone(r.Key), Value: clone(r.Value)})
+	})
+	if c.phase == Ended {
+		return c.err
+	}
+	if err != nil {
+		return fmt.Errorf("batch at offset %d: %w", h.BaseOffset, err)
+	}
+	return nil
+}
+
+// missing: the partition goes on at an offset beyond the next one.
+func (c *Core) missing(next int64) {
+	c.fail(fmt.Errorf("records from offset %d to %d are missing", c.applied, next-1))
+}
+
+// clone keeps nil apart from empty.
+func clone(b []byte) []byte {
+	if b == nil {
+		return nil
+	}
+	return append([]byte{}, b...)
+}
+
+// ScanDone ends a scan: all committed records before end have been Scanned, or
+// err says why not.
+func (c *Core) ScanDone(end int64, err error) {
+	c.scanning = false
+	if c.phase == Ended {
+		return
+	}
+	if err == nil && end > c.applied {
+		c.missing(end)
+		return
+	}
+	if err != nil {
+		c.world.Trouble(err)
+	} else if c.phase == Loading {
+		c.lead()
+	}
+	if err == nil && !c.lacks() {
+		c.pause = 0
+	} else {
+		c.pause = min(max(2*c.pause, scanFirst), scanMost)
+	}
+	c.scanAt = c.world.Now().Add(c.pause)
+	c.settle()
+}
+
+func (c *Core) lead() {
+	c.phase = Leading
+	c.turn(c.machine.Lead)
+	c.doubt() // of what somebody else in this process may have appended
+}
+
+// prove has the head proved for the reads that came since the last time.
+func (c *Core) prove() {
+	if c.proving || c.phase != Leading {
+		return
+	}
+	unproved := 0
+	for i := range c.reads {
+		if !c.reads[i].proved {
+			unproved++
+		}
+	}
+	if unproved > 0 {
+		c.proving, c.asked = true, unproved
+		c.world.Prove()
+	}
+}
+
+// Proved answers Prove: nil says that all which was committed before is known.
+func (c *Core) Proved(err error) {
+	c.proving = false
+	if c.phase != Leading {
+		return
+	}
+	end, ok := c.world.Committed()
+	if err == nil && !ok {
+		err = coordinator.ErrNotCoordinator
+	}
+	c.proved(end, err)
+	c.serveReads()
+	c.prove()
+	c.maybeScan()
+}
+
+// proved gives the reads that were asked for their offset, or an error.
+func (c *Core) proved(end int64, err error) {
+	left := c.reads[:0]
+	var failed []read
+	for _, r := range c.reads {
+		if !r.proved && c.asked > 0 {
+			c.asked--
+			if err != nil {
+				failed = append(failed, r)
+				continue
+			}
+			r.proved, r.end = true, end
+			c.need = max(c.need, end)
+		}
+		left = append(left, r)
+	}
+	c.reads = left
+	for _, r := range failed {
+		c.turn(func(coordinator.Out) { r.fn(nil, fmt.Errorf("%w: %w", coordinator.ErrUnavailable, err)) })
+	}
+}
+
+// serveReads gives the reads their turn for which enough is applied.
+func (c *Core) serveReads() {
+	for c.phase == Leading && len(c.reads) > 0 && c.reads[0].proved && c.reads[0].end <= c.applied {
+		fn := c.reads[0].fn
+		c.reads = c.reads[1:]
+		c.turn(func(out coordinator.Out) { fn(out, nil) })
+	}
+}
+
+// failRead answers the oldest read with err.
+func (c *Core) failRead(err error) {
+	r := c.reads[0]
+	c.reads = c.reads[1:]
+	if !r.proved && c.asked > 0 {
+		c.asked--
+	}
+	r.fn(nil, err)
+}

@@ -1,0 +1,204 @@
+// Package shard runs coordinators: each is a coordinator.Machine whose state lives
+// in one partition of an internal topic that this node leads.
+//
+// It owns when a Machine has its turn, what of its records is committed, and when
+// these are applied: a Core decides that, purely, and a Shard is the thin driver
+// around it, with one goroutine for each. It promises that the Machine's kept
+// state is at every moment what the records of the partition up to some offset
+// add up to, live as after a take-over; that an append is answered with success
+// only when its records are committed in the bucket and applied; that a Read
+// sees all that was committed before it by whomever; and that a load reads a
+// snapshot and about as many bytes of records after it. When something does not
+// fit (an outcome that is unknown, a record of somebody else) the partition is
+// read again. The package never decides what a record means, and never writes but
+// through the path of producers.
+package shard
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/varvelog/varve/metadata/coordinator"
+	"github.com/varvelog/varve/tiering/batch"
+	"github.com/varvelog/varve/tiering/partlog"
+)
+
+// Partition is the partition that a Shard keeps its state in. Its methods may be
+// called concurrently.
+type Partition interface {
+	// Append appends a batch; done is told its first offset once it is committed, or
+	// why that is not known. It may block while there is no room, until ctx ends;
+	// done must not block. The data belongs to the partition then.
+	Append(ctx context.Context, data []byte, h batch.Header, done func(base int64, err error))
+	// AppendEnd is the offset after the last record appended here; false if this
+	// node takes none.
+	AppendEnd() (int64, bool)
+	// Committed is the offset after the last committed record that is known here;
+	// false if the partition is not open.
+	Committed() (int64, bool)
+	// Prove returns nil once all that was committed before the call is known here.
+	Prove(ctx context.Context) error
+	// Scan calls fn with the committed batches, whole and in order, from the one on
+	// that holds offset from, up to a head that was proved after the call, and
+	// returns the offset after the last of them. fn does not keep them; its error
+	// ends the scan and is returned.
+	Scan(ctx context.Context, from int64, fn func(batches []byte) error) (end int64, err error)
+	// Done is closed when the partition is not led here any more.
+	Done() <-chan struct{}
+}
+
+// Options says what to run and where. All are needed.
+type Options struct {
+	Key       partlog.Key
+	Machine   coordinator.Machine // nothing applied yet
+	Partition Partition
+	Snapshots *Snapshots // of the partition's journal
+	Now       func() time.Time
+	Log       *slog.Logger
+}
+
+const (
+	proveLimit  = time.Second
+	appendLimit = 10 * time.Second // for room
+	// pageBytes is about how many bytes of batches a scan hands over at once.
+	pageBytes = 256 << 10
+)
+
+// Shard runs one Machine.
+type Shard struct {
+	opt   Options
+	log   *slog.Logger
+	core  *Core
+	stats counts
+
+	mu     sync.Mutex
+	events []func() // waiting for their turn
+	closed bool     // nothing waits any more
+
+	wake   chan struct{} // capacity 1
+	ctx    context.Context
+	cancel context.CancelFunc
+	work   sync.WaitGroup // requests under way
+	done   chan struct{}
+
+	outbox  []outgoing // owned by the goroutine that sends, and by run while there is none
+	outMu   sync.Mutex // guards outbox and sending
+	sending bool
+}
+
+type outgoing struct {
+	token uint64
+	data  []byte
+	h     batch.Header
+}
+
+// Start begins to load the Machine and to lead it.
+func Start(opt Options) (*Shard, error) {
+	s := &Shard{
+		opt: opt, log: opt.Log.With("topic", opt.Key.Topic, "partition", opt.Key.Index),
+		wake: make(chan struct{}, 1), done: make(chan struct{}),
+	}
+	from, _ := opt.Snapshots.Get(opt.Key)
+	core, err := NewCore(opt.Machine, from, world{s})
+	if err != nil {
+		return nil, fmt.Errorf("coordinator of partition %d of topic %s: %w", opt.Key.Index, opt.Key.Topic, err)
+	}
+	s.core = core
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	go s.run()
+	return s, nil
+}
+
+// Do calls fn once, in a turn of the Machine, or, maybe before Do returns, with the
+// error for which there is none. It does not wait.
+func (s *Shard) Do(fn func(out coordinator.Out, err error)) {
+	if !s.push(func() { s.core.Do(fn) }) {
+		fn(nil, coordinator.ErrNotCoordinator)
+	}
+}
+
+// Read is Do once all that was committed before the call, by whomever, is applied.
+// What only a leader may say must be said of that.
+func (s *Shard) Read(fn func(out coordinator.Out, err error)) {
+	if !s.push(func() { s.core.Read(fn) }) {
+		fn(nil, coordinator.ErrNotCoordinator)
+	}
+}
+
+// Close ends it: whoever waits is answered with ErrNotCoordinator.
+func (s *Shard) Close() {
+	s.cancel()
+	<-s.done
+}
+
+// push queues an event; false if it would never have its turn.
+func (s *Shard) push(event func()) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return false
+	}
+	s.events = append(s.events, event)
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+	return true
+}
+
+func (s *Shard) take() []func() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	events := s.events
+	s.events = nil
+	return events
+}
+
+func (s *Shard) run() {
+	defer close(s.done)
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	begin := s.opt.Now()
+	s.core.Start()
+	for s.core.Phase() != Ended {
+		select {
+		case <-s.wake:
+		case <-timer.C:
+		case <-s.opt.Partition.Done():
+			s.core.End(coordinator.ErrNotCoordinator)
+		case <-s.ctx.Done():
+			s.core.End(coordinator.ErrNotCoordinator)
+		}
+		for _, event := range s.take() {
+			event()
+		}
+		s.core.Tick()
+		s.core.Flush()
+		s.stats.note(s.core, begin, s.opt.Now())
+		if at := s.core.Next(); at.IsZero() {
+			timer.Stop()
+		} else {
+			timer.Reset(at.Sub(s.opt.Now()))
+		}
+	}
+	s.end()
+}
+
+// end tells those who came too late, and waits for what is under way.
+func (s *Shard) end() {
+	if err := s.core.Failed(); err != nil {
+		s.stats.failed.Store(true)
+		s.log.Error("coordinator ended: its groups are not served until this is mended and the node started again", "error", err)
+	}
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	for _, event := range s.take() {
+		event()
+	}
+	s.cancel()
+	s.work.Wait()
+}

@@ -1,0 +1,484 @@
+package ingest
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math/rand"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/varvelog/varve/ingest/shard"
+	"github.com/varvelog/varve/ingest/shard/shardtest"
+	"github.com/varvelog/varve/metadata/coordinator"
+	"github.com/varvelog/varve/testenv/sim"
+	"github.com/varvelog/varve/tiering/batch"
+	"github.com/varvelog/varve/tiering/partlog"
+	"github.com/varvelog/varve/tiering/segment"
+)
+
+// This simulation is that of sim_test.go with a coordinator in one of the
+// partitions: its Machine must be what the partition's records add up to, live as
+// after a take-over, whatever goes wrong.
+
+var simCoordinator = partlog.Key{Topic: segment.ID{6, 1}, Index: 3}
+
+// drawShards is drawShape with clients of a coordinator.
+func drawShards(r *rand.Rand) shape {
+	s := drawShape(r)
+	s.Committers, s.Producers, s.Consumers = 1+r.Intn(3), 1+r.Intn(2), r.Intn(2)
+	if r.Float64() < 0.3 { // unknown outcomes that are committed later
+		s.Outage = 5*time.Second + time.Duration(r.Intn(10))*time.Second
+	} else {
+		s.Chaos /= 2
+	}
+	s.DiskError, s.DiskFull = 0, s.DiskFull*2
+	s.FlushInterval = min(s.FlushInterval, 250*time.Millisecond)
+	return s
+}
+
+var shardSimulation = sim.Shape[shape]{
+	Draw: drawShards, Run: simulate,
+	Less: append([]func(shape) (shape, bool){
+		func(s shape) (shape, bool) { can := s.Committers > 1; s.Committers--; return s, can },
+	}, lessShape...),
+	Must: []string{
+		"coordinator led", "coordinator taken over", "coordinator restored from a snapshot", "coordinator resigned", "coordinator read",
+		"commit acknowledged", "commit unknown", "commit refused", "scan failed", "records of others applied by a scan", "appends shared a batch",
+		"records replayed",
+	},
+}
+
+func TestShardSimulation(t *testing.T) { sim.Run(t, shardSimulation, 1000, 100) }
+
+func TestShardSimulationReplaysExactly(t *testing.T) {
+	if err := sim.Replays(shardSimulation, 10); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// shardTruth is what the coordinator's partition adds up to.
+type shardTruth struct {
+	state  *shardtest.Registers
+	states []string // by how many records are in them
+	led    int
+}
+
+// extend takes the next batch of a partition that is committed.
+func (t *shardTruth) extend(w *sim.World, k partlog.Key, a *attempt, base int64) {
+	if k != simCoordinator {
+		return
+	}
+	if t.state == nil {
+		t.state = shardtest.New()
+		t.states = []string{string(t.state.Snapshot())}
+	}
+	err := batch.Records(a.data, 1<<20, func(r batch.Record) bool {
+		at := coordinator.Position{Offset: base + r.Offset, TimestampMs: r.Timestamp}
+		if err := t.state.Apply(at, coordinator.Record{Key: r.Key, Value: r.Value}); err != nil {
+			w.Fail("coordinator's partition at offset %d: %w", at.Offset, err)
+		}
+		t.states = append(t.states, string(t.state.Snapshot()))
+		return true
+	})
+	if err != nil {
+		w.Fail("coordinator's partition at offset %d: %w", base, err)
+	}
+}
+
+// committed is the number that a key has in the log.
+func (t *shardTruth) committed(key string) int {
+	if t.state == nil {
+		return 0
+	}
+	return t.state.Get(key)
+}
+
+// same: a Machine's state is what the records before an offset add up to.
+func (t *shardTruth) same(w *sim.World, who string, offset int64, state []byte) {
+	want := string(shardtest.New().Snapshot())
+	if t.state != nil {
+		if offset >= int64(len(t.states)) {
+			w.Fail("%s has applied offset %d, %d are committed", who, offset, len(t.states)-1)
+			return
+		}
+		want = t.states[offset]
+	}
+	if string(state) != want {
+		w.Fail("%s has at offset %d the state\n%s, the records add up to\n%s", who, offset, state, want)
+	}
+}
+
+// simShard is a coordinator of a process. It is the World of its Core, and does
+// what shard.Shard does.
+type simShard struct {
+	n         *proc
+	core      *shard.Core
+	machine   *shardtest.Registers
+	events    []func()
+	scheduled bool
+	outbox    []func()
+	timer     time.Time
+	next      time.Duration // when the next answer of the leader arrives, at the earliest
+	appended  int           // in this burst
+	restored  bool
+}
+
+// startShard starts the coordinator once its partition is open.
+func (n *proc) startShard() {
+	if n.shard != nil {
+		n.shard.pump()
+		return
+	}
+	if _, open := n.state.Lookup(simCoordinator); !open || !n.ready || n.f.c.own == 0 {
+		return
+	}
+	s := &simShard{n: n, machine: shardtest.New()}
+	if n.f.c.Chance(0.3) {
+		s.machine.Every = n.f.c.Between(time.Second, 10*time.Second)
+	}
+	s.machine.Led = s.led
+	s.machine.Resigned = func(error) { n.f.c.Count("coordinator resigned") }
+	from, _ := n.snapshots.Get(simCoordinator)
+	s.restored = from.Offset > 0
+	core, err := shard.NewCore(s.machine, from, s)
+	if err != nil {
+		n.f.c.Fail("%s: %w", n.p.Name, err)
+		return
+	}
+	s.core, n.shard = core, s
+	n.f.c.truth.shard.same(n.f.c.World, n.p.Name+" restored", core.Applied(), s.machine.Snapshot())
+	core.Start()
+}
+
+// drained: everything that is committed is applied.
+func (s *simShard) drained() bool {
+	if s == nil {
+		return true // no committer could be idle without one
+	}
+	end, _ := s.Committed()
+	return s.core.Phase() == shard.Leading && s.core.Applied() == end
+}
+
+func (n *proc) endShard() {
+	if n.shard != nil {
+		n.shard.core.End(coordinator.ErrNotCoordinator)
+	}
+}
+
+// led: what was applied is what the records add up to, and that is all that was
+// acknowledged to anybody.
+func (s *simShard) led() {
+	c := s.n.f.c
+	c.Count("coordinator led")
+	if c.truth.shard.led++; c.truth.shard.led > 1 {
+		c.Count("coordinator taken over")
+	}
+	if s.restored {
+		c.Count("coordinator restored from a snapshot")
+	}
+	for _, m := range c.committers {
+		if got := s.machine.Get(m.key); got < m.acked {
+			c.Fail("%s leads with %d for %s, %d was acknowledged", s.n.p.Name, got, m.key, m.acked)
+		}
+	}
+}
+
+// push lets an event have its turn, in a burst with others.
+func (s *simShard) push(event func()) {
+	s.events = append(s.events, event)
+	if !s.scheduled {
+		s.scheduled = true
+		s.n.p.After(s.n.f.c.Between(0, 2*time.Millisecond), "burst", s.burst)
+	}
+}
+
+func (s *simShard) burst() {
+	s.scheduled, s.appended = false, 0
+	events := s.events
+	s.events = nil
+	for _, event := range events {
+		event()
+	}
+	if s.n.f.c.quiet {
+		s.machine.Every = 0
+	}
+	s.core.Tick()
+	s.core.Flush()
+	c := s.n.f.c
+	if err := s.core.Failed(); err != nil {
+		c.Fail("%s: %w", s.n.p.Name, err)
+	}
+	if s.core.Phase() != shard.Ended {
+		c.truth.shard.same(c.World, s.n.p.Name, s.core.Applied(), s.machine.Snapshot())
+	}
+	s.setTimer()
+}
+
+func (s *simShard) setTimer() {
+	at := s.core.Next()
+	if at.IsZero() || s.timer.After(s.Now()) && !s.timer.After(at) {
+		return
+	}
+	s.timer = at
+	s.n.p.After(at.Sub(s.Now()), "coordinator's timer", func() { s.push(func() {}) })
+}
+
+func (s *simShard) Now() time.Time { return s.n.f.c.Now() }
+
+func (s *simShard) AppendEnd() (int64, bool) { return s.n.core.appendEnd(simCoordinator) }
+
+func (s *simShard) Committed() (int64, bool) {
+	v, ok := s.n.state.Lookup(simCoordinator)
+	return v.End, ok && !v.Sealed
+}
+
+// nobody is the producer of a coordinator's batches.
+var nobody = &producer{name: "coordinator"}
+
+// Append hands a batch to the leader as soon as the disk takes more.
+func (s *simShard) Append(token uint64, data []byte, h batch.Header) {
+	c := s.n.f.c
+	if h.Records > 1 {
+		c.Count("appends shared a batch")
+	}
+	a := &attempt{key: simCoordinator, data: data, header: h, producer: nobody, sequence: -1}
+	c.truth.attempts[content(data)] = a
+	s.outbox = append(s.outbox, func() {
+		s.n.core.append(request{acks: AcksAll, batches: []Batch{{Key: simCoordinator, Data: bytes.Clone(data), Header: h}}, done: func(results []Result) {
+			s.answer("appended", func() { s.core.Appended(token, results[0].BaseOffset, coordinatorError(results[0].Err)) })
+		}})
+	})
+	s.n.p.After(c.Between(0, time.Millisecond), "coordinator appends", s.n.after)
+}
+
+// answer is what comes from the leader's goroutine, in order.
+func (s *simShard) answer(what string, event func()) {
+	c := s.n.f.c
+	s.next = max(s.next, c.Elapsed()+c.Between(0, 3*time.Millisecond))
+	s.n.p.After(s.next-c.Elapsed(), what, func() { s.push(event) })
+}
+
+func (s *simShard) pump() {
+	for len(s.outbox) > 0 && !s.n.log.full && !s.n.p.Dead() {
+		send := s.outbox[0]
+		s.outbox = s.outbox[1:]
+		send()
+	}
+}
+
+func (s *simShard) Prove() {
+	s.n.j.Prove(func(err error) { s.answer("proved", func() { s.core.Proved(err) }) })
+}
+
+var errScan = errors.New("object not found")
+
+// Scan reads what is committed once the head is proved, in pieces.
+func (s *simShard) Scan(from int64) {
+	c := s.n.f.c
+	s.n.j.Prove(func(err error) {
+		if err != nil {
+			s.answer("scan not begun", func() { s.scanned(0, err) })
+			return
+		}
+		end, _ := s.Committed()
+		s.scan(from, end)
+	})
+	c.Logf("%s scans from %d", s.n.p.Name, from)
+}
+
+func (s *simShard) scan(from, end int64) {
+	c := s.n.f.c
+	log := slices.Clone(c.truth.log[simCoordinator])
+	var step func()
+	step = func() {
+		var page []byte
+		for len(log) > 0 && len(page) < 2000 && log[0].base < end {
+			if p := log[0]; p.base+int64(p.a.header.LastOffsetDelta) >= from {
+				data := bytes.Clone(p.a.data)
+				batch.Patch(data, p.base, 1)
+				page = append(page, data...)
+			}
+			log = log[1:]
+		}
+		switch {
+		case !c.quiet && c.Chance(0.1):
+			c.Count("scan failed")
+			s.push(func() { s.scanned(0, errScan) })
+		case len(page) == 0:
+			s.push(func() { s.scanned(end, nil) })
+		default:
+			s.push(func() {
+				before := s.core.Applied()
+				if err := s.core.Scanned(page); err != nil {
+					c.Fail("%s: %w", s.n.p.Name, err)
+				}
+				if s.core.Phase() == shard.Leading && s.core.Applied() > before {
+					c.Count("records of others applied by a scan")
+				}
+				s.n.p.After(c.Between(0, 100*time.Millisecond), "scan on", step)
+			})
+		}
+	}
+	step()
+}
+
+func (s *simShard) scanned(end int64, err error) {
+	s.core.ScanDone(end, err)
+}
+
+func (s *simShard) Publish(snapshot shard.Snapshot) {
+	c := s.n.f.c
+	c.truth.shard.same(c.World, s.n.p.Name+" publishes", snapshot.Offset, snapshot.State)
+	s.n.snapshots.Put(simCoordinator, snapshot)
+}
+
+func (s *simShard) Trouble(error) {}
+
+// committer is a client that keeps numbers with the coordinator, each greater than
+// the one before, and reads them back.
+type committer struct {
+	c       *cluster
+	key     string
+	node    int
+	value   int // the last one sent
+	acked   int // the greatest one acknowledged
+	waiting int // requests
+	final   bool
+}
+
+func (c *cluster) beginCommitters() {
+	if c.shape.Committers == 0 {
+		return
+	}
+	c.want.Open = append(c.want.Open, simCoordinator)
+	c.own = 1
+	for i := range c.shape.Committers {
+		m := &committer{c: c, key: fmt.Sprintf("c%d", i), node: c.Rand.Intn(c.shape.Nodes)}
+		c.committers = append(c.committers, m)
+		c.After(c.Between(0, time.Second), "commit", m.act)
+	}
+}
+
+func (m *committer) idle() bool { return m.final && m.waiting == 0 }
+
+// act sends one commit or read. When it is quiet, one last read is answered before
+// the client has done.
+func (m *committer) act() {
+	c := m.c
+	if m.idle() {
+		return
+	}
+	n := c.folders[m.node].proc
+	if c.only != nil {
+		n = c.only.proc
+	}
+	if n != nil && n.shard != nil && m.waiting < 3 {
+		if c.quiet || c.Chance(0.2) {
+			m.read(n.shard)
+		} else {
+			m.commit(n.shard)
+		}
+	}
+	if n == nil || c.Chance(0.02) {
+		m.node = c.Rand.Intn(len(c.folders))
+	}
+	c.After(c.Between(c.shape.Pace/8, c.shape.Pace), "commit", m.act)
+}
+
+// sent has a request wait for its answer, or for the client's patience to end.
+func (m *committer) sent() (answered func() bool) {
+	m.waiting++
+	open := true
+	answered = func() bool {
+		was := open
+		if open = false; was {
+			m.waiting--
+		}
+		return was
+	}
+	m.c.After(m.c.Between(2*time.Second, 20*time.Second), "client time-out", func() { answered() })
+	return answered
+}
+
+func (m *committer) failed(err error) {
+	if errors.Is(err, coordinator.ErrNotCoordinator) {
+		m.node = m.c.Rand.Intn(len(m.c.folders))
+	}
+}
+
+func (m *committer) commit(s *simShard) {
+	c, answered := m.c, m.sent()
+	m.value++
+	value, pad := m.value, c.Rand.Intn(8000)
+	s.n.p.Do(func() {
+		s.push(func() {
+			s.core.Do(func(out coordinator.Out, err error) {
+				if err != nil {
+					c.Count("commit refused")
+					answered()
+					m.failed(err)
+					return
+				}
+				s.machine.Set(out, m.key, value, pad, func(err error) { m.committed(s, value, err, answered) })
+			})
+		})
+	})
+}
+
+// committed takes the answer to a commit.
+func (m *committer) committed(s *simShard, value int, err error, answered func() bool) {
+	c := m.c
+	switch {
+	case err != nil:
+		c.Count("commit unknown")
+		m.failed(err)
+	case c.truth.shard.committed(m.key) < value:
+		c.Fail("%s acknowledged %d for %s, the log has %d", s.n.p.Name, value, m.key, c.truth.shard.committed(m.key))
+	case s.machine.Get(m.key) < value:
+		c.Fail("%s acknowledged %d for %s before it was applied", s.n.p.Name, value, m.key)
+	default:
+		c.Count("commit acknowledged")
+		m.acked = max(m.acked, value)
+	}
+	answered()
+}
+
+func (m *committer) read(s *simShard) {
+	c, answered := m.c, m.sent()
+	least := m.acked
+	m.c.Logf("%s reads, at least %d", m.key, least)
+	s.n.p.Do(func() {
+		s.push(func() {
+			s.core.Read(func(_ coordinator.Out, err error) {
+				got := s.machine.Get(m.key)
+				switch {
+				case err != nil:
+					m.failed(err)
+				case got < least:
+					c.Fail("%s gives %d for %s, %d was acknowledged before", s.n.p.Name, got, m.key, least)
+				default:
+					c.Count("coordinator read")
+					m.final = c.quiet && c.only == s.n.f
+				}
+				answered()
+			})
+		})
+	})
+}
+
+// checkShards holds the snapshot of the newest checkpoint against the records.
+func (c *cluster) checkShards(l loaded) {
+	if c.own == 0 {
+		return
+	}
+	snapshots, err := shard.DecodeSnapshots(l.attached)
+	if err != nil {
+		c.Fail("snapshots of the last checkpoint: %w", err)
+		return
+	}
+	if s, ok := snapshots.Get(simCoordinator); ok {
+		c.truth.shard.same(c.World, "the last checkpoint", s.Offset, s.State)
+	}
+}
