@@ -87,7 +87,7 @@ func (s *search) epochOfStart(v partlog.View) int32 {
 // none is said of a proved head only.
 func (s *search) notOlder(ctx context.Context, ts int64) (OffsetAt, error) {
 	for {
-		for after := int64(-1); ; {
+		for after := s.start - 1; ; {
 			ref, ok, err := s.refWithTime(ctx, after, ts)
 			if err != nil {
 				return nowhere, err
@@ -129,9 +129,10 @@ func (s *search) refWithTime(ctx context.Context, after, ts int64) (partlog.Ref,
 	}
 }
 
-// newestRef finds the first ref with the greatest timestamp.
-func (s *search) newestRef(ctx context.Context) (partlog.Ref, bool, error) {
-	ref, page, ok := s.journal.State.MaxTimestampRef(s.key)
+// newestRef finds the first ref with the greatest timestamp of those that hold an
+// offset or what comes after it.
+func (s *search) newestRef(ctx context.Context, offset int64) (partlog.Ref, bool, error) {
+	ref, page, ok := s.journal.State.MaxTimestampRef(s.key, offset)
 	if page == nil {
 		return ref, ok, nil
 	}
@@ -139,25 +140,58 @@ func (s *search) newestRef(ctx context.Context) (partlog.Ref, bool, error) {
 	if err != nil {
 		return partlog.Ref{}, false, err
 	}
-	ref, ok = partlog.RefWithTime(refs, 0, page.MaxTimestamp)
-	return ref, ok, nil
+	ref, ok = partlog.NewestRef(refs, offset)
+	if page.Base >= offset {
+		return ref, ok, nil
+	}
+	later, more, err := s.newestRef(ctx, page.Last+1)
+	if more && (!ok || later.MaxTimestamp > ref.MaxTimestamp) {
+		return later, true, err
+	}
+	return ref, ok, err
 }
 
 // newest finds the first record with the greatest timestamp. The head is proved.
 func (s *search) newest(ctx context.Context) (OffsetAt, error) {
-	ref, ok, err := s.newestRef(ctx)
-	if err != nil || !ok {
-		return nowhere, err
+	newest := nowhere
+	for offset := s.start; ; {
+		ref, ok, err := s.newestRef(ctx, offset)
+		if err != nil || !ok || ref.MaxTimestamp <= newest.Timestamp {
+			return newest, err
+		}
+		at, err := s.newestIn(ctx, ref)
+		if err != nil {
+			return nowhere, err
+		}
+		if at.Timestamp > newest.Timestamp {
+			newest = at
+		}
+		if ref.Base >= s.start || at.Timestamp == ref.MaxTimestamp {
+			return newest, nil
+		}
+		offset = ref.Last + 1 // its newest records are deleted
 	}
-	at := nowhere
-	err = s.batches(ctx, ref, ref.MaxTimestamp, func(b []byte, h batch.Header) (bool, error) {
+}
+
+// newestIn finds the first record with the greatest timestamp of a ref. If its
+// first records are deleted the newest may be among them, and all others are looked
+// at.
+func (s *search) newestIn(ctx context.Context, ref partlog.Ref) (OffsetAt, error) {
+	at, cut, from := nowhere, ref.Base < s.start, ref.MaxTimestamp
+	if cut {
+		from = 0
+	}
+	err := s.batches(ctx, ref, from, func(b []byte, h batch.Header) (bool, error) {
+		if h.MaxTimestamp <= at.Timestamp {
+			return true, nil
+		}
 		err := s.records(b, h, func(r OffsetAt) bool {
 			if r.Timestamp > at.Timestamp {
 				at = r
 			}
 			return true
 		})
-		return false, err
+		return cut, err
 	})
 	return at, err
 }

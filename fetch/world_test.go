@@ -241,6 +241,12 @@ func (w *world) page(minRefs int) string {
 	return key
 }
 
+// deleteBefore deletes the records of a partition before an offset.
+func (w *world) deleteBefore(k partlog.Key, offset int64) {
+	w.tb.Helper()
+	w.apply(&segment.Footer{Header: w.header(segment.KindData)}, []segment.Entry{partlog.DeleteRecords{Key: k, Before: offset}.Encode()})
+}
+
 // fence starts the next epoch.
 func (w *world) fence() {
 	w.tb.Helper()

@@ -9,13 +9,13 @@ import (
 
 // Apply takes the next valid object of the journal: data, fence or filler, in
 // the order of their seqs, without voids. Within an object opened partitions
-// come first, then expired producers, then the records, then seals. An object
-// that cannot be applied is an error and changes nothing: ErrContradiction,
-// segment.ErrCorrupt for an entry that does not decode, or
+// come first, then expired producers and deleted records, then the records, then
+// seals. An object that cannot be applied is an error and changes nothing:
+// ErrContradiction, segment.ErrCorrupt for an entry that does not decode, or
 // segment.ErrUnsupported for one that this program is too old for. Only one
 // goroutine may call Apply.
 func (s *State) Apply(footer *segment.Footer, entries []segment.Entry) error {
-	c := change{state: s, footer: footer, opened: map[Key]*part{}, sealed: map[Key]bool{}}
+	c := change{state: s, footer: footer, opened: map[Key]*part{}, starts: map[Key]int64{}, sealed: map[Key]bool{}}
 	if err := c.check(entries); err != nil {
 		return fmt.Errorf("apply object %d of journal %d: %w", footer.Header.Seq, s.journal, err)
 	}
@@ -32,6 +32,7 @@ type change struct {
 	state    *State
 	footer   *segment.Footer
 	opened   map[Key]*part
+	starts   map[Key]int64 // what is before is deleted
 	sealed   map[Key]bool
 	expireMs int64 // 0: nothing expires
 }
@@ -103,6 +104,12 @@ func (c *change) checkEntry(e segment.Entry) error {
 		}
 		c.expireMs = max(c.expireMs, expire.BeforeMs)
 		return nil
+	case EntryDeleteRecords:
+		del, err := DecodeDeleteRecords(e.Payload)
+		if err != nil {
+			return err
+		}
+		return c.checkDelete(del)
 	}
 	return fmt.Errorf("kind %d is unknown: this node is too old for its journal, upgrade it: %w", e.Kind, segment.ErrUnsupported)
 }
@@ -125,6 +132,18 @@ func (c *change) checkSeal(e Seal) error {
 		return contradiction("seals %v, which is not open", e.Key)
 	}
 	c.sealed[e.Key] = true
+	return nil
+}
+
+func (c *change) checkDelete(e DeleteRecords) error {
+	p := c.part(e.Key)
+	if p == nil || p.sealed || c.sealed[e.Key] {
+		return contradiction("deletes records of %v, which is not open", e.Key)
+	}
+	if e.Before > p.end {
+		return contradiction("deletes records of %v before offset %d, the log ends at %d", e.Key, e.Before, p.end)
+	}
+	c.starts[e.Key] = max(c.starts[e.Key], e.Before)
 	return nil
 }
 
@@ -175,6 +194,10 @@ func (c *change) commitLocked() (moved []Key) {
 			p.producers.Expire(c.expireMs)
 		}
 	}
+	for k, start := range c.starts {
+		s.parts[k].deleteBefore(start)
+		moved = append(moved, k)
+	}
 	for i := range c.footer.Partitions {
 		r := &c.footer.Partitions[i]
 		k := keyOf(r)
@@ -207,6 +230,17 @@ func (p *part) add(h *segment.Header, r *segment.Partition) {
 	for _, producer := range r.Producers {
 		p.producers.Merge(producer, h.BuiltMs)
 	}
+}
+
+// deleteBefore moves the start up. What was remembered of the records before it
+// is let go of chunk by chunk, so that a few refs of them may stay.
+func (p *part) deleteBefore(start int64) {
+	if start <= p.start {
+		return
+	}
+	p.start = start
+	p.epochs = epochsFrom(p.epochs, start, p.end)
+	p.refs.dropBefore(start)
 }
 
 func keyOf(p *segment.Partition) Key { return Key{Topic: p.Topic, Index: p.Index} }

@@ -6,11 +6,12 @@ import (
 )
 
 const (
-	checkpointVersion = 1
+	checkpointVersion = 2
 
 	checkpointFixedSize = 28
 	indexObjectSize     = 20
-	partFixedSize       = 100
+	partFixedSizeV1     = 100
+	partFixedSize       = 108
 	epochStartSize      = 12
 	pagedChunkSize      = 32
 	refChunkFixedSize   = 4
@@ -23,7 +24,7 @@ const (
 // be paged. Equal states with equal chunks have equal bytes. Only the caller of
 // Apply may call it.
 //
-//	 0  2  version, 1
+//	 0  2  version, 2
 //	 2  2  zero
 //	 4  4  journal
 //	 8  8  seq of the last object applied
@@ -38,20 +39,22 @@ const (
 //	   16  4  number
 //	   20  4  epoch base
 //	   24  8  start offset
-//	   32  8  bytes of all batches
-//	   40 32  hash of all refs
-//	   72  1  1 if it is sealed
-//	   73  3  zero
-//	   76  4  leader epoch it was sealed in, or zero
-//	   80  4  leader epochs
-//	   84  4  pages
-//	   88  4  chunks of refs
-//	   92  4  idempotent producers
-//	   96  4  zero
-//	  100     the leader epochs:
+//	   32  8  offset at which the pages start, not after it; version 1 has no such
+//	          field, they are the same there
+//	   40  8  bytes of all batches, also of deleted ones
+//	   48 32  hash of all refs there ever were
+//	   80  1  1 if it is sealed
+//	   81  3  zero
+//	   84  4  leader epoch it was sealed in, or zero
+//	   88  4  leader epochs
+//	   92  4  pages
+//	   96  4  chunks of refs
+//	  100  4  idempotent producers
+//	  104  4  zero
+//	  108     the leader epochs:
 //	        0  4  leader epoch
-//	        4  8  its first offset
-//	          the pages, from the start offset on:
+//	        4  8  its first offset, from the start offset on
+//	          the pages:
 //	        0  4  index object, counted from 0
 //	        4  4  position in its payload
 //	        8  4  length
@@ -143,6 +146,7 @@ func (e *encoder) part(k Key, p *part) {
 	w.I32(k.Index)
 	w.I32(p.epochBase)
 	w.I64(p.start)
+	w.I64(l.start)
 	w.I64(p.bytes)
 	w.Raw(l.hash[:])
 	sealed := uint8(0)

@@ -47,6 +47,19 @@ func golden(t testing.TB) *leader {
 	return l
 }
 
+// goldenDeleted is golden with two more partitions: the first record of the second
+// of two refs of one is deleted, and all records of the other.
+func goldenDeleted(t testing.TB) *leader {
+	t.Helper()
+	l := golden(t)
+	part, all := Key{testTopic, 3}, Key{testTopic, 4}
+	mustApply(t, l.State, data(14, 3, records(part, 3, 0, 4, 9), records(all, 3, 0, 4, 8)), open(part, 0, 0), open(all, 0, 0))
+	mustApply(t, l.State, fence(15, 4))
+	mustApply(t, l.State, data(16, 4, records(part, 4, 5, 9, 7)))
+	mustApply(t, l.State, data(17, 4), DeleteRecords{part, 6}.Encode(), DeleteRecords{all, 5}.Encode())
+	return l
+}
+
 // snapshot returns the bytes of a file of hex digits.
 func snapshot(t testing.TB, name string) []byte {
 	t.Helper()
@@ -61,11 +74,11 @@ func snapshot(t testing.TB, name string) []byte {
 	return b
 }
 
-// COMPATIBILITY: buckets are full of what version 1 wrote. If this test fails, the
-// code is wrong, not the file; a new version gets a file of its own.
+// COMPATIBILITY: buckets are full of what these versions wrote. If this test fails,
+// the code is wrong, not the file; a new version gets a file of its own.
 func TestCheckpointsAndPagesKeepTheirBytes(t *testing.T) {
-	l := golden(t)
-	want := snapshot(t, "v1-checkpoint.hex")
+	l := goldenDeleted(t)
+	want := snapshot(t, "v2-checkpoint.hex")
 	if got := l.Encode(nil, segment.ID{}); !bytes.Equal(got, want) {
 		t.Errorf("checkpoint\n%x, the file has\n%x", got, want)
 	}
@@ -79,6 +92,16 @@ func TestCheckpointsAndPagesKeepTheirBytes(t *testing.T) {
 	_, page, _, _ := s.Find(keyA, 10, 1)
 	if got, want := l.objects[page.Object], snapshot(t, "v1-index.hex"); !bytes.Equal(got, want) {
 		t.Errorf("index payload\n%x, the file has\n%x", got, want)
+	}
+}
+
+func TestCheckpointsOfVersion1AreRead(t *testing.T) {
+	s, err := Decode(testJournal, snapshot(t, "v1-checkpoint.hex"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if l := golden(t); s.Hash() != l.Hash() || !bytes.Equal(s.Encode(nil, segment.ID{}), l.Encode(nil, segment.ID{})) {
+		t.Error("the checkpoint holds another state")
 	}
 }
 
@@ -105,7 +128,7 @@ func TestRestoredStateKnowsItsProducers(t *testing.T) {
 	}
 }
 
-// Where the parts of v1-checkpoint.hex stand.
+// Where the parts of v2-checkpoint.hex stand.
 const (
 	atObjects = checkpointFixedSize
 	atPartA   = atObjects + 2*indexObjectSize
@@ -116,10 +139,13 @@ const (
 	atFirst   = atSecond + refChunkFixedSize + refSize // producer
 	atNext    = atFirst + producerFixedSize + 4*producerBatchSize
 	atPartB   = atNext + producerFixedSize + 5*producerBatchSize
+	atPartC   = atPartB + 2*partFixedSize // and partition 2
+	atEpochsC = atPartC + partFixedSize
+	atPartD   = atEpochsC + epochStartSize + refChunkFixedSize + 2*refSize
 )
 
 func TestDamagedCheckpointsAreRefused(t *testing.T) {
-	good := snapshot(t, "v1-checkpoint.hex")
+	good := snapshot(t, "v2-checkpoint.hex")
 	u32 := func(at int, v uint32) func([]byte) { return func(b []byte) { binary.BigEndian.PutUint32(b[at:], v) } }
 	u64 := func(at int, v uint64) func([]byte) { return func(b []byte) { binary.BigEndian.PutUint64(b[at:], v) } }
 	u8 := func(at int, v byte) func([]byte) { return func(b []byte) { b[at] = v } }
@@ -132,18 +158,18 @@ func TestDamagedCheckpointsAreRefused(t *testing.T) {
 	}
 	for name, damage := range map[string]func([]byte){
 		"another journal":                     u32(4, 4),
-		"head before a ref":                   u64(8, 12),
+		"head before a ref":                   u64(8, 15),
 		"no head":                             u64(8, 0),
-		"epoch before a leader epoch":         u32(16, 2),
+		"epoch before a leader epoch":         u32(16, 3),
 		"no epoch":                            u32(16, 0),
 		"epoch too great":                     u32(16, maxEpoch+1),
 		"reserved bytes":                      u8(2, 1),
 		"more objects":                        u32(20, 3),
 		"many objects":                        u32(20, 1<<31),
 		"fewer objects":                       u32(20, 1),
-		"more partitions":                     u32(24, 4),
+		"more partitions":                     u32(24, 6),
 		"many partitions":                     u32(24, 1<<31),
-		"fewer partitions":                    u32(24, 2),
+		"fewer partitions":                    u32(24, 4),
 		"no object id":                        func(b []byte) { clear(b[atObjects:][:16]) },
 		"object too large":                    u32(atObjects+16, MaxIndexPayload+1),
 		"object shorter than a page":          u32(atObjects+16, 100),
@@ -154,22 +180,22 @@ func TestDamagedCheckpointsAreRefused(t *testing.T) {
 		"epoch base too great":                u32(atPartB+20, maxEpoch+1),
 		"negative start":                      u64(atPartB+24, 1<<63),
 		"another start":                       u64(atPartA+24, 9),
-		"negative bytes":                      u64(atPartA+32, 1<<63),
-		"fewer bytes than refs":               u64(atPartA+32, 31),
-		"bytes without refs":                  u64(atPartB+32, 1),
-		"refs without a hash":                 func(b []byte) { clear(b[atPartA+40:][:32]) },
-		"hash without refs":                   u8(atPartB+40, 1),
-		"sealed twice over":                   u8(atPartB+72, 2),
-		"reserved bytes of a partition":       u8(atPartA+73, 1),
-		"not sealed, in an epoch":             u8(atPartB+72, 0),
-		"sealed in no epoch":                  u32(atPartB+76, 0),
-		"sealed in a later epoch":             u32(atPartB+76, 4),
-		"many epochs":                         u32(atPartA+80, 1<<31),
-		"no epochs":                           u32(atPartA+80, 0),
-		"many pages":                          u32(atPartA+84, 1<<31),
-		"many chunks":                         u32(atPartA+88, 1<<31),
-		"many producers":                      u32(atPartA+92, 1<<31),
-		"more reserved bytes":                 u8(atPartA+96, 1),
+		"negative bytes":                      u64(atPartA+40, 1<<63),
+		"fewer bytes than refs":               u64(atPartA+40, 31),
+		"bytes without refs":                  u64(atPartB+40, 1),
+		"refs without a hash":                 func(b []byte) { clear(b[atPartA+48:][:32]) },
+		"hash without refs":                   u8(atPartB+48, 1),
+		"sealed twice over":                   u8(atPartB+80, 2),
+		"reserved bytes of a partition":       u8(atPartA+81, 1),
+		"not sealed, in an epoch":             u8(atPartB+80, 0),
+		"sealed in no epoch":                  u32(atPartB+84, 0),
+		"sealed in a later epoch":             u32(atPartB+84, 5),
+		"many epochs":                         u32(atPartA+88, 1<<31),
+		"no epochs":                           u32(atPartA+88, 0),
+		"many pages":                          u32(atPartA+92, 1<<31),
+		"many chunks":                         u32(atPartA+96, 1<<31),
+		"many producers":                      u32(atPartA+100, 1<<31),
+		"more reserved bytes":                 u8(atPartA+104, 1),
 		"first epoch not above the base":      u32(atEpochs, 100),
 		"epochs in the wrong order":           u32(atEpochs, 103),
 		"first epoch after the start":         u64(atEpochs+4, 11),
@@ -213,8 +239,30 @@ func TestDamagedCheckpointsAreRefused(t *testing.T) {
 	}
 }
 
+func TestDeletedRecordsMustFitTheRest(t *testing.T) {
+	good := snapshot(t, "v2-checkpoint.hex")
+	for name, field := range map[string]struct {
+		at    int
+		value uint64
+	}{
+		"refs start after the log":          {atPartA + 32, 11},
+		"refs start before the first":       {atPartA + 32, 1 << 63},
+		"refs of deleted records only":      {atPartC + 24, 10},
+		"log starts after its refs":         {atPartC + 24, 11},
+		"log without refs starts elsewhere": {atPartD + 24, 6},
+		"refs without records start before": {atPartD + 32, 4},
+		"epochs of deleted records":         {atEpochsC + 4, 5},
+	} {
+		b := bytes.Clone(good)
+		binary.BigEndian.PutUint64(b[field.at:], field.value)
+		if _, err := Decode(testJournal, b); !errors.Is(err, segment.ErrCorrupt) {
+			t.Errorf("%s: error %v", name, err)
+		}
+	}
+}
+
 func TestCheckpointsOfAnotherLengthOrVersionAreRefused(t *testing.T) {
-	good := snapshot(t, "v1-checkpoint.hex")
+	good := snapshot(t, "v2-checkpoint.hex")
 	for n := range good {
 		if _, err := Decode(testJournal, good[:n]); !errors.Is(err, segment.ErrCorrupt) {
 			t.Fatalf("cut to %d bytes: error %v", n, err)
@@ -223,7 +271,7 @@ func TestCheckpointsOfAnotherLengthOrVersionAreRefused(t *testing.T) {
 	if _, err := Decode(testJournal, append(bytes.Clone(good), 0)); !errors.Is(err, segment.ErrCorrupt) {
 		t.Errorf("a byte too many: error %v", err)
 	}
-	for _, version := range []byte{0, 2} {
+	for _, version := range []byte{0, 3} {
 		b := bytes.Clone(good)
 		b[1] = version
 		if _, err := Decode(testJournal, b); !errors.Is(err, segment.ErrUnsupported) {
@@ -257,8 +305,13 @@ func checkDecode(t *testing.T, b []byte) {
 		}
 		return
 	}
-	if again := s.Encode(nil, segment.ID{}); !bytes.Equal(again, b) {
+	again := s.Encode(nil, segment.ID{})
+	if old := b[1] == 1; !old && !bytes.Equal(again, b) {
 		t.Fatalf("%x was accepted and encodes as %x", b, again)
+	} else if old {
+		if same, err := Decode(testJournal, again); err != nil || same.Hash() != s.Hash() {
+			t.Fatalf("%x was accepted and encodes as another state: %v", b, err)
+		}
 	}
 	s.Partitions(func(k Key, v View) {
 		if v.Start < 0 || v.End < v.Start || v.Epoch < 1 {
@@ -270,15 +323,15 @@ func checkDecode(t *testing.T, b []byte) {
 				t.Fatalf("offset %d is nowhere", offset)
 			}
 		}
-		s.FindTime(k, v.MaxTimestamp)
-		s.MaxTimestampRef(k)
+		s.FindTime(k, 0)
+		s.MaxTimestampRef(k, v.Start)
 		s.Producers(k, func(segment.Producer, int64) {})
 	})
 	s.Hash()
 }
 
 func TestRandomDamageToCheckpointsIsHarmless(t *testing.T) {
-	good := snapshot(t, "v1-checkpoint.hex")
+	good := snapshot(t, "v2-checkpoint.hex")
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
@@ -293,6 +346,7 @@ func TestRandomDamageToCheckpointsIsHarmless(t *testing.T) {
 
 func FuzzDecode(f *testing.F) {
 	f.Add(snapshot(f, "v1-checkpoint.hex"))
+	f.Add(snapshot(f, "v2-checkpoint.hex"))
 	f.Add(New(testJournal).Encode(nil, segment.ID{}))
 	f.Add(long(f, 300).Encode(nil, segment.ID{}))
 	f.Add([]byte{})

@@ -13,6 +13,7 @@ const (
 	EntryOpen            uint16 = 1
 	EntrySeal            uint16 = 2
 	EntryExpireProducers uint16 = 3
+	EntryDeleteRecords   uint16 = 4
 )
 
 // entryVersion is the only version of the payloads below.
@@ -112,6 +113,40 @@ func DecodeExpireProducers(payload []byte) (ExpireProducers, error) {
 	e := ExpireProducers{BeforeMs: r.I64()}
 	if err := closePayload(r, e.BeforeMs >= 0); err != nil {
 		return ExpireProducers{}, fmt.Errorf("decode expire-producers entry: %w", err)
+	}
+	return e, nil
+}
+
+// DeleteRecords moves the start of a partition up to an offset: nobody reads the
+// records before it any more. One that is not above the start changes nothing. It
+// comes before the records in the same object, and goes up to their first offset
+// at most: only committed records are deleted.
+//
+//	 0  1  version, 1
+//	 1 16  topic id
+//	17  4  partition
+//	21  8  offset
+type DeleteRecords struct {
+	Key
+	Before int64 // the first offset that is kept
+}
+
+// Encode returns the entry.
+func (e DeleteRecords) Encode() segment.Entry {
+	w := newPayload(e.Key, 29)
+	w.I64(e.Before)
+	return segment.Entry{Kind: EntryDeleteRecords, Payload: w.B}
+}
+
+// DecodeDeleteRecords reads the payload of an EntryDeleteRecords.
+func DecodeDeleteRecords(payload []byte) (DeleteRecords, error) {
+	r, err := openPayload(payload)
+	if err != nil {
+		return DeleteRecords{}, fmt.Errorf("decode delete-records entry: %w", err)
+	}
+	e := DeleteRecords{Key: readKey(r), Before: r.I64()}
+	if err := closePayload(r, e.Key.valid() && e.Before >= 0); err != nil {
+		return DeleteRecords{}, fmt.Errorf("decode delete-records entry: %w", err)
 	}
 	return e, nil
 }

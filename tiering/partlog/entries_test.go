@@ -21,6 +21,8 @@ var goldenEntries = []struct {
 		"01aa0102030405060708090a0b0c0d0ebb00000005000000020000000000000009"},
 	{"seal", Seal{Key{testTopic, 0x01020304}}.Encode(), 2, "01aa0102030405060708090a0b0c0d0ebb01020304"},
 	{"expire producers", ExpireProducers{BeforeMs: 1_700_000_000_000}.Encode(), 3, "010000018bcfe56800"},
+	{"delete records", DeleteRecords{Key{testTopic, 5}, 1 << 33}.Encode(), 4,
+		"01aa0102030405060708090a0b0c0d0ebb000000050000000200000000"},
 }
 
 // The bytes of entries are part of the bucket's format: a change here cannot
@@ -40,6 +42,10 @@ func TestEntriesReadBack(t *testing.T) {
 	}
 	seal := Seal{Key{testTopic, 9}}
 	if got, err := DecodeSeal(seal.Encode().Payload); err != nil || got != seal {
+		t.Errorf("%+v, %v", got, err)
+	}
+	del := DeleteRecords{Key{testTopic, 9}, 7}
+	if got, err := DecodeDeleteRecords(del.Encode().Payload); err != nil || got != del {
 		t.Errorf("%+v, %v", got, err)
 	}
 	expire := ExpireProducers{BeforeMs: 12}
@@ -72,6 +78,15 @@ func TestBadEntriesAreRefused(t *testing.T) {
 			t.Errorf("%s: error %v, want %v", tc.name, err, tc.want)
 		}
 	}
+	for name, payload := range map[string][]byte{
+		"before a negative offset": DeleteRecords{k, -1}.Encode().Payload,
+		"of no topic":              DeleteRecords{Key{Index: 1}, 1}.Encode().Payload,
+		"short":                    DeleteRecords{k, 1}.Encode().Payload[:28],
+	} {
+		if _, err := DecodeDeleteRecords(payload); !errors.Is(err, segment.ErrCorrupt) {
+			t.Errorf("deleted records %s: error %v", name, err)
+		}
+	}
 	if _, err := DecodeExpireProducers(ExpireProducers{BeforeMs: -1}.Encode().Payload); !errors.Is(err, segment.ErrCorrupt) {
 		t.Errorf("expiry before 1970: error %v", err)
 	}
@@ -99,6 +114,12 @@ func FuzzDecodeEntry(f *testing.F) {
 			again = e.Encode()
 		case EntryExpireProducers:
 			e, err := DecodeExpireProducers(payload)
+			if err != nil {
+				return
+			}
+			again = e.Encode()
+		case EntryDeleteRecords:
+			e, err := DecodeDeleteRecords(payload)
 			if err != nil {
 				return
 			}

@@ -1,12 +1,28 @@
 package partlog
 
-import "sort"
+import (
+	"slices"
+	"sort"
+)
 
 // epochStart is the first offset that was written in a leader epoch. Epochs that
 // wrote nothing have none. In a history both fields only grow.
 type epochStart struct {
 	epoch int32
 	start int64
+}
+
+// epochsFrom is what is left of a history once the log begins at start, which is
+// not before it did, and ends at end. It is that of Kafka's
+// LeaderEpochFileCache.truncateFromStart, but that a log without records has none.
+func epochsFrom(history []epochStart, start, end int64) []epochStart {
+	if start == end {
+		return nil
+	}
+	next := sort.Search(len(history), func(i int) bool { return history[i].start > start })
+	left := slices.Clone(history[next-1:])
+	left[0].start = start
+	return left
 }
 
 // epochEnd searches a history, where current is the epoch in force and end the

@@ -53,7 +53,7 @@ func (s *State) planIndex(minRefs, limit int) (*Index, bool) {
 
 func (ix *Index) plan(w *wire.Writer, k Key, p *part, minRefs, limit int) {
 	l := &p.refs
-	planned := plannedPages{first: len(l.pages)}
+	planned := plannedPages{first: l.firstInMemory()}
 	for i := range l.chunks {
 		c := &l.chunks[i]
 		last := i == len(l.chunks)-1
@@ -81,14 +81,14 @@ func (ix *Index) plan(w *wire.Writer, k Key, p *part, minRefs, limit int) {
 	}
 }
 
-// of returns the pages planned for a partition that are not paged yet: they
-// stand for as many chunks in memory.
+// of returns the pages planned for a partition that are not paged yet, nor lost:
+// they stand for as many chunks in memory.
 func (ix *Index) of(p *part) []pagedChunk {
 	if ix == nil {
 		return nil
 	}
 	planned := ix.parts[p]
-	return planned.pages[min(max(0, len(p.refs.pages)-planned.first), len(planned.pages)):]
+	return planned.pages[min(max(0, p.refs.firstInMemory()-planned.first), len(planned.pages)):]
 }
 
 // Paged lets the refs that are in ix leave memory. The index object with its

@@ -50,7 +50,8 @@ func (l library) find(t reporter, k Key, offset int64, n int) (out []Ref) {
 }
 
 func (l library) findTime(t reporter, k Key, after, ts int64) (Ref, bool) {
-	for {
+	view, _ := l.Lookup(k)
+	for after = max(after, view.Start-1); ; {
 		r, page, ok := l.FindTimeAfter(k, after, ts)
 		if page == nil {
 			return r, ok
@@ -65,12 +66,22 @@ func (l library) findTime(t reporter, k Key, after, ts int64) (Ref, bool) {
 	}
 }
 
-func (l library) newest(t reporter, k Key) (Ref, bool) {
-	r, page, ok := l.MaxTimestampRef(k)
+func (l library) newest(t reporter, k Key, from int64) (Ref, bool) {
+	r, page, ok := l.MaxTimestampRef(k, from)
 	if page == nil {
 		return r, ok
 	}
-	return RefWithTime(l.load(t, page), 0, page.MaxTimestamp)
+	r, ok = NewestRef(l.load(t, page), from)
+	if page.Base >= from {
+		if r.MaxTimestamp != page.MaxTimestamp {
+			t.Fatal("a page without what it was named for")
+		}
+		return r, ok
+	}
+	if later, more := l.newest(t, k, page.Last+1); more && (!ok || later.MaxTimestamp > r.MaxTimestamp) {
+		return later, true
+	}
+	return r, ok
 }
 
 // leader pages and restarts a state as the leader of a journal does.

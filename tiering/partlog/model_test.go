@@ -36,7 +36,14 @@ func drawJournal(t *rapid.T, n int) []object {
 		o := object{footer: data(seq, epoch)}
 		for i := range int32(3) {
 			k := Key{testTopic, i}
-			if sealed[k] || rapid.Bool().Draw(t, "absent") {
+			if sealed[k] {
+				continue
+			}
+			if end, ok := ends[k]; ok && rapid.IntRange(0, 5).Draw(t, "delete") == 0 {
+				kept := rapid.Int64Range(0, min(end, 25)).Draw(t, "kept")
+				o.entries = append(o.entries, DeleteRecords{k, end - kept}.Encode())
+			}
+			if rapid.Bool().Draw(t, "absent") {
 				continue
 			}
 			if _, ok := ends[k]; !ok {
@@ -124,6 +131,21 @@ func TestLookupsMatchANaiveLog(t *testing.T) {
 	})
 }
 
+// startOf is where the entries of a journal let a partition start.
+func startOf(k Key, journal []object) (start int64) {
+	for _, o := range journal {
+		for _, e := range o.entries {
+			if open, err := DecodeOpen(e.Payload); e.Kind == EntryOpen && err == nil && open.Key == k {
+				start = open.StartOffset
+			}
+			if del, err := DecodeDeleteRecords(e.Payload); e.Kind == EntryDeleteRecords && err == nil && del.Key == k {
+				start = max(start, del.Before)
+			}
+		}
+	}
+	return start
+}
+
 func compareLookups(t *rapid.T, s library, k Key, journal []object) {
 	parts := writtenTo(k, journal)
 	view, ok := s.Lookup(k)
@@ -133,8 +155,15 @@ func compareLookups(t *rapid.T, s library, k Key, journal []object) {
 		}
 		return
 	}
+	if start := startOf(k, journal); view.Start != start {
+		t.Fatalf("the partition starts at %d, want %d", view.Start, start)
+	}
+	parts = slices.DeleteFunc(parts, func(p written) bool { return p.LastOffset < view.Start })
 	compareOffsets(t, s, k, view, parts)
-	compareTimes(t, s, k, parts)
+	compareTimes(t, s, k, view, parts)
+	if len(parts) > 0 {
+		parts[0].BaseOffset = max(parts[0].BaseOffset, view.Start)
+	}
 	compareEpochs(t, s, k, view, parts)
 }
 
@@ -166,18 +195,17 @@ func compareOffsets(t *rapid.T, s library, k Key, view View, parts []written) {
 	}
 }
 
-func compareTimes(t *rapid.T, s library, k Key, parts []written) {
-	newest, newestSeq := int64(-1), uint64(0)
-	for _, p := range parts {
-		if p.MaxTimestamp > newest {
-			newest, newestSeq = p.MaxTimestamp, p.seq
+func compareTimes(t *rapid.T, s library, k Key, view View, parts []written) {
+	for _, from := range []int64{view.Start, rapid.Int64Range(view.Start, view.End).Draw(t, "from")} {
+		newest, newestSeq := int64(-1), uint64(0)
+		for _, p := range parts {
+			if p.LastOffset >= from && p.MaxTimestamp > newest {
+				newest, newestSeq = p.MaxTimestamp, p.seq
+			}
 		}
-	}
-	if r, ok := s.newest(t, k); ok != (newest >= 0) || r.Seq != newestSeq {
-		t.Fatalf("greatest timestamp is in %d, want %d", r.Seq, newestSeq)
-	}
-	if view, _ := s.Lookup(k); view.MaxTimestamp != newest {
-		t.Fatalf("greatest timestamp is %d, want %d", view.MaxTimestamp, newest)
+		if r, ok := s.newest(t, k, from); ok != (newest >= 0) || ok && r.Seq != newestSeq {
+			t.Fatalf("greatest timestamp from offset %d on is in %d, want %d", from, r.Seq, newestSeq)
+		}
 	}
 	for ts := int64(-1); ts < 32; ts++ {
 		var want, got []uint64
@@ -245,7 +273,7 @@ func TestLookupsWorkAcrossChunks(t *testing.T) {
 			t.Fatalf("time %d: %+v", i, r)
 		}
 	}
-	if r, _, _ := s.MaxTimestampRef(keyA); r.Base != n-1 {
+	if r, _, _ := s.MaxTimestampRef(keyA, 0); r.Base != n-1 {
 		t.Errorf("greatest timestamp in %+v", r)
 	}
 }

@@ -2,8 +2,8 @@
 // in it the offsets, the history of leader epochs, the idempotent producers, and
 // which object holds which offsets.
 //
-// It owns that state, the entries that change it (open, seal, expire producers),
-// and its two formats in the bucket: the checkpoint, and the index pages that hold
+// It owns that state, the entries that change it (open, seal, expire producers,
+// delete records), and its two formats in the bucket: the checkpoint, and the index pages that hold
 // what is too old to be kept in memory. It promises that one function, Apply,
 // builds the state both live and on replay, that an object which does not fit
 // leaves the state as it was, that a state read from a checkpoint goes on as the
@@ -47,12 +47,11 @@ func (k Key) Compare(o Key) int {
 
 // View is what a partition looks like at the head of the journal.
 type View struct {
-	Start, End   int64 // first offset, and the offset after the last committed one: the high watermark
-	Epoch        int32 // Kafka's leader epoch: the journal's epoch plus EpochBase
-	EpochBase    int32
-	Sealed       bool  // takes no more records in this journal
-	Bytes        int64 // of all batches
-	MaxTimestamp int64 // Unix milliseconds, -1 if no record carries one
+	Start, End int64 // first offset, and the offset after the last committed one: the high watermark
+	Epoch      int32 // Kafka's leader epoch: the journal's epoch plus EpochBase
+	EpochBase  int32
+	Sealed     bool  // takes no more records in this journal
+	Bytes      int64 // of all batches, also of those whose records are deleted: the bucket has them
 }
 
 // Ref says where a journal object holds records of a partition. The object's
@@ -81,7 +80,7 @@ type State struct {
 const maxOffset = math.MaxInt64 - 1
 
 // part is one partition. While the partition is open, every ref continues where
-// the one before it ended, the first at start, and end follows the last.
+// the one before it ended, the first at or before start, and end follows the last.
 type part struct {
 	start, end  int64
 	epochBase   int32
@@ -126,10 +125,9 @@ func (s *State) Lookup(k Key) (View, bool) {
 func (s *State) viewLocked(p *part) View {
 	v := View{
 		Start: p.start, End: p.end,
-		EpochBase:    p.epochBase,
-		Sealed:       p.sealed,
-		Bytes:        p.bytes,
-		MaxTimestamp: p.refs.maxTimestamp(),
+		EpochBase: p.epochBase,
+		Sealed:    p.sealed,
+		Bytes:     p.bytes,
 	}
 	v.Epoch = s.leaderEpochLocked(p)
 	return v
@@ -178,20 +176,22 @@ func (s *State) FindTimeAfter(k Key, offset, ts int64) (Ref, *Page, bool) {
 	if !ok {
 		return Ref{}, nil, false
 	}
-	return p.refs.firstWithTime(k, offset+1, ts)
+	return p.refs.firstWithTime(k, max(offset+1, p.start), ts)
 }
 
-// MaxTimestampRef returns the first ref with the partition's greatest timestamp,
-// or the page that has it: RefWithTime finds it there with the page's
-// MaxTimestamp. It is false if no record carries one.
-func (s *State) MaxTimestampRef(k Key) (Ref, *Page, bool) {
+// MaxTimestampRef returns the first ref with the greatest timestamp of those that
+// hold offset or what comes after it, or the page that has it: NewestRef finds it
+// there. A page that starts before offset may have its greatest timestamp there;
+// there may be a greater one after the page then. It is false if no record carries
+// one.
+func (s *State) MaxTimestampRef(k Key, offset int64) (Ref, *Page, bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	p, ok := s.parts[k]
-	if !ok || p.refs.maxTimestamp() < 0 {
+	if !ok {
 		return Ref{}, nil, false
 	}
-	return p.refs.firstWithTime(k, 0, p.refs.maxTimestamp())
+	return p.refs.newest(k, max(offset, p.start))
 }
 
 // EpochAt returns the leader epoch that the record at offset was written in; false
@@ -209,8 +209,7 @@ func (s *State) EpochAt(k Key, offset int64) (int32, bool) {
 // EpochEnd answers OffsetForLeaderEpoch (KIP-101, KIP-279): the largest known
 // epoch that is not above the one asked for, and the offset at which the next
 // epoch starts. That is End for the epoch in force, and (-1, -1) for one above
-// it. For an epoch older than all that are known it is that epoch and the
-// partition's first known offset. It is false if the partition was never opened
+// it. For an epoch older than all that are known it is that epoch and Start. It is false if the partition was never opened
 // here.
 func (s *State) EpochEnd(k Key, epoch int32) (got int32, end int64, ok bool) {
 	s.mu.RLock()

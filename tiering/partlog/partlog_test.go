@@ -67,7 +67,7 @@ func TestAppliedRecordsAreFound(t *testing.T) {
 	s := started(t)
 	mustApply(t, s, data(6, 2, records(keyA, 102, 15, 15, 40)))
 
-	want := View{Start: 10, End: 16, Epoch: 102, EpochBase: 100, Bytes: 60, MaxTimestamp: 50}
+	want := View{Start: 10, End: 16, Epoch: 102, EpochBase: 100, Bytes: 60}
 	if got, ok := s.Lookup(keyA); !ok || got != want {
 		t.Errorf("view %+v, want %+v", got, want)
 	}
@@ -162,6 +162,10 @@ func TestObjectsThatDoNotFitChangeNothing(t *testing.T) {
 		{"sealed twice", data(6, 2), entries(Seal{keyB}.Encode()), ErrContradiction},
 		{"sealed twice in one object", data(6, 2), entries(Seal{keyA}.Encode(), Seal{keyA}.Encode()), ErrContradiction},
 		{"sealed, never opened", data(6, 2), entries(Seal{Key{testTopic, 9}}.Encode()), ErrContradiction},
+		{"deletes of a partition never opened", data(6, 2), entries(DeleteRecords{Key{testTopic, 9}, 0}.Encode()), ErrContradiction},
+		{"deletes of a sealed partition", data(6, 2), entries(DeleteRecords{keyB, 0}.Encode()), ErrContradiction},
+		{"deletes after the seal", data(6, 2), entries(Seal{keyA}.Encode(), DeleteRecords{keyA, 11}.Encode()), ErrContradiction},
+		{"deletes what comes with it", data(6, 2, records(keyA, 102, 15, 19, 1)), entries(DeleteRecords{keyA, 16}.Encode()), ErrContradiction},
 		{"unknown entry after good ones", data(6, 2, records(keyA, 102, 15, 15, 1)),
 			entries(open(Key{testTopic, 2}, 0, 0), segment.Entry{Kind: 77}), segment.ErrUnsupported},
 		{"damaged entry", data(6, 2), entries(segment.Entry{Kind: EntryOpen}), segment.ErrCorrupt},
@@ -243,10 +247,10 @@ func TestTimesAreFound(t *testing.T) {
 	if !slices.Equal(seqs, []uint64{2, 3, 4}) {
 		t.Errorf("refs at or after 150: %v", seqs)
 	}
-	if r, _, ok := s.MaxTimestampRef(keyA); !ok || r.Seq != 2 {
+	if r, _, ok := s.MaxTimestampRef(keyA, 0); !ok || r.Seq != 2 {
 		t.Errorf("greatest timestamp in seq %d, want 2", r.Seq)
 	}
-	if r, _, ok := s.MaxTimestampRef(keyB); ok {
+	if r, _, ok := s.MaxTimestampRef(keyB, 0); ok {
 		t.Errorf("found %+v where no record has a timestamp", r)
 	}
 }
@@ -296,5 +300,84 @@ func TestExpiryCountsFromTheLastSegmentThatChangedAProducer(t *testing.T) {
 func TestRefStaysSmall(t *testing.T) {
 	if size := unsafe.Sizeof(Ref{}); size > 48 {
 		t.Errorf("a ref takes %d bytes, at most 48 are planned for", size)
+	}
+}
+
+func TestDeletedRecordsAreNotFound(t *testing.T) {
+	s := started(t) // offsets 10 to 14 in seq 5
+	mustApply(t, s, data(6, 2, records(keyA, 102, 15, 19, 40)))
+	mustApply(t, s, fence(7, 3))
+	mustApply(t, s, data(8, 3, records(keyA, 103, 20, 24, 30)), DeleteRecords{keyA, 17}.Encode(), DeleteRecords{keyA, 12}.Encode())
+	if v, _ := s.Lookup(keyA); v.Start != 17 || v.End != 25 || v.Bytes != 150 {
+		t.Errorf("view %+v, want offsets 17 to 24 and the bytes of all", v)
+	}
+	if refs, _, _, _ := s.Find(keyA, 16, 10); len(refs) != 0 {
+		t.Errorf("a deleted record is in %v", refs)
+	}
+	if refs, _, _, _ := s.Find(keyA, 17, 10); len(refs) != 2 || refs[0].Seq != 6 {
+		t.Errorf("offset 17 is in %v", refs)
+	}
+	if r, _, ok := s.FindTime(keyA, 0); !ok || r.Seq != 6 {
+		t.Errorf("the first record is in %+v", r)
+	}
+	if r, _, ok := s.MaxTimestampRef(keyA, 0); !ok || r.Seq != 6 {
+		t.Errorf("the greatest timestamp is in %+v", r)
+	}
+	if epoch, end, _ := s.EpochEnd(keyA, 100); epoch != 100 || end != 17 {
+		t.Errorf("an epoch before the log's ends at (%d, %d), want (100, 17)", epoch, end)
+	}
+	if epoch, end, _ := s.EpochEnd(keyA, 102); epoch != 102 || end != 20 {
+		t.Errorf("the first epoch ends at (%d, %d), want (102, 20)", epoch, end)
+	}
+	if _, ok := s.EpochAt(keyA, 16); ok {
+		t.Error("a deleted record has an epoch")
+	}
+	before := s.Hash()
+	mustApply(t, s, data(9, 3), DeleteRecords{keyA, 25}.Encode())
+	if v, _ := s.Lookup(keyA); v.Start != 25 || v.End != 25 || s.Hash() == before {
+		t.Errorf("view %+v, want an empty log at 25", v)
+	}
+	mustApply(t, s, data(10, 3, records(keyA, 103, 25, 25, 20)))
+	if r, _, ok := s.MaxTimestampRef(keyA, 0); !ok || r.Seq != 10 {
+		t.Errorf("the greatest timestamp is in %+v", r)
+	}
+}
+
+// TestRefsOfDeletedRecordsAreLetGoOf also drops what is planned to be paged.
+func TestRefsOfDeletedRecordsAreLetGoOf(t *testing.T) {
+	l := long(t, 5*chunkRefs)
+	l.plan(8)
+	l.paged() // all five
+	mustApply(t, l.State, data(10_000, 1, records(keyA, 1, 5*chunkRefs, 5*chunkRefs, 1)))
+	l.plan(1)
+	older, olderID := l.planned, l.object
+	mustApply(t, l.State, data(10_001, 1), DeleteRecords{keyA, 3*chunkRefs + 7}.Encode())
+	if n := len(l.parts[keyA].refs.pages); n != 2 {
+		t.Errorf("%d pages are left, want 2", n)
+	}
+	l.Paged(older, olderID)
+	if refs := l.parts[keyA].refs; len(refs.pages) != 3 || len(refs.chunks) != 0 {
+		t.Errorf("%d pages and %d chunks, want 3 pages", len(refs.pages), len(refs.chunks))
+	}
+	l.restart(t)
+	if got := l.find(t, keyA, 3*chunkRefs+7, 1000); int64(len(got)) != 2*chunkRefs-6 || got[0].Base != 3*chunkRefs+7 {
+		t.Errorf("%d refs from %d on", len(got), got[0].Base)
+	}
+
+	mustApply(t, l.State, data(10_002, 1, records(keyA, 1, 5*chunkRefs+1, 5*chunkRefs+1, 1)))
+	l.plan(1)
+	mustApply(t, l.State, data(10_003, 1), DeleteRecords{keyA, 5*chunkRefs + 2}.Encode())
+	l.paged()
+	if refs := l.parts[keyA].refs; refs.len() != 0 {
+		t.Errorf("%d chunks of nothing", refs.len())
+	}
+	before := l.Hash()
+	l.restart(t)
+	if l.Hash() != before {
+		t.Error("a restart changes a partition without records")
+	}
+	mustApply(t, l.State, data(10_004, 1, records(keyA, 1, 5*chunkRefs+2, 5*chunkRefs+2, 1)))
+	if got := l.find(t, keyA, 5*chunkRefs+2, 9); len(got) != 1 {
+		t.Errorf("found %v", got)
 	}
 }

@@ -15,14 +15,16 @@ import (
 const chunkRefs = 256
 
 // refList is the refs of a partition in offset order, in chunks without gaps
-// between them. It only ever grows at its end. The older chunks lie in index
-// objects, the others in memory; chunks are numbered through both.
+// between them. It grows at its end, and loses whole chunks at its beginning when
+// their records are deleted. The older chunks lie in index objects, the others in
+// memory; chunks are numbered through both.
 type refList struct {
-	start  int64 // offset at which the first chunk starts
-	pages  []pagedChunk
-	chunks []refChunk
-	closed bool     // the last of chunks takes no more refs; the writer's alone, without the lock
-	hash   [32]byte // of all refs, see nextHash
+	start   int64 // offset at which the first chunk starts
+	pages   []pagedChunk
+	chunks  []refChunk
+	dropped int      // chunks that were lost since the state was made; the writer's alone
+	closed  bool     // the last of chunks takes no more refs; the writer's alone, without the lock
+	hash    [32]byte // of all refs there ever were, see nextHash
 }
 
 // span is what is known of a chunk without its refs. It starts where the chunk
@@ -76,13 +78,6 @@ func (l *refList) peak(i int) int64 {
 	return l.span(i - 1).peak
 }
 
-func (l *refList) maxTimestamp() int64 {
-	if l.len() == 0 {
-		return -1
-	}
-	return l.peak(l.len())
-}
-
 func (l *refList) add(r Ref) {
 	n := len(l.chunks)
 	if n == 0 || l.closed || len(l.chunks[n-1].refs) == chunkRefs {
@@ -104,6 +99,30 @@ func nextHash(h [32]byte, r Ref) [32]byte {
 	appendRef(&w, r)
 	return sha256.Sum256(w.B)
 }
+
+// dropBefore loses the chunks that end before offset.
+func (l *refList) dropBefore(offset int64) {
+	n := l.seek(offset)
+	if n == 0 {
+		return
+	}
+	pages := min(n, len(l.pages))
+	l.start = l.base(n)
+	l.dropped += n
+	l.pages = slices.Clone(l.pages[pages:]) // the old arrays would keep what is lost
+	l.chunks = slices.Clone(l.chunks[n-pages:])
+	peak := int64(math.MinInt64)
+	for i := range l.len() {
+		s := l.span(i)
+		if peak = max(peak, s.max); s.peak == peak {
+			break // and so are those after it
+		}
+		s.peak = peak
+	}
+}
+
+// firstInMemory is the number of the first of chunks, those that were lost counted.
+func (l *refList) firstInMemory() int { return l.dropped + len(l.pages) }
 
 // seek returns the first chunk that ends at offset or after it; len if there is
 // none.
@@ -147,6 +166,42 @@ func (l *refList) firstWithTime(k Key, offset, ts int64) (Ref, *Page, bool) {
 		}
 	}
 	return Ref{}, nil, false
+}
+
+// newest returns the first ref with the greatest timestamp of those that end at
+// offset or after it, or the page that has it; a page that starts before offset may
+// have its greatest timestamp there. It is false if no record carries one.
+func (l *refList) newest(k Key, offset int64) (Ref, *Page, bool) {
+	greatest, at := int64(-1), -1
+	var ref Ref
+	for i := l.seek(offset); i < l.len(); i++ {
+		if l.span(i).max <= greatest {
+			continue
+		}
+		if i < len(l.pages) {
+			greatest, at = l.span(i).max, i
+			continue
+		}
+		if r, ok := NewestRef(l.chunks[i-len(l.pages)].refs, offset); ok && r.MaxTimestamp > greatest {
+			greatest, at, ref = r.MaxTimestamp, i, r
+		}
+	}
+	if at >= 0 && at < len(l.pages) {
+		return Ref{}, l.page(k, at), true
+	}
+	return ref, nil, at >= 0
+}
+
+// NewestRef returns the first with the greatest timestamp of refs, which are in
+// offset order, that end at offset or after it. It is false if none carries one.
+func NewestRef(refs []Ref, offset int64) (Ref, bool) {
+	newest := Ref{MaxTimestamp: -1}
+	for _, r := range refs {
+		if r.Last >= offset && r.MaxTimestamp > newest.MaxTimestamp {
+			newest = r
+		}
+	}
+	return newest, newest.MaxTimestamp >= 0
 }
 
 // RefsFrom returns those of refs, which are in offset order, from the first that

@@ -14,10 +14,11 @@ import (
 // no more than a small multiple of the payload.
 func Decode(journal uint32, payload []byte) (*State, error) {
 	r := wire.NewReader(payload)
-	if v := r.U16(); r.Err() == nil && v != checkpointVersion {
-		return nil, fmt.Errorf("%w: state of a data journal is of version %d, this program reads %d", segment.ErrUnsupported, v, checkpointVersion)
+	version := r.U16()
+	if r.Err() == nil && (version < 1 || version > checkpointVersion) {
+		return nil, fmt.Errorf("%w: state of a data journal is of version %d, this program reads 1 to %d", segment.ErrUnsupported, version, checkpointVersion)
 	}
-	d := decoder{r: r, s: New(journal)}
+	d := decoder{r: r, s: New(journal), first: version == 1}
 	err := d.state()
 	if err == nil {
 		err = r.Close()
@@ -32,6 +33,7 @@ func Decode(journal uint32, payload []byte) (*State, error) {
 type decoder struct {
 	r       *wire.Reader
 	s       *State
+	first   bool // it is of version 1, which deletes no records
 	objects []*indexObject
 	named   int // of objects, by the partitions so far
 }
@@ -58,7 +60,11 @@ func (d *decoder) state() error {
 		}
 		d.objects[i] = o
 	}
-	if err := d.parts(r.Count(parts, partFixedSize)); err != nil {
+	size := partFixedSize
+	if d.first {
+		size = partFixedSizeV1
+	}
+	if err := d.parts(r.Count(parts, size)); err != nil {
 		return err
 	}
 	if d.named != len(d.objects) {
@@ -87,8 +93,12 @@ func (d *decoder) parts(n int) error {
 
 func (d *decoder) part() (*part, error) {
 	r := d.r
-	p := &part{epochBase: r.I32(), start: r.I64(), bytes: r.I64()}
+	p := &part{epochBase: r.I32(), start: r.I64()}
 	p.refs.start = p.start
+	if !d.first {
+		p.refs.start = r.I64()
+	}
+	p.bytes = r.I64()
 	copy(p.refs.hash[:], r.Raw(len(p.refs.hash)))
 	sealed := r.U8()
 	r.Zeros(3)
@@ -114,7 +124,7 @@ func (d *decoder) part() (*part, error) {
 		return nil, err
 	}
 	p.end = p.refs.base(p.refs.len())
-	if reason := p.contradicts(); reason != "" {
+	if reason := p.contradicts(d.first); reason != "" {
 		return nil, errors.New(reason)
 	}
 	return p, nil
@@ -123,8 +133,8 @@ func (d *decoder) part() (*part, error) {
 // implausible says what the fixed part of a partition cannot be, or nothing.
 func (d *decoder) implausible(p *part, sealed uint8) string {
 	switch {
-	case p.start < 0 || p.start > maxOffset || p.bytes < 0:
-		return fmt.Sprintf("%d bytes from offset %d on", p.bytes, p.start)
+	case p.start < 0 || p.start > maxOffset || p.bytes < 0 || p.refs.start < 0 || p.refs.start > p.start:
+		return fmt.Sprintf("%d bytes from offset %d on, refs from %d on", p.bytes, p.start, p.refs.start)
 	case p.epochBase < 0 || p.epochBase > maxEpoch:
 		return fmt.Sprintf("epoch base %d", p.epochBase)
 	case sealed > 1 || !p.sealed && p.sealedEpoch != 0,
@@ -219,7 +229,8 @@ func (d *decoder) chunks(p *part, n uint32) error {
 		}
 		c := refChunk{span: span{max: math.MinInt64}, refs: refs}
 		for _, ref := range refs {
-			if ref.Seq > d.s.head || epochAt(p.epochs, ref.Base) != ref.Epoch || epochAt(p.epochs, ref.Last) != ref.Epoch {
+			kept := max(ref.Base, p.start) // of deleted records the history says nothing
+			if ref.Seq > d.s.head || ref.Last >= kept && (epochAt(p.epochs, kept) != ref.Epoch || epochAt(p.epochs, ref.Last) != ref.Epoch) {
 				return fmt.Errorf("seq %d with offsets %d to %d in leader epoch %d", ref.Seq, ref.Base, ref.Last, ref.Epoch)
 			}
 			c.max = max(c.max, ref.MaxTimestamp)
@@ -231,9 +242,10 @@ func (d *decoder) chunks(p *part, n uint32) error {
 	return r.Err()
 }
 
-// contradicts says how refs and the rest of a partition differ, or nothing.
-func (p *part) contradicts() string {
-	least, exact := int64(0), true // bytes
+// contradicts says how refs and the rest of a partition differ, or nothing. whole
+// tells that no record was ever deleted.
+func (p *part) contradicts(whole bool) string {
+	least, exact := int64(0), whole // bytes
 	for i := range p.refs.pages {
 		least, exact = least+int64(p.refs.pages[i].refs()), false
 	}
@@ -246,8 +258,10 @@ func (p *part) contradicts() string {
 	switch {
 	case p.bytes < least || exact && p.bytes != least:
 		return fmt.Sprintf("%d bytes, its refs have %d", p.bytes, least)
-	case empty != (p.refs.hash == [32]byte{}):
+	case (p.bytes == 0) != (p.refs.hash == [32]byte{}):
 		return "hash of the refs does not fit their number"
+	case empty && p.refs.start != p.start || !empty && p.refs.span(0).last < p.start:
+		return fmt.Sprintf("refs from offset %d on, log from offset %d to %d", p.refs.start, p.start, p.end)
 	case empty != (len(p.epochs) == 0) || !empty && p.epochs[len(p.epochs)-1].start >= p.end:
 		return fmt.Sprintf("%d leader epochs, log from offset %d to %d", len(p.epochs), p.start, p.end)
 	}
