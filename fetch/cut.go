@@ -21,8 +21,8 @@ func cut(ctx context.Context, pieces []*piece, limit int64, atLeastOne bool) ([]
 	return g.out, g.bytes, nil
 }
 
-// gather collects batches. Those that lie side by side in one block become one
-// slice.
+// gather collects batches. Those that lie side by side become one slice for each
+// block they lie in.
 type gather struct {
 	limit      int64
 	atLeastOne bool
@@ -50,14 +50,14 @@ func (g *gather) take(ctx context.Context, p *piece) (more bool, err error) {
 		if !g.fits(size) {
 			return false, nil
 		}
-		b, err := p.body(ctx, h)
-		if err != nil {
+		if err := p.body(ctx, h); err != nil {
 			return false, err
 		}
-		if !r.extend(p.pos, b) {
+		if r.size == 0 || r.spans != p.spans {
 			g.out = r.flush(g.out)
-			r = run{span: p.span, pos: p.pos, size: size, first: b}
+			r = run{span: p.span, spans: p.spans, pos: p.pos}
 		}
+		r.size += size
 		g.bytes += size
 		p.skip(h)
 	}
@@ -69,33 +69,12 @@ func (g *gather) fits(size int64) bool {
 	return g.bytes+size <= g.limit || g.bytes == 0 && g.atLeastOne
 }
 
-// run is batches that lie side by side in one block of a span, or one batch that
-// crosses blocks and was copied.
+// run is batches that lie side by side in one span: the bytes of another one, even
+// of the same blocks read anew, are not those that were checked.
 type run struct {
 	span      cache.Span
+	spans     int // which one of the piece's
 	pos, size int64
-	first     []byte // its first batch
 }
 
-// extend adds the batch b at pos if it lies in the memory that follows the run.
-func (r *run) extend(pos int64, b []byte) bool {
-	size := r.size + int64(len(b))
-	if r.size == 0 || pos != r.pos+r.size || !r.span.Holds(r.pos, size) || !r.span.Adjacent(r.pos, size) {
-		return false
-	}
-	if &r.span.Slice(pos, 1)[0] != &b[0] {
-		return false // read anew meanwhile: only these bytes were checked
-	}
-	r.size = size
-	return true
-}
-
-func (r *run) flush(out [][]byte) [][]byte {
-	switch r.size {
-	case 0:
-		return out
-	case int64(len(r.first)):
-		return append(out, r.first)
-	}
-	return append(out, r.span.Slice(r.pos, r.size))
-}
+func (r *run) flush(out [][]byte) [][]byte { return r.span.Append(out, r.pos, r.size) }

@@ -62,9 +62,10 @@ type HeadProver interface {
 }
 
 // Tail is the memory of a journal's leader: whole objects, by seq, that it has
-// committed lately. Objects are not changed.
+// committed lately. It returns the same block each time, so that what was checked
+// once is known.
 type Tail interface {
-	Object(seq uint64) ([]byte, bool)
+	Object(seq uint64) (*cache.Block, bool)
 }
 
 // JournalView is what a Reader needs of one data journal. It may be replaced
@@ -146,9 +147,9 @@ type Request struct {
 
 // Result is the answer for one partition of a Request.
 type Result struct {
-	// Records are whole record batches back to back, in pieces. They are slices of
-	// cached memory and must not be changed. The first batch holds the offset asked
-	// for, and may start before it.
+	// Records are whole record batches back to back, in pieces that may end inside a
+	// batch. They are slices of cached memory and must not be changed. The first
+	// batch holds the offset asked for, and may start before it.
 	Records       [][]byte
 	HighWatermark int64 // -1 if not known
 	LogStart      int64 // -1 if not known

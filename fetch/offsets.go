@@ -225,11 +225,10 @@ func (s *search) batches(ctx context.Context, ref partlog.Ref, ts int64, fn func
 			return err
 		}
 		if h.MaxTimestamp >= ts && h.LastOffset() >= s.start {
-			b, err := p.body(ctx, h)
-			if err != nil {
+			if err := p.body(ctx, h); err != nil {
 				return err
 			}
-			more, err := fn(b, h)
+			more, err := fn(p.bytes(h), h)
 			if err != nil {
 				return damaged(p.object.Key, "read the records of the batch with offset %d: %w", h.BaseOffset, err)
 			}

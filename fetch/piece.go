@@ -32,6 +32,8 @@ type piece struct {
 	openErr error
 	object  *cache.Object
 	span    cache.Span
+	spans   int   // how many there have been
+	sound   int64 // the bytes of the span from pos to here were checked before
 	pos     int64 // of the next batch in the object
 	offset  int64 // its base offset
 }
@@ -49,7 +51,11 @@ func (p *piece) open(ctx context.Context) error {
 func (p *piece) load(ctx context.Context) error {
 	key := segment.JournalKey(p.journal.id, p.ref.Seq)
 	whole := p.whole()
-	object, err := p.reader.cfg.Cache.Footer(ctx, key, whole, p.checkFooter)
+	var bytes []byte
+	if whole != nil {
+		bytes = whole.Bytes()
+	}
+	object, err := p.reader.cfg.Cache.Footer(ctx, key, bytes, p.checkFooter)
 	if err != nil {
 		return readError(err)
 	}
@@ -59,14 +65,14 @@ func (p *piece) load(ctx context.Context) error {
 	}
 	p.object = object
 	p.pos, p.offset = seek(part, p.from)
-	if whole != nil && int64(len(whole)) == object.Size {
-		p.span = cache.Whole(whole)
+	if int64(len(bytes)) == object.Size {
+		p.use(cache.Whole(whole))
 		return nil
 	}
 	return p.hold(ctx, min(p.ahead, p.end()-p.pos))
 }
 
-func (p *piece) whole() []byte {
+func (p *piece) whole() *cache.Block {
 	if p.journal.Tail == nil {
 		return nil
 	}
@@ -134,8 +140,14 @@ func (p *piece) hold(ctx context.Context, n int64) error {
 	if err != nil {
 		return readError(err)
 	}
-	p.span = span
+	p.use(span)
 	return nil
+}
+
+// use makes span the one that is walked.
+func (p *piece) use(span cache.Span) {
+	p.span, p.sound = span, 0
+	p.spans++
 }
 
 // next returns the header of the batch at pos, checked for its place in the log;
@@ -167,18 +179,29 @@ func (p *piece) next(ctx context.Context) (batch.Header, bool, error) {
 	return h, true, nil
 }
 
-// body returns the bytes of the batch at pos, whose header is h, with their CRC
-// checked.
-func (p *piece) body(ctx context.Context, h batch.Header) ([]byte, error) {
-	if err := p.hold(ctx, int64(h.Size())); err != nil {
-		return nil, err
+// body makes the span hold the batch at pos, whose header is h, with its CRC
+// checked, if nobody has checked the same bytes before.
+func (p *piece) body(ctx context.Context, h batch.Header) error {
+	size := int64(h.Size())
+	if err := p.hold(ctx, size); err != nil {
+		return err
 	}
-	b := p.span.Slice(p.pos, int64(h.Size()))
-	if !batch.CheckCRC(b, h) {
-		return nil, p.corrupt("the batch with offset %d fails its CRC", h.BaseOffset)
+	if p.pos+size <= p.sound {
+		return nil
 	}
-	return b, nil
+	if p.sound = p.span.SoundTo(p.pos); p.pos+size <= p.sound {
+		return nil
+	}
+	var parts [2][]byte // few batches cross blocks, fewer cover one
+	if !batch.CheckCRCParts(p.span.Append(parts[:0], p.pos, size), h) {
+		return p.corrupt("the batch with offset %d fails its CRC", h.BaseOffset)
+	}
+	p.span.Mark(p.pos, size)
+	return nil
 }
+
+// bytes returns the batch at pos, whose header is h, after body.
+func (p *piece) bytes(h batch.Header) []byte { return p.span.Slice(p.pos, int64(h.Size())) }
 
 // skip steps over the batch at pos.
 func (p *piece) skip(h batch.Header) {

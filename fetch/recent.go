@@ -1,6 +1,10 @@
 package fetch
 
-import "sync"
+import (
+	"sync"
+
+	"github.com/varvelog/varve/fetch/cache"
+)
 
 // Recent is a Tail: the objects that were added last, up to a number of bytes.
 // It is safe for concurrent use.
@@ -9,13 +13,13 @@ type Recent struct {
 
 	mu      sync.RWMutex
 	bytes   int64
-	objects map[uint64][]byte
+	objects map[uint64]*cache.Block
 	order   []uint64 // seqs, as they were added
 }
 
 // NewRecent returns an empty Recent that keeps up to limit bytes.
 func NewRecent(limit int64) *Recent {
-	return &Recent{limit: limit, objects: make(map[uint64][]byte)}
+	return &Recent{limit: limit, objects: make(map[uint64]*cache.Block)}
 }
 
 // Add keeps an object, which must not be changed any more, and lets the oldest
@@ -30,16 +34,16 @@ func (r *Recent) Add(seq uint64, object []byte) {
 	for r.bytes+size > r.limit {
 		oldest := r.order[0]
 		r.order = r.order[1:]
-		r.bytes -= int64(len(r.objects[oldest]))
+		r.bytes -= int64(len(r.objects[oldest].Bytes()))
 		delete(r.objects, oldest)
 	}
 	r.bytes += size
-	r.objects[seq] = object
+	r.objects[seq] = cache.NewBlock(object)
 	r.order = append(r.order, seq)
 }
 
 // Object implements Tail.
-func (r *Recent) Object(seq uint64) ([]byte, bool) {
+func (r *Recent) Object(seq uint64) (*cache.Block, bool) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	b, ok := r.objects[seq]

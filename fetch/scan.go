@@ -142,11 +142,10 @@ func (s *scan) batches(ctx context.Context, p *piece) error {
 			return err
 		}
 		if h.LastOffset() >= s.next {
-			b, err := p.body(ctx, h)
-			if err != nil {
+			if err := p.body(ctx, h); err != nil {
 				return err
 			}
-			if err := s.fn(h, b); err != nil {
+			if err := s.fn(h, p.bytes(h)); err != nil {
 				return err
 			}
 			s.next = h.LastOffset() + 1

@@ -12,7 +12,7 @@ import (
 // run is missing blocks that lie side by side and are read in one GET.
 type run struct {
 	first   int64 // number of the first block
-	flights []*flight[[]byte]
+	flights []*flight[*Block]
 }
 
 // Read returns at least n bytes from offset off of the object at key, which is
@@ -33,7 +33,7 @@ func (c *Cache) Read(ctx context.Context, key string, size, off, n int64) (Span,
 		start:     first * c.blockSize,
 		end:       min((last+1)*c.blockSize, size),
 		blockSize: c.blockSize,
-		blocks:    make([][]byte, last-first+1),
+		blocks:    make([]*Block, last-first+1),
 	}
 	missing := false
 	for i := range s.blocks {
@@ -59,8 +59,8 @@ func (c *Cache) Read(ctx context.Context, key string, size, off, n int64) (Span,
 
 // join returns a flight for every block that is nil, and starts those that are
 // not under way.
-func (c *Cache) join(key string, size, first int64, blocks [][]byte) []*flight[[]byte] {
-	flights := make([]*flight[[]byte], len(blocks))
+func (c *Cache) join(key string, size, first int64, blocks []*Block) []*flight[*Block] {
+	flights := make([]*flight[*Block], len(blocks))
 	var runs []run
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -79,13 +79,13 @@ func (c *Cache) join(key string, size, first int64, blocks [][]byte) []*flight[[
 			blocks[i] = b
 			continue
 		}
-		f := newFlight[[]byte]()
+		f := newFlight[*Block]()
 		flights[i], c.mu.blocks[id] = f, f
 		if n := len(runs); n > 0 && runs[n-1].first+int64(len(runs[n-1].flights)) == number &&
 			int64(len(runs[n-1].flights)) < c.maxBlocks {
 			runs[n-1].flights = append(runs[n-1].flights, f)
 		} else {
-			runs = append(runs, run{first: number, flights: []*flight[[]byte]{f}})
+			runs = append(runs, run{first: number, flights: []*flight[*Block]{f}})
 		}
 	}
 	for _, r := range runs {
@@ -121,8 +121,9 @@ func (c *Cache) loadRun(key string, size int64, r run) {
 		if len(r.flights) > 1 {
 			b = bytes.Clone(b) // else one block kept would keep the memory of them all
 		}
-		c.blocks.Set(blockKey(key, r.first+int64(i)), b, int64(len(b)))
-		f.land(b, nil) // after Set: who gets damaged bytes calls Forget next
+		block := NewBlock(b)
+		c.blocks.Set(blockKey(key, r.first+int64(i)), block, int64(len(b)))
+		f.land(block, nil) // after Set: who gets damaged bytes calls Forget next
 	}
 	c.blocks.Wait()
 	c.leave(key, r)

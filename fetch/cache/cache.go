@@ -62,7 +62,7 @@ type Cache struct {
 	loadTimeout time.Duration
 	blockSize   int64
 	maxBlocks   int64 // that one GET asks for
-	blocks      *ristretto.Cache[string, []byte]
+	blocks      *ristretto.Cache[string, *Block]
 	footers     *ristretto.Cache[string, *Object]
 
 	slots  chan struct{} // one for each load under way
@@ -73,7 +73,7 @@ type Cache struct {
 	mu struct {
 		sync.Mutex
 		closed  bool
-		blocks  map[string]*flight[[]byte]
+		blocks  map[string]*flight[*Block]
 		footers map[string]*flight[*Object]
 	}
 }
@@ -93,7 +93,7 @@ func open(cfg Config, blockSize int64) (*Cache, error) {
 	if cfg.Loads == 0 {
 		cfg.Loads = 16
 	}
-	blocks, err := ristretto.NewCache(policy[[]byte](cfg.BlockBytes, blockSize))
+	blocks, err := ristretto.NewCache(policy[*Block](cfg.BlockBytes, blockSize))
 	if err != nil {
 		return nil, fmt.Errorf("open block cache: %w", err)
 	}
@@ -112,7 +112,7 @@ func open(cfg Config, blockSize int64) (*Cache, error) {
 		slots:       make(chan struct{}, cfg.Loads),
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
-	c.mu.blocks = map[string]*flight[[]byte]{}
+	c.mu.blocks = map[string]*flight[*Block]{}
 	c.mu.footers = map[string]*flight[*Object]{}
 	return c, nil
 }

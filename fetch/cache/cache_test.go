@@ -130,20 +130,6 @@ func TestReadOutsideTheObjectIsRefused(t *testing.T) {
 	}
 }
 
-func TestSliceCopiesOnlyAcrossBlocks(t *testing.T) {
-	s := Span{start: testBlock, end: 3 * testBlock, blockSize: testBlock,
-		blocks: [][]byte{pattern(testBlock), pattern(testBlock)}}
-	if got := s.Slice(testBlock+10, 20); &got[0] != &s.blocks[0][10] {
-		t.Error("a piece of one block was copied")
-	}
-	if s.Adjacent(2*testBlock-1, 2) || !s.Adjacent(2*testBlock-1, 1) || !s.Adjacent(2*testBlock, testBlock) {
-		t.Error("Adjacent does not see the edge of a block")
-	}
-	if n := len(s.Slice(testBlock+10, 0)); n != 0 {
-		t.Errorf("%d bytes for none", n)
-	}
-}
-
 func TestConcurrentMissesAreOneGet(t *testing.T) {
 	store := gated(storeWith(t, map[string][]byte{"o": pattern(testBlock)}))
 	c := newCache(t, store, 16, nil)
@@ -186,8 +172,8 @@ func TestMissingNeighboursAreReadInOneGet(t *testing.T) {
 		t.Errorf("cached blocks took %d GETs", gets)
 	}
 	c.blocks.Wait() // so far the reads may have been served by loads under way
-	if b, ok := c.blocks.Get(blockKey("o", 5)); !ok || cap(b) >= 2*testBlock {
-		t.Errorf("a cached block (%t) keeps %d bytes in memory", ok, cap(b))
+	if b, ok := c.blocks.Get(blockKey("o", 5)); !ok || cap(b.data) >= 2*testBlock {
+		t.Errorf("a cached block (%t) keeps %d bytes in memory", ok, cap(b.data))
 	}
 }
 

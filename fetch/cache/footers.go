@@ -83,7 +83,7 @@ func (c *Cache) loadFooter(key string, f *flight[*Object], check func(*segment.F
 		return
 	}
 	if int64(len(tail)) == o.Size && o.Size <= c.blockSize {
-		c.blocks.Set(blockKey(key, 0), tail, o.Size)
+		c.blocks.Set(blockKey(key, 0), NewBlock(tail), o.Size)
 		c.blocks.Wait()
 	}
 	f.land(o, nil)

@@ -6,22 +6,47 @@ type Span struct {
 	start     int64 // offset of blocks[0] in the object
 	end       int64 // offset after the last block
 	blockSize int64
-	blocks    [][]byte // all of blockSize but the last
+	blocks    []*Block // all of blockSize but the last
 }
 
 // Whole is the Span of an object that is in memory already.
-func Whole(object []byte) Span {
-	size := int64(len(object))
-	return Span{end: size, blockSize: max(size, 1), blocks: [][]byte{object}}
+func Whole(object *Block) Span {
+	size := int64(len(object.data))
+	return Span{end: size, blockSize: max(size, 1), blocks: []*Block{object}}
 }
 
 // Holds reports whether n bytes from offset off of the object are in the span.
 func (s Span) Holds(off, n int64) bool { return off >= s.start && n >= 0 && off+n <= s.end }
 
-// Adjacent reports whether n bytes from off lie in one block, so that Slice
-// returns them without a copy.
-func (s Span) Adjacent(off, n int64) bool {
-	return n == 0 || (off-s.start)/s.blockSize == (off+n-1-s.start)/s.blockSize
+// within is the block that holds offset off of the object, and where in it.
+func (s Span) within(off int64) (i, at int64) {
+	return (off - s.start) / s.blockSize, (off - s.start) % s.blockSize
+}
+
+// each calls fn for the stretches of blocks that n bytes from offset off lie in,
+// until fn returns false.
+func (s Span) each(off, n int64, fn func(b *Block, in stretch) bool) {
+	if n == 0 {
+		return
+	}
+	for i, at := s.within(off); n > 0; i, at = i+1, 0 {
+		b := s.blocks[i]
+		part := min(n, int64(len(b.data))-at)
+		if !fn(b, stretch{at, at + part}) {
+			return
+		}
+		n -= part
+	}
+}
+
+// Append appends to dst n bytes from offset off of the object, which the span
+// must hold: pieces of the blocks they lie in, without a copy.
+func (s Span) Append(dst [][]byte, off, n int64) [][]byte {
+	s.each(off, n, func(b *Block, in stretch) bool {
+		dst = append(dst, b.data[in.from:in.to:in.to])
+		return true
+	})
+	return dst
 }
 
 // Slice returns n bytes from offset off of the object, which the span must hold:
@@ -30,14 +55,30 @@ func (s Span) Slice(off, n int64) []byte {
 	if n == 0 {
 		return nil
 	}
-	i, at := (off-s.start)/s.blockSize, (off-s.start)%s.blockSize
-	if s.Adjacent(off, n) {
-		return s.blocks[i][at : at+n : at+n]
+	i, at := s.within(off)
+	if b := s.blocks[i].data; at+n <= int64(len(b)) {
+		return b[at : at+n : at+n]
 	}
 	out := make([]byte, 0, n)
-	for ; int64(len(out)) < n; i, at = i+1, 0 {
-		b := s.blocks[i][at:]
-		out = append(out, b[:min(int64(len(b)), n-int64(len(out)))]...)
+	for _, part := range s.Append(nil, off, n) {
+		out = append(out, part...)
 	}
 	return out
+}
+
+// SoundTo is the offset up to which the bytes from off on were marked, by whoever
+// has held the same blocks; off if none were.
+func (s Span) SoundTo(off int64) int64 {
+	s.each(off, s.end-off, func(b *Block, in stretch) bool {
+		end := b.soundFrom(in.from)
+		off += end - in.from
+		return end == in.to
+	})
+	return off
+}
+
+// Mark remembers that n bytes from offset off are what they should be, for as
+// long as their blocks stay in memory.
+func (s Span) Mark(off, n int64) {
+	s.each(off, n, func(b *Block, in stretch) bool { b.mark(in); return true })
 }

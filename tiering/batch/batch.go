@@ -182,6 +182,18 @@ func CheckCRC(b []byte, h Header) bool {
 	return crc32.Checksum(b[posAttributes:h.Size()], castagnoli) == h.CRC
 }
 
+// CheckCRCParts is CheckCRC for a batch that lies in several pieces of memory,
+// which hold it and no more.
+func CheckCRCParts(parts [][]byte, h Header) bool {
+	crc, before := uint32(0), posAttributes
+	for _, b := range parts {
+		skip := min(before, len(b))
+		before -= skip
+		crc = crc32.Update(crc, castagnoli, b[skip:])
+	}
+	return crc == h.CRC
+}
+
 // Patch writes what a broker assigns: the base offset and the partition's leader
 // epoch. Both lie outside the CRC. b starts with a whole header.
 func Patch(b []byte, baseOffset int64, leaderEpoch int32) {

@@ -156,3 +156,22 @@ func BenchmarkValidate1MiB(b *testing.B) {
 		sink, _ = batch.Validate(data, 2<<20)
 	}
 }
+
+func TestCRCOfABatchInPiecesIsThatOfTheWhole(t *testing.T) {
+	b := batchtest.Build(batchtest.Spec{Records: batchtest.Values(1, "some", "records")})
+	h, err := batch.Parse(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for first := range len(b) + 1 {
+		for second := first; second <= len(b); second += 7 {
+			if !batch.CheckCRCParts([][]byte{b[:first], b[first:second], b[second:]}, h) {
+				t.Fatalf("pieces of %d, %d and %d bytes fail", first, second-first, len(b)-second)
+			}
+		}
+	}
+	b[30] ^= 1
+	if batch.CheckCRCParts([][]byte{b[:25], b[25:]}, h) {
+		t.Error("damage passes")
+	}
+}

@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"time"
@@ -200,26 +201,28 @@ func (f *fetching) fillError(slot fetchSlot, err error) {
 }
 
 // beforeZstd returns the batches before the first that is compressed with zstd,
-// which old clients cannot read.
+// which old clients cannot read. Pieces may end inside a batch, so that several
+// are copied into one.
 func beforeZstd(records [][]byte) [][]byte {
-	var out [][]byte
-	for _, b := range records {
-		end := len(b)
-		err := batch.Walk(b, func(pos int, h batch.Header) error {
-			if h.Compression() == batch.Zstd {
-				end = pos
-				return errZstd
-			}
-			return nil
-		})
-		if end > 0 {
-			out = append(out, b[:end])
-		}
-		if errors.Is(err, errZstd) {
-			break
-		}
+	if len(records) == 0 {
+		return nil
 	}
-	return out
+	all := records[0]
+	if len(records) > 1 {
+		all = bytes.Join(records, nil)
+	}
+	end := len(all)
+	_ = batch.Walk(all, func(pos int, h batch.Header) error { // they were walked before
+		if h.Compression() == batch.Zstd {
+			end = pos
+			return errZstd
+		}
+		return nil
+	})
+	if end == 0 {
+		return nil
+	}
+	return [][]byte{all[:end:end]}
 }
 
 var errZstd = errors.New("zstd")

@@ -174,8 +174,10 @@ func TestZstdNeedsAVersionThatKnowsIt(t *testing.T) {
 	}
 	cl.ask(produceOne(topic, -1, plain()))
 	mixed := bytes.Join([][]byte{batchtest.Build(plain()), batchtest.Build(spec), batchtest.Build(plain())}, nil)
-	if got := bytes.Join(beforeZstd([][]byte{mixed, mixed}), nil); len(got) != len(batchtest.Build(plain())) {
-		t.Errorf("%d bytes before the first zstd batch", len(got))
+	for _, pieces := range [][][]byte{{mixed}, {mixed, mixed}, {mixed[:10], mixed[10:]}, {mixed[:len(mixed)-10], mixed[len(mixed)-10:]}} {
+		if got := bytes.Join(beforeZstd(pieces), nil); len(got) != len(batchtest.Build(plain())) {
+			t.Errorf("%d bytes before the first zstd batch", len(got))
+		}
 	}
 }
 

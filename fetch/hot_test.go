@@ -1,0 +1,104 @@
+package fetch
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/varvelog/varve/tiering/partlog"
+	"github.com/varvelog/varve/tiering/segment"
+)
+
+// TestBatchesAcrossBlocksAreNotCopied has batches of which two cross the edge of
+// a block of the cache.
+func TestBatchesAcrossBlocksAreNotCopied(t *testing.T) {
+	w := newInPlaceWorld(t)
+	value := strings.Repeat("x", 700<<10)
+	w.commit(map[partlog.Key][][]byte{keyA: {batchOf(1, value), batchOf(1, value), batchOf(1, value)}})
+	p := want(keyA, 0)
+	p.MaxBytes = 50 << 20
+	first, second := w.fetchOne(p), w.fetchOne(p)
+	if !bytes.Equal(bytes.Join(first.Records, nil), bytes.Join(w.log[keyA], nil)) {
+		t.Error("the records are not those of the log")
+	}
+	if len(first.Records) != 3 {
+		t.Errorf("%d pieces of records, want one of each block", len(first.Records))
+	}
+	for i := range first.Records {
+		if &first.Records[i][0] != &second.Records[i][0] {
+			t.Errorf("piece %d is a copy", i)
+		}
+	}
+}
+
+// TestRecordsInMemoryAreCheckedOnce changes records where they lie in memory, as
+// nobody may, to see who looks at them.
+func TestRecordsInMemoryAreCheckedOnce(t *testing.T) {
+	for _, leader := range []bool{false, true} {
+		w := newInPlaceWorld(t)
+		big := strings.Repeat("x", 400<<10) // a block of its own, beside the footer's
+		seq := w.commit(map[partlog.Key][][]byte{keyA: {batchOf(1, big), batchOf(1, big), batchOf(1, big), batchOf(1, big)}})
+		if leader {
+			recent := NewRecent(64 << 20)
+			recent.Add(seq, w.objects[seq])
+			w.view.Tail = recent
+		}
+		p := want(keyA, 0)
+		p.MaxBytes = 3 * int32(len(w.log[keyA][0]))
+		if got := values(t, w.fetchOne(p)); len(got) != 3 {
+			t.Fatalf("%d records, want 3", len(got))
+		}
+		flip := func(at int64) {
+			memory := w.objects[seq]
+			if !leader {
+				size := int64(len(memory))
+				span, err := w.reader.cfg.Cache.Read(t.Context(), segment.JournalKey(testJournal, seq), size, 0, size)
+				if err != nil {
+					t.Fatal(err)
+				}
+				memory, at = span.Slice(at, 1), 0
+			}
+			memory[at] ^= 1
+		}
+		flip(300 << 10)
+		if r := w.fetchOne(p); r.Err != nil {
+			t.Errorf("leader %t: records that were checked are checked again: %v", leader, r.Err)
+		}
+		flip(1500 << 10)
+		if r := w.fetchOne(want(keyA, 3)); !errors.Is(r.Err, ErrStorage) {
+			t.Errorf("leader %t: records that nobody has read before: error %v, want ErrStorage", leader, r.Err)
+		}
+		if leader {
+			continue // its memory is the truth
+		}
+		if got := values(t, w.fetchOne(want(keyA, 3))); len(got) != 1 {
+			t.Errorf("%d records read anew, want 1", len(got))
+		}
+	}
+}
+
+// TestHotFetchAllocatesLittle pins what a Fetch of one partition takes that finds
+// its records in memory: nothing may depend on their number.
+func TestHotFetchAllocatesLittle(t *testing.T) {
+	for _, leader := range []bool{false, true} {
+		w := newInPlaceWorld(t)
+		var batches [][]byte
+		for range 5000 {
+			batches = append(batches, batchOf(1, strings.Repeat("x", 500)))
+		}
+		seq := w.commit(map[partlog.Key][][]byte{keyA: batches})
+		if leader {
+			recent := NewRecent(64 << 20)
+			recent.Add(seq, w.objects[seq])
+			w.view.Tail = recent
+		}
+		p := want(keyA, 100)
+		req := request(p)
+		w.fetch(req)
+		const most = 48
+		if n := testing.AllocsPerRun(100, func() { w.fetch(req) }); n > most {
+			t.Errorf("leader %t: a Fetch of many batches in memory makes %.0f allocations, at most %d are planned for", leader, n, most)
+		}
+	}
+}
