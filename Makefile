@@ -25,7 +25,7 @@ VCS := $(shell git rev-parse --verify --quiet HEAD >/dev/null 2>&1 && echo true 
 BUILD := $(GO) build -buildvcs=$(VCS) -trimpath -ldflags '-s -w'
 TEST := $(GO) test -vet=off -timeout $(TEST_TIMEOUT)
 
-.PHONY: help build run run-minio minio check test test-short race fuzz torture clean
+.PHONY: help build run run-minio minio check test test-short race fuzz torture clients clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -71,6 +71,10 @@ fuzz: ## run each fuzz target for FUZZTIME=60s
 
 torture: build minio ## run varve under faults: DURATION=1m SEED=0 ROUNDS=1
 	$(GO) run ./testenv/torture --varve bin/varve --duration $(DURATION) --seed $(SEED) --rounds $(ROUNDS) $(TORTUREFLAGS)
+
+clients: build bin/minioserver ## install other Kafka clients and Kafka's tools, test varve with them
+	@VARVE_BIN='$(CURDIR)/bin/varve' bin/minioserver exec -- \
+		$(GO) test -vet=off -count=1 -timeout 60m ./testenv/clients -clients.all -v $(TESTFLAGS)
 
 mutants: ## put bugs into the program, see that the simulations find each
 	$(GO) test -count=1 -timeout 60m ./testenv/mutants -mutants.all -v

@@ -12,8 +12,9 @@ import (
 	"path/filepath"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"time"
+
+	"github.com/varvelog/varve/testenv/cache"
 )
 
 // minioPackage is the main package of the MinIO server.
@@ -41,7 +42,7 @@ func Build(ctx context.Context, progress io.Writer) (string, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return "", fmt.Errorf("make cache folder: %w", err)
 	}
-	unlock, err := lock(path+".lock", progress)
+	unlock, err := cache.Lock(path+".lock", progress)
 	if err != nil {
 		return "", err
 	}
@@ -54,27 +55,6 @@ func Build(ctx context.Context, progress io.Writer) (string, error) {
 		return "", fmt.Errorf("build MinIO: %w", err)
 	}
 	return path, nil
-}
-
-// lock takes an exclusive lock on a file, which ends with the process. The
-// file stays: who deletes a lock file breaks the lock of the next in line.
-func lock(path string, progress io.Writer) (unlock func(), err error) {
-	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
-	if err != nil {
-		return nil, fmt.Errorf("open lock: %w", err)
-	}
-	fd := int(file.Fd())
-	if syscall.Flock(fd, syscall.LOCK_EX|syscall.LOCK_NB) != nil {
-		fmt.Fprintln(progress, "waiting for another process that builds MinIO")
-		for err = syscall.EINTR; err == syscall.EINTR; {
-			err = syscall.Flock(fd, syscall.LOCK_EX)
-		}
-		if err != nil {
-			file.Close()
-			return nil, fmt.Errorf("lock %s: %w", path, err)
-		}
-	}
-	return func() { file.Close() }, nil
 }
 
 // build compiles into a folder beside path and renames, so that path is

@@ -1,0 +1,132 @@
+package clients
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/varvelog/varve/testenv/cache"
+	"github.com/varvelog/varve/testenv/proc"
+)
+
+// family is a kind of clients.
+type family struct {
+	name    string
+	always  bool                            // needs only Go
+	install func(t *testing.T) proc.Command // or skips
+	lacks   map[string]string               // why the library cannot do a feature
+}
+
+var families = []family{
+	{name: "franz-go", always: true, install: goProgram("franz")},
+	{name: "java-3.6", install: javaDriver("clients-3.6")},
+	{name: "java-4", install: javaDriver("tools-4")},
+}
+
+// installTimeout bounds the installation of one family.
+const installTimeout = 8 * time.Minute
+
+// tool returns the path of a program that a family needs, or skips.
+func tool(t *testing.T, name string) string {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	if err != nil {
+		t.Skipf("%s is not installed", name)
+	}
+	return path
+}
+
+// here returns the absolute path of a file in this folder.
+func here(t *testing.T, name string) string {
+	t.Helper()
+	path, err := filepath.Abs(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func read(t *testing.T, name string) []byte {
+	t.Helper()
+	text, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+// installed returns the cached folder of a family, after filling it if it is
+// not there. The pins decide what is in it.
+func installed(t *testing.T, name string, pins [][]byte, fill func(dir string) error) string {
+	t.Helper()
+	path, err := cache.Path("clients-"+name, pins...)
+	if err == nil {
+		err = cache.Folder(path, t.Output(), fill)
+	}
+	if err != nil {
+		t.Fatalf("install %s: %v", name, err)
+	}
+	return path
+}
+
+// command runs a command to its end, for a folder of its own.
+func command(dir string, args ...string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), installTimeout)
+	defer cancel()
+	var output bytes.Buffer
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
+	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, &output, io.Writer(&output)
+	if err := cmd.Run(); err != nil {
+		return errors.Join(err, errors.New(output.String()))
+	}
+	return nil
+}
+
+// goProgram builds a program of the module golang.
+func goProgram(name string) func(t *testing.T) proc.Command {
+	return func(t *testing.T) proc.Command {
+		binary := filepath.Join(t.TempDir(), name)
+		cmd := exec.Command("go", "build", "-mod=readonly", "-buildvcs=false", "-o", binary, "./"+name)
+		cmd.Dir, cmd.Env = "golang", append(os.Environ(), "GOWORK=off")
+		if output, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("build %s: %v\n%s", name, err, output)
+		}
+		return proc.Command{Path: binary}
+	}
+}
+
+// jars returns the class path of a profile in java/pom.xml.
+func jars(t *testing.T, profile string) string {
+	t.Helper()
+	maven, pom := tool(t, "mvn"), here(t, filepath.Join("java", "pom.xml"))
+	folder := installed(t, profile, [][]byte{read(t, pom)}, func(dir string) error {
+		return command(dir, maven, "-q", "-B", "--strict-checksums", "-f", pom, "-P", profile,
+			"org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies",
+			"-DincludeScope=runtime", "-DoutputDirectory="+dir)
+	})
+	return filepath.Join(folder, "*")
+}
+
+// jvm is the flags of every Java process: many small ones on few cores.
+var jvm = []string{"-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-Xmx256m"}
+
+// javaDriver compiles the program in java against a profile's jars.
+func javaDriver(profile string) func(t *testing.T) proc.Command {
+	return func(t *testing.T) proc.Command {
+		java, javac, libraries, classes := tool(t, "java"), tool(t, "javac"), jars(t, profile), t.TempDir()
+		sources, err := filepath.Glob(here(t, filepath.Join("java", "*.java")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := command(".", append([]string{javac, "-nowarn", "-d", classes, "-cp", libraries}, sources...)...); err != nil {
+			t.Fatal(err)
+		}
+		return proc.Command{Path: java, Args: append(jvm, "-cp", classes+string(filepath.ListSeparator)+libraries, "Driver")}
+	}
+}
