@@ -47,7 +47,7 @@ type bench struct {
 
 func (b *bench) outputFlag(cmd *cobra.Command) {
 	cmd.Flags().SortFlags = false
-	choice(cmd, &b.output, "output", "o", "table", "output format", "table", "json")
+	outputFlag(cmd, &b.output, "table", "json")
 }
 
 // clientFlags are those of a producer.
@@ -191,11 +191,7 @@ func (b *bench) consume(ctx context.Context, o load.Consume, partitionBytes int3
 
 // extent is where the topic's partitions begin and end.
 func (b *bench) extent(ctx context.Context, client *kgo.Client, topic string) (spans, error) {
-	at, err := parseFrom("earliest", time.Now())
-	if err != nil {
-		return nil, err
-	}
-	return resolve(ctx, client, []string{topic}, nil, at, true)
+	return resolve(ctx, client, []string{topic}, nil, from{kind: fromEarliest}, true)
 }
 
 func newBenchLatency(b *bench) *cobra.Command {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -34,7 +35,7 @@ records would be lost. It runs by itself when a cluster is created.`
 
 func newBucketProbe(env *Env) *cobra.Command {
 	var url, output string
-	var create bool
+	var create, asked bool
 	cmd := &cobra.Command{
 		Use:   "probe",
 		Short: "Find out whether a bucket can hold a log",
@@ -49,13 +50,14 @@ func newBucketProbe(env *Env) *cobra.Command {
 			if url == "" {
 				return usagef("which bucket? Add --bucket URL, or set %s", bucketEnv)
 			}
-			return probe(cmd.Context(), env, url, create, output)
+			return probe(cmd.Context(), env, url, create, asked, output)
 		},
 	}
 	cmd.Flags().SortFlags = false
 	cmd.Flags().StringVar(&url, "bucket", "", "bucket `url`: file:///path, s3://bucket/prefix or minio://host:port/bucket/prefix (default $"+bucketEnv+")")
 	cmd.Flags().BoolVar(&create, "create-bucket", false, "create the bucket when it does not exist")
-	choice(cmd, &output, "output", "o", "text", "output format", "text", "json")
+	outputFlag(cmd, &output, "text", "json")
+	progressFlag(cmd.Flags(), &asked)
 	return cmd
 }
 
@@ -74,7 +76,7 @@ type probeStep struct {
 	Total int    `json:"total"`
 }
 
-func probe(ctx context.Context, env *Env, url string, create bool, output string) error {
+func probe(ctx context.Context, env *Env, url string, create, asked bool, output string) error {
 	store, err := bucket.Open(ctx, url, create)
 	if errors.Is(err, bucket.ErrURL) {
 		return usageError{err}
@@ -84,8 +86,14 @@ func probe(ctx context.Context, env *Env, url string, create bool, output string
 	}
 	defer bucket.Close(store)
 	began := time.Now()
-	result := probeResult{Bucket: url, Verdict: "safe", Steps: []probeStep{}}
-	err = objstore.Probe(ctx, store, "probe", func(s objstore.Step) { result.progress(env.Stderr, s) })
+	result := probeResult{Bucket: bucket.Redact(url), Verdict: "safe", Steps: []probeStep{}}
+	var now atomic.Pointer[objstore.Step]
+	stop := showProgress(env, "bucket probe", asked, func() progress { return probeProgress(now.Load()) })
+	err = objstore.Probe(ctx, store, "probe", func(s objstore.Step) {
+		now.Store(&s)
+		result.note(s)
+	})
+	stop()
 	if ctx.Err() != nil {
 		return interrupted(ctx, err)
 	}
@@ -102,26 +110,38 @@ func probe(ctx context.Context, env *Env, url string, create bool, output string
 	return err
 }
 
-// progress keeps the latest of each step, and tells of those that are complete.
-func (r *probeResult) progress(w io.Writer, s objstore.Step) {
+// probeProgress is how far the step at hand is. Steps are not of one length, so
+// nobody can tell how long the rest takes.
+func probeProgress(s *objstore.Step) progress {
+	if s == nil {
+		return progress{doing: "beginning"}
+	}
+	return progress{doing: fmt.Sprintf("%s, %d of %d", s.Name, s.Done, s.Total)}
+}
+
+// note keeps the latest of each step.
+func (r *probeResult) note(s objstore.Step) {
 	if n := len(r.Steps); n > 0 && r.Steps[n-1].Name == s.Name {
 		r.Steps[n-1].Done = s.Done
 	} else {
 		r.Steps = append(r.Steps, probeStep{s.Name, s.Done, s.Total})
 	}
-	if s.Done == s.Total {
-		fmt.Fprintf(w, "varve: probe: %s: %d of %d\n", s.Name, s.Done, s.Total)
-	}
 }
 
-// print writes the result; as text, a failure is left to the error.
+// print writes the result; as text, why it failed is left to the error.
 func (r *probeResult) print(w io.Writer, output string) error {
 	if output == "json" {
 		return printJSON(w, r)
 	}
-	if r.Verdict != "safe" {
-		return nil
+	err := printTable(w, func(w io.Writer) {
+		fmt.Fprintln(w, "TEST\tPASSED")
+		for _, s := range r.Steps {
+			fmt.Fprintf(w, "%s\t%d of %d\n", s.Name, s.Done, s.Total)
+		}
+	})
+	if err != nil || r.Verdict != "safe" {
+		return err
 	}
-	_, err := fmt.Fprintf(w, "bucket %s can hold a log (probed in %.1f s)\n", r.Bucket, r.Seconds)
+	_, err = fmt.Fprintf(w, "\nbucket %s can hold a log (probed in %.1f s)\n", r.Bucket, r.Seconds)
 	return err
 }

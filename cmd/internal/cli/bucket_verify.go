@@ -36,7 +36,7 @@ read to the end, 2 for wrong usage.`
 type verifyFlags struct {
 	url, topic, output string
 	journals           []uint
-	records            bool
+	records, progress  bool
 }
 
 func newBucketVerify(env *Env) *cobra.Command {
@@ -60,7 +60,7 @@ func newBucketVerify(env *Env) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return verifyBucket(cmd.Context(), env, f.url, f.output, opt)
+			return verifyBucket(cmd.Context(), env, f.url, f.output, f.progress, opt)
 		},
 	}
 	flags := cmd.Flags()
@@ -70,7 +70,8 @@ func newBucketVerify(env *Env) *cobra.Command {
 	flags.Lookup("journal").DefValue = "" // which the help leaves out
 	flags.StringVar(&f.topic, "topic", "", "only objects that hold this topic, as `name[:partition]`, and the indexes of the others")
 	flags.BoolVar(&f.records, "records", false, "decompress the batches and decode every record too")
-	choice(cmd, &f.output, "output", "o", "text", "output format", "text", "json")
+	outputFlag(cmd, &f.output, "text", "json")
+	progressFlag(flags, &f.progress)
 	return cmd
 }
 
@@ -155,7 +156,7 @@ type verifyResult struct {
 	Seconds float64 `json:"seconds"`
 }
 
-func verifyBucket(ctx context.Context, env *Env, url, output string, opt verify.Options) error {
+func verifyBucket(ctx context.Context, env *Env, url, output string, asked bool, opt verify.Options) error {
 	store, err := bucket.Open(ctx, url, false)
 	if errors.Is(err, bucket.ErrURL) {
 		return usageError{err}
@@ -166,7 +167,7 @@ func verifyBucket(ctx context.Context, env *Env, url, output string, opt verify.
 	defer bucket.Close(store)
 	v := verify.New(store, opt)
 	began := time.Now()
-	stop := showVerifying(env.Stderr, v, began)
+	stop := showProgress(env, "bucket verify", asked, func() progress { return verifyProgress(v.Progress()) })
 	report, err := v.Run(ctx)
 	stop()
 	if errors.Is(err, verify.ErrScope) {
@@ -189,46 +190,14 @@ func verifyBucket(ctx context.Context, env *Env, url, output string, opt verify.
 	return nil
 }
 
-const verifyProgressEvery = 2 * time.Second
-
-// showVerifying tells now and then how far v is, until stop is called.
-func showVerifying(w io.Writer, v *verify.Verifier, began time.Time) (stop func()) {
-	done, ended := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(ended)
-		tick := time.NewTicker(verifyProgressEvery)
-		defer tick.Stop()
-		for {
-			select {
-			case <-done:
-				return
-			case now := <-tick.C:
-				fmt.Fprintf(w, "varve: verify: %s\n", verifyProgress(v.Progress(), now.Sub(began)))
-			}
-		}
-	}()
-	return func() {
-		close(done)
-		<-ended
-	}
-}
-
-// verifyProgress is how far a walk is. The time left is reckoned by objects or by
-// bytes, whichever is further: of a topic's walk most bytes are not read, and
-// objects are not of one size.
-func verifyProgress(p verify.Progress, elapsed time.Duration) string {
+// verifyProgress is how far a walk is. Of a topic's walk most bytes are not read,
+// and objects are not of one size: the meter takes whichever is further.
+func verifyProgress(p verify.Progress) progress {
 	if p.Journal < 0 {
-		return fmt.Sprintf("listing the bucket: %s objects", humanize.Comma(p.Listed))
+		return progress{doing: "listing the bucket", unit: "objects", done: p.Listed}
 	}
-	text := fmt.Sprintf("journal %d: %s of %s objects, %s of %s, %.0f MB/s", p.Journal,
-		humanize.Comma(p.Objects), humanize.Comma(p.TotalObjects), humanize.IBytes(uint64(p.Bytes)),
-		humanize.IBytes(uint64(p.TotalBytes)), float64(p.Bytes)/1e6/elapsed.Seconds())
-	if p.Objects > 0 && p.Objects < p.TotalObjects {
-		part := max(float64(p.Objects)/float64(p.TotalObjects), float64(p.Bytes)/float64(max(p.TotalBytes, 1)))
-		left := time.Duration(float64(elapsed) * (1 - part) / part)
-		text += fmt.Sprintf(", %v left", left.Round(time.Second))
-	}
-	return text
+	return progress{doing: fmt.Sprintf("journal %d", p.Journal), unit: "objects",
+		done: p.Objects, total: p.TotalObjects, bytes: p.Bytes, totalBytes: p.TotalBytes}
 }
 
 func (r *verifyResult) print(w io.Writer, output string) error {

@@ -50,7 +50,7 @@ func newConsume(env *Env) *cobra.Command {
 			if err := o.check(cmd); err != nil {
 				return err
 			}
-			at, err := parseFrom(o.from, time.Now())
+			at, err := parseFrom("from", o.from, time.Now())
 			if err != nil {
 				return err
 			}

@@ -39,8 +39,24 @@ func exitCode(err error) int {
 	return ExitFailure
 }
 
-// oneLine is the error's text without line breaks: libraries put them in.
-func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
+// oneLine is the error's text without line breaks: libraries put them in, and
+// joined errors stand in lines of their own.
+func oneLine(err error) string {
+	var text strings.Builder
+	for line := range strings.Lines(err.Error()) {
+		line = strings.Join(strings.Fields(line), " ")
+		if line == "" {
+			continue
+		}
+		if before := text.String(); strings.HasSuffix(before, ":") {
+			text.WriteString(" ")
+		} else if before != "" {
+			text.WriteString("; ")
+		}
+		text.WriteString(line)
+	}
+	return text.String()
+}
 
 // interrupted replaces an error that only says that ctx ended.
 func interrupted(ctx context.Context, err error) error {

@@ -26,12 +26,14 @@ const (
 // from is where to begin reading.
 type from struct {
 	kind   fromKind
+	flag   string // that said so
 	offset int64
 	time   time.Time
 }
 
-// parseFrom reads --from: a word, an offset, a time, or a time before now.
-func parseFrom(text string, now time.Time) (from, error) {
+// parseFrom reads what a flag says of where to begin: a word, an offset, a time,
+// or a time before now.
+func parseFrom(flag, text string, now time.Time) (from, error) {
 	switch text {
 	case "earliest":
 		return from{kind: fromEarliest}, nil
@@ -39,28 +41,28 @@ func parseFrom(text string, now time.Time) (from, error) {
 		return from{kind: fromLatest}, nil
 	}
 	if n, err := strconv.ParseInt(text, 10, 64); err == nil && n >= 0 {
-		return from{kind: fromOffset, offset: n}, nil
+		return from{kind: fromOffset, flag: flag, offset: n}, nil
 	}
 	if ago, ok := strings.CutPrefix(text, "-"); ok {
 		if d, err := parseAge(ago); err == nil {
-			return fromTimeAt(text, now.Add(-d))
+			return fromTimeAt(flag, text, now.Add(-d))
 		}
 	}
 	for _, layout := range []string{time.RFC3339, time.DateOnly} {
 		if t, err := time.Parse(layout, text); err == nil {
-			return fromTimeAt(text, t)
+			return fromTimeAt(flag, text, t)
 		}
 	}
-	return from{}, usagef("--from %q: write earliest, latest, an offset, a date (2024-05-01, in UTC), a time (2024-05-01T12:00:00Z), or how long ago (-2h, -7d)", text)
+	return from{}, usagef("--%s %q: write earliest, latest, an offset, a date (2024-05-01, in UTC), a time (2024-05-01T12:00:00Z), or how long ago (-2h, -7d)", flag, text)
 }
 
 // fromTimeAt refuses times before 1970: the protocol gives negative timestamps
 // meanings of their own.
-func fromTimeAt(text string, t time.Time) (from, error) {
+func fromTimeAt(flag, text string, t time.Time) (from, error) {
 	if t.UnixMilli() < 0 {
-		return from{}, usagef("--from %q: no record is older than 1970", text)
+		return from{}, usagef("--%s %q: no record is older than 1970", flag, text)
 	}
-	return from{kind: fromTime, time: t}, nil
+	return from{kind: fromTime, flag: flag, time: t}, nil
 }
 
 // parseAge reads a duration that may also be in whole days (7d) or weeks (2w).
@@ -149,8 +151,8 @@ func resolveTopic(ctx context.Context, admin *kadm.Client, topic string, partiti
 			s.next = timed.Offset
 		case fromOffset:
 			if at.offset < start.Offset || at.offset > end.Offset {
-				return nil, usagef("--from %d: partition %d has offsets %d to %d; choose one of those, or a partition with --partition",
-					at.offset, p, start.Offset, end.Offset)
+				return nil, usagef("--%s %d: partition %d has offsets %d to %d; choose one of those, or a partition with --partition",
+					at.flag, at.offset, p, start.Offset, end.Offset)
 			}
 			s.next = at.offset
 		}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync/atomic"
 )
 
 const (
@@ -18,6 +19,8 @@ const (
 type source struct {
 	name string
 	open func() (io.ReadCloser, error)
+	size int64         // bytes, if it is a file of a size
+	read *atomic.Int64 // counts bytes as they are read, if not nil
 }
 
 // sources are the inputs that the arguments name; none, or "-", is stdin.
@@ -28,12 +31,41 @@ func sources(files []string, stdin io.Reader) []source {
 	var list []source
 	for _, name := range files {
 		if name == "-" {
-			list = append(list, source{"standard input", func() (io.ReadCloser, error) { return io.NopCloser(stdin), nil }})
+			list = append(list, source{name: "standard input", size: fileSize(stdin),
+				open: func() (io.ReadCloser, error) { return io.NopCloser(stdin), nil }})
 			continue
 		}
-		list = append(list, source{name, func() (io.ReadCloser, error) { return os.Open(name) }})
+		src := source{name: name, open: func() (io.ReadCloser, error) { return os.Open(name) }}
+		if info, err := os.Stat(name); err == nil && info.Mode().IsRegular() { // an error shows when it is opened
+			src.size = info.Size()
+		}
+		list = append(list, src)
 	}
 	return list
+}
+
+// fileSize is the size of a stream that is a file, as in produce t < file; 0 of
+// any other.
+func fileSize(stream any) int64 {
+	f, ok := stream.(*os.File)
+	if !ok {
+		return 0
+	}
+	if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
+		return info.Size()
+	}
+	return 0
+}
+
+// inputSize is how many bytes the inputs have, 0 if nobody knows.
+func inputSize(inputs []source) (total int64) {
+	for _, src := range inputs {
+		if src.size == 0 {
+			return 0
+		}
+		total += src.size
+	}
+	return total
 }
 
 // block is what one read returned. Bytes are never written again: lines are
@@ -148,6 +180,9 @@ func eachLine(ctx context.Context, src source, limit int, emit func(number int64
 		case <-ctx.Done():
 			return errInterrupted
 		case b := <-blocks:
+			if src.read != nil {
+				src.read.Add(int64(len(b.data)))
+			}
 			err := s.feed(b.data)
 			if err == nil && errors.Is(b.err, io.EOF) {
 				err = s.finish()

@@ -12,7 +12,7 @@ import (
 )
 
 func readerSource(r io.Reader) source {
-	return source{"input", func() (io.ReadCloser, error) { return io.NopCloser(r), nil }}
+	return source{name: "input", open: func() (io.ReadCloser, error) { return io.NopCloser(r), nil }}
 }
 
 // collect returns the lines as they were when they were emitted, and as they

@@ -23,6 +23,7 @@ type produceOptions struct {
 	batchBytes     int64
 	linger         time.Duration
 	timeout        time.Duration
+	output         string
 	progress       bool
 }
 
@@ -37,7 +38,10 @@ written.
 
 With --acks all, the default, the producer is idempotent: retries neither
 duplicate nor reorder records. Ctrl-C stops reading, waits for what was read and
-ends with code 130; a second one ends at once.`
+ends with code 130; a second one ends at once. When a record is not acknowledged
+nothing after it is sent, and the code is 3.
+
+A summary goes to standard error, or with -o json to standard output.`
 
 func newProduce(env *Env) *cobra.Command {
 	var o produceOptions
@@ -70,7 +74,8 @@ func newProduce(env *Env) *cobra.Command {
 	flags.Var(&sizeValue{&o.batchBytes, "1000012"}, "batch-bytes", "most bytes of a batch before compression, hence of a line")
 	flags.DurationVar(&o.linger, "linger", 10*time.Millisecond, "how long a batch waits for more lines")
 	flags.DurationVar(&o.timeout, "delivery-timeout", 2*time.Minute, "how long to go on when nothing is acknowledged")
-	flags.BoolVar(&o.progress, "progress", false, "show progress also when standard error is no terminal")
+	outputFlag(cmd, &o.output, "text", "json")
+	progressFlag(flags, &o.progress)
 	return cmd
 }
 
@@ -192,15 +197,14 @@ func produce(ctx context.Context, env *Env, o *produceOptions, topic string, inp
 	if meta.created {
 		fmt.Fprintf(env.Stderr, "varve: the broker created topic %q, partitions: %d\n", topic, len(meta.partitions))
 	}
-	s := newSender(client, topic)
-	terminal := isTerminal(env.Stderr)
-	w := &watcher{sender: s, patience: o.timeout, out: env.Stderr, progress: o.progress || terminal, terminal: terminal}
+	s := newSender(client, topic, inputSize(inputs))
+	w := &watcher{sender: s, patience: o.timeout, meter: newMeter(env, "produce", o.progress, s.progress)}
 	w.start(ctx)
 	readErr := o.sendAll(ctx, s, inputs)
 	s.flush()
 	w.stop()
 	s.giveUp(nil) // nothing is left; it only frees the context
-	return s.report(env.Stderr, o.acks, readErr)
+	return s.report(env, o, readErr)
 }
 
 // sendAll reads until the end, the first line that is no record, the first
@@ -208,6 +212,7 @@ func produce(ctx context.Context, env *Env, o *produceOptions, topic string, inp
 func (o *produceOptions) sendAll(ctx context.Context, s *sender, inputs []source) error {
 	limit := int(o.batchBytes) - batchOverhead
 	for _, src := range inputs {
+		src.read = &s.read
 		err := eachLine(ctx, src, limit, func(number int64, line []byte) error {
 			r := s.record()
 			if err := o.fill(r, line); err != nil {

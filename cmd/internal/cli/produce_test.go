@@ -116,7 +116,7 @@ func TestABadLineIsNamedAndTheOnesBeforeItAreWritten(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := broker(t, kfake.SeedTopics(1, "t"))
 			o := c.reading(tc.input).run(t, append([]string{"produce", "t"}, tc.args...)...)
-			o.expect(t, cli.ExitFailure, tc.want, "1 records", "acknowledged")
+			o.expect(t, cli.ExitFailure, tc.want, "1 record, ", "acknowledged")
 			if o := c.run(t, "consume", "t", "--until-end"); strings.Count(o.stdout, "\n") != 1 {
 				t.Fatalf("want the first line alone, got %q", o.stdout)
 			}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -35,6 +34,8 @@ type sender struct {
 	acked    atomic.Int64 // records acknowledged
 	ackBytes atomic.Int64 // their keys and values
 	failed   atomic.Bool
+	read     atomic.Int64 // bytes of the input that were read
+	total    int64        // bytes of the input, 0 if nobody knows
 
 	mu struct {
 		sync.Mutex
@@ -42,8 +43,9 @@ type sender struct {
 	}
 }
 
-func newSender(client *kgo.Client, topic string) *sender {
-	s := &sender{client: client, topic: topic, began: time.Now()}
+// newSender makes a sender of an input of total bytes, 0 if nobody knows.
+func newSender(client *kgo.Client, topic string, total int64) *sender {
+	s := &sender{client: client, topic: topic, began: time.Now(), total: total}
 	s.records, s.giveUp = context.WithCancelCause(context.Background())
 	return s
 }
@@ -101,26 +103,56 @@ func (s *sender) rates() string {
 	elapsed := time.Since(s.began)
 	seconds := max(elapsed.Seconds(), 1e-3)
 	acked, size := s.acked.Load(), s.ackBytes.Load()
-	return fmt.Sprintf("%s records, %s in %v (%s records/s, %.1f MB/s)",
-		humanize.Comma(acked), humanize.Bytes(uint64(size)), elapsed.Round(time.Millisecond),
+	return fmt.Sprintf("%s, %s in %v (%s records/s, %.1f MB/s)",
+		plural(int(acked), "record"), humanize.Bytes(uint64(size)), elapsed.Round(time.Millisecond),
 		humanize.Comma(int64(float64(acked)/seconds)), float64(size)/1e6/seconds)
 }
 
+// progress is how far it is: what was read ahead is not written yet, but small.
+func (s *sender) progress() progress {
+	p := progress{unit: "records", done: s.acked.Load(), bytes: s.read.Load(), totalBytes: s.total}
+	if s.total == 0 {
+		p.bytes = s.ackBytes.Load()
+	}
+	return p
+}
+
+// produced is what `produce -o json` prints.
+type produced struct {
+	Topic        string  `json:"topic"`
+	Sent         int64   `json:"sent"`
+	Acknowledged *int64  `json:"acknowledged"` // null with --acks 0: nobody knows
+	Bytes        int64   `json:"bytes"`        // keys and values of those
+	Seconds      float64 `json:"seconds"`
+	Error        string  `json:"error,omitempty"`
+}
+
 // report writes the summary and returns what the command ends with.
-func (s *sender) report(w io.Writer, acks string, readErr error) error {
+func (s *sender) report(env *Env, o *produceOptions, readErr error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	sent, acked := s.sent.Load(), s.acked.Load()
 	if s.mu.first == nil && acked != sent {
 		s.mu.first = errors.New("the client lost track of records")
 	}
+	err := readErr
+	if s.mu.first != nil {
+		err = fmt.Errorf("%d of %d %w: %w", sent-acked, sent, errUnsent, s.mu.first)
+	}
+	if o.output == "json" {
+		p := produced{Topic: s.topic, Sent: sent, Acknowledged: &acked, Bytes: s.ackBytes.Load(), Seconds: time.Since(s.began).Seconds()}
+		if o.acks == "0" {
+			p.Acknowledged = nil
+		}
+		if err != nil {
+			p.Error = oneLine(err)
+		}
+		return errors.Join(err, printJSON(env.Stdout, p))
+	}
 	word := "acknowledged"
-	if acks == "0" {
+	if o.acks == "0" {
 		word = "sent without acknowledgement"
 	}
-	fmt.Fprintf(w, "varve: %s: %s %s\n", s.topic, s.rates(), word)
-	if s.mu.first != nil {
-		return fmt.Errorf("%d of %d %w: %w", sent-acked, sent, errUnsent, s.mu.first)
-	}
-	return readErr
+	fmt.Fprintf(env.Stderr, "varve: %s: %s %s\n", s.topic, s.rates(), word)
+	return err
 }

@@ -87,7 +87,7 @@ func TestProgressIsShownOnlyWhenAsked(t *testing.T) {
 	}
 	input, lines := io.Pipe()
 	c.stdin = input
-	c.stderr = &tap{text: "varve: 1 records", then: func() { lines.Close() }}
+	c.stderr = &tap{text: "varve: produce: 1 records", then: func() { lines.Close() }}
 	go io.WriteString(lines, "a\n") // the input ends when progress was shown
 	c.run(t, "produce", "t", "--progress").expect(t, cli.ExitOK)
 }

@@ -1,15 +1,11 @@
 package cli
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -19,10 +15,11 @@ import (
 func newTopic(env *Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "topic",
-		Short: "Create, list, describe and delete topics",
+		Short: "Create, list, describe, alter and delete topics",
 		Example: `  varve topic create events --partitions 12
   varve topic list
-  varve topic describe events`,
+  varve topic describe events
+  varve topic alter events --config retention.ms=31536000000`,
 	}
 	var bootstrap string
 	bootstrapFlag(cmd.PersistentFlags(), &bootstrap)
@@ -30,6 +27,8 @@ func newTopic(env *Env) *cobra.Command {
 		newTopicCreate(env, &bootstrap),
 		newTopicList(env, &bootstrap),
 		newTopicDescribe(env, &bootstrap),
+		newTopicAlter(env, &bootstrap),
+		newTopicDeleteRecords(env, &bootstrap),
 		newTopicDelete(env, &bootstrap),
 	)
 	group(cmd)
@@ -49,10 +48,16 @@ func withAdmin(ctx context.Context, env *Env, bootstrap string, fn func(*kadm.Cl
 func newTopicCreate(env *Env, bootstrap *string) *cobra.Command {
 	var partitions int32
 	var pairs []string
+	var output string
 	var ifNotExists bool
 	cmd := &cobra.Command{
 		Use:   "create NAME",
 		Short: "Create a topic",
+		Long: `Create a topic.
+
+Its records are kept for ever unless --config says otherwise (retention.ms,
+retention.bytes). The number of partitions can be raised later, never lowered;
+records with one key stay in order as long as it does not change.`,
 		Example: `  varve topic create events --partitions 12
   varve topic create events --config retention.ms=31536000000 --if-not-exists`,
 		Args: args(cobra.ExactArgs(1), "one topic name"),
@@ -65,7 +70,8 @@ func newTopicCreate(env *Env, bootstrap *string) *cobra.Command {
 				return err
 			}
 			return withAdmin(cmd.Context(), env, *bootstrap, func(admin *kadm.Client) error {
-				return createTopic(cmd.Context(), env, admin, names[0], partitions, configs, ifNotExists)
+				d, err := createTopic(cmd.Context(), admin, names[0], partitions, configs, ifNotExists)
+				return errors.Join(printDeeds(env.Stdout, output, "topic", []deed{d}), err)
 			})
 		},
 	}
@@ -73,6 +79,7 @@ func newTopicCreate(env *Env, bootstrap *string) *cobra.Command {
 	cmd.Flags().Lookup("partitions").DefValue = "0" // which the help leaves out
 	cmd.Flags().StringArrayVar(&pairs, "config", nil, "topic configuration as `key=value`, repeatable")
 	cmd.Flags().BoolVar(&ifNotExists, "if-not-exists", false, "succeed when the topic exists already")
+	outputFlag(cmd, &output, "text", "json")
 	return cmd
 }
 
@@ -93,17 +100,19 @@ func parseConfigs(pairs []string) (map[string]*string, error) {
 
 // createTopic leaves the replication factor to the broker: the bucket keeps the
 // copies.
-func createTopic(ctx context.Context, env *Env, admin *kadm.Client, name string, partitions int32, configs map[string]*string, ifNotExists bool) error {
+func createTopic(ctx context.Context, admin *kadm.Client, name string, partitions int32, configs map[string]*string, ifNotExists bool) (deed, error) {
 	resp, err := admin.CreateTopic(ctx, partitions, -1, configs, name)
 	switch {
 	case errors.Is(err, kerr.TopicAlreadyExists) && ifNotExists:
-		_, err = fmt.Fprintf(env.Stdout, "topic %q exists\n", name)
-		return err
+		return deed{Name: name, Result: "exists"}, nil
+	case errors.Is(err, kerr.TopicAlreadyExists):
+		err = fmt.Errorf("%w; --if-not-exists makes that no error, \"varve topic alter %s\" changes it", err, name)
+		return failed(name, err), fmt.Errorf("create topic %q: %w", name, err)
 	case err != nil:
-		return fmt.Errorf("create topic %q: %w", name, withMessage(err, resp.ErrMessage))
+		err = withMessage(err, resp.ErrMessage)
+		return failed(name, err), fmt.Errorf("create topic %q: %w", name, err)
 	}
-	_, err = fmt.Fprintf(env.Stdout, "created topic %q\n", name)
-	return err
+	return deed{Name: name, Result: "created"}, nil
 }
 
 // withMessage puts what the broker said in words before the error code.
@@ -119,7 +128,9 @@ func newTopicList(env *Env, bootstrap *string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List topics and their number of partitions",
-		Args:  args(cobra.NoArgs, "no arguments"),
+		Example: `  varve topic list
+  varve topic list -o json | jq -r .[].name`,
+		Args: args(cobra.NoArgs, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return withAdmin(cmd.Context(), env, *bootstrap, func(admin *kadm.Client) error {
 				topics, err := admin.ListTopics(cmd.Context())
@@ -130,7 +141,7 @@ func newTopicList(env *Env, bootstrap *string) *cobra.Command {
 			})
 		},
 	}
-	choice(cmd, &output, "output", "o", "table", "output format", "table", "json")
+	outputFlag(cmd, &output, "table", "json")
 	return cmd
 }
 
@@ -156,91 +167,4 @@ func printTopics(w io.Writer, output string, topics []kadm.TopicDetail) error {
 			fmt.Fprintf(tw, "%s\t%d\n", r.Name, r.Partitions)
 		}
 	})
-}
-
-func printJSON(w io.Writer, v any) error {
-	enc := json.NewEncoder(w)
-	enc.SetIndent("", "  ")
-	return enc.Encode(v)
-}
-
-func printTable(w io.Writer, rows func(io.Writer)) error {
-	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	rows(tw)
-	return tw.Flush()
-}
-
-func newTopicDelete(env *Env, bootstrap *string) *cobra.Command {
-	var yes bool
-	cmd := &cobra.Command{
-		Use:   "delete NAME...",
-		Short: "Delete topics and all their records",
-		Example: `  varve topic delete events
-  varve topic delete events clicks --yes`,
-		Args: args(cobra.MinimumNArgs(1), "one or more topic names"),
-		RunE: func(cmd *cobra.Command, names []string) error {
-			if !yes {
-				if !isTerminal(env.Stdin) {
-					return usagef("deleting topics for good needs --yes when nobody can be asked")
-				}
-				if err := confirm(env.Stdin, env.Stderr, names); err != nil {
-					return err
-				}
-			}
-			return withAdmin(cmd.Context(), env, *bootstrap, func(admin *kadm.Client) error {
-				return deleteTopics(cmd.Context(), env, admin, names)
-			})
-		},
-	}
-	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
-	return cmd
-}
-
-// isTerminal tells whether someone may be sitting at the other end.
-func isTerminal(stream any) bool {
-	f, ok := stream.(*os.File)
-	if !ok {
-		return false
-	}
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
-}
-
-func confirm(in io.Reader, out io.Writer, names []string) error {
-	fmt.Fprintf(out, "Delete %s and all records in it, for good? Type yes: ", list(names, "and"))
-	answer, err := bufio.NewReader(in).ReadString('\n')
-	if err != nil && !errors.Is(err, io.EOF) {
-		return fmt.Errorf("read the answer: %w", err)
-	}
-	if strings.TrimSpace(answer) != "yes" {
-		return errors.New("nothing was deleted: the answer was not yes")
-	}
-	return nil
-}
-
-func deleteTopics(ctx context.Context, env *Env, admin *kadm.Client, names []string) error {
-	results, err := admin.DeleteTopics(ctx, names...)
-	if err != nil {
-		return fmt.Errorf("delete topics: %w", err)
-	}
-	var failed []string
-	for _, name := range names {
-		r, ok := results[name]
-		switch {
-		case !ok:
-			failed = append(failed, fmt.Sprintf("%q: the broker did not answer for it", name))
-		case errors.Is(r.Err, kerr.UnknownTopicOrPartition):
-			failed = append(failed, fmt.Sprintf("%q does not exist", name))
-		case r.Err != nil:
-			failed = append(failed, fmt.Sprintf("%q: %v", name, withMessage(r.Err, r.ErrMessage)))
-		default:
-			if _, err := fmt.Fprintf(env.Stdout, "deleted topic %q\n", name); err != nil {
-				return err
-			}
-		}
-	}
-	if len(failed) > 0 {
-		return fmt.Errorf("delete topics: %s", strings.Join(failed, "; "))
-	}
-	return nil
 }

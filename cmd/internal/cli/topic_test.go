@@ -36,6 +36,17 @@ func TestTopicsComeAndGo(t *testing.T) {
 
 	c.run(t, "topic", "delete", "a", "zzz", "--yes").expect(t, cli.ExitFailure, `deleted topic "a"`, `"zzz" does not exist`)
 	c.run(t, "topic", "delete", "b", "--yes").expect(t, cli.ExitOK)
+	o = c.run(t, "topic", "create", "c", "-o", "json")
+	if o.stdout != "[\n  {\n    \"name\": \"c\",\n    \"result\": \"created\"\n  }\n]\n" {
+		t.Fatalf("got %s", o.stdout)
+	}
+	o = c.run(t, "topic", "delete", "zzz", "c", "--yes", "-o", "json")
+	o.expect(t, cli.ExitFailure, `"zzz" does not exist`)
+	var deeds []struct{ Name, Result, Error string }
+	if err := json.Unmarshal([]byte(o.stdout), &deeds); err != nil || len(deeds) != 2 || deeds[0].Result != "deleted" ||
+		deeds[1].Result != "failed" || deeds[1].Error == "" {
+		t.Fatalf("%v in %s", err, o.stdout)
+	}
 	if o := c.run(t, "topic", "list", "-o", "json"); o.stdout != "[]\n" {
 		t.Fatalf("got %q", o.stdout)
 	}
@@ -49,7 +60,7 @@ func TestDescribeShowsOffsetsAndChangedConfiguration(t *testing.T) {
 	o.expect(t, cli.ExitOK)
 	words := strings.Join(strings.Fields(o.stdout), " ")
 	for _, want := range []string{
-		"topic a, id ", "partitions 2 PARTITION LEADER START END 0 0 0 0 1 0 0 2 CONFIG", "retention.ms 1000 DYNAMIC_TOPIC_CONFIG",
+		"topic a, id ", "PARTITION LEADER START END SIZE 0 0 0 0 0 B 1 0 0 2 ", "partitions 2, size ", "retention.ms 1000 DYNAMIC_TOPIC_CONFIG",
 	} {
 		if !strings.Contains(words, want) {
 			t.Fatalf("no %q in %s", want, o.stdout)
@@ -58,16 +69,19 @@ func TestDescribeShowsOffsetsAndChangedConfiguration(t *testing.T) {
 	o = c.run(t, "topic", "describe", "a", "-o", "json")
 	var described []struct {
 		Name       string
+		Bytes      *int64
 		Partitions []struct {
 			Partition, Leader int32
 			Start, End        int64
+			Bytes             *int64
 		}
 		Configs []struct{ Name, Value, Source string }
 	}
 	if err := json.Unmarshal([]byte(o.stdout), &described); err != nil {
 		t.Fatal(err)
 	}
-	if len(described) != 1 || len(described[0].Partitions) != 2 || described[0].Partitions[1].End != 2 ||
+	if len(described) != 1 || len(described[0].Partitions) != 2 || described[0].Partitions[1].End != 2 || described[0].Bytes == nil ||
+		*described[0].Partitions[1].Bytes == 0 || *described[0].Partitions[0].Bytes != 0 ||
 		len(described[0].Configs) != 1 || described[0].Configs[0].Value != "1000" {
 		t.Fatalf("got %+v", described)
 	}
@@ -95,7 +109,7 @@ func TestDeletingAsksOnATerminal(t *testing.T) {
 	defer null.Close()
 	c := broker(t, kfake.SeedTopics(1, "a", "b"))
 	c.stdin = null
-	c.run(t, "topic", "delete", "a", "b").expect(t, cli.ExitFailure, "Delete a and b and all records", "nothing was deleted")
+	c.run(t, "topic", "delete", "a", "b").expect(t, cli.ExitFailure, "Delete a and b and all records in it, for good? Type yes: ", "nothing was deleted")
 	if o := c.run(t, "topic", "list"); !strings.Contains(o.stdout, "\na ") {
 		t.Fatalf("got %s", o.stdout)
 	}

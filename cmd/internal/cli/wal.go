@@ -80,7 +80,7 @@ func newWALList(env *Env, dir *string) *cobra.Command {
 			return listWAL(cmd.Context(), env, dataDir(env, *dir), output)
 		},
 	}
-	choice(cmd, &output, "output", "o", "table", "output format", "table", "json")
+	outputFlag(cmd, &output, "table", "json")
 	return cmd
 }
 

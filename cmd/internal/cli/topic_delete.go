@@ -1,0 +1,113 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"sync/atomic"
+
+	"github.com/spf13/cobra"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+)
+
+func newTopicDelete(env *Env, bootstrap *string) *cobra.Command {
+	var output string
+	var yes, asked bool
+	cmd := &cobra.Command{
+		Use:   "delete NAME...",
+		Short: "Delete topics and all their records",
+		Example: `  varve topic delete events
+  varve topic delete events clicks --yes`,
+		Args: args(cobra.MinimumNArgs(1), "one or more topic names"),
+		RunE: func(cmd *cobra.Command, names []string) error {
+			names = unique(names)
+			if err := consent(env, yes, "Delete "+list(names, "and")+" and all records in it, for good?"); err != nil {
+				return err
+			}
+			return withAdmin(cmd.Context(), env, *bootstrap, func(admin *kadm.Client) error {
+				deeds, err := deleteTopics(cmd.Context(), env, admin, names, asked)
+				return errors.Join(printDeeds(env.Stdout, output, "topic", deeds), err)
+			})
+		},
+	}
+	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	outputFlag(cmd, &output, "text", "json")
+	progressFlag(cmd.Flags(), &asked)
+	return cmd
+}
+
+// isTerminal tells whether someone may be sitting at the other end.
+func isTerminal(stream any) bool {
+	f, ok := stream.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}
+
+// consent asks before something is done for good. Where nobody can be asked,
+// only --yes is consent.
+func consent(env *Env, yes bool, question string) error {
+	if yes {
+		return nil
+	}
+	if !isTerminal(env.Stdin) {
+		return usagef("deleting for good needs --yes when nobody can be asked")
+	}
+	fmt.Fprintf(env.Stderr, "%s Type yes: ", question)
+	answer, err := bufio.NewReader(env.Stdin).ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return fmt.Errorf("read the answer: %w", err)
+	}
+	if strings.TrimSpace(answer) != "yes" {
+		return errors.New("nothing was deleted: the answer was not yes")
+	}
+	return nil
+}
+
+// deleteBatch is how many topics one request deletes: the broker answers when
+// every journal concerned has let go of them.
+const deleteBatch = 20
+
+// deleteTopics deletes what it can. The error names every topic that is left.
+func deleteTopics(ctx context.Context, env *Env, admin *kadm.Client, names []string, asked bool) (deeds []deed, err error) {
+	var left []string
+	fail := func(name string, err error) {
+		deeds = append(deeds, failed(name, err))
+		left = append(left, fmt.Sprintf("%q %v", name, err))
+	}
+	var done atomic.Int64
+	defer showProgress(env, "topic delete", asked, func() progress {
+		return progress{unit: "topics", done: done.Load(), total: int64(len(names))}
+	})()
+	for batch := range slices.Chunk(names, deleteBatch) {
+		results, err := admin.DeleteTopics(ctx, batch...)
+		for _, name := range batch {
+			r, answered := results[name]
+			switch {
+			case err != nil:
+				fail(name, fmt.Errorf("may be left: %w", interrupted(ctx, err)))
+			case !answered:
+				fail(name, errors.New("may be left: the broker did not answer for it"))
+			case errors.Is(r.Err, kerr.UnknownTopicOrPartition):
+				fail(name, errors.New("does not exist"))
+			case r.Err != nil:
+				fail(name, withMessage(r.Err, r.ErrMessage))
+			default:
+				deeds = append(deeds, deed{Name: name, Result: "deleted"})
+			}
+		}
+		done.Add(int64(len(batch)))
+	}
+	if len(left) > 0 {
+		return deeds, fmt.Errorf("delete topics: %s", strings.Join(left, "; "))
+	}
+	return deeds, nil
+}
