@@ -65,6 +65,11 @@ type Serve struct {
 	AutoCreateTopics  bool
 	DefaultPartitions int32
 
+	OffsetsRetention  time.Duration // of offsets of groups that do not consume
+	GroupInitialDelay time.Duration // of the first rebalance of an empty group
+	GroupMinSession   time.Duration // bounds of members' session time-outs
+	GroupMaxSession   time.Duration
+
 	MaxConnections int
 	RequestMemory  int64 // bytes of requests in work at once
 	CacheBytes     int64 // bytes of the block cache

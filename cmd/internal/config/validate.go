@@ -52,6 +52,9 @@ func (r *Resolved) validate() error {
 	if s.HasRole(RoleTiering) && !s.HasRole(RoleIngest) {
 		return r.fail("roles", errors.New("tiering works on the journals that this process leads; add ingest, or leave tiering out"))
 	}
+	if s.GroupMaxSession < s.GroupMinSession {
+		return r.fail("group-max-session-timeout", errors.New("is less than --group-min-session-timeout; raise it, or lower the other"))
+	}
 	if s.WALMaxBytes < flushWindow*s.FlushBytes {
 		return r.fail("wal-max-bytes", fmt.Errorf("too small for --flush-bytes; set at least %s", formatSize(flushWindow*s.FlushBytes)))
 	}

@@ -130,6 +130,9 @@ func (p *produce) partition(ctx context.Context, t *metadata.Topic, records []by
 	if slot.Partition < 0 || int(slot.Partition) >= len(t.Partitions) {
 		return coded(kerr.UnknownTopicOrPartition, "topic %q has %d partitions", t.Name, len(t.Partitions))
 	}
+	if t.Internal() {
+		return metadata.ErrInternalTopic
+	}
 	h, err := batch.Validate(records, int(t.Values.MaxMessageBytes))
 	if err != nil {
 		return err

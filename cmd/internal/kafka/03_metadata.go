@@ -171,7 +171,7 @@ func missingTopic(w kmsg.MetadataRequestTopic, code int16) kmsg.MetadataResponse
 
 func (s *Server) describeTopic(t *metadata.Topic) kmsg.MetadataResponseTopic {
 	out := kmsg.NewMetadataResponseTopic()
-	out.Topic, out.TopicID = kmsg.StringPtr(t.Name), t.ID
+	out.Topic, out.TopicID, out.IsInternal = kmsg.StringPtr(t.Name), t.ID, t.Internal()
 	out.Partitions = make([]kmsg.MetadataResponseTopicPartition, len(t.Partitions))
 	for i := range t.Partitions {
 		p := &out.Partitions[i]

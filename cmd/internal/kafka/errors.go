@@ -58,6 +58,7 @@ var codesOf = []struct {
 	{metadata.ErrUnavailable, [surfaces]*kerr.Error{onAdmin: kerr.RequestTimedOut}},
 	{metadata.ErrTopicExists, [surfaces]*kerr.Error{onAdmin: kerr.TopicAlreadyExists}},
 	{metadata.ErrUnknownTopic, [surfaces]*kerr.Error{onAdmin: kerr.UnknownTopicOrPartition}},
+	{metadata.ErrInternalTopic, [surfaces]*kerr.Error{onProduce: kerr.InvalidTopicException, onAdmin: kerr.InvalidTopicException}},
 	{metadata.ErrInvalidName, [surfaces]*kerr.Error{onAdmin: kerr.InvalidTopicException}},
 	{metadata.ErrInvalidPartitions, [surfaces]*kerr.Error{onAdmin: kerr.InvalidPartitions}},
 	{metadata.ErrInvalidReplication, [surfaces]*kerr.Error{onAdmin: kerr.InvalidReplicationFactor}},

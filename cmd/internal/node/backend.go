@@ -1,7 +1,6 @@
 package node
 
 import (
-	"context"
 	"fmt"
 	"net"
 	"strconv"
@@ -11,8 +10,6 @@ import (
 	"github.com/varvelog/varve/fetch"
 	"github.com/varvelog/varve/fetch/cache"
 	"github.com/varvelog/varve/metadata"
-	"github.com/varvelog/varve/metadata/coordinator"
-	"github.com/varvelog/varve/metadata/group"
 	"github.com/varvelog/varve/metadata/topicconfig"
 	"github.com/varvelog/varve/tiering/partlog"
 )
@@ -30,7 +27,7 @@ func (n *node) kafkaConfig() kafka.Config {
 // kafkaBackend is this node as the Kafka front sees it. Every partition is
 // served here: by its leader, or, on a node that only reads, by an archive that
 // clients need not be sent away from.
-func (n *node) kafkaBackend(reader *fetch.Reader) kafka.Backend {
+func (n *node) kafkaBackend(reader *fetch.Reader, groups kafka.Groups) kafka.Backend {
 	self := kafka.Broker{ID: n.id, Host: n.host, Port: n.port, Rack: n.cfg.Rack}
 	return kafka.Backend{
 		ClusterID:     n.cluster.ID.Base64(),
@@ -43,7 +40,7 @@ func (n *node) kafkaBackend(reader *fetch.Reader) kafka.Backend {
 		Appender:      n.appender,
 		BrokerConfigs: func() []topicconfig.BrokerConfig { return topicconfig.Broker(n.brokerSettings()) },
 		Reader:        kafka.Reads(reader),
-		Groups:        noGroups{},
+		Groups:        groups,
 		Now:           time.Now,
 		Metrics:       n.metrics,
 		Log:           n.log,
@@ -56,7 +53,7 @@ func (n *node) brokerSettings() topicconfig.BrokerSettings {
 		NodeID: n.id, Rack: n.cfg.Rack,
 		Listeners: "PLAINTEXT://" + n.cfg.Listen, Advertised: "PLAINTEXT://" + advertised,
 		AutoCreateTopics: n.cfg.AutoCreateTopics, Partitions: n.cfg.DefaultPartitions, ReplicationFactor: 1,
-		MaxRequestBytes: maxRequestBytes, OffsetsRetention: 7 * 24 * 60,
+		MaxRequestBytes: maxRequestBytes, OffsetsRetention: int32(n.cfg.OffsetsRetention / time.Minute),
 	}
 }
 
@@ -121,18 +118,3 @@ func (n *node) locate(k partlog.Key) (journal uint32, ok bool) {
 	}
 	return t.Partitions[k.Index].Journal, true
 }
-
-// noGroups coordinates no group.
-type noGroups struct{}
-
-func (noGroups) Partition(string) int32 { return -1 }
-
-func (noGroups) Coordinator(context.Context, string) (int32, error) { return -1, nil }
-
-func (noGroups) Do(context.Context, int32, func(*group.Machine, coordinator.Out)) error {
-	return coordinator.ErrNotCoordinator
-}
-
-func (noGroups) Prove(context.Context, int32) error { return coordinator.ErrNotCoordinator }
-
-func (noGroups) Led() []int32 { return nil }

@@ -103,12 +103,13 @@ func (f *followers) startNamed(ctx context.Context) error {
 // startData follows a data journal from its newest checkpoint. Readers see the new
 // state once it has caught up.
 func (f *followers) startData(ctx context.Context, id uint32) error {
-	cfg, state, err := f.node.dataConfig(ctx, id)
+	from, err := f.node.dataConfig(ctx, id)
 	if err != nil {
 		return err
 	}
+	state := from.state
 	applied := 0
-	old, err := f.start(ctx, cfg, func(o *journal.Object) error {
+	old, err := f.start(ctx, from.cfg, func(o *journal.Object) error {
 		if applied++; applied%renewEvery == 0 {
 			f.renew(id)
 		}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/varvelog/varve/fetch"
 	"github.com/varvelog/varve/ingest"
+	"github.com/varvelog/varve/ingest/shard"
 	"github.com/varvelog/varve/ingest/wal"
 	"github.com/varvelog/varve/metadata"
 	"github.com/varvelog/varve/metadata/announce"
@@ -38,6 +39,8 @@ type dataJournal struct {
 	prover prover
 	leader *ingest.Leader // nil where the node follows
 	recent *fetch.Recent  // nil where the node follows
+
+	snapshots *shard.Snapshots // of its coordinators; nil where the node follows
 }
 
 // journals are the data journals of this node.
@@ -108,13 +111,18 @@ func (n *node) lead(ctx context.Context, closers *stack) error {
 }
 
 func (n *node) leadData(ctx context.Context, id uint32, closers *stack) error {
-	cfg, state, err := n.dataConfig(ctx, id)
+	from, err := n.dataConfig(ctx, id)
 	if err != nil {
 		return err
 	}
+	snapshots, err := shard.DecodeSnapshots(from.attached)
+	if err != nil {
+		return fmt.Errorf("checkpoint of journal %d: %w", id, err)
+	}
+	state := from.state
 	recent := fetch.NewRecent(n.cfg.TailBytes)
 	leader, err := ingest.Start(ingest.Options{
-		Store: n.store, State: state, Journal: cfg, Recent: recent, Committed: n.committed,
+		Store: n.store, State: state, Journal: from.cfg, Recent: recent, Committed: n.committed, Attached: snapshots.Encode,
 		WAL: wal.Options{
 			Dir:     n.dir.WAL(id),
 			Cluster: n.cluster.ID, Node: n.dir.Node(), Incarnation: n.incarnation, Journal: id, MaxBytes: n.cfg.WALMaxBytes,
@@ -129,7 +137,7 @@ func (n *node) leadData(ctx context.Context, id uint32, closers *stack) error {
 		return err
 	}
 	n.rivals.leads(id, leader)
-	n.journals.add(id, &dataJournal{state: state, prover: leader, leader: leader, recent: recent})
+	n.journals.add(id, &dataJournal{state: state, prover: leader, leader: leader, recent: recent, snapshots: snapshots})
 	n.metrics.leader(id, state, leader)
 	return nil
 }

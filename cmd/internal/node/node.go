@@ -22,7 +22,6 @@ import (
 	"github.com/varvelog/varve/cmd/internal/config"
 	"github.com/varvelog/varve/cmd/internal/datadir"
 	"github.com/varvelog/varve/cmd/internal/kafka"
-	"github.com/varvelog/varve/fetch"
 	"github.com/varvelog/varve/metadata"
 	"github.com/varvelog/varve/metadata/announce"
 	"github.com/varvelog/varve/tiering/journal"
@@ -102,12 +101,16 @@ func Run(ctx context.Context, cfg config.Serve, _, stderr io.Writer) (err error)
 	if err != nil {
 		return err
 	}
-	return n.serveKafka(ctx, kafkaListener, reader)
+	groups, err := n.startGroups(reader, &closers)
+	if err != nil {
+		return err
+	}
+	return n.serveKafka(ctx, kafkaListener, n.kafkaBackend(reader, groups))
 }
 
 // serveKafka serves clients until ctx ends or a part of the node fails.
-func (n *node) serveKafka(ctx context.Context, ln net.Listener, reader *fetch.Reader) error {
-	server, err := kafka.New(n.kafkaConfig(), n.kafkaBackend(reader))
+func (n *node) serveKafka(ctx context.Context, ln net.Listener, backend kafka.Backend) error {
+	server, err := kafka.New(n.kafkaConfig(), backend)
 	if err != nil {
 		return err
 	}
@@ -184,8 +187,8 @@ func natsValue(c config.NATS) string {
 func (n *node) writes() bool { return n.cfg.HasRole(config.RoleIngest) }
 
 // journalConfig is how this node follows or leads a journal: from its newest
-// checkpoint, whose state is returned, or from its beginning, with a nil state.
-func (n *node) journalConfig(ctx context.Context, id uint32) (journal.Config, []byte, error) {
+// checkpoint, which is returned, or from its beginning, with none.
+func (n *node) journalConfig(ctx context.Context, id uint32) (journal.Config, *journal.Checkpoint, error) {
 	cfg := journal.Config{
 		Chain:   journal.NewChain(n.cluster.ID, id, int(n.cluster.Window)),
 		Witness: n.dir.Witness(id), Node: n.dir.Node(), Incarnation: n.incarnation,
@@ -201,26 +204,33 @@ func (n *node) journalConfig(ctx context.Context, id uint32) (journal.Config, []
 	}
 	cfg.Chain, cfg.History = c.Chain, c.History
 	n.log.Debug("starting from a checkpoint", "journal", id, "seq", c.Chain.Last.Seq)
-	return cfg, c.State, nil
+	return cfg, c, nil
 }
 
 // metaConfig is journalConfig of the metadata journal, its state restored.
 func (n *node) metaConfig(ctx context.Context) (journal.Config, error) {
-	cfg, state, err := n.journalConfig(ctx, 0)
-	if state == nil || err != nil {
+	cfg, c, err := n.journalConfig(ctx, 0)
+	if c == nil || err != nil {
 		return cfg, err
 	}
-	return cfg, n.meta.Restore(state)
+	return cfg, n.meta.Restore(c.State)
+}
+
+// dataStart is what a data journal is followed or led from.
+type dataStart struct {
+	cfg      journal.Config
+	state    *partlog.State
+	attached []byte // to the checkpoint
 }
 
 // dataConfig is journalConfig of a data journal, and its state.
-func (n *node) dataConfig(ctx context.Context, id uint32) (journal.Config, *partlog.State, error) {
-	cfg, payload, err := n.journalConfig(ctx, id)
-	if payload == nil || err != nil {
-		return cfg, partlog.New(id), err
+func (n *node) dataConfig(ctx context.Context, id uint32) (dataStart, error) {
+	cfg, c, err := n.journalConfig(ctx, id)
+	if c == nil || err != nil {
+		return dataStart{cfg: cfg, state: partlog.New(id)}, err
 	}
-	state, err := partlog.Decode(id, payload)
-	return cfg, state, err
+	state, err := partlog.Decode(id, c.State)
+	return dataStart{cfg: cfg, state: state, attached: c.Attached}, err
 }
 
 // fail ends the node for err.

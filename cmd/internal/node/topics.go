@@ -81,6 +81,32 @@ func (a *topicAdmin) remember() {
 
 // CreateTopics commits the topics and opens their partitions.
 func (a *topicAdmin) CreateTopics(ctx context.Context, topics []metadata.NewTopic, validateOnly bool) []metadata.CreateResult {
+	return refusing(topics, func(t metadata.NewTopic) bool { return metadata.IsInternal(t.Name) },
+		metadata.CreateResult{Err: metadata.ErrInternalTopic},
+		func(topics []metadata.NewTopic) []metadata.CreateResult { return a.create(ctx, topics, validateOnly) })
+}
+
+// refusing calls do for what is not refused, and gives refused as the result of the
+// others.
+func refusing[T, R any](all []T, refuse func(T) bool, refused R, do func([]T) []R) []R {
+	results := make([]R, len(all))
+	var left []T
+	var places []int
+	for i, x := range all {
+		if results[i] = refused; !refuse(x) {
+			left, places = append(left, x), append(places, i)
+		}
+	}
+	if len(left) > 0 {
+		for i, result := range do(left) {
+			results[places[i]] = result
+		}
+	}
+	return results
+}
+
+// create is CreateTopics for all topics, internal ones too.
+func (a *topicAdmin) create(ctx context.Context, topics []metadata.NewTopic, validateOnly bool) []metadata.CreateResult {
 	results := a.Leader.CreateTopics(ctx, topics, validateOnly)
 	if validateOnly {
 		return results
@@ -104,6 +130,15 @@ func (a *topicAdmin) CreateTopics(ctx context.Context, topics []metadata.NewTopi
 
 // DeleteTopics commits the deletions, seals the partitions, and frees the names.
 func (a *topicAdmin) DeleteTopics(ctx context.Context, ids []segment.ID) []error {
+	return refusing(ids, a.internal, metadata.ErrInternalTopic, func(ids []segment.ID) []error { return a.delete(ctx, ids) })
+}
+
+func (a *topicAdmin) internal(id segment.ID) bool {
+	t, ok := a.meta.TopicByID(id)
+	return ok && t.Internal()
+}
+
+func (a *topicAdmin) delete(ctx context.Context, ids []segment.ID) []error {
 	topics := make([]*metadata.Topic, len(ids)) // as they are while they can be found
 	for i, id := range ids {
 		topics[i], _ = a.meta.TopicByID(id)

@@ -1,0 +1,280 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/varvelog/varve/fetch"
+	"github.com/varvelog/varve/ingest"
+	"github.com/varvelog/varve/ingest/shard"
+	"github.com/varvelog/varve/metadata"
+	"github.com/varvelog/varve/metadata/coordinator"
+	"github.com/varvelog/varve/metadata/group"
+	"github.com/varvelog/varve/tiering/batch"
+	"github.com/varvelog/varve/tiering/partlog"
+	"github.com/varvelog/varve/tiering/segment"
+)
+
+// offsetsPartitions is how many partitions __consumer_offsets gets: Kafka's
+// offsets.topic.num.partitions. It cannot change, as groups belong to partitions by
+// it.
+const offsetsPartitions = 50
+
+// groups runs the coordinators of consumer groups: one for each partition of
+// __consumer_offsets that this node leads, from when it does until it stops.
+type groups struct {
+	node   *node
+	reader *fetch.Reader
+	create sync.Mutex // held while the topic is made
+	admin  *topicAdmin
+
+	mu     sync.Mutex
+	led    map[int32]*led // by partition
+	closed bool
+}
+
+// led is one partition's coordinator.
+type led struct {
+	key     partlog.Key
+	machine *group.Machine // the shard's
+	shard   *shard.Shard
+	home    *dataJournal
+}
+
+// startGroups runs coordinators as partitions come and go. admin is nil on a node
+// that only reads: it coordinates nothing.
+func (n *node) startGroups(reader *fetch.Reader, closers *stack) (*groups, error) {
+	g := &groups{node: n, reader: reader, led: map[int32]*led{}}
+	g.admin, _ = n.admin.(*topicAdmin)
+	n.metrics.groups(g)
+	if g.admin == nil {
+		return g, nil
+	}
+	wake := make(chan struct{}, 1)
+	unwatch := n.meta.Watch(wake)
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	err := g.refresh()
+	go func() {
+		defer close(done)
+		for {
+			select {
+			case <-wake:
+				if err := g.refresh(); err != nil {
+					n.fail(err)
+				}
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	closers.push(func() error {
+		stop()
+		unwatch()
+		<-done
+		g.close()
+		return nil
+	})
+	return g, err
+}
+
+// refresh starts the coordinators of partitions that this node leads now, and ends
+// those of a topic that is gone.
+func (g *groups) refresh() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	t, ok := g.node.meta.Topic(metadata.ConsumerOffsets)
+	for partition, l := range g.led {
+		if !ok || l.key.Topic != t.ID {
+			delete(g.led, partition)
+			l.shard.Close()
+			l.home.snapshots.Forget(l.key)
+		}
+	}
+	if !ok || g.closed {
+		return nil
+	}
+	for i := range t.Partitions {
+		j := g.node.journals.get(t.Partitions[i].Journal)
+		if g.led[int32(i)] != nil || j == nil || j.leader == nil {
+			continue
+		}
+		l, err := g.start(j, partlog.Key{Topic: t.ID, Index: int32(i)})
+		if err != nil {
+			return err
+		}
+		g.led[int32(i)] = l
+	}
+	return nil
+}
+
+func (g *groups) start(j *dataJournal, k partlog.Key) (*led, error) {
+	n := g.node
+	config := group.Default()
+	config.MinSession, config.MaxSession = n.cfg.GroupMinSession, n.cfg.GroupMaxSession
+	config.InitialDelay, config.Retention = n.cfg.GroupInitialDelay, n.cfg.OffsetsRetention
+	config.NewID = newUUID
+	config.Deleted = g.deleted
+	m, err := group.New(config)
+	if err != nil {
+		return nil, err
+	}
+	s, err := shard.Start(shard.Options{
+		Key: k, Machine: m, Partition: ledPartition{j.leader.Partition(k), g.reader, k},
+		Snapshots: j.snapshots, Now: time.Now, Log: n.log,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("start coordinator: %w", err)
+	}
+	return &led{key: k, machine: m, shard: s, home: j}, nil
+}
+
+// ledPartition is a partition as a Shard needs it.
+type ledPartition struct {
+	ingest.LedPartition
+	reader *fetch.Reader
+	key    partlog.Key
+}
+
+func (p ledPartition) Scan(ctx context.Context, from int64, fn func(batches []byte) error) (int64, error) {
+	return p.reader.Scan(ctx, p.key, from, func(_ batch.Header, b []byte) error { return fn(b) })
+}
+
+// newUUID is a random id in the form that Kafka's coordinators give to members.
+func newUUID() string {
+	b := segment.NewID()
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+}
+
+// deleted reports whether a topic is gone from the metadata, which this node leads.
+func (g *groups) deleted(topic string, id [16]byte) bool {
+	var exists bool
+	if id != [16]byte{} {
+		_, exists = g.node.meta.TopicByID(id)
+	} else {
+		_, exists = g.node.meta.Topic(topic)
+	}
+	return !exists
+}
+
+func (g *groups) close() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.closed = true
+	for partition, l := range g.led {
+		delete(g.led, partition)
+		l.shard.Close()
+	}
+}
+
+// Partition implements kafka.Groups.
+func (g *groups) Partition(name string) int32 {
+	t, ok := g.node.meta.Topic(metadata.ConsumerOffsets)
+	if !ok {
+		return -1
+	}
+	return group.PartitionOf(name, len(t.Partitions))
+}
+
+// Coordinator implements kafka.Groups.
+func (g *groups) Coordinator(ctx context.Context, name string) (int32, error) {
+	if err := g.ensureTopic(ctx); err != nil {
+		return -1, err
+	}
+	t, ok := g.node.meta.Topic(metadata.ConsumerOffsets)
+	if !ok {
+		return -1, nil // a node that only reads makes none
+	}
+	return g.node.placement(t, group.PartitionOf(name, len(t.Partitions))).Leader, nil
+}
+
+// ensureTopic makes __consumer_offsets where there is none.
+func (g *groups) ensureTopic(ctx context.Context) error {
+	if _, ok := g.node.meta.Topic(metadata.ConsumerOffsets); ok || g.admin == nil {
+		return nil
+	}
+	g.create.Lock()
+	defer g.create.Unlock()
+	if _, ok := g.node.meta.Topic(metadata.ConsumerOffsets); ok {
+		return nil
+	}
+	result := g.admin.create(ctx, []metadata.NewTopic{{
+		Name: metadata.ConsumerOffsets, Partitions: offsetsPartitions, ReplicationFactor: 1,
+		Configs: map[string]string{"cleanup.policy": "compact", "compression.type": "producer", "segment.bytes": "104857600"},
+	}}, false)[0]
+	if result.Err != nil && !errors.Is(result.Err, metadata.ErrTopicExists) {
+		return fmt.Errorf("%w: create topic %s: %w", coordinator.ErrUnavailable, metadata.ConsumerOffsets, result.Err)
+	}
+	return g.refresh()
+}
+
+func (g *groups) get(partition int32) *led {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.led[partition]
+}
+
+// Do implements kafka.Groups.
+func (g *groups) Do(ctx context.Context, partition int32, fn func(m *group.Machine, out coordinator.Out)) error {
+	l := g.get(partition)
+	if l == nil {
+		return coordinator.ErrNotCoordinator
+	}
+	return awaitTurn(ctx, l.shard.Do, func(out coordinator.Out) { fn(l.machine, out) })
+}
+
+// Prove implements kafka.Groups.
+func (g *groups) Prove(ctx context.Context, partition int32) error {
+	l := g.get(partition)
+	if l == nil {
+		return coordinator.ErrNotCoordinator
+	}
+	return awaitTurn(ctx, l.shard.Read, func(coordinator.Out) {})
+}
+
+// awaitTurn asks for a turn and waits until fn has had it. If ctx ends first, fn is
+// not called any more.
+func awaitTurn(ctx context.Context, ask func(func(coordinator.Out, error)), fn func(coordinator.Out)) error {
+	var begun atomic.Bool // by the turn, or by nobody any more
+	done := make(chan error, 1)
+	ask(func(out coordinator.Out, err error) {
+		if begun.Swap(true) {
+			return
+		}
+		if err == nil {
+			fn(out)
+		}
+		done <- err
+	})
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		if begun.Swap(true) {
+			return <-done
+		}
+		return ctx.Err()
+	}
+}
+
+// Led implements kafka.Groups.
+func (g *groups) Led() []int32 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return slices.Sorted(maps.Keys(g.led))
+}
+
+// each calls fn for the state of every coordinator.
+func (g *groups) each(fn func(shard.Stats)) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, l := range g.led {
+		fn(l.shard.Stats())
+	}
+}

@@ -1,0 +1,37 @@
+package node
+
+import (
+	"github.com/varvelog/varve/ingest/shard"
+)
+
+// groups shows the coordinators of consumer groups.
+func (m *metrics) groups(g *groups) {
+	sum := func(of func(shard.Stats) float64) func() float64 {
+		return func() (total float64) {
+			g.each(func(s shard.Stats) { total += of(s) })
+			return total
+		}
+	}
+	count := func(is func(shard.Stats) bool) func() float64 {
+		return sum(func(s shard.Stats) float64 {
+			if is(s) {
+				return 1
+			}
+			return 0
+		})
+	}
+	m.gauge("varve_coordinators", "Partitions of __consumer_offsets whose groups this node coordinates.", nil,
+		count(func(s shard.Stats) bool { return s.Phase == shard.Leading }))
+	m.gauge("varve_coordinators_loading", "Partitions of __consumer_offsets that are being loaded.", nil,
+		count(func(s shard.Stats) bool { return s.Phase == shard.Loading }))
+	m.gauge("varve_coordinators_failed", "Partitions of __consumer_offsets whose records this program cannot go on from; see the log.", nil,
+		count(func(s shard.Stats) bool { return s.Failed }))
+	m.gauge("varve_coordinator_load_seconds", "Longest time that the loading of a coordinator took.", nil, func() (most float64) {
+		g.each(func(s shard.Stats) { most = max(most, s.Load.Seconds()) })
+		return most
+	})
+	m.gauge("varve_coordinator_loaded_bytes", "Bytes of record batches that loading coordinators read beyond their snapshots.", nil,
+		sum(func(s shard.Stats) float64 { return float64(s.Scanned) }))
+	m.gauge("varve_coordinator_appends", "Record batches that coordinators of this process appended.", nil,
+		sum(func(s shard.Stats) float64 { return float64(s.Appended) }))
+}
