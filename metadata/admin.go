@@ -3,6 +3,7 @@ package metadata
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/varvelog/varve/tiering/segment"
 )
@@ -16,6 +17,7 @@ var (
 	ErrInvalidPartitions  = errors.New("invalid number of partitions")
 	ErrInvalidReplication = errors.New("invalid replication factor")
 	ErrInvalidConfig      = errors.New("invalid topic config")
+	ErrInvalidAssignment  = errors.New("invalid assignment of replicas")
 
 	// ErrNotController: another node leads the metadata journal, ask that one.
 	ErrNotController = errors.New("this node is not the controller")
@@ -41,6 +43,12 @@ type Admin interface {
 	// DeleteTopics answers for each id in turn, nil when the deletion is
 	// committed: the topic is invisible then, its name taken until it is purged.
 	DeleteTopics(ctx context.Context, ids []segment.ID) []error
+	// CreatePartitions gives topics more partitions and answers for each in turn.
+	// With validateOnly nothing changes.
+	CreatePartitions(ctx context.Context, more []NewPartitions, validateOnly bool) []error
+	// AlterConfigs changes configs of topics and answers for each in turn: all
+	// changes of a topic are made or none. With validateOnly nothing changes.
+	AlterConfigs(ctx context.Context, changes []ConfigChange, validateOnly bool) []error
 	// NextProducerID returns an id, from 1, that no producer was ever given.
 	NextProducerID(ctx context.Context) (int64, error)
 }
@@ -60,6 +68,40 @@ type CreateResult struct {
 	Err   error
 }
 
+// NewPartitions asks for a topic to have more partitions.
+type NewPartitions struct {
+	Topic string
+	Count int32 // in all
+	// Assigned is how many replicas each new partition is asked to have, nil if it
+	// is left open. All replicas are the bucket.
+	Assigned []int
+}
+
+// ConfigChange changes the configs of one topic. With Replace, those that are not
+// set by an op go back to their defaults.
+type ConfigChange struct {
+	Topic   string
+	Replace bool
+	Ops     []ConfigOp
+}
+
+// ConfigOp is what to do to one config.
+type ConfigOp struct {
+	Kind        OpKind
+	Name, Value string // Value means nothing to OpDelete
+}
+
+// OpKind is numbered as IncrementalAlterConfigs has it (KIP-339).
+type OpKind int8
+
+// The kinds of ConfigOps.
+const (
+	OpSet      OpKind = 0
+	OpDelete   OpKind = 1 // back to the default
+	OpAppend   OpKind = 2 // to a list, what is not in it
+	OpSubtract OpKind = 3 // from a list
+)
+
 // NotController is the Admin of nodes that never lead the metadata journal:
 // every call answers ErrNotController.
 type NotController struct{}
@@ -75,12 +117,20 @@ func (NotController) CreateTopics(_ context.Context, topics []NewTopic, _ bool) 
 
 // DeleteTopics answers ErrNotController for each id.
 func (NotController) DeleteTopics(_ context.Context, ids []segment.ID) []error {
-	errs := make([]error, len(ids))
-	for i := range errs {
-		errs[i] = ErrNotController
-	}
-	return errs
+	return repeat(ErrNotController, len(ids))
 }
+
+// CreatePartitions answers ErrNotController for each topic.
+func (NotController) CreatePartitions(_ context.Context, more []NewPartitions, _ bool) []error {
+	return repeat(ErrNotController, len(more))
+}
+
+// AlterConfigs answers ErrNotController for each topic.
+func (NotController) AlterConfigs(_ context.Context, changes []ConfigChange, _ bool) []error {
+	return repeat(ErrNotController, len(changes))
+}
+
+func repeat(err error, n int) []error { return slices.Repeat([]error{err}, n) }
 
 // NextProducerID answers ErrNotController.
 func (NotController) NextProducerID(context.Context) (int64, error) { return 0, ErrNotController }

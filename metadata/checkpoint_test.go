@@ -29,7 +29,11 @@ func richState(t testing.TB) *State {
 		{Name: "gone", Partitions: -1, ReplicationFactor: -1},
 	}, false, func() segment.ID { n++; return segment.ID{9, n} })
 	add(more, nil)
-	more, errs := c.DeleteTopics([]segment.ID{results[1].Topic.ID})
+	more, errs := c.CreatePartitions([]NewPartitions{{Topic: "kept", Count: 5}}, false)
+	add(more, errs[0])
+	more, errs = c.AlterConfigs([]ConfigChange{{Topic: "kept", Ops: []ConfigOp{{OpSet, "segment.ms", "9"}}}}, false)
+	add(more, errs[0])
+	more, errs = c.DeleteTopics([]segment.ID{results[1].Topic.ID})
 	add(more, errs[0])
 	more, _, err = c.AllocateProducerIDs(1000)
 	add(more, err)
@@ -49,7 +53,7 @@ func TestRestoredStateIsTheOneThatWasEncoded(t *testing.T) {
 	if restored.Hash() != s.Hash() {
 		t.Fatal("the hashes differ")
 	}
-	if topic, ok := restored.Topic("kept"); !ok || topic.Configs["retention.ms"] != "7" || len(topic.Partitions) != 2 {
+	if topic, ok := restored.Topic("kept"); !ok || topic.Configs["retention.ms"] != "7" || topic.Configs["segment.ms"] != "9" || len(topic.Partitions) != 5 {
 		t.Errorf("topic is %+v", topic)
 	}
 	if len(restored.Deleting()) != 1 || restored.Head() != 8 {

@@ -21,6 +21,8 @@ import (
 //	TopicDeleted    topic id[16]
 //	TopicPurged     topic id[16]
 //	ProducerIDs     from i64 | count u32
+//	PartitionsAdded topic id[16] | from u32 | partitions: count u32, each: journal u32
+//	TopicConfigured topic id[16] | configs as of TopicCreated
 
 var errZeroID = errors.New("id is zero")
 
@@ -100,13 +102,21 @@ func (c TopicCreated) encode(w *wire.Writer) {
 	w.String16(c.Name)
 	w.I16(c.ReplicationFactor)
 	w.I64(c.CreatedMs)
-	w.U16(uint16(len(c.Configs)))
-	for _, name := range sortedNames(c.Configs) {
+	encodeConfigs(w, c.Configs)
+	encodeJournals(w, c.Journals)
+}
+
+func encodeConfigs(w *wire.Writer, configs map[string]string) {
+	w.U16(uint16(len(configs)))
+	for _, name := range sortedNames(configs) {
 		w.String16(name)
-		w.String16(c.Configs[name])
+		w.String16(configs[name])
 	}
-	w.U32(uint32(len(c.Journals)))
-	for _, j := range c.Journals {
+}
+
+func encodeJournals(w *wire.Writer, journals []uint32) {
+	w.U32(uint32(len(journals)))
+	for _, j := range journals {
 		w.U32(j)
 	}
 }
@@ -118,8 +128,12 @@ func (c TopicCreated) check() error {
 	if c.ReplicationFactor < 1 || c.ReplicationFactor > MaxReplicationFactor {
 		return fmt.Errorf("%w: %d, want 1 to %d", ErrInvalidReplication, c.ReplicationFactor, MaxReplicationFactor)
 	}
-	if len(c.Journals) < 1 || len(c.Journals) > MaxPartitions {
-		return fmt.Errorf("%w: %d, want 1 to %d", ErrInvalidPartitions, len(c.Journals), MaxPartitions)
+	return checkPartitions(len(c.Journals), MaxPartitions)
+}
+
+func checkPartitions(n, most int) error {
+	if n < 1 || n > most {
+		return fmt.Errorf("%w: %d, want 1 to %d", ErrInvalidPartitions, n, most)
 	}
 	return nil
 }
@@ -144,15 +158,54 @@ func decodeTopicCreated(r *wire.Reader) (Change, error) {
 	if c.Configs, err = decodeConfigs(r); err != nil {
 		return nil, err
 	}
+	c.Journals, err = decodeJournals(r)
+	return c, err
+}
+
+func decodeJournals(r *wire.Reader) ([]uint32, error) {
 	n := r.Count(r.U32(), 4)
 	if n > MaxPartitions {
 		return nil, fmt.Errorf("%w: %d, want 1 to %d", ErrInvalidPartitions, n, MaxPartitions)
 	}
-	c.Journals = make([]uint32, n)
-	for i := range c.Journals {
-		c.Journals[i] = r.U32()
+	journals := make([]uint32, n)
+	for i := range journals {
+		journals[i] = r.U32()
 	}
-	return c, nil
+	return journals, nil
+}
+
+func (c PartitionsAdded) encode(w *wire.Writer) {
+	w.ID(c.ID)
+	w.U32(c.From)
+	encodeJournals(w, c.Journals)
+}
+
+func (c PartitionsAdded) check() error {
+	if c.From < 1 || c.From >= MaxPartitions {
+		return fmt.Errorf("%w: partitions added to %d", ErrInvalidPartitions, c.From)
+	}
+	return errors.Join(checkID(c.ID), checkPartitions(len(c.Journals), MaxPartitions-int(c.From)))
+}
+
+func decodePartitionsAdded(r *wire.Reader) (Change, error) {
+	c := PartitionsAdded{ID: r.ID(), From: r.U32()}
+	var err error
+	c.Journals, err = decodeJournals(r)
+	return c, err
+}
+
+func (c TopicConfigured) encode(w *wire.Writer) {
+	w.ID(c.ID)
+	encodeConfigs(w, c.Configs)
+}
+
+func (c TopicConfigured) check() error { return errors.Join(checkID(c.ID), checkConfigs(c.Configs)) }
+
+func decodeTopicConfigured(r *wire.Reader) (Change, error) {
+	c := TopicConfigured{ID: r.ID()}
+	var err error
+	c.Configs, err = decodeConfigs(r)
+	return c, err
 }
 
 func decodeConfigs(r *wire.Reader) (map[string]string, error) {

@@ -15,8 +15,9 @@ import (
 )
 
 // idSource draws ids 1, 2, 3 ...
-func idSource() func() segment.ID {
-	var n uint64
+func idSource() func() segment.ID { return idSourceFrom(0) }
+
+func idSourceFrom(n uint64) func() segment.ID {
 	return func() (id segment.ID) {
 		n++
 		binary.BigEndian.PutUint64(id[8:], n)
@@ -336,6 +337,18 @@ func TestLiveReplayedAndPlannedStatesAgree(t *testing.T) {
 				e, _ := c.Purge(pick())
 				pending = append(pending, e...)
 			},
+			"partitions": func(t *rapid.T) {
+				name := rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, "name")
+				e, _ := c.CreatePartitions([]NewPartitions{{Topic: name, Count: rapid.Int32Range(1, 9).Draw(t, "count")}}, rapid.Bool().Draw(t, "validate"))
+				pending = append(pending, e...)
+			},
+			"configs": func(t *rapid.T) {
+				e, _ := c.AlterConfigs([]ConfigChange{{
+					Topic: rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, "name"), Replace: rapid.Bool().Draw(t, "replace"),
+					Ops: []ConfigOp{{OpKind(rapid.Int8Range(0, 3).Draw(t, "op")), "cleanup.policy", rapid.SampledFrom([]string{"compact", "delete", "x"}).Draw(t, "value")}},
+				}}, rapid.Bool().Draw(t, "validate"))
+				pending = append(pending, e...)
+			},
 			"producer ids": func(t *rapid.T) {
 				e, _, err := c.AllocateProducerIDs(rapid.Uint32Range(1, 5).Draw(t, "count"))
 				if err != nil {
@@ -374,6 +387,12 @@ func TestNotControllerSaysSo(t *testing.T) {
 		t.Error(r)
 	}
 	if r := a.DeleteTopics(t.Context(), make([]segment.ID, 2)); len(r) != 2 || r[1] != ErrNotController {
+		t.Error(r)
+	}
+	if r := a.CreatePartitions(t.Context(), make([]NewPartitions, 2), false); len(r) != 2 || r[1] != ErrNotController {
+		t.Error(r)
+	}
+	if r := a.AlterConfigs(t.Context(), make([]ConfigChange, 2), false); len(r) != 2 || r[1] != ErrNotController {
 		t.Error(r)
 	}
 	if _, err := a.NextProducerID(t.Context()); err != ErrNotController {

@@ -9,13 +9,15 @@ import (
 
 // Kinds of entries of journal 0. A number is never given another meaning.
 const (
-	EntryFeatureLevel   uint16 = 1
-	EntryNodeRegistered uint16 = 2
-	EntryJournalCreated uint16 = 3
-	EntryTopicCreated   uint16 = 4
-	EntryTopicDeleted   uint16 = 5
-	EntryTopicPurged    uint16 = 6
-	EntryProducerIDs    uint16 = 7
+	EntryFeatureLevel    uint16 = 1
+	EntryNodeRegistered  uint16 = 2
+	EntryJournalCreated  uint16 = 3
+	EntryTopicCreated    uint16 = 4
+	EntryTopicDeleted    uint16 = 5
+	EntryTopicPurged     uint16 = 6
+	EntryProducerIDs     uint16 = 7
+	EntryPartitionsAdded uint16 = 8
+	EntryTopicConfigured uint16 = 9
 )
 
 // SupportedLevel is the highest feature level this binary knows.
@@ -70,6 +72,19 @@ type ProducerIDs struct {
 	Count uint32
 }
 
+// PartitionsAdded gives a topic more partitions.
+type PartitionsAdded struct {
+	ID       segment.ID
+	From     uint32   // the first new one: how many there were
+	Journals []uint32 // of each new partition
+}
+
+// TopicConfigured replaces all configs of a topic.
+type TopicConfigured struct {
+	ID      segment.ID
+	Configs map[string]string
+}
+
 // Encode makes a journal entry of c, or says what is wrong with c.
 func Encode(c Change) (segment.Entry, error) {
 	if err := c.check(); err != nil {
@@ -113,19 +128,23 @@ func Decode(e segment.Entry) (Change, error) {
 }
 
 var decoders = map[uint16]func(*wire.Reader) (Change, error){
-	EntryFeatureLevel:   decodeFeatureLevel,
-	EntryNodeRegistered: decodeNodeRegistered,
-	EntryJournalCreated: decodeJournalCreated,
-	EntryTopicCreated:   decodeTopicCreated,
-	EntryTopicDeleted:   decodeTopicDeleted,
-	EntryTopicPurged:    decodeTopicPurged,
-	EntryProducerIDs:    decodeProducerIDs,
+	EntryFeatureLevel:    decodeFeatureLevel,
+	EntryNodeRegistered:  decodeNodeRegistered,
+	EntryJournalCreated:  decodeJournalCreated,
+	EntryTopicCreated:    decodeTopicCreated,
+	EntryTopicDeleted:    decodeTopicDeleted,
+	EntryTopicPurged:     decodeTopicPurged,
+	EntryProducerIDs:     decodeProducerIDs,
+	EntryPartitionsAdded: decodePartitionsAdded,
+	EntryTopicConfigured: decodeTopicConfigured,
 }
 
-func (FeatureLevel) kind() uint16   { return EntryFeatureLevel }
-func (NodeRegistered) kind() uint16 { return EntryNodeRegistered }
-func (JournalCreated) kind() uint16 { return EntryJournalCreated }
-func (TopicCreated) kind() uint16   { return EntryTopicCreated }
-func (TopicDeleted) kind() uint16   { return EntryTopicDeleted }
-func (TopicPurged) kind() uint16    { return EntryTopicPurged }
-func (ProducerIDs) kind() uint16    { return EntryProducerIDs }
+func (FeatureLevel) kind() uint16    { return EntryFeatureLevel }
+func (NodeRegistered) kind() uint16  { return EntryNodeRegistered }
+func (JournalCreated) kind() uint16  { return EntryJournalCreated }
+func (TopicCreated) kind() uint16    { return EntryTopicCreated }
+func (TopicDeleted) kind() uint16    { return EntryTopicDeleted }
+func (TopicPurged) kind() uint16     { return EntryTopicPurged }
+func (ProducerIDs) kind() uint16     { return EntryProducerIDs }
+func (PartitionsAdded) kind() uint16 { return EntryPartitionsAdded }
+func (TopicConfigured) kind() uint16 { return EntryTopicConfigured }

@@ -29,6 +29,8 @@ func sampleChanges() []Change {
 		TopicDeleted{topicA},
 		TopicPurged{topicA},
 		ProducerIDs{From: 1, Count: 1000},
+		PartitionsAdded{ID: topicA, From: 2, Journals: []uint32{2, 1}},
+		TopicConfigured{ID: topicA, Configs: map[string]string{"retention.ms": "-1"}},
 	}
 }
 
@@ -45,6 +47,8 @@ func TestEntryLayoutsArePinned(t *testing.T) {
 		"01" + topic,
 		"01" + topic,
 		"01" + "0000000000000001" + "000003e8",
+		"01" + topic + "00000002" + "00000002" + "00000002" + "00000001",
+		"01" + topic + "0001" + "000c" + hex.EncodeToString([]byte("retention.ms")) + "0002" + "2d31",
 	}
 	for i, c := range sampleChanges() {
 		e, err := Encode(c)
@@ -71,20 +75,25 @@ func TestWhatThisBinaryDoesNotKnowIsToldFromDamage(t *testing.T) {
 		e    segment.Entry
 		want error
 	}{
-		"kind 0":            {segment.Entry{Kind: 0, Payload: []byte{1}}, ErrTooOld},
-		"kind 99":           {segment.Entry{Kind: 99, Payload: []byte{1}}, ErrTooOld},
-		"version 2":         {segment.Entry{Kind: EntryJournalCreated, Payload: []byte{2, 0, 0}}, ErrTooOld},
-		"version 0":         {segment.Entry{Kind: EntryJournalCreated, Payload: []byte{0, 0, 0, 0, 1}}, ErrCorrupt},
-		"empty":             {segment.Entry{Kind: EntryJournalCreated}, ErrCorrupt},
-		"cut":               {segment.Entry{Kind: EntryTopicCreated, Payload: topic.Payload[:len(topic.Payload)-1]}, ErrCorrupt},
-		"longer":            {segment.Entry{Kind: EntryTopicCreated, Payload: append(topic.Payload[:len(topic.Payload):len(topic.Payload)], 0)}, ErrCorrupt},
-		"unsorted configs":  {unsorted, ErrCorrupt},
-		"journal 0":         {segment.Entry{Kind: EntryJournalCreated, Payload: []byte{1, 0, 0, 0, 0}}, ErrCorrupt},
-		"zero topic":        {segment.Entry{Kind: EntryTopicDeleted, Payload: long}, ErrCorrupt},
-		"zero level":        {segment.Entry{Kind: EntryFeatureLevel, Payload: []byte{1, 0, 0}}, ErrCorrupt},
-		"zero node":         {segment.Entry{Kind: EntryNodeRegistered, Payload: append(long[:17:17], 0, 0, 0, 1)}, ErrCorrupt},
-		"no producer ids":   {segment.Entry{Kind: EntryProducerIDs, Payload: []byte{1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0}}, ErrCorrupt},
-		"producer overflow": {segment.Entry{Kind: EntryProducerIDs, Payload: []byte{1, 127, 255, 255, 255, 255, 255, 255, 255, 0, 0, 0, 1}}, ErrCorrupt},
+		"kind 0":             {segment.Entry{Kind: 0, Payload: []byte{1}}, ErrTooOld},
+		"kind 99":            {segment.Entry{Kind: 99, Payload: []byte{1}}, ErrTooOld},
+		"version 2":          {segment.Entry{Kind: EntryJournalCreated, Payload: []byte{2, 0, 0}}, ErrTooOld},
+		"version 0":          {segment.Entry{Kind: EntryJournalCreated, Payload: []byte{0, 0, 0, 0, 1}}, ErrCorrupt},
+		"empty":              {segment.Entry{Kind: EntryJournalCreated}, ErrCorrupt},
+		"cut":                {segment.Entry{Kind: EntryTopicCreated, Payload: topic.Payload[:len(topic.Payload)-1]}, ErrCorrupt},
+		"longer":             {segment.Entry{Kind: EntryTopicCreated, Payload: append(topic.Payload[:len(topic.Payload):len(topic.Payload)], 0)}, ErrCorrupt},
+		"unsorted configs":   {unsorted, ErrCorrupt},
+		"journal 0":          {segment.Entry{Kind: EntryJournalCreated, Payload: []byte{1, 0, 0, 0, 0}}, ErrCorrupt},
+		"more of zero topic": {segment.Entry{Kind: EntryPartitionsAdded, Payload: append(long[:17:17], 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1)}, ErrCorrupt},
+		"added to none":      {segment.Entry{Kind: EntryPartitionsAdded, Payload: append(topic.Payload[:17:17], 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1)}, ErrCorrupt},
+		"none added":         {segment.Entry{Kind: EntryPartitionsAdded, Payload: append(topic.Payload[:17:17], 0, 0, 0, 1, 0, 0, 0, 0)}, ErrCorrupt},
+		"added to too many":  {segment.Entry{Kind: EntryPartitionsAdded, Payload: append(topic.Payload[:17:17], 0, 0, 0x27, 0x10, 0, 0, 0, 1, 0, 0, 0, 1)}, ErrCorrupt},
+		"configured zero":    {segment.Entry{Kind: EntryTopicConfigured, Payload: append(long[:17:17], 0, 0)}, ErrCorrupt},
+		"zero topic":         {segment.Entry{Kind: EntryTopicDeleted, Payload: long}, ErrCorrupt},
+		"zero level":         {segment.Entry{Kind: EntryFeatureLevel, Payload: []byte{1, 0, 0}}, ErrCorrupt},
+		"zero node":          {segment.Entry{Kind: EntryNodeRegistered, Payload: append(long[:17:17], 0, 0, 0, 1)}, ErrCorrupt},
+		"no producer ids":    {segment.Entry{Kind: EntryProducerIDs, Payload: []byte{1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0}}, ErrCorrupt},
+		"producer overflow":  {segment.Entry{Kind: EntryProducerIDs, Payload: []byte{1, 127, 255, 255, 255, 255, 255, 255, 255, 0, 0, 0, 1}}, ErrCorrupt},
 	} {
 		if _, err := Decode(c.e); !errors.Is(err, c.want) {
 			t.Errorf("%s: %v, want %v", name, err, c.want)

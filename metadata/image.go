@@ -82,10 +82,8 @@ func (c TopicCreated) apply(m *image) (func(), error) {
 	if t, ok := m.names[key]; ok {
 		return nil, fmt.Errorf("%w: topic %q created while there is topic %q", ErrCorrupt, c.Name, t.Name)
 	}
-	for i, j := range c.Journals {
-		if j < 1 || j > m.journals {
-			return nil, fmt.Errorf("%w: partition %d of topic %q in journal %d, last is %d", ErrCorrupt, i, c.Name, j, m.journals)
-		}
+	if err := m.checkJournals(c.Name, 0, c.Journals); err != nil {
+		return nil, err
 	}
 	t, err := c.topic()
 	if err != nil {
@@ -96,6 +94,44 @@ func (c TopicCreated) apply(m *image) (func(), error) {
 		delete(m.topics, c.ID)
 		delete(m.names, key)
 	}, nil
+}
+
+// checkJournals: the partitions of a topic from one on live in journals there are.
+func (m *image) checkJournals(name string, from int, journals []uint32) error {
+	for i, j := range journals {
+		if j < 1 || j > m.journals {
+			return fmt.Errorf("%w: partition %d of topic %q in journal %d, last is %d", ErrCorrupt, from+i, name, j, m.journals)
+		}
+	}
+	return nil
+}
+
+func (c PartitionsAdded) apply(m *image) (func(), error) {
+	t, ok := m.topics[c.ID]
+	if !ok || t.Deleting {
+		return nil, fmt.Errorf("%w: partitions added to topic id %s, which is unknown or deleted", ErrCorrupt, c.ID)
+	}
+	if int(c.From) != len(t.Partitions) {
+		return nil, fmt.Errorf("%w: partitions of topic %q added from %d on, it has %d", ErrCorrupt, t.Name, c.From, len(t.Partitions))
+	}
+	if err := m.checkJournals(t.Name, len(t.Partitions), c.Journals); err != nil {
+		return nil, err
+	}
+	m.put(t.withPartitions(c.Journals))
+	return func() { m.put(t) }, nil
+}
+
+func (c TopicConfigured) apply(m *image) (func(), error) {
+	t, ok := m.topics[c.ID]
+	if !ok || t.Deleting {
+		return nil, fmt.Errorf("%w: topic id %s configured, but it is unknown or deleted", ErrCorrupt, c.ID)
+	}
+	configured, err := t.withConfigs(c.Configs)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	m.put(configured)
+	return func() { m.put(t) }, nil
 }
 
 func (c TopicDeleted) apply(m *image) (func(), error) {

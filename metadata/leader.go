@@ -108,11 +108,34 @@ func (l *Leader) DeleteTopics(ctx context.Context, ids []segment.ID) []error {
 	if err == nil {
 		return errs
 	}
-	failed := make([]error, len(ids))
-	for i := range failed {
-		failed[i] = err
+	return repeat(err, len(ids))
+}
+
+// CreatePartitions is Admin's. The new partitions take no records before the
+// journals they live in have opened them.
+func (l *Leader) CreatePartitions(ctx context.Context, more []NewPartitions, validateOnly bool) []error {
+	var errs []error
+	err := l.do(ctx, func(c *Controller) (entries []segment.Entry, _ error) {
+		entries, errs = c.CreatePartitions(more, validateOnly)
+		return entries, nil
+	})
+	if err == nil {
+		return errs
 	}
-	return failed
+	return repeat(err, len(more))
+}
+
+// AlterConfigs is Admin's.
+func (l *Leader) AlterConfigs(ctx context.Context, changes []ConfigChange, validateOnly bool) []error {
+	var errs []error
+	err := l.do(ctx, func(c *Controller) (entries []segment.Entry, _ error) {
+		entries, errs = c.AlterConfigs(changes, validateOnly)
+		return entries, nil
+	})
+	if err == nil {
+		return errs
+	}
+	return repeat(err, len(changes))
 }
 
 // Purge forgets a deleted topic all of whose partitions are sealed; see

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand"
+	"strconv"
 	"testing"
 	"time"
 
@@ -77,7 +78,7 @@ var lessShape = []func(shape) (shape, bool){
 var simulation = sim.Shape[shape]{
 	Draw: drawShape, Run: simulate, Less: lessShape,
 	Must: append([]string{
-		"freeze", "process ended", "controller", "unavailable", "topic created", "topic deleted", "topic forgotten",
+		"freeze", "process ended", "controller", "unavailable", "topic created", "topic deleted", "topic forgotten", "partitions added", "topic configured",
 		"producer id given", "restored from a checkpoint", "floor moved",
 	}, sim.StoreFaults...),
 }
@@ -109,12 +110,16 @@ type cluster struct {
 	given     map[int64]bool        // producer ids
 	brokers   map[segment.ID]int32
 	folders   map[int32]segment.ID
+
+	configured    int                         // requests to configure a topic
+	wasConfigured map[segment.ID]map[int]bool // which of them are committed
 }
 
 func simulate(w *sim.World, s shape) {
 	c := &cluster{
 		World: w, shape: s, store: sim.NewStore(w), truth: New(), created: map[segment.ID]bool{}, committed: map[segment.ID]string{},
 		given: map[int64]bool{}, brokers: map[segment.ID]int32{}, folders: map[int32]segment.ID{},
+		wasConfigured: map[segment.ID]map[int]bool{},
 	}
 	c.store.Faults = s.Faults
 	c.seen = sim.NewObserved(c.store, simChain)
@@ -213,8 +218,13 @@ func (c *cluster) applied(who string, o *journal.Object, state *State) {
 	}
 	for _, e := range stored.Entries {
 		if change, err := Decode(e); err == nil {
-			if t, ok := change.(TopicCreated); ok {
-				c.committed[t.ID] = t.Name
+			switch change := change.(type) {
+			case TopicCreated:
+				c.committed[change.ID] = change.Name
+				c.wasConfigured[change.ID] = map[int]bool{}
+			case TopicConfigured:
+				serial, _ := strconv.Atoi(change.Configs["segment.ms"])
+				c.wasConfigured[change.ID][serial] = true
 			}
 		}
 	}
@@ -409,6 +419,10 @@ func (c *cluster) administer(who int) {
 		plan, check = c.nextID()
 	case c.Chance(0.3) && len(topics) > 0:
 		plan, check = c.deleteTopic(topics[c.Rand.Intn(len(topics))].ID)
+	case c.Chance(0.3) && len(topics) > 0:
+		plan, check = c.addPartitions(topics[c.Rand.Intn(len(topics))])
+	case c.Chance(0.3) && len(topics) > 0:
+		plan, check = c.configure(topics[c.Rand.Intn(len(topics))])
 	case c.Chance(0.4) && len(deleting) > 0:
 		plan, check = c.purge(deleting[c.Rand.Intn(len(deleting))].ID)
 	default:
@@ -487,6 +501,49 @@ func (c *cluster) deleteTopic(id segment.ID) (func(*leading, *Controller) ([]seg
 		c.Count("topic deleted")
 		if _, ok := c.truth.TopicByID(id); ok && errs[0] == nil {
 			c.Fail("%s said that topic %s was deleted, it is not", n.name, id)
+		}
+	}
+}
+
+// now is what is committed of a topic; nil if it is forgotten.
+func (c *cluster) now(id segment.ID) *Topic { return c.truth.img.topics[id] }
+
+func (c *cluster) addPartitions(t *Topic) (func(*leading, *Controller) ([]segment.Entry, error), func(*node)) {
+	var errs []error
+	want := len(t.Partitions) + 1 + c.Rand.Intn(3)
+	plan := func(_ *leading, k *Controller) (entries []segment.Entry, _ error) {
+		entries, errs = k.CreatePartitions([]NewPartitions{{Topic: t.Name, Count: int32(want)}}, false)
+		return entries, nil
+	}
+	return plan, func(n *node) {
+		if errors.Is(errs[0], ErrInvalidPartitions) || errors.Is(errs[0], ErrUnknownTopic) {
+			return // somebody else was quicker
+		}
+		c.Count("partitions added")
+		if now := c.now(t.ID); errs[0] != nil || now != nil && len(now.Partitions) < want {
+			c.Fail("%s said that topic %s has %d partitions: %v; committed is %+v", n.name, t.Name, want, errs[0], now)
+		}
+	}
+}
+
+// configure sets a config to a value that no other request sets it to: a topic that
+// has another one was configured later.
+func (c *cluster) configure(t *Topic) (func(*leading, *Controller) ([]segment.Entry, error), func(*node)) {
+	var errs []error
+	c.configured++
+	serial := c.configured
+	plan := func(_ *leading, k *Controller) (entries []segment.Entry, _ error) {
+		change := ConfigChange{Topic: t.Name, Ops: []ConfigOp{{OpSet, "segment.ms", strconv.Itoa(serial)}}}
+		entries, errs = k.AlterConfigs([]ConfigChange{change}, false)
+		return entries, nil
+	}
+	return plan, func(n *node) {
+		if errors.Is(errs[0], ErrUnknownTopic) {
+			return
+		}
+		c.Count("topic configured")
+		if now := c.now(t.ID); errs[0] != nil || now != nil && !c.wasConfigured[t.ID][serial] {
+			c.Fail("%s said that topic %s is configured with %d: %v; committed is %+v", n.name, t.Name, serial, errs[0], now)
 		}
 	}
 }

@@ -70,6 +70,31 @@ func TestTopicLivesFromCreateToPurge(t *testing.T) {
 	}
 }
 
+func TestTopicsGrowAndAreConfiguredWithoutChangingWhatWasPublished(t *testing.T) {
+	s := New()
+	apply(t, s, FeatureLevel{1}, JournalCreated{1}, JournalCreated{2}, topicNamed(topicA, "a"))
+	before, _ := s.Topic("a")
+	apply(t, s, PartitionsAdded{topicA, 3, []uint32{2, 1}}, TopicConfigured{topicA, map[string]string{"max.message.bytes": "7"}})
+	a, _ := s.Topic("a")
+	if len(a.Partitions) != 5 || a.Partitions[3].Journal != 2 || a.Values.MaxMessageBytes != 7 || a.Configs["max.message.bytes"] != "7" {
+		t.Errorf("topic %+v", a)
+	}
+	if len(before.Partitions) != 3 || before.Values.MaxMessageBytes == 7 || len(before.Configs) != 0 {
+		t.Errorf("published value changed: %+v", before)
+	}
+	if byID, ok := s.TopicByID(topicA); !ok || byID != a || s.Topics()[0] != a {
+		t.Error("other look-ups find another topic")
+	}
+	restored := New()
+	if err := restored.Restore(s.Encode()); err != nil || restored.Hash() != s.Hash() {
+		t.Errorf("a checkpoint holds another state: %v", err)
+	}
+	apply(t, s, TopicConfigured{topicA, nil})
+	if a, _ := s.Topic("a"); len(a.Configs) != 0 || a.Values.MaxMessageBytes != before.Values.MaxMessageBytes {
+		t.Errorf("configs that were taken away: %+v", a)
+	}
+}
+
 func namesOf(topics []*Topic) (names string) {
 	for _, t := range topics {
 		names += t.Name + " "
@@ -123,6 +148,14 @@ func TestContradictionsChangeNothing(t *testing.T) {
 		"delete again":          TopicDeleted{topicB},
 		"purge unknown":         TopicPurged{fresh},
 		"purge live":            TopicPurged{topicA},
+		"added to unknown":      PartitionsAdded{fresh, 3, []uint32{1}},
+		"added to deleting":     PartitionsAdded{topicB, 3, []uint32{1}},
+		"added again":           PartitionsAdded{topicA, 2, []uint32{1}},
+		"added with a gap":      PartitionsAdded{topicA, 4, []uint32{1}},
+		"added to no journal":   PartitionsAdded{topicA, 3, []uint32{1, 2}},
+		"configured unknown":    TopicConfigured{fresh, nil},
+		"configured deleting":   TopicConfigured{topicB, nil},
+		"configured unreadably": TopicConfigured{topicA, map[string]string{"retention.ms": "x"}},
 		"producer ids again":    ProducerIDs{1, 1000},
 		"producer ids skipped":  ProducerIDs{1002, 1000},
 		"producer ids overflow": ProducerIDs{1 << 62, 1000},
@@ -141,6 +174,7 @@ func TestContradictionsChangeNothing(t *testing.T) {
 func TestObjectIsTakenWhollyOrNotAtAll(t *testing.T) {
 	good := []Change{
 		JournalCreated{2}, NodeRegistered{segment.ID{2}, 2}, ProducerIDs{1001, 10}, ProducerIDs{1011, 10},
+		PartitionsAdded{topicA, 3, []uint32{2}}, PartitionsAdded{topicA, 4, []uint32{2}}, TopicConfigured{topicA, map[string]string{"retention.ms": "5"}},
 		TopicPurged{topicB}, topicNamed(topicB, "b_b"), TopicDeleted{topicA}, TopicPurged{topicA},
 	}
 	s := ready(t)
@@ -148,7 +182,7 @@ func TestObjectIsTakenWhollyOrNotAtAll(t *testing.T) {
 	if err := tryApply(t, s, append(good, FeatureLevel{1})...); !errors.Is(err, ErrCorrupt) {
 		t.Fatalf("object with a contradiction at its end: %v", err)
 	}
-	if _, ok := s.Topic("a"); !ok || s.Hash() != before || s.Head() != 1 {
+	if a, ok := s.Topic("a"); !ok || s.Hash() != before || s.Head() != 1 || len(a.Partitions) != 3 || a.Values.RetentionMs != -1 {
 		t.Error("something of the object stayed")
 	}
 	if _, ok := s.Topic("b_b"); ok {

@@ -68,18 +68,29 @@ func fold(name string) string { return strings.ReplaceAll(name, ".", "_") }
 
 // topic builds the immutable value that an entry describes.
 func (e TopicCreated) topic() (*Topic, error) {
-	values, err := topicconfig.Of(e.Configs)
+	t := &Topic{Name: e.Name, ID: e.ID, ReplicationFactor: e.ReplicationFactor, CreatedMs: e.CreatedMs}
+	return t.withPartitions(e.Journals).withConfigs(e.Configs)
+}
+
+// withPartitions is t with more partitions, in these journals.
+func (t *Topic) withPartitions(journals []uint32) *Topic {
+	more := *t
+	more.Partitions = slices.Grow(slices.Clone(t.Partitions), len(journals))
+	for _, j := range journals {
+		more.Partitions = append(more.Partitions, Partition{Journal: j})
+	}
+	return &more
+}
+
+// withConfigs is t with these configs in place of its own.
+func (t *Topic) withConfigs(configs map[string]string) (*Topic, error) {
+	values, err := topicconfig.Of(configs)
 	if err != nil {
-		return nil, fmt.Errorf("read configs of topic %q: %w", e.Name, err)
+		return nil, fmt.Errorf("read configs of topic %q: %w", t.Name, err)
 	}
-	partitions := make([]Partition, len(e.Journals))
-	for i, j := range e.Journals {
-		partitions[i] = Partition{Journal: j}
-	}
-	return &Topic{
-		Name: e.Name, ID: e.ID, Partitions: partitions, Configs: maps.Clone(e.Configs), Values: values,
-		ReplicationFactor: e.ReplicationFactor, CreatedMs: e.CreatedMs,
-	}, nil
+	other := *t
+	other.Configs, other.Values = maps.Clone(configs), values
+	return &other, nil
 }
 
 // created is the entry that makes t.

@@ -112,7 +112,17 @@ func Validate(configs map[string]string) error {
 			return err
 		}
 	}
-	return nil
+	return checkLags(configs)
+}
+
+// checkLags refuses what no time could keep.
+func checkLags(configs map[string]string) error {
+	r := reader{configs: configs}
+	least, most := r.integer("min.compaction.lag.ms"), r.integer("max.compaction.lag.ms")
+	if r.err == nil && least > most {
+		return fmt.Errorf("%w: min.compaction.lag.ms=%d is above max.compaction.lag.ms=%d", ErrInvalid, least, most)
+	}
+	return r.err
 }
 
 var byName = func() map[string]int {

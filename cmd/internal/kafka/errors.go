@@ -22,7 +22,7 @@ const (
 	onProduce surface = iota // Produce partitions
 	onFetch                  // Fetch partitions
 	onOffsets                // ListOffsets and OffsetForLeaderEpoch partitions
-	onAdmin                  // CreateTopics, DeleteTopics
+	onAdmin                  // topics and configs of administrative requests
 	surfaces
 )
 
@@ -63,6 +63,7 @@ var codesOf = []struct {
 	{metadata.ErrInvalidPartitions, [surfaces]*kerr.Error{onAdmin: kerr.InvalidPartitions}},
 	{metadata.ErrInvalidReplication, [surfaces]*kerr.Error{onAdmin: kerr.InvalidReplicationFactor}},
 	{metadata.ErrInvalidConfig, [surfaces]*kerr.Error{onAdmin: kerr.InvalidConfig}},
+	{metadata.ErrInvalidAssignment, [surfaces]*kerr.Error{onAdmin: kerr.InvalidReplicaAssignment}},
 }
 
 // otherwise is the code of an error that is not in the table. Nothing is known

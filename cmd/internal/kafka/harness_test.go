@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"slices"
 	"strings"
@@ -44,6 +45,7 @@ type cluster struct {
 	nextPID int64
 	fails   error // of every Append
 	adminUp bool
+	altered []metadata.ConfigChange // all that were asked for
 	place   Placement
 	away    map[uint32]bool // journals led elsewhere
 	host    string
@@ -163,6 +165,81 @@ func (c *cluster) DeleteTopics(_ context.Context, ids []segment.ID) []error {
 		if len(c.topics) == before {
 			out[i] = metadata.ErrUnknownTopic
 		}
+	}
+	return out
+}
+
+// replaceLocked puts a changed topic in the place of an older value of it.
+func (c *cluster) replaceLocked(name string, change func(t *metadata.Topic) error) error {
+	if !c.adminUp {
+		return metadata.ErrNotController
+	}
+	i := slices.IndexFunc(c.topics, func(t *metadata.Topic) bool { return t.Name == name })
+	if i < 0 {
+		return fmt.Errorf("%w: %q", metadata.ErrUnknownTopic, name)
+	}
+	t := *c.topics[i]
+	if err := change(&t); err != nil {
+		return err
+	}
+	c.topics = slices.Clone(c.topics)
+	c.topics[i] = &t
+	return nil
+}
+
+func (c *cluster) CreatePartitions(_ context.Context, more []metadata.NewPartitions, validateOnly bool) []error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	out := make([]error, len(more))
+	for i, n := range more {
+		out[i] = c.replaceLocked(n.Topic, func(t *metadata.Topic) error {
+			added := int(n.Count) - len(t.Partitions)
+			switch {
+			case added <= 0:
+				return fmt.Errorf("%w: topic %q has %d", metadata.ErrInvalidPartitions, n.Topic, len(t.Partitions))
+			case n.Assigned != nil && len(n.Assigned) != added:
+				return fmt.Errorf("%w: of %d partitions", metadata.ErrInvalidAssignment, len(n.Assigned))
+			case validateOnly:
+				return nil
+			}
+			for len(t.Partitions) < int(n.Count) {
+				c.logs[partlog.Key{Topic: t.ID, Index: int32(len(t.Partitions))}] = &memLog{}
+				t.Partitions = append(slices.Clone(t.Partitions), t.Partitions[0])
+			}
+			return nil
+		})
+	}
+	return out
+}
+
+// AlterConfigs knows how to set and delete.
+func (c *cluster) AlterConfigs(_ context.Context, changes []metadata.ConfigChange, validateOnly bool) []error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.altered = append(c.altered, changes...)
+	out := make([]error, len(changes))
+	for i, change := range changes {
+		out[i] = c.replaceLocked(change.Topic, func(t *metadata.Topic) (err error) {
+			configs := map[string]string{}
+			if !change.Replace {
+				maps.Copy(configs, t.Configs)
+			}
+			for _, op := range change.Ops {
+				if op.Kind == metadata.OpDelete {
+					delete(configs, op.Name)
+				} else {
+					configs[op.Name] = op.Value
+				}
+			}
+			if err := topicconfig.Validate(configs); err != nil {
+				return fmt.Errorf("%w: %w", metadata.ErrInvalidConfig, err)
+			}
+			if !validateOnly {
+				t.Configs = configs
+				t.Values, err = topicconfig.Of(configs)
+			}
+			return err
+		})
 	}
 	return out
 }

@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
+
+	"golang.org/x/sync/semaphore"
 
 	"github.com/varvelog/varve/ingest"
 	"github.com/varvelog/varve/metadata"
@@ -19,16 +22,38 @@ import (
 //
 // What a request could not see through before its time was up, such as while the
 // bucket was away, is finished in the background.
+//
+// Invariant: nobody opens partitions of a topic he has looked up while somebody
+// else deletes it, or a topic that is forgotten would stay open in a journal.
+// Whoever opens has a share of gate, whoever deletes all of it.
 type topicAdmin struct {
 	*metadata.Leader
 	meta     *metadata.State
 	journals *journals
 	log      *slog.Logger
+	gate     *semaphore.Weighted
 	undone   chan struct{} // capacity 1: something is to be finished
 }
 
+// What of topicAdmin.gate is needed to open partitions, and to delete topics.
+const (
+	toOpen   = 1
+	toDelete = 1 << 30
+)
+
 func newTopicAdmin(n *node, controller *metadata.Leader) *topicAdmin {
-	return &topicAdmin{Leader: controller, meta: n.meta, journals: n.journals, log: n.log, undone: make(chan struct{}, 1)}
+	return &topicAdmin{
+		Leader: controller, meta: n.meta, journals: n.journals, log: n.log,
+		gate: semaphore.NewWeighted(toDelete), undone: make(chan struct{}, 1),
+	}
+}
+
+// enter waits for a part of the gate.
+func (a *topicAdmin) enter(ctx context.Context, part int64) (leave func(), err error) {
+	if err := a.gate.Acquire(ctx, part); err != nil {
+		return nil, fmt.Errorf("%w: other topics are being changed: %w", metadata.ErrUnavailable, err)
+	}
+	return func() { a.gate.Release(part) }, nil
 }
 
 const (
@@ -107,6 +132,11 @@ func refusing[T, R any](all []T, refuse func(T) bool, refused R, do func([]T) []
 
 // create is CreateTopics for all topics, internal ones too.
 func (a *topicAdmin) create(ctx context.Context, topics []metadata.NewTopic, validateOnly bool) []metadata.CreateResult {
+	leave, err := a.enter(ctx, toOpen)
+	if err != nil {
+		return slices.Repeat([]metadata.CreateResult{{Err: err}}, len(topics))
+	}
+	defer leave()
 	results := a.Leader.CreateTopics(ctx, topics, validateOnly)
 	if validateOnly {
 		return results
@@ -128,6 +158,34 @@ func (a *topicAdmin) create(ctx context.Context, topics []metadata.NewTopic, val
 	return results
 }
 
+// CreatePartitions commits the partitions and opens them.
+func (a *topicAdmin) CreatePartitions(ctx context.Context, more []metadata.NewPartitions, validateOnly bool) []error {
+	leave, err := a.enter(ctx, toOpen)
+	if err != nil {
+		return slices.Repeat([]error{err}, len(more))
+	}
+	defer leave()
+	errs := a.Leader.CreatePartitions(ctx, more, validateOnly)
+	if validateOnly {
+		return errs
+	}
+	var grown []*metadata.Topic
+	for i, n := range more {
+		if t, ok := a.meta.Topic(n.Topic); ok && errs[i] == nil {
+			grown = append(grown, t)
+		}
+	}
+	if err := a.reconcile(ctx, grown, nil); err != nil {
+		a.remember()
+		for i := range errs {
+			if errs[i] == nil {
+				errs[i] = err
+			}
+		}
+	}
+	return errs
+}
+
 // DeleteTopics commits the deletions, seals the partitions, and frees the names.
 func (a *topicAdmin) DeleteTopics(ctx context.Context, ids []segment.ID) []error {
 	return refusing(ids, a.internal, metadata.ErrInternalTopic, func(ids []segment.ID) []error { return a.delete(ctx, ids) })
@@ -139,13 +197,14 @@ func (a *topicAdmin) internal(id segment.ID) bool {
 }
 
 func (a *topicAdmin) delete(ctx context.Context, ids []segment.ID) []error {
-	topics := make([]*metadata.Topic, len(ids)) // as they are while they can be found
-	for i, id := range ids {
-		topics[i], _ = a.meta.TopicByID(id)
+	leave, err := a.enter(ctx, toDelete)
+	if err != nil {
+		return slices.Repeat([]error{err}, len(ids))
 	}
+	defer leave()
 	errs := a.Leader.DeleteTopics(ctx, ids)
-	for i, t := range topics {
-		if errs[i] == nil && t != nil {
+	for _, t := range a.meta.Deleting() {
+		if i := slices.Index(ids, t.ID); i >= 0 && errs[i] == nil {
 			if errs[i] = a.finishDeleting(ctx, t); errs[i] != nil {
 				a.remember()
 			}
@@ -165,17 +224,32 @@ func (a *topicAdmin) finishDeleting(ctx context.Context, t *metadata.Topic) erro
 	return err
 }
 
-// settle does what an earlier controller left undone.
+// settle does what an earlier controller, or a request whose time was up, left
+// undone.
 func (a *topicAdmin) settle(ctx context.Context) error {
-	if err := a.reconcile(ctx, a.meta.Topics(), nil); err != nil {
+	if err := a.openAll(ctx); err != nil {
 		return fmt.Errorf("open partitions: %w", err)
 	}
+	leave, err := a.enter(ctx, toDelete)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	for _, t := range a.meta.Deleting() {
 		if err := a.finishDeleting(ctx, t); err != nil {
 			return fmt.Errorf("finish deleting topic %s: %w", t.Name, err)
 		}
 	}
 	return nil
+}
+
+func (a *topicAdmin) openAll(ctx context.Context) error {
+	leave, err := a.enter(ctx, toOpen)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	return a.reconcile(ctx, a.meta.Topics(), nil)
 }
 
 // reconcile opens and seals the topics' partitions in the journals they live in.
