@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"github.com/varvelog/varve/tiering/journal"
+	"github.com/varvelog/varve/tiering/partlog"
 )
 
 // minPaged is how many refs of a partition make a page of the index worth while;
@@ -24,11 +25,21 @@ func (c *core) planCheckpoint(chain journal.Chain, history journal.History) jour
 	return job
 }
 
+// checkCheckpoint says why nobody could start from a checkpoint of a data journal.
+func checkCheckpoint(c *journal.Checkpoint) error {
+	_, err := partlog.Decode(c.Chain.Journal, c.State)
+	return err
+}
+
 // checkpointed lets go of what the index page holds now, once a checkpoint that
 // names the page is durable. more tells that there was more than one page can hold,
-// so that the next checkpoint should not wait.
-func (c *core) checkpointed(err error) (more bool) {
-	if err == nil && c.index != nil {
+// so that the next checkpoint should not wait. A plan for the floor waits for the
+// next segment: an idle journal writes none for it.
+func (c *core) checkpointed(res journal.CheckpointResult) (more bool) {
+	if res.Plan != nil {
+		c.floor = res.Plan
+	}
+	if res.Err == nil && c.index != nil {
 		c.state.Paged(c.index, c.page)
 		more = c.index.More()
 	}

@@ -86,8 +86,9 @@ type core struct {
 	onCommit waiters // acks=all
 	barriers []barrier
 
-	index *partlog.Index // of the checkpoint being written, nil if it has none
-	page  segment.ID     // the index's object
+	index *partlog.Index     // of the checkpoint being written, nil if it has none
+	page  segment.ID         // the index's object
+	floor *journal.FloorPlan // for the next segment
 }
 
 // part is the append end of one open partition.

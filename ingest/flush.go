@@ -126,12 +126,20 @@ func (c *core) expireProducers() {
 func (c *core) propose(h segment.Header, batches []buffered, entries []segment.Entry) error {
 	h.Object = c.newID()
 	h.BuiltMs = c.now().UnixMilli()
+	if c.floor != nil && len(entries) < segment.MaxEntries {
+		entries = append(entries, c.floor.Entry())
+		c.floor = nil
+	}
 	data, footer, err := segment.Build(h, entries, group(batches, c.leaderEpoch))
 	if err != nil {
 		return fmt.Errorf("build segment %d of journal %d: %w", h.Seq, h.Journal, err)
 	}
+	o, err := journal.NewObject(footer, entries)
+	if err != nil {
+		return err
+	}
 	c.inFlight[h.Seq] = data
-	c.journal.Propose(&journal.Object{Footer: footer, Entries: entries}, data)
+	c.journal.Propose(o, data)
 	return nil
 }
 

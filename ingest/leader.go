@@ -110,7 +110,9 @@ func Start(opt Options) (*Leader, error) {
 	for _, o := range older {
 		l.core.addOlder(o, o)
 	}
-	l.checkpoint = journal.NewCheckpointer(opt.Store, opt.Journal.NewID, opt.Journal.Chain.Last.Seq)
+	l.checkpoint = journal.NewCheckpointer(journal.CheckpointerOptions{
+		Store: opt.Store, NewID: opt.Journal.NewID, Last: opt.Journal.Chain.Last.Seq, Check: checkCheckpoint,
+	})
 	go l.run()
 	return l, nil
 }
@@ -253,8 +255,8 @@ func (l *Leader) step() {
 		l.synced()
 	case b := <-l.reconciles:
 		l.core.reconcile(b.want, b.done)
-	case err := <-l.checkpoint.Done():
-		l.checkpointed(err)
+	case res := <-l.checkpoint.Done():
+		l.checkpointed(res)
 	case <-l.timer.C:
 	case <-l.stopping():
 		l.core.close()
@@ -337,9 +339,11 @@ func (l *Leader) writeCheckpoint() {
 	l.checkpoint.Start(l.core.planCheckpoint(core.Checkpoint()))
 }
 
-func (l *Leader) checkpointed(err error) {
-	l.checkpoint.Finished(err, l.opt.Log)
-	if l.core.checkpointed(err) {
+func (l *Leader) checkpointed(res journal.CheckpointResult) {
+	if err := l.checkpoint.Finished(res, l.opt.Log); err != nil {
+		l.end(err)
+	}
+	if l.core.checkpointed(res) {
 		l.checkpoint.Hurry()
 	}
 }

@@ -77,7 +77,7 @@ func (c *cluster) begin() {
 	})
 	c.often(c.shape.Outage, "outage", func() { c.store.Outage(c.Between(time.Second, 60*time.Second)) })
 	c.often(c.shape.Topics, "topic", c.changeTopics)
-	c.often(c.shape.Floors, "floor", c.moveFloor)
+	c.often(c.shape.Sweeps, "sweep", c.truth.Sweep)
 }
 
 func (c *cluster) pick() *datadir { return c.folders[c.Rand.Intn(len(c.folders))] }
@@ -122,16 +122,6 @@ func (c *cluster) changeTopics() {
 			n := f.proc
 			n.p.Do(func() { n.reconcile(); n.after() })
 		}
-	}
-}
-
-// moveFloor does what is not the ingest node's to do: it names a checkpoint by a
-// new floor and deletes the data below it, without the time that is due to those
-// who read there.
-func (c *cluster) moveFloor() {
-	if c.truth.MoveFloor(c.newID()) {
-		c.Count("floor moved")
-		c.truth.Sweep()
 	}
 }
 
@@ -212,6 +202,13 @@ func (c *cluster) finalChecks() {
 	c.truth.checkPromises()
 	c.checkShards(l)
 	c.truth.CheckBucket()
+	c.truth.CheckFloors()
+	c.truth.ForgetHints()
+	if l, err = load(c); err != nil {
+		c.Fail("load without hints at the end: %w", err)
+		return
+	}
+	c.readAnew("reader without hints", l)
 }
 
 func (c *cluster) readAnew(name string, l loaded) {

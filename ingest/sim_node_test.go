@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"time"
 
 	"github.com/varvelog/varve/ingest/shard"
 	"github.com/varvelog/varve/testenv/sim"
 	"github.com/varvelog/varve/tiering/journal"
+	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/partlog"
 	"github.com/varvelog/varve/tiering/segment"
 )
@@ -43,8 +45,7 @@ type proc struct {
 	reconciled []reconciled
 	ready      bool
 	timer      time.Time // when the pending timer fires; zero if there is none
-	checkpoint uint64    // seq of the last checkpoint
-	writing    bool      // a checkpoint is being written
+	checkpoint *journal.Checkpointer
 	seen       segment.Ref
 	snapshots  *shard.Snapshots
 	shard      *simShard // nil before the partition is open
@@ -62,7 +63,7 @@ func (f *datadir) start() {
 		return
 	}
 	f.starts++
-	n := &proc{f: f, p: c.NewProcess(fmt.Sprintf("%s.%d", f.name, f.starts)), incarnation: c.newID(), state: l.state, checkpoint: l.Chain.Last.Seq}
+	n := &proc{f: f, p: c.NewProcess(fmt.Sprintf("%s.%d", f.name, f.starts)), incarnation: c.newID(), state: l.state}
 	f.proc = n
 	c.truth.starts[n.incarnation] = start{f, f.wiped}
 	older := slices.Clone(f.logs)
@@ -85,6 +86,9 @@ func (f *datadir) start() {
 		FlushBytes: c.shape.FlushBytes, MaxUnflushed: c.shape.MaxMemory, ProducerExpiry: 24 * time.Hour, Now: c.Now, Journal: cfg,
 	}, n.log, n.j)
 	n.core.replay.warn = n.setAside
+	n.checkpoint = journal.NewCheckpointer(journal.CheckpointerOptions{
+		NewID: c.newID, Last: l.Chain.Last.Seq, Check: checkCheckpoint, Policy: c.shape.Checkpoints,
+	})
 	for _, o := range older {
 		n.core.addOlder(o.found(), simFiles{o, n})
 	}
@@ -236,31 +240,38 @@ func (n *proc) checkWant(want Want) {
 	}
 }
 
-// writeCheckpoint plans a checkpoint, writes it a moment later, and acts on the
-// outcome another moment later.
+// writeCheckpoint does what Leader does, with time passing and things going wrong
+// between any two requests to the store.
 func (n *proc) writeCheckpoint() {
-	c, chain := n.f.c, n.j.Core.Chain()
-	if c.shape.CheckpointEvery == 0 || n.writing || n.core.epoch == 0 || chain.Last.Seq != chain.Next-1 || chain.Next <= n.checkpoint+c.shape.CheckpointEvery {
+	c := n.f.c
+	if c.shape.Checkpoints.Every == 0 || n.core.epoch == 0 || !n.checkpoint.Due(n.j.Core.Chain()) {
 		return
 	}
-	n.writing, n.checkpoint = true, chain.Next-1
 	job := n.core.planCheckpoint(n.j.Core.Checkpoint())
-	n.p.After(c.Between(time.Millisecond, 3*time.Second), "write checkpoint", func() {
-		writer := journal.NewCheckpointer(c.store.Now(), c.newID, 0)
-		writer.Start(job)
-		err := <-writer.Done()
-		writer.Close()
-		n.p.After(c.Between(time.Millisecond, time.Second), "checkpoint written", func() {
-			n.writing = false
-			if err == nil {
-				c.Count("checkpoint written")
-			} else {
-				c.Count("checkpoint failed")
-			}
-			n.core.checkpointed(err)
-			n.after()
-		})
-	})
+	n.checkpoint.Begin(&job)
+	var res journal.CheckpointResult
+	n.p.Go(c.store, func(s objstore.Store) { res = n.checkpoint.Write(background, s, job) }, func() { n.checkpointed(res) })
+}
+
+func (n *proc) checkpointed(res journal.CheckpointResult) {
+	c := n.f.c
+	switch {
+	case res.Err != nil:
+		c.Count("checkpoint failed")
+	case res.FloorErr != nil:
+		c.Count("floor not moved")
+		fallthrough
+	default:
+		c.Count("checkpoint written")
+	}
+	if err := n.checkpoint.Finished(res, slog.New(slog.DiscardHandler)); err != nil {
+		n.end(err)
+		return
+	}
+	if n.core.checkpointed(res) {
+		n.checkpoint.Hurry()
+	}
+	n.after()
 }
 
 // end is the end of a leadership by an error.

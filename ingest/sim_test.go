@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/varvelog/varve/testenv/sim"
+	"github.com/varvelog/varve/tiering/journal"
 )
 
 // This simulation lets the real append side, journal, checkpoints and replay of a
@@ -25,9 +26,9 @@ type shape struct {
 	Pace                        time.Duration // between two batches of a producer
 	FlushInterval               time.Duration
 	FlushBytes, MaxMemory       int
-	CheckpointEvery             uint64 // objects; 0: never
-	Committers                  int    // clients of a coordinator
-	Floors                      time.Duration
+	Checkpoints                 journal.CheckpointPolicy
+	Sweeps                      time.Duration // of the data below the floor, without the time that is due to those who read there
+	Committers                  int           // clients of a coordinator
 }
 
 func drawShape(r *rand.Rand) shape {
@@ -48,7 +49,7 @@ func drawShape(r *rand.Rand) shape {
 		Chaos: 10*time.Second + time.Duration(r.Intn(50))*time.Second,
 		Faults: sim.Faults{
 			Lost: sometimes(0.5, 0.2), ReplyLost: sometimes(0.6, 0.3), Late: sometimes(0.6, 0.3), Resent: sometimes(0.3, 0.3),
-			Refused: sometimes(0.4, 0.3), Slow: sometimes(0.4, 0.2), Read: sometimes(0.4, 0.2), List: sometimes(0.5, 0.5),
+			Refused: sometimes(0.4, 0.3), Slow: sometimes(0.4, 0.2), Read: sometimes(0.4, 0.2), List: sometimes(0.5, 0.5), Damage: sometimes(0.3, 0.3),
 		},
 		Crash: maybe(0.8, 3*time.Second, 30*time.Second), Freeze: maybe(0.4, 5*time.Second, 30*time.Second),
 		Outage: maybe(0.3, 10*time.Second, 40*time.Second),
@@ -57,10 +58,10 @@ func drawShape(r *rand.Rand) shape {
 		Topics: maybe(0.6, 2*time.Second, 20*time.Second), Pace: 50*time.Millisecond + time.Duration(r.Intn(600))*time.Millisecond,
 		FlushInterval: []time.Duration{20, 100, 250, 1000}[r.Intn(4)] * time.Millisecond,
 		FlushBytes:    []int{1, 300, 1000, 1 << 20}[r.Intn(4)], MaxMemory: []int{1, 500, 2000, 1 << 20, 1 << 20}[r.Intn(5)],
-		CheckpointEvery: []uint64{0, 5, 15, 40}[r.Intn(4)],
+		Checkpoints: journal.CheckpointPolicy{Every: []uint64{0, 3, 6, 15}[r.Intn(4)], Most: 2 + r.Intn(3), Behind: 1 + r.Intn(2)},
 	}
-	if s.CheckpointEvery > 0 {
-		s.Floors = maybe(0.6, 3*time.Second, 15*time.Second)
+	if s.Checkpoints.Every > 0 {
+		s.Sweeps = maybe(0.6, time.Second, 10*time.Second)
 	}
 	return s
 }
@@ -75,12 +76,12 @@ var lessShape = []func(shape) (shape, bool){
 	func(s shape) (shape, bool) { can := s.Freeze > 0; s.Freeze = 0; return s, can },
 	func(s shape) (shape, bool) { can := s.Outage > 0; s.Outage = 0; return s, can },
 	func(s shape) (shape, bool) { can := s.Crash > 0; s.Crash = 0; return s, can },
-	func(s shape) (shape, bool) { can := s.Floors > 0; s.Floors = 0; return s, can },
+	func(s shape) (shape, bool) { can := s.Sweeps > 0; s.Sweeps = 0; return s, can },
 	func(s shape) (shape, bool) { can := s.DiskError > 0; s.DiskError = 0; return s, can },
 	func(s shape) (shape, bool) { can := s.DiskFull > 0; s.DiskFull = 0; return s, can },
 	func(s shape) (shape, bool) {
-		can := s.CheckpointEvery > 0
-		s.CheckpointEvery, s.Floors = 0, 0
+		can := s.Checkpoints.Every > 0
+		s.Checkpoints, s.Sweeps = journal.CheckpointPolicy{}, 0
 		return s, can
 	},
 	func(s shape) (shape, bool) { can := s.Faults.Slow > 0; s.Faults.Slow = 0; return s, can },
@@ -95,7 +96,8 @@ var simulation = sim.Shape[shape]{
 	Must: append([]string{
 		"freeze", "crash", "disk lost", "disk error", "disk full", "unsynced records lost", "unsynced records kept",
 		"gentle end", "led", "stalled", "records replayed", "records set aside", "checkpoint written", "checkpoint failed",
-		"restored from a checkpoint", "floor moved", "topic created", "topic deleted", "retry answered", "acks=1 promise",
+		"restored from a checkpoint", "floor planned", "floor planned anew", "floor moved", "floor not moved", "floor moved in spite of a take-over",
+		"data deleted below the floor", "topic created", "topic deleted", "retry answered", "acks=1 promise",
 		"ended: fenced", "ended: below the floor",
 	}, sim.StoreFaults...),
 }

@@ -42,9 +42,11 @@ func StartLeader(opt LeaderOptions) *Leader {
 	opt.Journal.Lead = true
 	l := &Leader{
 		opt: opt, commands: make(chan *command),
-		checkpoint: journal.NewCheckpointer(opt.Store, opt.Journal.NewID, opt.Journal.Chain.Last.Seq),
-		stop:       make(chan struct{}),
-		ready:      make(chan struct{}), done: make(chan struct{}),
+		checkpoint: journal.NewCheckpointer(journal.CheckpointerOptions{
+			Store: opt.Store, NewID: opt.Journal.NewID, Last: opt.Journal.Chain.Last.Seq, Check: checkCheckpoint,
+		}),
+		stop:  make(chan struct{}),
+		ready: make(chan struct{}), done: make(chan struct{}),
 	}
 	l.driver = journal.NewDriver(opt.Store, opt.Journal, journal.Hooks{
 		Apply:   func(o *journal.Object, own bool) error { return l.leading.apply(o, own) },
@@ -188,8 +190,9 @@ func (l *Leader) run() {
 			l.driver.Handle(ev)
 		case cmd := <-l.commands:
 			l.leading.take(cmd)
-		case err := <-l.checkpoint.Done():
-			l.checkpoint.Finished(err, l.opt.Log)
+		case res := <-l.checkpoint.Done():
+			l.leading.checkpointed(res)
+			l.err = l.checkpoint.Finished(res, l.opt.Log)
 		case <-l.stop:
 			return
 		}

@@ -29,6 +29,8 @@ type leading struct {
 	starting  *command        // what must be committed before ready
 	nodeID    int32
 	failed    error // why the leadership cannot go on
+
+	floor *journal.FloorPlan // for the next object
 }
 
 // command is one request. plan runs on the owner's goroutine and keeps its
@@ -112,13 +114,21 @@ func (l *leading) flush() error {
 		h := l.journal.Header()
 		h.Object, h.BuiltMs = l.opt.Journal.NewID(), l.opt.Journal.NowMs()
 		entries := l.entries[:n:n]
+		if l.floor != nil && n < segment.MaxEntries {
+			entries = append(entries, l.floor.Entry())
+			l.floor = nil
+		}
 		data, footer, err := segment.Build(h, entries, nil)
+		if err != nil {
+			return err
+		}
+		o, err := journal.NewObject(footer, entries)
 		if err != nil {
 			return err
 		}
 		l.entries = l.entries[n:]
 		l.proposed = append(l.proposed, l.planned-uint64(len(l.entries)))
-		l.journal.Propose(&journal.Object{Footer: footer, Entries: entries}, data)
+		l.journal.Propose(o, data)
 	}
 	return l.failed
 }
@@ -158,6 +168,17 @@ func (l *leading) nextProducerID(c *Controller) (entries []segment.Entry, id int
 		id, _ = l.ids.Take()
 	}
 	return entries, id, err
+}
+
+// checkCheckpoint says why nobody could start from a checkpoint of journal 0.
+func checkCheckpoint(c *journal.Checkpoint) error { return New().Restore(c.State) }
+
+// checkpointed keeps a plan for the floor until the next object: an idle journal
+// writes none for it.
+func (l *leading) checkpointed(res journal.CheckpointResult) {
+	if res.Plan != nil {
+		l.floor = res.Plan
+	}
 }
 
 // planCheckpoint bounds what the next start has to read. It runs between two

@@ -13,6 +13,7 @@ import (
 
 	"github.com/varvelog/varve/testenv/sim"
 	"github.com/varvelog/varve/tiering/journal"
+	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/segment"
 )
 
@@ -26,8 +27,8 @@ type shape struct {
 	Faults                   sim.Faults
 	Crash, Freeze, Outage    time.Duration // mean time between two; 0: never
 	Pace                     time.Duration // between two requests
-	CheckpointEvery          uint64        // objects; 0: never
-	Floors                   time.Duration
+	Checkpoints              journal.CheckpointPolicy
+	Sweeps                   time.Duration // of the data below the floor, without the time that is due to those who read there
 }
 
 func drawShape(r *rand.Rand) shape {
@@ -47,14 +48,14 @@ func drawShape(r *rand.Rand) shape {
 		Nodes: 1 + r.Intn(3), Admins: 1 + r.Intn(3), Followers: r.Intn(2), Chaos: 10*time.Second + time.Duration(r.Intn(50))*time.Second,
 		Faults: sim.Faults{
 			Lost: sometimes(0.5, 0.2), ReplyLost: sometimes(0.6, 0.3), Late: sometimes(0.6, 0.3), Resent: sometimes(0.3, 0.3),
-			Refused: sometimes(0.4, 0.3), Slow: sometimes(0.4, 0.2), Read: sometimes(0.4, 0.2), List: sometimes(0.5, 0.5),
+			Refused: sometimes(0.4, 0.3), Slow: sometimes(0.4, 0.2), Read: sometimes(0.4, 0.2), List: sometimes(0.5, 0.5), Damage: sometimes(0.3, 0.3),
 		},
 		Crash: maybe(0.8, 3*time.Second, 30*time.Second), Freeze: maybe(0.4, 5*time.Second, 30*time.Second),
 		Outage: maybe(0.3, 10*time.Second, 40*time.Second), Pace: 30*time.Millisecond + time.Duration(r.Intn(500))*time.Millisecond,
-		CheckpointEvery: []uint64{0, 5, 15, 40}[r.Intn(4)],
+		Checkpoints: journal.CheckpointPolicy{Every: []uint64{0, 3, 6, 15}[r.Intn(4)], Most: 2 + r.Intn(3), Behind: 1 + r.Intn(2)},
 	}
-	if s.CheckpointEvery > 0 {
-		s.Floors = maybe(0.6, 3*time.Second, 15*time.Second)
+	if s.Checkpoints.Every > 0 {
+		s.Sweeps = maybe(0.6, time.Second, 10*time.Second)
 	}
 	return s
 }
@@ -67,10 +68,10 @@ var lessShape = []func(shape) (shape, bool){
 	func(s shape) (shape, bool) { can := s.Freeze > 0; s.Freeze = 0; return s, can },
 	func(s shape) (shape, bool) { can := s.Outage > 0; s.Outage = 0; return s, can },
 	func(s shape) (shape, bool) { can := s.Crash > 0; s.Crash = 0; return s, can },
-	func(s shape) (shape, bool) { can := s.Floors > 0; s.Floors = 0; return s, can },
+	func(s shape) (shape, bool) { can := s.Sweeps > 0; s.Sweeps = 0; return s, can },
 	func(s shape) (shape, bool) {
-		can := s.CheckpointEvery > 0
-		s.CheckpointEvery, s.Floors = 0, 0
+		can := s.Checkpoints.Every > 0
+		s.Checkpoints, s.Sweeps = journal.CheckpointPolicy{}, 0
 		return s, can
 	},
 }
@@ -79,7 +80,8 @@ var simulation = sim.Shape[shape]{
 	Draw: drawShape, Run: simulate, Less: lessShape,
 	Must: append([]string{
 		"freeze", "process ended", "controller", "unavailable", "topic created", "topic deleted", "topic forgotten", "partitions added", "topic configured",
-		"producer id given", "restored from a checkpoint", "floor moved",
+		"producer id given", "restored from a checkpoint", "floor planned", "floor planned anew", "floor moved", "floor moved in spite of a take-over",
+		"data deleted below the floor",
 	}, sim.StoreFaults...),
 }
 
@@ -138,12 +140,7 @@ func simulate(w *sim.World, s shape) {
 	c.often(s.Crash, "crash", func() { pick().stop() })
 	c.often(s.Freeze, "freeze", func() { pick().freeze() })
 	c.often(s.Outage, "outage", func() { c.store.Outage(c.Between(time.Second, time.Minute)) })
-	c.often(s.Floors, "floor", func() {
-		if c.seen.MoveFloor(c.newID()) {
-			c.Count("floor moved")
-			c.seen.Sweep()
-		}
-	})
+	c.often(s.Sweeps, "sweep", c.seen.Sweep)
 	c.Run(s.Chaos, nil)
 	c.finish()
 }
@@ -182,6 +179,13 @@ func (c *cluster) finish() {
 	}
 	c.readAnew("reader of a checkpoint", chain, history, state)
 	c.seen.CheckBucket()
+	c.seen.CheckFloors()
+	c.seen.ForgetHints()
+	if chain, history, state, err = c.load(); err != nil {
+		c.Fail("load without hints at the end: %w", err)
+		return
+	}
+	c.readAnew("reader without hints", chain, history, state)
 }
 
 func (c *cluster) readAnew(who string, chain journal.Chain, history journal.History, state *State) {
@@ -292,8 +296,7 @@ type node struct {
 	state      *State
 	lead       *leading
 	ready      bool
-	checkpoint uint64
-	writing    bool
+	checkpoint *journal.Checkpointer
 	asks       []asked
 }
 
@@ -310,7 +313,10 @@ func (n *node) start() {
 	}
 	n.starts++
 	n.p, n.state = c.NewProcess(fmt.Sprintf("%s.%d", n.name, n.starts)), state
-	n.ready, n.writing, n.checkpoint = false, false, chain.Last.Seq
+	n.ready = false
+	n.checkpoint = journal.NewCheckpointer(journal.CheckpointerOptions{
+		NewID: c.newID, Last: chain.Last.Seq, Check: checkCheckpoint, Policy: c.shape.Checkpoints,
+	})
 	cfg := journal.Config{
 		Lead: true, Chain: chain, History: history, Node: n.id, Incarnation: c.newID(),
 		NewID: c.newID, NowMs: func() int64 { return c.Now().UnixMilli() },
@@ -361,19 +367,25 @@ func (n *node) after() {
 	n.writeCheckpoint()
 }
 
+// writeCheckpoint does what Leader does, with time passing and things going wrong
+// between any two requests to the store.
 func (n *node) writeCheckpoint() {
-	c, chain := n.c, n.j.Core.Chain()
-	if c.shape.CheckpointEvery == 0 || n.writing || n.lead.controller == nil || chain.Last.Seq != chain.Next-1 || chain.Next <= n.checkpoint+c.shape.CheckpointEvery {
+	c := n.c
+	if c.shape.Checkpoints.Every == 0 || n.lead.controller == nil || !n.checkpoint.Due(n.j.Core.Chain()) {
 		return
 	}
-	n.writing, n.checkpoint = true, chain.Next-1
 	job := n.lead.planCheckpoint(n.j.Core.Checkpoint())
-	n.p.After(c.Between(time.Millisecond, 3*time.Second), "write checkpoint", func() {
-		writer := journal.NewCheckpointer(c.store.Now(), c.newID, 0)
-		writer.Start(job)
-		<-writer.Done()
-		writer.Close()
-		n.writing = false
+	n.checkpoint.Begin(&job)
+	var res journal.CheckpointResult
+	checkpoint := n.checkpoint
+	n.p.Go(c.store, func(s objstore.Store) { res = checkpoint.Write(context.Background(), s, job) }, func() {
+		n.lead.checkpointed(res)
+		if err := checkpoint.Finished(res, slog.New(slog.DiscardHandler)); err != nil {
+			c.seen.MayEnd(n.name, err)
+			n.gone()
+			return
+		}
+		n.after()
 	})
 }
 

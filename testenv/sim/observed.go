@@ -1,9 +1,11 @@
 package sim
 
 import (
+	"crypto/sha256"
 	"errors"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/varvelog/varve/tiering/journal"
 	"github.com/varvelog/varve/tiering/segment"
@@ -17,25 +19,31 @@ type Observed struct {
 
 	s       *Store
 	base    journal.Chain
-	objects map[uint64]segment.ID   // applied, by seq
-	kinds   map[uint64]segment.Kind // the same
-	hashes  map[uint64][32]byte     // of the state after it
-	floors  uint64
+	objects map[uint64]segment.ID          // applied, by seq
+	kinds   map[uint64]segment.Kind        // the same
+	hashes  map[uint64][32]byte            // of the state after it
+	plans   map[uint64][]journal.FloorPlan // by number of the floor
+	planned uint64                         // seq of the newest plan
+	fence   uint64                         // of the newest fence
+	floors  []segment.Floor
 }
 
 // NewObserved is for the journal that base stands before.
 func NewObserved(s *Store, base journal.Chain) *Observed {
-	return &Observed{
+	t := &Observed{
 		s: s, base: base,
 		objects: map[uint64]segment.ID{}, kinds: map[uint64]segment.Kind{}, hashes: map[uint64][32]byte{},
+		plans: map[uint64][]journal.FloorPlan{},
 	}
+	s.stored = t.stored
+	return t
 }
 
 func (t *Observed) key(seq uint64) string { return segment.JournalKey(t.base.Journal, seq) }
 
 // Applied notes that somebody took o for the next valid object, with a state of
 // this hash after it. It returns the object as the bucket has it to the first who
-// did, nil to others.
+// did, without the journal's own entries, and nil to others.
 func (t *Observed) Applied(who string, o *journal.Object, hash func() [32]byte) *segment.Object {
 	w, ref := t.s.w, o.Ref()
 	if id, ok := t.objects[ref.Seq]; ok {
@@ -58,6 +66,18 @@ func (t *Observed) Applied(who string, o *journal.Object, hash func() [32]byte) 
 	w.Logf("%s is first to apply seq %d, kind %d, epoch %d", who, ref.Seq, h.Kind, h.Epoch)
 	t.Last, t.objects[ref.Seq], t.kinds[ref.Seq] = ref.Seq, ref.Object, h.Kind
 	t.hashes[ref.Seq] = hash()
+	if h.Kind == segment.KindFence {
+		t.fence = h.Seq
+	}
+	if plan := o.Floor; plan != nil {
+		t.planned = h.Seq
+		w.Count("floor planned")
+		if t.plans[plan.N] != nil {
+			w.Count("floor planned anew")
+		}
+		t.plans[plan.N] = append(t.plans[plan.N], *plan)
+	}
+	stored.Entries = o.Entries
 	return stored
 }
 
@@ -89,40 +109,78 @@ func (t *Observed) MayEnd(who string, err error) {
 	}
 }
 
-// MoveFloor names the newest checkpoint by a new floor. It reports whether there
-// is one.
-func (t *Observed) MoveFloor(object segment.ID) bool {
-	keys := t.s.Keys(segment.CheckpointPrefix(t.base.Journal))
-	if len(keys) == 0 {
-		return false
+// stored checks a floor at the moment at which it comes into force.
+func (t *Observed) stored(key string) {
+	n := uint64(len(t.floors)) + 1
+	if !strings.HasPrefix(key, segment.FloorPrefix(t.base.Journal)) {
+		return
 	}
-	key := keys[len(keys)-1]
-	at, _ := segment.ParseCheckpointKey(t.base.Journal, key)
-	floor := segment.Floor{
-		Journal: t.base.Journal, N: t.floors + 1, Floor: at.Seq + 1, Checkpoint: key, Hash: [32]byte{1},
-		Object: object, Cluster: t.base.Cluster,
+	floor, err := segment.DecodeFloor(t.s.Object(key))
+	switch {
+	case err != nil || floor.N != n || key != segment.FloorKey(t.base.Journal, n):
+		t.s.w.Fail("%s is stored after floor %d: %+v, %v", key, n-1, floor, err)
+	case floor.Floor <= t.Floor:
+		t.s.w.Fail("floor %d is seq %d after seq %d", n, floor.Floor, t.Floor)
+	case floor.Floor > t.Last:
+		t.s.w.Fail("floor %d is seq %d, seq %d was committed", n, floor.Floor, t.Last)
+	case !t.wasPlanned(floor):
+		t.s.w.Fail("floor %d at seq %d is not in the journal, which has %v", n, floor.Floor, t.plans[n])
+	default:
+		t.checkNamed(floor)
 	}
-	if floor.Floor <= t.Floor {
-		return false
+	t.floors, t.Floor = append(t.floors, floor), floor.Floor
+	t.s.w.Count("floor moved")
+	if t.fence > t.planned {
+		t.s.w.Count("floor moved in spite of a take-over")
 	}
-	data, err := segment.EncodeFloor(floor)
-	if err == nil {
-		err = t.s.Put(segment.FloorKey(t.base.Journal, floor.N), data)
+}
+
+func (t *Observed) wasPlanned(f segment.Floor) bool {
+	return slices.ContainsFunc(t.plans[f.N], func(p journal.FloorPlan) bool {
+		return p.Object == f.Object && p.Floor() == f.Floor && segment.CheckpointKey(t.base.Journal, p.At) == f.Checkpoint
+	})
+}
+
+// checkNamed: a floor's checkpoint is there, as it was written, and stands for all
+// below the floor.
+func (t *Observed) checkNamed(f segment.Floor) {
+	b := t.s.Object(f.Checkpoint)
+	blob, err := segment.DecodeBlob(segment.KindCheckpoint, b)
+	if err != nil || sha256.Sum256(b) != f.Hash || blob.Seq != f.Floor-1 {
+		t.s.w.Fail("floor %d at seq %d names %s, which is not that: %v", f.N, f.Floor, f.Checkpoint, err)
 	}
-	if err != nil {
-		t.s.w.Fail("floor %d: %w", floor.N, err)
-		return false
+}
+
+// CheckFloors: what the last two floors name stays.
+func (t *Observed) CheckFloors() {
+	for _, f := range t.floors[max(0, len(t.floors)-2):] {
+		t.checkNamed(f)
 	}
-	t.floors, t.Floor = floor.N, floor.Floor
-	return true
+}
+
+// ForgetHints removes all checkpoints but those that the last two floors name, and
+// lets every listing fail from now on.
+func (t *Observed) ForgetHints() {
+	named := map[string]bool{}
+	for _, f := range t.floors[max(0, len(t.floors)-2):] {
+		named[f.Checkpoint] = true
+	}
+	for _, key := range t.s.Keys(segment.CheckpointPrefix(t.base.Journal)) {
+		if !named[key] {
+			t.s.Remove(key)
+		}
+	}
+	t.s.Faults.List = 1
 }
 
 // Sweep deletes the valid data segments below the floor. What was written late
 // into the place of one that is gone stays.
 func (t *Observed) Sweep() {
+	t.CheckFloors()
 	for seq := uint64(1); seq < t.Floor; seq++ {
 		if t.kinds[seq] == segment.KindData && t.holds(seq) {
 			t.s.Remove(t.key(seq))
+			t.s.w.Count("data deleted below the floor")
 		}
 	}
 }

@@ -105,6 +105,7 @@ func (s Shape[P]) run(seed int64, p P, log func(string)) (w *World) {
 			w.Fail("panic: %v\n%s", r, debug.Stack())
 		}
 	}()
+	defer w.Close()
 	s.Run(w, p)
 	return w
 }

@@ -22,12 +22,15 @@ type Faults struct {
 	Slow      float64 // it takes seconds, maybe longer than its sender waits
 	Read      float64 // a read fails
 	List      float64 // a listing lacks what is new, or fails
+	Damage    float64 // a checkpoint is stored damaged
 }
 
 // Errors of requests that went wrong.
 var (
 	errTimeout = errors.New("no answer in time")
 	errRefused = errors.New("503 slow down")
+
+	errReadOnly = errors.New("what writes takes time: use Process.Go")
 )
 
 // Store is a bucket in memory.
@@ -37,6 +40,7 @@ type Store struct {
 	w       *World
 	objects map[string]*object
 	outage  bool
+	stored  func(key string) // told of every object, at that moment; may be nil
 }
 
 type object struct {
@@ -48,7 +52,7 @@ type object struct {
 // StoreFaults are what World.Counts calls the faults of a Store.
 var StoreFaults = []string{
 	"store: outage", "store: lost", "store: reply lost", "store: late", "store: resent", "store: refused",
-	"store: slow", "store: slow read", "store: read", "store: list",
+	"store: slow", "store: slow read", "store: read", "store: list", "store: damage",
 }
 
 // NewStore is an empty bucket without faults.
@@ -101,8 +105,16 @@ func (s *Store) Put(key string, data []byte) error {
 		s.w.Trace("exists " + key)
 		return objstore.ErrExists
 	}
+	if strings.Contains(key, "/checkpoints/") && s.w.Chance(s.Faults.Damage) {
+		s.fired("damage")
+		data = slices.Clone(data)
+		data[s.w.Rand.Intn(len(data))] ^= 1 << s.w.Rand.Intn(8)
+	}
 	s.objects[key] = &object{data: data, at: s.w.now}
 	s.w.Trace("stored "+key, uint64(len(data)))
+	if s.stored != nil {
+		s.stored(key)
+	}
 	return nil
 }
 
@@ -196,31 +208,16 @@ func (s *Store) Read(p *Process, key string, limit time.Duration, look func(*Sto
 	p.After(quick+s.w.Between(0, 20*time.Millisecond), "read", func() { done(nil) })
 }
 
-// Now is the store as code sees it that waits for its answers: every request
-// happens at once, and fails as often as others do.
+// Now is the store as code sees it that only reads and waits for its answers: every
+// request happens at once, and fails as often as others do. For code that writes
+// there is Process.Go.
 func (s *Store) Now() objstore.Store { return instant{s} }
 
 type instant struct{ s *Store }
 
 func (i instant) String() string { return "sim://" }
 
-func (i instant) Create(_ context.Context, key string, data []byte) error {
-	f := i.s.fate()
-	if f.what != "" {
-		i.s.fired(f.what)
-	}
-	var err error
-	switch {
-	case f.what == "late":
-		i.s.w.After(f.arrives, "arrives", func() { i.s.Put(key, data) }) //nolint // nobody hears of it
-	case f.arrives >= 0:
-		err = i.s.Put(key, data)
-	}
-	if f.err != nil {
-		return f.err
-	}
-	return err
-}
+func (instant) Create(context.Context, string, []byte) error { return errReadOnly }
 
 func (i instant) Get(_ context.Context, key string) ([]byte, error) {
 	if i.s.outage || i.s.w.Chance(i.s.Faults.Read) {
@@ -235,22 +232,11 @@ func (i instant) Get(_ context.Context, key string) ([]byte, error) {
 }
 
 func (i instant) GetRange(ctx context.Context, key string, offset, length int64) ([]byte, error) {
-	b, err := i.Get(ctx, key)
-	if err != nil {
-		return nil, err
-	}
-	if offset < 0 || length < 1 || offset+length > int64(len(b)) {
-		return nil, objstore.ErrRange
-	}
-	return b[offset : offset+length], nil
+	return rangeOf(i.Get(ctx, key))(offset, length)
 }
 
 func (i instant) GetTail(ctx context.Context, key string, n int64) ([]byte, int64, error) {
-	b, err := i.Get(ctx, key)
-	if err != nil {
-		return nil, 0, err
-	}
-	return b[max(0, int64(len(b))-n):], int64(len(b)), nil
+	return tailOf(i.Get(ctx, key))(n)
 }
 
 func (i instant) List(_ context.Context, prefix, startAfter string, fn func(objstore.Info) error) error {
@@ -273,11 +259,4 @@ func (i instant) List(_ context.Context, prefix, startAfter string, fn func(objs
 	return nil
 }
 
-func (i instant) Delete(_ context.Context, key string) error {
-	if i.s.outage || i.s.w.Chance(i.s.Faults.Refused) {
-		i.s.fired("refused")
-		return errRefused
-	}
-	i.s.Remove(key)
-	return nil
-}
+func (instant) Delete(context.Context, string) error { return errReadOnly }

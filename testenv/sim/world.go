@@ -32,6 +32,8 @@ type World struct {
 	hash   uint64
 	events int
 	err    error
+
+	cleanups []func() // end what waits for events
 }
 
 // epoch is when virtual time begins.
@@ -90,6 +92,13 @@ func (w *World) Run(d time.Duration, done func() bool) bool {
 	}
 	w.now = max(w.now, until)
 	return false
+}
+
+// Close ends what still waits for events. The world is of no use afterwards.
+func (w *World) Close() {
+	for _, f := range w.cleanups {
+		f()
+	}
 }
 
 // Trace adds something that happened to the trace.

@@ -3,7 +3,7 @@ package journal
 import (
 	"bytes"
 	"context"
-	"errors"
+	"crypto/sha256"
 	"fmt"
 	"slices"
 
@@ -26,25 +26,32 @@ type Checkpoint struct {
 }
 
 // Versions of the payload: one without attachment, which programs before it read
-// too, and one with.
+// too, one with, and one of a journal whose floor was moved, or planned to be.
 const (
 	checkpointPlain    = 1
 	checkpointAttached = 2
+	checkpointFloor    = 3
 )
 
 // Payload of a checkpoint object:
 //
-//	version u8, 1 or 2
+//	version u8, 1 to 3
 //	| next u64 | epoch u32 | fence, tail, last: each seq u64, object id[16]
 //	| leader id[16]
 //	| leaderships: count u32, each: epoch u32, incarnation id[16]
 //	| covered: count u32, each: incarnation id[16], LSN u64
 //	| state: length u32, bytes
-//	| version 2 only: attached: length u32, not zero, bytes
+//	| version 2: attached: length u32, not zero, bytes
+//	| version 3: attached: length u32, bytes
+//	| plans of the last floor: count u32, from 1 to 16, each: number u64,
+//	  checkpoint: seq u64, object id[16] | object id[16]
 func (c *Checkpoint) encode() []byte {
 	w := wire.Writer{B: make([]byte, 0, 256+len(c.State)+len(c.Attached))}
 	version := uint8(checkpointPlain)
-	if len(c.Attached) > 0 {
+	switch {
+	case len(c.History.floors) > 0:
+		version = checkpointFloor
+	case len(c.Attached) > 0:
 		version = checkpointAttached
 	}
 	w.U8(version)
@@ -57,8 +64,11 @@ func (c *Checkpoint) encode() []byte {
 	w.ID(c.Chain.Leader)
 	c.History.encode(&w)
 	w.Bytes32(c.State)
-	if version == checkpointAttached {
+	if version >= checkpointAttached {
 		w.Bytes32(c.Attached)
+	}
+	if version == checkpointFloor {
+		c.History.floors.encode(&w)
 	}
 	return w.B
 }
@@ -67,8 +77,8 @@ func (c *Checkpoint) encode() []byte {
 func decodeCheckpoint(base Chain, payload []byte) (*Checkpoint, error) {
 	r := wire.NewReader(payload)
 	version := r.U8()
-	if r.Err() == nil && version != checkpointPlain && version != checkpointAttached {
-		return nil, fmt.Errorf("%w: checkpoint payload version %d, this program reads up to %d", segment.ErrUnsupported, version, checkpointAttached)
+	if r.Err() == nil && (version < checkpointPlain || version > checkpointFloor) {
+		return nil, fmt.Errorf("%w: checkpoint payload version %d, this program reads up to %d", segment.ErrUnsupported, version, checkpointFloor)
 	}
 	c := &Checkpoint{Chain: base}
 	c.Chain.Next, c.Chain.Epoch = r.U64(), r.U32()
@@ -81,9 +91,15 @@ func decodeCheckpoint(base Chain, payload []byte) (*Checkpoint, error) {
 		return nil, err
 	}
 	c.State = bytes.Clone(r.Bytes32())
-	if version == checkpointAttached {
-		if c.Attached = bytes.Clone(r.Bytes32()); r.Err() == nil && len(c.Attached) == 0 {
-			return nil, fmt.Errorf("%w: checkpoint of version %d without an attachment", segment.ErrCorrupt, version)
+	if version >= checkpointAttached {
+		c.Attached = bytes.Clone(r.Bytes32())
+	}
+	if version == checkpointAttached && r.Err() == nil && len(c.Attached) == 0 {
+		return nil, fmt.Errorf("%w: checkpoint of version %d without an attachment", segment.ErrCorrupt, version)
+	}
+	if version == checkpointFloor {
+		if c.History.floors, err = decodeFloorPlans(r); err != nil {
+			return nil, err
 		}
 	}
 	if err := r.Close(); err != nil {
@@ -104,7 +120,7 @@ const maxHints = 4
 //
 // The checkpoint that the floor names is the truth about what lies below, and an
 // error if it cannot be had. Those above it are hints, found by listing: one that
-// does not fit the journal is passed over, and costs time only. A hint may be
+// does not fit the journal is passed over, or not found, and costs time only. A hint may be
 // trusted because only confirmed objects go into checkpoints, and these never
 // change; its name and what the bucket holds at its seq must agree.
 func LoadCheckpoint(ctx context.Context, store objstore.Store, base Chain) (*Checkpoint, error) {
@@ -114,16 +130,13 @@ func LoadCheckpoint(ctx context.Context, store objstore.Store, base Chain) (*Che
 		return nil, err
 	}
 	hints, err := listCheckpoints(ctx, store, base.Journal)
-	if err != nil {
-		return nil, err
+	if err != nil { // once more, as doing without costs more than asking
+		hints, _ = listCheckpoints(ctx, store, base.Journal)
 	}
 	for i := len(hints) - 1; i >= max(0, len(hints)-maxHints) && hints[i].Seq >= floor; i-- {
 		c, err := readCheckpoint(ctx, store, base, segment.CheckpointKey(base.Journal, hints[i]))
-		switch {
-		case errors.Is(err, segment.ErrUnsupported):
-			return nil, err
-		case err != nil:
-			continue // removed meanwhile, or damaged: the next one, or the objects themselves
+		if err != nil {
+			continue // removed meanwhile, damaged or of another version: the next one, or the objects themselves
 		}
 		if o, err := ReadObject(ctx, store, base.Journal, hints[i].Seq); err == nil && o.Ref() == c.Chain.Last {
 			return c, nil
@@ -155,6 +168,12 @@ func readCheckpoint(ctx context.Context, store objstore.Store, base Chain, key s
 	if err != nil {
 		return nil, fmt.Errorf("read checkpoint: %w", err)
 	}
+	return OpenCheckpoint(base, key, b)
+}
+
+// OpenCheckpoint decodes the checkpoint found at key. base gives what it does not
+// hold.
+func OpenCheckpoint(base Chain, key string, b []byte) (*Checkpoint, error) {
 	blob, err := segment.DecodeBlob(segment.KindCheckpoint, b)
 	if err != nil {
 		return nil, fmt.Errorf("checkpoint %s: %w", key, err)
@@ -171,9 +190,16 @@ func readCheckpoint(ctx context.Context, store objstore.Store, base Chain, key s
 
 // checkpoint is what the floor in force names.
 func (f *floors) checkpoint(ctx context.Context, base Chain) (*Checkpoint, error) {
-	c, err := readCheckpoint(ctx, f.store, base, f.floor.Checkpoint)
+	b, err := f.store.Get(ctx, f.floor.Checkpoint)
+	if err == nil && sha256.Sum256(b) != f.floor.Hash {
+		err = fmt.Errorf("%w: checkpoint %s is not the one that the floor names", segment.ErrCorrupt, f.floor.Checkpoint)
+	}
+	var c *Checkpoint
+	if err == nil {
+		c, err = OpenCheckpoint(base, f.floor.Checkpoint, b)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("floor %d of journal %d: %w", f.n, f.journal, err)
+		return nil, fmt.Errorf("checkpoint of floor %d of journal %d: %w", f.n, f.journal, err)
 	}
 	return c, nil
 }

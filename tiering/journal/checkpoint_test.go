@@ -31,11 +31,11 @@ func checkpointed(t *testing.T, segments int) (*mem.Store, *world, Checkpoint) {
 
 func write(t *testing.T, store objstore.Store, w *world, c Checkpoint) {
 	t.Helper()
-	cp := NewCheckpointer(store, w.newID, 0)
+	cp := NewCheckpointer(CheckpointerOptions{Store: store, NewID: w.newID})
 	defer cp.Close()
 	cp.Start(CheckpointJob{Chain: c.Chain, History: c.History, State: c.State, Attached: c.Attached})
-	if err := <-cp.Done(); err != nil {
-		t.Fatal(err)
+	if res := <-cp.Done(); res.Err != nil || res.FloorErr != nil {
+		t.Fatal(res.Err, res.FloorErr)
 	}
 }
 
@@ -76,10 +76,10 @@ func TestReadingGoesOnFromACheckpoint(t *testing.T) {
 func TestHistoryTellsCoverageAndLeaderships(t *testing.T) {
 	var h History
 	a, b := segment.ID{1}, segment.ID{2}
-	h.note(&segment.Header{Kind: segment.KindFence, Epoch: 1, Incarnation: a})
-	h.note(&segment.Header{Kind: segment.KindData, WAL: segment.WALRange{Incarnation: a, From: 1, To: 5}})
-	h.note(&segment.Header{Kind: segment.KindFence, Epoch: 2, Incarnation: b})
-	h.note(&segment.Header{Kind: segment.KindData, WAL: segment.WALRange{Incarnation: a, From: 5, To: 9}})
+	h.noteWAL(&segment.Header{Kind: segment.KindFence, Epoch: 1, Incarnation: a})
+	h.noteWAL(&segment.Header{Kind: segment.KindData, WAL: segment.WALRange{Incarnation: a, From: 1, To: 5}})
+	h.noteWAL(&segment.Header{Kind: segment.KindFence, Epoch: 2, Incarnation: b})
+	h.noteWAL(&segment.Header{Kind: segment.KindData, WAL: segment.WALRange{Incarnation: a, From: 5, To: 9}})
 	if h.Covered(a) != 9 || h.Covered(b) != 0 {
 		t.Errorf("covered %d and %d, want 9 and 0", h.Covered(a), h.Covered(b))
 	}
@@ -89,7 +89,7 @@ func TestHistoryTellsCoverageAndLeaderships(t *testing.T) {
 		t.Errorf("led since epoch 1: %v, want %v", led, b)
 	}
 	for i := range 2 * maxHistory {
-		h.note(&segment.Header{Kind: segment.KindFence, Epoch: uint32(3 + i), Incarnation: segment.ID{byte(i), byte(i >> 8), 3},
+		h.noteWAL(&segment.Header{Kind: segment.KindFence, Epoch: uint32(3 + i), Incarnation: segment.ID{byte(i), byte(i >> 8), 3},
 			WAL: segment.WALRange{Incarnation: segment.ID{byte(i), byte(i >> 8), 3}, To: 2}})
 	}
 	if len(h.leaderships) != maxHistory || len(h.covered) != maxHistory {
@@ -128,38 +128,10 @@ func TestHintThatDoesNotFitIsPassedOver(t *testing.T) {
 	}
 }
 
-func TestCheckpointOfTheFloorIsNeededAndKept(t *testing.T) {
-	store, w, want := checkpointed(t, 3)
-	write(t, store, w, want)
-	key := segment.CheckpointKey(testJournal, want.Chain.Last)
-	floor, err := segment.EncodeFloor(segment.Floor{
-		Journal: testJournal, N: 1, Floor: want.Chain.Next, Checkpoint: key, Hash: [32]byte{1}, Object: w.newID(), Cluster: testCluster,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	store.PutNow(segment.FloorKey(testJournal, 1), floor)
-	for i := range 2 * checkpointsKept { // newer ones, so that it could be tidied away
-		c := want
-		c.Chain.Next += uint64(i) + 1
-		c.Chain.Last = segment.Ref{Seq: c.Chain.Next - 1, Object: segment.ID{9, byte(i)}}
-		write(t, store, w, c)
-	}
-	if n := len(store.ListNow(segment.CheckpointPrefix(testJournal))); n != checkpointsKept+1 {
-		t.Errorf("%d checkpoints kept, want %d and the floor's", n, checkpointsKept)
-	}
-	if c := load(t, store); c == nil || c.Chain != want.Chain {
-		t.Fatalf("loaded %+v, want the floor's checkpoint, as the hints above name objects that are not there", c)
-	}
-	store.DeleteNow(key)
-	if _, err := LoadCheckpoint(t.Context(), store, NewChain(testCluster, testJournal, testWindow)); !errors.Is(err, objstore.ErrNotFound) {
-		t.Errorf("without the floor's checkpoint: %v, want %v", err, objstore.ErrNotFound)
-	}
-}
-
 func TestCheckpointIsDueAfterEnoughObjectsAndNamedByAValidOne(t *testing.T) {
-	cp := NewCheckpointer(nil, nil, 10)
-	chain := Chain{Next: 11 + checkpointEvery, Last: segment.Ref{Seq: 10 + checkpointEvery}}
+	const every = 256
+	cp := NewCheckpointer(CheckpointerOptions{Last: 10})
+	chain := Chain{Next: 11 + every, Last: segment.Ref{Seq: 10 + every}}
 	if !cp.Due(chain) {
 		t.Error("not due after enough objects")
 	}
@@ -180,7 +152,14 @@ func TestCheckpointIsDueAfterEnoughObjectsAndNamedByAValidOne(t *testing.T) {
 func sampleCheckpoint() Checkpoint {
 	c := Checkpoint{Chain: NewChain(testCluster, testJournal, testWindow), State: []byte("state")}
 	c.Chain.Next, c.Chain.Epoch, c.Chain.Last.Seq, c.Chain.Fence.Seq = 9, 2, 8, 1
-	c.History.note(&segment.Header{Kind: segment.KindFence, Epoch: 2, WAL: segment.WALRange{To: 3}})
+	c.History.noteWAL(&segment.Header{Kind: segment.KindFence, Epoch: 2, WAL: segment.WALRange{To: 3}})
+	return c
+}
+
+// plannedCheckpoint is one of a journal in which a floor was planned.
+func plannedCheckpoint() Checkpoint {
+	c := sampleCheckpoint()
+	c.History.floors = FloorPlans{{N: 2, At: segment.Ref{Seq: 5, Object: segment.ID{6}}, Object: segment.ID{7}}}
 	return c
 }
 
@@ -192,12 +171,14 @@ func TestCheckpointBytes(t *testing.T) {
 	plain := sampleCheckpoint()
 	attached := sampleCheckpoint()
 	attached.Attached = []byte("attached")
+	planned := plannedCheckpoint()
 	for _, c := range []struct {
 		checkpoint Checkpoint
 		want       string
 	}{
 		{plain, "01" + head},
 		{attached, "02" + head + "00000008" + hex.EncodeToString([]byte("attached"))},
+		{planned, "03" + head + "00000000" + "00000001" + "0000000000000002" + "0000000000000005" + "06" + id[2:] + "07" + id[2:]},
 	} {
 		if got := hex.EncodeToString(c.checkpoint.encode()); got != c.want {
 			t.Errorf("got\n%s, want\n%s", got, c.want)
@@ -209,7 +190,7 @@ func TestCheckpointOfAnotherVersionIsNotRead(t *testing.T) {
 	base := NewChain(testCluster, testJournal, testWindow)
 	c := sampleCheckpoint()
 	b := c.encode()
-	for _, version := range []byte{0, 3} {
+	for _, version := range []byte{0, 4} {
 		b[0] = version
 		if _, err := decodeCheckpoint(base, b); !errors.Is(err, segment.ErrUnsupported) {
 			t.Errorf("version %d: %v", version, err)
@@ -226,6 +207,8 @@ func FuzzDecodeCheckpoint(f *testing.F) {
 	f.Add(c.encode())
 	c.Attached = []byte("attached")
 	f.Add(c.encode())
+	planned := plannedCheckpoint()
+	f.Add(planned.encode())
 	f.Fuzz(func(t *testing.T, b []byte) {
 		got, err := decodeCheckpoint(NewChain(testCluster, testJournal, testWindow), b)
 		if err == nil && !bytes.Equal(got.encode(), b) {

@@ -13,36 +13,68 @@ import (
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-const (
-	// checkpointEvery is how many objects a start reads beyond the newest
-	// checkpoint, about.
-	checkpointEvery = 256
-	// checkpointsKept is how many checkpoints stay in the bucket, the newest.
-	checkpointsKept = 4
-	// checkpointLimit bounds the writing of one.
-	checkpointLimit = time.Minute
-)
+// checkpointLimit bounds the writing of a checkpoint and the moving of the floor.
+const checkpointLimit = time.Minute
+
+// CheckpointPolicy says how often checkpoints are written and the floor moves.
+// Fields that are zero have the default.
+type CheckpointPolicy struct {
+	// Every is how many objects a start reads beyond the newest checkpoint, about.
+	Every uint64 // default 256: at four objects a second, one checkpoint a minute
+	// Most is how many checkpoints there may be above the floor before it moves. A
+	// start that finds none of them reads Every objects for each.
+	Most int // default 20: 5,120 objects, seconds of reading, every quarter of an hour
+	// Behind is how many checkpoints stay above the floor when it moves. Who follows
+	// the journal falls below the floor only when it is as far behind.
+	Behind int // default 4, as many as a start looks at
+}
+
+func (p CheckpointPolicy) withDefaults() CheckpointPolicy {
+	if p.Every == 0 {
+		p.Every = 256
+	}
+	if p.Most == 0 {
+		p.Most = 20
+	}
+	if p.Behind == 0 {
+		p.Behind = maxHints
+	}
+	return p
+}
+
+// CheckpointerOptions is what a Checkpointer needs to know. Store and NewID are
+// needed.
+type CheckpointerOptions struct {
+	Store objstore.Store
+	NewID func() segment.ID
+	Last  uint64 // seq of the journal's newest checkpoint, 0 if there is none
+	// Check says why a checkpoint could not be started from, nil if it could: the
+	// floor moves only to one that was read back and found good. It must not keep c,
+	// and runs beside its owner.
+	Check  func(c *Checkpoint) error
+	Policy CheckpointPolicy
+}
 
 // Checkpointer writes the checkpoints of a journal that is led, one at a time, on
-// a goroutine of its own. Due, Start and the receiving from Done are for the
-// journal's owner.
+// a goroutine of its own, and moves the journal's floor after them. Due, Start and
+// the receiving from Done are for the journal's owner.
 type Checkpointer struct {
-	store  objstore.Store
-	newID  func() segment.ID
+	opt    CheckpointerOptions
 	last   uint64 // seq of the last checkpoint
 	every  uint64 // how many objects after it the next one is due
 	busy   bool
-	done   chan error
+	plan   segment.ID // floor object of the plan given out last, until the journal holds it
+	done   chan CheckpointResult
 	ctx    context.Context
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 }
 
-// NewCheckpointer is for a journal whose newest checkpoint is at seq last, 0 if
-// there is none.
-func NewCheckpointer(store objstore.Store, newID func() segment.ID, last uint64) *Checkpointer {
+// NewCheckpointer prepares to write.
+func NewCheckpointer(opt CheckpointerOptions) *Checkpointer {
+	opt.Policy = opt.Policy.withDefaults()
 	ctx, cancel := context.WithCancel(context.Background())
-	return &Checkpointer{store: store, newID: newID, last: last, every: checkpointEvery, done: make(chan error, 1), ctx: ctx, cancel: cancel}
+	return &Checkpointer{opt: opt, last: opt.Last, every: opt.Policy.Every, done: make(chan CheckpointResult, 1), ctx: ctx, cancel: cancel}
 }
 
 // Due reports whether a checkpoint should be written at this chain: enough has
@@ -63,29 +95,63 @@ type CheckpointJob struct {
 	State []byte // names Page, if there is one
 	// Attached is Checkpoint's.
 	Attached []byte
+
+	plan bool // a floor may be planned: none is on its way into the journal
+}
+
+// CheckpointResult is what became of a job.
+type CheckpointResult struct {
+	// Err is why the checkpoint is not known to be durable, nil if it is.
+	Err error
+	// FloorErr is why the floor did not move though it should have, or why old
+	// checkpoints were not removed. If it is ErrFenced the leadership is over.
+	FloorErr error
+	// Plan is what the next data segment must carry so that the floor moves; nil if
+	// nothing. The owner waits with it for a segment that is written anyway.
+	Plan *FloorPlan
+}
+
+// Begin is told of each job before Write, by the owner.
+func (c *Checkpointer) Begin(job *CheckpointJob) {
+	c.busy, c.every = true, c.opt.Policy.Every
+	c.last = job.Chain.Next - 1 // a failed one is made up for by the next
+	if c.plan == job.History.floors.last().Object {
+		c.plan = segment.ID{}
+	}
+	job.plan = c.plan.IsZero()
 }
 
 // Start writes a checkpoint. Done tells when it is durable, or why it is not.
 func (c *Checkpointer) Start(job CheckpointJob) {
-	c.busy, c.every = true, checkpointEvery
-	c.last = job.Chain.Next - 1 // a failed one is made up for by the next
+	c.Begin(&job)
 	c.wg.Go(func() {
 		ctx, cancel := context.WithTimeout(c.ctx, checkpointLimit)
 		defer cancel()
-		c.done <- c.write(ctx, job)
+		c.done <- c.Write(ctx, c.opt.Store, job)
 	})
 }
 
 // Done gives the outcome of each Start; Finished must be called with it.
-func (c *Checkpointer) Done() <-chan error { return c.done }
+func (c *Checkpointer) Done() <-chan CheckpointResult { return c.done }
 
-// Finished makes room for the next Start. That a checkpoint could not be written
-// costs the next start time, and nothing else: it is told and made up for later.
-func (c *Checkpointer) Finished(err error, log *slog.Logger) {
+// Finished makes room for the next Start. That a checkpoint could not be written,
+// or the floor not moved, costs the next start time, and nothing else: it is told
+// and made up for later. The error, if any, ends the leadership.
+func (c *Checkpointer) Finished(res CheckpointResult, log *slog.Logger) error {
 	c.busy = false
-	if err != nil && c.ctx.Err() == nil {
-		log.Warn("checkpoint not written, trying again later", "error", err)
+	if res.Plan != nil {
+		c.plan = res.Plan.Object
 	}
+	switch {
+	case c.ctx.Err() != nil:
+	case res.Err != nil:
+		log.Warn("checkpoint not written, trying again later", "error", res.Err)
+	case errors.Is(res.FloorErr, ErrFenced):
+		return res.FloorErr
+	case res.FloorErr != nil:
+		log.Warn("floor not moved, trying again later", "error", res.FloorErr)
+	}
+	return nil
 }
 
 // Hurry makes the next checkpoint due at the next object.
@@ -97,64 +163,49 @@ func (c *Checkpointer) Close() {
 	c.wg.Wait()
 }
 
-// write stores the page, then the checkpoint that names it, and then removes
-// checkpoints that nobody needs any more.
-func (c *Checkpointer) write(ctx context.Context, job CheckpointJob) error {
+// Write stores the page and the checkpoint that names it, then moves the floor if
+// that is due, and removes checkpoints that nobody needs any more. It is what Start
+// does, for those who have a goroutine, and a way of their own to the store.
+func (c *Checkpointer) Write(ctx context.Context, store objstore.Store, job CheckpointJob) CheckpointResult {
+	if err := c.write(ctx, store, job); err != nil {
+		return CheckpointResult{Err: err}
+	}
+	m := mover{opt: &c.opt, store: store, job: &job, floors: floors{store: store, journal: job.Chain.Journal}}
+	plan, err := m.move(ctx)
+	return CheckpointResult{Plan: plan, FloorErr: err}
+}
+
+func (c *Checkpointer) write(ctx context.Context, store objstore.Store, job CheckpointJob) error {
 	at, journal := job.Chain.Last, job.Chain.Journal
 	if job.Index != nil {
 		blob := segment.Blob{Kind: segment.KindIndex, Cluster: job.Chain.Cluster, Object: job.Page, Journal: journal, Seq: at.Seq, Payload: job.Index}
-		if err := c.create(ctx, segment.IndexKey(journal, job.Page), blob); err != nil {
+		if err := create(ctx, store, segment.IndexKey(journal, job.Page), blob); err != nil {
 			return fmt.Errorf("write index page of journal %d: %w", journal, err)
 		}
 	}
 	cp := Checkpoint{Chain: job.Chain, History: job.History, State: job.State, Attached: job.Attached}
-	blob := segment.Blob{Kind: segment.KindCheckpoint, Cluster: job.Chain.Cluster, Object: c.newID(), Journal: journal, Seq: at.Seq, Payload: cp.encode()}
-	if err := c.create(ctx, segment.CheckpointKey(journal, at), blob); err != nil {
+	blob := segment.Blob{Kind: segment.KindCheckpoint, Cluster: job.Chain.Cluster, Object: c.opt.NewID(), Journal: journal, Seq: at.Seq, Payload: cp.encode()}
+	if err := create(ctx, store, segment.CheckpointKey(journal, at), blob); err != nil {
 		return fmt.Errorf("write checkpoint of journal %d at seq %d: %w", journal, at.Seq, err)
-	}
-	return c.tidy(ctx, journal)
-}
-
-// create creates an object and, if that is not plainly confirmed, looks whether
-// the bytes are there.
-func (c *Checkpointer) create(ctx context.Context, key string, blob segment.Blob) error {
-	data, err := segment.EncodeBlob(blob)
-	if err != nil {
-		return err
-	}
-	createErr := c.store.Create(ctx, key, data)
-	if createErr == nil {
-		return nil
-	}
-	got, err := c.store.Get(ctx, key)
-	switch {
-	case err != nil:
-		return errors.Join(createErr, err)
-	case !bytes.Equal(got, data):
-		return createErr
 	}
 	return nil
 }
 
-// tidy removes all but the newest checkpoints. The one that the floor names is
-// never among those that are removed.
-func (c *Checkpointer) tidy(ctx context.Context, journal uint32) error {
-	f := floors{store: c.store, journal: journal}
-	if _, err := f.read(ctx); err != nil {
-		return err
-	}
-	found, err := listCheckpoints(ctx, c.store, journal)
+// create creates an object and reads it back, whatever the outcome: a checkpoint
+// that a floor names one day is complete if all its pages were there, as they were
+// written, before it.
+func create(ctx context.Context, store objstore.Store, key string, blob segment.Blob) error {
+	data, err := segment.EncodeBlob(blob)
 	if err != nil {
 		return err
 	}
-	for i := 0; i < len(found)-checkpointsKept; i++ {
-		key := segment.CheckpointKey(journal, found[i])
-		if key == f.floor.Checkpoint || found[i].Seq < f.floor.Floor {
-			continue
-		}
-		if err := c.store.Delete(ctx, key); err != nil {
-			return fmt.Errorf("remove old checkpoint: %w", err)
-		}
+	createErr := store.Create(ctx, key, data)
+	got, err := store.Get(ctx, key)
+	switch {
+	case err != nil:
+		return errors.Join(createErr, err)
+	case !bytes.Equal(got, data):
+		return errors.Join(createErr, fmt.Errorf("%w: %s reads back otherwise than it was written", segment.ErrCorrupt, key))
 	}
 	return nil
 }

@@ -14,7 +14,8 @@ var ErrEnded = errors.New("journal is not being followed any more")
 // entries, checked.
 type Object struct {
 	Footer  *segment.Footer
-	Entries []segment.Entry
+	Entries []segment.Entry // those of the journal's state machine
+	Floor   *FloorPlan      // nil if the object plans none
 }
 
 // Ref is the object's place and identity.

@@ -11,11 +11,13 @@ import (
 // write-ahead log of its time can be replayed: its offsets are long taken.
 const maxHistory = 1024
 
-// History is what the valid objects of a journal tell about write-ahead logs:
-// whose leaderships there were, and up to where each start's log is in the bucket.
+// History is what the valid objects of a journal tell about write-ahead logs,
+// whose leaderships there were, and up to where each start's log is in the bucket;
+// and about the floor.
 type History struct {
 	leaderships []leadership // ascending epochs
 	covered     []coverage   // the one noted last is last
+	floors      FloorPlans
 }
 
 type leadership struct {
@@ -39,6 +41,9 @@ func (h *History) Covered(incarnation segment.ID) uint64 {
 	return 0
 }
 
+// Planned is what the objects tell about the floor.
+func (h *History) Planned() FloorPlans { return append(FloorPlans(nil), h.floors...) }
+
 // LedSince calls fn for the incarnations that led with an epoch above after and
 // below before, in order.
 func (h *History) LedSince(after, before uint32, fn func(epoch uint32, incarnation segment.ID)) {
@@ -49,8 +54,18 @@ func (h *History) LedSince(after, before uint32, fn func(epoch uint32, incarnati
 	}
 }
 
-// note takes the next valid object.
-func (h *History) note(o *segment.Header) {
+// note takes the next valid object. The error is ErrBroken: nothing was noted.
+func (h *History) note(o *Object) error {
+	if o.Floor != nil {
+		if err := h.floors.Note(*o.Floor, &o.Footer.Header); err != nil {
+			return err
+		}
+	}
+	h.noteWAL(&o.Footer.Header)
+	return nil
+}
+
+func (h *History) noteWAL(o *segment.Header) {
 	if o.Kind == segment.KindFence {
 		h.leaderships = append(h.leaderships, leadership{o.Epoch, o.Incarnation})
 		h.leaderships = h.leaderships[max(0, len(h.leaderships)-maxHistory):]
@@ -74,9 +89,11 @@ func (h *History) clone() History {
 	return History{
 		leaderships: append([]leadership(nil), h.leaderships...),
 		covered:     append([]coverage(nil), h.covered...),
+		floors:      append(FloorPlans(nil), h.floors...),
 	}
 }
 
+// encode writes all but the floors.
 func (h *History) encode(w *wire.Writer) {
 	w.U32(uint32(len(h.leaderships)))
 	for _, l := range h.leaderships {

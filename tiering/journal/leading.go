@@ -156,6 +156,9 @@ func (c *Core) advance() {
 func (c *Core) pass(o *Object, want Verdict) {
 	h := &o.Footer.Header
 	v, err := c.chain.Check(h)
+	if err == nil && v == Valid {
+		err = c.history.note(o)
+	}
 	if err != nil || v != want {
 		panic(fmt.Sprintf("journal: own seq %d judged %d, %v", h.Seq, v, err))
 	}
@@ -163,7 +166,6 @@ func (c *Core) pass(o *Object, want Verdict) {
 	c.slots[0] = slot{}
 	c.slots = c.slots[1:]
 	if v == Valid {
-		c.history.note(h)
 		c.do(Apply{Object: o, Own: true})
 	}
 	if c.proveToken != 0 && c.chain.Next > c.proveSeq {

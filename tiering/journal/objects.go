@@ -35,10 +35,14 @@ func ReadObject(ctx context.Context, store objstore.Store, journal uint32, seq u
 		return nil, fmt.Errorf("object %s: %w", key, err)
 	}
 	entries, err := readEntries(ctx, store, key, footer, tail, size)
+	var o *Object
+	if err == nil {
+		o, err = NewObject(footer, entries)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("entries of object %s: %w", key, err)
 	}
-	return &Object{Footer: footer, Entries: entries}, nil
+	return o, nil
 }
 
 // ReadBeyond reads the index of the first max objects above seq that a listing
@@ -101,16 +105,16 @@ func decodeEntries(s segment.Section, b []byte) ([]segment.Entry, error) {
 type floors struct {
 	store   objstore.Store
 	journal uint32
+	guessed bool
 	n       uint64 // the last floor object read
 	floor   segment.Floor
 }
 
 // read returns the floor in force, 0 if there is none, by requests that begin now.
 func (f *floors) read(ctx context.Context) (uint64, error) {
-	if f.n == 0 {
-		if err := f.guess(ctx); err != nil {
-			return 0, err
-		}
+	if !f.guessed {
+		f.guessed = true
+		f.guess(ctx)
 	}
 	for {
 		b, err := f.store.Get(ctx, segment.FloorKey(f.journal, f.n+1))
@@ -139,9 +143,9 @@ func (f *floors) take(n uint64, b []byte) error {
 	return nil
 }
 
-// guess finds by listing where to begin. A listing that lacks the newest floors
-// costs requests and nothing else: read goes on from there by key.
-func (f *floors) guess(ctx context.Context) error {
+// guess finds by listing where to begin. A listing that fails, or lacks the newest
+// floors, costs requests and nothing else: read goes on from there by key.
+func (f *floors) guess(ctx context.Context) {
 	var last uint64
 	err := f.store.List(ctx, segment.FloorPrefix(f.journal), "", func(i objstore.Info) error {
 		if n, ok := segment.ParseFloorKey(f.journal, i.Key); ok {
@@ -149,15 +153,10 @@ func (f *floors) guess(ctx context.Context) error {
 		}
 		return nil
 	})
-	if err != nil {
-		return fmt.Errorf("list floors of journal %d: %w", f.journal, err)
+	if err != nil || last == 0 {
+		return
 	}
-	if last == 0 {
-		return nil
+	if b, err := f.store.Get(ctx, segment.FloorKey(f.journal, last)); err == nil {
+		_ = f.take(last, b) // if it is no good, read will say so
 	}
-	b, err := f.store.Get(ctx, segment.FloorKey(f.journal, last))
-	if err != nil {
-		return fmt.Errorf("read floor %d of journal %d: %w", last, f.journal, err)
-	}
-	return f.take(last, b)
 }

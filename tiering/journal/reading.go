@@ -208,6 +208,9 @@ func (c *Core) accept() {
 	if err == nil && v == Valid {
 		err = c.chain.CheckWitness(h, c.cfg.Witness)
 	}
+	if err == nil && v == Valid {
+		err = c.history.note(o)
+	}
 	if err != nil {
 		c.end(err)
 		return
@@ -215,7 +218,6 @@ func (c *Core) accept() {
 	c.chain.Advance(h, v)
 	c.read++
 	if v == Valid {
-		c.history.note(h)
 		c.do(Apply{Object: o})
 	}
 	switch {

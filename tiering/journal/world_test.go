@@ -148,7 +148,11 @@ func (w *world) get(a Get) GotObject {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	return GotObject{Token: a.Token, Object: &Object{Footer: o.Footer, Entries: o.Entries}}
+	got, err := NewObject(o.Footer, o.Entries)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return GotObject{Token: a.Token, Object: got}
 }
 
 // settle answers everything but stall timers until nothing is pending.

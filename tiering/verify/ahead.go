@@ -97,9 +97,9 @@ func (w *walk) readIndex(ctx context.Context, o *object) bool {
 			return false
 		}
 	}
-	o.header, o.footer, o.intact = &index.Footer.Header, index.Footer, true
+	o.header, o.footer = &index.Footer.Header, index.Footer
 	o.size = indexSize(index.Footer)
-	o.setEntries(index.Entries)
+	o.setIndex(index)
 	return true
 }
 

@@ -54,6 +54,8 @@ func (c *catalog) Topic(name string) (segment.ID, []uint32, bool) {
 	return segment.ID{}, nil, false
 }
 
+func (c *catalog) Is([]byte) error { return nil }
+
 func (c *catalog) Name(id segment.ID) string {
 	switch id {
 	case events:

@@ -82,27 +82,39 @@ func (w *walk) blob(key string, b []byte) {
 }
 
 func (w *walk) floorNames(key string) bool {
-	return slices.ContainsFunc(w.floors.last, func(f segment.Floor) bool { return f.Checkpoint == key })
+	return slices.ContainsFunc(w.floors.last(), func(f segment.Floor) bool { return f.Checkpoint == key })
 }
 
 // loadCheckpoint gets what nodes would start from, to be compared with what the
 // objects up to there add up to. What is wrong with the checkpoint's object, or
 // that it is missing, is found elsewhere.
 func (w *walk) loadCheckpoint(ctx context.Context) error {
-	return w.verifier.try(ctx, func(ctx context.Context) (err error) {
-		w.checkpoint, err = journal.LoadCheckpoint(ctx, w.verifier.store, w.chain)
+	var newest *journal.Checkpoint
+	err := w.verifier.try(ctx, func(ctx context.Context) (err error) {
+		newest, err = journal.LoadCheckpoint(ctx, w.verifier.store, w.chain)
 		if errors.Is(err, objstore.ErrNotFound) || errors.Is(err, segment.ErrCorrupt) ||
 			errors.Is(err, segment.ErrUnsupported) || errors.Is(err, journal.ErrBroken) {
 			return nil
 		}
 		return err
 	})
+	if newest != nil {
+		w.checkpoints[newest.Chain.Next] = newest
+	}
+	return err
 }
 
-// compareCheckpoint holds the checkpoint against the walk, which has just taken
-// the last object that went into it.
-func (w *walk) compareCheckpoint() {
-	c := w.checkpoint
+// compareCheckpoint holds a checkpoint against the walk, which has just taken the
+// last object that went into it. After damage, where the walk does not know what
+// the journal adds up to, it goes on from a checkpoint that the floor names, as nodes
+// do.
+func (w *walk) compareCheckpoint(c *journal.Checkpoint) {
+	if w.findings.counts[Error] > w.before {
+		if w.loose || w.apply == nil {
+			w.resume(c)
+		}
+		return
+	}
 	key := segment.CheckpointKey(w.journal, c.Chain.Last)
 	const hint = "nodes that start from it are wrong about the journal: keep the bucket as it is, and report it"
 	if c.Chain != w.chain {
@@ -110,14 +122,32 @@ func (w *walk) compareCheckpoint() {
 			"the checkpoint's journal position %+v is not what the objects add up to, %+v", c.Chain, w.chain))
 		return
 	}
-	if w.state == nil || w.apply == nil {
-		return
+	if err := w.sameState(c.State); err != nil {
+		w.findings.add(finding(Error, CodeState, w.journal, key, hint, "%v", err))
 	}
-	state, err := partlog.Decode(w.journal, c.State)
+}
+
+func (w *walk) sameState(stored []byte) error {
+	if w.state == nil {
+		return w.verifier.opt.Metadata.Is(stored)
+	}
+	state, err := partlog.Decode(w.journal, stored)
 	if err == nil && state.Hash() != w.state.Hash() {
 		err = errors.New("the checkpoint's partitions are not what the objects add up to")
 	}
-	if err != nil {
-		w.findings.add(finding(Error, CodeState, w.journal, key, hint, "%v", err))
+	return err
+}
+
+// resume goes on from a checkpoint.
+func (w *walk) resume(c *journal.Checkpoint) {
+	if c.Chain.Next != w.floors.inForce() {
+		return
+	}
+	w.chain, w.loose, w.plans = c.Chain, false, c.History.Planned()
+	if w.journal == 0 {
+		return
+	}
+	if state, err := partlog.Decode(w.journal, c.State); err == nil {
+		w.state, w.apply = state, state.Apply
 	}
 }

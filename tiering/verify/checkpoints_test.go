@@ -33,7 +33,7 @@ func writeCheckpoint(t *testing.T, store *mem.Store, seq uint64, spoil func(*jou
 		}
 		chain.Advance(&o.Footer.Header, verdict)
 	}
-	job := journal.CheckpointJob{Chain: chain, Page: segment.ID{0xaa}}
+	job := journal.CheckpointJob{Chain: chain, Page: segment.ID{0xaa, byte(seq)}}
 	index, ok := state.PlanIndex(1)
 	if !ok {
 		t.Fatal("no index page")
@@ -42,11 +42,11 @@ func writeCheckpoint(t *testing.T, store *mem.Store, seq uint64, spoil func(*jou
 	if spoil != nil {
 		spoil(&job)
 	}
-	c := journal.NewCheckpointer(scratch, func() segment.ID { return segment.ID{0xbb} }, 0)
+	c := journal.NewCheckpointer(journal.CheckpointerOptions{Store: scratch, NewID: func() segment.ID { return segment.ID{0xbb} }})
 	defer c.Close()
 	c.Start(job)
-	if err := <-c.Done(); err != nil {
-		t.Fatal(err)
+	if res := <-c.Done(); res.Err != nil {
+		t.Fatal(res.Err)
 	}
 	for _, i := range scratch.ListNow("") {
 		b, _ := scratch.GetNow(i.Key)

@@ -2,9 +2,11 @@ package verify
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 
+	"github.com/varvelog/varve/tiering/journal"
 	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/segment"
 )
@@ -15,16 +17,19 @@ const keptCheckpoints = 2
 
 // floors is a journal's chain of floor objects, read by key from the first on.
 type floors struct {
-	last []segment.Floor // the last ones that could be read, oldest first
-	n    uint64          // of the last one that is there
+	all []segment.Floor // that could be read, oldest first
+	n   uint64          // of the last one that is there
 }
+
+// last are those that name a checkpoint that must be there.
+func (f *floors) last() []segment.Floor { return f.all[max(0, len(f.all)-keptCheckpoints):] }
 
 // inForce is the floor, 0 if there is none.
 func (f *floors) inForce() uint64 {
-	if len(f.last) == 0 {
+	if len(f.all) == 0 {
 		return 0
 	}
-	return f.last[len(f.last)-1].Floor
+	return f.all[len(f.all)-1].Floor
 }
 
 // readFloors reads the floors of a journal, of which the listing showed number
@@ -71,19 +76,15 @@ func (w *walk) readFloor(ctx context.Context, n uint64) (bool, error) {
 			"the floor goes back from seq %d to %d", w.floors.inForce(), floor.Floor))
 	default:
 		w.verifier.checkpoints[floor.Checkpoint] = true
-		w.floors.last = append(w.floors.last, floor)
-		w.floors.last = w.floors.last[max(0, len(w.floors.last)-keptCheckpoints):]
+		w.floors.all = append(w.floors.all, floor)
 	}
 	return true, nil
 }
 
-// readCheckpoints finds out whether the checkpoints that must be there are.
+// readCheckpoints reads the checkpoints that must be there.
 func (w *walk) readCheckpoints(ctx context.Context) error {
-	for _, floor := range w.floors.last {
-		err := w.verifier.try(ctx, func(ctx context.Context) error {
-			_, _, err := w.verifier.store.GetTail(ctx, floor.Checkpoint, 1)
-			return err
-		})
+	for _, floor := range w.floors.last() {
+		b, err := w.get(ctx, floor.Checkpoint)
 		if errors.Is(err, objstore.ErrNotFound) {
 			w.findings.add(finding(Error, CodeFloor, w.journal, floor.Checkpoint, hintRestore,
 				"the checkpoint that floor %d names is missing: it stands for all records below seq %d", floor.N, floor.Floor))
@@ -92,8 +93,33 @@ func (w *walk) readCheckpoints(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("read checkpoint %s: %w", floor.Checkpoint, err)
 		}
+		c, err := journal.OpenCheckpoint(w.chain, floor.Checkpoint, b)
+		switch {
+		case errors.Is(err, segment.ErrUnsupported):
+			continue // found as what is wrong with the checkpoint's object
+		case sha256.Sum256(b) != floor.Hash:
+			err = fmt.Errorf("it is not the checkpoint that floor %d names: its hash is another", floor.N)
+		case err == nil && c.Chain.Next != floor.Floor:
+			err = fmt.Errorf("floor %d is seq %d, but it stands for all below seq %d", floor.N, floor.Floor, c.Chain.Next)
+		}
+		if err != nil {
+			w.findings.add(finding(Error, CodeFloor, w.journal, floor.Checkpoint, hintRestore, "%v", err))
+			continue
+		}
+		w.checkpoints[c.Chain.Next] = c
 	}
 	return nil
+}
+
+// checkPlanned holds the floors against the journal, in whose entries each was
+// planned. Where entries could not be read nothing can be said.
+func (w *walk) checkPlanned() {
+	for _, floor := range w.floors.all {
+		if !w.partitions.gaps && !w.planned[floor.N].Has(floor, w.journal) {
+			w.findings.add(finding(Error, CodeFloor, w.journal, segment.FloorKey(w.journal, floor.N), hintReplaced,
+				"floor %d at seq %d is none that the journal planned", floor.N, floor.Floor))
+		}
+	}
 }
 
 // floorMoved reports whether a floor was set since readFloors.

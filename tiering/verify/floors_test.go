@@ -1,19 +1,35 @@
 package verify_test
 
 import (
+	"crypto/sha256"
 	"slices"
 	"testing"
 
+	"github.com/varvelog/varve/tiering/journal"
 	"github.com/varvelog/varve/tiering/objstore/mem"
 	"github.com/varvelog/varve/tiering/segment"
 	"github.com/varvelog/varve/tiering/verify"
 )
 
-const checkpoint = "journals/1/checkpoints/one"
+// floored is history with two floors, at seqs 9 and 15, and what planned them.
+func floored(t *testing.T) (store *mem.Store, checkpoints [2]string) {
+	t.Helper()
+	store, w := history(t)
+	for i, seq := range []uint64{8, 14} {
+		checkpoints[i], _ = writeCheckpoint(t, store, seq, nil)
+		at, _ := segment.ParseCheckpointKey(1, checkpoints[i])
+		plan := journal.FloorPlan{N: uint64(i) + 1, At: at, Object: segment.ID{8, byte(i)}}
+		w.put(w.header(segment.KindData), []segment.Entry{plan.Entry()}, nil)
+		putFloor(t, store, segment.Floor{N: plan.N, Floor: plan.Floor(), Checkpoint: checkpoints[i], Object: plan.Object})
+	}
+	return store, checkpoints
+}
 
 func putFloor(t *testing.T, store *mem.Store, f segment.Floor) {
 	t.Helper()
-	f.Journal, f.Checkpoint, f.Hash, f.Object = 1, checkpoint, [32]byte{1}, segment.ID{8}
+	f.Journal = 1
+	b, _ := store.GetNow(f.Checkpoint)
+	f.Hash = sha256.Sum256(b)
 	if f.Cluster.IsZero() {
 		f.Cluster = cluster
 	}
@@ -21,80 +37,178 @@ func putFloor(t *testing.T, store *mem.Store, f segment.Floor) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	store.PutNow(checkpoint, []byte("state"))
 	store.PutNow(segment.FloorKey(1, f.N), b)
 }
 
-func TestAJournalIsWalkedFromItsFloor(t *testing.T) {
-	store, _ := history(t)
-	putFloor(t, store, segment.Floor{N: 1, Floor: 6})
-	putFloor(t, store, segment.Floor{N: 2, Floor: 13})
-	for _, seq := range []uint64{5, 6, 7, 8} {
-		store.DeleteNow(at(seq))
-	}
+func TestFloorsThatWerePlannedAreNoFindingAndHideNothing(t *testing.T) {
+	store, _ := floored(t)
 	r := run(t, store, verify.Options{})
-	if len(r.Findings) != 1 || brief(r.Findings[0]) != (expected{"info", "floor", segment.FloorKey(1, 2), ""}) {
+	if len(r.Findings) != 0 {
 		t.Fatalf("%+v", r.Findings)
 	}
-	if j := r.Journals[1]; j.Floor != 13 || j.Head != 20 || j.Epoch != 3 || j.Partitions != 3 || j.Records != 18 {
+	if j := r.Journals[1]; j.Floor != 15 || j.Head != 22 || j.Epoch != 3 || j.Partitions != 3 || j.Records != 39 {
 		t.Fatalf("%+v", j)
 	}
-	flip(14, inBatch(0, 70))(t, store)
-	if r := run(t, store, verify.Options{}); r.Errors != 1 {
-		t.Fatalf("%+v", r.Findings)
+	for _, seq := range []uint64{6, 14, 20} { // below both floors, between them, above
+		store, _ := floored(t)
+		flip(seq, inBatch(0, 70))(t, store)
+		if r := run(t, store, verify.Options{}); r.Errors != 1 || r.Findings[0].Key != at(seq) {
+			t.Errorf("damage at seq %d: %+v", seq, r.Findings)
+		}
+		store.DeleteNow(at(seq))
+		if r := run(t, store, verify.Options{}); r.Errors != 1 || r.Findings[0].Code != verify.CodeMissing || r.Findings[0].Key != at(seq) || len(r.Findings[0].Affects) == 0 && seq != 20 {
+			t.Errorf("no object at seq %d: %+v", seq, r.Findings)
+		}
 	}
 }
 
 func TestFloorsMustMakeAChain(t *testing.T) {
 	floor := func(n uint64) string { return segment.FloorKey(1, n) }
+	bad := func(n uint64) []expected { return []expected{{"error", "floor", floor(n), ""}} }
+	object := segment.ID{8, 9}
 	for name, tc := range map[string]struct {
-		change func(store *mem.Store)
-		want   []expected
+		change func(t *testing.T, s *mem.Store, checkpoints [2]string)
+		want   func(checkpoints [2]string) []expected
 	}{
-		"missing":            {func(s *mem.Store) { s.DeleteNow(floor(1)) }, []expected{{"error", "floor", floor(1), ""}}},
-		"damaged":            {func(s *mem.Store) { s.PutNow(floor(1), []byte("VARV")) }, []expected{{"error", "floor", floor(1), ""}}},
-		"goes back":          {func(s *mem.Store) { putFloor(t, s, segment.Floor{N: 3, Floor: 1}) }, []expected{{"error", "floor", floor(3), ""}}},
-		"of another cluster": {func(s *mem.Store) { putFloor(t, s, segment.Floor{N: 3, Floor: 4, Cluster: segment.ID{5}}) }, []expected{{"error", "floor", floor(3), ""}}},
-		"checkpoint missing": {func(s *mem.Store) { s.DeleteNow(checkpoint) }, []expected{{"error", "floor", checkpoint, ""}, {"error", "floor", checkpoint, ""}}},
-		"beyond the head":    {func(s *mem.Store) { putFloor(t, s, segment.Floor{N: 3, Floor: 30}) }, []expected{{"error", "floor", floor(3), ""}}},
+		"missing": {
+			func(_ *testing.T, s *mem.Store, _ [2]string) { s.DeleteNow(floor(1)) },
+			func([2]string) []expected { return bad(1) },
+		},
+		"damaged": {
+			func(_ *testing.T, s *mem.Store, _ [2]string) { s.PutNow(floor(1), []byte("VARV")) },
+			func([2]string) []expected { return bad(1) },
+		},
+		"goes back": {
+			func(t *testing.T, s *mem.Store, c [2]string) {
+				putFloor(t, s, segment.Floor{N: 3, Floor: 1, Checkpoint: c[0], Object: object})
+			},
+			func([2]string) []expected { return bad(3) },
+		},
+		"of another cluster": {
+			func(t *testing.T, s *mem.Store, c [2]string) {
+				putFloor(t, s, segment.Floor{N: 3, Floor: 15, Checkpoint: c[1], Object: object, Cluster: segment.ID{5}})
+			},
+			func([2]string) []expected { return bad(3) },
+		},
+		"not planned": {
+			func(t *testing.T, s *mem.Store, c [2]string) {
+				putFloor(t, s, segment.Floor{N: 2, Floor: 15, Checkpoint: c[1], Object: object})
+			},
+			func([2]string) []expected { return bad(2) },
+		},
+		"at another seq than its checkpoint": {
+			func(t *testing.T, s *mem.Store, c [2]string) {
+				putFloor(t, s, segment.Floor{N: 2, Floor: 16, Checkpoint: c[1], Object: segment.ID{8, 1}})
+			},
+			func(c [2]string) []expected {
+				return []expected{{"error", "floor", c[1], ""}, {"error", "floor", floor(2), ""}}
+			},
+		},
+		"checkpoint missing": {
+			func(_ *testing.T, s *mem.Store, c [2]string) { s.DeleteNow(c[1]) },
+			func(c [2]string) []expected { return []expected{{"error", "floor", c[1], ""}} },
+		},
+		"another checkpoint": {
+			func(t *testing.T, s *mem.Store, c [2]string) {
+				edit(t, s, c[0], func(b []byte) []byte {
+					blob, err := segment.DecodeBlob(segment.KindCheckpoint, b)
+					if err != nil {
+						t.Fatal(err)
+					}
+					blob.Object = object
+					b, _ = segment.EncodeBlob(blob)
+					return b
+				})
+			},
+			func(c [2]string) []expected { return []expected{{"error", "floor", c[0], ""}} },
+		},
+		"beyond the head": {
+			func(t *testing.T, s *mem.Store, c [2]string) {
+				for seq := uint64(15); seq <= 22; seq++ {
+					s.DeleteNow(at(seq))
+				}
+			},
+			func([2]string) []expected {
+				return []expected{{"error", "floor", floor(2), ""}, {"error", "floor", floor(1), ""}, {"error", "floor", floor(2), ""}}
+			},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			store, _ := history(t)
-			putFloor(t, store, segment.Floor{N: 1, Floor: 2})
-			putFloor(t, store, segment.Floor{N: 2, Floor: 3})
-			tc.change(store)
+			store, checkpoints := floored(t)
+			tc.change(t, store, checkpoints)
 			var got []expected
 			for _, f := range run(t, store, verify.Options{}).Findings {
-				if f.Severity != verify.Info {
-					got = append(got, brief(f))
-				}
+				got = append(got, brief(f))
 			}
-			if !slices.Equal(got, tc.want) {
-				t.Fatalf("got  %v\nwant %v", got, tc.want)
+			if want := tc.want(checkpoints); !slices.Equal(got, want) {
+				t.Fatalf("got  %v\nwant %v", got, want)
 			}
 		})
 	}
 }
 
-func TestAFloorThatMovesMeanwhileLeavesNothingToSay(t *testing.T) {
-	full, _ := history(t)
+func TestTheCheckpointOfAFloorIsComparedWithTheObjects(t *testing.T) {
+	store, w := history(t)
+	checkpoint, _ := writeCheckpoint(t, store, 8, func(job *journal.CheckpointJob) { job.Chain.Leader[0]++ })
+	at, _ := segment.ParseCheckpointKey(1, checkpoint)
+	plan := journal.FloorPlan{N: 1, At: at, Object: segment.ID{8}}
+	w.put(w.header(segment.KindData), []segment.Entry{plan.Entry()}, nil)
+	putFloor(t, store, segment.Floor{N: 1, Floor: plan.Floor(), Checkpoint: checkpoint, Object: plan.Object})
+	writeCheckpoint(t, store, 14, nil) // what a node would start from is right
+	r := run(t, store, verify.Options{})
+	if len(r.Findings) != 1 || brief(r.Findings[0]) != (expected{"error", "state", checkpoint, ""}) {
+		t.Fatalf("%+v", r.Findings)
+	}
+}
+
+func TestAPlanThatCannotStandThereIsFound(t *testing.T) {
+	for name, plans := range map[string][]journal.FloorPlan{
+		"number left out":          {{N: 2, At: segment.Ref{Seq: 8, Object: segment.ID{1}}, Object: segment.ID{2}}},
+		"beyond what is confirmed": {{N: 1, At: segment.Ref{Seq: 20, Object: segment.ID{1}}, Object: segment.ID{2}}},
+		"goes back": {
+			{N: 1, At: segment.Ref{Seq: 14, Object: segment.ID{1}}, Object: segment.ID{2}},
+			{N: 2, At: segment.Ref{Seq: 8, Object: segment.ID{1}}, Object: segment.ID{2}},
+		},
+	} {
+		store, w := history(t)
+		var key string
+		for _, plan := range plans {
+			key = w.put(w.header(segment.KindData), []segment.Entry{plan.Entry()}, nil)
+		}
+		r := run(t, store, verify.Options{})
+		if len(r.Findings) != 1 || brief(r.Findings[0]) != (expected{"error", "floor", key, ""}) {
+			t.Errorf("%s: %+v", name, r.Findings)
+		}
+	}
+}
+
+func TestWhatTheFloorPassesMeanwhileIsInDoubt(t *testing.T) {
+	full, _ := floored(t)
 	moved := false
 	var store *mem.Store
 	store = mem.New(nil, func(c mem.Call) mem.Action {
 		if c.Key == at(6) && !moved {
 			moved = true
-			store.DeleteNow(at(7))
-			store.DeleteNow(at(8))
-			putFloor(t, store, segment.Floor{N: 1, Floor: 9})
+			store.DeleteNow(at(13))
+			store.DeleteNow(at(20)) // above the new floor
+			b, _ := full.GetNow(segment.FloorKey(1, 2))
+			store.PutNow(segment.FloorKey(1, 2), b)
 		}
 		return mem.Action{}
 	})
 	for _, i := range full.ListNow("") {
-		b, _ := full.GetNow(i.Key)
-		store.PutNow(i.Key, b)
+		if b, _ := full.GetNow(i.Key); i.Key != segment.FloorKey(1, 2) {
+			store.PutNow(i.Key, b)
+		}
 	}
 	r := run(t, store, verify.Options{Parallel: 1})
-	if r.Errors != 0 || r.Warnings != 1 || r.Findings[0].Code != verify.CodeFloor {
+	var got []expected
+	for _, f := range r.Findings {
+		f.Affects = nil
+		got = append(got, brief(f))
+	}
+	want := []expected{{"error", "missing", at(20), ""}, {"warning", "floor", segment.FloorKey(1, 2), ""}}
+	if !slices.Equal(got, want) {
 		t.Fatalf("%+v", r.Findings)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/varvelog/varve/tiering/batch"
+	"github.com/varvelog/varve/tiering/journal"
 	"github.com/varvelog/varve/tiering/segment"
 )
 
@@ -26,8 +27,9 @@ type object struct {
 	err      error           // of the store: nothing is known about the object
 	header   *segment.Header // nil: neither of its copies can be read
 	footer   *segment.Footer // nil: cannot be read
-	entries  []segment.Entry // if intact
-	intact   bool            // header, footer and entries: what readers of the journal need
+	entries  []segment.Entry // if intact; those of the journal's state machine
+	floor    *journal.FloorPlan
+	intact   bool // header, footer and entries: what readers of the journal need
 	findings []*Finding
 	batches  [][]batch.Header // of idempotent producers, by partition of the footer
 }
@@ -53,7 +55,7 @@ func examine(o *object, b []byte, records bool) {
 	o.size = int64(len(b))
 	decoded, err := segment.Decode(b)
 	if err == nil {
-		o.header, o.footer, o.intact = &decoded.Footer.Header, decoded.Footer, true
+		o.header, o.footer = &decoded.Footer.Header, decoded.Footer
 		o.setEntries(decoded.Entries)
 		o.examineRecords(b, records)
 		return
@@ -93,7 +95,6 @@ func (o *object) salvage(b []byte, cause error, records bool) {
 		o.find(Error, CodeCorrupt, int64(footer.Entries.Position), hintRestore,
 			"entries, the changes that the object makes to its journal: %v; nodes stop reading the journal here", err)
 	} else {
-		o.intact = true
 		o.setEntries(entries)
 	}
 	o.examineRecords(b, records)
@@ -102,11 +103,25 @@ func (o *object) salvage(b []byte, cause error, records bool) {
 	}
 }
 
-// setEntries keeps copies, so that the object's bytes can go.
+// setEntries sorts the entries, and keeps copies, so that the object's bytes can go.
 func (o *object) setEntries(entries []segment.Entry) {
-	o.entries = slices.Clone(entries)
+	sorted, err := journal.NewObject(o.footer, entries)
+	if err != nil {
+		code, hint := CodeState, hintStored
+		if errors.Is(err, segment.ErrUnsupported) {
+			code, hint = CodeUnsupported, hintUpgrade
+		}
+		o.find(Error, code, int64(o.footer.Entries.Position), hint, "%v; nodes stop reading the journal here", err)
+		return
+	}
+	o.setIndex(sorted)
+}
+
+func (o *object) setIndex(index *journal.Object) {
+	o.intact, o.floor = true, index.Floor
+	o.entries = slices.Clone(index.Entries)
 	for i := range o.entries {
-		o.entries[i].Payload = slices.Clone(entries[i].Payload)
+		o.entries[i].Payload = slices.Clone(o.entries[i].Payload)
 	}
 }
 

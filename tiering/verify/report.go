@@ -2,6 +2,7 @@ package verify
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/varvelog/varve/tiering/partlog"
 	"github.com/varvelog/varve/tiering/segment"
@@ -124,6 +125,19 @@ func (fs *findings) add(list ...*Finding) {
 		}
 		fs.list = append(fs.list, f)
 	}
+}
+
+// remove drops what drop says and returns how many that were.
+func (fs *findings) remove(drop func(*Finding) bool) int {
+	before := len(fs.list)
+	fs.list = slices.DeleteFunc(fs.list, func(f *Finding) bool {
+		if !drop(f) {
+			return false
+		}
+		fs.counts[f.Severity]--
+		return true
+	})
+	return before - len(fs.list)
 }
 
 // move adds all of from, which is empty afterwards.

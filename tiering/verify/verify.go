@@ -28,6 +28,9 @@ type Metadata interface {
 	Topic(name string) (id segment.ID, journals []uint32, ok bool)
 	// Name is the name of a topic, empty if it is not known.
 	Name(id segment.ID) string
+	// Is says in what the state in a checkpoint of journal 0 differs from what was
+	// applied, nil if in nothing.
+	Is(state []byte) error
 }
 
 // Options says what to verify.
@@ -222,6 +225,7 @@ func (v *Verifier) walkJournal(ctx context.Context, cluster *segment.Cluster, in
 	w := &walk{
 		verifier: v, journal: id, stored: s, apply: v.opt.Metadata.Apply,
 		chain: journal.NewChain(cluster.ID, id, int(cluster.Window)), partitions: newPartitions(),
+		checkpoints: map[uint64]*journal.Checkpoint{}, planned: map[uint64]journal.FloorPlans{},
 	}
 	if id != 0 {
 		w.state = partlog.New(id)

@@ -27,16 +27,24 @@ type walk struct {
 	// is believed what it says of its predecessor.
 	loose      bool
 	partitions *partitions
-	unread     int                 // objects in a row that the store did not give out
-	missing    *Finding            // of the objects right before chain.Next
-	checkpoint *journal.Checkpoint // that a node would start from, nil if there is none
+	unread     int      // objects in a row that the store did not give out
+	missing    *Finding // of the objects right before chain.Next
+
+	// checkpoints are compared when the walk comes to them: those that the last
+	// floors name, and the one that a node would start from, by their Next.
+	checkpoints map[uint64]*journal.Checkpoint
+	plans       journal.FloorPlans
+	planned     map[uint64]journal.FloorPlans // all that were met, by number
+	before      int                           // errors found before the walk
 }
 
 // maxUnread is how many objects in a row may be unreadable before it is the
 // store that is taken for broken.
 const maxUnread = 3
 
-// run walks the journal from its floor to its head.
+// run walks the journal from its beginning to its head. The floor is no reason to
+// look at less: as long as records below it are in the journal's objects and
+// nowhere else, one that is missing there is missing.
 func (w *walk) run(ctx context.Context) error {
 	if err := w.readFloors(ctx); err != nil {
 		return err
@@ -47,42 +55,37 @@ func (w *walk) run(ctx context.Context) error {
 	if err := w.loadCheckpoint(ctx); err != nil {
 		return err
 	}
-	w.start()
+	w.report.Journal, w.report.Floor = w.journal, w.floors.inForce()
+	w.before = w.findings.counts[Error]
 	if err := w.objects(ctx); err != nil {
 		return err
 	}
 	w.report.Head, w.report.Epoch = w.chain.Next-1, w.chain.Epoch
-	if w.report.Floor > 1 && w.chain.Next == w.report.Floor {
+	if w.report.Floor > 1 && w.chain.Next <= w.report.Floor {
 		w.findings.add(finding(Error, CodeFloor, w.journal, segment.FloorKey(w.journal, w.floors.n), hintRestore,
 			"the floor is seq %d, but there is nothing from there on", w.report.Floor))
 	}
+	w.checkPlanned()
 	return w.checkMoved(ctx)
 }
 
-// start stands at the floor.
-func (w *walk) start() {
-	w.report.Journal, w.report.Floor = w.journal, w.floors.inForce()
-	if w.report.Floor <= 1 {
-		return
-	}
-	w.chain.Next, w.loose = w.report.Floor, true
-	w.partitions.gaps = true
-	w.apply = nil
-	w.findings.add(finding(Info, CodeFloor, w.journal, segment.FloorKey(w.journal, w.floors.n), "",
-		"the journal begins at seq %d; what lay below is in checkpoint %s, which is not looked into", w.report.Floor, w.floors.last[len(w.floors.last)-1].Checkpoint))
-}
-
-// checkMoved reads the floor again, after all objects. Unless it moved, no
-// object that was read can have been a late write to the key of a deleted one
-// (tiering/journal/PROTOCOL.md, rule 8). If it did, nothing can be said.
+// checkMoved reads the floor again, after all objects. What it passed meanwhile may
+// have been a late write to the key of a deleted object (tiering/journal/PROTOCOL.md,
+// rule 8), so nothing can be said about that, if it looked wrong.
 func (w *walk) checkMoved(ctx context.Context) error {
-	moved, err := w.floorMoved(ctx)
-	if err != nil || !moved {
-		return err
+	before := w.floors.inForce()
+	for moved := true; moved; {
+		var err error
+		if moved, err = w.floorMoved(ctx); err != nil {
+			return err
+		}
 	}
-	w.findings = findings{}
-	w.findings.add(finding(Warning, CodeFloor, w.journal, segment.FloorKey(w.journal, w.floors.n), "verify this journal again",
-		"the floor moved while the journal was read: nothing is known of it"))
+	from, to := segment.JournalKey(w.journal, before), segment.JournalKey(w.journal, w.floors.inForce())
+	doubtful := func(f *Finding) bool { return f.Severity == Error && from <= f.Key && f.Key < to }
+	if n := w.findings.remove(doubtful); n > 0 {
+		w.findings.add(finding(Warning, CodeFloor, w.journal, segment.FloorKey(w.journal, w.floors.n), "verify this journal again",
+			"the floor moved from seq %d to %d while the journal was read: nothing is known of %d objects between that looked wrong", before, w.floors.inForce(), n))
+	}
 	return nil
 }
 
@@ -113,8 +116,8 @@ func (w *walk) take(ctx context.Context, o *object) error {
 	}
 	w.judge(o)
 	w.findings.add(o.findings...)
-	if c := w.checkpoint; c != nil && w.chain.Next == c.Chain.Next && w.findings.counts[Error] == 0 {
-		w.compareCheckpoint()
+	if c := w.checkpoints[w.chain.Next]; c != nil {
+		w.compareCheckpoint(c)
 	}
 	return nil
 }
@@ -173,9 +176,24 @@ func (w *walk) judge(o *object) {
 		w.void(o)
 		return
 	}
-	w.loose = false
 	w.count(o)
 	w.contents(o)
+	w.plan(o)
+	w.loose = false
+}
+
+// plan follows what the journal says about its floors.
+func (w *walk) plan(o *object) {
+	if o.floor == nil {
+		return
+	}
+	if err := w.plans.Note(*o.floor, o.header); err != nil {
+		if !w.partitions.gaps {
+			o.find(Error, CodeFloor, int64(o.footer.Entries.Position), hintStored, "%v; nodes stop reading the journal here", err)
+		}
+		w.plans = journal.FloorPlans{*o.floor}
+	}
+	w.planned[o.floor.N] = append(w.planned[o.floor.N], *o.floor)
 }
 
 // void: what the object holds says nothing. Damage to it harms nobody as long as

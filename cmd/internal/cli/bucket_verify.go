@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -133,6 +134,14 @@ func (c catalog) Topic(name string) (id segment.ID, journals []uint32, ok bool) 
 		return !ok
 	})
 	return id, journals, ok
+}
+
+// Is implements verify.Metadata.
+func (c catalog) Is(state []byte) error {
+	if !bytes.Equal(state, c.Encode()) {
+		return errors.New("the topics and nodes are others")
+	}
+	return nil
 }
 
 // Name implements verify.Metadata.

@@ -1,0 +1,147 @@
+package sim
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"slices"
+	"time"
+
+	"github.com/varvelog/varve/tiering/objstore"
+)
+
+// errDead is what code gets whose process is no more.
+var errDead = errors.New("process is dead")
+
+// Go lets code that waits for its answers run in the process. Each of its requests
+// to the store takes its time, and goes wrong as others do; anything may happen
+// between two of them, the end of the process too. done follows when f returns.
+func (p *Process) Go(s *Store, f func(objstore.Store), done func()) {
+	next, stop := iter.Pull(func(yield func(request) bool) {
+		f(&stepwise{p: p, s: s, yield: yield})
+	})
+	p.World.cleanups = append(p.World.cleanups, stop)
+	var step func()
+	step = func() {
+		if start, ok := next(); ok {
+			start(step)
+			return
+		}
+		done()
+	}
+	step()
+}
+
+// request begins something and calls answered when it is over.
+type request func(answered func())
+
+// stepwise is a store whose requests are events.
+type stepwise struct {
+	p     *Process
+	s     *Store
+	yield func(request) bool
+	dead  bool
+}
+
+// wait gives way until start has its answer; false if there will be none.
+func (w *stepwise) wait(start request) bool {
+	if !w.dead {
+		w.dead = !w.yield(start)
+	}
+	return !w.dead
+}
+
+func (w *stepwise) String() string { return "sim://" }
+
+func (w *stepwise) Create(_ context.Context, key string, data []byte) (err error) {
+	if !w.wait(func(answered func()) {
+		w.s.Create(w.p, key, data, putLimit, func(e error) { err = e; answered() })
+	}) {
+		return errDead
+	}
+	return err
+}
+
+func (w *stepwise) Get(_ context.Context, key string) (b []byte, err error) {
+	look := func(_ *Store, data []byte) { b = slices.Clone(data) }
+	if !w.wait(func(answered func()) {
+		w.s.Read(w.p, key, getLimit, look, func(e error) { err = e; answered() })
+	}) {
+		return nil, errDead
+	}
+	if err == nil && b == nil {
+		err = objstore.ErrNotFound
+	}
+	return b, err
+}
+
+func (w *stepwise) GetRange(ctx context.Context, key string, offset, length int64) ([]byte, error) {
+	return rangeOf(w.Get(ctx, key))(offset, length)
+}
+
+func (w *stepwise) GetTail(ctx context.Context, key string, n int64) ([]byte, int64, error) {
+	return tailOf(w.Get(ctx, key))(n)
+}
+
+// List shows what there is at one moment, if it shows all that there is.
+func (w *stepwise) List(ctx context.Context, prefix, startAfter string, fn func(objstore.Info) error) error {
+	var found []objstore.Info
+	var err error
+	if !w.wait(func(answered func()) {
+		w.s.w.After(w.s.w.Between(time.Millisecond, 2*time.Second), "lists", func() {
+			err = instant{w.s}.List(ctx, prefix, startAfter, func(i objstore.Info) error { found = append(found, i); return nil })
+			w.p.After(w.s.w.Between(time.Millisecond, 20*time.Millisecond), "listed", answered)
+		})
+	}) {
+		return errDead
+	}
+	for _, i := range found {
+		if err := fn(i); err != nil {
+			return err
+		}
+	}
+	return err
+}
+
+// Delete may arrive long after its sender has given up or died, as Create may.
+func (w *stepwise) Delete(_ context.Context, key string) error {
+	f := w.s.fate()
+	if !w.wait(func(answered func()) {
+		if f.what != "" {
+			w.s.fired(f.what)
+		}
+		if f.arrives >= 0 {
+			w.s.w.After(f.arrives, "arrives", func() { w.s.Remove(key) })
+		}
+		w.p.After(f.replies, "deleted", answered)
+	}) {
+		return errDead
+	}
+	if errors.Is(f.err, objstore.ErrExists) {
+		return nil // resent
+	}
+	return f.err
+}
+
+// rangeOf is GetRange of what Get gave.
+func rangeOf(b []byte, err error) func(offset, length int64) ([]byte, error) {
+	return func(offset, length int64) ([]byte, error) {
+		switch {
+		case err != nil:
+			return nil, err
+		case offset < 0 || length < 1 || offset+length > int64(len(b)):
+			return nil, objstore.ErrRange
+		}
+		return b[offset : offset+length], nil
+	}
+}
+
+// tailOf is GetTail of what Get gave.
+func tailOf(b []byte, err error) func(n int64) ([]byte, int64, error) {
+	return func(n int64) ([]byte, int64, error) {
+		if err != nil {
+			return nil, 0, err
+		}
+		return b[max(0, int64(len(b))-n):], int64(len(b)), nil
+	}
+}

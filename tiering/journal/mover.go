@@ -1,0 +1,205 @@
+package journal
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+
+	"github.com/varvelog/varve/tiering/objstore"
+	"github.com/varvelog/varve/tiering/segment"
+)
+
+// mover moves the floor of a journal, one step after each checkpoint (PROTOCOL.md,
+// rule 9): first it plans, and the plan goes into the journal as an entry; when the
+// entry is confirmed, it reads the checkpoint back that the plan names, and then
+// creates the floor object. What is to be done next follows from what the journal
+// and the bucket hold, so a leadership may end between any two steps.
+type mover struct {
+	opt    *CheckpointerOptions
+	store  objstore.Store
+	job    *CheckpointJob
+	floors floors
+}
+
+// move does what is next, and returns the plan to put into the journal, if any.
+// Then it removes what nobody needs any more.
+func (m *mover) move(ctx context.Context) (*FloorPlan, error) {
+	floor, err := m.floors.read(ctx)
+	if err != nil {
+		return nil, err
+	}
+	found, err := listCheckpoints(ctx, m.store, m.floors.journal)
+	if err != nil {
+		return nil, err
+	}
+	plan, err := m.next(ctx, found, floor)
+	if err == nil {
+		err = m.tidy(ctx, found)
+	}
+	return plan, err
+}
+
+func (m *mover) next(ctx context.Context, found []segment.Ref, floor uint64) (*FloorPlan, error) {
+	plans := m.job.History.floors
+	switch last := plans.last(); {
+	case m.floors.n > last.N, m.floors.n == last.N && last.N > 0 && !plans.Has(m.floors.floor, m.floors.journal):
+		return nil, m.rival()
+	case m.floors.n+1 < last.N:
+		return nil, fmt.Errorf("%w: floor %d of journal %d is missing, floor %d was planned after it", ErrBroken, m.floors.n+1, m.floors.journal, last.N)
+	case m.floors.n < last.N:
+		return m.carryOut(ctx, plans, found)
+	}
+	above := m.above(found, floor)
+	if !m.job.plan || len(above) < m.opt.Policy.Most {
+		return nil, nil
+	}
+	return m.plan(m.floors.n+1, above), nil
+}
+
+// above leaves of the checkpoints those a floor may name that is higher than it is:
+// none that this leader has not confirmed.
+func (m *mover) above(found []segment.Ref, floor uint64) []segment.Ref {
+	var above []segment.Ref
+	for _, at := range found {
+		if at.Seq >= floor && at.Seq <= m.job.Chain.Last.Seq {
+			above = append(above, at)
+		}
+	}
+	return above
+}
+
+// plan names the newest checkpoint that leaves enough above the floor.
+func (m *mover) plan(n uint64, above []segment.Ref) *FloorPlan {
+	i := len(above) - 1 - m.opt.Policy.Behind
+	if i < 0 || above[i].Seq <= m.job.History.floors.last().At.Seq { // a listing may lack the newest
+		return nil
+	}
+	return &FloorPlan{N: n, At: above[i], Object: m.opt.NewID()}
+}
+
+// carryOut creates the floor object that the last plan describes. When the
+// checkpoint turns out to be of no use, another plan is made.
+func (m *mover) carryOut(ctx context.Context, plans FloorPlans, found []segment.Ref) (*FloorPlan, error) {
+	plan := plans.last()
+	hash, err := m.readBack(ctx, plan)
+	if err != nil {
+		err = fmt.Errorf("floor %d of journal %d at seq %d: %w", plan.N, m.floors.journal, plan.Floor(), err)
+		if !unusable(err) || !m.job.plan || len(plans) == maxFloorPlans {
+			return nil, err
+		}
+		return m.plan(plan.N, m.above(found, plan.Floor())), err
+	}
+	return nil, m.create(ctx, plans, segment.Floor{
+		Journal: m.floors.journal, N: plan.N, Floor: plan.Floor(), Checkpoint: segment.CheckpointKey(m.floors.journal, plan.At),
+		Hash: hash, Object: plan.Object, Cluster: m.job.Chain.Cluster,
+	})
+}
+
+// unusable: err is about the checkpoint, not about the reading.
+func unusable(err error) bool {
+	return errors.Is(err, objstore.ErrNotFound) || errors.Is(err, segment.ErrCorrupt) || errors.Is(err, segment.ErrUnsupported)
+}
+
+// readBack reads the checkpoint of a plan and makes sure that a start could begin
+// there. Damage is read again: it may have been done on the way.
+func (m *mover) readBack(ctx context.Context, plan FloorPlan) (hash [32]byte, err error) {
+	key := segment.CheckpointKey(m.floors.journal, plan.At)
+	for range maxDamagedReads {
+		var b []byte
+		if b, err = m.store.Get(ctx, key); err != nil {
+			return hash, fmt.Errorf("read checkpoint: %w", err)
+		}
+		if err = m.check(ctx, plan, key, b); err == nil || !unusable(err) {
+			return sha256.Sum256(b), err
+		}
+	}
+	return hash, err
+}
+
+func (m *mover) check(ctx context.Context, plan FloorPlan, key string, b []byte) error {
+	base := NewChain(m.job.Chain.Cluster, m.job.Chain.Journal, int(m.job.Chain.Window))
+	c, err := OpenCheckpoint(base, key, b)
+	if err != nil {
+		return err
+	}
+	if m.opt.Check != nil {
+		if err := m.opt.Check(c); err != nil {
+			return fmt.Errorf("%w: checkpoint %s: %w", segment.ErrCorrupt, key, err)
+		}
+	}
+	o, err := ReadObject(ctx, m.store, m.floors.journal, plan.At.Seq)
+	if err == nil && o.Ref() != plan.At {
+		err = fmt.Errorf("%w: checkpoint %s stands for another object than the journal has", segment.ErrCorrupt, key)
+	}
+	return err
+}
+
+// create creates the floor object and finds out what became of that. All who may
+// create it have the same bytes. What is not known now is asked again after the
+// next checkpoint: the request may still land, and does what was meant.
+func (m *mover) create(ctx context.Context, plans FloorPlans, floor segment.Floor) error {
+	data, err := segment.EncodeFloor(floor)
+	if err != nil {
+		return err
+	}
+	key := segment.FloorKey(floor.Journal, floor.N)
+	createErr := m.store.Create(ctx, key, data)
+	if createErr == nil {
+		return nil
+	}
+	got, err := m.store.Get(ctx, key)
+	switch {
+	case err != nil:
+		return fmt.Errorf("create floor %d of journal %d: %w", floor.N, floor.Journal, errors.Join(createErr, err))
+	case bytes.Equal(got, data):
+		return nil
+	}
+	if err := m.floors.take(floor.N, got); err != nil {
+		return err
+	}
+	if plans.Has(m.floors.floor, floor.Journal) {
+		return nil // an earlier plan for the number was carried out after all
+	}
+	return m.rival()
+}
+
+// rival: there is a floor that this journal, as far as it was read, has not planned.
+func (m *mover) rival() error {
+	return fmt.Errorf("%w: floor %d of journal %d, at seq %d, is another leader's", ErrFenced, m.floors.n, m.floors.journal, m.floors.floor.Floor)
+}
+
+// tidy removes the checkpoints below the floor but those that the last two floors
+// name. No floor to come can name a lower one: this holds for a leader too that was
+// deposed long ago and does not know it.
+func (m *mover) tidy(ctx context.Context, found []segment.Ref) error {
+	var old []string
+	for _, at := range found {
+		if key := segment.CheckpointKey(m.floors.journal, at); at.Seq < m.floors.floor.Floor && key != m.floors.floor.Checkpoint {
+			old = append(old, key)
+		}
+	}
+	if len(old) < 2 { // the last one is that of the floor before
+		return nil
+	}
+	before := floors{store: m.store, journal: m.floors.journal}
+	if n := m.floors.n - 1; n > 0 {
+		b, err := m.store.Get(ctx, segment.FloorKey(m.floors.journal, n))
+		if err == nil {
+			err = before.take(n, b)
+		}
+		if err != nil {
+			return fmt.Errorf("read floor %d of journal %d: %w", n, m.floors.journal, err)
+		}
+	}
+	for _, key := range old {
+		if key == before.floor.Checkpoint {
+			continue
+		}
+		if err := m.store.Delete(ctx, key); err != nil {
+			return fmt.Errorf("remove old checkpoint: %w", err)
+		}
+	}
+	return nil
+}
