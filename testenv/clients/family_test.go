@@ -25,6 +25,7 @@ type family struct {
 
 var families = []family{
 	{name: "franz-go", always: true, install: goProgram("franz")},
+	{name: "confluent-kafka", install: pythonDriver},
 	{name: "java-3.6", install: javaDriver("clients-3.6")},
 	{name: "java-4", install: javaDriver("tools-4")},
 }
@@ -129,4 +130,18 @@ func javaDriver(profile string) func(t *testing.T) proc.Command {
 		}
 		return proc.Command{Path: java, Args: append(jvm, "-cp", classes+string(filepath.ListSeparator)+libraries, "Driver")}
 	}
+}
+
+// pythonDriver runs the program in python with the packages it asks for.
+func pythonDriver(t *testing.T) proc.Command {
+	python, requirements := tool(t, "python3"), here(t, filepath.Join("python", "requirements.txt"))
+	version, err := exec.Command(python, "--version").Output() // wheels are of one version of Python
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder := installed(t, "python", [][]byte{read(t, requirements), version}, func(dir string) error {
+		return command(dir, python, "-m", "pip", "install", "--quiet", "--no-deps", "--only-binary=:all:", "--target", dir, "-r", requirements)
+	})
+	return proc.Command{Path: python, Args: []string{here(t, filepath.Join("python", "driver.py"))},
+		Env: append(os.Environ(), "PYTHONPATH="+folder, "PYTHONDONTWRITEBYTECODE=1")}
 }
