@@ -25,7 +25,17 @@ type family struct {
 
 var families = []family{
 	{name: "franz-go", always: true, install: goProgram("franz")},
+	{name: "sarama", always: true, install: goProgram("sarama"), lacks: map[string]string{
+		"sticky": "sarama has no cooperative rebalancing"}},
+	{name: "kafka-go", always: true, install: goProgram("kafkago"), lacks: map[string]string{
+		"idempotent":     "kafka-go has no idempotent producer",
+		"delete-records": "kafka-go has no DeleteRecords",
+		"sticky":         "kafka-go has no cooperative rebalancing",
+		"static":         "kafka-go has no static membership"}},
 	{name: "confluent-kafka", install: pythonDriver},
+	{name: "kafkajs", install: nodeDriver, lacks: map[string]string{
+		"sticky": "kafkajs has no cooperative rebalancing",
+		"static": "kafkajs has no static membership"}},
 	{name: "java-3.6", install: javaDriver("clients-3.6")},
 	{name: "java-4", install: javaDriver("tools-4")},
 }
@@ -144,4 +154,24 @@ func pythonDriver(t *testing.T) proc.Command {
 	})
 	return proc.Command{Path: python, Args: []string{here(t, filepath.Join("python", "driver.py"))},
 		Env: append(os.Environ(), "PYTHONPATH="+folder, "PYTHONDONTWRITEBYTECODE=1")}
+}
+
+// nodeDriver runs the program in node with the packages it asks for.
+func nodeDriver(t *testing.T) proc.Command {
+	node, npm := tool(t, "node"), tool(t, "npm")
+	names := []string{"package.json", "package-lock.json"}
+	var pins [][]byte
+	for _, name := range names {
+		pins = append(pins, read(t, filepath.Join("node", name)))
+	}
+	folder := installed(t, "node", pins, func(dir string) error {
+		for i, name := range names {
+			if err := os.WriteFile(filepath.Join(dir, name), pins[i], 0o600); err != nil {
+				return err
+			}
+		}
+		return command(dir, npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent")
+	})
+	return proc.Command{Path: node, Args: []string{here(t, filepath.Join("node", "driver.js"))},
+		Env: append(os.Environ(), "NODE_PATH="+filepath.Join(folder, "node_modules"), "KAFKAJS_NO_PARTITIONER_WARNING=1")}
 }

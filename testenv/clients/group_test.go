@@ -253,7 +253,7 @@ func groupAdmin(t *testing.T, c client) {
 		step{op: op{Op: "list-groups"}, want: named(topic, true)},
 		step{op: op{Op: "describe-group", Group: topic}, want: running},
 		step{op: op{Op: "group-offsets", Group: topic, Topic: topic, Partitions: groupPartitions}, want: first(10)},
-		step{op: op{Op: "delete-group", Group: topic}, fail: "empty"},
+		step{op: op{Op: "delete-group", Group: topic}, fail: notEmpty},
 	)
 	m.leave(t)
 	c.administer(t,
@@ -261,6 +261,6 @@ func groupAdmin(t *testing.T, c client) {
 		step{op: op{Op: "group-offsets", Group: topic, Topic: topic, Partitions: groupPartitions}, want: first(3)},
 		step{op: op{Op: "delete-group", Group: topic}},
 		step{op: op{Op: "list-groups"}, want: named(topic, false)},
-		step{op: op{Op: "delete-group", Group: topic}, fail: "not found"},
+		step{op: op{Op: "delete-group", Group: topic}, fail: noGroup},
 	)
 }
