@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/varvelog/varve/testenv"
 	"github.com/varvelog/varve/testenv/cache"
 	"github.com/varvelog/varve/testenv/proc"
 )
@@ -18,8 +19,9 @@ import (
 // family is a kind of clients.
 type family struct {
 	name    string
-	always  bool                            // needs only Go
+	always  bool                            // needs nothing that make test does not
 	install func(t *testing.T) proc.Command // or skips
+	plain   bool                            // records that it writes have no headers, and the time of sending
 	lacks   map[string]string               // why the library cannot do a feature
 }
 
@@ -32,6 +34,13 @@ var families = []family{
 		"delete-records": "kafka-go has no DeleteRecords",
 		"sticky":         "kafka-go has no cooperative rebalancing",
 		"static":         "kafka-go has no static membership"}},
+	{name: "kcat", always: true, plain: true, install: kcatProgram, lacks: map[string]string{
+		"topics":         "kcat creates no topics",
+		"configs":        "kcat alters no topics",
+		"partitions":     "kcat alters no topics",
+		"delete-records": "kcat deletes no records",
+		"sticky":         "kcat 1.7 does not handle cooperative rebalancing",
+		"group-admin":    "kcat does not look after groups"}},
 	{name: "confluent-kafka", install: pythonDriver},
 	{name: "kafkajs", install: nodeDriver, lacks: map[string]string{
 		"sticky": "kafkajs has no cooperative rebalancing",
@@ -110,6 +119,12 @@ func goProgram(name string) func(t *testing.T) proc.Command {
 		}
 		return proc.Command{Path: binary}
 	}
+}
+
+// kcatProgram is the program that runs kcat.
+func kcatProgram(t *testing.T) proc.Command {
+	testenv.LookTool(t, "kcat")
+	return goProgram("kcat")(t)
 }
 
 // jars returns the class path of a profile in java/pom.xml.

@@ -20,6 +20,9 @@ func (c client) produce(t *testing.T, s spec, records []event) []event {
 			t.Fatalf("record %d was sent to partition %d, want %d", i, s.Partition, records[i].Partition)
 		}
 		records[i].Offset = s.Offset
+		if c.family.plain {
+			records[i].Timestamp, records[i].Headers = 0, nil
+		}
 	}
 	return records
 }
