@@ -17,6 +17,10 @@ SEED ?= 0
 ROUNDS ?= 1
 TORTUREFLAGS ?=
 
+# Of make bench: more flags for the tool, as in BENCHFLAGS='--only file/produce
+# --repeat 3'; --help lists them.
+BENCHFLAGS ?=
+
 PACKAGES := ./...
 FOLDERS := cmd fetch ingest metadata testenv tiering
 # Go stamps the version from git, and fails where git does (no git, a source
@@ -25,7 +29,7 @@ VCS := $(shell git rev-parse --verify --quiet HEAD >/dev/null 2>&1 && echo true 
 BUILD := $(GO) build -buildvcs=$(VCS) -trimpath -ldflags '-s -w'
 TEST := $(GO) test -vet=off -timeout $(TEST_TIMEOUT)
 
-.PHONY: help build run run-minio minio check test test-short race fuzz torture clients clean
+.PHONY: help build run run-minio minio check test test-short race fuzz torture clients bench mutants clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -75,6 +79,9 @@ torture: build minio ## run varve under faults: DURATION=1m SEED=0 ROUNDS=1
 clients: build bin/minioserver ## install other Kafka clients and Kafka's tools, test varve with them
 	@VARVE_BIN='$(CURDIR)/bin/varve' bin/minioserver exec -- \
 		$(GO) test -vet=off -count=1 -timeout 60m ./testenv/clients -clients.all -v $(TESTFLAGS)
+
+bench: build minio ## measure varve beside what the machine allows: BENCHFLAGS=
+	$(GO) run ./testenv/bench --varve bin/varve --json bin/bench.json $(BENCHFLAGS)
 
 mutants: ## put bugs into the program, see that the simulations find each
 	$(GO) test -count=1 -timeout 60m ./testenv/mutants -mutants.all -v

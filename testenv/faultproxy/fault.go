@@ -59,6 +59,10 @@ type Fault struct {
 	Kind  Kind
 	Rate  float64       // of the requests it can strike, 0 to 1
 	Delay time.Duration // for the kinds that have one
+	// P99 makes the delays of Latency differ from each other as those of a store
+	// do: Delay is then their median, this their 99th percentile, and they are
+	// distributed log-normally.
+	P99 time.Duration
 }
 
 func (f Fault) String() string {
@@ -88,6 +92,16 @@ func Random(kind Kind, random *rand.Rand) Fault {
 		f.Rate = 0.05
 	}
 	return f
+}
+
+// latency draws the delay of one request.
+func (f Fault) latency(random *rand.Rand) time.Duration {
+	if f.P99 <= f.Delay || f.Delay <= 0 {
+		return f.Delay
+	}
+	const z99 = 2.326 // standard deviations from the median to the 99th percentile
+	sigma := math.Log(float64(f.P99)/float64(f.Delay)) / z99
+	return time.Duration(float64(f.Delay) * math.Exp(sigma*random.NormFloat64()))
 }
 
 // between draws a duration with an even distribution of its logarithm.

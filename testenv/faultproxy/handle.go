@@ -31,7 +31,7 @@ func (p *Proxy) handle(w http.ResponseWriter, r *http.Request) {
 		reset(w)
 	case Latency:
 		p.fire(fault.Kind)
-		p.sleep(context.Background(), fault.Delay)
+		p.sleep(context.Background(), p.latency(fault))
 		p.relay(w, r, body, fault)
 	case LateArrival:
 		p.arriveLate(r, body, fault.Delay)

@@ -113,6 +113,13 @@ func (p *Proxy) draw(r *http.Request) Fault {
 	return Fault{}
 }
 
+// latency is how long to hold a request.
+func (p *Proxy) latency(f Fault) time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return f.latency(p.mu.random)
+}
+
 // intN is a random number below n.
 func (p *Proxy) intN(n int) int {
 	p.mu.Lock()

@@ -1,0 +1,215 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/varvelog/varve/testenv/miniod"
+	"github.com/varvelog/varve/testenv/proc"
+)
+
+// broker is what a load is put on.
+type broker struct {
+	kafka string // host:port
+	http  string // of /metrics; empty: it is no varve
+	pid   int
+}
+
+// counters reads all there is to know of the broker now.
+func (b *broker) counters(ctx context.Context) (counters, error) {
+	var c counters
+	err := c.process(b.pid)
+	if err == nil && b.http != "" {
+		err = c.metrics(ctx, b.http)
+	}
+	return c, err
+}
+
+// settle waits until everything that was taken is in the bucket, so that its
+// cost is counted.
+func (b *broker) settle(ctx context.Context) (counters, error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	for {
+		c, err := b.counters(ctx)
+		if err != nil || c.pending == 0 {
+			return c, err
+		}
+		select {
+		case <-ctx.Done():
+			return c, fmt.Errorf("%.0f bytes are not in the bucket: %w", c.pending, ctx.Err())
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// createTopic makes a topic, and returns how to delete it.
+func (b *broker) createTopic(ctx context.Context, name string, partitions int) (remove func(), err error) {
+	client, err := kgo.NewClient(kgo.SeedBrokers(b.kafka))
+	if err != nil {
+		return nil, err
+	}
+	admin := kadm.NewClient(client)
+	if _, err := admin.CreateTopic(ctx, int32(partitions), -1, nil, name); err != nil {
+		client.Close()
+		return nil, fmt.Errorf("create topic %s: %w", name, err)
+	}
+	return func() {
+		defer client.Close()
+		_, _ = admin.DeleteTopic(context.WithoutCancel(ctx), name) // a topic that stays harms no figure
+	}, nil
+}
+
+// node is a varve process of our own.
+type node struct {
+	broker
+	process *proc.Process
+	args    []string
+	dir     string
+}
+
+const readyTimeout = time.Minute
+
+// startNode starts varve with a data folder below dir and returns when it is
+// ready.
+func startNode(ctx context.Context, binary, dir string, args []string) (*node, error) {
+	n := &node{dir: dir, args: args}
+	var err error
+	if n.kafka, err = proc.FreeAddr(); err != nil {
+		return nil, err
+	}
+	if n.http, err = proc.FreeAddr(); err != nil {
+		return nil, err
+	}
+	n.process, err = proc.Start(proc.Command{Path: binary, Env: varveEnv(),
+		Args: append([]string{"serve", "--data-dir", filepath.Join(dir, "data"), "--listen", n.kafka, "--http", n.http,
+			"--log-level", "warn", "--pprof", "--auto-create-topics=false"}, args...)})
+	if err != nil {
+		return nil, err
+	}
+	n.pid = n.process.Pid()
+	if err := n.awaitReady(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("start varve: %w\n%s", err, n.process.Output()), n.process.Kill())
+	}
+	return n, nil
+}
+
+func (n *node) awaitReady(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	defer cancel()
+	for {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+n.http+"/readyz", nil)
+		if err != nil {
+			return err
+		}
+		if response, err := http.DefaultClient.Do(request); err == nil {
+			response.Body.Close()
+			if response.StatusCode == http.StatusOK {
+				return nil
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("not ready within %v", readyTimeout)
+		case <-n.process.Done():
+			return fmt.Errorf("ended: %w", n.process.Wait())
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+// forget ends the node in good order and starts another one on the same bucket
+// that remembers nothing.
+func (n *node) forget(ctx context.Context, binary string) (*node, error) {
+	if err := n.process.Stop(readyTimeout); err != nil {
+		return nil, err
+	}
+	if err := os.RemoveAll(filepath.Join(n.dir, "data")); err != nil {
+		return nil, err
+	}
+	return startNode(ctx, binary, n.dir, n.args)
+}
+
+// profile writes a CPU profile of the node over some time to a file.
+func (b *broker) profile(ctx context.Context, seconds int, path string) error {
+	url := fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%d", b.http, seconds)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return fmt.Errorf("profile the node: %w", err)
+	}
+	defer response.Body.Close()
+	data, err := io.ReadAll(response.Body)
+	if err != nil {
+		return fmt.Errorf("profile the node: %w", err)
+	}
+	return os.WriteFile(path, data, 0o644)
+}
+
+// varveEnv is a clean environment with the credentials of the store.
+func varveEnv() []string {
+	env := slices.DeleteFunc(os.Environ(), func(v string) bool {
+		return slices.ContainsFunc([]string{"VARVE_", "AWS_", "MINIO_"}, func(prefix string) bool { return strings.HasPrefix(v, prefix) })
+	})
+	return append(env, "AWS_ACCESS_KEY_ID="+miniod.AccessKey, "AWS_SECRET_ACCESS_KEY="+miniod.SecretKey)
+}
+
+// figure is what `varve bench` prints.
+type figure struct {
+	Figure struct {
+		Records          int64     `json:"records"`
+		Bytes            int64     `json:"bytes"`
+		Seconds          float64   `json:"seconds"`
+		RecordsPerSecond float64   `json:"records_per_second"`
+		BytesPerSecond   float64   `json:"bytes_per_second"`
+		Acknowledged     Quantiles `json:"acknowledged"`
+		EndToEnd         Quantiles `json:"end_to_end"`
+	} `json:"figure"`
+	ClientCPU float64 `json:"client_cpu_seconds"`
+}
+
+// Quantiles are those of latencies.
+type Quantiles struct {
+	P50  float64 `json:"p50_ms"`
+	P99  float64 `json:"p99_ms"`
+	P999 float64 `json:"p999_ms"`
+}
+
+// load runs the load generator, a process of its own, on a broker.
+func load(ctx context.Context, binary, kafka string, args ...string) (figure, error) {
+	var f figure
+	var stdout, stderr bytes.Buffer
+	process, err := proc.Start(proc.Command{Path: binary, Env: varveEnv(), Direct: true, Stdout: &stdout, Stderr: &stderr,
+		Args: slices.Concat([]string{"bench"}, args, []string{"--bootstrap", kafka, "--output", "json"})})
+	if err != nil {
+		return f, err
+	}
+	select {
+	case <-process.Done():
+	case <-ctx.Done():
+		return f, errors.Join(ctx.Err(), process.Kill())
+	}
+	if err := process.Wait(); err != nil {
+		return f, fmt.Errorf("varve bench %s: %w: %s", strings.Join(args, " "), err, bytes.TrimSpace(stderr.Bytes()))
+	}
+	if err := json.Unmarshal(stdout.Bytes(), &f); err != nil {
+		return f, fmt.Errorf("read what varve bench printed: %w", err)
+	}
+	return f, nil
+}
