@@ -18,5 +18,4 @@ var (
 	ErrNotEmpty             = errors.New("the group has members")
 	ErrSubscribed           = errors.New("the group is subscribed to the topic")
 	ErrMetadataTooLarge     = errors.New("the metadata committed with an offset is too long")
-	ErrTooLarge             = errors.New("the records take more bytes than one append may have")
 )

@@ -364,7 +364,7 @@ func TestAssignmentsTooLargeForAnAppendAreRefused(t *testing.T) {
 	c := w.join(request(func(r *JoinRequest) { r.NeedsID = false }))
 	w.pass(w.config.InitialDelay)
 	a := c.get(t)
-	if s := w.sync(a, map[string][]byte{a.Member: make([]byte, 1000)}).get(t); !errors.Is(s.Err, ErrTooLarge) {
+	if s := w.sync(a, map[string][]byte{a.Member: make([]byte, 1000)}).get(t); !errors.Is(s.Err, coordinator.ErrTooLarge) {
 		t.Errorf("sync: %+v", s)
 	}
 	if w.state() != PreparingRebalance {

@@ -41,7 +41,7 @@ func (m *Machine) Commit(out coordinator.Out, r CommitRequest, answer func(each 
 	case len(records) == 0:
 		answer(each, nil)
 	case n > m.config.MaxAppend:
-		answer(nil, fmt.Errorf("%w: offsets to commit take %d, at most %d", ErrTooLarge, n, m.config.MaxAppend))
+		answer(nil, fmt.Errorf("%w: offsets to commit take %d, at most %d", coordinator.ErrTooLarge, n, m.config.MaxAppend))
 	default:
 		w := m.append(out, g, records, func(_ coordinator.Out, err error) { answer(each, err) })
 		w.commits = partitions

@@ -125,7 +125,7 @@ func TestMetadataAndSizeOfCommitsAreBounded(t *testing.T) {
 	for i := range int32(20) {
 		r.Offsets = append(r.Offsets, Commit{Topic: "topic", Partition: i, Keep: -1})
 	}
-	if got := ask(); !errors.Is(got.all, ErrTooLarge) {
+	if got := ask(); !errors.Is(got.all, coordinator.ErrTooLarge) {
 		t.Errorf("too many: %+v", got)
 	}
 }

@@ -78,7 +78,7 @@ func (m *Machine) assign(out coordinator.Out, g *live, assignments map[string][]
 		g.become(out, Stable)
 	}
 	if n := size([]coordinator.Record{record}); n > m.config.MaxAppend {
-		done(out, fmt.Errorf("%w: assignments of group %q take %d, at most %d", ErrTooLarge, g.id, n, m.config.MaxAppend))
+		done(out, fmt.Errorf("%w: assignments of group %q take %d, at most %d", coordinator.ErrTooLarge, g.id, n, m.config.MaxAppend))
 		return
 	}
 	g.assigned = true

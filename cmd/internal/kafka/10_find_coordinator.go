@@ -2,9 +2,13 @@ package kafka
 
 import (
 	"context"
+	"fmt"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/varvelog/varve/metadata/coordinator"
 )
 
 // FindCoordinator, key 10.
@@ -13,15 +17,10 @@ import (
 //	v3  flexible
 //	v4  many keys at once (KIP-699)
 //
-// Neither groups nor transactions are supported yet, but the key is needed all the
-// same: librdkafka before 2.11.1 takes its absence for a broker that does not know
-// lz4 (rdkafka_feature.c). A group's coordinator is said to be this node, which
-// advertises none of the keys a group needs: clients that only assign partitions
-// are left alone, and those that join are told by their own library that the broker
-// does not support it, at once. An error would have librdkafka ask again every
-// second, and wait for 45 s when it closes. For transactions it is the other way
-// round: only an error ends a transactional producer, and of all codes only this
-// one is final to librdkafka.
+// The coordinator of a group is the leader of its partition of __consumer_offsets,
+// which is made when it is first asked for. There are no transactions yet; of all
+// codes, the one answered is the only one that is final to librdkafka, and ends a
+// transactional producer at once.
 func init() {
 	register(api{
 		key: kmsg.FindCoordinator, min: 0, max: 5, maxFrame: plainFrame,
@@ -31,43 +30,70 @@ func init() {
 }
 
 const (
-	coordinatorKeys  = 4 // the first version that asks for many
-	groupCoordinator = int8(0)
+	coordinatorKeys = 4 // the first version that asks for many
+	// coordinatorWait bounds how long an answer waits for the topic to be made.
+	coordinatorWait = 20 * time.Second
 )
 
-func (s *Server) beginFindCoordinator(_ context.Context, r *request) {
-	req := r.body.(*kmsg.FindCoordinatorRequest)
-	resp := kmsg.NewPtrFindCoordinatorResponse()
-	c := s.coordinator(req.CoordinatorType)
-	if r.version < coordinatorKeys {
-		resp.ErrorCode, resp.ErrorMessage = c.ErrorCode, c.ErrorMessage
-		resp.NodeID, resp.Host, resp.Port = c.NodeID, c.Host, c.Port
-		r.reply(resp, c.ErrorCode)
-		return
-	}
-	for _, key := range req.CoordinatorKeys {
-		c.Key = key
-		resp.Coordinators = append(resp.Coordinators, c)
-	}
-	r.reply(resp, c.ErrorCode)
+// Types of coordinators.
+const (
+	groupCoordinator       = int8(0)
+	transactionCoordinator = int8(1)
+)
+
+func (s *Server) beginFindCoordinator(ctx context.Context, r *request) {
+	r.conn.wg.Go(func() {
+		ctx, cancel := context.WithTimeout(ctx, coordinatorWait)
+		defer cancel()
+		req := r.body.(*kmsg.FindCoordinatorRequest)
+		resp := kmsg.NewPtrFindCoordinatorResponse()
+		if r.version < coordinatorKeys {
+			c := s.coordinator(ctx, req.CoordinatorType, req.CoordinatorKey)
+			resp.ErrorCode, resp.ErrorMessage = c.ErrorCode, c.ErrorMessage
+			resp.NodeID, resp.Host, resp.Port = c.NodeID, c.Host, c.Port
+			r.reply(resp, c.ErrorCode)
+			return
+		}
+		var code firstCode
+		for _, key := range req.CoordinatorKeys {
+			c := s.coordinator(ctx, req.CoordinatorType, key)
+			code.note(c.ErrorCode)
+			resp.Coordinators = append(resp.Coordinators, c)
+		}
+		r.reply(resp, int16(code))
+	})
 }
 
-// coordinator is the answer for a key of a type, but for the key.
-func (s *Server) coordinator(kind int8) kmsg.FindCoordinatorResponseCoordinator {
+// coordinator is the answer for one key.
+func (s *Server) coordinator(ctx context.Context, kind int8, key string) kmsg.FindCoordinatorResponseCoordinator {
 	c := kmsg.NewFindCoordinatorResponseCoordinator()
-	c.NodeID, c.Port = -1, -1
-	if kind != groupCoordinator {
-		c.ErrorCode = kerr.TransactionalIDAuthorizationFailed.Code
-		c.ErrorMessage = kmsg.StringPtr("transactions are not supported yet")
+	c.Key, c.NodeID, c.Port = key, -1, -1
+	b, err := s.findCoordinator(ctx, kind, key)
+	if err != nil {
+		c.ErrorCode = s.groupCode(err, "FindCoordinator")
+		c.ErrorMessage = kmsg.StringPtr(err.Error())
 		return c
 	}
-	self := s.backend.NodeID()
+	c.NodeID, c.Host, c.Port = b.ID, b.Host, b.Port
+	return c
+}
+
+func (s *Server) findCoordinator(ctx context.Context, kind int8, key string) (Broker, error) {
+	switch kind {
+	case groupCoordinator:
+	case transactionCoordinator:
+		return Broker{}, coded(kerr.TransactionalIDAuthorizationFailed, "transactions are not supported yet")
+	default:
+		return Broker{}, coded(kerr.InvalidRequest, "there are no coordinators of type %d", kind)
+	}
+	id, err := s.backend.Groups.Coordinator(ctx, key)
+	if err != nil {
+		return Broker{}, err
+	}
 	for _, b := range s.backend.Brokers() {
-		if b.ID == self {
-			c.NodeID, c.Host, c.Port = b.ID, b.Host, b.Port
-			return c
+		if b.ID == id {
+			return b, nil
 		}
 	}
-	c.ErrorCode = kerr.CoordinatorNotAvailable.Code
-	return c
+	return Broker{}, fmt.Errorf("%w: nobody leads the group's partition", coordinator.ErrUnavailable)
 }

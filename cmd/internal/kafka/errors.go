@@ -10,6 +10,8 @@ import (
 	"github.com/varvelog/varve/fetch"
 	"github.com/varvelog/varve/ingest"
 	"github.com/varvelog/varve/metadata"
+	"github.com/varvelog/varve/metadata/coordinator"
+	"github.com/varvelog/varve/metadata/group"
 	"github.com/varvelog/varve/tiering/batch"
 	"github.com/varvelog/varve/tiering/partlog"
 )
@@ -19,10 +21,12 @@ import (
 type surface int
 
 const (
-	onProduce surface = iota // Produce partitions
-	onFetch                  // Fetch partitions
-	onOffsets                // ListOffsets and OffsetForLeaderEpoch partitions
-	onAdmin                  // topics and configs of administrative requests
+	onProduce   surface = iota // Produce partitions
+	onFetch                    // Fetch partitions
+	onOffsets                  // ListOffsets and OffsetForLeaderEpoch partitions
+	onAdmin                    // topics and configs of administrative requests
+	onGroups                   // requests to a group's coordinator
+	onCommitted                // OffsetFetch
 	surfaces
 )
 
@@ -54,6 +58,24 @@ var codesOf = []struct {
 	{fetch.ErrNotReady, [surfaces]*kerr.Error{onFetch: kerr.OffsetNotAvailable, onOffsets: kerr.OffsetNotAvailable}},
 	{fetch.ErrTimestamp, [surfaces]*kerr.Error{onOffsets: kerr.UnsupportedVersion}},
 
+	{coordinator.ErrNotCoordinator, [surfaces]*kerr.Error{onGroups: kerr.NotCoordinator, onCommitted: kerr.NotCoordinator}},
+	{coordinator.ErrLoading, [surfaces]*kerr.Error{onGroups: kerr.CoordinatorLoadInProgress, onCommitted: kerr.CoordinatorLoadInProgress}},
+	{coordinator.ErrUnavailable, [surfaces]*kerr.Error{onGroups: kerr.CoordinatorNotAvailable, onCommitted: kerr.NotCoordinator}},
+	{coordinator.ErrTooLarge, [surfaces]*kerr.Error{onGroups: kerr.UnknownServerError}},
+	{group.ErrInvalidGroup, [surfaces]*kerr.Error{onGroups: kerr.InvalidGroupID, onCommitted: kerr.InvalidGroupID}},
+	{group.ErrSessionTimeout, [surfaces]*kerr.Error{onGroups: kerr.InvalidSessionTimeout}},
+	{group.ErrInconsistentProtocol, [surfaces]*kerr.Error{onGroups: kerr.InconsistentGroupProtocol}},
+	{group.ErrMemberIDRequired, [surfaces]*kerr.Error{onGroups: kerr.MemberIDRequired}},
+	{group.ErrUnknownMember, [surfaces]*kerr.Error{onGroups: kerr.UnknownMemberID}},
+	{group.ErrFencedInstance, [surfaces]*kerr.Error{onGroups: kerr.FencedInstanceID}},
+	{group.ErrIllegalGeneration, [surfaces]*kerr.Error{onGroups: kerr.IllegalGeneration}},
+	{group.ErrRebalance, [surfaces]*kerr.Error{onGroups: kerr.RebalanceInProgress}},
+	{group.ErrGroupFull, [surfaces]*kerr.Error{onGroups: kerr.GroupMaxSizeReached}},
+	{group.ErrNotFound, [surfaces]*kerr.Error{onGroups: kerr.GroupIDNotFound}},
+	{group.ErrNotEmpty, [surfaces]*kerr.Error{onGroups: kerr.NonEmptyGroup}},
+	{group.ErrSubscribed, [surfaces]*kerr.Error{onGroups: kerr.GroupSubscribedToTopic}},
+	{group.ErrMetadataTooLarge, [surfaces]*kerr.Error{onGroups: kerr.OffsetMetadataTooLarge}},
+
 	{metadata.ErrNotController, [surfaces]*kerr.Error{onAdmin: kerr.NotController}},
 	{metadata.ErrUnavailable, [surfaces]*kerr.Error{onAdmin: kerr.RequestTimedOut}},
 	{metadata.ErrTopicExists, [surfaces]*kerr.Error{onAdmin: kerr.TopicAlreadyExists}},
@@ -74,6 +96,10 @@ var otherwise = [surfaces]*kerr.Error{
 	onFetch:   kerr.KafkaStorageError,
 	onOffsets: kerr.OffsetNotAvailable,
 	onAdmin:   kerr.RequestTimedOut,
+	onGroups:  kerr.CoordinatorNotAvailable,
+	// Java consumers before 3.9 give up on any other code than this one, and look for
+	// the coordinator anew, as they should.
+	onCommitted: kerr.NotCoordinator,
 }
 
 // codeOf returns the code for err on a surface, 0 for nil. known is false if the

@@ -50,6 +50,7 @@ type cluster struct {
 	away    map[uint32]bool // journals led elsewhere
 	host    string
 	port    int32
+	groups  *memGroups
 }
 
 type memLog struct {
@@ -61,7 +62,8 @@ func newCluster() *cluster {
 	return &cluster{
 		now: time.UnixMilli(1_700_000_000_000), logs: map[partlog.Key]*memLog{}, changed: make(chan struct{}),
 		adminUp: true, away: map[uint32]bool{},
-		place: Placement{Leader: testNode, Epoch: 3, Replicas: []int32{testNode}},
+		place:  Placement{Leader: testNode, Epoch: 3, Replicas: []int32{testNode}},
+		groups: newGroups(),
 	}
 }
 
@@ -352,7 +354,7 @@ func (c *cluster) backend() Backend {
 			return c
 		},
 		Reader: c,
-		Groups: noGroups{},
+		Groups: c.groups,
 		BrokerConfigs: func() []topicconfig.BrokerConfig {
 			return topicconfig.Broker(topicconfig.BrokerSettings{NodeID: testNode, Partitions: 1, ReplicationFactor: 1, AutoCreateTopics: true})
 		},

@@ -74,7 +74,7 @@ func TestBadFramesCloseTheirConnectionOnly(t *testing.T) {
 		{"HTTP", "frame_size", []byte("GET / HTTP/1.1\r\n\r\n")},
 		{"unknown key", "unknown_key", append(head(64, 9999, 0), rest...)},
 		{"negative key", "unknown_key", append(head(64, -1, 0), rest...)},
-		{"key that is not served", "unknown_key", append(head(64, 11, 0), rest...)},
+		{"key that is not served", "unknown_key", append(head(64, 68, 0), rest...)},
 		{"version too high", "unsupported_version", append(head(64, 3, 99), rest...)},
 		{"version too low", "unsupported_version", append(head(64, 1, 3), rest...)},
 		{"negative version", "unsupported_version", append(head(64, 3, -1), rest...)},

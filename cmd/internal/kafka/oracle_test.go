@@ -58,7 +58,7 @@ func oracleQuestions() []question {
 	for _, k := range allAPIs() {
 		for v := k.MinVersion; v <= k.MaxVersion; v++ {
 			lacks, ok := missing[k.ApiKey]
-			if ok && lacks == v || k.ApiKey == 0 && v < produceBatches || k.ApiKey == 10 { // we have no coordinators
+			if ok && lacks == v || k.ApiKey == 0 && v < produceBatches {
 				continue
 			}
 			add(fmt.Sprintf("key %d v%d", k.ApiKey, v), func(t *metadata.Topic) kmsg.Request { return oracleSample(k.ApiKey, v, t) })

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 )
 
 // A shape is the layout of a request, as far as is needed to know what decoding
@@ -147,6 +148,9 @@ func (w *walker) string() error {
 	n, err := w.length(2)
 	if err != nil {
 		return err
+	}
+	if n > math.MaxInt16 {
+		return errMalformed // as to Kafka, whose older formats cannot express it
 	}
 	w.cost += n + costString
 	return w.skip(n)

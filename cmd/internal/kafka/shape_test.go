@@ -149,6 +149,7 @@ func TestHostileCountsAreRefusedBeforeDecoding(t *testing.T) {
 		"as many tags as bytes":           {60, 0, append(varint([]byte{0}, 4<<20), zeros...), errTooCostly},
 		"tags inside a known tag":         {1, 15, append(fetchV15(), 1, 1, 17, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0x0f), errMalformed},
 		"string longer than the frame":    {18, 3, varint(nil, 1000), errMalformed},
+		"string longer than 32 KiB":       {18, 3, append(varint(nil, 1<<15+1), zeros[:1<<16]...), errMalformed},
 		"partitions nested without limit": {0, 9, manyPartitions(), errTooCostly},
 	}
 	for name, c := range cases {

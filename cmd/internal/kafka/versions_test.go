@@ -53,6 +53,33 @@ func sample(key, version int16, t *metadata.Topic) kmsg.Request {
 			{ResourceType: kmsg.ConfigResourceTypeBroker, ResourceName: "7"},
 		}
 		req.IncludeSynonyms, req.IncludeDocumentation = true, true
+	case *kmsg.OffsetCommitRequest:
+		req.Group, req.Generation = "simple", -1
+		p := kmsg.NewOffsetCommitRequestTopicPartition()
+		p.Offset, p.Metadata = 7, kmsg.StringPtr("m")
+		req.Topics = []kmsg.OffsetCommitRequestTopic{{Topic: t.Name, TopicID: t.ID, Partitions: []kmsg.OffsetCommitRequestTopicPartition{p}}}
+	case *kmsg.OffsetFetchRequest:
+		req.Group, req.Topics = "simple", []kmsg.OffsetFetchRequestTopic{{Topic: t.Name, Partitions: []int32{0, 1}}}
+		g := kmsg.NewOffsetFetchRequestGroup()
+		g.Group, g.Topics = "simple", []kmsg.OffsetFetchRequestGroupTopic{{Topic: t.Name, TopicID: t.ID, Partitions: []int32{0, 1}}}
+		req.Groups = []kmsg.OffsetFetchRequestGroup{g}
+	case *kmsg.JoinGroupRequest:
+		req.Group, req.SessionTimeoutMillis, req.RebalanceTimeoutMillis, req.ProtocolType = fmt.Sprintf("joined-v%d", version), 10_000, 10_000, "consumer"
+		req.Protocols = []kmsg.JoinGroupRequestProtocol{{Name: "range", Metadata: []byte{0, 0, 0, 0, 0, 0}}}
+	case *kmsg.SyncGroupRequest:
+		req.Group, req.MemberID = "simple", "m"
+	case *kmsg.HeartbeatRequest:
+		req.Group, req.MemberID = "simple", "m"
+	case *kmsg.LeaveGroupRequest:
+		req.Group, req.MemberID = "simple", "m"
+		req.Members = []kmsg.LeaveGroupRequestMember{{MemberID: "m"}}
+	case *kmsg.DescribeGroupsRequest:
+		req.Groups, req.IncludeAuthorizedOperations = []string{"simple", "none"}, true
+	case *kmsg.DeleteGroupsRequest:
+		req.Groups = []string{"none"}
+	case *kmsg.OffsetDeleteRequest:
+		req.Group = "simple"
+		req.Topics = []kmsg.OffsetDeleteRequestTopic{{Topic: t.Name, Partitions: []kmsg.OffsetDeleteRequestTopicPartition{{Partition: 5}}}}
 	case *kmsg.FindCoordinatorRequest:
 		req.CoordinatorKey, req.CoordinatorKeys = "g", []string{"g"}
 	case *kmsg.DescribeClusterRequest:
@@ -66,8 +93,8 @@ func TestEveryAdvertisedVersionIsAnsweredInItsFormat(t *testing.T) {
 	topic := c.addTopic(t, "events", 1, nil)
 	cl := start(t, c, Config{}, c.backend()).dial(t)
 	versions := cl.ask(sample(18, 0, topic)).(*kmsg.ApiVersionsResponse)
-	if len(versions.ApiKeys) != 12 {
-		t.Errorf("%d keys advertised, want 12", len(versions.ApiKeys))
+	if len(versions.ApiKeys) != 22 {
+		t.Errorf("%d keys advertised, want 22", len(versions.ApiKeys))
 	}
 	for _, k := range versions.ApiKeys {
 		for v := k.MinVersion; v <= k.MaxVersion; v++ {

@@ -1,0 +1,240 @@
+package kafka
+
+import (
+	"context"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/varvelog/varve/metadata/coordinator"
+	"github.com/varvelog/varve/metadata/group"
+)
+
+// OffsetFetch, key 9.
+//
+//	v2   a code for the group as a whole; null topics are all
+//	v3   throttle time
+//	v5   leader epoch (KIP-320)
+//	v6   flexible
+//	v7   whether to wait for offsets under way (KIP-447), which all versions do
+//	v8   many groups (KIP-709)
+//	v9   member id and epoch of a consumer of the new protocol, ignored
+//	v10  topic ids (KIP-848)
+//
+// It is proved first that nobody else has become the coordinator meanwhile: an
+// offset that has been committed elsewhere must not be missed.
+func init() {
+	register(api{
+		key: kmsg.OffsetFetch, min: 1, max: 10, maxFrame: listFrame,
+		request: shape{
+			str().to(7), listOf(sizeOf[kmsg.OffsetFetchRequestTopic](), str(), ints()).to(7),
+			listOf(sizeOf[kmsg.OffsetFetchRequestGroup](), str(), str().from(9), num(4).from(9),
+				listOf(sizeOf[kmsg.OffsetFetchRequestGroupTopic](), str().to(9), num(16).from(10), ints())).from(8),
+			num(1).from(7),
+		},
+		begin: (*Server).beginOffsetFetch,
+	})
+}
+
+// The versions of OffsetFetch that know something first.
+const (
+	committedGroupCode = 2
+	committedGroups    = 8
+	committedTopicIDs  = 10
+)
+
+func (s *Server) beginOffsetFetch(ctx context.Context, r *request) {
+	r.conn.wg.Go(func() {
+		req := r.body.(*kmsg.OffsetFetchRequest)
+		if r.version < committedGroups {
+			s.replyOffsets(r, s.committed(ctx, r.version, singleGroup(req)))
+			return
+		}
+		resp := kmsg.NewPtrOffsetFetchResponse()
+		resp.Groups = make([]kmsg.OffsetFetchResponseGroup, len(req.Groups))
+		work := make([]func(), len(req.Groups))
+		for i := range req.Groups {
+			work[i] = func() { resp.Groups[i] = s.committed(ctx, r.version, &req.Groups[i]) }
+		}
+		inParallel(lookups, work)
+		var code firstCode
+		for i := range resp.Groups {
+			noteOffsets(&code, &resp.Groups[i])
+		}
+		r.reply(resp, int16(code))
+	})
+}
+
+func noteOffsets(code *firstCode, g *kmsg.OffsetFetchResponseGroup) {
+	code.note(g.ErrorCode)
+	for i := range g.Topics {
+		for j := range g.Topics[i].Partitions {
+			code.note(g.Topics[i].Partitions[j].ErrorCode)
+		}
+	}
+}
+
+// singleGroup is a request of before many groups, in the form of those after.
+func singleGroup(req *kmsg.OffsetFetchRequest) *kmsg.OffsetFetchRequestGroup {
+	g := kmsg.NewOffsetFetchRequestGroup()
+	g.Group = req.Group
+	if req.Topics == nil && req.Version >= committedGroupCode {
+		return &g
+	}
+	g.Topics = []kmsg.OffsetFetchRequestGroupTopic{}
+	for _, t := range req.Topics {
+		g.Topics = append(g.Topics, kmsg.OffsetFetchRequestGroupTopic{Topic: t.Topic, Partitions: t.Partitions})
+	}
+	return &g
+}
+
+// replyOffsets answers in the form of before many groups.
+func (s *Server) replyOffsets(r *request, g kmsg.OffsetFetchResponseGroup) {
+	var code firstCode
+	noteOffsets(&code, &g)
+	resp := kmsg.NewPtrOffsetFetchResponse()
+	resp.ErrorCode = g.ErrorCode
+	for _, t := range g.Topics {
+		out := kmsg.NewOffsetFetchResponseTopic()
+		out.Topic = t.Topic
+		for _, p := range t.Partitions {
+			q := kmsg.NewOffsetFetchResponseTopicPartition()
+			q.Partition, q.Offset, q.LeaderEpoch, q.Metadata, q.ErrorCode = p.Partition, p.Offset, p.LeaderEpoch, p.Metadata, p.ErrorCode
+			out.Partitions = append(out.Partitions, q)
+		}
+		resp.Topics = append(resp.Topics, out)
+	}
+	r.reply(resp, int16(code))
+}
+
+// committed is the answer for one group. An error of the group stands on its
+// partitions where there is no other place.
+func (s *Server) committed(ctx context.Context, version int16, in *kmsg.OffsetFetchRequestGroup) kmsg.OffsetFetchResponseGroup {
+	out := kmsg.NewOffsetFetchResponseGroup()
+	out.Group = in.Group
+	q := s.wanted(version, in)
+	offsets, err := s.readCommitted(ctx, in.Group, q.want)
+	switch code := s.codeFor(err, onCommitted, "OffsetFetch"); {
+	case code == 0 && in.Topics == nil:
+		out.Topics = s.allCommitted(version, offsets)
+	case code == 0:
+		for i, o := range offsets {
+			s.place(q.slots[i], o)
+		}
+		out.Topics = q.topics
+	case version >= committedGroupCode:
+		out.ErrorCode = code
+	default:
+		for _, slot := range q.slots {
+			slot.ErrorCode = code
+		}
+		out.Topics = q.topics
+	}
+	return out
+}
+
+// wanted is what a request asks for: where the answers go, and of which partitions
+// they are.
+type wanted struct {
+	topics []kmsg.OffsetFetchResponseGroupTopic
+	want   []group.TopicPartition // nil for all
+	slots  []*kmsg.OffsetFetchResponseGroupTopicPartition
+}
+
+func (s *Server) wanted(version int16, in *kmsg.OffsetFetchRequestGroup) (q wanted) {
+	if in.Topics == nil {
+		return q
+	}
+	q.want = []group.TopicPartition{}
+	q.topics = make([]kmsg.OffsetFetchResponseGroupTopic, len(in.Topics))
+	for i, t := range in.Topics {
+		out := &q.topics[i]
+		out.Topic, out.TopicID = t.Topic, t.TopicID
+		out.Partitions = make([]kmsg.OffsetFetchResponseGroupTopicPartition, len(t.Partitions))
+		name, unknown := t.Topic, error(nil)
+		if version >= committedTopicIDs {
+			found, err := s.findTopic("", t.TopicID, true)
+			if unknown = err; err == nil {
+				name = found.Name
+			}
+		}
+		for j, p := range t.Partitions {
+			slot := &out.Partitions[j]
+			*slot = noOffset(p)
+			if unknown != nil {
+				slot.ErrorCode = s.codeFor(unknown, onCommitted, "OffsetFetch")
+				continue
+			}
+			q.want, q.slots = append(q.want, group.TopicPartition{Topic: name, Partition: p}), append(q.slots, slot)
+		}
+	}
+	return q
+}
+
+func noOffset(partition int32) kmsg.OffsetFetchResponseGroupTopicPartition {
+	p := kmsg.NewOffsetFetchResponseGroupTopicPartition()
+	p.Partition, p.Offset, p.LeaderEpoch, p.Metadata = partition, -1, -1, kmsg.StringPtr("")
+	return p
+}
+
+// place puts an offset into an answer, unless it is that of a topic of the same name
+// that was there before.
+func (s *Server) place(slot *kmsg.OffsetFetchResponseGroupTopicPartition, c group.Committed) {
+	if c.Offset == nil || s.ofFormerTopic(c) {
+		return
+	}
+	slot.Offset, slot.LeaderEpoch, slot.Metadata = c.Offset.Offset, c.Offset.LeaderEpoch, &c.Offset.Metadata
+}
+
+func (s *Server) ofFormerTopic(c group.Committed) bool {
+	t, ok := s.backend.Topics.Topic(c.Topic)
+	return ok && c.Offset.TopicID != [16]byte{} && t.ID != c.Offset.TopicID
+}
+
+// allCommitted lists all offsets of a group, which come by topic. Topics that are
+// gone have no id to name them by.
+func (s *Server) allCommitted(version int16, offsets []group.Committed) (topics []kmsg.OffsetFetchResponseGroupTopic) {
+	for _, c := range offsets {
+		_, err := s.findTopic(c.Topic, c.Offset.TopicID, version >= committedTopicIDs)
+		if s.ofFormerTopic(c) || version >= committedTopicIDs && err != nil {
+			continue
+		}
+		if len(topics) == 0 || topics[len(topics)-1].Topic != c.Topic {
+			t := kmsg.NewOffsetFetchResponseGroupTopic()
+			t.Topic, t.TopicID = c.Topic, c.Offset.TopicID
+			topics = append(topics, t)
+		}
+		last := &topics[len(topics)-1]
+		slot := noOffset(c.Partition)
+		s.place(&slot, c)
+		last.Partitions = append(last.Partitions, slot)
+	}
+	return topics
+}
+
+// readCommitted asks a group's coordinator.
+func (s *Server) readCommitted(ctx context.Context, id string, want []group.TopicPartition) ([]group.Committed, error) {
+	partition := s.backend.Groups.Partition(id)
+	if partition < 0 {
+		return nil, coordinator.ErrNotCoordinator
+	}
+	if err := s.backend.Groups.Prove(ctx, partition); err != nil {
+		return nil, err
+	}
+	type result struct {
+		offsets []group.Committed
+		err     error
+	}
+	read := make(chan result, 1)
+	err := s.backend.Groups.Do(ctx, partition, func(m *group.Machine, _ coordinator.Out) {
+		m.Committed(id, want, func(offsets []group.Committed, err error) { read <- result{offsets, err} })
+	})
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case got := <-read:
+		return got.offsets, got.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}

@@ -1,0 +1,93 @@
+package kafka
+
+import (
+	"context"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/varvelog/varve/metadata/coordinator"
+	"github.com/varvelog/varve/metadata/group"
+)
+
+// JoinGroup, key 11.
+//
+//	v1  rebalance time-out (KIP-62); before, it is the session time-out
+//	v2  throttle time
+//	v4  new members are asked to come back with the id given (KIP-394)
+//	v5  static members (KIP-345)
+//	v6  flexible
+//	v7  protocol type and name in answers, which may be null (KIP-559)
+//	v8  reason (KIP-800), ignored
+//	v9  a static leader may be told to skip the assignment (KIP-814)
+//
+// The answer waits for the other members: up to the largest rebalance time-out.
+func init() {
+	register(api{
+		key: kmsg.JoinGroup, min: 0, max: 9, maxFrame: plainFrame,
+		request: shape{
+			str(), num(4), num(4).from(1), str(), str().from(5), str(),
+			listOf(sizeOf[kmsg.JoinGroupRequestProtocol](), str(), raw()),
+			str().from(8),
+		},
+		begin: (*Server).beginJoinGroup,
+	})
+}
+
+// The versions of JoinGroup that know something first.
+const (
+	joinRebalanceTimeout = 1
+	joinNeedsID          = 4
+	joinNullProtocol     = 7
+	joinSkipAssignment   = 9
+)
+
+func (s *Server) beginJoinGroup(ctx context.Context, r *request) {
+	req := joinRequest(r, r.body.(*kmsg.JoinGroupRequest))
+	reply := func(a group.JoinAnswer) { s.replyJoin(r, a) }
+	refused := func(err error) group.JoinAnswer { return group.JoinAnswer{Err: err, Member: req.Member} }
+	p := park(r, func() { reply(refused(errCoordinatorDrains)) })
+	err := s.ask(ctx, req.Group, func(m *group.Machine, out coordinator.Out) {
+		m.Join(out, req, func(a group.JoinAnswer) { p.answer(func() { reply(a) }) })
+	})
+	if err != nil {
+		p.answer(func() { reply(refused(err)) })
+	}
+}
+
+func joinRequest(r *request, body *kmsg.JoinGroupRequest) group.JoinRequest {
+	ms := func(n int32) time.Duration { return time.Duration(n) * time.Millisecond }
+	req := group.JoinRequest{
+		Group: body.Group, Member: body.MemberID, Instance: body.InstanceID, ClientID: r.client, ClientHost: hostOf(r),
+		ProtocolType: body.ProtocolType, Session: ms(body.SessionTimeoutMillis), Rebalance: ms(body.RebalanceTimeoutMillis),
+		NeedsID: r.version >= joinNeedsID, KnowsSkip: r.version >= joinSkipAssignment,
+	}
+	if r.version < joinRebalanceTimeout {
+		req.Rebalance = req.Session
+	}
+	for _, p := range body.Protocols {
+		req.Protocols = append(req.Protocols, group.Protocol{Name: p.Name, Metadata: apart(p.Metadata)})
+	}
+	return req
+}
+
+func (s *Server) replyJoin(r *request, a group.JoinAnswer) {
+	resp := kmsg.NewPtrJoinGroupResponse()
+	resp.ErrorCode, resp.MemberID = s.groupCode(a.Err, "JoinGroup"), a.Member
+	if a.Err != nil {
+		resp.Generation = -1
+		if r.version < joinNullProtocol {
+			resp.Protocol = kmsg.StringPtr("")
+		}
+		r.reply(resp, resp.ErrorCode)
+		return
+	}
+	resp.Generation, resp.ProtocolType, resp.Protocol = a.Generation, &a.ProtocolType, a.Protocol
+	resp.LeaderID, resp.SkipAssignment = a.Leader, a.SkipAssignment
+	for _, member := range a.Members {
+		m := kmsg.NewJoinGroupResponseMember()
+		m.MemberID, m.InstanceID, m.ProtocolMetadata = member.Member, member.Instance, apart(member.Metadata)
+		resp.Members = append(resp.Members, m)
+	}
+	r.reply(resp, 0)
+}

@@ -1,0 +1,59 @@
+package kafka
+
+import (
+	"context"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/varvelog/varve/metadata/coordinator"
+	"github.com/varvelog/varve/metadata/group"
+)
+
+// SyncGroup, key 14.
+//
+//	v1  throttle time
+//	v3  static members (KIP-345)
+//	v4  flexible
+//	v5  protocol type and name, checked and answered (KIP-559)
+//
+// The answer waits for the leader's, and for that to be committed. A coordinator that
+// is loading has forgotten the rebalance, and has members join anew, as Kafka does:
+// Java clients give up at COORDINATOR_LOAD_IN_PROGRESS here.
+func init() {
+	register(api{
+		key: kmsg.SyncGroup, min: 0, max: 5, maxFrame: listFrame,
+		request: shape{
+			str(), num(4), str(), str().from(3), str().from(5), str().from(5),
+			listOf(sizeOf[kmsg.SyncGroupRequestGroupAssignment](), str(), raw()),
+		},
+		begin: (*Server).beginSyncGroup,
+	})
+}
+
+func (s *Server) beginSyncGroup(ctx context.Context, r *request) {
+	body := r.body.(*kmsg.SyncGroupRequest)
+	req := group.SyncRequest{
+		Group: body.Group, Member: body.MemberID, Instance: body.InstanceID, Generation: body.Generation,
+		ProtocolType: body.ProtocolType, Protocol: body.Protocol, Assignments: map[string][]byte{},
+	}
+	for _, a := range body.GroupAssignment {
+		req.Assignments[a.MemberID] = apart(a.MemberAssignment)
+	}
+	p := park(r, func() { s.replySync(r, group.SyncAnswer{Err: errCoordinatorDrains}) })
+	err := s.ask(ctx, req.Group, func(m *group.Machine, out coordinator.Out) {
+		m.Sync(out, req, func(a group.SyncAnswer) { p.answer(func() { s.replySync(r, a) }) })
+	})
+	if err != nil {
+		p.answer(func() { s.replySync(r, group.SyncAnswer{Err: err}) })
+	}
+}
+
+func (s *Server) replySync(r *request, a group.SyncAnswer) {
+	resp := kmsg.NewPtrSyncGroupResponse()
+	resp.ErrorCode = s.groupCode(whileLoading(a.Err, group.ErrRebalance), "SyncGroup")
+	resp.MemberAssignment = apart(a.Assignment)
+	if a.Err == nil {
+		resp.ProtocolType, resp.Protocol = &a.ProtocolType, a.Protocol
+	}
+	r.reply(resp, resp.ErrorCode)
+}

@@ -1,0 +1,82 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/varvelog/varve/metadata/coordinator"
+	"github.com/varvelog/varve/metadata/group"
+)
+
+// DescribeGroups, key 15.
+//
+//	v1  throttle time
+//	v3  authorized operations (KIP-430): there is no authorization, and all are
+//	v4  static members (KIP-345)
+//	v5  flexible
+//	v6  GROUP_ID_NOT_FOUND and a message (KIP-1043); before, an unknown group is dead
+func init() {
+	register(api{
+		key: kmsg.DescribeGroups, min: 0, max: 6, maxFrame: plainFrame,
+		request: shape{strs(), num(1).from(3)},
+		begin:   (*Server).beginDescribeGroups,
+	})
+}
+
+const describeNotFound = 6
+
+// allGroupOperations is what may be done with a group, as bits: read, delete,
+// describe.
+const allGroupOperations = 1<<3 | 1<<6 | 1<<8
+
+func (s *Server) beginDescribeGroups(ctx context.Context, r *request) {
+	req := r.body.(*kmsg.DescribeGroupsRequest)
+	resp := kmsg.NewPtrDescribeGroupsResponse()
+	var code firstCode
+	for _, id := range req.Groups {
+		g := s.describeGroup(ctx, r, id)
+		code.note(g.ErrorCode)
+		if req.IncludeAuthorizedOperations && g.ErrorCode == 0 {
+			g.AuthorizedOperations = allGroupOperations
+		}
+		resp.Groups = append(resp.Groups, g)
+	}
+	r.reply(resp, int16(code))
+}
+
+func (s *Server) describeGroup(ctx context.Context, r *request, id string) kmsg.DescribeGroupsResponseGroup {
+	g := kmsg.NewDescribeGroupsResponseGroup()
+	g.Group = id
+	var d group.Description
+	var unknown error
+	err := s.ask(ctx, id, func(m *group.Machine, _ coordinator.Out) { d, unknown = m.Describe(id) })
+	switch {
+	case err != nil:
+	case errors.Is(unknown, group.ErrNotFound):
+		g.State = group.Dead.String()
+		if r.version >= describeNotFound {
+			err = fmt.Errorf("group %s: %w", id, unknown)
+		}
+	default:
+		err = unknown
+	}
+	if err != nil {
+		g.ErrorCode = s.groupCode(err, "DescribeGroups")
+		g.ErrorMessage = kmsg.StringPtr(err.Error())
+		return g
+	}
+	if unknown != nil {
+		return g
+	}
+	g.State, g.ProtocolType, g.Protocol = d.State.String(), d.ProtocolType, d.Protocol
+	for _, who := range d.Members {
+		m := kmsg.NewDescribeGroupsResponseGroupMember()
+		m.MemberID, m.InstanceID, m.ClientID, m.ClientHost = who.Member, who.Instance, who.ClientID, who.ClientHost
+		m.ProtocolMetadata, m.MemberAssignment = apart(who.Metadata), apart(who.Assignment)
+		g.Members = append(g.Members, m)
+	}
+	return g
+}

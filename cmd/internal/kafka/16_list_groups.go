@@ -1,0 +1,59 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/varvelog/varve/metadata/coordinator"
+	"github.com/varvelog/varve/metadata/group"
+)
+
+// ListGroups, key 16.
+//
+//	v1  throttle time
+//	v3  flexible
+//	v4  states, and a filter by them (KIP-518)
+//	v5  types, and a filter by them (KIP-848); there are classic groups only
+//
+// A node lists the groups it coordinates: clients ask all nodes.
+func init() {
+	register(api{
+		key: kmsg.ListGroups, min: 0, max: 5, maxFrame: plainFrame,
+		request: shape{strs().from(4), strs().from(5)},
+		begin:   (*Server).beginListGroups,
+	})
+}
+
+const classicGroup = "classic"
+
+func (s *Server) beginListGroups(ctx context.Context, r *request) {
+	r.conn.wg.Go(func() {
+		req := r.body.(*kmsg.ListGroupsRequest)
+		resp := kmsg.NewPtrListGroupsResponse()
+		for _, partition := range s.backend.Groups.Led() {
+			var list []group.Listed
+			err := s.backend.Groups.Do(ctx, partition, func(m *group.Machine, _ coordinator.Out) { list = m.List() })
+			if err != nil && !errors.Is(err, coordinator.ErrNotCoordinator) {
+				resp.ErrorCode, resp.Groups = s.groupCode(err, "ListGroups"), nil
+				break
+			}
+			for _, l := range list {
+				if passes(req.StatesFilter, l.State.String()) && passes(req.TypesFilter, classicGroup) {
+					g := kmsg.NewListGroupsResponseGroup()
+					g.Group, g.ProtocolType, g.GroupState, g.GroupType = l.Group, l.ProtocolType, l.State.String(), classicGroup
+					resp.Groups = append(resp.Groups, g)
+				}
+			}
+		}
+		r.reply(resp, resp.ErrorCode)
+	})
+}
+
+// passes reports whether a filter, which is none if it is empty, lets a word pass.
+func passes(filter []string, word string) bool {
+	return len(filter) == 0 || slices.ContainsFunc(filter, func(f string) bool { return strings.EqualFold(f, word) })
+}

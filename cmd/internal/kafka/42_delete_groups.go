@@ -1,0 +1,52 @@
+package kafka
+
+import (
+	"context"
+	"sync/atomic"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/varvelog/varve/metadata/coordinator"
+	"github.com/varvelog/varve/metadata/group"
+)
+
+// DeleteGroups, key 42 (KIP-229).
+//
+//	v2  flexible
+func init() {
+	register(api{
+		key: kmsg.DeleteGroups, min: 0, max: 2, maxFrame: plainFrame,
+		request: shape{strs()},
+		begin:   (*Server).beginDeleteGroups,
+	})
+}
+
+func (s *Server) beginDeleteGroups(ctx context.Context, r *request) {
+	req := r.body.(*kmsg.DeleteGroupsRequest)
+	resp := kmsg.NewPtrDeleteGroupsResponse()
+	resp.Groups = make([]kmsg.DeleteGroupsResponseGroup, len(req.Groups))
+	var waiting atomic.Int32 // groups not done yet, and this function
+	waiting.Store(int32(len(req.Groups)) + 1)
+	done := func() {
+		if waiting.Add(-1) > 0 {
+			return
+		}
+		var code firstCode
+		for i := range resp.Groups {
+			code.note(resp.Groups[i].ErrorCode)
+		}
+		r.reply(resp, int16(code))
+	}
+	for i, id := range req.Groups {
+		out := &resp.Groups[i]
+		out.Group = id
+		settle := func(err error) {
+			out.ErrorCode = s.groupCode(err, "DeleteGroups")
+			done()
+		}
+		if err := s.ask(ctx, id, func(m *group.Machine, out coordinator.Out) { m.Delete(out, id, settle) }); err != nil {
+			settle(err)
+		}
+	}
+	done()
+}

@@ -1,0 +1,63 @@
+package kafka
+
+import (
+	"context"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/varvelog/varve/metadata/coordinator"
+	"github.com/varvelog/varve/metadata/group"
+)
+
+// OffsetDelete, key 47 (KIP-496).
+//
+// An unknown topic is an error of its partitions, as in Kafka: its offsets go by
+// themselves.
+func init() {
+	register(api{
+		key: kmsg.OffsetDelete, min: 0, max: 0, maxFrame: listFrame,
+		request: shape{
+			str(),
+			listOf(sizeOf[kmsg.OffsetDeleteRequestTopic](), str(),
+				listOf(sizeOf[kmsg.OffsetDeleteRequestTopicPartition](), num(4))),
+		},
+		begin: (*Server).beginOffsetDelete,
+	})
+}
+
+func (s *Server) beginOffsetDelete(ctx context.Context, r *request) {
+	req := r.body.(*kmsg.OffsetDeleteRequest)
+	resp := kmsg.NewPtrOffsetDeleteResponse()
+	resp.Topics = make([]kmsg.OffsetDeleteResponseTopic, len(req.Topics))
+	var which []group.TopicPartition
+	var slots []*kmsg.OffsetDeleteResponseTopicPartition
+	var code firstCode
+	for i, t := range req.Topics {
+		out := &resp.Topics[i]
+		out.Topic, out.Partitions = t.Topic, make([]kmsg.OffsetDeleteResponseTopicPartition, len(t.Partitions))
+		_, unknown := s.findTopic(t.Topic, [16]byte{}, false)
+		for j, p := range t.Partitions {
+			out.Partitions[j].Partition = p.Partition
+			if unknown != nil {
+				out.Partitions[j].ErrorCode = code.note(s.groupCode(unknown, "OffsetDelete"))
+				continue
+			}
+			which, slots = append(which, group.TopicPartition{Topic: t.Topic, Partition: p.Partition}), append(slots, &out.Partitions[j])
+		}
+	}
+	done := func(each []error, all error) {
+		resp.ErrorCode = code.note(s.groupCode(all, "OffsetDelete"))
+		if all != nil {
+			resp.Topics = nil
+		}
+		codes := make([]int16, len(slots))
+		code.note(int16(s.spread(codes, each, all, "OffsetDelete")))
+		for i, slot := range slots {
+			slot.ErrorCode = codes[i]
+		}
+		r.reply(resp, int16(code))
+	}
+	if err := s.ask(ctx, req.Group, func(m *group.Machine, out coordinator.Out) { m.DeleteOffsets(out, req.Group, which, done) }); err != nil {
+		done(nil, err)
+	}
+}

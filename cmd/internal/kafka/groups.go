@@ -1,0 +1,79 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/varvelog/varve/metadata/coordinator"
+	"github.com/varvelog/varve/metadata/group"
+)
+
+// ask gives fn a turn of the machine that holds a group. It is called by the
+// connection's reader, so that what a client asks of a group is done in the order in
+// which it was sent. fn is not called if there is an error.
+func (s *Server) ask(ctx context.Context, id string, fn func(m *group.Machine, out coordinator.Out)) error {
+	partition := s.backend.Groups.Partition(id)
+	if partition < 0 {
+		return coordinator.ErrNotCoordinator
+	}
+	return s.backend.Groups.Do(ctx, partition, fn)
+}
+
+// groupCode is the code for what a request to a coordinator came to.
+func (s *Server) groupCode(err error, doing string) int16 { return s.codeFor(err, onGroups, doing) }
+
+// parked is a request that may wait for long: for other members of its group. The
+// answers to requests behind it on the connection wait for it, as Kafka's do, though
+// they are begun: clients wait for it themselves, or use another connection.
+type parked struct {
+	once sync.Once
+	stop func() bool
+}
+
+// park has refuse answer r when the connection ends or the server drains, which must
+// not wait for members. What r came with is let go of: others may keep it waiting.
+func park(r *request, refuse func()) *parked {
+	r.body = nil
+	p := &parked{}
+	p.stop = context.AfterFunc(r.conn.polls, func() { p.once.Do(refuse) })
+	return p
+}
+
+// answer answers the request, unless it was.
+func (p *parked) answer(fn func()) {
+	p.once.Do(fn)
+	p.stop()
+}
+
+// whileLoading is err for requests to which Java clients take it badly that the
+// coordinator is loading: now stands for it.
+func whileLoading(err, now error) error {
+	if errors.Is(err, coordinator.ErrLoading) {
+		return now
+	}
+	return err
+}
+
+// hostOf is a client's address as Kafka's coordinators write it.
+func hostOf(r *request) string { return "/" + r.conn.ip }
+
+// apart is b in memory of its own: it outlives the frame it came in.
+func apart(b []byte) []byte { return append([]byte{}, b...) }
+
+// spread gives all partitions of a list the code of what concerns them all, or each
+// its own.
+func (s *Server) spread(codes []int16, each []error, all error, doing string) (first firstCode) {
+	for i := range codes {
+		err := all
+		if err == nil {
+			err = each[i]
+		}
+		codes[i] = first.note(s.groupCode(err, doing))
+	}
+	return first
+}
+
+var errCoordinatorDrains = coded(kerr.NotCoordinator, "the server is stopping")
