@@ -86,6 +86,8 @@ type core struct {
 	onCommit waiters // acks=all
 	barriers []barrier
 
+	deletions []*deletion // not answered yet
+
 	index *partlog.Index     // of the checkpoint being written, nil if it has none
 	page  segment.ID         // the index's object
 	floor *journal.FloorPlan // for the next segment
@@ -386,6 +388,7 @@ func (c *core) applyEntries(entries []segment.Entry) error {
 	}
 	if len(entries) > 0 {
 		c.passBarriers()
+		c.passDeletions()
 	}
 	return nil
 }
@@ -413,4 +416,8 @@ func (c *core) fail(err error) {
 		b.done <- c.failed
 	}
 	c.barriers = nil
+	for _, d := range c.deletions {
+		d.fail(c.failed)
+	}
+	c.deletions = nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/varvelog/varve/ingest/wal"
@@ -73,6 +74,7 @@ type Leader struct {
 
 	requests   chan request
 	reconciles chan barrier
+	deletes    chan deletion
 	stop       chan struct{} // closed by Close: flush, then end
 	abort      chan struct{} // closed by Close when it will not wait longer
 	ready      chan struct{} // closed when requests are taken
@@ -95,7 +97,7 @@ func Start(opt Options) (*Leader, error) {
 	}
 	l := &Leader{
 		opt: opt, wal: log, timer: time.NewTimer(time.Hour),
-		requests: make(chan request), reconciles: make(chan barrier),
+		requests: make(chan request), reconciles: make(chan barrier), deletes: make(chan deletion),
 		stop: make(chan struct{}), abort: make(chan struct{}), ready: make(chan struct{}), done: make(chan struct{}),
 	}
 	l.driver = journal.NewDriver(opt.Store, opt.Journal, journal.Hooks{
@@ -199,6 +201,28 @@ func (l *Leader) Reconcile(ctx context.Context, want Want) error {
 	}
 }
 
+// DeleteRecords deletes the records of partitions before offsets, and returns a
+// Deleted for each when that is committed. When ctx ends first the outcome is
+// ErrUnavailable: unknown. Asking again is safe.
+func (l *Leader) DeleteRecords(ctx context.Context, wants []Deletion) []Deleted {
+	done := make(chan []Deleted, 1)
+	err := ErrNotLeader
+	select {
+	case l.deletes <- deletion{wants: wants, done: done}:
+		select {
+		case results := <-done:
+			return results
+		case <-ctx.Done():
+			err = ErrUnavailable
+		case <-l.done:
+		}
+	case <-ctx.Done():
+		err = ErrUnavailable
+	case <-l.done:
+	}
+	return slices.Repeat([]Deleted{{LogStart: -1, Err: err}}, len(wants))
+}
+
 // Prove returns nil once all that was committed before the call is applied; see
 // journal.Driver.
 func (l *Leader) Prove(ctx context.Context) error { return l.driver.Prove(ctx) }
@@ -255,6 +279,8 @@ func (l *Leader) step() {
 		l.synced()
 	case b := <-l.reconciles:
 		l.core.reconcile(b.want, b.done)
+	case d := <-l.deletes:
+		l.core.deleteRecords(d.wants, d.done)
 	case res := <-l.checkpoint.Done():
 		l.checkpointed(res)
 	case <-l.timer.C:

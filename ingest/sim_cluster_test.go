@@ -78,6 +78,7 @@ func (c *cluster) begin() {
 	c.often(c.shape.Outage, "outage", func() { c.store.Outage(c.Between(time.Second, 60*time.Second)) })
 	c.often(c.shape.Topics, "topic", c.changeTopics)
 	c.often(c.shape.Sweeps, "sweep", c.truth.Sweep)
+	c.often(c.shape.Deletions, "delete records", c.deleteRecords)
 }
 
 func (c *cluster) pick() *datadir { return c.folders[c.Rand.Intn(len(c.folders))] }

@@ -43,6 +43,7 @@ type proc struct {
 	conns      []*call // requests that were not answered yet
 	queue      []*call // of these, not handed to the core yet
 	reconciled []reconciled
+	deletions  []simDeletion
 	ready      bool
 	timer      time.Time // when the pending timer fires; zero if there is none
 	checkpoint *journal.Checkpointer
@@ -164,6 +165,7 @@ func (n *proc) after() {
 		}
 	}
 	n.checkReconciled()
+	n.checkDeletions()
 	n.setTimer()
 	n.writeCheckpoint()
 	if n.core.finished() {
@@ -406,7 +408,7 @@ func (f *datadir) checkDrained() {
 	}
 	n.state.Partitions(func(k partlog.Key, v partlog.View) {
 		end, ok := n.core.appendEnd(k)
-		if ok == v.Sealed || ok && end != v.End || open[k] == v.Sealed {
+		if ok == v.Sealed || ok && end != v.End || open[k] == v.Sealed || v.Start != c.truth.begins[k] {
 			c.Fail("%s: partition %v is open %v at %d, in the state %+v", n.p.Name, k, ok, end, v)
 		}
 	})

@@ -29,6 +29,7 @@ type shape struct {
 	Checkpoints                 journal.CheckpointPolicy
 	Sweeps                      time.Duration // of the data below the floor, without the time that is due to those who read there
 	Committers                  int           // clients of a coordinator
+	Deletions                   time.Duration // of records, between two
 }
 
 func drawShape(r *rand.Rand) shape {
@@ -63,6 +64,7 @@ func drawShape(r *rand.Rand) shape {
 	if s.Checkpoints.Every > 0 {
 		s.Sweeps = maybe(0.6, time.Second, 10*time.Second)
 	}
+	s.Deletions = maybe(0.5, 500*time.Millisecond, 10*time.Second)
 	return s
 }
 
@@ -77,6 +79,7 @@ var lessShape = []func(shape) (shape, bool){
 	func(s shape) (shape, bool) { can := s.Outage > 0; s.Outage = 0; return s, can },
 	func(s shape) (shape, bool) { can := s.Crash > 0; s.Crash = 0; return s, can },
 	func(s shape) (shape, bool) { can := s.Sweeps > 0; s.Sweeps = 0; return s, can },
+	func(s shape) (shape, bool) { can := s.Deletions > 0; s.Deletions = 0; return s, can },
 	func(s shape) (shape, bool) { can := s.DiskError > 0; s.DiskError = 0; return s, can },
 	func(s shape) (shape, bool) { can := s.DiskFull > 0; s.DiskFull = 0; return s, can },
 	func(s shape) (shape, bool) {
@@ -97,7 +100,7 @@ var simulation = sim.Shape[shape]{
 		"freeze", "crash", "disk lost", "disk error", "disk full", "unsynced records lost", "unsynced records kept",
 		"gentle end", "led", "stalled", "records replayed", "records set aside", "checkpoint written", "checkpoint failed",
 		"restored from a checkpoint", "floor planned", "floor planned anew", "floor moved", "floor not moved", "floor moved in spite of a take-over",
-		"data deleted below the floor", "topic created", "topic deleted", "retry answered", "acks=1 promise",
+		"data deleted below the floor", "topic created", "topic deleted", "records deleted", "deletion out of range", "retry answered", "acks=1 promise",
 		"ended: fenced", "ended: below the floor",
 	}, sim.StoreFaults...),
 }

@@ -20,6 +20,7 @@ type truth struct {
 
 	log     map[partlog.Key][]placed
 	ends    map[partlog.Key]int64
+	begins  map[partlog.Key]int64 // where they are not 0
 	where   map[*attempt]place
 	covered map[segment.ID]uint64
 	starts  map[segment.ID]start // by incarnation
@@ -66,7 +67,7 @@ type promise struct {
 func newTruth(w *sim.World, s *sim.Store) *truth {
 	return &truth{
 		Observed: sim.NewObserved(s, simChain), w: w, attempts: map[string]*attempt{},
-		log: map[partlog.Key][]placed{}, ends: map[partlog.Key]int64{}, where: map[*attempt]place{},
+		log: map[partlog.Key][]placed{}, ends: map[partlog.Key]int64{}, begins: map[partlog.Key]int64{}, where: map[*attempt]place{},
 		covered: map[segment.ID]uint64{}, starts: map[segment.ID]start{}, led: map[uint32]bool{}, aside: map[*attempt]bool{},
 	}
 }
@@ -87,6 +88,7 @@ func (t *truth) applied(who string, o *journal.Object, state *partlog.State) {
 	if h.WAL.To > 0 {
 		t.covered[h.WAL.Incarnation] = max(t.covered[h.WAL.Incarnation], h.WAL.To)
 	}
+	t.deleted(who, h.Seq, stored.Entries)
 	for i := range stored.Footer.Partitions {
 		t.extend(who, h.Seq, stored, &stored.Footer.Partitions[i])
 	}
