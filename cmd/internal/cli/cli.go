@@ -100,6 +100,7 @@ func newRoot(env *Env) *cobra.Command {
 		newTopic(env),
 		newProduce(env),
 		newConsume(env),
+		newGroups(env),
 		newBucket(env),
 		newWAL(env),
 		newBench(env),

@@ -3,19 +3,17 @@ package cli
 import (
 	"bufio"
 	"context"
-	"errors"
-	"fmt"
 	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 // consumeOptions are the flags of `varve consume`.
 type consumeOptions struct {
 	bootstrap    string
+	group        string
 	from         string
 	partitions   []int32
 	max          int64
@@ -23,6 +21,7 @@ type consumeOptions struct {
 	output       string
 	printKey     bool
 	keySeparator string
+	progress     bool
 }
 
 const consumeLong = `Print records of topics, from the earliest on, and wait for more.
@@ -30,6 +29,12 @@ const consumeLong = `Print records of topics, from the earliest on, and wait for
 Records of one partition come in order; partitions are mixed. Ctrl-C ends the
 command with code 0, or with 130 when --max or --until-end is given and not
 reached. When the reader of the output has enough (head), it ends with code 0.
+
+With --group it is a member of a consumer group: it reads the partitions that fall
+to it, from where the group has got to, and commits how far it is once the output is
+written. --from then counts only where the group has no committed offset. When it
+ends, the records that were printed are committed and its partitions go to the other
+members. After a crash some records may be printed again, and none is left out.
 
 The raw output is each value and a line feed. -o json prints one object a line
 with topic, partition, offset, timestamp, key, value and headers; bytes that are
@@ -44,7 +49,8 @@ func newConsume(env *Env) *cobra.Command {
 		Example: `  varve consume events --until-end > events.jsonl
   varve consume events --from 2024-05-01 --max 10 -o json
   varve consume events --from -2h --print-key
-  varve consume events --partition 3 --from 120000`,
+  varve consume events --partition 3 --from 120000
+  varve consume events --group billing -o json`,
 		Args: args(cobra.MinimumNArgs(1), "one or more topics"),
 		RunE: func(cmd *cobra.Command, topics []string) error {
 			if err := o.check(cmd); err != nil {
@@ -54,6 +60,9 @@ func newConsume(env *Env) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if o.group != "" {
+				return consumeGroup(cmd.Context(), env, &o, unique(topics), at)
+			}
 			return consume(cmd.Context(), env, &o, unique(topics), at)
 		},
 	}
@@ -61,19 +70,25 @@ func newConsume(env *Env) *cobra.Command {
 	flags.SortFlags = false
 	bootstrapFlag(flags, &o.bootstrap)
 	flags.StringVar(&o.from, "from", "earliest", "`where` to begin: earliest, latest, an offset, a date or time, or how long ago (-2h)")
+	flags.StringVar(&o.group, "group", "", "read as a member of this consumer `group`, and commit what is printed")
 	flags.Int32SliceVar(&o.partitions, "partition", nil, "`number` of a partition to read, repeatable (default all)")
 	flags.Lookup("partition").DefValue = ""
 	flags.Int64Var(&o.max, "max", 0, "stop after this `number` of records (default no limit)")
 	flags.BoolVar(&o.untilEnd, "until-end", false, "stop at the end that the topics have now")
-	choice(cmd, &o.output, "output", "o", "raw", "output format", "raw", "json")
+	outputFlag(cmd, &o.output, "raw", "json")
 	flags.BoolVar(&o.printKey, "print-key", false, "print the key before the value (raw output)")
 	flags.StringVar(&o.keySeparator, "key-separator", `\t`, `text between key and value; \t is a tab`)
+	progressFlag(flags, &o.progress)
 	return cmd
 }
 
 func (o *consumeOptions) check(cmd *cobra.Command) error {
 	changed := cmd.Flags().Changed
 	switch {
+	case changed("group") && o.group == "":
+		return usagef("--group needs a name")
+	case o.group != "" && len(o.partitions) > 0:
+		return usagef("--group and --partition exclude each other: the group gives partitions to its members")
 	case changed("max") && o.max < 1:
 		return usagef("--max %d: write a number from 1", o.max)
 	case o.output == "json" && (o.printKey || changed("key-separator")):
@@ -122,140 +137,22 @@ func consume(ctx context.Context, env *Env, o *consumeOptions, topics []string, 
 		return err
 	}
 	defer client.Close()
-	p := &printer{spans: all, left: o.max, limited: o.max > 0, format: o.format(),
-		out: bufio.NewWriterSize(env.Stdout, outputBuffer), patience: stallLimit}
+	p := o.printer(env, all)
 	return p.run(ctx, client, o.untilEnd)
 }
 
-const (
-	fetchPartitionBytes = 8 << 20 // asked of one partition at once
-	outputBuffer        = 256 << 10
-
-	// stallLimit is how long --until-end goes without a record it knows to be
-	// there. It is longer than a fail-over.
-	stallLimit = time.Minute
-)
-
-// printer writes the records of the spans, in the order the client has them.
-type printer struct {
-	spans   spans
-	left    int64 // records that may still be printed, if limited
-	limited bool
-	format  format
-	out     *bufio.Writer
-	line    []byte // reused
-
-	patience time.Duration // without a record that is known to be there
-	trouble  error         // last retriable error of a fetch
-}
-
-// run prints until everything asked for is printed, ctx ends, or a partition
-// cannot be read.
-func (p *printer) run(ctx context.Context, client *kgo.Client, untilEnd bool) error {
-	moved := time.Now()
-	for {
-		polling, cancel := context.WithTimeout(ctx, time.Second)
-		fetches := client.PollFetches(polling)
-		cancel()
-		printed, done, err := p.print(fetches)
-		// Whoever waits for these records must not wait for the next ones.
-		if flushErr := p.out.Flush(); err == nil {
-			err = flushErr
-		}
-		switch {
-		case err != nil:
-			return err
-		case done:
-			return nil
-		case ctx.Err() != nil && !untilEnd && !p.limited:
-			return nil
-		case ctx.Err() != nil:
-			return errInterrupted
-		case printed:
-			moved = time.Now()
-		case untilEnd && time.Since(moved) > p.patience:
-			return p.stalled(client)
-		}
+// printer makes the printer of what the flags ask for.
+func (o *consumeOptions) printer(env *Env, all spans) *printer {
+	p := &printer{spans: all, left: o.max, limited: o.max > 0, format: o.format(),
+		out: bufio.NewWriterSize(env.Stdout, outputBuffer), patience: stallLimit}
+	p.meter = newMeter(env, "consume", o.progress, func() progress { return p.shown })
+	p.meter.show = o.progress || p.meter.terminal && !isTerminal(env.Stdout)
+	p.shown.unit = "records"
+	if o.untilEnd {
+		p.shown.total = all.offsets()
 	}
-}
-
-func (p *printer) stalled(client *kgo.Client) error {
-	trouble := p.trouble
-	if trouble == nil {
-		trouble = silence(client, "sends nothing")
+	if o.max > 0 && (p.shown.total == 0 || o.max < p.shown.total) {
+		p.shown.total = o.max
 	}
-	return fmt.Errorf("no records for %v, but the end is not reached (%s): %w", p.patience, p.spans.behind(), trouble)
-}
-
-// print writes what was fetched. done tells that nothing more is wanted.
-func (p *printer) print(fetches kgo.Fetches) (printed, done bool, err error) {
-	fetches.EachPartition(func(f kgo.FetchTopicPartition) {
-		if err != nil || done {
-			return
-		}
-		s := p.spans[f.Topic][f.Partition]
-		if s == nil { // an error of the client as a whole
-			err = p.judge(f, 0)
-			return
-		}
-		var n bool
-		n, err = p.partition(f, s)
-		printed = printed || n
-		done = p.limited && p.left == 0
-		if err == nil && !done {
-			err = p.judge(f, s.next)
-		}
-	})
-	return printed, done || p.spans.done(), err
-}
-
-// partition writes the records of one partition that belong to its span.
-func (p *printer) partition(f kgo.FetchTopicPartition, s *span) (printed bool, err error) {
-	for _, r := range f.Records {
-		if r.Offset < s.next {
-			continue
-		}
-		if s.done() || p.limited && p.left == 0 {
-			break
-		}
-		s.next = r.Offset + 1
-		printed = true
-		if r.Attrs.IsControl() || s.end >= 0 && r.Offset >= s.end {
-			continue
-		}
-		p.left--
-		p.line = p.format(p.line[:0], r)
-		if _, err := p.out.Write(p.line); err != nil {
-			return printed, err
-		}
-	}
-	return printed, nil
-}
-
-// judge decides about the error of a fetch from offset next: the client goes on
-// after retriable ones by itself, all others end the command.
-func (p *printer) judge(f kgo.FetchTopicPartition, next int64) error {
-	switch err := f.Err; {
-	case err == nil, errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
-		return nil
-	case errors.Is(err, kerr.OffsetOutOfRange):
-		return fmt.Errorf("read %s/%d: the records from %d on are not there any more (retention?); begin again with a later --from: %w",
-			f.Topic, f.Partition, next, err)
-	case kerr.IsRetriable(err), kgo.IsRetryableBrokerErr(err):
-		p.trouble = fmt.Errorf("%s/%d: %w", f.Topic, f.Partition, err)
-		return nil
-	default:
-		return fmt.Errorf("read %s/%d: %w", f.Topic, f.Partition, err)
-	}
-}
-
-func (all spans) done() bool {
-	for _, byPartition := range all {
-		for _, s := range byPartition {
-			if !s.done() {
-				return false
-			}
-		}
-	}
-	return true
+	return p
 }

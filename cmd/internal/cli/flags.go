@@ -30,8 +30,12 @@ func (c *choiceValue) Set(s string) error {
 func choice(cmd *cobra.Command, to *string, name, short, def, doc string, choices ...string) {
 	*to = def
 	cmd.Flags().VarP(&choiceValue{to, choices}, name, short, doc)
-	err := cmd.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(choices, cobra.ShellCompDirectiveNoFileComp))
-	if err != nil {
+	complete(cmd, name, cobra.FixedCompletions(choices, cobra.ShellCompDirectiveNoFileComp))
+}
+
+// complete says what a shell offers for the value of a flag.
+func complete(cmd *cobra.Command, flag string, fn cobra.CompletionFunc) {
+	if err := cmd.RegisterFlagCompletionFunc(flag, fn); err != nil {
 		panic(err) // only when the flag is missing or has one already
 	}
 }

@@ -15,6 +15,7 @@ var update = flag.Bool("update", false, "write the help texts of testdata anew")
 func TestHelpIsAsReviewed(t *testing.T) {
 	for _, line := range []string{
 		"", "serve", "topic", "topic create", "topic list", "topic describe", "topic alter", "topic delete-records", "topic delete",
+		"group", "group list", "group describe", "group reset-offsets", "group delete",
 		"produce", "consume", "bucket", "bucket probe", "bucket verify", "wal", "wal list", "wal export", "version",
 		"bench", "bench produce", "bench consume", "bench latency",
 	} {

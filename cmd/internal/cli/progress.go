@@ -105,6 +105,12 @@ func (m *meter) tick(now time.Time) {
 	}
 }
 
+// note writes a line beside the progress.
+func (m *meter) note(format string, a ...any) {
+	m.erase()
+	fmt.Fprintf(m.out, "varve: "+format+"\n", a...)
+}
+
 // erase takes the progress off a terminal's line, for something else to be
 // written there.
 func (m *meter) erase() {

@@ -39,7 +39,7 @@ func TestAnEndThatNeverComesIsAnErrorThatSaysHowFarItGot(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer client.Close()
-			p := &printer{spans: spans{"t": {0: {next: 0, end: 3}}}, format: jsonFormat, out: bufio.NewWriter(io.Discard), patience: time.Millisecond}
+			p := &printer{spans: spans{"t": {0: {next: 0, end: 3}}}, format: jsonFormat, out: bufio.NewWriter(io.Discard), patience: time.Millisecond, meter: &meter{}}
 			err = p.run(t.Context(), client, true)
 			if err == nil || !strings.Contains(err.Error(), "t/0 at 0 of 3") || !strings.Contains(err.Error(), tc.want) {
 				t.Fatalf("got %v, want %q", err, tc.want)

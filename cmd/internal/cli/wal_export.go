@@ -178,12 +178,18 @@ func openOut(env *Env, name string) (io.Writer, func() error, error) {
 	if name == "-" {
 		return env.Stdout, func() error { return nil }, nil
 	}
+	return newFile("out", name)
+}
+
+// newFile makes a file that a flag names, and replaces none. The function
+// returned closes it, durably.
+func newFile(flag, name string) (io.Writer, func() error, error) {
 	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if errors.Is(err, fs.ErrExist) {
-		return nil, nil, usagef("--out %s: the file exists and is not replaced; give another name", name)
+		return nil, nil, usagef("--%s %s: the file exists and is not replaced; give another name", flag, name)
 	}
 	if err != nil {
-		return nil, nil, fmt.Errorf("make --out file: %w", err)
+		return nil, nil, fmt.Errorf("make --%s file: %w", flag, err)
 	}
 	return f, func() error { return errors.Join(f.Sync(), f.Close()) }, nil
 }
