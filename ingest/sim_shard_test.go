@@ -447,7 +447,7 @@ func (m *committer) committed(s *simShard, value int, err error, answered func()
 
 func (m *committer) read(s *simShard) {
 	c, answered := m.c, m.sent()
-	least := m.acked
+	least := c.truth.shard.committed(m.key) // be it acknowledged or not
 	m.c.Logf("%s reads, at least %d", m.key, least)
 	s.n.p.Do(func() {
 		s.push(func() {
@@ -457,7 +457,7 @@ func (m *committer) read(s *simShard) {
 				case err != nil:
 					m.failed(err)
 				case got < least:
-					c.Fail("%s gives %d for %s, %d was acknowledged before", s.n.p.Name, got, m.key, least)
+					c.Fail("%s gives %d for %s, %d was committed before", s.n.p.Name, got, m.key, least)
 				default:
 					c.Count("coordinator read")
 					m.final = c.quiet && c.only == s.n.f

@@ -1,8 +1,10 @@
 package mutants
 
+import "slices"
+
 // mutants is in the order of the rules of tiering/journal/PROTOCOL.md; first the
 // journal's, then those of the packages above it.
-var mutants = append(journalMutants, append(ingestMutants, metadataMutants...)...)
+var mutants = slices.Concat(journalMutants, ingestMutants, shardMutants, metadataMutants)
 
 const (
 	leading    = "tiering/journal/leading.go"

@@ -34,6 +34,7 @@ type catcher struct {
 
 var (
 	ingest   = catcher{"./ingest", "TestSimulation", "sim.seeds"}
+	shards   = catcher{"./ingest", "TestShardSimulation", "sim.seeds"}
 	metadata = catcher{"./metadata", "TestSimulation", "sim.seeds"}
 	core     = catcher{"./tiering/journal", "TestRandomSchedules", "seeds"}
 )

@@ -1,0 +1,267 @@
+package shard_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/varvelog/varve/ingest"
+	"github.com/varvelog/varve/ingest/shard"
+	"github.com/varvelog/varve/ingest/shard/shardtest"
+	"github.com/varvelog/varve/ingest/wal"
+	"github.com/varvelog/varve/metadata/coordinator"
+	"github.com/varvelog/varve/tiering/batch"
+	"github.com/varvelog/varve/tiering/journal"
+	"github.com/varvelog/varve/tiering/objstore/mem"
+	"github.com/varvelog/varve/tiering/partlog"
+	"github.com/varvelog/varve/tiering/segment"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var key = partlog.Key{Topic: segment.ID{7}, Index: 3}
+
+// bucket is what survives a process.
+type bucket struct {
+	t         testing.TB
+	store     *mem.Store
+	snapshots *shard.Snapshots
+	starts    byte
+}
+
+func newBucket(t testing.TB) *bucket {
+	return &bucket{t: t, store: mem.New(time.Now, nil), snapshots: shard.NewSnapshots()}
+}
+
+// node is a process: a leader of the journal, and a Shard in one partition of it.
+type node struct {
+	*bucket
+	state   *partlog.State
+	leader  *ingest.Leader
+	machine *shardtest.Registers
+	shard   *shard.Shard
+}
+
+type discard struct{}
+
+func (discard) Add(uint64, []byte) {}
+
+func (b *bucket) start() *node {
+	b.t.Helper()
+	b.starts++
+	n := &node{bucket: b, state: partlog.New(1), machine: shardtest.New()}
+	incarnation, node := segment.ID{8, b.starts}, segment.ID{3, b.starts}
+	leader, err := ingest.Start(ingest.Options{
+		Store: b.store, State: n.state, Recent: discard{}, Committed: func(*journal.Object) {}, FlushInterval: 5 * time.Millisecond,
+		Journal: journal.Config{
+			Chain: journal.NewChain(segment.ID{1}, 1, 4), Node: node, Incarnation: incarnation,
+			NewID: segment.NewID, NowMs: func() int64 { return time.Now().UnixMilli() },
+		},
+		WAL: wal.Options{Dir: b.t.TempDir(), Cluster: segment.ID{1}, Node: node, Incarnation: incarnation, Journal: 1, SegmentBytes: 1 << 20},
+		Log: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	n.leader = leader
+	<-leader.Ready()
+	if err := leader.Reconcile(b.t.Context(), ingest.Want{Open: []partlog.Key{key}}); err != nil {
+		b.t.Fatal(err)
+	}
+	n.shard, err = shard.Start(shard.Options{
+		Key: key, Machine: n.machine, Partition: partition{leader.Partition(key), n},
+		Snapshots: b.snapshots, Now: time.Now, Log: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return n
+}
+
+// partition reads the objects of the journal one after the other.
+type partition struct {
+	ingest.LedPartition
+	n *node
+}
+
+func (p partition) Scan(ctx context.Context, from int64, fn func([]byte) error) (int64, error) {
+	if err := p.Prove(ctx); err != nil {
+		return from, err
+	}
+	end, _ := p.Committed()
+	for from < end {
+		refs, _, _, _ := p.n.state.Find(key, from, 10)
+		for _, ref := range refs {
+			b, err := p.n.store.GetRange(ctx, segment.JournalKey(1, ref.Seq), int64(ref.Position), int64(ref.Length))
+			if err != nil {
+				return from, err
+			}
+			err = batch.Walk(b, func(pos int, h batch.Header) error { return fn(b[pos : pos+h.Size()]) })
+			if err != nil {
+				return from, err
+			}
+			from = ref.Last + 1
+		}
+	}
+	return end, nil
+}
+
+// stop ends a process; kill as kill -9 does, as far as the bucket can tell.
+func (n *node) stop() {
+	n.shard.Close()
+	n.leader.Close(n.t.Context())
+}
+
+func (n *node) kill() {
+	ctx, cancel := context.WithCancel(n.t.Context())
+	cancel()
+	n.leader.Close(ctx)
+	n.shard.Close()
+}
+
+// set waits for the number to be committed.
+func (n *node) set(name string, value, pad int) error {
+	done := make(chan error, 1)
+	n.shard.Do(func(out coordinator.Out, err error) {
+		if err != nil {
+			done <- err
+			return
+		}
+		n.machine.Set(out, name, value, pad, func(err error) { done <- err })
+	})
+	return <-done
+}
+
+func (n *node) get(name string) (value int, err error) {
+	done := make(chan error, 1)
+	n.shard.Read(func(_ coordinator.Out, err error) {
+		value = n.machine.Get(name)
+		done <- err
+	})
+	return value, <-done
+}
+
+// loaded waits until it leads.
+func (n *node) loaded() {
+	n.t.Helper()
+	for {
+		_, err := n.get("")
+		if err == nil {
+			return
+		}
+		if !errors.Is(err, coordinator.ErrLoading) {
+			n.t.Fatal(err)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+func TestStateIsThatOfTheRecordsAfterARestart(t *testing.T) {
+	b := newBucket(t)
+	n := b.start()
+	n.loaded()
+	for i := range 20 {
+		if err := n.set("a", i+1, 10<<10); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n.kill()
+	if err := n.set("a", 21, 0); !errors.Is(err, coordinator.ErrNotCoordinator) {
+		t.Errorf("after the end: %v", err)
+	}
+	n = b.start()
+	defer n.stop()
+	n.loaded()
+	if got, err := n.get("a"); got != 20 || err != nil {
+		t.Errorf("a is %d, %v", got, err)
+	}
+	stats := n.shard.Stats()
+	if stats.Phase != shard.Leading || stats.Applied != 20 || stats.Scanned == 0 || stats.Scanned > 100<<10 {
+		t.Errorf("loaded from a snapshot and what followed it: %+v", stats)
+	}
+}
+
+func TestCommitsThatWaitShareABatch(t *testing.T) {
+	n := newBucket(t).start()
+	defer n.stop()
+	n.loaded()
+	before := n.shard.Stats().Appended
+	begun, goOn := make(chan struct{}), make(chan struct{})
+	n.shard.Do(func(coordinator.Out, error) { close(begun); <-goOn })
+	<-begun
+	var wg sync.WaitGroup
+	wg.Add(200)
+	for i := range 200 {
+		n.shard.Do(func(out coordinator.Out, err error) {
+			n.machine.Set(out, "a", i+1, 0, func(err error) {
+				if err != nil {
+					t.Error(err)
+				}
+				wg.Done()
+			})
+		})
+	}
+	close(goOn)
+	wg.Wait()
+	if _, err := n.get("a"); err != nil { // the counts follow a burst
+		t.Fatal(err)
+	}
+	if got := n.shard.Stats().Appended - before; got != 1 {
+		t.Errorf("%d batches for 200 commits", got)
+	}
+}
+
+func TestLostLeadershipEndsIt(t *testing.T) {
+	b := newBucket(t)
+	old := b.start()
+	old.loaded()
+	if err := old.set("a", 1, 0); err != nil {
+		t.Fatal(err)
+	}
+	n := b.start()
+	defer n.stop()
+	n.loaded()
+	if err := n.set("a", 2, 0); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := old.get("a"); err == nil {
+		t.Errorf("deposed leader gives %d", got)
+	}
+	if err := old.set("a", 3, 0); !errors.Is(err, coordinator.ErrNotCoordinator) {
+		t.Errorf("deposed leader: %v", err)
+	}
+	old.shard.Close()
+	<-old.leader.Done()
+	if got, err := n.get("a"); got != 2 || err != nil {
+		t.Errorf("a is %d, %v", got, err)
+	}
+}
+
+func BenchmarkCommits(b *testing.B) {
+	n := newBucket(b).start()
+	defer n.stop()
+	n.loaded()
+	var wg sync.WaitGroup
+	b.ReportAllocs()
+	value := 0
+	for b.Loop() {
+		value++
+		v := value
+		wg.Add(1)
+		n.shard.Do(func(out coordinator.Out, err error) {
+			if err != nil {
+				b.Error(err)
+			}
+			n.machine.Set(out, "a", v, 60, func(error) { wg.Done() })
+		})
+		if value%1000 == 0 {
+			wg.Wait()
+		}
+	}
+	wg.Wait()
+}
