@@ -12,6 +12,9 @@ const (
 	coreFile   = "tiering/journal/core.go"
 	chain      = "tiering/journal/chain.go"
 	checkpoint = "tiering/journal/checkpoint.go"
+	writer     = "tiering/journal/checkpointer.go"
+	mover      = "tiering/journal/mover.go"
+	floor      = "tiering/journal/floor.go"
 )
 
 var journalMutants = []mutant{
@@ -58,6 +61,27 @@ var journalMutants = []mutant{
 		"		c.readFailed(ev.Err)\n	case ev.Absent:", "		c.gotGap()\n	case ev.Absent:"}}},
 	{name: "rule 8: skips a gap", by: core, edits: []edit{{reading,
 		"		c.readErrors, c.damaged = 0, 0\n		c.gotGap()", "		c.readErrors, c.damaged = 0, 0\n		if c.read > 0 && c.cfg.Lead {\n			c.chain.Next++\n			c.read = 0\n			c.readNext()\n			return\n		}\n		c.gotGap()"}}},
+	{name: "rule 9: floor without an entry", by: ingest, edits: []edit{{mover,
+		"	return m.plan(m.floors.n+1, above), nil\n",
+		"	p := m.plan(m.floors.n+1, above)\n	if p == nil {\n		return nil, nil\n	}\n	return m.carryOut(ctx, FloorPlans{*p}, found)\n"}}},
+	{name: "rule 9: floor before its checkpoint", by: ingest, edits: []edit{{writer,
+		"	if err := c.write(ctx, store, job); err != nil {\n		return CheckpointResult{Err: err}\n	}\n	m :=", "	m :="}, {writer,
+		"	return CheckpointResult{Plan: plan, FloorErr: err}\n", "	if err := c.write(ctx, store, job); err != nil {\n		return CheckpointResult{Plan: plan, Err: err}\n	}\n	return CheckpointResult{Plan: plan, FloorErr: err}\n"}, {mover,
+		"At: above[i], Object", "At: m.job.Chain.Last, Object"}, {mover,
+		"		if b, err = m.store.Get(ctx, key); err != nil {", "		if b, err = m.store.Get(ctx, key); errors.Is(err, objstore.ErrNotFound) {\n			return [32]byte{1}, nil\n		} else if err != nil {"}}},
+	{name: "rule 9: checkpoint not looked at when read back", by: ingest, edits: []edit{{mover,
+		"		if err = m.check(ctx, plan, key, b); err == nil || !unusable(err) {\n			return sha256.Sum256(b), err", "		if true {\n			return sha256.Sum256(b), nil"}}},
+	{name: "rule 9: floor beyond its checkpoint", by: ingest, edits: []edit{{floor,
+		"{ return p.At.Seq + 1 }", "{ return p.At.Seq + 3 }"}}},
+	{name: "rule 9: floor beyond what is confirmed", by: ingest, edits: []edit{{floor,
+		"{ return p.At.Seq + 1 }", "{ return p.At.Seq + 40 }"}, {floor,
+		"	case p.Floor() > h.Confirmed:", "	case false:"}}},
+	{name: "rule 9: other bytes for the same floor", by: ingest, edits: []edit{{mover,
+		"Hash: hash, Object: plan.Object,", "Hash: hash, Object: m.opt.NewID(),"}}},
+	{name: "rule 9: plans forgotten in a checkpoint", by: ingest, edits: []edit{{checkpoint,
+		"	case len(c.History.floors) > 0:", "	case false:"}}},
+	{name: "rule 9: checkpoint of a floor removed", by: ingest, edits: []edit{{mover,
+		"at.Seq < m.floors.floor.Floor && key != m.floors.floor.Checkpoint {", "at != found[len(found)-1] {"}}},
 	{name: "proof: by a gap found before the question", by: ingest, edits: []edit{{reading,
 		"	c.settleProofs(c.readGen)", "	c.settleProofs(c.asked)"}}},
 	{name: "proof: by a gap below the floor", by: ingest, edits: []edit{{reading,
