@@ -24,8 +24,8 @@ func (s *State) Encode() []byte {
 	return w.B
 }
 
-// Restore puts a state that nothing has been applied to where Encode was called.
-// It makes every change anew, so what contradicts itself is refused; the state is
+// Restore puts a state, of which less has been applied, where Encode was called. It
+// makes every change anew, so what contradicts itself is refused; the state is
 // as it was then. Errors wrap ErrTooOld or ErrCorrupt.
 func (s *State) Restore(payload []byte) error {
 	r := wire.NewReader(payload)
@@ -42,8 +42,8 @@ func (s *State) Restore(payload []byte) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.head.Seq != 0 {
-		return fmt.Errorf("restore metadata checkpoint: seq %d was applied already", s.head.Seq)
+	if s.head.Seq != 0 && s.head.Seq >= head.Seq {
+		return fmt.Errorf("restore metadata checkpoint of seq %d: seq %d was applied already", head.Seq, s.head.Seq)
 	}
 	s.head, s.img, s.listing = head, img, nil
 	s.wakeLocked()

@@ -62,6 +62,13 @@ func TestRestoredStateIsTheOneThatWasEncoded(t *testing.T) {
 	if err := restored.Restore(s.Encode()); err == nil {
 		t.Error("restored over a state")
 	}
+	behind := New()
+	if err := behind.Apply(&segment.Footer{Header: segment.Header{Kind: segment.KindFence, Seq: 1, Epoch: 1}}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := behind.Restore(s.Encode()); err != nil || behind.Hash() != s.Hash() {
+		t.Errorf("a state that stands before the checkpoint does not move on to it: %v", err)
+	}
 }
 
 func TestDamagedCheckpointIsRefused(t *testing.T) {

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"sync"
@@ -17,18 +18,14 @@ import (
 func (n *node) follow(ctx context.Context, closers *stack) error {
 	n.id = archiveID(n.dir.Node())
 	n.admin = metadata.NotController{}
-	f := &followers{node: n, byID: map[uint32]*journal.Follower{}, renewals: make(chan uint32, 1)}
+	f := &followers{node: n, byID: map[uint32]*journal.Follower{}, renewals: make(chan uint32, 1), closed: make(chan struct{})}
 	cancel, err := n.bus.Subscribe(f.announced)
 	if err != nil {
 		return err
 	}
 	closers.push(f.close)
 	closers.push(func() error { cancel(); return nil })
-	cfg, err := n.metaConfig(ctx)
-	if err != nil {
-		return err
-	}
-	if _, err := f.start(ctx, cfg, func(o *journal.Object) error { return n.meta.Apply(o.Footer, o.Entries) }); err != nil {
+	if err := f.begin(ctx, 0); err != nil {
 		return err
 	}
 	n.health.starting("reading the data journals")
@@ -63,6 +60,7 @@ type followers struct {
 	byID map[uint32]*journal.Follower
 
 	renewals chan uint32 // capacity 1
+	closed   chan struct{}
 }
 
 // start follows a journal and waits until what it holds now is applied. old is who
@@ -76,14 +74,60 @@ func (f *followers) start(ctx context.Context, cfg journal.Config, apply func(*j
 		n.dir.Saw(id, o.Ref())
 		return nil
 	}, n.pollInterval, n.log)
-	if err := n.await(ctx, follower, fmt.Sprintf("journal %d", id)); err != nil {
+	if err := awaitReady(ctx, follower, fmt.Sprintf("journal %d", id)); err != nil {
 		follower.Close()
 		return nil, err
 	}
+	go f.keep(id, follower)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	old, f.byID[id] = f.byID[id], follower
 	return old, nil
+}
+
+// keep waits for the end of a follower. One that has fallen below the floor, because
+// it stood still for long, is replaced by one that starts from a checkpoint.
+func (f *followers) keep(id uint32, follower *journal.Follower) {
+	<-follower.Done()
+	switch err := follower.Err(); {
+	case err == nil:
+	case errors.Is(err, journal.ErrBelowFloor):
+		select {
+		case f.renewals <- id:
+		case <-f.closed:
+		}
+	default:
+		f.node.fail(fmt.Errorf("journal %d: %w", id, explain(err)))
+	}
+}
+
+// begin follows a journal from its newest checkpoint, and from a newer one if the
+// floor passes it while it catches up.
+func (f *followers) begin(ctx context.Context, id uint32) error {
+	start := f.startData
+	if id == 0 {
+		start = f.startMeta
+	}
+	for {
+		err := start(ctx, id)
+		if !errors.Is(err, journal.ErrBelowFloor) {
+			return err
+		}
+		f.node.log.Warn("fell below the floor, starting from a newer checkpoint", "error", err)
+	}
+}
+
+// startMeta follows journal 0. Its state is one for good: it only moves on.
+func (f *followers) startMeta(ctx context.Context, _ uint32) error {
+	cfg, err := f.node.metaConfig(ctx)
+	if err != nil {
+		return err
+	}
+	old, err := f.start(ctx, cfg, func(o *journal.Object) error { return f.node.meta.Apply(o.Footer, o.Entries) })
+	if old != nil {
+		old.Close()
+	}
+	return err
 }
 
 // startNamed follows the data journals that are not followed yet.
@@ -92,7 +136,7 @@ func (f *followers) startNamed(ctx context.Context) error {
 		if f.node.journals.get(id) != nil {
 			continue
 		}
-		if err := f.startData(ctx, id); err != nil {
+		if err := f.begin(ctx, id); err != nil {
 			return err
 		}
 		f.node.metrics.journal(id, func() uint64 { return f.node.journals.get(id).state.Head() })
@@ -151,7 +195,7 @@ func (f *followers) watch(wake <-chan struct{}, unwatch func()) func() error {
 			case <-wake:
 				err = f.startNamed(ctx)
 			case id := <-f.renewals:
-				err = f.startData(ctx, id)
+				err = f.begin(ctx, id)
 			case <-ctx.Done():
 			}
 			if err != nil && ctx.Err() == nil {
@@ -181,6 +225,7 @@ func (f *followers) announced(a announce.Announcement) {
 }
 
 func (f *followers) close() error {
+	close(f.closed)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, follower := range f.byID {

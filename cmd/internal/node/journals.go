@@ -162,12 +162,8 @@ type part interface {
 
 // await waits until p is ready; later, when it ends on its own, the node fails.
 func (n *node) await(ctx context.Context, p part, name string) error {
-	select {
-	case <-p.Ready():
-	case <-p.Done():
-		return fmt.Errorf("%s: %w", name, explain(p.Err()))
-	case <-ctx.Done():
-		return ctx.Err()
+	if err := awaitReady(ctx, p, name); err != nil {
+		return err
 	}
 	go func() { // ends with p, which is closed before Run returns
 		<-p.Done()
@@ -176,6 +172,17 @@ func (n *node) await(ctx context.Context, p part, name string) error {
 		}
 	}()
 	return nil
+}
+
+func awaitReady(ctx context.Context, p part, name string) error {
+	select {
+	case <-p.Ready():
+		return nil
+	case <-p.Done():
+		return fmt.Errorf("%s: %w", name, explain(p.Err()))
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // explain adds what an operator can do.
