@@ -47,32 +47,22 @@ type led struct {
 	home    *dataJournal
 }
 
-// startGroups runs coordinators as partitions come and go. admin is nil on a node
-// that only reads: it coordinates nothing.
-func (n *node) startGroups(reader *fetch.Reader, closers *stack) (*groups, error) {
+// startGroups runs coordinators as partitions come and go. A node that only reads
+// coordinates nothing.
+func (n *node) startGroups(reader *fetch.Reader, closers *stack) *groups {
 	g := &groups{node: n, reader: reader, led: map[int32]*led{}}
 	g.admin, _ = n.admin.(*topicAdmin)
 	n.metrics.groups(g)
 	if g.admin == nil {
-		return g, nil
+		return g
 	}
 	wake := make(chan struct{}, 1)
 	unwatch := n.meta.Watch(wake)
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan struct{})
-	err := g.refresh()
 	go func() {
 		defer close(done)
-		for {
-			select {
-			case <-wake:
-				if err := g.refresh(); err != nil {
-					n.fail(err)
-				}
-			case <-ctx.Done():
-				return
-			}
-		}
+		g.follow(ctx, wake)
 	}()
 	closers.push(func() error {
 		stop()
@@ -81,12 +71,36 @@ func (n *node) startGroups(reader *fetch.Reader, closers *stack) (*groups, error
 		g.close()
 		return nil
 	})
-	return g, err
+	return g
+}
+
+// openPause is how long the partitions of a new topic are given to be opened.
+const openPause = 200 * time.Millisecond
+
+// follow does what changes of the metadata ask for.
+func (g *groups) follow(ctx context.Context, wake <-chan struct{}) {
+	again := time.NewTimer(0)
+	defer again.Stop()
+	for {
+		select {
+		case <-wake:
+		case <-again.C:
+		case <-ctx.Done():
+			return
+		}
+		all, err := g.refresh()
+		if err != nil {
+			g.node.fail(err)
+		}
+		if !all {
+			again.Reset(openPause)
+		}
+	}
 }
 
 // refresh starts the coordinators of partitions that this node leads now, and ends
-// those of a topic that is gone.
-func (g *groups) refresh() error {
+// those of a topic that is gone. It reports whether all partitions are open.
+func (g *groups) refresh() (all bool, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	t, ok := g.node.meta.Topic(metadata.ConsumerOffsets)
@@ -98,20 +112,26 @@ func (g *groups) refresh() error {
 		}
 	}
 	if !ok || g.closed {
-		return nil
+		return true, nil
 	}
+	all = true
 	for i := range t.Partitions {
 		j := g.node.journals.get(t.Partitions[i].Journal)
 		if g.led[int32(i)] != nil || j == nil || j.leader == nil {
 			continue
 		}
-		l, err := g.start(j, partlog.Key{Topic: t.ID, Index: int32(i)})
+		k := partlog.Key{Topic: t.ID, Index: int32(i)}
+		if _, open := j.state.Lookup(k); !open {
+			all = false
+			continue
+		}
+		l, err := g.start(j, k)
 		if err != nil {
-			return err
+			return false, err
 		}
 		g.led[int32(i)] = l
 	}
-	return nil
+	return all, nil
 }
 
 func (g *groups) start(j *dataJournal, k partlog.Key) (*led, error) {
@@ -211,7 +231,8 @@ func (g *groups) ensureTopic(ctx context.Context) error {
 	if result.Err != nil && !errors.Is(result.Err, metadata.ErrTopicExists) {
 		return fmt.Errorf("%w: create topic %s: %w", coordinator.ErrUnavailable, metadata.ConsumerOffsets, result.Err)
 	}
-	return g.refresh()
+	_, err := g.refresh()
+	return err
 }
 
 func (g *groups) get(partition int32) *led {

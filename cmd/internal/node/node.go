@@ -101,10 +101,7 @@ func Run(ctx context.Context, cfg config.Serve, _, stderr io.Writer) (err error)
 	if err != nil {
 		return err
 	}
-	groups, err := n.startGroups(reader, &closers)
-	if err != nil {
-		return err
-	}
+	groups := n.startGroups(reader, &closers)
 	return n.serveKafka(ctx, kafkaListener, n.kafkaBackend(reader, groups))
 }
 
