@@ -56,6 +56,7 @@ func newBucketProbe(env *Env) *cobra.Command {
 	cmd.Flags().SortFlags = false
 	cmd.Flags().StringVar(&url, "bucket", "", "bucket `url`: file:///path, s3://bucket/prefix or minio://host:port/bucket/prefix (default $"+bucketEnv+")")
 	cmd.Flags().BoolVar(&create, "create-bucket", false, "create the bucket when it does not exist")
+	complete(cmd, "bucket", completeStarts("file:///", "s3://", "minio://"))
 	outputFlag(cmd, &output, "text", "json")
 	progressFlag(cmd.Flags(), &asked)
 	return cmd

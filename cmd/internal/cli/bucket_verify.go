@@ -71,6 +71,7 @@ func newBucketVerify(env *Env) *cobra.Command {
 	flags.Lookup("journal").DefValue = "" // which the help leaves out
 	flags.StringVar(&f.topic, "topic", "", "only objects that hold this topic, as `name[:partition]`, and the indexes of the others")
 	flags.BoolVar(&f.records, "records", false, "decompress the batches and decode every record too")
+	complete(cmd, "bucket", completeStarts("file:///", "s3://", "minio://"))
 	outputFlag(cmd, &f.output, "text", "json")
 	progressFlag(flags, &f.progress)
 	return cmd

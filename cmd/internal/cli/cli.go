@@ -82,7 +82,12 @@ Exit codes:
   1    failed; the last line on standard error says why
   2    wrong usage or configuration; nothing was done
   3    produce: not every record was acknowledged; the summary says how many were
-  130  interrupted before the work was done`
+  130  interrupted before the work was done
+
+Completion, for the shell at hand:
+  source <(varve completion bash)         to keep it: in ~/.bashrc
+  source <(varve completion zsh)          to keep it: in ~/.zshrc
+  varve completion fish | source          to keep it: in ~/.config/fish/config.fish`
 
 func newRoot(env *Env) *cobra.Command {
 	root := &cobra.Command{
@@ -106,6 +111,7 @@ func newRoot(env *Env) *cobra.Command {
 		newBench(env),
 		newVersion(env),
 	)
+	root.AddCommand(newHelpTopics()...)
 	group(root)
 	return root
 }

@@ -79,6 +79,9 @@ func newConsume(env *Env) *cobra.Command {
 	flags.BoolVar(&o.printKey, "print-key", false, "print the key before the value (raw output)")
 	flags.StringVar(&o.keySeparator, "key-separator", `\t`, `text between key and value; \t is a tab`)
 	progressFlag(flags, &o.progress)
+	cmd.ValidArgsFunction = completeTopics(env, &o.bootstrap)
+	complete(cmd, "group", completeGroups(env, &o.bootstrap))
+	complete(cmd, "from", completeStarts("earliest", "latest", "-1h", "-1d"))
 	return cmd
 }
 

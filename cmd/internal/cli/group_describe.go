@@ -82,6 +82,7 @@ committed yet shows a dash.`,
 			})
 		},
 	}
+	cmd.ValidArgsFunction = completeGroups(env, bootstrap)
 	outputFlag(cmd, &output, "table", "json")
 	return cmd
 }

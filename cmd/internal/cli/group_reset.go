@@ -69,6 +69,7 @@ func newGroupReset(env *Env, bootstrap *string) *cobra.Command {
 			return interrupted(cmd.Context(), r.run(cmd.Context(), env, client, &f))
 		},
 	}
+	cmd.ValidArgsFunction = first(completeGroups(env, bootstrap), cobra.NoFileCompletions)
 	flags := cmd.Flags()
 	flags.SortFlags = false
 	flags.StringVar(&f.to, "to", "", "`where` the group goes on: earliest, latest, current, an offset, a date or time, or how long ago")
@@ -76,6 +77,8 @@ func newGroupReset(env *Env, bootstrap *string) *cobra.Command {
 	flags.StringVar(&f.fromFile, "from-file", "", "`file` with topic,partition,offset lines to go on from")
 	flags.StringArrayVar(&f.topics, "topic", nil, "only this topic, as `name[:partition,...]`, repeatable")
 	flags.StringVar(&f.toFile, "to-file", "", "new `file` to write the plan to")
+	complete(cmd, "to", completeStarts("earliest", "latest", "current", "-1h", "-1d"))
+	complete(cmd, "topic", completeTopics(env, bootstrap))
 	flags.BoolVar(&f.execute, "execute", false, "do it, instead of showing the plan only")
 	outputFlag(cmd, &f.output, "table", "json")
 	return cmd

@@ -133,6 +133,7 @@ name later begin where their own configuration says (auto.offset.reset).`,
 			})
 		},
 	}
+	cmd.ValidArgsFunction = completeGroups(env, bootstrap)
 	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	outputFlag(cmd, &output, "text", "json")
 	return cmd

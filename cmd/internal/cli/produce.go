@@ -76,6 +76,9 @@ func newProduce(env *Env) *cobra.Command {
 	flags.DurationVar(&o.timeout, "delivery-timeout", 2*time.Minute, "how long to go on when nothing is acknowledged")
 	outputFlag(cmd, &o.output, "text", "json")
 	progressFlag(flags, &o.progress)
+	cmd.ValidArgsFunction = first(completeTopics(env, &o.bootstrap), func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		return nil, cobra.ShellCompDirectiveDefault // files
+	})
 	return cmd
 }
 

@@ -59,5 +59,6 @@ func newServe(env *Env) *cobra.Command {
 	flags.StringVar(&file, "config", "", "YAML `file` with settings")
 	flags.BoolVar(&printConfig, "print-config", false, "print each setting, its value and where it comes from, and exit")
 	choice(cmd, &output, "output", "o", "table", "format of --print-config", "table", "json", "yaml")
+	completeServe(cmd)
 	return cmd
 }

@@ -19,7 +19,7 @@ func newTopic(env *Env) *cobra.Command {
 		Example: `  varve topic create events --partitions 12
   varve topic list
   varve topic describe events
-  varve topic alter events --config retention.ms=31536000000`,
+  varve topic alter events --partitions 24 --dry-run`,
 	}
 	var bootstrap string
 	bootstrapFlag(cmd.PersistentFlags(), &bootstrap)
@@ -55,11 +55,11 @@ func newTopicCreate(env *Env, bootstrap *string) *cobra.Command {
 		Short: "Create a topic",
 		Long: `Create a topic.
 
-Its records are kept for ever unless --config says otherwise (retention.ms,
-retention.bytes). The number of partitions can be raised later, never lowered;
-records with one key stay in order as long as it does not change.`,
+The number of partitions can be raised later, never lowered; records with one key
+stay in order as long as it does not change. "varve help topic-configs" lists what
+--config takes, and what has an effect.`,
 		Example: `  varve topic create events --partitions 12
-  varve topic create events --config retention.ms=31536000000 --if-not-exists`,
+  varve topic create events --config max.message.bytes=4194304 --if-not-exists`,
 		Args: args(cobra.ExactArgs(1), "one topic name"),
 		RunE: func(cmd *cobra.Command, names []string) error {
 			if cmd.Flags().Changed("partitions") && partitions < 1 {
@@ -70,6 +70,7 @@ records with one key stay in order as long as it does not change.`,
 				return err
 			}
 			return withAdmin(cmd.Context(), env, *bootstrap, func(admin *kadm.Client) error {
+				noteEffects(env, configs)
 				d, err := createTopic(cmd.Context(), admin, names[0], partitions, configs, ifNotExists)
 				return errors.Join(printDeeds(env.Stdout, output, "topic", []deed{d}), err)
 			})
@@ -78,6 +79,8 @@ records with one key stay in order as long as it does not change.`,
 	cmd.Flags().Int32Var(&partitions, "partitions", -1, "`number` of partitions (default as the broker is set up)")
 	cmd.Flags().Lookup("partitions").DefValue = "0" // which the help leaves out
 	cmd.Flags().StringArrayVar(&pairs, "config", nil, "topic configuration as `key=value`, repeatable")
+	complete(cmd, "config", completeConfigs("="))
+	cmd.ValidArgsFunction = cobra.NoFileCompletions
 	cmd.Flags().BoolVar(&ifNotExists, "if-not-exists", false, "succeed when the topic exists already")
 	outputFlag(cmd, &output, "text", "json")
 	return cmd

@@ -40,8 +40,8 @@ func newTopicAlter(env *Env, bootstrap *string) *cobra.Command {
 		Use:   "alter NAME...",
 		Short: "Change configuration, or add partitions",
 		Long:  topicAlterLong,
-		Example: `  varve topic alter events --config retention.ms=31536000000 --config compression.type=zstd
-  varve topic alter events --delete-config retention.ms
+		Example: `  varve topic alter events --config max.message.bytes=4194304 --config message.timestamp.type=LogAppendTime
+  varve topic alter events clicks --delete-config max.message.bytes
   varve topic alter events --partitions 24 --dry-run`,
 		Args: args(cobra.MinimumNArgs(1), "one or more topic names"),
 		RunE: func(cmd *cobra.Command, names []string) error {
@@ -64,6 +64,9 @@ func newTopicAlter(env *Env, bootstrap *string) *cobra.Command {
 	flags.SortFlags = false
 	flags.StringArrayVar(&pairs, "config", nil, "configuration to set, as `key=value`, repeatable")
 	flags.StringArrayVar(&a.remove, "delete-config", nil, "configuration `key` to set back to the default, repeatable")
+	complete(cmd, "config", completeConfigs("="))
+	complete(cmd, "delete-config", completeConfigs(""))
+	cmd.ValidArgsFunction = completeTopics(env, bootstrap)
 	flags.IntVar(&a.partitions, "partitions", 0, "`number` of partitions to raise to")
 	flags.BoolVar(&a.dryRun, "dry-run", false, "let the broker check, show what would change, and change nothing")
 	outputFlag(cmd, &output, "table", "json")
@@ -117,6 +120,7 @@ type change struct {
 
 func alterTopics(ctx context.Context, env *Env, client *kgo.Client, names []string, a alteration, output string) error {
 	admin := kadm.NewClient(client)
+	noteEffects(env, a.set)
 	results := []altered{}
 	var growing []string
 	for _, name := range names {

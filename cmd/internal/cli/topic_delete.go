@@ -36,6 +36,7 @@ func newTopicDelete(env *Env, bootstrap *string) *cobra.Command {
 			})
 		},
 	}
+	cmd.ValidArgsFunction = completeTopics(env, bootstrap)
 	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	outputFlag(cmd, &output, "text", "json")
 	progressFlag(cmd.Flags(), &asked)

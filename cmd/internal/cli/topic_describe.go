@@ -69,6 +69,7 @@ it does not say.`,
 			return printDescriptions(env.Stdout, described)
 		},
 	}
+	cmd.ValidArgsFunction = completeTopics(env, bootstrap)
 	cmd.Flags().BoolVar(&allConfigs, "all-configs", false, "show configuration that is as by default too")
 	outputFlag(cmd, &output, "table", "json")
 	return cmd

@@ -55,11 +55,13 @@ func newTopicDeleteRecords(env *Env, bootstrap *string) *cobra.Command {
 			return interrupted(cmd.Context(), deleteRecords(cmd.Context(), env, client, names[0], &d, at))
 		},
 	}
+	cmd.ValidArgsFunction = first(completeTopics(env, bootstrap), cobra.NoFileCompletions)
 	flags := cmd.Flags()
 	flags.SortFlags = false
 	flags.StringVar(&d.before, "before", "", "`where` the first record to keep is: an offset, a date or time, how long ago (-90d), or latest")
 	flags.Int32SliceVar(&d.partitions, "partition", nil, "`number` of a partition, repeatable (default all)")
 	flags.Lookup("partition").DefValue = ""
+	complete(cmd, "before", completeStarts("latest", "-30d", "-1d"))
 	flags.BoolVar(&d.dryRun, "dry-run", false, "show the plan only")
 	flags.BoolVar(&d.yes, "yes", false, "do not ask")
 	outputFlag(cmd, &d.output, "table", "json")

@@ -6,6 +6,8 @@ import (
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
+
+	"github.com/varvelog/varve/metadata"
 )
 
 // version says which build this is, from what the Go toolchain stamped into it.
@@ -23,14 +25,31 @@ func version() string {
 	return v
 }
 
+// build is what `version -o json` prints.
+type build struct {
+	Version      string `json:"version"`
+	Go           string `json:"go"`
+	Platform     string `json:"platform"`
+	FeatureLevel uint16 `json:"feature_level"` // highest of a cluster that it works on
+}
+
 func newVersion(env *Env) *cobra.Command {
-	return &cobra.Command{
+	var output string
+	cmd := &cobra.Command{
 		Use:   "version",
 		Short: "Print the version",
-		Args:  args(cobra.NoArgs, "no arguments"),
+		Example: `  varve version
+  varve version -o json`,
+		Args: args(cobra.NoArgs, "no arguments"),
 		RunE: func(*cobra.Command, []string) error {
-			_, err := fmt.Fprintf(env.Stdout, "varve %s %s %s/%s\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			v := build{version(), runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH, metadata.SupportedLevel}
+			if output == "json" {
+				return printJSON(env.Stdout, v)
+			}
+			_, err := fmt.Fprintf(env.Stdout, "varve %s %s %s\n", v.Version, v.Go, v.Platform)
 			return err
 		},
 	}
+	outputFlag(cmd, &output, "text", "json")
+	return cmd
 }

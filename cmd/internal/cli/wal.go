@@ -38,6 +38,7 @@ func newWAL(env *Env) *cobra.Command {
 	}
 	var dir string
 	dataDirFlag(cmd.PersistentFlags(), &dir)
+	complete(cmd, "data-dir", completeFolders)
 	cmd.AddCommand(newWALList(env, &dir), newWALExport(env, &dir))
 	group(cmd)
 	return cmd

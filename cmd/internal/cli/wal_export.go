@@ -41,7 +41,8 @@ and the code is 1.`
 
 // walExportFlags are the flags of `varve wal export`.
 type walExportFlags struct {
-	incarnation, topic, out, format string
+	incarnation, topic, out, output string
+	progress                        bool
 }
 
 func newWALExport(env *Env, dir *string) *cobra.Command {
@@ -52,13 +53,14 @@ func newWALExport(env *Env, dir *string) *cobra.Command {
 		Long:  walExportLong,
 		Example: `  varve wal export --data-dir /var/lib/varve --out lost.jsonl
   varve wal export --incarnation 6f9619ff8b86d011b42d00cf4fc964ff
-  varve wal export --topic 4pLWRyGqR9qmZ1b9rKzV3g:0 --format raw --out 00000000000000000000.log`,
+  varve wal export --topic 4pLWRyGqR9qmZ1b9rKzV3g:0 -o raw --out 00000000000000000000.log`,
 		Args: args(cobra.NoArgs, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			e := &walExport{ctx: cmd.Context(), stderr: env.Stderr, raw: f.format == "raw"}
+			e := &walExport{ctx: cmd.Context(), raw: f.output == "raw"}
 			if err := e.filter(f); err != nil {
 				return err
 			}
+			e.meter = newMeter(env, "wal export", f.progress, func() progress { return e.progress })
 			return exportWAL(env, dataDir(env, *dir), f.out, e)
 		},
 	}
@@ -67,20 +69,22 @@ func newWALExport(env *Env, dir *string) *cobra.Command {
 	flags.StringVar(&f.incarnation, "incarnation", "", "only the logs of this `id` (default all that were set aside)")
 	flags.StringVar(&f.topic, "topic", "", "only records of this topic, as `id[:partition]` (default all)")
 	flags.StringVar(&f.out, "out", "-", "new `file` to write to; - is standard output")
-	choice(cmd, &f.format, "format", "", "json", "output format", "json", "raw")
+	outputFlag(cmd, &f.output, "json", "raw")
+	progressFlag(flags, &f.progress)
 	return cmd
 }
 
 // walExport writes records of logs.
 type walExport struct {
-	ctx    context.Context
-	stderr io.Writer
-	raw    bool
+	ctx context.Context
+	raw bool
 
 	incarnation segment.ID // zero: those set aside
 	topic       segment.ID // zero: all
 	partition   int32      // -1: all
 
+	meter    *meter
+	progress progress
 	out      *bufio.Writer
 	line     []byte // reused
 	bytes    uint64 // written of the log at hand, in the raw format
@@ -141,7 +145,9 @@ func exportWAL(env *Env, dir, out string, e *walExport) error {
 		return openErr
 	}
 	e.out = bufio.NewWriterSize(w, outputBuffer)
+	e.progress = e.begin(logs)
 	writeErr := e.writeAll(logs)
+	e.meter.erase()
 	if closeErr := closeOut(); writeErr == nil {
 		writeErr = closeErr
 	}
@@ -240,11 +246,25 @@ func (e *walExport) problem(l *walLog, n uint64, format string, a ...any) {
 }
 
 func (e *walExport) tell(l *walLog, format string, a ...any) {
-	fmt.Fprintf(e.stderr, "varve: wal export: journal %d, log %s: %s\n", l.Journal, l.Incarnation, fmt.Sprintf(format, a...))
+	e.meter.note("wal export: journal %d, log %s: %s", l.Journal, l.Incarnation, fmt.Sprintf(format, a...))
+}
+
+// begin is the progress before the first batch.
+func (e *walExport) begin(logs []*walLog) progress {
+	p := progress{unit: "batches"}
+	for _, l := range logs {
+		if l.Batches != nil {
+			p.total += int64(*l.Batches)
+		}
+	}
+	return p
 }
 
 // write writes a batch, if it is asked for.
 func (e *walExport) write(l *walLog, r wal.Record) error {
+	e.progress.done++
+	e.progress.bytes += int64(len(r.Batch))
+	e.meter.tick(time.Now())
 	if err := e.ctx.Err(); err != nil {
 		return err
 	}
@@ -277,7 +297,7 @@ func (e *walExport) writeRecords(l *walLog, r wal.Record) error {
 		return writeErr == nil
 	})
 	if err != nil {
-		e.problem(l, 1, "the batch of partition %d of topic %s at offset %d cannot be read to its end (--format raw has it): %s",
+		e.problem(l, 1, "the batch of partition %d of topic %s at offset %d cannot be read to its end (-o raw has it): %s",
 			r.Index, to.Topic, r.BaseOffset, oneLine(err))
 	}
 	return writeErr

@@ -50,12 +50,12 @@ func TestWALExportRawIsTheBatchesOfAPartition(t *testing.T) {
 	f.close(t, l)
 	f.setAside(t, 1, "why")
 	all := string(walBatch(0)) + string(walBatch(0)) + string(walBatch(2))
-	if o := f.run(t, "export", "--format", "raw"); o.stdout != all || o.code != cli.ExitOK {
+	if o := f.run(t, "export", "-o", "raw"); o.stdout != all || o.code != cli.ExitOK {
 		t.Errorf("code %d, %d bytes, want %d", o.code, len(o.stdout), len(all))
 	}
 	one := string(walBatch(0)) + string(walBatch(2))
 	out := filepath.Join(t.TempDir(), "out.log")
-	f.run(t, "export", "--format", "raw", "--topic", walTopic.Base64()+":3", "--out", out).expect(t, cli.ExitOK, fmt.Sprintf("%d bytes written", len(one)))
+	f.run(t, "export", "-o", "raw", "--topic", walTopic.Base64()+":3", "--out", out).expect(t, cli.ExitOK, fmt.Sprintf("%d bytes written", len(one)))
 	if got, err := os.ReadFile(out); string(got) != one || err != nil {
 		t.Errorf("%d bytes, %v; want %d", len(got), err, len(one))
 	}
@@ -94,11 +94,11 @@ func TestWALBatchThatIsNoneIsTold(t *testing.T) {
 	f.close(t, l)
 	f.setAside(t, 1, "why")
 	o := f.run(t, "export")
-	o.expect(t, cli.ExitFailure, "at offset 2 cannot be read", "--format raw", "record batches that cannot be read: 1 or more")
+	o.expect(t, cli.ExitFailure, "at offset 2 cannot be read", "-o raw", "record batches that cannot be read: 1 or more")
 	if !strings.Contains(o.stdout, `"offset":4`) {
 		t.Errorf("the batch behind it is missing: %s", o.stdout)
 	}
-	f.run(t, "export", "--format", "raw").expect(t, cli.ExitOK)
+	f.run(t, "export", "-o", "raw").expect(t, cli.ExitOK)
 }
 
 func TestWALUsageErrors(t *testing.T) {
@@ -110,7 +110,7 @@ func TestWALUsageErrors(t *testing.T) {
 		"topic name":     {[]string{"--topic", "events"}, "varve topic describe"},
 		"zero topic":     {[]string{"--topic", segment.ID{}.Base64()}, "no topic"},
 		"partition":      {[]string{"--topic", walTopic.Base64() + ":x"}, "number from 0"},
-		"format":         {[]string{"--format", "csv"}, "json or raw"},
+		"format":         {[]string{"-o", "csv"}, "json or raw"},
 		"surplus":        {[]string{"all"}, "no arguments"},
 		"empty topic id": {[]string{"--topic", ":3"}, "id:partition"},
 	} {

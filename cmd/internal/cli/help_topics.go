@@ -1,0 +1,111 @@
+package cli
+
+import (
+	"fmt"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/varvelog/varve/metadata/topicconfig"
+)
+
+const exitCodesText = `Exit codes of varve:
+
+  0    done. Also of a command that goes on until it is told to stop, when it is:
+       consume by Ctrl-C (without --max and --until-end) or when the reader of its
+       output has enough, and serve by SIGINT or SIGTERM after all it acknowledged
+       was flushed or is safe in the write-ahead log.
+  1    failed. The last line on standard error says why, and what to do. What was
+       done before it stays done: commands that change several things say which.
+       bucket verify ends with 1 when it found errors or could not read to the end,
+       bucket probe when the store is not safe or nobody could find out, wal list
+       and wal export when something cannot be read.
+  2    wrong usage or configuration: an unknown flag, a value that is out of bounds,
+       something that needs --yes. Nothing was done.
+  3    produce: at least one record that was read is not known to be stored. The
+       summary says how many were acknowledged.
+  130  interrupted (SIGINT or SIGTERM) before the work was done; produce: what was
+       read until then was acknowledged. A second signal ends any command at once,
+       with this code too.
+`
+
+const outputText = `Output of varve:
+
+Results go to standard output and everything else to standard error: progress,
+notes, questions, and the one line "varve: ..." that says why a command failed.
+
+-o json is the output for programs, of every command that prints results:
+
+  - what goes on without end, or may be long, is one object a line: consume, and
+    wal export;
+  - a list, or a command that takes several names, is one array of objects, also
+    for one name: topic, group, wal list;
+  - what is about one thing is one object: cluster status, produce, bench, bucket,
+    version;
+  - null is what is not known or does not apply, never 0 or "";
+  - times are RFC 3339 in UTC, sizes are in bytes, durations in seconds;
+  - ids of topics and clusters are as Kafka's tools write them, those of nodes'
+    incarnations in hex;
+  - fields may be added in later versions, none is renamed or removed.
+
+When a command fails that changes several things, the array is printed all the
+same: "result" says what became of each, "error" why.
+
+Progress is shown from two seconds on, when standard error is a terminal, or
+elsewhere with --progress.
+`
+
+// newHelpTopics are texts of "varve help" about no command.
+func newHelpTopics() []*cobra.Command {
+	return []*cobra.Command{
+		{Use: "exit-codes", Short: "Exit codes, for scripts", Long: strings.TrimSuffix(exitCodesText, "\n")},
+		{Use: "output", Short: "Output and its JSON, for programs", Long: strings.TrimSuffix(outputText, "\n")},
+		{Use: "topic-configs", Short: "Configuration of topics, and what each does", Long: topicConfigsText()},
+	}
+}
+
+func topicConfigsText() string {
+	var text strings.Builder
+	text.WriteString(`Configuration of topics, as topic create and topic alter take it with --config:
+
+All keys that Kafka knows are taken, kept and described, so that tools written for
+Kafka get along; unknown keys and invalid values are refused. What is "applied" has
+an effect. What is "recorded" has none yet: nothing is removed or rewritten because
+of it. What is "ignored" tunes something that varve does not have.
+
+`)
+	w := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
+	for _, effect := range []topicconfig.Effect{topicconfig.Applied, topicconfig.Recorded, topicconfig.Ignored} {
+		fmt.Fprintf(w, "%s:\n", effect)
+		for _, d := range topicconfig.Defs() {
+			if d.Effect == effect {
+				fmt.Fprintf(w, "  %s\t%s\t%s\n", d.Name, defaultText(d), d.Doc)
+			}
+		}
+	}
+	w.Flush()
+	return strings.TrimSuffix(text.String(), "\n")
+}
+
+func defaultText(d topicconfig.Def) string {
+	if d.Default == "" {
+		return "(empty)"
+	}
+	return d.Default
+}
+
+// noteEffects tells of configurations that do not do what one may hope for.
+func noteEffects(env *Env, configs map[string]*string) {
+	for _, d := range topicconfig.Defs() { // in order of names
+		if _, set := configs[d.Name]; !set {
+			continue
+		}
+		switch d.Effect {
+		case topicconfig.Recorded:
+			fmt.Fprintf(env.Stderr, "varve: note: %s is recorded, and nothing acts on it yet; see \"varve help topic-configs\"\n", d.Name)
+		case topicconfig.Ignored:
+			fmt.Fprintf(env.Stderr, "varve: note: %s has no effect: %s\n", d.Name, d.Doc)
+		}
+	}
+}
