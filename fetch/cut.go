@@ -10,15 +10,16 @@ import (
 // cut gathers whole batches from the pieces of a partition, from the one that
 // holds the first offset wanted on, up to limit bytes; with atLeastOne the first
 // batch may be larger. It returns what it has got together with an error.
-func cut(ctx context.Context, pieces []*piece, limit int64, atLeastOne bool) ([][]byte, int64, error) {
+func cut(ctx context.Context, pieces []*piece, limit int64, atLeastOne bool) (gather, error) {
 	g := gather{limit: limit, atLeastOne: atLeastOne}
 	for _, p := range pieces {
 		more, err := g.take(ctx, p)
+		g.waited = g.waited || p.waited
 		if err != nil || !more {
-			return g.out, g.bytes, err
+			return g, err
 		}
 	}
-	return g.out, g.bytes, nil
+	return g, nil
 }
 
 // gather collects batches. Those that lie side by side become one slice for each
@@ -28,6 +29,8 @@ type gather struct {
 	atLeastOne bool
 	out        [][]byte
 	bytes      int64 // in out and in the run
+	next       int64 // the offset after the last one gathered
+	waited     bool  // for a region that was not in memory
 }
 
 // take gathers batches of p, and reports whether there is room for more.
@@ -60,6 +63,7 @@ func (g *gather) take(ctx context.Context, p *piece) (more bool, err error) {
 		r.size += size
 		g.bytes += size
 		p.skip(h)
+		g.next = p.offset
 	}
 	return false, nil
 }

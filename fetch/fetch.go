@@ -2,9 +2,11 @@
 // from the leader's memory, the block cache, or the bucket.
 //
 // It owns how a Fetch, ListOffsets or OffsetForLeaderEpoch is answered from the
-// states of the journals. It promises that nothing is served above the committed
-// head of a journal, nothing of an object before its own footer has been read
-// and fits, and no batch whose CRC or offsets are wrong; that whatever sends a
+// states of the journals, and what is read ahead of those who replay a partition.
+// It promises that nothing is served above the committed head of a journal,
+// nothing of an object before its own footer has been read and fits (or all of the
+// partition's bytes in it have the CRC that the journal's state has of them, which
+// is the footer's), and no batch whose CRC or offsets are wrong; that whatever sends a
 // consumer elsewhere (an offset out of range, a latest or earliest offset, an
 // unknown epoch) is said only of a head that was proved after the request
 // arrived; and that what is not known is an error, never zero or an empty list.
@@ -112,8 +114,10 @@ func (c *Config) validate() error {
 // Reader answers reads. It is safe for concurrent use and starts nothing that
 // outlives a call.
 type Reader struct {
-	cfg    Config
-	memory *semaphore.Weighted // of MaxResponseBytes
+	cfg         Config
+	memory      *semaphore.Weighted // of MaxResponseBytes
+	streams     *streams
+	tailObjects uint64
 }
 
 // NewReader returns a Reader.
@@ -127,7 +131,10 @@ func NewReader(cfg Config) (*Reader, error) {
 	if cfg.Concurrency == 0 {
 		cfg.Concurrency = 8
 	}
-	return &Reader{cfg: cfg, memory: semaphore.NewWeighted(cfg.MaxResponseBytes)}, nil
+	return &Reader{
+		cfg: cfg, memory: semaphore.NewWeighted(cfg.MaxResponseBytes),
+		streams: newStreams(cfg.Cache), tailObjects: tailObjects,
+	}, nil
 }
 
 // Partition is a partition of a Request.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/varvelog/varve/tiering/batch"
 	"github.com/varvelog/varve/tiering/partlog"
+	"github.com/varvelog/varve/tiering/segment"
 )
 
 // The special timestamps of ListOffset.
@@ -215,7 +216,10 @@ func (s *search) inObject(ctx context.Context, ref partlog.Ref, ts int64) (Offse
 // batches calls fn for the batches of ref that by their header may hold a record
 // with a timestamp of ts or more, until fn returns false.
 func (s *search) batches(ctx context.Context, ref partlog.Ref, ts int64, fn func([]byte, batch.Header) (bool, error)) error {
-	p := &piece{reader: s.reader, journal: s.journal, key: s.key, ref: ref, from: s.start, ahead: 1}
+	p := &piece{
+		reader: s.reader, journal: s.journal, key: s.key, ref: ref, from: s.start, ahead: 1,
+		object: segment.JournalKey(s.journal.id, ref.Seq),
+	}
 	if err := p.open(ctx); err != nil {
 		return err
 	}
@@ -230,7 +234,7 @@ func (s *search) batches(ctx context.Context, ref partlog.Ref, ts int64, fn func
 			}
 			more, err := fn(p.bytes(h), h)
 			if err != nil {
-				return damaged(p.object.Key, "read the records of the batch with offset %d: %w", h.BaseOffset, err)
+				return damaged(p.object, "read the records of the batch with offset %d: %w", h.BaseOffset, err)
 			}
 			if !more {
 				return nil

@@ -27,10 +27,13 @@ type piece struct {
 	ref     partlog.Ref
 	from    int64 // the first offset wanted
 	ahead   int64 // bytes to read in one go, if a step needs less; positive
+	object  string
+	replay  bool // read it apart from what others read of the object
 
 	opened  bool
 	openErr error
-	object  *cache.Object
+	waited  bool  // for a region that was not in memory
+	size    int64 // of the object, if it is read in blocks
 	span    cache.Span
 	spans   int   // how many there have been
 	sound   int64 // the bytes of the span from pos to here were checked before
@@ -49,22 +52,28 @@ func (p *piece) open(ctx context.Context) error {
 }
 
 func (p *piece) load(ctx context.Context) error {
-	key := segment.JournalKey(p.journal.id, p.ref.Seq)
 	whole := p.whole()
+	if whole == nil && p.apart() {
+		err := p.loadRegion(ctx)
+		if !errors.Is(err, ErrStorage) || errors.Is(err, errMissing) {
+			return err
+		}
+		// Damaged somewhere: batch by batch, what is sound of it is served.
+	}
 	var bytes []byte
 	if whole != nil {
 		bytes = whole.Bytes()
 	}
-	object, err := p.reader.cfg.Cache.Footer(ctx, key, bytes, p.checkFooter)
+	object, err := p.reader.cfg.Cache.Footer(ctx, p.object, bytes, p.checkFooter)
 	if err != nil {
 		return readError(err)
 	}
 	part, ok := findPartition(object.Footer, p.key)
 	if !ok || !sameRecords(part, p.ref) {
-		return damaged(key, "its footer does not fit what the journal's state has of %v", p.key)
+		return damaged(p.object, "its footer does not fit what the journal's state has of %v", p.key)
 	}
-	p.object = object
-	p.pos, p.offset = seek(part, p.from)
+	p.size = object.Size
+	p.pos, p.offset = seek(part.Sparse, int64(part.Position), part.BaseOffset, p.from)
 	if int64(len(bytes)) == object.Size {
 		p.use(cache.Whole(whole))
 		return nil
@@ -83,7 +92,7 @@ func (p *piece) whole() *cache.Block {
 // checkFooter accepts the footer of the object that belongs at the piece's key,
 // whatever else asks for that key.
 func (p *piece) checkFooter(f *segment.Footer) error {
-	h, key := &f.Header, segment.JournalKey(p.journal.id, p.ref.Seq)
+	h, key := &f.Header, p.object
 	switch {
 	case h.Cluster != p.reader.cfg.Cluster:
 		return damaged(key, "it is of cluster %v", h.Cluster)
@@ -116,15 +125,16 @@ func sameRecords(p *segment.Partition, r partlog.Ref) bool {
 		p.LeaderEpoch == r.Epoch && p.MaxTimestamp == r.MaxTimestamp
 }
 
-// seek returns position and base offset of the last batch in the sparse index
-// that starts at offset or before it.
-func seek(p *segment.Partition, offset int64) (pos, base int64) {
-	i := sort.Search(len(p.Sparse), func(i int) bool { return p.BaseOffset+int64(p.Sparse[i].RelOffset) > offset })
+// seek returns position and base offset of the last batch in a sparse index that
+// starts at offset or before it. The index counts from the first batch, which has
+// this position and base.
+func seek(sparse []segment.SparseEntry, position, base, offset int64) (pos, start int64) {
+	i := sort.Search(len(sparse), func(i int) bool { return base+int64(sparse[i].RelOffset) > offset })
 	if i == 0 {
-		return int64(p.Position), p.BaseOffset
+		return position, base
 	}
-	e := p.Sparse[i-1]
-	return int64(p.Position) + int64(e.RelPosition), p.BaseOffset + int64(e.RelOffset)
+	e := sparse[i-1]
+	return position + int64(e.RelPosition), base + int64(e.RelOffset)
 }
 
 // end is the position after the last batch.
@@ -136,7 +146,7 @@ func (p *piece) hold(ctx context.Context, n int64) error {
 		return nil
 	}
 	n = max(n, min(p.ahead, p.end()-p.pos))
-	span, err := p.reader.cfg.Cache.Read(ctx, p.object.Key, p.object.Size, p.pos, n)
+	span, err := p.reader.cfg.Cache.Read(ctx, p.object, p.size, p.pos, n)
 	if err != nil {
 		return readError(err)
 	}
@@ -159,22 +169,13 @@ func (p *piece) next(ctx context.Context) (batch.Header, bool, error) {
 		}
 		return batch.Header{}, false, nil
 	}
-	if p.end()-p.pos < batch.HeaderSize {
-		return batch.Header{}, false, p.corrupt("the last batch is cut short")
-	}
-	if err := p.hold(ctx, batch.HeaderSize); err != nil {
+	left := p.end() - p.pos
+	if err := p.hold(ctx, min(left, batch.HeaderSize)); err != nil {
 		return batch.Header{}, false, err
 	}
-	h, err := batch.Parse(p.span.Slice(p.pos, batch.HeaderSize))
-	switch {
-	case err != nil && !errors.Is(err, batch.ErrShort):
+	h, err := batch.Parse(p.span.Slice(p.pos, min(left, batch.HeaderSize)))
+	if err := misplaced(h, err, p.ref, p.offset, left); err != nil {
 		return batch.Header{}, false, p.corrupt("%w", err)
-	case int64(h.Size()) > p.end()-p.pos:
-		return batch.Header{}, false, p.corrupt("a batch of %d bytes reaches beyond the partition's records", h.Size())
-	case h.BaseOffset != p.offset || h.LastOffsetDelta < 0 || h.LastOffset() > p.ref.Last:
-		return batch.Header{}, false, p.corrupt("a batch has offsets %d to %d, must start at %d", h.BaseOffset, h.LastOffset(), p.offset)
-	case h.LeaderEpoch != p.ref.Epoch:
-		return batch.Header{}, false, p.corrupt("a batch has leader epoch %d, not %d", h.LeaderEpoch, p.ref.Epoch)
 	}
 	return h, true, nil
 }
@@ -212,6 +213,8 @@ func (p *piece) skip(h batch.Header) {
 // corrupt says what is wrong with the object, and drops what the cache has of
 // the piece: the damage may have happened on the way.
 func (p *piece) corrupt(format string, args ...any) error {
-	p.reader.cfg.Cache.Forget(p.object.Key, int64(p.ref.Position), int64(p.ref.Length))
-	return damaged(p.object.Key, "at byte %d: "+format, append([]any{p.pos}, args...)...)
+	pos, n := int64(p.ref.Position), int64(p.ref.Length)
+	p.reader.cfg.Cache.Forget(p.object, pos, n)
+	p.reader.cfg.Cache.ForgetRegion(p.object, pos, n)
+	return damaged(p.object, "at byte %d: "+format, append([]any{p.pos}, args...)...)
 }

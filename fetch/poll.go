@@ -51,6 +51,7 @@ type position struct {
 	refs    []partlog.Ref
 	page    *partlog.Page // follows refs; nil if they go on in memory, or end
 	bytes   int64         // about as many as the refs can give, at most MaxBytes (or 1)
+	stream  *stream       // the reader that it belongs to, if that is known to replay the partition
 	result  Result
 }
 

@@ -5,6 +5,9 @@ import (
 	"errors"
 	"sync"
 	"sync/atomic"
+
+	"github.com/varvelog/varve/fetch/cache"
+	"github.com/varvelog/varve/tiering/segment"
 )
 
 // read reads what the partitions have, and answers. The objects are read at the
@@ -37,7 +40,8 @@ func (f *fetch) read(ctx context.Context) *Response {
 type plan struct {
 	*position
 	pieces []*piece
-	wanted int // the pieces that are expected to be needed
+	wanted int  // the pieces that are expected to be needed
+	far    bool // from the tail
 }
 
 // plan lists the pieces of all partitions that have records, and about how many
@@ -48,6 +52,7 @@ func (f *fetch) plan() (plans []plan, expected int64) {
 		if len(p.refs) == 0 {
 			continue
 		}
+		p.stream = f.replayer(p)
 		plans = append(plans, f.planOf(p, f.maxBytes-expected))
 		expected = min(expected+p.bytes, f.maxBytes)
 	}
@@ -56,7 +61,8 @@ func (f *fetch) plan() (plans []plan, expected int64) {
 
 func (f *fetch) planOf(p *position, room int64) plan {
 	room = min(room, int64(p.MaxBytes))
-	pl := plan{position: p}
+	pl := plan{position: p, far: f.isFar(p)}
+	replay := pl.far && p.apart()
 	for _, ref := range p.refs {
 		if room > 0 {
 			pl.wanted++
@@ -64,20 +70,31 @@ func (f *fetch) planOf(p *position, room int64) plan {
 		bytes := available(ref, p.Offset)
 		pl.pieces = append(pl.pieces, &piece{
 			reader: f.reader, journal: p.journal, key: p.Key, ref: ref, from: p.Offset,
-			ahead: sparseGap + max(0, min(bytes, room)),
+			ahead:  sparseGap + max(0, min(bytes, room)),
+			object: segment.JournalKey(p.journal.id, ref.Seq), replay: replay,
 		})
 		room -= bytes
 	}
 	return pl
 }
 
-// openAll opens the pieces that are expected to be needed, several at a time.
-// Errors show when a piece is used.
+// openAll opens the pieces that are expected to be needed, several at a time, and
+// has others read ahead meanwhile. Errors show when a piece is used.
 func (f *fetch) openAll(ctx context.Context, plans []plan) {
 	var pieces []*piece
+	var regions []cache.Region
 	for i := range plans {
-		pieces = append(pieces, plans[i].pieces[:plans[i].wanted]...)
+		for _, p := range plans[i].pieces[:plans[i].wanted] {
+			pieces = append(pieces, p)
+			if p.replay && !p.journal.holds(p.ref.Seq) && p.apart() {
+				regions = append(regions, p.region())
+			}
+		}
 	}
+	if len(regions) > 0 {
+		f.reader.cfg.Cache.Want(regions)
+	}
+	f.fetchAhead(ctx, plans)
 	if len(pieces) > 1 { // else it is opened when it is used
 		parallel(f.reader.cfg.Concurrency, len(pieces), func(i int) { _ = pieces[i].open(ctx) })
 	}
@@ -108,22 +125,25 @@ func parallel(workers, n int, fn func(i int)) {
 // that were expected to be needed: they are open, the others would be read one
 // after another.
 func (f *fetch) serve(ctx context.Context, p *plan, room int64, first bool) int64 {
-	pieces := p.pieces
 	if !first {
-		pieces = pieces[:p.wanted]
+		p.pieces = p.pieces[:p.wanted]
 	}
-	records, n, err := cut(ctx, pieces, min(room, int64(p.MaxBytes)), first)
-	if n == 0 && errors.Is(err, errMissing) {
+	limit := min(room, int64(p.MaxBytes))
+	got, err := cut(ctx, p.pieces, limit, first)
+	if got.bytes == 0 && errors.Is(err, errMissing) {
 		if err = f.refresh(ctx, p.position); err == nil {
-			limit := min(room, int64(p.MaxBytes))
-			records, n, err = cut(ctx, f.planOf(p.position, room).pieces, limit, first)
+			got, err = cut(ctx, f.planOf(p.position, room).pieces, limit, first)
 		}
 	}
-	p.result.Records = records
-	if n == 0 {
+	p.result.Records = got.out
+	if got.bytes == 0 {
 		p.result.Err = err // otherwise the next Fetch meets it first
+		return 0
 	}
-	return n
+	if p.far {
+		f.reader.streams.answered(p.stream, p.Key, p.Offset, got.next, got.waited)
+	}
+	return got.bytes
 }
 
 // refresh looks a partition up anew, because an object of it is gone, with the

@@ -8,6 +8,7 @@ import (
 	"github.com/varvelog/varve/fetch/cache"
 	"github.com/varvelog/varve/tiering/batch"
 	"github.com/varvelog/varve/tiering/partlog"
+	"github.com/varvelog/varve/tiering/segment"
 )
 
 // scanAhead is how many objects a Scan reads at once.
@@ -71,20 +72,12 @@ type scan struct {
 
 // some reads what one look-up finds.
 func (s *scan) some(ctx context.Context) error {
-	refs, page, view, ok := s.journal.State.Find(s.key, s.next, maxRefs)
-	if ok && s.next < view.Start {
-		s.next = view.Start
-		refs, page, _, ok = s.journal.State.Find(s.key, s.next, maxRefs)
+	if view, ok := s.journal.State.Lookup(s.key); ok {
+		s.next = max(s.next, view.Start)
 	}
-	if !ok {
-		return errNotOpen
-	}
-	if page != nil {
-		all, err := s.reader.page(ctx, s.journal, page)
-		if err != nil {
-			return err
-		}
-		refs = partlog.RefsFrom(all, s.next, len(all))
+	refs, err := s.reader.refsFrom(ctx, s.journal, s.key, s.next, maxRefs)
+	if err != nil {
+		return err
 	}
 	if len(refs) == 0 {
 		s.next = s.end // the log start has passed it
@@ -106,7 +99,8 @@ func (s *scan) objects(ctx context.Context, refs []partlog.Ref) error {
 		ref := refs[i]
 		p := &piece{
 			reader: s.reader, journal: s.journal, key: s.key, ref: ref, from: s.next,
-			ahead: min(int64(ref.Length), cache.MaxGet),
+			ahead:  min(int64(ref.Length), cache.MaxGet),
+			object: segment.JournalKey(s.journal.id, ref.Seq), replay: true,
 		}
 		done := make(chan struct{})
 		pieces[i], opened[i] = p, done

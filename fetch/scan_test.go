@@ -167,7 +167,7 @@ func TestScanTellsMissingAndDamagedObjects(t *testing.T) {
 	w.values("c")
 	w.faults(func(c mem.Call) mem.Action {
 		if strings.HasSuffix(c.Key, fmt.Sprintf("%020d", seq)) {
-			return mem.Action{Damage: func(b []byte) []byte { b[len(b)/2] ^= 1; return b }}
+			return mem.Action{Damage: func(b []byte) []byte { b[bytes.Index(b, w.log[keyA][1])+batch.HeaderSize] ^= 1; return b }}
 		}
 		return mem.Action{}
 	})

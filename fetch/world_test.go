@@ -73,6 +73,8 @@ type world struct {
 	view   JournalView
 	prover prover
 	reader *Reader
+	far    bool  // all reads are far from the tail, from the next restart on
+	memory int64 // of the cache, likewise
 
 	seq     uint64
 	epoch   uint32
@@ -104,6 +106,7 @@ func newWorld(tb testing.TB, change func(*Config), reads ...func(*world) objstor
 		objects: map[uint64][]byte{},
 		log:     map[partlog.Key][][]byte{},
 		ends:    map[partlog.Key]int64{},
+		memory:  64 << 20,
 	}
 	w.store = mem.New(nil, func(c mem.Call) mem.Action {
 		w.gets.Add(1)
@@ -129,7 +132,7 @@ func newInPlaceWorld(tb testing.TB) *world {
 // restart gives the world a Reader with an empty cache.
 func (w *world) restart(change func(*Config)) {
 	w.tb.Helper()
-	c, err := cache.New(cache.Config{Store: w.reads, BlockBytes: 64 << 20, FooterBytes: 1 << 20})
+	c, err := cache.New(cache.Config{Store: w.reads, Bytes: w.memory, FooterBytes: 1 << 20})
 	if err != nil {
 		w.tb.Fatal(err)
 	}
@@ -145,6 +148,9 @@ func (w *world) restart(change func(*Config)) {
 	}
 	if w.reader, err = NewReader(cfg); err != nil {
 		w.tb.Fatal(err)
+	}
+	if w.far {
+		w.reader.tailObjects = 0
 	}
 }
 

@@ -3,16 +3,31 @@ package cache
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"fmt"
 
 	"github.com/varvelog/varve/tiering/objstore"
 )
 
+// blockID names a block: the number-th of the object.
+type blockID struct {
+	object string
+	number int64
+}
+
+// block is a block in memory or on the way there. It is in the table from the
+// start of its load until it is dropped.
+type block struct {
+	item
+	flight *flight[*Block]
+}
+
+// landed reports whether the block is in memory.
+func (b *block) landed() bool { return b.in != nil }
+
 // run is missing blocks that lie side by side and are read in one GET.
 type run struct {
-	first   int64 // number of the first block
-	flights []*flight[*Block]
+	first  int64 // number of the first block
+	blocks []*block
 }
 
 // Read returns at least n bytes from offset off of the object at key, which is
@@ -35,15 +50,6 @@ func (c *Cache) Read(ctx context.Context, key string, size, off, n int64) (Span,
 		blockSize: c.blockSize,
 		blocks:    make([]*Block, last-first+1),
 	}
-	missing := false
-	for i := range s.blocks {
-		b, ok := c.blocks.Get(blockKey(key, first+int64(i)))
-		s.blocks[i] = b
-		missing = missing || !ok
-	}
-	if !missing {
-		return s, nil
-	}
 	for i, f := range c.join(key, size, first, s.blocks) {
 		if f == nil {
 			continue
@@ -57,36 +63,35 @@ func (c *Cache) Read(ctx context.Context, key string, size, off, n int64) (Span,
 	return s, nil
 }
 
-// join returns a flight for every block that is nil, and starts those that are
-// not under way.
+// join fills in the blocks that are in memory, from the first one on, and returns
+// a flight for each of the others, of which it starts those that are not under
+// way. Nil if there are no others.
 func (c *Cache) join(key string, size, first int64, blocks []*Block) []*flight[*Block] {
-	flights := make([]*flight[*Block], len(blocks))
+	var flights []*flight[*Block]
 	var runs []run
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for i := range blocks {
-		if blocks[i] != nil {
-			continue
-		}
 		number := first + int64(i)
-		id := blockKey(key, number)
-		if f := c.mu.blocks[id]; f != nil {
-			flights[i] = f
+		b := c.mu.blocks[blockID{key, number}]
+		if b != nil && b.landed() {
+			c.mu.memory.touch(&b.item)
+			blocks[i] = b.flight.val
 			continue
 		}
-		// A flight that has ended since the look-up above has left its block.
-		if b, ok := c.blocks.Get(id); ok {
-			blocks[i] = b
-			continue
+		if flights == nil {
+			flights = make([]*flight[*Block], len(blocks))
 		}
-		f := newFlight[*Block]()
-		flights[i], c.mu.blocks[id] = f, f
-		if n := len(runs); n > 0 && runs[n-1].first+int64(len(runs[n-1].flights)) == number &&
-			int64(len(runs[n-1].flights)) < c.maxBlocks {
-			runs[n-1].flights = append(runs[n-1].flights, f)
-		} else {
-			runs = append(runs, run{first: number, flights: []*flight[*Block]{f}})
+		if b == nil {
+			b = c.expectBlockLocked(blockID{key, number})
+			if n := len(runs); n > 0 && runs[n-1].first+int64(len(runs[n-1].blocks)) == number &&
+				int64(len(runs[n-1].blocks)) < c.maxBlocks {
+				runs[n-1].blocks = append(runs[n-1].blocks, b)
+			} else {
+				runs = append(runs, run{first: number, blocks: []*block{b}})
+			}
 		}
+		flights[i] = b.flight
 	}
 	for _, r := range runs {
 		c.users.Go(func() { c.loadRun(key, size, r) })
@@ -94,72 +99,104 @@ func (c *Cache) join(key string, size, first int64, blocks []*Block) []*flight[*
 	return flights
 }
 
-// loadRun reads a run and lands its flights. Flights that failed leave the table
-// before they land, so that nobody is given an old error; the others after the
-// cache has taken their blocks in, so that nobody finds neither.
-func (c *Cache) loadRun(key string, size int64, r run) {
-	off := r.first * c.blockSize
-	n := min(int64(len(r.flights))*c.blockSize, size-off)
-	var data []byte
-	err := c.load(func(ctx context.Context) (err error) {
-		data, err = c.store.GetRange(ctx, key, off, n)
-		return err
-	})
-	if err == nil && int64(len(data)) != n {
-		err = fmt.Errorf("store returned %d bytes, not %d: %w", len(data), n, objstore.ErrRange)
-	}
-	if err != nil {
-		c.leave(key, r)
-		for _, f := range r.flights {
-			f.land(nil, err)
-		}
-		return
-	}
-	for i, f := range r.flights {
-		b := data[int64(i)*c.blockSize:]
-		b = b[:min(int64(len(b)), c.blockSize)]
-		if len(r.flights) > 1 {
-			b = bytes.Clone(b) // else one block kept would keep the memory of them all
-		}
-		block := NewBlock(b)
-		c.blocks.Set(blockKey(key, r.first+int64(i)), block, int64(len(b)))
-		f.land(block, nil) // after Set: who gets damaged bytes calls Forget next
-	}
-	c.blocks.Wait()
-	c.leave(key, r)
+// expectBlockLocked puts a block into the table that is about to be loaded.
+func (c *Cache) expectBlockLocked(id blockID) *block {
+	b := &block{flight: newFlight[*Block]()}
+	b.drop = func() { delete(c.mu.blocks, id) }
+	c.mu.blocks[id] = b
+	return b
 }
 
-// leave takes the flights of a run out of the table, unless Forget has.
-func (c *Cache) leave(key string, r run) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for i, f := range r.flights {
-		if id := blockKey(key, r.first+int64(i)); c.mu.blocks[id] == f {
-			delete(c.mu.blocks, id)
+// loadRun reads a run and lands its flights. Blocks that failed leave the table
+// first, so that nobody is given an old error.
+func (c *Cache) loadRun(key string, size int64, r run) {
+	off := r.first * c.blockSize
+	n := min(int64(len(r.blocks))*c.blockSize, size-off)
+	var data []byte
+	err := c.load(func(ctx context.Context) (err error) {
+		data, err = c.getRange(ctx, key, off, n)
+		return err
+	})
+	parts := make([][]byte, len(r.blocks))
+	for i := 0; err == nil && i < len(parts); i++ {
+		part := data[int64(i)*c.blockSize:]
+		parts[i] = part[:min(int64(len(part)), c.blockSize)]
+		if len(parts) > 1 {
+			parts[i] = bytes.Clone(parts[i]) // else one block kept would keep the memory of them all
 		}
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i, b := range r.blocks {
+		id := blockID{key, r.first + int64(i)}
+		switch {
+		case err == nil:
+			c.landLocked(id, b, parts[i])
+			continue
+		case c.mu.blocks[id] == b:
+			delete(c.mu.blocks, id)
+		}
+		b.flight.land(nil, err)
+	}
+	c.mu.memory.trim()
+}
+
+// landLocked puts a block into memory, unless Forget has taken it out of the
+// table meanwhile.
+func (c *Cache) landLocked(id blockID, b *block, data []byte) {
+	b.bytes = int64(len(data))
+	if c.mu.blocks[id] == b {
+		c.mu.memory.put(&c.mu.memory.blocks, &b.item)
+	}
+	b.flight.land(NewBlock(data), nil)
+}
+
+// keep puts a block into memory that was read along with something else.
+func (c *Cache) keep(id blockID, data []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.mu.blocks[id] == nil {
+		c.landLocked(id, c.expectBlockLocked(id), data)
+		c.mu.memory.trim()
+	}
+}
+
+// InMemory reports whether n bytes from offset off of the journal object at key,
+// and its footer, can be had without a GET.
+func (c *Cache) InMemory(key string, off, n int64) bool {
+	if c.enter() != nil {
+		return false
+	}
+	defer c.users.Done()
+	if !c.holds(key, off, n) {
+		return false
+	}
+	_, ok := c.footers.Get(key)
+	return ok
+}
+
+func (c *Cache) holds(key string, off, n int64) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for number := off / c.blockSize; number*c.blockSize < off+n; number++ {
+		if b := c.mu.blocks[blockID{key, number}]; b == nil || !b.landed() {
+			return false
+		}
+	}
+	return true
 }
 
 // Forget drops the blocks that hold n bytes from offset off of the object at
 // key, because they were found damaged: the next reader gets them from the store
 // again.
 func (c *Cache) Forget(key string, off, n int64) {
-	if c.enter() != nil {
-		return
-	}
-	defer c.users.Done()
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	for number := off / c.blockSize; number*c.blockSize < off+n; number++ {
-		id := blockKey(key, number)
-		c.mu.Lock()
-		delete(c.mu.blocks, id)
-		c.mu.Unlock()
-		c.blocks.Del(id)
+		id := blockID{key, number}
+		if b := c.mu.blocks[id]; b != nil {
+			c.mu.memory.remove(&b.item)
+			delete(c.mu.blocks, id)
+		}
 	}
-	c.blocks.Wait() // a Set before the Del may be on its way still
-}
-
-func blockKey(key string, number int64) string {
-	var n [8]byte
-	binary.BigEndian.PutUint64(n[:], uint64(number))
-	return key + string(n[:])
 }

@@ -1,13 +1,15 @@
 // Package cache holds in memory what has been read from the bucket: blocks of
-// 1 MiB of objects, and decoded footers.
+// 1 MiB of objects, the stretches of objects that replays read, and decoded
+// footers.
 //
-// It owns two ristretto caches and the GETs that fill them. It promises that
-// concurrent misses of one block are one GET, that missing neighbours are read
-// in one ranged GET, that whoever waits for a load gets its result even when the
-// cache does not keep it, that an error is never kept, and that a value is never
-// changed: whoever holds a slice may read it for as long as it likes. It never
-// decides whether bytes are what they should be (a caller that finds them
-// damaged calls Forget), and it never retries.
+// It owns that memory and the GETs that fill it. It promises that concurrent
+// misses of one block or region are one GET, that missing neighbours are read in
+// one ranged GET, that replays never take more than their share of the memory
+// from the blocks, nor a GET from those who read them, that whoever waits for a
+// load gets its result even when the cache does not keep it, that an error is
+// never kept, and that bytes are never changed: whoever holds a slice may read it
+// for as long as it likes. It never decides whether bytes are what they should be
+// (its callers check, and call Forget), and it never retries.
 package cache
 
 import (
@@ -28,29 +30,35 @@ var ErrClosed = errors.New("cache is closed")
 // Sizes in bytes.
 const (
 	BlockSize = 1 << 20 // blocks start at multiples of it; the last one of an object is shorter
-	MaxGet    = 8 << 20 // the most that one ranged GET asks for
+	MaxGet    = 8 << 20 // the most that one ranged GET asks for, but for a longer region
 
-	minBytes = 16 << 20 // below this one GET could push out all the rest
+	MinBytes = 16 << 20 // the least memory for them: with less, one GET could push out all the rest
 )
 
-// Config says how large a cache is. All fields but the last two are required.
+// Config says how large a cache is. Store and the first two sizes are required.
 type Config struct {
 	Store       objstore.Store // read only
-	BlockBytes  int64          // memory for blocks, 16 MiB or more
+	Bytes       int64          // memory for blocks and replays, 16 MiB or more
 	FooterBytes int64          // memory for footers, as far as it can be estimated; 1 MiB or more
-	LoadTimeout time.Duration  // limit of one load; zero means 10 s
-	Loads       int            // GETs under way at once, each of up to MaxGet; zero means 16
+	// ReplayBytes is the part of Bytes that replays have for themselves; what blocks
+	// leave free is theirs too. Zero means a quarter.
+	ReplayBytes int64
+	LoadTimeout time.Duration // limit of one load; zero means 10 s
+	Loads       int           // GETs of blocks and footers under way at once; zero means 16
+	ReplayLoads int           // GETs of replays under way at once, fewer if they are large; zero means 16
 }
 
 func (c *Config) validate() error {
 	switch {
 	case c.Store == nil:
 		return errors.New("open cache: no store")
-	case c.BlockBytes < minBytes:
-		return fmt.Errorf("open cache: %d bytes for blocks, give it %d or more", c.BlockBytes, minBytes)
+	case c.Bytes < MinBytes:
+		return fmt.Errorf("open cache: %d bytes for blocks, give it %d or more", c.Bytes, MinBytes)
 	case c.FooterBytes < 1<<20:
 		return fmt.Errorf("open cache: %d bytes for footers, give it 1 MiB or more", c.FooterBytes)
-	case c.LoadTimeout < 0 || c.Loads < 0:
+	case c.ReplayBytes < 0 || c.ReplayBytes > c.Bytes:
+		return fmt.Errorf("open cache: %d bytes for replays, give it a part of the %d bytes there are", c.ReplayBytes, c.Bytes)
+	case c.LoadTimeout < 0 || c.Loads < 0 || c.ReplayLoads < 0:
 		return errors.New("open cache: negative limit")
 	}
 	return nil
@@ -60,12 +68,12 @@ func (c *Config) validate() error {
 type Cache struct {
 	store       objstore.Store
 	loadTimeout time.Duration
+	replayLoads int
 	blockSize   int64
 	maxBlocks   int64 // that one GET asks for
-	blocks      *ristretto.Cache[string, *Block]
 	footers     *ristretto.Cache[string, *Object]
 
-	slots  chan struct{} // one for each load under way
+	slots  chan struct{} // one for each load of blocks or a footer under way
 	ctx    context.Context
 	cancel context.CancelFunc
 	users  sync.WaitGroup // calls and loads; Close waits for them
@@ -73,8 +81,10 @@ type Cache struct {
 	mu struct {
 		sync.Mutex
 		closed  bool
-		blocks  map[string]*flight[*Block]
+		memory  memory
+		blocks  map[blockID]*block
 		footers map[string]*flight[*Object]
+		replay  replay
 	}
 }
 
@@ -93,42 +103,38 @@ func open(cfg Config, blockSize int64) (*Cache, error) {
 	if cfg.Loads == 0 {
 		cfg.Loads = 16
 	}
-	blocks, err := ristretto.NewCache(policy[*Block](cfg.BlockBytes, blockSize))
-	if err != nil {
-		return nil, fmt.Errorf("open block cache: %w", err)
+	if cfg.ReplayLoads == 0 {
+		cfg.ReplayLoads = 16
+	}
+	if cfg.ReplayBytes == 0 {
+		cfg.ReplayBytes = cfg.Bytes / 4
 	}
 	footers, err := ristretto.NewCache(policy[*Object](cfg.FooterBytes, typicalFooter))
 	if err != nil {
-		blocks.Close()
 		return nil, fmt.Errorf("open footer cache: %w", err)
 	}
 	c := &Cache{
 		store:       cfg.Store,
 		loadTimeout: cfg.LoadTimeout,
+		replayLoads: cfg.ReplayLoads,
 		blockSize:   blockSize,
 		maxBlocks:   MaxGet / BlockSize,
-		blocks:      blocks,
 		footers:     footers,
 		slots:       make(chan struct{}, cfg.Loads),
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
-	c.mu.blocks = map[string]*flight[*Block]{}
+	c.mu.memory = memory{limit: cfg.Bytes, share: cfg.ReplayBytes}
+	c.mu.blocks = map[blockID]*block{}
 	c.mu.footers = map[string]*flight[*Object]{}
+	c.mu.replay.regions = map[regionID]*region{}
 	return c, nil
 }
 
 // policy sets up a ristretto cache of so many bytes, for items that are typically
 // of itemSize, with one counter for four items. With ten counters for each, as
 // ristretto's documentation has it, TinyLFU remembers too much: it turns a log's
-// newest blocks away because older ones were read more often. GETs per block of a
-// full cache of 256 blocks, three consumers at lags of 0, 8 and 32 blocks, and
-// with a scan at four times their pace beside them:
-//
-//	counters per block   0.01  0.25  0.5   1     2     10
-//	three consumers      1.16  1.10  1.07  1.12  1.5   4.7
-//	with a scan          1.13  1.13  1.16  1.4   1.9
-//
-// Where items are smaller there are fewer counters for each, which is harmless.
+// newest objects away because older ones were read more often. Where items are
+// smaller there are fewer counters for each, which is harmless.
 func policy[V any](bytes, itemSize int64) *ristretto.Config[string, V] {
 	return &ristretto.Config[string, V]{
 		NumCounters:        max(bytes/itemSize/4, 2), // 1 panics
@@ -149,12 +155,11 @@ func (c *Cache) Close() {
 	}
 	c.cancel()
 	c.users.Wait()
-	c.blocks.Close()
 	c.footers.Close()
 }
 
 // enter keeps Close waiting until c.users.Done is called. It fails after Close.
-// Nothing may touch the ristretto caches outside of it: a closed one panics.
+// Nothing may touch the ristretto cache outside of it: a closed one panics.
 func (c *Cache) enter() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -198,6 +203,11 @@ func (c *Cache) load(get func(ctx context.Context) error) error {
 	case <-c.ctx.Done():
 		return ErrClosed
 	}
+	return c.limited(get)
+}
+
+// limited runs get within the limit of a load.
+func (c *Cache) limited(get func(ctx context.Context) error) error {
 	ctx, cancel := context.WithTimeout(c.ctx, c.loadTimeout)
 	defer cancel()
 	err := get(ctx)
@@ -205,4 +215,13 @@ func (c *Cache) load(get func(ctx context.Context) error) error {
 		return ErrClosed
 	}
 	return err
+}
+
+// getRange reads n bytes, no fewer.
+func (c *Cache) getRange(ctx context.Context, key string, off, n int64) ([]byte, error) {
+	data, err := c.store.GetRange(ctx, key, off, n)
+	if err == nil && int64(len(data)) != n {
+		err = fmt.Errorf("store returned %d bytes, not %d: %w", len(data), n, objstore.ErrRange)
+	}
+	return data, err
 }

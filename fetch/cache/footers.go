@@ -83,8 +83,7 @@ func (c *Cache) loadFooter(key string, f *flight[*Object], check func(*segment.F
 		return
 	}
 	if int64(len(tail)) == o.Size && o.Size <= c.blockSize {
-		c.blocks.Set(blockKey(key, 0), NewBlock(tail), o.Size)
-		c.blocks.Wait()
+		c.keep(blockID{key, 0}, tail)
 	}
 	f.land(o, nil)
 	c.footers.Set(key, o, o.memory())

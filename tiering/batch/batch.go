@@ -39,12 +39,13 @@ import (
 // Sizes and positions of the header's fields, in bytes.
 const (
 	HeaderSize = 61 // all fields before the records
+	CRCStart   = 21 // the CRC covers all from here on
 
 	posLength       = 8
 	posLeaderEpoch  = 12
 	posMagic        = 16
 	posCRC          = 17
-	posAttributes   = 21 // the CRC covers all from here on
+	posAttributes   = CRCStart
 	posMaxTimestamp = 35
 
 	lengthOverhead = 12              // base offset and length, which the length does not count

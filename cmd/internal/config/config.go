@@ -72,7 +72,8 @@ type Serve struct {
 
 	MaxConnections int
 	RequestMemory  int64 // bytes of requests in work at once
-	CacheBytes     int64 // bytes of the block cache
+	CacheBytes     int64 // bytes of the cache
+	ReplayGets     int   // GETs of reads far from the tail under way at once
 	TailBytes      int64 // bytes of just flushed records kept in memory
 	WALMaxBytes    int64 // bytes of unflushed write-ahead segments on disk
 

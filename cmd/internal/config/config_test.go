@@ -83,6 +83,7 @@ var samples = map[string][3]string{
 	"max-connections":               {"1", "2", "3"},
 	"request-memory":                {"100MiB", "200MB", "1GiB"},
 	"cache-bytes":                   {"16MiB", "17MiB", "1TiB"},
+	"replay-gets":                   {"1", "8", "1000"},
 	"tail-bytes":                    {"1MiB", "2MiB", "3MiB"},
 	"wal-max-bytes":                 {"64MiB", "65MiB", "1TiB"},
 	"pprof":                         {"true", "false", "true"},
@@ -146,7 +147,7 @@ func TestDefaults(t *testing.T) {
 		FlushInterval: 250 * time.Millisecond, FlushBytes: 8 << 20,
 		AutoCreateTopics: true, DefaultPartitions: 1, MaxConnections: 10_000,
 		OffsetsRetention: 7 * 24 * time.Hour, GroupInitialDelay: 3 * time.Second, GroupMinSession: 6 * time.Second, GroupMaxSession: 30 * time.Minute,
-		RequestMemory: 256 << 20, CacheBytes: 512 << 20, TailBytes: 64 << 20, WALMaxBytes: 10 << 30,
+		RequestMemory: 256 << 20, CacheBytes: 512 << 20, ReplayGets: 16, TailBytes: 64 << 20, WALMaxBytes: 10 << 30,
 		LogLevel: slog.LevelInfo, LogFormat: config.LogText,
 	}
 	if got := (sources{}).mustLoad(t).Serve; !reflect.DeepEqual(got, want) {

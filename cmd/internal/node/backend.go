@@ -85,10 +85,14 @@ const footerShare = 8
 // newReader makes the read path over this node's journals.
 func (n *node) newReader(closers *stack) (*fetch.Reader, error) {
 	footers := max(n.cfg.CacheBytes/footerShare, 1<<20)
-	c, err := cache.New(cache.Config{Store: n.store, BlockBytes: n.cfg.CacheBytes - footers, FooterBytes: footers})
+	c, err := cache.New(cache.Config{
+		Store: n.store, Bytes: max(n.cfg.CacheBytes-footers, cache.MinBytes), FooterBytes: footers,
+		ReplayLoads: n.cfg.ReplayGets,
+	})
 	if err != nil {
 		return nil, err
 	}
+	n.metrics.replays(c)
 	closers.push(func() error { c.Close(); return nil })
 	reader, err := fetch.NewReader(fetch.Config{
 		Cluster: n.cluster.ID, Cache: c, Journal: n.journalView, Locate: n.locate,

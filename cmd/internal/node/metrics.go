@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/varvelog/varve/cmd/internal/kafka"
+	"github.com/varvelog/varve/fetch/cache"
 	"github.com/varvelog/varve/ingest"
 	"github.com/varvelog/varve/metadata/announce"
 	"github.com/varvelog/varve/tiering/objstore"
@@ -131,6 +132,22 @@ func (m *metrics) leader(id uint32, s *partlog.State, l *ingest.Leader) {
 		func() float64 { return float64(l.Pending()) })
 	m.gauge("varve_wal_set_aside_records", "Write-ahead records of earlier starts that could not be replayed at this start.", journalLabel(id),
 		func() float64 { return float64(l.SetAside()) })
+}
+
+// replays shows what reads far from the tail cost.
+func (m *metrics) replays(c *cache.Cache) {
+	for _, s := range []struct {
+		name, help string
+		of         func(cache.ReplayStats) int64
+	}{
+		{"varve_replay_gets_total", "GETs for reads far from the tail.", func(s cache.ReplayStats) int64 { return s.Gets }},
+		{"varve_replay_read_bytes_total", "Bytes read from the bucket for reads far from the tail.", func(s cache.ReplayStats) int64 { return s.Read }},
+		{"varve_read_ahead_bytes_total", "Bytes of these that were read before a consumer asked.", func(s cache.ReplayStats) int64 { return s.Ahead }},
+		{"varve_read_ahead_used_bytes_total", "Bytes that were read ahead and a consumer asked for then.", func(s cache.ReplayStats) int64 { return s.Used }},
+		{"varve_read_ahead_wasted_bytes_total", "Bytes that were read ahead and dropped unused.", func(s cache.ReplayStats) int64 { return s.Wasted }},
+	} {
+		m.counter(s.name, s.help, nil, func() float64 { return float64(s.of(c.Replays())) })
+	}
 }
 
 func (m *metrics) bus(b *announce.NATS) {

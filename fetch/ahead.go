@@ -1,0 +1,140 @@
+package fetch
+
+import (
+	"cmp"
+	"context"
+	"slices"
+
+	"github.com/varvelog/varve/fetch/cache"
+	"github.com/varvelog/varve/tiering/partlog"
+	"github.com/varvelog/varve/tiering/segment"
+)
+
+// replayer returns the reader whom a position belongs to, if that is a replay: a
+// sequential reader that has come from far behind the tail. A reader that catches
+// up becomes one of the tail's.
+func (f *fetch) replayer(p *position) *stream {
+	s := f.reader.streams.find(p.Key, p.Offset)
+	if s != nil && p.page == nil && len(p.refs) <= caughtUp {
+		f.reader.streams.leave(s)
+		return nil
+	}
+	return s
+}
+
+// isFar reports whether a position is read by a replay: it lies far from the tail,
+// or its reader has come from there.
+func (f *fetch) isFar(p *position) bool {
+	return p.stream != nil || p.refs[0].Seq+f.reader.tailObjects <= p.journal.State.Head()
+}
+
+// apart reports whether the position's records, which are far, are read apart from
+// the blocks that all readers share. Who first looks into the middle of an object
+// may want but one batch of it.
+func (p *position) apart() bool {
+	first := &p.refs[0]
+	return p.stream != nil || p.Offset <= first.Base || first.Length <= cache.BlockSize
+}
+
+// step is one object to read ahead for a reader.
+type step struct {
+	stream *stream
+	seq    uint64
+	planned
+	ask cache.Ask
+}
+
+// fetchAhead has the objects read that the partitions' readers will need next,
+// after those of this answer, and returns without waiting for them.
+func (f *fetch) fetchAhead(ctx context.Context, plans []plan) {
+	done := make(map[*stream][]planned)
+	var steps []step
+	for i := range plans {
+		if s := plans[i].stream; s != nil && done[s] == nil {
+			if from, bytes, objects := f.reader.streams.begin(s); objects > 0 {
+				done[s] = []planned{}
+				steps = f.steps(ctx, steps, &plans[i], max(from, plans[i].after()), bytes, objects)
+			}
+		}
+	}
+	if len(done) == 0 {
+		return
+	}
+	// What several partitions have in one object is read at once.
+	slices.SortStableFunc(steps, func(a, b step) int { return cmp.Compare(a.seq, b.seq) })
+	for _, st := range steps[:f.readAhead(steps)] {
+		done[st.stream] = append(done[st.stream], st.planned)
+	}
+	for s, done := range done {
+		f.reader.streams.end(s, done)
+	}
+}
+
+// after is the offset after the objects that are expected to be needed now.
+func (p *plan) after() int64 {
+	if p.wanted == 0 {
+		return p.Offset
+	}
+	return p.pieces[p.wanted-1].ref.Last + 1
+}
+
+// steps appends what to read ahead for a partition's reader, from an offset on.
+func (f *fetch) steps(ctx context.Context, steps []step, p *plan, from, bytes int64, objects int) []step {
+	for bytes > 0 && objects > 0 {
+		refs, err := f.reader.refsFrom(ctx, p.journal, p.Key, from, min(objects, maxRefs))
+		if err != nil || len(refs) == 0 {
+			break // whoever comes there meets the error
+		}
+		for _, ref := range refs {
+			if bytes <= 0 || p.journal.holds(ref.Seq) { // then it has all that follow, too
+				return steps
+			}
+			from = ref.Last + 1
+			bytes -= int64(ref.Length)
+			objects--
+			steps = append(steps, step{
+				stream: p.stream, seq: ref.Seq, planned: planned{end: from, bytes: int64(ref.Length)},
+				ask: cache.Ask{Region: regionOf(segment.JournalKey(p.journal.id, ref.Seq), ref), For: &p.stream.ahead},
+			})
+		}
+	}
+	return steps
+}
+
+// readAhead has what is not in memory read, and returns how many steps that does.
+func (f *fetch) readAhead(steps []step) (taken int) {
+	var asks []cache.Ask
+	var of []int // the step of each ask
+	for i := range steps {
+		if a := steps[i].ask; !f.reader.cfg.Cache.InMemory(a.Object, a.Pos, a.Len) {
+			asks, of = append(asks, a), append(of, i)
+		}
+	}
+	if n := f.reader.cfg.Cache.ReadAhead(asks); n < len(asks) {
+		return of[n]
+	}
+	return len(steps)
+}
+
+// refsFrom looks up to max refs up, from the one that holds the offset on, in
+// memory or in the page they are in. There are none from the high watermark on.
+func (r *Reader) refsFrom(ctx context.Context, j journal, k partlog.Key, offset int64, max int) ([]partlog.Ref, error) {
+	refs, page, _, ok := j.State.Find(k, offset, max)
+	if !ok {
+		return nil, errNotOpen
+	}
+	if page == nil {
+		return refs, nil
+	}
+	all, err := r.page(ctx, j, page)
+	return partlog.RefsFrom(all, offset, max), err
+}
+
+// holds reports whether the leader has the object in its memory.
+func (j *journal) holds(seq uint64) bool {
+	if j.Tail == nil {
+		return false
+	}
+	_, ok := j.Tail.Object(seq)
+	return ok
+}

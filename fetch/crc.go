@@ -1,0 +1,43 @@
+package fetch
+
+import "hash/crc32"
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// appendCRC returns the CRC-32C of some bytes and n more, given that of either:
+// the bytes need not be read for it. (A CRC is the remainder of its bytes taken for
+// a polynomial over two elements; more bytes after it multiply it by x^8 each.)
+func appendCRC(before, more uint32, n int) uint32 {
+	return timesMod(shiftOf(n), before) ^ more
+}
+
+// shiftOf is x^(8n) modulo the polynomial of CRC-32C.
+func shiftOf(n int) uint32 {
+	shift := uint32(1 << 31) // x^0: the highest bit is the lowest power
+	for i := 3; n > 0; i, n = i+1, n>>1 {
+		if n&1 != 0 {
+			shift = timesMod(powers[i], shift)
+		}
+	}
+	return shift
+}
+
+// powers are x^(2^i), as many as an int of 8n takes.
+var powers = func() (p [66]uint32) {
+	p[0] = 1 << 30
+	for i := 1; i < len(p); i++ {
+		p[i] = timesMod(p[i-1], p[i-1])
+	}
+	return p
+}()
+
+// timesMod multiplies two polynomials modulo that of CRC-32C.
+func timesMod(a, b uint32) (product uint32) {
+	for ; a != 0; a <<= 1 {
+		if a&(1<<31) != 0 {
+			product ^= b
+		}
+		b = b>>1 ^ crc32.Castagnoli&-(b&1)
+	}
+	return product
+}

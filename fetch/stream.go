@@ -1,0 +1,177 @@
+package fetch
+
+import (
+	"container/list"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/varvelog/varve/fetch/cache"
+	"github.com/varvelog/varve/tiering/partlog"
+)
+
+const (
+	// minWindow and maxWindow bound what is read ahead for one reader of one
+	// partition, in bytes. One object is read ahead in any case.
+	minWindow = 4 << 20
+	maxWindow = 32 << 20
+	// maxObjects bounds it in objects, of which each may take a GET.
+	maxObjects = 128
+	// windowPause is for how many answers a window that was too large does not grow.
+	windowPause = 16
+	// maxStreams bounds the readers that are remembered.
+	maxStreams = 4096
+	// streamIdle is after what time a reader has gone away.
+	streamIdle = 30 * time.Second
+	// tailObjects is how many objects at the head of a journal are its tail: whoever
+	// reads there shares the blocks with the others.
+	tailObjects = 16
+	// caughtUp is with how many objects left a replay is over.
+	caughtUp = 2
+)
+
+// streams remembers who replays a partition from one request to the next: a Fetch
+// for the offset at which an answer ended comes from the reader of that answer.
+// Readers that keep pace with each other are one.
+type streams struct {
+	cache *cache.Cache
+	now   func() time.Time
+
+	mu    sync.Mutex
+	byKey map[partlog.Key][]*stream
+	order list.List // of *stream, the one used last in front
+}
+
+// stream is one such reader. The lock of streams guards it.
+type stream struct {
+	key      partlog.Key
+	at, next int64 // offset of its last request, and of the one that will follow
+	used     time.Time
+	element  *list.Element
+
+	ahead    cache.Ahead
+	window   int64     // bytes to read ahead
+	pause    int       // answers until it may grow again
+	waited   bool      // the last answer was not in memory in time
+	planned  []planned // objects read ahead, which next has not passed
+	planning bool
+}
+
+// planned is an object that was read ahead.
+type planned struct {
+	end   int64 // offset after its last one
+	bytes int64
+}
+
+func newStreams(c *cache.Cache) *streams {
+	return &streams{cache: c, now: time.Now, byKey: make(map[partlog.Key][]*stream)}
+}
+
+// find returns the reader that asks for this offset, nil if it is not known. One
+// that asks for the same offset again is meant as well.
+func (ss *streams) find(k partlog.Key, offset int64) *stream {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	for _, s := range ss.byKey[k] {
+		if s.next == offset || s.at == offset {
+			s.used = ss.now()
+			ss.order.MoveToFront(s.element)
+			return s
+		}
+	}
+	return nil
+}
+
+// answered remembers that a reader, which is new if s is nil, was answered from
+// offset at to next.
+func (ss *streams) answered(s *stream, k partlog.Key, at, next int64, waited bool) {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	ss.sweepLocked()
+	if s == nil {
+		s = &stream{key: k, used: ss.now()}
+		s.element = ss.order.PushFront(s)
+		ss.byKey[k] = append(ss.byKey[k], s)
+	}
+	s.at, s.next, s.waited = at, next, waited
+}
+
+// leave forgets a reader that replays no more.
+func (ss *streams) leave(s *stream) {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	ss.dropLocked(s)
+}
+
+// sweepLocked forgets readers that have gone away, and makes room for one.
+func (ss *streams) sweepLocked() {
+	for e := ss.order.Back(); e != nil; e = ss.order.Back() {
+		s := e.Value.(*stream)
+		if ss.order.Len() < maxStreams && ss.now().Sub(s.used) < streamIdle {
+			return
+		}
+		ss.dropLocked(s)
+	}
+}
+
+func (ss *streams) dropLocked(s *stream) {
+	of := ss.byKey[s.key]
+	i := slices.Index(of, s)
+	if i < 0 {
+		return // by another request of the same reader
+	}
+	if ss.order.Remove(s.element); len(of) == 1 {
+		delete(ss.byKey, s.key)
+	} else {
+		ss.byKey[s.key] = slices.Delete(of, i, i+1)
+	}
+	ss.cache.Abandon(&s.ahead)
+}
+
+// begin tells what to read ahead for s: from which offset on, and how much. If that
+// is anything, end must follow.
+func (ss *streams) begin(s *stream) (from, bytes int64, objects int) {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	if s.planning {
+		return 0, 0, 0
+	}
+	lost, room := ss.cache.Look(&s.ahead)
+	if lost > 0 {
+		s.planned = nil // some of it is read ahead again
+	}
+	s.resize(lost > 0, room/int64(max(ss.order.Len(), 1)))
+	for len(s.planned) > 0 && s.planned[0].end <= s.next {
+		s.planned = s.planned[1:]
+	}
+	from, bytes, objects = s.next, s.window, maxObjects-len(s.planned)
+	for _, p := range s.planned {
+		from, bytes = p.end, bytes-p.bytes
+	}
+	if bytes < s.window/2 || objects < maxObjects/2 {
+		return 0, 0, 0 // many at a time, so that those of one object are read at once
+	}
+	s.planning = true
+	return from, bytes, objects
+}
+
+// resize fits the window to how the last answer went: it doubles while the reader
+// has to wait, within its part of the room there is, and halves when what was read
+// ahead for it was dropped unread.
+func (s *stream) resize(lost bool, part int64) {
+	s.pause = max(0, s.pause-1)
+	switch {
+	case lost:
+		s.window, s.pause = s.window/2, windowPause
+	case s.waited && s.pause == 0:
+		s.window *= 2
+	}
+	s.window = max(minWindow, min(s.window, part, maxWindow))
+}
+
+// end tells what was read ahead.
+func (ss *streams) end(s *stream, done []planned) {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	s.planned, s.planning = append(s.planned, done...), false
+}
