@@ -50,10 +50,6 @@ type synonym struct {
 func (s *Server) beginDescribeConfigs(_ context.Context, r *request) {
 	req := r.body.(*kmsg.DescribeConfigsRequest)
 	resp := kmsg.NewPtrDescribeConfigsResponse()
-	type resource struct {
-		kind kmsg.ConfigResourceType
-		name string
-	}
 	wanted := distinct(req.Resources, func(q kmsg.DescribeConfigsRequestResource) any { return resource{q.ResourceType, q.ResourceName} })
 	var code firstCode
 	for _, q := range wanted {

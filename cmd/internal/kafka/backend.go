@@ -38,6 +38,11 @@ type Backend struct {
 	Appender func(journal uint32) Appender
 	// BrokerConfigs are the configs that DescribeConfigs shows for this node.
 	BrokerConfigs func() []topicconfig.BrokerConfig
+	// Store names where the records are.
+	Store string
+	// Size is how many bytes the batches of a partition take there; false if this
+	// node does not know the partition.
+	Size func(t *metadata.Topic, partition int32) (int64, bool)
 	// Reader reads every partition this node can serve.
 	Reader Reader
 	// Groups is the coordinators of consumer groups.
@@ -81,6 +86,8 @@ type Appender interface {
 	// there is no room, until ctx ends; done does not block. The batches belong to
 	// the appender.
 	Append(ctx context.Context, acks ingest.Acks, batches []ingest.Batch, done func([]ingest.Result))
+	// DeleteRecords returns when the deletions are committed, or ctx ends.
+	DeleteRecords(ctx context.Context, wants []ingest.Deletion) []ingest.Deleted
 }
 
 // Reader serves reads: see Reads.
@@ -126,7 +133,7 @@ func (r reads) Fetch(ctx context.Context, req fetch.Request) ([]fetch.Result, fu
 
 func (b Backend) validate() error {
 	if b.ClusterID == "" || b.NodeID == nil || b.Controller == nil || b.Brokers == nil || b.Topics == nil ||
-		b.Placement == nil || b.Admin == nil || b.Appender == nil || b.BrokerConfigs == nil || b.Reader == nil || b.Groups == nil || b.Now == nil {
+		b.Placement == nil || b.Admin == nil || b.Appender == nil || b.BrokerConfigs == nil || b.Store == "" || b.Size == nil || b.Reader == nil || b.Groups == nil || b.Now == nil {
 		return errors.New("incomplete backend: only Metrics and Log may be left out")
 	}
 	return nil

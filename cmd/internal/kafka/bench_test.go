@@ -13,7 +13,7 @@ import (
 )
 
 // discard acknowledges and keeps nothing.
-type discard struct{}
+type discard struct{ Appender }
 
 func (discard) Append(_ context.Context, _ ingest.Acks, batches []ingest.Batch, done func([]ingest.Result)) {
 	done(make([]ingest.Result, len(batches)))

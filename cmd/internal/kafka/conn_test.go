@@ -20,7 +20,8 @@ import (
 
 // heldAppends is an Appender whose answers the test gives.
 type heldAppends struct {
-	calls chan heldAppend
+	Appender // deletes nothing
+	calls    chan heldAppend
 }
 
 type heldAppend struct {

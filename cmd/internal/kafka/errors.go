@@ -27,6 +27,7 @@ const (
 	onAdmin                    // topics and configs of administrative requests
 	onGroups                   // requests to a group's coordinator
 	onCommitted                // OffsetFetch
+	onRecords                  // DeleteRecords partitions
 	surfaces
 )
 
@@ -43,9 +44,10 @@ var codesOf = []struct {
 	{batch.ErrInvalidRecord, [surfaces]*kerr.Error{onProduce: kerr.InvalidRecord}},
 	{batch.ErrDecompress, [surfaces]*kerr.Error{onProduce: kerr.InvalidRecord}},
 
-	{ingest.ErrNotLeader, [surfaces]*kerr.Error{onProduce: kerr.NotLeaderForPartition}},
-	{ingest.ErrClosed, [surfaces]*kerr.Error{onProduce: kerr.NotLeaderForPartition}},
-	{ingest.ErrUnavailable, [surfaces]*kerr.Error{onProduce: kerr.RequestTimedOut}},
+	{ingest.ErrNotLeader, [surfaces]*kerr.Error{onProduce: kerr.NotLeaderForPartition, onRecords: kerr.NotLeaderForPartition}},
+	{ingest.ErrClosed, [surfaces]*kerr.Error{onProduce: kerr.NotLeaderForPartition, onRecords: kerr.NotLeaderForPartition}},
+	{ingest.ErrUnavailable, [surfaces]*kerr.Error{onProduce: kerr.RequestTimedOut, onRecords: kerr.RequestTimedOut}},
+	{ingest.ErrOutOfRange, [surfaces]*kerr.Error{onRecords: kerr.OffsetOutOfRange}},
 	{partlog.ErrOutOfOrder, [surfaces]*kerr.Error{onProduce: kerr.OutOfOrderSequenceNumber}},
 	{partlog.ErrProducerEpoch, [surfaces]*kerr.Error{onProduce: kerr.InvalidProducerEpoch}},
 	{partlog.ErrDuplicateSequence, [surfaces]*kerr.Error{onProduce: kerr.DuplicateSequenceNumber}},
@@ -80,7 +82,7 @@ var codesOf = []struct {
 	{metadata.ErrUnavailable, [surfaces]*kerr.Error{onAdmin: kerr.RequestTimedOut}},
 	{metadata.ErrTopicExists, [surfaces]*kerr.Error{onAdmin: kerr.TopicAlreadyExists}},
 	{metadata.ErrUnknownTopic, [surfaces]*kerr.Error{onAdmin: kerr.UnknownTopicOrPartition}},
-	{metadata.ErrInternalTopic, [surfaces]*kerr.Error{onProduce: kerr.InvalidTopicException, onAdmin: kerr.InvalidTopicException}},
+	{metadata.ErrInternalTopic, [surfaces]*kerr.Error{onProduce: kerr.InvalidTopicException, onAdmin: kerr.InvalidTopicException, onRecords: kerr.InvalidTopicException}},
 	{metadata.ErrInvalidName, [surfaces]*kerr.Error{onAdmin: kerr.InvalidTopicException}},
 	{metadata.ErrInvalidPartitions, [surfaces]*kerr.Error{onAdmin: kerr.InvalidPartitions}},
 	{metadata.ErrInvalidReplication, [surfaces]*kerr.Error{onAdmin: kerr.InvalidReplicationFactor}},
@@ -97,6 +99,7 @@ var otherwise = [surfaces]*kerr.Error{
 	onOffsets: kerr.OffsetNotAvailable,
 	onAdmin:   kerr.RequestTimedOut,
 	onGroups:  kerr.CoordinatorNotAvailable,
+	onRecords: kerr.RequestTimedOut,
 	// Java consumers before 3.9 give up on any other code than this one, and look for
 	// the coordinator anew, as they should.
 	onCommitted: kerr.NotCoordinator,

@@ -54,8 +54,8 @@ type cluster struct {
 }
 
 type memLog struct {
-	batches [][]byte
-	end     int64
+	batches    [][]byte
+	start, end int64
 }
 
 func newCluster() *cluster {
@@ -276,6 +276,38 @@ func (c *cluster) Append(_ context.Context, _ ingest.Acks, batches []ingest.Batc
 	go done(out)
 }
 
+func (c *cluster) DeleteRecords(_ context.Context, wants []ingest.Deletion) []ingest.Deleted {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	out := make([]ingest.Deleted, len(wants))
+	for i, want := range wants {
+		log := c.logs[want.Key]
+		if want.Before == ingest.AllCommitted {
+			want.Before = log.end
+		}
+		switch {
+		case c.fails != nil:
+			out[i] = ingest.Deleted{LogStart: -1, Err: c.fails}
+		case want.Before < 0 || want.Before > log.end:
+			out[i] = ingest.Deleted{LogStart: -1, Err: ingest.ErrOutOfRange}
+		default:
+			log.start = max(log.start, want.Before)
+			out[i].LogStart = log.start
+		}
+	}
+	return out
+}
+
+func (c *cluster) size(t *metadata.Topic, partition int32) (int64, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	log, ok := c.logs[partlog.Key{Topic: t.ID, Index: partition}]
+	if !ok {
+		return 0, false
+	}
+	return int64(len(bytes.Join(log.batches, nil))), true
+}
+
 func (c *cluster) Fetch(ctx context.Context, req fetch.Request) ([]fetch.Result, func()) {
 	c.unreleased.Add(1)
 	release := func() { c.unreleased.Add(-1) }
@@ -304,8 +336,8 @@ func (c *cluster) readLocked(req fetch.Request) ([]fetch.Result, int) {
 	size := 0
 	for i, p := range req.Partitions {
 		log := c.logs[p.Key]
-		out[i].HighWatermark, out[i].Epoch = log.end, c.place.Epoch
-		if p.Offset > log.end || p.Offset < 0 {
+		out[i].HighWatermark, out[i].LogStart, out[i].Epoch = log.end, log.start, c.place.Epoch
+		if p.Offset > log.end || p.Offset < log.start {
 			out[i].Err = fetch.ErrOutOfRange
 			continue
 		}
@@ -327,7 +359,7 @@ func (c *cluster) ListOffset(_ context.Context, k partlog.Key, _ int32, ts int64
 	case fetch.Latest:
 		return fetch.OffsetAt{Offset: c.logs[k].end, Timestamp: -1, Epoch: c.place.Epoch}, nil
 	case fetch.Earliest:
-		return fetch.OffsetAt{Offset: 0, Timestamp: -1, Epoch: c.place.Epoch}, nil
+		return fetch.OffsetAt{Offset: c.logs[k].start, Timestamp: -1, Epoch: c.place.Epoch}, nil
 	}
 	return fetch.OffsetAt{Offset: 5, Timestamp: 55, Epoch: c.place.Epoch}, nil
 }
@@ -354,6 +386,7 @@ func (c *cluster) backend() Backend {
 			return c
 		},
 		Reader: c,
+		Store:  "memory://", Size: c.size,
 		Groups: c.groups,
 		BrokerConfigs: func() []topicconfig.BrokerConfig {
 			return topicconfig.Broker(topicconfig.BrokerSettings{NodeID: testNode, Partitions: 1, ReplicationFactor: 1, AutoCreateTopics: true})

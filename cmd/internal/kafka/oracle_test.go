@@ -51,6 +51,7 @@ type question struct {
 // oracleQuestions are asked in order: each sees what those before it wrote.
 func oracleQuestions() []question {
 	missing := map[int16]int16{2: 11, 23: 2} // versions that kfake does not have
+	unlike := []int16{29, 43}                // kfake has an authorizer, and elects leaders
 	var out []question
 	add := func(name string, request func(*metadata.Topic) kmsg.Request) {
 		out = append(out, question{name, request})
@@ -58,7 +59,7 @@ func oracleQuestions() []question {
 	for _, k := range allAPIs() {
 		for v := k.MinVersion; v <= k.MaxVersion; v++ {
 			lacks, ok := missing[k.ApiKey]
-			if ok && lacks == v || k.ApiKey == 0 && v < produceBatches {
+			if ok && lacks == v || k.ApiKey == 0 && v < produceBatches || slices.Contains(unlike, k.ApiKey) {
 				continue
 			}
 			add(fmt.Sprintf("key %d v%d", k.ApiKey, v), func(t *metadata.Topic) kmsg.Request { return oracleSample(k.ApiKey, v, t) })
@@ -83,9 +84,53 @@ func oracleQuestions() []question {
 	change("unknown partition", func(r *kmsg.ProduceRequest) { r.Topics[0].Partitions[0].Partition = 9 })
 	change("control batch", func(r *kmsg.ProduceRequest) { r.Topics[0].Partitions[0].Records = patched(21, 0, 0x20) })
 	change("bad length", func(r *kmsg.ProduceRequest) { r.Topics[0].Partitions[0].Records = patched(8, 0, 0, 0, 1) })
+	out = append(out, adminQuestions()...)
 	add("unknown topic id", func(*metadata.Topic) kmsg.Request {
 		return &kmsg.MetadataRequest{Version: 12, Topics: []kmsg.MetadataRequestTopic{{TopicID: [16]byte{5}}}}
 	})
+	return out
+}
+
+// adminQuestions are requests that a broker refuses, or answers without a change.
+func adminQuestions() []question {
+	var out []question
+	alter := func(name string, topic string, configs ...kmsg.IncrementalAlterConfigsRequestResourceConfig) {
+		out = append(out, question{name, func(*metadata.Topic) kmsg.Request {
+			return &kmsg.IncrementalAlterConfigsRequest{Version: 1, ValidateOnly: true, Resources: []kmsg.IncrementalAlterConfigsRequestResource{
+				{ResourceType: kmsg.ConfigResourceTypeTopic, ResourceName: topic, Configs: configs},
+			}}
+		}})
+	}
+	set := func(name string, value *string) kmsg.IncrementalAlterConfigsRequestResourceConfig {
+		return kmsg.IncrementalAlterConfigsRequestResourceConfig{Name: name, Value: value}
+	}
+	alter("a config that is valid", "events", set("retention.ms", kmsg.StringPtr("5")))
+	alter("a config of no topic", "none", set("retention.ms", kmsg.StringPtr("5")))
+	partitions := func(name, topic string, count int32, assigned ...[]int32) {
+		out = append(out, question{name, func(*metadata.Topic) kmsg.Request {
+			in := kmsg.CreatePartitionsRequestTopic{Topic: topic, Count: count}
+			for _, replicas := range assigned {
+				in.Assignment = append(in.Assignment, kmsg.CreatePartitionsRequestTopicAssignment{Replicas: replicas})
+			}
+			return &kmsg.CreatePartitionsRequest{Version: 3, TimeoutMillis: 1000, ValidateOnly: count > 1, Topics: []kmsg.CreatePartitionsRequestTopic{in}}
+		}})
+	}
+	partitions("fewer partitions", "events", 0)
+	partitions("more partitions", "events", 2)
+	partitions("partitions of no topic", "none", 2)
+	partitions("too many assigned", "events", 2, []int32{0}, []int32{0})
+	deletion := func(name, topic string, partition int32, offset int64) {
+		out = append(out, question{name, func(*metadata.Topic) kmsg.Request {
+			return &kmsg.DeleteRecordsRequest{Version: 2, TimeoutMillis: 1000, Topics: []kmsg.DeleteRecordsRequestTopic{
+				{Topic: topic, Partitions: []kmsg.DeleteRecordsRequestTopicPartition{{Partition: partition, Offset: offset}}},
+			}}
+		}})
+	}
+	deletion("records of no topic", "none", 0, 0)
+	deletion("records of no partition", "events", 9, 0)
+	deletion("records beyond the end", "events", 0, 1000)
+	deletion("records before a negative offset", "events", 0, -2)
+	deletion("all records", "events", 0, -1)
 	return out
 }
 
@@ -119,7 +164,7 @@ func gist(resp kmsg.Response) []string {
 			}
 			for i := range v.NumField() {
 				switch name := v.Type().Field(i).Name; name {
-				case "BaseOffset", "HighWatermark", "LastStableOffset", "Offset", "EndOffset", "LogAppendTime", "Timestamp":
+				case "BaseOffset", "HighWatermark", "LastStableOffset", "Offset", "EndOffset", "LogAppendTime", "Timestamp", "LowWatermark":
 					if code.IsValid() && code.Int() == 0 {
 						out = append(out, fmt.Sprint(name, "=", v.Field(i).Int()))
 					}

@@ -17,14 +17,15 @@ type shape []field
 type fieldKind uint8
 
 const (
-	fixed  fieldKind = iota + 1 // size bytes
-	text                        // string, nullable or not
-	blob                        // bytes, nullable or not, not copied by the decoder
-	list                        // array of structs, nullable or not
-	texts                       // array of strings, nullable or not
-	int32s                      // array of int32
-	nested                      // struct
-	tagged                      // a known tag of the struct, with fields of its own
+	fixed    fieldKind = iota + 1 // size bytes
+	text                          // string, nullable or not
+	blob                          // bytes, nullable or not, not copied by the decoder
+	list                          // array of structs, nullable or not
+	texts                         // array of strings, nullable or not
+	numbers                       // array of numbers of size bytes
+	nested                        // struct
+	optional                      // struct or nothing, as the byte before it says
+	tagged                        // a known tag of the struct, with fields of its own
 )
 
 // lastVersion is the end of a field that was never removed.
@@ -33,7 +34,7 @@ const lastVersion = int16(1<<15 - 1)
 type field struct {
 	kind         fieldKind
 	since, until int16 // versions that have it
-	size         int   // of a fixed field on the wire; of a list's decoded element
+	size         int   // of a fixed field or a number on the wire; of a decoded struct
 	tag          uint32
 	elems        shape
 }
@@ -42,12 +43,16 @@ func num(size int) field { return field{kind: fixed, size: size, until: lastVers
 func str() field         { return field{kind: text, until: lastVersion} }
 func raw() field         { return field{kind: blob, until: lastVersion} }
 func strs() field        { return field{kind: texts, until: lastVersion} }
-func ints() field        { return field{kind: int32s, until: lastVersion} }
+func ints() field        { return field{kind: numbers, size: 4, until: lastVersion} }
+func bytesOf() field     { return field{kind: numbers, size: 1, until: lastVersion} }
 func listOf(elem int, elems ...field) field {
 	return field{kind: list, size: elem, elems: elems, until: lastVersion}
 }
 func tag(key uint32, elems ...field) field {
 	return field{kind: tagged, tag: key, elems: elems, until: lastVersion}
+}
+func optionalOf(elem int, elems ...field) field {
+	return field{kind: optional, size: elem, elems: elems, until: lastVersion}
 }
 func structOf(elems ...field) field { return field{kind: nested, elems: elems, until: lastVersion} }
 func (f field) from(v int16) field  { f.since = v; return f }
@@ -108,6 +113,8 @@ func (w *walker) field(f *field) error {
 		return w.string()
 	case nested:
 		return w.fields(f.elems)
+	case optional:
+		return w.optional(f)
 	case blob:
 		n, err := w.length(4)
 		if err != nil {
@@ -120,16 +127,33 @@ func (w *walker) field(f *field) error {
 		return err
 	}
 	switch f.kind {
-	case int32s:
-		if err := w.charge(n, 4); err != nil {
+	case numbers:
+		size := int64(f.size)
+		if err := w.charge(n, size); err != nil {
 			return err
 		}
-		return w.skip(4 * n)
+		return w.skip(size * n)
 	case texts:
 		return w.each(n, 16, w.string)
 	default:
 		return w.each(n, int64(f.size), func() error { return w.fields(f.elems) })
 	}
+}
+
+// noStruct is the byte in the place of a struct that is not there.
+const noStruct = 0xff
+
+func (w *walker) optional(f *field) error {
+	if len(w.b) == 0 {
+		return errMalformed
+	}
+	there := w.b[0] != noStruct
+	w.b = w.b[1:]
+	if !there {
+		return nil
+	}
+	w.cost += int64(f.size)
+	return w.fields(f.elems)
 }
 
 func (w *walker) each(n, size int64, walk func() error) error {

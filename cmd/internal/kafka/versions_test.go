@@ -82,6 +82,30 @@ func sample(key, version int16, t *metadata.Topic) kmsg.Request {
 		req.Topics = []kmsg.OffsetDeleteRequestTopic{{Topic: t.Name, Partitions: []kmsg.OffsetDeleteRequestTopicPartition{{Partition: 5}}}}
 	case *kmsg.FindCoordinatorRequest:
 		req.CoordinatorKey, req.CoordinatorKeys = "g", []string{"g"}
+	case *kmsg.DeleteRecordsRequest:
+		req.Topics = []kmsg.DeleteRecordsRequestTopic{{Topic: t.Name, Partitions: []kmsg.DeleteRecordsRequestTopicPartition{{Offset: 0}}}}
+	case *kmsg.DescribeACLsRequest:
+		req.ResourceType, req.ResourcePatternType, req.Operation, req.PermissionType = 1, 1, 1, 1
+	case *kmsg.AlterConfigsRequest:
+		req.Resources = []kmsg.AlterConfigsRequestResource{{ResourceType: kmsg.ConfigResourceTypeTopic, ResourceName: t.Name,
+			Configs: []kmsg.AlterConfigsRequestResourceConfig{{Name: "retention.ms", Value: kmsg.StringPtr("-1")}}}}
+	case *kmsg.IncrementalAlterConfigsRequest:
+		req.Resources = []kmsg.IncrementalAlterConfigsRequestResource{{ResourceType: kmsg.ConfigResourceTypeTopic, ResourceName: t.Name,
+			Configs: []kmsg.IncrementalAlterConfigsRequestResourceConfig{{Name: "retention.ms", Op: kmsg.IncrementalAlterConfigOpDelete}}}}
+	case *kmsg.DescribeLogDirsRequest:
+		if version%2 == 0 { // null in the others
+			req.Topics = []kmsg.DescribeLogDirsRequestTopic{{Topic: t.Name, Partitions: []int32{0}}}
+		}
+	case *kmsg.CreatePartitionsRequest:
+		req.ValidateOnly, req.TimeoutMillis = true, 1000
+		req.Topics = []kmsg.CreatePartitionsRequestTopic{{Topic: t.Name, Count: 3}}
+	case *kmsg.ElectLeadersRequest:
+		req.Topics = []kmsg.ElectLeadersRequestTopic{{Topic: t.Name, Partitions: []int32{0}}}
+	case *kmsg.ListConfigResourcesRequest:
+		req.ResourceTypes = []int8{int8(kmsg.ConfigResourceTypeTopic), int8(kmsg.ConfigResourceTypeBroker)}
+	case *kmsg.DescribeTopicPartitionsRequest:
+		req.Topics = []kmsg.DescribeTopicPartitionsRequestTopic{{Topic: t.Name}}
+		req.ResponsePartitionLimit, req.Cursor = 1, &kmsg.DescribeTopicPartitionsRequestCursor{Topic: t.Name}
 	case *kmsg.DescribeClusterRequest:
 		req.EndpointType = brokerEndpoints
 	}
@@ -93,8 +117,8 @@ func TestEveryAdvertisedVersionIsAnsweredInItsFormat(t *testing.T) {
 	topic := c.addTopic(t, "events", 1, nil)
 	cl := start(t, c, Config{}, c.backend()).dial(t)
 	versions := cl.ask(sample(18, 0, topic)).(*kmsg.ApiVersionsResponse)
-	if len(versions.ApiKeys) != 22 {
-		t.Errorf("%d keys advertised, want 22", len(versions.ApiKeys))
+	if len(versions.ApiKeys) != 32 {
+		t.Errorf("%d keys advertised, want 32", len(versions.ApiKeys))
 	}
 	for _, k := range versions.ApiKeys {
 		for v := k.MinVersion; v <= k.MaxVersion; v++ {

@@ -39,6 +39,8 @@ func (n *node) kafkaBackend(reader *fetch.Reader, groups kafka.Groups) kafka.Bac
 		Admin:         n.admin,
 		Appender:      n.appender,
 		BrokerConfigs: func() []topicconfig.BrokerConfig { return topicconfig.Broker(n.brokerSettings()) },
+		Store:         n.store.String(),
+		Size:          n.size,
 		Reader:        kafka.Reads(reader),
 		Groups:        groups,
 		Now:           time.Now,
@@ -53,7 +55,7 @@ func (n *node) brokerSettings() topicconfig.BrokerSettings {
 		NodeID: n.id, Rack: n.cfg.Rack,
 		Listeners: "PLAINTEXT://" + n.cfg.Listen, Advertised: "PLAINTEXT://" + advertised,
 		AutoCreateTopics: n.cfg.AutoCreateTopics, Partitions: n.cfg.DefaultPartitions, ReplicationFactor: 1,
-		MaxRequestBytes: maxRequestBytes, OffsetsRetention: int32(n.cfg.OffsetsRetention / time.Minute),
+		MaxRequestBytes: maxRequestBytes, OffsetsRetention: int32(n.cfg.OffsetsRetention / time.Minute), Store: n.store.String(),
 	}
 }
 
@@ -69,6 +71,16 @@ func (n *node) placement(t *metadata.Topic, partition int32) kafka.Placement {
 		return unknown
 	}
 	return kafka.Placement{Leader: n.id, Epoch: view.Epoch, Replicas: []int32{n.id}}
+}
+
+// size is how many bytes the batches of a partition take in the bucket.
+func (n *node) size(t *metadata.Topic, partition int32) (int64, bool) {
+	j := n.journals.get(t.Partitions[partition].Journal)
+	if j == nil {
+		return 0, false
+	}
+	view, ok := j.state.Lookup(partlog.Key{Topic: t.ID, Index: partition})
+	return view.Bytes, ok
 }
 
 func (n *node) appender(journal uint32) kafka.Appender {

@@ -1,0 +1,115 @@
+package kafka
+
+import (
+	"context"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/varvelog/varve/ingest"
+	"github.com/varvelog/varve/metadata"
+	"github.com/varvelog/varve/tiering/partlog"
+)
+
+// DeleteRecords, key 21 (KIP-107).
+//
+//	v2  flexible
+//
+// It is answered when the new start of each partition is committed. Offset -1
+// stands for the high watermark. A topic that is compacted only keeps its records,
+// as in Kafka.
+func init() {
+	register(api{
+		key: kmsg.DeleteRecords, min: 0, max: 2, maxFrame: listFrame,
+		request: shape{
+			listOf(sizeOf[kmsg.DeleteRecordsRequestTopic](), str(),
+				listOf(sizeOf[kmsg.DeleteRecordsRequestTopicPartition](), num(4), num(8))),
+			num(4),
+		},
+		begin: (*Server).beginDeleteRecords,
+	})
+}
+
+// journalDeletions is what a request has for one journal.
+type journalDeletions struct {
+	appender Appender
+	wants    []ingest.Deletion
+	slots    []*kmsg.DeleteRecordsResponseTopicPartition
+}
+
+func (s *Server) beginDeleteRecords(ctx context.Context, r *request) {
+	r.conn.wg.Go(func() {
+		req := r.body.(*kmsg.DeleteRecordsRequest)
+		ctx, cancel := context.WithTimeout(ctx, adminTimeout(req.TimeoutMillis))
+		defer cancel()
+		resp := kmsg.NewPtrDeleteRecordsResponse()
+		resp.Topics = make([]kmsg.DeleteRecordsResponseTopic, len(req.Topics))
+		byJournal := map[uint32]*journalDeletions{}
+		seen := make(map[namedPartition]bool)
+		for i := range req.Topics {
+			in, out := &req.Topics[i], &resp.Topics[i]
+			out.Topic = in.Topic
+			out.Partitions = make([]kmsg.DeleteRecordsResponseTopicPartition, len(in.Partitions))
+			t, unknown := s.findTopic(in.Topic, noTopicID, false)
+			for j := range in.Partitions {
+				slot := &out.Partitions[j]
+				slot.Partition, slot.LowWatermark = in.Partitions[j].Partition, -1
+				key, err := namedPartition{in.Topic, slot.Partition}, unknown
+				if seen[key] {
+					err = errTwice
+				}
+				seen[key] = true
+				if err == nil {
+					err = s.planDeletion(byJournal, t, in.Partitions[j].Offset, slot)
+				}
+				slot.ErrorCode = s.codeFor(err, onRecords, "DeleteRecords")
+			}
+		}
+		s.deleteRecords(ctx, byJournal)
+		var code firstCode
+		for i := range resp.Topics {
+			for j := range resp.Topics[i].Partitions {
+				code.note(resp.Topics[i].Partitions[j].ErrorCode)
+			}
+		}
+		r.reply(resp, int16(code))
+	})
+}
+
+// planDeletion adds a deletion to those of its journal.
+func (s *Server) planDeletion(byJournal map[uint32]*journalDeletions, t *metadata.Topic, before int64, slot *kmsg.DeleteRecordsResponseTopicPartition) error {
+	switch {
+	case slot.Partition < 0 || int(slot.Partition) >= len(t.Partitions):
+		return coded(kerr.UnknownTopicOrPartition, "topic %q has %d partitions", t.Name, len(t.Partitions))
+	case t.Internal():
+		return metadata.ErrInternalTopic
+	case t.Values.Compact && !t.Values.Delete:
+		return coded(kerr.PolicyViolation, "topic %q is compacted only: its cleanup.policy deletes no records", t.Name)
+	}
+	journal := t.Partitions[slot.Partition].Journal
+	d := byJournal[journal]
+	if d == nil {
+		appender := s.backend.Appender(journal)
+		if appender == nil {
+			return ingest.ErrNotLeader
+		}
+		d = &journalDeletions{appender: appender}
+		byJournal[journal] = d
+	}
+	d.wants = append(d.wants, ingest.Deletion{Key: partlog.Key{Topic: t.ID, Index: slot.Partition}, Before: before})
+	d.slots = append(d.slots, slot)
+	return nil
+}
+
+func (s *Server) deleteRecords(ctx context.Context, byJournal map[uint32]*journalDeletions) {
+	var work []func()
+	for _, d := range byJournal {
+		work = append(work, func() {
+			for i, result := range d.appender.DeleteRecords(ctx, d.wants) {
+				d.slots[i].LowWatermark = result.LogStart
+				d.slots[i].ErrorCode = s.codeFor(result.Err, onRecords, "DeleteRecords")
+			}
+		})
+	}
+	inParallel(lookups, work)
+}

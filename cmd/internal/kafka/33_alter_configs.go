@@ -1,0 +1,52 @@
+package kafka
+
+import (
+	"context"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/varvelog/varve/metadata"
+)
+
+// AlterConfigs, key 33 (KIP-133). It replaces all configs of a resource;
+// IncrementalAlterConfigs does not.
+//
+//	v2  flexible
+func init() {
+	register(api{
+		key: kmsg.AlterConfigs, min: 0, max: 2, maxFrame: plainFrame,
+		request: shape{
+			listOf(sizeOf[kmsg.AlterConfigsRequestResource](), num(1), str(),
+				listOf(sizeOf[kmsg.AlterConfigsRequestResourceConfig](), str(), str())),
+			num(1),
+		},
+		begin: (*Server).beginAlterConfigs,
+	})
+}
+
+func (s *Server) beginAlterConfigs(ctx context.Context, r *request) {
+	r.conn.wg.Go(func() {
+		req := r.body.(*kmsg.AlterConfigsRequest)
+		ctx, cancel := context.WithTimeout(ctx, alterWait)
+		defer cancel()
+		all := make([]alteration, len(req.Resources))
+		for i, in := range req.Resources {
+			all[i] = alteration{resource: resource{in.ResourceType, in.ResourceName}}
+			for _, c := range in.Configs {
+				all[i].add(metadata.OpSet, c.Name, c.Value)
+			}
+		}
+		resp := kmsg.NewPtrAlterConfigsResponse()
+		var code firstCode
+		for i, err := range s.alter(ctx, all, true, req.ValidateOnly) {
+			out := kmsg.NewAlterConfigsResponseResource()
+			out.ResourceType, out.ResourceName = all[i].kind, all[i].name
+			if err != nil {
+				out.ErrorCode = code.note(s.codeFor(err, onAdmin, "AlterConfigs"))
+				out.ErrorMessage = kmsg.StringPtr(err.Error())
+			}
+			resp.Resources = append(resp.Resources, out)
+		}
+		r.reply(resp, int16(code))
+	})
+}

@@ -1,0 +1,73 @@
+package kafka
+
+import (
+	"context"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/varvelog/varve/metadata"
+)
+
+// DescribeLogDirs, key 35 (KIP-113).
+//
+//	v2  flexible
+//	v3  top-level error code
+//	v4  total and usable bytes (KIP-827): nobody knows those of a bucket
+//
+// There is one directory: the bucket. The size of a partition is that of its record
+// batches, with those whose records are deleted, for the bucket still has them.
+// Partitions that this node does not know are left out, as in Kafka.
+func init() {
+	register(api{
+		key: kmsg.DescribeLogDirs, min: 1, max: 4, maxFrame: listFrame,
+		request: shape{listOf(sizeOf[kmsg.DescribeLogDirsRequestTopic](), str(), ints())},
+		begin:   (*Server).beginDescribeLogDirs,
+	})
+}
+
+func (s *Server) beginDescribeLogDirs(_ context.Context, r *request) {
+	req := r.body.(*kmsg.DescribeLogDirsRequest)
+	dir := kmsg.NewDescribeLogDirsResponseDir()
+	dir.Dir = s.backend.Store
+	dir.TotalBytes, dir.UsableBytes = -1, -1
+	if req.Topics == nil {
+		for _, t := range s.backend.Topics.Topics() {
+			s.addSizes(&dir, t, allPartitions(t))
+		}
+	}
+	for _, in := range distinct(req.Topics, func(t kmsg.DescribeLogDirsRequestTopic) any { return t.Topic }) {
+		if t, ok := s.backend.Topics.Topic(in.Topic); ok {
+			s.addSizes(&dir, t, distinct(in.Partitions, func(p int32) any { return p }))
+		}
+	}
+	resp := kmsg.NewPtrDescribeLogDirsResponse()
+	resp.Dirs = append(resp.Dirs, dir)
+	r.reply(resp, 0)
+}
+
+func allPartitions(t *metadata.Topic) []int32 {
+	all := make([]int32, len(t.Partitions))
+	for i := range all {
+		all[i] = int32(i)
+	}
+	return all
+}
+
+// addSizes adds the partitions of a topic whose sizes are known.
+func (s *Server) addSizes(dir *kmsg.DescribeLogDirsResponseDir, t *metadata.Topic, partitions []int32) {
+	out := kmsg.NewDescribeLogDirsResponseDirTopic()
+	out.Topic = t.Name
+	for _, i := range partitions {
+		if i < 0 || int(i) >= len(t.Partitions) {
+			continue
+		}
+		if size, ok := s.backend.Size(t, i); ok {
+			p := kmsg.NewDescribeLogDirsResponseDirTopicPartition()
+			p.Partition, p.Size = i, size
+			out.Partitions = append(out.Partitions, p)
+		}
+	}
+	if len(out.Partitions) > 0 {
+		dir.Topics = append(dir.Topics, out)
+	}
+}

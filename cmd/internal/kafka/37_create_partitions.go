@@ -1,0 +1,92 @@
+package kafka
+
+import (
+	"context"
+	"slices"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/varvelog/varve/metadata"
+)
+
+// CreatePartitions, key 37 (KIP-195).
+//
+//	v2  flexible
+//	v3  THROTTLING_QUOTA_EXCEEDED may be answered
+//
+// As with CreateTopics, an assignment of replicas to brokers has to add up, and the
+// bucket is the only replica.
+func init() {
+	register(api{
+		key: kmsg.CreatePartitions, min: 0, max: 3, maxFrame: plainFrame,
+		request: shape{
+			listOf(sizeOf[kmsg.CreatePartitionsRequestTopic](), str(), num(4),
+				listOf(sizeOf[kmsg.CreatePartitionsRequestTopicAssignment](), ints())),
+			num(4), num(1),
+		},
+		begin: (*Server).beginCreatePartitions,
+	})
+}
+
+func (s *Server) beginCreatePartitions(ctx context.Context, r *request) {
+	r.conn.wg.Go(func() {
+		req := r.body.(*kmsg.CreatePartitionsRequest)
+		ctx, cancel := context.WithTimeout(ctx, adminTimeout(req.TimeoutMillis))
+		defer cancel()
+		asked := make(map[string]int, len(req.Topics))
+		for i := range req.Topics {
+			asked[req.Topics[i].Topic]++
+		}
+		resp := kmsg.NewPtrCreatePartitionsResponse()
+		resp.Topics = make([]kmsg.CreatePartitionsResponseTopic, len(req.Topics))
+		var wanted []metadata.NewPartitions
+		var slots []*kmsg.CreatePartitionsResponseTopic
+		var code firstCode
+		for i := range req.Topics {
+			in, out := &req.Topics[i], &resp.Topics[i]
+			out.Topic = in.Topic
+			n, err := newPartitions(in)
+			if asked[in.Topic] > 1 {
+				err = coded(kerr.InvalidRequest, "topic %q stands %d times in the request", in.Topic, asked[in.Topic])
+			}
+			if err != nil {
+				code.note(s.failPartitions(out, err))
+				continue
+			}
+			wanted, slots = append(wanted, n), append(slots, out)
+		}
+		if len(wanted) > 0 {
+			for i, err := range s.backend.Admin.CreatePartitions(ctx, wanted, req.ValidateOnly) {
+				if err != nil {
+					code.note(s.failPartitions(slots[i], err))
+				}
+			}
+		}
+		r.reply(resp, int16(code))
+	})
+}
+
+// newPartitions reads what is asked for one topic.
+func newPartitions(in *kmsg.CreatePartitionsRequestTopic) (metadata.NewPartitions, error) {
+	n := metadata.NewPartitions{Topic: in.Topic, Count: in.Count}
+	if in.Assignment == nil {
+		return n, nil
+	}
+	n.Assigned = make([]int, len(in.Assignment))
+	for i, a := range in.Assignment {
+		brokers := slices.Clone(a.Replicas)
+		slices.Sort(brokers)
+		if len(brokers) == 0 || brokers[0] < 0 || len(slices.Compact(brokers)) != len(a.Replicas) {
+			return n, coded(kerr.InvalidReplicaAssignment, "replicas %v of a new partition of topic %q must be distinct brokers, at least one", a.Replicas, in.Topic)
+		}
+		n.Assigned[i] = len(a.Replicas)
+	}
+	return n, nil
+}
+
+func (s *Server) failPartitions(out *kmsg.CreatePartitionsResponseTopic, err error) int16 {
+	out.ErrorCode = s.codeFor(err, onAdmin, "CreatePartitions")
+	out.ErrorMessage = kmsg.StringPtr(err.Error())
+	return out.ErrorCode
+}

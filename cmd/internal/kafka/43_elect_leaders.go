@@ -1,0 +1,70 @@
+package kafka
+
+import (
+	"context"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// ElectLeaders, key 43 (KIP-183).
+//
+//	v1  election type, top-level error code (KIP-460)
+//	v2  flexible
+//
+// There is nothing to elect: the leader of a journal leads its partitions, and
+// another takes over when it must. Each partition that is named is answered with
+// ELECTION_NOT_NEEDED; who asks for all gets those that needed one, none, as from
+// Kafka.
+func init() {
+	register(api{
+		key: kmsg.ElectLeaders, min: 0, max: 2, maxFrame: listFrame,
+		request: shape{
+			num(1).from(1),
+			listOf(sizeOf[kmsg.ElectLeadersRequestTopic](), str(), ints()),
+			num(4),
+		},
+		begin: (*Server).beginElectLeaders,
+	})
+}
+
+// The kinds of elections: of the preferred replica, and of one that lacks records.
+const (
+	preferredElection = 0
+	uncleanElection   = 1
+)
+
+func (s *Server) beginElectLeaders(_ context.Context, r *request) {
+	req := r.body.(*kmsg.ElectLeadersRequest)
+	resp := kmsg.NewPtrElectLeadersResponse()
+	if req.ElectionType != preferredElection && req.ElectionType != uncleanElection {
+		resp.ErrorCode = kerr.InvalidRequest.Code
+		r.reply(resp, resp.ErrorCode)
+		return
+	}
+	var code firstCode
+	for _, in := range distinct(req.Topics, func(t kmsg.ElectLeadersRequestTopic) any { return t.Topic }) {
+		out := kmsg.NewElectLeadersResponseTopic()
+		out.Topic = in.Topic
+		t, unknown := s.findTopic(in.Topic, noTopicID, false)
+		for _, i := range distinct(in.Partitions, func(p int32) any { return p }) {
+			err := unknown
+			switch {
+			case err != nil:
+			case i < 0 || int(i) >= len(t.Partitions):
+				err = coded(kerr.UnknownTopicOrPartition, "topic %q has %d partitions", t.Name, len(t.Partitions))
+			default:
+				err = errNoElection
+			}
+			p := kmsg.NewElectLeadersResponseTopicPartition()
+			p.Partition = i
+			p.ErrorCode = code.note(s.codeFor(err, onAdmin, "ElectLeaders"))
+			p.ErrorMessage = kmsg.StringPtr(err.Error())
+			out.Partitions = append(out.Partitions, p)
+		}
+		resp.Topics = append(resp.Topics, out)
+	}
+	r.reply(resp, int16(code))
+}
+
+var errNoElection = coded(kerr.ElectionNotNeeded, "partitions have the leader of their journal, which is not elected")

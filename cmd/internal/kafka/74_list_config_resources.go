@@ -1,0 +1,70 @@
+package kafka
+
+import (
+	"context"
+	"slices"
+	"strconv"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// ListConfigResources, key 74.
+//
+//	v0  names of client metrics (KIP-714): there are none
+//	v1  resources of all types, or of those asked for (KIP-1142)
+func init() {
+	register(api{
+		key: kmsg.ListConfigResources, min: 0, max: 1, maxFrame: plainFrame,
+		request: shape{bytesOf().from(1)},
+		begin:   (*Server).beginListConfigResources,
+	})
+}
+
+// configResourceTypes are those that Kafka lists. Client metrics and groups have no
+// configs here.
+var configResourceTypes = []kmsg.ConfigResourceType{
+	kmsg.ConfigResourceTypeTopic, kmsg.ConfigResourceTypeBroker, kmsg.ConfigResourceTypeBrokerLogger,
+	kmsg.ConfigResourceTypeClientMetrics, kmsg.ConfigResourceTypeGroupConfig,
+}
+
+func (s *Server) beginListConfigResources(_ context.Context, r *request) {
+	req := r.body.(*kmsg.ListConfigResourcesRequest)
+	resp := kmsg.NewPtrListConfigResourcesResponse()
+	asked := configResourceTypes
+	if r.version == 0 {
+		asked = nil
+	} else if len(req.ResourceTypes) > 0 {
+		asked = nil
+		for _, kind := range distinct(req.ResourceTypes, func(k int8) any { return k }) {
+			asked = append(asked, kmsg.ConfigResourceType(kind))
+		}
+	}
+	for _, kind := range asked {
+		if !slices.Contains(configResourceTypes, kind) {
+			resp.ErrorCode, resp.ConfigResources = kerr.UnsupportedVersion.Code, nil
+			break
+		}
+		for _, name := range s.configResources(kind) {
+			out := kmsg.NewListConfigResourcesResponseConfigResource()
+			out.Name, out.Type = name, int8(kind)
+			resp.ConfigResources = append(resp.ConfigResources, out)
+		}
+	}
+	r.reply(resp, resp.ErrorCode)
+}
+
+// configResources names the resources of a type.
+func (s *Server) configResources(kind kmsg.ConfigResourceType) (names []string) {
+	switch kind {
+	case kmsg.ConfigResourceTypeTopic:
+		for _, t := range s.backend.Topics.Topics() {
+			names = append(names, t.Name)
+		}
+	case kmsg.ConfigResourceTypeBroker:
+		for _, b := range s.backend.Brokers() {
+			names = append(names, strconv.Itoa(int(b.ID)))
+		}
+	}
+	return names
+}

@@ -1,0 +1,132 @@
+package kafka
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/varvelog/varve/metadata"
+)
+
+// DescribeTopicPartitions, key 75 (KIP-966): topics in the order of their names, a
+// bounded number of partitions at a time. Without names it is all topics. The answer
+// tells where the next one goes on.
+func init() {
+	register(api{
+		key: kmsg.DescribeTopicPartitions, min: 0, max: 0, maxFrame: listFrame,
+		request: shape{
+			listOf(sizeOf[kmsg.DescribeTopicPartitionsRequestTopic](), str()),
+			num(4), optionalOf(sizeOf[kmsg.DescribeTopicPartitionsRequestCursor](), str(), num(4)),
+		},
+		begin: (*Server).beginDescribeTopicPartitions,
+	})
+}
+
+// maxDescribed bounds the partitions of one answer, as Kafka's
+// max.request.partition.size.limit does.
+const maxDescribed = 2000
+
+func (s *Server) beginDescribeTopicPartitions(_ context.Context, r *request) {
+	req := r.body.(*kmsg.DescribeTopicPartitionsRequest)
+	if req.Cursor != nil && req.Cursor.Partition < 0 {
+		r.hangUp(coded(kerr.InvalidRequest, "cursor at partition %d of topic %q", req.Cursor.Partition, req.Cursor.Topic))
+		return
+	}
+	d := description{
+		server: s, resp: kmsg.NewPtrDescribeTopicPartitionsResponse(),
+		left: min(max(int(req.ResponsePartitionLimit), 1), maxDescribed), cursor: req.Cursor,
+	}
+	for _, name := range s.namesFrom(req) {
+		if !d.add(name) {
+			break
+		}
+	}
+	var code firstCode
+	for i := range d.resp.Topics {
+		code.note(d.resp.Topics[i].ErrorCode)
+	}
+	r.reply(d.resp, int16(code))
+}
+
+// namesFrom are the names asked for from the cursor on, in order.
+func (s *Server) namesFrom(req *kmsg.DescribeTopicPartitionsRequest) []string {
+	var names []string
+	for _, t := range req.Topics {
+		names = append(names, t.Topic)
+	}
+	if len(names) == 0 {
+		for _, t := range s.backend.Topics.Topics() {
+			names = append(names, t.Name)
+		}
+	}
+	slices.Sort(names)
+	names = slices.Compact(names)
+	if req.Cursor != nil {
+		names = slices.DeleteFunc(names, func(name string) bool { return strings.Compare(name, req.Cursor.Topic) < 0 })
+	}
+	return names
+}
+
+// description is an answer in the making.
+type description struct {
+	server *Server
+	resp   *kmsg.DescribeTopicPartitionsResponse
+	left   int // partitions that it may hold
+	cursor *kmsg.DescribeTopicPartitionsRequestCursor
+}
+
+// add adds a topic, and reports whether there is room for more.
+func (d *description) add(name string) bool {
+	out := kmsg.NewDescribeTopicPartitionsResponseTopic()
+	out.Topic = &name
+	first := int32(0)
+	if d.cursor != nil && d.cursor.Topic == name {
+		first = d.cursor.Partition
+	}
+	t, err := d.server.findTopic(name, noTopicID, false)
+	if err != nil {
+		if d.left == 0 {
+			return d.goOnAt(name, 0)
+		}
+		if bad := metadata.CheckName(name); bad != nil {
+			err = bad
+		}
+		out.ErrorCode = d.server.codeFor(err, onAdmin, "DescribeTopicPartitions")
+		d.resp.Topics = append(d.resp.Topics, out)
+		return true
+	}
+	out.TopicID, out.IsInternal = t.ID, t.Internal()
+	for i := first; int(i) < len(t.Partitions); i++ {
+		if d.left == 0 {
+			if i > first {
+				d.resp.Topics = append(d.resp.Topics, out)
+			}
+			return d.goOnAt(name, i)
+		}
+		d.left--
+		out.Partitions = append(out.Partitions, d.server.describePartition(t, i))
+	}
+	d.resp.Topics = append(d.resp.Topics, out)
+	return true
+}
+
+func (d *description) goOnAt(topic string, partition int32) bool {
+	next := kmsg.NewDescribeTopicPartitionsResponseNextCursor()
+	next.Topic, next.Partition = topic, partition
+	d.resp.NextCursor = &next
+	return false
+}
+
+func (s *Server) describePartition(t *metadata.Topic, i int32) kmsg.DescribeTopicPartitionsResponseTopicPartition {
+	p := kmsg.NewDescribeTopicPartitionsResponseTopicPartition()
+	place := s.backend.Placement(t, i)
+	p.Partition, p.LeaderID, p.LeaderEpoch = i, place.Leader, place.Epoch
+	p.Replicas, p.ISR = place.Replicas, place.Replicas
+	if place.Leader < 0 {
+		p.ErrorCode = kerr.LeaderNotAvailable.Code
+	}
+	return p
+}

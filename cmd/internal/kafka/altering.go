@@ -1,0 +1,102 @@
+package kafka
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/varvelog/varve/metadata"
+)
+
+// alterWait bounds how long altering configs may take: the requests carry no
+// time-out, and clients wait for 30 seconds or more.
+const alterWait = 20 * time.Second
+
+// resource is what has configs.
+type resource struct {
+	kind kmsg.ConfigResourceType
+	name string
+}
+
+// alteration is what a request asks of one resource.
+type alteration struct {
+	resource
+	ops []metadata.ConfigOp
+	bad error // what is wrong with it in itself
+}
+
+// add adds what is to be done to one config.
+func (a *alteration) add(kind metadata.OpKind, name string, value *string) {
+	op := metadata.ConfigOp{Kind: kind, Name: name}
+	for _, other := range a.ops {
+		if other.Name == name {
+			a.bad = coded(kerr.InvalidRequest, "config %q is given twice", name)
+		}
+	}
+	switch {
+	case kind < metadata.OpSet || kind > metadata.OpSubtract:
+		a.bad = coded(kerr.InvalidRequest, "unknown operation %d on config %q", kind, name)
+	case value != nil:
+		op.Value = *value
+	case kind != metadata.OpDelete:
+		a.bad = coded(kerr.InvalidRequest, "config %q has no value; delete it for the default", name)
+	}
+	a.ops = append(a.ops, op)
+}
+
+// alter changes the configs of topics, and says why those of others cannot be
+// changed. With replace, configs that are not named go back to their defaults.
+func (s *Server) alter(ctx context.Context, all []alteration, replace, validateOnly bool) []error {
+	errs := make([]error, len(all))
+	asked := make(map[resource]int, len(all))
+	for _, a := range all {
+		asked[a.resource]++
+	}
+	var changes []metadata.ConfigChange
+	var slots []*error
+	for i, a := range all {
+		switch {
+		case asked[a.resource] > 1:
+			errs[i] = coded(kerr.InvalidRequest, "%s %q stands %d times in the request", a.kind, a.name, asked[a.resource])
+		case a.bad != nil:
+			errs[i] = a.bad
+		case a.kind == kmsg.ConfigResourceTypeTopic:
+			changes = append(changes, metadata.ConfigChange{Topic: a.name, Replace: replace, Ops: a.ops})
+			slots = append(slots, &errs[i])
+		case a.kind == kmsg.ConfigResourceTypeBroker:
+			errs[i] = s.alterBroker(a)
+		default:
+			errs[i] = coded(kerr.InvalidRequest, "there are no configs of %s resources here", a.kind)
+		}
+	}
+	if len(changes) > 0 {
+		for i, err := range s.backend.Admin.AlterConfigs(ctx, changes, validateOnly) {
+			*slots[i] = err
+		}
+	}
+	return errs
+}
+
+// alterBroker refuses to change a broker's configs, which follow from how the node
+// was started, and says what to do instead. None is set at run time, so to delete
+// one changes nothing. The empty name is that of all brokers' defaults.
+func (s *Server) alterBroker(a alteration) error {
+	if id, err := strconv.ParseInt(a.name, 10, 32); a.name != "" && (err != nil || int32(id) != s.backend.NodeID()) {
+		return coded(kerr.InvalidRequest, "this is broker %d, it cannot alter broker %q", s.backend.NodeID(), a.name)
+	}
+	for _, op := range a.ops {
+		if op.Kind == metadata.OpDelete {
+			continue
+		}
+		for _, c := range s.backend.BrokerConfigs() {
+			if c.Name == op.Name {
+				return coded(kerr.InvalidRequest, "broker config %s cannot be changed while the node runs: %s", c.Name, c.Instead)
+			}
+		}
+		return coded(kerr.InvalidConfig, "unknown broker config %.100q", op.Name)
+	}
+	return nil
+}
