@@ -51,7 +51,7 @@ func (b *broker) settle(ctx context.Context) (counters, error) {
 		select {
 		case <-ctx.Done():
 			return c, fmt.Errorf("%.0f bytes are not in the bucket: %w", c.pending, ctx.Err())
-		case <-time.After(20 * time.Millisecond):
+		case <-time.After(settlePoll):
 		}
 	}
 }
@@ -81,7 +81,12 @@ type node struct {
 	dir     string
 }
 
-const readyTimeout = time.Minute
+const (
+	readyTimeout = time.Minute
+	// settlePoll is long enough for the reading of metrics, which the node pays
+	// for, to be of no account.
+	settlePoll = 200 * time.Millisecond
+)
 
 // startNode starts varve with a data folder below dir and returns when it is
 // ready.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -36,22 +37,29 @@ const slabSize = 512 // records allocated at once
 
 // Run sends as fast as client takes records, which must partition manually
 // (kgo.ManualPartitioner), until a limit is reached or ctx ends, and returns when
-// every record's outcome is known.
+// the outcome of every record is known that counts. When the time is over, those
+// that the client has not sent yet do not.
 func (o Produce) Run(ctx context.Context, client *kgo.Client, progress *Progress) (Produced, error) {
 	s := &sending{client: client, topic: o.Topic, progress: progress}
 	began := time.Now()
-	o.sendAll(ctx, s, began)
-	err := client.Flush(context.Background()) // an end of ctx fails the records instead
+	var err error
+	if o.sendAll(ctx, s, began) {
+		err = client.Flush(context.Background()) // the client's own limits end it
+	} else {
+		s.over.Store(true)
+		err = client.AbortBufferedRecords(context.Background())
+	}
 	took := time.Since(began)
 	return Produced{Rate: progress.rate(took), Latency: s.latency.quantiles()}, errors.Join(s.failure(), err)
 }
 
-func (o Produce) sendAll(ctx context.Context, s *sending, began time.Time) {
+// sendAll reports whether it has sent all that were asked for.
+func (o Produce) sendAll(ctx context.Context, s *sending, began time.Time) bool {
 	all := values(o.RecordBytes, o.Seed)
 	var slab []kgo.Record
 	for n := int64(0); o.Records == 0 || n < o.Records; n++ {
 		if n%sampled == 0 && (ctx.Err() != nil || s.failure() != nil || o.Duration > 0 && time.Since(began) >= o.Duration) {
-			return
+			return false
 		}
 		if len(slab) == 0 {
 			slab = make([]kgo.Record, slabSize)
@@ -62,6 +70,7 @@ func (o Produce) sendAll(ctx context.Context, s *sending, began time.Time) {
 		r.Partition = o.Partitions[n%int64(len(o.Partitions))]
 		s.send(r, n%sampled == 0)
 	}
+	return true
 }
 
 // sending is what the client's goroutines report to.
@@ -70,6 +79,7 @@ type sending struct {
 	topic    string
 	progress *Progress
 	latency  sample
+	over     atomic.Bool // what is not sent yet does not count
 
 	mu    sync.Mutex
 	first error // why the first record failed
@@ -85,12 +95,17 @@ func (s *sending) send(r *kgo.Record, timed bool) {
 	}
 	began := time.Now()
 	s.client.Produce(context.Background(), r, func(r *kgo.Record, err error) {
-		s.latency.add(time.Since(began))
+		if err == nil {
+			s.latency.add(time.Since(began))
+		}
 		s.outcome(r, err)
 	})
 }
 
 func (s *sending) outcome(r *kgo.Record, err error) {
+	if err != nil && errors.Is(err, kgo.ErrAborting) && s.over.Load() {
+		return
+	}
 	if err != nil {
 		s.fail(fmt.Errorf("write to partition %d: %w", r.Partition, err))
 		return
