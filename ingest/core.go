@@ -45,6 +45,7 @@ type policy struct {
 	interval   time.Duration // a record waits this long at the most
 	linger     time.Duration // and this long if the journal was idle for an interval
 	flushBytes int           // or until this much is buffered
+	earlyBytes int           // or until this much is waited for by producers that send nothing more
 	maxMemory  int           // unflushed bytes above which batches are left to the write-ahead log
 }
 
@@ -76,6 +77,7 @@ type core struct {
 	inFlight  map[uint64][]byte    // bytes of proposed segments, by seq
 	replay    replay
 	buffer    buffer
+	waiting   waiting
 	appended  uint64 // LSN of the last batch appended
 	committed uint64 // LSN up to which everything is in the bucket
 	synced    uint64 // LSN up to which everything is synced
@@ -186,11 +188,13 @@ func (c *core) append(r request) {
 		return
 	}
 	var until uint64
+	var size int
 	records := make([]wal.Record, 0, len(r.batches))
 	for i := range r.batches {
 		taken, waitFor := c.place(&r.batches[i], &results[i])
 		if taken {
 			b := &r.batches[i]
+			size += len(b.Data)
 			records = append(records, wal.Record{
 				Topic: b.Key.Topic, Index: b.Key.Index, BaseOffset: results[i].BaseOffset,
 				Epoch: c.epoch, Batch: b.Data,
@@ -206,6 +210,9 @@ func (c *core) append(r request) {
 			return
 		}
 		until = c.appended
+		if r.acks == AcksAll {
+			c.waiting.add(size, c.now())
+		}
 	}
 	if !misplaced(results) {
 		c.answer(r, results, until)

@@ -37,7 +37,7 @@ type bench struct {
 func newBench(t *testing.T) *bench {
 	b := &bench{t: t, clock: time.UnixMilli(1_000_000), room: 4}
 	b.c = newCore(Options{
-		State: partlog.New(1), Recent: discard{}, Committed: func(*journal.Object) {}, FlushInterval: 100 * time.Millisecond, FlushBytes: 1 << 20, MaxUnflushed: 1 << 20,
+		State: partlog.New(1), Recent: discard{}, Committed: func(*journal.Object) {}, FlushInterval: 100 * time.Millisecond, FlushBytes: 1 << 20, EarlyBytes: 1 << 20, MaxUnflushed: 1 << 20,
 		ProducerExpiry: time.Hour, Now: func() time.Time { return b.clock },
 		Journal: journal.Config{Incarnation: segment.ID{4}, NewID: b.newID},
 	}, b, b)
@@ -316,6 +316,50 @@ func TestFlushIsDueByIntervalSizeOrIdleness(t *testing.T) {
 	if due() > 0 {
 		t.Errorf("full buffer due in %v", due())
 	}
+}
+
+// Producers that wait for all they may have under way get a flush when no more
+// comes and no object is under way; those that do not wait, or for little, do not.
+func TestFlushIsEarlyWhenThoseWhoWriteWait(t *testing.T) {
+	b := newBench(t)
+	size := len(makeBatch(t, testKey, batchtest.Spec{}).Data)
+	b.c.earlyBytes = 2 * size
+	due := func() time.Duration { return b.c.flushAt().Sub(b.clock) }
+	wait := func(d time.Duration) { b.clock = b.clock.Add(d) }
+	expect := func(when string, want time.Duration) {
+		t.Helper()
+		if due() != want {
+			t.Errorf("%s due in %v, want %v", when, due(), want)
+		}
+	}
+	b.append(AcksAll, batchtest.Spec{})
+	b.append(AcksLeader, batchtest.Spec{})
+	b.append(AcksNone, batchtest.Spec{})
+	expect("with one batch waited for", 100*time.Millisecond)
+	wait(time.Millisecond)
+	b.append(AcksAll, batchtest.Spec{})
+	expect("with two", flushLinger)
+	wait(2 * time.Millisecond)
+	expect("later", flushLinger-2*time.Millisecond)
+	b.append(AcksAll, batchtest.Spec{})
+	expect("after another one", flushLinger)
+	b.append(AcksLeader, batchtest.Spec{})
+	wait(flushLinger)
+	expect("in the end", 0)
+	b.flush()
+	for range 3 {
+		b.append(AcksAll, batchtest.Spec{})
+	}
+	expect("while an object is under way", 100*time.Millisecond)
+	wait(10 * time.Millisecond)
+	b.commit()
+	if due() > 0 {
+		t.Errorf("after its commit due in %v", due())
+	}
+	b.flush()
+	b.commit()
+	b.append(AcksAll, batchtest.Spec{})
+	expect("of the next", 100*time.Millisecond)
 }
 
 func TestProducerStateOfTheStateEqualsTheAppendSide(t *testing.T) {

@@ -35,12 +35,44 @@ func (c *core) flushAt() time.Time {
 	if latest := oldest.Add(c.interval); at.After(latest) {
 		at = latest
 	}
+	if early, ok := c.earlyFlushAt(); ok && early.Before(at) {
+		at = early
+	}
 	if len(c.buffer.entries) > 0 { // somebody waits for a topic, and there are few of these
 		if soon := c.buffer.entries[0].at.Add(c.linger); at.After(soon) {
 			at = soon
 		}
 	}
 	return at
+}
+
+// waiting is what producers that asked for acks=all wait for in the buffer.
+type waiting struct {
+	bytes int
+	last  time.Time // when the last of it came
+}
+
+func (w *waiting) add(bytes int, now time.Time) { w.bytes, w.last = w.bytes+bytes, now }
+
+// earlyFlushAt is when a flush need not wait for the interval, because nothing
+// is gained by it. A producer has a few requests under way, a Java producer five
+// with 16 KiB for each partition, and sends more only when those are answered.
+// Once all that write have come to that, the interval would pass without another
+// byte, and a producer's throughput would be its window over the interval: 80 KiB
+// four times a second. That they have is not said anywhere, but seen: they wait,
+// nothing has come from their like for as long as a flush lingers, and no object
+// is under way whose commit would let them go on. The last makes objects grow
+// with the load, as in any group commit: what comes during a PUT shares the next.
+//
+// The price is more PUTs than one an interval. It is bounded by the bytes: an
+// early flush has earlyBytes at least, so a gigabyte never costs more than
+// 1 GB / earlyBytes of them, and producers that write less than that at a time
+// share one flush an interval as before.
+func (c *core) earlyFlushAt() (time.Time, bool) {
+	if c.waiting.bytes < c.earlyBytes || len(c.inFlight) > 0 {
+		return time.Time{}, false
+	}
+	return c.waiting.last.Add(c.linger), true
 }
 
 // spillDue: at once, if the front is in memory or can be read back, else when the
@@ -100,6 +132,7 @@ func (c *core) flushOne() error {
 	c.expireProducers()
 	first := c.buffer.first
 	batches, entries := c.buffer.take(c.flushBytes)
+	c.waiting.bytes = min(c.waiting.bytes, c.buffer.bytes) // of what is left, who knows
 	h := c.journal.Header()
 	if n := uint64(len(batches)); n > 0 {
 		h.WAL = segment.WALRange{Incarnation: c.incarnation, From: first, To: first + n}

@@ -32,6 +32,7 @@ type Options struct {
 	Attached       func() []byte
 	FlushInterval  time.Duration // default 250 ms
 	FlushBytes     int           // default 8 MiB
+	EarlyBytes     int           // least bytes of a flush before the interval is over; default 64 KiB
 	MaxUnflushed   int           // bytes in memory above which batches are left to the write-ahead log; default 64 MiB
 	ProducerExpiry time.Duration // default 24 h
 	Now            func() time.Time
@@ -47,6 +48,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.FlushBytes == 0 {
 		o.FlushBytes = 8 << 20
+	}
+	if o.EarlyBytes == 0 {
+		o.EarlyBytes = 64 << 10
 	}
 	if o.MaxUnflushed == 0 {
 		o.MaxUnflushed = 64 << 20
@@ -121,7 +125,7 @@ func Start(opt Options) (*Leader, error) {
 
 func newCore(opt Options, log writeAhead, p proposer) *core {
 	return &core{
-		policy: policy{interval: opt.FlushInterval, linger: min(flushLinger, opt.FlushInterval), flushBytes: opt.FlushBytes, maxMemory: opt.MaxUnflushed},
+		policy: policy{interval: opt.FlushInterval, linger: min(flushLinger, opt.FlushInterval), flushBytes: opt.FlushBytes, earlyBytes: opt.EarlyBytes, maxMemory: opt.MaxUnflushed},
 		buffer: buffer{first: 1},
 		state:  opt.State, wal: log, journal: p, recent: opt.Recent, told: opt.Committed, attached: opt.Attached, now: opt.Now,
 		newID: opt.Journal.NewID, incarnation: opt.Journal.Incarnation, expiry: opt.ProducerExpiry,

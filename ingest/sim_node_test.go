@@ -84,7 +84,7 @@ func (f *datadir) start() {
 	n.core = newCore(Options{
 		Attached: n.snapshots.Encode,
 		State:    n.state, Recent: n, Committed: n.committed, FlushInterval: c.shape.FlushInterval,
-		FlushBytes: c.shape.FlushBytes, MaxUnflushed: c.shape.MaxMemory, ProducerExpiry: 24 * time.Hour, Now: c.Now, Journal: cfg,
+		FlushBytes: c.shape.FlushBytes, EarlyBytes: c.shape.EarlyBytes, MaxUnflushed: c.shape.MaxMemory, ProducerExpiry: 24 * time.Hour, Now: c.Now, Journal: cfg,
 	}, n.log, n.j)
 	n.core.replay.warn = n.setAside
 	n.checkpoint = journal.NewCheckpointer(journal.CheckpointerOptions{

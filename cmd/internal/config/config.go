@@ -59,8 +59,9 @@ type Serve struct {
 
 	NATS NATS
 
-	FlushInterval time.Duration
-	FlushBytes    int64 // bytes of records that make a flush
+	FlushInterval   time.Duration
+	FlushBytes      int64 // bytes of records that make a flush
+	FlushEarlyBytes int64 // bytes of records waited for that make one before the interval is over
 
 	AutoCreateTopics  bool
 	DefaultPartitions int32

@@ -127,7 +127,7 @@ func (n *node) leadData(ctx context.Context, id uint32, closers *stack) error {
 			Dir:     n.dir.WAL(id),
 			Cluster: n.cluster.ID, Node: n.dir.Node(), Incarnation: n.incarnation, Journal: id, MaxBytes: n.cfg.WALMaxBytes,
 		},
-		FlushInterval: n.cfg.FlushInterval, FlushBytes: int(n.cfg.FlushBytes), Now: time.Now, Log: n.log,
+		FlushInterval: n.cfg.FlushInterval, FlushBytes: int(n.cfg.FlushBytes), EarlyBytes: int(n.cfg.FlushEarlyBytes), Now: time.Now, Log: n.log,
 	})
 	if err != nil {
 		return err
