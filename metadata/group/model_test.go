@@ -1,0 +1,415 @@
+package group
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/varvelog/varve/metadata/coordinator"
+)
+
+var (
+	modelSeed  = flag.Uint64("model.seed", 0, "the one seed to run; 0: as many as model.runs")
+	modelRuns  = flag.Uint64("model.runs", 100, "how many seeds to run")
+	modelSteps = flag.Int("model.steps", 400, "steps of a run")
+)
+
+// TestModel has clients, good and bad, do things at random to a few groups while
+// appends are committed late, in doubt or lost, time passes, and leadership moves.
+func TestModel(t *testing.T) {
+	from, to := uint64(1), *modelRuns
+	if *modelSeed != 0 {
+		from, to = *modelSeed, *modelSeed
+	}
+	for seed := from; seed <= to; seed++ {
+		if !t.Run(fmt.Sprint(seed), func(t *testing.T) { runModel(t, seed) }) {
+			t.Fatalf("again with: go test ./metadata/group -run TestModel -model.seed %d", seed)
+		}
+	}
+}
+
+// model is a world with clients.
+type model struct {
+	*world
+	rng     *rand.Rand
+	clients []*modelClient
+	leads   int // leaderships so far
+	calls   []*modelCall
+	leader  map[generation]string // who was told to lead it
+	acked   map[string]int64      // the highest offset a commit of which was answered, by group
+	sent    int64                 // the last offset that anybody tried to commit
+	doubted map[string]bool       // groups whose records may be in doubt
+}
+
+// generation is one of a group while it was alive: one that is forgotten begins to
+// count anew.
+type generation struct {
+	group *live
+	n     int32
+}
+
+// modelCall is a request that must be answered once.
+type modelCall struct {
+	what    string
+	lead    int
+	answers int
+}
+
+// modelClient is a client that mostly does as clients do.
+type modelClient struct {
+	group    string
+	instance *string
+	protocol []Protocol
+	now      JoinAnswer // of the generation it is in; Member may be set before
+	joining  bool
+	syncing  bool
+	member   bool // it has its assignment
+	run      int  // answers to requests of before a restart are lost
+}
+
+func runModel(t *testing.T, seed uint64) {
+	rng := rand.New(rand.NewPCG(seed, 0))
+	m := &model{
+		world: newWorld(t, func(c *Config) {
+			c.MaxSize = []int{0, 3}[rng.IntN(2)]
+			c.InitialDelay = []time.Duration{0, 3 * time.Second}[rng.IntN(2)]
+		}),
+		rng: rng, leader: map[generation]string{}, acked: map[string]int64{}, doubted: map[string]bool{},
+	}
+	m.auto = false
+	for i := range 8 {
+		c := &modelClient{group: fmt.Sprint("g", i%3)}
+		if i%4 == 3 {
+			c.instance = ptr(fmt.Sprint("i", i%3))
+		}
+		c.protocol = []Protocol{{"range", subscribed("events")}}
+		if rng.IntN(2) == 0 {
+			c.protocol = append(c.protocol, Protocol{"sticky", nil})
+		}
+		m.clients = append(m.clients, c)
+	}
+	for range *modelSteps {
+		m.step()
+		m.verify()
+	}
+	m.finish()
+}
+
+func (m *model) step() {
+	c := m.clients[m.rng.IntN(len(m.clients))]
+	switch n := m.rng.IntN(100); {
+	case n < 45:
+		m.act(c)
+	case n < 60:
+		m.pass(time.Duration(m.rng.IntN(4000)) * time.Millisecond)
+	case n < 85:
+		for range 1 + m.rng.IntN(3) {
+			if len(m.queue) > 0 {
+				m.commit()
+			}
+		}
+	case n < 88:
+		if len(m.queue) > 0 {
+			m.fail(m.rng.IntN(len(m.queue)))
+		}
+	case n < 90: // an append that was in doubt is lost
+		if i := slices.IndexFunc(m.queue, func(a *appended) bool { return a.done == nil }); i >= 0 {
+			m.queue = slices.Delete(m.queue, i, i+1)
+		}
+	case n < 93:
+		c.restart()
+	case n < 97:
+		m.hostile(c)
+	default:
+		m.moveAnywhere()
+	}
+}
+
+// fail puts an append in doubt, and with it those behind it, as a journal does.
+func (m *model) fail(from int) {
+	for i := from; i < len(m.queue); i++ {
+		m.doubt(i)
+	}
+	for _, c := range m.clients {
+		m.doubted[c.group] = true
+	}
+}
+
+func (m *model) moveAnywhere() {
+	m.leads++
+	at := 0
+	if len(m.log) > 0 {
+		at = m.rng.IntN(len(m.log) + 1)
+	}
+	m.move(m.rng.IntN(len(m.queue)+1), at)
+	clear(m.doubted)
+	for _, call := range m.calls {
+		if call.answers != 1 {
+			m.t.Fatalf("%s was answered %d times when the leadership ended", call.what, call.answers)
+		}
+	}
+	m.calls = nil
+}
+
+func (c *modelClient) restart() {
+	*c = modelClient{group: c.group, instance: c.instance, protocol: c.protocol, run: c.run + 1}
+}
+
+func (m *model) call(what string) *modelCall {
+	c := &modelCall{what: what, lead: m.leads}
+	m.calls = append(m.calls, c)
+	return c
+}
+
+func (m *model) answered(c *modelCall) {
+	if c.answers++; c.answers > 1 {
+		m.t.Fatalf("%s was answered twice", c.what)
+	}
+}
+
+// act does what a client does next.
+func (m *model) act(c *modelClient) {
+	switch n := m.rng.IntN(10); {
+	case c.joining || c.syncing:
+	case c.now.Generation == 0 || n == 0:
+		m.joinAs(c)
+	case !c.member:
+		m.syncAs(c)
+	case n < 5:
+		err := m.m.Heartbeat(m, c.identity())
+		if err != nil {
+			c.told(err)
+		}
+	case n < 8:
+		m.commitAs(c, c.identity())
+	case n < 9:
+		m.read(c.group)
+	default:
+		errs, err := m.m.Leave(m, c.group, []Leaver{{Member: c.now.Member, Instance: c.instance}})
+		if err != nil || len(errs) != 1 {
+			m.t.Fatalf("leave: %v, %v", errs, err)
+		}
+		c.restart()
+	}
+}
+
+// told is what a client does about an error.
+func (c *modelClient) told(err error) {
+	id := c.now.Member
+	c.now, c.member = JoinAnswer{}, false
+	if errors.Is(err, ErrRebalance) || errors.Is(err, ErrMemberIDRequired) || errors.Is(err, coordinator.ErrUnavailable) || errors.Is(err, coordinator.ErrNotCoordinator) {
+		c.now.Member = id
+	}
+}
+
+func (c *modelClient) identity() Identity {
+	return Identity{Group: c.group, Member: c.now.Member, Instance: c.instance, Generation: c.now.Generation}
+}
+
+func (m *model) joinAs(c *modelClient) {
+	call, run := m.call("join of "+c.group), c.run
+	c.joining, c.member = true, false
+	r := request(func(r *JoinRequest) { r.Group, r.Member, r.Instance, r.Protocols = c.group, c.now.Member, c.instance, c.protocol })
+	r.Session, r.Rebalance = time.Duration(6+m.rng.IntN(20))*time.Second, time.Duration(1+m.rng.IntN(20))*time.Second
+	r.NeedsID = m.rng.IntN(3) > 0
+	m.m.Join(m, r, func(a JoinAnswer) {
+		m.answered(call)
+		if a.Err == nil {
+			m.checkGeneration(generation{m.m.live[c.group], a.Generation}, a)
+		}
+		if c.run != run {
+			return
+		}
+		c.joining, c.now = false, a
+		if a.Err != nil {
+			c.told(a.Err)
+		}
+	})
+}
+
+// checkGeneration has each generation led by one: by one instance, for its member id
+// may be replaced.
+func (m *model) checkGeneration(g generation, a JoinAnswer) {
+	if a.Generation <= 0 || a.Protocol == nil || a.Member == "" {
+		m.t.Fatalf("answer %+v to a join of %s", a, g.group.id)
+	}
+	if len(a.Members) == 0 {
+		return
+	}
+	i := slices.IndexFunc(a.Members, func(j Joined) bool { return j.Member == a.Member })
+	if i < 0 || a.Leader != a.Member {
+		m.t.Fatalf("answer %+v to the leader", a)
+	}
+	who := a.Member
+	if instance := a.Members[i].Instance; instance != nil {
+		who = "instance " + *instance
+	}
+	if before := m.leader[g]; before != "" && before != who {
+		m.t.Fatalf("generation %d of %s is led by %s and %s", g.n, g.group.id, before, who)
+	}
+	m.leader[g] = who
+}
+
+func (m *model) syncAs(c *modelClient) {
+	call, run := m.call("sync of "+c.group), c.run
+	c.syncing = true
+	r := SyncRequest{Group: c.group, Member: c.now.Member, Instance: c.instance, Generation: c.now.Generation, Assignments: map[string][]byte{}}
+	for _, j := range c.now.Members {
+		r.Assignments[j.Member] = []byte(j.Member)
+	}
+	m.m.Sync(m, r, func(a SyncAnswer) {
+		m.answered(call)
+		if c.run != run {
+			return
+		}
+		c.syncing = false
+		if a.Err != nil {
+			c.told(a.Err)
+			return
+		}
+		c.member = true
+	})
+}
+
+func (m *model) commitAs(c *modelClient, who Identity) {
+	call := m.call("commit in " + c.group)
+	m.sent++
+	offset := m.sent
+	m.m.Commit(m, CommitRequest{Identity: who, Offsets: []Commit{{Topic: "events", Partition: 1, Offset: offset, Keep: -1}}}, func(each []error, all error) {
+		m.answered(call)
+		if all == nil && each[0] == nil {
+			m.acked[who.Group] = max(m.acked[who.Group], offset)
+		}
+	})
+}
+
+// read asks for offsets: what was acknowledged before must be seen.
+func (m *model) read(group string) {
+	call, least := m.call("read of "+group), m.acked[group]
+	m.m.Committed(group, []TopicPartition{{"events", 1}}, func(got []Committed, err error) {
+		m.answered(call)
+		at := int64(0)
+		if err == nil && got[0].Offset != nil {
+			at = got[0].Offset.Offset
+		}
+		if err == nil && at < least {
+			m.t.Fatalf("offset %d of %s was committed, and %d is read", least, group, at)
+		}
+	})
+}
+
+// hostile sends what no good client would.
+func (m *model) hostile(c *modelClient) {
+	who := c.identity()
+	switch m.rng.IntN(6) {
+	case 0:
+		who.Generation--
+		_ = m.m.Heartbeat(m, who)
+	case 1:
+		who.Member = "stranger"
+		m.commitAs(c, who)
+	case 2:
+		who.Generation, who.Member, who.Instance = -1, "", nil
+		m.commitAs(c, who)
+	case 3:
+		call := m.call("strange sync")
+		m.m.Sync(m, SyncRequest{Group: c.group, Member: c.now.Member, Generation: int32(m.rng.IntN(9))}, func(SyncAnswer) { m.answered(call) })
+	case 4:
+		call := m.call("join with another protocol")
+		r := request(func(r *JoinRequest) { r.Group, r.Member, r.Protocols = c.group, c.now.Member, []Protocol{{"strange", nil}} })
+		m.m.Join(m, r, func(JoinAnswer) { m.answered(call) })
+	case 5:
+		call := m.call("delete of " + c.group)
+		m.m.Delete(m, c.group, func(err error) {
+			m.answered(call)
+			if !errors.Is(err, ErrNotEmpty) && !errors.Is(err, ErrNotFound) {
+				m.acked[c.group] = 0 // gone, or perhaps
+			}
+		})
+		if g := m.m.live[c.group]; g != nil && len(g.writes) > 0 {
+			m.acked[c.group] = 0 // reads may see the deletion before it is answered
+		}
+	}
+}
+
+// verify holds the machine against what must be true after every step.
+func (m *model) verify() {
+	m.check()
+	for id, g := range m.m.live {
+		if g.gone {
+			m.t.Fatalf("group %s is gone and alive", id)
+		}
+		m.verifyGroup(g)
+	}
+}
+
+func (m *model) verifyGroup(g *live) {
+	static := 0
+	for _, who := range g.members {
+		if g.byID[who.id] != who {
+			m.t.Fatalf("member %s of %s is not found by its id", who.id, g.id)
+		}
+		if who.instance != nil {
+			if static++; g.static[*who.instance] != who {
+				m.t.Fatalf("member %s of %s is not found by its instance", who.id, g.id)
+			}
+		}
+		if who.sync != nil && g.state != CompletingRebalance {
+			m.t.Fatalf("member %s waits for an assignment while %s is %v", who.id, g.id, g.state)
+		}
+		waits := who.join != nil || who.sync != nil
+		if who.session.index == 0 && !waits {
+			m.t.Fatalf("session of member %s of %s never ends", who.id, g.id)
+		}
+	}
+	switch {
+	case len(g.byID) != len(g.members) || len(g.static) != static:
+		m.t.Fatalf("group %s has %d members, %d ids, %d of %d instances", g.id, len(g.members), len(g.byID), len(g.static), static)
+	case (g.leader == "") != (len(g.members) == 0) || g.leader != "" && g.byID[g.leader] == nil:
+		m.t.Fatalf("leader of %s is %q", g.id, g.leader)
+	case g.state == PreparingRebalance && g.joining.index == 0, g.state == CompletingRebalance && g.syncing.index == 0 && !g.assigned:
+		m.t.Fatalf("group %s is %v for ever", g.id, g.state)
+	case g.state == Empty && len(g.members) > 0, g.state == Stable && len(g.members) == 0:
+		m.t.Fatalf("group %s is %v with %d members", g.id, g.state, len(g.members))
+	}
+	if g.state == Stable && len(g.writes) == 0 && !m.doubted[g.id] {
+		m.verifyKept(g)
+	}
+}
+
+// verifyKept holds a stable group against its record.
+func (m *model) verifyKept(g *live) {
+	k := m.m.kept[g.id]
+	if k == nil || k.meta == nil {
+		m.t.Fatalf("group %s is stable and not kept", g.id)
+	}
+	live := g.metadata(func(who *member) []byte { return who.assignment })
+	live.sinceMs = k.meta.sinceMs
+	if a, b := metadataRecord(g.id, live), metadataRecord(g.id, k.meta); !bytes.Equal(a.Value, b.Value) {
+		m.t.Fatalf("group %s is\n%q, and is kept as\n%q", g.id, a.Value, b.Value)
+	}
+}
+
+// finish lets all clients be gone: then nobody may wait, and nothing be left alive.
+func (m *model) finish() {
+	m.auto = true
+	m.turn()
+	for range 20 {
+		m.pass(time.Minute)
+		m.verify()
+	}
+	for _, c := range m.calls {
+		if c.answers != 1 {
+			m.t.Fatalf("%s of leadership %d (now %d) has %d answers", c.what, c.lead, m.leads, c.answers)
+		}
+	}
+	m.pass(8 * 24 * time.Hour)
+	if len(m.m.live) > 0 || len(m.m.kept) > 0 {
+		m.t.Fatalf("groups are left: %v", m.m.List())
+	}
+}
