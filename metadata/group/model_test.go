@@ -82,6 +82,7 @@ func runModel(t *testing.T, seed uint64) {
 		rng: rng, leader: map[generation]string{}, acked: map[string]int64{}, doubted: map[string]bool{},
 	}
 	m.auto = false
+	m.erased = func(group string) { m.acked[group] = 0 }
 	for i := range 8 {
 		c := &modelClient{group: fmt.Sprint("g", i%3)}
 		if i%4 == 3 {
@@ -214,7 +215,9 @@ func (c *modelClient) identity() Identity {
 func (m *model) joinAs(c *modelClient) {
 	call, run := m.call("join of "+c.group), c.run
 	c.joining, c.member = true, false
-	r := request(func(r *JoinRequest) { r.Group, r.Member, r.Instance, r.Protocols = c.group, c.now.Member, c.instance, c.protocol })
+	r := request(func(r *JoinRequest) {
+		r.Group, r.Member, r.Instance, r.Protocols = c.group, c.now.Member, c.instance, c.protocol
+	})
 	r.Session, r.Rebalance = time.Duration(6+m.rng.IntN(20))*time.Second, time.Duration(1+m.rng.IntN(20))*time.Second
 	r.NeedsID = m.rng.IntN(3) > 0
 	m.m.Join(m, r, func(a JoinAnswer) {
@@ -291,6 +294,9 @@ func (m *model) commitAs(c *modelClient, who Identity) {
 // read asks for offsets: what was acknowledged before must be seen.
 func (m *model) read(group string) {
 	call, least := m.call("read of "+group), m.acked[group]
+	if m.deleting(group) {
+		least = 0
+	}
 	m.m.Committed(group, []TopicPartition{{"events", 1}}, func(got []Committed, err error) {
 		m.answered(call)
 		at := int64(0)
@@ -321,20 +327,29 @@ func (m *model) hostile(c *modelClient) {
 		m.m.Sync(m, SyncRequest{Group: c.group, Member: c.now.Member, Generation: int32(m.rng.IntN(9))}, func(SyncAnswer) { m.answered(call) })
 	case 4:
 		call := m.call("join with another protocol")
-		r := request(func(r *JoinRequest) { r.Group, r.Member, r.Protocols = c.group, c.now.Member, []Protocol{{"strange", nil}} })
+		r := request(func(r *JoinRequest) {
+			r.Group, r.Member, r.Protocols = c.group, c.now.Member, []Protocol{{"strange", nil}}
+		})
 		m.m.Join(m, r, func(JoinAnswer) { m.answered(call) })
 	case 5:
 		call := m.call("delete of " + c.group)
 		m.m.Delete(m, c.group, func(err error) {
 			m.answered(call)
-			if !errors.Is(err, ErrNotEmpty) && !errors.Is(err, ErrNotFound) {
-				m.acked[c.group] = 0 // gone, or perhaps
+			if err == nil && m.acked[c.group] > 0 {
+				m.t.Fatalf("group %s is said to be deleted, and its offsets are not", c.group)
 			}
 		})
-		if g := m.m.live[c.group]; g != nil && len(g.writes) > 0 {
-			m.acked[c.group] = 0 // reads may see the deletion before it is answered
-		}
 	}
+}
+
+// deleting reports whether a deletion is under way, or may be.
+func (m *model) deleting(group string) bool {
+	return slices.ContainsFunc(m.queue, func(a *appended) bool {
+		return slices.ContainsFunc(a.records, func(r coordinator.Record) bool {
+			key, err := decodeKey(r.Key)
+			return err == nil && r.Value == nil && key.group == group
+		})
+	})
 }
 
 // verify holds the machine against what must be true after every step.

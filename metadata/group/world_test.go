@@ -19,7 +19,8 @@ type world struct {
 	replica *Machine // applies the same records and does nothing else
 	log     []coordinator.Record
 	queue   []*appended
-	auto    bool // appends are committed at the end of each turn
+	auto    bool               // appends are committed at the end of each turn
+	erased  func(group string) // told of each tombstone that is committed, if set
 }
 
 type appended struct {
@@ -62,6 +63,9 @@ func (w *world) commit() {
 	for _, r := range a.records {
 		at := coordinator.Position{Offset: int64(len(w.log)), TimestampMs: w.now.UnixMilli()}
 		w.log = append(w.log, r)
+		if key, err := decodeKey(r.Key); w.erased != nil && r.Value == nil && err == nil {
+			w.erased(key.group)
+		}
 		for _, m := range []*Machine{w.m, w.replica} {
 			if err := m.Apply(at, r); err != nil {
 				w.t.Fatal(err)

@@ -81,10 +81,30 @@ func (s *memShard) settle() {
 func (g *memGroups) Partition(id string) int32 {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	return g.partitionLocked(id)
+}
+
+func (g *memGroups) partitionLocked(id string) int32 {
 	if g.absent {
 		return -1
 	}
 	return group.PartitionOf(id, len(g.shards))
+}
+
+func (g *memGroups) set(change func(*memGroups)) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	change(g)
+}
+
+// release commits what was held.
+func (g *memGroups) release() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.held = false
+	for _, s := range g.shards {
+		s.settle()
+	}
 }
 
 func (g *memGroups) Coordinator(context.Context, string) (int32, error) {
