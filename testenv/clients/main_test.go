@@ -55,6 +55,8 @@ var features = []feature{
 var missing = map[string]string{
 	"configs": "IncrementalAlterConfigs", "partitions": "CreatePartitions", "delete-records": "DeleteRecords",
 	"group": "consumer groups", "sticky": "consumer groups", "static": "consumer groups", "group-admin": "consumer groups",
+	"kafka-configs": "IncrementalAlterConfigs", "kafka-delete-records": "DeleteRecords", "kafka-log-dirs": "DescribeLogDirs",
+	"kafka-consumer-groups": "consumer groups", "kafka-consumer-perf-test": "consumer groups", "kafka-verifiable-consumer": "consumer groups",
 	"kafkajs": "consumer groups", // it reads in groups only
 }
 

@@ -41,6 +41,17 @@ func (f *table) note(feature, client, outcome string) {
 	f.cells[feature][client] = outcome
 }
 
+// order is that of the lines.
+func order() (names []string) {
+	for _, f := range features {
+		names = append(names, f.name)
+	}
+	for _, tool := range toolTests {
+		names = append(names, tool.name)
+	}
+	return names
+}
+
 // print prints a line for each feature and a column for each client.
 func (f *table) print(out io.Writer) {
 	f.mu.Lock()
@@ -53,13 +64,13 @@ func (f *table) print(out io.Writer) {
 	}
 	columns := slices.Sorted(maps.Keys(clients))
 	place := func(name string) int {
-		return slices.IndexFunc(features, func(f feature) bool { return f.name == name })
+		return slices.Index(order(), name)
 	}
 	rows := slices.SortedFunc(maps.Keys(f.cells), func(a, b string) int {
 		return cmp.Or(cmp.Compare(place(a), place(b)), cmp.Compare(a, b))
 	})
 	line := func(name string, cell func(client string) string) {
-		fmt.Fprintf(out, "%-24s", name)
+		fmt.Fprintf(out, "%-26s", name)
 		for _, client := range columns {
 			fmt.Fprintf(out, " %*s", max(len(client), 4), cell(client))
 		}
