@@ -25,14 +25,16 @@ func TestMain(m *testing.M) {
 
 // startBroker returns the address of a node on MinIO, for a test and its
 // subtests. The flush interval is that of make run, so that the many small
-// steps of these tests do not take long.
+// steps of these tests do not take long, and members do not wait for others to
+// join: each one that does begins a rebalance.
 func startBroker(t *testing.T) string {
 	t.Helper()
 	if *peer != "" {
 		return *peer
 	}
 	store := testenv.MinIO(t)
-	node := testenv.Varve{Args: []string{"--bucket", store.URL("clients"), "--flush-interval", "20ms"}, Env: store.Env()}
+	node := testenv.Varve{Env: store.Env(), Args: []string{"--bucket", store.URL("clients"), "--flush-interval", "20ms",
+		"--group-initial-rebalance-delay", "0s"}}
 	return node.Start(t).Kafka
 }
 
@@ -54,10 +56,7 @@ var features = []feature{
 // family that can do nothing without it.
 var missing = map[string]string{
 	"configs": "IncrementalAlterConfigs", "partitions": "CreatePartitions", "delete-records": "DeleteRecords",
-	"group": "consumer groups", "sticky": "consumer groups", "static": "consumer groups", "group-admin": "consumer groups",
 	"kafka-configs": "IncrementalAlterConfigs", "kafka-delete-records": "DeleteRecords", "kafka-log-dirs": "DescribeLogDirs",
-	"kafka-consumer-groups": "consumer groups", "kafka-consumer-perf-test": "consumer groups", "kafka-verifiable-consumer": "consumer groups",
-	"kafkajs": "consumer groups", // it reads in groups only
 }
 
 func TestClients(t *testing.T) {
