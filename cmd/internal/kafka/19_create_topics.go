@@ -14,7 +14,8 @@ import (
 // CreateTopics, key 19.
 //
 //	v1  validate only, error messages
-//	v4  partitions and replication factor may be -1, the defaults (KIP-464)
+//	v4  clients may ask for the default number of partitions and replicas, -1
+//	    (KIP-464). Brokers give it at every version, and kafkajs asks at v3.
 //	v5  flexible; the answer tells partitions, replication factor and configs
 //	    (KIP-525)
 //	v6  THROTTLING_QUOTA_EXCEEDED may be answered
@@ -35,11 +36,8 @@ func init() {
 	})
 }
 
-// The versions of CreateTopics that know something first.
-const (
-	createTopicsDefaults = 4
-	createTopicsDetails  = 5
-)
+// createTopicsDetails is the first version whose answer tells what was made.
+const createTopicsDetails = 5
 
 // adminWait bounds how long an administrative request may take; clients name a
 // time-out of their own below it.
@@ -63,7 +61,7 @@ func (s *Server) beginCreateTopics(ctx context.Context, r *request) {
 			out := &resp.Topics[i]
 			out.Default()
 			out.Topic = req.Topics[i].Topic
-			t, err := newTopic(&req.Topics[i], r.version)
+			t, err := newTopic(&req.Topics[i])
 			if asked[out.Topic] > 1 {
 				err = coded(kerr.InvalidRequest, "topic %q stands %d times in the request", out.Topic, asked[out.Topic])
 			}
@@ -95,7 +93,7 @@ func countNames(topics []kmsg.CreateTopicsRequestTopic) map[string]int {
 }
 
 // newTopic reads what is asked for one topic.
-func newTopic(in *kmsg.CreateTopicsRequestTopic, version int16) (metadata.NewTopic, error) {
+func newTopic(in *kmsg.CreateTopicsRequestTopic) (metadata.NewTopic, error) {
 	t := metadata.NewTopic{
 		Name: in.Topic, Partitions: in.NumPartitions, ReplicationFactor: in.ReplicationFactor,
 		Configs: make(map[string]string, len(in.Configs)),
@@ -109,14 +107,9 @@ func newTopic(in *kmsg.CreateTopicsRequestTopic, version int16) (metadata.NewTop
 		}
 		t.Configs[c.Name] = *c.Value
 	}
-	switch {
-	case len(in.ReplicaAssignment) > 0:
+	if len(in.ReplicaAssignment) > 0 {
 		err := assigned(&t, in)
 		return t, err
-	case version < createTopicsDefaults && t.Partitions == -1:
-		return t, coded(kerr.InvalidPartitions, "the default number of partitions can be asked for from version %d on", createTopicsDefaults)
-	case version < createTopicsDefaults && t.ReplicationFactor == -1:
-		return t, coded(kerr.InvalidReplicationFactor, "the default replication factor can be asked for from version %d on", createTopicsDefaults)
 	}
 	return t, nil
 }

@@ -115,8 +115,7 @@ func TestCreateTopicsChecksAndTells(t *testing.T) {
 	}{
 		{7, newTopicRequest("plain", 3, 3), nil},
 		{7, newTopicRequest("defaults", -1, -1), nil},
-		{3, newTopicRequest("no-defaults", -1, 1), kerr.InvalidPartitions},
-		{3, newTopicRequest("no-default-rf", 1, -1), kerr.InvalidReplicationFactor},
+		{3, newTopicRequest("old-defaults", -1, -1), nil},
 		{7, newTopicRequest("old", 1, 1), kerr.TopicAlreadyExists},
 		{7, newTopicRequest("bad name", 1, 1), kerr.InvalidTopicException},
 		{7, withConfig("config", "retention.ms", kmsg.StringPtr("1000")), nil},
@@ -145,6 +144,9 @@ func TestCreateTopicsChecksAndTells(t *testing.T) {
 		}
 		if out.ErrorCode != 0 || !exists {
 			t.Errorf("%s: error %d, exists: %v", tc.topic.Topic, out.ErrorCode, exists)
+			continue
+		}
+		if tc.version < createTopicsDetails {
 			continue
 		}
 		if out.TopicID != made.ID || int(out.NumPartitions) != len(made.Partitions) || out.ReplicationFactor != made.ReplicationFactor || len(out.Configs) == 0 {
