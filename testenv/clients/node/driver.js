@@ -195,7 +195,7 @@ const operations = {
 
 const spec = JSON.parse(process.argv[3])
 const run = { produce, consume, member, admin: administer }[process.argv[2]]
-run(newKafka(spec), spec).then(() => process.exit(0), error => {
+run(newKafka(spec), spec).then(() => process.stdout.write('', () => process.exit(0)), error => { // once all is written
   console.error(error)
   process.exit(1)
 })
