@@ -116,7 +116,7 @@ func (c *cluster) node(o options, dir, name string, h *history.History, d *distu
 	n.command = proc.Command{
 		Path: c.binary,
 		Args: append([]string{"serve", "--bucket", "minio://" + c.proxy.Address() + bucketPath, "--listen", n.kafka, "--http", n.http,
-			"--data-dir", n.dataDir, "--flush-interval", o.flush.String(), "--auto-create-topics=false"}, args...),
+			"--data-dir", n.dataDir, "--flush-interval", o.flush.String(), "--auto-create-topics=false", "--group-min-session-timeout", "1s"}, args...),
 		Env: varveEnv(), Stdout: log, Stderr: log,
 	}
 	return n, nil

@@ -12,6 +12,10 @@
 // beginning by several clients, the histories are checked (package
 // testenv/history), and `varve bucket verify` has its say.
 //
+// With --group the clients are the members of a consumer group instead, which are
+// killed every few seconds while the node is killed twice: each record must be
+// processed by somebody, and no committed offset may go back.
+//
 // The schedule of faults is the same for the same seed. What they hit is not:
 // processes run as they please.
 //
@@ -62,6 +66,7 @@ type options struct {
 	dir      string
 	report   string
 	verbose  bool
+	members  int // of a consumer group; 0: rounds of a log
 	out      io.Writer
 }
 
@@ -79,12 +84,13 @@ func parse(args []string, out io.Writer) (options, error) {
 	flags.StringVar(&o.varve, "varve", os.Getenv("VARVE_BIN"), "path of the varve binary; it is built if there is none (default $VARVE_BIN)")
 	flags.StringVar(&o.dir, "dir", "", "folder for logs, data and buckets (default a temporary one)")
 	flags.StringVar(&o.report, "report", "", "file for a report of all rounds in JSON")
+	flags.IntVar(&o.members, "group", 0, "have rounds with a consumer group of so many members, four partitions each, instead: members are killed all the time, the node twice; 50 is a good number")
 	flags.BoolVarP(&o.verbose, "verbose", "v", false, "print every fault as it is made")
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}
-	if o.duration < o.interval || o.interval <= 0 || o.rounds < 1 || o.rate <= 0 || flags.NArg() > 0 {
-		return o, errors.New("the duration must be an interval at least; interval, rounds and rate more than 0; and nothing may follow the flags")
+	if o.duration < o.interval || o.interval <= 0 || o.rounds < 1 || o.rate <= 0 || o.members < 0 || flags.NArg() > 0 {
+		return o, errors.New("the duration must be an interval at least; interval, rounds and rate more than 0, group not less; and nothing may follow the flags")
 	}
 	if o.seed == 0 {
 		o.seed = rand.Uint64N(1 << 32)

@@ -21,6 +21,7 @@ type report struct {
 	Faults       map[string]int `json:"faults_fired"`
 	Recoveries   []recoveries   `json:"recoveries"`
 	Exits        []string       `json:"exits_by_themselves"`
+	Group        *groupReport   `json:"group,omitempty"`
 	Verified     bool           `json:"bucket_verified"` // false too where the binary cannot
 	Folder       string         `json:"folder,omitempty"`
 }
@@ -86,9 +87,7 @@ const (
 func (r *report) print(w io.Writer) {
 	h := r.Result
 	fmt.Fprintf(w, "seed %d: %.0f s, drained in %.1f s\n", r.Seed, r.Seconds, r.DrainSeconds)
-	fmt.Fprintf(w, "  sent %d: %d acknowledged, %d refused as they must be, %d of unknown outcome\n", h.Sent, h.Acked, h.Refused, h.Unknown)
-	fmt.Fprintf(w, "  in the log %d, of them %d repeated without idempotence; %d excused by a lost disk\n", h.Records, h.Repeated, h.Excused)
-	fmt.Fprintf(w, "  read %d, offsets looked up %d times\n", h.Read, r.LookUps)
+	r.printWork(w)
 	fmt.Fprintf(w, "  faults fired:")
 	for _, name := range slices.Sorted(maps.Keys(r.Faults)) {
 		fmt.Fprintf(w, " %s %d;", name, r.Faults[name])
@@ -115,4 +114,17 @@ func (r *report) print(w io.Writer) {
 		fmt.Fprintf(w, "    %s %s\n", a.Kind, a.Detail)
 	}
 	fmt.Fprintf(w, "  logs, data folders and the bucket are in %s\n", cmp.Or(r.Folder, "no folder"))
+}
+
+// printWork prints what the clients did.
+func (r *report) printWork(w io.Writer) {
+	if g := r.Group; g != nil {
+		fmt.Fprintf(w, "  %d members of %d partitions, %d killed\n", g.Members, g.Partitions, g.Killed)
+		fmt.Fprintf(w, "  %d records processed %d times, %d offsets committed, %d looked up\n", g.Records, g.Processed, g.Commits, g.LookUps)
+		return
+	}
+	h := r.Result
+	fmt.Fprintf(w, "  sent %d: %d acknowledged, %d refused as they must be, %d of unknown outcome\n", h.Sent, h.Acked, h.Refused, h.Unknown)
+	fmt.Fprintf(w, "  in the log %d, of them %d repeated without idempotence; %d excused by a lost disk\n", h.Records, h.Repeated, h.Excused)
+	fmt.Fprintf(w, "  read %d, offsets looked up %d times\n", h.Read, r.LookUps)
 }

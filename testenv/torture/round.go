@@ -53,12 +53,16 @@ func play(ctx context.Context, o options, seed uint64, dir string) (*report, err
 	if r.cluster, err = startCluster(starting, o, seed, dir, r.history, &r.disturbances); err != nil {
 		return nil, fmt.Errorf("start the cluster (logs in %s): %w", dir, err)
 	}
-	err = r.run(ctx, starting)
+	if o.members > 0 {
+		err = r.runGroup(ctx, starting)
+	} else {
+		err = r.run(ctx, starting)
+	}
 	return &r.report, errors.Join(err, r.cluster.close())
 }
 
 func (r *round) run(ctx, starting context.Context) error {
-	if err := r.createTopic(starting); err != nil {
+	if err := r.createTopic(starting, topic, partitions); err != nil {
 		return err
 	}
 	r.nemesis = &nemesis{cluster: r.cluster, disturbing: &r.disturbances, say: r.detail, tooLate: 2 * r.interval, done: map[string]int{}}
@@ -88,13 +92,13 @@ func (r *round) detail(format string, args ...any) {
 	}
 }
 
-func (r *round) createTopic(ctx context.Context) error {
+func (r *round) createTopic(ctx context.Context, name string, count int) error {
 	client, err := newClient(r.cluster.leader.kafka)
 	if err != nil {
 		return err
 	}
 	defer client.Close()
-	made, err := kadm.NewClient(client).CreateTopic(ctx, partitions, 1, nil, topic)
+	made, err := kadm.NewClient(client).CreateTopic(ctx, int32(count), 1, nil, name)
 	if err := errors.Join(err, made.Err); err != nil {
 		return fmt.Errorf("create the topic: %w", err)
 	}

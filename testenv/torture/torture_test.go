@@ -23,9 +23,11 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func TestAMinuteOfFaultsBreaksNoPromise(t *testing.T) {
+// playRound runs the tool for one round, which must be without anomalies.
+func playRound(t *testing.T, args ...string) *report {
+	t.Helper()
 	if testing.Short() {
-		t.Skip("takes a minute and a half: run without -short")
+		t.Skip("takes long: run without -short")
 	}
 	if _, err := miniod.Find(); errors.Is(err, miniod.ErrNoBinary) {
 		t.Skip(err)
@@ -38,8 +40,7 @@ func TestAMinuteOfFaultsBreaksNoPromise(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 9*time.Minute)
 	defer cancel()
 	var out bytes.Buffer
-	code, err := run(ctx, []string{"--duration", "60s", "--interval", "4s", "--rate", "1500", "--dir", dir,
-		"--report", reportFile, "--varve", testenv.VarveBinary(t), "--verbose"}, &out)
+	code, err := run(ctx, append(args, "--dir", dir, "--report", reportFile, "--varve", testenv.VarveBinary(t), "--verbose"), &out)
 	t.Log(out.String())
 	if code != 0 || err != nil {
 		t.Fatalf("exit code %d, %v", code, err)
@@ -48,15 +49,27 @@ func TestAMinuteOfFaultsBreaksNoPromise(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var reports []report
+	var reports []*report
 	if err := json.Unmarshal(data, &reports); err != nil {
 		t.Fatal(err)
 	}
-	if r := reports[0]; r.Result.Acked < 1000 || r.Result.Read < 5000 || r.Faults["kill -9 leader"] == 0 || r.LookUps == 0 || r.Result.Refused == 0 {
-		t.Errorf("the round proves nothing: %+v", r)
-	}
 	if err := os.RemoveAll(dir); err != nil {
 		t.Error(err)
+	}
+	return reports[0]
+}
+
+func TestAMinuteOfFaultsBreaksNoPromise(t *testing.T) {
+	r := playRound(t, "--duration", "60s", "--interval", "4s", "--rate", "1500")
+	if r.Result.Acked < 1000 || r.Result.Read < 5000 || r.Faults["kill -9 leader"] == 0 || r.LookUps == 0 || r.Result.Refused == 0 {
+		t.Errorf("the round proves nothing: %+v", r)
+	}
+}
+
+func TestAGroupWhoseMembersDieProcessesEverything(t *testing.T) {
+	r := playRound(t, "--group", "8", "--duration", "20s", "--rate", "400")
+	if g := r.Group; g.Records < 1000 || g.Commits < 64 || g.LookUps == 0 || g.Killed < 2 || r.Faults["kill -9 leader"] != 2 {
+		t.Errorf("the round proves nothing: %+v", g)
 	}
 }
 
@@ -110,7 +123,7 @@ func TestEveryScheduleBeginsWithKills(t *testing.T) {
 
 func TestWrongFlagsAreRefused(t *testing.T) {
 	for _, args := range [][]string{
-		{"--duration", "1s"}, {"--interval", "0"}, {"--rounds", "0"}, {"--rate", "0"}, {"more"}, {"--faults", "flood"}, {"--what"},
+		{"--duration", "1s"}, {"--interval", "0"}, {"--rounds", "0"}, {"--rate", "0"}, {"--group", "-1"}, {"more"}, {"--faults", "flood"}, {"--what"},
 	} {
 		if code, err := run(context.Background(), args, &bytes.Buffer{}); code != 2 || err == nil {
 			t.Errorf("%v: code %d, error %v", args, code, err)

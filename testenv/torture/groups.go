@@ -1,0 +1,204 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/varvelog/varve/testenv/history"
+)
+
+const (
+	jobs    = "jobs"    // the topic of a round with a group
+	workers = "workers" // the group
+	// partitionsEach is how many partitions there are for each member.
+	partitionsEach = 4
+	maxSession     = 6 * time.Second  // of members; in a short round less
+	rejoinLimit    = 20 * time.Second // of members at a rebalance
+)
+
+// crew is a consumer group under torture: members that commit what they have
+// processed, each of which dies sooner or later and is replaced by a new one.
+type crew struct {
+	*round
+	group      *history.Group
+	partitions int
+	members    []*member // by place; guarded by mu
+	mu         sync.Mutex
+	killed     atomic.Int64
+}
+
+// groupReport is what a round with a group came to.
+type groupReport struct {
+	Members    int   `json:"members"`
+	Partitions int   `json:"partitions"`
+	Killed     int64 `json:"members_killed"`
+	history.GroupResult
+}
+
+// runGroup is a round of a consumer group: members are killed all the time, and the
+// node twice.
+func (r *round) runGroup(ctx, starting context.Context) error {
+	c := &crew{round: r, partitions: partitionsEach * r.members, members: make([]*member, r.members)}
+	c.group = r.history.NewGroup(c.partitions)
+	if err := r.createTopic(starting, jobs, c.partitions); err != nil {
+		return err
+	}
+	r.nemesis = &nemesis{cluster: r.cluster, disturbing: &r.disturbances, say: r.detail, tooLate: r.duration, done: map[string]int{}}
+	if err := c.torture(ctx); err != nil {
+		return err
+	}
+	r.report.Group = &groupReport{Members: r.members, Partitions: c.partitions, Killed: c.killed.Load(), GroupResult: c.group.Check()}
+	r.report.Result = r.history.Check()
+	if err := r.stopAndVerify(ctx); err != nil {
+		return err
+	}
+	r.fillReport()
+	return ctx.Err()
+}
+
+// torture lets the group work while it is tortured, and waits until all is
+// processed and committed.
+func (c *crew) torture(ctx context.Context) error {
+	began := time.Now()
+	phase, endPhase := context.WithCancel(ctx) // records are sent, members killed
+	defer endPhase()
+	working, endWork := context.WithCancel(ctx)
+	defer endWork()
+	hard, giveUp := context.WithCancel(ctx)
+	defer giveUp()
+	senders, others := new(clients), new(clients)
+	senders.start(func() error { return c.send(phase, hard) })
+	senders.start(func() error { c.reap(phase); return nil })
+	for place := range c.members {
+		others.start(func() error { return c.keep(working, place) })
+	}
+	others.start(func() error { return c.watch(working) })
+
+	err := c.nemesis.run(ctx, began, []step{
+		{at: c.duration / 3, target: onLeader, action: kill}, {at: 2 * c.duration / 3, target: onLeader, action: kill},
+	})
+	sleep(ctx, time.Until(began.Add(c.duration)))
+	healed := time.Now()
+	limit := time.AfterFunc(drainLimit, giveUp)
+	defer limit.Stop()
+	endPhase()
+	err = errors.Join(err, senders.wait())
+	c.awaitDone(hard)
+	endWork()
+	err = errors.Join(err, others.wait())
+	c.report.DrainSeconds = time.Since(healed).Seconds()
+	c.say("drained in %.1f s", c.report.DrainSeconds)
+	return err
+}
+
+// awaitDone waits until all is processed and committed.
+func (c *crew) awaitDone(hard context.Context) {
+	for said := time.Now(); ; sleep(hard, 100*time.Millisecond) {
+		unprocessed, uncommitted := c.group.Left()
+		switch {
+		case unprocessed == 0 && uncommitted == 0:
+			return
+		case hard.Err() != nil:
+			c.history.Note(history.Stuck, "%d records are not processed and %d not committed %v after the last fault", unprocessed, uncommitted, drainLimit)
+			return
+		case time.Since(said) > sayEvery:
+			said = time.Now()
+			c.say("%d records to be processed, %d to be committed", unprocessed, uncommitted)
+		}
+	}
+}
+
+// send sends records to all partitions in turn until ctx ends, and returns when it
+// knows all outcomes or hard ends.
+func (c *crew) send(ctx, hard context.Context) error {
+	client, err := newClient(c.cluster.leader.kafka, kgo.MaxBufferedRecords(2*maxBuffered))
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	began, sent := time.Now(), 0
+	for ctx.Err() == nil {
+		due := int(time.Since(began).Seconds() * c.rate)
+		for ; sent < due && client.BufferedProduceRecords() < maxBuffered; sent++ {
+			record := &kgo.Record{Topic: jobs, Partition: int32(sent % c.partitions), Value: fmt.Appendf(nil, "job %d", sent)}
+			client.Produce(context.Background(), record, func(r *kgo.Record, err error) {
+				if err == nil {
+					c.group.Sent(r.Partition, r.Offset)
+				} else if !expected(err) {
+					c.history.Note(history.Refused, "producer is told: %v", err)
+				}
+			})
+		}
+		sleep(ctx, burst)
+	}
+	if err := client.Flush(hard); err != nil {
+		c.history.Note(history.Stuck, "producer does not know the outcome of some records in time")
+	}
+	return nil
+}
+
+// reap kills a member every few seconds until ctx ends.
+func (c *crew) reap(ctx context.Context) {
+	random := rand.New(rand.NewPCG(c.seed, 3))
+	for {
+		sleep(ctx, c.interval/5+time.Duration(random.Int64N(int64(c.interval)/4)))
+		if ctx.Err() != nil {
+			return
+		}
+		c.mu.Lock()
+		victim := c.members[random.IntN(len(c.members))]
+		c.mu.Unlock()
+		if victim != nil && victim.kill() {
+			c.killed.Add(1)
+			c.detail("%s is killed", victim.name)
+		}
+	}
+}
+
+// keep has a member at a place until ctx ends: a new one soon after one has died.
+func (c *crew) keep(ctx context.Context, place int) error {
+	for life := 1; ctx.Err() == nil; life++ {
+		m, err := newMember(c, fmt.Sprintf("member %d.%d", place, life))
+		if err != nil {
+			return err
+		}
+		c.mu.Lock()
+		c.members[place] = m
+		c.mu.Unlock()
+		m.work(ctx)
+		sleep(ctx, time.Duration(place%10)*200*time.Millisecond)
+	}
+	return nil
+}
+
+// watch looks at the committed offsets until ctx ends.
+func (c *crew) watch(ctx context.Context) error {
+	client, err := newClient(c.cluster.leader.kafka)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	admin := kadm.NewClient(client)
+	for ctx.Err() == nil {
+		turn, cancel := context.WithTimeout(ctx, 10*time.Second)
+		question := c.group.Ask()
+		offsets, err := admin.FetchOffsets(turn, workers)
+		cancel()
+		if err == nil && offsets.Error() == nil {
+			for partition := range int32(c.partitions) {
+				o, _ := offsets.Lookup(jobs, partition)
+				question.Offset("look-up", partition, max(0, o.At))
+			}
+		}
+		sleep(ctx, 200*time.Millisecond)
+	}
+	return nil
+}
