@@ -105,6 +105,7 @@ func newRoot(env *Env) *cobra.Command {
 		newTopic(env),
 		newProduce(env),
 		newConsume(env),
+		newCluster(env),
 		newGroups(env),
 		newBucket(env),
 		newWAL(env),

@@ -3,27 +3,12 @@ package cli
 import (
 	"fmt"
 	"runtime"
-	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
+	"github.com/varvelog/varve/cmd/internal/version"
 	"github.com/varvelog/varve/metadata"
 )
-
-// version says which build this is, from what the Go toolchain stamped into it.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok || info.Main.Version == "" {
-		return "unknown"
-	}
-	v := info.Main.Version
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" {
-			v += " " + s.Value
-		}
-	}
-	return v
-}
 
 // build is what `version -o json` prints.
 type build struct {
@@ -42,7 +27,7 @@ func newVersion(env *Env) *cobra.Command {
   varve version -o json`,
 		Args: args(cobra.NoArgs, "no arguments"),
 		RunE: func(*cobra.Command, []string) error {
-			v := build{version(), runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH, metadata.SupportedLevel}
+			v := build{version.String(), runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH, metadata.SupportedLevel}
 			if output == "json" {
 				return printJSON(env.Stdout, v)
 			}

@@ -9,6 +9,8 @@ import (
 	"net/http/pprof"
 	"sync"
 	"time"
+
+	"github.com/varvelog/varve/cmd/internal/status"
 )
 
 // health is what /readyz tells.
@@ -30,12 +32,18 @@ func (h *health) ready() {
 	h.ok = true
 }
 
-func (h *health) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
+// state tells whether the node is ready, and what it is busy with if it is not.
+func (h *health) state() (ready bool, at string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if !h.ok {
+	return h.ok, h.at
+}
+
+func (h *health) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
+	ready, at := h.state()
+	if !ready {
 		w.WriteHeader(http.StatusServiceUnavailable)
-		fmt.Fprintln(w, "not ready:", h.at)
+		fmt.Fprintln(w, "not ready:", at)
 		return
 	}
 	fmt.Fprintln(w, "ready")
@@ -55,6 +63,7 @@ func (n *node) serveHTTP(ln net.Listener) func() error {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", n.metrics.handler())
 	mux.Handle("GET /readyz", n.health)
+	mux.Handle("GET "+status.Path, status.Handler(n.status))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "alive") })
 	if n.cfg.PProf {
 		profiles(mux)

@@ -53,6 +53,7 @@ type node struct {
 	id          int32  // broker id
 	host        string // told to clients
 	port        int32
+	started     time.Time
 	failed      chan error // capacity 1: a part has ended on its own
 }
 
@@ -60,7 +61,7 @@ type node struct {
 func Run(ctx context.Context, cfg config.Serve, _, stderr io.Writer) (err error) {
 	n := &node{
 		cfg: cfg, log: newLogger(cfg, stderr), metrics: newMetrics(), health: &health{},
-		incarnation: segment.NewID(), meta: metadata.New(), rivals: newRivals(), failed: make(chan error, 1),
+		incarnation: segment.NewID(), meta: metadata.New(), rivals: newRivals(), started: time.Now().UTC(), failed: make(chan error, 1),
 	}
 	var closers stack
 	defer func() {
@@ -200,6 +201,7 @@ func (n *node) journalConfig(ctx context.Context, id uint32) (journal.Config, *j
 		return cfg, nil, err
 	}
 	cfg.Chain, cfg.History = c.Chain, c.History
+	n.rivals.applied(id, c.Chain.Epoch)
 	n.log.Debug("starting from a checkpoint", "journal", id, "seq", c.Chain.Last.Seq)
 	return cfg, c, nil
 }

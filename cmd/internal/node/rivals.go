@@ -38,6 +38,17 @@ func (r *rivals) applied(journal, epoch uint32) {
 	r.epochs[journal] = epoch
 }
 
+// epoch is that of the last object of a journal that was applied here; nil if none
+// was.
+func (r *rivals) epoch(journal uint32) *uint32 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if e, ok := r.epochs[journal]; ok {
+		return &e
+	}
+	return nil
+}
+
 // heard takes an announcement. What the look finds is the leader's matter.
 func (r *rivals) heard(a announce.Announcement) {
 	r.mu.Lock()

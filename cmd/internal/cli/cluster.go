@@ -1,0 +1,247 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/varvelog/varve/cmd/internal/status"
+)
+
+const (
+	httpEnv     = "VARVE_HTTP"
+	defaultHTTP = "127.0.0.1:9080"
+
+	statusLimit = 3 * time.Second // for the answer of one node
+)
+
+func newCluster(env *Env) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "cluster",
+		Short:   "Show how a cluster is",
+		Example: `  varve cluster status`,
+	}
+	cmd.AddCommand(newClusterStatus(env))
+	group(cmd)
+	return cmd
+}
+
+const clusterStatusLong = `Show the nodes, journals and topics of a cluster, and what is wrong with them.
+
+What every Kafka broker tells comes over --bootstrap: the cluster's id, its nodes, its
+topics, and partitions that nobody leads. What only varve has comes over HTTP: roles,
+versions and journals, from the nodes whose addresses --http names. What nobody tells
+is a question mark.
+
+PENDING is what is acknowledged with acks=1 and not in the bucket yet, SET ASIDE how
+many records of earlier starts could not be replayed ("varve wal list" shows them).
+
+The code is 1 when a partition has no leader, or a node named is not ready.`
+
+func newClusterStatus(env *Env) *cobra.Command {
+	var bootstrap, output string
+	var addresses []string
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Show nodes, journals, topics, and what is wrong",
+		Long:  clusterStatusLong,
+		Example: `  varve cluster status
+  varve cluster status --bootstrap logs-1:9092 --http logs-1:9080,logs-2:9080
+  varve cluster status -o json | jq .troubles`,
+		Args: args(cobra.NoArgs, "no arguments"),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			named := len(addresses) > 0
+			if text := env.getenv(httpEnv); !named && text != "" {
+				addresses, named = []string{text}, true
+			}
+			if !named {
+				addresses = []string{defaultHTTP}
+			}
+			for _, a := range addresses {
+				if _, _, err := net.SplitHostPort(a); err != nil {
+					return usagef("--http %q: write host:port, several with commas", a)
+				}
+			}
+			return showCluster(cmd.Context(), env, bootstrap, addresses, named, output)
+		},
+	}
+	flags := cmd.Flags()
+	flags.SortFlags = false
+	bootstrapFlag(flags, &bootstrap)
+	flags.StringSliceVar(&addresses, "http", nil, "HTTP `host:port` of nodes, several with commas (default $"+httpEnv+", or "+defaultHTTP+")")
+	outputFlag(cmd, &output, "table", "json")
+	return cmd
+}
+
+// clusterStatus is what `cluster status -o json` prints.
+type clusterStatus struct {
+	Cluster    string        `json:"cluster"`
+	Controller *int32        `json:"controller"` // broker id
+	Topics     int           `json:"topics"`
+	Partitions int           `json:"partitions"`
+	Nodes      []clusterNode `json:"nodes"`
+	Troubles   []string      `json:"troubles"`
+}
+
+// clusterNode is a node: known to Kafka clients, or to HTTP, or to both.
+type clusterNode struct {
+	ID    *int32       `json:"id"`
+	Kafka string       `json:"kafka"` // host:port, "" is not known
+	Rack  string       `json:"rack,omitempty"`
+	HTTP  string       `json:"http,omitempty"` // where Status comes from
+	Told  *status.Node `json:"status"`         // null if it was not asked, or did not answer
+}
+
+func showCluster(ctx context.Context, env *Env, bootstrap string, addresses []string, named bool, output string) error {
+	told := askNodes(ctx, addresses)
+	client, err := connect(ctx, env, bootstrap)
+	if err != nil {
+		return errors.Join(interrupted(ctx, err), told.notReady())
+	}
+	defer client.Close()
+	s, err := readCluster(ctx, client)
+	if err != nil {
+		return interrupted(ctx, err)
+	}
+	s.join(told, named)
+	if output == "json" {
+		err = printJSON(env.Stdout, s)
+	} else {
+		err = s.print(env.Stdout)
+	}
+	if err == nil && len(s.Troubles) > 0 {
+		err = fmt.Errorf("the cluster has %s: %s", plural(len(s.Troubles), "trouble"), firstOf(s.Troubles, 3))
+	}
+	return err
+}
+
+// firstOf joins the first n, and says how many more there are.
+func firstOf(texts []string, n int) string {
+	if len(texts) > n {
+		texts = append(slices.Clone(texts[:n]), fmt.Sprintf("%d more", len(texts)-n))
+	}
+	return strings.Join(texts, "; ")
+}
+
+// answers are what nodes said over HTTP, by address.
+type answers []answer
+
+type answer struct {
+	address string
+	node    status.Node
+	err     error
+}
+
+func askNodes(ctx context.Context, addresses []string) answers {
+	list := make(answers, len(addresses))
+	done := make(chan struct{})
+	for i, address := range addresses {
+		go func() {
+			asking, cancel := context.WithTimeout(ctx, statusLimit)
+			defer cancel()
+			list[i].address = address
+			list[i].node, list[i].err = status.Ask(asking, address)
+			done <- struct{}{}
+		}()
+	}
+	for range addresses {
+		<-done
+	}
+	return list
+}
+
+// notReady says what keeps nodes from answering Kafka clients, if they tell.
+func (list answers) notReady() error {
+	var errs []error
+	for _, a := range list {
+		if a.err == nil && a.node.State != status.Ready {
+			errs = append(errs, fmt.Errorf("the node at %s is not ready: %s", a.address, a.node.State))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// readCluster asks what every broker knows.
+func readCluster(ctx context.Context, client *kgo.Client) (*clusterStatus, error) {
+	meta, err := kadm.NewClient(client).Metadata(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read metadata: %w", err)
+	}
+	s := &clusterStatus{Cluster: meta.Cluster, Nodes: []clusterNode{}, Troubles: []string{}}
+	if meta.Controller >= 0 {
+		s.Controller = &meta.Controller
+	}
+	for _, b := range meta.Brokers {
+		node := clusterNode{ID: &b.NodeID, Kafka: net.JoinHostPort(b.Host, strconv.Itoa(int(b.Port)))}
+		if b.Rack != nil {
+			node.Rack = *b.Rack
+		}
+		s.Nodes = append(s.Nodes, node)
+	}
+	for _, t := range meta.Topics.Sorted() {
+		if t.Err != nil {
+			s.Troubles = append(s.Troubles, fmt.Sprintf("topic %s: %v", t.Topic, t.Err))
+			continue
+		}
+		s.Topics++
+		for _, p := range t.Partitions.Sorted() {
+			s.Partitions++
+			switch {
+			case p.Err != nil && !errors.Is(p.Err, kerr.ReplicaNotAvailable):
+				s.Troubles = append(s.Troubles, fmt.Sprintf("%s/%d: %v", t.Topic, p.Partition, p.Err))
+			case p.Leader < 0:
+				s.Troubles = append(s.Troubles, fmt.Sprintf("%s/%d: has no leader", t.Topic, p.Partition))
+			}
+		}
+	}
+	return s, nil
+}
+
+// join adds what nodes said over HTTP. Where no address was named, a node that
+// does not answer at the usual one is no trouble.
+func (s *clusterStatus) join(told answers, named bool) {
+	for _, a := range told {
+		switch {
+		case a.err != nil:
+			if named {
+				s.Troubles = append(s.Troubles, fmt.Sprintf("the node at --http %s does not answer: %s", a.address, oneLine(a.err)))
+			}
+		case a.node.State != status.Ready:
+			s.Troubles = append(s.Troubles, fmt.Sprintf("the node at %s is not ready: %s", a.address, a.node.State))
+			s.Nodes = append(s.Nodes, clusterNode{HTTP: a.address, Told: &a.node})
+		case a.node.Cluster.ID != s.Cluster:
+			s.Troubles = append(s.Troubles, fmt.Sprintf("the node at %s is of another cluster, %s", a.address, a.node.Cluster.ID))
+		default:
+			s.place(a)
+		}
+	}
+	slices.SortStableFunc(s.Nodes, func(a, b clusterNode) int {
+		if a.ID == nil || b.ID == nil {
+			return cmp.Compare(a.HTTP, b.HTTP)
+		}
+		return cmp.Compare(*a.ID, *b.ID)
+	})
+}
+
+// place puts an answer beside what Kafka says of the node. A node that serves
+// reads alone may be unknown to those who take writes.
+func (s *clusterStatus) place(a answer) {
+	for i := range s.Nodes {
+		if n := &s.Nodes[i]; n.ID != nil && *n.ID == *a.node.ID {
+			n.HTTP, n.Told = a.address, &a.node
+			return
+		}
+	}
+	s.Nodes = append(s.Nodes, clusterNode{ID: a.node.ID, Kafka: a.node.Kafka, Rack: a.node.Rack, HTTP: a.address, Told: &a.node})
+}

@@ -1,0 +1,56 @@
+package node
+
+import (
+	"net"
+	"strconv"
+	"time"
+
+	"github.com/varvelog/varve/cmd/internal/bucket"
+	"github.com/varvelog/varve/cmd/internal/status"
+	"github.com/varvelog/varve/cmd/internal/version"
+	"github.com/varvelog/varve/tiering/partlog"
+)
+
+// status is what GET /status tells. What the node finds while it starts is read
+// only once it is ready: then it does not change any more.
+func (n *node) status() status.Node {
+	ready, at := n.health.state()
+	s := status.Node{
+		Version: version.String(), State: at, Rack: n.cfg.Rack, StartedAt: n.started, Journals: []status.Journal{},
+	}
+	if s.State == "" {
+		s.State = "starting"
+	}
+	for _, r := range n.cfg.Roles {
+		s.Roles = append(s.Roles, string(r))
+	}
+	if !ready {
+		return s
+	}
+	s.State, s.ID = status.Ready, &n.id
+	s.Cluster = &status.Cluster{ID: n.cluster.ID.Base64(), CreatedAt: time.UnixMilli(n.cluster.CreatedMs).UTC()}
+	s.Kafka, s.Bucket = net.JoinHostPort(n.host, strconv.Itoa(int(n.port))), bucket.Redact(n.store.String())
+	s.UUID, s.Incarnation = n.dir.Node().String(), n.incarnation.String()
+	s.Announcing, s.FeatureLevel, s.TopicsGoing = n.bus.Stats().Connected, n.meta.Level(), len(n.meta.Deleting())
+	s.Journals = append(s.Journals, status.Journal{Leads: n.writes(), Head: n.meta.Head(), Epoch: n.rivals.epoch(0)})
+	for _, id := range n.meta.Journals() {
+		if j := n.journals.get(id); j != nil {
+			s.Journals = append(s.Journals, n.journalStatus(id, j))
+		}
+	}
+	return s
+}
+
+func (n *node) journalStatus(id uint32, j *dataJournal) status.Journal {
+	s := status.Journal{Journal: id, Leads: j.leader != nil, Head: j.state.Head(), Epoch: n.rivals.epoch(id)}
+	j.state.Partitions(func(_ partlog.Key, v partlog.View) {
+		if !v.Sealed {
+			s.Partitions++
+		}
+	})
+	if j.leader != nil {
+		pending, aside := j.leader.Pending(), j.leader.SetAside()
+		s.Pending, s.SetAside = &pending, &aside
+	}
+	return s
+}

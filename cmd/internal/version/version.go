@@ -1,0 +1,21 @@
+// Package version says which build of the program this is, from what the Go
+// toolchain stamped into it. It promises an answer, "unknown" if need be, and
+// never reads anything but the running binary.
+package version
+
+import "runtime/debug"
+
+// String is the module's version, and the commit where it is known.
+func String() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok || info.Main.Version == "" {
+		return "unknown"
+	}
+	v := info.Main.Version
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			v += " " + s.Value
+		}
+	}
+	return v
+}
