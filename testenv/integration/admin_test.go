@@ -2,6 +2,7 @@ package integration
 
 import (
 	"errors"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -246,5 +247,47 @@ func TestToolsAreAnsweredThatAskAboutBrokers(t *testing.T) {
 	altered, err = admin.AlterTopicConfigs(ctx, []kadm.AlterConfig{{Op: kadm.SetConfig, Name: "retention.msec", Value: &value}}, "events")
 	if err != nil || !errors.Is(altered[0].Err, kerr.InvalidConfig) || !strings.Contains(altered[0].ErrMessage, "retention.msec") {
 		t.Errorf("unknown config: %+v, %v", altered, err)
+	}
+}
+
+// TestPartitionsThatCouldNotBeOpenedAreOpenedLater keeps the data journal from
+// being written, so that the metadata has partitions which the journal does not.
+func TestPartitionsThatCouldNotBeOpenedAreOpenedLater(t *testing.T) {
+	t.Parallel()
+	for _, how := range []string{"in the background", "after a kill"} {
+		t.Run(how, func(t *testing.T) {
+			t.Parallel()
+			b, p := behindProxy(t, minioBucket(t))
+			node := b.start(t)
+			createTopic(t, node.Kafka, "events", 1)
+			p.set(func(w http.ResponseWriter, r *http.Request, pass func(http.ResponseWriter)) {
+				if !reads(r) && strings.Contains(r.URL.Path, "/journals/1/") {
+					readOnly(w, r, pass)
+					return
+				}
+				pass(w)
+			})
+			admin := kadm.NewClient(client(t, node.Kafka))
+			admin.SetTimeoutMillis(1500)
+			made, err := admin.UpdatePartitions(deadline(t), 3, "events")
+			if err != nil || !errors.Is(made["events"].Err, kerr.RequestTimedOut) {
+				t.Fatalf("%+v, %v, want a time-out", made, err)
+			}
+			listed, err := admin.ListTopics(deadline(t))
+			if err != nil || len(listed["events"].Partitions) != 3 || listed["events"].Partitions[2].Leader >= 0 {
+				t.Fatalf("%+v, %v, want partitions without a leader", listed["events"], err)
+			}
+			if how == "after a kill" {
+				node.Kill(t)
+			}
+			p.set(nil)
+			if how == "after a kill" {
+				node.Restart(t)
+			}
+			produce(t, client(t, node.Kafka), numbered("events", 2, "x", 10)...)
+			if made, err := admin.UpdatePartitions(deadline(t), 3, "events"); err != nil || !errors.Is(made["events"].Err, kerr.InvalidPartitions) {
+				t.Errorf("asked again: %+v, %v", made, err)
+			}
+		})
 	}
 }
