@@ -74,6 +74,8 @@ type Shard struct {
 	core  *Core
 	stats counts
 
+	troubled time.Time // when trouble was last told of
+
 	mu     sync.Mutex
 	events []func() // waiting for their turn
 	closed bool     // nothing waits any more
@@ -84,9 +86,9 @@ type Shard struct {
 	work   sync.WaitGroup // requests under way
 	done   chan struct{}
 
-	outbox  []outgoing // owned by the goroutine that sends, and by run while there is none
-	outMu   sync.Mutex // guards outbox and sending
-	sending bool
+	outMu   sync.Mutex
+	outbox  []outgoing // guarded by outMu: not sent
+	sending bool       // guarded by outMu: a goroutine is at it
 }
 
 type outgoing struct {

@@ -21,10 +21,17 @@ func (w world) Publish(snapshot Snapshot) {
 	w.s.opt.Snapshots.Put(w.s.opt.Key, snapshot)
 }
 
+// troubleEvery is how often trouble that goes on is told of again: attempts are
+// many, and so may be the partitions.
+const troubleEvery = time.Minute
+
 func (w world) Trouble(err error) {
-	if w.s.ctx.Err() == nil {
-		w.s.log.Warn("coordinator cannot read its partition, trying again", "error", err)
+	s, now := w.s, w.Now()
+	if s.ctx.Err() != nil || !s.troubled.IsZero() && now.Sub(s.troubled) < troubleEvery {
+		return
 	}
+	s.troubled = now
+	s.log.Warn("coordinator cannot read its partition, trying again", "error", err)
 }
 
 // Append hands the batch to the goroutine that sends, so that the Machine has its

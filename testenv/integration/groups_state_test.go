@@ -98,7 +98,7 @@ func TestCoordinatorLoadIsBounded(t *testing.T) {
 				t.Fatalf("%s: partition %d has offset %d", name, p, o.At)
 			}
 		}
-		read, _ := metric(t, node, "varve_coordinator_loaded_bytes")
+		read, _ := metric(t, node, "varve_coordinator_loaded_bytes_total")
 		const all = rounds * partitions * 1000
 		t.Logf("%s: read %.0f KiB of %d KiB of records", name, read/1024, all/1024)
 		if read == 0 || read > all/2 { // two checkpoints were due since the beginning
@@ -226,7 +226,7 @@ func BenchmarkCoordinatorLoad(b *testing.B) {
 		node.Restart(b)
 		offsetsOf(b, node.Kafka, "readers")
 	}
-	for _, name := range []string{"varve_coordinator_load_seconds", "varve_coordinator_loaded_bytes"} {
+	for _, name := range []string{"varve_coordinator_load_seconds", "varve_coordinator_loaded_bytes_total"} {
 		value, _ := metric(b, node, name)
 		b.ReportMetric(value, strings.TrimPrefix(name, "varve_coordinator_"))
 	}

@@ -204,19 +204,22 @@ func (g *groups) Partition(name string) int32 {
 
 // Coordinator implements kafka.Groups.
 func (g *groups) Coordinator(ctx context.Context, name string) (int32, error) {
+	if g.admin == nil {
+		return -1, nil // it lists no other broker, and coordinates nothing itself
+	}
 	if err := g.ensureTopic(ctx); err != nil {
 		return -1, err
 	}
 	t, ok := g.node.meta.Topic(metadata.ConsumerOffsets)
 	if !ok {
-		return -1, nil // a node that only reads makes none
+		return -1, nil
 	}
 	return g.node.placement(t, group.PartitionOf(name, len(t.Partitions))).Leader, nil
 }
 
 // ensureTopic makes __consumer_offsets where there is none.
 func (g *groups) ensureTopic(ctx context.Context) error {
-	if _, ok := g.node.meta.Topic(metadata.ConsumerOffsets); ok || g.admin == nil {
+	if _, ok := g.node.meta.Topic(metadata.ConsumerOffsets); ok {
 		return nil
 	}
 	g.create.Lock()
@@ -289,6 +292,19 @@ func (g *groups) Led() []int32 {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return slices.Sorted(maps.Keys(g.led))
+}
+
+// countLimit bounds the counting of groups.
+const countLimit = 2 * time.Second
+
+// count is how many groups there are, of coordinators that lead.
+func (g *groups) count() (n int) {
+	ctx, cancel := context.WithTimeout(context.Background(), countLimit)
+	defer cancel()
+	for _, partition := range g.Led() {
+		_ = g.Do(ctx, partition, func(m *group.Machine, _ coordinator.Out) { n += len(m.List()) }) // one that is loading has none
+	}
+	return n
 }
 
 // each calls fn for the state of every coordinator.

@@ -20,6 +20,7 @@ func (m *metrics) groups(g *groups) {
 			return 0
 		})
 	}
+	m.gauge("varve_consumer_groups", "Consumer groups that this node coordinates.", nil, func() float64 { return float64(g.count()) })
 	m.gauge("varve_coordinators", "Partitions of __consumer_offsets whose groups this node coordinates.", nil,
 		count(func(s shard.Stats) bool { return s.Phase == shard.Leading }))
 	m.gauge("varve_coordinators_loading", "Partitions of __consumer_offsets that are being loaded.", nil,
@@ -30,8 +31,8 @@ func (m *metrics) groups(g *groups) {
 		g.each(func(s shard.Stats) { most = max(most, s.Load.Seconds()) })
 		return most
 	})
-	m.gauge("varve_coordinator_loaded_bytes", "Bytes of record batches that loading coordinators read beyond their snapshots.", nil,
+	m.counter("varve_coordinator_loaded_bytes_total", "Bytes of record batches that coordinators read beyond their snapshots.", nil,
 		sum(func(s shard.Stats) float64 { return float64(s.Scanned) }))
-	m.gauge("varve_coordinator_appends", "Record batches that coordinators of this process appended.", nil,
+	m.counter("varve_coordinator_appends_total", "Record batches that coordinators appended.", nil,
 		sum(func(s shard.Stats) float64 { return float64(s.Appended) }))
 }
