@@ -125,6 +125,8 @@ func (s *Server) describePartition(t *metadata.Topic, i int32) kmsg.DescribeTopi
 	place := s.backend.Placement(t, i)
 	p.Partition, p.LeaderID, p.LeaderEpoch = i, place.Leader, place.Epoch
 	p.Replicas, p.ISR = place.Replicas, place.Replicas
+	// They may be null, and the Java client (4.4) throws at it.
+	p.EligibleLeaderReplicas, p.LastKnownELR = []int32{}, []int32{}
 	if place.Leader < 0 {
 		p.ErrorCode = kerr.LeaderNotAvailable.Code
 	}

@@ -127,6 +127,9 @@ func TestTopicPartitionsAreDescribedInPieces(t *testing.T) {
 				if p.LeaderID != testNode || p.LeaderEpoch != 3 || !slices.Equal(p.Replicas, []int32{testNode}) || p.ErrorCode != 0 {
 					t.Errorf("partition %+v", p)
 				}
+				if p.EligibleLeaderReplicas == nil || p.LastKnownELR == nil {
+					t.Errorf("null where the Java client cannot bear it: %+v", p)
+				}
 			}
 		}
 		got = append(got, pieces)
