@@ -1,7 +1,6 @@
 package clients
 
 import (
-	"cmp"
 	"flag"
 	"fmt"
 	"os"
@@ -52,13 +51,6 @@ var features = []feature{
 	{"group", group}, {"sticky", sticky}, {"static", static}, {"group-admin", groupAdmin},
 }
 
-// missing is what varve does not have yet, by the name of the feature, or of the
-// family that can do nothing without it.
-var missing = map[string]string{
-	"configs": "IncrementalAlterConfigs", "partitions": "CreatePartitions", "delete-records": "DeleteRecords",
-	"kafka-configs": "IncrementalAlterConfigs", "kafka-delete-records": "DeleteRecords", "kafka-log-dirs": "DescribeLogDirs",
-}
-
 func TestClients(t *testing.T) {
 	if testing.Short() {
 		t.Skip("needs MinIO: run without -short")
@@ -85,9 +77,6 @@ func (c client) check(t *testing.T, f feature) {
 	t.Cleanup(func() { findings.note(f.name, c.family.name, outcome(t)) })
 	if why := c.family.lacks[f.name]; why != "" {
 		t.Skip(why)
-	}
-	if why := cmp.Or(missing[f.name], missing[c.family.name]); why != "" && *peer == "" {
-		t.Skipf("varve has no %s yet", why)
 	}
 	f.test(t, c)
 }
