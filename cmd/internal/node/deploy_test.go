@@ -1,0 +1,150 @@
+package node
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/spf13/pflag"
+
+	"github.com/varvelog/varve/cmd/internal/config"
+)
+
+var deploy = filepath.Join("..", "..", "varve", "deploy")
+
+// registered are the names of all metrics a node can have, also of those that
+// have no value yet.
+func registered(t *testing.T) map[string]bool {
+	t.Helper()
+	m := newMetrics()
+	m.leader(1, nil, nil)
+	m.bus(nil)
+	m.groups(nil)
+	m.replays(nil)
+	descriptions := make(chan *prometheus.Desc)
+	go func() {
+		m.registry.Describe(descriptions)
+		close(descriptions)
+	}()
+	names := map[string]bool{}
+	for d := range descriptions {
+		_, rest, _ := strings.Cut(d.String(), `fqName: "`)
+		name, _, _ := strings.Cut(rest, `"`)
+		names[name] = true
+	}
+	if !names["varve_journal_head"] || !names["go_goroutines"] {
+		t.Fatalf("got %v", names)
+	}
+	return names
+}
+
+var metricName = regexp.MustCompile(`\b(varve|process|go)_[a-z0-9_]+`)
+
+// known tells whether a name in a query is that of a metric, or of a histogram's
+// parts.
+func known(names map[string]bool, name string) bool {
+	for _, suffix := range []string{"_bucket", "_sum", "_count"} {
+		if base, ok := strings.CutSuffix(name, suffix); ok && names[base] {
+			return true
+		}
+	}
+	return names[name]
+}
+
+func TestTheDashboardShowsMetricsThereAre(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(deploy, "grafana.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var dashboard struct {
+		Panels []struct {
+			Title, Type string
+			Targets     []struct{ Expr string }
+		}
+		Templating struct {
+			List []struct{ Query any }
+		}
+	}
+	if err := json.Unmarshal(text, &dashboard); err != nil {
+		t.Fatal(err)
+	}
+	names, queries := registered(t), 0
+	for _, p := range dashboard.Panels {
+		if p.Type != "row" && len(p.Targets) == 0 {
+			t.Errorf("panel %q shows nothing", p.Title)
+		}
+		for _, target := range p.Targets {
+			queries++
+			found := metricName.FindAllString(target.Expr, -1)
+			if len(found) == 0 {
+				t.Errorf("panel %q: no metric in %s", p.Title, target.Expr)
+			}
+			for _, name := range found {
+				if !known(names, name) {
+					t.Errorf("panel %q: no metric is called %s", p.Title, name)
+				}
+			}
+		}
+	}
+	for _, v := range dashboard.Templating.List {
+		text, err := json.Marshal(v.Query)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range metricName.FindAllString(string(text), -1) {
+			if !known(names, name) {
+				t.Errorf("variable: no metric is called %s", name)
+			}
+		}
+	}
+	if queries < 20 {
+		t.Errorf("only %d queries found", queries)
+	}
+}
+
+// What the README says is worth an alert must be there.
+func TestTheREADMENamesMetricsThereAre(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("..", "..", "..", "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := registered(t)
+	found := regexp.MustCompile(`\bvarve_[a-z0-9_]+`).FindAllString(string(text), -1)
+	if len(found) == 0 {
+		t.Fatal("the README names no metric")
+	}
+	for _, name := range found {
+		if !known(names, name) {
+			t.Errorf("no metric is called %s; if it is new, have it registered above", name)
+		}
+	}
+}
+
+func TestTheExampleConfigurationIsValid(t *testing.T) {
+	name := filepath.Join(deploy, "varve.yaml")
+	text, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	flags := pflag.NewFlagSet("serve", pflag.ContinueOnError)
+	config.AddFlags(flags)
+	if _, err := config.Load(flags, nil, name); err != nil {
+		t.Error(err)
+	}
+	// With the lines that are commented out, too.
+	whole := filepath.Join(t.TempDir(), "varve.yaml")
+	all := regexp.MustCompile(`(?m)^#([a-z-]+: )`).ReplaceAllString(string(text), "$1")
+	if all == string(text) {
+		t.Fatal("nothing is commented out")
+	}
+	if err := os.WriteFile(whole, []byte(all), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := config.Load(flags, nil, whole); err != nil {
+		t.Error(err)
+	}
+}
