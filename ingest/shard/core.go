@@ -376,6 +376,9 @@ func (c *Core) End(err error) {
 	}
 	led := c.phase == Leading
 	c.phase, c.err = Ended, err
+	if led {
+		c.machine.Resign(err)
+	}
 	flights := c.flights
 	c.flights = nil
 	for _, f := range flights {
@@ -383,9 +386,6 @@ func (c *Core) End(err error) {
 	}
 	for len(c.reads) > 0 {
 		c.failRead(err)
-	}
-	if led {
-		c.machine.Resign(err)
 	}
 	c.drop()
 }

@@ -46,7 +46,8 @@ type Out interface {
 	Now() time.Time
 	// Append writes records, in one batch, behind all that was appended before. done
 	// is called once, in a later turn of the Machine: with nil once the records are
-	// committed in the bucket and applied, else with why that is not known.
+	// committed in the bucket and applied, else with why that is not known. Those of
+	// what is under way when the Machine resigns follow Resign.
 	Append(records []Record, done func(out Out, err error))
 }
 
