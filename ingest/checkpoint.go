@@ -26,8 +26,11 @@ func (c *core) planCheckpoint(chain journal.Chain, history journal.History) jour
 }
 
 // checkCheckpoint says why nobody could start from a checkpoint of a data journal.
-func checkCheckpoint(c *journal.Checkpoint) error {
+func (o *Options) checkCheckpoint(c *journal.Checkpoint) error {
 	_, err := partlog.Decode(c.Chain.Journal, c.State)
+	if err == nil && o.CheckAttached != nil {
+		err = o.CheckAttached(c.Attached)
+	}
 	return err
 }
 

@@ -29,7 +29,11 @@ type Options struct {
 	Committed func(o *journal.Object)
 	// Attached is what goes into each checkpoint beside the state; nil: nothing. It
 	// must be quick, and tell of nothing that is not committed.
-	Attached       func() []byte
+	Attached func() []byte
+	// CheckAttached says why nobody could start from what Attached gave; nil: anybody
+	// could.
+	CheckAttached  func([]byte) error
+	Checkpoints    journal.CheckpointPolicy
 	FlushInterval  time.Duration // default 250 ms
 	FlushBytes     int           // default 8 MiB
 	EarlyBytes     int           // least bytes of a flush before the interval is over; default 64 KiB
@@ -117,7 +121,7 @@ func Start(opt Options) (*Leader, error) {
 		l.core.addOlder(o, o)
 	}
 	l.checkpoint = journal.NewCheckpointer(journal.CheckpointerOptions{
-		Store: opt.Store, NewID: opt.Journal.NewID, Last: opt.Journal.Chain.Last.Seq, Check: checkCheckpoint,
+		Store: opt.Store, NewID: opt.Journal.NewID, Last: opt.Journal.Chain.Last.Seq, Check: opt.checkCheckpoint, Policy: opt.Checkpoints,
 	})
 	go l.run()
 	return l, nil

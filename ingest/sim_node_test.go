@@ -88,7 +88,7 @@ func (f *datadir) start() {
 	}, n.log, n.j)
 	n.core.replay.warn = n.setAside
 	n.checkpoint = journal.NewCheckpointer(journal.CheckpointerOptions{
-		NewID: c.newID, Last: l.Chain.Last.Seq, Check: checkCheckpoint, Policy: c.shape.Checkpoints,
+		NewID: c.newID, Last: l.Chain.Last.Seq, Check: (&Options{CheckAttached: checkSnapshots}).checkCheckpoint, Policy: c.shape.Checkpoints,
 	})
 	for _, o := range older {
 		n.core.addOlder(o.found(), simFiles{o, n})
@@ -240,6 +240,11 @@ func (n *proc) checkWant(want Want) {
 			n.f.c.Fail("%s says that %v is sealed, it is not", n.p.Name, k)
 		}
 	}
+}
+
+func checkSnapshots(b []byte) error {
+	_, err := shard.DecodeSnapshots(b)
+	return err
 }
 
 // writeCheckpoint does what Leader does, with time passing and things going wrong

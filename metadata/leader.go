@@ -17,8 +17,9 @@ type LeaderOptions struct {
 	State    *State         // nothing applied yet, or what Journal.Chain stands behind
 	Defaults Defaults
 	// Committed is told of every valid object, after it was applied.
-	Committed func(o *journal.Object)
-	Log       *slog.Logger
+	Committed   func(o *journal.Object)
+	Checkpoints journal.CheckpointPolicy // may be left out
+	Log         *slog.Logger
 }
 
 // Leader is the controller: it leads the metadata journal, or is on the way to,
@@ -43,7 +44,7 @@ func StartLeader(opt LeaderOptions) *Leader {
 	l := &Leader{
 		opt: opt, commands: make(chan *command),
 		checkpoint: journal.NewCheckpointer(journal.CheckpointerOptions{
-			Store: opt.Store, NewID: opt.Journal.NewID, Last: opt.Journal.Chain.Last.Seq, Check: checkCheckpoint,
+			Store: opt.Store, NewID: opt.Journal.NewID, Last: opt.Journal.Chain.Last.Seq, Check: checkCheckpoint, Policy: opt.Checkpoints,
 		}),
 		stop:  make(chan struct{}),
 		ready: make(chan struct{}), done: make(chan struct{}),

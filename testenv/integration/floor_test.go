@@ -23,7 +23,7 @@ func TestAStartNeedsNoCheckpointButTheFloors(t *testing.T) {
 	full(t)
 	t.Parallel()
 	b := fileBucket(t)
-	node := b.start(t, "--flush-interval", "1ms")
+	node := b.start(t, "--flush-interval", "1ms", "--checkpoint-objects", "100")
 	createTopic(t, node.Kafka, "events", 3)
 	reader := b.start(t, "--roles", "fetch")
 	awaitTopic(t, reader, "events")

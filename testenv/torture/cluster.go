@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -18,7 +19,11 @@ import (
 	"github.com/varvelog/varve/testenv/proc"
 )
 
-const bucketPath = "/torture/events?secure=false"
+const bucketPath = "/" + bucketName + "/events?secure=false"
+
+// checkpointObjects is how often nodes write checkpoints: often, so that floors move
+// in the shortest round.
+const checkpointObjects = 12
 
 // cluster is what is tortured: MinIO, a proxy before it, a node that leads and
 // one that only reads.
@@ -116,7 +121,8 @@ func (c *cluster) node(o options, dir, name string, h *history.History, d *distu
 	n.command = proc.Command{
 		Path: c.binary,
 		Args: append([]string{"serve", "--bucket", "minio://" + c.proxy.Address() + bucketPath, "--listen", n.kafka, "--http", n.http,
-			"--data-dir", n.dataDir, "--flush-interval", o.flush.String(), "--auto-create-topics=false", "--group-min-session-timeout", "1s"}, args...),
+			"--data-dir", n.dataDir, "--flush-interval", o.flush.String(), "--auto-create-topics=false", "--group-min-session-timeout", "1s",
+			"--checkpoint-objects", strconv.Itoa(checkpointObjects)}, args...),
 		Env: varveEnv(), Stdout: log, Stderr: log,
 	}
 	return n, nil

@@ -60,6 +60,12 @@ func (n *nemesis) do(ctx context.Context, s step) {
 	n.failed = errors.Join(n.failed, err)
 }
 
+func (n *nemesis) count(what string, times int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.done[what] += times
+}
+
 func (n *nemesis) perform(ctx context.Context, s step) error {
 	c := n.cluster
 	switch s.target {
@@ -85,6 +91,14 @@ func (n *nemesis) perform(ctx context.Context, s step) error {
 		return victim.terminate()
 	case loseDisk:
 		return victim.kill(victim.loseDisk)
+	case loseHints:
+		return victim.kill(func() {
+			if removed, err := c.forgetHints(); err != nil {
+				n.say("removed %d checkpoints, then: %v", removed, err) // the store is away
+			} else {
+				n.count("checkpoints removed", removed)
+			}
+		})
 	}
 	return victim.kill(nil)
 }

@@ -18,6 +18,7 @@ type report struct {
 	DrainSeconds float64        `json:"drain_seconds"`
 	Result       history.Result `json:"history"`
 	LookUps      int64          `json:"offset_look_ups"`
+	Floors       int            `json:"floors_moved"`
 	Faults       map[string]int `json:"faults_fired"`
 	Recoveries   []recoveries   `json:"recoveries"`
 	Exits        []string       `json:"exits_by_themselves"`
@@ -88,6 +89,7 @@ func (r *report) print(w io.Writer) {
 	h := r.Result
 	fmt.Fprintf(w, "seed %d: %.0f s, drained in %.1f s\n", r.Seed, r.Seconds, r.DrainSeconds)
 	r.printWork(w)
+	fmt.Fprintf(w, "  the floor moved %d times\n", r.Floors)
 	fmt.Fprintf(w, "  faults fired:")
 	for _, name := range slices.Sorted(maps.Keys(r.Faults)) {
 		fmt.Fprintf(w, " %s %d;", name, r.Faults[name])

@@ -224,6 +224,15 @@ func (r *round) stopAndVerify(ctx context.Context) error {
 	if err := r.cluster.retire(); err != nil {
 		r.report.add(crash, "the leader does not end well: %v", err)
 	}
+	bucket, err := openBucket(r.cluster.minio.Address())
+	if err != nil {
+		return err
+	}
+	floors, err := bucket.floors(ctx)
+	if err != nil {
+		return err
+	}
+	r.report.Floors = len(floors)
 	output, err := r.cluster.verify(ctx)
 	if err != nil {
 		r.report.add("bucket", "varve bucket verify: %v\n%s", err, output)

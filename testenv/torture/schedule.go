@@ -28,6 +28,7 @@ const (
 	terminate action = "SIGTERM"
 	pause     action = "SIGSTOP"
 	loseDisk  action = "kill -9 and lose the disk"
+	loseHints action = "kill -9 and lose the checkpoints above the floor of"
 )
 
 // step is one thing the nemesis does.
@@ -74,7 +75,7 @@ type card struct {
 // of its target.
 func deck(faults []faultproxy.Kind) []card {
 	cards := []card{
-		{onLeader, kill, ""}, {onLeader, kill, ""}, {onLeader, kill, ""}, {onLeader, pause, ""}, {onLeader, terminate, ""}, {onLeader, loseDisk, ""},
+		{onLeader, kill, ""}, {onLeader, kill, ""}, {onLeader, kill, ""}, {onLeader, pause, ""}, {onLeader, terminate, ""}, {onLeader, loseDisk, ""}, {onLeader, loseHints, ""},
 		{onFollower, kill, ""}, {onFollower, pause, ""},
 		{onStore, kill, ""}, {onStore, pause, ""},
 	}

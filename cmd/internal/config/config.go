@@ -59,6 +59,8 @@ type Serve struct {
 
 	NATS NATS
 
+	CheckpointObjects int32 // of a journal, from one checkpoint to the next
+
 	FlushInterval   time.Duration
 	FlushBytes      int64 // bytes of records that make a flush
 	FlushEarlyBytes int64 // bytes of records waited for that make one before the interval is over

@@ -81,7 +81,7 @@ func (n *node) lead(ctx context.Context, closers *stack) error {
 	controller := metadata.StartLeader(metadata.LeaderOptions{
 		Store: n.store, Journal: cfg, State: n.meta, Log: n.log,
 		Defaults:  metadata.Defaults{Partitions: n.cfg.DefaultPartitions, ReplicationFactor: 1},
-		Committed: n.committed,
+		Committed: n.committed, Checkpoints: n.checkpoints(),
 	})
 	closers.push(func() error { controller.Close(); return nil })
 	if err := n.await(ctx, controller, "metadata journal"); err != nil {
@@ -110,6 +110,10 @@ func (n *node) lead(ctx context.Context, closers *stack) error {
 	return nil
 }
 
+func (n *node) checkpoints() journal.CheckpointPolicy {
+	return journal.CheckpointPolicy{Every: uint64(n.cfg.CheckpointObjects)}
+}
+
 func (n *node) leadData(ctx context.Context, id uint32, closers *stack) error {
 	from, err := n.dataConfig(ctx, id)
 	if err != nil {
@@ -128,6 +132,7 @@ func (n *node) leadData(ctx context.Context, id uint32, closers *stack) error {
 			Cluster: n.cluster.ID, Node: n.dir.Node(), Incarnation: n.incarnation, Journal: id, MaxBytes: n.cfg.WALMaxBytes,
 		},
 		FlushInterval: n.cfg.FlushInterval, FlushBytes: int(n.cfg.FlushBytes), EarlyBytes: int(n.cfg.FlushEarlyBytes), Now: time.Now, Log: n.log,
+		Checkpoints: n.checkpoints(), CheckAttached: func(b []byte) error { _, err := shard.DecodeSnapshots(b); return err },
 	})
 	if err != nil {
 		return err
