@@ -45,29 +45,43 @@ type step struct {
 }
 
 // fetchAhead has the objects read that the partitions' readers will need next,
-// after those of this answer, and returns without waiting for them.
+// after those of this answer, and returns without waiting for them. Once one of
+// the readers needs some, all of them read up to the same object: what partitions
+// have in one object is read at once.
 func (f *fetch) fetchAhead(ctx context.Context, plans []plan) {
-	done := make(map[*stream][]planned)
-	var steps []step
-	for i := range plans {
-		if s := plans[i].stream; s != nil && done[s] == nil {
-			if from, bytes, objects := f.reader.streams.begin(s); objects > 0 {
-				done[s] = []planned{}
-				steps = f.steps(ctx, steps, &plans[i], max(from, plans[i].after()), bytes, objects)
-			}
-		}
-	}
-	if len(done) == 0 {
+	streams := f.reader.streams
+	readers := streams.begin(plans)
+	if len(readers) == 0 {
 		return
 	}
-	// What several partitions have in one object is read at once.
+	horizon := uint64(0)
+	for i := range readers {
+		r := &readers[i]
+		f.extend(ctx, r, func(ref partlog.Ref) bool {
+			more := r.bytes > 0
+			r.bytes -= int64(ref.Length)
+			return more
+		})
+		if n := len(r.steps); n > 0 {
+			horizon = max(horizon, r.steps[n-1].seq)
+		}
+	}
+	var steps []step
+	for i := range readers {
+		f.extend(ctx, &readers[i], func(ref partlog.Ref) bool { return ref.Seq <= horizon })
+		steps = append(steps, readers[i].steps...)
+	}
 	slices.SortStableFunc(steps, func(a, b step) int { return cmp.Compare(a.seq, b.seq) })
-	for _, st := range steps[:f.readAhead(steps)] {
-		done[st.stream] = append(done[st.stream], st.planned)
-	}
-	for s, done := range done {
-		f.reader.streams.end(s, done)
-	}
+	streams.end(readers, steps[:f.readAhead(steps)])
+}
+
+// ahead is the planning of what to read ahead for one reader.
+type ahead struct {
+	*plan
+	from    int64 // offset to go on from
+	bytes   int64 // to read
+	objects int   // at most
+	steps   []step
 }
 
 // after is the offset after the objects that are expected to be needed now.
@@ -78,27 +92,29 @@ func (p *plan) after() int64 {
 	return p.pieces[p.wanted-1].ref.Last + 1
 }
 
-// steps appends what to read ahead for a partition's reader, from an offset on.
-func (f *fetch) steps(ctx context.Context, steps []step, p *plan, from, bytes int64, objects int) []step {
-	for bytes > 0 && objects > 0 {
-		refs, err := f.reader.refsFrom(ctx, p.journal, p.Key, from, min(objects, maxRefs))
-		if err != nil || len(refs) == 0 {
-			break // whoever comes there meets the error
+// extend adds the next objects to what is read ahead, as long as there are more,
+// and they are wanted.
+func (f *fetch) extend(ctx context.Context, r *ahead, wanted func(partlog.Ref) bool) {
+	for r.objects > 0 {
+		refs, err := f.reader.refsFrom(ctx, r.journal, r.Key, r.from, min(r.objects, maxRefs))
+		if err != nil {
+			return // whoever comes there meets the error
 		}
 		for _, ref := range refs {
-			if bytes <= 0 || p.journal.holds(ref.Seq) { // then it has all that follow, too
-				return steps
+			if r.journal.holds(ref.Seq) || !wanted(ref) { // the leader has all that follow, too
+				return
 			}
-			from = ref.Last + 1
-			bytes -= int64(ref.Length)
-			objects--
-			steps = append(steps, step{
-				stream: p.stream, seq: ref.Seq, planned: planned{end: from, bytes: int64(ref.Length)},
-				ask: cache.Ask{Region: regionOf(segment.JournalKey(p.journal.id, ref.Seq), ref), For: &p.stream.ahead},
+			r.from = ref.Last + 1
+			r.objects--
+			r.steps = append(r.steps, step{
+				stream: r.stream, seq: ref.Seq, planned: planned{end: r.from, bytes: int64(ref.Length)},
+				ask: cache.Ask{Region: regionOf(segment.JournalKey(r.journal.id, ref.Seq), ref), For: &r.stream.ahead},
 			})
 		}
+		if len(refs) == 0 {
+			return
+		}
 	}
-	return steps
 }
 
 // readAhead has what is not in memory read, and returns how many steps that does.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"sync"
 	"testing"
@@ -36,6 +37,14 @@ func (w *world) consume(k partlog.Key, from, to int64, limit int32) []byte {
 	return got
 }
 
+// newFarWorld is a world without a tail.
+func newFarWorld(t testing.TB) *world {
+	w := newWorld(t, nil)
+	w.far = true
+	w.restart(nil)
+	return w
+}
+
 // fill commits n objects with a few batches of some KiB of both partitions.
 func (w *world) fill(n int) {
 	for i := range n {
@@ -51,9 +60,7 @@ func (w *world) fill(n int) {
 }
 
 func TestReplayReadsEachObjectOnce(t *testing.T) {
-	w := newWorld(t, nil)
-	w.far = true
-	w.restart(nil)
+	w := newFarWorld(t)
 	const objects = 200
 	w.fill(objects)
 	if got := w.consume(keyA, 0, w.ends[keyA], 10_000); !bytes.Equal(got, bytes.Join(w.log[keyA], nil)) {
@@ -68,26 +75,45 @@ func TestReplayReadsEachObjectOnce(t *testing.T) {
 	}
 }
 
-// TestReplayOfSeveralPartitionsReadsEachObjectOnce has one reader for partitions
-// that share objects.
-func TestReplayOfSeveralPartitionsReadsEachObjectOnce(t *testing.T) {
-	w := newWorld(t, nil)
-	w.far = true
-	w.restart(nil)
-	const objects = 50
-	w.fill(objects)
-	a, b := want(keyA, 0), want(keyB, 0)
-	a.MaxBytes, b.MaxBytes = 20_000, 20_000
-	for a.Offset < w.ends[keyA] {
-		for i, r := range w.fetch(request(a, b)) {
-			n := int64(len(values(t, r)))
-			if n == 0 {
-				t.Fatalf("no progress of partition %d at offset %d", i, a.Offset)
+// TestReplayOfManyPartitionsReadsEachObjectOnce has one reader for partitions that
+// share objects, of which each has its own pace.
+func TestReplayOfManyPartitionsReadsEachObjectOnce(t *testing.T) {
+	w := newFarWorld(t)
+	const objects, partitions = 100, 12
+	rng := rand.New(rand.NewPCG(1, 2))
+	for range objects {
+		object := map[partlog.Key][][]byte{}
+		for i := range int32(partitions) {
+			for range 1 + rng.IntN(3) {
+				object[partlog.Key{Topic: testTopic, Index: i}] = append(object[partlog.Key{Topic: testTopic, Index: i}],
+					batchOf(1, strings.Repeat("x", 1000+rng.IntN(3000))))
 			}
-			[]*Partition{&a, &b}[i].Offset += n
+		}
+		w.commit(object)
+	}
+	w.gets.Store(0)
+	offsets, left := [partitions]int64{}, true
+	for left {
+		req := Request{MinBytes: 1, MaxBytes: 50 << 20}
+		for i, offset := range offsets {
+			p := want(partlog.Key{Topic: testTopic, Index: int32(i)}, offset)
+			p.MaxBytes = 20_000
+			req.Partitions = append(req.Partitions, p)
+		}
+		left = false
+		for i, r := range w.fetch(req) {
+			n := int64(len(values(t, r)))
+			offsets[i] += n
+			left = left || n > 0
 		}
 	}
-	if n := w.gets.Load(); n != objects {
+	for i, offset := range offsets {
+		if k := (partlog.Key{Topic: testTopic, Index: int32(i)}); offset != w.ends[k] {
+			t.Errorf("partition %d was read up to offset %d of %d", i, offset, w.ends[k])
+		}
+	}
+	// At the start and at the end partitions are not at the same object.
+	if n := w.gets.Load(); n > objects+2*partitions {
 		t.Errorf("%d GETs for %d objects", n, objects)
 	}
 }
@@ -95,9 +121,7 @@ func TestReplayOfSeveralPartitionsReadsEachObjectOnce(t *testing.T) {
 // TestReplayReadsAhead holds GETs back: a replay of one object at a time has many
 // on their way, and none for a reader who asks once.
 func TestReplayReadsAhead(t *testing.T) {
-	w := newWorld(t, nil)
-	w.far = true
-	w.restart(nil)
+	w := newFarWorld(t)
 	w.fill(100)
 	one := int32(len(w.log[keyA][0]) * 3)
 	w.consume(keyA, 0, 3, one)
@@ -125,9 +149,7 @@ func TestReplayReadsAhead(t *testing.T) {
 // TestReaderThatGoesAwayIsReadAheadNoMore has a reader that comes back after it
 // was given up.
 func TestReaderThatGoesAwayIsReadAheadNoMore(t *testing.T) {
-	w := newWorld(t, nil)
-	w.far = true
-	w.restart(nil)
+	w := newFarWorld(t)
 	now := time.Now()
 	w.reader.streams.now = func() time.Time { return now }
 	w.fill(200)
@@ -162,7 +184,7 @@ func TestReplaysThatAreRememberedAreBounded(t *testing.T) {
 }
 
 func TestWindowFollowsTheReader(t *testing.T) {
-	var s stream
+	s := stream{window: startWindow}
 	for i, step := range []struct {
 		waited, lost bool
 		part, want   int64
@@ -176,7 +198,7 @@ func TestWindowFollowsTheReader(t *testing.T) {
 		{true, true, 1 << 30, 16 << 20},  // too much
 		{true, false, 1 << 30, 16 << 20}, // not again so soon
 		{false, false, 5 << 20, 5 << 20}, // one of many readers
-		{false, false, 1, 4 << 20},       // the least
+		{false, false, 1, 1 << 20},       // the least
 	} {
 		s.waited = step.waited
 		if s.resize(step.lost, step.part); s.window != step.want {
@@ -187,7 +209,7 @@ func TestWindowFollowsTheReader(t *testing.T) {
 		s.resize(false, 1)
 	}
 	s.waited = true
-	if s.resize(false, 1<<30); s.window != 8<<20 {
+	if s.resize(false, 1<<30); s.window != 2<<20 {
 		t.Errorf("the window is %d bytes some time after it was too large", s.window)
 	}
 }
@@ -204,7 +226,7 @@ func TestReplaysLeaveTheTailAlone(t *testing.T) {
 		for _, k := range []partlog.Key{keyA, keyB} {
 			object[k] = [][]byte{batchOf(1, strings.Repeat("x", 250<<10))}
 		}
-		for range 100 { // 50 MB
+		for range 130 { // 65 MB
 			w.commit(object)
 		}
 		history := w.ends[keyA]
@@ -212,7 +234,7 @@ func TestReplaysLeaveTheTailAlone(t *testing.T) {
 		var wg sync.WaitGroup
 		for range 10 {
 			if replays {
-				wg.Go(func() { w.consume(keyA, 0, history, 1<<20) })
+				wg.Go(func() { w.consume(keyA, 0, history-30, 1<<20) }) // the rest is room for read-ahead
 			}
 		}
 		var mu sync.Mutex
@@ -250,9 +272,7 @@ func TestReplaysLeaveTheTailAlone(t *testing.T) {
 // TestReplayMeetsDamageAndLoss has objects that are damaged or gone in the way of
 // a replay: all before them is served, and they are told.
 func TestReplayMeetsDamageAndLoss(t *testing.T) {
-	w := newWorld(t, nil)
-	w.far = true
-	w.restart(nil)
+	w := newFarWorld(t)
 	w.fill(30)
 	seq := w.seq - 9 // the object of offsets 60 to 62
 	key, sound := segment.JournalKey(testJournal, seq), w.objects[seq]
@@ -284,9 +304,7 @@ func TestReplayMeetsDamageAndLoss(t *testing.T) {
 // TestLeadersMemoryIsNotReadAhead has a replay that comes to what its leader has
 // in memory.
 func TestLeadersMemoryIsNotReadAhead(t *testing.T) {
-	w := newWorld(t, nil)
-	w.far = true
-	w.restart(nil)
+	w := newFarWorld(t)
 	w.fill(40)
 	recent := NewRecent(64 << 20)
 	for seq := w.seq - 9; seq <= w.seq; seq++ {
@@ -300,9 +318,7 @@ func TestLeadersMemoryIsNotReadAhead(t *testing.T) {
 }
 
 func TestLookIntoTheMiddleReadsLittle(t *testing.T) {
-	w := newWorld(t, nil)
-	w.far = true
-	w.restart(nil)
+	w := newFarWorld(t)
 	var batches [][]byte
 	for range 100 {
 		batches = append(batches, batchOf(1, strings.Repeat("x", 100_000)))

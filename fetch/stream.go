@@ -12,9 +12,11 @@ import (
 
 const (
 	// minWindow and maxWindow bound what is read ahead for one reader of one
-	// partition, in bytes. One object is read ahead in any case.
-	minWindow = 4 << 20
-	maxWindow = 32 << 20
+	// partition, in bytes; it begins with startWindow. One object is read ahead in
+	// any case.
+	minWindow   = 1 << 20
+	startWindow = 4 << 20
+	maxWindow   = 32 << 20
 	// maxObjects bounds it in objects, of which each may take a GET.
 	maxObjects = 128
 	// windowPause is for how many answers a window that was too large does not grow.
@@ -89,7 +91,7 @@ func (ss *streams) answered(s *stream, k partlog.Key, at, next int64, waited boo
 	defer ss.mu.Unlock()
 	ss.sweepLocked()
 	if s == nil {
-		s = &stream{key: k, used: ss.now()}
+		s = &stream{key: k, window: startWindow, used: ss.now()}
 		s.element = ss.order.PushFront(s)
 		ss.byKey[k] = append(ss.byKey[k], s)
 	}
@@ -128,14 +130,38 @@ func (ss *streams) dropLocked(s *stream) {
 	ss.cache.Abandon(&s.ahead)
 }
 
-// begin tells what to read ahead for s: from which offset on, and how much. If that
-// is anything, end must follow.
-func (ss *streams) begin(s *stream) (from, bytes int64, objects int) {
+// begin tells what to read ahead for the readers among the plans: from which offset
+// on, and how much. There are none while all have enough; else end must follow.
+func (ss *streams) begin(plans []plan) []ahead {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
-	if s.planning {
-		return 0, 0, 0
+	var readers []ahead
+	needed := false
+	for i := range plans {
+		s := plans[i].stream
+		if s == nil || s.planning {
+			continue
+		}
+		from, bytes := ss.leftLocked(s)
+		// Many at a time, so that those of one object are read at once.
+		needed = needed || bytes >= s.window/2 && len(s.planned) <= maxObjects/2
+		readers = append(readers, ahead{
+			plan: &plans[i], from: max(from, plans[i].after()), bytes: bytes, objects: maxObjects - len(s.planned),
+		})
+		s.planning = true // by this request alone, be there two plans of one reader
 	}
+	if !needed {
+		for i := range readers {
+			readers[i].stream.planning = false
+		}
+		return nil
+	}
+	return readers
+}
+
+// leftLocked is the offset from which on nothing is read ahead for s, and how many
+// bytes may be.
+func (ss *streams) leftLocked(s *stream) (from, bytes int64) {
 	lost, room := ss.cache.Look(&s.ahead)
 	if lost > 0 {
 		s.planned = nil // some of it is read ahead again
@@ -144,15 +170,11 @@ func (ss *streams) begin(s *stream) (from, bytes int64, objects int) {
 	for len(s.planned) > 0 && s.planned[0].end <= s.next {
 		s.planned = s.planned[1:]
 	}
-	from, bytes, objects = s.next, s.window, maxObjects-len(s.planned)
+	from, bytes = s.next, s.window
 	for _, p := range s.planned {
 		from, bytes = p.end, bytes-p.bytes
 	}
-	if bytes < s.window/2 || objects < maxObjects/2 {
-		return 0, 0, 0 // many at a time, so that those of one object are read at once
-	}
-	s.planning = true
-	return from, bytes, objects
+	return from, bytes
 }
 
 // resize fits the window to how the last answer went: it doubles while the reader
@@ -170,8 +192,13 @@ func (s *stream) resize(lost bool, part int64) {
 }
 
 // end tells what was read ahead.
-func (ss *streams) end(s *stream, done []planned) {
+func (ss *streams) end(readers []ahead, done []step) {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
-	s.planned, s.planning = append(s.planned, done...), false
+	for _, st := range done {
+		st.stream.planned = append(st.stream.planned, st.planned)
+	}
+	for i := range readers {
+		readers[i].stream.planning = false
+	}
 }
