@@ -27,11 +27,13 @@ type folder struct {
 	store *mem.Store
 	node  segment.ID
 	dir   string
-	ids   *uint16
+	ids   *atomic.Uint32
+
+	checkpoints journal.CheckpointPolicy
 }
 
 func newFolder(t *testing.T) *folder {
-	return &folder{t: t, store: mem.New(time.Now, nil), node: testNode, dir: t.TempDir(), ids: new(uint16)}
+	return &folder{t: t, store: mem.New(time.Now, nil), node: testNode, dir: t.TempDir(), ids: new(atomic.Uint32)}
 }
 
 // newFlakyFolder is a folder with a bucket that takes nothing while down is set.
@@ -55,8 +57,8 @@ func (f *folder) other() *folder {
 func (f *folder) start() *Leader {
 	f.t.Helper()
 	newID := func() segment.ID {
-		*f.ids++
-		return segment.ID{9, byte(*f.ids >> 8), byte(*f.ids)}
+		id := f.ids.Add(1)
+		return segment.ID{9, byte(id >> 8), byte(id)}
 	}
 	incarnation := newID()
 	l, err := Start(Options{
@@ -66,7 +68,7 @@ func (f *folder) start() *Leader {
 			NewID: newID, NowMs: func() int64 { return time.Now().UnixMilli() },
 		},
 		WAL: wal.Options{Dir: f.dir, Cluster: segment.ID{1}, Node: f.node, Incarnation: incarnation, Journal: 1, SegmentBytes: 1 << 20},
-		Log: slog.New(slog.DiscardHandler),
+		Log: slog.New(slog.DiscardHandler), Checkpoints: f.checkpoints,
 	})
 	if err != nil {
 		f.t.Fatal(err)
@@ -190,5 +192,33 @@ func TestFencedLeaderAnswersNothingMore(t *testing.T) {
 	}
 	if r := appendOne(t, l, AcksLeader, batchtest.Spec{}); !errors.Is(r.Err, ErrNotLeader) {
 		t.Fatalf("%+v, want %v", r, ErrNotLeader)
+	}
+}
+
+func TestALeaderMovesTheFloorAndGivesUpAtARivals(t *testing.T) {
+	f := newFolder(t)
+	f.checkpoints = journal.CheckpointPolicy{Every: 2, Most: 3, Behind: 1}
+	l := f.start()
+	openTestKey(t, l)
+	moved := func(n uint64) bool { _, ok := f.store.GetNow(segment.FloorKey(1, n)); return ok }
+	for !moved(2) {
+		if r := appendOne(t, l, AcksAll, batchtest.Spec{}); r.Err != nil {
+			t.Fatal(r.Err)
+		}
+	}
+	rival := segment.Floor{Journal: 1, N: 2, Floor: 1 << 20, Checkpoint: "x", Hash: [32]byte{1}, Object: segment.ID{66}, Cluster: segment.ID{1}}
+	for taken := true; taken; {
+		rival.N++
+		b, err := segment.EncodeFloor(rival)
+		if err != nil {
+			t.Fatal(err)
+		}
+		taken = f.store.CreateNow(segment.FloorKey(1, rival.N), b) != nil
+	}
+	for appendOne(t, l, AcksAll, batchtest.Spec{}).Err == nil {
+	}
+	<-l.Done()
+	if !errors.Is(l.Err(), journal.ErrFenced) {
+		t.Fatalf("ended with %v, want %v", l.Err(), journal.ErrFenced)
 	}
 }

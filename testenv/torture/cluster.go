@@ -23,7 +23,7 @@ const bucketPath = "/" + bucketName + "/events?secure=false"
 
 // checkpointObjects is how often nodes write checkpoints: often, so that floors move
 // in the shortest round.
-const checkpointObjects = 12
+const checkpointObjects = 8
 
 // cluster is what is tortured: MinIO, a proxy before it, a node that leads and
 // one that only reads.

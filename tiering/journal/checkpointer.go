@@ -64,6 +64,7 @@ type Checkpointer struct {
 	every  uint64 // how many objects after it the next one is due
 	busy   bool
 	plan   segment.ID // floor object of the plan given out last, until the journal holds it
+	floors floors     // as of the last Write, whose it is
 	done   chan CheckpointResult
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -170,7 +171,8 @@ func (c *Checkpointer) Write(ctx context.Context, store objstore.Store, job Chec
 	if err := c.write(ctx, store, job); err != nil {
 		return CheckpointResult{Err: err}
 	}
-	m := mover{opt: &c.opt, store: store, job: &job, floors: floors{store: store, journal: job.Chain.Journal}}
+	c.floors.store, c.floors.journal = store, job.Chain.Journal
+	m := mover{opt: &c.opt, store: store, job: &job, floors: &c.floors}
 	plan, err := m.move(ctx)
 	return CheckpointResult{Plan: plan, FloorErr: err}
 }

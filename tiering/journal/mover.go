@@ -20,7 +20,7 @@ type mover struct {
 	opt    *CheckpointerOptions
 	store  objstore.Store
 	job    *CheckpointJob
-	floors floors
+	floors *floors
 }
 
 // move does what is next, and returns the plan to put into the journal, if any.

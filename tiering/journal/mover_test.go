@@ -356,7 +356,7 @@ func TestTidyingNeverTakesWhatAFloorMayName(t *testing.T) {
 	chain, history := l.n.core.Checkpoint()
 	late := mover{
 		opt: &CheckpointerOptions{NewID: l.w.newID, Policy: l.cp.opt.Policy}, store: l.store,
-		job: &CheckpointJob{Chain: chain, History: history}, floors: *l.floors(),
+		job: &CheckpointJob{Chain: chain, History: history}, floors: l.floors(),
 	}
 	found := l.checkpoints()
 	named := map[string]bool{}
