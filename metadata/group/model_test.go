@@ -15,7 +15,7 @@ import (
 
 var (
 	modelSeed  = flag.Uint64("model.seed", 0, "the one seed to run; 0: as many as model.runs")
-	modelRuns  = flag.Uint64("model.runs", 100, "how many seeds to run")
+	modelRuns  = flag.Uint64("model.runs", 60, "how many seeds to run")
 	modelSteps = flag.Int("model.steps", 400, "steps of a run")
 )
 
@@ -28,7 +28,7 @@ func TestModel(t *testing.T) {
 	}
 	for seed := from; seed <= to; seed++ {
 		if !t.Run(fmt.Sprint(seed), func(t *testing.T) { runModel(t, seed) }) {
-			t.Fatalf("again with: go test ./metadata/group -run TestModel -model.seed %d", seed)
+			t.Fatalf("seed %d: see above; again with: go test ./metadata/group -run TestModel -model.seed %[1]d", seed)
 		}
 	}
 }
@@ -122,9 +122,9 @@ func (m *model) step() {
 		if i := slices.IndexFunc(m.queue, func(a *appended) bool { return a.done == nil }); i >= 0 {
 			m.queue = slices.Delete(m.queue, i, i+1)
 		}
-	case n < 93:
+	case n < 92:
 		c.restart()
-	case n < 97:
+	case n < 98:
 		m.hostile(c)
 	default:
 		m.moveAnywhere()
@@ -267,6 +267,9 @@ func (m *model) syncAs(c *modelClient) {
 	}
 	m.m.Sync(m, r, func(a SyncAnswer) {
 		m.answered(call)
+		if a.Err == nil {
+			m.checkAssignment(r, a)
+		}
 		if c.run != run {
 			return
 		}
@@ -279,6 +282,16 @@ func (m *model) syncAs(c *modelClient) {
 	})
 }
 
+// checkAssignment has nobody learn an assignment that could be lost.
+func (m *model) checkAssignment(r SyncRequest, a SyncAnswer) {
+	k := m.m.kept[r.Group]
+	if k == nil || k.meta == nil || k.meta.generation != r.Generation || !slices.ContainsFunc(k.meta.members, func(who keptMember) bool {
+		return bytes.Equal(who.assignment, a.Assignment) && (who.id == r.Member || who.instance != nil)
+	}) {
+		m.t.Fatalf("%s is told its assignment %q in generation %d of %s, which is not kept", r.Member, a.Assignment, r.Generation, r.Group)
+	}
+}
+
 func (m *model) commitAs(c *modelClient, who Identity) {
 	call := m.call("commit in " + c.group)
 	m.sent++
@@ -286,6 +299,9 @@ func (m *model) commitAs(c *modelClient, who Identity) {
 	m.m.Commit(m, CommitRequest{Identity: who, Offsets: []Commit{{Topic: "events", Partition: 1, Offset: offset, Keep: -1}}}, func(each []error, all error) {
 		m.answered(call)
 		if all == nil && each[0] == nil {
+			if k := m.m.kept[who.Group]; k == nil || k.offsets[partition{"events", 1}].Offset != offset {
+				m.t.Fatalf("commit of offset %d in %s is answered and not kept", offset, who.Group)
+			}
 			m.acked[who.Group] = max(m.acked[who.Group], offset)
 		}
 	})
@@ -312,7 +328,15 @@ func (m *model) read(group string) {
 // hostile sends what no good client would.
 func (m *model) hostile(c *modelClient) {
 	who := c.identity()
-	switch m.rng.IntN(6) {
+	switch m.rng.IntN(8) {
+	case 6: // it has given up waiting, and asks again
+		c.run++
+		c.joining, c.syncing = false, false
+		m.joinAs(c)
+	case 7: // a commit, and at once the end of all
+		who.Generation, who.Member, who.Instance = -1, "", nil
+		m.commitAs(c, who)
+		m.delete(c.group)
 	case 0:
 		who.Generation--
 		_ = m.m.Heartbeat(m, who)
@@ -332,14 +356,18 @@ func (m *model) hostile(c *modelClient) {
 		})
 		m.m.Join(m, r, func(JoinAnswer) { m.answered(call) })
 	case 5:
-		call := m.call("delete of " + c.group)
-		m.m.Delete(m, c.group, func(err error) {
-			m.answered(call)
-			if err == nil && m.acked[c.group] > 0 {
-				m.t.Fatalf("group %s is said to be deleted, and its offsets are not", c.group)
-			}
-		})
+		m.delete(c.group)
 	}
+}
+
+func (m *model) delete(group string) {
+	call := m.call("delete of " + group)
+	m.m.Delete(m, group, func(err error) {
+		m.answered(call)
+		if k := m.m.kept[group]; err == nil && k != nil && len(k.offsets) > 0 {
+			m.t.Fatalf("group %s is said to be deleted, and its offsets are there", group)
+		}
+	})
 }
 
 // deleting reports whether a deletion is under way, or may be.

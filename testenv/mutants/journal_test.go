@@ -4,7 +4,7 @@ import "slices"
 
 // mutants is in the order of the rules of tiering/journal/PROTOCOL.md; first the
 // journal's, then those of the packages above it.
-var mutants = slices.Concat(journalMutants, ingestMutants, shardMutants, metadataMutants)
+var mutants = slices.Concat(journalMutants, ingestMutants, shardMutants, groupMutants, metadataMutants)
 
 const (
 	leading    = "tiering/journal/leading.go"
