@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/crc32"
 
 	"github.com/varvelog/varve/fetch/cache"
 	"github.com/varvelog/varve/tiering/batch"
@@ -20,10 +19,6 @@ func regionOf(object string, ref partlog.Ref) cache.Region {
 		Check: func(b *cache.Block) ([]segment.SparseEntry, error) { return checkRegion(object, ref, b) },
 	}
 }
-
-// largeBatch is from how many bytes on it costs less to combine the CRC of a batch
-// than to read the batch twice.
-const largeBatch = 16 << 10
 
 // checkRegion checks all that readers rely on: that the bytes are those which the
 // journal's state knows of, and each batch as they would do themselves. It returns
@@ -45,12 +40,7 @@ func checkRegion(object string, ref partlog.Ref, b *cache.Block) ([]segment.Spar
 			sparse = append(sparse, segment.SparseEntry{RelOffset: uint32(offset - ref.Base), RelPosition: uint32(pos)})
 			listed = pos
 		}
-		if size := h.Size(); size < largeBatch {
-			crc = crc32.Update(crc, castagnoli, rest[:size])
-		} else {
-			crc = crc32.Update(crc, castagnoli, rest[:batch.CRCStart])
-			crc = appendCRC(crc, h.CRC, size-batch.CRCStart)
-		}
+		crc = batch.UpdateCRC(crc, rest, h)
 		pos += h.Size()
 		offset = h.LastOffset() + 1
 	}

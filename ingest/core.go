@@ -197,7 +197,7 @@ func (c *core) append(r request) {
 			size += len(b.Data)
 			records = append(records, wal.Record{
 				Topic: b.Key.Topic, Index: b.Key.Index, BaseOffset: results[i].BaseOffset,
-				Epoch: c.epoch, Batch: b.Data,
+				Epoch: c.epoch, Batch: b.Data, CRC: knownCRC(b),
 			})
 		}
 		until = max(until, waitFor)
@@ -224,6 +224,15 @@ func (c *core) append(r request) {
 		}
 		c.answer(r, results, until)
 	})
+}
+
+// knownCRC is the CRC of a large batch's bytes, which its own CRC gives; 0 of
+// a small one, which the write-ahead log reads anyway.
+func knownCRC(b *Batch) uint32 {
+	if len(b.Data) < batch.Large {
+		return 0
+	}
+	return batch.UpdateCRC(0, b.Data, b.Header)
 }
 
 // misplaced reports whether a result says that a producer's sequence or epoch is

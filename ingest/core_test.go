@@ -3,6 +3,8 @@ package ingest
 import (
 	"bytes"
 	"errors"
+	"hash/crc32"
+	"strings"
 	"testing"
 	"time"
 
@@ -288,6 +290,19 @@ func TestStallFailsThoseWhoWaitAndKeepsTheRecords(t *testing.T) {
 	b.commit()
 	if after := b.append(AcksAll, batchtest.Spec{}); answered(after) {
 		t.Fatalf("after the outage: %v", *after)
+	}
+}
+
+func TestTheWriteAheadLogIsToldTheCRCOfLargeBatches(t *testing.T) {
+	b := newBench(t)
+	b.append(AcksAll, batchtest.Spec{})
+	b.append(AcksAll, batchtest.Spec{Records: batchtest.Values(1000, strings.Repeat("x", batch.Large))})
+	small, large := b.records[0], b.records[1]
+	if small.CRC != 0 {
+		t.Errorf("of a small batch it is told %08x", small.CRC)
+	}
+	if want := crc32.Checksum(large.Batch, crc32.MakeTable(crc32.Castagnoli)); large.CRC != want {
+		t.Errorf("of a large batch it is told %08x, want %08x", large.CRC, want)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 
+	"github.com/varvelog/varve/tiering/batch"
 	"github.com/varvelog/varve/tiering/segment"
 )
 
@@ -93,6 +94,9 @@ type Record struct {
 	Epoch      uint32 // journal epoch under which it was appended
 	BaseOffset int64
 	Batch      []byte // never empty
+	// CRC is the CRC-32C of Batch, from somebody who has checked it and knows it
+	// without reading Batch; 0: the log computes it.
+	CRC uint32
 }
 
 // fileHeader identifies a file.
@@ -163,7 +167,12 @@ func appendRecordHeader(dst []byte, seed uint32, r *Record, synced uint64) []byt
 	dst = binary.BigEndian.AppendUint32(dst, r.Epoch)
 	dst = binary.BigEndian.AppendUint64(dst, uint64(r.BaseOffset))
 	h := dst[start:]
-	crc := crc32.Update(frameCRC(seed, h), castagnoli, r.Batch)
+	crc := frameCRC(seed, h)
+	if r.CRC != 0 {
+		crc = batch.AppendCRC(crc, r.CRC, len(r.Batch))
+	} else {
+		crc = crc32.Update(crc, castagnoli, r.Batch)
+	}
 	binary.BigEndian.PutUint32(h[4:], crc)
 	return dst
 }

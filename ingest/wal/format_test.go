@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
@@ -47,6 +48,18 @@ func TestFormatOnDiskIsUnchanged(t *testing.T) {
 	}
 	if len(pieces) != 1 || size != 72 || len(header) != 512 || slices.Max(header[80:508]) != 0 {
 		t.Errorf("%d pieces of %d bytes, header of %d", len(pieces), size, len(header))
+	}
+}
+
+func TestAKnownCRCChangesNoByte(t *testing.T) {
+	for _, n := range []int{1, 100, 16 << 10, 1 << 20} {
+		r := testRecord
+		r.Batch = bytes.Repeat([]byte("abcdefg"), n/7+1)
+		want := appendRecordHeader(nil, 99, &r, 40)
+		r.CRC = crc32.Checksum(r.Batch, castagnoli)
+		if got := appendRecordHeader(nil, 99, &r, 40); !bytes.Equal(got, want) {
+			t.Errorf("%d bytes: %x, want %x", len(r.Batch), got, want)
+		}
 	}
 }
 

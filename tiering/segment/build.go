@@ -22,7 +22,8 @@ type Records struct {
 // each batch is copied once, and returns it with its footer. Partitions and
 // their lists may come in any order. The footer may alias the caller's slices.
 // Input that does not add up (see FORMAT.md) and objects above the limits are
-// refused with ErrInvalid. The batches' own CRCs are not checked again.
+// refused with ErrInvalid. The batches' own CRCs must hold: they are not checked
+// again, and where a batch is large the partition's CRC follows from its own.
 func Build(h Header, entries []Entry, parts []Records) ([]byte, *Footer, error) {
 	f, order, err := plan(h, entries, parts)
 	if err != nil {
@@ -45,11 +46,14 @@ func Build(h Header, entries []Entry, parts []Records) ([]byte, *Footer, error) 
 	appendEntries(&w, entries)
 	f.Entries.CRC = checksum(w.B[HeaderSize:])
 	for i, p := range order {
-		start := w.Len()
 		for _, b := range p.Batches {
+			h, err := batch.Parse(b)
+			if err != nil {
+				return nil, nil, fmt.Errorf("build journal object: %w", err) // plan has parsed it
+			}
+			f.Partitions[i].CRC = batch.UpdateCRC(f.Partitions[i].CRC, b, h)
 			w.Raw(b)
 		}
-		f.Partitions[i].CRC = checksum(w.B[start:])
 	}
 	appendFooter(&w, f)
 	if err := w.Err(); err != nil {

@@ -181,6 +181,7 @@ func TestHostileRecordCountsDoNotStopTheJournal(t *testing.T) {
 		b := someBatch(base, 0, 1, 70_000)
 		set32(b, 23, math.MaxInt32-1)
 		set32(b, 57, math.MaxInt32)
+		batchtest.FixCRC(b)
 		part.Batches = append(part.Batches, b)
 		base += math.MaxInt32
 	}

@@ -1,13 +1,28 @@
-package fetch
+package batch
 
 import "hash/crc32"
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+// Large is from how many bytes on it costs less to combine the CRC of a batch than
+// to read the batch.
+const Large = 16 << 10
 
-// appendCRC returns the CRC-32C of some bytes and n more, given that of either:
+// UpdateCRC continues the CRC-32C of what comes before the batch at the beginning
+// of b, with header h, by that batch. Of a large one it reads next to nothing, and
+// believes its own CRC, which must have been checked: if the batch has changed
+// since, the result is that of the bytes that were checked, not of those that are
+// there.
+func UpdateCRC(before uint32, b []byte, h Header) uint32 {
+	size := h.Size()
+	if size < Large {
+		return crc32.Update(before, castagnoli, b[:size])
+	}
+	return AppendCRC(crc32.Update(before, castagnoli, b[:CRCStart]), h.CRC, size-CRCStart)
+}
+
+// AppendCRC returns the CRC-32C of some bytes and n more, given that of either:
 // the bytes need not be read for it. (A CRC is the remainder of its bytes taken for
 // a polynomial over two elements; more bytes after it multiply it by x^8 each.)
-func appendCRC(before, more uint32, n int) uint32 {
+func AppendCRC(before, more uint32, n int) uint32 {
 	return timesMod(shiftOf(n), before) ^ more
 }
 
