@@ -69,9 +69,7 @@ func connect(ctx context.Context, env *Env, bootstrap string, opts ...kgo.Opt) (
 	if err != nil {
 		return nil, usagef("set up Kafka client: %w", err)
 	}
-	pinging, cancel := context.WithTimeout(ctx, connectTimeout)
-	defer cancel()
-	if err := client.Ping(pinging); err != nil {
+	if err := ping(ctx, client); err != nil {
 		client.Close()
 		if ctx.Err() != nil {
 			return nil, errInterrupted
@@ -81,9 +79,25 @@ func connect(ctx context.Context, env *Env, bootstrap string, opts ...kgo.Opt) (
 	return client, nil
 }
 
+// ping waits for an answer of a broker, but not longer than connectTimeout: the
+// client itself waits twice as long for the first bytes of someone who takes
+// connections and says nothing.
+func ping(ctx context.Context, client *kgo.Client) error {
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	answered := make(chan error, 1)
+	go func() { answered <- client.Ping(ctx) }() // ends at the latest when the client is closed
+	select {
+	case err := <-answered:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 func unreachable(seeds []string, err error) error {
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) {
-		err = fmt.Errorf("nothing within %v", connectTimeout)
+		err = fmt.Errorf("no answer within %v", connectTimeout)
 	}
 	return fmt.Errorf("no Kafka broker answers at %s (%w); start one with \"varve serve\", or name another with --bootstrap",
 		strings.Join(seeds, ", "), err)
@@ -92,9 +106,7 @@ func unreachable(seeds []string, err error) error {
 // silence says why nothing came of waiting: no broker answers, or those that do
 // are not able to.
 func silence(client *kgo.Client, unable string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), connectTimeout)
-	defer cancel()
-	if err := client.Ping(ctx); err != nil {
+	if err := ping(context.Background(), client); err != nil {
 		return fmt.Errorf("no broker answers: %w", err)
 	}
 	return fmt.Errorf("the broker answers, but %s; its log says why", unable)

@@ -94,6 +94,10 @@ func (p *printer) print(fetches kgo.Fetches) (printed, done bool, err error) {
 		p.members.mu.Lock()
 		defer p.members.mu.Unlock()
 	}
+	p.shown.doing = ""
+	if p.members != nil && len(p.spans) == 0 {
+		p.shown.doing = "waiting for partitions of group " + p.members.group
+	}
 	fetches.EachPartition(func(f kgo.FetchTopicPartition) {
 		if err != nil || done {
 			return

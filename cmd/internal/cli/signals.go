@@ -5,11 +5,16 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 )
+
+// oneSignal is how long signals count as one. Terminals and timeout(1) send them to
+// a process and, through who started it, once more: nobody has asked twice.
+const oneSignal = 300 * time.Millisecond
 
 // WithSignals returns a context that ends at the first SIGINT or SIGTERM. The
 // second one calls exit(ExitInterrupted) at once, for whoever does not want to
-// wait. It also makes writing to a closed pipe an error instead of the end of
+// wait; one that comes right after the first is the first. It also makes writing to a closed pipe an error instead of the end of
 // the process. stop releases the signals; call it once.
 func WithSignals(parent context.Context, exit func(code int)) (ctx context.Context, stop func()) {
 	ctx, cancel := context.WithCancel(parent)
@@ -19,13 +24,18 @@ func WithSignals(parent context.Context, exit func(code int)) (ctx context.Conte
 	done, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
-		for range 2 {
+		var first time.Time
+		for {
 			select {
 			case <-signals:
-				if ctx.Err() != nil {
+				switch {
+				case first.IsZero():
+					first = time.Now()
+					cancel()
+				case time.Since(first) > oneSignal:
 					exit(ExitInterrupted)
+					return
 				}
-				cancel()
 			case <-done:
 				return
 			}

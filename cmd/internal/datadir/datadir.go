@@ -56,7 +56,7 @@ type Dir struct {
 // identity, or draws it with newID.
 func Open(path string, newID func() segment.ID) (_ *Dir, err error) {
 	if err := makeFolder(path); err != nil {
-		return nil, fmt.Errorf("make data folder: %w", err)
+		return nil, fmt.Errorf("make data folder: %w; give another one with --data-dir", err)
 	}
 	d := &Dir{path: path}
 	if d.lock, err = openLocked(filepath.Join(path, lockFile)); err != nil {

@@ -3,7 +3,10 @@
 // never reads anything but the running binary.
 package version
 
-import "runtime/debug"
+import (
+	"runtime/debug"
+	"strings"
+)
 
 // String is the module's version, and the commit where it is known.
 func String() string {
@@ -13,7 +16,8 @@ func String() string {
 	}
 	v := info.Main.Version
 	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" {
+		// The toolchain's own version of a commit without a tag ends in its name.
+		if s.Key == "vcs.revision" && !strings.Contains(v, s.Value[:min(len(s.Value), 12)]) {
 			v += " " + s.Value
 		}
 	}
