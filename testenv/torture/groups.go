@@ -44,7 +44,7 @@ type groupReport struct {
 }
 
 // runGroup is a round of a consumer group: members are killed all the time, and the
-// node twice.
+// node three times, once with its disk.
 func (r *round) runGroup(ctx, starting context.Context) error {
 	c := &crew{round: r, partitions: partitionsEach * r.members, members: make([]*member, r.members)}
 	c.group = r.history.NewGroup(c.partitions)
@@ -82,8 +82,12 @@ func (c *crew) torture(ctx context.Context) error {
 	}
 	others.start(func() error { return c.watch(working) })
 
+	// A commit is answered when it is in the bucket: what only the disk has must not
+	// have been answered, which shows when the disk is lost.
 	err := c.nemesis.run(ctx, began, []step{
-		{at: c.duration / 3, target: onLeader, action: kill}, {at: 2 * c.duration / 3, target: onLeader, action: kill},
+		{at: c.duration / 4, target: onLeader, action: kill},
+		{at: 2 * c.duration / 4, target: onLeader, action: loseDisk},
+		{at: 3 * c.duration / 4, target: onLeader, action: kill},
 	})
 	sleep(ctx, time.Until(began.Add(c.duration)))
 	healed := time.Now()

@@ -13,7 +13,7 @@
 // testenv/history), and `varve bucket verify` has its say.
 //
 // With --group the clients are the members of a consumer group instead, which are
-// killed every few seconds while the node is killed twice: each record must be
+// killed every few seconds while the node is killed three times: each record must be
 // processed by somebody, and no committed offset may go back.
 //
 // The schedule of faults is the same for the same seed. What they hit is not:
@@ -84,7 +84,7 @@ func parse(args []string, out io.Writer) (options, error) {
 	flags.StringVar(&o.varve, "varve", os.Getenv("VARVE_BIN"), "path of the varve binary; it is built if there is none (default $VARVE_BIN)")
 	flags.StringVar(&o.dir, "dir", "", "folder for logs, data and buckets (default a temporary one)")
 	flags.StringVar(&o.report, "report", "", "file for a report of all rounds in JSON")
-	flags.IntVar(&o.members, "group", 0, "have rounds with a consumer group of so many members, four partitions each, instead: members are killed all the time, the node twice; 50 is a good number")
+	flags.IntVar(&o.members, "group", 0, "have rounds with a consumer group of so many members, four partitions each, instead: members are killed all the time, the node three times; 50 is a good number")
 	flags.BoolVarP(&o.verbose, "verbose", "v", false, "print every fault as it is made")
 	if err := flags.Parse(args); err != nil {
 		return o, err
