@@ -117,6 +117,13 @@ func (q *GroupQuestion) Offset(who string, partition int32, offset int64) {
 	p.committed = max(p.committed, offset)
 }
 
+// Commits is how many offsets were acknowledged as committed so far.
+func (g *Group) Commits() int64 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.stats.Commits
+}
+
 // Left is how many acknowledged records are not processed, or not committed, yet.
 func (g *Group) Left() (unprocessed, uncommitted int64) {
 	g.mu.Lock()

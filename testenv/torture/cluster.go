@@ -122,6 +122,7 @@ func (c *cluster) node(o options, dir, name string, h *history.History, d *distu
 		Path: c.binary,
 		Args: append([]string{"serve", "--bucket", "minio://" + c.proxy.Address() + bucketPath, "--listen", n.kafka, "--http", n.http,
 			"--data-dir", n.dataDir, "--flush-interval", o.flush.String(), "--auto-create-topics=false", "--group-min-session-timeout", "1s",
+			"--group-initial-rebalance-delay", min(3*time.Second, o.duration/40).String(),
 			"--checkpoint-objects", strconv.Itoa(checkpointObjects)}, args...),
 		Env: varveEnv(), Stdout: log, Stderr: log,
 	}

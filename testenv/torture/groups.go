@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/varvelog/varve/testenv/history"
@@ -33,6 +34,7 @@ type crew struct {
 	members    []*member // by place; guarded by mu
 	mu         sync.Mutex
 	killed     atomic.Int64
+	refused    map[string]int // commits, by error; guarded by mu
 }
 
 // groupReport is what a round with a group came to.
@@ -40,13 +42,15 @@ type groupReport struct {
 	Members    int   `json:"members"`
 	Partitions int   `json:"partitions"`
 	Killed     int64 `json:"members_killed"`
+	// Refused are commits that were refused, or of unknown outcome, by error.
+	Refused map[string]int `json:"commits_refused"`
 	history.GroupResult
 }
 
 // runGroup is a round of a consumer group: members are killed all the time, and the
 // node three times, once with its disk.
 func (r *round) runGroup(ctx, starting context.Context) error {
-	c := &crew{round: r, partitions: partitionsEach * r.members, members: make([]*member, r.members)}
+	c := &crew{round: r, partitions: partitionsEach * r.members, members: make([]*member, r.members), refused: map[string]int{}}
 	c.group = r.history.NewGroup(c.partitions)
 	if err := r.createTopic(starting, jobs, c.partitions); err != nil {
 		return err
@@ -55,7 +59,7 @@ func (r *round) runGroup(ctx, starting context.Context) error {
 	if err := c.torture(ctx); err != nil {
 		return err
 	}
-	r.report.Group = &groupReport{Members: r.members, Partitions: c.partitions, Killed: c.killed.Load(), GroupResult: c.group.Check()}
+	r.report.Group = &groupReport{Members: r.members, Partitions: c.partitions, Killed: c.killed.Load(), Refused: c.refused, GroupResult: c.group.Check()}
 	r.report.Result = r.history.Check()
 	if err := r.stopAndVerify(ctx); err != nil {
 		return err
@@ -67,7 +71,6 @@ func (r *round) runGroup(ctx, starting context.Context) error {
 // torture lets the group work while it is tortured, and waits until all is
 // processed and committed.
 func (c *crew) torture(ctx context.Context) error {
-	began := time.Now()
 	phase, endPhase := context.WithCancel(ctx) // records are sent, members killed
 	defer endPhase()
 	working, endWork := context.WithCancel(ctx)
@@ -76,12 +79,14 @@ func (c *crew) torture(ctx context.Context) error {
 	defer giveUp()
 	senders, others := new(clients), new(clients)
 	senders.start(func() error { return c.send(phase, hard) })
-	senders.start(func() error { c.reap(phase); return nil })
 	for place := range c.members {
 		others.start(func() error { return c.keep(working, place) })
 	}
 	others.start(func() error { return c.watch(working) })
 
+	c.awaitCommit(ctx)
+	began := time.Now()
+	senders.start(func() error { c.reap(phase); return nil })
 	// A commit is answered when it is in the bucket: what only the disk has must not
 	// have been answered, which shows when the disk is lost.
 	err := c.nemesis.run(ctx, began, []step{
@@ -101,6 +106,16 @@ func (c *crew) torture(ctx context.Context) error {
 	c.report.DrainSeconds = time.Since(healed).Seconds()
 	c.say("drained in %.1f s", c.report.DrainSeconds)
 	return err
+}
+
+// awaitCommit waits until the group is at work.
+func (c *crew) awaitCommit(ctx context.Context) {
+	for end := time.Now().Add(startLimit); c.group.Commits() == 0 && ctx.Err() == nil; sleep(ctx, 100*time.Millisecond) {
+		if time.Now().After(end) {
+			c.history.Note(history.Stuck, "the group has not committed anything after %v", startLimit)
+			return
+		}
+	}
 }
 
 // awaitDone waits until all is processed and committed.
@@ -149,11 +164,13 @@ func (c *crew) send(ctx, hard context.Context) error {
 	return nil
 }
 
-// reap kills a member every few seconds until ctx ends.
+// reap kills a member every few seconds until ctx ends, less often one of a few: a
+// group rebalances for as long as it takes to notice that one is dead.
 func (c *crew) reap(ctx context.Context) {
 	random := rand.New(rand.NewPCG(c.seed, 3))
+	pause := c.interval / 5 * time.Duration(max(1, 25/c.options.members))
 	for {
-		sleep(ctx, c.interval/5+time.Duration(random.Int64N(int64(c.interval)/4)))
+		sleep(ctx, pause+time.Duration(random.Int64N(int64(pause))))
 		if ctx.Err() != nil {
 			return
 		}
@@ -165,6 +182,23 @@ func (c *crew) reap(ctx context.Context) {
 			c.detail("%s is killed", victim.name)
 		}
 	}
+}
+
+// notCommitted counts a commit that a member has not got through.
+func (c *crew) notCommitted(m *member, err error) {
+	reason := "other"
+	var code *kerr.Error
+	switch {
+	case m.ctx.Err() != nil:
+		reason = "killed meanwhile"
+	case errors.As(err, &code):
+		reason = code.Message
+	case errors.Is(err, context.DeadlineExceeded):
+		reason = "no answer"
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.refused[reason]++
 }
 
 // keep has a member at a place until ctx ends: a new one soon after one has died.

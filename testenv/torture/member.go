@@ -73,6 +73,7 @@ func (m *member) turn() {
 	ctx, cancel := context.WithTimeout(m.ctx, rejoinLimit/2)
 	defer cancel()
 	if err := m.client.CommitRecords(ctx, records...); err != nil {
+		m.crew.notCommitted(m, err)
 		return
 	}
 	for partition, offset := range next {

@@ -123,6 +123,9 @@ func (r *report) printWork(w io.Writer) {
 	if g := r.Group; g != nil {
 		fmt.Fprintf(w, "  %d members of %d partitions, %d killed\n", g.Members, g.Partitions, g.Killed)
 		fmt.Fprintf(w, "  %d records processed %d times, %d offsets committed, %d looked up\n", g.Records, g.Processed, g.Commits, g.LookUps)
+		for _, reason := range slices.Sorted(maps.Keys(g.Refused)) {
+			fmt.Fprintf(w, "  commits not made, %s: %d\n", reason, g.Refused[reason])
+		}
 		return
 	}
 	h := r.Result
