@@ -65,7 +65,7 @@ var journalMutants = []mutant{
 		"	return m.plan(m.floors.n+1, above), nil\n",
 		"	p := m.plan(m.floors.n+1, above)\n	if p == nil {\n		return nil, nil\n	}\n	return m.carryOut(ctx, FloorPlans{*p}, found)\n"}}},
 	{name: "rule 9: floor before its checkpoint", by: ingest, edits: []edit{{writer,
-		"	if err := c.write(ctx, store, job); err != nil {\n		return CheckpointResult{Err: err}\n	}\n	m :=", "	m :="}, {writer,
+		"	if err := c.write(ctx, store, job); err != nil {\n		return CheckpointResult{Err: err}\n	}\n	c.floors.store", "	c.floors.store"}, {writer,
 		"	return CheckpointResult{Plan: plan, FloorErr: err}\n", "	if err := c.write(ctx, store, job); err != nil {\n		return CheckpointResult{Plan: plan, Err: err}\n	}\n	return CheckpointResult{Plan: plan, FloorErr: err}\n"}, {mover,
 		"At: above[i], Object", "At: m.job.Chain.Last, Object"}, {mover,
 		"		if b, err = m.store.Get(ctx, key); err != nil {", "		if b, err = m.store.Get(ctx, key); errors.Is(err, objstore.ErrNotFound) {\n			return [32]byte{1}, nil\n		} else if err != nil {"}}},
