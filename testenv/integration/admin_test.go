@@ -158,7 +158,8 @@ func wantStart(t *testing.T, address, topic string, partition int32, start, end 
 func TestDeletedRecordsStayDeletedForEverybody(t *testing.T) {
 	t.Parallel()
 	onStores(t, func(t *testing.T, b bucket) {
-		node := b.start(t)
+		checkpoints := []string{"--checkpoint-objects", "16"}
+		node := b.start(t, checkpoints...)
 		createTopic(t, node.Kafka, "events", 2)
 		reader := b.start(t, "--roles", "fetch")
 		awaitTopic(t, reader, "events")
@@ -192,8 +193,11 @@ func TestDeletedRecordsStayDeletedForEverybody(t *testing.T) {
 		if low, err := deleteBefore(t, node.Kafka, "events", 0, -1); err != nil || low != 20 {
 			t.Fatalf("all: low watermark %d, %v", low, err)
 		}
+		for range 40 { // objects, so that the next start reads the deletion from a checkpoint
+			produce(t, client(t, node.Kafka), numbered("events", 1, "other", 1)...)
+		}
 		node.Kill(t)
-		node = b.startAnew(t, node)
+		node = b.startAnew(t, node, checkpoints...)
 		wantStart(t, node.Kafka, "events", 0, 20, 20)
 		wantStart(t, reader.Kafka, "events", 0, 20, 20)
 		if r := produce(t, client(t, node.Kafka), numbered("events", 0, "later", 1)...); r[0].Offset != 20 {

@@ -13,8 +13,9 @@ import (
 // the journal's state it goes on after damage, and tells from what comes after
 // it which offsets the damage took.
 type partitions struct {
-	byKey map[partlog.Key]*partition
-	holes []hole
+	byKey  map[partlog.Key]*partition
+	starts map[partlog.Key]int64 // where records were deleted
+	holes  []hole
 	// gaps: partitions may have been opened in what was not read, in a hole or
 	// below the floor
 	gaps bool
@@ -35,7 +36,7 @@ type hole struct {
 }
 
 func newPartitions() *partitions {
-	return &partitions{byKey: map[partlog.Key]*partition{}}
+	return &partitions{byKey: map[partlog.Key]*partition{}, starts: map[partlog.Key]int64{}}
 }
 
 // lost notes that the contents of an object are not known, and where to tell
@@ -71,6 +72,10 @@ func (t *partitions) entry(h *segment.Header, e segment.Entry) {
 	case partlog.EntryOpen:
 		if open, err := partlog.DecodeOpen(e.Payload); err == nil && t.byKey[open.Key] == nil {
 			t.byKey[open.Key] = &partition{end: open.StartOffset, seq: h.Seq, epochBase: open.EpochBase}
+		}
+	case partlog.EntryDeleteRecords:
+		if del, err := partlog.DecodeDeleteRecords(e.Payload); err == nil {
+			t.starts[del.Key] = max(t.starts[del.Key], del.Before)
 		}
 	case partlog.EntryExpireProducers:
 		if expire, err := partlog.DecodeExpireProducers(e.Payload); err == nil {

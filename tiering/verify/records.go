@@ -34,7 +34,7 @@ func (o *object) examineRecords(b []byte, records bool) {
 		}
 		for _, x := range c.problems {
 			f := o.find(x.severity, x.code, x.at, x.hint, "%s", x.what)
-			f.Affects = []Range{offsets(keyOf(p), x.first, x.last)}
+			f.Affects, f.records = []Range{offsets(keyOf(p), x.first, x.last)}, true
 		}
 	}
 }
@@ -55,7 +55,7 @@ func (o *object) damagedSection(p *segment.Partition, c *batches, err error) {
 		}
 	}
 	f := o.find(Error, CodeCorrupt, at, hintRestore, "records are not those that were stored: %s; %v", detail, err)
-	f.Affects = affects
+	f.Affects, f.records = affects, true
 }
 
 // batches walks the batches of a partition in one object and holds them against

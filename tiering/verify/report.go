@@ -51,6 +51,8 @@ type Finding struct {
 	What     string   `json:"what"`
 	Affects  []Range  `json:"affects,omitempty"` // records touched, as far as is known
 	Hint     string   `json:"hint,omitempty"`
+
+	records bool // about records only: nodes go on reading the journal
 }
 
 // finding makes one about a key of a journal.
@@ -138,6 +140,20 @@ func (fs *findings) remove(drop func(*Finding) bool) int {
 		return true
 	})
 	return before - len(fs.list)
+}
+
+// deleted makes warnings of findings that are only about deleted records. starts
+// are where partitions begin.
+func (fs *findings) deleted(starts map[partlog.Key]int64) {
+	for _, f := range fs.list {
+		kept := func(r Range) bool { return r.Last >= starts[partlog.Key{Topic: r.id, Index: r.Partition}] }
+		if f.records && f.Severity == Error && len(f.Affects) > 0 && !slices.ContainsFunc(f.Affects, kept) {
+			fs.counts[Error]--
+			fs.counts[Warning]++
+			f.Severity = Warning
+			f.Hint = "these records were deleted: nobody reads them"
+		}
+	}
 }
 
 // move adds all of from, which is empty afterwards.

@@ -60,6 +60,7 @@ func (w *walk) run(ctx context.Context) error {
 	if err := w.objects(ctx); err != nil {
 		return err
 	}
+	w.findings.deleted(w.partitions.starts)
 	w.report.Head, w.report.Epoch = w.chain.Next-1, w.chain.Epoch
 	if w.report.Floor > 1 && w.chain.Next <= w.report.Floor {
 		w.findings.add(finding(Error, CodeFloor, w.journal, segment.FloorKey(w.journal, w.floors.n), hintRestore,
