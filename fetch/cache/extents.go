@@ -77,7 +77,9 @@ func (c *Cache) expectLocked(asks []Ask, ahead bool) {
 				e.unread++
 			}
 		}
-		c.mu.memory.loading += e.bytes
+		if ahead {
+			c.mu.memory.waiting += e.bytes
+		}
 		e.queued = p.queue(ahead).PushBack(e)
 	}
 	c.startLocked()
@@ -95,6 +97,7 @@ func (p *replay) queue(ahead bool) *list.List {
 func (c *Cache) hurryLocked(e *extent) {
 	if p := &c.mu.replay; e.queued != nil && e.ahead {
 		p.ahead.Remove(e.queued)
+		c.mu.memory.waiting -= e.bytes
 		e.queued, e.ahead = p.wanted.PushBack(e), false
 	}
 }
@@ -105,23 +108,26 @@ const maxFlight = 4 * MaxGet
 
 // startLocked sends GETs while there is one to send and a slot for it.
 func (c *Cache) startLocked() {
-	p := &c.mu.replay
+	p, m := &c.mu.replay, &c.mu.memory
 	for p.running < c.replayLoads {
 		queue := p.queue(p.wanted.Len() == 0)
 		if queue.Len() == 0 {
 			break
 		}
 		e := queue.Front().Value.(*extent)
-		if p.running > 0 && p.flight+e.bytes > maxFlight {
+		if p.running > 0 && m.loading+e.bytes > maxFlight {
 			break
 		}
 		queue.Remove(e.queued)
 		e.queued = nil
 		p.running++
-		p.flight += e.bytes
+		if e.ahead {
+			m.waiting -= e.bytes
+		}
+		m.loading += e.bytes
 		c.users.Go(func() { c.loadExtent(e) })
 	}
-	c.mu.memory.trim() // what is on the way counts
+	m.trim() // what is on the way counts
 }
 
 // loadExtent reads an extent and has its regions checked.
@@ -142,7 +148,6 @@ func (c *Cache) loadExtent(e *extent) {
 	defer c.mu.Unlock()
 	c.landExtentLocked(e, err)
 	c.mu.replay.running--
-	c.mu.replay.flight -= e.bytes
 	c.startLocked()
 }
 

@@ -15,7 +15,8 @@ type memory struct {
 	blocks  lru
 	read    lru   // of replays: all of it was read at least once
 	unread  lru   // of replays: read ahead, and somebody shall come for it
-	loading int64 // bytes that replays are about to read
+	loading int64 // bytes of replays on their way
+	waiting int64 // bytes to read ahead that are not on their way yet
 }
 
 // lru is items in the order of their last use, and their bytes.
@@ -95,4 +96,6 @@ func (m *memory) victim() *item {
 func (m *memory) aheadRoom() int64 { return max(m.share, m.limit-m.blocks.bytes) }
 
 // fits reports whether n more bytes may be read ahead.
-func (m *memory) fits(n int64) bool { return m.unread.bytes+m.loading+n <= m.aheadRoom() }
+func (m *memory) fits(n int64) bool {
+	return m.unread.bytes+m.loading+m.waiting+n <= m.aheadRoom()
+}

@@ -55,7 +55,6 @@ type replay struct {
 	wanted  list.List // of *extent: readers wait for them
 	ahead   list.List // of *extent: nobody does yet
 	running int       // GETs under way
-	flight  int64     // their bytes
 	stats   ReplayStats
 }
 
@@ -229,9 +228,9 @@ func (c *Cache) Abandon(a *Ahead) {
 		r.disown()
 		switch {
 		case e.unread > 0: // for others
-		case e.queued != nil:
-			p.queue(e.ahead).Remove(e.queued)
-			m.loading -= e.bytes
+		case e.queued != nil && e.ahead: // else somebody waits
+			p.ahead.Remove(e.queued)
+			m.waiting -= e.bytes
 			c.dropRegionsLocked(e)
 		case e.in != nil:
 			m.retire(&m.read, &e.item)

@@ -268,6 +268,30 @@ func TestAbandonedReadAheadEndsAndGoesFirst(t *testing.T) {
 	}
 }
 
+// TestAbandonedReadAheadIsReadForWhoWaits has one GET for two regions, of which a
+// reader waits for one when the other is given up.
+func TestAbandonedReadAheadIsReadForWhoWaits(t *testing.T) {
+	store := gated(objects(t, 2).Store)
+	c := newCache(t, store, 16, func(cfg *Config) { cfg.ReplayLoads = 1 })
+	var a, b Ahead
+	c.ReadAhead([]Ask{{whole("o0"), &b}, {regionAt("o1", 0, 100), &a}, {regionAt("o1", 100, 100), &a}})
+	<-store.entered
+	done := make(chan error)
+	go func() { _, err := c.Region(t.Context(), regionAt("o1", 0, 100)); done <- err }()
+	for !c.wanted("o1") {
+		c.pause()
+	}
+	c.Abandon(&a)
+	close(store.gate)
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	c.settle()
+	if m := &c.mu.memory; m.loading != 0 || m.waiting != 0 {
+		t.Errorf("%d bytes on the way, %d waiting", m.loading, m.waiting)
+	}
+}
+
 // TestReplaysLeaveTheBlocksAlone replays far more than fits beside readers of the
 // tail.
 func TestReplaysLeaveTheBlocksAlone(t *testing.T) {
@@ -457,7 +481,7 @@ func (c *Cache) checkBooks(t *rapid.T) {
 			}
 		}
 	}
-	if read != m.read.bytes || unread != m.unread.bytes || m.loading != 0 {
+	if read != m.read.bytes || unread != m.unread.bytes || m.loading != 0 || m.waiting != 0 {
 		t.Fatalf("%d bytes read and %d unread are found, %d and %d are held, %d on the way", read, unread, m.read.bytes, m.unread.bytes, m.loading)
 	}
 	if int64(len(c.mu.blocks))*testBlock != m.blocks.bytes || m.replays()+m.blocks.bytes > m.limit {
