@@ -102,3 +102,21 @@ func TestHotFetchAllocatesLittle(t *testing.T) {
 		}
 	}
 }
+
+// TestIdlePollAllocatesLittle pins what a Fetch of many partitions takes that finds
+// nothing.
+func TestIdlePollAllocatesLittle(t *testing.T) {
+	w := newInPlaceWorld(t)
+	const partitions = 1000
+	object := map[partlog.Key][][]byte{}
+	var req Request
+	for i := range int32(partitions) {
+		k := partlog.Key{Topic: testTopic, Index: i}
+		object[k] = [][]byte{batchOf(1, "value")}
+		req.Partitions = append(req.Partitions, want(k, 1))
+	}
+	w.commit(object)
+	if n := testing.AllocsPerRun(20, func() { w.fetch(req) }); n > 1.1*partitions {
+		t.Errorf("an idle poll of %d partitions makes %.0f allocations, one for each is planned for", partitions, n)
+	}
+}

@@ -11,15 +11,16 @@ import (
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-// query is one request. It remembers which heads it has had proved: each at most
-// once.
+// query is one request. It remembers the journals it has looked at, and which
+// heads it has had proved: each at most once.
 type query struct {
 	reader *Reader
 	proofs map[uint32]error // by journal
+	views  map[uint32]*JournalView
 }
 
 func (r *Reader) newQuery() *query {
-	return &query{reader: r, proofs: make(map[uint32]error)}
+	return &query{reader: r, proofs: make(map[uint32]error), views: make(map[uint32]*JournalView)}
 }
 
 // journal is the one that a partition lives in.
@@ -33,9 +34,12 @@ func (q *query) locate(k partlog.Key) (journal, error) {
 	if !ok {
 		return journal{}, ErrUnknownPartition
 	}
-	view, ok := q.reader.cfg.Journal(id)
-	if !ok {
-		return journal{}, fmt.Errorf("%w: journal %d is not followed here", ErrNotReady, id)
+	view := q.views[id]
+	if view == nil {
+		if view, ok = q.reader.cfg.Journal(id); !ok {
+			return journal{}, fmt.Errorf("%w: journal %d is not followed here", ErrNotReady, id)
+		}
+		q.views[id] = view
 	}
 	return journal{id: id, JournalView: view}, nil
 }

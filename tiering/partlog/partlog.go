@@ -97,7 +97,7 @@ func New(journal uint32) *State {
 	return &State{
 		journal: journal,
 		parts:   make(map[Key]*part),
-		waiters: waiters{byKey: make(map[Key]map[*waiter]struct{})},
+		waiters: waiters{byKey: make(map[Key][]*waiter)},
 	}
 }
 

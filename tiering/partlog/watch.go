@@ -1,12 +1,15 @@
 package partlog
 
-import "sync"
+import (
+	"slices"
+	"sync"
+)
 
 // waiters are those who want to know when a partition moves. The lock is its
 // own: waking takes the time of the woken, not of the readers of the state.
 type waiters struct {
 	mu    sync.Mutex
-	byKey map[Key]map[*waiter]struct{}
+	byKey map[Key][]*waiter // few for most keys, and then a map of each would cost more
 }
 
 type waiter struct{ wake chan<- struct{} }
@@ -26,12 +29,7 @@ func (ws *waiters) add(keys []Key, w *waiter) {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
 	for _, k := range keys {
-		set := ws.byKey[k]
-		if set == nil {
-			set = make(map[*waiter]struct{})
-			ws.byKey[k] = set
-		}
-		set[w] = struct{}{}
+		ws.byKey[k] = append(ws.byKey[k], w)
 	}
 }
 
@@ -39,10 +37,15 @@ func (ws *waiters) remove(keys []Key, w *waiter) {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
 	for _, k := range keys {
-		set := ws.byKey[k]
-		delete(set, w)
-		if len(set) == 0 {
+		of := ws.byKey[k]
+		i := slices.Index(of, w)
+		switch last := len(of) - 1; {
+		case i < 0: // cancelled before
+		case last == 0:
 			delete(ws.byKey, k)
+		default:
+			of[i], of[last] = of[last], nil
+			ws.byKey[k] = of[:last]
 		}
 	}
 }
@@ -51,7 +54,7 @@ func (ws *waiters) wake(keys []Key) {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
 	for _, k := range keys {
-		for w := range ws.byKey[k] {
+		for _, w := range ws.byKey[k] {
 			select {
 			case w.wake <- struct{}{}:
 			default:
