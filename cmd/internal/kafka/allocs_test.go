@@ -1,0 +1,63 @@
+package kafka
+
+import (
+	"encoding/binary"
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/varvelog/varve/tiering/batch/batchtest"
+)
+
+// The hot path of Produce, from the socket to the journal and back: what
+// a request allocates, and each further partition in it. These are ratchets: an
+// allocation a request more costs a percent at a hundred thousand requests a
+// second. Lower them when they get less.
+const (
+	maxRequestAllocs   = 34 // a request with one partition
+	maxPartitionAllocs = 3  // each further partition
+)
+
+func TestProduceAllocatesLittle(t *testing.T) {
+	one := produceAllocs(t, 1)
+	many := produceAllocs(t, 101)
+	t.Logf("%.1f allocations with one partition, %.2f with each more", one, (many-one)/100)
+	if one > maxRequestAllocs {
+		t.Errorf("a Produce request with one partition takes %.1f allocations, at most %d", one, maxRequestAllocs)
+	}
+	if each := (many - one) / 100; each > maxPartitionAllocs {
+		t.Errorf("each further partition takes %.2f allocations, at most %d", each, maxPartitionAllocs)
+	}
+}
+
+// produceAllocs counts the allocations of a request with one batch for each of
+// some partitions, in a server whose journals keep nothing.
+func produceAllocs(t *testing.T, partitions int) float64 {
+	c := newCluster()
+	topic := c.addTopic(t, "events", partitions, nil)
+	backend := c.backend()
+	backend.Appender = func(uint32) Appender { return discard{} }
+	cl := start(t, c, Config{}, backend).dial(t)
+	req := produceOne(topic, -1, batchtest.Spec{Records: batchtest.Values(1, strings.Repeat("x", 1000))})
+	in := &req.Topics[0]
+	for p := 1; p < partitions; p++ {
+		more := kmsg.NewProduceRequestTopicPartition()
+		more.Partition, more.Records = int32(p), in.Partitions[0].Records
+		in.Partitions = append(in.Partitions, more)
+	}
+	frame := encodeRequest(req, 1)
+	answer := make([]byte, 1<<20)
+	return testing.AllocsPerRun(200, func() {
+		if _, err := cl.nc.Write(frame); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(cl.nc, answer[:4]); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(cl.nc, answer[:binary.BigEndian.Uint32(answer)]); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
