@@ -73,3 +73,24 @@ func (m *Machine) expired(g *live, p partition, o Offset, nowMs int64) bool {
 	}
 	return nowMs-from >= m.config.Retention.Milliseconds()
 }
+
+// TopicDeleted forgets what was committed for a topic that is known to be deleted.
+// Groups of which records are under way are left to a later look at all offsets.
+func (m *Machine) TopicDeleted(out coordinator.Out, id [16]byte) {
+	for _, group := range slices.Sorted(maps.Keys(m.kept)) {
+		var gone []coordinator.Record
+		for _, p := range m.kept[group].sortedPartitions() {
+			if m.kept[group].offsets[p].TopicID == id {
+				gone = append(gone, offsetTombstone(group, p))
+			}
+		}
+		if len(gone) == 0 {
+			continue
+		}
+		g := m.lookup(group)
+		if len(g.writes) == 0 {
+			m.appendAll(out, g, gone, func(error) {})
+		}
+		m.settle(g)
+	}
+}

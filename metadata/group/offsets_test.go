@@ -288,6 +288,34 @@ func TestOffsetsOfDeletedTopicsGo(t *testing.T) {
 	}
 }
 
+func TestOffsetsGoWithTheirTopic(t *testing.T) {
+	w := newWorld(t, nil)
+	old, young := [16]byte{1}, [16]byte{2}
+	commit := func(group string, id [16]byte, p int32) {
+		w.m.Commit(w, CommitRequest{Identity: Identity{Group: group, Generation: -1}, Offsets: []Commit{{Topic: "events", TopicID: id, Partition: p, Keep: -1}}},
+			func([]error, error) {})
+		w.turn()
+	}
+	commit("a", old, 0)
+	commit("a", young, 1)
+	commit("b", old, 0)
+	commit("c", old, 0)
+	w.auto = false
+	commit("c", young, 0) // the topic was made anew, and this is under way
+	w.m.TopicDeleted(w, old)
+	w.auto = true
+	w.turn()
+	var left []string
+	for _, l := range w.m.List() {
+		for _, c := range w.m.committed(l.Group, nil) {
+			left = append(left, fmt.Sprint(l.Group, c.Partition, c.Offset.TopicID[0]))
+		}
+	}
+	if want := []string{"a1 2", "c0 2"}; fmt.Sprint(left) != fmt.Sprint(want) || len(w.m.live) != 0 {
+		t.Errorf("left are %v, want %v", left, want)
+	}
+}
+
 func TestEndOfAGroupIsWrittenAgainIfItWasInDoubt(t *testing.T) {
 	w := newWorld(t, nil)
 	members := w.form(1)

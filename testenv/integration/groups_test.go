@@ -339,3 +339,27 @@ func TestOffsetsSurviveTheLossOfTheDataFolder(t *testing.T) {
 		}
 	})
 }
+
+func TestOffsetsOfADeletedTopicGo(t *testing.T) {
+	t.Parallel()
+	node := fileBucket(t).start(t, groupFlags...)
+	createTopic(t, node.Kafka, "events", 1)
+	all := newReading()
+	records := some(t, node.Kafka, "one", 1, 10)
+	c := consume(t, node.Kafka, "member", all)
+	all.await(t, records)
+	c.leave(t)
+	admin := kadm.NewClient(client(t, node.Kafka))
+	if deleted, err := admin.DeleteTopics(deadline(t), "events"); err != nil || deleted.Error() != nil {
+		t.Fatalf("delete topic: %v, %v", err, deleted.Error())
+	}
+	createTopic(t, node.Kafka, "events", 1)
+	if offsets := committedOffsets(t, node); offsets[0] > 0 {
+		t.Errorf("the new topic is said to be read up to %d", offsets[0])
+	}
+	for end := time.Now().Add(patience); len(committedOffsets(t, node)) > 0; time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("offsets are still %v", committedOffsets(t, node))
+		}
+	}
+}

@@ -81,6 +81,7 @@ const openPause = 200 * time.Millisecond
 func (g *groups) follow(ctx context.Context, wake <-chan struct{}) {
 	again := time.NewTimer(0)
 	defer again.Stop()
+	told := map[segment.ID]bool{} // topics whose deletion the coordinators were told of
 	for {
 		select {
 		case <-wake:
@@ -88,6 +89,7 @@ func (g *groups) follow(ctx context.Context, wake <-chan struct{}) {
 		case <-ctx.Done():
 			return
 		}
+		g.forgetDeleted(told)
 		all, err := g.refresh()
 		if err != nil {
 			g.node.fail(err)
@@ -96,6 +98,28 @@ func (g *groups) follow(ctx context.Context, wake <-chan struct{}) {
 			again.Reset(openPause)
 		}
 	}
+}
+
+// forgetDeleted has the coordinators forget the offsets of topics that were deleted,
+// for tools would ask about them. One that cannot be told now finds out by itself.
+func (g *groups) forgetDeleted(told map[segment.ID]bool) {
+	now := map[segment.ID]bool{}
+	for _, t := range g.node.meta.Deleting() {
+		if now[t.ID] = true; told[t.ID] {
+			continue
+		}
+		told[t.ID] = true
+		g.mu.Lock()
+		for _, l := range g.led {
+			l.shard.Do(func(out coordinator.Out, err error) {
+				if err == nil {
+					l.machine.TopicDeleted(out, t.ID)
+				}
+			})
+		}
+		g.mu.Unlock()
+	}
+	maps.DeleteFunc(told, func(id segment.ID, _ bool) bool { return !now[id] })
 }
 
 // refresh starts the coordinators of partitions that this node leads now, and ends
