@@ -104,8 +104,8 @@ func (w workload) send(client *kgo.Client, h *history.History, p *history.Produc
 
 // expected says whether a producer that sends nothing wrong may get this error.
 func expected(err error) bool {
-	var dial *net.OpError // a producer that gives up may do so while the node is away
-	return diedAtFirstRequest(err) || errors.As(err, &dial) && dial.Op == "dial" || errors.Is(err, kgo.ErrClientClosed) || errors.Is(err, kgo.ErrRecordTimeout) || kerr.IsRetriable(err)
+	var network *net.OpError // a producer that gives up may do so while the node is away, or waits for the store
+	return diedAtFirstRequest(err) || errors.As(err, &network) && (network.Op == "dial" || network.Timeout()) || errors.Is(err, kgo.ErrClientClosed) || errors.Is(err, kgo.ErrRecordTimeout) || kerr.IsRetriable(err)
 }
 
 // diedAtFirstRequest: the node was killed at the first request of a new connection.
