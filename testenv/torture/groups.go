@@ -87,13 +87,7 @@ func (c *crew) torture(ctx context.Context) error {
 	c.awaitCommit(ctx)
 	began := time.Now()
 	senders.start(func() error { c.reap(phase); return nil })
-	// A commit is answered when it is in the bucket: what only the disk has must not
-	// have been answered, which shows when the disk is lost.
-	err := c.nemesis.run(ctx, began, []step{
-		{at: c.duration / 4, target: onLeader, action: kill},
-		{at: 2 * c.duration / 4, target: onLeader, action: loseDisk},
-		{at: 3 * c.duration / 4, target: onLeader, action: kill},
-	})
+	err := c.nemesis.run(ctx, began, c.steps())
 	sleep(ctx, time.Until(began.Add(c.duration)))
 	healed := time.Now()
 	limit := time.AfterFunc(drainLimit, giveUp)
@@ -106,6 +100,26 @@ func (c *crew) torture(ctx context.Context) error {
 	c.report.DrainSeconds = time.Since(healed).Seconds()
 	c.say("drained in %.1f s", c.report.DrainSeconds)
 	return err
+}
+
+// steps kills the node three times. A commit is answered when it is in the bucket:
+// what only the disk has must not have been answered, which shows when the disk is
+// lost. Faults of the network and of MinIO come on top if they were asked for.
+func (c *crew) steps() []step {
+	steps := []step{
+		{at: c.duration / 4, target: onLeader, action: kill},
+		{at: 2 * c.duration / 4, target: onLeader, action: loseDisk},
+		{at: 3 * c.duration / 4, target: onLeader, action: kill},
+	}
+	if !c.chosen {
+		return steps
+	}
+	for _, s := range plan(c.seed, c.duration, c.interval, c.faults) {
+		if s.target == onNetwork || s.target == onStore {
+			steps = append(steps, s)
+		}
+	}
+	return steps
 }
 
 // awaitCommit waits until the group is at work.

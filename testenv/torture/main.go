@@ -62,6 +62,7 @@ type options struct {
 	rate     float64 // records a second
 	flush    time.Duration
 	faults   []faultproxy.Kind
+	chosen   bool   // the faults are named by a flag
 	varve    string // path of the binary
 	dir      string
 	report   string
@@ -80,7 +81,7 @@ func parse(args []string, out io.Writer) (options, error) {
 	flags.IntVar(&o.rounds, "rounds", 1, "how many rounds, each with a fresh bucket")
 	flags.Float64Var(&o.rate, "rate", 2000, "records a second that all producers send together")
 	flags.DurationVar(&o.flush, "flush-interval", 50*time.Millisecond, "varve's flush interval")
-	flags.StringSliceVar(&faults, "faults", nil, "faults of the network between varve and MinIO; none for no faults of it (default all but missing)")
+	flags.StringSliceVar(&faults, "faults", nil, "faults of the network between varve and MinIO; none for no faults of it (default all but missing; with --group none, and with those that are named MinIO is killed and stopped too)")
 	flags.StringVar(&o.varve, "varve", os.Getenv("VARVE_BIN"), "path of the varve binary; it is built if there is none (default $VARVE_BIN)")
 	flags.StringVar(&o.dir, "dir", "", "folder for logs, data and buckets (default a temporary one)")
 	flags.StringVar(&o.report, "report", "", "file for a report of all rounds in JSON")
@@ -95,8 +96,8 @@ func parse(args []string, out io.Writer) (options, error) {
 	if o.seed == 0 {
 		o.seed = rand.Uint64N(1 << 32)
 	}
-	o.faults = faultproxy.Kinds
-	if faults != nil {
+	o.faults, o.chosen = faultproxy.Kinds, faults != nil
+	if o.chosen {
 		o.faults = nil
 	}
 	for _, kind := range faults {
