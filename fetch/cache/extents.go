@@ -60,8 +60,8 @@ func (e *extent) takes(r Region) bool {
 	return r.Object == e.object && r.Pos-(e.pos+e.bytes) <= maxGap && r.Pos+r.Len-e.pos <= MaxGet
 }
 
-// expectLocked queues the GETs of regions that are not in the table.
-func (c *Cache) expectLocked(asks []Ask, ahead bool) {
+// queueLocked queues the GETs of regions that are not in the table.
+func (c *Cache) queueLocked(asks []Ask, ahead bool) {
 	p := &c.mu.replay
 	for _, e := range extentsOf(asks) {
 		e.ahead = ahead
@@ -82,7 +82,6 @@ func (c *Cache) expectLocked(asks []Ask, ahead bool) {
 		}
 		e.queued = p.queue(ahead).PushBack(e)
 	}
-	c.startLocked()
 }
 
 func (p *replay) queue(ahead bool) *list.List {

@@ -129,9 +129,14 @@ func (c *Cache) HasRegion(object string, pos, n int64) bool {
 func (c *Cache) come(want Region) *region {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.wantLocked([]Ask{{Region: want}})
 	r := c.mu.replay.regions[want.id()]
+	if r == nil {
+		c.queueLocked([]Ask{{Region: want}}, false)
+		r = c.mu.replay.regions[want.id()]
+	}
+	c.hurryLocked(r.extent)
 	c.arriveLocked(r)
+	c.startLocked() // which may drop it again, for all the table knows
 	return r
 }
 
@@ -178,7 +183,8 @@ func (c *Cache) wantLocked(asks []Ask) {
 			missing = append(missing, asks[i])
 		}
 	}
-	c.expectLocked(missing, false)
+	c.queueLocked(missing, false)
+	c.startLocked()
 }
 
 // ReadAhead has regions read ahead, in this order, as far as there is room, and
@@ -202,7 +208,8 @@ func (c *Cache) ReadAhead(asks []Ask) (taken int) {
 		}
 		taken++
 	}
-	c.expectLocked(missing, true)
+	c.queueLocked(missing, true)
+	c.startLocked()
 	return taken
 }
 

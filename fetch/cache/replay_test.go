@@ -292,6 +292,26 @@ func TestAbandonedReadAheadIsReadForWhoWaits(t *testing.T) {
 	}
 }
 
+// TestRegionMayGoWhileItIsFound has a reader of the region that is the next to go,
+// when GETs that get a slot need its room.
+func TestRegionMayGoWhileItIsFound(t *testing.T) {
+	store := gated(objects(t, 10).Store)
+	c := newCache(t, store, 4, func(cfg *Config) { cfg.ReplayBytes, cfg.ReplayLoads = 4*testBlock, 1 })
+	close(store.gate)
+	for i := range 4 {
+		c.mustRead(t, whole(fmt.Sprint("o", i)))
+	}
+	c.settle()
+	c.mu.Lock() // as if a slot had become free just now
+	c.queueLocked([]Ask{{Region: regionAt("o5", 0, testBlock)}, {Region: regionAt("o6", 0, testBlock)}}, false)
+	c.mu.memory.limit = testBlock
+	c.mu.Unlock()
+	if got := c.mustRead(t, whole("o0")); !bytes.Equal(got.Span.Slice(0, testBlock), pattern(testBlock)) {
+		t.Error("the bytes are wrong")
+	}
+	c.settle()
+}
+
 // TestReplaysLeaveTheBlocksAlone replays far more than fits beside readers of the
 // tail.
 func TestReplaysLeaveTheBlocksAlone(t *testing.T) {
