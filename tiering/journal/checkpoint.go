@@ -150,6 +150,8 @@ func LoadCheckpoint(ctx context.Context, store objstore.Store, base Chain) (*Che
 
 func listCheckpoints(ctx context.Context, store objstore.Store, journal uint32) ([]segment.Ref, error) {
 	var found []segment.Ref
+	ctx, cancel := context.WithTimeout(ctx, getLimit)
+	defer cancel()
 	err := store.List(ctx, segment.CheckpointPrefix(journal), "", func(i objstore.Info) error {
 		if at, ok := segment.ParseCheckpointKey(journal, i.Key); ok {
 			found = append(found, at)

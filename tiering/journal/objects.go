@@ -117,7 +117,7 @@ func (f *floors) read(ctx context.Context) (uint64, error) {
 		f.guess(ctx)
 	}
 	for {
-		b, err := f.store.Get(ctx, segment.FloorKey(f.journal, f.n+1))
+		b, err := f.get(ctx, f.n+1)
 		if errors.Is(err, objstore.ErrNotFound) {
 			return f.floor.Floor, nil
 		}
@@ -128,6 +128,14 @@ func (f *floors) read(ctx context.Context) (uint64, error) {
 			return 0, err
 		}
 	}
+}
+
+// get reads a floor object. A request that hangs is given up, as all those that a
+// start waits for: asked again, the store may answer.
+func (f *floors) get(ctx context.Context, n uint64) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, getLimit)
+	defer cancel()
+	return f.store.Get(ctx, segment.FloorKey(f.journal, n))
 }
 
 func (f *floors) take(n uint64, b []byte) error {
@@ -147,7 +155,9 @@ func (f *floors) take(n uint64, b []byte) error {
 // floors, costs requests and nothing else: read goes on from there by key.
 func (f *floors) guess(ctx context.Context) {
 	var last uint64
-	err := f.store.List(ctx, segment.FloorPrefix(f.journal), "", func(i objstore.Info) error {
+	listing, cancel := context.WithTimeout(ctx, getLimit)
+	defer cancel()
+	err := f.store.List(listing, segment.FloorPrefix(f.journal), "", func(i objstore.Info) error {
 		if n, ok := segment.ParseFloorKey(f.journal, i.Key); ok {
 			last = n
 		}
@@ -156,7 +166,7 @@ func (f *floors) guess(ctx context.Context) {
 	if err != nil || last == 0 {
 		return
 	}
-	if b, err := f.store.Get(ctx, segment.FloorKey(f.journal, last)); err == nil {
+	if b, err := f.get(ctx, last); err == nil {
 		_ = f.take(last, b) // if it is no good, read will say so
 	}
 }
