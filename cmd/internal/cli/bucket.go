@@ -41,7 +41,7 @@ func newBucketProbe(env *Env) *cobra.Command {
 		Short: "Find out whether a bucket can hold a log",
 		Long:  probeLong,
 		Example: `  varve bucket probe --bucket file:///var/lib/varve/bucket --create-bucket
-  varve bucket probe --bucket s3://events/prod?region=eu-central-1 -o json`,
+  varve bucket probe --bucket 's3://events/prod?region=eu-central-1' -o json`,
 		Args: args(cobra.NoArgs, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if url == "" {

@@ -63,7 +63,7 @@ COMMITTED is the offset of the next record the group will read, LAG how many off
 lie between it and END. A partition that a member reads and for which nothing is
 committed yet shows a dash.`,
 		Example: `  varve group describe billing
-  varve group describe billing -o json | jq .[0].lag`,
+  varve group describe billing -o json | jq '.[0].lag'`,
 		Args: args(cobra.MinimumNArgs(1), "one or more group names"),
 		RunE: func(cmd *cobra.Command, names []string) error {
 			return withAdmin(cmd.Context(), env, *bootstrap, func(admin *kadm.Client) error {

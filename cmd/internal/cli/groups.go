@@ -59,7 +59,7 @@ A group is Stable while its members read, PreparingRebalance or CompletingRebala
 while partitions are given to members anew, and Empty when it has committed offsets
 and no members.`,
 		Example: `  varve group list
-  varve group list --state Empty -o json | jq -r .[].group`,
+  varve group list --state Empty -o json | jq -r '.[].group'`,
 		Args: args(cobra.NoArgs, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return withAdmin(cmd.Context(), env, *bootstrap, func(admin *kadm.Client) error {

@@ -5,6 +5,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -94,6 +95,8 @@ func TestCompletionAsksTheBrokerForNames(t *testing.T) {
 	}
 }
 
+var quoted = regexp.MustCompile(`'[^']*'`)
+
 // Every command that is not told twice has an example in its help, and every one
 // that prints results can print JSON.
 func TestEveryCommandHasExamplesAndJSON(t *testing.T) {
@@ -104,8 +107,15 @@ func TestEveryCommandHasExamplesAndJSON(t *testing.T) {
 		line := strings.Join(append([]string{"varve"}, args...), " ")
 		_, rest, isGroup := strings.Cut(o.stdout, "Available Commands:\n")
 		if !isGroup {
-			if !strings.Contains(o.stdout, "Examples:\n") {
+			_, examples, has := strings.Cut(o.stdout, "Examples:\n")
+			if !has {
 				t.Errorf("%s has no example", line)
+			}
+			examples, _, _ = strings.Cut(examples, "\n\n")
+			for example := range strings.Lines(quoted.ReplaceAllString(examples, "")) {
+				if strings.ContainsAny(example, "?*[&") {
+					t.Errorf("%s: a shell makes something else of it, quote it: %s", line, example)
+				}
 			}
 			if line != "varve bench consume" && !strings.Contains(o.stdout, "json") {
 				t.Errorf("%s cannot print JSON", line)

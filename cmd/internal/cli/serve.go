@@ -24,10 +24,21 @@ Buckets:
                                     endpoint=https://host:port, path-style=true
   minio://host:port/bucket/prefix   a store that speaks S3; ?secure=false without TLS
 
+Quote a bucket with options: shells give ? and & meanings of their own.
+
 Credentials come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or the files the
 AWS tools keep; for s3:// also from all else that these use, as the role of
 a machine or a pod, for minio:// also from MINIO_ROOT_USER and MINIO_ROOT_PASSWORD
-or the files the MinIO client keeps.`
+or the files the MinIO client keeps. They never stand in settings, and a password in
+one is shown nowhere.
+
+Over HTTP, at --http: /healthz (the process is alive), /readyz (it serves clients; if
+not, what it is busy with), /metrics (for Prometheus) and /status (JSON, which "varve
+cluster status" shows).
+
+Exit codes are 0 when it was told to stop and did so in good order, 1 when it could
+not go on, 2 for wrong settings. After 1 it may be started again; after 2 something
+has to be changed first.`
 
 func newServe(env *Env) *cobra.Command {
 	var file, output string
@@ -37,9 +48,10 @@ func newServe(env *Env) *cobra.Command {
 		Short: "Run a node",
 		Long:  serveLong,
 		Example: `  varve serve
-  varve serve --bucket s3://events/prod?region=eu-central-1
-  varve serve --bucket minio://127.0.0.1:9000/events/prod?secure=false --create-bucket
+  varve serve --bucket 's3://events/prod?region=eu-central-1'
+  varve serve --bucket 'minio://127.0.0.1:9000/events/prod?secure=false' --create-bucket
   varve serve --listen 0.0.0.0:9092 --advertise logs.example.net:9092 --insecure-listen
+  varve serve --print-config -o yaml > varve.yaml
   varve serve --config varve.yaml --print-config`,
 		Args: args(cobra.NoArgs, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {

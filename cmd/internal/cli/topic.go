@@ -132,7 +132,7 @@ func newTopicList(env *Env, bootstrap *string) *cobra.Command {
 		Use:   "list",
 		Short: "List topics and their number of partitions",
 		Example: `  varve topic list
-  varve topic list -o json | jq -r .[].name`,
+  varve topic list -o json | jq -r '.[].name'`,
 		Args: args(cobra.NoArgs, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return withAdmin(cmd.Context(), env, *bootstrap, func(admin *kadm.Client) error {

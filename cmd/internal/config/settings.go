@@ -53,7 +53,7 @@ var settings = []setting{
 		"address that clients are told to connect to (default the address listened on)",
 		func(s *Serve, v string) error { return setAdvertise(&s.Advertise, v) }},
 	{"http", "127.0.0.1:9080", "host:port",
-		"address for /metrics, /healthz and /readyz",
+		"address for /metrics, /healthz, /readyz and /status",
 		func(s *Serve, v string) error { return setAddress(&s.HTTP, v) }},
 	{"insecure-listen", "false", "bool",
 		"listen on addresses other than loopback although there is no authentication",
