@@ -122,7 +122,7 @@ func TestBadFlagsAreRefused(t *testing.T) {
 
 func TestTheLowestLimitIsTheOneThatCounts(t *testing.T) {
 	row := Row{bench: bench{Kind: produceKind}, Ours: Outcome{BytesPerSecond: 30},
-		Limits: []limit{{Name: "a", BytesPerSecond: 90}, {Name: "b", BytesPerSecond: 60}}}
+		Limits: []limit{{Name: "a", BytesPerSecond: 90}, {Name: "b", BytesPerSecond: 60}, {Name: "c", BytesPerSecond: 1, Aside: true}}}
 	row.judge()
 	if row.Limit.Name != "b" || row.Ratio != 0.5 {
 		t.Fatalf("got %+v", row)
@@ -208,5 +208,22 @@ func TestRawLimitsMeasureSomething(t *testing.T) {
 	left, err := os.ReadDir(dir)
 	if err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+func TestOrderHoldsBackWhatIsTooFarAhead(t *testing.T) {
+	o := newOrder(2)
+	first, second := o.begin(), o.begin()
+	third := make(chan int)
+	go func() { third <- o.begin() }()
+	o.end(second) // the first is still under way
+	select {
+	case seq := <-third:
+		t.Fatalf("%d begins while %d is under way", seq, first)
+	case <-time.After(10 * time.Millisecond):
+	}
+	o.end(first)
+	if seq := <-third; seq != 2 {
+		t.Fatalf("then %d begins", seq)
 	}
 }

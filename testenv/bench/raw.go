@@ -25,6 +25,8 @@ type limit struct {
 	BytesPerSecond float64   `json:"bytes_per_second"`
 	ObjectBytes    int64     `json:"object_bytes,omitempty"`
 	Latency        Quantiles `json:"latency"` // of one operation
+	// Aside: it explains, and is no limit to be compared with.
+	Aside bool `json:"aside,omitempty"`
 }
 
 const (
@@ -167,6 +169,67 @@ func rawPut(ctx context.Context, client *minio.Client, bucket string, size int64
 	})
 	l.ObjectBytes = size
 	return l, err
+}
+
+// rawPutInOrder is rawPut as a journal must do it: no object is sent while one
+// that is four before it is under way, so that a slow PUT holds the others up.
+// What it lacks to rawPut is the price of the order, not of the node.
+func rawPutInOrder(ctx context.Context, client *minio.Client, bucket string, size int64, span time.Duration) (limit, error) {
+	data := noise(size)
+	w := newOrder(putters)
+	l, err := clock(ctx, "MinIO PUT in order", putters, span, func(int, int) (int64, error) {
+		seq := w.begin()
+		defer w.end(seq)
+		_, err := client.PutObject(ctx, bucket, fmt.Sprintf("raw/in-order-%d", seq), bytes.NewReader(data), size,
+			minio.PutObjectOptions{DisableMultipart: true, DisableContentSha256: true})
+		return size, err
+	})
+	l.ObjectBytes, l.Aside = size, true
+	return l, err
+}
+
+// order lets numbered operations begin while they are less than width ahead of
+// the lowest one that has not ended.
+type order struct {
+	width   int
+	mu      sync.Mutex
+	changed sync.Cond
+	next    int
+	running map[int]bool
+}
+
+func newOrder(width int) *order {
+	o := &order{width: width, running: map[int]bool{}}
+	o.changed.L = &o.mu
+	return o
+}
+
+func (o *order) begin() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for o.next >= o.lowest()+o.width {
+		o.changed.Wait()
+	}
+	seq := o.next
+	o.next++
+	o.running[seq] = true
+	return seq
+}
+
+func (o *order) end(seq int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	delete(o.running, seq)
+	o.changed.Broadcast()
+}
+
+// lowest is the first that has not ended, or the next one.
+func (o *order) lowest() int {
+	low := o.next
+	for seq := range o.running {
+		low = min(low, seq)
+	}
+	return low
 }
 
 func rawGet(ctx context.Context, client *minio.Client, bucket string, size int64, span time.Duration) (limit, error) {

@@ -154,7 +154,7 @@ func (r *runner) once(ctx context.Context, b bench) (Row, error) {
 func (row *Row) judge() {
 	for i := range row.Limits {
 		l := &row.Limits[i]
-		if row.Limit == nil || l.BytesPerSecond < row.Limit.BytesPerSecond {
+		if !l.Aside && (row.Limit == nil || l.BytesPerSecond < row.Limit.BytesPerSecond) {
 			row.Limit = l
 		}
 	}
@@ -305,6 +305,7 @@ func (r *runner) limits(ctx context.Context, b bench, dir, bucket string, c Cost
 		add(rawSync(ctx, dir, span))
 	case b.Store == minioStore:
 		add(rawPut(ctx, r.raw, bucket, put, span))
+		add(rawPutInOrder(ctx, r.raw, bucket, put, span))
 	default:
 		add(rawFilePut(ctx, dir, put, span))
 	}
