@@ -413,7 +413,8 @@ func (f *datadir) checkDrained() {
 	}
 	n.state.Partitions(func(k partlog.Key, v partlog.View) {
 		end, ok := n.core.appendEnd(k)
-		if ok == v.Sealed || ok && end != v.End || open[k] == v.Sealed || v.Start != c.truth.begins[k] {
+		deposed := n.state.Head() < c.truth.Last // and has nothing to write, by which it would notice
+		if ok == v.Sealed || ok && end != v.End || open[k] == v.Sealed || v.Start != c.truth.begins[k] && !deposed {
 			c.Fail("%s: partition %v is open %v at %d, in the state %+v", n.p.Name, k, ok, end, v)
 		}
 	})
