@@ -12,7 +12,8 @@
 // Families that need only Go always run. The others need a runtime and
 // a registry, and run with -clients.all (make clients); one whose runtime is not
 // there is skipped by name. The last lines of the output are the table of
-// clients and features.
+// clients and features. -clients.only takes some of them, as in
+// make clients TESTFLAGS='-clients.only java'.
 //
 // The Go programs are in a module of their own, golang: the versions of clients
 // that varve is tested with have nothing to do with the libraries that varve is

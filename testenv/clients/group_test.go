@@ -17,9 +17,6 @@ const groupPartitions = 7
 // default: a member that is killed is missed after it.
 const session = 6000
 
-// members are those of one group, by their client.id.
-type members map[string]*member
-
 func (c client) groupSpec(topic, name string) spec {
 	return spec{Client: c.named(name), Topic: topic, Group: topic, Session: session}
 }

@@ -81,5 +81,5 @@ func (c client) check(t *testing.T, f feature) {
 	f.test(t, c)
 }
 
-// name returns a name for a topic or group of the test.
+// named returns a name for what a test makes: a topic, a group, a member.
 func (c client) named(kind string) string { return fmt.Sprintf("%s-%s", c.family.name, kind) }
