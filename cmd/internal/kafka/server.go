@@ -197,7 +197,7 @@ func addressOf(nc net.Conn) string {
 }
 
 func (s *Server) run(c *conn) {
-	err := c.serve()
+	s.ended(c, c.serve()) // told of before it counts as gone
 	s.mu.Lock()
 	delete(s.guarded.open, c)
 	if s.guarded.perIP[c.ip]--; s.guarded.perIP[c.ip] == 0 {
@@ -205,7 +205,6 @@ func (s *Server) run(c *conn) {
 	}
 	s.mu.Unlock()
 	s.metrics.Connections(-1)
-	s.ended(c, err)
 }
 
 // drain lets connections finish what is under way, for as long as DrainTimeout
