@@ -2,6 +2,8 @@ package group
 
 import (
 	"fmt"
+	"math"
+	"strings"
 	"time"
 
 	"github.com/varvelog/varve/metadata/coordinator"
@@ -75,7 +77,7 @@ func (m *Machine) accepts(g *live, id string) bool {
 
 func (m *Machine) joinNew(out coordinator.Out, g *live, r *JoinRequest, answer func(JoinAnswer)) {
 	if r.Instance != nil {
-		id := *r.Instance + "-" + m.config.NewID()
+		id := m.newID(*r.Instance)
 		if old := g.static[*r.Instance]; old != nil {
 			m.replace(out, g, old, id, r, answer)
 			return
@@ -83,7 +85,7 @@ func (m *Machine) joinNew(out coordinator.Out, g *live, r *JoinRequest, answer f
 		m.add(out, g, id, r, answer)
 		return
 	}
-	id := r.ClientID + "-" + m.config.NewID()
+	id := m.newID(r.ClientID)
 	switch {
 	case !r.NeedsID:
 		m.add(out, g, id, r, answer)
@@ -96,6 +98,17 @@ func (m *Machine) joinNew(out coordinator.Out, g *live, r *JoinRequest, answer f
 		m.timers.set(t, out.Now().Add(r.Session))
 		answer(JoinAnswer{Err: ErrMemberIDRequired, Member: id})
 	}
+}
+
+// newID makes a member's id, which begins with what its client calls itself. A name
+// as long as a string can be is cut: an id that is longer than its record can tell
+// would be one that nobody could read back.
+func (m *Machine) newID(name string) string {
+	id := "-" + m.config.NewID()
+	if most := math.MaxInt16 - len(id); len(name) > most {
+		name = strings.ToValidUTF8(name[:most], "")
+	}
+	return name + id
 }
 
 // pendingOver forgets an id that its client did not come back with.
@@ -224,7 +237,10 @@ func (m *Machine) persistReplacement(out coordinator.Out, g *live, who *member, 
 	m.append(out, g, []coordinator.Record{record}, func(out coordinator.Out, err error) {
 		switch {
 		case err != nil:
-			who.answerJoin(JoinAnswer{Err: err})
+			if who.join != nil { // else it was answered, and may be a member no more
+				m.startSession(out, who) // it may have run out meanwhile
+				who.answerJoin(JoinAnswer{Err: err})
+			}
 			return
 		case g.state != Stable || g.generation != generation || g.byID[who.id] != who || who.join == nil:
 			return

@@ -3,9 +3,12 @@ package group
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
+	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/varvelog/varve/metadata/coordinator"
 )
@@ -448,5 +451,35 @@ func TestLastRejoinersOfTooLargeAGroupAreLeftOut(t *testing.T) {
 	}
 	if a := calls[0].get(t); a.Err != nil || len(a.Members) != 2 {
 		t.Errorf("first member: %+v", a)
+	}
+}
+
+// A client may call itself by as long a name as a string can be. The world reads
+// every record back.
+func TestNamesAsLongAsStringsCanBe(t *testing.T) {
+	long := strings.Repeat("é", math.MaxInt16/2)
+	for name, test := range map[string]struct {
+		change func(*JoinRequest)
+		old    bool
+	}{
+		"client":        {func(r *JoinRequest) { r.ClientID = long }, false},
+		"client of old": {func(r *JoinRequest) { r.ClientID, r.NeedsID = long, false }, true},
+		"instance":      {func(r *JoinRequest) { r.Instance = &long }, true},
+	} {
+		w := newWorld(t, nil)
+		r := request(test.change)
+		if !test.old {
+			r.Member = w.newID(r)
+		}
+		c := w.join(r)
+		w.pass(w.config.InitialDelay * 2)
+		a := w.assignAll([]*call[JoinAnswer]{c})[0]
+		if len(a.Member) > math.MaxInt16 || !utf8.ValidString(a.Member) {
+			t.Errorf("%s: id of %d bytes", name, len(a.Member))
+		}
+		w.move(0, len(w.log))
+		if ids := w.ids(); !slices.Equal(ids, []string{a.Member}) {
+			t.Errorf("%s: after a take-over the members are %d", name, len(ids))
+		}
 	}
 }

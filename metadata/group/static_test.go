@@ -66,6 +66,35 @@ func TestStaticMemberComesBackWithoutARebalance(t *testing.T) {
 
 func a2s(i int) *string { return ptr([]string{"i1", "i2"}[i]) }
 
+// A static member whose new id could not be committed, and that does not come back,
+// is in the group until its session is over, and no longer.
+func TestStaticMemberThatGivesUpGoes(t *testing.T) {
+	w := newWorld(t, nil)
+	members := w.formStatic()
+	w.auto = false
+	back := w.join(instance("i2", nil))
+	for range 2 { // longer than its session
+		w.pass(6 * time.Second)
+		if err := w.heartbeat(members[0]); err != nil {
+			t.Fatalf("heartbeat of the other: %v", err)
+		}
+	}
+	back.waits(t)
+	w.doubt(0)
+	if a := back.get(t); !errors.Is(a.Err, coordinator.ErrUnavailable) {
+		t.Fatalf("answer is %+v", a)
+	}
+	for range 2 {
+		if err := w.heartbeat(members[0]); err != nil {
+			t.Fatalf("heartbeat of the other: %v", err)
+		}
+		w.pass(6 * time.Second)
+	}
+	if ids := w.ids(); !slices.Equal(ids, []string{members[0].Member}) || w.state() != PreparingRebalance {
+		t.Errorf("members are %q, group is %v", ids, w.state())
+	}
+}
+
 func TestStaticMemberWithNewsRebalances(t *testing.T) {
 	w := newWorld(t, nil)
 	members := w.formStatic()
