@@ -62,7 +62,7 @@ type Options struct {
 
 const (
 	proveLimit  = time.Second
-	appendLimit = 10 * time.Second // for room
+	appendLimit = 10 * time.Second // for room, with those that wait before it
 	// pageBytes is about how many bytes of batches a scan hands over at once.
 	pageBytes = 256 << 10
 )
@@ -95,6 +95,7 @@ type outgoing struct {
 	token uint64
 	data  []byte
 	h     batch.Header
+	until time.Time // it is given up if there is no room before
 }
 
 // Start begins to load the Machine and to lead it.

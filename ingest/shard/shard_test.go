@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -213,6 +214,66 @@ func TestCommitsThatWaitShareABatch(t *testing.T) {
 	}
 	if got := n.shard.Stats().Appended - before; got != 1 {
 		t.Errorf("%d batches for 200 commits", got)
+	}
+}
+
+// full is a partition that has no room.
+type full struct {
+	waiting chan context.Context // of the append that waits for room
+	goOn    chan struct{}
+}
+
+func (p full) Append(ctx context.Context, _ []byte, _ batch.Header, done func(int64, error)) {
+	p.waiting <- ctx
+	<-p.goOn
+	done(-1, coordinator.ErrUnavailable)
+}
+
+func (p full) AppendEnd() (int64, bool)    { return 0, true }
+func (p full) Committed() (int64, bool)    { return 0, true }
+func (p full) Prove(context.Context) error { return nil }
+func (p full) Done() <-chan struct{}       { return nil }
+func (p full) Scan(context.Context, int64, func([]byte) error) (int64, error) {
+	return 0, nil
+}
+
+// TestAppendsDoNotGatherWhileThereIsNoRoom: one that has waited for its limit behind
+// another does not wait for as long again.
+func TestAppendsDoNotGatherWhileThereIsNoRoom(t *testing.T) {
+	var passed atomic.Int64
+	begin := time.Now()
+	p := full{waiting: make(chan context.Context), goOn: make(chan struct{})}
+	n := &node{bucket: newBucket(t), machine: shardtest.New()}
+	var err error
+	n.shard, err = shard.Start(shard.Options{
+		Key: key, Machine: n.machine, Partition: p, Snapshots: n.snapshots,
+		Now: func() time.Time { return begin.Add(time.Duration(passed.Load())) }, Log: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer n.shard.Close()
+	n.loaded()
+	outcomes := make(chan error, 2)
+	for i := range 2 {
+		go func() { outcomes <- n.set("a", i+1, 0) }()
+		for n.shard.Stats().Appended <= int64(i) {
+			time.Sleep(time.Millisecond)
+		}
+	}
+	if ctx := <-p.waiting; ctx.Err() != nil {
+		t.Errorf("the first append has no time: %v", ctx.Err())
+	}
+	passed.Store(int64(time.Hour))
+	p.goOn <- struct{}{}
+	if ctx := <-p.waiting; ctx.Err() == nil {
+		t.Error("the second append waits anew")
+	}
+	p.goOn <- struct{}{}
+	for range 2 {
+		if err := <-outcomes; !errors.Is(err, coordinator.ErrUnavailable) {
+			t.Errorf("outcome is %v", err)
+		}
 	}
 }
 

@@ -40,14 +40,15 @@ func (w world) Append(token uint64, data []byte, h batch.Header) {
 	s := w.s
 	s.outMu.Lock()
 	defer s.outMu.Unlock()
-	s.outbox = append(s.outbox, outgoing{token, data, h})
+	s.outbox = append(s.outbox, outgoing{token, data, h, w.Now().Add(appendLimit)})
 	if !s.sending {
 		s.sending = true
 		s.work.Go(s.send)
 	}
 }
 
-// send sends what is there, in order.
+// send sends what is there, in order. While there is no room, what comes is given
+// up as fast as it comes, a while later: it does not gather here.
 func (s *Shard) send() {
 	for {
 		s.outMu.Lock()
@@ -59,7 +60,7 @@ func (s *Shard) send() {
 			return
 		}
 		for _, o := range out {
-			ctx, cancel := context.WithTimeout(s.ctx, appendLimit)
+			ctx, cancel := context.WithTimeout(s.ctx, o.until.Sub(s.opt.Now()))
 			s.opt.Partition.Append(ctx, o.data, o.h, func(base int64, err error) {
 				s.push(func() { s.core.Appended(o.token, base, err) })
 			})
