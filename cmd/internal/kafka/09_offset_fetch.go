@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -50,10 +51,11 @@ func (s *Server) beginOffsetFetch(ctx context.Context, r *request) {
 			return
 		}
 		resp := kmsg.NewPtrOffsetFetchResponse()
-		resp.Groups = make([]kmsg.OffsetFetchResponseGroup, len(req.Groups))
-		work := make([]func(), len(req.Groups))
-		for i := range req.Groups {
-			work[i] = func() { resp.Groups[i] = s.committed(ctx, r.version, &req.Groups[i]) }
+		groups := distinctAll(req.Groups)
+		resp.Groups = make([]kmsg.OffsetFetchResponseGroup, len(groups))
+		work := make([]func(), len(groups))
+		for i := range groups {
+			work[i] = func() { resp.Groups[i] = s.committed(ctx, r.version, &groups[i]) }
 		}
 		inParallel(lookups, work)
 		var code firstCode
@@ -61,6 +63,17 @@ func (s *Server) beginOffsetFetch(ctx context.Context, r *request) {
 			noteOffsets(&code, &resp.Groups[i])
 		}
 		r.reply(resp, int16(code))
+	})
+}
+
+// distinctAll leaves out who asks for all offsets of a group again: each time it would
+// be all of them, and the answer would have no bound.
+func distinctAll(groups []kmsg.OffsetFetchRequestGroup) []kmsg.OffsetFetchRequestGroup {
+	seen := map[string]bool{}
+	return slices.DeleteFunc(groups, func(g kmsg.OffsetFetchRequestGroup) bool {
+		again := g.Topics == nil && seen[g.Group]
+		seen[g.Group] = seen[g.Group] || g.Topics == nil
+		return again
 	})
 }
 

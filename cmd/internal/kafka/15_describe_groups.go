@@ -36,7 +36,7 @@ func (s *Server) beginDescribeGroups(ctx context.Context, r *request) {
 	req := r.body.(*kmsg.DescribeGroupsRequest)
 	resp := kmsg.NewPtrDescribeGroupsResponse()
 	var code firstCode
-	for _, id := range req.Groups {
+	for _, id := range distinct(req.Groups, func(id string) any { return id }) { // or the answer has no bound
 		g := s.describeGroup(ctx, r, id)
 		code.note(g.ErrorCode)
 		if req.IncludeAuthorizedOperations && g.ErrorCode == 0 {

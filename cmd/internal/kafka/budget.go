@@ -11,7 +11,8 @@ import (
 // budget bounds the memory of requests over all connections. A request takes
 // from its three parts in the order they stand here, each time all it needs of
 // that part at once, and waits for nothing but its own client and its own
-// answer while it holds them; so requests cannot wait for each other in a ring.
+// answer while it holds them (one that waits for other clients gives them back, see
+// park); so requests cannot wait for each other in a ring.
 type budget struct {
 	small  *semaphore.Weighted // the first bytes of frames, up to smallFrame
 	large  *semaphore.Weighted // the rest of larger frames

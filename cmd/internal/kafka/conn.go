@@ -115,7 +115,7 @@ func (c *conn) write() {
 			}
 		case <-c.ctx.Done():
 		}
-		r.charge.release()
+		r.release()
 		close(r.settled)
 		c.window.leave(size)
 	}

@@ -34,9 +34,11 @@ type parked struct {
 }
 
 // park has refuse answer r when the connection ends or the server drains, which must
-// not wait for members. What r came with is let go of: others may keep it waiting.
+// not wait for members. What r came with is let go of, and the memory it was charged
+// for given back: others keep it waiting, whose own requests must find room.
 func park(r *request, refuse func()) *parked {
 	r.body = nil
+	r.release()
 	p := &parked{}
 	p.stop = context.AfterFunc(r.conn.polls, func() { p.once.Do(refuse) })
 	return p

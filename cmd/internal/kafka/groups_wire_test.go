@@ -95,6 +95,56 @@ func TestWaitingJoinIsNoIdleConnection(t *testing.T) {
 	}
 }
 
+// TestWaitingJoinHoldsNoRequestMemory: it waits for the requests of others, which
+// need some.
+func TestWaitingJoinHoldsNoRequestMemory(t *testing.T) {
+	c := newCluster()
+	g, r := script(t, c)
+	g.joined()
+	cl, join, id := g.waiting(r)
+	g.awaitState("PreparingRebalance")
+	b := r.server.budget
+	free := func() bool {
+		if !b.small.TryAcquire(b.sizes.small) {
+			return false
+		}
+		defer b.small.Release(b.sizes.small)
+		ok := b.decode.TryAcquire(b.sizes.decode)
+		if ok {
+			b.decode.Release(b.sizes.decode)
+		}
+		return ok
+	}
+	for tries := 0; !free(); tries++ { // what was answered is given back a little later
+		if tries == 5000 {
+			t.Fatal("request memory is held for as long as the join waits")
+		}
+		time.Sleep(time.Millisecond)
+	}
+	g.cl.ask(g.at(g.joinRequest(nil)))
+	if resp := cl.receive(join, id).(*kmsg.JoinGroupResponse); resp.ErrorCode != 0 {
+		t.Errorf("answer is %+v", resp)
+	}
+}
+
+// TestGroupNamedTwiceIsToldOnce: else a request of some KiB could ask for an answer
+// of any size.
+func TestGroupNamedTwiceIsToldOnce(t *testing.T) {
+	c := newCluster()
+	g, _ := script(t, c)
+	describe := g.describe("g")
+	describe.Groups = []string{"g", "other", "g"}
+	if resp := g.cl.ask(g.at(describe)).(*kmsg.DescribeGroupsResponse); len(resp.Groups) != 2 || resp.Groups[0].Group != "g" || resp.Groups[1].Group != "other" {
+		t.Errorf("described: %+v", resp.Groups)
+	}
+	fetch := g.fetch("g", true)
+	one := g.fetch("g", false).Groups[0]
+	fetch.Groups = append(fetch.Groups, fetch.Groups[0], one, one)
+	if resp := g.cl.ask(g.at(fetch)).(*kmsg.OffsetFetchResponse); len(resp.Groups) != 3 {
+		t.Errorf("%d answers for all offsets of a group twice, and some twice", len(resp.Groups))
+	}
+}
+
 func TestStoppingServerSendsWaitingMembersToAnotherCoordinator(t *testing.T) {
 	c := newCluster()
 	g, r := script(t, c)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -22,9 +23,13 @@ type request struct {
 	received    time.Time
 	size        int // bytes of the frame
 	charge      charge
+	giveBack    sync.Once     // of the charge
 	ready       chan answer   // capacity 1
 	settled     chan struct{} // closed once the answer is written or dropped
 }
+
+// release gives back the memory the request was charged for, once.
+func (r *request) release() { r.giveBack.Do(r.charge.release) }
 
 // answer is what the writer does for a request.
 type answer struct {
