@@ -1,6 +1,7 @@
 package cli_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -78,19 +79,18 @@ type failingWriter struct{}
 func (failingWriter) Write([]byte) (int, error) { return 0, fmt.Errorf("no room") }
 
 // member runs consume --group until the returned function is called, which
-// returns what it printed.
-func member(t *testing.T, c command) (first <-chan string, stop func() outcome) {
+// returns what it printed. Each record it prints is told.
+func member(t *testing.T, c command) (printed <-chan struct{}, stop func() outcome) {
 	t.Helper()
 	var cancel context.CancelFunc
 	c.ctx, cancel = context.WithCancel(t.Context())
 	t.Cleanup(cancel)
-	lines := make(chan string, 1)
+	lines := make(chan struct{}, 1000) // more than there are
 	var text strings.Builder
 	c.stdout = writerFunc(func(b []byte) (int, error) {
 		text.Write(b)
-		select {
-		case lines <- string(b):
-		default:
+		for range bytes.Count(b, []byte("\n")) {
+			lines <- struct{}{}
 		}
 		return len(b), nil
 	})
@@ -110,8 +110,10 @@ func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
 
 func TestMembersShareThePartitionsAndLeave(t *testing.T) {
 	c := counted(t, 2, 5)
-	started, stop := member(t, c)
-	<-started // it has both partitions
+	first, stop := member(t, c)
+	for range 2 * 5 {
+		<-first
+	}
 	o := c.run(t, "group", "list")
 	if got := words(o.stdout); got != "GROUP STATE TYPE COORDINATOR g Stable consumer 0" {
 		t.Fatalf("got %s", o.stdout)
@@ -127,6 +129,7 @@ func TestMembersShareThePartitionsAndLeave(t *testing.T) {
 	for p := range 2 {
 		c.reading("more\n").run(t, "produce", "t", "--partition", fmt.Sprint(p)).expect(t, cli.ExitOK)
 	}
+	<-first // else it may end before it has come to the record
 	<-second
 	one, two := stop(), stopSecond()
 	one.expect(t, cli.ExitOK)
