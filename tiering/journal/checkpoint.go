@@ -138,7 +138,7 @@ func LoadCheckpoint(ctx context.Context, store objstore.Store, base Chain) (*Che
 		if err != nil {
 			continue // removed meanwhile, damaged or of another version: the next one, or the objects themselves
 		}
-		if o, err := ReadObject(ctx, store, base.Journal, hints[i].Seq); err == nil && o.Ref() == c.Chain.Last {
+		if standsFor(ctx, store, base.Journal, c) {
 			return c, nil
 		}
 	}
@@ -146,6 +146,14 @@ func LoadCheckpoint(ctx context.Context, store objstore.Store, base Chain) (*Che
 		return nil, nil
 	}
 	return f.checkpoint(ctx, base)
+}
+
+// standsFor reports whether the journal has the object that a hint is named after.
+func standsFor(ctx context.Context, store objstore.Store, journal uint32, c *Checkpoint) bool {
+	ctx, cancel := context.WithTimeout(ctx, getLimit)
+	defer cancel()
+	o, err := ReadObject(ctx, store, journal, c.Chain.Last.Seq)
+	return err == nil && o.Ref() == c.Chain.Last
 }
 
 func listCheckpoints(ctx context.Context, store objstore.Store, journal uint32) ([]segment.Ref, error) {
@@ -166,11 +174,18 @@ func listCheckpoints(ctx context.Context, store objstore.Store, journal uint32) 
 }
 
 func readCheckpoint(ctx context.Context, store objstore.Store, base Chain, key string) (*Checkpoint, error) {
-	b, err := store.Get(ctx, key)
+	b, err := getCheckpoint(ctx, store, key)
 	if err != nil {
 		return nil, fmt.Errorf("read checkpoint: %w", err)
 	}
 	return OpenCheckpoint(base, key, b)
+}
+
+// getCheckpoint gives up a request that hangs.
+func getCheckpoint(ctx context.Context, store objstore.Store, key string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, checkpointLimit)
+	defer cancel()
+	return store.Get(ctx, key)
 }
 
 // OpenCheckpoint decodes the checkpoint found at key. base gives what it does not
@@ -192,7 +207,7 @@ func OpenCheckpoint(base Chain, key string, b []byte) (*Checkpoint, error) {
 
 // checkpoint is what the floor in force names.
 func (f *floors) checkpoint(ctx context.Context, base Chain) (*Checkpoint, error) {
-	b, err := f.store.Get(ctx, f.floor.Checkpoint)
+	b, err := getCheckpoint(ctx, f.store, f.floor.Checkpoint)
 	if err == nil && sha256.Sum256(b) != f.floor.Hash {
 		err = fmt.Errorf("%w: checkpoint %s is not the one that the floor names", segment.ErrCorrupt, f.floor.Checkpoint)
 	}

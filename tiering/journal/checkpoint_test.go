@@ -2,9 +2,11 @@ package journal
 
 import (
 	"bytes"
+	"context"
 	"encoding/hex"
 	"errors"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/varvelog/varve/tiering/objstore"
@@ -125,6 +127,43 @@ func TestHintThatDoesNotFitIsPassedOver(t *testing.T) {
 	}
 	if load(t, store) == nil {
 		t.Error("the good one is not found any more")
+	}
+}
+
+// hanging is a store that never answers what is asked about a key.
+type hanging struct {
+	*mem.Store
+	key string
+}
+
+func (h hanging) Get(ctx context.Context, key string) ([]byte, error) {
+	if key == h.key {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	return h.Store.Get(ctx, key)
+}
+
+func (h hanging) GetTail(ctx context.Context, key string, n int64) ([]byte, int64, error) {
+	if key == h.key {
+		<-ctx.Done()
+		return nil, 0, ctx.Err()
+	}
+	return h.Store.GetTail(ctx, key, n)
+}
+
+func TestHintThatHangsIsPassedOver(t *testing.T) {
+	for name, key := range map[string]func(at segment.Ref) string{
+		"checkpoint": func(at segment.Ref) string { return segment.CheckpointKey(testJournal, at) },
+		"object":     func(at segment.Ref) string { return segment.JournalKey(testJournal, at.Seq) },
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			store, w, want := checkpointed(t, 3)
+			write(t, store, w, want)
+			if c := load(t, hanging{store, key(want.Chain.Last)}); c != nil {
+				t.Errorf("%s: loaded %+v", name, c.Chain)
+			}
+		})
 	}
 }
 

@@ -13,7 +13,8 @@ import (
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-// checkpointLimit bounds the writing of a checkpoint and the moving of the floor.
+// checkpointLimit bounds the writing of a checkpoint and the moving of the floor, and
+// the reading of one: what was written and read back in this time can be read in it.
 const checkpointLimit = time.Minute
 
 // CheckpointPolicy says how often checkpoints are written and the floor moves.
