@@ -169,6 +169,40 @@ func TestReaderThatGoesAwayIsReadAheadNoMore(t *testing.T) {
 	}
 }
 
+// TestReaderForgottenMeanwhileIsNotReadAhead has a reader forgotten by another request
+// before and while its read-ahead is planned: what nobody will come for must not stay
+// and take the room of others.
+func TestReaderForgottenMeanwhileIsNotReadAhead(t *testing.T) {
+	w := newFarWorld(t)
+	w.fill(100)
+	release := make(chan struct{})
+	w.faults(func(mem.Call) mem.Action { <-release; return mem.Action{} })
+	defer close(release)
+	ss := w.reader.streams
+	f := w.reader.newFetch(Request{Partitions: []Partition{want(keyA, 3)}, MaxBytes: 10_000})
+	f.look(t.Context())
+	known := func() []plan {
+		ss.answered(nil, keyA, 0, 3, true)
+		plans, _ := f.plan()
+		return plans
+	}
+	plans := known()
+	ss.leave(plans[0].stream)
+	if n := len(ss.begin(plans)); n != 0 {
+		t.Errorf("read-ahead for %d readers that are forgotten", n)
+	}
+	plans = known()
+	readers := ss.begin(plans)
+	f.extend(t.Context(), &readers[0], func(partlog.Ref) bool { return true })
+	ss.leave(plans[0].stream)
+	steps := readers[0].steps
+	ss.end(readers, steps[:f.readAhead(steps)])
+	// The first ones are on their way; the others wait for those.
+	if last := steps[len(steps)-1].ask; w.reader.cfg.Cache.HasRegion(last.Object, last.Pos, last.Len) {
+		t.Error("what was read ahead for a reader that is forgotten stays")
+	}
+}
+
 func TestReplaysThatAreRememberedAreBounded(t *testing.T) {
 	w := newWorld(t, nil)
 	ss := w.reader.streams
@@ -226,15 +260,18 @@ func TestReplaysLeaveTheTailAlone(t *testing.T) {
 		for _, k := range []partlog.Key{keyA, keyB} {
 			object[k] = [][]byte{batchOf(1, strings.Repeat("x", 250<<10))}
 		}
-		for range 130 { // 65 MB
+		for range 180 { // 90 MB
 			w.commit(object)
 		}
 		history := w.ends[keyA]
+		// A replay reads ahead as much as the cache holds, if it is alone or keeps pace
+		// with the others: 64 objects, none of which shall count as the tail's.
+		end := history - 80
 		w.gets.Store(0)
 		var wg sync.WaitGroup
 		for range 10 {
 			if replays {
-				wg.Go(func() { w.consume(keyA, 0, history-30, 1<<20) }) // the rest is room for read-ahead
+				wg.Go(func() { w.consume(keyA, 0, end, 1<<20) })
 			}
 		}
 		var mu sync.Mutex

@@ -57,6 +57,7 @@ type stream struct {
 	waited   bool      // the last answer was not in memory in time
 	planned  []planned // objects read ahead, which next has not passed
 	planning bool
+	gone     bool // forgotten, though a request may still have it
 }
 
 // planned is an object that was read ahead.
@@ -127,6 +128,7 @@ func (ss *streams) dropLocked(s *stream) {
 	} else {
 		ss.byKey[s.key] = slices.Delete(of, i, i+1)
 	}
+	s.gone = true
 	ss.cache.Abandon(&s.ahead)
 }
 
@@ -139,7 +141,7 @@ func (ss *streams) begin(plans []plan) []ahead {
 	needed := false
 	for i := range plans {
 		s := plans[i].stream
-		if s == nil || s.planning {
+		if s == nil || s.planning || s.gone {
 			continue
 		}
 		from, bytes := ss.leftLocked(s)
@@ -199,6 +201,9 @@ func (ss *streams) end(readers []ahead, done []step) {
 		st.stream.planned = append(st.stream.planned, st.planned)
 	}
 	for i := range readers {
-		readers[i].stream.planning = false
+		s := readers[i].stream
+		if s.planning = false; s.gone { // forgotten meanwhile: nobody will come
+			ss.cache.Abandon(&s.ahead)
+		}
 	}
 }
