@@ -47,11 +47,12 @@ func (s *Server) beginOffsetFetch(ctx context.Context, r *request) {
 	r.conn.wg.Go(func() {
 		req := r.body.(*kmsg.OffsetFetchRequest)
 		if r.version < committedGroups {
-			s.replyOffsets(r, s.committed(ctx, r.version, singleGroup(req)))
+			one := askedOnce([]kmsg.OffsetFetchRequestGroup{*singleGroup(req)})
+			s.replyOffsets(r, s.committed(ctx, r.version, &one[0]))
 			return
 		}
 		resp := kmsg.NewPtrOffsetFetchResponse()
-		groups := distinctAll(req.Groups)
+		groups := askedOnce(req.Groups)
 		resp.Groups = make([]kmsg.OffsetFetchResponseGroup, len(groups))
 		work := make([]func(), len(groups))
 		for i := range groups {
@@ -66,14 +67,27 @@ func (s *Server) beginOffsetFetch(ctx context.Context, r *request) {
 	})
 }
 
-// distinctAll leaves out who asks for all offsets of a group again: each time it would
-// be all of them, and the answer would have no bound.
-func distinctAll(groups []kmsg.OffsetFetchRequestGroup) []kmsg.OffsetFetchRequestGroup {
-	seen := map[string]bool{}
+// askedOnce leaves out what is asked for again: each time it would be told with the
+// text committed with it, or be all offsets of a group, and the answer would have no
+// bound.
+func askedOnce(groups []kmsg.OffsetFetchRequestGroup) []kmsg.OffsetFetchRequestGroup {
+	type asked struct {
+		group, topic string // no topic: all
+		id           [16]byte
+		partition    int32
+	}
+	seen := map[asked]struct{}{}
+	again := func(a asked) bool {
+		before := len(seen)
+		seen[a] = struct{}{}
+		return len(seen) == before
+	}
 	return slices.DeleteFunc(groups, func(g kmsg.OffsetFetchRequestGroup) bool {
-		again := g.Topics == nil && seen[g.Group]
-		seen[g.Group] = seen[g.Group] || g.Topics == nil
-		return again
+		for i := range g.Topics {
+			t := &g.Topics[i]
+			t.Partitions = slices.DeleteFunc(t.Partitions, func(p int32) bool { return again(asked{g.Group, t.Topic, t.TopicID, p}) })
+		}
+		return g.Topics == nil && again(asked{group: g.Group})
 	})
 }
 

@@ -127,9 +127,9 @@ func TestWaitingJoinHoldsNoRequestMemory(t *testing.T) {
 	}
 }
 
-// TestGroupNamedTwiceIsToldOnce: else a request of some KiB could ask for an answer
+// TestWhatIsAskedTwiceOfGroupsIsToldOnce: else a request of some KiB could ask for an answer
 // of any size.
-func TestGroupNamedTwiceIsToldOnce(t *testing.T) {
+func TestWhatIsAskedTwiceOfGroupsIsToldOnce(t *testing.T) {
 	c := newCluster()
 	g, _ := script(t, c)
 	describe := g.describe("g")
@@ -137,11 +137,17 @@ func TestGroupNamedTwiceIsToldOnce(t *testing.T) {
 	if resp := g.cl.ask(g.at(describe)).(*kmsg.DescribeGroupsResponse); len(resp.Groups) != 2 || resp.Groups[0].Group != "g" || resp.Groups[1].Group != "other" {
 		t.Errorf("described: %+v", resp.Groups)
 	}
-	fetch := g.fetch("g", true)
-	one := g.fetch("g", false).Groups[0]
-	fetch.Groups = append(fetch.Groups, fetch.Groups[0], one, one)
-	if resp := g.cl.ask(g.at(fetch)).(*kmsg.OffsetFetchResponse); len(resp.Groups) != 3 {
-		t.Errorf("%d answers for all offsets of a group twice, and some twice", len(resp.Groups))
+	all, some := g.fetch("g", true), g.fetch("g", false)
+	some.Groups[0].Topics[0].Partitions = []int32{2, 0, 2, 1, 0}
+	all.Groups = append(all.Groups, all.Groups[0], some.Groups[0])
+	resp := g.cl.ask(g.at(all)).(*kmsg.OffsetFetchResponse)
+	if len(resp.Groups) != 2 || len(resp.Groups[1].Topics[0].Partitions) != 3 || resp.Groups[1].Topics[0].Partitions[0].Partition != 2 {
+		t.Errorf("offsets: %+v", resp.Groups)
+	}
+	some.Topics[0].Partitions = []int32{1, 1}
+	some.SetVersion(committedGroups - 1)
+	if resp := g.cl.ask(some).(*kmsg.OffsetFetchResponse); len(resp.Topics) != 1 || len(resp.Topics[0].Partitions) != 1 {
+		t.Errorf("offsets of a single group: %+v", resp.Topics)
 	}
 }
 
