@@ -81,6 +81,19 @@ func TestOldClientsJoinWithoutBeingAskedBack(t *testing.T) {
 	}
 }
 
+// TestManyProtocolsHoldNobodyUp joins with more than a request has room for: who
+// compared each with each would take minutes, and all groups of the partition with it.
+func TestManyProtocolsHoldNobodyUp(t *testing.T) {
+	w := newWorld(t, nil)
+	all := make([]Protocol, 300_000)
+	for i := range all {
+		all[i].Name = fmt.Sprint(len(all) + i)
+	}
+	if a := w.join(request(func(r *JoinRequest) { r.Protocols = all })).get(t); !errors.Is(a.Err, ErrMemberIDRequired) {
+		t.Errorf("answer is %+v", a)
+	}
+}
+
 func TestFirstRebalanceWaitsForMoreMembers(t *testing.T) {
 	old := func(r *JoinRequest) { r.NeedsID = false; r.Rebalance = 7 * time.Second }
 	for name, test := range map[string]struct {

@@ -66,8 +66,10 @@ func (who *member) awaitJoin(answer func(JoinAnswer)) {
 // distinct leaves out protocols whose name came before.
 func distinct(protocols []Protocol) []Protocol {
 	var out []Protocol
+	seen := make(map[string]bool, len(protocols))
 	for _, p := range protocols {
-		if !slices.ContainsFunc(out, func(q Protocol) bool { return q.Name == p.Name }) {
+		if !seen[p.Name] {
+			seen[p.Name] = true
 			out = append(out, p)
 		}
 	}

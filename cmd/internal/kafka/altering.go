@@ -24,18 +24,21 @@ type resource struct {
 // alteration is what a request asks of one resource.
 type alteration struct {
 	resource
-	ops []metadata.ConfigOp
-	bad error // what is wrong with it in itself
+	ops   []metadata.ConfigOp
+	named map[string]bool // in ops
+	bad   error           // what is wrong with it in itself
 }
 
 // add adds what is to be done to one config.
 func (a *alteration) add(kind metadata.OpKind, name string, value *string) {
 	op := metadata.ConfigOp{Kind: kind, Name: name}
-	for _, other := range a.ops {
-		if other.Name == name {
-			a.bad = coded(kerr.InvalidRequest, "config %q is given twice", name)
-		}
+	if a.named == nil {
+		a.named = map[string]bool{}
 	}
+	if a.named[name] {
+		a.bad = coded(kerr.InvalidRequest, "config %q is given twice", name)
+	}
+	a.named[name] = true
 	switch {
 	case kind < metadata.OpSet || kind > metadata.OpSubtract:
 		a.bad = coded(kerr.InvalidRequest, "unknown operation %d on config %q", kind, name)

@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -12,6 +13,22 @@ import (
 	"github.com/varvelog/varve/metadata"
 	"github.com/varvelog/varve/tiering/batch/batchtest"
 )
+
+// TestManyConfigsAreReadInTime names more than a request has room for: who compared
+// each with each would take minutes.
+func TestManyConfigsAreReadInTime(t *testing.T) {
+	var a alteration
+	const n = 200_000
+	for i := range n {
+		a.add(metadata.OpDelete, strconv.Itoa(n+i), nil)
+	}
+	if a.bad != nil || len(a.ops) != n {
+		t.Errorf("%d configs, error %v", len(a.ops), a.bad)
+	}
+	if a.add(metadata.OpDelete, strconv.Itoa(n), nil); a.bad == nil {
+		t.Error("one of them is given twice")
+	}
+}
 
 func TestCreatePartitionsChecksAndTells(t *testing.T) {
 	c := newCluster()
