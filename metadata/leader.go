@@ -160,6 +160,12 @@ func (l *Leader) NextProducerID(ctx context.Context) (int64, error) {
 	return id, nil
 }
 
+// Await returns nil once every change that was asked for before is committed, also
+// those whose requests have ended without knowing.
+func (l *Leader) Await(ctx context.Context) error {
+	return l.do(ctx, func(*Controller) ([]segment.Entry, error) { return nil, nil })
+}
+
 // do plans on the owner's goroutine and waits until that is committed.
 func (l *Leader) do(ctx context.Context, plan func(*Controller) ([]segment.Entry, error)) error {
 	cmd := &command{plan: plan, done: make(chan error, 1)}

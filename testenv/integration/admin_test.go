@@ -1,11 +1,13 @@
 package integration
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -293,5 +295,38 @@ func TestPartitionsThatCouldNotBeOpenedAreOpenedLater(t *testing.T) {
 				t.Errorf("asked again: %+v, %v", made, err)
 			}
 		})
+	}
+}
+
+// TestTopicsWhoseCreationWasNotKnownAreOpenedLater keeps the metadata journal from
+// being written: the topics come to be after those who asked for them were told that
+// nobody knows.
+func TestTopicsWhoseCreationWasNotKnownAreOpenedLater(t *testing.T) {
+	t.Parallel()
+	b, p := behindProxy(t, minioBucket(t))
+	node := b.start(t)
+	p.set(func(w http.ResponseWriter, r *http.Request, pass func(http.ResponseWriter)) {
+		if !reads(r) && strings.Contains(r.URL.Path, "/journals/0/") {
+			readOnly(w, r, pass)
+			return
+		}
+		pass(w)
+	})
+	admin := kadm.NewClient(client(t, node.Kafka))
+	admin.SetTimeoutMillis(1500)
+	if _, err := admin.CreateTopic(deadline(t), 3, 1, nil, "events"); !errors.Is(err, kerr.RequestTimedOut) {
+		t.Fatalf("%v, want a time-out", err)
+	}
+	hasty, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond) // hangs up while its coordinator is made
+	if found := kadm.NewClient(client(t, node.Kafka)).FindGroupCoordinators(hasty, "readers"); found.Error() == nil {
+		t.Fatalf("%+v, want no coordinator", found)
+	}
+	cancel()
+	p.set(nil)
+	produce(t, client(t, node.Kafka), numbered("events", 2, "x", 10)...)
+	offsets := kadm.Offsets{}
+	offsets.Add(kadm.Offset{Topic: "events", Partition: 2, At: 7, LeaderEpoch: -1})
+	if err := kadm.NewClient(client(t, node.Kafka)).CommitAllOffsets(deadline(t), "readers", offsets); err != nil {
+		t.Errorf("commit: %v", err)
 	}
 }

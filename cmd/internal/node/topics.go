@@ -104,6 +104,14 @@ func (a *topicAdmin) remember() {
 	}
 }
 
+// rememberUnknown remembers a change of the metadata that may be committed, now or
+// later, though its request has ended without knowing.
+func (a *topicAdmin) rememberUnknown(err error) {
+	if errors.Is(err, metadata.ErrUnavailable) {
+		a.remember()
+	}
+}
+
 // CreateTopics commits the topics and opens their partitions.
 func (a *topicAdmin) CreateTopics(ctx context.Context, topics []metadata.NewTopic, validateOnly bool) []metadata.CreateResult {
 	return refusing(topics, func(t metadata.NewTopic) bool { return metadata.IsInternal(t.Name) },
@@ -146,6 +154,7 @@ func (a *topicAdmin) create(ctx context.Context, topics []metadata.NewTopic, val
 		if r.Err == nil {
 			created = append(created, r.Topic)
 		}
+		a.rememberUnknown(r.Err)
 	}
 	if err := a.reconcile(ctx, created, nil); err != nil {
 		a.remember()
@@ -171,6 +180,7 @@ func (a *topicAdmin) CreatePartitions(ctx context.Context, more []metadata.NewPa
 	}
 	var grown []*metadata.Topic
 	for i, n := range more {
+		a.rememberUnknown(errs[i])
 		if t, ok := a.meta.Topic(n.Topic); ok && errs[i] == nil {
 			grown = append(grown, t)
 		}
@@ -203,6 +213,9 @@ func (a *topicAdmin) delete(ctx context.Context, ids []segment.ID) []error {
 	}
 	defer leave()
 	errs := a.Leader.DeleteTopics(ctx, ids)
+	for _, err := range errs {
+		a.rememberUnknown(err)
+	}
 	for _, t := range a.meta.Deleting() {
 		if i := slices.Index(ids, t.ID); i >= 0 && errs[i] == nil {
 			if errs[i] = a.finishDeleting(ctx, t); errs[i] != nil {
@@ -227,6 +240,10 @@ func (a *topicAdmin) finishDeleting(ctx context.Context, t *metadata.Topic) erro
 // settle does what an earlier controller, or a request whose time was up, left
 // undone.
 func (a *topicAdmin) settle(ctx context.Context) error {
+	// What is to be finished may not be committed yet.
+	if err := a.Leader.Await(ctx); err != nil {
+		return err
+	}
 	if err := a.openAll(ctx); err != nil {
 		return fmt.Errorf("open partitions: %w", err)
 	}
