@@ -209,6 +209,8 @@ func (c *crew) notCommitted(m *member, err error) {
 		reason = code.Message
 	case errors.Is(err, context.DeadlineExceeded):
 		reason = "no answer"
+	case errors.Is(err, errOtherGeneration):
+		reason = "rebalanced meanwhile"
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
