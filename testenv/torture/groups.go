@@ -209,8 +209,6 @@ func (c *crew) notCommitted(m *member, err error) {
 		reason = code.Message
 	case errors.Is(err, context.DeadlineExceeded):
 		reason = "no answer"
-	case errors.Is(err, errOtherGeneration):
-		reason = "rebalanced meanwhile"
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

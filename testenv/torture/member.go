@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // member is one client of the group. It processes and commits what it is given.
@@ -61,11 +60,9 @@ const maxTaken = 1000 // records that a member processes before it commits them
 // whose outcome is not known, is not made again: whoever has the partitions then
 // processes the records again, or goes on.
 func (m *member) turn() {
-	_, before := m.client.GroupMetadata()
 	records := m.client.PollRecords(m.ctx, maxTaken).Records()
 	defer m.client.AllowRebalance()
-	_, generation := m.client.GroupMetadata()
-	if len(records) == 0 || m.ctx.Err() != nil || generation != before {
+	if len(records) == 0 || m.ctx.Err() != nil {
 		return
 	}
 	next := map[int32]int64{}
@@ -75,27 +72,12 @@ func (m *member) turn() {
 	}
 	ctx, cancel := context.WithTimeout(m.ctx, rejoinLimit/2)
 	defer cancel()
-	ctx = kgo.PreCommitFnContext(ctx, only(generation))
 	if err := m.client.CommitRecords(ctx, records...); err != nil {
 		m.crew.notCommitted(m, err)
 		return
 	}
 	for partition, offset := range next {
 		m.crew.group.Committed(m.name, partition, offset)
-	}
-}
-
-var errOtherGeneration = errors.New("the group is in another generation than when the records were taken")
-
-// only lets a commit pass in one generation. The client holds commits back while it
-// joins, and then sends them in the new generation: of partitions that may belong to
-// another member by then, who has committed more. A broker cannot tell.
-func only(generation int32) func(*kmsg.OffsetCommitRequest) error {
-	return func(r *kmsg.OffsetCommitRequest) error {
-		if r.Generation != generation {
-			return errOtherGeneration
-		}
-		return nil
 	}
 }
 
