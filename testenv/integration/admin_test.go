@@ -323,7 +323,7 @@ func TestTopicsWhoseCreationWasNotKnownAreOpenedLater(t *testing.T) {
 	}
 	cancel()
 	p.set(nil)
-	produce(t, client(t, node.Kafka), numbered("events", 2, "x", 10)...)
+	produce(t, client(t, node.Kafka, kgo.UnknownTopicRetries(-1)), numbered("events", 2, "x", 10)...)
 	offsets := kadm.Offsets{}
 	offsets.Add(kadm.Offset{Topic: "events", Partition: 2, At: 7, LeaderEpoch: -1})
 	if err := kadm.NewClient(client(t, node.Kafka)).CommitAllOffsets(deadline(t), "readers", offsets); err != nil {
