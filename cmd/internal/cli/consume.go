@@ -129,19 +129,23 @@ func consume(ctx context.Context, env *Env, o *consumeOptions, topics []string, 
 	if len(offsets) == 0 {
 		return nil
 	}
-	client, err := connect(ctx, env, o.bootstrap,
-		kgo.ConsumePartitions(offsets),
-		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
-		kgo.FetchMaxPartitionBytes(fetchPartitionBytes),
-		kgo.KeepControlRecords(), // their offsets count towards the end
-		kgo.KeepRetryableFetchErrors(),
-	)
+	client, err := connect(ctx, env, o.bootstrap, append(readerOptions(), kgo.ConsumePartitions(offsets))...)
 	if err != nil {
 		return err
 	}
 	defer client.Close()
 	p := o.printer(env, all)
 	return p.run(ctx, client, o.untilEnd)
+}
+
+// readerOptions are those of a client that reads, alone or as a member of a group.
+func readerOptions() []kgo.Opt {
+	return []kgo.Opt{
+		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
+		kgo.FetchMaxPartitionBytes(fetchPartitionBytes),
+		kgo.KeepControlRecords(), // their offsets count towards the end
+		kgo.KeepRetryableFetchErrors(),
+	}
 }
 
 // printer makes the printer of what the flags ask for.

@@ -48,7 +48,7 @@ func consumeGroup(ctx context.Context, env *Env, o *consumeOptions, topics []str
 	if o.untilEnd {
 		m.ends = all
 	}
-	client, err := connect(ctx, env, o.bootstrap,
+	client, err := connect(ctx, env, o.bootstrap, append(readerOptions(),
 		kgo.ConsumerGroup(o.group),
 		kgo.ConsumeTopics(topics...),
 		kgo.Balancers(kgo.CooperativeStickyBalancer()),
@@ -58,11 +58,7 @@ func consumeGroup(ctx context.Context, env *Env, o *consumeOptions, topics []str
 		kgo.AdjustFetchOffsetsFn(m.assigned),
 		kgo.OnPartitionsRevoked(m.revoked),
 		kgo.OnPartitionsLost(m.lost),
-		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
-		kgo.FetchMaxPartitionBytes(fetchPartitionBytes),
-		kgo.KeepControlRecords(), // their offsets count towards the end
-		kgo.KeepRetryableFetchErrors(),
-	)
+	)...)
 	if err != nil {
 		return err
 	}
