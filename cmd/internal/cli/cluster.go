@@ -47,7 +47,8 @@ is a question mark.
 PENDING is what is acknowledged with acks=1 and not in the bucket yet, SET ASIDE how
 many records of earlier starts could not be replayed ("varve wal list" shows them).
 
-The code is 1 when a partition has no leader, or a node named is not ready.`
+The code is 1 when a partition has no leader, a node named is not ready, or one that
+answers reports a trouble of its own: each is listed with the time it began.`
 
 func newClusterStatus(env *Env) *cobra.Command {
 	var bootstrap, output string
@@ -165,7 +166,7 @@ func askNodes(ctx context.Context, addresses []string) answers {
 func (list answers) notReady() error {
 	var errs []error
 	for _, a := range list {
-		if a.err == nil && a.node.State != status.Ready {
+		if a.err == nil && a.node.Cluster == nil {
 			errs = append(errs, fmt.Errorf("the node at %s is not ready: %s", a.address, a.node.State))
 		}
 	}
@@ -217,12 +218,14 @@ func (s *clusterStatus) join(told answers, named bool) {
 			if named {
 				s.Troubles = append(s.Troubles, fmt.Sprintf("the node at --http %s does not answer: %s", a.address, oneLine(a.err)))
 			}
-		case a.node.State != status.Ready:
+		case a.node.Cluster == nil:
 			s.Troubles = append(s.Troubles, fmt.Sprintf("the node at %s is not ready: %s", a.address, a.node.State))
+			s.addTroubles(a)
 			s.Nodes = append(s.Nodes, clusterNode{HTTP: a.address, Told: &a.node})
 		case a.node.Cluster.ID != s.Cluster:
 			s.Troubles = append(s.Troubles, fmt.Sprintf("the node at %s is of another cluster, %s", a.address, a.node.Cluster.ID))
 		default:
+			s.addTroubles(a)
 			s.place(a)
 		}
 	}
@@ -232,6 +235,17 @@ func (s *clusterStatus) join(told answers, named bool) {
 		}
 		return cmp.Compare(*a.ID, *b.ID)
 	})
+}
+
+// addTroubles adds what a node reports of itself.
+func (s *clusterStatus) addTroubles(a answer) {
+	for _, t := range a.node.Troubles {
+		text := "the node at " + a.address + " has a trouble"
+		if t.NotReady {
+			text = "the node at " + a.address + " is not ready"
+		}
+		s.Troubles = append(s.Troubles, text+": "+t.String())
+	}
 }
 
 // place puts an answer beside what Kafka says of the node. A node that serves

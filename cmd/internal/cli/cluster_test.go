@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/varvelog/varve/cmd/internal/cli"
+	"github.com/varvelog/varve/cmd/internal/health"
 	"github.com/varvelog/varve/cmd/internal/status"
 )
 
@@ -63,7 +64,13 @@ func TestClusterStatusTellsTroubles(t *testing.T) {
 	cluster, c := control(t, kfake.SeedTopics(2, "a"), kfake.ClusterID("cid"))
 	busy := node(t, func() status.Node { return status.Node{Version: "v1", State: "reading journal 3"} })
 	other := node(t, func() status.Node { return ready(0, "elsewhere") })
+	troubled := node(t, func() status.Node {
+		n := ready(0, "cid")
+		n.State, n.Troubles = status.Troubled, []health.Trouble{{Kind: health.Disk, Subject: "journal 1", Text: "no room", NotReady: true}}
+		return n
+	})
 	for address, want := range map[string]string{
+		troubled:      "the node at " + troubled + " is not ready: disk (journal 1): no room; since 0001-01-01T00:00:00Z",
 		busy:          "the node at " + busy + " is not ready: reading journal 3",
 		other:         "is of another cluster, elsewhere",
 		"127.0.0.1:1": "does not answer",

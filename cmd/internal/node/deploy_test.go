@@ -23,6 +23,7 @@ func registered(t *testing.T) map[string]bool {
 	m := newMetrics()
 	m.leader(1, nil, nil)
 	m.bus(nil)
+	m.health(nil)
 	m.groups(nil)
 	m.replays(nil)
 	descriptions := make(chan *prometheus.Desc)

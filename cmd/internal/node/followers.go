@@ -28,7 +28,7 @@ func (n *node) follow(ctx context.Context, closers *stack) error {
 	if err := f.begin(ctx, 0); err != nil {
 		return err
 	}
-	n.health.starting("reading the data journals")
+	n.board.Busy("reading the data journals")
 	wake := make(chan struct{}, 1)
 	unwatch := n.meta.Watch(wake)
 	if err := f.startNamed(ctx); err != nil {

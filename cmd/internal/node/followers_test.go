@@ -12,6 +12,7 @@ import (
 
 	"github.com/varvelog/varve/cmd/internal/config"
 	"github.com/varvelog/varve/cmd/internal/datadir"
+	"github.com/varvelog/varve/cmd/internal/health"
 	"github.com/varvelog/varve/metadata"
 	"github.com/varvelog/varve/tiering/journal"
 	"github.com/varvelog/varve/tiering/objstore"
@@ -63,7 +64,7 @@ func TestAFollowerThatFallsBelowTheFloorBeginsAnew(t *testing.T) {
 
 	slow := &slowFloors{Store: store, asked: make(chan struct{}, 1), release: make(chan struct{})}
 	n := &node{
-		cfg: config.Serve{NATS: config.NATS{Embedded: true}, Roles: []config.Role{config.RoleFetch}}, log: log, metrics: newMetrics(), health: &health{},
+		cfg: config.Serve{NATS: config.NATS{Embedded: true}, Roles: []config.Role{config.RoleFetch}}, log: log, metrics: newMetrics(), board: health.NewBoard(log, time.Now),
 		store: slow, cluster: cluster, incarnation: segment.NewID(), meta: metadata.New(), rivals: newRivals(), failed: make(chan error, 1),
 	}
 	var closers stack

@@ -64,7 +64,7 @@ func (j *journals) add(id uint32, d *dataJournal) {
 // startJournals leads the journals, or follows them on a node that only reads.
 func (n *node) startJournals(ctx context.Context, closers *stack) error {
 	n.journals = &journals{byID: map[uint32]*dataJournal{}}
-	n.health.starting("reading the metadata journal")
+	n.board.Busy("reading the metadata journal")
 	if n.writes() {
 		return n.lead(ctx, closers)
 	}
@@ -90,7 +90,7 @@ func (n *node) lead(ctx context.Context, closers *stack) error {
 	n.id = controller.NodeID()
 	n.rivals.leads(0, controller)
 	for _, id := range n.meta.Journals() {
-		n.health.starting(fmt.Sprintf("reading journal %d", id))
+		n.board.Busy(fmt.Sprintf("reading journal %d", id))
 		if err := n.leadData(ctx, id, closers); err != nil {
 			return err
 		}
@@ -102,7 +102,7 @@ func (n *node) lead(ctx context.Context, closers *stack) error {
 	closers.push(func() error { cancel(); return nil })
 	topics := newTopicAdmin(n, controller)
 	n.admin = topics
-	n.health.starting("opening partitions")
+	n.board.Busy("opening partitions")
 	if err := topics.settle(ctx); err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/varvelog/varve/cmd/internal/health"
 	"github.com/varvelog/varve/cmd/internal/kafka"
 	"github.com/varvelog/varve/fetch/cache"
 	"github.com/varvelog/varve/ingest"
@@ -104,6 +105,27 @@ func outcome(err error) string {
 		return "denied"
 	}
 	return "error"
+}
+
+// health shows what is wrong with the node: a series for each kind of trouble, 0
+// while there is none.
+func (m *metrics) health(b *health.Board) {
+	m.gauge("varve_ready", "1 while the node serves clients and no trouble keeps it from its work, as /readyz says.", nil, func() float64 {
+		if b.Ready() {
+			return 1
+		}
+		return 0
+	})
+	for _, kind := range health.Kinds() {
+		labels := prometheus.Labels{"kind": string(kind)}
+		m.gauge("varve_trouble", "Troubles of a kind that the node has now.", labels, func() float64 {
+			n, _ := b.Count(kind)
+			return float64(n)
+		})
+		m.gauge("varve_trouble_since_seconds", "Time since the oldest trouble of a kind began, 0 if there is none.", labels, func() float64 {
+			return b.Lasts(kind).Seconds()
+		})
+	}
 }
 
 // gauge registers a value that is read when asked for.

@@ -21,6 +21,7 @@ import (
 	"github.com/varvelog/varve/cmd/internal/bucket"
 	"github.com/varvelog/varve/cmd/internal/config"
 	"github.com/varvelog/varve/cmd/internal/datadir"
+	"github.com/varvelog/varve/cmd/internal/health"
 	"github.com/varvelog/varve/cmd/internal/kafka"
 	"github.com/varvelog/varve/metadata"
 	"github.com/varvelog/varve/metadata/announce"
@@ -40,7 +41,7 @@ type node struct {
 	cfg         config.Serve
 	log         *slog.Logger
 	metrics     *metrics
-	health      *health
+	board       *health.Board
 	dir         *datadir.Dir
 	store       objstore.Store
 	cluster     segment.Cluster
@@ -59,10 +60,12 @@ type node struct {
 
 // Run runs a node until ctx ends, which is no error, or until it cannot go on.
 func Run(ctx context.Context, cfg config.Serve, _, stderr io.Writer) (err error) {
+	log := newLogger(cfg, stderr)
 	n := &node{
-		cfg: cfg, log: newLogger(cfg, stderr), metrics: newMetrics(), health: &health{},
+		cfg: cfg, log: log, metrics: newMetrics(), board: health.NewBoard(log, time.Now),
 		incarnation: segment.NewID(), meta: metadata.New(), rivals: newRivals(), started: time.Now().UTC(), failed: make(chan error, 1),
 	}
+	n.metrics.health(n.board)
 	var closers stack
 	defer func() {
 		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
@@ -116,7 +119,7 @@ func (n *node) serveKafka(ctx context.Context, ln net.Listener, backend kafka.Ba
 	defer stop()
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(serving, ln) }()
-	n.health.ready()
+	n.board.Serves()
 	n.log.Info("ready", "kafka", ln.Addr().String(), "http", n.cfg.HTTP, "bucket", n.store.String(),
 		"cluster", n.cluster.ID.Base64(), "node", n.id)
 	select {
@@ -126,7 +129,7 @@ func (n *node) serveKafka(ctx context.Context, ln net.Listener, backend kafka.Ba
 	case err = <-ended:
 	}
 	if ctx.Err() != nil {
-		n.health.starting("shutting down")
+		n.board.Busy("shutting down")
 		n.log.Info("shutting down")
 	}
 	return err
@@ -134,7 +137,7 @@ func (n *node) serveKafka(ctx context.Context, ln net.Listener, backend kafka.Ba
 
 // openBucket opens the store and the cluster in it.
 func (n *node) openBucket(ctx context.Context, closers *stack) error {
-	n.health.starting("opening the bucket")
+	n.board.Busy("opening the bucket")
 	var store objstore.Store
 	err := n.patiently(ctx, "opening the bucket", func() (err error) {
 		store, err = bucket.Open(ctx, n.cfg.Bucket, n.cfg.CreateBucket && n.writes())

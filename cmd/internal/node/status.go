@@ -11,23 +11,24 @@ import (
 	"github.com/varvelog/varve/tiering/partlog"
 )
 
-// status is what GET /status tells. What the node finds while it starts is read
-// only once it is ready: then it does not change any more.
+// status is what GET /status reports. What the node finds while it starts is read
+// only once it serves clients: after that it does not change.
 func (n *node) status() status.Node {
-	ready, at := n.health.state()
+	busy := n.board.State()
 	s := status.Node{
-		Version: version.String(), State: at, Rack: n.cfg.Rack, StartedAt: n.started, Journals: []status.Journal{},
-	}
-	if s.State == "" {
-		s.State = "starting"
+		Version: version.String(), State: busy, Rack: n.cfg.Rack, StartedAt: n.started,
+		Troubles: n.board.Troubles(), Journals: []status.Journal{},
 	}
 	for _, r := range n.cfg.Roles {
 		s.Roles = append(s.Roles, string(r))
 	}
-	if !ready {
+	if busy != "" {
 		return s
 	}
 	s.State, s.ID = status.Ready, &n.id
+	if !n.board.Ready() {
+		s.State = status.Troubled
+	}
 	s.Cluster = &status.Cluster{ID: n.cluster.ID.Base64(), CreatedAt: time.UnixMilli(n.cluster.CreatedMs).UTC()}
 	s.Kafka, s.Bucket = net.JoinHostPort(n.host, strconv.Itoa(int(n.port))), bucket.Redact(n.store.String())
 	s.UUID, s.Incarnation = n.dir.Node().String(), n.incarnation.String()

@@ -13,19 +13,22 @@ import (
 	"io"
 	"net/http"
 	"time"
+
+	"github.com/varvelog/varve/cmd/internal/health"
 )
 
 // Path is where a node serves it.
 const Path = "/status"
 
-// Node is one node. While State is not Ready, only what stands above Cluster is
-// known.
+// Node is one node. Before it serves clients, only what stands above Cluster is
+// known, and Cluster is null.
 type Node struct {
-	Version   string    `json:"version"`
-	State     string    `json:"state"` // Ready, or what the node is busy with
-	Roles     []string  `json:"roles"`
-	Rack      string    `json:"rack,omitempty"`
-	StartedAt time.Time `json:"started_at"`
+	Version   string           `json:"version"`
+	State     string           `json:"state"` // Ready, Troubled, or what the node is busy with
+	Roles     []string         `json:"roles"`
+	Rack      string           `json:"rack,omitempty"`
+	StartedAt time.Time        `json:"started_at"`
+	Troubles  []health.Trouble `json:"troubles"` // what is wrong now
 
 	Cluster      *Cluster  `json:"cluster"`
 	ID           *int32    `json:"id"` // broker id
@@ -39,8 +42,11 @@ type Node struct {
 	FeatureLevel uint16    `json:"feature_level"`
 }
 
-// Ready is the State of a node that serves clients.
-const Ready = "ready"
+// States of a node that has started.
+const (
+	Ready    = "ready"     // it serves clients
+	Troubled = "not ready" // one of its troubles keeps it from its work
+)
 
 // Cluster is which cluster the node belongs to.
 type Cluster struct {
