@@ -69,7 +69,7 @@ func newConsume(env *Env) *cobra.Command {
 	flags := cmd.Flags()
 	flags.SortFlags = false
 	bootstrapFlag(flags, &o.bootstrap)
-	flags.StringVar(&o.from, "from", "earliest", "`where` to begin: earliest, latest, an offset, a date or time, or how long ago (-2h)")
+	flags.StringVar(&o.from, "from", "earliest", "`where` to begin: earliest, latest, an offset, a date or time, or how long ago (-2h); see \"varve help times\"")
 	flags.StringVar(&o.group, "group", "", "read as a member of this consumer `group`, and commit what is printed")
 	flags.Int32SliceVar(&o.partitions, "partition", nil, "`number` of a partition to read, repeatable (default all)")
 	flags.Lookup("partition").DefValue = ""

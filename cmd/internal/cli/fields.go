@@ -5,8 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
-	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 )
@@ -129,8 +128,8 @@ func keyOf(raw []byte, field string) ([]byte, error) {
 	return []byte(key), nil
 }
 
-// timestampOf reads an RFC 3339 string, or a number of seconds or milliseconds
-// since 1970 (a string may hold the number).
+// timestampOf reads a time in one of the forms of "varve help times", from a
+// string or a number.
 func timestampOf(raw []byte, field string) (time.Time, error) {
 	if raw == nil {
 		return time.Time{}, fmt.Errorf("no field %q for the timestamp", field)
@@ -140,58 +139,21 @@ func timestampOf(raw []byte, field string) (time.Time, error) {
 		if err := json.Unmarshal(raw, &text); err != nil {
 			return time.Time{}, fmt.Errorf("field %q: %w", field, err)
 		}
-		if t, err := time.Parse(time.RFC3339, text); err == nil {
-			return checkTime(t, raw, field)
-		}
+		text = strings.TrimSpace(text)
 	}
-	t, err := unixTime(text)
-	if err != nil {
-		return time.Time{}, badTime(raw, field)
+	t, err := parseMoment(text)
+	if errors.Is(err, errNoTime) {
+		t, err = parseEpoch(text)
 	}
-	return checkTime(t, raw, field)
-}
-
-func badTime(raw []byte, field string) error {
+	if err == nil {
+		return t, nil
+	}
 	const most = 60
 	if len(raw) > most {
 		raw = append(raw[:most:most], "..."...)
 	}
-	return fmt.Errorf("field %q is no timestamp: %s; wanted is RFC 3339 (2024-05-01T12:00:00Z) or seconds or milliseconds since 1970", field, raw)
-}
-
-// checkTime refuses what a Kafka timestamp cannot say: times before 1970.
-func checkTime(t time.Time, raw []byte, field string) (time.Time, error) {
-	if t.UnixMilli() < 0 {
-		return time.Time{}, badTime(raw, field)
+	if errors.Is(err, errBeforeEpoch) {
+		return time.Time{}, fmt.Errorf("field %q is no timestamp: %s; %w", field, raw, err)
 	}
-	return t, nil
-}
-
-// Numbers below maxSeconds are seconds (until the year 5138), those from there
-// to maxMillis milliseconds (from 1973 until 5138); larger ones are neither.
-const (
-	maxSeconds = 1e11
-	maxMillis  = 1e14
-)
-
-func unixTime(text string) (time.Time, error) {
-	if n, err := strconv.ParseInt(text, 10, 64); err == nil {
-		switch {
-		case n < 0 || n >= maxMillis:
-			return time.Time{}, errors.New("out of range")
-		case n < maxSeconds:
-			return time.Unix(n, 0), nil
-		}
-		return time.UnixMilli(n), nil
-	}
-	f, err := strconv.ParseFloat(text, 64)
-	switch {
-	case err != nil:
-		return time.Time{}, err
-	case math.IsNaN(f) || f < 0 || f >= maxMillis:
-		return time.Time{}, errors.New("out of range")
-	case f < maxSeconds:
-		return time.UnixMilli(int64(math.Round(f * 1000))), nil
-	}
-	return time.UnixMilli(int64(f)), nil
+	return time.Time{}, fmt.Errorf(`field %q is no timestamp: %s; it takes %s, or a number since 1970; see "varve help times"`, field, raw, timeForms)
 }

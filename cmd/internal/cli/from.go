@@ -31,6 +31,9 @@ type from struct {
 	time   time.Time
 }
 
+// looksLikeSeconds is a second of 2001: few partitions have so many records.
+const looksLikeSeconds = 1_000_000_000
+
 // parseFrom reads what a flag says of where to begin: a word, an offset, a time,
 // or a time before now.
 func parseFrom(flag, text string, now time.Time) (from, error) {
@@ -43,41 +46,25 @@ func parseFrom(flag, text string, now time.Time) (from, error) {
 	if n, err := strconv.ParseInt(text, 10, 64); err == nil && n >= 0 {
 		return from{kind: fromOffset, flag: flag, offset: n}, nil
 	}
-	if ago, ok := strings.CutPrefix(text, "-"); ok {
-		if d, err := parseAge(ago); err == nil {
-			return fromTimeAt(flag, text, now.Add(-d))
-		}
-	}
-	for _, layout := range []string{time.RFC3339, time.DateOnly} {
-		if t, err := time.Parse(layout, text); err == nil {
-			return fromTimeAt(flag, text, t)
-		}
-	}
-	return from{}, usagef("--%s %q: write earliest, latest, an offset, a date (2024-05-01, in UTC), a time (2024-05-01T12:00:00Z), or how long ago (-2h, -7d)", flag, text)
-}
-
-// fromTimeAt refuses times before 1970: the protocol gives negative timestamps
-// meanings of their own.
-func fromTimeAt(flag, text string, t time.Time) (from, error) {
-	if t.UnixMilli() < 0 {
-		return from{}, usagef("--%s %q: no record is older than 1970", flag, text)
+	t, err := parseStart(text, now)
+	switch {
+	case errors.Is(err, errBeforeEpoch):
+		return from{}, usagef("--%s %q: %w", flag, text, err)
+	case err != nil:
+		return from{}, usagef(`--%s %q: write earliest, latest, an offset, %s, @ and a number since 1970 (@1714557600), or how long ago (-2h, -7d, -1y); see "varve help times"`, flag, text, timeForms)
 	}
 	return from{kind: fromTime, flag: flag, time: t}, nil
 }
 
-// parseAge reads a duration that may also be in whole days (7d) or weeks (2w).
-func parseAge(text string) (time.Duration, error) {
-	for unit, length := range map[string]time.Duration{"d": 24 * time.Hour, "w": 7 * 24 * time.Hour} {
-		if digits, ok := strings.CutSuffix(text, unit); ok {
-			n, err := strconv.ParseUint(digits, 10, 16)
-			return time.Duration(n) * length, err
-		}
+// parseStart reads a time, or how long before now it was.
+func parseStart(text string, now time.Time) (time.Time, error) {
+	if number, ok := strings.CutPrefix(text, "@"); ok {
+		return parseEpoch(number)
 	}
-	d, err := time.ParseDuration(text)
-	if err == nil && d < 0 {
-		err = errors.New("negative")
+	if ago, ok := strings.CutPrefix(text, "-"); ok {
+		return parseAgo(ago, now)
 	}
-	return d, err
+	return parseMoment(text)
 }
 
 // span is what is left to read of one partition.
@@ -151,8 +138,8 @@ func resolveTopic(ctx context.Context, admin *kadm.Client, topic string, partiti
 			s.next = timed.Offset
 		case fromOffset:
 			if at.offset < start.Offset || at.offset > end.Offset {
-				return nil, usagef("--%s %d: partition %d has offsets %d to %d; choose one of those, or a partition with --partition",
-					at.flag, at.offset, p, start.Offset, end.Offset)
+				return nil, usagef("--%s %d: partition %d has offsets %d to %d; choose one of those, or a partition with --partition%s",
+					at.flag, at.offset, p, start.Offset, end.Offset, timeMeant(at.offset))
 			}
 			s.next = at.offset
 		}
@@ -162,6 +149,14 @@ func resolveTopic(ctx context.Context, admin *kadm.Client, topic string, partiti
 		found[p] = s
 	}
 	return found, nil
+}
+
+// timeMeant is added to the error of an offset that looks like a time.
+func timeMeant(offset int64) string {
+	if offset < looksLikeSeconds {
+		return ""
+	}
+	return fmt.Sprintf(" (a time is written with @: @%d)", offset)
 }
 
 // consumeFrom is what the client is told to read; partitions that are done are

@@ -22,7 +22,7 @@ members then: stop its consumers first.
 
 --to takes earliest, latest, an offset, a date or time (2024-05-01,
 2024-05-01T12:00:00Z), how long ago (-2h, -7d), or current, which is what is
-committed now. --shift-by moves what is committed, back with a negative number.
+committed now. "varve help times" has all forms of times. --shift-by moves what is committed, back with a negative number.
 Offsets before the first record or behind the last one are moved to those; NOTE says
 so.
 

@@ -24,7 +24,7 @@ func TestHelpIsAsReviewed(t *testing.T) {
 		"group", "group list", "group describe", "group reset-offsets", "group delete",
 		"produce", "consume", "bucket", "bucket probe", "bucket verify", "wal", "wal list", "wal export", "version",
 		"bench", "bench produce", "bench consume", "bench latency",
-		"cluster", "cluster status", "exit-codes", "output",
+		"cluster", "cluster status", "exit-codes", "output", "times",
 	} {
 		args := append(strings.Fields(line), "--help")
 		o := command{}.run(t, args...)

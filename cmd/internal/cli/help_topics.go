@@ -61,6 +61,7 @@ func newHelpTopics() []*cobra.Command {
 	return []*cobra.Command{
 		{Use: "exit-codes", Short: "Exit codes, for scripts", Long: strings.TrimSuffix(exitCodesText, "\n")},
 		{Use: "output", Short: "Output and its JSON, for programs", Long: strings.TrimSuffix(outputText, "\n")},
+		{Use: "times", Short: "Forms of dates and times that flags and fields take", Long: strings.TrimSuffix(timesText, "\n")},
 		{Use: "topic-configs", Short: "Configuration of topics, and what each does", Long: topicConfigsText()},
 	}
 }

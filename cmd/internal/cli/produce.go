@@ -65,7 +65,7 @@ func newProduce(env *Env) *cobra.Command {
 	bootstrapFlag(flags, &o.bootstrap)
 	flags.StringVar(&o.keySeparator, "key-separator", "", `text between key and value of a line; \t is a tab`)
 	flags.StringVar(&o.keyField, "key-field", "", "JSON `field` whose value is the key")
-	flags.StringVar(&o.timestampField, "timestamp-field", "", "JSON `field` whose value is the timestamp: RFC 3339, or seconds or milliseconds since 1970")
+	flags.StringVar(&o.timestampField, "timestamp-field", "", "JSON `field` whose value is the timestamp, in a form of \"varve help times\"")
 	flags.Int32Var(&o.partition, "partition", -1, "`number` of the partition to write to (default by the key's hash, as Java producers do)")
 	flags.Lookup("partition").DefValue = "0" // which the help leaves out
 	choice(cmd, &o.acks, "acks", "", "all", "when a record counts as written", "0", "1", "all")

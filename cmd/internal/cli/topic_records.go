@@ -58,7 +58,7 @@ func newTopicDeleteRecords(env *Env, bootstrap *string) *cobra.Command {
 	cmd.ValidArgsFunction = first(completeTopics(env, bootstrap), cobra.NoFileCompletions)
 	flags := cmd.Flags()
 	flags.SortFlags = false
-	flags.StringVar(&d.before, "before", "", "`where` the first record to keep is: an offset, a date or time, how long ago (-90d), or latest")
+	flags.StringVar(&d.before, "before", "", "`where` the first record to keep is: an offset, a date or time, how long ago (-90d), or latest; see \"varve help times\"")
 	flags.Int32SliceVar(&d.partitions, "partition", nil, "`number` of a partition, repeatable (default all)")
 	flags.Lookup("partition").DefValue = ""
 	complete(cmd, "before", completeStarts("latest", "-30d", "-1d"))
