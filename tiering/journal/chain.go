@@ -12,6 +12,9 @@ var (
 	// ErrBroken: the objects of the journal contradict each other, or one that
 	// was committed is missing. Nothing is skipped: an operator must look.
 	ErrBroken = errors.New("journal is broken")
+	// ErrDamaged: an object that has to be read is no object of this journal, or not
+	// as it was written, also when it is read again. It never becomes right by itself.
+	ErrDamaged = errors.New("object is damaged or foreign")
 	// ErrForeign: the bucket lacks what this node saw committed in it, or holds
 	// something else in its place: a restored, rolled-back or other bucket.
 	ErrForeign = errors.New("bucket does not hold what this node saw committed")
@@ -152,6 +155,8 @@ func (c *Chain) CheckGap(witness segment.Ref) error {
 // can only be there because Next was resolved.
 func (c *Chain) CheckBeyond(h *segment.Header) error {
 	switch {
+	case h.Cluster != c.Cluster || h.Journal != c.Journal:
+		return c.broken("is absent, but there is seq %d, which is of journal %d of cluster %s", h.Seq, h.Journal, h.Cluster.Base64())
 	case h.Seq <= c.Next:
 		return nil
 	case h.Confirmed >= c.Next:

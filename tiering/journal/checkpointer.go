@@ -150,6 +150,9 @@ func (c *Checkpointer) Finished(res CheckpointResult, log *slog.Logger) error {
 		log.Warn("checkpoint not written, trying again later", "error", res.Err)
 	case errors.Is(res.FloorErr, ErrFenced):
 		return res.FloorErr
+	case errors.Is(res.FloorErr, ErrDamaged), errors.Is(res.FloorErr, ErrBroken):
+		log.Error("floor cannot be moved: its objects are damaged or foreign, and no node can start on them; restore them from a copy of the bucket",
+			"error", res.FloorErr)
 	case res.FloorErr != nil:
 		log.Warn("floor not moved, trying again later", "error", res.FloorErr)
 	}

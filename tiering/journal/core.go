@@ -21,14 +21,13 @@ type Config struct {
 }
 
 const (
-	resendFirst     = 50 * time.Millisecond // delay before an unresolved PUT is sent again, doubling
-	resendMost      = 2 * time.Second
-	stallTick       = 10 * time.Second // how often unresolved seqs are looked at
-	stallTicks      = 3                // an unresolved seq looked at this often fails its waiters
-	maxDamagedReads = 4                // damaged reads of an object before it is called damaged
-	maxLosses       = 8                // fence races lost in a row before a pause
-	losePause       = time.Second
-	maxAhead        = 32 // objects fetched ahead while catching up
+	resendFirst = 50 * time.Millisecond // delay before an unresolved PUT is sent again, doubling
+	resendMost  = 2 * time.Second
+	stallTick   = 10 * time.Second // how often unresolved seqs are looked at
+	stallTicks  = 3                // an unresolved seq looked at this often fails its waiters
+	maxLosses   = 8                // fence races lost in a row before a pause
+	losePause   = time.Second
+	maxAhead    = 32 // objects fetched ahead while catching up
 )
 
 type phase uint8
@@ -70,7 +69,6 @@ type Core struct {
 	readGen    uint64 // proofs asked for before that Get began
 	read       int    // objects read so far, for fetching ahead
 	readErrors int    // failed reads in a row, for the pause
-	damaged    int    // of these, reads that gave a damaged object
 	paused     pauseKind
 	pending    *Object
 	gap        bool  // Next was found absent though something must be there
@@ -80,7 +78,9 @@ type Core struct {
 
 	// slots are the Core's own objects whose place is not settled for its
 	// readers yet: slots[i] has seq chain.Next+i. Never more than the window.
-	slots []slot
+	slots  []slot
+	damage damage
+
 	stall uint64 // the timer of the next stall tick, 0 while nothing is under way
 
 	// proofs of the head
@@ -108,6 +108,7 @@ type slot struct {
 	tries   int
 	ticks   int // stall ticks seen
 	foreign *Object
+	damaged int // read-backs in a row that gave a damaged object
 }
 
 // NewCore returns a Core that wants Start.

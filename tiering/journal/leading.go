@@ -92,6 +92,9 @@ func (c *Core) gotReadBack(s *slot, ev GotObject) {
 	switch {
 	case ev.Err != nil, ev.Absent:
 		if ev.Err != nil {
+			if c.endIfHopeless(ev.Err, &s.damaged) {
+				return
+			}
 			c.do(Trouble{Err: ev.Err})
 		}
 		// Absent is not lost: the PUT may still land. Only the same bytes may follow.
@@ -235,12 +238,12 @@ func (c *Core) gotProof(ev GotObject) {
 	next := c.chain.Next
 	switch {
 	case ev.Err != nil:
-		c.do(ProofFailed{Through: c.proveGen, Err: ev.Err})
-		c.proved = c.proveGen
-		c.startProof()
+		c.proofFailed(ev.Err, &c.damage.proof)
 	case ev.Absent && len(c.slots) == 0:
+		c.damage.proof = 0
 		c.proofDone()
 	case ev.Absent:
+		c.damage.proof = 0
 		// Ours may have been stored there, confirmed by a successor, passed by the
 		// floor and deleted. With nothing of ours under way only a fence could have
 		// been there, and fences stay.
@@ -262,12 +265,22 @@ func (c *Core) gotProofFloor(ev GotFloor) {
 	c.proveToken = 0
 	switch {
 	case ev.Err != nil:
-		c.do(ProofFailed{Through: c.proveGen, Err: ev.Err})
-		c.proved = c.proveGen
-		c.startProof()
+		c.proofFailed(ev.Err, &c.damage.floor)
 	case !c.belowFloor(ev.Floor):
+		c.damage.floor = 0
 		c.proofDone()
 	}
+}
+
+// proofFailed answers the proof under way. One that meets damage again and again
+// ends the leadership: nothing can be committed over it.
+func (c *Core) proofFailed(err error, damaged *int) {
+	if c.endIfHopeless(err, damaged) {
+		return
+	}
+	c.do(ProofFailed{Through: c.proveGen, Err: err})
+	c.proved = c.proveGen
+	c.startProof()
 }
 
 // lookFurther goes on with the proof under way from the new lowest seq.

@@ -27,6 +27,9 @@ type mover struct {
 // Then it removes what nobody needs any more.
 func (m *mover) move(ctx context.Context) (*FloorPlan, error) {
 	floor, err := m.floors.read(ctx)
+	if isDamaged(err) {
+		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
 	if err != nil {
 		return nil, err
 	}

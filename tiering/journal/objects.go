@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/segment"
@@ -51,11 +52,13 @@ func ReadBeyond(ctx context.Context, store objstore.Store, journal uint32, seq u
 	var seqs []uint64
 	errEnough := errors.New("enough listed")
 	err := store.List(ctx, segment.JournalPrefix(journal), segment.JournalKey(journal, seq), func(i objstore.Info) error {
-		at, ok := segment.ParseJournalKey(journal, i.Key)
-		if !ok || len(seqs) == max {
-			return errEnough // seqs come before all other keys
+		name := strings.TrimPrefix(i.Key, segment.JournalPrefix(journal))
+		if name == "" || name[0] > '9' || len(seqs) == max {
+			return errEnough // seqs come before all other keys of a journal
 		}
-		seqs = append(seqs, at)
+		if at, ok := segment.ParseJournalKey(journal, i.Key); ok { // else it is no object of varve's
+			seqs = append(seqs, at)
+		}
 		return nil
 	})
 	if err != nil && !errors.Is(err, errEnough) {

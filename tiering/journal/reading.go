@@ -1,11 +1,8 @@
 package journal
 
 import (
-	"errors"
 	"fmt"
 	"time"
-
-	"github.com/varvelog/varve/tiering/segment"
 )
 
 // This file is the part of Core that reads: by seq, one after the other, up to
@@ -28,24 +25,20 @@ func (c *Core) poke() {
 func (c *Core) gotRead(ev GotObject) {
 	switch {
 	case ev.Err != nil:
-		c.readFailed(ev.Err)
+		c.readFailed(ev.Err, &c.damage.next)
 	case ev.Absent:
-		c.readErrors, c.damaged = 0, 0
+		c.readErrors, c.damage.next = 0, 0
 		c.gotGap()
 	default:
-		c.readErrors, c.damaged = 0, 0
+		c.readErrors, c.damage.next = 0, 0
 		c.consider(ev.Object)
 	}
 }
 
-// readFailed pauses and reads again. Proofs are not kept waiting for it. Damage is
-// read again too, a few times: it may have been done on the way.
-func (c *Core) readFailed(err error) {
-	if errors.Is(err, segment.ErrCorrupt) {
-		c.damaged++
-	}
-	if c.damaged == maxDamagedReads || errors.Is(err, segment.ErrUnsupported) {
-		c.end(fmt.Errorf("read seq %d of journal %d: %w", c.chain.Next, c.chain.Journal, err))
+// readFailed pauses and reads again, unless the read is hopeless. Proofs are not
+// kept waiting for it.
+func (c *Core) readFailed(err error, damaged *int) {
+	if c.endIfHopeless(err, damaged) {
 		return
 	}
 	c.do(Trouble{Err: err})
@@ -111,9 +104,10 @@ func (c *Core) gotBeyond(ev Beyond) {
 	}
 	c.readToken = 0
 	if ev.Err != nil {
-		c.readFailed(ev.Err)
+		c.readFailed(ev.Err, &c.damage.beyond)
 		return
 	}
+	c.damage.beyond = 0
 	for _, o := range ev.Objects {
 		if err := c.chain.CheckBeyond(&o.Footer.Header); err != nil {
 			c.contradicted(err)
@@ -163,6 +157,9 @@ func (c *Core) gotFloor(ev GotFloor) {
 	}
 	c.readToken = 0
 	if ev.Err != nil {
+		if c.endIfHopeless(ev.Err, &c.damage.floor) {
+			return
+		}
 		c.do(Trouble{Err: ev.Err})
 		if c.phase == reading && !c.cfg.Lead {
 			c.failProofs(ev.Err)
@@ -171,7 +168,7 @@ func (c *Core) gotFloor(ev GotFloor) {
 		c.readErrors++
 		return
 	}
-	c.readErrors = 0
+	c.readErrors, c.damage.floor = 0, 0
 	if c.belowFloor(ev.Floor) {
 		return
 	}

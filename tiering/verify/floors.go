@@ -32,23 +32,44 @@ func (f *floors) inForce() uint64 {
 	return f.all[len(f.all)-1].Floor
 }
 
-// readFloors reads the floors of a journal, of which the listing showed number
-// listed to exist.
+// readFloors reads the floors of a journal: by number, and beyond a gap those that
+// were listed.
 func (w *walk) readFloors(ctx context.Context) error {
 	for n := uint64(1); ; n++ {
 		found, err := w.readFloor(ctx, n)
 		if err != nil {
 			return err
 		}
-		if !found && n >= w.stored.floors {
+		if found {
+			continue
+		}
+		listed := w.stored.floorFrom(n + 1)
+		if listed == 0 {
 			break
 		}
-		if !found {
-			w.findings.add(finding(Error, CodeFloor, w.journal, segment.FloorKey(w.journal, n), hintRestore,
-				"floor %d is missing, there is floor %d: nodes take an older floor for the one in force", n, w.stored.floors))
+		if err := w.readFloorBeyond(ctx, n, listed); err != nil {
+			return err
 		}
+		n = listed
 	}
 	return w.readCheckpoints(ctx)
+}
+
+// readFloorBeyond reads a floor that was listed, though the one called missing is not
+// there. What is no floor of this journal does not show that one is missing.
+func (w *walk) readFloorBeyond(ctx context.Context, missing, n uint64) error {
+	before, last := len(w.floors.all), w.floors.n
+	found, err := w.readFloor(ctx, n)
+	switch {
+	case err != nil:
+		return err
+	case len(w.floors.all) > before:
+		w.findings.add(finding(Error, CodeFloor, w.journal, segment.FloorKey(w.journal, missing), hintRestore,
+			"floor %d is missing, there is floor %d: nodes take an older floor for the one in force", missing, n))
+	case found:
+		w.floors.n = last // no node gets as far
+	}
+	return nil
 }
 
 // readFloor reads the n-th floor; false if there is none.

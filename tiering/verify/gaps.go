@@ -3,6 +3,7 @@ package verify
 import (
 	"context"
 	"fmt"
+	"iter"
 
 	"github.com/varvelog/varve/tiering/segment"
 )
@@ -80,13 +81,17 @@ func (w *walk) listed(ctx context.Context) (ended bool, err error) {
 // upTo goes on to o, which was listed, over seqs that were not. Each is read by
 // a request that begins after the listing.
 func (w *walk) upTo(ctx context.Context, o *object) (ended bool, err error) {
-	for w.chain.Next < o.seq {
+	for own := false; w.chain.Next < o.seq; {
 		taken, err := w.direct(ctx)
 		if err != nil {
 			return false, err
 		}
 		if taken {
 			continue
+		}
+		if own = own || w.ownFrom(ctx, o); !own {
+			w.junk(ctx, o)
+			return true, ctx.Err()
 		}
 		proof, err := w.proof(ctx, o)
 		if err != nil {
@@ -99,6 +104,62 @@ func (w *walk) upTo(ctx context.Context, o *object) (ended bool, err error) {
 		w.miss(proof)
 	}
 	return false, nil
+}
+
+// maxJunk is how many objects beyond a gap are looked at for one of this journal.
+const maxJunk = 16
+
+// isOwn reports whether the object belongs where it lies.
+func (w *walk) isOwn(o *object) bool {
+	h := o.header
+	return h != nil && h.Cluster == w.chain.Cluster && h.Journal == w.journal && h.Seq == o.seq
+}
+
+// ownFrom reports whether o, or one of those that were listed after it, is an object
+// of this journal. If none is, nothing shows that the seqs before o ever were.
+func (w *walk) ownFrom(ctx context.Context, o *object) bool {
+	own := w.isOwn(o)
+	for seq := range w.firstFrom(o.seq + 1) {
+		if own || ctx.Err() != nil {
+			break
+		}
+		own = w.isOwn(w.read(ctx, seq))
+	}
+	return own
+}
+
+// firstFrom yields the first seqs that were listed from seq on, maxJunk at most.
+func (w *walk) firstFrom(seq uint64) iter.Seq[uint64] {
+	return func(yield func(uint64) bool) {
+		n := 0
+		for at := range w.stored.from(seq) {
+			if n == maxJunk || !yield(at) {
+				return
+			}
+			n++
+		}
+	}
+}
+
+// junk reports the objects from o on, none of which is one of this journal.
+func (w *walk) junk(ctx context.Context, o *object) {
+	for seq := range w.firstFrom(o.seq) {
+		at := o
+		if seq != o.seq {
+			at = w.read(ctx, seq)
+		}
+		what := "it is damaged, or was never varve's"
+		switch {
+		case at.absent:
+			continue
+		case at.err != nil:
+			what = at.err.Error()
+		case at.header != nil:
+			what = fmt.Sprintf("it says that it is seq %d of journal %d of cluster %s", at.header.Seq, at.header.Journal, at.header.Cluster.Base64())
+		}
+		w.findings.add(finding(Error, CodeMisplaced, w.journal, at.key(), hintJunk,
+			"beyond the head, seq %d, and no object of this journal: %s; no node leads the journal while it is there", w.chain.Next-1, what))
+	}
 }
 
 // proof says why there must be an object at Next, where there is none but later

@@ -24,8 +24,18 @@ type stored struct {
 	runs   []run // in the order of seqs
 	count  int64
 	bytes  int64
-	floors uint64   // highest number of a floor object
+	floors []uint64 // numbers of floor objects, ascending
 	blobs  []string // keys of checkpoints and index pages
+}
+
+// floorFrom is the lowest number of a floor object from n on, 0 if there is none.
+func (s *stored) floorFrom(n uint64) uint64 {
+	for _, number := range s.floors {
+		if number >= n {
+			return number
+		}
+	}
+	return 0
 }
 
 // run is objects with seqs in a row.
@@ -113,7 +123,7 @@ func (inv *inventory) addJournal(journal uint32, name string, i objstore.Info) b
 	const digits = 20
 	if n, ok := segment.ParseFloorKey(journal, i.Key); ok && n > 0 {
 		s := inv.journal(journal)
-		s.floors = max(s.floors, n)
+		s.floors = append(s.floors, n)
 		return true
 	}
 	if isBlob(journal, i.Key) {

@@ -15,6 +15,7 @@ import (
 	"github.com/varvelog/varve/metadata/announce"
 	"github.com/varvelog/varve/tiering/journal"
 	"github.com/varvelog/varve/tiering/partlog"
+	"github.com/varvelog/varve/tiering/segment"
 )
 
 const (
@@ -198,7 +199,11 @@ func explain(err error) error {
 	case errors.Is(err, journal.ErrForeign):
 		return fmt.Errorf("%w; if the bucket was rolled back on purpose, start with an empty --data-dir: records that only the lost objects held are gone", err)
 	case errors.Is(err, journal.ErrBroken):
-		return fmt.Errorf("%w; objects were removed or replaced outside of varve: restore them, nothing is skipped", err)
+		return fmt.Errorf("%w; objects were removed, replaced or added outside of varve: restore them, or take away what is not varve's; "+
+			"nothing is skipped, and \"varve bucket verify\" names all of them", err)
+	case errors.Is(err, journal.ErrDamaged), errors.Is(err, segment.ErrCorrupt):
+		return fmt.Errorf("%w; restore the object from a copy of the bucket, or take it away if varve did not write it; "+
+			"\"varve bucket verify\" says what is wrong", err)
 	}
 	return err
 }

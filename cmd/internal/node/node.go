@@ -201,7 +201,7 @@ func (n *node) journalConfig(ctx context.Context, id uint32) (journal.Config, *j
 		return err
 	})
 	if c == nil || err != nil {
-		return cfg, nil, err
+		return cfg, nil, explain(err)
 	}
 	cfg.Chain, cfg.History = c.Chain, c.History
 	n.rivals.applied(id, c.Chain.Epoch)

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/varvelog/varve/cmd/internal/bucket"
+	"github.com/varvelog/varve/tiering/journal"
 	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/segment"
 )
@@ -23,17 +25,27 @@ const (
 // definite are errors that stay what they are however often one asks.
 var definite = []error{
 	objstore.ErrNoBucket, objstore.ErrDenied, objstore.ErrNotFound, objstore.ErrUnsafe, bucket.ErrURL, bucket.ErrSetup,
-	segment.ErrUnsupported, segment.ErrCorrupt, errNoCluster,
+	segment.ErrUnsupported, errNoCluster,
 }
 
+// damage are errors about what was read. They may have been done on the way, so they
+// are definite once they have come a few times.
+var damage = []error{segment.ErrCorrupt, journal.ErrBroken}
+
+const damagedTries = 3
+
 // patiently calls f until it succeeds, fails for good, or patience is over. The
-// first failure is logged, so that nobody waits in the dark.
+// first failure is logged, so that an operator sees what the start waits for.
 func (n *node) patiently(ctx context.Context, what string, f func() error) error {
 	ctx, cancel := context.WithTimeout(ctx, startPatience)
 	defer cancel()
+	damaged := 0
 	for pause := startPause; ; pause = min(2*pause, startMaxPause) {
 		err := f()
-		if err == nil || isDefinite(err) {
+		if isAny(err, damage) {
+			damaged++
+		}
+		if err == nil || isDefinite(err) || damaged == damagedTries {
 			return err
 		}
 		if pause == startPause {
@@ -47,11 +59,8 @@ func (n *node) patiently(ctx context.Context, what string, f func() error) error
 	}
 }
 
-func isDefinite(err error) bool {
-	for _, d := range definite {
-		if errors.Is(err, d) {
-			return true
-		}
-	}
-	return false
+func isDefinite(err error) bool { return isAny(err, definite) }
+
+func isAny(err error, targets []error) bool {
+	return slices.ContainsFunc(targets, func(target error) bool { return errors.Is(err, target) })
 }

@@ -9,12 +9,15 @@ import (
 	"testing/synctest"
 
 	"github.com/varvelog/varve/cmd/internal/bucket"
+	"github.com/varvelog/varve/tiering/journal"
 	"github.com/varvelog/varve/tiering/objstore"
+	"github.com/varvelog/varve/tiering/segment"
 )
 
 func TestStartIsPatientWithWhatMayPass(t *testing.T) {
 	n := &node{log: slog.New(slog.DiscardHandler)}
 	errBusy := errors.New("503")
+	damaged, broken := &segment.CorruptError{Reason: "no magic"}, fmt.Errorf("read: %w", journal.ErrBroken)
 	for _, tc := range []struct {
 		name  string
 		fails int // calls that fail, -1 for all
@@ -27,6 +30,9 @@ func TestStartIsPatientWithWhatMayPass(t *testing.T) {
 		{"failures without end", -1, errBusy, 10, errBusy},
 		{"no such bucket", -1, fmt.Errorf("open: %w", objstore.ErrNoBucket), 1, objstore.ErrNoBucket},
 		{"wrong set-up", -1, bucket.ErrSetup, 1, bucket.ErrSetup},
+		{"damage on the way", 1, damaged, 2, nil},
+		{"damage that stays", -1, damaged, damagedTries, damaged},
+		{"a floor that contradicts another", -1, broken, damagedTries, broken},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			calls := 0
@@ -36,7 +42,7 @@ func TestStartIsPatientWithWhatMayPass(t *testing.T) {
 				}
 				return nil
 			})
-			if !errors.Is(err, tc.want) || calls < tc.calls || isDefinite(tc.err) && calls != 1 {
+			if !errors.Is(err, tc.want) || calls < tc.calls || isDefinite(tc.err) && calls != 1 || isAny(tc.err, damage) && calls > damagedTries {
 				t.Errorf("%s: %v after %d calls, want %v", tc.name, err, calls, tc.want)
 			}
 		})

@@ -1,0 +1,141 @@
+package journal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/varvelog/varve/tiering/objstore/mem"
+	"github.com/varvelog/varve/tiering/segment"
+)
+
+// answerWith answers everything faithfully but what bad is given for, up to a
+// number of steps, and reports whether the Core has ended by then.
+func (n *node) answerWith(steps int, bad func(Action) Event) (ended bool) {
+	for ; steps > 0 && n.err == nil; steps-- {
+		i := 0
+		for ; i < len(n.pending); i++ {
+			if w, ok := n.pending[i].(Wait); !ok || w.For != stallTick {
+				break
+			}
+		}
+		if i == len(n.pending) {
+			break
+		}
+		if ev := bad(n.pending[i]); ev != nil {
+			n.pending = append(n.pending[:i:i], n.pending[i+1:]...)
+			n.step(ev)
+			continue
+		}
+		n.answer(i)
+	}
+	return n.err != nil
+}
+
+func TestWhatCanNeverBecomeRightIsNotTriedForever(t *testing.T) {
+	rotten := fmt.Errorf("object journals/7/x: %w", &segment.CorruptError{Reason: "no magic"})
+	copied := fmt.Errorf("%w: floor 2 says it is floor 1", ErrBroken)
+	newer := fmt.Errorf("object journals/7/x: %w", segment.ErrUnsupported)
+	onFloor := func(err error) func(Action) Event {
+		return func(a Action) Event {
+			if get, ok := a.(GetFloor); ok {
+				return GotFloor{Token: get.Token, Err: err}
+			}
+			return nil
+		}
+	}
+	onBeyond := func(err error) func(Action) Event {
+		return func(a Action) Event {
+			if look, ok := a.(LookBeyond); ok {
+				return Beyond{Token: look.Token, Err: err}
+			}
+			return nil
+		}
+	}
+	onReadBack := func(err error) func(Action) Event {
+		return func(a Action) Event {
+			switch a := a.(type) {
+			case Put:
+				return PutDone{Seq: a.Seq, Token: a.Token, Err: errLost}
+			case Get:
+				return GotObject{Token: a.Token, Err: err}
+			}
+			return nil
+		}
+	}
+	for name, tc := range map[string]struct {
+		lead, led, prove bool
+		bad              func(Action) Event
+		want             error // nil: it goes on
+	}{
+		"junk beyond the head":          {lead: true, bad: onBeyond(rotten), want: ErrDamaged},
+		"newer object beyond the head":  {lead: true, bad: onBeyond(newer), want: segment.ErrUnsupported},
+		"listing that fails":            {lead: true, bad: onBeyond(errLost)},
+		"copied floor, leader":          {lead: true, bad: onFloor(copied), want: ErrBroken},
+		"copied floor, follower":        {bad: onFloor(copied), want: ErrBroken},
+		"rotten floor":                  {bad: onFloor(rotten), want: ErrDamaged},
+		"newer floor":                   {bad: onFloor(newer), want: segment.ErrUnsupported},
+		"floor that cannot be read":     {bad: onFloor(errLost)},
+		"junk in place of a segment":    {led: true, bad: onReadBack(rotten), want: ErrDamaged},
+		"newer in place of a segment":   {led: true, bad: onReadBack(newer), want: segment.ErrUnsupported},
+		"segment that cannot be read":   {led: true, bad: onReadBack(errLost)},
+		"junk where a proof looks":      {led: true, prove: true, bad: onReadBack(rotten), want: ErrDamaged},
+		"proof's object cannot be read": {led: true, prove: true, bad: onReadBack(errLost)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			var n *node
+			switch {
+			case tc.led:
+				n = w.lead()
+			default:
+				w.lead()
+				n = w.add(w.config(tc.lead))
+			}
+			ended := false
+			switch {
+			case tc.prove:
+				for range 2 * maxDamagedReads {
+					n.step(Prove{})
+					ended = n.answerWith(10, tc.bad)
+				}
+			case tc.led:
+				n.propose()
+				ended = n.answerWith(100, tc.bad)
+			default:
+				ended = n.answerWith(100, tc.bad)
+			}
+			if ended != (tc.want != nil) || !errors.Is(n.err, tc.want) {
+				t.Errorf("ended %v with %v, want %v", ended, n.err, tc.want)
+			}
+		})
+	}
+}
+
+func TestAnObjectOfAnotherClusterBeyondTheHeadIsNamed(t *testing.T) {
+	chain := NewChain(testCluster, testJournal, testWindow)
+	chain.Next = 5
+	h := segment.Header{Kind: segment.KindFence, Cluster: segment.ID{9}, Journal: testJournal, Epoch: 1, Seq: 6}
+	if err := chain.CheckBeyond(&h); !errors.Is(err, ErrBroken) || !strings.Contains(err.Error(), "of cluster") {
+		t.Errorf("an object of another cluster: %v", err)
+	}
+}
+
+func TestALookBeyondPassesOverKeysThatAreNoObjects(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	w := newWorld(t)
+	w.lead()
+	store := mem.New(time.Now, nil)
+	store.PutNow(segment.JournalPrefix(testJournal)+"0", []byte("a note"))
+	store.PutNow(segment.JournalKey(testJournal, 2)+".bak", []byte("a copy"))
+	store.PutNow(segment.JournalKey(testJournal, 3), w.objects[3])
+	store.PutNow(segment.CheckpointKey(testJournal, segment.Ref{Seq: 3, Object: segment.ID{1}}), []byte("not one of them"))
+	found, err := ReadBeyond(ctx, store, testJournal, 1, 4)
+	if err != nil || len(found) != 1 || found[0].Footer.Header.Seq != 3 {
+		t.Errorf("found %d objects, %v; want that of seq 3", len(found), err)
+	}
+}
