@@ -94,6 +94,7 @@ func (f *datadir) start() {
 		n.core.addOlder(o.found(), simFiles{o, n})
 	}
 	n.p.After(c.Between(time.Second, 10*time.Second), "prove", n.prove)
+	n.p.After(c.Between(time.Second, 10*time.Second), "confirm", n.confirm)
 }
 
 func (n *proc) apply(o *journal.Object, own bool) error { return n.core.apply(o, own) }
@@ -139,6 +140,26 @@ func (n *proc) prove() {
 		}
 	})
 	n.p.After(c.Between(time.Second, 10*time.Second), "prove", n.prove)
+}
+
+// confirm asks as clients do that wait for records or belong to a group: a leader
+// that was deposed while it stood still must not go on for long.
+func (n *proc) confirm() {
+	c, epoch, asked := n.f.c, n.core.epoch, n.f.c.Elapsed()
+	n.p.After(c.Between(100*time.Millisecond, 10*time.Second), "confirm", n.confirm)
+	if epoch == 0 {
+		return
+	}
+	n.j.Confirm(func(err error) {
+		switch {
+		case err == nil:
+			c.truth.confirmed(n, epoch, asked)
+		case errors.Is(err, journal.ErrEnded):
+			c.Count("asked and deposed")
+		default:
+			c.Count("asked and not known")
+		}
+	})
 }
 
 // after does what Leader does after every event.

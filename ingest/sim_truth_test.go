@@ -53,6 +53,7 @@ type fence struct {
 	epoch       uint32
 	incarnation segment.ID
 	start       start
+	at          time.Duration // when somebody took it for valid
 }
 
 // promise is an answer to a request with acks=1.
@@ -80,7 +81,7 @@ func (t *truth) applied(who string, o *journal.Object, state *partlog.State) {
 	}
 	h := &stored.Footer.Header
 	if h.Kind == segment.KindFence {
-		t.fences = append(t.fences, fence{h.Epoch, h.Incarnation, t.starts[h.Incarnation]})
+		t.fences = append(t.fences, fence{h.Epoch, h.Incarnation, t.starts[h.Incarnation], t.w.Elapsed()})
 	}
 	if h.Kind == segment.KindData && len(stored.Entries)+len(stored.Footer.Partitions) == 0 {
 		t.w.Fail("%s: seq %d says nothing", who, h.Seq)
@@ -146,6 +147,16 @@ func (t *truth) checkOrder(a *attempt, k partlog.Key) {
 // inForce reports whether a process opened the highest epoch that was seen.
 func (t *truth) inForce(n *proc) bool {
 	return len(t.fences) > 0 && t.fences[len(t.fences)-1].incarnation == n.incarnation
+}
+
+// confirmed: a process that was asked whether it still leads says yes.
+func (t *truth) confirmed(n *proc, epoch uint32, asked time.Duration) {
+	t.w.Count("asked and confirmed")
+	for _, fence := range t.fences {
+		if fence.epoch > epoch && fence.at+journal.StandFor < asked {
+			t.w.Fail("%s says after %v that it leads with epoch %d; epoch %d began after %v", n.p.Name, asked, epoch, fence.epoch, fence.at)
+		}
+	}
 }
 
 // leads: epochs belong to one process.

@@ -15,6 +15,7 @@ const (
 	writer     = "tiering/journal/checkpointer.go"
 	mover      = "tiering/journal/mover.go"
 	floor      = "tiering/journal/floor.go"
+	standing   = "tiering/journal/standing.go"
 )
 
 var journalMutants = []mutant{
@@ -88,6 +89,10 @@ var journalMutants = []mutant{
 		"	c.atEnd = true // unless the floor has passed it\n	c.readFloor()", "	c.gap = false\n	c.atHead()"}}},
 	{name: "proof: a leader does not look", by: ingest, edits: []edit{{leading,
 		"		c.do(Get{Seq: c.chain.Next, Token: c.proveToken, Short: true})\n	}\n}\n\nfunc (c *Core) gotProof(", "		c.proofDone()\n	}\n}\n\nfunc (c *Core) gotProof("}}},
+	{name: "standing: once a leader, for long a leader", by: ingest, edits: []edit{{standing,
+		"within(s.led, now, StandFor)", "within(s.led, now, 4*StandFor)"}}},
+	{name: "standing: no answer is a yes", by: ingest, edits: []edit{{standing,
+		"	for _, tell := range waiting {\n		tell(err)", "	for _, tell := range waiting {\n		tell(nil)"}}},
 	{name: "checkpoint: names another predecessor", by: ingest, edits: []edit{{checkpoint,
 		"[]segment.Ref{c.Chain.Fence, c.Chain.Tail, c.Chain.Last} {", "[]segment.Ref{c.Chain.Fence, c.Chain.Fence, c.Chain.Last} {"}}},
 	{name: "checkpoint: without what is covered", by: ingest, edits: []edit{{"tiering/journal/history.go",

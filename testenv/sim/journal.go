@@ -34,6 +34,7 @@ type Journal struct {
 	floor    uint64
 	provers  []func(error)
 	answered uint64
+	standing journal.Standing
 }
 
 // StartJournal starts a Core. after is called when an event has been dealt with.
@@ -63,8 +64,21 @@ func (j *Journal) Poke() { j.step(journal.Poke{}) }
 
 // Prove asks for a proof of the head; done is told.
 func (j *Journal) Prove(done func(error)) {
-	j.provers = append(j.provers, done)
+	asked := j.p.World.Now()
+	j.provers = append(j.provers, func(err error) {
+		if err == nil {
+			j.standing.Proved(asked)
+		}
+		done(err)
+	})
 	j.step(journal.Prove{})
+}
+
+// Confirm asks whether this leader still leads; done is told.
+func (j *Journal) Confirm(done func(error)) {
+	if j.standing.Confirm(j.p.World.Now(), done) {
+		j.Prove(func(err error) { j.standing.Answer(j.p.World.Now(), err) })
+	}
 }
 
 func (j *Journal) step(ev journal.Event) { j.handled(j.Core.Step(ev)) }
@@ -78,6 +92,9 @@ func (j *Journal) perform(actions []journal.Action) {
 	for _, a := range actions {
 		switch a := a.(type) {
 		case journal.Apply:
+			if a.Own {
+				j.standing.Committed(a.Object.Footer.Header.Seq)
+			}
 			if err := j.hooks.Apply(a.Object, a.Own); err != nil {
 				j.p.World.Fail("%s applies seq %d: %w", j.p.Name, a.Object.Footer.Header.Seq, err)
 				return
@@ -112,6 +129,7 @@ func (j *Journal) answer(through uint64, err error) {
 func (j *Journal) do(a journal.Action) {
 	switch a := a.(type) {
 	case journal.Put:
+		j.standing.Sent(a.Seq, j.p.World.Now())
 		j.s.Create(j.p, segment.JournalKey(j.id, a.Seq), a.Data, putLimit, func(err error) {
 			j.step(journal.PutDone{Seq: a.Seq, Token: a.Token, Err: err})
 		})

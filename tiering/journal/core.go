@@ -228,7 +228,7 @@ func (c *Core) end(err error) {
 	}
 	c.phase = ended
 	c.slots = nil
-	c.failProofs(err)
+	c.failProofs(fmt.Errorf("%w: %w", ErrEnded, err))
 	c.do(Ended{Err: err})
 }
 

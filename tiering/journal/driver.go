@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/varvelog/varve/tiering/objstore"
 )
@@ -27,13 +28,15 @@ type Hooks struct {
 }
 
 // Driver runs a Core against a store. Its owner receives from Events in its own
-// loop and passes each to Handle; Prove and Poke may be called from anywhere,
-// everything else by the owner only. Close ends and waits for all requests.
+// loop and passes each to Handle; Prove, Confirm and Poke may be called from
+// anywhere, everything else by the owner only. Close ends and waits for all requests.
 type Driver struct {
-	core   *Core
-	runner *runner
-	hooks  Hooks
-	log    *slog.Logger
+	core     *Core
+	runner   *runner
+	hooks    Hooks
+	standing Standing
+	now      func() time.Time
+	log      *slog.Logger
 
 	provers  []func(error) // not answered yet, oldest first
 	answered uint64        // proofs answered before provers[0]
@@ -42,15 +45,18 @@ type Driver struct {
 	closed    chan struct{}
 }
 
-// proveEvent carries a caller of Prove to the owner's loop.
-type proveEvent struct{ reply chan error }
+// proveEvent carries a caller of Prove, or of Confirm, to the owner's loop.
+type proveEvent struct {
+	standing bool // Confirm
+	reply    chan error
+}
 
 func (proveEvent) isEvent() {}
 
 // NewDriver prepares to follow, and if cfg says so to lead, a journal of store.
 func NewDriver(store objstore.Store, cfg Config, hooks Hooks, log *slog.Logger) *Driver {
 	return &Driver{
-		core: NewCore(cfg), runner: newRunner(store, cfg.Chain.Journal), hooks: hooks,
+		core: NewCore(cfg), runner: newRunner(store, cfg.Chain.Journal), hooks: hooks, now: time.Now,
 		log: log.With("journal", cfg.Chain.Journal), closed: make(chan struct{}),
 	}
 }
@@ -66,11 +72,15 @@ func (d *Driver) Start() { d.perform(d.core.Start()) }
 
 // Handle takes one event.
 func (d *Driver) Handle(ev Event) {
-	if p, ok := ev.(proveEvent); ok {
-		d.ProveAndTell(func(err error) { p.reply <- err })
-		return
+	p, ok := ev.(proveEvent)
+	switch reply := func(err error) { p.reply <- err }; {
+	case !ok:
+		d.perform(d.core.Step(ev))
+	case !p.standing:
+		d.ProveAndTell(reply)
+	case d.standing.Confirm(d.now(), reply):
+		d.ProveAndTell(func(err error) { d.standing.Answer(d.now(), err) })
 	}
-	d.perform(d.core.Step(ev))
 }
 
 // Propose sends a segment; see Core.Propose.
@@ -88,15 +98,33 @@ func (d *Driver) Poke() {
 // ProveAndTell is Prove for the owner, who cannot wait: tell is called from within
 // Handle, once.
 func (d *Driver) ProveAndTell(tell func(error)) {
-	d.provers = append(d.provers, tell)
+	asked := d.now()
+	d.provers = append(d.provers, func(err error) {
+		if err == nil {
+			d.standing.Proved(asked)
+		}
+		tell(err)
+	})
 	d.perform(d.core.Step(Prove{}))
 }
 
 // Prove returns nil once every object that was committed before the call has
 // been applied. It asks the store, once for all callers that wait; any error
-// means that nothing is known.
-func (d *Driver) Prove(ctx context.Context) error {
-	p := proveEvent{reply: make(chan error, 1)}
+// means that nothing is known, ErrEnded that the journal is not followed any more.
+func (d *Driver) Prove(ctx context.Context) error { return d.ask(ctx, false) }
+
+// Confirm returns nil if this leader is known to have led within StandFor, by a
+// commit or a proof, or by a proof that it asks for now. ErrEnded means that it leads
+// no more, any other error that nothing is known.
+func (d *Driver) Confirm(ctx context.Context) error {
+	if d.standing.Holds(d.now()) {
+		return nil
+	}
+	return d.ask(ctx, true)
+}
+
+func (d *Driver) ask(ctx context.Context, standing bool) error {
+	p := proveEvent{standing: standing, reply: make(chan error, 1)}
 	select {
 	case d.runner.events <- p:
 	case <-ctx.Done():
@@ -126,6 +154,9 @@ func (d *Driver) perform(actions []Action) {
 	for _, a := range actions {
 		switch a := a.(type) {
 		case Apply:
+			if a.Own {
+				d.standing.Committed(a.Object.Footer.Header.Seq)
+			}
 			if err := d.hooks.Apply(a.Object, a.Own); err != nil {
 				d.core.end(err)
 				d.perform(d.core.take())
@@ -147,6 +178,9 @@ func (d *Driver) perform(actions []Action) {
 			d.answer(a.Through, a.Err)
 		case Ended:
 			d.hooks.Ended(a.Err)
+		case Put:
+			d.standing.Sent(a.Seq, d.now())
+			d.runner.do(a)
 		default:
 			d.runner.do(a)
 		}
