@@ -9,7 +9,8 @@
 // is the footer's), and no batch whose CRC or offsets are wrong; that whatever sends a
 // consumer elsewhere (an offset out of range, a latest or earliest offset, an
 // unknown epoch) is said only of a head that was proved after the request
-// arrived; and that what is not known is an error, never zero or an empty list.
+// arrived; that a leader says that there is nothing to read only while it is known to
+// lead, or while nobody can know; and that what is not known is an error, never zero or an empty list.
 // It never follows a journal, never writes, and knows no wire format.
 package fetch
 
@@ -36,6 +37,8 @@ var (
 	ErrStorage = errors.New("stored records are missing or damaged")
 	// ErrNotReady: this node cannot tell at the moment; ask again.
 	ErrNotReady = errors.New("not known at the moment")
+	// ErrNotLeader: this node led the partition, and found out that it leads no more.
+	ErrNotLeader = errors.New("this node does not lead the partition any more")
 	// ErrTimestamp: ListOffset was asked for a special timestamp it does not know.
 	ErrTimestamp = errors.New("unknown special timestamp")
 )
@@ -58,7 +61,8 @@ const (
 )
 
 // HeadProver proves the head of a journal: nil means that every segment that was
-// committed before the call is applied to the journal's state.
+// committed before the call is applied to the journal's state, ErrNotLeader that this
+// node led the journal and leads it no more.
 type HeadProver interface {
 	Prove(ctx context.Context) error
 }
@@ -79,6 +83,10 @@ type JournalView struct {
 	// AppendEnd is the offset after the last one the leader has appended, be it
 	// committed or not. Nil if this node does not lead the journal.
 	AppendEnd func(partlog.Key) (int64, bool)
+	// Confirm returns nil if this node is known to lead the journal still, ErrNotLeader
+	// if it leads it no more, and any other error if that is not known. Nil if this
+	// node does not lead the journal.
+	Confirm func(context.Context) error
 }
 
 // Config is what a Reader is made of. The functions are called for every request

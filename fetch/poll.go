@@ -23,6 +23,7 @@ func (r *Reader) Fetch(ctx context.Context, req Request) *Response {
 	for waiting := req.MaxWait > 0; ; {
 		q.look(ctx)
 		if !waiting || q.answerable() {
+			q.confirm(ctx)
 			return q.read(ctx)
 		}
 		select {
@@ -132,6 +133,17 @@ func (f *fetch) lookAt(ctx context.Context, p *position) {
 		}
 	}
 	p.result.Err = err
+}
+
+// confirm sends those away who get nothing from a leader that was deposed: they would
+// wait here without end. Where nobody can know they wait on.
+func (f *fetch) confirm(ctx context.Context) {
+	for i := range f.parts {
+		p := &f.parts[i]
+		if p.result.Err == nil && len(p.refs) == 0 && p.page == nil {
+			p.result.Err = f.lost(ctx, p.journal)
+		}
+	}
 }
 
 // find looks the partition up once.

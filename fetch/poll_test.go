@@ -260,3 +260,37 @@ func TestUnknownIsNeverZero(t *testing.T) {
 		t.Errorf("journal that is not followed: %+v", r)
 	}
 }
+
+// A leader that has nothing to give says so only while it is known to lead, or while
+// that cannot be known; it is asked once per answer, and not about records.
+func TestAnEmptyAnswerIsThatOfALeader(t *testing.T) {
+	w := newWorld(t, nil)
+	w.values("x")
+	w.commit(map[partlog.Key][][]byte{keyB: nil})
+	var asked int
+	var answer error
+	w.view.Confirm = func(context.Context) error { asked++; return answer }
+	for _, test := range []struct {
+		name   string
+		answer error
+		want   error
+		offset int64
+		asks   int
+	}{
+		{"leads", nil, nil, 1, 1},
+		{"leads no more", fmt.Errorf("%w: fenced", ErrNotLeader), ErrNotLeader, 1, 1},
+		{"store away", errors.New("time-out"), nil, 1, 1},
+		{"leads no more, has records", ErrNotLeader, nil, 0, 1},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			asked, answer = 0, test.answer
+			got := w.fetch(poll(1, time.Millisecond, want(keyA, test.offset), want(keyB, 0)))
+			if !errors.Is(got[0].Err, test.want) || asked != test.asks {
+				t.Errorf("asked %d times, answered %v", asked, got[0].Err)
+			}
+			if other := got[1].Err; errors.Is(other, ErrNotLeader) != errors.Is(test.answer, ErrNotLeader) {
+				t.Errorf("the empty partition beside it: %v", other)
+			}
+		})
+	}
+}

@@ -16,11 +16,12 @@ import (
 type query struct {
 	reader *Reader
 	proofs map[uint32]error // by journal
+	losses map[uint32]error // by journal: ErrNotLeader, or nil
 	views  map[uint32]*JournalView
 }
 
 func (r *Reader) newQuery() *query {
-	return &query{reader: r, proofs: make(map[uint32]error), views: make(map[uint32]*JournalView)}
+	return &query{reader: r, proofs: make(map[uint32]error), losses: make(map[uint32]error), views: make(map[uint32]*JournalView)}
 }
 
 // journal is the one that a partition lives in.
@@ -52,10 +53,28 @@ func (q *query) prove(ctx context.Context, j journal) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, proveLimit)
 	defer cancel()
-	if err = j.Head.Prove(ctx); err != nil {
+	if err = j.Head.Prove(ctx); err != nil && !errors.Is(err, ErrNotLeader) {
 		err = fmt.Errorf("%w: prove the head of journal %d: %w", ErrNotReady, j.id, err)
 	}
 	q.proofs[j.id] = err
+	return err
+}
+
+// lost is ErrNotLeader if this node led the journal and is found to lead it no more.
+func (q *query) lost(ctx context.Context, j journal) error {
+	if j.Confirm == nil {
+		return nil
+	}
+	err, done := q.losses[j.id]
+	if done {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, proveLimit)
+	defer cancel()
+	if err = j.Confirm(ctx); !errors.Is(err, ErrNotLeader) {
+		err = nil // it leads, or that is not known
+	}
+	q.losses[j.id] = err
 	return err
 }
 

@@ -235,6 +235,9 @@ func (l *Leader) DeleteRecords(ctx context.Context, wants []Deletion) []Deleted 
 // journal.Driver.
 func (l *Leader) Prove(ctx context.Context) error { return l.driver.Prove(ctx) }
 
+// Confirm returns nil if this Leader is known to lead still; see journal.Driver.
+func (l *Leader) Confirm(ctx context.Context) error { return l.driver.Confirm(ctx) }
+
 // AppendEnd is the offset the partition's next record would get; false if this
 // Leader takes none.
 func (l *Leader) AppendEnd(k partlog.Key) (int64, bool) { return l.core.appendEnd(k) }

@@ -77,6 +77,9 @@ func (l *Leader) NodeID() int32 { return l.leading.nodeID }
 // journal.Driver.
 func (l *Leader) Prove(ctx context.Context) error { return l.driver.Prove(ctx) }
 
+// Confirm returns nil if this Leader is known to lead still; see journal.Driver.
+func (l *Leader) Confirm(ctx context.Context) error { return l.driver.Confirm(ctx) }
+
 // Close stops leading and waits. The outcome of what is under way is unknown.
 func (l *Leader) Close() {
 	close(l.stop)

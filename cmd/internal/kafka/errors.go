@@ -58,6 +58,7 @@ var codesOf = []struct {
 	{fetch.ErrUnknownPartition, [surfaces]*kerr.Error{onFetch: kerr.UnknownTopicOrPartition, onOffsets: kerr.UnknownTopicOrPartition}},
 	{fetch.ErrStorage, [surfaces]*kerr.Error{onFetch: kerr.KafkaStorageError, onOffsets: kerr.KafkaStorageError}},
 	{fetch.ErrNotReady, [surfaces]*kerr.Error{onFetch: kerr.OffsetNotAvailable, onOffsets: kerr.OffsetNotAvailable}},
+	{fetch.ErrNotLeader, [surfaces]*kerr.Error{onFetch: kerr.NotLeaderForPartition, onOffsets: kerr.NotLeaderForPartition}},
 	{fetch.ErrTimestamp, [surfaces]*kerr.Error{onOffsets: kerr.UnsupportedVersion}},
 
 	{coordinator.ErrNotCoordinator, [surfaces]*kerr.Error{onGroups: kerr.NotCoordinator, onCommitted: kerr.NotCoordinator}},

@@ -1,6 +1,8 @@
 package node
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net"
 	"strconv"
@@ -9,8 +11,10 @@ import (
 	"github.com/varvelog/varve/cmd/internal/kafka"
 	"github.com/varvelog/varve/fetch"
 	"github.com/varvelog/varve/fetch/cache"
+	"github.com/varvelog/varve/ingest"
 	"github.com/varvelog/varve/metadata"
 	"github.com/varvelog/varve/metadata/topicconfig"
+	"github.com/varvelog/varve/tiering/journal"
 	"github.com/varvelog/varve/tiering/partlog"
 )
 
@@ -83,8 +87,8 @@ func (n *node) size(t *metadata.Topic, partition int32) (int64, bool) {
 	return view.Bytes, ok
 }
 
-func (n *node) appender(journal uint32) kafka.Appender {
-	if j := n.journals.get(journal); j != nil && j.leader != nil {
+func (n *node) appender(id uint32) kafka.Appender {
+	if j := n.journals.get(id); j != nil && j.leader != nil {
 		return j.leader
 	}
 	return nil
@@ -120,11 +124,24 @@ func (n *node) journalView(id uint32) (*fetch.JournalView, bool) {
 	if j == nil {
 		return nil, false
 	}
-	view := &fetch.JournalView{State: j.state, Head: j.prover}
-	if j.leader != nil {
-		view.Tail, view.AppendEnd = j.recent, j.leader.AppendEnd
+	if j.leader == nil {
+		return &fetch.JournalView{State: j.state, Head: j.prover}, true
 	}
-	return view, true
+	led := ledHead{j.leader}
+	return &fetch.JournalView{State: j.state, Head: led, Confirm: led.Confirm, Tail: j.recent, AppendEnd: j.leader.AppendEnd}, true
+}
+
+// ledHead is a leader as package fetch knows it.
+type ledHead struct{ leader *ingest.Leader }
+
+func (h ledHead) Prove(ctx context.Context) error   { return notLeader(h.leader.Prove(ctx)) }
+func (h ledHead) Confirm(ctx context.Context) error { return notLeader(h.leader.Confirm(ctx)) }
+
+func notLeader(err error) error {
+	if errors.Is(err, journal.ErrEnded) {
+		return fmt.Errorf("%w: %w", fetch.ErrNotLeader, err)
+	}
+	return err
 }
 
 func (n *node) locate(k partlog.Key) (journal uint32, ok bool) {
