@@ -45,7 +45,7 @@ const autoCreateWait = 15 * time.Second
 func (s *Server) beginMetadata(ctx context.Context, r *request) {
 	req := r.body.(*kmsg.MetadataRequest)
 	if req.Topics == nil || r.version == 0 && len(req.Topics) == 0 {
-		s.replyMetadata(r, s.allTopics())
+		s.asLeader(ctx, r, func() { s.replyMetadata(r, s.allTopics()) })
 		return
 	}
 	for i := range req.Topics {
@@ -56,7 +56,7 @@ func (s *Server) beginMetadata(ctx context.Context, r *request) {
 	wanted := distinct(req.Topics, func(t kmsg.MetadataRequestTopic) any { return metadataKey(t) })
 	missing := s.creatable(r, req, wanted)
 	if len(missing) == 0 {
-		s.replyMetadata(r, s.someTopics(wanted, nil))
+		s.asLeader(ctx, r, func() { s.replyMetadata(r, s.someTopics(wanted, nil)) })
 		return
 	}
 	r.conn.wg.Go(func() {

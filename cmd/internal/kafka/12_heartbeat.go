@@ -33,7 +33,9 @@ func (s *Server) beginHeartbeat(ctx context.Context, r *request) {
 	if err == nil {
 		err = result
 	}
-	resp := kmsg.NewPtrHeartbeatResponse()
-	resp.ErrorCode = s.groupCode(whileLoading(err, nil), "Heartbeat")
-	r.reply(resp, resp.ErrorCode)
+	r.conn.wg.Go(func() {
+		resp := kmsg.NewPtrHeartbeatResponse()
+		resp.ErrorCode = s.groupCode(whileLoading(s.confirmed(ctx, req.Group, err), nil), "Heartbeat")
+		r.reply(resp, resp.ErrorCode)
+	})
 }

@@ -53,6 +53,7 @@ func (s *Server) describeGroup(ctx context.Context, r *request, id string) kmsg.
 	var d group.Description
 	var unknown error
 	err := s.ask(ctx, id, func(m *group.Machine, _ coordinator.Out) { d, unknown = m.Describe(id) })
+	err = s.confirmed(ctx, id, err)
 	switch {
 	case err != nil:
 	case errors.Is(unknown, group.ErrNotFound):

@@ -31,7 +31,7 @@ func init() {
 const classicGroup = "classic"
 
 func (s *Server) beginListGroups(ctx context.Context, r *request) {
-	r.conn.wg.Go(func() {
+	s.asLeader(ctx, r, func() {
 		req := r.body.(*kmsg.ListGroupsRequest)
 		resp := kmsg.NewPtrListGroupsResponse()
 		for _, partition := range s.backend.Groups.Led() {

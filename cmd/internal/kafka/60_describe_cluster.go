@@ -22,7 +22,7 @@ func init() {
 // Endpoint types of KIP-919.
 const brokerEndpoints = int8(1)
 
-func (s *Server) beginDescribeCluster(_ context.Context, r *request) {
+func (s *Server) beginDescribeCluster(ctx context.Context, r *request) {
 	req := r.body.(*kmsg.DescribeClusterRequest)
 	resp := kmsg.NewPtrDescribeClusterResponse()
 	resp.ControllerID = -1
@@ -32,6 +32,10 @@ func (s *Server) beginDescribeCluster(_ context.Context, r *request) {
 		r.reply(resp, resp.ErrorCode)
 		return
 	}
+	s.asLeader(ctx, r, func() { s.describeCluster(r, resp) })
+}
+
+func (s *Server) describeCluster(r *request, resp *kmsg.DescribeClusterResponse) {
 	resp.ClusterID = s.backend.ClusterID
 	resp.ControllerID = s.backend.Controller()
 	for _, b := range s.backend.Brokers() {

@@ -29,12 +29,16 @@ func init() {
 // max.request.partition.size.limit does.
 const maxDescribed = 2000
 
-func (s *Server) beginDescribeTopicPartitions(_ context.Context, r *request) {
+func (s *Server) beginDescribeTopicPartitions(ctx context.Context, r *request) {
 	req := r.body.(*kmsg.DescribeTopicPartitionsRequest)
 	if req.Cursor != nil && req.Cursor.Partition < 0 {
 		r.hangUp(coded(kerr.InvalidRequest, "cursor at partition %d of topic %q", req.Cursor.Partition, req.Cursor.Topic))
 		return
 	}
+	s.asLeader(ctx, r, func() { s.describeTopicPartitions(r, req) })
+}
+
+func (s *Server) describeTopicPartitions(r *request, req *kmsg.DescribeTopicPartitionsRequest) {
 	d := description{
 		server: s, resp: kmsg.NewPtrDescribeTopicPartitionsResponse(),
 		left: min(max(int(req.ResponsePartitionLimit), 1), maxDescribed), cursor: req.Cursor,

@@ -33,6 +33,9 @@ type Backend struct {
 	Placement func(t *metadata.Topic, partition int32) Placement
 	// Admin changes the cluster's metadata.
 	Admin metadata.Admin
+	// Deposed reports whether it is known that another node leads what this one says
+	// it leads. It may ask the store, and is false while nothing is known.
+	Deposed func(ctx context.Context) bool
 	// Appender returns the leader of a journal, or nil if this node does not
 	// lead it.
 	Appender func(journal uint32) Appender
@@ -117,6 +120,9 @@ type Groups interface {
 	// Prove returns nil once it is proved that this node still led the partition
 	// after the call began, and everything committed until then is applied.
 	Prove(ctx context.Context, partition int32) error
+	// Confirm returns coordinator.ErrNotCoordinator if it is known that another node
+	// leads the partition now. It may ask the store, and is nil while nothing is known.
+	Confirm(ctx context.Context, partition int32) error
 	// Led lists the partitions whose groups this node coordinates, in order.
 	Led() []int32
 }
@@ -133,7 +139,7 @@ func (r reads) Fetch(ctx context.Context, req fetch.Request) ([]fetch.Result, fu
 
 func (b Backend) validate() error {
 	if b.ClusterID == "" || b.NodeID == nil || b.Controller == nil || b.Brokers == nil || b.Topics == nil ||
-		b.Placement == nil || b.Admin == nil || b.Appender == nil || b.BrokerConfigs == nil || b.Store == "" || b.Size == nil || b.Reader == nil || b.Groups == nil || b.Now == nil {
+		b.Placement == nil || b.Deposed == nil || b.Admin == nil || b.Appender == nil || b.BrokerConfigs == nil || b.Store == "" || b.Size == nil || b.Reader == nil || b.Groups == nil || b.Now == nil {
 		return errors.New("incomplete backend: only Metrics and Log may be left out")
 	}
 	return nil

@@ -22,6 +22,17 @@ func (s *Server) ask(ctx context.Context, id string, fn func(m *group.Machine, o
 	return s.backend.Groups.Do(ctx, partition, fn)
 }
 
+// confirmed is err, or that this node coordinates the group no more: one that stood
+// still while another took over must not keep members waiting.
+func (s *Server) confirmed(ctx context.Context, id string, err error) error {
+	if partition := s.backend.Groups.Partition(id); err == nil && partition >= 0 {
+		ctx, cancel := context.WithTimeout(ctx, confirmLimit)
+		defer cancel()
+		return s.backend.Groups.Confirm(ctx, partition)
+	}
+	return err
+}
+
 // groupCode is the code for what a request to a coordinator came to.
 func (s *Server) groupCode(err error, doing string) int16 { return s.codeFor(err, onGroups, doing) }
 

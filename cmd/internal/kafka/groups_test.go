@@ -22,6 +22,8 @@ type memGroups struct {
 	now    time.Time // of the machines
 	proven int       // calls of Prove
 	held   bool      // appends are not committed, and there are no ticks
+
+	deposed error // of every Confirm
 }
 
 // memShard is one partition.
@@ -134,6 +136,12 @@ func (g *memGroups) Prove(context.Context, int32) error {
 	defer g.mu.Unlock()
 	g.proven++
 	return g.proof
+}
+
+func (g *memGroups) Confirm(context.Context, int32) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.deposed
 }
 
 func (g *memGroups) Led() []int32 { return []int32{0, 1} }

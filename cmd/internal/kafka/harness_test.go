@@ -37,6 +37,7 @@ const testNode = int32(7)
 type cluster struct {
 	now        time.Time
 	unreleased atomic.Int32 // answers of Fetch
+	deposed    atomic.Bool
 
 	mu      sync.Mutex
 	topics  []*metadata.Topic
@@ -378,6 +379,7 @@ func (c *cluster) backend() Backend {
 		},
 		Topics:    c,
 		Placement: func(*metadata.Topic, int32) Placement { return c.place },
+		Deposed:   func(context.Context) bool { return c.deposed.Load() },
 		Admin:     c,
 		Appender: func(journal uint32) Appender {
 			if c.away[journal] {

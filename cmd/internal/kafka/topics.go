@@ -1,7 +1,10 @@
 package kafka
 
 import (
+	"context"
+	"errors"
 	"reflect"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
@@ -24,6 +27,26 @@ func (s *Server) findTopic(name string, id [16]byte, byID bool) (*metadata.Topic
 		return t, nil
 	}
 	return nil, coded(kerr.UnknownTopicOrPartition, "there is no topic %q", name)
+}
+
+// confirmLimit bounds how long an answer waits for the store to say whether this node
+// still leads.
+const confirmLimit = 2 * time.Second
+
+var errDeposed = errors.New("another node leads now")
+
+// asLeader has answer give an answer that names this node as a leader, or the
+// connection closed if it leads no more: the client looks elsewhere then.
+func (s *Server) asLeader(ctx context.Context, r *request, answer func()) {
+	r.conn.wg.Go(func() {
+		ctx, cancel := context.WithTimeout(ctx, confirmLimit)
+		defer cancel()
+		if s.backend.Deposed(ctx) {
+			r.hangUp(errDeposed)
+			return
+		}
+		answer()
+	})
 }
 
 // leader is who leads a partition, and where.

@@ -40,6 +40,7 @@ func (n *node) kafkaBackend(reader *fetch.Reader, groups kafka.Groups) kafka.Bac
 		Brokers:       func() []kafka.Broker { return []kafka.Broker{self} },
 		Topics:        n.meta,
 		Placement:     n.placement,
+		Deposed:       n.rivals.deposed,
 		Admin:         n.admin,
 		Appender:      n.appender,
 		BrokerConfigs: func() []topicconfig.BrokerConfig { return topicconfig.Broker(n.brokerSettings()) },

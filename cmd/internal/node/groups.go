@@ -17,6 +17,7 @@ import (
 	"github.com/varvelog/varve/metadata/coordinator"
 	"github.com/varvelog/varve/metadata/group"
 	"github.com/varvelog/varve/tiering/batch"
+	"github.com/varvelog/varve/tiering/journal"
 	"github.com/varvelog/varve/tiering/partlog"
 	"github.com/varvelog/varve/tiering/segment"
 )
@@ -238,7 +239,11 @@ func (g *groups) Coordinator(ctx context.Context, name string) (int32, error) {
 	if !ok {
 		return -1, nil
 	}
-	return g.node.placement(t, group.PartitionOf(name, len(t.Partitions))).Leader, nil
+	partition := group.PartitionOf(name, len(t.Partitions))
+	if err := g.Confirm(ctx, partition); err != nil {
+		return -1, nil // another node does
+	}
+	return g.node.placement(t, partition).Leader, nil
 }
 
 // ensureTopic makes __consumer_offsets where there is none.
@@ -284,6 +289,18 @@ func (g *groups) Prove(ctx context.Context, partition int32) error {
 		return coordinator.ErrNotCoordinator
 	}
 	return awaitTurn(ctx, l.shard.Read, func(coordinator.Out) {})
+}
+
+// Confirm implements kafka.Groups.
+func (g *groups) Confirm(ctx context.Context, partition int32) error {
+	l := g.get(partition)
+	if l == nil {
+		return nil
+	}
+	if err := l.home.leader.Confirm(ctx); errors.Is(err, journal.ErrEnded) {
+		return fmt.Errorf("%w: %w", coordinator.ErrNotCoordinator, err)
+	}
+	return nil // it leads, or that is not known
 }
 
 // awaitTurn asks for a turn and waits until fn has had it. If ctx ends first, fn is
