@@ -16,12 +16,12 @@ import (
 type query struct {
 	reader *Reader
 	proofs map[uint32]error // by journal
-	losses map[uint32]error // by journal: ErrNotLeader, or nil
+	losses map[uint32]error // by journal: ErrNotLeader, or nil; made when it is needed
 	views  map[uint32]*JournalView
 }
 
 func (r *Reader) newQuery() *query {
-	return &query{reader: r, proofs: make(map[uint32]error), losses: make(map[uint32]error), views: make(map[uint32]*JournalView)}
+	return &query{reader: r, proofs: make(map[uint32]error), views: make(map[uint32]*JournalView)}
 }
 
 // journal is the one that a partition lives in.
@@ -73,6 +73,9 @@ func (q *query) lost(ctx context.Context, j journal) error {
 	defer cancel()
 	if err = j.Confirm(ctx); !errors.Is(err, ErrNotLeader) {
 		err = nil // it leads, or that is not known
+	}
+	if q.losses == nil {
+		q.losses = make(map[uint32]error)
 	}
 	q.losses[j.id] = err
 	return err
