@@ -22,6 +22,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"github.com/varvelog/varve/fetch/cache"
+	"github.com/varvelog/varve/tiering/batch"
 	"github.com/varvelog/varve/tiering/partlog"
 	"github.com/varvelog/varve/tiering/segment"
 )
@@ -56,8 +57,8 @@ const (
 	memoryLimit = 2 * time.Second
 	// maxRefs is how many objects are read for one partition of a Fetch.
 	maxRefs = 64
-	// maxDecompressed bounds the records of one batch that ListOffset looks into.
-	maxDecompressed = 128 << 20
+	// scanners is how many batches ListOffset decompresses at once.
+	scanners = 2
 )
 
 // HeadProver proves the head of a journal: nil means that every segment that was
@@ -103,6 +104,10 @@ type Config struct {
 	// yet, but for one batch each of those for which there is no room. Zero means
 	// 256 MiB.
 	MaxResponseBytes int64
+	// ScanBytes bounds the memory in which records are decompressed to look at their
+	// timestamps, over all requests. Zero, or less than one batch may take, means
+	// that much.
+	ScanBytes int64
 	// Concurrency is how many objects one request reads at once. Zero means 8.
 	Concurrency int
 }
@@ -113,7 +118,7 @@ func (c *Config) validate() error {
 		return errors.New("open reader: no cluster id")
 	case c.Cache == nil || c.Journal == nil || c.Locate == nil:
 		return errors.New("open reader: cache, journals and locations are required")
-	case c.MaxResponseBytes < 0 || c.Concurrency < 0:
+	case c.MaxResponseBytes < 0 || c.ScanBytes < 0 || c.Concurrency < 0:
 		return errors.New("open reader: negative limit")
 	}
 	return nil
@@ -124,6 +129,7 @@ func (c *Config) validate() error {
 type Reader struct {
 	cfg         Config
 	memory      *semaphore.Weighted // of MaxResponseBytes
+	scans       *batch.Room
 	streams     *streams
 	tailObjects uint64
 }
@@ -141,6 +147,7 @@ func NewReader(cfg Config) (*Reader, error) {
 	}
 	return &Reader{
 		cfg: cfg, memory: semaphore.NewWeighted(cfg.MaxResponseBytes),
+		scans:   batch.NewRoom(cfg.ScanBytes, scanners),
 		streams: newStreams(cfg.Cache), tailObjects: tailObjects,
 	}, nil
 }

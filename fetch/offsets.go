@@ -186,7 +186,7 @@ func (s *search) newestIn(ctx context.Context, ref partlog.Ref) (OffsetAt, error
 		if h.MaxTimestamp <= at.Timestamp {
 			return true, nil
 		}
-		err := s.records(b, h, func(r OffsetAt) bool {
+		err := s.records(ctx, b, h, func(r OffsetAt) bool {
 			if r.Timestamp > at.Timestamp {
 				at = r
 			}
@@ -201,7 +201,7 @@ func (s *search) newestIn(ctx context.Context, ref partlog.Ref) (OffsetAt, error
 func (s *search) inObject(ctx context.Context, ref partlog.Ref, ts int64) (OffsetAt, error) {
 	at := nowhere
 	err := s.batches(ctx, ref, ts, func(b []byte, h batch.Header) (bool, error) {
-		err := s.records(b, h, func(r OffsetAt) bool {
+		err := s.records(ctx, b, h, func(r OffsetAt) bool {
 			if r.Timestamp < ts {
 				return true
 			}
@@ -233,6 +233,9 @@ func (s *search) batches(ctx context.Context, ref partlog.Ref, ts int64, fn func
 				return err
 			}
 			more, err := fn(p.bytes(h), h)
+			if err != nil && ctx.Err() != nil {
+				return readError(err)
+			}
 			if err != nil {
 				return damaged(p.object, "read the records of the batch with offset %d: %w", h.BaseOffset, err)
 			}
@@ -247,12 +250,12 @@ func (s *search) batches(ctx context.Context, ref partlog.Ref, ts int64, fn func
 // records calls fn for the records of a batch, from the log start on, until it
 // returns false. The broker's time holds for all records of a batch, so that only
 // the first one is looked at then, without a look into the batch.
-func (s *search) records(b []byte, h batch.Header, fn func(OffsetAt) bool) error {
+func (s *search) records(ctx context.Context, b []byte, h batch.Header, fn func(OffsetAt) bool) error {
 	if h.LogAppendTime() {
 		fn(OffsetAt{Offset: max(h.BaseOffset, s.start), Timestamp: h.MaxTimestamp, Epoch: h.LeaderEpoch})
 		return nil
 	}
-	return batch.Records(b, maxDecompressed, func(r batch.Record) bool {
+	return batch.Scan(ctx, s.reader.scans, b, func(r batch.Meta) bool {
 		return r.Offset < s.start || fn(OffsetAt{Offset: r.Offset, Timestamp: r.Timestamp, Epoch: h.LeaderEpoch})
 	})
 }

@@ -45,12 +45,11 @@ func (c *Core) Scanned(data []byte) error {
 	return err
 }
 
-// maxDecompressed bounds what a batch expands to. Batches of a Core are not
-// compressed.
-const maxDecompressed = 64 << 20
+// maxRecord bounds the records of a compressed batch, which no Core appends.
+const maxRecord = 1 << 20
 
 func (c *Core) scannedBatch(data []byte, h batch.Header) error {
-	err := batch.Records(data, maxDecompressed, func(r batch.Record) bool {
+	err := batch.Records(data, maxRecord, func(r batch.Record) bool {
 		switch {
 		case r.Offset < c.applied:
 			return true

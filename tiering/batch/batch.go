@@ -1,13 +1,14 @@
-// Package batch reads and patches Kafka record batches of format version 2, at
-// the level of their 61-byte header.
+// Package batch reads and patches Kafka record batches of format version 2: their
+// 61-byte header, and their records.
 //
 // It owns what a broker checks of a produced batch and the few fields a broker
-// writes: base offset, leader epoch, and the log append time. Parse, Validate,
-// Patch and Walk do not allocate and never look inside the records; only Records
-// decompresses, within a bound the caller sets. Build makes the batches that a
+// writes: base offset, leader epoch, and the times. Parse, Validate, Patch and Walk
+// do not allocate and never look inside the records; Check, Scan and Records walk
+// them, decoding in a stream: memory is bounded whatever they expand to, and taken
+// from a Room where a client is the cause. Build makes the batches that a
 // broker writes of its own accord. The package never recompresses,
 // never converts other message formats, and keeps no state: sequence numbers are
-// the business of whoever knows the partition.
+// the business of the caller, who knows the partition.
 //
 // Format: KIP-98, https://kafka.apache.org/documentation/#recordbatch. All
 // integers are big-endian.
@@ -207,10 +208,16 @@ func Patch(b []byte, baseOffset int64, leaderEpoch int32) {
 // of the batch that starts b, as message.timestamp.type=LogAppendTime asks: the
 // attribute, the max timestamp, and the CRC anew. Parse must have accepted b.
 func SetLogAppendTime(b []byte, nowMs int64) {
-	size := lengthOverhead + int(binary.BigEndian.Uint32(b[posLength:]))
 	attributes := binary.BigEndian.Uint16(b[posAttributes:])
 	binary.BigEndian.PutUint16(b[posAttributes:], attributes|bitLogAppendTime)
-	binary.BigEndian.PutUint64(b[posMaxTimestamp:], uint64(nowMs))
+	SetMaxTimestamp(b, nowMs)
+}
+
+// SetMaxTimestamp sets the max timestamp of the batch that starts b, in Unix
+// milliseconds, and its CRC. Parse must have accepted b.
+func SetMaxTimestamp(b []byte, ts int64) {
+	binary.BigEndian.PutUint64(b[posMaxTimestamp:], uint64(ts))
+	size := lengthOverhead + int(binary.BigEndian.Uint32(b[posLength:]))
 	binary.BigEndian.PutUint32(b[posCRC:], crc32.Checksum(b[posAttributes:size], castagnoli))
 }
 

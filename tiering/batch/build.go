@@ -36,7 +36,7 @@ func Build(records []Record) ([]byte, Header) {
 // its attributes and six varints.
 const maxRecordOverhead = 1 + 6*binary.MaxVarintLen32 + binary.MaxVarintLen64
 
-// appendRecord appends what decodeRecord reads, with its length before it.
+// appendRecord appends what walker.next reads, with its length before it.
 func appendRecord(b []byte, r *Record, offsetDelta int, baseTimestamp int64) []byte {
 	var scratch [32]byte
 	head := append(scratch[:0], 0)

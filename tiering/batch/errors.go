@@ -5,7 +5,7 @@ import (
 	"fmt"
 )
 
-// The classes of bad batches. An error of Validate is exactly one of them, so
+// The classes of bad batches. An error of Validate or Check is exactly one of them, so
 // that a server can choose its answer with errors.Is.
 var (
 	// ErrCorruptBatch is damage: sending the same batch again may help.
@@ -16,6 +16,8 @@ var (
 	ErrTooLarge = errors.New("record batch is too large")
 	// ErrTimestampType is a batch in which the client claims log append time.
 	ErrTimestampType = errors.New("record batch carries a log append time, which only the broker may set")
+	// ErrTimestamp is a record with a timestamp that the topic does not allow.
+	ErrTimestamp = errors.New("record has a timestamp that the topic does not allow")
 	// ErrCodec is a codec the protocol does not define.
 	ErrCodec = errors.New("record batch has an unknown compression codec")
 )
@@ -31,8 +33,11 @@ var (
 	ErrOldMagic = fmt.Errorf("%w: %w: message formats 0 and 1 are not supported, use a client of Kafka 0.11 or later", ErrInvalidRecord, ErrMagic)
 	// ErrControl is an ErrInvalidRecord: a client sent a transaction marker.
 	ErrControl = fmt.Errorf("%w: clients may not send control batches", ErrInvalidRecord)
-	// ErrDecompress is the bound of Records: the records expand to more than the
-	// caller allows, or than honest data of that size plausibly does.
+	// ErrKey is an ErrInvalidRecord: a record without a key, where keys are needed.
+	ErrKey = fmt.Errorf("%w: record has no key", ErrInvalidRecord)
+	// ErrDecompress is records that cannot be decoded in the memory there is for it,
+	// or expand to more than MaxDecompressed, or one of them to more than a caller of
+	// Records allows.
 	ErrDecompress = errors.New("records expand beyond the limit")
 )
 

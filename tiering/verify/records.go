@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"reflect"
@@ -10,13 +11,8 @@ import (
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-const (
-	// maxDecompressed bounds the records of one batch; a batch beyond it is
-	// refused when it is produced.
-	maxDecompressed = 128 << 20
-	// maxProblems bounds the findings about one partition in one object.
-	maxProblems = 5
-)
+// maxProblems bounds the findings about one partition in one object.
+const maxProblems = 5
 
 // examineRecords checks the batches of each partition that the footer lists.
 func (o *object) examineRecords(b []byte, records bool) {
@@ -171,7 +167,7 @@ func (c *batches) discontinuity(x problem, h batch.Header) {
 // the batch and that there are as many records as the header says.
 func (c *batches) lookInto(b []byte, h batch.Header, x problem) {
 	maxTime := int64(-1)
-	err := batch.Records(b, maxDecompressed, func(r batch.Record) bool {
+	err := batch.Scan(context.Background(), nil, b, func(r batch.Meta) bool {
 		maxTime = max(maxTime, r.Timestamp)
 		return true
 	})

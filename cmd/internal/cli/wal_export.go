@@ -279,13 +279,13 @@ func (e *walExport) write(l *walLog, r wal.Record) error {
 	return e.writeRecords(l, r)
 }
 
-// maxExpanded bounds the memory that the records of one batch may take.
-const maxExpanded = 128 << 20
+// maxRecord bounds the memory that one record of a compressed batch may take.
+const maxRecord = 256 << 20
 
 func (e *walExport) writeRecords(l *walLog, r wal.Record) error {
 	to := kgo.Record{Topic: r.Topic.Base64(), Partition: r.Index}
 	var writeErr error
-	err := batch.Records(r.Batch, maxExpanded, func(rec batch.Record) bool {
+	err := batch.Records(r.Batch, maxRecord, func(rec batch.Record) bool {
 		to.Offset, to.Timestamp, to.Key, to.Value = rec.Offset, time.UnixMilli(rec.Timestamp), rec.Key, rec.Value
 		to.Headers = to.Headers[:0]
 		for key, value := range rec.Headers.All() {

@@ -2,7 +2,9 @@ package kafka
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math"
 	"sync/atomic"
 	"time"
 
@@ -143,24 +145,12 @@ func (p *produce) partition(ctx context.Context, t *metadata.Topic, records []by
 	case h.Transactional():
 		return coded(kerr.InvalidTxnState, "transactions are not supported yet")
 	}
-	if err := checkTimestamp(&t.Values, h, p.nowMs); err != nil {
-		return err
-	}
 	group, err := p.group(t, slot)
 	if err != nil {
 		return err
 	}
-	if t.Values.Compact {
-		if err := p.checkKeys(ctx, records, slot); err != nil {
-			return err
-		}
-	}
-	if t.Values.LogAppendTime {
-		batch.SetLogAppendTime(records, p.nowMs)
-		if h, err = batch.Parse(records); err != nil {
-			return err
-		}
-		slot.LogAppendTime = p.nowMs
+	if h, err = p.checkRecords(ctx, t, records, h, slot); err != nil {
+		return err
 	}
 	group.batches = append(group.batches, ingest.Batch{Key: partlog.Key{Topic: t.ID, Index: slot.Partition}, Data: records, Header: h})
 	group.slots = append(group.slots, slot)
@@ -205,37 +195,80 @@ func (p *produce) hint(t *metadata.Topic, slot *kmsg.ProduceResponseTopicPartiti
 	p.answer.Brokers = append(p.answer.Brokers, b)
 }
 
-// decompressors is how many batches are looked into at once, over all
-// connections.
-const decompressors = 4
-
-var errNullKey = coded(kerr.InvalidRecord, "a compacted topic takes no records without a key")
-
-// checkKeys looks for records without a key, which compaction could not place.
-func (p *produce) checkKeys(ctx context.Context, records []byte, slot *kmsg.ProduceResponseTopicPartition) error {
-	if err := p.server.decompress.Acquire(ctx, 1); err != nil {
-		return err
+// checkRecords walks the records of a batch, and sets its times: the true maximum,
+// or the broker's time. It returns the header as it is then.
+func (p *produce) checkRecords(ctx context.Context, t *metadata.Topic, records []byte, h batch.Header, slot *kmsg.ProduceResponseTopicPartition) (batch.Header, error) {
+	newest, err := p.walk(ctx, records, h, rulesOf(&t.Values, p.nowMs))
+	switch {
+	case err != nil:
+		return h, p.nameRecords(slot, &t.Values, err)
+	case t.Values.LogAppendTime:
+		batch.SetLogAppendTime(records, p.nowMs)
+		slot.LogAppendTime = p.nowMs
+	case newest != h.MaxTimestamp:
+		batch.SetMaxTimestamp(records, newest) // the client's word for it is not taken
+	default:
+		return h, nil
 	}
-	defer p.server.decompress.Release(1)
-	index := int32(0)
-	err := batch.Records(records, maxDecompressed, func(r batch.Record) bool {
-		if r.Key == nil {
-			bad := kmsg.NewProduceResponseTopicPartitionErrorRecord()
-			bad.RelativeOffset = index
-			bad.ErrorMessage = kmsg.StringPtr("record has no key")
-			slot.ErrorRecords = append(slot.ErrorRecords, bad)
-		}
-		index++
-		return len(slot.ErrorRecords) < maxErrorRecords
-	})
-	if err == nil && len(slot.ErrorRecords) > 0 {
-		err = errNullKey
-	}
-	return err
+	return batch.Parse(records)
 }
 
-// maxErrorRecords bounds the records named in one answer.
-const maxErrorRecords = 100
+// walk walks the records of a batch, in memory of the budget if they have to be
+// decompressed.
+func (p *produce) walk(ctx context.Context, records []byte, h batch.Header, rules batch.Rules) (maxTimestamp int64, err error) {
+	if h.Compression() == batch.None {
+		return batch.Check(ctx, nil, records, h, rules)
+	}
+	waiting, cancel := context.WithTimeoutCause(ctx, memoryWait, fmt.Errorf("%w within %v", errNoMemory, memoryWait))
+	defer cancel()
+	return batch.Check(waiting, p.server.budget.walk, records, h, rules)
+}
+
+// rulesOf is what a topic asks of records. Bounds of their timestamps are for topics
+// that keep them.
+func rulesOf(c *topicconfig.Values, nowMs int64) batch.Rules {
+	rules := batch.Rules{Keys: c.Compact, Oldest: math.MinInt64, Newest: math.MaxInt64}
+	if !c.LogAppendTime {
+		rules.Oldest = nowMs - c.TimestampBeforeMaxMs
+		rules.Newest = nowMs + min(c.TimestampAfterMaxMs, math.MaxInt64-nowMs)
+	}
+	return rules
+}
+
+// nameRecords names the records at fault, as KIP-467 has it, and returns the error
+// of the whole batch. Other errors stay as they are.
+func (p *produce) nameRecords(slot *kmsg.ProduceResponseTopicPartition, c *topicconfig.Values, err error) error {
+	var bad batch.BadRecords
+	if !errors.As(err, &bad) {
+		return err
+	}
+	code := kerr.InvalidRecord
+	if errors.Is(bad, batch.ErrTimestamp) {
+		code = kerr.InvalidTimestamp
+	}
+	for _, r := range bad {
+		text := r.Err.Error()
+		if errors.Is(r.Err, batch.ErrTimestamp) {
+			text = outOfBounds(c, r.Timestamp, p.nowMs)
+		}
+		named := kmsg.NewProduceResponseTopicPartitionErrorRecord()
+		named.RelativeOffset, named.ErrorMessage = r.Index, kmsg.StringPtr(text)
+		slot.ErrorRecords = append(slot.ErrorRecords, named)
+	}
+	first := slot.ErrorRecords[0]
+	if more := len(bad) - 1; more > 0 {
+		return coded(code, "record %d: %s; and %d more records", first.RelativeOffset, *first.ErrorMessage, more)
+	}
+	return coded(code, "record %d: %s", first.RelativeOffset, *first.ErrorMessage)
+}
+
+// outOfBounds says which setting of the topic a timestamp breaks.
+func outOfBounds(c *topicconfig.Values, ts, nowMs int64) string {
+	if ts > nowMs {
+		return fmt.Sprintf("timestamp %d is %d ms ahead of the broker's clock; message.timestamp.after.max.ms of the topic is %d", ts, ts-nowMs, c.TimestampAfterMaxMs)
+	}
+	return fmt.Sprintf("timestamp %d is %d ms behind the broker's clock; message.timestamp.before.max.ms of the topic is %d", ts, nowMs-ts, c.TimestampBeforeMaxMs)
+}
 
 func (p *produce) fail(slot *kmsg.ProduceResponseTopicPartition, err error) {
 	slot.BaseOffset, slot.LogAppendTime = -1, -1
@@ -298,20 +331,4 @@ func (p *produce) groupDone() {
 	default:
 		p.request.replyNothing()
 	}
-}
-
-// checkTimestamp bounds a batch's newest timestamp. The records are not decoded
-// for it.
-func checkTimestamp(c *topicconfig.Values, h batch.Header, nowMs int64) error {
-	ts := h.MaxTimestamp
-	if c.LogAppendTime || ts < 0 {
-		return nil
-	}
-	if ahead := ts - nowMs; ahead > c.TimestampAfterMaxMs {
-		return coded(kerr.InvalidTimestamp, "timestamp %d is %d ms ahead of the broker's clock, the topic allows %d", ts, ahead, c.TimestampAfterMaxMs)
-	}
-	if behind := nowMs - ts; behind > c.TimestampBeforeMaxMs {
-		return coded(kerr.InvalidTimestamp, "timestamp %d is %d ms behind the broker's clock, the topic allows %d", ts, behind, c.TimestampBeforeMaxMs)
-	}
-	return nil
 }

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/semaphore"
+
+	"github.com/varvelog/varve/tiering/batch"
 )
 
 // budget bounds the memory of requests over all connections. A request takes
@@ -18,6 +20,7 @@ type budget struct {
 	large  *semaphore.Weighted // the rest of larger frames
 	decode *semaphore.Weighted // what decoding allocates
 	sizes  struct{ small, large, decode int64 }
+	walk   *batch.Room // what decompressing records takes; those that have it wait for nothing
 }
 
 func newBudget(total, maxRequest int64) *budget {
@@ -28,8 +31,12 @@ func newBudget(total, maxRequest int64) *budget {
 	b.small = semaphore.NewWeighted(b.sizes.small)
 	b.large = semaphore.NewWeighted(b.sizes.large)
 	b.decode = semaphore.NewWeighted(b.sizes.decode)
+	b.walk = batch.NewRoom(total/4, walkers)
 	return b
 }
+
+// walkers is how many batches are decompressed at once for producers.
+const walkers = 4
 
 // charge is what one request has taken from the budget, in bytes.
 type charge struct {

@@ -26,9 +26,6 @@ const (
 	// maxUnwritten bounds the finished answers, in bytes, that wait for a
 	// client to read them; above it no further request is begun.
 	maxUnwritten = 16 << 20
-	// maxDecompressed bounds what the records of one batch may expand to where
-	// the front has to look at them, in bytes.
-	maxDecompressed = 64 << 20
 )
 
 // Config is the tuning of a Server. The zero value of a field means the default

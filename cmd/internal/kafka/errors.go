@@ -42,7 +42,9 @@ var codesOf = []struct {
 	{batch.ErrTimestampType, [surfaces]*kerr.Error{onProduce: kerr.InvalidTimestamp}},
 	{batch.ErrCodec, [surfaces]*kerr.Error{onProduce: kerr.UnsupportedCompressionType}},
 	{batch.ErrInvalidRecord, [surfaces]*kerr.Error{onProduce: kerr.InvalidRecord}},
-	{batch.ErrDecompress, [surfaces]*kerr.Error{onProduce: kerr.InvalidRecord}},
+	{batch.ErrTimestamp, [surfaces]*kerr.Error{onProduce: kerr.InvalidTimestamp}},
+
+	{errNoMemory, [surfaces]*kerr.Error{onProduce: kerr.RequestTimedOut}},
 
 	{ingest.ErrNotLeader, [surfaces]*kerr.Error{onProduce: kerr.NotLeaderForPartition, onRecords: kerr.NotLeaderForPartition}},
 	{ingest.ErrClosed, [surfaces]*kerr.Error{onProduce: kerr.NotLeaderForPartition, onRecords: kerr.NotLeaderForPartition}},

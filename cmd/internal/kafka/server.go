@@ -28,9 +28,8 @@ type Server struct {
 	running sync.WaitGroup // connections
 	stopped chan struct{}  // closed when Serve returns
 
-	budget     *budget
-	decompress *semaphore.Weighted // batches being looked into
-	lookingUp  *semaphore.Weighted // partitions of ListOffsets
+	budget    *budget
+	lookingUp *semaphore.Weighted // partitions of ListOffsets
 
 	mu      sync.Mutex
 	guarded struct {
@@ -52,10 +51,9 @@ func New(config Config, backend Backend) (*Server, error) {
 	}
 	s := &Server{
 		config: config, backend: backend, metrics: backend.Metrics, log: backend.Log,
-		stopped:    make(chan struct{}),
-		budget:     newBudget(config.RequestMemory, int64(config.MaxRequestBytes)),
-		decompress: semaphore.NewWeighted(decompressors),
-		lookingUp:  semaphore.NewWeighted(allLookups),
+		stopped:   make(chan struct{}),
+		budget:    newBudget(config.RequestMemory, int64(config.MaxRequestBytes)),
+		lookingUp: semaphore.NewWeighted(allLookups),
 	}
 	if s.metrics == nil {
 		s.metrics = NoMetrics{}

@@ -113,6 +113,7 @@ func (n *node) newReader(closers *stack) (*fetch.Reader, error) {
 	closers.push(func() error { c.Close(); return nil })
 	reader, err := fetch.NewReader(fetch.Config{
 		Cluster: n.cluster.ID, Cache: c, Journal: n.journalView, Locate: n.locate,
+		ScanBytes: n.cfg.RequestMemory / 4,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open read path: %w", err)
