@@ -106,9 +106,13 @@ func (f *fetch) extend(ctx context.Context, r *ahead, wanted func(partlog.Ref) b
 			}
 			r.from = ref.Last + 1
 			r.objects--
+			object := segment.JournalKey(r.journal.id, ref.Seq)
+			if f.reader.verdicts.known(place{object: object, position: ref.Position}) {
+				continue
+			}
 			r.steps = append(r.steps, step{
 				stream: r.stream, seq: ref.Seq, planned: planned{end: r.from, bytes: int64(ref.Length)},
-				ask: cache.Ask{Region: regionOf(segment.JournalKey(r.journal.id, ref.Seq), ref), For: &r.stream.ahead},
+				ask: cache.Ask{Region: regionOf(object, ref), For: &r.stream.ahead},
 			})
 		}
 		if len(refs) == 0 {

@@ -55,6 +55,9 @@ const (
 	readLimit = 10 * time.Second
 	// memoryLimit is how long a Fetch waits for room in MaxResponseBytes.
 	memoryLimit = 2 * time.Second
+	// errorWait is how long a Fetch that can read nothing is held at least: a client
+	// would ask again at once.
+	errorWait = 500 * time.Millisecond
 	// maxRefs is how many objects are read for one partition of a Fetch.
 	maxRefs = 64
 	// scanners is how many batches ListOffset decompresses at once.
@@ -108,6 +111,12 @@ type Config struct {
 	// timestamps, over all requests. Zero, or less than one batch may take, means
 	// that much.
 	ScanBytes int64
+	// Damaged is called when stored records turn out to be damaged or missing for good,
+	// and again when that is still so; Restored when nothing of the object is any more,
+	// or no reader asks for it. Both may be nil.
+	Damaged  func(Damage)
+	Restored func(object string)
+	Now      func() time.Time // time.Now if nil
 	// Concurrency is how many objects one request reads at once. Zero means 8.
 	Concurrency int
 }
@@ -131,7 +140,9 @@ type Reader struct {
 	memory      *semaphore.Weighted // of MaxResponseBytes
 	scans       *batch.Room
 	streams     *streams
+	verdicts    *verdicts
 	tailObjects uint64
+	errorWait   time.Duration
 }
 
 // NewReader returns a Reader.
@@ -148,7 +159,8 @@ func NewReader(cfg Config) (*Reader, error) {
 	return &Reader{
 		cfg: cfg, memory: semaphore.NewWeighted(cfg.MaxResponseBytes),
 		scans:   batch.NewRoom(cfg.ScanBytes, scanners),
-		streams: newStreams(cfg.Cache), tailObjects: tailObjects,
+		streams: newStreams(cfg.Cache), verdicts: newVerdicts(&cfg), tailObjects: tailObjects,
+		errorWait: errorWait,
 	}, nil
 }
 

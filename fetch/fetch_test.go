@@ -322,6 +322,7 @@ func TestDamageOnTheWayIsReadAgain(t *testing.T) {
 		t.Fatalf("error %v, want ErrStorage", r.Err)
 	}
 	w.faults(nil)
+	w.forgive()
 	if got := values(t, w.fetchOne(want(keyA, 0))); len(got) != 1 {
 		t.Errorf("records %v", got)
 	}
@@ -401,6 +402,7 @@ func TestMissingObjectIsLookedUpOnceMore(t *testing.T) {
 	if n := w.gets.Load(); n != 2 {
 		t.Errorf("%d GETs, want 2", n)
 	}
+	w.forgive()
 	w.prover.do = func(context.Context) error { w.store.PutNow(key, w.objects[seq]); return nil }
 	if got := values(t, w.fetchOne(want(keyA, 0))); len(got) != 1 {
 		t.Errorf("records %v", got)

@@ -15,19 +15,45 @@ const maxPages = 2
 // page reads refs that are not in memory, through the block cache. What the
 // object says of itself is not looked at: the state has the CRC of the page.
 func (r *Reader) page(ctx context.Context, j journal, p *partlog.Page) ([]partlog.Ref, error) {
-	key := segment.IndexKey(j.id, p.Object)
+	at := place{object: segment.IndexKey(j.id, p.Object), position: p.Position}
+	look, err := r.verdicts.blocked(at, p.Base)
+	if err != nil {
+		return nil, err
+	}
+	if look {
+		r.forgetPage(at, p)
+	}
+	refs, err := r.readPage(ctx, at, p)
+	missing := errors.Is(err, errMissing)
+	if isDamage(err) && !missing {
+		refs, err = r.readPage(ctx, at, p) // the damage may have happened on the way
+	}
+	switch {
+	case err == nil && r.verdicts.known(at):
+		r.verdicts.sound(at, p.Base)
+	case isDamage(err):
+		r.verdicts.found(at, Damage{Object: at.object, Key: p.Key, First: p.Base, Last: p.Last, Err: err}, !missing)
+	}
+	return refs, err
+}
+
+func (r *Reader) readPage(ctx context.Context, at place, p *partlog.Page) ([]partlog.Ref, error) {
 	size := segment.BlobHeaderSize + int64(p.Size)
 	off, n := segment.BlobHeaderSize+int64(p.Position), int64(p.Length)
-	span, err := r.cfg.Cache.Read(ctx, key, size, off, n)
+	span, err := r.cfg.Cache.Read(ctx, at.object, size, off, n)
 	if err != nil {
 		return nil, readError(err)
 	}
 	refs, err := partlog.DecodePage(p, span.Slice(off, n))
 	if err != nil {
-		r.cfg.Cache.Forget(key, off, n) // the damage may have happened on the way
-		return nil, damaged(key, "%w", err)
+		r.forgetPage(at, p)
+		return nil, damaged(at.object, "%w", err)
 	}
 	return refs, nil
+}
+
+func (r *Reader) forgetPage(at place, p *partlog.Page) {
+	r.cfg.Cache.Forget(at.object, segment.BlobHeaderSize+int64(p.Position), int64(p.Length))
 }
 
 // pages reads the pages of the positions that start in one, several at a time,
@@ -44,7 +70,7 @@ func (f *fetch) pages(ctx context.Context) {
 			if errors.Is(errs[i], errMissing) {
 				errs[i] = f.refresh(ctx, p)
 			}
-			p.result.Err = errs[i]
+			p.result.Err, p.failed = errs[i], isReadError(errs[i])
 		}
 		for ; start < end; start++ {
 			room -= f.parts[start].bytes

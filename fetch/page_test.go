@@ -143,6 +143,7 @@ func TestMissingPageIsLookedUpOnceMore(t *testing.T) {
 		if name == "newest" {
 			continue // the head is proved before
 		}
+		w.forgive()
 		w.prover.do = func(context.Context) error { w.store.PutNow(key, page); return nil }
 		if err := ask(); err != nil {
 			t.Errorf("%s: the page is there again: error %v", name, err)
@@ -163,6 +164,7 @@ func TestDamagedPageIsNeverUsed(t *testing.T) {
 		bad := append([]byte(nil), good...)
 		bad[at] ^= 1 << (at % 8)
 		w.store.PutNow(key, bad)
+		w.forgive()
 		if r := w.fetchOne(want(keyA, 0)); !errors.Is(r.Err, ErrStorage) || len(r.Records) > 0 || r.HighWatermark != 2 {
 			t.Fatalf("byte %d: %+v, want ErrStorage", at, r)
 		}
@@ -171,10 +173,12 @@ func TestDamagedPageIsNeverUsed(t *testing.T) {
 		}
 	}
 	w.store.PutNow(key, good[:len(good)-1])
+	w.forgive()
 	if r := w.fetchOne(want(keyA, 0)); !errors.Is(r.Err, ErrStorage) {
 		t.Fatalf("cut short: %+v, want ErrStorage", r)
 	}
 	w.store.PutNow(key, good) // no cache keeps the damage
+	w.forgive()
 	if got := values(t, w.fetchOne(want(keyA, 0))); len(got) != 2 {
 		t.Errorf("records %v", got)
 	}

@@ -32,6 +32,9 @@ type piece struct {
 
 	opened  bool
 	openErr error
+	suspect bool  // something of it is known to be damaged, or was
+	look    bool  // a verdict's time is over, and this one looks
+	again   bool  // it was read again because of damage
 	waited  bool  // for a region that was not in memory
 	size    int64 // of the object, if it is read in blocks
 	span    cache.Span
@@ -44,11 +47,36 @@ type piece struct {
 // open reads and checks the object's footer, finds the batch to start with, and
 // reads ahead. Further calls return what the first one did.
 func (p *piece) open(ctx context.Context) error {
-	if !p.opened {
-		p.opened = true
-		p.openErr = p.load(ctx)
+	if p.opened {
+		return p.openErr
 	}
-	return p.openErr
+	p.opened = true
+	if p.look, p.openErr = p.reader.verdicts.blocked(p.place(), max(p.from, p.ref.Base)); p.openErr != nil {
+		return p.openErr
+	}
+	if p.look {
+		p.forget()
+	}
+	p.suspect = p.reader.verdicts.known(p.place())
+	err := p.load(ctx)
+	if isDamage(err) && !errors.Is(err, errMissing) {
+		p.suspect = true
+		err = p.load(ctx) // the damage may have happened on the way
+	}
+	if isDamage(err) {
+		p.found(p.ref.Base, p.ref.Last, err, !errors.Is(err, errMissing))
+	}
+	p.openErr = err
+	return err
+}
+
+func (p *piece) place() place { return place{object: p.object, position: p.ref.Position} }
+
+// found notes that offsets of the piece cannot be read. An object that is missing may
+// have been deleted, so that is certain only once it is looked up again.
+func (p *piece) found(first, last int64, err error, certain bool) {
+	p.suspect = true
+	p.reader.verdicts.found(p.place(), Damage{Object: p.object, Key: p.key, First: first, Last: last, Err: err}, certain)
 }
 
 func (p *piece) load(ctx context.Context) error {
@@ -165,40 +193,68 @@ func (p *piece) use(span cache.Span) {
 func (p *piece) next(ctx context.Context) (batch.Header, bool, error) {
 	if p.pos == p.end() {
 		if p.offset != p.ref.Last+1 {
-			return batch.Header{}, false, p.corrupt("its batches end at offset %d, not %d", p.offset-1, p.ref.Last)
+			return batch.Header{}, false, p.corrupt(p.ref.Last, "its batches end at offset %d, not %d", p.offset-1, p.ref.Last)
 		}
 		return batch.Header{}, false, nil
 	}
-	left := p.end() - p.pos
-	if err := p.hold(ctx, min(left, batch.HeaderSize)); err != nil {
-		return batch.Header{}, false, err
+	for left := p.end() - p.pos; ; {
+		if err := p.hold(ctx, min(left, batch.HeaderSize)); err != nil {
+			return batch.Header{}, false, p.lost(err)
+		}
+		h, err := batch.Parse(p.span.Slice(p.pos, min(left, batch.HeaderSize)))
+		err = misplaced(h, err, p.ref, p.offset, left)
+		if err == nil {
+			return h, true, nil
+		}
+		if !p.readAgain() {
+			return batch.Header{}, false, p.corrupt(p.ref.Last, "%w", err)
+		}
 	}
-	h, err := batch.Parse(p.span.Slice(p.pos, min(left, batch.HeaderSize)))
-	if err := misplaced(h, err, p.ref, p.offset, left); err != nil {
-		return batch.Header{}, false, p.corrupt("%w", err)
-	}
-	return h, true, nil
 }
 
 // body makes the span hold the batch at pos, whose header is h, with its CRC
 // checked, if nobody has checked the same bytes before.
 func (p *piece) body(ctx context.Context, h batch.Header) error {
 	size := int64(h.Size())
-	if err := p.hold(ctx, size); err != nil {
-		return err
+	for {
+		if err := p.hold(ctx, size); err != nil {
+			return p.lost(err)
+		}
+		if p.checked(h) {
+			break
+		}
+		if !p.readAgain() {
+			return p.corrupt(h.LastOffset(), "the batch with offset %d fails its CRC", h.BaseOffset)
+		}
+		if again, ok, err := p.next(ctx); err != nil || !ok || again != h {
+			if err == nil {
+				err = p.corrupt(p.ref.Last, "the batch with offset %d is another one when it is read again", h.BaseOffset)
+			}
+			return err
+		}
 	}
+	if p.suspect {
+		p.reader.verdicts.sound(p.place(), h.BaseOffset)
+	}
+	return nil
+}
+
+// checked reports whether the batch at pos, which the span holds, has the CRC that
+// its header names.
+func (p *piece) checked(h batch.Header) bool {
+	size := int64(h.Size())
 	if p.pos+size <= p.sound {
-		return nil
+		return true
 	}
 	if p.sound = p.span.SoundTo(p.pos); p.pos+size <= p.sound {
-		return nil
+		return true
 	}
 	var parts [2][]byte // few batches cross blocks, fewer cover one
 	if !batch.CheckCRCParts(p.span.Append(parts[:0], p.pos, size), h) {
-		return p.corrupt("the batch with offset %d fails its CRC", h.BaseOffset)
+		return false
 	}
 	p.span.Mark(p.pos, size)
-	return nil
+	return true
 }
 
 // bytes returns the batch at pos, whose header is h, after body.
@@ -210,11 +266,49 @@ func (p *piece) skip(h batch.Header) {
 	p.offset = h.LastOffset() + 1
 }
 
-// corrupt says what is wrong with the object, and drops what the cache has of
-// the piece: the damage may have happened on the way.
-func (p *piece) corrupt(format string, args ...any) error {
+// readAgain drops what the cache has of the piece, because it is damaged: that may
+// have happened on the way. It is false if the piece was read again before, or what
+// is wrong with it is known already.
+func (p *piece) readAgain() bool {
+	if p.again || p.size == 0 || p.blocked() != nil {
+		return false
+	}
+	p.again = true
+	p.forget()
+	p.span = cache.Span{}
+	return true
+}
+
+// blocked is the error of a verdict about the batch at pos, unless this one looks.
+func (p *piece) blocked() (err error) {
+	if !p.look {
+		p.look, err = p.reader.verdicts.blocked(p.place(), p.offset)
+	}
+	return err
+}
+
+func (p *piece) forget() {
 	pos, n := int64(p.ref.Position), int64(p.ref.Length)
 	p.reader.cfg.Cache.Forget(p.object, pos, n)
 	p.reader.cfg.Cache.ForgetRegion(p.object, pos, n)
-	return damaged(p.object, "at byte %d: "+format, append([]any{p.pos}, args...)...)
+}
+
+// corrupt says what is wrong with the object from the batch at pos to an offset. What
+// the cache has of it is kept as long as that is taken for granted.
+func (p *piece) corrupt(last int64, format string, args ...any) error {
+	if err := p.blocked(); err != nil {
+		return err
+	}
+	p.forget()
+	err := damaged(p.object, "at byte %d: "+format, append([]any{p.pos}, args...)...)
+	p.found(min(p.offset, last), last, err, true)
+	return err
+}
+
+// lost is an error of reading on in the piece.
+func (p *piece) lost(err error) error {
+	if isDamage(err) {
+		p.found(p.offset, p.ref.Last, err, !errors.Is(err, errMissing))
+	}
+	return err
 }

@@ -12,19 +12,32 @@ import (
 // partition has an error, or MaxWait is over. Partitions are served in their
 // order with whole batches, as far as MaxBytes reach; the first that has records
 // gives at least one batch however large it is. A partition without an error and
-// without records has none to give yet. When ctx ends, Fetch answers with what
-// it knows.
+// without records has none to give yet. When all that there is cannot be read, the
+// answer waits until MaxWait is over, and at least errorWait: the client will ask
+// again. When ctx ends, Fetch answers with what it knows.
 func (r *Reader) Fetch(ctx context.Context, req Request) *Response {
 	q := r.newFetch(req)
 	wake := make(chan struct{}, 1)
 	defer q.watch(wake)()
 	timeout := time.NewTimer(req.MaxWait)
 	defer timeout.Stop()
+	failed := false
 	for waiting := req.MaxWait > 0; ; {
 		q.look(ctx)
 		if !waiting || q.answerable() {
 			q.confirm(ctx)
-			return q.read(ctx)
+			answer := q.read(ctx)
+			switch {
+			case !q.unreadable():
+				return answer
+			case !waiting && (failed || req.MaxWait >= r.errorWait):
+				return answer
+			case !failed && req.MaxWait < r.errorWait:
+				timeout.Reset(r.errorWait)
+				waiting = true
+			}
+			failed = true
+			answer.Release()
 		}
 		select {
 		case <-wake:
@@ -34,6 +47,22 @@ func (r *Reader) Fetch(ctx context.Context, req Request) *Response {
 			return q.respond(func() {})
 		}
 	}
+}
+
+// unreadable reports whether no partition has records and there is one that cannot
+// be read: then the Fetch waits as for new records, or its client asks in a loop.
+func (f *fetch) unreadable() bool {
+	found := false
+	for i := range f.parts {
+		p := &f.parts[i]
+		switch {
+		case len(p.result.Records) > 0, p.result.Err != nil && !p.failed:
+			return false
+		case p.failed:
+			found = true
+		}
+	}
+	return found
 }
 
 // fetch is a Fetch under way.
@@ -54,6 +83,7 @@ type position struct {
 	bytes   int64         // about as many as the refs can give, at most MaxBytes (or 1)
 	stream  *stream       // the reader that it belongs to, if that is known to replay the partition
 	result  Result
+	failed  bool // the result's error is one of reading
 }
 
 // limit is the bytes wanted of the partition: at least one, for a first batch.
@@ -118,7 +148,7 @@ func (f *fetch) look(ctx context.Context) {
 // lookAt finds out where a partition stands. What is out of range, and what is
 // too new an epoch, is looked at again once the head is proved.
 func (f *fetch) lookAt(ctx context.Context, p *position) {
-	p.refs, p.page, p.bytes = nil, nil, 0
+	p.refs, p.page, p.bytes, p.failed = nil, nil, 0, false
 	p.result = Result{HighWatermark: -1, LogStart: -1, Epoch: -1}
 	j, err := f.locate(p.Key)
 	if err != nil {

@@ -124,6 +124,9 @@ func damaged(key, format string, args ...any) error {
 	return fmt.Errorf("%w: object %q: "+format, append([]any{ErrStorage, key}, args...)...)
 }
 
+// isReadError reports whether err may be one of readError.
+func isReadError(err error) bool { return errors.Is(err, ErrStorage) || errors.Is(err, ErrNotReady) }
+
 // readError sorts what went wrong with reading an object into damage and what
 // may pass.
 func readError(err error) error {

@@ -86,6 +86,7 @@ func (f *fetch) openAll(ctx context.Context, plans []plan) {
 	for i := range plans {
 		for _, p := range plans[i].pieces[:plans[i].wanted] {
 			pieces = append(pieces, p)
+			p.suspect = f.reader.verdicts.known(p.place())
 			if p.replay && !p.journal.holds(p.ref.Seq) && p.apart() {
 				regions = append(regions, p.region())
 			}
@@ -137,7 +138,7 @@ func (f *fetch) serve(ctx context.Context, p *plan, room int64, first bool) int6
 	}
 	p.result.Records = got.out
 	if got.bytes == 0 {
-		p.result.Err = err // otherwise the next Fetch meets it first
+		p.result.Err, p.failed = err, isReadError(err) // otherwise the next Fetch meets it first
 		return 0
 	}
 	if p.far {

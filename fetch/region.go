@@ -80,6 +80,9 @@ func (p *piece) region() cache.Region { return regionOf(p.object, p.ref) }
 // apart reports whether the piece is read as a region of its own, rather than
 // through the blocks that all readers of its object share.
 func (p *piece) apart() bool {
+	if p.suspect {
+		return false // batch by batch, through blocks that are kept
+	}
 	c, pos, n := p.reader.cfg.Cache, int64(p.ref.Position), int64(p.ref.Length)
 	return c.HasRegion(p.object, pos, n) || p.replay && !c.InMemory(p.object, pos, n)
 }

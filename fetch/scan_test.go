@@ -175,6 +175,7 @@ func TestScanTellsMissingAndDamagedObjects(t *testing.T) {
 		t.Errorf("damaged: next is %d, error %v", next, err)
 	}
 	w.faults(nil)
+	w.forgive()
 	if _, next, err := w.scan(keyA, 0); next != 3 || err != nil {
 		t.Errorf("damaged on the way only: next is %d, error %v", next, err)
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -73,8 +74,9 @@ type world struct {
 	view   JournalView
 	prover prover
 	reader *Reader
-	far    bool  // all reads are far from the tail, from the next restart on
-	memory int64 // of the cache, likewise
+	far    bool         // all reads are far from the tail, from the next restart on
+	memory int64        // of the cache, likewise
+	clock  atomic.Int64 // of verdicts, nanoseconds
 
 	seq     uint64
 	epoch   uint32
@@ -141,6 +143,7 @@ func (w *world) restart(change func(*Config)) {
 		Cluster: testCluster,
 		Cache:   c,
 		Journal: func(id uint32) (*JournalView, bool) { return &w.view, id == testJournal },
+		Now:     func() time.Time { return time.Unix(0, w.clock.Load()) },
 		Locate:  func(k partlog.Key) (uint32, bool) { return testJournal, k.Topic == testTopic },
 	}
 	if change != nil {
@@ -149,10 +152,14 @@ func (w *world) restart(change func(*Config)) {
 	if w.reader, err = NewReader(cfg); err != nil {
 		w.tb.Fatal(err)
 	}
+	w.reader.errorWait = 0
 	if w.far {
 		w.reader.tailObjects = 0
 	}
 }
+
+// forgive lets the time of all verdicts be over.
+func (w *world) forgive() { w.clock.Add(int64(2 * lastVerdict)) }
 
 func (w *world) header(kind segment.Kind) segment.Header {
 	w.seq++

@@ -1,13 +1,17 @@
 package integration
 
 import (
+	"context"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/varvelog/varve/testenv"
@@ -191,4 +195,76 @@ func fetchRaw(t *testing.T, address, topic string, partition int32, offset int64
 	}
 	got := answer.Topics[0].Partitions[0]
 	return got.ErrorCode, got.RecordBatches
+}
+
+// TestDamageIsReportedOnceAndAskedForRarely has a consumer stand at a damaged object:
+// the store is left alone, other partitions are served, and so is the object once it
+// is restored.
+func TestDamageIsReportedOnceAndAskedForRarely(t *testing.T) {
+	t.Parallel()
+	b := fileBucket(t)
+	node := b.start(t)
+	createTopic(t, node.Kafka, "events", 2)
+	for i := range 3 {
+		produce(t, client(t, node.Kafka), numbered("events", 0, "d", 10*(i+1))[10*i:]...)
+	}
+	node.Stop(t)
+	path := filepath.Join(b.folder, segment.JournalKey(1, b.journal(t)[1]))
+	sound, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	alter(t, path, func(object []byte) []byte { object[segment.HeaderSize+4+61+20] ^= 0x10; return object })
+
+	node = b.startAnew(t, node)
+	consumer := client(t, node.Kafka, kgo.ConsumeTopics("events"), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	poll := func(limit time.Duration, want int, partition int32) (got int) {
+		ctx, cancel := context.WithTimeout(t.Context(), limit)
+		defer cancel()
+		for got < want && ctx.Err() == nil {
+			consumer.PollFetches(ctx).EachRecord(func(r *kgo.Record) {
+				if r.Partition == partition {
+					got++
+				}
+			})
+		}
+		return got
+	}
+	if got := poll(patience, 10, 0); got != 10 {
+		t.Fatalf("%d records before the damage, want 10", got)
+	}
+	gets := func() (sum float64) {
+		for _, op := range []string{"get", "get_range", "get_tail"} {
+			n, _ := metric(t, node, "varve_store_requests_total", `op="`+op+`"`)
+			sum += n
+		}
+		return sum
+	}
+	before := gets()
+	if got := poll(5*time.Second, 1, 0); got != 0 {
+		t.Errorf("%d records over the damage", got)
+	}
+	if n := gets() - before; n > 40 {
+		t.Errorf("%v GETs in 5 s for records that are damaged", n)
+	} else {
+		t.Logf("%v GETs in 5 s", n)
+	}
+	if n, _ := metric(t, node, "varve_trouble", `kind="damage"`); n != 1 {
+		t.Errorf("varve_trouble says %v, want 1", n)
+	}
+	produce(t, client(t, node.Kafka), numbered("events", 1, "other", 10)...)
+	if got := poll(patience, 10, 1); got != 10 {
+		t.Errorf("%d records of the other partition, want 10", got)
+	}
+	alter(t, path, func([]byte) []byte { return sound })
+	if got := poll(patience, 20, 0); got != 20 {
+		t.Errorf("%d records of the restored object and after, want 20", got)
+	}
+	if n, _ := metric(t, node, "varve_trouble", `kind="damage"`); n != 0 {
+		t.Errorf("varve_trouble says %v after the object was restored", n)
+	}
+	node.Stop(t)
+	if n := strings.Count(node.Log(), "offsets 10 to 19 of events/0 cannot be read"); n != 1 {
+		t.Errorf("the log tells of the damage %d times:\n%s", n, node.Log())
+	}
 }

@@ -33,7 +33,7 @@ type about struct {
 var table = []about{
 	{Bucket, slog.LevelWarn, 30 * time.Second, "the bucket answers again"},
 	{Coordinators, slog.LevelError, 0, "the coordinator serves its groups again"},
-	{Damage, slog.LevelWarn, 0, "the damaged object can be read again"},
+	{Damage, slog.LevelWarn, 0, "the damaged object can be read again, or is not asked for any more"},
 	{Disk, slog.LevelError, 0, "the write-ahead log has room again"},
 	{Rival, slog.LevelWarn, 0, "no other node leads this journal again"},
 	{SetAside, slog.LevelWarn, 0, "no record that is set aside is missing in the journal again"},

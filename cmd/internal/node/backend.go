@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/varvelog/varve/cmd/internal/health"
 	"github.com/varvelog/varve/cmd/internal/kafka"
 	"github.com/varvelog/varve/fetch"
 	"github.com/varvelog/varve/fetch/cache"
@@ -114,11 +115,28 @@ func (n *node) newReader(closers *stack) (*fetch.Reader, error) {
 	reader, err := fetch.NewReader(fetch.Config{
 		Cluster: n.cluster.ID, Cache: c, Journal: n.journalView, Locate: n.locate,
 		ScanBytes: n.cfg.RequestMemory / 4,
+		Damaged:   n.damaged,
+		Restored:  func(object string) { n.board.Clear(health.Damage, object) },
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open read path: %w", err)
 	}
+	n.metrics.damage(reader)
 	return reader, nil
+}
+
+// damaged raises a trouble about an object that readers need.
+func (n *node) damaged(d fetch.Damage) {
+	n.board.Raise(health.Damage, d.Object, false, fmt.Sprintf("offsets %d to %d of %s cannot be read: %v; "+
+		"restore the object from a copy of the bucket, and see \"varve bucket verify\" for what else is damaged", d.First, d.Last, n.partitionName(d.Key), d.Err))
+}
+
+// partitionName is how people know a partition.
+func (n *node) partitionName(k partlog.Key) string {
+	if t, ok := n.meta.TopicByID(k.Topic); ok {
+		return fmt.Sprintf("%s/%d", t.Name, k.Index)
+	}
+	return fmt.Sprintf("topic %s/%d", k.Topic.Base64(), k.Index)
 }
 
 func (n *node) journalView(id uint32) (*fetch.JournalView, bool) {

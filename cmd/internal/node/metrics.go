@@ -12,6 +12,7 @@ import (
 
 	"github.com/varvelog/varve/cmd/internal/health"
 	"github.com/varvelog/varve/cmd/internal/kafka"
+	"github.com/varvelog/varve/fetch"
 	"github.com/varvelog/varve/fetch/cache"
 	"github.com/varvelog/varve/ingest"
 	"github.com/varvelog/varve/metadata/announce"
@@ -154,6 +155,12 @@ func (m *metrics) leader(id uint32, s *partlog.State, l *ingest.Leader) {
 		func() float64 { return float64(l.Pending()) })
 	m.gauge("varve_wal_set_aside_records", "Write-ahead records of earlier starts that could not be replayed at this start.", journalLabel(id),
 		func() float64 { return float64(l.SetAside()) })
+}
+
+// damage shows what of the bucket readers have found to be damaged.
+func (m *metrics) damage(r *fetch.Reader) {
+	m.counter("varve_damaged_reads_total", "Reads that met records which are damaged or missing in the bucket.", nil, func() float64 { return float64(r.DamagedReads()) })
+	m.gauge("varve_damaged_stretches", "Stretches of records that readers have found damaged or missing, and that are so still.", nil, func() float64 { return float64(r.Damaged()) })
 }
 
 // replays shows what reads far from the tail cost.

@@ -1,0 +1,247 @@
+package fetch
+
+import (
+	"errors"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/varvelog/varve/tiering/partlog"
+)
+
+const (
+	// firstVerdict and lastVerdict are how long it is taken for granted that an object
+	// is damaged, doubling, before the next reader may look again.
+	firstVerdict = 2 * time.Second
+	lastVerdict  = time.Minute
+	// lookLimit is how long others wait for the look of the one who may.
+	lookLimit = 2 * time.Second
+	// verdictIdle is after what time without a reader a verdict is forgotten.
+	verdictIdle = 30 * time.Minute
+	// maxVerdicts bounds them. Of those that nobody has asked for longest, nothing is
+	// known any more.
+	maxVerdicts = 1024
+	// strikes is how often something is found damaged before it is called that.
+	strikes = 2
+)
+
+// Damage is stored records that cannot be read, though they must be there.
+type Damage struct {
+	Object      string // key
+	Key         partlog.Key
+	First, Last int64 // offsets
+	Err         error
+}
+
+// place is the records of a partition in an object, or a page of an index object.
+type place struct {
+	object   string
+	position uint32
+}
+
+// verdict is a Damage that was found. Until its time is over, readers are given its
+// error without a look at the store.
+type verdict struct {
+	Damage
+	strikes int
+	until   time.Time
+	pause   time.Duration
+	looks   int // since its time was over, of one reader
+	asked   time.Time
+}
+
+// verdicts remembers what of the bucket is damaged. It is safe for concurrent use.
+type verdicts struct {
+	now      func() time.Time
+	damaged  func(Damage)        // called when one is in force, and when it is renewed
+	restored func(object string) // called when no verdict about an object is left
+	n        atomic.Int64        // of all, so that readers of a sound bucket take no lock
+	errors   atomic.Int64        // reads that ended with damage
+
+	mu      sync.Mutex
+	byPlace map[place][]*verdict
+}
+
+func newVerdicts(cfg *Config) *verdicts {
+	v := &verdicts{now: cfg.Now, damaged: cfg.Damaged, restored: cfg.Restored, byPlace: map[place][]*verdict{}}
+	if v.now == nil {
+		v.now = time.Now
+	}
+	if v.damaged == nil {
+		v.damaged = func(Damage) {}
+	}
+	if v.restored == nil {
+		v.restored = func(string) {}
+	}
+	return v
+}
+
+// known reports whether there is a verdict about a place, in force or not.
+func (v *verdicts) known(at place) bool {
+	if v.n.Load() == 0 {
+		return false
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return len(v.byPlace[at]) > 0
+}
+
+// blocked is the error of a verdict in force about an offset, nil if there is none.
+// When the time of one is over, one caller looks for the others.
+func (v *verdicts) blocked(at place, offset int64) (look bool, err error) {
+	if v.n.Load() == 0 {
+		return false, nil
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	now := v.now()
+	for _, d := range v.byPlace[at] {
+		if offset < d.First || offset > d.Last {
+			continue
+		}
+		if d.asked = now; d.strikes < strikes {
+			continue
+		}
+		if now.Before(d.until) {
+			v.errors.Add(1)
+			return false, d.Err
+		}
+		d.until = now.Add(lookLimit)
+		d.looks++
+		return true, nil
+	}
+	return false, nil
+}
+
+// found notes damage. It is in force once it was found often enough, which certain
+// says of this once.
+func (v *verdicts) found(at place, d Damage, certain bool) {
+	v.errors.Add(1)
+	v.mu.Lock()
+	now := v.now()
+	of := v.byPlace[at]
+	i := slices.IndexFunc(of, func(x *verdict) bool { return x.First == d.First && x.Last == d.Last })
+	var over []string
+	if i < 0 {
+		over = v.makeRoomLocked(now)
+		of = append(v.byPlace[at], &verdict{Damage: d})
+		v.byPlace[at] = of
+		v.n.Add(1)
+		i = len(of) - 1
+	}
+	x := of[i]
+	x.asked, x.Err = now, d.Err
+	if x.strikes++; certain {
+		x.strikes = max(x.strikes, strikes)
+	}
+	inForce := x.strikes >= strikes
+	switch {
+	case !inForce:
+	case x.looks == 1 && !certain:
+		x.until, inForce = now, false // the same reader looks once more
+	case x.looks > 0 || !now.Before(x.until):
+		x.pause = min(max(firstVerdict, 2*x.pause), lastVerdict)
+		x.until, x.looks = now.Add(x.pause), 0
+	}
+	v.mu.Unlock()
+	if inForce {
+		v.damaged(d)
+	}
+	v.tell(over)
+}
+
+// sound notes that what holds an offset was read after all.
+func (v *verdicts) sound(at place, offset int64) {
+	v.mu.Lock()
+	var over []string
+	of := v.byPlace[at]
+	if i := slices.IndexFunc(of, func(x *verdict) bool { return x.First <= offset && offset <= x.Last }); i >= 0 {
+		over = v.removeLocked(at, of[i])
+	}
+	v.mu.Unlock()
+	v.tell(over)
+}
+
+func (v *verdicts) tell(over []string) {
+	for _, object := range over {
+		v.restored(object)
+	}
+}
+
+// removeLocked forgets a verdict. It returns the object if that was the last one
+// about it, and it was in force.
+func (v *verdicts) removeLocked(at place, x *verdict) (over []string) {
+	v.n.Add(-1)
+	left := slices.DeleteFunc(v.byPlace[at], func(other *verdict) bool { return other == x })
+	if v.byPlace[at] = left; len(left) == 0 {
+		delete(v.byPlace, at)
+	}
+	if x.strikes < strikes {
+		return nil
+	}
+	for other, of := range v.byPlace {
+		if other.object == at.object && slices.ContainsFunc(of, func(y *verdict) bool { return y.strikes >= strikes }) {
+			return nil
+		}
+	}
+	return []string{at.object}
+}
+
+// makeRoomLocked forgets what no reader asks for any more, and, if there is no room
+// then, what was asked for longest ago.
+func (v *verdicts) makeRoomLocked(now time.Time) (over []string) {
+	type placed struct {
+		at place
+		*verdict
+	}
+	var oldest placed
+	var idle []placed
+	for at, of := range v.byPlace {
+		for _, x := range of {
+			switch {
+			case now.Sub(x.asked) >= verdictIdle:
+				idle = append(idle, placed{at, x})
+			case oldest.verdict == nil || x.asked.Before(oldest.asked):
+				oldest = placed{at, x}
+			}
+		}
+	}
+	if len(idle) == 0 && v.n.Load() >= maxVerdicts {
+		idle = append(idle, oldest)
+	}
+	for _, x := range idle {
+		over = append(over, v.removeLocked(x.at, x.verdict)...)
+	}
+	return over
+}
+
+// sweep forgets what no reader asks for any more.
+func (v *verdicts) sweep() {
+	v.mu.Lock()
+	over := v.makeRoomLocked(v.now())
+	v.mu.Unlock()
+	v.tell(over)
+}
+
+// DamagedReads is how many reads have met records that are damaged or missing, or
+// were known to be.
+func (r *Reader) DamagedReads() int64 { return r.verdicts.errors.Load() }
+
+// Damaged is how many stretches of records are known to be damaged.
+func (r *Reader) Damaged() (n int) {
+	r.verdicts.sweep()
+	r.verdicts.mu.Lock()
+	defer r.verdicts.mu.Unlock()
+	for _, of := range r.verdicts.byPlace {
+		for _, x := range of {
+			if x.strikes >= strikes {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// isDamage reports whether err says that something stored is damaged or missing.
+func isDamage(err error) bool { return errors.Is(err, ErrStorage) }
