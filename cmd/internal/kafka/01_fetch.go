@@ -21,8 +21,10 @@ import (
 //	v5     log start offset (KIP-107)
 //	v6     KAFKA_STORAGE_ERROR may be answered; it becomes
 //	       NOT_LEADER_OR_FOLLOWER before (KIP-112)
-//	v7     sessions (KIP-227): session id 0 is answered, which keeps clients on
-//	       full requests; forgotten topics mean nothing without a session
+//	v7     sessions (KIP-227): there are none. A request with epoch 0 or -1 is a
+//	       full one, whatever the session it names; any other goes on with a session,
+//	       and is answered that it is not known. Session id 0 is answered, which keeps
+//	       clients on full requests; forgotten topics mean nothing without a session
 //	v9     the client's leader epoch (KIP-320)
 //	v10    zstd (KIP-110)
 //	v11    rack and preferred read replica (KIP-392); -1 is answered
@@ -57,6 +59,13 @@ const (
 	fetchFlexible     = 12
 	fetchTopicIDs     = 13
 	fetchLeaders      = 16
+)
+
+// The session epochs of requests that do not rest on those before them: to open a
+// session, and to close one or do without (KIP-227).
+const (
+	sessionInitial = 0
+	sessionFinal   = -1
 )
 
 // maxFetchWait bounds the long poll a client may ask for.
@@ -104,7 +113,7 @@ func (s *Server) beginFetch(ctx context.Context, r *request) {
 
 func (f *fetching) run() {
 	f.answer = fetchAnswer{version: f.request.version, readCommitted: f.body.IsolationLevel == readCommitted}
-	if f.body.SessionID != 0 {
+	if f.body.SessionEpoch != sessionInitial && f.body.SessionEpoch != sessionFinal {
 		f.answer.code = f.code.note(kerr.FetchSessionIDNotFound.Code)
 		f.reply()
 		return

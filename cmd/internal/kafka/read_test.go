@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 	"testing"
 
@@ -84,6 +85,38 @@ func TestFetchAsksForWhatTheClientAsks(t *testing.T) {
 	cl.ask(req)
 	if got := <-reader.asked; got.MaxBytes != 1000 || got.MinBytes != 0 || got.MaxWait != 0 {
 		t.Errorf("asked %+v", got)
+	}
+}
+
+// TestFetchIsFullByItsSessionEpoch: what makes a request a full one is its epoch,
+// whatever session it names (kafka-go's Client names -1).
+func TestFetchIsFullByItsSessionEpoch(t *testing.T) {
+	c := newCluster()
+	topic := c.addTopic(t, "events", 1, nil)
+	b := c.backend()
+	reader := canned(&b)
+	reader.result.Records = [][]byte{batchtest.Build(batchtest.Spec{Records: batchtest.Values(1_600_000_000_000, "a")})}
+	cl := start(t, c, Config{}, b).dial(t)
+	for _, id := range []int32{-1, 0, 1, 77, math.MaxInt32, math.MinInt32} {
+		for _, epoch := range []int32{-1, 0, 1, 2, math.MaxInt32, -2, math.MinInt32} {
+			for _, version := range []int16{7, 11, 18} {
+				req := sample(1, version, topic).(*kmsg.FetchRequest)
+				req.SessionID, req.SessionEpoch = id, epoch
+				resp := cl.ask(req).(*kmsg.FetchResponse)
+				full := epoch == 0 || epoch == -1
+				switch {
+				case full && (resp.ErrorCode != 0 || len(resp.Topics) != 1 || len(resp.Topics[0].Partitions[0].RecordBatches) == 0):
+					t.Errorf("v%d, session %d, epoch %d: error %d, %d topics", version, id, epoch, resp.ErrorCode, len(resp.Topics))
+				case !full && (resp.ErrorCode != kerr.FetchSessionIDNotFound.Code || len(resp.Topics) > 0):
+					t.Errorf("v%d, session %d, epoch %d: error %d, %d topics", version, id, epoch, resp.ErrorCode, len(resp.Topics))
+				case resp.SessionID != 0:
+					t.Errorf("v%d, session %d, epoch %d: got session %d", version, id, epoch, resp.SessionID)
+				}
+				if resp.ErrorCode == 0 {
+					<-reader.asked
+				}
+			}
+		}
 	}
 }
 

@@ -89,6 +89,7 @@ var operations = map[string]operation{
 		return r, err
 	},
 	"list-offsets":     listOffset,
+	"fetch":            fetchOne,
 	"list-groups":      listGroups,
 	"describe-group":   describeGroup,
 	"group-offsets":    groupOffsets,
@@ -131,6 +132,23 @@ func listOffset(ctx context.Context, admin *kafka.Client, op driver.Op) (r drive
 		}
 	}
 	return r, partition.Error
+}
+
+// fetchOne reads by the library's lowest means, whose requests name session -1.
+func fetchOne(ctx context.Context, admin *kafka.Client, op driver.Op) (r driver.Result, err error) {
+	found, err := admin.Fetch(ctx, &kafka.FetchRequest{Topic: op.Topic, Partition: int(op.Partition), Offset: op.Offset,
+		MinBytes: 1, MaxBytes: 1 << 20, MaxWait: time.Second})
+	if err == nil {
+		err = found.Error
+	}
+	if err != nil {
+		return r, err
+	}
+	record, err := found.Records.ReadRecord()
+	if err == nil {
+		r.Offset = record.Offset
+	}
+	return r, err
 }
 
 func listGroups(ctx context.Context, admin *kafka.Client, _ driver.Op) (r driver.Result, err error) {
