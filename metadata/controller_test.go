@@ -129,7 +129,7 @@ func TestBadTopicsAreRefusedOneByOne(t *testing.T) {
 			t.Errorf("%.30q %+v: %v, want %v", bad.nt.Name, bad.nt, err, bad.want)
 		}
 	}
-	for _, name := range []string{long, "...", "_", "-", "a-b", "__consumer_offsets", "A.B"} {
+	for _, name := range []string{long, "...", "_", "-", "a-b", "__consumer_offsets", "__transaction_state", "__cluster_metadata", "A.B"} {
 		if _, err := create(NewTopic{Name: name, Partitions: 1, ReplicationFactor: 1}); err != nil {
 			t.Errorf("%.30q: %v", name, err)
 		}

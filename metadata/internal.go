@@ -1,6 +1,9 @@
 package metadata
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
 
 // ConsumerOffsets is the topic whose partitions hold the states of the
 // coordinators of consumer groups.
@@ -9,6 +12,29 @@ const ConsumerOffsets = "__consumer_offsets"
 // ErrInternalTopic: the topic is one that the cluster keeps for itself. Clients may
 // read it, and not write, create, change the number of partitions of, or delete it.
 var ErrInternalTopic = errors.New("the topic is internal: it is made on first use and only the cluster itself writes to it")
+
+// ErrReservedName: the name is kept for a topic that the cluster makes for itself.
+// Clients may not create it.
+var ErrReservedName = errors.New("the name is reserved for a topic that the cluster keeps for itself, choose another")
+
+// reservedNames are those of Kafka's internal topics, which clients expect nothing
+// else under, and which varve may make later.
+var reservedNames = []string{ConsumerOffsets, "__transaction_state", "__cluster_metadata", "__share_group_state"}
+
+// CheckClientName reports whether a client may create a topic of this name,
+// wrapping ErrInternalTopic or ErrReservedName if not. A name that collides with
+// that of such a topic would keep it from being made.
+func CheckClientName(name string) error {
+	if IsInternal(name) {
+		return ErrInternalTopic
+	}
+	for _, reserved := range reservedNames {
+		if fold(name) == fold(reserved) {
+			return fmt.Errorf("%w: %q", ErrReservedName, name)
+		}
+	}
+	return nil
+}
 
 // IsInternal reports whether the cluster keeps a topic of this name for itself.
 func IsInternal(name string) bool { return name == ConsumerOffsets }

@@ -9,6 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 func TestTopicsAreCreatedListedDescribedAndDeleted(t *testing.T) {
@@ -56,6 +57,33 @@ func TestTopicsAreCreatedListedDescribedAndDeleted(t *testing.T) {
 	}
 	if listed, err := admin.ListTopics(ctx); err != nil || len(listed) != 0 {
 		t.Errorf("kadm lists %v, %v", listed, err)
+	}
+}
+
+// TestReservedNamesAreRefused: clients cannot make the topics that Kafka keeps for
+// itself, nor those whose names collide with them, and are told why.
+func TestReservedNamesAreRefused(t *testing.T) {
+	t.Parallel()
+	node := fileBucket(t).start(t)
+	c := client(t, node.Kafka)
+	admin := kadm.NewClient(c)
+	names := []string{"__consumer_offsets", "__transaction_state", "__cluster_metadata", "__share_group_state", "__transaction.state", "__consumer.offsets"}
+	for _, name := range names {
+		made, err := admin.CreateTopic(deadline(t), 1, 1, nil, name)
+		if !errors.Is(err, kerr.InvalidTopicException) || !strings.Contains(made.ErrMessage, "the cluster") {
+			t.Errorf("%s: %v, %q", name, err, made.ErrMessage)
+		}
+		if out := command(t, node, "topic", "create", name); out.Code != 1 || !strings.Contains(string(out.Stderr), "the cluster") {
+			t.Errorf("%s: exit code %d: %s", name, out.Code, out.Stderr)
+		}
+		req := kmsg.NewPtrMetadataRequest()
+		req.AllowAutoTopicCreation, req.Topics = true, []kmsg.MetadataRequestTopic{{Topic: &name}}
+		if resp, err := req.RequestWith(deadline(t), c); err != nil || resp.Topics[0].ErrorCode != kerr.InvalidTopicException.Code {
+			t.Errorf("%s: made by asking: %+v, %v", name, resp, err)
+		}
+	}
+	if listed, err := admin.ListTopicsWithInternal(deadline(t)); err != nil || len(listed) > 0 {
+		t.Errorf("there are %v, %v", listed, err)
 	}
 }
 

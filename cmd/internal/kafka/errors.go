@@ -86,6 +86,7 @@ var codesOf = []struct {
 	{metadata.ErrTopicExists, [surfaces]*kerr.Error{onAdmin: kerr.TopicAlreadyExists}},
 	{metadata.ErrUnknownTopic, [surfaces]*kerr.Error{onAdmin: kerr.UnknownTopicOrPartition}},
 	{metadata.ErrInternalTopic, [surfaces]*kerr.Error{onProduce: kerr.InvalidTopicException, onAdmin: kerr.InvalidTopicException, onRecords: kerr.InvalidTopicException}},
+	{metadata.ErrReservedName, [surfaces]*kerr.Error{onAdmin: kerr.InvalidTopicException}},
 	{metadata.ErrInvalidName, [surfaces]*kerr.Error{onAdmin: kerr.InvalidTopicException}},
 	{metadata.ErrInvalidPartitions, [surfaces]*kerr.Error{onAdmin: kerr.InvalidPartitions}},
 	{metadata.ErrInvalidReplication, [surfaces]*kerr.Error{onAdmin: kerr.InvalidReplicationFactor}},

@@ -114,21 +114,23 @@ func (a *topicAdmin) rememberUnknown(err error) {
 
 // CreateTopics commits the topics and opens their partitions.
 func (a *topicAdmin) CreateTopics(ctx context.Context, topics []metadata.NewTopic, validateOnly bool) []metadata.CreateResult {
-	return refusing(topics, func(t metadata.NewTopic) bool { return metadata.IsInternal(t.Name) },
-		metadata.CreateResult{Err: metadata.ErrInternalTopic},
+	return refusing(topics, func(t metadata.NewTopic) error { return metadata.CheckClientName(t.Name) },
+		func(err error) metadata.CreateResult { return metadata.CreateResult{Err: err} },
 		func(topics []metadata.NewTopic) []metadata.CreateResult { return a.create(ctx, topics, validateOnly) })
 }
 
-// refusing calls do for what is not refused, and gives refused as the result of the
-// others.
-func refusing[T, R any](all []T, refuse func(T) bool, refused R, do func([]T) []R) []R {
+// refusing calls do for what refuse finds no error in. The results of the others
+// are made of their errors.
+func refusing[T, R any](all []T, refuse func(T) error, refused func(error) R, do func([]T) []R) []R {
 	results := make([]R, len(all))
 	var left []T
 	var places []int
 	for i, x := range all {
-		if results[i] = refused; !refuse(x) {
-			left, places = append(left, x), append(places, i)
+		if err := refuse(x); err != nil {
+			results[i] = refused(err)
+			continue
 		}
+		left, places = append(left, x), append(places, i)
 	}
 	if len(left) > 0 {
 		for i, result := range do(left) {
@@ -198,12 +200,14 @@ func (a *topicAdmin) CreatePartitions(ctx context.Context, more []metadata.NewPa
 
 // DeleteTopics commits the deletions, seals the partitions, and frees the names.
 func (a *topicAdmin) DeleteTopics(ctx context.Context, ids []segment.ID) []error {
-	return refusing(ids, a.internal, metadata.ErrInternalTopic, func(ids []segment.ID) []error { return a.delete(ctx, ids) })
+	return refusing(ids, a.internal, func(err error) error { return err }, func(ids []segment.ID) []error { return a.delete(ctx, ids) })
 }
 
-func (a *topicAdmin) internal(id segment.ID) bool {
-	t, ok := a.meta.TopicByID(id)
-	return ok && t.Internal()
+func (a *topicAdmin) internal(id segment.ID) error {
+	if t, ok := a.meta.TopicByID(id); ok && t.Internal() {
+		return metadata.ErrInternalTopic
+	}
+	return nil
 }
 
 func (a *topicAdmin) delete(ctx context.Context, ids []segment.ID) []error {
