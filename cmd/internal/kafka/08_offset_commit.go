@@ -88,7 +88,7 @@ func (c *committing) topic(in *kmsg.OffsetCommitRequestTopic, out *kmsg.OffsetCo
 		case unknown != nil:
 			slot.ErrorCode = c.server.groupCode(unknown, "OffsetCommit")
 			continue
-		case p.Partition < 0:
+		case p.Partition < 0 || int(p.Partition) >= len(t.Partitions):
 			slot.ErrorCode = kerr.UnknownTopicOrPartition.Code
 			continue
 		}

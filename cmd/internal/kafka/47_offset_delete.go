@@ -3,6 +3,7 @@ package kafka
 import (
 	"context"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/varvelog/varve/metadata/coordinator"
@@ -12,7 +13,7 @@ import (
 // OffsetDelete, key 47 (KIP-496).
 //
 // An unknown topic is an error of its partitions, as in Kafka: its offsets go by
-// themselves.
+// themselves. So is a partition that the topic does not have.
 func init() {
 	register(api{
 		key: kmsg.OffsetDelete, min: 0, max: 0, maxFrame: listFrame,
@@ -35,11 +36,15 @@ func (s *Server) beginOffsetDelete(ctx context.Context, r *request) {
 	for i, t := range req.Topics {
 		out := &resp.Topics[i]
 		out.Topic, out.Partitions = t.Topic, make([]kmsg.OffsetDeleteResponseTopicPartition, len(t.Partitions))
-		_, unknown := s.findTopic(t.Topic, [16]byte{}, false)
+		topic, unknown := s.findTopic(t.Topic, [16]byte{}, false)
 		for j, p := range t.Partitions {
 			out.Partitions[j].Partition = p.Partition
-			if unknown != nil {
-				out.Partitions[j].ErrorCode = code.note(s.groupCode(unknown, "OffsetDelete"))
+			err := unknown
+			if err == nil && (p.Partition < 0 || int(p.Partition) >= len(topic.Partitions)) {
+				err = coded(kerr.UnknownTopicOrPartition, "topic %q has %d partitions", t.Topic, len(topic.Partitions))
+			}
+			if err != nil {
+				out.Partitions[j].ErrorCode = code.note(s.groupCode(err, "OffsetDelete"))
 				continue
 			}
 			which, slots = append(which, group.TopicPartition{Topic: t.Topic, Partition: p.Partition}), append(slots, &out.Partitions[j])

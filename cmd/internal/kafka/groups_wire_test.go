@@ -3,6 +3,8 @@ package kafka
 import (
 	"errors"
 	"fmt"
+	"math"
+	"slices"
 	"testing"
 	"time"
 
@@ -340,6 +342,55 @@ func TestUnknownTopicsOfCommits(t *testing.T) {
 		Group: "g", Topics: []kmsg.OffsetFetchRequestGroupTopic{{TopicID: [16]byte{5}, Partitions: []int32{0}}},
 	}}}).(*kmsg.OffsetFetchResponse); resp.Groups[0].ErrorCode != 0 || resp.Groups[0].Topics[0].Partitions[0].ErrorCode != kerr.UnknownTopicID.Code {
 		t.Errorf("fetch by an unknown id: %+v", resp)
+	}
+}
+
+// TestPartitionsThatATopicDoesNotHave: nothing is committed for them, nor deleted, and
+// the others of the request are.
+func TestPartitionsThatATopicDoesNotHave(t *testing.T) {
+	c := newCluster()
+	g, _ := script(t, c) // its topic has 3
+	want := []int16{kerr.UnknownTopicOrPartition.Code, 0, 0, kerr.UnknownTopicOrPartition.Code, kerr.UnknownTopicOrPartition.Code}
+	partitions := []int32{-1, 0, 2, 3, math.MaxInt32}
+	for version := int16(2); version <= 10; version++ {
+		g.version[8] = version
+		req := g.commit("g", "", -1, 5, "")
+		all := req.Topics[0].Partitions[:0]
+		for _, i := range partitions {
+			p := req.Topics[0].Partitions[0]
+			p.Partition = i
+			all = append(all, p)
+		}
+		req.Topics[0].Partitions = all
+		for i, p := range g.cl.ask(g.at(req)).(*kmsg.OffsetCommitResponse).Topics[0].Partitions {
+			if p.Partition != partitions[i] || p.ErrorCode != want[i] {
+				t.Errorf("v%d: partition %d: %+v, want error %d", version, partitions[i], p, want[i])
+			}
+		}
+	}
+	held := func() (of []int32) {
+		resp := g.cl.ask(&kmsg.OffsetFetchRequest{Version: 8, Groups: []kmsg.OffsetFetchRequestGroup{{Group: "g"}}}).(*kmsg.OffsetFetchResponse)
+		for _, topic := range resp.Groups[0].Topics {
+			for _, p := range topic.Partitions {
+				of = append(of, p.Partition)
+			}
+		}
+		return of
+	}
+	if got := held(); !slices.Equal(got, []int32{0, 2}) {
+		t.Errorf("the group has offsets of partitions %v", got)
+	}
+	del := &kmsg.OffsetDeleteRequest{Group: "g", Topics: []kmsg.OffsetDeleteRequestTopic{{Topic: g.topic.Name}}}
+	for _, i := range partitions {
+		del.Topics[0].Partitions = append(del.Topics[0].Partitions, kmsg.OffsetDeleteRequestTopicPartition{Partition: i})
+	}
+	for i, p := range g.cl.ask(del).(*kmsg.OffsetDeleteResponse).Topics[0].Partitions {
+		if p.Partition != partitions[i] || p.ErrorCode != want[i] {
+			t.Errorf("delete: partition %d: %+v, want error %d", partitions[i], p, want[i])
+		}
+	}
+	if got := held(); len(got) > 0 {
+		t.Errorf("the group still has offsets of partitions %v", got)
 	}
 }
 

@@ -79,7 +79,7 @@ func sample(key, version int16, t *metadata.Topic) kmsg.Request {
 		req.Groups = []string{"none"}
 	case *kmsg.OffsetDeleteRequest:
 		req.Group = "simple"
-		req.Topics = []kmsg.OffsetDeleteRequestTopic{{Topic: t.Name, Partitions: []kmsg.OffsetDeleteRequestTopicPartition{{Partition: 5}}}}
+		req.Topics = []kmsg.OffsetDeleteRequestTopic{{Topic: t.Name, Partitions: []kmsg.OffsetDeleteRequestTopicPartition{{Partition: 0}}}}
 	case *kmsg.FindCoordinatorRequest:
 		req.CoordinatorKey, req.CoordinatorKeys = "g", []string{"g"}
 	case *kmsg.DeleteRecordsRequest:
