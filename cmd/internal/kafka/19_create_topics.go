@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -21,8 +22,9 @@ import (
 //	v6  THROTTLING_QUOTA_EXCEEDED may be answered
 //	v7  topic ids (KIP-516)
 //
-// Who asks for replicas on certain brokers gets the number of partitions and
-// replicas that amounts to: the bucket is the only replica.
+// A client that asks for replicas on certain brokers, all of which there must be,
+// gets the number of partitions and replicas that amounts to: the bucket is the only
+// replica.
 func init() {
 	register(api{
 		key: kmsg.CreateTopics, min: 2, max: 7, maxFrame: plainFrame,
@@ -61,7 +63,7 @@ func (s *Server) beginCreateTopics(ctx context.Context, r *request) {
 			out := &resp.Topics[i]
 			out.Default()
 			out.Topic = req.Topics[i].Topic
-			t, err := newTopic(&req.Topics[i])
+			t, err := s.newTopic(&req.Topics[i])
 			if asked[out.Topic] > 1 {
 				err = coded(kerr.InvalidRequest, "topic %q stands %d times in the request", out.Topic, asked[out.Topic])
 			}
@@ -93,7 +95,7 @@ func countNames(topics []kmsg.CreateTopicsRequestTopic) map[string]int {
 }
 
 // newTopic reads what is asked for one topic.
-func newTopic(in *kmsg.CreateTopicsRequestTopic) (metadata.NewTopic, error) {
+func (s *Server) newTopic(in *kmsg.CreateTopicsRequestTopic) (metadata.NewTopic, error) {
 	t := metadata.NewTopic{
 		Name: in.Topic, Partitions: in.NumPartitions, ReplicationFactor: in.ReplicationFactor,
 		Configs: make(map[string]string, len(in.Configs)),
@@ -108,14 +110,14 @@ func newTopic(in *kmsg.CreateTopicsRequestTopic) (metadata.NewTopic, error) {
 		t.Configs[c.Name] = *c.Value
 	}
 	if len(in.ReplicaAssignment) > 0 {
-		err := assigned(&t, in)
+		err := s.assigned(&t, in)
 		return t, err
 	}
 	return t, nil
 }
 
 // assigned takes the numbers from an assignment of replicas to brokers.
-func assigned(t *metadata.NewTopic, in *kmsg.CreateTopicsRequestTopic) error {
+func (s *Server) assigned(t *metadata.NewTopic, in *kmsg.CreateTopicsRequestTopic) error {
 	if in.NumPartitions != -1 || in.ReplicationFactor != -1 {
 		return coded(kerr.InvalidRequest, "give either an assignment of replicas, or the number of partitions and the replication factor")
 	}
@@ -125,15 +127,34 @@ func assigned(t *metadata.NewTopic, in *kmsg.CreateTopicsRequestTopic) error {
 		switch {
 		case a.Partition < 0 || int(a.Partition) >= len(in.ReplicaAssignment) || seen[a.Partition]:
 			return coded(kerr.InvalidReplicaAssignment, "partitions must be numbered from 0 without a gap, each once")
-		case len(a.Replicas) == 0 || len(a.Replicas) != replicas:
-			return coded(kerr.InvalidReplicaAssignment, "all partitions need the same number of replicas, at least one")
+		case len(a.Replicas) != replicas:
+			return coded(kerr.InvalidReplicaAssignment, "all partitions need the same number of replicas, partition %d has %d and another %d", a.Partition, len(a.Replicas), replicas)
+		}
+		if err := s.checkReplicas(a.Replicas); err != nil {
+			return err
 		}
 		seen[a.Partition] = true
 	}
-	if replicas > metadata.MaxReplicationFactor {
-		return coded(kerr.InvalidReplicaAssignment, "%d replicas per partition, the limit is %d", replicas, metadata.MaxReplicationFactor)
-	}
 	t.Partitions, t.ReplicationFactor = int32(len(in.ReplicaAssignment)), int16(replicas)
+	return nil
+}
+
+// checkReplicas: the replicas asked for are brokers that there are, each once.
+func (s *Server) checkReplicas(replicas []int32) error {
+	if len(replicas) == 0 {
+		return coded(kerr.InvalidReplicaAssignment, "the assignment has a partition without replicas")
+	}
+	brokers := s.backend.Brokers()
+	seen := make(map[int32]bool, len(brokers))
+	for _, id := range replicas {
+		switch {
+		case !slices.ContainsFunc(brokers, func(b Broker) bool { return b.ID == id }):
+			return coded(kerr.InvalidReplicaAssignment, "the assignment names broker %d, which there is not", id)
+		case seen[id]:
+			return coded(kerr.InvalidReplicaAssignment, "the assignment names broker %d more than once for a partition", id)
+		}
+		seen[id] = true
+	}
 	return nil
 }
 

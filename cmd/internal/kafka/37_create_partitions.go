@@ -2,7 +2,6 @@ package kafka
 
 import (
 	"context"
-	"slices"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -46,7 +45,7 @@ func (s *Server) beginCreatePartitions(ctx context.Context, r *request) {
 		for i := range req.Topics {
 			in, out := &req.Topics[i], &resp.Topics[i]
 			out.Topic = in.Topic
-			n, err := newPartitions(in)
+			n, err := s.newPartitions(in)
 			if asked[in.Topic] > 1 {
 				err = coded(kerr.InvalidRequest, "topic %q stands %d times in the request", in.Topic, asked[in.Topic])
 			}
@@ -68,17 +67,15 @@ func (s *Server) beginCreatePartitions(ctx context.Context, r *request) {
 }
 
 // newPartitions reads what is asked for one topic.
-func newPartitions(in *kmsg.CreatePartitionsRequestTopic) (metadata.NewPartitions, error) {
+func (s *Server) newPartitions(in *kmsg.CreatePartitionsRequestTopic) (metadata.NewPartitions, error) {
 	n := metadata.NewPartitions{Topic: in.Topic, Count: in.Count}
 	if in.Assignment == nil {
 		return n, nil
 	}
 	n.Assigned = make([]int, len(in.Assignment))
 	for i, a := range in.Assignment {
-		brokers := slices.Clone(a.Replicas)
-		slices.Sort(brokers)
-		if len(brokers) == 0 || brokers[0] < 0 || len(slices.Compact(brokers)) != len(a.Replicas) {
-			return n, coded(kerr.InvalidReplicaAssignment, "replicas %v of a new partition of topic %q must be distinct brokers, at least one", a.Replicas, in.Topic)
+		if err := s.checkReplicas(a.Replicas); err != nil {
+			return n, err
 		}
 		n.Assigned[i] = len(a.Replicas)
 	}

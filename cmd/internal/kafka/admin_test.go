@@ -106,7 +106,7 @@ func TestCreateTopicsChecksAndTells(t *testing.T) {
 		}
 		return n
 	}
-	gap := assigned("gap", -1, []int32{1}, []int32{1})
+	gap := assigned("gap", -1, []int32{7}, []int32{7})
 	gap.ReplicaAssignment[1].Partition = 2
 	cases := []struct {
 		version int16
@@ -122,11 +122,16 @@ func TestCreateTopicsChecksAndTells(t *testing.T) {
 		{7, withConfig("bad-value", "retention.ms", kmsg.StringPtr("soon")), kerr.InvalidConfig},
 		{7, withConfig("bad-config", "retention.sm", kmsg.StringPtr("1")), kerr.InvalidConfig},
 		{7, withConfig("null-config", "retention.ms", nil), kerr.InvalidConfig},
-		{7, assigned("assigned", -1, []int32{1, 2}, []int32{2, 3}), nil},
-		{7, assigned("both", 2, []int32{1}, []int32{2}), kerr.InvalidRequest},
-		{7, assigned("uneven", -1, []int32{1}, []int32{2, 3}), kerr.InvalidReplicaAssignment},
+		{7, assigned("assigned", -1, []int32{7, 8}, []int32{8, 7}), nil},
+		{7, assigned("both", 2, []int32{7}, []int32{8}), kerr.InvalidRequest},
+		{7, assigned("uneven", -1, []int32{7}, []int32{8, 7}), kerr.InvalidReplicaAssignment},
 		{7, assigned("empty", -1, nil), kerr.InvalidReplicaAssignment},
-		{7, assigned("four", -1, []int32{1, 2, 3, 4}), kerr.InvalidReplicaAssignment},
+		{7, assigned("empty-later", -1, []int32{7}, nil), kerr.InvalidReplicaAssignment},
+		{7, assigned("unknown", -1, []int32{9}), kerr.InvalidReplicaAssignment},
+		{7, assigned("unknown-later", -1, []int32{7}, []int32{1000}), kerr.InvalidReplicaAssignment},
+		{7, assigned("negative", -1, []int32{-1}), kerr.InvalidReplicaAssignment},
+		{7, assigned("repeated", -1, []int32{7, 7}), kerr.InvalidReplicaAssignment},
+		{2, assigned("repeated-old", -1, []int32{7, 7}), kerr.InvalidReplicaAssignment},
 		{7, gap, kerr.InvalidReplicaAssignment},
 	}
 	c := newCluster()

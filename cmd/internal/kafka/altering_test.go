@@ -54,6 +54,7 @@ func TestCreatePartitionsChecksAndTells(t *testing.T) {
 		"same broker":    {[]kmsg.CreatePartitionsRequestTopic{assigned("a", 2, []int32{7, 7})}, []*kerr.Error{kerr.InvalidReplicaAssignment}},
 		"no broker":      {[]kmsg.CreatePartitionsRequestTopic{assigned("a", 2, nil)}, []*kerr.Error{kerr.InvalidReplicaAssignment}},
 		"negative":       {[]kmsg.CreatePartitionsRequestTopic{assigned("a", 2, []int32{-1})}, []*kerr.Error{kerr.InvalidReplicaAssignment}},
+		"no such broker": {[]kmsg.CreatePartitionsRequestTopic{assigned("a", 3, []int32{7}, []int32{9})}, []*kerr.Error{kerr.InvalidReplicaAssignment}},
 		"nothing at all": {nil, nil},
 	} {
 		req := &kmsg.CreatePartitionsRequest{Version: 3, Topics: tc.topics, TimeoutMillis: 1000, ValidateOnly: true}
