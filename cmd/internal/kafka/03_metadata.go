@@ -18,7 +18,7 @@ import (
 //	v4     allow_auto_topic_creation; before it is taken as true
 //	v5     offline replicas (KIP-112)
 //	v7     leader epoch (KIP-320)
-//	v8     authorized operations (KIP-430); they are not computed
+//	v8     authorized operations (KIP-430), of the cluster up to v10
 //	v9     flexible
 //	v10    topic ids (KIP-516)
 //	v12    topics may be asked for by id alone
@@ -190,7 +190,9 @@ func (s *Server) describeTopic(t *metadata.Topic) kmsg.MetadataResponseTopic {
 // replyMetadata answers with topics. Names are not nullable before v12, where
 // clients cannot ask by id alone either.
 func (s *Server) replyMetadata(r *request, topics []kmsg.MetadataResponseTopic) {
+	req := r.body.(*kmsg.MetadataRequest)
 	resp := kmsg.NewPtrMetadataResponse()
+	resp.AuthorizedOperations = operations(req.IncludeClusterAuthorizedOperations, clusterOperations)
 	resp.ClusterID = kmsg.StringPtr(s.backend.ClusterID)
 	resp.ControllerID = s.backend.Controller()
 	for _, b := range s.backend.Brokers() {
@@ -201,6 +203,7 @@ func (s *Server) replyMetadata(r *request, topics []kmsg.MetadataResponseTopic) 
 	resp.Topics = topics
 	var code firstCode
 	for i := range topics {
+		topics[i].AuthorizedOperations = operations(req.IncludeTopicAuthorizedOperations && topics[i].ErrorCode == 0, topicOperations)
 		code.note(topics[i].ErrorCode)
 	}
 	r.reply(resp, int16(code))

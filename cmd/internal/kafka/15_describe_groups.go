@@ -28,10 +28,6 @@ func init() {
 
 const describeNotFound = 6
 
-// allGroupOperations is what may be done with a group, as bits: read, delete,
-// describe.
-const allGroupOperations = 1<<3 | 1<<6 | 1<<8
-
 func (s *Server) beginDescribeGroups(ctx context.Context, r *request) {
 	req := r.body.(*kmsg.DescribeGroupsRequest)
 	resp := kmsg.NewPtrDescribeGroupsResponse()
@@ -39,9 +35,7 @@ func (s *Server) beginDescribeGroups(ctx context.Context, r *request) {
 	for _, id := range distinct(req.Groups, func(id string) any { return id }) { // or the answer has no bound
 		g := s.describeGroup(ctx, r, id)
 		code.note(g.ErrorCode)
-		if req.IncludeAuthorizedOperations && g.ErrorCode == 0 {
-			g.AuthorizedOperations = allGroupOperations
-		}
+		g.AuthorizedOperations = operations(req.IncludeAuthorizedOperations && g.ErrorCode == 0, groupOperations)
 		resp.Groups = append(resp.Groups, g)
 	}
 	r.reply(resp, int16(code))

@@ -36,7 +36,9 @@ func (s *Server) beginDescribeCluster(ctx context.Context, r *request) {
 }
 
 func (s *Server) describeCluster(r *request, resp *kmsg.DescribeClusterResponse) {
+	req := r.body.(*kmsg.DescribeClusterRequest)
 	resp.ClusterID = s.backend.ClusterID
+	resp.ClusterAuthorizedOperations = operations(req.IncludeClusterAuthorizedOperations, clusterOperations)
 	resp.ControllerID = s.backend.Controller()
 	for _, b := range s.backend.Brokers() {
 		out := kmsg.NewDescribeClusterResponseBroker()

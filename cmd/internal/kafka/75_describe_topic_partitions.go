@@ -103,6 +103,7 @@ func (d *description) add(name string) bool {
 		return true
 	}
 	out.TopicID, out.IsInternal = t.ID, t.Internal()
+	out.AuthorizedOperations = topicOperations // they cannot be asked for apart
 	for i := first; int(i) < len(t.Partitions); i++ {
 		if d.left == 0 {
 			if i > first {
