@@ -31,6 +31,15 @@ const (
 	walFolder   = "wal"
 )
 
+// Errors that stay until an operator does something; ErrInUse until the other process
+// ends.
+var (
+	ErrForeign     = errors.New("data folder and bucket do not belong together")
+	ErrDamaged     = errors.New("file is damaged")
+	ErrUnsupported = errors.New("unsupported version")
+	ErrInUse       = errors.New("in use by another varve process")
+)
+
 // Identity is whose a data folder is.
 type Identity struct {
 	Node    segment.ID
@@ -93,7 +102,7 @@ func openLocked(path string) (*os.File, error) {
 	case err != nil:
 		err = fmt.Errorf("lock data folder: %w", err)
 	case held:
-		err = fmt.Errorf("data folder %s is in use by another varve process; stop it, or give this one another --data-dir", filepath.Dir(path))
+		err = fmt.Errorf("data folder %s is %w; stop it, or give this one another --data-dir", filepath.Dir(path), ErrInUse)
 	default:
 		return f, nil
 	}
@@ -107,22 +116,45 @@ func (d *Dir) Node() segment.ID { return d.node }
 // WAL is the folder of a journal's write-ahead logs. It may be missing.
 func (d *Dir) WAL(journal uint32) string { return WAL(d.path, journal) }
 
-// Bind ties the folder to a cluster, for good.
-func (d *Dir) Bind(cluster segment.ID) error {
+// Unbound reports whether the folder belongs to no cluster yet.
+func (d *Dir) Unbound() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	switch d.mu.cluster {
-	case cluster:
+	return d.mu.cluster.IsZero()
+}
+
+// MayBind is nil if Bind would tie the folder to the cluster, and what Bind would say
+// if not. The zero id is that of a cluster that is to be made.
+func (d *Dir) MayBind(cluster segment.ID) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	own := d.mu.cluster
+	switch {
+	case own.IsZero(), own == cluster:
 		return nil
-	case segment.ID{}:
-		if err := writeIdentity(d.path, Identity{d.node, cluster}); err != nil {
-			return err
-		}
-		d.mu.cluster = cluster
+	case cluster.IsZero():
+		return fmt.Errorf("%w: data folder %s belongs to cluster %s, the bucket holds no cluster; give another --data-dir or --bucket",
+			ErrForeign, d.path, own.Base64())
+	}
+	return fmt.Errorf("%w: data folder %s belongs to cluster %s, the bucket to cluster %s; give another --data-dir or --bucket",
+		ErrForeign, d.path, own.Base64(), cluster.Base64())
+}
+
+// Bind ties the folder to a cluster, for good.
+func (d *Dir) Bind(cluster segment.ID) error {
+	if err := d.MayBind(cluster); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.mu.cluster == cluster {
 		return nil
 	}
-	return fmt.Errorf("data folder %s belongs to cluster %s, the bucket to cluster %s; give another --data-dir or --bucket",
-		d.path, d.mu.cluster.Base64(), cluster.Base64())
+	if err := writeIdentity(d.path, Identity{d.node, cluster}); err != nil {
+		return err
+	}
+	d.mu.cluster = cluster
+	return nil
 }
 
 // Witness is the highest object of the journal that this node saw committed;

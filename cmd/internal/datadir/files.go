@@ -53,16 +53,16 @@ func read(folder, name string, into any) error {
 		Version int `json:"version"`
 	}
 	if err := json.Unmarshal(b, &head); err != nil {
-		return fmt.Errorf("%s is damaged: %w", path, err)
+		return fmt.Errorf("%s: %w: %w", path, ErrDamaged, err)
 	}
 	switch {
 	case head.Version > recordVersion:
-		return fmt.Errorf("%s has version %d, this program knows %d: it was written by a newer varve", path, head.Version, recordVersion)
+		return fmt.Errorf("%s: %w: version %d, this program knows %d; it was written by a newer varve", path, ErrUnsupported, head.Version, recordVersion)
 	case head.Version != recordVersion:
-		return fmt.Errorf("%s is damaged: version %d", path, head.Version)
+		return fmt.Errorf("%s: %w: version %d", path, ErrDamaged, head.Version)
 	}
 	if err := json.Unmarshal(b, into); err != nil {
-		return fmt.Errorf("%s is damaged: %w", path, err)
+		return fmt.Errorf("%s: %w: %w", path, ErrDamaged, err)
 	}
 	return nil
 }

@@ -76,14 +76,14 @@ func readIdentity(path string) (Identity, error) {
 	}
 	node, err := segment.ParseID(r.Node)
 	if err != nil || node.IsZero() {
-		return Identity{}, fmt.Errorf("%s holds no node id: %q", filepath.Join(path, nodeFile), r.Node)
+		return Identity{}, fmt.Errorf("%s: %w: it holds no node id: %q", filepath.Join(path, nodeFile), ErrDamaged, r.Node)
 	}
 	if r.Cluster == "" {
 		return Identity{Node: node}, nil
 	}
 	cluster, err := segment.ParseID(r.Cluster)
 	if err != nil || cluster.IsZero() {
-		return Identity{}, fmt.Errorf("%s holds no cluster id: %q", filepath.Join(path, nodeFile), r.Cluster)
+		return Identity{}, fmt.Errorf("%s: %w: it holds no cluster id: %q", filepath.Join(path, nodeFile), ErrDamaged, r.Cluster)
 	}
 	return Identity{node, cluster}, nil
 }
@@ -109,7 +109,7 @@ func readWitness(path string) (map[uint32]segment.Ref, error) {
 	for journal, w := range r.Journals {
 		id, err := segment.ParseID(w.Object)
 		if err != nil || id.IsZero() || w.Seq == 0 {
-			return nil, fmt.Errorf("%s holds no object of journal %d: seq %d, id %q", filepath.Join(path, witnessFile), journal, w.Seq, w.Object)
+			return nil, fmt.Errorf("%s: %w: it holds no object of journal %d: seq %d, id %q", filepath.Join(path, witnessFile), ErrDamaged, journal, w.Seq, w.Object)
 		}
 		witness[journal] = segment.Ref{Seq: w.Seq, Object: id}
 	}

@@ -24,18 +24,31 @@ const (
 
 var errNoCluster = errors.New("it holds no cluster yet")
 
+// folder is what loadCluster asks of a data folder.
+type folder interface {
+	// MayBind says why the folder cannot belong to a cluster; the zero id is that of
+	// one that is to be made.
+	MayBind(cluster segment.ID) error
+}
+
 // loadCluster reads the bucket's root object. A node that writes makes it where
 // there is none, after the store has passed the probe, and tests the store with
-// one create-twice where there is one. A node that only reads writes nothing.
-func loadCluster(ctx context.Context, store objstore.Store, writes bool, log *slog.Logger) (segment.Cluster, error) {
+// one create-twice where there is one. A node that only reads writes nothing, and so
+// does one whose data folder belongs to another cluster.
+func loadCluster(ctx context.Context, store objstore.Store, dir folder, writes bool, log *slog.Logger) (segment.Cluster, error) {
 	c, err := readCluster(ctx, store)
-	switch {
-	case err == nil && writes:
-		return c, testStore(ctx, store)
-	case err == nil:
-		return c, nil
-	case !errors.Is(err, objstore.ErrNotFound):
+	missing := errors.Is(err, objstore.ErrNotFound)
+	if err != nil && !missing {
 		return segment.Cluster{}, err
+	}
+	if err := dir.MayBind(c.ID); err != nil {
+		return segment.Cluster{}, fmt.Errorf("bucket %s: %w", store, err)
+	}
+	switch {
+	case !missing && writes:
+		return c, testStore(ctx, store)
+	case !missing:
+		return c, nil
 	case !writes:
 		return segment.Cluster{}, fmt.Errorf("bucket %s: %w; start a node with the ingest role on it first", store, errNoCluster)
 	}

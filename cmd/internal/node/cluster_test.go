@@ -11,6 +11,18 @@ import (
 	"github.com/varvelog/varve/tiering/segment"
 )
 
+// boundTo is a data folder of a cluster, or a new one.
+type boundTo segment.ID
+
+var errBound = errors.New("of another cluster")
+
+func (b boundTo) MayBind(cluster segment.ID) error {
+	if segment.ID(b).IsZero() || segment.ID(b) == cluster {
+		return nil
+	}
+	return errBound
+}
+
 func TestClusterIsMadeOnceAndReadThroughABitFlippedOnTheWay(t *testing.T) {
 	flips := 0
 	store := mem.New(time.Now, func(c mem.Call) mem.Action {
@@ -21,10 +33,14 @@ func TestClusterIsMadeOnceAndReadThroughABitFlippedOnTheWay(t *testing.T) {
 		return mem.Action{}
 	})
 	log := slog.New(slog.DiscardHandler)
-	if _, err := loadCluster(t.Context(), store, false, log); !errors.Is(err, errNoCluster) {
+	if _, err := loadCluster(t.Context(), store, boundTo(segment.ID{9}), true, log); !errors.Is(err, errBound) || len(store.ListNow("")) > 0 {
+		t.Fatalf("a data folder of another cluster: %v, the bucket has %v", err, store.ListNow(""))
+	}
+	var anew boundTo
+	if _, err := loadCluster(t.Context(), store, anew, false, log); !errors.Is(err, errNoCluster) {
 		t.Fatalf("a node that only reads, before there is a cluster: %v", err)
 	}
-	made, err := loadCluster(t.Context(), store, true, log)
+	made, err := loadCluster(t.Context(), store, anew, true, log)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,7 +49,7 @@ func TestClusterIsMadeOnceAndReadThroughABitFlippedOnTheWay(t *testing.T) {
 		want  error
 	}{{0, nil}, {clusterReads - 1, nil}, {clusterReads, segment.ErrCorrupt}} {
 		flips = tc.flips
-		got, err := loadCluster(t.Context(), store, false, log)
+		got, err := loadCluster(t.Context(), store, anew, false, log)
 		if !errors.Is(err, tc.want) || err == nil && got != made {
 			t.Errorf("%d damaged reads: %+v, %v, want %+v, %v", tc.flips, got, err, made, tc.want)
 		}

@@ -140,7 +140,10 @@ func (n *node) openBucket(ctx context.Context, closers *stack) error {
 	n.board.Busy("opening the bucket")
 	var store objstore.Store
 	err := n.patiently(ctx, "opening the bucket", func() (err error) {
-		store, err = bucket.Open(ctx, n.cfg.Bucket, n.cfg.CreateBucket && n.writes())
+		store, err = bucket.Open(ctx, n.cfg.Bucket, n.cfg.CreateBucket && n.writes() && n.dir.Unbound())
+		if foreign := n.dir.MayBind(segment.ID{}); foreign != nil && errors.Is(err, objstore.ErrNoBucket) {
+			return fmt.Errorf("bucket %s does not exist: %w", bucket.Redact(n.cfg.Bucket), foreign)
+		}
 		return err
 	})
 	if err != nil {
@@ -149,7 +152,7 @@ func (n *node) openBucket(ctx context.Context, closers *stack) error {
 	closers.push(func() error { bucket.Close(store); return nil })
 	n.store = objstore.Instrument(store, n.metrics.storeRequest)
 	err = n.patiently(ctx, "opening the cluster", func() (err error) {
-		n.cluster, err = loadCluster(ctx, n.store, n.writes(), n.log)
+		n.cluster, err = loadCluster(ctx, n.store, n.dir, n.writes(), n.log)
 		return err
 	})
 	if err != nil {
