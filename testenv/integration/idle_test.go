@@ -55,11 +55,6 @@ func TestAnIdleNodeSendsNothingToItsStore(t *testing.T) {
 	createTopic(t, node.Kafka, "events", 12)
 	producer := client(t, node.Kafka)
 	produce(t, producer, numbered("events", 0, "m", 10)...)
-	// A consumer that has read everything and waits stays connected, as the producer does.
-	waiting := client(t, node.Kafka, kgo.ConsumeTopics("events"), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
-	for read := 0; read < 10; {
-		read += waiting.PollFetches(deadline(t)).NumRecords()
-	}
 	before := settled(t, node)
 	time.Sleep(idleFor)
 	if after := storeRequests(t, node); fmt.Sprint(after) != fmt.Sprint(before) {
@@ -67,6 +62,38 @@ func TestAnIdleNodeSendsNothingToItsStore(t *testing.T) {
 	}
 	if before["create"] == 0 {
 		t.Fatalf("nothing was counted: %v", before)
+	}
+}
+
+// standFor is how long a leader takes for granted that it still leads.
+const standFor = 5 * time.Second
+
+// While consumers wait for records, a leader that has none looks now and then whether
+// it still leads: one GET for all of them.
+func TestAnIdleNodeWithConsumersAsksWhetherItLeads(t *testing.T) {
+	t.Parallel()
+	node := fileBucket(t).start(t)
+	createTopic(t, node.Kafka, "events", 12)
+	produce(t, client(t, node.Kafka), numbered("events", 0, "m", 10)...)
+	for range 5 {
+		waiting := client(t, node.Kafka, kgo.ConsumeTopics("events"), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+			kgo.FetchMaxWait(100*time.Millisecond))
+		for read := 0; read < 10; {
+			read += waiting.PollFetches(deadline(t)).NumRecords()
+		}
+	}
+	time.Sleep(standFor) // what the start and the reading have asked for is over by then
+	before, began := storeRequests(t, node), time.Now()
+	time.Sleep(standFor + time.Second)
+	after := storeRequests(t, node)
+	most := time.Since(began).Seconds()/standFor.Seconds() + 1
+	for op, n := range after {
+		if more := n - before[op]; more > 0 && (op != "get_tail" || more > most) {
+			t.Errorf("%v %s requests in %v, at most %v get_tail are planned for", more, op, time.Since(began), most)
+		}
+	}
+	if after["get_tail"] == before["get_tail"] {
+		t.Errorf("the node never looked whether it leads: %v", after)
 	}
 }
 
