@@ -9,11 +9,20 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/varvelog/varve/testenv"
 	"github.com/varvelog/varve/tiering/segment"
+)
+
+// Exit codes of `varve serve`; see "varve help exit-codes".
+const (
+	again     = 1 // starting it again may help
+	usage     = 2
+	takenOver = 4
+	permanent = 5
 )
 
 // wantRefusal wants `varve serve` to end with a code and one line that has all
@@ -95,7 +104,7 @@ func TestWrongFlagsAndSettingsAreRefusedBeforeAnythingStarts(t *testing.T) {
 		"no duration":            {b.varve("--flush-interval", "20"), []string{"flush-interval", "unit"}},
 		"argument":               {b.varve("now"), []string{"no arguments"}},
 	} {
-		t.Run(name, func(t *testing.T) { wantRefusal(t, test.varve, 2, test.words...) })
+		t.Run(name, func(t *testing.T) { wantRefusal(t, test.varve, usage, test.words...) })
 	}
 }
 
@@ -104,9 +113,9 @@ func TestWhatIsInUseIsNamed(t *testing.T) {
 	b := fileBucket(t)
 	node := b.start(t)
 	other := fileBucket(t)
-	wantRefusal(t, other.varve("--data-dir", node.DataDir), 1, node.DataDir, "in use", "--data-dir")
-	wantRefusal(t, other.varve("--listen", node.Kafka), 1, node.Kafka, "in use", "--listen")
-	wantRefusal(t, other.varve("--http", node.HTTP), 1, node.HTTP, "in use", "--http")
+	wantRefusal(t, other.varve("--data-dir", node.DataDir), again, node.DataDir, "in use", "--data-dir")
+	wantRefusal(t, other.varve("--listen", node.Kafka), again, node.Kafka, "in use", "--listen")
+	wantRefusal(t, other.varve("--http", node.HTTP), again, node.HTTP, "in use", "--http")
 	if status, _ := get(t, node, "/readyz"); status != http.StatusOK {
 		t.Error("the node that was there first is not ready")
 	}
@@ -118,7 +127,7 @@ func TestABucketThatIsNotThereIsNotMadeUnasked(t *testing.T) {
 	t.Run("file", func(t *testing.T) {
 		t.Parallel()
 		b := fileBucket(t)
-		wantRefusal(t, testenv.Varve{Args: []string{"--bucket", b.url}}, 1, b.folder, "--create-bucket")
+		wantRefusal(t, testenv.Varve{Args: []string{"--bucket", b.url}}, permanent, b.folder, "--create-bucket")
 		if _, err := os.Stat(b.folder); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("the folder: %v", err)
 		}
@@ -128,7 +137,7 @@ func TestABucketThatIsNotThereIsNotMadeUnasked(t *testing.T) {
 		b := minioBucket(t)
 		missing := b.minio.Bucket + "-missing"
 		b.url = strings.Replace(b.url, b.minio.Bucket, missing, 1)
-		wantRefusal(t, b.varve(), 1, missing, "--create-bucket")
+		wantRefusal(t, b.varve(), permanent, missing, "--create-bucket")
 		if there, err := b.minio.Client.BucketExists(deadline(t), missing); there || err != nil {
 			t.Errorf("the bucket exists: %t, %v", there, err)
 		}
@@ -137,13 +146,13 @@ func TestABucketThatIsNotThereIsNotMadeUnasked(t *testing.T) {
 		t.Parallel()
 		b := minioBucket(t)
 		b.env = []string{"AWS_ACCESS_KEY_ID=nobody", "AWS_SECRET_ACCESS_KEY=wrong-secret"}
-		wantRefusal(t, b.varve(), 1, b.minio.Bucket)
+		wantRefusal(t, b.varve(), permanent, b.minio.Bucket)
 	})
 	t.Run("no server", func(t *testing.T) {
 		t.Parallel()
 		b := bucket{url: "minio://" + testenv.FreeAddr(t) + "/events?secure=false",
 			env: []string{"AWS_ACCESS_KEY_ID=nobody", "AWS_SECRET_ACCESS_KEY=wrong-secret"}}
-		wantRefusal(t, b.varve(), 1, "connection refused")
+		wantRefusal(t, b.varve(), again, "connection refused")
 	})
 }
 
@@ -153,7 +162,7 @@ func TestABucketThatCannotBeWrittenIsRefusedByAWritingNode(t *testing.T) {
 		t.Parallel()
 		b, p := behindProxy(t, minioBucket(t))
 		p.set(readOnly)
-		wantRefusal(t, b.varve(), 1, "denied")
+		wantRefusal(t, b.varve(), permanent, "denied")
 	})
 	t.Run("bucket with a cluster", func(t *testing.T) {
 		t.Parallel()
@@ -161,7 +170,7 @@ func TestABucketThatCannotBeWrittenIsRefusedByAWritingNode(t *testing.T) {
 		b.start(t).Stop(t)
 		limited, p := behindProxy(t, b)
 		p.set(readOnly)
-		wantRefusal(t, limited.varve(), 1, "denied")
+		wantRefusal(t, limited.varve(), permanent, "denied")
 	})
 	t.Run("folder", func(t *testing.T) {
 		if os.Geteuid() == 0 {
@@ -172,7 +181,7 @@ func TestABucketThatCannotBeWrittenIsRefusedByAWritingNode(t *testing.T) {
 		if err := os.Mkdir(b.folder, 0o500); err != nil {
 			t.Fatal(err)
 		}
-		wantRefusal(t, b.varve(), 1, b.folder, "permission denied")
+		wantRefusal(t, b.varve(), again, b.folder, "permission denied")
 	})
 }
 
@@ -204,7 +213,7 @@ func TestAStoreWithoutCreateIfAbsentIsRefused(t *testing.T) {
 			before(t, b)
 			b, p := behindProxy(t, b)
 			p.set(forgetful)
-			wantRefusal(t, b.varve(), 1, "create")
+			wantRefusal(t, b.varve(), permanent, "create")
 		})
 	}
 	t.Run("varve bucket probe", func(t *testing.T) {
@@ -228,9 +237,37 @@ func TestADataFolderOfAnotherClusterIsRefused(t *testing.T) {
 	node.Stop(t)
 	other := fileBucket(t)
 	other.start(t).Stop(t)
+	before := other.objects(t)
 	for _, roles := range []string{"ingest,fetch,tiering", "fetch"} {
-		wantRefusal(t, other.varve("--data-dir", node.DataDir, "--roles", roles), 1, node.DataDir, "cluster", "--bucket")
+		wantRefusal(t, other.varve("--data-dir", node.DataDir, "--roles", roles), permanent, node.DataDir, "cluster", "--bucket")
 	}
+	if after := other.objects(t); !slices.Equal(after, before) {
+		t.Errorf("the other bucket had %v, has %v", before, after)
+	}
+}
+
+// A bucket that is empty, or missing, is no place for what a data folder belongs to:
+// nothing is written there before that is known.
+func TestADataFolderOfAClusterMakesNoOther(t *testing.T) {
+	t.Parallel()
+	onStores(t, func(t *testing.T, b bucket) {
+		node := fileBucket(t).start(t)
+		node.Stop(t)
+		wantRefusal(t, b.varve("--data-dir", node.DataDir, "--create-bucket"), permanent, node.DataDir, "cluster", "--data-dir")
+		if b.folder != "" {
+			if _, err := os.Stat(b.folder); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("the bucket was made: %v", err)
+			}
+			if err := os.Mkdir(b.folder, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			wantRefusal(t, b.varve("--data-dir", node.DataDir), permanent, node.DataDir, "no cluster", "--bucket")
+			if left := b.objects(t); len(left) > 0 {
+				t.Errorf("the bucket was empty and has %v", left)
+			}
+		}
+		b.start(t).Stop(t) // and a new data folder makes one
+	})
 }
 
 func TestABucketOfAnotherFormatIsNotTouched(t *testing.T) {
@@ -267,7 +304,7 @@ func TestABucketOfAnotherFormatIsNotTouched(t *testing.T) {
 			alter(t, filepath.Join(b.folder, "cluster"), func(object []byte) []byte { return test.change(t, object) })
 			before := b.objects(t)
 			for _, roles := range []string{"ingest", "fetch"} {
-				wantRefusal(t, b.varve("--roles", roles), 1, append(test.words, b.folder)...)
+				wantRefusal(t, b.varve("--roles", roles), permanent, append(test.words, b.folder)...)
 			}
 			if after := b.objects(t); len(after) != len(before) {
 				t.Errorf("the bucket has %d objects, had %d", len(after), len(before))

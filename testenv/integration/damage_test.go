@@ -121,7 +121,7 @@ func TestADamagedSegmentNeverGivesWrongRecords(t *testing.T) {
 				b := whole.copied(t)
 				alter(t, filepath.Join(b.folder, segment.JournalKey(1, seqs[hurt])), test.change)
 				if !test.starts {
-					wantRefusal(t, b.varve("--roles", roles), 1, "journal 1")
+					wantRefusal(t, b.varve("--roles", roles), permanent, "journal 1")
 					continue
 				}
 				node := b.start(t, "--roles", roles)
@@ -146,8 +146,8 @@ func TestALostSegmentIsNotTakenForTheEnd(t *testing.T) {
 			if err := os.Remove(filepath.Join(b.folder, segment.JournalKey(1, lost))); err != nil {
 				t.Fatal(err)
 			}
-			wantRefusal(t, b.varve("--data-dir", folder), 1, "journal 1", strconv.FormatUint(lost, 10))
-			wantRefusal(t, b.varve("--data-dir", folder, "--roles", "fetch"), 1, "journal 1", strconv.FormatUint(lost, 10))
+			wantRefusal(t, b.varve("--data-dir", folder), permanent, "journal 1", strconv.FormatUint(lost, 10))
+			wantRefusal(t, b.varve("--data-dir", folder, "--roles", "fetch"), permanent, "journal 1", strconv.FormatUint(lost, 10))
 		})
 	}
 }

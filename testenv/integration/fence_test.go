@@ -19,7 +19,7 @@ func TestASecondIngestNodeTakesOverAndTheFirstEndsSayingWhy(t *testing.T) {
 		writing := keepWriting(t, address, "events", 2, acksAll...)
 		writing.progress(t, 300)
 		second := b.start(t)
-		if code := first.Wait(t); code != 1 {
+		if code := first.Wait(t); code != takenOver {
 			t.Errorf("the first node ended with code %d", code)
 		}
 		wantLine(t, lastLines(first.Log()), "taken over", "--roles fetch")
@@ -49,7 +49,7 @@ func TestANodeThatWasTakenOverWhileIdleAcknowledgesNothing(t *testing.T) {
 	if late.ProduceSync(deadline(t), &kgo.Record{Topic: "events", Value: []byte("late")}).FirstErr() == nil {
 		t.Error("a node that was taken over acknowledges a record")
 	}
-	if code := first.Wait(t); code != 1 {
+	if code := first.Wait(t); code != takenOver {
 		t.Errorf("the first node ended with code %d", code)
 	}
 	written = append(written, produce(t, client(t, last.Kafka), numbered("events", 0, "last", 50)...)...)

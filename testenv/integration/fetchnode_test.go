@@ -149,7 +149,7 @@ func TestAFetchNodeNeedsToReadOnlyAndRefusesWrites(t *testing.T) {
 func TestAFetchNodeOnABucketWithoutAClusterSaysSo(t *testing.T) {
 	t.Parallel()
 	b := minioBucket(t)
-	wantRefusal(t, b.varve("--roles", "fetch"), 1, "no cluster", "ingest")
+	wantRefusal(t, b.varve("--roles", "fetch"), again, "no cluster", "ingest")
 }
 
 // ask sends a request to the one broker there is, without the client's own

@@ -28,6 +28,8 @@ const (
 	ExitFailure     = 1
 	ExitUsage       = 2
 	ExitUnsent      = 3
+	ExitTakenOver   = 4
+	ExitPermanent   = 5
 	ExitInterrupted = 130 // 128 + SIGINT, as shells have it
 )
 
@@ -82,6 +84,8 @@ Exit codes:
   1    failed; the last line on standard error says why
   2    wrong usage or configuration; nothing was done
   3    produce: not every record was acknowledged; the summary says how many were
+  4    serve: another node has taken over
+  5    serve: something has to be changed before it is started again
   130  interrupted before the work was done
 
 Completion, for the shell at hand:

@@ -7,6 +7,8 @@ import (
 	"io"
 	"strings"
 	"syscall"
+
+	"github.com/varvelog/varve/cmd/internal/node"
 )
 
 // usageError is a command line or configuration that cannot be carried out.
@@ -26,9 +28,29 @@ var (
 	errStdoutClosed = errors.New("standard output closed")
 )
 
+// servedError is the end of a node.
+type servedError struct{ err error }
+
+func (e servedError) Error() string { return e.err.Error() }
+func (e servedError) Unwrap() error { return e.err }
+
+// code is what a supervisor decides on.
+func (e servedError) code() int {
+	switch node.EndingOf(e.err) {
+	case node.TakenOver:
+		return ExitTakenOver
+	case node.Permanent:
+		return ExitPermanent
+	}
+	return ExitFailure
+}
+
 func exitCode(err error) int {
 	var usage usageError
+	var served servedError
 	switch {
+	case errors.As(err, &served):
+		return served.code()
 	case errors.As(err, &usage):
 		return ExitUsage
 	case errors.Is(err, errUnsent):

@@ -141,7 +141,7 @@ func TestTheHelpOfExitCodesNamesThoseThereAre(t *testing.T) {
 			listed = append(listed, strings.Fields(code)[0])
 		}
 	}
-	if got := strings.Join(listed, " "); got != "0 1 2 3 130" {
+	if got := strings.Join(listed, " "); got != "0 1 2 3 4 5 130" {
 		t.Fatalf("help lists %s", got)
 	}
 	cluster, c := control(t, kfake.SeedTopics(1, "t"))

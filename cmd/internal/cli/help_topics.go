@@ -25,6 +25,13 @@ const exitCodesText = `Exit codes of varve:
        something that needs --yes. Nothing was done.
   3    produce: at least one record that was read is not known to be stored. The
        summary says how many were acknowledged.
+  4    serve: another node with the ingest role has taken over the bucket. Do not start
+       this one again by itself: the two would depose each other without end. Run one
+       of them, or start this one with --roles fetch.
+  5    serve: starting it again does not help before something is changed: credentials
+       are refused, the bucket is missing or another cluster's, objects are missing,
+       damaged or of a newer version, the store cannot keep data safe, or the data
+       folder is damaged or another cluster's.
   130  interrupted (SIGINT or SIGTERM) before the work was done; produce: what was
        read until then was acknowledged. A second signal ends any command at once,
        with this code too.

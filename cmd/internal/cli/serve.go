@@ -37,8 +37,9 @@ not, what it is busy with), /metrics (for Prometheus) and /status (JSON, which "
 cluster status" shows).
 
 Exit codes are 0 when it was told to stop and did so in good order, 1 when it could
-not go on, 2 for wrong settings. After 1 it may be started again; after 2 something
-has to be changed first.`
+not go on and starting it again may help, 2 for wrong settings, 4 when another node
+has taken over, and 5 when something else has to be changed first. A supervisor must
+not start it again after 2, 4 and 5: after 4 it would depose the other node.`
 
 func newServe(env *Env) *cobra.Command {
 	var file, output string
@@ -62,7 +63,10 @@ func newServe(env *Env) *cobra.Command {
 			if printConfig {
 				return resolved.Print(env.Stdout, output)
 			}
-			return env.Serve(cmd.Context(), resolved.Serve, env.Stdout, env.Stderr)
+			if err := env.Serve(cmd.Context(), resolved.Serve, env.Stdout, env.Stderr); err != nil {
+				return servedError{err}
+			}
+			return nil
 		},
 	}
 	flags := cmd.Flags()

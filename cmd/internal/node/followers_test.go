@@ -47,7 +47,7 @@ func (s *slowFloors) Get(ctx context.Context, key string) ([]byte, error) {
 func TestAFollowerThatFallsBelowTheFloorBeginsAnew(t *testing.T) {
 	store := mem.New(time.Now, nil)
 	log := slog.New(slog.DiscardHandler)
-	cluster, err := loadCluster(t.Context(), store, true, log)
+	cluster, err := loadCluster(t.Context(), store, boundTo{}, true, log)
 	if err != nil {
 		t.Fatal(err)
 	}

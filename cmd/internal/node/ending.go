@@ -1,0 +1,104 @@
+package node
+
+import (
+	"errors"
+
+	"github.com/varvelog/varve/cmd/internal/bucket"
+	"github.com/varvelog/varve/cmd/internal/datadir"
+	"github.com/varvelog/varve/ingest"
+	"github.com/varvelog/varve/ingest/wal"
+	"github.com/varvelog/varve/metadata"
+	"github.com/varvelog/varve/metadata/announce"
+	"github.com/varvelog/varve/tiering/journal"
+	"github.com/varvelog/varve/tiering/objstore"
+	"github.com/varvelog/varve/tiering/partlog"
+	"github.com/varvelog/varve/tiering/segment"
+)
+
+// Ending is what can be done about a node that has ended with an error.
+type Ending uint8
+
+const (
+	// Passing: starting the node again may help.
+	Passing Ending = iota
+	// TakenOver: another node leads. Starting this one again would depose that one.
+	TakenOver
+	// Permanent: something has to be changed before the node is started again.
+	Permanent
+)
+
+// kind is what is known of an error: how a node ends that ends with it, and how many
+// times in a row a start gets it before it ends; 0 for as many as its patience allows.
+type kind struct {
+	err    error
+	ending Ending
+	tries  int
+}
+
+// kinds has every error that can end a node; the first that fits counts. Any other is
+// Passing, and the start is patient with it.
+var kinds = []kind{
+	// What was read does not change. It may have been damaged on the way, though.
+	{journal.ErrBroken, Permanent, 3},
+	{segment.ErrCorrupt, Permanent, 3},
+	{journal.ErrDamaged, Permanent, 1}, // read several times already
+	{journal.ErrForeign, Permanent, 1},
+	{journal.ErrUnsettled, Permanent, 1},
+	{partlog.ErrContradiction, Permanent, 1},
+	{metadata.ErrCorrupt, Permanent, 1},
+	{segment.ErrInvalid, Permanent, 1},
+	{segment.ErrUnsupported, Permanent, 1},
+	{metadata.ErrTooOld, Permanent, 1},
+
+	{wal.ErrForeign, Permanent, 1},
+	{wal.ErrUnsupported, Permanent, 1},
+	{datadir.ErrForeign, Permanent, 1},
+	{datadir.ErrDamaged, Permanent, 1},
+	{datadir.ErrUnsupported, Permanent, 1},
+
+	{bucket.ErrURL, Permanent, 1},
+	{bucket.ErrSetup, Permanent, 1},
+	{objstore.ErrUnsafe, Permanent, 1},
+	{objstore.ErrDenied, Permanent, 1},
+	{objstore.ErrNoBucket, Permanent, 1},
+
+	{journal.ErrFenced, TakenOver, 1},
+	{journal.ErrTwin, TakenOver, 1},
+
+	{errNoCluster, Passing, 1},         // the node that makes it may be about to start
+	{objstore.ErrNotFound, Passing, 1}, // deleted by another node; the next start begins elsewhere
+	{journal.ErrBelowFloor, Passing, 1},
+	{journal.ErrEnded, Passing, 1},
+	{datadir.ErrInUse, Passing, 1}, // by a process that is about to end
+	{wal.ErrFull, Passing, 0},
+
+	// These reach clients, or the owner of what ended, whose own error counts.
+	{ingest.ErrNotLeader, Passing, 0},
+	{ingest.ErrUnavailable, Passing, 0},
+	{ingest.ErrClosed, Passing, 0},
+	{metadata.ErrNotController, Passing, 0},
+	{metadata.ErrUnavailable, Passing, 0},
+	{wal.ErrClosed, Passing, 0},
+	{wal.ErrTooLarge, Passing, 0},
+	{announce.ErrClosed, Passing, 0},
+	{announce.ErrCorrupt, Passing, 0},
+	{announce.ErrUnsupported, Passing, 0},
+	{objstore.ErrExists, Passing, 0},
+	{objstore.ErrConflict, Passing, 0},
+	{objstore.ErrRange, Passing, 0},
+	{partlog.ErrOutOfOrder, Passing, 0},
+	{partlog.ErrProducerEpoch, Passing, 0},
+	{partlog.ErrDuplicateSequence, Passing, 0},
+}
+
+func kindOf(err error) kind {
+	for _, k := range kinds {
+		if errors.Is(err, k.err) {
+			return k
+		}
+	}
+	return kind{}
+}
+
+// EndingOf is the Ending of an error that Run returned.
+func EndingOf(err error) Ending { return kindOf(err).ending }
