@@ -117,6 +117,9 @@ type Config struct {
 	Damaged  func(Damage)
 	Restored func(object string)
 	Now      func() time.Time // time.Now if nil
+	// Undecodable is called once for each batch that was met whose records cannot be
+	// decoded, though it is stored as a client sent it. May be nil.
+	Undecodable func(Damage)
 	// Concurrency is how many objects one request reads at once. Zero means 8.
 	Concurrency int
 }
@@ -141,6 +144,7 @@ type Reader struct {
 	scans       *batch.Room
 	streams     *streams
 	verdicts    *verdicts
+	contents    *contents
 	tailObjects uint64
 	errorWait   time.Duration
 }
@@ -160,7 +164,7 @@ func NewReader(cfg Config) (*Reader, error) {
 		cfg: cfg, memory: semaphore.NewWeighted(cfg.MaxResponseBytes),
 		scans:   batch.NewRoom(cfg.ScanBytes, scanners),
 		streams: newStreams(cfg.Cache), verdicts: newVerdicts(&cfg), tailObjects: tailObjects,
-		errorWait: errorWait,
+		contents: newContents(cfg.Undecodable), errorWait: errorWait,
 	}, nil
 }
 

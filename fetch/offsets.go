@@ -75,6 +75,7 @@ type search struct {
 	journal journal
 	key     partlog.Key
 	start   int64 // the log start
+	skipped bool  // a batch whose records cannot be decoded was stepped over
 }
 
 func (s *search) epochOfStart(v partlog.View) int32 {
@@ -164,6 +165,9 @@ func (s *search) newest(ctx context.Context) (OffsetAt, error) {
 		if err != nil {
 			return nowhere, err
 		}
+		if s.skipped {
+			return s.newestBelow(ctx, ref.MaxTimestamp)
+		}
 		if at.Timestamp > newest.Timestamp {
 			newest = at
 		}
@@ -172,6 +176,26 @@ func (s *search) newest(ctx context.Context) (OffsetAt, error) {
 		}
 		offset = ref.Last + 1 // its newest records are deleted
 	}
+}
+
+// newestBelow finds the first record with the greatest timestamp, which is limit at
+// the most, where what the batches say of theirs cannot be relied on: it closes in on
+// the time after which there is no record.
+func (s *search) newestBelow(ctx context.Context, limit int64) (OffsetAt, error) {
+	newest := nowhere
+	for low, high := int64(0), limit; low <= high; {
+		ts := low + (high-low)/2
+		at, err := s.notOlder(ctx, ts)
+		switch {
+		case err != nil:
+			return nowhere, err
+		case at == nowhere:
+			high = ts - 1
+		default:
+			newest, low = at, at.Timestamp+1
+		}
+	}
+	return newest, nil
 }
 
 // newestIn finds the first record with the greatest timestamp of a ref. If its
@@ -186,12 +210,16 @@ func (s *search) newestIn(ctx context.Context, ref partlog.Ref) (OffsetAt, error
 		if h.MaxTimestamp <= at.Timestamp {
 			return true, nil
 		}
+		found := at
 		err := s.records(ctx, b, h, func(r OffsetAt) bool {
-			if r.Timestamp > at.Timestamp {
-				at = r
+			if r.Timestamp > found.Timestamp {
+				found = r
 			}
 			return true
 		})
+		if err == nil {
+			at = found
+		}
 		return cut, err
 	})
 	return at, err
@@ -214,7 +242,9 @@ func (s *search) inObject(ctx context.Context, ref partlog.Ref, ts int64) (Offse
 }
 
 // batches calls fn for the batches of ref that by their header may hold a record
-// with a timestamp of ts or more, until fn returns false.
+// with a timestamp of ts or more, until fn returns false. A batch for which fn has an
+// error is stepped over: its bytes are those that a client sent, and no consumer gets
+// its records either.
 func (s *search) batches(ctx context.Context, ref partlog.Ref, ts int64, fn func([]byte, batch.Header) (bool, error)) error {
 	p := &piece{
 		reader: s.reader, journal: s.journal, key: s.key, ref: ref, from: s.start, ahead: 1,
@@ -237,9 +267,9 @@ func (s *search) batches(ctx context.Context, ref partlog.Ref, ts int64, fn func
 				return readError(err)
 			}
 			if err != nil {
-				return damaged(p.object, "read the records of the batch with offset %d: %w", h.BaseOffset, err)
-			}
-			if !more {
+				s.skipped = true
+				s.reader.contents.found(Damage{Object: p.object, Key: s.key, First: h.BaseOffset, Last: h.LastOffset(), Err: err})
+			} else if !more {
 				return nil
 			}
 		}

@@ -3,6 +3,7 @@ package fetch
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 	"testing"
 
@@ -11,6 +12,7 @@ import (
 	"github.com/varvelog/varve/tiering/batch"
 	"github.com/varvelog/varve/tiering/batch/batchtest"
 	"github.com/varvelog/varve/tiering/partlog"
+	"github.com/varvelog/varve/tiering/segment"
 )
 
 // naiveRecord is a record as ListOffset should see it.
@@ -161,13 +163,51 @@ func TestListOffsetRefusesUnknownSpecialTimestamps(t *testing.T) {
 	}
 }
 
-func TestListOffsetTellsOfRecordsThatDoNotDecode(t *testing.T) {
-	w := newWorld(t, nil)
-	b := batchOf(5, "abc")
+// garbled is a batch whose records do not decode, though its CRC is right, and which
+// says of itself that it is the newest.
+func garbled(t *testing.T, ts int64) []byte {
+	t.Helper()
+	b := batchOf(ts, "abc")
 	b[batch.HeaderSize] = 0x01 // the first record's length
-	w.commit(map[partlog.Key][][]byte{keyA: {batchtest.FixCRC(b)}})
-	if at, err := w.reader.ListOffset(t.Context(), keyA, -1, 3); !errors.Is(err, ErrStorage) || at != nowhere {
-		t.Errorf("%+v, %v, want ErrStorage", at, err)
+	return batchtest.FixCRC(b)
+}
+
+func TestALookUpByTimeStepsOverRecordsThatDoNotDecode(t *testing.T) {
+	for name, far := range map[string]bool{"near": false, "far": true} {
+		w := newWorld(t, nil)
+		w.far = far
+		var told []Damage
+		w.commit(map[partlog.Key][][]byte{keyA: {garbled(t, 5), batchOf(6, "b")}})
+		w.commit(map[partlog.Key][][]byte{keyA: {batchOf(40, "c", "newest")}})
+		bad := w.commit(map[partlog.Key][][]byte{keyA: {garbled(t, 90)}})
+		w.commit(map[partlog.Key][][]byte{keyA: {batchOf(30, "e")}})
+		w.restart(func(cfg *Config) { cfg.Undecodable = func(d Damage) { told = append(told, d) } })
+		for range 3 {
+			for timestamp, want := range map[int64]OffsetAt{
+				0: {1, 6, 1}, 5: {1, 6, 1}, 7: {2, 40, 1}, 41: nowhere, 90: nowhere, MaxTimestamp: {2, 40, 1},
+			} {
+				if at, err := w.reader.ListOffset(t.Context(), keyA, -1, timestamp); err != nil || at != want {
+					t.Errorf("%s, timestamp %d: %+v, %v, want %+v", name, timestamp, at, err, want)
+				}
+			}
+		}
+		i := slices.IndexFunc(told, func(d Damage) bool { return d.First == 4 })
+		if len(told) != 2 || w.reader.Undecodable() != 2 || i < 0 {
+			t.Fatalf("%s: told of %+v", name, told)
+		}
+		if d := told[i]; d.Object != segment.JournalKey(testJournal, bad) || d.Key != keyA || d.Last != 4 || d.Err == nil {
+			t.Errorf("%s: told of %+v", name, d)
+		}
+	}
+}
+
+func TestAPartitionOfNothingButGarbageHasNoTime(t *testing.T) {
+	w := newWorld(t, nil)
+	w.commit(map[partlog.Key][][]byte{keyA: {garbled(t, 5), garbled(t, 9)}})
+	for _, timestamp := range []int64{0, 9, MaxTimestamp} {
+		if at, err := w.reader.ListOffset(t.Context(), keyA, -1, timestamp); err != nil || at != nowhere {
+			t.Errorf("timestamp %d: %+v, %v", timestamp, at, err)
+		}
 	}
 }
 

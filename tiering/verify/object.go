@@ -15,6 +15,7 @@ const (
 	hintReplaced = "an object was replaced, or two buckets were mixed: restore it from a copy of the bucket"
 	hintJunk     = "take it away if varve did not put it there; else all objects between are lost, and it is damaged: restore them"
 	hintStored   = "the object's checksums are right, so it was stored like this: keep the bucket as it is, and report it"
+	hintContent  = "the log is intact; consumers stop at these offsets, and \"varve consume --skip-undecodable\" reads on behind them"
 	hintUpgrade  = "verify with a newer varve; this one is too old for the object"
 )
 

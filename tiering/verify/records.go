@@ -173,11 +173,11 @@ func (c *batches) lookInto(b []byte, h batch.Header, x problem) {
 	})
 	switch {
 	case errors.Is(err, batch.ErrDecompress):
-		x.severity, x.hint = Warning, "its CRC is right; consumers with more memory may be able to read it"
+		x.severity, x.code, x.hint = Warning, CodeContent, "its CRC is right; consumers with more memory may be able to read it"
 		x.what = fmt.Sprintf("batch of offsets %d to %d cannot be looked into: %v", x.first, x.last, err)
 	case err != nil:
-		x.hint = "its CRC is right: the producer sent it so; consumers fail at it"
-		x.what = fmt.Sprintf("batch of offsets %d to %d: %v", x.first, x.last, err)
+		x.severity, x.code, x.hint = Warning, CodeContent, hintContent
+		x.what = fmt.Sprintf("batch of offsets %d to %d is stored as a client sent it, and its records cannot be decoded: %v", x.first, x.last, err)
 	case maxTime != h.MaxTimestamp:
 		x.severity, x.hint = Warning, "the producer sent it so; looking up offsets by time may miss these records"
 		x.what = fmt.Sprintf("batch of offsets %d to %d says its latest timestamp is %d, its records have %d", x.first, x.last, h.MaxTimestamp, maxTime)

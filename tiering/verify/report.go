@@ -31,6 +31,7 @@ const (
 	CodeUnread      Code = "unread"      // the store did not give the object out
 	CodeMisplaced   Code = "misplaced"   // an object of another cluster, journal or seq
 	CodeChain       Code = "chain"       // an object cannot follow those before it
+	CodeContent     Code = "content"     // records as a client sent them, which no consumer can decode
 	CodeBatch       Code = "batch"       // a record batch is damaged or not what the footer says
 	CodeOffsets     Code = "offsets"     // offsets are left out or given twice
 	CodeEpoch       Code = "epoch"       // leader epochs are not those of the journal

@@ -571,7 +571,7 @@ func TestRecordsAreLookedIntoWhenAsked(t *testing.T) {
 		t.Fatalf("not asked: %+v", r.Findings)
 	}
 	got := run(t, store, verify.Options{Records: true}).Findings
-	want := []expected{{"error", "batch", at(21), "clicks-0:6..8"}, {"warning", "batch", at(22), "clicks-0:9..11"}}
+	want := []expected{{"warning", "content", at(21), "clicks-0:6..8"}, {"warning", "batch", at(22), "clicks-0:9..11"}}
 	if len(got) != 2 || brief(got[0]) != want[0] || brief(got[1]) != want[1] {
 		t.Fatalf("%+v", got)
 	}

@@ -29,6 +29,8 @@ damage. Nothing is ever written or deleted.
 A finding names the object, the place in it, and the records that it touches, as
 far as anything tells them. Findings are errors (something is lost, damaged or
 unreadable), warnings (out of the ordinary, and no record is lost by it) or infos.
+With --records, a batch whose records cannot be decoded though it is stored as its
+client sent it is a warning of the kind "content": the log is intact.
 
 Exit codes are 0 without errors, 1 with errors or when the bucket could not be
 read to the end, 2 for wrong usage.`

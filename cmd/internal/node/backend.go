@@ -117,6 +117,8 @@ func (n *node) newReader(closers *stack) (*fetch.Reader, error) {
 		ScanBytes: n.cfg.RequestMemory / 4,
 		Damaged:   n.damaged,
 		Restored:  func(object string) { n.board.Clear(health.Damage, object) },
+
+		Undecodable: n.undecodable,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open read path: %w", err)
@@ -129,6 +131,14 @@ func (n *node) newReader(closers *stack) (*fetch.Reader, error) {
 func (n *node) damaged(d fetch.Damage) {
 	n.board.Raise(health.Damage, d.Object, false, fmt.Sprintf("offsets %d to %d of %s cannot be read: %v; "+
 		"restore the object from a copy of the bucket, and see \"varve bucket verify\" for what else is damaged", d.First, d.Last, n.partitionName(d.Key), d.Err))
+}
+
+// undecodable logs where a client has written what no consumer can read. It is no
+// trouble of the node, which has stored it as it came.
+func (n *node) undecodable(d fetch.Damage) {
+	n.log.Warn("a client wrote records that cannot be decoded: consumers stop there, look-ups by time step over them; "+
+		"\"varve consume --skip-undecodable\" reads on behind them",
+		"partition", n.partitionName(d.Key), "first", d.First, "last", d.Last, "object", d.Object, "error", d.Err)
 }
 
 // partitionName is how people know a partition.

@@ -160,6 +160,7 @@ func (m *metrics) leader(id uint32, s *partlog.State, l *ingest.Leader) {
 // damage shows what of the bucket readers have found to be damaged.
 func (m *metrics) damage(r *fetch.Reader) {
 	m.counter("varve_damaged_reads_total", "Reads that met records which are damaged or missing in the bucket.", nil, func() float64 { return float64(r.DamagedReads()) })
+	m.counter("varve_undecodable_batches_total", "Batches met by look-ups that are stored as a client wrote them, and whose records cannot be decoded.", nil, func() float64 { return float64(r.Undecodable()) })
 	m.gauge("varve_damaged_stretches", "Stretches of records that readers have found damaged or missing, and that are so still.", nil, func() float64 { return float64(r.Damaged()) })
 }
 
