@@ -173,7 +173,7 @@ func advise(err error) error {
 	case errors.Is(err, ErrUnsafe):
 		return err
 	case errors.Is(err, ErrNoBucket):
-		return fmt.Errorf("create the bucket first, or let varve do it with --create-bucket: %w", err)
+		return fmt.Errorf("create the bucket first: %w", err)
 	case errors.Is(err, ErrDenied):
 		return fmt.Errorf("the credentials must allow to list the bucket and to get, put and delete its objects; "+
 			"without the right to list, S3 answers \"denied\" for what is missing: %w", err)

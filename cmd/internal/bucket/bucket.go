@@ -45,10 +45,10 @@ func Open(ctx context.Context, rawURL string, create bool) (objstore.Store, erro
 	}
 	store, err := loc.open(ctx, create)
 	if errors.Is(err, objstore.ErrNoBucket) && !create {
-		return nil, fmt.Errorf("open bucket %s: %w; create it, or add --create-bucket", rawURL, objstore.ErrNoBucket)
+		return nil, fmt.Errorf("open bucket %s: %w; correct the URL, or create it", Redact(rawURL), objstore.ErrNoBucket)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("open bucket %s: %w", rawURL, err)
+		return nil, fmt.Errorf("open bucket %s: %w", Redact(rawURL), err)
 	}
 	return store, nil
 }

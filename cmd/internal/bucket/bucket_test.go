@@ -21,7 +21,7 @@ func TestAFileBucketIsCreatedOnlyWhenAsked(t *testing.T) {
 	folder := filepath.Join(t.TempDir(), "50% of it", "bucket")
 	url := "file://" + strings.NewReplacer("%", "%25", " ", "%20").Replace(folder)
 	_, err := bucket.Open(t.Context(), url, false)
-	if !errors.Is(err, objstore.ErrNoBucket) || !strings.Contains(err.Error(), "--create-bucket") {
+	if !errors.Is(err, objstore.ErrNoBucket) || !strings.Contains(err.Error(), "create it") {
 		t.Fatalf("missing folder: got %v", err)
 	}
 	for _, form := range []string{url, folder} {
@@ -128,7 +128,7 @@ func remoteBucketIsLookedFor(t *testing.T, form string) {
 	url := fmt.Sprintf(form, server.Listener.Addr())
 
 	answer = s3(http.StatusNotFound, `<Error><Code>NoSuchBucket</Code></Error>`)
-	if _, err := bucket.Open(t.Context(), url, false); !errors.Is(err, objstore.ErrNoBucket) || !strings.Contains(err.Error(), "--create-bucket") {
+	if _, err := bucket.Open(t.Context(), url, false); !errors.Is(err, objstore.ErrNoBucket) || !strings.Contains(err.Error(), "create it") {
 		t.Errorf("missing bucket: got %v", err)
 	}
 	answer = s3(http.StatusForbidden, `<Error><Code>AccessDenied</Code></Error>`)

@@ -82,6 +82,9 @@ func probe(ctx context.Context, env *Env, url string, create, asked bool, output
 	if errors.Is(err, bucket.ErrURL) {
 		return usageError{err}
 	}
+	if errors.Is(err, objstore.ErrNoBucket) {
+		return fmt.Errorf("%w, or add --create-bucket", err)
+	}
 	if err != nil {
 		return interrupted(ctx, err)
 	}

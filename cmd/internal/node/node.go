@@ -141,8 +141,14 @@ func (n *node) openBucket(ctx context.Context, closers *stack) error {
 	var store objstore.Store
 	err := n.patiently(ctx, "opening the bucket", func() (err error) {
 		store, err = bucket.Open(ctx, n.cfg.Bucket, n.cfg.CreateBucket && n.writes() && n.dir.Unbound())
-		if foreign := n.dir.MayBind(segment.ID{}); foreign != nil && errors.Is(err, objstore.ErrNoBucket) {
+		if !errors.Is(err, objstore.ErrNoBucket) {
+			return err
+		}
+		if foreign := n.dir.MayBind(segment.ID{}); foreign != nil {
 			return fmt.Errorf("bucket %s does not exist: %w", bucket.Redact(n.cfg.Bucket), foreign)
+		}
+		if n.writes() {
+			err = fmt.Errorf("%w, or add --create-bucket", err)
 		}
 		return err
 	})
