@@ -97,12 +97,12 @@ func (b *bench) producer(ctx context.Context, c *clientFlags, topic string) (*kg
 	if err != nil {
 		return nil, nil, err
 	}
-	meta, err := lookUpTopic(ctx, client, topic, false)
+	partitions, err := lookUpTopic(ctx, b.env, client, topic)
 	if err != nil {
 		client.Close()
 		return nil, nil, interrupted(ctx, err)
 	}
-	return client, meta.partitions, nil
+	return client, partitions, nil
 }
 
 func newBenchProduce(b *bench) *cobra.Command {
@@ -191,7 +191,7 @@ func (b *bench) consume(ctx context.Context, o load.Consume, partitionBytes int3
 
 // extent is where the topic's partitions begin and end.
 func (b *bench) extent(ctx context.Context, client *kgo.Client, topic string) (spans, error) {
-	return resolve(ctx, client, []string{topic}, nil, from{kind: fromEarliest}, true)
+	return resolve(ctx, b.env, client, []string{topic}, nil, from{kind: fromEarliest}, true)
 }
 
 func newBenchLatency(b *bench) *cobra.Command {

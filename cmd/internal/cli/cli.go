@@ -65,11 +65,12 @@ func Run(ctx context.Context, env Env) int {
 	root.SetIn(env.Stdin)
 	root.SetOut(env.Stdout)
 	root.SetErr(env.Stderr)
+	addCompletion(root)
 	err := root.ExecuteContext(ctx)
 	if err == nil || errors.Is(err, errStdoutClosed) {
 		return ExitOK
 	}
-	fmt.Fprintf(env.Stderr, "varve: %s\n", oneLine(err))
+	fmt.Fprintf(env.Stderr, "varve: %s\n", explain(err))
 	return exitCode(err)
 }
 
@@ -98,9 +99,12 @@ func newRoot(env *Env) *cobra.Command {
 		Use:           "varve",
 		Short:         "A Kafka-compatible log that lives in a bucket",
 		Long:          rootLong,
+		Version:       thisBuild().String(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
+	root.SetVersionTemplate("{{.Version}}\n")
+	root.Flags().Bool("version", false, "print the version")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usagef("%w; see \"%s --help\"", err, cmd.CommandPath())
 	})
@@ -117,6 +121,7 @@ func newRoot(env *Env) *cobra.Command {
 		newVersion(env),
 	)
 	root.AddCommand(newHelpTopics()...)
+	root.SetHelpCommand(newHelp(root))
 	group(root)
 	return root
 }
@@ -129,11 +134,33 @@ func group(cmd *cobra.Command) {
 		if len(args) == 0 {
 			return cmd.Help()
 		}
-		hint := fmt.Sprintf("see \"%s --help\"", cmd.CommandPath())
-		if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
-			hint = fmt.Sprintf("did you mean %q?", near[0])
+		return unknownCommand(cmd, args[0])
+	}
+}
+
+// unknownCommand is the error of a word that stands for no command under cmd.
+func unknownCommand(cmd *cobra.Command, word string) error {
+	hint := fmt.Sprintf("see \"%s --help\"", cmd.CommandPath())
+	cmd.SuggestionsMinimumDistance = 2 // edits; none are allowed otherwise
+	near := cmd.SuggestionsFor(word)
+	for _, c := range cmd.Commands() {
+		if c.IsAdditionalHelpTopicCommand() && (strings.HasPrefix(c.Name(), word) || strings.HasPrefix(word, c.Name())) {
+			near = append(near, c.Name())
 		}
-		return usagef("unknown command %q for %q; %s", args[0], cmd.CommandPath(), hint)
+	}
+	if len(near) > 0 {
+		hint = fmt.Sprintf("did you mean %q?", near[0])
+	}
+	return usagef("unknown command %q for %q; %s", word, cmd.CommandPath(), hint)
+}
+
+// addCompletion adds "completion", once it is known where output goes.
+func addCompletion(root *cobra.Command) {
+	root.InitDefaultCompletionCmd()
+	for _, cmd := range root.Commands() {
+		if cmd.Name() == "completion" {
+			group(cmd)
+		}
 	}
 }
 

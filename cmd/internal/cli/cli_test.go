@@ -213,7 +213,39 @@ func TestNobodyAtTheBootstrapAddressIsToldPlainly(t *testing.T) {
 }
 
 func TestVersionNamesTheProgram(t *testing.T) {
-	command{}.run(t, "version").expect(t, cli.ExitOK, "varve ")
+	o := command{}.run(t, "version")
+	o.expect(t, cli.ExitOK, "varve ")
+	if flag := (command{}).run(t, "--version"); flag != o {
+		t.Fatalf("--version prints %+v, version %+v", flag, o)
+	}
+}
+
+func TestHelpOfWhatThereIsNotIsAUsageError(t *testing.T) {
+	for line, want := range map[string]string{
+		"help nonsense":         `unknown command "nonsense" for "varve"; see "varve --help"`,
+		"help serv":             `did you mean "serve"`,
+		"help exit":             `did you mean "exit-codes"`,
+		"help topic nonsense":   `unknown command "nonsense" for "varve topic"`,
+		"help topic descrbe":    `did you mean "describe"`,
+		"help topic create now": `unknown command "now"`,
+		"completion nonsense":   `unknown command "nonsense" for "varve completion"`,
+		"bench nonsense":        `unknown command "nonsense" for "varve bench"`,
+		"wal exprt":             `did you mean "export"`,
+	} {
+		o := command{}.run(t, strings.Fields(line)...)
+		o.expect(t, cli.ExitUsage, want)
+		if o.stdout != "" || strings.Count(o.stderr, "\n") != 1 {
+			t.Errorf("%s: want one line on standard error; stdout %q, stderr %q", line, o.stdout, o.stderr)
+		}
+	}
+	for line, want := range map[string]string{
+		"help": "Available Commands:", "help topic": "varve topic [command]", "help topic create": "varve topic create NAME", "help exit-codes": "Exit codes of varve",
+		"help completion": "completion", "help completion zsh": "zsh", "help help": "varve help",
+	} {
+		command{}.run(t, strings.Fields(line)...).expect(t, cli.ExitOK, want)
+	}
+	command{}.run(t, "__complete", "help", "topic", "cr").expect(t, cli.ExitOK, "create\t")
+	command{}.run(t, "__complete", "help", "exit").expect(t, cli.ExitOK, "exit-codes\t")
 }
 
 func TestBucketProbePrintsTheResult(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -21,9 +22,8 @@ const (
 
 	connectTimeout  = 5 * time.Second        // to find a broker that answers
 	requestTimeout  = 15 * time.Second       // of an administrative request with its retries
-	leaderWait      = 10 * time.Second       // for the leaders of a topic's partitions
-	createWait      = 2 * time.Second        // for a topic that the broker may create
-	topicPoll       = 100 * time.Millisecond // between looks at a topic that is not ready
+	createWait      = 5 * time.Second        // for a topic just created to be seen
+	topicPoll       = 100 * time.Millisecond // between looks at it
 	metadataMinimum = 250 * time.Millisecond // between the client's own looks
 )
 
@@ -112,58 +112,57 @@ func silence(client *kgo.Client, unable string) error {
 	return fmt.Errorf("the broker answers, but %s; its log says why", unable)
 }
 
-// topicMeta is what a client has to know of a topic.
-type topicMeta struct {
-	name       string
-	partitions []int32 // ascending
-	created    bool    // by the broker, because we asked
-}
-
 var errUnknownTopic = errors.New("topic does not exist")
 
-// lookUpTopic asks for a topic before anything is done with it, because a client
-// would retry for long on one that is not there. With create, the broker may
-// make it, if it is set up to.
-func lookUpTopic(ctx context.Context, client *kgo.Client, name string, create bool) (topicMeta, error) {
-	began := time.Now()
-	meta := topicMeta{name: name}
-	for {
-		t, err := askTopic(ctx, client, name, meta.created)
-		if err != nil {
-			return meta, err
-		}
-		err = topicReady(t)
+// lookUpTopic returns the partitions of a topic, ascending. It comes before
+// anything is done with a topic, because a client would retry for long on one
+// that is not there, and the broker might create it.
+func lookUpTopic(ctx context.Context, env *Env, client *kgo.Client, name string) (partitions []int32, err error) {
+	err = again(ctx, env, func() error {
+		t, err := askTopic(ctx, client, name)
 		if err == nil {
-			for p := range t.Partitions {
-				meta.partitions = append(meta.partitions, int32(p))
-			}
-			return meta, nil
+			err = topicReady(t)
 		}
-		unknown := errors.Is(err, kerr.UnknownTopicOrPartition)
-		waited := time.Since(began)
-		switch {
-		case unknown && !create:
-			return meta, fmt.Errorf("%w: %q; create it with \"varve topic create %s\"", errUnknownTopic, name, name)
-		case unknown && waited > createWait:
-			return meta, fmt.Errorf("%w: %q, and the broker does not create it; use \"varve topic create %s\"", errUnknownTopic, name, name)
-		case !kerr.IsRetriable(err), waited > leaderWait:
-			return meta, fmt.Errorf("look up topic %q: %w", name, err)
+		partitions = nil
+		for p := range t.Partitions {
+			partitions = append(partitions, int32(p))
 		}
-		meta.created = meta.created || unknown
+		return err
+	})
+	switch {
+	case err == nil, errors.Is(err, errInterrupted):
+		return partitions, err
+	case errors.Is(err, kerr.UnknownTopicOrPartition):
+		return nil, fmt.Errorf("%w: %q; create it with \"varve topic create %s\"", errUnknownTopic, name, name)
+	}
+	return nil, fmt.Errorf("look up topic %q: %w", name, err)
+}
+
+// makeTopic creates a topic with the broker's defaults, and looks it up when it
+// can be used.
+func makeTopic(ctx context.Context, env *Env, client *kgo.Client, name string) ([]int32, error) {
+	if _, err := createTopic(ctx, kadm.NewClient(client), name, -1, nil, true); err != nil {
+		return nil, err
+	}
+	for began := time.Now(); ; {
+		partitions, err := lookUpTopic(ctx, env, client, name)
+		if !errors.Is(err, errUnknownTopic) || time.Since(began) > createWait {
+			return partitions, err
+		}
 		select {
 		case <-time.After(topicPoll):
 		case <-ctx.Done():
-			return meta, errInterrupted
+			return nil, errInterrupted
 		}
 	}
 }
 
-func askTopic(ctx context.Context, client *kgo.Client, name string, create bool) (kmsg.MetadataResponseTopic, error) {
+func askTopic(ctx context.Context, client *kgo.Client, name string) (kmsg.MetadataResponseTopic, error) {
 	req := kmsg.NewPtrMetadataRequest()
 	topic := kmsg.NewMetadataRequestTopic()
 	topic.Topic = kmsg.StringPtr(name)
 	req.Topics = append(req.Topics, topic)
-	req.AllowAutoTopicCreation = create
+	req.AllowAutoTopicCreation = false
 	resp, err := req.RequestWith(ctx, client)
 	if err != nil {
 		return kmsg.MetadataResponseTopic{}, fmt.Errorf("look up topic %q: %w", name, err)

@@ -120,7 +120,7 @@ func consume(ctx context.Context, env *Env, o *consumeOptions, topics []string, 
 	if err != nil {
 		return err
 	}
-	all, err := resolve(ctx, lookup, topics, o.partitions, at, o.untilEnd)
+	all, err := resolve(ctx, env, lookup, topics, o.partitions, at, o.untilEnd)
 	lookup.Close()
 	if err != nil {
 		return interrupted(ctx, err)

@@ -38,7 +38,7 @@ func consumeGroup(ctx context.Context, env *Env, o *consumeOptions, topics []str
 		return err
 	}
 	defer lookup.Close()
-	all, err := resolve(ctx, lookup, topics, nil, from{kind: fromEarliest}, o.untilEnd)
+	all, err := resolve(ctx, env, lookup, topics, nil, from{kind: fromEarliest}, o.untilEnd)
 	if err != nil {
 		return interrupted(ctx, err)
 	}

@@ -75,7 +75,7 @@ func (p *printer) run(ctx context.Context, client *kgo.Client, untilEnd bool) er
 			return p.stalled(client)
 		case now.Sub(moved) > troubleAfter && p.trouble != nil && !p.told:
 			p.told = true
-			p.meter.note("no records for %v, still trying: %s", troubleAfter, oneLine(p.trouble))
+			p.meter.note("no records for %v, still trying: %s", troubleAfter, explain(p.trouble))
 		}
 	}
 }

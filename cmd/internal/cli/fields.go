@@ -15,6 +15,9 @@ import (
 // JSON object. Of a field that stands twice, the first counts.
 func topLevel(line []byte, names ...string) ([][]byte, error) {
 	if !json.Valid(line) {
+		if bytes.IndexByte(line, 0) >= 0 {
+			return nil, errors.New("not valid JSON: there are zero bytes in it, as in UTF-16; convert the input to UTF-8 first")
+		}
 		return nil, errors.New("not valid JSON")
 	}
 	line = bytes.TrimLeft(line, " \t\r\n")

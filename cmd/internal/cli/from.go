@@ -80,24 +80,28 @@ type spans map[string]map[int32]*span
 
 // resolve finds the offsets to begin at, and with untilEnd those to stop before,
 // as they are now. partitions limits it to some; empty is all.
-func resolve(ctx context.Context, client *kgo.Client, topics []string, partitions []int32, at from, untilEnd bool) (spans, error) {
+func resolve(ctx context.Context, env *Env, client *kgo.Client, topics []string, partitions []int32, at from, untilEnd bool) (spans, error) {
 	admin := kadm.NewClient(client)
 	all := spans{}
 	for _, topic := range topics {
-		meta, err := lookUpTopic(ctx, client, topic, false)
+		existing, err := lookUpTopic(ctx, env, client, topic)
 		if err != nil {
 			return nil, err
 		}
 		chosen := partitions
 		if len(chosen) == 0 {
-			chosen = meta.partitions
+			chosen = existing
 		}
 		for _, p := range chosen {
-			if !slices.Contains(meta.partitions, p) {
-				return nil, usagef("--partition %d: topic %q has partitions 0 to %d", p, topic, len(meta.partitions)-1)
+			if !slices.Contains(existing, p) {
+				return nil, usagef("--partition %d: topic %q has partitions 0 to %d", p, topic, len(existing)-1)
 			}
 		}
-		if all[topic], err = resolveTopic(ctx, admin, topic, chosen, at, untilEnd); err != nil {
+		err = again(ctx, env, func() (err error) {
+			all[topic], err = resolveTopic(ctx, admin, topic, chosen, at, untilEnd)
+			return err
+		})
+		if err != nil {
 			return nil, fmt.Errorf("find offsets of topic %q: %w", topic, err)
 		}
 	}

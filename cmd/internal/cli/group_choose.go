@@ -75,7 +75,7 @@ func (r *offsetReset) choose(ctx context.Context, env *Env, client *kgo.Client, 
 	named := len(r.topics) > 0 || r.file != nil
 	existing := chosen[:0]
 	for _, c := range chosen {
-		meta, err := lookUpTopic(ctx, client, c.name, false)
+		partitions, err := lookUpTopic(ctx, env, client, c.name)
 		if errors.Is(err, errUnknownTopic) && !named {
 			fmt.Fprintf(env.Stderr, "varve: topic %q is left out: it does not exist any more\n", c.name)
 			continue
@@ -84,11 +84,11 @@ func (r *offsetReset) choose(ctx context.Context, env *Env, client *kgo.Client, 
 			return nil, err
 		}
 		if len(c.partitions) == 0 {
-			c.partitions = meta.partitions
+			c.partitions = partitions
 		}
 		slices.Sort(c.partitions)
-		if last := c.partitions[len(c.partitions)-1]; int(last) >= len(meta.partitions) {
-			return nil, usagef("topic %q has partitions 0 to %d, and none is %d", c.name, len(meta.partitions)-1, last)
+		if last := c.partitions[len(c.partitions)-1]; int(last) >= len(partitions) {
+			return nil, usagef("topic %q has partitions 0 to %d, and none is %d", c.name, len(partitions)-1, last)
 		}
 		existing = append(existing, c)
 	}

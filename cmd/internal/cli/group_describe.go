@@ -69,7 +69,7 @@ committed yet shows a dash.`,
 			return withAdmin(cmd.Context(), env, *bootstrap, func(admin *kadm.Client) error {
 				groups := []*groupDescription{}
 				for _, name := range unique(names) {
-					g, err := describeGroup(cmd.Context(), admin, name)
+					g, err := describeGroup(cmd.Context(), env, admin, name)
 					if err != nil {
 						return err
 					}
@@ -106,7 +106,7 @@ func groupState(ctx context.Context, admin *kadm.Client, name string) (kadm.Desc
 	return g, nil
 }
 
-func describeGroup(ctx context.Context, admin *kadm.Client, name string) (*groupDescription, error) {
+func describeGroup(ctx context.Context, env *Env, admin *kadm.Client, name string) (*groupDescription, error) {
 	state, err := groupState(ctx, admin, name)
 	if err != nil {
 		return nil, err
@@ -124,8 +124,12 @@ func describeGroup(ctx context.Context, admin *kadm.Client, name string) (*group
 	for p := range readers {
 		partitions.Add(p.Topic, p.Partition)
 	}
-	start, end, err := bounds(ctx, admin, partitions.Topics())
-	if err != nil {
+	var start, end kadm.ListedOffsets
+	err = again(ctx, env, func() (err error) {
+		start, end, err = bounds(ctx, admin, partitions.Topics())
+		return err
+	})
+	if err != nil && (start == nil || !passes(err)) { // what passes stands in the rows
 		return nil, fmt.Errorf("find offsets of the topics of group %q: %w", name, err)
 	}
 	g.Partitions = []groupPartition{}
@@ -180,7 +184,7 @@ func committedOffsets(ctx context.Context, admin *kadm.Client, group string) (ka
 }
 
 // bounds are the offsets where the partitions of topics begin and end. A topic
-// that is gone is in neither.
+// that is gone is in neither. An error that passes comes with what is known.
 func bounds(ctx context.Context, admin *kadm.Client, topics []string) (start, end kadm.ListedOffsets, err error) {
 	if len(topics) == 0 {
 		return nil, nil, nil
@@ -188,7 +192,16 @@ func bounds(ctx context.Context, admin *kadm.Client, topics []string) (start, en
 	if start, err = admin.ListStartOffsets(ctx, topics...); err != nil {
 		return nil, nil, err
 	}
-	end, err = admin.ListEndOffsets(ctx, topics...)
+	if end, err = admin.ListEndOffsets(ctx, topics...); err != nil {
+		return nil, nil, err
+	}
+	for _, list := range []kadm.ListedOffsets{start, end} {
+		list.Each(func(o kadm.ListedOffset) {
+			if err == nil && passes(o.Err) {
+				err = o.Err
+			}
+		})
+	}
 	return start, end, err
 }
 
@@ -196,7 +209,7 @@ func bounds(ctx context.Context, admin *kadm.Client, topics []string) (start, en
 func (row *groupPartition) fill(committed kadm.OffsetResponses, start, end kadm.ListedOffsets) {
 	if c, ok := committed.Lookup(row.Topic, row.Partition); ok {
 		if c.Err != nil {
-			row.Error = oneLine(c.Err)
+			row.Error = explain(c.Err)
 		} else if c.At >= 0 {
 			row.Committed = &c.At
 		}
@@ -208,7 +221,7 @@ func (row *groupPartition) fill(committed kadm.OffsetResponses, start, end kadm.
 		row.Error = "the topic does not exist, or has no such partition"
 		return
 	case s.Err != nil || e.Err != nil:
-		row.Error = oneLine(errors.Join(s.Err, e.Err))
+		row.Error = explain(errors.Join(s.Err, e.Err))
 		return
 	}
 	row.Start, row.End = &s.Offset, &e.Offset

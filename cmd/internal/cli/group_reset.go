@@ -185,10 +185,11 @@ func (r *offsetReset) members(ctx context.Context, admin *kadm.Client) (reason, 
 // plan finds the new offset of every partition chosen.
 func (r *offsetReset) plan(ctx context.Context, env *Env, client *kgo.Client) ([]resetRow, error) {
 	admin := kadm.NewClient(client)
-	committed, err := committedOffsets(ctx, admin, r.group)
-	if err == nil {
-		err = committed.Error()
-	}
+	var committed kadm.OffsetResponses
+	err := again(ctx, env, func() (err error) {
+		committed, err = committedOffsets(ctx, admin, r.group)
+		return errors.Join(err, committed.Error())
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -198,15 +199,17 @@ func (r *offsetReset) plan(ctx context.Context, env *Env, client *kgo.Client) ([
 	}
 	plan := []resetRow{}
 	for _, topic := range chosen {
-		start, err := resolveTopic(ctx, admin, topic.name, topic.partitions, from{kind: fromEarliest}, true)
+		var start, at map[int32]*span
+		err := again(ctx, env, func() (err error) {
+			start, err = resolveTopic(ctx, admin, topic.name, topic.partitions, from{kind: fromEarliest}, true)
+			at = start
+			if err == nil && r.at.kind == fromTime {
+				at, err = resolveTopic(ctx, admin, topic.name, topic.partitions, r.at, true)
+			}
+			return err
+		})
 		if err != nil {
 			return nil, fmt.Errorf("find offsets of topic %q: %w", topic.name, err)
-		}
-		at := start
-		if r.at.kind == fromTime {
-			if at, err = resolveTopic(ctx, admin, topic.name, topic.partitions, r.at, true); err != nil {
-				return nil, fmt.Errorf("find offsets of topic %q: %w", topic.name, err)
-			}
 		}
 		for _, p := range topic.partitions {
 			row := resetRow{Topic: topic.name, Partition: p, Result: "planned"}
@@ -291,7 +294,7 @@ func (r *offsetReset) commit(ctx context.Context, admin *kadm.Client, plan []res
 		if errors.Is(why, kerr.UnknownMemberID) || errors.Is(why, kerr.RebalanceInProgress) || errors.Is(why, kerr.IllegalGeneration) {
 			why = fmt.Errorf("the group has got members meanwhile; stop its consumers and run it again: %w", why)
 		}
-		row.Result, row.Note = "failed", oneLine(why)
+		row.Result, row.Note = "failed", explain(why)
 		if bad++; first == nil {
 			first = fmt.Errorf("%s/%d: %w", row.Topic, row.Partition, why)
 		}

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -70,6 +71,43 @@ func newHelpTopics() []*cobra.Command {
 		{Use: "output", Short: "Output and its JSON, for programs", Long: strings.TrimSuffix(outputText, "\n")},
 		{Use: "times", Short: "Forms of dates and times that flags and fields take", Long: strings.TrimSuffix(timesText, "\n")},
 		{Use: "topic-configs", Short: "Configuration of topics, and what each does", Long: topicConfigsText()},
+	}
+}
+
+// newHelp is "varve help": cobra's own takes a word it does not know for success.
+func newHelp(root *cobra.Command) *cobra.Command {
+	find := func(words []string) (*cobra.Command, error) {
+		cmd := root
+		for _, word := range words {
+			i := slices.IndexFunc(cmd.Commands(), func(c *cobra.Command) bool { return c.Name() == word || c.HasAlias(word) })
+			if i < 0 {
+				return nil, unknownCommand(cmd, word)
+			}
+			cmd = cmd.Commands()[i]
+		}
+		return cmd, nil
+	}
+	return &cobra.Command{
+		Use:   "help [command]",
+		Short: "Help about any command",
+		RunE: func(_ *cobra.Command, words []string) error {
+			cmd, err := find(words)
+			if err != nil {
+				return err
+			}
+			cmd.InitDefaultHelpFlag()
+			return cmd.Help()
+		},
+		ValidArgsFunction: func(_ *cobra.Command, words []string, prefix string) (names []string, _ cobra.ShellCompDirective) {
+			if cmd, err := find(words); err == nil {
+				for _, c := range cmd.Commands() {
+					if strings.HasPrefix(c.Name(), prefix) && (c.IsAvailableCommand() || c.IsAdditionalHelpTopicCommand()) {
+						names = append(names, c.Name()+"\t"+c.Short)
+					}
+				}
+			}
+			return names, cobra.ShellCompDirectiveNoFileComp
+		},
 	}
 }
 

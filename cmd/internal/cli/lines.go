@@ -106,8 +106,12 @@ func readBlocks(ctx context.Context, r io.Reader) <-chan block {
 // errLineTooLong: a line does not fit into a batch.
 var errLineTooLong = errors.New("line too long")
 
+// byteOrderMark is what some programs write before UTF-8 text.
+var byteOrderMark = []byte("\uFEFF")
+
 // splitter cuts blocks into lines. A line ends at \n and nowhere else; a \r
-// belongs to it. The bytes after the last \n are a line if there are any.
+// belongs to it. The bytes after the last \n are a line if there are any. A byte
+// order mark at the beginning belongs to none.
 type splitter struct {
 	limit int    // bytes of the longest line
 	carry []byte // beginning of a line that went on in the next block
@@ -141,11 +145,11 @@ func (s *splitter) feed(data []byte) error {
 
 // finish takes the end of the input.
 func (s *splitter) finish() error {
-	if len(s.carry) == 0 {
-		return nil
-	}
 	line := s.carry
 	s.carry = nil
+	if len(line) == 0 || s.line == 0 && bytes.Equal(line, byteOrderMark) {
+		return nil
+	}
 	return s.next(line)
 }
 
@@ -153,6 +157,9 @@ func (s *splitter) next(line []byte) error {
 	s.line++
 	if len(line) > s.limit {
 		return errLineTooLong
+	}
+	if s.line == 1 {
+		line = bytes.TrimPrefix(line, byteOrderMark)
 	}
 	return s.emit(line)
 }

@@ -20,6 +20,7 @@ type produceOptions struct {
 	partition      int32
 	acks           string
 	compression    string
+	createTopic    bool
 	batchBytes     int64
 	linger         time.Duration
 	timeout        time.Duration
@@ -30,11 +31,17 @@ type produceOptions struct {
 const produceLong = `Write each line of the files, or of standard input, to a topic as one record.
 
 A line ends at \n, which is not part of the record; every other byte is stored as
-it is. With --key-separator the text before the first separator is the key. With
+it is, a \r before the \n too. Only a byte order mark at the beginning of an input is
+left out. An empty line is a record with an empty value.
+
+With --key-separator the text before the first separator is the key. With
 --key-field or --timestamp-field each line has to be a JSON object, and the field
-gives the record's key or timestamp while the value stays the whole line. A line
-that cannot be used ends the command with its number; the lines before it are
-written.
+gives the record's key or timestamp while the value stays the whole line. With any
+of these, blank lines are skipped, and counted in the summary. A line that cannot be
+used ends the command with its number; the lines before it are written.
+
+The topic has to exist, so that a mistyped name makes no topic: --create-topic
+creates it with the broker's defaults when it does not.
 
 With --acks all, the default, the producer is idempotent: retries neither
 duplicate nor reorder records. Ctrl-C stops reading, waits for what was read and
@@ -70,6 +77,7 @@ func newProduce(env *Env) *cobra.Command {
 	flags.Lookup("partition").DefValue = "0" // which the help leaves out
 	choice(cmd, &o.acks, "acks", "", "all", "when a record counts as written", "0", "1", "all")
 	choice(cmd, &o.compression, "compression", "", "none", "compression of batches", "none", "gzip", "snappy", "lz4", "zstd")
+	flags.BoolVar(&o.createTopic, "create-topic", false, "create the topic when it does not exist")
 	o.batchBytes = defaultBatchBytes
 	flags.Var(&sizeValue{&o.batchBytes, "1000012"}, "batch-bytes", "most bytes of a batch before compression, hence of a line")
 	flags.DurationVar(&o.linger, "linger", 10*time.Millisecond, "how long a batch waits for more lines")
@@ -190,15 +198,12 @@ func produce(ctx context.Context, env *Env, o *produceOptions, topic string, inp
 		return err
 	}
 	defer client.Close()
-	meta, err := lookUpTopic(ctx, client, topic, true)
+	partitions, err := o.lookUp(ctx, env, client, topic)
 	if err != nil {
 		return interrupted(ctx, err)
 	}
-	if int(o.partition) >= len(meta.partitions) {
-		return usagef("--partition %d: topic %q has partitions 0 to %d", o.partition, topic, len(meta.partitions)-1)
-	}
-	if meta.created {
-		fmt.Fprintf(env.Stderr, "varve: the broker created topic %q, partitions: %d\n", topic, len(meta.partitions))
+	if int(o.partition) >= len(partitions) {
+		return usagef("--partition %d: topic %q has partitions 0 to %d", o.partition, topic, len(partitions)-1)
 	}
 	s := newSender(client, topic, inputSize(inputs))
 	w := &watcher{sender: s, patience: o.timeout, meter: newMeter(env, "produce", o.progress, s.progress)}
@@ -210,6 +215,33 @@ func produce(ctx context.Context, env *Env, o *produceOptions, topic string, inp
 	return s.report(env, o, readErr)
 }
 
+// lookUp finds the topic's partitions, and creates the topic if that is wanted.
+func (o *produceOptions) lookUp(ctx context.Context, env *Env, client *kgo.Client, topic string) ([]int32, error) {
+	partitions, err := lookUpTopic(ctx, env, client, topic)
+	switch {
+	case !errors.Is(err, errUnknownTopic):
+		return partitions, err
+	case !o.createTopic:
+		return nil, fmt.Errorf("%w, or add --create-topic", err)
+	}
+	if partitions, err = makeTopic(ctx, env, client, topic); err == nil {
+		fmt.Fprintf(env.Stderr, "varve: created topic %q with %s\n", topic, plural(len(partitions), "partition"))
+	}
+	return partitions, err
+}
+
+// skips reports lines that are there for the eye alone. Where the whole line is
+// the value, there are none.
+func (o *produceOptions) skips(line []byte) bool {
+	switch {
+	case o.keySeparator != "":
+		return len(bytes.TrimSpace(line)) == 0 && !bytes.Contains(line, []byte(separator(o.keySeparator)))
+	case o.keyField != "" || o.timestampField != "":
+		return len(bytes.TrimSpace(line)) == 0
+	}
+	return false
+}
+
 // sendAll reads until the end, the first line that is no record, the first
 // record that failed, or the end of ctx.
 func (o *produceOptions) sendAll(ctx context.Context, s *sender, inputs []source) error {
@@ -217,6 +249,11 @@ func (o *produceOptions) sendAll(ctx context.Context, s *sender, inputs []source
 	for _, src := range inputs {
 		src.read = &s.read
 		err := eachLine(ctx, src, limit, func(number int64, line []byte) error {
+			if o.skips(line) {
+				s.skipped++
+				return nil
+			}
+			s.carriage = s.carriage || number == 1 && o.keyField+o.timestampField == "" && bytes.HasSuffix(line, []byte("\r"))
 			r := s.record()
 			if err := o.fill(r, line); err != nil {
 				return err

@@ -149,9 +149,50 @@ func TestProduceToAPartition(t *testing.T) {
 }
 
 func TestProduceToAMissingTopicSaysSo(t *testing.T) {
-	broker(t).reading("x\n").run(t, "produce", "t").expect(t, cli.ExitFailure, "topic does not exist", "varve topic create t")
-	made := broker(t, kfake.AllowAutoTopicCreation(), kfake.DefaultNumPartitions(2))
-	made.reading("x\n").run(t, "produce", "t").expect(t, cli.ExitOK, `created topic "t", partitions: 2`)
+	broker(t).reading("x\n").run(t, "produce", "t").expect(t, cli.ExitFailure, "topic does not exist", "varve topic create t", "--create-topic")
+}
+
+func TestOnlyAWishCreatesATopic(t *testing.T) {
+	c := broker(t, kfake.AllowAutoTopicCreation(), kfake.DefaultNumPartitions(2))
+	for _, line := range []string{"produce t", "consume t --until-end", "consume t --group g --until-end", "bench produce t", "bench consume t",
+		"bench latency t", "topic describe t", "topic alter t --partitions 9", "topic delete-records t --before 1", "group reset-offsets g --to latest --topic t"} {
+		for _, input := range []string{"", "x\n"} {
+			c.reading(input).run(t, strings.Fields(line)...).expect(t, cli.ExitFailure, "topic does not exist")
+		}
+	}
+	if o := c.run(t, "topic", "list", "-o", "json"); o.stdout != "[]\n" {
+		t.Fatalf("topics: %s", o.stdout)
+	}
+	c.reading("x\n").run(t, "produce", "t", "--create-topic").expect(t, cli.ExitOK, `created topic "t" with 2 partitions`, "1 record,")
+	c.reading("x\n").run(t, "produce", "t", "--create-topic").expect(t, cli.ExitOK, "1 record,")
+}
+
+func TestByteOrderMarksAndBlankLinesAreNoRecords(t *testing.T) {
+	for name, tc := range map[string]struct {
+		args        []string
+		input, want string
+		summary     string
+	}{
+		"plain":                 {nil, "\uFEFFa\n\n \nb\uFEFF\n", "a\n\n \nb\uFEFF\n", "4 records"},
+		"plain, a mark alone":   {nil, "\uFEFF", "", "0 records"},
+		"plain, a mark, a line": {nil, "\uFEFF\n", "\n", "1 record,"},
+		"JSON":                  {[]string{"--key-field", "k"}, "\uFEFF{\"k\":1}\n\n \t\r\n{\"k\":2}\r\n\n", "{\"k\":1}\n{\"k\":2}\r\n", "acknowledged, 3 blank lines skipped"},
+		"a time":                {[]string{"--timestamp-field", "k"}, "\n{\"k\":1}", "{\"k\":1}\n", "acknowledged, 1 blank line skipped"},
+		"a separator":           {[]string{"--key-separator", ":"}, "\uFEFFa:1\n\n:\n  \n", "1\n\n", "2 blank lines skipped"},
+		"a tab as separator":    {[]string{"--key-separator", `\t`}, "a\t1\n\t\n\n", "1\n\n", "1 blank line skipped"},
+		"a \\r":                 {nil, "a\r\nb\r\n", "a\r\nb\r\n", `note: lines end in \r\n`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := broker(t, kfake.SeedTopics(1, "t"))
+			c.reading(tc.input).run(t, append([]string{"produce", "t"}, tc.args...)...).expect(t, cli.ExitOK, tc.summary)
+			if o := c.run(t, "consume", "t", "--until-end"); o.stdout != tc.want {
+				t.Fatalf("got %q, want %q", o.stdout, tc.want)
+			}
+		})
+	}
+	c := broker(t, kfake.SeedTopics(1, "t"))
+	c.reading("{\"k\":1}\n\n").run(t, "produce", "t", "--key-field", "k", "-o", "json").expect(t, cli.ExitOK, `"skipped": 1`)
+	c.reading("\xff\xfe{\x00}\x00\n\x00").run(t, "produce", "t", "--key-field", "k").expect(t, cli.ExitFailure, "line 1", "UTF-16")
 }
 
 // brokenReader gives a line and then an error.

@@ -37,7 +37,7 @@ type deed struct {
 
 // failed is the deed that err kept from being done.
 func failed(name string, err error) deed {
-	return deed{Name: name, Result: "failed", Error: oneLine(err)}
+	return deed{Name: name, Result: "failed", Error: explain(err)}
 }
 
 // printDeeds prints what was done to things of one kind. As text, failures are

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/dustin/go-humanize"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -30,6 +31,8 @@ type sender struct {
 	records context.Context         // of every record
 	giveUp  context.CancelCauseFunc // ends it: what is unacknowledged fails for that cause
 
+	skipped  int64        // blank lines
+	carriage bool         // the first line of an input ended in \r\n
 	sent     atomic.Int64 // records handed to the client
 	acked    atomic.Int64 // records acknowledged
 	ackBytes atomic.Int64 // their keys and values
@@ -77,9 +80,19 @@ func (s *sender) send(r *kgo.Record, source string, line int64) error {
 		if cause := context.Cause(s.records); cause != nil {
 			err = cause
 		}
-		s.fail(fmt.Errorf("%s, line %d: %w", source, line, err))
+		s.fail(fmt.Errorf("%s, %s %d: %w", source, place(err), line, err))
 	})
 	return nil
+}
+
+// place is which lines a number stands for. A broker refuses batches, and the
+// client does not pass on which record of them it was.
+func place(err error) string {
+	var code *kerr.Error
+	if errors.As(err, &code) {
+		return "batch from line"
+	}
+	return "line"
 }
 
 func (s *sender) fail(err error) {
@@ -123,6 +136,7 @@ type produced struct {
 	Sent         int64   `json:"sent"`
 	Acknowledged *int64  `json:"acknowledged"` // null with --acks 0: nobody knows
 	Bytes        int64   `json:"bytes"`        // keys and values of those
+	Skipped      int64   `json:"skipped"`      // blank lines
 	Seconds      float64 `json:"seconds"`
 	Error        string  `json:"error,omitempty"`
 }
@@ -139,19 +153,25 @@ func (s *sender) report(env *Env, o *produceOptions, readErr error) error {
 	if s.mu.first != nil {
 		err = fmt.Errorf("%d of %d %w: %w", sent-acked, sent, errUnsent, s.mu.first)
 	}
+	if s.carriage {
+		fmt.Fprintln(env.Stderr, `varve: note: lines end in \r\n, and each record has the \r; "tr -d '\r'" before produce removes it`)
+	}
 	if o.output == "json" {
-		p := produced{Topic: s.topic, Sent: sent, Acknowledged: &acked, Bytes: s.ackBytes.Load(), Seconds: time.Since(s.began).Seconds()}
+		p := produced{Topic: s.topic, Sent: sent, Acknowledged: &acked, Bytes: s.ackBytes.Load(), Skipped: s.skipped, Seconds: time.Since(s.began).Seconds()}
 		if o.acks == "0" {
 			p.Acknowledged = nil
 		}
 		if err != nil {
-			p.Error = oneLine(err)
+			p.Error = explain(err)
 		}
 		return errors.Join(err, printJSON(env.Stdout, p))
 	}
 	word := "acknowledged"
 	if o.acks == "0" {
 		word = "sent without acknowledgement"
+	}
+	if s.skipped > 0 {
+		word += ", " + plural(int(s.skipped), "blank line") + " skipped"
 	}
 	fmt.Fprintf(env.Stderr, "varve: %s: %s %s\n", s.topic, s.rates(), word)
 	return err

@@ -37,7 +37,7 @@ func TestARefusedRecordEndsWith3AndCounts(t *testing.T) {
 	cluster, c := control(t, kfake.SeedTopics(1, "t"))
 	failProduce(cluster, kerr.TopicAuthorizationFailed.Code)
 	o := c.reading("a\nb\n").run(t, "produce", "t")
-	o.expect(t, cli.ExitUnsent, "t: 0 records", "2 of 2 records were not acknowledged: standard input, line 1: TOPIC_AUTHORIZATION_FAILED")
+	o.expect(t, cli.ExitUnsent, "t: 0 records", "2 of 2 records were not acknowledged: standard input, batch from line 1: TOPIC_AUTHORIZATION_FAILED", "credentials")
 }
 
 func TestItGivesUpWhenNothingIsAcknowledged(t *testing.T) {

@@ -118,14 +118,6 @@ func createTopic(ctx context.Context, admin *kadm.Client, name string, partition
 	return deed{Name: name, Result: "created"}, nil
 }
 
-// withMessage puts what the broker said in words before the error code.
-func withMessage(err error, message string) error {
-	if message == "" || strings.Contains(err.Error(), message) {
-		return err
-	}
-	return fmt.Errorf("%s (%w)", strings.TrimSuffix(message, "."), err)
-}
-
 func newTopicList(env *Env, bootstrap *string) *cobra.Command {
 	var output string
 	cmd := &cobra.Command{

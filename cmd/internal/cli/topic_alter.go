@@ -124,7 +124,7 @@ func alterTopics(ctx context.Context, env *Env, client *kgo.Client, names []stri
 	results := []altered{}
 	var growing []string
 	for _, name := range names {
-		meta, err := lookUpTopic(ctx, client, name, false)
+		partitions, err := lookUpTopic(ctx, env, client, name)
 		if err != nil {
 			return err
 		}
@@ -132,7 +132,7 @@ func alterTopics(ctx context.Context, env *Env, client *kgo.Client, names []stri
 		if t.Changes, err = a.changes(ctx, admin, name); err != nil {
 			return err
 		}
-		if n := len(meta.partitions); a.partitions > 0 && a.partitions != n {
+		if n := len(partitions); a.partitions > 0 && a.partitions != n {
 			if a.partitions < n {
 				return fmt.Errorf("topic %q has %d partitions, and their number cannot be lowered; nothing was changed", name, n)
 			}

@@ -1,12 +1,9 @@
 package cli
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -43,36 +40,6 @@ func newTopicDelete(env *Env, bootstrap *string) *cobra.Command {
 	return cmd
 }
 
-// isTerminal tells whether someone may be sitting at the other end.
-func isTerminal(stream any) bool {
-	f, ok := stream.(*os.File)
-	if !ok {
-		return false
-	}
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
-}
-
-// consent asks before something is done for good. Where nobody can be asked,
-// only --yes is consent.
-func consent(env *Env, yes bool, question string) error {
-	if yes {
-		return nil
-	}
-	if !isTerminal(env.Stdin) {
-		return usagef("deleting for good needs --yes when nobody can be asked")
-	}
-	fmt.Fprintf(env.Stderr, "%s Type yes: ", question)
-	answer, err := bufio.NewReader(env.Stdin).ReadString('\n')
-	if err != nil && !errors.Is(err, io.EOF) {
-		return fmt.Errorf("read the answer: %w", err)
-	}
-	if strings.TrimSpace(answer) != "yes" {
-		return errors.New("nothing was deleted: the answer was not yes")
-	}
-	return nil
-}
-
 // deleteBatch is how many topics one request deletes: the broker answers when
 // every journal concerned has let go of them.
 const deleteBatch = 20
@@ -82,7 +49,7 @@ func deleteTopics(ctx context.Context, env *Env, admin *kadm.Client, names []str
 	var left []string
 	fail := func(name string, err error) {
 		deeds = append(deeds, failed(name, err))
-		left = append(left, fmt.Sprintf("%q %v", name, err))
+		left = append(left, fmt.Sprintf("%q %s", name, explain(err)))
 	}
 	var done atomic.Int64
 	defer showProgress(env, "topic delete", asked, func() progress {

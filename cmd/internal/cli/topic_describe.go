@@ -59,7 +59,7 @@ it does not say.`,
 				return err
 			}
 			defer client.Close()
-			described, err := describeTopics(cmd.Context(), client, unique(names), allConfigs)
+			described, err := describeTopics(cmd.Context(), env, client, unique(names), allConfigs)
 			if err != nil {
 				return interrupted(cmd.Context(), err)
 			}
@@ -75,14 +75,18 @@ it does not say.`,
 	return cmd
 }
 
-func describeTopics(ctx context.Context, client *kgo.Client, names []string, allConfigs bool) ([]topicDescription, error) {
+func describeTopics(ctx context.Context, env *Env, client *kgo.Client, names []string, allConfigs bool) ([]topicDescription, error) {
 	admin := kadm.NewClient(client)
 	described := []topicDescription{}
 	for _, name := range names {
-		if _, err := lookUpTopic(ctx, client, name, false); err != nil {
+		if _, err := lookUpTopic(ctx, env, client, name); err != nil {
 			return nil, err
 		}
-		d, err := describeTopic(ctx, admin, name, allConfigs)
+		var d topicDescription
+		err := again(ctx, env, func() (err error) {
+			d, err = describeTopic(ctx, admin, name, allConfigs)
+			return err
+		})
 		if err != nil {
 			return nil, fmt.Errorf("describe topic %q: %w", name, err)
 		}

@@ -80,7 +80,7 @@ type truncation struct {
 }
 
 func deleteRecords(ctx context.Context, env *Env, client *kgo.Client, topic string, d *deletion, at from) error {
-	plan, err := planDeletion(ctx, client, topic, d, at)
+	plan, err := planDeletion(ctx, env, client, topic, d, at)
 	if err != nil {
 		return err
 	}
@@ -109,12 +109,12 @@ func deleteRecords(ctx context.Context, env *Env, client *kgo.Client, topic stri
 }
 
 // planDeletion finds where each partition will begin.
-func planDeletion(ctx context.Context, client *kgo.Client, topic string, d *deletion, at from) ([]truncation, error) {
-	now, err := resolve(ctx, client, []string{topic}, d.partitions, from{kind: fromEarliest}, true)
+func planDeletion(ctx context.Context, env *Env, client *kgo.Client, topic string, d *deletion, at from) ([]truncation, error) {
+	now, err := resolve(ctx, env, client, []string{topic}, d.partitions, from{kind: fromEarliest}, true)
 	if err != nil {
 		return nil, err
 	}
-	then, err := resolve(ctx, client, []string{topic}, d.partitions, at, true)
+	then, err := resolve(ctx, env, client, []string{topic}, d.partitions, at, true)
 	if err != nil {
 		return nil, err
 	}
@@ -143,13 +143,13 @@ func carryOut(ctx context.Context, admin *kadm.Client, topic string, plan []trun
 			t.Result = "deleted"
 			continue
 		case answered:
-			t.Error = oneLine(r.Err)
+			t.Error = explain(r.Err)
 			errs = append(errs, fmt.Errorf("delete records of %s/%d: %w", topic, t.Partition, r.Err))
 		case err == nil:
 			t.Error = "the broker did not answer for it"
 			errs = append(errs, fmt.Errorf("delete records of %s/%d: %s", topic, t.Partition, t.Error))
 		default:
-			t.Error = oneLine(err)
+			t.Error = explain(err)
 		}
 		t.Result = "failed"
 	}

@@ -2,12 +2,10 @@ package cli_test
 
 import (
 	"encoding/json"
-	"os"
 	"strings"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kerr"
-	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/varvelog/varve/cmd/internal/cli"
@@ -98,19 +96,4 @@ func TestWhatTheBrokerSaysIsShown(t *testing.T) {
 	})
 	o := c.run(t, "topic", "create", "a")
 	o.expect(t, cli.ExitFailure, `varve: create topic "a": retention.ms: write a number (INVALID_CONFIG`)
-}
-
-func TestDeletingAsksOnATerminal(t *testing.T) {
-	// /dev/null is a device as a terminal is, with nobody at it.
-	null, err := os.Open(os.DevNull)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer null.Close()
-	c := broker(t, kfake.SeedTopics(1, "a", "b"))
-	c.stdin = null
-	c.run(t, "topic", "delete", "a", "b").expect(t, cli.ExitFailure, "Delete a and b and all records in it, for good? Type yes: ", "nothing was deleted")
-	if o := c.run(t, "topic", "list"); !strings.Contains(o.stdout, "\na ") {
-		t.Fatalf("got %s", o.stdout)
-	}
 }

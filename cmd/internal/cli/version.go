@@ -27,14 +27,19 @@ func newVersion(env *Env) *cobra.Command {
   varve version -o json`,
 		Args: args(cobra.NoArgs, "no arguments"),
 		RunE: func(*cobra.Command, []string) error {
-			v := build{version.String(), runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH, metadata.SupportedLevel}
 			if output == "json" {
-				return printJSON(env.Stdout, v)
+				return printJSON(env.Stdout, thisBuild())
 			}
-			_, err := fmt.Fprintf(env.Stdout, "varve %s %s %s\n", v.Version, v.Go, v.Platform)
+			_, err := fmt.Fprintln(env.Stdout, thisBuild())
 			return err
 		},
 	}
 	outputFlag(cmd, &output, "text", "json")
 	return cmd
 }
+
+func thisBuild() build {
+	return build{version.String(), runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH, metadata.SupportedLevel}
+}
+
+func (b build) String() string { return fmt.Sprintf("varve %s %s %s", b.Version, b.Go, b.Platform) }

@@ -1,0 +1,85 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+)
+
+// advice says what to do about an error code of a broker whose own text does
+// not. Where a command knows more, it says so itself and the code is not here.
+var advice = map[*kerr.Error]string{
+	kerr.UnknownServerError: "the broker's log says more",
+	kerr.CorruptMessage:     "the records were damaged on the way to the broker; run it again",
+	kerr.UnknownTopicOrPartition: `the topic has been deleted, or has no such partition; "varve topic describe" shows those it has, ` +
+		`"varve topic create" makes one`,
+	kerr.UnknownTopicID:            `the topic has been deleted and perhaps created again; "varve topic list" shows what there is`,
+	kerr.LeaderNotAvailable:        `no node leads the partition now; "varve cluster status" shows the nodes`,
+	kerr.NotLeaderForPartition:     `the leader of the partition is changing, or this node only reads; "varve cluster status" shows the nodes`,
+	kerr.NotController:             `no node that the broker knows of writes metadata now; "varve cluster status" shows the nodes`,
+	kerr.CoordinatorNotAvailable:   `the group has no coordinator now; "varve cluster status" shows the nodes`,
+	kerr.CoordinatorLoadInProgress: "the group's coordinator is still reading its state; run it again in a moment",
+	kerr.NotCoordinator:            "the group's coordinator is changing; run it again in a moment",
+	kerr.OffsetNotAvailable:        "the broker does not know the offsets yet, or cannot read the bucket; its log says which",
+	kerr.KafkaStorageError:         "the broker cannot read the bucket, or something in it is damaged; its log says which",
+	kerr.RequestTimedOut: "the broker could not finish in time, and it may still be done: look before you run it again; " +
+		`"varve cluster status" shows what is wrong`,
+	kerr.MessageTooLarge: `a batch is larger than the topic takes: lower --batch-bytes, or raise max.message.bytes with "varve topic alter"`,
+	kerr.InvalidTopicException: "a name of a topic has 1 to 249 letters, digits, dots, dashes and underscores, and is neither . nor ..; " +
+		"topics that the broker keeps for itself (__consumer_offsets) cannot be written or altered",
+	kerr.InvalidTimestamp: "a record is older than message.timestamp.before.max.ms of the topic allows, or further in the future than " +
+		`message.timestamp.after.max.ms does; "varve topic describe" shows both, "varve topic alter" changes them`,
+	kerr.InvalidRecord:                "the broker refuses a record; a compacted topic takes none without a key (--key-field, --key-separator)",
+	kerr.UnsupportedCompressionType:   "the broker does not know this compression; choose another with --compression",
+	kerr.OutOfOrderSequenceNumber:     "the broker has lost track of this producer; see how much is written before you run it again",
+	kerr.InvalidProducerEpoch:         "the broker has lost track of this producer; see how much is written before you run it again",
+	kerr.UnknownProducerID:            "the broker has lost track of this producer; see how much is written before you run it again",
+	kerr.DuplicateSequenceNumber:      "the broker has these records already; see how much is written before you run it again",
+	kerr.UnsupportedVersion:           "the broker is older than this command needs",
+	kerr.InvalidGroupID:               "a group needs a name",
+	kerr.InvalidSessionTimeout:        "the broker takes no session timeout of this length",
+	kerr.GroupMaxSizeReached:          "the group has as many members as the broker allows; stop some, or read with another group",
+	kerr.InconsistentGroupProtocol:    "the group's members share no way to assign partitions with varve's (cooperative-sticky); read with another group",
+	kerr.FencedInstanceID:             "another member of the group has the same static id",
+	kerr.OffsetMetadataTooLarge:       "the text kept beside the offsets is too long",
+	kerr.InvalidCommitOffsetSize:      "these are too many offsets for one request; choose fewer with --topic",
+	kerr.GroupSubscribedToTopic:       "members of the group read the topic; stop them first",
+	kerr.PolicyViolation:              "the topic's configuration or the broker's policy forbids it",
+	kerr.TopicAuthorizationFailed:     "the broker wants credentials, which varve's commands cannot give yet",
+	kerr.GroupAuthorizationFailed:     "the broker wants credentials, which varve's commands cannot give yet",
+	kerr.ClusterAuthorizationFailed:   "the broker wants credentials, which varve's commands cannot give yet",
+	kerr.SaslAuthenticationFailed:     "the broker wants credentials, which varve's commands cannot give yet",
+	kerr.InvalidReplicationFactor:     "the broker takes no replication factor of this size",
+	kerr.NotEnoughReplicas:            "too few brokers of the cluster are up; try again when they are, or with --acks 1",
+	kerr.NotEnoughReplicasAfterAppend: "too few brokers of the cluster are up; the records are written, and may be lost with a broker",
+	kerr.ThrottlingQuotaExceeded:      "the broker has a quota; run it again later",
+	kerr.TopicDeletionDisabled:        "the broker is set up to delete no topics (delete.topic.enable)",
+	kerr.RecordListTooLarge:           "lower --batch-bytes",
+}
+
+// worded is an error whose cause the broker has put in words.
+type worded struct{ error }
+
+func (w worded) Unwrap() error { return w.error }
+
+// withMessage puts what the broker said in words before the error code.
+func withMessage(err error, message string) error {
+	if message == "" || strings.Contains(err.Error(), message) {
+		return err
+	}
+	return worded{fmt.Errorf("%s (%w)", strings.TrimSuffix(message, "."), err)}
+}
+
+// explain is an error in one line, with advice where a broker's code is all
+// that is known.
+func explain(err error) string {
+	text := oneLine(err)
+	var code *kerr.Error
+	var said worded
+	if errors.As(err, &said) || !errors.As(err, &code) || advice[code] == "" || strings.Contains(text, advice[code]) {
+		return text
+	}
+	return strings.TrimSuffix(text, ".") + "; " + advice[code]
+}
