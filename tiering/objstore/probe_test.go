@@ -158,7 +158,7 @@ func TestProbeSaysWhatToDoAboutMissingKeysThatAreErrors(t *testing.T) {
 		says string
 	}{
 		{objstore.ErrDenied, "must allow to list"},
-		{objstore.ErrNoBucket, "--create-bucket"},
+		{objstore.ErrNoBucket, "create the bucket"},
 		{errors.New("status 500"), "must say that it is missing"},
 	} {
 		var store *mem.Store
