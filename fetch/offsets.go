@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/varvelog/varve/tiering/batch"
 	"github.com/varvelog/varve/tiering/partlog"
@@ -155,6 +156,24 @@ func (s *search) newestRef(ctx context.Context, offset int64) (partlog.Ref, bool
 
 // newest finds the first record with the greatest timestamp. The head is proved.
 func (s *search) newest(ctx context.Context) (OffsetAt, error) {
+	newest, err := s.newestKnown(ctx)
+	for after := s.start - 1; err == nil; {
+		ref, ok, findErr := s.refWithTime(ctx, after, math.MaxInt64) // those that may have any
+		if findErr != nil || !ok {
+			return newest, findErr
+		}
+		var at OffsetAt
+		at, err = s.newestIn(ctx, ref)
+		if at.Timestamp > newest.Timestamp || at.Timestamp == newest.Timestamp && at.Offset < newest.Offset {
+			newest = at
+		}
+		after = ref.Last
+	}
+	return nowhere, err
+}
+
+// newestKnown is newest among the refs that say what their greatest timestamp is.
+func (s *search) newestKnown(ctx context.Context) (OffsetAt, error) {
 	newest := nowhere
 	for offset := s.start; ; {
 		ref, ok, err := s.newestRef(ctx, offset)
@@ -207,7 +226,7 @@ func (s *search) newestIn(ctx context.Context, ref partlog.Ref) (OffsetAt, error
 		from = 0
 	}
 	err := s.batches(ctx, ref, from, func(b []byte, h batch.Header) (bool, error) {
-		if h.MaxTimestamp <= at.Timestamp {
+		if h.UpTo() <= at.Timestamp {
 			return true, nil
 		}
 		found := at
@@ -220,7 +239,7 @@ func (s *search) newestIn(ctx context.Context, ref partlog.Ref) (OffsetAt, error
 		if err == nil {
 			at = found
 		}
-		return cut, err
+		return cut || at.Timestamp < ref.MaxTimestamp || ref.MaxTimestamp < 0, err
 	})
 	return at, err
 }
@@ -258,7 +277,7 @@ func (s *search) batches(ctx context.Context, ref partlog.Ref, ts int64, fn func
 		if err != nil || !ok {
 			return err
 		}
-		if h.MaxTimestamp >= ts && h.LastOffset() >= s.start {
+		if h.UpTo() >= ts && h.LastOffset() >= s.start {
 			if err := p.body(ctx, h); err != nil {
 				return err
 			}

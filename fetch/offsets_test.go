@@ -27,6 +27,9 @@ func (r naiveRecord) at() OffsetAt {
 
 // drawTimes commits records with random timestamps, codecs and timestamp types
 // in several epochs, and returns them.
+//
+// Some headers claim what clients have claimed: no newest time, or that of the first
+// record.
 func drawTimes(t *rapid.T, w *world) []naiveRecord {
 	var all []naiveRecord
 	for range rapid.IntRange(1, 4).Draw(t, "objects") {
@@ -34,9 +37,13 @@ func drawTimes(t *rapid.T, w *world) []naiveRecord {
 			w.fence()
 		}
 		var batches [][]byte
+		noTimes := rapid.IntRange(0, 3).Draw(t, "no times") == 0
 		for range rapid.IntRange(0, 4).Draw(t, "batches") {
 			spec := batchtest.Spec{Codec: rapid.SampledFrom([]batch.Codec{batch.None, batch.Gzip, batch.Snappy, batch.LZ4, batch.Zstd}).Draw(t, "codec")}
 			appendTime := rapid.Int64Range(-40, 40).Draw(t, "append time") // negative: the client's time
+			if noTimes {
+				appendTime = -1
+			}
 			for i := range rapid.IntRange(1, 4).Draw(t, "records") {
 				ts := rapid.Int64Range(1, 40).Draw(t, "time")
 				spec.Records = append(spec.Records, batchtest.Record{Value: []byte(strconv.Itoa(i)), Timestamp: ts})
@@ -48,15 +55,33 @@ func drawTimes(t *rapid.T, w *world) []naiveRecord {
 			b := batchtest.Build(spec)
 			if appendTime >= 0 {
 				batch.SetLogAppendTime(b, appendTime)
+			} else if noTimes {
+				batch.SetMaxTimestamp(b, -1)
 			}
 			batches = append(batches, b)
 		}
+		claimFirst(t, batches)
 		w.commit(map[partlog.Key][][]byte{keyA: batches})
 		if rapid.IntRange(0, 2).Draw(t, "page") == 0 {
 			w.page(rapid.IntRange(1, 3).Draw(t, "least"))
 		}
 	}
 	return all
+}
+
+// claimFirst lets one batch claim the time of its first record as the newest, if
+// another one of the object is as new: the object's own newest time is then right.
+func claimFirst(t *rapid.T, batches [][]byte) {
+	if len(batches) == 0 {
+		return
+	}
+	one := rapid.IntRange(0, len(batches)-1).Draw(t, "claims the first")
+	h, _ := batch.Parse(batches[one])
+	for i, b := range batches {
+		if other, _ := batch.Parse(b); i != one && !h.LogAppendTime() && other.MaxTimestamp >= h.MaxTimestamp {
+			batch.SetMaxTimestamp(batches[one], min(h.BaseTimestamp, h.MaxTimestamp))
+		}
+	}
 }
 
 func TestListOffsetMatchesANaiveLog(t *testing.T) {

@@ -132,6 +132,16 @@ func (h Header) Transactional() bool { return h.Attributes&bitTransactional != 0
 // every record.
 func (h Header) LogAppendTime() bool { return h.Attributes&bitLogAppendTime != 0 }
 
+// UpTo is the greatest timestamp that a record of the batch may have. Check has seen
+// to it that the header says so, but not in batches that were stored before: there
+// clients wrote -1, or the time of the first record, which is the base timestamp.
+func (h Header) UpTo() int64 {
+	if h.LogAppendTime() || h.MaxTimestamp > h.BaseTimestamp || h.Records == 1 && h.MaxTimestamp == h.BaseTimestamp {
+		return h.MaxTimestamp
+	}
+	return math.MaxInt64
+}
+
 // Parse reads the header of the batch that starts b; more may follow it. If b
 // holds less than the batch, the error is ErrShort, and the header is returned
 // if b holds that much (so that its Size tells how much is missing), else zero.

@@ -210,7 +210,7 @@ func compareTimes(t *rapid.T, s library, k Key, view View, parts []written) {
 	for ts := int64(-1); ts < 32; ts++ {
 		var want, got []uint64
 		for _, p := range parts {
-			if p.MaxTimestamp >= ts {
+			if p.MaxTimestamp >= ts || p.MaxTimestamp < 0 {
 				want = append(want, p.seq)
 			}
 		}

@@ -59,7 +59,7 @@ type View struct {
 type Ref struct {
 	Seq              uint64
 	Base, Last       int64  // first and last offset
-	MaxTimestamp     int64  // Unix milliseconds, -1 if no record carries one
+	MaxTimestamp     int64  // Unix milliseconds, -1 if it is not known
 	Position, Length uint32 // bytes, from the start of the object
 	Epoch            int32  // leader epoch of the batches
 	CRC              uint32 // CRC-32C of the bytes

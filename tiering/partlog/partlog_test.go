@@ -255,6 +255,31 @@ func TestTimesAreFound(t *testing.T) {
 	}
 }
 
+// TestRefsWithoutATimeMayHaveAny: clients wrote -1 where records have times. Neither
+// a restart nor paging makes it forgotten.
+func TestRefsWithoutATimeMayHaveAny(t *testing.T) {
+	l := newLeader()
+	mustApply(t, l.State, data(1, 1, records(keyA, 1, 0, 9, 100)), open(keyA, 0, 0))
+	mustApply(t, l.State, data(2, 1, records(keyA, 1, 10, 19, -1)))
+	mustApply(t, l.State, data(3, 1, records(keyA, 1, 20, 29, 200)))
+	for _, then := range []func(){func() { l.restart(t) }, func() { l.plan(0); l.paged() }, func() { l.restart(t) }, func() {}} {
+		for ts, want := range map[int64][]uint64{100: {1, 2, 3}, 101: {2, 3}, 201: {2}, math.MaxInt64: {2}} {
+			var seqs []uint64
+			r, ok := l.findTime(t, keyA, -1, ts)
+			for ; ok; r, ok = l.findTime(t, keyA, r.Last, ts) {
+				seqs = append(seqs, r.Seq)
+			}
+			if !slices.Equal(seqs, want) {
+				t.Errorf("refs that may have %d: %v, want %v", ts, seqs, want)
+			}
+		}
+		if r, ok := l.newest(t, keyA, 0); !ok || r.Seq != 3 {
+			t.Errorf("greatest timestamp in seq %d, want 3", r.Seq)
+		}
+		then()
+	}
+}
+
 func TestPartitionsComeInKeyOrder(t *testing.T) {
 	s := New(testJournal)
 	var want []Key

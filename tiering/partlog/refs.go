@@ -32,13 +32,18 @@ type refList struct {
 type span struct {
 	last int64 // offset
 	max  int64 // greatest timestamp
-	peak int64 // greatest timestamp of this chunk and all before it
+	peak int64 // greatest timestamp that this chunk and all before it may have
 }
 
 type refChunk struct {
 	span
-	refs []Ref // never empty
+	vague bool  // one of refs is; all are, if this program began the chunk
+	refs  []Ref // never empty
 }
+
+// vague: nothing is known of the timestamps. Clients wrote so in the headers of
+// batches, and it was believed; the records may have any.
+func (r *Ref) vague() bool { return r.MaxTimestamp < 0 }
 
 type pagedChunk struct {
 	span
@@ -78,16 +83,34 @@ func (l *refList) peak(i int) int64 {
 	return l.span(i - 1).peak
 }
 
+// upTo is the greatest timestamp that chunk i may have. Of a page only its greatest
+// timestamp is stored, from which its being vague shows if all its refs are.
+func (l *refList) upTo(i int) int64 {
+	if i < len(l.pages) {
+		return upTo(l.pages[i].max, l.pages[i].max < 0)
+	}
+	c := &l.chunks[i-len(l.pages)]
+	return upTo(c.max, c.vague)
+}
+
+func upTo(greatest int64, vague bool) int64 {
+	if vague {
+		return math.MaxInt64
+	}
+	return greatest
+}
+
 func (l *refList) add(r Ref) {
 	n := len(l.chunks)
-	if n == 0 || l.closed || len(l.chunks[n-1].refs) == chunkRefs {
-		l.chunks = append(l.chunks, refChunk{span: span{max: math.MinInt64, peak: l.peak(l.len())}})
+	if n == 0 || l.closed || len(l.chunks[n-1].refs) == chunkRefs || l.chunks[n-1].vague != r.vague() {
+		l.chunks = append(l.chunks, refChunk{span: span{max: math.MinInt64, peak: l.peak(l.len())}, vague: r.vague()})
 		l.closed = false
 	}
 	c := &l.chunks[len(l.chunks)-1]
 	c.refs = append(c.refs, r)
 	c.last = r.Last
-	c.max, c.peak = max(c.max, r.MaxTimestamp), max(c.peak, r.MaxTimestamp)
+	c.max = max(c.max, r.MaxTimestamp)
+	c.peak = max(c.peak, upTo(c.max, c.vague))
 	l.hash = nextHash(l.hash, r)
 }
 
@@ -114,7 +137,7 @@ func (l *refList) dropBefore(offset int64) {
 	peak := int64(math.MinInt64)
 	for i := range l.len() {
 		s := l.span(i)
-		if peak = max(peak, s.max); s.peak == peak {
+		if peak = max(peak, l.upTo(i)); s.peak == peak {
 			break // and so are those after it
 		}
 		s.peak = peak
@@ -147,7 +170,7 @@ func (l *refList) from(k Key, offset int64, n int) ([]Ref, *Page) {
 	return out, nil
 }
 
-// firstWithTime returns the first ref that ends at offset or after it and has a
+// firstWithTime returns the first ref that ends at offset or after it and may have a
 // timestamp of ts or more, or the page to look for it.
 func (l *refList) firstWithTime(k Key, offset, ts int64) (Ref, *Page, bool) {
 	i := l.seek(offset)
@@ -155,7 +178,7 @@ func (l *refList) firstWithTime(k Key, offset, ts int64) (Ref, *Page, bool) {
 		i += sort.Search(l.len()-i, func(n int) bool { return l.span(i+n).peak >= ts })
 	}
 	for ; i < l.len(); i++ {
-		if l.span(i).max < ts {
+		if l.upTo(i) < ts {
 			continue
 		}
 		if i < len(l.pages) {
@@ -213,9 +236,9 @@ func RefsFrom(refs []Ref, offset int64, n int) []Ref {
 }
 
 // RefWithTime returns the first of refs, which are in offset order, that ends at
-// offset or after it and has a timestamp of ts or more.
+// offset or after it and may have a timestamp of ts or more.
 func RefWithTime(refs []Ref, offset, ts int64) (Ref, bool) {
-	i := slices.IndexFunc(refs, func(r Ref) bool { return r.Last >= offset && r.MaxTimestamp >= ts })
+	i := slices.IndexFunc(refs, func(r Ref) bool { return r.Last >= offset && (r.MaxTimestamp >= ts || r.vague()) })
 	if i < 0 {
 		return Ref{}, false
 	}

@@ -168,7 +168,7 @@ func (d *decoder) pages(l *refList, n uint32) error {
 		number := r.U32()
 		c := pagedChunk{position: r.U32(), length: r.U32(), crc: r.U32()}
 		c.last, c.max = r.I64(), r.I64()
-		c.peak = max(c.max, l.peak(len(l.pages)))
+		c.peak = max(upTo(c.max, c.max < 0), l.peak(len(l.pages)))
 		object, err := d.object(number)
 		if err != nil {
 			return err
@@ -233,10 +233,10 @@ func (d *decoder) chunks(p *part, n uint32) error {
 			if ref.Seq > d.s.head || ref.Last >= kept && (epochAt(p.epochs, kept) != ref.Epoch || epochAt(p.epochs, ref.Last) != ref.Epoch) {
 				return fmt.Errorf("seq %d with offsets %d to %d in leader epoch %d", ref.Seq, ref.Base, ref.Last, ref.Epoch)
 			}
-			c.max = max(c.max, ref.MaxTimestamp)
+			c.max, c.vague = max(c.max, ref.MaxTimestamp), c.vague || ref.vague()
 			before = ref
 		}
-		c.last, c.peak = before.Last, max(c.max, l.peak(i))
+		c.last, c.peak = before.Last, max(upTo(c.max, c.vague), l.peak(i))
 		l.chunks = append(l.chunks, c)
 	}
 	return r.Err()
