@@ -71,6 +71,8 @@ func parseStart(text string, now time.Time) (time.Time, error) {
 type span struct {
 	next int64 // offset of the next record wanted
 	end  int64 // offset to stop before; -1 reads on for ever
+
+	nothingNewer bool // no record is as new as the time asked for, and next is the end
 }
 
 func (s span) done() bool { return s.end >= 0 && s.next >= s.end }
@@ -139,7 +141,7 @@ func resolveTopic(ctx context.Context, admin *kadm.Client, topic string, partiti
 		case fromLatest:
 			s.next = end.Offset
 		case fromTime:
-			s.next = timed.Offset
+			s.next, s.nothingNewer = timed.Offset, timed.Timestamp < 0 // kadm gives the end then
 		case fromOffset:
 			if at.offset < start.Offset || at.offset > end.Offset {
 				return nil, usagef("--%s %d: partition %d has offsets %d to %d; choose one of those, or a partition with --partition%s",

@@ -70,7 +70,7 @@ func appendTime(dst []byte, t time.Time) []byte {
 		return append(dst, "null"...)
 	}
 	dst = append(dst, '"')
-	dst = t.UTC().AppendFormat(dst, "2006-01-02T15:04:05.000Z07:00")
+	dst = t.UTC().AppendFormat(dst, timeLayout)
 	return append(dst, '"')
 }
 

@@ -71,32 +71,3 @@ func TestWhatCannotBeAlteredChangesNothing(t *testing.T) {
 		expect(t, cli.ExitFailure, `topic "b": no configuration is called retention.s (INVALID_CONFIG`)
 	c.run(t, "topic", "describe", "a").expect(t, cli.ExitOK, "partitions 2,")
 }
-
-func TestDeletingRecordsShowsThePlanFirst(t *testing.T) {
-	c := broker(t, kfake.SeedTopics(2, "a"))
-	c.reading("a\nb\nc\n").run(t, "produce", "a", "--partition", "0").expect(t, cli.ExitOK)
-	c.reading("d\n").run(t, "produce", "a", "--partition", "1").expect(t, cli.ExitOK)
-	o := c.run(t, "topic", "delete-records", "a", "--before", "latest", "--dry-run")
-	o.expect(t, cli.ExitOK, "nothing was deleted")
-	const header = "TOPIC PARTITION START BEFORE END RESULT "
-	if got, want := words(o.stdout), header+"a 0 0 3 3 planned a 1 0 1 1 planned"; got != want {
-		t.Fatalf("got %q, want %q", got, want)
-	}
-	c.run(t, "topic", "delete-records", "a", "--before", "latest").expect(t, cli.ExitUsage, "--yes")
-	c.run(t, "topic", "delete-records", "a", "--before", "2").expect(t, cli.ExitUsage, "--before 2: partition 1 has offsets 0 to 1")
-	o = c.run(t, "topic", "delete-records", "a", "--before", "2", "--partition", "0", "--yes")
-	if o.expect(t, cli.ExitOK); words(o.stdout) != header+"a 0 0 2 3 deleted" {
-		t.Fatalf("got %q", o.stdout)
-	}
-	if o := c.run(t, "consume", "a", "--until-end", "--partition", "0"); o.stdout != "c\n" {
-		t.Fatalf("got %q", o.stdout)
-	}
-	o = c.run(t, "topic", "delete-records", "a", "--before", "-1h", "--yes", "-o", "json")
-	var got []struct {
-		Start, Before int64
-		Result        string
-	}
-	if err := json.Unmarshal([]byte(o.stdout), &got); err != nil || len(got) != 2 || got[0].Before != 2 || got[0].Result != "deleted" {
-		t.Fatalf("%v in %s", err, o.stdout)
-	}
-}

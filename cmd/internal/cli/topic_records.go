@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,7 +16,10 @@ import (
 )
 
 const deleteRecordsLong = `Delete the oldest records of a topic: all those before an offset, or before the
-first record of a date or time.
+first record of a date or time. "varve help times" has all forms of times.
+
+A partition in which no record is of that time or later is not emptied, unless
+--allow-empty says so. LAST DELETED is the time of the last record to delete.
 
 The plan is shown first; on a terminal the command then asks. Offsets are never
 used again: the next record of a partition gets the one it would have got.`
@@ -24,6 +28,7 @@ used again: the next record of a partition gets the one it would have got.`
 type deletion struct {
 	before     string
 	partitions []int32
+	allowEmpty bool
 	dryRun     bool
 	yes        bool
 	output     string
@@ -62,6 +67,7 @@ func newTopicDeleteRecords(env *Env, bootstrap *string) *cobra.Command {
 	flags.Int32SliceVar(&d.partitions, "partition", nil, "`number` of a partition, repeatable (default all)")
 	flags.Lookup("partition").DefValue = ""
 	complete(cmd, "before", completeStarts("latest", "-30d", "-1d"))
+	flags.BoolVar(&d.allowEmpty, "allow-empty", false, "also empty partitions in which no record is as new as --before")
 	flags.BoolVar(&d.dryRun, "dry-run", false, "show the plan only")
 	flags.BoolVar(&d.yes, "yes", false, "do not ask")
 	outputFlag(cmd, &d.output, "table", "json")
@@ -75,14 +81,26 @@ type truncation struct {
 	Start     int64  `json:"start"`  // before
 	Before    int64  `json:"before"` // the offsets below it are deleted
 	End       int64  `json:"end"`
-	Result    string `json:"result"` // "planned", "deleted" or "failed"
-	Error     string `json:"error,omitempty"`
+	// LastDeleted is the time of the last record to delete, if it is known.
+	LastDeleted string `json:"last_deleted,omitempty"`
+	Result      string `json:"result"` // "planned", "deleted" or "failed"
+	Error       string `json:"error,omitempty"`
+
+	last         time.Time // as LastDeleted
+	lastErr      error     // why it is not known
+	nothingNewer bool      // no record is as new as the time asked for
 }
 
 func deleteRecords(ctx context.Context, env *Env, client *kgo.Client, topic string, d *deletion, at from) error {
 	plan, err := planDeletion(ctx, env, client, topic, d, at)
 	if err != nil {
 		return err
+	}
+	if err := readLast(ctx, client, topic, plan); err != nil {
+		return err
+	}
+	if err := checkTimes(d, at, plan); err != nil {
+		return errors.Join(printTruncations(env.Stderr, "table", plan), err)
 	}
 	if d.dryRun {
 		if err := printTruncations(env.Stdout, d.output, plan); err != nil {
@@ -121,7 +139,7 @@ func planDeletion(ctx context.Context, env *Env, client *kgo.Client, topic strin
 	plan := []truncation{}
 	for p, s := range now[topic] {
 		t := then[topic][p]
-		plan = append(plan, truncation{Topic: topic, Partition: p, Start: s.next, Before: t.next, End: t.end, Result: "planned"})
+		plan = append(plan, truncation{Topic: topic, Partition: p, Start: s.next, Before: t.next, End: t.end, Result: "planned", nothingNewer: t.nothingNewer})
 	}
 	slices.SortFunc(plan, func(a, b truncation) int { return int(a.Partition) - int(b.Partition) })
 	return plan, nil
@@ -164,9 +182,9 @@ func printTruncations(w io.Writer, output string, plan []truncation) error {
 		return printJSON(w, plan)
 	}
 	return printTable(w, func(w io.Writer) {
-		fmt.Fprintln(w, "TOPIC\tPARTITION\tSTART\tBEFORE\tEND\tRESULT")
+		fmt.Fprintln(w, "TOPIC\tPARTITION\tSTART\tBEFORE\tEND\tLAST DELETED\tRESULT")
 		for _, t := range plan {
-			fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%s\n", t.Topic, t.Partition, t.Start, t.Before, t.End, t.Result)
+			fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%s\t%s\n", t.Topic, t.Partition, t.Start, t.Before, t.End, cmp.Or(t.LastDeleted, "-"), t.Result)
 		}
 	})
 }
