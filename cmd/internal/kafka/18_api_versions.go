@@ -49,7 +49,7 @@ func (s *Server) beginApiVersions(_ context.Context, r *request) {
 			r.reply(resp, resp.ErrorCode)
 			return
 		}
-		r.conn.software = req.ClientSoftwareName + " " + req.ClientSoftwareVersion
+		r.conn.account.calls(identity{client: r.client, software: req.ClientSoftwareName + " " + req.ClientSoftwareVersion})
 	}
 	resp.ApiKeys = allAPIs()
 	r.reply(resp, 0)

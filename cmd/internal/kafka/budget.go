@@ -3,85 +3,243 @@ package kafka
 import (
 	"context"
 	"fmt"
+	"slices"
+	"sync"
 	"time"
-
-	"golang.org/x/sync/semaphore"
 
 	"github.com/varvelog/varve/tiering/batch"
 )
 
-// budget bounds the memory of requests over all connections. A request takes
-// from its three parts in the order they stand here, each time all it needs of
-// that part at once, and waits for nothing but its own client and its own
-// answer while it holds them (one that waits for other clients gives them back, see
-// park); so requests cannot wait for each other in a ring.
+// part is a part of the memory for requests.
+type part uint8
+
+const (
+	reserved part = iota // for tiny requests that find no room in their own part
+	small                // frames up to smallFrame
+	large                // larger frames
+	decoded              // what decoding allocates
+	parts
+)
+
+var partNames = [parts]string{"reserved", "small_frames", "large_frames", "decoded"}
+
+// budget bounds the memory of requests over all connections. A request takes from
+// its parts in the order they stand above.
+//
+// A frame takes memory in steps, as it arrives, and gets a step only while all it
+// still needs is free. So of the frames that hold some, the one that got the last
+// step can always be completed, and frames cannot wait for each other in a ring.
+// Whatever else takes memory takes all it needs of a part at once, and waits for
+// nothing but its own client and its own answer while it holds it; one that waits
+// for other clients gives it back (see park) or ends its wait when memory is short
+// (see account.polls).
 type budget struct {
-	small  *semaphore.Weighted // the first bytes of frames, up to smallFrame
-	large  *semaphore.Weighted // the rest of larger frames
-	decode *semaphore.Weighted // what decoding allocates
-	sizes  struct{ small, large, decode int64 }
-	walk   *batch.Room // what decompressing records takes; those that have it wait for nothing
+	mu       sync.Mutex
+	parts    [parts]pool
+	accounts map[*account]struct{} // of open connections
+	minRate  int64                 // bytes per second of a frame, always
+	onShort  func(shortage)        // called without the lock
+	walk     *batch.Room           // what decompressing records takes; those that have it wait for nothing
 }
 
-func newBudget(total, maxRequest int64) *budget {
-	b := &budget{}
-	b.sizes.small = max(total/4, smallFrame)
-	b.sizes.large = max(total/2, maxRequest)
-	b.sizes.decode = max(total/4, maxDecodeCost)
-	b.small = semaphore.NewWeighted(b.sizes.small)
-	b.large = semaphore.NewWeighted(b.sizes.large)
-	b.decode = semaphore.NewWeighted(b.sizes.decode)
-	b.walk = batch.NewRoom(total/4, walkers)
+// pool is one part of a budget, guarded by its lock.
+type pool struct {
+	size, free int64
+	inTurn     bool      // what waits needs all it needs at once
+	waiting    []*waiter // in order of arrival, but those that are known first
+	moved      time.Time // when a frame was last complete, or the first began to wait
+	relieved   time.Time // when relieve last looked
+	reported   time.Time // when onShort was last called
+}
+
+// waiter is a request that waits for memory.
+type waiter struct {
+	account *account
+	n, need int64 // what it waits for, and all it needs until it is complete
+	reading bool  // a frame, so far
+	known   bool  // the connection has delivered as large a frame before
+	since   time.Time
+	granted chan struct{} // closed once it has n
+}
+
+func newBudget(total, maxRequest, minRate int64) *budget {
+	b := &budget{accounts: map[*account]struct{}{}, minRate: minRate, walk: batch.NewRoom(total/4, walkers)}
+	for p, size := range [parts]int64{
+		reserved: max(total/32, tinyCost),
+		small:    max(total/8, smallFrame),
+		large:    max(total*3/8, maxRequest),
+		decoded:  max(total/4, maxDecodeCost),
+	} {
+		b.parts[p] = pool{size: size, free: size, inTurn: part(p) != small && part(p) != large}
+	}
 	return b
 }
 
 // walkers is how many batches are decompressed at once for producers.
 const walkers = 4
 
+const (
+	// memoryWait bounds the wait for memory. A connection that waits is not read, so
+	// it does not show that its client has given up: without a bound, clients that
+	// come again and again would use up all connections.
+	memoryWait = time.Minute
+	// overdue is how long what needs all of its memory at once lets those behind it
+	// pass, who need less.
+	overdue = 5 * time.Second
+)
+
 // charge is what one request has taken from the budget, in bytes.
 type charge struct {
-	from                 *budget
-	small, large, decode int64
+	account *account
+	taken   [parts]int64
 }
 
-func (c *charge) takeSmall(ctx context.Context, n int64) error {
-	return take(ctx, c.from.small, &c.small, n)
+// takeStep takes n bytes for a frame that needs that many until it is complete.
+func (c *charge) takeStep(ctx context.Context, p part, n, need int64) error {
+	if !c.account.try(p, n, need) {
+		if err := c.account.await(ctx, p, n, need); err != nil {
+			return err
+		}
+	}
+	c.taken[p] += n
+	return nil
 }
 
-func (c *charge) takeLarge(ctx context.Context, n int64) error {
-	return take(ctx, c.from.large, &c.large, n)
-}
-
-func (c *charge) takeDecode(ctx context.Context, n int64) error {
-	return take(ctx, c.from.decode, &c.decode, n)
-}
-
-// memoryWait bounds the wait for memory. A connection that waits is not read, so
-// it does not show that its client has given up: without a bound, clients that
-// come again and again would use up all connections.
-const memoryWait = time.Minute
-
-func take(ctx context.Context, from *semaphore.Weighted, taken *int64, n int64) error {
-	if from.TryAcquire(n) {
-		*taken += n
+// takeTiny takes n bytes of p, or of what is reserved for tiny requests: those go on
+// whatever holds the rest.
+func (c *charge) takeTiny(ctx context.Context, p part, n int64) error {
+	if c.account.try(p, n, n) {
+		c.taken[p] += n
 		return nil
 	}
-	waiting, cancel := context.WithTimeout(ctx, memoryWait)
-	defer cancel()
-	if err := from.Acquire(waiting, n); err != nil {
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		return fmt.Errorf("%w within %v", errNoMemory, memoryWait)
+	return c.takeStep(ctx, reserved, n, n)
+}
+
+// takeDecoded takes what decoding a request allocates.
+func (c *charge) takeDecoded(ctx context.Context, n int64) error {
+	if n <= tinyCost {
+		return c.takeTiny(ctx, decoded, n)
 	}
-	*taken += n
-	return nil
+	return c.takeStep(ctx, decoded, n, n)
 }
 
 // release gives everything back.
 func (c *charge) release() {
-	c.from.small.Release(c.small)
-	c.from.large.Release(c.large)
-	c.from.decode.Release(c.decode)
-	*c = charge{from: c.from}
+	c.account.give(&c.taken)
+	c.taken = [parts]int64{}
+}
+
+// try takes n bytes if they can be had at once.
+func (a *account) try(p part, n, need int64) bool {
+	b := a.budget
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	pool := &b.parts[p]
+	if need > pool.free || pool.overdue() {
+		return false
+	}
+	pool.free -= n
+	a.hold(p, n)
+	return true
+}
+
+// overdue reports whether the first that waits has let others pass for long enough. A
+// frame that is being read lets all pass: its client may never send the rest.
+func (p *pool) overdue() bool {
+	return p.inTurn && len(p.waiting) > 0 && time.Since(p.waiting[0].since) > overdue
+}
+
+// await waits for n bytes.
+func (a *account) await(ctx context.Context, p part, n, need int64) error {
+	b := a.budget
+	w := &waiter{account: a, n: n, need: need, known: a.known, since: time.Now(), granted: make(chan struct{})}
+	b.mu.Lock()
+	w.reading, a.reading = a.reading, false
+	b.parts[p].enqueue(w)
+	b.grant(p) // what was missing may have been given back before the lock was taken
+	b.mu.Unlock()
+	over := time.NewTimer(memoryWait)
+	defer over.Stop()
+	tick := time.NewTicker(reliefEvery)
+	defer tick.Stop()
+	for {
+		var err error
+		select {
+		case <-w.granted:
+			return nil
+		case <-tick.C:
+			b.relieve(p)
+			continue
+		case <-over.C:
+			err = fmt.Errorf("%w within %v", errNoMemory, memoryWait)
+		case <-ctx.Done():
+			err = context.Cause(ctx)
+		}
+		if b.withdraw(p, w) {
+			return err
+		}
+		return nil // granted at the last moment
+	}
+}
+
+func (p *pool) enqueue(w *waiter) {
+	if len(p.waiting) == 0 {
+		p.moved = w.since
+	}
+	at := len(p.waiting)
+	if i := slices.IndexFunc(p.waiting, func(w *waiter) bool { return !w.known }); w.known && i >= 0 {
+		at = i
+	}
+	p.waiting = slices.Insert(p.waiting, at, w)
+}
+
+// withdraw ends a wait, and reports false if it was granted already.
+func (b *budget) withdraw(p part, w *waiter) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	i := slices.Index(b.parts[p].waiting, w)
+	if i < 0 {
+		return false
+	}
+	b.parts[p].waiting = slices.Delete(b.parts[p].waiting, i, i+1)
+	b.grant(p) // those behind it may have waited for it
+	return true
+}
+
+// give gives back what is taken.
+func (a *account) give(taken *[parts]int64) {
+	b := a.budget
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for p, n := range taken {
+		if n > 0 {
+			b.parts[p].free += n
+			a.hold(part(p), -n)
+			b.grant(part(p))
+		}
+	}
+}
+
+// grant gives what can be had to those that wait, in order; one that needs too much is
+// passed, until it is overdue.
+func (b *budget) grant(p part) {
+	pool := &b.parts[p]
+	if len(pool.waiting) == 0 {
+		return
+	}
+	left := pool.waiting[:0]
+	for _, w := range pool.waiting {
+		if w.need > pool.free || len(left) > 0 && pool.overdue() {
+			left = append(left, w)
+			continue
+		}
+		pool.free -= w.n
+		w.account.hold(p, w.n)
+		if w.reading {
+			w.account.goOn()
+		}
+		close(w.granted)
+	}
+	clear(pool.waiting[len(left):])
+	pool.waiting = left
 }

@@ -13,14 +13,23 @@ const (
 	maxDecodeCost = 64 << 20
 	// maxElements bounds the array elements and tags of one request.
 	maxElements = 100_000
-	// smallFrame is the part of a frame that is charged before any of it is
-	// read. Frames beyond it are charged in full once that much has arrived.
+	// tinyFrame is what a connection's read buffer holds: a frame up to that is
+	// charged when all of it has arrived, and of a larger one that much has arrived
+	// before any of it is charged.
+	tinyFrame = 4 << 10
+	// tinyCost is the most that decoding a request may allocate for it to go on when
+	// the memory for that is used up.
+	tinyCost = 64 << 10
+	// smallFrame is the largest frame whose memory larger ones do not take.
 	smallFrame = 1 << 20
-	// maxProven bounds how large a frame may be to be allocated at once, on a
-	// connection that has delivered one as large before.
-	maxProven = 16 << 20
-	// firstChunk is what is allocated for a frame before any of it has arrived.
-	firstChunk = 64 << 10
+	// firstStep is what is allocated first for a frame that is not tiny; then twice
+	// as much each time it is full, so that no more than half of it is empty.
+	firstStep = 2 * tinyFrame
+	// maxProven bounds how large a frame may be to be allocated in full once a
+	// provenShare of it has arrived, on a connection that has delivered one as large
+	// before: that saves copying.
+	maxProven   = 16 << 20
+	provenShare = 4
 	// maxInFlight is how many requests of a connection are worked on at once.
 	maxInFlight = 128
 	// maxUnwritten bounds the finished answers, in bytes, that wait for a
@@ -39,8 +48,8 @@ type Config struct {
 	// socket.request.max.bytes. Default 100 MiB.
 	MaxRequestBytes int32
 	// RequestMemory bounds the bytes of requests being read and worked on, over
-	// all connections; beyond it sockets are not read. Half of it, but at least
-	// MaxRequestBytes, is for the parts of frames beyond 1 MiB. Default 256 MiB.
+	// all connections; beyond it sockets are not read. It has parts: see budget.
+	// Default 256 MiB.
 	RequestMemory int64
 	// FetchMaxBytes bounds the records of one Fetch answer, in bytes, but for
 	// KIP-74's first batch. Default 55 MiB, as Kafka's fetch.max.bytes.
@@ -48,9 +57,9 @@ type Config struct {
 	// IdleTimeout closes a connection without a request under way, and one whose
 	// client does not read. Default 10 min, as connections.max.idle.ms.
 	IdleTimeout time.Duration
-	// FrameGrace and MinReadRate (bytes per second) bound the time a frame may
-	// take once its first byte has arrived: grace + size / rate. Defaults 30 s
-	// and 16 KiB/s.
+	// FrameGrace is how long a frame may take once its first byte has arrived. A
+	// larger one may take as long again whenever MinReadRate (bytes per second) was
+	// kept until then. Defaults 30 s and 16 KiB/s.
 	FrameGrace  time.Duration
 	MinReadRate int64
 	// DrainTimeout bounds how long Serve waits for requests under way when it is

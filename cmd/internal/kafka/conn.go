@@ -14,15 +14,15 @@ import (
 // conn is one client connection. Its reader owns everything but what is marked
 // otherwise; its writer takes the requests off the queue in order.
 type conn struct {
-	server   *Server
-	nc       net.Conn
-	in       *bufio.Reader
-	addr     string // with port
-	ip       string
-	software string        // name and version the client gave, if it did
-	queue    chan *request // from reader to writer, in order of arrival
-	window   *window       // shared
-	wg       sync.WaitGroup
+	server  *Server
+	nc      net.Conn
+	in      *bufio.Reader
+	addr    string // with port
+	ip      string
+	account *account      // what it holds of the budget
+	queue   chan *request // from reader to writer, in order of arrival
+	window  *window       // shared
+	wg      sync.WaitGroup
 
 	ctx      context.Context // ends with the connection
 	fail     context.CancelCauseFunc
@@ -32,17 +32,19 @@ type conn struct {
 	draining atomic.Bool
 	answered atomic.Int64 // when the last answer was written, Unix nanoseconds
 
-	proven    int           // the largest frame received so far, up to maxProven
-	lastFetch chan struct{} // settled of the Fetch before; nil at first
+	proven       int           // the largest frame received so far, up to maxProven
+	intervalFrom int64         // bytes of the frame that had come when the interval began
+	lastFetch    chan struct{} // settled of the Fetch before; nil at first
 }
 
 func newConn(s *Server, nc net.Conn, ip string) *conn {
 	c := &conn{
-		server: s, nc: nc, in: bufio.NewReaderSize(nc, 4<<10), addr: nc.RemoteAddr().String(), ip: ip,
+		server: s, nc: nc, in: bufio.NewReaderSize(nc, tinyFrame), addr: nc.RemoteAddr().String(), ip: ip,
 		queue: make(chan *request, maxInFlight), window: newWindow(),
 	}
 	c.ctx, c.fail = context.WithCancelCause(s.ctx)
 	c.polls, c.endPolls = context.WithCancel(c.ctx)
+	c.account = s.budget.open(c.addr, c.fail)
 	c.answered.Store(time.Now().UnixNano())
 	return c
 }
@@ -126,7 +128,7 @@ func (c *conn) deliver(r *request, a answer) error {
 		return a.hangUp
 	}
 	if a.size > 0 {
-		c.nc.SetWriteDeadline(time.Now().Add(c.server.config.IdleTimeout + c.server.transferTime(int64(a.size))))
+		c.nc.SetWriteDeadline(time.Now().Add(c.server.config.IdleTimeout + c.server.transferTime(a.size)))
 		if _, err := a.buffers.WriteTo(c.nc); err != nil {
 			if errors.Is(err, os.ErrDeadlineExceeded) {
 				return errSlowReader

@@ -14,16 +14,17 @@ import (
 
 // Reasons for which the server closes a connection, as Metrics counts them.
 var (
-	errFrameSize  = errors.New("frame size out of range")
-	errUnknownKey = errors.New("unknown API key")
-	errVersion    = errors.New("unsupported version")
-	errIdle       = errors.New("idle")
-	errSlow       = errors.New("frame not received in time")
-	errSlowReader = errors.New("answer not read in time")
-	errTooMany    = errors.New("too many connections")
-	errTooManyIP  = errors.New("too many connections from one address")
-	errNoMemory   = errors.New("no request memory to be had")
-	errDraining   = errors.New("server is stopping")
+	errFrameSize   = errors.New("frame size out of range")
+	errUnknownKey  = errors.New("unknown API key")
+	errVersion     = errors.New("unsupported version")
+	errIdle        = errors.New("idle")
+	errSlow        = errors.New("frame not received in time")
+	errSlowReader  = errors.New("answer not read in time")
+	errTooMany     = errors.New("too many connections")
+	errTooManyIP   = errors.New("too many connections from one address")
+	errNoMemory    = errors.New("no request memory to be had")
+	errHoldsMemory = errors.New("request arrives too slowly for the memory it holds")
+	errDraining    = errors.New("server is stopping")
 )
 
 // frame is a request as it came: everything after the length.
@@ -37,13 +38,14 @@ type frame struct {
 // The fixed part of a request header: API key, version, correlation id.
 const headSize = 8
 
-// readFrame waits for the next frame and reads it. The memory it takes is
-// charged before it is allocated, and grows with what has arrived.
+// readFrame waits for the next frame and reads it. The memory it takes is charged
+// before it is allocated, and grows with what has arrived, not with what is announced.
 func (c *conn) readFrame(ctx context.Context) (frame, error) {
 	if err := c.awaitFrame(); err != nil {
 		return frame{}, err
 	}
-	c.setReadDeadline(c.server.config.FrameGrace)
+	c.account.came.Store(0)
+	c.newInterval()
 	var head [4 + 4]byte
 	if _, err := io.ReadFull(c.in, head[:]); err != nil {
 		return frame{}, c.readError(err)
@@ -52,7 +54,7 @@ func (c *conn) readFrame(ctx context.Context) (frame, error) {
 	if size < headSize || size > c.server.config.MaxRequestBytes {
 		return frame{}, fmt.Errorf("%w: %d bytes announced, limit is %d%s", errFrameSize, size, c.server.config.MaxRequestBytes, guessProtocol(head[:]))
 	}
-	f := frame{version: int16(binary.BigEndian.Uint16(head[6:])), charge: charge{from: c.server.budget}}
+	f := frame{version: int16(binary.BigEndian.Uint16(head[6:])), charge: charge{account: c.account}}
 	key := int16(binary.BigEndian.Uint16(head[4:]))
 	f.api = apis[key]
 	switch {
@@ -100,52 +102,108 @@ func (c *conn) awaitFrame() error {
 	}
 }
 
+// readBody reads the rest of a frame.
 func (c *conn) readBody(ctx context.Context, f *frame, begun []byte, size int) error {
-	if err := f.charge.takeSmall(ctx, int64(min(size, smallFrame))); err != nil {
-		return err
+	if size <= tinyFrame {
+		return c.readTiny(ctx, f, begun, size)
 	}
-	room := min(size, firstChunk)
-	if size <= c.proven {
-		if err := takeRest(ctx, f, size); err != nil {
-			return err
-		}
-		room = size
+	first := min(tinyFrame, size-len(begun))
+	if _, err := c.in.Peek(first); err != nil {
+		return c.readError(err)
 	}
-	c.setReadDeadline(c.server.config.FrameGrace + c.server.transferTime(int64(size)))
-	f.bytes = append(make([]byte, 0, room), begun...)
-	for {
-		n, err := io.ReadFull(c.in, f.bytes[len(f.bytes):cap(f.bytes)])
-		f.bytes = f.bytes[:len(f.bytes)+n]
-		if err != nil {
-			return c.readError(err)
-		}
-		if len(f.bytes) == size {
-			c.proven = min(max(c.proven, size), maxProven)
-			return nil
-		}
-		if len(f.bytes) >= smallFrame && f.charge.large == 0 {
-			if err := takeRest(ctx, f, size); err != nil {
+	c.account.came.Store(int64(first))
+	c.account.known = c.proven >= min(size, maxProven)
+	c.account.begin()
+	p := small
+	if size > smallFrame {
+		p = large
+	}
+	f.bytes = append(f.bytes, begun...)
+	for len(f.bytes) < size {
+		if len(f.bytes) == cap(f.bytes) || cap(f.bytes) < tinyFrame {
+			if err := c.grow(ctx, f, p, size); err != nil {
 				return err
 			}
-			c.setReadDeadline(c.server.config.FrameGrace + c.server.transferTime(int64(size)))
 		}
-		grown := make([]byte, len(f.bytes), min(size, 2*cap(f.bytes)))
-		copy(grown, f.bytes)
-		f.bytes = grown
+		n, err := c.receive(f.bytes[len(f.bytes):cap(f.bytes)])
+		f.bytes = f.bytes[:len(f.bytes)+n]
+		if err != nil {
+			return err
+		}
+		c.account.came.Store(int64(len(f.bytes)))
+	}
+	c.account.complete(p)
+	c.proven = min(max(c.proven, size), maxProven)
+	return nil
+}
+
+// readTiny reads a frame that the read buffer holds. However slowly it comes, it
+// holds no memory before it is complete.
+func (c *conn) readTiny(ctx context.Context, f *frame, begun []byte, size int) error {
+	rest := size - len(begun)
+	if _, err := c.in.Peek(rest); err != nil {
+		return c.readError(err)
+	}
+	if err := f.charge.takeTiny(ctx, small, int64(size)); err != nil {
+		return err
+	}
+	f.bytes = append(make([]byte, 0, size), begun...)[:size]
+	_, err := io.ReadFull(c.in, f.bytes[len(begun):])
+	return err
+}
+
+// grow takes the next step of memory for a frame, and makes room in it.
+func (c *conn) grow(ctx context.Context, f *frame, p part, size int) error {
+	taken := int(f.charge.taken[p])
+	next := min(size, max(firstStep, 2*taken))
+	if arrived := max(len(f.bytes), tinyFrame); size <= c.proven && arrived >= size/provenShare {
+		next = size
+	}
+	if err := f.charge.takeStep(ctx, p, int64(next-taken), int64(size-taken)); err != nil {
+		return err
+	}
+	c.newInterval()
+	f.bytes = append(make([]byte, 0, next), f.bytes...)
+	return nil
+}
+
+// receive reads what there is of a frame, and waits for it as long as enough of the
+// frame arrives in each interval of FrameGrace.
+func (c *conn) receive(b []byte) (int, error) {
+	for {
+		n, err := c.in.Read(b)
+		if n > 0 {
+			return n, nil
+		}
+		if !errors.Is(err, os.ErrDeadlineExceeded) || c.draining.Load() || !c.advanced() {
+			return 0, c.readError(err)
+		}
 	}
 }
 
-// takeRest charges what of a frame is beyond smallFrame.
-func takeRest(ctx context.Context, f *frame, size int) error {
-	if size <= smallFrame {
-		return nil
+// newInterval begins an interval in which enough of a frame has to arrive.
+func (c *conn) newInterval() {
+	c.intervalFrom = c.account.came.Load()
+	c.setReadDeadline(c.server.config.FrameGrace)
+}
+
+// advanced begins a new interval if enough has arrived in the one that is over.
+func (c *conn) advanced() bool {
+	if c.account.came.Load()-c.intervalFrom < c.server.leastIn(c.server.config.FrameGrace) {
+		return false
 	}
-	return f.charge.takeLarge(ctx, int64(size-smallFrame))
+	c.newInterval()
+	return true
 }
 
 // transferTime is how long n bytes take at the lowest rate allowed.
-func (s *Server) transferTime(n int64) time.Duration {
+func (s *Server) transferTime(n int) time.Duration {
 	return time.Duration(float64(n) / float64(s.config.MinReadRate) * float64(time.Second))
+}
+
+// leastIn is how much of a frame has to arrive in a time.
+func (s *Server) leastIn(d time.Duration) int64 {
+	return int64(d.Seconds() * float64(s.config.MinReadRate))
 }
 
 // setReadDeadline gives reads d from now, or none if the server is draining.
@@ -183,11 +241,12 @@ func (c *conn) decode(ctx context.Context, f *frame) (*request, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.account.calls(identity{client: r.client, software: c.account.identity().software})
 	cost, err := f.api.request.cost(body, f.version, r.body.IsFlexible())
 	if err != nil {
 		return nil, fmt.Errorf("%s v%d: %w", f.api.key.Name(), f.version, err)
 	}
-	if err := f.charge.takeDecode(ctx, min(cost, f.charge.from.sizes.decode)); err != nil {
+	if err := f.charge.takeDecoded(ctx, min(cost, c.server.budget.parts[decoded].size)); err != nil {
 		return nil, err
 	}
 	if err := readRequest(r.body, body); err != nil {

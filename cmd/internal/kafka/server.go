@@ -52,7 +52,7 @@ func New(config Config, backend Backend) (*Server, error) {
 	s := &Server{
 		config: config, backend: backend, metrics: backend.Metrics, log: backend.Log,
 		stopped:   make(chan struct{}),
-		budget:    newBudget(config.RequestMemory, int64(config.MaxRequestBytes)),
+		budget:    newBudget(config.RequestMemory, int64(config.MaxRequestBytes), config.MinReadRate),
 		lookingUp: semaphore.NewWeighted(allLookups),
 	}
 	if s.metrics == nil {
@@ -62,6 +62,7 @@ func New(config Config, backend Backend) (*Server, error) {
 		s.log = slog.Default()
 	}
 	s.complaint = complaints{log: s.log}
+	s.budget.onShort = s.short
 	s.guarded.open = make(map[*conn]struct{})
 	s.guarded.perIP = make(map[string]int)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
@@ -175,7 +176,7 @@ func (s *Server) admit(nc net.Conn) *conn {
 	if err != nil {
 		s.mu.Unlock()
 		nc.Close()
-		s.refused(err, nc.RemoteAddr().String(), "")
+		s.refused(err, nc.RemoteAddr().String(), identity{})
 		return nil
 	}
 	c := newConn(s, nc, ip)
@@ -198,6 +199,7 @@ func (s *Server) run(c *conn) {
 	s.ended(c, c.serve()) // told of before it counts as gone
 	s.mu.Lock()
 	delete(s.guarded.open, c)
+	c.account.close()
 	if s.guarded.perIP[c.ip]--; s.guarded.perIP[c.ip] == 0 {
 		delete(s.guarded.perIP, c.ip)
 	}
@@ -243,7 +245,7 @@ func (s *Server) ended(c *conn, err error) {
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed), errors.As(err, &network):
 		s.log.Debug("Kafka client hung up", "client", c.addr, "error", err)
 	default:
-		s.refused(err, c.addr, c.software)
+		s.refused(err, c.addr, c.account.identity())
 	}
 }
 
@@ -261,12 +263,13 @@ var refusals = []struct {
 	{errTooMany, "connections"},
 	{errTooManyIP, "connections_per_address"},
 	{errNoMemory, "no_memory"},
+	{errHoldsMemory, "holds_memory"},
 	{errTooCostly, "too_large"},
 	{errMalformed, "malformed"},
 	{errUnacked, "failed_without_ack"},
 }
 
-func (s *Server) refused(err error, addr, software string) {
+func (s *Server) refused(err error, addr string, id identity) {
 	word := "other"
 	for _, r := range refusals {
 		if errors.Is(err, r.err) {
@@ -275,9 +278,18 @@ func (s *Server) refused(err error, addr, software string) {
 		}
 	}
 	s.metrics.Refused(word)
-	if errors.Is(err, errIdle) {
-		s.log.Debug("closed idle Kafka connection", "client", addr)
+	if errors.Is(err, errIdle) || errors.Is(err, errNoMemory) { // what holds the memory is named by short
+		s.log.Debug("closed Kafka connection", "client", addr, "reason", err)
 		return
 	}
-	s.complaint.warn(word, "closed Kafka connection", "client", addr, "software", software, "reason", err)
+	s.complaint.warn(word, "closed Kafka connection", "client", addr, "client_id", id.client, "software", id.software, "reason", err)
+}
+
+// short reports what holds the memory that requests wait for.
+func (s *Server) short(now shortage) {
+	for _, h := range now.holders {
+		s.log.Warn("requests wait for memory", "of", partNames[now.part], "size", now.size, "waiting", now.waiting,
+			"held_by", h.addr, "client_id", h.client, "software", h.software, "bytes", h.bytes,
+			"for", time.Since(h.since).Round(time.Millisecond), "which_is", h.state)
+	}
 }

@@ -1,0 +1,255 @@
+package kafka
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"time"
+)
+
+// account is what one connection holds of the budget.
+type account struct {
+	budget *budget
+	addr   string
+	cut    func(error)              // ends the connection; does not block
+	name   atomic.Pointer[identity] // nil until the client has said
+	came   atomic.Int64             // bytes of the frame being read
+	known  bool                     // the reader's: one as large was read before
+
+	// Guarded by the budget's lock.
+	held    [parts]int64
+	since   time.Time // it holds some without a break
+	reading bool      // a frame, and does not wait for memory
+	mark    mark
+	endPoll func() // ends the wait of a long poll; nil while there is none
+}
+
+// identity is what a client calls itself.
+type identity struct{ client, software string }
+
+// mark is how far a frame had come at a time.
+type mark struct {
+	at   time.Time
+	came int64
+}
+
+func (b *budget) open(addr string, cut func(error)) *account {
+	a := &account{budget: b, addr: addr, cut: cut}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.accounts[a] = struct{}{}
+	return a
+}
+
+func (a *account) close() {
+	a.budget.mu.Lock()
+	defer a.budget.mu.Unlock()
+	delete(a.budget.accounts, a)
+}
+
+// hold notes n bytes more, or less, under the budget's lock.
+func (a *account) hold(p part, n int64) {
+	a.held[p] += n
+	if a.held != [parts]int64{} && a.since.IsZero() {
+		a.since = time.Now()
+	} else if a.held == [parts]int64{} {
+		a.since = time.Time{}
+	}
+}
+
+// begin notes that a frame takes memory as it arrives from now on.
+func (a *account) begin() {
+	a.budget.mu.Lock()
+	defer a.budget.mu.Unlock()
+	a.goOn()
+}
+
+// goOn is begin under the budget's lock, and after a wait. How fast the frame arrives
+// is measured from here.
+func (a *account) goOn() { a.reading, a.mark = true, mark{at: time.Now(), came: a.came.Load()} }
+
+// complete notes that the frame is complete that took memory of p.
+func (a *account) complete(p part) {
+	a.budget.mu.Lock()
+	defer a.budget.mu.Unlock()
+	a.reading = false
+	a.budget.parts[p].moved = time.Now()
+}
+
+// polls notes that a request waits for records, and how to end that; nil if it does
+// no more.
+func (a *account) polls(end func()) {
+	a.budget.mu.Lock()
+	defer a.budget.mu.Unlock()
+	a.endPoll = end
+}
+
+// identity is what the client calls itself.
+func (a *account) identity() (id identity) {
+	if name := a.name.Load(); name != nil {
+		id = *name
+	}
+	return id
+}
+
+// calls notes what the client calls itself.
+func (a *account) calls(id identity) {
+	if a.identity() != id {
+		a.name.Store(&id)
+	}
+}
+
+const (
+	// reliefEvery is the time between two looks for what can be given up, while
+	// requests wait for memory.
+	reliefEvery = 250 * time.Millisecond
+	// While requests wait for memory, a frame has to arrive at a rate at which what
+	// there is of it came in slowest, but not at less than the lowest rate allowed.
+	// That is measured over fairStart or longer.
+	slowest   = 16 * time.Second
+	fairStart = time.Second
+	// stuckAfter is how long requests wait for memory, with no frame complete, until
+	// frames that wait are cut as well.
+	stuckAfter = 2 * time.Second
+	// reportEvery is the time between two reports of one shortage.
+	reportEvery = 10 * time.Second
+	// maxReported is how many connections a report names.
+	maxReported = 3
+)
+
+// shortage is a report that requests wait for memory, and of what holds it.
+type shortage struct {
+	part    part
+	size    int64
+	waiting int
+	holders []holder // those that hold most first
+}
+
+// holder is a connection that holds memory.
+type holder struct {
+	addr string
+	identity
+	bytes int64
+	since time.Time
+	state string // what it is doing
+}
+
+// relieve is called while requests wait for memory of a part. It ends long polls, which
+// lose nothing by it, and cuts connections whose frames arrive too slowly for what
+// they hold, those that hold most first, until there is enough.
+func (b *budget) relieve(p part) {
+	b.mu.Lock()
+	pool, now := &b.parts[p], time.Now()
+	if len(pool.waiting) == 0 || now.Sub(pool.relieved) < reliefEvery {
+		b.mu.Unlock()
+		return
+	}
+	pool.relieved = now
+	holders := b.holders(p)
+	report := b.shortage(p, holders, now)
+	missing := pool.missing()
+	for _, a := range holders {
+		if missing > 0 && a.endPoll != nil {
+			a.endPoll()
+			missing -= a.held[p]
+		}
+	}
+	for _, a := range holders {
+		if err := a.tooSlow(p, now); missing > 0 && err != nil {
+			a.cut(err)
+			missing -= a.held[p]
+		}
+	}
+	if now.Sub(pool.moved) > stuckAfter {
+		pool.cutConvoy(holders, p, missing)
+	}
+	b.mu.Unlock()
+	if report != nil && b.onShort != nil {
+		b.onShort(*report)
+	}
+}
+
+// cutConvoy cuts connections that hold much and wait for more, so that those that are
+// left can go on: else one at a time would, while frames that do not arrive take
+// turns. Connections that have delivered such a frame before are left alone.
+func (p *pool) cutConvoy(holders []*account, of part, missing int64) {
+	waits := make(map[*account]*waiter, len(p.waiting))
+	for _, w := range p.waiting {
+		if w.reading && !w.known {
+			waits[w.account] = w
+		}
+	}
+	for _, a := range holders {
+		if w := waits[a]; w != nil && missing > 0 {
+			a.cut(fmt.Errorf("%w: %d bytes held and %d waited for while no request was complete", errHoldsMemory, a.held[of], w.need))
+			missing -= a.held[of] + w.need
+		}
+	}
+}
+
+// missing is how much has to become free for all that wait.
+func (p *pool) missing() (n int64) {
+	for _, w := range p.waiting {
+		n += w.need
+	}
+	return n - p.free
+}
+
+// holders are the accounts that hold some of a part, those that hold most first.
+func (b *budget) holders(p part) []*account {
+	var out []*account
+	for a := range b.accounts {
+		if a.held[p] > 0 {
+			out = append(out, a)
+		}
+	}
+	slices.SortFunc(out, func(x, y *account) int {
+		return cmp.Or(cmp.Compare(y.held[p], x.held[p]), x.since.Compare(y.since))
+	})
+	return out
+}
+
+// tooSlow is why the connection is to be cut, nil if it is not. A frame that waits for
+// memory itself is not too slow.
+func (a *account) tooSlow(p part, now time.Time) error {
+	if !a.reading || a.held[p] == 0 {
+		return nil
+	}
+	all := a.came.Load()
+	took, came := now.Sub(a.mark.at), all-a.mark.came
+	if took < fairStart {
+		return nil
+	}
+	rate := max(float64(all)/slowest.Seconds(), float64(a.budget.minRate))
+	if float64(came) < rate*took.Seconds() {
+		return fmt.Errorf("%w: %d bytes held for %v, %d arrived in the last %v while others waited",
+			errHoldsMemory, a.held[p], now.Sub(a.since).Round(time.Millisecond), came, took.Round(time.Millisecond))
+	}
+	a.mark = mark{at: now, came: all}
+	return nil
+}
+
+// shortage reports what holds a part, unless that was done a while ago.
+func (b *budget) shortage(p part, holders []*account, now time.Time) *shortage {
+	pool := &b.parts[p]
+	if now.Sub(pool.reported) < reportEvery {
+		return nil
+	}
+	pool.reported = now
+	s := &shortage{part: p, size: pool.size, waiting: len(pool.waiting)}
+	for _, a := range holders[:min(len(holders), maxReported)] {
+		s.holders = append(s.holders, holder{addr: a.addr, identity: a.identity(), bytes: a.held[p], since: a.since, state: a.doing()})
+	}
+	return s
+}
+
+func (a *account) doing() string {
+	switch {
+	case a.reading:
+		return "sending a request"
+	case a.endPoll != nil:
+		return "waiting for records"
+	}
+	return "waiting for an answer"
+}
