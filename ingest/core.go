@@ -74,7 +74,8 @@ type core struct {
 	parts   map[partlog.Key]*part
 
 	opening   map[partlog.Key]bool // open entries not yet committed
-	inFlight  map[uint64][]byte    // bytes of proposed segments, by seq
+	inFlight  map[uint64]flight    // proposed segments, by seq
+	pending   atomic.Int64         // bytes of batches that are logged and not known to be in the bucket
 	replay    replay
 	buffer    buffer
 	waiting   waiting
@@ -93,6 +94,12 @@ type core struct {
 	index *partlog.Index     // of the checkpoint being written, nil if it has none
 	page  segment.ID         // the index's object
 	floor *journal.FloorPlan // for the next segment
+}
+
+// flight is a proposed segment.
+type flight struct {
+	data    []byte
+	batches int64 // bytes of its batches that count as pending
 }
 
 // part is the append end of one open partition.
@@ -162,8 +169,8 @@ func (c *core) finished() bool {
 // unflushed is how many bytes are in memory and not known to be in the bucket.
 func (c *core) unflushed() int {
 	n := c.buffer.bytes
-	for _, data := range c.inFlight {
-		n += len(data)
+	for _, f := range c.inFlight {
+		n += len(f.data)
 	}
 	return n
 }
@@ -314,6 +321,9 @@ func (c *core) log(records []wal.Record) error {
 		return fmt.Errorf("append to write-ahead log: %w", err)
 	}
 	c.appended += uint64(len(records))
+	for i := range records {
+		c.pending.Add(int64(len(records[i].Batch)))
+	}
 	if last != c.appended || last != c.buffer.next()-1 {
 		return fmt.Errorf("write-ahead log is at %d, the buffer at %d", last, c.buffer.next()-1)
 	}
@@ -356,8 +366,9 @@ func (c *core) wasSynced(lsn uint64) {
 // apply takes the next valid object of the journal, own or read, into the state.
 func (c *core) apply(o *journal.Object, own bool) error {
 	h := &o.Footer.Header
-	if data := c.inFlight[h.Seq]; data != nil {
-		c.recent.Add(h.Seq, data) // before readers can ask for it
+	f, ok := c.inFlight[h.Seq]
+	if ok {
+		c.recent.Add(h.Seq, f.data) // before readers can ask for it
 		delete(c.inFlight, h.Seq)
 	}
 	if err := c.state.Apply(o.Footer, o.Entries); err != nil {
@@ -373,6 +384,7 @@ func (c *core) apply(o *journal.Object, own bool) error {
 	}
 	if w := h.WAL; w.Incarnation == c.incarnation {
 		c.committed = w.To - 1
+		c.pending.Add(-f.batches)
 		c.onCommit.release(c.committed)
 		c.onSync.release(max(c.synced, c.committed))
 		c.wal.Release(c.committed)
@@ -415,6 +427,10 @@ func (c *core) stall() {
 	c.stalled = true
 	c.onCommit.fail(ErrUnavailable)
 }
+
+// noRoom: the write-ahead log has taken nothing for long. Those who wait for it are
+// told so; their records stay in memory, and may be committed later.
+func (c *core) noRoom() { c.onSync.fail(ErrNoRoom) }
 
 // fail ends the leadership. What waits has an unknown outcome.
 func (c *core) fail(err error) {

@@ -171,7 +171,13 @@ func (c *core) propose(h segment.Header, batches []buffered, entries []segment.E
 	if err != nil {
 		return err
 	}
-	c.inFlight[h.Seq] = data
+	f := flight{data: data}
+	if h.WAL.Incarnation == c.incarnation { // not of an older log
+		for i := range batches {
+			f.batches += int64(len(batches[i].data))
+		}
+	}
+	c.inFlight[h.Seq] = f
 	c.journal.Propose(o, data)
 	return nil
 }

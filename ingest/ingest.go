@@ -30,6 +30,10 @@ var (
 	// ErrUnavailable: the bucket has not answered for long. If the batch was
 	// appended its outcome is unknown and it may still be committed. Retriable.
 	ErrUnavailable = errors.New("the bucket does not answer")
+	// ErrNoRoom: the write-ahead log takes nothing, because its disk is full or too
+	// slow, or its budget is used up. If the batch was appended its outcome is
+	// unknown and it may still be committed. Retriable.
+	ErrNoRoom = errors.New("the write-ahead log has no room")
 	// ErrClosed: the node is shutting down; nothing was appended. Retriable.
 	ErrClosed = errors.New("the node is shutting down")
 )

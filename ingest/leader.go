@@ -41,6 +41,12 @@ type Options struct {
 	ProducerExpiry time.Duration // default 24 h
 	Now            func() time.Time
 	Log            *slog.Logger
+
+	// OnFull is called when the write-ahead log has taken nothing for FullPatience,
+	// with the reason, again now and then, and with nil when that is over. It must
+	// not block.
+	OnFull       func(error)
+	FullPatience time.Duration // default 5 s
 }
 
 // flushLinger is how long the first record after a pause waits for company.
@@ -62,6 +68,12 @@ func (o Options) withDefaults() Options {
 	if o.ProducerExpiry == 0 {
 		o.ProducerExpiry = 24 * time.Hour
 	}
+	if o.FullPatience == 0 {
+		o.FullPatience = 5 * time.Second
+	}
+	if o.OnFull == nil {
+		o.OnFull = func(error) {}
+	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -77,6 +89,7 @@ type Leader struct {
 	driver *journal.Driver
 	wal    *wal.Log
 	timer  *time.Timer
+	room   room
 
 	checkpoint *journal.Checkpointer
 
@@ -104,7 +117,7 @@ func Start(opt Options) (*Leader, error) {
 		return nil, err
 	}
 	l := &Leader{
-		opt: opt, wal: log, timer: time.NewTimer(time.Hour),
+		opt: opt, wal: log, timer: time.NewTimer(time.Hour), room: newRoom(),
 		requests: make(chan request), reconciles: make(chan barrier), deletes: make(chan deletion),
 		stop: make(chan struct{}), abort: make(chan struct{}), ready: make(chan struct{}), done: make(chan struct{}),
 	}
@@ -134,7 +147,7 @@ func newCore(opt Options, log writeAhead, p proposer) *core {
 		state:  opt.State, wal: log, journal: p, recent: opt.Recent, told: opt.Committed, attached: opt.Attached, now: opt.Now,
 		newID: opt.Journal.NewID, incarnation: opt.Journal.Incarnation, expiry: opt.ProducerExpiry,
 		replay: replay{local: map[segment.ID]bool{}},
-		parts:  map[partlog.Key]*part{}, opening: map[partlog.Key]bool{}, inFlight: map[uint64][]byte{},
+		parts:  map[partlog.Key]*part{}, opening: map[partlog.Key]bool{}, inFlight: map[uint64]flight{},
 	}
 }
 
@@ -159,20 +172,28 @@ func (l *Leader) Err() error { return l.err }
 // replayed and were set aside, once Ready is closed.
 func (l *Leader) SetAside() int { return l.core.replay.aside }
 
-// Pending is how many bytes of write-ahead records are not known to be in the
-// bucket.
-func (l *Leader) Pending() int64 { return l.wal.Pending() }
+// Pending is how many bytes of batches are in the write-ahead log and not known to
+// be in the bucket.
+func (l *Leader) Pending() int64 { return l.core.pending.Load() }
+
+// WALFileBytes is how much disk the write-ahead log takes, whatever is in it.
+func (l *Leader) WALFileBytes() int64 { return l.wal.FileBytes() }
 
 // Append hands in batches, in the order in which they shall stand in their
 // partitions. It blocks while the write-ahead log can take no more; if ctx ends
-// meanwhile the batches are refused with ErrUnavailable. done gets a Result for
-// each batch, once, maybe before Append returns; it must not block.
+// before it can the batches are refused with ErrNoRoom, or with ErrUnavailable if
+// the wait had another reason. done gets a Result for each batch, once, maybe before
+// Append returns; it must not block.
 func (l *Leader) Append(ctx context.Context, acks Acks, batches []Batch, done func([]Result)) {
 	r := request{acks: acks, batches: batches, done: done}
 	select {
 	case l.requests <- r:
 	case <-ctx.Done():
-		refuse(r, ErrUnavailable)
+		err := ErrUnavailable
+		if l.full() != nil {
+			err = ErrNoRoom
+		}
+		refuse(r, err)
 	case <-l.stop:
 		refuse(r, ErrClosed)
 	case <-l.done:
@@ -262,6 +283,7 @@ func (l *Leader) run() {
 	l.driver.Start()
 	for l.err == nil && !l.core.finished() {
 		l.step()
+		l.watchRoom()
 		l.progress()
 		l.writeCheckpoint()
 	}
@@ -269,6 +291,7 @@ func (l *Leader) run() {
 	l.driver.Close()
 	l.checkpoint.Close()
 	l.timer.Stop()
+	l.room.timer.Stop()
 	if err := l.wal.Close(); err != nil && l.err == nil {
 		l.err = err
 	}
@@ -277,7 +300,7 @@ func (l *Leader) run() {
 // step takes one event.
 func (l *Leader) step() {
 	requests := l.requests
-	if l.full() {
+	if l.full() != nil {
 		requests = nil
 	}
 	select {
@@ -295,6 +318,7 @@ func (l *Leader) step() {
 	case res := <-l.checkpoint.Done():
 		l.checkpointed(res)
 	case <-l.timer.C:
+	case <-l.room.timer.C:
 	case <-l.stopping():
 		l.core.close()
 	case <-l.abort:
@@ -305,7 +329,7 @@ func (l *Leader) step() {
 // appendMore takes the requests that are there already, so that they share a
 // write-ahead write.
 func (l *Leader) appendMore() {
-	for !l.full() {
+	for l.full() == nil {
 		select {
 		case r := <-l.requests:
 			l.core.append(r)
@@ -313,14 +337,6 @@ func (l *Leader) appendMore() {
 			return
 		}
 	}
-}
-
-// maxUnwritten bounds what waits in memory for the write-ahead log's disk.
-const maxUnwritten = 64 << 20
-
-// full: the write-ahead log has no room on disk, or is too slow, to take more.
-func (l *Leader) full() bool {
-	return l.wal.Full() != nil || l.wal.Unwritten() >= maxUnwritten
 }
 
 func (l *Leader) synced() {

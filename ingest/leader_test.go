@@ -30,6 +30,7 @@ type folder struct {
 	ids   *atomic.Uint32
 
 	checkpoints journal.CheckpointPolicy
+	change      func(*Options) // may be nil
 }
 
 func newFolder(t *testing.T) *folder {
@@ -61,7 +62,7 @@ func (f *folder) start() *Leader {
 		return segment.ID{9, byte(id >> 8), byte(id)}
 	}
 	incarnation := newID()
-	l, err := Start(Options{
+	opt := Options{
 		Store: f.store, State: partlog.New(1), Recent: discard{}, Committed: func(*journal.Object) {}, FlushInterval: 5 * time.Millisecond,
 		Journal: journal.Config{
 			Chain: journal.NewChain(segment.ID{1}, 1, 4), Node: f.node, Incarnation: incarnation,
@@ -69,7 +70,11 @@ func (f *folder) start() *Leader {
 		},
 		WAL: wal.Options{Dir: f.dir, Cluster: segment.ID{1}, Node: f.node, Incarnation: incarnation, Journal: 1, SegmentBytes: 1 << 20},
 		Log: slog.New(slog.DiscardHandler), Checkpoints: f.checkpoints,
-	})
+	}
+	if f.change != nil {
+		f.change(&opt)
+	}
+	l, err := Start(opt)
 	if err != nil {
 		f.t.Fatal(err)
 	}

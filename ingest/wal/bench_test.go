@@ -75,8 +75,8 @@ func BenchmarkUnsyncedAppend(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				for l.Pending() > 96<<20 { // what is written is released as by a flush that keeps up
-					l.Release(last - uint64(min(int(last), 4*len(recs))))
+				l.Release(last - uint64(min(int(last), 4*len(recs)))) // as by a flush that keeps up
+				for l.Unwritten() > 96<<20 {
 					time.Sleep(100 * time.Microsecond)
 				}
 			}

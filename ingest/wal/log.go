@@ -13,8 +13,9 @@ import (
 var (
 	// ErrClosed: the log was closed.
 	ErrClosed = errors.New("write-ahead log is closed")
-	// ErrFull: the disk, or the budget given in Options, has no room for another
-	// file. It passes when records are released or space is made.
+	// ErrFull: the file at hand is full, and the disk, or the budget given in
+	// Options, has no room for another one. It passes when records are released or
+	// space is made.
 	ErrFull = errors.New("no room for write-ahead files")
 )
 
@@ -46,12 +47,12 @@ type Log struct {
 		synced   uint64   // every record up to here is durable
 		released uint64   // every record up to here is in the bucket
 		closed   []closedFile
-		current  uint64 // number of the file being written
+		current  uint64 // number of the file being written, or of the next one
 		waiting  int64  // bytes of the records that are not written to a file yet
-		appended int64  // bytes of all records so far
-		freed    int64  // bytes of all records whose files were given back
+		room     int64  // bytes left in the file being written; 0 if there is none
+		files    int64  // bytes of all files
 		err      error  // the first failure; final
-		full     error  // why there is no spare; nil when there is one or it is on its way
+		noSpare  error  // why there is no spare; nil when there is one or it is on its way
 		closing  bool
 	}
 }
@@ -60,12 +61,14 @@ type Log struct {
 type closedFile struct {
 	number uint64
 	last   uint64 // LSN of its last record
-	bytes  int64  // of its records
+	size   int64
 }
 
 // Open makes the incarnation's folder and first file, durably, and starts the
-// log. It does not touch older logs, except that it finishes the removal of
-// those whose removal was interrupted. No other process may use the folder.
+// log. Where there is no room for a file the log is Full from the start: the
+// owner may make room by bringing older logs to the bucket. Open does not touch
+// these, except that it finishes the removal of those whose removal was
+// interrupted. No other process may use the folder.
 func Open(opt Options) (*Log, error) {
 	opt, err := opt.withDefaults()
 	if err != nil {
@@ -89,14 +92,17 @@ func Open(opt Options) (*Log, error) {
 		poolDone:   make(chan struct{}),
 	}
 	l.mu.next, l.mu.current = 1, 1
-	p := &pool{log: l, files: 1}
+	p, w := &pool{log: l}, &writer{log: l, out: newGather(), next: 1}
 	first, err := p.create()
-	if err != nil {
+	switch {
+	case errors.Is(err, ErrFull):
+		l.mu.noSpare = err
+	case err != nil:
 		return nil, fmt.Errorf("open write-ahead log in %s: %w", dir, err)
-	}
-	w := &writer{log: l, out: newGather(), next: 1}
-	if err := w.use(first, 1); err != nil {
-		return nil, fmt.Errorf("open write-ahead log in %s: %w", dir, errors.Join(err, first.file.Close()))
+	default:
+		if err := w.use(first, 1); err != nil {
+			return nil, fmt.Errorf("open write-ahead log in %s: %w", dir, errors.Join(err, first.file.Close()))
+		}
 	}
 	go p.run()
 	go w.run()
@@ -166,7 +172,6 @@ func (l *Log) Append(recs []Record) (last uint64, err error) {
 		l.mu.next++
 	}
 	l.mu.queue = append(l.mu.queue, recs...)
-	l.mu.appended += bytes
 	l.mu.waiting += bytes
 	kick(l.wakeWriter)
 	return l.mu.next - 1, nil
@@ -203,13 +208,21 @@ func (l *Log) Err() error {
 	return l.mu.err
 }
 
-// Full is an error that wraps ErrFull while there is no room for another file,
-// else nil. Records appended meanwhile wait in memory once the current file is
-// full, so the owner should take no more until it is nil again.
+// Full is an error that wraps ErrFull while the file at hand is full and there is
+// no room for another one, else nil. Records appended until then wait in memory,
+// so the owner should take no more until it is nil again.
 func (l *Log) Full() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.mu.full
+	return l.full()
+}
+
+// full is Full under the lock.
+func (l *Log) full() error {
+	if l.mu.room-l.mu.waiting >= l.opt.reserve() {
+		return nil
+	}
+	return l.mu.noSpare
 }
 
 // Release says that every record up to lsn is in the bucket. Files that hold no
@@ -220,18 +233,18 @@ func (l *Log) Release(lsn uint64) {
 	if released := min(lsn, l.mu.next-1); released > l.mu.released {
 		l.mu.released = released
 		kick(l.wakePool)
+		if l.mu.noSpare != nil {
+			kick(l.wakeWriter) // it may give its file back
+		}
 	}
 }
 
-// Pending is the bytes of records that are on disk, or on their way there, and
-// not given back; given back are whole files only, or everything.
-func (l *Log) Pending() int64 {
+// FileBytes is how much disk the files of the log take, those made ahead
+// included.
+func (l *Log) FileBytes() int64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.mu.released == l.mu.next-1 {
-		return 0
-	}
-	return l.mu.appended - l.mu.freed
+	return l.mu.files
 }
 
 // Unwritten is the bytes of records that wait in memory to be written.
@@ -243,7 +256,7 @@ func (l *Log) Unwritten() int64 {
 
 // Close writes and syncs what was appended, stops the log and waits for its
 // goroutines. The files stay for a later Scan. The error is that of Err, or
-// ErrFull when there was no room for the last records.
+// ErrFull when there was no room for the last records and the bucket lacks some.
 func (l *Log) Close() error {
 	l.closeOnce.Do(func() {
 		l.mu.Lock()
@@ -271,12 +284,12 @@ func (l *Log) fail(err error) {
 	kick(l.wakeWriter)
 }
 
-// setFull changes what Full returns.
-func (l *Log) setFull(err error) {
+// setNoSpare notes why there is no spare; nil: there is one.
+func (l *Log) setNoSpare(err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	changed := (err == nil) != (l.mu.full == nil)
-	l.mu.full = err
+	changed := (err == nil) != (l.mu.noSpare == nil)
+	l.mu.noSpare = err
 	if changed {
 		kick(l.notify)
 		kick(l.wakeWriter)
@@ -290,7 +303,6 @@ func (l *Log) takeReleased() []closedFile {
 	defer l.mu.Unlock()
 	n := 0
 	for n < len(l.mu.closed) && l.mu.closed[n].last <= l.mu.released {
-		l.mu.freed += l.mu.closed[n].bytes
 		n++
 	}
 	gone := slices.Clone(l.mu.closed[:n])

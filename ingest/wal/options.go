@@ -17,7 +17,8 @@ type Options struct {
 	Journal     uint32
 
 	FS           FS               // zero: OS
-	SegmentBytes int64            // size of a file, a multiple of 512; zero: 64 MiB
+	SegmentBytes int64            // size of a file, a multiple of 512; zero: 64 MiB, or half of MaxBytes if that is less
+	LeastBytes   int64            // size of a file where there is no room for a longer one; zero: what the longest record needs
 	MaxBytes     int64            // most bytes this incarnation's files may take; zero: no bound
 	Now          func() time.Time // names folders set aside; zero: time.Now
 }
@@ -37,6 +38,12 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.SegmentBytes == 0 {
 		o.SegmentBytes = defaultSegmentBytes
+		if o.MaxBytes > 0 {
+			o.SegmentBytes = min(o.SegmentBytes, o.MaxBytes/minFiles/sectorSize*sectorSize)
+		}
+	}
+	if o.LeastBytes == 0 {
+		o.LeastBytes = min(o.SegmentBytes, (headerSize+MaxRecord+sectorSize-1)/sectorSize*sectorSize)
 	}
 	if o.Now == nil {
 		o.Now = time.Now
@@ -48,15 +55,21 @@ func (o Options) withDefaults() (Options, error) {
 		return o, errors.New("write-ahead log: cluster id or node id is not set")
 	case o.SegmentBytes < 2*headerSize || o.SegmentBytes%sectorSize != 0:
 		return o, fmt.Errorf("write-ahead log: file size %d: give a multiple of %d, at least %d", o.SegmentBytes, sectorSize, 2*headerSize)
+	case o.LeastBytes < 2*headerSize || o.LeastBytes%sectorSize != 0 || o.LeastBytes > o.SegmentBytes:
+		return o, fmt.Errorf("write-ahead log: least file size %d: give a multiple of %d, at most %d", o.LeastBytes, sectorSize, o.SegmentBytes)
 	case o.MaxBytes != 0 && o.MaxBytes < minFiles*o.SegmentBytes:
 		return o, fmt.Errorf("write-ahead log: disk budget %d is less than %d files of %d bytes", o.MaxBytes, minFiles, o.SegmentBytes)
 	}
 	return o, nil
 }
 
-// maxRecord is the longest record, padding included, that a file can take.
+// reserve is how much room a file has at least while the log takes records
+// though there is no next file.
+func (o Options) reserve() int64 { return min(1<<20, o.SegmentBytes/8) }
+
+// maxRecord is the longest record, padding included, that every file can take.
 func (o Options) maxRecord() int {
-	return int(min(MaxRecord, o.SegmentBytes-headerSize))
+	return int(min(MaxRecord, o.LeastBytes-headerSize))
 }
 
 // header is the header of file number, whose first record is first.

@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 )
@@ -9,10 +10,10 @@ import (
 // touches the file that is being written.
 type writer struct {
 	log    *Log
-	file   File
+	file   File     // nil: there is none, as when the last one is full and no next one is there
 	seed   uint32   // header CRC of file
-	number uint64   // of file
-	bytes  int64    // of the records of file
+	number uint64   // of file, or of the last one
+	size   int64    // of file
 	pos    int64    // where the next write goes
 	out    gather   // laid out, not yet written
 	recs   []Record // what was taken from the queue last; kept for its capacity
@@ -26,8 +27,11 @@ type writer struct {
 // busy the queue grows.
 func (w *writer) run() {
 	defer close(w.log.writerDone)
-	if err := w.loop(); err != nil {
+	if err := w.loop(); err != nil && !errors.Is(err, errNotNeeded) {
 		w.log.fail(err)
+	}
+	if w.file == nil {
+		return
 	}
 	if err := w.file.Close(); err != nil {
 		w.log.fail(fmt.Errorf("close %s: %w", walName(w.number), err))
@@ -48,6 +52,10 @@ func (w *writer) loop() error {
 			clear(t.recs) // lets go of the batches
 		case t.closing:
 			return w.end()
+		case t.giveBack && w.file != nil:
+			if err := w.giveBack(); err != nil {
+				return err
+			}
 		default:
 			if err := w.mark(); err != nil {
 				return err
@@ -63,6 +71,8 @@ type task struct {
 	want    uint64 // LSN to sync to
 	closing bool   // there will be no more
 	failed  bool
+
+	giveBack bool // the file at hand is full and the bucket has all of it: it may be the next one
 }
 
 // take hands the queue to the writer and gets an empty one for it.
@@ -70,6 +80,7 @@ func (l *Log) take(empty []Record) task {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	t := task{recs: l.mu.queue, want: l.mu.want, closing: l.mu.closing, failed: l.mu.err != nil}
+	t.giveBack = l.full() != nil && l.mu.released == l.mu.next-1
 	l.mu.queue = empty
 	return t
 }
@@ -86,19 +97,35 @@ func (w *writer) turn(recs []Record, want uint64) error {
 	if err := w.flush(); err != nil {
 		return err
 	}
-	w.log.wrote(recs)
+	w.log.wrote(recs, w.size-w.pos)
 	if want <= w.synced && w.log.wanted() <= w.synced {
 		return nil
 	}
 	return w.sync()
 }
 
-// wrote notes that recs are in a file.
-func (l *Log) wrote(recs []Record) {
+// wrote notes that recs are in a file, which has room left.
+func (l *Log) wrote(recs []Record, room int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for i := range recs {
 		l.mu.waiting -= int64(recordSize(len(recs[i].Batch)))
+	}
+	l.setRoom(room)
+}
+
+// began notes that a file is being written, or none.
+func (l *Log) began(room int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.setRoom(room)
+}
+
+// setRoom notes, under the lock, what the file being written has left.
+func (l *Log) setRoom(room int64) {
+	l.mu.room = room
+	if l.mu.noSpare != nil {
+		kick(l.notify) // Full may have changed
 	}
 }
 
@@ -111,7 +138,7 @@ func (l *Log) wanted() uint64 {
 // put lays one record out, and writes first what does not go with it.
 func (w *writer) put(r *Record) error {
 	size := recordSize(len(r.Batch))
-	if w.pos+int64(w.out.size+size) > w.log.opt.SegmentBytes {
+	if w.file == nil || w.pos+int64(w.out.size+size) > w.size {
 		if err := w.rotate(); err != nil {
 			return err
 		}
@@ -123,7 +150,6 @@ func (w *writer) put(r *Record) error {
 	}
 	w.out.add(w.seed, r, w.synced)
 	w.next = r.LSN + 1
-	w.bytes += int64(size)
 	return nil
 }
 
@@ -166,7 +192,7 @@ func (l *Log) report(synced uint64) {
 // there is room. It is not synced: it protects the last records against
 // everything but the loss of the whole machine.
 func (w *writer) mark() error {
-	if w.marked || w.synced != w.next-1 || w.pos+markSize > w.log.opt.SegmentBytes {
+	if w.file == nil || w.marked || w.synced != w.next-1 || w.pos+markSize > w.size {
 		return nil
 	}
 	var buf [markSize]byte
@@ -179,6 +205,9 @@ func (w *writer) mark() error {
 
 // end leaves a durable mark.
 func (w *writer) end() error {
+	if w.file == nil {
+		return nil
+	}
 	if err := w.mark(); err != nil {
 		return err
 	}
@@ -191,27 +220,52 @@ func (w *writer) end() error {
 // rotate goes on to the next file. The full file is synced before the next one
 // exists under its name, so only the last file can have a torn tail.
 func (w *writer) rotate() error {
-	if err := w.flush(); err != nil {
+	if err := w.finish(); err != nil {
 		return err
 	}
-	if w.synced != w.next-1 {
-		if err := w.sync(); err != nil {
-			return err
-		}
-	}
-	s, err := w.log.waitSpare()
+	s, err := w.waitSpare()
 	if err != nil {
 		return err
 	}
-	full, done := w.file, closedFile{number: w.number, last: w.next - 1, bytes: w.bytes}
+	full, done := w.file, closedFile{number: w.number, last: w.next - 1, size: w.size}
 	if err := w.use(s, w.number+1); err != nil {
-		w.file = full
-		s.file.Close() // the log has failed; the error that counts is err
-		return err
+		return errors.Join(err, s.file.Close())
+	}
+	if full == nil {
+		return nil
 	}
 	w.log.addClosed(done)
-	if err := full.Close(); err != nil {
-		return fmt.Errorf("close %s: %w", walName(done.number), err)
+	return w.close(full, done.number)
+}
+
+// finish makes all that was put into the file at hand durable.
+func (w *writer) finish() error {
+	if err := w.flush(); err != nil || w.synced == w.next-1 {
+		return err
+	}
+	return w.sync()
+}
+
+// giveBack closes the file at hand before there is a next one. The pool takes it
+// back when all its records are released: where there is room for one file only,
+// that one is the next.
+func (w *writer) giveBack() error {
+	if err := w.finish(); err != nil {
+		return err
+	}
+	full := w.file
+	w.file = nil
+	if err := w.close(full, w.number); err != nil {
+		return err
+	}
+	w.log.addClosed(closedFile{number: w.number, last: w.next - 1, size: w.size})
+	w.log.began(0)
+	return nil
+}
+
+func (w *writer) close(f File, number uint64) error {
+	if err := f.Close(); err != nil {
+		return fmt.Errorf("close %s: %w", walName(number), err)
 	}
 	return nil
 }
@@ -232,14 +286,19 @@ func (w *writer) use(s spare, number uint64) error {
 	if err := w.log.opt.FS.SyncDir(w.log.dir); err != nil {
 		return fmt.Errorf("sync folder for %s: %w", walName(number), err)
 	}
-	w.file, w.seed, w.number = s.file, seed, number
-	w.bytes, w.pos, w.marked = 0, headerSize, false
+	w.file, w.seed, w.number, w.size = s.file, seed, number, s.size
+	w.pos, w.marked = headerSize, false
+	w.log.began(w.size - w.pos)
 	return nil
 }
 
-// waitSpare waits for the next file. While there is no room for one, it waits
-// until there is, or until the log is closed.
-func (l *Log) waitSpare() (spare, error) {
+// errNotNeeded: the log is closed, and the bucket has what it has no room for.
+var errNotNeeded = errors.New("every record is released")
+
+// waitSpare waits for the next file. While there is no room for one, it gives the
+// file at hand back and waits until there is, or until the log is closed.
+func (w *writer) waitSpare() (spare, error) {
+	l := w.log
 	for {
 		select {
 		case s := <-l.spares:
@@ -248,13 +307,19 @@ func (l *Log) waitSpare() (spare, error) {
 		case <-l.wakeWriter:
 		}
 		l.mu.Lock()
-		err, full, closing := l.mu.err, l.mu.full, l.mu.closing
+		err, noSpare, closing, released := l.mu.err, l.mu.noSpare, l.mu.closing, l.mu.released == l.mu.next-1
 		l.mu.Unlock()
-		if err != nil {
+		switch {
+		case err != nil:
 			return spare{}, err
-		}
-		if closing && full != nil {
-			return spare{}, full
+		case closing && noSpare != nil && released:
+			return spare{}, errNotNeeded
+		case closing && noSpare != nil:
+			return spare{}, noSpare
+		case noSpare != nil && w.file != nil:
+			if err := w.giveBack(); err != nil {
+				return spare{}, err
+			}
 		}
 	}
 }

@@ -49,6 +49,7 @@ var codesOf = []struct {
 	{ingest.ErrNotLeader, [surfaces]*kerr.Error{onProduce: kerr.NotLeaderForPartition, onRecords: kerr.NotLeaderForPartition}},
 	{ingest.ErrClosed, [surfaces]*kerr.Error{onProduce: kerr.NotLeaderForPartition, onRecords: kerr.NotLeaderForPartition}},
 	{ingest.ErrUnavailable, [surfaces]*kerr.Error{onProduce: kerr.RequestTimedOut, onRecords: kerr.RequestTimedOut}},
+	{ingest.ErrNoRoom, [surfaces]*kerr.Error{onProduce: kerr.RequestTimedOut, onRecords: kerr.RequestTimedOut}},
 	{ingest.ErrOutOfRange, [surfaces]*kerr.Error{onRecords: kerr.OffsetOutOfRange}},
 	{partlog.ErrOutOfOrder, [surfaces]*kerr.Error{onProduce: kerr.OutOfOrderSequenceNumber}},
 	{partlog.ErrProducerEpoch, [surfaces]*kerr.Error{onProduce: kerr.InvalidProducerEpoch}},

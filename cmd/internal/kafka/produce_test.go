@@ -113,6 +113,7 @@ func TestProduceMapsWhatIngestAnswers(t *testing.T) {
 		ingest.ErrNotLeader:                       kerr.NotLeaderForPartition,
 		ingest.ErrClosed:                          kerr.NotLeaderForPartition,
 		ingest.ErrUnavailable:                     kerr.RequestTimedOut,
+		ingest.ErrNoRoom:                          kerr.RequestTimedOut,
 		partlog.ErrOutOfOrder:                     kerr.OutOfOrderSequenceNumber,
 		partlog.ErrProducerEpoch:                  kerr.InvalidProducerEpoch,
 		partlog.ErrDuplicateSequence:              kerr.DuplicateSequenceNumber,

@@ -133,6 +133,7 @@ func (n *node) leadData(ctx context.Context, id uint32, closers *stack) error {
 			Cluster: n.cluster.ID, Node: n.dir.Node(), Incarnation: n.incarnation, Journal: id, MaxBytes: n.cfg.WALMaxBytes,
 		},
 		FlushInterval: n.cfg.FlushInterval, FlushBytes: int(n.cfg.FlushBytes), EarlyBytes: int(n.cfg.FlushEarlyBytes), Now: time.Now, Log: n.log,
+		OnFull:      func(err error) { n.onFull(id, err) },
 		Checkpoints: n.checkpoints(), CheckAttached: func(b []byte) error { _, err := shard.DecodeSnapshots(b); return err },
 	})
 	if err != nil {

@@ -151,8 +151,10 @@ func (m *metrics) journal(id uint32, head func() uint64) {
 // leader shows a data journal that is led.
 func (m *metrics) leader(id uint32, s *partlog.State, l *ingest.Leader) {
 	m.journal(id, s.Head)
-	m.gauge("varve_wal_pending_bytes", "Bytes of write-ahead records not known to be in the bucket.", journalLabel(id),
+	m.gauge("varve_wal_pending_bytes", "Bytes of record batches in the write-ahead log not known to be in the bucket.", journalLabel(id),
 		func() float64 { return float64(l.Pending()) })
+	m.gauge("varve_wal_file_bytes", "Disk that write-ahead files take, whatever is in them.", journalLabel(id),
+		func() float64 { return float64(l.WALFileBytes()) })
 	m.gauge("varve_wal_set_aside_records", "Write-ahead records of earlier starts that could not be replayed at this start.", journalLabel(id),
 		func() float64 { return float64(l.SetAside()) })
 }
