@@ -51,6 +51,9 @@ const (
 	maxFetch = 55 << 20
 	// proveLimit is how long a request waits for the proof of a head.
 	proveLimit = time.Second
+	// settleLimit is how long a request waits for what was acknowledged before it to
+	// be committed.
+	settleLimit = 5 * time.Second
 	// readLimit is how long a request may spend on reading objects.
 	readLimit = 10 * time.Second
 	// memoryLimit is how long a Fetch waits for room in MaxResponseBytes.
@@ -87,6 +90,9 @@ type JournalView struct {
 	// AppendEnd is the offset after the last one the leader has appended, be it
 	// committed or not. Nil if this node does not lead the journal.
 	AppendEnd func(partlog.Key) (int64, bool)
+	// Settle returns nil once everything that the leader acknowledged before the call
+	// is applied. Nil if this node does not lead the journal.
+	Settle func(ctx context.Context) error
 	// Confirm returns nil if this node is known to lead the journal still, ErrNotLeader
 	// if it leads it no more, and any other error if that is not known. Nil if this
 	// node does not lead the journal.

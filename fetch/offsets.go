@@ -54,6 +54,11 @@ func (r *Reader) ListOffset(ctx context.Context, k partlog.Key, leaderEpoch int3
 }
 
 func (q *query) listOffset(ctx context.Context, j journal, k partlog.Key, leaderEpoch int32, timestamp int64) (OffsetAt, error) {
+	if timestamp == Latest || timestamp == MaxTimestamp {
+		if err := q.settle(ctx, j); err != nil {
+			return nowhere, err
+		}
+	}
 	view, err := q.view(ctx, j, k, leaderEpoch, timestamp < 0)
 	if err != nil {
 		return nowhere, err
@@ -87,9 +92,9 @@ func (s *search) epochOfStart(v partlog.View) int32 {
 }
 
 // notOlder finds the first record with a timestamp of ts or more. That there is
-// none is said of a proved head only.
+// none is said of a proved head only, once all that was acknowledged is there.
 func (s *search) notOlder(ctx context.Context, ts int64) (OffsetAt, error) {
-	for {
+	for settled := false; ; settled = true {
 		for after := s.start - 1; ; {
 			ref, ok, err := s.refWithTime(ctx, after, ts)
 			if err != nil {
@@ -104,8 +109,11 @@ func (s *search) notOlder(ctx context.Context, ts int64) (OffsetAt, error) {
 			}
 			after = ref.Last
 		}
-		if s.proved(s.journal) {
+		if settled {
 			return nowhere, nil
+		}
+		if err := s.settle(ctx, s.journal); err != nil {
+			return nowhere, err
 		}
 		if err := s.prove(ctx, s.journal); err != nil {
 			return nowhere, err
@@ -326,8 +334,14 @@ func (r *Reader) EpochEnd(ctx context.Context, k partlog.Key, leaderEpoch, epoch
 	if err != nil {
 		return unknown, err
 	}
-	if _, err := q.view(ctx, j, k, leaderEpoch, true); err != nil {
+	view, err := q.view(ctx, j, k, leaderEpoch, true)
+	if err != nil {
 		return unknown, err
+	}
+	if epoch == view.Epoch { // it ends where the log does
+		if err := q.settle(ctx, j); err != nil {
+			return unknown, err
+		}
 	}
 	got, end, ok := j.State.EpochEnd(k, epoch)
 	if !ok {

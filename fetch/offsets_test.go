@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -175,6 +176,59 @@ func TestListOffsetProvesTheHead(t *testing.T) {
 			_, err = w.reader.ListOffset(t.Context(), keyA, -1, tc.timestamp)
 			if found := tc.timestamp == 1 || tc.timestamp == 50; !found && !errors.Is(err, ErrNotReady) {
 				t.Errorf("without a proof: error %v, want ErrNotReady", err)
+			}
+		})
+	}
+}
+
+// TestWhatIsTakenForTheEndKnowsWhatWasAcknowledged has a leader that has acknowledged a
+// record it has not committed yet.
+func TestWhatIsTakenForTheEndKnowsWhatWasAcknowledged(t *testing.T) {
+	ask := func(timestamp int64) func(w *world) (int64, error) {
+		return func(w *world) (int64, error) {
+			at, err := w.reader.ListOffset(t.Context(), keyA, -1, timestamp)
+			return at.Offset, err
+		}
+	}
+	end := func(epoch int32) func(w *world) (int64, error) {
+		return func(w *world) (int64, error) {
+			at, err := w.reader.EpochEnd(t.Context(), keyA, -1, epoch)
+			return at.End, err
+		}
+	}
+	for name, tc := range map[string]struct {
+		ask     func(w *world) (int64, error)
+		want    int64
+		settles bool
+	}{
+		"latest":                    {ask(Latest), 2, true},
+		"greatest timestamp":        {ask(MaxTimestamp), 1, true},
+		"time of what is not there": {ask(50), 1, true},
+		"time beyond the end":       {ask(51), -1, true},
+		"end of the epoch":          {end(2), 2, true},
+		"earliest":                  {ask(Earliest), 0, false},
+		"time of what is there":     {ask(1), 0, false},
+		"end of an older epoch":     {end(1), 0, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, nil)
+			w.fence()
+			w.values("a")
+			asked := 0
+			w.view.Settle = func(context.Context) error {
+				if asked++; asked == 1 {
+					w.commit(map[partlog.Key][][]byte{keyA: {batchOf(50, "b")}})
+				}
+				return nil
+			}
+			if got, err := tc.ask(w); err != nil || got != tc.want || asked > 0 != tc.settles {
+				t.Errorf("%d, %v after %d waits, want %d and waits: %v", got, err, asked, tc.want, tc.settles)
+			}
+			w.view.Settle = func(context.Context) error { return errors.New("no store") }
+			switch got, err := tc.ask(w); {
+			case strings.HasPrefix(name, "time of"): // found by now
+			case tc.settles != errors.Is(err, ErrNotReady):
+				t.Errorf("what was acknowledged is not committed: %d, %v", got, err)
 			}
 		})
 	}

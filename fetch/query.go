@@ -60,6 +60,21 @@ func (q *query) prove(ctx context.Context, j journal) error {
 	return err
 }
 
+// settle waits for what this node acknowledged before to be applied, if it leads the
+// journal. It comes before the proof of a head that a client takes for the end.
+func (q *query) settle(ctx context.Context, j journal) error {
+	if j.Settle == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, settleLimit)
+	defer cancel()
+	err := j.Settle(ctx)
+	if err != nil && !errors.Is(err, ErrNotLeader) {
+		err = fmt.Errorf("%w: commit what was acknowledged in journal %d: %w", ErrNotReady, j.id, err)
+	}
+	return err
+}
+
 // lost is ErrNotLeader if this node led the journal and is found to lead it no more.
 func (q *query) lost(ctx context.Context, j journal) error {
 	if j.Confirm == nil {
@@ -79,11 +94,6 @@ func (q *query) lost(ctx context.Context, j journal) error {
 	}
 	q.losses[j.id] = err
 	return err
-}
-
-func (q *query) proved(j journal) bool {
-	err, done := q.proofs[j.id]
-	return done && err == nil
 }
 
 var errNotOpen = fmt.Errorf("%w: the partition is not open in its journal yet", ErrNotReady)

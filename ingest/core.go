@@ -89,6 +89,8 @@ type core struct {
 	onCommit waiters // acks=all
 	barriers []barrier
 
+	settlement settlement // acks=1 and 0
+
 	deletions []*deletion // not answered yet
 
 	index *partlog.Index     // of the checkpoint being written, nil if it has none
@@ -150,6 +152,7 @@ func (c *core) progress() error {
 	if c.epoch == 0 {
 		return nil
 	}
+	c.answerSettlers()
 	if !c.taking && !c.closing {
 		if err := c.replayOlder(); err != nil {
 			return err
@@ -344,6 +347,9 @@ func (c *core) failResults(results []Result, err error) {
 // answer gives the results once everything up to LSN until is safe enough.
 func (c *core) answer(r request, results []Result, until uint64) {
 	w := waiter{until: until, results: results, done: r.done}
+	if r.acks != AcksAll {
+		c.promise(until)
+	}
 	switch {
 	case until == 0 || r.acks == AcksNone:
 		r.done(results)
@@ -388,6 +394,7 @@ func (c *core) apply(o *journal.Object, own bool) error {
 		c.onCommit.release(c.committed)
 		c.onSync.release(max(c.synced, c.committed))
 		c.wal.Release(c.committed)
+		c.promise(0)
 	}
 	return nil
 }
@@ -426,6 +433,7 @@ func (c *core) applyEntries(entries []segment.Entry) error {
 func (c *core) stall() {
 	c.stalled = true
 	c.onCommit.fail(ErrUnavailable)
+	c.failSettlers(ErrUnavailable)
 }
 
 // noRoom: the write-ahead log has taken nothing for long. Those who wait for it are
@@ -442,6 +450,7 @@ func (c *core) fail(err error) {
 		c.failed = fmt.Errorf("%w: %w", ErrNotLeader, err)
 	}
 	c.epoch, c.taking = 0, false
+	c.failSettlers(c.failed)
 	c.onSync.fail(c.failed)
 	c.onCommit.fail(c.failed)
 	for _, b := range c.barriers {

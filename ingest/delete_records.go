@@ -14,7 +14,8 @@ type Deletion struct {
 	Before int64 // the first offset to keep, or AllCommitted
 }
 
-// AllCommitted, as the Before of a Deletion, is the end of what is committed.
+// AllCommitted, as the Before of a Deletion, is the end of what is committed, with
+// everything that was acknowledged before the Deletion.
 const AllCommitted int64 = -1
 
 // Deleted answers a Deletion, once it is committed.
@@ -44,6 +45,27 @@ func (c *core) deleteRecords(wants []Deletion, done chan<- []Deleted) {
 		d.fail(err)
 		return
 	}
+	if !slices.ContainsFunc(wants, c.beyond) {
+		c.moveStarts(d)
+		return
+	}
+	c.settle(func(err error) { // what was acknowledged before counts as there
+		if err != nil {
+			d.fail(err)
+			return
+		}
+		c.moveStarts(d)
+	})
+}
+
+// beyond reports whether a deletion may be about records that are not committed.
+func (c *core) beyond(want Deletion) bool {
+	v, _ := c.state.Lookup(want.Key)
+	return want.Before == AllCommitted || want.Before > v.End
+}
+
+// moveStarts asks for the entries of a call, and has it answered.
+func (c *core) moveStarts(d *deletion) {
 	doubt := false
 	for i := range d.wants {
 		d.results[i].Err = c.moveStart(&d.wants[i])

@@ -14,7 +14,8 @@ import (
 )
 
 // flushAt is when the buffer wants to be flushed; zero if it is empty. A buffer
-// that is full wants it at once. Otherwise its oldest record waits for the
+// that is full, or that a client waits for which asks where the log ends, wants it at
+// once. Otherwise its oldest record waits for the
 // interval since the last flush to pass, so that a busy journal makes one object
 // an interval, and a journal that was idle flushes after a short linger.
 func (c *core) flushAt() time.Time {
@@ -25,7 +26,7 @@ func (c *core) flushAt() time.Time {
 		return c.spillDue()
 	}
 	oldest := c.buffer.oldest()
-	if c.buffer.bytes >= c.flushBytes {
+	if c.buffer.bytes >= c.flushBytes || c.settleDue() {
 		return oldest
 	}
 	at := c.lastFlush.Add(c.interval)

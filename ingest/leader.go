@@ -96,6 +96,7 @@ type Leader struct {
 	requests   chan request
 	reconciles chan barrier
 	deletes    chan deletion
+	settles    chan func(error)
 	stop       chan struct{} // closed by Close: flush, then end
 	abort      chan struct{} // closed by Close when it will not wait longer
 	ready      chan struct{} // closed when requests are taken
@@ -118,7 +119,7 @@ func Start(opt Options) (*Leader, error) {
 	}
 	l := &Leader{
 		opt: opt, wal: log, timer: time.NewTimer(time.Hour), room: newRoom(),
-		requests: make(chan request), reconciles: make(chan barrier), deletes: make(chan deletion),
+		requests: make(chan request), reconciles: make(chan barrier), deletes: make(chan deletion), settles: make(chan func(error)),
 		stop: make(chan struct{}), abort: make(chan struct{}), ready: make(chan struct{}), done: make(chan struct{}),
 	}
 	l.driver = journal.NewDriver(opt.Store, opt.Journal, journal.Hooks{
@@ -315,6 +316,8 @@ func (l *Leader) step() {
 		l.core.reconcile(b.want, b.done)
 	case d := <-l.deletes:
 		l.core.deleteRecords(d.wants, d.done)
+	case done := <-l.settles:
+		l.core.settle(done)
 	case res := <-l.checkpoint.Done():
 		l.checkpointed(res)
 	case <-l.timer.C:

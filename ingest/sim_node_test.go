@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"time"
 
@@ -44,6 +45,7 @@ type proc struct {
 	queue      []*call // of these, not handed to the core yet
 	reconciled []reconciled
 	deletions  []simDeletion
+	acked      map[partlog.Key]int64 // the offset after the last that it acknowledged
 	ready      bool
 	timer      time.Time // when the pending timer fires; zero if there is none
 	checkpoint *journal.Checkpointer
@@ -64,7 +66,10 @@ func (f *datadir) start() {
 		return
 	}
 	f.starts++
-	n := &proc{f: f, p: c.NewProcess(fmt.Sprintf("%s.%d", f.name, f.starts)), incarnation: c.newID(), state: l.state}
+	n := &proc{
+		f: f, p: c.NewProcess(fmt.Sprintf("%s.%d", f.name, f.starts)), incarnation: c.newID(), state: l.state,
+		acked: map[partlog.Key]int64{},
+	}
 	f.proc = n
 	c.truth.starts[n.incarnation] = start{f, f.wiped}
 	older := slices.Clone(f.logs)
@@ -95,6 +100,7 @@ func (f *datadir) start() {
 	}
 	n.p.After(c.Between(time.Second, 10*time.Second), "prove", n.prove)
 	n.p.After(c.Between(time.Second, 10*time.Second), "confirm", n.confirm)
+	n.p.After(c.Between(100*time.Millisecond, 5*time.Second), "settle", n.settle)
 }
 
 func (n *proc) apply(o *journal.Object, own bool) error { return n.core.apply(o, own) }
@@ -160,6 +166,29 @@ func (n *proc) confirm() {
 			c.Count("asked and not known")
 		}
 	})
+}
+
+// settle asks as a client does that wants to read to the end: what was acknowledged
+// before is there when it is answered.
+func (n *proc) settle() {
+	c := n.f.c
+	n.p.After(c.Between(10*time.Millisecond, 2*time.Second), "settle", n.settle)
+	acked, waited := maps.Clone(n.acked), n.core.settlement.open.Load()
+	n.core.settle(func(err error) {
+		if err != nil {
+			c.Count("asked for the end and not known")
+			return
+		}
+		if waited {
+			c.Count("asked for the end and waited")
+		}
+		for k, end := range acked {
+			if v, ok := n.state.Lookup(k); ok && !v.Sealed && v.End < end {
+				c.Fail("%s says that %v ends at %d, it had acknowledged what is before %d", n.p.Name, k, v.End, end)
+			}
+		}
+	})
+	n.after()
 }
 
 // after does what Leader does after every event.
@@ -396,7 +425,7 @@ func (f *datadir) calm() {
 func (f *datadir) drained() bool {
 	n := f.proc
 	return n != nil && !n.p.Frozen() && n.core.taking && !n.core.closing && n.core.buffer.empty() && len(n.core.inFlight) == 0 &&
-		len(n.core.barriers) == 0 && n.core.committed == n.core.appended && n.shard.drained()
+		len(n.core.barriers) == 0 && len(n.core.settlement.waiting) == 0 && n.core.committed == n.core.appended && n.shard.drained()
 }
 
 func (f *datadir) explain() string {

@@ -174,6 +174,7 @@ func (t *truth) answered(n *proc, r *call, res Result) {
 	if res.Err != nil || r.acks == AcksNone {
 		return
 	}
+	n.acked[r.a.key] = max(n.acked[r.a.key], res.BaseOffset+int64(r.a.header.LastOffsetDelta)+1)
 	if r.a.acked {
 		t.w.Count("retry answered")
 	}

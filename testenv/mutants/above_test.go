@@ -5,6 +5,7 @@ const (
 	replay     = "ingest/replay.go"
 	buffer     = "ingest/buffer.go"
 	partitions = "ingest/partitions.go"
+	settle     = "ingest/settle.go"
 	meta       = "metadata/leading.go"
 )
 
@@ -15,6 +16,14 @@ var ingestMutants = []mutant{
 		"r.acks == AcksAll && until > c.committed:", "r.acks == AcksAll && until > max(c.synced, c.committed):"}}},
 	{name: "acks=all one record early", by: ingest, edits: []edit{{ingestCore,
 		"		c.committed = w.To - 1\n", "		c.committed = w.To\n"}}},
+	{name: "end told before what was acknowledged is committed", by: ingest, edits: []edit{{settle,
+		"	case s.promised <= c.committed:\n", "	case s.promised <= c.appended:\n"}}},
+	{name: "end told when one record of those acknowledged is committed", by: ingest, edits: []edit{{settle,
+		"s.waiting[n].until <= c.committed {", "c.committed > 0 {"}}},
+	{name: "end told without what a disk was trusted with", by: ingest, edits: []edit{{ingestCore,
+		"	if r.acks != AcksAll {\n		c.promise(until)\n	}\n", ""}}},
+	{name: "end told while objects are applied", by: ingest, edits: []edit{{ingestCore,
+		"		c.promise(0)\n", "		c.promise(0)\n		c.answerSettlers()\n"}}},
 	{name: "retry answered before its original is committed", by: ingest, edits: []edit{{ingestCore,
 		"return false, c.appended // the original", "return false, 0 // the original"}}},
 	{name: "retry appended again", by: ingest, edits: []edit{{ingestCore,

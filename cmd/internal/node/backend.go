@@ -158,7 +158,7 @@ func (n *node) journalView(id uint32) (*fetch.JournalView, bool) {
 		return &fetch.JournalView{State: j.state, Head: j.prover}, true
 	}
 	led := ledHead{j.leader}
-	return &fetch.JournalView{State: j.state, Head: led, Confirm: led.Confirm, Tail: j.recent, AppendEnd: j.leader.AppendEnd}, true
+	return &fetch.JournalView{State: j.state, Head: led, Confirm: led.Confirm, Settle: led.Settle, Tail: j.recent, AppendEnd: j.leader.AppendEnd}, true
 }
 
 // ledHead is a leader as package fetch knows it.
@@ -167,8 +167,10 @@ type ledHead struct{ leader *ingest.Leader }
 func (h ledHead) Prove(ctx context.Context) error   { return notLeader(h.leader.Prove(ctx)) }
 func (h ledHead) Confirm(ctx context.Context) error { return notLeader(h.leader.Confirm(ctx)) }
 
+func (h ledHead) Settle(ctx context.Context) error { return notLeader(h.leader.Settle(ctx)) }
+
 func notLeader(err error) error {
-	if errors.Is(err, journal.ErrEnded) {
+	if errors.Is(err, journal.ErrEnded) || errors.Is(err, ingest.ErrNotLeader) {
 		return fmt.Errorf("%w: %w", fetch.ErrNotLeader, err)
 	}
 	return err

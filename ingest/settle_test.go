@@ -1,0 +1,152 @@
+package ingest
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/varvelog/varve/tiering/batch/batchtest"
+)
+
+// ask asks the core what a client asks that wants to know where the log ends.
+func (b *bench) ask() *[]error {
+	var got []error
+	b.c.settle(func(err error) { got = append(got, err) })
+	b.progress()
+	return &got
+}
+
+func (b *bench) progress() {
+	b.t.Helper()
+	if err := b.c.progress(); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+func TestTheEndIsToldWhenWhatWasAcknowledgedIsCommitted(t *testing.T) {
+	for _, acks := range []Acks{AcksLeader, AcksNone} {
+		b := newBench(t)
+		b.append(acks, batchtest.Spec{})
+		b.c.wasSynced(1)
+		got := b.ask()
+		if len(*got) > 0 || len(b.sent) != 1 {
+			t.Fatalf("acks=%d: answered %v, %d objects sent, want none and one", acks, *got, len(b.sent))
+		}
+		b.commit()
+		if b.progress(); len(*got) != 1 || (*got)[0] != nil {
+			t.Errorf("acks=%d: answered %v once it is committed", acks, *got)
+		}
+		if v, _ := b.c.state.Lookup(testKey); v.End != 2 {
+			t.Errorf("acks=%d: the log ends at %d", acks, v.End)
+		}
+	}
+}
+
+// TestAskingForTheEndCostsNothingWhereNothingWaits: what is written with acks=all is
+// not acknowledged before it is committed, and nobody may take it for the end.
+func TestAskingForTheEndCostsNothingWhereNothingWaits(t *testing.T) {
+	b := newBench(t)
+	if got := b.ask(); len(*got) != 1 || (*got)[0] != nil {
+		t.Errorf("empty: answered %v", *got)
+	}
+	b.append(AcksAll, batchtest.Spec{})
+	if got := b.ask(); len(*got) != 1 || (*got)[0] != nil || len(b.sent) > 0 {
+		t.Errorf("acks=all: answered %v, %d objects sent", *got, len(b.sent))
+	}
+	if b.c.settlement.open.Load() {
+		t.Error("callers are not let past the owner's goroutine")
+	}
+}
+
+// TestManyWhoAskForTheEndShareAFlush: a client that writes and asks in a loop, or many
+// of them, get one object at a time.
+func TestManyWhoAskForTheEndShareAFlush(t *testing.T) {
+	b := newBench(t)
+	const clients, objects = 100, 5
+	var asked []*[]error
+	for i := range objects {
+		for range clients {
+			b.append(AcksLeader, batchtest.Spec{})
+			asked = append(asked, b.ask())
+		}
+		if len(b.sent) != 1 {
+			t.Fatalf("round %d: %d objects under way after %d questions", i, len(b.sent), len(asked))
+		}
+		b.commit()
+		b.progress()
+	}
+	b.commit() // what was asked during the last PUT
+	b.progress()
+	for i, got := range asked {
+		if len(*got) != 1 || (*got)[0] != nil {
+			t.Fatalf("question %d of %d is answered %v", i, len(asked), *got)
+		}
+	}
+	if b.progress(); len(b.sent) > 0 {
+		t.Errorf("%d objects under way, and nothing waits", len(b.sent))
+	}
+}
+
+func TestTheEndIsNotKnownWhileTheBucketIsAway(t *testing.T) {
+	b := newBench(t)
+	b.append(AcksLeader, batchtest.Spec{})
+	waiting := b.ask()
+	b.c.stall()
+	if len(*waiting) != 1 || !errors.Is((*waiting)[0], ErrUnavailable) {
+		t.Errorf("answered %v when the bucket stalls", *waiting)
+	}
+	if got := b.ask(); len(*got) != 1 || !errors.Is((*got)[0], ErrUnavailable) {
+		t.Errorf("answered %v while the bucket is away", *got)
+	}
+	b.commit()
+	if got := b.ask(); len(*got) != 1 || (*got)[0] != nil {
+		t.Errorf("answered %v when it is back", *got)
+	}
+	b.append(AcksLeader, batchtest.Spec{})
+	waiting = b.ask()
+	b.c.fail(nil)
+	if len(*waiting) != 1 || !errors.Is((*waiting)[0], ErrNotLeader) {
+		t.Errorf("answered %v when the leadership ends", *waiting)
+	}
+	if got := b.ask(); len(*got) != 1 || !errors.Is((*got)[0], ErrNotLeader) {
+		t.Errorf("answered %v afterwards", *got)
+	}
+}
+
+// TestSpilledBatchesAreFlushedForThoseWhoAsk: also what is in the write-ahead log
+// alone.
+func TestSpilledBatchesAreFlushedForThoseWhoAsk(t *testing.T) {
+	b := newBench(t)
+	b.c.maxMemory, b.c.interval = 1, time.Hour
+	for range 4 {
+		b.append(AcksLeader, batchtest.Spec{})
+	}
+	b.c.wasSynced(4)
+	got := b.ask()
+	for range 4 {
+		if len(*got) == 0 && len(b.sent) > 0 {
+			b.commit()
+			b.progress()
+		}
+	}
+	if len(*got) != 1 || (*got)[0] != nil || b.c.committed != 4 {
+		t.Errorf("answered %v with %d committed", *got, b.c.committed)
+	}
+}
+
+// TestDeletionKnowsWhatWasAcknowledged: the end is after it.
+func TestDeletionKnowsWhatWasAcknowledged(t *testing.T) {
+	for _, before := range []int64{AllCommitted, 2} {
+		b := newBench(t)
+		b.append(AcksLeader, batchtest.Spec{})
+		b.c.wasSynced(1)
+		done := b.deleteBefore(Deletion{Key: testKey, Before: before})
+		for b.progress(); len(b.sent) > 0; b.flush() {
+			b.commit()
+			b.progress()
+		}
+		if got := answer(t, done)[0]; got.Err != nil || got.LogStart != 2 {
+			t.Errorf("delete before %d: %+v", before, got)
+		}
+	}
+}
