@@ -124,6 +124,32 @@ func TestAnObjectOfAnotherClusterBeyondTheHeadIsNamed(t *testing.T) {
 	}
 }
 
+// An object beyond an absent Next is there by right while its leader may have sent
+// both at once; any other proves that Next was there.
+func TestAnObjectBeyondTheHeadIsThereByRightOnlyInTheWindow(t *testing.T) {
+	chain := NewChain(testCluster, testJournal, testWindow)
+	chain.Next = 5
+	for name, tc := range map[string]struct {
+		seq, confirmed uint64
+		broken         string
+	}{
+		"next itself":                   {5, 4, ""},
+		"the one behind":                {6, 4, ""},
+		"the last of the window":        {5 + testWindow - 1, 4, ""},
+		"the first behind the window":   {5 + testWindow, 4, "sent only after it"},
+		"far behind the window":         {5 + 100*testWindow, 4, "sent only after it"},
+		"one that knows of next":        {6, 5, "confirmed"},
+		"one that knows of more":        {7, 6, "confirmed"},
+		"one that knows what is before": {6, 3, ""},
+	} {
+		h := segment.Header{Kind: segment.KindData, Cluster: testCluster, Journal: testJournal, Epoch: 1, Seq: tc.seq, Confirmed: tc.confirmed}
+		err := chain.CheckBeyond(&h)
+		if (tc.broken != "") != errors.Is(err, ErrBroken) || err != nil && !strings.Contains(err.Error(), tc.broken) {
+			t.Errorf("%s: %v, want %q", name, err, tc.broken)
+		}
+	}
+}
+
 func TestALookBeyondPassesOverKeysThatAreNoObjects(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()

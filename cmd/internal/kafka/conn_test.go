@@ -1,11 +1,13 @@
 package kafka
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"net"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -315,19 +317,106 @@ func TestConnectionsBeyondTheLimitsAreClosed(t *testing.T) {
 	}
 }
 
+// turns is a Reader that notes when it is asked while it works. Its first Fetch
+// waits until the server has received all.
+type turns struct {
+	Reader
+	received   chan struct{} // closed when all are
+	working    atomic.Int32
+	asked      atomic.Int32
+	overlapped chan struct{} // has one in it when two were worked on at once
+}
+
+func (o *turns) Fetch(ctx context.Context, req fetch.Request) ([]fetch.Result, func()) {
+	defer o.working.Add(-1)
+	if o.working.Add(1) > 1 {
+		select {
+		case o.overlapped <- struct{}{}:
+		default:
+		}
+	}
+	if o.asked.Add(1) == 1 {
+		<-o.received
+		select {
+		case <-o.overlapped:
+			o.overlapped <- struct{}{}
+		case <-time.After(50 * time.Millisecond): // only to give the others a chance to be wrong
+		}
+	}
+	return o.Reader.Fetch(ctx, req)
+}
+
 func TestFetchesOfAConnectionAreWorkedOnOneByOne(t *testing.T) {
+	const fetches = 20
 	c := newCluster()
 	topic := c.addTopic(t, "events", 1, nil)
-	cl := start(t, c, Config{}, c.backend()).dial(t)
+	o := &turns{Reader: c, received: make(chan struct{}), overlapped: make(chan struct{}, 1)}
+	var requests atomic.Int32
+	b := c.backend()
+	b.Reader = o
+	b.Now = func() time.Time { // once for each request that is received, then for each answer
+		if requests.Add(1) == fetches+1 {
+			close(o.received)
+		}
+		return c.now
+	}
+	cl := start(t, c, Config{}, b).dial(t)
 	var ids []int32
 	req := sample(1, 12, topic).(*kmsg.FetchRequest)
-	req.MaxWaitMillis = 5
-	for range 20 {
+	req.MaxWaitMillis = 1
+	for range fetches {
 		ids = append(ids, cl.send(req))
 	}
+	last := sample(18, 0, nil) // its arrival shows that the server has begun the others
+	lastID := cl.send(last)
 	for _, id := range ids {
 		cl.receive(req, id)
 	}
+	cl.receive(last, lastID)
+	if n := o.asked.Load(); n != fetches {
+		t.Errorf("the reader was asked %d times, want %d", n, fetches)
+	}
+	if len(o.overlapped) > 0 {
+		t.Error("a Fetch was worked on together with the one before it")
+	}
+}
+
+// lent is a Reader whose records are of no use once they are released.
+type lent struct {
+	Reader
+	records  []byte
+	released chan struct{}
+}
+
+func (l *lent) Fetch(_ context.Context, req fetch.Request) ([]fetch.Result, func()) {
+	results := make([]fetch.Result, len(req.Partitions))
+	results[0].Records = [][]byte{l.records}
+	return results, func() {
+		clear(l.records)
+		close(l.released)
+	}
+}
+
+func TestRecordsAreHeldUntilTheyAreWritten(t *testing.T) {
+	c := newCluster()
+	topic := c.addTopic(t, "events", 1, nil)
+	// More than the buffers of a socket take, so that writing waits for the client.
+	l := &lent{Reader: c, records: bytes.Repeat([]byte("r"), 24<<20), released: make(chan struct{})}
+	b := c.backend()
+	b.Reader = l
+	cl := start(t, c, Config{}, b).dial(t)
+	req := sample(1, 12, topic).(*kmsg.FetchRequest)
+	id := cl.send(req)
+	select {
+	case <-l.released:
+		t.Error("records were released before they were written")
+	case <-time.After(50 * time.Millisecond): // only to give the server a chance to be wrong
+	}
+	resp := cl.receive(req, id).(*kmsg.FetchResponse)
+	if got := resp.Topics[0].Partitions[0].RecordBatches; len(got) != len(l.records) || bytes.Count(got, []byte("r")) != len(got) {
+		t.Errorf("got %d bytes, want %d, all of them as they were", len(got), len(l.records))
+	}
+	<-l.released
 }
 
 func TestUnforeseenErrorsAreRetriable(t *testing.T) {
