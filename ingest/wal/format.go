@@ -68,9 +68,9 @@ const (
 )
 
 // MaxRecord is the most bytes a record may take: the largest batch a client
-// may send (16 MiB) and a margin for its frame. Longer records are neither
+// may send (32 MiB) and a margin for its frame. Longer records are neither
 // written nor read.
-const MaxRecord = 16<<20 + 64<<10
+const MaxRecord = 32<<20 + 64<<10
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 

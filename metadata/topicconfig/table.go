@@ -2,8 +2,9 @@ package topicconfig
 
 import "math"
 
-// MaxMessageBytesCap bounds max.message.bytes, so that a batch fits in one flush.
-const MaxMessageBytesCap = 8 << 20
+// MaxMessageBytesCap bounds max.message.bytes: the write-ahead log takes no longer
+// records, and an object of the bucket holds a whole batch.
+const MaxMessageBytesCap = 32 << 20
 
 const maxLong = "9223372036854775807"
 
@@ -42,7 +43,7 @@ var table = []Def{
 	{"max.compaction.lag.ms", Long, maxLong, "log.cleaner.max.compaction.lag.ms", Recorded,
 		"longest time a record may stay uncompacted", atLeast(1)},
 	{"max.message.bytes", Int, "1048588", "message.max.bytes", Applied,
-		"largest record batch taken, in bytes after compression; at most 8388608", between(0, MaxMessageBytesCap)},
+		"largest record batch taken, in bytes after compression; at most 33554432", between(0, MaxMessageBytesCap)},
 	{"message.downconversion.enable", Boolean, "true", "log.message.downconversion.enable", Ignored,
 		"conversion for clients older than 0.11, which varve does not serve", isBool},
 	{"message.format.version", String, "3.0-IV1", "log.message.format.version", Ignored,

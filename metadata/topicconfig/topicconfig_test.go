@@ -89,7 +89,7 @@ func TestInvalidOnesAreRefusedByName(t *testing.T) {
 	bad := [][2]string{
 		{"retention.msec", "1"}, {"", "1"}, {"Retention.ms", "1"},
 		{"retention.ms", "-2"}, {"retention.ms", ""}, {"retention.ms", "1.5"}, {"retention.ms", "9223372036854775808"},
-		{"max.message.bytes", "8388609"}, {"max.message.bytes", "-1"},
+		{"max.message.bytes", "33554433"}, {"max.message.bytes", "-1"},
 		{"cleanup.policy", ""}, {"cleanup.policy", "compact,,delete"}, {"cleanup.policy", "keep"},
 		{"compression.type", "none"}, {"compression.gzip.level", "0"}, {"compression.gzip.level", "10"},
 		{"compression.lz4.level", "18"}, {"compression.zstd.level", "23"},

@@ -11,12 +11,21 @@ import (
 )
 
 // Time limits of single requests. A PUT that takes longer has an unknown
-// outcome and is read back; a proof that takes longer has failed.
+// outcome and is read back; a proof that takes longer has failed. Large objects get
+// more time, so that a slow line does not try the same one forever.
 const (
-	putLimit   = 15 * time.Second
-	getLimit   = 10 * time.Second
-	proofLimit = time.Second
+	putLimit    = 15 * time.Second
+	getLimit    = 10 * time.Second
+	objectLimit = 30 * time.Second // to read an object of the journal
+	proofLimit  = time.Second
+
+	slowest = 1 << 20 // bytes a second, beyond the first 15 MiB of a PUT
 )
+
+// putTime is the time limit of a PUT of n bytes.
+func putTime(n int) time.Duration {
+	return max(putLimit, time.Duration(n/slowest)*time.Second)
+}
 
 // runner does what a Core asks of the store and the clock, and brings the
 // answers to the owner's goroutine by events. Do and the channel belong to the
@@ -44,7 +53,7 @@ func newRunner(store objstore.Store, journal uint32) *runner {
 func (r *runner) do(a Action) {
 	switch a := a.(type) {
 	case Put:
-		r.run(putLimit, func(ctx context.Context) Event {
+		r.run(putTime(len(a.Data)), func(ctx context.Context) Event {
 			return PutDone{Seq: a.Seq, Token: a.Token, Err: r.store.Create(ctx, segment.JournalKey(r.journal, a.Seq), a.Data)}
 		})
 	case Get:
@@ -65,7 +74,7 @@ func (r *runner) do(a Action) {
 }
 
 func (r *runner) get(a Get) {
-	limit := getLimit
+	limit := objectLimit
 	if a.Short {
 		limit = proofLimit
 	}
@@ -102,7 +111,7 @@ func (r *runner) fetchAhead(a Get) {
 		answer := make(chan GotObject, 1)
 		r.ahead[seq] = answer
 		r.start(func() {
-			ctx, cancel := context.WithTimeout(r.ctx, getLimit)
+			ctx, cancel := context.WithTimeout(r.ctx, objectLimit)
 			defer cancel()
 			answer <- r.readObject(ctx, seq)
 		})

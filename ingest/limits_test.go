@@ -1,0 +1,20 @@
+package ingest
+
+import (
+	"testing"
+
+	"github.com/varvelog/varve/ingest/wal"
+	"github.com/varvelog/varve/metadata/topicconfig"
+	"github.com/varvelog/varve/tiering/segment"
+)
+
+// TestTheLargestBatchFitsEverywhere: what a topic may allow must have a place in the
+// write-ahead log and in an object of the journal, with all that goes around it.
+func TestTheLargestBatchFitsEverywhere(t *testing.T) {
+	const around = 32 << 10
+	for name, limit := range map[string]int{"record of the write-ahead log": wal.MaxRecord, "object": segment.MaxObjectSize} {
+		if largest := topicconfig.MaxMessageBytesCap + around; limit < largest {
+			t.Errorf("a %s takes %d bytes, a batch %d", name, limit, largest)
+		}
+	}
+}
