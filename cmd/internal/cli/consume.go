@@ -22,6 +22,7 @@ type consumeOptions struct {
 	printKey     bool
 	keySeparator string
 	progress     bool
+	skipBad      bool
 }
 
 const consumeLong = `Print records of topics, from the earliest on, and wait for more.
@@ -35,6 +36,10 @@ to it, from where the group has got to, and commits how far it is once the outpu
 written. --from then counts only where the group has no committed offset. When it
 ends, the records that were printed are committed and its partitions go to the other
 members. After a crash some records may be printed again, and none is left out.
+
+A batch whose records cannot be decoded, since its client wrote it so, ends the
+command with an error that names its offsets. With --skip-undecodable it is reported
+on standard error, and the command goes on behind it.
 
 The raw output is each value and a line feed. -o json prints one object a line
 with topic, partition, offset, timestamp, key, value and headers; bytes that are
@@ -78,6 +83,7 @@ func newConsume(env *Env) *cobra.Command {
 	outputFlag(cmd, &o.output, "raw", "json")
 	flags.BoolVar(&o.printKey, "print-key", false, "print the key before the value (raw output)")
 	flags.StringVar(&o.keySeparator, "key-separator", `\t`, `text between key and value; \t is a tab`)
+	flags.BoolVar(&o.skipBad, "skip-undecodable", false, "go on behind batches whose records cannot be decoded, and report them on standard error")
 	progressFlag(flags, &o.progress)
 	cmd.ValidArgsFunction = completeTopics(env, &o.bootstrap)
 	complete(cmd, "group", completeGroups(env, &o.bootstrap))
@@ -151,7 +157,8 @@ func readerOptions() []kgo.Opt {
 // printer makes the printer of what the flags ask for.
 func (o *consumeOptions) printer(env *Env, all spans) *printer {
 	p := &printer{spans: all, left: o.max, limited: o.max > 0, format: o.format(),
-		out: bufio.NewWriterSize(env.Stdout, outputBuffer), patience: stallLimit}
+		out: bufio.NewWriterSize(env.Stdout, outputBuffer), patience: stallLimit,
+		stuck: stuck{skip: o.skipBad, connect: func(ctx context.Context) (*kgo.Client, error) { return connect(ctx, env, o.bootstrap) }}}
 	p.meter = newMeter(env, "consume", o.progress, func() progress { return p.shown })
 	p.meter.show = o.progress || p.meter.terminal && !isTerminal(env.Stdout)
 	p.shown.unit = "records"

@@ -36,6 +36,7 @@ type printer struct {
 	trouble  error         // last retriable error of a fetch
 	told     bool          // of the trouble, on standard error
 
+	stuck   stuck
 	members *membership // nil unless it reads as a member of a group
 	meter   *meter
 	shown   progress
@@ -45,11 +46,14 @@ type printer struct {
 // cannot be read.
 func (p *printer) run(ctx context.Context, client *kgo.Client, untilEnd bool) error {
 	defer p.meter.erase()
+	defer p.summary()
+	defer p.stuck.close()
 	moved := time.Now()
 	for {
 		polling, cancel := context.WithTimeout(ctx, time.Second)
 		fetches := client.PollFetches(polling)
 		cancel()
+		gap := p.checkGaps(ctx, fetches)
 		printed, done, err := p.print(fetches)
 		// Whoever waits for these records must not wait for the next ones.
 		if flushErr := p.out.Flush(); err == nil {
@@ -65,14 +69,24 @@ func (p *printer) run(ctx context.Context, client *kgo.Client, untilEnd bool) er
 			return err
 		case done:
 			return nil
+		case gap != nil && ctx.Err() == nil:
+			return gap
 		case ctx.Err() != nil && !untilEnd && !p.limited:
 			return nil
 		case ctx.Err() != nil:
 			return errInterrupted
 		case printed:
-			moved, p.told = now, false
+			moved, p.told, p.stuck.wait = now, false, 0
 		case untilEnd && now.Sub(moved) > p.patience:
 			return p.stalled(client)
+		case p.stuck.due(now.Sub(moved)):
+			passed, err := p.pass(ctx, client)
+			if err != nil && ctx.Err() == nil {
+				return err
+			}
+			if passed {
+				moved, p.stuck.wait = time.Now(), 0
+			}
 		case now.Sub(moved) > troubleAfter && p.trouble != nil && !p.told:
 			p.told = true
 			p.meter.note("no records for %v, still trying: %s", troubleAfter, explain(p.trouble))
@@ -162,7 +176,12 @@ func (p *printer) judge(f kgo.FetchTopicPartition, next int64) error {
 		p.trouble = fmt.Errorf("%s/%d: %w", f.Topic, f.Partition, err)
 		return nil
 	default:
-		return fmt.Errorf("read %s/%d: %w", f.Topic, f.Partition, err)
+		err = fmt.Errorf("read %s/%d: %w", f.Topic, f.Partition, err)
+		if next == 0 && p.spans[f.Topic][f.Partition] == nil {
+			return err
+		}
+		p.stuck.cause = err
+		return nil
 	}
 }
 
