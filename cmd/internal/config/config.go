@@ -72,13 +72,15 @@ type Serve struct {
 	GroupInitialDelay time.Duration // of the first rebalance of an empty group
 	GroupMinSession   time.Duration // bounds of members' session time-outs
 	GroupMaxSession   time.Duration
+	GroupMaxSize      int // members of a group
 
-	MaxConnections int
-	RequestMemory  int64 // bytes of requests in work at once
-	CacheBytes     int64 // bytes of the cache
-	ReplayGets     int   // GETs of reads far from the tail under way at once
-	TailBytes      int64 // bytes of just flushed records kept in memory
-	WALMaxBytes    int64 // bytes of unflushed write-ahead segments on disk
+	MaxConnections           int
+	MaxConnectionsPerAddress int
+	RequestMemory            int64 // bytes of requests in work at once
+	CacheBytes               int64 // bytes of the cache
+	ReplayGets               int   // GETs of reads far from the tail under way at once
+	TailBytes                int64 // bytes of just flushed records kept in memory
+	WALMaxBytes              int64 // bytes of unflushed write-ahead segments on disk
 
 	PProf bool // serve profiles on HTTP
 

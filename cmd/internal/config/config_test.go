@@ -82,7 +82,9 @@ var samples = map[string][3]string{
 	"group-initial-rebalance-delay": {"0s", "1s", "10m"},
 	"group-min-session-timeout":     {"1ms", "1s", "10s"},
 	"group-max-session-timeout":     {"10s", "1m", "24h"},
+	"group-max-size":                {"1", "10", "100000"},
 	"max-connections":               {"1", "2", "3"},
+	"max-connections-per-address":   {"1", "2", "3"},
 	"request-memory":                {"100MiB", "200MB", "1GiB"},
 	"cache-bytes":                   {"16MiB", "17MiB", "1TiB"},
 	"replay-gets":                   {"1", "8", "1000"},
@@ -149,6 +151,7 @@ func TestDefaults(t *testing.T) {
 		FlushInterval: 250 * time.Millisecond, FlushBytes: 8 << 20, FlushEarlyBytes: 64 << 10, CheckpointObjects: 256,
 		AutoCreateTopics: true, DefaultPartitions: 1, MaxConnections: 10_000,
 		OffsetsRetention: 7 * 24 * time.Hour, GroupInitialDelay: 3 * time.Second, GroupMinSession: 6 * time.Second, GroupMaxSession: 30 * time.Minute,
+		GroupMaxSize: 1000, MaxConnectionsPerAddress: 5000,
 		RequestMemory: 256 << 20, CacheBytes: 512 << 20, ReplayGets: 16, TailBytes: 64 << 20, WALMaxBytes: 10 << 30,
 		LogLevel: slog.LevelInfo, LogFormat: config.LogText,
 	}
@@ -177,6 +180,22 @@ func TestTheDefaultBucketFollowsTheDataFolder(t *testing.T) {
 	r := sources{flags: []string{"--data-dir", "/x/50% ?#y"}}.mustLoad(t)
 	if want := "file:///x/50%25%20%3F%23y/bucket"; r.Serve.Bucket != want {
 		t.Fatalf("got %q, want %q", r.Serve.Bucket, want)
+	}
+}
+
+func TestOneAddressGetsHalfOfTheConnections(t *testing.T) {
+	for _, tc := range []struct {
+		flags []string
+		want  int
+	}{
+		{nil, 5000},
+		{[]string{"--max-connections=1"}, 1},
+		{[]string{"--max-connections=7"}, 4},
+		{[]string{"--max-connections=7", "--max-connections-per-address=7"}, 7},
+	} {
+		if got := (sources{flags: tc.flags}).mustLoad(t).Serve.MaxConnectionsPerAddress; got != tc.want {
+			t.Errorf("%v: %d, want %d", tc.flags, got, tc.want)
+		}
 	}
 }
 
@@ -256,6 +275,8 @@ func TestBadValuesSayWhatToDo(t *testing.T) {
 		{"--default-partitions=0", "1 to 10000"},
 		{"--default-partitions=4294967297", "1 to 10000"},
 		{"--max-connections=many", "whole number"},
+		{"--max-connections-per-address=0", "1 to 1000000"},
+		{"--group-max-size=0", "1 to 100000"},
 		{"--group-max-session-timeout=2s --group-min-session-timeout=3s", "--group-min-session-timeout"},
 		{"--request-memory=64MiB", "100MiB"},
 		{"--cache-bytes=0", "16MiB"},

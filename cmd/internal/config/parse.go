@@ -212,3 +212,11 @@ func setLogFormat(to *LogFormat, text string) error {
 	*to = f
 	return nil
 }
+
+// setPerAddress leaves the number to derive if there is none.
+func setPerAddress(dst *int, text string) error {
+	if text == "" {
+		return nil
+	}
+	return setInt(dst, text, 1, maxConnections)
+}

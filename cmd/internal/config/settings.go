@@ -29,6 +29,8 @@ const (
 	// has to hold one, or that client would wait for ever.
 	maxRequest = 100 * mib
 
+	maxConnections = 1_000_000
+
 	flushWindow = 4 // flushes of a journal on their way at once
 )
 
@@ -96,9 +98,15 @@ var settings = []setting{
 	{"group-max-session-timeout", "30m", "duration",
 		"greatest session time-out that a member of a consumer group may ask for",
 		func(s *Serve, v string) error { return setDuration(&s.GroupMaxSession, v, time.Second, 24*time.Hour) }},
+	{"group-max-size", "1000", "int",
+		"members of a consumer group; more are refused",
+		func(s *Serve, v string) error { return setInt(&s.GroupMaxSize, v, 1, 100_000) }},
 	{"max-connections", "10000", "int",
-		"client connections open at once",
-		func(s *Serve, v string) error { return setInt(&s.MaxConnections, v, 1, 1_000_000) }},
+		"client connections open at once; each takes a file descriptor",
+		func(s *Serve, v string) error { return setInt(&s.MaxConnections, v, 1, maxConnections) }},
+	{"max-connections-per-address", "", "int",
+		"client connections open at once from one address (default half of --max-connections)",
+		func(s *Serve, v string) error { return setPerAddress(&s.MaxConnectionsPerAddress, v) }},
 	{"request-memory", "256MiB", "size",
 		"memory for requests being worked on; sockets are not read beyond it",
 		func(s *Serve, v string) error { return setSize(&s.RequestMemory, v, maxRequest, tib) }},

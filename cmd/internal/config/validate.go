@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/url"
 	"path/filepath"
+	"strconv"
 )
 
 // isWildcard tells whether listening on host means every address of the machine.
@@ -32,6 +33,11 @@ func (r *Resolved) derive() {
 		r.Serve.Bucket = folder.String()
 		v := r.value("bucket")
 		v.Value, v.Source = r.Serve.Bucket, sourceDefault
+	}
+	if s := &r.Serve; s.MaxConnectionsPerAddress == 0 {
+		s.MaxConnectionsPerAddress = (s.MaxConnections + 1) / 2
+		v := r.value("max-connections-per-address")
+		v.Value, v.Source = strconv.Itoa(s.MaxConnectionsPerAddress), sourceDefault
 	}
 }
 

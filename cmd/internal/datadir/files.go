@@ -96,7 +96,10 @@ func writeSynced(path string, b []byte) error {
 	if err == nil {
 		err = f.Sync()
 	}
-	return errors.Join(err, f.Close())
+	if err = errors.Join(err, f.Close()); err != nil {
+		_ = os.Remove(path) // half of it would only take room
+	}
+	return err
 }
 
 // makeFolder makes a folder and what is missing above it, and makes them durable:

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"slices"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -276,6 +278,16 @@ func TestCloseEndsConnectionsAndServe(t *testing.T) {
 	}
 	if err := r.server.Serve(context.Background(), ln); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("Serve after Close: %v", err)
+	}
+}
+
+// TestErrorsOfOneConnectionDoNotEndTheListener: Linux reports what happened to a
+// connection before it was accepted as an error of accept.
+func TestErrorsOfOneConnectionDoNotEndTheListener(t *testing.T) {
+	for _, err := range []error{syscall.EMFILE, syscall.ECONNABORTED, syscall.EPROTO, syscall.EPERM, syscall.ENETDOWN} {
+		if !temporary(&net.OpError{Op: "accept", Err: os.NewSyscallError("accept4", err)}) {
+			t.Errorf("%v ends the listener", err)
+		}
 	}
 }
 

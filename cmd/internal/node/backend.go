@@ -24,7 +24,7 @@ const maxRequestBytes = 100 << 20
 
 func (n *node) kafkaConfig() kafka.Config {
 	return kafka.Config{
-		MaxConnections: n.cfg.MaxConnections, MaxConnectionsPerIP: n.cfg.MaxConnections,
+		MaxConnections: n.cfg.MaxConnections, MaxConnectionsPerIP: n.cfg.MaxConnectionsPerAddress,
 		MaxRequestBytes: maxRequestBytes, RequestMemory: n.cfg.RequestMemory, AutoCreateTopics: n.cfg.AutoCreateTopics && n.writes(),
 	}
 }

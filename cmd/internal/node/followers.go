@@ -191,16 +191,12 @@ func (f *followers) watch(wake <-chan struct{}, unwatch func()) func() error {
 	go func() {
 		defer close(done)
 		for ctx.Err() == nil {
-			var err error
 			select {
 			case <-wake:
-				err = f.startNamed(ctx)
+				f.insist(ctx, f.startNamed)
 			case id := <-f.renewals:
-				err = f.begin(ctx, id)
+				f.insist(ctx, func(ctx context.Context) error { return f.begin(ctx, id) })
 			case <-ctx.Done():
-			}
-			if err != nil && ctx.Err() == nil {
-				f.node.fail(err)
 			}
 		}
 	}()
@@ -209,6 +205,26 @@ func (f *followers) watch(wake <-chan struct{}, unwatch func()) func() error {
 		unwatch()
 		<-done
 		return nil
+	}
+}
+
+// insist does what a bucket that is away for long may keep from being done. Only an
+// error that stays ends the node: what it has applied can be read until then.
+func (f *followers) insist(ctx context.Context, do func(context.Context) error) {
+	for {
+		err := do(ctx)
+		switch {
+		case err == nil || ctx.Err() != nil:
+			return
+		case kindOf(err).tries > 0:
+			f.node.fail(err)
+			return
+		}
+		select {
+		case <-time.After(startPause):
+		case <-ctx.Done():
+			return
+		}
 	}
 }
 

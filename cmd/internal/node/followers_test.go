@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -142,5 +143,25 @@ func moveFloor(t *testing.T, store objstore.Store, cluster segment.Cluster) {
 	}
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestABucketThatIsAwayDoesNotEndANodeThatReads: it goes on with what it has applied,
+// and ends for what stays only.
+func TestABucketThatIsAwayDoesNotEndANodeThatReads(t *testing.T) {
+	f := &followers{node: &node{failed: make(chan error, 1)}}
+	calls := 0
+	f.insist(t.Context(), func(context.Context) error {
+		if calls++; calls < 3 {
+			return errors.New("no route to host")
+		}
+		return nil
+	})
+	if calls != 3 || len(f.node.failed) > 0 {
+		t.Errorf("done %d times, %d errors ended the node", calls, len(f.node.failed))
+	}
+	f.insist(t.Context(), func(context.Context) error { return fmt.Errorf("journal 1: %w", journal.ErrBroken) })
+	if len(f.node.failed) != 1 {
+		t.Error("an error that stays does not end the node")
 	}
 }

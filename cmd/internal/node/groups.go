@@ -164,6 +164,7 @@ func (g *groups) start(j *dataJournal, k partlog.Key) (*led, error) {
 	config := group.Default()
 	config.MinSession, config.MaxSession = n.cfg.GroupMinSession, n.cfg.GroupMaxSession
 	config.InitialDelay, config.Retention = n.cfg.GroupInitialDelay, n.cfg.OffsetsRetention
+	config.MaxSize = n.cfg.GroupMaxSize
 	config.NewID = newUUID
 	config.Deleted = g.deleted
 	m, err := group.New(config)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/pprof"
@@ -31,11 +32,15 @@ func (n *node) serveHTTP(ln net.Listener) func() error {
 	if n.cfg.PProf {
 		profiles(mux)
 	}
-	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}
+	conns := newHTTPConns(ln, maxHTTPConns)
+	server := &http.Server{
+		Handler: mux, ReadTimeout: httpRead, WriteTimeout: httpWrite, IdleTimeout: httpIdle, MaxHeaderBytes: maxHTTPHeader,
+		ConnState: conns.changed, ErrorLog: slog.NewLogLogger(n.log.Handler(), slog.LevelWarn),
+	}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		if err := server.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+		if err := server.Serve(conns); !errors.Is(err, http.ErrServerClosed) {
 			n.fail(fmt.Errorf("serve http: %w", err))
 		}
 	}()

@@ -66,6 +66,7 @@ func Run(ctx context.Context, cfg config.Serve, _, stderr io.Writer) (err error)
 		incarnation: segment.NewID(), meta: metadata.New(), rivals: newRivals(), started: time.Now().UTC(), failed: make(chan error, 1),
 	}
 	n.metrics.health(n.board)
+	n.fitConnections(openFiles())
 	var closers stack
 	defer func() {
 		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
@@ -77,7 +78,7 @@ func Run(ctx context.Context, cfg config.Serve, _, stderr io.Writer) (err error)
 	if n.dir, err = datadir.Open(cfg.DataDir, segment.NewID); err != nil {
 		return err
 	}
-	closers.push(n.dir.Close)
+	closers.push(n.closeDir)
 	kafkaListener, err := listen(cfg.Listen, "--listen")
 	if err != nil {
 		return err
@@ -97,7 +98,7 @@ func Run(ctx context.Context, cfg config.Serve, _, stderr io.Writer) (err error)
 	if err := n.openBus(&closers); err != nil {
 		return err
 	}
-	closers.push(n.keepWitness())
+	closers.push(n.keepWitness(witnessEvery))
 	if err := n.startJournals(ctx, &closers); err != nil {
 		return err
 	}
@@ -249,31 +250,6 @@ func (n *node) fail(err error) {
 	select {
 	case n.failed <- err:
 	default:
-	}
-}
-
-// keepWitness saves the witness now and then. It returns how to stop that.
-func (n *node) keepWitness() func() error {
-	stop, done := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(done)
-		ticker := time.NewTicker(5 * time.Second)
-		defer ticker.Stop()
-		for {
-			select {
-			case <-ticker.C:
-				if err := n.dir.SaveWitness(); err != nil {
-					n.fail(err)
-				}
-			case <-stop:
-				return
-			}
-		}
-	}()
-	return func() error {
-		close(stop)
-		<-done
-		return nil
 	}
 }
 
