@@ -152,18 +152,16 @@ func (c *Controller) DeleteTopics(topics []segment.ID) ([]segment.Entry, []error
 	return entries, errs
 }
 
-// Purge plans to forget a deleted topic. The caller has seen, for each of its
-// partitions, the seal committed in the journal the partition lived in, or that
-// journal's proved head without the partition ever opened.
-func (c *Controller) Purge(topic segment.ID) ([]segment.Entry, error) {
-	if t, ok := c.img.topics[topic]; !ok || !t.Deleting {
-		return nil, fmt.Errorf("%w: id %s is not being deleted", ErrUnknownTopic, topic.Base64())
-	}
-	e, err := c.plan(TopicPurged{topic})
-	if err != nil {
-		return nil, err
-	}
-	return []segment.Entry{e}, nil
+// Purge plans to forget deleted topics, each or none of its own. The caller has
+// seen, for each of their partitions, the seal committed in the journal the partition
+// lived in, or that journal's proved head without the partition ever opened.
+func (c *Controller) Purge(topics []segment.ID) ([]segment.Entry, []error) {
+	return planEach(c, topics, false, func(id segment.ID) (Change, error) {
+		if t, ok := c.img.topics[id]; !ok || !t.Deleting {
+			return nil, fmt.Errorf("%w: id %s is not being deleted", ErrUnknownTopic, id.Base64())
+		}
+		return TopicPurged{id}, nil
+	})
 }
 
 // plan makes the change here and encodes it for the journal.

@@ -194,8 +194,8 @@ func TestPendingChangesAreSeenByLaterRequests(t *testing.T) {
 	if _, again := c.CreateTopics(1, []NewTopic{{"a", 1, 1, nil}}, false, ids); !errors.Is(again[0].Err, ErrTopicExists) {
 		t.Errorf("created twice: %v", again[0].Err)
 	}
-	if _, err := c.Purge(id); !errors.Is(err, ErrUnknownTopic) {
-		t.Errorf("purged a live topic: %v", err)
+	if _, errs := c.Purge([]segment.ID{id}); !errors.Is(errs[0], ErrUnknownTopic) {
+		t.Errorf("purged a live topic: %v", errs)
 	}
 	_, errs := c.DeleteTopics([]segment.ID{id, id, {0x99}})
 	if errs[0] != nil || !errors.Is(errs[1], ErrUnknownTopic) || !errors.Is(errs[2], ErrUnknownTopic) {
@@ -204,8 +204,8 @@ func TestPendingChangesAreSeenByLaterRequests(t *testing.T) {
 	if _, again := c.CreateTopics(1, []NewTopic{{"a", 1, 1, nil}}, false, ids); !errors.Is(again[0].Err, ErrTopicExists) {
 		t.Errorf("created while deleting: %v", again[0].Err)
 	}
-	if _, err := c.Purge(id); err != nil {
-		t.Error(err)
+	if _, errs := c.Purge([]segment.ID{id}); errs[0] != nil {
+		t.Error(errs)
 	}
 	if _, again := c.CreateTopics(1, []NewTopic{{"a", 1, 1, nil}}, false, ids); again[0].Err != nil {
 		t.Errorf("after the purge: %v", again[0].Err)
@@ -334,7 +334,7 @@ func TestLiveReplayedAndPlannedStatesAgree(t *testing.T) {
 				pending = append(pending, e...)
 			},
 			"purge": func(t *rapid.T) {
-				e, _ := c.Purge(pick())
+				e, _ := c.Purge([]segment.ID{pick()})
 				pending = append(pending, e...)
 			},
 			"partitions": func(t *rapid.T) {

@@ -144,10 +144,18 @@ func (l *Leader) AlterConfigs(ctx context.Context, changes []ConfigChange, valid
 	return repeat(err, len(changes))
 }
 
-// Purge forgets a deleted topic all of whose partitions are sealed; see
-// Controller.Purge.
-func (l *Leader) Purge(ctx context.Context, topic segment.ID) error {
-	return l.do(ctx, func(c *Controller) ([]segment.Entry, error) { return c.Purge(topic) })
+// Purge forgets deleted topics all of whose partitions are sealed, and answers for
+// each in turn; see Controller.Purge.
+func (l *Leader) Purge(ctx context.Context, topics []segment.ID) []error {
+	var errs []error
+	err := l.do(ctx, func(c *Controller) (entries []segment.Entry, _ error) {
+		entries, errs = c.Purge(topics)
+		return entries, nil
+	})
+	if err == nil {
+		return errs
+	}
+	return repeat(err, len(topics))
 }
 
 // NextProducerID is Admin's. Ids come from blocks, so most calls commit nothing.

@@ -561,7 +561,10 @@ func (c *cluster) configure(t *Topic) (func(*leading, *Controller) ([]segment.En
 }
 
 func (c *cluster) purge(id segment.ID) (func(*leading, *Controller) ([]segment.Entry, error), func(*node)) {
-	plan := func(_ *leading, k *Controller) ([]segment.Entry, error) { return k.Purge(id) }
+	plan := func(_ *leading, k *Controller) ([]segment.Entry, error) {
+		entries, errs := k.Purge([]segment.ID{id})
+		return entries, errs[0]
+	}
 	return plan, func(n *node) {
 		c.Count("topic forgotten")
 		if t := c.truth.img.topics[id]; t != nil {

@@ -342,9 +342,9 @@ func BenchmarkCreateAndApplyOfOneInTenThousand(b *testing.B) {
 		n++
 		entries, res := c.CreateTopics(1, []NewTopic{{Name: "new", Partitions: 12, ReplicationFactor: -1}}, false, func() segment.ID { return segment.ID{9, n} })
 		more, _ := c.DeleteTopics([]segment.ID{res[0].Topic.ID})
-		last, err := c.Purge(res[0].Topic.ID)
-		if err != nil {
-			b.Fatal(err)
+		last, errs := c.Purge([]segment.ID{res[0].Topic.ID})
+		if errs[0] != nil {
+			b.Fatal(errs)
 		}
 		entries = append(append(entries, more...), last...)
 		if err := s.Apply(footer(s.Head()+1, 1), entries); err != nil {

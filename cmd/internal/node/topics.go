@@ -220,25 +220,42 @@ func (a *topicAdmin) delete(ctx context.Context, ids []segment.ID) []error {
 	for _, err := range errs {
 		a.rememberUnknown(err)
 	}
-	for _, t := range a.meta.Deleting() {
-		if i := slices.Index(ids, t.ID); i >= 0 && errs[i] == nil {
-			if errs[i] = a.finishDeleting(ctx, t); errs[i] != nil {
-				a.remember()
-			}
+	places := map[segment.ID]int{}
+	for i, id := range ids {
+		if errs[i] == nil {
+			places[id] = i
+		}
+	}
+	ours := a.meta.Deleting()
+	ours = slices.DeleteFunc(slices.Clone(ours), func(t *metadata.Topic) bool { _, is := places[t.ID]; return !is })
+	if err := a.finishDeleting(ctx, ours); err != nil {
+		a.remember()
+		for _, t := range ours {
+			errs[places[t.ID]] = err
 		}
 	}
 	return errs
 }
 
-func (a *topicAdmin) finishDeleting(ctx context.Context, t *metadata.Topic) error {
-	if err := a.reconcile(ctx, nil, []*metadata.Topic{t}); err != nil {
+// finishDeleting seals the partitions of deleted topics, and forgets the topics: with
+// one commit in each journal and one of the metadata, however many they are.
+func (a *topicAdmin) finishDeleting(ctx context.Context, topics []*metadata.Topic) error {
+	if len(topics) == 0 {
+		return nil
+	}
+	if err := a.reconcile(ctx, nil, topics); err != nil {
 		return err
 	}
-	err := a.Leader.Purge(ctx, t.ID)
-	if errors.Is(err, metadata.ErrUnknownTopic) {
-		return nil // another call has finished it
+	ids := make([]segment.ID, len(topics))
+	for i, t := range topics {
+		ids[i] = t.ID
 	}
-	return err
+	for _, err := range a.Leader.Purge(ctx, ids) {
+		if err != nil && !errors.Is(err, metadata.ErrUnknownTopic) { // another call may have finished it
+			return err
+		}
+	}
+	return nil
 }
 
 // settle does what an earlier controller, or a request whose time was up, left
@@ -256,9 +273,9 @@ func (a *topicAdmin) settle(ctx context.Context) error {
 		return err
 	}
 	defer leave()
-	for _, t := range a.meta.Deleting() {
-		if err := a.finishDeleting(ctx, t); err != nil {
-			return fmt.Errorf("finish deleting topic %s: %w", t.Name, err)
+	if deleting := a.meta.Deleting(); len(deleting) > 0 {
+		if err := a.finishDeleting(ctx, deleting); err != nil {
+			return fmt.Errorf("finish deleting %d topics, %s the first: %w", len(deleting), deleting[0].Name, err)
 		}
 	}
 	return nil
