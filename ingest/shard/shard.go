@@ -50,7 +50,7 @@ type Partition interface {
 	Done() <-chan struct{}
 }
 
-// Options says what to run and where. All are needed.
+// Options says what to run and where. All are needed but OnFailed.
 type Options struct {
 	Key       partlog.Key
 	Machine   coordinator.Machine // nothing applied yet
@@ -58,6 +58,8 @@ type Options struct {
 	Snapshots *Snapshots // of the partition's journal
 	Now       func() time.Time
 	Log       *slog.Logger
+	// OnFailed is called once if the Shard ends because it cannot go on.
+	OnFailed func(error)
 }
 
 const (
@@ -195,6 +197,9 @@ func (s *Shard) end() {
 	if err := s.core.Failed(); err != nil {
 		s.stats.failed.Store(true)
 		s.log.Error("coordinator ended: its groups are not served until this is mended and the node started again", "error", err)
+		if s.opt.OnFailed != nil {
+			s.opt.OnFailed(err)
+		}
 	}
 	s.mu.Lock()
 	s.closed = true

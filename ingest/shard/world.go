@@ -79,6 +79,14 @@ func (w world) Prove() {
 	})
 }
 
+// recovered logs the end of a trouble.
+func (s *Shard) recovered() {
+	if !s.troubled.IsZero() {
+		s.log.Info("coordinator reads its partition again")
+		s.troubled = time.Time{}
+	}
+}
+
 func (w world) Scan(from int64) {
 	s := w.s
 	s.work.Go(func() {
@@ -87,7 +95,12 @@ func (w world) Scan(from int64) {
 		if err == nil {
 			err = p.hand()
 		}
-		s.push(func() { s.core.ScanDone(end, err) })
+		s.push(func() {
+			if err == nil {
+				s.recovered()
+			}
+			s.core.ScanDone(end, err)
+		})
 	})
 }
 

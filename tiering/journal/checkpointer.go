@@ -64,8 +64,9 @@ type Checkpointer struct {
 	last   uint64 // seq of the last checkpoint
 	every  uint64 // how many objects after it the next one is due
 	busy   bool
-	plan   segment.ID // floor object of the plan given out last, until the journal holds it
-	floors floors     // as of the last Write, whose it is
+	plan   segment.ID                       // floor object of the plan given out last, until the journal holds it
+	floors floors                           // as of the last Write, whose it is
+	failed struct{ checkpoint, floor bool } // the last time, as was logged
 	done   chan CheckpointResult
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -146,17 +147,35 @@ func (c *Checkpointer) Finished(res CheckpointResult, log *slog.Logger) error {
 	}
 	switch {
 	case c.ctx.Err() != nil:
+		return nil
 	case res.Err != nil:
+		c.failed.checkpoint = true
 		log.Warn("checkpoint not written, trying again later", "error", res.Err)
+		return nil
 	case errors.Is(res.FloorErr, ErrFenced):
 		return res.FloorErr
 	case errors.Is(res.FloorErr, ErrDamaged), errors.Is(res.FloorErr, ErrBroken):
 		log.Error("floor cannot be moved: its objects are damaged or foreign, and no node can start on them; restore them from a copy of the bucket",
 			"error", res.FloorErr)
+		c.failed.floor = true
 	case res.FloorErr != nil:
+		c.failed.floor = true
 		log.Warn("floor not moved, trying again later", "error", res.FloorErr)
 	}
+	c.logAgain(res, log)
 	return nil
+}
+
+// logAgain logs the end of what was logged as tried again.
+func (c *Checkpointer) logAgain(res CheckpointResult, log *slog.Logger) {
+	if c.failed.checkpoint {
+		log.Info("checkpoints are written again")
+		c.failed.checkpoint = false
+	}
+	if c.failed.floor && res.FloorErr == nil {
+		log.Info("floor moves again")
+		c.failed.floor = false
+	}
 }
 
 // Hurry makes the next checkpoint due at the next object.

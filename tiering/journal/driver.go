@@ -41,6 +41,10 @@ type Driver struct {
 	provers  []func(error) // not answered yet, oldest first
 	answered uint64        // proofs answered before provers[0]
 
+	failing    time.Time // since when requests have failed, zero: the last succeeded
+	logged     time.Time // when that was last logged
+	putFailing bool      // a PUT was among them: only a commit ends that
+
 	closeOnce sync.Once
 	closed    chan struct{}
 }
@@ -72,6 +76,9 @@ func (d *Driver) Start() { d.perform(d.core.Start()) }
 
 // Handle takes one event.
 func (d *Driver) Handle(ev Event) {
+	if put, is := ev.(PutDone); is && put.Err != nil && !errors.Is(put.Err, objstore.ErrExists) {
+		d.putFailing = true
+	}
 	p, ok := ev.(proveEvent)
 	switch reply := func(err error) { p.reply <- err }; {
 	case !ok:
@@ -155,6 +162,7 @@ func (d *Driver) perform(actions []Action) {
 		switch a := a.(type) {
 		case Apply:
 			if a.Own {
+				d.putFailing = false
 				d.standing.Committed(a.Object.Footer.Header.Seq)
 			}
 			if err := d.hooks.Apply(a.Object, a.Own); err != nil {
@@ -162,10 +170,14 @@ func (d *Driver) perform(actions []Action) {
 				d.perform(d.core.take())
 				return
 			}
+			d.succeeded()
 		case Led:
+			d.putFailing = false
+			d.succeeded()
 			d.log.Info("leading journal", "epoch", a.Epoch)
 			d.hooks.Led(a.Epoch)
 		case AtHead:
+			d.succeeded()
 			d.hooks.AtHead()
 		case Stalled:
 			d.log.Warn("bucket does not answer for a segment", "seq", a.Seq)
@@ -173,6 +185,7 @@ func (d *Driver) perform(actions []Action) {
 		case Trouble:
 			d.trouble(a.Err)
 		case Proved:
+			d.succeeded()
 			d.answer(a.Through, nil)
 		case ProofFailed:
 			d.answer(a.Through, a.Err)
@@ -187,12 +200,31 @@ func (d *Driver) perform(actions []Action) {
 	}
 }
 
+// remindEvery is how often requests that go on failing are logged again.
+const remindEvery = time.Minute
+
 // trouble is logged and nothing more: the Core goes on trying.
 func (d *Driver) trouble(err error) {
 	if errors.Is(err, context.Canceled) {
 		return
 	}
-	d.log.Warn("journal request failed, trying again", "error", err)
+	now := d.now()
+	if d.failing.IsZero() {
+		d.failing, d.logged = now, time.Time{}
+	}
+	if now.Sub(d.logged) >= remindEvery {
+		d.logged = now
+		d.log.Warn("journal request failed, trying again", "error", err, "since", d.failing.UTC().Format(time.RFC3339))
+	}
+}
+
+// succeeded logs the end of a trouble. While a PUT fails, what is read is no end.
+func (d *Driver) succeeded() {
+	if d.failing.IsZero() || d.putFailing {
+		return
+	}
+	d.log.Info("journal requests succeed again", "after", d.now().Sub(d.failing).Round(time.Millisecond))
+	d.failing = time.Time{}
 }
 
 func (d *Driver) answer(through uint64, err error) {

@@ -1,9 +1,11 @@
 package journal
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -24,6 +26,7 @@ type owner struct {
 	calls   chan func()
 	stop    chan struct{}
 	done    chan struct{}
+	log     bytes.Buffer // of the driver; read once it is quiet
 }
 
 func newOwner(t *testing.T, store objstore.Store, cfg Config) *owner {
@@ -37,7 +40,7 @@ func newOwner(t *testing.T, store objstore.Store, cfg Config) *owner {
 		AtHead:  func() {},
 		Stalled: func(seq uint64) { o.stalled <- seq },
 		Ended:   func(err error) { o.ended <- err },
-	}, slog.New(slog.DiscardHandler))
+	}, slog.New(slog.NewTextHandler(&o.log, nil)))
 	go o.run()
 	t.Cleanup(func() {
 		close(o.stop)
@@ -125,6 +128,16 @@ func TestDriverGoesThroughAnOutage(t *testing.T) {
 		}
 		if n := len(store.ListNow(segment.JournalPrefix(testJournal))); n != testWindow+1 {
 			t.Errorf("%d objects, want %d", n, testWindow+1)
+		}
+		synctest.Wait()
+		log := o.log.String()
+		for _, text := range []string{"journal request failed, trying again", "journal requests succeed again"} {
+			if n := strings.Count(log, text); n != 1 {
+				t.Errorf("%q was logged %d times, want once:\n%s", text, n, log)
+			}
+		}
+		if strings.Index(log, "trying again") > strings.Index(log, "succeed again") {
+			t.Errorf("the last word is not that of the end:\n%s", log)
 		}
 	})
 }

@@ -28,6 +28,8 @@ var (
 	ErrConflict = errors.New("conflicting operation in flight")
 	// ErrDenied: credentials are missing, wrong or not allowed to do this.
 	ErrDenied = errors.New("access denied")
+	// ErrFull: the store has no room for the object, or a quota is used up.
+	ErrFull = errors.New("no space left in the store")
 	// ErrNoBucket: the bucket (for file stores the folder) does not exist.
 	ErrNoBucket = errors.New("bucket does not exist")
 	// ErrRange: the range asked for reaches beyond the object, or the store

@@ -83,6 +83,11 @@ func (b *Board) State() (busy string) {
 // now and then. A trouble that makes the node not ready does so after the grace of
 // its kind.
 func (b *Board) Raise(kind Kind, subject string, notReady bool, text string) {
+	b.RaiseSince(b.now(), kind, subject, notReady, text)
+}
+
+// RaiseSince is Raise of a trouble that is known to have begun earlier.
+func (b *Board) RaiseSince(since time.Time, kind Kind, subject string, notReady bool, text string) {
 	a, text := of(kind), oneLine(text)
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -93,7 +98,7 @@ func (b *Board) Raise(kind Kind, subject string, notReady bool, text string) {
 			b.refuse(a)
 			return
 		}
-		e = &entry{Trouble: Trouble{Kind: kind, Subject: subject, Since: now}}
+		e = &entry{Trouble: Trouble{Kind: kind, Subject: subject, Since: since.UTC()}}
 		b.troubles[k] = e
 	}
 	e.NotReady, e.Text = notReady, text

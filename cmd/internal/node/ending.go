@@ -74,6 +74,7 @@ var kinds = []kind{
 
 	// These reach clients, or the owner of what ended, whose own error counts.
 	{ingest.ErrNotLeader, Passing, 0},
+	{objstore.ErrFull, Passing, 0},
 	{ingest.ErrUnavailable, Passing, 0},
 	{ingest.ErrNoRoom, Passing, 0},
 	{ingest.ErrClosed, Passing, 0},

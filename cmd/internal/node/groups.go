@@ -174,6 +174,7 @@ func (g *groups) start(j *dataJournal, k partlog.Key) (*led, error) {
 	s, err := shard.Start(shard.Options{
 		Key: k, Machine: m, Partition: ledPartition{j.leader.Partition(k), g.reader, k},
 		Snapshots: j.snapshots, Now: time.Now, Log: n.log,
+		OnFailed: func(err error) { n.onCoordinatorFailed(k, err) },
 	})
 	if err != nil {
 		return nil, fmt.Errorf("start coordinator: %w", err)

@@ -26,8 +26,8 @@ func profiles(mux *http.ServeMux) {
 func (n *node) serveHTTP(ln net.Listener) func() error {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", n.metrics.handler())
-	mux.Handle("GET /readyz", n.board)
-	mux.Handle("GET "+status.Path, status.Handler(n.status))
+	mux.Handle("GET /readyz", n.asking(n.board))
+	mux.Handle("GET "+status.Path, n.asking(status.Handler(n.status)))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "alive") })
 	if n.cfg.PProf {
 		profiles(mux)

@@ -42,6 +42,7 @@ type node struct {
 	log         *slog.Logger
 	metrics     *metrics
 	board       *health.Board
+	watch       *bucket.Watch
 	dir         *datadir.Dir
 	store       objstore.Store
 	cluster     segment.Cluster
@@ -67,6 +68,7 @@ func Run(ctx context.Context, cfg config.Serve, _, stderr io.Writer) (err error)
 	}
 	n.metrics.health(n.board)
 	n.fitConnections(openFiles())
+	n.watch = n.newWatch()
 	var closers stack
 	defer func() {
 		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
@@ -157,7 +159,11 @@ func (n *node) openBucket(ctx context.Context, closers *stack) error {
 		return err
 	}
 	closers.push(func() error { bucket.Close(store); return nil })
-	n.store = objstore.Instrument(store, n.metrics.storeRequest)
+	n.store = objstore.Instrument(store, func(op objstore.Op, bytes int64, took time.Duration, err error) {
+		n.metrics.storeRequest(op, bytes, took, err)
+		n.watch.Observe(op, took, err)
+	})
+	closers.push(n.watch.Start())
 	err = n.patiently(ctx, "opening the cluster", func() (err error) {
 		n.cluster, err = loadCluster(ctx, n.store, n.dir, n.writes(), n.log)
 		return err

@@ -24,6 +24,9 @@ func (n *node) patiently(ctx context.Context, what string, f func() error) error
 	for pause := startPause; ; pause = min(2*pause, startMaxPause) {
 		err := f()
 		if err == nil {
+			if pause != startPause {
+				n.log.Info(what + " succeeded after all")
+			}
 			return nil
 		}
 		if most := kindOf(err).tries; most > 0 {

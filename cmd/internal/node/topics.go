@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
 	"time"
 
 	"golang.org/x/sync/semaphore"
 
+	"github.com/varvelog/varve/cmd/internal/health"
 	"github.com/varvelog/varve/ingest"
 	"github.com/varvelog/varve/metadata"
 	"github.com/varvelog/varve/tiering/partlog"
@@ -30,7 +30,7 @@ type topicAdmin struct {
 	*metadata.Leader
 	meta     *metadata.State
 	journals *journals
-	log      *slog.Logger
+	board    *health.Board
 	gate     *semaphore.Weighted
 	undone   chan struct{} // capacity 1: something is to be finished
 }
@@ -43,7 +43,7 @@ const (
 
 func newTopicAdmin(n *node, controller *metadata.Leader) *topicAdmin {
 	return &topicAdmin{
-		Leader: controller, meta: n.meta, journals: n.journals, log: n.log,
+		Leader: controller, meta: n.meta, journals: n.journals, board: n.board,
 		gate: semaphore.NewWeighted(toDelete), undone: make(chan struct{}, 1),
 	}
 }
@@ -91,9 +91,11 @@ func (a *topicAdmin) settleLater(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, settleLimit)
 	defer cancel()
 	if err := a.settle(ctx); err != nil {
-		a.log.Warn("topics are not all opened or deleted yet, trying again", "error", err)
+		a.board.Raise(health.Topics, "", false, fmt.Sprintf("topics are not all opened or deleted yet, trying again: %v", err))
 		a.remember()
+		return
 	}
+	a.board.Clear(health.Topics, "")
 }
 
 // remember has what was left undone finished later.

@@ -1,9 +1,17 @@
 package node
 
 import (
+	"context"
 	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/varvelog/varve/cmd/internal/bucket"
 
 	"github.com/varvelog/varve/cmd/internal/health"
+	"github.com/varvelog/varve/tiering/objstore"
+	"github.com/varvelog/varve/tiering/partlog"
+	"github.com/varvelog/varve/tiering/segment"
 )
 
 // subject is how a journal is called on the board.
@@ -12,6 +20,41 @@ func subject(journal uint32) string {
 		return "metadata journal"
 	}
 	return fmt.Sprintf("journal %d", journal)
+}
+
+// newWatch keeps the board's troubles with the bucket.
+func (n *node) newWatch() *bucket.Watch {
+	opt := bucket.WatchOptions{
+		Read: func(ctx context.Context) error {
+			_, err := n.store.Get(ctx, segment.ClusterKey)
+			return err
+		},
+		OnTrouble: func(s bucket.Side, since time.Time, err error) {
+			what, advice := bucket.Explain(err)
+			n.board.RaiseSince(since, health.Bucket, string(s), true, fmt.Sprintf("%s: %v; %s", what, err, advice))
+		},
+		OnAnswer: func(s bucket.Side) { n.board.Clear(health.Bucket, string(s)) },
+		Now:      time.Now,
+	}
+	if n.writes() {
+		opt.Write = func(ctx context.Context) error { return objstore.CreateTwice(ctx, n.store, probePrefix) }
+	}
+	return bucket.NewWatch(opt)
+}
+
+// asking makes sure that what h reports about the bucket is not old. An idle node
+// asks nothing of it otherwise.
+func (n *node) asking(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		n.watch.Ask()
+		h.ServeHTTP(w, r)
+	})
+}
+
+// onCoordinatorFailed notes that the groups of a partition are served no more.
+func (n *node) onCoordinatorFailed(k partlog.Key, err error) {
+	n.board.Raise(health.Coordinators, fmt.Sprintf("partition %d", k.Index), false,
+		fmt.Sprintf("its groups are not served until this is mended and the node started again: %v", err))
 }
 
 // onFull notes that a write-ahead log has taken nothing for some seconds, and why;

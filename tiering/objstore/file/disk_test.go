@@ -237,8 +237,8 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 		want error
 		says string
 	}{
-		{syscall.ENOSPC, syscall.ENOSPC, "disk full: free space"},
-		{syscall.EDQUOT, syscall.EDQUOT, "disk full: free space"},
+		{syscall.ENOSPC, syscall.ENOSPC, "no space left in the store: free space"},
+		{syscall.EDQUOT, syscall.EDQUOT, "no space left in the store: free space"},
 		{syscall.EROFS, objstore.ErrDenied, "read-only"},
 		{syscall.EACCES, objstore.ErrDenied, "permission denied"},
 		{fs.ErrPermission, objstore.ErrDenied, "permission denied"},

@@ -32,7 +32,7 @@ func classify(err error) error {
 	case unwritable(err):
 		return fmt.Errorf("%w: %w", objstore.ErrDenied, err)
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		return fmt.Errorf("disk full: free space or raise the quota: %w", err)
+		return fmt.Errorf("%w: free space or raise the quota: %w", objstore.ErrFull, err)
 	}
 	return err
 }

@@ -13,6 +13,13 @@ const (
 	BucketAlreadyOwnedByYou = "BucketAlreadyOwnedByYou"
 )
 
+// full are the codes of a store that has no room.
+var full = map[string]bool{
+	"XMinioStorageFull":              true,
+	"XMinioAdminBucketQuotaExceeded": true,
+	"QuotaExceeded":                  true,
+}
+
 // Sentinel returns the error of objstore that an answer means beyond doubt, or
 // nil. The code must have been sent by the store: for a 404 both SDKs make one
 // up when the body has none, as that of a proxy.
@@ -33,6 +40,11 @@ func Sentinel(status int, code string) error {
 		return objstore.ErrDenied
 	case http.StatusRequestedRangeNotSatisfiable:
 		return objstore.ErrRange
+	case http.StatusInsufficientStorage:
+		return objstore.ErrFull
+	}
+	if full[code] {
+		return objstore.ErrFull
 	}
 	return nil
 }

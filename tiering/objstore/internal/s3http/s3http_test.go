@@ -61,3 +61,17 @@ func TestPrefixLeavesRoomForTheLongestKey(t *testing.T) {
 		t.Error("a longer prefix: no error")
 	}
 }
+
+func TestAFullStoreIsToldFromOneThatIsAway(t *testing.T) {
+	for _, answer := range []struct {
+		status int
+		code   string
+	}{{507, ""}, {507, "XMinioStorageFull"}, {400, "XMinioAdminBucketQuotaExceeded"}, {503, "XMinioStorageFull"}} {
+		if err := s3http.Sentinel(answer.status, answer.code); !errors.Is(err, objstore.ErrFull) {
+			t.Errorf("%+v: %v", answer, err)
+		}
+	}
+	if err := s3http.Sentinel(503, "SlowDown"); err != nil {
+		t.Errorf("busy: %v", err)
+	}
+}

@@ -1,0 +1,33 @@
+package bucket
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"net"
+	"os"
+	"syscall"
+
+	"github.com/varvelog/varve/tiering/objstore"
+)
+
+// Explain says in a few words what a failed request says about a bucket, and what
+// to do.
+func Explain(err error) (what, advice string) {
+	var network net.Error
+	switch {
+	case errors.Is(err, objstore.ErrNoBucket):
+		return "the bucket does not exist", "restore it, or start the node with the right --bucket"
+	case errors.Is(err, syscall.EROFS):
+		return "the bucket is read-only", "mount it writable"
+	case errors.Is(err, objstore.ErrDenied), errors.Is(err, fs.ErrPermission):
+		return "the bucket denies access", "check credentials and policy, or owner and mode of the folder"
+	case errors.Is(err, objstore.ErrFull):
+		return "the bucket is full", "free space or raise the quota; nothing was lost"
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &network) && network.Timeout():
+		return "the bucket does not answer in time", "see how the store and the network are"
+	case errors.As(err, &network), errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ECONNRESET):
+		return "the bucket cannot be reached", "see whether the store runs, and the network"
+	}
+	return "the bucket fails", "see how the store is"
+}
