@@ -131,6 +131,8 @@ func TestUsageErrorsSayWhatToDoAndEndWith2(t *testing.T) {
 		"max zero":                {[]string{"consume", "t", "--max", "0"}, "from 1"},
 		"key twice in json":       {[]string{"consume", "t", "-o", "json", "--print-key"}, "raw output"},
 		"group and partition":     {[]string{"consume", "t", "--group", "g", "--partition", "1"}, "exclude each other"},
+		"session without group":   {[]string{"consume", "t", "--session-timeout", "9s"}, "needs --group"},
+		"session of no time":      {[]string{"consume", "t", "--group", "g", "--session-timeout", "0s"}, "from 1s"},
 		"group without a name":    {[]string{"consume", "t", "--group", ""}, "needs a name"},
 		"nothing to alter":        {[]string{"topic", "alter", "t"}, "--delete-config or --partitions"},
 		"altered and deleted":     {[]string{"topic", "alter", "t", "--config", "a=1", "--delete-config", "a"}, "both name a"},

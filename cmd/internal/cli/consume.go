@@ -14,6 +14,7 @@ import (
 type consumeOptions struct {
 	bootstrap    string
 	group        string
+	session      time.Duration
 	from         string
 	partitions   []int32
 	max          int64
@@ -35,7 +36,8 @@ With --group it is a member of a consumer group: it reads the partitions that fa
 to it, from where the group has got to, and commits how far it is once the output is
 written. --from then counts only where the group has no committed offset. When it
 ends, the records that were printed are committed and its partitions go to the other
-members. After a crash some records may be printed again, and none is left out.
+members. After a crash some records may be printed again, and none is left out; its
+partitions go to the others when --session-timeout is over.
 
 A batch whose records cannot be decoded, since its client wrote it so, ends the
 command with an error that names its offsets. With --skip-undecodable it is reported
@@ -76,6 +78,7 @@ func newConsume(env *Env) *cobra.Command {
 	bootstrapFlag(flags, &o.bootstrap)
 	flags.StringVar(&o.from, "from", "earliest", "`where` to begin: earliest, latest, an offset, a date or time, or how long ago (-2h); see \"varve help times\"")
 	flags.StringVar(&o.group, "group", "", "read as a member of this consumer `group`, and commit what is printed")
+	flags.DurationVar(&o.session, "session-timeout", 45*time.Second, "how long the group keeps partitions for this member when it is killed (--group)")
 	flags.Int32SliceVar(&o.partitions, "partition", nil, "`number` of a partition to read, repeatable (default all)")
 	flags.Lookup("partition").DefValue = ""
 	flags.Int64Var(&o.max, "max", 0, "stop after this `number` of records (default no limit)")
@@ -96,6 +99,10 @@ func (o *consumeOptions) check(cmd *cobra.Command) error {
 	switch {
 	case changed("group") && o.group == "":
 		return usagef("--group needs a name")
+	case changed("session-timeout") && o.group == "":
+		return usagef("--session-timeout needs --group")
+	case o.session < time.Second || o.session > time.Hour:
+		return usagef("--session-timeout %v: write a duration from 1s to 1h", o.session)
 	case o.group != "" && len(o.partitions) > 0:
 		return usagef("--group and --partition exclude each other: the group gives partitions to its members")
 	case changed("max") && o.max < 1:

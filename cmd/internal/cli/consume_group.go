@@ -14,8 +14,9 @@ import (
 )
 
 const (
-	commitEvery = 2 * time.Second  // of what was printed meanwhile
-	leaveLimit  = 10 * time.Second // for the last commit, and for leaving
+	commitEvery    = 2 * time.Second // of what was printed meanwhile
+	heartbeatEvery = 3 * time.Second
+	leaveLimit     = 10 * time.Second // for the last commit, and for leaving
 )
 
 // membership is what a printer is a member of a group with: it knows which
@@ -50,6 +51,8 @@ func consumeGroup(ctx context.Context, env *Env, o *consumeOptions, topics []str
 	}
 	client, err := connect(ctx, env, o.bootstrap, append(readerOptions(),
 		kgo.ConsumerGroup(o.group),
+		kgo.SessionTimeout(o.session),
+		kgo.HeartbeatInterval(min(heartbeatEvery, o.session/3)),
 		kgo.ConsumeTopics(topics...),
 		kgo.Balancers(kgo.CooperativeStickyBalancer()),
 		kgo.BlockRebalanceOnPoll(),

@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/varvelog/varve/cmd/internal/cli"
 )
@@ -107,6 +108,27 @@ func member(t *testing.T, c command) (printed <-chan struct{}, stop func() outco
 type writerFunc func([]byte) (int, error)
 
 func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
+
+func TestAMemberAsksForTheSessionTimeoutItIsGiven(t *testing.T) {
+	cluster, c := control(t, quickly(kfake.SeedTopics(1, "t"))...)
+	asked := make(chan int32, 100)
+	cluster.ControlKey(int16(kmsg.JoinGroup), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		cluster.KeepControl()
+		asked <- req.(*kmsg.JoinGroupRequest).SessionTimeoutMillis
+		return nil, nil, false
+	})
+	for _, tc := range []struct {
+		flags []string
+		want  int32
+	}{{nil, 45_000}, {[]string{"--session-timeout", "9s"}, 9_000}} {
+		c.run(t, append([]string{"consume", "t", "--group", "g", "--until-end"}, tc.flags...)...).expect(t, cli.ExitOK)
+		for len(asked) > 0 {
+			if got := <-asked; got != tc.want {
+				t.Errorf("%q: the member asks for %d ms, want %d", tc.flags, got, tc.want)
+			}
+		}
+	}
+}
 
 func TestMembersShareThePartitionsAndLeave(t *testing.T) {
 	c := counted(t, 2, 5)
