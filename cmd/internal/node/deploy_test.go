@@ -149,3 +149,39 @@ func TestTheExampleConfigurationIsValid(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// What the container's example publishes must be reachable: a container's loopback
+// address is not.
+func TestTheContainersExampleServesWhatItPublishes(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(deploy, "Containerfile"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var environ []string
+	for _, m := range regexp.MustCompile(`-e (VARVE_\w+=[^\s\\.]\S*)`).FindAllStringSubmatch(string(text), -1) {
+		if !strings.Contains(m[1], "...") {
+			environ = append(environ, m[1])
+		}
+	}
+	flags := pflag.NewFlagSet("serve", pflag.ContinueOnError)
+	config.AddFlags(flags)
+	resolved, err := config.Load(flags, environ, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := []string{resolved.Serve.Listen, resolved.Serve.HTTP}
+	published := regexp.MustCompile(`-p 127\.0\.0\.1:(\d+):(\d+)`).FindAllStringSubmatch(string(text), -1)
+	if len(published) != len(served) {
+		t.Fatalf("published are %q, served are %q", published, served)
+	}
+	for i, p := range published {
+		if served[i] != "0.0.0.0:"+p[2] {
+			t.Errorf("port %s of the container is published, but it serves %s", p[2], served[i])
+		}
+	}
+	for _, m := range regexp.MustCompile(`(?m)^EXPOSE (.*)$`).FindAllStringSubmatch(string(text), -1) {
+		if m[1] != published[0][2]+" "+published[1][2] {
+			t.Errorf("exposed are %s", m[1])
+		}
+	}
+}
