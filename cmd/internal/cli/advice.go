@@ -39,7 +39,7 @@ var advice = map[*kerr.Error]string{
 	kerr.DuplicateSequenceNumber:      "the broker has these records already; see how much is written before you run it again",
 	kerr.UnsupportedVersion:           "the broker is older than this command needs",
 	kerr.InvalidGroupID:               "a group needs a name",
-	kerr.InvalidSessionTimeout:        "the broker takes no --session-timeout of this length; those of varve take what --group-min-session-timeout and --group-max-session-timeout of serve allow",
+	kerr.InvalidSessionTimeout:        `the broker takes no --session-timeout of this length; "varve serve --group-min-session-timeout 1s" allows shorter ones`,
 	kerr.GroupMaxSizeReached:          "the group has as many members as the broker allows; stop some, or read with another group",
 	kerr.InconsistentGroupProtocol:    "the group's members share no way to assign partitions with varve's (cooperative-sticky); read with another group",
 	kerr.FencedInstanceID:             "another member of the group has the same static id",
