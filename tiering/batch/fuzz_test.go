@@ -2,7 +2,11 @@ package batch_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
+	"maps"
+	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -14,7 +18,7 @@ import (
 // The oracle of allocation: what a call may allocate for n bytes of input.
 const (
 	fuzzLimit = 1 << 20  // of Records
-	allocCap  = 12 << 20 // buffers that grow up to fuzzLimit, and lz4's of one block, 4 MiB, in and out
+	allocCap  = 66 << 20 // what decoding one batch may take; and lz4's of one block, 4 MiB, in and out
 )
 
 func seed(f *testing.F) {
@@ -138,6 +142,26 @@ func FuzzRecords(f *testing.F) {
 	})
 }
 
+// FuzzCheck holds Check to a decoder that reads everything into memory, and holds that
+// what it accepts can be read by all of the package.
+func FuzzCheck(f *testing.F) {
+	names := slices.Sorted(maps.Keys(codecs))
+	rng := rand.New(rand.NewPCG(1, 2))
+	for i := range uint8(60) {
+		f.Add(i, mutatedRecords(rng, false))
+	}
+	f.Fuzz(func(t *testing.T, codec uint8, raw []byte) {
+		if len(raw) == 0 {
+			return
+		}
+		want := simple(with(batch.None, raw))
+		agree(t, 0, "none", with(batch.None, raw), want)
+		name := names[int(codec)%len(names)]
+		spec := codecs[name]
+		agree(t, 0, name, with(spec.Codec, batchtest.Compress(spec.Codec, spec.Xerial, raw)), want)
+	})
+}
+
 // FuzzDecompress puts hostile streams behind an honest header.
 func FuzzDecompress(f *testing.F) {
 	for _, spec := range codecs {
@@ -147,5 +171,15 @@ func FuzzDecompress(f *testing.F) {
 		b := append(idempotent()[:batch.HeaderSize:batch.HeaderSize], payload...)
 		put16(put32(b, 8, int32(len(b)-12)), 21, int16(codec&7))
 		checkAllocation(t, payload, func() { batch.Records(b, fuzzLimit, func(batch.Record) bool { return true }) })
+		h, err := batch.Parse(b)
+		if err != nil {
+			return
+		}
+		checkAllocation(t, payload, func() {
+			_, err = batch.Check(context.Background(), nil, b, h, anything)
+		})
+		if err != nil && !errors.Is(err, batch.ErrInvalidRecord) {
+			t.Fatalf("error is %v, want ErrInvalidRecord", err)
+		}
 	})
 }

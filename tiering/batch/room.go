@@ -11,16 +11,12 @@ import (
 type Room struct {
 	decoders *semaphore.Weighted
 	memory   *semaphore.Weighted
-	size     int64
 }
 
-// MinRoom is the least memory of a Room: what one batch may take.
-const MinRoom = maxMemory + smallMemory
-
-// NewRoom returns a Room of some bytes, at least MinRoom, for some decoders.
+// NewRoom returns a Room of some bytes, but for at least one batch of any kind (some
+// 64 MiB), for some decoders.
 func NewRoom(bytes int64, decoders int) *Room {
-	bytes = max(bytes, MinRoom)
-	return &Room{decoders: semaphore.NewWeighted(int64(decoders)), memory: semaphore.NewWeighted(bytes), size: bytes}
+	return &Room{decoders: semaphore.NewWeighted(int64(decoders)), memory: semaphore.NewWeighted(max(bytes, maxMemory+smallMemory))}
 }
 
 // enter waits until a decoder may work that takes n bytes. Those that work wait for
@@ -45,6 +41,3 @@ func (r *Room) leave(n int64) {
 		r.decoders.Release(1)
 	}
 }
-
-// Size is how many bytes there is room for.
-func (r *Room) Size() int64 { return r.size }

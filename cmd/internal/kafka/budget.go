@@ -3,6 +3,7 @@ package kafka
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -63,7 +64,7 @@ type waiter struct {
 }
 
 func newBudget(total, maxRequest, minRate int64) *budget {
-	b := &budget{accounts: map[*account]struct{}{}, minRate: minRate, walk: batch.NewRoom(total/4, walkers)}
+	b := &budget{accounts: map[*account]struct{}{}, minRate: minRate, walk: batch.NewRoom(total/4, max(runtime.GOMAXPROCS(0), minWalkers))}
 	for p, size := range [parts]int64{
 		reserved: max(total/32, tinyCost),
 		small:    max(total/8, smallFrame),
@@ -75,8 +76,8 @@ func newBudget(total, maxRequest, minRate int64) *budget {
 	return b
 }
 
-// walkers is how many batches are decompressed at once for producers.
-const walkers = 4
+// minWalkers is how many batches are decompressed at once for producers, at least.
+const minWalkers = 4
 
 const (
 	// memoryWait bounds the wait for memory. A connection that waits is not read, so
