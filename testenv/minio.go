@@ -143,6 +143,12 @@ func (s *MinIOServer) Stop(t testing.TB) {
 	}
 }
 
+// Pid returns the server's process id.
+func (s *MinIOServer) Pid(t testing.TB) int {
+	t.Helper()
+	return s.own(t).Pid()
+}
+
 // Kill ends the server, which must be one of OwnMinIO, as a crash would.
 func (s *MinIOServer) Kill(t testing.TB) {
 	t.Helper()

@@ -105,7 +105,12 @@ func writeUntil(t *testing.T, address, topic string, done func() bool) (acknowle
 // signal sends a signal to a node's process.
 func signal(t *testing.T, node *testenv.Node, s syscall.Signal) {
 	t.Helper()
-	if err := syscall.Kill(node.Pid(), s); err != nil {
+	signalPid(t, node.Pid(), s)
+}
+
+func signalPid(t *testing.T, pid int, s syscall.Signal) {
+	t.Helper()
+	if err := syscall.Kill(pid, s); err != nil {
 		t.Fatal(err)
 	}
 }
