@@ -58,6 +58,8 @@ const (
 	readLimit = 10 * time.Second
 	// memoryLimit is how long a Fetch waits for room in MaxResponseBytes.
 	memoryLimit = 2 * time.Second
+	// shortEvery is the time between two calls of OnShort.
+	shortEvery = 250 * time.Millisecond
 	// errorWait is how long a Fetch that can read nothing is held at least: a client
 	// would ask again at once.
 	errorWait = 500 * time.Millisecond
@@ -187,6 +189,9 @@ type Request struct {
 	Partitions         []Partition
 	MinBytes, MaxBytes int32
 	MaxWait            time.Duration
+	// OnShort is called now and then, with the bytes missing, while the answer waits
+	// for memory that others hold; it may be nil. It must not block.
+	OnShort func(bytes int64)
 }
 
 // Result is the answer for one partition of a Request.

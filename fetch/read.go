@@ -21,7 +21,7 @@ func (f *fetch) read(ctx context.Context) *Response {
 	if len(plans) == 0 {
 		return f.respond(func() {})
 	}
-	own, err := f.reader.reserve(ctx, expected)
+	own, err := f.reader.reserve(ctx, expected, f.req.OnShort)
 	if err != nil {
 		// Clients that do not read their answers hold all the room. One batch comes
 		// through all the same, so that others go on, if slowly.
@@ -168,14 +168,28 @@ type share struct {
 }
 
 // reserve takes the bytes of a response out of MaxResponseBytes, all in one, so
-// that no two requests wait for each other.
-func (r *Reader) reserve(ctx context.Context, bytes int64) (*share, error) {
+// that no two requests wait for each other. onShort is called while it waits.
+func (r *Reader) reserve(ctx context.Context, bytes int64, onShort func(int64)) (*share, error) {
+	own := &share{reader: r, bytes: bytes}
+	if r.memory.TryAcquire(bytes) {
+		return own, nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, memoryLimit)
 	defer cancel()
-	if err := r.memory.Acquire(ctx, bytes); err != nil {
-		return nil, err
+	for {
+		if onShort != nil {
+			onShort(bytes)
+		}
+		look, stop := context.WithTimeout(ctx, shortEvery)
+		err := r.memory.Acquire(look, bytes)
+		stop()
+		switch {
+		case err == nil:
+			return own, nil
+		case ctx.Err() != nil:
+			return nil, err
+		}
 	}
-	return &share{reader: r, bytes: bytes}, nil
 }
 
 // shrink gives back what is not used. A first batch above the limits is more

@@ -33,7 +33,7 @@ import (
 //	v11-12 TRANSACTION_ABORTABLE, implicit adding to transactions (KIP-890)
 //	v13    topic ids (KIP-516)
 func init() {
-	register(api{
+	register(&api{
 		key: kmsg.Produce, min: 0, max: 13,
 		request: shape{
 			str().from(3), num(2), num(4),

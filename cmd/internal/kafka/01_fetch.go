@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -35,8 +36,8 @@ import (
 //	v16    leaders and their addresses in answers (KIP-951)
 //	v17-18 replica directories and high watermark of followers, ignored
 func init() {
-	register(api{
-		key: kmsg.Fetch, min: 4, max: 18, maxFrame: listFrame,
+	register(&api{
+		key: kmsg.Fetch, min: 4, max: 18,
 		request: shape{
 			num(4).to(14), num(4), num(4), num(4), num(1), num(4).from(7), num(4).from(7),
 			listOf(sizeOf[kmsg.FetchRequestTopic](),
@@ -68,6 +69,9 @@ const (
 	sessionFinal   = -1
 )
 
+// shortPoll is how long a poll may wait whose memory is not worth asking for.
+const shortPoll = time.Second
+
 // maxFetchWait bounds the long poll a client may ask for.
 const maxFetchWait = 5 * time.Minute
 
@@ -91,16 +95,14 @@ type fetchSlot struct {
 	out   *fetchedPartition
 }
 
-// beginFetch starts a Fetch. Those of one connection are worked on one after the
-// other, each when the answer before it has been written: what a client can make
-// the server hold is one answer, and no client sends two at once.
+// beginFetch starts a Fetch, when the answer before it on the connection has been
+// written: what a client can make the server hold is one answer, and none of it waits
+// for the answer to another request, such as a JoinGroup that waits for members.
 func (s *Server) beginFetch(ctx context.Context, r *request) {
-	before := r.conn.lastFetch
-	r.conn.lastFetch = r.settled
 	r.conn.wg.Go(func() {
-		if before != nil {
+		if r.before != nil {
 			select {
-			case <-before:
+			case <-r.before:
 			case <-ctx.Done():
 				r.hangUp(ctx.Err())
 				return
@@ -119,7 +121,7 @@ func (f *fetching) run() {
 		return
 	}
 	f.plan()
-	results, release := f.server.backend.Reader.Fetch(f.request.conn.polls, f.ask)
+	results, release := f.poll()
 	defer release()
 	for i, slot := range f.slots {
 		f.fill(slot, results[i])
@@ -130,6 +132,26 @@ func (f *fetching) run() {
 	}
 	f.reply()
 	<-f.request.settled // the records are not let go of before they are written
+}
+
+// poll reads. A poll for long ends early if its memory is asked for.
+func (f *fetching) poll() (results []fetch.Result, release func()) {
+	reader, conn := f.server.backend.Reader, f.request.conn
+	if f.ask.MaxWait <= shortPoll {
+		return reader.Fetch(conn.polls, f.ask)
+	}
+	ctx, end := context.WithCancel(conn.polls)
+	defer end()
+	conn.account.polls(end)
+	results, release = reader.Fetch(ctx, f.ask)
+	conn.account.polls(nil)
+	cut := ctx.Err() != nil && conn.polls.Err() == nil
+	if cut && slices.ContainsFunc(results, func(r fetch.Result) bool { return r.Err != nil }) {
+		release() // it was cut while it read: what it holds is not all that there is
+		f.ask.MaxWait = 0
+		return reader.Fetch(conn.polls, f.ask)
+	}
+	return results, release
 }
 
 // failed reports whether a partition could not be read.
@@ -143,6 +165,7 @@ func (f *fetching) reply() {
 func (f *fetching) plan() {
 	f.answer.topics = make([]fetchedTopic, len(f.body.Topics))
 	f.ask = fetch.Request{
+		OnShort:  f.server.budget.relieveSenders,
 		MinBytes: max(0, f.body.MinBytes),
 		MaxBytes: min(max(0, f.body.MaxBytes), f.server.config.FetchMaxBytes),
 		MaxWait:  min(time.Duration(max(0, f.body.MaxWaitMillis))*time.Millisecond, maxFetchWait),

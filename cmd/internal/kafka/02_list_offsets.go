@@ -27,8 +27,8 @@ import (
 //	v10  time-out (KIP-1075)
 //	v11  -6: earliest pending upload (KIP-1023)
 func init() {
-	register(api{
-		key: kmsg.ListOffsets, min: 1, max: 11, maxFrame: listFrame,
+	register(&api{
+		key: kmsg.ListOffsets, min: 1, max: 11,
 		request: shape{
 			num(4), num(1).from(2),
 			listOf(sizeOf[kmsg.ListOffsetsRequestTopic](), str(),

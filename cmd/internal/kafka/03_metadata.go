@@ -24,8 +24,8 @@ import (
 //	v12    topics may be asked for by id alone
 //	v13    top-level error code (KIP-1102)
 func init() {
-	register(api{
-		key: kmsg.Metadata, min: 0, max: 13, maxFrame: listFrame,
+	register(&api{
+		key: kmsg.Metadata, min: 0, max: 13, bulky: true,
 		request: shape{
 			listOf(sizeOf[kmsg.MetadataRequestTopic](), num(16).from(10), str()),
 			num(1).from(4), num(1).from(8).to(10), num(1).from(8),

@@ -25,8 +25,8 @@ import (
 // The answer waits until the offsets are committed in the bucket. Requests are done
 // in the order of their arrival, and many share one commit.
 func init() {
-	register(api{
-		key: kmsg.OffsetCommit, min: 2, max: 10, maxFrame: listFrame,
+	register(&api{
+		key: kmsg.OffsetCommit, min: 2, max: 10,
 		request: shape{
 			str(), num(4), str(), str().from(7), num(8).to(4),
 			listOf(sizeOf[kmsg.OffsetCommitRequestTopic](), str().to(9), num(16).from(10),

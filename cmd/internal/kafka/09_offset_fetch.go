@@ -24,8 +24,8 @@ import (
 // It is proved first that nobody else has become the coordinator meanwhile: an
 // offset that has been committed elsewhere must not be missed.
 func init() {
-	register(api{
-		key: kmsg.OffsetFetch, min: 1, max: 10, maxFrame: listFrame,
+	register(&api{
+		key: kmsg.OffsetFetch, min: 1, max: 10, bulky: true,
 		request: shape{
 			str().to(7), listOf(sizeOf[kmsg.OffsetFetchRequestTopic](), str(), ints()).to(7),
 			listOf(sizeOf[kmsg.OffsetFetchRequestGroup](), str(), str().from(9), num(4).from(9),

@@ -22,8 +22,8 @@ import (
 // codes, the one answered is the only one that is final to librdkafka, and ends a
 // transactional producer at once.
 func init() {
-	register(api{
-		key: kmsg.FindCoordinator, min: 0, max: 5, maxFrame: plainFrame,
+	register(&api{
+		key: kmsg.FindCoordinator, min: 0, max: 5,
 		request: shape{str().to(3), num(1).from(1), strs().from(4)},
 		begin:   (*Server).beginFindCoordinator,
 	})

@@ -23,8 +23,8 @@ import (
 //
 // The answer waits for the other members: up to the largest rebalance time-out.
 func init() {
-	register(api{
-		key: kmsg.JoinGroup, min: 0, max: 9, maxFrame: plainFrame,
+	register(&api{
+		key: kmsg.JoinGroup, min: 0, max: 9,
 		request: shape{
 			str(), num(4), num(4).from(1), str(), str().from(5), str(),
 			listOf(sizeOf[kmsg.JoinGroupRequestProtocol](), str(), raw()),

@@ -18,7 +18,7 @@ import (
 // While the coordinator is loading there is no session to end, and all is said to be
 // well: Java clients give up at COORDINATOR_LOAD_IN_PROGRESS here.
 func init() {
-	register(api{
+	register(&api{
 		key: kmsg.Heartbeat, min: 0, max: 4, maxFrame: plainFrame,
 		request: shape{str(), num(4), str(), str().from(3)},
 		begin:   (*Server).beginHeartbeat,

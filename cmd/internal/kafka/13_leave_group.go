@@ -16,8 +16,8 @@ import (
 //	v4  flexible
 //	v5  reason (KIP-800), ignored
 func init() {
-	register(api{
-		key: kmsg.LeaveGroup, min: 0, max: 5, maxFrame: plainFrame,
+	register(&api{
+		key: kmsg.LeaveGroup, min: 0, max: 5,
 		request: shape{
 			str(), str().to(2),
 			listOf(sizeOf[kmsg.LeaveGroupRequestMember](), str(), str(), str().from(5)).from(3),

@@ -20,8 +20,8 @@ import (
 // is loading has forgotten the rebalance, and has members join anew, as Kafka does:
 // Java clients give up at COORDINATOR_LOAD_IN_PROGRESS here.
 func init() {
-	register(api{
-		key: kmsg.SyncGroup, min: 0, max: 5, maxFrame: listFrame,
+	register(&api{
+		key: kmsg.SyncGroup, min: 0, max: 5,
 		request: shape{
 			str(), num(4), str(), str().from(3), str().from(5), str().from(5),
 			listOf(sizeOf[kmsg.SyncGroupRequestGroupAssignment](), str(), raw()),

@@ -19,8 +19,8 @@ import (
 //	v5  flexible
 //	v6  GROUP_ID_NOT_FOUND and a message (KIP-1043); before, an unknown group is dead
 func init() {
-	register(api{
-		key: kmsg.DescribeGroups, min: 0, max: 6, maxFrame: plainFrame,
+	register(&api{
+		key: kmsg.DescribeGroups, min: 0, max: 6, bulky: true,
 		request: shape{strs(), num(1).from(3)},
 		begin:   (*Server).beginDescribeGroups,
 	})

@@ -21,8 +21,8 @@ import (
 //
 // A node lists the groups it coordinates: clients ask all nodes.
 func init() {
-	register(api{
-		key: kmsg.ListGroups, min: 0, max: 5, maxFrame: plainFrame,
+	register(&api{
+		key: kmsg.ListGroups, min: 0, max: 5, bulky: true, maxFrame: plainFrame,
 		request: shape{strs().from(4), strs().from(5)},
 		begin:   (*Server).beginListGroups,
 	})

@@ -21,7 +21,7 @@ import (
 // A version above the highest is answered as v0 with UNSUPPORTED_VERSION and the
 // range of this key, so that the client can come down.
 func init() {
-	register(api{
+	register(&api{
 		key: kmsg.ApiVersions, min: 0, max: 4, maxFrame: plainFrame,
 		request: shape{str().from(3), str().from(3)},
 		begin:   (*Server).beginApiVersions,

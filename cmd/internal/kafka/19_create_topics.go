@@ -26,8 +26,8 @@ import (
 // gets the number of partitions and replicas that amounts to: the bucket is the only
 // replica.
 func init() {
-	register(api{
-		key: kmsg.CreateTopics, min: 2, max: 7, maxFrame: plainFrame,
+	register(&api{
+		key: kmsg.CreateTopics, min: 2, max: 7,
 		request: shape{
 			listOf(sizeOf[kmsg.CreateTopicsRequestTopic](), str(), num(4), num(2),
 				listOf(sizeOf[kmsg.CreateTopicsRequestTopicReplicaAssignment](), num(4), ints()),

@@ -16,8 +16,8 @@ import (
 //	v5  error messages (KIP-599)
 //	v6  topics by name or by id (KIP-516)
 func init() {
-	register(api{
-		key: kmsg.DeleteTopics, min: 1, max: 6, maxFrame: plainFrame,
+	register(&api{
+		key: kmsg.DeleteTopics, min: 1, max: 6,
 		request: shape{
 			strs().to(5),
 			listOf(sizeOf[kmsg.DeleteTopicsRequestTopic](), str(), num(16)).from(6),

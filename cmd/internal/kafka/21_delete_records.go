@@ -19,8 +19,8 @@ import (
 // stands for the high watermark. A topic that is compacted only keeps its records,
 // as in Kafka.
 func init() {
-	register(api{
-		key: kmsg.DeleteRecords, min: 0, max: 2, maxFrame: listFrame,
+	register(&api{
+		key: kmsg.DeleteRecords, min: 0, max: 2,
 		request: shape{
 			listOf(sizeOf[kmsg.DeleteRecordsRequestTopic](), str(),
 				listOf(sizeOf[kmsg.DeleteRecordsRequestTopicPartition](), num(4), num(8))),

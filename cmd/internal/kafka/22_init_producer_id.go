@@ -20,7 +20,7 @@ import (
 // There is no way to carry a message, so a transactional id is refused with a
 // code that every client takes as final.
 func init() {
-	register(api{
+	register(&api{
 		key: kmsg.InitProducerID, min: 0, max: 5, maxFrame: plainFrame,
 		request: shape{str(), num(4), num(8).from(3), num(2).from(3)},
 		begin:   (*Server).beginInitProducerID,

@@ -16,8 +16,8 @@ import (
 //	v3  replica id, ignored: whoever asks is served as a consumer
 //	v4  flexible
 func init() {
-	register(api{
-		key: kmsg.OffsetForLeaderEpoch, min: 2, max: 4, maxFrame: listFrame,
+	register(&api{
+		key: kmsg.OffsetForLeaderEpoch, min: 2, max: 4,
 		request: shape{
 			num(4).from(3),
 			listOf(sizeOf[kmsg.OffsetForLeaderEpochRequestTopic](), str(),

@@ -16,7 +16,7 @@ import (
 // There is no authorizer. Kafka says so with SECURITY_DISABLED, which MirrorMaker
 // takes to mean that there is nothing to copy.
 func init() {
-	register(api{
+	register(&api{
 		key: kmsg.DescribeACLs, min: 1, max: 3, maxFrame: plainFrame,
 		request: shape{num(1), str(), num(1), str(), str(), num(1), num(1)},
 		begin:   (*Server).beginDescribeACLs,

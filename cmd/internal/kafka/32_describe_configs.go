@@ -22,8 +22,8 @@ import (
 // its configs are read-only. The empty broker name asks for the cluster's
 // defaults, of which there are none.
 func init() {
-	register(api{
-		key: kmsg.DescribeConfigs, min: 1, max: 4, maxFrame: plainFrame,
+	register(&api{
+		key: kmsg.DescribeConfigs, min: 1, max: 4, bulky: true,
 		request: shape{
 			listOf(sizeOf[kmsg.DescribeConfigsRequestResource](), num(1), str(), strs()),
 			num(1).from(1), num(1).from(3),

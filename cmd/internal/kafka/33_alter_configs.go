@@ -13,8 +13,8 @@ import (
 //
 //	v2  flexible
 func init() {
-	register(api{
-		key: kmsg.AlterConfigs, min: 0, max: 2, maxFrame: plainFrame,
+	register(&api{
+		key: kmsg.AlterConfigs, min: 0, max: 2,
 		request: shape{
 			listOf(sizeOf[kmsg.AlterConfigsRequestResource](), num(1), str(),
 				listOf(sizeOf[kmsg.AlterConfigsRequestResourceConfig](), str(), str())),

@@ -18,8 +18,8 @@ import (
 // batches, with those whose records are deleted, for the bucket still has them.
 // Partitions that this node does not know are left out, as in Kafka.
 func init() {
-	register(api{
-		key: kmsg.DescribeLogDirs, min: 1, max: 4, maxFrame: listFrame,
+	register(&api{
+		key: kmsg.DescribeLogDirs, min: 1, max: 4, bulky: true,
 		request: shape{listOf(sizeOf[kmsg.DescribeLogDirsRequestTopic](), str(), ints())},
 		begin:   (*Server).beginDescribeLogDirs,
 	})

@@ -17,8 +17,8 @@ import (
 // As with CreateTopics, an assignment of replicas to brokers has to add up, and the
 // bucket is the only replica.
 func init() {
-	register(api{
-		key: kmsg.CreatePartitions, min: 0, max: 3, maxFrame: plainFrame,
+	register(&api{
+		key: kmsg.CreatePartitions, min: 0, max: 3,
 		request: shape{
 			listOf(sizeOf[kmsg.CreatePartitionsRequestTopic](), str(), num(4),
 				listOf(sizeOf[kmsg.CreatePartitionsRequestTopicAssignment](), ints())),

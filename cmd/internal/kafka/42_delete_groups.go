@@ -14,8 +14,8 @@ import (
 //
 //	v2  flexible
 func init() {
-	register(api{
-		key: kmsg.DeleteGroups, min: 0, max: 2, maxFrame: plainFrame,
+	register(&api{
+		key: kmsg.DeleteGroups, min: 0, max: 2,
 		request: shape{strs()},
 		begin:   (*Server).beginDeleteGroups,
 	})

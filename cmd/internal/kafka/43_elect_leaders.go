@@ -17,8 +17,8 @@ import (
 // ELECTION_NOT_NEEDED; who asks for all gets those that needed one, none, as from
 // Kafka.
 func init() {
-	register(api{
-		key: kmsg.ElectLeaders, min: 0, max: 2, maxFrame: listFrame,
+	register(&api{
+		key: kmsg.ElectLeaders, min: 0, max: 2,
 		request: shape{
 			num(1).from(1),
 			listOf(sizeOf[kmsg.ElectLeadersRequestTopic](), str(), ints()),

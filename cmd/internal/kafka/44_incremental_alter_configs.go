@@ -13,8 +13,8 @@ import (
 //
 //	v1  flexible
 func init() {
-	register(api{
-		key: kmsg.IncrementalAlterConfigs, min: 0, max: 1, maxFrame: plainFrame,
+	register(&api{
+		key: kmsg.IncrementalAlterConfigs, min: 0, max: 1,
 		request: shape{
 			listOf(sizeOf[kmsg.IncrementalAlterConfigsRequestResource](), num(1), str(),
 				listOf(sizeOf[kmsg.IncrementalAlterConfigsRequestResourceConfig](), str(), num(1), str())),

@@ -15,8 +15,8 @@ import (
 // An unknown topic is an error of its partitions, as in Kafka: its offsets go by
 // themselves. So is a partition that the topic does not have.
 func init() {
-	register(api{
-		key: kmsg.OffsetDelete, min: 0, max: 0, maxFrame: listFrame,
+	register(&api{
+		key: kmsg.OffsetDelete, min: 0, max: 0,
 		request: shape{
 			str(),
 			listOf(sizeOf[kmsg.OffsetDeleteRequestTopic](), str(),

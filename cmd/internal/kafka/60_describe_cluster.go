@@ -12,7 +12,7 @@ import (
 //	v1  endpoint type (KIP-919)
 //	v2  fenced brokers (KIP-1073): there are none
 func init() {
-	register(api{
+	register(&api{
 		key: kmsg.DescribeCluster, min: 0, max: 2, maxFrame: plainFrame,
 		request: shape{num(1), num(1).from(1), num(1).from(2)},
 		begin:   (*Server).beginDescribeCluster,

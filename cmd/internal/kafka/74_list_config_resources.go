@@ -14,8 +14,8 @@ import (
 //	v0  names of client metrics (KIP-714): there are none
 //	v1  resources of all types, or of those asked for (KIP-1142)
 func init() {
-	register(api{
-		key: kmsg.ListConfigResources, min: 0, max: 1, maxFrame: plainFrame,
+	register(&api{
+		key: kmsg.ListConfigResources, min: 0, max: 1, bulky: true, maxFrame: plainFrame,
 		request: shape{bytesOf().from(1)},
 		begin:   (*Server).beginListConfigResources,
 	})

@@ -15,8 +15,8 @@ import (
 // bounded number of partitions at a time. Without names it is all topics. The answer
 // tells where the next one goes on.
 func init() {
-	register(api{
-		key: kmsg.DescribeTopicPartitions, min: 0, max: 0, maxFrame: listFrame,
+	register(&api{
+		key: kmsg.DescribeTopicPartitions, min: 0, max: 0, bulky: true,
 		request: shape{
 			listOf(sizeOf[kmsg.DescribeTopicPartitionsRequestTopic](), str()),
 			num(4), optionalOf(sizeOf[kmsg.DescribeTopicPartitionsRequestCursor](), str(), num(4)),

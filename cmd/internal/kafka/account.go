@@ -15,6 +15,7 @@ type account struct {
 	cut    func(error)              // ends the connection; does not block
 	name   atomic.Pointer[identity] // nil until the client has said
 	came   atomic.Int64             // bytes of the frame being read
+	sent   atomic.Int64             // bytes of the answer being written
 	known  bool                     // the reader's: one as large was read before
 
 	// Guarded by the budget's lock.
@@ -22,6 +23,8 @@ type account struct {
 	since   time.Time // it holds some without a break
 	reading bool      // a frame, and does not wait for memory
 	mark    mark
+	sending int64 // bytes of the answer being written, 0 while there is none
+	sendAt  mark
 	endPoll func() // ends the wait of a long poll; nil while there is none
 }
 
@@ -77,6 +80,14 @@ func (a *account) complete(p part) {
 	a.budget.parts[p].moved = time.Now()
 }
 
+// sends notes that an answer of n bytes is being written, or none if n is 0.
+func (a *account) sends(n int64) {
+	a.budget.mu.Lock()
+	defer a.budget.mu.Unlock()
+	a.sent.Store(0)
+	a.sending, a.sendAt = n, mark{at: time.Now()}
+}
+
 // polls notes that a request waits for records, and how to end that; nil if it does
 // no more.
 func (a *account) polls(end func()) {
@@ -107,8 +118,11 @@ const (
 	// While requests wait for memory, a frame has to arrive at a rate at which what
 	// there is of it came in slowest, but not at less than the lowest rate allowed.
 	// That is measured over fairStart or longer.
-	slowest   = 16 * time.Second
+	slowest = 16 * time.Second
+	// That holds for an answer as well, and how fast its client takes it.
 	fairStart = time.Second
+	// sendLook is the time between two looks at how much of an answer was taken.
+	sendLook = time.Second / 2
 	// stuckAfter is how long requests wait for memory, with no frame complete, until
 	// frames that wait are cut as well.
 	stuckAfter = 2 * time.Second
@@ -161,6 +175,9 @@ func (b *budget) relieve(p part) {
 			missing -= a.held[p]
 		}
 	}
+	if p == answers {
+		b.cutSenders(holders, missing, now)
+	}
 	if now.Sub(pool.moved) > stuckAfter {
 		pool.cutConvoy(holders, p, missing)
 	}
@@ -168,6 +185,54 @@ func (b *budget) relieve(p part) {
 	if report != nil && b.onShort != nil {
 		b.onShort(*report)
 	}
+}
+
+// relieveSenders is called while records to be sent wait for memory of other answers.
+// It cuts connections whose clients take theirs too slowly, the largest first, until
+// missing bytes are free.
+func (b *budget) relieveSenders(missing int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := time.Now()
+	if now.Sub(b.senders) < reliefEvery {
+		return
+	}
+	b.senders = now
+	var sending []*account
+	for a := range b.accounts {
+		if a.sending > 0 {
+			sending = append(sending, a)
+		}
+	}
+	slices.SortFunc(sending, func(x, y *account) int { return cmp.Compare(y.sending, x.sending) })
+	b.cutSenders(sending, missing, now)
+}
+
+func (b *budget) cutSenders(of []*account, missing int64, now time.Time) {
+	for _, a := range of {
+		if err := a.takesSlowly(now); missing > 0 && err != nil {
+			a.cut(err)
+			missing -= a.sending
+		}
+	}
+}
+
+// takesSlowly is why the connection is to be cut, nil if it is not.
+func (a *account) takesSlowly(now time.Time) error {
+	if a.sending == 0 {
+		return nil
+	}
+	all := a.sent.Load()
+	took, sent := now.Sub(a.sendAt.at), all-a.sendAt.came
+	if took < fairStart {
+		return nil
+	}
+	if float64(sent) < max(float64(a.sending)/slowest.Seconds(), float64(a.budget.minRate))*took.Seconds() {
+		return fmt.Errorf("%w: of %d bytes, %d were taken in the last %v while others waited",
+			errTakesSlowly, a.sending, sent, took.Round(time.Millisecond))
+	}
+	a.sendAt = mark{at: now, came: all}
+	return nil
 }
 
 // cutConvoy cuts connections that hold much and wait for more, so that those that are

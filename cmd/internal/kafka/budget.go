@@ -19,10 +19,11 @@ const (
 	small                // frames up to smallFrame
 	large                // larger frames
 	decoded              // what decoding allocates
+	answers              // those that are far larger than their requests, until they are sent
 	parts
 )
 
-var partNames = [parts]string{"reserved", "small_frames", "large_frames", "decoded"}
+var partNames = [parts]string{"reserved", "small_frames", "large_frames", "decoded", "answers"}
 
 // budget bounds the memory of requests over all connections. A request takes from
 // its parts in the order they stand above.
@@ -39,6 +40,7 @@ type budget struct {
 	parts    [parts]pool
 	accounts map[*account]struct{} // of open connections
 	minRate  int64                 // bytes per second of a frame, always
+	senders  time.Time             // when relieveSenders last looked
 	onShort  func(shortage)        // called without the lock
 	walk     *batch.Room           // what decompressing records takes; those that have it wait for nothing
 }
@@ -70,6 +72,7 @@ func newBudget(total, maxRequest, minRate int64) *budget {
 		small:    max(total/8, smallFrame),
 		large:    max(total*3/8, maxRequest),
 		decoded:  max(total/4, maxDecodeCost),
+		answers:  max(total/8, minAnswers),
 	} {
 		b.parts[p] = pool{size: size, free: size, inTurn: part(p) != small && part(p) != large}
 	}

@@ -12,7 +12,7 @@ const (
 	// bytes, without the frame itself.
 	maxDecodeCost = 64 << 20
 	// maxElements bounds the array elements and tags of one request.
-	maxElements = 100_000
+	maxElements = 1_000_000
 	// tinyFrame is what a connection's read buffer holds: a frame up to that is
 	// charged when all of it has arrived, and of a larger one that much has arrived
 	// before any of it is charged.
@@ -30,6 +30,8 @@ const (
 	// before: that saves copying.
 	maxProven   = 16 << 20
 	provenShare = 4
+	// minAnswers is the least memory for answers that wait to be sent.
+	minAnswers = 16 << 20
 	// maxInFlight is how many requests of a connection are worked on at once.
 	maxInFlight = 128
 	// maxUnwritten bounds the finished answers, in bytes, that wait for a

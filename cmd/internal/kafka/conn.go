@@ -34,7 +34,7 @@ type conn struct {
 
 	proven       int           // the largest frame received so far, up to maxProven
 	intervalFrom int64         // bytes of the frame that had come when the interval began
-	lastFetch    chan struct{} // settled of the Fetch before; nil at first
+	last         chan struct{} // settled of the request before; nil at first
 }
 
 func newConn(s *Server, nc net.Conn, ip string) *conn {
@@ -91,11 +91,26 @@ func (c *conn) read() error {
 			f.charge.release()
 			return err
 		}
+		if err := c.takeAnswer(r); err != nil {
+			r.release()
+			return err
+		}
+		r.before, c.last = c.last, r.settled
 		c.window.enter()
 		c.queue <- r
 		r.api.begin(c.server, c.ctx, r)
 	}
 	return context.Cause(c.ctx)
+}
+
+// takeAnswer takes memory for an answer that may be far larger than the request: as
+// much as one of late took, and the same for what it is encoded from.
+func (c *conn) takeAnswer(r *request) error {
+	n := min(2*r.api.answers.Load(), c.server.budget.parts[answers].size)
+	if n <= tinyFrame {
+		return nil
+	}
+	return r.charge.takeStep(c.ctx, answers, n, n)
 }
 
 // drain makes the reader stop before its next frame, and long polls answer.
@@ -128,11 +143,7 @@ func (c *conn) deliver(r *request, a answer) error {
 		return a.hangUp
 	}
 	if a.size > 0 {
-		c.nc.SetWriteDeadline(time.Now().Add(c.server.config.IdleTimeout + c.server.transferTime(a.size)))
-		if _, err := a.buffers.WriteTo(c.nc); err != nil {
-			if errors.Is(err, os.ErrDeadlineExceeded) {
-				return errSlowReader
-			}
+		if err := c.send(a); err != nil {
 			return err
 		}
 	}
@@ -142,4 +153,31 @@ func (c *conn) deliver(r *request, a answer) error {
 		Took: c.server.backend.Now().Sub(r.received), BytesIn: r.size, BytesOut: a.size,
 	})
 	return nil
+}
+
+// send writes an answer. How fast the client takes one that is not tiny is seen each
+// sendLook, as it holds memory that others may wait for.
+func (c *conn) send(a answer) error {
+	end := time.Now().Add(c.server.config.IdleTimeout + c.server.transferTime(a.size))
+	if a.size > tinyFrame {
+		c.account.sends(int64(a.size))
+		defer c.account.sends(0)
+	}
+	for {
+		until := end
+		if next := time.Now().Add(sendLook); a.size > tinyFrame && next.Before(end) {
+			until = next
+		}
+		c.nc.SetWriteDeadline(until)
+		n, err := a.buffers.WriteTo(c.nc)
+		c.account.sent.Add(n)
+		switch {
+		case err == nil:
+			return nil
+		case !errors.Is(err, os.ErrDeadlineExceeded):
+			return err
+		case until == end:
+			return errSlowReader
+		}
+	}
 }

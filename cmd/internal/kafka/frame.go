@@ -19,6 +19,7 @@ var (
 	errVersion     = errors.New("unsupported version")
 	errIdle        = errors.New("idle")
 	errSlow        = errors.New("frame not received in time")
+	errTakesSlowly = errors.New("answer is taken too slowly for the memory it holds")
 	errSlowReader  = errors.New("answer not read in time")
 	errTooMany     = errors.New("too many connections")
 	errTooManyIP   = errors.New("too many connections from one address")

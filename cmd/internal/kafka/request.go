@@ -26,6 +26,7 @@ type request struct {
 	giveBack    sync.Once     // of the charge
 	ready       chan answer   // capacity 1
 	settled     chan struct{} // closed once the answer is written or dropped
+	before      chan struct{} // settled of the request before on the connection; nil for the first
 }
 
 // release gives back the memory the request was charged for, once.
@@ -92,6 +93,7 @@ func (r *request) replyNothing() { r.finish(answer{}) }
 func (r *request) hangUp(err error) { r.finish(answer{hangUp: err}) }
 
 func (r *request) finish(a answer) {
+	r.api.note(a.size)
 	r.conn.window.finished(a.size)
 	r.ready <- a
 }

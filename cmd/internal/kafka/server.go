@@ -266,6 +266,7 @@ var refusals = []struct {
 	{errTooManyIP, "connections_per_address"},
 	{errNoMemory, "no_memory"},
 	{errHoldsMemory, "holds_memory"},
+	{errTakesSlowly, "takes_slowly"},
 	{errTooCostly, "too_large"},
 	{errMalformed, "malformed"},
 	{errUnacked, "failed_without_ack"},

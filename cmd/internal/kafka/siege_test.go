@@ -1,6 +1,8 @@
 package kafka
 
 import (
+	"bytes"
+	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
@@ -9,6 +11,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/varvelog/varve/ingest"
 	"github.com/varvelog/varve/metadata"
 	"github.com/varvelog/varve/tiering/batch/batchtest"
 )
@@ -16,6 +19,7 @@ import (
 // siege is a server with little memory, and clients that hold it.
 type siege struct {
 	*running
+	cluster *cluster
 	topic   *metadata.Topic
 	lines   *logBuffer
 	refused *refusalCounter
@@ -24,7 +28,7 @@ type siege struct {
 
 func besiege(t *testing.T) *siege {
 	c := newCluster()
-	s := &siege{lines: &logBuffer{}, refused: &refusalCounter{}, stop: make(chan struct{})}
+	s := &siege{cluster: c, lines: &logBuffer{}, refused: &refusalCounter{}, stop: make(chan struct{})}
 	s.topic = c.addTopic(t, "events", 1, map[string]string{"max.message.bytes": "8388608"})
 	b := c.backend()
 	b.Log, b.Metrics = slog.New(slog.NewTextHandler(s.lines, nil)), s.refused
@@ -132,4 +136,82 @@ func TestFramesThatDoNotArriveStopNobody(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestAnswersThatAreNotReadStopNobody: a small request may ask for a large answer.
+func TestAnswersThatAreNotReadStopNobody(t *testing.T) {
+	s := besiege(t)
+	for i := range 2000 {
+		s.cluster.addTopic(t, fmt.Sprintf("a-topic-with-quite-a-long-name-%0100d", i), 1, nil)
+	}
+	s.goesOn(t, 100) // and the server knows how large the answers are
+	before := heapNow()
+	everything := kmsg.NewPtrMetadataRequest()
+	everything.SetVersion(12)
+	flight := bytes.Repeat(encodeRequest(everything, 1), maxInFlight)
+	for range 80 {
+		cl := s.dial(t)
+		go cl.nc.Write(flight)
+	}
+	s.awaitShortage(t)
+	if after := heapNow(); after > before+200<<20 { // 16 MiB for each client without a bound
+		t.Errorf("answers that are not read take %d bytes", after-before)
+	}
+	s.goesOn(t, 100)
+	for tries := 0; s.refused.of("takes_slowly") == 0; tries++ {
+		if tries == 10_000 {
+			t.Fatal("no client is cut")
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// TestFetchWaitsForTheAnswerBefore: else its records would be held for as long as that
+// takes, which may be minutes for a JoinGroup.
+func TestFetchWaitsForTheAnswerBefore(t *testing.T) {
+	c := newCluster()
+	topic := c.addTopic(t, "events", 1, nil)
+	b := c.backend()
+	held := holdAppends(&b)
+	reading := &tellingReader{Reader: c, begun: make(chan struct{}, 1)}
+	b.Reader = reading
+	cl := start(t, c, Config{}, b).dial(t)
+	produce, fetch := produceOne(topic, -1, batchtest.Spec{Records: batchtest.Values(1, "a")}), sample(1, 12, topic)
+	first, second := cl.send(produce), cl.send(fetch)
+	call := <-held.calls
+	select {
+	case <-reading.begun:
+		t.Error("a Fetch is begun before the answer before it")
+	case <-time.After(20 * time.Millisecond):
+	}
+	call.done([]ingest.Result{{}})
+	cl.receive(produce, first)
+	cl.receive(fetch, second)
+}
+
+// TestLongPollsGiveUpTheirMemory: requests that wait for records hold memory for minutes;
+// they are answered when others need it.
+func TestLongPollsGiveUpTheirMemory(t *testing.T) {
+	s := besiege(t)
+	poll := longPoll(s.topic)
+	in := &poll.Topics[0]
+	for len(in.Partitions) < 100_000 {
+		in.Partitions = append(in.Partitions, in.Partitions[0])
+	}
+	frame := encodeRequest(poll, 1)
+	for range 10 {
+		cl := s.dial(t)
+		go func() {
+			for {
+				if _, err := cl.nc.Write(frame); err != nil {
+					return
+				}
+				if _, _, err := cl.frame(); err != nil {
+					return
+				}
+			}
+		}()
+	}
+	s.awaitShortage(t)
+	s.goesOn(t, 3<<20)
 }
