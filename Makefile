@@ -45,7 +45,7 @@ run-minio: build bin/minioserver ## run varve on a local MinIO, built the first 
 	@exec bin/minioserver exec --dir varve-data/minio --address $(MINIO_ADDRESS) -- \
 		bin/varve serve --data-dir varve-data/run-minio --bucket 'minio://$(MINIO_ADDRESS)/varve?secure=false' --create-bucket --flush-interval 20ms
 
-minio: bin/minioserver ## build the MinIO server that tests use (once, five minutes)
+minio: bin/minioserver ## build the MinIO server that tests use (once, two to five minutes)
 	@bin/minioserver build
 
 .PHONY: bin/minioserver
