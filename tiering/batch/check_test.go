@@ -98,6 +98,44 @@ func TestCheckRefuses(t *testing.T) {
 	}
 }
 
+// TestCheckRefusesLongRecordsLikeShortOnes has records that are longer than a
+// walker's window, which it reads in pieces.
+func TestCheckRefusesLongRecordsLikeShortOnes(t *testing.T) {
+	body := func(key, value, headers []byte) []byte {
+		return bytes.Join([][]byte{{0, 0, 0}, key, value, headers}, nil)
+	}
+	bytesOf := func(n int) []byte { return append(binary.AppendVarint(nil, int64(n)), make([]byte, max(n, 0))...) }
+	claim := func(n int64, rest int) []byte { return append(binary.AppendVarint(nil, n), make([]byte, rest)...) }
+	const long = 100_000
+	tests := map[string]struct {
+		body  []byte
+		index int32
+		says  string
+	}{
+		"sound":                    {body(bytesOf(2), bytesOf(long), []byte{2, 2, 'h', 0}), -1, ""},
+		"sound, without a value":   {body(bytesOf(long), bytesOf(-1), []byte{0}), -1, ""},
+		"key of length -2":         {body(bytesOf(-2), bytesOf(long), []byte{0}), 0, "key"},
+		"key beyond the record":    {body(claim(2*long, long), nil, nil), 0, "key"},
+		"value of length -2":       {body(bytesOf(long), bytesOf(-2), []byte{0}), 0, "value"},
+		"value beyond the record":  {body(bytesOf(1), claim(long+2, long), []byte{0}), 0, "value"},
+		"negative headers":         {body(bytesOf(1), bytesOf(long), []byte{1}), 0, "headers"},
+		"more headers than bytes":  {body(bytesOf(1), bytesOf(long), []byte{100}), 0, "headers"},
+		"null header key":          {body(bytesOf(1), bytesOf(long), []byte{2, 1, 1}), 0, "header without a key"},
+		"header key of length -2":  {body(bytesOf(1), bytesOf(long), []byte{2, 3, 1}), 0, "header"},
+		"header value beyond":      {body(bytesOf(1), bytesOf(long), []byte{2, 0, 40}), 0, "header"},
+		"header value of -2":       {body(bytesOf(1), bytesOf(long), []byte{2, 0, 3}), 0, "header"},
+		"bytes behind the headers": {body(bytesOf(1), bytesOf(long), []byte{0, 9}), 0, "behind its last header"},
+	}
+	for name, test := range tests {
+		records := append(binary.AppendVarint(nil, int64(len(test.body))), test.body...)
+		records = append(records, 12, 0, 0, 2, 1, 1, 0, 12, 0, 0, 4, 1, 1, 0)
+		for codec, spec := range codecs {
+			b := with(spec.Codec, batchtest.Compress(spec.Codec, spec.Xerial, records))
+			wantRefusal(t, name+", "+codec, b, test.index, test.says)
+		}
+	}
+}
+
 func wantRefusal(t *testing.T, name string, b []byte, index int32, says string) {
 	t.Helper()
 	_, err := check(t, b, anything)

@@ -161,6 +161,18 @@ func TestTheCheckpointOfAFloorIsComparedWithTheObjects(t *testing.T) {
 	}
 }
 
+// Nodes start from the checkpoints that floors name when all others are lost.
+func TestDamageToACheckpointThatAFloorNamesIsAnError(t *testing.T) {
+	for i := range 2 {
+		store, checkpoints := floored(t)
+		edit(t, store, checkpoints[i], func(b []byte) []byte { b[len(b)-1] ^= 1; return b })
+		r := run(t, store, verify.Options{})
+		if !slices.ContainsFunc(r.Findings, func(f verify.Finding) bool { return brief(f) == expected{"error", "corrupt", checkpoints[i], ""} }) {
+			t.Errorf("checkpoint %d: %+v", i, r.Findings)
+		}
+	}
+}
+
 func TestAPlanThatCannotStandThereIsFound(t *testing.T) {
 	for name, plans := range map[string][]journal.FloorPlan{
 		"number left out":          {{N: 2, At: segment.Ref{Seq: 8, Object: segment.ID{1}}, Object: segment.ID{2}}},
