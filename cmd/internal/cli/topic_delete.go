@@ -40,9 +40,9 @@ func newTopicDelete(env *Env, bootstrap *string) *cobra.Command {
 	return cmd
 }
 
-// deleteBatch is how many topics one request deletes: the broker answers when
-// every journal concerned has let go of them.
-const deleteBatch = 20
+// deleteBatch is how many topics one request deletes: they share its commits, and the
+// broker answers when every journal concerned has let go of them.
+const deleteBatch = 500
 
 // deleteTopics deletes what it can. The error names every topic that is left.
 func deleteTopics(ctx context.Context, env *Env, admin *kadm.Client, names []string, asked bool) (deeds []deed, err error) {
