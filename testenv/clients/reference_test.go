@@ -40,7 +40,8 @@ func reference(t *testing.T, broker string, options ...kgo.Opt) *kgo.Client {
 func createTopic(t *testing.T, c client, kind string, partitions int32) string {
 	t.Helper()
 	topic := c.named(kind)
-	if _, err := kadm.NewClient(reference(t, c.broker)).CreateTopic(deadline(t), partitions, -1, nil, topic); err != nil {
+	// Clients are shown three replicas on one broker, and must live with it.
+	if _, err := kadm.NewClient(reference(t, c.broker)).CreateTopic(deadline(t), partitions, 3, nil, topic); err != nil {
 		t.Fatalf("create topic %s: %v", topic, err)
 	}
 	return topic

@@ -9,12 +9,15 @@ import (
 
 func toolTopics(t *testing.T, k tools) {
 	topic := k.name + "-topics"
-	contains(t, k.run(t, "kafka-topics", "--create", "--topic", topic, "--partitions", "3", "--config", "retention.ms=86400000"),
+	contains(t, k.run(t, "kafka-topics", "--create", "--topic", topic, "--partitions", "3", "--replication-factor", "3", "--config", "retention.ms=86400000"),
 		"Created topic "+topic+"\\.")
 	contains(t, k.run(t, "kafka-topics", "--list"), topic)
 	contains(t, k.run(t, "kafka-topics", "--describe", "--topic", topic),
-		"Topic: "+topic+" TopicId: \\S{22} PartitionCount: 3 ReplicationFactor: 1 Configs: .*retention\\.ms=86400000.*",
-		"Topic: "+topic+" Partition: 2 Leader: \\d+ Replicas: \\d+ Isr: \\d+ .*")
+		"Topic: "+topic+" TopicId: \\S{22} PartitionCount: 3 ReplicationFactor: 3 Configs: .*retention\\.ms=86400000.*",
+		"Topic: "+topic+" Partition: 2 Leader: \\d+ Replicas: 1,1,1 Isr: 1,1,1 .*")
+	if failed := k.run(t, "kafka-topics", "--describe", "--under-replicated-partitions"); strings.Contains(failed, topic) {
+		t.Errorf("its replicas are missed:\n%s", failed)
+	}
 	k.refused(t, "kafka-topics", "exists", "--create", "--topic", topic)
 	k.refused(t, "kafka-topics", "nonsense", "--create", "--topic", topic+"-2", "--config", "retention.ms=nonsense")
 	k.run(t, "kafka-topics", "--create", "--topic", topic, "--if-not-exists")

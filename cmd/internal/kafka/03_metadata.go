@@ -179,7 +179,8 @@ func (s *Server) describeTopic(t *metadata.Topic) kmsg.MetadataResponseTopic {
 		p.Partition = int32(i)
 		place := s.backend.Placement(t, int32(i))
 		p.Leader, p.LeaderEpoch = place.Leader, place.Epoch
-		p.Replicas, p.ISR = place.Replicas, place.Replicas
+		p.Replicas = place.shown(t)
+		p.ISR = p.Replicas
 		if place.Leader < 0 {
 			p.ErrorCode = kerr.LeaderNotAvailable.Code
 		}

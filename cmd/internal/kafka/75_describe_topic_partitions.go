@@ -129,7 +129,8 @@ func (s *Server) describePartition(t *metadata.Topic, i int32) kmsg.DescribeTopi
 	p := kmsg.NewDescribeTopicPartitionsResponseTopicPartition()
 	place := s.backend.Placement(t, i)
 	p.Partition, p.LeaderID, p.LeaderEpoch = i, place.Leader, place.Epoch
-	p.Replicas, p.ISR = place.Replicas, place.Replicas
+	p.Replicas = place.shown(t)
+	p.ISR = p.Replicas
 	// They may be null, and the Java client (4.4) throws at it.
 	p.EligibleLeaderReplicas, p.LastKnownELR = []int32{}, []int32{}
 	if place.Leader < 0 {

@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -84,6 +85,43 @@ func TestMetadataWithoutALeaderOrControllerSaysSo(t *testing.T) {
 	}
 	if resp.Topics[1].ErrorCode != kerr.UnknownTopicOrPartition.Code {
 		t.Errorf("topic that cannot be created now: %+v", resp.Topics[1])
+	}
+}
+
+// TestReplicasAreAsManyAsWereAskedFor: tools compare their number with what they asked
+// for, and would change the topic forever.
+func TestReplicasAreAsManyAsWereAskedFor(t *testing.T) {
+	c := newCluster()
+	r := start(t, c, Config{}, c.backend())
+	cl := r.dial(t)
+	for asked, want := range map[int16][]int32{-1: {7}, 1: {7}, 2: {7, 7}, 3: {7, 7, 7}} {
+		name := fmt.Sprintf("with-%d", asked)
+		made := cl.ask(&kmsg.CreateTopicsRequest{Version: 7, TimeoutMillis: 1000, Topics: []kmsg.CreateTopicsRequestTopic{newTopicRequest(name, 2, asked)}}).(*kmsg.CreateTopicsResponse)
+		if made.Topics[0].ErrorCode != 0 || int(made.Topics[0].ReplicationFactor) != len(want) {
+			t.Errorf("asked for %d: %+v", asked, made.Topics[0])
+		}
+		for version := int16(0); version <= 13; version++ {
+			for _, p := range askMetadata(cl, version, false, []kmsg.MetadataRequestTopic{{Topic: &name}}).Topics[0].Partitions {
+				if !slices.Equal(p.Replicas, want) || !slices.Equal(p.ISR, want) || len(p.OfflineReplicas) > 0 {
+					t.Errorf("asked for %d: metadata v%d has %+v", asked, version, p)
+				}
+			}
+		}
+		described := cl.ask(&kmsg.DescribeTopicPartitionsRequest{ResponsePartitionLimit: 10, Topics: []kmsg.DescribeTopicPartitionsRequestTopic{{Topic: name}}}).(*kmsg.DescribeTopicPartitionsResponse)
+		for _, p := range described.Topics[0].Partitions {
+			if !slices.Equal(p.Replicas, want) || !slices.Equal(p.ISR, want) {
+				t.Errorf("asked for %d: described is %+v", asked, p)
+			}
+		}
+	}
+	c.place = Placement{Leader: 8, Epoch: 4, Replicas: []int32{8, 7}}
+	name := "with-3"
+	if p := askMetadata(cl, 12, false, []kmsg.MetadataRequestTopic{{Topic: &name}}).Topics[0].Partitions[0]; !slices.Equal(p.Replicas, []int32{8, 7, 8}) {
+		t.Errorf("with a fetch node: %+v", p)
+	}
+	c.place = Placement{Leader: -1, Epoch: -1}
+	if p := askMetadata(cl, 12, false, []kmsg.MetadataRequestTopic{{Topic: &name}}).Topics[0].Partitions[0]; len(p.Replicas) > 0 || p.ErrorCode != kerr.LeaderNotAvailable.Code {
+		t.Errorf("without a leader: %+v", p)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"reflect"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -67,6 +68,18 @@ func (s *Server) leaderOf(t *metadata.Topic, partition int32) (leader, bool) {
 		}
 	}
 	return leader{}, false
+}
+
+// shown are the replicas that clients are shown: as many as the topic was created
+// with, by the leader standing there more than once. Tools that manage topics compare
+// the number with what they asked for, and would make the topic again (Terraform's
+// Kafka provider does). Brokers that there are not would look like failed ones.
+func (p Placement) shown(t *metadata.Topic) []int32 {
+	missing := int(t.ReplicationFactor) - len(p.Replicas)
+	if p.Leader < 0 || missing <= 0 {
+		return p.Replicas
+	}
+	return slices.Concat(p.Replicas, slices.Repeat([]int32{p.Leader}, missing))
 }
 
 // rackOf is a broker's rack as the protocol has it: null for none.

@@ -144,11 +144,15 @@ func fetchOne(ctx context.Context, admin *kafka.Client, op driver.Op) (r driver.
 	if err != nil {
 		return r, err
 	}
-	record, err := found.Records.ReadRecord()
-	if err == nil {
-		r.Offset = record.Offset
+	for { // the batch may begin before the offset
+		record, err := found.Records.ReadRecord()
+		if err != nil || record.Offset >= op.Offset {
+			if err == nil {
+				r.Offset = record.Offset
+			}
+			return r, err
+		}
 	}
-	return r, err
 }
 
 func listGroups(ctx context.Context, admin *kafka.Client, _ driver.Op) (r driver.Result, err error) {
