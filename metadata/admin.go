@@ -21,6 +21,8 @@ var (
 
 	// ErrNotController: another node leads the metadata journal, ask that one.
 	ErrNotController = errors.New("this node is not the controller")
+	// ErrReadsOnly: this node never writes, whatever is asked of it.
+	ErrReadsOnly = errors.New("this node only reads (--roles fetch): use the address of a node with the ingest role to write, to change topics, and for groups")
 	// ErrUnavailable: it is not known whether the change is or will be
 	// committed. Asking again later is safe.
 	ErrUnavailable = errors.New("metadata journal is not available, try again")
@@ -102,35 +104,35 @@ const (
 	OpSubtract OpKind = 3 // from a list
 )
 
-// NotController is the Admin of nodes that never lead the metadata journal:
-// every call answers ErrNotController.
-type NotController struct{}
+// ReadsOnly is the Admin of nodes that never lead a journal: every call answers
+// ErrReadsOnly.
+type ReadsOnly struct{}
 
-// CreateTopics answers ErrNotController for each topic.
-func (NotController) CreateTopics(_ context.Context, topics []NewTopic, _ bool) []CreateResult {
+// CreateTopics answers ErrReadsOnly for each topic.
+func (ReadsOnly) CreateTopics(_ context.Context, topics []NewTopic, _ bool) []CreateResult {
 	results := make([]CreateResult, len(topics))
 	for i := range results {
-		results[i].Err = ErrNotController
+		results[i].Err = ErrReadsOnly
 	}
 	return results
 }
 
-// DeleteTopics answers ErrNotController for each id.
-func (NotController) DeleteTopics(_ context.Context, ids []segment.ID) []error {
-	return repeat(ErrNotController, len(ids))
+// DeleteTopics answers ErrReadsOnly for each id.
+func (ReadsOnly) DeleteTopics(_ context.Context, ids []segment.ID) []error {
+	return repeat(ErrReadsOnly, len(ids))
 }
 
-// CreatePartitions answers ErrNotController for each topic.
-func (NotController) CreatePartitions(_ context.Context, more []NewPartitions, _ bool) []error {
-	return repeat(ErrNotController, len(more))
+// CreatePartitions answers ErrReadsOnly for each topic.
+func (ReadsOnly) CreatePartitions(_ context.Context, more []NewPartitions, _ bool) []error {
+	return repeat(ErrReadsOnly, len(more))
 }
 
-// AlterConfigs answers ErrNotController for each topic.
-func (NotController) AlterConfigs(_ context.Context, changes []ConfigChange, _ bool) []error {
-	return repeat(ErrNotController, len(changes))
+// AlterConfigs answers ErrReadsOnly for each topic.
+func (ReadsOnly) AlterConfigs(_ context.Context, changes []ConfigChange, _ bool) []error {
+	return repeat(ErrReadsOnly, len(changes))
 }
 
 func repeat(err error, n int) []error { return slices.Repeat([]error{err}, n) }
 
-// NextProducerID answers ErrNotController.
-func (NotController) NextProducerID(context.Context) (int64, error) { return 0, ErrNotController }
+// NextProducerID answers ErrReadsOnly.
+func (ReadsOnly) NextProducerID(context.Context) (int64, error) { return 0, ErrReadsOnly }

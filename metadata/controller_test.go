@@ -381,21 +381,21 @@ func TestLiveReplayedAndPlannedStatesAgree(t *testing.T) {
 	})
 }
 
-func TestNotControllerSaysSo(t *testing.T) {
-	var a Admin = NotController{}
-	if r := a.CreateTopics(t.Context(), make([]NewTopic, 2), false); len(r) != 2 || r[1].Err != ErrNotController {
+func TestANodeThatOnlyReadsSaysSo(t *testing.T) {
+	var a Admin = ReadsOnly{}
+	if r := a.CreateTopics(t.Context(), make([]NewTopic, 2), false); len(r) != 2 || r[1].Err != ErrReadsOnly {
 		t.Error(r)
 	}
-	if r := a.DeleteTopics(t.Context(), make([]segment.ID, 2)); len(r) != 2 || r[1] != ErrNotController {
+	if r := a.DeleteTopics(t.Context(), make([]segment.ID, 2)); len(r) != 2 || r[1] != ErrReadsOnly {
 		t.Error(r)
 	}
-	if r := a.CreatePartitions(t.Context(), make([]NewPartitions, 2), false); len(r) != 2 || r[1] != ErrNotController {
+	if r := a.CreatePartitions(t.Context(), make([]NewPartitions, 2), false); len(r) != 2 || r[1] != ErrReadsOnly {
 		t.Error(r)
 	}
-	if r := a.AlterConfigs(t.Context(), make([]ConfigChange, 2), false); len(r) != 2 || r[1] != ErrNotController {
+	if r := a.AlterConfigs(t.Context(), make([]ConfigChange, 2), false); len(r) != 2 || r[1] != ErrReadsOnly {
 		t.Error(r)
 	}
-	if _, err := a.NextProducerID(t.Context()); err != ErrNotController {
+	if _, err := a.NextProducerID(t.Context()); err != ErrReadsOnly {
 		t.Error(err)
 	}
 }

@@ -2,8 +2,10 @@ package integration
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -122,14 +124,14 @@ func TestAFetchNodeNeedsToReadOnlyAndRefusesWrites(t *testing.T) {
 	reader := limited.start(t, "--roles", "fetch")
 	wantRecords(t, readAll(t, reader.Kafka, "events")[0], written)
 	c := client(t, reader.Kafka)
-	if code := produceRaw(t, reader.Kafka, "events", 0, rawBatch(rawOptions{})); code != kerr.NotLeaderForPartition.Code {
+	if code := produceRaw(t, reader.Kafka, "events", 0, rawBatch(rawOptions{})); code != kerr.PolicyViolation.Code {
 		t.Errorf("Produce to a fetch node: %v", kerr.ErrorForCode(code))
 	}
 	create := kmsg.NewPtrCreateTopicsRequest()
 	topic := kmsg.NewCreateTopicsRequestTopic()
 	topic.Topic, topic.NumPartitions, topic.ReplicationFactor = "other", 1, 1
 	create.Topics = append(create.Topics, topic)
-	if answer := ask[*kmsg.CreateTopicsResponse](t, c, create); answer.Topics[0].ErrorCode != kerr.NotController.Code {
+	if answer := ask[*kmsg.CreateTopicsResponse](t, c, create); answer.Topics[0].ErrorCode != kerr.PolicyViolation.Code {
 		t.Errorf("CreateTopics on a fetch node: %v", kerr.ErrorForCode(answer.Topics[0].ErrorCode))
 	}
 	for _, method := range []string{http.MethodPut, http.MethodPost, http.MethodDelete} {
@@ -144,6 +146,40 @@ func TestAFetchNodeNeedsToReadOnlyAndRefusesWrites(t *testing.T) {
 	writer.Kill(t)
 	wantRecords(t, readAll(t, reader.Kafka, "events")[0], written)
 	reader.Stop(t)
+}
+
+// What a node that only reads will never do fails at once, in the words of its
+// operator, and consumers of partitions of their choice are served.
+func TestAFetchNodeSaysAtOnceThatItOnlyReads(t *testing.T) {
+	t.Parallel()
+	b := fileBucket(t)
+	writer := b.start(t)
+	createTopic(t, writer.Kafka, "events", 1)
+	written := produce(t, client(t, writer.Kafka), numbered("events", 0, "r", 10)...)
+	reader := b.start(t, "--roles", "fetch")
+	record := func() *kgo.Record { return &kgo.Record{Topic: "events", Value: []byte("x")} }
+	for name, options := range map[string][]kgo.Opt{
+		"idempotent": nil, "acks=1": {kgo.DisableIdempotentWrite(), kgo.RequiredAcks(kgo.LeaderAck())},
+	} {
+		err := client(t, reader.Kafka, options...).ProduceSync(deadline(t), record()).FirstErr()
+		if !errors.Is(err, kerr.ClusterAuthorizationFailed) && !errors.Is(err, kerr.PolicyViolation) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	member := client(t, reader.Kafka, kgo.ConsumerGroup("g"), kgo.ConsumeTopics("events"))
+	if err := member.PollFetches(deadline(t)).Err(); !errors.Is(err, kerr.PolicyViolation) {
+		t.Errorf("a member of a group: %v", err)
+	}
+	for _, args := range [][]string{
+		{"topic", "create", "other"}, {"topic", "delete", "events", "--yes"}, {"group", "list"},
+		{"produce", "events"}, {"consume", "events", "--group", "g"},
+	} {
+		run := testenv.Varve{Args: append(args, "--bootstrap", reader.Kafka), Stdin: strings.NewReader("line\n")}
+		if out := run.Run(t, patience); out.Code == 0 || !strings.Contains(string(out.Stderr), "--roles fetch") {
+			t.Errorf("varve %v: code %d, %s", args, out.Code, out.Stderr)
+		}
+	}
+	wantRecords(t, readAll(t, reader.Kafka, "events")[0], written)
 }
 
 func TestAFetchNodeOnABucketWithoutAClusterSaysSo(t *testing.T) {

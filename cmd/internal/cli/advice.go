@@ -8,6 +8,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 )
 
+// onlyReads is why a node of varve refuses something for good.
+const onlyReads = "this node only reads (--roles fetch): use --bootstrap with the address of a node with the ingest role"
+
 // advice says what to do about an error code of a broker whose own text does
 // not. Where a command knows more, it says so itself and the code is not here.
 var advice = map[*kerr.Error]string{
@@ -46,10 +49,10 @@ var advice = map[*kerr.Error]string{
 	kerr.OffsetMetadataTooLarge:       "the text kept beside the offsets is too long",
 	kerr.InvalidCommitOffsetSize:      "these are too many offsets for one request; choose fewer with --topic",
 	kerr.GroupSubscribedToTopic:       "members of the group read the topic; stop them first",
-	kerr.PolicyViolation:              "the topic's configuration or the broker's policy forbids it",
+	kerr.PolicyViolation:              "the topic's configuration or the broker's policy forbids it, or " + onlyReads,
 	kerr.TopicAuthorizationFailed:     "the broker wants credentials, which varve's commands cannot give yet",
 	kerr.GroupAuthorizationFailed:     "the broker wants credentials, which varve's commands cannot give yet",
-	kerr.ClusterAuthorizationFailed:   "the broker wants credentials, which varve's commands cannot give yet",
+	kerr.ClusterAuthorizationFailed:   onlyReads + "; another broker wants credentials, which varve's commands cannot give yet",
 	kerr.SaslAuthenticationFailed:     "the broker wants credentials, which varve's commands cannot give yet",
 	kerr.InvalidReplicationFactor:     "the broker takes no replication factor of this size",
 	kerr.NotEnoughReplicas:            "too few brokers of the cluster are up; try again when they are, or with --acks 1",

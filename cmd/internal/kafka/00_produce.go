@@ -116,6 +116,8 @@ func (p *produce) topic(ctx context.Context, in *kmsg.ProduceRequestTopic) {
 // refusal is what is wrong with the request as a whole.
 func (p *produce) refusal() error {
 	switch {
+	case p.server.backend.ReadsOnly:
+		return metadata.ErrReadsOnly
 	case p.request.version < produceBatches:
 		return coded(kerr.UnsupportedVersion, "Produce v%d writes message formats before 2, use a client of Kafka 0.11 or later", p.request.version)
 	case p.body.Acks < -1 || p.body.Acks > 1:

@@ -6,6 +6,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/varvelog/varve/metadata"
 	"github.com/varvelog/varve/metadata/coordinator"
 	"github.com/varvelog/varve/metadata/group"
 )
@@ -240,6 +241,9 @@ func (s *Server) allCommitted(version int16, offsets []group.Committed) (topics 
 
 // readCommitted asks a group's coordinator.
 func (s *Server) readCommitted(ctx context.Context, id string, want []group.TopicPartition) ([]group.Committed, error) {
+	if s.backend.ReadsOnly {
+		return nil, metadata.ErrReadsOnly
+	}
 	partition := s.backend.Groups.Partition(id)
 	if partition < 0 {
 		return nil, coordinator.ErrNotCoordinator

@@ -18,7 +18,9 @@ import (
 //	v4  many keys at once (KIP-699)
 //
 // The coordinator of a group is the leader of its partition of __consumer_offsets,
-// which is made when it is first asked for. There are no transactions yet; of all
+// which is made when it is first asked for. A node that only reads names itself, and
+// refuses what is asked of it then: those who only read on partitions of their choice
+// ask for a coordinator too, and must not fail for it. There are no transactions yet; of all
 // codes, the one answered is the only one that is final to librdkafka, and ends a
 // transactional producer at once.
 func init() {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/varvelog/varve/metadata"
 	"github.com/varvelog/varve/metadata/coordinator"
 	"github.com/varvelog/varve/metadata/group"
 )
@@ -34,6 +35,9 @@ func (s *Server) beginListGroups(ctx context.Context, r *request) {
 	s.asLeader(ctx, r, func() {
 		req := r.body.(*kmsg.ListGroupsRequest)
 		resp := kmsg.NewPtrListGroupsResponse()
+		if s.backend.ReadsOnly { // an empty list would say that there are none
+			resp.ErrorCode = s.groupCode(metadata.ErrReadsOnly, "ListGroups")
+		}
 		for _, partition := range s.backend.Groups.Led() {
 			var list []group.Listed
 			err := s.backend.Groups.Do(ctx, partition, func(m *group.Machine, _ coordinator.Out) { list = m.List() })

@@ -90,7 +90,10 @@ func (s *Server) planDeletion(byJournal map[uint32]*journalDeletions, t *metadat
 	d := byJournal[journal]
 	if d == nil {
 		appender := s.backend.Appender(journal)
-		if appender == nil {
+		switch {
+		case s.backend.ReadsOnly:
+			return metadata.ErrReadsOnly
+		case appender == nil:
 			return ingest.ErrNotLeader
 		}
 		d = &journalDeletions{appender: appender}

@@ -7,6 +7,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/varvelog/varve/metadata"
 )
 
 // InitProducerId, key 22 (KIP-98).
@@ -18,7 +20,7 @@ import (
 //	v5  TRANSACTION_ABORTABLE may be answered (KIP-890)
 //
 // There is no way to carry a message, so a transactional id is refused with a
-// code that every client takes as final.
+// code that every client takes as final, and so is any on a node that only reads.
 func init() {
 	register(&api{
 		key: kmsg.InitProducerID, min: 0, max: 5, maxFrame: plainFrame,
@@ -40,6 +42,9 @@ func (s *Server) beginInitProducerID(ctx context.Context, r *request) {
 		s.complaint.warn("transactions", "refused a transactional producer: transactions are not supported yet",
 			"client", r.conn.addr, "transactional_id", *req.TransactionalID)
 		resp.ErrorCode = kerr.TransactionalIDAuthorizationFailed.Code
+	case s.backend.ReadsOnly:
+		s.complaint.warn("producer on a node that only reads", "refused a producer", "client", r.conn.addr, "error", metadata.ErrReadsOnly)
+		resp.ErrorCode = kerr.ClusterAuthorizationFailed.Code
 	case r.version >= 3 && (req.ProducerID < 0) != (req.ProducerEpoch < 0):
 		resp.ErrorCode = kerr.InvalidRequest.Code
 	}

@@ -31,6 +31,8 @@ type Backend struct {
 	Topics Topics
 	// Placement tells who serves a partition of an existing topic.
 	Placement func(t *metadata.Topic, partition int32) Placement
+	// ReadsOnly: this node takes no records, changes nothing and coordinates no group.
+	ReadsOnly bool
 	// Admin changes the cluster's metadata.
 	Admin metadata.Admin
 	// Deposed reports whether it is known that another node leads what this one says

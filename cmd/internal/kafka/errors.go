@@ -83,6 +83,10 @@ var codesOf = []struct {
 	{group.ErrMetadataTooLarge, [surfaces]*kerr.Error{onGroups: kerr.OffsetMetadataTooLarge}},
 
 	{metadata.ErrNotController, [surfaces]*kerr.Error{onAdmin: kerr.NotController}},
+	// Clients must not try again, or go looking for another broker that this one does
+	// not list; of such codes this is the one whose message Java's producer shows.
+	{metadata.ErrReadsOnly, [surfaces]*kerr.Error{onProduce: kerr.PolicyViolation, onAdmin: kerr.PolicyViolation,
+		onGroups: kerr.PolicyViolation, onCommitted: kerr.PolicyViolation, onRecords: kerr.PolicyViolation}},
 	{metadata.ErrUnavailable, [surfaces]*kerr.Error{onAdmin: kerr.RequestTimedOut}},
 	{metadata.ErrTopicExists, [surfaces]*kerr.Error{onAdmin: kerr.TopicAlreadyExists}},
 	{metadata.ErrUnknownTopic, [surfaces]*kerr.Error{onAdmin: kerr.UnknownTopicOrPartition}},

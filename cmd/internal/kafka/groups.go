@@ -7,6 +7,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/varvelog/varve/metadata"
 	"github.com/varvelog/varve/metadata/coordinator"
 	"github.com/varvelog/varve/metadata/group"
 )
@@ -15,6 +16,9 @@ import (
 // connection's reader, so that what a client asks of a group is done in the order in
 // which it was sent. fn is not called if there is an error.
 func (s *Server) ask(ctx context.Context, id string, fn func(m *group.Machine, out coordinator.Out)) error {
+	if s.backend.ReadsOnly {
+		return metadata.ErrReadsOnly
+	}
 	partition := s.backend.Groups.Partition(id)
 	if partition < 0 {
 		return coordinator.ErrNotCoordinator

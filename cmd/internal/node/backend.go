@@ -42,6 +42,7 @@ func (n *node) kafkaBackend(reader *fetch.Reader, groups kafka.Groups) kafka.Bac
 		Topics:        n.meta,
 		Placement:     n.placement,
 		Deposed:       n.rivals.deposed,
+		ReadsOnly:     !n.writes(),
 		Admin:         n.admin,
 		Appender:      n.appender,
 		BrokerConfigs: func() []topicconfig.BrokerConfig { return topicconfig.Broker(n.brokerSettings()) },

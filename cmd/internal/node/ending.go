@@ -79,6 +79,7 @@ var kinds = []kind{
 	{ingest.ErrNoRoom, Passing, 0},
 	{ingest.ErrClosed, Passing, 0},
 	{metadata.ErrNotController, Passing, 0},
+	{metadata.ErrReadsOnly, Passing, 0},
 	{metadata.ErrUnavailable, Passing, 0},
 	{wal.ErrClosed, Passing, 0},
 	{wal.ErrTooLarge, Passing, 0},

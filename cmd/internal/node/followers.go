@@ -17,7 +17,7 @@ import (
 // follow reads journal 0 and the data journals it names, as they come.
 func (n *node) follow(ctx context.Context, closers *stack) error {
 	n.id = archiveID(n.dir.Node())
-	n.admin = metadata.NotController{}
+	n.admin = metadata.ReadsOnly{}
 	f := &followers{node: n, byID: map[uint32]*journal.Follower{}, renewals: make(chan uint32, 1), closed: make(chan struct{})}
 	cancel, err := n.bus.Subscribe(f.announced)
 	if err != nil {

@@ -232,7 +232,7 @@ func (g *groups) Partition(name string) int32 {
 // Coordinator implements kafka.Groups.
 func (g *groups) Coordinator(ctx context.Context, name string) (int32, error) {
 	if g.admin == nil {
-		return -1, nil // it lists no other broker, and coordinates nothing itself
+		return g.node.id, nil // which refuses
 	}
 	if err := g.ensureTopic(ctx); err != nil {
 		return -1, err
