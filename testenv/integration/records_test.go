@@ -94,6 +94,22 @@ func TestTimesAreThoseOfTheRecords(t *testing.T) {
 	if o, _ := at.Lookup("events", 0); err != nil || o.Offset != 5 || o.Timestamp != 1_700_000_005_000 {
 		t.Errorf("found %+v, %v", o, err)
 	}
+	deletion := []string{"topic", "delete-records", "events", "--bootstrap", node.Kafka, "--yes", "--before"}
+	if out := (testenv.Varve{Args: append(deletion, "2040-01-01")}).Run(t, patience); out.Code != 2 || !strings.Contains(string(out.Stderr), "2023-11-14T22:13:29.000Z; add --allow-empty") {
+		t.Errorf("delete-records before 2040: exit code %d: %s", out.Code, out.Stderr)
+	}
+	for _, test := range []struct {
+		before string
+		start  int64
+	}{{"2000-01-01", 0}, {"2023-11-14T22:13:25Z", 5}} {
+		if out := (testenv.Varve{Args: append(deletion, test.before)}).Run(t, patience); out.Code != 0 {
+			t.Errorf("delete-records before %s: exit code %d: %s", test.before, out.Code, out.Stderr)
+		}
+		starts, err := kadm.NewClient(client(t, node.Kafka)).ListStartOffsets(deadline(t), "events")
+		if start, _ := starts.Lookup("events", 0); err != nil || start.Offset != test.start {
+			t.Errorf("after delete-records before %s the first offset is %d, %v, want %d", test.before, start.Offset, err, test.start)
+		}
+	}
 }
 
 // TestLookUpsByTimeTakeLittleMemory has many clients look into batches that expand to

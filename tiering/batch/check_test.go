@@ -9,6 +9,8 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -278,6 +280,40 @@ func TestCheckEndsWithItsContext(t *testing.T) {
 	if _, err := batch.Check(ctx, batch.NewRoom(0, 1), b, h, anything); !errors.Is(err, cause) || errors.Is(err, batch.ErrInvalidRecord) {
 		t.Errorf("error is %v", err)
 	}
+}
+
+// TestDecodersTakeTurnsInTheirRoom: what does not find room waits until its context
+// ends; records that are not compressed need none.
+func TestDecodersTakeTurnsInTheirRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		room := batch.NewRoom(0, 1)
+		spec := batchtest.Spec{Codec: batch.Zstd, Records: batchtest.Values(1, "a")}
+		packed := batchtest.Build(spec)
+		spec.Codec = batch.None
+		plain := batchtest.Build(spec)
+		walk := func(b []byte) error {
+			h, err := batch.Parse(b)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			_, err = batch.Check(ctx, room, b, h, anything)
+			return err
+		}
+		err := batch.Scan(t.Context(), room, packed, func(batch.Meta) bool {
+			if err := walk(packed); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("without room: %v", err)
+			}
+			if err := walk(plain); err != nil {
+				t.Errorf("plain records: %v", err)
+			}
+			return true
+		})
+		if err := errors.Join(err, walk(packed)); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 func TestCheckOfPlainRecordsDoesNotAllocate(t *testing.T) {
