@@ -18,6 +18,8 @@ type Config struct {
 	NewMemberTimeout time.Duration
 	// MaxSize bounds the members of a group; zero does not.
 	MaxSize int
+	// Memory bounds what members hold; nil does not.
+	Memory *Memory
 	// MaxMetadata bounds the text that may be committed with an offset, in UTF-16
 	// code units, as Java counts.
 	MaxMetadata int
@@ -36,12 +38,16 @@ type Config struct {
 	Deleted func(topic string, id [16]byte) bool
 }
 
+// MaxAppend is the default of Config's, which bounds a group's members with their
+// assignments: 14 that consume 10,000 topics with names of 100 letters.
+const MaxAppend = 16 << 20
+
 // Default is the configuration of Kafka's brokers, without NewID and Deleted.
 func Default() Config {
 	return Config{
 		MinSession: 6 * time.Second, MaxSession: 30 * time.Minute,
 		InitialDelay: 3 * time.Second, NewMemberTimeout: 5 * time.Minute,
-		MaxMetadata: 4096, MaxAppend: 4 << 20,
+		MaxMetadata: 4096, MaxAppend: MaxAppend,
 		Retention: 7 * 24 * time.Hour, ExpireEvery: 10 * time.Minute,
 	}
 }

@@ -14,6 +14,7 @@ var (
 	ErrIllegalGeneration    = errors.New("the group is in another generation")
 	ErrRebalance            = errors.New("the group is rebalancing, join again")
 	ErrGroupFull            = errors.New("the group has as many members as it may have")
+	ErrNoMemory             = errors.New("the members of all groups hold as much memory as they may")
 	ErrNotFound             = errors.New("there is no such group")
 	ErrNotEmpty             = errors.New("the group has members")
 	ErrSubscribed           = errors.New("the group is subscribed to the topic")

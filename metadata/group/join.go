@@ -37,6 +37,8 @@ func (m *Machine) Join(out coordinator.Out, r JoinRequest, answer func(JoinAnswe
 		answer(JoinAnswer{Err: ErrGroupFull})
 	case !g.supports(r.ProtocolType, r.Protocols):
 		answer(JoinAnswer{Err: ErrInconsistentProtocol, Member: r.Member})
+	case m.roomFor(g, &r) != nil:
+		answer(JoinAnswer{Err: m.roomFor(g, &r), Member: r.Member})
 	case r.Member == "":
 		m.joinNew(out, g, &r, answer)
 	default:
@@ -95,6 +97,7 @@ func (m *Machine) joinNew(out coordinator.Out, g *live, r *JoinRequest, answer f
 		t := &timer{}
 		t.fire = func(out coordinator.Out) { m.pendingOver(out, g, id) }
 		g.pending[id] = t
+		g.hold(pendingBytes + int64(len(id)))
 		m.timers.set(t, out.Now().Add(r.Session))
 		answer(JoinAnswer{Err: ErrMemberIDRequired, Member: id})
 	}
@@ -121,6 +124,7 @@ func (m *Machine) pendingOver(out coordinator.Out, g *live, id string) {
 func (m *Machine) forget(g *live, id string) {
 	m.timers.stop(g.pending[id])
 	delete(g.pending, id)
+	g.hold(-pendingBytes - int64(len(id)))
 }
 
 // add makes a new member. It cannot send heartbeats before it has its answer, nor

@@ -16,6 +16,7 @@ func testConfig() Config {
 	c := Default()
 	n := 0
 	c.NewID = func() string { n++; return fmt.Sprintf("id-%d", n) }
+	c.Memory = NewMemory(1 << 30)
 	c.Deleted = func(string, [16]byte) bool { return false }
 	return c
 }

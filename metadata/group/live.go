@@ -53,12 +53,14 @@ type live struct {
 	assigned  bool          // assignments of this generation are being written
 	writes    []*write      // records under way, in order
 	gone      bool          // another live may stand for the group by now
+	bytes     int64         // held by members and pending ids
+	memory    *Memory
 }
 
 func newLive(m *Machine, id string) *live {
 	g := &live{
 		id: id, state: Empty, sinceMs: -1, byID: map[string]*member{}, static: map[string]*member{},
-		known: map[string]int{}, pending: map[string]*timer{},
+		known: map[string]int{}, pending: map[string]*timer{}, memory: m.config.Memory,
 	}
 	g.syncing.fire = func(out coordinator.Out) { m.syncOver(out, g) }
 	return g
@@ -95,6 +97,17 @@ func text(s *string) string {
 		return ""
 	}
 	return *s
+}
+
+// hold notes n bytes more, or less.
+func (g *live) hold(n int64) {
+	g.bytes += n
+	g.memory.add(n)
+}
+
+func (g *live) assign(who *member, assignment []byte) {
+	g.hold(int64(len(assignment) - len(who.assignment)))
+	who.assignment = assignment
 }
 
 func (g *live) become(out coordinator.Out, s State) {

@@ -60,6 +60,7 @@ func (m *Machine) Resign(err error) {
 	for _, id := range groups {
 		g := m.live[id]
 		g.gone = true
+		g.hold(-g.bytes)
 		for _, who := range g.members {
 			who.answerJoin(JoinAnswer{Err: err, Member: who.id})
 			who.answerSync(SyncAnswer{Err: err})

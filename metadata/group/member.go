@@ -83,9 +83,8 @@ func (m *Machine) enlist(g *live, who *member) {
 	}
 	g.members = append(g.members, who)
 	m.index(g, who)
-	if t := g.pending[who.id]; t != nil {
-		m.timers.stop(t)
-		delete(g.pending, who.id)
+	if g.pending[who.id] != nil {
+		m.forget(g, who.id)
 	}
 }
 
@@ -107,8 +106,9 @@ func (m *Machine) unindex(g *live, who *member) {
 	m.timers.stop(&who.session)
 }
 
-// count adds a member's protocols to those known, or takes them away.
+// count adds what a member has to what is known and held, or takes it away.
 func (g *live) count(who *member, n int) {
+	g.hold(int64(n) * who.bytes())
 	for _, p := range who.protocols {
 		if g.known[p.Name] += n; g.known[p.Name] == 0 {
 			delete(g.known, p.Name)

@@ -150,7 +150,7 @@ func (m *Machine) syncOver(out coordinator.Out, g *live) {
 // refuseSyncs tells those who wait for an assignment that there will be none.
 func (m *Machine) refuseSyncs(out coordinator.Out, g *live, err error) {
 	for _, who := range g.members {
-		who.assignment = nil
+		g.assign(who, nil)
 		if who.sync != nil {
 			m.startSession(out, who)
 			who.answerSync(SyncAnswer{Err: err})

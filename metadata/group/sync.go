@@ -69,7 +69,7 @@ func (m *Machine) assign(out coordinator.Out, g *live, assignments map[string][]
 			return
 		}
 		for _, who := range g.members {
-			who.assignment = notNil(assignments[who.id])
+			g.assign(who, notNil(assignments[who.id]))
 			if who.sync != nil {
 				m.startSession(out, who)
 				who.answerSync(g.synced(who))

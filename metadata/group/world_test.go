@@ -91,6 +91,29 @@ func (w *world) check() {
 	if !bytes.Equal(w.m.Snapshot(), w.replica.Snapshot()) {
 		w.t.Fatalf("state is\n%x, and by replay\n%x", w.m.Snapshot(), w.replica.Snapshot())
 	}
+	w.checkMemory()
+}
+
+// checkMemory fails unless what is said to be held is what members and ids take.
+func (w *world) checkMemory() {
+	w.t.Helper()
+	var all int64
+	for id, g := range w.m.live {
+		var n int64
+		for _, who := range g.members {
+			n += who.bytes()
+		}
+		for id := range g.pending {
+			n += pendingBytes + int64(len(id))
+		}
+		if n != g.bytes {
+			w.t.Fatalf("group %q holds %d bytes, and %d by its own account", id, n, g.bytes)
+		}
+		all += n
+	}
+	if used := w.config.Memory.Used(); used != all {
+		w.t.Fatalf("groups hold %d bytes, and %d by their account", all, used)
+	}
 }
 
 // pass lets time pass, with a tick whenever one is wanted.

@@ -43,8 +43,17 @@ const (
 )
 
 func (s *Server) beginJoinGroup(ctx context.Context, r *request) {
-	req := joinRequest(r, r.body.(*kmsg.JoinGroupRequest))
+	body := r.body.(*kmsg.JoinGroupRequest)
 	reply := func(a group.JoinAnswer) { s.replyJoin(r, a) }
+	bytes := 0
+	for _, p := range body.Protocols {
+		bytes = max(bytes, len(p.Metadata))
+	}
+	if err := tooLarge(bytes); err != nil {
+		reply(group.JoinAnswer{Err: err, Member: body.MemberID})
+		return
+	}
+	req := joinRequest(r, body)
 	refused := func(err error) group.JoinAnswer { return group.JoinAnswer{Err: err, Member: req.Member} }
 	p := park(r, func() { reply(refused(errCoordinatorDrains)) })
 	err := s.ask(ctx, req.Group, func(m *group.Machine, out coordinator.Out) {

@@ -32,6 +32,14 @@ func init() {
 
 func (s *Server) beginSyncGroup(ctx context.Context, r *request) {
 	body := r.body.(*kmsg.SyncGroupRequest)
+	bytes := 0
+	for _, a := range body.GroupAssignment {
+		bytes += len(a.MemberAssignment)
+	}
+	if err := tooLarge(bytes); err != nil {
+		s.replySync(r, group.SyncAnswer{Err: err})
+		return
+	}
 	req := group.SyncRequest{
 		Group: body.Group, Member: body.MemberID, Instance: body.InstanceID, Generation: body.Generation,
 		ProtocolType: body.ProtocolType, Protocol: body.Protocol, Assignments: map[string][]byte{},

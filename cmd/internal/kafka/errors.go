@@ -76,6 +76,7 @@ var codesOf = []struct {
 	{group.ErrFencedInstance, [surfaces]*kerr.Error{onGroups: kerr.FencedInstanceID}},
 	{group.ErrIllegalGeneration, [surfaces]*kerr.Error{onGroups: kerr.IllegalGeneration}},
 	{group.ErrRebalance, [surfaces]*kerr.Error{onGroups: kerr.RebalanceInProgress}},
+	{group.ErrNoMemory, [surfaces]*kerr.Error{onGroups: kerr.CoordinatorNotAvailable}},
 	{group.ErrGroupFull, [surfaces]*kerr.Error{onGroups: kerr.GroupMaxSizeReached}},
 	{group.ErrNotFound, [surfaces]*kerr.Error{onGroups: kerr.GroupIDNotFound}},
 	{group.ErrNotEmpty, [surfaces]*kerr.Error{onGroups: kerr.NonEmptyGroup}},

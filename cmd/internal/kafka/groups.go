@@ -3,6 +3,7 @@ package kafka
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -76,6 +77,15 @@ func whileLoading(err, now error) error {
 
 // hostOf is a client's address as Kafka's coordinators write it.
 func hostOf(r *request) string { return "/" + r.conn.ip }
+
+// tooLarge is why what a client brings to a group is not even copied: it could never be
+// written.
+func tooLarge(bytes int) error {
+	if bytes > group.MaxAppend {
+		return fmt.Errorf("%w: %d bytes, at most %d", coordinator.ErrTooLarge, bytes, group.MaxAppend)
+	}
+	return nil
+}
 
 // apart is b in memory of its own: it outlives the frame it came in.
 func apart(b []byte) []byte { return append([]byte{}, b...) }

@@ -27,6 +27,9 @@ import (
 // it.
 const offsetsPartitions = 50
 
+// groupMemory is what the members of all groups may hold, in bytes.
+const groupMemory = 256 << 20
+
 // groups runs the coordinators of consumer groups: one for each partition of
 // __consumer_offsets that this node leads, from when it does until it stops.
 type groups struct {
@@ -34,6 +37,7 @@ type groups struct {
 	reader *fetch.Reader
 	create sync.Mutex // held while the topic is made
 	admin  *topicAdmin
+	memory *group.Memory
 
 	mu     sync.Mutex
 	led    map[int32]*led // by partition
@@ -51,7 +55,7 @@ type led struct {
 // startGroups runs coordinators as partitions come and go. A node that only reads
 // coordinates nothing.
 func (n *node) startGroups(reader *fetch.Reader, closers *stack) *groups {
-	g := &groups{node: n, reader: reader, led: map[int32]*led{}}
+	g := &groups{node: n, reader: reader, led: map[int32]*led{}, memory: group.NewMemory(groupMemory)}
 	g.admin, _ = n.admin.(*topicAdmin)
 	n.metrics.groups(g)
 	if g.admin == nil {
@@ -164,7 +168,7 @@ func (g *groups) start(j *dataJournal, k partlog.Key) (*led, error) {
 	config := group.Default()
 	config.MinSession, config.MaxSession = n.cfg.GroupMinSession, n.cfg.GroupMaxSession
 	config.InitialDelay, config.Retention = n.cfg.GroupInitialDelay, n.cfg.OffsetsRetention
-	config.MaxSize = n.cfg.GroupMaxSize
+	config.MaxSize, config.Memory = n.cfg.GroupMaxSize, g.memory
 	config.NewID = newUUID
 	config.Deleted = g.deleted
 	m, err := group.New(config)

@@ -6,6 +6,8 @@ import (
 
 // groups shows the coordinators of consumer groups.
 func (m *metrics) groups(g *groups) {
+	m.gauge("varve_group_member_bytes", "Bytes held of the members of consumer groups, of at most 268435456.", nil,
+		func() float64 { return float64(g.memory.Used()) })
 	sum := func(of func(shard.Stats) float64) func() float64 {
 		return func() (total float64) {
 			g.each(func(s shard.Stats) { total += of(s) })

@@ -1,0 +1,70 @@
+package integration
+
+import (
+	"encoding/binary"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// TestClientsThatHoldMemoryStopNobody: 64 connections announce requests of 100 MiB, send
+// some of it and no more; others write and read all the while, and the node takes no
+// more memory than its budgets add up to.
+func TestClientsThatHoldMemoryStopNobody(t *testing.T) {
+	t.Parallel()
+	node := fileBucket(t).start(t)
+	createTopic(t, node.Kafka, "events", 1)
+	var written []*kgo.Record
+	for i, sent := range []int{8, 64 << 10, 1 << 20, 3 << 20} {
+		head := append(binary.BigEndian.AppendUint32(nil, 100<<20), frame(0, 9)[4:]...)
+		body := append(head, make([]byte, sent)...)[:max(sent, len(head))]
+		for range 64 {
+			c := dial(t, node.Kafka)
+			go c.Write(body)
+		}
+		written = append(written, produce(t, client(t, node.Kafka), numbered("events", 0, "during", 20+i)...)...)
+		wantRecords(t, readAll(t, node.Kafka, "events")[0], written)
+	}
+	if rss, found := metric(t, node, "process_resident_memory_bytes"); !found || rss > mostMemory {
+		t.Errorf("the node takes %.0f MiB of memory (found: %t)", rss/(1<<20), found)
+	} else {
+		t.Logf("the node takes %.0f MiB of memory", rss/(1<<20))
+	}
+}
+
+// TestConsumersThatDoNotReadStopNobody: six connections fetch 50 MiB and do not read it,
+// which is more than the node holds of answers.
+func TestConsumersThatDoNotReadStopNobody(t *testing.T) {
+	t.Parallel()
+	node := fileBucket(t).start(t)
+	createTopic(t, node.Kafka, "events", 1)
+	records := numbered("events", 0, "bulk", 64)
+	for _, r := range records {
+		r.Value = append(r.Value, make([]byte, 900<<10)...)
+	}
+	c := client(t, node.Kafka, kgo.ProducerBatchCompression(kgo.NoCompression()), kgo.ProducerBatchMaxBytes(1<<20))
+	written := produce(t, c, records...)
+	awaitCommitted(t, node.Kafka, "events", written)
+	fetch := kmsg.NewPtrFetchRequest()
+	fetch.SetVersion(4)
+	fetch.MaxBytes, fetch.MaxWaitMillis, fetch.MinBytes = 55<<20, 500, 1
+	fetch.Topics = []kmsg.FetchRequestTopic{{Topic: "events", Partitions: []kmsg.FetchRequestTopicPartition{{PartitionMaxBytes: 55 << 20}}}}
+	for range 6 {
+		if _, err := dial(t, node.Kafka).Write(kmsg.NewRequestFormatter().AppendRequest(nil, fetch, 1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for tries := 0; ; tries++ { // until they hold what there is
+		if _, ok := metric(t, node, `varve_kafka_connections_refused_total{reason="takes_slowly"}`); ok {
+			break
+		}
+		if tries == 100 {
+			t.Fatal("nothing that is not read is cut")
+		}
+		wantRecords(t, readAll(t, node.Kafka, "events")[0], written)
+		time.Sleep(100 * time.Millisecond)
+	}
+	wantRecords(t, readAll(t, node.Kafka, "events")[0], written)
+}
