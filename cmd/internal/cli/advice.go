@@ -81,8 +81,12 @@ func explain(err error) string {
 	text := oneLine(err)
 	var code *kerr.Error
 	var said worded
-	if errors.As(err, &said) || !errors.As(err, &code) || advice[code] == "" || strings.Contains(text, advice[code]) {
+	if !errors.As(err, &code) {
 		return text
 	}
-	return strings.TrimSuffix(text, ".") + "; " + advice[code]
+	text = strings.ReplaceAll(text, code.Description, strings.TrimSuffix(code.Description, "."))
+	if errors.As(err, &said) || advice[code] == "" || strings.Contains(text, advice[code]) {
+		return text
+	}
+	return text + "; " + advice[code]
 }

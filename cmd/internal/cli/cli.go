@@ -168,7 +168,7 @@ func addCompletion(root *cobra.Command) {
 func args(check cobra.PositionalArgs, usage string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if check(cmd, args) != nil {
-			return usagef("%s takes %s; see \"%s --help\"", cmd.CommandPath(), usage, cmd.CommandPath())
+			return usagef("%s takes %s; see \"%s --help\"", strings.TrimPrefix(cmd.CommandPath(), "varve "), usage, cmd.CommandPath())
 		}
 		return nil
 	}

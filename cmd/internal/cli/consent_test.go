@@ -66,6 +66,19 @@ func terminal(t *testing.T) (keyboard, stdin *os.File) {
 	return keyboard, stdin
 }
 
+func TestProduceAtATerminalSaysWhatItWaitsFor(t *testing.T) {
+	c := broker(t, kfake.SeedTopics(1, "t"))
+	keyboard, stdin := terminal(t)
+	c.stdin = stdin
+	if _, err := keyboard.WriteString("a\nb\n\x04"); err != nil {
+		t.Fatal(err)
+	}
+	c.run(t, "produce", "t").expect(t, cli.ExitOK, "each line you type becomes a record; Ctrl-D ends", "2 records")
+	if o := c.reading("c\n").run(t, "produce", "t"); strings.Contains(o.stderr, "Ctrl-D") {
+		t.Errorf("got %s", o.stderr)
+	}
+}
+
 func TestDeletingAsksOnATerminal(t *testing.T) {
 	c := broker(t, kfake.SeedTopics(1, "a", "b"))
 	for _, a := range asking {

@@ -15,6 +15,8 @@ const (
 	blockRest = 16 << 10  // a block with less room left is not read into again
 )
 
+const standardInput = "standard input"
+
 // source is an input of lines: a file, or standard input.
 type source struct {
 	name string
@@ -31,7 +33,7 @@ func sources(files []string, stdin io.Reader) []source {
 	var list []source
 	for _, name := range files {
 		if name == "-" {
-			list = append(list, source{name: "standard input", size: fileSize(stdin),
+			list = append(list, source{name: standardInput, size: fileSize(stdin),
 				open: func() (io.ReadCloser, error) { return io.NopCloser(stdin), nil }})
 			continue
 		}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -204,6 +205,9 @@ func produce(ctx context.Context, env *Env, o *produceOptions, topic string, inp
 	}
 	if int(o.partition) >= len(partitions) {
 		return usagef("--partition %d: topic %q has partitions 0 to %d", o.partition, topic, len(partitions)-1)
+	}
+	if slices.ContainsFunc(inputs, func(src source) bool { return src.name == standardInput }) && isTerminal(env.Stdin) {
+		fmt.Fprintln(env.Stderr, "varve: each line you type becomes a record; Ctrl-D ends the input")
 	}
 	s := newSender(client, topic, inputSize(inputs))
 	w := &watcher{sender: s, patience: o.timeout, meter: newMeter(env, "produce", o.progress, s.progress)}
