@@ -89,8 +89,17 @@ committed yet shows a dash.`,
 
 var errUnknownGroup = errors.New("group does not exist")
 
-// groupState asks for a group. A name that stands for none is errUnknownGroup.
-func groupState(ctx context.Context, admin *kadm.Client, name string) (kadm.DescribedGroup, error) {
+// groupState asks for a group, and again while its coordinator moves or loads. A
+// name that stands for none is errUnknownGroup.
+func groupState(ctx context.Context, env *Env, admin *kadm.Client, name string) (g kadm.DescribedGroup, err error) {
+	err = again(ctx, env, func() (err error) {
+		g, err = askGroup(ctx, admin, name)
+		return err
+	})
+	return g, err
+}
+
+func askGroup(ctx context.Context, admin *kadm.Client, name string) (kadm.DescribedGroup, error) {
 	described, err := admin.DescribeGroups(ctx, name)
 	g, ok := described[name]
 	switch {
@@ -107,7 +116,7 @@ func groupState(ctx context.Context, admin *kadm.Client, name string) (kadm.Desc
 }
 
 func describeGroup(ctx context.Context, env *Env, admin *kadm.Client, name string) (*groupDescription, error) {
-	state, err := groupState(ctx, admin, name)
+	state, err := groupState(ctx, env, admin, name)
 	if err != nil {
 		return nil, err
 	}
@@ -116,7 +125,11 @@ func describeGroup(ctx context.Context, env *Env, admin *kadm.Client, name strin
 		Coordinator: state.Coordinator.NodeID, Members: []groupMember{},
 	}
 	readers := g.addMembers(state.Members)
-	committed, err := committedOffsets(ctx, admin, name)
+	var committed kadm.OffsetResponses
+	err = again(ctx, env, func() (err error) {
+		committed, err = committedOffsets(ctx, admin, name)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -136,7 +136,7 @@ type resetRow struct {
 
 func (r *offsetReset) run(ctx context.Context, env *Env, client *kgo.Client, f *resetFlags) error {
 	admin := kadm.NewClient(client)
-	members, err := r.members(ctx, admin)
+	members, err := r.members(ctx, env, admin)
 	if err != nil {
 		return err
 	}
@@ -162,14 +162,14 @@ func (r *offsetReset) run(ctx context.Context, env *Env, client *kgo.Client, f *
 		}
 		return nil
 	}
-	err = r.commit(ctx, admin, plan)
+	err = r.commit(ctx, env, admin, plan)
 	return errors.Join(printResets(env.Stdout, f.output, plan), err)
 }
 
 // members says why the offsets cannot be set now; nil when the group has nobody
 // in it, or does not exist: committing makes it.
-func (r *offsetReset) members(ctx context.Context, admin *kadm.Client) (reason, err error) {
-	g, err := groupState(ctx, admin, r.group)
+func (r *offsetReset) members(ctx context.Context, env *Env, admin *kadm.Client) (reason, err error) {
+	g, err := groupState(ctx, env, admin, r.group)
 	switch {
 	case errors.Is(err, errUnknownGroup):
 		return nil, nil
@@ -271,12 +271,17 @@ func (r *offsetReset) bound(row *resetRow, start, end int64) {
 }
 
 // commit sets the offsets as planned, and notes in the plan what became of it.
-func (r *offsetReset) commit(ctx context.Context, admin *kadm.Client, plan []resetRow) error {
+func (r *offsetReset) commit(ctx context.Context, env *Env, admin *kadm.Client, plan []resetRow) error {
 	offsets := kadm.Offsets{}
 	for _, row := range plan {
 		offsets.AddOffset(row.Topic, row.Partition, row.New, -1)
 	}
-	results, err := admin.CommitOffsets(ctx, r.group, offsets)
+	var results kadm.OffsetResponses
+	var err error // of the request; those of partitions stand in results
+	_ = again(ctx, env, func() error {
+		results, err = admin.CommitOffsets(ctx, r.group, offsets)
+		return errors.Join(err, results.Error())
+	})
 	var first error
 	bad := 0
 	for i := range plan {

@@ -52,3 +52,64 @@ func TestCommandsWaitForOffsetsThatAreNotAvailableYet(t *testing.T) {
 		})
 	}
 }
+
+// once makes the next request of a key end with what answer makes of it.
+func once(cluster *kfake.Cluster, key kmsg.Key, answer func(kmsg.Request) kmsg.Response) {
+	asked := false
+	cluster.ControlKey(int16(key), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		if asked {
+			return nil, nil, false
+		}
+		asked = true
+		return answer(req), nil, true
+	})
+}
+
+func TestCommandsWaitForCoordinatorsAndLeadersThatMove(t *testing.T) {
+	setUp := func(t *testing.T) (*kfake.Cluster, command) {
+		cluster, c := control(t, kfake.SeedTopics(1, "t"))
+		c.reading("a\n").run(t, "produce", "t").expect(t, cli.ExitOK)
+		c.run(t, "group", "reset-offsets", "g", "--to", "earliest", "--topic", "t", "--execute").expect(t, cli.ExitOK)
+		return cluster, c
+	}
+	t.Run("describe", func(t *testing.T) {
+		cluster, c := setUp(t)
+		once(cluster, kmsg.DescribeGroups, func(req kmsg.Request) kmsg.Response {
+			resp := req.ResponseKind().(*kmsg.DescribeGroupsResponse)
+			g := kmsg.NewDescribeGroupsResponseGroup()
+			g.Group, g.ErrorCode = "g", kerr.CoordinatorLoadInProgress.Code
+			resp.Groups = append(resp.Groups, g)
+			return resp
+		})
+		c.run(t, "group", "describe", "g").expect(t, cli.ExitOK, "group g, Empty")
+	})
+	t.Run("commit", func(t *testing.T) {
+		cluster, c := setUp(t)
+		once(cluster, kmsg.OffsetCommit, func(kreq kmsg.Request) kmsg.Response {
+			req := kreq.(*kmsg.OffsetCommitRequest)
+			resp := req.ResponseKind().(*kmsg.OffsetCommitResponse)
+			topic := kmsg.NewOffsetCommitResponseTopic()
+			topic.Topic, topic.TopicID = req.Topics[0].Topic, req.Topics[0].TopicID
+			p := kmsg.NewOffsetCommitResponseTopicPartition()
+			p.ErrorCode = kerr.RequestTimedOut.Code
+			topic.Partitions = append(topic.Partitions, p)
+			resp.Topics = append(resp.Topics, topic)
+			return resp
+		})
+		c.run(t, "group", "reset-offsets", "g", "--to", "latest", "--topic", "t", "--execute").expect(t, cli.ExitOK, "committed")
+	})
+	t.Run("delete records", func(t *testing.T) {
+		cluster, c := setUp(t)
+		once(cluster, kmsg.DeleteRecords, func(req kmsg.Request) kmsg.Response {
+			resp := req.ResponseKind().(*kmsg.DeleteRecordsResponse)
+			topic := kmsg.NewDeleteRecordsResponseTopic()
+			topic.Topic = "t"
+			p := kmsg.NewDeleteRecordsResponseTopicPartition()
+			p.ErrorCode = kerr.RequestTimedOut.Code
+			topic.Partitions = append(topic.Partitions, p)
+			resp.Topics = append(resp.Topics, topic)
+			return resp
+		})
+		c.run(t, "topic", "delete-records", "t", "--before", "latest", "--yes").expect(t, cli.ExitOK, "deleted")
+	})
+}

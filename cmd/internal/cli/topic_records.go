@@ -122,7 +122,7 @@ func deleteRecords(ctx context.Context, env *Env, client *kgo.Client, topic stri
 	if err := consent(env, d.yes, question); err != nil {
 		return err
 	}
-	err = carryOut(ctx, kadm.NewClient(client), topic, plan)
+	err = carryOut(ctx, env, kadm.NewClient(client), topic, plan)
 	return errors.Join(printTruncations(env.Stdout, d.output, plan), err)
 }
 
@@ -146,12 +146,17 @@ func planDeletion(ctx context.Context, env *Env, client *kgo.Client, topic strin
 }
 
 // carryOut deletes as planned, and notes in the plan what became of it.
-func carryOut(ctx context.Context, admin *kadm.Client, topic string, plan []truncation) error {
+func carryOut(ctx context.Context, env *Env, admin *kadm.Client, topic string, plan []truncation) error {
 	offsets := kadm.Offsets{}
 	for _, t := range plan {
 		offsets.AddOffset(topic, t.Partition, t.Before, -1)
 	}
-	results, err := admin.DeleteRecords(ctx, offsets)
+	var results kadm.DeleteRecordsResponses
+	var err error // of the request; those of partitions stand in results
+	_ = again(ctx, env, func() error {
+		results, err = admin.DeleteRecords(ctx, offsets)
+		return errors.Join(err, results.Error())
+	})
 	var errs []error
 	for i := range plan {
 		t := &plan[i]
