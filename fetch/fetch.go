@@ -125,6 +125,8 @@ type Config struct {
 	Damaged  func(Damage)
 	Restored func(object string)
 	Now      func() time.Time // time.Now if nil
+	// Pages makes index pages again; nil: nobody does.
+	Pages IndexPages
 	// Undecodable is called once for each batch that was met whose records cannot be
 	// decoded, though it is stored as a client sent it. May be nil.
 	Undecodable func(Damage)

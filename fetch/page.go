@@ -12,9 +12,28 @@ import (
 // the end of a page does not make a small answer.
 const maxPages = 2
 
+// IndexPages makes index pages again that cannot be read.
+type IndexPages interface {
+	// Page returns the bytes of a page that was made again and is not in the bucket; nil
+	// otherwise.
+	Page(p *partlog.Page) []byte
+	// Rebuild begins to make those again that the state names and cannot be read. It
+	// does not wait; Reader.Mended follows for each object.
+	Rebuild(s *partlog.State)
+}
+
+// Mended forgets what was found wrong with an object.
+func (r *Reader) Mended(object string) { r.verdicts.forget(object) }
+
 // page reads refs that are not in memory, through the block cache. What the
 // object says of itself is not looked at: the state has the CRC of the page.
 func (r *Reader) page(ctx context.Context, j journal, p *partlog.Page) ([]partlog.Ref, error) {
+	if r.cfg.Pages != nil {
+		if b := r.cfg.Pages.Page(p); b != nil {
+			refs, err := partlog.DecodePage(p, b)
+			return refs, readError(err)
+		}
+	}
 	at := place{object: segment.IndexKey(j.id, p.Object), position: p.Position}
 	look, err := r.verdicts.blocked(at, p.Base)
 	if err != nil {
@@ -33,6 +52,9 @@ func (r *Reader) page(ctx context.Context, j journal, p *partlog.Page) ([]partlo
 		r.verdicts.sound(at, p.Base)
 	case isDamage(err):
 		r.verdicts.found(at, Damage{Object: at.object, Key: p.Key, First: p.Base, Last: p.Last, Err: err}, !missing)
+		if r.cfg.Pages != nil {
+			r.cfg.Pages.Rebuild(j.State)
+		}
 	}
 	return refs, err
 }

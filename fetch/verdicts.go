@@ -163,6 +163,22 @@ func (v *verdicts) sound(at place, offset int64) {
 	v.tell(over)
 }
 
+// forget drops what is known of an object.
+func (v *verdicts) forget(object string) {
+	v.mu.Lock()
+	var over []string
+	for at, of := range v.byPlace {
+		if at.object != object {
+			continue
+		}
+		for _, x := range slices.Clone(of) {
+			over = append(over, v.removeLocked(at, x)...)
+		}
+	}
+	v.mu.Unlock()
+	v.tell(over)
+}
+
 func (v *verdicts) tell(over []string) {
 	for _, object := range over {
 		v.restored(object)

@@ -161,6 +161,34 @@ func DecodePage(p *Page, b []byte) ([]Ref, error) {
 	return refs, nil
 }
 
+// Pages returns the state's pages by the index object they lie in.
+func (s *State) Pages() map[segment.ID][]*Page {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	pages := map[segment.ID][]*Page{}
+	for k, p := range s.parts {
+		for i := range p.refs.pages {
+			page := p.refs.page(k, i)
+			pages[page.Object] = append(pages[page.Object], page)
+		}
+	}
+	return pages
+}
+
+// EncodePage makes the bytes of a page again from its refs. The error is
+// segment.ErrCorrupt if these are not the ones that went into it.
+func EncodePage(p *Page, refs []Ref) ([]byte, error) {
+	if n := len(refs); n == 0 || n > chunkRefs || refs[0].Base != p.Base || refs[n-1].Last != p.Last {
+		return nil, p.corrupt("%d refs that the journal has are not those of offsets %d to %d", n, p.Base, p.Last)
+	}
+	var w wire.Writer
+	appendPage(&w, p.Key, p.Base, refs)
+	if _, err := DecodePage(p, w.B); err != nil {
+		return nil, err
+	}
+	return w.B, nil
+}
+
 func (p *Page) name() string {
 	return fmt.Sprintf("index page of partition %s-%d from offset %d on", p.Topic, p.Index, p.Base)
 }

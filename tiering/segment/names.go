@@ -87,5 +87,21 @@ func ParseCheckpointKey(journal uint32, key string) (at Ref, ok bool) {
 
 // IndexKey is the key of an index page of a journal.
 func IndexKey(journal uint32, object ID) string {
-	return fmt.Sprintf("journals/%d/index/%s", journal, object)
+	return fmt.Sprintf("%s%s", IndexPrefix(journal), object)
+}
+
+// IndexPrefix is what the keys of a journal's index pages start with.
+func IndexPrefix(journal uint32) string {
+	return fmt.Sprintf("journals/%d/index/", journal)
+}
+
+// ParseIndexKey is the inverse of IndexKey; false if key is no index page of the
+// journal.
+func ParseIndexKey(journal uint32, key string) (object ID, ok bool) {
+	name, ok := strings.CutPrefix(key, IndexPrefix(journal))
+	if !ok {
+		return ID{}, false
+	}
+	object, err := ParseID(name)
+	return object, err == nil && IndexKey(journal, object) == key
 }

@@ -246,8 +246,8 @@ func edit(t *testing.T, store *mem.Store, key string, change func([]byte) []byte
 	store.PutNow(key, change(b))
 }
 
-// rebuild changes what an object says and sums it anew.
-func rebuild(t *testing.T, store *mem.Store, seq uint64, change func(h *segment.Header, parts []segment.Records)) {
+// rewrite changes what an object says and sums it anew.
+func rewrite(t *testing.T, store *mem.Store, seq uint64, change func(h *segment.Header, parts []segment.Records)) {
 	t.Helper()
 	edit(t, store, at(seq), func(b []byte) []byte {
 		o, err := segment.Decode(b)

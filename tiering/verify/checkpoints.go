@@ -5,17 +5,18 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/varvelog/varve/tiering/journal"
 	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/partlog"
+	"github.com/varvelog/varve/tiering/rebuild"
 	"github.com/varvelog/varve/tiering/segment"
 )
 
 const (
-	hintHint  = "nodes do without it, and read more of the journal when they start"
-	hintIndex = "nodes that start from a checkpoint which names it cannot find old records; without checkpoints they read the journal itself"
+	hintHint    = "nodes do without it, and read more of the journal when they start"
+	hintIndex   = "nodes rebuild it from the journal when it is needed, which takes long; one with the ingest role writes it again when it starts"
+	hintUnnamed = "no checkpoint names it that a node would start from"
 )
 
 // isBlob reports whether a key of a journal is that of a checkpoint or an index
@@ -24,14 +25,8 @@ func isBlob(id uint32, key string) bool {
 	if _, ok := segment.ParseCheckpointKey(id, key); ok {
 		return true
 	}
-	_, ok := indexKey(id, key)
+	_, ok := segment.ParseIndexKey(id, key)
 	return ok
-}
-
-func indexKey(id uint32, key string) (segment.ID, bool) {
-	name := key[strings.LastIndexByte(key, '/')+1:]
-	object, err := segment.ParseID(name)
-	return object, err == nil && segment.IndexKey(id, object) == key
 }
 
 // readBlobs reads the checkpoints and index pages that were listed.
@@ -64,10 +59,16 @@ func (w *walk) blob(key string, b []byte) {
 			err = fmt.Errorf("%w: it is the checkpoint of seq %d", segment.ErrCorrupt, blob.Seq)
 		}
 	} else {
-		object, _ := indexKey(w.journal, key)
-		severity, hint = Error, hintIndex
+		object, _ := segment.ParseIndexKey(w.journal, key)
+		severity, hint = Warning, hintUnnamed
+		if len(w.pages[object]) > 0 {
+			severity, hint = Error, hintIndex
+		}
 		if blob, err = segment.DecodeBlob(segment.KindIndex, b); err == nil && blob.Object != object {
 			err = fmt.Errorf("%w: it is index page %s", segment.ErrCorrupt, blob.Object)
+		}
+		if err == nil && !rebuild.Holds(b, w.pages[object]) {
+			err = fmt.Errorf("%w: it does not hold the pages that checkpoints name in it", segment.ErrCorrupt)
 		}
 	}
 	if err == nil && (blob.Cluster != w.chain.Cluster || blob.Journal != w.journal) {
@@ -77,7 +78,11 @@ func (w *walk) blob(key string, b []byte) {
 		severity, code, hint = Error, CodeUnsupported, hintUpgrade
 	}
 	if err != nil {
-		w.findings.add(finding(severity, code, w.journal, key, hint, "%v", err))
+		f := finding(severity, code, w.journal, key, hint, "%v", err)
+		if object, ok := segment.ParseIndexKey(w.journal, key); ok {
+			w.affectPages(f, object)
+		}
+		w.findings.add(f)
 	}
 }
 
@@ -125,6 +130,12 @@ func (w *walk) compareCheckpoint(c *journal.Checkpoint) {
 	if err := w.sameState(c.State); err != nil {
 		w.findings.add(finding(Error, CodeState, w.journal, key, hint, "%v", err))
 	}
+	if check := w.verifier.opt.CheckAttached; check != nil && w.journal != 0 {
+		if err := check(c.Attached); err != nil {
+			w.findings.add(finding(Error, CodeState, w.journal, key, "no node can lead the journal from it: keep the bucket as it is, and report it",
+				"what is attached to the checkpoint for coordinators: %v", err))
+		}
+	}
 }
 
 func (w *walk) sameState(stored []byte) error {
@@ -134,6 +145,9 @@ func (w *walk) sameState(stored []byte) error {
 	state, err := partlog.Decode(w.journal, stored)
 	if err == nil && state.Hash() != w.state.Hash() {
 		err = errors.New("the checkpoint's partitions are not what the objects add up to")
+	}
+	if err == nil {
+		err = w.comparePages(state)
 	}
 	return err
 }

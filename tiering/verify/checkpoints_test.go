@@ -1,6 +1,9 @@
 package verify_test
 
 import (
+	"bytes"
+	"encoding/binary"
+	"errors"
 	"slices"
 	"testing"
 
@@ -65,10 +68,32 @@ func TestACheckpointThatIsRightIsNoFinding(t *testing.T) {
 	}
 }
 
+// reblob changes an index object and sums it anew.
+func reblob(t *testing.T, store *mem.Store, key string, change func(*segment.Blob)) {
+	edit(t, store, key, func(b []byte) []byte {
+		blob, err := segment.DecodeBlob(segment.KindIndex, b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		change(&blob)
+		b, _ = segment.EncodeBlob(blob)
+		return b
+	})
+}
+
+// wantNothing accepts no attachment.
+func wantNothing(b []byte) error {
+	if len(b) > 0 {
+		return errors.New("no snapshots")
+	}
+	return nil
+}
+
 func TestCheckpointsAndIndexPagesAreChecked(t *testing.T) {
 	flipped := func(t *testing.T, store *mem.Store, key string) {
 		edit(t, store, key, func(b []byte) []byte { b[len(b)-1] ^= 1; return b })
 	}
+	const found = "clicks-0:0..2 events-0:0..17 events-1:0..5" // by the page
 	for name, tc := range map[string]struct {
 		spoil  func(*journal.CheckpointJob)
 		damage func(t *testing.T, store *mem.Store, checkpoint, page string)
@@ -80,27 +105,52 @@ func TestCheckpointsAndIndexPagesAreChecked(t *testing.T) {
 		},
 		"damaged index page": {
 			damage: func(t *testing.T, store *mem.Store, _, page string) { flipped(t, store, page) },
-			want:   func(_, p string) []expected { return []expected{{"error", "corrupt", p, ""}} },
+			want:   func(_, p string) []expected { return []expected{{"error", "corrupt", p, found}} },
+		},
+		"no index page": {
+			damage: func(t *testing.T, store *mem.Store, _, page string) { store.DeleteNow(page) },
+			want:   func(_, p string) []expected { return []expected{{"error", "missing", p, found}} },
+		},
+		"another page in its place": {
+			damage: func(t *testing.T, store *mem.Store, _, page string) {
+				reblob(t, store, page, func(blob *segment.Blob) { blob.Payload = make([]byte, len(blob.Payload)) })
+			},
+			want: func(_, p string) []expected { return []expected{{"error", "corrupt", p, found}} },
+		},
+		"damaged page that no checkpoint names": {
+			damage: func(t *testing.T, store *mem.Store, _, page string) {
+				store.PutNow(segment.IndexKey(1, segment.ID{0xcc}), []byte("half a page"))
+			},
+			want: func(string, string) []expected {
+				return []expected{{"warning", "corrupt", segment.IndexKey(1, segment.ID{0xcc}), ""}}
+			},
+		},
+		"attachment that coordinators cannot read": {
+			spoil: func(job *journal.CheckpointJob) { job.Attached = []byte("none of theirs") },
+			want:  func(c, _ string) []expected { return []expected{{"error", "state", c, ""}} },
+		},
+		"page whose refs are not the objects'": {
+			spoil: func(job *journal.CheckpointJob) {
+				// In the page and in the state: another position of the first ref.
+				bad := bytes.Clone(job.Index)
+				bad[32+24+3] ^= 1
+				n := 32 + 40 // clicks-0 has one ref
+				job.State = bytes.Replace(job.State, binary.BigEndian.AppendUint32(nil, checksum(job.Index[:n])), binary.BigEndian.AppendUint32(nil, checksum(bad[:n])), 1)
+				job.Index = bad
+			},
+			want: func(c, _ string) []expected { return []expected{{"error", "state", c, ""}} },
 		},
 		"future index page": {
 			damage: func(t *testing.T, store *mem.Store, _, page string) {
 				edit(t, store, page, func(b []byte) []byte { b[5] = 9; return b })
 			},
-			want: func(_, p string) []expected { return []expected{{"error", "unsupported", p, ""}} },
+			want: func(_, p string) []expected { return []expected{{"error", "unsupported", p, found}} },
 		},
 		"page of another cluster": {
 			damage: func(t *testing.T, store *mem.Store, _, page string) {
-				edit(t, store, page, func(b []byte) []byte {
-					blob, err := segment.DecodeBlob(segment.KindIndex, b)
-					if err != nil {
-						t.Fatal(err)
-					}
-					blob.Cluster = segment.ID{66}
-					b, _ = segment.EncodeBlob(blob)
-					return b
-				})
+				reblob(t, store, page, func(blob *segment.Blob) { blob.Cluster = segment.ID{66} })
 			},
-			want: func(_, p string) []expected { return []expected{{"error", "misplaced", p, ""}} },
+			want: func(_, p string) []expected { return []expected{{"error", "misplaced", p, found}} },
 		},
 		"state that is not the objects'": {
 			spoil: func(job *journal.CheckpointJob) { job.State, job.Index = partlog.New(1).Encode(nil, segment.ID{}), nil },
@@ -117,7 +167,7 @@ func TestCheckpointsAndIndexPagesAreChecked(t *testing.T) {
 			if tc.damage != nil {
 				tc.damage(t, store, checkpoint, page)
 			}
-			r := run(t, store, verify.Options{})
+			r := run(t, store, verify.Options{CheckAttached: wantNothing})
 			var got []expected
 			for _, f := range r.Findings {
 				got = append(got, brief(f))

@@ -36,6 +36,9 @@ type Metadata interface {
 // Options says what to verify.
 type Options struct {
 	Metadata Metadata // nothing applied yet
+	// CheckAttached says why a leader could not start from what is attached to the
+	// checkpoints of a data journal; nil: nothing is known of that.
+	CheckAttached func([]byte) error
 
 	Journals  []uint32 // only these, and journal 0; nil: all
 	Topic     string   // only objects that hold it, and the indexes of the others; empty: all

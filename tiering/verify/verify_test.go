@@ -184,43 +184,43 @@ var damages = map[string]struct {
 	},
 	"of another cluster": {
 		func(t *testing.T, store *mem.Store) {
-			rebuild(t, store, 8, func(h *segment.Header, _ []segment.Records) { h.Cluster = segment.ID{2} })
+			rewrite(t, store, 8, func(h *segment.Header, _ []segment.Records) { h.Cluster = segment.ID{2} })
 		},
 		[]expected{{"error", "misplaced", at(8), all8}},
 	},
 	"replaced": {
 		func(t *testing.T, store *mem.Store) {
-			rebuild(t, store, 7, func(h *segment.Header, _ []segment.Records) { h.Object = segment.ID{55} })
+			rewrite(t, store, 7, func(h *segment.Header, _ []segment.Records) { h.Object = segment.ID{55} })
 		},
 		[]expected{{"error", "chain", at(8), ""}},
 	},
 	"epoch without a fence": {
 		func(t *testing.T, store *mem.Store) {
-			rebuild(t, store, 20, func(h *segment.Header, _ []segment.Records) { h.Epoch = 4 })
+			rewrite(t, store, 20, func(h *segment.Header, _ []segment.Records) { h.Epoch = 4 })
 		},
 		[]expected{{"error", "chain", at(20), ""}, {"error", "epoch", at(20), "events-0:21..23"}},
 	},
 	"bad batch CRC under a right section": {
 		func(t *testing.T, store *mem.Store) {
-			rebuild(t, store, 8, func(_ *segment.Header, parts []segment.Records) { parts[0].Batches[1][70] ^= 1 })
+			rewrite(t, store, 8, func(_ *segment.Header, parts []segment.Records) { parts[0].Batches[1][70] ^= 1 })
 		},
 		[]expected{{"error", "batch", at(8), "events-0:12..14"}},
 	},
 	"gap between segments": {
 		func(t *testing.T, store *mem.Store) {
-			rebuild(t, store, 20, func(_ *segment.Header, parts []segment.Records) { shift(parts, 100, 0) })
+			rewrite(t, store, 20, func(_ *segment.Header, parts []segment.Records) { shift(parts, 100, 0) })
 		},
 		[]expected{{"error", "offsets", at(20), "events-0:21..120"}},
 	},
 	"offsets twice between segments": {
 		func(t *testing.T, store *mem.Store) {
-			rebuild(t, store, 20, func(_ *segment.Header, parts []segment.Records) { shift(parts, -2, 0) })
+			rewrite(t, store, 20, func(_ *segment.Header, parts []segment.Records) { shift(parts, -2, 0) })
 		},
 		[]expected{{"error", "offsets", at(20), "events-0:19..20"}},
 	},
 	"gap within a segment": {
 		func(t *testing.T, store *mem.Store) {
-			rebuild(t, store, 8, func(_ *segment.Header, parts []segment.Records) {
+			rewrite(t, store, 8, func(_ *segment.Header, parts []segment.Records) {
 				batch.Patch(parts[0].Batches[0], 8, parts[0].LeaderEpoch)
 			})
 		},
@@ -228,7 +228,7 @@ var damages = map[string]struct {
 	},
 	"wrong leader epoch throughout": {
 		func(t *testing.T, store *mem.Store) {
-			rebuild(t, store, 8, func(_ *segment.Header, parts []segment.Records) { shift(parts, 0, 1) })
+			rewrite(t, store, 8, func(_ *segment.Header, parts []segment.Records) { shift(parts, 0, 1) })
 		},
 		[]expected{{"error", "epoch", at(8), all8}},
 	},
@@ -253,25 +253,25 @@ var damages = map[string]struct {
 	},
 	"footer forgets a producer's batch": {
 		func(t *testing.T, store *mem.Store) {
-			rebuild(t, store, 8, func(_ *segment.Header, parts []segment.Records) { parts[0].Producers[0].Batches[0].FirstSequence++ })
+			rewrite(t, store, 8, func(_ *segment.Header, parts []segment.Records) { parts[0].Producers[0].Batches[0].FirstSequence++ })
 		},
 		[]expected{{"error", "producers", at(8), all8}},
 	},
 	"a retry stored twice": {
 		func(t *testing.T, store *mem.Store) {
-			rebuild(t, store, 20, func(_ *segment.Header, parts []segment.Records) { resequence(parts, -3) })
+			rewrite(t, store, 20, func(_ *segment.Header, parts []segment.Records) { resequence(parts, -3) })
 		},
 		[]expected{{"error", "producers", at(20), "events-0:21..23"}},
 	},
 	"a producer's batch left out": {
 		func(t *testing.T, store *mem.Store) {
-			rebuild(t, store, 20, func(_ *segment.Header, parts []segment.Records) { resequence(parts, 3) })
+			rewrite(t, store, 20, func(_ *segment.Header, parts []segment.Records) { resequence(parts, 3) })
 		},
 		[]expected{{"warning", "producers", at(20), "events-0:21..23"}},
 	},
 	"partition never opened": {
 		func(t *testing.T, store *mem.Store) {
-			rebuild(t, store, 20, func(_ *segment.Header, parts []segment.Records) { parts[0].Index = 5 })
+			rewrite(t, store, 20, func(_ *segment.Header, parts []segment.Records) { parts[0].Index = 5 })
 		},
 		[]expected{{"error", "state", at(20), "events-5:21..23"}},
 	},

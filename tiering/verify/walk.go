@@ -33,6 +33,7 @@ type walk struct {
 	// checkpoints are compared when the walk comes to them: those that the last
 	// floors name, and the one that a node would start from, by their Next.
 	checkpoints map[uint64]*journal.Checkpoint
+	pages       map[segment.ID][]*partlog.Page // that they name, by index object
 	plans       journal.FloorPlans
 	planned     map[uint64]journal.FloorPlans // all that were met, by number
 	before      int                           // errors found before the walk
@@ -49,10 +50,14 @@ func (w *walk) run(ctx context.Context) error {
 	if err := w.readFloors(ctx); err != nil {
 		return err
 	}
+	if err := w.loadCheckpoint(ctx); err != nil {
+		return err
+	}
+	w.namePages()
 	if err := w.readBlobs(ctx); err != nil {
 		return err
 	}
-	if err := w.loadCheckpoint(ctx); err != nil {
+	if err := w.missPages(ctx); err != nil {
 		return err
 	}
 	w.report.Journal, w.report.Floor = w.journal, w.floors.inForce()

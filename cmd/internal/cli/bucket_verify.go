@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/varvelog/varve/cmd/internal/bucket"
+	"github.com/varvelog/varve/ingest/shard"
 	"github.com/varvelog/varve/metadata"
 	"github.com/varvelog/varve/tiering/segment"
 	"github.com/varvelog/varve/tiering/verify"
@@ -80,7 +81,8 @@ func newBucketVerify(env *Env) *cobra.Command {
 }
 
 func (f *verifyFlags) options() (verify.Options, error) {
-	opt := verify.Options{Metadata: catalog{metadata.New()}, Records: f.records, Partition: -1}
+	opt := verify.Options{Metadata: catalog{metadata.New()}, Records: f.records, Partition: -1,
+		CheckAttached: func(b []byte) error { _, err := shard.DecodeSnapshots(b); return err }}
 	if f.topic != "" && len(f.journals) > 0 {
 		return opt, usagef("--topic and --journal exclude each other; give one")
 	}

@@ -113,8 +113,10 @@ func (n *node) newReader(closers *stack) (*fetch.Reader, error) {
 	}
 	n.metrics.replays(c)
 	closers.push(func() error { c.Close(); return nil })
-	reader, err := fetch.NewReader(fetch.Config{
-		Cluster: n.cluster.ID, Cache: c, Journal: n.journalView, Locate: n.locate,
+	var reader *fetch.Reader
+	pages := n.indexPages(closers, &reader)
+	reader, err = fetch.NewReader(fetch.Config{
+		Cluster: n.cluster.ID, Cache: c, Journal: n.journalView, Locate: n.locate, Pages: pages,
 		ScanBytes: n.cfg.RequestMemory / 4,
 		Damaged:   n.damaged,
 		Restored:  func(object string) { n.board.Clear(health.Damage, object) },
@@ -125,6 +127,7 @@ func (n *node) newReader(closers *stack) (*fetch.Reader, error) {
 		return nil, fmt.Errorf("open read path: %w", err)
 	}
 	n.metrics.damage(reader)
+	n.lookForPages(pages)
 	return reader, nil
 }
 

@@ -1,0 +1,34 @@
+package node
+
+import (
+	"github.com/varvelog/varve/cmd/internal/health"
+	"github.com/varvelog/varve/fetch"
+	"github.com/varvelog/varve/tiering/journal"
+	"github.com/varvelog/varve/tiering/rebuild"
+)
+
+// indexPages rebuilds what the index of a journal lacks in the bucket. The reader is
+// told of what can be had again; it is set before anything is rebuilt.
+func (n *node) indexPages(closers *stack, reader **fetch.Reader) *rebuild.Pages {
+	pages := rebuild.New(rebuild.Options{
+		Store: n.store, Writes: n.writes(),
+		Chain: func(id uint32) journal.Chain { return journal.NewChain(n.cluster.ID, id, int(n.cluster.Window)) },
+		Lost:  func(object, text string) { n.board.Raise(health.Damage, object, false, text) },
+		Mended: func(object string) {
+			n.board.Clear(health.Damage, object)
+			(*reader).Mended(object)
+		},
+	})
+	closers.push(func() error { pages.Close(); return nil })
+	return pages
+}
+
+// lookForPages looks whether the pages are there that the journals which this node
+// leads began with.
+func (n *node) lookForPages(pages *rebuild.Pages) {
+	for _, id := range n.meta.Journals() {
+		if j := n.journals.get(id); j != nil && j.leader != nil {
+			pages.Look(j.state)
+		}
+	}
+}

@@ -1,0 +1,299 @@
+// Package rebuild makes index pages again that are missing or damaged in the bucket,
+// from the journal whose objects they list.
+//
+// It owns the search for such pages, the walk through the journal, and what was
+// rebuilt for as long as it is not in the bucket. It promises that a page is used
+// only if its bytes have the CRC that the journal's state has of them, one walk at a
+// time for each journal whoever asks, bounded memory, and, where it may write, the
+// object at its old key, so that all checkpoints which name it are whole again. It
+// deletes an object only if that is an index object which was read as damaged
+// several times, and never touches anything else.
+package rebuild
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/varvelog/varve/tiering/journal"
+	"github.com/varvelog/varve/tiering/objstore"
+	"github.com/varvelog/varve/tiering/partlog"
+	"github.com/varvelog/varve/tiering/segment"
+)
+
+const (
+	// maxPayload bounds what is rebuilt at once, and kept, in bytes.
+	maxPayload = 64 << 20
+	// again is how long after a rebuilding that failed the next one may begin.
+	again = time.Minute
+)
+
+// Options is what a Pages needs. Store, Chain, Lost and Mended are required.
+type Options struct {
+	Store  objstore.Store
+	Writes bool // put what was rebuilt into the bucket
+	// Chain is where the reading of a journal begins.
+	Chain func(id uint32) journal.Chain
+	// Lost is called for each index object that cannot be read, with what is done about
+	// it; Mended once its pages can be had again.
+	Lost   func(object, text string)
+	Mended func(object string)
+	Now    func() time.Time // time.Now if nil
+}
+
+// Pages rebuilds index pages. It is safe for concurrent use. Close it.
+type Pages struct {
+	opt    Options
+	ctx    context.Context
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+	kept   atomic.Int64 // objects in memory, so that others need no lock
+
+	mu       sync.Mutex
+	closed   bool
+	running  map[uint32]bool
+	failed   map[uint32]time.Time
+	payloads map[segment.ID][]byte // rebuilt, and not in the bucket
+	bytes    int
+}
+
+// New returns a Pages that has nothing to do yet.
+func New(opt Options) *Pages {
+	if opt.Now == nil {
+		opt.Now = time.Now
+	}
+	p := &Pages{opt: opt, running: map[uint32]bool{}, failed: map[uint32]time.Time{}, payloads: map[segment.ID][]byte{}}
+	p.ctx, p.cancel = context.WithCancel(context.Background())
+	return p
+}
+
+// Close ends what is under way and waits for it.
+func (p *Pages) Close() {
+	p.mu.Lock()
+	p.closed = true
+	p.mu.Unlock()
+	p.cancel()
+	p.wg.Wait()
+}
+
+// Page returns the bytes of a page if it was rebuilt and is not in the bucket; nil
+// otherwise.
+func (p *Pages) Page(page *partlog.Page) []byte {
+	if p.kept.Load() == 0 {
+		return nil
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	payload := p.payloads[page.Object]
+	if uint64(page.Position)+uint64(page.Length) > uint64(len(payload)) {
+		return nil
+	}
+	return payload[page.Position:][:page.Length:page.Length]
+}
+
+// Rebuild begins to rebuild the pages of a journal's state that cannot be read,
+// unless that is under way, or has failed a short time ago.
+func (p *Pages) Rebuild(s *partlog.State) { p.begin(s, p.rebuild) }
+
+// Look has the bucket listed for the index objects that a journal's state names, and
+// rebuilds those that are missing.
+func (p *Pages) Look(s *partlog.State) {
+	p.begin(s, func(ctx context.Context, s *partlog.State) error {
+		missing, err := p.missing(ctx, s)
+		if err != nil || !missing {
+			return err
+		}
+		return p.rebuild(ctx, s)
+	})
+}
+
+func (p *Pages) begin(s *partlog.State, do func(context.Context, *partlog.State) error) {
+	id := s.Journal()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if at, ok := p.failed[id]; p.closed || p.running[id] || ok && p.opt.Now().Sub(at) < again {
+		return
+	}
+	p.running[id] = true
+	p.wg.Go(func() {
+		err := do(p.ctx, s)
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		delete(p.running, id)
+		if delete(p.failed, id); err != nil {
+			p.failed[id] = p.opt.Now()
+		}
+	})
+}
+
+func (p *Pages) missing(ctx context.Context, s *partlog.State) (bool, error) {
+	named := s.Pages()
+	if len(named) == 0 {
+		return false, nil
+	}
+	err := p.opt.Store.List(ctx, segment.IndexPrefix(s.Journal()), "", func(i objstore.Info) error {
+		if id, ok := segment.ParseIndexKey(s.Journal(), i.Key); ok {
+			delete(named, id)
+		}
+		return nil
+	})
+	return len(named) > 0, err
+}
+
+// state is what an index object is found to be.
+type state int
+
+const (
+	sound state = iota
+	gone
+	rotten
+)
+
+// rebuild finds the index objects that cannot be read, and rebuilds them.
+func (p *Pages) rebuild(ctx context.Context, s *partlog.State) error {
+	id := s.Journal()
+	bad, states, room := map[segment.ID][]*partlog.Page{}, map[segment.ID]state{}, maxPayload
+	for object, pages := range s.Pages() {
+		is, err := p.look(ctx, id, object, pages)
+		if err != nil {
+			return err
+		}
+		if size := int(pages[0].Size); is != sound && size <= room && p.Page(pages[0]) == nil {
+			bad[object], states[object] = pages, is
+			room -= size
+		}
+	}
+	if len(bad) == 0 {
+		return nil
+	}
+	tell := func(format string, args ...any) {
+		for object, is := range states {
+			what := map[state]string{gone: "missing", rotten: "damaged"}[is]
+			p.opt.Lost(segment.IndexKey(id, object), "index page is "+what+"; "+fmt.Sprintf(format, args...))
+		}
+	}
+	tell("it is being rebuilt from the journal")
+	g := newGathering(bad)
+	next := uint64(0)
+	err := g.walk(ctx, p.opt.Store, p.opt.Chain(id), func(seq uint64) {
+		if seq >= next {
+			tell("it is being rebuilt from the journal, which is read up to seq %d", seq)
+			next = seq + 10_000
+		}
+	})
+	var payloads map[segment.ID][]byte
+	if err == nil {
+		payloads, err = g.payloads()
+	}
+	if err != nil {
+		if ctx.Err() == nil {
+			tell("it cannot be rebuilt from the journal: %v; restore it, and what else \"varve bucket verify\" names, from a copy of the bucket", err)
+		}
+		return err
+	}
+	return p.mend(ctx, s, payloads, bad, states)
+}
+
+// look reads an index object a few times, as long as it is damaged.
+func (p *Pages) look(ctx context.Context, id uint32, object segment.ID, pages []*partlog.Page) (is state, err error) {
+	for range getTries {
+		limited, cancel := context.WithTimeout(ctx, getLimit)
+		b, err := p.opt.Store.Get(limited, segment.IndexKey(id, object))
+		cancel()
+		switch {
+		case errors.Is(err, objstore.ErrNotFound):
+			return gone, nil
+		case err != nil:
+			return sound, err
+		case Holds(b, pages):
+			return sound, nil
+		}
+	}
+	return rotten, nil
+}
+
+// Holds reports whether the bytes of an index object have the pages.
+func Holds(object []byte, pages []*partlog.Page) bool {
+	for _, p := range pages {
+		at, end := segment.BlobHeaderSize+int64(p.Position), segment.BlobHeaderSize+int64(p.Position)+int64(p.Length)
+		if int64(len(object)) != segment.BlobHeaderSize+int64(p.Size) || end > int64(len(object)) {
+			return false
+		}
+		if _, err := partlog.DecodePage(p, object[at:end]); err != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// mend puts what was rebuilt into the bucket, or keeps it in memory where that cannot
+// be done.
+func (p *Pages) mend(ctx context.Context, s *partlog.State, payloads map[segment.ID][]byte, bad map[segment.ID][]*partlog.Page, states map[segment.ID]state) error {
+	var errs []error
+	for object, payload := range payloads {
+		key := segment.IndexKey(s.Journal(), object)
+		err := errReadOnly
+		if p.opt.Writes {
+			err = p.write(ctx, s, bad[object], payload, states[object])
+		}
+		if err != nil {
+			p.keep(object, payload)
+		}
+		if err != nil && p.opt.Writes {
+			p.opt.Lost(key, fmt.Sprintf("index page was rebuilt from the journal, but cannot be written: %v", err))
+			errs = append(errs, err)
+			continue
+		}
+		p.opt.Mended(key)
+	}
+	return errors.Join(errs...)
+}
+
+var errReadOnly = errors.New("this node only reads")
+
+// write creates the object. Nothing else in it matters than that its pages are those
+// that the state names.
+func (p *Pages) write(ctx context.Context, s *partlog.State, pages []*partlog.Page, payload []byte, is state) error {
+	object := pages[0].Object
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	chain, key := p.opt.Chain(s.Journal()), segment.IndexKey(s.Journal(), object)
+	b, err := segment.EncodeBlob(segment.Blob{
+		Kind: segment.KindIndex, Cluster: chain.Cluster, Object: object, Journal: s.Journal(), Seq: s.Head(), Payload: payload,
+	})
+	if err != nil {
+		return err
+	}
+	if is == rotten {
+		if err := p.opt.Store.Delete(ctx, key); err != nil {
+			return err
+		}
+	}
+	createErr := p.opt.Store.Create(ctx, key, b)
+	got, err := p.opt.Store.Get(ctx, key)
+	switch {
+	case err != nil:
+		return errors.Join(createErr, err)
+	case !Holds(got, pages):
+		return errors.Join(createErr, fmt.Errorf("%w: %s reads back otherwise than it was written", segment.ErrCorrupt, key))
+	}
+	return nil
+}
+
+// keep has a payload in memory, for which the others make room.
+func (p *Pages) keep(object segment.ID, payload []byte) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for other, b := range p.payloads {
+		if other == object || p.bytes+len(payload) > maxPayload {
+			p.bytes -= len(b)
+			delete(p.payloads, other)
+		}
+	}
+	p.payloads[object] = payload
+	p.bytes += len(payload)
+	p.kept.Store(int64(len(p.payloads)))
+}

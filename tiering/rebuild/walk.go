@@ -1,0 +1,167 @@
+package rebuild
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/varvelog/varve/tiering/journal"
+	"github.com/varvelog/varve/tiering/objstore"
+	"github.com/varvelog/varve/tiering/partlog"
+	"github.com/varvelog/varve/tiering/segment"
+)
+
+const (
+	parallel   = 32 // objects read at once
+	getLimit   = 10 * time.Second
+	getTries   = 3
+	firstPause = 200 * time.Millisecond
+)
+
+// gathering is the refs of the pages that are rebuilt, as the walk meets them.
+type gathering struct {
+	byKey map[partlog.Key][]*gathered // in offset order
+	open  int                         // pages that are not complete
+}
+
+type gathered struct {
+	*partlog.Page
+	refs []partlog.Ref
+}
+
+func newGathering(objects map[segment.ID][]*partlog.Page) *gathering {
+	g := &gathering{byKey: map[partlog.Key][]*gathered{}}
+	for _, pages := range objects {
+		for _, p := range pages {
+			g.byKey[p.Key] = append(g.byKey[p.Key], &gathered{Page: p})
+			g.open++
+		}
+	}
+	for _, pages := range g.byKey {
+		slices.SortFunc(pages, func(a, b *gathered) int { return cmp.Compare(a.Base, b.Base) })
+	}
+	return g
+}
+
+// take takes the records of the next valid object of the journal.
+func (g *gathering) take(f *segment.Footer) {
+	for i := range f.Partitions {
+		p := &f.Partitions[i]
+		pages := g.byKey[partlog.Key{Topic: p.Topic, Index: p.Index}]
+		at, ok := slices.BinarySearchFunc(pages, p.BaseOffset, func(page *gathered, offset int64) int {
+			switch {
+			case page.Last < offset:
+				return -1
+			case page.Base > offset:
+				return 1
+			}
+			return 0
+		})
+		if !ok {
+			continue
+		}
+		page := pages[at]
+		page.refs = append(page.refs, partlog.RefOf(f.Header.Seq, p))
+		if p.LastOffset == page.Last {
+			g.open--
+		}
+	}
+}
+
+// walk reads a journal from its first object on, until all pages are complete. at is
+// told how far it is.
+func (g *gathering) walk(ctx context.Context, store objstore.Store, chain journal.Chain, at func(seq uint64)) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	type answer struct {
+		object *journal.Object
+		err    error
+	}
+	ahead := make(chan chan answer, parallel)
+	wg.Go(func() {
+		for seq := chain.Next; ; seq++ {
+			a := make(chan answer, 1)
+			select {
+			case ahead <- a:
+			case <-ctx.Done():
+				return
+			}
+			wg.Go(func() {
+				o, err := read(ctx, store, chain.Journal, seq)
+				a <- answer{o, err}
+			})
+		}
+	})
+	for g.open > 0 {
+		var a answer
+		select {
+		case next := <-ahead:
+			a = <-next
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		if a.err != nil {
+			return fmt.Errorf("read seq %d of journal %d: %w", chain.Next, chain.Journal, a.err)
+		}
+		h := &a.object.Footer.Header
+		verdict, err := chain.Check(h)
+		if err != nil {
+			return err
+		}
+		chain.Advance(h, verdict)
+		if verdict == journal.Valid {
+			g.take(a.object.Footer)
+		}
+		at(h.Seq)
+	}
+	return nil
+}
+
+// read reads the index of an object, again if that fails: a walk is long.
+func read(ctx context.Context, store objstore.Store, id uint32, seq uint64) (o *journal.Object, err error) {
+	for try := range getTries {
+		if try > 0 && !pause(ctx, firstPause<<try) {
+			break
+		}
+		limited, cancel := context.WithTimeout(ctx, getLimit)
+		o, err = journal.ReadObject(limited, store, id, seq)
+		cancel()
+		if err == nil {
+			return o, nil
+		}
+	}
+	return nil, err
+}
+
+func pause(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-time.After(d):
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// payloads are those of the index objects, made of the refs that were gathered. Where
+// a page is not named any more, because its records were deleted, there are zeros.
+func (g *gathering) payloads() (map[segment.ID][]byte, error) {
+	out := map[segment.ID][]byte{}
+	for _, pages := range g.byKey {
+		for _, p := range pages {
+			b, err := partlog.EncodePage(p.Page, p.refs)
+			if err != nil {
+				return nil, err
+			}
+			if out[p.Object] == nil {
+				out[p.Object] = make([]byte, p.Size)
+			}
+			copy(out[p.Object][p.Position:], b)
+		}
+	}
+	return out, nil
+}

@@ -1,0 +1,98 @@
+package verify
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/varvelog/varve/tiering/objstore"
+	"github.com/varvelog/varve/tiering/partlog"
+	"github.com/varvelog/varve/tiering/segment"
+)
+
+// This file is about index pages: what the checkpoints name must be there, and be
+// what the journal's objects add up to.
+
+// namePages gathers the pages that the checkpoints name from which a node would
+// start. A state that cannot be decoded is found when it is compared.
+func (w *walk) namePages() {
+	w.pages = map[segment.ID][]*partlog.Page{}
+	if w.journal == 0 {
+		return
+	}
+	seen := map[partlog.Page]bool{}
+	for _, c := range w.checkpoints {
+		state, err := partlog.Decode(w.journal, c.State)
+		if err != nil {
+			continue
+		}
+		for object, pages := range state.Pages() {
+			for _, p := range pages {
+				if !seen[*p] {
+					seen[*p] = true
+					w.pages[object] = append(w.pages[object], p)
+				}
+			}
+		}
+	}
+}
+
+// missPages looks for the pages that checkpoints name and that were not listed.
+func (w *walk) missPages(ctx context.Context) error {
+	for _, object := range slices.SortedFunc(maps.Keys(w.pages), compareIDs) {
+		key := segment.IndexKey(w.journal, object)
+		if slices.Contains(w.stored.blobs, key) {
+			continue // read and judged
+		}
+		b, err := w.get(ctx, key)
+		if errors.Is(err, objstore.ErrNotFound) {
+			f := finding(Error, CodeMissing, w.journal, key, hintIndex, "missing: an index page that checkpoints name")
+			w.affectPages(f, object)
+			w.findings.add(f)
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("read %s: %w", key, err)
+		}
+		w.blob(key, b)
+	}
+	return nil
+}
+
+func compareIDs(a, b segment.ID) int { return bytes.Compare(a[:], b[:]) }
+
+// affectPages adds to a finding about an index object the records that are found by
+// the pages in it.
+func (w *walk) affectPages(f *Finding, object segment.ID) {
+	for _, p := range w.pages[object] {
+		f.Affects = append(f.Affects, offsets(p.Key, p.Base, p.Last))
+	}
+	slices.SortFunc(f.Affects, func(a, b Range) int {
+		return cmp.Or(compareIDs(a.id, b.id), cmp.Compare(a.Partition, b.Partition), cmp.Compare(a.First, b.First))
+	})
+}
+
+// comparePages holds the pages that a checkpoint names against the walk, whose state
+// has all refs.
+func (w *walk) comparePages(state *partlog.State) error {
+	for _, pages := range state.Pages() {
+		for _, p := range pages {
+			refs, _, view, ok := w.state.Find(p.Key, p.Base, maxPageRefs)
+			if !ok || p.Base < view.Start {
+				continue // its first records are deleted
+			}
+			n := slices.IndexFunc(refs, func(r partlog.Ref) bool { return r.Last >= p.Last }) + 1
+			if _, err := partlog.EncodePage(p, refs[:n]); err != nil {
+				return fmt.Errorf("the checkpoint's index pages are not what the objects add up to: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+// maxPageRefs is above how many refs a page has.
+const maxPageRefs = 1024

@@ -1,0 +1,201 @@
+package verify_test
+
+import (
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/varvelog/varve/tiering/batch/batchtest"
+	"github.com/varvelog/varve/tiering/journal"
+	"github.com/varvelog/varve/tiering/objstore"
+	"github.com/varvelog/varve/tiering/objstore/mem"
+	"github.com/varvelog/varve/tiering/partlog"
+	"github.com/varvelog/varve/tiering/rebuild"
+	"github.com/varvelog/varve/tiering/segment"
+	"github.com/varvelog/varve/tiering/verify"
+)
+
+// paged is a bucket with many objects, voids and a deletion among them, and a few
+// checkpoints with a page each. The state is that of a node which goes on from the
+// last one.
+func paged(t *testing.T) (store *mem.Store, state *partlog.State, pages []string) {
+	t.Helper()
+	store, w := history(t)
+	state = partlog.New(1)
+	chain := journal.NewChain(cluster, 1, window)
+	c := journal.NewCheckpointer(journal.CheckpointerOptions{Store: store, NewID: segment.NewID})
+	defer c.Close()
+	for i := range 4 {
+		if i == 2 {
+			w.put(w.header(segment.KindData), []segment.Entry{partlog.DeleteRecords{Key: clicks0, Before: 4}.Encode()}, nil)
+		}
+		for n := range 80 {
+			parts := []segment.Records{w.next(events0, batchtest.Spec{})}
+			if n%7 == 0 {
+				parts = append(parts, w.next(events1, batchtest.Spec{}))
+			}
+			w.data(parts...)
+		}
+		for chain.Next < w.chain.Next {
+			b, _ := store.GetNow(at(chain.Next))
+			o, err := segment.Decode(b)
+			if err != nil {
+				t.Fatal(err)
+			}
+			verdict, err := chain.Check(&o.Footer.Header)
+			if err == nil && verdict == journal.Valid {
+				err = state.Apply(o.Footer, o.Entries)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			chain.Advance(&o.Footer.Header, verdict)
+		}
+		job := journal.CheckpointJob{Chain: chain, Page: segment.ID{0xaa, byte(i)}}
+		index, ok := state.PlanIndex(1)
+		if !ok {
+			t.Fatal("no index page")
+		}
+		job.Index, job.State = index.Payload(), state.Encode(index, job.Page)
+		c.Start(job)
+		res := <-c.Done()
+		if err := c.Finished(res, slog.New(slog.DiscardHandler)); err != nil || res.Err != nil {
+			t.Fatal(err, res.Err)
+		}
+		state.Paged(index, job.Page)
+		pages = append(pages, segment.IndexKey(1, job.Page))
+	}
+	return store, state, pages
+}
+
+// told is what a rebuild.Pages reports.
+type told struct {
+	mu           sync.Mutex
+	lost, mended map[string]string
+}
+
+func rebuilder(store objstore.Store, writes bool) (*rebuild.Pages, *told) {
+	o := &told{lost: map[string]string{}, mended: map[string]string{}}
+	return rebuild.New(rebuild.Options{
+		Store: store, Writes: writes, Chain: func(id uint32) journal.Chain { return journal.NewChain(cluster, id, window) },
+		Lost:   func(object, text string) { o.mu.Lock(); defer o.mu.Unlock(); o.lost[object] = text },
+		Mended: func(object string) { o.mu.Lock(); defer o.mu.Unlock(); o.mended[object] = "" },
+	}), o
+}
+
+// settled waits until something was reported of n objects.
+func (o *told) settled(t *testing.T, n int, of func() map[string]string) {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
+		o.mu.Lock()
+		got := len(of())
+		o.mu.Unlock()
+		if got == n {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("told of %d objects, want %d: %v", got, n, o.lost)
+		}
+	}
+}
+
+func TestLostIndexPagesAreNamedRebuiltAndSound(t *testing.T) {
+	for name, begin := range map[string]func(*rebuild.Pages, *partlog.State){
+		"when one is asked for": (*rebuild.Pages).Rebuild,
+		"when a node starts":    (*rebuild.Pages).Look,
+	} {
+		t.Run(name, func(t *testing.T) {
+			store, state, pages := paged(t)
+			if r, err := verify.New(store, verify.Options{Metadata: newCatalog(), Partition: -1}).Run(t.Context()); err != nil || len(r.Findings) != 0 {
+				t.Fatalf("before: %v, %+v", err, r.Findings)
+			}
+			for i, key := range pages {
+				if i == 1 { // the others are gone
+					edit(t, store, key, func(b []byte) []byte { b[100] ^= 1; return b })
+					continue
+				}
+				store.DeleteNow(key)
+			}
+			r, err := verify.New(store, verify.Options{Metadata: newCatalog(), Partition: -1}).Run(t.Context())
+			if err != nil || r.Errors != len(pages) {
+				t.Fatalf("%v, %+v", err, r.Findings)
+			}
+			for _, f := range r.Findings {
+				if len(f.Affects) == 0 || f.Severity != verify.Error {
+					t.Errorf("%+v", f)
+				}
+			}
+			p, o := rebuilder(store, true)
+			defer p.Close()
+			for range 10 {
+				begin(p, state)
+			}
+			o.settled(t, len(pages), func() map[string]string { return o.mended })
+			if p.Page(state.Pages()[segment.ID{0xaa}][0]) != nil {
+				t.Error("what is in the bucket is kept in memory")
+			}
+			if r, err := verify.New(store, verify.Options{Metadata: newCatalog(), Partition: -1}).Run(t.Context()); err != nil || len(r.Findings) != 0 {
+				t.Errorf("after: %v, %+v", err, r.Findings)
+			}
+		})
+	}
+}
+
+func TestANodeThatOnlyReadsKeepsRebuiltPagesInMemory(t *testing.T) {
+	store, state, pages := paged(t)
+	before := map[string][]byte{}
+	for _, key := range pages[:2] {
+		before[key], _ = store.GetNow(key)
+		store.DeleteNow(key)
+	}
+	writes := store.Calls("create") + store.Calls("delete")
+	p, o := rebuilder(store, false)
+	defer p.Close()
+	p.Rebuild(state)
+	o.settled(t, 2, func() map[string]string { return o.mended })
+	for object, named := range state.Pages() {
+		payload, lost := before[segment.IndexKey(1, object)]
+		for _, page := range named {
+			got := p.Page(page)
+			if !lost && got != nil || lost && string(got) != string(payload[segment.BlobHeaderSize+page.Position:][:page.Length]) {
+				t.Errorf("page of %v from offset %d on: %d bytes, lost %t", page.Key, page.Base, len(got), lost)
+			}
+		}
+	}
+	if n := store.Calls("create") + store.Calls("delete") - writes; n != 0 {
+		t.Errorf("%d writes", n)
+	}
+}
+
+func TestPagesThatTheJournalDoesNotGiveAreNeverMadeUp(t *testing.T) {
+	for name, spoil := range map[string]func(t *testing.T, store *mem.Store){
+		"an object is gone": func(t *testing.T, store *mem.Store) { store.DeleteNow(at(100)) },
+		"an object is damaged": func(t *testing.T, store *mem.Store) {
+			edit(t, store, at(100), func(b []byte) []byte { return b[:len(b)-5] })
+		},
+		"an object is another's": func(t *testing.T, store *mem.Store) { b, _ := store.GetNow(at(99)); store.PutNow(at(100), b) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			store, state, pages := paged(t)
+			store.DeleteNow(pages[0])
+			spoil(t, store)
+			p, o := rebuilder(store, true)
+			p.Rebuild(state)
+			o.settled(t, 1, func() map[string]string {
+				failed := map[string]string{}
+				for object, text := range o.lost {
+					if strings.Contains(text, "cannot be rebuilt") {
+						failed[object] = text
+					}
+				}
+				return failed
+			})
+			p.Close()
+			if _, there := store.GetNow(pages[0]); there || len(o.mended) > 0 || p.Page(state.Pages()[segment.ID{0xaa}][0]) != nil {
+				t.Error("a page was made of a journal that is not whole")
+			}
+		})
+	}
+}
