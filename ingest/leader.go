@@ -45,7 +45,12 @@ type Options struct {
 	// OnFull is called when the write-ahead log has taken nothing for FullPatience,
 	// with the reason, again now and then, and with nil when that is over. It must
 	// not block.
-	OnFull       func(error)
+	OnFull func(error)
+	// OnAside is called now and then with the number of records in logs set aside
+	// that the journal does not have and that were not exported, and with what kept
+	// them from being counted. It must not block.
+	OnAside      func(records int64, err error)
+	AsideEvery   time.Duration // default 10 s
 	FullPatience time.Duration // default 5 s
 }
 
@@ -71,6 +76,12 @@ func (o Options) withDefaults() Options {
 	if o.FullPatience == 0 {
 		o.FullPatience = 5 * time.Second
 	}
+	if o.AsideEvery == 0 {
+		o.AsideEvery = asideEvery
+	}
+	if o.OnAside == nil {
+		o.OnAside = func(int64, error) {}
+	}
 	if o.OnFull == nil {
 		o.OnFull = func(error) {}
 	}
@@ -90,6 +101,7 @@ type Leader struct {
 	wal    *wal.Log
 	timer  *time.Timer
 	room   room
+	aside  asideWatch
 
 	checkpoint *journal.Checkpointer
 
@@ -97,9 +109,11 @@ type Leader struct {
 	reconciles chan barrier
 	deletes    chan deletion
 	settles    chan func(error)
-	stop       chan struct{} // closed by Close: flush, then end
-	abort      chan struct{} // closed by Close when it will not wait longer
-	ready      chan struct{} // closed when requests are taken
+	stop       chan struct{}   // closed by Close: flush, then end
+	abort      chan struct{}   // closed by Close when it will not wait longer
+	ready      chan struct{}   // closed when requests are taken
+	ctx        context.Context // ends with the Leader
+	cancel     context.CancelFunc
 	done       chan struct{}
 	err        error // why it ended; read after done
 }
@@ -122,6 +136,7 @@ func Start(opt Options) (*Leader, error) {
 		requests: make(chan request), reconciles: make(chan barrier), deletes: make(chan deletion), settles: make(chan func(error)),
 		stop: make(chan struct{}), abort: make(chan struct{}), ready: make(chan struct{}), done: make(chan struct{}),
 	}
+	l.ctx, l.cancel = context.WithCancel(context.Background())
 	l.driver = journal.NewDriver(opt.Store, opt.Journal, journal.Hooks{
 		Apply:   func(o *journal.Object, own bool) error { return l.core.apply(o, own) },
 		Led:     l.led,
@@ -169,9 +184,10 @@ func (l *Leader) Done() <-chan struct{} { return l.done }
 // time to flush.
 func (l *Leader) Err() error { return l.err }
 
-// SetAside is how many write-ahead records of earlier starts could not be
-// replayed and were set aside, once Ready is closed.
-func (l *Leader) SetAside() int { return l.core.replay.aside }
+// SetAside is how many records lie in logs set aside that the journal does not
+// have, until they are exported or deleted, once Ready is closed. They are counted
+// in the background.
+func (l *Leader) SetAside() int { return int(l.aside.missing.Load()) }
 
 // Pending is how many bytes of batches are in the write-ahead log and not known to
 // be in the bucket.
@@ -293,6 +309,8 @@ func (l *Leader) run() {
 	l.checkpoint.Close()
 	l.timer.Stop()
 	l.room.timer.Stop()
+	l.cancel()
+	l.aside.work.Wait()
 	if err := l.wal.Close(); err != nil && l.err == nil {
 		l.err = err
 	}
@@ -369,11 +387,19 @@ func (l *Leader) progress() {
 		return
 	}
 	if !was && l.core.taking {
+		l.watchAside()
 		close(l.ready)
 	}
 	if at := l.core.flushAt(); !at.IsZero() && l.core.journal.Room() {
 		l.timer.Reset(at.Sub(l.opt.Now()))
 	}
+}
+
+// watchAside begins to count what was set aside. All older logs are dealt with.
+func (l *Leader) watchAside() {
+	_, history := l.driver.Core().Checkpoint()
+	l.aside = asideWatch{opt: l.opt.WAL, state: l.opt.State, history: history, report: l.opt.OnAside, now: l.opt.Now, every: l.opt.AsideEvery}
+	l.aside.start(l.ctx)
 }
 
 func (l *Leader) led(epoch uint32) {

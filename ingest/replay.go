@@ -34,7 +34,6 @@ type olderFiles interface {
 type replay struct {
 	older []*olderLog         // oldest first, until they are dealt with
 	local map[segment.ID]bool // their incarnations
-	aside int                 // records set aside so far
 	// warn tells of records that were set aside, to which folder and why.
 	warn func(records int, folder string, reason error)
 }
@@ -87,12 +86,11 @@ func (c *core) replayOne(o *olderLog) (done bool, err error) {
 
 // setAside keeps what may not be replayed for a person to look at.
 func (c *core) setAside(o *olderLog, reason error) error {
-	n := int(o.log.LastLSN + 1 - c.firstUncovered(o))
+	n := max(1, int(o.log.LastLSN+1)-int(c.firstUncovered(o))) // one at least, of what cannot be read
 	folder, err := o.files.SetAside(reason.Error())
 	if err != nil {
 		return err
 	}
-	c.replay.aside += n
 	c.replay.warn(n, folder, reason)
 	return nil
 }

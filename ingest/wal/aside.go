@@ -7,9 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
-
-	"github.com/varvelog/varve/tiering/segment"
 )
 
 // SetAside moves the log to the folder aside, together with the reason, where
@@ -106,74 +103,4 @@ func removeDead(fsys FS, dir string) error {
 		return fmt.Errorf("remove write-ahead log: %w", err)
 	}
 	return nil
-}
-
-// AsideInfo is a log that was set aside.
-type AsideInfo struct {
-	Path        string
-	Time        time.Time // when, by the node's clock
-	Incarnation segment.ID
-	Reason      string
-	Log         *Incarnation // what can be read of it; nil if Err is set
-	Err         error        // why nothing is known about its records
-}
-
-// Aside lists the logs that were set aside in a journal's folder, oldest first.
-// Dir and Journal of opt say whose; cluster and node as well.
-func Aside(opt Options) ([]AsideInfo, error) {
-	opt, err := opt.withDefaults()
-	if err != nil {
-		return nil, err
-	}
-	dir := filepath.Join(opt.Dir, asideDir)
-	names, err := opt.FS.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("list write-ahead logs set aside: %w", err)
-	}
-	var found []AsideInfo
-	for _, name := range names {
-		at, id, ok := parseAsideName(name)
-		if !ok {
-			continue
-		}
-		info := AsideInfo{Path: filepath.Join(dir, name), Time: at, Incarnation: id}
-		if info.Reason, err = readReason(opt.FS, info.Path); err != nil {
-			return nil, err
-		}
-		opt := opt
-		opt.Incarnation = id
-		inc := &Incarnation{ID: id, opt: opt, dir: info.Path}
-		if info.Err = inc.scan(); info.Err == nil {
-			info.Log = inc
-		}
-		found = append(found, info)
-	}
-	return found, nil
-}
-
-func parseAsideName(name string) (at time.Time, id segment.ID, ok bool) {
-	stamp, rest, _ := strings.Cut(name, "-")
-	at, err := time.Parse(timeLayout, stamp)
-	if err != nil {
-		return at, id, false
-	}
-	id, ok = parseID(rest)
-	return at, id, ok
-}
-
-// readReason reads at most a window of the reason file.
-func readReason(fsys FS, dir string) (string, error) {
-	w, err := openWindow(fsys, filepath.Join(dir, reasonFile))
-	if errors.Is(err, fs.ErrNotExist) {
-		return "", nil
-	}
-	if err != nil {
-		return "", err
-	}
-	defer w.file.Close() // opened for reading: nothing can be lost
-	b, err := w.bytes(0, int(min(w.size, readAhead)))
-	return strings.TrimSpace(string(b)), err
 }

@@ -194,3 +194,56 @@ func TestDamagedLogCanBeSetAsideAndListed(t *testing.T) {
 		t.Fatalf("Aside = %+v, %v", list, err)
 	}
 }
+
+// After a crash in the middle of deleting it, a log set aside is there whole or gone.
+func TestDeletingWhatWasSetAsideIsOneStep(t *testing.T) {
+	base, last := manyFiles(t)
+	opt := next(options(nil), base)
+	opt.Now = noon
+	if _, err := scanOne(t, opt).SetAside("why"); err != nil {
+		t.Fatal(err)
+	}
+	logs, err := wal.AsideFolders(opt)
+	if err != nil || len(logs) != 1 || logs[0].Missing != -1 || !logs[0].Exported.IsZero() {
+		t.Fatalf("%+v, %v", logs, err)
+	}
+	var armed *crashfs.FS
+	whole, gone := 0, 0
+	armed = base.With(func(crashfs.Op) error {
+		for _, pick := range []crashfs.Pick{crashfs.KeepNone, crashfs.KeepAll} {
+			after := opt
+			after.FS = armed.Image(pick)
+			found, err := wal.Aside(after)
+			switch {
+			case err != nil || len(found) > 1:
+				t.Fatal(found, err)
+			case len(found) == 0:
+				gone++
+			case found[0].Err != nil || found[0].Log.Damage != nil || found[0].Log.LastLSN != last:
+				t.Errorf("found in part: %+v", found[0])
+			default:
+				whole++
+			}
+		}
+		return nil
+	})
+	opt.FS = armed
+	for _, note := range []func() error{
+		func() error { return wal.NoteMissing(opt, logs[0], 5) },
+		func() error { return wal.NoteExported(opt, logs[0]) },
+	} {
+		if err := note(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	noted, err := wal.AsideFolders(opt)
+	if err != nil || noted[0].Missing != 5 || !noted[0].Exported.Equal(noon()) || noted[0].Reason != "why" {
+		t.Errorf("noted %+v, %v", noted, err)
+	}
+	if err := wal.RemoveAside(opt, logs[0]); err != nil {
+		t.Fatal(err)
+	}
+	if whole == 0 || gone == 0 {
+		t.Errorf("%d images with the log, %d without", whole, gone)
+	}
+}

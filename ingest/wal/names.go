@@ -16,13 +16,18 @@ import (
 //	    <any>.spare                            no records: preallocated, or released and to be reused
 //	    reason                                 why the log is being set aside
 //	<ordinal>-<incarnation>.dead/              removed; contents on their way out
-//	aside/<UTC time>-<incarnation>/            set aside
+//	aside/<UTC time>-<incarnation>/            set aside; with them, as text:
+//	    missing                                how many of its records the journal does not have
+//	    exported                               when it was exported
+//	aside/<...>.dead/                          deleted; contents on their way out
 const (
 	walSuffix   = ".wal"
 	spareSuffix = ".spare"
 	deadSuffix  = ".dead"
 	asideDir    = "aside"
 	reasonFile  = "reason"
+	missingFile = "missing"
+	exportFile  = "exported"
 	timeLayout  = "20060102T150405Z"
 )
 

@@ -23,15 +23,17 @@ Each start of a node writes a log of its own for every journal it leads; its nam
 is the incarnation. The next start takes what is in older logs to the bucket and
 removes them. A log whose records may not be appended any more, because another
 node has led the journal since or because the log is damaged, is set aside and kept
-in <data-dir>/wal/<journal>/aside until somebody deletes it. Its records were
-acknowledged with acks=1 or not at all, and some may be in the bucket.
+in <data-dir>/wal/<journal>/aside until it is deleted with "varve wal delete". Its
+records were acknowledged with acks=1 or not at all, and some may be in the bucket.
+A node that leads the journal counts those that are not, and reports them as a
+trouble until they are exported or deleted.
 
-These commands read only, and may run beside the node.`
+These commands may run beside the node.`
 
 func newWAL(env *Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "wal",
-		Short: "List and export write-ahead logs of a data folder",
+		Short: "List, export and delete write-ahead logs of a data folder",
 		Long:  walLong,
 		Example: `  varve wal list --data-dir /var/lib/varve
   varve wal export --data-dir /var/lib/varve --out lost.jsonl`,
@@ -39,7 +41,7 @@ func newWAL(env *Env) *cobra.Command {
 	var dir string
 	dataDirFlag(cmd.PersistentFlags(), &dir)
 	complete(cmd, "data-dir", completeFolders)
-	cmd.AddCommand(newWALList(env, &dir), newWALExport(env, &dir))
+	cmd.AddCommand(newWALList(env, &dir), newWALExport(env, &dir), newWALDelete(env, &dir))
 	group(cmd)
 	return cmd
 }
@@ -63,8 +65,10 @@ const walListLong = `List the write-ahead logs of a data folder that may hold re
 STATE is "aside" for a log set aside (REASON says why), "waiting" for one that the
 next start of the node takes to the bucket, and "in use" for the newest log of a
 journal while a node runs on the folder; that one is not looked into. BATCHES and
-RECORDS are what can be read, whether or not the bucket has it as well. DAMAGE says
-what cannot be read. A question mark is what cannot be known.
+RECORDS are what can be read, whether or not the bucket has it as well. MISSING is
+how many records of a log set aside the journal does not have, as a node that leads it
+has found five minutes after it was set aside. EXPORTED is when they were exported. DAMAGE
+says what cannot be read. A question mark is what cannot be known.
 
 The code is 1 when a log cannot be read at all.`
 
@@ -107,19 +111,28 @@ func listWAL(ctx context.Context, env *Env, dir, output string) error {
 }
 
 func printWALs(w io.Writer, logs []*walLog) {
-	fmt.Fprintln(w, "JOURNAL\tSTATE\tSET ASIDE\tINCARNATION\tBATCHES\tRECORDS\tSIZE\tREASON\tDAMAGE")
+	fmt.Fprintln(w, "JOURNAL\tSTATE\tSET ASIDE\tINCARNATION\tBATCHES\tRECORDS\tMISSING\tEXPORTED\tSIZE\tREASON\tDAMAGE")
 	for _, l := range logs {
-		at, size := "-", "?"
+		at, size, missing, exported := "-", "?", "-", "-"
 		if l.Time != nil {
-			at = l.Time.Format("2006-01-02T15:04:05Z07:00")
+			at, missing = l.Time.Format(walTime), "?"
+		}
+		if l.Missing != nil {
+			missing = strconv.FormatInt(*l.Missing, 10)
+		}
+		if l.Exported != nil {
+			exported = l.Exported.Format(walTime)
 		}
 		if l.Bytes != nil {
 			size = humanize.IBytes(*l.Bytes)
 		}
-		fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", l.Journal, l.State, at, l.Incarnation,
-			number(l.Batches), number(l.Records), size, cell(l.Reason), cell(l.Damage))
+		fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", l.Journal, l.State, at, l.Incarnation,
+			number(l.Batches), number(l.Records), missing, exported, size, cell(l.Reason), cell(l.Damage))
 	}
 }
+
+// walTime is how lists print a time.
+const walTime = "2006-01-02T15:04:05Z07:00"
 
 func number(n *uint64) string {
 	if n == nil {

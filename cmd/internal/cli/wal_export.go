@@ -22,9 +22,9 @@ import (
 )
 
 const walExportLong = `Write the records of write-ahead logs out: of all logs set aside, or of the one
-that --incarnation names, which may also be waiting. Nothing is removed: delete a
-log set aside by hand when its records are safe ("varve wal list -o json" has the
-path).
+that --incarnation names, which may also be waiting. Nothing is removed. A log set
+aside that was written out whole is marked as exported, and its records are no trouble
+of the node any more; "varve wal delete" removes it.
 
 The json format is one object a line, as "varve consume -o json" prints records,
 with "topic_id" in the place of "topic": write-ahead logs have ids only, which
@@ -86,11 +86,12 @@ type walExport struct {
 	meter    *meter
 	progress progress
 	out      *bufio.Writer
-	line     []byte // reused
-	bytes    uint64 // written of the log at hand, in the raw format
-	records  uint64 // likewise, in the json format
-	bad      uint64 // batches that cannot be read, at least
-	writeErr error  // of out, or the end of ctx; nothing is written after it
+	line     []byte    // reused
+	bytes    uint64    // written of the log at hand, in the raw format
+	records  uint64    // likewise, in the json format
+	bad      uint64    // batches that cannot be read, at least
+	whole    []*walLog // logs that were written to their end
+	writeErr error     // of out, or the end of ctx; nothing is written after it
 }
 
 // filter fills in which records are asked for.
@@ -155,9 +156,20 @@ func exportWAL(env *Env, dir, out string, e *walExport) error {
 	case writeErr != nil:
 		return interrupted(e.ctx, writeErr)
 	case e.bad > 0:
-		return errors.Join(fmt.Errorf("record batches that cannot be read: %d or more, as told above; all others were written", e.bad), err)
+		err = errors.Join(fmt.Errorf("record batches that cannot be read: %d or more, as told above; all others were written", e.bad), err)
 	}
-	return err
+	return errors.Join(e.mark(), err)
+}
+
+// mark notes which logs set aside were exported, now that their records are safe.
+func (e *walExport) mark() error {
+	var errs []error
+	for _, l := range e.whole {
+		if l.State == walAside {
+			errs = append(errs, wal.NoteExported(l.opt, l.info))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // choose picks the logs that are asked for. A log that is being written is none.
@@ -205,6 +217,7 @@ func newFile(flag, name string) (io.Writer, func() error, error) {
 func (e *walExport) writeAll(logs []*walLog) error {
 	for _, l := range logs {
 		e.bytes, e.records = 0, 0
+		bad := e.bad
 		if l.log == nil {
 			e.problem(l, 1, "nothing of it can be read: %s", l.Damage)
 			continue
@@ -223,6 +236,9 @@ func (e *walExport) writeAll(logs []*walLog) error {
 			e.tell(l, "%s written as they were stored", plural(int(e.bytes), "byte"))
 		} else {
 			e.tell(l, "%s written", plural(int(e.records), "record"))
+		}
+		if e.bad == bad && e.topic.IsZero() {
+			e.whole = append(e.whole, l)
 		}
 	}
 	return e.out.Flush()

@@ -31,9 +31,13 @@ type walLog struct {
 	Bytes       *uint64    `json:"bytes"`   // that those batches take in the files
 	Reason      string     `json:"reason,omitempty"`
 	Damage      string     `json:"damage,omitempty"`
-	Path        string     `json:"path,omitempty"` // of a log set aside
+	Path        string     `json:"path,omitempty"`  // of a log set aside
+	Missing     *int64     `json:"missing_records"` // of those, what the journal does not have
+	Exported    *time.Time `json:"exported"`        // when they were exported
 
-	log *wal.Incarnation // nil if nothing can be read, or nothing may be
+	log  *wal.Incarnation // nil if nothing can be read, or nothing may be
+	opt  wal.Options      // of the journal
+	info wal.AsideInfo    // of a log set aside
 }
 
 // readWALs reads the logs of all journals of a data folder. Those that could be
@@ -125,7 +129,13 @@ func (u walUse) read(opt wal.Options) ([]*walLog, error) {
 	for _, info := range set {
 		aside[info.Incarnation] = true
 		l := newWALLog(opt.Journal, walAside, info.Incarnation, info.Log)
-		l.Time, l.Reason, l.Path = &info.Time, info.Reason, info.Path
+		l.Time, l.Reason, l.Path, l.opt, l.info = &info.Time, info.Reason, info.Path, opt, info
+		if info.Missing >= 0 {
+			l.Missing = &info.Missing
+		}
+		if !info.Exported.IsZero() {
+			l.Exported = &info.Exported
+		}
 		if info.Err != nil {
 			l.Damage = oneLine(info.Err)
 			asideErr = errors.Join(asideErr, fmt.Errorf("log %s: %w", info.Incarnation, info.Err))

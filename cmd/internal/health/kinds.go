@@ -36,7 +36,7 @@ var table = []about{
 	{Damage, slog.LevelWarn, 0, "the damaged object can be read again, or is not asked for any more"},
 	{Disk, slog.LevelError, 0, "the write-ahead log has room again"},
 	{Rival, slog.LevelWarn, 0, "no other node leads this journal again"},
-	{SetAside, slog.LevelWarn, 0, "no record that is set aside is missing in the journal again"},
+	{SetAside, slog.LevelWarn, 0, "what was set aside is in the journal, exported or deleted"},
 	{Topics, slog.LevelWarn, 0, "topics are all opened and deleted again"},
 	{Witness, slog.LevelWarn, 0, "the witness file is written again"},
 }

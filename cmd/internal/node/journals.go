@@ -134,6 +134,7 @@ func (n *node) leadData(ctx context.Context, id uint32, closers *stack) error {
 		},
 		FlushInterval: n.cfg.FlushInterval, FlushBytes: int(n.cfg.FlushBytes), EarlyBytes: int(n.cfg.FlushEarlyBytes), Now: time.Now, Log: n.log,
 		OnFull:      func(err error) { n.onFull(id, err) },
+		OnAside:     func(records int64, err error) { n.onAside(id, records, err) },
 		Checkpoints: n.checkpoints(), CheckAttached: func(b []byte) error { _, err := shard.DecodeSnapshots(b); return err },
 	})
 	if err != nil {

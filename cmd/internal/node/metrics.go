@@ -155,7 +155,7 @@ func (m *metrics) leader(id uint32, s *partlog.State, l *ingest.Leader) {
 		func() float64 { return float64(l.Pending()) })
 	m.gauge("varve_wal_file_bytes", "Disk that write-ahead files take, whatever is in them.", journalLabel(id),
 		func() float64 { return float64(l.WALFileBytes()) })
-	m.gauge("varve_wal_set_aside_records", "Write-ahead records of earlier starts that could not be replayed at this start.", journalLabel(id),
+	m.gauge("varve_wal_set_aside_records", "Records in write-ahead logs set aside that the journal does not have, until they are exported or deleted.", journalLabel(id),
 		func() float64 { return float64(l.SetAside()) })
 }
 

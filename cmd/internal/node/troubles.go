@@ -57,6 +57,20 @@ func (n *node) onCoordinatorFailed(k partlog.Key, err error) {
 		fmt.Sprintf("its groups are not served until this is mended and the node started again: %v", err))
 }
 
+// onAside notes how many records that were set aside are not in a journal.
+func (n *node) onAside(journal uint32, records int64, err error) {
+	const advice = `"varve wal list" shows the logs, "varve wal export" takes their records out, "varve wal delete" removes them`
+	switch folder := n.dir.WAL(journal); {
+	case err != nil:
+		n.board.Raise(health.SetAside, subject(journal), false, fmt.Sprintf("logs set aside in %s cannot be read: %v; %s", folder, err, advice))
+	case records > 0:
+		n.board.Raise(health.SetAside, subject(journal), false, fmt.Sprintf(
+			"%d records that were set aside in %s are not in the journal: they were acknowledged with acks=1, or not at all; %s", records, folder, advice))
+	default:
+		n.board.Clear(health.SetAside, subject(journal))
+	}
+}
+
 // onFull notes that a write-ahead log has taken nothing for some seconds, and why;
 // nil: it takes records again.
 func (n *node) onFull(journal uint32, err error) {
