@@ -29,9 +29,9 @@ func claiming(codec batch.Codec, records int32, payload []byte) []byte {
 	return batchtest.FixCRC(b)
 }
 
-// TestRecordsThatNobodyCouldReadAreRefused sends them on one connection, each before
+// TestRecordsThatNoConsumerCouldReadAreRefused sends them on one connection, each before
 // a sound batch: what is stored can be read.
-func TestRecordsThatNobodyCouldReadAreRefused(t *testing.T) {
+func TestRecordsThatNoConsumerCouldReadAreRefused(t *testing.T) {
 	t.Parallel()
 	node := fileBucket(t).start(t)
 	createTopic(t, node.Kafka, "events", 1)

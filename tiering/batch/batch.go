@@ -216,7 +216,7 @@ func Patch(b []byte, baseOffset int64, leaderEpoch int32) {
 
 // SetLogAppendTime makes nowMs, in Unix milliseconds, the time of every record
 // of the batch that starts b, as message.timestamp.type=LogAppendTime asks: the
-// attribute, the max timestamp, and the CRC anew. Parse must have accepted b.
+// attribute, the max timestamp, and the CRC. Parse must have accepted b.
 func SetLogAppendTime(b []byte, nowMs int64) {
 	attributes := binary.BigEndian.Uint16(b[posAttributes:])
 	binary.BigEndian.PutUint16(b[posAttributes:], attributes|bitLogAppendTime)

@@ -71,7 +71,7 @@ type stream struct {
 var streams = sync.Pool{New: func() any { return new(stream) }}
 
 // maxKept is the largest buffer that a stream keeps for the next batch.
-const maxKept = 1 << 20
+const maxKept = 2 << 20
 
 // open makes w read the records of p. The stream must be closed after use, also if
 // there is an error.

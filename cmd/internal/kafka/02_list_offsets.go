@@ -151,8 +151,12 @@ func (s *Server) listOffset(ctx context.Context, r *request, t *metadata.Topic, 
 }
 
 // lookUp asks the reader, which may have to read and decompress records: only so
-// many do at once, whatever clients ask for.
+// many do at once, whatever clients ask for. The first offset and the next one are
+// known without, and wait for no such look-up: every consumer that starts needs them.
 func (s *Server) lookUp(ctx context.Context, k partlog.Key, leaderEpoch int32, at int64) (fetch.OffsetAt, error) {
+	if at == fetch.Latest || at == fetch.Earliest {
+		return s.backend.Reader.ListOffset(ctx, k, leaderEpoch, at)
+	}
 	if err := s.lookingUp.Acquire(ctx, 1); err != nil {
 		return fetch.OffsetAt{}, err
 	}

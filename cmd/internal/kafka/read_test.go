@@ -317,3 +317,55 @@ func TestManyPartitionsAreLookedUpInTheirPlaces(t *testing.T) {
 		}
 	}
 }
+
+// stuckReader finds no record by its time until it is let go on.
+type stuckReader struct {
+	Reader
+	asked chan struct{}
+	goOn  chan struct{}
+}
+
+func (r *stuckReader) ListOffset(ctx context.Context, k partlog.Key, epoch int32, ts int64) (fetch.OffsetAt, error) {
+	if ts >= 0 {
+		select {
+		case r.asked <- struct{}{}:
+			<-r.goOn
+		case <-r.goOn:
+		}
+	}
+	return r.Reader.ListOffset(ctx, k, epoch, ts)
+}
+
+// TestLookUpsByTimeHoldUpNoConsumerThatStarts fills the places there are for them.
+func TestLookUpsByTimeHoldUpNoConsumerThatStarts(t *testing.T) {
+	c := newCluster()
+	topic := c.addTopic(t, "events", lookups, nil)
+	b := c.backend()
+	stuck := &stuckReader{Reader: c, asked: make(chan struct{}), goOn: make(chan struct{})}
+	b.Reader = stuck
+	server := start(t, c, Config{}, b)
+	defer close(stuck.goOn)
+	ask := func(cl *client, ts int64, partitions int32) (*kmsg.ListOffsetsRequest, int32) {
+		req := sample(2, 7, topic).(*kmsg.ListOffsetsRequest)
+		req.Topics[0].Partitions = nil
+		for p := range partitions {
+			rp := kmsg.NewListOffsetsRequestTopicPartition()
+			rp.Partition, rp.CurrentLeaderEpoch, rp.Timestamp = p, -1, ts
+			req.Topics[0].Partitions = append(req.Topics[0].Partitions, rp)
+		}
+		return req, cl.send(req)
+	}
+	for range allLookups/lookups + 1 {
+		ask(server.dial(t), 1, lookups)
+	}
+	for range allLookups {
+		<-stuck.asked
+	}
+	for _, ts := range []int64{fetch.Latest, fetch.Earliest} {
+		cl := server.dial(t)
+		req, id := ask(cl, ts, 1)
+		if p := cl.receive(req, id).(*kmsg.ListOffsetsResponse).Topics[0].Partitions[0]; p.ErrorCode != 0 || p.Offset != 0 {
+			t.Errorf("timestamp %d: %+v", ts, p)
+		}
+	}
+}
