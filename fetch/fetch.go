@@ -9,7 +9,8 @@
 // is the footer's), and no batch whose CRC or offsets are wrong; that whatever sends a
 // consumer elsewhere (an offset out of range, a latest or earliest offset, an
 // unknown epoch) is said only of a head that was proved after the request
-// arrived; that a leader says that there is nothing to read only while it is known to
+// arrived; that a log's end is said only once what was acknowledged before the
+// request is committed; that a leader says that there is nothing to read only while it is known to
 // lead, or while nobody can know; and that what is not known is an error, never zero or an empty list.
 // It never follows a journal, never writes, and knows no wire format.
 package fetch

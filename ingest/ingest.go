@@ -5,7 +5,8 @@
 // who waits for which of it. It promises that a batch is acknowledged with
 // acks=all only when it and everything appended before it is committed in the
 // bucket, with acks=1 only when its write-ahead record is synced; that order
-// within a partition is the order of Append calls; and that a retry of an
+// within a partition is the order of Append calls; that Settle returns when what was
+// acknowledged before it is committed; and that a retry of an
 // idempotent batch gets the original's answer, not before the original is as
 // safe as the retry asks for. It never serves reads, never decodes records, and
 // never acknowledges on the word of anything but its own disk and the bucket.

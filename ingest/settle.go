@@ -75,14 +75,14 @@ func (c *core) settle(done func(error)) {
 	}
 }
 
-// settleDue reports whether a flush is due for those who wait. One object at a time
-// is sent for them, whatever their number: they cause no more PUTs than the store
+// settleDue reports whether a flush is due for callers that wait. One object at a
+// time is sent for them, whatever their number: they cause no more PUTs than the store
 // takes one after the other.
 func (c *core) settleDue() bool {
 	return len(c.settlement.waiting) > 0 && len(c.inFlight) == 0
 }
 
-// answerSettlers answers those who wait for no more than is committed. It runs
+// answerSettlers answers callers that wait for no more than is committed. It runs
 // between two events: an answer may ask the journal something, which may not be done
 // while objects are applied.
 func (c *core) answerSettlers() {
@@ -98,7 +98,7 @@ func (c *core) answerSettlers() {
 	}
 }
 
-// failSettlers answers all who wait with err.
+// failSettlers answers all callers that wait with err.
 func (c *core) failSettlers(err error) {
 	waiting := c.settlement.waiting
 	c.settlement.waiting = nil

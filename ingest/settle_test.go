@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"context"
 	"errors"
 	"testing"
 	"time"
@@ -23,7 +24,7 @@ func (b *bench) progress() {
 	}
 }
 
-func TestTheEndIsToldWhenWhatWasAcknowledgedIsCommitted(t *testing.T) {
+func TestTheEndIsAnsweredWhenWhatWasAcknowledgedIsCommitted(t *testing.T) {
 	for _, acks := range []Acks{AcksLeader, AcksNone} {
 		b := newBench(t)
 		b.append(acks, batchtest.Spec{})
@@ -43,7 +44,7 @@ func TestTheEndIsToldWhenWhatWasAcknowledgedIsCommitted(t *testing.T) {
 }
 
 // TestAskingForTheEndCostsNothingWhereNothingWaits: what is written with acks=all is
-// not acknowledged before it is committed, and nobody may take it for the end.
+// not acknowledged before it is committed, and no client may take it for the end.
 func TestAskingForTheEndCostsNothingWhereNothingWaits(t *testing.T) {
 	b := newBench(t)
 	if got := b.ask(); len(*got) != 1 || (*got)[0] != nil {
@@ -58,9 +59,9 @@ func TestAskingForTheEndCostsNothingWhereNothingWaits(t *testing.T) {
 	}
 }
 
-// TestManyWhoAskForTheEndShareAFlush: a client that writes and asks in a loop, or many
+// TestManyThatAskForTheEndShareAFlush: a client that writes and asks in a loop, or many
 // of them, get one object at a time.
-func TestManyWhoAskForTheEndShareAFlush(t *testing.T) {
+func TestManyThatAskForTheEndShareAFlush(t *testing.T) {
 	b := newBench(t)
 	const clients, objects = 100, 5
 	var asked []*[]error
@@ -113,9 +114,9 @@ func TestTheEndIsNotKnownWhileTheBucketIsAway(t *testing.T) {
 	}
 }
 
-// TestSpilledBatchesAreFlushedForThoseWhoAsk: also what is in the write-ahead log
+// TestSpilledBatchesAreFlushedForClientsThatAsk: also what is in the write-ahead log
 // alone.
-func TestSpilledBatchesAreFlushedForThoseWhoAsk(t *testing.T) {
+func TestSpilledBatchesAreFlushedForClientsThatAsk(t *testing.T) {
 	b := newBench(t)
 	b.c.maxMemory, b.c.interval = 1, time.Hour
 	for range 4 {
@@ -148,5 +149,40 @@ func TestDeletionKnowsWhatWasAcknowledged(t *testing.T) {
 		if got := answer(t, done)[0]; got.Err != nil || got.LogStart != 2 {
 			t.Errorf("delete before %d: %+v", before, got)
 		}
+	}
+}
+
+// TestSettleOfALeader: with a flush that is an hour away, and a bucket that goes away.
+func TestSettleOfALeader(t *testing.T) {
+	f, down := newFlakyFolder(t)
+	f.change = func(o *Options) { o.FlushInterval = time.Hour }
+	l := f.start()
+	openTestKey(t, l)
+	for want := int64(2); want <= 6; want += 2 {
+		if r := appendOne(t, l, AcksLeader, batchtest.Spec{}); r.Err != nil {
+			t.Fatal(r.Err)
+		}
+		if err := l.Settle(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if v, _ := l.opt.State.Lookup(testKey); v.End != want {
+			t.Fatalf("the log ends at %d, want %d", v.End, want)
+		}
+	}
+	down.Store(true)
+	if r := appendOne(t, l, AcksLeader, batchtest.Spec{}); r.Err != nil {
+		t.Fatal(r.Err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	if err := l.Settle(ctx); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("bucket away: %v, want %v", err, ErrUnavailable)
+	}
+	if got := l.DeleteRecords(ctx, []Deletion{{Key: testKey, Before: AllCommitted}}); !errors.Is(got[0].Err, ErrUnavailable) {
+		t.Errorf("bucket away: deletion %+v, want %v", got[0], ErrUnavailable)
+	}
+	f.kill(l)
+	if err := l.Settle(t.Context()); !errors.Is(err, ErrNotLeader) {
+		t.Errorf("ended: %v, want %v", err, ErrNotLeader)
 	}
 }
