@@ -192,6 +192,12 @@ func TestSettlingVoidsWhatTheOldLeaderHadUnderWay(t *testing.T) {
 			t.Fatal("a void was applied")
 		}
 	}
+	fence := n.core.Chain().Fence
+	next := n.propose()
+	n.settle()
+	if h := w.header(next.Seq); h.Prev != fence {
+		t.Fatalf("the segment after the void follows %v, want the fence %v", h.Prev, fence)
+	}
 	if err := w.check(); err != nil {
 		t.Fatal(err)
 	}

@@ -309,11 +309,15 @@ func TestDamagedPagesAreRefused(t *testing.T) {
 			t.Errorf("%s: error %v, want %v", name, err, tc.want)
 		}
 	}
-	flipped := bytes.Clone(good)
-	flipped[40] ^= 1
-	for _, b := range [][]byte{flipped, good[:len(good)-1], append(bytes.Clone(good), 0)} {
+	damaged := [][]byte{good[:len(good)-1], append(bytes.Clone(good), 0)}
+	for i := range good { // some of them decode, and only the CRC tells
+		flipped := bytes.Clone(good)
+		flipped[i] ^= 1
+		damaged = append(damaged, flipped)
+	}
+	for i, b := range damaged {
 		if _, err := DecodePage(page, b); !errors.Is(err, segment.ErrCorrupt) {
-			t.Errorf("bytes that do not have the page's CRC: error %v", err)
+			t.Errorf("bytes that do not have the page's CRC, case %d: error %v", i, err)
 		}
 	}
 }
