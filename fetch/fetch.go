@@ -96,6 +96,9 @@ type JournalView struct {
 	// Settle returns nil once everything that the leader acknowledged before the call
 	// is applied. Nil if this node does not lead the journal.
 	Settle func(ctx context.Context) error
+	// Await notes that a request waits for records, until the function it returns is
+	// called. Nil if records need no looking for.
+	Await func() (end func())
 	// Confirm returns nil if this node is known to lead the journal still, ErrNotLeader
 	// if it leads it no more, and any other error if that is not known. Nil if this
 	// node does not lead the journal.

@@ -19,12 +19,17 @@ func (r *Reader) Fetch(ctx context.Context, req Request) *Response {
 	q := r.newFetch(req)
 	wake := make(chan struct{}, 1)
 	defer q.watch(wake)()
+	defer q.endWait()
 	timeout := time.NewTimer(req.MaxWait)
 	defer timeout.Stop()
 	failed := false
 	for waiting := req.MaxWait > 0; ; {
 		q.look(ctx)
-		if !waiting || q.answerable() {
+		ready := q.answerable()
+		if !ready {
+			q.await()
+		}
+		if !waiting || ready {
 			q.confirm(ctx)
 			answer := q.read(ctx)
 			switch {
@@ -71,6 +76,8 @@ type fetch struct {
 	req      Request
 	maxBytes int64
 	parts    []position
+	awaited  bool
+	ends     []func() // of the waits noted at journals
 }
 
 // position is where a partition of the request stands: its result so far and,
@@ -134,6 +141,25 @@ func (f *fetch) watch(wake chan<- struct{}) (cancel func()) {
 		for _, cancel := range cancels {
 			cancel()
 		}
+	}
+}
+
+// await notes at the journals, once, that the request waits, be it not for long.
+func (f *fetch) await() {
+	if f.awaited {
+		return
+	}
+	f.awaited = true
+	for _, view := range f.views {
+		if view.Await != nil {
+			f.ends = append(f.ends, view.Await())
+		}
+	}
+}
+
+func (f *fetch) endWait() {
+	for _, end := range f.ends {
+		end()
 	}
 }
 

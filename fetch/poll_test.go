@@ -294,3 +294,23 @@ func TestAnEmptyAnswerIsThatOfALeader(t *testing.T) {
 		})
 	}
 }
+
+// Who finds nothing has others look for records, until the answer is given; also one
+// who does not wait.
+func TestAFetchThatFindsNothingHasOthersLook(t *testing.T) {
+	w := newWorld(t, nil)
+	w.values("x")
+	var begun, ended int
+	w.view.Await = func() func() { begun++; return func() { ended++ } }
+	for _, test := range []struct {
+		offset int64
+		wait   time.Duration
+		waits  int
+	}{{0, long, 0}, {1, time.Millisecond, 1}, {1, 0, 1}} {
+		begun, ended = 0, 0
+		w.fetch(poll(1, test.wait, want(keyA, test.offset)))
+		if begun != test.waits || ended != begun {
+			t.Errorf("offset %d, wait %v: %d waits began, %d ended; want %d", test.offset, test.wait, begun, ended, test.waits)
+		}
+	}
+}

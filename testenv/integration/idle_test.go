@@ -124,6 +124,29 @@ func TestAnIdleFetchNodeOnlyPolls(t *testing.T) {
 	}
 }
 
+// Without announcements it looks by itself, less often the longer it finds nothing.
+func TestAnIdleFetchNodeLooksLessOften(t *testing.T) {
+	t.Parallel()
+	b := fileBucket(t)
+	leader := b.start(t)
+	createTopic(t, leader.Kafka, "events", 1)
+	follower := b.start(t, "--roles", "fetch")
+	const quiet = 8 * time.Second
+	time.Sleep(quiet)
+	before, began := storeRequests(t, follower), time.Now()
+	time.Sleep(idleFor)
+	after := storeRequests(t, follower)
+	var requests float64
+	for op, n := range after {
+		requests += n - before[op]
+	}
+	// A look is two requests, at each of two journals, after a pause of an eighth of
+	// what was quiet: four times fewer than right after an object.
+	if most := 2 * 2 * (time.Since(began).Seconds()/(quiet.Seconds()/8) + 1); requests > most || requests == 0 {
+		t.Errorf("%v requests in %v, at most %v are planned for", requests, time.Since(began), most)
+	}
+}
+
 // maxIdleMemory is what 10,000 partitions and 1,000 connections may take; some
 // 60 MB are what they took when this was written.
 const maxIdleMemory = 256 << 20

@@ -186,7 +186,7 @@ func TestFollowerPollsAndCloses(t *testing.T) {
 		var got []segment.Ref
 		f := Follow(store, Config{Chain: NewChain(testCluster, testJournal, testWindow)},
 			func(o *Object) error { got = append(got, o.Ref()); return nil },
-			func() time.Duration { return 5 * time.Second }, slog.New(slog.DiscardHandler))
+			NewPace(func() time.Duration { return 5 * time.Second }), slog.New(slog.DiscardHandler))
 		<-f.Ready()
 		leader.propose(t, segment.ID{9})
 		time.Sleep(6 * time.Second)

@@ -10,11 +10,11 @@ import (
 
 // Follower applies a journal's objects as they are committed, on a goroutine of
 // its own. It looks when it is poked, when a proof is asked for, and as a
-// backstop whenever the time that poll gives is over.
+// backstop whenever its Pace says so.
 type Follower struct {
 	driver *Driver
 	apply  func(*Object) error
-	poll   func() time.Duration
+	pace   *Pace
 	stop   chan struct{}
 	ready  chan struct{} // closed when the end of the log was first reached
 	done   chan struct{} // closed when nothing more is followed
@@ -22,10 +22,10 @@ type Follower struct {
 }
 
 // Follow starts. cfg needs a Chain; apply is called on the Follower's goroutine.
-func Follow(store objstore.Store, cfg Config, apply func(*Object) error, poll func() time.Duration, log *slog.Logger) *Follower {
+func Follow(store objstore.Store, cfg Config, apply func(*Object) error, pace *Pace, log *slog.Logger) *Follower {
 	cfg.Lead = false
 	f := &Follower{
-		apply: apply, poll: poll,
+		apply: apply, pace: pace,
 		stop: make(chan struct{}), ready: make(chan struct{}), done: make(chan struct{}),
 	}
 	f.driver = NewDriver(store, cfg, Hooks{Apply: f.applied, AtHead: f.atHead, Ended: f.ended}, log)
@@ -57,23 +57,32 @@ func (f *Follower) Close() {
 func (f *Follower) run() {
 	defer close(f.done)
 	defer f.driver.Close()
-	timer := time.NewTimer(f.poll())
-	defer timer.Stop()
 	f.driver.Start()
+	f.pace.Moved(time.Now())
+	f.pace.Looked(time.Now())
+	timer := time.NewTimer(time.Until(f.pace.Due()))
+	defer timer.Stop()
 	for f.err == nil {
 		select {
 		case ev := <-f.driver.Events():
 			f.driver.Handle(ev)
 		case <-timer.C:
-			f.driver.Handle(Poke{})
-			timer.Reset(f.poll())
+		case <-f.pace.changed:
 		case <-f.stop:
 			return
 		}
+		if now := time.Now(); !f.pace.Due().After(now) {
+			f.pace.Looked(now)
+			f.driver.Handle(Poke{})
+		}
+		timer.Reset(time.Until(f.pace.Due()))
 	}
 }
 
-func (f *Follower) applied(o *Object, _ bool) error { return f.apply(o) }
+func (f *Follower) applied(o *Object, _ bool) error {
+	f.pace.Moved(time.Now())
+	return f.apply(o)
+}
 
 func (f *Follower) atHead() {
 	select {

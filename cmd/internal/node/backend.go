@@ -39,7 +39,7 @@ func (n *node) kafkaBackend(reader *fetch.Reader, groups kafka.Groups) kafka.Bac
 		NodeID:        func() int32 { return n.id },
 		Controller:    func() int32 { return n.id },
 		Brokers:       func() []kafka.Broker { return []kafka.Broker{self} },
-		Topics:        n.meta,
+		Topics:        n.topics,
 		Placement:     n.placement,
 		Deposed:       n.rivals.deposed,
 		ReadsOnly:     !n.writes(),
@@ -159,7 +159,7 @@ func (n *node) journalView(id uint32) (*fetch.JournalView, bool) {
 		return nil, false
 	}
 	if j.leader == nil {
-		return &fetch.JournalView{State: j.state, Head: j.prover}, true
+		return &fetch.JournalView{State: j.state, Head: j.prover, Await: func() func() { return j.pace.Await(time.Now) }}, true
 	}
 	led := ledHead{j.leader}
 	return &fetch.JournalView{State: j.state, Head: led, Confirm: led.Confirm, Settle: led.Settle, Tail: j.recent, AppendEnd: j.leader.AppendEnd}, true

@@ -18,7 +18,8 @@ import (
 func (n *node) follow(ctx context.Context, closers *stack) error {
 	n.id = archiveID(n.dir.Node())
 	n.admin = metadata.ReadsOnly{}
-	f := &followers{node: n, byID: map[uint32]*journal.Follower{}, renewals: make(chan uint32, 1), closed: make(chan struct{})}
+	f := &followers{node: n, byID: map[uint32]*journal.Follower{}, paces: map[uint32]*journal.Pace{}, renewals: make(chan uint32, 1), closed: make(chan struct{})}
+	n.topics = followedTopics{n.meta, f.pace(0)}
 	cancel, err := n.bus.Subscribe(f.announced)
 	if err != nil {
 		return err
@@ -39,7 +40,7 @@ func (n *node) follow(ctx context.Context, closers *stack) error {
 	return nil
 }
 
-// pollInterval is how long a follower waits before it looks by itself.
+// pollInterval is how long a follower waits at least before it looks by itself.
 func (n *node) pollInterval() time.Duration {
 	if !n.cfg.NATS.Embedded && n.bus.Stats().Connected {
 		return pollTold
@@ -55,9 +56,10 @@ func archiveID(node segment.ID) int32 {
 
 // followers are the followed journals of a node that only reads.
 type followers struct {
-	node *node
-	mu   sync.Mutex
-	byID map[uint32]*journal.Follower
+	node  *node
+	mu    sync.Mutex
+	byID  map[uint32]*journal.Follower
+	paces map[uint32]*journal.Pace // by journal: whoever follows it
 
 	renewals chan uint32 // capacity 1
 	closed   chan struct{}
@@ -74,7 +76,7 @@ func (f *followers) start(ctx context.Context, cfg journal.Config, apply func(*j
 		n.dir.Saw(id, o.Ref())
 		n.rivals.applied(id, o.Footer.Header.Epoch)
 		return nil
-	}, n.pollInterval, n.log)
+	}, f.pace(id), n.log)
 	if err := awaitReady(ctx, follower, fmt.Sprintf("journal %d", id)); err != nil {
 		follower.Close()
 		return nil, err
@@ -84,6 +86,40 @@ func (f *followers) start(ctx context.Context, cfg journal.Config, apply func(*j
 	defer f.mu.Unlock()
 	old, f.byID[id] = f.byID[id], follower
 	return old, nil
+}
+
+// pace is that of a journal.
+func (f *followers) pace(id uint32) *journal.Pace {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.paces[id] == nil {
+		f.paces[id] = journal.NewPace(f.node.pollInterval)
+	}
+	return f.paces[id]
+}
+
+// followedTopics are those of a node that only reads. One that is not there may have
+// been created since the last look.
+type followedTopics struct {
+	*metadata.State
+	pace *journal.Pace
+}
+
+func (t followedTopics) Topic(name string) (*metadata.Topic, bool) {
+	topic, ok := t.State.Topic(name)
+	return topic, t.found(ok)
+}
+
+func (t followedTopics) TopicByID(id segment.ID) (*metadata.Topic, bool) {
+	topic, ok := t.State.TopicByID(id)
+	return topic, t.found(ok)
+}
+
+func (t followedTopics) found(ok bool) bool {
+	if !ok {
+		t.pace.Wanted(time.Now())
+	}
+	return ok
 }
 
 // keep waits for the end of a follower. One that has fallen below the floor, because
@@ -163,7 +199,7 @@ func (f *followers) startData(ctx context.Context, id uint32) error {
 	if err != nil {
 		return err
 	}
-	f.node.journals.add(id, &dataJournal{state: state, prover: f.get(id)})
+	f.node.journals.add(id, &dataJournal{state: state, prover: f.get(id), pace: f.pace(id)})
 	if old != nil {
 		old.Close()
 	}

@@ -19,8 +19,8 @@ import (
 )
 
 const (
-	// pollAlone is how often a follower looks for new objects while nobody can
-	// tell it, and pollTold while announcements can.
+	// pollAlone is how often a follower looks for new objects while requests wait for
+	// them and no node can announce them, and pollTold while announcements come.
 	pollAlone = 250 * time.Millisecond
 	pollTold  = 2 * time.Second
 
@@ -40,6 +40,7 @@ type dataJournal struct {
 	prover prover
 	leader *ingest.Leader // nil where the node follows
 	recent *fetch.Recent  // nil where the node follows
+	pace   *journal.Pace  // nil where the node leads
 
 	snapshots *shard.Snapshots // of its coordinators; nil where the node follows
 }
@@ -65,6 +66,7 @@ func (j *journals) add(id uint32, d *dataJournal) {
 // startJournals leads the journals, or follows them on a node that only reads.
 func (n *node) startJournals(ctx context.Context, closers *stack) error {
 	n.journals = &journals{byID: map[uint32]*dataJournal{}}
+	n.topics = n.meta
 	n.board.Busy("reading the metadata journal")
 	if n.writes() {
 		return n.lead(ctx, closers)

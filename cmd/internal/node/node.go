@@ -49,6 +49,7 @@ type node struct {
 	incarnation segment.ID
 	bus         *announce.NATS
 	meta        *metadata.State
+	topics      kafka.Topics // meta as clients see it
 	journals    *journals
 	rivals      *rivals
 	admin       metadata.Admin
