@@ -128,7 +128,7 @@ func (c connection) read(t testing.TB) []byte {
 		t.Fatalf("read an answer: %v", err)
 	}
 	n := binary.BigEndian.Uint32(size[:])
-	if n < 4 || n > 1<<20 {
+	if n < 4 || n > 100<<20 {
 		t.Fatalf("an answer of %d bytes", n)
 	}
 	body := make([]byte, n)
