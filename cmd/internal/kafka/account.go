@@ -318,3 +318,23 @@ func (a *account) doing() string {
 	}
 	return "waiting for an answer"
 }
+
+// PartUse is how much of a part of the memory for requests is taken.
+type PartUse struct {
+	Part        string
+	Size, Taken int64 // bytes
+	Waiting     int   // requests
+}
+
+// Memory is how much of the memory for requests is taken.
+func (s *Server) Memory() []PartUse {
+	b := s.budget
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	out := make([]PartUse, parts)
+	for p := range b.parts {
+		pool := &b.parts[p]
+		out[p] = PartUse{Part: partNames[p], Size: pool.size, Taken: pool.size - pool.free, Waiting: len(pool.waiting)}
+	}
+	return out
+}

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/varvelog/varve/cmd/internal/config"
+	"github.com/varvelog/varve/cmd/internal/kafka"
 )
 
 var deploy = filepath.Join("..", "..", "varve", "deploy")
@@ -26,6 +27,7 @@ func registered(t *testing.T) map[string]bool {
 	m.health(nil)
 	m.groups(nil)
 	m.replays(nil)
+	m.requestMemory(func() []kafka.PartUse { return []kafka.PartUse{{Part: "small_frames"}} })
 	descriptions := make(chan *prometheus.Desc)
 	go func() {
 		m.registry.Describe(descriptions)

@@ -182,6 +182,16 @@ func (m *metrics) replays(c *cache.Cache) {
 	}
 }
 
+// requestMemory shows what requests hold.
+func (m *metrics) requestMemory(memory func() []kafka.PartUse) {
+	for p, use := range memory() {
+		label := prometheus.Labels{"part": use.Part}
+		m.gauge("varve_request_memory_limit_bytes", "Memory for requests, by part.", label, func() float64 { return float64(use.Size) })
+		m.gauge("varve_request_memory_bytes", "Memory taken by requests, by part.", label, func() float64 { return float64(memory()[p].Taken) })
+		m.gauge("varve_request_memory_waiting", "Requests that wait for memory, by part.", label, func() float64 { return float64(memory()[p].Waiting) })
+	}
+}
+
 func (m *metrics) bus(b *announce.NATS) {
 	m.gauge("varve_nats_connected", "1 while NATS is connected.", nil, func() float64 {
 		if b.Stats().Connected {

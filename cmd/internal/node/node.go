@@ -119,6 +119,7 @@ func (n *node) serveKafka(ctx context.Context, ln net.Listener, backend kafka.Ba
 	if err != nil {
 		return err
 	}
+	n.metrics.requestMemory(server.Memory)
 	serving, stop := context.WithCancel(ctx)
 	defer stop()
 	ended := make(chan error, 1)
