@@ -30,8 +30,9 @@ func (r *Reader) Mended(object string) { r.verdicts.forget(object) }
 func (r *Reader) page(ctx context.Context, j journal, p *partlog.Page) ([]partlog.Ref, error) {
 	if r.cfg.Pages != nil {
 		if b := r.cfg.Pages.Page(p); b != nil {
-			refs, err := partlog.DecodePage(p, b)
-			return refs, readError(err)
+			if refs, err := partlog.DecodePage(p, b); err == nil {
+				return refs, nil
+			}
 		}
 	}
 	at := place{object: segment.IndexKey(j.id, p.Object), position: p.Position}

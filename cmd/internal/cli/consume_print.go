@@ -176,13 +176,20 @@ func (p *printer) judge(f kgo.FetchTopicPartition, next int64) error {
 		p.trouble = fmt.Errorf("%s/%d: %w", f.Topic, f.Partition, err)
 		return nil
 	default:
-		err = fmt.Errorf("read %s/%d: %w", f.Topic, f.Partition, err)
-		if next == 0 && p.spans[f.Topic][f.Partition] == nil {
-			return err
-		}
-		p.stuck.cause = err
-		return nil
+		return p.judgeOther(f)
 	}
+}
+
+// judgeOther is judge for what is neither retriable nor a matter of offsets. An error
+// that no broker has answered is one of the client's, of a batch maybe.
+func (p *printer) judgeOther(f kgo.FetchTopicPartition) error {
+	err := fmt.Errorf("read %s/%d: %w", f.Topic, f.Partition, f.Err)
+	var answered *kerr.Error
+	if p.spans[f.Topic][f.Partition] == nil || errors.As(f.Err, &answered) {
+		return err
+	}
+	p.stuck.cause = err
+	return nil
 }
 
 // judgeSession is judge for the membership of a group: the client joins anew by
