@@ -59,14 +59,14 @@ func attacks(t *testing.T) map[string][]byte {
 	return out
 }
 
-// wideWindow needs a window of 128 MiB: its record is longer than that.
+// wideWindow announces a window of 128 MiB, and needs 70 MiB of it.
 func wideWindow(t *testing.T) []byte {
 	var out bytes.Buffer
 	w, err := zstd.NewWriter(&out, zstd.WithWindowSize(128<<20), zstd.WithEncoderConcurrency(1), zstd.WithLowerEncoderMem(true))
 	if err != nil {
 		t.Fatal(err)
 	}
-	raw := batchtest.Build(batchtest.Spec{Records: []batchtest.Record{{Value: make([]byte, 130<<20)}}})[batch.HeaderSize:]
+	raw := batchtest.Build(batchtest.Spec{Records: []batchtest.Record{{Value: make([]byte, 70<<20)}}})[batch.HeaderSize:]
 	w.Write(raw[:1])
 	w.Flush()
 	w.Write(raw[1:])
