@@ -181,7 +181,7 @@ func TestABucketThatCannotBeWrittenIsRefusedByAWritingNode(t *testing.T) {
 		if err := os.Mkdir(b.folder, 0o500); err != nil {
 			t.Fatal(err)
 		}
-		wantRefusal(t, b.varve(), again, b.folder, "permission denied")
+		wantRefusal(t, b.varve(), permanent, b.folder, "permission denied")
 	})
 }
 

@@ -111,6 +111,7 @@ func (j *Journal) perform(actions []journal.Action) {
 			j.answer(a.Through, a.Err)
 		case journal.Ended:
 			j.Ended = true
+			j.standing.End()
 			j.hooks.Ended(a.Err)
 		default:
 			j.do(a)

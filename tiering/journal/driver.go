@@ -79,10 +79,16 @@ func (d *Driver) Handle(ev Event) {
 	if put, is := ev.(PutDone); is && put.Err != nil && !errors.Is(put.Err, objstore.ErrExists) {
 		d.putFailing = true
 	}
-	p, ok := ev.(proveEvent)
-	switch reply := func(err error) { p.reply <- err }; {
-	case !ok:
-		d.perform(d.core.Step(ev))
+	if p, ok := ev.(proveEvent); ok {
+		d.answerTo(p)
+		return
+	}
+	d.perform(d.core.Step(ev))
+}
+
+func (d *Driver) answerTo(p proveEvent) {
+	reply := func(err error) { p.reply <- err }
+	switch {
 	case !p.standing:
 		d.ProveAndTell(reply)
 	case d.standing.Confirm(d.now(), reply):
@@ -190,6 +196,7 @@ func (d *Driver) perform(actions []Action) {
 		case ProofFailed:
 			d.answer(a.Through, a.Err)
 		case Ended:
+			d.standing.End()
 			d.hooks.Ended(a.Err)
 		case Put:
 			d.standing.Sent(a.Seq, d.now())

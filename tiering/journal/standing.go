@@ -23,7 +23,7 @@ const (
 // a request was sent: its answer may be read much later.
 type Standing struct {
 	mu   sync.Mutex
-	led  time.Time            // guarded by mu: it led at this time; zero before it led
+	led  time.Time            // guarded by mu: it led at this time; zero before and after
 	sent map[uint64]time.Time // first attempts to store own objects, by seq
 
 	waiting []func(error)
@@ -72,6 +72,13 @@ func (s *Standing) note(at time.Time) {
 	if at.After(s.led) {
 		s.led = at
 	}
+}
+
+// End notes that the leadership is over.
+func (s *Standing) End() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.led = time.Time{}
 }
 
 // Confirm answers at once or has tell wait for a proof; it reports whether one is to

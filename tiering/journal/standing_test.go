@@ -100,6 +100,9 @@ func TestALeaderThatWasDeposedFindsOutWhenAsked(t *testing.T) {
 		if err := first.driver.Confirm(t.Context()); !errors.Is(err, ErrEnded) || !errors.Is(err, ErrFenced) {
 			t.Errorf("the first leader: %v", err)
 		}
+		if err := first.driver.Confirm(t.Context()); !errors.Is(err, ErrEnded) {
+			t.Errorf("asked again: %v", err)
+		}
 	})
 }
 
@@ -139,5 +142,8 @@ func TestStandingIsAsOldAsTheRequest(t *testing.T) {
 	}
 	if !s.Holds(began.Add(time.Second)) {
 		t.Error("a commit counts for nothing")
+	}
+	if s.End(); s.Holds(began.Add(time.Second)) {
+		t.Error("it holds after its end")
 	}
 }

@@ -2,6 +2,7 @@ package node
 
 import (
 	"errors"
+	"io/fs"
 
 	"github.com/varvelog/varve/cmd/internal/bucket"
 	"github.com/varvelog/varve/cmd/internal/datadir"
@@ -61,6 +62,7 @@ var kinds = []kind{
 	{objstore.ErrUnsafe, Permanent, 1},
 	{objstore.ErrDenied, Permanent, 1},
 	{objstore.ErrNoBucket, Permanent, 1},
+	{fs.ErrPermission, Permanent, 1}, // of the data folder, or to listen on a low port
 
 	{journal.ErrFenced, TakenOver, 1},
 	{journal.ErrTwin, TakenOver, 1},
