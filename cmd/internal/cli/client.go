@@ -133,9 +133,22 @@ func lookUpTopic(ctx context.Context, env *Env, client *kgo.Client, name string)
 	case err == nil, errors.Is(err, errInterrupted):
 		return partitions, err
 	case errors.Is(err, kerr.UnknownTopicOrPartition):
-		return nil, fmt.Errorf("%w: %q; create it with \"varve topic create %s\"", errUnknownTopic, name, name)
+		return nil, fmt.Errorf("%w: %q%s; create it with \"varve topic create %s\"", errUnknownTopic, name, meantTopic(ctx, client, name), name)
 	}
 	return nil, fmt.Errorf("look up topic %q: %w", name, err)
+}
+
+// meantTopic is added to the error of a topic that does not exist: one that does, and
+// whose name differs by a slip.
+func meantTopic(ctx context.Context, client *kgo.Client, name string) string {
+	topics, err := kadm.NewClient(client).ListTopics(ctx)
+	if err != nil {
+		return "" // the error that it is added to says enough
+	}
+	if near := config.Near(name, topics.Names()); near != "" {
+		return fmt.Sprintf(" (is %q meant?)", near)
+	}
+	return ""
 }
 
 // makeTopic creates a topic with the broker's defaults, and looks it up when it

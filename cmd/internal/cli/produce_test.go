@@ -152,6 +152,18 @@ func TestProduceToAMissingTopicSaysSo(t *testing.T) {
 	broker(t).reading("x\n").run(t, "produce", "t").expect(t, cli.ExitFailure, "topic does not exist", "varve topic create t", "--create-topic")
 }
 
+func TestAMistypedTopicIsNamedAsItIs(t *testing.T) {
+	c := broker(t, kfake.SeedTopics(1, "events", "clicks", "t"))
+	for name, near := range map[string]string{"evnts": `(is "events" meant?)`, "Events": `(is "events" meant?)`, "click": `(is "clicks" meant?)`} {
+		c.run(t, "consume", name, "--until-end").expect(t, cli.ExitFailure, "topic does not exist", near)
+	}
+	for _, name := range []string{"u", "orders", "evt"} {
+		if o := c.run(t, "consume", name, "--until-end"); o.code != cli.ExitFailure || strings.Contains(o.stderr, "meant?") {
+			t.Errorf("%s: %s", name, o.stderr)
+		}
+	}
+}
+
 func TestOnlyAWishCreatesATopic(t *testing.T) {
 	c := broker(t, kfake.AllowAutoTopicCreation(), kfake.DefaultNumPartitions(2))
 	for _, line := range []string{"produce t", "consume t --until-end", "consume t --group g --until-end", "bench produce t", "bench consume t",

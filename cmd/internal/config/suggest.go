@@ -11,6 +11,16 @@ func nearest(name string, candidates []string) string {
 	return best
 }
 
+// Near is the candidate that name is probably a slip of: the nearest, if at most two
+// edits and a third of its length away; "" if none is.
+func Near(name string, candidates []string) string {
+	best := nearest(name, candidates)
+	if best == "" || edits(name, best) > min(2, len(best)/3) {
+		return ""
+	}
+	return best
+}
+
 // edits is the Levenshtein distance of two strings, in bytes.
 func edits(a, b string) int {
 	row := make([]int, len(b)+1)
