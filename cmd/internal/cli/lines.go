@@ -25,12 +25,12 @@ type source struct {
 	read *atomic.Int64 // counts bytes as they are read, if not nil
 }
 
-// sources are the inputs that the arguments name; none, or "-", is stdin.
-func sources(files []string, stdin io.Reader) []source {
+// sources are the inputs that the arguments name; none, or "-", is stdin. A file
+// that cannot be read is an error before anything of the others was.
+func sources(files []string, stdin io.Reader) (list []source, err error) {
 	if len(files) == 0 {
 		files = []string{"-"}
 	}
-	var list []source
 	for _, name := range files {
 		if name == "-" {
 			list = append(list, source{name: standardInput, size: fileSize(stdin),
@@ -38,12 +38,18 @@ func sources(files []string, stdin io.Reader) []source {
 			continue
 		}
 		src := source{name: name, open: func() (io.ReadCloser, error) { return os.Open(name) }}
-		if info, err := os.Stat(name); err == nil && info.Mode().IsRegular() { // an error shows when it is opened
+		info, err := os.Stat(name)
+		switch {
+		case err != nil:
+			return nil, fmt.Errorf("nothing was written: %w", err)
+		case info.IsDir():
+			return nil, fmt.Errorf("nothing was written: %s is a folder; name the files in it", name)
+		case info.Mode().IsRegular():
 			src.size = info.Size()
 		}
 		list = append(list, src)
 	}
-	return list
+	return list, nil
 }
 
 // fileSize is the size of a stream that is a file, as in produce t < file; 0 of
@@ -171,7 +177,7 @@ func (s *splitter) next(line []byte) error {
 func eachLine(ctx context.Context, src source, limit int, emit func(number int64, line []byte) error) error {
 	r, err := src.open()
 	if err != nil {
-		return fmt.Errorf("open input: %w", err)
+		return err // names the file
 	}
 	defer r.Close()
 	ctx, cancel := context.WithCancel(ctx)

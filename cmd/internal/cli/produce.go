@@ -65,7 +65,11 @@ func newProduce(env *Env) *cobra.Command {
 			if err := o.check(); err != nil {
 				return err
 			}
-			return produce(cmd.Context(), env, &o, args[0], sources(args[1:], env.Stdin))
+			inputs, err := sources(args[1:], env.Stdin)
+			if err != nil {
+				return err
+			}
+			return produce(cmd.Context(), env, &o, args[0], inputs)
 		},
 	}
 	flags := cmd.Flags()

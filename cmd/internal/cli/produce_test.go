@@ -134,7 +134,12 @@ func TestProduceReadsFilesInOrderAndStandardInputAsDash(t *testing.T) {
 	if o := c.run(t, "consume", "t", "--until-end"); o.stdout != "1\n2\n3\n\n4\n1\n2\n" {
 		t.Fatalf("got %q", o.stdout)
 	}
-	c.run(t, "produce", "t", "/does/not/exist").expect(t, cli.ExitFailure, "/does/not/exist")
+	for _, bad := range []string{"/does/not/exist", t.TempDir()} {
+		c.run(t, "produce", "t", file, bad).expect(t, cli.ExitFailure, "nothing was written", bad)
+	}
+	if o := c.run(t, "consume", "t", "--until-end"); strings.Count(o.stdout, "\n") != 7 {
+		t.Fatalf("got %q", o.stdout)
+	}
 }
 
 func TestProduceToAPartition(t *testing.T) {
