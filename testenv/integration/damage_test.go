@@ -241,13 +241,15 @@ func TestDamageIsReportedOnceAndAskedForRarely(t *testing.T) {
 		return sum
 	}
 	before := gets()
+	spent, _ := metric(t, node, "process_cpu_seconds_total")
 	if got := poll(5*time.Second, 1, 0); got != 0 {
 		t.Errorf("%d records over the damage", got)
 	}
 	if n := gets() - before; n > 40 {
 		t.Errorf("%v GETs in 5 s for records that are damaged", n)
 	} else {
-		t.Logf("%v GETs in 5 s", n)
+		cpu, _ := metric(t, node, "process_cpu_seconds_total")
+		t.Logf("%v GETs and %.2f CPU seconds in 5 s", n, cpu-spent)
 	}
 	if n, _ := metric(t, node, "varve_trouble", `kind="damage"`); n != 1 {
 		t.Errorf("varve_trouble says %v, want 1", n)

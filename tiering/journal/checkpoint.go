@@ -215,6 +215,9 @@ func (f *floors) checkpoint(ctx context.Context, base Chain) (*Checkpoint, error
 	if err == nil {
 		c, err = OpenCheckpoint(base, f.floor.Checkpoint, b)
 	}
+	if err == nil && c.Chain.Next != f.floor.Floor { // a start from it would fall below the floor each time
+		err = fmt.Errorf("%w: the floor is seq %d, but checkpoint %s stands for all below seq %d", segment.ErrCorrupt, f.floor.Floor, f.floor.Checkpoint, c.Chain.Next)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("checkpoint of floor %d of journal %d: %w", f.n, f.journal, err)
 	}

@@ -422,6 +422,12 @@ func TestAStartNeedsNoListingAndNoHint(t *testing.T) {
 	if got, want := n.core.history.Planned(), l.n.core.history.Planned(); !slices.Equal(got, want) {
 		t.Fatalf("plans are %+v, the leader has %+v", got, want)
 	}
+	base := NewChain(testCluster, testJournal, testWindow)
+	higher := *f
+	higher.store, higher.floor.Floor = l.store, f.floor.Floor+1
+	if _, err := higher.checkpoint(t.Context(), base); !errors.Is(err, segment.ErrCorrupt) {
+		t.Errorf("a floor above the checkpoint that it names: %v", err)
+	}
 	b, _ := l.store.GetNow(f.floor.Checkpoint)
 	b[len(b)-1] ^= 1
 	l.store.PutNow(f.floor.Checkpoint, b)
