@@ -208,25 +208,30 @@ func (p *Pages) look(ctx context.Context, id uint32, object segment.ID, pages []
 			return gone, nil
 		case err != nil:
 			return sound, err
-		case Holds(b, pages):
+		}
+		err = Check(b, pages)
+		if errors.Is(err, segment.ErrUnsupported) {
+			return sound, err // a newer program's: it is not damaged
+		}
+		if err == nil {
 			return sound, nil
 		}
 	}
 	return rotten, nil
 }
 
-// Holds reports whether the bytes of an index object have the pages.
-func Holds(object []byte, pages []*partlog.Page) bool {
+// Check says why the bytes of an index object do not have the pages; nil if they do.
+func Check(object []byte, pages []*partlog.Page) error {
 	for _, p := range pages {
 		at, end := segment.BlobHeaderSize+int64(p.Position), segment.BlobHeaderSize+int64(p.Position)+int64(p.Length)
-		if int64(len(object)) != segment.BlobHeaderSize+int64(p.Size) || end > int64(len(object)) {
-			return false
+		if want := segment.BlobHeaderSize + int64(p.Size); int64(len(object)) != want || end > want {
+			return fmt.Errorf("%w: index object of %d bytes, not %d", segment.ErrCorrupt, len(object), want)
 		}
 		if _, err := partlog.DecodePage(p, object[at:end]); err != nil {
-			return false
+			return err
 		}
 	}
-	return true
+	return nil
 }
 
 // mend puts what was rebuilt into the bucket, or keeps it in memory where that cannot
@@ -274,11 +279,11 @@ func (p *Pages) write(ctx context.Context, s *partlog.State, pages []*partlog.Pa
 	}
 	createErr := p.opt.Store.Create(ctx, key, b)
 	got, err := p.opt.Store.Get(ctx, key)
-	switch {
-	case err != nil:
+	if err != nil {
 		return errors.Join(createErr, err)
-	case !Holds(got, pages):
-		return errors.Join(createErr, fmt.Errorf("%w: %s reads back otherwise than it was written", segment.ErrCorrupt, key))
+	}
+	if err := Check(got, pages); err != nil {
+		return errors.Join(createErr, fmt.Errorf("%s reads back otherwise than it was written: %w", key, err))
 	}
 	return nil
 }

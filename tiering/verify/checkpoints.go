@@ -67,8 +67,8 @@ func (w *walk) blob(key string, b []byte) {
 		if blob, err = segment.DecodeBlob(segment.KindIndex, b); err == nil && blob.Object != object {
 			err = fmt.Errorf("%w: it is index page %s", segment.ErrCorrupt, blob.Object)
 		}
-		if err == nil && !rebuild.Holds(b, w.pages[object]) {
-			err = fmt.Errorf("%w: it does not hold the pages that checkpoints name in it", segment.ErrCorrupt)
+		if err == nil {
+			err = rebuild.Check(b, w.pages[object])
 		}
 	}
 	if err == nil && (blob.Cluster != w.chain.Cluster || blob.Journal != w.journal) {

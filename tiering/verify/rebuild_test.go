@@ -1,6 +1,7 @@
 package verify_test
 
 import (
+	"errors"
 	"log/slog"
 	"strings"
 	"sync"
@@ -197,5 +198,25 @@ func TestPagesThatTheJournalDoesNotGiveAreNeverMadeUp(t *testing.T) {
 				t.Error("a page was made of a journal that is not whole")
 			}
 		})
+	}
+}
+
+// TestAPageOfANewerVersionIsNotTakenForDamage: it would be deleted.
+func TestAPageOfANewerVersionIsNotTakenForDamage(t *testing.T) {
+	store, state, pages := paged(t)
+	b, _ := store.GetNow(pages[0])
+	named := state.Pages()[segment.ID{0xaa}]
+	if err := rebuild.Check(b, named); err != nil {
+		t.Fatal(err)
+	}
+	newer := *named[0]
+	at := segment.BlobHeaderSize + newer.Position
+	b[at+1] = 2
+	if err := rebuild.Check(b, named); !errors.Is(err, segment.ErrCorrupt) {
+		t.Errorf("other bytes: %v", err)
+	}
+	newer.CRC = checksum(b[at:][:newer.Length])
+	if err := rebuild.Check(b, []*partlog.Page{&newer}); !errors.Is(err, segment.ErrUnsupported) {
+		t.Errorf("a newer version: %v", err)
 	}
 }
