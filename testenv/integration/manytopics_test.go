@@ -56,7 +56,7 @@ func joinWith(t *testing.T, c connection, topics []string) {
 	for c.ask(t, find, 2).(*kmsg.FindCoordinatorResponse).ErrorCode != 0 {
 	}
 	meta, plan := kmsg.NewConsumerMemberMetadata(), kmsg.NewConsumerMemberAssignment()
-	meta.Topics = topics
+	meta.Topics, meta.UserData = topics, make([]byte, 8<<20)
 	for _, topic := range topics {
 		plan.Topics = append(plan.Topics, kmsg.ConsumerMemberAssignmentTopic{Topic: topic, Partitions: []int32{0}})
 	}

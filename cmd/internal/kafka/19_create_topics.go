@@ -41,6 +41,12 @@ func init() {
 // createTopicsDetails is the first version whose answer tells what was made.
 const createTopicsDetails = 5
 
+// maxTopicsAtOnce bounds the topics of one request, as Kafka's controller does: the
+// answer has all configs of each.
+const maxTopicsAtOnce = 10_000
+
+var errManyTopics = coded(kerr.PolicyViolation, "the request names more than %d topics; send several", maxTopicsAtOnce)
+
 // adminWait bounds how long an administrative request may take; clients name a
 // time-out of their own below it.
 const adminWait = time.Minute
@@ -66,6 +72,9 @@ func (s *Server) beginCreateTopics(ctx context.Context, r *request) {
 			t, err := s.newTopic(&req.Topics[i])
 			if asked[out.Topic] > 1 {
 				err = coded(kerr.InvalidRequest, "topic %q stands %d times in the request", out.Topic, asked[out.Topic])
+			}
+			if len(req.Topics) > maxTopicsAtOnce {
+				err = errManyTopics
 			}
 			if err != nil {
 				s.failCreate(out, err)

@@ -371,3 +371,23 @@ func TestMetadataByIDIgnoresAnEmptyNameBesideIt(t *testing.T) {
 		t.Errorf("answer is %+v", resp.Topics)
 	}
 }
+
+func TestCreateTopicsOfTooManyIsRefusedAsAWhole(t *testing.T) {
+	c := newCluster()
+	cl := start(t, c, Config{}, c.backend()).dial(t)
+	req := kmsg.NewPtrCreateTopicsRequest()
+	req.SetVersion(7)
+	for i := range maxTopicsAtOnce + 1 {
+		topic := kmsg.NewCreateTopicsRequestTopic()
+		topic.Topic, topic.NumPartitions, topic.ReplicationFactor = fmt.Sprintf("t-%d", i), 1, 1
+		req.Topics = append(req.Topics, topic)
+	}
+	for _, got := range cl.ask(req).(*kmsg.CreateTopicsResponse).Topics {
+		if got.ErrorCode != kerr.PolicyViolation.Code {
+			t.Fatalf("%s: code %d", got.Topic, got.ErrorCode)
+		}
+	}
+	if made := c.Topics(); len(made) > 0 {
+		t.Errorf("%d topics were made", len(made))
+	}
+}
