@@ -40,10 +40,14 @@ func (f fullFile) Preallocate(size int64) error {
 
 // try appends with acks=1 and a time-out.
 func try(t *testing.T, l *Leader, wait time.Duration) error {
+	return trySize(t, l, 20<<10, wait)
+}
+
+func trySize(t *testing.T, l *Leader, size int, wait time.Duration) error {
 	ctx, cancel := context.WithTimeout(t.Context(), wait)
 	defer cancel()
 	answer := make(chan []Result, 1)
-	value := make([]byte, 20<<10)
+	value := make([]byte, size)
 	l.Append(ctx, AcksLeader, []Batch{makeBatch(t, testKey, batchtest.Spec{Records: []batchtest.Record{{Value: value}}})}, func(r []Result) { answer <- r })
 	return (<-answer)[0].Err
 }
@@ -82,6 +86,30 @@ func TestAFullDiskIsReportedAndPasses(t *testing.T) {
 		if err := try(t, l, time.Minute); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// What was taken and does not fit waits in memory; its client is answered.
+func TestARecordThatFindsNoRoomIsAnswered(t *testing.T) {
+	f, down := newFlakyFolder(t)
+	f.change = func(o *Options) { o.WAL.FS, o.FullPatience = &fullDisk{}, 20*time.Millisecond }
+	l := f.start()
+	defer closeLeader(t, l)
+	openTestKey(t, l)
+	down.Store(true)
+	const size = 600 << 10 // of a file of a MiB
+	if err := trySize(t, l, size, time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	if err := trySize(t, l, size, time.Minute); !errors.Is(err, ErrNoRoom) {
+		t.Errorf("the second batch: %v", err)
+	}
+	down.Store(false)
+	for l.Pending() > 0 { // it is committed all the same
+		time.Sleep(time.Millisecond)
+	}
+	if r := appendOne(t, l, AcksAll, batchtest.Spec{}); r.Err != nil || r.BaseOffset != 2 {
+		t.Errorf("%+v, want offset 2", r)
 	}
 }
 

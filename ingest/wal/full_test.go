@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/varvelog/varve/ingest/wal"
 	"github.com/varvelog/varve/ingest/wal/crashfs"
@@ -219,4 +220,18 @@ func TestPowerFailuresOnAFullDiskLoseNothingSynced(t *testing.T) {
 			t.Fatalf("seed %d: %v", seed, err)
 		}
 	}
+}
+
+// A budget below two files of the usual size makes files of half of it.
+func TestASmallBudgetMakesSmallFiles(t *testing.T) {
+	opt := options(disk(t, nil))
+	opt.SegmentBytes, opt.MaxBytes = 0, 64<<20
+	l := mustOpen(t, opt)
+	for l.FileBytes() < opt.MaxBytes { // the second file is made in the background
+		time.Sleep(time.Millisecond)
+	}
+	if err := l.Full(); err != nil || l.FileBytes() != opt.MaxBytes {
+		t.Errorf("%d bytes of %d, %v", l.FileBytes(), opt.MaxBytes, err)
+	}
+	mustClose(t, l)
 }
