@@ -165,3 +165,29 @@ func TestALookBeyondPassesOverKeysThatAreNoObjects(t *testing.T) {
 		t.Errorf("found %d objects, %v; want that of seq 3", len(found), err)
 	}
 }
+
+// vanishing is a store in which an object is deleted just before it is read.
+type vanishing struct {
+	*mem.Store
+	key string
+}
+
+func (v vanishing) GetTail(ctx context.Context, key string, n int64) ([]byte, int64, error) {
+	if key == v.key {
+		v.DeleteNow(key)
+	}
+	return v.Store.GetTail(ctx, key, n)
+}
+
+func TestALookBeyondLeavesOutWhatIsGoneSinceTheListing(t *testing.T) {
+	w := newWorld(t)
+	w.lead()
+	store := mem.New(time.Now, nil)
+	for seq := uint64(2); seq <= 3; seq++ {
+		store.PutNow(segment.JournalKey(testJournal, seq), w.objects[seq])
+	}
+	found, err := ReadBeyond(t.Context(), vanishing{store, segment.JournalKey(testJournal, 2)}, testJournal, 1, 4)
+	if err != nil || len(found) != 1 || found[0].Footer.Header.Seq != 3 {
+		t.Errorf("found %d objects, %v; want that of seq 3", len(found), err)
+	}
+}
