@@ -56,7 +56,7 @@ var ingestMutants = []mutant{
 	{name: "alarm over a log that is all in the bucket", by: ingest, edits: []edit{{replay,
 		"	if c.firstUncovered(o) > l.LastLSN {", "	if len(l.Epochs) == 0 {"}}},
 	{name: "set aside and counted wrongly", by: ingest, edits: []edit{{replay,
-		"	n := int(o.log.LastLSN + 1 - c.firstUncovered(o))", "	n := int(o.log.LastLSN + 1 - o.log.FirstLSN)"}}},
+		"	n := max(1, int(o.log.LastLSN+1)-int(c.firstUncovered(o)))", "	n := max(1, int(o.log.LastLSN+1)-int(o.log.FirstLSN))"}}},
 	{name: "spilled batches overtaken", by: ingest, edits: []edit{{buffer,
 		"	if spill || b.spilled > 0 {", "	if spill {"}}},
 	{name: "spilled batches read back before they are synced", by: ingest, edits: []edit{{"ingest/flush.go",
