@@ -85,7 +85,7 @@ type Partition struct {
 	LastOffset   int64
 	Records      uint32
 	Batches      uint32
-	MaxTimestamp int64 // Unix milliseconds, -1 if no record carries one
+	MaxTimestamp int64 // Unix milliseconds, -1 if no batch has one
 	Sparse       []SparseEntry
 	Producers    []Producer
 	OpenTxns     []OpenTxn
