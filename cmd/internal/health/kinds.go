@@ -16,7 +16,6 @@ const (
 	SetAside     Kind = "set-aside"   // records lie in aside that the journal does not have; subject: journal
 	Witness      Kind = "witness"     // the witness file cannot be written
 	Damage       Kind = "damage"      // something stored cannot be read; subject: object
-	Rival        Kind = "rival"       // another node leads, or wants to; subject: journal
 	Topics       Kind = "topics"      // topics are not all opened or deleted yet
 	Coordinators Kind = "coordinator" // groups are not served; subject: partition
 )
@@ -35,7 +34,6 @@ var table = []about{
 	{Coordinators, slog.LevelError, 0, "the coordinator serves its groups again"},
 	{Damage, slog.LevelWarn, 0, "the damaged object can be read again, or is not asked for any more"},
 	{Disk, slog.LevelError, 0, "the write-ahead log has room again"},
-	{Rival, slog.LevelWarn, 0, "no other node leads this journal again"},
 	{SetAside, slog.LevelWarn, 0, "what was set aside is in the journal, exported or deleted"},
 	{Topics, slog.LevelWarn, 0, "topics are all opened and deleted again"},
 	{Witness, slog.LevelWarn, 0, "the witness file is written again"},
