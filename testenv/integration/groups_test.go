@@ -148,6 +148,22 @@ func members(t *testing.T, address string, n int) kadm.DescribedGroup {
 	panic("unreachable")
 }
 
+// awaitAssigned waits until the group's members share all partitions of the topic. A
+// cooperative group gives some up in one rebalance and hands them out in the next.
+func awaitAssigned(t *testing.T, address string, n, partitions int) {
+	t.Helper()
+	for end := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+		g := members(t, address, n)
+		assigned := g.AssignedPartitions()
+		switch {
+		case len(assigned) == 1 && len(assigned["events"]) == partitions:
+			return
+		case time.Now().After(end):
+			t.Fatalf("assigned is %v, want %d partitions of events", assigned, partitions)
+		}
+	}
+}
+
 // lag is what of the topic the group has not committed yet.
 func lag(t *testing.T, address string) int64 {
 	t.Helper()
@@ -200,12 +216,7 @@ func TestAGroupSharesATopicWhoeverComesAndGoes(t *testing.T) {
 			all.await(t, records)
 			records = append(records, some(t, node.Kafka, "two", 6, 50)...)
 			third := consume(t, node.Kafka, "third", all, options...)
-			g := members(t, node.Kafka, 3)
-			for topic, partitions := range g.AssignedPartitions() {
-				if topic != "events" || len(partitions) != 6 {
-					t.Errorf("assigned are %d partitions of %q, want 6 of events", len(partitions), topic)
-				}
-			}
+			awaitAssigned(t, node.Kafka, 3, 6)
 			records = append(records, some(t, node.Kafka, "three", 6, 50)...)
 			all.await(t, records)
 			second.leave(t)
