@@ -129,7 +129,7 @@ type Config struct {
 	Damaged  func(Damage)
 	Restored func(object string)
 	Now      func() time.Time // time.Now if nil
-	// Pages makes index pages again; nil: nobody does.
+	// Pages makes index pages again; nil: they stay lost.
 	Pages IndexPages
 	// Undecodable is called once for each batch that was met whose records cannot be
 	// decoded, though it is stored as a client sent it. May be nil.

@@ -19,8 +19,7 @@ const (
 	lookLimit = 2 * time.Second
 	// verdictIdle is after what time without a reader a verdict is forgotten.
 	verdictIdle = 30 * time.Minute
-	// maxVerdicts bounds them. Of those that nobody has asked for longest, nothing is
-	// known any more.
+	// maxVerdicts bounds them. Of more, the one not asked for longest is forgotten.
 	maxVerdicts = 1024
 	// strikes is how often something is found damaged before it is called that.
 	strikes = 2
@@ -114,8 +113,7 @@ func (v *verdicts) blocked(at place, offset int64) (look bool, err error) {
 	return false, nil
 }
 
-// found notes damage. It is in force once it was found often enough, which certain
-// says of this once.
+// found notes damage. A verdict is in force after a call that is certain, or several.
 func (v *verdicts) found(at place, d Damage, certain bool) {
 	v.errors.Add(1)
 	v.mu.Lock()
