@@ -22,14 +22,14 @@ func TestLostIndexPagesAreRebuiltFromTheJournal(t *testing.T) {
 	createTopic(t, node.Kafka, "events", 1)
 	c := client(t, node.Kafka)
 	var all []*kgo.Record
-	for i := 0; len(glob(t, b, "journals/1/index/*")) < 3; i++ {
+	const named = 3 // at least; of the last page the checkpoint may not be written
+	for i := 0; len(glob(t, b, "journals/1/index/*")) <= named; i++ {
 		if i == 2000 {
-			t.Fatal("no three index pages after 2000 objects")
+			t.Fatal("not enough index pages after 2000 objects")
 		}
 		all = append(all, produce(t, c, &kgo.Record{Topic: "events", Value: fmt.Appendf(nil, "record %d", i)})...)
 	}
 	node.Stop(t)
-	pages := glob(t, b, "journals/1/index/*")
 	verify := func(b bucket) testenv.Output {
 		return testenv.Varve{Args: []string{"bucket", "verify", "--bucket", b.url}}.Run(t, patience)
 	}
@@ -47,7 +47,7 @@ func TestLostIndexPagesAreRebuiltFromTheJournal(t *testing.T) {
 				}
 			}
 			out := verify(b)
-			if text := string(out.Stdout); out.Code != 1 || strings.Count(text, "error: journals/1/index/") != len(pages) || !strings.Contains(text, "affects events-0 offsets 0 to") {
+			if text := string(out.Stdout); out.Code != 1 || strings.Count(text, "error: journals/1/index/") < named || !strings.Contains(text, "affects events-0 offsets 0 to") {
 				t.Errorf("exit code %d: %s", out.Code, text)
 			}
 			node := b.start(t, "--roles", roles)

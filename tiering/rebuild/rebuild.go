@@ -4,7 +4,7 @@
 // It owns the search for such pages, the walk through the journal, and what was
 // rebuilt for as long as it is not in the bucket. It promises that a page is used
 // only if its bytes have the CRC that the journal's state has of them, one walk at a
-// time for each journal whoever asks, bounded memory, and, where it may write, the
+// time for each journal however many ask, bounded memory, and, where it may write, the
 // object at its old key, so that all checkpoints which name it are whole again. It
 // deletes an object only if that is an index object which was read as damaged
 // several times, and never touches anything else.
