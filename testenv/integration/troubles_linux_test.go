@@ -202,3 +202,35 @@ func TestANodeWhoseBucketIsAwayIsNotReady(t *testing.T) {
 		})
 	}
 }
+
+// Records that only a write-ahead log has, and that another node's leadership
+// overtook, are a trouble, at each start, until they are exported.
+func TestRecordsSetAsideAreATroubleUntilTheyAreExported(t *testing.T) {
+	t.Parallel()
+	b := smallBucket(t, 256<<20)
+	node := b.start(t)
+	createTopic(t, node.Kafka, "events", 1)
+	setReadOnly(t, filepath.Dir(b.folder), true)
+	produce(t, client(t, node.Kafka, acksOne...), numbered("events", 0, "lost", 3)...)
+	node.Kill(t)
+	setReadOnly(t, filepath.Dir(b.folder), false)
+	other := b.start(t)
+	produce(t, client(t, other.Kafka), numbered("events", 0, "kept", 2)...)
+	other.Stop(t)
+
+	node.Restart(t)
+	awaitReadyz(t, node, http.StatusOK, "trouble: set-aside (journal 1): 3 records")
+	node.Stop(t)
+	node.Restart(t)
+	awaitReadyz(t, node, http.StatusOK, "trouble: set-aside (journal 1): 3 records")
+	wantTrouble(t, node, "set-aside", true)
+	out := testenv.Varve{Args: []string{"wal", "export", "--data-dir", node.DataDir}}.Run(t, patience)
+	if n := bytes.Count(out.Stdout, []byte("\n")); out.Code != 0 || n != 3 {
+		t.Errorf("exported %d records, code %d: %s", n, out.Code, out.Stderr)
+	}
+	awaitLog(t, node, "what was set aside is in the journal, exported or deleted")
+	wantTrouble(t, node, "set-aside", false)
+	if n, found := metric(t, node, "varve_wal_set_aside_records"); n != 0 || !found {
+		t.Errorf("%v records set aside", n)
+	}
+}
