@@ -200,15 +200,10 @@ func parseEpoch(text string) (time.Time, error) {
 	if strings.ContainsAny(text, "eE") {
 		return parseEpochFloat(text)
 	}
-	if strings.HasPrefix(text, "-") {
-		if _, err := parseEpoch(text[1:]); err != nil {
-			return time.Time{}, err
-		}
-		return time.Time{}, errBeforeEpoch
-	}
-	whole, fraction := text, ""
-	if i := strings.IndexAny(text, ".,"); i >= 0 {
-		whole, fraction = text[:i], text[i+1:]
+	positive, negative := strings.CutPrefix(text, "-")
+	whole, fraction := positive, ""
+	if i := strings.IndexAny(positive, ".,"); i >= 0 {
+		whole, fraction = positive[:i], positive[i+1:]
 		if fraction == "" || strings.Trim(fraction, "0123456789") != "" {
 			return time.Time{}, errNoTime
 		}
@@ -218,6 +213,8 @@ func parseEpoch(text string) (time.Time, error) {
 		return time.Time{}, errNoTime
 	}
 	switch {
+	case negative:
+		return time.Time{}, errBeforeEpoch
 	case n < maxSeconds:
 		return time.Unix(int64(n), decimals(fraction, 9)), nil
 	case n < maxSeconds*1e3:
@@ -233,7 +230,7 @@ func parseEpoch(text string) (time.Time, error) {
 func parseEpochFloat(text string) (time.Time, error) {
 	f, err := strconv.ParseFloat(text, 64)
 	switch {
-	case err != nil || math.IsNaN(f) || f >= math.MaxInt64:
+	case err != nil || strings.Trim(text, "0123456789.eE+-") != "" || f >= math.MaxInt64:
 		return time.Time{}, errNoTime
 	case f < 0:
 		return time.Time{}, errBeforeEpoch
