@@ -142,6 +142,11 @@ func TestFlagsThatTextsNameExist(t *testing.T) {
 			t.Fatal(err)
 		}
 		checkCommandLines(t, root, name, string(text))
+		for _, f := range regexp.MustCompile("`--([a-z-]+)").FindAllStringSubmatch(string(text), -1) {
+			if !slices.Contains(append(all, "store-delay", "peer"), f[1]) { // of testenv/bench
+				t.Errorf("%s: there is no flag --%s", name, f[1])
+			}
+		}
 	}
 	if named < 50 {
 		t.Fatalf("found %d names of flags", named)
