@@ -129,16 +129,12 @@ func refuse(u *undecodable) error {
 // batches that it cannot decode, and does not say so. Of records behind such a batch
 // none is left in the fetches, unless it is to be skipped; the error says why.
 func (p *printer) checkGaps(ctx context.Context, fetches kgo.Fetches) error {
-	var at map[string]map[int32]int64
 	for i := range fetches {
 		for j := range fetches[i].Topics {
 			topic := &fetches[i].Topics[j]
 			for k := range topic.Partitions {
 				part := &topic.Partitions[k]
-				if at == nil && len(part.Records) > 0 {
-					at = p.positions()
-				}
-				next, ok := at[topic.Topic][part.Partition]
+				next, ok := p.position(topic.Topic, part.Partition)
 				if !ok || len(part.Records) == 0 {
 					continue
 				}
@@ -185,6 +181,19 @@ func batches(n int) string {
 		return "one batch"
 	}
 	return fmt.Sprintf("%d batches", n)
+}
+
+// position is the offset that is wanted next of a partition; false if none is.
+func (p *printer) position(topic string, partition int32) (next int64, ok bool) {
+	if p.members != nil {
+		p.members.mu.Lock()
+		defer p.members.mu.Unlock()
+	}
+	s := p.spans[topic][partition]
+	if s == nil || s.done() {
+		return 0, false
+	}
+	return s.next, true
 }
 
 // positions are the offsets that are wanted next, by topic and partition.
