@@ -22,9 +22,10 @@ func (l *Leader) full() error {
 
 // room is since when the write-ahead log has taken nothing. A full log is no news
 // by itself: that is how a log with a budget slows its clients down to what the
-// bucket takes. One that stays full is.
+// bucket takes. One that stays full is, until it has stayed free for as long.
 type room struct {
-	since    time.Time // zero: it takes records
+	since    time.Time // when it became full, or free; zero: it is free and nothing was reported
+	was      bool      // full, at since
 	reported bool
 	timer    *time.Timer
 }
@@ -36,26 +37,26 @@ func newRoom() room {
 }
 
 // watchRoom reports a write-ahead log that stays full, and that it is so no longer.
-// The records of those who wait for its disk have no end to wait for then.
-func (l *Leader) watchRoom() {
-	r, err := &l.room, l.full()
-	if err == nil {
-		if r.reported {
-			l.opt.OnFull(nil)
-		}
-		r.since, r.reported = time.Time{}, false
+func (l *Leader) watchRoom() { l.watchRoomAs(l.full()) }
+
+// watchRoomAs is watchRoom with what full says.
+func (l *Leader) watchRoomAs(err error) {
+	r := &l.room
+	if err == nil && !r.reported {
+		r.since = time.Time{}
 		return
 	}
 	now := l.opt.Now()
-	if r.since.IsZero() {
-		r.since = now
+	if r.since.IsZero() || r.was != (err != nil) {
+		r.since, r.was = now, err != nil
 	}
 	if wait := l.opt.FullPatience - now.Sub(r.since); wait > 0 {
 		r.timer.Reset(wait)
 		return
 	}
-	r.reported = true
-	r.timer.Reset(l.opt.FullPatience)
 	l.opt.OnFull(err)
-	l.core.noRoom()
+	if r.reported = err != nil; r.reported {
+		r.timer.Reset(l.opt.FullPatience)
+		l.core.noRoom() // who waits for the disk has no end to wait for
+	}
 }

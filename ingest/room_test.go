@@ -113,6 +113,39 @@ func TestARecordThatFindsNoRoomIsAnswered(t *testing.T) {
 	}
 }
 
+// A log that is full, has room for a moment and is full again is one trouble, not many.
+func TestALogThatIsFullMostOfTheTimeIsOneTrouble(t *testing.T) {
+	l := newFolder(t).start()
+	var reports []error
+	now := time.Unix(0, 0)
+	closeLeader(t, l) // the test is its owner now
+	l.opt.Now = func() time.Time { return now }
+	l.opt.OnFull = func(err error) { reports = append(reports, err) }
+	l.opt.FullPatience = 5 * time.Second
+	look := func(full bool, after time.Duration) {
+		now = now.Add(after)
+		l.watchRoomAs(map[bool]error{true: wal.ErrFull}[full])
+	}
+	for range 10 {
+		look(true, time.Second)
+		look(true, 12*time.Second)
+		look(false, time.Second)
+	}
+	if len(reports) == 0 || reports[0] == nil {
+		t.Fatalf("reported %v", reports)
+	}
+	for _, err := range reports {
+		if err == nil {
+			t.Fatalf("reported as over in between: %v", reports)
+		}
+	}
+	look(false, 5*time.Second)
+	look(false, time.Hour)
+	if n := len(reports); reports[n-1] != nil || reports[n-2] == nil {
+		t.Errorf("the end was not reported once: %v", reports)
+	}
+}
+
 func TestPendingIsWhatTheBucketDoesNotHave(t *testing.T) {
 	f, down := newFlakyFolder(t)
 	l := f.start()
