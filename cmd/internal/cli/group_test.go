@@ -143,7 +143,7 @@ func TestMembersShareThePartitionsAndLeave(t *testing.T) {
 	o = c.run(t, "group", "reset-offsets", "g", "--to", "earliest", "--execute")
 	o.expect(t, cli.ExitFailure, "is Stable with 1 member", "stop its consumers")
 	c.run(t, "group", "reset-offsets", "g", "--to", "earliest", "--topic", "t").expect(t, cli.ExitOK, "nothing was done", "is Stable with 1 member")
-	c.run(t, "group", "delete", "g", "--yes").expect(t, cli.ExitFailure, `"g" has members`)
+	c.run(t, "group", "delete", "g", "--yes").expect(t, cli.ExitFailure, `"g": has members`)
 
 	second, stopSecond := member(t, c)
 	for !shared(t, c) {
@@ -232,7 +232,7 @@ func TestAGroupCanBeMadeByAReset(t *testing.T) {
 	c.run(t, "group", "list", "--state", "empty").expect(t, cli.ExitOK, "new")
 	c.run(t, "group", "describe", "new").expect(t, cli.ExitOK, "lag 4")
 	o := c.run(t, "group", "delete", "new", "absent", "--yes")
-	o.expect(t, cli.ExitFailure, `deleted group "new"`, `"absent" does not exist`)
+	o.expect(t, cli.ExitFailure, `deleted group "new"`, `"absent": does not exist`)
 	c.run(t, "group", "describe", "new").expect(t, cli.ExitFailure, "does not exist", "varve group list")
 	if o := c.run(t, "group", "list", "-o", "json"); o.stdout != "[]\n" {
 		t.Fatalf("got %q", o.stdout)

@@ -161,7 +161,7 @@ func deleteGroups(ctx context.Context, admin *kadm.Client, names []string) (deed
 			why = errors.New("may be left: the broker did not answer for it")
 		}
 		deeds = append(deeds, failed(name, why))
-		left = append(left, fmt.Sprintf("%q %s", name, explain(why)))
+		left = append(left, fmt.Sprintf("%q: %s", name, explain(why)))
 	}
 	if len(left) > 0 {
 		return deeds, fmt.Errorf("delete groups: %s", strings.Join(left, "; "))

@@ -49,7 +49,7 @@ func deleteTopics(ctx context.Context, env *Env, admin *kadm.Client, names []str
 	var left []string
 	fail := func(name string, err error) {
 		deeds = append(deeds, failed(name, err))
-		left = append(left, fmt.Sprintf("%q %s", name, explain(err)))
+		left = append(left, fmt.Sprintf("%q: %s", name, explain(err)))
 	}
 	var done atomic.Int64
 	defer showProgress(env, "topic delete", asked, func() progress {

@@ -32,14 +32,14 @@ func TestTopicsComeAndGo(t *testing.T) {
 		t.Fatalf("%v in %s", err, o.stdout)
 	}
 
-	c.run(t, "topic", "delete", "a", "zzz", "--yes").expect(t, cli.ExitFailure, `deleted topic "a"`, `"zzz" does not exist`)
+	c.run(t, "topic", "delete", "a", "zzz", "--yes").expect(t, cli.ExitFailure, `deleted topic "a"`, `"zzz": does not exist`)
 	c.run(t, "topic", "delete", "b", "--yes").expect(t, cli.ExitOK)
 	o = c.run(t, "topic", "create", "c", "-o", "json")
 	if o.stdout != "[\n  {\n    \"name\": \"c\",\n    \"result\": \"created\"\n  }\n]\n" {
 		t.Fatalf("got %s", o.stdout)
 	}
 	o = c.run(t, "topic", "delete", "zzz", "c", "--yes", "-o", "json")
-	o.expect(t, cli.ExitFailure, `"zzz" does not exist`)
+	o.expect(t, cli.ExitFailure, `"zzz": does not exist`)
 	var deeds []struct{ Name, Result, Error string }
 	if err := json.Unmarshal([]byte(o.stdout), &deeds); err != nil || len(deeds) != 2 || deeds[0].Result != "deleted" ||
 		deeds[1].Result != "failed" || deeds[1].Error == "" {

@@ -27,6 +27,7 @@ func registered(t *testing.T) map[string]bool {
 	m.health(nil)
 	m.groups(nil)
 	m.replays(nil)
+	m.damage(nil)
 	m.requestMemory(func() []kafka.PartUse { return []kafka.PartUse{{Part: "small_frames"}} })
 	descriptions := make(chan *prometheus.Desc)
 	go func() {
