@@ -191,8 +191,8 @@ func (f *fetch) lookAt(ctx context.Context, p *position) {
 	p.result.Err = err
 }
 
-// confirm sends those away who get nothing from a leader that was deposed: they would
-// wait here without end. Where nobody can know they wait on.
+// confirm sends clients away that get nothing from a leader which was deposed: they would
+// wait here without end. Where that cannot be known they wait on.
 func (f *fetch) confirm(ctx context.Context) {
 	for i := range f.parts {
 		p := &f.parts[i]

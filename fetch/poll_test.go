@@ -295,9 +295,9 @@ func TestAnEmptyAnswerIsThatOfALeader(t *testing.T) {
 	}
 }
 
-// Who finds nothing has others look for records, until the answer is given; also one
-// who does not wait.
-func TestAFetchThatFindsNothingHasOthersLook(t *testing.T) {
+// A Fetch that finds nothing has followers look for records until it is answered, also
+// one that does not wait.
+func TestAFetchThatFindsNothingHasFollowersLook(t *testing.T) {
 	w := newWorld(t, nil)
 	w.values("x")
 	var begun, ended int

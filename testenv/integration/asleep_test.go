@@ -12,8 +12,8 @@ import (
 	"github.com/varvelog/varve/testenv"
 )
 
-// A leader that stands still while another takes over, and that nobody writes to
-// afterwards, must not keep those who wait on it for records, or as members of a group.
+// A leader that stands still while another takes over, and gets no writes
+// afterwards, must not keep clients that wait on it for records, or as members of a group.
 func TestConsumersGetAwayFromALeaderThatSleptWhileItWasDeposed(t *testing.T) {
 	t.Parallel()
 	for name, options := range map[string][]kgo.Opt{

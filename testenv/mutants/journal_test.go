@@ -92,7 +92,7 @@ var journalMutants = []mutant{
 	{name: "standing: once a leader, for long a leader", by: ingest, edits: []edit{{standing,
 		"within(s.led, now, StandFor)", "within(s.led, now, 4*StandFor)"}}},
 	{name: "standing: no answer is a yes", by: ingest, edits: []edit{{standing,
-		"	for _, tell := range waiting {\n		tell(err)", "	for _, tell := range waiting {\n		tell(nil)"}}},
+		"	for _, answer := range waiting {\n		answer(err)", "	for _, answer := range waiting {\n		answer(nil)"}}},
 	{name: "checkpoint: names another predecessor", by: ingest, edits: []edit{{checkpoint,
 		"[]segment.Ref{c.Chain.Fence, c.Chain.Tail, c.Chain.Last} {", "[]segment.Ref{c.Chain.Fence, c.Chain.Fence, c.Chain.Last} {"}}},
 	{name: "checkpoint: without what is covered", by: ingest, edits: []edit{{"tiering/journal/history.go",

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// A follower that found nothing for a while, and that nobody waits for, looks less
+// A follower that found nothing for a while, and that no request waits for, looks less
 // often: after a pause that is a share of the time since, up to idlePause. Every look
 // costs two requests to the store.
 const (
@@ -57,7 +57,7 @@ func (p *Pace) Moved(now time.Time) {
 	p.since = now
 }
 
-// Await notes that somebody waits for objects. The function it returns ends that.
+// Await notes that a request waits for objects. The function it returns ends that.
 func (p *Pace) Await(now func() time.Time) (end func()) {
 	p.wait(now(), 1)
 	return func() { p.wait(now(), -1) }

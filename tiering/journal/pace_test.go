@@ -45,7 +45,7 @@ func TestPaceIsThatOfTheWaiting(t *testing.T) {
 
 // On virtual time: an idle follower asks the store seldom; one that is awaited looks at
 // once, and as often as ever until the wait has ended.
-func TestAnIdleFollowerLooksSeldomUntilSomebodyWaits(t *testing.T) {
+func TestAnIdleFollowerLooksSeldomUntilARequestWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var gets atomic.Int32
 		store := mem.New(time.Now, func(c mem.Call) mem.Action {
@@ -80,7 +80,7 @@ func TestAnIdleFollowerLooksSeldomUntilSomebodyWaits(t *testing.T) {
 		asked := time.Now()
 		end := pace.Await(time.Now)
 		if took := (<-applied).Sub(asked); took != 0 {
-			t.Errorf("one who begins to wait gets the object after %v", took)
+			t.Errorf("a request that begins to wait gets the object after %v", took)
 		}
 		if n := requests(time.Minute); n < 2*4*60-8 {
 			t.Errorf("%d requests in a minute of waiting: too few", n)

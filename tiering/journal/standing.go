@@ -17,7 +17,7 @@ const (
 // Standing is what a leader knows about still being one. A leader that writes
 // nothing, or that stood still, does not notice that another has taken its place:
 // before it says what only a leader may say, it confirms that it led within StandFor.
-// One proof answers all who wait, and nothing is asked of the store unasked.
+// One proof answers all callers that wait; without callers nothing is sent to the store.
 //
 // It is pure, and owned by one goroutine but for Holds. All times are those at which
 // a request was sent: its answer may be read much later.
@@ -55,7 +55,7 @@ func (s *Standing) Sent(seq uint64, now time.Time) {
 	}
 }
 
-// Committed notes that an own object counts: nobody had fenced when it was sent.
+// Committed notes that an own object counts: no other node had fenced when it was sent.
 func (s *Standing) Committed(seq uint64) {
 	if at, ok := s.sent[seq]; ok {
 		delete(s.sent, seq)
@@ -81,27 +81,27 @@ func (s *Standing) End() {
 	s.led = time.Time{}
 }
 
-// Confirm answers at once or has tell wait for a proof; it reports whether one is to
+// Confirm answers at once or has answer wait for a proof; it reports whether one is to
 // be asked for, whose outcome Answer takes.
-func (s *Standing) Confirm(now time.Time, tell func(error)) (prove bool) {
+func (s *Standing) Confirm(now time.Time, answer func(error)) (prove bool) {
 	switch {
 	case s.Holds(now):
-		tell(nil)
+		answer(nil)
 		return false
 	case s.err != nil && len(s.waiting) == 0 && now.Before(s.until):
-		tell(s.err)
+		answer(s.err)
 		return false
 	}
-	s.waiting = append(s.waiting, tell)
+	s.waiting = append(s.waiting, answer)
 	return len(s.waiting) == 1
 }
 
-// Answer gives all who wait the outcome of a proof.
+// Answer gives all callers that wait the outcome of a proof.
 func (s *Standing) Answer(now time.Time, err error) {
 	s.err, s.until = err, now.Add(doubtFor)
 	waiting := s.waiting
 	s.waiting = nil
-	for _, tell := range waiting {
-		tell(err)
+	for _, answer := range waiting {
+		answer(err)
 	}
 }

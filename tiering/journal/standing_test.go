@@ -13,7 +13,7 @@ import (
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-// One proof answers all who ask, and none is asked for within StandFor of it, or of
+// One proof answers all callers, and none is asked for within StandFor of it, or of
 // the sending of an object that was committed.
 func TestALeaderConfirmsItselfByOneRequestForAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -56,7 +56,7 @@ func TestALeaderConfirmsItselfByOneRequestForAll(t *testing.T) {
 	})
 }
 
-// A store that does not answer deposes nobody, and keeps one caller in many waiting.
+// A store that does not answer deposes no leader, and keeps one caller in many waiting.
 func TestALeaderThatCannotLookSaysThatItDoesNotKnow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var down atomic.Bool
@@ -87,7 +87,7 @@ func TestALeaderThatCannotLookSaysThatItDoesNotKnow(t *testing.T) {
 	})
 }
 
-// Whoever asks a leader that was deposed while it wrote nothing learns of it.
+// A caller that asks a leader which was deposed while it wrote nothing learns of it.
 func TestALeaderThatWasDeposedFindsOutWhenAsked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := mem.New(time.Now, nil)
@@ -113,7 +113,7 @@ func TestStandingHoldsByBothClocks(t *testing.T) {
 		holds bool
 	}{
 		{0, true}, {StandFor, true}, {StandFor + 1, false},
-		{-1, false}, // the clock was set back: nobody knows how long it is
+		{-1, false}, // the clock was set back: how long it is is not known
 	} {
 		t.Run(fmt.Sprint(test.after), func(t *testing.T) {
 			var s Standing

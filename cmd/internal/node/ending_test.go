@@ -18,7 +18,7 @@ import (
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-// Whoever adds an error that can end a node says in kinds how it ends.
+// An error that can end a node has a row in kinds that says how it ends.
 func TestEveryErrorThatCanEndANodeHasItsKind(t *testing.T) {
 	text, err := os.ReadFile("ending.go")
 	if err != nil {
