@@ -214,4 +214,7 @@ func TestLongPollsGiveUpTheirMemory(t *testing.T) {
 	}
 	s.awaitShortage(t)
 	s.goesOn(t, 3<<20)
+	if n := s.refused.of("no_memory"); n > 0 {
+		t.Errorf("%d requests got no memory for a minute", n)
+	}
 }
