@@ -61,6 +61,9 @@ func Check(ctx context.Context, room *Room, b []byte, h Header, rules Rules) (ma
 		return 0, refused(ctx, 0, err)
 	}
 	defer o.close()
+	if err := foreign(&o.plan); err != nil {
+		return 0, refused(ctx, 0, undecodable(h, err))
+	}
 	maxTimestamp = -1
 	var bad BadRecords
 	for i := range h.Records {
