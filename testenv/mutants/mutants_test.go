@@ -75,22 +75,31 @@ func TestEveryMutantIsCaught(t *testing.T) {
 // quickOneIn is how many mutants there are for one that is run without the flag.
 const quickOneIn = 8
 
-// overlay writes the changed files and the list of them for go test -overlay.
-func (m mutant) overlay(dir string) (string, error) {
-	changed := map[string]string{} // text by file
+// changed returns the texts of the files that the mutant changes, by file.
+func (m mutant) changed() (map[string]string, error) {
+	changed := map[string]string{}
 	for _, e := range m.edits {
 		text, ok := changed[e.file]
 		if !ok {
 			b, err := os.ReadFile(filepath.Join(root, e.file))
 			if err != nil {
-				return "", err
+				return nil, err
 			}
 			text = string(b)
 		}
 		if n := strings.Count(text, e.old); n != 1 {
-			return "", fmt.Errorf("%s has the text to change %d times, not once: bring the mutant up to date:\n%s", e.file, n, e.old)
+			return nil, fmt.Errorf("%s has the text to change %d times, not once: bring the mutant up to date:\n%s", e.file, n, e.old)
 		}
 		changed[e.file] = strings.Replace(text, e.old, e.new, 1)
+	}
+	return changed, nil
+}
+
+// overlay writes the changed files and the list of them for go test -overlay.
+func (m mutant) overlay(dir string) (string, error) {
+	changed, err := m.changed()
+	if err != nil {
+		return "", err
 	}
 	replace := map[string]string{}
 	for file, text := range changed {

@@ -1,0 +1,134 @@
+package mutants
+
+import (
+	"go/ast"
+	"go/importer"
+	"go/parser"
+	"go/token"
+	"go/types"
+	"io"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestEveryMutantFits runs no mutant, so that a change of the program that leaves one
+// behind fails at once, with the short tests too: each finds its texts, and compiles.
+func TestEveryMutantFits(t *testing.T) {
+	checker := newChecker(t)
+	named := map[string]bool{}
+	for _, m := range mutants {
+		if named[m.name] {
+			t.Errorf("%s: two mutants have this name", m.name)
+		}
+		named[m.name] = true
+		changed, err := m.changed()
+		if err != nil {
+			t.Errorf("%s: %v", m.name, err)
+			continue
+		}
+		for _, err := range checker.check(t, changed) {
+			t.Errorf("%s: bring the mutant up to date: %v", m.name, err)
+		}
+	}
+}
+
+// checker checks the types of changed files. It looks into no function of files as
+// they are, which makes it fast.
+type checker struct {
+	fset     *token.FileSet
+	importer types.Importer
+	files    map[string]map[string]*ast.File // of a package's folder, by path from the root
+}
+
+func newChecker(t *testing.T) *checker {
+	folders := map[string]bool{}
+	args := []string{"list", "-export", "-deps", "-f", "{{.ImportPath}}\t{{.Export}}\t{{.Dir}}\t{{join .GoFiles \" \"}}"}
+	for _, m := range mutants {
+		for _, e := range m.edits {
+			if dir := path.Dir(e.file); !folders[dir] {
+				folders[dir] = true
+				args = append(args, "./"+dir)
+			}
+		}
+	}
+	cmd := exec.Command("go", args...)
+	cmd.Dir, cmd.Stderr = root, os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	top, err := filepath.Abs(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &checker{fset: token.NewFileSet(), files: map[string]map[string]*ast.File{}}
+	exports := map[string]string{}
+	for line := range strings.Lines(string(out)) {
+		fields := strings.Split(strings.TrimSpace(line), "\t")
+		if len(fields) < 4 {
+			continue // no Go files
+		}
+		exports[fields[0]] = fields[1]
+		if dir, err := filepath.Rel(top, fields[2]); err == nil && folders[filepath.ToSlash(dir)] {
+			c.parse(t, filepath.ToSlash(dir), strings.Fields(fields[3]))
+		}
+	}
+	c.importer = importer.ForCompiler(c.fset, "gc", func(path string) (io.ReadCloser, error) { return os.Open(exports[path]) })
+	return c
+}
+
+// parse keeps the files of a folder without what is in their functions.
+func (c *checker) parse(t *testing.T, dir string, names []string) {
+	c.files[dir] = map[string]*ast.File{}
+	for _, name := range names {
+		f, err := parser.ParseFile(c.fset, filepath.Join(root, dir, name), nil, parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range f.Decls {
+			if d, ok := d.(*ast.FuncDecl); ok {
+				d.Body = nil
+			}
+		}
+		c.files[dir][path.Join(dir, name)] = f
+	}
+}
+
+// check returns what a compiler has against changed files.
+func (c *checker) check(t *testing.T, changed map[string]string) (errs []error) {
+	parsed := map[string]*ast.File{}
+	for file, text := range changed {
+		f, err := parser.ParseFile(c.fset, file, text, parser.SkipObjectResolution)
+		if err != nil {
+			return append(errs, err)
+		}
+		parsed[file] = f
+	}
+	conf := types.Config{Importer: c.importer, Error: func(err error) {
+		at := err.(types.Error)
+		if _, ok := changed[at.Fset.Position(at.Pos).Filename]; ok { // not of a function without a body
+			errs = append(errs, err)
+		}
+	}}
+	checked := map[string]bool{}
+	for file := range changed {
+		dir := path.Dir(file)
+		if checked[dir] {
+			continue
+		}
+		checked[dir] = true
+		var files []*ast.File
+		for name, f := range c.files[dir] {
+			if p := parsed[name]; p != nil {
+				f = p
+			}
+			files = append(files, f)
+		}
+		_, _ = conf.Check(dir, c.fset, files, nil) // errors come to conf.Error
+	}
+	return errs
+}
