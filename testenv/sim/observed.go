@@ -26,6 +26,8 @@ type Observed struct {
 	planned uint64                         // seq of the newest plan
 	fence   uint64                         // of the newest fence
 	floors  []segment.Floor
+	chain   journal.Chain            // after Last
+	before  map[uint64]journal.Chain // what was applied, by seq
 }
 
 // NewObserved is for the journal that base stands before.
@@ -33,9 +35,12 @@ func NewObserved(s *Store, base journal.Chain) *Observed {
 	t := &Observed{
 		s: s, base: base,
 		objects: map[uint64]segment.ID{}, kinds: map[uint64]segment.Kind{}, hashes: map[uint64][32]byte{},
-		plans: map[uint64][]journal.FloorPlan{},
+		plans: map[uint64][]journal.FloorPlan{}, chain: base, before: map[uint64]journal.Chain{},
 	}
-	s.stored = t.stored
+	s.stored = func(key string) {
+		t.stored(key)
+		t.storedLate(key)
+	}
 	return t
 }
 
@@ -66,6 +71,7 @@ func (t *Observed) Applied(who string, o *journal.Object, hash func() [32]byte) 
 	w.Logf("%s is first to apply seq %d, kind %d, epoch %d", who, ref.Seq, h.Kind, h.Epoch)
 	t.Last, t.objects[ref.Seq], t.kinds[ref.Seq] = ref.Seq, ref.Object, h.Kind
 	t.hashes[ref.Seq] = hash()
+	t.follow(ref.Seq)
 	if h.Kind == segment.KindFence {
 		t.fence = h.Seq
 	}
