@@ -272,7 +272,11 @@ func (p *Pages) write(ctx context.Context, s *partlog.State, pages []*partlog.Pa
 	if err != nil {
 		return err
 	}
-	if is == rotten {
+	if is == rotten { // since the walk began it may have been restored
+		is, err := p.look(ctx, s.Journal(), object, pages)
+		if err != nil || is == sound {
+			return err
+		}
 		if err := p.opt.Store.Delete(ctx, key); err != nil {
 			return err
 		}

@@ -1,10 +1,12 @@
 package verify_test
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -218,5 +220,41 @@ func TestAPageOfANewerVersionIsNotTakenForDamage(t *testing.T) {
 	newer.CRC = checksum(b[at:][:newer.Length])
 	if err := rebuild.Check(b, []*partlog.Page{&newer}); !errors.Is(err, segment.ErrUnsupported) {
 		t.Errorf("a newer version: %v", err)
+	}
+}
+
+// restoring is a store in which a page is restored while the journal is read.
+type restoring struct {
+	objstore.Store
+	restore func()
+	once    sync.Once
+	deleted atomic.Int32
+}
+
+func (s *restoring) GetTail(ctx context.Context, key string, n int64) ([]byte, int64, error) {
+	s.once.Do(s.restore)
+	return s.Store.GetTail(ctx, key, n)
+}
+
+func (s *restoring) Delete(ctx context.Context, key string) error {
+	s.deleted.Add(1)
+	return s.Store.Delete(ctx, key)
+}
+
+// TestAPageThatWasRestoredMeanwhileIsNotDeleted: a walk takes minutes.
+func TestAPageThatWasRestoredMeanwhileIsNotDeleted(t *testing.T) {
+	mem, state, pages := paged(t)
+	flip := func() { edit(t, mem, pages[1], func(b []byte) []byte { b[100] ^= 1; return b }) }
+	flip()
+	store := &restoring{Store: mem, restore: flip}
+	p, o := rebuilder(store, true)
+	defer p.Close()
+	p.Rebuild(state)
+	o.settled(t, 1, func() map[string]string { return o.mended })
+	if n := store.deleted.Load(); n != 0 {
+		t.Errorf("%d objects were deleted", n)
+	}
+	if b := p.Page(state.Pages()[segment.ID{0xaa, 1}][0]); b != nil {
+		t.Error("a page that is sound is kept in memory")
 	}
 }
