@@ -83,6 +83,7 @@ type core struct {
 	committed uint64 // LSN up to which everything is in the bucket
 	synced    uint64 // LSN up to which everything is synced
 	lastFlush time.Time
+	readAgain time.Time // before this the log is not read back
 	expired   time.Time // when producers were last expired
 
 	onSync   waiters // acks=1

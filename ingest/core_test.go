@@ -34,6 +34,7 @@ type bench struct {
 	sent    []*journal.Object
 	room    int
 	synced  uint64 // highest Sync asked for
+	back    error  // of ReadBack, after one record
 }
 
 func newBench(t *testing.T) *bench {
@@ -78,6 +79,9 @@ func (b *bench) ReadBack(from uint64, fn func(wal.Record) error) error {
 	for _, r := range b.records[from-1:] {
 		if err := fn(r); err != nil {
 			return err
+		}
+		if b.back != nil {
+			return b.back
 		}
 	}
 	return nil

@@ -79,11 +79,20 @@ func (c *core) earlyFlushAt() (time.Time, bool) {
 // spillDue: at once, if the front is in memory or can be read back, else when the
 // write-ahead log says that it is synced.
 func (c *core) spillDue() time.Time {
-	if len(c.buffer.batches) > 0 || c.synced >= c.buffer.first {
+	switch {
+	case len(c.buffer.batches) > 0:
 		return c.now()
+	case c.synced < c.buffer.first:
+		return time.Time{}
+	case c.readAgain.After(c.now()):
+		return c.readAgain
 	}
-	return time.Time{}
+	return c.now()
 }
+
+// readBackPause is how long after the log's files could not be opened to be read
+// back, because file descriptors are used up, that is tried again.
+const readBackPause = time.Second
 
 // flush sends segments while there is something due and the journal has room.
 // all flushes what is buffered whether it is due or not.
@@ -96,6 +105,9 @@ func (c *core) flush(all bool) error {
 		if err := c.readBack(); err != nil {
 			return err
 		}
+		if c.buffer.spilled > 0 && len(c.buffer.batches) == 0 && c.readAgain.After(c.now()) {
+			return nil
+		}
 		if err := c.flushOne(); err != nil {
 			return err
 		}
@@ -105,7 +117,7 @@ func (c *core) flush(all bool) error {
 
 // readBack takes spilled batches into memory, as many as one segment needs.
 func (c *core) readBack() error {
-	if len(c.buffer.batches) > 0 || c.buffer.spilled == 0 || c.synced < c.buffer.first {
+	if len(c.buffer.batches) > 0 || c.buffer.spilled == 0 || c.synced < c.buffer.first || c.readAgain.After(c.now()) {
 		return nil
 	}
 	err := c.wal.ReadBack(c.buffer.first, func(r wal.Record) error {
@@ -123,6 +135,10 @@ func (c *core) readBack() error {
 		c.buffer.unspill(buffered{key: partlog.Key{Topic: r.Topic, Index: r.Index}, data: data, header: h, at: c.now()})
 		return nil
 	})
+	if wal.NoDescriptors(err) {
+		c.readAgain = c.now().Add(readBackPause)
+		return nil
+	}
 	if err != nil && !errors.Is(err, errStopReading) {
 		return fmt.Errorf("read back from write-ahead log: %w", err)
 	}

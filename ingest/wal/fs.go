@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 )
 
 // FS is the disk. Errors are those of package os: errors.Is with fs.ErrExist,
@@ -22,7 +23,8 @@ type FS interface {
 	Rename(old, new string) error
 	// Remove deletes a file or an empty directory; durable after SyncDir.
 	Remove(name string) error
-	// SyncDir makes the names in a directory durable.
+	// SyncDir makes the names in a directory durable. It may need to open it: then
+	// syscall.EMFILE and syscall.ENFILE say that nothing was synced, or failed to be.
 	SyncDir(name string) error
 }
 
@@ -41,6 +43,13 @@ type File interface {
 	// Size returns the file's length in bytes.
 	Size() (int64, error)
 	Close() error
+}
+
+// NoDescriptors reports whether an error says that file descriptors are used up. Only what
+// opens a file has this error: nothing was done, and it can be done later. An fsync
+// that was attempted does not have it.
+func NoDescriptors(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
 }
 
 // OS is the operating system's file system.

@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -53,6 +54,7 @@ type Log struct {
 		files    int64  // bytes of all files
 		err      error  // the first failure; final
 		noSpare  error  // why there is no spare; nil when there is one or it is on its way
+		unnamed  error  // why the next file cannot be used though it is there, or nil
 		closing  bool
 	}
 }
@@ -100,7 +102,9 @@ func Open(opt Options) (*Log, error) {
 	case err != nil:
 		return nil, fmt.Errorf("open write-ahead log in %s: %w", dir, err)
 	default:
-		if err := w.use(first, 1); err != nil {
+		if err := w.use(&first, 1); NoDescriptors(err) {
+			l.spares <- first // the writer uses it when it can be
+		} else if err != nil {
 			return nil, fmt.Errorf("open write-ahead log in %s: %w", dir, errors.Join(err, first.file.Close()))
 		}
 	}
@@ -222,7 +226,7 @@ func (l *Log) full() error {
 	if l.mu.room-l.mu.waiting >= l.opt.reserve() {
 		return nil
 	}
-	return l.mu.noSpare
+	return cmp.Or(l.mu.unnamed, l.mu.noSpare)
 }
 
 // Release says that every record up to lsn is in the bucket. Files that hold no

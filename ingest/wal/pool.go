@@ -33,14 +33,22 @@ type pool struct {
 	bytes int64     // of this log's files: full ones, spares, and the one being written
 	made  int       // spares named so far
 	grown time.Time // when a short file was last tried to be replaced
+
+	released []closedFile // to be taken back, lowest first
+	begun    bool         // the first of them has lost its name
+	reused   string       // what it is called now; empty if it was removed
 }
 
 func (p *pool) run() {
 	defer close(p.log.poolDone)
 	for {
-		err := p.recycle()
+		stuck := p.recycle()
+		err := stuck
+		if NoDescriptors(stuck) {
+			err = nil
+		}
 		if err == nil {
-			err = p.refill()
+			err = p.refill(stuck)
 		}
 		if err != nil {
 			p.log.fail(err)
@@ -49,7 +57,7 @@ func (p *pool) run() {
 			return
 		}
 		var retry <-chan time.Time
-		if p.log.spareless() != nil {
+		if stuck != nil || p.log.spareless() != nil {
 			retry = time.After(fullRetry)
 		}
 		select {
@@ -66,29 +74,59 @@ func (p *pool) run() {
 // in order, each durably before the next, so that the files of a log are
 // always without a gap.
 func (p *pool) recycle() error {
-	for _, f := range p.log.takeReleased() {
-		name := filepath.Join(p.log.dir, walName(f.number))
-		if f.size < p.log.opt.SegmentBytes {
-			if err := p.replace(f); err != nil {
-				return err
-			}
+	p.released = append(p.released, p.log.takeReleased()...)
+	for len(p.released) > 0 {
+		if err := p.takeBack(p.released[0]); err != nil {
+			return err
 		}
-		if keep := len(p.log.spares); keep == 0 || keep < maxSpares && f.size == p.log.opt.SegmentBytes {
-			s, err := p.reuse(name, f.size)
-			if err != nil {
-				return err
-			}
-			p.log.spares <- s // has room: only this goroutine sends
-			continue
-		}
-		if err := p.log.opt.FS.Remove(name); err != nil {
-			return fmt.Errorf("remove released file: %w", err)
-		}
-		if err := p.log.opt.FS.SyncDir(p.log.dir); err != nil {
-			return fmt.Errorf("sync folder after removal: %w", err)
-		}
-		p.addBytes(-f.size)
+		p.released, p.begun = p.released[1:], false
 	}
+	return nil
+}
+
+// takeBack makes a spare of a released file, or removes it. After an error that
+// passes it goes on where it was.
+func (p *pool) takeBack(f closedFile) error {
+	if err := p.unname(f); err != nil {
+		return err
+	}
+	// The old name is durably gone before the writer gets to overwrite the file.
+	if err := p.log.opt.FS.SyncDir(p.log.dir); err != nil {
+		return fmt.Errorf("sync folder for %s, which is not needed any more: %w", walName(f.number), err)
+	}
+	if p.reused == "" {
+		p.addBytes(-f.size)
+		return nil
+	}
+	file, err := p.log.opt.FS.OpenFile(p.reused, os.O_RDWR)
+	if err != nil {
+		return fmt.Errorf("reuse released file: %w", err)
+	}
+	p.log.spares <- spare{file, p.reused, f.size} // has room: only this goroutine sends
+	return nil
+}
+
+// unname takes its name from a released file, once.
+func (p *pool) unname(f closedFile) error {
+	if p.begun {
+		return nil
+	}
+	name := filepath.Join(p.log.dir, walName(f.number))
+	if f.size < p.log.opt.SegmentBytes {
+		if err := p.replace(f); err != nil {
+			return err
+		}
+	}
+	p.reused = ""
+	if keep := len(p.log.spares); keep == 0 || keep < maxSpares && f.size == p.log.opt.SegmentBytes {
+		p.reused = p.sparePath()
+		if err := p.log.opt.FS.Rename(name, p.reused); err != nil {
+			return fmt.Errorf("reuse released file: %w", err)
+		}
+	} else if err := p.log.opt.FS.Remove(name); err != nil {
+		return fmt.Errorf("remove released file: %w", err)
+	}
+	p.begun = true
 	return nil
 }
 
@@ -111,32 +149,18 @@ func (p *pool) replace(f closedFile) error {
 	return err
 }
 
-// reuse makes a spare of a released file. Its old name is durably gone before
-// the writer gets to overwrite it.
-func (p *pool) reuse(name string, size int64) (spare, error) {
-	path := p.sparePath()
-	if err := p.log.opt.FS.Rename(name, path); err != nil {
-		return spare{}, fmt.Errorf("reuse released file: %w", err)
-	}
-	if err := p.log.opt.FS.SyncDir(p.log.dir); err != nil {
-		return spare{}, fmt.Errorf("sync folder for reuse: %w", err)
-	}
-	f, err := p.log.opt.FS.OpenFile(path, os.O_RDWR)
-	if err != nil {
-		return spare{}, fmt.Errorf("reuse released file: %w", err)
-	}
-	return spare{f, path, size}, nil
-}
-
 // refill makes a file if there is no spare. Having no room for it is a state,
-// not a failure.
-func (p *pool) refill() error {
+// not a failure. stuck is why a released file is not taken back, nil if none waits.
+func (p *pool) refill(stuck error) error {
 	if len(p.log.spares) > 0 {
 		p.log.setNoSpare(nil)
 		return nil
 	}
 	s, err := p.create()
 	if errors.Is(err, ErrFull) {
+		if stuck != nil {
+			err = fmt.Errorf("%w; %w", err, stuck)
+		}
 		p.log.setNoSpare(err)
 		return nil
 	}
@@ -189,10 +213,8 @@ func (p *pool) makeFile(size int64) (spare, error) {
 // asFull adds ErrFull to an error that passes when there is room: for bytes, for
 // names, or in the table of open files.
 func asFull(err error) error {
-	for _, passing := range []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EMFILE, syscall.ENFILE} {
-		if errors.Is(err, passing) {
-			return fmt.Errorf("%w: %w", ErrFull, err)
-		}
+	if NoDescriptors(err) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return fmt.Errorf("%w: %w", ErrFull, err)
 	}
 	return err
 }
@@ -223,6 +245,9 @@ func (p *pool) drop() error {
 	for len(p.log.spares) > 0 {
 		s := <-p.log.spares
 		errs = append(errs, s.file.Close(), p.log.opt.FS.Remove(s.path))
+	}
+	if p.begun && p.reused != "" {
+		errs = append(errs, p.log.opt.FS.Remove(p.reused))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("remove spare write-ahead files: %w", err)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"time"
 )
 
 // writer lays records out and writes them, in its own goroutine. Only it
@@ -228,7 +229,7 @@ func (w *writer) rotate() error {
 		return err
 	}
 	full, done := w.file, closedFile{number: w.number, last: w.next - 1, size: w.size}
-	if err := w.use(s, w.number+1); err != nil {
+	if err := w.useWhenSynced(&s, w.number+1); err != nil {
 		return errors.Join(err, s.file.Close())
 	}
 	if full == nil {
@@ -270,9 +271,61 @@ func (w *writer) close(f File, number uint64) error {
 	return nil
 }
 
+// useWhenSynced is use that waits while the folder cannot be synced because file
+// descriptors are used up.
+func (w *writer) useWhenSynced(s *spare, number uint64) error {
+	for {
+		err := w.use(s, number)
+		if !NoDescriptors(err) {
+			w.log.setUnnamed(nil)
+			return err
+		}
+		w.log.setUnnamed(fmt.Errorf("%w: %w", ErrFull, err))
+		if err := w.waitUnnamed(err); err != nil {
+			return err
+		}
+	}
+}
+
+// waitUnnamed waits until the next file may be tried to be used again. It returns an
+// error if the log ends before.
+func (w *writer) waitUnnamed(why error) error {
+	retry := time.After(fullRetry)
+	for {
+		l := w.log
+		l.mu.Lock()
+		err, closing, released := l.mu.err, l.mu.closing, l.mu.released == l.mu.next-1
+		l.mu.Unlock()
+		switch {
+		case err != nil:
+			return err
+		case closing && released:
+			return errNotNeeded
+		case closing:
+			return why
+		}
+		select {
+		case <-retry:
+			return nil
+		case <-l.wakeWriter:
+		}
+	}
+}
+
+// setUnnamed notes why the next file cannot be used though it is there; nil: it can.
+func (l *Log) setUnnamed(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if changed := (err == nil) != (l.mu.unnamed == nil); changed {
+		kick(l.notify)
+	}
+	l.mu.unnamed = err
+}
+
 // use makes a spare the file with this number: header first, then the name, so
-// that a file of that name always has a good header.
-func (w *writer) use(s spare, number uint64) error {
+// that a file of that name always has a good header. It may be called again if the
+// folder could not be opened to be synced.
+func (w *writer) use(s *spare, number uint64) error {
 	h, seed := w.log.opt.header(number, w.next).encode()
 	if _, err := s.file.WriteAt(h, 0); err != nil {
 		return fmt.Errorf("write header of %s: %w", walName(number), err)
@@ -280,9 +333,11 @@ func (w *writer) use(s spare, number uint64) error {
 	if err := s.file.Sync(); err != nil {
 		return fmt.Errorf("sync header of %s: %w", walName(number), err)
 	}
-	if err := w.log.opt.FS.Rename(s.path, filepath.Join(w.log.dir, walName(number))); err != nil {
+	named := filepath.Join(w.log.dir, walName(number))
+	if err := w.log.opt.FS.Rename(s.path, named); err != nil {
 		return fmt.Errorf("name %s: %w", walName(number), err)
 	}
+	s.path = named
 	if err := w.log.opt.FS.SyncDir(w.log.dir); err != nil {
 		return fmt.Errorf("sync folder for %s: %w", walName(number), err)
 	}

@@ -24,6 +24,8 @@ func Explain(err error) (what, advice string) {
 		return "the bucket denies access", "check credentials and policy, or owner and mode of the folder"
 	case errors.Is(err, objstore.ErrFull):
 		return "the bucket is full", "free space or raise the quota; nothing was lost"
+	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
+		return "file descriptors are used up", "allow the process more open files (ulimit -n, or LimitNOFILE in its unit)"
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &network) && network.Timeout():
 		return "the bucket does not answer in time", "see how the store and the network are"
 	case errors.As(err, &network), errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ECONNRESET):

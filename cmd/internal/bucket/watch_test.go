@@ -132,13 +132,14 @@ func TestAWatchAsksOnlyWhereNothingElseDoes(t *testing.T) {
 
 func TestExplainNamesWhatIsWrong(t *testing.T) {
 	for want, err := range map[string]error{
-		"does not exist":         objstore.ErrNoBucket,
-		"read-only":              fmt.Errorf("%w: %w", objstore.ErrDenied, syscall.EROFS),
-		"denies access":          objstore.ErrDenied,
-		"is full":                objstore.ErrFull,
-		"does not answer in tim": context.DeadlineExceeded,
-		"cannot be reached":      &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED},
-		"the bucket fails":       errAway,
+		"does not exist":          objstore.ErrNoBucket,
+		"read-only":               fmt.Errorf("%w: %w", objstore.ErrDenied, syscall.EROFS),
+		"denies access":           objstore.ErrDenied,
+		"is full":                 objstore.ErrFull,
+		"does not answer in tim":  context.DeadlineExceeded,
+		"cannot be reached":       &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED},
+		"descriptors are used up": &net.OpError{Op: "dial", Err: syscall.EMFILE},
+		"the bucket fails":        errAway,
 	} {
 		if what, advice := Explain(fmt.Errorf("get: %w", err)); !strings.Contains(what, want) || advice == "" {
 			t.Errorf("%v: %s; %s", err, what, advice)

@@ -9,6 +9,7 @@ import (
 	"github.com/varvelog/varve/cmd/internal/bucket"
 
 	"github.com/varvelog/varve/cmd/internal/health"
+	"github.com/varvelog/varve/ingest/wal"
 	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/partlog"
 	"github.com/varvelog/varve/tiering/segment"
@@ -78,6 +79,9 @@ func (n *node) onFull(journal uint32, err error) {
 		n.board.Clear(health.Disk, subject(journal))
 		return
 	}
-	n.board.Raise(health.Disk, subject(journal), true, fmt.Sprintf("the write-ahead log takes no records: %v; "+
-		"make room on the disk of --data-dir, or raise --wal-max-bytes if that is what is used up; if the bucket is away too, this ends when it answers", err))
+	advice := "make room on the disk of --data-dir, or raise --wal-max-bytes if that is what is used up; if the bucket is away too, this ends when it answers"
+	if wal.NoDescriptors(err) {
+		advice = "file descriptors are used up: allow the process more open files (ulimit -n, or LimitNOFILE in its unit)"
+	}
+	n.board.Raise(health.Disk, subject(journal), true, fmt.Sprintf("the write-ahead log takes no records: %v; %s", err, advice))
 }
