@@ -256,8 +256,11 @@ func (c *Core) timerFired(token uint64) {
 		c.send(s)
 		return
 	}
-	if token == c.stall {
+	switch token {
+	case c.stall:
 		c.stallTicked()
+	case c.damage.pause:
+		c.damage.pause = 0
 	}
 }
 

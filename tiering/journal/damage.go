@@ -3,6 +3,7 @@ package journal
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/varvelog/varve/tiering/segment"
 )
@@ -11,7 +12,7 @@ import (
 // again without end, and what can never become right, which ends the Core.
 
 // maxDamagedReads is how often in a row something is read as damaged before it is
-// called that: the damage may have been done on the way.
+// called that, with a pause after each: the damage may have been done on the way.
 const maxDamagedReads = 4
 
 // damage counts the damaged reads in a row, by what was read.
@@ -20,6 +21,17 @@ type damage struct {
 	beyond int // what a listing shows beyond it
 	floor  int
 	proof  int // the object that a leader's proof looks at
+
+	pause uint64 // the timer until which proofs count no damage, 0 if they do
+}
+
+// pauseAfter is how long to wait after a read that failed with err, as the tries-th in
+// a row. Damage of the way gets time to pass before its bytes are called damaged.
+func pauseAfter(err error, tries int) time.Duration {
+	if isDamaged(err) {
+		return resendMost
+	}
+	return backoff(tries, resendFirst, resendMost)
 }
 
 // isDamaged reports whether err is about the bytes that came, not about the reading.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -190,4 +191,132 @@ func TestALookBeyondLeavesOutWhatIsGoneSinceTheListing(t *testing.T) {
 	if err != nil || len(found) != 1 || found[0].Footer.Header.Seq != 3 {
 		t.Errorf("found %d objects, %v; want that of seq 3", len(found), err)
 	}
+}
+
+// A line, or a switch, that flips bits for a second is no reason to give a sound log up.
+func TestDamageOfTheWayHasTimeToPass(t *testing.T) {
+	const least = (maxDamagedReads - 1) * resendMost
+	rotten := &segment.CorruptError{Reason: "a bit flipped"}
+	for name, tc := range map[string]struct {
+		led bool
+		bad func(Action) Event
+	}{
+		"next object": {bad: func(a Action) Event {
+			if get, ok := a.(Get); ok {
+				return GotObject{Token: get.Token, Err: rotten}
+			}
+			return nil
+		}},
+		"floor": {bad: func(a Action) Event {
+			if get, ok := a.(GetFloor); ok {
+				return GotFloor{Token: get.Token, Err: rotten}
+			}
+			return nil
+		}},
+		"own object": {led: true, bad: func(a Action) Event {
+			switch a := a.(type) {
+			case Put:
+				return PutDone{Seq: a.Seq, Token: a.Token, Err: errLost}
+			case Get:
+				return GotObject{Token: a.Token, Err: rotten}
+			}
+			return nil
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			n := w.lead()
+			if tc.led {
+				n.propose()
+			} else {
+				n = w.add(w.config(false))
+			}
+			var waited time.Duration
+			ended := n.answerWith(100, func(a Action) Event {
+				if wait, ok := a.(Wait); ok {
+					waited += wait.For
+				}
+				return tc.bad(a)
+			})
+			if !ended || waited < least {
+				t.Errorf("ended %v after %v, want that after %v at least", ended, waited, least)
+			}
+		})
+	}
+}
+
+// proofSees lets a proof of the head be answered by ev, and no timer fire.
+func (n *node) proofSees(answer func(Get) Event) {
+	n.step(Prove{})
+	for i, a := range n.pending {
+		if get, ok := a.(Get); ok && get.Short {
+			n.pending = append(n.pending[:i:i], n.pending[i+1:]...)
+			n.step(answer(get))
+			return
+		}
+	}
+}
+
+// Clients cause as many proofs in a moment as they like.
+func TestManyProofsAtOnceDoNotMakeDamageOfTheWayFinal(t *testing.T) {
+	rotten := &segment.CorruptError{Reason: "a bit flipped"}
+	w := newWorld(t)
+	n := w.lead()
+	for range 10 * maxDamagedReads {
+		n.proofSees(func(a Get) Event { return GotObject{Token: a.Token, Err: rotten} })
+	}
+	if n.err != nil {
+		t.Errorf("ended by proofs of one moment: %v", n.err)
+	}
+}
+
+// Damage that was followed by a good read was of the way.
+func TestOnlyDamageInARowEndsALeader(t *testing.T) {
+	rotten := &segment.CorruptError{Reason: "a bit flipped"}
+	t.Run("proof", func(t *testing.T) {
+		w := newWorld(t)
+		n := w.lead()
+		for range 2 * maxDamagedReads {
+			ref := n.propose()
+			w.put(ref.Seq, n.pending[n.find(ref.Seq)].(Put).Data)
+			n.proofSees(func(a Get) Event { return GotObject{Token: a.Token, Err: rotten} })
+			if n.err != nil {
+				break
+			}
+			n.proofSees(func(a Get) Event { return w.get(a) }) // it is there, and the proof looks further
+			ref = n.propose()
+			n.answer(n.find(ref.Seq)) // that proves the head, too
+			n.pending = slices.DeleteFunc(n.pending, func(a Action) bool { _, ok := a.(Get); return ok })
+			for i := 0; i < len(n.pending); i++ {
+				if wait, ok := n.pending[i].(Wait); ok && wait.For != stallTick {
+					n.answer(i)
+					i = -1
+				}
+			}
+		}
+		if n.err != nil {
+			t.Errorf("ended: %v", n.err)
+		}
+	})
+	t.Run("read-back", func(t *testing.T) {
+		w := newWorld(t)
+		n := w.lead()
+		n.propose()
+		reads := 0
+		ended := n.answerWith(60, func(a Action) Event {
+			switch a := a.(type) {
+			case Put:
+				return PutDone{Seq: a.Seq, Token: a.Token, Err: errLost}
+			case Get:
+				if reads++; reads%2 == 0 {
+					return GotObject{Token: a.Token, Absent: true}
+				}
+				return GotObject{Token: a.Token, Err: rotten}
+			}
+			return nil
+		})
+		if ended || reads < 4*maxDamagedReads {
+			t.Errorf("ended after %d reads: %v", reads, n.err)
+		}
+	})
 }

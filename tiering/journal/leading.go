@@ -96,10 +96,12 @@ func (c *Core) gotReadBack(s *slot, ev GotObject) {
 				return
 			}
 			c.do(Trouble{Err: ev.Err})
+		} else {
+			s.damaged = 0
 		}
 		// Absent is not lost: the PUT may still land. Only the same bytes may follow.
 		s.state, s.token = slotWaiting, c.nextToken()
-		c.do(Wait{Token: s.token, For: backoff(s.tries, resendFirst, resendMost)})
+		c.do(Wait{Token: s.token, For: pauseAfter(ev.Err, s.tries)})
 		s.tries++
 	case ev.Object.Ref() == s.object.Ref():
 		c.stored(s)
@@ -236,14 +238,15 @@ func (c *Core) startProof() {
 
 func (c *Core) gotProof(ev GotObject) {
 	next := c.chain.Next
-	switch {
-	case ev.Err != nil:
+	if ev.Err != nil {
 		c.proofFailed(ev.Err, &c.damage.proof)
+		return
+	}
+	c.damage.proof = 0
+	switch {
 	case ev.Absent && len(c.slots) == 0:
-		c.damage.proof = 0
 		c.proofDone()
 	case ev.Absent:
-		c.damage.proof = 0
 		// Ours may have been stored there, confirmed by a successor, passed by the
 		// floor and deleted. With nothing of ours under way only a fence could have
 		// been there, and fences stay.
@@ -273,10 +276,17 @@ func (c *Core) gotProofFloor(ev GotFloor) {
 }
 
 // proofFailed answers the proof under way. One that meets damage again and again
-// ends the leadership: nothing can be committed over it.
+// ends the leadership: nothing can be committed over it. Callers ask as often as they
+// like, so damage counts once a pause.
 func (c *Core) proofFailed(err error, damaged *int) {
-	if c.endIfHopeless(err, damaged) {
-		return
+	if !isDamaged(err) || c.damage.pause == 0 {
+		if c.endIfHopeless(err, damaged) {
+			return
+		}
+		if isDamaged(err) {
+			c.damage.pause = c.nextToken()
+			c.do(Wait{Token: c.damage.pause, For: pauseAfter(err, 0)})
+		}
 	}
 	c.do(ProofFailed{Through: c.proveGen, Err: err})
 	c.proved = c.proveGen

@@ -45,7 +45,7 @@ func (c *Core) readFailed(err error, damaged *int) {
 	if !c.cfg.Lead {
 		c.failProofs(err)
 	}
-	c.pause(pauseRead, backoff(c.readErrors, resendFirst, resendMost))
+	c.pause(pauseRead, pauseAfter(err, c.readErrors))
 	c.readErrors++
 }
 
@@ -164,7 +164,7 @@ func (c *Core) gotFloor(ev GotFloor) {
 		if c.phase == reading && !c.cfg.Lead {
 			c.failProofs(ev.Err)
 		}
-		c.pause(pauseFloor, backoff(c.readErrors, resendFirst, resendMost))
+		c.pause(pauseFloor, pauseAfter(ev.Err, c.readErrors))
 		c.readErrors++
 		return
 	}
