@@ -47,6 +47,7 @@ type policy struct {
 	flushBytes int           // or until this much is buffered
 	earlyBytes int           // or until this much is waited for by producers that send nothing more
 	maxMemory  int           // unflushed bytes above which batches are left to the write-ahead log
+	maxBatch   int           // bytes of the longest batch that the write-ahead log takes; 0: any
 }
 
 // core is the append side of one data journal under one leadership. It is owned
@@ -290,8 +291,12 @@ func (c *core) refuses(acks Acks) error {
 // logged; waitFor is an LSN whose safety the answer also depends on.
 func (c *core) place(b *Batch, res *Result) (taken bool, waitFor uint64) {
 	p := c.parts[b.Key]
-	if p == nil {
+	switch {
+	case p == nil:
 		res.Err = ErrNotLeader
+		return false, 0
+	case c.maxBatch > 0 && len(b.Data) > c.maxBatch:
+		res.Err = fmt.Errorf("%w: %d bytes, the write-ahead log takes %d; raise --wal-max-bytes for more", batch.ErrTooLarge, len(b.Data), c.maxBatch)
 		return false, 0
 	}
 	view, _ := c.state.Lookup(b.Key)

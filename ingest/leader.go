@@ -145,6 +145,7 @@ func Start(opt Options) (*Leader, error) {
 		Ended:   l.ended,
 	}, opt.Log)
 	l.core = newCore(opt, log, driverProposer{l.driver})
+	l.core.maxBatch = log.MaxBatch()
 	l.core.replay.warn = l.setAside
 	for _, o := range older {
 		l.core.addOlder(o, o)

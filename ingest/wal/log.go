@@ -158,8 +158,8 @@ func (l *Log) Append(recs []Record) (last uint64, err error) {
 		if n == 0 {
 			return 0, errors.New("append to write-ahead log: empty batch")
 		}
-		if n > MaxRecord || recordSize(n) > l.opt.maxRecord() {
-			return 0, fmt.Errorf("append to write-ahead log: batch of %d bytes, a record may take %d: %w", n, l.opt.maxRecord(), ErrTooLarge)
+		if n > l.MaxBatch() {
+			return 0, fmt.Errorf("append to write-ahead log: batch of %d bytes, at most %d: %w", n, l.MaxBatch(), ErrTooLarge)
 		}
 		bytes += int64(recordSize(n))
 	}
@@ -180,6 +180,9 @@ func (l *Log) Append(recs []Record) (last uint64, err error) {
 	kick(l.wakeWriter)
 	return l.mu.next - 1, nil
 }
+
+// MaxBatch is the longest batch that Append takes.
+func (l *Log) MaxBatch() int { return l.opt.maxRecord() - recordHeaderSize }
 
 // Sync asks that every record up to lsn become durable. It returns at once; the
 // channel of Synced tells when to look at SyncedLSN.
