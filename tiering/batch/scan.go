@@ -94,6 +94,7 @@ func (o *opened) open(ctx context.Context, room *Room, b []byte, h Header) (err 
 		o.close()
 		return undecodable(h, err)
 	}
+	o.walker.room = room
 	return nil
 }
 
@@ -102,7 +103,7 @@ func (o *opened) memory() int64 { return smallMemory + o.plan.memory }
 func (o *opened) close() {
 	if o.stream != nil {
 		o.stream.release()
-		o.room.leave(o.memory())
+		o.room.leave(o.memory(), o.walker.waits)
 	}
 }
 

@@ -41,6 +41,10 @@ type walker struct {
 	err  error  // that r ended with
 	left int64  // bytes r may still give
 	ctx  context.Context
+
+	room  *Room
+	took  int  // bytes of r, in this turn
+	waits bool // gave its decoder to others, and got none back
 }
 
 // next reads one record.
@@ -123,6 +127,7 @@ func (w *walker) fill(n int) bool {
 		got, err := w.r.Read(w.buf[have:])
 		have += got
 		w.left -= int64(got)
+		w.took += got
 		switch {
 		case err != nil:
 			w.err = err
@@ -130,6 +135,11 @@ func (w *walker) fill(n int) bool {
 			w.err = errExpands
 		case w.ctx.Err() != nil:
 			w.err = context.Cause(w.ctx)
+		case w.took >= turnBytes:
+			w.took, idle = 0, -1
+			if err := w.room.turn(w.ctx); err != nil {
+				w.waits, w.err = true, err
+			}
 		case got > 0:
 			idle = -1
 		case idle == 100:
