@@ -49,9 +49,11 @@ type Options struct {
 	// OnAside is called now and then with the number of records in logs set aside
 	// that the journal does not have and that were not exported, and with what kept
 	// them from being counted. It must not block.
-	OnAside      func(records int64, err error)
-	AsideEvery   time.Duration // default 10 s
-	FullPatience time.Duration // default 5 s
+	OnAside func(records int64, err error)
+	// OnCheckpoints is a journal.Checkpointer's OnTrouble; it may be left out.
+	OnCheckpoints func(journal.Step, error)
+	AsideEvery    time.Duration // default 10 s
+	FullPatience  time.Duration // default 5 s
 }
 
 // flushLinger is how long the first record after a pause waits for company.
@@ -152,6 +154,7 @@ func Start(opt Options) (*Leader, error) {
 	}
 	l.checkpoint = journal.NewCheckpointer(journal.CheckpointerOptions{
 		Store: opt.Store, NewID: opt.Journal.NewID, Last: opt.Journal.Chain.Last.Seq, Check: opt.checkCheckpoint, Policy: opt.Checkpoints,
+		OnTrouble: opt.OnCheckpoints,
 	})
 	go l.run()
 	return l, nil

@@ -315,7 +315,7 @@ func (n *proc) checkpointed(res journal.CheckpointResult) {
 	switch {
 	case res.Err != nil:
 		c.Count("checkpoint failed")
-	case res.FloorErr != nil:
+	case res.FloorErr != nil, res.RemoveErr != nil:
 		c.Count("floor not moved")
 		fallthrough
 	default:

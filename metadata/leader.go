@@ -19,7 +19,9 @@ type LeaderOptions struct {
 	// Committed is told of every valid object, after it was applied.
 	Committed   func(o *journal.Object)
 	Checkpoints journal.CheckpointPolicy // may be left out
-	Log         *slog.Logger
+	// OnCheckpoints is a journal.Checkpointer's OnTrouble; it may be left out.
+	OnCheckpoints func(journal.Step, error)
+	Log           *slog.Logger
 }
 
 // Leader is the controller: it leads the metadata journal, or is on the way to,
@@ -45,6 +47,7 @@ func StartLeader(opt LeaderOptions) *Leader {
 		opt: opt, commands: make(chan *command),
 		checkpoint: journal.NewCheckpointer(journal.CheckpointerOptions{
 			Store: opt.Store, NewID: opt.Journal.NewID, Last: opt.Journal.Chain.Last.Seq, Check: checkCheckpoint, Policy: opt.Checkpoints,
+			OnTrouble: opt.OnCheckpoints,
 		}),
 		stop:  make(chan struct{}),
 		ready: make(chan struct{}), done: make(chan struct{}),

@@ -68,7 +68,7 @@ var journalMutants = []mutant{
 		"	p := m.plan(m.floors.n+1, above)\n	if p == nil {\n		return nil, nil\n	}\n	return m.carryOut(ctx, FloorPlans{*p}, found)\n"}}},
 	{name: "rule 9: floor before its checkpoint", by: ingest, edits: []edit{{writer,
 		"	if err := c.write(ctx, store, job); err != nil {\n		return CheckpointResult{Err: err}\n	}\n	c.floors.store", "	c.floors.store"}, {writer,
-		"	return CheckpointResult{Plan: plan, FloorErr: err}\n", "	if err := c.write(ctx, store, job); err != nil {\n		return CheckpointResult{Plan: plan, Err: err}\n	}\n	return CheckpointResult{Plan: plan, FloorErr: err}\n"}, {mover,
+		"	return m.move(ctx)\n", "	res := m.move(ctx)\n	if err := c.write(ctx, store, job); err != nil {\n		res.Err = err\n	}\n	return res\n"}, {mover,
 		"At: above[i], Object", "At: m.job.Chain.Last, Object"}, {mover,
 		"		if b, err = m.store.Get(ctx, key); err != nil {", "		if b, err = m.store.Get(ctx, key); errors.Is(err, objstore.ErrNotFound) {\n			return [32]byte{1}, nil\n		} else if err != nil {"}}},
 	{name: "rule 9: checkpoint not looked at when read back", by: ingest, edits: []edit{{mover,

@@ -54,6 +54,29 @@ type CheckpointerOptions struct {
 	// and runs beside its owner.
 	Check  func(c *Checkpoint) error
 	Policy CheckpointPolicy
+	// OnTrouble is called with what keeps a step from being done, each time, once it
+	// is not likely to pass by itself, and with nil when the step is done again. It
+	// must not block.
+	OnTrouble func(step Step, err error)
+}
+
+// Step is what a Checkpointer does, one after the other.
+type Step string
+
+// The steps. What goes wrong in one keeps the next ones from being tried.
+const (
+	WriteCheckpoint Step = "checkpoint"
+	MoveFloor       Step = "floor"
+	RemoveOld       Step = "old checkpoints"
+)
+
+// lasting is how often in a row a step fails before that is a trouble.
+const lasting = 3
+
+// failing is a step that failed the last time.
+type failing struct {
+	times    int // in a row
+	reported bool
 }
 
 // Checkpointer writes the checkpoints of a journal that is led, one at a time, on
@@ -64,9 +87,9 @@ type Checkpointer struct {
 	last   uint64 // seq of the last checkpoint
 	every  uint64 // how many objects after it the next one is due
 	busy   bool
-	plan   segment.ID                       // floor object of the plan given out last, until the journal holds it
-	floors floors                           // as of the last Write, whose it is
-	failed struct{ checkpoint, floor bool } // the last time, as was logged
+	plan   segment.ID // floor object of the plan given out last, until the journal holds it
+	floors floors     // as of the last Write, whose it is
+	failed map[Step]failing
 	done   chan CheckpointResult
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -77,7 +100,7 @@ type Checkpointer struct {
 func NewCheckpointer(opt CheckpointerOptions) *Checkpointer {
 	opt.Policy = opt.Policy.withDefaults()
 	ctx, cancel := context.WithCancel(context.Background())
-	return &Checkpointer{opt: opt, last: opt.Last, every: opt.Policy.Every, done: make(chan CheckpointResult, 1), ctx: ctx, cancel: cancel}
+	return &Checkpointer{opt: opt, last: opt.Last, every: opt.Policy.Every, failed: map[Step]failing{}, done: make(chan CheckpointResult, 1), ctx: ctx, cancel: cancel}
 }
 
 // Due reports whether a checkpoint should be written at this chain: enough has
@@ -106,9 +129,11 @@ type CheckpointJob struct {
 type CheckpointResult struct {
 	// Err is why the checkpoint is not known to be durable, nil if it is.
 	Err error
-	// FloorErr is why the floor did not move though it should have, or why old
-	// checkpoints were not removed. If it is ErrFenced the leadership is over.
+	// FloorErr is why the floor did not move though it should have. If it is ErrFenced
+	// the leadership is over.
 	FloorErr error
+	// RemoveErr is why old checkpoints were not removed.
+	RemoveErr error
 	// Plan is what the next data segment must carry so that the floor moves; nil if
 	// nothing. The owner waits with it for a segment that is written anyway.
 	Plan *FloorPlan
@@ -138,7 +163,7 @@ func (c *Checkpointer) Start(job CheckpointJob) {
 func (c *Checkpointer) Done() <-chan CheckpointResult { return c.done }
 
 // Finished makes room for the next Start. That a checkpoint could not be written,
-// or the floor not moved, costs the next start time, and nothing else: it is told
+// or the floor not moved, costs the next start time, and nothing else: it is logged
 // and made up for later. The error, if any, ends the leadership.
 func (c *Checkpointer) Finished(res CheckpointResult, log *slog.Logger) error {
 	c.busy = false
@@ -148,34 +173,57 @@ func (c *Checkpointer) Finished(res CheckpointResult, log *slog.Logger) error {
 	switch {
 	case c.ctx.Err() != nil:
 		return nil
-	case res.Err != nil:
-		c.failed.checkpoint = true
-		log.Warn("checkpoint not written, trying again later", "error", res.Err)
-		return nil
 	case errors.Is(res.FloorErr, ErrFenced):
 		return res.FloorErr
-	case errors.Is(res.FloorErr, ErrDamaged), errors.Is(res.FloorErr, ErrBroken):
-		log.Error("floor cannot be moved: its objects are damaged or foreign, and no node can start on them; restore them from a copy of the bucket",
-			"error", res.FloorErr)
-		c.failed.floor = true
-	case res.FloorErr != nil:
-		c.failed.floor = true
-		log.Warn("floor not moved, trying again later", "error", res.FloorErr)
 	}
-	c.logAgain(res, log)
+	for _, step := range []struct {
+		step Step
+		err  error
+	}{{WriteCheckpoint, res.Err}, {MoveFloor, res.FloorErr}, {RemoveOld, res.RemoveErr}} {
+		if step.err != nil {
+			c.stepFailed(step.step, step.err, log)
+			return nil // the next ones were not tried
+		}
+		c.stepDone(step.step, log)
+	}
 	return nil
 }
 
-// logAgain logs the end of what was logged as tried again.
-func (c *Checkpointer) logAgain(res CheckpointResult, log *slog.Logger) {
-	if c.failed.checkpoint {
-		log.Info("checkpoints are written again")
-		c.failed.checkpoint = false
+// stepFailed logs or reports a step that failed.
+func (c *Checkpointer) stepFailed(step Step, err error, log *slog.Logger) {
+	f := c.failed[step]
+	f.times++
+	stays := errors.Is(err, ErrDamaged) || errors.Is(err, ErrBroken) || errors.Is(err, objstore.ErrDenied)
+	switch {
+	case c.opt.OnTrouble != nil && (stays || f.times >= lasting || f.reported):
+		c.opt.OnTrouble(step, err)
+		f.reported = true
+	default:
+		log.Warn(notDone[step]+", trying again later", "error", err)
 	}
-	if c.failed.floor && res.FloorErr == nil {
-		log.Info("floor moves again")
-		c.failed.floor = false
+	c.failed[step] = f
+}
+
+// stepDone logs or reports that a step that failed the last time is done again.
+func (c *Checkpointer) stepDone(step Step, log *slog.Logger) {
+	f, ok := c.failed[step]
+	if !ok {
+		return
 	}
+	delete(c.failed, step)
+	if f.reported {
+		c.opt.OnTrouble(step, nil)
+		return
+	}
+	log.Info(doneAgain[step])
+}
+
+var notDone = map[Step]string{
+	WriteCheckpoint: "checkpoint not written", MoveFloor: "floor not moved", RemoveOld: "old checkpoints not removed",
+}
+
+var doneAgain = map[Step]string{
+	WriteCheckpoint: "checkpoints are written again", MoveFloor: "floor moves again", RemoveOld: "old checkpoints are removed again",
 }
 
 // Hurry makes the next checkpoint due at the next object.
@@ -196,8 +244,7 @@ func (c *Checkpointer) Write(ctx context.Context, store objstore.Store, job Chec
 	}
 	c.floors.store, c.floors.journal = store, job.Chain.Journal
 	m := mover{opt: &c.opt, store: store, job: &job, floors: &c.floors}
-	plan, err := m.move(ctx)
-	return CheckpointResult{Plan: plan, FloorErr: err}
+	return m.move(ctx)
 }
 
 func (c *Checkpointer) write(ctx context.Context, store objstore.Store, job CheckpointJob) error {

@@ -25,23 +25,23 @@ type mover struct {
 
 // move does what is next, and returns the plan to put into the journal, if any.
 // Then it removes what nobody needs any more.
-func (m *mover) move(ctx context.Context) (*FloorPlan, error) {
+func (m *mover) move(ctx context.Context) CheckpointResult {
 	floor, err := m.floors.read(ctx)
 	if isDamaged(err) {
-		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
+		err = fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
 	if err != nil {
-		return nil, err
+		return CheckpointResult{FloorErr: err}
 	}
 	found, err := listCheckpoints(ctx, m.store, m.floors.journal)
 	if err != nil {
-		return nil, err
+		return CheckpointResult{FloorErr: err}
 	}
 	plan, err := m.next(ctx, found, floor)
-	if err == nil {
-		err = m.tidy(ctx, found)
+	if err != nil {
+		return CheckpointResult{Plan: plan, FloorErr: err}
 	}
-	return plan, err
+	return CheckpointResult{Plan: plan, RemoveErr: m.tidy(ctx, found)}
 }
 
 func (m *mover) next(ctx context.Context, found []segment.Ref, floor uint64) (*FloorPlan, error) {

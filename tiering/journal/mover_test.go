@@ -111,8 +111,8 @@ func (l *led) checkpoint() (CheckpointResult, error) {
 func (l *led) step() {
 	l.t.Helper()
 	l.write()
-	if res, err := l.checkpoint(); res.Err != nil || res.FloorErr != nil || err != nil {
-		l.t.Fatal(res.Err, res.FloorErr, err)
+	if res, err := l.checkpoint(); res.Err != nil || res.FloorErr != nil || res.RemoveErr != nil || err != nil {
+		l.t.Fatal(res.Err, res.FloorErr, res.RemoveErr, err)
 	}
 }
 

@@ -17,6 +17,7 @@ const (
 	Witness      Kind = "witness"     // the witness file cannot be written
 	Damage       Kind = "damage"      // something stored cannot be read; subject: object
 	Topics       Kind = "topics"      // topics are not all opened or deleted yet
+	Checkpoints  Kind = "checkpoints" // a leader cannot bound what a start reads; subject: journal and step
 	Coordinators Kind = "coordinator" // groups are not served; subject: partition
 )
 
@@ -31,6 +32,7 @@ type about struct {
 // table has a row for every kind: metrics exist for each from the start.
 var table = []about{
 	{Bucket, slog.LevelWarn, 30 * time.Second, "the bucket answers again"},
+	{Checkpoints, slog.LevelError, 0, "checkpoints are written, floors move and what is old is removed again"},
 	{Coordinators, slog.LevelError, 0, "the coordinator serves its groups again"},
 	{Damage, slog.LevelWarn, 0, "the damaged object can be read again, or is not asked for any more"},
 	{Disk, slog.LevelError, 0, "the write-ahead log has room again"},

@@ -85,6 +85,7 @@ func (n *node) lead(ctx context.Context, closers *stack) error {
 		Store: n.store, Journal: cfg, State: n.meta, Log: n.log,
 		Defaults:  metadata.Defaults{Partitions: n.cfg.DefaultPartitions, ReplicationFactor: 1},
 		Committed: n.committed, Checkpoints: n.checkpoints(),
+		OnCheckpoints: func(step journal.Step, err error) { n.onCheckpoints(0, step, err) },
 	})
 	closers.push(func() error { controller.Close(); return nil })
 	if err := n.await(ctx, controller, "metadata journal"); err != nil {
@@ -135,9 +136,10 @@ func (n *node) leadData(ctx context.Context, id uint32, closers *stack) error {
 			Cluster: n.cluster.ID, Node: n.dir.Node(), Incarnation: n.incarnation, Journal: id, MaxBytes: n.cfg.WALMaxBytes,
 		},
 		FlushInterval: n.cfg.FlushInterval, FlushBytes: int(n.cfg.FlushBytes), EarlyBytes: int(n.cfg.FlushEarlyBytes), Now: time.Now, Log: n.log,
-		OnFull:      func(err error) { n.onFull(id, err) },
-		OnAside:     func(records int64, err error) { n.onAside(id, records, err) },
-		Checkpoints: n.checkpoints(), CheckAttached: func(b []byte) error { _, err := shard.DecodeSnapshots(b); return err },
+		OnFull:        func(err error) { n.onFull(id, err) },
+		OnAside:       func(records int64, err error) { n.onAside(id, records, err) },
+		OnCheckpoints: func(step journal.Step, err error) { n.onCheckpoints(id, step, err) },
+		Checkpoints:   n.checkpoints(), CheckAttached: func(b []byte) error { _, err := shard.DecodeSnapshots(b); return err },
 	})
 	if err != nil {
 		return err

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/varvelog/varve/cmd/internal/health"
 	"github.com/varvelog/varve/ingest/wal"
+	"github.com/varvelog/varve/tiering/journal"
 	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/partlog"
 	"github.com/varvelog/varve/tiering/segment"
@@ -84,4 +86,28 @@ func (n *node) onFull(journal uint32, err error) {
 		advice = "file descriptors are used up: allow the process more open files (ulimit -n, or LimitNOFILE in its unit)"
 	}
 	n.board.Raise(health.Disk, subject(journal), true, fmt.Sprintf("the write-ahead log takes no records: %v; %s", err, advice))
+}
+
+// onCheckpoints notes what keeps a leader from one of the steps with which it bounds
+// what the next start reads; nil: the step is done again.
+func (n *node) onCheckpoints(id uint32, step journal.Step, err error) {
+	about := fmt.Sprintf("%s, %s", subject(id), step)
+	if err == nil {
+		n.board.Clear(health.Checkpoints, about)
+		return
+	}
+	what := map[journal.Step]string{
+		journal.WriteCheckpoint: "checkpoints are not written, so the next start reads more of the journal",
+		journal.MoveFloor:       "the floor cannot be moved, so checkpoints gather and the next start looks at more of them",
+		journal.RemoveOld:       "old checkpoints cannot be removed, so they gather in the bucket",
+	}[step]
+	_, advice := bucket.Explain(err)
+	if errors.Is(err, journal.ErrDamaged) || errors.Is(err, journal.ErrBroken) {
+		what = "floors are damaged, missing or foreign: this node goes on, but no node can start on them"
+		advice = `restore them from a copy of the bucket; "varve bucket verify" names them`
+	}
+	if step == journal.RemoveOld && errors.Is(err, objstore.ErrDenied) {
+		advice = "allow the node to delete objects below checkpoints/"
+	}
+	n.board.Raise(health.Checkpoints, about, false, fmt.Sprintf("%s: %v; %s", what, err, advice))
 }
