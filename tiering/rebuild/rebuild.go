@@ -58,6 +58,8 @@ type Pages struct {
 	failed   map[uint32]time.Time
 	payloads map[segment.ID][]byte // rebuilt, and not in the bucket
 	bytes    int
+	standing map[segment.ID]loss
+	looked   time.Time // when those were last looked at, or the first was lost
 }
 
 // New returns a Pages that has nothing to do yet.
@@ -65,7 +67,7 @@ func New(opt Options) *Pages {
 	if opt.Now == nil {
 		opt.Now = time.Now
 	}
-	p := &Pages{opt: opt, running: map[uint32]bool{}, failed: map[uint32]time.Time{}, payloads: map[segment.ID][]byte{}}
+	p := &Pages{opt: opt, running: map[uint32]bool{}, failed: map[uint32]time.Time{}, payloads: map[segment.ID][]byte{}, standing: map[segment.ID]loss{}}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	return p
 }
@@ -172,7 +174,7 @@ func (p *Pages) rebuild(ctx context.Context, s *partlog.State) error {
 	tell := func(format string, args ...any) {
 		for object, is := range states {
 			what := map[state]string{gone: "missing", rotten: "damaged"}[is]
-			p.opt.Lost(segment.IndexKey(id, object), "index page is "+what+"; "+fmt.Sprintf(format, args...))
+			p.lost(s, bad[object], "index page is "+what+"; "+fmt.Sprintf(format, args...))
 		}
 	}
 	tell("it is being rebuilt from the journal")
@@ -239,7 +241,6 @@ func Check(object []byte, pages []*partlog.Page) error {
 func (p *Pages) mend(ctx context.Context, s *partlog.State, payloads map[segment.ID][]byte, bad map[segment.ID][]*partlog.Page, states map[segment.ID]state) error {
 	var errs []error
 	for object, payload := range payloads {
-		key := segment.IndexKey(s.Journal(), object)
 		err := errReadOnly
 		if p.opt.Writes {
 			err = p.write(ctx, s, bad[object], payload, states[object])
@@ -248,11 +249,11 @@ func (p *Pages) mend(ctx context.Context, s *partlog.State, payloads map[segment
 			p.keep(object, payload)
 		}
 		if err != nil && p.opt.Writes {
-			p.opt.Lost(key, fmt.Sprintf("index page was rebuilt from the journal, but cannot be written: %v", err))
+			p.lost(s, bad[object], fmt.Sprintf("index page was rebuilt from the journal, but cannot be written: %v", err))
 			errs = append(errs, err)
 			continue
 		}
-		p.opt.Mended(key)
+		p.mended(s, object)
 	}
 	return errors.Join(errs...)
 }
