@@ -43,8 +43,8 @@ type Options struct {
 	Log            *slog.Logger
 
 	// OnFull is called when the write-ahead log has taken nothing for FullPatience,
-	// with the reason, again now and then, and with nil when that is over. It must
-	// not block.
+	// with the reason, again now and then, and with nil when it has taken records for
+	// twice as long. It must not block.
 	OnFull func(error)
 	// OnAside is called now and then with the number of records in logs set aside
 	// that the journal does not have and that were not exported, and with what kept

@@ -22,7 +22,8 @@ func (l *Leader) full() error {
 
 // room is since when the write-ahead log has taken nothing. A full log is no news
 // by itself: that is how a log with a budget slows its clients down to what the
-// bucket takes. One that stays full is, until it has stayed free for as long.
+// bucket takes. One that stays full is, until it has stayed free for twice as long:
+// one that goes in and out is one trouble, not one every few seconds.
 type room struct {
 	since    time.Time // when it became full, or free; zero: it is free and nothing was reported
 	was      bool      // full, at since
@@ -50,7 +51,11 @@ func (l *Leader) watchRoomAs(err error) {
 	if r.since.IsZero() || r.was != (err != nil) {
 		r.since, r.was = now, err != nil
 	}
-	if wait := l.opt.FullPatience - now.Sub(r.since); wait > 0 {
+	patience := l.opt.FullPatience
+	if err == nil {
+		patience *= 2
+	}
+	if wait := patience - now.Sub(r.since); wait > 0 {
 		r.timer.Reset(wait)
 		return
 	}

@@ -130,6 +130,7 @@ func TestALogThatIsFullMostOfTheTimeIsOneTrouble(t *testing.T) {
 		look(true, time.Second)
 		look(true, 12*time.Second)
 		look(false, time.Second)
+		look(false, 7*time.Second)
 	}
 	if len(reports) == 0 || reports[0] == nil {
 		t.Fatalf("reported %v", reports)
@@ -139,7 +140,7 @@ func TestALogThatIsFullMostOfTheTimeIsOneTrouble(t *testing.T) {
 			t.Fatalf("reported as over in between: %v", reports)
 		}
 	}
-	look(false, 5*time.Second)
+	look(false, 2*time.Second) // ten seconds in all
 	look(false, time.Hour)
 	if n := len(reports); reports[n-1] != nil || reports[n-2] == nil {
 		t.Errorf("the end was not reported once: %v", reports)
