@@ -21,9 +21,10 @@ const (
 // Ops are all of them.
 var Ops = []Op{OpCreate, OpGet, OpGetRange, OpGetTail, OpList, OpDelete}
 
-// Observer is told of every finished call: bytes of object data sent (Create:
-// whatever the outcome) or received, how long it took, and the error unchanged.
-// It is called on the caller's goroutine and must neither block nor panic.
+// Observer is called after every finished call, with the bytes of object data sent
+// (Create: whatever the outcome) or received, how long it took, and the store's error
+// unchanged. A List that the caller's function ended early has none. It is called on
+// the caller's goroutine and must neither block nor panic.
 type Observer func(op Op, bytes int64, took time.Duration, err error)
 
 // Instrument returns a Store that does what store does and tells observe. A
@@ -68,8 +69,17 @@ func (s *instrumented) GetTail(ctx context.Context, key string, n int64) ([]byte
 
 func (s *instrumented) List(ctx context.Context, prefix, startAfter string, fn func(Info) error) error {
 	start := time.Now()
-	err := s.store.List(ctx, prefix, startAfter, fn)
-	s.observe(OpList, 0, time.Since(start), err)
+	var ended bool // by fn: such an error says nothing about the store
+	err := s.store.List(ctx, prefix, startAfter, func(i Info) error {
+		err := fn(i)
+		ended = err != nil
+		return err
+	})
+	failure := err
+	if ended {
+		failure = nil
+	}
+	s.observe(OpList, 0, time.Since(start), failure)
 	return err
 }
 

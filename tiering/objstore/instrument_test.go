@@ -1,6 +1,7 @@
 package objstore_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -44,5 +45,32 @@ func TestInstrumentTellsOfEveryCall(t *testing.T) {
 	}
 	if s.String() != "mem:" {
 		t.Errorf("named %q", s)
+	}
+}
+
+// A caller that has seen enough of a listing is no failure of the store.
+func TestAListingThatItsCallerEndsIsNoFailure(t *testing.T) {
+	var told []error
+	s := objstore.Instrument(mem.New(nil, nil), func(op objstore.Op, _ int64, _ time.Duration, err error) {
+		if op == objstore.OpList {
+			told = append(told, err)
+		}
+	})
+	for _, key := range []string{"a", "b"} {
+		if err := s.Create(t.Context(), key, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	enough := errors.New("enough")
+	if err := s.List(t.Context(), "", "", func(objstore.Info) error { return enough }); !errors.Is(err, enough) {
+		t.Errorf("the caller gets %v", err)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := s.List(ended, "", "", func(objstore.Info) error { return nil }); err == nil {
+		t.Error("a listing that was given up has no error")
+	}
+	if len(told) != 2 || told[0] != nil || !errors.Is(told[1], context.Canceled) {
+		t.Errorf("told of %v", told)
 	}
 }
