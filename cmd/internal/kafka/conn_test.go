@@ -5,9 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -312,12 +314,14 @@ func (f failingListener) Accept() (net.Conn, error) { return nil, f.err }
 func (f failingListener) Close() error              { return nil }
 
 func TestConnectionsBeyondTheLimitsAreClosed(t *testing.T) {
-	for name, config := range map[string]Config{
-		"total": {MaxConnections: 2}, "per address": {MaxConnectionsPerIP: 2},
+	for setting, config := range map[string]Config{
+		"--max-connections": {MaxConnections: 2}, "--max-connections-per-address": {MaxConnectionsPerIP: 2},
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(setting, func(t *testing.T) {
 			c := newCluster()
-			r := start(t, c, config, c.backend())
+			b, lines := c.backend(), &logBuffer{}
+			b.Log = slog.New(slog.NewTextHandler(lines, nil))
+			r := start(t, c, config, b)
 			first, second := r.dial(t), r.dial(t)
 			first.ask(sample(18, 0, nil))
 			second.ask(sample(18, 0, nil))
@@ -325,6 +329,9 @@ func TestConnectionsBeyondTheLimitsAreClosed(t *testing.T) {
 			first.nc.Close()
 			r.waitForConns(t, 1)
 			r.dial(t).ask(sample(18, 0, nil))
+			if !strings.Contains(lines.String(), setting+" ") {
+				t.Errorf("the log does not name the setting: %s", lines.String())
+			}
 		})
 	}
 }

@@ -251,6 +251,8 @@ func (s *Server) ended(c *conn, err error) {
 	}
 }
 
+const otherRefusal = "other"
+
 // refusals are the words under which Metrics counts refusals.
 var refusals = []struct {
 	err  error
@@ -272,8 +274,17 @@ var refusals = []struct {
 	{errUnacked, "failed_without_ack"},
 }
 
+// Refusals are the words that Metrics.Refused may get.
+func Refusals() []string {
+	words := []string{otherRefusal}
+	for _, r := range refusals {
+		words = append(words, r.word)
+	}
+	return words
+}
+
 func (s *Server) refused(err error, addr string, id identity) {
-	word := "other"
+	word := otherRefusal
 	for _, r := range refusals {
 		if errors.Is(err, r.err) {
 			word = r.word

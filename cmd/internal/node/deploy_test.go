@@ -128,6 +128,30 @@ func TestTheREADMENamesMetricsThereAre(t *testing.T) {
 	}
 }
 
+// A counter that appears with its first failure has not risen, as Prometheus sees it.
+func TestWhatAlertsLookForBeginsAtZero(t *testing.T) {
+	families, err := newMetrics().registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]float64{}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			for _, l := range m.GetLabel() {
+				got[f.GetName()+" "+l.GetValue()] = m.GetCounter().GetValue()
+			}
+		}
+	}
+	for _, name := range []string{
+		"varve_kafka_connections_refused_total holds_memory", "varve_kafka_connections_refused_total takes_slowly",
+		"varve_kafka_connections_refused_total other", "varve_store_requests_total error",
+	} {
+		if value, ok := got[name]; !ok || value != 0 {
+			t.Errorf("%s: %v, there: %t", name, value, ok)
+		}
+	}
+}
+
 func TestTheExampleConfigurationIsValid(t *testing.T) {
 	name := filepath.Join(deploy, "varve.yaml")
 	text, err := os.ReadFile(name)

@@ -54,7 +54,19 @@ func newMetrics() *metrics {
 	m.registry.MustRegister(m.requests, m.requestTime, m.requestIn, m.requestOut, m.connections, m.refused,
 		m.storeRequests, m.storeBytes, m.storeTime,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.begin()
 	return m
+}
+
+// begin gives what alerts look for a value before it happens: a counter that appears
+// with its first failure has not risen, as Prometheus sees it.
+func (m *metrics) begin() {
+	for _, reason := range kafka.Refusals() {
+		m.refused.WithLabelValues(reason)
+	}
+	for _, op := range objstore.Ops {
+		m.storeRequests.WithLabelValues(string(op), outcome(errors.New("a failure")))
+	}
 }
 
 func counters(name, help string, labels ...string) *prometheus.CounterVec {
