@@ -22,6 +22,7 @@ type account struct {
 	held    [parts]int64
 	since   time.Time // it holds some without a break
 	reading bool      // a frame, and does not wait for memory
+	behind  time.Time // when the frame being read first waited for memory; zero if it did not
 	mark    mark
 	sending int64 // bytes of the answer being written, 0 while there is none
 	sendAt  mark
@@ -65,6 +66,7 @@ func (a *account) hold(p part, n int64) {
 func (a *account) begin() {
 	a.budget.mu.Lock()
 	defer a.budget.mu.Unlock()
+	a.behind = time.Time{}
 	a.goOn()
 }
 
@@ -115,7 +117,7 @@ const (
 	// reliefEvery is the time between two looks for what can be given up, while
 	// requests wait for memory.
 	reliefEvery = 250 * time.Millisecond
-	// While requests wait for memory, a frame has to arrive at a rate at which what
+	// While requests wait long for memory, a frame has to arrive at a rate at which what
 	// there is of it came in slowest, but not at less than the lowest rate allowed.
 	// That is measured over fairStart or longer.
 	slowest = 16 * time.Second
@@ -123,8 +125,8 @@ const (
 	fairStart = time.Second
 	// sendLook is the time between two looks at how much of an answer was taken.
 	sendLook = time.Second / 2
-	// stuckAfter is how long requests wait for memory, with no frame complete, until
-	// frames that wait are cut as well.
+	// stuckAfter is how long a request waits for memory until slow frames are cut, and
+	// how long no frame is complete until those that wait are cut as well.
 	stuckAfter = 2 * time.Second
 	// reportEvery is the time between two reports of one shortage.
 	reportEvery = 10 * time.Second
@@ -150,8 +152,9 @@ type holder struct {
 }
 
 // relieve is called while requests wait for memory of a part. It ends long polls, which
-// lose nothing by it, and cuts connections whose frames arrive too slowly for what
-// they hold, those that hold most first, until there is enough.
+// lose nothing by it. Once one has waited for long, it cuts connections whose frames
+// arrive too slowly for what they hold, those that hold most first, until there is
+// enough: a short wait for busy clients is not the fault of one with a slow line.
 func (b *budget) relieve(p part) {
 	b.mu.Lock()
 	pool, now := &b.parts[p], time.Now()
@@ -162,6 +165,7 @@ func (b *budget) relieve(p part) {
 	pool.relieved = now
 	holders := b.holders(p)
 	report := b.shortage(p, holders, now)
+	b.grant(p) // those that were held back for a turn
 	missing := pool.missing()
 	for _, a := range holders {
 		if missing > 0 && a.endPoll != nil {
@@ -169,8 +173,9 @@ func (b *budget) relieve(p part) {
 			missing -= a.held[p]
 		}
 	}
+	long := slices.ContainsFunc(pool.waiting, func(w *waiter) bool { return now.Sub(w.since) > stuckAfter })
 	for _, a := range holders {
-		if err := a.tooSlow(p, now); missing > 0 && err != nil {
+		if err := a.tooSlow(p, now); long && missing > 0 && err != nil {
 			a.cut(err)
 			missing -= a.held[p]
 		}

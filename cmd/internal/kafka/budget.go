@@ -30,7 +30,8 @@ var partNames = [parts]string{"reserved", "small_frames", "large_frames", "decod
 //
 // A frame takes memory in steps, as it arrives, and gets a step only while all it
 // still needs is free. So of the frames that hold some, the one that got the last
-// step can always be completed, and frames cannot wait for each other in a ring.
+// step can always be completed, and frames cannot wait for each other in a ring. A
+// large one that many smaller ones pass gets its turn: see holdBack.
 // Whatever else takes memory takes all it needs of a part at once, and waits for
 // nothing but its own client and its own answer while it holds it; one that waits
 // for other clients gives it back (see park) or ends its wait when memory is short
@@ -42,6 +43,7 @@ type budget struct {
 	minRate  int64                 // bytes per second of a frame, always
 	senders  time.Time             // when relieveSenders last looked
 	onShort  func(shortage)        // called without the lock
+	opened   time.Time             // when it was made: turns are counted from then
 	walk     *batch.Room           // what decompressing records takes; those that have it wait for nothing
 }
 
@@ -61,12 +63,14 @@ type waiter struct {
 	n, need int64 // what it waits for, and all it needs until it is complete
 	reading bool  // a frame, so far
 	known   bool  // the connection has delivered as large a frame before
+	begins  bool  // a large frame that holds nothing yet
 	since   time.Time
+	behind  time.Time     // since when the frame has been behind: its first wait, or this one
 	granted chan struct{} // closed once it has n
 }
 
 func newBudget(total, maxRequest, minRate int64) *budget {
-	b := &budget{accounts: map[*account]struct{}{}, minRate: minRate, walk: batch.NewRoom(total/4, max(runtime.GOMAXPROCS(0), minWalkers))}
+	b := &budget{accounts: map[*account]struct{}{}, minRate: minRate, opened: time.Now(), walk: batch.NewRoom(total/4, max(runtime.GOMAXPROCS(0), minWalkers))}
 	for p, size := range [parts]int64{
 		reserved: max(total/32, tinyCost),
 		small:    max(total/8, smallFrame),
@@ -90,6 +94,10 @@ const (
 	// overdue is how long what needs all of its memory at once lets those behind it
 	// pass, who need less.
 	overdue = 5 * time.Second
+	// turn is how long, of each two turns, large frames that hold nothing yet are held
+	// back for one that has been behind for overdue. It is not all of the time: the
+	// frame may be one that never arrives.
+	turn = 2 * time.Second
 )
 
 // charge is what one request has taken from the budget, in bytes.
@@ -100,8 +108,9 @@ type charge struct {
 
 // takeStep takes n bytes for a frame that needs that many until it is complete.
 func (c *charge) takeStep(ctx context.Context, p part, n, need int64) error {
-	if !c.account.try(p, n, need) {
-		if err := c.account.await(ctx, p, n, need); err != nil {
+	begins := p == large && c.taken[p] == 0
+	if !c.account.try(p, n, need, begins) {
+		if err := c.account.await(ctx, p, n, need, begins); err != nil {
 			return err
 		}
 	}
@@ -112,7 +121,7 @@ func (c *charge) takeStep(ctx context.Context, p part, n, need int64) error {
 // takeTiny takes n bytes of p, or of what is reserved for tiny requests: those go on
 // whatever holds the rest.
 func (c *charge) takeTiny(ctx context.Context, p part, n int64) error {
-	if c.account.try(p, n, n) {
+	if c.account.try(p, n, n, false) {
 		c.taken[p] += n
 		return nil
 	}
@@ -134,12 +143,12 @@ func (c *charge) release() {
 }
 
 // try takes n bytes if they can be had at once.
-func (a *account) try(p part, n, need int64) bool {
+func (a *account) try(p part, n, need int64, begins bool) bool {
 	b := a.budget
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	pool := &b.parts[p]
-	if need > pool.free || pool.overdue() {
+	if need > pool.free || pool.overdue() || begins && b.holdBack(pool) != nil {
 		return false
 	}
 	pool.free -= n
@@ -153,11 +162,35 @@ func (p *pool) overdue() bool {
 	return p.inTurn && len(p.waiting) > 0 && time.Since(p.waiting[0].since) > overdue
 }
 
+// holdBack is the frame that those that hold nothing yet must not pass, nil if there
+// is none. The others pass it, and make room by it: it may wait for what they hold.
+func (b *budget) holdBack(p *pool) *waiter {
+	if p.inTurn || len(p.waiting) == 0 || time.Since(b.opened)/turn%2 == 0 {
+		return nil
+	}
+	if w := p.longest(); time.Since(w.behind) > overdue {
+		return w
+	}
+	return nil
+}
+
+// longest is the one of those that wait that has been behind for longest.
+func (p *pool) longest() *waiter {
+	return slices.MinFunc(p.waiting, func(x, y *waiter) int { return x.behind.Compare(y.behind) })
+}
+
 // await waits for n bytes.
-func (a *account) await(ctx context.Context, p part, n, need int64) error {
+func (a *account) await(ctx context.Context, p part, n, need int64, begins bool) error {
 	b := a.budget
-	w := &waiter{account: a, n: n, need: need, known: a.known, since: time.Now(), granted: make(chan struct{})}
+	w := &waiter{account: a, n: n, need: need, known: a.known, begins: begins, since: time.Now(), granted: make(chan struct{})}
 	b.mu.Lock()
+	w.behind = w.since
+	if a.reading && a.behind.IsZero() {
+		a.behind = w.since
+	}
+	if a.reading {
+		w.behind = a.behind
+	}
 	w.reading, a.reading = a.reading, false
 	b.parts[p].enqueue(w)
 	b.grant(p) // what was missing may have been given back before the lock was taken
@@ -231,9 +264,9 @@ func (b *budget) grant(p part) {
 	if len(pool.waiting) == 0 {
 		return
 	}
-	left := pool.waiting[:0]
+	left, first := pool.waiting[:0], b.holdBack(pool)
 	for _, w := range pool.waiting {
-		if w.need > pool.free || len(left) > 0 && pool.overdue() {
+		if w.need > pool.free || len(left) > 0 && pool.overdue() || first != nil && w.begins && w != first {
 			left = append(left, w)
 			continue
 		}
