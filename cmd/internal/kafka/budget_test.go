@@ -38,7 +38,7 @@ func TestWaitForMemoryEndsInTime(t *testing.T) {
 }
 
 // expectUnused fails unless all memory was given back.
-func (b *budget) expectUnused(t *testing.T) {
+func (b *budget) expectUnused(t testing.TB) {
 	t.Helper()
 	if name := b.used(); name != "" {
 		t.Errorf("%s memory was not given back", name)

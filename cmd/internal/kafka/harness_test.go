@@ -424,6 +424,7 @@ func start(t testing.TB, c *cluster, config Config, b Backend) *running {
 	t.Cleanup(func() {
 		cancel()
 		s.Close()
+		s.budget.expectUnused(t)
 	})
 	return r
 }
