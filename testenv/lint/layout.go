@@ -9,7 +9,7 @@ import (
 // What may stand at the root: nothing else.
 var (
 	rootFolders = []string{"cmd", "fetch", "ingest", "metadata", "testenv", "tiering"}
-	rootFiles   = []string{".ci", ".gitignore", "LICENSE", "Makefile", "README.md", "go.mod", "go.sum"}
+	rootFiles   = []string{".ci", ".gitignore", "CONTRIBUTING.md", "LICENSE", "Makefile", "README.md", "go.mod", "go.sum"}
 )
 
 func layout(t *tree) (findings []Finding) {

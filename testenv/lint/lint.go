@@ -1,7 +1,7 @@
 // Package lint holds the rules of the repository that a compiler does not
 // check: who may import whom, that every package has its one doc comment, what
 // library code may not call, how long files and functions may be, and that
-// texts name only what is there.
+// texts name only what is there, the symbols of the code included.
 //
 // It promises that each finding says where, what, and what to do instead. It
 // knows no exception that is not written down, with its reason, in the rule's
@@ -40,7 +40,7 @@ func Check(fsys fs.FS) ([]Finding, error) {
 		return nil, err
 	}
 	var findings []Finding
-	for _, rule := range []func(*tree) []Finding{layout, packageDocs, imports, calls, sizes, texts} {
+	for _, rule := range []func(*tree) []Finding{layout, packageDocs, imports, calls, sizes, texts, symbols} {
 		findings = append(findings, rule(repository)...)
 	}
 	slices.SortStableFunc(findings, func(a, b Finding) int {

@@ -26,10 +26,10 @@ func clean() fstest.MapFS {
 		".gitignore":                "# built\n/bin/\n*.jsonl\n",
 		"README.md":                 "# varve\nSee tiering/journal/FORMAT.md and https://example.org/OTHER.md.\n",
 		"tiering/store.go":          "// Package tiering holds.\npackage tiering\n\nimport \"time\"\n\nvar T = time.Now\n",
-		"tiering/more.go":           "// Licence.\n\npackage tiering\n",
-		"tiering/x_test.go":         "package tiering_test\n\nimport (\n\t\"time\"\n\t\"github.com/varvelog/varve/testenv\"\n)\n\nfunc f() { time.Sleep(1); testenv.F() }\n",
+		"tiering/more.go":           "// Licence.\n\npackage tiering\n\ntype Box[T any] struct{ size T }\n\nfunc (b *Box[T]) Open() {}\n\ntype Shelf interface{ Find() }\n",
+		"tiering/x_test.go":         "package tiering_test\n\nimport (\n\t\"time\"\n\t\"github.com/varvelog/varve/testenv\"\n)\n\nfunc f() { time.Sleep(1); testenv.F() }\n\nfunc TestBox() {}\n",
 		"tiering/journal/a.go":      "// Package journal is said in FORMAT.md, rule 1.\npackage journal\n",
-		"tiering/journal/FORMAT.md": "See ../store.go.\n",
+		"tiering/journal/FORMAT.md": "See ../store.go, `tiering.T`, `main.main()`, `Box.Open`, `tiering.Box.size`, `Shelf.Find`, `TestBox`, `time.Now`, `a.go`, `If-None-Match: *`.\n```\ntiering.Gone `tiering.Gone`\n```\n",
 		"cmd/varve/main.go": "// Command varve runs.\npackage main\n\nimport (\n\t\"os\"\n" +
 			"\t\"github.com/varvelog/varve/tiering/objstore/file\"\n)\n\nfunc main() { file.Open(); os.Exit(1) }\n",
 		"bin/built.go":       "package broken; TODO",
@@ -98,6 +98,9 @@ func TestEachRuleFinds(t *testing.T) {
 		"folder of one machine": {"Makefile", "x:\n\tls /root/x\n", []string{"Makefile:2: folder of one machine"}},
 		"issue number": {"fetch/a.go", doc("fetch") + "// See issue 12.\n\nvar x = \"issue 12\" // (#7)\n",
 			[]string{"fetch/a.go:3: refers to issue 12", "fetch/a.go:5: refers to #7"}},
+		"absent symbols": {"tiering/N.md", "By `tiering.T`,\n`tiering.Gone`, `tiering.Box.Gone`, `Box.Gone`,\n`gone.Box.Open` and `TestGone`.\n", []string{
+			"tiering/N.md:2: symbol tiering.Gone", "tiering/N.md:2: symbol tiering.Box.Gone", "tiering/N.md:2: symbol Box.Gone",
+			"tiering/N.md:3: symbol gone.Box.Open", "tiering/N.md:3: symbol TestGone"}},
 		"work left over": {"fetch/a.go", doc("fetch") + "// TODO: more.\n", []string{"fetch/a.go:3: leaves work for later"}},
 	} {
 		t.Run(name, func(t *testing.T) {
