@@ -1,25 +1,13 @@
 package segment
 
 import (
-	"bytes"
-	"encoding/binary"
 	"fmt"
-	"os"
-	"regexp"
-	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/varvelog/varve/testenv/bytemap"
 	"github.com/varvelog/varve/tiering/wire"
 )
-
-// documented is a structure of FORMAT.md: an encoding of it, its fixed part's
-// size by the constants, and the value of every field.
-type documented struct {
-	bytes  []byte
-	size   int
-	values map[string]any
-}
 
 // written is what f writes.
 func written(f func(*wire.Writer)) []byte {
@@ -30,9 +18,10 @@ func written(f func(*wire.Writer)) []byte {
 
 func byteID(b byte) ID { return ID{0: b, 15: b} }
 
-// structures is every structure of FORMAT.md with distinct values in its fields.
-func structures(t *testing.T) map[string]documented {
+// structures is every structure of FORMAT.md that this package owns, with distinct values in its fields.
+func structures(t *testing.T) map[string]bytemap.Structure {
 	t.Helper()
+	of := bytemap.Of
 	h := Header{Kind: KindData, Cluster: byteID(1), Object: byteID(2), Journal: 3, Epoch: 4, Seq: 5,
 		Prev: Ref{Seq: 6, Object: byteID(7)}, Confirmed: 8, Node: byteID(9), Incarnation: byteID(10), BuiltMs: 11,
 		WAL: WALRange{Incarnation: byteID(12), From: 13, To: 14}}
@@ -61,115 +50,69 @@ func structures(t *testing.T) map[string]documented {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return map[string]documented{
-		"Prologue": {header, prologueSize, map[string]any{"kind": KindData}},
-		"Header": {header, HeaderSize, map[string]any{"kind": KindData, "cluster id": h.Cluster, "object id": h.Object,
+	return map[string]bytemap.Structure{
+		"Prologue": of(header, prologueSize, map[string]any{"kind": KindData}),
+		"Header": of(header, HeaderSize, map[string]any{"kind": KindData, "cluster id": h.Cluster, "object id": h.Object,
 			"journal": h.Journal, "epoch": h.Epoch, "seq": h.Seq, "previous seq": h.Prev.Seq, "previous object id": h.Prev.Object,
 			"confirmed": h.Confirmed, "node": h.Node, "incarnation": h.Incarnation, "built": h.BuiltMs,
 			"write-ahead incarnation": h.WAL.Incarnation, "write-ahead from": h.WAL.From, "write-ahead to": h.WAL.To,
-			"CRC": checksum(header[:HeaderSize-4])}},
-		"Entries section": {entries, entriesFixedSize, map[string]any{"entries": uint32(1)}},
-		"Entry":           {entries[entriesFixedSize:], entryFixedSize, map[string]any{"entry kind": uint16(15), "payload length": uint32(16)}},
-		"Footer": {footer, footerFixedSize, map[string]any{"header": header, "entries position": uint64(43),
-			"entries length": uint64(44), "entries CRC": uint32(45), "partitions": uint32(1)}},
-		"Partition": {partition, partitionFixedSize, map[string]any{"topic id": p.Topic, "index": p.Index,
+			"CRC": checksum(header[:HeaderSize-4])}),
+		"Entries section": of(entries, entriesFixedSize, map[string]any{"entries": uint32(1)}),
+		"Entry":           of(entries[entriesFixedSize:], entryFixedSize, map[string]any{"entry kind": uint16(15), "payload length": uint32(16)}),
+		"Footer": of(footer, footerFixedSize, map[string]any{"header": header, "entries position": uint64(43),
+			"entries length": uint64(44), "entries CRC": uint32(45), "partitions": uint32(1)}),
+		"Partition": of(partition, partitionFixedSize, map[string]any{"topic id": p.Topic, "index": p.Index,
 			"leader epoch": p.LeaderEpoch, "position": p.Position, "length": p.Length, "batches CRC": p.CRC, "records": p.Records,
 			"batches": p.Batches, "base offset": p.BaseOffset, "last offset": p.LastOffset, "max timestamp": p.MaxTimestamp,
-			"sparse entries": uint32(1), "producers": uint32(2), "open transactions": uint32(3), "aborted transactions": uint32(4)}},
-		"Sparse entry": {partition[partitionFixedSize:], sparseSize, map[string]any{"relative offset": uint32(28), "relative position": uint32(29)}},
-		"Producer":     {producer, producerFixedSize, map[string]any{"producer id": int64(30), "producer epoch": int16(31), "producer batches": uint8(2)}},
-		"Producer batch": {producer[producerFixedSize:], producerBatchSize, map[string]any{"first sequence": int32(32),
-			"last sequence": int32(33), "first offset": int64(34), "last offset": int64(35), "timestamp": int64(36)}},
-		"Open transaction": {open, openTxnSize, map[string]any{"producer id": int64(37), "producer epoch": int16(38), "first offset": int64(39)}},
-		"Aborted transaction": {open[3*openTxnSize:], abortedTxnSize, map[string]any{"producer id": int64(40),
-			"first offset": int64(41), "last offset": int64(42)}},
-		"Trailer": {trailer, TrailerSize, map[string]any{"footer position": uint64(0), "footer length": uint64(len(footer)),
-			"footer CRC": checksum(footer), "trailer CRC": checksum(trailer[:20])}},
-		"Cluster": {cluster, clusterSize, map[string]any{"kind": KindCluster, "cluster id": byteID(1), "format": uint16(46),
-			"window": uint8(47), "created": int64(48), "CRC": checksum(cluster[:clusterSize-4])}},
-		"Floor": {floor, floorFixedSize, map[string]any{"kind": KindFloor, "cluster id": byteID(1), "object id": byteID(2),
-			"journal": uint32(3), "number": uint64(49), "floor": uint64(50), "hash": [32]byte{51}, "key length": uint16(3)}},
-		"Blob": {blob, BlobHeaderSize, map[string]any{"kind": KindIndex, "cluster id": byteID(1), "object id": byteID(2),
+			"sparse entries": uint32(1), "producers": uint32(2), "open transactions": uint32(3), "aborted transactions": uint32(4)}),
+		"Sparse entry": of(partition[partitionFixedSize:], sparseSize, map[string]any{"relative offset": uint32(28), "relative position": uint32(29)}),
+		"Producer":     of(producer, producerFixedSize, map[string]any{"producer id": int64(30), "producer epoch": int16(31), "producer batches": uint8(2)}),
+		"Producer batch": of(producer[producerFixedSize:], producerBatchSize, map[string]any{"first sequence": int32(32),
+			"last sequence": int32(33), "first offset": int64(34), "last offset": int64(35), "timestamp": int64(36)}),
+		"Open transaction": of(open, openTxnSize, map[string]any{"producer id": int64(37), "producer epoch": int16(38), "first offset": int64(39)}),
+		"Aborted transaction": of(open[3*openTxnSize:], abortedTxnSize, map[string]any{"producer id": int64(40),
+			"first offset": int64(41), "last offset": int64(42)}),
+		"Trailer": of(trailer, TrailerSize, map[string]any{"footer position": uint64(0), "footer length": uint64(len(footer)),
+			"footer CRC": checksum(footer), "trailer CRC": checksum(trailer[:20])}),
+		"Cluster": of(cluster, clusterSize, map[string]any{"kind": KindCluster, "cluster id": byteID(1), "format": uint16(46),
+			"window": uint8(47), "created": int64(48), "CRC": checksum(cluster[:clusterSize-4])}),
+		"Floor": of(floor, floorFixedSize, map[string]any{"kind": KindFloor, "cluster id": byteID(1), "object id": byteID(2),
+			"journal": uint32(3), "number": uint64(49), "floor": uint64(50), "hash": [32]byte{51}, "key length": uint16(3)}),
+		"Blob": of(blob, BlobHeaderSize, map[string]any{"kind": KindIndex, "cluster id": byteID(1), "object id": byteID(2),
 			"journal": uint32(3), "payload CRC": checksum(payload), "seq": uint64(52), "payload length": uint64(len(payload)),
-			"CRC": checksum(blob[:BlobHeaderSize-4])}},
+			"CRC": checksum(blob[:BlobHeaderSize-4])}),
 	}
 }
 
-// row is a line of a table of FORMAT.md.
-type row struct {
-	offset, size int
-	field        string
-}
-
-var (
-	headingRE = regexp.MustCompile(`^### (.+) \((\d+) bytes\)$`)
-	rowRE     = regexp.MustCompile(`^\| (\d+) \| (\d+) \| (.+) \|$`)
-)
-
-// readFormat returns the rows and the size in the heading of each structure.
-func readFormat(t *testing.T) (text string, rows map[string][]row, sizes map[string]int) {
-	t.Helper()
-	b, err := os.ReadFile("FORMAT.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	rows, sizes = map[string][]row{}, map[string]int{}
-	var name string
-	for line := range strings.Lines(string(b)) {
-		line = strings.TrimSpace(line)
-		if strings.HasPrefix(line, "#") {
-			name = ""
-		}
-		if m := headingRE.FindStringSubmatch(line); m != nil {
-			name = m[1]
-			sizes[name], _ = strconv.Atoi(m[2])
-		}
-		if m := rowRE.FindStringSubmatch(line); m != nil && name != "" {
-			offset, _ := strconv.Atoi(m[1])
-			size, _ := strconv.Atoi(m[2])
-			rows[name] = append(rows[name], row{offset, size, m[3]})
-		}
-	}
-	return string(b), rows, sizes
+// elsewhere are the structures of the page that the tests of other packages check.
+var elsewhere = map[string]string{
+	"Record batch":  "tiering/batch",
+	"Feature level": "metadata", "Node registered": "metadata", "Journal created": "metadata", "Topic named": "metadata",
+	"Producer ids": "metadata", "Metadata state": "metadata", "Node": "metadata",
+	"Open": "tiering/partlog", "Seal": "tiering/partlog", "Expire producers": "tiering/partlog", "Delete records": "tiering/partlog",
+	"Data state": "tiering/partlog", "Index object": "tiering/partlog", "Partition state": "tiering/partlog",
+	"Leader epoch": "tiering/partlog", "Page reference": "tiering/partlog", "Chunk": "tiering/partlog", "Ref": "tiering/partlog",
+	"Producer state": "tiering/partlog", "Page": "tiering/partlog",
+	"Floor plan": "tiering/journal", "Checkpoint": "tiering/journal", "Leadership": "tiering/journal",
+	"Covered log": "tiering/journal", "Plan": "tiering/journal",
+	"Snapshots": "ingest/shard", "Snapshot": "ingest/shard", "Group state": "metadata/group",
 }
 
 func TestFormatPageAgreesWithTheCode(t *testing.T) {
-	text, rows, sizes := readFormat(t)
-	structs := structures(t)
-	for name := range sizes {
-		if _, ok := structs[name]; !ok {
-			t.Errorf("the page describes %q, which this test does not know", name)
+	page, structs := bytemap.Read(t, "FORMAT.md"), structures(t)
+	text := page.Text
+	for _, name := range page.Names() {
+		if _, ok := structs[name]; !ok && elsewhere[name] == "" {
+			t.Errorf("the page describes %q, which no test checks", name)
 		}
 	}
 	for name, s := range structs {
-		if sizes[name] != s.size {
-			t.Errorf("%s: the page says %d bytes, the code %d", name, sizes[name], s.size)
-		}
-		s.values["magic"], s.values["version"] = []byte(magic), uint16(Version)
-		at, seen := 0, map[string]bool{}
-		for _, r := range rows[name] {
-			if r.offset != at {
-				t.Errorf("%s: %s at %d, the row before ends at %d", name, r.field, r.offset, at)
-			}
-			at = r.offset + r.size
-			want, ok := encoded(s.values[r.field]), s.values[r.field] != nil
-			if r.field == "zero" {
-				want, ok = make([]byte, r.size), true
-			}
-			if got := s.bytes[r.offset:at]; !ok || !bytes.Equal(got, want) {
-				t.Errorf("%s: %s at %d is %x, want %x", name, r.field, r.offset, got, want)
-			}
-			seen[r.field] = true
-		}
-		if at != s.size {
-			t.Errorf("%s: rows end at %d of %d", name, at, s.size)
-		}
-		for field := range s.values {
-			if !seen[field] && field != "magic" && field != "version" {
-				t.Errorf("%s: the page does not tell of %s", name, field)
-			}
+		switch name {
+		case "Prologue", "Header", "Trailer", "Cluster", "Floor", "Blob":
+			s.Fields["magic"], s.Fields["version"] = []byte(magic), uint16(Version)
 		}
 	}
+	page.Check(t, structs)
 	for _, want := range []string{
 		fmt.Sprintf("%d bytes for an object,\n%d entries, %d partitions", MaxObjectSize, MaxEntries, MaxPartitions),
 		fmt.Sprintf("of 1 to %d\nbytes", MaxKeySize),
@@ -185,18 +128,6 @@ func TestFormatPageAgreesWithTheCode(t *testing.T) {
 			t.Errorf("the page does not say %q", want)
 		}
 	}
-}
-
-// encoded is a value as it stands in an object.
-func encoded(v any) []byte {
-	if b, ok := v.([]byte); ok || v == nil {
-		return b
-	}
-	b, err := binary.Append(nil, binary.BigEndian, v)
-	if err != nil {
-		panic(err)
-	}
-	return b
 }
 
 func TestKeysSortAsSeqsDo(t *testing.T) {

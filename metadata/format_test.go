@@ -1,0 +1,68 @@
+package metadata
+
+import (
+	"bytes"
+	"encoding/hex"
+	"testing"
+
+	"github.com/varvelog/varve/testenv/bytemap"
+	"github.com/varvelog/varve/tiering/segment"
+)
+
+// formatState has another value in every field.
+func formatState() *State {
+	s := New()
+	s.head = segment.Header{Seq: 2, Epoch: 3}
+	s.img.level, s.img.nextProducer, s.img.journals = 1, 5, 6
+	s.img.nodes[nodeA] = 1
+	for i, c := range []TopicCreated{
+		{ID: topicB, Name: "b", ReplicationFactor: 2, CreatedMs: 7, Journals: []uint32{6}},
+		{ID: topicA, Name: "a.b", ReplicationFactor: 3, CreatedMs: 8, Configs: map[string]string{"retention.ms": "-1"}, Journals: []uint32{1, 2}},
+	} {
+		topic, err := c.topic()
+		if err != nil {
+			panic(err)
+		}
+		topic.Deleting = i == 0
+		s.img.put(topic)
+	}
+	return s
+}
+
+func TestFormatPageAgreesWithTheCode(t *testing.T) {
+	of := func(c Change, fields map[string]any) bytemap.Structure {
+		fields["payload version"] = payloadVersion
+		payload := mustEncode(t, c).Payload
+		return bytemap.Of(payload, len(payload), fields)
+	}
+	b := formatState().Encode()
+	bytemap.Read(t, "../tiering/segment/FORMAT.md").Check(t, map[string]bytemap.Structure{
+		"Feature level":   of(FeatureLevel{9}, map[string]any{"level": uint16(9)}),
+		"Node registered": of(NodeRegistered{nodeA, 10}, map[string]any{"node": nodeA, "broker id": int32(10)}),
+		"Journal created": of(JournalCreated{11}, map[string]any{"journal": uint32(11)}),
+		"Topic named":     of(TopicDeleted{topicA}, map[string]any{"topic id": topicA}),
+		"Producer ids":    of(ProducerIDs{12, 13}, map[string]any{"first producer id": int64(12), "producer id count": uint32(13)}),
+		"Metadata state": bytemap.Of(b, 27, map[string]any{"payload version": uint8(checkpointVersion), "seq": uint64(2), "epoch": uint32(3),
+			"level": uint16(1), "next producer id": int64(5), "data journals": uint32(6)}),
+		"Node": bytemap.Of(b[31:], 20, map[string]any{"node": nodeA, "broker id": int32(1)}),
+	})
+}
+
+// TestCheckpointBytes pins the format: checkpoints in buckets have it.
+func TestCheckpointBytes(t *testing.T) {
+	const want = "01" + "0000000000000002" + "00000003" + "0001" + "0000000000000005" + "00000006" +
+		"00000001" + "aa000000000000000000000000000001" + "00000001" +
+		"00000002" +
+		"00" + "7a000000000000000000000000000001" + "0003" + "612e62" + "0003" + "0000000000000008" +
+		"0001" + "000c" + "726574656e74696f6e2e6d73" + "0002" + "2d31" + "00000002" + "00000001" + "00000002" +
+		"01" + "7b000000000000000000000000000001" + "0001" + "62" + "0002" + "0000000000000007" +
+		"0000" + "00000001" + "00000006"
+	b := formatState().Encode()
+	if got := hex.EncodeToString(b); got != want {
+		t.Errorf("compatibility: got\n%s, want\n%s", got, want)
+	}
+	again := New()
+	if err := again.Restore(b); err != nil || !bytes.Equal(again.Encode(), b) {
+		t.Errorf("restored and encoded again: %x, %v", again.Encode(), err)
+	}
+}
