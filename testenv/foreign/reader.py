@@ -1,0 +1,237 @@
+#!/usr/bin/env python3
+"""Reads a varve bucket that is a folder, with what tiering/segment/FORMAT.md says and
+nothing else: no code of varve, no library.
+
+  reader.py topics FOLDER            topics with ids, configs, and partitions with offsets
+  reader.py records FOLDER TOPIC...  records, one JSON object a line
+  reader.py groups FOLDER            committed offsets of consumer groups
+  reader.py check FOLDER             every object, batch, checkpoint and floor: what was read
+
+Journals are read from seq 1 on; with --checkpoints from the newest usable checkpoint on.
+The codecs none and gzip are decoded. Other batches, and those that do not decode, are
+reported whole, as one line with "codec", "error" and the bytes in base64.
+"""
+
+import argparse
+import base64
+import json
+import sys
+
+import groups
+import records
+import wire
+from journal import Bucket, Journal, checkpoint
+from states import Metadata, Partitions
+from wire import Corrupt, TooOld, need
+
+
+class Cluster:
+    """The journals of a bucket, read when they are asked for."""
+
+    def __init__(self, folder, late):
+        self.bucket, self.late, self.journals = Bucket(folder), late, {}
+        self.metadata = self.journal(0).state
+
+    def journal(self, number):
+        if number not in self.journals:
+            j = Journal(self.bucket, number, Partitions() if number else Metadata())
+            if self.late:
+                j.begin_late()
+            j.read()
+            self.journals[number] = j
+        return self.journals[number]
+
+    def topics(self):
+        return sorted((t for t in self.metadata.topics.values() if not t.deleting), key=lambda t: t.name)
+
+    def topic(self, name):
+        for t in self.topics():
+            if t.name == name:
+                return t
+        raise Corrupt(f"there is no topic {name}")
+
+    def log(self, t, index):
+        """A partition in its journal, None if it was never opened there."""
+        return self.journal(t.journals[index]).state.logs.get((t.id, index))
+
+    def batches(self, t, index):
+        """The batches of a partition that have an offset from its start on."""
+        log = self.log(t, index)
+        for ref in log.refs if log else []:
+            if ref.last >= log.start:
+                for b in ref_batches(self.bucket, t.journals[index], (t.id, index), ref):
+                    if b.last >= log.start:
+                        yield b, log.start
+
+
+def ref_batches(bucket, journal, key, ref):
+    """The batches of a ref, held against the footer of their object."""
+    what = f"journals/{journal}/{ref.seq:020d}"
+    data = bucket.get(what)
+    need(data is not None, f"{what} is not there")
+    o = wire.journal_object(data, what)
+    p = [p for p in o.partitions if (p.topic, p.index) == key]
+    need(len(p) == 1 and (p[0].base, p[0].last, p[0].max_timestamp, p[0].position, p[0].length, p[0].leader_epoch, p[0].crc) == ref[1:],
+         f"{what} has another ref in its footer")
+    return partition_batches(o, p[0], what)
+
+
+def partition_batches(o, p, what):
+    body = o.data[p.position:p.position + p.length]
+    need(wire.crc32c(body) == p.crc, f"{what} has batches with a wrong CRC")
+    found = list(records.batches(body, what))
+    last = p.base - 1
+    for b in found:
+        need(b.base > last and b.leader_epoch == p.leader_epoch, f"{what} has a batch at offset {b.base} out of order")
+        last = b.last
+    need((found[0].base, last, len(found)) == (p.base, p.last, p.batches)
+         and min(sum(b.count for b in found), 4294967295) == p.records
+         and max([-1] + [b.max_timestamp for b in found]) == p.max_timestamp, f"{what} has other batches than its footer says")
+    return found
+
+
+def topics(cluster, _):
+    for t in cluster.topics():
+        partitions = []
+        for index, journal in enumerate(t.journals):
+            log = cluster.log(t, index)
+            partitions.append({"partition": index, "journal": journal, "start": log.start if log else 0, "end": log.end if log else 0})
+        yield {"name": t.name, "id": base64.urlsafe_b64encode(t.id).decode().rstrip("="), "created": t.created,
+               "replication_factor": t.replication_factor, "configs": t.configs, "partitions": partitions}
+
+
+def topic_records(cluster, options):
+    for t in [cluster.topic(name) for name in options.topics]:
+        yield from records_of(cluster, t)
+
+
+def records_of(cluster, t):
+    for index in range(len(t.journals)):
+        for b, start in cluster.batches(t, index):
+            place = {"topic": t.name, "partition": index}
+            try:
+                found = records.records(b)
+            except records.Undecodable as error:
+                yield {**place, "offset": b.base, "last_offset": b.last, "codec": records.CODECS.get(b.codec, b.codec),
+                       "error": str(error), "batch": base64.b64encode(b.body).decode()}
+                continue
+            for r in found:
+                if r.offset >= start:
+                    yield {**place, "offset": r.offset, "timestamp": r.timestamp, **shown("key", r.key), **shown("value", r.value),
+                           "headers": [{"key": (k or b"").decode("utf-8", "replace"), **shown("value", v)} for k, v in r.headers]}
+
+
+def shown(name, data):
+    if data is None:
+        return {name: None}
+    try:
+        return {name: data.decode("utf-8")}
+    except UnicodeDecodeError:
+        return {name: base64.b64encode(data).decode(), name + "_encoding": "base64"}
+
+
+def group_state(cluster, t, index, end=None):
+    """The groups of a partition of the topic that has them, before an offset."""
+    state = groups.Groups()
+    for b, start in cluster.batches(t, index):
+        for r in records.records(b):
+            if start <= r.offset and (end is None or r.offset < end):
+                state.apply(r.key, r.value)
+    return state
+
+
+def committed(cluster, _):
+    t = cluster.topic(groups.TOPIC)
+    for index in range(len(t.journals)):
+        for (group, topic, partition), o in sorted(group_state(cluster, t, index).offsets.items()):
+            need(groups.partition_of(group, len(t.journals)) == index, f"group {group} is in partition {index}")
+            yield {"group": group, "topic": topic, "partition": partition, "offset": o.offset}
+
+
+def check(cluster, _):
+    """Reads everything, and holds each checkpoint against what the objects before it add up to."""
+    for number in range(cluster.metadata.journals + 1):
+        yield Check(cluster.bucket, number).run()
+    yield {"snapshots": check_snapshots(cluster)}
+
+
+class Check:
+    def __init__(self, bucket, number):
+        self.bucket = bucket
+        self.journal = Journal(bucket, number, Partitions() if number else Metadata())
+        self.checkpoints = {int(key.split("/")[-1].split("-")[0]): key for key in self.journal.checkpoints()}
+        self.compared = self.batches = self.pages = 0
+
+    def run(self):
+        self.journal.read(self.after)
+        floor = self.journal.floor()
+        if floor:
+            self.check_floor(floor)
+        return {"journal": self.journal.number, "head": self.journal.next - 1, "epoch": self.journal.epoch, **self.journal.seen,
+                "batches": self.batches, "checkpoints": self.compared, "pages": self.pages, "floor": floor.floor if floor else 0}
+
+    def after(self, o):
+        j, key = self.journal, self.checkpoints.get(o.header.seq)
+        for p in o.partitions:
+            self.batches += len(partition_batches(o, p, j.key(o.header.seq)))
+        if not key:
+            return
+        c = checkpoint(self.bucket, j.number, key)
+        late = Journal(self.bucket, j.number, type(j.state)())
+        late.begin_at(c)
+        for name in ("next", "epoch", "fence", "tail", "last", "leader", "leaderships", "covered", "plans"):
+            need(getattr(j, name) == getattr(late, name), f"{key} has another {name} than the objects before it")
+        need(j.state.same(late.state), f"{key} has another state than the objects before it add up to")
+        self.compared += 1
+        if j.number:
+            self.pages = max(self.pages, late.state.pages)
+
+    def check_floor(self, floor):
+        j = self.journal
+        plans = [p for p in j.plans if p.number == floor.number]
+        need(not plans and j.plans and j.plans[-1].number == floor.number + 1 or floor.object in [p.floor_object for p in plans],
+             f"floor {floor.number} of journal {j.number} was not planned")
+        data = self.bucket.get(floor.checkpoint)
+        need(data is not None and wire.sha256(data) == floor.hash, f"{floor.checkpoint} is not the one that the floor names")
+
+
+def check_snapshots(cluster):
+    """Holds all snapshots in checkpoints against the records before them."""
+    attached = {}
+    for number in range(1, cluster.metadata.journals + 1):
+        for key in cluster.journal(number).checkpoints():
+            for place, snapshot in groups.snapshots(checkpoint(cluster.bucket, number, key).attached).items():
+                attached.setdefault(place, set()).add(snapshot)
+    compared = 0
+    for t in cluster.topics():
+        for index in range(len(t.journals)):
+            for end, snapshot in attached.get((t.id, index), ()):
+                state, restored = group_state(cluster, t, index, end), groups.restore(snapshot)
+                need(vars(state) == vars(restored), f"the snapshot of partition {index} at offset {end} differs from the records")
+                compared += 1
+    return compared
+
+
+COMMANDS = {"topics": topics, "records": topic_records, "groups": committed, "check": check}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("command", choices=COMMANDS)
+    parser.add_argument("folder")
+    parser.add_argument("topics", nargs="*")
+    parser.add_argument("--checkpoints", action="store_true", help="begin at the newest usable checkpoint")
+    options = parser.parse_args()
+    if (options.command == "records") != bool(options.topics):
+        parser.error("records takes topics, the others take none")
+    try:
+        for line in COMMANDS[options.command](Cluster(options.folder, options.checkpoints), options):
+            print(json.dumps(line, ensure_ascii=False))
+    except Corrupt as error:
+        sys.exit(f"corrupt: {error}")
+    except TooOld as error:
+        sys.exit(f"this reader is too old: {error}")
+
+
+if __name__ == "__main__":
+    main()

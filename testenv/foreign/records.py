@@ -1,0 +1,60 @@
+"""Record batches, as tiering/segment/FORMAT.md has them."""
+
+import gzip
+import zlib
+from collections import namedtuple
+
+from wire import Corrupt, Reader, crc32c, need
+
+Batch = namedtuple("Batch", "base last leader_epoch codec append_time base_timestamp max_timestamp producer epoch sequence count body")
+Record = namedtuple("Record", "offset timestamp key value headers")
+CODECS = {0: "none", 1: "gzip", 2: "snappy", 3: "lz4", 4: "zstd"}
+
+
+class Undecodable(Exception):
+    """The batch is stored as its client sent it, but its records cannot be read here."""
+
+
+def batches(data, what):
+    """Yields the batches that lie back to back in data."""
+    while data:
+        r = Reader(data, f"batch in {what}")
+        base, length = r.i64(), r.i32()
+        need(length >= 49, f"{what} has a batch of {length} bytes")
+        r = Reader(r.raw(length), f"batch at offset {base} in {what}")
+        leader_epoch, magic, crc = r.i32(), r.i8(), r.u32()
+        need(magic == 2, f"{r.what} is of magic {magic}")
+        need(crc32c(r.data[r.at:]) == crc, f"{r.what} has a wrong CRC")
+        attributes, delta, base_timestamp, max_timestamp = r.u16(), r.i32(), r.i64(), r.i64()
+        producer, epoch, sequence, count = r.i64(), r.i16(), r.i32(), r.i32()
+        need(1 <= count <= delta + 1, f"{r.what} has {count} records at {delta + 1} offsets")
+        yield Batch(base, base + delta, leader_epoch, attributes & 7, bool(attributes & 8), base_timestamp, max_timestamp,
+                    producer, epoch, sequence, count, r.raw(length - r.at))
+        data = data[12 + length:]
+
+
+def records(batch):
+    """The records of a batch; Undecodable if they are none, or of a codec that is not known here."""
+    try:
+        body = batch.body
+        if batch.codec == 1:
+            body = gzip.decompress(body)
+        elif batch.codec:
+            raise Undecodable(f"codec {CODECS.get(batch.codec, batch.codec)}")
+        r = Reader(body, "records")
+        found = [_record(r, batch) for _ in range(batch.count)]
+        r.end()
+        return found
+    except (Corrupt, EOFError, OSError, zlib.error) as error:
+        raise Undecodable(str(error)) from error
+
+
+def _record(outer, batch):
+    r = Reader(outer.raw(outer.varint()), "record")
+    r.i8()
+    timestamp, offset = batch.base_timestamp + r.varint(), batch.base + r.varint()
+    if batch.append_time:
+        timestamp = batch.max_timestamp
+    record = Record(offset, timestamp, r.var_bytes(), r.var_bytes(), [(r.var_bytes(), r.var_bytes()) for _ in range(r.varint())])
+    r.end()
+    return record
