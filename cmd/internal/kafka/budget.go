@@ -136,6 +136,16 @@ func (c *charge) takeDecoded(ctx context.Context, n int64) error {
 	return c.takeStep(ctx, decoded, n, n)
 }
 
+// shrink gives back all but n bytes of p.
+func (c *charge) shrink(p part, n int64) {
+	if more := c.taken[p] - n; more > 0 {
+		var back [parts]int64
+		back[p] = more
+		c.account.give(&back)
+		c.taken[p] = n
+	}
+}
+
 // release gives everything back.
 func (c *charge) release() {
 	c.account.give(&c.taken)

@@ -23,14 +23,26 @@ type request struct {
 	received    time.Time
 	size        int // bytes of the frame
 	charge      charge
-	giveBack    sync.Once     // of the charge
+	giveBack    sync.Mutex    // guards the charge from begin on
 	ready       chan answer   // capacity 1
 	settled     chan struct{} // closed once the answer is written or dropped
 	before      chan struct{} // settled of the request before on the connection; nil for the first
 }
 
 // release gives back the memory the request was charged for, once.
-func (r *request) release() { r.giveBack.Do(r.charge.release) }
+func (r *request) release() {
+	r.giveBack.Lock()
+	defer r.giveBack.Unlock()
+	r.charge.release()
+}
+
+// fit gives back what was taken for an answer and is more than the n bytes that it has:
+// it may wait for the answers before it.
+func (r *request) fit(n int) {
+	r.giveBack.Lock()
+	defer r.giveBack.Unlock()
+	r.charge.shrink(answers, int64(n))
+}
 
 // answer is what the writer does for a request.
 type answer struct {
@@ -94,6 +106,7 @@ func (r *request) hangUp(err error) { r.finish(answer{hangUp: err}) }
 
 func (r *request) finish(a answer) {
 	r.api.note(a.size)
+	r.fit(a.size)
 	r.conn.window.finished(a.size)
 	r.ready <- a
 }

@@ -166,6 +166,33 @@ func TestAnswersThatAreNotReadStopNobody(t *testing.T) {
 	}
 }
 
+// TestAnswersThatWaitHoldWhatTheyHave: small answers behind one that waits for the bucket
+// do not hold memory for large ones, which others need.
+func TestAnswersThatWaitHoldWhatTheyHave(t *testing.T) {
+	c := newCluster()
+	topic := c.addTopic(t, "events", 1, nil)
+	for i := range 2000 {
+		c.addTopic(t, fmt.Sprintf("a-topic-with-quite-a-long-name-%0100d", i), 1, nil)
+	}
+	b := c.backend()
+	held := holdAppends(&b)
+	s := start(t, c, Config{MaxRequestBytes: 16 << 20, RequestMemory: 64 << 20}, b)
+	everything, one := kmsg.NewPtrMetadataRequest(), sample(3, 12, topic)
+	everything.SetVersion(12)
+	s.dial(t).ask(everything) // the server knows how large the answers are
+	first := s.dial(t)
+	first.send(produceOne(topic, -1, batchtest.Spec{Records: batchtest.Values(1, "a")}))
+	call := <-held.calls
+	for range 40 {
+		first.send(one)
+	}
+	other := s.dial(t)
+	for range 40 { // by then, those before have been begun
+		other.ask(one)
+	}
+	call.done([]ingest.Result{{}})
+}
+
 // TestFetchWaitsForTheAnswerBefore: else its records would be held for as long as that
 // takes, which may be minutes for a JoinGroup.
 func TestFetchWaitsForTheAnswerBefore(t *testing.T) {
