@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"math/rand"
+	"strings"
 	"testing"
 
 	"github.com/varvelog/varve/tiering/objstore"
@@ -219,6 +220,37 @@ func TestSettlingStopsAtAHigherEpoch(t *testing.T) {
 	n.settle()
 	if !errors.Is(n.err, ErrFenced) || n.led {
 		t.Fatalf("led %v, ended with %v, want %v", n.led, n.err, ErrFenced)
+	}
+}
+
+// What stands in the window of a new leader may be no object that this journal could
+// have: that ends the leadership, and nothing else.
+func TestSettlingEndsAtWhatNoJournalCouldHold(t *testing.T) {
+	for name, tc := range map[string]struct {
+		h    segment.Header
+		says string
+	}{
+		"another cluster's, of an older epoch": {segment.Header{Kind: segment.KindData, Cluster: segment.ID{9}, Epoch: 1, Confirmed: 1}, "of cluster"},
+		"another cluster's, of a higher epoch": {segment.Header{Kind: segment.KindData, Cluster: segment.ID{9}, Epoch: 9, Confirmed: 1}, "of cluster"},
+		"another journal's":                    {segment.Header{Kind: segment.KindData, Journal: testJournal + 1, Epoch: 9, Confirmed: 1}, "of journal"},
+		"another seq's":                        {segment.Header{Kind: segment.KindData, Epoch: 2, Seq: 700, Confirmed: 1}, "seq 700"},
+		"one that knows of the fence's seq":    {segment.Header{Kind: segment.KindData, Epoch: 1, Confirmed: 5}, "had confirmed seq 5"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.lead()
+			n := w.add(w.config(true))
+			for !isFence(n.pending) {
+				n.answer(0)
+			}
+			n.answer(0)
+			const seq = testWindow + 2 // right behind the fence of epoch 2
+			w.placeAt(seq, tc.h)
+			n.settle()
+			if !errors.Is(n.err, ErrBroken) || n.led || !strings.Contains(n.err.Error(), tc.says) {
+				t.Fatalf("led %v, ended with %v, want %v with %q", n.led, n.err, ErrBroken, tc.says)
+			}
+		})
 	}
 }
 

@@ -116,6 +116,9 @@ func (c *Core) foreign(s *slot, o *Object) {
 	switch {
 	case c.phase == fencing:
 		c.lostFence(o)
+	case h.Cluster != own.Cluster || h.Journal != own.Journal || h.Seq != own.Seq:
+		c.end(fmt.Errorf("%w: seq %d of journal %d is taken by an object that says it is seq %d of journal %d of cluster %s",
+			ErrBroken, own.Seq, own.Journal, h.Seq, h.Journal, h.Cluster.Base64()))
 	case h.Epoch > own.Epoch:
 		c.end(fmt.Errorf("%w: node %s holds seq %d of journal %d with epoch %d, ours was %d",
 			ErrFenced, h.Node, h.Seq, h.Journal, h.Epoch, own.Epoch))
@@ -157,12 +160,17 @@ func (c *Core) advance() {
 	}
 }
 
-// pass moves beyond the first slot, whose place o holds.
+// pass moves beyond the first slot, whose place o holds. Another's object there may
+// contradict the log, which is an end; that ours does would be a fault of this program.
 func (c *Core) pass(o *Object, want Verdict) {
 	h := &o.Footer.Header
 	v, err := c.chain.Check(h)
 	if err == nil && v == Valid {
 		err = c.history.note(o)
+	}
+	if err != nil && want == Void {
+		c.end(err)
+		return
 	}
 	if err != nil || v != want {
 		panic(fmt.Sprintf("journal: own seq %d judged %d, %v", h.Seq, v, err))

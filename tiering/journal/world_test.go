@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math/rand"
@@ -198,8 +199,11 @@ func (w *world) header(seq uint64) segment.Header {
 }
 
 // place writes an object into the store past all Cores.
-func (w *world) place(h segment.Header) {
-	h.Cluster, h.Journal = testCluster, testJournal
+func (w *world) place(h segment.Header) { w.placeAt(h.Seq, h) }
+
+// placeAt is place at the key of a seq, whatever h says it is.
+func (w *world) placeAt(seq uint64, h segment.Header) {
+	h.Cluster, h.Journal, h.Seq = cmp.Or(h.Cluster, testCluster), cmp.Or(h.Journal, testJournal), cmp.Or(h.Seq, seq)
 	if h.Object.IsZero() {
 		h.Object = w.newID()
 	}
@@ -210,7 +214,7 @@ func (w *world) place(h segment.Header) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	w.objects[h.Seq] = data
+	w.objects[seq] = data
 }
 
 // ---- random schedules
