@@ -100,7 +100,7 @@ var elsewhere = map[string]string{
 
 func TestFormatPageAgreesWithTheCode(t *testing.T) {
 	page, structs := bytemap.Read(t, "FORMAT.md"), structures(t)
-	text := page.Text
+	text := strings.Join(strings.Fields(page.Text), " ")
 	for _, name := range page.Names() {
 		if _, ok := structs[name]; !ok && elsewhere[name] == "" {
 			t.Errorf("the page describes %q, which no test checks", name)
@@ -114,8 +114,8 @@ func TestFormatPageAgreesWithTheCode(t *testing.T) {
 	}
 	page.Check(t, structs)
 	for _, want := range []string{
-		fmt.Sprintf("%d bytes for an object,\n%d entries, %d partitions", MaxObjectSize, MaxEntries, MaxPartitions),
-		fmt.Sprintf("of 1 to %d\nbytes", MaxKeySize),
+		fmt.Sprintf("%d bytes for an object, %d entries, %d partitions", MaxObjectSize, MaxEntries, MaxPartitions),
+		fmt.Sprintf("of 1 to %d bytes", MaxKeySize),
 		fmt.Sprintf("%d bytes or more lie between", sparseInterval),
 		fmt.Sprintf("| header | %d |", HeaderSize), fmt.Sprintf("| entries section | %d or more |", entriesFixedSize),
 		fmt.Sprintf("| footer | %d or more |", footerFixedSize), fmt.Sprintf("| trailer | %d |", TrailerSize),
