@@ -3,6 +3,7 @@ package metadata
 import (
 	"bytes"
 	"encoding/hex"
+	"slices"
 	"testing"
 
 	"github.com/varvelog/varve/testenv/bytemap"
@@ -65,4 +66,21 @@ func TestCheckpointBytes(t *testing.T) {
 	if err := again.Restore(b); err != nil || !bytes.Equal(again.Encode(), b) {
 		t.Errorf("restored and encoded again: %x, %v", again.Encode(), err)
 	}
+}
+
+func TestEntriesOfNoFixedSizeAreAsTheFormatPageSays(t *testing.T) {
+	page := bytemap.Read(t, "../tiering/segment/FORMAT.md")
+	version, id := bytemap.Field{Name: "payload version", Value: payloadVersion}, bytemap.Field{Name: "topic id", Value: topicA}
+	configs := []bytemap.Field{{Name: "configs", Value: uint16(1)}, {Name: "config name", Value: []byte("name")}, {Name: "config value", Value: []byte("value")}}
+	journals := []bytemap.Field{{Name: "partitions", Value: uint32(1)}, {Name: "journal", Value: uint32(9)}}
+	check := func(name string, c Change, fields ...[]bytemap.Field) {
+		page.CheckSequence(t, name, mustEncode(t, c).Payload, slices.Concat(fields...)...)
+	}
+	set := map[string]string{"name": "value"}
+	check("Topic created", TopicCreated{ID: topicA, Name: "topic", ReplicationFactor: 3, CreatedMs: 8, Configs: set, Journals: []uint32{9}},
+		[]bytemap.Field{version, id, {Name: "name", Value: []byte("topic")}, {Name: "replication factor", Value: int16(3)}, {Name: "created", Value: int64(8)}},
+		configs, journals)
+	check("Partitions added", PartitionsAdded{ID: topicA, From: 7, Journals: []uint32{9}},
+		[]bytemap.Field{version, id, {Name: "first new index", Value: uint32(7)}}, journals)
+	check("Topic configured", TopicConfigured{ID: topicA, Configs: set}, []bytemap.Field{version, id}, configs)
 }

@@ -1,8 +1,9 @@
 // Package bytemap holds the tables of a page about byte formats against the bytes that
 // code writes.
 //
-// It owns the form of such a table: under a heading "### Name (N bytes)" the rows
-// "| offset | size | field |". It promises that every row is compared, that the rows
+// It owns the forms of such tables: under a heading "### Name (N bytes)" the rows
+// "| offset | size | field |", and under a heading the rows "| size | field |" of what
+// has no fixed size. It promises that every row is compared, that the rows
 // leave no gap, and that no field of the code is missing from the page. It knows no
 // format and imports none of varve's packages, so that all of their tests can use it.
 package bytemap
@@ -33,9 +34,10 @@ func Of(encoding []byte, size int, fields map[string]any) Structure {
 
 // Page is a page with such tables.
 type Page struct {
-	Text  string
-	rows  map[string][]row
-	sizes map[string]int
+	Text      string
+	rows      map[string][]row
+	sizes     map[string]int
+	sequences map[string][][2]string // size and field
 }
 
 type row struct {
@@ -44,8 +46,9 @@ type row struct {
 }
 
 var (
-	headingRE = regexp.MustCompile(`^### (.+) \((\d+) bytes\)$`)
-	rowRE     = regexp.MustCompile(`^\| (\d+) \| (\d+) \| (.+) \|$`)
+	headingRE  = regexp.MustCompile(`^### (.+) \((\d+) bytes\)$`)
+	rowRE      = regexp.MustCompile(`^\| (\d+) \| (\d+) \| (.+) \|$`)
+	sequenceRE = regexp.MustCompile(`^\| ([^|]+) \| ([^|]+) \|$`)
 )
 
 // Read reads a page. A structure stands on it once.
@@ -55,12 +58,12 @@ func Read(t testing.TB, path string) *Page {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &Page{Text: string(b), rows: map[string][]row{}, sizes: map[string]int{}}
+	p := &Page{Text: string(b), rows: map[string][]row{}, sizes: map[string]int{}, sequences: map[string][][2]string{}}
 	var name string
 	for line := range strings.Lines(p.Text) {
 		line = strings.TrimSpace(line)
 		if strings.HasPrefix(line, "#") {
-			name = ""
+			name = strings.TrimLeft(line, "# ")
 		}
 		if m := headingRE.FindStringSubmatch(line); m != nil {
 			name = m[1]
@@ -73,6 +76,9 @@ func Read(t testing.TB, path string) *Page {
 			offset, _ := strconv.Atoi(m[1])
 			size, _ := strconv.Atoi(m[2])
 			p.rows[name] = append(p.rows[name], row{offset, size, m[3]})
+		}
+		if m := sequenceRE.FindStringSubmatch(line); m != nil && m[1] != "size" {
+			p.sequences[name] = append(p.sequences[name], [2]string{m[1], m[2]})
 		}
 	}
 	return p
@@ -128,6 +134,48 @@ func (p *Page) check(t testing.TB, name string, s Structure) {
 		if !seen[field] {
 			t.Errorf("%s: the page does not name %s", name, field)
 		}
+	}
+}
+
+// Field is one field of a sequence: its name on the page, and its value.
+type Field struct {
+	Name  string
+	Value any
+}
+
+// CheckSequence compares all tables under a heading "### Name" with what code writes
+// when every list has one item. A size on the page is a number, or "2 + n" or "4 + n" for
+// a length of so many bytes, which is not in the value, and as many bytes more. Of other
+// sizes the value has all bytes.
+func (p *Page) CheckSequence(t testing.TB, name string, b []byte, fields ...Field) {
+	t.Helper()
+	rows := p.sequences[name]
+	if len(rows) != len(fields) {
+		t.Errorf("%s: the page has %d fields, the code %d", name, len(rows), len(fields))
+		return
+	}
+	for i, f := range fields {
+		size, value := rows[i][0], encoded(t, f.Value)
+		length := binary.BigEndian.AppendUint32(nil, uint32(len(value)))
+		switch n, err := strconv.Atoi(size); {
+		case size == "2 + n":
+			value = append(length[2:], value...)
+		case size == "4 + n":
+			value = append(length, value...)
+		case err == nil && n != len(value):
+			t.Errorf("%s: %s has %d bytes, the page says %s", name, f.Name, len(value), size)
+		}
+		if rows[i][1] != f.Name {
+			t.Errorf("%s: field %d is %s, the page says %s", name, i, f.Name, rows[i][1])
+		}
+		if !bytes.HasPrefix(b, value) {
+			t.Errorf("%s: %s is not %x at the front of %x", name, f.Name, value, b)
+			return
+		}
+		b = b[len(value):]
+	}
+	if len(b) > 0 {
+		t.Errorf("%s: the page ends before %x", name, b)
 	}
 }
 
