@@ -128,6 +128,15 @@ func (w *walk) ownFrom(ctx context.Context, o *object) bool {
 	return own
 }
 
+// adviseLast says of an object that is not of this journal, or cannot be read, what
+// a node says of it: nothing behind it shows that varve wrote it.
+func (w *walk) adviseLast(ctx context.Context, o *object) {
+	if w.isOwn(o) || len(o.findings) == 0 || o.findings[0].Code == CodeUnsupported || w.ownFrom(ctx, o) {
+		return
+	}
+	o.findings[len(o.findings)-1].Hint = hintLast
+}
+
 // firstFrom yields the first seqs that were listed from seq on, maxJunk at most.
 func (w *walk) firstFrom(seq uint64) iter.Seq[uint64] {
 	return func(yield func(uint64) bool) {

@@ -3,6 +3,7 @@ package verify_test
 import (
 	"context"
 	"math"
+	"strings"
 	"testing"
 	"time"
 
@@ -43,6 +44,38 @@ func TestJunkFarBeyondIsFoundAndNothingElse(t *testing.T) {
 			}
 			if r.Errors != 1 || len(r.Findings) != 1 || r.Findings[0].Key != tc.key || r.Findings[0].Code != tc.code || r.Journals[1].Head != 22 {
 				t.Errorf("head %d, %+v", r.Journals[1].Head, r.Findings)
+			}
+		})
+	}
+}
+
+// TestJunkRightBehindTheHeadMayBeTakenAway, as a node says too. What objects follow
+// was varve's, for varve wrote those after it.
+func TestJunkRightBehindTheHeadMayBeTakenAway(t *testing.T) {
+	const hint = "restore the object from a copy of the bucket, or take it away if varve did not write it"
+	for name, tc := range map[string]struct {
+		key, from string // "" is no object at all
+		last      bool
+	}{
+		"junk":                       {at(23), "", true},
+		"a copied object":            {at(23), at(6), true},
+		"another journal's object":   {at(23), segment.JournalKey(0, 1), true},
+		"damage that objects follow": {at(21), "", false},
+		"a copy that objects follow": {at(21), at(6), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			store, _ := floored(t)
+			b := []byte("a note")
+			if tc.from != "" {
+				b, _ = store.GetNow(tc.from)
+			}
+			store.PutNow(tc.key, b)
+			r, err := verify.New(store, verify.Options{Metadata: newCatalog(), Partition: -1}).Run(t.Context())
+			if err != nil || len(r.Findings) == 0 || r.Findings[0].Key != tc.key {
+				t.Fatalf("%v, %+v", err, r)
+			}
+			if got := r.Findings[0].Hint; strings.Contains(got, hint) != tc.last || !strings.Contains(got, "restore the") {
+				t.Errorf("the hint is %s", got)
 			}
 		})
 	}

@@ -121,6 +121,7 @@ func (w *walk) take(ctx context.Context, o *object) error {
 		w.lookForFence(ctx, o.header)
 	}
 	w.judge(o)
+	w.adviseLast(ctx, o)
 	w.findings.add(o.findings...)
 	if c := w.checkpoints[w.chain.Next]; c != nil {
 		w.compareCheckpoint(c)
