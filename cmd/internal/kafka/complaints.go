@@ -6,27 +6,36 @@ import (
 	"time"
 )
 
-// complaintInterval is the least time between two log lines of one kind that
-// clients can provoke at will.
-const complaintInterval = time.Second
+const (
+	// complaintInterval is the least time between two log lines of one kind that
+	// clients can provoke at will.
+	complaintInterval = time.Second
+	// complaintQuiet is how long a kind must not be heard of until the number of
+	// lines left out is logged by itself: no next line may ever come.
+	complaintQuiet = 5 * time.Second
+)
 
 // complaints logs what strangers provoke: one line of a kind per interval, with
-// the number of those left out.
+// the number of those left out before it. When a kind has been quiet, or at close,
+// the number left out since its last line is logged.
 type complaints struct {
 	log     *slog.Logger
 	mu      sync.Mutex
 	guarded map[string]*complaint
+	closed  bool
 }
 
 type complaint struct {
+	msg     string
 	last    time.Time
 	skipped int
+	quiet   *time.Timer // runs while skipped > 0, unless closed; nil: none yet
 }
 
 // warn logs msg unless a line of that kind was logged a moment ago. Kinds are
 // few: they are not taken from input.
 func (c *complaints) warn(kind, msg string, args ...any) {
-	skipped, ok := c.admit(kind, time.Now())
+	skipped, ok := c.admit(kind, msg, time.Now())
 	if !ok {
 		return
 	}
@@ -36,7 +45,7 @@ func (c *complaints) warn(kind, msg string, args ...any) {
 	c.log.Warn(msg, args...)
 }
 
-func (c *complaints) admit(kind string, now time.Time) (skipped int, ok bool) {
+func (c *complaints) admit(kind, msg string, now time.Time) (skipped int, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.guarded == nil {
@@ -44,13 +53,54 @@ func (c *complaints) admit(kind string, now time.Time) (skipped int, ok bool) {
 	}
 	k := c.guarded[kind]
 	if k == nil {
-		k = &complaint{}
+		k = &complaint{msg: msg}
 		c.guarded[kind] = k
 	} else if now.Sub(k.last) < complaintInterval {
 		k.skipped++
+		c.await(kind, k)
 		return 0, false
 	}
 	skipped = k.skipped
-	*k = complaint{last: now}
+	k.last, k.skipped = now, 0
+	if k.quiet != nil {
+		k.quiet.Stop()
+	}
 	return skipped, true
+}
+
+// await has the number left out logged when nothing more of the kind comes.
+func (c *complaints) await(kind string, k *complaint) {
+	switch {
+	case c.closed:
+	case k.quiet != nil:
+		k.quiet.Reset(complaintQuiet)
+	default:
+		k.quiet = time.AfterFunc(complaintQuiet, func() {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.rest(kind, k)
+		})
+	}
+}
+
+// rest logs how many lines were left out since the last one, if any. It holds mu
+// while it logs, so that close waits for it.
+func (c *complaints) rest(kind string, k *complaint) {
+	if k.skipped > 0 {
+		c.log.Warn("log lines were left out", "similar_to", k.msg, "kind", kind, "similar_left_out", k.skipped)
+		k.skipped = 0
+	}
+}
+
+// close logs what was left out. After it no timer runs, and none is started.
+func (c *complaints) close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed = true
+	for kind, k := range c.guarded {
+		if k.quiet != nil {
+			k.quiet.Stop()
+		}
+		c.rest(kind, k)
+	}
 }

@@ -93,6 +93,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	cancel()
 	<-listening
 	s.drain()
+	s.complaint.close()
 	return err
 }
 

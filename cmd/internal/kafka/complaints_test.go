@@ -1,0 +1,66 @@
+package kafka
+
+import (
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// complain returns complaints of which three of a kind have come at once, and
+// what they logged.
+func complain(t *testing.T) (*complaints, *logBuffer) {
+	lines := &logBuffer{}
+	c := &complaints{log: slog.New(slog.NewTextHandler(lines, nil))}
+	for range 3 {
+		c.warn("slow", "closed a connection")
+	}
+	if n := strings.Count(lines.String(), "\n"); n != 1 {
+		t.Fatalf("%d lines: %s", n, lines)
+	}
+	return c, lines
+}
+
+func TestLinesLeftOutAreCountedWhenNoNextOneComes(t *testing.T) {
+	const rest = `msg="log lines were left out" similar_to="closed a connection" kind=slow similar_left_out=2`
+	synctest.Test(t, func(t *testing.T) {
+		c, lines := complain(t)
+		time.Sleep(complaintQuiet / 2)
+		if strings.Contains(lines.String(), "left_out") {
+			t.Errorf("it was not quiet yet: %s", lines)
+		}
+		time.Sleep(time.Hour)
+		if strings.Count(lines.String(), "left_out") != 1 || !strings.Contains(lines.String(), rest) {
+			t.Errorf("got %s", lines)
+		}
+		c.warn("slow", "closed a connection")
+		if strings.Count(lines.String(), "left_out") != 1 {
+			t.Errorf("counted twice: %s", lines)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		c, lines := complain(t)
+		c.close()
+		if !strings.Contains(lines.String(), rest) {
+			t.Errorf("not logged at the end: %s", lines)
+		}
+		c.warn("slow", "closed a connection")
+		time.Sleep(time.Hour)
+		if strings.Count(lines.String(), "left_out") != 1 {
+			t.Errorf("logged after the end: %s", lines)
+		}
+	})
+}
+
+func TestTheNextLineCountsThoseLeftOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, lines := complain(t)
+		time.Sleep(complaintInterval)
+		c.warn("slow", "closed a connection")
+		time.Sleep(time.Hour)
+		if strings.Count(lines.String(), "\n") != 2 || !strings.Contains(lines.String(), `msg="closed a connection" similar_left_out=2`) {
+			t.Errorf("got %s", lines)
+		}
+	})
+}
