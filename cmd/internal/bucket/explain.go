@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"strings"
 	"syscall"
 
 	"github.com/varvelog/varve/tiering/objstore"
@@ -23,7 +24,11 @@ func Explain(err error) (what, advice string) {
 	case errors.Is(err, objstore.ErrDenied), errors.Is(err, fs.ErrPermission):
 		return "the bucket denies access", "check credentials and policy, or owner and mode of the folder"
 	case errors.Is(err, objstore.ErrFull):
-		return "the bucket is full", "free space or raise the quota; nothing was lost"
+		const remedy = "free space or raise the quota"
+		if strings.Contains(err.Error(), remedy) { // some stores say so themselves
+			return "the bucket is full", "nothing was lost"
+		}
+		return "the bucket is full", remedy + "; nothing was lost"
 	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
 		return "file descriptors are used up", "allow the process more open files (ulimit -n, or LimitNOFILE in its unit)"
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &network) && network.Timeout():

@@ -147,6 +147,16 @@ func TestExplainNamesWhatIsWrong(t *testing.T) {
 	}
 }
 
+func TestAdviceForAFullBucketIsGivenOnce(t *testing.T) {
+	said := fmt.Errorf("%w: free space or raise the quota: %w", objstore.ErrFull, syscall.ENOSPC) // as the file store does
+	for _, err := range []error{objstore.ErrFull, said} {
+		what, advice := Explain(err)
+		if text := fmt.Sprintf("%s: %v; %s", what, err, advice); strings.Count(text, "raise the quota") != 1 || !strings.Contains(advice, "nothing was lost") {
+			t.Errorf("got %s", text)
+		}
+	}
+}
+
 func TestAWatchStops(t *testing.T) {
 	w := newWatched()
 	stop := w.Start()

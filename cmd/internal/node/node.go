@@ -264,7 +264,7 @@ func (n *node) fail(err error) {
 func listen(addr, flag string) (net.Listener, error) {
 	ln, err := net.Listen("tcp", addr)
 	if err != nil {
-		return nil, fmt.Errorf("listen: %w; if the port is taken, stop what uses it or give another address with %s", err, flag)
+		return nil, fmt.Errorf("%w; if the port is taken, stop what uses it or give another address with %s", err, flag)
 	}
 	return ln, nil
 }
