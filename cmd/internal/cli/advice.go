@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 // onlyReads is why a node of varve refuses something for good.
@@ -26,7 +27,8 @@ var advice = map[*kerr.Error]string{
 	kerr.CoordinatorLoadInProgress: "the group's coordinator is still reading its state; run it again in a moment",
 	kerr.NotCoordinator:            "the group's coordinator is changing; run it again in a moment",
 	kerr.OffsetNotAvailable:        "the broker does not know the offsets yet, or cannot read the bucket; its log says which",
-	kerr.KafkaStorageError:         "the broker cannot read the bucket, or something in it is damaged; its log says which",
+	kerr.KafkaStorageError: `the broker cannot read the bucket, or something in it is damaged: its log says which, ` +
+		`and "varve bucket verify" names what is damaged and what to do`,
 	kerr.RequestTimedOut: "the broker could not finish in time, and it may still be done: look before you run it again; " +
 		`"varve cluster status" shows what is wrong`,
 	kerr.MessageTooLarge: `a batch is larger than the topic takes: lower --batch-bytes, or raise max.message.bytes with "varve topic alter"`,
@@ -62,6 +64,10 @@ var advice = map[*kerr.Error]string{
 	kerr.RecordListTooLarge:           "lower --batch-bytes",
 }
 
+// closedAtOnce is said in the place of the client's guess that TLS or SASL is missing.
+const closedAtOnce = "the broker closed the connection before it answered: it has too many connections, which its log says " +
+	`(--max-connections and --max-connections-per-address of "varve serve"), or it wants TLS or credentials, which varve's commands cannot give yet`
+
 // worded is an error whose cause the broker has put in words.
 type worded struct{ error }
 
@@ -79,6 +85,10 @@ func withMessage(err error, message string) error {
 // that is known.
 func explain(err error) string {
 	text := oneLine(err)
+	var guess *kgo.ErrFirstReadEOF
+	if errors.As(err, &guess) {
+		text = strings.ReplaceAll(text, guess.Error(), closedAtOnce)
+	}
 	var code *kerr.Error
 	var said worded
 	if !errors.As(err, &code) {

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 // saidElsewhere are codes that need no advice: the broker always says in words
@@ -75,5 +76,17 @@ func TestAdviceIsGivenOnceAndNotAgainstTheBroker(t *testing.T) {
 	}
 	if said := explain(withMessage(kerr.InvalidTopicException, "")); !strings.Contains(said, "249 letters") {
 		t.Errorf("got %s", said)
+	}
+}
+
+func TestATopicThatCannotBeLookedUpIsNamedOnce(t *testing.T) {
+	client, err := kgo.NewClient()
+	if err != nil {
+		t.Fatal(err)
+	}
+	client.Close()
+	_, err = lookUpTopic(t.Context(), &Env{}, client, "t")
+	if err == nil || strings.Count(err.Error(), "look up topic") != 1 {
+		t.Errorf("got %v", err)
 	}
 }

@@ -99,6 +99,10 @@ func unreachable(seeds []string, err error) error {
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) {
 		err = fmt.Errorf("no answer within %v", connectTimeout)
 	}
+	var closed *kgo.ErrFirstReadEOF
+	if errors.As(err, &closed) {
+		return fmt.Errorf("a broker listens at %s, but does not serve: %w", strings.Join(seeds, ", "), err)
+	}
 	return fmt.Errorf("no Kafka broker answers at %s (%w); start one with \"varve serve\", or name another with --bootstrap",
 		strings.Join(seeds, ", "), err)
 }
@@ -120,14 +124,17 @@ var errUnknownTopic = errors.New("topic does not exist")
 func lookUpTopic(ctx context.Context, env *Env, client *kgo.Client, name string) (partitions []int32, err error) {
 	err = again(ctx, env, func() error {
 		t, err := askTopic(ctx, client, name)
-		if err == nil {
-			err = topicReady(t)
+		if err != nil {
+			return err // names the topic
 		}
 		partitions = nil
 		for p := range t.Partitions {
 			partitions = append(partitions, int32(p))
 		}
-		return err
+		if err := topicReady(t); err != nil {
+			return fmt.Errorf("look up topic %q: %w", name, err)
+		}
+		return nil
 	})
 	switch {
 	case err == nil, errors.Is(err, errInterrupted):
@@ -135,7 +142,7 @@ func lookUpTopic(ctx context.Context, env *Env, client *kgo.Client, name string)
 	case errors.Is(err, kerr.UnknownTopicOrPartition):
 		return nil, fmt.Errorf("%w: %q%s; create it with \"varve topic create %s\"", errUnknownTopic, name, meantTopic(ctx, client, name), name)
 	}
-	return nil, fmt.Errorf("look up topic %q: %w", name, err)
+	return nil, err
 }
 
 // meantTopic is added to the error of a topic that does not exist: one that does, and

@@ -8,7 +8,6 @@ import (
 	"net"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -122,17 +121,9 @@ func showCluster(ctx context.Context, env *Env, bootstrap string, addresses []st
 		err = s.print(env.Stdout)
 	}
 	if err == nil && len(s.Troubles) > 0 {
-		err = fmt.Errorf("the cluster has %s: %s", plural(len(s.Troubles), "trouble"), firstOf(s.Troubles, 3))
+		err = fmt.Errorf("the cluster has %s", plural(len(s.Troubles), "trouble")) // which are printed
 	}
 	return err
-}
-
-// firstOf joins the first n, and says how many more there are.
-func firstOf(texts []string, n int) string {
-	if len(texts) > n {
-		texts = append(slices.Clone(texts[:n]), fmt.Sprintf("%d more", len(texts)-n))
-	}
-	return strings.Join(texts, "; ")
 }
 
 // answers are what nodes said over HTTP, by address.

@@ -75,7 +75,11 @@ func TestClusterStatusTellsTroubles(t *testing.T) {
 		other:         "is of another cluster, elsewhere",
 		"127.0.0.1:1": "does not answer",
 	} {
-		c.run(t, "cluster", "status", "--http", address).expect(t, cli.ExitFailure, "trouble: ", want, "the cluster has 1 trouble")
+		o := c.run(t, "cluster", "status", "--http", address)
+		o.expect(t, cli.ExitFailure, "trouble: ", want)
+		if o.stderr != "varve: the cluster has 1 trouble\n" {
+			t.Errorf("what was printed is said again: %s", o.stderr)
+		}
 	}
 	odd := httptest.NewServer(http.NotFoundHandler())
 	defer odd.Close()

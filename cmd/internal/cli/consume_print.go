@@ -99,6 +99,10 @@ func (p *printer) stalled(client *kgo.Client) error {
 	if trouble == nil {
 		trouble = silence(client, "sends nothing")
 	}
+	if errors.Is(trouble, kerr.KafkaStorageError) {
+		trouble = fmt.Errorf("%w; %s; --skip-undecodable helps only with what verify names as content, with --records",
+			trouble, advice[kerr.KafkaStorageError])
+	}
 	return fmt.Errorf("no records for %v, but the end is not reached (%s): %w", p.patience, p.spans.behind(), trouble)
 }
 

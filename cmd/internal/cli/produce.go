@@ -261,7 +261,10 @@ func (o *produceOptions) sendAll(ctx context.Context, s *sender, inputs []source
 				s.skipped++
 				return nil
 			}
-			s.carriage = s.carriage || number == 1 && o.keyField+o.timestampField == "" && bytes.HasSuffix(line, []byte("\r"))
+			if number == 1 && o.keyField+o.timestampField == "" {
+				s.carriage = s.carriage || bytes.HasSuffix(line, []byte("\r"))
+				s.utf16 = s.utf16 || bytes.HasPrefix(line, []byte("\xff\xfe")) || bytes.HasPrefix(line, []byte("\xfe\xff"))
+			}
 			r := s.record()
 			if err := o.fill(r, line); err != nil {
 				return err

@@ -197,6 +197,8 @@ func TestByteOrderMarksAndBlankLinesAreNoRecords(t *testing.T) {
 		"a time":                {[]string{"--timestamp-field", "k"}, "\n{\"k\":1}", "{\"k\":1}\n", "acknowledged, 1 blank line skipped"},
 		"a separator":           {[]string{"--key-separator", ":"}, "\uFEFFa:1\n\n:\n  \n", "1\n\n", "2 blank lines skipped"},
 		"a tab as separator":    {[]string{"--key-separator", `\t`}, "a\t1\n\t\n\n", "1\n\n", "1 blank line skipped"},
+		"UTF-16":                {nil, "\xff\xfea\x00\n\x00", "\xff\xfea\x00\n\x00\n", "note: the input looks like UTF-16"},
+		"UTF-16, high first":    {nil, "\xfe\xff\x00a\x00\n", "\xfe\xff\x00a\x00\n", "note: the input looks like UTF-16"},
 		"a \\r":                 {nil, "a\r\nb\r\n", "a\r\nb\r\n", `note: lines end in \r\n`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -210,6 +212,18 @@ func TestByteOrderMarksAndBlankLinesAreNoRecords(t *testing.T) {
 	c := broker(t, kfake.SeedTopics(1, "t"))
 	c.reading("{\"k\":1}\n\n").run(t, "produce", "t", "--key-field", "k", "-o", "json").expect(t, cli.ExitOK, `"skipped": 1`)
 	c.reading("\xff\xfe{\x00}\x00\n\x00").run(t, "produce", "t", "--key-field", "k").expect(t, cli.ExitFailure, "line 1", "UTF-16")
+}
+
+func TestInputsInUTF16AreNamedOnce(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "in")
+	if err := os.WriteFile(name, []byte("\xff\xfea\x00\n\x00"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o := broker(t, kfake.SeedTopics(1, "t")).run(t, "produce", "t", name, name)
+	o.expect(t, cli.ExitOK, "4 records", "iconv")
+	if strings.Count(o.stderr, "note:") != 1 {
+		t.Errorf("got %s", o.stderr)
+	}
 }
 
 // brokenReader gives a line and then an error.

@@ -33,6 +33,7 @@ type sender struct {
 
 	skipped  int64        // blank lines
 	carriage bool         // the first line of an input ended in \r\n
+	utf16    bool         // an input began with the byte order mark of UTF-16
 	sent     atomic.Int64 // records handed to the client
 	acked    atomic.Int64 // records acknowledged
 	ackBytes atomic.Int64 // their keys and values
@@ -155,6 +156,9 @@ func (s *sender) report(env *Env, o *produceOptions, readErr error) error {
 	}
 	if s.carriage {
 		fmt.Fprintln(env.Stderr, `varve: note: lines end in \r\n, and each record has the \r; "tr -d '\r'" before produce removes it`)
+	}
+	if s.utf16 {
+		fmt.Fprintln(env.Stderr, `varve: note: the input looks like UTF-16, and is taken byte by byte; "iconv -f UTF-16 -t UTF-8" before produce makes lines of it`)
 	}
 	if o.output == "json" {
 		p := produced{Topic: s.topic, Sent: sent, Acknowledged: &acked, Bytes: s.ackBytes.Load(), Skipped: s.skipped, Seconds: time.Since(s.began).Seconds()}
