@@ -19,8 +19,8 @@ var mayImport = map[string][]string{
 	"testenv":  {"testenv", "tiering"},
 }
 
-// stores holds the packages that speak to one kind of store. What needs
-// a store takes the interface; which one it gets is decided in cmd.
+// stores holds the packages that speak to one kind of store. Code that
+// needs a store takes the interface; which one it gets is decided in cmd.
 const stores = "tiering/objstore/"
 
 func imports(t *tree) (findings []Finding) {

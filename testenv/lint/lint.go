@@ -1,9 +1,13 @@
 // Package lint holds the rules of the repository that a compiler does not
-// check: who may import whom, that every package has its one doc comment, what
-// library code may not call, how long files and functions may be, and that
-// texts name only what is there, the symbols of the code included.
+// check:
+//   - which package may import which;
+//   - every package has its one doc comment;
+//   - library code does not make calls that are for commands;
+//   - files and functions have limits of length;
+//   - texts name only documents, folders and symbols that exist;
+//   - comments and messages get no harder to read.
 //
-// It promises that each finding says where, what, and what to do instead. It
+// It promises that each finding has a place, a fault and a remedy. It
 // knows no exception that is not written down, with its reason, in the rule's
 // own table; a limit is a ratchet and may only go down.
 //
@@ -34,13 +38,18 @@ func (f Finding) String() string {
 
 // Check applies every rule to the repository at the root of fsys and returns
 // the findings by path and line. An error means that it could not be read.
-func Check(fsys fs.FS) ([]Finding, error) {
+//
+// isNew reports whether a line came after the counts were written, so that a
+// count which is too high can name the lines that made it so. It is called only
+// then, and may be nil.
+func Check(fsys fs.FS, isNew func(path string, line int) bool) ([]Finding, error) {
 	repository, err := load(fsys)
 	if err != nil {
 		return nil, err
 	}
+	repository.isNew = isNew
 	var findings []Finding
-	for _, rule := range []func(*tree) []Finding{layout, packageDocs, imports, calls, sizes, texts, symbols} {
+	for _, rule := range []func(*tree) []Finding{layout, packageDocs, imports, calls, sizes, texts, symbols, english} {
 		findings = append(findings, rule(repository)...)
 	}
 	slices.SortStableFunc(findings, func(a, b Finding) int {

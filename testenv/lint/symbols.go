@@ -131,8 +131,8 @@ func receiver(x ast.Expr) string {
 	return ""
 }
 
-// has reports whether text is no name of code, or one that is there. What another
-// module declares is not looked at.
+// has reports whether text is no name of code, or one that is there. Names of
+// other modules are not looked at.
 func (n *codeNames) has(text string) bool {
 	if tested.MatchString(text) {
 		return n.declared[text]

@@ -15,7 +15,7 @@ var (
 	machine   = regexp.MustCompile(`(?:^|[^\w./-])(?:/work|/root)/`)
 )
 
-// texts wants comments and documents to name only what a reader of the
+// texts wants comments and documents to name only things that a reader of the
 // repository can find.
 func texts(t *tree) (findings []Finding) {
 	for _, f := range t.files {

@@ -18,6 +18,7 @@ type tree struct {
 	paths   map[string]bool
 	files   []file // text files, by path
 	fset    *token.FileSet
+	isNew   func(path string, line int) bool // as of Check
 }
 
 // file is a text file.
