@@ -50,7 +50,7 @@ minio: bin/minioserver ## build the MinIO server that tests use (once, two to fi
 
 .PHONY: bin/minioserver
 bin/minioserver:
-	@CGO_ENABLED=0 $(BUILD) -o $@ ./testenv/minioserver
+	@CGO_ENABLED=0 $(BUILD) -o $@ ./testenv/miniod/minioserver
 
 check: ## vet and gofmt
 	$(GO) vet $(PACKAGES)

@@ -1,12 +1,3 @@
-// Package miniod builds, finds and runs a MinIO server on loopback for tests
-// and local runs.
-//
-// It owns the cached binary (one for all clones of a user, outside of the
-// repository) and each server it starts. Start returns a server that answers,
-// Stop and Kill return when it is gone.
-//
-// It never links MinIO (package testenv/minio says why), never downloads a
-// binary, and never listens elsewhere than on loopback.
 package miniod
 
 import (
@@ -37,7 +28,7 @@ var (
 
 // Find returns the path of the binary, or an error that is ErrNoBinary.
 func Find() (string, error) {
-	path, err := Path()
+	path, err := binaryPath()
 	if err != nil {
 		return "", err
 	}
@@ -50,15 +41,15 @@ func Find() (string, error) {
 	return path, nil
 }
 
-// Path returns where the binary is or will be: what VARVE_MINIO_BIN says, else
-// varve/minio-<version>-<system>-<hash> in the user's cache folder. The hash
-// is of the pinned dependencies. The Go version is no part of it, since
-// a binary built by an older Go serves as well.
-func Path() (string, error) {
+// binaryPath returns where the binary is or will be: the path in
+// VARVE_MINIO_BIN, else varve/minio-<version>-<system>-<hash> in the user's
+// cache folder. The hash is of the pin. The Go version is no part of it, since a binary that an
+// older Go built serves as well.
+func binaryPath() (string, error) {
 	if path := os.Getenv(BinaryVariable); path != "" {
 		return path, nil
 	}
-	dir, err := moduleDir()
+	dir, err := pinDir()
 	if err != nil {
 		return "", err
 	}
@@ -83,9 +74,9 @@ func Path() (string, error) {
 	return filepath.Join(cache, "varve", name), nil
 }
 
-// moduleDir returns the folder of the module that pins MinIO, in the
-// repository that the working directory is in.
-func moduleDir() (string, error) {
+// pinDir returns the folder of the module that pins MinIO, in the repository
+// that the working directory is in.
+func pinDir() (string, error) {
 	start, err := os.Getwd()
 	if err != nil {
 		return "", fmt.Errorf("find the repository: %w", err)
@@ -93,7 +84,7 @@ func moduleDir() (string, error) {
 	for dir := start; ; dir = filepath.Dir(dir) {
 		goMod, err := os.ReadFile(filepath.Join(dir, "go.mod"))
 		if err == nil && moduleLine.Match(goMod) {
-			return filepath.Join(dir, "testenv", "minio"), nil
+			return filepath.Join(dir, "testenv", "miniod", "pin"), nil
 		}
 		if dir == filepath.Dir(dir) {
 			return "", fmt.Errorf("find the repository: no go.mod of %s in or above %s (run from a clone, or set %s)",

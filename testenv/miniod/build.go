@@ -20,22 +20,22 @@ import (
 // minioPackage is the main package of the MinIO server.
 const minioPackage = "github.com/minio/minio"
 
-// progressInterval is how often a build says how far it is.
+// progressInterval is how often a build reports how far it is.
 const progressInterval = 10 * time.Second
 
 // Build returns the path of the binary, after building it if it is not there
-// yet: some five minutes on two cores, said on progress. A build that fails or
-// is ended leaves nothing behind; of two at the same time one waits for the
-// other. Needs the go command.
+// yet. That takes some five minutes on two cores, and is reported on progress.
+// A build that fails or is ended leaves nothing behind. Of two builds at the
+// same time one waits for the other. Build needs the go command.
 func Build(ctx context.Context, progress io.Writer) (string, error) {
 	path, err := Find()
 	if !errors.Is(err, ErrNoBinary) {
 		return path, err
 	}
-	if path, err = Path(); err != nil {
+	if path, err = binaryPath(); err != nil {
 		return "", err
 	}
-	source, err := moduleDir()
+	source, err := pinDir()
 	if err != nil {
 		return "", err
 	}
@@ -57,7 +57,7 @@ func Build(ctx context.Context, progress io.Writer) (string, error) {
 	return path, nil
 }
 
-// build compiles into a folder beside path and renames, so that path is
+// build compiles into a folder next to path and renames, so that path is
 // either absent or whole.
 func build(ctx context.Context, source, path string, progress io.Writer) error {
 	temp, err := os.MkdirTemp(filepath.Dir(path), "building-")
@@ -90,7 +90,7 @@ func build(ctx context.Context, source, path string, progress io.Writer) error {
 func run(ctx context.Context, dir string, counts *counts, args ...string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir = dir
-	// The pins are this module's own: no workspace of the user may change them.
+	// No workspace of the user may change the pin.
 	cmd.Env = append(os.Environ(), "GOWORK=off", "CGO_ENABLED=0")
 	// The go command ends its compilers on an interrupt, not when killed.
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
@@ -116,8 +116,8 @@ type counts struct {
 	downloaded, compiled, total atomic.Int64
 }
 
-// read counts what the go command prints, until it prints no more, and returns
-// the lines that are no progress.
+// read counts the lines of the go command, until it prints no more, and returns
+// those that are no progress.
 func (c *counts) read(stderr io.Reader) string {
 	var messages strings.Builder
 	lines := bufio.NewScanner(stderr)

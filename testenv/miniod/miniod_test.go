@@ -21,15 +21,13 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func TestPathIsThePinnedVersionInTheCacheFolder(t *testing.T) {
+func TestFindLooksForThePinnedVersionInTheCacheFolder(t *testing.T) {
 	t.Setenv(miniod.BinaryVariable, "")
-	t.Setenv("XDG_CACHE_HOME", "/cache") // of Linux; the others' cache folder is not looked at here
-	path, err := miniod.Path()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !regexp.MustCompile(`varve/minio-v0\.0\.0-\d{14}-[0-9a-f]{12}-\w+-\w+-[0-9a-f]{8}$`).MatchString(path) {
-		t.Errorf("path %s", path)
+	t.Setenv("HOME", t.TempDir())
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	_, err := miniod.Find()
+	if err == nil || !regexp.MustCompile(`varve/minio-v0\.0\.0-\d{14}-[0-9a-f]{12}-\w+-\w+-[0-9a-f]{8}: `).MatchString(err.Error()) {
+		t.Errorf("Find = %v, want an error with the path", err)
 	}
 }
 
@@ -46,11 +44,11 @@ func TestFindSaysHowToGetTheBinary(t *testing.T) {
 	}
 }
 
-func TestOutsideOfAClonePathSaysWhatToDo(t *testing.T) {
+func TestOutsideOfACloneFindSaysWhatToDo(t *testing.T) {
 	t.Setenv(miniod.BinaryVariable, "")
 	t.Chdir(t.TempDir())
-	if _, err := miniod.Path(); err == nil || !strings.Contains(err.Error(), miniod.BinaryVariable) {
-		t.Errorf("Path = %v", err)
+	if _, err := miniod.Find(); err == nil || !strings.Contains(err.Error(), miniod.BinaryVariable) {
+		t.Errorf("Find = %v", err)
 	}
 }
 
@@ -163,6 +161,6 @@ func TestMinIOStaysOutOfTheModule(t *testing.T) {
 		t.Fatal(err)
 	}
 	if strings.Contains(string(goMod), "github.com/minio/minio ") {
-		t.Error("go.mod requires the MinIO server, which is under the AGPL; it is run as a process only (see testenv/minio)")
+		t.Error("go.mod requires the MinIO server, which is under the AGPL; it is run as a process only (see testenv/miniod)")
 	}
 }

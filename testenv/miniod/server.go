@@ -22,7 +22,7 @@ import (
 const AddressVariable = "VARVE_TEST_MINIO"
 
 // The root credentials of every server that Start starts. They are no secret:
-// the servers listen on loopback only and end with who started them.
+// the servers listen on loopback only and end with the process that started them.
 const (
 	AccessKey = "varve"
 	SecretKey = "varve-on-loopback"
@@ -40,7 +40,7 @@ type Config struct {
 	Binary  string    // as Find or Build return it
 	Dir     string    // where it keeps buckets; made if absent
 	Address string    // loopback host:port; empty: a free one
-	Output  io.Writer // what it prints; nil: kept for Server.Output only
+	Output  io.Writer // takes its output; nil: kept for Server.Output only
 }
 
 // Server is a MinIO server, one process with one drive. Its methods may not be
@@ -129,7 +129,7 @@ func (s *Server) Restart(ctx context.Context) error {
 	return nil
 }
 
-// serverEnv is this process's environment without what would configure
+// serverEnv is this process's environment without the variables that configure
 // a MinIO server, plus: our credentials, no console, no look for updates.
 func serverEnv() []string {
 	env := slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "MINIO_") })
@@ -193,8 +193,7 @@ func (s *Server) Pid() int { return s.process.Pid() }
 // Done is closed when the server has ended. Each Restart makes a new one.
 func (s *Server) Done() <-chan struct{} { return s.process.Done() }
 
-// Output returns the last part of what the server has printed since its last
-// start.
+// Output returns the last part of the server's output since its last start.
 func (s *Server) Output() string { return s.process.Output() }
 
 // Stop asks the server to end and waits until it has. No error if it has

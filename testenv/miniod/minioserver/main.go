@@ -6,16 +6,19 @@
 //
 // build makes the cached binary if it is not there yet, and prints its path.
 //
-// exec builds it as well, starts a server, runs COMMAND with the server's
-// address in VARVE_TEST_MINIO and its credentials in AWS_ACCESS_KEY_ID and
-// AWS_SECRET_ACCESS_KEY, and stops the server after COMMAND has ended.
-// Without --dir the server's folder is a temporary one, without --address its
-// port a free one. SIGINT, SIGTERM and SIGHUP are handed to COMMAND and those
-// it has started; the server outlasts them, so that COMMAND can still flush.
-// The exit code is COMMAND's, 128 + the signal if one ended it, or 1 if the
-// server could not be run.
+// exec builds it as well, starts a server, runs COMMAND, and stops the server
+// after COMMAND has ended. COMMAND finds the server's address in
+// VARVE_TEST_MINIO and its credentials in AWS_ACCESS_KEY_ID and
+// AWS_SECRET_ACCESS_KEY. Without --dir the server's folder is a temporary one,
+// without --address its port a free one.
 //
-// It never leaves a process behind, and on Linux not even when it is killed.
+// exec passes SIGINT, SIGTERM and SIGHUP to COMMAND and the processes that
+// COMMAND has started. The server ends after them, so that COMMAND can still
+// flush. The exit code is COMMAND's, 128 + the signal if one ended it, or 1 if
+// the server could not be run.
+//
+// It owns the server of one exec; the package above it owns the rest. It never
+// leaves a process behind, and on Linux not even when it is killed.
 package main
 
 import (
@@ -42,7 +45,7 @@ func main() {
 	os.Exit(code)
 }
 
-// run does what args say, and returns the exit code with the error to print.
+// run runs the command in args, and returns the exit code with the error to print.
 func run(args []string, signals <-chan os.Signal) (int, error) {
 	if len(args) == 0 {
 		return 2, errUsage
@@ -91,8 +94,8 @@ func untilSignal(signals <-chan os.Signal, work func(context.Context) error) err
 	close(quit)
 	<-done
 	if cause := context.Cause(ctx); cause != nil {
-		// A signal that came too late to stop the work still stops what
-		// would follow.
+		// A signal that came too late to stop the work still stops the
+		// steps after it.
 		err = cause
 	}
 	cancel(nil)

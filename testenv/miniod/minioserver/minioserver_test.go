@@ -67,7 +67,7 @@ func TestSignalReachesTheCommandWhileTheServerStillAnswers(t *testing.T) {
 	if err := syscall.Mkfifo(ready, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	// The command tells that it is ready, and at SIGTERM that the server's
+	// The command reports that it is ready, and at SIGTERM that the server's
 	// port still takes a connection.
 	script := `trap 'exec 3<>"/dev/tcp/${VARVE_TEST_MINIO%:*}/${VARVE_TEST_MINIO#*:}" && exit 5; exit 6' TERM
 		echo > "$1"; while :; do sleep 0.01; done`

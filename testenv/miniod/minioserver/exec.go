@@ -29,7 +29,7 @@ func parseExec(args []string) (execConfig, error) {
 	var config execConfig
 	flags := pflag.NewFlagSet("minioserver exec", pflag.ContinueOnError)
 	flags.Usage = func() {}
-	flags.SetInterspersed(false) // what follows the command is its own
+	flags.SetInterspersed(false) // flags after the command are its own
 	flags.StringVar(&config.dir, "dir", "", "folder of the server; a temporary one if empty")
 	flags.StringVar(&config.address, "address", "", "loopback address of the server; a free one if empty")
 	if err := flags.Parse(args); err != nil {
@@ -41,7 +41,7 @@ func parseExec(args []string) (execConfig, error) {
 	return config, nil
 }
 
-// run runs the command beside a server.
+// run runs the command next to a server.
 func (c execConfig) run(signals <-chan os.Signal) (code int, err error) {
 	command, err := exec.LookPath(c.command[0])
 	if err != nil {

@@ -1,4 +1,5 @@
-module github.com/varvelog/varve/testenv/minio
+// The version of the MinIO server that tests run; package miniod says how to change it.
+module github.com/varvelog/varve/testenv/miniod/pin
 
 go 1.26
 
