@@ -6,6 +6,7 @@ nothing else: no code of varve, no library.
   reader.py records FOLDER TOPIC...  records, one JSON object a line
   reader.py groups FOLDER            committed offsets of consumer groups
   reader.py check FOLDER             every object, batch, checkpoint and floor: what was read
+  reader.py all FOLDER TOPIC...      topics, records and groups, one after the other
 
 Journals are read from seq 1 on; with --checkpoints from the newest usable checkpoint on.
 The codecs none and gzip are decoded. Other batches, and those that do not decode, are
@@ -212,7 +213,12 @@ def check_snapshots(cluster):
     return compared
 
 
-COMMANDS = {"topics": topics, "records": topic_records, "groups": committed, "check": check}
+def everything(cluster, options):
+    for command in topics, topic_records, committed:
+        yield from command(cluster, options)
+
+
+COMMANDS = {"topics": topics, "records": topic_records, "groups": committed, "check": check, "all": everything}
 
 
 def main():
@@ -222,8 +228,8 @@ def main():
     parser.add_argument("topics", nargs="*")
     parser.add_argument("--checkpoints", action="store_true", help="begin at the newest usable checkpoint")
     options = parser.parse_args()
-    if (options.command == "records") != bool(options.topics):
-        parser.error("records takes topics, the others take none")
+    if (options.command in ("records", "all")) != bool(options.topics):
+        parser.error("records and all take topics, the others take none")
     try:
         for line in COMMANDS[options.command](Cluster(options.folder, options.checkpoints), options):
             print(json.dumps(line, ensure_ascii=False))
