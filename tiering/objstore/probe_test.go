@@ -152,6 +152,27 @@ func TestProbeFindsAnUnsafeStore(t *testing.T) {
 	}
 }
 
+// A start that takes one flipped bit for an unsafe store is not made again.
+func TestProbeReadsAgainWhatWasDamagedOnTheWay(t *testing.T) {
+	for _, op := range []objstore.Op{objstore.OpGet, objstore.OpGetRange, objstore.OpGetTail} {
+		var mu sync.Mutex
+		damaged := map[string]int{}
+		var store *mem.Store
+		store = mem.New(nil, func(c mem.Call) mem.Action {
+			mu.Lock()
+			defer mu.Unlock()
+			if _, exists := store.GetNow(c.Key); !exists || c.Op != op || damaged[c.Key] == 2 {
+				return mem.Action{}
+			}
+			damaged[c.Key]++
+			return mem.BitFlipped(100)
+		})
+		if err := objstore.Probe(t.Context(), store, "probe", nil); err != nil || len(damaged) == 0 {
+			t.Errorf("%s, %d objects damaged: %v", op, len(damaged), err)
+		}
+	}
+}
+
 func TestProbeSaysWhatToDoAboutMissingKeysThatAreErrors(t *testing.T) {
 	for _, c := range []struct {
 		err  error
