@@ -17,13 +17,14 @@ import (
 	"github.com/varvelog/varve/testenv"
 )
 
-// awaitReadyz waits until /readyz answers with a code and has a text.
+// awaitReadyz waits until /readyz answers with a code and has a text, which is
+// all of it for "ready": a node that is ready lists its troubles below.
 func awaitReadyz(t testing.TB, node *testenv.Node, code int, text string) {
 	t.Helper()
 	ctx := deadline(t)
 	for {
 		got, body := get(t, node, "/readyz")
-		if got == code && strings.Contains(body, text) {
+		if got == code && (body == text+"\n" || text != "ready" && strings.Contains(body, text)) {
 			return
 		}
 		select {
