@@ -4,6 +4,7 @@
 
 const readline = require('node:readline')
 const lz4 = require('lz4js')
+const xxh32 = require('lz4js/xxh32')
 const snappy = require('snappyjs')
 const { ZstdCodec } = require('zstd-codec')
 const { CompressionCodecs, CompressionTypes, ConfigResourceTypes, Kafka, logLevel } = require('kafkajs')
@@ -28,8 +29,15 @@ CompressionCodecs[CompressionTypes.Snappy] = () => ({
   compress: async encoder => Buffer.from(snappy.compress(encoder.buffer)),
   decompress: async buffer => unsnappy(buffer)
 })
+// lz4js does not set the flag that the blocks of a frame are independent, as the only one
+// of these batches is. Kafka refuses frames without it, and so do Java's consumers.
+function independent (frame) {
+  frame[4] |= 0x20
+  frame[6] = xxh32.hash(0, frame, 4, 2) >> 8
+  return frame
+}
 CompressionCodecs[CompressionTypes.LZ4] = () => ({
-  compress: async encoder => Buffer.from(lz4.compress(encoder.buffer)),
+  compress: async encoder => independent(Buffer.from(lz4.compress(encoder.buffer))),
   decompress: async buffer => Buffer.from(lz4.decompress(buffer))
 })
 const zstd = new Promise(resolve => ZstdCodec.run(codec => resolve(new codec.Simple())))
