@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/varvelog/varve/metadata/topicconfig"
 	"github.com/varvelog/varve/tiering/segment"
 )
 
@@ -16,7 +17,7 @@ var (
 	ErrInvalidName        = errors.New("invalid topic name")
 	ErrInvalidPartitions  = errors.New("invalid number of partitions")
 	ErrInvalidReplication = errors.New("invalid replication factor")
-	ErrInvalidConfig      = errors.New("invalid topic config")
+	ErrInvalidConfig      = topicconfig.ErrInvalid // invalid topic config
 	ErrInvalidAssignment  = errors.New("invalid assignment of replicas")
 
 	// ErrNotController: another node leads the metadata journal, ask that one.

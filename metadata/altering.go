@@ -148,7 +148,7 @@ func alter(configs map[string]string, change ConfigChange) (map[string]string, e
 		after[op.Name] = value
 	}
 	if err := topicconfig.Validate(after); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrInvalidConfig, err)
+		return nil, err
 	}
 	return after, nil
 }

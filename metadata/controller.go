@@ -198,7 +198,7 @@ func (c *Controller) design(nowMs int64, nt NewTopic, left int32) (TopicCreated,
 		return TopicCreated{}, fmt.Errorf("%w: %d, want 1 to %d, or -1 for the default", ErrInvalidReplication, rf, MaxReplicationFactor)
 	}
 	if err := topicconfig.Validate(nt.Configs); err != nil {
-		return TopicCreated{}, fmt.Errorf("%w: %w", ErrInvalidConfig, err)
+		return TopicCreated{}, err
 	}
 	journals, err := c.place(int(partitions))
 	if err != nil {

@@ -128,6 +128,9 @@ func TestBadTopicsAreRefusedOneByOne(t *testing.T) {
 		if !errors.Is(err, bad.want) || entries != nil || imageBytes(c.img) != before {
 			t.Errorf("%.30q %+v: %v, want %v", bad.nt.Name, bad.nt, err, bad.want)
 		}
+		if err != nil && strings.Count(err.Error(), "invalid") > 1 {
+			t.Errorf("said twice: %v", err)
+		}
 	}
 	for _, name := range []string{long, "...", "_", "-", "a-b", "__consumer_offsets", "__transaction_state", "__cluster_metadata", "A.B"} {
 		if _, err := create(NewTopic{Name: name, Partitions: 1, ReplicationFactor: 1}); err != nil {

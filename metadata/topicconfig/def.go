@@ -20,7 +20,7 @@ import (
 )
 
 // ErrInvalid is wrapped by every refusal of a name or a value.
-var ErrInvalid = errors.New("invalid config")
+var ErrInvalid = errors.New("invalid topic config")
 
 // MaxValueLen bounds the value of any config, in bytes.
 const MaxValueLen = 2048

@@ -186,7 +186,7 @@ func (d *Driver) perform(actions []Action) {
 			d.succeeded()
 			d.hooks.AtHead()
 		case Stalled:
-			d.log.Warn("bucket does not answer for a segment", "seq", a.Seq)
+			d.log.Warn("the bucket does not answer a write to the journal, trying again", "seq", a.Seq)
 			d.hooks.Stalled(a.Seq)
 		case Trouble:
 			d.trouble(a.Err)
