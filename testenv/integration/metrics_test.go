@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/varvelog/varve/testenv"
 )
@@ -83,8 +84,14 @@ func TestMetricsTellWhatTheNodeHasDone(t *testing.T) {
 	}
 	produced, _ := metric(t, node, "varve_kafka_requests_total", `api="Produce"`)
 	produce(t, client(t, node.Kafka), numbered("events", 0, "more", 1)...)
-	if after, _ := metric(t, node, "varve_kafka_requests_total", `api="Produce"`); after <= produced {
-		t.Errorf("Produce requests went from %v to %v", produced, after)
+	for ctx := deadline(t); ; time.Sleep(10 * time.Millisecond) { // it counts after it has answered
+		after, _ := metric(t, node, "varve_kafka_requests_total", `api="Produce"`)
+		if after > produced {
+			return
+		}
+		if ctx.Err() != nil {
+			t.Fatalf("Produce requests went from %v to %v", produced, after)
+		}
 	}
 }
 
