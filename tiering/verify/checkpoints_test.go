@@ -14,15 +14,12 @@ import (
 	"github.com/varvelog/varve/tiering/verify"
 )
 
-// writeCheckpoint stores a checkpoint of what the objects up to seq add up to,
-// with an index page, as leaders do, and returns their keys. spoil changes what
-// is in it.
-func writeCheckpoint(t *testing.T, store *mem.Store, seq uint64, spoil func(*journal.CheckpointJob)) (checkpoint, page string) {
+// planCheckpoint applies the objects up to a seq, and plans the checkpoint that follows
+// with one index page.
+func planCheckpoint(t *testing.T, store *mem.Store, chain *journal.Chain, state *partlog.State, seq uint64, page segment.ID) (journal.CheckpointJob, *partlog.Index) {
 	t.Helper()
-	scratch := mem.New(nil, nil)
-	chain, state := journal.NewChain(cluster, 1, window), partlog.New(1)
-	for n := uint64(1); n <= seq; n++ {
-		b, _ := store.GetNow(at(n))
+	for chain.Next <= seq {
+		b, _ := store.GetNow(at(chain.Next))
 		o, err := segment.Decode(b)
 		if err != nil {
 			t.Fatal(err)
@@ -36,12 +33,23 @@ func writeCheckpoint(t *testing.T, store *mem.Store, seq uint64, spoil func(*jou
 		}
 		chain.Advance(&o.Footer.Header, verdict)
 	}
-	job := journal.CheckpointJob{Chain: chain, Page: segment.ID{0xaa, byte(seq)}}
 	index, ok := state.PlanIndex(1)
 	if !ok {
 		t.Fatal("no index page")
 	}
-	job.Index, job.State = index.Payload(), state.Encode(index, job.Page)
+	job := journal.CheckpointJob{Chain: *chain, Page: page}
+	job.Index, job.State = index.Payload(), state.Encode(index, page)
+	return job, index
+}
+
+// writeCheckpoint stores a checkpoint of what the objects up to seq add up to,
+// with an index page, as leaders do, and returns their keys. spoil changes what
+// is in it.
+func writeCheckpoint(t *testing.T, store *mem.Store, seq uint64, spoil func(*journal.CheckpointJob)) (checkpoint, page string) {
+	t.Helper()
+	scratch := mem.New(nil, nil)
+	chain, state := journal.NewChain(cluster, 1, window), partlog.New(1)
+	job, _ := planCheckpoint(t, store, &chain, state, seq, segment.ID{0xaa, byte(seq)})
 	if spoil != nil {
 		spoil(&job)
 	}

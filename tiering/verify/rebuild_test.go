@@ -41,27 +41,7 @@ func paged(t *testing.T) (store *mem.Store, state *partlog.State, pages []string
 			}
 			w.data(parts...)
 		}
-		for chain.Next < w.chain.Next {
-			b, _ := store.GetNow(at(chain.Next))
-			o, err := segment.Decode(b)
-			if err != nil {
-				t.Fatal(err)
-			}
-			verdict, err := chain.Check(&o.Footer.Header)
-			if err == nil && verdict == journal.Valid {
-				err = state.Apply(o.Footer, o.Entries)
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			chain.Advance(&o.Footer.Header, verdict)
-		}
-		job := journal.CheckpointJob{Chain: chain, Page: segment.ID{0xaa, byte(i)}}
-		index, ok := state.PlanIndex(1)
-		if !ok {
-			t.Fatal("no index page")
-		}
-		job.Index, job.State = index.Payload(), state.Encode(index, job.Page)
+		job, index := planCheckpoint(t, store, &chain, state, w.chain.Next-1, segment.ID{0xaa, byte(i)})
 		c.Start(job)
 		res := <-c.Done()
 		if err := c.Finished(res, slog.New(slog.DiscardHandler)); err != nil || res.Err != nil {
