@@ -22,31 +22,8 @@ func (n *node) indexPages(closers *stack, reader **fetch.Reader) *rebuild.Pages 
 		},
 	})
 	closers.push(func() error { pages.Close(); return nil })
-	closers.push(lookAgain(pages))
+	closers.push(every(time.Minute, pages.LookAgain)) // for what stays lost
 	return pages
-}
-
-// lookAgain has pages look now and then at what stays lost. It returns how to stop.
-func lookAgain(pages *rebuild.Pages) func() error {
-	stop, done := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(done)
-		ticker := time.NewTicker(time.Minute)
-		defer ticker.Stop()
-		for {
-			select {
-			case <-ticker.C:
-				pages.LookAgain()
-			case <-stop:
-				return
-			}
-		}
-	}()
-	return func() error {
-		close(stop)
-		<-done
-		return nil
-	}
 }
 
 // lookForPages looks whether the pages are there that the journals which this node

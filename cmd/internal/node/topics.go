@@ -228,8 +228,12 @@ func (a *topicAdmin) delete(ctx context.Context, ids []segment.ID) []error {
 			places[id] = i
 		}
 	}
-	ours := a.meta.Deleting()
-	ours = slices.DeleteFunc(slices.Clone(ours), func(t *metadata.Topic) bool { _, is := places[t.ID]; return !is })
+	var ours []*metadata.Topic
+	for _, t := range a.meta.Deleting() {
+		if _, is := places[t.ID]; is {
+			ours = append(ours, t)
+		}
+	}
 	if err := a.finishDeleting(ctx, ours); err != nil {
 		a.remember()
 		for _, t := range ours {

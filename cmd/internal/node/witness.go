@@ -10,28 +10,14 @@ import (
 // witnessEvery is the time between two saves of the witness.
 const witnessEvery = 5 * time.Second
 
-// keepWitness saves the witness now and then, and once more at the end. It returns
-// how to stop that.
-func (n *node) keepWitness(every time.Duration) func() error {
-	stop, done := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(done)
-		ticker := time.NewTicker(every)
-		defer ticker.Stop()
-		for {
-			n.saveWitness()
-			select {
-			case <-ticker.C:
-			case <-stop:
-				n.saveWitness()
-				return
-			}
-		}
-	}()
+// keepWitness saves the witness at once, now and then, and once more at the end. It
+// returns how to stop that.
+func (n *node) keepWitness(interval time.Duration) func() error {
+	stop := every(interval, n.saveWitness)
 	return func() error {
-		close(stop)
-		<-done
-		return nil
+		err := stop()
+		n.saveWitness()
+		return err
 	}
 }
 
