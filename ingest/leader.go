@@ -234,20 +234,30 @@ func refuse(r request, err error) {
 // committed. When ctx ends first it goes on in the background.
 func (l *Leader) Reconcile(ctx context.Context, want Want) error {
 	done := make(chan error, 1)
+	result, err := ask(ctx, l, l.reconciles, barrier{want: want, done: done}, done)
+	if err != nil {
+		return err
+	}
+	return result
+}
+
+// ask hands a question to the owner of core, and waits for the answer. The error is why
+// there is none: that of ctx, or ErrNotLeader.
+func ask[Q, A any](ctx context.Context, l *Leader, to chan<- Q, question Q, answers <-chan A) (answer A, err error) {
 	select {
-	case l.reconciles <- barrier{want: want, done: done}:
+	case to <- question:
 	case <-ctx.Done():
-		return ctx.Err()
+		return answer, ctx.Err()
 	case <-l.done:
-		return ErrNotLeader
+		return answer, ErrNotLeader
 	}
 	select {
-	case err := <-done:
-		return err
+	case answer = <-answers:
+		return answer, nil
 	case <-ctx.Done():
-		return ctx.Err()
+		return answer, ctx.Err()
 	case <-l.done:
-		return ErrNotLeader
+		return answer, ErrNotLeader
 	}
 }
 
@@ -256,19 +266,12 @@ func (l *Leader) Reconcile(ctx context.Context, want Want) error {
 // ErrUnavailable: unknown. Asking again is safe.
 func (l *Leader) DeleteRecords(ctx context.Context, wants []Deletion) []Deleted {
 	done := make(chan []Deleted, 1)
-	err := ErrNotLeader
-	select {
-	case l.deletes <- deletion{wants: wants, done: done}:
-		select {
-		case results := <-done:
-			return results
-		case <-ctx.Done():
-			err = ErrUnavailable
-		case <-l.done:
-		}
-	case <-ctx.Done():
+	results, err := ask(ctx, l, l.deletes, deletion{wants: wants, done: done}, done)
+	switch {
+	case err == nil:
+		return results
+	case !errors.Is(err, ErrNotLeader):
 		err = ErrUnavailable
-	case <-l.done:
 	}
 	return slices.Repeat([]Deleted{{LogStart: -1, Err: err}}, len(wants))
 }

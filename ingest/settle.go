@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync/atomic"
@@ -31,25 +32,14 @@ func (l *Leader) Settle(ctx context.Context) error {
 		return nil
 	}
 	done := make(chan error, 1)
-	select {
-	case l.settles <- func(err error) { done <- err }:
-	case <-ctx.Done():
-		return unsettled(ctx)
-	case <-l.done:
-		return ErrNotLeader
-	}
-	select {
-	case err := <-done:
+	result, err := ask(ctx, l, l.settles, func(err error) { done <- err }, done)
+	switch {
+	case err == nil:
+		return result
+	case errors.Is(err, ErrNotLeader):
 		return err
-	case <-ctx.Done():
-		return unsettled(ctx)
-	case <-l.done:
-		return ErrNotLeader
 	}
-}
-
-func unsettled(ctx context.Context) error {
-	return fmt.Errorf("%w: what was acknowledged is not committed yet: %w", ErrUnavailable, ctx.Err())
+	return fmt.Errorf("%w: what was acknowledged is not committed yet: %w", ErrUnavailable, err)
 }
 
 // promise notes that batches up to an LSN count as written for clients before they
