@@ -1,13 +1,10 @@
 package journal
 
 import (
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/varvelog/varve/tiering/objstore"
-	"github.com/varvelog/varve/tiering/objstore/mem"
 	"github.com/varvelog/varve/tiering/segment"
 )
 
@@ -47,13 +44,7 @@ func TestPaceIsThatOfTheWaiting(t *testing.T) {
 // once, and as often as ever until the wait has ended.
 func TestAnIdleFollowerLooksSeldomUntilARequestWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var gets atomic.Int32
-		store := mem.New(time.Now, func(c mem.Call) mem.Action {
-			if c.Op != objstore.OpCreate {
-				gets.Add(1)
-			}
-			return mem.Action{}
-		})
+		store, gets := readsCounted()
 		leader := newOwner(t, store, leaderConfig())
 		<-leader.led
 		pace := NewPace(func() time.Duration { return 250 * time.Millisecond })

@@ -13,17 +13,22 @@ import (
 	"github.com/varvelog/varve/tiering/segment"
 )
 
+// readsCounted is a store, and how many requests it has got that only read.
+func readsCounted() (*mem.Store, *atomic.Int32) {
+	gets := new(atomic.Int32)
+	return mem.New(time.Now, func(c mem.Call) mem.Action {
+		if c.Op != objstore.OpCreate {
+			gets.Add(1)
+		}
+		return mem.Action{}
+	}), gets
+}
+
 // One proof answers all callers, and none is asked for within StandFor of it, or of
 // the sending of an object that was committed.
 func TestALeaderConfirmsItselfByOneRequestForAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var gets atomic.Int32
-		store := mem.New(time.Now, func(c mem.Call) mem.Action {
-			if c.Op != objstore.OpCreate {
-				gets.Add(1)
-			}
-			return mem.Action{}
-		})
+		store, gets := readsCounted()
 		o := newOwner(t, store, leaderConfig())
 		<-o.led
 		synctest.Wait()
