@@ -4,11 +4,16 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 
 	"github.com/varvelog/varve/testenv/clients/golang/driver"
 )
+
+// metadataAge is for how long the client answers with metadata that it has got already:
+// the least it allows. Deleting a topic may take less.
+const metadataAge = 10 * time.Millisecond
 
 type operation = func(context.Context, *kadm.Client, driver.Op) (driver.Result, error)
 
@@ -26,6 +31,7 @@ var topicOps = map[string]operation{
 		return r, err
 	},
 	"list-topics": func(ctx context.Context, admin *kadm.Client, op driver.Op) (r driver.Result, err error) {
+		time.Sleep(2 * metadataAge)
 		topics, err := admin.ListTopics(ctx)
 		r.Names = topics.Names()
 		return r, err

@@ -154,7 +154,7 @@ func (a *assignment) changed(event string, have bool) func(context.Context, *kgo
 }
 
 func administer(ctx context.Context, spec driver.Spec) (func(driver.Op) (driver.Result, error), error) {
-	client, err := newClient(spec, kgo.MetadataMinAge(10*time.Millisecond)) // or an answer may be from before the last operation
+	client, err := newClient(spec, kgo.MetadataMinAge(metadataAge))
 	if err != nil {
 		return nil, err
 	}
