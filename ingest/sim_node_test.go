@@ -9,7 +9,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/varvelog/varve/ingest/shard"
+	"github.com/varvelog/varve/metadata/coordinator/shard"
 	"github.com/varvelog/varve/testenv/sim"
 	"github.com/varvelog/varve/tiering/journal"
 	"github.com/varvelog/varve/tiering/objstore"

@@ -9,9 +9,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/varvelog/varve/ingest/shard"
-	"github.com/varvelog/varve/ingest/shard/shardtest"
 	"github.com/varvelog/varve/metadata/coordinator"
+	"github.com/varvelog/varve/metadata/coordinator/shard"
+	"github.com/varvelog/varve/metadata/coordinator/shard/shardtest"
 	"github.com/varvelog/varve/testenv/sim"
 	"github.com/varvelog/varve/tiering/batch"
 	"github.com/varvelog/varve/tiering/partlog"

@@ -1,14 +1,14 @@
 package mutants
 
 const (
-	groupJoin      = "metadata/group/join.go"
-	groupLive      = "metadata/group/live.go"
-	groupMachine   = "metadata/group/machine.go"
-	groupMember    = "metadata/group/member.go"
-	groupOffsets   = "metadata/group/offsets.go"
-	groupRebalance = "metadata/group/rebalance.go"
-	groupSnapshot  = "metadata/group/snapshot.go"
-	groupSync      = "metadata/group/sync.go"
+	groupJoin      = "metadata/coordinator/group/join.go"
+	groupLive      = "metadata/coordinator/group/live.go"
+	groupMachine   = "metadata/coordinator/group/machine.go"
+	groupMember    = "metadata/coordinator/group/member.go"
+	groupOffsets   = "metadata/coordinator/group/offsets.go"
+	groupRebalance = "metadata/coordinator/group/rebalance.go"
+	groupSnapshot  = "metadata/coordinator/group/snapshot.go"
+	groupSync      = "metadata/coordinator/group/sync.go"
 )
 
 var groupMutants = []mutant{

@@ -35,7 +35,7 @@ type catcher struct {
 var (
 	ingest   = catcher{"./ingest", "TestSimulation", "sim.seeds"}
 	shards   = catcher{"./ingest", "TestShardSimulation", "sim.seeds"}
-	groups   = catcher{"./metadata/group", "TestModel", "model.runs"}
+	groups   = catcher{"./metadata/coordinator/group", "TestModel", "model.runs"}
 	metadata = catcher{"./metadata", "TestSimulation", "sim.seeds"}
 	core     = catcher{"./tiering/journal", "TestRandomSchedules", "seeds"}
 )

@@ -1,8 +1,8 @@
 package mutants
 
 const (
-	shardCore = "ingest/shard/core.go"
-	shardScan = "ingest/shard/scan.go"
+	shardCore = "metadata/coordinator/shard/core.go"
+	shardScan = "metadata/coordinator/shard/scan.go"
 )
 
 var shardMutants = []mutant{

@@ -95,7 +95,7 @@ var elsewhere = map[string]string{
 	"Producer state": "tiering/partlog", "Page": "tiering/partlog",
 	"Floor plan": "tiering/journal", "Checkpoint": "tiering/journal", "Leadership": "tiering/journal",
 	"Covered log": "tiering/journal", "Plan": "tiering/journal",
-	"Snapshots": "ingest/shard", "Snapshot": "ingest/shard", "Group state": "metadata/group",
+	"Snapshots": "metadata/coordinator/shard", "Snapshot": "metadata/coordinator/shard", "Group state": "metadata/coordinator/group",
 }
 
 func TestFormatPageAgreesWithTheCode(t *testing.T) {

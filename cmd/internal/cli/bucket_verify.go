@@ -14,8 +14,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/varvelog/varve/cmd/internal/bucket"
-	"github.com/varvelog/varve/ingest/shard"
 	"github.com/varvelog/varve/metadata"
+	"github.com/varvelog/varve/metadata/coordinator/shard"
 	"github.com/varvelog/varve/tiering/segment"
 	"github.com/varvelog/varve/tiering/verify"
 )

@@ -8,7 +8,7 @@ import (
 
 	"github.com/varvelog/varve/metadata"
 	"github.com/varvelog/varve/metadata/coordinator"
-	"github.com/varvelog/varve/metadata/group"
+	"github.com/varvelog/varve/metadata/coordinator/group"
 )
 
 // OffsetFetch, key 9.

@@ -10,7 +10,7 @@ import (
 	"github.com/varvelog/varve/ingest"
 	"github.com/varvelog/varve/metadata"
 	"github.com/varvelog/varve/metadata/coordinator"
-	"github.com/varvelog/varve/metadata/group"
+	"github.com/varvelog/varve/metadata/coordinator/group"
 	"github.com/varvelog/varve/metadata/topicconfig"
 	"github.com/varvelog/varve/tiering/partlog"
 	"github.com/varvelog/varve/tiering/segment"

@@ -10,7 +10,7 @@ import (
 
 	"github.com/varvelog/varve/metadata"
 	"github.com/varvelog/varve/metadata/coordinator"
-	"github.com/varvelog/varve/metadata/group"
+	"github.com/varvelog/varve/metadata/coordinator/group"
 )
 
 // ask gives fn a turn of the machine that holds a group. It is called by the

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/varvelog/varve/metadata/coordinator"
-	"github.com/varvelog/varve/metadata/group"
+	"github.com/varvelog/varve/metadata/coordinator/group"
 )
 
 // memGroups coordinates the groups of two partitions in memory. All appends are

@@ -12,10 +12,10 @@ import (
 
 	"github.com/varvelog/varve/fetch"
 	"github.com/varvelog/varve/ingest"
-	"github.com/varvelog/varve/ingest/shard"
 	"github.com/varvelog/varve/metadata"
 	"github.com/varvelog/varve/metadata/coordinator"
-	"github.com/varvelog/varve/metadata/group"
+	"github.com/varvelog/varve/metadata/coordinator/group"
+	"github.com/varvelog/varve/metadata/coordinator/shard"
 	"github.com/varvelog/varve/tiering/batch"
 	"github.com/varvelog/varve/tiering/journal"
 	"github.com/varvelog/varve/tiering/partlog"

@@ -1,7 +1,7 @@
 package node
 
 import (
-	"github.com/varvelog/varve/ingest/shard"
+	"github.com/varvelog/varve/metadata/coordinator/shard"
 )
 
 // groups shows the coordinators of consumer groups.

@@ -9,10 +9,10 @@ import (
 
 	"github.com/varvelog/varve/fetch"
 	"github.com/varvelog/varve/ingest"
-	"github.com/varvelog/varve/ingest/shard"
 	"github.com/varvelog/varve/ingest/wal"
 	"github.com/varvelog/varve/metadata"
 	"github.com/varvelog/varve/metadata/announce"
+	"github.com/varvelog/varve/metadata/coordinator/shard"
 	"github.com/varvelog/varve/tiering/journal"
 	"github.com/varvelog/varve/tiering/partlog"
 	"github.com/varvelog/varve/tiering/segment"

@@ -1,4 +1,4 @@
-package shard_test
+package ingest_test
 
 import (
 	"context"
@@ -9,13 +9,11 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/varvelog/varve/ingest"
-	"github.com/varvelog/varve/ingest/shard"
-	"github.com/varvelog/varve/ingest/shard/shardtest"
 	"github.com/varvelog/varve/ingest/wal"
 	"github.com/varvelog/varve/metadata/coordinator"
+	"github.com/varvelog/varve/metadata/coordinator/shard"
+	"github.com/varvelog/varve/metadata/coordinator/shard/shardtest"
 	"github.com/varvelog/varve/tiering/batch"
 	"github.com/varvelog/varve/tiering/journal"
 	"github.com/varvelog/varve/tiering/objstore/mem"
@@ -23,11 +21,9 @@ import (
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
 var key = partlog.Key{Topic: segment.ID{7}, Index: 3}
 
-// bucket is what survives a process.
+// bucket survives its processes.
 type bucket struct {
 	t         testing.TB
 	store     *mem.Store
@@ -112,7 +108,7 @@ func (p partition) Scan(ctx context.Context, from int64, fn func([]byte) error) 
 	return end, nil
 }
 
-// stop ends a process; kill as kill -9 does, as far as the bucket can tell.
+// stop ends a process. kill looks to the bucket like kill -9.
 func (n *node) stop() {
 	n.shard.Close()
 	n.leader.Close(n.t.Context())
@@ -183,7 +179,7 @@ func TestStateIsThatOfTheRecordsAfterARestart(t *testing.T) {
 	}
 	stats := n.shard.Stats()
 	if stats.Phase != shard.Leading || stats.Applied != 20 || stats.Scanned == 0 || stats.Scanned > 100<<10 {
-		t.Errorf("loaded from a snapshot and what followed it: %+v", stats)
+		t.Errorf("loaded from a snapshot and the records after it: %+v", stats)
 	}
 }
 
@@ -267,7 +263,7 @@ func TestAppendsDoNotGatherWhileThereIsNoRoom(t *testing.T) {
 	passed.Store(int64(time.Hour))
 	p.goOn <- struct{}{}
 	if ctx := <-p.waiting; ctx.Err() == nil {
-		t.Error("the second append waits anew")
+		t.Error("the second append got time of its own")
 	}
 	p.goOn <- struct{}{}
 	for range 2 {

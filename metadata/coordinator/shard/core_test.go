@@ -9,8 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/varvelog/varve/ingest/shard/shardtest"
 	"github.com/varvelog/varve/metadata/coordinator"
+	"github.com/varvelog/varve/metadata/coordinator/shard/shardtest"
 	"github.com/varvelog/varve/tiering/batch"
 	"github.com/varvelog/varve/tiering/batch/batchtest"
 )

@@ -10,7 +10,7 @@ import (
 func TestSnapshotsAreAsTheFormatPageSays(t *testing.T) {
 	m := newMachine(t, testConfig())
 	applyAll(t, m, sampleRecords()...)
-	bytemap.Read(t, "../../tiering/segment/FORMAT.md").Check(t, map[string]bytemap.Structure{
+	bytemap.Read(t, "../../../tiering/segment/FORMAT.md").Check(t, map[string]bytemap.Structure{
 		"Group state": bytemap.Of(m.Snapshot(), 5, map[string]any{"payload version": uint8(snapshotVersion), "groups": uint32(2)}),
 	})
 }
@@ -41,7 +41,7 @@ func fields(pairs ...any) (list []bytemap.Field) {
 }
 
 func TestRecordsAreAsTheFormatPageSays(t *testing.T) {
-	page, events := bytemap.Read(t, "../../tiering/segment/FORMAT.md"), partition{"events", 12}
+	page, events := bytemap.Read(t, "../../../tiering/segment/FORMAT.md"), partition{"events", 12}
 	offset, expiring, meta := offsetRecord("g", events, formatOffset(-1)), offsetRecord("g", events, formatOffset(13)), metadataRecord("g", formatMetadata())
 	check := func(name string, b []byte, pairs ...any) { page.CheckSequence(t, name, b, fields(pairs...)...) }
 	check("Key of a committed offset", offset.Key, "key version", int16(1), "group", "g", "topic", "events", "partition", int32(12))
@@ -60,7 +60,7 @@ func TestRecordsAreAsTheFormatPageSays(t *testing.T) {
 func TestGroupsOfSnapshotsAreAsTheFormatPageSays(t *testing.T) {
 	var w wire.Writer
 	(&kept{meta: formatMetadata(), offsets: map[partition]Offset{{"events", 12}: formatOffset(13)}}).encode(&w, "g")
-	bytemap.Read(t, "../../tiering/segment/FORMAT.md").CheckSequence(t, "Group", w.B, fields("group", "g", "has metadata", uint8(1),
+	bytemap.Read(t, "../../../tiering/segment/FORMAT.md").CheckSequence(t, "Group", w.B, fields("group", "g", "has metadata", uint8(1),
 		"protocol type", "type", "generation", int32(1), "protocol", optional("protocol"), "leader", optional("leader"),
 		"time of the state", int64(2), "members", uint32(1), "member id", "member", "instance id", optional("instance"),
 		"client id", "client", "client host", "host", "rebalance time-out", int32(3), "session time-out", int32(4),

@@ -28,7 +28,7 @@ func TestModel(t *testing.T) {
 	}
 	for seed := from; seed <= to; seed++ {
 		if !t.Run(fmt.Sprint(seed), func(t *testing.T) { runModel(t, seed) }) {
-			t.Fatalf("seed %d: see above; again with: go test ./metadata/group -run TestModel -model.seed %[1]d", seed)
+			t.Fatalf("seed %d: see above; again with: go test ./metadata/coordinator/group -run TestModel -model.seed %[1]d", seed)
 		}
 	}
 }
