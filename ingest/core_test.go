@@ -47,7 +47,7 @@ func newBench(t *testing.T) *bench {
 	b.c.expired = b.clock
 	b.apply(segment.Header{Kind: segment.KindFence, Epoch: 1, Seq: 1})
 	b.c.lead(1)
-	b.c.taking = true
+	b.c.accepting = true
 	done := make(chan error, 1)
 	b.c.reconcile(Want{Open: []partlog.Key{testKey}}, done)
 	b.flush()

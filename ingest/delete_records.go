@@ -82,7 +82,7 @@ func (c *core) moveStarts(d *deletion) {
 			case !errors.Is(r.Err, ErrOutOfRange):
 			case err != nil:
 				r.Err = fmt.Errorf("%w: %w", ErrUnavailable, err)
-			case c.epoch == 0:
+			case !c.leading():
 				r.Err = ErrNotLeader
 			default:
 				r.Err = c.moveStart(&d.wants[i])

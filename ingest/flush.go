@@ -97,7 +97,7 @@ const readBackPause = time.Second
 // flush sends segments while there is something due and the journal has room.
 // all flushes what is buffered whether it is due or not.
 func (c *core) flush(all bool) error {
-	for c.epoch != 0 && c.journal.Room() {
+	for c.leading() && c.journal.Room() {
 		at := c.flushAt()
 		if at.IsZero() || !all && at.After(c.now()) {
 			return nil

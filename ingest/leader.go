@@ -164,7 +164,7 @@ func newCore(opt Options, log writeAhead, p proposer) *core {
 	return &core{
 		policy: policy{interval: opt.FlushInterval, linger: min(flushLinger, opt.FlushInterval), flushBytes: opt.FlushBytes, earlyBytes: opt.EarlyBytes, maxMemory: opt.MaxUnflushed},
 		buffer: buffer{first: 1},
-		state:  opt.State, wal: log, journal: p, recent: opt.Recent, told: opt.Committed, attached: opt.Attached, now: opt.Now,
+		state:  opt.State, wal: log, journal: p, recent: opt.Recent, onApplied: opt.Committed, attached: opt.Attached, now: opt.Now,
 		newID: opt.Journal.NewID, incarnation: opt.Journal.Incarnation, expiry: opt.ProducerExpiry,
 		replay: replay{local: map[segment.ID]bool{}},
 		parts:  map[partlog.Key]*part{}, opening: map[partlog.Key]bool{}, inFlight: map[uint64]flight{},
@@ -385,19 +385,19 @@ func (l *Leader) stopping() <-chan struct{} {
 
 // progress does what has become possible or due.
 func (l *Leader) progress() {
-	if l.core.epoch == 0 || l.err != nil {
+	if !l.core.leading() || l.err != nil {
 		return
 	}
-	was := l.core.taking
+	was := l.core.accepting
 	if err := l.core.progress(); err != nil {
 		l.end(err)
 		return
 	}
-	if !was && l.core.taking {
+	if !was && l.core.accepting {
 		l.watchAside()
 		close(l.ready)
 	}
-	if at := l.core.flushAt(); !at.IsZero() && l.core.journal.Room() {
+	if at := l.core.wakeAt(); !at.IsZero() {
 		l.timer.Reset(at.Sub(l.opt.Now()))
 	}
 }
@@ -422,7 +422,7 @@ func (l *Leader) setAside(records int, folder string, reason error) {
 // writeCheckpoint bounds what the next start has to read.
 func (l *Leader) writeCheckpoint() {
 	core := l.driver.Core()
-	if l.core.epoch == 0 || l.err != nil || !l.checkpoint.Due(core.Chain()) {
+	if !l.core.leading() || l.err != nil || !l.checkpoint.Due(core.Chain()) {
 		return
 	}
 	l.checkpoint.Start(l.core.planCheckpoint(core.Checkpoint()))

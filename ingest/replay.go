@@ -58,7 +58,7 @@ func (c *core) replayOlder() error {
 		}
 		c.replay.older = c.replay.older[1:]
 	}
-	c.taking = true
+	c.accepting = true
 	return nil
 }
 

@@ -35,15 +35,15 @@ func TestDamagedLogIsSetAsideUnlessAllOfItIsInTheBucket(t *testing.T) {
 		aside            bool
 	}{{0, 9, true}, {8, 8, true}, {8, 9, false}} {
 		b := newBench(t)
-		b.c.taking = false
+		b.c.accepting = false
 		id := segment.ID{0xd}
 		b.history = journal.NewHistory(map[segment.ID]uint64{id: tc.covered})
 		log := &wal.Incarnation{ID: id, FirstLSN: 1, LastLSN: 4, Epochs: []uint32{1}, Damage: &wal.DamageError{Lost: 5, Highest: tc.highest}}
 		files := &damagedFiles{damage: log.Damage}
 		b.c.replay.warn = func(int, string, error) {}
 		b.c.addOlder(log, files)
-		if err := b.c.replayOlder(); err != nil || !b.c.taking {
-			t.Errorf("highest %d, covered %d: taking %v, %v", tc.highest, tc.covered, b.c.taking, err)
+		if err := b.c.replayOlder(); err != nil || !b.c.accepting {
+			t.Errorf("highest %d, covered %d: taking %v, %v", tc.highest, tc.covered, b.c.accepting, err)
 		}
 		if files.aside != tc.aside || files.removed == tc.aside {
 			t.Errorf("highest %d, covered %d: set aside %v, removed %v", tc.highest, tc.covered, files.aside, files.removed)

@@ -206,7 +206,7 @@ func (n *proc) after() {
 		c.Fail("%s ends: %w", n.p.Name, err)
 		return
 	}
-	if n.core.taking && !n.ready {
+	if n.core.accepting && !n.ready {
 		n.ready = true
 		n.reconcile()
 		if err := n.core.progress(); err != nil {
@@ -233,8 +233,8 @@ func (n *proc) pump() {
 }
 
 func (n *proc) setTimer() {
-	at := n.core.flushAt()
-	if n.core.epoch == 0 || at.IsZero() || !n.core.journal.Room() {
+	at := n.core.wakeAt()
+	if at.IsZero() {
 		return
 	}
 	now := n.f.c.Now()
@@ -301,7 +301,7 @@ func checkSnapshots(b []byte) error {
 // between any two requests to the store.
 func (n *proc) writeCheckpoint() {
 	c := n.f.c
-	if c.shape.Checkpoints.Every == 0 || n.core.epoch == 0 || !n.checkpoint.Due(n.j.Core.Chain()) {
+	if c.shape.Checkpoints.Every == 0 || !n.core.leading() || !n.checkpoint.Due(n.j.Core.Chain()) {
 		return
 	}
 	job := n.core.planCheckpoint(n.j.Core.Checkpoint())
@@ -350,8 +350,8 @@ func (n *proc) end(err error) {
 // finished is the end after everything was flushed.
 func (n *proc) finished() {
 	c := n.f.c
-	if n.core.epoch != 0 && (n.core.committed != n.core.appended || len(n.core.onCommit.queue) > 0) {
-		c.Fail("%s finished with LSN %d appended, %d committed", n.p.Name, n.core.appended, n.core.committed)
+	if n.core.leading() && !n.core.flushed() {
+		c.Fail("%s finished and is not flushed: %s", n.p.Name, n.core.explain())
 	}
 	n.core.fail(nil)
 	n.endShard()
@@ -424,8 +424,7 @@ func (f *datadir) calm() {
 // drained: the node leads, and nothing is left to do.
 func (f *datadir) drained() bool {
 	n := f.proc
-	return n != nil && !n.p.Frozen() && n.core.taking && !n.core.closing && n.core.buffer.empty() && len(n.core.inFlight) == 0 &&
-		len(n.core.barriers) == 0 && len(n.core.settlement.waiting) == 0 && n.core.committed == n.core.appended && n.shard.drained()
+	return n != nil && !n.p.Frozen() && n.core.idle() && n.shard.drained()
 }
 
 func (f *datadir) explain() string {
@@ -433,10 +432,7 @@ func (f *datadir) explain() string {
 	if n == nil {
 		return f.name + " does not run"
 	}
-	k := n.core
-	s := fmt.Sprintf("%s: epoch %d, taking %v, stalled %v, %d of %d committed, %d synced, %d in flight, %d entries, %d barriers, %d waiting, older logs %d, room %v, next %d, head %d of %d",
-		n.p.Name, k.epoch, k.taking, k.stalled, k.committed, k.appended, k.synced, len(k.inFlight), len(k.buffer.entries), len(k.barriers), len(k.onCommit.queue)+len(k.onSync.queue),
-		len(k.replay.older), n.j.Room(), n.j.Core.Chain().Next, n.state.Head(), f.c.truth.Last)
+	s := fmt.Sprintf("%s: %s, next %d, last %d", n.p.Name, n.core.explain(), n.j.Core.Chain().Next, f.c.truth.Last)
 	if n.shard != nil {
 		s += fmt.Sprintf("; coordinator in phase %d has applied %d", n.shard.core.Phase(), n.shard.core.Applied())
 	}

@@ -1,18 +1,19 @@
 package mutants
 
 const (
-	ingestCore = "ingest/core.go"
-	replay     = "ingest/replay.go"
-	buffer     = "ingest/buffer.go"
-	partitions = "ingest/partitions.go"
-	settle     = "ingest/settle.go"
-	meta       = "metadata/leading.go"
+	ingestCore   = "ingest/core.go"
+	ingestAppend = "ingest/append.go"
+	replay       = "ingest/replay.go"
+	buffer       = "ingest/buffer.go"
+	partitions   = "ingest/partitions.go"
+	settle       = "ingest/settle.go"
+	meta         = "metadata/leading.go"
 )
 
 var ingestMutants = []mutant{
-	{name: "acks=1 before the sync", by: ingest, edits: []edit{{ingestCore,
+	{name: "acks=1 before the sync", by: ingest, edits: []edit{{ingestAppend,
 		"r.acks == AcksLeader && until > max(c.synced, c.committed):", "r.acks == AcksLeader && until > c.appended:"}}},
-	{name: "acks=all when synced", by: ingest, edits: []edit{{ingestCore,
+	{name: "acks=all when synced", by: ingest, edits: []edit{{ingestAppend,
 		"r.acks == AcksAll && until > c.committed:", "r.acks == AcksAll && until > max(c.synced, c.committed):"}}},
 	{name: "acks=all one record early", by: ingest, edits: []edit{{ingestCore,
 		"		c.committed = w.To - 1\n", "		c.committed = w.To\n"}}},
@@ -20,13 +21,13 @@ var ingestMutants = []mutant{
 		"	case s.promised <= c.committed:\n", "	case s.promised <= c.appended:\n"}}},
 	{name: "end answered when one record of those acknowledged is committed", by: ingest, edits: []edit{{settle,
 		"s.waiting[n].until <= c.committed {", "c.committed > 0 {"}}},
-	{name: "end answered without what a disk was trusted with", by: ingest, edits: []edit{{ingestCore,
+	{name: "end answered without what a disk was trusted with", by: ingest, edits: []edit{{ingestAppend,
 		"	if r.acks != AcksAll {\n		c.promise(until)\n	}\n", ""}}},
 	{name: "end answered while objects are applied", by: ingest, edits: []edit{{ingestCore,
 		"		c.promise(0)\n", "		c.promise(0)\n		c.answerSettlers()\n"}}},
-	{name: "retry answered before its original is committed", by: ingest, edits: []edit{{ingestCore,
+	{name: "retry answered before its original is committed", by: ingest, edits: []edit{{ingestAppend,
 		"return false, c.appended // the original", "return false, 0 // the original"}}},
-	{name: "retry appended again", by: ingest, edits: []edit{{ingestCore,
+	{name: "retry appended again", by: ingest, edits: []edit{{ingestAppend,
 		"	if verdict == partlog.VerdictDuplicate {", "	if verdict == partlog.VerdictDuplicate && original.LastOffset < view.End {"}}},
 	{name: "producer window of one batch", by: ingest, edits: []edit{{"tiering/partlog/producers.go",
 		"	for _, b := range p.batches[:p.n] {\n		if b.FirstSequence", "	for _, b := range p.batches[p.n-1 : p.n] {\n		if b.FirstSequence"}}},
@@ -49,7 +50,7 @@ var ingestMutants = []mutant{
 	{name: "replay leaves the append end", by: ingest, edits: []edit{{replay,
 		"		p.next.Store(h.LastOffset() + 1)\n", ""}}},
 	{name: "requests taken while replay is under way", by: ingest, edits: []edit{{replay,
-		"		return false, nil // not committed yet\n", "		c.taking = true\n		return false, nil // not committed yet\n"}}},
+		"		return false, nil // not committed yet\n", "		c.accepting = true\n		return false, nil // not committed yet\n"}}},
 	{name: "older logs dropped without replay", by: ingest, edits: []edit{{replay,
 		"	for o.next <= o.log.LastLSN {", "	for false {"}, {replay,
 		"	if !c.replayed(o) {", "	if false {"}}},
