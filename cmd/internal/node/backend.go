@@ -41,7 +41,7 @@ func (n *node) kafkaBackend(reader *fetch.Reader, groups kafka.Groups) kafka.Bac
 		Brokers:       func() []kafka.Broker { return []kafka.Broker{self} },
 		Topics:        n.topics,
 		Placement:     n.placement,
-		Deposed:       n.rivals.deposed,
+		Deposed:       n.rivals.Deposed,
 		ReadsOnly:     !n.writes(),
 		Admin:         n.admin,
 		Appender:      n.appender,

@@ -74,7 +74,7 @@ func (f *followers) start(ctx context.Context, cfg journal.Config, apply func(*j
 			return err
 		}
 		n.dir.Saw(id, o.Ref())
-		n.rivals.applied(id, o.Footer.Header.Epoch)
+		n.rivals.Applied(id, o.Footer.Header.Epoch)
 		return nil
 	}, f.pace(id), n.log)
 	if err := awaitReady(ctx, follower, fmt.Sprintf("journal %d", id)); err != nil {

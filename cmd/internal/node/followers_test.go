@@ -66,7 +66,7 @@ func TestAFollowerThatFallsBelowTheFloorBeginsAnew(t *testing.T) {
 	slow := &slowFloors{Store: store, asked: make(chan struct{}, 1), release: make(chan struct{})}
 	n := &node{
 		cfg: config.Serve{NATS: config.NATS{Embedded: true}, Roles: []config.Role{config.RoleFetch}}, log: log, metrics: newMetrics(), board: health.NewBoard(log, time.Now),
-		store: slow, cluster: cluster, incarnation: segment.NewID(), meta: metadata.New(), rivals: newRivals(), failed: make(chan error, 1),
+		store: slow, cluster: cluster, incarnation: segment.NewID(), meta: metadata.New(), rivals: journal.NewRivals(), failed: make(chan error, 1),
 	}
 	var closers stack
 	if n.dir, err = datadir.Open(t.TempDir(), segment.NewID); err != nil {

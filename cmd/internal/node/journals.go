@@ -92,18 +92,18 @@ func (n *node) lead(ctx context.Context, closers *stack) error {
 		return err
 	}
 	n.id = controller.NodeID()
-	n.rivals.leads(0, controller)
+	n.rivals.Leads(0, controller)
 	for _, id := range n.meta.Journals() {
 		n.board.Busy(fmt.Sprintf("reading journal %d", id))
 		if err := n.leadData(ctx, id, closers); err != nil {
 			return err
 		}
 	}
-	cancel, err := n.bus.Subscribe(n.rivals.heard)
+	cancel, err := n.bus.Subscribe(func(a announce.Announcement) { n.rivals.Heard(a.Journal, a.Epoch) })
 	if err != nil {
 		return err
 	}
-	closers.push(func() error { cancel(); return nil })
+	closers.push(func() error { cancel(); n.rivals.Close(); return nil })
 	topics := newTopicAdmin(n, controller)
 	n.admin = topics
 	n.board.Busy("opening partitions")
@@ -148,7 +148,7 @@ func (n *node) leadData(ctx context.Context, id uint32, closers *stack) error {
 	if err := n.await(ctx, leader, fmt.Sprintf("journal %d", id)); err != nil {
 		return err
 	}
-	n.rivals.leads(id, leader)
+	n.rivals.Leads(id, leader)
 	n.journals.add(id, &dataJournal{state: state, prover: leader, leader: leader, recent: recent, snapshots: snapshots})
 	n.metrics.leader(id, state, leader)
 	return nil
@@ -218,6 +218,6 @@ func explain(err error) error {
 func (n *node) committed(o *journal.Object) {
 	h := &o.Footer.Header
 	n.dir.Saw(h.Journal, o.Ref())
-	n.rivals.applied(h.Journal, h.Epoch)
+	n.rivals.Applied(h.Journal, h.Epoch)
 	n.bus.Publish(announce.Announcement{Journal: h.Journal, Epoch: h.Epoch, Seq: h.Seq, Object: h.Object})
 }

@@ -51,7 +51,7 @@ type node struct {
 	meta        *metadata.State
 	topics      kafka.Topics // meta as clients see it
 	journals    *journals
-	rivals      *rivals
+	rivals      *journal.Rivals
 	admin       metadata.Admin
 	id          int32  // broker id
 	host        string // told to clients
@@ -65,7 +65,7 @@ func Run(ctx context.Context, cfg config.Serve, _, stderr io.Writer) (err error)
 	log := newLogger(cfg, stderr)
 	n := &node{
 		cfg: cfg, log: log, metrics: newMetrics(), board: health.NewBoard(log, time.Now),
-		incarnation: segment.NewID(), meta: metadata.New(), rivals: newRivals(), started: time.Now().UTC(), failed: make(chan error, 1),
+		incarnation: segment.NewID(), meta: metadata.New(), rivals: journal.NewRivals(), started: time.Now().UTC(), failed: make(chan error, 1),
 	}
 	n.metrics.health(n.board)
 	n.fitConnections(openFiles())
@@ -222,7 +222,7 @@ func (n *node) journalConfig(ctx context.Context, id uint32) (journal.Config, *j
 		return cfg, nil, explain(err)
 	}
 	cfg.Chain, cfg.History = c.Chain, c.History
-	n.rivals.applied(id, c.Chain.Epoch)
+	n.rivals.Applied(id, c.Chain.Epoch)
 	n.log.Debug("starting from a checkpoint", "journal", id, "seq", c.Chain.Last.Seq)
 	return cfg, c, nil
 }

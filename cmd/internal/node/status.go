@@ -33,7 +33,7 @@ func (n *node) status() status.Node {
 	s.Kafka, s.Bucket = net.JoinHostPort(n.host, strconv.Itoa(int(n.port))), bucket.Redact(n.store.String())
 	s.UUID, s.Incarnation = n.dir.Node().String(), n.incarnation.String()
 	s.Announcing, s.FeatureLevel, s.TopicsGoing = n.bus.Stats().Connected, n.meta.Level(), len(n.meta.Deleting())
-	s.Journals = append(s.Journals, status.Journal{Leads: n.writes(), Head: n.meta.Head(), Epoch: n.rivals.epoch(0)})
+	s.Journals = append(s.Journals, status.Journal{Leads: n.writes(), Head: n.meta.Head(), Epoch: n.epoch(0)})
 	for _, id := range n.meta.Journals() {
 		if j := n.journals.get(id); j != nil {
 			s.Journals = append(s.Journals, n.journalStatus(id, j))
@@ -43,7 +43,7 @@ func (n *node) status() status.Node {
 }
 
 func (n *node) journalStatus(id uint32, j *dataJournal) status.Journal {
-	s := status.Journal{Journal: id, Leads: j.leader != nil, Head: j.state.Head(), Epoch: n.rivals.epoch(id)}
+	s := status.Journal{Journal: id, Leads: j.leader != nil, Head: j.state.Head(), Epoch: n.epoch(id)}
 	j.state.Partitions(func(_ partlog.Key, v partlog.View) {
 		if !v.Sealed {
 			s.Partitions++
@@ -54,4 +54,12 @@ func (n *node) journalStatus(id uint32, j *dataJournal) status.Journal {
 		s.Pending, s.SetAside = &pending, &aside
 	}
 	return s
+}
+
+// epoch is that of the last object of a journal that was applied here; nil if none was.
+func (n *node) epoch(id uint32) *uint32 {
+	if epoch, known := n.rivals.Epoch(id); known {
+		return &epoch
+	}
+	return nil
 }
