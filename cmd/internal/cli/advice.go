@@ -9,26 +9,27 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// onlyReads is why a node of varve refuses something for good.
+// onlyReads is the reason for which a node of varve refuses something for good.
 const onlyReads = "this node only reads (--roles fetch): use --bootstrap with the address of a node with the ingest role"
 
-// advice says what to do about an error code of a broker whose own text does
-// not. Where a command knows more, it says so itself and the code is not here.
+// advice says what to do about a broker's error code, whose own text does not
+// say it. Where a command knows more, its error says so, and the code is not
+// listed here.
 var advice = map[*kerr.Error]string{
 	kerr.UnknownServerError: "the broker's log says more",
 	kerr.CorruptMessage:     "the records were damaged on the way to the broker; run it again",
-	kerr.UnknownTopicOrPartition: `the topic has been deleted, or has no such partition; "varve topic describe" shows those it has, ` +
+	kerr.UnknownTopicOrPartition: `the topic has been deleted, or has no such partition; "varve topic describe" shows its partitions, ` +
 		`"varve topic create" makes one`,
-	kerr.UnknownTopicID:            `the topic has been deleted and perhaps created again; "varve topic list" shows what there is`,
+	kerr.UnknownTopicID:            `the topic has been deleted and perhaps created again; "varve topic list" shows those that exist`,
 	kerr.LeaderNotAvailable:        `no node leads the partition now; "varve cluster status" shows the nodes`,
 	kerr.NotLeaderForPartition:     `the leader of the partition is changing, or this node only reads; "varve cluster status" shows the nodes`,
-	kerr.NotController:             `no node that the broker knows of writes metadata now; "varve cluster status" shows the nodes`,
+	kerr.NotController:             `the broker knows of no node that writes metadata now; "varve cluster status" shows the nodes`,
 	kerr.CoordinatorNotAvailable:   `the group has no coordinator now; "varve cluster status" shows the nodes`,
 	kerr.CoordinatorLoadInProgress: "the group's coordinator is still reading its state; run it again in a moment",
 	kerr.NotCoordinator:            "the group's coordinator is changing; run it again in a moment",
 	kerr.OffsetNotAvailable:        "the broker does not know the offsets yet, or cannot read the bucket; its log says which",
 	kerr.KafkaStorageError: `the broker cannot read the bucket, or something in it is damaged: its log says which, ` +
-		`and "varve bucket verify" names what is damaged and what to do`,
+		`and "varve bucket verify" names the damaged objects and what to do`,
 	kerr.RequestTimedOut: "the broker could not finish in time, and it may still be done: look before you run it again; " +
 		`"varve cluster status" shows what is wrong`,
 	kerr.MessageTooLarge: `a batch is larger than the topic takes: lower --batch-bytes, or raise max.message.bytes with "varve topic alter"`,
@@ -38,17 +39,17 @@ var advice = map[*kerr.Error]string{
 		`message.timestamp.after.max.ms does; "varve topic describe" shows both, "varve topic alter" changes them`,
 	kerr.InvalidRecord:                "the broker refuses a record; a compacted topic takes none without a key (--key-field, --key-separator)",
 	kerr.UnsupportedCompressionType:   "the broker does not know this compression; choose another with --compression",
-	kerr.OutOfOrderSequenceNumber:     "the broker has lost track of this producer; see how much is written before you run it again",
-	kerr.InvalidProducerEpoch:         "the broker has lost track of this producer; see how much is written before you run it again",
-	kerr.UnknownProducerID:            "the broker has lost track of this producer; see how much is written before you run it again",
-	kerr.DuplicateSequenceNumber:      "the broker has these records already; see how much is written before you run it again",
+	kerr.OutOfOrderSequenceNumber:     "the broker has lost track of this producer; check which records are written before you run it again",
+	kerr.InvalidProducerEpoch:         "the broker has lost track of this producer; check which records are written before you run it again",
+	kerr.UnknownProducerID:            "the broker has lost track of this producer; check which records are written before you run it again",
+	kerr.DuplicateSequenceNumber:      "the broker has these records already; check which records are written before you run it again",
 	kerr.UnsupportedVersion:           "the broker is older than this command needs",
 	kerr.InvalidGroupID:               "a group needs a name",
 	kerr.InvalidSessionTimeout:        `the broker takes no --session-timeout of this length; "varve serve --group-min-session-timeout 1s" allows shorter ones`,
 	kerr.GroupMaxSizeReached:          "the group has as many members as the broker allows; stop some, or read with another group",
-	kerr.InconsistentGroupProtocol:    "the group's members share no way to assign partitions with varve's (cooperative-sticky); read with another group",
+	kerr.InconsistentGroupProtocol:    "the group's members cannot assign partitions as varve does (cooperative-sticky); read with another group",
 	kerr.FencedInstanceID:             "another member of the group has the same static id",
-	kerr.OffsetMetadataTooLarge:       "the text kept beside the offsets is too long",
+	kerr.OffsetMetadataTooLarge:       "the text kept with the offsets is too long",
 	kerr.InvalidCommitOffsetSize:      "these are too many offsets for one request; choose fewer with --topic",
 	kerr.GroupSubscribedToTopic:       "members of the group read the topic; stop them first",
 	kerr.PolicyViolation:              "the topic's configuration or the broker's policy forbids it, or " + onlyReads,
@@ -64,8 +65,8 @@ var advice = map[*kerr.Error]string{
 	kerr.RecordListTooLarge:           "lower --batch-bytes",
 }
 
-// closedAtOnce is said in the place of the client's guess that TLS or SASL is missing.
-const closedAtOnce = "the broker closed the connection before it answered: it has too many connections, which its log says " +
+// closedAtOnce replaces the client's guess that TLS or SASL is missing.
+const closedAtOnce = "the broker closed the connection before it answered: it has too many connections, as its log then says " +
 	`(--max-connections and --max-connections-per-address of "varve serve"), or it wants TLS or credentials, which varve's commands cannot give yet`
 
 // worded is an error whose cause the broker has put in words.
@@ -73,7 +74,7 @@ type worded struct{ error }
 
 func (w worded) Unwrap() error { return w.error }
 
-// withMessage puts what the broker said in words before the error code.
+// withMessage puts the broker's own message before the error code.
 func withMessage(err error, message string) error {
 	if message == "" || strings.Contains(err.Error(), message) {
 		return err
@@ -81,8 +82,8 @@ func withMessage(err error, message string) error {
 	return worded{fmt.Errorf("%s (%w)", strings.TrimSuffix(message, "."), err)}
 }
 
-// explain is an error in one line, with advice where a broker's code is all
-// that is known.
+// explain returns an error in one line, with advice where the broker sent only
+// a code.
 func explain(err error) string {
 	text := oneLine(err)
 	var guess *kgo.ErrFirstReadEOF

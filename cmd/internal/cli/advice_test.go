@@ -14,8 +14,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// saidElsewhere are codes that need no advice: the broker always says in words
-// what is wrong, the command does, or the client deals with it itself.
+// saidElsewhere are codes that need no advice: the broker always explains them
+// in words, the command does, or the client deals with them itself.
 var saidElsewhere = []*kerr.Error{
 	kerr.InvalidRequest, kerr.InvalidConfig, kerr.InvalidPartitions, kerr.InvalidReplicaAssignment, // the broker
 	kerr.TopicAlreadyExists, kerr.OffsetOutOfRange, kerr.NonEmptyGroup, kerr.GroupIDNotFound, // the command

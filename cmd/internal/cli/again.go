@@ -9,7 +9,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 )
 
-// retries say how long a command asks again after an error that passes by itself.
+// retries say how long a command asks again after an error that passes by
+// itself.
 type retries struct {
 	limit  time.Duration // longer than a fail-over to another node
 	pause  time.Duration // between two attempts
@@ -18,8 +19,9 @@ type retries struct {
 
 var usualRetries = retries{limit: 30 * time.Second, pause: 100 * time.Millisecond, silent: 2 * time.Second}
 
-// again asks until the answer is final, and says on standard error what it waits
-// for. The question must change nothing, or nothing more when it comes twice.
+// again calls ask until its answer is final, and prints to standard error the
+// reason it waits. The request of ask must change nothing, or nothing more when
+// it is sent twice.
 func again(ctx context.Context, env *Env, ask func() error) error {
 	return usualRetries.run(ctx, env, ask)
 }
@@ -46,8 +48,9 @@ func (r retries) run(ctx context.Context, env *Env, ask func() error) error {
 	}
 }
 
-// passes reports errors that brokers give while something is under way. A topic
-// that does not exist will not by itself.
+// passes reports whether an error will pass: brokers return such codes while
+// something is under way. A topic that does not exist will not appear by
+// itself.
 func passes(err error) bool {
 	var code *kerr.Error
 	return errors.As(err, &code) && code.Retriable && code != kerr.UnknownTopicOrPartition && code != kerr.UnknownTopicID

@@ -10,12 +10,12 @@ import (
 	"github.com/varvelog/varve/cmd/internal/load"
 )
 
-const benchLong = `Put any Kafka cluster under load and print what it takes and gives.
+const benchLong = `Put a Kafka cluster under load and print the throughput and latency it reaches.
 
 The commands write to a topic, or read from one, that must exist: make one for the
-purpose, since what they write stays. What a cluster takes depends on the size of
-its clients' batches and on how many requests they have under way; the defaults
-are those of a busy client.`
+purpose, since the records written to it stay. The throughput of a cluster depends on
+the size of its clients' batches and on how many requests they have under way; the
+defaults are those of a busy client.`
 
 func newBench(env *Env) *cobra.Command {
 	cmd := &cobra.Command{
@@ -37,7 +37,7 @@ func newBench(env *Env) *cobra.Command {
 	return cmd
 }
 
-// bench is what the commands under `varve bench` share.
+// bench holds the flags that the commands under `varve bench` share.
 type bench struct {
 	env       *Env
 	bootstrap string
@@ -50,7 +50,7 @@ func (b *bench) outputFlag(cmd *cobra.Command) {
 	outputFlag(cmd, &b.output, "table", "json")
 }
 
-// clientFlags are those of a producer.
+// clientFlags are the flags of a producer.
 type clientFlags struct {
 	acks        string
 	compression string
@@ -68,13 +68,13 @@ func (c *clientFlags) add(cmd *cobra.Command, linger time.Duration) {
 	cmd.Flags().DurationVar(&c.linger, "linger", linger, "how long a batch waits for more records")
 }
 
-// inFlight is how many requests without idempotence are under way at once; with
-// it, five are.
+// inFlight is how many requests are under way at once without idempotence; with
+// it, there are five.
 const inFlight = 5
 
 func (c *clientFlags) options() ([]kgo.Opt, error) {
 	if c.size < 1 || c.size > c.batchBytes-batchOverhead {
-		return nil, usagef("--record-size %d: from 1 to what --batch-bytes holds, less %d", c.size, batchOverhead)
+		return nil, usagef("--record-size %d: write a size from 1 to --batch-bytes less %d", c.size, batchOverhead)
 	}
 	o := produceOptions{acks: c.acks, compression: c.compression, batchBytes: c.batchBytes, linger: c.linger, timeout: time.Minute, partition: -1}
 	if err := o.check(); err != nil {
@@ -87,7 +87,7 @@ func (c *clientFlags) options() ([]kgo.Opt, error) {
 	return opts, nil
 }
 
-// producer connects one, and looks its topic up.
+// producer connects a producer, and looks its topic up.
 func (b *bench) producer(ctx context.Context, c *clientFlags, topic string) (*kgo.Client, []int32, error) {
 	opts, err := c.options()
 	if err != nil {
@@ -134,7 +134,7 @@ func newBenchProduce(b *bench) *cobra.Command {
 	c.add(cmd, 5*time.Millisecond)
 	cmd.Flags().Int64Var(&o.Records, "records", 0, "stop after this `number` of records")
 	cmd.Flags().DurationVar(&o.Duration, "duration", 10*time.Second, "stop after this time; 0 for --records alone")
-	cmd.Flags().Uint64Var(&o.Seed, "seed", 0, "of the records' content")
+	cmd.Flags().Uint64Var(&o.Seed, "seed", 0, "seed of the records' content")
 	return cmd
 }
 
@@ -156,8 +156,8 @@ func newBenchConsume(b *bench) *cobra.Command {
 		},
 	}
 	b.outputFlag(cmd)
-	cmd.Flags().DurationVar(&o.Duration, "duration", 0, "begin again until this time is over")
-	cmd.Flags().Var(&sizeValue{&partitionBytes, "1MiB"}, "partition-bytes", "most bytes that one answer has for one partition")
+	cmd.Flags().DurationVar(&o.Duration, "duration", 0, "read again and again for this time")
+	cmd.Flags().Var(&sizeValue{&partitionBytes, "1MiB"}, "partition-bytes", "largest size of one partition in one answer")
 	return cmd
 }
 
@@ -189,7 +189,7 @@ func (b *bench) consume(ctx context.Context, o load.Consume, partitionBytes int3
 	return b.measure(ctx, g, func(p *load.Progress) (any, error) { return o.Run(ctx, dial, p) })
 }
 
-// extent is where the topic's partitions begin and end.
+// extent returns the offsets at which the topic's partitions begin and end.
 func (b *bench) extent(ctx context.Context, client *kgo.Client, topic string) (spans, error) {
 	return resolve(ctx, b.env, client, []string{topic}, nil, from{kind: fromEarliest}, true)
 }
@@ -204,8 +204,8 @@ func newBenchLatency(b *bench) *cobra.Command {
 took until they were acknowledged, and until they were read.
 
 Each record's time counts from when it was due by the pace, not from when it could
-be sent: a cluster that stalls makes all records late that were due meanwhile. No
-other records may come into the topic in the meantime.`,
+be sent: a cluster that stalls makes all records late that are due during the stall.
+No other client may write to the topic at the same time.`,
 		Example: `  varve bench latency load --rate 5000 --duration 1m
   varve bench latency load --acks 1 --record-size 1KiB`,
 		Args: args(cobra.ExactArgs(1), "one topic"),
@@ -214,7 +214,7 @@ other records may come into the topic in the meantime.`,
 				return usagef("--rate must be above 0 and at most 1000000, --duration above 0, --warmup not below 0")
 			}
 			if c.size < load.MinTimed {
-				return usagef("--record-size %d: a record that tells its time has %d bytes at least", c.size, load.MinTimed)
+				return usagef("--record-size %d: a record that carries its time takes %d bytes at least", c.size, load.MinTimed)
 			}
 			o.Topic, o.RecordBytes = topics[0], int(c.size)
 			return b.latency(cmd.Context(), o, &c)
@@ -225,7 +225,7 @@ other records may come into the topic in the meantime.`,
 	cmd.Flags().Float64Var(&o.Rate, "rate", 1000, "records a second")
 	cmd.Flags().DurationVar(&o.Duration, "duration", 10*time.Second, "how long to write, after the warm-up")
 	cmd.Flags().DurationVar(&o.Warmup, "warmup", time.Second, "how long to write before anything counts")
-	cmd.Flags().Uint64Var(&o.Seed, "seed", 0, "of the records' content")
+	cmd.Flags().Uint64Var(&o.Seed, "seed", 0, "seed of the records' content")
 	return cmd
 }
 

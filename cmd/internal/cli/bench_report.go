@@ -12,13 +12,13 @@ import (
 	"github.com/varvelog/varve/cmd/internal/load"
 )
 
-// goal is when a measurement will be over; zero: unknown.
+// goal is when a measurement will be over. Zero means unknown.
 type goal struct {
 	records int64
 	time    time.Duration
 }
 
-// left says how long it will take, from how far it is.
+// left returns how long the rest will take, from the progress so far.
 func (g goal) left(records int64, took time.Duration) string {
 	var left time.Duration
 	if g.records > 0 && records > 0 {
@@ -33,14 +33,15 @@ func (g goal) left(records int64, took time.Duration) string {
 	return fmt.Sprintf(", %v left", left.Round(time.Second))
 }
 
-// benchResult is the figure and what it cost this process.
+// benchResult is the figure, and the processor time of this process.
 type benchResult struct {
 	Figure    any     `json:"figure"`
 	ClientCPU float64 `json:"client_cpu_seconds"`
 }
 
 // measure runs a measurement, shows its progress, and prints the result, also
-// when an interruption has cut it short. One that failed has none.
+// when an interruption has cut it short. A measurement that failed has no
+// result.
 func (b *bench) measure(ctx context.Context, g goal, run func(*load.Progress) (any, error)) error {
 	var progress load.Progress
 	stop := b.watch(&progress, g)
@@ -126,7 +127,7 @@ func (b *bench) watch(progress *load.Progress, g goal) (stop func()) {
 	return func() { close(done); <-ended }
 }
 
-// cpuSeconds is how much processor time this process has used.
+// cpuSeconds returns how much processor time this process has used.
 func cpuSeconds() float64 {
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {

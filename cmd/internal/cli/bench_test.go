@@ -30,7 +30,7 @@ func TestBenchMeasuresWhatItSays(t *testing.T) {
 	c.run(t, "bench", "consume", "t").expect(t, cli.ExitOK, "3,000", "records/s", "client CPU")
 	c.run(t, "bench", "latency", "t", "--rate", "1000", "--duration", "100ms", "--warmup", "0s").
 		expect(t, cli.ExitOK, "100", "due to read")
-	c.run(t, "consume", "t", "--until-end").expect(t, cli.ExitOK) // what latency wrote is there, too
+	c.run(t, "consume", "t", "--until-end").expect(t, cli.ExitOK) // the records of latency are there, too
 }
 
 func TestBenchRefusesWhatItCannotMeasure(t *testing.T) {

@@ -27,11 +27,10 @@ func newBucket(env *Env) *cobra.Command {
 }
 
 const probeLong = `Find out whether a bucket can hold a log.
-
 Everything rests on one promise of the store: of many writers that create the same
 object, exactly one succeeds. The probe races writers, creates twice, and reads
-what is not there, under <prefix>/probe/. A store that fails it must not be used:
-records would be lost. It runs by itself when a cluster is created.`
+objects that do not exist, under <prefix>/probe/. A store that fails it must not be
+used: records would be lost. It runs by itself when a cluster is created.`
 
 func newBucketProbe(env *Env) *cobra.Command {
 	var url, output string
@@ -62,7 +61,7 @@ func newBucketProbe(env *Env) *cobra.Command {
 	return cmd
 }
 
-// probeResult is what `bucket probe -o json` prints.
+// probeResult is the output of `bucket probe -o json`.
 type probeResult struct {
 	Bucket  string      `json:"bucket"`
 	Verdict string      `json:"verdict"` // "safe", "unsafe", or "unknown" when it could not be found out
@@ -114,8 +113,8 @@ func probe(ctx context.Context, env *Env, url string, create, asked bool, output
 	return err
 }
 
-// probeProgress is how far the step at hand is. Steps are not of one length, so
-// nobody can tell how long the rest takes.
+// probeProgress is how far the current step is. Steps differ in length, so the
+// time left is not known.
 func probeProgress(s *objstore.Step) progress {
 	if s == nil {
 		return progress{doing: "beginning"}
@@ -123,7 +122,7 @@ func probeProgress(s *objstore.Step) progress {
 	return progress{doing: fmt.Sprintf("%s, %d of %d", s.Name, s.Done, s.Total)}
 }
 
-// note keeps the latest of each step.
+// note keeps the latest state of each step.
 func (r *probeResult) note(s objstore.Step) {
 	if n := len(r.Steps); n > 0 && r.Steps[n-1].Name == s.Name {
 		r.Steps[n-1].Done = s.Done
@@ -132,7 +131,8 @@ func (r *probeResult) note(s objstore.Step) {
 	}
 }
 
-// print writes the result; as text, why it failed is left to the error.
+// print writes the result. As text, it leaves the reason of a failure to the
+// error.
 func (r *probeResult) print(w io.Writer, output string) error {
 	if output == "json" {
 		return printJSON(w, r)

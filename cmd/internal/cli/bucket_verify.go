@@ -24,19 +24,19 @@ const verifyLong = `Read a bucket from end to end and say what is wrong in it.
 
 Every object of every journal is read in order: the chain that links them, all
 checksums, each record batch, and that offsets follow each other without a gap. No
-node needs to run; beside running nodes the end of a journal may move, which is no
+node needs to run; while nodes run, the end of a journal may move, which is no
 damage. Nothing is ever written or deleted.
 
-A finding names the object, the place in it, and the records that it touches, as
-far as anything tells them. Findings are errors (something is lost, damaged or
-unreadable), warnings (out of the ordinary, and no record is lost by it) or infos.
-With --records, a batch whose records cannot be decoded though it is stored as its
-client sent it is a warning of the kind "content": the log is intact.
+A finding names the object, the place in it, and the records that it affects, as far
+as they can be known. Findings are errors (something is lost, damaged or unreadable),
+warnings (out of the ordinary, and no record is lost by it) or infos. With --records, a
+batch whose records cannot be decoded though it is stored as its client sent it is a
+warning of the kind "content": the log is intact.
 
 Exit codes are 0 without errors, 1 with errors or when the bucket could not be
 read to the end, 2 for wrong usage.`
 
-// verifyFlags is what `bucket verify` is told.
+// verifyFlags are the flags of `bucket verify`.
 type verifyFlags struct {
 	url, topic, output string
 	journals           []uint
@@ -71,7 +71,7 @@ func newBucketVerify(env *Env) *cobra.Command {
 	flags.SortFlags = false
 	flags.StringVar(&f.url, "bucket", "", "bucket `url` (default $"+bucketEnv+")")
 	flags.UintSliceVar(&f.journals, "journal", nil, "only this journal `number`, repeatable; the metadata journal, 0, is read always")
-	flags.Lookup("journal").DefValue = "" // which the help leaves out
+	flags.Lookup("journal").DefValue = "" // a value that the help leaves out
 	flags.StringVar(&f.topic, "topic", "", "only objects that hold this topic, as `name[:partition]`, and the indexes of the others")
 	flags.BoolVar(&f.records, "records", false, "decompress the batches and decode every record too")
 	complete(cmd, "bucket", completeStarts("file:///", "s3://", "minio://"))
@@ -88,7 +88,7 @@ func (f *verifyFlags) options() (verify.Options, error) {
 	}
 	for _, j := range f.journals {
 		if uint64(j) > 1<<32-1 {
-			return opt, usagef("--journal %d: there is no such number", j)
+			return opt, usagef("--journal %d: a journal's number is at most 4294967295", j)
 		}
 		opt.Journals = append(opt.Journals, uint32(j))
 	}
@@ -116,7 +116,7 @@ func (c catalog) Apply(f *segment.Footer, entries []segment.Entry) error {
 	return err
 }
 
-// all lists the topics, those being deleted too.
+// all calls fn with each topic, also with those being deleted.
 func (c catalog) all(fn func(*metadata.Topic) bool) {
 	for _, topics := range [][]*metadata.Topic{c.Topics(), c.Deleting()} {
 		for _, t := range topics {
@@ -144,7 +144,7 @@ func (c catalog) Topic(name string) (id segment.ID, journals []uint32, ok bool) 
 // Is implements verify.Metadata.
 func (c catalog) Is(state []byte) error {
 	if !bytes.Equal(state, c.Encode()) {
-		return errors.New("the topics and nodes are others")
+		return errors.New("the topics and nodes differ")
 	}
 	return nil
 }
@@ -160,7 +160,7 @@ func (c catalog) Name(id segment.ID) (name string) {
 	return name
 }
 
-// verifyResult is what `bucket verify -o json` prints.
+// verifyResult is the output of `bucket verify -o json`.
 type verifyResult struct {
 	Bucket string `json:"bucket"`
 	Sound  bool   `json:"sound"` // no errors
@@ -204,8 +204,9 @@ func verifyBucket(ctx context.Context, env *Env, url, output string, asked bool,
 	return nil
 }
 
-// verifyProgress is how far a walk is. Of a topic's walk most bytes are not read,
-// and objects are not of one size: the meter takes whichever is further.
+// verifyProgress is how far a walk is. The walk of one topic skips most bytes,
+// and objects differ in size: the meter takes the count, of objects or bytes,
+// that is further.
 func verifyProgress(p verify.Progress) progress {
 	if p.Journal < 0 {
 		return progress{doing: "listing the bucket", unit: "objects", done: p.Listed}
@@ -268,7 +269,7 @@ func printFinding(w io.Writer, f *verify.Finding) error {
 	return err
 }
 
-// verdict is the last word on a bucket.
+// verdict is the conclusion about a bucket.
 func (r *verifyResult) verdict() string {
 	if len(r.Findings) == 0 {
 		return "sound"
@@ -280,7 +281,7 @@ func (r *verifyResult) verdict() string {
 	return fmt.Sprintf("%s; %s, %s, %s", text, plural(r.Errors, "error"), plural(r.Warnings, "warning"), plural(r.Infos, "info"))
 }
 
-// plural is a number of things.
+// plural is a number of things, as in "2 errors".
 func plural(n int, thing string) string {
 	if n != 1 {
 		thing += "s"

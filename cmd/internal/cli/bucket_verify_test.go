@@ -120,7 +120,7 @@ func TestVerifyRefusesWhatIsNotThere(t *testing.T) {
 	url := "--bucket=file://" + smallBucket(t)
 	for _, tc := range [][2]string{
 		{"--topic=gone", `topic "gone" is not in the bucket`}, {"--topic=events:7", "partition 7"}, {"--topic=events:x", "name:partition"},
-		{"--topic=:1", "name:partition"}, {"--journal=9", "journal 9 is not in the bucket"}, {"--journal=99999999999", "no such number"},
+		{"--topic=:1", "name:partition"}, {"--journal=9", "journal 9 is not in the bucket"}, {"--journal=99999999999", "at most 4294967295"},
 	} {
 		command{}.run(t, "bucket", "verify", url, tc[0]).expect(t, cli.ExitUsage, tc[1])
 	}

@@ -1,13 +1,13 @@
-// Package cli is the command line of varve: what a person types, what they read
-// back, and the exit code a script decides on.
+// Package cli is the command line of varve: the commands a person types, their
+// output, and the exit codes that scripts decide on.
 //
-// It owns the commands, their flags and help, and the Kafka client behind topic,
-// produce and consume. It promises that results go to standard output and
-// everything else to standard error, that an error is one line saying what to
-// do, and that a record is never dropped in silence: produce says how many were
-// acknowledged, consume stops at what it could not read. It never touches the
-// log except through the Kafka protocol and never holds state between runs; the
-// node behind `varve serve` is given to it.
+// It owns the commands, their flags and help, and the Kafka client behind
+// topic, produce and consume. It promises that results go to standard output
+// and everything else to standard error. An error is one line that says what to
+// do. A record is never dropped in silence: produce says how many were
+// acknowledged, and consume stops at the first one that it cannot read. It
+// never touches the log except through the Kafka protocol, and never holds
+// state between runs. The caller passes in the node behind `varve serve`.
 package cli
 
 import (
@@ -22,7 +22,7 @@ import (
 	"github.com/varvelog/varve/cmd/internal/config"
 )
 
-// Exit codes. They are part of the interface and stand in the help.
+// Exit codes. They are part of the interface, and the help lists them.
 const (
 	ExitOK          = 0
 	ExitFailure     = 1
@@ -41,12 +41,12 @@ type Env struct {
 	Stdout  io.Writer
 	Stderr  io.Writer
 
-	// Serve runs a node until ctx ends, and returns nil when it then stopped in
+	// Serve runs a node until ctx ends, and returns nil if it then stopped in
 	// good order. It writes logs to stderr.
 	Serve func(ctx context.Context, cfg config.Serve, stdout, stderr io.Writer) error
 }
 
-// getenv is the value of a variable in the environment given, "" when unset.
+// getenv returns a variable of the given environment, "" if it is unset.
 func (e *Env) getenv(name string) string {
 	for _, entry := range e.Environ {
 		if value, ok := strings.CutPrefix(entry, name+"="); ok {
@@ -57,7 +57,7 @@ func (e *Env) getenv(name string) string {
 }
 
 // Run executes one command line and returns the exit code. The end of ctx is an
-// interruption: commands stop in good order.
+// interruption: commands then stop in good order.
 func Run(ctx context.Context, env Env) int {
 	env.Stdout = resultWriter{env.Stdout}
 	root := newRoot(&env)
@@ -86,7 +86,7 @@ Exit codes:
   2    wrong usage or configuration; nothing was done
   3    produce: not every record was acknowledged; the summary says how many were
   4    serve: another node has taken over
-  5    serve: something has to be changed before it is started again
+  5    serve: change something before it is started again
   130  interrupted before the work was done
 
 Completion, for the shell at hand:
@@ -126,8 +126,8 @@ func newRoot(env *Env) *cobra.Command {
 	return root
 }
 
-// group makes a command that only holds others: alone it shows its help, and a
-// word it does not know is a usage error.
+// group makes a command that only holds others. Alone it shows its help, and an
+// unknown word after it is a usage error.
 func group(cmd *cobra.Command) {
 	cmd.Args = cobra.ArbitraryArgs
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -138,7 +138,7 @@ func group(cmd *cobra.Command) {
 	}
 }
 
-// unknownCommand is the error of a word that stands for no command under cmd.
+// unknownCommand is the error about a word that is no command under cmd.
 func unknownCommand(cmd *cobra.Command, word string) error {
 	hint := fmt.Sprintf("see \"%s --help\"", cmd.CommandPath())
 	cmd.SuggestionsMinimumDistance = 2 // edits; none are allowed otherwise
@@ -154,7 +154,7 @@ func unknownCommand(cmd *cobra.Command, word string) error {
 	return usagef("unknown command %q for %q; %s", word, cmd.CommandPath(), hint)
 }
 
-// addCompletion adds "completion", once it is known where output goes.
+// addCompletion adds "completion", when the output streams are set.
 func addCompletion(root *cobra.Command) {
 	root.InitDefaultCompletionCmd()
 	for _, cmd := range root.Commands() {
@@ -164,7 +164,7 @@ func addCompletion(root *cobra.Command) {
 	}
 }
 
-// args makes a usage error of what a cobra check of the arguments says.
+// args turns the error of a cobra check of the arguments into a usage error.
 func args(check cobra.PositionalArgs, usage string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if check(cmd, args) != nil {

@@ -21,13 +21,13 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// outcome is what one command line did.
+// outcome is the result of one command line.
 type outcome struct {
 	code           int
 	stdout, stderr string
 }
 
-// command is a command line about to run.
+// command is a command line to run.
 type command struct {
 	ctx     context.Context
 	stdin   io.Reader
@@ -117,7 +117,7 @@ func TestUsageErrorsSayWhatToDoAndEndWith2(t *testing.T) {
 		"delete without a yes":    {[]string{"topic", "delete", "t"}, "--yes"},
 		"unknown acks":            {[]string{"produce", "t", "--acks", "2"}, "0, 1 or all"},
 		"unknown compression":     {[]string{"produce", "t", "--compression", "lzma"}, "zstd"},
-		"two keys":                {[]string{"produce", "t", "--key-separator", ":", "--key-field", "k"}, "give one"},
+		"two keys":                {[]string{"produce", "t", "--key-separator", ":", "--key-field", "k"}, "use only one"},
 		"plain lines with a time": {[]string{"produce", "t", "--key-separator", ":", "--timestamp-field", "k"}, "--key-field"},
 		"negative partition":      {[]string{"produce", "t", "--partition", "-4"}, "from 0"},
 		"tiny batches":            {[]string{"produce", "t", "--batch-bytes", "10"}, "1KiB"},
@@ -138,7 +138,7 @@ func TestUsageErrorsSayWhatToDoAndEndWith2(t *testing.T) {
 		"altered and deleted":     {[]string{"topic", "alter", "t", "--config", "a=1", "--delete-config", "a"}, "both name a"},
 		"deleted with a value":    {[]string{"topic", "alter", "t", "--delete-config", "a=1"}, "key alone"},
 		"altered to nothing":      {[]string{"topic", "alter", "t", "--partitions", "0"}, "at least one"},
-		"delete before what":      {[]string{"topic", "delete-records", "t"}, "--before is missing"},
+		"delete without before":   {[]string{"topic", "delete-records", "t"}, "--before is missing"},
 		"delete before nonsense":  {[]string{"topic", "delete-records", "t", "--before", "soon"}, "--before"},
 		"reset to nowhere":        {[]string{"group", "reset-offsets", "g"}, "--shift-by"},
 		"reset to two":            {[]string{"group", "reset-offsets", "g", "--to", "latest", "--shift-by", "0"}, "Give one of"},
@@ -199,7 +199,7 @@ func TestPrintConfigStartsNothing(t *testing.T) {
 	o.expect(t, cli.ExitOK, `"source": "default"`)
 }
 
-func TestNobodyAtTheBootstrapAddressIsToldPlainly(t *testing.T) {
+func TestNoBrokerAtTheBootstrapAddressIsAPlainError(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

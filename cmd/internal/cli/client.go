@@ -79,9 +79,9 @@ func connect(ctx context.Context, env *Env, bootstrap string, opts ...kgo.Opt) (
 	return client, nil
 }
 
-// ping waits for an answer of a broker, but not longer than connectTimeout: the
-// client itself waits twice as long for the first bytes of someone who takes
-// connections and says nothing.
+// ping waits for an answer of a broker, but not longer than connectTimeout. The
+// client itself waits twice as long for the first bytes of a peer that accepts
+// connections and sends nothing.
 func ping(ctx context.Context, client *kgo.Client) error {
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
@@ -107,8 +107,8 @@ func unreachable(seeds []string, err error) error {
 		strings.Join(seeds, ", "), err)
 }
 
-// silence says why nothing came of waiting: no broker answers, or those that do
-// are not able to.
+// silence explains why waiting was in vain: no broker answers, or those that do
+// cannot do the work.
 func silence(client *kgo.Client, unable string) error {
 	if err := ping(context.Background(), client); err != nil {
 		return fmt.Errorf("no broker answers: %w", err)
@@ -118,9 +118,9 @@ func silence(client *kgo.Client, unable string) error {
 
 var errUnknownTopic = errors.New("topic does not exist")
 
-// lookUpTopic returns the partitions of a topic, ascending. It comes before
-// anything is done with a topic, because a client would retry for long on one
-// that is not there, and the broker might create it.
+// lookUpTopic returns the partitions of a topic, ascending. Commands call it
+// first: for a missing topic the client would retry for long, and the broker
+// might create it.
 func lookUpTopic(ctx context.Context, env *Env, client *kgo.Client, name string) (partitions []int32, err error) {
 	err = again(ctx, env, func() error {
 		t, err := askTopic(ctx, client, name)
@@ -145,8 +145,8 @@ func lookUpTopic(ctx context.Context, env *Env, client *kgo.Client, name string)
 	return nil, err
 }
 
-// meantTopic is added to the error of a topic that does not exist: one that does, and
-// whose name differs by a slip.
+// meantTopic returns a hint for the error about a topic that does not exist:
+// the name of a topic that differs by a slip.
 func meantTopic(ctx context.Context, client *kgo.Client, name string) string {
 	topics, err := kadm.NewClient(client).ListTopics(ctx)
 	if err != nil {
@@ -193,8 +193,8 @@ func askTopic(ctx context.Context, client *kgo.Client, name string) (kmsg.Metada
 	return resp.Topics[0], nil
 }
 
-// topicReady says why a topic cannot be used yet; nil when it can. The broker
-// has to number its partitions from 0 without a gap.
+// topicReady returns why a topic cannot be used yet, or nil. The broker has to
+// number its partitions from 0 without a gap.
 func topicReady(t kmsg.MetadataResponseTopic) error {
 	if err := kerr.ErrorForCode(t.ErrorCode); err != nil {
 		return err

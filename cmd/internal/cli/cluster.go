@@ -28,7 +28,7 @@ const (
 func newCluster(env *Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "cluster",
-		Short:   "Show how a cluster is",
+		Short:   "Show the state of a cluster",
 		Example: `  varve cluster status`,
 	}
 	cmd.AddCommand(newClusterStatus(env))
@@ -36,17 +36,17 @@ func newCluster(env *Env) *cobra.Command {
 	return cmd
 }
 
-const clusterStatusLong = `Show the nodes, journals and topics of a cluster, and what is wrong with them.
+const clusterStatusLong = `Show the nodes, journals and topics of a cluster, and its troubles.
 
-What every Kafka broker tells comes over --bootstrap: the cluster's id, its nodes, its
-topics, and partitions that nobody leads. What only varve has comes over HTTP: roles,
-versions and journals, from the nodes whose addresses --http names. What nobody tells
-is a question mark.
+Every Kafka broker reports over --bootstrap: the cluster's id, its nodes, its topics,
+and partitions without a leader. Only varve's nodes report over HTTP, at the addresses
+that --http names: roles, versions and journals. A question mark stands for a value
+that no node reported.
 
-PENDING is what is acknowledged with acks=1 and not in the bucket yet, SET ASIDE how
-many records of earlier starts could not be replayed ("varve wal list" shows them).
+PENDING counts records that are acknowledged with acks=1 and not in the bucket yet, SET
+ASIDE records of earlier starts that could not be replayed ("varve wal list" shows them).
 
-The code is 1 when a partition has no leader, a node named is not ready, or one that
+The code is 1 when a partition has no leader, a named node is not ready, or a node that
 answers reports a trouble of its own: each is listed with the time it began.`
 
 func newClusterStatus(env *Env) *cobra.Command {
@@ -54,7 +54,7 @@ func newClusterStatus(env *Env) *cobra.Command {
 	var addresses []string
 	cmd := &cobra.Command{
 		Use:   "status",
-		Short: "Show nodes, journals, topics, and what is wrong",
+		Short: "Show nodes, journals, topics, and troubles",
 		Long:  clusterStatusLong,
 		Example: `  varve cluster status
   varve cluster status --bootstrap logs-1:9092 --http logs-1:9080,logs-2:9080
@@ -84,7 +84,7 @@ func newClusterStatus(env *Env) *cobra.Command {
 	return cmd
 }
 
-// clusterStatus is what `cluster status -o json` prints.
+// clusterStatus is the output of `cluster status -o json`.
 type clusterStatus struct {
 	Cluster    string        `json:"cluster"`
 	Controller *int32        `json:"controller"` // broker id
@@ -94,27 +94,27 @@ type clusterStatus struct {
 	Troubles   []string      `json:"troubles"`
 }
 
-// clusterNode is a node: known to Kafka clients, or to HTTP, or to both.
+// clusterNode is a node that Kafka clients know, or HTTP, or both.
 type clusterNode struct {
-	ID    *int32       `json:"id"`
-	Kafka string       `json:"kafka"` // host:port, "" is not known
-	Rack  string       `json:"rack,omitempty"`
-	HTTP  string       `json:"http,omitempty"` // where Status comes from
-	Told  *status.Node `json:"status"`         // null if it was not asked, or did not answer
+	ID     *int32       `json:"id"`
+	Kafka  string       `json:"kafka"` // host:port, "" if not known
+	Rack   string       `json:"rack,omitempty"`
+	HTTP   string       `json:"http,omitempty"` // where Status comes from
+	Status *status.Node `json:"status"`         // null if no request was sent to it, or did not answer
 }
 
 func showCluster(ctx context.Context, env *Env, bootstrap string, addresses []string, named bool, output string) error {
-	told := askNodes(ctx, addresses)
+	answers := askNodes(ctx, addresses)
 	client, err := connect(ctx, env, bootstrap)
 	if err != nil {
-		return errors.Join(interrupted(ctx, err), told.notReady())
+		return errors.Join(interrupted(ctx, err), answers.notReady())
 	}
 	defer client.Close()
 	s, err := readCluster(ctx, client)
 	if err != nil {
 		return interrupted(ctx, err)
 	}
-	s.join(told, named)
+	s.join(answers, named)
 	if output == "json" {
 		err = printJSON(env.Stdout, s)
 	} else {
@@ -126,7 +126,7 @@ func showCluster(ctx context.Context, env *Env, bootstrap string, addresses []st
 	return err
 }
 
-// answers are what nodes said over HTTP, by address.
+// answers are the nodes' answers over HTTP, by address.
 type answers []answer
 
 type answer struct {
@@ -153,7 +153,8 @@ func askNodes(ctx context.Context, addresses []string) answers {
 	return list
 }
 
-// notReady says what keeps nodes from answering Kafka clients, if they tell.
+// notReady returns why nodes do not answer Kafka clients, as far as
+// they report it.
 func (list answers) notReady() error {
 	var errs []error
 	for _, a := range list {
@@ -164,7 +165,7 @@ func (list answers) notReady() error {
 	return errors.Join(errs...)
 }
 
-// readCluster asks what every broker knows.
+// readCluster reads the part that every broker knows.
 func readCluster(ctx context.Context, client *kgo.Client) (*clusterStatus, error) {
 	meta, err := kadm.NewClient(client).Metadata(ctx)
 	if err != nil {
@@ -200,10 +201,10 @@ func readCluster(ctx context.Context, client *kgo.Client) (*clusterStatus, error
 	return s, nil
 }
 
-// join adds what nodes said over HTTP. Where no address was named, a node that
-// does not answer at the usual one is no trouble.
-func (s *clusterStatus) join(told answers, named bool) {
-	for _, a := range told {
+// join adds the nodes' answers over HTTP. If the user named no address, a node
+// that does not answer at the default one is no trouble.
+func (s *clusterStatus) join(list answers, named bool) {
+	for _, a := range list {
 		switch {
 		case a.err != nil:
 			if named {
@@ -212,7 +213,7 @@ func (s *clusterStatus) join(told answers, named bool) {
 		case a.node.Cluster == nil:
 			s.Troubles = append(s.Troubles, fmt.Sprintf("the node at %s is not ready: %s", a.address, a.node.State))
 			s.addTroubles(a)
-			s.Nodes = append(s.Nodes, clusterNode{HTTP: a.address, Told: &a.node})
+			s.Nodes = append(s.Nodes, clusterNode{HTTP: a.address, Status: &a.node})
 		case a.node.Cluster.ID != s.Cluster:
 			s.Troubles = append(s.Troubles, fmt.Sprintf("the node at %s is of another cluster, %s", a.address, a.node.Cluster.ID))
 		default:
@@ -228,7 +229,7 @@ func (s *clusterStatus) join(told answers, named bool) {
 	})
 }
 
-// addTroubles adds what a node reports of itself.
+// addTroubles adds the troubles that a node reports of itself.
 func (s *clusterStatus) addTroubles(a answer) {
 	for _, t := range a.node.Troubles {
 		text := "the node at " + a.address + " has a trouble"
@@ -239,14 +240,14 @@ func (s *clusterStatus) addTroubles(a answer) {
 	}
 }
 
-// place puts an answer beside what Kafka says of the node. A node that serves
-// reads alone may be unknown to those who take writes.
+// place adds an answer to the row of its node. Brokers that take writes may not
+// know of a node that serves reads alone.
 func (s *clusterStatus) place(a answer) {
 	for i := range s.Nodes {
 		if n := &s.Nodes[i]; n.ID != nil && *n.ID == *a.node.ID {
-			n.HTTP, n.Told = a.address, &a.node
+			n.HTTP, n.Status = a.address, &a.node
 			return
 		}
 	}
-	s.Nodes = append(s.Nodes, clusterNode{ID: a.node.ID, Kafka: a.node.Kafka, Rack: a.node.Rack, HTTP: a.address, Told: &a.node})
+	s.Nodes = append(s.Nodes, clusterNode{ID: a.node.ID, Kafka: a.node.Kafka, Rack: a.node.Rack, HTTP: a.address, Status: &a.node})
 }

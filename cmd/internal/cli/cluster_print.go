@@ -41,8 +41,8 @@ func (s *clusterStatus) print(w io.Writer) error {
 
 func (s *clusterStatus) journals() (n int) {
 	for _, node := range s.Nodes {
-		if node.Told != nil {
-			n += len(node.Told.Journals)
+		if node.Status != nil {
+			n += len(node.Status.Journals)
 		}
 	}
 	return n
@@ -59,9 +59,9 @@ func (s *clusterStatus) nodeTable(w io.Writer) {
 	fmt.Fprintln(w, "NODE\tKAFKA\tHTTP\tSTATE\tROLES\tRACK\tSTARTED\tVERSION")
 	for _, n := range s.Nodes {
 		state, roles, started, version := "?", "?", "?", "?"
-		if n.Told != nil {
-			state, roles = n.Told.State, strings.Join(n.Told.Roles, ",")
-			started, version = n.Told.StartedAt.UTC().Format("2006-01-02T15:04:05Z"), n.Told.Version
+		if n.Status != nil {
+			state, roles = n.Status.State, strings.Join(n.Status.Roles, ",")
+			started, version = n.Status.StartedAt.UTC().Format("2006-01-02T15:04:05Z"), n.Status.Version
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", n.name(), unknown(n.Kafka), unknown(n.HTTP), state, roles, dash(n.Rack), started, version)
 	}
@@ -70,10 +70,10 @@ func (s *clusterStatus) nodeTable(w io.Writer) {
 func (s *clusterStatus) journalTable(w io.Writer) {
 	fmt.Fprintln(w, "JOURNAL\tNODE\tROLE\tHEAD\tEPOCH\tPARTITIONS\tPENDING\tSET ASIDE")
 	for _, n := range s.Nodes {
-		if n.Told == nil {
+		if n.Status == nil {
 			continue
 		}
-		for _, j := range n.Told.Journals {
+		for _, j := range n.Status.Journals {
 			role, epoch, partitions, pending, aside := "follows", "?", strconv.Itoa(j.Partitions), "-", "-"
 			if j.Leads {
 				role = "leads"
@@ -92,7 +92,7 @@ func (s *clusterStatus) journalTable(w io.Writer) {
 	}
 }
 
-// unknown is text, or a question mark in the place of none.
+// unknown returns text, or a question mark if it is empty.
 func unknown(text string) string {
 	if text == "" {
 		return "?"

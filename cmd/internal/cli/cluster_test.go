@@ -15,7 +15,7 @@ import (
 	"github.com/varvelog/varve/cmd/internal/status"
 )
 
-// node is an HTTP server that tells the status that of returns.
+// node is an HTTP server that returns the status that of returns.
 func node(t *testing.T, of func() status.Node) (address string) {
 	t.Helper()
 	server := httptest.NewServer(status.Handler(of))
@@ -78,7 +78,7 @@ func TestClusterStatusTellsTroubles(t *testing.T) {
 		o := c.run(t, "cluster", "status", "--http", address)
 		o.expect(t, cli.ExitFailure, "trouble: ", want)
 		if o.stderr != "varve: the cluster has 1 trouble\n" {
-			t.Errorf("what was printed is said again: %s", o.stderr)
+			t.Errorf("the printed troubles are printed again: %s", o.stderr)
 		}
 	}
 	odd := httptest.NewServer(http.NotFoundHandler())
@@ -99,7 +99,7 @@ func TestClusterStatusTellsTroubles(t *testing.T) {
 	})
 	c.run(t, "cluster", "status").expect(t, cli.ExitFailure, "a/0: has no leader")
 
-	// Nobody answers Kafka clients while a node starts: it says why.
+	// No node answers Kafka clients while it starts: the error says why.
 	gone := command{environ: []string{"VARVE_BOOTSTRAP=127.0.0.1:1", "VARVE_HTTP=" + busy}}
 	gone.run(t, "cluster", "status").expect(t, cli.ExitFailure, "no Kafka broker answers", "reading journal 3")
 }

@@ -12,12 +12,12 @@ import (
 	"github.com/varvelog/varve/metadata/topicconfig"
 )
 
-// completionLimit is how long a shell waits for names that a broker knows: less
-// than a person does.
+// completionLimit is how long a shell waits for names from a broker: less than
+// a person is willing to.
 const completionLimit = 1500 * time.Millisecond
 
-// completeNames offers names that a broker knows, but those that stand on the line
-// already. A broker that does not answer in time offers none.
+// completeNames offers names that a broker knows, but not those that are on the
+// line already. It offers none if the broker does not answer in time.
 func completeNames(env *Env, bootstrap *string, ask func(context.Context, *kadm.Client) ([]string, error)) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, given []string, prefix string) ([]string, cobra.ShellCompDirective) {
 		ctx, cancel := context.WithTimeout(cmd.Context(), completionLimit)
@@ -62,8 +62,8 @@ func first(names, others cobra.CompletionFunc) cobra.CompletionFunc {
 	}
 }
 
-// completeConfigs offers the keys of topic configuration; suffix is what follows a
-// key on the command line.
+// completeConfigs offers the keys of topic configuration. suffix is the text
+// after a key on the command line.
 func completeConfigs(suffix string) cobra.CompletionFunc {
 	return func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 		var keys []string
@@ -78,12 +78,12 @@ func completeConfigs(suffix string) cobra.CompletionFunc {
 	}
 }
 
-// completeStarts offers beginnings of a value, to be written on.
+// completeStarts offers beginnings of a value, for the user to continue.
 func completeStarts(starts ...string) cobra.CompletionFunc {
 	return cobra.FixedCompletions(starts, cobra.ShellCompDirectiveNoFileComp|cobra.ShellCompDirectiveNoSpace)
 }
 
-// completeServe offers values of the settings that have few.
+// completeServe offers values for the settings that have only a few.
 func completeServe(cmd *cobra.Command) {
 	for flag, words := range map[string][]string{
 		"roles":      {"ingest,fetch,tiering", "ingest,fetch", "ingest", "fetch"},

@@ -22,14 +22,14 @@ func isTerminal(stream any) bool {
 	return err == nil
 }
 
-// consent asks before something is done for good. Without a terminal to ask at,
-// only --yes is consent.
+// consent asks before something is done for good. If there is no terminal to
+// ask at, only --yes is consent.
 func consent(env *Env, yes bool, question string) error {
 	if yes {
 		return nil
 	}
 	if !isTerminal(env.Stdin) {
-		return usagef("nothing was deleted: standard input is no terminal to ask at; add --yes to delete for good")
+		return usagef("nothing was deleted: standard input is not a terminal, so varve cannot ask; add --yes to delete for good")
 	}
 	fmt.Fprintf(env.Stderr, "%s Type yes: ", question)
 	answer, err := bufio.NewReader(env.Stdin).ReadString('\n')

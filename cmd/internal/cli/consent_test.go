@@ -12,7 +12,7 @@ import (
 	"github.com/varvelog/varve/cmd/internal/cli"
 )
 
-// asking are the commands that ask before they delete, and what they ask.
+// asking are the commands that ask before they delete, with their questions.
 var asking = []struct {
 	line, question string
 }{
@@ -31,9 +31,9 @@ func TestDeletingWithoutATerminalNeedsAYes(t *testing.T) {
 	for _, a := range asking {
 		c.stdin = null
 		if o := c.run(t, strings.Fields(a.line)...); strings.Contains(o.stderr, "Type yes") {
-			t.Errorf("%s: asks nobody: %s", a.line, o.stderr)
+			t.Errorf("%s: asks without a terminal: %s", a.line, o.stderr)
 		} else {
-			o.expect(t, cli.ExitUsage, "nothing was deleted", "no terminal", "--yes")
+			o.expect(t, cli.ExitUsage, "nothing was deleted", "not a terminal", "--yes")
 		}
 		c.reading("yes\n").run(t, strings.Fields(a.line)...).expect(t, cli.ExitUsage, "--yes")
 	}
@@ -42,7 +42,7 @@ func TestDeletingWithoutATerminalNeedsAYes(t *testing.T) {
 	}
 }
 
-// terminal opens a pseudo-terminal: what is written to the first is typed at the
+// terminal opens a pseudo-terminal: text written to the first is typed at the
 // second.
 func terminal(t *testing.T) (keyboard, stdin *os.File) {
 	t.Helper()

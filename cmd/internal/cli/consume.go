@@ -28,24 +28,24 @@ type consumeOptions struct {
 
 const consumeLong = `Print records of topics, from the earliest on, and wait for more.
 
-Records of one partition come in order; partitions are mixed. Ctrl-C ends the
-command with code 0, or with 130 when --max or --until-end is given and not
-reached. When the reader of the output has enough (head), it ends with code 0.
+Records of one partition come in order; partitions are mixed. Ctrl-C ends the command
+with code 0, or with 130 when --max or --until-end is given and not reached. When the
+reader of the output closes it (head), the command ends with code 0.
 
-With --group it is a member of a consumer group: it reads the partitions that fall
-to it, from where the group has got to, and commits how far it is once the output is
-written. --from then counts only where the group has no committed offset. When it
-ends, the records that were printed are committed and its partitions go to the other
+With --group it is a member of a consumer group: it reads the partitions that the group
+assigns to it, from the group's committed offsets, and commits its own once the output
+is written. --from then counts only where the group has no committed offset. When it
+ends, it commits the records that it printed, and its partitions go to the other
 members. After a crash some records may be printed again, and none is left out; its
 partitions go to the others when --session-timeout is over.
 
-A batch whose records cannot be decoded, since its client wrote it so, ends the
+A batch whose records cannot be decoded, because its client wrote it so, ends the
 command with an error that names its offsets. With --skip-undecodable it is reported
-on standard error, and the command goes on behind it.
+on standard error, and the command goes on after it.
 
 The raw output is each value and a line feed. -o json prints one object a line
 with topic, partition, offset, timestamp, key, value and headers; bytes that are
-not UTF-8 are in base64, marked by "value_encoding": "base64" beside them.`
+not UTF-8 are in base64, marked by "value_encoding": "base64" in the same object.`
 
 func newConsume(env *Env) *cobra.Command {
 	var o consumeOptions
@@ -77,16 +77,16 @@ func newConsume(env *Env) *cobra.Command {
 	flags.SortFlags = false
 	bootstrapFlag(flags, &o.bootstrap)
 	flags.StringVar(&o.from, "from", "earliest", "`where` to begin: earliest, latest, an offset, a date or time, or how long ago (-2h); see \"varve help times\"")
-	flags.StringVar(&o.group, "group", "", "read as a member of this consumer `group`, and commit what is printed")
+	flags.StringVar(&o.group, "group", "", "read as a member of this consumer `group`, and commit the records that are printed")
 	flags.DurationVar(&o.session, "session-timeout", 45*time.Second, "how long the group keeps partitions for this member when it is killed (--group)")
 	flags.Int32SliceVar(&o.partitions, "partition", nil, "`number` of a partition to read, repeatable (default all)")
 	flags.Lookup("partition").DefValue = ""
 	flags.Int64Var(&o.max, "max", 0, "stop after this `number` of records (default no limit)")
-	flags.BoolVar(&o.untilEnd, "until-end", false, "stop at the end that the topics have now")
+	flags.BoolVar(&o.untilEnd, "until-end", false, "stop at the topics' end as it is now")
 	outputFlag(cmd, &o.output, "raw", "json")
 	flags.BoolVar(&o.printKey, "print-key", false, "print the key before the value (raw output)")
 	flags.StringVar(&o.keySeparator, "key-separator", `\t`, `text between key and value; \t is a tab`)
-	flags.BoolVar(&o.skipBad, "skip-undecodable", false, "go on behind batches whose records cannot be decoded, and report them on standard error")
+	flags.BoolVar(&o.skipBad, "skip-undecodable", false, "skip batches whose records cannot be decoded, and report them on standard error")
 	progressFlag(flags, &o.progress)
 	cmd.ValidArgsFunction = completeTopics(env, &o.bootstrap)
 	complete(cmd, "group", completeGroups(env, &o.bootstrap))
@@ -151,7 +151,8 @@ func consume(ctx context.Context, env *Env, o *consumeOptions, topics []string, 
 	return p.run(ctx, client, o.untilEnd)
 }
 
-// readerOptions are those of a client that reads, alone or as a member of a group.
+// readerOptions are the options of a client that reads, alone or as a member of
+// a group.
 func readerOptions() []kgo.Opt {
 	return []kgo.Opt{
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
@@ -161,7 +162,7 @@ func readerOptions() []kgo.Opt {
 	}
 }
 
-// printer makes the printer of what the flags ask for.
+// printer makes the printer that the flags ask for.
 func (o *consumeOptions) printer(env *Env, all spans) *printer {
 	p := &printer{spans: all, left: o.max, limited: o.max > 0, format: o.format(),
 		out: bufio.NewWriterSize(env.Stdout, outputBuffer), patience: stallLimit,

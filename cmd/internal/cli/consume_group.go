@@ -14,13 +14,13 @@ import (
 )
 
 const (
-	commitEvery    = 2 * time.Second // of what was printed meanwhile
+	commitEvery    = 2 * time.Second // of the records printed since the last commit
 	heartbeatEvery = 3 * time.Second
 	leaveLimit     = 10 * time.Second // for the last commit, and for leaving
 )
 
-// membership is what a printer is a member of a group with: it knows which
-// partitions are this member's, and commits no record before it is printed.
+// membership is a printer's membership in a group: it knows which partitions
+// are this member's, and commits no record before it is printed.
 type membership struct {
 	group string
 	at    from         // where the group has no committed offset
@@ -32,7 +32,8 @@ type membership struct {
 	last []*kgo.Record
 }
 
-// consumeGroup prints what falls to one more member of a group.
+// consumeGroup prints the records of the partitions that a group assigns to a
+// new member.
 func consumeGroup(ctx context.Context, env *Env, o *consumeOptions, topics []string, at from) error {
 	lookup, err := connect(ctx, env, o.bootstrap)
 	if err != nil {
@@ -69,7 +70,7 @@ func consumeGroup(ctx context.Context, env *Env, o *consumeOptions, topics []str
 	err = p.run(ctx, client, o.untilEnd)
 	leaveErr := m.leave(client)
 	if errors.Is(err, errStdoutClosed) && leaveErr != nil {
-		err = nil // it is no success any more
+		err = nil // this is no success any more
 	}
 	return errors.Join(err, leaveErr)
 }
@@ -80,13 +81,14 @@ type groupError struct{ err error }
 func (e *groupError) Error() string { return e.err.Error() }
 func (e *groupError) Unwrap() error { return e.err }
 
-// rejoins tells of errors that only say that the group has changed.
+// rejoins reports errors that only mean that the group has changed.
 func rejoins(err *kerr.Error) bool {
 	return slices.Contains([]*kerr.Error{kerr.RebalanceInProgress, kerr.IllegalGeneration, kerr.UnknownMemberID, kerr.MemberIDRequired}, err)
 }
 
 // assigned takes the partitions that this member reads from now on, with the
-// offsets committed, and puts in where to begin without one.
+// committed offsets. It returns where to begin, also for partitions without
+// one.
 func (m *membership) assigned(ctx context.Context, committed map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
 	for topic, byPartition := range committed {
 		partitions := []int32{}
@@ -109,10 +111,11 @@ func (m *membership) assigned(ctx context.Context, committed map[string]map[int3
 			if next < 0 {
 				next = fresh[p].next
 			}
-			// What was deleted meanwhile cannot be read; what never was is a mistake.
+			// Records deleted since then cannot be read; an offset that never
+			// was is a mistake.
 			next = max(next, begin[p].next)
 			if next > begin[p].end {
-				return nil, &groupError{fmt.Errorf("its committed offset %d of %s/%d lies behind the end, %d; set it with \"varve group reset-offsets\"",
+				return nil, &groupError{fmt.Errorf("its committed offset %d of %s/%d is greater than the end, %d; set it with \"varve group reset-offsets\"",
 					next, topic, p, begin[p].end)}
 			}
 			if next != kept {
@@ -149,8 +152,8 @@ func (m *membership) reached(r *kgo.Record) {
 	m.last = append(m.last, r)
 }
 
-// printed lets the records be committed that have been reached, unless writing
-// them failed, and others take their turn at the group.
+// printed lets the client commit the records that were reached, unless writing
+// them failed, and lets the group rebalance.
 func (m *membership) printed(client *kgo.Client, err error) {
 	m.mu.Lock()
 	if err == nil {
@@ -161,7 +164,7 @@ func (m *membership) printed(client *kgo.Client, err error) {
 	client.AllowRebalance()
 }
 
-// revoked commits what was printed of partitions that go to others.
+// revoked commits the printed records of partitions that go to other members.
 func (m *membership) revoked(ctx context.Context, client *kgo.Client, partitions map[string][]int32) {
 	ctx, cancel := context.WithTimeout(ctx, leaveLimit)
 	defer cancel()
@@ -183,16 +186,17 @@ func (m *membership) lost(_ context.Context, _ *kgo.Client, partitions map[strin
 	}
 }
 
-// leave commits what was printed, and gives the partitions to the others.
+// leave commits the printed records, and gives the partitions to the other
+// members.
 func (m *membership) leave(client *kgo.Client) error {
 	ctx, cancel := context.WithTimeout(context.Background(), leaveLimit)
 	defer cancel()
 	client.AllowRebalance()
 	if err := client.CommitMarkedOffsets(ctx); err != nil {
-		return fmt.Errorf("the offsets of the records printed last were not committed, so that group %q will read them again: %w", m.group, err)
+		return fmt.Errorf("the offsets of the last printed records were not committed, so group %q will read them again: %w", m.group, err)
 	}
 	if err := client.LeaveGroupContext(ctx); err != nil {
-		return fmt.Errorf("leave group %q, which will notice when the session has timed out: %w", m.group, err)
+		return fmt.Errorf("leave group %q, which notices it only when the session has timed out: %w", m.group, err)
 	}
 	return nil
 }

@@ -15,15 +15,16 @@ const (
 	fetchPartitionBytes = 8 << 20 // asked of one partition at once
 	outputBuffer        = 256 << 10
 
-	// stallLimit is how long --until-end goes without a record it knows to be
-	// there. It is longer than a fail-over.
+	// stallLimit is how long --until-end waits without a record that is known
+	// to be there. It is longer than a fail-over.
 	stallLimit = time.Minute
 
-	// troubleAfter is how long nothing comes before the reason is told.
+	// troubleAfter is how long no record comes before the reason is printed.
 	troubleAfter = 10 * time.Second
 )
 
-// printer writes the records of the spans, in the order the client has them.
+// printer writes the records of the spans, in the order in which the client
+// returns them.
 type printer struct {
 	spans   spans // guarded by members.mu when there are members
 	left    int64 // records that may still be printed, if limited
@@ -34,7 +35,7 @@ type printer struct {
 
 	patience time.Duration // without a record that is known to be there
 	trouble  error         // last retriable error of a fetch
-	told     bool          // of the trouble, on standard error
+	reported bool          // trouble was printed to standard error
 
 	stuck   stuck
 	members *membership // nil unless it reads as a member of a group
@@ -42,8 +43,8 @@ type printer struct {
 	shown   progress
 }
 
-// run prints until everything asked for is printed, ctx ends, or a partition
-// cannot be read.
+// run prints until the output is complete, ctx ends, or a partition cannot be
+// read.
 func (p *printer) run(ctx context.Context, client *kgo.Client, untilEnd bool) error {
 	defer p.meter.erase()
 	defer p.summary()
@@ -55,7 +56,7 @@ func (p *printer) run(ctx context.Context, client *kgo.Client, untilEnd bool) er
 		cancel()
 		gap := p.checkGaps(ctx, fetches)
 		printed, done, err := p.print(fetches)
-		// Whoever waits for these records must not wait for the next ones.
+		// Readers that wait for these records must not wait for the next ones.
 		if flushErr := p.out.Flush(); err == nil {
 			err = flushErr
 		}
@@ -76,7 +77,7 @@ func (p *printer) run(ctx context.Context, client *kgo.Client, untilEnd bool) er
 		case ctx.Err() != nil:
 			return errInterrupted
 		case printed:
-			moved, p.told, p.stuck.wait = now, false, 0
+			moved, p.reported, p.stuck.wait = now, false, 0
 		case untilEnd && now.Sub(moved) > p.patience:
 			return p.stalled(client)
 		case p.stuck.due(now.Sub(moved)):
@@ -87,8 +88,8 @@ func (p *printer) run(ctx context.Context, client *kgo.Client, untilEnd bool) er
 			if passed {
 				moved, p.stuck.wait = time.Now(), 0
 			}
-		case now.Sub(moved) > troubleAfter && p.trouble != nil && !p.told:
-			p.told = true
+		case now.Sub(moved) > troubleAfter && p.trouble != nil && !p.reported:
+			p.reported = true
 			p.meter.note("no records for %v, still trying: %s", troubleAfter, explain(p.trouble))
 		}
 	}
@@ -100,13 +101,13 @@ func (p *printer) stalled(client *kgo.Client) error {
 		trouble = silence(client, "sends nothing")
 	}
 	if errors.Is(trouble, kerr.KafkaStorageError) {
-		trouble = fmt.Errorf("%w; %s; --skip-undecodable helps only with what verify names as content, with --records",
+		trouble = fmt.Errorf("%w; %s; --skip-undecodable helps only with batches that verify reports as content, with --records",
 			trouble, advice[kerr.KafkaStorageError])
 	}
 	return fmt.Errorf("no records for %v, but the end is not reached (%s): %w", p.patience, p.spans.behind(), trouble)
 }
 
-// print writes what was fetched. done tells that nothing more is wanted.
+// print writes the fetched records. done reports that no more are wanted.
 func (p *printer) print(fetches kgo.Fetches) (printed, done bool, err error) {
 	if p.members != nil {
 		p.members.mu.Lock()
@@ -136,7 +137,7 @@ func (p *printer) print(fetches kgo.Fetches) (printed, done bool, err error) {
 	return printed, done || p.ended(), err
 }
 
-// partition writes the records of one partition that belong to its span.
+// partition writes the records of one partition that lie in its span.
 func (p *printer) partition(f kgo.FetchTopicPartition, s *span) (printed bool, err error) {
 	for _, r := range f.Records {
 		if r.Offset < s.next {
@@ -164,8 +165,8 @@ func (p *printer) partition(f kgo.FetchTopicPartition, s *span) (printed bool, e
 	return printed, nil
 }
 
-// judge decides about the error of a fetch from offset next: the client goes on
-// after retriable ones by itself, all others end the command.
+// judge decides about the error of a fetch from offset next. After retriable
+// errors the client goes on by itself; all others end the command.
 func (p *printer) judge(f kgo.FetchTopicPartition, next int64) error {
 	var session *kgo.ErrGroupSession
 	switch err := f.Err; {
@@ -174,7 +175,7 @@ func (p *printer) judge(f kgo.FetchTopicPartition, next int64) error {
 	case err == nil, errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return nil
 	case errors.Is(err, kerr.OffsetOutOfRange):
-		return fmt.Errorf("read %s/%d: the records from %d on are not there any more (retention?); begin again with a later --from: %w",
+		return fmt.Errorf("read %s/%d: the records from %d on do not exist any more (retention?); begin again with a later --from: %w",
 			f.Topic, f.Partition, next, err)
 	case kerr.IsRetriable(err), kgo.IsRetryableBrokerErr(err):
 		p.trouble = fmt.Errorf("%s/%d: %w", f.Topic, f.Partition, err)
@@ -184,8 +185,9 @@ func (p *printer) judge(f kgo.FetchTopicPartition, next int64) error {
 	}
 }
 
-// judgeOther is judge for what is neither retriable nor a matter of offsets. An error
-// that no broker has answered is one of the client's, of a batch maybe.
+// judgeOther is judge for errors that are not retriable and do not concern
+// offsets. An error without a broker's code comes from the client, perhaps
+// about a batch.
 func (p *printer) judgeOther(f kgo.FetchTopicPartition) error {
 	err := fmt.Errorf("read %s/%d: %w", f.Topic, f.Partition, f.Err)
 	var answered *kerr.Error
@@ -196,8 +198,8 @@ func (p *printer) judgeOther(f kgo.FetchTopicPartition) error {
 	return nil
 }
 
-// judgeSession is judge for the membership of a group: the client joins anew by
-// itself, unless nothing would come of it.
+// judgeSession is judge for the membership of a group. The client joins again
+// by itself, unless that would be in vain.
 func (p *printer) judgeSession(err error) error {
 	var refused *groupError
 	var kafka *kerr.Error
@@ -208,13 +210,14 @@ func (p *printer) judgeSession(err error) error {
 	return nil
 }
 
-// ended tells whether all partitions are read to their ends. A member of a group
-// that has none waits for some: those who leave may leave work behind.
+// ended reports whether all partitions are read to their ends. A member of a
+// group that has no partition waits for some: members that leave may leave work
+// behind.
 func (p *printer) ended() bool {
 	return (p.members == nil || len(p.spans) > 0) && p.spans.done()
 }
 
-// offsets is how many offsets are left.
+// offsets returns how many offsets are left.
 func (all spans) offsets() (n int64) {
 	for _, byPartition := range all {
 		for _, s := range byPartition {

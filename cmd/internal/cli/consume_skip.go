@@ -15,26 +15,27 @@ import (
 )
 
 const (
-	// stuckAfter is how long nothing comes before the partitions are looked at whose
-	// ends are not reached: the client says nothing of some batches that it cannot
-	// decode. Looks become rarer, up to one in stuckMost.
+	// stuckAfter is how long no record comes before the printer checks the
+	// partitions whose ends are not reached: the client does not report some
+	// batches that it cannot decode. Checks become rarer, up to one in
+	// stuckMost.
 	stuckAfter = 2 * time.Second
 	stuckMost  = time.Minute
-	// maxGaps is how many gaps between offsets are looked at in vain: a compacted topic
-	// has many.
+	// maxGaps limits how many gaps between offsets are checked in vain: a
+	// compacted topic has many.
 	maxGaps = 16
-	// maxRecordSize bounds the memory of a look into a batch.
+	// maxRecordSize limits the memory for decoding a batch.
 	maxRecordSize = 64 << 20
 )
 
-// stuck is how a printer gets over batches that no client can decode.
+// stuck finds the batches that no client can decode, and skips them if it may.
 type stuck struct {
-	skip    bool // go on behind them, else they end the command
+	skip    bool // go on after them; otherwise they end the command
 	connect func(context.Context) (*kgo.Client, error)
-	client  *kgo.Client   // that looks: the one that reads has a request under way that may last
-	cause   error         // why the client gave a partition up
-	wait    time.Duration // silence until the next look; 0 is stuckAfter
-	looks   int           // at gaps that were none
+	client  *kgo.Client   // for the checks: the reading client has a request under way that may take long
+	cause   error         // error with which the client gave a partition up
+	wait    time.Duration // silence until the next check; 0 is stuckAfter
+	looks   int           // checks of gaps without an undecodable batch
 	batches int
 	offsets int64
 }
@@ -43,7 +44,7 @@ type stuck struct {
 type undecodable struct {
 	topic       string
 	partition   int32
-	first, last int64 // what of it is wanted
+	first, last int64 // the offsets of it that are wanted
 	err         error
 }
 
@@ -67,7 +68,7 @@ func (s *stuck) close() {
 	}
 }
 
-// due reports whether it is time to look why nothing comes.
+// due reports whether it is time to check why no record comes.
 func (s *stuck) due(silent time.Duration) bool {
 	if s.cause == nil && silent < max(s.wait, stuckAfter) {
 		return false
@@ -76,8 +77,8 @@ func (s *stuck) due(silent time.Duration) bool {
 	return true
 }
 
-// pass looks for batches that keep partitions from going on, and passes them or says
-// so. passed tells that one was.
+// pass looks for batches that keep partitions from going on, and skips them or
+// returns an error about them. passed reports that it skipped one.
 func (p *printer) pass(ctx context.Context, client *kgo.Client) (passed bool, err error) {
 	cause := p.stuck.cause
 	p.stuck.cause = nil
@@ -99,7 +100,7 @@ func (p *printer) pass(ctx context.Context, client *kgo.Client) (passed bool, er
 	return len(bad) > 0, nil
 }
 
-// skip goes on behind a batch.
+// skip goes on after a batch.
 func (p *printer) skip(client *kgo.Client, u *undecodable) {
 	if p.members != nil {
 		p.members.mu.Lock()
@@ -122,12 +123,13 @@ func (s *stuck) skipped(u *undecodable, m *meter) {
 
 // refuse is the error about a batch that is not to be skipped.
 func refuse(u *undecodable) error {
-	return fmt.Errorf("%w; its bytes are those that a client wrote; --skip-undecodable goes on behind it", u)
+	return fmt.Errorf("%w; its bytes are as a client wrote them; --skip-undecodable goes on after it", u)
 }
 
-// checkGaps looks at the offsets that are left out: the client passes over some
-// batches that it cannot decode, and does not say so. Of records behind such a batch
-// none is left in the fetches, unless it is to be skipped; the error says why.
+// checkGaps checks the offsets that are left out: the client passes over some
+// batches that it cannot decode, and does not report them. It removes the
+// records after such a batch from the fetches, unless the batch is to be
+// skipped; the error says why.
 func (p *printer) checkGaps(ctx context.Context, fetches kgo.Fetches) error {
 	for i := range fetches {
 		for j := range fetches[i].Topics {
@@ -149,14 +151,14 @@ func (p *printer) checkGaps(ctx context.Context, fetches kgo.Fetches) error {
 	return nil
 }
 
-// checkGap is checkGaps for one partition, of which next is wanted. With an error it
-// returns how many records stand before the batch.
+// checkGap is checkGaps for one partition, of which next is wanted. With an
+// error it returns how many records stand before the batch.
 func (p *printer) checkGap(ctx context.Context, records []*kgo.Record, next int64) (n int, err error) {
 	for n, r := range records {
 		if r.Offset > next && p.stuck.looks < maxGaps {
 			bad, err := p.stuck.find(ctx, map[string]map[int32]int64{r.Topic: {r.Partition: next}})
 			switch {
-			case err != nil || len(bad) == 0: // also where nothing can be found out: the gap stays one
+			case err != nil || len(bad) == 0: // also if the check fails: the gap then counts as a gap
 				p.stuck.looks++
 			case !p.stuck.skip:
 				return n, refuse(bad[0])
@@ -169,10 +171,10 @@ func (p *printer) checkGap(ctx context.Context, records []*kgo.Record, next int6
 	return len(records), nil
 }
 
-// summary notes how much was skipped.
+// summary prints how many offsets were skipped.
 func (p *printer) summary() {
 	if p.stuck.batches > 0 {
-		p.meter.note("%d offsets in %s were skipped, for their records cannot be decoded", p.stuck.offsets, batches(p.stuck.batches))
+		p.meter.note("skipped %d offsets in %s, because their records cannot be decoded", p.stuck.offsets, batches(p.stuck.batches))
 	}
 }
 
@@ -183,7 +185,8 @@ func batches(n int) string {
 	return fmt.Sprintf("%d batches", n)
 }
 
-// position is the offset that is wanted next of a partition; false if none is.
+// position returns the next wanted offset of a partition; false if there is
+// none.
 func (p *printer) position(topic string, partition int32) (next int64, ok bool) {
 	if p.members != nil {
 		p.members.mu.Lock()
@@ -196,7 +199,7 @@ func (p *printer) position(topic string, partition int32) (next int64, ok bool) 
 	return s.next, true
 }
 
-// positions are the offsets that are wanted next, by topic and partition.
+// positions returns the next wanted offsets, by topic and partition.
 func (p *printer) positions() map[string]map[int32]int64 {
 	if p.members != nil {
 		p.members.mu.Lock()
@@ -214,7 +217,7 @@ func (p *printer) positions() map[string]map[int32]int64 {
 	return at
 }
 
-// findUndecodable looks at the next batch of each partition that has one.
+// findUndecodable checks the next batch of each partition that has one.
 func findUndecodable(ctx context.Context, client *kgo.Client, at map[string]map[int32]int64) (found []*undecodable, err error) {
 	for topic, next := range at {
 		ends, err := listed(kadm.NewClient(client).ListEndOffsets(ctx, topic))
@@ -246,8 +249,8 @@ func findUndecodable(ctx context.Context, client *kgo.Client, at map[string]map[
 	return found, nil
 }
 
-// lookAt reads the batch that holds an offset, and says why it cannot be decoded; nil
-// if it can.
+// lookAt reads the batch that holds an offset, and returns why it cannot be
+// decoded, or nil if it can.
 func lookAt(ctx context.Context, client *kgo.Client, topic *kmsg.MetadataResponseTopic, partition int32, offset int64) (*undecodable, error) {
 	b, err := fetchRaw(ctx, client, topic, partition, offset)
 	if err != nil {

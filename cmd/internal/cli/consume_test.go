@@ -67,7 +67,7 @@ func TestFromSaysWhereToBegin(t *testing.T) {
 	c.run(t, "consume", "t", "--partition", "1").expect(t, cli.ExitUsage, "partitions 0 to 0")
 }
 
-func TestAnUnknownTopicIsToldAtOnce(t *testing.T) {
+func TestAnUnknownTopicIsReportedAtOnce(t *testing.T) {
 	c := broker(t, kfake.AllowAutoTopicCreation(), kfake.SeedTopics(1, "t"))
 	c.run(t, "consume", "t", "nope", "--until-end").expect(t, cli.ExitFailure, `topic does not exist: "nope"`)
 	c.run(t, "topic", "describe", "nope").expect(t, cli.ExitFailure, `topic does not exist: "nope"`)
@@ -183,7 +183,7 @@ func TestAnInterruptionBeforeTheEndIsNoSuccess(t *testing.T) {
 	c.run(t, "consume", "t", "--max", "4").expect(t, cli.ExitInterrupted, "interrupted")
 }
 
-// closedPipe is standard output whose reader has gone away.
+// closedPipe is standard output whose reader has closed it.
 type closedPipe struct{}
 
 func (closedPipe) Write([]byte) (int, error) { return 0, fmt.Errorf("write |1: %w", syscall.EPIPE) }
@@ -208,7 +208,7 @@ func TestAPartitionThatCannotBeReadEndsTheCommand(t *testing.T) {
 		code int16
 		want string
 	}{
-		{kerr.OffsetOutOfRange.Code, "not there any more"},
+		{kerr.OffsetOutOfRange.Code, "do not exist any more"},
 		{kerr.TopicAuthorizationFailed.Code, "read t/0: TOPIC_AUTHORIZATION_FAILED"},
 	} {
 		cluster, c := control(t, kfake.SeedTopics(1, "t"))

@@ -24,17 +24,17 @@ var (
 	errUnsent = errors.New("records were not acknowledged")
 	// errInterrupted: the user ended the command before its work was done.
 	errInterrupted = errors.New("interrupted")
-	// errStdoutClosed: whoever read the results has read enough.
+	// errStdoutClosed: the reader of the results has closed the pipe.
 	errStdoutClosed = errors.New("standard output closed")
 )
 
-// servedError is the end of a node.
+// servedError is the error with which a node ended.
 type servedError struct{ err error }
 
 func (e servedError) Error() string { return e.err.Error() }
 func (e servedError) Unwrap() error { return e.err }
 
-// code is what a supervisor decides on.
+// code returns the exit code, on which a supervisor decides.
 func (e servedError) code() int {
 	switch node.EndingOf(e.err) {
 	case node.TakenOver:
@@ -61,8 +61,8 @@ func exitCode(err error) int {
 	return ExitFailure
 }
 
-// oneLine is the error's text without line breaks: libraries put them in, and
-// joined errors stand in lines of their own.
+// oneLine returns the error's text without line breaks: libraries put them in,
+// and joined errors have one line each.
 func oneLine(err error) string {
 	var text strings.Builder
 	for line := range strings.Lines(err.Error()) {
@@ -80,7 +80,7 @@ func oneLine(err error) string {
 	return text.String()
 }
 
-// interrupted replaces an error that only says that ctx ended.
+// interrupted replaces an error that only reports that ctx ended.
 func interrupted(ctx context.Context, err error) error {
 	if err != nil && ctx.Err() != nil {
 		return errInterrupted
@@ -88,8 +88,9 @@ func interrupted(ctx context.Context, err error) error {
 	return err
 }
 
-// resultWriter is standard output. It tells a reader that went away (head, less)
-// from a failure: only for standard output does a broken pipe mean "enough".
+// resultWriter is standard output. It distinguishes a reader that has gone
+// (head, less) from a failure: only for standard output does a broken pipe mean
+// "enough".
 type resultWriter struct{ w io.Writer }
 
 func (r resultWriter) Write(p []byte) (int, error) {

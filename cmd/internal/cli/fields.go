@@ -10,9 +10,9 @@ import (
 	"unicode/utf8"
 )
 
-// topLevel finds the raw values of the named fields of a JSON object; nil for
-// one that is not there, or whose name is empty. The line has to be one valid
-// JSON object. Of a field that stands twice, the first counts.
+// topLevel returns the raw values of the named fields of a JSON object; nil for
+// a field that is missing or whose name is empty. The line has to be one valid
+// JSON object. If a field stands twice, the first one counts.
 func topLevel(line []byte, names ...string) ([][]byte, error) {
 	if !json.Valid(line) {
 		if bytes.IndexByte(line, 0) >= 0 {
@@ -51,7 +51,7 @@ func topLevel(line []byte, names ...string) ([][]byte, error) {
 	return values, nil
 }
 
-// keyIs compares a quoted key with a name; only keys with escapes cost a decode.
+// keyIs compares a quoted key with a name. Only keys with escapes are decoded.
 func keyIs(quoted []byte, name string) bool {
 	if inner := quoted[1 : len(quoted)-1]; bytes.IndexByte(inner, '\\') < 0 {
 		return string(inner) == name
@@ -67,7 +67,7 @@ func skipSpace(b []byte) []byte {
 	return b
 }
 
-// valueLength is the length of the JSON value that valid JSON begins with.
+// valueLength returns the length of the JSON value at the beginning of b.
 func valueLength(b []byte) int {
 	depth := 0
 	for i := 0; i < len(b); i++ {
@@ -95,7 +95,7 @@ func valueLength(b []byte) int {
 	return len(b)
 }
 
-// stringLength is the length of the quoted string that b begins with.
+// stringLength returns the length of the quoted string at the beginning of b.
 func stringLength(b []byte) int {
 	for i := 1; i < len(b); i++ {
 		switch b[i] {
@@ -108,8 +108,8 @@ func stringLength(b []byte) int {
 	return len(b)
 }
 
-// keyOf makes a record key of a JSON value: the text of a string, a number or
-// word as it stands.
+// keyOf returns the record key for a JSON value: the text of a string, or a
+// number or word as it is written.
 func keyOf(raw []byte, field string) ([]byte, error) {
 	switch {
 	case raw == nil:
@@ -131,7 +131,7 @@ func keyOf(raw []byte, field string) ([]byte, error) {
 	return []byte(key), nil
 }
 
-// timestampOf reads a time in one of the forms of "varve help times", from a
+// timestampOf reads a time, in one of the forms of "varve help times", from a
 // string or a number.
 func timestampOf(raw []byte, field string) (time.Time, error) {
 	if raw == nil {

@@ -33,7 +33,7 @@ func choice(cmd *cobra.Command, to *string, name, short, def, doc string, choice
 	complete(cmd, name, cobra.FixedCompletions(choices, cobra.ShellCompDirectiveNoFileComp))
 }
 
-// complete says what a shell offers for the value of a flag.
+// complete sets the values that a shell offers for a flag.
 func complete(cmd *cobra.Command, flag string, fn cobra.CompletionFunc) {
 	if err := cmd.RegisterFlagCompletionFunc(flag, fn); err != nil {
 		panic(err) // only when the flag is missing or has one already
@@ -57,11 +57,11 @@ func (v *sizeValue) Set(s string) error {
 	return nil
 }
 
-// separator reads a flag for the text between key and value; \t is a tab, since
-// shells make it hard to type one.
+// separator returns the text between key and value that a flag gives; \t is a
+// tab, because shells make it hard to type one.
 func separator(flag string) string { return strings.ReplaceAll(flag, `\t`, "\t") }
 
-// list joins words as a sentence does: a, b or c.
+// list joins words as in a sentence: a, b or c.
 func list(words []string, last string) string {
 	if len(words) < 2 {
 		return strings.Join(words, "")

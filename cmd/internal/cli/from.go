@@ -23,10 +23,10 @@ const (
 	fromTime
 )
 
-// from is where to begin reading.
+// from is where reading begins.
 type from struct {
 	kind   fromKind
-	flag   string // that said so
+	flag   string // that gave it
 	offset int64
 	time   time.Time
 }
@@ -34,8 +34,8 @@ type from struct {
 // looksLikeSeconds is a second of 2001: few partitions have so many records.
 const looksLikeSeconds = 1_000_000_000
 
-// parseFrom reads what a flag says of where to begin: a word, an offset, a time,
-// or a time before now.
+// parseFrom reads the value of a flag for where to begin: a word, an offset, a
+// time, or a time before now.
 func parseFrom(flag, text string, now time.Time) (from, error) {
 	switch text {
 	case "earliest":
@@ -67,21 +67,22 @@ func parseStart(text string, now time.Time) (time.Time, error) {
 	return parseMoment(text)
 }
 
-// span is what is left to read of one partition.
+// span is the part of one partition that is left to read.
 type span struct {
 	next int64 // offset of the next record wanted
-	end  int64 // offset to stop before; -1 reads on for ever
+	end  int64 // offset to stop before; -1 reads on forever
 
-	nothingNewer bool // no record is as new as the time asked for, and next is the end
+	nothingNewer bool // no record is as new as the wanted time, and next is the end
 }
 
 func (s span) done() bool { return s.end >= 0 && s.next >= s.end }
 
-// spans are the partitions read, by topic and partition.
+// spans are the partitions to read, by topic and partition.
 type spans map[string]map[int32]*span
 
-// resolve finds the offsets to begin at, and with untilEnd those to stop before,
-// as they are now. partitions limits it to some; empty is all.
+// resolve finds the offsets to begin at, and with untilEnd those to stop
+// before, as they are now. If partitions is not empty, it limits the result to
+// those.
 func resolve(ctx context.Context, env *Env, client *kgo.Client, topics []string, partitions []int32, at from, untilEnd bool) (spans, error) {
 	admin := kadm.NewClient(client)
 	all := spans{}
@@ -121,7 +122,7 @@ func resolveTopic(ctx context.Context, admin *kadm.Client, topic string, partiti
 			return nil, err
 		}
 	}
-	// The ends come last: no beginning can then lie behind its end.
+	// The ends are read last, so no beginning lies after its end.
 	last, err := listed(admin.ListEndOffsets(ctx, topic))
 	if err != nil {
 		return nil, err
@@ -141,7 +142,7 @@ func resolveTopic(ctx context.Context, admin *kadm.Client, topic string, partiti
 		case fromLatest:
 			s.next = end.Offset
 		case fromTime:
-			s.next, s.nothingNewer = timed.Offset, timed.Timestamp < 0 // kadm gives the end then
+			s.next, s.nothingNewer = timed.Offset, timed.Timestamp < 0 // for which kadm returns the end
 		case fromOffset:
 			if at.offset < start.Offset || at.offset > end.Offset {
 				return nil, usagef("--%s %d: partition %d has offsets %d to %d; choose one of those, or a partition with --partition%s",
@@ -157,7 +158,8 @@ func resolveTopic(ctx context.Context, admin *kadm.Client, topic string, partiti
 	return found, nil
 }
 
-// timeMeant is added to the error of an offset that looks like a time.
+// timeMeant returns a hint for the error about an offset that looks like a
+// time.
 func timeMeant(offset int64) string {
 	if offset < looksLikeSeconds {
 		return ""
@@ -165,8 +167,8 @@ func timeMeant(offset int64) string {
 	return fmt.Sprintf(" (a time is written with @: @%d)", offset)
 }
 
-// consumeFrom is what the client is told to read; partitions that are done are
-// not in it.
+// consumeFrom returns the offsets at which the client begins, without
+// partitions that are done.
 func (all spans) consumeFrom() map[string]map[int32]kgo.Offset {
 	offsets := map[string]map[int32]kgo.Offset{}
 	for topic, byPartition := range all {

@@ -16,7 +16,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// topicChoice is a topic and those of its partitions that are meant; none are all.
+// topicChoice is a topic and the chosen partitions of it; none stands for all.
 type topicChoice struct {
 	name       string
 	partitions []int32
@@ -50,8 +50,8 @@ func parseTopics(texts []string) (list []topicChoice, err error) {
 	return list, nil
 }
 
-// choose lists the partitions to reset: those named, those of the file, or those
-// that the group has committed offsets of.
+// choose lists the partitions to reset: those named, those of the file, or
+// those for which the group has committed offsets.
 func (r *offsetReset) choose(ctx context.Context, env *Env, client *kgo.Client, committed kadm.OffsetResponses) ([]topicChoice, error) {
 	chosen := slices.Clone(r.topics)
 	switch {
@@ -69,7 +69,7 @@ func (r *offsetReset) choose(ctx context.Context, env *Env, client *kgo.Client, 
 			chosen = append(chosen, c)
 		}
 		if len(chosen) == 0 {
-			return nil, usagef("group %q has no committed offsets; say which topics are meant with --topic", r.group)
+			return nil, usagef("group %q has no committed offsets; name topics with --topic", r.group)
 		}
 	}
 	named := len(r.topics) > 0 || r.file != nil
@@ -96,7 +96,8 @@ func (r *offsetReset) choose(ctx context.Context, env *Env, client *kgo.Client, 
 	return existing, nil
 }
 
-// chooseFromFile takes the partitions of the file, or those of them that are chosen.
+// chooseFromFile returns the partitions of the file, or the chosen ones of
+// them.
 func (r *offsetReset) chooseFromFile(chosen []topicChoice) ([]topicChoice, error) {
 	byTopic := map[string][]int32{}
 	for ref := range r.file {
@@ -171,7 +172,7 @@ func readOffsets(name string) (map[partitionReference]int64, error) {
 	return offsets, nil
 }
 
-// writeOffsets writes the plan as readOffsets reads it.
+// writeOffsets writes the plan in the form that readOffsets reads.
 func writeOffsets(name string, plan []resetRow) error {
 	f, closeFile, err := newFile("to-file", name)
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 )
 
-// groupDescription is what `group describe -o json` prints of a group.
+// groupDescription is the output of `group describe -o json` for a group.
 type groupDescription struct {
 	Group        string           `json:"group"`
 	State        string           `json:"state"`
@@ -40,7 +40,7 @@ type partitionReference struct {
 	Partition int32  `json:"partition"`
 }
 
-// groupPartition is how far a group is in a partition. Null is not known.
+// groupPartition is the progress of a group in a partition. Null is not known.
 type groupPartition struct {
 	Topic     string `json:"topic"`
 	Partition int32  `json:"partition"`
@@ -49,15 +49,15 @@ type groupPartition struct {
 	End       *int64 `json:"end"`
 	Lag       *int64 `json:"lag"` // records to read; null without a commit
 	Member    string `json:"member,omitempty"`
-	Error     string `json:"error,omitempty"` // why something is not known
+	Error     string `json:"error,omitempty"` // reason for which a value is not known
 }
 
 func newGroupDescribe(env *Env, bootstrap *string) *cobra.Command {
 	var output string
 	cmd := &cobra.Command{
 		Use:   "describe GROUP...",
-		Short: "Show how far groups are, and their members",
-		Long: `Show how far groups are in each partition, and which member reads it.
+		Short: "Show groups' progress and members",
+		Long: `Show the progress of groups in each partition, and which member reads it.
 
 COMMITTED is the offset of the next record the group will read, LAG how many offsets
 lie between it and END. A partition that a member reads and for which nothing is
@@ -89,8 +89,8 @@ committed yet shows a dash.`,
 
 var errUnknownGroup = errors.New("group does not exist")
 
-// groupState asks for a group, and again while its coordinator moves or loads. A
-// name that stands for none is errUnknownGroup.
+// groupState reads the state of a group, and reads it again while its
+// coordinator moves or loads. A missing group is errUnknownGroup.
 func groupState(ctx context.Context, env *Env, admin *kadm.Client, name string) (g kadm.DescribedGroup, err error) {
 	err = again(ctx, env, func() (err error) {
 		g, err = askGroup(ctx, admin, name)
@@ -104,7 +104,7 @@ func askGroup(ctx context.Context, admin *kadm.Client, name string) (kadm.Descri
 	g, ok := described[name]
 	switch {
 	case ok && g.Err == nil && g.State == groupDead, ok && errors.Is(g.Err, kerr.GroupIDNotFound):
-		return g, fmt.Errorf("%w: %q; \"varve group list\" shows those there are", errUnknownGroup, name)
+		return g, fmt.Errorf("%w: %q; \"varve group list\" shows those that exist", errUnknownGroup, name)
 	case ok && g.Err != nil:
 		return g, fmt.Errorf("describe group %q: %w", name, withMessage(g.Err, g.ErrMessage))
 	case err != nil:
@@ -142,7 +142,7 @@ func describeGroup(ctx context.Context, env *Env, admin *kadm.Client, name strin
 		start, end, err = bounds(ctx, admin, partitions.Topics())
 		return err
 	})
-	if err != nil && (start == nil || !passes(err)) { // what passes stands in the rows
+	if err != nil && (start == nil || !passes(err)) { // the rows show an error that passes
 		return nil, fmt.Errorf("find offsets of the topics of group %q: %w", name, err)
 	}
 	g.Partitions = []groupPartition{}
@@ -162,7 +162,7 @@ func describeGroup(ctx context.Context, env *Env, admin *kadm.Client, name strin
 	return g, nil
 }
 
-// addMembers lists the members, and tells who reads what.
+// addMembers lists the members, and returns the reader of each partition.
 func (g *groupDescription) addMembers(members []kadm.DescribedGroupMember) map[partitionReference]string {
 	readers := map[partitionReference]string{}
 	for _, m := range members {
@@ -184,7 +184,7 @@ func (g *groupDescription) addMembers(members []kadm.DescribedGroupMember) map[p
 	return readers
 }
 
-// committedOffsets are those of a group: none of one that does not exist.
+// committedOffsets returns the offsets of a group, none if it does not exist.
 func committedOffsets(ctx context.Context, admin *kadm.Client, group string) (kadm.OffsetResponses, error) {
 	committed, err := admin.FetchOffsets(ctx, group)
 	if errors.Is(err, kerr.GroupIDNotFound) {
@@ -196,8 +196,9 @@ func committedOffsets(ctx context.Context, admin *kadm.Client, group string) (ka
 	return committed, nil
 }
 
-// bounds are the offsets where the partitions of topics begin and end. A topic
-// that is gone is in neither. An error that passes comes with what is known.
+// bounds returns the offsets at which the topics' partitions begin and end. A
+// deleted topic is in neither. With an error that passes, it returns the known
+// offsets.
 func bounds(ctx context.Context, admin *kadm.Client, topics []string) (start, end kadm.ListedOffsets, err error) {
 	if len(topics) == 0 {
 		return nil, nil, nil
@@ -218,7 +219,7 @@ func bounds(ctx context.Context, admin *kadm.Client, topics []string) (start, en
 	return start, end, err
 }
 
-// fill says what is known of a partition.
+// fill sets the known values of a partition.
 func (row *groupPartition) fill(committed kadm.OffsetResponses, start, end kadm.ListedOffsets) {
 	if c, ok := committed.Lookup(row.Topic, row.Partition); ok {
 		if c.Err != nil {
@@ -239,7 +240,7 @@ func (row *groupPartition) fill(committed kadm.OffsetResponses, start, end kadm.
 	}
 	row.Start, row.End = &s.Offset, &e.Offset
 	if row.Committed != nil {
-		// What lies below the start is not there to be read.
+		// Records below the start do not exist any more.
 		lag := max(e.Offset-max(*row.Committed, s.Offset), 0)
 		row.Lag = &lag
 	}

@@ -17,18 +17,18 @@ import (
 
 const groupResetLong = `Set the committed offsets of a group, from which its members will go on.
 
-The plan is printed and nothing is done; --execute does it. The group must have no
-members then: stop its consumers first.
+The command prints the plan and changes nothing; with --execute it carries the plan
+out. The group must have no members then: stop its consumers first.
 
 --to takes earliest, latest, an offset, a date or time (2024-05-01,
-2024-05-01T12:00:00Z), how long ago (-2h, -7d), or current, which is what is
-committed now. "varve help times" has all forms of times. --shift-by moves what is committed, back with a negative number.
-Offsets before the first record or behind the last one are moved to those; NOTE says
-so.
+2024-05-01T12:00:00Z), how long ago (-2h, -7d), or current, which stands for the offsets
+committed now. "varve help times" has all forms of times. --shift-by moves the committed
+offsets, back with a negative number. Offsets before the first record or after the last
+one become the nearest valid offset; NOTE then says so.
 
 Files have one line for each partition: topic,partition,offset. This is the format
 of kafka-consumer-groups, too. --to-file writes the plan to one, so that
-"--to current --to-file" keeps a copy of what is committed; --from-file takes it back.
+"--to current --to-file" keeps a copy of the committed offsets; --from-file restores it.
 
 Without --topic, all partitions for which the group has committed offsets are reset,
 or those of the file.`
@@ -73,19 +73,19 @@ func newGroupReset(env *Env, bootstrap *string) *cobra.Command {
 	flags := cmd.Flags()
 	flags.SortFlags = false
 	flags.StringVar(&f.to, "to", "", "`where` the group goes on: earliest, latest, current, an offset, a date or time, or how long ago")
-	flags.Int64Var(&f.shift, "shift-by", 0, "`number` of offsets to go on (10) or back (-10) from what is committed")
+	flags.Int64Var(&f.shift, "shift-by", 0, "`number` of offsets to go forward (10) or back (-10) from the committed ones")
 	flags.StringVar(&f.fromFile, "from-file", "", "`file` with topic,partition,offset lines to go on from")
 	flags.StringArrayVar(&f.topics, "topic", nil, "only this topic, as `name[:partition,...]`, repeatable")
 	flags.StringVar(&f.toFile, "to-file", "", "new `file` to write the plan to")
 	complete(cmd, "to", completeStarts("earliest", "latest", "current", "-1h", "-1d"))
 	complete(cmd, "topic", completeTopics(env, bootstrap))
-	flags.BoolVar(&f.execute, "execute", false, "do it, instead of showing the plan only")
+	flags.BoolVar(&f.execute, "execute", false, "set the offsets, instead of only showing the plan")
 	outputFlag(cmd, &f.output, "table", "json")
 	return cmd
 }
 
-// offsetReset is what a reset is told: exactly one of at, current, shifted and
-// the file says where to go.
+// offsetReset is a reset to carry out. Exactly one of at, current, shifted and
+// the file gives the new offsets.
 type offsetReset struct {
 	group   string
 	at      from
@@ -93,7 +93,7 @@ type offsetReset struct {
 	shifted bool
 	shift   int64
 	file    map[partitionReference]int64
-	topics  []topicChoice // none: what the group has, or the file
+	topics  []topicChoice // none: all that the group or the file has
 }
 
 // reset checks the flags.
@@ -123,7 +123,7 @@ func (f *resetFlags) reset(shifted bool) (*offsetReset, error) {
 	return r, err
 }
 
-// resetRow is what `group reset-offsets -o json` prints of a partition.
+// resetRow is the output of `group reset-offsets -o json` for a partition.
 type resetRow struct {
 	Topic     string `json:"topic"`
 	Partition int32  `json:"partition"`
@@ -156,7 +156,7 @@ func (r *offsetReset) run(ctx context.Context, env *Env, client *kgo.Client, f *
 		if err := printResets(env.Stdout, f.output, plan); err != nil {
 			return err
 		}
-		fmt.Fprintln(env.Stderr, "varve: this is the plan; nothing was done (--execute does it)")
+		fmt.Fprintln(env.Stderr, "varve: this is the plan; nothing was changed (--execute carries it out)")
 		if members != nil {
 			fmt.Fprintf(env.Stderr, "varve: %v\n", members)
 		}
@@ -166,8 +166,8 @@ func (r *offsetReset) run(ctx context.Context, env *Env, client *kgo.Client, f *
 	return errors.Join(printResets(env.Stdout, f.output, plan), err)
 }
 
-// members says why the offsets cannot be set now; nil when the group has nobody
-// in it, or does not exist: committing makes it.
+// members returns why the offsets cannot be set now, or nil if the group has no
+// members or does not exist: committing creates it.
 func (r *offsetReset) members(ctx context.Context, env *Env, admin *kadm.Client) (reason, err error) {
 	g, err := groupState(ctx, env, admin, r.group)
 	switch {
@@ -178,11 +178,11 @@ func (r *offsetReset) members(ctx context.Context, env *Env, admin *kadm.Client)
 	case g.State == groupEmpty:
 		return nil, nil
 	}
-	return fmt.Errorf("group %q is %s with %s, who would overwrite its offsets: stop its consumers, or wait until their sessions have timed out, and run it again",
+	return fmt.Errorf("group %q is %s with %s, which would overwrite its offsets: stop its consumers, or wait until their sessions have timed out, and run it again",
 		r.group, g.State, plural(len(g.Members), "member")), nil
 }
 
-// plan finds the new offset of every partition chosen.
+// plan finds the new offset of every chosen partition.
 func (r *offsetReset) plan(ctx context.Context, env *Env, client *kgo.Client) ([]resetRow, error) {
 	admin := kadm.NewClient(client)
 	var committed kadm.OffsetResponses
@@ -227,8 +227,8 @@ func (r *offsetReset) plan(ctx context.Context, env *Env, client *kgo.Client) ([
 	return plan, nil
 }
 
-// aim sets the offset asked for; found is that of the time asked for. It reports
-// whether there is one.
+// aim sets the wanted offset; found is the offset of the wanted time. It
+// reports whether there is one.
 func (r *offsetReset) aim(row *resetRow, found int64) bool {
 	switch {
 	case r.file != nil:
@@ -251,7 +251,8 @@ func (r *offsetReset) aim(row *resetRow, found int64) bool {
 	return true
 }
 
-// shifted is the sum, or the largest number there is: offsets are not negative.
+// shifted returns the sum, or the largest number that exists: offsets are not
+// negative.
 func shifted(offset, by int64) int64 {
 	if by > math.MaxInt64-offset {
 		return math.MaxInt64
@@ -259,8 +260,8 @@ func shifted(offset, by int64) int64 {
 	return offset + by
 }
 
-// bound keeps the offset within what the partition has, and says so where a number
-// was asked for.
+// bound keeps the offset within the partition, and notes it if the user gave a
+// number.
 func (r *offsetReset) bound(row *resetRow, start, end int64) {
 	asked := row.New
 	row.New = min(max(asked, start), end)
@@ -270,7 +271,7 @@ func (r *offsetReset) bound(row *resetRow, start, end int64) {
 	}
 }
 
-// commit sets the offsets as planned, and notes in the plan what became of it.
+// commit sets the offsets as planned, and notes each result in the plan.
 func (r *offsetReset) commit(ctx context.Context, env *Env, admin *kadm.Client, plan []resetRow) error {
 	offsets := kadm.Offsets{}
 	for _, row := range plan {
@@ -297,7 +298,7 @@ func (r *offsetReset) commit(ctx context.Context, env *Env, admin *kadm.Client, 
 			continue
 		}
 		if errors.Is(why, kerr.UnknownMemberID) || errors.Is(why, kerr.RebalanceInProgress) || errors.Is(why, kerr.IllegalGeneration) {
-			why = fmt.Errorf("the group has got members meanwhile; stop its consumers and run it again: %w", why)
+			why = fmt.Errorf("the group has members now; stop its consumers and run it again: %w", why)
 		}
 		row.Result, row.Note = "failed", explain(why)
 		if bad++; first == nil {

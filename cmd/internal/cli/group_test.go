@@ -63,7 +63,7 @@ func TestAGroupGoesOnWhereItWas(t *testing.T) {
 	}
 }
 
-// What was not written is not committed: a group prints it again.
+// Records that were not written are not committed: a group prints them again.
 func TestAGroupCommitsWhatWasWritten(t *testing.T) {
 	c := counted(t, 1, 10)
 	failing := c
@@ -80,7 +80,7 @@ type failingWriter struct{}
 func (failingWriter) Write([]byte) (int, error) { return 0, fmt.Errorf("no room") }
 
 // member runs consume --group until the returned function is called, which
-// returns what it printed. Each record it prints is told.
+// returns the output. It sends to the channel for each record that is printed.
 func member(t *testing.T, c command) (printed <-chan struct{}, stop func() outcome) {
 	t.Helper()
 	var cancel context.CancelFunc
@@ -142,7 +142,7 @@ func TestMembersShareThePartitionsAndLeave(t *testing.T) {
 	}
 	o = c.run(t, "group", "reset-offsets", "g", "--to", "earliest", "--execute")
 	o.expect(t, cli.ExitFailure, "is Stable with 1 member", "stop its consumers")
-	c.run(t, "group", "reset-offsets", "g", "--to", "earliest", "--topic", "t").expect(t, cli.ExitOK, "nothing was done", "is Stable with 1 member")
+	c.run(t, "group", "reset-offsets", "g", "--to", "earliest", "--topic", "t").expect(t, cli.ExitOK, "nothing was changed", "is Stable with 1 member")
 	c.run(t, "group", "delete", "g", "--yes").expect(t, cli.ExitFailure, `"g": has members`)
 
 	second, stopSecond := member(t, c)
@@ -151,7 +151,7 @@ func TestMembersShareThePartitionsAndLeave(t *testing.T) {
 	for p := range 2 {
 		c.reading("more\n").run(t, "produce", "t", "--partition", fmt.Sprint(p)).expect(t, cli.ExitOK)
 	}
-	<-first // else it may end before it has come to the record
+	<-first // otherwise it may end before it has reached the record
 	<-second
 	one, two := stop(), stopSecond()
 	one.expect(t, cli.ExitOK)
@@ -163,7 +163,7 @@ func TestMembersShareThePartitionsAndLeave(t *testing.T) {
 	c.run(t, "group", "describe", "g").expect(t, cli.ExitOK, "group g, Empty", "lag 0")
 }
 
-// shared tells whether each of two members of g reads one of two partitions.
+// shared reports whether each of two members of g reads one of two partitions.
 func shared(t *testing.T, c command) bool {
 	t.Helper()
 	var described []struct {
@@ -201,7 +201,7 @@ func TestResettingShowsThePlanFirst(t *testing.T) {
 		{"--to current --to-file " + copied, "t 0 10 10 0 planned - t 1 10 10 0 planned -"},
 	} {
 		o := c.run(t, append([]string{"group", "reset-offsets", "g"}, strings.Fields(tc.args)...)...)
-		o.expect(t, cli.ExitOK, "nothing was done (--execute does it)")
+		o.expect(t, cli.ExitOK, "nothing was changed (--execute carries it out)")
 		if got := words(o.stdout); got != header+tc.want {
 			t.Errorf("%s: got %s", tc.args, o.stdout)
 		}
@@ -269,5 +269,5 @@ func TestACommitBehindTheEndIsRefused(t *testing.T) {
 	if err := kadm.NewClient(client).CommitAllOffsets(t.Context(), "g", behind); err != nil {
 		t.Fatal(err)
 	}
-	c.run(t, "consume", "t", "--group", "g", "--until-end").expect(t, cli.ExitFailure, "50 of t/0 lies behind the end, 10", "reset-offsets")
+	c.run(t, "consume", "t", "--group", "g", "--until-end").expect(t, cli.ExitFailure, "50 of t/0 is greater than the end, 10", "reset-offsets")
 }

@@ -12,10 +12,10 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 )
 
-// States of a group in which nobody is a member of it.
+// States of a group that has no members.
 const (
 	groupEmpty = "Empty"
-	groupDead  = "Dead" // there is none of this name
+	groupDead  = "Dead" // no group has this name
 )
 
 func newGroups(env *Env) *cobra.Command {
@@ -39,7 +39,7 @@ func newGroups(env *Env) *cobra.Command {
 	return cmd
 }
 
-// groupRow is what `group list -o json` prints of a group.
+// groupRow is the output of `group list -o json` for a group.
 type groupRow struct {
 	Group        string `json:"group"`
 	State        string `json:"state"`
@@ -56,7 +56,7 @@ func newGroupList(env *Env, bootstrap *string) *cobra.Command {
 		Long: `List groups and their states.
 
 A group is Stable while its members read, PreparingRebalance or CompletingRebalance
-while partitions are given to members anew, and Empty when it has committed offsets
+while it assigns partitions to members again, and Empty when it has committed offsets
 and no members.`,
 		Example: `  varve group list
   varve group list --state Empty -o json | jq -r '.[].group'`,
@@ -158,7 +158,7 @@ func deleteGroups(ctx context.Context, admin *kadm.Client, names []string) (deed
 		case err != nil:
 			why = err
 		default:
-			why = errors.New("may be left: the broker did not answer for it")
+			why = errors.New("may still exist: the broker did not answer for it")
 		}
 		deeds = append(deeds, failed(name, why))
 		left = append(left, fmt.Sprintf("%q: %s", name, explain(why)))

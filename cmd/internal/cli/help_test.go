@@ -16,7 +16,7 @@ import (
 	"github.com/varvelog/varve/cmd/internal/cli"
 )
 
-var update = flag.Bool("update", false, "write the help texts of testdata anew")
+var update = flag.Bool("update", false, "write the help texts of testdata again")
 
 func TestHelpIsAsReviewed(t *testing.T) {
 	for _, line := range []string{
@@ -97,7 +97,7 @@ func TestCompletionAsksTheBrokerForNames(t *testing.T) {
 
 var quoted = regexp.MustCompile(`'[^']*'`)
 
-// Every command that is not told twice has an example in its help, and every one
+// Every command except those listed has an example in its help. Every command
 // that prints results can print JSON.
 func TestEveryCommandHasExamplesAndJSON(t *testing.T) {
 	noJSON := []string{"varve completion", "varve help"}

@@ -13,15 +13,15 @@ import (
 
 const exitCodesText = `Exit codes of varve:
 
-  0    done. Also of a command that goes on until it is told to stop, when it is:
-       consume by Ctrl-C (without --max and --until-end) or when the reader of its
-       output has enough, and serve by SIGINT or SIGTERM after all it acknowledged
-       was flushed or is safe in the write-ahead log.
-  1    failed. The last line on standard error says why, and what to do. What was
-       done before it stays done: commands that change several things say which.
+  0    done. Also the code of a command that goes on until it is stopped: consume by
+       Ctrl-C (without --max and --until-end) or when the reader of its output closes
+       it, and serve by SIGINT or SIGTERM after every acknowledged record was flushed
+       or is safe in the write-ahead log.
+  1    failed. The last line on standard error says why, and what to do. Changes made
+       before that stay made: commands that change several things say which.
        bucket verify ends with 1 when it found errors or could not read to the end,
-       bucket probe when the store is not safe or nobody could find out, wal list
-       and wal export when something cannot be read.
+       bucket probe when the store is not safe or its safety could not be found out,
+       wal list and wal export when something cannot be read.
   2    wrong usage or configuration: an unknown flag, a value that is out of bounds,
        something that needs --yes. Nothing was done.
   3    produce: at least one record that was read is not known to be stored. The
@@ -29,12 +29,12 @@ const exitCodesText = `Exit codes of varve:
   4    serve: another node with the ingest role has taken over the bucket. Do not start
        this one again by itself: the two would depose each other without end. Run one
        of them, or start this one with --roles fetch.
-  5    serve: starting it again does not help before something is changed: credentials
-       are refused, the bucket is missing or another cluster's, objects are missing,
-       damaged or of a newer version, the store cannot keep data safe, or the data
-       folder is damaged or another cluster's.
-  130  interrupted (SIGINT or SIGTERM) before the work was done; produce: what was
-       read until then was acknowledged. A second signal ends any command at once,
+  5    serve: starting it again does not help before something is changed: the store
+       refuses the credentials, the bucket is missing or belongs to another cluster,
+       objects are missing, damaged or of a newer version, the store cannot keep data
+       safe, or the data folder is damaged or belongs to another cluster.
+  130  interrupted (SIGINT or SIGTERM) before the work was done; produce: the records
+       read until then were acknowledged. A second signal ends any command at once,
        with this code too.
 `
 
@@ -45,36 +45,36 @@ notes, questions, and the one line "varve: ..." that says why a command failed.
 
 -o json is the output for programs, of every command that prints results:
 
-  - what goes on without end, or may be long, is one object a line: consume, and
-    wal export;
+  - results that go on without end, or may be long, are one object a line: consume,
+    and wal export;
   - a list, or a command that takes several names, is one array of objects, also
     for one name: topic, group, wal list;
-  - what is about one thing is one object: cluster status, produce, bench, bucket,
+  - a result about one thing is one object: cluster status, produce, bench, bucket,
     version;
-  - null is what is not known or does not apply, never 0 or "";
+  - null stands for a value that is not known or does not apply, never 0 or "";
   - times are RFC 3339 in UTC, sizes are in bytes, durations in seconds;
   - ids of topics and clusters are as Kafka's tools write them, those of nodes'
     incarnations in hex;
-  - fields may be added in later versions, none is renamed or removed.
+  - later versions may add fields, and rename or remove none.
 
-When a command fails that changes several things, the array is printed all the
-same: "result" says what became of each, "error" why.
+When a command that changes several things fails, it prints the array nevertheless:
+"result" is the outcome for each thing, "error" the reason of a failure.
 
-Progress is shown from two seconds on, when standard error is a terminal, or
-elsewhere with --progress.
+Commands show progress after two seconds if standard error is a terminal, and with
+--progress also elsewhere.
 `
 
-// newHelpTopics are texts of "varve help" about no command.
+// newHelpTopics returns the texts of "varve help" that are not about a command.
 func newHelpTopics() []*cobra.Command {
 	return []*cobra.Command{
 		{Use: "exit-codes", Short: "Exit codes, for scripts", Long: strings.TrimSuffix(exitCodesText, "\n")},
 		{Use: "output", Short: "Output and its JSON, for programs", Long: strings.TrimSuffix(outputText, "\n")},
 		{Use: "times", Short: "Forms of dates and times that flags and fields take", Long: strings.TrimSuffix(timesText, "\n")},
-		{Use: "topic-configs", Short: "Configuration of topics, and what each does", Long: topicConfigsText()},
+		{Use: "topic-configs", Short: "Configuration of topics, with the effect of each key", Long: topicConfigsText()},
 	}
 }
 
-// newHelp is "varve help": cobra's own takes a word it does not know for success.
+// newHelp makes "varve help": cobra's own reports success for an unknown word.
 func newHelp(root *cobra.Command) *cobra.Command {
 	find := func(words []string) (*cobra.Command, error) {
 		cmd := root
@@ -115,10 +115,10 @@ func topicConfigsText() string {
 	var text strings.Builder
 	text.WriteString(`Configuration of topics, as topic create and topic alter take it with --config:
 
-All keys that Kafka knows are taken, kept and described, so that tools written for
-Kafka get along; unknown keys and invalid values are refused. What is "applied" has
-an effect. What is "recorded" has none yet: nothing is removed or rewritten because
-of it. What is "ignored" tunes something that varve does not have.
+The broker takes, keeps and describes all keys that Kafka knows, so that tools written
+for Kafka work; it refuses unknown keys and invalid values. An "applied" key has an
+effect. A "recorded" key has none yet: nothing is removed or rewritten because of it.
+An "ignored" key tunes something that varve does not have.
 
 `)
 	w := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
@@ -141,7 +141,8 @@ func defaultText(d topicconfig.Def) string {
 	return d.Default
 }
 
-// noteEffects tells of configurations that do not do what one may hope for.
+// noteEffects prints a note for each configuration that has no effect, or none
+// yet.
 func noteEffects(env *Env, configs map[string]*string) {
 	for _, d := range topicconfig.Defs() { // in order of names
 		if _, set := configs[d.Name]; !set {
@@ -149,7 +150,7 @@ func noteEffects(env *Env, configs map[string]*string) {
 		}
 		switch d.Effect {
 		case topicconfig.Recorded:
-			fmt.Fprintf(env.Stderr, "varve: note: %s is recorded, and nothing acts on it yet; see \"varve help topic-configs\"\n", d.Name)
+			fmt.Fprintf(env.Stderr, "varve: note: %s is recorded, but has no effect yet; see \"varve help topic-configs\"\n", d.Name)
 		case topicconfig.Ignored:
 			fmt.Fprintf(env.Stderr, "varve: note: %s has no effect: %s\n", d.Name, d.Doc)
 		}

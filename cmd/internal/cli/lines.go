@@ -12,7 +12,7 @@ import (
 
 const (
 	blockSize = 256 << 10 // bytes asked of the input at once
-	blockRest = 16 << 10  // a block with less room left is not read into again
+	blockRest = 16 << 10  // a block with less room left takes no further read
 )
 
 const standardInput = "standard input"
@@ -21,12 +21,13 @@ const standardInput = "standard input"
 type source struct {
 	name string
 	open func() (io.ReadCloser, error)
-	size int64         // bytes, if it is a file of a size
+	size int64         // bytes, if it is a file with a size
 	read *atomic.Int64 // counts bytes as they are read, if not nil
 }
 
-// sources are the inputs that the arguments name; none, or "-", is stdin. A file
-// that cannot be read is an error before anything of the others was.
+// sources returns the inputs that the arguments name; none, or "-", is stdin.
+// It returns an error about a file that it cannot read before anything is read
+// from the others.
 func sources(files []string, stdin io.Reader) (list []source, err error) {
 	if len(files) == 0 {
 		files = []string{"-"}
@@ -52,8 +53,8 @@ func sources(files []string, stdin io.Reader) (list []source, err error) {
 	return list, nil
 }
 
-// fileSize is the size of a stream that is a file, as in produce t < file; 0 of
-// any other.
+// fileSize returns the size of a stream that is a file, as in produce t < file,
+// and 0 for any other.
 func fileSize(stream any) int64 {
 	f, ok := stream.(*os.File)
 	if !ok {
@@ -65,7 +66,7 @@ func fileSize(stream any) int64 {
 	return 0
 }
 
-// inputSize is how many bytes the inputs have, 0 if nobody knows.
+// inputSize returns how many bytes the inputs have, 0 if it is not known.
 func inputSize(inputs []source) (total int64) {
 	for _, src := range inputs {
 		if src.size == 0 {
@@ -76,16 +77,16 @@ func inputSize(inputs []source) (total int64) {
 	return total
 }
 
-// block is what one read returned. Bytes are never written again: lines are
+// block is the result of one read. Its bytes are never written again: lines are
 // slices of it.
 type block struct {
 	data []byte
 	err  error // io.EOF at the end of the input
 }
 
-// readBlocks reads r ahead of the splitting, until its end, its first error, or
-// the end of ctx. A read that the kernel holds (a terminal, a quiet pipe) cannot
-// be taken back: it ends with the process.
+// readBlocks reads r ahead of the splitter, until its end, its first error, or
+// the end of ctx. A read that blocks in the kernel (a terminal, a quiet pipe)
+// cannot be cancelled: it ends with the process.
 func readBlocks(ctx context.Context, r io.Reader) <-chan block {
 	blocks := make(chan block, 4)
 	go func() {
@@ -114,16 +115,16 @@ func readBlocks(ctx context.Context, r io.Reader) <-chan block {
 // errLineTooLong: a line does not fit into a batch.
 var errLineTooLong = errors.New("line too long")
 
-// byteOrderMark is what some programs write before UTF-8 text.
+// byteOrderMark stands before UTF-8 text that some programs write.
 var byteOrderMark = []byte("\uFEFF")
 
 // splitter cuts blocks into lines. A line ends at \n and nowhere else; a \r
-// belongs to it. The bytes after the last \n are a line if there are any. A byte
-// order mark at the beginning belongs to none.
+// belongs to it. The bytes after the last \n are a line if there are any. A
+// byte order mark at the beginning belongs to no line.
 type splitter struct {
-	limit int    // bytes of the longest line
-	carry []byte // beginning of a line that went on in the next block
-	line  int64  // number of the line worked on, from 1
+	limit int    // largest number of bytes of a line
+	carry []byte // beginning of a line that continues in the next block
+	line  int64  // number of the current line, from 1
 	emit  func(line []byte) error
 }
 
@@ -142,7 +143,7 @@ func (s *splitter) feed(data []byte) error {
 		line := data[:i:i]
 		if len(s.carry) > 0 {
 			line = append(s.carry, line...)
-			s.carry = nil // the line owns it now
+			s.carry = nil // the receiver of the line owns it now
 		}
 		if err := s.next(line); err != nil {
 			return err
@@ -151,7 +152,7 @@ func (s *splitter) feed(data []byte) error {
 	}
 }
 
-// finish takes the end of the input.
+// finish handles the end of the input.
 func (s *splitter) finish() error {
 	line := s.carry
 	s.carry = nil
@@ -172,8 +173,9 @@ func (s *splitter) next(line []byte) error {
 	return s.emit(line)
 }
 
-// eachLine calls emit with every line of src in order, and says in which line an
-// error arose. At the end of ctx it stops between two lines with errInterrupted.
+// eachLine calls emit with every line of src in order, and adds the number of
+// the line to an error. At the end of ctx it stops between two lines with
+// errInterrupted.
 func eachLine(ctx context.Context, src source, limit int, emit func(number int64, line []byte) error) error {
 	r, err := src.open()
 	if err != nil {

@@ -16,7 +16,7 @@ func readerSource(r io.Reader) source {
 }
 
 // collect returns the lines as they were when they were emitted, and as they
-// are when all input has been read: nobody may have written to them.
+// are when all input has been read: they must not change in between.
 func collect(t *testing.T, r io.Reader, limit int) (then, now []string, err error) {
 	t.Helper()
 	var lines [][]byte

@@ -19,12 +19,12 @@ import (
 
 var (
 	flagName = regexp.MustCompile(`(?:^|[^-\w])--([a-z][a-z0-9-]*)`)
-	// commandLine is one of varve's within a text: up to a quote, or what a shell
-	// ends a command at.
+	// commandLine is one of varve's command lines within a text: up to a quote,
+	// or a character that ends a command in a shell.
 	commandLine = regexp.MustCompile("\\bvarve ((?:[^\"\\n;|<>`#]|\\\\\n)+)")
 )
 
-// flagsOf are all flags that a command takes.
+// flagsOf returns all flags that a command takes.
 func flagsOf(cmd *cobra.Command) []string {
 	names := []string{"help"}
 	for c := cmd; c != nil; c = c.Parent() {
@@ -97,7 +97,7 @@ func literals(t *testing.T, folder string, fn func(where, text string)) {
 }
 
 // TestFlagsThatTextsNameExist reads every text that the program may print, and
-// the documents: advice to use a flag that is not there helps nobody.
+// the documents: advice to use a missing flag is of no help.
 func TestFlagsThatTextsNameExist(t *testing.T) {
 	root := newRoot(&Env{})
 	var all []string
@@ -128,7 +128,7 @@ func TestFlagsThatTextsNameExist(t *testing.T) {
 	}
 	walkCommands(root, func(cmd *cobra.Command) {
 		checkCommandLines(t, root, cmd.CommandPath(), cmd.Long+"\n"+cmd.Example)
-		// What a help names without a command is the command's own, or names its own.
+		// A flag that a help text names without a command is the command's own.
 		own := commandLine.ReplaceAllString(cmd.Long, "")
 		for _, f := range flagName.FindAllStringSubmatch(own, -1) {
 			if cmd.Runnable() && !slices.Contains(flagsOf(cmd), f[1]) {

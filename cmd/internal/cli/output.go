@@ -30,12 +30,12 @@ func rawFormat(printKey bool, separator string) format {
 //	 "key":"k","value":"v","headers":[{"key":"h","value":"x"}]}
 //
 // A missing key or value and an unset timestamp are null. Bytes that are not
-// UTF-8 are base64, with "key_encoding" or "value_encoding" set to "base64"
-// beside them.
+// UTF-8 are base64, with "key_encoding" or "value_encoding" set to "base64" in
+// the same object.
 func jsonFormat(dst []byte, r *kgo.Record) []byte { return appendJSON(dst, "topic", r) }
 
-// appendJSON appends one object a line; topicField is the name of the field that
-// has r.Topic in it.
+// appendJSON appends one object a line; topicField is the name of the field for
+// r.Topic.
 func appendJSON(dst []byte, topicField string, r *kgo.Record) []byte {
 	dst = append(dst, '{')
 	dst = appendString(dst, topicField)

@@ -53,7 +53,7 @@ func TestCommandsWaitForOffsetsThatAreNotAvailableYet(t *testing.T) {
 	}
 }
 
-// once makes the next request of a key end with what answer makes of it.
+// once answers the next request of a key with the result of answer.
 func once(cluster *kfake.Cluster, key kmsg.Key, answer func(kmsg.Request) kmsg.Response) {
 	asked := false
 	cluster.ControlKey(int16(key), func(req kmsg.Request) (kmsg.Response, error, bool) {

@@ -39,15 +39,16 @@ With --key-separator the text before the first separator is the key. With
 --key-field or --timestamp-field each line has to be a JSON object, and the field
 gives the record's key or timestamp while the value stays the whole line. With any
 of these, blank lines are skipped, and counted in the summary. A line that cannot be
-used ends the command with its number; the lines before it are written.
+used ends the command with an error that gives its number; the lines before it are
+written.
 
-The topic has to exist, so that a mistyped name makes no topic: --create-topic
-creates it with the broker's defaults when it does not.
+The topic has to exist, so that a mistyped name creates no topic: --create-topic
+creates it with the broker's defaults if it does not.
 
 With --acks all, the default, the producer is idempotent: retries neither
-duplicate nor reorder records. Ctrl-C stops reading, waits for what was read and
-ends with code 130; a second one ends at once. When a record is not acknowledged
-nothing after it is sent, and the code is 3.
+duplicate nor reorder records. Ctrl-C stops reading, waits until the records read so
+far are acknowledged, and ends with code 130; a second one ends at once. When a record
+is not acknowledged, nothing after it is sent, and the code is 3.
 
 A summary goes to standard error, or with -o json to standard output.`
 
@@ -79,14 +80,14 @@ func newProduce(env *Env) *cobra.Command {
 	flags.StringVar(&o.keyField, "key-field", "", "JSON `field` whose value is the key")
 	flags.StringVar(&o.timestampField, "timestamp-field", "", "JSON `field` whose value is the timestamp, in a form of \"varve help times\"")
 	flags.Int32Var(&o.partition, "partition", -1, "`number` of the partition to write to (default by the key's hash, as Java producers do)")
-	flags.Lookup("partition").DefValue = "0" // which the help leaves out
+	flags.Lookup("partition").DefValue = "0" // a value that the help leaves out
 	choice(cmd, &o.acks, "acks", "", "all", "when a record counts as written", "0", "1", "all")
 	choice(cmd, &o.compression, "compression", "", "none", "compression of batches", "none", "gzip", "snappy", "lz4", "zstd")
 	flags.BoolVar(&o.createTopic, "create-topic", false, "create the topic when it does not exist")
 	o.batchBytes = defaultBatchBytes
 	flags.Var(&sizeValue{&o.batchBytes, "1000012"}, "batch-bytes", "most bytes of a batch before compression, hence of a line")
 	flags.DurationVar(&o.linger, "linger", 10*time.Millisecond, "how long a batch waits for more lines")
-	flags.DurationVar(&o.timeout, "delivery-timeout", 2*time.Minute, "how long to go on when nothing is acknowledged")
+	flags.DurationVar(&o.timeout, "delivery-timeout", 2*time.Minute, "how long to wait for the next acknowledgement")
 	outputFlag(cmd, &o.output, "text", "json")
 	progressFlag(flags, &o.progress)
 	cmd.ValidArgsFunction = first(completeTopics(env, &o.bootstrap), func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
@@ -96,27 +97,27 @@ func newProduce(env *Env) *cobra.Command {
 }
 
 const (
-	// defaultBatchBytes is what Java producers and Kafka topics allow.
+	// defaultBatchBytes is the limit of Java producers and Kafka topics.
 	defaultBatchBytes = 1_000_012
 	minBatchBytes     = 1 << 10
 	maxBatchBytes     = 64 << 20
 
-	// batchOverhead covers what a batch of one record adds to key and value:
-	// batch header, length prefixes and varints.
+	// batchOverhead covers the bytes that a batch of one record adds to key and
+	// value: batch header, length prefixes and varints.
 	batchOverhead = 128
 
 	maxBuffered     = 64 << 20 // bytes read and not acknowledged yet
 	bufferedRecords = 200_000  // records likewise
 
-	// produceTimeout is what the broker gets for one request; some stores keep a
-	// writer waiting for half a minute.
+	// produceTimeout is the time that the broker has for one request; some
+	// stores keep a writer waiting for half a minute.
 	produceTimeout = 30 * time.Second
 )
 
 func (o *produceOptions) check() error {
 	switch {
 	case o.keySeparator != "" && o.keyField != "":
-		return usagef("--key-separator and --key-field both say where the key is; give one")
+		return usagef("--key-separator and --key-field both give the key; use only one")
 	case o.keySeparator != "" && o.timestampField != "":
 		return usagef("--key-separator is for plain lines, --timestamp-field for JSON lines; use --key-field for the key")
 	case o.partition < -1:
@@ -144,7 +145,7 @@ func (o *produceOptions) clientOptions() []kgo.Opt {
 		kgo.MaxBufferedRecords(bufferedRecords),
 		kgo.MaxBufferedBytes(maxBuffered),
 		kgo.ProduceRequestTimeout(produceTimeout),
-		// A record that is given up ends the command, so nothing follows it that
+		// A record that is given up ends the command, so no record follows that
 		// could overtake or repeat it.
 		kgo.AllowIdempotentProduceCancellation(),
 	}
@@ -160,7 +161,7 @@ func (o *produceOptions) clientOptions() []kgo.Opt {
 	return opts
 }
 
-// fill makes a record of a line.
+// fill sets a record from a line.
 func (o *produceOptions) fill(r *kgo.Record, line []byte) error {
 	r.Value = line
 	r.Partition = max(o.partition, 0)
@@ -196,7 +197,7 @@ func (o *produceOptions) fillFromJSON(r *kgo.Record, line []byte) error {
 }
 
 // produce writes every line of the sources, waits for the acknowledgements and
-// reports, whatever ended it.
+// prints the summary, also after an error.
 func produce(ctx context.Context, env *Env, o *produceOptions, topic string, inputs []source) error {
 	client, err := connect(ctx, env, o.bootstrap, o.clientOptions()...)
 	if err != nil {
@@ -219,11 +220,12 @@ func produce(ctx context.Context, env *Env, o *produceOptions, topic string, inp
 	readErr := o.sendAll(ctx, s, inputs)
 	s.flush()
 	w.stop()
-	s.giveUp(nil) // nothing is left; it only frees the context
+	s.giveUp(nil) // nothing is under way any more; this only frees the context
 	return s.report(env, o, readErr)
 }
 
-// lookUp finds the topic's partitions, and creates the topic if that is wanted.
+// lookUp returns the topic's partitions, and creates the topic if the flag says
+// so.
 func (o *produceOptions) lookUp(ctx context.Context, env *Env, client *kgo.Client, topic string) ([]int32, error) {
 	partitions, err := lookUpTopic(ctx, env, client, topic)
 	switch {
@@ -238,8 +240,8 @@ func (o *produceOptions) lookUp(ctx context.Context, env *Env, client *kgo.Clien
 	return partitions, err
 }
 
-// skips reports lines that are there for the eye alone. Where the whole line is
-// the value, there are none.
+// skips reports whether a line is blank and is to be skipped. If the whole line
+// is the value, none is.
 func (o *produceOptions) skips(line []byte) bool {
 	switch {
 	case o.keySeparator != "":
@@ -251,7 +253,7 @@ func (o *produceOptions) skips(line []byte) bool {
 }
 
 // sendAll reads until the end, the first line that is no record, the first
-// record that failed, or the end of ctx.
+// record that fails, or the end of ctx.
 func (o *produceOptions) sendAll(ctx context.Context, s *sender, inputs []source) error {
 	limit := int(o.batchBytes) - batchOverhead
 	for _, src := range inputs {

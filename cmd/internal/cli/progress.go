@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	progressAfter = 2 * time.Second // from when on a command shows that it works
+	progressAfter = 2 * time.Second // until a command shows its progress
 	progressEvery = time.Second
 )
 
@@ -20,16 +20,17 @@ func progressFlag(flags *pflag.FlagSet, to *bool) {
 	flags.BoolVar(to, "progress", false, "show progress also when standard error is no terminal")
 }
 
-// progress is how far a command is. A total of 0 is not known.
+// progress is how far a command is. A total of 0 means that it is not known.
 type progress struct {
 	doing             string // in words, may be empty
-	unit              string // what is counted, as "records"; empty when nothing is
+	unit              string // of the count, as "records"; empty if nothing is counted
 	done, total       int64
 	bytes, totalBytes int64
 }
 
-// after tells, once it has worked for elapsed, how far it is, how fast, and how long it will take. The time left
-// is reckoned by what is furthest: things and bytes are not of one size.
+// after describes the progress after elapsed: how far it is, how fast, and how
+// long the rest will take. The count that is furthest gives the time left:
+// things, and bytes of them, differ in size.
 func (p progress) after(elapsed time.Duration) string {
 	seconds := max(elapsed.Seconds(), 1e-3)
 	var words []string
@@ -82,17 +83,17 @@ type meter struct {
 	read     func() progress
 
 	last    time.Time
-	visible bool // text stands on the terminal's line
+	visible bool // text is on the terminal's line
 }
 
-// newMeter makes the meter of a command that begins now. Progress is for a person
-// at a terminal, or for who asked for it.
+// newMeter makes the meter of a command that begins now. Progress is shown at a
+// terminal, and elsewhere if the user asked for it.
 func newMeter(env *Env, name string, asked bool, read func() progress) *meter {
 	terminal := isTerminal(env.Stderr)
 	return &meter{out: env.Stderr, name: name, show: asked || terminal, terminal: terminal, began: time.Now(), read: read}
 }
 
-// tick shows progress if it is time to.
+// tick shows progress if it is time.
 func (m *meter) tick(now time.Time) {
 	if !m.show || now.Sub(m.began) < progressAfter || now.Sub(m.last) < progressEvery {
 		return
@@ -105,13 +106,13 @@ func (m *meter) tick(now time.Time) {
 	}
 }
 
-// note writes a line beside the progress.
+// note writes a line of its own, and keeps the progress below it.
 func (m *meter) note(format string, a ...any) {
 	m.erase()
 	fmt.Fprintf(m.out, "varve: "+format+"\n", a...)
 }
 
-// erase takes the progress off a terminal's line, for something else to be
+// erase removes the progress from a terminal's line, before other text is
 // written there.
 func (m *meter) erase() {
 	if m.visible {
@@ -120,8 +121,8 @@ func (m *meter) erase() {
 	}
 }
 
-// showProgress runs a meter until stop is called. Nobody else may write to
-// standard error meanwhile.
+// showProgress runs a meter until stop is called. Until then, only the meter
+// may write to standard error.
 func showProgress(env *Env, name string, asked bool, read func() progress) (stop func()) {
 	m := newMeter(env, name, asked, read)
 	if !m.show {

@@ -27,21 +27,21 @@ func printTable(w io.Writer, rows func(io.Writer)) error {
 	return tw.Flush()
 }
 
-// deed is what became of one thing that a command was told to change, as
-// -o json prints it.
+// deed is the outcome for one thing that a command was asked to change, as -o
+// json prints it.
 type deed struct {
 	Name   string `json:"name"`
 	Result string `json:"result"` // "created", "exists", "deleted" or "failed"
 	Error  string `json:"error,omitempty"`
 }
 
-// failed is the deed that err kept from being done.
+// failed returns the deed for a thing that could not be changed because of err.
 func failed(name string, err error) deed {
 	return deed{Name: name, Result: "failed", Error: explain(err)}
 }
 
-// printDeeds prints what was done to things of one kind. As text, failures are
-// left to the error that the command ends with.
+// printDeeds prints the outcomes for things of one kind. As text, it leaves
+// failures to the error that ends the command.
 func printDeeds(w io.Writer, output, kind string, deeds []deed) error {
 	if output == "json" {
 		return printJSON(w, deeds)
@@ -62,7 +62,7 @@ func printDeeds(w io.Writer, output, kind string, deeds []deed) error {
 	return nil
 }
 
-// dash is text, or what a table shows in the place of none.
+// dash returns text, or the dash that a table shows in place of an empty one.
 func dash(text string) string {
 	if text == "" {
 		return "-"

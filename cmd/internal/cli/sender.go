@@ -13,15 +13,15 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// errStopped: a record failed, so no further one is sent: records after a hole
+// errStopped: a record failed, so no further one is sent: records after a gap
 // would hide it.
 var errStopped = errors.New("stopped after a failure")
 
 const recordSlab = 256 // records allocated at once
 
-// sender hands records to the client and counts what becomes of them. record,
-// send, flush and report belong to one goroutine; the client's goroutine
-// reports each outcome; giveUp is for anyone.
+// sender hands records to the client and counts their outcomes. record, send,
+// flush and report belong to one goroutine. The client's goroutine reports each
+// outcome. Any goroutine may call giveUp.
 type sender struct {
 	client *kgo.Client
 	topic  string
@@ -29,7 +29,7 @@ type sender struct {
 	slab   []kgo.Record
 
 	records context.Context         // of every record
-	giveUp  context.CancelCauseFunc // ends it: what is unacknowledged fails for that cause
+	giveUp  context.CancelCauseFunc // ends it: unacknowledged records then fail with that cause
 
 	skipped  int64        // blank lines
 	carriage bool         // the first line of an input ended in \r\n
@@ -39,7 +39,7 @@ type sender struct {
 	ackBytes atomic.Int64 // their keys and values
 	failed   atomic.Bool
 	read     atomic.Int64 // bytes of the input that were read
-	total    int64        // bytes of the input, 0 if nobody knows
+	total    int64        // bytes of the input, 0 if not known
 
 	mu struct {
 		sync.Mutex
@@ -47,7 +47,7 @@ type sender struct {
 	}
 }
 
-// newSender makes a sender of an input of total bytes, 0 if nobody knows.
+// newSender makes a sender for an input of total bytes, 0 if not known.
 func newSender(client *kgo.Client, topic string, total int64) *sender {
 	s := &sender{client: client, topic: topic, began: time.Now(), total: total}
 	s.records, s.giveUp = context.WithCancelCause(context.Background())
@@ -64,8 +64,9 @@ func (s *sender) record() *kgo.Record {
 	return r
 }
 
-// send hands a record over; it blocks while too much is unacknowledged. An
-// interruption does not reach it: what was read is written, or fails.
+// send hands a record over. It blocks while too much is unacknowledged. An
+// interruption does not cancel it: each record that was read is written, or
+// fails.
 func (s *sender) send(r *kgo.Record, source string, line int64) error {
 	if s.failed.Load() {
 		return errStopped
@@ -86,8 +87,8 @@ func (s *sender) send(r *kgo.Record, source string, line int64) error {
 	return nil
 }
 
-// place is which lines a number stands for. A broker refuses batches, and the
-// client does not pass on which record of them it was.
+// place returns which lines a number stands for. A broker refuses batches, and
+// the client does not report which record of them was refused.
 func place(err error) string {
 	var code *kerr.Error
 	if errors.As(err, &code) {
@@ -112,7 +113,7 @@ func (s *sender) flush() {
 	}
 }
 
-// rates says how far it is and how fast.
+// rates describes how far it is and how fast.
 func (s *sender) rates() string {
 	elapsed := time.Since(s.began)
 	seconds := max(elapsed.Seconds(), 1e-3)
@@ -122,7 +123,8 @@ func (s *sender) rates() string {
 		humanize.Comma(int64(float64(acked)/seconds)), float64(size)/1e6/seconds)
 }
 
-// progress is how far it is: what was read ahead is not written yet, but small.
+// progress is how far it is. It counts bytes read ahead and not written yet,
+// which are few.
 func (s *sender) progress() progress {
 	p := progress{unit: "records", done: s.acked.Load(), bytes: s.read.Load(), totalBytes: s.total}
 	if s.total == 0 {
@@ -131,18 +133,18 @@ func (s *sender) progress() progress {
 	return p
 }
 
-// produced is what `produce -o json` prints.
+// produced is the output of `produce -o json`.
 type produced struct {
 	Topic        string  `json:"topic"`
 	Sent         int64   `json:"sent"`
-	Acknowledged *int64  `json:"acknowledged"` // null with --acks 0: nobody knows
-	Bytes        int64   `json:"bytes"`        // keys and values of those
+	Acknowledged *int64  `json:"acknowledged"` // null with --acks 0: not known
+	Bytes        int64   `json:"bytes"`        // of their keys and values
 	Skipped      int64   `json:"skipped"`      // blank lines
 	Seconds      float64 `json:"seconds"`
 	Error        string  `json:"error,omitempty"`
 }
 
-// report writes the summary and returns what the command ends with.
+// report writes the summary and returns the error that the command ends with.
 func (s *sender) report(env *Env, o *produceOptions, readErr error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -158,7 +160,7 @@ func (s *sender) report(env *Env, o *produceOptions, readErr error) error {
 		fmt.Fprintln(env.Stderr, `varve: note: lines end in \r\n, and each record has the \r; "tr -d '\r'" before produce removes it`)
 	}
 	if s.utf16 {
-		fmt.Fprintln(env.Stderr, `varve: note: the input looks like UTF-16, and is taken byte by byte; "iconv -f UTF-16 -t UTF-8" before produce makes lines of it`)
+		fmt.Fprintln(env.Stderr, `varve: note: the input looks like UTF-16, and its bytes are stored as they are; "iconv -f UTF-16 -t UTF-8" before produce makes lines of it`)
 	}
 	if o.output == "json" {
 		p := produced{Topic: s.topic, Sent: sent, Acknowledged: &acked, Bytes: s.ackBytes.Load(), Skipped: s.skipped, Seconds: time.Since(s.began).Seconds()}

@@ -9,13 +9,13 @@ import (
 const serveLong = `Run a node of a varve cluster until SIGINT or SIGTERM.
 
 Without flags it runs every role in this process, with a bucket in a local folder,
-listening on loopback. Records that were acknowledged are flushed before it ends;
-a second signal ends it at once.
+listening on loopback. Before it ends, it flushes all acknowledged records; a second
+signal ends it at once.
 
 Each setting is a flag, an environment variable (--flush-interval is
 VARVE_FLUSH_INTERVAL) and a key of the YAML file given with --config
 (flush-interval: 250ms). A flag wins over the environment, the environment over
-the file, the file over the default. --print-config shows what results.
+the file, the file over the default. --print-config shows the result.
 
 Buckets:
   file:///path                      a folder
@@ -26,17 +26,17 @@ Buckets:
 
 Quote a bucket with options: shells give ? and & meanings of their own.
 
-Credentials come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or the files the
-AWS tools keep; for s3:// also from all else that these use, as the role of
-a machine or a pod, for minio:// also from MINIO_ROOT_USER and MINIO_ROOT_PASSWORD
-or the files the MinIO client keeps. They never stand in settings, and a password in
-one is shown nowhere.
+Credentials come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or the files of the
+AWS tools; for s3:// also from all other sources of these tools, as the role of a
+machine or a pod, for minio:// also from MINIO_ROOT_USER and MINIO_ROOT_PASSWORD or the
+files of the MinIO client. Settings never hold them, and a password in a setting is
+never shown.
 
 Over HTTP, at --http: /healthz (the process is alive), /readyz (it serves clients; if
-not, what it is busy with), /metrics (for Prometheus) and /status (JSON, which "varve
-cluster status" shows).
+not, the work it is busy with), /metrics (for Prometheus) and /status (JSON, which
+"varve cluster status" shows).
 
-Exit codes are 0 when it was told to stop and did so in good order, 1 when it could
+Exit codes are 0 when a signal stopped it and it ended in good order, 1 when it could
 not go on and starting it again may help, 2 for wrong settings, 4 when another node
 has taken over, and 5 when something else has to be changed first. A supervisor must
 not start it again after 2, 4 and 5: after 4 it would depose the other node.`

@@ -57,6 +57,6 @@ func TestAClosedPipeIsAnError(t *testing.T) {
 	r.Close()
 	defer w.Close()
 	if _, err := w.WriteString("x"); err == nil {
-		t.Fatal("wrote to nobody")
+		t.Fatal("wrote to a pipe without a reader")
 	}
 }

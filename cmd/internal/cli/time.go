@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// timesText is "varve help times". Every form in it is a case of a test.
+// timesText is "varve help times". A test has a case for every form in it.
 const timesText = `Times, as --timestamp-field, --from, --to and --before read them:
 
-A date, and a time of day. What has no zone is in UTC.
+A date, and a time of day. A time without a zone is in UTC.
   2024-05-01                      the beginning of that day
   2024-05-01T12:00:00Z            RFC 3339
   2024-05-01 12:00:00             a space for the T; seconds may be left out
@@ -21,15 +21,15 @@ A date, and a time of day. What has no zone is in UTC.
   2024/05/01 12:00:00             slashes for the dashes
   20240501T120000Z                neither dashes nor colons
 
-A number since 1970. How large it is says what it counts; a fraction is allowed.
+A number since 1970. Its size decides the unit; a fraction is allowed.
   1714557600                      below 100000000000 (year 5138) seconds
   1714557600123                   with three digits more, milliseconds
   1714557600123456                with six, microseconds
   1714557600123456789             with nine, nanoseconds
 
---timestamp-field takes all of these, as a JSON string, and numbers also as they
-stand. Digits that make up a date (20240501) or a date and time (20240501120000) are
-read as those: as numbers they would be times in 1970, or in 2611.
+--timestamp-field takes all of these as a JSON string, and numbers also as JSON numbers.
+Digits that make up a date (20240501) or a date and time (20240501120000) are read as
+those: as numbers they would be times in 1970, or in 2611.
 
 In --from, --to and --before a bare integer is an offset. Put @ before a number that
 is a time: @1714557600, @1714557600123. They also take how long ago:
@@ -37,8 +37,8 @@ is a time: @1714557600, @1714557600123. They also take how long ago:
   -6mo -1y                        calendar months and years
   -1d12h                          joined, the largest first
 
-Kafka keeps milliseconds, so that the rest of a fraction is cut off, and no time
-before 1970.
+Kafka keeps milliseconds, so the rest of a fraction is cut off, and no time before
+1970.
 `
 
 // errBeforeEpoch: the protocol gives negative timestamps meanings of their own.
@@ -59,7 +59,7 @@ func parseMoment(text string) (time.Time, error) {
 	var nanos int64
 	zone := time.UTC
 	if ok && c != "" {
-		// Digits alone have to go down to the second: shorter ones are numbers.
+		// Digits alone need seconds too: shorter ones are numbers.
 		spaced := c.skip("T") || c.skip("t") || dash != "" && c.skip(" ")
 		if ok = spaced || dash == "" && len(c) >= len("120000"); ok {
 			clock, nanos, ok = c.clock(dash != "", !spaced)
@@ -74,7 +74,7 @@ func parseMoment(text string) (time.Time, error) {
 	return since1970(time.Date(day[0], time.Month(day[1]), day[2], clock[0], clock[1], clock[2], int(nanos), zone))
 }
 
-// cursor is the rest of a text that is being read from the left.
+// cursor is the rest of a text that is read from the left.
 type cursor string
 
 func (c *cursor) skip(prefix string) bool {
@@ -101,7 +101,7 @@ func (c *cursor) digits(n, low, high int) (value int, ok bool) {
 	return value, value >= low && value <= high
 }
 
-// date reads year, month and day, and says what stands between them.
+// date reads year, month and day, and returns the text between them.
 func (c *cursor) date() (date [3]int, dash string, ok bool) {
 	if date[0], ok = c.digits(4, 0, 9999); !ok {
 		return date, "", false
@@ -154,8 +154,8 @@ func (c *cursor) fraction() (nanos int64, ok bool) {
 	return nanos, n > 0
 }
 
-// decimals is the number that the first places digits make; digits that are not
-// there are zeros.
+// decimals returns the number that the first places digits make. Missing digits
+// count as zeros.
 func decimals(digits string, places int) (value int64) {
 	for i := range places {
 		value *= 10
@@ -195,7 +195,7 @@ func (c *cursor) zone() (*time.Location, bool) {
 }
 
 // parseEpoch reads a number since 1970: of seconds, milli-, micro- or
-// nanoseconds, as its size tells.
+// nanoseconds, which its size decides.
 func parseEpoch(text string) (time.Time, error) {
 	if strings.ContainsAny(text, "eE") {
 		return parseEpochFloat(text)
@@ -225,8 +225,8 @@ func parseEpoch(text string) (time.Time, error) {
 	return time.Unix(0, int64(n)), nil
 }
 
-// parseEpochFloat reads a number with an exponent. It has fewer digits than a
-// nanosecond takes, and is rounded to one of Kafka's milliseconds.
+// parseEpochFloat reads a number with an exponent. It has fewer digits than
+// nanoseconds need, and is rounded to Kafka's milliseconds.
 func parseEpochFloat(text string) (time.Time, error) {
 	f, err := strconv.ParseFloat(text, 64)
 	switch {
@@ -235,7 +235,7 @@ func parseEpochFloat(text string) (time.Time, error) {
 	case f < 0:
 		return time.Time{}, errBeforeEpoch
 	}
-	for unit := float64(1e3); ; unit /= 1e3 { // milliseconds in what is counted
+	for unit := float64(1e3); ; unit /= 1e3 { // milliseconds in one counted unit
 		if f < maxSeconds*1e3/unit || unit < 1e-5 {
 			return time.UnixMilli(int64(math.Round(f * unit))), nil
 		}
@@ -265,7 +265,7 @@ func parseAgo(text string, now time.Time) (time.Time, error) {
 	return since1970(then)
 }
 
-// since1970 refuses what a Kafka timestamp cannot say.
+// since1970 refuses times that a Kafka timestamp cannot hold.
 func since1970(t time.Time) (time.Time, error) {
 	if t.UnixMilli() < 0 {
 		return time.Time{}, errBeforeEpoch
@@ -273,5 +273,5 @@ func since1970(t time.Time) (time.Time, error) {
 	return t, nil
 }
 
-// timeForms is what errors name; "varve help times" has the rest.
+// timeForms is the short list for errors; "varve help times" has all forms.
 const timeForms = `a date (2024-05-01), a time (2024-05-01T12:00:00Z, "2024-05-01 12:00"; in UTC unless it has a zone)`

@@ -56,8 +56,8 @@ func newTopicCreate(env *Env, bootstrap *string) *cobra.Command {
 		Long: `Create a topic.
 
 The number of partitions can be raised later, never lowered; records with one key
-stay in order as long as it does not change. "varve help topic-configs" lists what
---config takes, and what has an effect.`,
+stay in order as long as it does not change. "varve help topic-configs" lists the keys
+that --config takes, and their effects.`,
 		Example: `  varve topic create events --partitions 12
   varve topic create events --config max.message.bytes=4194304 --if-not-exists`,
 		Args: args(cobra.ExactArgs(1), "one topic name"),
@@ -76,8 +76,8 @@ stay in order as long as it does not change. "varve help topic-configs" lists wh
 			})
 		},
 	}
-	cmd.Flags().Int32Var(&partitions, "partitions", -1, "`number` of partitions (default as the broker is set up)")
-	cmd.Flags().Lookup("partitions").DefValue = "0" // which the help leaves out
+	cmd.Flags().Int32Var(&partitions, "partitions", -1, "`number` of partitions (default: that of the broker)")
+	cmd.Flags().Lookup("partitions").DefValue = "0" // a value that the help leaves out
 	cmd.Flags().StringArrayVar(&pairs, "config", nil, "topic configuration as `key=value`, repeatable")
 	complete(cmd, "config", completeConfigs("="))
 	cmd.ValidArgsFunction = cobra.NoFileCompletions
@@ -109,7 +109,7 @@ func createTopic(ctx context.Context, admin *kadm.Client, name string, partition
 	case errors.Is(err, kerr.TopicAlreadyExists) && ifNotExists:
 		return deed{Name: name, Result: "exists"}, nil
 	case errors.Is(err, kerr.TopicAlreadyExists):
-		err = fmt.Errorf("%w; --if-not-exists makes that no error, \"varve topic alter %s\" changes it", err, name)
+		err = fmt.Errorf("%w; add --if-not-exists to accept that, or change it with \"varve topic alter %s\"", err, name)
 		return failed(name, err), fmt.Errorf("create topic %q: %w", name, err)
 	case err != nil:
 		err = withMessage(err, resp.ErrMessage)

@@ -16,15 +16,14 @@ import (
 
 const topicAlterLong = `Change the configuration of topics, or raise their number of partitions.
 
-All that is asked for is checked by the broker first, for every topic; when it
-refuses anything, nothing is changed. --dry-run stops there and shows what would
-change.
+The broker first checks the whole request, for every topic; if it refuses any part,
+nothing is changed. --dry-run stops there and shows the changes.
 
 A topic with more partitions keeps its records where they are, but new records of
 a key may go to another partition than the old ones: the order of records with one
 key is lost at that point. The number of partitions cannot be lowered.`
 
-// alteration are the flags of `varve topic alter`.
+// alteration holds the flags of `varve topic alter`.
 type alteration struct {
 	set        map[string]*string
 	remove     []string
@@ -67,7 +66,7 @@ func newTopicAlter(env *Env, bootstrap *string) *cobra.Command {
 	complete(cmd, "config", completeConfigs("="))
 	complete(cmd, "delete-config", completeConfigs(""))
 	cmd.ValidArgsFunction = completeTopics(env, bootstrap)
-	flags.IntVar(&a.partitions, "partitions", 0, "`number` of partitions to raise to")
+	flags.IntVar(&a.partitions, "partitions", 0, "new `number` of partitions")
 	flags.BoolVar(&a.dryRun, "dry-run", false, "let the broker check, show what would change, and change nothing")
 	outputFlag(cmd, &output, "table", "json")
 	return cmd
@@ -104,7 +103,7 @@ func (a *alteration) configs() (list []kadm.AlterConfig) {
 	return list
 }
 
-// altered is what `topic alter -o json` prints of a topic.
+// altered is the output of `topic alter -o json` for a topic.
 type altered struct {
 	Name    string   `json:"name"`
 	Result  string   `json:"result"` // "altered", or "checked" with --dry-run
@@ -141,7 +140,7 @@ func alterTopics(ctx context.Context, env *Env, client *kgo.Client, names []stri
 		}
 		results = append(results, t)
 	}
-	// The broker's checks of everything come first, so that all of it is done or none.
+	// The broker checks everything first, so that all of it is changed or none.
 	for _, dry := range []bool{true, false} {
 		if !dry && a.dryRun {
 			break
@@ -158,7 +157,7 @@ func alterTopics(ctx context.Context, env *Env, client *kgo.Client, names []stri
 	return printAltered(env, output, results, a.dryRun)
 }
 
-// changes compares what is asked for with what is.
+// changes compares the wanted settings with the current ones.
 func (a *alteration) changes(ctx context.Context, admin *kadm.Client, name string) ([]change, error) {
 	list := []change{}
 	wanted := a.configs()
@@ -184,7 +183,7 @@ func (a *alteration) changes(ctx context.Context, admin *kadm.Client, name strin
 	return list, nil
 }
 
-// apply asks the broker to check, or to do, everything.
+// apply asks the broker to check, or to make, all changes.
 func (a *alteration) apply(ctx context.Context, admin *kadm.Client, names, growing []string, dry bool) error {
 	if len(growing) > 0 {
 		update := admin.UpdatePartitions
@@ -248,7 +247,7 @@ func printAltered(env *Env, output string, results []altered, dryRun bool) error
 	if dryRun {
 		fmt.Fprintln(env.Stderr, "varve: checked; nothing was changed (--dry-run)")
 	} else if changes == 0 {
-		fmt.Fprintln(env.Stderr, "varve: it is so already; nothing was changed")
+		fmt.Fprintln(env.Stderr, "varve: every setting has this value already; nothing was changed")
 	}
 	return err
 }

@@ -40,11 +40,11 @@ func newTopicDelete(env *Env, bootstrap *string) *cobra.Command {
 	return cmd
 }
 
-// deleteBatch is how many topics one request deletes: they share its commits, and the
-// broker answers when every journal concerned has let go of them.
+// deleteBatch is how many topics one request deletes: they share its commits.
+// The broker answers when every journal of the topics has released them.
 const deleteBatch = 500
 
-// deleteTopics deletes what it can. The error names every topic that is left.
+// deleteTopics deletes every topic that it can. The error names the others.
 func deleteTopics(ctx context.Context, env *Env, admin *kadm.Client, names []string, asked bool) (deeds []deed, err error) {
 	var left []string
 	fail := func(name string, err error) {
@@ -61,9 +61,9 @@ func deleteTopics(ctx context.Context, env *Env, admin *kadm.Client, names []str
 			r, answered := results[name]
 			switch {
 			case err != nil:
-				fail(name, fmt.Errorf("may be left: %w", interrupted(ctx, err)))
+				fail(name, fmt.Errorf("may still exist: %w", interrupted(ctx, err)))
 			case !answered:
-				fail(name, errors.New("may be left: the broker did not answer for it"))
+				fail(name, errors.New("may still exist: the broker did not answer for it"))
 			case errors.Is(r.Err, kerr.UnknownTopicOrPartition):
 				fail(name, errors.New("does not exist"))
 			case r.Err != nil:

@@ -14,11 +14,11 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// topicDescription is what `topic describe` tells of a topic.
+// topicDescription is the output of `topic describe -o json` for a topic.
 type topicDescription struct {
 	Name       string                 `json:"name"`
 	ID         string                 `json:"id"`
-	Bytes      *int64                 `json:"bytes"` // of all partitions; null is not known
+	Bytes      *int64                 `json:"bytes"` // of all partitions; null if not known
 	Partitions []partitionDescription `json:"partitions"`
 	Configs    []configDescription    `json:"configs"` // those that differ from the default, or all
 }
@@ -28,7 +28,7 @@ type partitionDescription struct {
 	Leader    int32  `json:"leader"`
 	Start     int64  `json:"start"` // offset of the first record
 	End       int64  `json:"end"`   // offset the next record gets
-	Bytes     *int64 `json:"bytes"` // as the broker counts them; null is not known
+	Bytes     *int64 `json:"bytes"` // as the broker counts them; null if not known
 }
 
 type configDescription struct {
@@ -46,9 +46,8 @@ func newTopicDescribe(env *Env, bootstrap *string) *cobra.Command {
 		Long: `Show the partitions of topics, with their leaders, offsets and sizes, and the
 configuration that differs from the default.
 
-START is the offset of the first record, END the one that the next record gets. A
-size is what the broker says that the partition takes; a question mark is what
-it does not say.`,
+START is the offset of the first record, END the one that the next record gets. SIZE
+is as the broker reports it; a question mark stands for a size that it does not report.`,
 		Example: `  varve topic describe events
   varve topic describe events --all-configs
   varve topic describe events -o json`,
@@ -70,7 +69,7 @@ it does not say.`,
 		},
 	}
 	cmd.ValidArgsFunction = completeTopics(env, bootstrap)
-	cmd.Flags().BoolVar(&allConfigs, "all-configs", false, "show configuration that is as by default too")
+	cmd.Flags().BoolVar(&allConfigs, "all-configs", false, "also show configuration that has its default value")
 	outputFlag(cmd, &output, "table", "json")
 	return cmd
 }
@@ -135,7 +134,7 @@ func describeTopic(ctx context.Context, admin *kadm.Client, name string, allConf
 	return d, nil
 }
 
-// size adds the partitions up; nil when one is not known.
+// size adds the partitions up; nil if one size is not known.
 func (d *topicDescription) size() *int64 {
 	var sum int64
 	for _, p := range d.Partitions {
@@ -147,9 +146,9 @@ func (d *topicDescription) size() *int64 {
 	return &sum
 }
 
-// partitionSizes asks how much the partitions of a topic take. What is not told,
-// by a broker that does not do this or is not able to now, is left out: the rest
-// of a description does not depend on it.
+// partitionSizes asks for the sizes of a topic's partitions. It leaves out
+// those that the broker does not report, now or at all: the rest of a
+// description does not depend on sizes.
 func partitionSizes(ctx context.Context, admin *kadm.Client, t kadm.TopicDetail) map[int32]*int64 {
 	sizes := map[int32]*int64{}
 	asked := kadm.TopicsSet{}
@@ -160,7 +159,7 @@ func partitionSizes(ctx context.Context, admin *kadm.Client, t kadm.TopicDetail)
 			return
 		}
 		for _, p := range dir.Topics[t.Topic] {
-			// Every node that serves a partition tells of the same objects.
+			// Every node that serves a partition counts the same objects.
 			if known := sizes[p.Partition]; known == nil || *known < p.Size {
 				sizes[p.Partition] = &p.Size
 			}
@@ -183,10 +182,10 @@ func topicConfigs(ctx context.Context, admin *kadm.Client, name string) ([]kadm.
 			return r.Configs, nil
 		}
 	}
-	return nil, errors.New("the broker told nothing of its configuration")
+	return nil, errors.New("the broker did not return its configuration")
 }
 
-// configValue is a configuration's value as it is shown.
+// configValue returns a configuration's value for display.
 func configValue(c kadm.Config) string {
 	if c.Sensitive {
 		return "(secret)"
@@ -194,8 +193,8 @@ func configValue(c kadm.Config) string {
 	return c.MaybeValue()
 }
 
-// listed makes an error of one partition an error of the whole list: half of the
-// offsets are not the answer.
+// listed turns an error of one partition into an error of the whole list: half
+// of the offsets are no answer.
 func listed(offsets kadm.ListedOffsets, err error) (kadm.ListedOffsets, error) {
 	if err == nil {
 		err = offsets.Error()

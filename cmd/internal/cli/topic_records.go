@@ -18,13 +18,13 @@ import (
 const deleteRecordsLong = `Delete the oldest records of a topic: all those before an offset, or before the
 first record of a date or time. "varve help times" has all forms of times.
 
-A partition in which no record is of that time or later is not emptied, unless
---allow-empty says so. LAST DELETED is the time of the last record to delete.
+The command does not empty a partition in which no record is as new as that time,
+except with --allow-empty. LAST DELETED is the time of the last record to delete.
 
-The plan is shown first; on a terminal the command then asks. Offsets are never
-used again: the next record of a partition gets the one it would have got.`
+The command prints the plan first; on a terminal it then asks. Offsets are never used
+again: the next record of a partition gets the one it would have got.`
 
-// deletion are the flags of `varve topic delete-records`.
+// deletion holds the flags of `varve topic delete-records`.
 type deletion struct {
 	before     string
 	partitions []int32
@@ -74,7 +74,7 @@ func newTopicDeleteRecords(env *Env, bootstrap *string) *cobra.Command {
 	return cmd
 }
 
-// truncation is what `topic delete-records -o json` prints of a partition.
+// truncation is the output of `topic delete-records -o json` for a partition.
 type truncation struct {
 	Topic     string `json:"topic"`
 	Partition int32  `json:"partition"`
@@ -87,8 +87,8 @@ type truncation struct {
 	Error       string `json:"error,omitempty"`
 
 	last         time.Time // as LastDeleted
-	lastErr      error     // why it is not known
-	nothingNewer bool      // no record is as new as the time asked for
+	lastErr      error     // reason for which it is not known
+	nothingNewer bool      // no record is as new as the wanted time
 }
 
 func deleteRecords(ctx context.Context, env *Env, client *kgo.Client, topic string, d *deletion, at from) error {
@@ -145,7 +145,7 @@ func planDeletion(ctx context.Context, env *Env, client *kgo.Client, topic strin
 	return plan, nil
 }
 
-// carryOut deletes as planned, and notes in the plan what became of it.
+// carryOut deletes as planned, and notes each result in the plan.
 func carryOut(ctx context.Context, env *Env, admin *kadm.Client, topic string, plan []truncation) error {
 	offsets := kadm.Offsets{}
 	for _, t := range plan {

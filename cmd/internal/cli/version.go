@@ -10,12 +10,12 @@ import (
 	"github.com/varvelog/varve/metadata"
 )
 
-// build is what `version -o json` prints.
+// build is the output of `version -o json`.
 type build struct {
 	Version      string `json:"version"`
 	Go           string `json:"go"`
 	Platform     string `json:"platform"`
-	FeatureLevel uint16 `json:"feature_level"` // highest of a cluster that it works on
+	FeatureLevel uint16 `json:"feature_level"` // highest level of a cluster that it supports
 }
 
 func newVersion(env *Env) *cobra.Command {

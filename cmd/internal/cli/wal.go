@@ -19,16 +19,16 @@ const (
 
 const walLong = `Look at the write-ahead logs in a node's data folder.
 
-Each start of a node writes a log of its own for every journal it leads; its name
-is the incarnation. The next start takes what is in older logs to the bucket and
-removes them. A log whose records may not be appended any more, because another
-node has led the journal since or because the log is damaged, is set aside and kept
-in <data-dir>/wal/<journal>/aside until it is deleted with "varve wal delete". Its
-records were acknowledged with acks=1 or not at all, and some may be in the bucket.
-A node that leads the journal counts those that are not, and reports them as a
-trouble until they are exported or deleted.
+Each start of a node writes a log of its own for every journal it leads; its name is
+the incarnation. The next start moves the records of older logs to the bucket and
+removes the logs. A log whose records may not be appended any more, because another
+node has led the journal since or because the log is damaged, is set aside: it stays in
+<data-dir>/wal/<journal>/aside until "varve wal delete" deletes it. Its records were
+acknowledged with acks=1 or not at all, and some may be in the bucket. A node that leads
+the journal counts those that are not, and reports them as a trouble until they are
+exported or deleted.
 
-These commands may run beside the node.`
+These commands may run next to the node.`
 
 func newWAL(env *Env) *cobra.Command {
 	cmd := &cobra.Command{
@@ -63,12 +63,13 @@ func dataDir(env *Env, flag string) string {
 const walListLong = `List the write-ahead logs of a data folder that may hold records.
 
 STATE is "aside" for a log set aside (REASON says why), "waiting" for one that the
-next start of the node takes to the bucket, and "in use" for the newest log of a
-journal while a node runs on the folder; that one is not looked into. BATCHES and
-RECORDS are what can be read, whether or not the bucket has it as well. MISSING is
-how many records of a log set aside the journal does not have, as a node that leads it
-has found five minutes after it was set aside. EXPORTED is when they were exported. DAMAGE
-says what cannot be read. A question mark is what cannot be known.
+next start of the node moves to the bucket, and "in use" for the newest log of a
+journal while a node runs on the folder; the command does not read that one. BATCHES
+and RECORDS count those that can be read, whether or not the bucket has them as well.
+MISSING is how many records of a log set aside the journal does not have, as counted by
+a node that leads it, five minutes after the log was set aside. EXPORTED is when they
+were exported. DAMAGE describes the part that cannot be read. A question mark stands
+for a value that is not known.
 
 The code is 1 when a log cannot be read at all.`
 
@@ -89,7 +90,7 @@ func newWALList(env *Env, dir *string) *cobra.Command {
 	return cmd
 }
 
-// listWAL prints what could be read even if not everything could.
+// listWAL prints the logs that could be read, also after an error.
 func listWAL(ctx context.Context, env *Env, dir, output string) error {
 	logs, err := readWALs(ctx, dir)
 	if ctx.Err() != nil {
@@ -131,7 +132,7 @@ func printWALs(w io.Writer, logs []*walLog) {
 	}
 }
 
-// walTime is how lists print a time.
+// walTime is the layout of times in lists.
 const walTime = "2006-01-02T15:04:05Z07:00"
 
 func number(n *uint64) string {

@@ -12,9 +12,9 @@ import (
 )
 
 const walDeleteLong = `Delete write-ahead logs that were set aside, with all their records, for good.
-Export them first ("varve wal export"): what the journal does not have exists nowhere
-else. Logs that a node still takes to the bucket cannot be deleted. This may run beside
-the node.`
+Export them first ("varve wal export"): records that the journal does not have exist
+nowhere else. Logs that a node still moves to the bucket cannot be deleted. This may run
+next to the node.`
 
 func newWALDelete(env *Env, dir *string) *cobra.Command {
 	var yes bool
@@ -43,7 +43,8 @@ func newWALDelete(env *Env, dir *string) *cobra.Command {
 	return cmd
 }
 
-// chooseAside finds all logs set aside that are named, or none.
+// chooseAside returns all named logs, if every one of them is set aside, and
+// otherwise an error.
 func chooseAside(ctx context.Context, dir string, ids []string) ([]*walLog, error) {
 	all, err := readWALs(ctx, dir)
 	if ctx.Err() != nil {
@@ -59,23 +60,23 @@ func chooseAside(ctx context.Context, dir string, ids []string) ([]*walLog, erro
 			switch {
 			case l.Incarnation != id:
 			case l.State != walAside:
-				return nil, fmt.Errorf("write-ahead log %s is not set aside: a node takes it to the bucket; nothing was deleted", id)
+				return nil, fmt.Errorf("write-ahead log %s is not set aside: a node moves its records to the bucket; nothing was deleted", id)
 			default:
 				chosen = append(chosen, l)
 			}
 		}
 		if len(chosen) == was {
-			return nil, fmt.Errorf("no write-ahead log %s; \"varve wal list\" shows those there are; nothing was deleted", id)
+			return nil, fmt.Errorf("no write-ahead log %s; \"varve wal list\" shows those that exist; nothing was deleted", id)
 		}
 	}
 	return chosen, nil
 }
 
-// describeAside names what is about to be deleted.
+// describeAside describes the logs that are about to be deleted.
 func describeAside(logs []*walLog) string {
 	var texts []string
 	for _, l := range logs {
-		records, exported := "nobody knows how many records", "never exported"
+		records, exported := "unknown number of records", "never exported"
 		if l.Records != nil {
 			records = plural(int(*l.Records), "record")
 		}

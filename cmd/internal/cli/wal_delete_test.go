@@ -11,7 +11,7 @@ import (
 	"github.com/varvelog/varve/ingest/wal"
 )
 
-// marks are what `wal list -o json` says of logs set aside.
+// marks are the fields of logs set aside in `wal list -o json`.
 func (f walFolder) marks(t *testing.T) (rows []struct {
 	Incarnation string
 	Missing     *int64  `json:"missing_records"`

@@ -21,20 +21,20 @@ import (
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-const walExportLong = `Write the records of write-ahead logs out: of all logs set aside, or of the one
-that --incarnation names, which may also be waiting. Nothing is removed. A log set
-aside that was written out whole is marked as exported, and its records are no trouble
-of the node any more; "varve wal delete" removes it.
+const walExportLong = `Write out the records of write-ahead logs: of all logs set aside, or of the one that
+--incarnation names, which may also be waiting. Nothing is removed. A log set aside
+that was written out whole is marked as exported, and the node no longer reports its
+records as a trouble; "varve wal delete" removes it.
 
 The json format is one object a line, as "varve consume -o json" prints records,
 with "topic_id" in the place of "topic": write-ahead logs have ids only, which
 "varve topic describe" shows. Offset is the one that the record had; another record
 may have it in the topic now. Bytes that are not UTF-8 are in base64, marked by
-"value_encoding": "base64" beside them.
+"value_encoding": "base64" in the same object.
 
 The raw format is the record batches (Kafka's message format 2) as they were stored,
-back to back. They do not say which topic they are of: with --topic id:partition the
-output is what Kafka keeps in a .log file, and its tools can read it.
+back to back. They do not name their topic: with --topic id:partition the output is
+like one of Kafka's .log files, and Kafka's tools can read it.
 
 Batches that cannot be read are counted on standard error; all others are written,
 and the code is 1.`
@@ -87,14 +87,14 @@ type walExport struct {
 	progress progress
 	out      *bufio.Writer
 	line     []byte    // reused
-	bytes    uint64    // written of the log at hand, in the raw format
+	bytes    uint64    // written of the current log, in the raw format
 	records  uint64    // likewise, in the json format
 	bad      uint64    // batches that cannot be read, at least
 	whole    []*walLog // logs that were written to their end
 	writeErr error     // of out, or the end of ctx; nothing is written after it
 }
 
-// filter fills in which records are asked for.
+// filter sets which records are wanted.
 func (e *walExport) filter(f walExportFlags) (err error) {
 	if f.incarnation != "" {
 		if e.incarnation, err = segment.ParseID(f.incarnation); err != nil || e.incarnation.IsZero() {
@@ -156,12 +156,12 @@ func exportWAL(env *Env, dir, out string, e *walExport) error {
 	case writeErr != nil:
 		return interrupted(e.ctx, writeErr)
 	case e.bad > 0:
-		err = errors.Join(fmt.Errorf("record batches that cannot be read: %d or more, as told above; all others were written", e.bad), err)
+		err = errors.Join(fmt.Errorf("record batches that cannot be read: %d or more, as listed above; all others were written", e.bad), err)
 	}
 	return errors.Join(e.mark(), err)
 }
 
-// mark notes which logs set aside were exported, now that their records are safe.
+// mark notes which logs set aside were exported, after their records are safe.
 func (e *walExport) mark() error {
 	var errs []error
 	for _, l := range e.whole {
@@ -172,7 +172,7 @@ func (e *walExport) mark() error {
 	return errors.Join(errs...)
 }
 
-// choose picks the logs that are asked for. A log that is being written is none.
+// choose picks the wanted logs. It never picks a log that is being written.
 func (e *walExport) choose(all []*walLog) ([]*walLog, error) {
 	var logs []*walLog
 	for _, l := range all {
@@ -186,12 +186,12 @@ func (e *walExport) choose(all []*walLog) ([]*walLog, error) {
 		}
 	}
 	if len(logs) == 0 && !e.incarnation.IsZero() {
-		return nil, fmt.Errorf("no write-ahead log %s; \"varve wal list\" shows those there are", e.incarnation)
+		return nil, fmt.Errorf("no write-ahead log %s; \"varve wal list\" shows those that exist", e.incarnation)
 	}
 	return logs, nil
 }
 
-// openOut opens where the records go. The function returned closes it, durably.
+// openOut opens the output. The function it returns closes it, durably.
 func openOut(env *Env, name string) (io.Writer, func() error, error) {
 	if name == "-" {
 		return env.Stdout, func() error { return nil }, nil
@@ -199,8 +199,8 @@ func openOut(env *Env, name string) (io.Writer, func() error, error) {
 	return newFile("out", name)
 }
 
-// newFile makes a file that a flag names, and replaces none. The function
-// returned closes it, durably.
+// newFile creates a file that a flag names, and replaces none. The function it
+// returns closes the file, durably.
 func newFile(flag, name string) (io.Writer, func() error, error) {
 	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if errors.Is(err, fs.ErrExist) {
@@ -212,8 +212,8 @@ func newFile(flag, name string) (io.Writer, func() error, error) {
 	return f, func() error { return errors.Join(f.Sync(), f.Close()) }, nil
 }
 
-// writeAll writes the logs. The error is one of writing, or the end of ctx; what
-// cannot be read is told and counted.
+// writeAll writes the logs. Its error is one of writing, or the end of ctx; it
+// prints and counts batches that cannot be read.
 func (e *walExport) writeAll(logs []*walLog) error {
 	for _, l := range logs {
 		e.bytes, e.records = 0, 0
@@ -233,9 +233,9 @@ func (e *walExport) writeAll(logs []*walLog) error {
 			e.unreadable(l, err)
 		}
 		if e.raw {
-			e.tell(l, "%s written as they were stored", plural(int(e.bytes), "byte"))
+			e.note(l, "%s written as they were stored", plural(int(e.bytes), "byte"))
 		} else {
-			e.tell(l, "%s written", plural(int(e.records), "record"))
+			e.note(l, "%s written", plural(int(e.records), "record"))
 		}
 		if e.bad == bad && e.topic.IsZero() {
 			e.whole = append(e.whole, l)
@@ -244,7 +244,7 @@ func (e *walExport) writeAll(logs []*walLog) error {
 	return e.out.Flush()
 }
 
-// unreadable tells where the readable part of a log ends.
+// unreadable prints where the readable part of a log ends.
 func (e *walExport) unreadable(l *walLog, err error) {
 	var damage *wal.DamageError
 	if errors.As(err, &damage) && damage.Lost > 0 && damage.Highest >= damage.Lost {
@@ -252,20 +252,20 @@ func (e *walExport) unreadable(l *walLog, err error) {
 		e.problem(l, n, "record batches that cannot be read: %d or more: %s", n, oneLine(err))
 		return
 	}
-	e.problem(l, 1, "record batches that cannot be read: nobody knows how many: %s", oneLine(err))
+	e.problem(l, 1, "record batches that cannot be read, in unknown number: %s", oneLine(err))
 }
 
-// problem tells of batches that cannot be read, n at least.
+// problem prints a note about batches that cannot be read, n at least.
 func (e *walExport) problem(l *walLog, n uint64, format string, a ...any) {
 	e.bad += n
-	e.tell(l, format, a...)
+	e.note(l, format, a...)
 }
 
-func (e *walExport) tell(l *walLog, format string, a ...any) {
+func (e *walExport) note(l *walLog, format string, a ...any) {
 	e.meter.note("wal export: journal %d, log %s: %s", l.Journal, l.Incarnation, fmt.Sprintf(format, a...))
 }
 
-// begin is the progress before the first batch.
+// begin returns the progress before the first batch.
 func (e *walExport) begin(logs []*walLog) progress {
 	p := progress{unit: "batches"}
 	for _, l := range logs {
@@ -276,7 +276,7 @@ func (e *walExport) begin(logs []*walLog) progress {
 	return p
 }
 
-// write writes a batch, if it is asked for.
+// write writes a batch if it is wanted.
 func (e *walExport) write(l *walLog, r wal.Record) error {
 	e.progress.done++
 	e.progress.bytes += int64(len(r.Batch))
@@ -295,7 +295,7 @@ func (e *walExport) write(l *walLog, r wal.Record) error {
 	return e.writeRecords(l, r)
 }
 
-// maxRecord bounds the memory that one record of a compressed batch may take.
+// maxRecord limits the memory for one record of a compressed batch.
 const maxRecord = 256 << 20
 
 func (e *walExport) writeRecords(l *walLog, r wal.Record) error {

@@ -84,7 +84,7 @@ func TestWALDamageIsCountedAndTheRestWritten(t *testing.T) {
 	}
 }
 
-func TestWALBatchThatIsNoneIsTold(t *testing.T) {
+func TestWALBatchThatIsNoneIsReported(t *testing.T) {
 	f := newWALFolder(t)
 	l := f.write(t, 1, 1, 1)
 	broken := walBatch(2)

@@ -20,7 +20,8 @@ const (
 	walInUse   = "in use"
 )
 
-// walLog is a write-ahead log as `wal list -o json` prints it. Null is not known.
+// walLog is a write-ahead log in the output of `wal list -o json`. Null is not
+// known.
 type walLog struct {
 	Journal     uint32     `json:"journal"`
 	State       string     `json:"state"`
@@ -32,16 +33,16 @@ type walLog struct {
 	Reason      string     `json:"reason,omitempty"`
 	Damage      string     `json:"damage,omitempty"`
 	Path        string     `json:"path,omitempty"`  // of a log set aside
-	Missing     *int64     `json:"missing_records"` // of those, what the journal does not have
+	Missing     *int64     `json:"missing_records"` // how many of those records the journal does not have
 	Exported    *time.Time `json:"exported"`        // when they were exported
 
-	log  *wal.Incarnation // nil if nothing can be read, or nothing may be
+	log  *wal.Incarnation // nil if nothing can or may be read
 	opt  wal.Options      // of the journal
 	info wal.AsideInfo    // of a log set aside
 }
 
-// readWALs reads the logs of all journals of a data folder. Those that could be
-// read are returned whatever the error.
+// readWALs reads the logs of all journals of a data folder. With an error it
+// returns those that it could read.
 func readWALs(ctx context.Context, path string) ([]*walLog, error) {
 	logs := []*walLog{}
 	id, err := datadir.Inspect(path)
@@ -67,11 +68,11 @@ func readWALs(ctx context.Context, path string) ([]*walLog, error) {
 	return logs, errors.Join(errs...)
 }
 
-// walUse is who may be writing to a journal's logs.
+// walUse describes the process that may be writing to a journal's logs.
 type walUse struct {
 	inUse  bool
 	any    bool
-	latest segment.ID // if any; it is being written, if in use
+	latest segment.ID // if any; if the folder is in use, it is being written
 }
 
 func readWALUse(path string, opt wal.Options) (u walUse, err error) {
@@ -87,9 +88,9 @@ const (
 	walPause = 50 * time.Millisecond
 )
 
-// readJournalWALs reads the logs of a journal. Nothing keeps a node from starting
-// meanwhile: what was read counts if nobody can have been writing to it, which is
-// so if the same process, or none, used the folder before and after. A node that
+// readJournalWALs reads the logs of a journal. A node may start during the
+// read. The result counts only if no process can have written at the same time:
+// the same process, or none, used the folder before and after. A node that
 // starts also removes logs.
 func readJournalWALs(ctx context.Context, path string, opt wal.Options) ([]*walLog, error) {
 	for range walTries {
@@ -121,7 +122,8 @@ func (u walUse) read(opt wal.Options) ([]*walLog, error) {
 	if u.inUse && u.any {
 		skip.Incarnation = u.latest
 	}
-	// In this order, a log that is set aside in between is found twice, not never.
+	// In this order, a log that is set aside between the two reads is found
+	// twice, not never.
 	older, scanErr := wal.Scan(skip)
 	set, asideErr := wal.Aside(opt)
 	var logs []*walLog
@@ -179,7 +181,7 @@ func countWALs(ctx context.Context, logs []*walLog) error {
 	return errors.Join(errs...)
 }
 
-// count reads the log once more, for the records in its batches.
+// count reads the log once more, to count the records in its batches.
 func (l *walLog) count(ctx context.Context) error {
 	var records uint64
 	err := l.log.Read(l.log.FirstLSN, func(r wal.Record) error {
@@ -191,7 +193,7 @@ func (l *walLog) count(ctx context.Context) error {
 		return ctx.Err()
 	})
 	var damage *wal.DamageError
-	if err != nil && !errors.As(err, &damage) { // damage is told already
+	if err != nil && !errors.As(err, &damage) { // damage is in the row already
 		l.Damage = oneLine(err)
 		return err
 	}

@@ -160,8 +160,9 @@ func (f walFolder) run(t *testing.T, args ...string) outcome {
 	return o
 }
 
-// tree is the names of all that is in a folder, and the sizes and times of files.
-// What a node prepares in the background is left out: it may do so at any time.
+// tree returns the names of all files in a folder, with sizes and times. It
+// leaves out files that a node prepares in the background, which it may do at
+// any time.
 func tree(t *testing.T, path string) string {
 	t.Helper()
 	var all strings.Builder
@@ -265,7 +266,7 @@ func TestWALCommandsNeedADataFolder(t *testing.T) {
 	}
 }
 
-// The write-ahead log does not look into batches; whoever exports must.
+// The write-ahead log does not look into batches, but export must.
 func TestWALOfANewerVersionIsNotEmpty(t *testing.T) {
 	f := newWALFolder(t)
 	f.made(t, 1, 1, 1)
@@ -315,8 +316,8 @@ func TestWALBesideARunningNode(t *testing.T) {
 	}
 }
 
-// Logs come and go while nodes start and end: none is looked into while it is
-// being written, and one that is removed meanwhile is no error.
+// Logs come and go while nodes start and end. A log is not read while it is
+// written, and one that is removed in between is no error.
 func TestWALListWhileNodesComeAndGo(t *testing.T) {
 	f := newWALFolder(t)
 	done := make(chan struct{})
@@ -363,7 +364,7 @@ func (f walFolder) lookOnce(t *testing.T, seen map[string]int) {
 }
 
 // oneRun is a node that starts, removes the logs of earlier starts, writes 20
-// batches and ends. It runs beside the test's goroutine.
+// batches and ends. It runs concurrently with the test's goroutine.
 func (f walFolder) oneRun(t *testing.T, incarnation byte) {
 	d, err := datadir.Open(f.path, segment.NewID)
 	if err != nil {

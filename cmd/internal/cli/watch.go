@@ -8,12 +8,12 @@ import (
 
 const watchEvery = 100 * time.Millisecond
 
-// watcher looks after a sender while it works: it shows how far it is, tells of
-// an interruption, and gives up when nothing is acknowledged for too long. The
-// client's own time-out is of no use for that: it counts from a record's
+// watcher watches over a sender while it works. It shows the progress, prints a
+// note about an interruption, and gives up when nothing is acknowledged for too
+// long. The client's own time-out cannot do that: it counts from a record's
 // timestamp, which may be years ago.
 //
-// Until stop returns, it is the only one to write to standard error.
+// Until stop returns, only the watcher may write to standard error.
 type watcher struct {
 	sender   *sender
 	patience time.Duration
@@ -48,7 +48,7 @@ func (w *watcher) run(ctx context.Context) {
 		case <-interruption:
 			interruption = nil
 			w.meter.erase()
-			fmt.Fprintln(w.meter.out, "varve: interrupted; waiting for what was read to be acknowledged, again to give up")
+			fmt.Fprintln(w.meter.out, "varve: interrupted; waiting until all records read so far are acknowledged; interrupt again to give up")
 		case now := <-tick.C:
 			if n := w.sender.acked.Load(); n != acked || n == w.sender.sent.Load() {
 				acked, moved = n, now
