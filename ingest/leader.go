@@ -99,7 +99,7 @@ func (o Options) withDefaults() Options {
 type Leader struct {
 	opt    Options
 	core   *core
-	driver *journal.Driver
+	driver *journal.Live
 	wal    *wal.Log
 	timer  *time.Timer
 	room   room
@@ -139,7 +139,7 @@ func Start(opt Options) (*Leader, error) {
 		stop: make(chan struct{}), abort: make(chan struct{}), ready: make(chan struct{}), done: make(chan struct{}),
 	}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
-	l.driver = journal.NewDriver(opt.Store, opt.Journal, journal.Hooks{
+	l.driver = journal.NewLive(opt.Store, opt.Journal, journal.Hooks{
 		Apply:   func(o *journal.Object, own bool) error { return l.core.apply(o, own) },
 		Led:     l.led,
 		AtHead:  func() {},
@@ -171,10 +171,10 @@ func newCore(opt Options, log writeAhead, p proposer) *core {
 	}
 }
 
-type driverProposer struct{ *journal.Driver }
+type driverProposer struct{ *journal.Live }
 
 func (d driverProposer) Room() bool                { return d.Core().Room() }
-func (d driverProposer) Prove(tell func(error))    { d.ProveAndTell(tell) }
+func (d driverProposer) Prove(tell func(error))    { d.Driver.Prove(tell) }
 func (d driverProposer) History() *journal.History { return d.Core().History() }
 func (d driverProposer) Header() segment.Header    { return d.Core().Header() }
 

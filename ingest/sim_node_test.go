@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"slices"
 	"time"
 
@@ -136,61 +135,6 @@ func (n *proc) setAside(records int, _ string, reason error) {
 	n.f.c.truth.wasSetAside(n, records, reason)
 }
 
-// prove compares a proved head with what was committed before it was asked for.
-func (n *proc) prove() {
-	c := n.f.c
-	head := c.truth.Last
-	n.j.Prove(func(err error) {
-		if err == nil && n.state.Head() < head {
-			c.Fail("%s proved its head at seq %d, seq %d was committed before", n.p.Name, n.state.Head(), head)
-		}
-	})
-	n.p.After(c.Between(time.Second, 10*time.Second), "prove", n.prove)
-}
-
-// confirm asks as clients do that wait for records or belong to a group: a leader
-// that was deposed while it stood still must not go on for long.
-func (n *proc) confirm() {
-	c, epoch, asked := n.f.c, n.core.epoch, n.f.c.Elapsed()
-	n.p.After(c.Between(100*time.Millisecond, 10*time.Second), "confirm", n.confirm)
-	if epoch == 0 {
-		return
-	}
-	n.j.Confirm(func(err error) {
-		switch {
-		case err == nil:
-			c.truth.confirmed(n, epoch, asked)
-		case errors.Is(err, journal.ErrEnded):
-			c.Count("asked and deposed")
-		default:
-			c.Count("asked and not known")
-		}
-	})
-}
-
-// settle asks as a client does that wants to read to the end: what was acknowledged
-// before is there when it is answered.
-func (n *proc) settle() {
-	c := n.f.c
-	n.p.After(c.Between(10*time.Millisecond, 2*time.Second), "settle", n.settle)
-	acked, waited := maps.Clone(n.acked), n.core.settlement.open.Load()
-	n.core.settle(func(err error) {
-		if err != nil {
-			c.Count("asked for the end and not known")
-			return
-		}
-		if waited {
-			c.Count("asked for the end and waited")
-		}
-		for k, end := range acked {
-			if v, ok := n.state.Lookup(k); ok && !v.Sealed && v.End < end {
-				c.Fail("%s says that %v ends at %d, it had acknowledged what is before %d", n.p.Name, k, v.End, end)
-			}
-		}
-	})
-	n.after()
-}
-
 // after does what Leader does after every event.
 func (n *proc) after() {
 	if n.p.Dead() {
@@ -301,10 +245,10 @@ func checkSnapshots(b []byte) error {
 // between any two requests to the store.
 func (n *proc) writeCheckpoint() {
 	c := n.f.c
-	if c.shape.Checkpoints.Every == 0 || !n.core.leading() || !n.checkpoint.Due(n.j.Core.Chain()) {
+	if c.shape.Checkpoints.Every == 0 || !n.core.leading() || !n.checkpoint.Due(n.j.Core().Chain()) {
 		return
 	}
-	job := n.core.planCheckpoint(n.j.Core.Checkpoint())
+	job := n.core.planCheckpoint(n.j.Core().Checkpoint())
 	n.checkpoint.Begin(&job)
 	var res journal.CheckpointResult
 	n.p.Go(c.store, func(s objstore.Store) { res = n.checkpoint.Write(background, s, job) }, func() { n.checkpointed(res) })
@@ -432,7 +376,7 @@ func (f *datadir) explain() string {
 	if n == nil {
 		return f.name + " does not run"
 	}
-	s := fmt.Sprintf("%s: %s, next %d, last %d", n.p.Name, n.core.explain(), n.j.Core.Chain().Next, f.c.truth.Last)
+	s := fmt.Sprintf("%s: %s, next %d, last %d", n.p.Name, n.core.explain(), n.j.Core().Chain().Next, f.c.truth.Last)
 	if n.shard != nil {
 		s += fmt.Sprintf("; coordinator in phase %d has applied %d", n.shard.core.Phase(), n.shard.core.Applied())
 	}

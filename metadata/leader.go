@@ -29,7 +29,7 @@ type LeaderOptions struct {
 // (leading) and the journal's driver.
 type Leader struct {
 	opt        LeaderOptions
-	driver     *journal.Driver
+	driver     *journal.Live
 	checkpoint *journal.Checkpointer
 	leading    *leading
 
@@ -52,7 +52,7 @@ func StartLeader(opt LeaderOptions) *Leader {
 		stop:  make(chan struct{}),
 		ready: make(chan struct{}), done: make(chan struct{}),
 	}
-	l.driver = journal.NewDriver(opt.Store, opt.Journal, journal.Hooks{
+	l.driver = journal.NewLive(opt.Store, opt.Journal, journal.Hooks{
 		Apply:   func(o *journal.Object, own bool) error { return l.leading.apply(o, own) },
 		Led:     func(uint32) { l.leading.led() },
 		AtHead:  func() {},
@@ -233,7 +233,7 @@ func (l *Leader) writeCheckpoint() {
 	l.checkpoint.Start(l.leading.planCheckpoint(core.Checkpoint()))
 }
 
-type driverProposer struct{ *journal.Driver }
+type driverProposer struct{ *journal.Live }
 
 func (d driverProposer) Room() bool             { return d.Core().Room() }
 func (d driverProposer) Header() segment.Header { return d.Core().Header() }

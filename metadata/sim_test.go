@@ -371,10 +371,10 @@ func (n *node) after() {
 // between any two requests to the store.
 func (n *node) writeCheckpoint() {
 	c := n.c
-	if c.shape.Checkpoints.Every == 0 || n.lead.controller == nil || !n.checkpoint.Due(n.j.Core.Chain()) {
+	if c.shape.Checkpoints.Every == 0 || n.lead.controller == nil || !n.checkpoint.Due(n.j.Core().Chain()) {
 		return
 	}
-	job := n.lead.planCheckpoint(n.j.Core.Checkpoint())
+	job := n.lead.planCheckpoint(n.j.Core().Checkpoint())
 	n.checkpoint.Begin(&job)
 	var res journal.CheckpointResult
 	checkpoint := n.checkpoint

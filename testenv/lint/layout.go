@@ -37,7 +37,6 @@ var longerFiles = map[string]int{
 	"cmd/internal/kafka/harness_test.go":       532,
 	"fetch/cache/replay_test.go":               513,
 	"fetch/fetch_test.go":                      508,
-	"ingest/sim_node_test.go":                  479,
 	"ingest/sim_shard_test.go":                 484,
 	"metadata/coordinator/group/join_test.go":  498,
 	"metadata/coordinator/group/model_test.go": 458,

@@ -16,6 +16,7 @@ const (
 	mover      = "tiering/journal/mover.go"
 	floor      = "tiering/journal/floor.go"
 	standing   = "tiering/journal/standing.go"
+	driver     = "tiering/journal/driver.go"
 )
 
 var journalMutants = []mutant{
@@ -92,6 +93,8 @@ var journalMutants = []mutant{
 		"		c.do(Get{Seq: c.chain.Next, Token: c.proveToken, Short: true})\n	}\n}\n\nfunc (c *Core) gotProof(", "		c.proofDone()\n	}\n}\n\nfunc (c *Core) gotProof("}}},
 	{name: "standing: once a leader, for long a leader", by: ingest, edits: []edit{{standing,
 		"within(s.led, now, StandFor)", "within(s.led, now, 4*StandFor)"}}},
+	{name: "standing: as old as the answer", by: ingest, edits: []edit{{driver,
+		"			d.standing.Proved(asked)\n", "			d.standing.Proved(d.now().Add(0 * time.Since(asked)))\n"}}},
 	{name: "standing: no answer is a yes", by: ingest, edits: []edit{{standing,
 		"	for _, answer := range waiting {\n		answer(err)", "	for _, answer := range waiting {\n		answer(nil)"}}},
 	{name: "checkpoint: names another predecessor", by: ingest, edits: []edit{{checkpoint,

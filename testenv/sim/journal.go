@@ -2,136 +2,64 @@ package sim
 
 import (
 	"context"
-	"time"
+	"log/slog"
 
 	"github.com/varvelog/varve/tiering/journal"
 	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-// Time limits of single requests, as journal.Driver has them.
-const (
-	putLimit   = 15 * time.Second
-	getLimit   = 10 * time.Second
-	proofLimit = time.Second
-	patience   = 10 * time.Minute // for a reader to reach the end without faults
-)
-
-// Journal runs a journal.Core in a process, against a store. It does what
-// journal.Driver does, one event at a time.
+// Journal is a journal.Driver in a process, with the simulated store as its Executor.
 type Journal struct {
-	Core  *journal.Core
+	*journal.Driver
 	Ended bool
 
 	p     *Process
 	s     *Store
 	id    uint32
-	hooks journal.Hooks
 	after func() // called after every event
 
-	ahead    map[uint64]*journal.Object // read early, as a runner would
-	floors   uint64                     // floor objects read
-	floor    uint64
-	provers  []func(error)
-	answered uint64
-	standing journal.Standing
+	ahead  map[uint64]*journal.Object // read early, as a runner would
+	floors uint64                     // floor objects read
+	floor  uint64
 }
 
-// StartJournal starts a Core. after is called when an event has been dealt with.
+// StartJournal starts a Driver. after is called after each event.
 func StartJournal(p *Process, s *Store, cfg journal.Config, hooks journal.Hooks, after func()) *Journal {
-	j := &Journal{
-		Core: journal.NewCore(cfg), p: p, s: s, id: cfg.Chain.Journal, hooks: hooks, after: after,
-		ahead: map[uint64]*journal.Object{},
+	j := &Journal{p: p, s: s, id: cfg.Chain.Journal, after: after, ahead: map[uint64]*journal.Object{}}
+	apply, ended := hooks.Apply, hooks.Ended
+	hooks.Apply = func(o *journal.Object, own bool) error {
+		err := apply(o, own)
+		if err != nil {
+			p.World.Fail("%s applies seq %d: %w", p.Name, o.Footer.Header.Seq, err)
+		}
+		return err
 	}
-	p.After(0, "start journal", func() { j.handled(j.Core.Start()) })
+	hooks.Ended = func(err error) { j.Ended = true; ended(err) }
+	j.Driver = journal.NewDriver(cfg, hooks, j, p.World.Now, slog.New(slog.DiscardHandler))
+	p.After(0, "start journal", func() { j.Start(); after() })
 	return j
 }
 
-// Propose sends a segment.
-func (j *Journal) Propose(o *journal.Object, data []byte) { j.perform(j.Core.Propose(o, data)) }
-
 // Room, Header and History are the Core's.
-func (j *Journal) Room() bool { return j.Core.Room() }
+func (j *Journal) Room() bool { return j.Core().Room() }
 
 // Header is the Core's.
-func (j *Journal) Header() segment.Header { return j.Core.Header() }
+func (j *Journal) Header() segment.Header { return j.Core().Header() }
 
 // History is the Core's.
-func (j *Journal) History() *journal.History { return j.Core.History() }
+func (j *Journal) History() *journal.History { return j.Core().History() }
 
-// Poke lets a follower look for more.
-func (j *Journal) Poke() { j.step(journal.Poke{}) }
-
-// Prove asks for a proof of the head; done is told.
-func (j *Journal) Prove(done func(error)) {
-	asked := j.p.World.Now()
-	j.provers = append(j.provers, func(err error) {
-		if err == nil {
-			j.standing.Proved(asked)
-		}
-		done(err)
-	})
-	j.step(journal.Prove{})
-}
-
-// Confirm asks whether this leader still leads; done is told.
-func (j *Journal) Confirm(done func(error)) {
-	if j.standing.Confirm(j.p.World.Now(), done) {
-		j.Prove(func(err error) { j.standing.Answer(j.p.World.Now(), err) })
-	}
-}
-
-func (j *Journal) step(ev journal.Event) { j.handled(j.Core.Step(ev)) }
-
-func (j *Journal) handled(actions []journal.Action) {
-	j.perform(actions)
+func (j *Journal) step(ev journal.Event) {
+	j.Handle(ev)
 	j.after()
 }
 
-func (j *Journal) perform(actions []journal.Action) {
-	for _, a := range actions {
-		switch a := a.(type) {
-		case journal.Apply:
-			if a.Own {
-				j.standing.Committed(a.Object.Footer.Header.Seq)
-			}
-			if err := j.hooks.Apply(a.Object, a.Own); err != nil {
-				j.p.World.Fail("%s applies seq %d: %w", j.p.Name, a.Object.Footer.Header.Seq, err)
-				return
-			}
-		case journal.Led:
-			j.hooks.Led(a.Epoch)
-		case journal.AtHead:
-			j.hooks.AtHead()
-		case journal.Stalled:
-			j.hooks.Stalled(a.Seq)
-		case journal.Proved:
-			j.answer(a.Through, nil)
-		case journal.ProofFailed:
-			j.answer(a.Through, a.Err)
-		case journal.Ended:
-			j.Ended = true
-			j.standing.End()
-			j.hooks.Ended(a.Err)
-		default:
-			j.do(a)
-		}
-	}
-}
-
-func (j *Journal) answer(through uint64, err error) {
-	for ; j.answered < through; j.answered++ {
-		j.provers[0](err)
-		j.provers = j.provers[1:]
-	}
-}
-
-// do starts I/O or a pause.
-func (j *Journal) do(a journal.Action) {
+// Execute starts a request to the store, or a pause.
+func (j *Journal) Execute(a journal.Action) {
 	switch a := a.(type) {
 	case journal.Put:
-		j.standing.Sent(a.Seq, j.p.World.Now())
-		j.s.Create(j.p, segment.JournalKey(j.id, a.Seq), a.Data, putLimit, func(err error) {
+		j.s.Create(j.p, segment.JournalKey(j.id, a.Seq), a.Data, journal.Limit(a), func(err error) {
 			j.step(journal.PutDone{Seq: a.Seq, Token: a.Token, Err: err})
 		})
 	case journal.Get:
@@ -139,7 +67,7 @@ func (j *Journal) do(a journal.Action) {
 	case journal.LookBeyond:
 		j.lookBeyond(a)
 	case journal.GetFloor:
-		j.readFloor(a.Token)
+		j.readFloor(a)
 	case journal.Wait:
 		j.p.After(a.For, "timer", func() { j.step(journal.TimerFired{Token: a.Token}) })
 	}
@@ -155,7 +83,7 @@ func (j *Journal) lookBeyond(a journal.LookBeyond) {
 			}
 		}
 	}
-	j.s.Read(j.p, segment.JournalKey(j.id, a.Seq), getLimit, look, func(err error) {
+	j.s.Read(j.p, segment.JournalKey(j.id, a.Seq), journal.Limit(a), look, func(err error) {
 		if err != nil {
 			ev = journal.Beyond{Token: a.Token, Err: err}
 		}
@@ -169,10 +97,6 @@ func (j *Journal) get(a journal.Get) {
 		j.p.After(0, "read early", func() { j.step(journal.GotObject{Token: a.Token, Object: o}) })
 		return
 	}
-	limit := getLimit
-	if a.Short {
-		limit = proofLimit
-	}
 	ev := journal.GotObject{Token: a.Token}
 	look := func(s *Store, data []byte) {
 		if data == nil {
@@ -184,7 +108,7 @@ func (j *Journal) get(a journal.Get) {
 			j.ahead[seq] = s.decoded(j.id, seq)
 		}
 	}
-	j.s.Read(j.p, segment.JournalKey(j.id, a.Seq), limit, look, func(err error) {
+	j.s.Read(j.p, segment.JournalKey(j.id, a.Seq), journal.Limit(a), look, func(err error) {
 		if err != nil {
 			ev = journal.GotObject{Token: a.Token, Err: err}
 		}
@@ -223,7 +147,7 @@ func (f perfect) GetTail(ctx context.Context, key string, n int64) ([]byte, int6
 }
 
 // readFloor reads floor objects until one is absent.
-func (j *Journal) readFloor(token uint64) {
+func (j *Journal) readFloor(a journal.GetFloor) {
 	var floor segment.Floor
 	absent := false
 	var broken error
@@ -232,15 +156,15 @@ func (j *Journal) readFloor(token uint64) {
 			floor, broken = segment.DecodeFloor(data)
 		}
 	}
-	j.s.Read(j.p, segment.FloorKey(j.id, j.floors+1), getLimit, look, func(err error) {
+	j.s.Read(j.p, segment.FloorKey(j.id, j.floors+1), journal.Limit(a), look, func(err error) {
 		switch {
 		case err != nil || broken != nil:
-			j.step(journal.GotFloor{Token: token, Err: errTimeout})
+			j.step(journal.GotFloor{Token: a.Token, Err: errTimeout})
 		case absent:
-			j.step(journal.GotFloor{Token: token, Floor: j.floor})
+			j.step(journal.GotFloor{Token: a.Token, Floor: j.floor})
 		default:
 			j.floors, j.floor = floor.N, floor.Floor
-			j.readFloor(token)
+			j.readFloor(a)
 		}
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/varvelog/varve/tiering/journal"
 	"github.com/varvelog/varve/tiering/segment"
@@ -208,6 +209,9 @@ func (t *Observed) CheckBucket() {
 	}
 }
 
+// patience is how long a reader has to reach the end without faults.
+const patience = 10 * time.Minute
+
 // ReadAnew reads the journal from chain on, in a process of its own, and compares
 // the end of it with what is known. apply gets the objects.
 func (t *Observed) ReadAnew(who string, chain journal.Chain, history journal.History, apply func(*journal.Object) error, hash func() [32]byte) {
@@ -227,7 +231,7 @@ func (t *Observed) ReadAnew(who string, chain journal.Chain, history journal.His
 	}
 	j := StartJournal(w.NewProcess(who), t.s, journal.Config{Chain: chain, History: history}, hooks, func() {})
 	w.Run(patience, func() bool { return atHead || ended != nil })
-	switch head := j.Core.Chain().Last.Seq; {
+	switch head := j.Core().Chain().Last.Seq; {
 	case ended != nil:
 		w.Fail("%s: %w", who, ended)
 	case !atHead:

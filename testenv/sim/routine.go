@@ -10,6 +10,9 @@ import (
 	"github.com/varvelog/varve/tiering/objstore"
 )
 
+// requestLimit is the time limit of each request.
+const requestLimit = 15 * time.Second
+
 // errDead is what code gets whose process is no more.
 var errDead = errors.New("process is dead")
 
@@ -55,7 +58,7 @@ func (w *stepwise) String() string { return "sim://" }
 
 func (w *stepwise) Create(_ context.Context, key string, data []byte) (err error) {
 	if !w.wait(func(answered func()) {
-		w.s.Create(w.p, key, data, putLimit, func(e error) { err = e; answered() })
+		w.s.Create(w.p, key, data, requestLimit, func(e error) { err = e; answered() })
 	}) {
 		return errDead
 	}
@@ -65,7 +68,7 @@ func (w *stepwise) Create(_ context.Context, key string, data []byte) (err error
 func (w *stepwise) Get(_ context.Context, key string) (b []byte, err error) {
 	look := func(_ *Store, data []byte) { b = slices.Clone(data) }
 	if !w.wait(func(answered func()) {
-		w.s.Read(w.p, key, getLimit, look, func(e error) { err = e; answered() })
+		w.s.Read(w.p, key, requestLimit, look, func(e error) { err = e; answered() })
 	}) {
 		return nil, errDead
 	}

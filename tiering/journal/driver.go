@@ -3,36 +3,44 @@ package journal
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
-	"sync"
 	"time"
 
 	"github.com/varvelog/varve/tiering/objstore"
 )
 
-// Hooks is how an owner learns what its journal does. All are called on the
-// owner's goroutine, from within Start, Handle and Propose; they must not call
-// the Driver back, but for Propose in Led.
+// Hooks is how an owner learns what its journal does. All are called from within
+// Start, Handle and Propose. They must not call the Driver back, but for Propose
+// in Led. Apply and Ended are needed; of the others, one that is nil is not called.
 type Hooks struct {
-	// Apply takes the next valid object; own tells that this leadership
+	// Apply takes the next valid object; own reports whether this leadership
 	// proposed it. An error ends the following of the journal.
 	Apply func(o *Object, own bool) error
-	// Led tells that Propose may be called.
+	// Led: Propose may be called.
 	Led func(epoch uint32)
-	// AtHead tells a follower that it has applied all there was.
+	// AtHead: a follower has applied all there was.
 	AtHead func()
-	// Stalled tells that the outcome of seq has been unknown for long.
+	// Stalled: the outcome of seq has been unknown for long.
 	Stalled func(seq uint64)
-	// Ended tells that nothing more happens, and why.
+	// Ended: nothing more happens, because of err.
 	Ended func(err error)
 }
 
-// Driver runs a Core against a store. Its owner receives from Events in its own
-// loop and passes each to Handle; Prove, Confirm and Poke may be called from
-// anywhere, everything else by the owner only. Close ends and waits for all requests.
+// Executor carries out the requests and pauses that a Core asks for.
+type Executor interface {
+	// Execute starts a Put, Get, GetFloor, LookBeyond or Wait and returns at once.
+	// The answer, an Event, goes to Driver.Handle later: never from within Execute.
+	// A request has the time that Limit gives it.
+	Execute(a Action)
+}
+
+// Driver steps a Core: it hands requests and pauses to its Executor, everything
+// else to its hooks, and answers proofs. It starts no goroutine and has no channel.
+// One goroutine owns it, but for Holds.
 type Driver struct {
 	core     *Core
-	runner   *runner
+	exec     Executor
 	hooks    Hooks
 	standing Standing
 	now      func() time.Time
@@ -44,32 +52,15 @@ type Driver struct {
 	failing    time.Time // since when requests have failed, zero: the last succeeded
 	logged     time.Time // when that was last logged
 	putFailing bool      // a PUT was among them: only a commit ends that
-
-	closeOnce sync.Once
-	closed    chan struct{}
 }
 
-// proveEvent carries a caller of Prove, or of Confirm, to the owner's loop.
-type proveEvent struct {
-	standing bool // Confirm
-	reply    chan error
-}
-
-func (proveEvent) isEvent() {}
-
-// NewDriver prepares to follow, and if cfg says so to lead, a journal of store.
-func NewDriver(store objstore.Store, cfg Config, hooks Hooks, log *slog.Logger) *Driver {
-	return &Driver{
-		core: NewCore(cfg), runner: newRunner(store, cfg.Chain.Journal), hooks: hooks, now: time.Now,
-		log: log.With("journal", cfg.Chain.Journal), closed: make(chan struct{}),
-	}
+// NewDriver prepares to follow, and if cfg says so to lead, a journal.
+func NewDriver(cfg Config, hooks Hooks, exec Executor, now func() time.Time, log *slog.Logger) *Driver {
+	return &Driver{core: NewCore(cfg), exec: exec, hooks: hooks, now: now, log: log.With("journal", cfg.Chain.Journal)}
 }
 
 // Core is the state machine, for the owner to ask.
 func (d *Driver) Core() *Core { return d.core }
-
-// Events is what the owner passes to Handle.
-func (d *Driver) Events() <-chan Event { return d.runner.events }
 
 // Start begins.
 func (d *Driver) Start() { d.perform(d.core.Start()) }
@@ -79,131 +70,107 @@ func (d *Driver) Handle(ev Event) {
 	if put, is := ev.(PutDone); is && put.Err != nil && !errors.Is(put.Err, objstore.ErrExists) {
 		d.putFailing = true
 	}
-	if p, ok := ev.(proveEvent); ok {
-		d.answerTo(p)
-		return
-	}
 	d.perform(d.core.Step(ev))
 }
 
-func (d *Driver) answerTo(p proveEvent) {
-	reply := func(err error) { p.reply <- err }
-	switch {
-	case !p.standing:
-		d.ProveAndTell(reply)
-	case d.standing.Confirm(d.now(), reply):
-		d.ProveAndTell(func(err error) { d.standing.Answer(d.now(), err) })
-	}
-}
+// Poke makes a follower look for more.
+func (d *Driver) Poke() { d.Handle(Poke{}) }
 
-// Propose sends a segment; see Core.Propose.
-func (d *Driver) Propose(o *Object, data []byte) { d.perform(d.core.Propose(o, data)) }
-
-// Poke makes a follower look for more soon. It is a hint, dropped where many
-// events wait already.
-func (d *Driver) Poke() {
-	select {
-	case d.runner.events <- Poke{}:
-	default:
-	}
-}
-
-// ProveAndTell is Prove for the owner, who cannot wait: tell is called from within
-// Handle, once.
-func (d *Driver) ProveAndTell(tell func(error)) {
+// Prove calls onProved once, at once or from within a later call of the Driver. The
+// error is nil when every object that was committed before Prove has been applied.
+// ErrEnded means that the journal is not followed any more, any other error that
+// nothing is known. One look at the store answers all questions that wait.
+func (d *Driver) Prove(onProved func(error)) {
 	asked := d.now()
 	d.provers = append(d.provers, func(err error) {
 		if err == nil {
 			d.standing.Proved(asked)
 		}
-		tell(err)
+		onProved(err)
 	})
-	d.perform(d.core.Step(Prove{}))
+	d.Handle(Prove{})
 }
 
-// Prove returns nil once every object that was committed before the call has
-// been applied. It asks the store, once for all callers that wait; any error
-// means that nothing is known, ErrEnded that the journal is not followed any more.
-func (d *Driver) Prove(ctx context.Context) error { return d.ask(ctx, false) }
-
-// Confirm returns nil if this leader is known to have led within StandFor, by a
-// commit or a proof, or by a proof that it asks for now. ErrEnded means that it leads
-// no more, any other error that nothing is known.
-func (d *Driver) Confirm(ctx context.Context) error {
-	if d.standing.Holds(d.now()) {
-		return nil
-	}
-	return d.ask(ctx, true)
-}
-
-func (d *Driver) ask(ctx context.Context, standing bool) error {
-	p := proveEvent{standing: standing, reply: make(chan error, 1)}
-	select {
-	case d.runner.events <- p:
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-d.closed:
-		return ErrEnded
-	}
-	select {
-	case err := <-p.reply:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-d.closed:
-		return ErrEnded
+// Confirm calls onConfirmed once, as Prove does. The error is nil if this leader is
+// known to have led within StandFor: by a commit, by a proof, or by one that is asked
+// for now. ErrEnded means that it leads no more, any other that nothing is known.
+func (d *Driver) Confirm(onConfirmed func(error)) {
+	if d.standing.Confirm(d.now(), onConfirmed) {
+		d.Prove(func(err error) { d.standing.Answer(d.now(), err) })
 	}
 }
 
-// Close ends all requests, whatever their outcome, and waits for them.
-func (d *Driver) Close() {
-	d.closeOnce.Do(func() {
-		close(d.closed)
-		d.runner.close()
-	})
-}
+// Holds reports whether Confirm would answer nil without a look at the store. It may
+// be called from any goroutine.
+func (d *Driver) Holds() bool { return d.standing.Holds(d.now()) }
+
+// Propose sends a segment; see Core.Propose.
+func (d *Driver) Propose(o *Object, data []byte) { d.perform(d.core.Propose(o, data)) }
 
 func (d *Driver) perform(actions []Action) {
 	for _, a := range actions {
 		switch a := a.(type) {
 		case Apply:
-			if a.Own {
-				d.putFailing = false
-				d.standing.Committed(a.Object.Footer.Header.Seq)
-			}
-			if err := d.hooks.Apply(a.Object, a.Own); err != nil {
+			if err := d.apply(a); err != nil {
 				d.core.end(err)
 				d.perform(d.core.take())
 				return
 			}
-			d.succeeded()
-		case Led:
-			d.putFailing = false
-			d.succeeded()
-			d.log.Info("leading journal", "epoch", a.Epoch)
-			d.hooks.Led(a.Epoch)
-		case AtHead:
-			d.succeeded()
-			d.hooks.AtHead()
-		case Stalled:
-			d.log.Warn("the bucket does not answer a write to the journal, trying again", "seq", a.Seq)
-			d.hooks.Stalled(a.Seq)
-		case Trouble:
-			d.trouble(a.Err)
 		case Proved:
 			d.succeeded()
 			d.answer(a.Through, nil)
 		case ProofFailed:
 			d.answer(a.Through, a.Err)
-		case Ended:
-			d.standing.End()
-			d.hooks.Ended(a.Err)
+		case Trouble:
+			d.trouble(a.Err)
 		case Put:
 			d.standing.Sent(a.Seq, d.now())
-			d.runner.do(a)
+			d.exec.Execute(a)
+		case Get, GetFloor, LookBeyond, Wait:
+			d.exec.Execute(a)
 		default:
-			d.runner.do(a)
+			d.notify(a)
 		}
+	}
+}
+
+func (d *Driver) apply(a Apply) error {
+	if a.Own {
+		d.putFailing = false
+		d.standing.Committed(a.Object.Footer.Header.Seq)
+	}
+	if err := d.hooks.Apply(a.Object, a.Own); err != nil {
+		return err
+	}
+	d.succeeded()
+	return nil
+}
+
+// notify calls the hook that an action is for.
+func (d *Driver) notify(a Action) {
+	switch a := a.(type) {
+	case Led:
+		d.putFailing = false
+		d.succeeded()
+		d.log.Info("leading journal", "epoch", a.Epoch)
+		if d.hooks.Led != nil {
+			d.hooks.Led(a.Epoch)
+		}
+	case AtHead:
+		d.succeeded()
+		if d.hooks.AtHead != nil {
+			d.hooks.AtHead()
+		}
+	case Stalled:
+		d.log.Warn("the bucket does not answer a write to the journal, trying again", "seq", a.Seq)
+		if d.hooks.Stalled != nil {
+			d.hooks.Stalled(a.Seq)
+		}
+	case Ended:
+		d.standing.End()
+		d.hooks.Ended(a.Err)
+	default:
+		panic(fmt.Sprintf("journal: unknown action %T", a))
 	}
 }
 
@@ -236,9 +203,9 @@ func (d *Driver) succeeded() {
 
 func (d *Driver) answer(through uint64, err error) {
 	n := int(through - d.answered)
-	tell := d.provers[:n:n]
+	answer := d.provers[:n:n]
 	d.provers, d.answered = d.provers[n:], through
-	for _, f := range tell {
-		f(err)
+	for _, onProved := range answer {
+		onProved(err)
 	}
 }

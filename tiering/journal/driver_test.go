@@ -18,7 +18,7 @@ import (
 
 // owner runs a Driver as its owners do: one goroutine, one loop.
 type owner struct {
-	driver  *Driver
+	driver  *Live
 	led     chan struct{}
 	stalled chan uint64
 	applied chan segment.Ref
@@ -34,7 +34,7 @@ func newOwner(t *testing.T, store objstore.Store, cfg Config) *owner {
 		led: make(chan struct{}), stalled: make(chan uint64, 64), applied: make(chan segment.Ref, 64), ended: make(chan error, 1),
 		calls: make(chan func()), stop: make(chan struct{}), done: make(chan struct{}),
 	}
-	o.driver = NewDriver(store, cfg, Hooks{
+	o.driver = NewLive(store, cfg, Hooks{
 		Apply:   func(obj *Object, _ bool) error { o.applied <- obj.Ref(); return nil },
 		Led:     func(uint32) { close(o.led) },
 		AtHead:  func() {},

@@ -12,7 +12,7 @@ import (
 // its own. It looks when it is poked, when a proof is asked for, and as a
 // backstop whenever its Pace says so.
 type Follower struct {
-	driver *Driver
+	driver *Live
 	apply  func(*Object) error
 	pace   *Pace
 	stop   chan struct{}
@@ -28,7 +28,7 @@ func Follow(store objstore.Store, cfg Config, apply func(*Object) error, pace *P
 		apply: apply, pace: pace,
 		stop: make(chan struct{}), ready: make(chan struct{}), done: make(chan struct{}),
 	}
-	f.driver = NewDriver(store, cfg, Hooks{Apply: f.applied, AtHead: f.atHead, Ended: f.ended}, log)
+	f.driver = NewLive(store, cfg, Hooks{Apply: f.applied, AtHead: f.atHead, Ended: f.ended}, log)
 	go f.run()
 	return f
 }

@@ -10,26 +10,9 @@ import (
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-// Time limits of single requests. A PUT that takes longer has an unknown
-// outcome and is read back; a proof that takes longer has failed. Large objects get
-// more time, so that a slow line does not try the same one forever.
-const (
-	putLimit    = 15 * time.Second
-	getLimit    = 10 * time.Second
-	objectLimit = 30 * time.Second // to read an object of the journal
-	proofLimit  = time.Second
-
-	slowest = 1 << 20 // bytes a second, beyond the first 15 MiB of a PUT
-)
-
-// putTime is the time limit of a PUT of n bytes.
-func putTime(n int) time.Duration {
-	return max(putLimit, time.Duration(n/slowest)*time.Second)
-}
-
-// runner does what a Core asks of the store and the clock, and brings the
-// answers to the owner's goroutine by events. Do and the channel belong to the
-// owner; Close ends all requests under way and waits for them.
+// runner is the Executor of production: each request is a goroutine, and its answer
+// an event in a channel. Execute and the channel belong to the owner's goroutine;
+// close ends all requests under way and waits for them.
 type runner struct {
 	store   objstore.Store
 	journal uint32
@@ -49,22 +32,22 @@ func newRunner(store objstore.Store, journal uint32) *runner {
 	}
 }
 
-// do starts a, if it is I/O or a pause.
-func (r *runner) do(a Action) {
+// Execute starts a request or a pause.
+func (r *runner) Execute(a Action) {
 	switch a := a.(type) {
 	case Put:
-		r.run(putTime(len(a.Data)), func(ctx context.Context) Event {
+		r.run(a, func(ctx context.Context) Event {
 			return PutDone{Seq: a.Seq, Token: a.Token, Err: r.store.Create(ctx, segment.JournalKey(r.journal, a.Seq), a.Data)}
 		})
 	case Get:
 		r.get(a)
 	case GetFloor:
-		r.run(getLimit, func(ctx context.Context) Event {
+		r.run(a, func(ctx context.Context) Event {
 			floor, err := r.floors.read(ctx)
 			return GotFloor{Token: a.Token, Floor: floor, Err: err}
 		})
 	case LookBeyond:
-		r.run(getLimit, func(ctx context.Context) Event {
+		r.run(a, func(ctx context.Context) Event {
 			found, err := ReadBeyond(ctx, r.store, r.journal, a.Seq, a.Max)
 			return Beyond{Token: a.Token, Objects: found, Err: err}
 		})
@@ -74,13 +57,9 @@ func (r *runner) do(a Action) {
 }
 
 func (r *runner) get(a Get) {
-	limit := objectLimit
-	if a.Short {
-		limit = proofLimit
-	}
 	early := r.ahead[a.Seq]
 	delete(r.ahead, a.Seq)
-	r.run(limit, func(ctx context.Context) Event {
+	r.run(a, func(ctx context.Context) Event {
 		if early != nil {
 			select {
 			case ev := <-early:
@@ -111,7 +90,7 @@ func (r *runner) fetchAhead(a Get) {
 		answer := make(chan GotObject, 1)
 		r.ahead[seq] = answer
 		r.start(func() {
-			ctx, cancel := context.WithTimeout(r.ctx, objectLimit)
+			ctx, cancel := context.WithTimeout(r.ctx, Limit(Get{}))
 			defer cancel()
 			answer <- r.readObject(ctx, seq)
 		})
@@ -141,7 +120,9 @@ func (r *runner) wait(a Wait) {
 	})
 }
 
-func (r *runner) run(limit time.Duration, f func(context.Context) Event) {
+// run starts the request of a, and sends its answer.
+func (r *runner) run(a Action, f func(context.Context) Event) {
+	limit := Limit(a)
 	r.start(func() {
 		ctx, cancel := context.WithTimeout(r.ctx, limit)
 		defer cancel()
