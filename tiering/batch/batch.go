@@ -1,14 +1,16 @@
 // Package batch reads and patches Kafka record batches of format version 2: their
 // 61-byte header, and their records.
 //
-// It owns what a broker checks of a produced batch and the few fields a broker
-// writes: base offset, leader epoch, and the times. Parse, Validate, Patch and Walk
-// do not allocate and never look inside the records; Check, Scan and Records walk
-// them, decoding in a stream: memory is bounded whatever they expand to, and taken
-// from a Room where a client is the cause. Build makes the batches that a
-// broker writes of its own accord. The package never recompresses,
-// never converts other message formats, and keeps no state: sequence numbers are
-// the business of the caller, who knows the partition.
+// It owns the checks that a broker makes of a produced batch, and the few fields that
+// a broker writes: base offset, leader epoch, and the times. It owns the walk through
+// batches that lie back to back (Walker), which checks where each one belongs.
+// Parse, Validate, Patch, Walk and Walker do not allocate and never look at the
+// records. Check, Scan and Records decode the records in a stream. Their memory is
+// bounded whatever the records expand to; a Room bounds it for requests of clients.
+// Build makes the batches that a broker writes itself.
+//
+// The package never recompresses and never converts other message formats. It keeps no
+// state: sequence numbers are left to the caller, who knows the partition.
 //
 // Format: KIP-98, https://kafka.apache.org/documentation/#recordbatch. All
 // integers are big-endian.
@@ -147,27 +149,35 @@ func (h Header) UpTo() int64 {
 // if b holds that much (so that its Size tells how much is missing), else zero.
 // Other errors are ErrMagic and ErrCorruptBatch. The CRC is not checked.
 func Parse(b []byte) (Header, error) {
-	if len(b) <= posMagic {
-		return Header{}, ErrShort
-	}
-	switch m := int8(b[posMagic]); {
-	case m == 0 || m == 1:
-		return Header{}, ErrOldMagic
-	case m != magicV2:
-		return Header{}, errUnknownMagic
-	}
-	length := int32(binary.BigEndian.Uint32(b[posLength:]))
-	if length < minLength || length > math.MaxInt32-lengthOverhead {
-		return Header{}, errLength
-	}
-	if len(b) < HeaderSize {
-		return Header{}, ErrShort
+	if err := checkHeader(b); err != nil {
+		return Header{}, err
 	}
 	h := decode((*[HeaderSize]byte)(b))
 	if len(b) < h.Size() {
 		return h, ErrShort
 	}
 	return h, nil
+}
+
+// checkHeader checks that b starts with a whole header, which names a possible length.
+func checkHeader(b []byte) error {
+	if len(b) <= posMagic {
+		return ErrShort
+	}
+	switch m := int8(b[posMagic]); {
+	case m == 0 || m == 1:
+		return ErrOldMagic
+	case m != magicV2:
+		return errUnknownMagic
+	}
+	length := int32(binary.BigEndian.Uint32(b[posLength:]))
+	if length < minLength || length > math.MaxInt32-lengthOverhead {
+		return errLength
+	}
+	if len(b) < HeaderSize {
+		return ErrShort
+	}
+	return nil
 }
 
 func decode(b *[HeaderSize]byte) Header {
@@ -232,18 +242,20 @@ func SetMaxTimestamp(b []byte, ts int64) {
 }
 
 // Walk calls fn for each of the batches that lie back to back in b, with the
-// position of the batch in b. It stops at fn's error and returns it as it is. An
-// end inside a batch is ErrShort: whole batches before it have been passed on.
+// position of the batch in b, whatever their offsets are. It stops at fn's error and
+// returns it as it is. An end inside a batch is ErrShort: fn has been called for the
+// whole batches before it.
 func Walk(b []byte, fn func(pos int, h Header) error) error {
-	for pos := 0; pos < len(b); {
-		h, err := Parse(b[pos:])
+	for w := bytesOf(b); w.Left() > 0; {
+		pos := int(w.Position())
+		h, err := w.Parse(b[pos:])
 		if err != nil {
 			return fmt.Errorf("parse batch at position %d: %w", pos, err)
 		}
 		if err := fn(pos, h); err != nil {
 			return err
 		}
-		pos += h.Size()
+		w.Skip(&h)
 	}
 	return nil
 }

@@ -124,6 +124,13 @@ func TestHeaderWorkDoesNotAllocate(t *testing.T) {
 		"Validate": func() { batch.Validate(b, 1000) },
 		"Patch":    func() { batch.Patch(b, 0, 1) },
 		"Walk":     func() { batch.Walk(batches, func(int, batch.Header) error { return nil }) },
+		"Walker": func() {
+			w := batch.NewWalker(batch.Place{Length: int64(len(b)), Last: 2, Epoch: batch.AnyEpoch})
+			h, err := w.Check(b)
+			if w.Skip(&h); err != nil || w.End() != nil {
+				panic(err)
+			}
+		},
 	}
 	for name, call := range calls {
 		if n := testing.AllocsPerRun(100, call); n != 0 {

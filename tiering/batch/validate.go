@@ -37,14 +37,16 @@ func Validate(b []byte, limit int) (Header, error) {
 }
 
 func parseOne(b []byte) (Header, error) {
-	h, err := Parse(b)
+	w := bytesOf(b)
+	h, err := w.Parse(b)
 	switch {
 	case errors.Is(err, ErrShort):
 		return Header{}, fmt.Errorf("%w: %w", ErrInvalidRecord, ErrShort)
 	case err != nil:
 		return Header{}, err
-	case len(b) != h.Size():
-		return Header{}, invalid("%d bytes after the batch, must be exactly one batch per partition", len(b)-h.Size())
+	}
+	if w.Skip(&h); w.Left() != 0 {
+		return Header{}, invalid("%d bytes after the batch, must be exactly one batch per partition", w.Left())
 	}
 	return h, nil
 }

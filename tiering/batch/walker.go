@@ -1,0 +1,183 @@
+package batch
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Place says where batches of one partition lie back to back, and which offsets
+// they hold.
+type Place struct {
+	Position, Length int64 // bytes, counted from the start of the object or buffer that holds them
+	Base, Last       int64 // first and last offset; Base is not negative
+	Epoch            int32 // leader epoch of every batch, or AnyEpoch
+	// Gaps allows offsets that no batch has: before the first batch, between two, and
+	// after the last. Without it a missing offset is a fault.
+	Gaps bool
+}
+
+// AnyEpoch is the Epoch of a Place whose batches may have different leader epochs.
+const AnyEpoch int32 = -1
+
+// Faults are the ways in which a batch does not fit its Place, as a set of bits.
+type Faults uint8
+
+// The faults.
+const (
+	FaultGap    Faults = 1 << iota // offsets are missing before the batch
+	FaultRepeat                    // the batch begins at an offset before the expected one
+	FaultBeyond                    // the batch ends before it begins, or after the last offset of the Place
+	FaultEpoch                     // the leader epoch is another one
+	FaultCRC                       // the bytes do not have the CRC that the header names
+	FaultEnd                       // after the last batch: offsets are missing before the end of the Place
+
+	faultOffsets = FaultGap | FaultRepeat | FaultBeyond
+)
+
+// Walker walks the batches of a Place, one by one: Next or Check, then Skip. The
+// caller brings the bytes, so that they may lie in pieces or be read on demand. The
+// Walker reports batches that do not fit; its caller decides what follows from that.
+// Parse and Faults are for callers that go on after a fault. Only errors allocate.
+type Walker struct {
+	place  Place
+	end    int64
+	pos    int64
+	offset int64
+}
+
+// NewWalker returns a Walker at the first batch of a place.
+func NewWalker(p Place) Walker {
+	return Walker{place: p, end: p.Position + p.Length, pos: p.Position, offset: p.Base}
+}
+
+// bytesOf is the Walker of a buffer whose offsets are not looked at.
+func bytesOf(b []byte) Walker { return Walker{end: int64(len(b))} }
+
+// MoveTo goes to a batch in the middle: to its position, and the offset it must have.
+func (w *Walker) MoveTo(position, offset int64) { w.pos, w.offset = position, offset }
+
+// Position is where the next batch starts.
+func (w *Walker) Position() int64 { return w.pos }
+
+// Offset is the one that the next batch must start with; with gaps, the least one.
+func (w *Walker) Offset() int64 { return w.offset }
+
+// Left is how many bytes there are from Position to the end.
+func (w *Walker) Left() int64 { return w.end - w.pos }
+
+// Parse returns the header of the batch at Position, whose bytes start b; b must
+// hold as much as is Left, or the header. An error means that the end of the batch
+// is not known, so that the walk ends here: it is one of Parse's, and ErrShort also if
+// the batch reaches beyond the end. The header is set then if it could be read.
+func (w *Walker) Parse(b []byte) (Header, error) {
+	left := w.end - w.pos
+	if err := checkHeader(b[:min(int64(len(b)), left)]); err != nil {
+		return Header{}, err
+	}
+	h := decode((*[HeaderSize]byte)(b))
+	if int64(h.Size()) > left {
+		return h, ErrShort
+	}
+	return h, nil
+}
+
+// Faults holds the header of the batch at Position against the Place. The CRC is not
+// checked.
+func (w *Walker) Faults(h *Header) (f Faults) {
+	switch {
+	case h.BaseOffset < w.offset:
+		f = FaultRepeat
+	case h.BaseOffset > w.offset && !w.place.Gaps:
+		f = FaultGap
+	}
+	// Only a repeated offset can be so small that the difference overflows.
+	if h.LastOffsetDelta < 0 || int64(h.LastOffsetDelta) > w.place.Last-h.BaseOffset {
+		f |= FaultBeyond
+	}
+	if h.LeaderEpoch != w.place.Epoch && w.place.Epoch != AnyEpoch {
+		f |= FaultEpoch
+	}
+	return f
+}
+
+// Next is Parse and Faults in one. Its error is a *PlaceError.
+func (w *Walker) Next(b []byte) (Header, error) {
+	h, err := w.Parse(b)
+	if err != nil {
+		return Header{}, w.failed(&h, 0, err)
+	}
+	if f := w.Faults(&h); f != 0 {
+		return Header{}, w.failed(&h, f, nil)
+	}
+	return h, nil
+}
+
+// Check is Next for a batch that b holds whole, and checks its CRC, too.
+func (w *Walker) Check(b []byte) (Header, error) {
+	h, err := w.Next(b)
+	switch {
+	case err != nil:
+		return Header{}, err
+	case len(b) < h.Size():
+		return Header{}, w.failed(&h, 0, ErrShort)
+	case !CheckCRC(b, h):
+		return Header{}, w.Failed(&h, FaultCRC)
+	}
+	return h, nil
+}
+
+// Skip steps over the batch at Position.
+func (w *Walker) Skip(h *Header) {
+	w.pos += int64(h.Size())
+	w.offset = max(w.offset, h.LastOffset()+1)
+}
+
+// End checks, once nothing is Left, that the batches end with the last offset.
+func (w *Walker) End() error {
+	if w.offset > w.place.Last || w.place.Gaps {
+		return nil
+	}
+	return w.Failed(&Header{}, FaultEnd)
+}
+
+// Failed is the error of faults that the batch at Position has.
+func (w *Walker) Failed(h *Header, f Faults) error { return w.failed(h, f, nil) }
+
+func (w *Walker) failed(h *Header, f Faults, err error) error {
+	return &PlaceError{Position: w.pos, Offset: w.offset, Place: w.place, Header: *h, Faults: f, Err: err}
+}
+
+// PlaceError is a batch that does not fit the place where it was found.
+type PlaceError struct {
+	Position int64 // of the batch
+	Offset   int64 // expected there
+	Place    Place
+	Header   Header // zero if it could not be read
+	Faults   Faults
+	Err      error // why the end of the batch is not known; nil if it is
+}
+
+func (e *PlaceError) Error() string { return fmt.Sprintf("at byte %d: %s", e.Position, e.Reason()) }
+
+// Unwrap makes a PlaceError the error of a batch that cannot be parsed.
+func (e *PlaceError) Unwrap() error { return e.Err }
+
+// Reason is the error without the position.
+func (e *PlaceError) Reason() string {
+	h := &e.Header
+	switch end := e.Place.Position + e.Place.Length; {
+	case errors.Is(e.Err, ErrShort) && h.Length > 0:
+		return fmt.Sprintf("a batch of %d bytes reaches beyond the end of the records at byte %d", h.Size(), end)
+	case e.Err != nil:
+		return e.Err.Error()
+	case e.Faults&FaultEnd != 0:
+		return fmt.Sprintf("the batches end with offset %d, not %d", e.Offset-1, e.Place.Last)
+	case e.Faults&faultOffsets != 0 && e.Place.Gaps:
+		return fmt.Sprintf("a batch has offsets %d to %d, must lie between %d and %d", h.BaseOffset, h.LastOffset(), e.Offset, e.Place.Last)
+	case e.Faults&faultOffsets != 0:
+		return fmt.Sprintf("a batch has offsets %d to %d, must start at %d and end at %d at the latest", h.BaseOffset, h.LastOffset(), e.Offset, e.Place.Last)
+	case e.Faults&FaultEpoch != 0:
+		return fmt.Sprintf("a batch has leader epoch %d, not %d", h.LeaderEpoch, e.Place.Epoch)
+	}
+	return fmt.Sprintf("the batch with offset %d fails its CRC", h.BaseOffset)
+}
