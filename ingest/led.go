@@ -2,16 +2,13 @@ package ingest
 
 import (
 	"context"
-	"errors"
-	"fmt"
 
-	"github.com/varvelog/varve/metadata/coordinator"
 	"github.com/varvelog/varve/tiering/batch"
 	"github.com/varvelog/varve/tiering/partlog"
 )
 
-// LedPartition is one partition of a Leader, for a coordinator whose state lives
-// in it. Its errors are a coordinator's.
+// LedPartition is one partition of a Leader, for an owner whose state lives in it:
+// a coordinator. Its errors are those of a Result.
 type LedPartition struct {
 	leader *Leader
 	key    partlog.Key
@@ -23,19 +20,8 @@ func (l *Leader) Partition(k partlog.Key) LedPartition { return LedPartition{l, 
 // Append is Leader.Append of one batch with acks=all.
 func (p LedPartition) Append(ctx context.Context, data []byte, h batch.Header, done func(base int64, err error)) {
 	p.leader.Append(ctx, AcksAll, []Batch{{Key: p.key, Data: data, Header: h}}, func(results []Result) {
-		done(results[0].BaseOffset, coordinatorError(results[0].Err))
+		done(results[0].BaseOffset, results[0].Err)
 	})
-}
-
-// coordinatorError is what err says of a coordinator's record.
-func coordinatorError(err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, ErrNotLeader), errors.Is(err, ErrClosed):
-		return fmt.Errorf("%w: %w", coordinator.ErrNotCoordinator, err)
-	}
-	return fmt.Errorf("%w: %w", coordinator.ErrUnavailable, err)
 }
 
 // AppendEnd is Leader.AppendEnd.

@@ -86,6 +86,12 @@ type partition struct {
 	n *node
 }
 
+func (p partition) Append(ctx context.Context, data []byte, h batch.Header, done func(int64, error)) {
+	p.LedPartition.Append(ctx, data, h, func(base int64, err error) {
+		done(base, shard.AppendError(err, ingest.ErrNotLeader, ingest.ErrClosed))
+	})
+}
+
 func (p partition) Scan(ctx context.Context, from int64, fn func([]byte) error) (int64, error) {
 	if err := p.Prove(ctx); err != nil {
 		return from, err

@@ -247,7 +247,8 @@ func (s *simShard) Append(token uint64, data []byte, h batch.Header) {
 	c.truth.attempts[content(data)] = a
 	s.outbox = append(s.outbox, func() {
 		s.n.core.append(request{acks: AcksAll, batches: []Batch{{Key: simCoordinator, Data: bytes.Clone(data), Header: h}}, done: func(results []Result) {
-			s.answer("appended", func() { s.core.Appended(token, results[0].BaseOffset, coordinatorError(results[0].Err)) })
+			err := shard.AppendError(results[0].Err, ErrNotLeader, ErrClosed)
+			s.answer("appended", func() { s.core.Appended(token, results[0].BaseOffset, err) })
 		}})
 	})
 	s.n.p.After(c.Between(0, time.Millisecond), "coordinator appends", s.n.after)
@@ -279,7 +280,7 @@ func (s *simShard) Scan(from int64) {
 	c := s.n.f.c
 	s.n.j.Prove(func(err error) {
 		if err != nil {
-			s.answer("scan not begun", func() { s.scanned(0, err) })
+			s.answer("scan not begun", func() { s.core.ScanDone(0, err) })
 			return
 		}
 		end, _ := s.Committed()
@@ -305,9 +306,9 @@ func (s *simShard) scan(from, end int64) {
 		switch {
 		case !c.quiet && c.Chance(0.1):
 			c.Count("scan failed")
-			s.push(func() { s.scanned(0, errScan) })
+			s.push(func() { s.core.ScanDone(0, errScan) })
 		case len(page) == 0:
-			s.push(func() { s.scanned(end, nil) })
+			s.push(func() { s.core.ScanDone(end, nil) })
 		default:
 			s.push(func() {
 				before := s.core.Applied()
@@ -322,10 +323,6 @@ func (s *simShard) scan(from, end int64) {
 		}
 	}
 	step()
-}
-
-func (s *simShard) scanned(end int64, err error) {
-	s.core.ScanDone(end, err)
 }
 
 func (s *simShard) Publish(snapshot shard.Snapshot) {

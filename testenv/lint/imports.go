@@ -23,6 +23,10 @@ var mayImport = map[string][]string{
 // needs a store takes the interface; which one it gets is decided in cmd.
 const stores = "tiering/objstore/"
 
+// coordinators holds the packages that run on the write path and the metadata.
+// These do not know them: an adapter in cmd brings both together.
+const coordinators = "metadata/coordinator"
+
 func imports(t *tree) (findings []Finding) {
 	for f := range t.source {
 		allowed := mayImport[f.layer()]
@@ -42,10 +46,18 @@ func imports(t *tree) (findings []Finding) {
 					" only: let the lower package define an interface, and wire them in cmd")
 			case f.layer() != "cmd" && !f.test() && isStore(target) && !strings.HasPrefix(f.path, stores):
 				add("wires the adapter ", "take an objstore.Store, and wire the adapter in cmd")
+			case f.layer() != "cmd" && !f.test() && below(coordinators, target) && !below(coordinators, f.path):
+				add("imports of the coordinators ", "use words of the package's own, and write an adapter in cmd")
 			}
 		}
 	}
 	return findings
+}
+
+// below reports whether a path is that of a folder, or leads into it.
+func below(folder, path string) bool {
+	rest, ok := strings.CutPrefix(path, folder)
+	return ok && (rest == "" || rest[0] == '/')
 }
 
 func isStore(target string) bool {

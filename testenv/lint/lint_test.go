@@ -63,6 +63,8 @@ func TestEachRuleFinds(t *testing.T) {
 		"doc without opening": {"fetch/a.go", "// Serves reads.\npackage fetch\n", []string{"fetch/a.go:1: unusual opening"}},
 		"upward import": {"tiering/z.go", "package tiering\n\nimport _ \"github.com/varvelog/varve/ingest\"\n",
 			[]string{"tiering/z.go:3: tiering imports ingest"}},
+		"coordinators from below": {"ingest/a.go", doc("ingest") + "import _ \"github.com/varvelog/varve/metadata/coordinator/shard\"\n",
+			[]string{"ingest/a.go:3: imports of the coordinators metadata/coordinator/shard"}},
 		"sideways import": {"fetch/a.go", doc("fetch") + "import _ \"github.com/varvelog/varve/ingest/wal\"\n",
 			[]string{"fetch/a.go:3: fetch imports ingest/wal"}},
 		"upward import in a test": {"metadata/a_test.go", "package metadata\n\nimport _ \"github.com/varvelog/varve/cmd/x\"\n",

@@ -193,6 +193,12 @@ type ledPartition struct {
 	key    partlog.Key
 }
 
+func (p ledPartition) Append(ctx context.Context, data []byte, h batch.Header, done func(base int64, err error)) {
+	p.LedPartition.Append(ctx, data, h, func(base int64, err error) {
+		done(base, shard.AppendError(err, ingest.ErrNotLeader, ingest.ErrClosed))
+	})
+}
+
 func (p ledPartition) Scan(ctx context.Context, from int64, fn func(batches []byte) error) (int64, error) {
 	return p.reader.Scan(ctx, p.key, from, func(_ batch.Header, b []byte) error { return fn(b) })
 }

@@ -16,6 +16,7 @@ package shard
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -29,9 +30,9 @@ import (
 // Partition is the partition that a Shard keeps its state in. Its methods may be
 // called concurrently.
 type Partition interface {
-	// Append appends a batch; done is told its first offset once it is committed, or
-	// why that is not known. It may block while there is no room, until ctx ends;
-	// done must not block. The data belongs to the partition then.
+	// Append appends a batch. done gets its first offset once it is committed, or an
+	// error of AppendError if that is not known. Append may block while there is no
+	// room, until ctx ends; done must not block. The data belongs to the partition.
 	Append(ctx context.Context, data []byte, h batch.Header, done func(base int64, err error))
 	// AppendEnd is the offset after the last record appended here; false if this
 	// node takes none.
@@ -48,6 +49,21 @@ type Partition interface {
 	Scan(ctx context.Context, from int64, fn func(batches []byte) error) (end int64, err error)
 	// Done is closed when the partition is not led here any more.
 	Done() <-chan struct{}
+}
+
+// AppendError puts the error of an append, which may be nil, into the words of
+// coordinators. notLed are the errors of a partition that is not led here. Any
+// other error leaves open whether the batch is committed.
+func AppendError(err error, notLed ...error) error {
+	if err == nil {
+		return nil
+	}
+	for _, gone := range notLed {
+		if errors.Is(err, gone) {
+			return fmt.Errorf("%w: %w", coordinator.ErrNotCoordinator, err)
+		}
+	}
+	return fmt.Errorf("%w: %w", coordinator.ErrUnavailable, err)
 }
 
 // Options says what to run and where. All are needed but OnFailed.
