@@ -16,7 +16,8 @@ import (
 )
 
 // TestEveryMutantFits runs no mutant, so that a change of the program that leaves one
-// behind fails at once, with the short tests too: each finds its texts, and compiles.
+// behind fails at once, with the short tests too. Each finds its places and compiles,
+// and the test that is to find it exists.
 func TestEveryMutantFits(t *testing.T) {
 	checker := newChecker(t)
 	named := map[string]bool{}
@@ -25,6 +26,9 @@ func TestEveryMutantFits(t *testing.T) {
 			t.Errorf("%s: two mutants have this name", m.name)
 		}
 		named[m.name] = true
+		if !m.by.exists(t) {
+			t.Errorf("%s: %s has no %s", m.name, m.by.pkg, m.by.test)
+		}
 		changed, err := m.changed()
 		if err != nil {
 			t.Errorf("%s: %v", m.name, err)
@@ -34,6 +38,29 @@ func TestEveryMutantFits(t *testing.T) {
 			t.Errorf("%s: bring the mutant up to date: %v", m.name, err)
 		}
 	}
+}
+
+var tests = map[string]bool{} // of a catcher's package and name, whether it exists
+
+func (c catcher) exists(t *testing.T) bool {
+	key := c.pkg + " " + c.test
+	found, known := tests[key]
+	if known {
+		return found
+	}
+	files, err := filepath.Glob(filepath.Join(root, c.pkg, "*_test.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found = found || strings.Contains(string(b), "\nfunc "+c.test+"(")
+	}
+	tests[key] = found
+	return found
 }
 
 // checker checks the types of changed files. It looks into no function of files as
@@ -49,7 +76,7 @@ func newChecker(t *testing.T) *checker {
 	args := []string{"list", "-export", "-deps", "-f", "{{.ImportPath}}\t{{.Export}}\t{{.Dir}}\t{{join .GoFiles \" \"}}"}
 	for _, m := range mutants {
 		for _, e := range m.edits {
-			if dir := path.Dir(e.file); !folders[dir] {
+			if dir, _ := splitSymbol(e.in); !folders[dir] {
 				folders[dir] = true
 				args = append(args, "./"+dir)
 			}
@@ -81,7 +108,7 @@ func newChecker(t *testing.T) *checker {
 	return c
 }
 
-// parse keeps the files of a folder without what is in their functions.
+// parse keeps the files of a folder without the bodies of their functions.
 func (c *checker) parse(t *testing.T, dir string, names []string) {
 	c.files[dir] = map[string]*ast.File{}
 	for _, name := range names {
@@ -98,7 +125,7 @@ func (c *checker) parse(t *testing.T, dir string, names []string) {
 	}
 }
 
-// check returns what a compiler has against changed files.
+// check returns the errors of types in changed files.
 func (c *checker) check(t *testing.T, changed map[string]string) (errs []error) {
 	parsed := map[string]*ast.File{}
 	for file, text := range changed {

@@ -17,15 +17,50 @@ import (
 // A mutant is a bug put into the program on purpose, as a change of its source:
 // one that a rule of tiering/journal/PROTOCOL.md, or of the packages' own
 // promises, forbids. The simulations and the random schedules of the journal must
-// find each: a net with a hole would tell nothing about the program as it is.
+// find each: a net with a hole says nothing about the program as it is.
 type mutant struct {
 	name  string
 	by    catcher
 	edits []edit
 }
 
-// edit replaces text that stands exactly once in a file.
-type edit struct{ file, old, new string }
+// An edit changes exactly one place of a function. It names the function by its
+// symbol and the place by its syntax, so that neither a move to another file nor
+// formatting nor comments make it stale. In the syntax of the place, f(_) is a call
+// with any arguments, and {_} any block.
+type edit struct {
+	in    string // the function: tiering/journal.Core.stored
+	under string // if set, the condition, the tag or the case under which the place is
+	at    string // an expression, or statements that follow each other
+	op    op
+	text  string // new Go source
+}
+
+type op int
+
+const (
+	replace op = iota
+	insertBefore
+	insertAfter
+)
+
+// swap puts text in the place, drop nothing; never and always decide a condition.
+func swap(in, at, text string) edit   { return edit{in: in, at: at, text: text} }
+func drop(in, at string) edit         { return edit{in: in, at: at} }
+func never(in, condition string) edit { return swap(in, condition, "false && ("+condition+")") }
+func always(in, condition string) edit {
+	return swap(in, condition, "true || ("+condition+")")
+}
+
+// before and after leave the place as it is, and put statements next to it.
+func before(in, at, text string) edit { return edit{in: in, at: at, op: insertBefore, text: text} }
+func after(in, at, text string) edit  { return edit{in: in, at: at, op: insertAfter, text: text} }
+
+// below is e at a place that is under a condition.
+func (e edit) below(condition string) edit {
+	e.under = condition
+	return e
+}
 
 // catcher is a test that runs seeds.
 type catcher struct {
@@ -77,20 +112,21 @@ const quickOneIn = 8
 
 // changed returns the texts of the files that the mutant changes, by file.
 func (m mutant) changed() (map[string]string, error) {
-	changed := map[string]string{}
+	places := map[*sourceFile][]replacement{}
 	for _, e := range m.edits {
-		text, ok := changed[e.file]
-		if !ok {
-			b, err := os.ReadFile(filepath.Join(root, e.file))
-			if err != nil {
-				return nil, err
-			}
-			text = string(b)
+		file, r, err := e.place()
+		if err != nil {
+			return nil, err
 		}
-		if n := strings.Count(text, e.old); n != 1 {
-			return nil, fmt.Errorf("%s has the text to change %d times, not once: bring the mutant up to date:\n%s", e.file, n, e.old)
+		places[file] = append(places[file], r)
+	}
+	changed := map[string]string{}
+	for file, replacements := range places {
+		text, err := file.replace(replacements)
+		if err != nil {
+			return nil, err
 		}
-		changed[e.file] = strings.Replace(text, e.old, e.new, 1)
+		changed[file.path] = text
 	}
 	return changed, nil
 }

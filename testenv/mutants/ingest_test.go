@@ -1,0 +1,100 @@
+package mutants
+
+var ingestMutants = []mutant{
+	{name: "acks=1 before the sync", by: ingest, edits: []edit{
+		swap("ingest.core.answer", "until > max(c.synced, c.committed)", "until > c.appended"),
+	}},
+	{name: "acks=all when synced", by: ingest, edits: []edit{
+		swap("ingest.core.answer", "until > c.committed", "until > max(c.synced, c.committed)"),
+	}},
+	{name: "acks=all one record early", by: ingest, edits: []edit{
+		swap("ingest.core.apply", "c.committed = w.To - 1", "c.committed = w.To"),
+	}},
+	{name: "end answered before acknowledged records are committed", by: ingest, edits: []edit{
+		swap("ingest.core.settle", "s.promised <= c.committed", "s.promised <= c.appended"),
+	}},
+	{name: "end answered when one acknowledged record is committed", by: ingest, edits: []edit{
+		swap("ingest.core.answerSettlers", "s.waiting[n].until <= c.committed", "c.committed > 0"),
+	}},
+	{name: "end answered without records that only a disk holds", by: ingest, edits: []edit{
+		never("ingest.core.answer", "r.acks != AcksAll"),
+	}},
+	{name: "end answered while objects are applied", by: ingest, edits: []edit{
+		after("ingest.core.apply", "c.promise(0)", "c.answerSettlers()"),
+	}},
+	{name: "retry answered before its original is committed", by: ingest, edits: []edit{
+		swap("ingest.core.place", "return false, c.appended", "return false, 0"),
+	}},
+	{name: "retry appended again", by: ingest, edits: []edit{
+		swap("ingest.core.place", "verdict == partlog.VerdictDuplicate", "verdict == partlog.VerdictDuplicate && original.LastOffset < view.End"),
+	}},
+	{name: "producer window of one batch", by: ingest, edits: []edit{
+		swap("tiering/partlog.producer.find", "p.batches[:p.n]", "p.batches[p.n-1 : p.n]"),
+	}},
+	{name: "producers forgotten by a new leader", by: ingest, edits: []edit{
+		drop("ingest.core.openPart", "c.state.Producers(_)"),
+	}},
+	{name: "producers forgotten in a checkpoint", by: ingest, edits: []edit{
+		swap("tiering/partlog.encoder.part", "uint32(p.producers.Len())", "0"),
+		drop("tiering/partlog.encoder.part", "p.producers.Each(e.producer)"),
+	}},
+	{name: "stall of a fence never over", by: ingest, edits: []edit{
+		drop("ingest.core.lead", "c.stalled = false"),
+	}},
+	{name: "write-ahead records released when appended", by: ingest, edits: []edit{
+		swap("ingest.core.apply", "c.wal.Release(c.committed)", "c.wal.Release(c.appended)"),
+	}},
+	{name: "replay in spite of another leader", by: ingest, edits: []edit{
+		never("ingest.core.mayReplay", "foreign == nil && !c.replay.local[incarnation]"),
+		swap("ingest.core.mayReplay", "return c.offsetsContinue(o)", "return nil"),
+	}},
+	{name: "replay of records that are in the bucket", by: ingest, edits: []edit{
+		swap("ingest.core.firstUncovered", "max(c.journal.History().Covered(o.log.ID), o.log.FirstLSN)", "o.log.FirstLSN"),
+	}},
+	{name: "replay forgets producers", by: ingest, edits: []edit{
+		drop("ingest.core.replaySome", "p.producers.Add(h, r.BaseOffset, c.now().UnixMilli())"),
+	}},
+	{name: "replay leaves the append end", by: ingest, edits: []edit{
+		drop("ingest.core.replaySome", "p.next.Store(h.LastOffset() + 1)"),
+	}},
+	{name: "requests taken while replay is under way", by: ingest, edits: []edit{
+		before("ingest.core.replayOne", "return false, nil", "c.accepting = true").below("!c.replayed(o)"),
+	}},
+	{name: "older logs dropped without replay", by: ingest, edits: []edit{
+		never("ingest.core.replayOne", "o.next <= o.log.LastLSN"),
+		never("ingest.core.replayOne", "!c.replayed(o)"),
+	}},
+	{name: "alarm over a log that is all in the bucket", by: ingest, edits: []edit{
+		swap("ingest.core.mayReplay", "c.firstUncovered(o) > l.LastLSN", "len(l.Epochs) == 0"),
+	}},
+	{name: "set aside and counted wrongly", by: ingest, edits: []edit{
+		swap("ingest.core.setAside", "c.firstUncovered(o)", "o.log.FirstLSN"),
+	}},
+	{name: "spilled batches overtaken", by: ingest, edits: []edit{
+		never("ingest.buffer.add", "b.spilled > 0"),
+	}},
+	{name: "spilled batches read back before they are synced", by: ingest, edits: []edit{
+		never("ingest.core.spillDue", "c.synced < c.buffer.first"),
+		never("ingest.core.readBack", "c.synced < c.buffer.first"),
+	}},
+	{name: "seal before the records that were taken", by: ingest, edits: []edit{
+		always("ingest.buffer.takeEntries", "b.entries[0].after < b.first"),
+	}},
+	{name: "seal forgotten while the opening is under way", by: ingest, edits: []edit{
+		drop("ingest.core.passBarriers", "for _, k := range b.want.Sealed {_}"),
+		before("ingest.core.reconcile", "c.barriers = append(c.barriers, barrier{want: want, done: done})", "for _, k := range want.Sealed {\n\tc.seal(k)\n}"),
+	}},
+	{name: "seal answered, and the topic forgotten, before it is committed", by: ingest, edits: []edit{
+		swap("ingest.core.reached", "c.opening[k] || ok && !v.Sealed", "ok && !v.Sealed && c.parts[k] != nil"),
+	}},
+	{name: "opening answered before it is committed", by: ingest, edits: []edit{
+		swap("ingest.core.reached", "!ok", "!ok && !c.opening[k]"),
+	}},
+	{name: "records taken after the seal", by: ingest, edits: []edit{
+		drop("ingest.core.seal", "delete(c.parts, k)"),
+	}},
+	{name: "leader epoch of an earlier leadership", by: ingest, edits: []edit{
+		drop("ingest.core.replaySome", "batch.Patch(data, r.BaseOffset, p.epoch)"),
+		drop("ingest.core.replaySome", "h.LeaderEpoch = p.epoch"),
+	}},
+}

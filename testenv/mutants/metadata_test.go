@@ -1,0 +1,26 @@
+package mutants
+
+var metadataMutants = []mutant{
+	{name: "change answered before it is committed", by: metadata, edits: []edit{
+		swap("metadata.leading.answer", "l.waiting[0].upTo <= l.committed", "l.waiting[0].upTo <= l.planned"),
+	}},
+	{name: "producer ids given without a commit", by: metadata, edits: []edit{
+		swap("metadata.leading.nextProducerID", "return entries, id, err", "return nil, id, err"),
+	}},
+	{name: "deletions forgotten by a restored controller", by: metadata, edits: []edit{
+		swap("metadata.decodeImage", "deleting != 0", "deleting > 1"),
+	}},
+	{name: "controller plans on an older state", by: metadata, edits: []edit{
+		swap("metadata.leading.led", "NewController(l.opt.State, l.opt.Defaults)", "NewController(New(), l.opt.Defaults)"),
+	}},
+	{name: "change answered when one before it is committed", by: metadata, edits: []edit{
+		swap("metadata.leading.apply", "l.committed = l.proposed[0]", "l.committed = l.proposed[len(l.proposed)-1]"),
+	}},
+	{name: "broker id drawn again", by: metadata, edits: []edit{
+		swap("metadata.Controller.RegisterNode", `if id, ok := c.img.nodes[node]; ok {
+	return nil, id, nil
+}`, `if _, ok := c.img.nodes[node]; ok {
+	return nil, c.img.nextNode(), nil
+}`),
+	}},
+}
