@@ -79,8 +79,8 @@ func (b *buffer) oldest() time.Time {
 }
 
 // take removes as many batches from the front as fill a segment of about limit
-// bytes, at least one if there is any, and the entries that may go with them.
-func (b *buffer) take(limit int) ([]buffered, []segment.Entry) {
+// bytes, at least one if there is any.
+func (b *buffer) take(limit int) []buffered {
 	n, bytes := 0, 0
 	for n < len(b.batches) && (n == 0 || bytes+len(b.batches[n].data) <= limit) {
 		bytes += len(b.batches[n].data)
@@ -93,13 +93,19 @@ func (b *buffer) take(limit int) ([]buffered, []segment.Entry) {
 	}
 	b.first += uint64(n)
 	b.bytes -= bytes
-	return taken, b.takeEntries()
+	return taken
 }
 
-func (b *buffer) takeEntries() []segment.Entry {
-	var taken []segment.Entry
-	for len(b.entries) > 0 && b.entries[0].after < b.first && len(taken) < segment.MaxEntries {
-		taken = append(taken, b.entries[0].entry)
+// takeEntries removes the entries that may follow the batches taken so far, behind
+// those of taken: as many as an object and limit bytes hold, at least one.
+func (b *buffer) takeEntries(taken []segment.Entry, limit int) []segment.Entry {
+	for bytes := 0; len(b.entries) > 0 && b.entries[0].after < b.first && len(taken) < segment.MaxEntries; {
+		e := b.entries[0].entry
+		if bytes > 0 && bytes+len(e.Payload) > limit {
+			break
+		}
+		bytes += len(e.Payload)
+		taken = append(taken, e)
 		b.entries = b.entries[1:]
 	}
 	return taken

@@ -3,6 +3,7 @@ package ingest
 import (
 	"github.com/varvelog/varve/tiering/journal"
 	"github.com/varvelog/varve/tiering/partlog"
+	"github.com/varvelog/varve/tiering/segment"
 )
 
 // minPaged is how many refs of a partition make a page of the index worth while;
@@ -34,13 +35,13 @@ func (o *Options) checkCheckpoint(c *journal.Checkpoint) error {
 	return err
 }
 
-// checkpointed lets go of what the index page holds now, once a checkpoint that
-// names the page is durable. more tells that there was more than one page can hold,
-// so that the next checkpoint should not wait. A plan for the floor waits for the
-// next segment: an idle journal writes none for it.
+// checkpointed drops the refs that the index page holds now, once a checkpoint that
+// names the page is durable. more reports that there are more than one page can hold,
+// so that the next checkpoint should not wait.
 func (c *core) checkpointed(res journal.CheckpointResult) (more bool) {
 	if res.Plan != nil {
-		c.floor = res.Plan
+		c.floor.plan = res.Plan
+		c.commands.ride(&c.floor)
 	}
 	if res.Err == nil && c.index != nil {
 		c.state.Paged(c.index, c.page)
@@ -49,3 +50,11 @@ func (c *core) checkpointed(res journal.CheckpointResult) (more bool) {
 	c.index = nil
 	return more
 }
+
+// floorPlan is the command that plans the floor: the newest plan only.
+type floorPlan struct {
+	unawaited
+	plan *journal.FloorPlan
+}
+
+func (f *floorPlan) propose(add func(segment.Entry)) { add(f.plan.Entry()) }

@@ -87,15 +87,14 @@ type core struct {
 
 	onSync   waiters // acks=1
 	onCommit waiters // acks=all
-	barriers []barrier
+
+	commands commands
+	floor    floorPlan
 
 	settlement settlement // acks=1 and 0
 
-	deletions []*deletion // not answered yet
-
-	index *partlog.Index     // of the checkpoint being written, nil if it has none
-	page  segment.ID         // the index's object
-	floor *journal.FloorPlan // for the next segment
+	index *partlog.Index // of the checkpoint being written, nil if it has none
+	page  segment.ID     // the index's object
 }
 
 // flight is a proposed segment.
@@ -135,6 +134,22 @@ func (c *core) openPart(k partlog.Key, v partlog.View) {
 	defer c.partsMu.Unlock()
 	c.parts[k] = p
 }
+
+// closePart ends the appends to a partition, and reports whether there were any.
+func (c *core) closePart(k partlog.Key) bool {
+	if c.parts[k] == nil {
+		return false
+	}
+	c.partsMu.Lock()
+	defer c.partsMu.Unlock()
+	delete(c.parts, k)
+	return true
+}
+
+// start begins a command.
+func (c *core) start(x command) { c.commands.start(x, c.addEntry) }
+
+func (c *core) addEntry(e segment.Entry) { c.buffer.addEntry(e, c.now()) }
 
 // appendEnd is the offset the next record of the partition would get.
 func (c *core) appendEnd(k partlog.Key) (int64, bool) {
@@ -248,8 +263,7 @@ func (c *core) applyEntries(entries []segment.Entry) error {
 		}
 	}
 	if len(entries) > 0 {
-		c.passBarriers()
-		c.passDeletions()
+		c.commands.proceed(c.addEntry)
 	}
 	return nil
 }
@@ -279,12 +293,5 @@ func (c *core) fail(err error) {
 	c.failSettlers(c.failed)
 	c.onSync.fail(c.failed)
 	c.onCommit.fail(c.failed)
-	for _, b := range c.barriers {
-		b.done <- c.failed
-	}
-	c.barriers = nil
-	for _, d := range c.deletions {
-		d.fail(c.failed)
-	}
-	c.deletions = nil
+	c.commands.fail(c.failed)
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/varvelog/varve/tiering/partlog"
+	"github.com/varvelog/varve/tiering/segment"
 )
 
 // Deletion asks for the records of a partition before an offset to be deleted.
@@ -28,33 +29,35 @@ type Deleted struct {
 // Nothing was deleted.
 var ErrOutOfRange = errors.New("offset out of range")
 
-// deletion is one call of DeleteRecords.
+// deletion is the command of one call of DeleteRecords.
 //
 // Invariant: a result that is not known yet has neither an error nor a start.
 type deletion struct {
-	wants   []Deletion
-	results []Deleted
-	done    chan<- []Deleted // capacity 1
+	core     *core
+	wants    []Deletion
+	results  []Deleted
+	proposed bool
+	done     chan<- []Deleted // capacity 1
 }
 
-// deleteRecords lets the starts of partitions move up, by entries; done is told
-// when they are committed. Retries of what is committed cost no entry.
+// deleteRecords moves the starts of partitions up; done gets the results when that is
+// committed. Retries of committed deletions cost no entry.
 func (c *core) deleteRecords(wants []Deletion, done chan<- []Deleted) {
-	d := &deletion{wants: slices.Clone(wants), results: slices.Repeat([]Deleted{{LogStart: -1}}, len(wants)), done: done}
+	d := &deletion{core: c, wants: slices.Clone(wants), results: slices.Repeat([]Deleted{{LogStart: -1}}, len(wants)), done: done}
 	if err := c.refuses(AcksAll); err != nil {
-		d.fail(err)
+		d.answer(err)
 		return
 	}
 	if !slices.ContainsFunc(wants, c.beyond) {
-		c.moveStarts(d)
+		d.check()
 		return
 	}
-	c.settle(func(err error) { // what was acknowledged before counts as there
+	c.settle(func(err error) { // acknowledged records count as there
 		if err != nil {
-			d.fail(err)
+			d.answer(err)
 			return
 		}
-		c.moveStarts(d)
+		d.check()
 	})
 }
 
@@ -64,85 +67,87 @@ func (c *core) beyond(want Deletion) bool {
 	return want.Before == AllCommitted || want.Before > v.End
 }
 
-// moveStarts asks for the entries of a call, and has it answered.
-func (c *core) moveStarts(d *deletion) {
-	doubt := false
+// check starts the command with the deletions that are possible. A leader that was
+// deposed may not know the end, so it proves the head before it says that an offset
+// is out of range.
+func (d *deletion) check() {
+	if d.judge() {
+		d.core.start(d)
+		return
+	}
+	d.core.journal.Prove(func(err error) {
+		switch {
+		case err != nil:
+			err = fmt.Errorf("%w: %w", ErrUnavailable, err)
+		case !d.core.leading():
+			err = ErrNotLeader
+		}
+		for i := range d.results {
+			if r := &d.results[i]; errors.Is(r.Err, ErrOutOfRange) {
+				r.Err = err
+			}
+		}
+		d.judge()
+		d.core.start(d)
+	})
+}
+
+// judge refuses the deletions that are not possible. inRange is false if one of them
+// is beyond the committed end.
+func (d *deletion) judge() (inRange bool) {
+	inRange = true
 	for i := range d.wants {
-		d.results[i].Err = c.moveStart(&d.wants[i])
-		doubt = doubt || errors.Is(d.results[i].Err, ErrOutOfRange)
+		want, r := &d.wants[i], &d.results[i]
+		v, _ := d.core.state.Lookup(want.Key)
+		if want.Before == AllCommitted {
+			want.Before = v.End
+		}
+		switch {
+		case r.Err != nil:
+		case d.core.parts[want.Key] == nil:
+			r.Err = ErrNotLeader
+		case want.Before < 0 || want.Before > v.End:
+			r.Err = fmt.Errorf("%w: records before offset %d cannot be deleted, the partition has %d to %d", ErrOutOfRange, want.Before, v.Start, v.End)
+			inRange = false
+		}
 	}
-	if !doubt {
-		c.awaitDeletion(d)
+	return inRange
+}
+
+// propose adds an entry for each start that is not there already.
+func (d *deletion) propose(add func(segment.Entry)) {
+	if d.proposed {
 		return
 	}
-	c.journal.Prove(func(err error) { // a leader that was deposed may not know the end
-		for i := range d.wants {
-			r := &d.results[i]
-			switch {
-			case !errors.Is(r.Err, ErrOutOfRange):
-			case err != nil:
-				r.Err = fmt.Errorf("%w: %w", ErrUnavailable, err)
-			case !c.leading():
-				r.Err = ErrNotLeader
-			default:
-				r.Err = c.moveStart(&d.wants[i])
-			}
+	d.proposed = true
+	for i, want := range d.wants {
+		if v, _ := d.core.state.Lookup(want.Key); d.results[i].Err == nil && want.Before > v.Start {
+			add(partlog.DeleteRecords{Key: want.Key, Before: want.Before}.Encode())
 		}
-		c.awaitDeletion(d)
-	})
+	}
 }
 
-// moveStart asks for an entry that moves a partition's start, unless it is there
-// already.
-func (c *core) moveStart(want *Deletion) error {
-	v, _ := c.state.Lookup(want.Key)
-	if want.Before == AllCommitted {
-		want.Before = v.End
-	}
-	switch {
-	case c.parts[want.Key] == nil:
-		return ErrNotLeader
-	case want.Before < 0 || want.Before > v.End:
-		return fmt.Errorf("%w: records before offset %d cannot be deleted, the partition has %d to %d", ErrOutOfRange, want.Before, v.Start, v.End)
-	case want.Before > v.Start:
-		c.buffer.addEntry(partlog.DeleteRecords{Key: want.Key, Before: want.Before}.Encode(), c.now())
-	}
-	return nil
-}
-
-func (c *core) awaitDeletion(d *deletion) {
-	if c.failed != nil {
-		d.fail(c.failed)
-		return
-	}
-	c.deletions = append(c.deletions, d)
-	c.passDeletions()
-}
-
-// passDeletions answers those whose entries are committed.
-func (c *core) passDeletions() {
-	c.deletions = slices.DeleteFunc(c.deletions, func(d *deletion) bool {
-		for i, want := range d.wants {
-			r := &d.results[i]
-			if r.Err != nil || r.LogStart >= 0 {
-				continue
-			}
-			switch v, _ := c.state.Lookup(want.Key); {
-			case v.Start >= want.Before:
-				r.LogStart = v.Start
-			case v.Sealed:
-				r.Err = ErrNotLeader
-			default:
-				return false
-			}
+// reached notes the results that are known, and reports whether all are.
+func (d *deletion) reached() bool {
+	for i, want := range d.wants {
+		r := &d.results[i]
+		if r.Err != nil || r.LogStart >= 0 {
+			continue
 		}
-		d.done <- d.results
-		return true
-	})
+		switch v, _ := d.core.state.Lookup(want.Key); {
+		case v.Start >= want.Before:
+			r.LogStart = v.Start
+		case v.Sealed:
+			r.Err = ErrNotLeader
+		default:
+			return false
+		}
+	}
+	return true
 }
 
-// fail answers with err what has no answer of its own.
-func (d *deletion) fail(err error) {
+// answer gives err to the deletions that have no result of their own.
+func (d *deletion) answer(err error) {
 	for i := range d.results {
 		if r := &d.results[i]; r.Err == nil && r.LogStart < 0 {
 			r.Err = err

@@ -148,38 +148,22 @@ func (c *core) readBack() error {
 func (c *core) flushOne() error {
 	c.expireProducers()
 	first := c.buffer.first
-	batches, entries := c.buffer.take(c.flushBytes)
+	batches := c.buffer.take(c.flushBytes)
 	c.waiting.bytes = min(c.waiting.bytes, c.buffer.bytes) // of what is left, who knows
 	h := c.journal.Header()
 	if n := uint64(len(batches)); n > 0 {
 		h.WAL = segment.WALRange{Incarnation: c.incarnation, From: first, To: first + n}
 	}
 	c.lastFlush = c.now()
-	return c.propose(h, batches, entries)
+	return c.propose(h, batches)
 }
 
-// expireEvery is how often a journal that is written to forgets old producers.
-const expireEvery = 10 * time.Minute
-
-// expireProducers lets the next segment tell which producers to forget. An idle
-// journal forgets none: nobody waits for it, and an object would cost money.
-func (c *core) expireProducers() {
-	now := c.now()
-	if now.Sub(c.expired) < expireEvery {
-		return
-	}
-	c.expired = now
-	c.buffer.addEntry(partlog.ExpireProducers{BeforeMs: now.Add(-c.expiry).UnixMilli()}.Encode(), now)
-}
-
-// propose builds a segment and sends it.
-func (c *core) propose(h segment.Header, batches []buffered, entries []segment.Entry) error {
+// propose builds a segment of batches and of the entries that may go with them, and
+// sends it.
+func (c *core) propose(h segment.Header, batches []buffered) error {
 	h.Object = c.newID()
 	h.BuiltMs = c.now().UnixMilli()
-	if c.floor != nil && len(entries) < segment.MaxEntries {
-		entries = append(entries, c.floor.Entry())
-		c.floor = nil
-	}
+	entries := c.buffer.takeEntries(c.commands.board(), c.flushBytes)
 	data, footer, err := segment.Build(h, entries, group(batches, c.leaderEpoch))
 	if err != nil {
 		return fmt.Errorf("build segment %d of journal %d: %w", h.Seq, h.Journal, err)

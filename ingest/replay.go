@@ -192,7 +192,7 @@ func (c *core) replaySome(o *olderLog) error {
 	}
 	h := c.journal.Header()
 	h.WAL = segment.WALRange{Incarnation: o.log.ID, From: from, To: o.next}
-	return c.propose(h, b.batches, nil)
+	return c.propose(h, b.batches)
 }
 
 // replayed reports whether all of the log is in the bucket.

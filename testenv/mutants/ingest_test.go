@@ -81,17 +81,23 @@ var ingestMutants = []mutant{
 		always("ingest.buffer.takeEntries", "b.entries[0].after < b.first"),
 	}},
 	{name: "seal forgotten while the opening is under way", by: ingest, edits: []edit{
-		drop("ingest.core.passBarriers", "for _, k := range b.want.Sealed {_}"),
-		before("ingest.core.reconcile", "c.barriers = append(c.barriers, barrier{want: want, done: done})", "for _, k := range want.Sealed {\n\tc.seal(k)\n}"),
+		drop("ingest.commands.proceed", "c.propose(add)"),
+	}},
+	{name: "command answered when it is proposed", by: ingest, edits: []edit{
+		swap("ingest.commands.start", "q.waiting = append(q.waiting, c)", "c.answer(nil)"),
 	}},
 	{name: "seal answered, and the topic forgotten, before it is committed", by: ingest, edits: []edit{
-		swap("ingest.core.reached", "c.opening[k] || ok && !v.Sealed", "ok && !v.Sealed && c.parts[k] != nil"),
+		swap("ingest.barrier.reached", "b.core.opening[k] || ok && !v.Sealed", "ok && !v.Sealed && b.core.parts[k] != nil"),
 	}},
 	{name: "opening answered before it is committed", by: ingest, edits: []edit{
-		swap("ingest.core.reached", "!ok", "!ok && !c.opening[k]"),
+		swap("ingest.barrier.reached", "!ok", "!ok && !b.core.opening[k]"),
 	}},
-	{name: "records taken after the seal", by: ingest, edits: []edit{
-		drop("ingest.core.seal", "delete(c.parts, k)"),
+	{name: "deletion answered before it is committed", by: ingest, edits: []edit{
+		swap("ingest.deletion.reached", "r.LogStart = v.Start", "r.LogStart = want.Before"),
+		always("ingest.deletion.reached", "v.Start >= want.Before"),
+	}},
+	{name: "records accepted after the seal", by: ingest, edits: []edit{
+		drop("ingest.core.closePart", "delete(c.parts, k)"),
 	}},
 	{name: "leader epoch of an earlier leadership", by: ingest, edits: []edit{
 		drop("ingest.core.replaySome", "batch.Patch(data, r.BaseOffset, p.epoch)"),
