@@ -229,7 +229,7 @@ func TestRecordsSetAsideAreATroubleUntilTheyAreExported(t *testing.T) {
 	if n := bytes.Count(out.Stdout, []byte("\n")); out.Code != 0 || n != 3 {
 		t.Errorf("exported %d records, code %d: %s", n, out.Code, out.Stderr)
 	}
-	awaitLog(t, node, "what was set aside is in the journal, exported or deleted")
+	awaitLog(t, node, "the records set aside are in the journal, exported or deleted")
 	wantTrouble(t, node, "set-aside", false)
 	if n, found := metric(t, node, "varve_wal_set_aside_records"); n != 0 || !found {
 		t.Errorf("%v records set aside", n)

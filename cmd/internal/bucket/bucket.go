@@ -1,9 +1,9 @@
 // Package bucket turns the URL of a bucket into a store.
 //
-// It owns the forms a bucket URL takes. It promises that every part of a URL is
-// either used or an error, and that a store it returns has a bucket behind it
-// that can be listed. It never writes an object, and takes no credentials in a
-// URL: those would end in logs and process lists.
+// It owns the forms of a bucket URL. It promises that every part of a URL is
+// either used or an error, and that a store it returns has a bucket that can be
+// listed. It never writes an object, and accepts no credentials in a URL: those
+// would end in logs and process lists.
 package bucket
 
 import (
@@ -23,11 +23,11 @@ import (
 const forms = "file:///path, minio://host:port/bucket/prefix?secure=true|false " +
 	"or s3://bucket/prefix?region=...&endpoint=https://host:port&path-style=true|false"
 
-// ErrURL: the URL is none that Open understands. The error says why.
+// ErrURL: Open does not understand the URL. The error says why.
 var ErrURL = errors.New("bad bucket URL")
 
-// ErrSetup: the store cannot be used as it is set up here; asking again does not
-// help. The error's text is that of what is wrong.
+// ErrSetup: the store cannot be used with its present settings; trying again
+// does not help. The error's text names the cause.
 var ErrSetup = errors.New("store cannot be used as it is set up")
 
 // setupError is an ErrSetup.
@@ -36,8 +36,8 @@ type setupError struct{ error }
 func (e setupError) Is(target error) bool { return target == ErrSetup }
 func (e setupError) Unwrap() error        { return e.error }
 
-// Open opens the bucket at a URL, creating the bucket first when it is missing
-// and create is set. Close releases what the store holds.
+// Open opens the bucket at a URL. If create is set, it first creates a missing
+// bucket. Close releases the resources of the store.
 func Open(ctx context.Context, rawURL string, create bool) (objstore.Store, error) {
 	loc, err := parse(rawURL)
 	if err != nil {
@@ -53,22 +53,22 @@ func Open(ctx context.Context, rawURL string, create bool) (objstore.Store, erro
 	return store, nil
 }
 
-// Close releases the connections of a store that Open returned, once nothing
-// uses it any more.
+// Close releases the connections of a store that Open returned, when it is not
+// used any more.
 func Close(store objstore.Store) {
 	if c, ok := store.(interface{ Close() }); ok {
 		c.Close()
 	}
 }
 
-// Check says why Open would not understand the URL; nil if it would. It opens
+// Check returns why Open would not understand the URL, or nil. It opens
 // nothing.
 func Check(rawURL string) error {
 	_, err := parse(rawURL)
 	return err
 }
 
-// location is a URL taken apart: exactly one of its fields is set.
+// location is a parsed URL: exactly one of its fields is set.
 type location struct {
 	folder string // absolute
 	minio  *minio.Config
@@ -91,7 +91,7 @@ func parse(raw string) (location, error) {
 	return location{}, fmt.Errorf("%s:// is not supported; write %s", scheme, forms)
 }
 
-// parsePlainPath takes a path that cannot be taken for anything else.
+// parsePlainPath accepts a path that cannot be mistaken for anything else.
 func parsePlainPath(raw string) (location, error) {
 	if !filepath.IsAbs(raw) && !strings.HasPrefix(raw, "./") && !strings.HasPrefix(raw, "../") {
 		return location{}, fmt.Errorf("write %s, or a path that begins with / or ./", forms)
@@ -119,13 +119,13 @@ func parseFile(raw, rest string) (location, error) {
 		return location{}, err
 	}
 	if u.RawQuery != "" || u.ForceQuery || u.Fragment != "" {
-		return location{}, errors.New("a file URL takes nothing behind the path; write ? as %3F and # as %23")
+		return location{}, errors.New("nothing may follow the path of a file URL; write ? as %3F and # as %23")
 	}
 	return location{folder: filepath.Clean(filepath.FromSlash(u.Path))}, nil
 }
 
-// Redact cuts a user and password out of a URL, well-formed or not. A text
-// without them is returned as it is.
+// Redact removes a user and password from a URL, well-formed or not. It returns
+// a text without them as it is.
 func Redact(raw string) string {
 	scheme, rest, ok := strings.Cut(raw, "://")
 	if at := strings.LastIndexByte(rest, '@'); ok && at >= 0 {
@@ -156,7 +156,7 @@ func (l location) open(ctx context.Context, create bool) (objstore.Store, error)
 	}
 	store, err := file.Open(l.folder)
 	if err != nil {
-		return nil, setupError{err} // not store: a nil *file.Store is no nil interface
+		return nil, setupError{err} // not store: a nil *file.Store is not a nil interface
 	}
 	return store, nil
 }
@@ -168,7 +168,8 @@ type remote interface {
 	Close()
 }
 
-// errSeen ends the listing that only asks whether there is a bucket to list.
+// errSeen ends a listing whose only purpose is to find out whether a bucket
+// exists.
 var errSeen = errors.New("seen")
 
 // lookInto returns store if its bucket can be listed, and closes it otherwise.

@@ -12,9 +12,9 @@ import (
 	"github.com/varvelog/varve/tiering/objstore"
 )
 
-// Explain says in a few words what a failed request says about a bucket, and what
-// to do.
-func Explain(err error) (what, advice string) {
+// Explain describes in a few words the fault of the bucket behind a failed request,
+// and the remedy.
+func Explain(err error) (fault, advice string) {
 	var network net.Error
 	switch {
 	case errors.Is(err, objstore.ErrNoBucket):
@@ -25,16 +25,16 @@ func Explain(err error) (what, advice string) {
 		return "the bucket denies access", "check credentials and policy, or owner and mode of the folder"
 	case errors.Is(err, objstore.ErrFull):
 		const remedy = "free space or raise the quota"
-		if strings.Contains(err.Error(), remedy) { // some stores say so themselves
+		if strings.Contains(err.Error(), remedy) { // the errors of some stores have it
 			return "the bucket is full", "nothing was lost"
 		}
 		return "the bucket is full", remedy + "; nothing was lost"
 	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
 		return "file descriptors are used up", "allow the process more open files (ulimit -n, or LimitNOFILE in its unit)"
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &network) && network.Timeout():
-		return "the bucket does not answer in time", "see how the store and the network are"
+		return "the bucket does not answer in time", "check the store and the network"
 	case errors.As(err, &network), errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ECONNRESET):
-		return "the bucket cannot be reached", "see whether the store runs, and the network"
+		return "the bucket cannot be reached", "check that the store runs, and the network"
 	}
-	return "the bucket fails", "see how the store is"
+	return "the bucket fails", "check the store"
 }

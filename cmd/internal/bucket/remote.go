@@ -14,7 +14,7 @@ import (
 // parseRemote reads a URL of a store across the network, without credentials.
 func parseRemote(raw string) (*url.URL, error) {
 	u, err := url.Parse(raw)
-	if err != nil { // whose text may show a password
+	if err != nil { // its text may show a password
 		return nil, fmt.Errorf("cannot be read; write %s", forms)
 	}
 	if u.User != nil {
@@ -60,7 +60,8 @@ func checkHost(u *url.URL) error {
 	return nil
 }
 
-// parseQuery reads what follows the ?: whether to use TLS, which is the default.
+// parseQuery reads the options after the ?: whether to use TLS, which is the
+// default.
 func parseQuery(raw string) (secure bool, err error) {
 	query, err := url.ParseQuery(raw)
 	if err != nil {
@@ -69,7 +70,7 @@ func parseQuery(raw string) (secure bool, err error) {
 	secure = true
 	for key, values := range query {
 		if key != "secure" {
-			return false, fmt.Errorf("%q is no option; there is secure=true and secure=false", key)
+			return false, fmt.Errorf("%q is not an option; use secure=true or secure=false", key)
 		}
 		if secure, err = parseBool(key, values); err != nil {
 			return false, err
@@ -78,8 +79,9 @@ func parseQuery(raw string) (secure bool, err error) {
 	return secure, nil
 }
 
-// parseS3 reads s3://bucket/prefix and its options; without them the environment
-// and files of the AWS tools say the region, and the store is Amazon's.
+// parseS3 reads s3://bucket/prefix and its options. Without them the region
+// comes from the environment and files of the AWS tools, and the store is
+// Amazon's.
 func parseS3(raw string) (location, error) {
 	u, err := parseRemote(raw)
 	if err != nil {
@@ -89,7 +91,7 @@ func parseS3(raw string) (location, error) {
 		return location{}, errors.New("names no bucket; write s3://bucket/prefix")
 	}
 	if strings.Contains(u.Host, ":") {
-		return location{}, fmt.Errorf("%q is no bucket; write s3://bucket/prefix?endpoint=https://%s", u.Host, u.Host)
+		return location{}, fmt.Errorf("%q is not a bucket; write s3://bucket/prefix?endpoint=https://%s", u.Host, u.Host)
 	}
 	cfg := s3.Config{Bucket: u.Host, Prefix: strings.Trim(u.Path, "/")}
 	query, err := url.ParseQuery(u.RawQuery)
@@ -115,7 +117,7 @@ func setS3(cfg *s3.Config, key string, values []string) (err error) {
 	case "endpoint":
 		text = &cfg.Endpoint
 	default:
-		return fmt.Errorf("%q is no option; there are region, endpoint and path-style", key)
+		return fmt.Errorf("%q is not an option; use region, endpoint or path-style", key)
 	}
 	if len(values) != 1 || values[0] == "" {
 		return fmt.Errorf("%s is %q; write %s=..., once", key, strings.Join(values, ","), key)

@@ -9,7 +9,7 @@ import (
 	"github.com/varvelog/varve/tiering/objstore"
 )
 
-// Side is a half of what is asked of a bucket: one may work without the other.
+// Side is one half of the requests to a bucket: one may work without the other.
 type Side string
 
 // The sides.
@@ -19,41 +19,41 @@ const (
 )
 
 const (
-	// watchPatience is how long a side must have failed, without an answer since, to
-	// be in trouble: single requests fail all the time.
+	// watchPatience is how long a side must have failed, without an answer
+	// since, to be a trouble: single requests fail all the time.
 	watchPatience = 3 * time.Second
-	// shortLimit: a request that was given less time than this may end without an
-	// answer though nothing is wrong.
+	// shortLimit: a request with a shorter time limit than this may end without
+	// an answer although nothing is wrong.
 	shortLimit = time.Second
-	// watchEvery is how often a side that fails is looked at.
+	// watchEvery is how often a failing side is checked.
 	watchEvery = 5 * time.Second
-	// quietFor is how long a side that fails may go without a request before one is
-	// made to find out whether it is over.
+	// quietFor is how long a failing side may go without a request before the
+	// watch makes one, to find out whether the failure is over.
 	quietFor = 20 * time.Second
-	// askEvery is how often a bucket of which nothing is heard is asked whether it is
-	// there, while someone wants to know.
+	// askEvery is how often a bucket without requests is checked, while a
+	// caller asks.
 	askEvery = 15 * time.Second
 
 	readLimit  = 5 * time.Second
 	writeLimit = 15 * time.Second
 )
 
-// WatchOptions is what a Watch needs.
+// WatchOptions are the dependencies of a Watch.
 type WatchOptions struct {
-	// Read and Write ask the bucket something, by requests that are observed; Write is
-	// nil on a node that does not write.
+	// Read and Write send the bucket a request, which is observed as all others
+	// are; Write is nil on a node that does not write.
 	Read, Write func(ctx context.Context) error
-	// OnTrouble is called when a side has failed for some seconds, with the time the
-	// first request that failed began, and again while it lasts; OnAnswer when it
-	// answers again. They must not block.
+	// OnTrouble is called when a side has failed for some seconds, with the
+	// time the first failed request began, and again while the failure lasts.
+	// OnAnswer is called when the side answers again. They must not block.
 	OnTrouble func(s Side, since time.Time, err error)
 	OnAnswer  func(s Side)
 	Now       func() time.Time
 }
 
-// Watch knows whether a bucket answers, from the requests that are made anyway.
-// While one fails, and while someone asks, it makes a request of its own if there
-// are no others, so that an outage is noticed, and its end as well.
+// Watch knows whether a bucket answers, from the requests of the node. While
+// one fails, and while a caller asks, it makes a request of its own if there
+// are no others. So the watch notices an outage, and its end as well.
 type Watch struct {
 	opt WatchOptions
 
@@ -65,12 +65,12 @@ type Watch struct {
 	done   chan struct{}
 }
 
-// side is what is known of one.
+// side is the state of one side.
 type side struct {
-	heard    time.Time // when the last request ended, whatever its end
+	heard    time.Time // when the last request ended, in whatever way
 	answered time.Time // when the last answer came
-	failing  time.Time // when the first request began that has failed since; zero: none
-	err      error     // of the last that failed
+	failing  time.Time // when the first failed request since the last answer began; zero: none
+	err      error     // of the last failed request
 	raised   bool
 }
 
@@ -79,7 +79,7 @@ func NewWatch(opt WatchOptions) *Watch {
 	return &Watch{opt: opt, sides: map[Side]*side{Reads: {}, Writes: {}}, asked: make(chan struct{}, 1), done: make(chan struct{})}
 }
 
-// Start begins to look; the function it returns ends that, and waits.
+// Start begins to watch; the function it returns ends that, and waits.
 func (w *Watch) Start() (stop func() error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	go w.run(ctx)
@@ -97,7 +97,7 @@ func (w *Watch) Observe(op objstore.Op, took time.Duration, err error) {
 	case objstore.OpCreate:
 		which = Writes
 	case objstore.OpDelete:
-		return // what must be deleted is tried again by those who delete
+		return // the caller of a delete tries it again
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -110,7 +110,7 @@ func (w *Watch) Observe(op objstore.Op, took time.Duration, err error) {
 			s.raised = false
 			w.opt.OnAnswer(which)
 		}
-	case !telling(took, err):
+	case !conclusive(took, err):
 	default:
 		if s.failing.IsZero() {
 			s.failing = now.Add(-took)
@@ -120,7 +120,7 @@ func (w *Watch) Observe(op objstore.Op, took time.Duration, err error) {
 	}
 }
 
-// answers reports whether the store has done what it is for.
+// answers reports whether the store has done its work.
 func answers(err error) bool {
 	for _, answer := range []error{objstore.ErrNotFound, objstore.ErrExists, objstore.ErrRange} {
 		if errors.Is(err, answer) {
@@ -130,8 +130,8 @@ func answers(err error) bool {
 	return err == nil
 }
 
-// telling reports whether an error says something about the store.
-func telling(took time.Duration, err error) bool {
+// conclusive reports whether an error is a fault of the store.
+func conclusive(took time.Duration, err error) bool {
 	switch {
 	case errors.Is(err, context.Canceled), errors.Is(err, objstore.ErrConflict):
 		return false
@@ -148,8 +148,8 @@ func (w *Watch) raise(which Side, s *side, now time.Time) {
 	}
 }
 
-// Ask makes sure that what is known of the bucket is not old soon. It does not
-// wait.
+// Ask makes sure that the knowledge about the bucket is recent soon. It does
+// not wait.
 func (w *Watch) Ask() {
 	select {
 	case w.asked <- struct{}{}:
@@ -174,7 +174,7 @@ func (w *Watch) run(ctx context.Context) {
 	}
 }
 
-// look makes the requests that are due. What comes of them is observed.
+// look makes the requests that are due. Their outcome is observed.
 func (w *Watch) look(ctx context.Context, asked bool) {
 	read, write := w.due(asked)
 	if read {
@@ -191,8 +191,8 @@ func limit(ctx context.Context, d time.Duration, f func(context.Context) error) 
 	_ = f(ctx) // observed
 }
 
-// due says which requests are due: where a side fails and nothing is asked of it,
-// and where nothing is known of the bucket for some time.
+// due returns which requests are due: on a failing side without other requests,
+// and reads if a caller asks and no answer came for some time.
 func (w *Watch) due(asked bool) (read, write bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -13,7 +13,7 @@ import (
 	"github.com/varvelog/varve/tiering/objstore"
 )
 
-// watched is a Watch with a clock, and what it has reported.
+// watched is a Watch with a clock, and its reports.
 type watched struct {
 	*Watch
 	now    time.Time
@@ -72,7 +72,7 @@ func TestAWatchReportsASideThatFailsForSomeSecondsAndItsEnd(t *testing.T) {
 	w.Observe(objstore.OpCreate, 0, objstore.ErrExists)
 	w.expect(t, "writes again")
 
-	// A request that hung tells how long.
+	// A request that hung sets the time.
 	w.now = w.now.Add(15 * time.Second)
 	w.Observe(objstore.OpGetRange, 15*time.Second, context.DeadlineExceeded)
 	w.expect(t, "reads fail since 05:04: context deadline exceeded")
@@ -90,8 +90,8 @@ func TestAWatchIsNotMisledByRequestsThatWereGivenUp(t *testing.T) {
 	w.expect(t)
 }
 
-// Where nothing else is asked of the bucket the watch asks, so that an outage ends
-// on its own; where all is well it asks only if someone wants to know.
+// If no other requests are made, the watch makes some, so that an outage ends
+// on its own. If there is no trouble, it makes some only if a caller asks.
 func TestAWatchAsksOnlyWhereNothingElseDoes(t *testing.T) {
 	w := newWatched()
 	look := func(asked bool) { w.look(t.Context(), asked) }
@@ -119,7 +119,7 @@ func TestAWatchAsksOnlyWhereNothingElseDoes(t *testing.T) {
 	w.now = w.now.Add(watchEvery)
 	look(false)
 	if w.writes != 0 {
-		t.Error("asked beside those who try again themselves")
+		t.Error("made a write, though its caller tries again by itself")
 	}
 	w.now = w.now.Add(quietFor)
 	look(false)
@@ -148,10 +148,10 @@ func TestExplainNamesWhatIsWrong(t *testing.T) {
 }
 
 func TestAdviceForAFullBucketIsGivenOnce(t *testing.T) {
-	said := fmt.Errorf("%w: free space or raise the quota: %w", objstore.ErrFull, syscall.ENOSPC) // as the file store does
-	for _, err := range []error{objstore.ErrFull, said} {
-		what, advice := Explain(err)
-		if text := fmt.Sprintf("%s: %v; %s", what, err, advice); strings.Count(text, "raise the quota") != 1 || !strings.Contains(advice, "nothing was lost") {
+	full := fmt.Errorf("%w: free space or raise the quota: %w", objstore.ErrFull, syscall.ENOSPC) // as the file store does
+	for _, err := range []error{objstore.ErrFull, full} {
+		fault, advice := Explain(err)
+		if text := fmt.Sprintf("%s: %v; %s", fault, err, advice); strings.Count(text, "raise the quota") != 1 || !strings.Contains(advice, "nothing was lost") {
 			t.Errorf("got %s", text)
 		}
 	}

@@ -1,13 +1,15 @@
-// Package config resolves what `varve serve` runs with.
+// Package config resolves the configuration of `varve serve`.
 //
-// It owns one table of settings (name, default, help, parser) and the layering
-// over it: a flag beats a VARVE_ environment variable, which beats the YAML file
-// named by --config, which beats the default. It promises that every value
-// remembers where it came from, that an unknown key in the file or an unknown
-// VARVE_ variable is an error, and that a Serve it returns has passed every
-// check: no caller validates again. It never opens a file other than --config,
-// never touches the network, and holds no secrets: credentials of the bucket
-// come from where the store's own tools look for them.
+// It owns one table of settings (name, default, help, parser) and the layers
+// over it. A flag takes precedence over a VARVE_ environment variable. That
+// takes precedence over the YAML file named by --config, and that over the
+// default.
+//
+// It promises that every value remembers its source, and that an unknown key in
+// the file or an unknown VARVE_ variable is an error. A Serve that it returns
+// has passed every check: no caller validates again. It never opens a file
+// other than --config, never touches the network, and holds no secrets: the
+// bucket's credentials come from where the store's own tools look for them.
 package config
 
 import (
@@ -19,27 +21,27 @@ import (
 // Role is one of the jobs a process does in the cluster.
 type Role string
 
-// The roles there are.
+// The roles.
 const (
 	RoleIngest  Role = "ingest"  // leads journals and takes writes
 	RoleFetch   Role = "fetch"   // follows journals and serves reads
-	RoleTiering Role = "tiering" // merges, compacts and expires what its journals hold
+	RoleTiering Role = "tiering" // merges, compacts and expires the records of its journals
 )
 
 // LogFormat is how log lines are written.
 type LogFormat string
 
-// The log formats there are.
+// The log formats.
 const (
 	LogText LogFormat = "text" // key=value
 	LogJSON LogFormat = "json" // one object a line
 )
 
-// NATS says which announcements bus to use. The zero value is invalid: exactly
+// NATS selects the bus for announcements. The zero value is invalid: exactly
 // one of Embedded and Servers is set.
 type NATS struct {
 	Embedded bool     // run a server in this process
-	Listen   string   // host:port the embedded server also listens on; "" is no TCP port
+	Listen   string   // host:port on which the embedded server also listens; "" for no TCP port
 	Servers  []string // nats://host:port of servers to connect to
 }
 
@@ -52,7 +54,7 @@ type Serve struct {
 	Roles []Role // at least one, no duplicates, in the order ingest, fetch, tiering
 
 	Listen         string // host:port for Kafka clients; port 0 picks a free one
-	Advertise      string // host:port told to clients; "" is the address listened on
+	Advertise      string // host:port that clients connect to; "" for the address of Listen
 	HTTP           string // host:port for metrics and health
 	InsecureListen bool   // listen beyond loopback without authentication
 	Rack           string // KIP-392 rack of this node; "" is none
@@ -63,7 +65,7 @@ type Serve struct {
 
 	FlushInterval   time.Duration
 	FlushBytes      int64 // bytes of records that make a flush
-	FlushEarlyBytes int64 // bytes of records waited for that make one before the interval is over
+	FlushEarlyBytes int64 // bytes of awaited records that make a flush before the interval is over
 
 	AutoCreateTopics  bool
 	DefaultPartitions int32
@@ -76,7 +78,7 @@ type Serve struct {
 
 	MaxConnections           int
 	MaxConnectionsPerAddress int
-	RequestMemory            int64 // bytes of requests in work at once
+	RequestMemory            int64 // bytes of requests in progress at once
 	CacheBytes               int64 // bytes of the cache
 	ReplayGets               int   // GETs of reads far from the tail under way at once
 	TailBytes                int64 // bytes of just flushed records kept in memory
@@ -88,5 +90,5 @@ type Serve struct {
 	LogFormat LogFormat
 }
 
-// HasRole tells whether the process runs role r.
+// HasRole reports whether the process has role r.
 func (s *Serve) HasRole(r Role) bool { return slices.Contains(s.Roles, r) }

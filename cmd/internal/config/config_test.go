@@ -16,7 +16,7 @@ import (
 	"github.com/varvelog/varve/cmd/internal/config"
 )
 
-// sources are the layers of one resolution.
+// sources are the layers of one configuration.
 type sources struct {
 	flags   []string
 	environ []string
@@ -60,7 +60,7 @@ func find(t *testing.T, r *config.Resolved, name string) config.Value {
 	return config.Value{}
 }
 
-// three valid values for every setting, all other than the default.
+// three valid values for every setting, all different from the default.
 var samples = map[string][3]string{
 	"data-dir":                      {"/a", "/b", "/c"},
 	"bucket":                        {"file:///a", "minio://h:9000/b/p?secure=false", "s3://events/p?region=eu-west-1"},
@@ -120,7 +120,8 @@ func TestEverySettingGoesFlagEnvironmentFileDefault(t *testing.T) {
 	}
 }
 
-// check resolves the layers, and that the value in force is the one that the
+// check resolves the layers, and checks that the reported value is the one in
+// the struct: the same value from a flag alone has to give the same struct.
 // struct has: the same value from a flag alone has to give the same struct.
 func check(t *testing.T, s sources, name, value, source string) {
 	t.Helper()
@@ -323,8 +324,8 @@ func TestUnknownNamesAreErrorsWithTheNearestOne(t *testing.T) {
 	}{
 		{sources{environ: []string{"VARVE_FLUSH_INTERVALL=1s"}}, "the nearest is VARVE_FLUSH_INTERVAL:"},
 		{sources{environ: []string{"VARVE_LISTENER=x"}}, "the nearest is VARVE_LISTEN:"},
-		{sources{environ: []string{"VARVE_="}}, "no setting"},
-		{sources{file: "rack: a\nflush_interval: 1s\n"}, `varve.yaml:2: "flush_interval" is no setting; the nearest is "flush-interval"`},
+		{sources{environ: []string{"VARVE_="}}, "not a setting"},
+		{sources{file: "rack: a\nflush_interval: 1s\n"}, `varve.yaml:2: "flush_interval" is not a setting; the nearest is "flush-interval"`},
 		{sources{file: "rack: a\nrack: b\n"}, "varve.yaml:2: rack is set twice"},
 	} {
 		if _, err := tc.load(t); err == nil || !strings.Contains(err.Error(), tc.want) {

@@ -10,23 +10,25 @@ const (
 	envPrefix = "VARVE_"
 
 	// EnvBootstrap is the environment variable behind --bootstrap of the
-	// commands that are Kafka clients. It is none of serve's settings.
+	// commands that are Kafka clients. It is not a setting of serve.
 	EnvBootstrap = envPrefix + "BOOTSTRAP"
 )
 
-// serviceVariable matches what Kubernetes sets in every pod of a namespace with
-// a Service whose name begins with "varve" (VARVE_SERVICE_HOST,
-// VARVE_PORT_9092_TCP_ADDR, ...): nobody wrote those as settings.
+// serviceVariable matches variables that Kubernetes sets in every pod of a
+// namespace with a Service whose name begins with "varve". Examples are
+// VARVE_SERVICE_HOST and VARVE_PORT_9092_TCP_ADDR. They are not meant as
+// settings.
 // https://kubernetes.io/docs/tutorials/services/connect-applications-service/#environment-variables
 var serviceVariable = regexp.MustCompile(
 	`^VARVE_([A-Z0-9_]+_)?(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)$`)
 
-// buildVariable matches what the project's Makefile and tests use among themselves,
-// and a node started from there finds in its environment.
+// buildVariable matches variables that the project's Makefile and tests use. A
+// node started from there has them in its environment.
 var buildVariable = regexp.MustCompile(`^VARVE_(BIN|MINIO_BIN|TEST_[A-Z]+)$`)
 
-// readEnviron picks the VARVE_ variables out of an environment. One that is no
-// setting's is an error: a misspelt variable must not be ignored in silence.
+// readEnviron returns the VARVE_ variables of an environment. One that belongs
+// to no setting is an error: a misspelt variable must not be ignored in
+// silence.
 func readEnviron(environ []string) (map[string]Value, error) {
 	byEnv := make(map[string]setting, len(settings))
 	known := make([]string, 0, len(settings))
@@ -43,7 +45,7 @@ func readEnviron(environ []string) (map[string]Value, error) {
 		}
 		st, ok := byEnv[name]
 		if !ok {
-			return nil, fmt.Errorf("environment variable %s is no setting; the nearest is %s: rename or unset it", name, nearest(name, known))
+			return nil, fmt.Errorf("environment variable %s is not a setting; the nearest is %s: rename or unset it", name, nearest(name, known))
 		}
 		values[st.name] = Value{st.name, value, "environment " + name}
 	}

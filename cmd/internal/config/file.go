@@ -11,11 +11,11 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// maxFile is the most that is read of a configuration file, in bytes.
+// maxFile is the largest configuration file, in bytes.
 const maxFile = 1 << 20
 
 // readFile reads the settings of a YAML file: one mapping whose keys are the
-// names of flags. Lists are taken as their items joined by commas.
+// names of flags. A list counts as its items joined by commas.
 func readFile(path string) (map[string]Value, error) {
 	if path == "" {
 		return nil, nil
@@ -30,7 +30,7 @@ func readFile(path string) (map[string]Value, error) {
 		return nil, fmt.Errorf("read --config: %w", err)
 	}
 	if len(data) > maxFile {
-		return nil, fmt.Errorf("read --config: %s is larger than %s; is it the right file?", path, formatSize(maxFile))
+		return nil, fmt.Errorf("read --config: %s is larger than %s; check that it is the right file", path, formatSize(maxFile))
 	}
 	dec := yaml.NewDecoder(bytes.NewReader(data))
 	var doc, more yaml.Node
@@ -59,7 +59,7 @@ func fileValues(path string, root *yaml.Node) (map[string]Value, error) {
 		at := fmt.Sprintf("%s:%d", path, key.Line)
 		st, ok := lookup(key.Value)
 		if !ok {
-			return nil, fmt.Errorf("%s: %q is no setting; the nearest is %q", at, key.Value, nearest(key.Value, known))
+			return nil, fmt.Errorf("%s: %q is not a setting; the nearest is %q", at, key.Value, nearest(key.Value, known))
 		}
 		if _, twice := values[st.name]; twice {
 			return nil, fmt.Errorf("%s: %s is set twice", at, st.name)
@@ -73,8 +73,8 @@ func fileValues(path string, root *yaml.Node) (map[string]Value, error) {
 	return values, nil
 }
 
-// scalar is the text of a value as it stands in the file, so that 0x10 or 1_000
-// mean to the setting what they say.
+// scalar returns the text of a value as it is in the file, so that the
+// setting's own parser reads 0x10 or 1_000.
 func scalar(node *yaml.Node) (string, error) {
 	switch node.Kind {
 	case yaml.ScalarNode:
@@ -86,11 +86,11 @@ func scalar(node *yaml.Node) (string, error) {
 		var items []string
 		for _, item := range node.Content {
 			if item.Kind != yaml.ScalarNode {
-				return "", errors.New("a list of plain values is wanted")
+				return "", errors.New("a list may hold plain values only")
 			}
 			items = append(items, item.Value)
 		}
 		return strings.Join(items, ","), nil
 	}
-	return "", errors.New("a plain value is wanted")
+	return "", errors.New("not a plain value; write one, or a list of them")
 }

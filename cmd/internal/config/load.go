@@ -10,14 +10,14 @@ import (
 
 const sourceDefault = "default"
 
-// Value is one setting as it was resolved.
+// Value is one resolved setting.
 type Value struct {
 	Name   string `json:"name"`
 	Value  string `json:"value"`
 	Source string `json:"source"` // "default", "file varve.yaml:3", "environment VARVE_X" or "flag --x"
 }
 
-// Resolved is a checked configuration and where each value came from.
+// Resolved is a checked configuration, with the source of each value.
 type Resolved struct {
 	Serve  Serve
 	Values []Value // one for each setting, in the order of the table
@@ -32,15 +32,16 @@ func (r *Resolved) value(name string) *Value {
 	panic("config: no setting " + name)
 }
 
-// fail makes the one line that says which value is wrong, where it stands, and
-// why. A user and password that do not belong in the value are left out.
+// fail returns a one-line error that says which value is wrong, where it comes
+// from, and why it is wrong. It leaves out a user and password that do not
+// belong in the value.
 func (r *Resolved) fail(name string, err error) error {
 	v := r.value(name)
 	return fmt.Errorf("%s=%q (%s): %w", v.Name, bucket.Redact(v.Value), v.Source, err)
 }
 
-// text is a flag's value as given; it is parsed when all layers are known, so
-// that an error names the layer.
+// text is a flag's value as the user wrote it. It is parsed when all layers are
+// known, so that an error names the layer.
 type text struct {
 	value string
 	kind  string
@@ -74,9 +75,9 @@ func addFlag(fs *pflag.FlagSet, st setting) {
 	}
 }
 
-// Load resolves the configuration from the flags that were given (AddFlags made
-// them), the environment as os.Environ returns it, the YAML file at path file
-// ("" is none) and the defaults.
+// Load resolves the configuration from four layers. The first three are the given
+// flags (AddFlags made them), the environment in the form of os.Environ, and the
+// YAML file at path file ("" for none). The last one is the defaults.
 func Load(fs *pflag.FlagSet, environ []string, file string) (*Resolved, error) {
 	fromFile, err := readFile(file)
 	if err != nil {
@@ -102,7 +103,7 @@ func Load(fs *pflag.FlagSet, environ []string, file string) (*Resolved, error) {
 	return r, nil
 }
 
-// pick takes a setting's value from the highest layer that has one.
+// pick returns a setting's value from the highest layer that has one.
 func pick(st setting, fs *pflag.FlagSet, fromEnv, fromFile map[string]Value) Value {
 	if f := fs.Lookup(st.name); f != nil && f.Changed {
 		return Value{st.name, f.Value.String(), "flag --" + st.name}

@@ -105,8 +105,8 @@ func setBucket(to *string, text string) error {
 	return nil
 }
 
-// setRoles keeps the order of the constants, so that the same set always reads
-// the same.
+// setRoles keeps the order of the constants, so that the same set always has
+// the same text.
 func setRoles(to *[]Role, text string) error {
 	var asked = map[Role]bool{}
 	for word := range strings.SplitSeq(text, ",") {
@@ -128,7 +128,7 @@ func setRoles(to *[]Role, text string) error {
 	return nil
 }
 
-// splitAddress takes host:port apart; the host may be empty.
+// splitAddress splits host:port; the host may be empty.
 func splitAddress(text string) (host string, port int, err error) {
 	host, p, err := net.SplitHostPort(text)
 	if err != nil {
@@ -213,7 +213,7 @@ func setLogFormat(to *LogFormat, text string) error {
 	return nil
 }
 
-// setPerAddress leaves the number to derive if there is none.
+// setPerAddress leaves an empty text to derive.
 func setPerAddress(dst *int, text string) error {
 	if text == "" {
 		return nil

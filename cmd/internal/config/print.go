@@ -44,7 +44,7 @@ func (r *Resolved) printYAML(w io.Writer) error {
 		key := &yaml.Node{Kind: yaml.ScalarNode, Value: v.Name}
 		value := &yaml.Node{Kind: yaml.ScalarNode, Value: v.Value, LineComment: v.Source}
 		if st, _ := lookup(v.Name); st.kind != "bool" && st.kind != "int" {
-			value.Tag = "!!str" // quoted where it would read as something else
+			value.Tag = "!!str" // quoted if YAML would read another type
 		}
 		root.Content = append(root.Content, key, value)
 	}

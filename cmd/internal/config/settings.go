@@ -5,16 +5,16 @@ import (
 	"time"
 )
 
-// setting is one row of the table: everything there is to know of a setting.
+// setting is one row of the table: all properties of a setting.
 type setting struct {
 	name string // of the flag and of the key in the file
-	def  string // as a user would write it; "" is none, or worked out from others
-	kind string // what the help calls the value
+	def  string // as a user would write it; "" for none, or if derive computes it
+	kind string // name of the value in the help
 	doc  string
 	set  func(s *Serve, text string) error
 }
 
-// env is the name of the setting's environment variable.
+// env returns the name of the setting's environment variable.
 func (st setting) env() string {
 	return envPrefix + strings.ToUpper(strings.ReplaceAll(st.name, "-", "_"))
 }
@@ -26,15 +26,15 @@ const (
 	tib = int64(1) << 40
 
 	// maxRequest is the largest request a client may send. The request memory
-	// has to hold one, or that client would wait for ever.
+	// has to hold one, or that client would wait forever.
 	maxRequest = 100 * mib
 
 	maxConnections = 1_000_000
 
-	flushWindow = 4 // flushes of a journal on their way at once
+	flushWindow = 4 // flushes of a journal under way at once
 )
 
-// settings is the table, in the order help and --print-config show it.
+// settings is the table, in the order of the help and of --print-config.
 var settings = []setting{
 	{"data-dir", "./varve-data", "dir",
 		"folder for write-ahead segments; one process at a time uses it",
@@ -46,13 +46,13 @@ var settings = []setting{
 		"create the bucket when it does not exist (default true for the default bucket)",
 		func(s *Serve, v string) error { return setBool(&s.CreateBucket, v) }},
 	{"roles", "ingest,fetch,tiering", "list",
-		"what this process does: any of ingest, fetch, tiering",
+		"jobs of this process: any of ingest, fetch, tiering",
 		func(s *Serve, v string) error { return setRoles(&s.Roles, v) }},
 	{"listen", "127.0.0.1:9092", "host:port",
 		"address for Kafka clients",
 		func(s *Serve, v string) error { return setAddress(&s.Listen, v) }},
 	{"advertise", "", "host:port",
-		"address that clients are told to connect to (default the address listened on)",
+		"address that clients connect to (default that of --listen)",
 		func(s *Serve, v string) error { return setAdvertise(&s.Advertise, v) }},
 	{"http", "127.0.0.1:9080", "host:port",
 		"address for /metrics, /healthz, /readyz and /status",
@@ -67,16 +67,16 @@ var settings = []setting{
 		"announcements: embedded (in this process, no TCP port), embedded://host:port, or nats://host:port[,host:port]",
 		func(s *Serve, v string) error { return setNATS(&s.NATS, v) }},
 	{"flush-interval", "250ms", "duration",
-		"age of the oldest record that makes a flush",
+		"largest age of a record before it is flushed",
 		func(s *Serve, v string) error { return setDuration(&s.FlushInterval, v, time.Millisecond, time.Minute) }},
 	{"flush-bytes", "8MiB", "size",
-		"bytes of records that make a flush",
+		"bytes of records that start a flush at once",
 		func(s *Serve, v string) error { return setSize(&s.FlushBytes, v, 64*kib, 16*mib) }},
 	{"flush-early-bytes", "64KiB", "size",
-		"bytes that producers with acks=all wait for, and send no more, that make a flush before the interval is over; each flush is a PUT",
+		"bytes that start a flush before the interval is over, if producers with acks=all wait for them and send no more; each flush is a PUT",
 		func(s *Serve, v string) error { return setSize(&s.FlushEarlyBytes, v, 1, 16*mib) }},
 	{"checkpoint-objects", "256", "int",
-		"objects of a journal from one checkpoint to the next: about as many a start reads, and twenty times as many one that finds no checkpoint",
+		"objects of a journal from one checkpoint to the next: a start reads about as many, or twenty times as many if it finds no checkpoint",
 		func(s *Serve, v string) error { return setInt(&s.CheckpointObjects, v, 8, 65536) }},
 	{"auto-create-topics", "true", "bool",
 		"create a topic when a client first asks for it",
@@ -93,13 +93,13 @@ var settings = []setting{
 		"how long the first rebalance of an empty consumer group waits for more members",
 		func(s *Serve, v string) error { return setDuration(&s.GroupInitialDelay, v, 0, 10*time.Minute) }},
 	{"group-min-session-timeout", "6s", "duration",
-		"least session time-out that a member of a consumer group may ask for",
+		"shortest session time-out that a member of a consumer group may ask for",
 		func(s *Serve, v string) error { return setDuration(&s.GroupMinSession, v, time.Millisecond, time.Hour) }},
 	{"group-max-session-timeout", "30m", "duration",
-		"greatest session time-out that a member of a consumer group may ask for",
+		"longest session time-out that a member of a consumer group may ask for",
 		func(s *Serve, v string) error { return setDuration(&s.GroupMaxSession, v, time.Second, 24*time.Hour) }},
 	{"group-max-size", "1000", "int",
-		"members of a consumer group; more are refused",
+		"most members of a consumer group",
 		func(s *Serve, v string) error { return setInt(&s.GroupMaxSize, v, 1, 100_000) }},
 	{"max-connections", "10000", "int",
 		"client connections open at once; each takes a file descriptor",
@@ -108,19 +108,19 @@ var settings = []setting{
 		"client connections open at once from one address (default half of --max-connections)",
 		func(s *Serve, v string) error { return setPerAddress(&s.MaxConnectionsPerAddress, v) }},
 	{"request-memory", "256MiB", "size",
-		"memory for requests being worked on; sockets are not read beyond it",
+		"memory for requests in progress; when it is used up, no more is read from sockets",
 		func(s *Serve, v string) error { return setSize(&s.RequestMemory, v, maxRequest, tib) }},
 	{"cache-bytes", "512MiB", "size",
-		"memory for what was read from the bucket; a quarter of it is kept for reads far from the tail",
+		"memory for data read from the bucket; a quarter of it is kept for reads far from the tail",
 		func(s *Serve, v string) error { return setSize(&s.CacheBytes, v, 16*mib, tib) }},
 	{"replay-gets", "16", "int",
-		"GETs under way at once for reads far from the tail; fewer leave more of the store to the others",
+		"GETs under way at once for reads far from the tail; fewer leave more of the store to other reads",
 		func(s *Serve, v string) error { return setInt(&s.ReplayGets, v, 1, 1000) }},
 	{"tail-bytes", "64MiB", "size",
 		"memory for the records flushed last",
 		func(s *Serve, v string) error { return setSize(&s.TailBytes, v, mib, tib) }},
 	{"wal-max-bytes", "10GiB", "size",
-		"disk for records that are not in the bucket yet; sockets are not read beyond it",
+		"disk for records that are not in the bucket yet; when it is used up, no more is read from sockets",
 		func(s *Serve, v string) error { return setSize(&s.WALMaxBytes, v, 64*mib, 1024*tib) }},
 	{"pprof", "false", "bool",
 		"serve profiles of this process under /debug/pprof/ of --http",

@@ -1,6 +1,7 @@
 package config
 
-// nearest is the candidate with the fewest edits from name; the first of equals.
+// nearest returns the candidate with the fewest edits from name; the first of
+// equals.
 func nearest(name string, candidates []string) string {
 	best, fewest := "", -1
 	for _, c := range candidates {
@@ -11,8 +12,9 @@ func nearest(name string, candidates []string) string {
 	return best
 }
 
-// Near is the candidate that name is probably a slip of: the nearest, if at most two
-// edits and a third of its length away; "" if none is.
+// Near returns the candidate that the user probably meant by name: the nearest,
+// if it is at most two edits and a third of its length away. It returns "" if
+// there is none.
 func Near(name string, candidates []string) string {
 	best := nearest(name, candidates)
 	if best == "" || edits(name, best) > min(2, len(best)/3) {

@@ -9,21 +9,24 @@ import (
 	"strconv"
 )
 
-// isWildcard tells whether listening on host means every address of the machine.
+// isWildcard reports whether listening on host means every address of the
+// machine.
 func isWildcard(host string) bool {
 	ip := net.ParseIP(host)
 	return host == "" || ip != nil && ip.IsUnspecified()
 }
 
-// isLoopback tells whether only this machine can connect to host. A name other
-// than localhost counts as reachable: what it resolves to can change.
+// isLoopback reports whether only this machine can connect to host. A name
+// other than localhost counts as reachable: the address it resolves to can
+// change.
 func isLoopback(host string) bool {
 	ip := net.ParseIP(host)
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // derive fills in the settings whose default depends on others. The bucket in
-// the data folder is made without asking: nobody else can have made it.
+// the data folder is created without a flag: only this process can have created
+// it.
 func (r *Resolved) derive() {
 	if r.Serve.Bucket == "" {
 		if v := r.value("create-bucket"); v.Source == sourceDefault {
@@ -41,8 +44,8 @@ func (r *Resolved) derive() {
 	}
 }
 
-// validate checks what one setting alone cannot tell. Every error is one line
-// that names the setting, where its value came from, and what to change.
+// validate checks the settings that depend on each other. Every error is one
+// line that names the setting, the source of its value, and the remedy.
 func (r *Resolved) validate() error {
 	if err := r.validateListeners(); err != nil {
 		return err
@@ -59,7 +62,7 @@ func (r *Resolved) validate() error {
 		return r.fail("roles", errors.New("tiering works on the journals that this process leads; add ingest, or leave tiering out"))
 	}
 	if s.GroupMaxSession < s.GroupMinSession {
-		return r.fail("group-max-session-timeout", errors.New("is less than --group-min-session-timeout; raise it, or lower the other"))
+		return r.fail("group-max-session-timeout", errors.New("is less than --group-min-session-timeout; raise it, or lower --group-min-session-timeout"))
 	}
 	if s.WALMaxBytes < flushWindow*s.FlushBytes {
 		return r.fail("wal-max-bytes", fmt.Errorf("too small for --flush-bytes; set at least %s", formatSize(flushWindow*s.FlushBytes)))
@@ -67,8 +70,8 @@ func (r *Resolved) validate() error {
 	return nil
 }
 
-// validateListeners refuses to be reachable from other machines unless asked
-// to be: there is no authentication on any of the ports.
+// validateListeners refuses addresses that other machines can reach, unless
+// --insecure-listen is set: no port has authentication.
 func (r *Resolved) validateListeners() error {
 	s := &r.Serve
 	taken := map[string]string{}

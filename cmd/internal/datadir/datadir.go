@@ -1,16 +1,16 @@
-// Package datadir is the data folder of a node: who the node is, what it saw
-// committed, and where its write-ahead logs lie.
+// Package datadir is the data folder of a node: the node's identity, the
+// objects that it saw committed, and the place of its write-ahead logs.
 //
-// It owns the files "lock", "node.json" and "witness.json" of the folder and the
-// names of the folders under "wal", not what is in those. It promises that one
-// process at a time has a folder open, that a node's id and cluster never change,
-// that a witness never goes back, and that after a crash each file is the old one
-// or the new one. It never repairs: a file that is damaged, or written by a newer
-// varve, is an error. Inspect, InUse and Journals only look: they neither lock
-// nor write, and may run beside a node.
+// It owns the files "lock", "node.json" and "witness.json" of the folder, and
+// the names of the folders under "wal", but not their content. It promises that
+// one process at a time has a folder open, and that a node's id and cluster
+// never change. A witness never goes back. After a crash each file is the old
+// one or the new one. It never repairs: a file that is damaged, or written by a
+// newer varve, is an error. Inspect, InUse and Journals only read: they neither
+// lock nor write, and may run while a node runs.
 //
-// All but the write-ahead logs can be lost without losing records; a folder that
-// is lost whole gets a new identity.
+// All but the write-ahead logs can be lost without losing records. A folder
+// that is lost as a whole gets a new identity.
 package datadir
 
 import (
@@ -31,8 +31,8 @@ const (
 	walFolder   = "wal"
 )
 
-// Errors that stay until an operator does something; ErrInUse until the other process
-// ends.
+// Errors that stay until an operator acts, and ErrInUse, which stays until the
+// other process ends.
 var (
 	ErrForeign     = errors.New("data folder and bucket do not belong together")
 	ErrDamaged     = errors.New("file is damaged")
@@ -40,14 +40,14 @@ var (
 	ErrInUse       = errors.New("in use by another varve process")
 )
 
-// Identity is whose a data folder is.
+// Identity is the node and the cluster that a data folder belongs to.
 type Identity struct {
 	Node    segment.ID
 	Cluster segment.ID // zero: not bound to a cluster yet
 }
 
-// Dir is a data folder, locked by this process. Its methods may be called by
-// many goroutines, SaveWitness and Close by one at a time.
+// Dir is a data folder, locked by this process. Many goroutines may call its
+// methods at once, but only one may call SaveWitness or Close.
 type Dir struct {
 	path string
 	lock *os.File
@@ -57,12 +57,12 @@ type Dir struct {
 		sync.Mutex
 		cluster segment.ID
 		witness map[uint32]segment.Ref
-		changed bool // witness has what witnessFile has not
+		changed bool // witness is newer than witnessFile
 	}
 }
 
-// Open makes the folder if it is missing, locks it, and reads the node's
-// identity, or draws it with newID.
+// Open creates the folder if it is missing, locks it, and reads the node's
+// identity. In a new folder it takes the identity from newID.
 func Open(path string, newID func() segment.ID) (_ *Dir, err error) {
 	if err := makeFolder(path); err != nil {
 		return nil, fmt.Errorf("make data folder: %w; give another one with --data-dir", err)
@@ -73,7 +73,7 @@ func Open(path string, newID func() segment.ID) (_ *Dir, err error) {
 	}
 	defer func() {
 		if err != nil {
-			d.lock.Close() // the caller gets the error before it
+			d.lock.Close() // the caller gets err, the error before this one
 		}
 	}()
 	id, err := readIdentity(path)
@@ -110,10 +110,10 @@ func openLocked(path string) (*os.File, error) {
 	return nil, err
 }
 
-// Node is the id of the node whose folder this is.
+// Node returns the id of the node that the folder belongs to.
 func (d *Dir) Node() segment.ID { return d.node }
 
-// WAL is the folder of a journal's write-ahead logs. It may be missing.
+// WAL returns the folder of a journal's write-ahead logs. It may be missing.
 func (d *Dir) WAL(journal uint32) string { return WAL(d.path, journal) }
 
 // Unbound reports whether the folder belongs to no cluster yet.
@@ -123,8 +123,9 @@ func (d *Dir) Unbound() bool {
 	return d.mu.cluster.IsZero()
 }
 
-// MayBind is nil if Bind would tie the folder to the cluster, and what Bind would say
-// if not. The zero id is that of a cluster that is to be made.
+// MayBind returns nil if Bind would tie the folder to the cluster, and
+// otherwise Bind's error. The zero id stands for a cluster that is not created
+// yet.
 func (d *Dir) MayBind(cluster segment.ID) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -157,16 +158,16 @@ func (d *Dir) Bind(cluster segment.ID) error {
 	return nil
 }
 
-// Witness is the highest object of the journal that this node saw committed;
-// zero if it saw none.
+// Witness returns the highest object of the journal that this node saw
+// committed; zero if there is none.
 func (d *Dir) Witness(journal uint32) segment.Ref {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.mu.witness[journal]
 }
 
-// Saw notes a committed object. It reaches the disk with SaveWitness: a witness
-// that lags knows less, and is never wrong.
+// Saw notes a committed object. SaveWitness writes it to the disk. A witness
+// that lags knows less, but is never wrong.
 func (d *Dir) Saw(journal uint32, ref segment.Ref) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -176,7 +177,8 @@ func (d *Dir) Saw(journal uint32, ref segment.Ref) {
 	}
 }
 
-// SaveWitness writes what Saw has noted since the last time, durably.
+// SaveWitness writes the objects that Saw has noted since the last time,
+// durably.
 func (d *Dir) SaveWitness() error {
 	d.mu.Lock()
 	changed, r := d.mu.changed, newWitnessRecord(d.mu.witness)

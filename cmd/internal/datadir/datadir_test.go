@@ -40,7 +40,7 @@ func bind(t *testing.T, d *datadir.Dir, id segment.ID) {
 	}
 }
 
-// wantError fails the test unless err says every word.
+// wantError fails the test unless err contains every word.
 func wantError(t *testing.T, err error, words ...string) {
 	t.Helper()
 	if err == nil {
@@ -90,7 +90,7 @@ func TestOneProcessAtATimeHasAFolder(t *testing.T) {
 	open(t, path)
 }
 
-// A node may start at any instant while somebody looks.
+// A node may start at any instant during an inspection.
 func TestLookingDoesNotKeepANodeFromStarting(t *testing.T) {
 	path := t.TempDir()
 	stop, done := make(chan struct{}), make(chan error)
@@ -198,7 +198,7 @@ func TestWitnessThatCouldNotBeSavedIsSavedLater(t *testing.T) {
 	}
 }
 
-// made makes a folder of a node that has seen something.
+// made makes a folder of a node that has seen objects.
 func made(t *testing.T) (path string, node segment.ID) {
 	t.Helper()
 	path = t.TempDir()
@@ -210,7 +210,7 @@ func made(t *testing.T) (path string, node segment.ID) {
 }
 
 // Between the temporary file and the rename the old content counts, whatever
-// there is of the new one.
+// exists of the new one.
 func TestCrashBeforeTheRenameKeepsTheOldFile(t *testing.T) {
 	path, node := made(t)
 	for _, name := range []string{"node.json.tmp", "witness.json.tmp"} {

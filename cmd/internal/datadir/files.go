@@ -41,7 +41,7 @@ func newWitnessRecord(witness map[uint32]segment.Ref) witnessRecord {
 	return r
 }
 
-// read reads a file of the folder. The version is looked at first: a newer varve
+// read reads a file of the folder. It checks the version first: a newer varve
 // may have changed all the rest.
 func read(folder, name string, into any) error {
 	path := filepath.Join(folder, name)
@@ -97,12 +97,12 @@ func writeSynced(path string, b []byte) error {
 		err = f.Sync()
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
-		_ = os.Remove(path) // half of it would only take room
+		_ = os.Remove(path) // an incomplete file would only take space
 	}
 	return err
 }
 
-// makeFolder makes a folder and what is missing above it, and makes them durable:
+// makeFolder creates a folder and its missing parents, and makes them durable:
 // write-ahead logs in a folder whose name is lost are lost as well.
 func makeFolder(path string) error {
 	var missing []string

@@ -8,10 +8,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The lock is an open file description lock of the whole file (fcntl_locking(2)):
-// unlike one of flock(2), it can be asked about without being taken.
+// The lock is an open file description lock of the whole file
+// (fcntl_locking(2)). Unlike a lock of flock(2), it can be queried without
+// being taken.
 
-// lock takes the lock until f is closed, or reports that somebody else has it.
+// lock takes the lock until f is closed, or reports that another process has
+// it.
 func lock(f *os.File) (held bool, err error) {
 	l := unix.Flock_t{Type: unix.F_WRLCK, Whence: io.SeekStart}
 	err = unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &l)
@@ -21,7 +23,7 @@ func lock(f *os.File) (held bool, err error) {
 	return false, err
 }
 
-// locked reports whether somebody has the lock.
+// locked reports whether a process has the lock.
 func locked(f *os.File) (bool, error) {
 	l := unix.Flock_t{Type: unix.F_WRLCK, Whence: io.SeekStart}
 	err := unix.FcntlFlock(f.Fd(), unix.F_OFD_GETLK, &l)

@@ -9,13 +9,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lock takes the lock until f is closed, or reports that somebody else has it.
+// lock takes the lock until f is closed, or reports that another process has
+// it.
 func lock(f *os.File) (held bool, err error) {
 	return try(f, unix.LOCK_EX)
 }
 
-// locked reports whether somebody has the lock. flock(2) can only be asked by
-// taking it: a node that starts in the same instant may be refused.
+// locked reports whether a process has the lock. flock(2) can only be queried
+// by taking it: a node that starts in the same instant may be refused.
 func locked(f *os.File) (bool, error) {
 	return try(f, unix.LOCK_SH)
 }

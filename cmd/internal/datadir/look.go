@@ -12,7 +12,7 @@ import (
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-// Inspect reads whose a data folder is.
+// Inspect reads the node and the cluster that a data folder belongs to.
 func Inspect(path string) (Identity, error) {
 	id, err := readIdentity(path)
 	if !errors.Is(err, fs.ErrNotExist) {
@@ -41,8 +41,8 @@ func InUse(path string) (bool, error) {
 	return held, nil
 }
 
-// WAL is the folder of a journal's write-ahead logs in a data folder. It may be
-// missing.
+// WAL returns the folder of a journal's write-ahead logs in a data folder. It
+// may be missing.
 func WAL(path string, journal uint32) string {
 	return filepath.Join(path, walFolder, strconv.FormatUint(uint64(journal), 10))
 }

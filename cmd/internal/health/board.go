@@ -1,11 +1,11 @@
-// Package health is the list of what is wrong with this node at present.
+// Package health is the list of this node's troubles at present.
 //
-// It owns a Board: what the node is busy with while it starts or stops, and its
-// troubles, each with the time it began. Every part of the node raises and
-// clears troubles of its own; the log, /readyz, /status and the metrics show the
-// same ones. It promises one line in the log when a trouble begins and one when
-// it ends, and a bounded number of troubles. It never looks for troubles itself
-// and never ends the node.
+// It owns a Board: the work that keeps the node busy while it starts or stops,
+// and its troubles, each with the time it began. Every part of the node raises
+// and clears troubles of its own; the log, /readyz, /status and the metrics
+// show the same ones. It promises one line in the log when a trouble begins and
+// one when it ends, and a bounded number of troubles. It never looks for
+// troubles itself and never ends the node.
 package health
 
 import (
@@ -19,32 +19,32 @@ import (
 )
 
 const (
-	// maxSubjects bounds the troubles of one kind.
+	// maxSubjects limits the troubles of one kind.
 	maxSubjects = 64
-	// maxText bounds the text of a trouble, in bytes: errors can be long.
+	// maxText limits the text of a trouble, in bytes: errors can be long.
 	maxText = 1024
 	// remindEvery is how often a trouble that lasts is logged again.
 	remindEvery = 10 * time.Minute
 )
 
-// Trouble is something that is wrong now.
+// Trouble is a fault of the node or its surroundings that exists now.
 type Trouble struct {
 	Kind     Kind      `json:"kind"`
-	Subject  string    `json:"subject,omitempty"` // what it concerns, such as "journal 1"
-	Text     string    `json:"text"`              // what is wrong and what to do, in one line
-	NotReady bool      `json:"not_ready"`         // the node cannot do its work because of it
+	Subject  string    `json:"subject,omitempty"` // the part concerned, such as "journal 1"
+	Text     string    `json:"text"`              // the fault and the remedy, in one line
+	NotReady bool      `json:"not_ready"`         // it keeps the node from its work
 	Since    time.Time `json:"since"`
 }
 
-// Board has the state of a node. It is safe for concurrent use.
+// Board holds the state of a node. It is safe for concurrent use.
 type Board struct {
 	log *slog.Logger
 	now func() time.Time
 
 	mu       sync.Mutex
-	busy     string // with what, while it does not serve; empty: it serves
+	busy     string // the work while it does not serve; empty: it serves
 	troubles map[key]*entry
-	more     map[Kind]int // raises that were not kept since the kind was full
+	more     map[Kind]int // raises not kept, since the kind became full
 }
 
 type key struct {
@@ -62,31 +62,32 @@ func NewBoard(log *slog.Logger, now func() time.Time) *Board {
 	return &Board{log: log, now: now, busy: "starting", troubles: map[key]*entry{}, more: map[Kind]int{}}
 }
 
-// Busy notes that the node does not serve yet, or not any longer, and why.
-func (b *Board) Busy(what string) {
+// Busy notes that the node does not serve yet, or not any longer, and its work until
+// then.
+func (b *Board) Busy(work string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.busy = what
+	b.busy = work
 }
 
 // Serves notes that the node has started and serves clients.
 func (b *Board) Serves() { b.Busy("") }
 
-// State is what the node is busy with, empty when it serves.
+// State returns the work that the node is busy with, empty when it serves.
 func (b *Board) State() (busy string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.busy
 }
 
-// Raise notes a trouble. Raised again, it has the new text, and is logged again
-// now and then. A trouble that makes the node not ready does so after the grace of
-// its kind.
+// Raise notes a trouble. If it is raised already, it gets the new text, and is
+// logged again at times. A trouble that makes the node not ready does so after
+// the grace of its kind.
 func (b *Board) Raise(kind Kind, subject string, notReady bool, text string) {
 	b.RaiseSince(b.now(), kind, subject, notReady, text)
 }
 
-// RaiseSince is Raise of a trouble that is known to have begun earlier.
+// RaiseSince is Raise for a trouble that began at a known earlier time.
 func (b *Board) RaiseSince(since time.Time, kind Kind, subject string, notReady bool, text string) {
 	a, text := of(kind), oneLine(text)
 	b.mu.Lock()
@@ -108,14 +109,15 @@ func (b *Board) RaiseSince(since time.Time, kind Kind, subject string, notReady 
 	}
 }
 
-// refuse notes that a kind has as many subjects as are kept.
+// refuse notes that a kind has the maximum of subjects.
 func (b *Board) refuse(a about) {
 	if b.more[a.kind]++; b.more[a.kind] == 1 {
 		b.write(a.level, "more troubles of this kind are only counted", a, "", "kept", maxSubjects)
 	}
 }
 
-// Clear notes that a trouble is over. It does nothing if it was not raised.
+// Clear notes that a trouble is over. It does nothing if there is no such
+// trouble.
 func (b *Board) Clear(kind Kind, subject string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -140,7 +142,7 @@ func (b *Board) write(level slog.Level, text string, a about, subject string, mo
 	b.log.Log(context.Background(), level, text, append(attrs, more...)...)
 }
 
-// count is how many troubles of a kind there are.
+// count returns how many troubles of a kind there are.
 func (b *Board) count(kind Kind) (n int) {
 	for k := range b.troubles {
 		if k.kind == kind {
@@ -150,8 +152,8 @@ func (b *Board) count(kind Kind) (n int) {
 	return n
 }
 
-// Troubles are those there are, sorted: what makes the node not ready first, then
-// by kind and subject.
+// Troubles returns the current troubles, sorted: those that make the node not
+// ready first, then by kind and subject.
 func (b *Board) Troubles() []Trouble {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -174,7 +176,7 @@ func (b *Board) Troubles() []Trouble {
 	return list
 }
 
-// Count is how many troubles of a kind there are, those not kept included, and
+// Count returns how many troubles of a kind there are, with those not kept, and
 // when the oldest began.
 func (b *Board) Count(kind Kind) (n int, since time.Time) {
 	b.mu.Lock()
@@ -191,7 +193,7 @@ func (b *Board) Count(kind Kind) (n int, since time.Time) {
 	return n + b.more[kind], since
 }
 
-// Lasts is how long there has been a trouble of a kind.
+// Lasts returns for how long there has been a trouble of a kind.
 func (b *Board) Lasts(kind Kind) time.Duration {
 	_, since := b.Count(kind)
 	if since.IsZero() {
@@ -202,11 +204,11 @@ func (b *Board) Lasts(kind Kind) time.Duration {
 
 // Ready reports whether the node serves, and no trouble keeps it from its work.
 func (b *Board) Ready() bool {
-	troubles := b.Troubles() // those that count are first
+	troubles := b.Troubles() // those that make it not ready are first
 	return b.State() == "" && (len(troubles) == 0 || !troubles[0].NotReady)
 }
 
-// oneLine is text without line breaks, and not too long.
+// oneLine returns text without line breaks, cut to maxText.
 func oneLine(text string) string {
 	text = strings.Join(strings.Fields(text), " ")
 	if len(text) > maxText {

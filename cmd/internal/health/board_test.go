@@ -23,7 +23,7 @@ func newWorld() *world {
 	return w
 }
 
-// lines returns what was logged since the last call.
+// lines returns the lines logged since the last call.
 func (w *world) lines() string {
 	defer w.log.Reset()
 	return w.log.String()

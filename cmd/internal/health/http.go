@@ -6,13 +6,13 @@ import (
 	"time"
 )
 
-// String is the trouble in one line, with the time it began.
+// String returns the trouble in one line, with the time it began.
 func (t Trouble) String() string {
-	what := string(t.Kind)
+	title := string(t.Kind)
 	if t.Subject != "" {
-		what += " (" + t.Subject + ")"
+		title += " (" + t.Subject + ")"
 	}
-	return fmt.Sprintf("%s: %s; since %s", what, t.Text, t.Since.UTC().Format(time.RFC3339))
+	return fmt.Sprintf("%s: %s; since %s", title, t.Text, t.Since.UTC().Format(time.RFC3339))
 }
 
 // ServeHTTP answers /readyz: 200 or 503, and a line for every trouble.

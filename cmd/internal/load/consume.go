@@ -9,25 +9,25 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// Consume says what to read: every record from Start to before End, of each
-// partition, and again from the beginning until Duration is over.
+// Consume selects the records to read: of each partition, every record from
+// Start to before End, and again from the beginning until Duration is over.
 type Consume struct {
 	Topic      string
 	Start, End map[int32]int64
 	Duration   time.Duration // 0: once
 }
 
-// Consumed is what came of it.
+// Consumed is the result.
 type Consumed struct {
 	Rate
-	Rounds int `json:"rounds"` // how often everything was read
+	Rounds int `json:"rounds"` // how often all records were read
 }
 
 // errNothing: there is nothing to measure.
 var errNothing = errors.New("the topic has no records to read")
 
-// Run reads with clients that dial makes, a new one for each round. A round is
-// always finished, unless ctx ends.
+// Run reads with clients that dial makes, a new one for each round. It always
+// finishes a round, unless ctx ends.
 func (o Consume) Run(ctx context.Context, dial func(...kgo.Opt) (*kgo.Client, error), progress *Progress) (Consumed, error) {
 	var c Consumed
 	from, left := o.plan()
@@ -52,8 +52,8 @@ func (o Consume) Run(ctx context.Context, dial func(...kgo.Opt) (*kgo.Client, er
 	return c, nil
 }
 
-// plan returns where to begin in the partitions that have records, and how many
-// those are.
+// plan returns where to begin in the partitions that have records, and the
+// number of those partitions.
 func (o Consume) plan() (from map[int32]kgo.Offset, partitions int) {
 	from = map[int32]kgo.Offset{}
 	for p, end := range o.End {
@@ -64,7 +64,7 @@ func (o Consume) plan() (from map[int32]kgo.Offset, partitions int) {
 	return from, len(from)
 }
 
-// round reads everything once.
+// round reads all records once.
 func (o Consume) round(ctx context.Context, client *kgo.Client, progress *Progress) error {
 	_, left := o.plan()
 	done := map[int32]bool{}

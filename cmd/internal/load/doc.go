@@ -1,14 +1,15 @@
-// Package load puts a Kafka cluster under load and measures what comes of it:
-// how many records a second it takes and gives, and how long a record takes from
-// the moment it was due until it was acknowledged and read.
+// Package load puts a Kafka cluster under load and measures the result. It
+// measures how many records a second the cluster takes and returns. It also
+// measures how long a record takes from the moment it was due until it was
+// acknowledged and read.
 //
-// It owns the making of records, the pace, and the arithmetic of the figures. It
-// promises that a figure counts only records that were acknowledged or read,
-// that a record that failed ends the measurement with an error, and that
-// latencies are measured from when a record was due by the plan, however late it
-// was sent: a cluster that stalls cannot hide it by slowing its client.
+// It owns the making of records, the pace, and the arithmetic of the figures.
+// It promises that a figure counts only records that were acknowledged or read,
+// and that a failed record ends the measurement with an error. Latencies are
+// measured from when a record was due by the plan, however late it was sent: a
+// cluster that stalls cannot hide it by slowing its client.
 //
-// It knows nothing of varve: it is given clients, and works with any broker. It
+// It knows nothing of varve: the caller passes in clients, of any broker. It
 // never makes, changes or deletes a topic.
 package load
 
@@ -17,7 +18,7 @@ import (
 	"time"
 )
 
-// Progress is how far a measurement is, for whoever watches it meanwhile.
+// Progress is the progress of a measurement, for a watcher to read during it.
 type Progress struct {
 	Records, Bytes atomic.Int64
 }
@@ -27,7 +28,7 @@ func (p *Progress) add(records, bytes int64) {
 	p.Bytes.Add(bytes)
 }
 
-// Rate is what went through in a time.
+// Rate is the throughput of a period.
 type Rate struct {
 	Records          int64   `json:"records"`
 	Bytes            int64   `json:"bytes"` // of keys and values

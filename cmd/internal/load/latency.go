@@ -11,24 +11,24 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// Latency says at what pace to write records that are read at the same time. It
-// is an open loop: record n is due at a time that only the plan decides, and its
-// latencies count from then.
+// Latency defines at which pace to write records that are read at the same
+// time. It is an open loop: record n is due at a time that only the plan
+// decides, and its latencies count from then.
 type Latency struct {
 	Topic       string
 	Partitions  []int32 // written to in turn
 	RecordBytes int     // at least MinTimed
 	Rate        float64 // records a second
 	Duration    time.Duration
-	Warmup      time.Duration // at the beginning, of which nothing is counted
+	Warmup      time.Duration // at the beginning, not counted
 	Patience    time.Duration // how long to wait for the last record to be read
 	Seed        uint64
 }
 
-// MinTimed is the least size of a record that says when it was due.
+// MinTimed is the smallest size of a record that holds the time it was due.
 const MinTimed = 8
 
-// Latencies are what came of it.
+// Latencies are the result.
 type Latencies struct {
 	Rate
 	Ack Quantiles `json:"acknowledged"` // due to acknowledged
@@ -58,7 +58,7 @@ func (o Latency) Run(ctx context.Context, producer, consumer *kgo.Client, progre
 	return Latencies{Rate: progress.rate(took), Ack: s.latency.quantiles(), End: r.latency.quantiles()}, err
 }
 
-// await waits for the reader to have read everything.
+// await waits until the reader has read all records.
 func (o Latency) await(ctx context.Context, read <-chan error) error {
 	patience := time.NewTimer(o.Patience)
 	defer patience.Stop()
@@ -102,12 +102,12 @@ func (o Latency) sendAll(ctx context.Context, s *sending, began time.Time) (n in
 	return n
 }
 
-// timing reads records and takes the time.
+// timing reads records and measures their latencies.
 type timing struct {
 	began   time.Time
 	warmup  time.Duration
 	latency sample
-	sent    chan int64 // how many there will have been, once known
+	sent    chan int64 // how many records were sent, once known
 }
 
 func (t *timing) run(ctx context.Context, client *kgo.Client) error {
@@ -125,7 +125,7 @@ func (t *timing) run(ctx context.Context, client *kgo.Client) error {
 		}
 		for _, r := range fetches.Records() {
 			if len(r.Value) < MinTimed {
-				return fmt.Errorf("partition %d, offset %d: a record of somebody else", r.Partition, r.Offset)
+				return fmt.Errorf("partition %d, offset %d: a record that another client wrote; use a topic that only this measurement writes to", r.Partition, r.Offset)
 			}
 			got++
 			if due := time.Duration(binary.BigEndian.Uint64(r.Value)); due >= t.warmup {

@@ -20,7 +20,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const topic = "t"
 
-// broker starts a Kafka test double and returns how to connect to it.
+// broker starts a Kafka test double and returns a function that connects to it.
 func broker(t *testing.T) (*kfake.Cluster, func(...kgo.Opt) (*kgo.Client, error)) {
 	t.Helper()
 	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(3, topic))
@@ -83,7 +83,7 @@ func TestWhatIsProducedIsThereAndIsConsumed(t *testing.T) {
 	if read.Records != 1001 || read.Bytes != 50*1001 || read.Rounds != 1 {
 		t.Fatalf("got %+v", read)
 	}
-	// What came later is not counted.
+	// Later records are not counted.
 	if _, err := (Produce{Topic: topic, Partitions: []int32{0}, RecordBytes: 1, Records: 7}).Run(t.Context(), client, &Progress{}); err != nil {
 		t.Fatal(err)
 	}
@@ -161,8 +161,8 @@ func TestEveryRecordAfterTheWarmUpIsTimed(t *testing.T) {
 	}
 }
 
-// A broker that answers late makes every record late that was due meanwhile, not
-// just the one it was late for.
+// A broker that answers late makes every record late that is due in that time,
+// not only the one that it answers late.
 func TestAStallCountsForEveryRecordDueMeanwhile(t *testing.T) {
 	const stall = 200 * time.Millisecond
 	cluster, dial := broker(t)

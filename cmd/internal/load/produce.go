@@ -11,8 +11,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// Produce says what to write. Records and Duration are both limits; one of them
-// must be set.
+// Produce defines how much to write. Records and Duration are both limits; one
+// of them must be set.
 type Produce struct {
 	Topic       string
 	Partitions  []int32 // written to in turn, record by record
@@ -22,23 +22,23 @@ type Produce struct {
 	Seed        uint64
 }
 
-// Produced is what came of it. A record's latency goes from its hand-over to the
-// client to its acknowledgement; with a client that is always full that is mostly
-// the client's own queue, see Latency for another measure.
+// Produced is the result. A record's latency lasts from its hand-over to the
+// client to its acknowledgement. With a client that is always full that is
+// mostly the client's own queue; Latency is another measure.
 type Produced struct {
 	Rate
 	Latency Quantiles `json:"latency"`
 }
 
-// sampled is how many records there are for one whose latency is measured.
+// sampled: the latency of one record in so many is measured.
 const sampled = 128
 
 const slabSize = 512 // records allocated at once
 
 // Run sends as fast as client takes records, which must partition manually
-// (kgo.ManualPartitioner), until a limit is reached or ctx ends, and returns when
-// the outcome of every record is known that counts. When the time is over, those
-// that the client has not sent yet do not.
+// (kgo.ManualPartitioner), until a limit is reached or ctx ends. It returns
+// when the outcome of every record that counts is known. When the time is over,
+// those that the client has not sent yet do not count.
 func (o Produce) Run(ctx context.Context, client *kgo.Client, progress *Progress) (Produced, error) {
 	s := &sending{client: client, topic: o.Topic, progress: progress}
 	began := time.Now()
@@ -53,7 +53,7 @@ func (o Produce) Run(ctx context.Context, client *kgo.Client, progress *Progress
 	return Produced{Rate: progress.rate(took), Latency: s.latency.quantiles()}, errors.Join(s.failure(), err)
 }
 
-// sendAll reports whether it has sent all that were asked for.
+// sendAll reports whether it has sent all wanted records.
 func (o Produce) sendAll(ctx context.Context, s *sending, began time.Time) bool {
 	all := values(o.RecordBytes, o.Seed)
 	var slab []kgo.Record
@@ -73,20 +73,20 @@ func (o Produce) sendAll(ctx context.Context, s *sending, began time.Time) bool 
 	return true
 }
 
-// sending is what the client's goroutines report to.
+// sending receives the reports of the client's goroutines.
 type sending struct {
 	client   *kgo.Client
 	topic    string
 	progress *Progress
 	latency  sample
-	over     atomic.Bool // what is not sent yet does not count
+	over     atomic.Bool // records not sent yet do not count
 
 	mu    sync.Mutex
 	first error // why the first record failed
 }
 
-// send hands a record over, whatever becomes of the command's context: what was
-// begun is finished, or fails by the client's own limits.
+// send hands a record over. It ignores the end of the command's context: a
+// record that was begun is finished, or fails by the client's own limits.
 func (s *sending) send(r *kgo.Record, timed bool) {
 	r.Topic = s.topic
 	if !timed {

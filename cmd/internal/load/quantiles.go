@@ -35,7 +35,8 @@ func (s *sample) quantiles() Quantiles {
 		return Quantiles{}
 	}
 	slices.Sort(s.times)
-	// at is the smallest value that at least the share of the sample does not exceed.
+	// at returns the smallest value that at least this share of the sample does
+	// not exceed.
 	at := func(perMille int) float64 {
 		i := (n*perMille + 999) / 1000
 		return milliseconds(s.times[max(i, 1)-1])

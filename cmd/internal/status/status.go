@@ -1,9 +1,11 @@
-// Package status is what a node tells of itself at GET /status of its HTTP
-// address, as JSON, beyond what the Kafka protocol has words for.
+// Package status is the report of a node about itself at GET /status of its
+// HTTP address, as JSON. It holds values for which the Kafka protocol has no
+// fields.
 //
 // It owns the form, for the node that writes it and the command line that reads
-// it, and promises that null stands for what is not known. Fields may be added,
-// none is renamed or removed. It never asks a node for anything but this.
+// it, and promises that null stands for a value that is not known. Later
+// versions may add fields, and rename or remove none. It never sends a node any
+// other request.
 package status
 
 import (
@@ -17,18 +19,18 @@ import (
 	"github.com/varvelog/varve/cmd/internal/health"
 )
 
-// Path is where a node serves it.
+// Path is the path at which a node serves it.
 const Path = "/status"
 
-// Node is one node. Before it serves clients, only what stands above Cluster is
+// Node is one node. Before it serves clients, only the fields above Cluster are
 // known, and Cluster is null.
 type Node struct {
 	Version   string           `json:"version"`
-	State     string           `json:"state"` // Ready, Troubled, or what the node is busy with
+	State     string           `json:"state"` // Ready, Troubled, or the work that the node is busy with
 	Roles     []string         `json:"roles"`
 	Rack      string           `json:"rack,omitempty"`
 	StartedAt time.Time        `json:"started_at"`
-	Troubles  []health.Trouble `json:"troubles"` // what is wrong now
+	Troubles  []health.Trouble `json:"troubles"` // those of now
 
 	Cluster      *Cluster  `json:"cluster"`
 	ID           *int32    `json:"id"` // broker id
@@ -48,16 +50,16 @@ const (
 	Troubled = "not ready" // one of its troubles keeps it from its work
 )
 
-// Cluster is which cluster the node belongs to.
+// Cluster is the cluster that the node belongs to.
 type Cluster struct {
 	ID        string    `json:"id"`
 	CreatedAt time.Time `json:"created_at"`
 }
 
-// Journal is a journal as the node that tells of it sees it.
+// Journal is a journal as the reporting node sees it.
 type Journal struct {
 	Journal    uint32  `json:"journal"`
-	Leads      bool    `json:"leads"`      // or follows
+	Leads      bool    `json:"leads"`      // false: it follows
 	Head       uint64  `json:"head"`       // seq of the last object applied
 	Epoch      *uint32 `json:"epoch"`      // of that object
 	Partitions int     `json:"partitions"` // open in it; 0 of the metadata journal
@@ -65,20 +67,20 @@ type Journal struct {
 	SetAside   *int    `json:"set_aside_records"`
 }
 
-// Handler serves what tell returns.
-func Handler(tell func() Node) http.Handler {
+// Handler serves the result of read.
+func Handler(read func() Node) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		enc := json.NewEncoder(w)
 		enc.SetIndent("", "  ")
-		_ = enc.Encode(tell()) // the client has gone
+		_ = enc.Encode(read()) // an error means that the client has gone
 	})
 }
 
-// maxAnswer bounds what is read of an answer, in bytes.
+// maxAnswer limits the size of an answer, in bytes.
 const maxAnswer = 16 << 20
 
-// Ask asks the node at address, host:port.
+// Ask reads the status of the node at address, host:port.
 func Ask(ctx context.Context, address string) (n Node, err error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+Path, nil)
 	if err != nil {
@@ -97,7 +99,7 @@ func Ask(ctx context.Context, address string) (n Node, err error) {
 		return n, fmt.Errorf("GET http://%s%s: %w; is it varve's --http address?", address, Path, err)
 	}
 	if n.State == "" {
-		return n, fmt.Errorf("GET http://%s%s: it tells no state; is it varve's --http address?", address, Path)
+		return n, fmt.Errorf("GET http://%s%s: the answer has no state; is it varve's --http address?", address, Path)
 	}
 	return n, nil
 }

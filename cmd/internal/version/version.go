@@ -1,5 +1,5 @@
-// Package version says which build of the program this is, from what the Go
-// toolchain stamped into it. It promises an answer, "unknown" if need be, and
+// Package version names the build of this program, from the data that the Go
+// toolchain stamps into it. It promises an answer, "unknown" if need be, and
 // never reads anything but the running binary.
 package version
 
@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// String is the module's version, and the commit where it is known.
+// String returns the module's version, and the commit if it is known.
 func String() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok || info.Main.Version == "" {
