@@ -227,6 +227,8 @@ func (s *simShard) setTimer() {
 
 func (s *simShard) Now() time.Time { return s.n.f.c.Now() }
 
+func (s *simShard) TopicGone(string, [16]byte) bool { return false }
+
 func (s *simShard) AppendEnd() (int64, bool) { return s.n.core.appendEnd(simCoordinator) }
 
 func (s *simShard) Committed() (int64, bool) {

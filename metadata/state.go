@@ -136,6 +136,18 @@ func (s *State) TopicByID(id segment.ID) (*Topic, bool) {
 	return t, true
 }
 
+// TopicGone reports whether no topic has the id or, if that is zero, the name.
+// Deleted topics are gone.
+func (s *State) TopicGone(name string, id [16]byte) bool {
+	var exists bool
+	if id != [16]byte{} {
+		_, exists = s.TopicByID(id)
+	} else {
+		_, exists = s.Topic(name)
+	}
+	return !exists
+}
+
 // Topics lists the topics by name, without deleted ones. The slice is shared:
 // callers must not change it.
 func (s *State) Topics() []*Topic { return s.list().live }

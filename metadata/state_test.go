@@ -57,6 +57,9 @@ func TestTopicLivesFromCreateToPurge(t *testing.T) {
 	if a.Deleting {
 		t.Error("published value changed")
 	}
+	if !s.TopicGone("", topicA) || !s.TopicGone("a", segment.ID{}) || s.TopicGone("", topicB) || s.TopicGone("b", segment.ID{}) {
+		t.Error("a deleted topic must be gone by id and by name, and the other one there")
+	}
 	if d := s.Deleting(); len(d) != 1 || d[0].ID != topicA || !d[0].Deleting || namesOf(s.Topics()) != "b " {
 		t.Errorf("deleting %v, topics %s", d, namesOf(s.Topics()))
 	}
@@ -67,6 +70,9 @@ func TestTopicLivesFromCreateToPurge(t *testing.T) {
 	apply(t, s, TopicPurged{topicA}, topicNamed(segment.ID{1}, "a"))
 	if a, ok := s.Topic("a"); !ok || a.ID != (segment.ID{1}) || len(s.Deleting()) != 0 {
 		t.Errorf("after the purge: %+v, %v", a, ok)
+	}
+	if !s.TopicGone("a", topicA) || s.TopicGone("a", segment.ID{}) {
+		t.Error("the purged topic must be gone by id, and its name must be in use")
 	}
 }
 

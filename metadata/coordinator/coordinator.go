@@ -1,11 +1,12 @@
 // Package coordinator is the contract between the state of a Kafka coordinator and
-// what keeps that state: one partition of an internal topic, such as
+// the host that keeps this state in one partition of an internal topic, such as
 // __consumer_offsets.
 //
-// It owns the words both sides share. It promises nothing by itself: a Machine is
-// the state, pure and owned by one goroutine; whoever runs it appends its records
-// to the partition, applies them once they are committed in the bucket, and puts
-// its snapshot into the journal's checkpoint. The package never does I/O.
+// It owns the words that both sides share. A Machine is the state: it is pure, and
+// one goroutine owns it. The host gives it turns, appends its records to the
+// partition, applies them once they are committed in the bucket, and puts its
+// snapshot into the journal's checkpoint. Package shard is the host, package group a
+// machine. This package promises nothing by itself, and never does I/O.
 package coordinator
 
 import (
@@ -13,8 +14,8 @@ import (
 	"time"
 )
 
-// Errors that a request to a coordinator ends with when its Machine was not asked,
-// or cannot tell what became of what it wrote.
+// Errors of a request whose Machine was not asked, or whose records have an unknown
+// outcome.
 var (
 	// ErrNotCoordinator: this node does not lead the partition.
 	ErrNotCoordinator = errors.New("this node is not the coordinator")
@@ -39,15 +40,31 @@ type Position struct {
 	TimestampMs int64 // Unix milliseconds, of the record
 }
 
-// Out is what a Machine may do to the world while it has its turn. It is good for
-// that turn only.
+// Topics answers questions about the topics of the cluster, from the newest metadata
+// that this node knows.
+type Topics interface {
+	// TopicGone reports whether a topic does not exist, by its id or, if that is zero,
+	// by its name. A topic that is being deleted is gone. A topic that was just created
+	// may not be known here yet, and is reported as gone as well.
+	TopicGone(name string, id [16]byte) bool
+}
+
+// Out is the world as a Machine sees and changes it in its turn. It is good for that
+// turn only.
+//
+// Questions are answered at once. Requests are carried out later, and answered by
+// done in a later turn: once, in any case, and after Resign if the leading ended
+// before. Append is the only request today. A request of another kind, such as
+// records for other partitions or the proof that this node still leads, is one more
+// method here with a done of the same kind, one more method of shard.World, which
+// carries it out, and one of shard.Core, which takes the answer and gives the turn.
 type Out interface {
 	// Now is the time of the turn.
 	Now() time.Time
+	Topics
 	// Append writes records, in one batch, behind all that was appended before. done
-	// is called once, in a later turn of the Machine: with nil once the records are
-	// committed in the bucket and applied, else with why that is not known. Those of
-	// what is under way when the Machine resigns follow Resign.
+	// gets nil once the records are committed in the bucket and applied, else the
+	// reason why that is not known.
 	Append(records []Record, done func(out Out, err error))
 }
 
@@ -59,17 +76,21 @@ type Machine interface {
 	// way in which the kept state changes. An error is a record that this program
 	// cannot understand, and ends the leading of the partition.
 	Apply(at Position, r Record) error
-	// Snapshot encodes the kept state: what Apply built, and nothing else. Equal
+	// Snapshot encodes the kept state: all that Apply built, and nothing else. Equal
 	// states have equal bytes.
 	Snapshot() []byte
 	// Restore replaces the kept state by that of a snapshot.
 	Restore(snapshot []byte) error
-	// Lead begins the answering of requests: all that is committed is applied.
+	// Lead begins the answering of requests: all committed records are applied.
 	Lead(out Out)
-	// Resign ends it: whoever waits is answered with err. Kept state stays.
+	// Resign ends it: all requests that wait are answered with err. Kept state stays.
 	Resign(err error)
-	// Tick does what is due at out.Now().
+	// Tick does the work that is due at out.Now().
 	Tick(out Out)
 	// Next is when Tick is wanted next; zero if nothing is due.
 	Next() time.Time
+	// TopicsDeleted reports topics, by id, whose deletion has begun. It is called
+	// while the Machine leads, at least once for each deletion that begins then or is
+	// under way when Lead is called. Older deletions are not reported: ask TopicGone.
+	TopicsDeleted(out Out, ids [][16]byte)
 }

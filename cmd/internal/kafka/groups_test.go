@@ -39,7 +39,6 @@ func newGroups() *memGroups {
 	config := group.Default()
 	config.InitialDelay = 0
 	config.NewID = func() string { n++; return fmt.Sprint(n) }
-	config.Deleted = func(string, [16]byte) bool { return false }
 	for range 2 {
 		m, err := group.New(config)
 		if err != nil {
@@ -53,6 +52,8 @@ func newGroups() *memGroups {
 }
 
 func (s *memShard) Now() time.Time { return s.all.now }
+
+func (s *memShard) TopicGone(string, [16]byte) bool { return false }
 
 func (s *memShard) Append(records []coordinator.Record, done func(coordinator.Out, error)) {
 	s.queue = append(s.queue, func() {

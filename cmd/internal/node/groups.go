@@ -106,7 +106,7 @@ func (g *groups) follow(ctx context.Context, wake <-chan struct{}) {
 }
 
 // forgetDeleted has the coordinators forget the offsets of topics that were deleted,
-// for tools would ask about them. One that cannot be told now finds out by itself.
+// for tools would ask about them.
 func (g *groups) forgetDeleted(told map[segment.ID]bool) {
 	now := map[segment.ID]bool{}
 	for _, t := range g.node.meta.Deleting() {
@@ -116,11 +116,7 @@ func (g *groups) forgetDeleted(told map[segment.ID]bool) {
 		told[t.ID] = true
 		g.mu.Lock()
 		for _, l := range g.led {
-			l.shard.Do(func(out coordinator.Out, err error) {
-				if err == nil {
-					l.machine.TopicDeleted(out, t.ID)
-				}
-			})
+			l.shard.TopicsDeleted([][16]byte{t.ID})
 		}
 		g.mu.Unlock()
 	}
@@ -170,14 +166,13 @@ func (g *groups) start(j *dataJournal, k partlog.Key) (*led, error) {
 	config.InitialDelay, config.Retention = n.cfg.GroupInitialDelay, n.cfg.OffsetsRetention
 	config.MaxSize, config.Memory = n.cfg.GroupMaxSize, g.memory
 	config.NewID = newUUID
-	config.Deleted = g.deleted
 	m, err := group.New(config)
 	if err != nil {
 		return nil, err
 	}
 	s, err := shard.Start(shard.Options{
 		Key: k, Machine: m, Partition: ledPartition{j.leader.Partition(k), g.reader, k},
-		Snapshots: j.snapshots, Now: time.Now, Log: n.log,
+		Snapshots: j.snapshots, Topics: n.meta, Now: time.Now, Log: n.log,
 		OnFailed: func(err error) { n.onCoordinatorFailed(k, err) },
 	})
 	if err != nil {
@@ -207,17 +202,6 @@ func (p ledPartition) Scan(ctx context.Context, from int64, fn func(batches []by
 func newUUID() string {
 	b := segment.NewID()
 	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
-}
-
-// deleted reports whether a topic is gone from the metadata, which this node leads.
-func (g *groups) deleted(topic string, id [16]byte) bool {
-	var exists bool
-	if id != [16]byte{} {
-		_, exists = g.node.meta.TopicByID(id)
-	} else {
-		_, exists = g.node.meta.Topic(topic)
-	}
-	return !exists
 }
 
 func (g *groups) close() {

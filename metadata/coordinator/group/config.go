@@ -33,16 +33,13 @@ type Config struct {
 	ExpireEvery time.Duration
 	// NewID makes the part of a member's id that tells it from all others.
 	NewID func() string
-	// Deleted reports whether a topic is known not to exist, by its id or, if that is
-	// zero, by its name. Offsets of such topics go.
-	Deleted func(topic string, id [16]byte) bool
 }
 
 // MaxAppend is the default of Config's, which bounds a group's members with their
 // assignments: 14 that consume 10,000 topics with names of 100 letters.
 const MaxAppend = 16 << 20
 
-// Default is the configuration of Kafka's brokers, without NewID and Deleted.
+// Default is the configuration of Kafka's brokers, without NewID.
 func Default() Config {
 	return Config{
 		MinSession: 6 * time.Second, MaxSession: 30 * time.Minute,
@@ -60,8 +57,8 @@ func (c Config) validate() error {
 		return errors.New("a time of consumer groups is not positive")
 	case c.MaxSize < 0 || c.MaxMetadata < 0 || c.MaxAppend <= 0:
 		return errors.New("a limit of consumer groups is negative")
-	case c.NewID == nil || c.Deleted == nil:
-		return errors.New("consumer groups need NewID and Deleted")
+	case c.NewID == nil:
+		return errors.New("consumer groups need NewID")
 	}
 	return nil
 }

@@ -33,7 +33,7 @@ func (m *Machine) expireGroup(out coordinator.Out, g *live, missing map[topic]bo
 	var gone []coordinator.Record
 	for _, p := range k.sortedPartitions() {
 		o := k.offsets[p]
-		if m.topicGone(topic{p.topic, o.TopicID}, missing) || m.expired(g, p, o, nowMs) {
+		if m.topicGone(out, topic{p.topic, o.TopicID}, missing) || m.expired(g, p, o, nowMs) {
 			gone = append(gone, offsetTombstone(g.id, p))
 		}
 	}
@@ -45,9 +45,9 @@ func (m *Machine) expireGroup(out coordinator.Out, g *live, missing map[topic]bo
 
 // topicGone reports whether a topic was missing in this look and in the one before:
 // a topic just created may not be known yet where groups are coordinated.
-func (m *Machine) topicGone(t topic, missing map[topic]bool) bool {
+func (m *Machine) topicGone(out coordinator.Out, t topic, missing map[topic]bool) bool {
 	if !missing[t] {
-		if !m.config.Deleted(t.name, t.id) {
+		if !out.TopicGone(t.name, t.id) {
 			return false
 		}
 		missing[t] = true
@@ -74,13 +74,18 @@ func (m *Machine) expired(g *live, p partition, o Offset, nowMs int64) bool {
 	return nowMs-from >= m.config.Retention.Milliseconds()
 }
 
-// TopicDeleted forgets what was committed for a topic that is known to be deleted.
-// Groups of which records are under way are left to a later look at all offsets.
-func (m *Machine) TopicDeleted(out coordinator.Out, id [16]byte) {
+// TopicsDeleted implements coordinator.Machine: offsets that were committed for the
+// topics go at once, because tools would ask about them. Groups with records under
+// way are left to a later look at all offsets.
+func (m *Machine) TopicsDeleted(out coordinator.Out, ids [][16]byte) {
+	deleted := make(map[[16]byte]bool, len(ids))
+	for _, id := range ids {
+		deleted[id] = true
+	}
 	for _, group := range slices.Sorted(maps.Keys(m.kept)) {
 		var gone []coordinator.Record
 		for _, p := range m.kept[group].sortedPartitions() {
-			if m.kept[group].offsets[p].TopicID == id {
+			if deleted[m.kept[group].offsets[p].TopicID] {
 				gone = append(gone, offsetTombstone(group, p))
 			}
 		}

@@ -17,7 +17,6 @@ func testConfig() Config {
 	n := 0
 	c.NewID = func() string { n++; return fmt.Sprintf("id-%d", n) }
 	c.Memory = NewMemory(1 << 30)
-	c.Deleted = func(string, [16]byte) bool { return false }
 	return c
 }
 

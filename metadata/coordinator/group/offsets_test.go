@@ -257,9 +257,8 @@ func TestRetention(t *testing.T) {
 
 func TestOffsetsOfDeletedTopicsGo(t *testing.T) {
 	deleted := false
-	w := newWorld(t, func(c *Config) {
-		c.Deleted = func(topic string, _ [16]byte) bool { return deleted && topic == "events" }
-	})
+	w := newWorld(t, nil)
+	w.gone = func(topic string, _ [16]byte) bool { return deleted && topic == "events" }
 	w.commitOffset(Identity{Group: "g", Generation: -1}, 1)
 	w.pass(time.Hour)
 	deleted = true
@@ -302,7 +301,7 @@ func TestOffsetsGoWithTheirTopic(t *testing.T) {
 	commit("c", old, 0)
 	w.auto = false
 	commit("c", young, 0) // the topic was made anew, and this is under way
-	w.m.TopicDeleted(w, old)
+	w.m.TopicsDeleted(w, [][16]byte{{3}, old})
 	w.auto = true
 	w.turn()
 	var left []string

@@ -19,8 +19,9 @@ type world struct {
 	replica *Machine // applies the same records and does nothing else
 	log     []coordinator.Record
 	queue   []*appended
-	auto    bool               // appends are committed at the end of each turn
-	erased  func(group string) // told of each tombstone that is committed, if set
+	auto    bool                                 // appends are committed at the end of each turn
+	erased  func(group string)                   // called for each tombstone that is committed, if set
+	gone    func(topic string, id [16]byte) bool // the answer of TopicGone, if set
 }
 
 type appended struct {
@@ -40,6 +41,8 @@ func newWorld(t testing.TB, change func(*Config)) *world {
 }
 
 func (w *world) Now() time.Time { return w.now }
+
+func (w *world) TopicGone(name string, id [16]byte) bool { return w.gone != nil && w.gone(name, id) }
 
 func (w *world) Append(records []coordinator.Record, done func(coordinator.Out, error)) {
 	if len(records) == 0 {

@@ -8,10 +8,11 @@ import (
 	"github.com/varvelog/varve/tiering/batch"
 )
 
-// World is what a Core asks for. Where it says so, the answer is a later call of
-// a method of the Core, never one from within.
+// World carries out the requests of a Core. If a method names an answer, that is a
+// later call of a method of the Core, never one from within.
 type World interface {
 	Now() time.Time
+	coordinator.Topics
 	// Append sends a batch to the partition, behind those sent before; Appended
 	// answers, for those that are committed in the order in which they were sent.
 	Append(token uint64, data []byte, h batch.Header)
@@ -89,6 +90,8 @@ type Core struct {
 	pending []pending // appends of this burst, not sent
 	flights []*flight // sent and not settled, oldest first
 	token   uint64
+
+	deleted [][16]byte // topics whose deletion the Machine learns of when it leads
 
 	reads    []read // oldest first; the proved ones first
 	proving  bool
@@ -186,6 +189,17 @@ func (c *Core) turn(fn func(coordinator.Out)) {
 	t := turn{core: c, now: c.world.Now()}
 	fn(&t)
 	t.core = nil
+}
+
+// TopicsDeleted gives the Machine a turn for topics whose deletion has begun, once
+// it leads.
+func (c *Core) TopicsDeleted(ids [][16]byte) {
+	switch c.phase {
+	case Loading:
+		c.deleted = append(c.deleted, ids...)
+	case Leading:
+		c.turn(func(out coordinator.Out) { c.machine.TopicsDeleted(out, ids) })
+	}
 }
 
 // Flush sends what the turns since the last one appended, in as few batches as it
@@ -409,6 +423,8 @@ type turn struct {
 }
 
 func (t *turn) Now() time.Time { return t.now }
+
+func (t *turn) TopicGone(name string, id [16]byte) bool { return t.core.world.TopicGone(name, id) }
 
 func (t *turn) Append(records []coordinator.Record, done func(coordinator.Out, error)) {
 	if t.core == nil {

@@ -37,13 +37,14 @@ type sent struct {
 	h     batch.Header
 }
 
-func (w *script) Now() time.Time            { return w.now }
-func (w *script) AppendEnd() (int64, bool)  { return w.appendEnd, true }
-func (w *script) Committed() (int64, bool)  { return w.end, true }
-func (w *script) Prove()                    { w.proofs++ }
-func (w *script) Scan(from int64)           { w.scans = append(w.scans, from) }
-func (w *script) Publish(snapshot Snapshot) { w.published = append(w.published, snapshot) }
-func (w *script) Trouble(err error)         { w.troubles = append(w.troubles, err) }
+func (w *script) Now() time.Time                          { return w.now }
+func (w *script) TopicGone(name string, id [16]byte) bool { return name == "gone" }
+func (w *script) AppendEnd() (int64, bool)                { return w.appendEnd, true }
+func (w *script) Committed() (int64, bool)                { return w.end, true }
+func (w *script) Prove()                                  { w.proofs++ }
+func (w *script) Scan(from int64)                         { w.scans = append(w.scans, from) }
+func (w *script) Publish(snapshot Snapshot)               { w.published = append(w.published, snapshot) }
+func (w *script) Trouble(err error)                       { w.troubles = append(w.troubles, err) }
 func (w *script) Append(token uint64, data []byte, h batch.Header) {
 	w.sent = append(w.sent, sent{token, data, h})
 }
@@ -125,6 +126,35 @@ func TestRequestsAreRefusedUntilThePartitionIsRead(t *testing.T) {
 	if w.core.Applied() != 2 || w.core.Phase() != Leading {
 		t.Errorf("applied %d in phase %d", w.core.Applied(), w.core.Phase())
 	}
+}
+
+func TestDeletedTopicsAreReportedOnceItLeads(t *testing.T) {
+	w := newScript(t)
+	first, second, third := [16]byte{1}, [16]byte{2}, [16]byte{3}
+	w.core.TopicsDeleted([][16]byte{first})
+	w.core.TopicsDeleted([][16]byte{second})
+	if len(w.machine.Deleted) > 0 {
+		t.Error("reported while it loads")
+	}
+	w.core.ScanDone(0, nil)
+	if want := [][16]byte{first, second}; !slices.Equal(w.machine.Deleted, want) {
+		t.Errorf("once it leads: %v, want %v", w.machine.Deleted, want)
+	}
+	w.core.TopicsDeleted([][16]byte{third})
+	w.core.End(coordinator.ErrNotCoordinator)
+	w.core.TopicsDeleted([][16]byte{first}) // without effect: the Machine would panic
+	if want := [][16]byte{first, second, third}; !slices.Equal(w.machine.Deleted, want) {
+		t.Errorf("at the end: %v, want %v", w.machine.Deleted, want)
+	}
+}
+
+func TestTurnsAnswerQuestionsAboutTopics(t *testing.T) {
+	w := lead(t)
+	w.core.Do(func(out coordinator.Out, _ error) {
+		if !out.TopicGone("gone", [16]byte{}) || out.TopicGone("there", [16]byte{}) {
+			t.Error("the answer is not that of the World")
+		}
+	})
 }
 
 func TestLoadGoesOnWhereItFailed(t *testing.T) {

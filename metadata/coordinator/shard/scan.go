@@ -109,6 +109,10 @@ func (c *Core) ScanDone(end int64, err error) {
 func (c *Core) lead() {
 	c.phase = Leading
 	c.turn(c.machine.Lead)
+	if len(c.deleted) > 0 {
+		c.TopicsDeleted(c.deleted)
+		c.deleted = nil
+	}
 	c.doubt() // of what somebody else in this process may have appended
 }
 

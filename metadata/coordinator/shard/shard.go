@@ -72,6 +72,7 @@ type Options struct {
 	Machine   coordinator.Machine // nothing applied yet
 	Partition Partition
 	Snapshots *Snapshots // of the partition's journal
+	Topics    coordinator.Topics
 	Now       func() time.Time
 	Log       *slog.Logger
 	// OnFailed is called once if the Shard ends because it cannot go on.
@@ -147,6 +148,12 @@ func (s *Shard) Read(fn func(out coordinator.Out, err error)) {
 	if !s.push(func() { s.core.Read(fn) }) {
 		fn(nil, coordinator.ErrNotCoordinator)
 	}
+}
+
+// TopicsDeleted reports topics whose deletion has begun to the Machine, as soon as
+// it leads. It does not wait.
+func (s *Shard) TopicsDeleted(ids [][16]byte) {
+	s.push(func() { s.core.TopicsDeleted(ids) })
 }
 
 // Close ends it: whoever waits is answered with ErrNotCoordinator.

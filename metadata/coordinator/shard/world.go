@@ -14,7 +14,10 @@ import (
 // What comes of it is an event of the Shard.
 type world struct{ s *Shard }
 
-func (w world) Now() time.Time           { return w.s.opt.Now() }
+func (w world) Now() time.Time { return w.s.opt.Now() }
+func (w world) TopicGone(name string, id [16]byte) bool {
+	return w.s.opt.Topics.TopicGone(name, id)
+}
 func (w world) AppendEnd() (int64, bool) { return w.s.opt.Partition.AppendEnd() }
 func (w world) Committed() (int64, bool) { return w.s.opt.Partition.Committed() }
 func (w world) Publish(snapshot Snapshot) {

@@ -28,6 +28,8 @@ type Registers struct {
 	Led      func()
 	Resigned func(error)
 
+	Deleted [][16]byte // topics reported so far
+
 	kept    map[string]register
 	applied int64 // offset of the last record applied, -1 before the first
 	leading bool
@@ -133,6 +135,14 @@ func (m *Registers) Resign(err error) {
 func (m *Registers) Tick(out coordinator.Out) {
 	m.schedule(out)
 	m.Set(out, "tick", int(out.Now().UnixMilli()), 0, func(error) {})
+}
+
+// TopicsDeleted implements coordinator.Machine.
+func (m *Registers) TopicsDeleted(_ coordinator.Out, ids [][16]byte) {
+	if !m.leading {
+		panic("shardtest: topics are deleted without leading")
+	}
+	m.Deleted = append(m.Deleted, ids...)
 }
 
 // Next implements coordinator.Machine.
