@@ -92,7 +92,7 @@ func TestWrongFlagsAndSettingsAreRefusedBeforeAnythingStarts(t *testing.T) {
 		words []string
 	}{
 		"unknown flag":           {b.varve("--flush-intervall", "1s"), []string{"flush-intervall", "help"}},
-		"unknown key":            {b.varve("--config", writeFile(t, "flush-intervall: 1s\n")), []string{"flush-intervall", "no setting"}},
+		"unknown key":            {b.varve("--config", writeFile(t, "flush-intervall: 1s\n")), []string{"flush-intervall", "not a setting"}},
 		"unknown variable":       {testenv.Varve{Env: []string{"VARVE_FLUSH_INTERVALL=1s"}}, []string{"VARVE_FLUSH_INTERVALL"}},
 		"config is no YAML":      {b.varve("--config", writeFile(t, "a: [\n")), []string{"file"}},
 		"config is missing":      {b.varve("--config", t.TempDir()+"/none.yaml"), []string{"none.yaml"}},

@@ -10,13 +10,13 @@ import (
 )
 
 const (
-	// lookAgain is how long after the last look lost objects are looked at again.
+	// lookAgain is the pause between two checks of lost objects.
 	lookAgain = 5 * time.Minute
-	// mostLooks bounds what is looked at in one go.
+	// mostLooks limits how many objects one round checks.
 	mostLooks = 64
 )
 
-// loss is an index object that was reported lost, and not as mended since.
+// loss is an index object that was reported as lost, and not as mended since.
 type loss struct {
 	state *partlog.State
 	pages []*partlog.Page
@@ -34,7 +34,7 @@ func (p *Pages) lost(s *partlog.State, pages []*partlog.Page, text string) {
 	p.opt.Lost(segment.IndexKey(s.Journal(), object), text)
 }
 
-// mended reports that an object can be had again.
+// mended reports that an object can be read again.
 func (p *Pages) mended(s *partlog.State, object segment.ID) {
 	p.mu.Lock()
 	delete(p.standing, object)
@@ -42,10 +42,11 @@ func (p *Pages) mended(s *partlog.State, object segment.ID) {
 	p.opt.Mended(segment.IndexKey(s.Journal(), object))
 }
 
-// LookAgain looks at objects that stay lost, which readers may never ask for again: an
-// operator may have restored them, or the bucket takes them now. It costs a few reads
-// for each of a bounded number of them, every five minutes, and nothing while there
-// are none: it is to be called more often. It does not wait.
+// LookAgain checks objects that stay lost, which readers may never ask for
+// again: an operator may have restored them, or the bucket accepts them now. It
+// costs a few reads for each of a bounded number of objects, every five
+// minutes, and nothing if there are none. Callers are expected to call it more
+// often than that. It does not wait.
 func (p *Pages) LookAgain() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -55,7 +56,7 @@ func (p *Pages) LookAgain() {
 	}
 	p.looked = now
 	due, n := map[uint32][]loss{}, 0
-	for _, l := range p.standing { // in any order, so that each has its turn
+	for _, l := range p.standing { // in random order, so that each has its turn
 		if id := l.state.Journal(); n < mostLooks && !p.running[id] {
 			due[id] = append(due[id], l)
 			n++
@@ -74,8 +75,9 @@ func (p *Pages) LookAgain() {
 	}
 }
 
-// lookAgainAt mends an object that is there again or that no state names any more,
-// or writes it if it was rebuilt. What fails is tried again with the next look.
+// lookAgainAt mends an object that exists again or that no state names any
+// more, or writes it if it was rebuilt. A step that fails is tried again in the
+// next round.
 func (p *Pages) lookAgainAt(ctx context.Context, l loss) {
 	object := l.pages[0].Object
 	if len(l.state.Pages()[object]) == 0 {
@@ -96,14 +98,15 @@ func (p *Pages) lookAgainAt(ctx context.Context, l loss) {
 	}
 }
 
-// payload is what was rebuilt of an object and is kept in memory, or nil.
+// payload returns the rebuilt bytes of an object that are kept in memory, or
+// nil.
 func (p *Pages) payload(object segment.ID) []byte {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.payloads[object]
 }
 
-// drop lets go of what payload has.
+// drop frees the payload of an object.
 func (p *Pages) drop(object segment.ID) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -1,12 +1,16 @@
-// Package rebuild makes index pages again that are missing or damaged in the bucket,
-// from the journal whose objects they list.
+// Package rebuild makes index pages again that are missing or damaged in the
+// bucket, from the journal whose objects they list.
 //
-// It owns the search for such pages, the walk through the journal, and what was
-// rebuilt for as long as it is not in the bucket. It promises that a page is used
-// only if its bytes have the CRC that the journal's state has of them, one walk at a
-// time for each journal however many ask, bounded memory, and, where it may write, the
-// object at its old key, so that all checkpoints which name it are whole again. It
-// deletes an object only if that is an index object which was read as damaged
+// It owns the search for such pages, the walk through the journal, and the
+// rebuilt pages for as long as they are not in the bucket. It promises:
+//   - it uses a page only if its bytes have the CRC that the journal's state
+//     has for it;
+//   - one walk at a time for each journal, however many callers ask, and
+//     bounded memory;
+//   - where it may write, the object at its old key, so that all checkpoints
+//     which name it are whole again.
+//
+// It deletes an object only if that is an index object that was read as damaged
 // several times, and never touches anything else.
 package rebuild
 
@@ -25,20 +29,22 @@ import (
 )
 
 const (
-	// maxPayload bounds what is rebuilt at once, and kept, in bytes.
+	// maxPayload limits how many bytes are rebuilt at once, and kept.
 	maxPayload = 64 << 20
-	// again is how long after a rebuilding that failed the next one may begin.
+	// again is how long after a failed rebuild the next one may begin.
 	again = time.Minute
 )
 
-// Options is what a Pages needs. Store, Chain, Lost and Mended are required.
+// Options are the settings of a Pages. Store, Chain, Lost and Mended are
+// required.
 type Options struct {
 	Store  objstore.Store
-	Writes bool // put what was rebuilt into the bucket
-	// Chain is where the reading of a journal begins.
+	Writes bool // put rebuilt objects into the bucket
+	// Chain returns where the reading of a journal begins.
 	Chain func(id uint32) journal.Chain
-	// Lost is called for each index object that cannot be read, with what is done about
-	// it; Mended once its pages can be had again.
+	// Lost is called for each index object that cannot be read, with a text
+	// that says how it is handled. Mended is called when its pages can be read
+	// again.
 	Lost   func(object, text string)
 	Mended func(object string)
 	Now    func() time.Time // time.Now if nil
@@ -59,7 +65,7 @@ type Pages struct {
 	payloads map[segment.ID][]byte // rebuilt, and not in the bucket
 	bytes    int
 	standing map[segment.ID]loss
-	looked   time.Time // when those were last looked at, or the first was lost
+	looked   time.Time // when those were last checked, or the first was lost
 }
 
 // New returns a Pages that has nothing to do yet.
@@ -72,7 +78,7 @@ func New(opt Options) *Pages {
 	return p
 }
 
-// Close ends what is under way and waits for it.
+// Close ends the work under way and waits for it.
 func (p *Pages) Close() {
 	p.mu.Lock()
 	p.closed = true
@@ -97,11 +103,11 @@ func (p *Pages) Page(page *partlog.Page) []byte {
 }
 
 // Rebuild begins to rebuild the pages of a journal's state that cannot be read,
-// unless that is under way, or has failed a short time ago.
+// unless that is under way or failed a short time ago.
 func (p *Pages) Rebuild(s *partlog.State) { p.begin(s, p.rebuild) }
 
-// Look has the bucket listed for the index objects that a journal's state names, and
-// rebuilds those that are missing.
+// Look lists the index objects of a journal in the bucket, compares them with
+// those that its state names, and rebuilds the missing ones. It does not wait.
 func (p *Pages) Look(s *partlog.State) {
 	p.begin(s, func(ctx context.Context, s *partlog.State) error {
 		missing, err := p.missing(ctx, s)
@@ -145,7 +151,7 @@ func (p *Pages) missing(ctx context.Context, s *partlog.State) (bool, error) {
 	return len(named) > 0, err
 }
 
-// state is what an index object is found to be.
+// state is the condition of an index object.
 type state int
 
 const (
@@ -171,18 +177,18 @@ func (p *Pages) rebuild(ctx context.Context, s *partlog.State) error {
 	if len(bad) == 0 {
 		return nil
 	}
-	tell := func(format string, args ...any) {
+	report := func(format string, args ...any) {
 		for object, is := range states {
-			what := map[state]string{gone: "missing", rotten: "damaged"}[is]
-			p.lost(s, bad[object], "index page is "+what+"; "+fmt.Sprintf(format, args...))
+			fault := map[state]string{gone: "missing", rotten: "damaged"}[is]
+			p.lost(s, bad[object], "index page is "+fault+"; "+fmt.Sprintf(format, args...))
 		}
 	}
-	tell("it is being rebuilt from the journal")
+	report("it is being rebuilt from the journal")
 	g := newGathering(bad)
 	next := uint64(0)
 	err := g.walk(ctx, p.opt.Store, p.opt.Chain(id), func(seq uint64) {
 		if seq >= next {
-			tell("it is being rebuilt from the journal, which is read up to seq %d", seq)
+			report("it is being rebuilt from the journal, which is read up to seq %d", seq)
 			next = seq + 10_000
 		}
 	})
@@ -192,14 +198,14 @@ func (p *Pages) rebuild(ctx context.Context, s *partlog.State) error {
 	}
 	if err != nil {
 		if ctx.Err() == nil {
-			tell("it cannot be rebuilt from the journal: %v; restore it, and what else \"varve bucket verify\" names, from a copy of the bucket", err)
+			report("it cannot be rebuilt from the journal: %v; restore it, and all other objects that \"varve bucket verify\" names, from a copy of the bucket", err)
 		}
 		return err
 	}
 	return p.mend(ctx, s, payloads, bad, states)
 }
 
-// look reads an index object a few times, as long as it is damaged.
+// look reads an index object, and again while it is damaged, a few times.
 func (p *Pages) look(ctx context.Context, id uint32, object segment.ID, pages []*partlog.Page) (is state, err error) {
 	for range getTries {
 		limited, cancel := context.WithTimeout(ctx, getLimit)
@@ -222,7 +228,8 @@ func (p *Pages) look(ctx context.Context, id uint32, object segment.ID, pages []
 	return rotten, nil
 }
 
-// Check says why the bytes of an index object do not have the pages; nil if they do.
+// Check returns why the bytes of an index object do not have the pages, or nil
+// if they do.
 func Check(object []byte, pages []*partlog.Page) error {
 	for _, p := range pages {
 		at, end := segment.BlobHeaderSize+int64(p.Position), segment.BlobHeaderSize+int64(p.Position)+int64(p.Length)
@@ -236,8 +243,8 @@ func Check(object []byte, pages []*partlog.Page) error {
 	return nil
 }
 
-// mend puts what was rebuilt into the bucket, or keeps it in memory where that cannot
-// be done.
+// mend puts rebuilt objects into the bucket, or keeps them in memory if it
+// cannot.
 func (p *Pages) mend(ctx context.Context, s *partlog.State, payloads map[segment.ID][]byte, bad map[segment.ID][]*partlog.Page, states map[segment.ID]state) error {
 	var errs []error
 	for object, payload := range payloads {
@@ -260,8 +267,8 @@ func (p *Pages) mend(ctx context.Context, s *partlog.State, payloads map[segment
 
 var errReadOnly = errors.New("this node only reads")
 
-// write creates the object. Nothing else in it matters than that its pages are those
-// that the state names.
+// write creates the object. Only its pages have to be those that the state
+// names; the rest of it may differ.
 func (p *Pages) write(ctx context.Context, s *partlog.State, pages []*partlog.Page, payload []byte, is state) error {
 	object := pages[0].Object
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
@@ -288,12 +295,12 @@ func (p *Pages) write(ctx context.Context, s *partlog.State, pages []*partlog.Pa
 		return errors.Join(createErr, err)
 	}
 	if err := Check(got, pages); err != nil {
-		return errors.Join(createErr, fmt.Errorf("%s reads back otherwise than it was written: %w", key, err))
+		return errors.Join(createErr, fmt.Errorf("%s reads back with other bytes than were written: %w", key, err))
 	}
 	return nil
 }
 
-// keep has a payload in memory, for which the others make room.
+// keep holds a payload in memory, and drops others to make room.
 func (p *Pages) keep(object segment.ID, payload []byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -21,7 +21,7 @@ const (
 	firstPause = 200 * time.Millisecond
 )
 
-// gathering is the refs of the pages that are rebuilt, as the walk meets them.
+// gathering holds the refs for the pages to rebuild, as the walk finds them.
 type gathering struct {
 	byKey map[partlog.Key][]*gathered // in offset order
 	open  int                         // pages that are not complete
@@ -46,7 +46,7 @@ func newGathering(objects map[segment.ID][]*partlog.Page) *gathering {
 	return g
 }
 
-// take takes the records of the next valid object of the journal.
+// take adds the records of the next valid object of the journal.
 func (g *gathering) take(f *segment.Footer) {
 	for i := range f.Partitions {
 		p := &f.Partitions[i]
@@ -71,9 +71,9 @@ func (g *gathering) take(f *segment.Footer) {
 	}
 }
 
-// walk reads a journal from its first object on, until all pages are complete. at is
-// told how far it is.
-func (g *gathering) walk(ctx context.Context, store objstore.Store, chain journal.Chain, at func(seq uint64)) error {
+// walk reads a journal from its first object on, until all pages are complete.
+// It calls onRead with the seq of each object it has read.
+func (g *gathering) walk(ctx context.Context, store objstore.Store, chain journal.Chain, onRead func(seq uint64)) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -117,12 +117,13 @@ func (g *gathering) walk(ctx context.Context, store objstore.Store, chain journa
 		if verdict == journal.Valid {
 			g.take(a.object.Footer)
 		}
-		at(h.Seq)
+		onRead(h.Seq)
 	}
 	return nil
 }
 
-// read reads the index of an object, again if that fails: a walk is long.
+// read reads the index of an object, and tries again after an error: a walk is
+// long.
 func read(ctx context.Context, store objstore.Store, id uint32, seq uint64) (o *journal.Object, err error) {
 	for try := range getTries {
 		if try > 0 && !pause(ctx, firstPause<<try) {
@@ -147,8 +148,8 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// payloads are those of the index objects, made of the refs that were gathered. Where
-// a page is not named any more, because its records were deleted, there are zeros.
+// payloads builds the index objects from the gathered refs. A page that is not
+// named any more, because its records were deleted, becomes zeros.
 func (g *gathering) payloads() (map[segment.ID][]byte, error) {
 	out := map[segment.ID][]byte{}
 	for _, pages := range g.byKey {

@@ -7,14 +7,14 @@ import (
 	"github.com/varvelog/varve/tiering/wire"
 )
 
-// Blob is an object whose content is the matter of a journal's own state machine:
-// a checkpoint or an index page.
+// Blob is an object whose payload only a journal's own state machine
+// understands: a checkpoint or an index page.
 type Blob struct {
 	Kind    Kind // KindCheckpoint or KindIndex
 	Cluster ID
 	Object  ID
 	Journal uint32
-	Seq     uint64 // the last seq that went into it
+	Seq     uint64 // the last seq that it covers
 	Payload []byte
 }
 
@@ -25,7 +25,7 @@ const (
 	blobObject = "checkpoint or index object"
 )
 
-// MaxBlobSize bounds a checkpoint or index object, in bytes.
+// MaxBlobSize limits a checkpoint or index object, in bytes.
 const MaxBlobSize = 256 << 20
 
 // EncodeBlob returns the object:
@@ -95,7 +95,7 @@ func DecodeBlob(kind Kind, data []byte) (Blob, error) {
 func (b *Blob) implausible() string {
 	switch {
 	case b.Kind != KindCheckpoint && b.Kind != KindIndex:
-		return fmt.Sprintf("kind %d is none of a checkpoint or index", b.Kind)
+		return fmt.Sprintf("kind %d is neither checkpoint nor index", b.Kind)
 	case b.Cluster.IsZero() || b.Object.IsZero():
 		return "cluster or object is zero"
 	case b.Seq == 0:

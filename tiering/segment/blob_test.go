@@ -32,7 +32,7 @@ func TestDamagedBlobIsNeverDecoded(t *testing.T) {
 		damaged := bytes.Clone(b)
 		damaged[i] ^= 0x11
 		if _, err := segment.DecodeBlob(segment.KindCheckpoint, damaged); err == nil {
-			t.Errorf("byte %d changed, and nobody noticed", i)
+			t.Errorf("byte %d changed, and no error was returned", i)
 		}
 		if _, err := segment.DecodeBlob(segment.KindCheckpoint, b[:i]); !errors.Is(err, segment.ErrCorrupt) {
 			t.Errorf("cut to %d bytes: %v, want ErrCorrupt", i, err)

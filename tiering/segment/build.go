@@ -18,12 +18,12 @@ type Records struct {
 	Batches [][]byte // each one record batch v2, already patched
 }
 
-// Build lays a journal object out in one buffer of exactly its size, into which
-// each batch is copied once, and returns it with its footer. Partitions and
+// Build lays out a journal object in one buffer of exactly its size, into which
+// it copies each batch once, and returns it with its footer. Partitions and
 // their lists may come in any order. The footer may alias the caller's slices.
-// Input that does not add up (see FORMAT.md) and objects above the limits are
-// refused with ErrInvalid. The batches' own CRCs must hold: they are not checked
-// again, and where a batch is large the partition's CRC follows from its own.
+// It refuses contradictory input (see FORMAT.md) and objects above the limits
+// with ErrInvalid. The batches' own CRCs must be right: they are not checked
+// again, and for a large batch the partition's CRC follows from its own.
 func Build(h Header, entries []Entry, parts []Records) ([]byte, *Footer, error) {
 	f, order, err := plan(h, entries, parts)
 	if err != nil {
@@ -62,8 +62,7 @@ func Build(h Header, entries []Entry, parts []Records) ([]byte, *Footer, error) 
 	return w.B, f, nil
 }
 
-// plan makes the footer but for positions and CRCs, and puts the partitions in
-// their order.
+// plan makes the footer without positions and CRCs, and sorts the partitions.
 func plan(h Header, entries []Entry, parts []Records) (*Footer, []*Records, error) {
 	if reason := h.implausible(); reason != "" {
 		return nil, nil, invalid("%s", reason)
@@ -94,7 +93,7 @@ func plan(h Header, entries []Entry, parts []Records) (*Footer, []*Records, erro
 	return f, order, nil
 }
 
-// summarize fills in p from the headers of r's batches.
+// summarize sets p from the headers of r's batches.
 func summarize(p *Partition, r *Records) error {
 	*p = Partition{
 		Topic: r.Topic, Index: r.Index, LeaderEpoch: r.LeaderEpoch,
@@ -116,7 +115,8 @@ func summarize(p *Partition, r *Records) error {
 		if reason := a.add(h, r.LeaderEpoch); reason != "" {
 			return invalid("batch %d: %s", i, reason)
 		}
-		// A batch too far off for a sparse entry's 32 bits is found by walking.
+		// A batch too far off for a sparse entry's 32 bits gets none; readers
+		// walk to it.
 		if position-indexed >= sparseInterval && uint64(h.BaseOffset-a.base) <= math.MaxUint32 && position <= math.MaxUint32 {
 			p.Sparse = append(p.Sparse, SparseEntry{RelOffset: uint32(h.BaseOffset - a.base), RelPosition: uint32(position)})
 			indexed = position
@@ -128,7 +128,8 @@ func summarize(p *Partition, r *Records) error {
 	return nil
 }
 
-// sorted returns s in order: s itself, or a copy if it is not. Nil if empty.
+// sorted returns s itself if it is in order, otherwise a sorted copy. Nil if
+// empty.
 func sorted[T any](s []T, compare func(a, b T) int) []T {
 	if len(s) == 0 {
 		return nil

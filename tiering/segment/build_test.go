@@ -172,8 +172,8 @@ func TestBuildReachesTheSizeLimitExactly(t *testing.T) {
 	}
 }
 
-// TestHostileRecordCountsDoNotStopTheJournal: what Validate let in must be built,
-// even if its counts go beyond the footer's 32 bits.
+// TestHostileRecordCountsDoNotStopTheJournal: records that Validate accepted
+// must be built, even if their counts exceed the footer's 32 bits.
 func TestHostileRecordCountsDoNotStopTheJournal(t *testing.T) {
 	part := segment.Records{Partition: segment.Partition{Topic: id(1)}}
 	base := int64(0)

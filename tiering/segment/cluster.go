@@ -74,7 +74,7 @@ func (c *Cluster) implausible() string {
 }
 
 // openSmall checks prologue and CRC of an object that ends with its CRC, and
-// returns a Reader of what lies between them.
+// returns a Reader of the bytes between them.
 func openSmall(object string, kind Kind, b []byte) (*wire.Reader, error) {
 	got, err := prologue(object, 0, b)
 	if err != nil {

@@ -21,9 +21,9 @@ func (o *Object) Batches(p *Partition) []byte {
 	return o.Bytes[p.Position : p.Position+p.Length : p.Position+p.Length]
 }
 
-// Decode verifies a whole journal object: that its header and footer agree, that
-// the sections cover it without a gap, every CRC, and that each partition's
-// batches are what the footer says of them. It keeps b.
+// Decode verifies a whole journal object. Its header and footer must agree, the
+// sections must cover it without a gap, every CRC must be right, and each
+// partition's batches must be as the footer describes them. It keeps b.
 func Decode(b []byte) (*Object, error) {
 	if len(b) >= minObjectSize && string(b[4:6]) != string(b[len(b)-TrailerSize+posTrailerVersion:][:2]) {
 		return nil, corrupt(wholeObject, 4, "header and trailer have different versions")
@@ -55,7 +55,7 @@ func Decode(b []byte) (*Object, error) {
 	return o, nil
 }
 
-// checkPartition holds the footer's account of a partition against its batches.
+// checkPartition compares the footer's account of a partition with its batches.
 func (o *Object) checkPartition(p *Partition) error {
 	b := o.Batches(p)
 	if err := p.Check(b); err != nil {

@@ -6,22 +6,22 @@ import (
 	"fmt"
 )
 
-// What decoding and encoding can come to.
+// The kinds of errors of decoding and encoding.
 var (
-	// ErrUnsupported is an intact beginning of an object of a version or kind
-	// that this program does not know: run a newer one. It is not damage.
+	// ErrUnsupported: the object begins intact, with a version or kind that
+	// this program does not know: run a newer one. It is not damage.
 	ErrUnsupported = errors.New("unsupported object format")
-	// ErrCorrupt is an object that cannot be what a writer stored. The error in
-	// the chain is a *CorruptError.
+	// ErrCorrupt: no writer can have stored these bytes. The error in the chain
+	// is a *CorruptError.
 	ErrCorrupt = errors.New("corrupt object")
-	// ErrInvalid is input that no object may hold; nothing was encoded.
+	// ErrInvalid: the input must not be in an object; nothing was encoded.
 	ErrInvalid = errors.New("invalid content of an object")
 )
 
-// CorruptError says where an object is damaged.
+// CorruptError names the damaged place of an object.
 type CorruptError struct {
-	Object string // what was read, such as "journal object"
-	Offset int64  // of the damaged part, from the start of what was decoded
+	Object string // the object or its part, such as "journal object"
+	Offset int64  // of the damaged part, from the start of Object
 	Reason string
 }
 
@@ -41,8 +41,8 @@ func invalid(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrInvalid, fmt.Sprintf(format, args...))
 }
 
-func unsupported(object, what string, got uint16) error {
-	return fmt.Errorf("%w: %s of %s %d, this program reads version %d", ErrUnsupported, object, what, got, Version)
+func unsupported(object, field string, got uint16) error {
+	return fmt.Errorf("%w: %s of %s %d, this program reads version %d", ErrUnsupported, object, field, got, Version)
 }
 
 // wrongKind is the error for a kind that does not belong where it was read.
@@ -53,9 +53,9 @@ func wrongKind(object string, offset int, got Kind) error {
 	return corrupt(object, offset, "kind %d does not belong here", got)
 }
 
-// prologue checks what every object begins with and every version will: the
-// magic and the version. It returns the kind, which is still to be trusted only
-// once the CRC has been checked. The object's part b stands at offset.
+// prologue checks the bytes that every object of every version begins with: the
+// magic and the version. It returns the kind, which the caller must not trust
+// before it has checked the CRC. b is the part of the object at offset.
 func prologue(object string, offset int, b []byte) (Kind, error) {
 	if len(b) < prologueSize {
 		return 0, corrupt(object, offset, "%d bytes, too short for any object", len(b))

@@ -6,8 +6,8 @@ import (
 	"github.com/varvelog/varve/tiering/wire"
 )
 
-// Floor is the lowest seq of a journal that a reader may start from, and the
-// checkpoint that stands for everything below it.
+// Floor is the lowest seq of a journal that a reader may start from, with the
+// checkpoint that covers everything below it.
 type Floor struct {
 	Journal    uint32
 	N          uint64   // number of the floor object, from 1

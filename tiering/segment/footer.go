@@ -66,11 +66,11 @@ func (f *Footer) encodedSize() int {
 	return size
 }
 
-// DecodeFooterTail decodes the footer of a journal object of size bytes, of
-// which tail is the end. If tail is too short, need is how many bytes from the
-// end it takes, more than len(tail) and at most size; fetch them and call again.
-// Offsets in errors count from the start of the object. What only the whole
-// object shows, Decode checks.
+// DecodeFooterTail decodes the footer of a journal object of size bytes; tail
+// is the end of the object. If tail is too short, need is how many bytes from
+// the end are needed, more than len(tail) and at most size; fetch them and call
+// again. Offsets in errors count from the start of the object. Decode makes the
+// checks that need the whole object.
 func DecodeFooterTail(tail []byte, size int64) (f *Footer, need int64, err error) {
 	switch {
 	case size < minObjectSize || size > MaxObjectSize:
@@ -122,7 +122,7 @@ func decodeTrailer(b []byte, size int) (Section, error) {
 	return s, nil
 }
 
-// decodeFooter decodes the footer that stands at position at of an object.
+// decodeFooter decodes the footer at position at of an object.
 func decodeFooter(b []byte, at int) (*Footer, error) {
 	h, err := decodeHeader(footerObject, at, b)
 	if err != nil {
@@ -146,7 +146,7 @@ func decodeFooter(b []byte, at int) (*Footer, error) {
 	return f, nil
 }
 
-// implausible says what no footer at position end can be, or nothing. It holds
+// implausible returns why no footer can stand at position end, or "". It checks
 // that the sections follow each other without a gap.
 func (f *Footer) implausible(end uint64) string {
 	if f.Entries.Position != HeaderSize || f.Entries.Length < entriesFixedSize {

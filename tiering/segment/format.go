@@ -1,14 +1,15 @@
 // Package segment owns the formats of the objects that make up a journal in the
 // bucket: segments, fences and fillers (journal objects), floors, and the
-// cluster object. FORMAT.md beside this file is the published byte map.
+// cluster object. FORMAT.md in this folder is the published byte map.
 //
-// It promises that what Build and the Encode functions return decodes to the
-// same values, that every byte of an object is covered by a check, and that a
-// decoder neither panics nor allocates more than a small multiple of its input,
-// whatever the input. "Unsupported" and "corrupt" are different errors. It never
-// does I/O, never looks into records beyond the headers of their batches, and
-// does not know which objects of a journal are valid: that is a matter of their
-// order.
+// It promises that the results of Build and the Encode functions decode to the
+// same values, and that every byte of an object is covered by a check. A
+// decoder never panics and never allocates more than a small multiple of its
+// input, whatever the input. "Unsupported" and "corrupt" are different errors.
+//
+// It never does I/O, and never looks into records beyond the headers of their
+// batches. It does not know which objects of a journal are valid: that depends
+// on their order.
 package segment
 
 import (
@@ -23,7 +24,7 @@ const (
 	MaxObjectSize = 64 << 20 // bytes of a journal object
 	MaxEntries    = 1 << 16  // of a journal object
 	MaxPartitions = 1 << 16  // of a journal object
-	MaxKeySize    = 1024     // bytes of an object key, as S3 has it
+	MaxKeySize    = 1024     // bytes of an object key, the limit of S3
 )
 
 // Sizes in bytes. A journal object is
@@ -55,8 +56,8 @@ const (
 	minObjectSize = HeaderSize + entriesFixedSize + footerFixedSize + TrailerSize
 )
 
-// sparseInterval is how many bytes of a partition lie between two sparse
-// entries, at least.
+// sparseInterval is the least number of bytes of a partition between two sparse
+// entries.
 const sparseInterval = 64 << 10
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)

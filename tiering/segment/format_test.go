@@ -9,7 +9,7 @@ import (
 	"github.com/varvelog/varve/tiering/wire"
 )
 
-// written is what f writes.
+// written returns the bytes that f writes.
 func written(f func(*wire.Writer)) []byte {
 	var w wire.Writer
 	f(&w)

@@ -12,8 +12,9 @@ import (
 	"github.com/varvelog/varve/tiering/wire"
 )
 
-// allocCap is what a decoder may allocate besides four times its input: errors,
-// and what the fuzzing engine does meanwhile.
+// allocCap is how many bytes a decoder may allocate in addition to four times
+// its input: for errors, and for the fuzzing engine, which runs at the same
+// time.
 const allocCap = 1 << 20
 
 func bounded(t *testing.T, b []byte, decode func()) {
@@ -99,7 +100,7 @@ func FuzzDecodeFooterTail(f *testing.F) {
 			t.Fatalf("needs %d bytes, has %d of %d", need, len(tail), size)
 		}
 		if footer != nil {
-			// Its position is the length of what comes before it.
+			// Its position is the length of the part before it.
 			at := size - int64(len(tail))
 			w := wire.Writer{B: make([]byte, at)}
 			if appendFooter(&w, footer); !bytes.Equal(w.B[at:], tail) {

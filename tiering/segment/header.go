@@ -62,13 +62,13 @@ func appendPrologue(w *wire.Writer, kind Kind) {
 	w.U8(0)
 }
 
-// DecodeHeader decodes the first HeaderSize bytes of a journal object; b may go
-// on.
+// DecodeHeader decodes the first HeaderSize bytes of a journal object; b may be
+// longer.
 func DecodeHeader(b []byte) (Header, error) {
 	return decodeHeader("header of a journal object", 0, b)
 }
 
-// decodeHeader decodes a header that stands at offset of an object.
+// decodeHeader decodes a header at offset of an object.
 func decodeHeader(object string, offset int, b []byte) (Header, error) {
 	kind, err := prologue(object, offset, b)
 	if err != nil {
@@ -110,7 +110,7 @@ func decodeHeader(object string, offset int, b []byte) (Header, error) {
 	return h, nil
 }
 
-// implausible says what no header can be, or nothing.
+// implausible returns why no header can be like this, or "".
 func (h *Header) implausible() string {
 	switch {
 	case h.Kind != KindData && h.Kind != KindFence && h.Kind != KindFiller:

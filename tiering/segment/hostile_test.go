@@ -131,9 +131,9 @@ func TestEveryDamagedByteIsFound(t *testing.T) {
 	}
 }
 
-// TestDecodeBelievesNoFieldBecauseItsCRCIsRight changes each byte and puts the
-// CRCs right. What then decodes must encode to the very same bytes: no byte is
-// free to differ, and nothing was read that is not there.
+// TestDecodeBelievesNoFieldBecauseItsCRCIsRight changes each byte and corrects
+// the CRCs. An object that then decodes must encode to the very same bytes: no
+// byte is free to differ, and no value comes from elsewhere.
 func TestDecodeBelievesNoFieldBecauseItsCRCIsRight(t *testing.T) {
 	whole := hostileObject(t)
 	accepted := 0
@@ -152,7 +152,7 @@ func TestDecodeBelievesNoFieldBecauseItsCRCIsRight(t *testing.T) {
 	}
 }
 
-// checkDecode holds that what Decode accepts is what encode returns.
+// checkDecode checks that encode returns every object that Decode accepts.
 func checkDecode(t *testing.T, b []byte) bool {
 	t.Helper()
 	o, err := Decode(b)

@@ -10,18 +10,18 @@ import (
 // store's prefix.
 const ClusterKey = "cluster"
 
-// JournalKey is the key of the journal object at a seq. Seqs have 20 digits, so
-// that keys sort as seqs do.
+// JournalKey returns the key of the journal object at a seq. Seqs have 20
+// digits, so that keys sort as seqs do.
 func JournalKey(journal uint32, seq uint64) string {
 	return fmt.Sprintf("journals/%d/%020d", journal, seq)
 }
 
-// JournalPrefix is what the keys of all objects of a journal start with.
+// JournalPrefix is the common prefix of the keys of a journal's objects.
 func JournalPrefix(journal uint32) string {
 	return fmt.Sprintf("journals/%d/", journal)
 }
 
-// ParseJournalKey is the inverse of JournalKey; false if key is none of the
+// ParseJournalKey is the inverse of JournalKey; false if key is not one of the
 // journal's.
 func ParseJournalKey(journal uint32, key string) (seq uint64, ok bool) {
 	digits, ok := strings.CutPrefix(key, JournalPrefix(journal))
@@ -32,17 +32,18 @@ func ParseJournalKey(journal uint32, key string) (seq uint64, ok bool) {
 	return seq, err == nil && JournalKey(journal, seq) == key
 }
 
-// FloorKey is the key of a journal's n-th floor object.
+// FloorKey returns the key of a journal's n-th floor object.
 func FloorKey(journal uint32, n uint64) string {
 	return fmt.Sprintf("journals/%d/floors/%020d", journal, n)
 }
 
-// FloorPrefix is what the keys of a journal's floor objects start with.
+// FloorPrefix is the common prefix of the keys of a journal's floor objects.
 func FloorPrefix(journal uint32) string {
 	return fmt.Sprintf("journals/%d/floors/", journal)
 }
 
-// ParseFloorKey is the inverse of FloorKey; false if key is no floor of the journal.
+// ParseFloorKey is the inverse of FloorKey; false if key is not a floor of the
+// journal.
 func ParseFloorKey(journal uint32, key string) (n uint64, ok bool) {
 	digits, ok := strings.CutPrefix(key, FloorPrefix(journal))
 	if !ok {
@@ -55,18 +56,18 @@ func ParseFloorKey(journal uint32, key string) (n uint64, ok bool) {
 	return n, true
 }
 
-// CheckpointKey is the key of the checkpoint of a journal up to and including seq,
-// whose valid object has the id named.
+// CheckpointKey returns the key of the checkpoint of a journal up to and
+// including the valid object that at names.
 func CheckpointKey(journal uint32, at Ref) string {
 	return fmt.Sprintf("%s%020d-%s", CheckpointPrefix(journal), at.Seq, at.Object)
 }
 
-// CheckpointPrefix is what the keys of a journal's checkpoints start with.
+// CheckpointPrefix is the common prefix of the keys of a journal's checkpoints.
 func CheckpointPrefix(journal uint32) string {
 	return fmt.Sprintf("journals/%d/checkpoints/", journal)
 }
 
-// ParseCheckpointKey is the inverse of CheckpointKey; false if key is no
+// ParseCheckpointKey is the inverse of CheckpointKey; false if key is not a
 // checkpoint of the journal.
 func ParseCheckpointKey(journal uint32, key string) (at Ref, ok bool) {
 	name, ok := strings.CutPrefix(key, CheckpointPrefix(journal))
@@ -85,18 +86,18 @@ func ParseCheckpointKey(journal uint32, key string) (at Ref, ok bool) {
 	return at, CheckpointKey(journal, at) == key
 }
 
-// IndexKey is the key of an index page of a journal.
+// IndexKey returns the key of an index page of a journal.
 func IndexKey(journal uint32, object ID) string {
 	return fmt.Sprintf("%s%s", IndexPrefix(journal), object)
 }
 
-// IndexPrefix is what the keys of a journal's index pages start with.
+// IndexPrefix is the common prefix of the keys of a journal's index pages.
 func IndexPrefix(journal uint32) string {
 	return fmt.Sprintf("journals/%d/index/", journal)
 }
 
-// ParseIndexKey is the inverse of IndexKey; false if key is no index page of the
-// journal.
+// ParseIndexKey is the inverse of IndexKey; false if key is not an index page
+// of the journal.
 func ParseIndexKey(journal uint32, key string) (object ID, ok bool) {
 	name, ok := strings.CutPrefix(key, IndexPrefix(journal))
 	if !ok {

@@ -49,7 +49,8 @@ func appendPartition(w *wire.Writer, p *Partition) {
 	appendLists(w, p)
 }
 
-// appendLists writes the lists of a partition one after the other; an item is
+// appendLists writes the lists of a partition one after the other. The items
+// are
 //
 //	sparse entry (8):  relative offset 4, relative position 4
 //	producer (12):     id 8, epoch 2, batches 1, zero 1; then for each batch (32):
@@ -87,7 +88,7 @@ func appendLists(w *wire.Writer, p *Partition) {
 	}
 }
 
-// encodedSize is how many bytes appendPartition writes.
+// encodedSize returns how many bytes appendPartition writes.
 func (p *Partition) encodedSize() int {
 	size := partitionFixedSize + sparseSize*len(p.Sparse) + openTxnSize*len(p.OpenTxns) + abortedTxnSize*len(p.AbortedTxns)
 	for _, q := range p.Producers {
@@ -167,10 +168,10 @@ func (p *Partition) compare(q *Partition) int {
 	return cmp.Or(bytes.Compare(p.Topic[:], q.Topic[:]), cmp.Compare(p.Index, q.Index))
 }
 
-// name is the partition in errors.
+// name returns the partition's name in errors.
 func (p *Partition) name() string { return fmt.Sprintf("partition %s-%d", p.Topic, p.Index) }
 
-// implausible says what no partition can be, or nothing.
+// implausible returns why no partition can be like this, or "".
 func (p *Partition) implausible() string {
 	span := uint64(p.LastOffset) - uint64(p.BaseOffset) // less one
 	switch {
@@ -252,17 +253,17 @@ func (p *Partition) implausibleTxns() string {
 	return ""
 }
 
-// account adds up what the batches of a partition say; Build fills a footer from
-// it and Decode holds it against one.
+// account adds up the headers of a partition's batches. Build fills a footer
+// from it, and Decode compares a footer with it.
 type account struct {
 	base, last   int64
 	batches      uint32
-	records      uint32 // counts no further than it can
+	records      uint32 // stays at the largest number it can hold
 	maxTimestamp int64
 	length       uint64
 }
 
-// add takes the next batch, or says what is wrong with it.
+// add takes the next batch, or returns why it cannot.
 func (a *account) add(h batch.Header, leaderEpoch int32) string {
 	switch {
 	case h.LeaderEpoch != leaderEpoch:

@@ -7,7 +7,7 @@ import (
 	"fmt"
 )
 
-// Kind says what an object is. Zero is invalid.
+// Kind is the kind of an object. Zero is invalid.
 type Kind uint8
 
 // The kinds of objects in a bucket.
@@ -17,7 +17,7 @@ const (
 	KindFiller     Kind = 3 // settles an epoch after its fence; no records
 	KindFloor      Kind = 4 // names the lowest seq a reader may start from
 	KindCluster    Kind = 5 // the root object of a bucket
-	KindCheckpoint Kind = 6 // what a journal's segments up to a seq add up to
+	KindCheckpoint Kind = 6 // the state that a journal's segments up to a seq result in
 	KindIndex      Kind = 7 // a page of a journal's index that a checkpoint names
 )
 
@@ -28,10 +28,11 @@ type ID [16]byte
 // IsZero reports whether the id is unset.
 func (id ID) IsZero() bool { return id == ID{} }
 
-// String is the id as 32 hex digits, as it stands in object keys and logs.
+// String returns the id as 32 hex digits, the form in object keys and logs.
 func (id ID) String() string { return hex.EncodeToString(id[:]) }
 
-// Base64 is the id as Kafka writes uuids: 22 characters of unpadded base64url.
+// Base64 returns the id in the form of Kafka's uuids: 22 characters of unpadded
+// base64url.
 func (id ID) Base64() string { return base64.RawURLEncoding.EncodeToString(id[:]) }
 
 // Ref points at an object of a journal. The zero Ref stands before the first.
@@ -48,8 +49,8 @@ type WALRange struct {
 	From, To    uint64
 }
 
-// Header is what every journal object says of itself. It stands at the start of
-// the object and again in its footer.
+// Header describes a journal object. It stands at the start of the object and
+// again in its footer.
 type Header struct {
 	Kind        Kind
 	Cluster     ID
@@ -65,15 +66,15 @@ type Header struct {
 	WAL         WALRange
 }
 
-// Entry is one state change of the journal itself. What a payload means is the
-// matter of the journal's own state machine; kind 0 is invalid.
+// Entry is one state change of the journal itself. Only the journal's own state
+// machine knows the meaning of a payload; kind 0 is invalid.
 type Entry struct {
 	Kind    uint16
 	Payload []byte
 }
 
 // Partition is the footer's account of the records of one partition in one
-// segment: where they lie and what they change.
+// segment: their place and the state they change.
 type Partition struct {
 	Topic        ID
 	Index        int32  // the partition's number in its topic
@@ -92,14 +93,14 @@ type Partition struct {
 	AbortedTxns  []AbortedTxn
 }
 
-// SparseEntry lets a reader start near an offset: about one for each 64 KiB of
-// a partition's records, the first batch left out.
+// SparseEntry lets a reader start near an offset. There is about one for each
+// 64 KiB of a partition's records, but none for the first batch.
 type SparseEntry struct {
 	RelOffset   uint32 // base offset of a batch, less the partition's BaseOffset
 	RelPosition uint32 // its position, less the partition's Position
 }
 
-// Producer is what a segment adds to what a partition knows of an idempotent
+// Producer is a segment's addition to a partition's knowledge of an idempotent
 // producer: the batches that it wrote in the segment with its last epoch there.
 type Producer struct {
 	ID      int64
@@ -108,7 +109,7 @@ type Producer struct {
 }
 
 // MaxProducerBatches is how many batches of a producer are remembered: as many
-// as clients keep in flight (KIP-98's bound of five).
+// as clients keep in flight (KIP-98 limits them to five).
 const MaxProducerBatches = 5
 
 // ProducerBatch is one batch of an idempotent producer.

@@ -9,7 +9,7 @@ import (
 // The errors of a Reader.
 var (
 	ErrShort    = errors.New("input too short")         // a value runs past the end
-	ErrCount    = errors.New("count exceeds input")     // a count whose items the rest cannot hold
+	ErrCount    = errors.New("count exceeds input")     // the rest cannot hold as many items
 	ErrTrailing = errors.New("bytes left over")         // Close before the end
 	ErrNotZero  = errors.New("reserved bytes not zero") // Zeros found another byte
 )
@@ -25,8 +25,8 @@ type Reader struct {
 // NewReader returns a Reader at the start of b.
 func NewReader(b []byte) *Reader { return &Reader{b: b} }
 
-// Err returns the first error with the position it was met at; errors.Is it
-// against the package's sentinels.
+// Err returns the first error, with its position; compare it with the package's
+// sentinels by errors.Is.
 func (r *Reader) Err() error { return r.err }
 
 // Len returns how many bytes are left; 0 after an error.
@@ -135,8 +135,9 @@ func (r *Reader) Zeros(n int) {
 }
 
 // Count checks a count that was just read: n items of at least minSize bytes
-// each must fit in what is left. It returns n, or 0 and fails the Reader, so
-// that the result may be used to allocate. minSize must be positive.
+// each must fit into the remaining bytes. It returns n, or fails the Reader and
+// returns 0, so that the caller may allocate by the result. minSize must be
+// positive.
 func (r *Reader) Count(n uint32, minSize int) int {
 	if r.err != nil {
 		return 0

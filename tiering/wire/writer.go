@@ -1,11 +1,11 @@
 // Package wire is the byte level under every format of ours: big-endian
 // integers, length-prefixed bytes and strings, 128-bit ids.
 //
-// It promises that a Reader never reads past its input, that it never makes a
-// caller allocate from a count or length the input cannot hold, and that the
-// first error of a Reader or Writer stays: all later calls return zero values or
-// do nothing, so a decoder checks once, at its end. It knows no format and never
-// decides what a value means.
+// It promises that a Reader never reads past its input, and that it never makes
+// a caller allocate from a count or length that the input cannot hold. The
+// first error of a Reader or Writer stays: all later calls return zero values
+// or do nothing, so a decoder checks once, at its end. It knows no format and
+// never decides the meaning of a value.
 package wire
 
 import (
@@ -15,7 +15,7 @@ import (
 	"math"
 )
 
-// ErrTooLong is a value that its length prefix cannot express.
+// ErrTooLong: the length prefix of a value cannot express its length.
 var ErrTooLong = errors.New("value too long for its length prefix")
 
 // Writer appends to B. Set B to a slice of the final capacity to write without
@@ -25,7 +25,7 @@ type Writer struct {
 	err error
 }
 
-// Err returns the first error, ErrTooLong. B is not to be used then.
+// Err returns the first error, ErrTooLong. After an error, B must not be used.
 func (w *Writer) Err() error { return w.err }
 
 // Len returns the number of bytes in B.
