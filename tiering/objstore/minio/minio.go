@@ -13,7 +13,6 @@
 package minio
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -44,56 +43,44 @@ type Config struct {
 }
 
 // Store is a bucket, or a prefix of one. All methods may be called concurrently.
-type Store struct {
-	bucket string
-	prefix string // "" or with a slash at its end
-	region string
-	url    string
+type Store = s3http.Store
 
-	commits minio.Core // for Create: sends once
-	reads   minio.Core // for all else
-	idle    []*http.Transport
+// Open prepares to use a bucket. It sends nothing to the store: objstore.Probe finds
+// out whether the bucket exists, and whether the store keeps the contract.
+func Open(cfg Config) (*Store, error) {
+	s, err := open(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("open bucket %q: %w", cfg.Bucket, err)
+	}
+	return s, nil
 }
 
-// Open prepares to use a bucket. It sends nothing to the store: whether the
-// bucket is there, and what the store is worth, objstore.Probe finds out.
-func Open(cfg Config) (*Store, error) {
+func open(cfg Config) (*Store, error) {
 	region, err := cfg.check()
 	if err != nil {
-		return nil, fmt.Errorf("open bucket %q: %w", cfg.Bucket, err)
-	}
-	prefix, err := s3http.CheckPrefix(cfg.Prefix)
-	if err != nil {
-		return nil, fmt.Errorf("open bucket %q: %w", cfg.Bucket, err)
-	}
-	connections, err := s3http.CheckConnections(cfg.Concurrency)
-	if err != nil {
-		return nil, fmt.Errorf("open bucket %q: %w", cfg.Bucket, err)
+		return nil, err
 	}
 	creds := cfg.Credentials
 	if creds == nil {
 		creds = findCredentials(s3utils.IsAmazonEndpoint(cfg.endpointURL()))
 	}
-	s := &Store{bucket: cfg.Bucket, prefix: prefix, region: region, url: cfg.url()}
-	commits := s3http.NewTransport(connections)
-	reads := s3http.NewTransport(connections)
-	s.idle = []*http.Transport{commits, reads}
-	client := func(transport http.RoundTripper, attempts int) (minio.Core, error) {
+	core := func(transport http.RoundTripper, attempts int) (minio.Core, error) {
 		c, err := minio.New(cfg.Endpoint, &minio.Options{
 			Creds: creds, Secure: cfg.Secure, Region: region, Transport: transport, MaxRetries: attempts,
 		})
-		if err != nil {
-			return minio.Core{}, fmt.Errorf("open bucket %q: %w", cfg.Bucket, err)
-		}
-		return minio.Core{Client: c}, nil
+		return minio.Core{Client: c}, err
 	}
-	if s.commits, err = client(s3http.CommitTransport{Next: commits}, 1); err != nil {
-		return nil, err
-	}
-	if s.reads, err = client(reads, readAttempts); err != nil {
-		return nil, err
-	}
-	return s, nil
+	return s3http.Open(s3http.Config{Bucket: cfg.Bucket, Prefix: cfg.Prefix, Concurrency: cfg.Concurrency},
+		func(commits, reads http.RoundTripper) (s3http.Client, string, error) {
+			c := &client{bucket: cfg.Bucket, region: region}
+			if c.commits, err = core(commits, 1); err != nil {
+				return nil, "", err
+			}
+			if c.reads, err = core(reads, readAttempts); err != nil {
+				return nil, "", err
+			}
+			return c, cfg.url(), nil
+		})
 }
 
 // check validates endpoint and bucket and returns the region to sign for.
@@ -119,7 +106,7 @@ func (c Config) check() (region string, err error) {
 
 func (c Config) endpointURL() url.URL { return url.URL{Scheme: c.scheme(), Host: c.Endpoint} }
 
-// url is the store as it is named on the command line.
+// url is the name of the store on the command line.
 func (c Config) url() string {
 	u := "minio://" + strings.TrimSuffix(fmt.Sprintf("%s/%s/%s", c.Endpoint, c.Bucket, c.Prefix), "/")
 	if !c.Secure {
@@ -134,30 +121,3 @@ func (c Config) scheme() string {
 	}
 	return "http"
 }
-
-// EnsureBucket creates the bucket if it is missing. Losing to another creator
-// of the same account is success.
-func (s *Store) EnsureBucket(ctx context.Context) error {
-	exists, err := s.reads.BucketExists(ctx, s.bucket)
-	if err != nil {
-		return fmt.Errorf("look for bucket %q: %w", s.bucket, classify(err))
-	}
-	if exists {
-		return nil
-	}
-	err = s.reads.MakeBucket(ctx, s.bucket, minio.MakeBucketOptions{Region: s.region})
-	if err != nil && minio.ToErrorResponse(err).Code != s3http.BucketAlreadyOwnedByYou {
-		return fmt.Errorf("create bucket %q: %w", s.bucket, classify(err))
-	}
-	return nil
-}
-
-// Close closes the connections that no call is using. Calls under way go on.
-func (s *Store) Close() {
-	for _, transport := range s.idle {
-		transport.CloseIdleConnections()
-	}
-}
-
-// String implements objstore.Store.
-func (s *Store) String() string { return s.url }

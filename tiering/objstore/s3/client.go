@@ -1,75 +1,160 @@
 package s3
 
 import (
-	"crypto/tls"
-	"crypto/x509"
-	"math/rand/v2"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"iter"
 	"net/http"
-	"time"
+	"net/url"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/aws/ratelimit"
-	"github.com/aws/aws-sdk-go-v2/aws/retry"
-	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
+	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/objstore/internal/s3http"
 )
 
-const (
-	// readAttempts is how often a read is sent at most.
-	readAttempts = 3
-	// readBackoff bounds the wait after the first failure; it doubles.
-	readBackoff = 200 * time.Millisecond
-)
+// client implements s3http.Client.
+type client struct {
+	bucket string
 
-// newTransport returns a transport that trusts roots, or those of the system
-// when they are nil.
-func newTransport(connections int, roots *x509.CertPool) *http.Transport {
-	transport := s3http.NewTransport(connections)
-	if roots != nil {
-		transport.TLSClientConfig = &tls.Config{RootCAs: roots}
+	commits *s3.Client // for Put: sends once
+	reads   *s3.Client // for all else
+}
+
+// Put implements s3http.Client.
+func (c *client) Put(ctx context.Context, name string, data []byte, sum string) (etag, confirmed string, err error) {
+	out, err := c.commits.PutObject(ctx, &s3.PutObjectInput{
+		Bucket:         &c.bucket,
+		Key:            &name,
+		Body:           bytes.NewReader(data),
+		ContentLength:  aws.Int64(int64(len(data))),
+		ChecksumCRC32C: &sum, // a checksum that is there keeps the SDK from adding one
+		IfNoneMatch:    aws.String("*"),
+	})
+	if err != nil {
+		return "", "", err
 	}
-	return transport
+	return aws.ToString(out.ETag), aws.ToString(out.ChecksumCRC32C), nil
 }
 
-// newClient returns a client whose requests are what the driver says they are,
-// whatever environment and files say about retries and checksums.
-func newClient(base aws.Config, cfg Config, transport http.RoundTripper, retryer aws.Retryer) *s3.Client {
-	return s3.NewFromConfig(base, func(o *s3.Options) {
-		if cfg.Endpoint != "" {
-			o.BaseEndpoint = aws.String(cfg.Endpoint)
-		}
-		if o.Region == "" && o.BaseEndpoint != nil {
-			o.Region = endpointRegion
-		}
-		o.UsePathStyle = cfg.PathStyle
-		// Below an http.Client, so no redirect is followed: the SDK's own client
-		// would send a PUT again for a 307.
-		o.HTTPClient = smithyhttp.ClientDoFunc(transport.RoundTrip)
-		o.Retryer = retryer
-		// The default, WhenSupported, adds a CRC-32 where there is no checksum yet,
-		// over https as a trailer in a chunked body that only some stores understand.
-		o.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired
-		o.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenRequired
-		o.ContinueHeaderThresholdBytes = -1 // no Expect: 100-continue, a round trip more
-		o.DisableLogOutputChecksumValidationSkipped = true
-		// X-Amz-Content-Sha256: UNSIGNED-PAYLOAD. For plain http as well, where the
-		// SDK would hash the body otherwise.
-		o.APIOptions = append(o.APIOptions, v4.SwapComputePayloadSHA256ForUnsignedPayloadMiddleware)
-	})
+// Get implements s3http.Client.
+func (c *client) Get(ctx context.Context, name, byteRange string) (s3http.Body, error) {
+	in := &s3.GetObjectInput{Bucket: &c.bucket, Key: &name}
+	if byteRange != "" {
+		in.Range = &byteRange
+	}
+	out, err := c.reads.GetObject(ctx, in)
+	if err != nil {
+		return s3http.Body{}, err
+	}
+	body := s3http.Body{ReadCloser: out.Body, Size: -1, ContentRange: aws.ToString(out.ContentRange)}
+	if out.ContentLength != nil {
+		body.Size = *out.ContentLength
+	}
+	return body, nil
 }
 
-// readRetryer lets the SDK repeat a read after 5xx, throttling and broken
-// connections. The SDK's usual limit on retries is off: during an outage it
-// would turn every read into the error of a used-up budget, which says nothing.
-func readRetryer() aws.Retryer {
-	return retry.NewStandard(func(o *retry.StandardOptions) {
-		o.MaxAttempts = readAttempts
-		o.RateLimiter = ratelimit.None
-		o.Backoff = retry.BackoffDelayerFunc(func(attempt int, _ error) (time.Duration, error) {
-			return rand.N(readBackoff << min(attempt, readAttempts)), nil
-		})
-	})
+// Objects implements s3http.Client.
+func (c *client) Objects(ctx context.Context, prefix, startAfter string) iter.Seq2[objstore.Info, error] {
+	query := &s3.ListObjectsV2Input{
+		Bucket: &c.bucket,
+		Prefix: &prefix,
+		// XML has no form for some characters that a key may have.
+		EncodingType: types.EncodingTypeUrl,
+	}
+	if startAfter != "" {
+		query.StartAfter = &startAfter
+	}
+	return func(yield func(objstore.Info, error) bool) {
+		for {
+			page, err := c.reads.ListObjectsV2(ctx, query)
+			if err != nil {
+				yield(objstore.Info{}, err)
+				return
+			}
+			for _, object := range page.Contents {
+				if info, err := infoOf(object, page.EncodingType); !yield(info, err) || err != nil {
+					return
+				}
+			}
+			if !aws.ToBool(page.IsTruncated) {
+				return
+			}
+			if aws.ToString(page.NextContinuationToken) == "" {
+				yield(objstore.Info{}, errors.New("store listed a part and no mark to go on from"))
+				return
+			}
+			query.ContinuationToken = page.NextContinuationToken
+		}
+	}
+}
+
+// infoOf reads one entry of a listing.
+func infoOf(object types.Object, encoding types.EncodingType) (objstore.Info, error) {
+	name := aws.ToString(object.Key)
+	if encoding == types.EncodingTypeUrl {
+		decoded, err := url.QueryUnescape(name)
+		if err != nil {
+			return objstore.Info{}, fmt.Errorf("store listed %q: %w", name, err)
+		}
+		name = decoded
+	}
+	if object.Size == nil {
+		return objstore.Info{}, fmt.Errorf("store listed %q without its size", name)
+	}
+	return objstore.Info{Key: name, Size: *object.Size, Modified: aws.ToTime(object.LastModified)}, nil
+}
+
+// Remove implements s3http.Client.
+func (c *client) Remove(ctx context.Context, name string) error {
+	_, err := c.reads.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &c.bucket, Key: &name})
+	return err
+}
+
+// BucketExists implements s3http.Client. The answer to a HEAD has no body, so a 404
+// has no code.
+func (c *client) BucketExists(ctx context.Context) (bool, error) {
+	_, err := c.reads.HeadBucket(ctx, &s3.HeadBucketInput{Bucket: &c.bucket})
+	if err != nil && c.Answer(err).Status == http.StatusNotFound {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// MakeBucket implements s3http.Client.
+func (c *client) MakeBucket(ctx context.Context) error {
+	create := &s3.CreateBucketInput{Bucket: &c.bucket}
+	// A request without a region names Amazon's first one.
+	if region := c.reads.Options().Region; region != "us-east-1" {
+		create.CreateBucketConfiguration = &types.CreateBucketConfiguration{
+			LocationConstraint: types.BucketLocationConstraint(region),
+		}
+	}
+	_, err := c.reads.CreateBucket(ctx, create)
+	return err
+}
+
+// Answer implements s3http.Client. Where the body names no code, the SDK makes one of
+// the status's text, such as "NotFound" or "PreconditionFailed": none of S3's own.
+func (c *client) Answer(err error) s3http.Answer {
+	var reply *smithyhttp.ResponseError
+	if !errors.As(err, &reply) {
+		return s3http.Answer{}
+	}
+	answer := s3http.Answer{Status: reply.HTTPStatusCode()}
+	var coded smithy.APIError
+	if errors.As(err, &coded) {
+		answer.Code = coded.ErrorCode()
+	}
+	refused := answer.Status >= 300 && answer.Status < 500 && s3http.Sentinel(answer.Status, answer.Code) == nil
+	if region := reply.Response.Header.Get("X-Amz-Bucket-Region"); refused && region != "" {
+		answer.Note = "the bucket is in region " + region
+	}
+	return answer
 }

@@ -42,19 +42,11 @@ type Config struct {
 }
 
 // Store is a bucket, or a prefix of one. All methods may be called concurrently.
-type Store struct {
-	bucket string
-	prefix string // "" or with a slash at its end
-	url    string
+type Store = s3http.Store
 
-	commits *s3.Client // for Create: sends once
-	reads   *s3.Client // for all else
-	idle    []*http.Transport
-}
-
-// Open prepares to use a bucket. It reads environment and files but sends
-// nothing to the store: whether the bucket is there, and what the store is
-// worth, objstore.Probe finds out.
+// Open prepares to use a bucket. It reads environment and files but sends nothing to
+// the store: objstore.Probe finds out whether the bucket exists, and whether the store
+// keeps the contract.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
 	s, err := open(ctx, cfg)
 	if err != nil {
@@ -67,29 +59,20 @@ func open(ctx context.Context, cfg Config) (*Store, error) {
 	if err := cfg.Check(); err != nil {
 		return nil, err
 	}
-	prefix, err := s3http.CheckPrefix(cfg.Prefix)
-	if err != nil {
-		return nil, err
-	}
-	connections, err := s3http.CheckConnections(cfg.Concurrency)
-	if err != nil {
-		return nil, err
-	}
 	base, roots, err := load(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{bucket: cfg.Bucket, prefix: prefix}
-	commits, reads := newTransport(connections, roots), newTransport(connections, roots)
-	s.idle = []*http.Transport{commits, reads}
-	s.commits = newClient(base, cfg, s3http.CommitTransport{Next: commits}, aws.NopRetryer{})
-	s.reads = newClient(base, cfg, reads, readRetryer())
-	options := s.reads.Options() // with region and endpoint of environment and files
-	if err := checkReach(options); err != nil {
-		return nil, err
-	}
-	s.url = describe(cfg, options)
-	return s, nil
+	return s3http.Open(s3http.Config{Bucket: cfg.Bucket, Prefix: cfg.Prefix, Concurrency: cfg.Concurrency, Roots: roots},
+		func(commits, reads http.RoundTripper) (s3http.Client, string, error) {
+			c := &client{
+				bucket:  cfg.Bucket,
+				commits: newClient(base, cfg, commits, aws.NopRetryer{}),
+				reads:   newClient(base, cfg, reads, readRetryer()),
+			}
+			options := c.reads.Options() // with region and endpoint of environment and files
+			return c, describe(cfg, options), checkReach(options)
+		})
 }
 
 // describe returns the URL of a store as it is reached, without credentials.
@@ -110,13 +93,3 @@ func describe(cfg Config, options s3.Options) string {
 	text, _ := url.QueryUnescape(query.Encode())
 	return u.String() + "?" + text
 }
-
-// Close closes the connections that no call is using. Calls under way go on.
-func (s *Store) Close() {
-	for _, transport := range s.idle {
-		transport.CloseIdleConnections()
-	}
-}
-
-// String implements objstore.Store.
-func (s *Store) String() string { return s.url }

@@ -8,9 +8,9 @@ import (
 
 // Error codes of S3, from the body of an answer.
 const (
-	NoSuchKey               = "NoSuchKey"
-	NoSuchBucket            = "NoSuchBucket"
-	BucketAlreadyOwnedByYou = "BucketAlreadyOwnedByYou"
+	noSuchKey               = "NoSuchKey"
+	noSuchBucket            = "NoSuchBucket"
+	bucketAlreadyOwnedByYou = "BucketAlreadyOwnedByYou"
 )
 
 // full are the codes of a store that has no room.
@@ -27,9 +27,9 @@ func Sentinel(status int, code string) error {
 	switch status {
 	case http.StatusNotFound:
 		switch code {
-		case NoSuchKey:
+		case noSuchKey:
 			return objstore.ErrNotFound
-		case NoSuchBucket:
+		case noSuchBucket:
 			return objstore.ErrNoBucket
 		}
 	case http.StatusPreconditionFailed:

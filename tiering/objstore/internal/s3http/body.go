@@ -21,7 +21,7 @@ func Checksum(data []byte) string {
 	return base64.StdEncoding.EncodeToString(binary.BigEndian.AppendUint32(nil, crc32.Checksum(data, castagnoli)))
 }
 
-// CheckPut tells whether an answer confirms the PUT of an object with the
+// CheckPut returns an error unless an answer confirms the PUT of an object with the
 // checksum sum. Every S3 store names an ETag; a proxy's page has none.
 func CheckPut(etag, confirmed, sum string) error {
 	if etag == "" {
@@ -66,7 +66,7 @@ func ParseContentRange(value string) (Part, error) {
 	return p, nil
 }
 
-// CheckRange tells whether n bytes of a part are the length bytes from offset.
+// CheckRange returns an error unless n bytes of a part are the length bytes from offset.
 func (p Part) CheckRange(n int, offset, length int64) error {
 	if p.First != offset || int64(n) != length {
 		return fmt.Errorf("asked for %d bytes from offset %d, got %d from %d: %w",
@@ -75,7 +75,7 @@ func (p Part) CheckRange(n int, offset, length int64) error {
 	return nil
 }
 
-// CheckTail tells whether n bytes of a part are the last want bytes of the object.
+// CheckTail returns an error unless n bytes of a part are the last want bytes of the object.
 func (p Part) CheckTail(n int, want int64) error {
 	if p.First+int64(n) != p.Size || int64(n) != min(want, p.Size) {
 		return fmt.Errorf("asked for the last %d of %d bytes, got %d from offset %d: %w",

@@ -1,10 +1,10 @@
-// Package s3http is what the drivers that speak S3 have in common, whichever
-// client they use: connections, the meaning of an answer, the length of a body.
+// Package s3http is the store that the drivers for S3 share: Store is the bucket, and
+// a driver adds a Client, the calls of its SDK.
 //
-// It owns no connection and no client. It promises that both drivers take the
-// same answer for the same thing, and that an answer which leaves a doubt
-// becomes neither success nor one of objstore's errors. It never sends or
-// repeats a request by itself.
+// It owns the connections, and decides what an answer means and how long a body must
+// be. It promises that both drivers take the same answer for the same thing, and that
+// a doubtful answer becomes neither success nor one of objstore's errors. It never
+// repeats a request.
 package s3http
 
 import (
@@ -21,9 +21,9 @@ import (
 const DefaultConnections = 64
 
 const (
-	// How long the store may take from the last byte of a request to the first
-	// of its answer. A commit whose answer is late is better looked up and sent
-	// again than waited for; MinIO holds a key's lock for up to 30 s when
+	// How long the store may take from the last byte of a request to the first of its
+	// answer. If the answer to a commit is late, it is better to look the commit up
+	// and send it again than to wait. MinIO holds a key's lock for up to 30 s when
 	// another writer stalls, and the caller must live with that as well.
 	headerTimeout = 10 * time.Second
 
@@ -54,9 +54,9 @@ func NewTransport(connections int) *http.Transport {
 	}
 }
 
-// CommitTransport lets of the answers with a 2xx status only those through that
-// can confirm a PUT. The SDKs take every 2xx for success, or for nothing at
-// all, and read no body: that of a 200 can be an error.
+// CommitTransport makes errors of the answers with a 2xx status that cannot confirm a
+// PUT. The SDKs take every 2xx for success, or for nothing at all. They read no body,
+// and the body of a 200 can be an error.
 type CommitTransport struct{ Next http.RoundTripper }
 
 // RoundTrip implements http.RoundTripper.

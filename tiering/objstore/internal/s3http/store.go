@@ -1,0 +1,231 @@
+package s3http
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/varvelog/varve/tiering/objstore"
+)
+
+// Store is a bucket, or a prefix of one. All methods may be called concurrently.
+type Store struct {
+	client Client
+	bucket string
+	prefix string // "" or with a slash at its end
+	url    string
+	idle   []*http.Transport
+}
+
+// Config says which bucket, and with how many connections.
+type Config struct {
+	Bucket      string
+	Prefix      string         // "" for none
+	Concurrency int            // connections kept for Create, and for all else; 0: DefaultConnections
+	Roots       *x509.CertPool // certificates to trust; nil: those of the system
+}
+
+// Connect returns a client that sends each Put once, by commits, and all else by
+// reads. The URL names the store for people, without credentials.
+type Connect func(commits, reads http.RoundTripper) (client Client, url string, err error)
+
+// Open prepares to use a bucket. It sends nothing to the store: objstore.Probe finds
+// out whether the bucket exists, and whether the store keeps the contract.
+func Open(cfg Config, connect Connect) (*Store, error) {
+	prefix, err := CheckPrefix(cfg.Prefix)
+	if err != nil {
+		return nil, err
+	}
+	connections, err := CheckConnections(cfg.Concurrency)
+	if err != nil {
+		return nil, err
+	}
+	commits, reads := NewTransport(connections), NewTransport(connections)
+	s := &Store{bucket: cfg.Bucket, prefix: prefix, idle: []*http.Transport{commits, reads}}
+	if cfg.Roots != nil {
+		for _, transport := range s.idle {
+			transport.TLSClientConfig = &tls.Config{RootCAs: cfg.Roots}
+		}
+	}
+	s.client, s.url, err = connect(CommitTransport{Next: commits}, reads)
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// Create implements objstore.Store.
+func (s *Store) Create(ctx context.Context, key string, data []byte) error {
+	if err := objstore.CheckCreate(key, len(data)); err != nil {
+		return err
+	}
+	if err := s.put(ctx, key, data); err != nil {
+		return s.explain("create", key, err)
+	}
+	return nil
+}
+
+func (s *Store) put(ctx context.Context, key string, data []byte) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	sum := Checksum(data)
+	etag, confirmed, err := s.client.Put(ctx, s.prefix+key, data, sum)
+	if err != nil {
+		return err
+	}
+	return CheckPut(etag, confirmed, sum)
+}
+
+// Get implements objstore.Store.
+func (s *Store) Get(ctx context.Context, key string) ([]byte, error) {
+	if err := objstore.CheckKey(key); err != nil {
+		return nil, err
+	}
+	data, err := s.get(ctx, key)
+	if err != nil {
+		return nil, s.explain("get", key, err)
+	}
+	return data, nil
+}
+
+func (s *Store) get(ctx context.Context, key string) ([]byte, error) {
+	body, err := s.client.Get(ctx, s.prefix+key, "")
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close()
+	return ReadBody(key, body, body.Size)
+}
+
+// GetRange implements objstore.Store.
+func (s *Store) GetRange(ctx context.Context, key string, offset, length int64) ([]byte, error) {
+	if err := objstore.CheckRange(key, offset, length); err != nil {
+		return nil, err
+	}
+	data, part, err := s.getPart(ctx, key, Range(offset, length))
+	if err == nil {
+		err = part.CheckRange(len(data), offset, length)
+	}
+	if err != nil {
+		return nil, s.explain("get", key, err)
+	}
+	return data, nil
+}
+
+// GetTail implements objstore.Store. It takes a second request when the object is
+// empty, because there is no range in an empty object.
+func (s *Store) GetTail(ctx context.Context, key string, n int64) ([]byte, int64, error) {
+	if err := objstore.CheckRange(key, 0, n); err != nil {
+		return nil, 0, err
+	}
+	data, part, err := s.getPart(ctx, key, Tail(n))
+	if err != nil && s.client.Answer(err).Status == http.StatusRequestedRangeNotSatisfiable {
+		if data, err = s.get(ctx, key); len(data) > 0 {
+			err = fmt.Errorf("store refused a range of an object of %d bytes", len(data))
+		}
+	}
+	if err == nil {
+		err = part.CheckTail(len(data), n)
+	}
+	if err != nil {
+		return nil, 0, s.explain("get", key, err)
+	}
+	return data, part.Size, nil
+}
+
+// getPart sends one GET with a Range header. It returns the bytes of the answer, and
+// which part of the object they are.
+func (s *Store) getPart(ctx context.Context, key, byteRange string) ([]byte, Part, error) {
+	body, err := s.client.Get(ctx, s.prefix+key, byteRange)
+	if err != nil {
+		return nil, Part{}, err
+	}
+	defer body.Close()
+	part, err := ParseContentRange(body.ContentRange)
+	if err != nil {
+		return nil, Part{}, err
+	}
+	data, err := ReadBody(key, body, part.Last-part.First+1)
+	return data, part, err
+}
+
+// List implements objstore.Store.
+func (s *Store) List(ctx context.Context, prefix, startAfter string, fn func(objstore.Info) error) error {
+	listing := Listing{StorePrefix: s.prefix, Prefix: prefix, Last: startAfter}
+	if startAfter != "" {
+		startAfter = s.prefix + startAfter
+	}
+	for info, err := range s.client.Objects(ctx, s.prefix+prefix, startAfter) {
+		if err == nil {
+			info.Key, err = listing.Next(info.Key)
+		}
+		if err != nil {
+			return s.explain("list", prefix, err)
+		}
+		if err := fn(info); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Delete implements objstore.Store.
+func (s *Store) Delete(ctx context.Context, key string) error {
+	if err := objstore.CheckKey(key); err != nil {
+		return err
+	}
+	err := s.client.Remove(ctx, s.prefix+key)
+	if err != nil && !errors.Is(s.classify(err), objstore.ErrNotFound) {
+		return s.explain("delete", key, err)
+	}
+	return nil
+}
+
+// EnsureBucket creates the bucket if it is missing. If another creator of the same
+// account is faster, that is a success too.
+func (s *Store) EnsureBucket(ctx context.Context) error {
+	exists, err := s.client.BucketExists(ctx)
+	if err != nil {
+		return fmt.Errorf("look for bucket %q: %w", s.bucket, s.classify(err))
+	}
+	if exists {
+		return nil
+	}
+	err = s.client.MakeBucket(ctx)
+	if err != nil && s.client.Answer(err).Code != bucketAlreadyOwnedByYou {
+		return fmt.Errorf("create bucket %q: %w", s.bucket, s.classify(err))
+	}
+	return nil
+}
+
+// Close closes the connections that no call is using. Calls under way go on.
+func (s *Store) Close() {
+	for _, transport := range s.idle {
+		transport.CloseIdleConnections()
+	}
+}
+
+// String implements objstore.Store.
+func (s *Store) String() string { return s.url }
+
+// explain says which operation failed, and where.
+func (s *Store) explain(verb, key string, err error) error {
+	return fmt.Errorf("%s object %q in %s: %w", verb, key, s.url, s.classify(err))
+}
+
+// classify adds the sentinel that callers decide on, where the answer leaves no
+// doubt. Any other error keeps its meaning: unknown.
+func (s *Store) classify(err error) error {
+	answer := s.client.Answer(err)
+	if answer.Note != "" {
+		err = fmt.Errorf("%s: %w", answer.Note, err)
+	}
+	if sentinel := Sentinel(answer.Status, answer.Code); sentinel != nil {
+		return fmt.Errorf("%w: %w", sentinel, err)
+	}
+	return err
+}

@@ -1,0 +1,61 @@
+package s3
+
+import (
+	"math/rand/v2"
+	"net/http"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/ratelimit"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+)
+
+const (
+	// readAttempts is how often a read is sent at most.
+	readAttempts = 3
+	// readBackoff bounds the wait after the first failure; it doubles.
+	readBackoff = 200 * time.Millisecond
+)
+
+// newClient returns a client whose requests are what the driver says they are,
+// whatever environment and files say about retries and checksums.
+func newClient(base aws.Config, cfg Config, transport http.RoundTripper, retryer aws.Retryer) *s3.Client {
+	return s3.NewFromConfig(base, func(o *s3.Options) {
+		if cfg.Endpoint != "" {
+			o.BaseEndpoint = aws.String(cfg.Endpoint)
+		}
+		if o.Region == "" && o.BaseEndpoint != nil {
+			o.Region = endpointRegion
+		}
+		o.UsePathStyle = cfg.PathStyle
+		// Below an http.Client, so no redirect is followed: the SDK's own client
+		// would send a PUT again for a 307.
+		o.HTTPClient = smithyhttp.ClientDoFunc(transport.RoundTrip)
+		o.Retryer = retryer
+		// The default, WhenSupported, adds a CRC-32 where there is no checksum yet,
+		// over https as a trailer in a chunked body that only some stores understand.
+		o.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired
+		o.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenRequired
+		o.ContinueHeaderThresholdBytes = -1 // no Expect: 100-continue, a round trip more
+		o.DisableLogOutputChecksumValidationSkipped = true
+		// X-Amz-Content-Sha256: UNSIGNED-PAYLOAD. For plain http as well, where the
+		// SDK would hash the body otherwise.
+		o.APIOptions = append(o.APIOptions, v4.SwapComputePayloadSHA256ForUnsignedPayloadMiddleware)
+	})
+}
+
+// readRetryer lets the SDK repeat a read after 5xx, throttling and broken
+// connections. The SDK's usual limit on retries is off: during an outage it
+// would turn every read into the error of a used-up budget, which says nothing.
+func readRetryer() aws.Retryer {
+	return retry.NewStandard(func(o *retry.StandardOptions) {
+		o.MaxAttempts = readAttempts
+		o.RateLimiter = ratelimit.None
+		o.Backoff = retry.BackoffDelayerFunc(func(attempt int, _ error) (time.Duration, error) {
+			return rand.N(readBackoff << min(attempt, readAttempts)), nil
+		})
+	})
+}
