@@ -32,16 +32,18 @@ func (c *core) append(r request) {
 	var size int
 	records := make([]wal.Record, 0, len(r.batches))
 	for i := range r.batches {
-		taken, waitFor := c.place(&r.batches[i], &results[i])
-		if taken {
-			b := &r.batches[i]
+		b := &r.batches[i]
+		switch c.ends.place(b, &results[i]) {
+		case batchPlaced:
 			size += len(b.Data)
+			c.buffer.add(buffered{key: b.Key, data: b.Data, header: b.Header, at: c.now()}, c.unflushed() >= c.maxMemory)
 			records = append(records, wal.Record{
 				Topic: b.Key.Topic, Index: b.Key.Index, BaseOffset: results[i].BaseOffset,
 				Epoch: c.epoch, Batch: b.Data, CRC: knownCRC(b),
 			})
+		case batchRetryPending:
+			until = max(until, c.appended)
 		}
-		until = max(until, waitFor)
 	}
 	if len(records) > 0 {
 		if err := c.log(records); err != nil {
@@ -114,42 +116,6 @@ func (c *core) refuses(acks Acks) error {
 		return ErrUnavailable
 	}
 	return nil
-}
-
-// place decides on one batch. taken tells that it has offsets now and must be
-// logged; waitFor is an LSN whose safety the answer also depends on.
-func (c *core) place(b *Batch, res *Result) (taken bool, waitFor uint64) {
-	p := c.parts[b.Key]
-	switch {
-	case p == nil:
-		res.Err = ErrNotLeader
-		return false, 0
-	case c.maxBatch > 0 && len(b.Data) > c.maxBatch:
-		res.Err = fmt.Errorf("%w: %d bytes, the write-ahead log takes %d; raise --wal-max-bytes for more", batch.ErrTooLarge, len(b.Data), c.maxBatch)
-		return false, 0
-	}
-	view, _ := c.state.Lookup(b.Key)
-	res.LogStart = view.Start
-	verdict, original, err := p.producers.Check(b.Header)
-	if err != nil {
-		res.Err = err
-		return false, 0
-	}
-	if verdict == partlog.VerdictDuplicate {
-		res.BaseOffset = original.BaseOffset
-		if original.LastOffset < view.End {
-			return false, 0
-		}
-		return false, c.appended // the original is among what was appended
-	}
-	base := p.next.Load()
-	batch.Patch(b.Data, base, p.epoch)
-	p.next.Store(base + int64(b.Header.LastOffsetDelta) + 1)
-	p.producers.Add(b.Header, base, c.now().UnixMilli())
-	res.BaseOffset = base
-	b.Header.BaseOffset, b.Header.LeaderEpoch = base, p.epoch
-	c.buffer.add(buffered{key: b.Key, data: b.Data, header: b.Header, at: c.now()}, c.unflushed() >= c.maxMemory)
-	return true, 0
 }
 
 // log hands records to the write-ahead log, which must number them as the buffer did.

@@ -2,7 +2,6 @@ package ingest
 
 import (
 	"fmt"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -45,11 +44,10 @@ type policy struct {
 	flushBytes int           // or until this much is buffered
 	earlyBytes int           // or until this much is waited for by producers that send nothing more
 	maxMemory  int           // unflushed bytes above which batches are left to the write-ahead log
-	maxBatch   int           // bytes of the longest batch that the write-ahead log takes; 0: any
 }
 
 // core is the append side of one data journal under one leadership. It is owned
-// by one goroutine, but for appendEnd.
+// by one goroutine, but for ends.next and pending.
 type core struct {
 	policy
 	state       *partlog.State
@@ -69,12 +67,9 @@ type core struct {
 	failed    error  // why nothing is taken any more
 	stalled   bool   // the bucket has not answered for long
 
-	partsMu sync.RWMutex // guards the map for appendEnd; only the owner writes
-	parts   map[partlog.Key]*part
-
-	opening   map[partlog.Key]bool // open entries not yet committed
-	inFlight  map[uint64]flight    // proposed segments, by seq
-	pending   atomic.Int64         // bytes of batches that are logged and not known to be in the bucket
+	ends      appendEnds
+	inFlight  map[uint64]flight // proposed segments, by seq
+	pending   atomic.Int64      // bytes of batches that are logged and not known to be in the bucket
 	replay    replay
 	buffer    buffer
 	waiting   waiting
@@ -103,64 +98,19 @@ type flight struct {
 	batches int64 // bytes of its batches that count as pending
 }
 
-// part is the append end of one open partition.
-//
-// Invariant: next is the partition's committed end plus the records buffered and
-// under way.
-type part struct {
-	next      atomic.Int64
-	epoch     int32 // leader epoch patched into batches
-	producers partlog.Producers
-}
-
 // lead begins a leadership: the append ends are those of the state, in which
 // everything below the leadership's fence is applied.
 func (c *core) lead(epoch uint32) {
 	c.epoch = epoch
 	c.stalled = false // by a fence or a filler: they are committed
 	c.lastFlush = c.now()
-	c.state.Partitions(func(k partlog.Key, v partlog.View) {
-		if !v.Sealed {
-			c.openPart(k, v)
-		}
-	})
-}
-
-func (c *core) openPart(k partlog.Key, v partlog.View) {
-	p := &part{epoch: v.Epoch}
-	p.next.Store(v.End)
-	c.state.Producers(k, func(producer segment.Producer, usedMs int64) { p.producers.Put(producer, usedMs) })
-	c.partsMu.Lock()
-	defer c.partsMu.Unlock()
-	c.parts[k] = p
-}
-
-// closePart ends the appends to a partition, and reports whether there were any.
-func (c *core) closePart(k partlog.Key) bool {
-	if c.parts[k] == nil {
-		return false
-	}
-	c.partsMu.Lock()
-	defer c.partsMu.Unlock()
-	delete(c.parts, k)
-	return true
+	c.ends.lead()
 }
 
 // start begins a command.
 func (c *core) start(x command) { c.commands.start(x, c.addEntry) }
 
 func (c *core) addEntry(e segment.Entry) { c.buffer.addEntry(e, c.now()) }
-
-// appendEnd is the offset the next record of the partition would get.
-func (c *core) appendEnd(k partlog.Key) (int64, bool) {
-	c.partsMu.RLock()
-	defer c.partsMu.RUnlock()
-	p := c.parts[k]
-	if p == nil {
-		return 0, false
-	}
-	return p.next.Load(), true
-}
 
 // progress does what has become possible or due. It follows every event.
 func (c *core) progress() error {
@@ -249,17 +199,13 @@ func (c *core) applyEntries(entries []segment.Entry) error {
 			if err != nil {
 				return err
 			}
-			delete(c.opening, open.Key)
-			v, _ := c.state.Lookup(open.Key)
-			c.openPart(open.Key, v)
+			c.ends.opened(open.Key)
 		case partlog.EntryExpireProducers:
 			expire, err := partlog.DecodeExpireProducers(e.Payload)
 			if err != nil {
 				return err
 			}
-			for _, p := range c.parts {
-				p.producers.Expire(expire.BeforeMs)
-			}
+			c.ends.expire(expire.BeforeMs)
 		}
 	}
 	if len(entries) > 0 {

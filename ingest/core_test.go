@@ -393,7 +393,7 @@ func TestProducerStateOfTheStateEqualsTheAppendSide(t *testing.T) {
 		b.commit()
 	}
 	b.c.state.Producers(testKey, func(p segment.Producer, _ int64) {
-		own, ok := b.c.parts[testKey].producers.Get(p.ID)
+		own, ok := b.c.ends.parts[testKey].producers.Get(p.ID)
 		if !ok || own.Epoch != p.Epoch || len(own.Batches) != len(p.Batches) {
 			t.Fatalf("producer %d: state %+v, append side %+v", p.ID, p, own)
 		}

@@ -104,7 +104,7 @@ func (d *deletion) judge() (inRange bool) {
 		}
 		switch {
 		case r.Err != nil:
-		case d.core.parts[want.Key] == nil:
+		case !d.core.ends.isOpen(want.Key):
 			r.Err = ErrNotLeader
 		case want.Before < 0 || want.Before > v.End:
 			r.Err = fmt.Errorf("%w: records before offset %d cannot be deleted, the partition has %d to %d", ErrOutOfRange, want.Before, v.Start, v.End)

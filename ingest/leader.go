@@ -147,7 +147,7 @@ func Start(opt Options) (*Leader, error) {
 		Ended:   l.ended,
 	}, opt.Log)
 	l.core = newCore(opt, log, driverProposer{l.driver})
-	l.core.maxBatch = log.MaxBatch()
+	l.core.ends.maxBatch = log.MaxBatch()
 	l.core.replay.warn = l.setAside
 	for _, o := range older {
 		l.core.addOlder(o, o)
@@ -167,7 +167,7 @@ func newCore(opt Options, log writeAhead, p proposer) *core {
 		state:  opt.State, wal: log, journal: p, recent: opt.Recent, onApplied: opt.Committed, attached: opt.Attached, now: opt.Now,
 		newID: opt.Journal.NewID, incarnation: opt.Journal.Incarnation, expiry: opt.ProducerExpiry,
 		replay: replay{local: map[segment.ID]bool{}},
-		parts:  map[partlog.Key]*part{}, opening: map[partlog.Key]bool{}, inFlight: map[uint64]flight{},
+		ends:   newAppendEnds(opt.State, opt.Now), inFlight: map[uint64]flight{},
 	}
 }
 
@@ -285,7 +285,7 @@ func (l *Leader) Confirm(ctx context.Context) error { return l.driver.Confirm(ct
 
 // AppendEnd is the offset the partition's next record would get; false if this
 // Leader takes none.
-func (l *Leader) AppendEnd(k partlog.Key) (int64, bool) { return l.core.appendEnd(k) }
+func (l *Leader) AppendEnd(k partlog.Key) (int64, bool) { return l.core.ends.next(k) }
 
 // Close takes no more requests, flushes what was appended, waits for it to be
 // committed until ctx ends, and stops. What is not committed then is in the

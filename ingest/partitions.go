@@ -32,15 +32,14 @@ func (c *core) reconcile(want Want, done chan<- error) {
 // propose opens partitions, and seals each as soon as that is possible: it may still
 // be opening when its seal is asked for.
 func (b *barrier) propose(add func(segment.Entry)) {
-	c := b.core
+	ends := &b.core.ends
 	for _, k := range b.want.Open {
-		if _, ok := c.state.Lookup(k); !ok && !c.opening[k] {
-			c.opening[k] = true
+		if ends.startOpening(k) {
 			add(partlog.Open{Key: k}.Encode())
 		}
 	}
 	for _, k := range b.want.Sealed {
-		if c.closePart(k) {
+		if ends.close(k) {
 			add(partlog.Seal{Key: k}.Encode())
 		}
 	}
@@ -53,7 +52,7 @@ func (b *barrier) reached() bool {
 		}
 	}
 	for _, k := range b.want.Sealed {
-		if v, ok := b.core.state.Lookup(k); b.core.opening[k] || ok && !v.Sealed {
+		if v, ok := b.core.state.Lookup(k); b.core.ends.opening[k] || ok && !v.Sealed {
 			return false
 		}
 	}

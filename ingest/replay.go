@@ -137,11 +137,10 @@ func (c *core) offsetsContinue(o *olderLog) error {
 		k := partlog.Key{Topic: r.Topic, Index: r.Index}
 		end, seen := ends[k]
 		if !seen {
-			p := c.parts[k]
-			if p == nil {
+			var open bool
+			if end, open = c.ends.next(k); !open {
 				return notReplayable("record %d is of partition %d of topic %s, which is not open", r.LSN, r.Index, r.Topic)
 			}
-			end = p.next.Load()
 		}
 		if r.BaseOffset != end {
 			return notReplayable("record %d has offset %d in partition %d of topic %s, which ends at %d", r.LSN, r.BaseOffset, r.Index, r.Topic, end)
@@ -178,11 +177,7 @@ func (c *core) replaySome(o *olderLog) error {
 			return err
 		}
 		k := partlog.Key{Topic: r.Topic, Index: r.Index}
-		p := c.parts[k]
-		batch.Patch(data, r.BaseOffset, p.epoch)
-		p.next.Store(h.LastOffset() + 1)
-		p.producers.Add(h, r.BaseOffset, c.now().UnixMilli())
-		h.LeaderEpoch = p.epoch
+		c.ends.replay(k, data, &h, r.BaseOffset)
 		b.add(buffered{key: k, data: data, header: h, at: c.now()}, false)
 		o.next = r.LSN + 1
 		return nil

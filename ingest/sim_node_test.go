@@ -402,7 +402,7 @@ func (f *datadir) checkDrained() {
 		open[k] = true
 	}
 	n.state.Partitions(func(k partlog.Key, v partlog.View) {
-		end, ok := n.core.appendEnd(k)
+		end, ok := n.core.ends.next(k)
 		deposed := n.state.Head() < c.truth.Last // and has nothing to write, by which it would notice
 		if ok == v.Sealed || ok && end != v.End || open[k] == v.Sealed || v.Start != c.truth.begins[k] && !deposed {
 			c.Fail("%s: partition %v is open %v at %d, in the state %+v", n.p.Name, k, ok, end, v)

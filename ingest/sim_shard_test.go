@@ -229,7 +229,7 @@ func (s *simShard) Now() time.Time { return s.n.f.c.Now() }
 
 func (s *simShard) TopicGone(string, [16]byte) bool { return false }
 
-func (s *simShard) AppendEnd() (int64, bool) { return s.n.core.appendEnd(simCoordinator) }
+func (s *simShard) AppendEnd() (int64, bool) { return s.n.core.ends.next(simCoordinator) }
 
 func (s *simShard) Committed() (int64, bool) {
 	v, ok := s.n.state.Lookup(simCoordinator)

@@ -23,16 +23,16 @@ var ingestMutants = []mutant{
 		after("ingest.core.apply", "c.promise(0)", "c.answerSettlers()"),
 	}},
 	{name: "retry answered before its original is committed", by: ingest, edits: []edit{
-		swap("ingest.core.place", "return false, c.appended", "return false, 0"),
+		swap("ingest.appendEnds.place", "return batchRetryPending", "return batchRetry"),
 	}},
 	{name: "retry appended again", by: ingest, edits: []edit{
-		swap("ingest.core.place", "verdict == partlog.VerdictDuplicate", "verdict == partlog.VerdictDuplicate && original.LastOffset < view.End"),
+		swap("ingest.appendEnds.place", "check == partlog.VerdictDuplicate", "check == partlog.VerdictDuplicate && original.LastOffset < view.End"),
 	}},
 	{name: "producer window of one batch", by: ingest, edits: []edit{
 		swap("tiering/partlog.producer.find", "p.batches[:p.n]", "p.batches[p.n-1 : p.n]"),
 	}},
 	{name: "producers forgotten by a new leader", by: ingest, edits: []edit{
-		drop("ingest.core.openPart", "c.state.Producers(_)"),
+		drop("ingest.appendEnds.open", "p.producers.Put(producer, usedMs)"),
 	}},
 	{name: "producers forgotten in a checkpoint", by: ingest, edits: []edit{
 		swap("tiering/partlog.encoder.part", "uint32(p.producers.Len())", "0"),
@@ -52,10 +52,12 @@ var ingestMutants = []mutant{
 		swap("ingest.core.firstUncovered", "max(c.journal.History().Covered(o.log.ID), o.log.FirstLSN)", "o.log.FirstLSN"),
 	}},
 	{name: "replay forgets producers", by: ingest, edits: []edit{
-		drop("ingest.core.replaySome", "p.producers.Add(h, r.BaseOffset, c.now().UnixMilli())"),
+		swap("ingest.appendEnds.replay", "e.put(e.parts[k], data, h, base)",
+			"p := e.parts[k]\nknown := p.producers\np.producers = partlog.Producers{}\ne.put(p, data, h, base)\np.producers = known"),
 	}},
 	{name: "replay leaves the append end", by: ingest, edits: []edit{
-		drop("ingest.core.replaySome", "p.next.Store(h.LastOffset() + 1)"),
+		swap("ingest.appendEnds.replay", "e.put(e.parts[k], data, h, base)",
+			"p := e.parts[k]\nend := p.next.Load()\ne.put(p, data, h, base)\np.next.Store(end)"),
 	}},
 	{name: "requests taken while replay is under way", by: ingest, edits: []edit{
 		before("ingest.core.replayOne", "return false, nil", "c.accepting = true").below("!c.replayed(o)"),
@@ -87,20 +89,20 @@ var ingestMutants = []mutant{
 		swap("ingest.commands.start", "q.waiting = append(q.waiting, c)", "c.answer(nil)"),
 	}},
 	{name: "seal answered, and the topic forgotten, before it is committed", by: ingest, edits: []edit{
-		swap("ingest.barrier.reached", "b.core.opening[k] || ok && !v.Sealed", "ok && !v.Sealed && b.core.parts[k] != nil"),
+		swap("ingest.barrier.reached", "b.core.ends.opening[k] || ok && !v.Sealed", "ok && !v.Sealed && b.core.ends.isOpen(k)"),
 	}},
 	{name: "opening answered before it is committed", by: ingest, edits: []edit{
-		swap("ingest.barrier.reached", "!ok", "!ok && !b.core.opening[k]"),
+		swap("ingest.barrier.reached", "!ok", "!ok && !b.core.ends.opening[k]"),
 	}},
 	{name: "deletion answered before it is committed", by: ingest, edits: []edit{
 		swap("ingest.deletion.reached", "r.LogStart = v.Start", "r.LogStart = want.Before"),
 		always("ingest.deletion.reached", "v.Start >= want.Before"),
 	}},
 	{name: "records accepted after the seal", by: ingest, edits: []edit{
-		drop("ingest.core.closePart", "delete(c.parts, k)"),
+		drop("ingest.appendEnds.close", "delete(e.parts, k)"),
 	}},
 	{name: "leader epoch of an earlier leadership", by: ingest, edits: []edit{
-		drop("ingest.core.replaySome", "batch.Patch(data, r.BaseOffset, p.epoch)"),
-		drop("ingest.core.replaySome", "h.LeaderEpoch = p.epoch"),
+		swap("ingest.appendEnds.replay", "e.put(e.parts[k], data, h, base)",
+			"p := e.parts[k]\nepoch := p.epoch\np.epoch = h.LeaderEpoch\ne.put(p, data, h, base)\np.epoch = epoch"),
 	}},
 }
