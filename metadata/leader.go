@@ -24,70 +24,52 @@ type LeaderOptions struct {
 	Log           *slog.Logger
 }
 
-// Leader is the controller: it leads the metadata journal, or is on the way to,
-// and commits what a Controller plans. One goroutine owns what it decides
-// (leading) and the journal's driver.
-type Leader struct {
-	opt        LeaderOptions
-	driver     *journal.Live
-	checkpoint *journal.Checkpointer
-	leading    *leading
+// owner are the options of the Owner of journal 0.
+func (o *LeaderOptions) owner() journal.OwnerOptions {
+	cfg := o.Journal
+	cfg.Lead = true
+	return journal.OwnerOptions{Journal: cfg, Log: o.Log, Checkpoints: &journal.CheckpointerOptions{
+		NewID: cfg.NewID, Last: cfg.Chain.Last.Seq, Check: checkCheckpoint, Policy: o.Checkpoints, OnTrouble: o.OnCheckpoints,
+	}}
+}
 
-	commands chan *command
-	stop     chan struct{}
-	ready    chan struct{}
-	done     chan struct{}
-	err      error
+// Leader is the controller: it leads the metadata journal, or is on the way to,
+// and commits what a Controller plans. Its loop owns what it decides (leading).
+type Leader struct {
+	opt     LeaderOptions
+	loop    *journal.Loop[*command]
+	leading *leading
 }
 
 // StartLeader begins to read the metadata journal, to fence it and to lead it.
 func StartLeader(opt LeaderOptions) *Leader {
-	opt.Journal.Lead = true
-	l := &Leader{
-		opt: opt, commands: make(chan *command),
-		checkpoint: journal.NewCheckpointer(journal.CheckpointerOptions{
-			Store: opt.Store, NewID: opt.Journal.NewID, Last: opt.Journal.Chain.Last.Seq, Check: checkCheckpoint, Policy: opt.Checkpoints,
-			OnTrouble: opt.OnCheckpoints,
-		}),
-		stop:  make(chan struct{}),
-		ready: make(chan struct{}), done: make(chan struct{}),
-	}
-	l.driver = journal.NewLive(opt.Store, opt.Journal, journal.Hooks{
-		Apply:   func(o *journal.Object, own bool) error { return l.leading.apply(o, own) },
-		Led:     func(uint32) { l.leading.led() },
-		AtHead:  func() {},
-		Stalled: func(uint64) { l.leading.fail(ErrUnavailable) },
-		Ended:   func(err error) { l.err = err },
-	}, opt.Log)
-	l.leading = newLeading(opt, driverProposer{l.driver}, func() { close(l.ready) })
-	go l.run()
+	l := &Leader{opt: opt, loop: journal.NewLoop[*command](opt.Store, opt.owner())}
+	l.leading = newLeading(opt, l.loop.Owner())
+	l.loop.Start(l.leading, journal.Intake[*command]{Take: l.leading.take})
 	return l
 }
 
 // Ready is closed when this node is the controller and has a broker id.
-func (l *Leader) Ready() <-chan struct{} { return l.ready }
+func (l *Leader) Ready() <-chan struct{} { return l.loop.Ready() }
 
-// Done is closed when the Leader has ended; Err tells why.
-func (l *Leader) Done() <-chan struct{} { return l.done }
+// Done is closed when the Leader has ended; Err is the reason.
+func (l *Leader) Done() <-chan struct{} { return l.loop.Done() }
 
 // Err is why the Leader ended, once Done is closed; nil after Close.
-func (l *Leader) Err() error { return l.err }
+func (l *Leader) Err() error { return l.loop.Err() }
 
 // NodeID is this data folder's broker id, once Ready is closed.
 func (l *Leader) NodeID() int32 { return l.leading.nodeID }
 
 // Prove returns nil once all that was committed before the call is applied; see
 // journal.Driver.
-func (l *Leader) Prove(ctx context.Context) error { return l.driver.Prove(ctx) }
+func (l *Leader) Prove(ctx context.Context) error { return l.loop.Prove(ctx) }
 
 // Confirm returns nil if this Leader is known to lead still; see journal.Driver.
-func (l *Leader) Confirm(ctx context.Context) error { return l.driver.Confirm(ctx) }
+func (l *Leader) Confirm(ctx context.Context) error { return l.loop.Confirm(ctx) }
 
 // Close stops leading and waits. The outcome of what is under way is unknown.
-func (l *Leader) Close() {
-	close(l.stop)
-	<-l.done
-}
+func (l *Leader) Close() { l.loop.Close() }
 
 // CreateTopics is Admin's. The topics' partitions take no records before the
 // journals they live in have opened them.
@@ -184,10 +166,10 @@ func (l *Leader) Await(ctx context.Context) error {
 func (l *Leader) do(ctx context.Context, plan func(*Controller) ([]segment.Entry, error)) error {
 	cmd := &command{plan: plan, done: make(chan error, 1)}
 	select {
-	case l.commands <- cmd:
+	case l.loop.Requests() <- cmd:
 	case <-ctx.Done():
 		return ErrUnavailable
-	case <-l.done:
+	case <-l.loop.Done():
 		return ErrNotController
 	}
 	select {
@@ -195,45 +177,7 @@ func (l *Leader) do(ctx context.Context, plan func(*Controller) ([]segment.Entry
 		return err
 	case <-ctx.Done():
 		return ErrUnavailable
-	case <-l.done:
+	case <-l.loop.Done():
 		return ErrUnavailable
 	}
 }
-
-func (l *Leader) run() {
-	defer close(l.done)
-	defer l.checkpoint.Close()
-	defer l.driver.Close()
-	l.driver.Start()
-	for l.err == nil {
-		select {
-		case ev := <-l.driver.Events():
-			l.driver.Handle(ev)
-		case cmd := <-l.commands:
-			l.leading.take(cmd)
-		case res := <-l.checkpoint.Done():
-			l.leading.checkpointed(res)
-			l.err = l.checkpoint.Finished(res, l.opt.Log)
-		case <-l.stop:
-			return
-		}
-		if l.err == nil {
-			l.err = l.leading.flush()
-		}
-		l.writeCheckpoint()
-	}
-}
-
-// writeCheckpoint bounds what the next start has to read.
-func (l *Leader) writeCheckpoint() {
-	core := l.driver.Core()
-	if l.leading.controller == nil || l.err != nil || !l.checkpoint.Due(core.Chain()) {
-		return
-	}
-	l.checkpoint.Start(l.leading.planCheckpoint(core.Checkpoint()))
-}
-
-type driverProposer struct{ *journal.Live }
-
-func (d driverProposer) Room() bool             { return d.Core().Room() }
-func (d driverProposer) Header() segment.Header { return d.Core().Header() }

@@ -1,23 +1,24 @@
 package metadata
 
 import (
+	"time"
+
 	"github.com/varvelog/varve/tiering/journal"
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-// proposer is what leading needs of the metadata journal; *journal.Driver has it.
+// proposer is the part of the metadata journal that leading needs; *journal.Owner has it.
 type proposer interface {
 	Room() bool
 	Header() segment.Header
 	Propose(o *journal.Object, data []byte)
 }
 
-// leading is the pure part of a Leader: what is planned, what is under way, and
-// who waits for which of it. It is owned by one goroutine.
+// leading is the journal.Machine of a Leader: the changes that are planned, those that
+// are under way, and the requests that wait for them. It is owned by one goroutine.
 type leading struct {
 	opt        LeaderOptions
 	journal    proposer
-	ready      func()      // called once, when the node is the controller
 	controller *Controller // nil until led
 	ids        ProducerIDBlock
 
@@ -26,7 +27,8 @@ type leading struct {
 	proposed  []uint64        // planned, as of each own object under way
 	committed uint64          // of planned
 	waiting   []*command      // ascending upTo
-	starting  *command        // what must be committed before ready
+	starting  *command        // must be committed before the leader is ready
+	ready     bool            // the node is the controller
 	nodeID    int32
 	failed    error // why the leadership cannot go on
 
@@ -34,19 +36,19 @@ type leading struct {
 }
 
 // command is one request. plan runs on the owner's goroutine and keeps its
-// answer, which is told when everything planned by then is committed.
+// answer. done gets nil when everything planned by then is committed.
 type command struct {
 	plan func(c *Controller) ([]segment.Entry, error)
 	upTo uint64
 	done chan error // capacity 1
 }
 
-func newLeading(opt LeaderOptions, p proposer, ready func()) *leading {
-	return &leading{opt: opt, journal: p, ready: ready}
+func newLeading(opt LeaderOptions, p proposer) *leading {
+	return &leading{opt: opt, journal: p}
 }
 
-// led takes over planning; what a new cluster and a new node lack comes first.
-func (l *leading) led() {
+// Led takes over planning; first come the entries that a new cluster and a new node lack.
+func (l *leading) Led(uint32) {
 	l.controller = NewController(l.opt.State, l.opt.Defaults)
 	l.starting = &command{done: make(chan error, 1), plan: func(c *Controller) ([]segment.Entry, error) {
 		entries, err := c.Bootstrap()
@@ -80,34 +82,36 @@ func (l *leading) take(cmd *command) {
 	l.answer()
 }
 
-// answer tells those whose plans are committed.
+// answer answers the commands whose plans are committed.
 func (l *leading) answer() {
 	for len(l.waiting) > 0 && l.waiting[0].upTo <= l.committed {
 		cmd := l.waiting[0]
 		l.waiting = l.waiting[1:]
 		cmd.done <- nil
 		if cmd == l.starting {
-			l.ready()
+			l.ready = true
 		}
 	}
 }
 
-// fail tells those who wait that the bucket does not answer. Their changes may
-// still be committed; asking again is safe.
-func (l *leading) fail(err error) {
+// Stalled answers commands that wait for a bucket that does not answer. Their changes
+// may still be committed; asking again is safe.
+func (l *leading) Stalled(uint64) {
 	kept := l.waiting[:0]
 	for _, cmd := range l.waiting {
 		if cmd == l.starting {
 			kept = append(kept, cmd)
 			continue
 		}
-		cmd.done <- err
+		cmd.done <- ErrUnavailable
 	}
 	l.waiting = kept
 }
 
-// flush sends what is planned as soon as the journal has room: changes are few,
-// and people wait for them. An error ends the leadership.
+// Progress sends changes as soon as the journal has room: they are few, and people
+// wait for them.
+func (l *leading) Progress() (next time.Time, err error) { return time.Time{}, l.flush() }
+
 func (l *leading) flush() error {
 	for l.failed == nil && len(l.entries) > 0 && l.journal.Room() {
 		n := fitting(l.entries)
@@ -146,7 +150,8 @@ func fitting(entries []segment.Entry) int {
 	return n
 }
 
-func (l *leading) apply(o *journal.Object, own bool) error {
+// Apply implements journal.Machine.
+func (l *leading) Apply(o *journal.Object, own bool) error {
 	if err := l.opt.State.Apply(o.Footer, o.Entries); err != nil {
 		return err
 	}
@@ -170,19 +175,28 @@ func (l *leading) nextProducerID(c *Controller) (entries []segment.Entry, id int
 	return entries, id, err
 }
 
-// checkCheckpoint says why nobody could start from a checkpoint of journal 0.
+// checkCheckpoint says why no node could start from a checkpoint of journal 0.
 func checkCheckpoint(c *journal.Checkpoint) error { return New().Restore(c.State) }
 
-// checkpointed keeps a plan for the floor until the next object: an idle journal
+// Checkpointed keeps a plan for the floor until the next object: an idle journal
 // writes none for it.
-func (l *leading) checkpointed(res journal.CheckpointResult) {
+func (l *leading) Checkpointed(res journal.CheckpointResult) (hurry bool) {
 	if res.Plan != nil {
 		l.floor = res.Plan
 	}
+	return false
 }
 
-// planCheckpoint bounds what the next start has to read. It runs between two
-// events, when everything the journal confirmed is applied to the state.
-func (l *leading) planCheckpoint(chain journal.Chain, history journal.History) journal.CheckpointJob {
+// PlanCheckpoint implements journal.Machine.
+func (l *leading) PlanCheckpoint(chain journal.Chain, history journal.History) journal.CheckpointJob {
 	return journal.CheckpointJob{Chain: chain, History: history, State: l.opt.State.Encode()}
 }
+
+// Ready implements journal.Machine: the node is the controller and has a broker id.
+func (l *leading) Ready() bool { return l.ready }
+
+// AtHead implements journal.Machine.
+func (l *leading) AtHead() {}
+
+// Ended implements journal.Machine. Requests that wait see the end of the Leader.
+func (l *leading) Ended(error) {}

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"log/slog"
 	"math/rand"
 	"strconv"
 	"testing"
@@ -13,7 +12,6 @@ import (
 
 	"github.com/varvelog/varve/testenv/sim"
 	"github.com/varvelog/varve/tiering/journal"
-	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/segment"
 )
 
@@ -259,45 +257,44 @@ func (c *cluster) follow(name string) {
 		again()
 		return
 	}
-	j := sim.StartJournal(p, c.store, journal.Config{Chain: chain, History: history}, journal.Hooks{
-		Apply: func(o *journal.Object, _ bool) error {
-			if err := state.Apply(o.Footer, o.Entries); err != nil {
-				return err
-			}
-			c.applied(name, o, state)
-			return nil
-		},
-		AtHead: func() {}, Ended: func(err error) { c.seen.MayEnd(name, err); p.Kill(); again() },
-	}, func() {})
-	var poll func()
-	poll = func() {
+	o := sim.Follow(p, c.store, journal.Config{Chain: chain, History: history}, func(o *journal.Object) error {
+		if err := state.Apply(o.Footer, o.Entries); err != nil {
+			return err
+		}
+		c.applied(name, o, state)
+		return nil
+	}, c.Between(100*time.Millisecond, 3*time.Second), func(err error) { c.seen.MayEnd(name, err); p.Kill(); again() })
+	var prove func()
+	prove = func() {
 		if c.only != nil && c.quiet && c.asked == 0 && state.Head() == c.seen.Last {
-			return // as all that will ever be there is read
+			p.Kill() // all that will ever be there is read
+			return
 		}
 		head := c.seen.Last
-		j.Prove(func(err error) {
-			if err == nil && state.Head() < head {
-				c.Fail("%s proved its head at seq %d, seq %d was committed before", name, state.Head(), head)
-			}
+		o.Do(func() {
+			o.Prove(func(err error) {
+				if err == nil && state.Head() < head {
+					c.Fail("%s proved its head at seq %d, seq %d was committed before", name, state.Head(), head)
+				}
+			})
 		})
-		p.After(c.Between(100*time.Millisecond, 3*time.Second), "poll", poll)
+		p.After(c.Between(100*time.Millisecond, 3*time.Second), "prove", prove)
 	}
-	p.After(0, "poll", poll)
+	p.After(0, "prove", prove)
 }
 
 // node is a data folder, and its process while one runs.
 type node struct {
-	c          *cluster
-	name       string
-	id         segment.ID
-	starts     int
-	p          *sim.Process // nil while none runs
-	j          *sim.Journal
-	state      *State
-	lead       *leading
-	ready      bool
-	checkpoint *journal.Checkpointer
-	asks       []asked
+	c      *cluster
+	name   string
+	id     segment.ID
+	starts int
+	p      *sim.Process // nil while none runs
+	owner  *sim.Owner
+	state  *State
+	lead   *leading
+	ready  bool
+	asks   []asked
 }
 
 func (n *node) start() {
@@ -314,26 +311,46 @@ func (n *node) start() {
 	n.starts++
 	n.p, n.state = c.NewProcess(fmt.Sprintf("%s.%d", n.name, n.starts)), state
 	n.ready = false
-	n.checkpoint = journal.NewCheckpointer(journal.CheckpointerOptions{
-		NewID: c.newID, Last: chain.Last.Seq, Check: checkCheckpoint, Policy: c.shape.Checkpoints,
-	})
-	cfg := journal.Config{
-		Lead: true, Chain: chain, History: history, Node: n.id, Incarnation: c.newID(),
-		NewID: c.newID, NowMs: func() int64 { return c.Now().UnixMilli() },
-	}
-	p, lead := n.p, (*leading)(nil)
-	n.j = sim.StartJournal(p, c.store, cfg, journal.Hooks{
-		Apply:   func(o *journal.Object, own bool) error { return lead.apply(o, own) },
-		Led:     func(uint32) { lead.led() },
-		Stalled: func(uint64) { lead.fail(ErrUnavailable) },
-		AtHead:  func() {},
-		Ended:   func(err error) { c.seen.MayEnd(p.Name, err); n.gone() },
-	}, n.after)
-	lead = newLeading(LeaderOptions{
-		Journal: cfg, State: state, Defaults: Defaults{Partitions: 1, ReplicationFactor: 1}, Log: slog.New(slog.DiscardHandler),
+	p := n.p
+	opt := LeaderOptions{
+		Journal: journal.Config{
+			Chain: chain, History: history, Node: n.id, Incarnation: c.newID(),
+			NewID: c.newID, NowMs: func() int64 { return c.Now().UnixMilli() },
+		},
+		State: state, Defaults: Defaults{Partitions: 1, ReplicationFactor: 1}, Checkpoints: c.shape.Checkpoints,
 		Committed: func(o *journal.Object) { c.applied(p.Name, o, state) },
-	}, n.j, n.isReady)
-	n.lead = lead
+	}
+	owned := opt.owner()
+	if c.shape.Checkpoints.Every == 0 {
+		owned.Checkpoints = nil
+	}
+	n.owner = sim.NewOwner(n.p, c.store, owned)
+	n.lead = newLeading(opt, n.owner.Owner)
+	n.owner.Start(watched{n.lead, n})
+}
+
+// watched is a process's leading with an eye on each of its events.
+type watched struct {
+	*leading
+	n *node
+}
+
+func (w watched) Progress() (time.Time, error) {
+	next, err := w.leading.Progress()
+	if err != nil {
+		w.n.c.Fail("%s ends: %w", w.n.name, err)
+	}
+	if w.Ready() && !w.n.ready {
+		w.n.isReady()
+	}
+	w.n.answers()
+	return next, err
+}
+
+func (w watched) Ended(err error) {
+	w.leading.Ended(err)
+	w.n.c.seen.MayEnd(w.n.p.Name, err)
+	w.n.gone()
 }
 
 // isReady: the node has a broker id, which is its own and stays so.
@@ -352,41 +369,6 @@ func (n *node) isReady() {
 		c.Fail("%s has broker id %d of another", n.name, id)
 	}
 	c.brokers[n.id], c.folders[id] = id, n.id
-}
-
-// after does what Leader does after every event.
-func (n *node) after() {
-	if n.p == nil || n.p.Dead() || n.j.Ended {
-		return
-	}
-	if err := n.lead.flush(); err != nil {
-		n.c.Fail("%s ends: %w", n.name, err)
-		return
-	}
-	n.answers()
-	n.writeCheckpoint()
-}
-
-// writeCheckpoint does what Leader does, with time passing and things going wrong
-// between any two requests to the store.
-func (n *node) writeCheckpoint() {
-	c := n.c
-	if c.shape.Checkpoints.Every == 0 || n.lead.controller == nil || !n.checkpoint.Due(n.j.Core().Chain()) {
-		return
-	}
-	job := n.lead.planCheckpoint(n.j.Core().Checkpoint())
-	n.checkpoint.Begin(&job)
-	var res journal.CheckpointResult
-	checkpoint := n.checkpoint
-	n.p.Go(c.store, func(s objstore.Store) { res = checkpoint.Write(context.Background(), s, job) }, func() {
-		n.lead.checkpointed(res)
-		if err := checkpoint.Finished(res, slog.New(slog.DiscardHandler)); err != nil {
-			c.seen.MayEnd(n.name, err)
-			n.gone()
-			return
-		}
-		n.after()
-	})
 }
 
 func (n *node) gone() {
@@ -450,7 +432,8 @@ func (c *cluster) ask(n *node, plan func(*leading, *Controller) ([]segment.Entry
 	cmd := &command{done: a.done, plan: func(k *Controller) ([]segment.Entry, error) { return plan(lead, k) }}
 	n.asks = append(n.asks, a)
 	c.asked++
-	n.p.Do(func() { lead.take(cmd); n.after() })
+	owner := n.owner
+	n.p.Do(func() { owner.Do(func() { lead.take(cmd) }) })
 }
 
 // asked is a request that waits for its answer.

@@ -2,99 +2,69 @@ package sim
 
 import (
 	"context"
-	"log/slog"
 
 	"github.com/varvelog/varve/tiering/journal"
 	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-// Journal is a journal.Driver in a process, with the simulated store as its Executor.
-type Journal struct {
-	*journal.Driver
-	Ended bool
-
-	p     *Process
-	s     *Store
-	id    uint32
-	after func() // called after every event
+// executor carries out what a journal.Driver asks for, in a process and against a
+// store.
+type executor struct {
+	p       *Process
+	s       *Store
+	id      uint32
+	deliver func(journal.Event)
 
 	ahead  map[uint64]*journal.Object // read early, as a runner would
 	floors uint64                     // floor objects read
 	floor  uint64
 }
 
-// StartJournal starts a Driver. after is called after each event.
-func StartJournal(p *Process, s *Store, cfg journal.Config, hooks journal.Hooks, after func()) *Journal {
-	j := &Journal{p: p, s: s, id: cfg.Chain.Journal, after: after, ahead: map[uint64]*journal.Object{}}
-	apply, ended := hooks.Apply, hooks.Ended
-	hooks.Apply = func(o *journal.Object, own bool) error {
-		err := apply(o, own)
-		if err != nil {
-			p.World.Fail("%s applies seq %d: %w", p.Name, o.Footer.Header.Seq, err)
-		}
-		return err
-	}
-	hooks.Ended = func(err error) { j.Ended = true; ended(err) }
-	j.Driver = journal.NewDriver(cfg, hooks, j, p.World.Now, slog.New(slog.DiscardHandler))
-	p.After(0, "start journal", func() { j.Start(); after() })
-	return j
-}
-
-// Room, Header and History are the Core's.
-func (j *Journal) Room() bool { return j.Core().Room() }
-
-// Header is the Core's.
-func (j *Journal) Header() segment.Header { return j.Core().Header() }
-
-// History is the Core's.
-func (j *Journal) History() *journal.History { return j.Core().History() }
-
-func (j *Journal) step(ev journal.Event) {
-	j.Handle(ev)
-	j.after()
+func newExecutor(p *Process, s *Store, id uint32) executor {
+	return executor{p: p, s: s, id: id, ahead: map[uint64]*journal.Object{}}
 }
 
 // Execute starts a request to the store, or a pause.
-func (j *Journal) Execute(a journal.Action) {
+func (e *executor) Execute(a journal.Action) {
 	switch a := a.(type) {
 	case journal.Put:
-		j.s.Create(j.p, segment.JournalKey(j.id, a.Seq), a.Data, journal.Limit(a), func(err error) {
-			j.step(journal.PutDone{Seq: a.Seq, Token: a.Token, Err: err})
+		e.s.Create(e.p, segment.JournalKey(e.id, a.Seq), a.Data, journal.Limit(a), func(err error) {
+			e.deliver(journal.PutDone{Seq: a.Seq, Token: a.Token, Err: err})
 		})
 	case journal.Get:
-		j.get(a)
+		e.get(a)
 	case journal.LookBeyond:
-		j.lookBeyond(a)
+		e.lookBeyond(a)
 	case journal.GetFloor:
-		j.readFloor(a)
+		e.readFloor(a)
 	case journal.Wait:
-		j.p.After(a.For, "timer", func() { j.step(journal.TimerFired{Token: a.Token}) })
+		e.p.After(a.For, "timer", func() { e.deliver(journal.TimerFired{Token: a.Token}) })
 	}
 }
 
 // lookBeyond is as slow and as fallible as a read of the gap itself.
-func (j *Journal) lookBeyond(a journal.LookBeyond) {
+func (e *executor) lookBeyond(a journal.LookBeyond) {
 	ev := journal.Beyond{Token: a.Token}
 	look := func(s *Store, _ []byte) {
-		for _, key := range s.Keys(segment.JournalPrefix(j.id)) {
-			if seq, ok := segment.ParseJournalKey(j.id, key); ok && seq > a.Seq && len(ev.Objects) < a.Max {
-				ev.Objects = append(ev.Objects, s.decoded(j.id, seq))
+		for _, key := range s.Keys(segment.JournalPrefix(e.id)) {
+			if seq, ok := segment.ParseJournalKey(e.id, key); ok && seq > a.Seq && len(ev.Objects) < a.Max {
+				ev.Objects = append(ev.Objects, s.decoded(e.id, seq))
 			}
 		}
 	}
-	j.s.Read(j.p, segment.JournalKey(j.id, a.Seq), journal.Limit(a), look, func(err error) {
+	e.s.Read(e.p, segment.JournalKey(e.id, a.Seq), journal.Limit(a), look, func(err error) {
 		if err != nil {
 			ev = journal.Beyond{Token: a.Token, Err: err}
 		}
-		j.step(ev)
+		e.deliver(ev)
 	})
 }
 
-func (j *Journal) get(a journal.Get) {
-	if o := j.ahead[a.Seq]; o != nil {
-		delete(j.ahead, a.Seq)
-		j.p.After(0, "read early", func() { j.step(journal.GotObject{Token: a.Token, Object: o}) })
+func (e *executor) get(a journal.Get) {
+	if o := e.ahead[a.Seq]; o != nil {
+		delete(e.ahead, a.Seq)
+		e.p.After(0, "read early", func() { e.deliver(journal.GotObject{Token: a.Token, Object: o}) })
 		return
 	}
 	ev := journal.GotObject{Token: a.Token}
@@ -103,16 +73,16 @@ func (j *Journal) get(a journal.Get) {
 			ev.Absent = true
 			return
 		}
-		ev.Object = s.decoded(j.id, a.Seq)
-		for seq := a.Seq + 1; seq <= a.Seq+uint64(a.Ahead) && s.Object(segment.JournalKey(j.id, seq)) != nil; seq++ {
-			j.ahead[seq] = s.decoded(j.id, seq)
+		ev.Object = s.decoded(e.id, a.Seq)
+		for seq := a.Seq + 1; seq <= a.Seq+uint64(a.Ahead) && s.Object(segment.JournalKey(e.id, seq)) != nil; seq++ {
+			e.ahead[seq] = s.decoded(e.id, seq)
 		}
 	}
-	j.s.Read(j.p, segment.JournalKey(j.id, a.Seq), journal.Limit(a), look, func(err error) {
+	e.s.Read(e.p, segment.JournalKey(e.id, a.Seq), journal.Limit(a), look, func(err error) {
 		if err != nil {
 			ev = journal.GotObject{Token: a.Token, Err: err}
 		}
-		j.step(ev)
+		e.deliver(ev)
 	})
 }
 
@@ -147,7 +117,7 @@ func (f perfect) GetTail(ctx context.Context, key string, n int64) ([]byte, int6
 }
 
 // readFloor reads floor objects until one is absent.
-func (j *Journal) readFloor(a journal.GetFloor) {
+func (e *executor) readFloor(a journal.GetFloor) {
 	var floor segment.Floor
 	absent := false
 	var broken error
@@ -156,15 +126,15 @@ func (j *Journal) readFloor(a journal.GetFloor) {
 			floor, broken = segment.DecodeFloor(data)
 		}
 	}
-	j.s.Read(j.p, segment.FloorKey(j.id, j.floors+1), journal.Limit(a), look, func(err error) {
+	e.s.Read(e.p, segment.FloorKey(e.id, e.floors+1), journal.Limit(a), look, func(err error) {
 		switch {
 		case err != nil || broken != nil:
-			j.step(journal.GotFloor{Token: a.Token, Err: errTimeout})
+			e.deliver(journal.GotFloor{Token: a.Token, Err: errTimeout})
 		case absent:
-			j.step(journal.GotFloor{Token: a.Token, Floor: j.floor})
+			e.deliver(journal.GotFloor{Token: a.Token, Floor: e.floor})
 		default:
-			j.floors, j.floor = floor.N, floor.Floor
-			j.readFloor(a)
+			e.floors, e.floor = floor.N, floor.Floor
+			e.readFloor(a)
 		}
 	})
 }

@@ -216,25 +216,20 @@ const patience = 10 * time.Minute
 // the end of it with what is known. apply gets the objects.
 func (t *Observed) ReadAnew(who string, chain journal.Chain, history journal.History, apply func(*journal.Object) error, hash func() [32]byte) {
 	w := t.s.w
-	atHead := false
-	var ended error
-	hooks := journal.Hooks{
-		Apply: func(o *journal.Object, _ bool) error {
-			if err := apply(o); err != nil {
-				return err
-			}
-			t.Applied(who, o, hash)
-			return nil
-		},
-		AtHead: func() { atHead = true },
-		Ended:  func(err error) { ended = err },
-	}
-	j := StartJournal(w.NewProcess(who), t.s, journal.Config{Chain: chain, History: history}, hooks, func() {})
-	w.Run(patience, func() bool { return atHead || ended != nil })
-	switch head := j.Core().Chain().Last.Seq; {
-	case ended != nil:
-		w.Fail("%s: %w", who, ended)
-	case !atHead:
+	p := w.NewProcess(who)
+	o := Follow(p, t.s, journal.Config{Chain: chain, History: history}, func(o *journal.Object) error {
+		if err := apply(o); err != nil {
+			return err
+		}
+		t.Applied(who, o, hash)
+		return nil
+	}, time.Minute, func(error) {})
+	w.Run(patience, func() bool { return o.Ready() || o.Ended() })
+	p.Kill()
+	switch head := o.Core().Chain().Last.Seq; {
+	case o.Err() != nil:
+		w.Fail("%s: %w", who, o.Err())
+	case !o.Ready():
 		w.Fail("%s does not reach the head", who)
 	case head != t.Last:
 		w.Fail("%s ends at seq %d, seq %d was committed", who, head, t.Last)

@@ -100,6 +100,18 @@ func (d *Driver) Confirm(onConfirmed func(error)) {
 	}
 }
 
+// End ends the following of the journal from outside. Questions that wait get
+// ErrEnded, and the hook Ended gets err. After the end it does nothing.
+func (d *Driver) End(err error) {
+	if err == nil {
+		err = errClosed
+	}
+	d.core.end(err)
+	d.perform(d.core.take())
+}
+
+var errClosed = errors.New("closed")
+
 // Holds reports whether Confirm would answer nil without a look at the store. It may
 // be called from any goroutine.
 func (d *Driver) Holds() bool { return d.standing.Holds(d.now()) }
@@ -112,8 +124,7 @@ func (d *Driver) perform(actions []Action) {
 		switch a := a.(type) {
 		case Apply:
 			if err := d.apply(a); err != nil {
-				d.core.end(err)
-				d.perform(d.core.take())
+				d.End(err)
 				return
 			}
 		case Proved:

@@ -10,26 +10,61 @@ import (
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-// runner is the Executor of production: each request is a goroutine, and its answer
-// an event in a channel. Execute and the channel belong to the owner's goroutine;
-// close ends all requests under way and waits for them.
+// runner is the Env of production: each request is a goroutine, and its answer an
+// event in a channel. Its methods, its channel and its timer belong to the owner's
+// goroutine. close ends all requests under way and waits for them.
 type runner struct {
 	store   objstore.Store
 	journal uint32
 	floors  floors // used by one request at a time: a Core asks for one floor at a time
 	events  chan Event
 	ahead   map[uint64]chan GotObject // objects being fetched early, by seq
+	timer   *time.Timer               // fires at wake
+	wake    time.Time                 // zero: never
 	ctx     context.Context
 	cancel  context.CancelFunc
 	wg      sync.WaitGroup
 }
 
+// call is an event that is run.
+type call func()
+
+func (call) isEvent() {}
+
 func newRunner(store objstore.Store, journal uint32) *runner {
 	ctx, cancel := context.WithCancel(context.Background())
+	timer := time.NewTimer(0)
+	timer.Stop()
 	return &runner{
 		store: store, journal: journal, floors: floors{store: store, journal: journal},
-		events: make(chan Event, 64), ahead: map[uint64]chan GotObject{}, ctx: ctx, cancel: cancel,
+		events: make(chan Event, 64), ahead: map[uint64]chan GotObject{}, timer: timer, ctx: ctx, cancel: cancel,
 	}
+}
+
+// Now is the time.
+func (r *runner) Now() time.Time { return time.Now() }
+
+// WakeAt sets the timer.
+func (r *runner) WakeAt(at time.Time) {
+	switch {
+	case at.Equal(r.wake):
+		return
+	case at.IsZero():
+		r.timer.Stop()
+	default:
+		r.timer.Reset(time.Until(at))
+	}
+	r.wake = at
+}
+
+// Go runs work on a goroutine.
+func (r *runner) Go(limit time.Duration, work func(context.Context, objstore.Store), done func()) {
+	r.start(func() {
+		ctx, cancel := context.WithTimeout(r.ctx, limit)
+		defer cancel()
+		work(ctx, r.store)
+		r.send(call(done))
+	})
 }
 
 // Execute starts a request or a pause.
@@ -149,6 +184,7 @@ func (r *runner) send(ev Event) bool {
 }
 
 func (r *runner) close() {
+	r.timer.Stop()
 	r.cancel()
 	r.wg.Wait()
 }
