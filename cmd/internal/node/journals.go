@@ -18,17 +18,6 @@ import (
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-const (
-	// pollAlone is how often a follower looks for new objects while requests wait for
-	// them and no node can announce them, and pollTold while announcements come.
-	pollAlone = 250 * time.Millisecond
-	pollTold  = 2 * time.Second
-
-	// firstArchiveID is the lowest broker id of nodes that only read. They write
-	// no metadata, so theirs are drawn from their uuid, beyond registered ones.
-	firstArchiveID = 1 << 30
-)
-
 // prover proves the head of a journal; see journal.Driver.Prove.
 type prover interface {
 	Prove(ctx context.Context) error

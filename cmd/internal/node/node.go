@@ -219,7 +219,7 @@ func (n *node) journalConfig(ctx context.Context, id uint32) (journal.Config, *j
 		return err
 	})
 	if c == nil || err != nil {
-		return cfg, nil, explain(err)
+		return cfg, nil, err
 	}
 	cfg.Chain, cfg.History = c.Chain, c.History
 	n.rivals.Applied(id, c.Chain.Epoch)
@@ -231,12 +231,12 @@ func (n *node) journalConfig(ctx context.Context, id uint32) (journal.Config, *j
 func (n *node) metaConfig(ctx context.Context) (journal.Config, error) {
 	cfg, c, err := n.journalConfig(ctx, 0)
 	if c == nil || err != nil {
-		return cfg, err
+		return cfg, explain(err)
 	}
 	return cfg, n.meta.Restore(c.State)
 }
 
-// dataStart is what a data journal is followed or led from.
+// dataStart is what a data journal is led from.
 type dataStart struct {
 	cfg      journal.Config
 	state    *partlog.State
@@ -247,7 +247,7 @@ type dataStart struct {
 func (n *node) dataConfig(ctx context.Context, id uint32) (dataStart, error) {
 	cfg, c, err := n.journalConfig(ctx, id)
 	if c == nil || err != nil {
-		return dataStart{cfg: cfg, state: partlog.New(id)}, err
+		return dataStart{cfg: cfg, state: partlog.New(id)}, explain(err)
 	}
 	state, err := partlog.Decode(id, c.State)
 	return dataStart{cfg: cfg, state: state, attached: c.Attached}, err
