@@ -9,9 +9,9 @@ import (
 	"strings"
 )
 
-// SetAside moves the log to the folder aside, together with the reason, where
-// it stays until somebody deletes it. It returns the new folder. After a crash
-// the log is either there, or Scan finds it again.
+// SetAside moves the log, together with the reason, to the folder aside, where
+// it stays until an operator deletes it. It returns the new folder. After a
+// crash the log is either there, or Scan finds it again.
 func (inc *Incarnation) SetAside(reason string) (string, error) {
 	to := filepath.Join(inc.opt.Dir, asideDir, inc.opt.Now().UTC().Format(timeLayout)+"-"+inc.ID.String())
 	if err := inc.setAside(reason, to); err != nil {
@@ -40,8 +40,7 @@ func (inc *Incarnation) setAside(reason, to string) error {
 	return errors.Join(fsys.SyncDir(filepath.Dir(to)), fsys.SyncDir(inc.opt.Dir))
 }
 
-// removeSpares deletes the files of a log's folder in which there are no
-// records.
+// removeSpares deletes the files of a log's folder that have no records.
 func removeSpares(fsys FS, dir string) error {
 	names, err := fsys.ReadDir(dir)
 	if err != nil {
@@ -58,7 +57,7 @@ func removeSpares(fsys FS, dir string) error {
 	return nil
 }
 
-// writeFile writes a small file durably, in the place of one that an earlier
+// writeFile writes a small file durably, and replaces one that an earlier
 // attempt may have left.
 func writeFile(fsys FS, path, text string) error {
 	if err := fsys.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -75,8 +74,8 @@ func writeFile(fsys FS, path, text string) error {
 	return errors.Join(err, f.Close())
 }
 
-// Remove deletes the log for good: its records are in the bucket, or in a later
-// log. It is one step for Scan: after a crash the log is there or not.
+// Remove deletes the log for good, when its records are in the bucket or in a
+// later log. It is one step for Scan: after a crash the log exists or not.
 func (inc *Incarnation) Remove() error {
 	dead := inc.dir + deadSuffix
 	if err := inc.opt.FS.Rename(inc.dir, dead); err != nil {
@@ -88,7 +87,7 @@ func (inc *Incarnation) Remove() error {
 	return removeDead(inc.opt.FS, dead)
 }
 
-// removeDead deletes a folder that Remove has renamed, and the files in it.
+// removeDead deletes a folder that Remove has renamed, and its files.
 func removeDead(fsys FS, dir string) error {
 	names, err := fsys.ReadDir(dir)
 	if err != nil {

@@ -18,14 +18,14 @@ type AsideInfo struct {
 	Time        time.Time // when, by the node's clock
 	Incarnation segment.ID
 	Reason      string
-	Missing     int64        // records that the journal does not have, as was noted; -1: that is not known
+	Missing     int64        // noted number of records that the journal does not have; -1: not known
 	Exported    time.Time    // when its records were exported; zero: they were not
-	Log         *Incarnation // what can be read of it; nil if Err is set, or it was not read
-	Err         error        // why nothing is known about its records
+	Log         *Incarnation // the readable part; nil if Err is set, or it was not read
+	Err         error        // why its records are not known
 }
 
 // Aside lists the logs that were set aside in a journal's folder, oldest first,
-// and reads them. Dir and Journal of opt say whose; cluster and node as well.
+// and reads them. Dir, Journal, Cluster and Node of opt name the journal.
 func Aside(opt Options) ([]AsideInfo, error) {
 	found, err := AsideFolders(opt)
 	for i := range found {
@@ -34,7 +34,7 @@ func Aside(opt Options) ([]AsideInfo, error) {
 	return found, err
 }
 
-// AsideFolders is Aside without reading the logs: it is quick.
+// AsideFolders is Aside without reading the logs, so it is quick.
 func AsideFolders(opt Options) ([]AsideInfo, error) {
 	opt, err := opt.withDefaults()
 	if err != nil {
@@ -63,7 +63,7 @@ func AsideFolders(opt Options) ([]AsideInfo, error) {
 	return found, nil
 }
 
-// ReadLog reads and checks the log, into Log or Err.
+// ReadLog reads and checks the log, and sets Log or Err.
 func (info *AsideInfo) ReadLog(opt Options) {
 	if opt, info.Err = opt.withDefaults(); info.Err != nil {
 		return
@@ -75,8 +75,8 @@ func (info *AsideInfo) ReadLog(opt Options) {
 	}
 }
 
-// readNotes reads the small files beside the log. A note that cannot be understood
-// is none: the log is counted and exported again.
+// readNotes reads the small files next to the log. A note that cannot be read
+// counts as none: the log is then counted and exported again.
 func (info *AsideInfo) readNotes(fsys FS) (err error) {
 	if info.Reason, err = readNote(fsys, filepath.Join(info.Path, reasonFile)); err != nil {
 		return err
@@ -98,7 +98,8 @@ func (info *AsideInfo) readNotes(fsys FS) (err error) {
 	return nil
 }
 
-// readNote reads at most a window of a small file; it is empty if it is missing.
+// readNote reads at most a window of a small file. A missing file counts as
+// empty.
 func readNote(fsys FS, path string) (string, error) {
 	w, err := openWindow(fsys, path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -117,8 +118,8 @@ func NoteMissing(opt Options, info AsideInfo, records int64) error {
 	return note(opt, info, missingFile, strconv.FormatInt(records, 10))
 }
 
-// NoteExported notes that the records of a log set aside were exported: they are
-// missing no more.
+// NoteExported notes that the records of a log set aside were exported. They
+// count as missing no more.
 func NoteExported(opt Options, info AsideInfo) error {
 	opt, err := opt.withDefaults()
 	if err != nil {
@@ -138,8 +139,8 @@ func note(opt Options, info AsideInfo, name, text string) error {
 	return opt.FS.SyncDir(info.Path)
 }
 
-// RemoveAside deletes a log that was set aside for good, in one step for all who
-// list them, and finishes deletions that were interrupted.
+// RemoveAside deletes a log set aside for good, in one step for every reader of
+// the list. It also finishes deletions that were interrupted.
 func RemoveAside(opt Options, info AsideInfo) error {
 	opt, err := opt.withDefaults()
 	if err != nil {

@@ -100,9 +100,9 @@ func TestLogSetAsideIsListedWithItsReason(t *testing.T) {
 	}
 }
 
-// After a crash in the middle of setting aside or removing, the log is whole
-// where it was, or whole where it should go, or (only when it was to be removed)
-// gone; and trying again works.
+// A crash may come in the middle of setting a log aside or removing it. The log is
+// then whole, at its old place or its new one, or gone if it was to be removed.
+// Trying again works.
 func TestSetAsideAndRemoveAreOneStep(t *testing.T) {
 	for name, do := range map[string]func(*wal.Incarnation) error{
 		"aside":  func(inc *wal.Incarnation) error { _, err := inc.SetAside("why"); return err },
@@ -167,7 +167,7 @@ func checkOneStep(t *testing.T, img *crashfs.FS, last uint64, name string, do fu
 	default:
 		t.Fatalf("%d logs found and %d aside", len(found), len(aside))
 	}
-	l := mustOpen(t, opt) // finishes what was begun
+	l := mustOpen(t, opt) // finishes the removal
 	mustClose(t, l)
 	names, err := img.ReadDir(dir)
 	if err != nil {

@@ -16,8 +16,8 @@ func benchLog(b *testing.B) *wal.Log {
 	return mustOpen(b, opt)
 }
 
-// One owner appends for many waiters, each of which has one record of 1 KiB on
-// its way at a time: what acks=1 costs.
+// One owner appends for many waiters, each of which has one record of 1 KiB
+// under way at a time. It measures the cost of acks=1.
 func BenchmarkGroupCommit(b *testing.B) {
 	for _, waiters := range []int{1, 16, 256} {
 		b.Run(fmt.Sprint(waiters), func(b *testing.B) {
@@ -59,7 +59,7 @@ func BenchmarkGroupCommit(b *testing.B) {
 	}
 }
 
-// Nobody waits for the disk: what acks=all costs.
+// No appender waits for the disk. It measures the cost of acks=all.
 func BenchmarkUnsyncedAppend(b *testing.B) {
 	for _, size := range []int{200, 16 << 10} {
 		b.Run(fmt.Sprint(size), func(b *testing.B) {

@@ -13,7 +13,7 @@ import (
 )
 
 // crasher takes images of the disk before every operation that changes it, and
-// checks what the next start would find.
+// checks the state that the next start would find.
 type crasher struct {
 	t        *testing.T
 	rng      *rand.Rand // used under FS calls of one log; guarded by busy
@@ -46,7 +46,7 @@ func newCrasher(t *testing.T, seed uint64) *crasher {
 	return c
 }
 
-// check crashes and looks at what is left.
+// check crashes and checks the records that are left.
 func (c *crasher) check(pick crashfs.Pick) error {
 	synced := uint64(0)
 	if l := c.log.Load(); l != nil {
@@ -124,8 +124,8 @@ func TestPowerFailuresLoseNothingSynced(t *testing.T) {
 	}
 }
 
-// A tail that was written and not synced is cut at every sector: what is left is
-// a longer and longer prefix, and never damage.
+// A tail that was written and not synced is cut at every sector. A longer and
+// longer prefix is left, and there is never damage.
 func TestTornTailIsThePrefixThatSurvived(t *testing.T) {
 	d := disk(t, nil)
 	opt := options(d)

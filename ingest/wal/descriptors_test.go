@@ -31,7 +31,8 @@ func writeMuch(l *wal.Log, write func(last uint64) uint64) (last, released uint6
 	return last, released, nil
 }
 
-// That descriptors are used up at one step, whichever, ends no log and loses nothing.
+// If descriptors are used up at any one step, that ends no log and loses
+// nothing.
 func TestDescriptorsUsedUpAtAnyStepEndNoLog(t *testing.T) {
 	const steps = 10
 	var met atomic.Int64
@@ -154,8 +155,8 @@ func TestALogIsFullWhileDescriptorsAreUsedUp(t *testing.T) {
 	}
 }
 
-// A folder whose fsync was attempted and failed ends the log: what the disk has then
-// is unknown.
+// A folder whose fsync was attempted and failed ends the log: the state of the
+// disk is then unknown.
 func TestAFailedSyncOfTheFolderEndsTheLog(t *testing.T) {
 	var bad atomic.Bool
 	d := disk(t, func(op crashfs.Op) error {

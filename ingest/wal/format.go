@@ -26,8 +26,8 @@ import (
 //	508    4    CRC-32C of bytes 0 to 507: the header CRC
 //	512         records back to back, each at a multiple of 8
 //
-// Every version keeps magic, version and header CRC where they are, so that a
-// newer file and a damaged one can be told apart.
+// Every version keeps magic, version and header CRC in place, so that a program
+// can distinguish a newer file from a damaged one.
 //
 // A record:
 //
@@ -44,17 +44,17 @@ import (
 //
 // A mark is a record of 24 bytes: it ends before the topic id, carries the LSN
 // that the next record will have, and is overwritten by that record. The writer
-// leaves one behind the last record when a sync has finished and there is
-// nothing else to write.
+// leaves one after the last record when a sync has finished and no record is
+// waiting.
 //
-// The CRC starts from the header CRC because files are recycled: what stands
-// in a file from its earlier use was sealed with another header, and a CRC of
-// the same bytes from another start is always another CRC.
+// The CRC starts from the header CRC because files are recycled. Bytes from an
+// earlier use of a file were sealed with another header, and a CRC of the same
+// bytes from another start is always another CRC.
 //
-// The synced field is what tells a torn tail from damage. A power failure may
+// The synced field distinguishes a torn tail from damage. A power failure may
 // keep any subset of the writes since the last fdatasync, so a bad record with
-// good ones behind it is nothing unusual by itself; but if one of those behind
-// it says that the bad one was durable, the disk has lost what it promised.
+// good ones after it is not unusual. But if a later record says that the bad
+// one was durable, the disk has lost durable bytes.
 const (
 	fileMagic   = "VARVEWAL"
 	fileVersion = 1
@@ -67,9 +67,9 @@ const (
 	recordAlign      = 8
 )
 
-// MaxRecord is the most bytes a record may take: the largest batch a client
-// may send (32 MiB) and a margin for its frame. Longer records are neither
-// written nor read.
+// MaxRecord is the largest size of a record in bytes: the largest batch a
+// client may send (32 MiB) and a margin for its frame. Longer records are
+// neither written nor read.
 const MaxRecord = 32<<20 + 64<<10
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -86,7 +86,7 @@ var (
 	errBadHeader = errors.New("bad file header")
 )
 
-// Record is one record batch and where it belongs.
+// Record is one record batch and its place.
 type Record struct {
 	LSN        uint64     // log sequence number, from 1, set by Append
 	Topic      segment.ID // with Index: the partition
@@ -94,8 +94,8 @@ type Record struct {
 	Epoch      uint32 // journal epoch under which it was appended
 	BaseOffset int64
 	Batch      []byte // never empty
-	// CRC is the CRC-32C of Batch, from somebody who has checked it and knows it
-	// without reading Batch; 0: the log computes it.
+	// CRC is the CRC-32C of Batch, from a caller that has checked it and knows
+	// it without reading Batch; 0: the log computes it.
 	CRC uint32
 }
 
@@ -124,7 +124,7 @@ func (h fileHeader) encode() ([]byte, uint32) {
 	return b, crc
 }
 
-// decodeHeader reads a header of headerSize bytes. The error is errBadHeader,
+// decodeHeader decodes a header of headerSize bytes. The error is errBadHeader,
 // with the reason, or ErrUnsupported.
 func decodeHeader(b []byte) (fileHeader, uint32, error) {
 	var h fileHeader
@@ -150,7 +150,8 @@ func decodeHeader(b []byte) (fileHeader, uint32, error) {
 	return h, crc, nil
 }
 
-// recordSize is the room a record with a batch of n bytes takes in a file.
+// recordSize returns the space that a record with a batch of n bytes takes in a
+// file.
 func recordSize(n int) int {
 	return (recordHeaderSize + n + recordAlign - 1) &^ (recordAlign - 1)
 }
@@ -177,7 +178,8 @@ func appendRecordHeader(dst []byte, seed uint32, r *Record, synced uint64) []byt
 	return dst
 }
 
-// appendMark appends the mark that says that everything below next is durable.
+// appendMark appends the mark that says that all records below next are
+// durable.
 func appendMark(dst []byte, seed uint32, next uint64) []byte {
 	start := len(dst)
 	dst = binary.BigEndian.AppendUint32(dst, markSize)
@@ -189,12 +191,12 @@ func appendMark(dst []byte, seed uint32, next uint64) []byte {
 	return dst
 }
 
-// frameCRC is the CRC of a record's bytes without the CRC field.
+// frameCRC returns the CRC of a record's bytes without the CRC field.
 func frameCRC(seed uint32, b []byte) uint32 {
 	return crc32.Update(crc32.Update(seed, castagnoli, b[:4]), castagnoli, b[8:])
 }
 
-// frame is the part that records and marks have in common.
+// frame is the common part of records and marks.
 type frame struct {
 	length int // without padding
 	lsn    uint64
@@ -203,12 +205,12 @@ type frame struct {
 
 func (f frame) isMark() bool { return f.length == markSize }
 
-// size is the room the frame takes in the file.
+// size is the space that the frame takes in the file.
 func (f frame) size() int { return (f.length + recordAlign - 1) &^ (recordAlign - 1) }
 
-// decodeFrame reads the first markSize bytes of a record and reports whether
-// the length can be one. It does not check the CRC, for which the whole record
-// is needed.
+// decodeFrame decodes the first markSize bytes of a record and reports whether
+// the length is possible. It does not check the CRC, which needs the whole
+// record.
 func decodeFrame(b []byte) (frame, bool) {
 	n := binary.BigEndian.Uint32(b)
 	if n != markSize && (n <= recordHeaderSize || n > MaxRecord) {
@@ -221,12 +223,13 @@ func decodeFrame(b []byte) (frame, bool) {
 	}, true
 }
 
-// checkFrame reports whether b, a whole record without padding, is as written.
+// checkFrame reports whether b, a whole record without padding, is intact.
 func checkFrame(b []byte, seed uint32) bool {
 	return binary.BigEndian.Uint32(b[4:]) == frameCRC(seed, b)
 }
 
-// decodeRecord reads a checked record that is no mark. The batch is part of b.
+// decodeRecord decodes a checked record that is not a mark. The batch is part
+// of b.
 func decodeRecord(b []byte) Record {
 	r := Record{
 		LSN:        binary.BigEndian.Uint64(b[8:]),

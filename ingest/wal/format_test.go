@@ -22,8 +22,8 @@ var testRecord = Record{
 	LSN: 42, Topic: segment.ID{0x70, 15: 0x71}, Index: 3, Epoch: 5, BaseOffset: 1000, Batch: []byte("record batch"),
 }
 
-// The bytes of version 1. Whoever changes them makes logs unreadable that are
-// on disks: a change needs a new version.
+// The bytes of version 1. A change to them makes logs on disks unreadable, so
+// it needs a new version.
 func TestFormatOnDiskIsUnchanged(t *testing.T) {
 	header, seed := testHeader.encode()
 	g := newGather()
@@ -113,7 +113,7 @@ func TestRecordWithAnyBitFlippedIsRefused(t *testing.T) {
 	}
 }
 
-// What is gathered is the same bytes, whether a batch is copied or not.
+// The gathered bytes are the same, whether a batch is copied or not.
 func TestGatheredRecordsLieBackToBack(t *testing.T) {
 	g := newGather()
 	total := 0

@@ -23,8 +23,9 @@ type FS interface {
 	Rename(old, new string) error
 	// Remove deletes a file or an empty directory; durable after SyncDir.
 	Remove(name string) error
-	// SyncDir makes the names in a directory durable. It may need to open it: then
-	// syscall.EMFILE and syscall.ENFILE say that nothing was synced, or failed to be.
+	// SyncDir makes the names in a directory durable. It may need to open it.
+	// The errors syscall.EMFILE and syscall.ENFILE then mean that it did not
+	// even try to sync.
 	SyncDir(name string) error
 }
 
@@ -36,7 +37,7 @@ type File interface {
 	// with an error. There are at most 1024.
 	WriteVec(pieces [][]byte, off int64) error
 	// Preallocate gives a new, empty file size bytes of zeros with disk space
-	// behind them, so that later writes below size change no metadata.
+	// for them, so that later writes below size change no metadata.
 	Preallocate(size int64) error
 	// Sync makes the file's bytes, and the size needed to read them, durable.
 	Sync() error
@@ -45,9 +46,9 @@ type File interface {
 	Close() error
 }
 
-// NoDescriptors reports whether an error says that file descriptors are used up. Only what
-// opens a file has this error: nothing was done, and it can be done later. An fsync
-// that was attempted does not have it.
+// NoDescriptors reports whether an error says that file descriptors are used
+// up. Only operations that open a file have this error: they did nothing, and
+// can be tried again later. An fsync that was attempted does not have it.
 func NoDescriptors(err error) bool {
 	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
 }
@@ -105,8 +106,8 @@ func (f osFile) Size() (int64, error) {
 	return st.Size(), nil
 }
 
-// writeZeros fills a new file. Reserving the space alone is not enough: the
-// first write to a reserved extent changes metadata, which makes each commit
+// writeZeros fills a new file. Reserving the space alone is not enough, because
+// the first write to a reserved extent changes metadata. That makes each commit
 // about half as long again as one into blocks that were written before.
 func writeZeros(f io.WriterAt, size int64) error {
 	zeros := make([]byte, min(size, 1<<20))
@@ -120,9 +121,9 @@ func writeZeros(f io.WriterAt, size int64) error {
 	return nil
 }
 
-// makeDirs makes dir and what is missing above it, and makes them durable. The
-// parent is synced even if dir exists: whoever made it may have died before it
-// could.
+// makeDirs makes dir and its missing parents, and makes them durable. It syncs
+// the parent even if dir exists: the process that made dir may have died before
+// it could.
 func makeDirs(fsys FS, dir string) error {
 	err := fsys.Mkdir(dir)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Preallocate implements File. Reserving first keeps the file in one piece and
-// finds out at once when the disk is full.
+// Preallocate implements File. Reserving first keeps the file in one piece, and
+// returns at once when the disk is full.
 func (f osFile) Preallocate(size int64) error {
 	err := retry(func() error { return unix.Fallocate(int(f.Fd()), 0, 0, size) })
 	if err != nil && !errors.Is(err, errors.ErrUnsupported) {
@@ -18,8 +18,8 @@ func (f osFile) Preallocate(size int64) error {
 	return writeZeros(f, size)
 }
 
-// Sync implements File with fdatasync: file times are of no use to the log,
-// and leaving them out saves a metadata write.
+// Sync implements File with fdatasync: the log does not need file times, and
+// leaving them out saves a metadata write.
 func (f osFile) Sync() error {
 	if err := retry(func() error { return unix.Fdatasync(int(f.Fd())) }); err != nil {
 		return &os.PathError{Op: "fdatasync", Path: f.Name(), Err: err}
@@ -44,7 +44,7 @@ func (f osFile) WriteVec(pieces [][]byte, off int64) error {
 	return writeRest(f, pieces, off, n)
 }
 
-// writeRest writes what a short write has left: n bytes are there.
+// writeRest writes the rest after a short write of n bytes.
 func writeRest(f io.WriterAt, pieces [][]byte, off int64, n int) error {
 	for _, p := range pieces {
 		skip := min(n, len(p))
@@ -61,8 +61,8 @@ func writeRest(f io.WriterAt, pieces [][]byte, off int64, n int) error {
 	return nil
 }
 
-// retry repeats a system call that a signal has interrupted before it did
-// anything.
+// retry repeats a system call that a signal has interrupted before it had an
+// effect.
 func retry(call func() error) error {
 	for {
 		if err := call(); err != unix.EINTR {

@@ -5,7 +5,7 @@ package wal
 // Preallocate implements File.
 func (f osFile) Preallocate(size int64) error { return writeZeros(f, size) }
 
-// Sync implements File. Package os asks for a full flush where the system needs
+// Sync implements File. Package os requests a full flush on systems that need
 // one (F_FULLFSYNC on darwin).
 func (f osFile) Sync() error { return f.File.Sync() }
 

@@ -119,7 +119,7 @@ func TestALogOpensOnAFullDisk(t *testing.T) {
 	}
 }
 
-// What the bucket has need not go to a disk that has no room for it.
+// Records that the bucket has need not go to a disk without room for them.
 func TestCloseOfAFullLogIsNoErrorWhenTheBucketHasAll(t *testing.T) {
 	d := smallDisk(t, 0, syscall.ENOSPC)
 	opt := options(d)

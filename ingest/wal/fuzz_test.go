@@ -27,8 +27,9 @@ func (memFile) Preallocate(int64) error            { return os.ErrInvalid }
 func (memFile) WriteAt([]byte, int64) (int, error) { return 0, os.ErrInvalid }
 func (memFile) WriteVec([][]byte, int64) error     { return os.ErrInvalid }
 
-// Whatever is in a file: every record that is read has LSN, length and CRC as a
-// writer would have made them, so laying it out again gives the same bytes.
+// With any bytes in a file, every record that is read has LSN, length and CRC
+// as a writer would have made them. So laying it out again gives the same
+// bytes.
 func FuzzReadFile(f *testing.F) {
 	h := fileHeader{Cluster: segment.ID{1}, Node: segment.ID{2}, Incarnation: segment.ID{3}, Journal: 7, Number: 1, FirstLSN: 5}
 	header, seed := h.encode()

@@ -1,15 +1,16 @@
 package wal
 
 const (
-	// stageBytes is the room for what is copied before a write: small enough to
+	// stageBytes is the space for bytes copied before a write: small enough to
 	// stay in a core's cache.
 	stageBytes = 256 << 10
-	// copyBelow is the batch size from which a batch is written from where it
-	// is. Below, copying it next to its neighbours is cheaper than another piece
-	// in the system call: 200-byte batches 4 to 5 times, while batches of 16 KiB
-	// are 1.5 times faster uncopied, and 1 to 8 KiB are even (ext4 page cache).
+	// copyBelow is the batch size from which a batch is written from where it is.
+	// Below it, copying a batch next to its neighbours is cheaper than another
+	// piece in the system call. Batches of 200 bytes are 4 to 5 times as fast
+	// copied. From 1 to 8 KiB both are even, and batches of 16 KiB are 1.5 times as
+	// fast uncopied (ext4 page cache).
 	copyBelow = 8 << 10
-	// writeBytes is how much is gathered before it is written.
+	// writeBytes is how much is gathered before a write.
 	writeBytes = 1 << 20
 	// writePieces is the most pieces of a write, Linux's IOV_MAX. A record adds
 	// at most two.
@@ -20,16 +21,17 @@ const (
 // newGather.
 type gather struct {
 	stage  []byte   // headers, paddings and small batches
-	open   int      // where in stage the piece begins that is not in pieces yet
+	open   int      // start, in stage, of the piece that is not in pieces yet
 	pieces [][]byte // in file order
-	size   int      // bytes of all pieces, the open one included
+	size   int      // bytes of all pieces, with the open one
 }
 
 func newGather() gather {
 	return gather{stage: make([]byte, 0, stageBytes), pieces: make([][]byte, 0, writePieces)}
 }
 
-// fits reports whether another record with a batch of n bytes can be added.
+// fits reports whether there is space for another record with a batch of n
+// bytes.
 func (g *gather) fits(n int) bool {
 	stage := recordHeaderSize + recordAlign
 	if n < copyBelow {
@@ -38,7 +40,7 @@ func (g *gather) fits(n int) bool {
 	return g.size < writeBytes && len(g.stage)+stage <= cap(g.stage) && len(g.pieces)+3 <= writePieces
 }
 
-// add lays a record out.
+// add appends a record.
 func (g *gather) add(seed uint32, r *Record, synced uint64) {
 	g.stage = appendRecordHeader(g.stage, seed, r, synced)
 	if len(r.Batch) < copyBelow {
@@ -62,13 +64,13 @@ func (g *gather) cut() {
 	}
 }
 
-// take returns what was gathered; it is valid until the next add.
+// take returns the gathered pieces; they are valid until the next add.
 func (g *gather) take() (pieces [][]byte, size int) {
 	g.cut()
 	return g.pieces, g.size
 }
 
-// reset lets go of everything taken.
+// reset releases everything taken.
 func (g *gather) reset() {
 	clear(g.pieces)
 	g.stage, g.open, g.pieces, g.size = g.stage[:0], 0, g.pieces[:0], 0

@@ -36,8 +36,9 @@ func next(opt wal.Options, fsys wal.FS) wal.Options {
 	return opt
 }
 
-// record is what the tests append with a given LSN: the same every time, of
-// 60 bytes to some KiB, now and then long enough not to be copied.
+// record returns the record that tests append with a given LSN. It is the same
+// every time, of 60 bytes to some KiB, and at times long enough not to be
+// copied.
 func record(id segment.ID, lsn uint64) wal.Record {
 	made.Lock()
 	defer made.Unlock()
@@ -53,7 +54,7 @@ type recordKey struct {
 	lsn uint64
 }
 
-// made keeps what record has made, which many images are compared with.
+// made keeps the results of record, which many images are compared with.
 var made = struct {
 	sync.Mutex
 	records map[recordKey]wal.Record

@@ -14,22 +14,22 @@ import (
 var (
 	// ErrClosed: the log was closed.
 	ErrClosed = errors.New("write-ahead log is closed")
-	// ErrFull: the file at hand is full, and the disk, or the budget given in
-	// Options, has no room for another one. It passes when records are released or
-	// space is made.
+	// ErrFull: the current file is full, and the disk, or the budget given in
+	// Options, has no room for another one. It passes when records are released
+	// or space becomes free.
 	ErrFull = errors.New("no room for write-ahead files")
 )
 
 // Log is one incarnation's log, open for appending. Append, Sync, ReadBack and
-// Release are for one caller; the other methods may be called from anywhere.
+// Release are for one caller; any goroutine may call the other methods.
 //
-// Two goroutines run from Open to Close: the writer owns the file that is being
-// written, the pool owns all other files.
+// Two goroutines run from Open to Close: the writer owns the current file, the
+// pool owns all other files.
 type Log struct {
 	opt Options
 	dir string // of this incarnation
 
-	notify     chan struct{} // capacity 1: the owner has something to look at
+	notify     chan struct{} // capacity 1: the owner has a change to look at
 	wakeWriter chan struct{} // capacity 1
 	wakePool   chan struct{} // capacity 1
 	spares     chan spare    // from the pool to the writer
@@ -44,17 +44,17 @@ type Log struct {
 		sync.Mutex
 		queue    []Record // appended, not yet taken by the writer; LSNs up to next-1
 		next     uint64   // LSN that the next record gets
-		want     uint64   // highest LSN that is to be synced
+		want     uint64   // highest LSN for which a sync was requested
 		synced   uint64   // every record up to here is durable
 		released uint64   // every record up to here is in the bucket
 		closed   []closedFile
-		current  uint64 // number of the file being written, or of the next one
+		current  uint64 // number of the current file, or of the next one
 		waiting  int64  // bytes of the records that are not written to a file yet
-		room     int64  // bytes left in the file being written; 0 if there is none
+		room     int64  // bytes left in the current file; 0 if there is none
 		files    int64  // bytes of all files
 		err      error  // the first failure; final
-		noSpare  error  // why there is no spare; nil when there is one or it is on its way
-		unnamed  error  // why the next file cannot be used though it is there, or nil
+		noSpare  error  // why there is no spare; nil if there is one or one is being made
+		unnamed  error  // why the next file cannot be used though it exists, or nil
 		closing  bool
 	}
 }
@@ -67,10 +67,10 @@ type closedFile struct {
 }
 
 // Open makes the incarnation's folder and first file, durably, and starts the
-// log. Where there is no room for a file the log is Full from the start: the
-// owner may make room by bringing older logs to the bucket. Open does not touch
-// these, except that it finishes the removal of those whose removal was
-// interrupted. No other process may use the folder.
+// log. If there is no room for a file, the log is Full from the start: the
+// owner may make room by moving older logs to the bucket. Open does not touch
+// these, except that it finishes removals that were interrupted. No other
+// process may use the folder.
 func Open(opt Options) (*Log, error) {
 	opt, err := opt.withDefaults()
 	if err != nil {
@@ -103,7 +103,7 @@ func Open(opt Options) (*Log, error) {
 		return nil, fmt.Errorf("open write-ahead log in %s: %w", dir, err)
 	default:
 		if err := w.use(&first, 1); NoDescriptors(err) {
-			l.spares <- first // the writer uses it when it can be
+			l.spares <- first // the writer uses it when that is possible
 		} else if err != nil {
 			return nil, fmt.Errorf("open write-ahead log in %s: %w", dir, errors.Join(err, first.file.Close()))
 		}
@@ -113,7 +113,7 @@ func Open(opt Options) (*Log, error) {
 	return l, nil
 }
 
-// makeIncarnationDir makes the folder of a new log behind all others.
+// makeIncarnationDir makes the folder of a new log, in order after all others.
 func makeIncarnationDir(opt Options) (string, error) {
 	if err := makeDirs(opt.FS, opt.Dir); err != nil {
 		return "", err
@@ -144,13 +144,13 @@ func makeIncarnationDir(opt Options) (string, error) {
 }
 
 // Append gives the records the next LSNs, which it stores in recs, and hands
-// them to the writer. It returns the last LSN. It never waits for the disk, and
-// the batches are not copied: they must not change until the records are
-// released or the log is closed. They are written promptly, but durable only
-// after a Sync.
+// them to the writer. It returns the last LSN. It never waits for the disk. It
+// does not copy the batches: they must not change until the records are
+// released or the log is closed. The records are written promptly, but durable
+// only after a Sync.
 //
-// The error is ErrTooLarge, ErrClosed or what Err returns; then no record was
-// taken.
+// The error is ErrTooLarge, ErrClosed or the one that Err returns; the log then
+// holds none of the records.
 func (l *Log) Append(recs []Record) (last uint64, err error) {
 	var bytes int64
 	for i := range recs {
@@ -181,11 +181,11 @@ func (l *Log) Append(recs []Record) (last uint64, err error) {
 	return l.mu.next - 1, nil
 }
 
-// MaxBatch is the longest batch that Append takes.
+// MaxBatch is the length of the longest batch that Append takes.
 func (l *Log) MaxBatch() int { return l.opt.maxRecord() - recordHeaderSize }
 
-// Sync asks that every record up to lsn become durable. It returns at once; the
-// channel of Synced tells when to look at SyncedLSN.
+// Sync requests that every record up to lsn become durable. It returns at once.
+// The channel of Synced signals when to look at SyncedLSN.
 func (l *Log) Sync(lsn uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -195,36 +195,36 @@ func (l *Log) Sync(lsn uint64) {
 	}
 }
 
-// Synced is sent to, without blocking, whenever SyncedLSN, Err or Full have
-// changed. One value may stand for several changes.
+// Synced returns a channel that gets a value, without blocking, whenever
+// SyncedLSN, Err or Full have changed. One value may stand for several changes.
 func (l *Log) Synced() <-chan struct{} { return l.notify }
 
-// SyncedLSN is the LSN up to which every record is durable; 0 for none.
+// SyncedLSN returns the LSN up to which every record is durable; 0 for none.
 func (l *Log) SyncedLSN() uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.mu.synced
 }
 
-// Err is the failure that ended the log, or nil. It is final: nothing more will
-// be written or reported synced, and the process should end, because what the
-// disk did with the writes it failed to sync cannot be known.
+// Err returns the failure that ended the log, or nil. It is final: nothing more
+// will be written or reported synced. The process should end, because the
+// effect of a failed sync on the disk cannot be known.
 func (l *Log) Err() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.mu.err
 }
 
-// Full is an error that wraps ErrFull while the file at hand is full and there is
-// no room for another one, else nil. Records appended until then wait in memory,
-// so the owner should take no more until it is nil again.
+// Full returns an error that wraps ErrFull while the current file is full and
+// there is no room for another one, else nil. Records appended until then wait
+// in memory, so the owner should accept no more until it is nil again.
 func (l *Log) Full() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.full()
 }
 
-// full is Full under the lock.
+// full is Full with the lock held.
 func (l *Log) full() error {
 	if l.mu.room-l.mu.waiting >= l.opt.reserve() {
 		return nil
@@ -232,8 +232,8 @@ func (l *Log) full() error {
 	return cmp.Or(l.mu.unnamed, l.mu.noSpare)
 }
 
-// Release says that every record up to lsn is in the bucket. Files that hold no
-// others are reused or removed, in the background.
+// Release notes that every record up to lsn is in the bucket. Files with only
+// such records are reused or removed, in the background.
 func (l *Log) Release(lsn uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -246,24 +246,24 @@ func (l *Log) Release(lsn uint64) {
 	}
 }
 
-// FileBytes is how much disk the files of the log take, those made ahead
-// included.
+// FileBytes returns how much disk the files of the log take, with those made
+// ahead.
 func (l *Log) FileBytes() int64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.mu.files
 }
 
-// Unwritten is the bytes of records that wait in memory to be written.
+// Unwritten returns the bytes of records that wait in memory to be written.
 func (l *Log) Unwritten() int64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.mu.waiting
 }
 
-// Close writes and syncs what was appended, stops the log and waits for its
-// goroutines. The files stay for a later Scan. The error is that of Err, or
-// ErrFull when there was no room for the last records and the bucket lacks some.
+// Close writes and syncs all appended records, stops the log and waits for its
+// goroutines. The files stay for a later Scan. It returns the error of Err, or
+// ErrFull if there was no room for the last records and the bucket lacks some.
 func (l *Log) Close() error {
 	l.closeOnce.Do(func() {
 		l.mu.Lock()
@@ -280,7 +280,7 @@ func (l *Log) Close() error {
 	return errors.Join(l.mu.err, l.closeErr)
 }
 
-// fail records the first failure. Nothing is reported synced after it.
+// fail records the first failure. After it, nothing is reported as synced.
 func (l *Log) fail(err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -291,7 +291,7 @@ func (l *Log) fail(err error) {
 	kick(l.wakeWriter)
 }
 
-// setNoSpare notes why there is no spare; nil: there is one.
+// setNoSpare notes why there is no spare, or with nil that there is one.
 func (l *Log) setNoSpare(err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -303,7 +303,7 @@ func (l *Log) setNoSpare(err error) {
 	}
 }
 
-// takeReleased removes the files from the list that hold released records only
+// takeReleased removes the files that hold only released records from the list
 // and returns them, lowest first.
 func (l *Log) takeReleased() []closedFile {
 	l.mu.Lock()
@@ -317,7 +317,7 @@ func (l *Log) takeReleased() []closedFile {
 	return gone
 }
 
-// kick sends to a channel of capacity 1 unless there is a value in it.
+// kick sends to a channel of capacity 1 unless it holds a value already.
 func kick(c chan struct{}) {
 	select {
 	case c <- struct{}{}:

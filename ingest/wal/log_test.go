@@ -56,7 +56,7 @@ func TestNothingIsSyncedUnlessAsked(t *testing.T) {
 	if err := waitSynced(l, last); err != nil {
 		t.Fatal(err)
 	}
-	// The file, and perhaps the spare that the pool makes meanwhile.
+	// The file, and perhaps the spare that the pool makes at the same time.
 	if n := syncs.Load() - opened; n > 2 {
 		t.Errorf("%d syncs for one request", n)
 	}
@@ -269,8 +269,8 @@ func TestEveryFailureIsFinal(t *testing.T) {
 	}
 }
 
-// runToFailure uses a log until it fails or is done, and returns what it had
-// reported synced.
+// runToFailure uses a log until it fails or is done, and returns the LSN up to
+// which it reported records as synced.
 func runToFailure(t *testing.T, opt wal.Options) uint64 {
 	l, err := wal.Open(opt)
 	if err != nil {

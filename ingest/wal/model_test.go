@@ -11,7 +11,7 @@ import (
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-// life is what must be known of one log: records 1 to appended exist, 1 to
+// life is the expected state of one log: records 1 to appended exist, 1 to
 // synced are safe, 1 to released may be gone.
 type life struct {
 	id                         segment.ID
@@ -56,7 +56,7 @@ func (m *machine) recover(t *rapid.T, disk *crashfs.FS) {
 		if err := checkRead(inc, inc.FirstLSN, inc.LastLSN); err != nil {
 			t.Fatal(err)
 		}
-		want.synced = inc.LastLSN // what was read once is read again
+		want.synced = inc.LastLSN // a record that was read once is read again
 		switch rapid.IntRange(0, 3).Draw(t, "keep") {
 		case 0:
 			err = inc.Remove()

@@ -15,11 +15,11 @@ import (
 //	    <number, 12 digits>.wal                records
 //	    <any>.spare                            no records: preallocated, or released and to be reused
 //	    reason                                 why the log is being set aside
-//	<ordinal>-<incarnation>.dead/              removed; contents on their way out
+//	<ordinal>-<incarnation>.dead/              removed; contents are being deleted
 //	aside/<UTC time>-<incarnation>/            set aside; with them, as text:
 //	    missing                                how many of its records the journal does not have
 //	    exported                               when it was exported
-//	aside/<...>.dead/                          deleted; contents on their way out
+//	aside/<...>.dead/                          deleted; contents are being deleted
 const (
 	walSuffix   = ".wal"
 	spareSuffix = ".spare"
@@ -35,7 +35,7 @@ func incarnationName(ordinal uint64, id segment.ID) string {
 	return fmt.Sprintf("%010d-%s", ordinal, id)
 }
 
-// parseIncarnationName reports false for names of anything else.
+// parseIncarnationName reports false for any other name.
 func parseIncarnationName(name string) (ordinal uint64, id segment.ID, ok bool) {
 	num, rest, found := strings.Cut(name, "-")
 	if !found || len(num) != 10 {

@@ -8,30 +8,30 @@ import (
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-// Options says where a log lies and whose it is.
+// Options give the place of a log and its identity.
 type Options struct {
 	Dir         string     // folder of the journal's write-ahead files; made if missing
-	Cluster     segment.ID // whose bucket the records go to
+	Cluster     segment.ID // the cluster whose bucket the records go to
 	Node        segment.ID // the data folder
-	Incarnation segment.ID // the log: Open refuses a second one of that id in Dir
+	Incarnation segment.ID // the log: Open refuses a second log of that id in Dir
 	Journal     uint32
 
 	FS           FS               // zero: OS
 	SegmentBytes int64            // size of a file, a multiple of 512; zero: 64 MiB, or half of MaxBytes if that is less
-	LeastBytes   int64            // size of a file where there is no room for a longer one; zero: what the longest record needs
-	MaxBytes     int64            // most bytes this incarnation's files may take; zero: no bound
+	LeastBytes   int64            // size of a file if there is no room for a longer one; zero: the size that the longest record needs
+	MaxBytes     int64            // most bytes this incarnation's files may take; zero: no limit
 	Now          func() time.Time // names folders set aside; zero: time.Now
 }
 
 const (
 	defaultSegmentBytes = 64 << 20
 	sectorSize          = 512
-	// minFiles is what the log needs to keep going: the file it writes and the
-	// next one.
+	// minFiles is the number of files that the log needs to go on: the current
+	// one and the next one.
 	minFiles = 2
 )
 
-// withDefaults fills zero values in and rejects contradictions.
+// withDefaults replaces zero values and rejects contradictions.
 func (o Options) withDefaults() (Options, error) {
 	if o.FS == nil {
 		o.FS = OS{}
@@ -63,16 +63,16 @@ func (o Options) withDefaults() (Options, error) {
 	return o, nil
 }
 
-// reserve is how much room a file has at least while the log takes records
-// though there is no next file.
+// reserve is the least space that a file must have while the log accepts
+// records without a next file.
 func (o Options) reserve() int64 { return min(1<<20, o.SegmentBytes/8) }
 
-// maxRecord is the longest record, padding included, that every file can take.
+// maxRecord is the longest record, with padding, that every file can hold.
 func (o Options) maxRecord() int {
 	return int(min(MaxRecord, o.LeastBytes-headerSize))
 }
 
-// header is the header of file number, whose first record is first.
+// header returns the header of file number, whose first record is first.
 func (o Options) header(number, first uint64) fileHeader {
 	return fileHeader{
 		Cluster: o.Cluster, Node: o.Node, Incarnation: o.Incarnation,

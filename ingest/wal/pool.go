@@ -10,16 +10,16 @@ import (
 )
 
 const (
-	// maxSpares is how many files are kept ready. One is made ahead; a second is
-	// kept when it comes from a released file, so that a log in steady state
-	// writes into files it already has and makes no new ones.
+	// maxSpares is how many files are kept ready. One is made ahead. A second
+	// is kept if it comes from a released file, so that a log in steady state
+	// writes into existing files and makes no new ones.
 	maxSpares = 2
-	// fullRetry is how often room is looked for when there was none: others may
-	// free space without telling us.
+	// fullRetry is the pause between two checks for room: other programs may
+	// free space, and the log gets no notice of it.
 	fullRetry = time.Second
 )
 
-// spare is a file with nothing in it that counts.
+// spare is a file whose content does not count.
 type spare struct {
 	file File
 	path string
@@ -27,16 +27,16 @@ type spare struct {
 }
 
 // pool makes files ahead of the writer and takes released ones back, in its own
-// goroutine. Only it touches files other than the one being written.
+// goroutine. Only the pool touches files other than the current one.
 type pool struct {
 	log   *Log
-	bytes int64     // of this log's files: full ones, spares, and the one being written
+	bytes int64     // of this log's files: full ones, spares, and the current one
 	made  int       // spares named so far
-	grown time.Time // when a short file was last tried to be replaced
+	grown time.Time // time of the last attempt to replace a short file
 
 	released []closedFile // to be taken back, lowest first
 	begun    bool         // the first of them has lost its name
-	reused   string       // what it is called now; empty if it was removed
+	reused   string       // its present name; empty if it was removed
 }
 
 func (p *pool) run() {
@@ -70,9 +70,9 @@ func (p *pool) run() {
 	}
 }
 
-// recycle takes the released files: some become spares, the rest goes. They go
-// in order, each durably before the next, so that the files of a log are
-// always without a gap.
+// recycle takes the released files: some become spares, the rest are removed.
+// It takes them in order, each durably before the next, so that there is never
+// a gap in the files of a log.
 func (p *pool) recycle() error {
 	p.released = append(p.released, p.log.takeReleased()...)
 	for len(p.released) > 0 {
@@ -85,12 +85,12 @@ func (p *pool) recycle() error {
 }
 
 // takeBack makes a spare of a released file, or removes it. After an error that
-// passes it goes on where it was.
+// passes, the next call goes on from there.
 func (p *pool) takeBack(f closedFile) error {
 	if err := p.unname(f); err != nil {
 		return err
 	}
-	// The old name is durably gone before the writer gets to overwrite the file.
+	// The old name is durably gone before the writer may overwrite the file.
 	if err := p.log.opt.FS.SyncDir(p.log.dir); err != nil {
 		return fmt.Errorf("sync folder for %s, which is not needed any more: %w", walName(f.number), err)
 	}
@@ -102,11 +102,11 @@ func (p *pool) takeBack(f closedFile) error {
 	if err != nil {
 		return fmt.Errorf("reuse released file: %w", err)
 	}
-	p.log.spares <- spare{file, p.reused, f.size} // has room: only this goroutine sends
+	p.log.spares <- spare{file, p.reused, f.size} // does not block: only this goroutine sends
 	return nil
 }
 
-// unname takes its name from a released file, once.
+// unname removes the name of a released file, once.
 func (p *pool) unname(f closedFile) error {
 	if p.begun {
 		return nil
@@ -130,8 +130,8 @@ func (p *pool) unname(f closedFile) error {
 	return nil
 }
 
-// replace makes a file of full size in the place of one that was made short while
-// there was no room, if there is room by now.
+// replace makes a file of full size in place of one that was made short for
+// lack of room, if there is room now.
 func (p *pool) replace(f closedFile) error {
 	opt := p.log.opt
 	now := opt.Now()
@@ -150,7 +150,7 @@ func (p *pool) replace(f closedFile) error {
 }
 
 // refill makes a file if there is no spare. Having no room for it is a state,
-// not a failure. stuck is why a released file is not taken back, nil if none waits.
+// not a failure. stuck is why a released file was not taken back, or nil.
 func (p *pool) refill(stuck error) error {
 	if len(p.log.spares) > 0 {
 		p.log.setNoSpare(nil)
@@ -172,8 +172,8 @@ func (p *pool) refill(stuck error) error {
 	return nil
 }
 
-// create makes a new file with disk space behind it, a shorter one where there is
-// little. ErrFull says that there is not even room for that.
+// create makes a new file with disk space for it, a shorter one if there is
+// little. ErrFull means that there is not even room for that.
 func (p *pool) create() (spare, error) {
 	opt := p.log.opt
 	size := opt.SegmentBytes
@@ -210,7 +210,7 @@ func (p *pool) makeFile(size int64) (spare, error) {
 	return spare{f, path, size}, nil
 }
 
-// asFull adds ErrFull to an error that passes when there is room: for bytes, for
+// asFull adds ErrFull to an error that passes when there is room for bytes, for
 // names, or in the table of open files.
 func asFull(err error) error {
 	if NoDescriptors(err) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
@@ -219,7 +219,7 @@ func asFull(err error) error {
 	return err
 }
 
-// addBytes counts what the files take.
+// addBytes counts the size of the files.
 func (p *pool) addBytes(n int64) {
 	p.bytes += n
 	p.log.mu.Lock()
@@ -227,7 +227,8 @@ func (p *pool) addBytes(n int64) {
 	p.log.mu.files = p.bytes
 }
 
-// spareless is why there is no spare; nil if there is one, or it is on its way.
+// spareless returns why there is no spare; nil if there is one, or one is being
+// made.
 func (l *Log) spareless() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()

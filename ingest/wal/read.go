@@ -7,15 +7,15 @@ import (
 	"slices"
 )
 
-// Read calls fn for the records from LSN from to LastLSN, in order. The batch
-// belongs to fn. It returns the first error of fn or of reading; after a damaged
-// log's last good record it returns the *DamageError.
+// Read calls fn for the records from LSN from to LastLSN, in order. fn may keep
+// the batch. It returns the first error of fn or of reading. In a damaged log
+// it returns the *DamageError after the last good record.
 func (inc *Incarnation) Read(from uint64, fn func(Record) error) error {
 	if from > inc.LastLSN {
 		return inc.damage()
 	}
 	if from < inc.FirstLSN {
-		return fmt.Errorf("read write-ahead log %s: record %d is not there, the first is %d", inc.dir, from, inc.FirstLSN)
+		return fmt.Errorf("read write-ahead log %s: there is no record %d, the first is %d", inc.dir, from, inc.FirstLSN)
 	}
 	fresh := *inc // Damage is found again, at the same place
 	err := fresh.readFiles(func(r Record, _ int64) error {
@@ -31,7 +31,7 @@ func (inc *Incarnation) Read(from uint64, fn func(Record) error) error {
 	return fresh.damage()
 }
 
-// damage is Damage as an error.
+// damage returns Damage as an error.
 func (inc *Incarnation) damage() error {
 	if inc.Damage == nil {
 		return nil
@@ -39,8 +39,9 @@ func (inc *Incarnation) damage() error {
 	return inc.Damage
 }
 
-// readHeaders fills in the files up to the first bad header. Files were named
-// after their headers were durable, so a bad one is damage even at the end.
+// readHeaders reads the headers of the files up to the first bad one. Files got
+// their names after their headers were durable, so a bad one is damage even at
+// the end.
 func (inc *Incarnation) readHeaders(numbers []uint64) error {
 	for i, number := range numbers {
 		path := filepath.Join(inc.dir, walName(number))
@@ -61,8 +62,8 @@ func (inc *Incarnation) readHeaders(numbers []uint64) error {
 	return nil
 }
 
-// readHeader reads a file's header; errBadHeader is the only error that says
-// something about the file and not about the folder.
+// readHeader reads a file's header. errBadHeader is the only error that
+// concerns the file and not the folder.
 func (inc *Incarnation) readHeader(path string, number uint64) (walFile, error) {
 	w, err := openWindow(inc.opt.FS, path)
 	if err != nil {
@@ -85,10 +86,10 @@ func (inc *Incarnation) readHeader(path string, number uint64) (walFile, error) 
 	}
 	want := inc.opt.header(number, h.FirstLSN)
 	if h.Cluster != want.Cluster || h.Node != want.Node || h.Journal != want.Journal {
-		return walFile{}, fmt.Errorf("%s: %w: it is of cluster %s, node %s, journal %d", path, ErrForeign, h.Cluster, h.Node, h.Journal)
+		return walFile{}, fmt.Errorf("%s: %w: it belongs to cluster %s, node %s, journal %d", path, ErrForeign, h.Cluster, h.Node, h.Journal)
 	}
 	if h != want {
-		return walFile{}, fmt.Errorf("%w: it is of file %d of incarnation %s", errBadHeader, h.Number, h.Incarnation)
+		return walFile{}, fmt.Errorf("%w: it belongs to file %d of incarnation %s", errBadHeader, h.Number, h.Incarnation)
 	}
 	return walFile{path: path, header: h, seed: seed}, nil
 }

@@ -5,24 +5,24 @@ import (
 	"path/filepath"
 )
 
-// cursor is where ReadBack goes on: a record, its file, and where in it.
+// cursor is where ReadBack goes on: a record, its file, and its place in it.
 type cursor struct {
 	file   walFile
 	number uint64
 	offset int64
-	next   uint64 // LSN at offset; 0: nowhere
+	next   uint64 // LSN at offset; 0: no place
 }
 
-// ReadBack calls fn for the records of this log from LSN from on that are synced
-// and not released, in order, until fn returns an error, which it returns. The
-// batch is valid until fn returns. Reading on from where fn stopped needs no
-// search. Only records that were reported synced may be asked for.
+// ReadBack calls fn for the records of this log from LSN from on that are
+// synced and not released, in order, until fn returns an error, which it
+// returns. The batch is valid until fn returns. Reading on from where fn
+// stopped needs no search. from must be a record that was reported as synced.
 func (l *Log) ReadBack(from uint64, fn func(Record) error) error {
 	last := l.SyncedLSN()
 	if from > last {
 		return nil
 	}
-	// The cursor may stand at the end of a file that was released since.
+	// The cursor may stand at the end of a file that has been released since.
 	if number := l.fileOf(from); l.back.next != from || l.back.number != number {
 		if err := l.openBack(number); err != nil {
 			return fmt.Errorf("read back record %d: %w", from, err)
@@ -36,7 +36,7 @@ func (l *Log) ReadBack(from uint64, fn func(Record) error) error {
 	return nil
 }
 
-// fileOf is the number of the file that holds a record.
+// fileOf returns the number of the file that holds a record.
 func (l *Log) fileOf(lsn uint64) uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -59,8 +59,8 @@ func (l *Log) openBack(number uint64) error {
 }
 
 // readBackFile reads the cursor's file up to its last record or to last, and
-// leaves the cursor there or at the start of the next file. Before record from it
-// only counts.
+// leaves the cursor there or at the start of the next file. It calls fn only
+// from record from on.
 func (l *Log) readBackFile(from, last uint64, fn func(Record) error) error {
 	c := &l.back
 	w, err := openWindow(l.opt.FS, c.file.path)
@@ -87,8 +87,8 @@ func (l *Log) readBackFile(from, last uint64, fn func(Record) error) error {
 	return nil
 }
 
-// nextBackFile goes on to the file that begins with the cursor's record; that
-// there is none means that a record that was synced cannot be read.
+// nextBackFile goes on to the file that begins with the cursor's record. If
+// there is none, a synced record cannot be read.
 func (l *Log) nextBackFile(reason string) error {
 	was := l.back
 	if err := l.openBack(was.number + 1); err != nil {

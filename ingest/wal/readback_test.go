@@ -9,8 +9,8 @@ import (
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-// What was read back is released, and its file reused under another name, while
-// ReadBack stands at that file's end.
+// Records that were read back are released, and their file is reused under
+// another name, while ReadBack stands at that file's end.
 func TestReadBackGoesOnWhenItsFileIsGone(t *testing.T) {
 	d := disk(t, nil)
 	opt := options(d)

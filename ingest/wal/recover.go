@@ -2,7 +2,7 @@ package wal
 
 import "fmt"
 
-// stop is where the records of a file end, and why.
+// stop is where the records of a file end, and the reason.
 type stop struct {
 	offset int64
 	next   uint64 // LSN expected there
@@ -10,8 +10,8 @@ type stop struct {
 }
 
 // readFiles calls fn for every good record up to the end of the log, a torn
-// tail or damage, and fills in Beyond and Damage. fn gets the room the record
-// takes in its file; the batch is valid until fn returns.
+// tail or damage, and sets Beyond and Damage. It passes fn the space that the
+// record takes in its file; the batch is valid until fn returns.
 func (inc *Incarnation) readFiles(fn func(r Record, size int64) error) error {
 	for i := range inc.files {
 		damage, err := inc.readFile(i, fn)
@@ -26,7 +26,7 @@ func (inc *Incarnation) readFiles(fn func(r Record, size int64) error) error {
 	return nil
 }
 
-// readFile reads file i and decides what its end means.
+// readFile reads file i and decides the meaning of its end.
 func (inc *Incarnation) readFile(i int, fn func(Record, int64) error) (*DamageError, error) {
 	f := &inc.files[i]
 	w, err := openWindow(inc.opt.FS, f.path)
@@ -40,7 +40,7 @@ func (inc *Incarnation) readFile(i int, fn func(Record, int64) error) (*DamageEr
 	}
 	damage := &DamageError{File: f.path, Offset: at.offset, Reason: at.reason, Lost: at.next}
 	if i+1 < len(inc.files) {
-		// A file is made when the one before it is durable to its end.
+		// A file is made only when the one before it is durable to its end.
 		first := inc.files[i+1].header.FirstLSN
 		damage.Highest = inc.files[len(inc.files)-1].header.FirstLSN - 1
 		if first < at.next {
@@ -66,8 +66,8 @@ func (inc *Incarnation) readFile(i int, fn func(Record, int64) error) (*DamageEr
 	return nil, nil
 }
 
-// walk calls fn for the records of a file until there is none where the next
-// one should be.
+// walk calls fn for the records of a file, until there is none at the next
+// place.
 func (f *walFile) walk(w *window, fn func(Record, int64) error) (stop, error) {
 	at := stop{offset: headerSize, next: f.header.FirstLSN}
 	for {
@@ -79,7 +79,7 @@ func (f *walFile) walk(w *window, fn func(Record, int64) error) (stop, error) {
 		case reason != "":
 			at.reason = reason
 		case fr.lsn != at.next:
-			at.reason = fmt.Sprintf("record %d where record %d belongs", fr.lsn, at.next)
+			at.reason = fmt.Sprintf("found record %d in the place of record %d", fr.lsn, at.next)
 		case fr.isMark():
 			at.reason = "end mark"
 		}
@@ -94,9 +94,9 @@ func (f *walFile) walk(w *window, fn func(Record, int64) error) (stop, error) {
 	}
 }
 
-// search looks behind the end of the readable records for others of the same
-// file: how many there are, and up to where the highest of them says that the
-// log was durable.
+// search looks for more records of the same file after the end of the readable
+// ones. It returns how many there are, and the highest LSN that they report as
+// durable.
 func (f *walFile) search(w *window, at stop) (beyond int, durable uint64, err error) {
 	limit := at.next + uint64(w.size)/markSize // as many as the file could hold
 	for off := at.offset; w.holds(off, markSize); {

@@ -13,9 +13,8 @@ import (
 )
 
 // Incarnation is an older log found on disk. Its records are FirstLSN to
-// LastLSN, without a gap. Whether something is missing before FirstLSN cannot
-// be told here, because released files are gone: compare it with what the
-// bucket holds.
+// LastLSN, without a gap. It does not show whether records before FirstLSN are
+// missing, because released files are removed: compare it with the bucket.
 type Incarnation struct {
 	ID       segment.ID
 	FirstLSN uint64   // LSN of the first record
@@ -23,20 +22,20 @@ type Incarnation struct {
 	Epochs   []uint32 // journal epochs of the records, in order of appearance
 	Files    int
 	Bytes    int64        // the records take in the files
-	Beyond   int          // good records behind a torn tail: written, never synced, out of order
-	Damage   *DamageError // records that had been durable cannot be read; else nil
+	Beyond   int          // good records after a torn tail: written, never synced, out of order
+	Damage   *DamageError // durable records cannot be read; else nil
 
 	opt   Options
 	dir   string
 	files []walFile
 }
 
-// Records is how many records Read can deliver.
+// Records returns how many records Read can deliver.
 func (inc *Incarnation) Records() uint64 { return inc.LastLSN + 1 - inc.FirstLSN }
 
-// DamageError says that records cannot be read, or not as they were written,
-// that had been durable. It is an alarm: the disk, or somebody, has changed
-// what was safe.
+// DamageError reports durable records that cannot be read, or not as they were
+// written. It is an alarm: the disk, or a person or program, has changed
+// durable bytes.
 type DamageError struct {
 	File    string // path
 	Offset  int64
@@ -63,14 +62,14 @@ type walFile struct {
 	seed   uint32
 }
 
-// Scan returns the logs in the folder, oldest first, but for the one of
+// Scan returns the logs in the folder, oldest first, without that of
 // opt.Incarnation, after reading and checking every record. A missing folder
-// is an empty one. No process may be writing to the logs returned.
+// counts as an empty one. No process may be writing to the returned logs.
 //
-// Damage is no error here but a field of the incarnation. An error means that
-// the folder could not be read, holds a file of a newer version (ErrUnsupported)
-// or of another cluster, node or journal (ErrForeign); then nothing is known
-// about the records and the node must not go on.
+// Damage is not an error here but a field of the incarnation. An error means
+// that the folder could not be read, or holds a file of a newer version
+// (ErrUnsupported) or of another cluster, node or journal (ErrForeign). The
+// records are then unknown and the node must not go on.
 func Scan(opt Options) ([]*Incarnation, error) {
 	opt, err := opt.withDefaults()
 	if err != nil {
@@ -100,9 +99,9 @@ func Scan(opt Options) ([]*Incarnation, error) {
 	return found, nil
 }
 
-// Latest is the id of the newest log in the folder, which is the one being written
-// if a process uses the folder; ok is false if there is no log. It opens no file
-// of a log. A missing folder is an empty one.
+// Latest returns the id of the newest log in the folder; ok is false if there
+// is no log. If a process uses the folder, it writes to that log. Latest opens
+// no file of a log. A missing folder counts as an empty one.
 func Latest(opt Options) (id segment.ID, ok bool, err error) {
 	opt, err = opt.withDefaults()
 	if err != nil {
@@ -123,7 +122,7 @@ func Latest(opt Options) (id segment.ID, ok bool, err error) {
 	return id, ok, nil
 }
 
-// scan fills the incarnation in from its files.
+// scan sets the incarnation from its files.
 func (inc *Incarnation) scan() error {
 	numbers, err := inc.list()
 	if err != nil {
@@ -160,7 +159,7 @@ func (inc *Incarnation) list() ([]uint64, error) {
 		if ok {
 			numbers = append(numbers, number)
 		} else if strings.HasSuffix(name, walSuffix) {
-			return nil, fmt.Errorf("%s is no name of a write-ahead file: move it away if it is not one", name)
+			return nil, fmt.Errorf("%s is not the name of a write-ahead file: move the file out of this folder if it is not one", name)
 		}
 	}
 	slices.SortFunc(numbers, cmp.Compare)

@@ -7,7 +7,7 @@ import (
 	"os"
 )
 
-// readAhead is how much a window reads at once.
+// readAhead is how much a window reads at once, in bytes.
 const readAhead = 1 << 20
 
 // window reads a file forward through a buffer as long as the longest record
@@ -37,7 +37,8 @@ func openWindow(fsys FS, path string) (*window, error) {
 func (w *window) holds(off int64, n int) bool { return off+int64(n) <= w.size }
 
 // bytes returns n bytes at off, which the file must hold; they are valid until
-// the next call. Fewer bytes than Size promised are an error, not an end.
+// the next call. Fewer bytes than the size of the file promised are an error,
+// not an end.
 func (w *window) bytes(off int64, n int) ([]byte, error) {
 	if off >= w.off && off+int64(n) <= w.off+int64(len(w.buf)) {
 		i := int(off - w.off)

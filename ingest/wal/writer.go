@@ -7,24 +7,24 @@ import (
 	"time"
 )
 
-// writer lays records out and writes them, in its own goroutine. Only it
-// touches the file that is being written.
+// writer lays out records and writes them, in its own goroutine. Only the
+// writer touches the current file.
 type writer struct {
 	log    *Log
-	file   File     // nil: there is none, as when the last one is full and no next one is there
+	file   File     // nil: there is none, for example if the last one is full and there is no next one
 	seed   uint32   // header CRC of file
-	number uint64   // of file, or of the last one
+	number uint64   // of file, or of the last file
 	size   int64    // of file
-	pos    int64    // where the next write goes
+	pos    int64    // place of the next write
 	out    gather   // laid out, not yet written
-	recs   []Record // what was taken from the queue last; kept for its capacity
+	recs   []Record // last taken from the queue; kept for its capacity
 	next   uint64   // LSN of the next record
 	synced uint64   // every record up to here is durable
 	marked bool     // there is a mark at pos
 }
 
 // run is the writer's goroutine. One turn writes everything queued, then syncs
-// once if anybody waits for it. That is the group commit: while the disk is
+// once if a sync was requested. That is the group commit: while the disk is
 // busy the queue grows.
 func (w *writer) run() {
 	defer close(w.log.writerDone)
@@ -50,7 +50,7 @@ func (w *writer) loop() error {
 			if err := w.turn(t.recs, t.want); err != nil {
 				return err
 			}
-			clear(t.recs) // lets go of the batches
+			clear(t.recs) // releases the batches
 		case t.closing:
 			return w.end()
 		case t.giveBack && w.file != nil:
@@ -66,17 +66,17 @@ func (w *writer) loop() error {
 	}
 }
 
-// task is what the writer finds to do.
+// task is the work that waits for the writer.
 type task struct {
 	recs    []Record
 	want    uint64 // LSN to sync to
-	closing bool   // there will be no more
+	closing bool   // no more work will follow
 	failed  bool
 
-	giveBack bool // the file at hand is full and the bucket has all of it: it may be the next one
+	giveBack bool // the current file is full and the bucket has all of it: it may become the next one
 }
 
-// take hands the queue to the writer and gets an empty one for it.
+// take hands the queue to the writer and puts an empty one in its place.
 func (l *Log) take(empty []Record) task {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -87,8 +87,8 @@ func (l *Log) take(empty []Record) task {
 }
 
 // turn writes the records and syncs if some LSN up to want is not durable.
-// Between the two it asks again for want: who appended a moment ago may have
-// asked since.
+// Between the two it reads want again: the owner may have requested a sync of
+// the records it just appended.
 func (w *writer) turn(recs []Record, want uint64) error {
 	for i := range recs {
 		if err := w.put(&recs[i]); err != nil {
@@ -105,7 +105,7 @@ func (w *writer) turn(recs []Record, want uint64) error {
 	return w.sync()
 }
 
-// wrote notes that recs are in a file, which has room left.
+// wrote notes that recs are in a file, which has room bytes left.
 func (l *Log) wrote(recs []Record, room int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -115,14 +115,15 @@ func (l *Log) wrote(recs []Record, room int64) {
 	l.setRoom(room)
 }
 
-// began notes that a file is being written, or none.
+// began notes that a file is current, with room bytes left, or that none is.
 func (l *Log) began(room int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.setRoom(room)
 }
 
-// setRoom notes, under the lock, what the file being written has left.
+// setRoom notes how many bytes the current file has left. The caller holds the
+// lock.
 func (l *Log) setRoom(room int64) {
 	l.mu.room = room
 	if l.mu.noSpare != nil {
@@ -136,7 +137,8 @@ func (l *Log) wanted() uint64 {
 	return l.mu.want
 }
 
-// put lays one record out, and writes first what does not go with it.
+// put lays out one record. If it does not fit into the write, put writes the
+// records before it first.
 func (w *writer) put(r *Record) error {
 	size := recordSize(len(r.Batch))
 	if w.file == nil || w.pos+int64(w.out.size+size) > w.size {
@@ -154,7 +156,7 @@ func (w *writer) put(r *Record) error {
 	return nil
 }
 
-// flush writes what is laid out.
+// flush writes the records that are laid out.
 func (w *writer) flush() error {
 	pieces, size := w.out.take()
 	if size == 0 {
@@ -179,7 +181,7 @@ func (w *writer) sync() error {
 	return nil
 }
 
-// report publishes what is durable, unless the log has failed.
+// report publishes the durable LSN, unless the log has failed.
 func (l *Log) report(synced uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -189,7 +191,7 @@ func (l *Log) report(synced uint64) {
 	}
 }
 
-// mark writes a mark behind the last record, if all records are durable and
+// mark writes a mark after the last record, if all records are durable and
 // there is room. It is not synced: it protects the last records against
 // everything but the loss of the whole machine.
 func (w *writer) mark() error {
@@ -218,7 +220,7 @@ func (w *writer) end() error {
 	return nil
 }
 
-// rotate goes on to the next file. The full file is synced before the next one
+// rotate goes on to the next file. It syncs the full file before the next one
 // exists under its name, so only the last file can have a torn tail.
 func (w *writer) rotate() error {
 	if err := w.finish(); err != nil {
@@ -239,7 +241,7 @@ func (w *writer) rotate() error {
 	return w.close(full, done.number)
 }
 
-// finish makes all that was put into the file at hand durable.
+// finish makes all records of the current file durable.
 func (w *writer) finish() error {
 	if err := w.flush(); err != nil || w.synced == w.next-1 {
 		return err
@@ -247,9 +249,9 @@ func (w *writer) finish() error {
 	return w.sync()
 }
 
-// giveBack closes the file at hand before there is a next one. The pool takes it
-// back when all its records are released: where there is room for one file only,
-// that one is the next.
+// giveBack closes the current file before there is a next one. The pool takes
+// it back when all its records are released: if there is room for one file
+// only, that one is the next.
 func (w *writer) giveBack() error {
 	if err := w.finish(); err != nil {
 		return err
@@ -271,8 +273,8 @@ func (w *writer) close(f File, number uint64) error {
 	return nil
 }
 
-// useWhenSynced is use that waits while the folder cannot be synced because file
-// descriptors are used up.
+// useWhenSynced is use, but waits while the folder cannot be synced because
+// file descriptors are used up.
 func (w *writer) useWhenSynced(s *spare, number uint64) error {
 	for {
 		err := w.use(s, number)
@@ -287,8 +289,8 @@ func (w *writer) useWhenSynced(s *spare, number uint64) error {
 	}
 }
 
-// waitUnnamed waits until the next file may be tried to be used again. It returns an
-// error if the log ends before.
+// waitUnnamed waits until the next file may be tried again. It returns an error
+// if the log ends before.
 func (w *writer) waitUnnamed(why error) error {
 	retry := time.After(fullRetry)
 	for {
@@ -312,7 +314,8 @@ func (w *writer) waitUnnamed(why error) error {
 	}
 }
 
-// setUnnamed notes why the next file cannot be used though it is there; nil: it can.
+// setUnnamed notes why the next file cannot be used though it exists, or with
+// nil that it can.
 func (l *Log) setUnnamed(err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -323,8 +326,8 @@ func (l *Log) setUnnamed(err error) {
 }
 
 // use makes a spare the file with this number: header first, then the name, so
-// that a file of that name always has a good header. It may be called again if the
-// folder could not be opened to be synced.
+// that a file of that name always has a good header. It may be called again if
+// the folder could not be opened for syncing.
 func (w *writer) use(s *spare, number uint64) error {
 	h, seed := w.log.opt.header(number, w.next).encode()
 	if _, err := s.file.WriteAt(h, 0); err != nil {
@@ -347,11 +350,13 @@ func (w *writer) use(s *spare, number uint64) error {
 	return nil
 }
 
-// errNotNeeded: the log is closed, and the bucket has what it has no room for.
+// errNotNeeded: the log is closed, and the bucket has the records for which
+// there is no room.
 var errNotNeeded = errors.New("every record is released")
 
-// waitSpare waits for the next file. While there is no room for one, it gives the
-// file at hand back and waits until there is, or until the log is closed.
+// waitSpare waits for the next file. While there is no room for one, it gives
+// the current file back and waits until there is room, or until the log is
+// closed.
 func (w *writer) waitSpare() (spare, error) {
 	l := w.log
 	for {

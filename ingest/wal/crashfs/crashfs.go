@@ -1,13 +1,16 @@
-// Package crashfs is a disk in memory that forgets: it implements wal.FS, keeps
-// apart what was synced and what was only written, and makes images of what a
-// power failure could leave.
+// Package crashfs is a disk in memory for tests of crashes. It implements
+// wal.FS, separates synced bytes from those only written, and makes images of
+// the disk as a power failure could leave it.
 //
 // It promises to be at least as hard as a journaling file system on a disk with
-// 512-byte sectors: of the writes since a file's last Sync each sector keeps any
-// number of the first ones; of the names changed since a directory's last
-// SyncDir any subset survives, a rename whole or not at all; and after a failed
-// Sync the writes it was for are never made durable by a later one. It never
-// invents bytes that were not written.
+// 512-byte sectors:
+//   - of the writes since a file's last Sync, each sector keeps any number of
+//     the first ones;
+//   - of the names changed since a directory's last SyncDir, any subset
+//     survives, a rename whole or not at all;
+//   - the writes before a failed Sync are never made durable by a later one.
+//
+// It never invents bytes that were not written.
 package crashfs
 
 import (
@@ -26,10 +29,10 @@ import (
 // Sector is the unit that is written whole or not at all, in bytes.
 const Sector = 512
 
-// Op is an operation about to be done.
+// Op is an operation that is about to run.
 type Op struct {
 	Kind string // open, mkdir, readdir, rename, remove, syncdir, read, write, preallocate, sync, size, close
-	Path string // of a rename: the old one
+	Path string // of a rename: the old path
 }
 
 // FS is the disk. All methods may be called concurrently.
@@ -38,7 +41,7 @@ type FS struct {
 	*disk
 }
 
-// disk is what several FS may share.
+// disk is the state that several FS may share.
 type disk struct {
 	mu      sync.Mutex // guards all below, and all nodes
 	root    *node
@@ -51,7 +54,7 @@ type node struct {
 	names   map[string]*node // of a directory, now; nil for a file
 	durable map[string]*node // of a directory, as of its last sync
 	data    []byte           // of a file, now
-	synced  []byte           // of a file: what Sync made durable
+	synced  []byte           // of a file: the durable bytes
 	writes  []write          // since then, in order
 }
 
@@ -60,8 +63,8 @@ type write struct {
 	data []byte
 }
 
-// change is one change of names: from (dir, name) or to (dir, name), or both for
-// a rename.
+// change is one change of names: away from (dir, name), to (dir, name), or both
+// for a rename.
 type change struct {
 	node     *node
 	from, to place
@@ -76,9 +79,9 @@ func newDir() *node {
 	return &node{names: map[string]*node{}, durable: map[string]*node{}}
 }
 
-// New returns an empty disk with the folder "/". Before is called before every
-// operation, outside of all locks; its error, if any, is that of the operation,
-// which then has no effect. Nil means that nothing ever fails.
+// New returns an empty disk with the folder "/". It calls before ahead of every
+// operation, outside of all locks. If before returns an error, the operation
+// returns it and has no effect. Nil means that nothing ever fails.
 func New(before func(Op) error) *FS {
 	f := &FS{before: before, disk: &disk{root: newDir()}}
 	if before == nil {
@@ -87,12 +90,12 @@ func New(before func(Op) error) *FS {
 	return f
 }
 
-// With is the same disk with another function before every operation.
+// With returns the same disk with another function before every operation.
 func (f *FS) With(before func(Op) error) *FS {
 	return &FS{before: before, disk: f.disk}
 }
 
-// Handles is the number of open files.
+// Handles returns the number of open files.
 func (f *FS) Handles() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -144,13 +147,14 @@ func (f *FS) place(path string) (place, *node, error) {
 	return place{dir, name}, dir.names[name], nil
 }
 
-// change does a change of names and remembers it as not durable.
+// change makes a change of names and remembers it as not durable.
 func (f *FS) change(c change) {
 	c.apply(func(n *node) map[string]*node { return n.names })
 	f.pending = append(f.pending, c)
 }
 
-// apply does the change in the names that side selects, if it can be done there.
+// apply makes the change in the names that side selects, if it is possible
+// there.
 func (c change) apply(side func(*node) map[string]*node) {
 	if c.from.dir != nil {
 		if side(c.from.dir)[c.from.name] != c.node {

@@ -75,7 +75,8 @@ func (h *handle) write(b []byte, off int64) error {
 	return nil
 }
 
-// apply puts bytes from to to of the write into data, which grows as needed.
+// apply copies the bytes [from, to) of the write into data, which grows as
+// needed.
 func (w write) apply(data []byte, from, to int) []byte {
 	if grow := w.off + int64(to) - int64(len(data)); grow > 0 {
 		data = append(data, make([]byte, grow)...)
@@ -84,7 +85,7 @@ func (w write) apply(data []byte, from, to int) []byte {
 	return data
 }
 
-// Sync implements wal.File. When it fails, the writes it was for are gone: the
+// Sync implements wal.File. When it fails, the writes before it are lost: the
 // system has marked them clean, and the next Sync will not write them.
 func (h *handle) Sync() error {
 	err := h.do("sync", func() error {

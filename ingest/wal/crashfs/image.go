@@ -5,18 +5,18 @@ import (
 	"slices"
 )
 
-// Pick chooses one of n outcomes, 0 to n-1, in the order of how much survives:
-// 0 keeps nothing, n-1 all. (*rand.Rand).IntN is one.
+// Pick chooses one of n outcomes, 0 to n-1, sorted by how much survives: 0
+// keeps nothing, n-1 all. (*rand.Rand).IntN is one.
 type Pick func(n int) int
 
-// KeepAll is what the end of a process leaves: everything written.
+// KeepAll keeps everything written, as the end of a process does.
 func KeepAll(n int) int { return n - 1 }
 
-// KeepNone leaves only what was synced.
+// KeepNone keeps only synced bytes.
 func KeepNone(int) int { return 0 }
 
-// KeepFirst keeps the first k of all choices and loses the rest: with one write
-// that was not synced, a tail torn at sector k.
+// KeepFirst keeps the first k of all choices and loses the rest. With one write
+// that was not synced, the tail is torn at sector k.
 func KeepFirst(k int) Pick {
 	return func(n int) int {
 		k--
@@ -27,9 +27,9 @@ func KeepFirst(k int) Pick {
 	}
 }
 
-// Image returns a new disk, without faults, that holds what a power failure now
-// could leave of this one, everything on it synced. The disk goes on unchanged.
-// Choices are taken for names first, then for the sectors of each file, in a
+// Image returns a new disk, without faults, as a power failure now could leave
+// this one, with everything on it synced. The disk itself does not change.
+// Image calls pick for names first, then for the sectors of each file, in a
 // fixed order.
 func (f *FS) Image(pick Pick) *FS {
 	f.mu.Lock()
@@ -64,8 +64,8 @@ func copyTree(n *node, side func(*node) map[string]*node, pick Pick) *node {
 	return d
 }
 
-// survivors is what is left of a file: for each sector what the first few writes
-// to it had made of it.
+// survivors returns a file after the crash: each sector has the first few of
+// the writes to it.
 func (n *node) survivors(pick Pick) []byte {
 	data := slices.Clone(n.synced)
 	for _, s := range n.dirty() {
@@ -96,7 +96,7 @@ func (n *node) dirty() []int64 {
 	return slices.Sorted(maps.Keys(set))
 }
 
-// Unsynced is how many bytes were written to a file since its last Sync.
+// Unsynced returns how many bytes were written to a file since its last Sync.
 func (f *FS) Unsynced(path string) (int, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -111,8 +111,9 @@ func (f *FS) Unsynced(path string) (int, error) {
 	return bytes, nil
 }
 
-// Corrupt changes a file in place, behind the back of whoever has it open, and
-// durably: rot, or an operator's hand. The change may also set another length.
+// Corrupt changes a file in place, durably, and unseen by the holder of an open
+// handle, as bit rot or an operator would. The change may also set another
+// length.
 func (f *FS) Corrupt(path string, change func([]byte) []byte) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
