@@ -1,9 +1,9 @@
 // Package announce owns the hints that nodes give one another over core NATS:
 // "segment N of journal J is committed". It also runs the embedded NATS server.
 //
-// It promises little, which is the point: an announcement may come late, twice,
-// out of order, from nobody we know, or never, and may then cost time, never
-// correctness. Whoever gets one reads the bucket. Publishing never blocks, and
+// Its promises are few, on purpose. An announcement may come late, twice, out
+// of order, from an unknown sender, or never; that may cost time, but never
+// correctness. The receiver reads the bucket. Publishing never blocks, and
 // nothing is buffered while the server is away, so that old hints do not arrive
 // as new ones. A subscriber gets the newest hint of each journal, however slow
 // it is, and memory stays bounded.
@@ -19,7 +19,7 @@ import (
 	"github.com/varvelog/varve/tiering/wire"
 )
 
-// MaxMessageSize bounds an announcement on the wire, in bytes, also those of
+// MaxMessageSize limits an announcement on the wire, in bytes, also those of
 // later versions.
 const MaxMessageSize = 256
 
@@ -96,10 +96,10 @@ func Decode(b []byte) (cluster segment.ID, a Announcement, err error) {
 	return cluster, a, nil
 }
 
-// subject is where the announcements of a journal go.
+// subject returns the subject for the announcements of a journal.
 func subject(cluster segment.ID, journal uint32) string {
 	return fmt.Sprintf("varve.%s.journal.%d", cluster, journal)
 }
 
-// allJournals is the subject of all announcements of a cluster.
+// allJournals returns the subject of all announcements of a cluster.
 func allJournals(cluster segment.ID) string { return fmt.Sprintf("varve.%s.journal.*", cluster) }

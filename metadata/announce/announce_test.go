@@ -90,7 +90,8 @@ func TestNewestOfEachJournalWaits(t *testing.T) {
 	if len(got) != 2 || got[1] != (Announcement{1, 2, 7, object}) || got[2].Seq != 1 {
 		t.Errorf("took %v", got)
 	}
-	// What was taken hides nothing: a forged hint has cost one delivery.
+	// Announcements that were taken hide nothing: a forged hint has cost one
+	// delivery.
 	n.offer(Announcement{1, 9, 1 << 62, object})
 	n.take()
 	n.offer(Announcement{1, 2, 8, object})

@@ -17,20 +17,20 @@ import (
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-// Bus carries announcements between the nodes of a cluster, this one included.
+// Bus carries announcements between the nodes of a cluster, with this one.
 type Bus interface {
-	// Publish tells the others. It never blocks and never fails: while NATS is
-	// away the announcement is dropped, and of several of one journal in quick
-	// succession only the newest goes out.
+	// Publish sends an announcement to the other nodes. It never blocks and
+	// never fails: while NATS is away, it drops the announcement. Of several
+	// ones of a journal in quick succession it sends only the newest.
 	Publish(a Announcement)
 
 	// Subscribe calls fn with announcements until cancel is called, one at a
 	// time, on a goroutine of its own. While fn is busy only the newest of each
-	// journal waits. cancel returns when fn is done for good, so fn must not call
+	// journal waits. cancel waits for the last call of fn, so fn must not call
 	// it.
 	Subscribe(fn func(Announcement)) (cancel func(), err error)
 
-	// Close ends all subscriptions and returns when nothing runs any more.
+	// Close ends all subscriptions and waits for all goroutines.
 	Close() error
 }
 
@@ -39,11 +39,11 @@ var ErrClosed = errors.New("announcement bus is closed")
 
 // Options of a NATS bus. Cluster and Log must be set.
 type Options struct {
-	Cluster segment.ID // announcements of other clusters are not heard
+	Cluster segment.ID // announcements of other clusters are ignored
 	Log     *slog.Logger
 }
 
-// Client timing. Reconnecting goes on for ever.
+// Client timing. Reconnecting goes on forever.
 const (
 	reconnectWait  = 500 * time.Millisecond
 	connectTimeout = 2 * time.Second
@@ -53,11 +53,11 @@ const (
 	pendingBytes   = 1 << 20
 )
 
-// Stats counts what a NATS bus did since it was opened.
+// Stats are the counters of a NATS bus since it was opened.
 type Stats struct {
 	Connected bool
 	Published uint64 // handed to the NATS client
-	Dropped   uint64 // not published, as NATS was away
+	Dropped   uint64 // not published, because NATS was away
 	Received  uint64 // understood, before coalescing, by all subscriptions
 	Refused   uint64 // not understood, of another cluster, or too many
 }
@@ -84,7 +84,7 @@ type NATS struct {
 }
 
 // Open starts the embedded server, or connects to servers elsewhere. Those need
-// not be there yet: connecting goes on in the background.
+// not be up yet: connecting goes on in the background.
 func Open(s Spec, opts Options) (*NATS, error) {
 	if !s.embedded && len(s.servers) == 0 {
 		return nil, errors.New("open announcement bus: no NATS address")
@@ -108,7 +108,7 @@ func Open(s Spec, opts Options) (*NATS, error) {
 	return b, nil
 }
 
-// connect makes the client. An unreachable server is no error.
+// connect makes the client. An unreachable server is not an error.
 func (b *NATS) connect(s Spec) error {
 	options := []nats.Option{
 		nats.Name("varve"),
@@ -118,7 +118,7 @@ func (b *NATS) connect(s Spec) error {
 		nats.ConnectHandler(func(*nats.Conn) { b.up() }),
 		nats.ReconnectHandler(func(*nats.Conn) { b.up() }),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { b.down(err) }),
-		nats.IgnoreAuthErrorAbort(), // credentials may be put right while we run
+		nats.IgnoreAuthErrorAbort(), // credentials may be corrected while the node runs
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { b.trouble(err) }),
 		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { b.trouble(err) }),
 		nats.NoCallbacksAfterClientClose(),
@@ -132,7 +132,7 @@ func (b *NATS) connect(s Spec) error {
 	}
 	b.conn = conn
 	if !conn.IsConnected() {
-		b.opts.Log.Warn("nats not reachable, going on without announcements", "nats", s.String())
+		b.opts.Log.Warn("nats is not reachable; going on without announcements", "nats", s.String())
 	}
 	return nil
 }
@@ -147,10 +147,10 @@ func (b *NATS) up() {
 
 func (b *NATS) down(err error) {
 	b.connected.Store(false)
-	b.opts.Log.Warn("nats connection lost, going on without announcements", "err", err)
+	b.opts.Log.Warn("nats connection lost; going on without announcements", "err", err)
 }
 
-// trouble logs what keeps the client from working, once until it changes.
+// trouble logs the error of the client, once until it changes.
 func (b *NATS) trouble(err error) {
 	b.mu.Lock()
 	known := b.mu.trouble == err.Error()
@@ -188,7 +188,7 @@ func (b *NATS) Stats() Stats {
 	}
 }
 
-// URL is where the embedded server can be reached, "" if it does not listen or
+// URL returns the address of the embedded server, "" if it does not listen or
 // is elsewhere.
 func (b *NATS) URL() string {
 	if b.server == nil || b.server.Addr() == nil {

@@ -19,7 +19,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func containsSecret(err error) bool { return strings.Contains(err.Error(), "secret") }
 
-// patience bounds waits for what must happen; nothing asserts how long it took.
+// patience limits waits for events that must happen; no test asserts how long
+// they took.
 const patience = 30 * time.Second
 
 func open(t *testing.T, value string, cluster segment.ID) *NATS {
@@ -40,7 +41,7 @@ func open(t *testing.T, value string, cluster segment.ID) *NATS {
 	return b
 }
 
-// hear subscribes and returns a channel of what arrives.
+// hear subscribes and returns a channel of the announcements that arrive.
 func hear(t *testing.T, b *NATS) <-chan Announcement {
 	t.Helper()
 	heard := make(chan Announcement, 1000)
@@ -50,9 +51,9 @@ func hear(t *testing.T, b *NATS) <-chan Announcement {
 	return heard
 }
 
-// tellUntilHeard publishes ever higher seqs of a journal, as core NATS may drop
-// any of them, until one is heard.
-func tellUntilHeard(t *testing.T, from *NATS, journal uint32, heard <-chan Announcement) Announcement {
+// publishUntilHeard publishes ever higher seqs of a journal, because core NATS
+// may drop any of them, until one is heard.
+func publishUntilHeard(t *testing.T, from *NATS, journal uint32, heard <-chan Announcement) Announcement {
 	t.Helper()
 	deadline := time.After(patience)
 	tick := time.NewTicker(20 * time.Millisecond)
@@ -86,7 +87,7 @@ func TestAnnouncementArrivesInProcess(t *testing.T) {
 		t.Errorf("listens at %s", b.URL())
 	}
 	heard := hear(t, b)
-	want := tellUntilHeard(t, b, 1, heard)
+	want := publishUntilHeard(t, b, 1, heard)
 	if want.Epoch != 1 || want.Object != object || want.Seq == 0 {
 		t.Errorf("heard %+v", want)
 	}
@@ -98,10 +99,10 @@ func TestAnnouncementsArriveOverTCPWithinTheirCluster(t *testing.T) {
 	stranger := open(t, host.URL(), segment.ID{9})
 	strange := hear(t, stranger)
 	onHost, onB := hear(t, host), hear(t, b)
-	tellUntilHeard(t, a, 3, onHost)
-	tellUntilHeard(t, a, 4, onB)
-	tellUntilHeard(t, b, 5, onHost)
-	tellUntilHeard(t, stranger, 6, strange) // whatever came before it would have been heard by now
+	publishUntilHeard(t, a, 3, onHost)
+	publishUntilHeard(t, a, 4, onB)
+	publishUntilHeard(t, b, 5, onHost)
+	publishUntilHeard(t, stranger, 6, strange) // whatever came before it would have been heard by now
 	for len(strange) > 0 {
 		if s := <-strange; s.Journal != 6 {
 			t.Errorf("heard another cluster's %+v", s)
@@ -114,14 +115,14 @@ func TestSubscriptionsSurviveARestartOfTheServer(t *testing.T) {
 	port := srv.Addr().(*net.TCPAddr).Port
 	a, b := open(t, "nats://"+srv.Addr().String(), cluster), open(t, "nats://"+srv.Addr().String(), cluster)
 	heard := hear(t, b)
-	tellUntilHeard(t, a, 1, heard)
+	publishUntilHeard(t, a, 1, heard)
 	stopServer(srv)
 	waitFor(t, "the loss", func() bool { return !a.Stats().Connected && !b.Stats().Connected })
 	a.Publish(Announcement{Journal: 2, Epoch: 1, Seq: 1, Object: object})
 	waitFor(t, "the drop", func() bool { return a.Stats().Dropped > 0 })
 	srv = startAt(t, "127.0.0.1", port)
 	defer stopServer(srv)
-	tellUntilHeard(t, a, 3, heard)
+	publishUntilHeard(t, a, 3, heard)
 	for len(heard) > 0 {
 		if old := <-heard; old.Journal == 2 {
 			t.Errorf("heard %+v, published while there was no server", old)
@@ -130,7 +131,8 @@ func TestSubscriptionsSurviveARestartOfTheServer(t *testing.T) {
 }
 
 func TestServerThatIsDownAtStartStopsNobody(t *testing.T) {
-	// A port that was just free: nobody listens there until we do.
+	// A port that was just free: no server listens there until the test starts
+	// one.
 	srv := startAt(t, "127.0.0.1", 0)
 	port := srv.Addr().(*net.TCPAddr).Port
 	address := srv.Addr().String()
@@ -142,7 +144,7 @@ func TestServerThatIsDownAtStartStopsNobody(t *testing.T) {
 	waitFor(t, "the drop", func() bool { return b.Stats().Dropped > 0 })
 	srv = startAt(t, "127.0.0.1", port)
 	defer stopServer(srv)
-	tellUntilHeard(t, b, 2, heard)
+	publishUntilHeard(t, b, 2, heard)
 	if !b.Stats().Connected {
 		t.Error("heard without being connected")
 	}
@@ -169,7 +171,7 @@ func TestRefusedCredentialsAreToldAndMayBePutRight(t *testing.T) {
 	defer b.Close()
 	heard := hear(t, b)
 	waitFor(t, "the complaint", func() bool { return strings.Contains(lines.String(), "Authorization") })
-	// The client would give up after a second refusal if left to itself.
+	// With its defaults, the client would give up after a second refusal.
 	waitFor(t, "more attempts", func() bool {
 		v, err := locked.Varz(nil)
 		return err == nil && v.TotalConnections >= 4
@@ -177,13 +179,13 @@ func TestRefusedCredentialsAreToldAndMayBePutRight(t *testing.T) {
 	stopServer(locked)
 	unlocked := startAt(t, "127.0.0.1", port)
 	defer stopServer(unlocked)
-	tellUntilHeard(t, b, 1, heard)
+	publishUntilHeard(t, b, 1, heard)
 	if log := lines.String(); strings.Contains(log, "secret") || strings.Count(log, "Authorization") > 2 {
 		t.Errorf("log:\n%s", log)
 	}
 }
 
-// lineLog keeps what is logged.
+// lineLog keeps the lines of the log.
 type lineLog struct {
 	mu sync.Mutex
 	b  strings.Builder
@@ -205,7 +207,7 @@ func TestCloseReturnsWhileTheServerIsAway(t *testing.T) {
 	b := open(t, "nats://127.0.0.1:1", cluster)
 	hear(t, b)
 	b.Publish(Announcement{Journal: 1, Epoch: 1, Seq: 1, Object: object})
-	if err := b.Close(); err != nil { // TestMain looks for what is left running
+	if err := b.Close(); err != nil { // TestMain looks for goroutines that are left
 		t.Error(err)
 	}
 	b.Publish(Announcement{Journal: 1, Epoch: 1, Seq: 2, Object: object})
@@ -234,7 +236,7 @@ func TestSlowSubscriberHoldsUpNobodyAndGetsTheNewest(t *testing.T) {
 		t.Fatal(err)
 	}
 	quick := hear(t, a)
-	tellUntilHeard(t, host, 1, quick)
+	publishUntilHeard(t, host, 1, quick)
 	<-entered // the slow one is stuck from here on
 	received := a.Stats().Received
 	const last = 100_000
@@ -284,15 +286,15 @@ func TestClientThatNeverReadsHoldsUpNobody(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	tellUntilHeard(t, host, 1, heard)
+	publishUntilHeard(t, host, 1, heard)
 	waitFor(t, "its end", func() bool { return host.server.NumSlowConsumers() > 0 })
-	tellUntilHeard(t, host, 2, heard)
+	publishUntilHeard(t, host, 2, heard)
 }
 
 func TestForgedMessagesAreCountedAndNotHeard(t *testing.T) {
 	host := open(t, "embedded://127.0.0.1:0", cluster)
 	heard := hear(t, host)
-	tellUntilHeard(t, host, 1, heard)
+	publishUntilHeard(t, host, 1, heard)
 	nc, err := nats.Connect(host.URL())
 	if err != nil {
 		t.Fatal(err)
@@ -307,7 +309,7 @@ func TestForgedMessagesAreCountedAndNotHeard(t *testing.T) {
 		}
 	}
 	waitFor(t, "the count", func() bool { return host.Stats().Refused == uint64(len(forged)) })
-	tellUntilHeard(t, host, 3, heard)
+	publishUntilHeard(t, host, 3, heard)
 	for len(heard) > 0 {
 		if a := <-heard; a.Journal != 1 && a.Journal != 3 {
 			t.Errorf("heard %+v", a)

@@ -2,19 +2,19 @@ package announce
 
 import "sync"
 
-// maxJournals bounds how many journals have a hint waiting: far more than a
-// cluster has, so that only forged hints are ever refused.
+// maxJournals limits how many journals have a hint waiting. It is far more than
+// a cluster has, so that only forged hints are ever refused.
 const maxJournals = 4096
 
 // newest holds at most one announcement for each journal until it is taken. It
-// compares with what waits only, so a forged high seq hides true ones no longer
-// than until the next take.
+// compares only with those that wait, so a forged high seq hides true ones no
+// longer than until the next take.
 type newest struct {
 	mu struct {
 		sync.Mutex
 		waiting map[uint32]Announcement
 	}
-	ready chan struct{} // holds a token when something waits
+	ready chan struct{} // holds a token when an announcement waits
 }
 
 func newNewest() *newest {
@@ -23,7 +23,7 @@ func newNewest() *newest {
 	return n
 }
 
-// offer keeps a if nothing newer of its journal waits. It never blocks. false
+// offer keeps a if no newer one of its journal waits. It never blocks. False
 // means that a was refused because too many journals wait.
 func (n *newest) offer(a Announcement) bool {
 	n.mu.Lock()
@@ -43,7 +43,7 @@ func (n *newest) offer(a Announcement) bool {
 	return true
 }
 
-// take returns what waits, in no order, and leaves nothing.
+// take removes and returns the waiting announcements, in no order.
 func (n *newest) take() []Announcement {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -55,7 +55,7 @@ func (n *newest) take() []Announcement {
 	return taken
 }
 
-// drain calls fn for what is offered until stop is closed.
+// drain calls fn for each announcement until stop is closed.
 func (n *newest) drain(stop <-chan struct{}, fn func(Announcement)) {
 	for {
 		select {

@@ -9,8 +9,8 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 )
 
-// Bounds of the embedded server. Hints are small and few; a client that does not
-// read is cut off rather than buffered for.
+// Limits of the embedded server. Hints are small and few; a client that does
+// not read is cut off, to save the buffers for it.
 const (
 	serverMaxPayload = 64 << 10
 	serverMaxPending = 4 << 20
@@ -34,7 +34,7 @@ func startServer(s Spec, log *slog.Logger) (*server.Server, error) {
 	}
 	logger := &serverLog{log: log}
 	srv.SetLogger(logger, false, false)
-	srv.Start() // returns when it listens, or has failed to
+	srv.Start() // returns when it listens, or has failed
 	err = logger.fatal()
 	if err == nil && !srv.ReadyForConnections(serverStart) {
 		err = fmt.Errorf("not ready after %s", serverStart)
@@ -51,8 +51,8 @@ func stopServer(srv *server.Server) {
 	srv.WaitForShutdown()
 }
 
-// serverLog passes on what the server says. Its Fatalf keeps the error instead
-// of ending the process, which is for the caller to decide.
+// serverLog passes on the server's messages. Its Fatalf keeps the error instead
+// of ending the process, because only the caller may do that.
 type serverLog struct {
 	log *slog.Logger
 	mu  struct {

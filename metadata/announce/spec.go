@@ -8,13 +8,13 @@ import (
 	"strings"
 )
 
-// defaultPort is the one registered for NATS.
+// defaultPort is the port registered for NATS.
 const defaultPort = "4222"
 
-// Spec says which NATS a node uses. The zero Spec is not valid; see Parse.
+// Spec is the NATS that a node uses. The zero Spec is not valid; see Parse.
 type Spec struct {
 	embedded bool
-	host     string // where the embedded server listens, "" for nowhere
+	host     string // where the embedded server listens, "" if it does not
 	port     int    // 0 takes any free port
 	servers  []string
 }
@@ -88,11 +88,11 @@ func hostPort(u *url.URL) (string, int, error) {
 	return u.Hostname(), int(n), nil
 }
 
-// Embedded tells whether the server runs in this process.
+// Embedded reports whether the server runs in this process.
 func (s Spec) Embedded() bool { return s.embedded }
 
-// Exposed tells whether an embedded server would listen on more than loopback.
-// It has no authentication.
+// Exposed reports whether an embedded server would listen on more than
+// loopback. It has no authentication.
 func (s Spec) Exposed() bool {
 	if s.host == "" || s.host == "localhost" {
 		return false
@@ -101,7 +101,7 @@ func (s Spec) Exposed() bool {
 	return ip == nil || !ip.IsLoopback()
 }
 
-// String is the address without credentials, for people.
+// String returns the address without credentials, for people.
 func (s Spec) String() string {
 	switch {
 	case s.embedded && s.host == "":

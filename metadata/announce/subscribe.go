@@ -7,8 +7,8 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// subscription is one Subscribe. NATS puts messages into in, its own goroutine
-// takes them out.
+// subscription is one Subscribe. NATS puts messages into in, and its own
+// goroutine takes them out.
 type subscription struct {
 	bus    *NATS
 	in     *newest
@@ -33,7 +33,7 @@ func (b *NATS) Subscribe(fn func(Announcement)) (cancel func(), err error) {
 		return nil, fmt.Errorf("subscribe to announcements: %w", err)
 	}
 	if err := s.nats.SetPendingLimits(pendingMsgs, pendingBytes); err != nil {
-		_ = s.nats.Unsubscribe() // the error that matters is the one returned
+		_ = s.nats.Unsubscribe() // err is the one that matters
 		return nil, fmt.Errorf("bound announcements: %w", err)
 	}
 	b.mu.subs[s] = struct{}{}
@@ -44,7 +44,7 @@ func (b *NATS) Subscribe(fn func(Announcement)) (cancel func(), err error) {
 	return s.cancel, nil
 }
 
-// receive judges one message. It never blocks the NATS client.
+// receive checks one message. It never blocks the NATS client.
 func (s *subscription) receive(m *nats.Msg) {
 	cluster, a, err := Decode(m.Data)
 	if err != nil || cluster != s.bus.opts.Cluster || m.Subject != subject(cluster, a.Journal) || !s.in.offer(a) {

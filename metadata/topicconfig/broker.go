@@ -15,25 +15,25 @@ type BrokerSettings struct {
 	Advertised        string // likewise
 	AutoCreateTopics  bool
 	Partitions        int32  // of a topic created without a count
-	ReplicationFactor int16  // that is echoed for such a topic
+	ReplicationFactor int16  // returned for such a topic
 	MaxRequestBytes   int32  // of one request frame
 	OffsetsRetention  int32  // of committed group offsets, in minutes
 	Store             string // where the records are
 }
 
 // BrokerConfig is one line of a DescribeConfigs answer for a broker. All are
-// read-only: they follow from how the node was started.
+// read-only: they follow from the settings with which the node was started.
 type BrokerConfig struct {
 	Name      string
 	Type      Type
 	Value     string
 	IsDefault bool // the value is Kafka's or, where the doc says so, varve's default
 	Doc       string
-	Instead   string // what to do for another value
+	Instead   string // how to get another value
 }
 
-// Broker is the table of broker configs of a node, by name. The ones that topic
-// configs take their defaults from carry exactly those defaults.
+// Broker returns the table of broker configs of a node, by name. Those that are
+// the defaults of topic configs have exactly the values of these defaults.
 func Broker(s BrokerSettings) []BrokerConfig {
 	configs := nodeConfigs(s)
 	for _, d := range table {
@@ -50,7 +50,7 @@ func Broker(s BrokerSettings) []BrokerConfig {
 
 const fixed = "it has this value on every node"
 
-// restart says how to start a node with another value.
+// restart returns the advice to start a node with another value.
 func restart(flag string) string { return "start it again with another --" + flag }
 
 func nodeConfigs(s BrokerSettings) []BrokerConfig {
@@ -60,7 +60,7 @@ func nodeConfigs(s BrokerSettings) []BrokerConfig {
 	integer := func(name string, value, def int64, doc, instead string) BrokerConfig {
 		return BrokerConfig{name, Int, strconv.FormatInt(value, 10), value == def, doc, instead}
 	}
-	const assigned = "ids are assigned by the metadata journal, for ever"
+	const assigned = "the metadata journal assigns ids, forever"
 	return []BrokerConfig{
 		str("advertised.listeners", s.Advertised, "", "where clients reach this node", restart("advertise")),
 		{"auto.create.topics.enable", Boolean, strconv.FormatBool(s.AutoCreateTopics), s.AutoCreateTopics,
@@ -77,7 +77,7 @@ func nodeConfigs(s BrokerSettings) []BrokerConfig {
 		integer("node.id", int64(s.NodeID), -1, "this node's id, assigned by the metadata journal", assigned),
 		integer("num.partitions", int64(s.Partitions), 1, "partitions of topics created without a count", restart("default-partitions")),
 		integer("offsets.retention.minutes", int64(s.OffsetsRetention), 10080, "how long offsets of an empty group are kept", restart("offsets-retention")),
-		{"process.roles", List, "broker,controller", false, "what this node does, in Kafka's words", restart("roles")},
+		{"process.roles", List, "broker,controller", false, "roles of this node, in Kafka's words", restart("roles")},
 		integer("socket.request.max.bytes", int64(s.MaxRequestBytes), 104857600, "largest request taken", fixed),
 	}
 }

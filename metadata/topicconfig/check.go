@@ -121,5 +121,6 @@ func isDigits(s string) bool {
 	return err == nil
 }
 
-// anyText takes what Kafka 4 no longer knows but its tools may still copy along.
+// anyText accepts any value of a config that Kafka 4 no longer knows, but that
+// its tools may still copy.
 func anyText(string) error { return nil }

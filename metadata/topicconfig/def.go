@@ -1,11 +1,11 @@
-// Package topicconfig owns what varve knows of Kafka's configurations: the
-// table of topic configs (name, type, default, what is valid, what varve does
-// with it) and the few broker configs that clients ask for.
+// Package topicconfig owns varve's knowledge of Kafka's configurations. That is
+// the table of topic configs (name, type, default, valid values, effect in
+// varve) and the few broker configs that clients ask for.
 //
-// It promises that a name or value it accepts is one that Kafka knows, that
-// what it refuses is refused by name with the values that would do, and that
-// every config says whether varve acts on it. It never stores anything: a
-// topic's own values live in the metadata journal.
+// It promises that a name or value it accepts is one that Kafka knows. A
+// refusal names the config and the values that are valid. Every config says
+// whether varve acts on it. It never stores anything: a topic's own values live
+// in the metadata journal.
 //
 // Names, types, defaults and ranges are those of Apache Kafka's "Topic Configs"
 // page (kafka.apache.org/documentation/#topicconfigs) and of its LogConfig,
@@ -22,10 +22,10 @@ import (
 // ErrInvalid is wrapped by every refusal of a name or a value.
 var ErrInvalid = errors.New("invalid topic config")
 
-// MaxValueLen bounds the value of any config, in bytes.
+// MaxValueLen limits the value of any config, in bytes.
 const MaxValueLen = 2048
 
-// Type is a config's type, numbered as DescribeConfigs answers it.
+// Type is a config's type, numbered as in answers to DescribeConfigs.
 type Type int8
 
 // The types in use, by Kafka's DescribeConfigsResponse.ConfigType.
@@ -38,7 +38,7 @@ const (
 	List    Type = 7
 )
 
-// Effect says what varve does with the value of a config.
+// Effect is the effect of a config's value in varve.
 type Effect int8
 
 const (
@@ -47,12 +47,12 @@ const (
 	// Recorded: it is kept and described, but nothing acts on it yet. Data is
 	// never removed or rewritten because of it.
 	Recorded
-	// Ignored: it tunes something varve does not have. It is kept and described
-	// so that tools written for Kafka get along.
+	// Ignored: it tunes a part that varve does not have. It is kept and
+	// described so that tools written for Kafka work.
 	Ignored
 )
 
-// String is the word for people.
+// String returns the word for people.
 func (e Effect) String() string {
 	switch e {
 	case Applied:
@@ -70,14 +70,14 @@ type Def struct {
 	Name    string
 	Type    Type
 	Default string
-	Broker  string // the broker config that Kafka takes the default from, "" if none
+	Broker  string // the broker config from which Kafka takes the default, "" if none
 	Effect  Effect
 	Doc     string // one line
 
-	check func(value string) error // says what would be valid
+	check func(value string) error // the error says which values are valid
 }
 
-// Validate reports whether value would do, wrapping ErrInvalid if not.
+// Validate returns an error that wraps ErrInvalid if value is not valid.
 func (d Def) Validate(value string) error {
 	if len(value) > MaxValueLen {
 		return fmt.Errorf("%w: %s is %d bytes long, the limit is %d", ErrInvalid, d.Name, len(value), MaxValueLen)
@@ -88,7 +88,7 @@ func (d Def) Validate(value string) error {
 	return nil
 }
 
-// Defs is the table of all known topic configs, by name.
+// Defs returns the table of all known topic configs, by name.
 func Defs() []Def { return slices.Clone(table) }
 
 // Lookup finds a config by its name.
@@ -100,8 +100,8 @@ func Lookup(name string) (Def, bool) {
 	return table[i], true
 }
 
-// Validate checks the configs given for a topic, names and values, and wraps
-// ErrInvalid on the first that will not do (in order of names).
+// Validate checks the configs given for a topic, names and values. It returns
+// an error that wraps ErrInvalid for the first invalid one in order of names.
 func Validate(configs map[string]string) error {
 	for _, name := range slices.Sorted(maps.Keys(configs)) {
 		d, ok := Lookup(name)
@@ -115,7 +115,7 @@ func Validate(configs map[string]string) error {
 	return checkLags(configs)
 }
 
-// checkLags refuses what no time could keep.
+// checkLags refuses a pair of lags that no compaction could keep.
 func checkLags(configs map[string]string) error {
 	r := reader{configs: configs}
 	least, most := r.integer("min.compaction.lag.ms"), r.integer("max.compaction.lag.ms")

@@ -2,23 +2,23 @@ package topicconfig
 
 import "math"
 
-// MaxMessageBytesCap bounds max.message.bytes: the write-ahead log takes no longer
-// records, and an object of the bucket holds a whole batch.
+// MaxMessageBytesCap limits max.message.bytes: the write-ahead log takes no
+// longer records, and an object of the bucket holds a whole batch.
 const MaxMessageBytesCap = 32 << 20
 
 const maxLong = "9223372036854775807"
 
-// table is sorted by name. What is valid may be widened, never narrowed: topics
-// keep values that were valid when they were set.
+// table is sorted by name. The range of valid values may be widened, never
+// narrowed: topics keep values that were valid when they were set.
 var table = []Def{
 	{"cleanup.policy", List, "delete", "log.cleanup.policy", Recorded,
-		"what becomes of old records: delete by retention, compact to the last value per key, or both", cleanupPolicy},
+		"handling of old records: delete by retention, compact to the last value per key, or both", cleanupPolicy},
 	{"compression.gzip.level", Int, "-1", "compression.gzip.level", Recorded,
 		"level when compression.type is gzip", gzipLevel},
 	{"compression.lz4.level", Int, "9", "compression.lz4.level", Recorded,
 		"level when compression.type is lz4", between(1, 17)},
 	{"compression.type", String, "producer", "compression.type", Recorded,
-		"compression of stored records; producer keeps what producers sent",
+		"compression of stored records; producer keeps that of the producer",
 		oneOf("uncompressed", "zstd", "lz4", "snappy", "gzip", "producer")},
 	{"compression.zstd.level", Int, "3", "compression.zstd.level", Recorded,
 		"level when compression.type is zstd", between(-131072, 22)},
@@ -37,9 +37,9 @@ var table = []Def{
 	{"leader.replication.throttled.replicas", List, "", "", Ignored,
 		"replicas with throttled replication; varve's replica is the bucket", throttledReplicas},
 	{"local.retention.bytes", Long, "-2", "log.local.retention.bytes", Ignored,
-		"what Kafka keeps on local disk; varve's home is the bucket", atLeast(-2)},
+		"bytes that Kafka keeps on local disk; varve's home is the bucket", atLeast(-2)},
 	{"local.retention.ms", Long, "-2", "log.local.retention.ms", Ignored,
-		"what Kafka keeps on local disk; varve's home is the bucket", atLeast(-2)},
+		"time that Kafka keeps records on local disk; varve's home is the bucket", atLeast(-2)},
 	{"max.compaction.lag.ms", Long, maxLong, "log.cleaner.max.compaction.lag.ms", Recorded,
 		"longest time a record may stay uncompacted", atLeast(1)},
 	{"max.message.bytes", Int, "1048588", "message.max.bytes", Applied,
@@ -55,7 +55,7 @@ var table = []Def{
 	{"message.timestamp.difference.max.ms", Long, maxLong, "log.message.timestamp.difference.max.ms", Ignored,
 		"older form of message.timestamp.before.max.ms and .after.max.ms, which count; gone in Kafka 4", atLeast(0)},
 	{"message.timestamp.type", String, "CreateTime", "log.message.timestamp.type", Applied,
-		"whose timestamp a record bears: the producer's or that of the append", oneOf("CreateTime", "LogAppendTime")},
+		"timestamp of a record: that of the producer, or that of the append", oneOf("CreateTime", "LogAppendTime")},
 	{"min.cleanable.dirty.ratio", Double, "0.5", "log.cleaner.min.cleanable.ratio", Recorded,
 		"share of uncompacted bytes from which compaction runs", ratio},
 	{"min.compaction.lag.ms", Long, "0", "log.cleaner.min.compaction.lag.ms", Recorded,
@@ -73,7 +73,7 @@ var table = []Def{
 	{"retention.bytes", Long, "-1", "log.retention.bytes", Recorded,
 		"bytes of a partition to keep; -1 keeps all", atLeast(-1)},
 	{"retention.ms", Long, "-1", "log.retention.ms", Recorded,
-		"how long records are kept; -1, varve's default (Kafka's is 7 days), keeps for ever: an archive keeps", atLeast(-1)},
+		"how long records are kept; -1, varve's default (Kafka's is 7 days), keeps them forever", atLeast(-1)},
 	{"segment.bytes", Int, "1073741824", "log.segment.bytes", Ignored,
 		"size of Kafka's log files; varve's objects have sizes of their own", intAtLeast(14)},
 	{"segment.index.bytes", Int, "10485760", "log.index.size.max.bytes", Ignored,

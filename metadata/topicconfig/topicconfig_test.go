@@ -39,8 +39,8 @@ func TestArchiveKeepsByDefault(t *testing.T) {
 	if v != want {
 		t.Errorf("Of(nil) = %+v, want %+v", v, want)
 	}
-	if d, _ := Lookup("retention.ms"); !strings.Contains(d.Doc, "for ever") {
-		t.Errorf("the doc of retention.ms does not say that it keeps: %s", d.Doc)
+	if d, _ := Lookup("retention.ms"); !strings.Contains(d.Doc, "forever") {
+		t.Errorf("the doc of retention.ms does not say that the default keeps records forever: %s", d.Doc)
 	}
 }
 

@@ -2,21 +2,21 @@ package topicconfig
 
 import "fmt"
 
-// Values are the configs of a topic that varve acts on, typed, with defaults
+// Values are the configs of a topic on which varve acts, typed, with defaults
 // filled in. Times are milliseconds, sizes bytes.
 type Values struct {
 	MaxMessageBytes      int32
 	LogAppendTime        bool  // message.timestamp.type
 	TimestampBeforeMaxMs int64 // message.timestamp.before.max.ms
 	TimestampAfterMaxMs  int64 // message.timestamp.after.max.ms
-	RetentionMs          int64 // -1 keeps for ever
+	RetentionMs          int64 // -1 keeps forever
 	RetentionBytes       int64 // -1 keeps all
 	Delete, Compact      bool  // cleanup.policy
 }
 
-// Of reads a topic's own configs, defaults where it has none. Names that are
-// not in Values are not looked at. A value that cannot be read is an error that
-// wraps ErrInvalid, never a default.
+// Of reads a topic's own configs, with defaults for the missing ones. It
+// ignores names that are not in Values. A value that cannot be read is an error
+// that wraps ErrInvalid, never a default.
 func Of(configs map[string]string) (Values, error) {
 	r := reader{configs: configs}
 	v := Values{
@@ -35,13 +35,13 @@ func Of(configs map[string]string) (Values, error) {
 	return v, nil
 }
 
-// reader looks configs up in the table and keeps the first error.
+// reader reads configs by the table and keeps the first error.
 type reader struct {
 	configs map[string]string
 	err     error
 }
 
-// text is the valid value of a config, or "" after an error.
+// text returns the valid value of a config, or "" after an error.
 func (r *reader) text(name string) string {
 	d, ok := Lookup(name)
 	if !ok {
