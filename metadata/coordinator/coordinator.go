@@ -1,12 +1,13 @@
-// Package coordinator is the contract between the state of a Kafka coordinator and
-// the host that keeps this state in one partition of an internal topic, such as
-// __consumer_offsets.
+// Package coordinator is the contract between the state of a Kafka coordinator
+// and the host that keeps this state in one partition of an internal topic,
+// such as __consumer_offsets.
 //
-// It owns the words that both sides share. A Machine is the state: it is pure, and
-// one goroutine owns it. The host gives it turns, appends its records to the
-// partition, applies them once they are committed in the bucket, and puts its
-// snapshot into the journal's checkpoint. Package shard is the host, package group a
-// machine. This package promises nothing by itself, and never does I/O.
+// It owns the terms that both sides share. A Machine is the state: it is pure,
+// and one goroutine owns it. The host gives it turns and appends its records to
+// the partition. It applies them once they are committed in the bucket, and
+// puts the Machine's snapshot into the journal's checkpoint. Package shard is
+// the host, package group a machine. This package promises nothing by itself,
+// and never does I/O.
 package coordinator
 
 import (
@@ -49,32 +50,32 @@ type Topics interface {
 	TopicGone(name string, id [16]byte) bool
 }
 
-// Out is the world as a Machine sees and changes it in its turn. It is good for that
-// turn only.
+// Out is a Machine's access to the world in a turn. It is
+// valid for that turn only.
 //
 // Questions are answered at once. Requests are carried out later, and answered by
-// done in a later turn: once, in any case, and after Resign if the leading ended
-// before. Append is the only request today. A request of another kind, such as
-// records for other partitions or the proof that this node still leads, is one more
-// method here with a done of the same kind, one more method of shard.World, which
-// carries it out, and one of shard.Core, which takes the answer and gives the turn.
+// done in a later turn: once, in any case, and after Resign if the leadership ended
+// before. Append is the only request today. Others may follow, such as records for
+// other partitions, or the proof that this node still leads. Such a request needs a
+// method here with a done of the same kind, a method of shard.World, which carries
+// it out, and one of shard.Core, which takes the answer and gives the turn.
 type Out interface {
 	// Now is the time of the turn.
 	Now() time.Time
 	Topics
-	// Append writes records, in one batch, behind all that was appended before. done
-	// gets nil once the records are committed in the bucket and applied, else the
-	// reason why that is not known.
+	// Append writes records, in one batch, after all earlier ones. done gets nil once
+	// the records are committed in the bucket and applied, otherwise the reason why
+	// that is not known.
 	Append(records []Record, done func(out Out, err error))
 }
 
-// Machine is the state that the records of one partition add up to, and the
+// Machine is the state that the records of one partition result in, with the
 // decisions made on it. All methods are called by one owner, one at a time: a
 // call is a turn.
 type Machine interface {
 	// Apply takes the next committed record, live and on replay: there is no other
-	// way in which the kept state changes. An error is a record that this program
-	// cannot understand, and ends the leading of the partition.
+	// way in which the kept state changes. An error means that this program cannot
+	// understand the record, and ends the leadership of the partition.
 	Apply(at Position, r Record) error
 	// Snapshot encodes the kept state: all that Apply built, and nothing else. Equal
 	// states have equal bytes.
@@ -87,7 +88,7 @@ type Machine interface {
 	Resign(err error)
 	// Tick does the work that is due at out.Now().
 	Tick(out Out)
-	// Next is when Tick is wanted next; zero if nothing is due.
+	// Next returns the time of the next Tick; zero if nothing is due.
 	Next() time.Time
 	// TopicsDeleted reports topics, by id, whose deletion has begun. It is called
 	// while the Machine leads, at least once for each deletion that begins then or is

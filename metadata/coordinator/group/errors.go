@@ -2,8 +2,8 @@ package group
 
 import "errors"
 
-// What a request can come to, beside the errors of package coordinator. Test with
-// errors.Is.
+// The results of requests that fail, in addition to the errors of package
+// coordinator. Test with errors.Is.
 var (
 	ErrInvalidGroup         = errors.New("the group id is empty")
 	ErrSessionTimeout       = errors.New("the session time-out is out of bounds")

@@ -7,9 +7,9 @@ import (
 	"github.com/varvelog/varve/metadata/coordinator"
 )
 
-// expire looks for offsets that nobody needs any more, and for groups that are
-// nothing but empty. It leaves alone those of which records are under way: what they
-// say is not known yet.
+// expire searches for offsets that are not needed any more, and for groups that
+// are empty and nothing else. It skips groups with records under way: their
+// content is not known yet.
 func (m *Machine) expire(out coordinator.Out) {
 	m.timers.set(&m.expiry, out.Now().Add(m.config.ExpireEvery))
 	missing := map[topic]bool{}
@@ -26,7 +26,7 @@ func (m *Machine) expire(out coordinator.Out) {
 func (m *Machine) expireGroup(out coordinator.Out, g *live, missing map[topic]bool) {
 	k := m.kept[g.id]
 	if g.state == Empty && k.meta != nil && (len(k.meta.members) > 0 || k.meta.generation != g.generation) {
-		m.persistEmpty(out, g) // it was not committed when it was first tried
+		m.persistEmpty(out, g) // the first attempt was not committed
 		return
 	}
 	nowMs := out.Now().UnixMilli()
@@ -40,11 +40,11 @@ func (m *Machine) expireGroup(out coordinator.Out, g *live, missing map[topic]bo
 	if len(gone) == len(k.offsets) && g.state == Empty && len(g.pending) == 0 {
 		gone = m.tombstones(g)
 	}
-	m.appendAll(out, g, gone, func(error) {}) // what is not committed is found again
+	m.appendAll(out, g, gone, func(error) {}) // the next search finds offsets whose records are not committed
 }
 
-// topicGone reports whether a topic was missing in this look and in the one before:
-// a topic just created may not be known yet where groups are coordinated.
+// topicGone reports whether a topic was missing in this search and in the one
+// before: this node may not know a topic yet that was just created.
 func (m *Machine) topicGone(out coordinator.Out, t topic, missing map[topic]bool) bool {
 	if !missing[t] {
 		if !out.TopicGone(t.name, t.id) {
@@ -55,9 +55,10 @@ func (m *Machine) topicGone(out coordinator.Out, t topic, missing map[topic]bool
 	return m.missing[t]
 }
 
-// expired reports whether an offset has been kept for long enough. Offsets of a group
-// with members count from their commit, and only for topics it does not consume; of
-// a group that has become empty from then, unless they were committed since.
+// expired reports whether the retention of an offset is over. Offsets of a
+// group with members count from their commit, and only for topics that it does
+// not consume. Offsets of an empty group count from when it became empty, or
+// from a later commit.
 func (m *Machine) expired(g *live, p partition, o Offset, nowMs int64) bool {
 	switch {
 	case g.state == Empty:
@@ -74,9 +75,9 @@ func (m *Machine) expired(g *live, p partition, o Offset, nowMs int64) bool {
 	return nowMs-from >= m.config.Retention.Milliseconds()
 }
 
-// TopicsDeleted implements coordinator.Machine: offsets that were committed for the
-// topics go at once, because tools would ask about them. Groups with records under
-// way are left to a later look at all offsets.
+// TopicsDeleted implements coordinator.Machine: offsets that were committed for
+// the topics are deleted at once, because tools would ask about them. Groups
+// with records under way are left to a later search of all offsets.
 func (m *Machine) TopicsDeleted(out coordinator.Out, ids [][16]byte) {
 	deleted := make(map[[16]byte]bool, len(ids))
 	for _, id := range ids {

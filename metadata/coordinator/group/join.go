@@ -9,11 +9,12 @@ import (
 	"github.com/varvelog/varve/metadata/coordinator"
 )
 
-// maxPending bounds the ids of a group that were given out and not come back with.
+// maxPending limits the ids of a group that were given out and not used yet.
 const maxPending = 10_000
 
-// Join takes a member into the next generation of a group. The answer comes when
-// that begins, which may take until the slowest member's rebalance time-out.
+// Join takes a member into the next generation of a group. The answer comes
+// when that begins, which may take until the slowest member's rebalance
+// time-out.
 func (m *Machine) Join(out coordinator.Out, r JoinRequest, answer func(JoinAnswer)) {
 	if err := m.checkJoin(&r); err != nil {
 		answer(JoinAnswer{Err: err, Member: r.Member})
@@ -59,7 +60,8 @@ func (m *Machine) checkJoin(r *JoinRequest) error {
 }
 
 // accepts reports whether there is room for a member. While a group rebalances,
-// those who have joined count, so that the last of too many to come is left out.
+// only the members that have joined count, so the last ones over the limit are
+// left out.
 func (m *Machine) accepts(g *live, id string) bool {
 	if m.config.MaxSize == 0 || g.state == Empty {
 		return true
@@ -103,9 +105,9 @@ func (m *Machine) joinNew(out coordinator.Out, g *live, r *JoinRequest, answer f
 	}
 }
 
-// newID makes a member's id, which begins with what its client calls itself. A name
-// as long as a string can be is cut: an id that is longer than its record can tell
-// would be one that nobody could read back.
+// newID makes a member's id, which begins with the name of its client. It cuts
+// a very long name: if the id did not fit its record, the record could not be
+// read back.
 func (m *Machine) newID(name string) string {
 	id := "-" + m.config.NewID()
 	if most := math.MaxInt16 - len(id); len(name) > most {
@@ -114,7 +116,7 @@ func (m *Machine) newID(name string) string {
 	return name + id
 }
 
-// pendingOver forgets an id that its client did not come back with.
+// pendingOver forgets an id that its client did not use in time.
 func (m *Machine) pendingOver(out coordinator.Out, g *live, id string) {
 	m.forget(g, id)
 	m.completeIfJoined(out, g)
@@ -127,8 +129,9 @@ func (m *Machine) forget(g *live, id string) {
 	g.hold(-pendingBytes - int64(len(id)))
 }
 
-// add makes a new member. It cannot send heartbeats before it has its answer, nor
-// can it be told from a client that has given up: it gets some minutes.
+// add makes a new member. The member cannot send heartbeats before it has its
+// answer. Until then it cannot be distinguished from a client that has given
+// up, so it gets some minutes.
 func (m *Machine) add(out coordinator.Out, g *live, id string, r *JoinRequest, answer func(JoinAnswer)) {
 	who := &member{
 		id: id, instance: r.Instance, clientID: r.ClientID, clientHost: r.ClientHost,
@@ -144,7 +147,7 @@ func (m *Machine) add(out coordinator.Out, g *live, id string, r *JoinRequest, a
 	m.changed(out, g)
 }
 
-// update takes over what a member brings each time it joins.
+// update replaces the data that a member sends each time it joins.
 func (who *member) update(r *JoinRequest) {
 	who.protocols = r.Protocols
 	who.rebalanceMs, who.sessionMs = int32(r.Rebalance/time.Millisecond), int32(r.Session/time.Millisecond)
@@ -164,8 +167,9 @@ func (m *Machine) rejoin(out coordinator.Out, g *live, r *JoinRequest, answer fu
 	same := who.wants(r.Protocols)
 	switch {
 	case g.state == CompletingRebalance && same, g.state == Stable && same && g.leader != who.id:
-		// Either its answer was lost, or it has no need of a rebalance. Only the leader
-		// may want one for reasons that do not show, as a topic that has grown.
+		// Either its answer was lost, or it does not need a rebalance. Only the
+		// leader may want one for reasons that do not show, such as a topic
+		// that has more partitions.
 		answer(g.joined(who))
 	default:
 		g.count(who, -1)
@@ -176,7 +180,7 @@ func (m *Machine) rejoin(out coordinator.Out, g *live, r *JoinRequest, answer fu
 	}
 }
 
-// joined is the generation, as told to one member.
+// joined returns the generation, in the answer for one member.
 func (g *live) joined(who *member) JoinAnswer {
 	a := JoinAnswer{
 		Member: who.id, Generation: g.generation, ProtocolType: g.protocolType, Protocol: g.protocol, Leader: g.leader,
@@ -190,10 +194,10 @@ func (g *live) joined(who *member) JoinAnswer {
 	return a
 }
 
-// replace gives a static member that has come back without its id another one. Who
-// has the old one is fenced. If the group is stable and the member's protocols do
-// not change which one is used, it has its assignment already, and nobody else need
-// know.
+// replace gives a static member that has come back without its id another one.
+// The process with the old id is fenced. If the group is stable and the
+// member's protocols do not change the selected one, the member has its
+// assignment already, and the other members need no notice.
 func (m *Machine) replace(out coordinator.Out, g *live, old *member, id string, r *JoinRequest, answer func(JoinAnswer)) {
 	before := g.leader
 	who := m.substitute(g, old, id)
@@ -233,16 +237,16 @@ func (m *Machine) substitute(g *live, old *member, id string) *member {
 	return who
 }
 
-// persistReplacement answers a replaced member once its new id is committed. If a
-// rebalance begins meanwhile, it is answered with the next generation.
+// persistReplacement answers a replaced member once its new id is committed. If
+// a rebalance begins before that, the answer is the next generation.
 func (m *Machine) persistReplacement(out coordinator.Out, g *live, who *member, knowsSkip bool, before string) {
 	generation := g.generation
 	record := metadataRecord(g.id, g.metadata(func(who *member) []byte { return who.assignment }))
 	m.append(out, g, []coordinator.Record{record}, func(out coordinator.Out, err error) {
 		switch {
 		case err != nil:
-			if who.join != nil { // else it was answered, and may be a member no more
-				m.startSession(out, who) // it may have run out meanwhile
+			if who.join != nil { // otherwise it was answered, and may be a member no more
+				m.startSession(out, who) // it may have run out in between
 				who.answerJoin(JoinAnswer{Err: err})
 			}
 			return
@@ -253,7 +257,7 @@ func (m *Machine) persistReplacement(out coordinator.Out, g *live, who *member, 
 		if knowsSkip {
 			a.SkipAssignment = g.leader == who.id
 		} else {
-			a.Leader, a.Members = before, nil // it must not take itself for the leader and assign
+			a.Leader, a.Members = before, nil // it must not act as the leader and assign
 		}
 		m.startSession(out, who)
 		who.answerJoin(a)

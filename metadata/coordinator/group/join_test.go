@@ -393,7 +393,7 @@ func TestMembersGoOnAfterATakeOver(t *testing.T) {
 	members := w.form(3)
 	w.pass(9 * time.Second)
 	w.move(0, 0)
-	w.pass(9 * time.Second) // sessions have begun anew
+	w.pass(9 * time.Second) // sessions have begun again
 	for i, a := range members {
 		if err := w.heartbeat(a); err != nil {
 			t.Errorf("heartbeat: %v", err)
@@ -407,7 +407,7 @@ func TestMembersGoOnAfterATakeOver(t *testing.T) {
 	}
 	w.pass(11 * time.Second)
 	if w.state() == Stable {
-		t.Error("nobody is there, and the group is still stable")
+		t.Error("no member is left, and the group is still stable")
 	}
 }
 

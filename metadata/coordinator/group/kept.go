@@ -9,14 +9,14 @@ import (
 	"github.com/varvelog/varve/metadata/coordinator"
 )
 
-// kept is what the records of the partition say about one group. It exists as long
-// as a record about it does.
+// kept is the state of one group according to the records of the partition. It
+// exists as long as a record about it does.
 type kept struct {
 	meta    *metadata // nil for a group that only commits offsets
 	offsets map[partition]Offset
 }
 
-// partition is a partition that an offset was committed for.
+// partition is a partition for which an offset was committed.
 type partition struct {
 	topic string
 	index int32
@@ -26,17 +26,17 @@ func comparePartitions(a, b partition) int {
 	return cmp.Or(cmp.Compare(a.topic, b.topic), cmp.Compare(a.index, b.index))
 }
 
-// Offset is what was committed for a partition.
+// Offset is the committed offset of a partition.
 type Offset struct {
 	TopicID     [16]byte // zero if it was not known
 	Offset      int64
 	LeaderEpoch int32 // -1 if none was given
 	Metadata    string
 	CommitMs    int64 // Unix milliseconds of the commit
-	ExpireMs    int64 // Unix milliseconds from which on it is not kept; -1: as the configuration says
+	ExpireMs    int64 // Unix milliseconds at which its retention ends; -1: by the configuration
 }
 
-// metadata is a group as its last record has it. It is immutable.
+// metadata is a group as its last record describes it. It is immutable.
 type metadata struct {
 	protocolType string
 	generation   int32
@@ -46,7 +46,7 @@ type metadata struct {
 	members      []keptMember
 }
 
-// keptMember is a member with what it got. Its subscription is that for the
+// keptMember is a member with its assignment. Its subscription is that for the
 // protocol of the generation.
 type keptMember struct {
 	id           string
@@ -101,7 +101,7 @@ func (m *Machine) keptOf(group string) *kept {
 	return k
 }
 
-// setMetadata takes a group's metadata, nil for none.
+// setMetadata replaces a group's metadata; nil for none.
 func (m *Machine) setMetadata(group string, meta *metadata) {
 	k := m.keptOf(group)
 	k.meta = meta
@@ -121,7 +121,7 @@ func (m *Machine) dropIfBare(group string, k *kept) {
 	}
 }
 
-// sortedPartitions lists the partitions that k has offsets for, in order.
+// sortedPartitions lists the partitions for which k has offsets, in order.
 func (k *kept) sortedPartitions() []partition {
 	if k == nil {
 		return nil

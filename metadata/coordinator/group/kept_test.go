@@ -79,7 +79,7 @@ func TestSnapshotFormat(t *testing.T) {
 	}
 }
 
-// TestRecordFormats pins what is written to the topic: Kafka's formats.
+// TestRecordFormats pins the bytes written to the topic: Kafka's formats.
 func TestRecordFormats(t *testing.T) {
 	for i, want := range []struct{ key, value string }{
 		{"0001" + "0001" + "62" + "0006" + "6576656e7473" + "00000001",

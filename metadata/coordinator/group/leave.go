@@ -2,7 +2,8 @@ package group
 
 import "github.com/varvelog/varve/metadata/coordinator"
 
-// Heartbeat keeps a member's session, and tells it by ErrRebalance to join again.
+// Heartbeat extends a member's session. ErrRebalance asks the member to join
+// again.
 func (m *Machine) Heartbeat(out coordinator.Out, r Identity) error {
 	if r.Group == "" {
 		return ErrInvalidGroup
@@ -26,16 +27,16 @@ func (m *Machine) Heartbeat(out coordinator.Out, r Identity) error {
 	return nil
 }
 
-// heard starts a member's session anew, unless it is new: then it has been given
-// more time than that.
+// heard starts a member's session again, unless the member is new: then it has
+// more time than a session.
 func (m *Machine) heard(out coordinator.Out, who *member) {
 	if !who.isNew {
 		m.startSession(out, who)
 	}
 }
 
-// Leave ends memberships, and returns what became of each. It does not wait for a
-// record: should the leadership end now, sessions take care of it.
+// Leave ends memberships, and returns the result of each. It does not wait for
+// a record: if the leadership ends now, the sessions time out later.
 func (m *Machine) Leave(out coordinator.Out, group string, leavers []Leaver) ([]error, error) {
 	if group == "" {
 		return nil, ErrInvalidGroup
@@ -55,7 +56,7 @@ func (m *Machine) Leave(out coordinator.Out, group string, leavers []Leaver) ([]
 	if len(g.members) < before {
 		m.changed(out, g)
 	} else {
-		m.completeIfJoined(out, g) // an id that was waited for may not come
+		m.completeIfJoined(out, g) // it may have waited for an id that has left
 	}
 	m.settle(g)
 	return results, nil

@@ -46,7 +46,8 @@ type Description struct {
 	Members  []Described
 }
 
-// Described is a member with what it wants and got, of a stable group.
+// Described is a member with its wanted and its assigned data, of a stable
+// group.
 type Described struct {
 	Member     string
 	Instance   *string

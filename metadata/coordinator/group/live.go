@@ -8,7 +8,7 @@ import (
 	"github.com/varvelog/varve/tiering/wire"
 )
 
-// State is where a group stands.
+// State is the phase that a group is in.
 type State uint8
 
 // The states of a group, by Kafka's names. A group that does not exist is dead.
@@ -28,7 +28,7 @@ func (s State) String() string {
 // consumerType is the protocol type of consumers, whose subscriptions are known.
 const consumerType = "consumer"
 
-// live is a group with what is under way in it.
+// live is a group with everything under way in it.
 type live struct {
 	id           string
 	state        State
@@ -44,15 +44,15 @@ type live struct {
 	byID    map[string]*member
 	static  map[string]*member // by instance id
 	known   map[string]int     // how many members know each protocol
-	pending map[string]*timer  // ids given to clients that have not come back with them
+	pending map[string]*timer  // ids given to clients that have not used them yet
 
-	joining   timer         // when the rebalance goes on without those that did not join
+	joining   timer         // when the rebalance goes on without members that did not join
 	extension time.Duration // by how much an initial rebalance may still be delayed
 	grown     bool          // members were added since the last delay
-	syncing   timer         // when those are removed that did not ask for their assignment
+	syncing   timer         // when members are removed that did not ask for their assignment
 	assigned  bool          // assignments of this generation are being written
 	writes    []*write      // records under way, in order
-	gone      bool          // another live may stand for the group by now
+	gone      bool          // another live may represent the group by now
 	bytes     int64         // held by members and pending ids
 	memory    *Memory
 }
@@ -66,7 +66,7 @@ func newLive(m *Machine, id string) *live {
 	return g
 }
 
-// restore makes g what its last record says. Sessions are not started.
+// restore sets g to the state of its last record. It starts no session.
 func (g *live) restore(m *Machine, meta *metadata) {
 	g.sinceMs, g.generation, g.protocolType = meta.sinceMs, meta.generation, meta.protocolType
 	g.protocol = meta.protocol
@@ -91,7 +91,7 @@ func (g *live) restore(m *Machine, meta *metadata) {
 	g.subscribe()
 }
 
-// text is s, empty for nil.
+// text returns s, or "" for nil.
 func text(s *string) string {
 	if s == nil {
 		return ""
@@ -99,7 +99,7 @@ func text(s *string) string {
 	return *s
 }
 
-// hold notes n bytes more, or less.
+// hold adds n to the bytes held; n may be negative.
 func (g *live) hold(n int64) {
 	g.bytes += n
 	g.memory.add(n)
@@ -114,7 +114,8 @@ func (g *live) become(out coordinator.Out, s State) {
 	g.state, g.sinceMs = s, out.Now().UnixMilli()
 }
 
-// metadata is the group as its record is to say, with the assignments given.
+// metadata returns the group as its record will describe it, with the given
+// assignments.
 func (g *live) metadata(assignment func(*member) []byte) *metadata {
 	meta := &metadata{protocolType: g.protocolType, generation: g.generation, protocol: g.protocol, sinceMs: g.sinceMs}
 	if g.leader != "" {
@@ -140,8 +141,8 @@ func (g *live) supports(protocolType string, protocols []Protocol) bool {
 	})
 }
 
-// vote selects the protocol that most members prefer of those that all know; among
-// equals, the one that was first voted for.
+// vote selects the protocol that most members prefer, among those that all
+// know. Of equals it selects the one that got the first vote.
 func (g *live) vote() string {
 	votes := map[string]int{}
 	var best string
@@ -163,7 +164,7 @@ func (g *live) vote() string {
 	return best
 }
 
-// subscribe notes the topics that the generation's members are subscribed to.
+// subscribe notes the topics to which the generation's members are subscribed.
 func (g *live) subscribe() {
 	g.topics = nil
 	if g.protocolType != consumerType || g.protocol == nil && len(g.members) > 0 {
@@ -186,8 +187,8 @@ func (g *live) subscribedTo(topic string) bool {
 	return g.topics[topic]
 }
 
-// subscription adds the topics of a consumer's metadata, of which all versions
-// begin alike: a version i16, and a list of strings. It reports whether it could be
+// subscription adds the topics of a consumer's metadata. All its versions begin
+// with a version i16 and a list of strings. It reports whether they could be
 // read.
 func subscription(metadata []byte, topics map[string]bool) bool {
 	r := wire.NewReader(metadata)
@@ -207,12 +208,12 @@ func (g *live) rebalanceTimeout() time.Duration {
 	return time.Duration(longest) * time.Millisecond
 }
 
-// allJoined reports whether nobody is waited for.
+// allJoined reports whether the rebalance waits for no member.
 func (g *live) allJoined() bool {
 	return len(g.pending) == 0 && !slices.ContainsFunc(g.members, func(who *member) bool { return who.join == nil })
 }
 
-// validate is what Kafka checks of a request that says it comes from a member.
+// validate makes Kafka's checks of a request from a member.
 func (g *live) validate(id string, instance *string) (*member, error) {
 	if instance != nil {
 		switch who := g.static[*instance]; {

@@ -8,20 +8,20 @@ import (
 	"github.com/varvelog/varve/metadata/coordinator"
 )
 
-// Machine is the groups of one partition of __consumer_offsets. It has one owner,
-// and implements coordinator.Machine. Requests are made only between Lead and
-// Resign.
+// Machine is the groups of one partition of __consumer_offsets. It has one
+// owner, and implements coordinator.Machine. Requests are made only between
+// Lead and Resign.
 type Machine struct {
 	config Config
 	kept   map[string]*kept // by group id
 
-	// Soft state: empty unless leading. A group is alive if it has members, or
-	// somebody was given an id to join with, or records of it are under way; all
-	// others are what is kept of them.
+	// Soft state: empty unless leading. A group is alive if it has members, if
+	// a client was given an id to join with, or if records of it are under way.
+	// Of all others there is only the kept state.
 	live    map[string]*live
 	timers  timers
 	expiry  timer
-	missing map[topic]bool // topics found deleted by the last look for expired offsets
+	missing map[topic]bool // topics found deleted by the last search for expired offsets
 }
 
 // topic is a topic as an offset names it.
@@ -32,7 +32,7 @@ type topic struct {
 
 var _ coordinator.Machine = (*Machine)(nil)
 
-// New is the state before the first record of a partition.
+// New returns the state before the first record of a partition.
 func New(config Config) (*Machine, error) {
 	if err := config.validate(); err != nil {
 		return nil, err
@@ -82,8 +82,8 @@ func (m *Machine) Tick(out coordinator.Out) {
 // Next implements coordinator.Machine.
 func (m *Machine) Next() time.Time { return m.timers.next() }
 
-// lookup returns a group as it lives, nil if there is no such group. Whoever asks
-// sees to it that settle is called when done with it.
+// lookup returns a live group, nil if there is no such group. The caller must
+// call settle when it is done with it.
 func (m *Machine) lookup(id string) *live {
 	if g := m.live[id]; g != nil {
 		return g
@@ -106,13 +106,13 @@ func (m *Machine) create(id string) *live {
 	return g
 }
 
-// settle lets go of a group that is nothing but what is kept of it.
+// settle drops a live group that has nothing but its kept state.
 func (m *Machine) settle(g *live) {
 	if g.gone || g.state != Empty || len(g.members) > 0 || len(g.pending) > 0 || len(g.writes) > 0 {
 		return
 	}
 	if k := m.kept[g.id]; k != nil && k.meta != nil && (len(k.meta.members) > 0 || k.meta.generation != g.generation) {
-		return // it is not known whether the record of its end is committed
+		return // whether the record of its end is committed is not known
 	}
 	g.gone = true
 	m.timers.stop(&g.joining)
@@ -120,11 +120,11 @@ func (m *Machine) settle(g *live) {
 	delete(m.live, g.id)
 }
 
-// write is records of a group that are under way.
+// write is a set of records of a group that are under way.
 type write struct {
 	done    func(out coordinator.Out, err error) // nil once called
-	readers []func(err error)                    // called after done; err says why they cannot read
-	commits []partition                          // that offsets are committed for
+	readers []func(err error)                    // called after done; err is why they cannot read
+	commits []partition                          // for which offsets are committed
 }
 
 // finish calls done once. out is nil if the leadership has ended.
@@ -143,14 +143,14 @@ func (w *write) finish(out coordinator.Out, err error) {
 	}
 }
 
-// append writes records of a group, and calls done once it is known what became of
-// them. Requests that read wait for it.
+// append writes records of a group, and calls done once their outcome is known.
+// Requests that read wait for it.
 func (m *Machine) append(out coordinator.Out, g *live, records []coordinator.Record, done func(out coordinator.Out, err error)) *write {
 	w := &write{done: done}
 	g.writes = append(g.writes, w)
 	out.Append(records, func(out coordinator.Out, err error) {
 		if w.done == nil {
-			return // the leadership that asked has ended
+			return // the leadership that appended them has ended
 		}
 		g.writes = slices.DeleteFunc(g.writes, func(other *write) bool { return other == w })
 		w.finish(out, err)
@@ -159,7 +159,7 @@ func (m *Machine) append(out coordinator.Out, g *live, records []coordinator.Rec
 	return w
 }
 
-// size is what records take in an append, about, in bytes.
+// size is roughly the bytes that records take in an append.
 func size(records []coordinator.Record) (n int) {
 	for _, r := range records {
 		n += len(r.Key) + len(r.Value)
@@ -167,8 +167,8 @@ func size(records []coordinator.Record) (n int) {
 	return n
 }
 
-// appendAll writes any number of records, in as many appends as it takes, and calls
-// done once the last is done, with the first error.
+// appendAll writes any number of records, in as many appends as needed, and
+// calls done once the last is done, with the first error.
 func (m *Machine) appendAll(out coordinator.Out, g *live, records []coordinator.Record, done func(err error)) {
 	var first error
 	for len(records) > 0 {
@@ -190,5 +190,5 @@ func (m *Machine) appendAll(out coordinator.Out, g *live, records []coordinator.
 	}
 }
 
-// maxRecords bounds the records of one append of many.
+// maxRecords limits the records of one append of many.
 const maxRecords = 1000

@@ -25,7 +25,7 @@ type member struct {
 	session  timer
 }
 
-// metadataFor is what the member wants under a protocol.
+// metadataFor returns the member's metadata under a protocol.
 func (who *member) metadataFor(protocol string) []byte {
 	for _, p := range who.protocols {
 		if p.Name == protocol {
@@ -56,8 +56,8 @@ func (who *member) answerSync(a SyncAnswer) {
 	}
 }
 
-// awaitJoin has the member wait for the next generation. A request of it that
-// waited before will not be answered by that: its client has sent another.
+// awaitJoin lets the member wait for the next generation. An earlier request of
+// it that still waits gets an error: its client has sent another.
 func (who *member) awaitJoin(answer func(JoinAnswer)) {
 	who.answerJoin(JoinAnswer{Err: ErrRebalance, Member: who.id})
 	who.join = answer
@@ -106,7 +106,8 @@ func (m *Machine) unindex(g *live, who *member) {
 	m.timers.stop(&who.session)
 }
 
-// count adds what a member has to what is known and held, or takes it away.
+// count adds the member's protocols and bytes to those of the group, or
+// subtracts them.
 func (g *live) count(who *member, n int) {
 	g.hold(int64(n) * who.bytes())
 	for _, p := range who.protocols {
@@ -116,8 +117,8 @@ func (g *live) count(who *member, n int) {
 	}
 }
 
-// remove ends a membership. Whatever the member waits for is answered: if its client
-// is still there, it will join anew.
+// remove ends a membership. It answers every request of the member that waits:
+// if the client still exists, it will join again.
 func (m *Machine) remove(g *live, who *member) {
 	who.answerJoin(JoinAnswer{Err: ErrUnknownMember})
 	who.answerSync(SyncAnswer{Err: ErrUnknownMember})
@@ -131,16 +132,16 @@ func (m *Machine) remove(g *live, who *member) {
 	}
 }
 
-// startSession starts a member's session anew.
+// startSession starts a member's session again.
 func (m *Machine) startSession(out coordinator.Out, who *member) {
 	m.timers.set(&who.session, out.Now().Add(time.Duration(who.sessionMs)*time.Millisecond))
 }
 
-// sessionOver removes a member that was not heard of. One that waits for an answer
+// sessionOver removes a member that sent nothing. One that waits for an answer
 // needs no heartbeats, unless it is new: its client may have given up waiting.
 func (m *Machine) sessionOver(out coordinator.Out, g *live, who *member) {
 	if !who.isNew && (who.join != nil || who.sync != nil) {
-		return // its session starts anew when it is answered
+		return // its session starts again when it is answered
 	}
 	m.remove(g, who)
 	m.changed(out, g)

@@ -2,18 +2,18 @@ package group
 
 import "sync/atomic"
 
-// Memory bounds what the members of groups make the process hold, over all machines
-// that share it: their metadata and assignments, and ids given out. A nil Memory
-// bounds nothing.
+// Memory limits the bytes that the members of groups hold in the process, over
+// all machines that share it: their metadata and assignments, and ids given
+// out. A nil Memory sets no limit.
 type Memory struct {
 	limit int64
 	used  atomic.Int64
 }
 
-// NewMemory returns a Memory of some bytes.
+// NewMemory returns a Memory with a limit in bytes.
 func NewMemory(bytes int64) *Memory { return &Memory{limit: bytes} }
 
-// Used is how many bytes are held.
+// Used returns how many bytes are held.
 func (m *Memory) Used() int64 { return m.used.Load() }
 
 func (m *Memory) fits(n int64) bool { return m == nil || m.used.Load()+n <= m.limit }
@@ -24,13 +24,14 @@ func (m *Memory) add(n int64) {
 	}
 }
 
-// What is held of a member or a pending id besides its texts, about, in bytes.
+// The approximate bytes held by a member or a pending id in addition to its
+// texts.
 const (
 	memberBytes  = 1024
 	pendingBytes = 256
 )
 
-// bytes is what is held of a member.
+// bytes returns the bytes held by a member.
 func (who *member) bytes() int64 {
 	n := memberBytes + len(who.id) + len(text(who.instance)) + len(who.clientID) + len(who.assignment)
 	return int64(n) + protocolBytes(who.protocols)
@@ -43,8 +44,9 @@ func protocolBytes(protocols []Protocol) (n int64) {
 	return n
 }
 
-// roomFor is why a member cannot come with what it brings, nil if it can. What is too
-// much for one group could never be written; what is too much for all may fit later.
+// roomFor returns why a member cannot come with its data, nil if it can. Data
+// too large for one group could never be written; data too large for the shared
+// limit may fit later.
 func (m *Machine) roomFor(g *live, r *JoinRequest) error {
 	n := memberBytes + protocolBytes(r.Protocols)
 	if who := g.byID[r.Member]; who != nil {
@@ -61,6 +63,7 @@ func (m *Machine) roomFor(g *live, r *JoinRequest) error {
 	return nil
 }
 
-// maxGroup is how many times what one append takes the members of a group may hold:
-// they bring metadata for more than one protocol, of which one is written.
+// maxGroup is how many times the limit of one append the members of a group may
+// hold: they bring metadata for more than one protocol, of which one is
+// written.
 const maxGroup = 2

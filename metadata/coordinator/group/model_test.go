@@ -40,14 +40,14 @@ type model struct {
 	clients []*modelClient
 	leads   int // leaderships so far
 	calls   []*modelCall
-	leader  map[generation]string // who was told to lead it
+	leader  map[generation]string // its leader, by the answers
 	acked   map[string]int64      // the highest offset a commit of which was answered, by group
-	sent    int64                 // the last offset that anybody tried to commit
+	sent    int64                 // the last offset that a client tried to commit
 	doubted map[string]bool       // groups whose records may be in doubt
 }
 
-// generation is one of a group while it was alive: one that is forgotten begins to
-// count anew.
+// generation is one of a group while it was alive: a group that was forgotten
+// begins to count again.
 type generation struct {
 	group *live
 	n     int32
@@ -173,7 +173,7 @@ func (m *model) answered(c *modelCall) {
 	}
 }
 
-// act does what a client does next.
+// act makes the next step of a client.
 func (m *model) act(c *modelClient) {
 	switch n := m.rng.IntN(10); {
 	case c.joining || c.syncing:
@@ -184,7 +184,7 @@ func (m *model) act(c *modelClient) {
 	case n < 5:
 		err := m.m.Heartbeat(m, c.identity())
 		if err != nil {
-			c.told(err)
+			c.onError(err)
 		}
 	case n < 8:
 		m.commitAs(c, c.identity())
@@ -199,8 +199,8 @@ func (m *model) act(c *modelClient) {
 	}
 }
 
-// told is what a client does about an error.
-func (c *modelClient) told(err error) {
+// onError is a client's reaction to an error.
+func (c *modelClient) onError(err error) {
 	id := c.now.Member
 	c.now, c.member = JoinAnswer{}, false
 	if errors.Is(err, ErrRebalance) || errors.Is(err, ErrMemberIDRequired) || errors.Is(err, coordinator.ErrUnavailable) || errors.Is(err, coordinator.ErrNotCoordinator) {
@@ -230,7 +230,7 @@ func (m *model) joinAs(c *modelClient) {
 		}
 		c.joining, c.now = false, a
 		if a.Err != nil {
-			c.told(a.Err)
+			c.onError(a.Err)
 		}
 	})
 }
@@ -275,20 +275,20 @@ func (m *model) syncAs(c *modelClient) {
 		}
 		c.syncing = false
 		if a.Err != nil {
-			c.told(a.Err)
+			c.onError(a.Err)
 			return
 		}
 		c.member = true
 	})
 }
 
-// checkAssignment has nobody learn an assignment that could be lost.
+// checkAssignment fails if a member learns an assignment that could be lost.
 func (m *model) checkAssignment(r SyncRequest, a SyncAnswer) {
 	k := m.m.kept[r.Group]
 	if k == nil || k.meta == nil || k.meta.generation != r.Generation || !slices.ContainsFunc(k.meta.members, func(who keptMember) bool {
 		return bytes.Equal(who.assignment, a.Assignment) && (who.id == r.Member || who.instance != nil)
 	}) {
-		m.t.Fatalf("%s is told its assignment %q in generation %d of %s, which is not kept", r.Member, a.Assignment, r.Generation, r.Group)
+		m.t.Fatalf("%s gets the assignment %q in generation %d of %s, which is not kept", r.Member, a.Assignment, r.Generation, r.Group)
 	}
 }
 
@@ -307,7 +307,7 @@ func (m *model) commitAs(c *modelClient, who Identity) {
 	})
 }
 
-// read asks for offsets: what was acknowledged before must be seen.
+// read asks for offsets: acknowledged ones must be in the answer.
 func (m *model) read(group string) {
 	call, least := m.call("read of "+group), m.acked[group]
 	if m.deleting(group) {
@@ -325,7 +325,7 @@ func (m *model) read(group string) {
 	})
 }
 
-// hostile sends what no good client would.
+// hostile sends requests that no good client would.
 func (m *model) hostile(c *modelClient) {
 	who := c.identity()
 	switch m.rng.IntN(8) {
@@ -380,7 +380,7 @@ func (m *model) deleting(group string) bool {
 	})
 }
 
-// verify holds the machine against what must be true after every step.
+// verify checks the conditions on the machine that must hold after every step.
 func (m *model) verify() {
 	m.check()
 	for id, g := range m.m.live {
@@ -416,7 +416,7 @@ func (m *model) verifyGroup(g *live) {
 	case (g.leader == "") != (len(g.members) == 0) || g.leader != "" && g.byID[g.leader] == nil:
 		m.t.Fatalf("leader of %s is %q", g.id, g.leader)
 	case g.state == PreparingRebalance && g.joining.index == 0, g.state == CompletingRebalance && g.syncing.index == 0 && !g.assigned:
-		m.t.Fatalf("group %s is %v for ever", g.id, g.state)
+		m.t.Fatalf("group %s is %v forever", g.id, g.state)
 	case g.state == Empty && len(g.members) > 0, g.state == Stable && len(g.members) == 0:
 		m.t.Fatalf("group %s is %v with %d members", g.id, g.state, len(g.members))
 	}
@@ -438,7 +438,7 @@ func (m *model) verifyKept(g *live) {
 	}
 }
 
-// finish lets all clients be gone: then nobody may wait, and nothing be left alive.
+// finish ends all clients: then no request may wait, and no group be alive.
 func (m *model) finish() {
 	m.auto = true
 	m.turn()

@@ -9,9 +9,9 @@ import (
 	"github.com/varvelog/varve/metadata/coordinator"
 )
 
-// Commit commits offsets. The answer comes once they are committed in the bucket: an
-// error for all, or one for each, nil for those that are committed. ErrNotFound is
-// for a group of members that does not exist.
+// Commit commits offsets. The answer comes once they are committed in the
+// bucket: an error for all, or one for each, nil for those that are committed.
+// ErrNotFound is for a group of members that does not exist.
 func (m *Machine) Commit(out coordinator.Out, r CommitRequest, answer func(each []error, all error)) {
 	g, err := m.checkCommit(out, &r)
 	if err != nil {
@@ -48,8 +48,8 @@ func (m *Machine) Commit(out coordinator.Out, r CommitRequest, answer func(each 
 	}
 }
 
-// checkCommit tells whether the offsets may be committed, and counts as a sign of
-// life of the member.
+// checkCommit returns an error if the offsets may not be committed, and counts
+// as a heartbeat of the member.
 func (m *Machine) checkCommit(out coordinator.Out, r *CommitRequest) (*live, error) {
 	g := m.lookup(r.Group)
 	if g == nil {
@@ -76,9 +76,9 @@ func (m *Machine) checkCommit(out coordinator.Out, r *CommitRequest) (*live, err
 	return nil, err
 }
 
-// Committed returns what is committed for the partitions, in their order, or for all
-// that something is committed for if they are nil. The answer comes once it is known
-// what became of the commits before it.
+// Committed returns the committed offsets of the partitions, in their order. If
+// want is nil, it returns all of the group. The answer comes once the outcome
+// of earlier commits is known.
 func (m *Machine) Committed(group string, want []TopicPartition, answer func([]Committed, error)) {
 	read := func(err error) {
 		if err != nil {
@@ -116,8 +116,8 @@ func (m *Machine) committed(group string, want []TopicPartition) []Committed {
 	return out
 }
 
-// DeleteOffsets forgets what is committed for partitions. It is answered as Commit
-// is. Offsets that a member may still commit are kept.
+// DeleteOffsets deletes the committed offsets of partitions. It is answered
+// like Commit. It keeps offsets that a member may still commit.
 func (m *Machine) DeleteOffsets(out coordinator.Out, group string, which []TopicPartition, answer func(each []error, all error)) {
 	if group == "" {
 		answer(nil, ErrInvalidGroup)
@@ -151,7 +151,8 @@ func (m *Machine) DeleteOffsets(out coordinator.Out, group string, which []Topic
 	m.appendAll(out, g, records, func(err error) { answer(each, err) })
 }
 
-// Delete deletes a group without members. The answer comes once that is committed.
+// Delete deletes a group without members. The answer comes once that is
+// committed.
 func (m *Machine) Delete(out coordinator.Out, group string, answer func(error)) {
 	g := m.lookup(group)
 	if g == nil {
@@ -169,7 +170,8 @@ func (m *Machine) Delete(out coordinator.Out, group string, answer func(error)) 
 	}
 }
 
-// tombstones end a group: of its offsets, and last of itself.
+// tombstones returns the records that end a group: of its offsets, and last of
+// itself.
 func (m *Machine) tombstones(g *live) []coordinator.Record {
 	var records []coordinator.Record
 	for _, p := range slices.SortedFunc(maps.Keys(m.commits(g)), comparePartitions) {
@@ -178,8 +180,8 @@ func (m *Machine) tombstones(g *live) []coordinator.Record {
 	return append(records, metadataTombstone(g.id))
 }
 
-// commits is the partitions that something is committed for, or may be once the
-// records under way are.
+// commits returns the partitions with a committed offset, or with one in the
+// records under way.
 func (m *Machine) commits(g *live) map[partition]bool {
 	all := map[partition]bool{}
 	if k := m.kept[g.id]; k != nil {

@@ -84,7 +84,7 @@ func TestCommitIsAnsweredWhenItIsCommitted(t *testing.T) {
 		t.Error(c.all)
 	}
 	if got := read.get(t); got != 1 {
-		t.Errorf("read %d, what is known to be committed is 1", got)
+		t.Errorf("read %d, the offset known to be committed is 1", got)
 	}
 	w.commit() // after all
 	if got := w.committed("g"); got != 2 {
@@ -271,7 +271,7 @@ func TestOffsetsOfDeletedTopicsGo(t *testing.T) {
 	deleted = true
 	w.pass(w.config.ExpireEvery)
 	if w.committed("g") != 1 {
-		t.Error("gone though the topic was there meanwhile")
+		t.Error("gone though the topic existed in between")
 	}
 	w.auto = false
 	w.commitOffset(Identity{Group: "g", Generation: -1}, 2) // under way during the look
@@ -300,7 +300,7 @@ func TestOffsetsGoWithTheirTopic(t *testing.T) {
 	commit("b", old, 0)
 	commit("c", old, 0)
 	w.auto = false
-	commit("c", young, 0) // the topic was made anew, and this is under way
+	commit("c", young, 0) // the topic was made again, and this is under way
 	w.m.TopicsDeleted(w, [][16]byte{{3}, old})
 	w.auto = true
 	w.turn()

@@ -2,12 +2,12 @@ package group
 
 import "unicode/utf16"
 
-// PartitionOf is the partition, out of a topic's number of them, that holds a
-// group. Clients, tools and Kafka itself agree on it.
+// PartitionOf returns the partition, out of a topic's number of them, that
+// holds a group. Clients, tools and Kafka itself use the same function.
 func PartitionOf(group string, partitions int) int32 {
 	h := hash(group)
 	if h == -1<<31 {
-		h = 0 // whose absolute value is no int32
+		h = 0 // its absolute value is not an int32
 	}
 	return max(h, -h) % int32(partitions)
 }

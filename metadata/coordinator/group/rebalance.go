@@ -7,7 +7,7 @@ import (
 	"github.com/varvelog/varve/metadata/coordinator"
 )
 
-// changed goes on after a member was added, or changed, or removed.
+// changed goes on after a member was added, changed or removed.
 func (m *Machine) changed(out coordinator.Out, g *live) {
 	if g.state == PreparingRebalance {
 		m.completeIfJoined(out, g)
@@ -16,8 +16,9 @@ func (m *Machine) changed(out coordinator.Out, g *live) {
 	m.prepare(out, g)
 }
 
-// completeIfJoined goes on with a rebalance that nobody is waited for in any more.
-// The first rebalance of a group goes on by itself, to give others time to come.
+// completeIfJoined completes a rebalance that waits for no member any more. The
+// first rebalance of a group completes by its timer, to give other members time
+// to come.
 func (m *Machine) completeIfJoined(out coordinator.Out, g *live) {
 	if g.state == PreparingRebalance && g.allJoined() && (!g.initial || len(g.members) == 0) {
 		m.complete(out, g)
@@ -49,8 +50,8 @@ func (m *Machine) prepare(out coordinator.Out, g *live) {
 	m.awaitJoins(out, g)
 }
 
-// initialOver waits once more if members came during a delay that is over, and goes
-// on if none did or the rebalance time-out leaves no time.
+// initialOver waits once more if members came during the delay. It goes on if
+// none did or the rebalance time-out leaves no time.
 func (m *Machine) initialOver(out coordinator.Out, g *live, delay time.Duration) {
 	if !g.grown || g.extension == 0 {
 		m.complete(out, g)
@@ -67,8 +68,8 @@ func (m *Machine) awaitJoins(out coordinator.Out, g *live) {
 	m.timers.set(&g.joining, out.Now().Add(g.rebalanceTimeout()))
 }
 
-// complete begins the next generation, without the members that did not join, but
-// with static ones: they have until their session ends.
+// complete begins the next generation, without the members that did not join,
+// but with static ones: they have until their session ends.
 func (m *Machine) complete(out coordinator.Out, g *live) {
 	m.timers.stop(&g.joining)
 	for _, who := range slices.Clone(g.members) {
@@ -103,7 +104,8 @@ func (g *live) nextGeneration() {
 	g.assigned = false
 }
 
-// electJoined makes a member the leader that has joined, the present one if it can.
+// electJoined makes a member that has joined the leader, the present one if
+// possible.
 func (g *live) electJoined() bool {
 	if g.byID[g.leader].join != nil {
 		return true
@@ -116,8 +118,9 @@ func (g *live) electJoined() bool {
 	return true
 }
 
-// empty is the generation without members. If its record is not committed, an older
-// generation may come back after a take-over, and its members' sessions end.
+// empty begins the generation without members. If its record is not committed,
+// an older generation may come back after a take-over, and its members'
+// sessions end.
 func (m *Machine) empty(out coordinator.Out, g *live) {
 	g.nextGeneration()
 	g.protocol = nil
@@ -131,8 +134,8 @@ func (m *Machine) persistEmpty(out coordinator.Out, g *live) {
 	m.append(out, g, []coordinator.Record{record}, func(coordinator.Out, error) {})
 }
 
-// syncOver removes the members that did not ask for their assignment in time, the
-// leader among them if there is none.
+// syncOver removes the members that did not ask for their assignment in time,
+// with the leader if there is no assignment.
 func (m *Machine) syncOver(out coordinator.Out, g *live) {
 	late := 0
 	for _, who := range slices.Clone(g.members) {
@@ -147,7 +150,7 @@ func (m *Machine) syncOver(out coordinator.Out, g *live) {
 	}
 }
 
-// refuseSyncs tells those who wait for an assignment that there will be none.
+// refuseSyncs answers members that wait for an assignment with an error.
 func (m *Machine) refuseSyncs(out coordinator.Out, g *live, err error) {
 	for _, who := range g.members {
 		g.assign(who, nil)

@@ -10,27 +10,27 @@ import (
 	"github.com/varvelog/varve/metadata/coordinator"
 )
 
-// The versions of keys and values that are written. Keys of a version are another
-// kind of record in Kafka. Values of offsets are of version 4, the first that may
-// carry the topic's id, so that a topic of the same name created later does not
-// inherit them; of version 1 where the client said how long to keep them.
+// The versions of keys and values that are written. In Kafka, keys of another
+// version are records of another kind. Values of offsets are of version 4, the
+// first that may carry the topic's id: a topic of the same name created later
+// does not inherit them. If the client set a retention, they are of version 1.
 const (
 	keyOffset     = 1
 	keyMetadata   = 2
 	valueExpiring = 1
 	valueOffset   = 4
 	valueMetadata = 3
-	maxValue      = 4 // the newest that is read, of either
+	maxValue      = 4 // the newest that is read, of either kind
 )
 
 var (
-	// ErrTooNew is a record that a newer version of the program wrote.
-	ErrTooNew = errors.New("the consumer offsets hold what this version does not know, upgrade it")
-	// ErrCorrupt is a record or snapshot that contradicts its own format.
+	// ErrTooNew: a newer version of the program wrote the record.
+	ErrTooNew = errors.New("the consumer offsets hold records of a newer version; upgrade this node")
+	// ErrCorrupt: a record or snapshot contradicts its own format.
 	ErrCorrupt = errors.New("the state of consumer groups is damaged")
 )
 
-// recordKey is what a record is about.
+// recordKey is the key of a record: the group or offset that it concerns.
 type recordKey struct {
 	group     string
 	isOffset  bool
@@ -62,8 +62,8 @@ func versionOf(b []byte) (int16, error) {
 	return int16(binary.BigEndian.Uint16(b)), nil
 }
 
-// decode reads a key or value. The decoder is not ours: should it panic on bytes
-// that were damaged, that is one bad record, not our end.
+// decode decodes a key or value. The decoder is foreign code: if it panics on
+// damaged bytes, that is one bad record and must not end the process.
 func decode(into interface{ ReadFrom([]byte) error }, b []byte) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -132,7 +132,7 @@ func decodeMetadata(b []byte) (*metadata, error) {
 	return meta, nil
 }
 
-// copied is b apart from the batch it came in, which must not be held for it.
+// copied copies b, so that the batch it came in can be freed.
 func copied(b []byte) []byte { return append([]byte{}, b...) }
 
 func offsetKey(group string, p partition) []byte {
@@ -177,7 +177,7 @@ func metadataRecord(group string, meta *metadata) coordinator.Record {
 	return coordinator.Record{Key: metadataKey(group), Value: v.AppendTo(nil)}
 }
 
-// notNil is b, empty rather than null.
+// notNil returns b, empty rather than nil.
 func notNil(b []byte) []byte {
 	if b == nil {
 		return []byte{}

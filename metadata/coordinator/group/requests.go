@@ -5,7 +5,7 @@ import "time"
 // JoinRequest asks for membership in the next generation of a group.
 type JoinRequest struct {
 	Group        string
-	Member       string  // empty for one that has no id yet
+	Member       string  // empty for a member that has no id yet
 	Instance     *string // of a static member (KIP-345)
 	ClientID     string
 	ClientHost   string
@@ -13,21 +13,22 @@ type JoinRequest struct {
 	Protocols    []Protocol // best first
 	Session      time.Duration
 	Rebalance    time.Duration
-	// NeedsID refuses a new member at first and gives it the id to come back with
-	// (KIP-394), so that a client that gives up leaves no member behind.
+	// NeedsID refuses a new member at first and gives it the id to come back
+	// with (KIP-394), so that a client that gives up leaves no member behind.
 	NeedsID bool
-	// KnowsSkip is a client that understands JoinAnswer.SkipAssignment (KIP-814).
+	// KnowsSkip: the client understands JoinAnswer.SkipAssignment (KIP-814).
 	KnowsSkip bool
 }
 
-// Protocol is a way to assign that a member knows, with what it wants under it.
+// Protocol is a way of assignment that a member knows, with its metadata for
+// it.
 type Protocol struct {
 	Name     string
 	Metadata []byte
 }
 
-// JoinAnswer is the generation that a member is in. Only Err and Member are set if
-// it did not get in; Member is empty then if the id must not be used again.
+// JoinAnswer is the generation that a member is in. After an error only Err and
+// Member are set; Member is then empty if the id must not be used again.
 type JoinAnswer struct {
 	Err          error
 	Member       string
@@ -36,7 +37,7 @@ type JoinAnswer struct {
 	Protocol     *string
 	Leader       string
 	Members      []Joined // for the leader
-	// SkipAssignment tells a leader that its group has its assignments already.
+	// SkipAssignment: the leader's group has its assignments already.
 	SkipAssignment bool
 }
 
@@ -47,13 +48,13 @@ type Joined struct {
 	Metadata []byte
 }
 
-// SyncRequest asks for a member's assignment; the leader brings those of all.
+// SyncRequest asks for a member's assignment; the leader's brings those of all.
 type SyncRequest struct {
 	Group        string
 	Member       string
 	Instance     *string
 	Generation   int32
-	ProtocolType *string // nil for a client too old to say
+	ProtocolType *string // nil for a client too old to send it
 	Protocol     *string // likewise
 	Assignments  map[string][]byte
 }
@@ -66,7 +67,7 @@ type SyncAnswer struct {
 	Assignment   []byte
 }
 
-// Identity is who a request says it comes from.
+// Identity is the member that a request names as its sender.
 type Identity struct {
 	Group      string
 	Member     string
@@ -76,12 +77,12 @@ type Identity struct {
 
 // Leaver is a member that leaves, or an instance id that is to be removed.
 type Leaver struct {
-	Member   string // empty: whoever has the instance id
+	Member   string // empty: the member with the instance id
 	Instance *string
 }
 
-// CommitRequest commits offsets for a member, or, with generation -1 and no member
-// id, for whoever keeps its offsets in a group without members.
+// CommitRequest commits offsets for a member. With generation -1 and no member
+// id it does so for a client that keeps its offsets in a group without members.
 type CommitRequest struct {
 	Identity
 	Offsets []Commit
@@ -95,7 +96,7 @@ type Commit struct {
 	Offset      int64
 	LeaderEpoch int32
 	Metadata    string
-	Keep        time.Duration // as long as the client wants it kept; negative: as the configuration says
+	Keep        time.Duration // retention that the client asks for; negative: that of the configuration
 }
 
 // TopicPartition names a partition.

@@ -40,7 +40,7 @@ func (m *Machine) Snapshot() []byte {
 		m.kept[id].encode(w, id)
 	}
 	if w.Err() != nil {
-		panic(fmt.Sprintf("state of consumer groups does not fit its format: %v", w.Err())) // records bound each length
+		panic(fmt.Sprintf("state of consumer groups does not fit its format: %v", w.Err())) // the records limit each length
 	}
 	return w.B
 }
@@ -95,8 +95,8 @@ func encodeOptional(w *wire.Writer, s *string) {
 	w.String16(*s)
 }
 
-// Restore implements coordinator.Machine. The state is as it was if there is an
-// error, which wraps ErrTooNew or ErrCorrupt.
+// Restore implements coordinator.Machine. With an error, which wraps ErrTooNew
+// or ErrCorrupt, the state is as before.
 func (m *Machine) Restore(snapshot []byte) error {
 	r := wire.NewReader(snapshot)
 	if v := r.U8(); r.Err() == nil && v != snapshotVersion {
@@ -168,7 +168,7 @@ func decodeOptional(r *wire.Reader, err *error) *string {
 	return &s
 }
 
-// decodeFlag reads a byte that is 0 or 1. Another one is noted in err.
+// decodeFlag decodes a byte that is 0 or 1. It notes another one in err.
 func decodeFlag(r *wire.Reader, err *error) bool {
 	at, v := r.Pos(), r.U8()
 	if v > 1 {

@@ -55,7 +55,7 @@ func TestStaticMemberComesBackWithoutARebalance(t *testing.T) {
 		}
 		err := w.m.Heartbeat(w, Identity{Group: "g", Member: old.Member, Instance: a2s(test.instance), Generation: 1})
 		if !errors.Is(err, ErrFencedInstance) {
-			t.Errorf("%s: the old process is told %v", name, err)
+			t.Errorf("%s: the old process gets %v", name, err)
 		}
 		w.move(0, 0)
 		if err := w.heartbeat(a); err != nil {

@@ -6,7 +6,7 @@ import (
 	"github.com/varvelog/varve/metadata/coordinator"
 )
 
-// Sync gives a member its assignment, as soon as the leader has brought it and it is
+// Sync gives a member its assignment, when the leader has sent it and it is
 // committed.
 func (m *Machine) Sync(out coordinator.Out, r SyncRequest, answer func(SyncAnswer)) {
 	g, who, err := m.checkSync(&r)
@@ -19,7 +19,7 @@ func (m *Machine) Sync(out coordinator.Out, r SyncRequest, answer func(SyncAnswe
 		answer(g.synced(who))
 		return
 	}
-	who.answerSync(SyncAnswer{Err: ErrRebalance}) // its client has sent another
+	who.answerSync(SyncAnswer{Err: ErrRebalance}) // its client has sent another request
 	who.sync = answer
 	if who.id == g.leader && !g.assigned {
 		m.assign(out, g, r.Assignments)
@@ -54,8 +54,8 @@ func (g *live) synced(who *member) SyncAnswer {
 	return SyncAnswer{ProtocolType: g.protocolType, Protocol: g.protocol, Assignment: who.assignment}
 }
 
-// assign writes the assignments of a generation, and gives them out once they are
-// committed and the generation is still the same.
+// assign writes the assignments of a generation. It gives them out once they
+// are committed, if the generation is still the same.
 func (m *Machine) assign(out coordinator.Out, g *live, assignments map[string][]byte) {
 	generation := g.generation
 	record := metadataRecord(g.id, g.metadata(func(who *member) []byte { return assignments[who.id] }))

@@ -7,8 +7,8 @@ import (
 	"github.com/varvelog/varve/metadata/coordinator"
 )
 
-// timer is something to do at a time. It is set, and set anew, and stopped by the
-// timers it belongs to.
+// timer is a function to call at a time. The timers it belongs to set it, set
+// it again, and stop it.
 type timer struct {
 	fire  func(out coordinator.Out)
 	at    time.Time
@@ -16,7 +16,7 @@ type timer struct {
 	index int    // in the heap, from 1; 0 while it is not set
 }
 
-// timers is what is due when.
+// timers are the timers of a Machine, by their time.
 type timers struct {
 	heap timerHeap
 	turn uint64
@@ -38,7 +38,7 @@ func (ts *timers) stop(t *timer) {
 	}
 }
 
-// next is when the first one is due, zero if none is set.
+// next returns when the first one is due, zero if none is set.
 func (ts *timers) next() time.Time {
 	if len(ts.heap) == 0 {
 		return time.Time{}
@@ -46,7 +46,8 @@ func (ts *timers) next() time.Time {
 	return ts.heap[0].at
 }
 
-// due takes the first timer that is due at now, nil if there is none.
+// due removes and returns the first timer that is due at now, nil if there is
+// none.
 func (ts *timers) due(now time.Time) *timer {
 	if len(ts.heap) == 0 || ts.heap[0].at.After(now) {
 		return nil

@@ -26,7 +26,7 @@ type world struct {
 
 type appended struct {
 	records []coordinator.Record
-	done    func(coordinator.Out, error) // nil once told
+	done    func(coordinator.Out, error) // nil once called
 }
 
 func newWorld(t testing.TB, change func(*Config)) *world {
@@ -51,7 +51,8 @@ func (w *world) Append(records []coordinator.Record, done func(coordinator.Out, 
 	w.queue = append(w.queue, &appended{records, done})
 }
 
-// turn ends a turn: what it appended is committed, unless the test holds it back.
+// turn ends a turn: it commits the records that the turn appended, unless the
+// test holds them back.
 func (w *world) turn() {
 	for w.auto && len(w.queue) > 0 {
 		w.commit()
@@ -80,7 +81,8 @@ func (w *world) commit() {
 	}
 }
 
-// doubt tells that it is not known what becomes of an append, which stays queued.
+// doubt reports that the outcome of an append is not known; the append stays
+// queued.
 func (w *world) doubt(i int) {
 	if done := w.queue[i].done; done != nil {
 		w.queue[i].done = nil
@@ -88,7 +90,8 @@ func (w *world) doubt(i int) {
 	}
 }
 
-// check holds the kept state against what only the records add up to.
+// check compares the kept state with the state that follows from the records
+// alone.
 func (w *world) check() {
 	w.t.Helper()
 	if !bytes.Equal(w.m.Snapshot(), w.replica.Snapshot()) {
@@ -97,7 +100,8 @@ func (w *world) check() {
 	w.checkMemory()
 }
 
-// checkMemory fails unless what is said to be held is what members and ids take.
+// checkMemory fails unless the counted bytes are those that members and ids
+// take.
 func (w *world) checkMemory() {
 	w.t.Helper()
 	var all int64
@@ -144,7 +148,7 @@ func (w *world) move(n, snapshotAt int) {
 	w.m.Resign(coordinator.ErrNotCoordinator)
 	for _, a := range lost {
 		if a.done != nil {
-			a.done(w, coordinator.ErrNotCoordinator) // harmless: Resign has told already
+			a.done(w, coordinator.ErrNotCoordinator) // harmless: Resign has answered already
 		}
 	}
 	before, from, fresh := newMachine(w.t, w.config), newMachine(w.t, w.config), w.m
@@ -182,7 +186,7 @@ func (c *call[T]) waits(t testing.TB) {
 	}
 }
 
-// request is a Join with what most have in common.
+// request is a Join with the fields that most have in common.
 func request(change func(*JoinRequest)) JoinRequest {
 	r := JoinRequest{
 		Group: "g", ClientID: "c", ClientHost: "/h", ProtocolType: "consumer", Protocols: []Protocol{{"range", subscribed("events")}},
