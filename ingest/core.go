@@ -21,7 +21,7 @@ type writeAhead interface {
 	ReadBack(from uint64, fn func(wal.Record) error) error
 }
 
-// proposer is what core needs of a journal; *journal.Driver has it.
+// proposer is what core needs of a journal; *journal.Owner has it.
 type proposer interface {
 	Room() bool
 	Header() segment.Header

@@ -90,34 +90,30 @@ func (o Options) withDefaults() Options {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	o.Journal.Lead = true
 	return o
 }
 
-// Leader leads one data journal, or is on the way to. One goroutine owns its
-// core, its journal's driver and the order of its write-ahead log.
+// owner are the options of the Owner of the journal.
+func (o *Options) owner() journal.OwnerOptions {
+	cfg := o.Journal
+	cfg.Lead = true
+	return journal.OwnerOptions{Journal: cfg, Log: o.Log, Checkpoints: &journal.CheckpointerOptions{
+		NewID: cfg.NewID, Last: cfg.Chain.Last.Seq, Check: o.checkCheckpoint, Policy: o.Checkpoints, OnTrouble: o.OnCheckpoints,
+	}}
+}
+
+// Leader leads one data journal, or is on the way to. Its loop owns its core and the
+// order of its write-ahead log.
 type Leader struct {
-	opt    Options
-	core   *core
-	driver *journal.Live
-	wal    *wal.Log
-	timer  *time.Timer
-	room   room
-	aside  asideWatch
-
-	checkpoint *journal.Checkpointer
-
-	requests   chan request
-	reconciles chan barrier
-	deletes    chan deletion
-	settles    chan func(error)
-	stop       chan struct{}   // closed by Close: flush, then end
-	abort      chan struct{}   // closed by Close when it will not wait longer
-	ready      chan struct{}   // closed when requests are taken
-	ctx        context.Context // ends with the Leader
-	cancel     context.CancelFunc
-	done       chan struct{}
-	err        error // why it ended; read after done
+	opt     Options
+	loop    *journal.Loop[request]
+	core    *core
+	machine *machine
+	wal     *wal.Log
+	aside   asideWatch
+	closing chan struct{}   // closed by Close: flush, then end
+	ctx     context.Context // ends with the Leader
+	cancel  context.CancelFunc
 }
 
 // Start reads the older write-ahead logs, opens a new one, and begins to read the
@@ -133,30 +129,19 @@ func Start(opt Options) (*Leader, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Leader{
-		opt: opt, wal: log, timer: time.NewTimer(time.Hour), room: newRoom(),
-		requests: make(chan request), reconciles: make(chan barrier), deletes: make(chan deletion), settles: make(chan func(error)),
-		stop: make(chan struct{}), abort: make(chan struct{}), ready: make(chan struct{}), done: make(chan struct{}),
-	}
+	l := &Leader{opt: opt, wal: log, closing: make(chan struct{}), loop: journal.NewLoop[request](opt.Store, opt.owner())}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
-	l.driver = journal.NewLive(opt.Store, opt.Journal, journal.Hooks{
-		Apply:   func(o *journal.Object, own bool) error { return l.core.apply(o, own) },
-		Led:     l.led,
-		AtHead:  func() {},
-		Stalled: func(uint64) { l.core.stall() },
-		Ended:   l.ended,
-	}, opt.Log)
-	l.core = newCore(opt, log, driverProposer{l.driver})
+	l.machine = newMachine(opt, log, l.loop.Owner())
+	l.machine.onAccepting = l.watchAside
+	l.core = l.machine.core
 	l.core.ends.maxBatch = log.MaxBatch()
 	l.core.replay.warn = l.setAside
 	for _, o := range older {
 		l.core.addOlder(o, o)
 	}
-	l.checkpoint = journal.NewCheckpointer(journal.CheckpointerOptions{
-		Store: opt.Store, NewID: opt.Journal.NewID, Last: opt.Journal.Chain.Last.Seq, Check: opt.checkCheckpoint, Policy: opt.Checkpoints,
-		OnTrouble: opt.OnCheckpoints,
+	l.loop.Start(l.machine, journal.Intake[request]{
+		Take: l.core.append, Full: func() bool { return l.machine.full() != nil }, Signal: log.Synced(), Close: l.ended,
 	})
-	go l.run()
 	return l, nil
 }
 
@@ -171,22 +156,15 @@ func newCore(opt Options, log writeAhead, p proposer) *core {
 	}
 }
 
-type driverProposer struct{ *journal.Live }
-
-func (d driverProposer) Room() bool                { return d.Core().Room() }
-func (d driverProposer) Prove(tell func(error))    { d.Driver.Prove(tell) }
-func (d driverProposer) History() *journal.History { return d.Core().History() }
-func (d driverProposer) Header() segment.Header    { return d.Core().Header() }
-
 // Ready is closed when the journal is led and requests are taken.
-func (l *Leader) Ready() <-chan struct{} { return l.ready }
+func (l *Leader) Ready() <-chan struct{} { return l.loop.Ready() }
 
-// Done is closed when the Leader has ended; Err tells why.
-func (l *Leader) Done() <-chan struct{} { return l.done }
+// Done is closed when the Leader has ended; Err is the reason.
+func (l *Leader) Done() <-chan struct{} { return l.loop.Done() }
 
 // Err is why the Leader ended, once Done is closed; nil after a Close that had
 // time to flush.
-func (l *Leader) Err() error { return l.err }
+func (l *Leader) Err() error { return l.loop.Err() }
 
 // SetAside is how many records lie in logs set aside that the journal does not
 // have, until they are exported or deleted, once Ready is closed. They are counted
@@ -208,16 +186,16 @@ func (l *Leader) WALFileBytes() int64 { return l.wal.FileBytes() }
 func (l *Leader) Append(ctx context.Context, acks Acks, batches []Batch, done func([]Result)) {
 	r := request{acks: acks, batches: batches, done: done}
 	select {
-	case l.requests <- r:
+	case l.loop.Requests() <- r:
 	case <-ctx.Done():
 		err := ErrUnavailable
-		if l.full() != nil {
+		if l.machine.full() != nil {
 			err = ErrNoRoom
 		}
 		refuse(r, err)
-	case <-l.stop:
+	case <-l.closing:
 		refuse(r, ErrClosed)
-	case <-l.done:
+	case <-l.loop.Done():
 		refuse(r, ErrNotLeader)
 	}
 }
@@ -234,29 +212,27 @@ func refuse(r request, err error) {
 // committed. When ctx ends first it goes on in the background.
 func (l *Leader) Reconcile(ctx context.Context, want Want) error {
 	done := make(chan error, 1)
-	result, err := ask(ctx, l, l.reconciles, barrier{want: want, done: done}, done)
+	result, err := ask(ctx, l, func() { l.core.reconcile(want, done) }, done)
 	if err != nil {
 		return err
 	}
 	return result
 }
 
-// ask hands a question to the owner of core, and waits for the answer. The error is why
+// ask has the owner of core run a question, and waits for the answer. The error is why
 // there is none: that of ctx, or ErrNotLeader.
-func ask[Q, A any](ctx context.Context, l *Leader, to chan<- Q, question Q, answers <-chan A) (answer A, err error) {
-	select {
-	case to <- question:
-	case <-ctx.Done():
-		return answer, ctx.Err()
-	case <-l.done:
+func ask[A any](ctx context.Context, l *Leader, question func(), answers <-chan A) (answer A, err error) {
+	if err := l.loop.Do(ctx, question); errors.Is(err, journal.ErrEnded) {
 		return answer, ErrNotLeader
+	} else if err != nil {
+		return answer, err
 	}
 	select {
 	case answer = <-answers:
 		return answer, nil
 	case <-ctx.Done():
 		return answer, ctx.Err()
-	case <-l.done:
+	case <-l.loop.Done():
 		return answer, ErrNotLeader
 	}
 }
@@ -266,7 +242,7 @@ func ask[Q, A any](ctx context.Context, l *Leader, to chan<- Q, question Q, answ
 // ErrUnavailable: unknown. Asking again is safe.
 func (l *Leader) DeleteRecords(ctx context.Context, wants []Deletion) []Deleted {
 	done := make(chan []Deleted, 1)
-	results, err := ask(ctx, l, l.deletes, deletion{wants: wants, done: done}, done)
+	results, err := ask(ctx, l, func() { l.core.deleteRecords(wants, done) }, done)
 	switch {
 	case err == nil:
 		return results
@@ -278,10 +254,10 @@ func (l *Leader) DeleteRecords(ctx context.Context, wants []Deletion) []Deleted 
 
 // Prove returns nil once all that was committed before the call is applied; see
 // journal.Driver.
-func (l *Leader) Prove(ctx context.Context) error { return l.driver.Prove(ctx) }
+func (l *Leader) Prove(ctx context.Context) error { return l.loop.Prove(ctx) }
 
 // Confirm returns nil if this Leader is known to lead still; see journal.Driver.
-func (l *Leader) Confirm(ctx context.Context) error { return l.driver.Confirm(ctx) }
+func (l *Leader) Confirm(ctx context.Context) error { return l.loop.Confirm(ctx) }
 
 // AppendEnd is the offset the partition's next record would get; false if this
 // Leader takes none.
@@ -291,156 +267,33 @@ func (l *Leader) AppendEnd(k partlog.Key) (int64, bool) { return l.core.ends.nex
 // committed until ctx ends, and stops. What is not committed then is in the
 // write-ahead log. The error is that of Err, or of ctx.
 func (l *Leader) Close(ctx context.Context) error {
-	close(l.stop)
+	close(l.closing)
+	_ = l.loop.Do(ctx, l.core.close) // if not, it has ended, or there is no time left
 	select {
-	case <-l.done:
-		return l.err
+	case <-l.loop.Done():
+		return l.loop.Err()
 	case <-ctx.Done():
-		close(l.abort)
-		<-l.done
-		return errors.Join(l.err, fmt.Errorf("flush journal %d: %w; what was acknowledged is in the write-ahead log", l.opt.Journal.Chain.Journal, ctx.Err()))
+		l.loop.End(context.DeadlineExceeded)
+		return errors.Join(l.loop.Err(), fmt.Errorf("flush journal %d: %w; acknowledged records are in the write-ahead log", l.opt.Journal.Chain.Journal, ctx.Err()))
 	}
 }
 
-func (l *Leader) run() {
-	defer close(l.done)
-	l.driver.Start()
-	for l.err == nil && !l.core.finished() {
-		l.step()
-		l.watchRoom()
-		l.progress()
-		l.writeCheckpoint()
-	}
-	l.core.fail(l.err)
-	l.driver.Close()
-	l.checkpoint.Close()
-	l.timer.Stop()
-	l.room.timer.Stop()
+// ended closes all that the machine stands on.
+func (l *Leader) ended() error {
 	l.cancel()
 	l.aside.work.Wait()
-	if err := l.wal.Close(); err != nil && l.err == nil {
-		l.err = err
-	}
-}
-
-// step takes one event.
-func (l *Leader) step() {
-	requests := l.requests
-	if l.full() != nil {
-		requests = nil
-	}
-	select {
-	case r := <-requests:
-		l.core.append(r)
-		l.appendMore()
-	case ev := <-l.driver.Events():
-		l.driver.Handle(ev)
-	case <-l.wal.Synced():
-		l.synced()
-	case b := <-l.reconciles:
-		l.core.reconcile(b.want, b.done)
-	case d := <-l.deletes:
-		l.core.deleteRecords(d.wants, d.done)
-	case done := <-l.settles:
-		l.core.settle(done)
-	case res := <-l.checkpoint.Done():
-		l.checkpointed(res)
-	case <-l.timer.C:
-	case <-l.room.timer.C:
-	case <-l.stopping():
-		l.core.close()
-	case <-l.abort:
-		l.err = context.DeadlineExceeded
-	}
-}
-
-// appendMore takes the requests that are there already, so that they share a
-// write-ahead write.
-func (l *Leader) appendMore() {
-	for l.full() == nil {
-		select {
-		case r := <-l.requests:
-			l.core.append(r)
-		default:
-			return
-		}
-	}
-}
-
-func (l *Leader) synced() {
-	if err := l.wal.Err(); err != nil {
-		l.end(err)
-		return
-	}
-	l.core.wasSynced(l.wal.SyncedLSN())
-}
-
-// stopping fires until the core has been told that the Leader is closing.
-func (l *Leader) stopping() <-chan struct{} {
-	if l.core.closing {
-		return nil
-	}
-	return l.stop
-}
-
-// progress does what has become possible or due.
-func (l *Leader) progress() {
-	if !l.core.leading() || l.err != nil {
-		return
-	}
-	was := l.core.accepting
-	if err := l.core.progress(); err != nil {
-		l.end(err)
-		return
-	}
-	if !was && l.core.accepting {
-		l.watchAside()
-		close(l.ready)
-	}
-	if at := l.core.wakeAt(); !at.IsZero() {
-		l.timer.Reset(at.Sub(l.opt.Now()))
-	}
+	return l.wal.Close()
 }
 
 // watchAside begins to count what was set aside. All older logs are dealt with.
 func (l *Leader) watchAside() {
-	_, history := l.driver.Core().Checkpoint()
+	_, history := l.loop.Owner().Core().Checkpoint()
 	l.aside = asideWatch{opt: l.opt.WAL, state: l.opt.State, history: history, report: l.opt.OnAside, now: l.opt.Now, every: l.opt.AsideEvery}
 	l.aside.start(l.ctx)
 }
 
-func (l *Leader) led(epoch uint32) {
-	l.core.lead(epoch)
-}
-
-// setAside tells an operator of records that may not be replayed.
+// setAside logs, for an operator, records that may not be replayed.
 func (l *Leader) setAside(records int, folder string, reason error) {
 	l.opt.Log.Error("write-ahead records cannot be replayed and were set aside",
 		"journal", l.opt.Journal.Chain.Journal, "records", records, "folder", folder, "reason", reason)
-}
-
-// writeCheckpoint bounds what the next start has to read.
-func (l *Leader) writeCheckpoint() {
-	core := l.driver.Core()
-	if !l.core.leading() || l.err != nil || !l.checkpoint.Due(core.Chain()) {
-		return
-	}
-	l.checkpoint.Start(l.core.planCheckpoint(core.Checkpoint()))
-}
-
-func (l *Leader) checkpointed(res journal.CheckpointResult) {
-	if err := l.checkpoint.Finished(res, l.opt.Log); err != nil {
-		l.end(err)
-	}
-	if l.core.checkpointed(res) {
-		l.checkpoint.Hurry()
-	}
-}
-
-func (l *Leader) ended(err error) { l.end(err) }
-
-func (l *Leader) end(err error) {
-	if l.err == nil {
-		l.err = err
-	}
 }

@@ -115,16 +115,12 @@ func TestARecordThatFindsNoRoomIsAnswered(t *testing.T) {
 
 // A log that is full, has room for a moment and is full again is one trouble, not many.
 func TestALogThatIsFullMostOfTheTimeIsOneTrouble(t *testing.T) {
-	l := newFolder(t).start()
 	var reports []error
 	now := time.Unix(0, 0)
-	closeLeader(t, l) // the test is its owner now
-	l.opt.Now = func() time.Time { return now }
-	l.opt.OnFull = func(err error) { reports = append(reports, err) }
-	l.opt.FullPatience = 5 * time.Second
+	r := room{patience: 5 * time.Second, report: func(err error) { reports = append(reports, err) }}
 	look := func(full bool, after time.Duration) {
 		now = now.Add(after)
-		l.watchRoomAs(map[bool]error{true: wal.ErrFull}[full])
+		r.look(map[bool]error{true: wal.ErrFull}[full], now)
 	}
 	for range 10 {
 		look(true, time.Second)

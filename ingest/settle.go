@@ -32,7 +32,7 @@ func (l *Leader) Settle(ctx context.Context) error {
 		return nil
 	}
 	done := make(chan error, 1)
-	result, err := ask(ctx, l, l.settles, func(err error) { done <- err }, done)
+	result, err := ask(ctx, l, func() { l.core.settle(func(err error) { done <- err }) }, done)
 	switch {
 	case err == nil:
 		return result

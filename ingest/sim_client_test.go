@@ -213,7 +213,7 @@ func (n *proc) connected(r *call) {
 	n.conns = append(left, r)
 	n.p.Do(func() {
 		n.queue = append(n.queue, r)
-		n.after()
+		n.owner.Wake()
 	})
 }
 
@@ -323,7 +323,7 @@ type consumer struct {
 	c     *cluster
 	name  string
 	p     *sim.Process
-	j     *sim.Journal
+	owner *sim.Owner
 	state *partlog.State
 }
 
@@ -333,26 +333,22 @@ func (f *consumer) start() {
 	l, err := load(c)
 	if err != nil {
 		c.truth.MayEnd(f.name, err)
-		f.j = nil
+		f.owner = nil
 		c.After(c.Between(100*time.Millisecond, 3*time.Second), "start again", f.start)
 		return
 	}
 	f.state = l.state
 	cfg := journal.Config{Chain: l.Chain, History: l.History}
-	f.j = sim.StartJournal(f.p, c.store, cfg, journal.Hooks{
-		Apply: f.apply, Led: func(uint32) {}, AtHead: func() {}, Stalled: func(uint64) {},
-		Ended: func(err error) {
-			c.truth.MayEnd(f.name, err)
-			f.p.Kill()
-			c.After(c.Between(100*time.Millisecond, 3*time.Second), "start again", f.start)
-		},
-	}, func() {})
-	f.p.After(0, "poll", f.poll)
+	f.owner = sim.Follow(f.p, c.store, cfg, f.apply, c.Between(50*time.Millisecond, 2*time.Second), func(err error) {
+		c.truth.MayEnd(f.name, err)
+		f.p.Kill()
+		c.After(c.Between(100*time.Millisecond, 3*time.Second), "start again", f.start)
+	})
 	f.p.After(c.Between(time.Second, 10*time.Second), "prove", f.prove)
 	f.p.After(c.Between(5*time.Second, 60*time.Second), "restart", func() { f.p.Kill(); f.start() })
 }
 
-func (f *consumer) apply(o *journal.Object, _ bool) error {
+func (f *consumer) apply(o *journal.Object) error {
 	if err := f.state.Apply(o.Footer, o.Entries); err != nil {
 		return err
 	}
@@ -360,19 +356,16 @@ func (f *consumer) apply(o *journal.Object, _ bool) error {
 	return nil
 }
 
-func (f *consumer) poll() {
-	f.j.Poke()
-	f.p.After(f.c.Between(50*time.Millisecond, 2*time.Second), "poll", f.poll)
-}
-
 // prove: what was committed before is seen afterwards.
 func (f *consumer) prove() {
 	head := f.c.truth.Last
 	state := f.state
-	f.j.Prove(func(err error) {
-		if err == nil && state.Head() < head {
-			f.c.Fail("%s proved its head at seq %d, seq %d was committed before", f.name, state.Head(), head)
-		}
+	f.owner.Do(func() {
+		f.owner.Prove(func(err error) {
+			if err == nil && state.Head() < head {
+				f.c.Fail("%s proved its head at seq %d, seq %d was committed before", f.name, state.Head(), head)
+			}
+		})
 	})
 	f.p.After(f.c.Between(time.Second, 10*time.Second), "prove", f.prove)
 }

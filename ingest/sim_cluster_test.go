@@ -121,7 +121,7 @@ func (c *cluster) changeTopics() {
 	for _, f := range c.folders {
 		if f.proc != nil {
 			n := f.proc
-			n.p.Do(func() { n.reconcile(); n.after() })
+			n.p.Do(func() { n.owner.Do(n.reconcile) })
 		}
 	}
 }

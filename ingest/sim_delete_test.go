@@ -30,8 +30,7 @@ func (c *cluster) deleteRecords() {
 	}
 	n.p.Do(func() {
 		n.deletions = append(n.deletions, d)
-		n.core.deleteRecords([]Deletion{d.want}, d.done)
-		n.after()
+		n.owner.Do(func() { n.core.deleteRecords([]Deletion{d.want}, d.done) })
 	})
 }
 

@@ -4,14 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
 	"time"
 
 	"github.com/varvelog/varve/metadata/coordinator/shard"
 	"github.com/varvelog/varve/testenv/sim"
 	"github.com/varvelog/varve/tiering/journal"
-	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/partlog"
 	"github.com/varvelog/varve/tiering/segment"
 )
@@ -35,7 +33,7 @@ type proc struct {
 	f           *datadir
 	p           *sim.Process
 	incarnation segment.ID
-	j           *sim.Journal
+	owner       *sim.Owner
 	core        *core
 	state       *partlog.State
 	log         *simLog
@@ -46,8 +44,6 @@ type proc struct {
 	deletions  []simDeletion
 	acked      map[partlog.Key]int64 // the offset after the last that it acknowledged
 	ready      bool
-	timer      time.Time // when the pending timer fires; zero if there is none
-	checkpoint *journal.Checkpointer
 	seen       segment.Ref
 	snapshots  *shard.Snapshots
 	shard      *simShard // nil before the partition is open
@@ -74,44 +70,41 @@ func (f *datadir) start() {
 	older := slices.Clone(f.logs)
 	n.log = &simLog{f: f, proc: n, id: n.incarnation, first: 1, perFile: 1 + c.Rand.Intn(20)}
 	f.logs = append(f.logs, n.log)
-	cfg := journal.Config{
-		Lead: true, Chain: l.Chain, History: l.History, Witness: f.witness, Node: f.id, Incarnation: n.incarnation,
-		NewID: c.newID, NowMs: func() int64 { return c.Now().UnixMilli() },
-	}
-	n.j = sim.StartJournal(n.p, c.store, cfg, journal.Hooks{
-		Apply: n.apply, Led: n.led, AtHead: func() {}, Stalled: n.stalled, Ended: n.end,
-	}, n.after)
 	if n.snapshots, err = shard.DecodeSnapshots(l.attached); err != nil {
 		c.Fail("%s: %w", n.p.Name, err)
 		return
 	}
-	n.core = newCore(Options{
-		Attached: n.snapshots.Encode,
-		State:    n.state, Recent: n, Committed: n.committed, FlushInterval: c.shape.FlushInterval,
-		FlushBytes: c.shape.FlushBytes, EarlyBytes: c.shape.EarlyBytes, MaxUnflushed: c.shape.MaxMemory, ProducerExpiry: 24 * time.Hour, Now: c.Now, Journal: cfg,
-	}, n.log, n.j)
+	opt := n.options(l)
+	owned := opt.owner()
+	if c.shape.Checkpoints.Every == 0 {
+		owned.Checkpoints = nil
+	}
+	n.owner = sim.NewOwner(n.p, c.store, owned)
+	m := newMachine(opt, n.log, n.owner.Owner)
+	m.onAccepting = n.accepts
+	n.core = m.core
 	n.core.replay.warn = n.setAside
-	n.checkpoint = journal.NewCheckpointer(journal.CheckpointerOptions{
-		NewID: c.newID, Last: l.Chain.Last.Seq, Check: (&Options{CheckAttached: checkSnapshots}).checkCheckpoint, Policy: c.shape.Checkpoints,
-	})
 	for _, o := range older {
 		n.core.addOlder(o.found(), simFiles{o, n})
 	}
+	n.owner.Start(watched{m, n})
 	n.p.After(c.Between(time.Second, 10*time.Second), "prove", n.prove)
 	n.p.After(c.Between(time.Second, 10*time.Second), "confirm", n.confirm)
 	n.p.After(c.Between(100*time.Millisecond, 5*time.Second), "settle", n.settle)
 }
 
-func (n *proc) apply(o *journal.Object, own bool) error { return n.core.apply(o, own) }
-
-func (n *proc) led(epoch uint32) {
-	n.f.c.truth.leads(epoch, n)
-	n.core.lead(epoch)
-}
-
-func (n *proc) stalled(uint64) {
-	n.f.c.Count("stalled")
-	n.core.stall()
+// options are those of a leader, from a checkpoint.
+func (n *proc) options(l loaded) Options {
+	c := n.f.c
+	return Options{
+		Journal: journal.Config{
+			Chain: l.Chain, History: l.History, Witness: n.f.witness, Node: n.f.id, Incarnation: n.incarnation,
+			NewID: c.newID, NowMs: func() int64 { return c.Now().UnixMilli() },
+		},
+		State: n.state, Recent: n, Committed: n.committed, Attached: n.snapshots.Encode, CheckAttached: checkSnapshots,
+		Checkpoints: c.shape.Checkpoints, FlushInterval: c.shape.FlushInterval, FlushBytes: c.shape.FlushBytes,
+		EarlyBytes: c.shape.EarlyBytes, MaxUnflushed: c.shape.MaxMemory, Now: c.Now,
+	}.withDefaults()
 }
 
 // committed sees every object that the core applied.
@@ -135,172 +128,9 @@ func (n *proc) setAside(records int, _ string, reason error) {
 	n.f.c.truth.wasSetAside(n, records, reason)
 }
 
-// after does what Leader does after every event.
-func (n *proc) after() {
-	if n.p.Dead() {
-		return
-	}
-	c := n.f.c
-	if n.j.Ended { // told by end
-		return
-	}
-	n.pump()
-	n.startShard()
-	if err := n.core.progress(); err != nil {
-		c.Fail("%s ends: %w", n.p.Name, err)
-		return
-	}
-	if n.core.accepting && !n.ready {
-		n.ready = true
-		n.reconcile()
-		if err := n.core.progress(); err != nil {
-			c.Fail("%s ends: %w", n.p.Name, err)
-			return
-		}
-	}
-	n.checkReconciled()
-	n.checkDeletions()
-	n.setTimer()
-	n.writeCheckpoint()
-	if n.core.finished() {
-		n.finished()
-	}
-}
-
-// pump hands requests to the core while the disk takes more.
-func (n *proc) pump() {
-	for len(n.queue) > 0 && !n.log.full && !n.p.Dead() {
-		r := n.queue[0]
-		n.queue = n.queue[1:]
-		n.append(r)
-	}
-}
-
-func (n *proc) setTimer() {
-	at := n.core.wakeAt()
-	if at.IsZero() {
-		return
-	}
-	now := n.f.c.Now()
-	if n.timer.After(now) && !n.timer.After(at) {
-		return
-	}
-	n.timer = at
-	n.p.After(at.Sub(now), "flush timer", func() {
-		if n.timer.Equal(at) {
-			n.timer = time.Time{}
-		}
-		n.after()
-	})
-}
-
-// reconciled is an answer to reconcile that is waited for.
-type reconciled struct {
-	want Want
-	done chan error
-}
-
-func (n *proc) reconcile() {
-	r := reconciled{n.f.c.want, make(chan error, 1)}
-	n.reconciled = append(n.reconciled, r)
-	n.core.reconcile(r.want, r.done)
-}
-
-// checkReconciled looks at the answers to reconcile: what was sealed may be
-// forgotten from then on.
-func (n *proc) checkReconciled() {
-	left := n.reconciled[:0]
-	for _, r := range n.reconciled {
-		select {
-		case err := <-r.done:
-			if err == nil {
-				n.checkWant(r.want)
-			}
-		default:
-			left = append(left, r)
-		}
-	}
-	n.reconciled = left
-}
-
-func (n *proc) checkWant(want Want) {
-	for _, k := range want.Open {
-		if _, ok := n.state.Lookup(k); !ok {
-			n.f.c.Fail("%s says that %v is open, it is not", n.p.Name, k)
-		}
-	}
-	for _, k := range want.Sealed {
-		if v, ok := n.state.Lookup(k); ok && !v.Sealed {
-			n.f.c.Fail("%s says that %v is sealed, it is not", n.p.Name, k)
-		}
-	}
-}
-
 func checkSnapshots(b []byte) error {
 	_, err := shard.DecodeSnapshots(b)
 	return err
-}
-
-// writeCheckpoint does what Leader does, with time passing and things going wrong
-// between any two requests to the store.
-func (n *proc) writeCheckpoint() {
-	c := n.f.c
-	if c.shape.Checkpoints.Every == 0 || !n.core.leading() || !n.checkpoint.Due(n.j.Core().Chain()) {
-		return
-	}
-	job := n.core.planCheckpoint(n.j.Core().Checkpoint())
-	n.checkpoint.Begin(&job)
-	var res journal.CheckpointResult
-	n.p.Go(c.store, func(s objstore.Store) { res = n.checkpoint.Write(background, s, job) }, func() { n.checkpointed(res) })
-}
-
-func (n *proc) checkpointed(res journal.CheckpointResult) {
-	c := n.f.c
-	switch {
-	case res.Err != nil:
-		c.Count("checkpoint failed")
-	case res.FloorErr != nil, res.RemoveErr != nil:
-		c.Count("floor not moved")
-		fallthrough
-	default:
-		c.Count("checkpoint written")
-	}
-	if err := n.checkpoint.Finished(res, slog.New(slog.DiscardHandler)); err != nil {
-		n.end(err)
-		return
-	}
-	if n.core.checkpointed(res) {
-		n.checkpoint.Hurry()
-	}
-	n.after()
-}
-
-// end is the end of a leadership by an error.
-func (n *proc) end(err error) {
-	n.f.c.truth.MayEnd(n.p.Name, err)
-	n.f.c.Logf("%s ends: %v", n.p.Name, err)
-	switch {
-	case errors.Is(err, journal.ErrFenced):
-		n.f.c.Count("ended: fenced")
-	case errors.Is(err, journal.ErrBelowFloor):
-		n.f.c.Count("ended: below the floor")
-	}
-	n.core.fail(err)
-	n.endShard()
-	n.log.close()
-	n.gone()
-}
-
-// finished is the end after everything was flushed.
-func (n *proc) finished() {
-	c := n.f.c
-	if n.core.leading() && !n.core.flushed() {
-		c.Fail("%s finished and is not flushed: %s", n.p.Name, n.core.explain())
-	}
-	n.core.fail(nil)
-	n.endShard()
-	n.log.close()
-	n.gone()
 }
 
 // gone: the process is no more; a new one starts later.
@@ -324,7 +154,7 @@ func (f *datadir) crash() {
 	}
 	if c.Chance(c.shape.Graceful) {
 		c.Count("gentle end")
-		n.p.Do(func() { n.core.close(); n.after() })
+		n.p.Do(func() { n.owner.Do(n.core.close) })
 		return
 	}
 	c.Count("crash")
@@ -361,14 +191,14 @@ func (f *datadir) remove(l *simLog) {
 func (f *datadir) calm() {
 	if f.proc != nil {
 		f.proc.log.full = false
-		f.proc.p.Do(f.proc.after)
+		f.proc.p.Do(f.proc.owner.Wake)
 	}
 }
 
 // drained: the node leads, and nothing is left to do.
 func (f *datadir) drained() bool {
 	n := f.proc
-	return n != nil && !n.p.Frozen() && n.core.idle() && n.shard.drained()
+	return n != nil && n.ready && !n.p.Frozen() && n.core.idle() && n.shard.drained()
 }
 
 func (f *datadir) explain() string {
@@ -376,7 +206,7 @@ func (f *datadir) explain() string {
 	if n == nil {
 		return f.name + " does not run"
 	}
-	s := fmt.Sprintf("%s: %s, next %d, last %d", n.p.Name, n.core.explain(), n.j.Core().Chain().Next, f.c.truth.Last)
+	s := fmt.Sprintf("%s: %s, next %d, last %d", n.p.Name, n.core.explain(), n.owner.Core().Chain().Next, f.c.truth.Last)
 	if n.shard != nil {
 		s += fmt.Sprintf("; coordinator in phase %d has applied %d", n.shard.core.Phase(), n.shard.core.Applied())
 	}

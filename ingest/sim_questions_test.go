@@ -15,10 +15,12 @@ import (
 func (n *proc) prove() {
 	c := n.f.c
 	head := c.truth.Last
-	n.j.Prove(func(err error) {
-		if err == nil && n.state.Head() < head {
-			c.Fail("%s proved its head at seq %d, seq %d was committed before", n.p.Name, n.state.Head(), head)
-		}
+	n.owner.Do(func() {
+		n.owner.Prove(func(err error) {
+			if err == nil && n.state.Head() < head {
+				c.Fail("%s proved its head at seq %d, seq %d was committed before", n.p.Name, n.state.Head(), head)
+			}
+		})
 	})
 	n.p.After(c.Between(time.Second, 10*time.Second), "prove", n.prove)
 	n.standStill()
@@ -41,15 +43,17 @@ func (n *proc) confirm() {
 	if epoch == 0 {
 		return
 	}
-	n.j.Confirm(func(err error) {
-		switch {
-		case err == nil:
-			c.truth.confirmed(n, epoch, asked)
-		case errors.Is(err, journal.ErrEnded):
-			c.Count("asked and deposed")
-		default:
-			c.Count("asked and not known")
-		}
+	n.owner.Do(func() {
+		n.owner.Confirm(func(err error) {
+			switch {
+			case err == nil:
+				c.truth.confirmed(n, epoch, asked)
+			case errors.Is(err, journal.ErrEnded):
+				c.Count("asked and deposed")
+			default:
+				c.Count("asked and not known")
+			}
+		})
 	})
 }
 
@@ -59,19 +63,27 @@ func (n *proc) settle() {
 	c := n.f.c
 	n.p.After(c.Between(10*time.Millisecond, 2*time.Second), "settle", n.settle)
 	acked, waited := maps.Clone(n.acked), n.core.settlement.open.Load()
-	n.core.settle(func(err error) {
-		if err != nil {
-			c.Count("asked for the end and not known")
-			return
-		}
-		if waited {
-			c.Count("asked for the end and waited")
-		}
-		for k, end := range acked {
-			if v, ok := n.state.Lookup(k); ok && !v.Sealed && v.End < end {
-				c.Fail("%s says that %v ends at %d, it had acknowledged what is before %d", n.p.Name, k, v.End, end)
+	n.owner.Do(func() {
+		n.core.settle(func(err error) {
+			if err != nil {
+				c.Count("asked for the end and not known")
+				return
 			}
-		}
+			if waited {
+				c.Count("asked for the end and waited")
+			}
+			for k, end := range acked {
+				if v, ok := n.state.Lookup(k); ok && !v.Sealed && v.End < end {
+					c.Fail("%s says that %v ends at %d, it had acknowledged what is before %d", n.p.Name, k, v.End, end)
+				}
+			}
+		})
 	})
-	n.after()
+}
+
+// ask has the leader prove its head, a moment later.
+func (s *simShard) ask(onProved func(error)) {
+	s.n.p.After(s.n.f.c.Between(0, time.Millisecond), "coordinator asks", func() {
+		s.n.owner.Do(func() { s.n.owner.Prove(onProved) })
+	})
 }

@@ -253,7 +253,7 @@ func (s *simShard) Append(token uint64, data []byte, h batch.Header) {
 			s.answer("appended", func() { s.core.Appended(token, results[0].BaseOffset, err) })
 		}})
 	})
-	s.n.p.After(c.Between(0, time.Millisecond), "coordinator appends", s.n.after)
+	s.n.p.After(c.Between(0, time.Millisecond), "coordinator appends", s.n.owner.Wake)
 }
 
 // answer is what comes from the leader's goroutine, in order.
@@ -272,7 +272,7 @@ func (s *simShard) pump() {
 }
 
 func (s *simShard) Prove() {
-	s.n.j.Prove(func(err error) { s.answer("proved", func() { s.core.Proved(err) }) })
+	s.ask(func(err error) { s.answer("proved", func() { s.core.Proved(err) }) })
 }
 
 var errScan = errors.New("object not found")
@@ -280,7 +280,7 @@ var errScan = errors.New("object not found")
 // Scan reads what is committed once the head is proved, in pieces.
 func (s *simShard) Scan(from int64) {
 	c := s.n.f.c
-	s.n.j.Prove(func(err error) {
+	s.ask(func(err error) {
 		if err != nil {
 			s.answer("scan not begun", func() { s.core.ScanDone(0, err) })
 			return

@@ -79,18 +79,30 @@ func (l *simLog) wasSynced(upTo uint64) {
 	if !c.quiet && c.Chance(c.shape.DiskError) {
 		c.Count("disk error")
 		l.err = errDisk
-		l.proc.end(errDisk)
+		l.proc.owner.Wake()
 		return
 	}
 	if !c.quiet && !l.full && c.Chance(c.shape.DiskFull) {
 		c.Count("disk full")
 		l.full = true
-		l.proc.p.After(c.Between(time.Second, 20*time.Second), "disk has room", func() { l.full = false; l.proc.after() })
+		l.proc.p.After(c.Between(time.Second, 20*time.Second), "disk has room", func() { l.full = false; l.proc.owner.Wake() })
 	}
 	l.synced = max(l.synced, upTo)
-	l.proc.core.wasSynced(l.synced)
 	l.turn()
-	l.proc.after()
+	l.proc.owner.Wake()
+}
+
+func (l *simLog) SyncedLSN() uint64 { return l.synced }
+
+func (l *simLog) Err() error { return l.err }
+
+func (l *simLog) Unwritten() int64 { return 0 }
+
+func (l *simLog) Full() error {
+	if l.full {
+		return wal.ErrFull
+	}
+	return nil
 }
 
 // Release lets go of whole files, but for the one that is written.

@@ -11,10 +11,10 @@ var metadataMutants = []mutant{
 		swap("metadata.decodeImage", "deleting != 0", "deleting > 1"),
 	}},
 	{name: "controller plans on an older state", by: metadata, edits: []edit{
-		swap("metadata.leading.led", "NewController(l.opt.State, l.opt.Defaults)", "NewController(New(), l.opt.Defaults)"),
+		swap("metadata.leading.Led", "NewController(l.opt.State, l.opt.Defaults)", "NewController(New(), l.opt.Defaults)"),
 	}},
 	{name: "change answered when one before it is committed", by: metadata, edits: []edit{
-		swap("metadata.leading.apply", "l.committed = l.proposed[0]", "l.committed = l.proposed[len(l.proposed)-1]"),
+		swap("metadata.leading.Apply", "l.committed = l.proposed[0]", "l.committed = l.proposed[len(l.proposed)-1]"),
 	}},
 	{name: "broker id drawn again", by: metadata, edits: []edit{
 		swap("metadata.Controller.RegisterNode", `if id, ok := c.img.nodes[node]; ok {

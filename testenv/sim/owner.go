@@ -29,9 +29,7 @@ func NewOwner(p *Process, s *Store, opt journal.OwnerOptions) *Owner {
 }
 
 // Start begins, for a Machine. That it refuses an object fails the world.
-func (o *Owner) Start(m journal.Machine) {
-	o.p.After(0, "start journal", func() { o.Owner.Start(strict{m, o.p}) })
-}
+func (o *Owner) Start(m journal.Machine) { o.Owner.Start(strict{m, o.p}) }
 
 // strict is a Machine in whose simulation each object must be good.
 type strict struct {

@@ -1,0 +1,95 @@
+package ingest
+
+import (
+	"time"
+
+	"github.com/varvelog/varve/tiering/journal"
+)
+
+// disk is a write-ahead log with a word on its state; *wal.Log has it.
+type disk interface {
+	writeAhead
+	// SyncedLSN is the LSN up to which everything is durable.
+	SyncedLSN() uint64
+	// Err is why the log takes nothing more, ever.
+	Err() error
+	// Full is why the log has no room now.
+	Full() error
+	// Unwritten is the number of bytes that wait in memory for the disk.
+	Unwritten() int64
+}
+
+// machine is the journal.Machine of a data journal: core, on a disk that may be slow,
+// full or broken.
+type machine struct {
+	*core
+	disk  disk
+	room  room
+	owner interface{ End(error) }
+	// onAccepting is called once, when requests are accepted; it may be nil.
+	onAccepting func()
+}
+
+// newMachine is the machine of a journal that an Owner leads.
+func newMachine(opt Options, d disk, o *journal.Owner) *machine {
+	return &machine{core: newCore(opt, d, o), disk: d, owner: o, room: room{patience: opt.FullPatience, report: opt.OnFull}}
+}
+
+// Apply implements journal.Machine.
+func (m *machine) Apply(o *journal.Object, own bool) error { return m.apply(o, own) }
+
+// Led implements journal.Machine.
+func (m *machine) Led(epoch uint32) { m.lead(epoch) }
+
+// AtHead implements journal.Machine. A leader reads on to the end by itself.
+func (m *machine) AtHead() {}
+
+// Stalled implements journal.Machine.
+func (m *machine) Stalled(uint64) { m.stall() }
+
+// Ready implements journal.Machine.
+func (m *machine) Ready() bool { return m.accepting }
+
+// Progress implements journal.Machine.
+func (m *machine) Progress() (next time.Time, err error) {
+	if err := m.disk.Err(); err != nil {
+		return time.Time{}, err
+	}
+	if lsn := m.disk.SyncedLSN(); lsn > m.synced {
+		m.wasSynced(lsn)
+	}
+	roomAt, waitedLong := m.room.look(m.full(), m.now())
+	if waitedLong {
+		m.noRoom()
+	}
+	was := m.accepting
+	if err := m.progress(); err != nil {
+		return time.Time{}, err
+	}
+	if m.accepting && !was && m.onAccepting != nil {
+		m.onAccepting()
+	}
+	if m.finished() {
+		m.owner.End(nil)
+	}
+	return earlier(roomAt, m.wakeAt()), nil
+}
+
+// earlier is the earlier of two times, of which zero is never.
+func earlier(a, b time.Time) time.Time {
+	if b.IsZero() || !a.IsZero() && a.Before(b) {
+		return a
+	}
+	return b
+}
+
+// PlanCheckpoint implements journal.Machine.
+func (m *machine) PlanCheckpoint(chain journal.Chain, history journal.History) journal.CheckpointJob {
+	return m.planCheckpoint(chain, history)
+}
+
+// Checkpointed implements journal.Machine.
+func (m *machine) Checkpointed(res journal.CheckpointResult) (hurry bool) { return m.checkpointed(res) }
+
+// Ended implements journal.Machine.
+func (m *machine) Ended(err error) { m.fail(err) }

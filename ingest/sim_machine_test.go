@@ -1,0 +1,131 @@
+package ingest
+
+import (
+	"errors"
+	"time"
+
+	"github.com/varvelog/varve/tiering/journal"
+)
+
+// watched is the machine of a process, with an eye on each of its events.
+type watched struct {
+	*machine
+	n *proc
+}
+
+func (w watched) Led(epoch uint32) {
+	w.n.f.c.truth.leads(epoch, w.n)
+	w.machine.Led(epoch)
+}
+
+func (w watched) Stalled(seq uint64) {
+	w.n.f.c.Count("stalled")
+	w.machine.Stalled(seq)
+}
+
+// Progress also takes requests, as a Loop does while there is room for them.
+func (w watched) Progress() (time.Time, error) {
+	n := w.n
+	n.pump(w.machine)
+	n.startShard()
+	next, err := w.machine.Progress()
+	if err != nil && !errors.Is(err, errDisk) {
+		n.f.c.Fail("%s ends: %w", n.p.Name, err)
+	}
+	n.checkReconciled()
+	n.checkDeletions()
+	return next, err
+}
+
+func (w watched) Checkpointed(res journal.CheckpointResult) (hurry bool) {
+	c := w.n.f.c
+	switch {
+	case res.Err != nil:
+		c.Count("checkpoint failed")
+	case res.FloorErr != nil, res.RemoveErr != nil:
+		c.Count("floor not moved")
+		fallthrough
+	default:
+		c.Count("checkpoint written")
+	}
+	return w.machine.Checkpointed(res)
+}
+
+// Ended ends the process: by an error, or when everything is flushed.
+func (w watched) Ended(err error) {
+	n, c := w.n, w.n.f.c
+	c.truth.MayEnd(n.p.Name, err)
+	c.Logf("%s ends: %v", n.p.Name, err)
+	switch {
+	case err == nil && n.core.leading() && !n.core.flushed():
+		c.Fail("%s finished and is not flushed: %s", n.p.Name, n.core.explain())
+	case errors.Is(err, journal.ErrFenced):
+		c.Count("ended: fenced")
+	case errors.Is(err, journal.ErrBelowFloor):
+		c.Count("ended: below the floor")
+	}
+	w.machine.Ended(err)
+	n.endShard()
+	n.log.close()
+	n.gone()
+}
+
+// pump hands requests to the core while the disk takes more.
+func (n *proc) pump(m *machine) {
+	for len(n.queue) > 0 && m.full() == nil && !n.p.Dead() {
+		r := n.queue[0]
+		n.queue = n.queue[1:]
+		n.append(r)
+	}
+}
+
+// accepts: requests are taken from now on. The partitions are brought to what the
+// metadata says soon after.
+func (n *proc) accepts() {
+	n.p.After(0, "reconcile", func() {
+		n.ready = true
+		n.owner.Do(n.reconcile)
+	})
+}
+
+// reconciled is an answer to reconcile that is waited for.
+type reconciled struct {
+	want Want
+	done chan error
+}
+
+func (n *proc) reconcile() {
+	r := reconciled{n.f.c.want, make(chan error, 1)}
+	n.reconciled = append(n.reconciled, r)
+	n.core.reconcile(r.want, r.done)
+}
+
+// checkReconciled looks at the answers to reconcile: what was sealed may be
+// forgotten from then on.
+func (n *proc) checkReconciled() {
+	left := n.reconciled[:0]
+	for _, r := range n.reconciled {
+		select {
+		case err := <-r.done:
+			if err == nil {
+				n.checkWant(r.want)
+			}
+		default:
+			left = append(left, r)
+		}
+	}
+	n.reconciled = left
+}
+
+func (n *proc) checkWant(want Want) {
+	for _, k := range want.Open {
+		if _, ok := n.state.Lookup(k); !ok {
+			n.f.c.Fail("%s says that %v is open, it is not", n.p.Name, k)
+		}
+	}
+	for _, k := range want.Sealed {
+		if v, ok := n.state.Lookup(k); ok && !v.Sealed {
+			n.f.c.Fail("%s says that %v is sealed, it is not", n.p.Name, k)
+		}
+	}
+}
