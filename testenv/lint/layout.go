@@ -33,8 +33,6 @@ const (
 // longerFiles are files that were over the limit when it came to bind. Each may
 // have this many lines, and must leave the list when it is split.
 var longerFiles = map[string]int{
-	"cmd/internal/kafka/conn_test.go":          454,
-	"cmd/internal/kafka/harness_test.go":       532,
 	"fetch/cache/replay_test.go":               513,
 	"fetch/fetch_test.go":                      508,
 	"ingest/sim_shard_test.go":                 484,

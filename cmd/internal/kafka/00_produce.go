@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/varvelog/varve/cmd/internal/kafka/listener"
 	"github.com/varvelog/varve/ingest"
 	"github.com/varvelog/varve/metadata"
 	"github.com/varvelog/varve/metadata/topicconfig"
@@ -33,16 +34,15 @@ import (
 //	v11-12 TRANSACTION_ABORTABLE, implicit adding to transactions (KIP-890)
 //	v13    topic ids (KIP-516)
 func init() {
-	register(&api{
-		key: kmsg.Produce, min: 0, max: 13,
-		request: shape{
-			str().from(3), num(2), num(4),
+	register(listener.API{
+		Key: kmsg.Produce, Min: 0, Max: 13,
+		Shape: shape{
+			str().From(3), num(2), num(4),
 			listOf(sizeOf[kmsg.ProduceRequestTopic](),
-				str().to(12), num(16).from(13),
+				str().To(12), num(16).From(13),
 				listOf(sizeOf[kmsg.ProduceRequestTopicPartition](), num(4), raw())),
 		},
-		begin: (*Server).beginProduce,
-	})
+	}, (*Server).beginProduce)
 }
 
 // The first versions of Produce that know something.
@@ -57,7 +57,7 @@ const (
 // produce is one Produce request under way.
 type produce struct {
 	server  *Server
-	request *request
+	request *listener.Request
 	body    *kmsg.ProduceRequest
 	nowMs   int64
 	answer  *kmsg.ProduceResponse
@@ -76,10 +76,10 @@ type produceGroup struct {
 // beginProduce checks every batch and enqueues those that pass, journal by
 // journal. It runs in the connection's reader, so batches reach a journal in the
 // order in which they arrived.
-func (s *Server) beginProduce(ctx context.Context, r *request) {
-	p := &produce{server: s, request: r, body: r.body.(*kmsg.ProduceRequest), nowMs: s.backend.Now().UnixMilli()}
+func (s *Server) beginProduce(ctx context.Context, r *listener.Request) {
+	p := &produce{server: s, request: r, body: r.Body.(*kmsg.ProduceRequest), nowMs: s.backend.Now().UnixMilli()}
 	p.answer = kmsg.NewPtrProduceResponse()
-	p.answer.SetVersion(r.version)
+	p.answer.SetVersion(r.Version)
 	p.answer.Topics = make([]kmsg.ProduceResponseTopic, 0, len(p.body.Topics))
 	for i := range p.body.Topics {
 		p.topic(ctx, &p.body.Topics[i])
@@ -91,7 +91,7 @@ func (p *produce) topic(ctx context.Context, in *kmsg.ProduceRequestTopic) {
 	out := kmsg.NewProduceResponseTopic()
 	out.Topic, out.TopicID = in.Topic, in.TopicID
 	out.Partitions = make([]kmsg.ProduceResponseTopicPartition, len(in.Partitions))
-	t, unknown := p.server.findTopic(in.Topic, in.TopicID, p.request.version >= produceTopicIDs)
+	t, unknown := p.server.findTopic(in.Topic, in.TopicID, p.request.Version >= produceTopicIDs)
 	for i := range in.Partitions {
 		slot := &out.Partitions[i]
 		slot.Default()
@@ -118,8 +118,8 @@ func (p *produce) refusal() error {
 	switch {
 	case p.server.backend.ReadsOnly:
 		return metadata.ErrReadsOnly
-	case p.request.version < produceBatches:
-		return coded(kerr.UnsupportedVersion, "Produce v%d writes message formats before 2, use a client of Kafka 0.11 or later", p.request.version)
+	case p.request.Version < produceBatches:
+		return coded(kerr.UnsupportedVersion, "Produce v%d writes message formats before 2, use a client of Kafka 0.11 or later", p.request.Version)
 	case p.body.Acks < -1 || p.body.Acks > 1:
 		return coded(kerr.InvalidRequiredAcks, "acks is %d, must be -1, 0 or 1", p.body.Acks)
 	case p.body.TransactionID != nil:
@@ -142,7 +142,7 @@ func (p *produce) partition(ctx context.Context, t *metadata.Topic, records []by
 		return err
 	}
 	switch {
-	case h.Compression() == batch.Zstd && p.request.version < produceZstd:
+	case h.Compression() == batch.Zstd && p.request.Version < produceZstd:
 		return coded(kerr.UnsupportedCompressionType, "zstd needs Produce v%d or later", produceZstd)
 	case h.Transactional():
 		return coded(kerr.InvalidTxnState, "transactions are not supported yet")
@@ -179,7 +179,7 @@ func (p *produce) group(t *metadata.Topic, slot *kmsg.ProduceResponseTopicPartit
 
 // hint names the partition's leader, so that the client need not ask (KIP-951).
 func (p *produce) hint(t *metadata.Topic, slot *kmsg.ProduceResponseTopicPartition) {
-	if p.request.version < produceLeader {
+	if p.request.Version < produceLeader {
 		return
 	}
 	leader, ok := p.server.leaderOf(t, slot.Partition)
@@ -215,15 +215,20 @@ func (p *produce) checkRecords(ctx context.Context, t *metadata.Topic, records [
 	return batch.Parse(records)
 }
 
+// walkWait bounds the wait for memory to decompress records.
+const walkWait = time.Minute
+
+var errWalkMemory = errors.New("no memory to decompress records")
+
 // walk walks the records of a batch, in memory of the budget if they have to be
 // decompressed.
 func (p *produce) walk(ctx context.Context, records []byte, h batch.Header, rules batch.Rules) (maxTimestamp int64, err error) {
 	if h.Compression() == batch.None {
 		return batch.Check(ctx, nil, records, h, rules)
 	}
-	waiting, cancel := context.WithTimeoutCause(ctx, memoryWait, fmt.Errorf("%w within %v", errNoMemory, memoryWait))
+	waiting, cancel := context.WithTimeoutCause(ctx, walkWait, fmt.Errorf("%w within %v", errWalkMemory, walkWait))
 	defer cancel()
-	return batch.Check(waiting, p.server.budget.walk, records, h, rules)
+	return batch.Check(waiting, p.server.walk, records, h, rules)
 }
 
 // rulesOf is what a topic asks of records. Bounds of their timestamps are for topics
@@ -275,7 +280,7 @@ func outOfBounds(c *topicconfig.Values, ts, nowMs int64) string {
 func (p *produce) fail(slot *kmsg.ProduceResponseTopicPartition, err error) {
 	slot.BaseOffset, slot.LogAppendTime = -1, -1
 	slot.ErrorCode = p.server.codeFor(err, onProduce, "Produce")
-	if p.request.version >= produceMessages && slot.ErrorCode != kerr.RequestTimedOut.Code {
+	if p.request.Version >= produceMessages && slot.ErrorCode != kerr.RequestTimedOut.Code {
 		slot.ErrorMessage = kmsg.StringPtr(err.Error())
 	}
 }
@@ -327,10 +332,10 @@ func (p *produce) groupDone() {
 	}
 	switch {
 	case p.body.Acks != 0:
-		p.request.reply(p.answer, int16(code))
+		p.request.Reply(p.answer, int16(code))
 	case code != 0:
-		p.request.hangUp(fmt.Errorf("%w: %w", errUnacked, kerr.ErrorForCode(int16(code))))
+		p.request.HangUp(fmt.Errorf("%w: %w", listener.ErrUnacked, kerr.ErrorForCode(int16(code))))
 	default:
-		p.request.replyNothing()
+		p.request.ReplyNothing()
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/varvelog/varve/cmd/internal/kafka/listener"
 	"github.com/varvelog/varve/fetch"
 	"github.com/varvelog/varve/metadata"
 	"github.com/varvelog/varve/tiering/batch"
@@ -36,21 +37,20 @@ import (
 //	v16    leaders and their addresses in answers (KIP-951)
 //	v17-18 replica directories and high watermark of followers, ignored
 func init() {
-	register(&api{
-		key: kmsg.Fetch, min: 4, max: 18,
-		request: shape{
-			num(4).to(14), num(4), num(4), num(4), num(1), num(4).from(7), num(4).from(7),
+	register(listener.API{
+		Key: kmsg.Fetch, Min: 4, Max: 18,
+		Shape: shape{
+			num(4).To(14), num(4), num(4), num(4), num(1), num(4).From(7), num(4).From(7),
 			listOf(sizeOf[kmsg.FetchRequestTopic](),
-				str().to(12), num(16).from(13),
+				str().To(12), num(16).From(13),
 				listOf(sizeOf[kmsg.FetchRequestTopicPartition](),
-					num(4), num(4).from(9), num(8), num(4).from(12), num(8).from(5), num(4),
-					tag(0, num(16)).from(17), tag(1, num(8)).from(18))),
-			listOf(sizeOf[kmsg.FetchRequestForgottenTopic](), str().to(12), num(16).from(13), ints()).from(7),
-			str().from(11),
-			tag(0, str()), tag(1, structOf(num(4), num(8))).from(15),
+					num(4), num(4).From(9), num(8), num(4).From(12), num(8).From(5), num(4),
+					tag(0, num(16)).From(17), tag(1, num(8)).From(18))),
+			listOf(sizeOf[kmsg.FetchRequestForgottenTopic](), str().To(12), num(16).From(13), ints()).From(7),
+			str().From(11),
+			tag(0, str()), tag(1, structOf(num(4), num(8))).From(15),
 		},
-		begin: (*Server).beginFetch,
-	})
+	}, (*Server).beginFetch)
 }
 
 // The versions of Fetch that know something first.
@@ -82,7 +82,7 @@ const readCommitted = 1
 // fetching is one Fetch request under way.
 type fetching struct {
 	server  *Server
-	request *request
+	request *listener.Request
 	body    *kmsg.FetchRequest
 	answer  fetchAnswer
 	ask     fetch.Request
@@ -98,23 +98,19 @@ type fetchSlot struct {
 // beginFetch starts a Fetch, when the answer before it on the connection has been
 // written: what a client can make the server hold is one answer, and none of it waits
 // for the answer to another request, such as a JoinGroup that waits for members.
-func (s *Server) beginFetch(ctx context.Context, r *request) {
-	r.conn.wg.Go(func() {
-		if r.before != nil {
-			select {
-			case <-r.before:
-			case <-ctx.Done():
-				r.hangUp(ctx.Err())
-				return
-			}
+func (s *Server) beginFetch(ctx context.Context, r *listener.Request) {
+	r.Go(func() {
+		if err := r.AfterPrevious(ctx); err != nil {
+			r.HangUp(err)
+			return
 		}
-		f := &fetching{server: s, request: r, body: r.body.(*kmsg.FetchRequest)}
+		f := &fetching{server: s, request: r, body: r.Body.(*kmsg.FetchRequest)}
 		f.run()
 	})
 }
 
 func (f *fetching) run() {
-	f.answer = fetchAnswer{version: f.request.version, readCommitted: f.body.IsolationLevel == readCommitted}
+	f.answer = fetchAnswer{version: f.request.Version, readCommitted: f.body.IsolationLevel == readCommitted}
 	if f.body.SessionEpoch != sessionInitial && f.body.SessionEpoch != sessionFinal {
 		f.answer.code = f.code.note(kerr.FetchSessionIDNotFound.Code)
 		f.reply()
@@ -126,30 +122,30 @@ func (f *fetching) run() {
 	for i, slot := range f.slots {
 		f.fill(slot, results[i])
 	}
-	if f.request.conn.polls.Err() != nil && f.failed() {
-		f.request.hangUp(errDraining) // cut short: nobody knows whether there was more
+	if f.request.Waits().Err() != nil && f.failed() {
+		f.request.HangUp(listener.ErrStopping) // cut short: nobody knows whether there was more
 		return
 	}
 	f.reply()
-	<-f.request.settled // the records are not let go of before they are written
+	f.request.AwaitWritten() // the records are not let go of before they are written
 }
 
 // poll reads. A poll for long ends early if its memory is asked for.
 func (f *fetching) poll() (results []fetch.Result, release func()) {
-	reader, conn := f.server.backend.Reader, f.request.conn
+	reader, waits := f.server.backend.Reader, f.request.Waits()
 	if f.ask.MaxWait <= shortPoll {
-		return reader.Fetch(conn.polls, f.ask)
+		return reader.Fetch(waits, f.ask)
 	}
-	ctx, end := context.WithCancel(conn.polls)
+	ctx, end := context.WithCancel(waits)
 	defer end()
-	conn.account.polls(end)
+	f.request.MayEnd(end)
 	results, release = reader.Fetch(ctx, f.ask)
-	conn.account.polls(nil)
-	cut := ctx.Err() != nil && conn.polls.Err() == nil
+	f.request.MayEnd(nil)
+	cut := ctx.Err() != nil && waits.Err() == nil
 	if cut && slices.ContainsFunc(results, func(r fetch.Result) bool { return r.Err != nil }) {
 		release() // it was cut while it read: what it holds is not all that there is
 		f.ask.MaxWait = 0
-		return reader.Fetch(conn.polls, f.ask)
+		return reader.Fetch(waits, f.ask)
 	}
 	return results, release
 }
@@ -158,14 +154,14 @@ func (f *fetching) poll() (results []fetch.Result, release func()) {
 func (f *fetching) failed() bool { return f.code != 0 }
 
 func (f *fetching) reply() {
-	f.request.replyBuffers(f.answer.encode(f.request.appendHead(nil, f.request.version >= fetchFlexible)), int16(f.code))
+	f.request.ReplyBuffers(f.answer.encode(f.request.AppendHead(nil, f.request.Version >= fetchFlexible)), int16(f.code))
 }
 
 // plan lays out the answer and what to ask the reader.
 func (f *fetching) plan() {
 	f.answer.topics = make([]fetchedTopic, len(f.body.Topics))
 	f.ask = fetch.Request{
-		OnShort:  f.server.budget.relieveSenders,
+		OnShort:  f.request.FreeAnswers,
 		MinBytes: max(0, f.body.MinBytes),
 		MaxBytes: min(max(0, f.body.MaxBytes), f.server.config.FetchMaxBytes),
 		MaxWait:  min(time.Duration(max(0, f.body.MaxWaitMillis))*time.Millisecond, maxFetchWait),
@@ -181,7 +177,7 @@ func (f *fetching) plan() {
 func (f *fetching) planTopic(in *kmsg.FetchRequestTopic, out *fetchedTopic) {
 	out.name, out.id = in.Topic, in.TopicID
 	out.partitions = make([]fetchedPartition, len(in.Partitions))
-	t, err := f.server.findTopic(in.Topic, in.TopicID, f.request.version >= fetchTopicIDs)
+	t, err := f.server.findTopic(in.Topic, in.TopicID, f.request.Version >= fetchTopicIDs)
 	for i := range in.Partitions {
 		p, slot := &in.Partitions[i], &out.partitions[i]
 		*slot = emptyPartition(p.Partition)
@@ -209,7 +205,7 @@ func (f *fetching) fill(slot fetchSlot, result fetch.Result) {
 		return
 	}
 	out.records = result.Records
-	if f.request.version < fetchZstd {
+	if f.request.Version < fetchZstd {
 		out.records = beforeZstd(result.Records)
 		if len(out.records) == 0 && len(result.Records) > 0 {
 			out.code = f.code.note(kerr.UnsupportedCompressionType.Code)
@@ -220,11 +216,11 @@ func (f *fetching) fill(slot fetchSlot, result fetch.Result) {
 func (f *fetching) fillError(slot fetchSlot, err error) {
 	out := slot.out
 	code := f.server.codeFor(err, onFetch, "Fetch")
-	if code == kerr.KafkaStorageError.Code && f.request.version < fetchStorageError {
+	if code == kerr.KafkaStorageError.Code && f.request.Version < fetchStorageError {
 		code = kerr.NotLeaderForPartition.Code
 	}
 	out.code = f.code.note(code)
-	if f.request.version >= fetchLeaders && (code == kerr.NotLeaderForPartition.Code || code == kerr.FencedLeaderEpoch.Code) {
+	if f.request.Version >= fetchLeaders && (code == kerr.NotLeaderForPartition.Code || code == kerr.FencedLeaderEpoch.Code) {
 		if l, ok := f.server.leaderOf(slot.topic, out.index); ok {
 			out.leader, out.leaderEpoch = l.node.ID, l.epoch
 			f.answer.addNode(l.node)

@@ -8,6 +8,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/varvelog/varve/cmd/internal/kafka/listener"
 	"github.com/varvelog/varve/fetch"
 	"github.com/varvelog/varve/metadata"
 	"github.com/varvelog/varve/tiering/partlog"
@@ -27,16 +28,15 @@ import (
 //	v10  time-out (KIP-1075)
 //	v11  -6: earliest pending upload (KIP-1023)
 func init() {
-	register(&api{
-		key: kmsg.ListOffsets, min: 1, max: 11,
-		request: shape{
-			num(4), num(1).from(2),
+	register(listener.API{
+		Key: kmsg.ListOffsets, Min: 1, Max: 11,
+		Shape: shape{
+			num(4), num(1).From(2),
 			listOf(sizeOf[kmsg.ListOffsetsRequestTopic](), str(),
-				listOf(sizeOf[kmsg.ListOffsetsRequestTopicPartition](), num(4), num(4).from(4), num(8))),
-			num(4).from(10),
+				listOf(sizeOf[kmsg.ListOffsetsRequestTopicPartition](), num(4), num(4).From(4), num(8))),
+			num(4).From(10),
 		},
-		begin: (*Server).beginListOffsets,
-	})
+	}, (*Server).beginListOffsets)
 }
 
 // The special timestamps that the reader does not know.
@@ -65,9 +65,9 @@ const (
 	lookupWait = 30 * time.Second
 )
 
-func (s *Server) beginListOffsets(ctx context.Context, r *request) {
-	r.conn.wg.Go(func() {
-		req := r.body.(*kmsg.ListOffsetsRequest)
+func (s *Server) beginListOffsets(ctx context.Context, r *listener.Request) {
+	r.Go(func() {
+		req := r.Body.(*kmsg.ListOffsetsRequest)
 		ctx, cancel := context.WithTimeout(ctx, lookupTimeout(r, req))
 		defer cancel()
 		resp := kmsg.NewPtrListOffsetsResponse()
@@ -95,7 +95,7 @@ func (s *Server) beginListOffsets(ctx context.Context, r *request) {
 				code.note(resp.Topics[i].Partitions[j].ErrorCode)
 			}
 		}
-		r.reply(resp, int16(code))
+		r.Reply(resp, int16(code))
 	})
 }
 
@@ -106,15 +106,15 @@ type namedPartition struct {
 
 var errTwice = coded(kerr.InvalidRequest, "the partition stands in the request more than once")
 
-func lookupTimeout(r *request, req *kmsg.ListOffsetsRequest) time.Duration {
-	if r.version < listOffsetsTimeout || req.TimeoutMillis <= 0 {
+func lookupTimeout(r *listener.Request, req *kmsg.ListOffsetsRequest) time.Duration {
+	if r.Version < listOffsetsTimeout || req.TimeoutMillis <= 0 {
 		return lookupWait
 	}
 	return min(time.Duration(req.TimeoutMillis)*time.Millisecond, lookupWait)
 }
 
 // listOffset looks one partition up. bad is what is wrong with it already.
-func (s *Server) listOffset(ctx context.Context, r *request, t *metadata.Topic, bad error, in *kmsg.ListOffsetsRequestTopicPartition, out *kmsg.ListOffsetsResponseTopicPartition) {
+func (s *Server) listOffset(ctx context.Context, r *listener.Request, t *metadata.Topic, bad error, in *kmsg.ListOffsetsRequestTopicPartition, out *kmsg.ListOffsetsResponseTopicPartition) {
 	out.Default()
 	out.Partition = in.Partition
 	out.Offset, out.Timestamp, out.LeaderEpoch = -1, -1, -1
@@ -126,7 +126,7 @@ func (s *Server) listOffset(ctx context.Context, r *request, t *metadata.Topic, 
 	case in.Partition < 0 || int(in.Partition) >= len(t.Partitions):
 		out.ErrorCode = kerr.UnknownTopicOrPartition.Code
 		return
-	case in.Timestamp < 0 && (!special || r.version < since):
+	case in.Timestamp < 0 && (!special || r.Version < since):
 		out.ErrorCode = kerr.UnsupportedVersion.Code
 		return
 	case in.Timestamp == latestTiered || in.Timestamp == earliestPendingUpload:
@@ -139,7 +139,7 @@ func (s *Server) listOffset(ctx context.Context, r *request, t *metadata.Topic, 
 	found, err := s.lookUp(ctx, partlog.Key{Topic: t.ID, Index: in.Partition}, in.CurrentLeaderEpoch, at)
 	if err != nil {
 		out.ErrorCode = s.codeFor(err, onOffsets, "ListOffsets")
-		if out.ErrorCode == kerr.OffsetNotAvailable.Code && r.version < listOffsetsNotAvailable {
+		if out.ErrorCode == kerr.OffsetNotAvailable.Code && r.Version < listOffsetsNotAvailable {
 			out.ErrorCode = kerr.LeaderNotAvailable.Code
 		}
 		return

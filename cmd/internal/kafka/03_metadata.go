@@ -7,6 +7,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/varvelog/varve/cmd/internal/kafka/listener"
 	"github.com/varvelog/varve/metadata"
 )
 
@@ -24,14 +25,13 @@ import (
 //	v12    topics may be asked for by id alone
 //	v13    top-level error code (KIP-1102)
 func init() {
-	register(&api{
-		key: kmsg.Metadata, min: 0, max: 13, bulky: true,
-		request: shape{
-			listOf(sizeOf[kmsg.MetadataRequestTopic](), num(16).from(10), str()),
-			num(1).from(4), num(1).from(8).to(10), num(1).from(8),
+	register(listener.API{
+		Key: kmsg.Metadata, Min: 0, Max: 13, Bulky: true,
+		Shape: shape{
+			listOf(sizeOf[kmsg.MetadataRequestTopic](), num(16).From(10), str()),
+			num(1).From(4), num(1).From(8).To(10), num(1).From(8),
 		},
-		begin: (*Server).beginMetadata,
-	})
+	}, (*Server).beginMetadata)
 }
 
 const metadataAutoCreate = 4 // the first version that can forbid it
@@ -42,9 +42,9 @@ var noTopicID [16]byte
 // autoCreateWait bounds how long an answer waits for topics to be created.
 const autoCreateWait = 15 * time.Second
 
-func (s *Server) beginMetadata(ctx context.Context, r *request) {
-	req := r.body.(*kmsg.MetadataRequest)
-	if req.Topics == nil || r.version == 0 && len(req.Topics) == 0 {
+func (s *Server) beginMetadata(ctx context.Context, r *listener.Request) {
+	req := r.Body.(*kmsg.MetadataRequest)
+	if req.Topics == nil || r.Version == 0 && len(req.Topics) == 0 {
 		s.asLeader(ctx, r, func() { s.replyMetadata(r, s.allTopics()) })
 		return
 	}
@@ -59,7 +59,7 @@ func (s *Server) beginMetadata(ctx context.Context, r *request) {
 		s.asLeader(ctx, r, func() { s.replyMetadata(r, s.someTopics(wanted, nil)) })
 		return
 	}
-	r.conn.wg.Go(func() {
+	r.Go(func() {
 		ctx, cancel := context.WithTimeout(ctx, autoCreateWait)
 		defer cancel()
 		s.replyMetadata(r, s.someTopics(wanted, s.autoCreate(ctx, missing)))
@@ -93,8 +93,8 @@ func distinct[T any](in []T, key func(T) any) []T {
 const maxAutoCreate = 100
 
 // creatable names the topics that do not exist and may be created for the asking.
-func (s *Server) creatable(r *request, req *kmsg.MetadataRequest, wanted []kmsg.MetadataRequestTopic) []metadata.NewTopic {
-	if !s.config.AutoCreateTopics || r.version >= metadataAutoCreate && !req.AllowAutoTopicCreation {
+func (s *Server) creatable(r *listener.Request, req *kmsg.MetadataRequest, wanted []kmsg.MetadataRequestTopic) []metadata.NewTopic {
+	if !s.config.AutoCreateTopics || r.Version >= metadataAutoCreate && !req.AllowAutoTopicCreation {
 		return nil
 	}
 	var missing []metadata.NewTopic
@@ -190,8 +190,8 @@ func (s *Server) describeTopic(t *metadata.Topic) kmsg.MetadataResponseTopic {
 
 // replyMetadata answers with topics. Names are not nullable before v12, where
 // clients cannot ask by id alone either.
-func (s *Server) replyMetadata(r *request, topics []kmsg.MetadataResponseTopic) {
-	req := r.body.(*kmsg.MetadataRequest)
+func (s *Server) replyMetadata(r *listener.Request, topics []kmsg.MetadataResponseTopic) {
+	req := r.Body.(*kmsg.MetadataRequest)
 	resp := kmsg.NewPtrMetadataResponse()
 	resp.AuthorizedOperations = operations(req.IncludeClusterAuthorizedOperations, clusterOperations)
 	resp.ClusterID = kmsg.StringPtr(s.backend.ClusterID)
@@ -207,5 +207,5 @@ func (s *Server) replyMetadata(r *request, topics []kmsg.MetadataResponseTopic) 
 		topics[i].AuthorizedOperations = operations(req.IncludeTopicAuthorizedOperations && topics[i].ErrorCode == 0, topicOperations)
 		code.note(topics[i].ErrorCode)
 	}
-	r.reply(resp, int16(code))
+	r.Reply(resp, int16(code))
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/varvelog/varve/cmd/internal/kafka/listener"
 	"github.com/varvelog/varve/metadata/coordinator"
 	"github.com/varvelog/varve/metadata/coordinator/group"
 )
@@ -25,15 +26,14 @@ import (
 // The answer waits until the offsets are committed in the bucket. Requests are done
 // in the order of their arrival, and many share one commit.
 func init() {
-	register(&api{
-		key: kmsg.OffsetCommit, min: 2, max: 10,
-		request: shape{
-			str(), num(4), str(), str().from(7), num(8).to(4),
-			listOf(sizeOf[kmsg.OffsetCommitRequestTopic](), str().to(9), num(16).from(10),
-				listOf(sizeOf[kmsg.OffsetCommitRequestTopicPartition](), num(4), num(8), num(4).from(6), str())),
+	register(listener.API{
+		Key: kmsg.OffsetCommit, Min: 2, Max: 10,
+		Shape: shape{
+			str(), num(4), str(), str().From(7), num(8).To(4),
+			listOf(sizeOf[kmsg.OffsetCommitRequestTopic](), str().To(9), num(16).From(10),
+				listOf(sizeOf[kmsg.OffsetCommitRequestTopicPartition](), num(4), num(8), num(4).From(6), str())),
 		},
-		begin: (*Server).beginOffsetCommit,
-	})
+	}, (*Server).beginOffsetCommit)
 }
 
 // The versions of OffsetCommit that know something first.
@@ -47,19 +47,19 @@ const (
 // committing is one OffsetCommit request under way.
 type committing struct {
 	server  *Server
-	request *request
+	request *listener.Request
 	answer  *kmsg.OffsetCommitResponse
 	ask     group.CommitRequest
 	slots   []*kmsg.OffsetCommitResponseTopicPartition // where the results of ask go
 }
 
-func (s *Server) beginOffsetCommit(ctx context.Context, r *request) {
-	req := r.body.(*kmsg.OffsetCommitRequest)
+func (s *Server) beginOffsetCommit(ctx context.Context, r *listener.Request) {
+	req := r.Body.(*kmsg.OffsetCommitRequest)
 	c := &committing{server: s, request: r, answer: kmsg.NewPtrOffsetCommitResponse()}
 	c.ask.Identity = group.Identity{Group: req.Group, Member: req.MemberID, Instance: req.InstanceID, Generation: req.Generation}
 	c.answer.Topics = make([]kmsg.OffsetCommitResponseTopic, len(req.Topics))
 	keep := time.Duration(-1)
-	if r.version < commitNoRetention && req.RetentionTimeMillis >= 0 {
+	if r.Version < commitNoRetention && req.RetentionTimeMillis >= 0 {
 		keep = time.Duration(min(req.RetentionTimeMillis, maxKeepMs)) * time.Millisecond
 	}
 	for i := range req.Topics {
@@ -80,7 +80,7 @@ const maxKeepMs = int64(100 * 365 * 24 * time.Hour / time.Millisecond)
 func (c *committing) topic(in *kmsg.OffsetCommitRequestTopic, out *kmsg.OffsetCommitResponseTopic, keep time.Duration) {
 	out.Topic, out.TopicID = in.Topic, in.TopicID
 	out.Partitions = make([]kmsg.OffsetCommitResponseTopicPartition, len(in.Partitions))
-	t, unknown := c.server.findTopic(in.Topic, in.TopicID, c.request.version >= commitTopicIDs)
+	t, unknown := c.server.findTopic(in.Topic, in.TopicID, c.request.Version >= commitTopicIDs)
 	for i := range in.Partitions {
 		p, slot := &in.Partitions[i], &out.Partitions[i]
 		slot.Partition = p.Partition
@@ -95,7 +95,7 @@ func (c *committing) topic(in *kmsg.OffsetCommitRequestTopic, out *kmsg.OffsetCo
 		commit := group.Commit{
 			Topic: t.Name, TopicID: t.ID, Partition: p.Partition, Offset: p.Offset, LeaderEpoch: -1, Keep: keep,
 		}
-		if c.request.version >= commitLeaderEpoch {
+		if c.request.Version >= commitLeaderEpoch {
 			commit.LeaderEpoch = p.LeaderEpoch
 		}
 		if p.Metadata != nil {
@@ -109,7 +109,7 @@ func (c *committing) topic(in *kmsg.OffsetCommitRequestTopic, out *kmsg.OffsetCo
 // done answers with what became of the offsets asked for, in all or each.
 func (c *committing) done(each []error, all error) {
 	switch {
-	case errors.Is(all, group.ErrNotFound) && c.request.version < commitGroupNotFound:
+	case errors.Is(all, group.ErrNotFound) && c.request.Version < commitGroupNotFound:
 		all = group.ErrIllegalGeneration
 	case errors.Is(all, coordinator.ErrTooLarge):
 		all = coded(kerr.InvalidCommitOffsetSize, "%v", all)
@@ -125,5 +125,5 @@ func (c *committing) done(each []error, all error) {
 			code.note(c.answer.Topics[i].Partitions[j].ErrorCode)
 		}
 	}
-	c.request.reply(c.answer, int16(code))
+	c.request.Reply(c.answer, int16(code))
 }

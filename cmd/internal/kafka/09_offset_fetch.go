@@ -6,6 +6,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/varvelog/varve/cmd/internal/kafka/listener"
 	"github.com/varvelog/varve/metadata"
 	"github.com/varvelog/varve/metadata/coordinator"
 	"github.com/varvelog/varve/metadata/coordinator/group"
@@ -25,16 +26,15 @@ import (
 // It is proved first that nobody else has become the coordinator meanwhile: an
 // offset that has been committed elsewhere must not be missed.
 func init() {
-	register(&api{
-		key: kmsg.OffsetFetch, min: 1, max: 10, bulky: true,
-		request: shape{
-			str().to(7), listOf(sizeOf[kmsg.OffsetFetchRequestTopic](), str(), ints()).to(7),
-			listOf(sizeOf[kmsg.OffsetFetchRequestGroup](), str(), str().from(9), num(4).from(9),
-				listOf(sizeOf[kmsg.OffsetFetchRequestGroupTopic](), str().to(9), num(16).from(10), ints())).from(8),
-			num(1).from(7),
+	register(listener.API{
+		Key: kmsg.OffsetFetch, Min: 1, Max: 10, Bulky: true,
+		Shape: shape{
+			str().To(7), listOf(sizeOf[kmsg.OffsetFetchRequestTopic](), str(), ints()).To(7),
+			listOf(sizeOf[kmsg.OffsetFetchRequestGroup](), str(), str().From(9), num(4).From(9),
+				listOf(sizeOf[kmsg.OffsetFetchRequestGroupTopic](), str().To(9), num(16).From(10), ints())).From(8),
+			num(1).From(7),
 		},
-		begin: (*Server).beginOffsetFetch,
-	})
+	}, (*Server).beginOffsetFetch)
 }
 
 // The versions of OffsetFetch that know something first.
@@ -44,12 +44,12 @@ const (
 	committedTopicIDs  = 10
 )
 
-func (s *Server) beginOffsetFetch(ctx context.Context, r *request) {
-	r.conn.wg.Go(func() {
-		req := r.body.(*kmsg.OffsetFetchRequest)
-		if r.version < committedGroups {
+func (s *Server) beginOffsetFetch(ctx context.Context, r *listener.Request) {
+	r.Go(func() {
+		req := r.Body.(*kmsg.OffsetFetchRequest)
+		if r.Version < committedGroups {
 			one := askedOnce([]kmsg.OffsetFetchRequestGroup{*singleGroup(req)})
-			s.replyOffsets(r, s.committed(ctx, r.version, &one[0]))
+			s.replyOffsets(r, s.committed(ctx, r.Version, &one[0]))
 			return
 		}
 		resp := kmsg.NewPtrOffsetFetchResponse()
@@ -57,14 +57,14 @@ func (s *Server) beginOffsetFetch(ctx context.Context, r *request) {
 		resp.Groups = make([]kmsg.OffsetFetchResponseGroup, len(groups))
 		work := make([]func(), len(groups))
 		for i := range groups {
-			work[i] = func() { resp.Groups[i] = s.committed(ctx, r.version, &groups[i]) }
+			work[i] = func() { resp.Groups[i] = s.committed(ctx, r.Version, &groups[i]) }
 		}
 		inParallel(lookups, work)
 		var code firstCode
 		for i := range resp.Groups {
 			noteOffsets(&code, &resp.Groups[i])
 		}
-		r.reply(resp, int16(code))
+		r.Reply(resp, int16(code))
 	})
 }
 
@@ -116,7 +116,7 @@ func singleGroup(req *kmsg.OffsetFetchRequest) *kmsg.OffsetFetchRequestGroup {
 }
 
 // replyOffsets answers in the form of before many groups.
-func (s *Server) replyOffsets(r *request, g kmsg.OffsetFetchResponseGroup) {
+func (s *Server) replyOffsets(r *listener.Request, g kmsg.OffsetFetchResponseGroup) {
 	var code firstCode
 	noteOffsets(&code, &g)
 	resp := kmsg.NewPtrOffsetFetchResponse()
@@ -131,7 +131,7 @@ func (s *Server) replyOffsets(r *request, g kmsg.OffsetFetchResponseGroup) {
 		}
 		resp.Topics = append(resp.Topics, out)
 	}
-	r.reply(resp, int16(code))
+	r.Reply(resp, int16(code))
 }
 
 // committed is the answer for one group. An error of the group stands on its

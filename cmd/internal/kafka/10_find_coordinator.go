@@ -8,6 +8,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/varvelog/varve/cmd/internal/kafka/listener"
 	"github.com/varvelog/varve/metadata/coordinator"
 )
 
@@ -24,11 +25,10 @@ import (
 // codes, the one answered is the only one that is final to librdkafka, and ends a
 // transactional producer at once.
 func init() {
-	register(&api{
-		key: kmsg.FindCoordinator, min: 0, max: 5,
-		request: shape{str().to(3), num(1).from(1), strs().from(4)},
-		begin:   (*Server).beginFindCoordinator,
-	})
+	register(listener.API{
+		Key: kmsg.FindCoordinator, Min: 0, Max: 5,
+		Shape: shape{str().To(3), num(1).From(1), strs().From(4)},
+	}, (*Server).beginFindCoordinator)
 }
 
 const (
@@ -43,17 +43,17 @@ const (
 	transactionCoordinator = int8(1)
 )
 
-func (s *Server) beginFindCoordinator(ctx context.Context, r *request) {
-	r.conn.wg.Go(func() {
+func (s *Server) beginFindCoordinator(ctx context.Context, r *listener.Request) {
+	r.Go(func() {
 		ctx, cancel := context.WithTimeout(ctx, coordinatorWait)
 		defer cancel()
-		req := r.body.(*kmsg.FindCoordinatorRequest)
+		req := r.Body.(*kmsg.FindCoordinatorRequest)
 		resp := kmsg.NewPtrFindCoordinatorResponse()
-		if r.version < coordinatorKeys {
+		if r.Version < coordinatorKeys {
 			c := s.coordinator(ctx, req.CoordinatorType, req.CoordinatorKey)
 			resp.ErrorCode, resp.ErrorMessage = c.ErrorCode, c.ErrorMessage
 			resp.NodeID, resp.Host, resp.Port = c.NodeID, c.Host, c.Port
-			r.reply(resp, c.ErrorCode)
+			r.Reply(resp, c.ErrorCode)
 			return
 		}
 		var code firstCode
@@ -62,7 +62,7 @@ func (s *Server) beginFindCoordinator(ctx context.Context, r *request) {
 			code.note(c.ErrorCode)
 			resp.Coordinators = append(resp.Coordinators, c)
 		}
-		r.reply(resp, int16(code))
+		r.Reply(resp, int16(code))
 	})
 }
 

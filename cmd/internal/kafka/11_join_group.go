@@ -6,6 +6,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/varvelog/varve/cmd/internal/kafka/listener"
 	"github.com/varvelog/varve/metadata/coordinator"
 	"github.com/varvelog/varve/metadata/coordinator/group"
 )
@@ -23,15 +24,14 @@ import (
 //
 // The answer waits for the other members: up to the largest rebalance time-out.
 func init() {
-	register(&api{
-		key: kmsg.JoinGroup, min: 0, max: 9,
-		request: shape{
-			str(), num(4), num(4).from(1), str(), str().from(5), str(),
+	register(listener.API{
+		Key: kmsg.JoinGroup, Min: 0, Max: 9,
+		Shape: shape{
+			str(), num(4), num(4).From(1), str(), str().From(5), str(),
 			listOf(sizeOf[kmsg.JoinGroupRequestProtocol](), str(), raw()),
-			str().from(8),
+			str().From(8),
 		},
-		begin: (*Server).beginJoinGroup,
-	})
+	}, (*Server).beginJoinGroup)
 }
 
 // The versions of JoinGroup that know something first.
@@ -42,8 +42,8 @@ const (
 	joinSkipAssignment   = 9
 )
 
-func (s *Server) beginJoinGroup(ctx context.Context, r *request) {
-	body := r.body.(*kmsg.JoinGroupRequest)
+func (s *Server) beginJoinGroup(ctx context.Context, r *listener.Request) {
+	body := r.Body.(*kmsg.JoinGroupRequest)
 	reply := func(a group.JoinAnswer) { s.replyJoin(r, a) }
 	bytes := 0
 	for _, p := range body.Protocols {
@@ -64,14 +64,14 @@ func (s *Server) beginJoinGroup(ctx context.Context, r *request) {
 	}
 }
 
-func joinRequest(r *request, body *kmsg.JoinGroupRequest) group.JoinRequest {
+func joinRequest(r *listener.Request, body *kmsg.JoinGroupRequest) group.JoinRequest {
 	ms := func(n int32) time.Duration { return time.Duration(n) * time.Millisecond }
 	req := group.JoinRequest{
-		Group: body.Group, Member: body.MemberID, Instance: body.InstanceID, ClientID: r.client, ClientHost: hostOf(r),
+		Group: body.Group, Member: body.MemberID, Instance: body.InstanceID, ClientID: r.Client.ID, ClientHost: hostOf(r),
 		ProtocolType: body.ProtocolType, Session: ms(body.SessionTimeoutMillis), Rebalance: ms(body.RebalanceTimeoutMillis),
-		NeedsID: r.version >= joinNeedsID, KnowsSkip: r.version >= joinSkipAssignment,
+		NeedsID: r.Version >= joinNeedsID, KnowsSkip: r.Version >= joinSkipAssignment,
 	}
-	if r.version < joinRebalanceTimeout {
+	if r.Version < joinRebalanceTimeout {
 		req.Rebalance = req.Session
 	}
 	for _, p := range body.Protocols {
@@ -80,15 +80,15 @@ func joinRequest(r *request, body *kmsg.JoinGroupRequest) group.JoinRequest {
 	return req
 }
 
-func (s *Server) replyJoin(r *request, a group.JoinAnswer) {
+func (s *Server) replyJoin(r *listener.Request, a group.JoinAnswer) {
 	resp := kmsg.NewPtrJoinGroupResponse()
 	resp.ErrorCode, resp.MemberID = s.groupCode(a.Err, "JoinGroup"), a.Member
 	if a.Err != nil {
 		resp.Generation = -1
-		if r.version < joinNullProtocol {
+		if r.Version < joinNullProtocol {
 			resp.Protocol = kmsg.StringPtr("")
 		}
-		r.reply(resp, resp.ErrorCode)
+		r.Reply(resp, resp.ErrorCode)
 		return
 	}
 	resp.Generation, resp.ProtocolType, resp.Protocol = a.Generation, &a.ProtocolType, a.Protocol
@@ -98,5 +98,5 @@ func (s *Server) replyJoin(r *request, a group.JoinAnswer) {
 		m.MemberID, m.InstanceID, m.ProtocolMetadata = member.Member, member.Instance, apart(member.Metadata)
 		resp.Members = append(resp.Members, m)
 	}
-	r.reply(resp, 0)
+	r.Reply(resp, 0)
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/varvelog/varve/cmd/internal/kafka/listener"
 	"github.com/varvelog/varve/metadata/coordinator"
 	"github.com/varvelog/varve/metadata/coordinator/group"
 )
@@ -16,22 +17,21 @@ import (
 //	v4  flexible
 //	v5  reason (KIP-800), ignored
 func init() {
-	register(&api{
-		key: kmsg.LeaveGroup, min: 0, max: 5,
-		request: shape{
-			str(), str().to(2),
-			listOf(sizeOf[kmsg.LeaveGroupRequestMember](), str(), str(), str().from(5)).from(3),
+	register(listener.API{
+		Key: kmsg.LeaveGroup, Min: 0, Max: 5,
+		Shape: shape{
+			str(), str().To(2),
+			listOf(sizeOf[kmsg.LeaveGroupRequestMember](), str(), str(), str().From(5)).From(3),
 		},
-		begin: (*Server).beginLeaveGroup,
-	})
+	}, (*Server).beginLeaveGroup)
 }
 
 const leaveMany = 3 // the first version in which many may leave
 
-func (s *Server) beginLeaveGroup(ctx context.Context, r *request) {
-	req := r.body.(*kmsg.LeaveGroupRequest)
+func (s *Server) beginLeaveGroup(ctx context.Context, r *listener.Request) {
+	req := r.Body.(*kmsg.LeaveGroupRequest)
 	var leavers []group.Leaver
-	if r.version < leaveMany {
+	if r.Version < leaveMany {
 		leavers = []group.Leaver{{Member: req.MemberID}}
 	}
 	for _, m := range req.Members {
@@ -54,9 +54,9 @@ func (s *Server) beginLeaveGroup(ctx context.Context, r *request) {
 			m.ErrorCode = code.note(s.groupCode(each[i], "LeaveGroup"))
 			resp.Members = append(resp.Members, m)
 		}
-		if r.version < leaveMany {
+		if r.Version < leaveMany {
 			resp.ErrorCode = int16(code)
 		}
 	}
-	r.reply(resp, int16(code))
+	r.Reply(resp, int16(code))
 }

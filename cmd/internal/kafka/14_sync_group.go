@@ -5,6 +5,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/varvelog/varve/cmd/internal/kafka/listener"
 	"github.com/varvelog/varve/metadata/coordinator"
 	"github.com/varvelog/varve/metadata/coordinator/group"
 )
@@ -20,18 +21,17 @@ import (
 // is loading has forgotten the rebalance, and has members join anew, as Kafka does:
 // Java clients give up at COORDINATOR_LOAD_IN_PROGRESS here.
 func init() {
-	register(&api{
-		key: kmsg.SyncGroup, min: 0, max: 5,
-		request: shape{
-			str(), num(4), str(), str().from(3), str().from(5), str().from(5),
+	register(listener.API{
+		Key: kmsg.SyncGroup, Min: 0, Max: 5,
+		Shape: shape{
+			str(), num(4), str(), str().From(3), str().From(5), str().From(5),
 			listOf(sizeOf[kmsg.SyncGroupRequestGroupAssignment](), str(), raw()),
 		},
-		begin: (*Server).beginSyncGroup,
-	})
+	}, (*Server).beginSyncGroup)
 }
 
-func (s *Server) beginSyncGroup(ctx context.Context, r *request) {
-	body := r.body.(*kmsg.SyncGroupRequest)
+func (s *Server) beginSyncGroup(ctx context.Context, r *listener.Request) {
+	body := r.Body.(*kmsg.SyncGroupRequest)
 	bytes := 0
 	for _, a := range body.GroupAssignment {
 		bytes += len(a.MemberAssignment)
@@ -56,12 +56,12 @@ func (s *Server) beginSyncGroup(ctx context.Context, r *request) {
 	}
 }
 
-func (s *Server) replySync(r *request, a group.SyncAnswer) {
+func (s *Server) replySync(r *listener.Request, a group.SyncAnswer) {
 	resp := kmsg.NewPtrSyncGroupResponse()
 	resp.ErrorCode = s.groupCode(whileLoading(a.Err, group.ErrRebalance), "SyncGroup")
 	resp.MemberAssignment = apart(a.Assignment)
 	if a.Err == nil {
 		resp.ProtocolType, resp.Protocol = &a.ProtocolType, a.Protocol
 	}
-	r.reply(resp, resp.ErrorCode)
+	r.Reply(resp, resp.ErrorCode)
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/varvelog/varve/cmd/internal/kafka/listener"
 	"github.com/varvelog/varve/metadata/coordinator"
 	"github.com/varvelog/varve/metadata/coordinator/group"
 )
@@ -19,17 +20,16 @@ import (
 //	v5  flexible
 //	v6  GROUP_ID_NOT_FOUND and a message (KIP-1043); before, an unknown group is dead
 func init() {
-	register(&api{
-		key: kmsg.DescribeGroups, min: 0, max: 6, bulky: true,
-		request: shape{strs(), num(1).from(3)},
-		begin:   (*Server).beginDescribeGroups,
-	})
+	register(listener.API{
+		Key: kmsg.DescribeGroups, Min: 0, Max: 6, Bulky: true,
+		Shape: shape{strs(), num(1).From(3)},
+	}, (*Server).beginDescribeGroups)
 }
 
 const describeNotFound = 6
 
-func (s *Server) beginDescribeGroups(ctx context.Context, r *request) {
-	req := r.body.(*kmsg.DescribeGroupsRequest)
+func (s *Server) beginDescribeGroups(ctx context.Context, r *listener.Request) {
+	req := r.Body.(*kmsg.DescribeGroupsRequest)
 	resp := kmsg.NewPtrDescribeGroupsResponse()
 	var code firstCode
 	for _, id := range distinct(req.Groups, func(id string) any { return id }) { // or the answer has no bound
@@ -38,10 +38,10 @@ func (s *Server) beginDescribeGroups(ctx context.Context, r *request) {
 		g.AuthorizedOperations = operations(req.IncludeAuthorizedOperations && g.ErrorCode == 0, groupOperations)
 		resp.Groups = append(resp.Groups, g)
 	}
-	r.reply(resp, int16(code))
+	r.Reply(resp, int16(code))
 }
 
-func (s *Server) describeGroup(ctx context.Context, r *request, id string) kmsg.DescribeGroupsResponseGroup {
+func (s *Server) describeGroup(ctx context.Context, r *listener.Request, id string) kmsg.DescribeGroupsResponseGroup {
 	g := kmsg.NewDescribeGroupsResponseGroup()
 	g.Group = id
 	var d group.Description
@@ -52,7 +52,7 @@ func (s *Server) describeGroup(ctx context.Context, r *request, id string) kmsg.
 	case err != nil:
 	case errors.Is(unknown, group.ErrNotFound):
 		g.State = group.Dead.String()
-		if r.version >= describeNotFound {
+		if r.Version >= describeNotFound {
 			err = fmt.Errorf("group %s: %w", id, unknown)
 		}
 	default:

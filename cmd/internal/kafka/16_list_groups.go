@@ -8,6 +8,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/varvelog/varve/cmd/internal/kafka/listener"
 	"github.com/varvelog/varve/metadata"
 	"github.com/varvelog/varve/metadata/coordinator"
 	"github.com/varvelog/varve/metadata/coordinator/group"
@@ -22,18 +23,17 @@ import (
 //
 // A node lists the groups it coordinates: clients ask all nodes.
 func init() {
-	register(&api{
-		key: kmsg.ListGroups, min: 0, max: 5, bulky: true, maxFrame: plainFrame,
-		request: shape{strs().from(4), strs().from(5)},
-		begin:   (*Server).beginListGroups,
-	})
+	register(listener.API{
+		Key: kmsg.ListGroups, Min: 0, Max: 5, Bulky: true, MaxFrame: listener.PlainFrame,
+		Shape: shape{strs().From(4), strs().From(5)},
+	}, (*Server).beginListGroups)
 }
 
 const classicGroup = "classic"
 
-func (s *Server) beginListGroups(ctx context.Context, r *request) {
+func (s *Server) beginListGroups(ctx context.Context, r *listener.Request) {
 	s.asLeader(ctx, r, func() {
-		req := r.body.(*kmsg.ListGroupsRequest)
+		req := r.Body.(*kmsg.ListGroupsRequest)
 		resp := kmsg.NewPtrListGroupsResponse()
 		if s.backend.ReadsOnly { // an empty list would say that there are none
 			resp.ErrorCode = s.groupCode(metadata.ErrReadsOnly, "ListGroups")
@@ -53,7 +53,7 @@ func (s *Server) beginListGroups(ctx context.Context, r *request) {
 				}
 			}
 		}
-		r.reply(resp, resp.ErrorCode)
+		r.Reply(resp, resp.ErrorCode)
 	})
 }
 

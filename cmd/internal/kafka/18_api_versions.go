@@ -1,14 +1,16 @@
 package kafka
 
 import (
+	"cmp"
 	"context"
-	"maps"
 	"regexp"
 	"slices"
 	"sync"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/varvelog/varve/cmd/internal/kafka/listener"
 )
 
 // ApiVersions, key 18.
@@ -21,11 +23,10 @@ import (
 // A version above the highest is answered as v0 with UNSUPPORTED_VERSION and the
 // range of this key, so that the client can come down.
 func init() {
-	register(&api{
-		key: kmsg.ApiVersions, min: 0, max: 4, maxFrame: plainFrame,
-		request: shape{str().from(3), str().from(3)},
-		begin:   (*Server).beginApiVersions,
-	})
+	register(listener.API{
+		Key: kmsg.ApiVersions, Min: 0, Max: 4, MaxFrame: listener.PlainFrame,
+		Shape: shape{str().From(3), str().From(3)},
+	}, (*Server).beginApiVersions)
 }
 
 // clientSoftware is what KIP-511 allows as name and version of a client.
@@ -33,39 +34,35 @@ var clientSoftware = regexp.MustCompile(`^[a-zA-Z0-9](?:[a-zA-Z0-9\-.]*[a-zA-Z0-
 
 const clientSoftwareVersion = 3
 
-func (s *Server) beginApiVersions(_ context.Context, r *request) {
+func (s *Server) beginApiVersions(_ context.Context, r *listener.Request) {
 	resp := kmsg.NewPtrApiVersionsResponse()
-	if !r.api.supports(r.version) {
+	if r.Body == nil {
 		resp.ErrorCode = kerr.UnsupportedVersion.Code
-		resp.ApiKeys = append(resp.ApiKeys, advertise(r.api))
+		resp.ApiKeys = slices.DeleteFunc(slices.Clone(advertised()), func(k kmsg.ApiVersionsResponseApiKey) bool { return k.ApiKey != kmsg.ApiVersions.Int16() })
 		resp.SetVersion(0)
-		r.replyUnversioned(resp, resp.ErrorCode)
+		r.ReplyUnversioned(resp, resp.ErrorCode)
 		return
 	}
-	if r.version >= clientSoftwareVersion {
-		req := r.body.(*kmsg.ApiVersionsRequest)
+	if r.Version >= clientSoftwareVersion {
+		req := r.Body.(*kmsg.ApiVersionsRequest)
 		if !clientSoftware.MatchString(req.ClientSoftwareName) || !clientSoftware.MatchString(req.ClientSoftwareVersion) {
 			resp.ErrorCode = kerr.InvalidRequest.Code
-			r.reply(resp, resp.ErrorCode)
+			r.Reply(resp, resp.ErrorCode)
 			return
 		}
-		r.conn.account.calls(identity{client: r.client, software: req.ClientSoftwareName + " " + req.ClientSoftwareVersion})
+		r.Introduce(req.ClientSoftwareName + " " + req.ClientSoftwareVersion)
 	}
-	resp.ApiKeys = allAPIs()
-	r.reply(resp, 0)
+	resp.ApiKeys = advertised()
+	r.Reply(resp, 0)
 }
 
-// allAPIs is all that was registered, in the order of keys.
-var allAPIs = sync.OnceValue(func() []kmsg.ApiVersionsResponseApiKey {
-	var out []kmsg.ApiVersionsResponseApiKey
-	for _, key := range slices.Sorted(maps.Keys(apis)) {
-		out = append(out, advertise(apis[key]))
+// advertised lists all keys and their versions, in the order of keys.
+var advertised = sync.OnceValue(func() (out []kmsg.ApiVersionsResponseApiKey) {
+	for _, a := range registrations {
+		k := kmsg.NewApiVersionsResponseApiKey()
+		k.ApiKey, k.MinVersion, k.MaxVersion = a.Key.Int16(), a.Min, a.Max
+		out = append(out, k)
 	}
+	slices.SortFunc(out, func(a, b kmsg.ApiVersionsResponseApiKey) int { return cmp.Compare(a.ApiKey, b.ApiKey) })
 	return out
 })
-
-func advertise(a *api) kmsg.ApiVersionsResponseApiKey {
-	k := kmsg.NewApiVersionsResponseApiKey()
-	k.ApiKey, k.MinVersion, k.MaxVersion = a.key.Int16(), a.min, a.max
-	return k
-}

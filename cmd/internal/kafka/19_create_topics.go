@@ -8,6 +8,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/varvelog/varve/cmd/internal/kafka/listener"
 	"github.com/varvelog/varve/metadata"
 	"github.com/varvelog/varve/tiering/segment"
 )
@@ -26,16 +27,15 @@ import (
 // gets the number of partitions and replicas that amounts to: the bucket is the only
 // replica.
 func init() {
-	register(&api{
-		key: kmsg.CreateTopics, min: 2, max: 7,
-		request: shape{
+	register(listener.API{
+		Key: kmsg.CreateTopics, Min: 2, Max: 7,
+		Shape: shape{
 			listOf(sizeOf[kmsg.CreateTopicsRequestTopic](), str(), num(4), num(2),
 				listOf(sizeOf[kmsg.CreateTopicsRequestTopicReplicaAssignment](), num(4), ints()),
 				listOf(sizeOf[kmsg.CreateTopicsRequestTopicConfig](), str(), str())),
 			num(4), num(1),
 		},
-		begin: (*Server).beginCreateTopics,
-	})
+	}, (*Server).beginCreateTopics)
 }
 
 // createTopicsDetails is the first version whose answer tells what was made.
@@ -55,9 +55,9 @@ func adminTimeout(millis int32) time.Duration {
 	return min(max(time.Duration(millis)*time.Millisecond, time.Second), adminWait)
 }
 
-func (s *Server) beginCreateTopics(ctx context.Context, r *request) {
-	r.conn.wg.Go(func() {
-		req := r.body.(*kmsg.CreateTopicsRequest)
+func (s *Server) beginCreateTopics(ctx context.Context, r *listener.Request) {
+	r.Go(func() {
+		req := r.Body.(*kmsg.CreateTopicsRequest)
 		ctx, cancel := context.WithTimeout(ctx, adminTimeout(req.TimeoutMillis))
 		defer cancel()
 		resp := kmsg.NewPtrCreateTopicsResponse()
@@ -84,14 +84,14 @@ func (s *Server) beginCreateTopics(ctx context.Context, r *request) {
 		}
 		if len(wanted) > 0 {
 			for i, result := range s.backend.Admin.CreateTopics(ctx, wanted, req.ValidateOnly) {
-				s.fillCreated(slots[i], result, r.version)
+				s.fillCreated(slots[i], result, r.Version)
 			}
 		}
 		var code firstCode
 		for i := range resp.Topics {
 			code.note(resp.Topics[i].ErrorCode)
 		}
-		r.reply(resp, int16(code))
+		r.Reply(resp, int16(code))
 	})
 }
 

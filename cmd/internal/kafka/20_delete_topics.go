@@ -7,6 +7,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/varvelog/varve/cmd/internal/kafka/listener"
 	"github.com/varvelog/varve/tiering/segment"
 )
 
@@ -16,26 +17,25 @@ import (
 //	v5  error messages (KIP-599)
 //	v6  topics by name or by id (KIP-516)
 func init() {
-	register(&api{
-		key: kmsg.DeleteTopics, min: 1, max: 6,
-		request: shape{
-			strs().to(5),
-			listOf(sizeOf[kmsg.DeleteTopicsRequestTopic](), str(), num(16)).from(6),
+	register(listener.API{
+		Key: kmsg.DeleteTopics, Min: 1, Max: 6,
+		Shape: shape{
+			strs().To(5),
+			listOf(sizeOf[kmsg.DeleteTopicsRequestTopic](), str(), num(16)).From(6),
 			num(4),
 		},
-		begin: (*Server).beginDeleteTopics,
-	})
+	}, (*Server).beginDeleteTopics)
 }
 
 const deleteTopicsByID = 6
 
-func (s *Server) beginDeleteTopics(ctx context.Context, r *request) {
-	r.conn.wg.Go(func() {
-		req := r.body.(*kmsg.DeleteTopicsRequest)
+func (s *Server) beginDeleteTopics(ctx context.Context, r *listener.Request) {
+	r.Go(func() {
+		req := r.Body.(*kmsg.DeleteTopicsRequest)
 		ctx, cancel := context.WithTimeout(ctx, adminTimeout(req.TimeoutMillis))
 		defer cancel()
 		resp := kmsg.NewPtrDeleteTopicsResponse()
-		wanted := deletions(req, r.version)
+		wanted := deletions(req, r.Version)
 		resp.Topics = make([]kmsg.DeleteTopicsResponseTopic, len(wanted))
 		var ids []segment.ID
 		var slots []*kmsg.DeleteTopicsResponseTopic
@@ -64,7 +64,7 @@ func (s *Server) beginDeleteTopics(ctx context.Context, r *request) {
 		for i := range resp.Topics {
 			code.note(resp.Topics[i].ErrorCode)
 		}
-		r.reply(resp, int16(code))
+		r.Reply(resp, int16(code))
 	})
 }
 

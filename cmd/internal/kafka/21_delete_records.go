@@ -6,6 +6,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/varvelog/varve/cmd/internal/kafka/listener"
 	"github.com/varvelog/varve/ingest"
 	"github.com/varvelog/varve/metadata"
 	"github.com/varvelog/varve/tiering/partlog"
@@ -19,15 +20,14 @@ import (
 // stands for the high watermark. A topic that is compacted only keeps its records,
 // as in Kafka.
 func init() {
-	register(&api{
-		key: kmsg.DeleteRecords, min: 0, max: 2,
-		request: shape{
+	register(listener.API{
+		Key: kmsg.DeleteRecords, Min: 0, Max: 2,
+		Shape: shape{
 			listOf(sizeOf[kmsg.DeleteRecordsRequestTopic](), str(),
 				listOf(sizeOf[kmsg.DeleteRecordsRequestTopicPartition](), num(4), num(8))),
 			num(4),
 		},
-		begin: (*Server).beginDeleteRecords,
-	})
+	}, (*Server).beginDeleteRecords)
 }
 
 // journalDeletions is what a request has for one journal.
@@ -37,9 +37,9 @@ type journalDeletions struct {
 	slots    []*kmsg.DeleteRecordsResponseTopicPartition
 }
 
-func (s *Server) beginDeleteRecords(ctx context.Context, r *request) {
-	r.conn.wg.Go(func() {
-		req := r.body.(*kmsg.DeleteRecordsRequest)
+func (s *Server) beginDeleteRecords(ctx context.Context, r *listener.Request) {
+	r.Go(func() {
+		req := r.Body.(*kmsg.DeleteRecordsRequest)
 		ctx, cancel := context.WithTimeout(ctx, adminTimeout(req.TimeoutMillis))
 		defer cancel()
 		resp := kmsg.NewPtrDeleteRecordsResponse()
@@ -72,7 +72,7 @@ func (s *Server) beginDeleteRecords(ctx context.Context, r *request) {
 				code.note(resp.Topics[i].Partitions[j].ErrorCode)
 			}
 		}
-		r.reply(resp, int16(code))
+		r.Reply(resp, int16(code))
 	})
 }
 

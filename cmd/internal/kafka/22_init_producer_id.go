@@ -8,6 +8,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/varvelog/varve/cmd/internal/kafka/listener"
 	"github.com/varvelog/varve/metadata"
 )
 
@@ -22,37 +23,36 @@ import (
 // There is no way to carry a message, so a transactional id is refused with a
 // code that every client takes as final, and so is any on a node that only reads.
 func init() {
-	register(&api{
-		key: kmsg.InitProducerID, min: 0, max: 5, maxFrame: plainFrame,
-		request: shape{str(), num(4), num(8).from(3), num(2).from(3)},
-		begin:   (*Server).beginInitProducerID,
-	})
+	register(listener.API{
+		Key: kmsg.InitProducerID, Min: 0, Max: 5, MaxFrame: listener.PlainFrame,
+		Shape: shape{str(), num(4), num(8).From(3), num(2).From(3)},
+	}, (*Server).beginInitProducerID)
 }
 
 // producerIDWait bounds how long an answer waits for a block of ids to be
 // committed; clients wait for 30 seconds and more.
 const producerIDWait = 20 * time.Second
 
-func (s *Server) beginInitProducerID(ctx context.Context, r *request) {
-	req := r.body.(*kmsg.InitProducerIDRequest)
+func (s *Server) beginInitProducerID(ctx context.Context, r *listener.Request) {
+	req := r.Body.(*kmsg.InitProducerIDRequest)
 	resp := kmsg.NewPtrInitProducerIDResponse()
 	resp.ProducerID, resp.ProducerEpoch = -1, -1
 	switch {
 	case req.TransactionalID != nil:
-		s.complaint.warn("transactions", "refused a transactional producer: transactions are not supported yet",
-			"client", r.conn.addr, "transactional_id", *req.TransactionalID)
+		s.complaint.Warn("transactions", "refused a transactional producer: transactions are not supported yet",
+			"client", r.Client.Address, "transactional_id", *req.TransactionalID)
 		resp.ErrorCode = kerr.TransactionalIDAuthorizationFailed.Code
 	case s.backend.ReadsOnly:
-		s.complaint.warn("producer on a node that only reads", "refused a producer", "client", r.conn.addr, "error", metadata.ErrReadsOnly)
+		s.complaint.Warn("producer on a node that only reads", "refused a producer", "client", r.Client.Address, "error", metadata.ErrReadsOnly)
 		resp.ErrorCode = kerr.ClusterAuthorizationFailed.Code
-	case r.version >= 3 && (req.ProducerID < 0) != (req.ProducerEpoch < 0):
+	case r.Version >= 3 && (req.ProducerID < 0) != (req.ProducerEpoch < 0):
 		resp.ErrorCode = kerr.InvalidRequest.Code
 	}
 	if resp.ErrorCode != 0 {
-		r.reply(resp, resp.ErrorCode)
+		r.Reply(resp, resp.ErrorCode)
 		return
 	}
-	r.conn.wg.Go(func() {
+	r.Go(func() {
 		ctx, cancel := context.WithTimeout(ctx, producerIDWait)
 		defer cancel()
 		id, err := s.backend.Admin.NextProducerID(ctx)
@@ -62,12 +62,12 @@ func (s *Server) beginInitProducerID(ctx context.Context, r *request) {
 		if err != nil {
 			// The only retriable code on which no client goes looking for a
 			// transaction coordinator.
-			s.complaint.warn("producer id", "no producer id to be had, told the client to retry", "error", err)
+			s.complaint.Warn("producer id", "no producer id to be had, told the client to retry", "error", err)
 			resp.ErrorCode = kerr.CoordinatorLoadInProgress.Code
-			r.reply(resp, resp.ErrorCode)
+			r.Reply(resp, resp.ErrorCode)
 			return
 		}
 		resp.ProducerID, resp.ProducerEpoch = id, 0
-		r.reply(resp, 0)
+		r.Reply(resp, 0)
 	})
 }

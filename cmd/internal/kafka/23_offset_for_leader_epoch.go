@@ -6,6 +6,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/varvelog/varve/cmd/internal/kafka/listener"
 	"github.com/varvelog/varve/metadata"
 	"github.com/varvelog/varve/tiering/partlog"
 )
@@ -16,20 +17,19 @@ import (
 //	v3  replica id, ignored: whoever asks is served as a consumer
 //	v4  flexible
 func init() {
-	register(&api{
-		key: kmsg.OffsetForLeaderEpoch, min: 2, max: 4,
-		request: shape{
-			num(4).from(3),
+	register(listener.API{
+		Key: kmsg.OffsetForLeaderEpoch, Min: 2, Max: 4,
+		Shape: shape{
+			num(4).From(3),
 			listOf(sizeOf[kmsg.OffsetForLeaderEpochRequestTopic](), str(),
 				listOf(sizeOf[kmsg.OffsetForLeaderEpochRequestTopicPartition](), num(4), num(4), num(4))),
 		},
-		begin: (*Server).beginOffsetForLeaderEpoch,
-	})
+	}, (*Server).beginOffsetForLeaderEpoch)
 }
 
-func (s *Server) beginOffsetForLeaderEpoch(ctx context.Context, r *request) {
-	r.conn.wg.Go(func() {
-		req := r.body.(*kmsg.OffsetForLeaderEpochRequest)
+func (s *Server) beginOffsetForLeaderEpoch(ctx context.Context, r *listener.Request) {
+	r.Go(func() {
+		req := r.Body.(*kmsg.OffsetForLeaderEpochRequest)
 		ctx, cancel := context.WithTimeout(ctx, lookupWait)
 		defer cancel()
 		resp := kmsg.NewPtrOffsetForLeaderEpochResponse()
@@ -51,7 +51,7 @@ func (s *Server) beginOffsetForLeaderEpoch(ctx context.Context, r *request) {
 				code.note(resp.Topics[i].Partitions[j].ErrorCode)
 			}
 		}
-		r.reply(resp, int16(code))
+		r.Reply(resp, int16(code))
 	})
 }
 

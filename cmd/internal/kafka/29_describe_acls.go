@@ -5,6 +5,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/varvelog/varve/cmd/internal/kafka/listener"
 )
 
 // DescribeAcls, key 29 (KIP-140).
@@ -16,16 +18,15 @@ import (
 // There is no authorizer. Kafka says so with SECURITY_DISABLED, which MirrorMaker
 // takes to mean that there is nothing to copy.
 func init() {
-	register(&api{
-		key: kmsg.DescribeACLs, min: 1, max: 3, maxFrame: plainFrame,
-		request: shape{num(1), str(), num(1), str(), str(), num(1), num(1)},
-		begin:   (*Server).beginDescribeACLs,
-	})
+	register(listener.API{
+		Key: kmsg.DescribeACLs, Min: 1, Max: 3, MaxFrame: listener.PlainFrame,
+		Shape: shape{num(1), str(), num(1), str(), str(), num(1), num(1)},
+	}, (*Server).beginDescribeACLs)
 }
 
-func (s *Server) beginDescribeACLs(_ context.Context, r *request) {
+func (s *Server) beginDescribeACLs(_ context.Context, r *listener.Request) {
 	resp := kmsg.NewPtrDescribeACLsResponse()
 	resp.ErrorCode = kerr.SecurityDisabled.Code
 	resp.ErrorMessage = kmsg.StringPtr("there is no authorizer: every client may do everything")
-	r.reply(resp, resp.ErrorCode)
+	r.Reply(resp, resp.ErrorCode)
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/varvelog/varve/cmd/internal/kafka/listener"
 	"github.com/varvelog/varve/metadata"
 	"github.com/varvelog/varve/metadata/topicconfig"
 )
@@ -22,14 +23,13 @@ import (
 // its configs are read-only. The empty broker name asks for the cluster's
 // defaults, of which there are none.
 func init() {
-	register(&api{
-		key: kmsg.DescribeConfigs, min: 1, max: 4, bulky: true,
-		request: shape{
+	register(listener.API{
+		Key: kmsg.DescribeConfigs, Min: 1, Max: 4, Bulky: true,
+		Shape: shape{
 			listOf(sizeOf[kmsg.DescribeConfigsRequestResource](), num(1), str(), strs()),
-			num(1).from(1), num(1).from(3),
+			num(1).From(1), num(1).From(3),
 		},
-		begin: (*Server).beginDescribeConfigs,
-	})
+	}, (*Server).beginDescribeConfigs)
 }
 
 // config is one config of a topic or a broker.
@@ -47,8 +47,8 @@ type synonym struct {
 	source      kmsg.ConfigSource
 }
 
-func (s *Server) beginDescribeConfigs(_ context.Context, r *request) {
-	req := r.body.(*kmsg.DescribeConfigsRequest)
+func (s *Server) beginDescribeConfigs(_ context.Context, r *listener.Request) {
+	req := r.Body.(*kmsg.DescribeConfigsRequest)
 	resp := kmsg.NewPtrDescribeConfigsResponse()
 	wanted := distinct(req.Resources, func(q kmsg.DescribeConfigsRequestResource) any { return resource{q.ResourceType, q.ResourceName} })
 	var code firstCode
@@ -67,7 +67,7 @@ func (s *Server) beginDescribeConfigs(_ context.Context, r *request) {
 		}
 		resp.Resources = append(resp.Resources, out)
 	}
-	r.reply(resp, int16(code))
+	r.Reply(resp, int16(code))
 }
 
 func (s *Server) describeConfigs(kind kmsg.ConfigResourceType, name string) ([]config, error) {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/varvelog/varve/cmd/internal/kafka/listener"
 	"github.com/varvelog/varve/metadata"
 )
 
@@ -13,20 +14,19 @@ import (
 //
 //	v2  flexible
 func init() {
-	register(&api{
-		key: kmsg.AlterConfigs, min: 0, max: 2,
-		request: shape{
+	register(listener.API{
+		Key: kmsg.AlterConfigs, Min: 0, Max: 2,
+		Shape: shape{
 			listOf(sizeOf[kmsg.AlterConfigsRequestResource](), num(1), str(),
 				listOf(sizeOf[kmsg.AlterConfigsRequestResourceConfig](), str(), str())),
 			num(1),
 		},
-		begin: (*Server).beginAlterConfigs,
-	})
+	}, (*Server).beginAlterConfigs)
 }
 
-func (s *Server) beginAlterConfigs(ctx context.Context, r *request) {
-	r.conn.wg.Go(func() {
-		req := r.body.(*kmsg.AlterConfigsRequest)
+func (s *Server) beginAlterConfigs(ctx context.Context, r *listener.Request) {
+	r.Go(func() {
+		req := r.Body.(*kmsg.AlterConfigsRequest)
 		ctx, cancel := context.WithTimeout(ctx, alterWait)
 		defer cancel()
 		all := make([]alteration, len(req.Resources))
@@ -47,6 +47,6 @@ func (s *Server) beginAlterConfigs(ctx context.Context, r *request) {
 			}
 			resp.Resources = append(resp.Resources, out)
 		}
-		r.reply(resp, int16(code))
+		r.Reply(resp, int16(code))
 	})
 }

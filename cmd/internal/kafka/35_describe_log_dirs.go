@@ -5,6 +5,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/varvelog/varve/cmd/internal/kafka/listener"
 	"github.com/varvelog/varve/metadata"
 )
 
@@ -18,15 +19,14 @@ import (
 // batches, with those whose records are deleted, for the bucket still has them.
 // Partitions that this node does not know are left out, as in Kafka.
 func init() {
-	register(&api{
-		key: kmsg.DescribeLogDirs, min: 1, max: 4, bulky: true,
-		request: shape{listOf(sizeOf[kmsg.DescribeLogDirsRequestTopic](), str(), ints())},
-		begin:   (*Server).beginDescribeLogDirs,
-	})
+	register(listener.API{
+		Key: kmsg.DescribeLogDirs, Min: 1, Max: 4, Bulky: true,
+		Shape: shape{listOf(sizeOf[kmsg.DescribeLogDirsRequestTopic](), str(), ints())},
+	}, (*Server).beginDescribeLogDirs)
 }
 
-func (s *Server) beginDescribeLogDirs(_ context.Context, r *request) {
-	req := r.body.(*kmsg.DescribeLogDirsRequest)
+func (s *Server) beginDescribeLogDirs(_ context.Context, r *listener.Request) {
+	req := r.Body.(*kmsg.DescribeLogDirsRequest)
 	dir := kmsg.NewDescribeLogDirsResponseDir()
 	dir.Dir = s.backend.Store
 	dir.TotalBytes, dir.UsableBytes = -1, -1
@@ -42,7 +42,7 @@ func (s *Server) beginDescribeLogDirs(_ context.Context, r *request) {
 	}
 	resp := kmsg.NewPtrDescribeLogDirsResponse()
 	resp.Dirs = append(resp.Dirs, dir)
-	r.reply(resp, 0)
+	r.Reply(resp, 0)
 }
 
 func allPartitions(t *metadata.Topic) []int32 {

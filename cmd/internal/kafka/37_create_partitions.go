@@ -6,6 +6,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/varvelog/varve/cmd/internal/kafka/listener"
 	"github.com/varvelog/varve/metadata"
 )
 
@@ -17,20 +18,19 @@ import (
 // As with CreateTopics, an assignment of replicas to brokers has to add up, and the
 // bucket is the only replica.
 func init() {
-	register(&api{
-		key: kmsg.CreatePartitions, min: 0, max: 3,
-		request: shape{
+	register(listener.API{
+		Key: kmsg.CreatePartitions, Min: 0, Max: 3,
+		Shape: shape{
 			listOf(sizeOf[kmsg.CreatePartitionsRequestTopic](), str(), num(4),
 				listOf(sizeOf[kmsg.CreatePartitionsRequestTopicAssignment](), ints())),
 			num(4), num(1),
 		},
-		begin: (*Server).beginCreatePartitions,
-	})
+	}, (*Server).beginCreatePartitions)
 }
 
-func (s *Server) beginCreatePartitions(ctx context.Context, r *request) {
-	r.conn.wg.Go(func() {
-		req := r.body.(*kmsg.CreatePartitionsRequest)
+func (s *Server) beginCreatePartitions(ctx context.Context, r *listener.Request) {
+	r.Go(func() {
+		req := r.Body.(*kmsg.CreatePartitionsRequest)
 		ctx, cancel := context.WithTimeout(ctx, adminTimeout(req.TimeoutMillis))
 		defer cancel()
 		asked := make(map[string]int, len(req.Topics))
@@ -62,7 +62,7 @@ func (s *Server) beginCreatePartitions(ctx context.Context, r *request) {
 				}
 			}
 		}
-		r.reply(resp, int16(code))
+		r.Reply(resp, int16(code))
 	})
 }
 

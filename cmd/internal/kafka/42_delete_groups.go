@@ -6,6 +6,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/varvelog/varve/cmd/internal/kafka/listener"
 	"github.com/varvelog/varve/metadata/coordinator"
 	"github.com/varvelog/varve/metadata/coordinator/group"
 )
@@ -14,15 +15,14 @@ import (
 //
 //	v2  flexible
 func init() {
-	register(&api{
-		key: kmsg.DeleteGroups, min: 0, max: 2,
-		request: shape{strs()},
-		begin:   (*Server).beginDeleteGroups,
-	})
+	register(listener.API{
+		Key: kmsg.DeleteGroups, Min: 0, Max: 2,
+		Shape: shape{strs()},
+	}, (*Server).beginDeleteGroups)
 }
 
-func (s *Server) beginDeleteGroups(ctx context.Context, r *request) {
-	req := r.body.(*kmsg.DeleteGroupsRequest)
+func (s *Server) beginDeleteGroups(ctx context.Context, r *listener.Request) {
+	req := r.Body.(*kmsg.DeleteGroupsRequest)
 	resp := kmsg.NewPtrDeleteGroupsResponse()
 	resp.Groups = make([]kmsg.DeleteGroupsResponseGroup, len(req.Groups))
 	var waiting atomic.Int32 // groups not done yet, and this function
@@ -35,7 +35,7 @@ func (s *Server) beginDeleteGroups(ctx context.Context, r *request) {
 		for i := range resp.Groups {
 			code.note(resp.Groups[i].ErrorCode)
 		}
-		r.reply(resp, int16(code))
+		r.Reply(resp, int16(code))
 	}
 	for i, id := range req.Groups {
 		out := &resp.Groups[i]

@@ -5,6 +5,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/varvelog/varve/cmd/internal/kafka/listener"
 )
 
 // ElectLeaders, key 43 (KIP-183).
@@ -17,15 +19,14 @@ import (
 // ELECTION_NOT_NEEDED; who asks for all gets those that needed one, none, as from
 // Kafka.
 func init() {
-	register(&api{
-		key: kmsg.ElectLeaders, min: 0, max: 2,
-		request: shape{
-			num(1).from(1),
+	register(listener.API{
+		Key: kmsg.ElectLeaders, Min: 0, Max: 2,
+		Shape: shape{
+			num(1).From(1),
 			listOf(sizeOf[kmsg.ElectLeadersRequestTopic](), str(), ints()),
 			num(4),
 		},
-		begin: (*Server).beginElectLeaders,
-	})
+	}, (*Server).beginElectLeaders)
 }
 
 // The kinds of elections: of the preferred replica, and of one that lacks records.
@@ -34,12 +35,12 @@ const (
 	uncleanElection   = 1
 )
 
-func (s *Server) beginElectLeaders(_ context.Context, r *request) {
-	req := r.body.(*kmsg.ElectLeadersRequest)
+func (s *Server) beginElectLeaders(_ context.Context, r *listener.Request) {
+	req := r.Body.(*kmsg.ElectLeadersRequest)
 	resp := kmsg.NewPtrElectLeadersResponse()
 	if req.ElectionType != preferredElection && req.ElectionType != uncleanElection {
 		resp.ErrorCode = kerr.InvalidRequest.Code
-		r.reply(resp, resp.ErrorCode)
+		r.Reply(resp, resp.ErrorCode)
 		return
 	}
 	var code firstCode
@@ -64,7 +65,7 @@ func (s *Server) beginElectLeaders(_ context.Context, r *request) {
 		}
 		resp.Topics = append(resp.Topics, out)
 	}
-	r.reply(resp, int16(code))
+	r.Reply(resp, int16(code))
 }
 
 var errNoElection = coded(kerr.ElectionNotNeeded, "partitions have the leader of their journal, which is not elected")

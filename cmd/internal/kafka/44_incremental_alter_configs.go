@@ -5,6 +5,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/varvelog/varve/cmd/internal/kafka/listener"
 	"github.com/varvelog/varve/metadata"
 )
 
@@ -13,20 +14,19 @@ import (
 //
 //	v1  flexible
 func init() {
-	register(&api{
-		key: kmsg.IncrementalAlterConfigs, min: 0, max: 1,
-		request: shape{
+	register(listener.API{
+		Key: kmsg.IncrementalAlterConfigs, Min: 0, Max: 1,
+		Shape: shape{
 			listOf(sizeOf[kmsg.IncrementalAlterConfigsRequestResource](), num(1), str(),
 				listOf(sizeOf[kmsg.IncrementalAlterConfigsRequestResourceConfig](), str(), num(1), str())),
 			num(1),
 		},
-		begin: (*Server).beginIncrementalAlterConfigs,
-	})
+	}, (*Server).beginIncrementalAlterConfigs)
 }
 
-func (s *Server) beginIncrementalAlterConfigs(ctx context.Context, r *request) {
-	r.conn.wg.Go(func() {
-		req := r.body.(*kmsg.IncrementalAlterConfigsRequest)
+func (s *Server) beginIncrementalAlterConfigs(ctx context.Context, r *listener.Request) {
+	r.Go(func() {
+		req := r.Body.(*kmsg.IncrementalAlterConfigsRequest)
 		ctx, cancel := context.WithTimeout(ctx, alterWait)
 		defer cancel()
 		all := make([]alteration, len(req.Resources))
@@ -47,6 +47,6 @@ func (s *Server) beginIncrementalAlterConfigs(ctx context.Context, r *request) {
 			}
 			resp.Resources = append(resp.Resources, out)
 		}
-		r.reply(resp, int16(code))
+		r.Reply(resp, int16(code))
 	})
 }

@@ -4,18 +4,19 @@ import (
 	"context"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/varvelog/varve/cmd/internal/kafka/listener"
 )
 
 // ListPartitionReassignments, key 46 (KIP-455). No partition is ever being
 // reassigned to other brokers: the bucket is the only replica.
 func init() {
-	register(&api{
-		key: kmsg.ListPartitionReassignments, min: 0, max: 0,
-		request: shape{num(4), listOf(sizeOf[kmsg.ListPartitionReassignmentsRequestTopic](), str(), ints())},
-		begin:   (*Server).beginListPartitionReassignments,
-	})
+	register(listener.API{
+		Key: kmsg.ListPartitionReassignments, Min: 0, Max: 0,
+		Shape: shape{num(4), listOf(sizeOf[kmsg.ListPartitionReassignmentsRequestTopic](), str(), ints())},
+	}, (*Server).beginListPartitionReassignments)
 }
 
-func (s *Server) beginListPartitionReassignments(_ context.Context, r *request) {
-	r.reply(kmsg.NewPtrListPartitionReassignmentsResponse(), 0)
+func (s *Server) beginListPartitionReassignments(_ context.Context, r *listener.Request) {
+	r.Reply(kmsg.NewPtrListPartitionReassignmentsResponse(), 0)
 }

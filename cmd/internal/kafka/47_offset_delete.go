@@ -6,6 +6,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/varvelog/varve/cmd/internal/kafka/listener"
 	"github.com/varvelog/varve/metadata/coordinator"
 	"github.com/varvelog/varve/metadata/coordinator/group"
 )
@@ -15,19 +16,18 @@ import (
 // An unknown topic is an error of its partitions, as in Kafka: its offsets go by
 // themselves. So is a partition that the topic does not have.
 func init() {
-	register(&api{
-		key: kmsg.OffsetDelete, min: 0, max: 0,
-		request: shape{
+	register(listener.API{
+		Key: kmsg.OffsetDelete, Min: 0, Max: 0,
+		Shape: shape{
 			str(),
 			listOf(sizeOf[kmsg.OffsetDeleteRequestTopic](), str(),
 				listOf(sizeOf[kmsg.OffsetDeleteRequestTopicPartition](), num(4))),
 		},
-		begin: (*Server).beginOffsetDelete,
-	})
+	}, (*Server).beginOffsetDelete)
 }
 
-func (s *Server) beginOffsetDelete(ctx context.Context, r *request) {
-	req := r.body.(*kmsg.OffsetDeleteRequest)
+func (s *Server) beginOffsetDelete(ctx context.Context, r *listener.Request) {
+	req := r.Body.(*kmsg.OffsetDeleteRequest)
 	resp := kmsg.NewPtrOffsetDeleteResponse()
 	resp.Topics = make([]kmsg.OffsetDeleteResponseTopic, len(req.Topics))
 	var which []group.TopicPartition
@@ -60,7 +60,7 @@ func (s *Server) beginOffsetDelete(ctx context.Context, r *request) {
 		for i, slot := range slots {
 			slot.ErrorCode = codes[i]
 		}
-		r.reply(resp, int16(code))
+		r.Reply(resp, int16(code))
 	}
 	if err := s.ask(ctx, req.Group, func(m *group.Machine, out coordinator.Out) { m.DeleteOffsets(out, req.Group, which, done) }); err != nil {
 		done(nil, err)

@@ -5,6 +5,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/varvelog/varve/cmd/internal/kafka/listener"
 )
 
 // DescribeCluster, key 60 (KIP-700).
@@ -12,31 +14,30 @@ import (
 //	v1  endpoint type (KIP-919)
 //	v2  fenced brokers (KIP-1073): there are none
 func init() {
-	register(&api{
-		key: kmsg.DescribeCluster, min: 0, max: 2, maxFrame: plainFrame,
-		request: shape{num(1), num(1).from(1), num(1).from(2)},
-		begin:   (*Server).beginDescribeCluster,
-	})
+	register(listener.API{
+		Key: kmsg.DescribeCluster, Min: 0, Max: 2, MaxFrame: listener.PlainFrame,
+		Shape: shape{num(1), num(1).From(1), num(1).From(2)},
+	}, (*Server).beginDescribeCluster)
 }
 
 // Endpoint types of KIP-919.
 const brokerEndpoints = int8(1)
 
-func (s *Server) beginDescribeCluster(ctx context.Context, r *request) {
-	req := r.body.(*kmsg.DescribeClusterRequest)
+func (s *Server) beginDescribeCluster(ctx context.Context, r *listener.Request) {
+	req := r.Body.(*kmsg.DescribeClusterRequest)
 	resp := kmsg.NewPtrDescribeClusterResponse()
 	resp.ControllerID = -1
-	if r.version >= 1 && req.EndpointType != brokerEndpoints {
+	if r.Version >= 1 && req.EndpointType != brokerEndpoints {
 		resp.ErrorCode = kerr.UnsupportedEndpointType.Code
 		resp.ErrorMessage = kmsg.StringPtr("this is a broker; only endpoint type 1, brokers, is known here")
-		r.reply(resp, resp.ErrorCode)
+		r.Reply(resp, resp.ErrorCode)
 		return
 	}
 	s.asLeader(ctx, r, func() { s.describeCluster(r, resp) })
 }
 
-func (s *Server) describeCluster(r *request, resp *kmsg.DescribeClusterResponse) {
-	req := r.body.(*kmsg.DescribeClusterRequest)
+func (s *Server) describeCluster(r *listener.Request, resp *kmsg.DescribeClusterResponse) {
+	req := r.Body.(*kmsg.DescribeClusterRequest)
 	resp.ClusterID = s.backend.ClusterID
 	resp.ClusterAuthorizedOperations = operations(req.IncludeClusterAuthorizedOperations, clusterOperations)
 	resp.ControllerID = s.backend.Controller()
@@ -45,5 +46,5 @@ func (s *Server) describeCluster(r *request, resp *kmsg.DescribeClusterResponse)
 		out.NodeID, out.Host, out.Port, out.Rack = b.ID, b.Host, b.Port, rackOf(b)
 		resp.Brokers = append(resp.Brokers, out)
 	}
-	r.reply(resp, 0)
+	r.Reply(resp, 0)
 }

@@ -7,6 +7,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/varvelog/varve/cmd/internal/kafka/listener"
 )
 
 // ListConfigResources, key 74.
@@ -14,11 +16,10 @@ import (
 //	v0  names of client metrics (KIP-714): there are none
 //	v1  resources of all types, or of those asked for (KIP-1142)
 func init() {
-	register(&api{
-		key: kmsg.ListConfigResources, min: 0, max: 1, bulky: true, maxFrame: plainFrame,
-		request: shape{bytesOf().from(1)},
-		begin:   (*Server).beginListConfigResources,
-	})
+	register(listener.API{
+		Key: kmsg.ListConfigResources, Min: 0, Max: 1, Bulky: true, MaxFrame: listener.PlainFrame,
+		Shape: shape{bytesOf().From(1)},
+	}, (*Server).beginListConfigResources)
 }
 
 // configResourceTypes are those that Kafka lists. Client metrics and groups have no
@@ -28,11 +29,11 @@ var configResourceTypes = []kmsg.ConfigResourceType{
 	kmsg.ConfigResourceTypeClientMetrics, kmsg.ConfigResourceTypeGroupConfig,
 }
 
-func (s *Server) beginListConfigResources(_ context.Context, r *request) {
-	req := r.body.(*kmsg.ListConfigResourcesRequest)
+func (s *Server) beginListConfigResources(_ context.Context, r *listener.Request) {
+	req := r.Body.(*kmsg.ListConfigResourcesRequest)
 	resp := kmsg.NewPtrListConfigResourcesResponse()
 	asked := configResourceTypes
-	if r.version == 0 {
+	if r.Version == 0 {
 		asked = nil
 	} else if len(req.ResourceTypes) > 0 {
 		asked = nil
@@ -51,7 +52,7 @@ func (s *Server) beginListConfigResources(_ context.Context, r *request) {
 			resp.ConfigResources = append(resp.ConfigResources, out)
 		}
 	}
-	r.reply(resp, resp.ErrorCode)
+	r.Reply(resp, resp.ErrorCode)
 }
 
 // configResources names the resources of a type.

@@ -8,6 +8,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/varvelog/varve/cmd/internal/kafka/listener"
 	"github.com/varvelog/varve/metadata"
 )
 
@@ -15,30 +16,29 @@ import (
 // bounded number of partitions at a time. Without names it is all topics. The answer
 // tells where the next one goes on.
 func init() {
-	register(&api{
-		key: kmsg.DescribeTopicPartitions, min: 0, max: 0, bulky: true,
-		request: shape{
+	register(listener.API{
+		Key: kmsg.DescribeTopicPartitions, Min: 0, Max: 0, Bulky: true,
+		Shape: shape{
 			listOf(sizeOf[kmsg.DescribeTopicPartitionsRequestTopic](), str()),
 			num(4), optionalOf(sizeOf[kmsg.DescribeTopicPartitionsRequestCursor](), str(), num(4)),
 		},
-		begin: (*Server).beginDescribeTopicPartitions,
-	})
+	}, (*Server).beginDescribeTopicPartitions)
 }
 
 // maxDescribed bounds the partitions of one answer, as Kafka's
 // max.request.partition.size.limit does.
 const maxDescribed = 2000
 
-func (s *Server) beginDescribeTopicPartitions(ctx context.Context, r *request) {
-	req := r.body.(*kmsg.DescribeTopicPartitionsRequest)
+func (s *Server) beginDescribeTopicPartitions(ctx context.Context, r *listener.Request) {
+	req := r.Body.(*kmsg.DescribeTopicPartitionsRequest)
 	if req.Cursor != nil && req.Cursor.Partition < 0 {
-		r.hangUp(coded(kerr.InvalidRequest, "cursor at partition %d of topic %q", req.Cursor.Partition, req.Cursor.Topic))
+		r.HangUp(coded(kerr.InvalidRequest, "cursor at partition %d of topic %q", req.Cursor.Partition, req.Cursor.Topic))
 		return
 	}
 	s.asLeader(ctx, r, func() { s.describeTopicPartitions(r, req) })
 }
 
-func (s *Server) describeTopicPartitions(r *request, req *kmsg.DescribeTopicPartitionsRequest) {
+func (s *Server) describeTopicPartitions(r *listener.Request, req *kmsg.DescribeTopicPartitionsRequest) {
 	d := description{
 		server: s, resp: kmsg.NewPtrDescribeTopicPartitionsResponse(),
 		left: min(max(int(req.ResponsePartitionLimit), 1), maxDescribed), cursor: req.Cursor,
@@ -52,7 +52,7 @@ func (s *Server) describeTopicPartitions(r *request, req *kmsg.DescribeTopicPart
 	for i := range d.resp.Topics {
 		code.note(d.resp.Topics[i].ErrorCode)
 	}
-	r.reply(d.resp, int16(code))
+	r.Reply(d.resp, int16(code))
 }
 
 // namesFrom are the names asked for from the cursor on, in order.

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/varvelog/varve/cmd/internal/kafka/listener"
 	"github.com/varvelog/varve/fetch"
 	"github.com/varvelog/varve/ingest"
 	"github.com/varvelog/varve/metadata"
@@ -55,7 +56,7 @@ type Backend struct {
 	// Now is the clock for timestamps.
 	Now func() time.Time
 	// Metrics may be nil.
-	Metrics Metrics
+	Metrics listener.Metrics
 	// Log may be nil: slog.Default.
 	Log *slog.Logger
 }

@@ -81,7 +81,7 @@ func BenchmarkShape(b *testing.B) {
 	body := req.AppendTo(nil)
 	b.SetBytes(int64(len(body)))
 	for b.Loop() {
-		if _, err := apis[3].request.cost(body, 12, true); err != nil {
+		if _, err := apis()[3].Shape.Cost(body, 12, true); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -7,17 +7,16 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
 	"slices"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/varvelog/varve/cmd/internal/kafka/listener"
 	"github.com/varvelog/varve/fetch"
 	"github.com/varvelog/varve/ingest"
 	"github.com/varvelog/varve/metadata"
@@ -41,7 +40,7 @@ func (h *heldAppends) Append(_ context.Context, acks ingest.Acks, batches []inge
 }
 
 func holdAppends(b *Backend) *heldAppends {
-	h := &heldAppends{calls: make(chan heldAppend, 2*maxInFlight)}
+	h := &heldAppends{calls: make(chan heldAppend, 256)}
 	b.Appender = func(uint32) Appender { return h }
 	return h
 }
@@ -110,16 +109,16 @@ func TestRequestsUnderWayAreBounded(t *testing.T) {
 	held := holdAppends(&b)
 	cl := start(t, c, Config{}, b).dial(t)
 	req := produceOne(topic, -1, batchtest.Spec{Records: batchtest.Values(1, "a")})
-	for range maxInFlight + 1 {
+	for range inFlight + 1 {
 		cl.send(req)
 	}
 	var calls []heldAppend
-	for range maxInFlight {
+	for range inFlight {
 		calls = append(calls, <-held.calls)
 	}
 	select {
 	case <-held.calls:
-		t.Fatalf("request %d was begun", maxInFlight+1)
+		t.Fatalf("request %d was begun", inFlight+1)
 	case <-time.After(20 * time.Millisecond):
 	}
 	calls[0].done([]ingest.Result{{}})
@@ -127,7 +126,7 @@ func TestRequestsUnderWayAreBounded(t *testing.T) {
 	for _, call := range calls {
 		call.done([]ingest.Result{{}})
 	}
-	for i := range maxInFlight + 1 {
+	for i := range inFlight + 1 {
 		cl.receive(req, int32(i+1))
 	}
 }
@@ -168,24 +167,10 @@ func longPoll(topic *metadata.Topic) *kmsg.FetchRequest {
 	return req
 }
 
-func (r *running) waitForConns(t *testing.T, want int) {
-	t.Helper()
-	for range 5000 {
-		r.server.mu.Lock()
-		n := len(r.server.guarded.open)
-		r.server.mu.Unlock()
-		if n == want {
-			return
-		}
-		time.Sleep(time.Millisecond)
-	}
-	t.Fatalf("connections do not come to %d", want)
-}
-
 func TestIdleConnectionIsClosedButNotALongPoll(t *testing.T) {
 	c := newCluster()
 	topic := c.addTopic(t, "events", 1, nil)
-	r := start(t, c, Config{IdleTimeout: 30 * time.Millisecond}, c.backend())
+	r := start(t, c, Config{Listener: listener.Config{IdleTimeout: 30 * time.Millisecond}}, c.backend())
 	idle, poll := r.dial(t), r.dial(t)
 	req := longPoll(topic)
 	req.MaxWaitMillis = 300
@@ -245,7 +230,7 @@ func TestServerDoesNotWaitForEverToStop(t *testing.T) {
 	topic := c.addTopic(t, "events", 1, nil)
 	b := c.backend()
 	held := holdAppends(&b)
-	r := start(t, c, Config{DrainTimeout: 20 * time.Millisecond}, b)
+	r := start(t, c, Config{Listener: listener.Config{DrainTimeout: 20 * time.Millisecond}}, b)
 	cl := r.dial(t)
 	cl.send(produceOne(topic, -1, batchtest.Spec{Records: batchtest.Values(1, "a")}))
 	call := <-held.calls
@@ -283,45 +268,15 @@ func TestCloseEndsConnectionsAndServe(t *testing.T) {
 	}
 }
 
-// TestErrorsOfOneConnectionDoNotEndTheListener: Linux reports what happened to a
-// connection before it was accepted as an error of accept.
-func TestErrorsOfOneConnectionDoNotEndTheListener(t *testing.T) {
-	for _, err := range []error{syscall.EMFILE, syscall.ECONNABORTED, syscall.EPROTO, syscall.EPERM, syscall.ENETDOWN} {
-		if !temporary(&net.OpError{Op: "accept", Err: os.NewSyscallError("accept4", err)}) {
-			t.Errorf("%v ends the listener", err)
-		}
-	}
-}
-
-func TestServeTellsOfABrokenListener(t *testing.T) {
-	c := newCluster()
-	s, err := New(Config{}, c.backend())
-	if err != nil {
-		t.Fatal(err)
-	}
-	broken := errors.New("broken")
-	if err := s.Serve(context.Background(), failingListener{err: broken}); !errors.Is(err, broken) {
-		t.Errorf("error is %v", err)
-	}
-}
-
-type failingListener struct {
-	net.Listener
-	err error
-}
-
-func (f failingListener) Accept() (net.Conn, error) { return nil, f.err }
-func (f failingListener) Close() error              { return nil }
-
 func TestConnectionsBeyondTheLimitsAreClosed(t *testing.T) {
-	for setting, config := range map[string]Config{
+	for setting, config := range map[string]listener.Config{
 		"--max-connections": {MaxConnections: 2}, "--max-connections-per-address": {MaxConnectionsPerIP: 2},
 	} {
 		t.Run(setting, func(t *testing.T) {
 			c := newCluster()
 			b, lines := c.backend(), &logBuffer{}
 			b.Log = slog.New(slog.NewTextHandler(lines, nil))
-			r := start(t, c, config, b)
+			r := start(t, c, Config{Listener: config}, b)
 			first, second := r.dial(t), r.dial(t)
 			first.ask(sample(18, 0, nil))
 			second.ask(sample(18, 0, nil))

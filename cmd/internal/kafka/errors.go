@@ -44,7 +44,7 @@ var codesOf = []struct {
 	{batch.ErrInvalidRecord, [surfaces]*kerr.Error{onProduce: kerr.InvalidRecord}},
 	{batch.ErrTimestamp, [surfaces]*kerr.Error{onProduce: kerr.InvalidTimestamp}},
 
-	{errNoMemory, [surfaces]*kerr.Error{onProduce: kerr.RequestTimedOut}},
+	{errWalkMemory, [surfaces]*kerr.Error{onProduce: kerr.RequestTimedOut}},
 
 	{ingest.ErrNotLeader, [surfaces]*kerr.Error{onProduce: kerr.NotLeaderForPartition, onRecords: kerr.NotLeaderForPartition}},
 	{ingest.ErrClosed, [surfaces]*kerr.Error{onProduce: kerr.NotLeaderForPartition, onRecords: kerr.NotLeaderForPartition}},
@@ -137,7 +137,7 @@ func codeOf(err error, on surface) (code int16, known bool) {
 func (s *Server) codeFor(err error, on surface, doing string) int16 {
 	code, known := codeOf(err, on)
 	if !known {
-		s.complaint.warn("unforeseen "+doing, "unforeseen error, told clients to retry", "doing", doing, "error", err)
+		s.complaint.Warn("unforeseen "+doing, "unforeseen error, told clients to retry", "doing", doing, "error", err)
 	}
 	return code
 }

@@ -68,7 +68,7 @@ func (a *fetchAnswer) reference() *kmsg.FetchResponse {
 }
 
 func TestFetchEncoderAgreesWithTheCodecInEveryVersion(t *testing.T) {
-	for version := apis[1].min; version <= apis[1].max; version++ {
+	for version := apis()[1].Min; version <= apis()[1].Max; version++ {
 		rapid.Check(t, func(t *rapid.T) {
 			a := drawFetchAnswer(t, version)
 			got := bytes.Join(a.encode([]byte("head")), nil)
@@ -99,7 +99,7 @@ func TestFetchEncoderDoesNotCopyRecords(t *testing.T) {
 }
 
 func TestRecordsAreNeverNull(t *testing.T) {
-	for version := apis[1].min; version <= apis[1].max; version++ {
+	for version := apis()[1].Min; version <= apis()[1].Max; version++ {
 		a := &fetchAnswer{version: version, topics: []fetchedTopic{{partitions: []fetchedPartition{emptyPartition(0)}}}}
 		resp := kmsg.FetchResponse{Version: version}
 		if err := resp.ReadFrom(bytes.Join(a.encode(nil), nil)); err != nil {
@@ -113,7 +113,7 @@ func TestRecordsAreNeverNull(t *testing.T) {
 
 func FuzzFetchEncoder(f *testing.F) {
 	f.Fuzz(rapid.MakeFuzz(func(t *rapid.T) {
-		version := rapid.Int16Range(apis[1].min, apis[1].max).Draw(t, "version")
+		version := rapid.Int16Range(apis()[1].Min, apis()[1].Max).Draw(t, "version")
 		a := drawFetchAnswer(t, version)
 		if got, want := bytes.Join(a.encode(nil), nil), a.reference().AppendTo(nil); !bytes.Equal(got, want) {
 			t.Fatalf("v%d: %x, want %x", version, got, want)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/varvelog/varve/cmd/internal/kafka/listener"
 	"github.com/varvelog/varve/metadata"
 	"github.com/varvelog/varve/metadata/coordinator"
 	"github.com/varvelog/varve/metadata/coordinator/group"
@@ -52,11 +53,10 @@ type parked struct {
 // park has refuse answer r when the connection ends or the server drains, which must
 // not wait for members. What r came with is let go of, and the memory it was charged
 // for given back: others keep it waiting, whose own requests must find room.
-func park(r *request, refuse func()) *parked {
-	r.body = nil
-	r.release()
+func park(r *listener.Request, refuse func()) *parked {
+	r.Forget()
 	p := &parked{}
-	p.stop = context.AfterFunc(r.conn.polls, func() { p.once.Do(refuse) })
+	p.stop = context.AfterFunc(r.Waits(), func() { p.once.Do(refuse) })
 	return p
 }
 
@@ -76,7 +76,7 @@ func whileLoading(err, now error) error {
 }
 
 // hostOf is a client's address as Kafka's coordinators write it.
-func hostOf(r *request) string { return "/" + r.conn.ip }
+func hostOf(r *listener.Request) string { return "/" + r.Client.Host }
 
 // tooLarge is why what a client brings to a group is not even copied: it could never be
 // written.

@@ -9,6 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/varvelog/varve/cmd/internal/kafka/listener"
 	"github.com/varvelog/varve/metadata"
 )
 
@@ -31,8 +32,8 @@ func (g *groupScript) ask(what string, req kmsg.Request) kmsg.Response {
 }
 
 func (g *groupScript) at(req kmsg.Request) kmsg.Request {
-	a := apis[req.Key()]
-	req.SetVersion(max(a.min, min(a.max, g.version[req.Key()])))
+	a := apis()[req.Key()]
+	req.SetVersion(max(a.Min, min(a.Max, g.version[req.Key()])))
 	return req
 }
 
@@ -291,13 +292,13 @@ var kafkaSays = map[string][]string{
 // TestKfakeAgreesAboutGroups runs the same sessions against a second implementation
 // of a coordinator, in versions of some years ago and in the newest.
 func TestKfakeAgreesAboutGroups(t *testing.T) {
-	for name, version := range map[string]func(a *api) int16{
-		"newest": func(a *api) int16 { return a.max },
-		"middle": func(a *api) int16 { return (a.min + a.max + 1) / 2 },
+	for name, version := range map[string]func(a *listener.API) int16{
+		"newest": func(a *listener.API) int16 { return a.Max },
+		"middle": func(a *listener.API) int16 { return (a.Min + a.Max + 1) / 2 },
 	} {
 		t.Run(name, func(t *testing.T) {
 			versions := map[int16]int16{}
-			for key, a := range apis {
+			for key, a := range apis() {
 				versions[key] = version(a)
 			}
 			other, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(3, "events"))

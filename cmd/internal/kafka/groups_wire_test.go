@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/varvelog/varve/cmd/internal/kafka/listener"
 	"github.com/varvelog/varve/metadata/coordinator"
 	"github.com/varvelog/varve/tiering/segment"
 )
@@ -20,8 +21,8 @@ func script(t *testing.T, c *cluster) (*groupScript, *running) {
 	t.Helper()
 	r := start(t, c, Config{}, c.backend())
 	versions := map[int16]int16{}
-	for key, a := range apis {
-		versions[key] = a.max
+	for key, a := range apis() {
+		versions[key] = a.Max
 	}
 	topic := c.addTopic(t, "events", 3, nil)
 	return &groupScript{t: t, cl: r.dial(t), topic: topic, version: versions}, r
@@ -87,7 +88,7 @@ func TestWaitingJoinIsNoIdleConnection(t *testing.T) {
 	c := newCluster()
 	g, _ := script(t, c)
 	g.joined()
-	r := start(t, c, Config{IdleTimeout: 30 * time.Millisecond}, c.backend())
+	r := start(t, c, Config{Listener: listener.Config{IdleTimeout: 30 * time.Millisecond}}, c.backend())
 	cl, join, id := g.waiting(r)
 	g.awaitState("PreparingRebalance")
 	time.Sleep(100 * time.Millisecond)
@@ -105,7 +106,7 @@ func TestWaitingJoinHoldsNoRequestMemory(t *testing.T) {
 	g.joined()
 	cl, join, id := g.waiting(r)
 	g.awaitState("PreparingRebalance")
-	for tries := 0; r.server.budget.used() != ""; tries++ { // what was answered is given back a little later
+	for tries := 0; r.memoryUsed() != ""; tries++ { // what was answered is given back a little later
 		if tries == 5000 {
 			t.Fatal("request memory is held for as long as the join waits")
 		}

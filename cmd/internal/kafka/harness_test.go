@@ -3,21 +3,15 @@ package kafka
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
-	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"maps"
-	"net"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kmsg"
 	"go.uber.org/goleak"
 
 	"github.com/varvelog/varve/fetch"
@@ -396,137 +390,4 @@ func (c *cluster) backend() Backend {
 		Now: func() time.Time { return c.now },
 		Log: slog.New(slog.DiscardHandler),
 	}
-}
-
-// running is a server on a loopback port.
-type running struct {
-	server *Server
-	addr   string
-	stop   context.CancelFunc
-	done   chan error
-}
-
-// start runs a server on cluster c until the test ends.
-func start(t testing.TB, c *cluster, config Config, b Backend) *running {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.host, c.port = "127.0.0.1", int32(ln.Addr().(*net.TCPAddr).Port)
-	s, err := New(config, b)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	r := &running{server: s, addr: ln.Addr().String(), stop: cancel, done: make(chan error, 1)}
-	go func() { r.done <- s.Serve(ctx, ln) }()
-	t.Cleanup(func() {
-		cancel()
-		s.Close()
-		s.budget.expectUnused(t)
-	})
-	return r
-}
-
-// client speaks raw frames.
-type client struct {
-	t  testing.TB
-	nc net.Conn
-	id int32
-}
-
-func (r *running) dial(t testing.TB) *client {
-	t.Helper()
-	nc, err := net.Dial("tcp", r.addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { nc.Close() })
-	nc.SetDeadline(time.Now().Add(time.Minute))
-	return &client{t: t, nc: nc}
-}
-
-func (c *client) send(req kmsg.Request) int32 {
-	c.t.Helper()
-	c.id++
-	if _, err := c.nc.Write(encodeRequest(req, c.id)); err != nil {
-		c.t.Fatal(err)
-	}
-	return c.id
-}
-
-func encodeRequest(req kmsg.Request, correlation int32) []byte {
-	return kmsg.NewRequestFormatter(kmsg.FormatterClientID("test")).AppendRequest(nil, req, correlation)
-}
-
-// frame reads one response frame: its correlation id and what follows.
-func (c *client) frame() (int32, []byte, error) {
-	var head [8]byte
-	if _, err := io.ReadFull(c.nc, head[:]); err != nil {
-		return 0, nil, err
-	}
-	b := make([]byte, binary.BigEndian.Uint32(head[:])-4)
-	_, err := io.ReadFull(c.nc, b)
-	return int32(binary.BigEndian.Uint32(head[4:])), b, err
-}
-
-// receive reads the answer to req, which must be the one with that id.
-func (c *client) receive(req kmsg.Request, id int32) kmsg.Response {
-	c.t.Helper()
-	got, b, err := c.frame()
-	if err != nil {
-		c.t.Fatalf("%T v%d: %v", req, req.GetVersion(), err)
-	}
-	if got != id {
-		c.t.Fatalf("answer has correlation id %d, want %d", got, id)
-	}
-	resp := req.ResponseKind()
-	resp.SetVersion(req.GetVersion())
-	if resp.IsFlexible() && req.Key() != kmsg.ApiVersions.Int16() {
-		if b[0] != 0 {
-			c.t.Fatalf("%T v%d: response header has tags", req, req.GetVersion())
-		}
-		b = b[1:]
-	}
-	if err := resp.ReadFrom(b); err != nil {
-		c.t.Fatalf("%T v%d: decode answer: %v", req, req.GetVersion(), err)
-	}
-	if again := resp.AppendTo(nil); !bytes.Equal(again, b) {
-		c.t.Fatalf("%T v%d: answer of %d bytes decodes to one of %d", req, req.GetVersion(), len(b), len(again))
-	}
-	return resp
-}
-
-func (c *client) ask(req kmsg.Request) kmsg.Response {
-	c.t.Helper()
-	return c.receive(req, c.send(req))
-}
-
-// expectClosed fails unless the server closes the connection without another byte.
-func (c *client) expectClosed() {
-	c.t.Helper()
-	n, err := c.nc.Read(make([]byte, 1))
-	var timeout net.Error
-	if n > 0 || err == nil || errors.As(err, &timeout) && timeout.Timeout() {
-		c.t.Fatalf("connection is open: read %d bytes, error %v", n, err)
-	}
-}
-
-// logBuffer keeps log lines.
-type logBuffer struct {
-	mu sync.Mutex
-	b  strings.Builder
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }

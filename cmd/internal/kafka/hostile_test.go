@@ -16,6 +16,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/varvelog/varve/cmd/internal/kafka/listener"
 	"github.com/varvelog/varve/ingest"
 	"github.com/varvelog/varve/tiering/batch"
 	"github.com/varvelog/varve/tiering/batch/batchtest"
@@ -24,7 +25,7 @@ import (
 
 // refusalCounter counts refusals by reason.
 type refusalCounter struct {
-	NoMetrics
+	listener.NoMetrics
 	mu     sync.Mutex
 	counts map[string]int
 }
@@ -69,7 +70,7 @@ func TestBadFramesCloseTheirConnectionOnly(t *testing.T) {
 		{"empty", "frame_size", head(0, 18, 0)},
 		{"shorter than a header", "frame_size", head(7, 18, 0)},
 		{"over 100 MiB", "frame_size", head(100<<20+1, 0, 9)},
-		{"over the limit of its key", "frame_size", head(plainFrame+1, 18, 0)},
+		{"over the limit of its key", "frame_size", head(listener.PlainFrame+1, 18, 0)},
 		{"TLS", "frame_size", []byte("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")},
 		{"HTTP", "frame_size", []byte("GET / HTTP/1.1\r\n\r\n")},
 		{"unknown key", "unknown_key", append(head(64, 9999, 0), rest...)},
@@ -117,17 +118,17 @@ func TestEveryKeyAndVersionIsAnsweredOrClosed(t *testing.T) {
 	r := start(t, c, Config{}, c.backend())
 	for key := int16(-1); key < 100; key++ {
 		for _, version := range []int16{-1, 0, 1, 5, 12, 20, math.MaxInt16} {
-			a := apis[key]
+			a := apis()[key]
 			cl := r.dial(t)
 			frame := append(head(0, key, version), 0, 0, 0, 1, 0xff, 0xff)
-			if a != nil && a.supports(version) {
+			if a != nil && a.Supports(version) {
 				frame = encodeRequest(sample(key, version, topic), 1)
 			}
 			binary.BigEndian.PutUint32(frame, uint32(len(frame)-4))
 			if _, err := cl.nc.Write(frame); err != nil {
 				t.Fatal(err)
 			}
-			if a != nil && (a.supports(version) || a.isApiVersions()) {
+			if a != nil && (a.Supports(version) || key == kmsg.ApiVersions.Int16()) {
 				if _, _, err := cl.frame(); err != nil {
 					t.Errorf("key %d v%d: %v", key, version, err)
 				}
@@ -144,7 +145,7 @@ func TestTrickledFramesAreCutOff(t *testing.T) {
 	b := c.backend()
 	counter := &refusalCounter{}
 	b.Metrics = counter
-	r := start(t, c, Config{FrameGrace: 30 * time.Millisecond, MinReadRate: 1 << 30}, b)
+	r := start(t, c, Config{Listener: listener.Config{FrameGrace: 30 * time.Millisecond, MinReadRate: 1 << 30}}, b)
 	cl := r.dial(t)
 	for _, b := range append(head(1000, 18, 0), make([]byte, 992)...) {
 		if _, err := cl.nc.Write([]byte{b}); err != nil {
@@ -189,7 +190,7 @@ func TestAnnouncedFramesCostNoMemoryUntilTheyArrive(t *testing.T) {
 		}
 	}
 	r.waitForConns(t, n)
-	if after := heapNow(); after > before+n*(8*tinyFrame) {
+	if after := heapNow(); after > before+n*(8*(4<<10)) {
 		t.Errorf("%d announced frames of 100 MiB cost %d bytes", n, after-before)
 	}
 }
@@ -210,7 +211,7 @@ func TestFlightOfPipelinedRequestsIsAnsweredInBoundedMemory(t *testing.T) {
 		}
 	}()
 	time.Sleep(50 * time.Millisecond) // nobody reads: the server must stop by itself
-	if after := heapNow(); after > before+2*maxUnwritten {
+	if after := heapNow(); after > before+32<<20 {
 		t.Errorf("answers nobody reads take %d bytes", after-before)
 	}
 	cl.nc.SetDeadline(time.Now().Add(5 * time.Minute)) // however slow the machine is
@@ -231,7 +232,7 @@ func TestRequestMemoryHoldsBackProducers(t *testing.T) {
 	topic := c.addTopic(t, "events", 1, map[string]string{"max.message.bytes": "8388608"})
 	b := c.backend()
 	held := holdAppends(&b)
-	r := start(t, c, Config{MaxRequestBytes: 4 << 20, RequestMemory: 4 << 20}, b)
+	r := start(t, c, Config{Listener: listener.Config{MaxRequestBytes: 4 << 20, RequestMemory: 4 << 20}}, b)
 	record := batchtest.Values(1, strings.Repeat("x", 3<<20))
 	req := produceOne(topic, -1, batchtest.Spec{Records: record})
 	const n = 4
@@ -256,7 +257,7 @@ func TestRequestMemoryHoldsBackProducers(t *testing.T) {
 		cl.nc.Close()
 	}
 	r.waitForConns(t, 0)
-	r.server.budget.expectUnused(t)
+	r.expectMemoryUnused(t)
 }
 
 func TestSlowReaderIsCutOffAndHoldsLittle(t *testing.T) {
@@ -274,7 +275,7 @@ func TestSlowReaderIsCutOffAndHoldsLittle(t *testing.T) {
 		key := partlog.Key{Topic: topic.ID}
 		c.Append(t.Context(), ingest.AcksAll, []ingest.Batch{{Key: key, Data: big, Header: h}}, func([]ingest.Result) {})
 	}
-	r := start(t, c, Config{IdleTimeout: 200 * time.Millisecond, MinReadRate: 1 << 30}, b)
+	r := start(t, c, Config{Listener: listener.Config{IdleTimeout: 200 * time.Millisecond, MinReadRate: 1 << 30}}, b)
 	cl := r.dial(t)
 	req := sample(1, 12, topic).(*kmsg.FetchRequest)
 	req.MaxBytes, req.Topics[0].Partitions[0].PartitionMaxBytes = 64<<20, 64<<20

@@ -56,7 +56,7 @@ func oracleQuestions() []question {
 	add := func(name string, request func(*metadata.Topic) kmsg.Request) {
 		out = append(out, question{name, request})
 	}
-	for _, k := range allAPIs() {
+	for _, k := range advertised() {
 		for v := k.MinVersion; v <= k.MaxVersion; v++ {
 			lacks, ok := missing[k.ApiKey]
 			if ok && lacks == v || k.ApiKey == 0 && v < produceBatches || slices.Contains(unlike, k.ApiKey) {

@@ -1,48 +1,29 @@
 package kafka
 
 import (
-	"context"
-	"errors"
-	"fmt"
-	"io"
 	"log/slog"
-	"net"
-	"slices"
-	"sync"
-	"syscall"
-	"time"
+	"runtime"
 
 	"golang.org/x/sync/semaphore"
+
+	"github.com/varvelog/varve/cmd/internal/kafka/listener"
+	"github.com/varvelog/varve/tiering/batch"
 )
 
-// Server serves Kafka clients. Make one with New, run it with Serve, end it by
-// ending Serve's context or with Close.
+// Server has the handlers of all API keys.
 type Server struct {
 	config    Config
 	backend   Backend
-	metrics   Metrics
-	log       *slog.Logger
-	complaint complaints
-
-	ctx     context.Context // of all connections
-	cancel  context.CancelFunc
-	running sync.WaitGroup // connections
-	stopped chan struct{}  // closed when Serve returns
-
-	budget    *budget
+	complaint *listener.Complaints
 	lookingUp *semaphore.Weighted // partitions of ListOffsets
-
-	mu      sync.Mutex
-	guarded struct {
-		open    map[*conn]struct{}
-		perIP   map[string]int
-		serving bool
-		closing bool
-	}
+	walk      *batch.Room         // what decompressing records takes; those that have it wait for nothing
 }
 
+// minWalkers is how many batches are decompressed at once for producers, at least.
+const minWalkers = 4
+
 // New checks the configuration and returns a server that serves nothing yet.
-func New(config Config, backend Backend) (*Server, error) {
+func New(config Config, backend Backend) (*listener.Server, error) {
 	config = config.withDefaults()
 	if err := config.validate(); err != nil {
 		return nil, err
@@ -50,261 +31,15 @@ func New(config Config, backend Backend) (*Server, error) {
 	if err := backend.validate(); err != nil {
 		return nil, err
 	}
+	if backend.Log == nil {
+		backend.Log = slog.Default()
+	}
 	s := &Server{
-		config: config, backend: backend, metrics: backend.Metrics, log: backend.Log,
-		stopped:   make(chan struct{}),
-		budget:    newBudget(config.RequestMemory, int64(config.MaxRequestBytes), config.MinReadRate),
+		config: config, backend: backend, complaint: listener.NewComplaints(backend.Log),
 		lookingUp: semaphore.NewWeighted(allLookups),
+		walk:      batch.NewRoom(config.Listener.WithDefaults().RequestMemory/4, max(runtime.GOMAXPROCS(0), minWalkers)),
 	}
-	if s.metrics == nil {
-		s.metrics = NoMetrics{}
-	}
-	if s.log == nil {
-		s.log = slog.Default()
-	}
-	s.complaint = complaints{log: s.log}
-	s.budget.onShort = s.short
-	s.guarded.open = make(map[*conn]struct{})
-	s.guarded.perIP = make(map[string]int)
-	s.ctx, s.cancel = context.WithCancel(context.Background())
-	return s, nil
-}
-
-// Serve accepts connections from ln until ctx ends, or Close is called, or ln
-// fails. It then closes ln, lets the requests under way finish for up to
-// DrainTimeout, and returns once every goroutine it started has ended. The
-// error is nil unless ln failed. It is called once.
-func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
-	if !s.begin() {
-		ln.Close()
-		return net.ErrClosed
-	}
-	defer close(s.stopped)
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	listening := make(chan struct{})
-	context.AfterFunc(ctx, func() {
-		defer close(listening)
-		ln.Close()
+	return listener.New(config.Listener, s.apis(), listener.Surroundings{
+		Now: backend.Now, Complaints: s.complaint, Metrics: backend.Metrics, Log: backend.Log,
 	})
-	stop := context.AfterFunc(s.ctx, cancel)
-	err := s.accept(ctx, ln)
-	stop()
-	cancel()
-	<-listening
-	s.drain()
-	s.complaint.close()
-	return err
-}
-
-// Close ends every connection at once and waits until Serve has returned.
-// Requests under way are not answered.
-func (s *Server) Close() error {
-	s.mu.Lock()
-	s.guarded.closing = true
-	serving := s.guarded.serving
-	s.mu.Unlock()
-	s.cancel()
-	if serving {
-		<-s.stopped
-	}
-	return nil
-}
-
-// begin reports whether Serve may run: once, and not after Close.
-func (s *Server) begin() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.guarded.closing || s.guarded.serving {
-		return false
-	}
-	s.guarded.serving = true
-	return true
-}
-
-// The wait between two attempts to accept while the process is out of file
-// descriptors or the like.
-const (
-	minAcceptWait = 5 * time.Millisecond
-	maxAcceptWait = time.Second
-)
-
-func (s *Server) accept(ctx context.Context, ln net.Listener) error {
-	wait := minAcceptWait
-	for {
-		nc, err := ln.Accept()
-		switch {
-		case err == nil:
-			wait = minAcceptWait
-			if c := s.admit(nc); c != nil {
-				s.running.Go(func() { s.run(c) })
-			}
-		case ctx.Err() != nil:
-			return nil
-		case temporary(err):
-			s.complaint.warn("accept", "cannot accept a Kafka connection", "error", err, "retry_in", wait)
-			select {
-			case <-ctx.Done():
-				return nil
-			case <-time.After(wait):
-			}
-			wait = min(2*wait, maxAcceptWait)
-		default:
-			return fmt.Errorf("accept Kafka connection: %w", err)
-		}
-	}
-}
-
-// passing are errors of accept that concern one connection, or pass.
-var passing = []error{
-	syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.ECONNABORTED, syscall.ECONNRESET, syscall.EINTR,
-	syscall.EPERM, syscall.EPROTO, syscall.ENETDOWN, syscall.ENETUNREACH, syscall.EHOSTUNREACH, syscall.EOPNOTSUPP, syscall.ETIMEDOUT,
-}
-
-func temporary(err error) bool {
-	return slices.ContainsFunc(passing, func(p error) bool { return errors.Is(err, p) })
-}
-
-// admit counts a new connection, or closes it if there are too many.
-func (s *Server) admit(nc net.Conn) *conn {
-	ip := addressOf(nc)
-	s.mu.Lock()
-	var err error
-	switch {
-	case len(s.guarded.open) >= s.config.MaxConnections:
-		err = errTooMany
-	case s.guarded.perIP[ip] >= s.config.MaxConnectionsPerIP:
-		err = errTooManyIP
-	}
-	if err != nil {
-		s.mu.Unlock()
-		nc.Close()
-		s.refused(err, nc.RemoteAddr().String(), identity{})
-		return nil
-	}
-	c := newConn(s, nc, ip)
-	s.guarded.open[c] = struct{}{}
-	s.guarded.perIP[ip]++
-	s.mu.Unlock()
-	s.metrics.Connections(1)
-	return c
-}
-
-func addressOf(nc net.Conn) string {
-	host, _, err := net.SplitHostPort(nc.RemoteAddr().String())
-	if err != nil {
-		return nc.RemoteAddr().String()
-	}
-	return host
-}
-
-func (s *Server) run(c *conn) {
-	s.ended(c, c.serve()) // told of before it counts as gone
-	s.mu.Lock()
-	delete(s.guarded.open, c)
-	c.account.close()
-	if s.guarded.perIP[c.ip]--; s.guarded.perIP[c.ip] == 0 {
-		delete(s.guarded.perIP, c.ip)
-	}
-	s.mu.Unlock()
-	s.metrics.Connections(-1)
-}
-
-// drain lets connections finish what is under way, for as long as DrainTimeout
-// allows or until Close.
-func (s *Server) drain() {
-	s.each((*conn).drain)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		s.running.Wait()
-	}()
-	patience := time.NewTimer(s.config.DrainTimeout)
-	defer patience.Stop()
-	select {
-	case <-done:
-	case <-patience.C:
-		s.log.Warn("requests under way were cut off as the Kafka listener stopped", "waited", s.config.DrainTimeout)
-	case <-s.ctx.Done():
-	}
-	s.each(func(c *conn) { c.fail(errDraining) })
-	<-done
-}
-
-// each calls fn, which must not block, for every open connection.
-func (s *Server) each(fn func(*conn)) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for c := range s.guarded.open {
-		fn(c)
-	}
-}
-
-// ended reports why a connection ended, if it was not the client's doing.
-func (s *Server) ended(c *conn, err error) {
-	var network *net.OpError
-	switch {
-	case errors.Is(err, errDraining), errors.Is(err, context.Canceled):
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed), errors.As(err, &network):
-		s.log.Debug("Kafka client hung up", "client", c.addr, "error", err)
-	default:
-		s.refused(err, c.addr, c.account.identity())
-	}
-}
-
-const otherRefusal = "other"
-
-// refusals are the words under which Metrics counts refusals.
-var refusals = []struct {
-	err  error
-	word string
-}{
-	{errIdle, "idle"},
-	{errFrameSize, "frame_size"},
-	{errUnknownKey, "unknown_key"},
-	{errVersion, "unsupported_version"},
-	{errSlow, "slow_sender"},
-	{errSlowReader, "slow_reader"},
-	{errTooMany, "connections"},
-	{errTooManyIP, "connections_per_address"},
-	{errNoMemory, "no_memory"},
-	{errHoldsMemory, "holds_memory"},
-	{errTakesSlowly, "takes_slowly"},
-	{errTooCostly, "too_large"},
-	{errMalformed, "malformed"},
-	{errUnacked, "failed_without_ack"},
-}
-
-// Refusals are the words that Metrics.Refused may get.
-func Refusals() []string {
-	words := []string{otherRefusal}
-	for _, r := range refusals {
-		words = append(words, r.word)
-	}
-	return words
-}
-
-func (s *Server) refused(err error, addr string, id identity) {
-	word := otherRefusal
-	for _, r := range refusals {
-		if errors.Is(err, r.err) {
-			word = r.word
-			break
-		}
-	}
-	s.metrics.Refused(word)
-	if errors.Is(err, errIdle) || errors.Is(err, errNoMemory) { // what holds the memory is named by short
-		s.log.Debug("closed Kafka connection", "client", addr, "reason", err)
-		return
-	}
-	s.complaint.warn(word, "closed Kafka connection", "client", addr, "client_id", id.client, "software", id.software, "reason", err)
-}
-
-// short reports what holds the memory that requests wait for.
-func (s *Server) short(now shortage) {
-	for _, h := range now.holders {
-		s.log.Warn("requests wait for memory", "of", partNames[now.part], "size", now.size, "waiting", now.waiting,
-			"held_by", h.addr, "client_id", h.client, "software", h.software, "bytes", h.bytes,
-			"for", time.Since(h.since).Round(time.Millisecond), "which_is", h.state)
-	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/varvelog/varve/cmd/internal/kafka/listener"
 	"github.com/varvelog/varve/ingest"
 	"github.com/varvelog/varve/metadata"
 	"github.com/varvelog/varve/tiering/batch/batchtest"
@@ -32,7 +33,7 @@ func besiege(t *testing.T) *siege {
 	s.topic = c.addTopic(t, "events", 1, map[string]string{"max.message.bytes": "8388608"})
 	b := c.backend()
 	b.Log, b.Metrics = slog.New(slog.NewTextHandler(s.lines, nil)), s.refused
-	s.running = start(t, c, Config{MaxRequestBytes: 16 << 20, RequestMemory: 64 << 20}, b)
+	s.running = start(t, c, Config{Listener: listener.Config{MaxRequestBytes: 16 << 20, RequestMemory: 64 << 20}}, b)
 	t.Cleanup(func() { close(s.stop) })
 	return s
 }
@@ -64,11 +65,7 @@ func (s *siege) attack(t *testing.T, connections int, size int32, sent int, tric
 // awaitShortage waits until requests wait for memory.
 func (s *siege) awaitShortage(t *testing.T) {
 	for range 10_000 {
-		b := s.server.budget
-		b.mu.Lock()
-		short := slices.ContainsFunc(b.parts[:], func(p pool) bool { return len(p.waiting) > 0 })
-		b.mu.Unlock()
-		if short {
+		if slices.ContainsFunc(s.server.Memory(), func(p listener.PartUse) bool { return p.Waiting > 0 }) {
 			return
 		}
 		time.Sleep(time.Millisecond)
@@ -128,7 +125,7 @@ func TestFramesThatDoNotArriveStopNobody(t *testing.T) {
 			s.goesOn(t, 100)
 			s.goesOn(t, 100<<10)
 			s.goesOn(t, 3<<20)
-			if cut := s.refused.of("holds_memory"); cut == 0 && attack.cuts || cut > 0 && attack.sent <= tinyFrame {
+			if cut := s.refused.of("holds_memory"); cut == 0 && attack.cuts || cut > 0 && attack.sent <= (4<<10) {
 				t.Errorf("%d connections were cut", cut)
 			}
 			if attack.cuts && !strings.Contains(s.lines.String(), "requests wait for memory") {
@@ -148,7 +145,7 @@ func TestAnswersThatAreNotReadStopNobody(t *testing.T) {
 	before := heapNow()
 	everything := kmsg.NewPtrMetadataRequest()
 	everything.SetVersion(12)
-	flight := bytes.Repeat(encodeRequest(everything, 1), maxInFlight)
+	flight := bytes.Repeat(encodeRequest(everything, 1), inFlight)
 	for range 80 {
 		cl := s.dial(t)
 		go cl.nc.Write(flight)
@@ -176,7 +173,7 @@ func TestAnswersThatWaitHoldWhatTheyHave(t *testing.T) {
 	}
 	b := c.backend()
 	held := holdAppends(&b)
-	s := start(t, c, Config{MaxRequestBytes: 16 << 20, RequestMemory: 64 << 20}, b)
+	s := start(t, c, Config{Listener: listener.Config{MaxRequestBytes: 16 << 20, RequestMemory: 64 << 20}}, b)
 	everything, one := kmsg.NewPtrMetadataRequest(), sample(3, 12, topic)
 	everything.SetVersion(12)
 	s.dial(t).ask(everything) // the server knows how large the answers are

@@ -9,6 +9,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/varvelog/varve/cmd/internal/kafka/listener"
 	"github.com/varvelog/varve/metadata"
 	"github.com/varvelog/varve/tiering/segment"
 )
@@ -38,12 +39,12 @@ var errDeposed = errors.New("another node leads now")
 
 // asLeader has answer give an answer that names this node as a leader, or the
 // connection closed if it leads no more: the client looks elsewhere then.
-func (s *Server) asLeader(ctx context.Context, r *request, answer func()) {
-	r.conn.wg.Go(func() {
+func (s *Server) asLeader(ctx context.Context, r *listener.Request, answer func()) {
+	r.Go(func() {
 		ctx, cancel := context.WithTimeout(ctx, confirmLimit)
 		defer cancel()
 		if s.backend.Deposed(ctx) {
-			r.hangUp(errDeposed)
+			r.HangUp(errDeposed)
 			return
 		}
 		answer()

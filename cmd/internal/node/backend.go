@@ -10,6 +10,7 @@ import (
 
 	"github.com/varvelog/varve/cmd/internal/health"
 	"github.com/varvelog/varve/cmd/internal/kafka"
+	"github.com/varvelog/varve/cmd/internal/kafka/listener"
 	"github.com/varvelog/varve/fetch"
 	"github.com/varvelog/varve/fetch/cache"
 	"github.com/varvelog/varve/ingest"
@@ -24,8 +25,11 @@ const maxRequestBytes = 100 << 20
 
 func (n *node) kafkaConfig() kafka.Config {
 	return kafka.Config{
-		MaxConnections: n.cfg.MaxConnections, MaxConnectionsPerIP: n.cfg.MaxConnectionsPerAddress,
-		MaxRequestBytes: maxRequestBytes, RequestMemory: n.cfg.RequestMemory, AutoCreateTopics: n.cfg.AutoCreateTopics && n.writes(),
+		Listener: listener.Config{
+			MaxConnections: n.cfg.MaxConnections, MaxConnectionsPerIP: n.cfg.MaxConnectionsPerAddress,
+			MaxRequestBytes: maxRequestBytes, RequestMemory: n.cfg.RequestMemory,
+		},
+		AutoCreateTopics: n.cfg.AutoCreateTopics && n.writes(),
 	}
 }
 

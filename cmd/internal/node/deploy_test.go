@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/varvelog/varve/cmd/internal/config"
-	"github.com/varvelog/varve/cmd/internal/kafka"
+	"github.com/varvelog/varve/cmd/internal/kafka/listener"
 )
 
 var deploy = filepath.Join("..", "..", "varve", "deploy")
@@ -28,7 +28,7 @@ func registered(t *testing.T) map[string]bool {
 	m.groups(nil)
 	m.replays(nil)
 	m.damage(nil)
-	m.requestMemory(func() []kafka.PartUse { return []kafka.PartUse{{Part: "small_frames"}} })
+	m.requestMemory(func() []listener.PartUse { return []listener.PartUse{{Part: "small_frames"}} })
 	descriptions := make(chan *prometheus.Desc)
 	go func() {
 		m.registry.Describe(descriptions)

@@ -11,7 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/varvelog/varve/cmd/internal/health"
-	"github.com/varvelog/varve/cmd/internal/kafka"
+	"github.com/varvelog/varve/cmd/internal/kafka/listener"
 	"github.com/varvelog/varve/fetch"
 	"github.com/varvelog/varve/fetch/cache"
 	"github.com/varvelog/varve/ingest"
@@ -20,7 +20,7 @@ import (
 	"github.com/varvelog/varve/tiering/partlog"
 )
 
-// metrics is what /metrics shows. It implements kafka.Metrics and is the
+// metrics is what /metrics shows. It implements listener.Metrics and is the
 // observer of the store.
 type metrics struct {
 	registry *prometheus.Registry
@@ -61,7 +61,7 @@ func newMetrics() *metrics {
 // begin gives what alerts look for a value before it happens: a counter that appears
 // with its first failure has not risen, as Prometheus sees it.
 func (m *metrics) begin() {
-	for _, reason := range kafka.Refusals() {
+	for _, reason := range listener.Refusals() {
 		m.refused.WithLabelValues(reason)
 	}
 	for _, op := range objstore.Ops {
@@ -83,18 +83,18 @@ func (m *metrics) handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
 }
 
-// Request implements kafka.Metrics.
-func (m *metrics) Request(o kafka.Observation) {
+// Request implements listener.Metrics.
+func (m *metrics) Request(o listener.Observation) {
 	m.requests.WithLabelValues(o.API, strconv.Itoa(int(o.Code))).Inc()
 	m.requestTime.WithLabelValues(o.API).Observe(o.Took.Seconds())
 	m.requestIn.WithLabelValues(o.API).Add(float64(o.BytesIn))
 	m.requestOut.WithLabelValues(o.API).Add(float64(o.BytesOut))
 }
 
-// Connections implements kafka.Metrics.
+// Connections implements listener.Metrics.
 func (m *metrics) Connections(delta int) { m.connections.Add(float64(delta)) }
 
-// Refused implements kafka.Metrics.
+// Refused implements listener.Metrics.
 func (m *metrics) Refused(reason string) { m.refused.WithLabelValues(reason).Inc() }
 
 // storeRequest is an objstore.Observer.
@@ -195,7 +195,7 @@ func (m *metrics) replays(c *cache.Cache) {
 }
 
 // requestMemory shows what requests hold.
-func (m *metrics) requestMemory(memory func() []kafka.PartUse) {
+func (m *metrics) requestMemory(memory func() []listener.PartUse) {
 	for p, use := range memory() {
 		label := prometheus.Labels{"part": use.Part}
 		m.gauge("varve_request_memory_limit_bytes", "Memory for requests, by part.", label, func() float64 { return float64(use.Size) })

@@ -1,4 +1,4 @@
-package kafka
+package listener
 
 import (
 	"bufio"
@@ -17,10 +17,9 @@ type conn struct {
 	server  *Server
 	nc      net.Conn
 	in      *bufio.Reader
-	addr    string // with port
 	ip      string
 	account *account      // what it holds of the budget
-	queue   chan *request // from reader to writer, in order of arrival
+	queue   chan *Request // from reader to writer, in order of arrival
 	window  *window       // shared
 	wg      sync.WaitGroup
 
@@ -39,12 +38,12 @@ type conn struct {
 
 func newConn(s *Server, nc net.Conn, ip string) *conn {
 	c := &conn{
-		server: s, nc: nc, in: bufio.NewReaderSize(nc, tinyFrame), addr: nc.RemoteAddr().String(), ip: ip,
-		queue: make(chan *request, maxInFlight), window: newWindow(),
+		server: s, nc: nc, in: bufio.NewReaderSize(nc, tinyFrame), ip: ip,
+		queue: make(chan *Request, maxInFlight), window: newWindow(),
 	}
 	c.ctx, c.fail = context.WithCancelCause(s.ctx)
 	c.polls, c.endPolls = context.WithCancel(c.ctx)
-	c.account = s.budget.open(c.addr, c.fail)
+	c.account = s.budget.open(&Client{Address: nc.RemoteAddr().String(), Host: ip}, c.fail)
 	c.answered.Store(time.Now().UnixNano())
 	return c
 }
@@ -52,7 +51,7 @@ func newConn(s *Server, nc net.Conn, ip string) *conn {
 func (c *conn) lastAnswer() time.Time { return time.Unix(0, c.answered.Load()) }
 
 // serve runs the connection until it ends, and returns why it did: an error of
-// the network if the client hung up, errDraining if the server let it go. All
+// the network if the client hung up, ErrStopping if the server let it go. All
 // its goroutines have ended by then.
 func (c *conn) serve() error {
 	closed := make(chan struct{})
@@ -68,7 +67,7 @@ func (c *conn) serve() error {
 	}()
 	err := c.read()
 	close(c.queue)
-	if errors.Is(err, errDraining) {
+	if errors.Is(err, ErrStopping) {
 		<-written // or the server's patience ends, and with it c.ctx
 	}
 	c.fail(err)
@@ -98,14 +97,14 @@ func (c *conn) read() error {
 		r.before, c.last = c.last, r.settled
 		c.window.enter()
 		c.queue <- r
-		r.api.begin(c.server, c.ctx, r)
+		r.api.Begin(c.ctx, r)
 	}
 	return context.Cause(c.ctx)
 }
 
 // takeAnswer takes memory for an answer that may be far larger than the request: as
 // much as one of late took, and the same for what it is encoded from.
-func (c *conn) takeAnswer(r *request) error {
+func (c *conn) takeAnswer(r *Request) error {
 	n := min(2*r.api.answers.Load(), c.server.budget.parts[answers].size)
 	if n <= tinyFrame {
 		return nil
@@ -138,7 +137,7 @@ func (c *conn) write() {
 	}
 }
 
-func (c *conn) deliver(r *request, a answer) error {
+func (c *conn) deliver(r *Request, a answer) error {
 	if a.hangUp != nil {
 		return a.hangUp
 	}
@@ -149,8 +148,8 @@ func (c *conn) deliver(r *request, a answer) error {
 	}
 	c.answered.Store(time.Now().UnixNano())
 	c.server.metrics.Request(Observation{
-		API: r.api.key.Name(), Version: r.version, Code: a.code,
-		Took: c.server.backend.Now().Sub(r.received), BytesIn: r.size, BytesOut: a.size,
+		API: r.api.Key.Name(), Version: r.Version, Code: a.code,
+		Took: c.server.now().Sub(r.received), BytesIn: r.size, BytesOut: a.size,
 	})
 	return nil
 }

@@ -1,4 +1,4 @@
-package kafka
+package listener
 
 import (
 	"cmp"
@@ -11,12 +11,11 @@ import (
 // account is what one connection holds of the budget.
 type account struct {
 	budget *budget
-	addr   string
-	cut    func(error)              // ends the connection; does not block
-	name   atomic.Pointer[identity] // nil until the client has said
-	came   atomic.Int64             // bytes of the frame being read
-	sent   atomic.Int64             // bytes of the answer being written
-	known  bool                     // the reader's: one as large was read before
+	cut    func(error)            // ends the connection; does not block
+	client atomic.Pointer[Client] // as it last called itself
+	came   atomic.Int64           // bytes of the frame being read
+	sent   atomic.Int64           // bytes of the answer being written
+	known  bool                   // the reader's: one as large was read before
 
 	// Guarded by the budget's lock.
 	held    [parts]int64
@@ -29,17 +28,15 @@ type account struct {
 	endPoll func() // ends the wait of a long poll; nil while there is none
 }
 
-// identity is what a client calls itself.
-type identity struct{ client, software string }
-
 // mark is how far a frame had come at a time.
 type mark struct {
 	at   time.Time
 	came int64
 }
 
-func (b *budget) open(addr string, cut func(error)) *account {
-	a := &account{budget: b, addr: addr, cut: cut}
+func (b *budget) open(client *Client, cut func(error)) *account {
+	a := &account{budget: b, cut: cut}
+	a.client.Store(client)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.accounts[a] = struct{}{}
@@ -98,21 +95,6 @@ func (a *account) polls(end func()) {
 	a.endPoll = end
 }
 
-// identity is what the client calls itself.
-func (a *account) identity() (id identity) {
-	if name := a.name.Load(); name != nil {
-		id = *name
-	}
-	return id
-}
-
-// calls notes what the client calls itself.
-func (a *account) calls(id identity) {
-	if a.identity() != id {
-		a.name.Store(&id)
-	}
-}
-
 const (
 	// reliefEvery is the time between two looks for what can be given up, while
 	// requests wait for memory.
@@ -144,11 +126,10 @@ type shortage struct {
 
 // holder is a connection that holds memory.
 type holder struct {
-	addr string
-	identity
-	bytes int64
-	since time.Time
-	state string // what it is doing
+	client *Client
+	bytes  int64
+	since  time.Time
+	state  string // what it is doing
 }
 
 // relieve is called while requests wait for memory of a part. It ends long polls, which
@@ -309,7 +290,7 @@ func (b *budget) shortage(p part, holders []*account, now time.Time) *shortage {
 	pool.reported = now
 	s := &shortage{part: p, size: pool.size, waiting: len(pool.waiting)}
 	for _, a := range holders[:min(len(holders), maxReported)] {
-		s.holders = append(s.holders, holder{addr: a.addr, identity: a.identity(), bytes: a.held[p], since: a.since, state: a.doing()})
+		s.holders = append(s.holders, holder{client: a.client.Load(), bytes: a.held[p], since: a.since, state: a.doing()})
 	}
 	return s
 }

@@ -1,4 +1,4 @@
-package kafka
+package listener
 
 import (
 	"context"
@@ -50,7 +50,7 @@ func TestLargeFramesGetTheirTurn(t *testing.T) {
 				for range 100 {
 					wg.Go(func() {
 						connection, cut := context.WithCancelCause(ctx)
-						c := charge{account: b.open("busy", cut)}
+						c := charge{account: b.open(&Client{}, cut)}
 						defer c.account.close()
 						for proven := int64(0); c.arrive(connection, 2<<20, 50<<20, proven) == nil; proven = 2 << 20 {
 							time.Sleep(300 * time.Millisecond) // until it is stored
@@ -65,7 +65,7 @@ func TestLargeFramesGetTheirTurn(t *testing.T) {
 				time.Sleep(5 * time.Second)
 				for range 3 {
 					connection, cut := context.WithCancelCause(ctx)
-					c := charge{account: b.open("large", cut)}
+					c := charge{account: b.open(&Client{}, cut)}
 					if err := c.arrive(connection, 20<<20, rate, 0); err != nil {
 						t.Error(err)
 					}

@@ -1,4 +1,4 @@
-package kafka
+package listener
 
 import (
 	"log/slog"
@@ -15,15 +15,18 @@ const (
 	complaintQuiet = 5 * time.Second
 )
 
-// complaints logs what strangers provoke: one line of a kind per interval, with
+// Complaints logs what strangers provoke: one line of a kind per interval, with
 // the number of those left out before it. When a kind has been quiet, or at close,
 // the number left out since its last line is logged.
-type complaints struct {
+type Complaints struct {
 	log     *slog.Logger
 	mu      sync.Mutex
 	guarded map[string]*complaint
 	closed  bool
 }
+
+// NewComplaints returns complaints that go to log. The server that gets them closes them.
+func NewComplaints(log *slog.Logger) *Complaints { return &Complaints{log: log} }
 
 type complaint struct {
 	msg     string
@@ -32,9 +35,9 @@ type complaint struct {
 	quiet   *time.Timer // runs while skipped > 0, unless closed; nil: none yet
 }
 
-// warn logs msg unless a line of that kind was logged a moment ago. Kinds are
+// Warn logs msg unless a line of that kind was logged a moment ago. Kinds are
 // few: they are not taken from input.
-func (c *complaints) warn(kind, msg string, args ...any) {
+func (c *Complaints) Warn(kind, msg string, args ...any) {
 	skipped, ok := c.admit(kind, msg, time.Now())
 	if !ok {
 		return
@@ -45,7 +48,7 @@ func (c *complaints) warn(kind, msg string, args ...any) {
 	c.log.Warn(msg, args...)
 }
 
-func (c *complaints) admit(kind, msg string, now time.Time) (skipped int, ok bool) {
+func (c *Complaints) admit(kind, msg string, now time.Time) (skipped int, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.guarded == nil {
@@ -69,7 +72,7 @@ func (c *complaints) admit(kind, msg string, now time.Time) (skipped int, ok boo
 }
 
 // await has the number left out logged when nothing more of the kind comes.
-func (c *complaints) await(kind string, k *complaint) {
+func (c *Complaints) await(kind string, k *complaint) {
 	switch {
 	case c.closed:
 	case k.quiet != nil:
@@ -85,7 +88,7 @@ func (c *complaints) await(kind string, k *complaint) {
 
 // rest logs how many lines were left out since the last one, if any. It holds mu
 // while it logs, so that close waits for it.
-func (c *complaints) rest(kind string, k *complaint) {
+func (c *Complaints) rest(kind string, k *complaint) {
 	if k.skipped > 0 {
 		c.log.Warn("log lines were left out", "similar_to", k.msg, "kind", kind, "similar_left_out", k.skipped)
 		k.skipped = 0
@@ -93,7 +96,7 @@ func (c *complaints) rest(kind string, k *complaint) {
 }
 
 // close logs what was left out. After it no timer runs, and none is started.
-func (c *complaints) close() {
+func (c *Complaints) close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.closed = true

@@ -1,20 +1,13 @@
-package kafka
+package listener
 
 import (
 	"context"
 	"errors"
-	"maps"
 	"math/rand/v2"
-	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/varvelog/varve/ingest"
-	"github.com/varvelog/varve/metadata"
-	"github.com/varvelog/varve/tiering/batch/batchtest"
 )
 
 // TestBudgetIsWholeAtTheEnd: whatever is taken, waited for and given up, and however
@@ -31,7 +24,7 @@ func TestBudgetIsWholeAtTheEnd(t *testing.T) {
 					rng := rand.New(rand.NewPCG(seed, run<<32|i))
 					for range 30 {
 						connection, cut := context.WithCancelCause(t.Context())
-						a := b.open("some", cut)
+						a := b.open(&Client{}, cut)
 						for connection.Err() == nil && rng.IntN(5) > 0 {
 							b.randomRequest(connection, rng, &charge{account: a})
 							b.expectSound(t)
@@ -94,67 +87,4 @@ func (b *budget) expectSound(t *testing.T) {
 			t.Errorf("%s: %d bytes, %d free, want %d", partNames[p], all, b.parts[p].free, b.parts[p].size)
 		}
 	}
-}
-
-// TestNothingIsHeldOfConnectionsThatFail: frames that are cut off, malformed or fail, and
-// answers that are not read, give back what they took. The end of each server of the
-// tests checks that.
-func TestNothingIsHeldOfConnectionsThatFail(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	c := newCluster()
-	topic := c.addTopic(t, "events", 1, map[string]string{"max.message.bytes": "8388608"})
-	b := c.backend()
-	r := start(t, c, Config{MaxRequestBytes: 4 << 20, RequestMemory: 16 << 20}, b)
-	var wg sync.WaitGroup
-	for i := range uint64(20) {
-		wg.Go(func() {
-			rng := rand.New(rand.NewPCG(seed, i))
-			for range 10 {
-				cl := r.dial(t)
-				for range rng.IntN(6) {
-					if _, err := cl.nc.Write(randomFrame(rng, topic)); err != nil {
-						break
-					}
-				}
-				if rng.IntN(2) == 0 {
-					cl.nc.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
-					cl.frame()
-				}
-				cl.nc.Close()
-			}
-		})
-	}
-	for range 10 {
-		c.mu.Lock()
-		c.fails = ingest.ErrNoRoom
-		c.mu.Unlock()
-		time.Sleep(5 * time.Millisecond)
-		c.mu.Lock()
-		c.fails = nil
-		c.mu.Unlock()
-	}
-	wg.Wait()
-}
-
-// randomFrame is a request of any kind, or a large Produce; some are damaged or cut off.
-func randomFrame(rng *rand.Rand, topic *metadata.Topic) []byte {
-	keys := slices.Sorted(maps.Keys(apis))
-	a := apis[keys[rng.IntN(len(keys))]]
-	req := sample(a.key.Int16(), a.min+int16(rng.IntN(int(a.max-a.min)+1)), topic)
-	switch rng.IntN(4) {
-	case 0:
-		req = longPoll(topic)
-	case 1:
-		value := strings.Repeat("x", rng.IntN(3<<20))
-		req = produceOne(topic, int16(rng.IntN(3)-1), batchtest.Spec{Records: batchtest.Values(1, value)})
-	}
-	frame := encodeRequest(req, 1)
-	switch rng.IntN(4) {
-	case 0:
-		return frame[:rng.IntN(len(frame))]
-	case 1:
-		frame[4+rng.IntN(len(frame)-4)] ^= 1 << rng.IntN(8)
-	}
-	return frame
 }

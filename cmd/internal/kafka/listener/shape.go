@@ -1,4 +1,4 @@
-package kafka
+package listener
 
 import (
 	"encoding/binary"
@@ -7,12 +7,12 @@ import (
 	"math"
 )
 
-// A shape is the layout of a request, as far as is needed to know what decoding
+// A Shape is the layout of a request, as far as is needed to know what decoding
 // it will allocate. The decoder trusts counts as long as one byte per element is
 // left, which is 64 to 152 bytes of memory for each byte of a hostile frame, and
 // loops over a tag count without looking whether bytes are left; walking the
 // shape first costs neither.
-type shape []field
+type Shape []Field
 
 type fieldKind uint8
 
@@ -31,32 +31,51 @@ const (
 // lastVersion is the end of a field that was never removed.
 const lastVersion = int16(1<<15 - 1)
 
-type field struct {
+// Field is one field of a Shape. It stands in all versions unless From and To say less.
+type Field struct {
 	kind         fieldKind
 	since, until int16 // versions that have it
 	size         int   // of a fixed field or a number on the wire; of a decoded struct
 	tag          uint32
-	elems        shape
+	elems        Shape
 }
 
-func num(size int) field { return field{kind: fixed, size: size, until: lastVersion} }
-func str() field         { return field{kind: text, until: lastVersion} }
-func raw() field         { return field{kind: blob, until: lastVersion} }
-func strs() field        { return field{kind: texts, until: lastVersion} }
-func ints() field        { return field{kind: numbers, size: 4, until: lastVersion} }
-func bytesOf() field     { return field{kind: numbers, size: 1, until: lastVersion} }
-func listOf(elem int, elems ...field) field {
-	return field{kind: list, size: elem, elems: elems, until: lastVersion}
+// Num is a number of size bytes.
+func Num(size int) Field { return Field{kind: fixed, size: size, until: lastVersion} }
+
+// Str is a string, nullable or not.
+func Str() Field { return Field{kind: text, until: lastVersion} }
+
+// Raw is bytes, nullable or not.
+func Raw() Field { return Field{kind: blob, until: lastVersion} }
+
+// Strs is an array of strings, Ints of 32-bit numbers, BytesOf of 8-bit ones.
+func Strs() Field    { return Field{kind: texts, until: lastVersion} }
+func Ints() Field    { return Field{kind: numbers, size: 4, until: lastVersion} }
+func BytesOf() Field { return Field{kind: numbers, size: 1, until: lastVersion} }
+
+// ListOf is an array of structs with these fields, which take elem bytes each when
+// they are decoded.
+func ListOf(elem int, elems ...Field) Field {
+	return Field{kind: list, size: elem, elems: elems, until: lastVersion}
 }
-func tag(key uint32, elems ...field) field {
-	return field{kind: tagged, tag: key, elems: elems, until: lastVersion}
+
+// Tag is a known tag of the struct that it stands in, with fields of its own.
+func Tag(key uint32, elems ...Field) Field {
+	return Field{kind: tagged, tag: key, elems: elems, until: lastVersion}
 }
-func optionalOf(elem int, elems ...field) field {
-	return field{kind: optional, size: elem, elems: elems, until: lastVersion}
+
+// OptionalOf is a struct or nothing, as the byte before it says.
+func OptionalOf(elem int, elems ...Field) Field {
+	return Field{kind: optional, size: elem, elems: elems, until: lastVersion}
 }
-func structOf(elems ...field) field { return field{kind: nested, elems: elems, until: lastVersion} }
-func (f field) from(v int16) field  { f.since = v; return f }
-func (f field) to(v int16) field    { f.until = v; return f }
+
+// StructOf is a struct with these fields.
+func StructOf(elems ...Field) Field { return Field{kind: nested, elems: elems, until: lastVersion} }
+
+// From is f in versions from v on, To in versions up to v.
+func (f Field) From(v int16) Field { f.since = v; return f }
+func (f Field) To(v int16) Field   { f.until = v; return f }
 
 // What decoding allocates beside the elements, in bytes.
 const (
@@ -64,9 +83,10 @@ const (
 	costTag    = 256 // an unknown tag is an entry of a map
 )
 
+// The reasons for which a request is not decoded.
 var (
-	errMalformed = errors.New("malformed request")
-	errTooCostly = errors.New("request is too large to decode")
+	ErrMalformed = errors.New("malformed request")
+	ErrTooCostly = errors.New("request is too large to decode")
 )
 
 // walker walks one request body.
@@ -78,10 +98,10 @@ type walker struct {
 	elements int
 }
 
-// cost returns what decoding body will allocate at most, in bytes, or an error
+// Cost returns what decoding body will allocate at most, in bytes, or an error
 // if the body does not fit the shape or the limits. Bytes after the last field
 // are let pass, as Kafka does.
-func (s shape) cost(body []byte, version int16, flexible bool) (int64, error) {
+func (s Shape) Cost(body []byte, version int16, flexible bool) (int64, error) {
 	w := walker{b: body, version: version, flexible: flexible}
 	if err := w.fields(s); err != nil {
 		return 0, err
@@ -89,7 +109,7 @@ func (s shape) cost(body []byte, version int16, flexible bool) (int64, error) {
 	return w.cost, nil
 }
 
-func (w *walker) fields(s shape) error {
+func (w *walker) fields(s Shape) error {
 	for i := range s {
 		f := &s[i]
 		if f.kind == tagged || w.version < f.since || w.version > f.until {
@@ -105,7 +125,7 @@ func (w *walker) fields(s shape) error {
 	return nil
 }
 
-func (w *walker) field(f *field) error {
+func (w *walker) field(f *Field) error {
 	switch f.kind {
 	case fixed:
 		return w.skip(int64(f.size))
@@ -143,9 +163,9 @@ func (w *walker) field(f *field) error {
 // noStruct is the byte in the place of a struct that is not there.
 const noStruct = 0xff
 
-func (w *walker) optional(f *field) error {
+func (w *walker) optional(f *Field) error {
 	if len(w.b) == 0 {
-		return errMalformed
+		return ErrMalformed
 	}
 	there := w.b[0] != noStruct
 	w.b = w.b[1:]
@@ -174,7 +194,7 @@ func (w *walker) string() error {
 		return err
 	}
 	if n > math.MaxInt16 {
-		return errMalformed // as to Kafka, whose older formats cannot express it
+		return ErrMalformed // as to Kafka, whose older formats cannot express it
 	}
 	w.cost += n + costString
 	return w.skip(n)
@@ -188,7 +208,7 @@ func (w *walker) length(width int) (int64, error) {
 		return max(0, int64(n)-1), err
 	}
 	if len(w.b) < width {
-		return 0, errMalformed
+		return 0, ErrMalformed
 	}
 	var n int64
 	if width == 2 {
@@ -198,7 +218,7 @@ func (w *walker) length(width int) (int64, error) {
 	}
 	w.b = w.b[width:]
 	if n < -1 {
-		return 0, errMalformed
+		return 0, ErrMalformed
 	}
 	return max(0, n), nil
 }
@@ -207,25 +227,25 @@ func (w *walker) length(width int) (int64, error) {
 // frame at least.
 func (w *walker) charge(n, size int64) error {
 	if n > int64(len(w.b)) {
-		return errMalformed
+		return ErrMalformed
 	}
 	w.elements += int(n)
 	w.cost += n * size
 	if w.elements > maxElements || w.cost > maxDecodeCost {
-		return fmt.Errorf("%w: more than %d elements or %d bytes", errTooCostly, maxElements, maxDecodeCost)
+		return fmt.Errorf("%w: more than %d elements or %d bytes", ErrTooCostly, maxElements, maxDecodeCost)
 	}
 	return nil
 }
 
 func (w *walker) skip(n int64) error {
 	if n > int64(len(w.b)) {
-		return errMalformed
+		return ErrMalformed
 	}
 	w.b = w.b[n:]
 	return nil
 }
 
-func (w *walker) tags(s shape) error {
+func (w *walker) tags(s Shape) error {
 	n, err := w.uvarint()
 	if err != nil {
 		return err
@@ -233,7 +253,7 @@ func (w *walker) tags(s shape) error {
 	return w.each(int64(n), costTag, func() error { return w.tagOf(s) })
 }
 
-func (w *walker) tagOf(s shape) error {
+func (w *walker) tagOf(s Shape) error {
 	key, err := w.uvarint()
 	if err != nil {
 		return err
@@ -243,7 +263,7 @@ func (w *walker) tagOf(s shape) error {
 		return err
 	}
 	if int64(size) > int64(len(w.b)) {
-		return errMalformed
+		return ErrMalformed
 	}
 	value := w.b[:size]
 	w.b = w.b[size:]
@@ -258,7 +278,7 @@ func (w *walker) tagOf(s shape) error {
 }
 
 // inside walks the value of a known tag, which must end where the tag does.
-func (w *walker) inside(value []byte, s shape) error {
+func (w *walker) inside(value []byte, s Shape) error {
 	outer := w.b
 	w.b = value
 	for i := range s {
@@ -273,7 +293,7 @@ func (w *walker) inside(value []byte, s shape) error {
 func (w *walker) uvarint() (uint32, error) {
 	n, size := binary.Uvarint(w.b[:min(len(w.b), 5)])
 	if size <= 0 || n > 1<<32-1 {
-		return 0, errMalformed
+		return 0, ErrMalformed
 	}
 	w.b = w.b[size:]
 	return uint32(n), nil

@@ -1,14 +1,11 @@
-package kafka
+package listener
 
 import (
 	"context"
 	"fmt"
-	"runtime"
 	"slices"
 	"sync"
 	"time"
-
-	"github.com/varvelog/varve/tiering/batch"
 )
 
 // part is a part of the memory for requests.
@@ -44,7 +41,6 @@ type budget struct {
 	senders  time.Time             // when relieveSenders last looked
 	onShort  func(shortage)        // called without the lock
 	opened   time.Time             // when it was made: turns are counted from then
-	walk     *batch.Room           // what decompressing records takes; those that have it wait for nothing
 }
 
 // pool is one part of a budget, guarded by its lock.
@@ -70,7 +66,7 @@ type waiter struct {
 }
 
 func newBudget(total, maxRequest, minRate int64) *budget {
-	b := &budget{accounts: map[*account]struct{}{}, minRate: minRate, opened: time.Now(), walk: batch.NewRoom(total/4, max(runtime.GOMAXPROCS(0), minWalkers))}
+	b := &budget{accounts: map[*account]struct{}{}, minRate: minRate, opened: time.Now()}
 	for p, size := range [parts]int64{
 		reserved: max(total/32, tinyCost),
 		small:    max(total/8, smallFrame),
@@ -82,9 +78,6 @@ func newBudget(total, maxRequest, minRate int64) *budget {
 	}
 	return b
 }
-
-// minWalkers is how many batches are decompressed at once for producers, at least.
-const minWalkers = 4
 
 const (
 	// memoryWait bounds the wait for memory. A connection that waits is not read, so

@@ -1,4 +1,4 @@
-package kafka
+package listener
 
 import (
 	"context"
@@ -25,7 +25,7 @@ var (
 	errTooManyIP   = errors.New("too many connections from one address: --max-connections-per-address are open")
 	errNoMemory    = errors.New("no request memory to be had")
 	errHoldsMemory = errors.New("request arrives too slowly for the memory it holds")
-	errDraining    = errors.New("server is stopping")
+	ErrStopping    = errors.New("server is stopping")
 )
 
 // frame is a request as it came: everything after the length.
@@ -57,14 +57,14 @@ func (c *conn) readFrame(ctx context.Context) (frame, error) {
 	}
 	f := frame{version: int16(binary.BigEndian.Uint16(head[6:])), charge: charge{account: c.account}}
 	key := int16(binary.BigEndian.Uint16(head[4:]))
-	f.api = apis[key]
+	f.api = c.server.apis[key]
 	switch {
 	case f.api == nil:
 		return frame{}, fmt.Errorf("%w: %d (%s)", errUnknownKey, key, kmsg.NameForKey(key))
-	case !f.api.supports(f.version) && !f.api.isApiVersions():
-		return frame{}, fmt.Errorf("%w: %s v%d, supported are %d to %d", errVersion, f.api.key.Name(), f.version, f.api.min, f.api.max)
+	case !f.api.Supports(f.version) && !f.api.isApiVersions():
+		return frame{}, fmt.Errorf("%w: %s v%d, supported are %d to %d", errVersion, f.api.Key.Name(), f.version, f.api.Min, f.api.Max)
 	case size > f.api.frameLimit(c.server.config.MaxRequestBytes):
-		return frame{}, fmt.Errorf("%w: %d bytes announced, limit of %s is %d", errFrameSize, size, f.api.key.Name(), f.api.maxFrame)
+		return frame{}, fmt.Errorf("%w: %d bytes announced, limit of %s is %d", errFrameSize, size, f.api.Key.Name(), f.api.MaxFrame)
 	}
 	if err := c.readBody(ctx, &f, head[4:], int(size)); err != nil {
 		f.charge.release()
@@ -96,7 +96,7 @@ func (c *conn) awaitFrame() error {
 		case !errors.Is(err, os.ErrDeadlineExceeded):
 			return err
 		case c.draining.Load():
-			return errDraining
+			return ErrStopping
 		case c.window.idle() && time.Since(c.lastAnswer()) >= c.server.config.IdleTimeout:
 			return errIdle
 		}
@@ -220,38 +220,37 @@ func (c *conn) readError(err error) error {
 		return err
 	}
 	if c.draining.Load() {
-		return errDraining
+		return ErrStopping
 	}
 	return errSlow
 }
 
 // decode turns a frame into a request, which takes over the frame's charge.
-func (c *conn) decode(ctx context.Context, f *frame) (*request, error) {
-	r := &request{
-		api: f.api, version: f.version, conn: c, received: c.server.backend.Now(), size: len(f.bytes) + 4,
+func (c *conn) decode(ctx context.Context, f *frame) (*Request, error) {
+	r := &Request{
+		Version: f.version, Client: c.account.client.Load(), api: f.api, conn: c, received: c.server.now(), size: len(f.bytes) + 4,
 		ready: make(chan answer, 1), settled: make(chan struct{}),
 	}
 	r.correlation = int32(binary.BigEndian.Uint32(f.bytes[4:]))
-	if !f.api.supports(f.version) {
+	if !f.api.Supports(f.version) {
 		r.charge = f.charge // ApiVersions: the body of a version we do not know is not read
 		return r, nil
 	}
-	r.body = f.api.key.Request()
-	r.body.SetVersion(f.version)
+	r.Body = f.api.Key.Request()
+	r.Body.SetVersion(f.version)
 	body, err := r.header(f.bytes[headSize:])
 	if err != nil {
 		return nil, err
 	}
-	c.account.calls(identity{client: r.client, software: c.account.identity().software})
-	cost, err := f.api.request.cost(body, f.version, r.body.IsFlexible())
+	cost, err := f.api.Shape.Cost(body, f.version, r.Body.IsFlexible())
 	if err != nil {
-		return nil, fmt.Errorf("%s v%d: %w", f.api.key.Name(), f.version, err)
+		return nil, fmt.Errorf("%s v%d: %w", f.api.Key.Name(), f.version, err)
 	}
 	if err := f.charge.takeDecoded(ctx, min(cost, c.server.budget.parts[decoded].size)); err != nil {
 		return nil, err
 	}
-	if err := readRequest(r.body, body); err != nil {
-		return nil, fmt.Errorf("%s v%d: %w: %w", f.api.key.Name(), f.version, errMalformed, err)
+	if err := readRequest(r.Body, body); err != nil {
+		return nil, fmt.Errorf("%s v%d: %w: %w", f.api.Key.Name(), f.version, ErrMalformed, err)
 	}
 	r.charge = f.charge
 	return r, nil
@@ -259,18 +258,18 @@ func (c *conn) decode(ctx context.Context, f *frame) (*request, error) {
 
 // header reads the rest of the request header, version 1 or, with tags, 2
 // (KIP-482), and returns what follows it.
-func (r *request) header(b []byte) ([]byte, error) {
+func (r *Request) header(b []byte) ([]byte, error) {
 	w := walker{b: b}
 	n, err := w.length(2)
 	if err != nil {
 		return nil, fmt.Errorf("client id: %w", err)
 	}
 	if n > int64(len(w.b)) {
-		return nil, fmt.Errorf("client id: %w", errMalformed)
+		return nil, fmt.Errorf("client id: %w", ErrMalformed)
 	}
-	r.client = string(w.b[:n])
+	r.named(w.b[:n])
 	w.b = w.b[n:]
-	if r.body.IsFlexible() {
+	if r.Body.IsFlexible() {
 		if err := w.tags(nil); err != nil {
 			return nil, fmt.Errorf("request header: %w", err)
 		}

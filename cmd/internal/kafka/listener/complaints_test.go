@@ -1,4 +1,4 @@
-package kafka
+package listener
 
 import (
 	"log/slog"
@@ -10,11 +10,11 @@ import (
 
 // complain returns complaints of which three of a kind have come at once, and
 // what they logged.
-func complain(t *testing.T) (*complaints, *logBuffer) {
+func complain(t *testing.T) (*Complaints, *logBuffer) {
 	lines := &logBuffer{}
-	c := &complaints{log: slog.New(slog.NewTextHandler(lines, nil))}
+	c := NewComplaints(slog.New(slog.NewTextHandler(lines, nil)))
 	for range 3 {
-		c.warn("slow", "closed a connection")
+		c.Warn("slow", "closed a connection")
 	}
 	if n := strings.Count(lines.String(), "\n"); n != 1 {
 		t.Fatalf("%d lines: %s", n, lines)
@@ -34,7 +34,7 @@ func TestLinesLeftOutAreCountedWhenNoNextOneComes(t *testing.T) {
 		if strings.Count(lines.String(), "left_out") != 1 || !strings.Contains(lines.String(), rest) {
 			t.Errorf("got %s", lines)
 		}
-		c.warn("slow", "closed a connection")
+		c.Warn("slow", "closed a connection")
 		if strings.Count(lines.String(), "left_out") != 1 {
 			t.Errorf("counted twice: %s", lines)
 		}
@@ -45,7 +45,7 @@ func TestLinesLeftOutAreCountedWhenNoNextOneComes(t *testing.T) {
 		if !strings.Contains(lines.String(), rest) {
 			t.Errorf("not logged at the end: %s", lines)
 		}
-		c.warn("slow", "closed a connection")
+		c.Warn("slow", "closed a connection")
 		time.Sleep(time.Hour)
 		if strings.Count(lines.String(), "left_out") != 1 {
 			t.Errorf("logged after the end: %s", lines)
@@ -57,7 +57,7 @@ func TestTheNextLineCountsThoseLeftOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, lines := complain(t)
 		time.Sleep(complaintInterval)
-		c.warn("slow", "closed a connection")
+		c.Warn("slow", "closed a connection")
 		time.Sleep(time.Hour)
 		if strings.Count(lines.String(), "\n") != 2 || !strings.Contains(lines.String(), `msg="closed a connection" similar_left_out=2`) {
 			t.Errorf("got %s", lines)

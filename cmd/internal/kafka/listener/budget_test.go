@@ -1,4 +1,4 @@
-package kafka
+package listener
 
 import (
 	"context"
@@ -14,7 +14,7 @@ func tested() *budget { return newBudget(16<<20, 4<<20, 16<<10) }
 func TestWaitForMemoryEndsInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := tested()
-		holder, waiter := charge{account: b.open("a", nil)}, charge{account: b.open("b", nil)}
+		holder, waiter := charge{account: b.open(&Client{}, nil)}, charge{account: b.open(&Client{}, nil)}
 		all := b.parts[decoded].size
 		if err := holder.takeDecoded(t.Context(), all); err != nil {
 			t.Fatal(err)

@@ -1,0 +1,75 @@
+package listener
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// API is one API key as a server speaks it.
+type API struct {
+	Key      kmsg.Key
+	Min, Max int16 // the versions that are served
+	MaxFrame int32 // bytes; 0 means the server's limit
+	Bulky    bool  // the answer may be far larger than the request
+	Shape    Shape // the layout of a request: its memory is charged before it is decoded
+	Begin    Handler
+}
+
+// Handler begins a request. It is called in order of arrival by the reader of the
+// connection, and sees to it that the request is answered once, at once or later. Work
+// that may block for longer than back-pressure asks runs in Request.Go.
+type Handler func(ctx context.Context, r *Request)
+
+// PlainFrame is the frame limit of requests that do not grow with topics, partitions or members.
+const PlainFrame = 1 << 20
+
+// Supports reports whether a version is served.
+func (a *API) Supports(version int16) bool { return a.Min <= version && version <= a.Max }
+
+func (a *API) frameLimit(limit int32) int32 {
+	if a.MaxFrame == 0 {
+		return limit
+	}
+	return min(a.MaxFrame, limit)
+}
+
+func (a *API) isApiVersions() bool { return a.Key == kmsg.ApiVersions }
+
+// api is an API and what a server has learned of it.
+type api struct {
+	API
+	answers atomic.Int64 // bytes of a large recent answer, if Bulky
+}
+
+// note notes the size of an answer.
+func (a *api) note(size int) {
+	if !a.Bulky {
+		return
+	}
+	before, now := a.answers.Load(), int64(size)
+	if now < before {
+		now = before - (before-now)/1024
+	}
+	a.answers.Store(now)
+}
+
+// registry holds the APIs of a server by their keys.
+type registry map[int16]*api
+
+func newRegistry(apis []API) (registry, error) {
+	r := make(registry, len(apis))
+	for _, a := range apis {
+		key := a.Key.Int16()
+		switch {
+		case r[key] != nil:
+			return nil, fmt.Errorf("API key %d is registered twice", key)
+		case a.Begin == nil:
+			return nil, fmt.Errorf("API key %d has no handler", key)
+		}
+		r[key] = &api{API: a}
+	}
+	return r, nil
+}

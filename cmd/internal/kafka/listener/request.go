@@ -1,0 +1,185 @@
+package listener
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// Request is one request under way. Its handler answers it exactly once, with one of
+// Reply, ReplyUnversioned, ReplyBuffers, ReplyNothing and HangUp.
+type Request struct {
+	Version int16
+	Body    kmsg.Request // nil if the version is not served, which only ApiVersions sees
+	Client  *Client      // who sent it
+
+	api         *api
+	correlation int32
+	conn        *conn
+	received    time.Time
+	size        int // bytes of the frame
+	charge      charge
+	giveBack    sync.Mutex    // guards the charge once the handler is called
+	ready       chan answer   // capacity 1
+	settled     chan struct{} // closed once the answer is written or dropped
+	before      chan struct{} // settled of the request before on the connection; nil for the first
+}
+
+// Client is who sent a request. It does not change: a client that says more of itself
+// gets a new one.
+type Client struct {
+	ID       string // the client id
+	Address  string // with the port
+	Host     string // without
+	Software string // name and version; empty until the client has sent ApiVersions
+}
+
+// named notes the client id of the request.
+func (r *Request) named(id []byte) {
+	if string(id) == r.Client.ID {
+		return
+	}
+	c := *r.Client
+	c.ID = string(id)
+	r.becomes(&c)
+}
+
+// becomes notes what the client is from this request on. The reader calls it.
+func (r *Request) becomes(c *Client) {
+	r.Client = c
+	r.conn.account.client.Store(c)
+}
+
+// Introduce notes what the client says of its software, for the requests that follow. A
+// handler may call it before it returns.
+func (r *Request) Introduce(software string) {
+	c := *r.Client
+	c.Software = software
+	r.becomes(&c)
+}
+
+// Go runs fn in a goroutine of the connection, which ends when fn has returned.
+func (r *Request) Go(fn func()) { r.conn.wg.Go(fn) }
+
+// Waits is the context of requests that wait for something that other clients do. It
+// ends with the connection, and when the server stops.
+func (r *Request) Waits() context.Context { return r.conn.polls }
+
+// MayEnd lets the server end the wait of a long poll while others lack memory: it calls
+// end, which does not block. With nil the poll waits no more.
+func (r *Request) MayEnd(end func()) { r.conn.account.polls(end) }
+
+// FreeAnswers closes connections whose clients take their answers too slowly, until
+// missing bytes are free. It is called while this answer lacks them.
+func (r *Request) FreeAnswers(missing int64) { r.conn.server.budget.relieveSenders(missing) }
+
+// AfterPrevious waits until the answer to the request before on the connection is
+// written, or ctx ends.
+func (r *Request) AfterPrevious(ctx context.Context) error {
+	if r.before == nil {
+		return nil
+	}
+	select {
+	case <-r.before:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// AwaitWritten waits until the answer is written or dropped.
+func (r *Request) AwaitWritten() { <-r.settled }
+
+// Forget lets go of the body and gives back the memory that the request was charged
+// for, once. It is for requests that wait for long.
+func (r *Request) Forget() {
+	r.Body = nil
+	r.release()
+}
+
+func (r *Request) release() {
+	r.giveBack.Lock()
+	defer r.giveBack.Unlock()
+	r.charge.release()
+}
+
+// fit gives back what was taken for an answer and is more than the n bytes that it has:
+// it may wait for the answers before it.
+func (r *Request) fit(n int) {
+	r.giveBack.Lock()
+	defer r.giveBack.Unlock()
+	r.charge.shrink(answers, int64(n))
+}
+
+// answer is what the writer does for a request.
+type answer struct {
+	buffers net.Buffers // the whole frame
+	size    int
+	code    int16
+	hangUp  error // close the connection instead
+}
+
+// ErrUnacked closes the connection of a request with acks=0 that failed: there is no
+// other way to report it.
+var ErrUnacked = errors.New("request without acknowledgement failed")
+
+// Reply answers with resp, which carries code as its first error.
+func (r *Request) Reply(resp kmsg.Response, code int16) {
+	resp.SetVersion(r.Version)
+	r.ReplyUnversioned(resp, code)
+}
+
+// ReplyUnversioned answers with resp in the version it has.
+func (r *Request) ReplyUnversioned(resp kmsg.Response, code int16) {
+	dst := r.AppendHead(make([]byte, 0, 256), resp.IsFlexible())
+	r.ReplyBuffers(net.Buffers{resp.AppendTo(dst)}, code)
+}
+
+// AppendHead appends room for the frame's length, and the response header. It
+// is version 1, with tags, if the response is flexible, but always version 0
+// for ApiVersions: a client that does not know the version must be able to read
+// that (KIP-511).
+func (r *Request) AppendHead(dst []byte, flexible bool) []byte {
+	dst = append(dst, 0, 0, 0, 0)
+	dst = binary.BigEndian.AppendUint32(dst, uint32(r.correlation))
+	if flexible && !r.api.isApiVersions() {
+		dst = append(dst, 0)
+	}
+	return dst
+}
+
+// ReplyBuffers answers with a frame that AppendHead began; its length is filled in.
+func (r *Request) ReplyBuffers(frame net.Buffers, code int16) {
+	size := 0
+	for _, b := range frame {
+		size += len(b)
+	}
+	if size > maxAnswer {
+		r.HangUp(fmt.Errorf("answer takes %d bytes, a frame holds %d", size, maxAnswer))
+		return
+	}
+	binary.BigEndian.PutUint32(frame[0], uint32(size-4))
+	r.finish(answer{buffers: frame, size: size, code: code})
+}
+
+// maxAnswer is the most a frame's length can announce, in bytes.
+const maxAnswer = 1<<31 - 1
+
+// ReplyNothing ends a request that asked for no answer.
+func (r *Request) ReplyNothing() { r.finish(answer{}) }
+
+// HangUp closes the connection in place of an answer, after the answers before it.
+func (r *Request) HangUp(err error) { r.finish(answer{hangUp: err}) }
+
+func (r *Request) finish(a answer) {
+	r.api.note(a.size)
+	r.fit(a.size)
+	r.conn.window.finished(a.size)
+	r.ready <- a
+}
