@@ -9,6 +9,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -64,15 +66,15 @@ func (e edit) below(condition string) edit {
 
 // catcher is a test that runs seeds.
 type catcher struct {
-	pkg, test, seeds string // seeds is the name of the flag
+	pkg, test string
 }
 
 var (
-	ingest   = catcher{"./ingest", "TestSimulation", "sim.seeds"}
-	shards   = catcher{"./ingest", "TestShardSimulation", "sim.seeds"}
-	groups   = catcher{"./metadata/coordinator/group", "TestModel", "model.runs"}
-	metadata = catcher{"./metadata", "TestSimulation", "sim.seeds"}
-	core     = catcher{"./tiering/journal", "TestRandomSchedules", "seeds"}
+	ingest   = catcher{"./ingest", "TestSimulation"}
+	shards   = catcher{"./ingest", "TestShardSimulation"}
+	groups   = catcher{"./metadata/coordinator/group", "TestModel"}
+	metadata = catcher{"./metadata", "TestSimulation"}
+	core     = catcher{"./tiering/journal", "TestRandomSchedules"}
 )
 
 const root = "../.."
@@ -161,20 +163,52 @@ var seed = regexp.MustCompile(`seed (\d+): (.*)`)
 
 // run returns how the mutant was found.
 func (m mutant) run(t *testing.T, overlay string) string {
-	ctx, cancel := context.WithTimeout(t.Context(), limit)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, "go", "test", "-vet=off", "-count=1", "-overlay="+overlay,
-		"-run=^"+m.by.test+"$", m.by.pkg, fmt.Sprintf("-%s=%d", m.by.seeds, maxSeeds))
-	cmd.Dir = root
-	out, err := cmd.CombinedOutput()
+	out, err := m.by.run(t, overlay, fmt.Sprintf("-sim.seeds=%d", maxSeeds))
 	found := seed.FindSubmatch(out)
 	switch {
-	case ctx.Err() != nil:
-		t.Fatalf("no end within %v:\n%s", limit, out)
 	case err == nil:
 		t.Fatalf("survived %d seeds of %s in %s", maxSeeds, m.by.test, m.by.pkg)
 	case found == nil:
 		t.Fatalf("failed otherwise than by a seed: %v\n%s", err, out)
 	}
 	return fmt.Sprintf("caught by seed %s: %s", found[1], found[2])
+}
+
+// run runs the test on a changed program.
+func (c catcher) run(t *testing.T, overlay string, args ...string) (out []byte, err error) {
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	defer cancel()
+	args = append([]string{"test", "-vet=off", "-count=1", "-overlay=" + overlay, "-run=^" + c.test + "$", c.pkg}, args...)
+	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd.Dir = root
+	out, err = cmd.CombinedOutput()
+	if ctx.Err() != nil {
+		t.Fatalf("no end within %v:\n%s", limit, out)
+	}
+	return out, err
+}
+
+var shrunk = regexp.MustCompile(`(?s)seed 0: (\d+) events, (\d+) choices.*seed \d+, shrunk to (\d+) events, (\d+) choices`)
+
+// TestTheRunThatFindsAMutantIsShrunk takes a mutant that the first seed finds.
+func TestTheRunThatFindsAMutantIsShrunk(t *testing.T) {
+	if testing.Short() {
+		t.Skip("compiles the program")
+	}
+	i := slices.IndexFunc(mutants, func(m mutant) bool { return m.name == "rule 3: other bytes for the same seq" })
+	overlay, err := mutants[i].overlay(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, _ := mutants[i].by.run(t, overlay, "-sim.seed=0", "-v")
+	var n [4]int
+	for i, number := range shrunk.FindStringSubmatch(string(out)) {
+		if i > 0 {
+			n[i-1], _ = strconv.Atoi(number)
+		}
+	}
+	if n[3] == 0 || n[2] >= n[0]/2 || n[3] >= n[1]/2 {
+		t.Fatalf("%d events and %d choices shrunk to %d and %d, want less than half:\n%s", n[0], n[1], n[2], n[3], out)
+	}
+	t.Logf("%d events and %d choices shrunk to %d and %d", n[0], n[1], n[2], n[3])
 }

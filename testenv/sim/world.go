@@ -2,36 +2,30 @@
 // queue of events on one goroutine, processes that crash and freeze, and an object
 // store with faults.
 //
-// It owns the order in which things happen: everything random comes from the
-// seed, so a seed replays exactly, and TraceHash tells whether it did. It promises
-// that the store never breaks what is assumed of every store: create-if-absent is
-// atomic, a read that begins after a create sees the object, a key reads as
-// missing only when it is. A world never waits for real time; Run simulates several
-// beside each other, each on a goroutine of its own.
+// It owns the order of events: everything random comes from the seed, so a seed
+// replays exactly, and Replays checks it. It promises that the store keeps the
+// assumptions of every store: create-if-absent is atomic, a read that begins after a
+// create sees the object, a key reads as missing only when it is. A world never waits
+// for real time; Run simulates several in parallel, each on a goroutine of its own.
 package sim
 
 import (
 	"container/heap"
 	"fmt"
 	"math/rand"
-	"strings"
 	"time"
+
+	"github.com/varvelog/varve/testenv/seeded"
 )
 
-// World is virtual time and the queue of what is to happen. One goroutine uses it.
+// World is virtual time and the queue of events to come. One goroutine uses it.
 type World struct {
 	Rand *rand.Rand
-	// Log, if set, gets a line for every event.
-	Log func(line string)
-	// Counts is how often the things happened that Count was told of.
-	Counts map[string]int
 
+	t      *seeded.T
 	now    time.Duration
 	queue  queue
 	serial uint64
-	hash   uint64
-	events int
-	err    error
 
 	cleanups []func() // end what waits for events
 }
@@ -39,9 +33,11 @@ type World struct {
 // epoch is when virtual time begins.
 var epoch = time.UnixMilli(1_700_000_000_000)
 
-// NewWorld starts at time zero with an empty queue.
-func NewWorld(seed int64) *World {
-	return &World{Rand: rand.New(rand.NewSource(seed)), Counts: map[string]int{}, hash: 14695981039346656037}
+// newWorld starts at time zero with an empty queue.
+func newWorld(t *seeded.T) *World {
+	w := &World{Rand: rand.New(rand.NewSource(t.Seed)), t: t}
+	t.Clock = w.Elapsed
+	return w
 }
 
 // Now is the virtual time.
@@ -50,21 +46,12 @@ func (w *World) Now() time.Time { return epoch.Add(w.now) }
 // Elapsed is the virtual time since the start.
 func (w *World) Elapsed() time.Duration { return w.now }
 
-// Events is how many events have happened.
-func (w *World) Events() int { return w.events }
-
-// TraceHash sums up everything that happened so far, in order.
-func (w *World) TraceHash() uint64 { return w.hash }
-
 // Err is the first failure.
-func (w *World) Err() error { return w.err }
+func (w *World) Err() error { return w.t.Err() }
 
-// Fail notes that something is wrong; Run stops. Only the first failure counts.
+// Fail reports a failure; Run stops. Only the first failure counts.
 func (w *World) Fail(format string, args ...any) {
-	if w.err == nil {
-		w.err = fmt.Errorf("after %v, %d events: %w", w.now, w.events, fmt.Errorf(format, args...))
-		w.logf("FAIL %v", w.err)
-	}
+	w.t.Errorf("after %v, %d events: %w", w.now, w.t.Events, fmt.Errorf(format, args...))
 }
 
 // After lets f happen when d has passed. what names it in the trace.
@@ -77,7 +64,7 @@ func (w *World) After(d time.Duration, what string, f func()) {
 // has passed, or something failed. It reports whether done said so.
 func (w *World) Run(d time.Duration, done func() bool) bool {
 	until := w.now + d
-	for w.err == nil {
+	for w.t.Err() == nil {
 		if done != nil && done() {
 			return true
 		}
@@ -86,7 +73,7 @@ func (w *World) Run(d time.Duration, done func() bool) bool {
 		}
 		e := heap.Pop(&w.queue).(*event)
 		w.now = e.at
-		w.events++
+		w.t.Events++
 		w.Trace(e.what, uint64(e.at), e.serial)
 		e.f()
 	}
@@ -101,46 +88,17 @@ func (w *World) Close() {
 	}
 }
 
-// Trace adds something that happened to the trace.
-func (w *World) Trace(what string, values ...uint64) {
-	for i := range len(what) {
-		w.mix(uint64(what[i]))
-	}
-	for _, v := range values {
-		w.mix(v)
-	}
-	if w.Log != nil {
-		w.logf("%s %v", what, values)
-	}
-}
+// Trace adds an event to the trace.
+func (w *World) Trace(name string, values ...uint64) { w.t.Trace(name, values...) }
 
-// Count notes that something happened that a test wants to see happen.
-func (w *World) Count(what string) {
-	w.Counts[what]++
-	w.Trace(what)
-}
-
-// mix is a step of FNV-1a, with a whole word at a time.
-func (w *World) mix(v uint64) {
-	w.hash = (w.hash ^ v) * 1099511628211
-	w.hash ^= w.hash >> 29
-}
+// Count counts an event that a test wants to see.
+func (w *World) Count(name string) { w.t.Count(name) }
 
 // Logf writes a line where lines are wanted.
-func (w *World) Logf(format string, args ...any) {
-	if w.Log != nil {
-		w.logf(format, args...)
-	}
-}
+func (w *World) Logf(format string, args ...any) { w.t.Logf(format, args...) }
 
-func (w *World) logf(format string, args ...any) {
-	if w.Log != nil {
-		w.Log(fmt.Sprintf("%12v  ", w.now) + strings.TrimSpace(fmt.Sprintf(format, args...)))
-	}
-}
-
-// Chance is true with probability p.
-func (w *World) Chance(p float64) bool { return p > 0 && w.Rand.Float64() < p }
+// Chance is true with probability p, unless shrinking leaves it out.
+func (w *World) Chance(p float64) bool { return p > 0 && w.Rand.Float64() < p && w.t.Keep() }
 
 // Between draws a time from lo to hi, the short ones more often.
 func (w *World) Between(lo, hi time.Duration) time.Duration {

@@ -3,11 +3,11 @@ package journal
 import (
 	"bytes"
 	"errors"
-	"flag"
-	"math/rand"
+	"math/rand/v2"
 	"strings"
 	"testing"
 
+	"github.com/varvelog/varve/testenv/seeded"
 	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/segment"
 )
@@ -483,33 +483,28 @@ func TestStallIsToldAndResolvedLater(t *testing.T) {
 	}
 }
 
-var (
-	seeds = flag.Int("seeds", 2000, "random schedules to run")
-	first = flag.Int64("first", 0, "seed of the first one")
-)
-
-// TestRandomSchedules lets three contenders race with lost replies and late
-// writes. A failing seed replays with -seeds=1 -first=SEED.
-func TestRandomSchedules(t *testing.T) {
-	for seed := *first; seed < *first+int64(*seeds); seed++ {
-		r := rand.New(rand.NewSource(seed))
+// randomSchedules lets three contenders race with lost replies and late writes.
+var randomSchedules = seeded.Test[struct{}]{
+	Run: func(t *seeded.T, _ struct{}) {
 		w := newWorld(t)
 		var late []Put
-		for range 1 + r.Intn(3) {
+		for range 1 + t.Rand.IntN(3) {
 			w.add(w.config(true))
 		}
 		w.add(w.config(false))
-		for range 50 + r.Intn(400) {
+		t.Steps(50+t.Rand.IntN(400), func(r *rand.Rand) {
 			w.randomStep(r, &late)
-			if r.Intn(100) == 0 && len(w.nodes) < 8 {
+			if r.IntN(100) == 0 && len(w.nodes) < 8 {
 				w.add(w.config(true))
 			}
-		}
+		})
 		if err := w.check(); err != nil {
-			t.Fatalf("seed %d: %v", seed, err)
+			t.Fatal(err)
 		}
-	}
+	},
 }
+
+func TestRandomSchedules(t *testing.T) { seeded.Run(t, randomSchedules, 2000, 2000) }
 
 func TestDamageOnTheWayIsReadAgain(t *testing.T) {
 	damaged := GotObject{Err: &segment.CorruptError{Reason: "a bit flipped"}}

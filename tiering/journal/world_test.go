@@ -4,7 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"math/rand"
+	"math/rand/v2"
 	"testing"
 
 	"github.com/varvelog/varve/tiering/objstore"
@@ -20,7 +20,7 @@ var errLost = errors.New("reply lost")
 // world is a store, a clock and the Cores that use them, all stepped by one
 // goroutine: what happens next is the test's choice, or a seed's.
 type world struct {
-	t       *testing.T
+	t       testing.TB
 	objects map[uint64][]byte
 	floor   uint64
 	nodes   []*node
@@ -42,7 +42,7 @@ type node struct {
 	err     error
 }
 
-func newWorld(t *testing.T) *world { return &world{t: t, objects: map[uint64][]byte{}} }
+func newWorld(t testing.TB) *world { return &world{t: t, objects: map[uint64][]byte{}} }
 
 func (w *world) newID() segment.ID {
 	w.serial++
@@ -222,28 +222,28 @@ func (w *world) placeAt(seq uint64, h segment.Header) {
 // randomStep lets one thing happen: an answer, lost or late or true, or a
 // proposal, a proof, a new contender.
 func (w *world) randomStep(r *rand.Rand, late *[]Put) {
-	if len(*late) > 0 && r.Intn(10) == 0 {
-		i := r.Intn(len(*late))
+	if len(*late) > 0 && r.IntN(10) == 0 {
+		i := r.IntN(len(*late))
 		p := (*late)[i]
 		*late = append((*late)[:i], (*late)[i+1:]...)
 		w.put(p.Seq, p.Data) //nolint // nobody hears of it
 		return
 	}
-	n := w.nodes[r.Intn(len(w.nodes))]
+	n := w.nodes[r.IntN(len(w.nodes))]
 	switch {
-	case n.err == nil && n.core.Room() && r.Intn(3) == 0:
+	case n.err == nil && n.core.Room() && r.IntN(3) == 0:
 		n.propose()
-	case n.err == nil && r.Intn(20) == 0:
+	case n.err == nil && r.IntN(20) == 0:
 		n.step(Prove{})
 	case len(n.pending) == 0:
 	default:
-		w.randomAnswer(r, n, r.Intn(len(n.pending)), late)
+		w.randomAnswer(r, n, r.IntN(len(n.pending)), late)
 	}
 }
 
 func (w *world) randomAnswer(r *rand.Rand, n *node, i int, late *[]Put) {
 	p, ok := n.pending[i].(Put)
-	fault := r.Intn(10)
+	fault := r.IntN(10)
 	switch {
 	case !ok || fault < 5:
 		n.answer(i)

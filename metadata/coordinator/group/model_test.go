@@ -3,7 +3,6 @@ package group
 import (
 	"bytes"
 	"errors"
-	"flag"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -11,32 +10,17 @@ import (
 	"time"
 
 	"github.com/varvelog/varve/metadata/coordinator"
-)
-
-var (
-	modelSeed  = flag.Uint64("model.seed", 0, "the one seed to run; 0: as many as model.runs")
-	modelRuns  = flag.Uint64("model.runs", 60, "how many seeds to run")
-	modelSteps = flag.Int("model.steps", 400, "steps of a run")
+	"github.com/varvelog/varve/testenv/seeded"
 )
 
 // TestModel has clients, good and bad, do things at random to a few groups while
 // appends are committed late, in doubt or lost, time passes, and leadership moves.
-func TestModel(t *testing.T) {
-	from, to := uint64(1), *modelRuns
-	if *modelSeed != 0 {
-		from, to = *modelSeed, *modelSeed
-	}
-	for seed := from; seed <= to; seed++ {
-		if !t.Run(fmt.Sprint(seed), func(t *testing.T) { runModel(t, seed) }) {
-			t.Fatalf("seed %d: see above; again with: go test ./metadata/coordinator/group -run TestModel -model.seed %[1]d", seed)
-		}
-	}
-}
+func TestModel(t *testing.T) { seeded.Run(t, seeded.Test[struct{}]{Run: runModel}, 60, 60) }
 
 // model is a world with clients.
 type model struct {
 	*world
-	rng     *rand.Rand
+	rng     *rand.Rand // of the step
 	clients []*modelClient
 	leads   int // leaderships so far
 	calls   []*modelCall
@@ -72,14 +56,14 @@ type modelClient struct {
 	run      int  // answers to requests of before a restart are lost
 }
 
-func runModel(t *testing.T, seed uint64) {
-	rng := rand.New(rand.NewPCG(seed, 0))
+func runModel(t *seeded.T, _ struct{}) {
+	rng := t.Rand
 	m := &model{
 		world: newWorld(t, func(c *Config) {
 			c.MaxSize = []int{0, 3}[rng.IntN(2)]
 			c.InitialDelay = []time.Duration{0, 3 * time.Second}[rng.IntN(2)]
 		}),
-		rng: rng, leader: map[generation]string{}, acked: map[string]int64{}, doubted: map[string]bool{},
+		leader: map[generation]string{}, acked: map[string]int64{}, doubted: map[string]bool{},
 	}
 	m.auto = false
 	m.erased = func(group string) { m.acked[group] = 0 }
@@ -94,10 +78,11 @@ func runModel(t *testing.T, seed uint64) {
 		}
 		m.clients = append(m.clients, c)
 	}
-	for range *modelSteps {
+	t.Steps(400, func(r *rand.Rand) {
+		m.rng = r
 		m.step()
 		m.verify()
-	}
+	})
 	m.finish()
 }
 

@@ -1,6 +1,6 @@
 //go:build !race
 
-package sim
+package seeded
 
 // slower is for the race detector, which is not in use.
 const slower = 1
