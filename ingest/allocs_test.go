@@ -29,7 +29,7 @@ func TestAppendAllocatesNothingForEachBatch(t *testing.T) {
 	for _, batches := range []int{1, 100} {
 		b := newBench(t)
 		b.c.wal = &noLog{last: b.logged}
-		b.c.buffer.batches = make([]buffered, 0, 100_000) // as long as it has become under load
+		b.c.flusher.buffer.batches = make([]buffered, 0, 100_000) // as long as it has become under load
 		data := makeBatch(t, testKey, batchtest.Spec{Records: batchtest.Values(1000, "a", "b")}).Data
 		h, err := batch.Parse(data)
 		if err != nil {
@@ -39,7 +39,7 @@ func TestAppendAllocatesNothingForEachBatch(t *testing.T) {
 		for range batches {
 			request.batches = append(request.batches, Batch{Key: testKey, Data: data, Header: h})
 		}
-		b.c.onSync.queue = make([]waiter, 0, 1000)
+		b.c.answers.onSync.queue = make([]waiter, 0, 1000)
 		n := testing.AllocsPerRun(100, func() { b.c.append(request) })
 		if n > maxAppendAllocs {
 			t.Errorf("a request with %d batches takes %v allocations, at most %d", batches, n, maxAppendAllocs)

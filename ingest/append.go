@@ -17,8 +17,8 @@ type request struct {
 }
 
 // append takes a request: each of its batches is refused, found to be a retry,
-// or given offsets, logged and buffered. The answer comes when what was taken is
-// as safe as asked.
+// or given offsets, logged and buffered. The answer comes when they are as safe as
+// asked.
 func (c *core) append(r request) {
 	results := make([]Result, len(r.batches))
 	if err := c.refuses(r.acks); err != nil {
@@ -36,13 +36,13 @@ func (c *core) append(r request) {
 		switch c.ends.place(b, &results[i]) {
 		case batchPlaced:
 			size += len(b.Data)
-			c.buffer.add(buffered{key: b.Key, data: b.Data, header: b.Header, at: c.now()}, c.unflushed() >= c.maxMemory)
+			c.flusher.add(b)
 			records = append(records, wal.Record{
 				Topic: b.Key.Topic, Index: b.Key.Index, BaseOffset: results[i].BaseOffset,
 				Epoch: c.epoch, Batch: b.Data, CRC: knownCRC(b),
 			})
 		case batchRetryPending:
-			until = max(until, c.appended)
+			until = max(until, c.answers.appended)
 		}
 	}
 	if len(records) > 0 {
@@ -52,20 +52,20 @@ func (c *core) append(r request) {
 			r.done(results)
 			return
 		}
-		until = c.appended
+		until = c.answers.appended
 		if r.acks == AcksAll {
-			c.waiting.add(size, c.now())
+			c.flusher.waiting.add(size, c.now())
 		}
 	}
 	if !misplaced(results) {
-		c.answer(r, results, until)
+		c.await(r, results, until)
 		return
 	}
 	c.journal.Prove(func(err error) {
 		if err != nil || !c.leading() {
 			doubt(results)
 		}
-		c.answer(r, results, until)
+		c.await(r, results, until)
 	})
 }
 
@@ -79,8 +79,8 @@ func knownCRC(b *Batch) uint32 {
 }
 
 // misplaced reports whether a result says that a producer's sequence or epoch is
-// wrong. Its client gives the sequence up on that, so it must not be said by a leader
-// that was deposed and has not noticed: the head is proved first.
+// wrong. Its client gives the sequence up on that, so a leader that was deposed and has
+// not noticed must not say it: the head is proved first.
 func misplaced(results []Result) bool {
 	for i := range results {
 		if isMisplaced(results[i].Err) {
@@ -94,7 +94,7 @@ func isMisplaced(err error) bool {
 	return errors.Is(err, partlog.ErrOutOfOrder) || errors.Is(err, partlog.ErrProducerEpoch) || errors.Is(err, partlog.ErrDuplicateSequence)
 }
 
-// doubt takes back what only a leader may say.
+// doubt replaces the errors that only a leader may give.
 func doubt(results []Result) {
 	for i := range results {
 		if isMisplaced(results[i].Err) {
@@ -103,38 +103,17 @@ func doubt(results []Result) {
 	}
 }
 
-// refuses says why nothing is appended now, if so.
-func (c *core) refuses(acks Acks) error {
-	switch {
-	case c.failed != nil:
-		return c.failed
-	case c.closing:
-		return ErrClosed
-	case !c.accepting:
-		return ErrNotLeader
-	case c.stalled && acks == AcksAll:
-		return ErrUnavailable
-	}
-	return nil
-}
-
-// log hands records to the write-ahead log, which must number them as the buffer did.
+// log hands records to the write-ahead log.
 func (c *core) log(records []wal.Record) error {
 	last, err := c.wal.Append(records)
 	if err != nil {
 		return fmt.Errorf("append to write-ahead log: %w", err)
 	}
-	c.appended += uint64(len(records))
-	for i := range records {
-		c.pending.Add(int64(len(records[i].Batch)))
+	c.answers.appended += uint64(len(records))
+	if last != c.answers.appended {
+		return fmt.Errorf("write-ahead log is at %d, %d records were appended", last, c.answers.appended)
 	}
-	if last != c.appended || last != c.buffer.next()-1 {
-		return fmt.Errorf("write-ahead log is at %d, the buffer at %d", last, c.buffer.next()-1)
-	}
-	if c.buffer.spilled > 0 {
-		c.wal.Sync(last) // to be read back
-	}
-	return nil
+	return c.flusher.logged(records, last)
 }
 
 func (c *core) failResults(results []Result, err error) {
@@ -145,21 +124,9 @@ func (c *core) failResults(results []Result, err error) {
 	}
 }
 
-// answer gives the results once everything up to LSN until is safe enough.
-func (c *core) answer(r request, results []Result, until uint64) {
-	w := waiter{until: until, results: results, done: r.done}
-	if r.acks != AcksAll {
-		c.promise(until)
-	}
-	switch {
-	case until == 0 || r.acks == AcksNone:
-		r.done(results)
-	case r.acks == AcksLeader && until > max(c.synced, c.committed):
-		c.onSync.add(w)
+// await gives the results once everything up to LSN until is as safe as asked.
+func (c *core) await(r request, results []Result, until uint64) {
+	if c.answers.await(r.acks, waiter{until: until, results: results, done: r.done}) {
 		c.wal.Sync(until)
-	case r.acks == AcksAll && until > c.committed:
-		c.onCommit.add(w)
-	default:
-		r.done(results)
 	}
 }

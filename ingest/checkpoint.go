@@ -10,23 +10,29 @@ import (
 // fewer stay in the checkpoint itself.
 const minPaged = 64
 
-// planCheckpoint bounds what the next start has to read. It runs between two
+// paging is the index page of the checkpoint being written.
+type paging struct {
+	index *partlog.Index // nil if the checkpoint has none
+	page  segment.ID     // the index's object
+}
+
+// planCheckpoint bounds the objects that the next start has to read. It runs between two
 // events, when everything the journal confirmed is applied to the state.
 func (c *core) planCheckpoint(chain journal.Chain, history journal.History) journal.CheckpointJob {
 	job := journal.CheckpointJob{Chain: chain, History: history}
-	c.index = nil
+	c.paging = paging{}
 	if index, ok := c.state.PlanIndex(minPaged); ok {
-		c.index, c.page = index, c.newID()
-		job.Index, job.Page = index.Payload(), c.page
+		c.paging = paging{index: index, page: c.newID()}
+		job.Index, job.Page = index.Payload(), c.paging.page
 	}
-	job.State = c.state.Encode(c.index, c.page)
+	job.State = c.state.Encode(c.paging.index, c.paging.page)
 	if c.attached != nil {
 		job.Attached = c.attached()
 	}
 	return job
 }
 
-// checkCheckpoint says why nobody could start from a checkpoint of a data journal.
+// checkCheckpoint returns why no node could start from a checkpoint of a data journal.
 func (o *Options) checkCheckpoint(c *journal.Checkpoint) error {
 	_, err := partlog.Decode(c.Chain.Journal, c.State)
 	if err == nil && o.CheckAttached != nil {
@@ -43,11 +49,11 @@ func (c *core) checkpointed(res journal.CheckpointResult) (more bool) {
 		c.floor.plan = res.Plan
 		c.commands.ride(&c.floor)
 	}
-	if res.Err == nil && c.index != nil {
-		c.state.Paged(c.index, c.page)
-		more = c.index.More()
+	if res.Err == nil && c.paging.index != nil {
+		c.state.Paged(c.paging.index, c.paging.page)
+		more = c.paging.index.More()
 	}
-	c.index = nil
+	c.paging = paging{}
 	return more
 }
 

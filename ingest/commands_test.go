@@ -58,8 +58,8 @@ func TestCommandThatIsReachedCostsNoEntry(t *testing.T) {
 	b := newBench(t)
 	s := &steps{}
 	b.c.start(s)
-	if len(s.answers) != 1 || s.answers[0] != nil || !b.c.buffer.empty() {
-		t.Errorf("answered %v, buffer %+v", s.answers, b.c.buffer)
+	if len(s.answers) != 1 || s.answers[0] != nil || !b.c.flusher.buffer.empty() {
+		t.Errorf("answered %v, buffer %+v", s.answers, b.c.flusher.buffer)
 	}
 }
 
@@ -103,8 +103,8 @@ func TestRidersWaitForAnObjectThatIsWrittenAnyway(t *testing.T) {
 		b.c.checkpointed(journal.CheckpointResult{Plan: &journal.FloorPlan{N: n + 1, At: segment.Ref{Seq: 1, Object: segment.ID{1}}, Object: segment.ID{2}}})
 	}
 	b.clock = b.clock.Add(2 * time.Hour)
-	if b.flush(); !b.c.flushAt().IsZero() || len(b.sent) > 0 {
-		t.Fatalf("%d objects of an idle journal, the next one at %v", len(b.sent), b.c.flushAt())
+	if b.flush(); !b.c.flusher.due().IsZero() || len(b.sent) > 0 {
+		t.Fatalf("%d objects of an idle journal, the next one at %v", len(b.sent), b.c.flusher.due())
 	}
 	b.append(AcksAll, batchtest.Spec{})
 	b.flush()

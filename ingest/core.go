@@ -2,7 +2,6 @@ package ingest
 
 import (
 	"fmt"
-	"sync/atomic"
 	"time"
 
 	"github.com/varvelog/varve/ingest/wal"
@@ -27,9 +26,9 @@ type proposer interface {
 	Header() segment.Header
 	History() *journal.History
 	Propose(o *journal.Object, data []byte)
-	// Prove tells when all that was committed before the call is applied, or why
+	// Prove reports when all that was committed before the call is applied, or why
 	// that is not known.
-	Prove(tell func(error))
+	Prove(onProved func(error))
 }
 
 // recent is where the newest objects of the journal stay in memory for readers.
@@ -37,65 +36,63 @@ type recent interface {
 	Add(seq uint64, object []byte)
 }
 
-// policy says when the buffer is flushed.
-type policy struct {
-	interval   time.Duration // a record waits this long at the most
-	linger     time.Duration // and this long if the journal was idle for an interval
-	flushBytes int           // or until this much is buffered
-	earlyBytes int           // or until this much is waited for by producers that send nothing more
-	maxMemory  int           // unflushed bytes above which batches are left to the write-ahead log
-}
-
-// core is the append side of one data journal under one leadership. It is owned
-// by one goroutine, but for ends.next and pending.
-type core struct {
-	policy
-	state       *partlog.State
+// ports are the things outside of core that its parts use.
+type ports struct {
+	state       *partlog.State // committed; only core applies to it
 	wal         writeAhead
 	journal     proposer
 	recent      recent
-	onApplied   func(*journal.Object) // of every object applied
-	attached    func() []byte         // for checkpoints; may be nil
 	now         func() time.Time
 	newID       func() segment.ID
-	incarnation segment.ID
-	expiry      time.Duration // of idempotent producers
-
-	epoch     uint32 // 0 while not leading
-	accepting bool   // requests are taken: leading, and older logs are dealt with
-	closing   bool   // no more requests; what was taken is flushed
-	failed    error  // why nothing is taken any more
-	stalled   bool   // the bucket has not answered for long
-
-	ends      appendEnds
-	inFlight  map[uint64]flight // proposed segments, by seq
-	pending   atomic.Int64      // bytes of batches that are logged and not known to be in the bucket
-	replay    replay
-	buffer    buffer
-	waiting   waiting
-	appended  uint64 // LSN of the last batch appended
-	committed uint64 // LSN up to which everything is in the bucket
-	synced    uint64 // LSN up to which everything is synced
-	lastFlush time.Time
-	readAgain time.Time // before this the log is not read back
-	expired   time.Time // when producers were last expired
-
-	onSync   waiters // acks=1
-	onCommit waiters // acks=all
-
-	commands commands
-	floor    floorPlan
-
-	settlement settlement // acks=1 and 0
-
-	index *partlog.Index // of the checkpoint being written, nil if it has none
-	page  segment.ID     // the index's object
+	incarnation segment.ID // of the write-ahead log
 }
 
-// flight is a proposed segment.
-type flight struct {
-	data    []byte
-	batches int64 // bytes of its batches that count as pending
+// core is the append side of one data journal under one leadership. One goroutine owns
+// it, but for ends.next, answers.unsettled and flusher.pending.
+//
+// Its parts decide one thing each, and core is the order in which they do: a batch gets
+// its place (ends), is logged and buffered (flusher) and waits for its answer (answers);
+// a command waits for its entries (commands); replay comes before all of them.
+type core struct {
+	*ports
+	onApplied func(*journal.Object) // for every object
+	attached  func() []byte         // for checkpoints; may be nil
+
+	epoch     uint32 // 0 while not leading
+	accepting bool   // requests: the journal is led, and older logs are dealt with
+	closing   bool   // no more requests; accepted batches are flushed
+	failed    error  // why the leadership ended
+	stalled   bool   // the bucket has not answered for long
+
+	ends     appendEnds
+	flusher  flusher
+	answers  answers
+	commands commands
+	replay   replay
+	expirer  expirer
+	floor    floorPlan
+	paging   paging
+}
+
+func newCore(opt Options, log writeAhead, p proposer) *core {
+	c := &core{
+		ports: &ports{
+			state: opt.State, wal: log, journal: p, recent: opt.Recent, now: opt.Now,
+			newID: opt.Journal.NewID, incarnation: opt.Journal.Incarnation,
+		},
+		onApplied: opt.Committed, attached: opt.Attached,
+		ends:    newAppendEnds(opt.State, opt.Now),
+		expirer: expirer{after: opt.ProducerExpiry},
+	}
+	c.flusher = flusher{
+		ports: c.ports, answers: &c.answers, buffer: buffer{first: 1}, inFlight: map[uint64]flight{},
+		policy: policy{
+			interval: opt.FlushInterval, linger: min(flushLinger, opt.FlushInterval),
+			flushBytes: opt.FlushBytes, earlyBytes: opt.EarlyBytes, maxMemory: opt.MaxUnflushed,
+		},
+	}
+	c.replay = replay{ports: c.ports, ends: &c.ends, flusher: &c.flusher, commands: &c.commands, local: map[segment.ID]bool{}}
+	return c
 }
 
 // lead begins a leadership: the append ends are those of the state, in which
@@ -103,70 +100,86 @@ type flight struct {
 func (c *core) lead(epoch uint32) {
 	c.epoch = epoch
 	c.stalled = false // by a fence or a filler: they are committed
-	c.lastFlush = c.now()
+	c.flusher.lastFlush = c.now()
 	c.ends.lead()
 }
 
+// leading reports whether the journal is led and nothing has ended that.
+func (c *core) leading() bool { return c.epoch != 0 }
+
+// refuses returns why nothing is accepted now, if so.
+func (c *core) refuses(acks Acks) error {
+	switch {
+	case c.failed != nil:
+		return c.failed
+	case c.closing:
+		return ErrClosed
+	case !c.accepting:
+		return ErrNotLeader
+	case c.stalled && acks == AcksAll:
+		return ErrUnavailable
+	}
+	return nil
+}
+
 // start begins a command.
-func (c *core) start(x command) { c.commands.start(x, c.addEntry) }
+func (c *core) start(x command) { c.commands.start(x, c.flusher.addEntry) }
 
-func (c *core) addEntry(e segment.Entry) { c.buffer.addEntry(e, c.now()) }
-
-// progress does what has become possible or due. It follows every event.
-func (c *core) progress() error {
+// progress does everything that has become possible or due. It follows every event.
+func (c *core) progress() (err error) {
 	if !c.leading() {
 		return nil
 	}
-	c.answerSettlers()
+	c.answers.releaseSettled()
 	if !c.accepting && !c.closing {
-		if err := c.replayOlder(); err != nil {
+		if c.accepting, err = c.replay.run(c.epoch); err != nil {
 			return err
 		}
 	}
 	return c.flush(c.closing)
 }
 
-// leading reports whether the journal is led and nothing has ended that.
-func (c *core) leading() bool { return c.epoch != 0 }
+// flush sends objects while one is due and the journal has room. all flushes
+// everything in the buffer whether it is due or not.
+func (c *core) flush(all bool) error {
+	for c.leading() {
+		ready, err := c.flusher.ready(all)
+		if err != nil || !ready {
+			return err
+		}
+		if x := c.expirer.due(c.now()); x != nil {
+			c.commands.ride(x)
+		}
+		if err := c.flusher.flushOne(c.commands.board()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // wakeAt is when progress has something to do that no event announces; zero: never.
 func (c *core) wakeAt() time.Time {
 	if !c.leading() || !c.journal.Room() {
 		return time.Time{}
 	}
-	return c.flushAt()
+	return c.flusher.due()
 }
 
 // close accepts no more requests.
 func (c *core) close() { c.closing = true }
 
 // finished: closing, and nothing is left to flush.
-func (c *core) finished() bool {
-	return c.closing && (!c.leading() || c.buffer.empty() && len(c.inFlight) == 0)
-}
-
-// unflushed is how many bytes are in memory and not known to be in the bucket.
-func (c *core) unflushed() int {
-	n := c.buffer.bytes
-	for _, f := range c.inFlight {
-		n += len(f.data)
-	}
-	return n
-}
+func (c *core) finished() bool { return c.closing && (!c.leading() || c.flusher.idle()) }
 
 // wasSynced: the write-ahead log is durable up to lsn.
-func (c *core) wasSynced(lsn uint64) {
-	c.synced = max(c.synced, lsn)
-	c.onSync.release(max(c.synced, c.committed))
-}
+func (c *core) wasSynced(lsn uint64) { c.answers.wasSynced(lsn) }
 
 // apply takes the next valid object of the journal, own or read, into the state.
 func (c *core) apply(o *journal.Object, own bool) error {
 	h := &o.Footer.Header
-	f, ok := c.inFlight[h.Seq]
+	f, ok := c.flusher.landed(h.Seq)
 	if ok {
 		c.recent.Add(h.Seq, f.data) // before readers can ask for it
-		delete(c.inFlight, h.Seq)
 	}
 	if err := c.state.Apply(o.Footer, o.Entries); err != nil {
 		return err
@@ -180,17 +193,14 @@ func (c *core) apply(o *journal.Object, own bool) error {
 		return err
 	}
 	if w := h.WAL; w.Incarnation == c.incarnation {
-		c.committed = w.To - 1
-		c.pending.Add(-f.batches)
-		c.onCommit.release(c.committed)
-		c.onSync.release(max(c.synced, c.committed))
-		c.wal.Release(c.committed)
-		c.promise(0)
+		c.flusher.pending.Add(-f.batches)
+		c.answers.wasCommitted(w.To - 1)
+		c.wal.Release(c.answers.committed)
 	}
 	return nil
 }
 
-// applyEntries follows with the append side what committed entries changed.
+// applyEntries follows with the append ends what committed entries changed.
 func (c *core) applyEntries(entries []segment.Entry) error {
 	for _, e := range entries {
 		switch e.Kind {
@@ -209,24 +219,23 @@ func (c *core) applyEntries(entries []segment.Entry) error {
 		}
 	}
 	if len(entries) > 0 {
-		c.commands.proceed(c.addEntry)
+		c.commands.proceed(c.flusher.addEntry)
 	}
 	return nil
 }
 
-// stall: the bucket has not answered for long. Those who wait for it are told
-// so; their records stay, and may be committed later.
+// stall: the bucket has not answered for long. The clients that wait for it get
+// ErrUnavailable; their records stay, and may be committed later.
 func (c *core) stall() {
 	c.stalled = true
-	c.onCommit.fail(ErrUnavailable)
-	c.failSettlers(ErrUnavailable)
+	c.answers.stall(ErrUnavailable)
 }
 
-// noRoom: the write-ahead log has taken nothing for long. Those who wait for it are
-// told so; their records stay in memory, and may be committed later.
-func (c *core) noRoom() { c.onSync.fail(ErrNoRoom) }
+// noRoom: the write-ahead log has taken nothing for long. The clients that wait for it
+// get ErrNoRoom; their records stay in memory, and may be committed later.
+func (c *core) noRoom() { c.answers.noRoom(ErrNoRoom) }
 
-// fail ends the leadership. What waits has an unknown outcome.
+// fail ends the leadership. All that waits is answered with an unknown outcome.
 func (c *core) fail(err error) {
 	if c.failed != nil {
 		return
@@ -236,8 +245,6 @@ func (c *core) fail(err error) {
 		c.failed = fmt.Errorf("%w: %w", ErrNotLeader, err)
 	}
 	c.epoch, c.accepting = 0, false
-	c.failSettlers(c.failed)
-	c.onSync.fail(c.failed)
-	c.onCommit.fail(c.failed)
+	c.answers.fail(c.failed)
 	c.commands.fail(c.failed)
 }

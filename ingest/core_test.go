@@ -44,7 +44,7 @@ func newBench(t *testing.T) *bench {
 		ProducerExpiry: time.Hour, Now: func() time.Time { return b.clock },
 		Journal: journal.Config{Incarnation: segment.ID{4}, NewID: b.newID},
 	}, b, b)
-	b.c.expired = b.clock
+	b.c.expirer.last = b.clock
 	b.apply(segment.Header{Kind: segment.KindFence, Epoch: 1, Seq: 1})
 	b.c.lead(1)
 	b.c.accepting = true
@@ -250,7 +250,7 @@ func TestPartitionThatIsNotOpenTakesNothing(t *testing.T) {
 
 func TestSealComesAfterTheRecordsThatWereTaken(t *testing.T) {
 	b := newBench(t)
-	b.c.flushBytes = 1 // a segment for each batch
+	b.c.flusher.flushBytes = 1 // a segment for each batch
 	first := b.append(AcksAll, batchtest.Spec{})
 	second := b.append(AcksAll, batchtest.Spec{})
 	done := make(chan error, 1)
@@ -312,8 +312,8 @@ func TestTheWriteAheadLogIsToldTheCRCOfLargeBatches(t *testing.T) {
 
 func TestFlushIsDueByIntervalSizeOrIdleness(t *testing.T) {
 	b := newBench(t)
-	due := func() time.Duration { return b.c.flushAt().Sub(b.clock) }
-	if !b.c.flushAt().IsZero() {
+	due := func() time.Duration { return b.c.flusher.due().Sub(b.clock) }
+	if !b.c.flusher.due().IsZero() {
 		t.Fatal("an empty buffer is due")
 	}
 	b.clock = b.clock.Add(time.Second)
@@ -331,7 +331,7 @@ func TestFlushIsDueByIntervalSizeOrIdleness(t *testing.T) {
 	if due() != flushLinger {
 		t.Errorf("with a partition to open due in %v, want %v", due(), flushLinger)
 	}
-	b.c.flushBytes = 10
+	b.c.flusher.flushBytes = 10
 	if due() > 0 {
 		t.Errorf("full buffer due in %v", due())
 	}
@@ -342,8 +342,8 @@ func TestFlushIsDueByIntervalSizeOrIdleness(t *testing.T) {
 func TestFlushIsEarlyWhenThoseWhoWriteWait(t *testing.T) {
 	b := newBench(t)
 	size := len(makeBatch(t, testKey, batchtest.Spec{}).Data)
-	b.c.earlyBytes = 2 * size
-	due := func() time.Duration { return b.c.flushAt().Sub(b.clock) }
+	b.c.flusher.earlyBytes = 2 * size
+	due := func() time.Duration { return b.c.flusher.due().Sub(b.clock) }
 	wait := func(d time.Duration) { b.clock = b.clock.Add(d) }
 	expect := func(when string, want time.Duration) {
 		t.Helper()
@@ -383,12 +383,12 @@ func TestFlushIsEarlyWhenThoseWhoWriteWait(t *testing.T) {
 
 func TestProducerStateOfTheStateEqualsTheAppendSide(t *testing.T) {
 	b := newBench(t)
-	b.c.flushBytes = 300 // a few batches a segment
+	b.c.flusher.flushBytes = 300 // a few batches a segment
 	for i := range int32(20) {
 		b.append(AcksAll, batchtest.Spec{ProducerID: 9 + int64(i%2), Sequence: i / 2 * 2})
 	}
-	b.c.expired = b.clock
-	for !b.c.buffer.empty() || len(b.sent) > 0 {
+	b.c.expirer.last = b.clock
+	for !b.c.flusher.buffer.empty() || len(b.sent) > 0 {
 		b.flush()
 		b.commit()
 	}
@@ -407,20 +407,20 @@ func TestProducerStateOfTheStateEqualsTheAppendSide(t *testing.T) {
 
 func TestBatchesSpillToTheWriteAheadLogAndComeBackInOrder(t *testing.T) {
 	b := newBench(t)
-	b.c.maxMemory, b.c.flushBytes, b.room = 200, 300, 1
+	b.c.flusher.maxMemory, b.c.flusher.flushBytes, b.room = 200, 300, 1
 	b.append(AcksNone, batchtest.Spec{})
 	b.flush() // takes the only place
 	for range 10 {
 		b.append(AcksNone, batchtest.Spec{ProducerID: 9, Epoch: -0, Sequence: int32(b.logged-1) * 2})
 	}
 	last := b.append(AcksAll, batchtest.Spec{})
-	if b.c.buffer.spilled == 0 || b.c.unflushed() > 700 {
-		t.Fatalf("%d spilled, %d bytes in memory", b.c.buffer.spilled, b.c.unflushed())
+	if b.c.flusher.buffer.spilled == 0 || b.c.flusher.unflushed() > 700 {
+		t.Fatalf("%d spilled, %d bytes in memory", b.c.flusher.buffer.spilled, b.c.flusher.unflushed())
 	}
 	done := make(chan error, 1)
 	b.c.reconcile(Want{Sealed: []partlog.Key{testKey}}, done)
 	b.commit()
-	if b.flush(); len(b.sent) > 0 && b.c.buffer.spilled > 9 {
+	if b.flush(); len(b.sent) > 0 && b.c.flusher.buffer.spilled > 9 {
 		t.Fatal("sent what is not synced")
 	}
 	b.c.wasSynced(b.logged)
@@ -430,8 +430,8 @@ func TestBatchesSpillToTheWriteAheadLogAndComeBackInOrder(t *testing.T) {
 		}
 		b.flush()
 	}
-	if !b.c.buffer.empty() || !answered(last) || (*last)[0].Err != nil {
-		t.Fatalf("not drained: %+v, %v", b.c.buffer, *last)
+	if !b.c.flusher.buffer.empty() || !answered(last) || (*last)[0].Err != nil {
+		t.Fatalf("not drained: %+v, %v", b.c.flusher.buffer, *last)
 	}
 	if v, _ := b.c.state.Lookup(testKey); v.End != 24 || !v.Sealed {
 		t.Fatalf("partition is %+v, want 24 records and the seal after them", v)

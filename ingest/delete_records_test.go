@@ -71,7 +71,7 @@ func TestDeletionOfWhatIsDeletedCostsNothing(t *testing.T) {
 			t.Errorf("%+v, want start 3", r)
 		}
 	}
-	if len(b.c.buffer.entries) > 0 {
+	if len(b.c.flusher.buffer.entries) > 0 {
 		t.Error("an entry for nothing")
 	}
 }

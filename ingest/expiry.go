@@ -10,20 +10,25 @@ import (
 // expireEvery is how often a journal that is written to forgets old producers.
 const expireEvery = 10 * time.Minute
 
+// expirer lets idempotent producers be forgotten now and then.
+type expirer struct {
+	after time.Duration // their last batch
+	last  time.Time     // when some were to be forgotten last
+}
+
+// due returns the command for it when it is time.
+func (x *expirer) due(now time.Time) *expiry {
+	if now.Sub(x.last) < expireEvery {
+		return nil
+	}
+	x.last = now
+	return &expiry{beforeMs: now.Add(-x.after).UnixMilli()}
+}
+
 // expiry is the command that forgets producers last used before a time.
 type expiry struct {
 	unawaited
 	beforeMs int64
-}
-
-// expireProducers lets the next object say now and then which producers to forget.
-func (c *core) expireProducers() {
-	now := c.now()
-	if now.Sub(c.expired) < expireEvery {
-		return
-	}
-	c.expired = now
-	c.commands.ride(&expiry{beforeMs: now.Add(-c.expiry).UnixMilli()})
 }
 
 func (x *expiry) propose(add func(segment.Entry)) {

@@ -12,7 +12,6 @@ import (
 	"github.com/varvelog/varve/tiering/journal"
 	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/partlog"
-	"github.com/varvelog/varve/tiering/segment"
 )
 
 // Options says which journal to lead, where, and how. Fields without a default
@@ -135,25 +134,14 @@ func Start(opt Options) (*Leader, error) {
 	l.machine.onAccepting = l.watchAside
 	l.core = l.machine.core
 	l.core.ends.maxBatch = log.MaxBatch()
-	l.core.replay.warn = l.setAside
+	l.core.replay.onAside = l.setAside
 	for _, o := range older {
-		l.core.addOlder(o, o)
+		l.core.replay.add(o, o)
 	}
 	l.loop.Start(l.machine, journal.Intake[request]{
 		Take: l.core.append, Full: func() bool { return l.machine.full() != nil }, Signal: log.Synced(), Close: l.ended,
 	})
 	return l, nil
-}
-
-func newCore(opt Options, log writeAhead, p proposer) *core {
-	return &core{
-		policy: policy{interval: opt.FlushInterval, linger: min(flushLinger, opt.FlushInterval), flushBytes: opt.FlushBytes, earlyBytes: opt.EarlyBytes, maxMemory: opt.MaxUnflushed},
-		buffer: buffer{first: 1},
-		state:  opt.State, wal: log, journal: p, recent: opt.Recent, onApplied: opt.Committed, attached: opt.Attached, now: opt.Now,
-		newID: opt.Journal.NewID, incarnation: opt.Journal.Incarnation, expiry: opt.ProducerExpiry,
-		replay: replay{local: map[segment.ID]bool{}},
-		ends:   newAppendEnds(opt.State, opt.Now), inFlight: map[uint64]flight{},
-	}
 }
 
 // Ready is closed when the journal is led and requests are taken.
@@ -173,7 +161,7 @@ func (l *Leader) SetAside() int { return int(l.aside.missing.Load()) }
 
 // Pending is how many bytes of batches are in the write-ahead log and not known to
 // be in the bucket.
-func (l *Leader) Pending() int64 { return l.core.pending.Load() }
+func (l *Leader) Pending() int64 { return l.core.flusher.pending.Load() }
 
 // WALFileBytes is how much disk the write-ahead log takes, whatever is in it.
 func (l *Leader) WALFileBytes() int64 { return l.wal.FileBytes() }

@@ -55,7 +55,7 @@ func (m *machine) Progress() (next time.Time, err error) {
 	if err := m.disk.Err(); err != nil {
 		return time.Time{}, err
 	}
-	if lsn := m.disk.SyncedLSN(); lsn > m.synced {
+	if lsn := m.disk.SyncedLSN(); lsn > m.answers.synced {
 		m.wasSynced(lsn)
 	}
 	roomAt, waitedLong := m.room.look(m.full(), m.now())

@@ -12,32 +12,32 @@ import (
 // before is sent.
 func TestReadingBackWaitsForDescriptors(t *testing.T) {
 	b := newBench(t)
-	b.c.maxMemory, b.room = 200, 1
+	b.c.flusher.maxMemory, b.room = 200, 1
 	b.append(AcksNone, batchtest.Spec{})
 	b.flush() // takes the only place
 	for range 10 {
 		b.append(AcksNone, batchtest.Spec{})
 	}
 	last := b.append(AcksAll, batchtest.Spec{})
-	for len(b.c.buffer.batches) > 0 { // what was not spilled
+	for len(b.c.flusher.buffer.batches) > 0 { // what was not spilled
 		b.commit()
 		b.flush()
 	}
 	b.commit()
 	b.c.wasSynced(b.logged)
-	spilled := b.c.buffer.spilled
+	spilled := b.c.flusher.buffer.spilled
 	b.back = fmt.Errorf("open: %w", syscall.EMFILE)
 	for range 3 {
 		b.flush()
 		b.commit()
 		b.flush()
-		if wait := b.c.flushAt().Sub(b.clock); len(b.sent) > 0 || wait != readBackPause {
+		if wait := b.c.flusher.due().Sub(b.clock); len(b.sent) > 0 || wait != readBackPause {
 			t.Fatalf("%d sent, next look after %v", len(b.sent), wait)
 		}
 		b.clock = b.clock.Add(readBackPause)
 	}
-	if b.c.buffer.spilled >= spilled {
-		t.Errorf("%d spilled, were %d", b.c.buffer.spilled, spilled)
+	if b.c.flusher.buffer.spilled >= spilled {
+		t.Errorf("%d spilled, were %d", b.c.flusher.buffer.spilled, spilled)
 	}
 	b.back = nil
 	for range 4 {
@@ -46,7 +46,7 @@ func TestReadingBackWaitsForDescriptors(t *testing.T) {
 			b.commit()
 		}
 	}
-	if !b.c.buffer.empty() || !answered(last) || (*last)[0].Err != nil {
-		t.Fatalf("not drained: %+v, %v", b.c.buffer, *last)
+	if !b.c.flusher.buffer.empty() || !answered(last) || (*last)[0].Err != nil {
+		t.Fatalf("not drained: %+v, %v", b.c.flusher.buffer, *last)
 	}
 }

@@ -30,115 +30,116 @@ type olderFiles interface {
 	Remove() error
 }
 
-// replay is what is left to do with the older logs of a data folder.
+// replay brings the older logs of a data folder to the bucket.
 type replay struct {
+	*ports
+	ends     *appendEnds
+	flusher  *flusher
+	commands *commands
+
 	older []*olderLog         // oldest first, until they are dealt with
 	local map[segment.ID]bool // their incarnations
-	// warn tells of records that were set aside, to which folder and why.
-	warn func(records int, folder string, reason error)
+	// onAside is called for records that were set aside, with their folder and why.
+	onAside func(records int, folder string, reason error)
 }
 
-// addOlder takes the next older log.
-func (c *core) addOlder(found *wal.Incarnation, files olderFiles) {
-	c.replay.older = append(c.replay.older, &olderLog{log: found, files: files})
-	c.replay.local[found.ID] = true
+// add takes the next older log.
+func (p *replay) add(found *wal.Incarnation, files olderFiles) {
+	p.older = append(p.older, &olderLog{log: found, files: files})
+	p.local[found.ID] = true
 }
 
-// replayOlder brings the older logs to the bucket, one segment after the other,
-// and then lets requests in. It is called again while there is something left.
-func (c *core) replayOlder() error {
-	for len(c.replay.older) > 0 {
-		o := c.replay.older[0]
-		done, err := c.replayOne(o)
+// run brings the older logs to the bucket, one object after the other, under the
+// leadership of an epoch. It is called again until all of them are dealt with.
+func (p *replay) run(epoch uint32) (done bool, err error) {
+	for len(p.older) > 0 {
+		o := p.older[0]
+		done, err := p.one(o, epoch)
 		if errors.Is(err, errNotReplayable) {
-			err, done = c.setAside(o, err), true
+			err, done = p.setAside(o, err), true
 		}
 		if err != nil || !done {
-			return err
+			return false, err
 		}
-		c.replay.older = c.replay.older[1:]
+		p.older = p.older[1:]
 	}
-	c.accepting = true
-	return nil
+	return true, nil
 }
 
-// replayOne reports whether all of a log is in the bucket and the log is gone.
-func (c *core) replayOne(o *olderLog) (done bool, err error) {
+// one reports whether all of a log is in the bucket and the log is gone.
+func (p *replay) one(o *olderLog, epoch uint32) (done bool, err error) {
 	if o.next == 0 {
-		if err := c.mayReplay(o); err != nil {
+		if err := p.mayReplay(o, epoch); err != nil {
 			return false, err
 		}
-		o.next = c.firstUncovered(o)
+		o.next = p.firstUncovered(o)
 	}
 	for o.next <= o.log.LastLSN {
-		if !c.journal.Room() {
+		if !p.journal.Room() {
 			return false, nil
 		}
-		if err := c.replaySome(o); err != nil {
+		if err := p.some(o); err != nil {
 			return false, err
 		}
 	}
-	if !c.replayed(o) {
+	if !p.replayed(o) {
 		return false, nil // not committed yet
 	}
 	return true, o.files.Remove()
 }
 
 // setAside keeps what may not be replayed for a person to look at.
-func (c *core) setAside(o *olderLog, reason error) error {
-	n := max(1, int(o.log.LastLSN+1)-int(c.firstUncovered(o))) // one at least, of what cannot be read
+func (p *replay) setAside(o *olderLog, reason error) error {
+	n := max(1, int(o.log.LastLSN+1)-int(p.firstUncovered(o))) // one at least, of what cannot be read
 	folder, err := o.files.SetAside(reason.Error())
 	if err != nil {
 		return err
 	}
-	c.replay.warn(n, folder, reason)
+	p.onAside(n, folder, reason)
 	return nil
 }
 
-var (
-	errStopReading   = errors.New("enough read")
-	errNotReplayable = errors.New("write-ahead log cannot be replayed")
-)
+var errNotReplayable = errors.New("write-ahead log cannot be replayed")
 
 // mayReplay is nil if a log may be replayed, and errNotReplayable with the reason
 // if not; any other error leaves that open.
-func (c *core) mayReplay(o *olderLog) error {
+func (p *replay) mayReplay(o *olderLog, leads uint32) error {
 	l := o.log
 	if d := l.Damage; d != nil {
-		if d.Highest == 0 || c.journal.History().Covered(l.ID) <= d.Highest {
+		if d.Highest == 0 || p.journal.History().Covered(l.ID) <= d.Highest {
 			return fmt.Errorf("%w: %w", errNotReplayable, d)
 		}
 		return nil // what cannot be read is in the bucket, with all the rest
 	}
-	if from := c.journal.History().Covered(l.ID); l.Records() > 0 && l.FirstLSN > max(from, 1) {
+	if from := p.journal.History().Covered(l.ID); l.Records() > 0 && l.FirstLSN > max(from, 1) {
 		return notReplayable("records %d to %d were removed as committed, but the bucket does not hold them", max(from, 1), l.FirstLSN-1)
 	}
-	if c.firstUncovered(o) > l.LastLSN {
+	if p.firstUncovered(o) > l.LastLSN {
 		return nil // all of it is in the bucket, whoever led since
 	}
 	epoch := l.Epochs[len(l.Epochs)-1]
 	var foreign error
-	c.journal.History().LedSince(epoch, c.epoch, func(e uint32, incarnation segment.ID) {
-		if foreign == nil && !c.replay.local[incarnation] {
+	p.journal.History().LedSince(epoch, leads, func(e uint32, incarnation segment.ID) {
+		if foreign == nil && !p.local[incarnation] {
 			foreign = notReplayable("another node led the journal in epoch %d, after epoch %d of these records", e, epoch)
 		}
 	})
 	if foreign != nil {
 		return foreign
 	}
-	return c.offsetsContinue(o)
+	return p.offsetsContinue(o)
 }
 
 // offsetsContinue checks that every record left to replay is where its partition
 // ends, those before it replayed.
-func (c *core) offsetsContinue(o *olderLog) error {
+func (p *replay) offsetsContinue(o *olderLog) error {
 	ends := map[partlog.Key]int64{}
-	return o.files.Read(c.firstUncovered(o), func(r wal.Record) error {
+	return o.files.Read(p.firstUncovered(o), func(r wal.Record) error {
 		k := partlog.Key{Topic: r.Topic, Index: r.Index}
 		end, seen := ends[k]
 		if !seen {
 			var open bool
-			if end, open = c.ends.next(k); !open {
+			if end, open = p.ends.next(k); !open {
 				return notReplayable("record %d is of partition %d of topic %s, which is not open", r.LSN, r.Index, r.Topic)
 			}
 		}
@@ -158,17 +159,17 @@ func notReplayable(format string, args ...any) error {
 	return fmt.Errorf("%w: "+format, append([]any{errNotReplayable}, args...)...)
 }
 
-func (c *core) firstUncovered(o *olderLog) uint64 {
-	return max(c.journal.History().Covered(o.log.ID), o.log.FirstLSN)
+func (p *replay) firstUncovered(o *olderLog) uint64 {
+	return max(p.journal.History().Covered(o.log.ID), o.log.FirstLSN)
 }
 
-// replaySome proposes one segment of a log's records, with offsets as they were
+// some proposes one object of a log's records, with offsets as they were
 // and epochs of the new leadership.
-func (c *core) replaySome(o *olderLog) error {
+func (p *replay) some(o *olderLog) error {
 	var b buffer
 	from := o.next
 	err := o.files.Read(from, func(r wal.Record) error {
-		if b.bytes >= c.flushBytes {
+		if b.bytes >= p.flusher.flushBytes {
 			return errStopReading
 		}
 		data := append([]byte(nil), r.Batch...)
@@ -177,20 +178,20 @@ func (c *core) replaySome(o *olderLog) error {
 			return err
 		}
 		k := partlog.Key{Topic: r.Topic, Index: r.Index}
-		c.ends.replay(k, data, &h, r.BaseOffset)
-		b.add(buffered{key: k, data: data, header: h, at: c.now()}, false)
+		p.ends.replay(k, data, &h, r.BaseOffset)
+		b.add(buffered{key: k, data: data, header: h, at: p.now()}, false)
 		o.next = r.LSN + 1
 		return nil
 	})
 	if err != nil && !errors.Is(err, errStopReading) {
 		return err
 	}
-	h := c.journal.Header()
+	h := p.journal.Header()
 	h.WAL = segment.WALRange{Incarnation: o.log.ID, From: from, To: o.next}
-	return c.propose(h, b.batches)
+	return p.flusher.propose(h, b.batches, p.commands.board())
 }
 
 // replayed reports whether all of the log is in the bucket.
-func (c *core) replayed(o *olderLog) bool {
-	return o.log.Records() == 0 || c.journal.History().Covered(o.log.ID) > o.log.LastLSN
+func (p *replay) replayed(o *olderLog) bool {
+	return o.log.Records() == 0 || p.journal.History().Covered(o.log.ID) > o.log.LastLSN
 }

@@ -40,9 +40,9 @@ func TestDamagedLogIsSetAsideUnlessAllOfItIsInTheBucket(t *testing.T) {
 		b.history = journal.NewHistory(map[segment.ID]uint64{id: tc.covered})
 		log := &wal.Incarnation{ID: id, FirstLSN: 1, LastLSN: 4, Epochs: []uint32{1}, Damage: &wal.DamageError{Lost: 5, Highest: tc.highest}}
 		files := &damagedFiles{damage: log.Damage}
-		b.c.replay.warn = func(int, string, error) {}
-		b.c.addOlder(log, files)
-		if err := b.c.replayOlder(); err != nil || !b.c.accepting {
+		b.c.replay.onAside = func(int, string, error) {}
+		b.c.replay.add(log, files)
+		if err := b.c.progress(); err != nil || !b.c.accepting {
 			t.Errorf("highest %d, covered %d: taking %v, %v", tc.highest, tc.covered, b.c.accepting, err)
 		}
 		if files.aside != tc.aside || files.removed == tc.aside {

@@ -13,7 +13,7 @@ import (
 // so and then asks where the log ends would miss its own records for as long as a
 // flush waits. Its question waits for them instead, and lets the flush be due.
 type settlement struct {
-	promised uint64      // LSN up to which that is so of batches
+	promised uint64      // LSN up to which batches are of that kind
 	open     atomic.Bool // promised is not committed; written by the owner of core
 	waiting  []settler
 }
@@ -25,10 +25,10 @@ type settler struct {
 }
 
 // Settle returns nil once everything that was acknowledged before the call is
-// committed and applied, and sees to it that it is flushed. It asks nothing of the
-// store where there is nothing to wait for.
+// committed and applied, and lets it be flushed. It asks nothing of the store if there
+// is nothing to wait for.
 func (l *Leader) Settle(ctx context.Context) error {
-	if !l.core.settlement.open.Load() {
+	if !l.core.answers.unsettled() {
 		return nil
 	}
 	done := make(chan error, 1)
@@ -39,46 +39,44 @@ func (l *Leader) Settle(ctx context.Context) error {
 	case errors.Is(err, ErrNotLeader):
 		return err
 	}
-	return fmt.Errorf("%w: what was acknowledged is not committed yet: %w", ErrUnavailable, err)
+	return fmt.Errorf("%w: acknowledged records are not committed yet: %w", ErrUnavailable, err)
 }
 
-// promise notes that batches up to an LSN count as written for clients before they
-// are committed. It is called with 0 when more is committed.
-func (c *core) promise(lsn uint64) {
-	s := &c.settlement
-	s.promised = max(s.promised, lsn)
-	s.open.Store(s.promised > c.committed)
-}
-
-// settle calls done once what is promised is committed.
+// settle calls done once everything that clients may take for stored is committed.
 func (c *core) settle(done func(error)) {
-	s := &c.settlement
 	switch {
 	case c.failed != nil:
 		done(c.failed)
-	case s.promised <= c.committed:
+	case c.answers.settled():
 		done(nil)
 	case c.stalled:
 		done(ErrUnavailable)
 	default:
-		s.waiting = append(s.waiting, settler{until: s.promised, done: done})
+		c.answers.settlement.await(done)
 	}
 }
 
-// settleDue reports whether a flush is due for callers that wait. One object at a
-// time is sent for them, whatever their number: they cause no more PUTs than the store
-// takes one after the other.
-func (c *core) settleDue() bool {
-	return len(c.settlement.waiting) > 0 && len(c.inFlight) == 0
+// promise notes that clients may take batches up to an LSN for stored, and how much of
+// that is committed.
+func (s *settlement) promise(lsn, committed uint64) {
+	s.promised = max(s.promised, lsn)
+	s.open.Store(s.promised > committed)
 }
 
-// answerSettlers answers callers that wait for no more than is committed. It runs
-// between two events: an answer may ask the journal something, which may not be done
-// while objects are applied.
-func (c *core) answerSettlers() {
-	s := &c.settlement
+// await calls done once what is promised now is committed.
+func (s *settlement) await(done func(error)) {
+	s.waiting = append(s.waiting, settler{until: s.promised, done: done})
+}
+
+// awaited reports whether callers wait.
+func (s *settlement) awaited() bool { return len(s.waiting) > 0 }
+
+// release answers callers that wait for no more than is committed. It runs between two
+// events: an answer may ask the journal something, which may not be done while objects
+// are applied.
+func (s *settlement) release(committed uint64) {
 	n := 0
-	for n < len(s.waiting) && s.waiting[n].until <= c.committed {
+	for n < len(s.waiting) && s.waiting[n].until <= committed {
 		n++
 	}
 	ready := slices.Clone(s.waiting[:n]) // done may ask for more
@@ -88,10 +86,10 @@ func (c *core) answerSettlers() {
 	}
 }
 
-// failSettlers answers all callers that wait with err.
-func (c *core) failSettlers(err error) {
-	waiting := c.settlement.waiting
-	c.settlement.waiting = nil
+// fail answers all callers that wait with err.
+func (s *settlement) fail(err error) {
+	waiting := s.waiting
+	s.waiting = nil
 	for _, w := range waiting {
 		w.done(err)
 	}

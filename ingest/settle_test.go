@@ -54,7 +54,7 @@ func TestAskingForTheEndCostsNothingWhereNothingWaits(t *testing.T) {
 	if got := b.ask(); len(*got) != 1 || (*got)[0] != nil || len(b.sent) > 0 {
 		t.Errorf("acks=all: answered %v, %d objects sent", *got, len(b.sent))
 	}
-	if b.c.settlement.open.Load() {
+	if b.c.answers.unsettled() {
 		t.Error("callers are not let past the owner's goroutine")
 	}
 }
@@ -118,7 +118,7 @@ func TestTheEndIsNotKnownWhileTheBucketIsAway(t *testing.T) {
 // alone.
 func TestSpilledBatchesAreFlushedForClientsThatAsk(t *testing.T) {
 	b := newBench(t)
-	b.c.maxMemory, b.c.interval = 1, time.Hour
+	b.c.flusher.maxMemory, b.c.flusher.interval = 1, time.Hour
 	for range 4 {
 		b.append(AcksLeader, batchtest.Spec{})
 	}
@@ -130,8 +130,8 @@ func TestSpilledBatchesAreFlushedForClientsThatAsk(t *testing.T) {
 			b.progress()
 		}
 	}
-	if len(*got) != 1 || (*got)[0] != nil || b.c.committed != 4 {
-		t.Errorf("answered %v with %d committed", *got, b.c.committed)
+	if len(*got) != 1 || (*got)[0] != nil || b.c.answers.committed != 4 {
+		t.Errorf("answered %v with %d committed", *got, b.c.answers.committed)
 	}
 }
 

@@ -83,9 +83,9 @@ func (f *datadir) start() {
 	m := newMachine(opt, n.log, n.owner.Owner)
 	m.onAccepting = n.accepts
 	n.core = m.core
-	n.core.replay.warn = n.setAside
+	n.core.replay.onAside = n.setAside
 	for _, o := range older {
-		n.core.addOlder(o.found(), simFiles{o, n})
+		n.core.replay.add(o.found(), simFiles{o, n})
 	}
 	n.owner.Start(watched{m, n})
 	n.p.After(c.Between(time.Second, 10*time.Second), "prove", n.prove)

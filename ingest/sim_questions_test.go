@@ -62,7 +62,7 @@ func (n *proc) confirm() {
 func (n *proc) settle() {
 	c := n.f.c
 	n.p.After(c.Between(10*time.Millisecond, 2*time.Second), "settle", n.settle)
-	acked, waited := maps.Clone(n.acked), n.core.settlement.open.Load()
+	acked, waited := maps.Clone(n.acked), n.core.answers.unsettled()
 	n.owner.Do(func() {
 		n.core.settle(func(err error) {
 			if err != nil {

@@ -2,25 +2,25 @@ package mutants
 
 var ingestMutants = []mutant{
 	{name: "acks=1 before the sync", by: ingest, edits: []edit{
-		swap("ingest.core.answer", "until > max(c.synced, c.committed)", "until > c.appended"),
+		swap("ingest.answers.await", "w.until > a.safeLocally()", "w.until > a.appended"),
 	}},
 	{name: "acks=all when synced", by: ingest, edits: []edit{
-		swap("ingest.core.answer", "until > c.committed", "until > max(c.synced, c.committed)"),
+		swap("ingest.answers.await", "w.until > a.committed", "w.until > a.safeLocally()"),
 	}},
 	{name: "acks=all one record early", by: ingest, edits: []edit{
-		swap("ingest.core.apply", "c.committed = w.To - 1", "c.committed = w.To"),
+		swap("ingest.core.apply", "c.answers.wasCommitted(w.To - 1)", "c.answers.wasCommitted(w.To)"),
 	}},
 	{name: "end answered before acknowledged records are committed", by: ingest, edits: []edit{
-		swap("ingest.core.settle", "s.promised <= c.committed", "s.promised <= c.appended"),
+		swap("ingest.answers.settled", "a.settlement.promised <= a.committed", "a.settlement.promised <= a.appended"),
 	}},
 	{name: "end answered when one acknowledged record is committed", by: ingest, edits: []edit{
-		swap("ingest.core.answerSettlers", "s.waiting[n].until <= c.committed", "c.committed > 0"),
+		swap("ingest.settlement.release", "s.waiting[n].until <= committed", "committed > 0"),
 	}},
 	{name: "end answered without records that only a disk holds", by: ingest, edits: []edit{
-		never("ingest.core.answer", "r.acks != AcksAll"),
+		never("ingest.answers.await", "acks != AcksAll"),
 	}},
 	{name: "end answered while objects are applied", by: ingest, edits: []edit{
-		after("ingest.core.apply", "c.promise(0)", "c.answerSettlers()"),
+		after("ingest.core.apply", "c.answers.wasCommitted(w.To - 1)", "c.answers.releaseSettled()"),
 	}},
 	{name: "retry answered before its original is committed", by: ingest, edits: []edit{
 		swap("ingest.appendEnds.place", "return batchRetryPending", "return batchRetry"),
@@ -42,14 +42,14 @@ var ingestMutants = []mutant{
 		drop("ingest.core.lead", "c.stalled = false"),
 	}},
 	{name: "write-ahead records released when appended", by: ingest, edits: []edit{
-		swap("ingest.core.apply", "c.wal.Release(c.committed)", "c.wal.Release(c.appended)"),
+		swap("ingest.core.apply", "c.wal.Release(c.answers.committed)", "c.wal.Release(c.answers.appended)"),
 	}},
 	{name: "replay in spite of another leader", by: ingest, edits: []edit{
-		never("ingest.core.mayReplay", "foreign == nil && !c.replay.local[incarnation]"),
-		swap("ingest.core.mayReplay", "return c.offsetsContinue(o)", "return nil"),
+		never("ingest.replay.mayReplay", "foreign == nil && !p.local[incarnation]"),
+		swap("ingest.replay.mayReplay", "return p.offsetsContinue(o)", "return nil"),
 	}},
 	{name: "replay of records that are in the bucket", by: ingest, edits: []edit{
-		swap("ingest.core.firstUncovered", "max(c.journal.History().Covered(o.log.ID), o.log.FirstLSN)", "o.log.FirstLSN"),
+		swap("ingest.replay.firstUncovered", "max(p.journal.History().Covered(o.log.ID), o.log.FirstLSN)", "o.log.FirstLSN"),
 	}},
 	{name: "replay forgets producers", by: ingest, edits: []edit{
 		swap("ingest.appendEnds.replay", "e.put(e.parts[k], data, h, base)",
@@ -60,24 +60,24 @@ var ingestMutants = []mutant{
 			"p := e.parts[k]\nend := p.next.Load()\ne.put(p, data, h, base)\np.next.Store(end)"),
 	}},
 	{name: "requests taken while replay is under way", by: ingest, edits: []edit{
-		before("ingest.core.replayOne", "return false, nil", "c.accepting = true").below("!c.replayed(o)"),
+		swap("ingest.replay.run", "return false, err", "return err == nil && p.older[0].next > p.older[0].log.LastLSN, err"),
 	}},
 	{name: "older logs dropped without replay", by: ingest, edits: []edit{
-		never("ingest.core.replayOne", "o.next <= o.log.LastLSN"),
-		never("ingest.core.replayOne", "!c.replayed(o)"),
+		never("ingest.replay.one", "o.next <= o.log.LastLSN"),
+		never("ingest.replay.one", "!p.replayed(o)"),
 	}},
 	{name: "alarm over a log that is all in the bucket", by: ingest, edits: []edit{
-		swap("ingest.core.mayReplay", "c.firstUncovered(o) > l.LastLSN", "len(l.Epochs) == 0"),
+		swap("ingest.replay.mayReplay", "p.firstUncovered(o) > l.LastLSN", "len(l.Epochs) == 0"),
 	}},
 	{name: "set aside and counted wrongly", by: ingest, edits: []edit{
-		swap("ingest.core.setAside", "c.firstUncovered(o)", "o.log.FirstLSN"),
+		swap("ingest.replay.setAside", "p.firstUncovered(o)", "o.log.FirstLSN"),
 	}},
 	{name: "spilled batches overtaken", by: ingest, edits: []edit{
 		never("ingest.buffer.add", "b.spilled > 0"),
 	}},
 	{name: "spilled batches read back before they are synced", by: ingest, edits: []edit{
-		never("ingest.core.spillDue", "c.synced < c.buffer.first"),
-		never("ingest.core.readBack", "c.synced < c.buffer.first"),
+		never("ingest.flusher.spillDue", "f.answers.synced < f.buffer.first"),
+		never("ingest.flusher.readBack", "f.answers.synced < b.first"),
 	}},
 	{name: "seal before the records that were taken", by: ingest, edits: []edit{
 		always("ingest.buffer.takeEntries", "b.entries[0].after < b.first"),
