@@ -9,6 +9,7 @@ import (
 
 	"github.com/varvelog/varve/ingest/wal"
 	"github.com/varvelog/varve/ingest/wal/crashfs"
+	"github.com/varvelog/varve/testenv/seeded"
 	"github.com/varvelog/varve/tiering/segment"
 )
 
@@ -109,8 +110,7 @@ func TestSetAsideAndRemoveAreOneStep(t *testing.T) {
 		"remove": func(inc *wal.Incarnation) error { return inc.Remove() },
 	} {
 		t.Run(name, func(t *testing.T) {
-			seed := rand.Uint64()
-			t.Logf("seed %d", seed)
+			seed := seeded.Seed(t)
 			rng := rand.New(rand.NewPCG(seed, 0))
 			base, last := manyFiles(t)
 			crashes := 0

@@ -9,6 +9,7 @@ import (
 
 	"github.com/varvelog/varve/ingest/wal"
 	"github.com/varvelog/varve/ingest/wal/crashfs"
+	"github.com/varvelog/varve/testenv/seeded"
 	"github.com/varvelog/varve/tiering/segment"
 )
 
@@ -108,7 +109,7 @@ func (c *crasher) run(rng *rand.Rand, turns int) {
 }
 
 func TestPowerFailuresLoseNothingSynced(t *testing.T) {
-	seed := rand.Uint64()
+	seed := seeded.Seed(t)
 	for n := 0; n < *images; seed++ {
 		c := newCrasher(t, seed)
 		c.run(rand.New(rand.NewPCG(seed, 2)), 40)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/varvelog/varve/ingest/wal"
 	"github.com/varvelog/varve/ingest/wal/crashfs"
+	"github.com/varvelog/varve/testenv/seeded"
 )
 
 // needsDescriptor reports whether an operation opens something.
@@ -50,7 +51,7 @@ func TestDescriptorsUsedUpAtAnyStepEndNoLog(t *testing.T) {
 }
 
 func oneStepWithoutDescriptors(t *testing.T, step int64, met *atomic.Int64) {
-	seed := rand.Uint64()
+	seed := seeded.Seed(t)
 	rng := rand.New(rand.NewPCG(seed, 1))
 	reason := []syscall.Errno{syscall.EMFILE, syscall.ENFILE}[step%2]
 	var on atomic.Bool

@@ -10,6 +10,7 @@ import (
 
 	"github.com/varvelog/varve/ingest/wal"
 	"github.com/varvelog/varve/ingest/wal/crashfs"
+	"github.com/varvelog/varve/testenv/seeded"
 )
 
 // small is a disk with room for the files that a test allows.
@@ -189,7 +190,7 @@ func (f sizedFile) Preallocate(size int64) error {
 }
 
 func TestPowerFailuresOnAFullDiskLoseNothingSynced(t *testing.T) {
-	seed := rand.Uint64()
+	seed := seeded.Seed(t)
 	rng := rand.New(rand.NewPCG(seed, 1))
 	for range 300 {
 		d := smallDisk(t, 1+rng.Int64N(2), syscall.ENOSPC)

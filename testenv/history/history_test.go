@@ -4,6 +4,8 @@ import (
 	"math/rand/v2"
 	"testing"
 	"time"
+
+	"github.com/varvelog/varve/testenv/seeded"
 )
 
 // scene is a small history with one producer and one consumer, of two
@@ -324,8 +326,7 @@ func TestEachChangedBitOfATextIsFound(t *testing.T) {
 // TestARandomHistoryOfAWorkingLogIsSilent plays a log with one producer of each
 // kind, lost replies, retries and readers that begin anywhere.
 func TestARandomHistoryOfAWorkingLogIsSilent(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	seed := seeded.Seed(t)
 	random := rand.New(rand.NewPCG(seed, 0))
 	h := New(3, func() time.Duration { return 0 })
 	producers := []*Producer{h.NewProducer(exactlyOnce), h.NewProducer(oneByOne), h.NewProducer(byDisk)}

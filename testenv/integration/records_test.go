@@ -15,6 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/varvelog/varve/testenv"
+	"github.com/varvelog/varve/testenv/seeded"
 	"github.com/varvelog/varve/tiering/batch"
 	"github.com/varvelog/varve/tiering/batch/batchtest"
 )
@@ -151,8 +152,7 @@ func TestLookUpsByTimeTakeLittleMemory(t *testing.T) {
 // TestMessagesOf30MiB survive in the write-ahead log, and in the bucket.
 func TestMessagesOf30MiB(t *testing.T) {
 	t.Parallel()
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	seed := seeded.Seed(t)
 	node := fileBucket(t).start(t, "--flush-interval=20ms")
 	limit := "33554432"
 	_, err := kadm.NewClient(client(t, node.Kafka)).CreateTopic(deadline(t), 1, 1, map[string]*string{"max.message.bytes": &limit}, "large")

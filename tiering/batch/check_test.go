@@ -14,6 +14,7 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
+	"github.com/varvelog/varve/testenv/seeded"
 	"github.com/varvelog/varve/tiering/batch"
 	"github.com/varvelog/varve/tiering/batch/batchtest"
 )
@@ -398,8 +399,7 @@ func TestCheckOfPlainRecordsDoesNotAllocate(t *testing.T) {
 // TestWalkersAgree holds Check, Scan and Records to one another, on batches that are
 // sound and on such that are not, in every codec.
 func TestWalkersAgree(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	seed := seeded.Seed(t)
 	rng := rand.New(rand.NewPCG(seed, 0))
 	for range 200 {
 		raw := mutatedRecords(rng, true)

@@ -10,6 +10,7 @@ import (
 	"github.com/klauspost/compress/snappy"
 	"github.com/pierrec/lz4/v4"
 
+	"github.com/varvelog/varve/testenv/seeded"
 	"github.com/varvelog/varve/tiering/batch"
 	"github.com/varvelog/varve/tiering/batch/batchtest"
 )
@@ -82,7 +83,7 @@ func readsLZ4(b []byte) bool {
 
 // TestSnappyIsNeverTakenForS2 packs as producers do.
 func TestSnappyIsNeverTakenForS2(t *testing.T) {
-	seed := rand.Uint64()
+	seed := seeded.Seed(t)
 	rng := rand.New(rand.NewPCG(seed, 0))
 	for range 100 {
 		spec := codecs[[]string{"snappy", "xerial"}[rng.IntN(2)]]

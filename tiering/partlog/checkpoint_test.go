@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/varvelog/varve/testenv/seeded"
 	"github.com/varvelog/varve/tiering/segment"
 	"github.com/varvelog/varve/tiering/wire"
 )
@@ -332,8 +333,7 @@ func checkDecode(t *testing.T, b []byte) {
 
 func TestRandomDamageToCheckpointsIsHarmless(t *testing.T) {
 	good := snapshot(t, "v2-checkpoint.hex")
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	seed := seeded.Seed(t)
 	random := rand.New(rand.NewPCG(seed, 0))
 	for range 2000 {
 		b := bytes.Clone(good)

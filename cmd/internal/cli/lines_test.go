@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+
+	"github.com/varvelog/varve/testenv/seeded"
 )
 
 func readerSource(r io.Reader) source {
@@ -52,8 +54,7 @@ func TestLinesAreCutAtLineFeedsAndNowhereElse(t *testing.T) {
 }
 
 func TestLinesOfAnySizeComeWholeAndStayUntouched(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	seed := seeded.Seed(t)
 	random := rand.New(rand.NewPCG(seed, 0))
 	var want []string
 	var input bytes.Buffer

@@ -12,6 +12,7 @@ import (
 	"github.com/varvelog/varve/cmd/internal/kafka/listener"
 	"github.com/varvelog/varve/ingest"
 	"github.com/varvelog/varve/metadata"
+	"github.com/varvelog/varve/testenv/seeded"
 	"github.com/varvelog/varve/tiering/batch/batchtest"
 )
 
@@ -19,8 +20,7 @@ import (
 // answers that are not read, give back what they took. The end of each server of the
 // tests checks that.
 func TestNothingIsHeldOfConnectionsThatFail(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	seed := seeded.Seed(t)
 	c := newCluster()
 	topic := c.addTopic(t, "events", 1, map[string]string{"max.message.bytes": "8388608"})
 	b := c.backend()

@@ -8,13 +8,14 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/varvelog/varve/testenv/seeded"
 )
 
 // TestBudgetIsWholeAtTheEnd: whatever is taken, waited for and given up, and however
 // connections end, no memory is lost, none is given twice, and no wait is without end.
 func TestBudgetIsWholeAtTheEnd(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	seed := seeded.Seed(t)
 	for run := range uint64(5) {
 		synctest.Test(t, func(t *testing.T) {
 			b := tested()
