@@ -42,7 +42,7 @@ func init() {
 				str().To(12), num(16).From(13),
 				listOf(sizeOf[kmsg.ProduceRequestTopicPartition](), num(4), raw())),
 		},
-	}, (*Server).beginProduce)
+	}, func(s *services) listener.Handler { return s.writing.beginProduce })
 }
 
 // The first versions of Produce that know something.
@@ -56,7 +56,7 @@ const (
 
 // produce is one Produce request under way.
 type produce struct {
-	server  *Server
+	service *writeService
 	request *listener.Request
 	body    *kmsg.ProduceRequest
 	nowMs   int64
@@ -76,8 +76,8 @@ type produceGroup struct {
 // beginProduce checks every batch and enqueues those that pass, journal by
 // journal. It runs in the connection's reader, so batches reach a journal in the
 // order in which they arrived.
-func (s *Server) beginProduce(ctx context.Context, r *listener.Request) {
-	p := &produce{server: s, request: r, body: r.Body.(*kmsg.ProduceRequest), nowMs: s.backend.Now().UnixMilli()}
+func (s *writeService) beginProduce(ctx context.Context, r *listener.Request) {
+	p := &produce{service: s, request: r, body: r.Body.(*kmsg.ProduceRequest), nowMs: s.now().UnixMilli()}
 	p.answer = kmsg.NewPtrProduceResponse()
 	p.answer.SetVersion(r.Version)
 	p.answer.Topics = make([]kmsg.ProduceResponseTopic, 0, len(p.body.Topics))
@@ -91,7 +91,7 @@ func (p *produce) topic(ctx context.Context, in *kmsg.ProduceRequestTopic) {
 	out := kmsg.NewProduceResponseTopic()
 	out.Topic, out.TopicID = in.Topic, in.TopicID
 	out.Partitions = make([]kmsg.ProduceResponseTopicPartition, len(in.Partitions))
-	t, unknown := p.server.findTopic(in.Topic, in.TopicID, p.request.Version >= produceTopicIDs)
+	t, unknown := p.service.gate.topic(in.Topic, in.TopicID, p.request.Version >= produceTopicIDs)
 	for i := range in.Partitions {
 		slot := &out.Partitions[i]
 		slot.Default()
@@ -116,7 +116,7 @@ func (p *produce) topic(ctx context.Context, in *kmsg.ProduceRequestTopic) {
 // refusal is what is wrong with the request as a whole.
 func (p *produce) refusal() error {
 	switch {
-	case p.server.backend.ReadsOnly:
+	case p.service.readsOnly:
 		return metadata.ErrReadsOnly
 	case p.request.Version < produceBatches:
 		return coded(kerr.UnsupportedVersion, "Produce v%d writes message formats before 2, use a client of Kafka 0.11 or later", p.request.Version)
@@ -167,7 +167,7 @@ func (p *produce) group(t *metadata.Topic, slot *kmsg.ProduceResponseTopicPartit
 			return g, nil
 		}
 	}
-	appender := p.server.backend.Appender(journal)
+	appender := p.service.appender(journal)
 	if appender == nil {
 		p.hint(t, slot)
 		return nil, ingest.ErrNotLeader
@@ -182,7 +182,7 @@ func (p *produce) hint(t *metadata.Topic, slot *kmsg.ProduceResponseTopicPartiti
 	if p.request.Version < produceLeader {
 		return
 	}
-	leader, ok := p.server.leaderOf(t, slot.Partition)
+	leader, ok := p.service.leaderOf(t, slot.Partition)
 	if !ok {
 		return
 	}
@@ -228,7 +228,7 @@ func (p *produce) walk(ctx context.Context, records []byte, h batch.Header, rule
 	}
 	waiting, cancel := context.WithTimeoutCause(ctx, walkWait, fmt.Errorf("%w within %v", errWalkMemory, walkWait))
 	defer cancel()
-	return batch.Check(waiting, p.server.walk, records, h, rules)
+	return batch.Check(waiting, p.service.walk, records, h, rules)
 }
 
 // rulesOf is what a topic asks of records. Bounds of their timestamps are for topics
@@ -279,7 +279,7 @@ func outOfBounds(c *topicconfig.Values, ts, nowMs int64) string {
 
 func (p *produce) fail(slot *kmsg.ProduceResponseTopicPartition, err error) {
 	slot.BaseOffset, slot.LogAppendTime = -1, -1
-	slot.ErrorCode = p.server.codeFor(err, onProduce, "Produce")
+	slot.ErrorCode = p.service.codeFor(err, onProduce, "Produce")
 	if p.request.Version >= produceMessages && slot.ErrorCode != kerr.RequestTimedOut.Code {
 		slot.ErrorMessage = kmsg.StringPtr(err.Error())
 	}

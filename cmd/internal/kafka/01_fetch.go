@@ -50,7 +50,7 @@ func init() {
 			str().From(11),
 			tag(0, str()), tag(1, structOf(num(4), num(8))).From(15),
 		},
-	}, (*Server).beginFetch)
+	}, func(s *services) listener.Handler { return s.reading.beginFetch })
 }
 
 // The versions of Fetch that know something first.
@@ -81,7 +81,7 @@ const readCommitted = 1
 
 // fetching is one Fetch request under way.
 type fetching struct {
-	server  *Server
+	service *readService
 	request *listener.Request
 	body    *kmsg.FetchRequest
 	answer  fetchAnswer
@@ -98,13 +98,13 @@ type fetchSlot struct {
 // beginFetch starts a Fetch, when the answer before it on the connection has been
 // written: what a client can make the server hold is one answer, and none of it waits
 // for the answer to another request, such as a JoinGroup that waits for members.
-func (s *Server) beginFetch(ctx context.Context, r *listener.Request) {
+func (s *readService) beginFetch(ctx context.Context, r *listener.Request) {
 	r.Go(func() {
 		if err := r.AfterPrevious(ctx); err != nil {
 			r.HangUp(err)
 			return
 		}
-		f := &fetching{server: s, request: r, body: r.Body.(*kmsg.FetchRequest)}
+		f := &fetching{service: s, request: r, body: r.Body.(*kmsg.FetchRequest)}
 		f.run()
 	})
 }
@@ -132,7 +132,7 @@ func (f *fetching) run() {
 
 // poll reads. A poll for long ends early if its memory is asked for.
 func (f *fetching) poll() (results []fetch.Result, release func()) {
-	reader, waits := f.server.backend.Reader, f.request.Waits()
+	reader, waits := f.service.reader, f.request.Waits()
 	if f.ask.MaxWait <= shortPoll {
 		return reader.Fetch(waits, f.ask)
 	}
@@ -163,7 +163,7 @@ func (f *fetching) plan() {
 	f.ask = fetch.Request{
 		OnShort:  f.request.FreeAnswers,
 		MinBytes: max(0, f.body.MinBytes),
-		MaxBytes: min(max(0, f.body.MaxBytes), f.server.config.FetchMaxBytes),
+		MaxBytes: min(max(0, f.body.MaxBytes), f.service.maxBytes),
 		MaxWait:  min(time.Duration(max(0, f.body.MaxWaitMillis))*time.Millisecond, maxFetchWait),
 	}
 	for i := range f.body.Topics {
@@ -177,13 +177,13 @@ func (f *fetching) plan() {
 func (f *fetching) planTopic(in *kmsg.FetchRequestTopic, out *fetchedTopic) {
 	out.name, out.id = in.Topic, in.TopicID
 	out.partitions = make([]fetchedPartition, len(in.Partitions))
-	t, err := f.server.findTopic(in.Topic, in.TopicID, f.request.Version >= fetchTopicIDs)
+	t, err := f.service.gate.topic(in.Topic, in.TopicID, f.request.Version >= fetchTopicIDs)
 	for i := range in.Partitions {
 		p, slot := &in.Partitions[i], &out.partitions[i]
 		*slot = emptyPartition(p.Partition)
 		switch {
 		case err != nil:
-			slot.code = f.code.note(f.server.codeFor(err, onFetch, "Fetch"))
+			slot.code = f.code.note(f.service.codeFor(err, onFetch, "Fetch"))
 		case p.Partition < 0 || int(p.Partition) >= len(t.Partitions):
 			slot.code = f.code.note(kerr.UnknownTopicOrPartition.Code)
 		default:
@@ -215,13 +215,13 @@ func (f *fetching) fill(slot fetchSlot, result fetch.Result) {
 
 func (f *fetching) fillError(slot fetchSlot, err error) {
 	out := slot.out
-	code := f.server.codeFor(err, onFetch, "Fetch")
+	code := f.service.codeFor(err, onFetch, "Fetch")
 	if code == kerr.KafkaStorageError.Code && f.request.Version < fetchStorageError {
 		code = kerr.NotLeaderForPartition.Code
 	}
 	out.code = f.code.note(code)
 	if f.request.Version >= fetchLeaders && (code == kerr.NotLeaderForPartition.Code || code == kerr.FencedLeaderEpoch.Code) {
-		if l, ok := f.server.leaderOf(slot.topic, out.index); ok {
+		if l, ok := f.service.leaderOf(slot.topic, out.index); ok {
 			out.leader, out.leaderEpoch = l.node.ID, l.epoch
 			f.answer.addNode(l.node)
 		}

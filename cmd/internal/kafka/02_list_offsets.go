@@ -36,7 +36,7 @@ func init() {
 				listOf(sizeOf[kmsg.ListOffsetsRequestTopicPartition](), num(4), num(4).From(4), num(8))),
 			num(4).From(10),
 		},
-	}, (*Server).beginListOffsets)
+	}, func(s *services) listener.Handler { return s.reading.beginListOffsets })
 }
 
 // The special timestamps that the reader does not know.
@@ -65,7 +65,7 @@ const (
 	lookupWait = 30 * time.Second
 )
 
-func (s *Server) beginListOffsets(ctx context.Context, r *listener.Request) {
+func (s *readService) beginListOffsets(ctx context.Context, r *listener.Request) {
 	r.Go(func() {
 		req := r.Body.(*kmsg.ListOffsetsRequest)
 		ctx, cancel := context.WithTimeout(ctx, lookupTimeout(r, req))
@@ -78,7 +78,7 @@ func (s *Server) beginListOffsets(ctx context.Context, r *listener.Request) {
 			in, out := &req.Topics[i], &resp.Topics[i]
 			out.Topic = in.Topic
 			out.Partitions = make([]kmsg.ListOffsetsResponseTopicPartition, len(in.Partitions))
-			t, unknown := s.findTopic(in.Topic, [16]byte{}, false)
+			t, unknown := s.gate.topic(in.Topic, [16]byte{}, false)
 			for j := range in.Partitions {
 				key, err := namedPartition{in.Topic, in.Partitions[j].Partition}, unknown
 				if seen[key] {
@@ -114,7 +114,7 @@ func lookupTimeout(r *listener.Request, req *kmsg.ListOffsetsRequest) time.Durat
 }
 
 // listOffset looks one partition up. bad is what is wrong with it already.
-func (s *Server) listOffset(ctx context.Context, r *listener.Request, t *metadata.Topic, bad error, in *kmsg.ListOffsetsRequestTopicPartition, out *kmsg.ListOffsetsResponseTopicPartition) {
+func (s *readService) listOffset(ctx context.Context, r *listener.Request, t *metadata.Topic, bad error, in *kmsg.ListOffsetsRequestTopicPartition, out *kmsg.ListOffsetsResponseTopicPartition) {
 	out.Default()
 	out.Partition = in.Partition
 	out.Offset, out.Timestamp, out.LeaderEpoch = -1, -1, -1
@@ -153,15 +153,15 @@ func (s *Server) listOffset(ctx context.Context, r *listener.Request, t *metadat
 // lookUp asks the reader, which may have to read and decompress records: only so
 // many do at once, whatever clients ask for. The first offset and the next one are
 // known without, and wait for no such look-up: every consumer that starts needs them.
-func (s *Server) lookUp(ctx context.Context, k partlog.Key, leaderEpoch int32, at int64) (fetch.OffsetAt, error) {
+func (s *readService) lookUp(ctx context.Context, k partlog.Key, leaderEpoch int32, at int64) (fetch.OffsetAt, error) {
 	if at == fetch.Latest || at == fetch.Earliest {
-		return s.backend.Reader.ListOffset(ctx, k, leaderEpoch, at)
+		return s.reader.ListOffset(ctx, k, leaderEpoch, at)
 	}
 	if err := s.lookingUp.Acquire(ctx, 1); err != nil {
 		return fetch.OffsetAt{}, err
 	}
 	defer s.lookingUp.Release(1)
-	return s.backend.Reader.ListOffset(ctx, k, leaderEpoch, at)
+	return s.reader.ListOffset(ctx, k, leaderEpoch, at)
 }
 
 // inParallel runs all of work, up to n at a time, and returns when it is done.

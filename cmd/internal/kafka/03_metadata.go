@@ -31,7 +31,7 @@ func init() {
 			listOf(sizeOf[kmsg.MetadataRequestTopic](), num(16).From(10), str()),
 			num(1).From(4), num(1).From(8).To(10), num(1).From(8),
 		},
-	}, (*Server).beginMetadata)
+	}, func(s *services) listener.Handler { return s.topics.beginMetadata })
 }
 
 const metadataAutoCreate = 4 // the first version that can forbid it
@@ -42,7 +42,7 @@ var noTopicID [16]byte
 // autoCreateWait bounds how long an answer waits for topics to be created.
 const autoCreateWait = 15 * time.Second
 
-func (s *Server) beginMetadata(ctx context.Context, r *listener.Request) {
+func (s *topicService) beginMetadata(ctx context.Context, r *listener.Request) {
 	req := r.Body.(*kmsg.MetadataRequest)
 	if req.Topics == nil || r.Version == 0 && len(req.Topics) == 0 {
 		s.asLeader(ctx, r, func() { s.replyMetadata(r, s.allTopics()) })
@@ -62,7 +62,7 @@ func (s *Server) beginMetadata(ctx context.Context, r *listener.Request) {
 	r.Go(func() {
 		ctx, cancel := context.WithTimeout(ctx, autoCreateWait)
 		defer cancel()
-		s.replyMetadata(r, s.someTopics(wanted, s.autoCreate(ctx, missing)))
+		s.replyMetadata(r, s.someTopics(wanted, s.create(ctx, missing)))
 	})
 }
 
@@ -93,8 +93,8 @@ func distinct[T any](in []T, key func(T) any) []T {
 const maxAutoCreate = 100
 
 // creatable names the topics that do not exist and may be created for the asking.
-func (s *Server) creatable(r *listener.Request, req *kmsg.MetadataRequest, wanted []kmsg.MetadataRequestTopic) []metadata.NewTopic {
-	if !s.config.AutoCreateTopics || r.Version >= metadataAutoCreate && !req.AllowAutoTopicCreation {
+func (s *topicService) creatable(r *listener.Request, req *kmsg.MetadataRequest, wanted []kmsg.MetadataRequestTopic) []metadata.NewTopic {
+	if !s.autoCreate || r.Version >= metadataAutoCreate && !req.AllowAutoTopicCreation {
 		return nil
 	}
 	var missing []metadata.NewTopic
@@ -102,24 +102,24 @@ func (s *Server) creatable(r *listener.Request, req *kmsg.MetadataRequest, wante
 		if t.Topic == nil || len(missing) == maxAutoCreate {
 			continue
 		}
-		if _, ok := s.backend.Topics.Topic(*t.Topic); !ok {
+		if _, ok := s.gate.topics.Topic(*t.Topic); !ok {
 			missing = append(missing, metadata.NewTopic{Name: *t.Topic, Partitions: -1, ReplicationFactor: -1})
 		}
 	}
 	return missing
 }
 
-// autoCreate creates topics and returns what became of each, by name.
-func (s *Server) autoCreate(ctx context.Context, missing []metadata.NewTopic) map[string]metadata.CreateResult {
+// create creates topics and returns what became of each, by name.
+func (s *topicService) create(ctx context.Context, missing []metadata.NewTopic) map[string]metadata.CreateResult {
 	made := make(map[string]metadata.CreateResult, len(missing))
-	for i, result := range s.backend.Admin.CreateTopics(ctx, missing, false) {
+	for i, result := range s.admin.CreateTopics(ctx, missing, false) {
 		made[missing[i].Name] = result
 	}
 	return made
 }
 
-func (s *Server) allTopics() []kmsg.MetadataResponseTopic {
-	topics := s.backend.Topics.Topics()
+func (s *topicService) allTopics() []kmsg.MetadataResponseTopic {
+	topics := s.gate.topics.Topics()
 	out := make([]kmsg.MetadataResponseTopic, 0, len(topics))
 	for _, t := range topics {
 		out = append(out, s.describeTopic(t))
@@ -127,7 +127,7 @@ func (s *Server) allTopics() []kmsg.MetadataResponseTopic {
 	return out
 }
 
-func (s *Server) someTopics(wanted []kmsg.MetadataRequestTopic, made map[string]metadata.CreateResult) []kmsg.MetadataResponseTopic {
+func (s *topicService) someTopics(wanted []kmsg.MetadataRequestTopic, made map[string]metadata.CreateResult) []kmsg.MetadataResponseTopic {
 	out := make([]kmsg.MetadataResponseTopic, 0, len(wanted))
 	for _, w := range wanted {
 		var name string
@@ -135,7 +135,7 @@ func (s *Server) someTopics(wanted []kmsg.MetadataRequestTopic, made map[string]
 			name = *w.Topic
 		}
 		result, created := made[name]
-		t, err := s.findTopic(name, w.TopicID, w.Topic == nil)
+		t, err := s.gate.topic(name, w.TopicID, w.Topic == nil)
 		switch {
 		case err == nil:
 			out = append(out, s.describeTopic(t))
@@ -169,7 +169,7 @@ func missingTopic(w kmsg.MetadataRequestTopic, code int16) kmsg.MetadataResponse
 	return out
 }
 
-func (s *Server) describeTopic(t *metadata.Topic) kmsg.MetadataResponseTopic {
+func (s *topicService) describeTopic(t *metadata.Topic) kmsg.MetadataResponseTopic {
 	out := kmsg.NewMetadataResponseTopic()
 	out.Topic, out.TopicID, out.IsInternal = kmsg.StringPtr(t.Name), t.ID, t.Internal()
 	out.Partitions = make([]kmsg.MetadataResponseTopicPartition, len(t.Partitions))
@@ -177,7 +177,7 @@ func (s *Server) describeTopic(t *metadata.Topic) kmsg.MetadataResponseTopic {
 		p := &out.Partitions[i]
 		p.Default()
 		p.Partition = int32(i)
-		place := s.backend.Placement(t, int32(i))
+		place := s.placement(t, int32(i))
 		p.Leader, p.LeaderEpoch = place.Leader, place.Epoch
 		p.Replicas = place.shown(t)
 		p.ISR = p.Replicas
@@ -190,13 +190,13 @@ func (s *Server) describeTopic(t *metadata.Topic) kmsg.MetadataResponseTopic {
 
 // replyMetadata answers with topics. Names are not nullable before v12, where
 // clients cannot ask by id alone either.
-func (s *Server) replyMetadata(r *listener.Request, topics []kmsg.MetadataResponseTopic) {
+func (s *topicService) replyMetadata(r *listener.Request, topics []kmsg.MetadataResponseTopic) {
 	req := r.Body.(*kmsg.MetadataRequest)
 	resp := kmsg.NewPtrMetadataResponse()
 	resp.AuthorizedOperations = operations(req.IncludeClusterAuthorizedOperations, clusterOperations)
-	resp.ClusterID = kmsg.StringPtr(s.backend.ClusterID)
-	resp.ControllerID = s.backend.Controller()
-	for _, b := range s.backend.Brokers() {
+	resp.ClusterID = kmsg.StringPtr(s.clusterID)
+	resp.ControllerID = s.controller()
+	for _, b := range s.brokers() {
 		out := kmsg.NewMetadataResponseBroker()
 		out.NodeID, out.Host, out.Port, out.Rack = b.ID, b.Host, b.Port, rackOf(b)
 		resp.Brokers = append(resp.Brokers, out)

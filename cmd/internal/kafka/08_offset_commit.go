@@ -33,7 +33,7 @@ func init() {
 			listOf(sizeOf[kmsg.OffsetCommitRequestTopic](), str().To(9), num(16).From(10),
 				listOf(sizeOf[kmsg.OffsetCommitRequestTopicPartition](), num(4), num(8), num(4).From(6), str())),
 		},
-	}, (*Server).beginOffsetCommit)
+	}, func(s *services) listener.Handler { return s.groups.beginOffsetCommit })
 }
 
 // The versions of OffsetCommit that know something first.
@@ -46,16 +46,16 @@ const (
 
 // committing is one OffsetCommit request under way.
 type committing struct {
-	server  *Server
+	service *groupService
 	request *listener.Request
 	answer  *kmsg.OffsetCommitResponse
 	ask     group.CommitRequest
 	slots   []*kmsg.OffsetCommitResponseTopicPartition // where the results of ask go
 }
 
-func (s *Server) beginOffsetCommit(ctx context.Context, r *listener.Request) {
+func (s *groupService) beginOffsetCommit(ctx context.Context, r *listener.Request) {
 	req := r.Body.(*kmsg.OffsetCommitRequest)
-	c := &committing{server: s, request: r, answer: kmsg.NewPtrOffsetCommitResponse()}
+	c := &committing{service: s, request: r, answer: kmsg.NewPtrOffsetCommitResponse()}
 	c.ask.Identity = group.Identity{Group: req.Group, Member: req.MemberID, Instance: req.InstanceID, Generation: req.Generation}
 	c.answer.Topics = make([]kmsg.OffsetCommitResponseTopic, len(req.Topics))
 	keep := time.Duration(-1)
@@ -80,13 +80,13 @@ const maxKeepMs = int64(100 * 365 * 24 * time.Hour / time.Millisecond)
 func (c *committing) topic(in *kmsg.OffsetCommitRequestTopic, out *kmsg.OffsetCommitResponseTopic, keep time.Duration) {
 	out.Topic, out.TopicID = in.Topic, in.TopicID
 	out.Partitions = make([]kmsg.OffsetCommitResponseTopicPartition, len(in.Partitions))
-	t, unknown := c.server.findTopic(in.Topic, in.TopicID, c.request.Version >= commitTopicIDs)
+	t, unknown := c.service.gate.topic(in.Topic, in.TopicID, c.request.Version >= commitTopicIDs)
 	for i := range in.Partitions {
 		p, slot := &in.Partitions[i], &out.Partitions[i]
 		slot.Partition = p.Partition
 		switch {
 		case unknown != nil:
-			slot.ErrorCode = c.server.groupCode(unknown, "OffsetCommit")
+			slot.ErrorCode = c.service.groupCode(unknown, "OffsetCommit")
 			continue
 		case p.Partition < 0 || int(p.Partition) >= len(t.Partitions):
 			slot.ErrorCode = kerr.UnknownTopicOrPartition.Code
@@ -115,7 +115,7 @@ func (c *committing) done(each []error, all error) {
 		all = coded(kerr.InvalidCommitOffsetSize, "%v", all)
 	}
 	codes := make([]int16, len(c.slots))
-	c.server.spread(codes, each, all, "OffsetCommit")
+	c.service.spread(codes, each, all, "OffsetCommit")
 	for i, slot := range c.slots {
 		slot.ErrorCode = codes[i]
 	}

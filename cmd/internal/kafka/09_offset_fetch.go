@@ -34,7 +34,7 @@ func init() {
 				listOf(sizeOf[kmsg.OffsetFetchRequestGroupTopic](), str().To(9), num(16).From(10), ints())).From(8),
 			num(1).From(7),
 		},
-	}, (*Server).beginOffsetFetch)
+	}, func(s *services) listener.Handler { return s.groups.beginOffsetFetch })
 }
 
 // The versions of OffsetFetch that know something first.
@@ -44,7 +44,7 @@ const (
 	committedTopicIDs  = 10
 )
 
-func (s *Server) beginOffsetFetch(ctx context.Context, r *listener.Request) {
+func (s *groupService) beginOffsetFetch(ctx context.Context, r *listener.Request) {
 	r.Go(func() {
 		req := r.Body.(*kmsg.OffsetFetchRequest)
 		if r.Version < committedGroups {
@@ -116,7 +116,7 @@ func singleGroup(req *kmsg.OffsetFetchRequest) *kmsg.OffsetFetchRequestGroup {
 }
 
 // replyOffsets answers in the form of before many groups.
-func (s *Server) replyOffsets(r *listener.Request, g kmsg.OffsetFetchResponseGroup) {
+func (s *groupService) replyOffsets(r *listener.Request, g kmsg.OffsetFetchResponseGroup) {
 	var code firstCode
 	noteOffsets(&code, &g)
 	resp := kmsg.NewPtrOffsetFetchResponse()
@@ -136,7 +136,7 @@ func (s *Server) replyOffsets(r *listener.Request, g kmsg.OffsetFetchResponseGro
 
 // committed is the answer for one group. An error of the group stands on its
 // partitions where there is no other place.
-func (s *Server) committed(ctx context.Context, version int16, in *kmsg.OffsetFetchRequestGroup) kmsg.OffsetFetchResponseGroup {
+func (s *groupService) committed(ctx context.Context, version int16, in *kmsg.OffsetFetchRequestGroup) kmsg.OffsetFetchResponseGroup {
 	out := kmsg.NewOffsetFetchResponseGroup()
 	out.Group = in.Group
 	q := s.wanted(version, in)
@@ -168,7 +168,7 @@ type wanted struct {
 	slots  []*kmsg.OffsetFetchResponseGroupTopicPartition
 }
 
-func (s *Server) wanted(version int16, in *kmsg.OffsetFetchRequestGroup) (q wanted) {
+func (s *groupService) wanted(version int16, in *kmsg.OffsetFetchRequestGroup) (q wanted) {
 	if in.Topics == nil {
 		return q
 	}
@@ -180,7 +180,7 @@ func (s *Server) wanted(version int16, in *kmsg.OffsetFetchRequestGroup) (q want
 		out.Partitions = make([]kmsg.OffsetFetchResponseGroupTopicPartition, len(t.Partitions))
 		name, unknown := t.Topic, error(nil)
 		if version >= committedTopicIDs {
-			found, err := s.findTopic("", t.TopicID, true)
+			found, err := s.gate.topic("", t.TopicID, true)
 			if unknown = err; err == nil {
 				name = found.Name
 			}
@@ -206,23 +206,23 @@ func noOffset(partition int32) kmsg.OffsetFetchResponseGroupTopicPartition {
 
 // place puts an offset into an answer, unless it is that of a topic of the same name
 // that was there before.
-func (s *Server) place(slot *kmsg.OffsetFetchResponseGroupTopicPartition, c group.Committed) {
+func (s *groupService) place(slot *kmsg.OffsetFetchResponseGroupTopicPartition, c group.Committed) {
 	if c.Offset == nil || s.ofFormerTopic(c) {
 		return
 	}
 	slot.Offset, slot.LeaderEpoch, slot.Metadata = c.Offset.Offset, c.Offset.LeaderEpoch, &c.Offset.Metadata
 }
 
-func (s *Server) ofFormerTopic(c group.Committed) bool {
-	t, ok := s.backend.Topics.Topic(c.Topic)
+func (s *groupService) ofFormerTopic(c group.Committed) bool {
+	t, ok := s.gate.topics.Topic(c.Topic)
 	return ok && c.Offset.TopicID != [16]byte{} && t.ID != c.Offset.TopicID
 }
 
 // allCommitted lists all offsets of a group, which come by topic. Topics that are
 // gone have no id to name them by.
-func (s *Server) allCommitted(version int16, offsets []group.Committed) (topics []kmsg.OffsetFetchResponseGroupTopic) {
+func (s *groupService) allCommitted(version int16, offsets []group.Committed) (topics []kmsg.OffsetFetchResponseGroupTopic) {
 	for _, c := range offsets {
-		_, err := s.findTopic(c.Topic, c.Offset.TopicID, version >= committedTopicIDs)
+		_, err := s.gate.topic(c.Topic, c.Offset.TopicID, version >= committedTopicIDs)
 		if s.ofFormerTopic(c) || version >= committedTopicIDs && err != nil {
 			continue
 		}
@@ -240,15 +240,15 @@ func (s *Server) allCommitted(version int16, offsets []group.Committed) (topics 
 }
 
 // readCommitted asks a group's coordinator.
-func (s *Server) readCommitted(ctx context.Context, id string, want []group.TopicPartition) ([]group.Committed, error) {
-	if s.backend.ReadsOnly {
+func (s *groupService) readCommitted(ctx context.Context, id string, want []group.TopicPartition) ([]group.Committed, error) {
+	if s.readsOnly {
 		return nil, metadata.ErrReadsOnly
 	}
-	partition := s.backend.Groups.Partition(id)
+	partition := s.groups.Partition(id)
 	if partition < 0 {
 		return nil, coordinator.ErrNotCoordinator
 	}
-	if err := s.backend.Groups.Prove(ctx, partition); err != nil {
+	if err := s.groups.Prove(ctx, partition); err != nil {
 		return nil, err
 	}
 	type result struct {
@@ -256,7 +256,7 @@ func (s *Server) readCommitted(ctx context.Context, id string, want []group.Topi
 		err     error
 	}
 	read := make(chan result, 1)
-	err := s.backend.Groups.Do(ctx, partition, func(m *group.Machine, _ coordinator.Out) {
+	err := s.groups.Do(ctx, partition, func(m *group.Machine, _ coordinator.Out) {
 		m.Committed(id, want, func(offsets []group.Committed, err error) { read <- result{offsets, err} })
 	})
 	if err != nil {

@@ -28,7 +28,7 @@ func init() {
 	register(listener.API{
 		Key: kmsg.FindCoordinator, Min: 0, Max: 5,
 		Shape: shape{str().To(3), num(1).From(1), strs().From(4)},
-	}, (*Server).beginFindCoordinator)
+	}, func(s *services) listener.Handler { return s.groups.beginFindCoordinator })
 }
 
 const (
@@ -43,7 +43,7 @@ const (
 	transactionCoordinator = int8(1)
 )
 
-func (s *Server) beginFindCoordinator(ctx context.Context, r *listener.Request) {
+func (s *groupService) beginFindCoordinator(ctx context.Context, r *listener.Request) {
 	r.Go(func() {
 		ctx, cancel := context.WithTimeout(ctx, coordinatorWait)
 		defer cancel()
@@ -67,7 +67,7 @@ func (s *Server) beginFindCoordinator(ctx context.Context, r *listener.Request) 
 }
 
 // coordinator is the answer for one key.
-func (s *Server) coordinator(ctx context.Context, kind int8, key string) kmsg.FindCoordinatorResponseCoordinator {
+func (s *groupService) coordinator(ctx context.Context, kind int8, key string) kmsg.FindCoordinatorResponseCoordinator {
 	c := kmsg.NewFindCoordinatorResponseCoordinator()
 	c.Key, c.NodeID, c.Port = key, -1, -1
 	b, err := s.findCoordinator(ctx, kind, key)
@@ -80,7 +80,7 @@ func (s *Server) coordinator(ctx context.Context, kind int8, key string) kmsg.Fi
 	return c
 }
 
-func (s *Server) findCoordinator(ctx context.Context, kind int8, key string) (Broker, error) {
+func (s *groupService) findCoordinator(ctx context.Context, kind int8, key string) (Broker, error) {
 	switch kind {
 	case groupCoordinator:
 	case transactionCoordinator:
@@ -88,14 +88,12 @@ func (s *Server) findCoordinator(ctx context.Context, kind int8, key string) (Br
 	default:
 		return Broker{}, coded(kerr.InvalidRequest, "there are no coordinators of type %d", kind)
 	}
-	id, err := s.backend.Groups.Coordinator(ctx, key)
+	id, err := s.groups.Coordinator(ctx, key)
 	if err != nil {
 		return Broker{}, err
 	}
-	for _, b := range s.backend.Brokers() {
-		if b.ID == id {
-			return b, nil
-		}
+	if b, ok := s.broker(id); ok {
+		return b, nil
 	}
 	return Broker{}, fmt.Errorf("%w: nobody leads the group's partition", coordinator.ErrUnavailable)
 }

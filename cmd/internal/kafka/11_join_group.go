@@ -31,7 +31,7 @@ func init() {
 			listOf(sizeOf[kmsg.JoinGroupRequestProtocol](), str(), raw()),
 			str().From(8),
 		},
-	}, (*Server).beginJoinGroup)
+	}, func(s *services) listener.Handler { return s.groups.beginJoinGroup })
 }
 
 // The versions of JoinGroup that know something first.
@@ -42,7 +42,7 @@ const (
 	joinSkipAssignment   = 9
 )
 
-func (s *Server) beginJoinGroup(ctx context.Context, r *listener.Request) {
+func (s *groupService) beginJoinGroup(ctx context.Context, r *listener.Request) {
 	body := r.Body.(*kmsg.JoinGroupRequest)
 	reply := func(a group.JoinAnswer) { s.replyJoin(r, a) }
 	bytes := 0
@@ -80,7 +80,7 @@ func joinRequest(r *listener.Request, body *kmsg.JoinGroupRequest) group.JoinReq
 	return req
 }
 
-func (s *Server) replyJoin(r *listener.Request, a group.JoinAnswer) {
+func (s *groupService) replyJoin(r *listener.Request, a group.JoinAnswer) {
 	resp := kmsg.NewPtrJoinGroupResponse()
 	resp.ErrorCode, resp.MemberID = s.groupCode(a.Err, "JoinGroup"), a.Member
 	if a.Err != nil {

@@ -22,10 +22,10 @@ func init() {
 	register(listener.API{
 		Key: kmsg.Heartbeat, Min: 0, Max: 4, MaxFrame: listener.PlainFrame,
 		Shape: shape{str(), num(4), str(), str().From(3)},
-	}, (*Server).beginHeartbeat)
+	}, func(s *services) listener.Handler { return s.groups.beginHeartbeat })
 }
 
-func (s *Server) beginHeartbeat(ctx context.Context, r *listener.Request) {
+func (s *groupService) beginHeartbeat(ctx context.Context, r *listener.Request) {
 	req := r.Body.(*kmsg.HeartbeatRequest)
 	who := group.Identity{Group: req.Group, Member: req.MemberID, Instance: req.InstanceID, Generation: req.Generation}
 	var result error

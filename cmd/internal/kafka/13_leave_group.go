@@ -23,12 +23,12 @@ func init() {
 			str(), str().To(2),
 			listOf(sizeOf[kmsg.LeaveGroupRequestMember](), str(), str(), str().From(5)).From(3),
 		},
-	}, (*Server).beginLeaveGroup)
+	}, func(s *services) listener.Handler { return s.groups.beginLeaveGroup })
 }
 
 const leaveMany = 3 // the first version in which many may leave
 
-func (s *Server) beginLeaveGroup(ctx context.Context, r *listener.Request) {
+func (s *groupService) beginLeaveGroup(ctx context.Context, r *listener.Request) {
 	req := r.Body.(*kmsg.LeaveGroupRequest)
 	var leavers []group.Leaver
 	if r.Version < leaveMany {

@@ -27,10 +27,10 @@ func init() {
 			str(), num(4), str(), str().From(3), str().From(5), str().From(5),
 			listOf(sizeOf[kmsg.SyncGroupRequestGroupAssignment](), str(), raw()),
 		},
-	}, (*Server).beginSyncGroup)
+	}, func(s *services) listener.Handler { return s.groups.beginSyncGroup })
 }
 
-func (s *Server) beginSyncGroup(ctx context.Context, r *listener.Request) {
+func (s *groupService) beginSyncGroup(ctx context.Context, r *listener.Request) {
 	body := r.Body.(*kmsg.SyncGroupRequest)
 	bytes := 0
 	for _, a := range body.GroupAssignment {
@@ -56,7 +56,7 @@ func (s *Server) beginSyncGroup(ctx context.Context, r *listener.Request) {
 	}
 }
 
-func (s *Server) replySync(r *listener.Request, a group.SyncAnswer) {
+func (s *groupService) replySync(r *listener.Request, a group.SyncAnswer) {
 	resp := kmsg.NewPtrSyncGroupResponse()
 	resp.ErrorCode = s.groupCode(whileLoading(a.Err, group.ErrRebalance), "SyncGroup")
 	resp.MemberAssignment = apart(a.Assignment)

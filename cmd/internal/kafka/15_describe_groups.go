@@ -23,12 +23,12 @@ func init() {
 	register(listener.API{
 		Key: kmsg.DescribeGroups, Min: 0, Max: 6, Bulky: true,
 		Shape: shape{strs(), num(1).From(3)},
-	}, (*Server).beginDescribeGroups)
+	}, func(s *services) listener.Handler { return s.groups.beginDescribeGroups })
 }
 
 const describeNotFound = 6
 
-func (s *Server) beginDescribeGroups(ctx context.Context, r *listener.Request) {
+func (s *groupService) beginDescribeGroups(ctx context.Context, r *listener.Request) {
 	req := r.Body.(*kmsg.DescribeGroupsRequest)
 	resp := kmsg.NewPtrDescribeGroupsResponse()
 	var code firstCode
@@ -41,7 +41,7 @@ func (s *Server) beginDescribeGroups(ctx context.Context, r *listener.Request) {
 	r.Reply(resp, int16(code))
 }
 
-func (s *Server) describeGroup(ctx context.Context, r *listener.Request, id string) kmsg.DescribeGroupsResponseGroup {
+func (s *groupService) describeGroup(ctx context.Context, r *listener.Request, id string) kmsg.DescribeGroupsResponseGroup {
 	g := kmsg.NewDescribeGroupsResponseGroup()
 	g.Group = id
 	var d group.Description

@@ -26,21 +26,21 @@ func init() {
 	register(listener.API{
 		Key: kmsg.ListGroups, Min: 0, Max: 5, Bulky: true, MaxFrame: listener.PlainFrame,
 		Shape: shape{strs().From(4), strs().From(5)},
-	}, (*Server).beginListGroups)
+	}, func(s *services) listener.Handler { return s.groups.beginListGroups })
 }
 
 const classicGroup = "classic"
 
-func (s *Server) beginListGroups(ctx context.Context, r *listener.Request) {
+func (s *groupService) beginListGroups(ctx context.Context, r *listener.Request) {
 	s.asLeader(ctx, r, func() {
 		req := r.Body.(*kmsg.ListGroupsRequest)
 		resp := kmsg.NewPtrListGroupsResponse()
-		if s.backend.ReadsOnly { // an empty list would say that there are none
+		if s.readsOnly { // an empty list would say that there are none
 			resp.ErrorCode = s.groupCode(metadata.ErrReadsOnly, "ListGroups")
 		}
-		for _, partition := range s.backend.Groups.Led() {
+		for _, partition := range s.groups.Led() {
 			var list []group.Listed
-			err := s.backend.Groups.Do(ctx, partition, func(m *group.Machine, _ coordinator.Out) { list = m.List() })
+			err := s.groups.Do(ctx, partition, func(m *group.Machine, _ coordinator.Out) { list = m.List() })
 			if err != nil && !errors.Is(err, coordinator.ErrNotCoordinator) {
 				resp.ErrorCode, resp.Groups = s.groupCode(err, "ListGroups"), nil
 				break

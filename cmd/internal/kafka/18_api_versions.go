@@ -26,7 +26,7 @@ func init() {
 	register(listener.API{
 		Key: kmsg.ApiVersions, Min: 0, Max: 4, MaxFrame: listener.PlainFrame,
 		Shape: shape{str().From(3), str().From(3)},
-	}, (*Server).beginApiVersions)
+	}, func(*services) listener.Handler { return beginApiVersions })
 }
 
 // clientSoftware is what KIP-511 allows as name and version of a client.
@@ -34,7 +34,7 @@ var clientSoftware = regexp.MustCompile(`^[a-zA-Z0-9](?:[a-zA-Z0-9\-.]*[a-zA-Z0-
 
 const clientSoftwareVersion = 3
 
-func (s *Server) beginApiVersions(_ context.Context, r *listener.Request) {
+func beginApiVersions(_ context.Context, r *listener.Request) {
 	resp := kmsg.NewPtrApiVersionsResponse()
 	if r.Body == nil {
 		resp.ErrorCode = kerr.UnsupportedVersion.Code

@@ -35,7 +35,7 @@ func init() {
 				listOf(sizeOf[kmsg.CreateTopicsRequestTopicConfig](), str(), str())),
 			num(4), num(1),
 		},
-	}, (*Server).beginCreateTopics)
+	}, func(s *services) listener.Handler { return s.topics.beginCreateTopics })
 }
 
 // createTopicsDetails is the first version whose answer tells what was made.
@@ -55,7 +55,7 @@ func adminTimeout(millis int32) time.Duration {
 	return min(max(time.Duration(millis)*time.Millisecond, time.Second), adminWait)
 }
 
-func (s *Server) beginCreateTopics(ctx context.Context, r *listener.Request) {
+func (s *topicService) beginCreateTopics(ctx context.Context, r *listener.Request) {
 	r.Go(func() {
 		req := r.Body.(*kmsg.CreateTopicsRequest)
 		ctx, cancel := context.WithTimeout(ctx, adminTimeout(req.TimeoutMillis))
@@ -83,7 +83,7 @@ func (s *Server) beginCreateTopics(ctx context.Context, r *listener.Request) {
 			wanted, slots = append(wanted, t), append(slots, out)
 		}
 		if len(wanted) > 0 {
-			for i, result := range s.backend.Admin.CreateTopics(ctx, wanted, req.ValidateOnly) {
+			for i, result := range s.admin.CreateTopics(ctx, wanted, req.ValidateOnly) {
 				s.fillCreated(slots[i], result, r.Version)
 			}
 		}
@@ -104,7 +104,7 @@ func countNames(topics []kmsg.CreateTopicsRequestTopic) map[string]int {
 }
 
 // newTopic reads what is asked for one topic.
-func (s *Server) newTopic(in *kmsg.CreateTopicsRequestTopic) (metadata.NewTopic, error) {
+func (s *topicService) newTopic(in *kmsg.CreateTopicsRequestTopic) (metadata.NewTopic, error) {
 	t := metadata.NewTopic{
 		Name: in.Topic, Partitions: in.NumPartitions, ReplicationFactor: in.ReplicationFactor,
 		Configs: make(map[string]string, len(in.Configs)),
@@ -126,7 +126,7 @@ func (s *Server) newTopic(in *kmsg.CreateTopicsRequestTopic) (metadata.NewTopic,
 }
 
 // assigned takes the numbers from an assignment of replicas to brokers.
-func (s *Server) assigned(t *metadata.NewTopic, in *kmsg.CreateTopicsRequestTopic) error {
+func (s *topicService) assigned(t *metadata.NewTopic, in *kmsg.CreateTopicsRequestTopic) error {
 	if in.NumPartitions != -1 || in.ReplicationFactor != -1 {
 		return coded(kerr.InvalidRequest, "give either an assignment of replicas, or the number of partitions and the replication factor")
 	}
@@ -149,11 +149,11 @@ func (s *Server) assigned(t *metadata.NewTopic, in *kmsg.CreateTopicsRequestTopi
 }
 
 // checkReplicas: the replicas asked for are brokers that there are, each once.
-func (s *Server) checkReplicas(replicas []int32) error {
+func (s *topicService) checkReplicas(replicas []int32) error {
 	if len(replicas) == 0 {
 		return coded(kerr.InvalidReplicaAssignment, "the assignment has a partition without replicas")
 	}
-	brokers := s.backend.Brokers()
+	brokers := s.brokers()
 	seen := make(map[int32]bool, len(brokers))
 	for _, id := range replicas {
 		switch {
@@ -167,13 +167,13 @@ func (s *Server) checkReplicas(replicas []int32) error {
 	return nil
 }
 
-func (s *Server) failCreate(out *kmsg.CreateTopicsResponseTopic, err error) {
+func (s *topicService) failCreate(out *kmsg.CreateTopicsResponseTopic, err error) {
 	out.ErrorCode = s.codeFor(err, onAdmin, "CreateTopics")
 	out.ErrorMessage = kmsg.StringPtr(err.Error())
 	out.NumPartitions, out.ReplicationFactor = -1, -1
 }
 
-func (s *Server) fillCreated(out *kmsg.CreateTopicsResponseTopic, result metadata.CreateResult, version int16) {
+func (s *topicService) fillCreated(out *kmsg.CreateTopicsResponseTopic, result metadata.CreateResult, version int16) {
 	if result.Err != nil {
 		s.failCreate(out, result.Err)
 		return

@@ -24,12 +24,12 @@ func init() {
 			listOf(sizeOf[kmsg.DeleteTopicsRequestTopic](), str(), num(16)).From(6),
 			num(4),
 		},
-	}, (*Server).beginDeleteTopics)
+	}, func(s *services) listener.Handler { return s.topics.beginDeleteTopics })
 }
 
 const deleteTopicsByID = 6
 
-func (s *Server) beginDeleteTopics(ctx context.Context, r *listener.Request) {
+func (s *topicService) beginDeleteTopics(ctx context.Context, r *listener.Request) {
 	r.Go(func() {
 		req := r.Body.(*kmsg.DeleteTopicsRequest)
 		ctx, cancel := context.WithTimeout(ctx, adminTimeout(req.TimeoutMillis))
@@ -56,7 +56,7 @@ func (s *Server) beginDeleteTopics(ctx context.Context, r *listener.Request) {
 			ids, slots = append(ids, id), append(slots, out)
 		}
 		if len(ids) > 0 {
-			for i, err := range s.backend.Admin.DeleteTopics(ctx, ids) {
+			for i, err := range s.admin.DeleteTopics(ctx, ids) {
 				s.failDelete(slots[i], err)
 			}
 		}
@@ -81,7 +81,7 @@ func deletions(req *kmsg.DeleteTopicsRequest, version int16) []kmsg.DeleteTopics
 }
 
 // toDelete finds the topic asked for and completes its name and id in the answer.
-func (s *Server) toDelete(out *kmsg.DeleteTopicsResponseTopic) (segment.ID, error) {
+func (s *topicService) toDelete(out *kmsg.DeleteTopicsResponseTopic) (segment.ID, error) {
 	byID := out.Topic == nil
 	if !byID && out.TopicID != [16]byte{} {
 		return segment.ID{}, coded(kerr.InvalidRequest, "give either the name or the id of a topic")
@@ -90,7 +90,7 @@ func (s *Server) toDelete(out *kmsg.DeleteTopicsResponseTopic) (segment.ID, erro
 	if !byID {
 		name = *out.Topic
 	}
-	t, err := s.findTopic(name, out.TopicID, byID)
+	t, err := s.gate.topic(name, out.TopicID, byID)
 	if err != nil {
 		return segment.ID{}, err
 	}
@@ -98,7 +98,7 @@ func (s *Server) toDelete(out *kmsg.DeleteTopicsResponseTopic) (segment.ID, erro
 	return t.ID, nil
 }
 
-func (s *Server) failDelete(out *kmsg.DeleteTopicsResponseTopic, err error) {
+func (s *topicService) failDelete(out *kmsg.DeleteTopicsResponseTopic, err error) {
 	if err == nil {
 		return
 	}

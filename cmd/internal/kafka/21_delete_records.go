@@ -27,7 +27,7 @@ func init() {
 				listOf(sizeOf[kmsg.DeleteRecordsRequestTopicPartition](), num(4), num(8))),
 			num(4),
 		},
-	}, (*Server).beginDeleteRecords)
+	}, func(s *services) listener.Handler { return s.writing.beginDeleteRecords })
 }
 
 // journalDeletions is what a request has for one journal.
@@ -37,7 +37,7 @@ type journalDeletions struct {
 	slots    []*kmsg.DeleteRecordsResponseTopicPartition
 }
 
-func (s *Server) beginDeleteRecords(ctx context.Context, r *listener.Request) {
+func (s *writeService) beginDeleteRecords(ctx context.Context, r *listener.Request) {
 	r.Go(func() {
 		req := r.Body.(*kmsg.DeleteRecordsRequest)
 		ctx, cancel := context.WithTimeout(ctx, adminTimeout(req.TimeoutMillis))
@@ -50,7 +50,7 @@ func (s *Server) beginDeleteRecords(ctx context.Context, r *listener.Request) {
 			in, out := &req.Topics[i], &resp.Topics[i]
 			out.Topic = in.Topic
 			out.Partitions = make([]kmsg.DeleteRecordsResponseTopicPartition, len(in.Partitions))
-			t, unknown := s.findTopic(in.Topic, noTopicID, false)
+			t, unknown := s.gate.topic(in.Topic, noTopicID, false)
 			for j := range in.Partitions {
 				slot := &out.Partitions[j]
 				slot.Partition, slot.LowWatermark = in.Partitions[j].Partition, -1
@@ -77,7 +77,7 @@ func (s *Server) beginDeleteRecords(ctx context.Context, r *listener.Request) {
 }
 
 // planDeletion adds a deletion to those of its journal.
-func (s *Server) planDeletion(byJournal map[uint32]*journalDeletions, t *metadata.Topic, before int64, slot *kmsg.DeleteRecordsResponseTopicPartition) error {
+func (s *writeService) planDeletion(byJournal map[uint32]*journalDeletions, t *metadata.Topic, before int64, slot *kmsg.DeleteRecordsResponseTopicPartition) error {
 	switch {
 	case slot.Partition < 0 || int(slot.Partition) >= len(t.Partitions):
 		return coded(kerr.UnknownTopicOrPartition, "topic %q has %d partitions", t.Name, len(t.Partitions))
@@ -89,9 +89,9 @@ func (s *Server) planDeletion(byJournal map[uint32]*journalDeletions, t *metadat
 	journal := t.Partitions[slot.Partition].Journal
 	d := byJournal[journal]
 	if d == nil {
-		appender := s.backend.Appender(journal)
+		appender := s.appender(journal)
 		switch {
-		case s.backend.ReadsOnly:
+		case s.readsOnly:
 			return metadata.ErrReadsOnly
 		case appender == nil:
 			return ingest.ErrNotLeader
@@ -104,7 +104,7 @@ func (s *Server) planDeletion(byJournal map[uint32]*journalDeletions, t *metadat
 	return nil
 }
 
-func (s *Server) deleteRecords(ctx context.Context, byJournal map[uint32]*journalDeletions) {
+func (s *writeService) deleteRecords(ctx context.Context, byJournal map[uint32]*journalDeletions) {
 	var work []func()
 	for _, d := range byJournal {
 		work = append(work, func() {

@@ -26,24 +26,24 @@ func init() {
 	register(listener.API{
 		Key: kmsg.InitProducerID, Min: 0, Max: 5, MaxFrame: listener.PlainFrame,
 		Shape: shape{str(), num(4), num(8).From(3), num(2).From(3)},
-	}, (*Server).beginInitProducerID)
+	}, func(s *services) listener.Handler { return s.writing.beginInitProducerID })
 }
 
 // producerIDWait bounds how long an answer waits for a block of ids to be
 // committed; clients wait for 30 seconds and more.
 const producerIDWait = 20 * time.Second
 
-func (s *Server) beginInitProducerID(ctx context.Context, r *listener.Request) {
+func (s *writeService) beginInitProducerID(ctx context.Context, r *listener.Request) {
 	req := r.Body.(*kmsg.InitProducerIDRequest)
 	resp := kmsg.NewPtrInitProducerIDResponse()
 	resp.ProducerID, resp.ProducerEpoch = -1, -1
 	switch {
 	case req.TransactionalID != nil:
-		s.complaint.Warn("transactions", "refused a transactional producer: transactions are not supported yet",
+		s.complaints.Warn("transactions", "refused a transactional producer: transactions are not supported yet",
 			"client", r.Client.Address, "transactional_id", *req.TransactionalID)
 		resp.ErrorCode = kerr.TransactionalIDAuthorizationFailed.Code
-	case s.backend.ReadsOnly:
-		s.complaint.Warn("producer on a node that only reads", "refused a producer", "client", r.Client.Address, "error", metadata.ErrReadsOnly)
+	case s.readsOnly:
+		s.complaints.Warn("producer on a node that only reads", "refused a producer", "client", r.Client.Address, "error", metadata.ErrReadsOnly)
 		resp.ErrorCode = kerr.ClusterAuthorizationFailed.Code
 	case r.Version >= 3 && (req.ProducerID < 0) != (req.ProducerEpoch < 0):
 		resp.ErrorCode = kerr.InvalidRequest.Code
@@ -55,14 +55,14 @@ func (s *Server) beginInitProducerID(ctx context.Context, r *listener.Request) {
 	r.Go(func() {
 		ctx, cancel := context.WithTimeout(ctx, producerIDWait)
 		defer cancel()
-		id, err := s.backend.Admin.NextProducerID(ctx)
+		id, err := s.producerIDs.NextProducerID(ctx)
 		if err == nil && id < 0 {
 			err = fmt.Errorf("producer id is %d", id)
 		}
 		if err != nil {
 			// The only retriable code on which no client goes looking for a
 			// transaction coordinator.
-			s.complaint.Warn("producer id", "no producer id to be had, told the client to retry", "error", err)
+			s.complaints.Warn("producer id", "no producer id to be had, told the client to retry", "error", err)
 			resp.ErrorCode = kerr.CoordinatorLoadInProgress.Code
 			r.Reply(resp, resp.ErrorCode)
 			return

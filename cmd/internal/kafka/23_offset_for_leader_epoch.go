@@ -24,10 +24,10 @@ func init() {
 			listOf(sizeOf[kmsg.OffsetForLeaderEpochRequestTopic](), str(),
 				listOf(sizeOf[kmsg.OffsetForLeaderEpochRequestTopicPartition](), num(4), num(4), num(4))),
 		},
-	}, (*Server).beginOffsetForLeaderEpoch)
+	}, func(s *services) listener.Handler { return s.reading.beginOffsetForLeaderEpoch })
 }
 
-func (s *Server) beginOffsetForLeaderEpoch(ctx context.Context, r *listener.Request) {
+func (s *readService) beginOffsetForLeaderEpoch(ctx context.Context, r *listener.Request) {
 	r.Go(func() {
 		req := r.Body.(*kmsg.OffsetForLeaderEpochRequest)
 		ctx, cancel := context.WithTimeout(ctx, lookupWait)
@@ -39,7 +39,7 @@ func (s *Server) beginOffsetForLeaderEpoch(ctx context.Context, r *listener.Requ
 			in, out := &req.Topics[i], &resp.Topics[i]
 			out.Topic = in.Topic
 			out.Partitions = make([]kmsg.OffsetForLeaderEpochResponseTopicPartition, len(in.Partitions))
-			t, err := s.findTopic(in.Topic, [16]byte{}, false)
+			t, err := s.gate.topic(in.Topic, [16]byte{}, false)
 			for j := range in.Partitions {
 				work = append(work, func() { s.epochEnd(ctx, t, err, &in.Partitions[j], &out.Partitions[j]) })
 			}
@@ -55,7 +55,7 @@ func (s *Server) beginOffsetForLeaderEpoch(ctx context.Context, r *listener.Requ
 	})
 }
 
-func (s *Server) epochEnd(ctx context.Context, t *metadata.Topic, unknown error, in *kmsg.OffsetForLeaderEpochRequestTopicPartition, out *kmsg.OffsetForLeaderEpochResponseTopicPartition) {
+func (s *readService) epochEnd(ctx context.Context, t *metadata.Topic, unknown error, in *kmsg.OffsetForLeaderEpochRequestTopicPartition, out *kmsg.OffsetForLeaderEpochResponseTopicPartition) {
 	out.Default()
 	out.Partition = in.Partition
 	out.LeaderEpoch, out.EndOffset = -1, -1
@@ -67,7 +67,7 @@ func (s *Server) epochEnd(ctx context.Context, t *metadata.Topic, unknown error,
 		out.ErrorCode = kerr.UnknownTopicOrPartition.Code
 		return
 	}
-	end, err := s.backend.Reader.EpochEnd(ctx, partlog.Key{Topic: t.ID, Index: in.Partition}, in.CurrentLeaderEpoch, in.LeaderEpoch)
+	end, err := s.reader.EpochEnd(ctx, partlog.Key{Topic: t.ID, Index: in.Partition}, in.CurrentLeaderEpoch, in.LeaderEpoch)
 	if err != nil {
 		out.ErrorCode = s.codeFor(err, onOffsets, "OffsetForLeaderEpoch")
 		return

@@ -21,10 +21,10 @@ func init() {
 	register(listener.API{
 		Key: kmsg.DescribeACLs, Min: 1, Max: 3, MaxFrame: listener.PlainFrame,
 		Shape: shape{num(1), str(), num(1), str(), str(), num(1), num(1)},
-	}, (*Server).beginDescribeACLs)
+	}, func(s *services) listener.Handler { return s.clusters.beginDescribeACLs })
 }
 
-func (s *Server) beginDescribeACLs(_ context.Context, r *listener.Request) {
+func (s *clusterService) beginDescribeACLs(_ context.Context, r *listener.Request) {
 	resp := kmsg.NewPtrDescribeACLsResponse()
 	resp.ErrorCode = kerr.SecurityDisabled.Code
 	resp.ErrorMessage = kmsg.StringPtr("there is no authorizer: every client may do everything")

@@ -29,7 +29,7 @@ func init() {
 			listOf(sizeOf[kmsg.DescribeConfigsRequestResource](), num(1), str(), strs()),
 			num(1).From(1), num(1).From(3),
 		},
-	}, (*Server).beginDescribeConfigs)
+	}, func(s *services) listener.Handler { return s.configs.beginDescribeConfigs })
 }
 
 // config is one config of a topic or a broker.
@@ -47,7 +47,7 @@ type synonym struct {
 	source      kmsg.ConfigSource
 }
 
-func (s *Server) beginDescribeConfigs(_ context.Context, r *listener.Request) {
+func (s *configService) beginDescribeConfigs(_ context.Context, r *listener.Request) {
 	req := r.Body.(*kmsg.DescribeConfigsRequest)
 	resp := kmsg.NewPtrDescribeConfigsResponse()
 	wanted := distinct(req.Resources, func(q kmsg.DescribeConfigsRequestResource) any { return resource{q.ResourceType, q.ResourceName} })
@@ -70,13 +70,13 @@ func (s *Server) beginDescribeConfigs(_ context.Context, r *listener.Request) {
 	r.Reply(resp, int16(code))
 }
 
-func (s *Server) describeConfigs(kind kmsg.ConfigResourceType, name string) ([]config, error) {
+func (s *configService) describeConfigs(kind kmsg.ConfigResourceType, name string) ([]config, error) {
 	switch kind {
 	case kmsg.ConfigResourceTypeTopic:
 		if err := metadata.CheckName(name); err != nil {
 			return nil, err
 		}
-		t, err := s.findTopic(name, [16]byte{}, false)
+		t, err := s.gate.topic(name, [16]byte{}, false)
 		if err != nil {
 			return nil, err
 		}
@@ -85,10 +85,10 @@ func (s *Server) describeConfigs(kind kmsg.ConfigResourceType, name string) ([]c
 		if name == "" {
 			return nil, nil
 		}
-		if id, err := strconv.ParseInt(name, 10, 32); err != nil || int32(id) != s.backend.NodeID() {
-			return nil, coded(kerr.InvalidRequest, "this is broker %d, it cannot describe broker %q", s.backend.NodeID(), name)
+		if id, err := strconv.ParseInt(name, 10, 32); err != nil || int32(id) != s.nodeID() {
+			return nil, coded(kerr.InvalidRequest, "this is broker %d, it cannot describe broker %q", s.nodeID(), name)
 		}
-		return brokerConfigs(s.backend.BrokerConfigs()), nil
+		return brokerConfigs(s.brokerConfigs()), nil
 	}
 	return nil, coded(kerr.InvalidRequest, "there are no configs of %s resources here", kind)
 }

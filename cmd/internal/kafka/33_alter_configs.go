@@ -21,10 +21,10 @@ func init() {
 				listOf(sizeOf[kmsg.AlterConfigsRequestResourceConfig](), str(), str())),
 			num(1),
 		},
-	}, (*Server).beginAlterConfigs)
+	}, func(s *services) listener.Handler { return s.configs.beginAlterConfigs })
 }
 
-func (s *Server) beginAlterConfigs(ctx context.Context, r *listener.Request) {
+func (s *configService) beginAlterConfigs(ctx context.Context, r *listener.Request) {
 	r.Go(func() {
 		req := r.Body.(*kmsg.AlterConfigsRequest)
 		ctx, cancel := context.WithTimeout(ctx, alterWait)

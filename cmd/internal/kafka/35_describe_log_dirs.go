@@ -22,21 +22,21 @@ func init() {
 	register(listener.API{
 		Key: kmsg.DescribeLogDirs, Min: 1, Max: 4, Bulky: true,
 		Shape: shape{listOf(sizeOf[kmsg.DescribeLogDirsRequestTopic](), str(), ints())},
-	}, (*Server).beginDescribeLogDirs)
+	}, func(s *services) listener.Handler { return s.clusters.beginDescribeLogDirs })
 }
 
-func (s *Server) beginDescribeLogDirs(_ context.Context, r *listener.Request) {
+func (s *clusterService) beginDescribeLogDirs(_ context.Context, r *listener.Request) {
 	req := r.Body.(*kmsg.DescribeLogDirsRequest)
 	dir := kmsg.NewDescribeLogDirsResponseDir()
-	dir.Dir = s.backend.Store
+	dir.Dir = s.store
 	dir.TotalBytes, dir.UsableBytes = -1, -1
 	if req.Topics == nil {
-		for _, t := range s.backend.Topics.Topics() {
+		for _, t := range s.gate.topics.Topics() {
 			s.addSizes(&dir, t, allPartitions(t))
 		}
 	}
 	for _, in := range distinct(req.Topics, func(t kmsg.DescribeLogDirsRequestTopic) any { return t.Topic }) {
-		if t, ok := s.backend.Topics.Topic(in.Topic); ok {
+		if t, ok := s.gate.topics.Topic(in.Topic); ok {
 			s.addSizes(&dir, t, distinct(in.Partitions, func(p int32) any { return p }))
 		}
 	}
@@ -54,14 +54,14 @@ func allPartitions(t *metadata.Topic) []int32 {
 }
 
 // addSizes adds the partitions of a topic whose sizes are known.
-func (s *Server) addSizes(dir *kmsg.DescribeLogDirsResponseDir, t *metadata.Topic, partitions []int32) {
+func (s *clusterService) addSizes(dir *kmsg.DescribeLogDirsResponseDir, t *metadata.Topic, partitions []int32) {
 	out := kmsg.NewDescribeLogDirsResponseDirTopic()
 	out.Topic = t.Name
 	for _, i := range partitions {
 		if i < 0 || int(i) >= len(t.Partitions) {
 			continue
 		}
-		if size, ok := s.backend.Size(t, i); ok {
+		if size, ok := s.size(t, i); ok {
 			p := kmsg.NewDescribeLogDirsResponseDirTopicPartition()
 			p.Partition, p.Size = i, size
 			out.Partitions = append(out.Partitions, p)

@@ -25,10 +25,10 @@ func init() {
 				listOf(sizeOf[kmsg.CreatePartitionsRequestTopicAssignment](), ints())),
 			num(4), num(1),
 		},
-	}, (*Server).beginCreatePartitions)
+	}, func(s *services) listener.Handler { return s.topics.beginCreatePartitions })
 }
 
-func (s *Server) beginCreatePartitions(ctx context.Context, r *listener.Request) {
+func (s *topicService) beginCreatePartitions(ctx context.Context, r *listener.Request) {
 	r.Go(func() {
 		req := r.Body.(*kmsg.CreatePartitionsRequest)
 		ctx, cancel := context.WithTimeout(ctx, adminTimeout(req.TimeoutMillis))
@@ -56,7 +56,7 @@ func (s *Server) beginCreatePartitions(ctx context.Context, r *listener.Request)
 			wanted, slots = append(wanted, n), append(slots, out)
 		}
 		if len(wanted) > 0 {
-			for i, err := range s.backend.Admin.CreatePartitions(ctx, wanted, req.ValidateOnly) {
+			for i, err := range s.admin.CreatePartitions(ctx, wanted, req.ValidateOnly) {
 				if err != nil {
 					code.note(s.failPartitions(slots[i], err))
 				}
@@ -67,7 +67,7 @@ func (s *Server) beginCreatePartitions(ctx context.Context, r *listener.Request)
 }
 
 // newPartitions reads what is asked for one topic.
-func (s *Server) newPartitions(in *kmsg.CreatePartitionsRequestTopic) (metadata.NewPartitions, error) {
+func (s *topicService) newPartitions(in *kmsg.CreatePartitionsRequestTopic) (metadata.NewPartitions, error) {
 	n := metadata.NewPartitions{Topic: in.Topic, Count: in.Count}
 	if in.Assignment == nil {
 		return n, nil
@@ -82,7 +82,7 @@ func (s *Server) newPartitions(in *kmsg.CreatePartitionsRequestTopic) (metadata.
 	return n, nil
 }
 
-func (s *Server) failPartitions(out *kmsg.CreatePartitionsResponseTopic, err error) int16 {
+func (s *topicService) failPartitions(out *kmsg.CreatePartitionsResponseTopic, err error) int16 {
 	out.ErrorCode = s.codeFor(err, onAdmin, "CreatePartitions")
 	out.ErrorMessage = kmsg.StringPtr(err.Error())
 	return out.ErrorCode

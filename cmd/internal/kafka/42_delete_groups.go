@@ -18,10 +18,10 @@ func init() {
 	register(listener.API{
 		Key: kmsg.DeleteGroups, Min: 0, Max: 2,
 		Shape: shape{strs()},
-	}, (*Server).beginDeleteGroups)
+	}, func(s *services) listener.Handler { return s.groups.beginDeleteGroups })
 }
 
-func (s *Server) beginDeleteGroups(ctx context.Context, r *listener.Request) {
+func (s *groupService) beginDeleteGroups(ctx context.Context, r *listener.Request) {
 	req := r.Body.(*kmsg.DeleteGroupsRequest)
 	resp := kmsg.NewPtrDeleteGroupsResponse()
 	resp.Groups = make([]kmsg.DeleteGroupsResponseGroup, len(req.Groups))

@@ -26,7 +26,7 @@ func init() {
 			listOf(sizeOf[kmsg.ElectLeadersRequestTopic](), str(), ints()),
 			num(4),
 		},
-	}, (*Server).beginElectLeaders)
+	}, func(s *services) listener.Handler { return s.clusters.beginElectLeaders })
 }
 
 // The kinds of elections: of the preferred replica, and of one that lacks records.
@@ -35,7 +35,7 @@ const (
 	uncleanElection   = 1
 )
 
-func (s *Server) beginElectLeaders(_ context.Context, r *listener.Request) {
+func (s *clusterService) beginElectLeaders(_ context.Context, r *listener.Request) {
 	req := r.Body.(*kmsg.ElectLeadersRequest)
 	resp := kmsg.NewPtrElectLeadersResponse()
 	if req.ElectionType != preferredElection && req.ElectionType != uncleanElection {
@@ -47,7 +47,7 @@ func (s *Server) beginElectLeaders(_ context.Context, r *listener.Request) {
 	for _, in := range distinct(req.Topics, func(t kmsg.ElectLeadersRequestTopic) any { return t.Topic }) {
 		out := kmsg.NewElectLeadersResponseTopic()
 		out.Topic = in.Topic
-		t, unknown := s.findTopic(in.Topic, noTopicID, false)
+		t, unknown := s.gate.topic(in.Topic, noTopicID, false)
 		for _, i := range distinct(in.Partitions, func(p int32) any { return p }) {
 			err := unknown
 			switch {

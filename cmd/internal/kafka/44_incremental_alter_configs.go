@@ -21,10 +21,10 @@ func init() {
 				listOf(sizeOf[kmsg.IncrementalAlterConfigsRequestResourceConfig](), str(), num(1), str())),
 			num(1),
 		},
-	}, (*Server).beginIncrementalAlterConfigs)
+	}, func(s *services) listener.Handler { return s.configs.beginIncrementalAlterConfigs })
 }
 
-func (s *Server) beginIncrementalAlterConfigs(ctx context.Context, r *listener.Request) {
+func (s *configService) beginIncrementalAlterConfigs(ctx context.Context, r *listener.Request) {
 	r.Go(func() {
 		req := r.Body.(*kmsg.IncrementalAlterConfigsRequest)
 		ctx, cancel := context.WithTimeout(ctx, alterWait)

@@ -14,9 +14,9 @@ func init() {
 	register(listener.API{
 		Key: kmsg.ListPartitionReassignments, Min: 0, Max: 0,
 		Shape: shape{num(4), listOf(sizeOf[kmsg.ListPartitionReassignmentsRequestTopic](), str(), ints())},
-	}, (*Server).beginListPartitionReassignments)
+	}, func(s *services) listener.Handler { return s.clusters.beginListPartitionReassignments })
 }
 
-func (s *Server) beginListPartitionReassignments(_ context.Context, r *listener.Request) {
+func (s *clusterService) beginListPartitionReassignments(_ context.Context, r *listener.Request) {
 	r.Reply(kmsg.NewPtrListPartitionReassignmentsResponse(), 0)
 }

@@ -23,10 +23,10 @@ func init() {
 			listOf(sizeOf[kmsg.OffsetDeleteRequestTopic](), str(),
 				listOf(sizeOf[kmsg.OffsetDeleteRequestTopicPartition](), num(4))),
 		},
-	}, (*Server).beginOffsetDelete)
+	}, func(s *services) listener.Handler { return s.groups.beginOffsetDelete })
 }
 
-func (s *Server) beginOffsetDelete(ctx context.Context, r *listener.Request) {
+func (s *groupService) beginOffsetDelete(ctx context.Context, r *listener.Request) {
 	req := r.Body.(*kmsg.OffsetDeleteRequest)
 	resp := kmsg.NewPtrOffsetDeleteResponse()
 	resp.Topics = make([]kmsg.OffsetDeleteResponseTopic, len(req.Topics))
@@ -36,7 +36,7 @@ func (s *Server) beginOffsetDelete(ctx context.Context, r *listener.Request) {
 	for i, t := range req.Topics {
 		out := &resp.Topics[i]
 		out.Topic, out.Partitions = t.Topic, make([]kmsg.OffsetDeleteResponseTopicPartition, len(t.Partitions))
-		topic, unknown := s.findTopic(t.Topic, [16]byte{}, false)
+		topic, unknown := s.gate.topic(t.Topic, [16]byte{}, false)
 		for j, p := range t.Partitions {
 			out.Partitions[j].Partition = p.Partition
 			err := unknown

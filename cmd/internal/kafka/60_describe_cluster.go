@@ -17,13 +17,13 @@ func init() {
 	register(listener.API{
 		Key: kmsg.DescribeCluster, Min: 0, Max: 2, MaxFrame: listener.PlainFrame,
 		Shape: shape{num(1), num(1).From(1), num(1).From(2)},
-	}, (*Server).beginDescribeCluster)
+	}, func(s *services) listener.Handler { return s.clusters.beginDescribeCluster })
 }
 
 // Endpoint types of KIP-919.
 const brokerEndpoints = int8(1)
 
-func (s *Server) beginDescribeCluster(ctx context.Context, r *listener.Request) {
+func (s *clusterService) beginDescribeCluster(ctx context.Context, r *listener.Request) {
 	req := r.Body.(*kmsg.DescribeClusterRequest)
 	resp := kmsg.NewPtrDescribeClusterResponse()
 	resp.ControllerID = -1
@@ -36,12 +36,12 @@ func (s *Server) beginDescribeCluster(ctx context.Context, r *listener.Request) 
 	s.asLeader(ctx, r, func() { s.describeCluster(r, resp) })
 }
 
-func (s *Server) describeCluster(r *listener.Request, resp *kmsg.DescribeClusterResponse) {
+func (s *clusterService) describeCluster(r *listener.Request, resp *kmsg.DescribeClusterResponse) {
 	req := r.Body.(*kmsg.DescribeClusterRequest)
-	resp.ClusterID = s.backend.ClusterID
+	resp.ClusterID = s.clusterID
 	resp.ClusterAuthorizedOperations = operations(req.IncludeClusterAuthorizedOperations, clusterOperations)
-	resp.ControllerID = s.backend.Controller()
-	for _, b := range s.backend.Brokers() {
+	resp.ControllerID = s.controller()
+	for _, b := range s.brokers() {
 		out := kmsg.NewDescribeClusterResponseBroker()
 		out.NodeID, out.Host, out.Port, out.Rack = b.ID, b.Host, b.Port, rackOf(b)
 		resp.Brokers = append(resp.Brokers, out)

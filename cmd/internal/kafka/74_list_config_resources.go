@@ -19,7 +19,7 @@ func init() {
 	register(listener.API{
 		Key: kmsg.ListConfigResources, Min: 0, Max: 1, Bulky: true, MaxFrame: listener.PlainFrame,
 		Shape: shape{bytesOf().From(1)},
-	}, (*Server).beginListConfigResources)
+	}, func(s *services) listener.Handler { return s.configs.beginListConfigResources })
 }
 
 // configResourceTypes are those that Kafka lists. Client metrics and groups have no
@@ -29,7 +29,7 @@ var configResourceTypes = []kmsg.ConfigResourceType{
 	kmsg.ConfigResourceTypeClientMetrics, kmsg.ConfigResourceTypeGroupConfig,
 }
 
-func (s *Server) beginListConfigResources(_ context.Context, r *listener.Request) {
+func (s *configService) beginListConfigResources(_ context.Context, r *listener.Request) {
 	req := r.Body.(*kmsg.ListConfigResourcesRequest)
 	resp := kmsg.NewPtrListConfigResourcesResponse()
 	asked := configResourceTypes
@@ -56,14 +56,14 @@ func (s *Server) beginListConfigResources(_ context.Context, r *listener.Request
 }
 
 // configResources names the resources of a type.
-func (s *Server) configResources(kind kmsg.ConfigResourceType) (names []string) {
+func (s *configService) configResources(kind kmsg.ConfigResourceType) (names []string) {
 	switch kind {
 	case kmsg.ConfigResourceTypeTopic:
-		for _, t := range s.backend.Topics.Topics() {
+		for _, t := range s.gate.topics.Topics() {
 			names = append(names, t.Name)
 		}
 	case kmsg.ConfigResourceTypeBroker:
-		for _, b := range s.backend.Brokers() {
+		for _, b := range s.brokers() {
 			names = append(names, strconv.Itoa(int(b.ID)))
 		}
 	}

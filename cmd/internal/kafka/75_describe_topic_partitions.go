@@ -22,14 +22,14 @@ func init() {
 			listOf(sizeOf[kmsg.DescribeTopicPartitionsRequestTopic](), str()),
 			num(4), optionalOf(sizeOf[kmsg.DescribeTopicPartitionsRequestCursor](), str(), num(4)),
 		},
-	}, (*Server).beginDescribeTopicPartitions)
+	}, func(s *services) listener.Handler { return s.topics.beginDescribeTopicPartitions })
 }
 
 // maxDescribed bounds the partitions of one answer, as Kafka's
 // max.request.partition.size.limit does.
 const maxDescribed = 2000
 
-func (s *Server) beginDescribeTopicPartitions(ctx context.Context, r *listener.Request) {
+func (s *topicService) beginDescribeTopicPartitions(ctx context.Context, r *listener.Request) {
 	req := r.Body.(*kmsg.DescribeTopicPartitionsRequest)
 	if req.Cursor != nil && req.Cursor.Partition < 0 {
 		r.HangUp(coded(kerr.InvalidRequest, "cursor at partition %d of topic %q", req.Cursor.Partition, req.Cursor.Topic))
@@ -38,9 +38,9 @@ func (s *Server) beginDescribeTopicPartitions(ctx context.Context, r *listener.R
 	s.asLeader(ctx, r, func() { s.describeTopicPartitions(r, req) })
 }
 
-func (s *Server) describeTopicPartitions(r *listener.Request, req *kmsg.DescribeTopicPartitionsRequest) {
+func (s *topicService) describeTopicPartitions(r *listener.Request, req *kmsg.DescribeTopicPartitionsRequest) {
 	d := description{
-		server: s, resp: kmsg.NewPtrDescribeTopicPartitionsResponse(),
+		service: s, resp: kmsg.NewPtrDescribeTopicPartitionsResponse(),
 		left: min(max(int(req.ResponsePartitionLimit), 1), maxDescribed), cursor: req.Cursor,
 	}
 	for _, name := range s.namesFrom(req) {
@@ -56,13 +56,13 @@ func (s *Server) describeTopicPartitions(r *listener.Request, req *kmsg.Describe
 }
 
 // namesFrom are the names asked for from the cursor on, in order.
-func (s *Server) namesFrom(req *kmsg.DescribeTopicPartitionsRequest) []string {
+func (s *topicService) namesFrom(req *kmsg.DescribeTopicPartitionsRequest) []string {
 	var names []string
 	for _, t := range req.Topics {
 		names = append(names, t.Topic)
 	}
 	if len(names) == 0 {
-		for _, t := range s.backend.Topics.Topics() {
+		for _, t := range s.gate.topics.Topics() {
 			names = append(names, t.Name)
 		}
 	}
@@ -76,10 +76,10 @@ func (s *Server) namesFrom(req *kmsg.DescribeTopicPartitionsRequest) []string {
 
 // description is an answer in the making.
 type description struct {
-	server *Server
-	resp   *kmsg.DescribeTopicPartitionsResponse
-	left   int // partitions that it may hold
-	cursor *kmsg.DescribeTopicPartitionsRequestCursor
+	service *topicService
+	resp    *kmsg.DescribeTopicPartitionsResponse
+	left    int // partitions that it may hold
+	cursor  *kmsg.DescribeTopicPartitionsRequestCursor
 }
 
 // add adds a topic, and reports whether there is room for more.
@@ -90,7 +90,7 @@ func (d *description) add(name string) bool {
 	if d.cursor != nil && d.cursor.Topic == name {
 		first = d.cursor.Partition
 	}
-	t, err := d.server.findTopic(name, noTopicID, false)
+	t, err := d.service.gate.topic(name, noTopicID, false)
 	if err != nil {
 		if d.left == 0 {
 			return d.goOnAt(name, 0)
@@ -98,7 +98,7 @@ func (d *description) add(name string) bool {
 		if bad := metadata.CheckName(name); bad != nil {
 			err = bad
 		}
-		out.ErrorCode = d.server.codeFor(err, onAdmin, "DescribeTopicPartitions")
+		out.ErrorCode = d.service.codeFor(err, onAdmin, "DescribeTopicPartitions")
 		d.resp.Topics = append(d.resp.Topics, out)
 		return true
 	}
@@ -112,7 +112,7 @@ func (d *description) add(name string) bool {
 			return d.goOnAt(name, i)
 		}
 		d.left--
-		out.Partitions = append(out.Partitions, d.server.describePartition(t, i))
+		out.Partitions = append(out.Partitions, d.service.describePartition(t, i))
 	}
 	d.resp.Topics = append(d.resp.Topics, out)
 	return true
@@ -125,9 +125,9 @@ func (d *description) goOnAt(topic string, partition int32) bool {
 	return false
 }
 
-func (s *Server) describePartition(t *metadata.Topic, i int32) kmsg.DescribeTopicPartitionsResponseTopicPartition {
+func (s *topicService) describePartition(t *metadata.Topic, i int32) kmsg.DescribeTopicPartitionsResponseTopicPartition {
 	p := kmsg.NewDescribeTopicPartitionsResponseTopicPartition()
-	place := s.backend.Placement(t, i)
+	place := s.placement(t, i)
 	p.Partition, p.LeaderID, p.LeaderEpoch = i, place.Leader, place.Epoch
 	p.Replicas = place.shown(t)
 	p.ISR = p.Replicas

@@ -52,7 +52,7 @@ func (a *alteration) add(kind metadata.OpKind, name string, value *string) {
 
 // alter changes the configs of topics, and says why those of others cannot be
 // changed. With replace, configs that are not named go back to their defaults.
-func (s *Server) alter(ctx context.Context, all []alteration, replace, validateOnly bool) []error {
+func (s *configService) alter(ctx context.Context, all []alteration, replace, validateOnly bool) []error {
 	errs := make([]error, len(all))
 	asked := make(map[resource]int, len(all))
 	for _, a := range all {
@@ -76,7 +76,7 @@ func (s *Server) alter(ctx context.Context, all []alteration, replace, validateO
 		}
 	}
 	if len(changes) > 0 {
-		for i, err := range s.backend.Admin.AlterConfigs(ctx, changes, validateOnly) {
+		for i, err := range s.admin.AlterConfigs(ctx, changes, validateOnly) {
 			*slots[i] = err
 		}
 	}
@@ -86,15 +86,15 @@ func (s *Server) alter(ctx context.Context, all []alteration, replace, validateO
 // alterBroker refuses to change a broker's configs, which follow from how the node
 // was started, and says what to do instead. None is set at run time, so to delete
 // one changes nothing. The empty name is that of all brokers' defaults.
-func (s *Server) alterBroker(a alteration) error {
-	if id, err := strconv.ParseInt(a.name, 10, 32); a.name != "" && (err != nil || int32(id) != s.backend.NodeID()) {
-		return coded(kerr.InvalidRequest, "this is broker %d, it cannot alter broker %q", s.backend.NodeID(), a.name)
+func (s *configService) alterBroker(a alteration) error {
+	if id, err := strconv.ParseInt(a.name, 10, 32); a.name != "" && (err != nil || int32(id) != s.nodeID()) {
+		return coded(kerr.InvalidRequest, "this is broker %d, it cannot alter broker %q", s.nodeID(), a.name)
 	}
 	for _, op := range a.ops {
 		if op.Kind == metadata.OpDelete {
 			continue
 		}
-		for _, c := range s.backend.BrokerConfigs() {
+		for _, c := range s.brokerConfigs() {
 			if c.Name == op.Name {
 				return coded(kerr.InvalidRequest, "broker config %s cannot be changed while the node runs: %s", c.Name, c.Instead)
 			}

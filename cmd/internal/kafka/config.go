@@ -19,6 +19,7 @@ type Config struct {
 }
 
 func (c Config) withDefaults() Config {
+	c.Listener = c.Listener.WithDefaults()
 	if c.FetchMaxBytes == 0 {
 		c.FetchMaxBytes = 55 << 20
 	}

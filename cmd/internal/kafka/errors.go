@@ -7,6 +7,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/varvelog/varve/cmd/internal/kafka/listener"
 	"github.com/varvelog/varve/fetch"
 	"github.com/varvelog/varve/ingest"
 	"github.com/varvelog/varve/metadata"
@@ -133,11 +134,14 @@ func codeOf(err error, on surface) (code int16, known bool) {
 	return otherwise[on].Code, errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
 
-// codeFor is codeOf, and tells the operator of errors that nobody foresaw.
-func (s *Server) codeFor(err error, on surface, doing string) int16 {
+// codes gives errors their codes.
+type codes struct{ complaints *listener.Complaints }
+
+// codeFor is codeOf, and logs errors without a row in the table.
+func (c codes) codeFor(err error, on surface, doing string) int16 {
 	code, known := codeOf(err, on)
 	if !known {
-		s.complaint.Warn("unforeseen "+doing, "unforeseen error, told clients to retry", "doing", doing, "error", err)
+		c.complaints.Warn("unforeseen "+doing, "unforeseen error, told clients to retry", "doing", doing, "error", err)
 	}
 	return code
 }

@@ -17,30 +17,32 @@ import (
 // ask gives fn a turn of the machine that holds a group. It is called by the
 // connection's reader, so that what a client asks of a group is done in the order in
 // which it was sent. fn is not called if there is an error.
-func (s *Server) ask(ctx context.Context, id string, fn func(m *group.Machine, out coordinator.Out)) error {
-	if s.backend.ReadsOnly {
+func (s *groupService) ask(ctx context.Context, id string, fn func(m *group.Machine, out coordinator.Out)) error {
+	if s.readsOnly {
 		return metadata.ErrReadsOnly
 	}
-	partition := s.backend.Groups.Partition(id)
+	partition := s.groups.Partition(id)
 	if partition < 0 {
 		return coordinator.ErrNotCoordinator
 	}
-	return s.backend.Groups.Do(ctx, partition, fn)
+	return s.groups.Do(ctx, partition, fn)
 }
 
 // confirmed is err, or that this node coordinates the group no more: one that stood
 // still while another took over must not keep members waiting.
-func (s *Server) confirmed(ctx context.Context, id string, err error) error {
-	if partition := s.backend.Groups.Partition(id); err == nil && partition >= 0 {
+func (s *groupService) confirmed(ctx context.Context, id string, err error) error {
+	if partition := s.groups.Partition(id); err == nil && partition >= 0 {
 		ctx, cancel := context.WithTimeout(ctx, confirmLimit)
 		defer cancel()
-		return s.backend.Groups.Confirm(ctx, partition)
+		return s.groups.Confirm(ctx, partition)
 	}
 	return err
 }
 
 // groupCode is the code for what a request to a coordinator came to.
-func (s *Server) groupCode(err error, doing string) int16 { return s.codeFor(err, onGroups, doing) }
+func (s *groupService) groupCode(err error, doing string) int16 {
+	return s.codeFor(err, onGroups, doing)
+}
 
 // parked is a request that may wait for long: for other members of its group. The
 // answers to requests behind it on the connection wait for it, as Kafka's do, though
@@ -92,7 +94,7 @@ func apart(b []byte) []byte { return append([]byte{}, b...) }
 
 // spread gives all partitions of a list the code of what concerns them all, or each
 // its own.
-func (s *Server) spread(codes []int16, each []error, all error, doing string) (first firstCode) {
+func (s *groupService) spread(codes []int16, each []error, all error, doing string) (first firstCode) {
 	for i := range codes {
 		err := all
 		if err == nil {

@@ -1,29 +1,30 @@
 package kafka
 
 import (
-	"context"
+	"reflect"
 
 	"github.com/varvelog/varve/cmd/internal/kafka/listener"
 )
 
-// registered is an API key and its handler, as the file of the key registers it.
+// registered is an API key and how to find its handler, as the file of the key registers it.
 type registered struct {
 	listener.API
-	begin func(s *Server, ctx context.Context, r *listener.Request)
+	handler func(*services) listener.Handler
 }
 
+// registrations are those of all keys. Only init functions add to them.
 var registrations []registered
 
-func register(api listener.API, begin func(s *Server, ctx context.Context, r *listener.Request)) {
-	registrations = append(registrations, registered{API: api, begin: begin})
+func register(api listener.API, handler func(*services) listener.Handler) {
+	registrations = append(registrations, registered{API: api, handler: handler})
 }
 
-// apis returns all keys with handlers of s.
-func (s *Server) apis() []listener.API {
+// apis returns all keys with their handlers.
+func (s *services) apis() []listener.API {
 	out := make([]listener.API, len(registrations))
 	for i, a := range registrations {
 		out[i] = a.API
-		out[i].Begin = func(ctx context.Context, r *listener.Request) { a.begin(s, ctx, r) }
+		out[i].Begin = a.handler(s)
 	}
 	return out
 }
@@ -35,3 +36,6 @@ var (
 	num, str, raw, strs, ints, bytesOf = listener.Num, listener.Str, listener.Raw, listener.Strs, listener.Ints, listener.BytesOf
 	listOf, structOf, optionalOf, tag  = listener.ListOf, listener.StructOf, listener.OptionalOf, listener.Tag
 )
+
+// sizeOf is the size of a T in bytes.
+func sizeOf[T any]() int { return int(reflect.TypeFor[T]().Size()) }

@@ -1,0 +1,139 @@
+package kafka
+
+import (
+	"context"
+	"log/slog"
+	"runtime"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+
+	"github.com/varvelog/varve/cmd/internal/kafka/listener"
+	"github.com/varvelog/varve/metadata"
+	"github.com/varvelog/varve/metadata/topicconfig"
+	"github.com/varvelog/varve/tiering/batch"
+	"github.com/varvelog/varve/tiering/segment"
+)
+
+// New checks the configuration and returns a server that serves nothing yet.
+func New(config Config, backend Backend) (*listener.Server, error) {
+	config = config.withDefaults()
+	if err := config.validate(); err != nil {
+		return nil, err
+	}
+	if err := backend.validate(); err != nil {
+		return nil, err
+	}
+	if backend.Log == nil {
+		backend.Log = slog.Default()
+	}
+	complaints := listener.NewComplaints(backend.Log)
+	return listener.New(config.Listener, newServices(config, backend, complaints).apis(), listener.Surroundings{
+		Now: backend.Now, Complaints: complaints, Metrics: backend.Metrics, Log: backend.Log,
+	})
+}
+
+// services are the handlers of all API keys. Only the registration of a key sees all of
+// them; a handler is a method of one, which has what its keys need.
+type services struct {
+	writing  *writeService
+	reading  *readService
+	topics   *topicService
+	configs  *configService
+	groups   *groupService
+	clusters *clusterService
+}
+
+// writeService is for producers: Produce, DeleteRecords, InitProducerId.
+type writeService struct {
+	codes
+	gate        *gate
+	readsOnly   bool
+	appender    func(journal uint32) Appender
+	leaderOf    func(t *metadata.Topic, partition int32) (leader, bool)
+	producerIDs interface {
+		NextProducerID(ctx context.Context) (int64, error)
+	}
+	now  func() time.Time
+	walk *batch.Room // the memory for decompressing records; a batch that has it waits for nothing
+}
+
+// readService is for consumers: Fetch, ListOffsets, OffsetForLeaderEpoch.
+type readService struct {
+	codes
+	gate      *gate
+	reader    Reader
+	leaderOf  func(t *metadata.Topic, partition int32) (leader, bool)
+	maxBytes  int32               // of the records of one Fetch answer
+	lookingUp *semaphore.Weighted // partitions of ListOffsets
+}
+
+// topicService describes and changes topics.
+type topicService struct {
+	codes
+	*topology
+	gate       *gate
+	autoCreate bool
+	admin      interface {
+		CreateTopics(ctx context.Context, topics []metadata.NewTopic, validateOnly bool) []metadata.CreateResult
+		DeleteTopics(ctx context.Context, ids []segment.ID) []error
+		CreatePartitions(ctx context.Context, more []metadata.NewPartitions, validateOnly bool) []error
+	}
+}
+
+// configService describes and changes configs of topics and brokers.
+type configService struct {
+	codes
+	gate          *gate
+	nodeID        func() int32
+	brokers       func() []Broker
+	brokerConfigs func() []topicconfig.BrokerConfig
+	admin         interface {
+		AlterConfigs(ctx context.Context, changes []metadata.ConfigChange, validateOnly bool) []error
+	}
+}
+
+// groupService is for consumer groups, their members and their offsets.
+type groupService struct {
+	codes
+	gate      *gate
+	readsOnly bool
+	groups    Groups
+	broker    func(id int32) (Broker, bool)
+	asLeader  func(ctx context.Context, r *listener.Request, answer func())
+}
+
+// clusterService answers about the cluster as a whole.
+type clusterService struct {
+	codes
+	*topology
+	gate  *gate
+	store string
+	size  func(t *metadata.Topic, partition int32) (int64, bool)
+}
+
+// minWalkers is how many batches are decompressed at once for producers, at least.
+const minWalkers = 4
+
+func newServices(config Config, b Backend, complaints *listener.Complaints) *services {
+	c, g := codes{complaints}, &gate{topics: b.Topics}
+	t := &topology{
+		clusterID: b.ClusterID, nodeID: b.NodeID, controller: b.Controller, brokers: b.Brokers,
+		placement: b.Placement, deposed: b.Deposed,
+	}
+	room := batch.NewRoom(config.Listener.RequestMemory/4, max(runtime.GOMAXPROCS(0), minWalkers))
+	return &services{
+		writing: &writeService{
+			codes: c, gate: g, readsOnly: b.ReadsOnly, appender: b.Appender, leaderOf: t.leaderOf,
+			producerIDs: b.Admin, now: b.Now, walk: room,
+		},
+		reading: &readService{
+			codes: c, gate: g, reader: b.Reader, leaderOf: t.leaderOf, maxBytes: config.FetchMaxBytes,
+			lookingUp: semaphore.NewWeighted(allLookups),
+		},
+		topics:   &topicService{codes: c, topology: t, gate: g, autoCreate: config.AutoCreateTopics, admin: b.Admin},
+		configs:  &configService{codes: c, gate: g, nodeID: b.NodeID, brokers: b.Brokers, brokerConfigs: b.BrokerConfigs, admin: b.Admin},
+		groups:   &groupService{codes: c, gate: g, readsOnly: b.ReadsOnly, groups: b.Groups, broker: t.broker, asLeader: t.asLeader},
+		clusters: &clusterService{codes: c, topology: t, gate: g, store: b.Store, size: b.Size},
+	}
+}

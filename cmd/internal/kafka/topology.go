@@ -1,0 +1,88 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/varvelog/varve/cmd/internal/kafka/listener"
+	"github.com/varvelog/varve/metadata"
+)
+
+// topology is the brokers and leaders that this node knows of. Backend has the
+// contracts of its functions.
+type topology struct {
+	clusterID  string
+	nodeID     func() int32
+	controller func() int32
+	brokers    func() []Broker
+	placement  func(t *metadata.Topic, partition int32) Placement
+	deposed    func(ctx context.Context) bool
+}
+
+// confirmLimit bounds how long an answer waits for the store to say whether this node
+// still leads.
+const confirmLimit = 2 * time.Second
+
+var errDeposed = errors.New("another node leads now")
+
+// asLeader calls answer, which gives an answer that names this node as a leader. If this
+// node leads no more, it closes the connection instead: the client looks elsewhere then.
+func (t *topology) asLeader(ctx context.Context, r *listener.Request, answer func()) {
+	r.Go(func() {
+		ctx, cancel := context.WithTimeout(ctx, confirmLimit)
+		defer cancel()
+		if t.deposed(ctx) {
+			r.HangUp(errDeposed)
+			return
+		}
+		answer()
+	})
+}
+
+// broker returns the broker with an id, if clients may connect to it.
+func (t *topology) broker(id int32) (Broker, bool) {
+	brokers := t.brokers()
+	i := slices.IndexFunc(brokers, func(b Broker) bool { return b.ID == id })
+	if i < 0 {
+		return Broker{}, false
+	}
+	return brokers[i], true
+}
+
+// leader is the leader of a partition, and since which epoch.
+type leader struct {
+	node  Broker
+	epoch int32
+}
+
+// leaderOf returns a partition's leader if it is known and not this node.
+func (t *topology) leaderOf(topic *metadata.Topic, partition int32) (leader, bool) {
+	p := t.placement(topic, partition)
+	if p.Leader < 0 || p.Epoch < 0 || p.Leader == t.nodeID() {
+		return leader{}, false
+	}
+	b, ok := t.broker(p.Leader)
+	return leader{node: b, epoch: p.Epoch}, ok
+}
+
+// shown returns the replicas that clients are shown: as many as the topic was created
+// with, of which the leader stands for those that are missing. Tools that manage topics
+// compare the number with the one they asked for, and would make the topic again
+// (Terraform's Kafka provider does). Brokers that do not exist would look like failed ones.
+func (p Placement) shown(t *metadata.Topic) []int32 {
+	missing := int(t.ReplicationFactor) - len(p.Replicas)
+	if p.Leader < 0 || missing <= 0 {
+		return p.Replicas
+	}
+	return slices.Concat(p.Replicas, slices.Repeat([]int32{p.Leader}, missing))
+}
+
+// rackOf returns a broker's rack as the protocol has it: null for none.
+func rackOf(b Broker) *string {
+	if b.Rack == "" {
+		return nil
+	}
+	return &b.Rack
+}
