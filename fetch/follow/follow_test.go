@@ -138,7 +138,6 @@ func moveFloor(t *testing.T, store objstore.Store) {
 		chain.Advance(&o.Footer.Header, verdict)
 	}
 	writer := journal.NewCheckpointer(journal.CheckpointerOptions{NewID: segment.NewID})
-	defer writer.Close()
 	job := journal.CheckpointJob{Chain: chain, State: state.Encode()}
 	if res := writer.Write(t.Context(), store, job); res.Err != nil {
 		t.Fatal(res.Err)

@@ -33,10 +33,10 @@ func checkpointed(t *testing.T, segments int) (*mem.Store, *world, Checkpoint) {
 
 func write(t *testing.T, store objstore.Store, w *world, c Checkpoint) {
 	t.Helper()
-	cp := NewCheckpointer(CheckpointerOptions{Store: store, NewID: w.newID})
-	defer cp.Close()
-	cp.Start(CheckpointJob{Chain: c.Chain, History: c.History, State: c.State, Attached: c.Attached})
-	if res := <-cp.Done(); res.Err != nil || res.FloorErr != nil {
+	cp := NewCheckpointer(CheckpointerOptions{NewID: w.newID})
+	job := CheckpointJob{Chain: c.Chain, History: c.History, State: c.State, Attached: c.Attached}
+	cp.Begin(&job)
+	if res := cp.Write(t.Context(), store, job); res.Err != nil || res.FloorErr != nil {
 		t.Fatal(res.Err, res.FloorErr)
 	}
 }

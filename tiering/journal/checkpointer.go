@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 	"time"
 
 	"github.com/varvelog/varve/tiering/objstore"
@@ -43,10 +42,9 @@ func (p CheckpointPolicy) withDefaults() CheckpointPolicy {
 	return p
 }
 
-// CheckpointerOptions is what a Checkpointer needs to know. Store and NewID are
+// CheckpointerOptions say how the checkpoints of one journal are written. NewID is
 // needed.
 type CheckpointerOptions struct {
-	Store objstore.Store
 	NewID func() segment.ID
 	Last  uint64 // seq of the journal's newest checkpoint, 0 if there is none
 	// Check says why a checkpoint could not be started from, nil if it could: the
@@ -79,9 +77,9 @@ type failing struct {
 	reported bool
 }
 
-// Checkpointer writes the checkpoints of a journal that is led, one at a time, on
-// a goroutine of its own, and moves the journal's floor after them. Due, Start and
-// the receiving from Done are for the journal's owner.
+// Checkpointer writes the checkpoints of a journal that is led, one at a time, and
+// moves the journal's floor after them. Due, Begin and Finished are for the owner of the
+// journal. Write may run next to it, between Begin and Finished.
 type Checkpointer struct {
 	opt    CheckpointerOptions
 	last   uint64 // seq of the last checkpoint
@@ -90,17 +88,12 @@ type Checkpointer struct {
 	plan   segment.ID // floor object of the plan given out last, until the journal holds it
 	floors floors     // as of the last Write, whose it is
 	failed map[Step]failing
-	done   chan CheckpointResult
-	ctx    context.Context
-	cancel context.CancelFunc
-	wg     sync.WaitGroup
 }
 
 // NewCheckpointer prepares to write.
 func NewCheckpointer(opt CheckpointerOptions) *Checkpointer {
 	opt.Policy = opt.Policy.withDefaults()
-	ctx, cancel := context.WithCancel(context.Background())
-	return &Checkpointer{opt: opt, last: opt.Last, every: opt.Policy.Every, failed: map[Step]failing{}, done: make(chan CheckpointResult, 1), ctx: ctx, cancel: cancel}
+	return &Checkpointer{opt: opt, last: opt.Last, every: opt.Policy.Every, failed: map[Step]failing{}}
 }
 
 // Due reports whether a checkpoint should be written at this chain: enough has
@@ -139,7 +132,7 @@ type CheckpointResult struct {
 	Plan *FloorPlan
 }
 
-// Begin is told of each job before Write, by the owner.
+// Begin takes note of a job before Write.
 func (c *Checkpointer) Begin(job *CheckpointJob) {
 	c.busy, c.every = true, c.opt.Policy.Every
 	c.last = job.Chain.Next - 1 // a failed one is made up for by the next
@@ -149,31 +142,15 @@ func (c *Checkpointer) Begin(job *CheckpointJob) {
 	job.plan = c.plan.IsZero()
 }
 
-// Start writes a checkpoint. Done tells when it is durable, or why it is not.
-func (c *Checkpointer) Start(job CheckpointJob) {
-	c.Begin(&job)
-	c.wg.Go(func() {
-		ctx, cancel := context.WithTimeout(c.ctx, checkpointLimit)
-		defer cancel()
-		c.done <- c.Write(ctx, c.opt.Store, job)
-	})
-}
-
-// Done gives the outcome of each Start; Finished must be called with it.
-func (c *Checkpointer) Done() <-chan CheckpointResult { return c.done }
-
-// Finished makes room for the next Start. That a checkpoint could not be written,
-// or the floor not moved, costs the next start time, and nothing else: it is logged
+// Finished takes the outcome of Write. A checkpoint that was not written, or a floor
+// that did not move, costs the next start of a node time and nothing else. It is logged
 // and made up for later. The error, if any, ends the leadership.
 func (c *Checkpointer) Finished(res CheckpointResult, log *slog.Logger) error {
 	c.busy = false
 	if res.Plan != nil {
 		c.plan = res.Plan.Object
 	}
-	switch {
-	case c.ctx.Err() != nil:
-		return nil
-	case errors.Is(res.FloorErr, ErrFenced):
+	if errors.Is(res.FloorErr, ErrFenced) {
 		return res.FloorErr
 	}
 	for _, step := range []struct {
@@ -229,15 +206,8 @@ var doneAgain = map[Step]string{
 // Hurry makes the next checkpoint due at the next object.
 func (c *Checkpointer) Hurry() { c.every = 1 }
 
-// Close gives up what is being written and waits.
-func (c *Checkpointer) Close() {
-	c.cancel()
-	c.wg.Wait()
-}
-
 // Write stores the page and the checkpoint that names it, then moves the floor if
-// that is due, and removes checkpoints that nobody needs any more. It is what Start
-// does, for those who have a goroutine, and a way of their own to the store.
+// that is due, and removes checkpoints that are of no more use.
 func (c *Checkpointer) Write(ctx context.Context, store objstore.Store, job CheckpointJob) CheckpointResult {
 	if err := c.write(ctx, store, job); err != nil {
 		return CheckpointResult{Err: err}

@@ -16,8 +16,7 @@ import (
 
 // What is logged as tried again is logged as done again, once.
 func TestACheckpointerLogsThatItSucceedsAgain(t *testing.T) {
-	c := NewCheckpointer(CheckpointerOptions{Store: mem.New(nil, nil), NewID: segment.NewID})
-	defer c.Close()
+	c := NewCheckpointer(CheckpointerOptions{NewID: segment.NewID})
 	var out bytes.Buffer
 	log := slog.New(slog.NewTextHandler(&out, nil))
 	away := errors.New("away")
@@ -45,10 +44,9 @@ func TestACheckpointerLogsThatItSucceedsAgain(t *testing.T) {
 // What is not likely to pass is reported, each time, and its end, and not logged too.
 func TestACheckpointerReportsWhatStays(t *testing.T) {
 	var got []string
-	c := NewCheckpointer(CheckpointerOptions{Store: mem.New(nil, nil), NewID: segment.NewID, OnTrouble: func(step Step, err error) {
+	c := NewCheckpointer(CheckpointerOptions{NewID: segment.NewID, OnTrouble: func(step Step, err error) {
 		got = append(got, fmt.Sprintf("%s: %v", step, err))
 	}})
-	defer c.Close()
 	var out bytes.Buffer
 	log := slog.New(slog.NewTextHandler(&out, nil))
 	away, denied := errors.New("away"), fmt.Errorf("%w", objstore.ErrDenied)

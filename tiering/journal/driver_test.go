@@ -16,67 +16,39 @@ import (
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-// owner runs a Driver as its owners do: one goroutine, one loop.
-type owner struct {
-	driver  *Live
+// recorder is a Machine that passes on what happens to it, in a Loop.
+type recorder struct {
+	loop    *Loop[segment.ID]
 	led     chan struct{}
 	stalled chan uint64
 	applied chan segment.Ref
 	ended   chan error
-	calls   chan func()
-	stop    chan struct{}
-	done    chan struct{}
 	log     bytes.Buffer // of the driver; read once it is quiet
 }
 
-func newOwner(t *testing.T, store objstore.Store, cfg Config) *owner {
-	o := &owner{
-		led: make(chan struct{}), stalled: make(chan uint64, 64), applied: make(chan segment.Ref, 64), ended: make(chan error, 1),
-		calls: make(chan func()), stop: make(chan struct{}), done: make(chan struct{}),
-	}
-	o.driver = NewLive(store, cfg, Hooks{
-		Apply:   func(obj *Object, _ bool) error { o.applied <- obj.Ref(); return nil },
-		Led:     func(uint32) { close(o.led) },
-		AtHead:  func() {},
-		Stalled: func(seq uint64) { o.stalled <- seq },
-		Ended:   func(err error) { o.ended <- err },
-	}, slog.New(slog.NewTextHandler(&o.log, nil)))
-	go o.run()
-	t.Cleanup(func() {
-		close(o.stop)
-		<-o.done
-	})
-	return o
+func newRecorder(t *testing.T, store objstore.Store, cfg Config) *recorder {
+	r := &recorder{led: make(chan struct{}), stalled: make(chan uint64, 64), applied: make(chan segment.Ref, 64), ended: make(chan error, 1)}
+	r.loop = NewLoop[segment.ID](store, OwnerOptions{Journal: cfg, Log: slog.New(slog.NewTextHandler(&r.log, nil))})
+	r.loop.Start(r, Intake[segment.ID]{Take: r.propose})
+	t.Cleanup(r.loop.Close)
+	return r
 }
 
-func (o *owner) run() {
-	defer close(o.done)
-	defer o.driver.Close()
-	o.driver.Start()
-	for {
-		select {
-		case ev := <-o.driver.Events():
-			o.driver.Handle(ev)
-		case f := <-o.calls:
-			f()
-		case <-o.stop:
-			return
-		}
-	}
+func (r *recorder) Apply(o *Object, _ bool) error { r.applied <- o.Ref(); return nil }
+func (r *recorder) Led(uint32)                    { close(r.led) }
+func (r *recorder) AtHead()                       {}
+func (r *recorder) Stalled(seq uint64)            { r.stalled <- seq }
+func (r *recorder) Progress() (time.Time, error)  { return time.Time{}, nil }
+func (r *recorder) Ready() bool                   { return false }
+func (r *recorder) PlanCheckpoint(chain Chain, h History) CheckpointJob {
+	return CheckpointJob{Chain: chain, History: h}
 }
+func (r *recorder) Checkpointed(CheckpointResult) bool { return false }
+func (r *recorder) Ended(err error)                    { r.ended <- err }
 
 // propose sends a data segment.
-func (o *owner) propose(t *testing.T, id segment.ID) {
-	o.calls <- func() {
-		h := o.driver.Core().Header()
-		h.Object = id
-		data, footer, err := segment.Build(h, nil, nil)
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		o.driver.Propose(&Object{Footer: footer}, data)
-	}
+func (r *recorder) propose(id segment.ID) {
+	r.loop.Owner().Propose(dataSegment(r.loop.Owner().Header(), id))
 }
 
 func leaderConfig() Config {
@@ -87,9 +59,9 @@ func leaderConfig() Config {
 	}
 }
 
-// An outage of the store on virtual time: the one segment under way is told of as
-// stalled after half a minute, proofs fail after a second, and when the store is
-// back the segment is committed, once.
+// An outage of the store on virtual time. The one segment under way is reported as
+// stalled after half a minute, and proofs fail after a second. When the store is back
+// the segment is committed, once.
 func TestDriverGoesThroughAnOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var down atomic.Bool
@@ -99,7 +71,7 @@ func TestDriverGoesThroughAnOutage(t *testing.T) {
 			}
 			return mem.Action{}
 		})
-		o := newOwner(t, store, leaderConfig())
+		o := newRecorder(t, store, leaderConfig())
 		<-o.led
 		synctest.Wait()
 		down.Store(true)
@@ -107,10 +79,10 @@ func TestDriverGoesThroughAnOutage(t *testing.T) {
 			<-o.applied
 		}
 		began := time.Now()
-		o.propose(t, segment.ID{9})
+		o.loop.Requests() <- segment.ID{9}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if err := o.driver.Prove(ctx); err == nil {
+		if err := o.loop.Prove(ctx); err == nil {
 			t.Error("proved a head that nobody could look at")
 		}
 		if seq := <-o.stalled; seq != testWindow+1 {
@@ -123,7 +95,7 @@ func TestDriverGoesThroughAnOutage(t *testing.T) {
 		if ref := <-o.applied; ref.Object != (segment.ID{9}) {
 			t.Errorf("applied %v", ref)
 		}
-		if err := o.driver.Prove(t.Context()); err != nil {
+		if err := o.loop.Prove(t.Context()); err != nil {
 			t.Errorf("after the outage: %v", err)
 		}
 		if n := len(store.ListNow(segment.JournalPrefix(testJournal))); n != testWindow+1 {
@@ -153,14 +125,14 @@ func TestDriverTakesALateWriteForItsOwn(t *testing.T) {
 			}
 			return mem.Action{}
 		})
-		o := newOwner(t, store, leaderConfig())
+		o := newRecorder(t, store, leaderConfig())
 		<-o.led
 		synctest.Wait()
 		for len(o.applied) > 0 {
 			<-o.applied
 		}
 		late.Store(true)
-		o.propose(t, segment.ID{9})
+		o.loop.Requests() <- segment.ID{9}
 		synctest.Wait()
 		if err := store.Release(0); err != nil {
 			t.Fatal(err)
@@ -181,14 +153,14 @@ func TestDriverTakesALateWriteForItsOwn(t *testing.T) {
 func TestFollowerPollsAndCloses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := mem.New(time.Now, nil)
-		leader := newOwner(t, store, leaderConfig())
+		leader := newRecorder(t, store, leaderConfig())
 		<-leader.led
 		var got []segment.Ref
 		f := Follow(store, Config{Chain: NewChain(testCluster, testJournal, testWindow)},
 			func(o *Object) error { got = append(got, o.Ref()); return nil },
 			NewPace(func() time.Duration { return 5 * time.Second }), slog.New(slog.DiscardHandler))
 		<-f.Ready()
-		leader.propose(t, segment.ID{9})
+		leader.loop.Requests() <- segment.ID{9}
 		time.Sleep(6 * time.Second)
 		synctest.Wait()
 		f.Close()

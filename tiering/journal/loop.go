@@ -116,6 +116,11 @@ func (l *Loop[R]) await(ctx context.Context, ask func(func(error))) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-l.done:
+	}
+	select {
+	case err := <-answer: // the end itself gave it
+		return err
+	default:
 		return ErrEnded
 	}
 }

@@ -58,7 +58,6 @@ func (l *led) takeOver() {
 			return nil
 		},
 	})
-	l.t.Cleanup(l.cp.Close)
 	l.copyObjects()
 }
 

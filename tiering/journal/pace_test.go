@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"log/slog"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -45,12 +46,12 @@ func TestPaceIsThatOfTheWaiting(t *testing.T) {
 func TestAnIdleFollowerLooksSeldomUntilARequestWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store, gets := readsCounted()
-		leader := newOwner(t, store, leaderConfig())
+		leader := newRecorder(t, store, leaderConfig())
 		<-leader.led
 		pace := NewPace(func() time.Duration { return 250 * time.Millisecond })
 		applied := make(chan time.Time, 16)
 		f := Follow(store, Config{Chain: NewChain(testCluster, testJournal, testWindow)},
-			func(*Object) error { applied <- time.Now(); return nil }, pace, leader.driver.log)
+			func(*Object) error { applied <- time.Now(); return nil }, pace, slog.New(slog.DiscardHandler))
 		defer f.Close()
 		<-f.Ready()
 		requests := func(d time.Duration) int32 {
@@ -66,7 +67,7 @@ func TestAnIdleFollowerLooksSeldomUntilARequestWaits(t *testing.T) {
 		for len(applied) > 0 {
 			<-applied
 		}
-		leader.propose(t, segment.ID{9})
+		leader.loop.Requests() <- segment.ID{9}
 		time.Sleep(10 * time.Millisecond)
 		asked := time.Now()
 		end := pace.Await(time.Now)

@@ -29,7 +29,7 @@ func readsCounted() (*mem.Store, *atomic.Int32) {
 func TestALeaderConfirmsItselfByOneRequestForAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store, gets := readsCounted()
-		o := newOwner(t, store, leaderConfig())
+		o := newRecorder(t, store, leaderConfig())
 		<-o.led
 		synctest.Wait()
 		ask := func(want int32, when string) {
@@ -37,7 +37,7 @@ func TestALeaderConfirmsItselfByOneRequestForAll(t *testing.T) {
 			before := gets.Load()
 			answers := make(chan error)
 			for range 50 {
-				go func() { answers <- o.driver.Confirm(t.Context()) }()
+				go func() { answers <- o.loop.Confirm(t.Context()) }()
 			}
 			for range 50 {
 				if err := <-answers; err != nil {
@@ -54,7 +54,7 @@ func TestALeaderConfirmsItselfByOneRequestForAll(t *testing.T) {
 		ask(1, "after a pause")
 		ask(0, "right after a proof")
 		time.Sleep(StandFor - time.Millisecond)
-		o.propose(t, segment.ID{9})
+		o.loop.Requests() <- segment.ID{9}
 		synctest.Wait()
 		time.Sleep(2 * time.Millisecond)
 		ask(0, "right after a commit")
@@ -71,13 +71,13 @@ func TestALeaderThatCannotLookSaysThatItDoesNotKnow(t *testing.T) {
 			}
 			return mem.Action{}
 		})
-		o := newOwner(t, store, leaderConfig())
+		o := newRecorder(t, store, leaderConfig())
 		<-o.led
 		time.Sleep(StandFor + time.Second)
 		down.Store(true)
 		for i, waits := range []time.Duration{proofLimit, 0, 0} {
 			began := time.Now()
-			if err := o.driver.Confirm(t.Context()); err == nil || errors.Is(err, ErrEnded) {
+			if err := o.loop.Confirm(t.Context()); err == nil || errors.Is(err, ErrEnded) {
 				t.Errorf("call %d: %v", i, err)
 			}
 			if took := time.Since(began); took != waits {
@@ -86,7 +86,7 @@ func TestALeaderThatCannotLookSaysThatItDoesNotKnow(t *testing.T) {
 		}
 		down.Store(false)
 		time.Sleep(doubtFor)
-		if err := o.driver.Confirm(t.Context()); err != nil {
+		if err := o.loop.Confirm(t.Context()); err != nil {
 			t.Errorf("when the store is back: %v", err)
 		}
 	})
@@ -96,16 +96,16 @@ func TestALeaderThatCannotLookSaysThatItDoesNotKnow(t *testing.T) {
 func TestALeaderThatWasDeposedFindsOutWhenAsked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := mem.New(time.Now, nil)
-		first := newOwner(t, store, leaderConfig())
+		first := newRecorder(t, store, leaderConfig())
 		<-first.led
 		second := leaderConfig()
 		second.Incarnation = segment.ID{6}
-		<-newOwner(t, store, second).led
+		<-newRecorder(t, store, second).led
 		time.Sleep(StandFor + time.Millisecond)
-		if err := first.driver.Confirm(t.Context()); !errors.Is(err, ErrEnded) || !errors.Is(err, ErrFenced) {
+		if err := first.loop.Confirm(t.Context()); !errors.Is(err, ErrEnded) || !errors.Is(err, ErrFenced) {
 			t.Errorf("the first leader: %v", err)
 		}
-		if err := first.driver.Confirm(t.Context()); !errors.Is(err, ErrEnded) {
+		if err := first.loop.Confirm(t.Context()); !errors.Is(err, ErrEnded) {
 			t.Errorf("asked again: %v", err)
 		}
 	})

@@ -92,14 +92,19 @@ func (n *node) step(ev Event) { n.take(n.core.Step(ev)) }
 
 // propose sends a data segment and returns its reference.
 func (n *node) propose() segment.Ref {
-	h := n.core.Header()
-	h.Object = n.w.newID()
+	o, data := dataSegment(n.core.Header(), n.w.newID())
+	n.take(n.core.Propose(o, data))
+	return o.Ref()
+}
+
+// dataSegment is a data segment without records.
+func dataSegment(h segment.Header, id segment.ID) (*Object, []byte) {
+	h.Object = id
 	data, footer, err := segment.Build(h, nil, nil)
 	if err != nil {
-		n.w.t.Fatal(err)
+		panic(err)
 	}
-	n.take(n.core.Propose(&Object{Footer: footer}, data))
-	return segment.Ref{Seq: h.Seq, Object: h.Object}
+	return &Object{Footer: footer}, data
 }
 
 // put is the store's side of a Put: create if absent.
@@ -115,18 +120,25 @@ func (w *world) put(seq uint64, data []byte) error {
 func (n *node) answer(i int) {
 	a := n.pending[i]
 	n.pending = append(n.pending[:i:i], n.pending[i+1:]...)
+	n.step(n.w.carryOut(a))
+}
+
+// carryOut does an action against the store and returns its answer.
+func (w *world) carryOut(a Action) Event {
 	switch a := a.(type) {
 	case Put:
-		n.step(PutDone{Seq: a.Seq, Token: a.Token, Err: n.w.put(a.Seq, a.Data)})
+		return PutDone{Seq: a.Seq, Token: a.Token, Err: w.put(a.Seq, a.Data)}
 	case Get:
-		n.step(n.w.get(a))
+		return w.get(a)
 	case GetFloor:
-		n.step(GotFloor{Token: a.Token, Floor: n.w.floor})
+		return GotFloor{Token: a.Token, Floor: w.floor}
 	case LookBeyond:
-		n.step(Beyond{Token: a.Token, Objects: n.w.beyond(a)})
+		return Beyond{Token: a.Token, Objects: w.beyond(a)}
 	case Wait:
-		n.step(TimerFired{Token: a.Token})
+		return TimerFired{Token: a.Token}
 	}
+	w.t.Fatalf("cannot carry out %T", a)
+	return nil
 }
 
 // beyond is what a listing shows.

@@ -53,10 +53,9 @@ func writeCheckpoint(t *testing.T, store *mem.Store, seq uint64, spoil func(*jou
 	if spoil != nil {
 		spoil(&job)
 	}
-	c := journal.NewCheckpointer(journal.CheckpointerOptions{Store: scratch, NewID: func() segment.ID { return segment.ID{0xbb} }})
-	defer c.Close()
-	c.Start(job)
-	if res := <-c.Done(); res.Err != nil {
+	c := journal.NewCheckpointer(journal.CheckpointerOptions{NewID: func() segment.ID { return segment.ID{0xbb} }})
+	c.Begin(&job)
+	if res := c.Write(t.Context(), scratch, job); res.Err != nil {
 		t.Fatal(res.Err)
 	}
 	for _, i := range scratch.ListNow("") {

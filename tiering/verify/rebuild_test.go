@@ -28,8 +28,7 @@ func paged(t *testing.T) (store *mem.Store, state *partlog.State, pages []string
 	store, w := history(t)
 	state = partlog.New(1)
 	chain := journal.NewChain(cluster, 1, window)
-	c := journal.NewCheckpointer(journal.CheckpointerOptions{Store: store, NewID: segment.NewID})
-	defer c.Close()
+	c := journal.NewCheckpointer(journal.CheckpointerOptions{NewID: segment.NewID})
 	for i := range 4 {
 		if i == 2 {
 			w.put(w.header(segment.KindData), []segment.Entry{partlog.DeleteRecords{Key: clicks0, Before: 4}.Encode()}, nil)
@@ -42,8 +41,8 @@ func paged(t *testing.T) (store *mem.Store, state *partlog.State, pages []string
 			w.data(parts...)
 		}
 		job, index := planCheckpoint(t, store, &chain, state, w.chain.Next-1, segment.ID{0xaa, byte(i)})
-		c.Start(job)
-		res := <-c.Done()
+		c.Begin(&job)
+		res := c.Write(t.Context(), store, job)
 		if err := c.Finished(res, slog.New(slog.DiscardHandler)); err != nil || res.Err != nil {
 			t.Fatal(err, res.Err)
 		}
