@@ -15,7 +15,7 @@ import (
 // up becomes one of the tail's.
 func (f *fetch) replayer(p *position) *stream {
 	s := f.reader.streams.find(p.Key, p.Offset)
-	if s != nil && p.page == nil && len(p.refs) <= caughtUp {
+	if s != nil && p.page == nil && len(p.extents) <= caughtUp {
 		f.reader.streams.leave(s)
 		return nil
 	}
@@ -25,21 +25,21 @@ func (f *fetch) replayer(p *position) *stream {
 // isFar reports whether a position is read by a replay: it lies far from the tail,
 // or its reader has come from there.
 func (f *fetch) isFar(p *position) bool {
-	return p.stream != nil || p.refs[0].Seq+f.reader.tailObjects <= p.journal.State.Head()
+	return p.stream != nil || p.journal.State.Behind(&p.extents[0]) >= f.reader.tailObjects
 }
 
 // apart reports whether the position's records, which are far, are read apart from
 // the blocks that all readers share. Who first looks into the middle of an object
 // may want but one batch of it.
 func (p *position) apart() bool {
-	first := &p.refs[0]
+	first := &p.extents[0]
 	return p.stream != nil || p.Offset <= first.Base || first.Length <= cache.BlockSize
 }
 
-// step is one object to read ahead for a reader.
+// step is one extent to read ahead for a reader.
 type step struct {
 	stream *stream
-	seq    uint64
+	order  uint64 // of its object
 	planned
 	ask cache.Ask
 }
@@ -57,21 +57,21 @@ func (f *fetch) fetchAhead(ctx context.Context, plans []plan) {
 	horizon := uint64(0)
 	for i := range readers {
 		r := &readers[i]
-		f.extend(ctx, r, func(ref partlog.Ref) bool {
+		f.extend(ctx, r, func(e *partlog.Extent) bool {
 			more := r.bytes > 0
-			r.bytes -= int64(ref.Length)
+			r.bytes -= int64(e.Length)
 			return more
 		})
 		if n := len(r.steps); n > 0 {
-			horizon = max(horizon, r.steps[n-1].seq)
+			horizon = max(horizon, r.steps[n-1].order)
 		}
 	}
 	var steps []step
 	for i := range readers {
-		f.extend(ctx, &readers[i], func(ref partlog.Ref) bool { return ref.Seq <= horizon })
+		f.extend(ctx, &readers[i], func(e *partlog.Extent) bool { return e.Object.Order() <= horizon })
 		steps = append(steps, readers[i].steps...)
 	}
-	slices.SortStableFunc(steps, func(a, b step) int { return cmp.Compare(a.seq, b.seq) })
+	slices.SortStableFunc(steps, func(a, b step) int { return cmp.Compare(a.order, b.order) })
 	streams.end(readers, steps[:f.readAhead(steps)])
 }
 
@@ -89,33 +89,34 @@ func (p *plan) after() int64 {
 	if p.wanted == 0 {
 		return p.Offset
 	}
-	return p.pieces[p.wanted-1].ref.Last + 1
+	return p.pieces[p.wanted-1].extent.Last + 1
 }
 
-// extend adds the next objects to what is read ahead, as long as there are more,
-// and they are wanted.
-func (f *fetch) extend(ctx context.Context, r *ahead, wanted func(partlog.Ref) bool) {
+// extend plans to read the next extents ahead, as long as there are more, and they
+// are wanted.
+func (f *fetch) extend(ctx context.Context, r *ahead, wanted func(*partlog.Extent) bool) {
 	for r.objects > 0 {
-		refs, err := f.reader.refsFrom(ctx, r.journal, r.Key, r.from, min(r.objects, maxRefs))
+		extents, err := f.reader.extentsFrom(ctx, r.journal, r.Key, r.from, min(r.objects, maxExtents))
 		if err != nil {
 			return // whoever comes there meets the error
 		}
-		for _, ref := range refs {
-			if r.journal.holds(ref.Seq) || !wanted(ref) { // the leader has all that follow, too
+		for i := range extents {
+			e := &extents[i]
+			if r.journal.holds(e.Object) || !wanted(e) { // the leader has all that follow, too
 				return
 			}
-			r.from = ref.Last + 1
+			r.from = e.Last + 1
 			r.objects--
-			object := segment.JournalKey(r.journal.id, ref.Seq)
-			if f.reader.verdicts.known(place{object: object, position: ref.Position}) {
+			at := rangeOf(e.Object.Key(), e)
+			if f.reader.verdicts.known(placeOf(at.Object, e)) {
 				continue
 			}
 			r.steps = append(r.steps, step{
-				stream: r.stream, seq: ref.Seq, planned: planned{end: r.from, bytes: int64(ref.Length)},
-				ask: cache.Ask{Region: regionOf(object, ref), For: &r.stream.ahead},
+				stream: r.stream, order: e.Object.Order(), planned: planned{end: r.from, bytes: at.Len},
+				ask: cache.Ask{Region: regionOf(at, *e), For: &r.stream.ahead},
 			})
 		}
-		if len(refs) == 0 {
+		if len(extents) == 0 {
 			return
 		}
 	}
@@ -126,7 +127,7 @@ func (f *fetch) readAhead(steps []step) (taken int) {
 	var asks []cache.Ask
 	var of []int // the step of each ask
 	for i := range steps {
-		if a := steps[i].ask; !f.reader.cfg.Cache.InMemory(a.Object, a.Pos, a.Len) {
+		if a := steps[i].ask; !f.reader.cfg.Cache.InMemory(a.Range) {
 			asks, of = append(asks, a), append(of, i)
 		}
 	}
@@ -136,25 +137,28 @@ func (f *fetch) readAhead(steps []step) (taken int) {
 	return len(steps)
 }
 
-// refsFrom looks up to max refs up, from the one that holds the offset on, in
-// memory or in the page they are in. There are none from the high watermark on.
-func (r *Reader) refsFrom(ctx context.Context, j journal, k partlog.Key, offset int64, max int) ([]partlog.Ref, error) {
-	refs, page, _, ok := j.State.Find(k, offset, max)
+// extentsFrom returns up to max extents, from the one that holds the offset on, from
+// memory or from the page that has it. There are none from the high watermark on.
+func (r *Reader) extentsFrom(ctx context.Context, j journal, k partlog.Key, offset int64, max int) ([]partlog.Extent, error) {
+	extents, page, _, ok := j.State.Find(k, offset, max)
 	if !ok {
 		return nil, errNotOpen
 	}
 	if page == nil {
-		return refs, nil
+		return extents, nil
 	}
 	all, err := r.page(ctx, j, page)
-	return partlog.RefsFrom(all, offset, max), err
+	if err != nil {
+		return nil, err
+	}
+	return all.From(offset, max), nil
 }
 
 // holds reports whether the leader has the object in its memory.
-func (j *journal) holds(seq uint64) bool {
+func (j *journal) holds(object segment.Name) bool {
 	if j.Tail == nil {
 		return false
 	}
-	_, ok := j.Tail.Object(seq)
+	_, ok := j.Tail.Object(object)
 	return ok
 }

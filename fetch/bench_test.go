@@ -27,7 +27,7 @@ func BenchmarkFetchHot(b *testing.B) {
 				}
 				seq := w.commit(map[partlog.Key][][]byte{keyA: batches})
 				if leader {
-					recent := NewRecent(64 << 20)
+					recent := NewRecent(testJournal, 64<<20)
 					recent.Add(seq, w.objects[seq])
 					w.view.Tail = recent
 				}
@@ -82,7 +82,7 @@ func BenchmarkFetchManyPartitions(b *testing.B) {
 }
 
 // BenchmarkFetchSequential consumes a partition with one batch in each of many
-// objects, all of it in memory but for the refs, which are in the state or in
+// objects, all of it in memory but for the extents, which are in the state or in
 // pages.
 func BenchmarkFetchSequential(b *testing.B) {
 	for _, size := range []int{100, 10_000, 100_000} {

@@ -58,12 +58,12 @@ func (g *gather) take(ctx context.Context, p *piece) (more bool, err error) {
 		}
 		if r.size == 0 || r.spans != p.spans {
 			g.out = r.flush(g.out)
-			r = run{span: p.span, spans: p.spans, pos: p.pos}
+			r = run{span: p.span, spans: p.spans, pos: p.walk.Position()}
 		}
 		r.size += size
 		g.bytes += size
 		p.skip(h)
-		g.next = p.offset
+		g.next = p.walk.Offset()
 	}
 	return false, nil
 }

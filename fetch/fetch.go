@@ -64,8 +64,8 @@ const (
 	// errorWait is how long a Fetch that can read nothing is held at least: a client
 	// would ask again at once.
 	errorWait = 500 * time.Millisecond
-	// maxRefs is how many objects are read for one partition of a Fetch.
-	maxRefs = 64
+	// maxExtents is how many extents are read for one partition of a Fetch.
+	maxExtents = 64
 	// scanners is how many batches ListOffset decompresses at once.
 	scanners = 2
 )
@@ -77,11 +77,10 @@ type HeadProver interface {
 	Prove(ctx context.Context) error
 }
 
-// Tail is the memory of a journal's leader: whole objects, by seq, that it has
-// committed lately. It returns the same block each time, so that what was checked
-// once is known.
+// Tail is the memory of a journal's leader: whole objects that it has committed
+// lately. It returns the same block each time, so that bytes are checked only once.
 type Tail interface {
-	Object(seq uint64) (*cache.Block, bool)
+	Object(name segment.Name) (*cache.Block, bool)
 }
 
 // JournalView is what a Reader needs of one data journal. It may be replaced

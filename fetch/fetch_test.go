@@ -89,7 +89,7 @@ func TestFetchMatchesANaiveLog(t *testing.T) {
 		w.restart(nil)
 		drawLog(rt, w)
 		if rapid.Bool().Draw(rt, "leader") {
-			recent := NewRecent(5 << 20)
+			recent := NewRecent(testJournal, 5<<20)
 			for seq := uint64(0); seq <= w.seq; seq++ {
 				if b := w.objects[seq]; b != nil {
 					recent.Add(seq, b)
@@ -242,7 +242,7 @@ func TestFullResponseReadsNoFurtherObject(t *testing.T) {
 
 func TestLeaderServesFromMemory(t *testing.T) {
 	w := newWorld(t, nil)
-	recent := NewRecent(1 << 20)
+	recent := NewRecent(testJournal, 1<<20)
 	w.view.Tail = recent
 	seq := w.values("a")
 	recent.Add(seq, w.objects[seq])
@@ -381,7 +381,7 @@ func TestObjectsOfOthersAreRefused(t *testing.T) {
 				t.Errorf("far from the tail: %+v, want ErrStorage or the records", r)
 			}
 			w.restart(nil)
-			recent := NewRecent(1 << 20)
+			recent := NewRecent(testJournal, 1<<20)
 			recent.Add(seq, make(t, w))
 			w.view.Tail = recent
 			if r := w.fetchOne(want(keyA, 0)); !errors.Is(r.Err, ErrStorage) || len(r.Records) > 0 {
@@ -477,14 +477,14 @@ func TestResponsesHoldBoundedMemory(t *testing.T) {
 }
 
 func TestRecentKeepsTheLastObjects(t *testing.T) {
-	r := NewRecent(100)
+	r := NewRecent(testJournal, 100)
 	for seq := range uint64(10) {
 		r.Add(seq, make([]byte, 30))
 		r.Add(seq, make([]byte, 30)) // again: not counted twice
 	}
 	r.Add(99, make([]byte, 101))
 	for seq, want := range map[uint64]bool{6: false, 7: true, 8: true, 9: true, 99: false} {
-		if _, ok := r.Object(seq); ok != want {
+		if _, ok := r.Object(segment.DataObject(testJournal, seq)); ok != want {
 			t.Errorf("seq %d kept: %t, want %t", seq, ok, want)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/varvelog/varve/fetch/cache"
 	"github.com/varvelog/varve/tiering/partlog"
 	"github.com/varvelog/varve/tiering/segment"
 )
@@ -40,7 +41,7 @@ func TestRecordsInMemoryAreCheckedOnce(t *testing.T) {
 		big := strings.Repeat("x", 400<<10) // a block of its own, beside the footer's
 		seq := w.commit(map[partlog.Key][][]byte{keyA: {batchOf(1, big), batchOf(1, big), batchOf(1, big), batchOf(1, big)}})
 		if leader {
-			recent := NewRecent(64 << 20)
+			recent := NewRecent(testJournal, 64<<20)
 			recent.Add(seq, w.objects[seq])
 			w.view.Tail = recent
 		}
@@ -53,7 +54,7 @@ func TestRecordsInMemoryAreCheckedOnce(t *testing.T) {
 			memory := w.objects[seq]
 			if !leader {
 				size := int64(len(memory))
-				span, err := w.reader.cfg.Cache.Read(t.Context(), segment.JournalKey(testJournal, seq), size, 0, size)
+				span, err := w.reader.cfg.Cache.Read(t.Context(), cache.Range{Object: segment.JournalKey(testJournal, seq), Pos: 0, Len: size}, size)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -89,7 +90,7 @@ func TestHotFetchAllocatesLittle(t *testing.T) {
 		}
 		seq := w.commit(map[partlog.Key][][]byte{keyA: batches})
 		if leader {
-			recent := NewRecent(64 << 20)
+			recent := NewRecent(testJournal, 64<<20)
 			recent.Add(seq, w.objects[seq])
 			w.view.Tail = recent
 		}

@@ -8,7 +8,6 @@ import (
 
 	"github.com/varvelog/varve/tiering/batch"
 	"github.com/varvelog/varve/tiering/partlog"
-	"github.com/varvelog/varve/tiering/segment"
 )
 
 // The special timestamps of ListOffset.
@@ -96,18 +95,18 @@ func (s *search) epochOfStart(v partlog.View) int32 {
 func (s *search) notOlder(ctx context.Context, ts int64) (OffsetAt, error) {
 	for settled := false; ; settled = true {
 		for after := s.start - 1; ; {
-			ref, ok, err := s.refWithTime(ctx, after, ts)
+			e, ok, err := s.extentWithTime(ctx, after, ts)
 			if err != nil {
 				return nowhere, err
 			}
 			if !ok {
 				break
 			}
-			at, err := s.inObject(ctx, ref, ts)
+			at, err := s.inExtent(ctx, e, ts)
 			if err != nil || at != nowhere {
 				return at, err
 			}
-			after = ref.Last
+			after = e.Last
 		}
 		if settled {
 			return nowhere, nil
@@ -121,87 +120,87 @@ func (s *search) notOlder(ctx context.Context, ts int64) (OffsetAt, error) {
 	}
 }
 
-// refWithTime finds the first ref after an offset that may hold a record with a
+// extentWithTime finds the first extent after an offset that may hold a record with a
 // timestamp of ts or more.
-func (s *search) refWithTime(ctx context.Context, after, ts int64) (partlog.Ref, bool, error) {
+func (s *search) extentWithTime(ctx context.Context, after, ts int64) (partlog.Extent, bool, error) {
 	for {
-		ref, page, ok := s.journal.State.FindTimeAfter(s.key, after, ts)
+		e, page, ok := s.journal.State.FindTimeAfter(s.key, after, ts)
 		if page == nil {
-			return ref, ok, nil
+			return e, ok, nil
 		}
-		refs, err := s.reader.page(ctx, s.journal, page)
+		extents, err := s.reader.page(ctx, s.journal, page)
 		if err != nil {
-			return partlog.Ref{}, false, err
+			return partlog.Extent{}, false, err
 		}
-		if ref, ok := partlog.RefWithTime(refs, after+1, ts); ok {
-			return ref, true, nil
+		if e, ok := extents.WithTime(after+1, ts); ok {
+			return e, true, nil
 		}
 		after = page.Last
 	}
 }
 
-// newestRef finds the first ref with the greatest timestamp of those that hold an
-// offset or what comes after it.
-func (s *search) newestRef(ctx context.Context, offset int64) (partlog.Ref, bool, error) {
-	ref, page, ok := s.journal.State.MaxTimestampRef(s.key, offset)
+// newestExtent finds the first extent with the greatest timestamp of those that end at
+// an offset or after it.
+func (s *search) newestExtent(ctx context.Context, offset int64) (partlog.Extent, bool, error) {
+	e, page, ok := s.journal.State.FindNewest(s.key, offset)
 	if page == nil {
-		return ref, ok, nil
+		return e, ok, nil
 	}
-	refs, err := s.reader.page(ctx, s.journal, page)
+	extents, err := s.reader.page(ctx, s.journal, page)
 	if err != nil {
-		return partlog.Ref{}, false, err
+		return partlog.Extent{}, false, err
 	}
-	ref, ok = partlog.NewestRef(refs, offset)
+	e, ok = extents.Newest(offset)
 	if page.Base >= offset {
-		return ref, ok, nil
+		return e, ok, nil
 	}
-	later, more, err := s.newestRef(ctx, page.Last+1)
-	if more && (!ok || later.MaxTimestamp > ref.MaxTimestamp) {
+	later, more, err := s.newestExtent(ctx, page.Last+1)
+	if more && (!ok || later.MaxTimestamp > e.MaxTimestamp) {
 		return later, true, err
 	}
-	return ref, ok, err
+	return e, ok, err
 }
 
 // newest finds the first record with the greatest timestamp. The head is proved.
 func (s *search) newest(ctx context.Context) (OffsetAt, error) {
 	newest, err := s.newestKnown(ctx)
 	for after := s.start - 1; err == nil; {
-		ref, ok, findErr := s.refWithTime(ctx, after, math.MaxInt64) // those that may have any
+		e, ok, findErr := s.extentWithTime(ctx, after, math.MaxInt64) // those that may have any
 		if findErr != nil || !ok {
 			return newest, findErr
 		}
 		var at OffsetAt
-		at, err = s.newestIn(ctx, ref)
+		at, err = s.newestIn(ctx, e)
 		if at.Timestamp > newest.Timestamp || at.Timestamp == newest.Timestamp && at.Offset < newest.Offset {
 			newest = at
 		}
-		after = ref.Last
+		after = e.Last
 	}
 	return nowhere, err
 }
 
-// newestKnown is newest among the refs that say what their greatest timestamp is.
+// newestKnown is newest among the extents whose greatest timestamp is known.
 func (s *search) newestKnown(ctx context.Context) (OffsetAt, error) {
 	newest := nowhere
 	for offset := s.start; ; {
-		ref, ok, err := s.newestRef(ctx, offset)
-		if err != nil || !ok || ref.MaxTimestamp <= newest.Timestamp {
+		e, ok, err := s.newestExtent(ctx, offset)
+		if err != nil || !ok || e.MaxTimestamp <= newest.Timestamp {
 			return newest, err
 		}
-		at, err := s.newestIn(ctx, ref)
+		at, err := s.newestIn(ctx, e)
 		if err != nil {
 			return nowhere, err
 		}
 		if s.skipped {
-			return s.newestBelow(ctx, ref.MaxTimestamp)
+			return s.newestBelow(ctx, e.MaxTimestamp)
 		}
 		if at.Timestamp > newest.Timestamp {
 			newest = at
 		}
-		if ref.Base >= s.start || at.Timestamp == ref.MaxTimestamp {
+		if e.Base >= s.start || at.Timestamp == e.MaxTimestamp {
 			return newest, nil
 		}
-		offset = ref.Last + 1 // its newest records are deleted
+		offset = e.Last + 1 // its newest records are deleted
 	}
 }
 
@@ -225,15 +224,15 @@ func (s *search) newestBelow(ctx context.Context, limit int64) (OffsetAt, error)
 	return newest, nil
 }
 
-// newestIn finds the first record with the greatest timestamp of a ref. If its
+// newestIn finds the first record with the greatest timestamp of an extent. If its
 // first records are deleted the newest may be among them, and all others are looked
 // at.
-func (s *search) newestIn(ctx context.Context, ref partlog.Ref) (OffsetAt, error) {
-	at, cut, from := nowhere, ref.Base < s.start, ref.MaxTimestamp
+func (s *search) newestIn(ctx context.Context, e partlog.Extent) (OffsetAt, error) {
+	at, cut, from := nowhere, e.Base < s.start, e.MaxTimestamp
 	if cut {
 		from = 0
 	}
-	err := s.batches(ctx, ref, from, func(b []byte, h batch.Header) (bool, error) {
+	err := s.batches(ctx, e, from, func(b []byte, h batch.Header) (bool, error) {
 		if h.UpTo() <= at.Timestamp {
 			return true, nil
 		}
@@ -247,15 +246,15 @@ func (s *search) newestIn(ctx context.Context, ref partlog.Ref) (OffsetAt, error
 		if err == nil {
 			at = found
 		}
-		return cut || at.Timestamp < ref.MaxTimestamp || ref.MaxTimestamp < 0, err
+		return cut || at.Timestamp < e.MaxTimestamp || e.MaxTimestamp < 0, err
 	})
 	return at, err
 }
 
-// inObject finds the first record of ref with a timestamp of ts or more.
-func (s *search) inObject(ctx context.Context, ref partlog.Ref, ts int64) (OffsetAt, error) {
+// inExtent finds the first record of an extent with a timestamp of ts or more.
+func (s *search) inExtent(ctx context.Context, e partlog.Extent, ts int64) (OffsetAt, error) {
 	at := nowhere
-	err := s.batches(ctx, ref, ts, func(b []byte, h batch.Header) (bool, error) {
+	err := s.batches(ctx, e, ts, func(b []byte, h batch.Header) (bool, error) {
 		err := s.records(ctx, b, h, func(r OffsetAt) bool {
 			if r.Timestamp < ts {
 				return true
@@ -268,15 +267,12 @@ func (s *search) inObject(ctx context.Context, ref partlog.Ref, ts int64) (Offse
 	return at, err
 }
 
-// batches calls fn for the batches of ref that by their header may hold a record
+// batches calls fn for the batches of an extent that by their header may hold a record
 // with a timestamp of ts or more, until fn returns false. A batch for which fn has an
 // error is stepped over: its bytes are those that a client sent, and no consumer gets
 // its records either.
-func (s *search) batches(ctx context.Context, ref partlog.Ref, ts int64, fn func([]byte, batch.Header) (bool, error)) error {
-	p := &piece{
-		reader: s.reader, journal: s.journal, key: s.key, ref: ref, from: s.start, ahead: 1,
-		object: segment.JournalKey(s.journal.id, ref.Seq),
-	}
+func (s *search) batches(ctx context.Context, e partlog.Extent, ts int64, fn func([]byte, batch.Header) (bool, error)) error {
+	p := s.reader.newPiece(s.journal, s.key, &e, s.start)
 	if err := p.open(ctx); err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/varvelog/varve/fetch/cache"
 	"github.com/varvelog/varve/tiering/partlog"
 	"github.com/varvelog/varve/tiering/segment"
 )
@@ -25,28 +26,28 @@ type IndexPages interface {
 // Mended forgets what was found wrong with an object.
 func (r *Reader) Mended(object string) { r.verdicts.forget(object) }
 
-// page reads refs that are not in memory, through the block cache. What the
+// page reads extents that are not in memory, through the block cache. What the
 // object says of itself is not looked at: the state has the CRC of the page.
-func (r *Reader) page(ctx context.Context, j journal, p *partlog.Page) ([]partlog.Ref, error) {
+func (r *Reader) page(ctx context.Context, j journal, p *partlog.Page) (*partlog.PageExtents, error) {
 	if r.cfg.Pages != nil {
 		if b := r.cfg.Pages.Page(p); b != nil {
-			if refs, err := partlog.DecodePage(p, b); err == nil {
-				return refs, nil
+			if extents, err := partlog.DecodePage(p, b); err == nil {
+				return extents, nil
 			}
 		}
 	}
-	at := place{object: segment.IndexKey(j.id, p.Object), position: p.Position}
+	at := place{object: p.ObjectKey(), position: p.Position}
 	look, err := r.verdicts.blocked(at, p.Base)
 	if err != nil {
 		return nil, err
 	}
 	if look {
-		r.forgetPage(at, p)
+		r.cfg.Cache.Forget(rangeOfPage(at, p))
 	}
-	refs, err := r.readPage(ctx, at, p)
+	extents, err := r.readPage(ctx, at, p)
 	missing := errors.Is(err, errMissing)
 	if isDamage(err) && !missing {
-		refs, err = r.readPage(ctx, at, p) // the damage may have happened on the way
+		extents, err = r.readPage(ctx, at, p) // the damage may have happened on the way
 	}
 	switch {
 	case err == nil && r.verdicts.known(at):
@@ -57,26 +58,26 @@ func (r *Reader) page(ctx context.Context, j journal, p *partlog.Page) ([]partlo
 			r.cfg.Pages.Rebuild(j.State)
 		}
 	}
-	return refs, err
+	return extents, err
 }
 
-func (r *Reader) readPage(ctx context.Context, at place, p *partlog.Page) ([]partlog.Ref, error) {
-	size := segment.BlobHeaderSize + int64(p.Size)
-	off, n := segment.BlobHeaderSize+int64(p.Position), int64(p.Length)
-	span, err := r.cfg.Cache.Read(ctx, at.object, size, off, n)
+func (r *Reader) readPage(ctx context.Context, at place, p *partlog.Page) (*partlog.PageExtents, error) {
+	bytes := rangeOfPage(at, p)
+	span, err := r.cfg.Cache.Read(ctx, bytes, segment.BlobHeaderSize+int64(p.Size))
 	if err != nil {
 		return nil, readError(err)
 	}
-	refs, err := partlog.DecodePage(p, span.Slice(off, n))
+	extents, err := partlog.DecodePage(p, span.Slice(bytes.Pos, bytes.Len))
 	if err != nil {
-		r.forgetPage(at, p)
+		r.cfg.Cache.Forget(bytes)
 		return nil, damaged(at.object, "%w", err)
 	}
-	return refs, nil
+	return extents, nil
 }
 
-func (r *Reader) forgetPage(at place, p *partlog.Page) {
-	r.cfg.Cache.Forget(at.object, segment.BlobHeaderSize+int64(p.Position), int64(p.Length))
+// rangeOfPage is where the bytes of a page lie.
+func rangeOfPage(at place, p *partlog.Page) cache.Range {
+	return cache.Range{Object: at.object, Pos: segment.BlobHeaderSize + int64(p.Position), Len: int64(p.Length)}
 }
 
 // pages reads the pages of the positions that start in one, several at a time,
@@ -117,7 +118,7 @@ func (f *fetch) nextPaged(start int, room int64) (paged []*position, end int) {
 	return paged, end
 }
 
-// follow finds the refs of a position that starts in a page. Those after the page
+// follow finds the extents of a position that starts in a page. Those after the page
 // belong to a later view of the partition, which becomes the result's.
 func (f *fetch) follow(ctx context.Context, p *position) error {
 	if p.page == nil {
@@ -126,15 +127,15 @@ func (f *fetch) follow(ctx context.Context, p *position) error {
 	p.bytes = 0 // was a guess
 	for n := 0; p.page != nil && n < maxPages && !p.full(); n++ {
 		page := p.page
-		refs, err := f.reader.page(ctx, p.journal, page)
+		extents, err := f.reader.page(ctx, p.journal, page)
 		switch {
-		case err != nil && len(p.refs) == 0:
+		case err != nil && len(p.extents) == 0:
 			return err
 		case err != nil:
 			return nil // the next Fetch meets it first
 		}
-		p.add(partlog.RefsFrom(refs, p.Offset, maxRefs-len(p.refs)))
-		found, next, view, _ := p.journal.State.Find(p.Key, page.Last+1, maxRefs-len(p.refs))
+		p.add(extents.From(p.Offset, maxExtents-len(p.extents)))
+		found, next, view, _ := p.journal.State.Find(p.Key, page.Last+1, maxExtents-len(p.extents))
 		p.result = Result{HighWatermark: view.End, LogStart: view.Start, Epoch: view.Epoch}
 		p.add(found)
 		p.page = next

@@ -13,7 +13,7 @@ import (
 )
 
 // paged is a world with n records of partition A, one in each object, in pages of
-// size refs as far as they are full.
+// size extents as far as they are full.
 func paged(t testing.TB, n, size int) *world {
 	t.Helper()
 	w := newWorld(t, nil)
@@ -70,8 +70,8 @@ func TestHistoryKeepsToTheLimits(t *testing.T) {
 	if w.gets.Load() > 1+3 {
 		t.Errorf("%d GETs for a page and three objects", w.gets.Load())
 	}
-	if got := values(t, w.fetchOne(want(keyA, 10))); len(got) != maxRefs {
-		t.Errorf("%d records, want those of %d objects", len(got), maxRefs)
+	if got := values(t, w.fetchOne(want(keyA, 10))); len(got) != maxExtents {
+		t.Errorf("%d records, want those of %d objects", len(got), maxExtents)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sort"
 
@@ -18,17 +19,17 @@ import (
 // by, in bytes.
 const sparseGap = 64 << 10
 
-// piece is the records of a partition in one object, as they are walked: open,
-// then next, and body or skip, for each batch.
+// piece is an extent of a partition as it is walked: open, then next, and body or
+// skip, for each batch.
 type piece struct {
 	reader  *Reader
 	journal journal
 	key     partlog.Key
-	ref     partlog.Ref
-	from    int64 // the first offset wanted
-	ahead   int64 // bytes to read in one go, if a step needs less; positive
-	object  string
-	replay  bool // read it apart from what others read of the object
+	extent  *partlog.Extent
+	object  string // key of the extent's object
+	from    int64  // the first offset wanted
+	ahead   int64  // bytes to read in one go, if a step needs less; positive
+	replay  bool   // read it apart from what others read of the object
 
 	opened  bool
 	openErr error
@@ -37,11 +38,29 @@ type piece struct {
 	again   bool  // it was read again because of damage
 	waited  bool  // for a region that was not in memory
 	size    int64 // of the object, if it is read in blocks
+	walk    batch.Walker
 	span    cache.Span
 	spans   int   // how many there have been
-	sound   int64 // the bytes of the span from pos to here were checked before
-	pos     int64 // of the next batch in the object
-	offset  int64 // its base offset
+	sound   int64 // the bytes of the span from the next batch to here were checked before
+}
+
+// rangeOf is where the bytes of an extent lie, in the object at a key.
+func rangeOf(object string, e *partlog.Extent) cache.Range {
+	return cache.Range{Object: object, Pos: int64(e.Position), Len: int64(e.Length)}
+}
+
+// placeOf is what verdicts about the extent are about.
+func placeOf(object string, e *partlog.Extent) place {
+	return place{object: object, position: e.Position}
+}
+
+// newPiece returns a piece that starts with the batch that holds offset from. The
+// extent must not be changed afterwards.
+func (r *Reader) newPiece(j journal, k partlog.Key, e *partlog.Extent, from int64) *piece {
+	return &piece{
+		reader: r, journal: j, key: k, extent: e, object: e.Object.Key(),
+		from: from, ahead: 1, walk: batch.NewWalker(e.Place()),
+	}
 }
 
 // open reads and checks the object's footer, finds the batch to start with, and
@@ -51,7 +70,7 @@ func (p *piece) open(ctx context.Context) error {
 		return p.openErr
 	}
 	p.opened = true
-	if p.look, p.openErr = p.reader.verdicts.blocked(p.place(), max(p.from, p.ref.Base)); p.openErr != nil {
+	if p.look, p.openErr = p.reader.verdicts.blocked(p.place(), max(p.from, p.extent.Base)); p.openErr != nil {
 		return p.openErr
 	}
 	if p.look {
@@ -64,13 +83,15 @@ func (p *piece) open(ctx context.Context) error {
 		err = p.load(ctx) // the damage may have happened on the way
 	}
 	if isDamage(err) {
-		p.found(p.ref.Base, p.ref.Last, err, !errors.Is(err, errMissing))
+		p.found(p.extent.Base, p.extent.Last, err, !errors.Is(err, errMissing))
 	}
 	p.openErr = err
 	return err
 }
 
-func (p *piece) place() place { return place{object: p.object, position: p.ref.Position} }
+func (p *piece) place() place { return placeOf(p.object, p.extent) }
+
+func (p *piece) bytesAt() cache.Range { return rangeOf(p.object, p.extent) }
 
 // found notes that offsets of the piece cannot be read. An object that is missing may
 // have been deleted, so that is certain only once it is looked up again.
@@ -97,38 +118,38 @@ func (p *piece) load(ctx context.Context) error {
 		return readError(err)
 	}
 	part, ok := findPartition(object.Footer, p.key)
-	if !ok || !sameRecords(part, p.ref) {
+	if !ok || !p.extent.Fits(part) {
 		return damaged(p.object, "its footer does not fit what the journal's state has of %v", p.key)
 	}
 	p.size = object.Size
-	p.pos, p.offset = seek(part.Sparse, int64(part.Position), part.BaseOffset, p.from)
+	p.walk.MoveTo(seek(part.Sparse, p.extent, p.from))
 	if int64(len(bytes)) == object.Size {
 		p.use(cache.Whole(whole))
 		return nil
 	}
-	return p.hold(ctx, min(p.ahead, p.end()-p.pos))
+	return p.hold(ctx, min(p.ahead, p.walk.Left()))
 }
 
 func (p *piece) whole() *cache.Block {
 	if p.journal.Tail == nil {
 		return nil
 	}
-	b, _ := p.journal.Tail.Object(p.ref.Seq)
+	b, _ := p.journal.Tail.Object(p.extent.Object)
 	return b
 }
 
 // checkFooter accepts the footer of the object that belongs at the piece's key,
-// whatever else asks for that key.
+// whichever piece asks for that key.
 func (p *piece) checkFooter(f *segment.Footer) error {
-	h, key := &f.Header, p.object
+	h, want, key := &f.Header, p.extent.Object, p.object
 	switch {
 	case h.Cluster != p.reader.cfg.Cluster:
 		return damaged(key, "it is of cluster %v", h.Cluster)
-	case h.Journal != p.journal.id:
+	case h.Journal != want.Journal:
 		return damaged(key, "it is of journal %d", h.Journal)
-	case h.Seq != p.ref.Seq:
+	case h.Seq != want.Seq:
 		return damaged(key, "it is of seq %d", h.Seq)
-	case h.Kind != segment.KindData:
+	case h.Kind != want.Kind:
 		return damaged(key, "it is of kind %d, which holds no records", h.Kind)
 	}
 	return nil
@@ -147,34 +168,26 @@ func findPartition(f *segment.Footer, k partlog.Key) (*segment.Partition, bool) 
 	return &f.Partitions[i], true
 }
 
-func sameRecords(p *segment.Partition, r partlog.Ref) bool {
-	return p.Position == uint64(r.Position) && p.Length == uint64(r.Length) && p.CRC == r.CRC &&
-		p.BaseOffset == r.Base && p.LastOffset == r.Last &&
-		p.LeaderEpoch == r.Epoch && p.MaxTimestamp == r.MaxTimestamp
-}
-
-// seek returns position and base offset of the last batch in a sparse index that
-// starts at offset or before it. The index counts from the first batch, which has
-// this position and base.
-func seek(sparse []segment.SparseEntry, position, base, offset int64) (pos, start int64) {
+// seek returns position and base offset of the last batch in a sparse index of an
+// extent that starts at offset or before it.
+func seek(sparse []segment.SparseEntry, e *partlog.Extent, offset int64) (position, base int64) {
+	position, base = int64(e.Position), e.Base
 	i := sort.Search(len(sparse), func(i int) bool { return base+int64(sparse[i].RelOffset) > offset })
 	if i == 0 {
 		return position, base
 	}
-	e := sparse[i-1]
-	return position + int64(e.RelPosition), base + int64(e.RelOffset)
+	entry := sparse[i-1]
+	return position + int64(entry.RelPosition), base + int64(entry.RelOffset)
 }
 
-// end is the position after the last batch.
-func (p *piece) end() int64 { return int64(p.ref.Position) + int64(p.ref.Length) }
-
-// hold makes the span hold n bytes from pos on, which lie before end.
+// hold makes the span hold n bytes from the next batch on, as many as are left at most.
 func (p *piece) hold(ctx context.Context, n int64) error {
-	if p.span.Holds(p.pos, n) {
+	pos := p.walk.Position()
+	if p.span.Holds(pos, n) {
 		return nil
 	}
-	n = max(n, min(p.ahead, p.end()-p.pos))
-	span, err := p.reader.cfg.Cache.Read(ctx, p.object, p.size, p.pos, n)
+	n = max(n, min(p.ahead, p.walk.Left()))
+	span, err := p.reader.cfg.Cache.Read(ctx, cache.Range{Object: p.object, Pos: pos, Len: n}, p.size)
 	if err != nil {
 		return readError(err)
 	}
@@ -188,32 +201,31 @@ func (p *piece) use(span cache.Span) {
 	p.spans++
 }
 
-// next returns the header of the batch at pos, checked for its place in the log;
-// false after the last one. The rest of the batch has not been read.
+// next returns the header of the next batch, checked for its place in the log; false
+// after the last one. The rest of the batch has not been read.
 func (p *piece) next(ctx context.Context) (batch.Header, bool, error) {
-	if p.pos == p.end() {
-		if p.offset != p.ref.Last+1 {
-			return batch.Header{}, false, p.corrupt(p.ref.Last, "its batches end at offset %d, not %d", p.offset-1, p.ref.Last)
+	if p.walk.Left() == 0 {
+		if err := p.walk.End(); err != nil {
+			return batch.Header{}, false, p.corrupt(p.extent.Last, err)
 		}
 		return batch.Header{}, false, nil
 	}
-	for left := p.end() - p.pos; ; {
-		if err := p.hold(ctx, min(left, batch.HeaderSize)); err != nil {
+	for n := min(p.walk.Left(), batch.HeaderSize); ; {
+		if err := p.hold(ctx, n); err != nil {
 			return batch.Header{}, false, p.lost(err)
 		}
-		h, err := batch.Parse(p.span.Slice(p.pos, min(left, batch.HeaderSize)))
-		err = misplaced(h, err, p.ref, p.offset, left)
+		h, err := p.walk.Next(p.span.Slice(p.walk.Position(), n))
 		if err == nil {
 			return h, true, nil
 		}
 		if !p.readAgain() {
-			return batch.Header{}, false, p.corrupt(p.ref.Last, "%w", err)
+			return batch.Header{}, false, p.corrupt(p.extent.Last, err)
 		}
 	}
 }
 
-// body makes the span hold the batch at pos, whose header is h, with its CRC
-// checked, if nobody has checked the same bytes before.
+// body makes the span hold the next batch, whose header is h, with its CRC checked,
+// unless the same bytes were checked before.
 func (p *piece) body(ctx context.Context, h batch.Header) error {
 	size := int64(h.Size())
 	for {
@@ -224,11 +236,11 @@ func (p *piece) body(ctx context.Context, h batch.Header) error {
 			break
 		}
 		if !p.readAgain() {
-			return p.corrupt(h.LastOffset(), "the batch with offset %d fails its CRC", h.BaseOffset)
+			return p.corrupt(h.LastOffset(), p.walk.Failed(&h, batch.FaultCRC))
 		}
 		if again, ok, err := p.next(ctx); err != nil || !ok || again != h {
 			if err == nil {
-				err = p.corrupt(p.ref.Last, "the batch with offset %d is another one when it is read again", h.BaseOffset)
+				err = p.corrupt(p.extent.Last, fmt.Errorf("at byte %d: the batch with offset %d is another one when it is read again", p.walk.Position(), h.BaseOffset))
 			}
 			return err
 		}
@@ -239,36 +251,35 @@ func (p *piece) body(ctx context.Context, h batch.Header) error {
 	return nil
 }
 
-// checked reports whether the batch at pos, which the span holds, has the CRC that
-// its header names.
+// checked reports whether the next batch, which the span holds, has the CRC that its
+// header names.
 func (p *piece) checked(h batch.Header) bool {
-	size := int64(h.Size())
-	if p.pos+size <= p.sound {
+	pos, size := p.walk.Position(), int64(h.Size())
+	if pos+size <= p.sound {
 		return true
 	}
-	if p.sound = p.span.SoundTo(p.pos); p.pos+size <= p.sound {
+	if p.sound = p.span.SoundTo(pos); pos+size <= p.sound {
 		return true
 	}
 	var parts [2][]byte // few batches cross blocks, fewer cover one
-	if !batch.CheckCRCParts(p.span.Append(parts[:0], p.pos, size), h) {
+	if !batch.CheckCRCParts(p.span.Append(parts[:0], pos, size), h) {
 		return false
 	}
-	p.span.Mark(p.pos, size)
+	p.span.Mark(pos, size)
 	return true
 }
 
-// bytes returns the batch at pos, whose header is h, after body.
-func (p *piece) bytes(h batch.Header) []byte { return p.span.Slice(p.pos, int64(h.Size())) }
-
-// skip steps over the batch at pos.
-func (p *piece) skip(h batch.Header) {
-	p.pos += int64(h.Size())
-	p.offset = h.LastOffset() + 1
+// bytes returns the next batch, whose header is h, after body.
+func (p *piece) bytes(h batch.Header) []byte {
+	return p.span.Slice(p.walk.Position(), int64(h.Size()))
 }
 
+// skip steps over the next batch.
+func (p *piece) skip(h batch.Header) { p.walk.Skip(&h) }
+
 // readAgain drops what the cache has of the piece, because it is damaged: that may
-// have happened on the way. It is false if the piece was read again before, or what
-// is wrong with it is known already.
+// have happened on the way. It is false if the piece was read again before, or its
+// damage is known already.
 func (p *piece) readAgain() bool {
 	if p.again || p.size == 0 || p.blocked() != nil {
 		return false
@@ -279,36 +290,37 @@ func (p *piece) readAgain() bool {
 	return true
 }
 
-// blocked is the error of a verdict about the batch at pos, unless this one looks.
+// blocked is the error of a verdict about the next batch, unless this piece looks.
 func (p *piece) blocked() (err error) {
 	if !p.look {
-		p.look, err = p.reader.verdicts.blocked(p.place(), p.offset)
+		p.look, err = p.reader.verdicts.blocked(p.place(), p.walk.Offset())
 	}
 	return err
 }
 
 func (p *piece) forget() {
-	pos, n := int64(p.ref.Position), int64(p.ref.Length)
-	p.reader.cfg.Cache.Forget(p.object, pos, n)
-	p.reader.cfg.Cache.ForgetRegion(p.object, pos, n)
+	at := p.bytesAt()
+	p.reader.cfg.Cache.Forget(at)
+	p.reader.cfg.Cache.ForgetRegion(at)
 }
 
-// corrupt says what is wrong with the object from the batch at pos to an offset. What
-// the cache has of it is kept as long as that is taken for granted.
-func (p *piece) corrupt(last int64, format string, args ...any) error {
+// corrupt notes that the records from the next batch to an offset are damaged, and
+// returns the error for readers. While an earlier verdict about them is in force, it
+// returns that one's error, and the cache keeps the bytes.
+func (p *piece) corrupt(last int64, cause error) error {
 	if err := p.blocked(); err != nil {
 		return err
 	}
 	p.forget()
-	err := damaged(p.object, "at byte %d: "+format, append([]any{p.pos}, args...)...)
-	p.found(min(p.offset, last), last, err, true)
+	err := damaged(p.object, "%w", cause)
+	p.found(min(p.walk.Offset(), last), last, err, true)
 	return err
 }
 
 // lost is an error of reading on in the piece.
 func (p *piece) lost(err error) error {
 	if isDamage(err) {
-		p.found(p.offset, p.ref.Last, err, !errors.Is(err, errMissing))
+		p.found(p.walk.Offset(), p.extent.Last, err, !errors.Is(err, errMissing))
 	}
 	return err
 }

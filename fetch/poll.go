@@ -85,9 +85,9 @@ type fetch struct {
 type position struct {
 	Partition
 	journal journal
-	refs    []partlog.Ref
-	page    *partlog.Page // follows refs; nil if they go on in memory, or end
-	bytes   int64         // about as many as the refs can give, at most MaxBytes (or 1)
+	extents []partlog.Extent
+	page    *partlog.Page // follows extents; nil if they go on in memory, or end
+	bytes   int64         // about as many as the extents can give, at most MaxBytes (or 1)
 	stream  *stream       // the reader that it belongs to, if that is known to replay the partition
 	result  Result
 	failed  bool // the result's error is one of reading
@@ -96,21 +96,21 @@ type position struct {
 // limit is the bytes wanted of the partition: at least one, for a first batch.
 func (p *position) limit() int64 { return max(int64(p.MaxBytes), 1) }
 
-// add appends refs, which belong to the position afterwards.
-func (p *position) add(refs []partlog.Ref) {
-	if p.refs == nil {
-		p.refs = refs
+// add appends extents, which belong to the position afterwards.
+func (p *position) add(extents []partlog.Extent) {
+	if p.extents == nil {
+		p.extents = extents
 	} else {
-		p.refs = append(p.refs, refs...)
+		p.extents = append(p.extents, extents...)
 	}
-	for i := range refs {
-		p.bytes += available(refs[i], p.Offset)
+	for i := range extents {
+		p.bytes += available(&extents[i], p.Offset)
 	}
 	p.bytes = min(p.bytes, p.limit())
 }
 
-// full reports whether more refs are of no use.
-func (p *position) full() bool { return len(p.refs) == maxRefs || p.bytes == p.limit() }
+// full reports whether more extents are of no use.
+func (p *position) full() bool { return len(p.extents) == maxExtents || p.bytes == p.limit() }
 
 func (r *Reader) newFetch(req Request) *fetch {
 	f := &fetch{
@@ -174,7 +174,7 @@ func (f *fetch) look(ctx context.Context) {
 // lookAt finds out where a partition stands. What is out of range, and what is
 // too new an epoch, is looked at again once the head is proved.
 func (f *fetch) lookAt(ctx context.Context, p *position) {
-	p.refs, p.page, p.bytes, p.failed = nil, nil, 0, false
+	p.extents, p.page, p.bytes, p.failed = nil, nil, 0, false
 	p.result = Result{HighWatermark: -1, LogStart: -1, Epoch: -1}
 	j, err := f.locate(p.Key)
 	if err != nil {
@@ -196,7 +196,7 @@ func (f *fetch) lookAt(ctx context.Context, p *position) {
 func (f *fetch) confirm(ctx context.Context) {
 	for i := range f.parts {
 		p := &f.parts[i]
-		if p.result.Err == nil && len(p.refs) == 0 && p.page == nil {
+		if p.result.Err == nil && len(p.extents) == 0 && p.page == nil {
 			p.result.Err = f.lost(ctx, p.journal)
 		}
 	}
@@ -204,7 +204,7 @@ func (f *fetch) confirm(ctx context.Context) {
 
 // find looks the partition up once.
 func (f *fetch) find(p *position) error {
-	refs, page, view, ok := p.journal.State.Find(p.Key, p.Offset, maxRefs)
+	extents, page, view, ok := p.journal.State.Find(p.Key, p.Offset, maxExtents)
 	if !ok {
 		return errNotOpen
 	}
@@ -215,7 +215,7 @@ func (f *fetch) find(p *position) error {
 	if p.Offset < view.Start || p.Offset > view.End && !p.appended() {
 		return ErrOutOfRange
 	}
-	p.add(refs)
+	p.add(extents)
 	if p.page = page; page != nil {
 		p.bytes = p.limit() // until it is read
 	}
@@ -232,13 +232,13 @@ func (p *position) appended() bool {
 	return ok && p.Offset <= end
 }
 
-// available estimates how many bytes of the ref lie at offset or after it.
-func available(r partlog.Ref, offset int64) int64 {
-	if offset <= r.Base {
-		return int64(r.Length)
+// available estimates how many bytes of the extent lie at offset or after it.
+func available(e *partlog.Extent, offset int64) int64 {
+	if offset <= e.Base {
+		return int64(e.Length)
 	}
-	left := float64(r.Last-offset+1) / float64(r.Last-r.Base+1)
-	return max(1, int64(left*float64(r.Length)))
+	left := float64(e.Last-offset+1) / float64(e.Last-e.Base+1)
+	return max(1, int64(left*float64(e.Length)))
 }
 
 // answerable reports whether there is nothing to wait for.
@@ -249,7 +249,7 @@ func (f *fetch) answerable() bool {
 	var bytes int64
 	for i := range f.parts {
 		p := &f.parts[i]
-		if p.result.Err != nil || p.page != nil || len(p.refs) == maxRefs {
+		if p.result.Err != nil || p.page != nil || len(p.extents) == maxExtents {
 			return true
 		}
 		bytes += p.bytes

@@ -48,7 +48,7 @@ func TestLongPollWakesForNewRecords(t *testing.T) {
 func TestConsumersFollowALiveLog(t *testing.T) {
 	const objects = 150
 	w := newWorld(t, nil)
-	recent := NewRecent(4 << 10)
+	recent := NewRecent(testJournal, 4<<10)
 	w.view.Tail = recent
 	w.commit(map[partlog.Key][][]byte{keyA: nil, keyB: nil})
 	got := make([][]byte, 4)
@@ -129,7 +129,7 @@ func TestLongPollEndsWithItsContext(t *testing.T) {
 func TestFetchAnswersAtOnce(t *testing.T) {
 	w := newWorld(t, nil)
 	w.values("a")
-	for i := 0; i < maxRefs+5; i++ {
+	for i := 0; i < maxExtents+5; i++ {
 		w.commit(map[partlog.Key][][]byte{keyB: {batchOf(1, "b")}})
 	}
 	for name, req := range map[string]Request{

@@ -7,7 +7,6 @@ import (
 	"sync/atomic"
 
 	"github.com/varvelog/varve/fetch/cache"
-	"github.com/varvelog/varve/tiering/segment"
 )
 
 // read reads what the partitions have, and answers. The objects are read at the
@@ -49,7 +48,7 @@ type plan struct {
 func (f *fetch) plan() (plans []plan, expected int64) {
 	for i := range f.parts {
 		p := &f.parts[i]
-		if len(p.refs) == 0 {
+		if len(p.extents) == 0 {
 			continue
 		}
 		p.stream = f.replayer(p)
@@ -63,16 +62,14 @@ func (f *fetch) planOf(p *position, room int64) plan {
 	room = min(room, int64(p.MaxBytes))
 	pl := plan{position: p, far: f.isFar(p)}
 	replay := pl.far && p.apart()
-	for _, ref := range p.refs {
+	for i := range p.extents {
 		if room > 0 {
 			pl.wanted++
 		}
-		bytes := available(ref, p.Offset)
-		pl.pieces = append(pl.pieces, &piece{
-			reader: f.reader, journal: p.journal, key: p.Key, ref: ref, from: p.Offset,
-			ahead:  sparseGap + max(0, min(bytes, room)),
-			object: segment.JournalKey(p.journal.id, ref.Seq), replay: replay,
-		})
+		bytes := available(&p.extents[i], p.Offset)
+		piece := f.reader.newPiece(p.journal, p.Key, &p.extents[i], p.Offset)
+		piece.ahead, piece.replay = sparseGap+max(0, min(bytes, room)), replay
+		pl.pieces = append(pl.pieces, piece)
 		room -= bytes
 	}
 	return pl
@@ -87,7 +84,7 @@ func (f *fetch) openAll(ctx context.Context, plans []plan) {
 		for _, p := range plans[i].pieces[:plans[i].wanted] {
 			pieces = append(pieces, p)
 			p.suspect = f.reader.verdicts.known(p.place())
-			if p.replay && !p.journal.holds(p.ref.Seq) && p.apart() {
+			if p.replay && !p.journal.holds(p.extent.Object) && p.apart() {
 				regions = append(regions, p.region())
 			}
 		}

@@ -4,31 +4,34 @@ import (
 	"sync"
 
 	"github.com/varvelog/varve/fetch/cache"
+	"github.com/varvelog/varve/tiering/segment"
 )
 
 // Recent is a Tail: the objects that were added last, up to a number of bytes.
 // It is safe for concurrent use.
 type Recent struct {
-	limit int64
+	journal uint32
+	limit   int64
 
 	mu      sync.RWMutex
 	bytes   int64
-	objects map[uint64]*cache.Block
-	order   []uint64 // seqs, as they were added
+	objects map[segment.Name]*cache.Block
+	order   []segment.Name // as they were added
 }
 
-// NewRecent returns an empty Recent that keeps up to limit bytes.
-func NewRecent(limit int64) *Recent {
-	return &Recent{limit: limit, objects: make(map[uint64]*cache.Block)}
+// NewRecent returns an empty Recent that keeps up to limit bytes of a journal's
+// objects.
+func NewRecent(journal uint32, limit int64) *Recent {
+	return &Recent{journal: journal, limit: limit, objects: make(map[segment.Name]*cache.Block)}
 }
 
-// Add keeps an object, which must not be changed any more, and lets the oldest
-// ones go to make room. An object above the limit is not kept.
+// Add keeps the journal's object at a seq, which must not be changed any more, and
+// drops the oldest ones to make room. An object above the limit is not kept.
 func (r *Recent) Add(seq uint64, object []byte) {
-	size := int64(len(object))
+	name, size := segment.DataObject(r.journal, seq), int64(len(object))
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if _, ok := r.objects[seq]; ok || size > r.limit {
+	if _, ok := r.objects[name]; ok || size > r.limit {
 		return
 	}
 	for r.bytes+size > r.limit {
@@ -38,14 +41,14 @@ func (r *Recent) Add(seq uint64, object []byte) {
 		delete(r.objects, oldest)
 	}
 	r.bytes += size
-	r.objects[seq] = cache.NewBlock(object)
-	r.order = append(r.order, seq)
+	r.objects[name] = cache.NewBlock(object)
+	r.order = append(r.order, name)
 }
 
 // Object implements Tail.
-func (r *Recent) Object(seq uint64) (*cache.Block, bool) {
+func (r *Recent) Object(name segment.Name) (*cache.Block, bool) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	b, ok := r.objects[seq]
+	b, ok := r.objects[name]
 	return b, ok
 }

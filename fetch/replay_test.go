@@ -193,12 +193,12 @@ func TestReaderForgottenMeanwhileIsNotReadAhead(t *testing.T) {
 	}
 	plans = known()
 	readers := ss.begin(plans)
-	f.extend(t.Context(), &readers[0], func(partlog.Ref) bool { return true })
+	f.extend(t.Context(), &readers[0], func(*partlog.Extent) bool { return true })
 	ss.leave(plans[0].stream)
 	steps := readers[0].steps
 	ss.end(readers, steps[:f.readAhead(steps)])
 	// The first ones are on their way; the others wait for those.
-	if last := steps[len(steps)-1].ask; w.reader.cfg.Cache.HasRegion(last.Object, last.Pos, last.Len) {
+	if last := steps[len(steps)-1].ask; w.reader.cfg.Cache.HasRegion(last.Range) {
 		t.Error("what was read ahead for a reader that is forgotten stays")
 	}
 }
@@ -344,7 +344,7 @@ func TestReplayMeetsDamageAndLoss(t *testing.T) {
 func TestLeadersMemoryIsNotReadAhead(t *testing.T) {
 	w := newFarWorld(t)
 	w.fill(40)
-	recent := NewRecent(64 << 20)
+	recent := NewRecent(testJournal, 64<<20)
 	for seq := w.seq - 9; seq <= w.seq; seq++ {
 		recent.Add(seq, w.objects[seq])
 	}

@@ -8,10 +8,9 @@ import (
 	"github.com/varvelog/varve/fetch/cache"
 	"github.com/varvelog/varve/tiering/batch"
 	"github.com/varvelog/varve/tiering/partlog"
-	"github.com/varvelog/varve/tiering/segment"
 )
 
-// scanAhead is how many objects a Scan reads at once.
+// scanAhead is how many extents a Scan reads at once.
 const scanAhead = 8
 
 // Scan calls fn for the batches of a partition, in order and checked as those of a
@@ -75,33 +74,28 @@ func (s *scan) some(ctx context.Context) error {
 	if view, ok := s.journal.State.Lookup(s.key); ok {
 		s.next = max(s.next, view.Start)
 	}
-	refs, err := s.reader.refsFrom(ctx, s.journal, s.key, s.next, maxRefs)
+	extents, err := s.reader.extentsFrom(ctx, s.journal, s.key, s.next, maxExtents)
 	if err != nil {
 		return err
 	}
-	if len(refs) == 0 {
+	if len(extents) == 0 {
 		s.next = s.end // the log start has passed it
 		return nil
 	}
-	return s.objects(ctx, refs)
+	return s.extents(ctx, extents)
 }
 
-// objects passes on what the refs hold, with the objects of the next ones being
-// read meanwhile.
-func (s *scan) objects(ctx context.Context, refs []partlog.Ref) error {
+// extents passes on the batches of extents, while the next ones are being read.
+func (s *scan) extents(ctx context.Context, extents []partlog.Extent) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer cancel()
-	pieces := make([]*piece, len(refs))
-	opened := make([]chan struct{}, len(refs))
+	pieces := make([]*piece, len(extents))
+	opened := make([]chan struct{}, len(extents))
 	open := func(i int) {
-		ref := refs[i]
-		p := &piece{
-			reader: s.reader, journal: s.journal, key: s.key, ref: ref, from: s.next,
-			ahead:  min(int64(ref.Length), cache.MaxGet),
-			object: segment.JournalKey(s.journal.id, ref.Seq), replay: true,
-		}
+		p := s.reader.newPiece(s.journal, s.key, &extents[i], s.next)
+		p.ahead, p.replay = min(int64(extents[i].Length), cache.MaxGet), true
 		done := make(chan struct{})
 		pieces[i], opened[i] = p, done
 		wg.Go(func() {
@@ -109,12 +103,12 @@ func (s *scan) objects(ctx context.Context, refs []partlog.Ref) error {
 			_ = p.open(ctx) // shows when the piece is used
 		})
 	}
-	for i := range min(scanAhead, len(refs)) {
+	for i := range min(scanAhead, len(extents)) {
 		open(i)
 	}
-	for i := range refs {
+	for i := range extents {
 		<-opened[i]
-		if i+scanAhead < len(refs) {
+		if i+scanAhead < len(extents) {
 			open(i + scanAhead)
 		}
 		if err := s.batches(ctx, pieces[i]); err != nil || s.next >= s.end {

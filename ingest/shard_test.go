@@ -98,9 +98,9 @@ func (p partition) Scan(ctx context.Context, from int64, fn func([]byte) error) 
 	}
 	end, _ := p.Committed()
 	for from < end {
-		refs, _, _, _ := p.n.state.Find(key, from, 10)
-		for _, ref := range refs {
-			b, err := p.n.store.GetRange(ctx, segment.JournalKey(1, ref.Seq), int64(ref.Position), int64(ref.Length))
+		extents, _, _, _ := p.n.state.Find(key, from, 10)
+		for _, e := range extents {
+			b, err := p.n.store.GetRange(ctx, e.Object.Key(), int64(e.Position), int64(e.Length))
 			if err != nil {
 				return from, err
 			}
@@ -108,7 +108,7 @@ func (p partition) Scan(ctx context.Context, from int64, fn func([]byte) error) 
 			if err != nil {
 				return from, err
 			}
-			from = ref.Last + 1
+			from = e.Last + 1
 		}
 	}
 	return end, nil

@@ -30,33 +30,33 @@ type run struct {
 	blocks []*block
 }
 
-// Read returns at least n bytes from offset off of the object at key, which is
-// size bytes long. What is not in memory is read, once for all who ask; several
-// runs at the same time. When ctx ends Read returns its error, and the loads go
-// on for the others.
-func (c *Cache) Read(ctx context.Context, key string, size, off, n int64) (Span, error) {
-	if off < 0 || n <= 0 || off > size-n {
-		return Span{}, fmt.Errorf("read %d bytes at %d of %q, which has %d: %w", n, off, key, size, objstore.ErrRange)
+// Read returns at least the bytes at a range, of an object that is size bytes long.
+// Blocks that are not in memory are read, once for all callers; several runs at the
+// same time. When ctx ends, Read returns its error, and the loads go on for the other
+// callers.
+func (c *Cache) Read(ctx context.Context, at Range, size int64) (Span, error) {
+	if at.Pos < 0 || at.Len <= 0 || at.Pos > size-at.Len {
+		return Span{}, fmt.Errorf("read %d bytes at %d of %q, which has %d: %w", at.Len, at.Pos, at.Object, size, objstore.ErrRange)
 	}
 	if err := c.enter(); err != nil {
 		return Span{}, err
 	}
 	defer c.users.Done()
 
-	first, last := off/c.blockSize, (off+n-1)/c.blockSize
+	first, last := at.Pos/c.blockSize, (at.Pos+at.Len-1)/c.blockSize
 	s := Span{
 		start:     first * c.blockSize,
 		end:       min((last+1)*c.blockSize, size),
 		blockSize: c.blockSize,
 		blocks:    make([]*Block, last-first+1),
 	}
-	for i, f := range c.join(key, size, first, s.blocks) {
+	for i, f := range c.join(at.Object, size, first, s.blocks) {
 		if f == nil {
 			continue
 		}
 		b, err := f.wait(ctx)
 		if err != nil {
-			return Span{}, fmt.Errorf("read block %d of %q: %w", first+int64(i), key, err)
+			return Span{}, fmt.Errorf("read block %d of %q: %w", first+int64(i), at.Object, err)
 		}
 		s.blocks[i] = b
 	}
@@ -161,39 +161,38 @@ func (c *Cache) keep(id blockID, data []byte) {
 	}
 }
 
-// InMemory reports whether n bytes from offset off of the journal object at key,
-// and its footer, can be had without a GET.
-func (c *Cache) InMemory(key string, off, n int64) bool {
+// InMemory reports whether the bytes at a range of a journal object, and the object's
+// footer, can be had without a GET.
+func (c *Cache) InMemory(at Range) bool {
 	if c.enter() != nil {
 		return false
 	}
 	defer c.users.Done()
-	if !c.holds(key, off, n) {
+	if !c.holds(at) {
 		return false
 	}
-	_, ok := c.footers.Get(key)
+	_, ok := c.footers.Get(at.Object)
 	return ok
 }
 
-func (c *Cache) holds(key string, off, n int64) bool {
+func (c *Cache) holds(at Range) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for number := off / c.blockSize; number*c.blockSize < off+n; number++ {
-		if b := c.mu.blocks[blockID{key, number}]; b == nil || !b.landed() {
+	for number := at.Pos / c.blockSize; number*c.blockSize < at.Pos+at.Len; number++ {
+		if b := c.mu.blocks[blockID{at.Object, number}]; b == nil || !b.landed() {
 			return false
 		}
 	}
 	return true
 }
 
-// Forget drops the blocks that hold n bytes from offset off of the object at
-// key, because they were found damaged: the next reader gets them from the store
-// again.
-func (c *Cache) Forget(key string, off, n int64) {
+// Forget drops the blocks that hold a range, because they were found damaged: the next
+// reader gets them from the store again.
+func (c *Cache) Forget(at Range) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for number := off / c.blockSize; number*c.blockSize < off+n; number++ {
-		id := blockID{key, number}
+	for number := at.Pos / c.blockSize; number*c.blockSize < at.Pos+at.Len; number++ {
+		id := blockID{at.Object, number}
 		if b := c.mu.blocks[id]; b != nil {
 			c.mu.memory.remove(&b.item)
 			delete(c.mu.blocks, id)

@@ -126,7 +126,7 @@ func open(cfg Config, blockSize int64) (*Cache, error) {
 	c.mu.memory = memory{limit: cfg.Bytes, share: cfg.ReplayBytes}
 	c.mu.blocks = map[blockID]*block{}
 	c.mu.footers = map[string]*flight[*Object]{}
-	c.mu.replay.regions = map[regionID]*region{}
+	c.mu.replay.regions = map[Range]*region{}
 	return c, nil
 }
 

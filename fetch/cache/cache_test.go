@@ -104,7 +104,7 @@ func TestReadReturnsTheBytesOfTheObject(t *testing.T) {
 		for range rapid.IntRange(1, 20).Draw(rt, "reads") {
 			off := rapid.IntRange(0, len(object)-1).Draw(rt, "off")
 			n := rapid.IntRange(1, len(object)-off).Draw(rt, "n")
-			s, err := c.Read(t.Context(), "o", int64(len(object)), int64(off), int64(n))
+			s, err := c.Read(t.Context(), Range{"o", int64(off), int64(n)}, int64(len(object)))
 			if err != nil {
 				rt.Fatal(err)
 			}
@@ -123,7 +123,7 @@ func TestReadReturnsTheBytesOfTheObject(t *testing.T) {
 func TestReadOutsideTheObjectIsRefused(t *testing.T) {
 	c := newCache(t, storeWith(t, map[string][]byte{"o": pattern(100)}), 4, nil)
 	for _, r := range [][2]int64{{-1, 5}, {0, 0}, {0, 101}, {100, 1}, {99, 1 << 62}} {
-		if _, err := c.Read(t.Context(), "o", 100, r[0], r[1]); !errors.Is(err, objstore.ErrRange) {
+		if _, err := c.Read(t.Context(), Range{"o", r[0], r[1]}, 100); !errors.Is(err, objstore.ErrRange) {
 			t.Errorf("%d bytes at %d: error %v", r[1], r[0], err)
 		}
 	}
@@ -135,7 +135,7 @@ func TestConcurrentMissesAreOneGet(t *testing.T) {
 	var readers sync.WaitGroup
 	for range 50 {
 		readers.Go(func() {
-			if _, err := c.Read(t.Context(), "o", testBlock, 0, 10); err != nil {
+			if _, err := c.Read(t.Context(), Range{"o", 0, 10}, testBlock); err != nil {
 				t.Error(err)
 			}
 		})
@@ -155,7 +155,7 @@ func TestMissingNeighboursAreReadInOneGet(t *testing.T) {
 	read := func(first, n int64) (gets, bytes int64) {
 		t.Helper()
 		gets, bytes = store.gets.Load(), store.bytes.Load()
-		if _, err := c.Read(t.Context(), "o", blocks*testBlock, first*testBlock, n*testBlock); err != nil {
+		if _, err := c.Read(t.Context(), Range{"o", first * testBlock, n * testBlock}, blocks*testBlock); err != nil {
 			t.Fatal(err)
 		}
 		return store.gets.Load() - gets, store.bytes.Load() - bytes
@@ -180,9 +180,9 @@ func TestWaiterLeavesWithoutCancellingTheLoad(t *testing.T) {
 	c := newCache(t, store, 16, nil)
 	ctx, cancel := context.WithCancel(t.Context())
 	left, stayed := make(chan error), make(chan error)
-	go func() { _, err := c.Read(ctx, "o", testBlock, 0, 10); left <- err }()
+	go func() { _, err := c.Read(ctx, Range{"o", 0, 10}, testBlock); left <- err }()
 	<-store.entered
-	go func() { _, err := c.Read(t.Context(), "o", testBlock, 0, 10); stayed <- err }()
+	go func() { _, err := c.Read(t.Context(), Range{"o", 0, 10}, testBlock); stayed <- err }()
 	cancel()
 	if err := <-left; !errors.Is(err, context.Canceled) {
 		t.Errorf("who left got %v", err)
@@ -199,7 +199,7 @@ func TestWaiterLeavesWithoutCancellingTheLoad(t *testing.T) {
 func TestLoadHasItsOwnLimit(t *testing.T) {
 	store := gated(storeWith(t, map[string][]byte{"o": pattern(testBlock)}))
 	c := newCache(t, store, 16, func(cfg *Config) { cfg.LoadTimeout = time.Millisecond })
-	if _, err := c.Read(t.Context(), "o", testBlock, 0, 10); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := c.Read(t.Context(), Range{"o", 0, 10}, testBlock); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("error %v, want the load's deadline", err)
 	}
 }
@@ -215,17 +215,17 @@ func TestErrorsAreNotKept(t *testing.T) {
 	})
 	store.PutNow("o", pattern(3*testBlock))
 	c := newCache(t, store, 16, nil)
-	if _, err := c.Read(t.Context(), "o", 3*testBlock, 0, 3*testBlock); err == nil {
+	if _, err := c.Read(t.Context(), Range{"o", 0, 3 * testBlock}, 3*testBlock); err == nil {
 		t.Fatal("no error")
 	}
-	if _, err := c.Read(t.Context(), "absent", 3*testBlock, 0, 1); err == nil {
+	if _, err := c.Read(t.Context(), Range{"absent", 0, 1}, 3*testBlock); err == nil {
 		t.Fatal("no error")
 	}
 	failing.Store(false)
-	if _, err := c.Read(t.Context(), "o", 3*testBlock, 0, 3*testBlock); err != nil {
+	if _, err := c.Read(t.Context(), Range{"o", 0, 3 * testBlock}, 3*testBlock); err != nil {
 		t.Error(err)
 	}
-	if _, err := c.Read(t.Context(), "absent", 3*testBlock, 0, 1); !errors.Is(err, objstore.ErrNotFound) {
+	if _, err := c.Read(t.Context(), Range{"absent", 0, 1}, 3*testBlock); !errors.Is(err, objstore.ErrNotFound) {
 		t.Errorf("error %v, want ErrNotFound", err)
 	}
 }
@@ -239,7 +239,7 @@ func (s shortStore) GetRange(ctx context.Context, key string, off, n int64) ([]b
 
 func TestShortAnswerIsAnError(t *testing.T) {
 	c := newCache(t, shortStore{storeWith(t, map[string][]byte{"o": pattern(100)})}, 16, nil)
-	if _, err := c.Read(t.Context(), "o", 100, 0, 10); !errors.Is(err, objstore.ErrRange) {
+	if _, err := c.Read(t.Context(), Range{"o", 0, 10}, 100); !errors.Is(err, objstore.ErrRange) {
 		t.Errorf("error %v, want ErrRange", err)
 	}
 }
@@ -249,12 +249,12 @@ func TestForgottenBlocksAreReadAgain(t *testing.T) {
 	c := newCache(t, store, 16, nil)
 	read := func() {
 		t.Helper()
-		if _, err := c.Read(t.Context(), "o", 4*testBlock, 0, 4*testBlock); err != nil {
+		if _, err := c.Read(t.Context(), Range{"o", 0, 4 * testBlock}, 4*testBlock); err != nil {
 			t.Fatal(err)
 		}
 	}
 	read()
-	c.Forget("o", testBlock-1, 2)
+	c.Forget(Range{"o", testBlock - 1, 2})
 	store.bytes.Store(0)
 	read()
 	if n := store.bytes.Load(); n != 2*testBlock {
@@ -267,7 +267,7 @@ func TestCloseEndsLoadsAndWaits(t *testing.T) {
 	c := newCache(t, store, 16, func(cfg *Config) { cfg.Loads = 1 })
 	errs := make(chan error, 2)
 	for _, off := range []int64{0, testBlock} { // one has the slot, one waits for it
-		go func() { _, err := c.Read(t.Context(), "o", 2*testBlock, off, 10); errs <- err }()
+		go func() { _, err := c.Read(t.Context(), Range{"o", off, 10}, 2*testBlock); errs <- err }()
 	}
 	<-store.entered
 	c.Close()
@@ -276,10 +276,10 @@ func TestCloseEndsLoadsAndWaits(t *testing.T) {
 			t.Errorf("error %v, want ErrClosed", err)
 		}
 	}
-	if _, err := c.Read(t.Context(), "o", testBlock, 0, 10); !errors.Is(err, ErrClosed) {
+	if _, err := c.Read(t.Context(), Range{"o", 0, 10}, testBlock); !errors.Is(err, ErrClosed) {
 		t.Errorf("after Close: error %v", err)
 	}
-	c.Forget("o", 0, 1)
+	c.Forget(Range{"o", 0, 1})
 	c.Close()
 }
 
@@ -295,13 +295,13 @@ func TestCloseDuringReadsDoesNotPanic(t *testing.T) {
 					started <- struct{}{}
 				}
 				off := rng.Int64N(63 * testBlock)
-				if _, err := c.Read(t.Context(), "o", 64*testBlock, off, testBlock); err != nil {
+				if _, err := c.Read(t.Context(), Range{"o", off, testBlock}, 64*testBlock); err != nil {
 					if !errors.Is(err, ErrClosed) {
 						t.Error(err)
 					}
 					return
 				}
-				c.Forget("o", off, 1)
+				c.Forget(Range{"o", off, 1})
 			}
 		})
 	}
@@ -320,7 +320,7 @@ func TestTailCostsOneGetPerBlock(t *testing.T) {
 	store := &counting{Store: zeros{}}
 	c := newCache(t, store, cached, nil)
 	read := func(key string, piece int64) {
-		if _, err := c.Read(t.Context(), key, testBlock, piece*testBlock/pieces, testBlock/pieces); err != nil {
+		if _, err := c.Read(t.Context(), Range{key, piece * testBlock / pieces, testBlock / pieces}, testBlock); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -385,7 +385,7 @@ func BenchmarkReadHot(b *testing.B) {
 	c := newCache(b, storeWith(b, map[string][]byte{"o": object}), 64, nil)
 	b.ReportAllocs()
 	for b.Loop() {
-		s, err := c.Read(b.Context(), "o", int64(len(object)), testBlock/2, testBlock)
+		s, err := c.Read(b.Context(), Range{"o", testBlock / 2, testBlock}, int64(len(object)))
 		if err != nil {
 			b.Fatal(err)
 		}

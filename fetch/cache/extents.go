@@ -39,7 +39,7 @@ func extentsOf(asks []Ask) []*extent {
 	})
 	var out []*extent
 	for i, r := range asks {
-		if i > 0 && asks[i-1].id() == r.id() {
+		if i > 0 && asks[i-1].Range == r.Range {
 			continue
 		}
 		var e *extent
@@ -68,7 +68,7 @@ func (c *Cache) queueLocked(asks []Ask, ahead bool) {
 		e.extent = e
 		e.drop = func() { c.dropExtentLocked(e) }
 		for _, r := range e.regions {
-			p.regions[r.id()] = r
+			p.regions[r.Range] = r
 			if a := r.owner; a != nil {
 				if a.regions == nil {
 					a.regions = make(map[*region]struct{})
@@ -212,8 +212,8 @@ func (c *Cache) dropRegionsLocked(e *extent) {
 // its reader's account tells.
 func (c *Cache) dropRegionLocked(r *region) {
 	p := &c.mu.replay
-	if p.regions[r.id()] == r {
-		delete(p.regions, r.id())
+	if p.regions[r.Range] == r {
+		delete(p.regions, r.Range)
 	}
 	if a := r.owner; r.disown() {
 		a.lost += r.Len

@@ -67,7 +67,7 @@ func TestSmallObjectIsOneGetInAll(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.Read(t.Context(), "o", o.Size, 0, o.Size); err != nil {
+	if _, err := c.Read(t.Context(), Range{"o", 0, o.Size}, o.Size); err != nil {
 		t.Fatal(err)
 	}
 	if n := store.gets.Load(); n != 1 {

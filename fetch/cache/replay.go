@@ -8,11 +8,16 @@ import (
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-// Region is a stretch of an object that is read as a whole: the records of one
-// partition in it.
-type Region struct {
+// Range says where bytes lie in the bucket.
+type Range struct {
 	Object   string // key
-	Pos, Len int64  // bytes, from the start of the object; Len is positive
+	Pos, Len int64  // bytes, from the start of the object
+}
+
+// Region is a range that is read as a whole, and is not empty: the records of one
+// partition in an object.
+type Region struct {
+	Range
 	// Check says whether the bytes are what they should be, and where reading may
 	// start in them. It is called once, before anyone gets the bytes; its errors are
 	// returned as they are.
@@ -51,19 +56,12 @@ type ReplayStats struct {
 // replay is what replays have in memory or on the way there, guarded by the
 // Cache's lock.
 type replay struct {
-	regions map[regionID]*region
+	regions map[Range]*region
 	wanted  list.List // of *extent: readers wait for them
 	ahead   list.List // of *extent: nobody does yet
 	running int       // GETs under way
 	stats   ReplayStats
 }
-
-type regionID struct {
-	object   string
-	pos, len int64
-}
-
-func (r *Region) id() regionID { return regionID{r.Object, r.Pos, r.Len} }
 
 // region is a Region in the table: from when it is asked for until it is dropped.
 type region struct {
@@ -119,20 +117,20 @@ func (c *Cache) Region(ctx context.Context, want Region) (Checked, error) {
 }
 
 // HasRegion reports whether the region is in memory, or on the way there.
-func (c *Cache) HasRegion(object string, pos, n int64) bool {
+func (c *Cache) HasRegion(at Range) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.mu.replay.regions[regionID{object, pos, n}] != nil
+	return c.mu.replay.regions[at] != nil
 }
 
 // come finds a region for a reader who will wait for it.
 func (c *Cache) come(want Region) *region {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	r := c.mu.replay.regions[want.id()]
+	r := c.mu.replay.regions[want.Range]
 	if r == nil {
 		c.queueLocked([]Ask{{Region: want}}, false)
-		r = c.mu.replay.regions[want.id()]
+		r = c.mu.replay.regions[want.Range]
 	}
 	c.hurryLocked(r.extent)
 	c.arriveLocked(r)
@@ -177,7 +175,7 @@ func (c *Cache) Want(regions []Region) {
 func (c *Cache) wantLocked(asks []Ask) {
 	var missing []Ask
 	for i := range asks {
-		if r := c.mu.replay.regions[asks[i].id()]; r != nil {
+		if r := c.mu.replay.regions[asks[i].Range]; r != nil {
 			c.hurryLocked(r.extent)
 		} else {
 			missing = append(missing, asks[i])
@@ -200,7 +198,7 @@ func (c *Cache) ReadAhead(asks []Ask) (taken int) {
 	var missing []Ask
 	var bytes int64
 	for i := range asks {
-		if c.mu.replay.regions[asks[i].id()] == nil {
+		if c.mu.replay.regions[asks[i].Range] == nil {
 			if bytes += asks[i].Len; !c.mu.memory.fits(bytes) {
 				break
 			}
@@ -247,10 +245,10 @@ func (c *Cache) Abandon(a *Ahead) {
 
 // ForgetRegion drops a region that was found damaged after all: the next reader
 // gets it from the store again.
-func (c *Cache) ForgetRegion(object string, pos, n int64) {
+func (c *Cache) ForgetRegion(at Range) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if r := c.mu.replay.regions[regionID{object, pos, n}]; r != nil && r.extent.in != nil {
+	if r := c.mu.replay.regions[at]; r != nil && r.extent.in != nil {
 		c.mu.memory.remove(&r.extent.item)
 		r.extent.drop()
 	}

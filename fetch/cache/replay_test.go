@@ -18,7 +18,7 @@ import (
 
 // regionAt is a region of n test blocks' bytes that nobody objects to.
 func regionAt(object string, pos, n int64) Region {
-	return Region{Object: object, Pos: pos, Len: n, Check: func(*Block) ([]segment.SparseEntry, error) { return nil, nil }}
+	return Region{Range: Range{object, pos, n}, Check: func(*Block) ([]segment.SparseEntry, error) { return nil, nil }}
 }
 
 func whole(object string) Region { return regionAt(object, 0, testBlock) }
@@ -204,11 +204,11 @@ func TestReadAheadIsUsedOrWasted(t *testing.T) {
 		t.Errorf("counted as %+v", s)
 	}
 	for i := 3; i < 20; i++ { // until replays are left with their share
-		if _, err := c.Read(t.Context(), fmt.Sprint("o", i), testBlock, 0, 1); err != nil {
+		if _, err := c.Read(t.Context(), Range{fmt.Sprint("o", i), 0, 1}, testBlock); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if s := c.Replays(); s.Used != testBlock || s.Wasted != testBlock || c.HasRegion("o0", 0, testBlock) || !c.HasRegion("o2", 0, testBlock) {
+	if s := c.Replays(); s.Used != testBlock || s.Wasted != testBlock || c.HasRegion(Range{"o0", 0, testBlock}) || !c.HasRegion(Range{"o2", 0, testBlock}) {
 		t.Errorf("counted as %+v, or others than the oldest went", s)
 	}
 	if lost, _ := c.Look(&a); lost != testBlock {
@@ -223,7 +223,7 @@ func TestReadAheadNeverPushesOutReadAhead(t *testing.T) {
 	store := objects(t, 20)
 	c := newCache(t, store, 8, func(cfg *Config) { cfg.ReplayBytes = 4 * testBlock })
 	for i := range 8 { // blocks fill the memory
-		if _, err := c.Read(t.Context(), fmt.Sprint("o", i), testBlock, 0, 1); err != nil {
+		if _, err := c.Read(t.Context(), Range{fmt.Sprint("o", i), 0, 1}, testBlock); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -252,7 +252,7 @@ func TestAbandonedReadAheadEndsAndGoesFirst(t *testing.T) {
 	c.Abandon(&a) // o0 is on its way
 	close(store.gate)
 	c.settle()
-	if c.HasRegion("o1", 0, testBlock) || !c.HasRegion("o2", 0, testBlock) || store.gets.Load() != 2 {
+	if c.HasRegion(Range{"o1", 0, testBlock}) || !c.HasRegion(Range{"o2", 0, testBlock}) || store.gets.Load() != 2 {
 		t.Errorf("%d GETs, want those of o0 and o2", store.gets.Load())
 	}
 	c.aheadOf(&a, whole("o3"), whole("o4"))
@@ -262,7 +262,7 @@ func TestAbandonedReadAheadEndsAndGoesFirst(t *testing.T) {
 		c.mustRead(t, whole(fmt.Sprint("o", i)))
 	}
 	for object, want := range map[string]bool{"o0": false, "o3": false, "o4": false, "o2": true, "o16": true} {
-		if c.HasRegion(object, 0, testBlock) != want {
+		if c.HasRegion(Range{object, 0, testBlock}) != want {
 			t.Errorf("%s in memory: %t, want %t", object, !want, want)
 		}
 	}
@@ -318,7 +318,7 @@ func TestReplaysLeaveTheBlocksAlone(t *testing.T) {
 	store := &counting{Store: zeros{}}
 	c := newCache(t, store, 64, nil)
 	tail := func(i int) {
-		if _, err := c.Read(t.Context(), fmt.Sprint("tail", i), testBlock, 0, 1); err != nil {
+		if _, err := c.Read(t.Context(), Range{fmt.Sprint("tail", i), 0, 1}, testBlock); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -377,7 +377,7 @@ func TestRegionsThatFailAreReadAgain(t *testing.T) {
 	}
 	var a Ahead
 	damage = true
-	if n := c.aheadOf(&a, bad); n != 1 || c.HasRegion("o", 0, testBlock) {
+	if n := c.aheadOf(&a, bad); n != 1 || c.HasRegion(Range{"o", 0, testBlock}) {
 		t.Error("a damaged region is kept")
 	}
 	if s := c.Replays(); s.Ahead != testBlock || s.Wasted != testBlock {
@@ -394,7 +394,7 @@ func TestRegionsThatFailAreReadAgain(t *testing.T) {
 	if got := c.mustRead(t, bad); len(got.Sparse) != 1 {
 		t.Error("what the check returned is lost")
 	}
-	c.ForgetRegion("o", 0, testBlock)
+	c.ForgetRegion(Range{"o", 0, testBlock})
 	if got := c.mustRead(t, bad); !got.Waited {
 		t.Error("a forgotten region was not read again")
 	}
@@ -466,14 +466,14 @@ func TestMemoryAddsUp(t *testing.T) {
 			case 2, 3:
 				c.mustRead(rt, anyRegion())
 			case 4:
-				if _, err := c.Read(t.Context(), anyRegion().Object, testBlock, 0, 1); err != nil {
+				if _, err := c.Read(t.Context(), Range{anyRegion().Object, 0, 1}, testBlock); err != nil {
 					rt.Fatal(err)
 				}
 			case 5:
 				c.Abandon(a)
 			case 6:
 				r := anyRegion()
-				c.ForgetRegion(r.Object, r.Pos, r.Len)
+				c.ForgetRegion(r.Range)
 			}
 			c.checkBooks(rt)
 		}

@@ -30,8 +30,6 @@ const (
 	FaultEpoch                     // the leader epoch is another one
 	FaultCRC                       // the bytes do not have the CRC that the header names
 	FaultEnd                       // after the last batch: offsets are missing before the end of the Place
-
-	faultOffsets = FaultGap | FaultRepeat | FaultBeyond
 )
 
 // Walker walks the batches of a Place, one by one: Next or Check, then Skip. The
@@ -39,15 +37,17 @@ const (
 // Walker reports batches that do not fit; its caller decides what follows from that.
 // Parse and Faults are for callers that go on after a fault. Only errors allocate.
 type Walker struct {
-	place  Place
-	end    int64
-	pos    int64
-	offset int64
+	pos, end     int64 // bytes
+	offset, last int64
+	epoch        int32
+	gaps         bool
 }
 
 // NewWalker returns a Walker at the first batch of a place.
 func NewWalker(p Place) Walker {
-	return Walker{place: p, end: p.Position + p.Length, pos: p.Position, offset: p.Base}
+	return Walker{
+		pos: p.Position, end: p.Position + p.Length, offset: p.Base, last: p.Last, epoch: p.Epoch, gaps: p.Gaps,
+	}
 }
 
 // bytesOf is the Walker of a buffer whose offsets are not looked at.
@@ -87,14 +87,14 @@ func (w *Walker) Faults(h *Header) (f Faults) {
 	switch {
 	case h.BaseOffset < w.offset:
 		f = FaultRepeat
-	case h.BaseOffset > w.offset && !w.place.Gaps:
+	case h.BaseOffset > w.offset && !w.gaps:
 		f = FaultGap
 	}
 	// Only a repeated offset can be so small that the difference overflows.
-	if h.LastOffsetDelta < 0 || int64(h.LastOffsetDelta) > w.place.Last-h.BaseOffset {
+	if h.LastOffsetDelta < 0 || int64(h.LastOffsetDelta) > w.last-h.BaseOffset {
 		f |= FaultBeyond
 	}
-	if h.LeaderEpoch != w.place.Epoch && w.place.Epoch != AnyEpoch {
+	if h.LeaderEpoch != w.epoch && w.epoch != AnyEpoch {
 		f |= FaultEpoch
 	}
 	return f
@@ -134,7 +134,7 @@ func (w *Walker) Skip(h *Header) {
 
 // End checks, once nothing is Left, that the batches end with the last offset.
 func (w *Walker) End() error {
-	if w.offset > w.place.Last || w.place.Gaps {
+	if w.offset > w.last || w.gaps {
 		return nil
 	}
 	return w.Failed(&Header{}, FaultEnd)
@@ -144,17 +144,16 @@ func (w *Walker) End() error {
 func (w *Walker) Failed(h *Header, f Faults) error { return w.failed(h, f, nil) }
 
 func (w *Walker) failed(h *Header, f Faults, err error) error {
-	return &PlaceError{Position: w.pos, Offset: w.offset, Place: w.place, Header: *h, Faults: f, Err: err}
+	return &PlaceError{Position: w.pos, Header: *h, Faults: f, Err: err, walker: *w}
 }
 
 // PlaceError is a batch that does not fit the place where it was found.
 type PlaceError struct {
-	Position int64 // of the batch
-	Offset   int64 // expected there
-	Place    Place
+	Position int64  // of the batch
 	Header   Header // zero if it could not be read
 	Faults   Faults
 	Err      error // why the end of the batch is not known; nil if it is
+	walker   Walker
 }
 
 func (e *PlaceError) Error() string { return fmt.Sprintf("at byte %d: %s", e.Position, e.Reason()) }
@@ -165,19 +164,21 @@ func (e *PlaceError) Unwrap() error { return e.Err }
 // Reason is the error without the position.
 func (e *PlaceError) Reason() string {
 	h := &e.Header
-	switch end := e.Place.Position + e.Place.Length; {
+	switch w := &e.walker; {
 	case errors.Is(e.Err, ErrShort) && h.Length > 0:
-		return fmt.Sprintf("a batch of %d bytes reaches beyond the end of the records at byte %d", h.Size(), end)
+		return fmt.Sprintf("a batch of %d bytes reaches beyond the end of the records at byte %d", h.Size(), w.end)
 	case e.Err != nil:
 		return e.Err.Error()
 	case e.Faults&FaultEnd != 0:
-		return fmt.Sprintf("the batches end with offset %d, not %d", e.Offset-1, e.Place.Last)
-	case e.Faults&faultOffsets != 0 && e.Place.Gaps:
-		return fmt.Sprintf("a batch has offsets %d to %d, must lie between %d and %d", h.BaseOffset, h.LastOffset(), e.Offset, e.Place.Last)
-	case e.Faults&faultOffsets != 0:
-		return fmt.Sprintf("a batch has offsets %d to %d, must start at %d and end at %d at the latest", h.BaseOffset, h.LastOffset(), e.Offset, e.Place.Last)
+		return fmt.Sprintf("the batches end with offset %d, not %d", w.offset-1, w.last)
+	case e.Faults&FaultRepeat != 0 && w.gaps:
+		return fmt.Sprintf("a batch has offsets %d to %d, must start at %d or later", h.BaseOffset, h.LastOffset(), w.offset)
+	case e.Faults&(FaultRepeat|FaultGap) != 0:
+		return fmt.Sprintf("a batch has offsets %d to %d, must start at %d", h.BaseOffset, h.LastOffset(), w.offset)
+	case e.Faults&FaultBeyond != 0:
+		return fmt.Sprintf("a batch has offsets %d to %d, must end at %d at the latest", h.BaseOffset, h.LastOffset(), w.last)
 	case e.Faults&FaultEpoch != 0:
-		return fmt.Sprintf("a batch has leader epoch %d, not %d", h.LeaderEpoch, e.Place.Epoch)
+		return fmt.Sprintf("a batch has leader epoch %d, not %d", h.LeaderEpoch, w.epoch)
 	}
 	return fmt.Sprintf("the batch with offset %d fails its CRC", h.BaseOffset)
 }

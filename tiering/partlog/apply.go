@@ -154,6 +154,8 @@ func (c *change) part(k Key) *part {
 	return c.opened[k]
 }
 
+// checkRecords assumes that a journal object continues where the partition ends, at the
+// very next offset: a leader leaves none out, also where compaction may later.
 func (c *change) checkRecords(k Key, r *segment.Partition) error {
 	p := c.part(k)
 	if p == nil || p.sealed {
@@ -213,20 +215,8 @@ func (c *change) commitLocked() (moved []Key) {
 	return moved
 }
 
-// RefOf is the ref of a partition's records in the object at seq.
-func RefOf(seq uint64, r *segment.Partition) Ref {
-	return Ref{
-		Seq:  seq,
-		Base: r.BaseOffset, Last: r.LastOffset,
-		MaxTimestamp: r.MaxTimestamp,
-		Position:     uint32(r.Position), Length: uint32(r.Length),
-		Epoch: r.LeaderEpoch,
-		CRC:   r.CRC,
-	}
-}
-
 func (p *part) add(h *segment.Header, r *segment.Partition) {
-	p.refs.add(RefOf(h.Seq, r))
+	p.refs.add(refOf(h.Seq, r))
 	p.end = r.LastOffset + 1
 	p.bytes += int64(r.Length)
 	if n := len(p.epochs); n == 0 || p.epochs[n-1].epoch < r.LeaderEpoch {

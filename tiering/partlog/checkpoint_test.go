@@ -14,7 +14,6 @@ import (
 
 	"github.com/varvelog/varve/testenv/seeded"
 	"github.com/varvelog/varve/tiering/segment"
-	"github.com/varvelog/varve/tiering/wire"
 )
 
 // golden has of everything: partition A with two pages in two objects, two chunks
@@ -325,7 +324,7 @@ func checkDecode(t *testing.T, b []byte) {
 			}
 		}
 		s.FindTime(k, 0)
-		s.MaxTimestampRef(k, v.Start)
+		s.FindNewest(k, v.Start)
 		s.Producers(k, func(segment.Producer, int64) {})
 	})
 	s.Hash()
@@ -364,18 +363,18 @@ func FuzzDecodePage(f *testing.F) {
 			p.Key = Key{segment.ID(b[8:24]), int32(binary.BigEndian.Uint32(b[4:]))}
 			p.Base = int64(binary.BigEndian.Uint64(b[24:]))
 		}
-		var refs []Ref
+		var read *PageExtents
 		var err error
-		bounded(t, b, func() { refs, err = DecodePage(p, b) })
+		bounded(t, b, func() { read, err = DecodePage(p, b) })
 		if err != nil {
 			if !errors.Is(err, segment.ErrCorrupt) && !errors.Is(err, segment.ErrUnsupported) {
 				t.Fatalf("error %v", err)
 			}
 			return
 		}
-		var w wire.Writer
-		if appendPage(&w, p.Key, p.Base, refs); !bytes.Equal(w.B, b) || refs[len(refs)-1].Last != last {
-			t.Fatalf("%x was accepted and encodes as %x", b, w.B)
+		extents := read.From(p.Base, chunkRefs)
+		if again, err := EncodePage(p, extents); err != nil || !bytes.Equal(again, b) || extents[len(extents)-1].Last != last {
+			t.Fatalf("%x was accepted and encodes as %x: %v", b, again, err)
 		}
 	})
 }

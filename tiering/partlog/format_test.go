@@ -39,8 +39,8 @@ func formatState() (*State, *part) {
 				{object: &indexObject{id: segment.ID{17}}},
 			},
 			chunks: []refChunk{
-				{refs: []Ref{{Seq: 18, Last: 19, MaxTimestamp: 20, Position: 21, Length: 22, Epoch: 23, CRC: 24}, {}}},
-				{refs: []Ref{{}}}, {refs: []Ref{{}}}, {refs: []Ref{{}}},
+				{refs: []ref{{Seq: 18, Last: 19, MaxTimestamp: 20, Position: 21, Length: 22, Epoch: 23, CRC: 24}, {}}},
+				{refs: []ref{{}}}, {refs: []ref{{}}}, {refs: []ref{{}}},
 			}},
 	}
 	p.producers.Put(segment.Producer{ID: 25, Epoch: 26, Batches: []segment.ProducerBatch{{FirstSequence: 1}, {}, {}}}, 27)

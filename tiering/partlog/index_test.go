@@ -20,28 +20,28 @@ type library struct {
 // reporter is what testing.T and rapid.T have in common here.
 type reporter interface{ Fatal(args ...any) }
 
-func (l library) load(t reporter, p *Page) []Ref {
+func (l library) load(t reporter, p *Page) *PageExtents {
 	payload := l.objects[p.Object]
 	if uint32(len(payload)) != p.Size {
 		t.Fatal("page in an object of another size")
 	}
-	refs, err := DecodePage(p, payload[p.Position:][:p.Length])
+	extents, err := DecodePage(p, payload[p.Position:][:p.Length])
 	if err != nil {
 		t.Fatal(err)
 	}
-	return refs
+	return extents
 }
 
-func (l library) find(t reporter, k Key, offset int64, n int) (out []Ref) {
+func (l library) find(t reporter, k Key, offset int64, n int) (out []Extent) {
 	for {
-		refs, page, _, _ := l.Find(k, offset, n-len(out))
+		extents, page, _, _ := l.Find(k, offset, n-len(out))
 		if page == nil {
-			return append(out, refs...)
+			return append(out, extents...)
 		}
-		if len(refs) > 0 {
-			t.Fatal("both refs and a page")
+		if len(extents) > 0 {
+			t.Fatal("both extents and a page")
 		}
-		out = append(out, RefsFrom(l.load(t, page), offset, n-len(out))...)
+		out = append(out, l.load(t, page).From(offset, n-len(out))...)
 		offset = page.Last + 1
 		if len(out) == n {
 			return out
@@ -49,14 +49,14 @@ func (l library) find(t reporter, k Key, offset int64, n int) (out []Ref) {
 	}
 }
 
-func (l library) findTime(t reporter, k Key, after, ts int64) (Ref, bool) {
+func (l library) findTime(t reporter, k Key, after, ts int64) (Extent, bool) {
 	view, _ := l.Lookup(k)
 	for after = max(after, view.Start-1); ; {
 		r, page, ok := l.FindTimeAfter(k, after, ts)
 		if page == nil {
 			return r, ok
 		}
-		if r, ok := RefWithTime(l.load(t, page), after+1, ts); ok {
+		if r, ok := l.load(t, page).WithTime(after+1, ts); ok {
 			return r, true
 		}
 		if after < page.Base {
@@ -66,12 +66,12 @@ func (l library) findTime(t reporter, k Key, after, ts int64) (Ref, bool) {
 	}
 }
 
-func (l library) newest(t reporter, k Key, from int64) (Ref, bool) {
-	r, page, ok := l.MaxTimestampRef(k, from)
+func (l library) newest(t reporter, k Key, from int64) (Extent, bool) {
+	r, page, ok := l.FindNewest(k, from)
 	if page == nil {
 		return r, ok
 	}
-	r, ok = NewestRef(l.load(t, page), from)
+	r, ok = l.load(t, page).Newest(from)
 	if page.Base >= from {
 		if r.MaxTimestamp != page.MaxTimestamp {
 			t.Fatal("a page without what it was named for")
@@ -197,9 +197,9 @@ func TestFullChunksArePagedAndTheLastOneWaitsForMore(t *testing.T) {
 		offset int64
 		page   bool
 	}{{0, true}, {2*chunkRefs - 1, true}, {2 * chunkRefs, false}} {
-		refs, page, _, _ := l.Find(keyA, tc.offset, 1)
-		if (page != nil) != tc.page || (len(refs) > 0) == tc.page {
-			t.Errorf("offset %d: %d refs, page %+v", tc.offset, len(refs), page)
+		extents, page, _, _ := l.Find(keyA, tc.offset, 1)
+		if (page != nil) != tc.page || (len(extents) > 0) == tc.page {
+			t.Errorf("offset %d: %d extents, page %+v", tc.offset, len(extents), page)
 		}
 	}
 }
@@ -264,8 +264,8 @@ func TestDamagedPagesAreRefused(t *testing.T) {
 	l.paged()
 	_, page, _, _ := l.Find(keyA, 3, 1)
 	good := l.objects[page.Object][page.Position:][:page.Length]
-	if refs, err := DecodePage(page, good); err != nil || len(refs) != 5 {
-		t.Fatalf("%d refs, error %v", len(refs), err)
+	if read, err := DecodePage(page, good); err != nil || len(read.From(0, 99)) != 5 {
+		t.Fatalf("extents %v, error %v", read, err)
 	}
 	sealed := func(change func(p *Page, b []byte) []byte) (*Page, []byte) {
 		p := *page

@@ -177,7 +177,7 @@ func compareOffsets(t *rapid.T, s library, k Key, view View, parts []written) {
 			}
 		}
 		for _, r := range s.find(t, k, offset, n) {
-			got = append(got, r.Seq)
+			got = append(got, r.Object.Seq)
 		}
 		if !slices.Equal(got, want) {
 			t.Fatalf("offset %d is in %v, want %v", offset, got, want)
@@ -185,12 +185,12 @@ func compareOffsets(t *rapid.T, s library, k Key, view View, parts []written) {
 	}
 	for _, p := range parts {
 		r := s.find(t, k, p.LastOffset, 1)[0]
-		want := Ref{
-			Seq: p.seq, Base: p.BaseOffset, Last: p.LastOffset, MaxTimestamp: p.MaxTimestamp,
+		want := Extent{
+			Object: segment.DataObject(testJournal, p.seq), Base: p.BaseOffset, Last: p.LastOffset, MaxTimestamp: p.MaxTimestamp,
 			Position: uint32(p.Position), Length: uint32(p.Length), Epoch: p.LeaderEpoch, CRC: p.CRC,
 		}
 		if r != want {
-			t.Fatalf("offset %d has ref %+v, want %+v", p.LastOffset, r, want)
+			t.Fatalf("offset %d has extent %+v, want %+v", p.LastOffset, r, want)
 		}
 	}
 }
@@ -203,8 +203,8 @@ func compareTimes(t *rapid.T, s library, k Key, view View, parts []written) {
 				newest, newestSeq = p.MaxTimestamp, p.seq
 			}
 		}
-		if r, ok := s.newest(t, k, from); ok != (newest >= 0) || ok && r.Seq != newestSeq {
-			t.Fatalf("greatest timestamp from offset %d on is in %d, want %d", from, r.Seq, newestSeq)
+		if r, ok := s.newest(t, k, from); ok != (newest >= 0) || ok && r.Object.Seq != newestSeq {
+			t.Fatalf("greatest timestamp from offset %d on is in %d, want %d", from, r.Object.Seq, newestSeq)
 		}
 	}
 	for ts := int64(-1); ts < 32; ts++ {
@@ -215,7 +215,7 @@ func compareTimes(t *rapid.T, s library, k Key, view View, parts []written) {
 			}
 		}
 		for r, ok := s.findTime(t, k, -1, ts); ok; r, ok = s.findTime(t, k, r.Last, ts) {
-			got = append(got, r.Seq)
+			got = append(got, r.Object.Seq)
 		}
 		if !slices.Equal(got, want) {
 			t.Fatalf("time %d is in %v, want %v", ts, got, want)
@@ -273,7 +273,7 @@ func TestLookupsWorkAcrossChunks(t *testing.T) {
 			t.Fatalf("time %d: %+v", i, r)
 		}
 	}
-	if r, _, _ := s.MaxTimestampRef(keyA, 0); r.Base != n-1 {
+	if r, _, _ := s.FindNewest(keyA, 0); r.Base != n-1 {
 		t.Errorf("greatest timestamp in %+v", r)
 	}
 }

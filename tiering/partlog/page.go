@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
+	"iter"
+	"sort"
 
 	"github.com/varvelog/varve/tiering/segment"
 	"github.com/varvelog/varve/tiering/wire"
@@ -13,6 +15,7 @@ import (
 // bucket it lies, and what DecodePage will find there.
 type Page struct {
 	Key
+	Journal          uint32     // whose index object it lies in
 	Object           segment.ID // the index object
 	Size             uint32     // bytes of the object's payload
 	Position, Length uint32     // bytes, from the start of the payload
@@ -21,10 +24,10 @@ type Page struct {
 	MaxTimestamp     int64      // Unix milliseconds, -1 if no record carries one
 }
 
-func (l *refList) page(k Key, i int) *Page {
+func (l *refList) page(in home, i int) *Page {
 	c := &l.pages[i]
 	return &Page{
-		Key:    k,
+		Key: in.Key, Journal: in.journal,
 		Object: c.object.id, Size: c.object.size,
 		Position: c.position, Length: c.length, CRC: c.crc,
 		Base: l.base(i), Last: c.last, MaxTimestamp: c.max,
@@ -35,6 +38,7 @@ const (
 	pageVersion   = 1
 	pageFixedSize = 32
 	refSize       = 40
+	posLast       = 8 // of the last offset in a ref
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -51,7 +55,7 @@ func pageSize(refs int) int { return pageFixedSize + refs*refSize }
 //	 8  16  topic id
 //	24   8  offset at which the first ref starts
 //	32      the refs
-func appendPage(w *wire.Writer, k Key, base int64, refs []Ref) {
+func appendPage(w *wire.Writer, k Key, base int64, refs []ref) {
 	w.U16(pageVersion)
 	w.U16(uint16(len(refs)))
 	w.I32(k.Index)
@@ -71,7 +75,7 @@ func appendPage(w *wire.Writer, k Key, base int64, refs []Ref) {
 //	28  4  length
 //	32  4  leader epoch
 //	36  4  CRC-32C of the records
-func appendRef(w *wire.Writer, r Ref) {
+func appendRef(w *wire.Writer, r ref) {
 	w.U64(r.Seq)
 	w.I64(r.Last)
 	w.I64(r.MaxTimestamp)
@@ -83,37 +87,51 @@ func appendRef(w *wire.Writer, r Ref) {
 
 // readRefs reads n refs, for which there is room, the first of which starts at
 // base and follows the ref before, which is zero if that is not known.
-func readRefs(r *wire.Reader, n int, base int64, before Ref) ([]Ref, error) {
-	b := r.Raw(n * refSize)
-	if b == nil {
+func readRefs(r *wire.Reader, n int, base int64, before ref) ([]ref, error) {
+	rows := r.Raw(n * refSize)
+	if rows == nil {
 		return nil, r.Err()
 	}
-	refs := make([]Ref, n)
-	last := &before
-	for i := range refs {
-		ref := &refs[i]
-		ref.decode(b[i*refSize:], base)
-		if reason := ref.implausible(last); reason != "" {
-			return nil, fmt.Errorf("ref %d: %s", i, reason)
+	refs := make([]ref, 0, n)
+	for one := range refsIn(rows, base) {
+		if reason := one.implausible(&before); reason != "" {
+			return nil, fmt.Errorf("ref %d: %s", len(refs), reason)
 		}
-		last, base = ref, ref.Last+1
+		refs, before = append(refs, one), one
 	}
 	return refs, nil
 }
 
+// refsIn yields the refs of rows, the first of which starts at base.
+func refsIn(rows []byte, base int64) iter.Seq[ref] {
+	return func(yield func(ref) bool) {
+		for ; len(rows) > 0; rows = rows[refSize:] {
+			var one ref
+			one.decode(rows, base)
+			if !yield(one) {
+				return
+			}
+			base = one.Last + 1
+		}
+	}
+}
+
 // decode is the inverse of appendRef.
-func (r *Ref) decode(b []byte, base int64) {
+func (r *ref) decode(b []byte, base int64) {
 	_ = b[refSize-1]
 	r.Seq = binary.BigEndian.Uint64(b)
-	r.Base, r.Last = base, int64(binary.BigEndian.Uint64(b[8:]))
+	r.Base, r.Last = base, int64(binary.BigEndian.Uint64(b[posLast:]))
 	r.MaxTimestamp = int64(binary.BigEndian.Uint64(b[16:]))
 	r.Position, r.Length = binary.BigEndian.Uint32(b[24:]), binary.BigEndian.Uint32(b[28:])
 	r.Epoch = int32(binary.BigEndian.Uint32(b[32:]))
 	r.CRC = binary.BigEndian.Uint32(b[36:])
 }
 
-// implausible says what no ref that follows another can be, or nothing.
-func (r *Ref) implausible(before *Ref) string {
+// implausible says what no ref that follows another can be, or nothing. It assumes a
+// list of journal objects alone: each has a higher seq than the one before, and none
+// has an older leader epoch. That a ref starts where the one before ends needs no check,
+// because a ref's base is not stored.
+func (r *ref) implausible(before *ref) string {
 	switch {
 	case r.Seq <= before.Seq:
 		return fmt.Sprintf("seq %d after %d", r.Seq, before.Seq)
@@ -129,8 +147,52 @@ func (r *Ref) implausible(before *Ref) string {
 	return ""
 }
 
-// DecodePage returns the refs of a page, in offset order. b is the page's bytes.
-func DecodePage(p *Page, b []byte) ([]Ref, error) {
+// PageExtents are the extents of a page, in offset order.
+type PageExtents struct {
+	journal uint32
+	base    int64
+	rows    []byte // checked refs, in the bytes of the page
+}
+
+// From returns the extents from the first that ends at offset or after it, n at most.
+func (x *PageExtents) From(offset int64, n int) []Extent {
+	last := func(i int) int64 { return int64(binary.BigEndian.Uint64(x.rows[i*refSize+posLast:])) }
+	total := len(x.rows) / refSize
+	first, base := sort.Search(total, func(i int) bool { return last(i) >= offset }), x.base
+	if first > 0 {
+		base = last(first-1) + 1
+	}
+	end := min(total, first+n)
+	out := make([]Extent, 0, end-first)
+	for one := range refsIn(x.rows[first*refSize:end*refSize], base) {
+		out = append(out, one.extent(x.journal))
+	}
+	return out
+}
+
+// WithTime returns the first extent that ends at offset or after it and may have a
+// timestamp of ts or more.
+func (x *PageExtents) WithTime(offset, ts int64) (Extent, bool) {
+	return withTime(x.all(), offset, ts)
+}
+
+// Newest returns the first with the greatest timestamp of the extents that end at
+// offset or after it. It is false if none carries a timestamp.
+func (x *PageExtents) Newest(offset int64) (Extent, bool) { return newestOf(x.all(), offset) }
+
+func (x *PageExtents) all() iter.Seq[Extent] {
+	return func(yield func(Extent) bool) {
+		for one := range refsIn(x.rows, x.base) {
+			if !yield(one.extent(x.journal)) {
+				return
+			}
+		}
+	}
+}
+
+// DecodePage checks b, the bytes of a page, and returns its extents. They use b, which
+// must not be changed.
+func DecodePage(p *Page, b []byte) (*PageExtents, error) {
 	if uint64(len(b)) != uint64(p.Length) || checksum(b) != p.CRC {
 		return nil, p.corrupt("%d bytes do not have the CRC of its %d bytes", len(b), p.Length)
 	}
@@ -144,21 +206,21 @@ func DecodePage(p *Page, b []byte) ([]Ref, error) {
 	if r.Err() != nil || k != p.Key || base != p.Base {
 		return nil, p.corrupt("it is of offset %d of %v", base, k)
 	}
-	refs, err := readRefs(r, r.Count(uint32(n), refSize), base, Ref{})
-	if err == nil {
-		err = r.Close()
-	}
-	if err != nil {
+	rows := r.Raw(r.Count(uint32(n), refSize) * refSize)
+	if err := r.Close(); err != nil {
 		return nil, p.corrupt("%v", err)
 	}
-	newest := int64(-1)
-	for i := range refs {
-		newest = max(newest, refs[i].MaxTimestamp)
+	last, newest := ref{Last: base - 1}, int64(-1)
+	for one := range refsIn(rows, base) {
+		if reason := one.implausible(&last); reason != "" {
+			return nil, p.corrupt("ref of offset %d: %s", one.Base, reason)
+		}
+		last, newest = one, max(newest, one.MaxTimestamp)
 	}
-	if n == 0 || refs[n-1].Last != p.Last || newest != p.MaxTimestamp {
+	if n == 0 || last.Last != p.Last || newest != p.MaxTimestamp {
 		return nil, p.corrupt("it ends elsewhere or at another time")
 	}
-	return refs, nil
+	return &PageExtents{journal: p.Journal, base: base, rows: rows}, nil
 }
 
 // Pages returns the state's pages by the index object they lie in.
@@ -168,18 +230,22 @@ func (s *State) Pages() map[segment.ID][]*Page {
 	pages := map[segment.ID][]*Page{}
 	for k, p := range s.parts {
 		for i := range p.refs.pages {
-			page := p.refs.page(k, i)
+			page := p.refs.page(s.home(k), i)
 			pages[page.Object] = append(pages[page.Object], page)
 		}
 	}
 	return pages
 }
 
-// EncodePage makes the bytes of a page again from its refs. The error is
+// EncodePage makes the bytes of a page again from its extents. The error is
 // segment.ErrCorrupt if these are not the ones that went into it.
-func EncodePage(p *Page, refs []Ref) ([]byte, error) {
-	if n := len(refs); n == 0 || n > chunkRefs || refs[0].Base != p.Base || refs[n-1].Last != p.Last {
-		return nil, p.corrupt("%d refs that the journal has are not those of offsets %d to %d", n, p.Base, p.Last)
+func EncodePage(p *Page, extents []Extent) ([]byte, error) {
+	if n := len(extents); n == 0 || n > chunkRefs || extents[0].Base != p.Base || extents[n-1].Last != p.Last {
+		return nil, p.corrupt("%d extents that the journal has are not those of offsets %d to %d", n, p.Base, p.Last)
+	}
+	refs := make([]ref, len(extents))
+	for i := range extents {
+		refs[i] = refOfExtent(&extents[i])
 	}
 	var w wire.Writer
 	appendPage(&w, p.Key, p.Base, refs)
@@ -188,6 +254,9 @@ func EncodePage(p *Page, refs []Ref) ([]byte, error) {
 	}
 	return w.B, nil
 }
+
+// ObjectKey is the key of the index object that the page lies in.
+func (p *Page) ObjectKey() string { return segment.IndexKey(p.Journal, p.Object) }
 
 func (p *Page) name() string {
 	return fmt.Sprintf("index page of partition %s-%d from offset %d on", p.Topic, p.Index, p.Base)

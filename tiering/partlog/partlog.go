@@ -54,17 +54,6 @@ type View struct {
 	Bytes      int64 // of all batches, also of those whose records are deleted: the bucket has them
 }
 
-// Ref says where a journal object holds records of a partition. The object's
-// footer repeats all of it; a reader compares.
-type Ref struct {
-	Seq              uint64
-	Base, Last       int64  // first and last offset
-	MaxTimestamp     int64  // Unix milliseconds, -1 if it is not known
-	Position, Length uint32 // bytes, from the start of the object
-	Epoch            int32  // leader epoch of the batches
-	CRC              uint32 // CRC-32C of the bytes
-}
-
 // State is the state of one data journal.
 type State struct {
 	journal uint32
@@ -75,6 +64,14 @@ type State struct {
 	epoch uint32 // the journal epoch of that object
 	parts map[Key]*part
 }
+
+// home is a partition and the journal that it lives in.
+type home struct {
+	Key
+	journal uint32
+}
+
+func (s *State) home(k Key) home { return home{k, s.journal} }
 
 // maxOffset is the greatest offset of a record: the one after it must be a number.
 const maxOffset = math.MaxInt64 - 1
@@ -111,6 +108,11 @@ func (s *State) Head() uint64 {
 	return s.head
 }
 
+// Behind is how many objects the journal has had after that of an extent.
+func (s *State) Behind(e *Extent) uint64 {
+	return max(s.Head(), e.Object.Seq) - e.Object.Seq
+}
+
 // Lookup returns the partition's view; false if it was never opened here.
 func (s *State) Lookup(k Key) (View, bool) {
 	s.mu.RLock()
@@ -140,12 +142,12 @@ func (s *State) leaderEpochLocked(p *part) int32 {
 	return int32(s.epoch) + p.epochBase
 }
 
-// Find returns up to max refs in offset order, from the one that holds offset
-// on, and the view they belong to. If that one is not in memory Find returns the
-// page that holds it instead: search there with RefsFrom, and go on with Find
-// after the page's last offset. There is neither if offset is not in [Start, End).
-// It is false if the partition was never opened here.
-func (s *State) Find(k Key, offset int64, max int) ([]Ref, *Page, View, bool) {
+// Find returns up to max extents in offset order, from the one that holds offset on,
+// and the view they belong to. If that extent is not in memory, Find returns the page
+// that has it instead: search there with PageExtents.From, and go on with Find after the
+// page's last offset. There is neither if offset is not in [Start, End). It is false
+// if the partition was never opened here.
+func (s *State) Find(k Key, offset int64, max int) ([]Extent, *Page, View, bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	p, ok := s.parts[k]
@@ -156,42 +158,42 @@ func (s *State) Find(k Key, offset int64, max int) ([]Ref, *Page, View, bool) {
 	if offset < v.Start || offset >= v.End {
 		return nil, nil, v, true
 	}
-	refs, page := p.refs.from(k, offset, max)
-	return refs, page, v, true
+	extents, page := p.refs.from(s.home(k), offset, max)
+	return extents, page, v, true
 }
 
-// FindTime returns the first ref that may hold a record with a timestamp of at
-// least ts, in Unix milliseconds, or the page that has it: RefWithTime finds it
+// FindTime returns the first extent that may hold a record with a timestamp of at
+// least ts, in Unix milliseconds, or the page that has it: PageExtents.WithTime finds it
 // there. FindTimeAfter goes on.
-func (s *State) FindTime(k Key, ts int64) (Ref, *Page, bool) {
+func (s *State) FindTime(k Key, ts int64) (Extent, *Page, bool) {
 	return s.FindTimeAfter(k, -1, ts)
 }
 
-// FindTimeAfter is FindTime among what lies after an offset: the last one of a ref
-// or a page. A page that it returns may hold no such ref after the offset.
-func (s *State) FindTimeAfter(k Key, offset, ts int64) (Ref, *Page, bool) {
+// FindTimeAfter is FindTime among the extents after an offset: the last one of an
+// extent or a page. A page that it returns may hold no such extent after the offset.
+func (s *State) FindTimeAfter(k Key, offset, ts int64) (Extent, *Page, bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	p, ok := s.parts[k]
 	if !ok {
-		return Ref{}, nil, false
+		return Extent{}, nil, false
 	}
-	return p.refs.firstWithTime(k, max(offset+1, p.start), ts)
+	return p.refs.firstWithTime(s.home(k), max(offset+1, p.start), ts)
 }
 
-// MaxTimestampRef returns the first ref with the greatest timestamp of those that
-// hold offset or what comes after it, or the page that has it: NewestRef finds it
-// there. A page that starts before offset may have its greatest timestamp there;
-// there may be a greater one after the page then. It is false if no record carries
-// one.
-func (s *State) MaxTimestampRef(k Key, offset int64) (Ref, *Page, bool) {
+// FindNewest returns the first extent with the greatest timestamp of those that end at
+// offset or after it, or the page that has it: PageExtents.Newest finds it there. If the
+// page starts before offset, its greatest timestamp may stand before offset, too. Then a
+// later extent may be newer than the rest of the page. FindNewest is false if no record
+// carries a timestamp.
+func (s *State) FindNewest(k Key, offset int64) (Extent, *Page, bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	p, ok := s.parts[k]
 	if !ok {
-		return Ref{}, nil, false
+		return Extent{}, nil, false
 	}
-	return p.refs.newest(k, max(offset, p.start))
+	return p.refs.newest(s.home(k), max(offset, p.start))
 }
 
 // EpochAt returns the leader epoch that the record at offset was written in; false

@@ -71,13 +71,13 @@ func TestAppliedRecordsAreFound(t *testing.T) {
 	if got, ok := s.Lookup(keyA); !ok || got != want {
 		t.Errorf("view %+v, want %+v", got, want)
 	}
-	refs, _, view, ok := s.Find(keyA, 12, 10)
-	if !ok || view != want || len(refs) != 2 {
-		t.Fatalf("found %+v, %+v, %t", refs, view, ok)
+	extents, _, view, ok := s.Find(keyA, 12, 10)
+	if !ok || view != want || len(extents) != 2 {
+		t.Fatalf("found %+v, %+v, %t", extents, view, ok)
 	}
-	wantRef := Ref{Seq: 5, Base: 10, Last: 14, MaxTimestamp: 50, Position: 100, Length: 50, Epoch: 102, CRC: 10}
-	if refs[0] != wantRef || refs[1].Seq != 6 {
-		t.Errorf("found %+v, want first %+v", refs, wantRef)
+	first := Extent{Object: segment.DataObject(testJournal, 5), Base: 10, Last: 14, MaxTimestamp: 50, Position: 100, Length: 50, Epoch: 102, CRC: 10}
+	if extents[0] != first || extents[1].Object.Seq != 6 {
+		t.Errorf("found %+v, want first %+v", extents, first)
 	}
 	if s.Head() != 6 {
 		t.Errorf("head is %d, want 6", s.Head())
@@ -87,8 +87,8 @@ func TestAppliedRecordsAreFound(t *testing.T) {
 func TestFindReturnsNothingOutsideTheLog(t *testing.T) {
 	s := started(t)
 	for _, offset := range []int64{-1, 9, 15, math.MaxInt64} {
-		if refs, _, view, ok := s.Find(keyA, offset, 10); len(refs) != 0 || view.End != 15 || !ok {
-			t.Errorf("offset %d: %v, %+v, %t", offset, refs, view, ok)
+		if extents, _, view, ok := s.Find(keyA, offset, 10); len(extents) != 0 || view.End != 15 || !ok {
+			t.Errorf("offset %d: %v, %+v, %t", offset, extents, view, ok)
 		}
 	}
 	if _, _, _, ok := s.Find(Key{testTopic, 9}, 0, 1); ok {
@@ -98,10 +98,10 @@ func TestFindReturnsNothingOutsideTheLog(t *testing.T) {
 
 func TestFindReturnsCopies(t *testing.T) {
 	s := started(t)
-	refs, _, _, _ := s.Find(keyA, 10, 1)
-	refs[0].Seq = 99
-	if again, _, _, _ := s.Find(keyA, 10, 1); again[0].Seq != 5 {
-		t.Error("changing a returned ref changed the state")
+	extents, _, _, _ := s.Find(keyA, 10, 1)
+	extents[0].Object.Seq = 99
+	if again, _, _, _ := s.Find(keyA, 10, 1); again[0].Object.Seq != 5 {
+		t.Error("changing a returned extent changed the state")
 	}
 }
 
@@ -190,8 +190,8 @@ func TestSealTakesTheRecordsOfItsOwnObject(t *testing.T) {
 	if v, _ := s.Lookup(keyA); v.End != 20 || !v.Sealed {
 		t.Errorf("view %+v, want sealed at 20", v)
 	}
-	if refs, _, _, _ := s.Find(keyA, 12, 10); len(refs) != 2 {
-		t.Errorf("a sealed partition has refs %v, want both", refs)
+	if extents, _, _, _ := s.Find(keyA, 12, 10); len(extents) != 2 {
+		t.Errorf("a sealed partition has extents %v, want both", extents)
 	}
 }
 
@@ -232,8 +232,8 @@ func TestTimesAreFound(t *testing.T) {
 	mustApply(t, s, data(4, 1, records(keyA, 1, 30, 39, 300)))
 
 	for ts, want := range map[int64]uint64{-1: 1, 100: 1, 101: 2, 300: 2} {
-		if r, _, ok := s.FindTime(keyA, ts); !ok || r.Seq != want {
-			t.Errorf("time %d: seq %d, %t, want %d", ts, r.Seq, ok, want)
+		if r, _, ok := s.FindTime(keyA, ts); !ok || r.Object.Seq != want {
+			t.Errorf("time %d: seq %d, %t, want %d", ts, r.Object.Seq, ok, want)
 		}
 	}
 	if r, _, ok := s.FindTime(keyA, 301); ok {
@@ -242,15 +242,15 @@ func TestTimesAreFound(t *testing.T) {
 	r, _, _ := s.FindTime(keyA, 150)
 	var seqs []uint64
 	for ok := true; ok; r, _, ok = s.FindTimeAfter(keyA, r.Last, 150) {
-		seqs = append(seqs, r.Seq)
+		seqs = append(seqs, r.Object.Seq)
 	}
 	if !slices.Equal(seqs, []uint64{2, 3, 4}) {
-		t.Errorf("refs at or after 150: %v", seqs)
+		t.Errorf("extents at or after 150: %v", seqs)
 	}
-	if r, _, ok := s.MaxTimestampRef(keyA, 0); !ok || r.Seq != 2 {
-		t.Errorf("greatest timestamp in seq %d, want 2", r.Seq)
+	if r, _, ok := s.FindNewest(keyA, 0); !ok || r.Object.Seq != 2 {
+		t.Errorf("greatest timestamp in seq %d, want 2", r.Object.Seq)
 	}
-	if r, _, ok := s.MaxTimestampRef(keyB, 0); ok {
+	if r, _, ok := s.FindNewest(keyB, 0); ok {
 		t.Errorf("found %+v where no record has a timestamp", r)
 	}
 }
@@ -267,14 +267,14 @@ func TestRefsWithoutATimeMayHaveAny(t *testing.T) {
 			var seqs []uint64
 			r, ok := l.findTime(t, keyA, -1, ts)
 			for ; ok; r, ok = l.findTime(t, keyA, r.Last, ts) {
-				seqs = append(seqs, r.Seq)
+				seqs = append(seqs, r.Object.Seq)
 			}
 			if !slices.Equal(seqs, want) {
-				t.Errorf("refs that may have %d: %v, want %v", ts, seqs, want)
+				t.Errorf("extents that may have %d: %v, want %v", ts, seqs, want)
 			}
 		}
-		if r, ok := l.newest(t, keyA, 0); !ok || r.Seq != 3 {
-			t.Errorf("greatest timestamp in seq %d, want 3", r.Seq)
+		if r, ok := l.newest(t, keyA, 0); !ok || r.Object.Seq != 3 {
+			t.Errorf("greatest timestamp in seq %d, want 3", r.Object.Seq)
 		}
 		then()
 	}
@@ -323,7 +323,7 @@ func TestExpiryCountsFromTheLastSegmentThatChangedAProducer(t *testing.T) {
 }
 
 func TestRefStaysSmall(t *testing.T) {
-	if size := unsafe.Sizeof(Ref{}); size > 48 {
+	if size := unsafe.Sizeof(ref{}); size > 48 {
 		t.Errorf("a ref takes %d bytes, at most 48 are planned for", size)
 	}
 }
@@ -336,16 +336,16 @@ func TestDeletedRecordsAreNotFound(t *testing.T) {
 	if v, _ := s.Lookup(keyA); v.Start != 17 || v.End != 25 || v.Bytes != 150 {
 		t.Errorf("view %+v, want offsets 17 to 24 and the bytes of all", v)
 	}
-	if refs, _, _, _ := s.Find(keyA, 16, 10); len(refs) != 0 {
-		t.Errorf("a deleted record is in %v", refs)
+	if extents, _, _, _ := s.Find(keyA, 16, 10); len(extents) != 0 {
+		t.Errorf("a deleted record is in %v", extents)
 	}
-	if refs, _, _, _ := s.Find(keyA, 17, 10); len(refs) != 2 || refs[0].Seq != 6 {
-		t.Errorf("offset 17 is in %v", refs)
+	if extents, _, _, _ := s.Find(keyA, 17, 10); len(extents) != 2 || extents[0].Object.Seq != 6 {
+		t.Errorf("offset 17 is in %v", extents)
 	}
-	if r, _, ok := s.FindTime(keyA, 0); !ok || r.Seq != 6 {
+	if r, _, ok := s.FindTime(keyA, 0); !ok || r.Object.Seq != 6 {
 		t.Errorf("the first record is in %+v", r)
 	}
-	if r, _, ok := s.MaxTimestampRef(keyA, 0); !ok || r.Seq != 6 {
+	if r, _, ok := s.FindNewest(keyA, 0); !ok || r.Object.Seq != 6 {
 		t.Errorf("the greatest timestamp is in %+v", r)
 	}
 	if epoch, end, _ := s.EpochEnd(keyA, 100); epoch != 100 || end != 17 {
@@ -363,7 +363,7 @@ func TestDeletedRecordsAreNotFound(t *testing.T) {
 		t.Errorf("view %+v, want an empty log at 25", v)
 	}
 	mustApply(t, s, data(10, 3, records(keyA, 103, 25, 25, 20)))
-	if r, _, ok := s.MaxTimestampRef(keyA, 0); !ok || r.Seq != 10 {
+	if r, _, ok := s.FindNewest(keyA, 0); !ok || r.Object.Seq != 10 {
 		t.Errorf("the greatest timestamp is in %+v", r)
 	}
 }
@@ -386,7 +386,7 @@ func TestRefsOfDeletedRecordsAreLetGoOf(t *testing.T) {
 	}
 	l.restart(t)
 	if got := l.find(t, keyA, 3*chunkRefs+7, 1000); int64(len(got)) != 2*chunkRefs-6 || got[0].Base != 3*chunkRefs+7 {
-		t.Errorf("%d refs from %d on", len(got), got[0].Base)
+		t.Errorf("%d extents from %d on", len(got), got[0].Base)
 	}
 
 	mustApply(t, l.State, data(10_002, 1, records(keyA, 1, 5*chunkRefs+1, 5*chunkRefs+1, 1)))

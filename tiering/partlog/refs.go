@@ -2,6 +2,7 @@ package partlog
 
 import (
 	"crypto/sha256"
+	"iter"
 	"math"
 	"slices"
 	"sort"
@@ -13,6 +14,29 @@ import (
 // chunkRefs is how many refs a chunk holds at most: an append copies at most one
 // chunk, and a look-up loads at most one.
 const chunkRefs = 256
+
+// ref is an Extent of an object of the state's own journal, in the least memory. The
+// journal is that of the state.
+type ref struct {
+	Seq              uint64
+	Base, Last       int64  // first and last offset
+	MaxTimestamp     int64  // Unix milliseconds, -1 if it is not known
+	Position, Length uint32 // bytes, from the start of the object
+	Epoch            int32  // leader epoch of the batches
+	CRC              uint32 // CRC-32C of the bytes
+}
+
+// refOf is the ref of a partition's records in the object at seq.
+func refOf(seq uint64, p *segment.Partition) ref {
+	return ref{
+		Seq:  seq,
+		Base: p.BaseOffset, Last: p.LastOffset,
+		MaxTimestamp: p.MaxTimestamp,
+		Position:     uint32(p.Position), Length: uint32(p.Length),
+		Epoch: p.LeaderEpoch,
+		CRC:   p.CRC,
+	}
+}
 
 // refList is the refs of a partition in offset order, in chunks without gaps
 // between them. It grows at its end, and loses whole chunks at its beginning when
@@ -38,12 +62,12 @@ type span struct {
 type refChunk struct {
 	span
 	vague bool  // one of refs is; all are, if this program began the chunk
-	refs  []Ref // never empty
+	refs  []ref // never empty
 }
 
 // vague: nothing is known of the timestamps. Clients wrote so in the headers of
 // batches, and it was believed; the records may have any.
-func (r *Ref) vague() bool { return r.MaxTimestamp < 0 }
+func (r *ref) vague() bool { return r.MaxTimestamp < 0 }
 
 type pagedChunk struct {
 	span
@@ -100,7 +124,7 @@ func upTo(greatest int64, vague bool) int64 {
 	return greatest
 }
 
-func (l *refList) add(r Ref) {
+func (l *refList) add(r ref) {
 	n := len(l.chunks)
 	if n == 0 || l.closed || len(l.chunks[n-1].refs) == chunkRefs || l.chunks[n-1].vague != r.vague() {
 		l.chunks = append(l.chunks, refChunk{span: span{max: math.MinInt64, peak: l.peak(l.len())}, vague: r.vague()})
@@ -116,14 +140,15 @@ func (l *refList) add(r Ref) {
 
 // nextHash is the SHA-256 of the hash of the refs before r and of r: it does not
 // depend on where chunks begin, nor on where their refs are.
-func nextHash(h [32]byte, r Ref) [32]byte {
+func nextHash(h [32]byte, r ref) [32]byte {
 	w := wire.Writer{B: make([]byte, 0, len(h)+refSize)}
 	w.Raw(h[:])
 	appendRef(&w, r)
 	return sha256.Sum256(w.B)
 }
 
-// dropBefore loses the chunks that end before offset.
+// dropBefore loses the chunks that end before offset. It assumes that chunks follow each
+// other without a gap: the list then starts where the chunk before ended.
 func (l *refList) dropBefore(offset int64) {
 	n := l.seek(offset)
 	if n == 0 {
@@ -153,26 +178,42 @@ func (l *refList) seek(offset int64) int {
 	return sort.Search(l.len(), func(i int) bool { return l.span(i).last >= offset })
 }
 
-// from returns a copy of up to n refs, starting with the one that holds offset,
-// or the page to look for it.
-func (l *refList) from(k Key, offset int64, n int) ([]Ref, *Page) {
+// from returns up to n extents, starting with the one that holds offset, or the page
+// that has it.
+func (l *refList) from(in home, offset int64, n int) ([]Extent, *Page) {
 	i := l.seek(offset)
 	if i < len(l.pages) {
-		return nil, l.page(k, i)
+		return nil, l.page(in, i)
 	}
-	var out []Ref
+	var out []Extent
 	for _, c := range l.chunks[i-len(l.pages):] {
 		if len(out) == n {
 			break
 		}
-		out = append(out, RefsFrom(c.refs, offset, n-len(out))...)
+		first := sort.Search(len(c.refs), func(i int) bool { return c.refs[i].Last >= offset })
+		some := c.refs[first:min(len(c.refs), first+n-len(out))]
+		out = slices.Grow(out, len(some))
+		for i := range some {
+			out = append(out, some[i].extent(in.journal))
+		}
 	}
 	return out, nil
 }
 
-// firstWithTime returns the first ref that ends at offset or after it and may have a
-// timestamp of ts or more, or the page to look for it.
-func (l *refList) firstWithTime(k Key, offset, ts int64) (Ref, *Page, bool) {
+// extents yields the extents of a chunk.
+func (c *refChunk) extents(journal uint32) iter.Seq[Extent] {
+	return func(yield func(Extent) bool) {
+		for i := range c.refs {
+			if !yield(c.refs[i].extent(journal)) {
+				return
+			}
+		}
+	}
+}
+
+// firstWithTime returns the first extent that ends at offset or after it and may have
+// a timestamp of ts or more, or the page that has it.
+func (l *refList) firstWithTime(in home, offset, ts int64) (Extent, *Page, bool) {
 	i := l.seek(offset)
 	if l.peak(i) < ts {
 		i += sort.Search(l.len()-i, func(n int) bool { return l.span(i+n).peak >= ts })
@@ -182,21 +223,19 @@ func (l *refList) firstWithTime(k Key, offset, ts int64) (Ref, *Page, bool) {
 			continue
 		}
 		if i < len(l.pages) {
-			return Ref{}, l.page(k, i), true
+			return Extent{}, l.page(in, i), true
 		}
-		if r, ok := RefWithTime(l.chunks[i-len(l.pages)].refs, offset, ts); ok {
-			return r, nil, true
+		if e, ok := withTime(l.chunks[i-len(l.pages)].extents(in.journal), offset, ts); ok {
+			return e, nil, true
 		}
 	}
-	return Ref{}, nil, false
+	return Extent{}, nil, false
 }
 
-// newest returns the first ref with the greatest timestamp of those that end at
-// offset or after it, or the page that has it; a page that starts before offset may
-// have its greatest timestamp there. It is false if no record carries one.
-func (l *refList) newest(k Key, offset int64) (Ref, *Page, bool) {
+// newest is State.FindNewest.
+func (l *refList) newest(in home, offset int64) (Extent, *Page, bool) {
 	greatest, at := int64(-1), -1
-	var ref Ref
+	var newest Extent
 	for i := l.seek(offset); i < l.len(); i++ {
 		if l.span(i).max <= greatest {
 			continue
@@ -205,42 +244,12 @@ func (l *refList) newest(k Key, offset int64) (Ref, *Page, bool) {
 			greatest, at = l.span(i).max, i
 			continue
 		}
-		if r, ok := NewestRef(l.chunks[i-len(l.pages)].refs, offset); ok && r.MaxTimestamp > greatest {
-			greatest, at, ref = r.MaxTimestamp, i, r
+		if e, ok := newestOf(l.chunks[i-len(l.pages)].extents(in.journal), offset); ok && e.MaxTimestamp > greatest {
+			greatest, at, newest = e.MaxTimestamp, i, e
 		}
 	}
 	if at >= 0 && at < len(l.pages) {
-		return Ref{}, l.page(k, at), true
+		return Extent{}, l.page(in, at), true
 	}
-	return ref, nil, at >= 0
-}
-
-// NewestRef returns the first with the greatest timestamp of refs, which are in
-// offset order, that end at offset or after it. It is false if none carries one.
-func NewestRef(refs []Ref, offset int64) (Ref, bool) {
-	newest := Ref{MaxTimestamp: -1}
-	for _, r := range refs {
-		if r.Last >= offset && r.MaxTimestamp > newest.MaxTimestamp {
-			newest = r
-		}
-	}
-	return newest, newest.MaxTimestamp >= 0
-}
-
-// RefsFrom returns those of refs, which are in offset order, from the first that
-// ends at offset or after it on, n at most.
-func RefsFrom(refs []Ref, offset int64, n int) []Ref {
-	i := sort.Search(len(refs), func(i int) bool { return refs[i].Last >= offset })
-	end := min(len(refs), i+n)
-	return refs[i:end:end]
-}
-
-// RefWithTime returns the first of refs, which are in offset order, that ends at
-// offset or after it and may have a timestamp of ts or more.
-func RefWithTime(refs []Ref, offset, ts int64) (Ref, bool) {
-	i := slices.IndexFunc(refs, func(r Ref) bool { return r.Last >= offset && (r.MaxTimestamp >= ts || r.vague()) })
-	if i < 0 {
-		return Ref{}, false
-	}
-	return refs[i], true
+	return newest, nil, at >= 0
 }

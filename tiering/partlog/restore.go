@@ -213,7 +213,7 @@ func (c *pagedChunk) refs() int {
 func (d *decoder) chunks(p *part, n uint32) error {
 	r, l := d.r, &p.refs
 	l.chunks = make([]refChunk, 0, r.Count(n, refChunkFixedSize+refSize))
-	var before Ref
+	var before ref
 	for range cap(l.chunks) {
 		count := r.U32()
 		if r.Err() == nil && (count == 0 || count > chunkRefs) {

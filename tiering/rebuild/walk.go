@@ -21,7 +21,7 @@ const (
 	firstPause = 200 * time.Millisecond
 )
 
-// gathering holds the refs for the pages to rebuild, as the walk finds them.
+// gathering holds the extents for the pages to rebuild, as the walk finds them.
 type gathering struct {
 	byKey map[partlog.Key][]*gathered // in offset order
 	open  int                         // pages that are not complete
@@ -29,7 +29,7 @@ type gathering struct {
 
 type gathered struct {
 	*partlog.Page
-	refs []partlog.Ref
+	extents []partlog.Extent
 }
 
 func newGathering(objects map[segment.ID][]*partlog.Page) *gathering {
@@ -64,7 +64,7 @@ func (g *gathering) take(f *segment.Footer) {
 			continue
 		}
 		page := pages[at]
-		page.refs = append(page.refs, partlog.RefOf(f.Header.Seq, p))
+		page.extents = append(page.extents, partlog.ExtentOf(&f.Header, p))
 		if p.LastOffset == page.Last {
 			g.open--
 		}
@@ -148,13 +148,13 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// payloads builds the index objects from the gathered refs. A page that is not
+// payloads builds the index objects from the gathered extents. A page that is not
 // named any more, because its records were deleted, becomes zeros.
 func (g *gathering) payloads() (map[segment.ID][]byte, error) {
 	out := map[segment.ID][]byte{}
 	for _, pages := range g.byKey {
 		for _, p := range pages {
-			b, err := partlog.EncodePage(p.Page, p.refs)
+			b, err := partlog.EncodePage(p.Page, p.extents)
 			if err != nil {
 				return nil, err
 			}

@@ -10,10 +10,38 @@ import (
 // store's prefix.
 const ClusterKey = "cluster"
 
+// Name names an object that holds records of partitions. Names are small and can be
+// compared with ==. Readers make a key of one only to ask the store or the cache.
+type Name struct {
+	Kind    Kind // KindData
+	Journal uint32
+	Seq     uint64
+}
+
+// DataObject is the name of the data object that a journal has at a seq.
+func DataObject(journal uint32, seq uint64) Name {
+	return Name{Kind: KindData, Journal: journal, Seq: seq}
+}
+
+// Key returns the key of the object.
+func (n Name) Key() string { return JournalKey(n.Journal, n.Seq) }
+
+// Order is lower for an object that was written earlier in the same journal.
+func (n Name) Order() uint64 { return n.Seq }
+
 // JournalKey returns the key of the journal object at a seq. Seqs have 20
 // digits, so that keys sort as seqs do.
 func JournalKey(journal uint32, seq uint64) string {
-	return fmt.Sprintf("journals/%d/%020d", journal, seq)
+	// As "journals/%d/%020d", but without fmt: readers need a key for each extent.
+	var room [48]byte
+	key := append(strconv.AppendUint(append(room[:0], "journals/"...), uint64(journal), 10), '/')
+	start := len(key)
+	key = key[:start+20]
+	for i := len(key) - 1; i >= start; i-- {
+		key[i] = '0' + byte(seq%10)
+		seq /= 10
+	}
+	return string(key)
 }
 
 // JournalPrefix is the common prefix of the keys of a journal's objects.

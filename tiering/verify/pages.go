@@ -76,17 +76,17 @@ func (w *walk) affectPages(f *Finding, object segment.ID) {
 	})
 }
 
-// comparePages holds the pages that a checkpoint names against the walk, whose state
-// has all refs.
+// comparePages compares the pages that a checkpoint names with the state of the walk,
+// which has all extents.
 func (w *walk) comparePages(state *partlog.State) error {
 	for _, pages := range state.Pages() {
 		for _, p := range pages {
-			refs, _, view, ok := w.state.Find(p.Key, p.Base, maxPageRefs)
+			extents, _, view, ok := w.state.Find(p.Key, p.Base, maxPageExtents)
 			if !ok || p.Base < view.Start {
 				continue // its first records are deleted
 			}
-			n := slices.IndexFunc(refs, func(r partlog.Ref) bool { return r.Last >= p.Last }) + 1
-			if _, err := partlog.EncodePage(p, refs[:n]); err != nil {
+			n := slices.IndexFunc(extents, func(e partlog.Extent) bool { return e.Last >= p.Last }) + 1
+			if _, err := partlog.EncodePage(p, extents[:n]); err != nil {
 				return fmt.Errorf("the checkpoint's index pages are not what the objects add up to: %w", err)
 			}
 		}
@@ -94,5 +94,5 @@ func (w *walk) comparePages(state *partlog.State) error {
 	return nil
 }
 
-// maxPageRefs is above how many refs a page has.
-const maxPageRefs = 1024
+// maxPageExtents is more than a page can have.
+const maxPageExtents = 1024

@@ -117,7 +117,7 @@ func (n *node) leadData(ctx context.Context, id uint32, closers *stack) error {
 		return fmt.Errorf("checkpoint of journal %d: %w", id, err)
 	}
 	state := from.state
-	recent := fetch.NewRecent(n.cfg.TailBytes)
+	recent := fetch.NewRecent(id, n.cfg.TailBytes)
 	leader, err := ingest.Start(ingest.Options{
 		Store: n.store, State: state, Journal: from.cfg, Recent: recent, Committed: n.committed, Attached: snapshots.Encode,
 		WAL: wal.Options{
