@@ -101,7 +101,7 @@ func summarize(p *Partition, r *Records) error {
 		OpenTxns:    sorted(r.OpenTxns, func(a, b OpenTxn) int { return cmp.Compare(a.FirstOffset, b.FirstOffset) }),
 		AbortedTxns: sorted(r.AbortedTxns, func(a, b AbortedTxn) int { return cmp.Compare(a.LastOffset, b.LastOffset) }),
 	}
-	var a account
+	a := newAccount(r.LeaderEpoch, math.MaxInt64)
 	indexed := uint64(0)
 	for i, b := range r.Batches {
 		h, err := batch.Parse(b)
@@ -111,9 +111,9 @@ func summarize(p *Partition, r *Records) error {
 		if err != nil {
 			return invalid("batch %d: %v", i, err)
 		}
-		position := a.length
-		if reason := a.add(h, r.LeaderEpoch); reason != "" {
-			return invalid("batch %d: %s", i, reason)
+		position := a.length()
+		if err := a.add(&h); err != nil {
+			return invalid("batch %d: %v", i, err)
 		}
 		// A batch too far off for a sparse entry's 32 bits gets none; readers
 		// walk to it.
@@ -122,9 +122,9 @@ func summarize(p *Partition, r *Records) error {
 			indexed = position
 		}
 	}
-	p.BaseOffset, p.LastOffset = a.base, a.last
+	p.BaseOffset, p.LastOffset = a.base, a.last()
 	p.Batches, p.Records = a.batches, a.records
-	p.MaxTimestamp, p.Length = a.maxTimestamp, a.length
+	p.MaxTimestamp, p.Length = a.maxTimestamp, a.length()
 	return nil
 }
 

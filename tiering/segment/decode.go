@@ -2,8 +2,6 @@ package segment
 
 import (
 	"fmt"
-
-	"github.com/varvelog/varve/tiering/batch"
 )
 
 const wholeObject = "journal object"
@@ -61,30 +59,29 @@ func (o *Object) checkPartition(p *Partition) error {
 	if err := p.Check(b); err != nil {
 		return err
 	}
-	var a account
+	a := newAccount(p.LeaderEpoch, int64(len(b)))
 	sparse := p.Sparse
-	err := batch.Walk(b, func(pos int, h batch.Header) error {
-		if reason := a.add(h, p.LeaderEpoch); reason != "" {
-			return fmt.Errorf("position %d: %s", pos, reason)
+	for a.walker.Left() > 0 {
+		pos := a.length()
+		h, err := a.walker.Parse(b[pos:])
+		if err == nil {
+			err = a.add(&h)
 		}
-		if len(sparse) > 0 && uint64(pos) >= uint64(sparse[0].RelPosition) {
-			if uint64(pos) != uint64(sparse[0].RelPosition) || h.BaseOffset-a.base != int64(sparse[0].RelOffset) {
-				return fmt.Errorf("position %d: sparse entry %+v names no batch", pos, sparse[0])
+		if err != nil {
+			return p.corrupt(fmt.Sprintf("batch %d: %v", a.batches, err))
+		}
+		if len(sparse) > 0 && pos >= uint64(sparse[0].RelPosition) {
+			if pos != uint64(sparse[0].RelPosition) || h.BaseOffset-a.base != int64(sparse[0].RelOffset) {
+				break
 			}
 			sparse = sparse[1:]
 		}
-		return nil
-	})
-	if err == nil && len(sparse) > 0 {
-		err = fmt.Errorf("sparse entry %+v names no batch", sparse[0])
 	}
-	want := account{base: p.BaseOffset, last: p.LastOffset, batches: p.Batches, records: p.Records,
-		maxTimestamp: p.MaxTimestamp, length: p.Length}
-	if err == nil && a != want {
-		err = fmt.Errorf("batches add up to %+v, the footer says %+v", a, want)
+	if len(sparse) > 0 {
+		return p.corrupt(fmt.Sprintf("sparse entry %+v names no batch", sparse[0]))
 	}
-	if err != nil {
-		return p.corrupt(err.Error())
+	if reason := a.differs(p); reason != "" {
+		return p.corrupt(reason)
 	}
 	return nil
 }

@@ -256,32 +256,54 @@ func (p *Partition) implausibleTxns() string {
 // account adds up the headers of a partition's batches. Build fills a footer
 // from it, and Decode compares a footer with it.
 type account struct {
-	base, last   int64
+	walker       batch.Walker
+	base         int64
 	batches      uint32
 	records      uint32 // stays at the largest number it can hold
 	maxTimestamp int64
-	length       uint64
 }
 
-// add takes the next batch, or returns why it cannot.
-func (a *account) add(h batch.Header, leaderEpoch int32) string {
-	switch {
-	case h.LeaderEpoch != leaderEpoch:
-		return fmt.Sprintf("batch has leader epoch %d, its partition %d", h.LeaderEpoch, leaderEpoch)
-	case h.Records <= 0 || h.Records-1 > h.LastOffsetDelta:
-		return fmt.Sprintf("batch has %d records and last offset delta %d", h.Records, h.LastOffsetDelta)
-	case h.LastOffset() < h.BaseOffset:
-		return fmt.Sprintf("batch has offsets from %d to %d", h.BaseOffset, h.LastOffset())
-	case a.batches > 0 && h.BaseOffset <= a.last:
-		return fmt.Sprintf("batch at offset %d after one that ends at %d", h.BaseOffset, a.last)
+// newAccount returns the account of batches of a leader epoch that have length bytes.
+// It allows gaps between them, as the format does. The writer of a journal object leaves
+// none, and readers check that (partlog.Extent.Gaps).
+func newAccount(leaderEpoch int32, length int64) account {
+	return account{
+		walker:       batch.NewWalker(batch.Place{Length: length, Last: math.MaxInt64 - 1, Epoch: leaderEpoch, Gaps: true}),
+		maxTimestamp: -1,
+	}
+}
+
+// add takes the next batch, or returns why it cannot, with the position.
+func (a *account) add(h *batch.Header) error {
+	if f := a.walker.Faults(h); f != 0 {
+		return a.walker.Failed(h, f)
+	}
+	if h.Records <= 0 || h.Records-1 > h.LastOffsetDelta {
+		return fmt.Errorf("at byte %d: a batch has %d records and last offset delta %d", a.length(), h.Records, h.LastOffsetDelta)
 	}
 	if a.batches == 0 {
-		a.base, a.maxTimestamp = h.BaseOffset, -1
+		a.base = h.BaseOffset
 	}
-	a.last = h.LastOffset()
 	a.batches++
 	a.records = uint32(min(uint64(a.records)+uint64(h.Records), math.MaxUint32))
 	a.maxTimestamp = max(a.maxTimestamp, h.MaxTimestamp)
-	a.length += uint64(h.Size())
-	return ""
+	a.walker.Skip(h)
+	return nil
+}
+
+// last is the last offset so far.
+func (a *account) last() int64 { return a.walker.Offset() - 1 }
+
+// length is the bytes of the batches so far.
+func (a *account) length() uint64 { return uint64(a.walker.Position()) }
+
+// differs says how the account differs from a footer, or nothing.
+func (a *account) differs(p *Partition) string {
+	if a.base == p.BaseOffset && a.last() == p.LastOffset && a.batches == p.Batches && a.records == p.Records &&
+		a.maxTimestamp == p.MaxTimestamp && a.length() == p.Length {
+		return ""
+	}
+	return fmt.Sprintf("%d batches of %d records with offsets %d to %d, max timestamp %d, in %d bytes; the footer says %d of %d with %d to %d, %d, in %d",
+		a.batches, a.records, a.base, a.last(), a.maxTimestamp, a.length(),
+		p.Batches, p.Records, p.BaseOffset, p.LastOffset, p.MaxTimestamp, p.Length)
 }

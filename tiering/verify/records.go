@@ -20,7 +20,8 @@ func (o *object) examineRecords(b []byte, records bool) {
 	for i := range o.footer.Partitions {
 		p := &o.footer.Partitions[i]
 		part := b[p.Position : p.Position+p.Length]
-		c := batches{partition: p, records: records, next: p.BaseOffset}
+		e := partlog.ExtentOf(&o.footer.Header, p)
+		c := batches{partition: p, extent: e, records: records, walker: batch.NewWalker(e.Place())}
 		c.walk(part)
 		o.batches[i] = c.idempotent
 		if err := p.Check(part); err != nil {
@@ -58,8 +59,9 @@ func (o *object) damagedSection(p *segment.Partition, c *batches, err error) {
 // the footer.
 type batches struct {
 	partition  *segment.Partition
+	extent     partlog.Extent
 	records    bool // look into them too
-	next       int64
+	walker     batch.Walker
 	count      uint32
 	sum        uint64 // of record counts
 	maxTime    int64
@@ -97,15 +99,21 @@ func (c *batches) problem(x problem) {
 
 func (c *batches) walk(b []byte) {
 	c.maxTime = -1
-	err := batch.Walk(b, func(pos int, h batch.Header) error {
-		c.one(b[pos:], pos, h)
-		return nil
-	})
+	var err error
+	for w := &c.walker; w.Left() > 0 && err == nil; {
+		rest := b[w.Position()-int64(c.extent.Position):]
+		var h batch.Header
+		if h, err = w.Parse(rest); err == nil {
+			c.one(rest, h)
+			w.Skip(&h)
+		}
+	}
 	p := c.partition
 	if err != nil {
+		next := min(c.walker.Offset(), p.LastOffset)
 		c.problem(problem{
-			severity: Error, code: CodeBatch, at: int64(p.Position), hint: hintStored,
-			what: fmt.Sprintf("batches: %v", err), first: min(c.next, p.LastOffset), last: p.LastOffset,
+			severity: Error, code: CodeBatch, at: c.walker.Position(), hint: hintStored,
+			what: fmt.Sprintf("batch at offset %d cannot be parsed: %v", next, err), first: next, last: p.LastOffset,
 		})
 	} else {
 		c.compare()
@@ -117,32 +125,31 @@ func (c *batches) walk(b []byte) {
 	}
 }
 
-// one checks a batch, which starts b, at pos of its partition.
-func (c *batches) one(b []byte, pos int, h batch.Header) {
-	p := c.partition
-	x := problem{severity: Error, code: CodeBatch, at: int64(p.Position) + int64(pos), hint: hintStored, first: h.BaseOffset, last: h.LastOffset()}
-	intact := batch.CheckCRC(b, h)
+// one checks the next batch, which starts b. Each fault is a finding of its own, so
+// that none hides another.
+func (c *batches) one(b []byte, h batch.Header) {
+	x := problem{severity: Error, code: CodeBatch, at: c.walker.Position(), hint: hintStored, first: h.BaseOffset, last: h.LastOffset()}
+	intact, faults := batch.CheckCRC(b, h), c.walker.Faults(&h)
 	if !intact {
 		x.crc = true
 		x.what = fmt.Sprintf("batch of offsets %d to %d: CRC mismatch", x.first, x.last)
 		c.problem(x)
 		x.crc = false
 	}
-	if h.LeaderEpoch != p.LeaderEpoch {
-		x.code, x.what = CodeEpoch, fmt.Sprintf("batch of offsets %d to %d has leader epoch %d, the footer says %d", x.first, x.last, h.LeaderEpoch, p.LeaderEpoch)
+	if faults&batch.FaultEpoch != 0 {
+		x.code, x.what = CodeEpoch, fmt.Sprintf("batch of offsets %d to %d has leader epoch %d, the footer says %d", x.first, x.last, h.LeaderEpoch, c.extent.Epoch)
 		c.problem(x)
 	}
-	if h.BaseOffset != c.next {
+	if faults&(batch.FaultGap|batch.FaultRepeat) != 0 {
 		c.discontinuity(x, h)
 	}
 	x.code = CodeBatch
-	if intact && (h.Records <= 0 || h.LastOffsetDelta != h.Records-1) {
+	if intact && !c.plausibleCount(h) {
 		x.what = fmt.Sprintf("batch at offset %d has %d records and last offset delta %d", h.BaseOffset, h.Records, h.LastOffsetDelta)
 		c.problem(x)
 	} else if intact && c.records {
 		c.lookInto(b, h, x)
 	}
-	c.next = max(c.next, h.LastOffset()+1)
 	c.count++
 	c.sum += uint64(max(h.Records, 0))
 	c.maxTime = max(c.maxTime, h.MaxTimestamp)
@@ -152,12 +159,22 @@ func (c *batches) one(b []byte, pos int, h batch.Header) {
 	}
 }
 
-// discontinuity: the batch does not begin where the one before it ended.
+// plausibleCount reports whether the batch has a record for each of its offsets, or,
+// where gaps are allowed, no more than that.
+func (c *batches) plausibleCount(h batch.Header) bool {
+	if c.extent.Gaps() {
+		return h.Records >= 0 && h.Records-1 <= h.LastOffsetDelta
+	}
+	return h.Records > 0 && h.Records-1 == h.LastOffsetDelta
+}
+
+// discontinuity notes that the batch does not begin where the one before it ended.
 func (c *batches) discontinuity(x problem, h batch.Header) {
-	x.code, x.first, x.last = CodeOffsets, c.next, h.BaseOffset-1
+	next := c.walker.Offset()
+	x.code, x.first, x.last = CodeOffsets, next, h.BaseOffset-1
 	x.what = fmt.Sprintf("offsets %d to %d are left out before this batch", x.first, x.last)
-	if h.BaseOffset < c.next {
-		x.first, x.last = h.BaseOffset, min(c.next-1, h.LastOffset())
+	if h.BaseOffset < next {
+		x.first, x.last = h.BaseOffset, min(next-1, h.LastOffset())
 		x.what = fmt.Sprintf("offsets %d to %d are given twice, this batch has them again", x.first, x.last)
 	}
 	c.problem(x)
@@ -191,9 +208,10 @@ func (c *batches) lookInto(b []byte, h batch.Header, x problem) {
 func (c *batches) compare() {
 	p := c.partition
 	x := problem{severity: Error, code: CodeBatch, at: int64(p.Position), hint: hintStored, first: p.BaseOffset, last: p.LastOffset}
-	if c.count != p.Batches || min(c.sum, maxUint32) != uint64(p.Records) || c.next-1 != p.LastOffset || c.maxTime != p.MaxTimestamp {
+	end := c.walker.Offset() - 1
+	if c.count != p.Batches || min(c.sum, maxUint32) != uint64(p.Records) || c.walker.End() != nil || end > p.LastOffset || c.maxTime != p.MaxTimestamp {
 		x.what = fmt.Sprintf("%d batches of %d records to offset %d with latest timestamp %d; the footer says %d of %d to %d with %d",
-			c.count, c.sum, c.next-1, c.maxTime, p.Batches, p.Records, p.LastOffset, p.MaxTimestamp)
+			c.count, c.sum, end, c.maxTime, p.Batches, p.Records, p.LastOffset, p.MaxTimestamp)
 		c.problem(x)
 		return
 	}
