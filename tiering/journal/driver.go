@@ -46,6 +46,7 @@ type Driver struct {
 	now      func() time.Time
 	log      *slog.Logger
 
+	applying bool          // the hook Apply runs
 	provers  []func(error) // not answered yet, oldest first
 	answered uint64        // proofs answered before provers[0]
 
@@ -119,7 +120,12 @@ func (d *Driver) Holds() bool { return d.standing.Holds(d.now()) }
 // Propose sends a segment; see Core.Propose.
 func (d *Driver) Propose(o *Object, data []byte) { d.perform(d.core.Propose(o, data)) }
 
+// perform carries out actions in their order. A call of the Driver while an object is
+// applied would put others between them: that is a bug of the hook.
 func (d *Driver) perform(actions []Action) {
+	if d.applying {
+		panic("journal: the hook Apply calls its Driver")
+	}
 	for _, a := range actions {
 		switch a := a.(type) {
 		case Apply:
@@ -150,7 +156,10 @@ func (d *Driver) apply(a Apply) error {
 		d.putFailing = false
 		d.standing.Committed(a.Object.Footer.Header.Seq)
 	}
-	if err := d.hooks.Apply(a.Object, a.Own); err != nil {
+	d.applying = true
+	err := d.hooks.Apply(a.Object, a.Own)
+	d.applying = false
+	if err != nil {
 		return err
 	}
 	d.succeeded()
