@@ -27,9 +27,9 @@ var Ops = []Op{OpCreate, OpGet, OpGetRange, OpGetTail, OpList, OpDelete}
 // the caller's goroutine and must neither block nor panic.
 type Observer func(op Op, bytes int64, took time.Duration, err error)
 
-// Instrument returns a Store that does what store does and tells observe. A
-// List counts as one call, however many pages it reads, and its duration
-// includes what fn does.
+// Instrument returns a Store that passes its calls to store, and reports them to
+// observe. A List counts as one call, however many pages it reads, and its duration
+// includes the time in fn.
 func Instrument(store Store, observe Observer) Store {
 	return &instrumented{store: store, observe: observe}
 }

@@ -41,7 +41,7 @@ func TestInstrumentTellsOfEveryCall(t *testing.T) {
 		"create 10 false", "get 10 false", "get_range 3 false", "get_tail 4 false", "list 0 false", "delete 0 false", "get 0 true",
 	}
 	if !slices.Equal(got, want) {
-		t.Errorf("told of %q", got)
+		t.Errorf("observed %q", got)
 	}
 	if s.String() != "mem:" {
 		t.Errorf("named %q", s)
@@ -71,6 +71,6 @@ func TestAListingThatItsCallerEndsIsNoFailure(t *testing.T) {
 		t.Error("a listing that was given up has no error")
 	}
 	if len(told) != 2 || told[0] != nil || !errors.Is(told[1], context.Canceled) {
-		t.Errorf("told of %v", told)
+		t.Errorf("observed %v", told)
 	}
 }

@@ -7,10 +7,10 @@ import (
 )
 
 const (
-	// MaxSize is the largest object in bytes. Every driver checks it before a
-	// Create sends anything and before a Get allocates anything. It is far below
-	// the 5 GiB that S3 takes in one PUT, because a Create is never multipart:
-	// a conditional multipart upload fails only after every part was paid for.
+	// MaxSize is the largest object in bytes. Every driver checks it before a Create
+	// sends anything and before a Get allocates anything. It is far below the 5 GiB
+	// that S3 takes in one PUT. A Create is never multipart, because a conditional
+	// multipart upload fails only after every part was paid for.
 	MaxSize = 256 << 20
 
 	// MaxKey is the longest key in bytes. S3 takes 1,024 including the prefix
@@ -19,9 +19,9 @@ const (
 	maxSegment = 255
 )
 
-// CheckKey tells whether key can be an object's name in every store: 1 to
-// MaxKey bytes of UTF-8 without control characters, in slash-separated
-// segments of 1 to 255 bytes of which none is "." or "..".
+// CheckKey returns an error unless key can be an object's name in every store: 1 to
+// MaxKey bytes of UTF-8 without control characters. Its slash-separated segments have
+// 1 to 255 bytes, and none is "." or "..".
 func CheckKey(key string) error {
 	if key == "" {
 		return fmt.Errorf("invalid object key: empty")
@@ -47,7 +47,7 @@ func CheckKey(key string) error {
 
 func isControl(r rune) bool { return r < 0x20 || r == 0x7f }
 
-// CheckCreate tells whether an object of size bytes may be created at key.
+// CheckCreate returns an error unless an object of size bytes may be created at key.
 func CheckCreate(key string, size int) error {
 	if err := CheckKey(key); err != nil {
 		return err
@@ -58,8 +58,8 @@ func CheckCreate(key string, size int) error {
 	return nil
 }
 
-// CheckSize tells whether an object or range, of a size in bytes that the store
-// announced or the caller asked for, may be held in memory.
+// CheckSize returns an error if an object or a range is too large for memory. The size
+// in bytes is that of the store's answer, or of the caller's request.
 func CheckSize(key string, size int64) error {
 	if size < 0 || size > MaxSize {
 		return fmt.Errorf("object %q: %d bytes to read, the most is %d: %w", key, size, MaxSize, ErrRange)
@@ -67,8 +67,8 @@ func CheckSize(key string, size int64) error {
 	return nil
 }
 
-// CheckRange tells whether length bytes from offset can be asked for: length is
-// at least 1, so that every range asks the store for something.
+// CheckRange returns an error unless a caller may ask for length bytes from offset. The
+// length is at least 1, so that every range asks the store for something.
 func CheckRange(key string, offset, length int64) error {
 	if err := CheckKey(key); err != nil {
 		return err

@@ -1,12 +1,11 @@
-// Package objstore is the bucket: what varve asks of an object store, and the
-// probe that tells whether a store keeps it.
+// Package objstore is the bucket: the contract between varve and an object store, and
+// the probe that finds out whether a store keeps it.
 //
-// It owns the contract below and nothing else; the drivers are the packages
-// beneath it (file, mem, minio, s3). It promises that an error is never dressed up
-// as an answer: a missing key is ErrNotFound only when the store said so, and a
-// Create that did not end in a plain success is not a success. It never
-// retries a Create, never overwrites an object, and never decides anything
-// from the order or completeness of a listing.
+// It owns the contract below and nothing else; the drivers are the packages beneath it
+// (file, mem, minio, s3). It promises that an error never looks like an answer. A
+// missing key is ErrNotFound only when the store said so, and a Create without a plain
+// success is not a success. It never retries a Create, never overwrites an object, and
+// never decides anything from the order or completeness of a listing.
 package objstore
 
 import (
@@ -49,9 +48,9 @@ type Info struct {
 // methods may be called concurrently and return promptly with an error when ctx
 // ends.
 //
-// Assumed of every store: Create is atomic (of many creators of a key exactly
-// one succeeds, and the winner's bytes are what Get returns), and a Get that
-// begins after a Create succeeded sees the object. Probe checks it.
+// Assumptions about every store: Create is atomic, so exactly one of many creators of a
+// key succeeds, and Get returns the winner's bytes. A Get that begins after a Create
+// succeeded sees the object. Probe checks both.
 type Store interface {
 	// Create stores data at key if there is no object there, in a single request
 	// that is sent once: it is never retried below this call.
@@ -71,9 +70,9 @@ type Store interface {
 	// is at least 1 and at most MaxSize. The caller owns the slice.
 	GetRange(ctx context.Context, key string, offset, length int64) ([]byte, error)
 
-	// GetTail returns the last n bytes of the object, n at least 1 (all of it when
-	// it is smaller), and the object's size, in one request; S3 needs a second
-	// one to tell that an object is empty. The caller owns the slice.
+	// GetTail returns the last n bytes of the object, or all of a smaller one, and the
+	// object's size. n is at least 1. It is one request; S3 needs a second one if the
+	// object is empty. The caller owns the slice.
 	GetTail(ctx context.Context, key string, n int64) (tail []byte, size int64, err error)
 
 	// List calls fn for every object whose key starts with prefix and is

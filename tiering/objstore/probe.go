@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// ErrUnsafe: the store broke a promise that varve's data rests on. Nothing may
-// be kept there. Any other error of a probe leaves the question open.
+// ErrUnsafe: the store broke a promise that varve's data depends on. No data may be
+// kept there. Any other error of a probe leaves the question open.
 var ErrUnsafe = errors.New("varve cannot keep data safe on this store")
 
 // The size of the full probe. Two-pool MinIO lets about half of all sequential
@@ -39,15 +39,14 @@ type Step struct {
 	Done, Total int
 }
 
-// Probe tests what varve assumes of a store: that creating an object fails when
-// there is one, also when many try at once, that what was created can be read
-// and listed at once, and that what is missing reads as missing. It makes some
-// 2,100 small requests below prefix, under a random name, and removes the
-// objects it created, as far as it can. progress is told of each
-// step on the caller's goroutine; nil for nobody.
+// Probe tests varve's assumptions about a store. Creating an object fails when there is
+// one, also when many writers try at once. A new object can be read and listed at once,
+// and a missing one reads as missing. It makes some 2,100 small requests below prefix,
+// under a random name, and removes the objects that it created, as far as it can. It
+// reports each step to progress, which may be nil, on the caller's goroutine.
 //
-// The error wraps ErrUnsafe when the store failed a test. Passing proves
-// nothing about a store under failures; failing is final.
+// The error wraps ErrUnsafe when the store failed a test. A pass proves nothing about a
+// store under failures; a failure is final.
 func Probe(ctx context.Context, store Store, prefix string, progress func(Step)) error {
 	if progress == nil {
 		progress = func(Step) {}
@@ -57,7 +56,7 @@ func Probe(ctx context.Context, store Store, prefix string, progress func(Step))
 		{"a missing object reads as missing", 1, p.missing},
 		{"an object can be created once", probeKeys, p.createTwice},
 		{"racing creators have one winner", probeKeys, p.race},
-		{"a deleted object can be created anew", probeKeys / 10, p.recreate},
+		{"a deleted object can be created again", probeKeys / 10, p.recreate},
 		{"a large object is read as it was written", 1, p.large},
 		{"new objects are listed in order", 1, p.list},
 	}, progress)
@@ -78,7 +77,7 @@ type probeStep struct {
 	test func(ctx context.Context, key string) error
 }
 
-// prober keeps count of what it created, to remove that and nothing else.
+// prober notes the objects that it created, to remove these and no others.
 type prober struct {
 	store  Store
 	prefix string
@@ -154,8 +153,8 @@ func pause(ctx context.Context) error {
 	}
 }
 
-// finish removes what the probe created, and returns err. Objects that cannot
-// be removed do no harm; a probe that was interrupted still tries for a while.
+// finish removes the objects of the probe, and returns err. An object that cannot be
+// removed does no harm; an interrupted probe still tries for a while.
 func (p *prober) finish(ctx context.Context, err error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), probeCleanup)
 	defer cancel()
@@ -169,7 +168,7 @@ func (p *prober) finish(ctx context.Context, err error) error {
 	return err
 }
 
-// advise says what to do about errors that have nothing to do with safety.
+// advise adds a remedy to errors that have nothing to do with safety.
 func advise(err error) error {
 	switch {
 	case errors.Is(err, ErrUnsafe):
@@ -178,12 +177,12 @@ func advise(err error) error {
 		return fmt.Errorf("create the bucket first: %w", err)
 	case errors.Is(err, ErrDenied):
 		return fmt.Errorf("the credentials must allow to list the bucket and to get, put and delete its objects; "+
-			"without the right to list, S3 answers \"denied\" for what is missing: %w", err)
+			"without the right to list, S3 answers \"denied\" for a missing object: %w", err)
 	}
 	return err
 }
 
-// unsafe is a failed test: what the store did, and what that means.
+// unsafe is a failed test: the deed of the store, and its meaning.
 func unsafe(format string, args ...any) error {
 	return fmt.Errorf("%s: %w", fmt.Sprintf(format, args...), ErrUnsafe)
 }
@@ -223,8 +222,8 @@ func (p *prober) expect(ctx context.Context, key string, want []byte) error {
 }
 
 // agrees reads until want comes back. Bytes that no writer offered were damaged on the
-// way, which checksums find everywhere else: they are read again before the store is
-// blamed. Bytes of another writer are stored like that.
+// way. Checksums find such damage everywhere else; here a second read comes before the
+// store is blamed. Bytes of another writer are stored like that.
 func (p *prober) agrees(ctx context.Context, key string, want []byte, what string, read func() ([]byte, error)) error {
 	for n := 1; ; n++ {
 		got, err := read()
@@ -254,7 +253,7 @@ func written(key string, b []byte) bool {
 	return false
 }
 
-// missing tests that every kind of read tells a missing object from trouble.
+// missing tests that every kind of read reports a missing object as missing.
 func (p *prober) missing(ctx context.Context, key string) error {
 	_, getErr := p.store.Get(ctx, key)
 	_, rangeErr := p.store.GetRange(ctx, key, 0, 1)

@@ -13,11 +13,11 @@ func (p *prober) race(ctx context.Context, key string) error {
 	winners, undecided := count(errs)
 	switch {
 	case len(winners) > 1:
-		return unsafe("%d of %d writers who created the same object at the same time were told that they had", len(winners), len(errs))
+		return unsafe("%d of %d writers that created the same object at the same time got a success", len(winners), len(errs))
 	case len(winners) == 0 && len(undecided) == 0:
-		return unsafe("all of %d writers were told that a new object exists", len(errs))
+		return unsafe("all of %d writers got the answer that a new object exists", len(errs))
 	case len(winners) == 0:
-		return fmt.Errorf("no writer was told to have created the object: %w", errs[undecided[0]])
+		return fmt.Errorf("no writer got the answer that it created the object: %w", errs[undecided[0]])
 	}
 	if err := p.expect(ctx, key, probeData(key, winners[0])); err != nil {
 		return err
@@ -45,8 +45,8 @@ func (p *prober) createAtOnce(ctx context.Context, key string) []error {
 	return errs
 }
 
-// count sorts the writers by their answers: those who created the object, and
-// those who were not told.
+// count sorts the writers by their answers: those that created the object, and those
+// without an answer.
 func count(errs []error) (winners, undecided []int) {
 	for w, err := range errs {
 		if err == nil {

@@ -35,7 +35,7 @@ func TestProbePassesAndLeavesNothing(t *testing.T) {
 			}
 		}
 		if len(seen) != 6 {
-			t.Errorf("%s: told of %d steps", store, len(seen))
+			t.Errorf("%s: got %d steps", store, len(seen))
 		}
 		var left []string
 		err = store.List(t.Context(), "", "", func(i objstore.Info) error { left = append(left, i.Key); return nil })
@@ -72,7 +72,7 @@ var flaws = []struct {
 			return mem.Action{Effect: mem.Skip, Claim: true}
 		}
 		return mem.Action{}
-	}, "writers who created the same object", false},
+	}, "writers that created the same object", false},
 
 	{"the winner's bytes are replaced, when they race", func(s *mem.Store, c mem.Call) mem.Action {
 		if _, exists := s.GetNow(c.Key); c.Op == objstore.OpCreate && exists && step(c) == "2" && c.Number%16 == 0 {

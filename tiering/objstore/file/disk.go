@@ -6,8 +6,8 @@ import (
 	"syscall"
 )
 
-// disk is what changes the folder, one durable or not yet durable step at a
-// time. Reading needs no such care and goes to the file system directly.
+// disk changes the folder, one step at a time, each durable or not yet. Reading needs no
+// such care and goes to the file system directly.
 type disk interface {
 	mkdir(path string) error              // not durable before the parent is synced
 	create(path string) (diskFile, error) // a new file; fails with ErrExist

@@ -14,7 +14,7 @@ import (
 	"github.com/varvelog/varve/tiering/objstore"
 )
 
-// recorder writes down every step on a disk, and fails the one that is told.
+// recorder writes down every step on a disk, and fails a chosen one.
 type recorder struct {
 	osDisk
 	root string
@@ -143,7 +143,7 @@ func TestEveryNameIsSyncedAfterWhatItStandsFor(t *testing.T) {
 	if _, err := s.Get(t.Context(), "journals/7/a"); err != nil {
 		t.Fatal(err)
 	}
-	wantSteps(t, "Get of what this process created", r.take())
+	wantSteps(t, "get of an object that this process created", r.take())
 
 	if err := s.Delete(t.Context(), "journals/7/a"); err != nil {
 		t.Fatal(err)

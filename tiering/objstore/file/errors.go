@@ -12,7 +12,7 @@ import (
 
 var errIsParent = errors.New("the key is a folder of other objects: a file store cannot hold both")
 
-// explain says what failed, and where.
+// explain says which operation failed, and where.
 func (s *Store) explain(verb, key string, err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		if _, statErr := os.Stat(s.root); errors.Is(statErr, fs.ErrNotExist) {
@@ -37,7 +37,7 @@ func classify(err error) error {
 	return err
 }
 
-// unwritable tells whether a folder may only be read.
+// unwritable reports whether a folder may only be read.
 func unwritable(err error) bool {
 	return errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS)
 }

@@ -2,19 +2,18 @@
 // path below the folder.
 //
 // It owns that folder. It promises that Create is atomic between any number of
-// processes, and durable: when it returns nil, the bytes, the name, and every
-// folder above it have been synced. What it shows to readers is durable too, as
-// far as this process can know; an object that another process is creating at
-// this very moment may be seen a sync too early. It never replaces a file,
-// never follows a key out of the folder, and never removes the folders that
-// deleted objects leave empty.
+// processes, and durable: when it returns nil, the bytes, the name, and every folder
+// above it have been synced. An object that a reader gets is durable too, as far as this
+// process can know. If another process is creating it at this very moment, a reader may
+// see it one sync too early. The package never replaces a file, never follows a key out
+// of the folder, and never removes the folders that deleted objects leave empty.
 //
-// What it asks of the file system: link(2) that fails when the name exists, and
-// fsync of files and folders. A key cannot also be the parent of other keys,
-// and keys that differ only in case need a file system that can tell.
+// It needs a file system whose link(2) fails when the name exists, and fsync of files
+// and folders. A key cannot also be the parent of other keys, and keys that differ only
+// in case need a file system that keeps them apart.
 //
-// System calls on a disk that hangs cannot be given up: a context is looked at
-// between them.
+// System calls on a disk that hangs cannot be given up. The context is checked between
+// them.
 package file
 
 import (
@@ -40,8 +39,8 @@ type Store struct {
 	temps   temps
 }
 
-// Open opens the bucket in the folder root, which must exist, and removes what
-// creators that died long ago have left behind.
+// Open opens the bucket in the folder root, which must exist. It removes the temporary
+// files of creators that died long ago.
 func Open(root string) (*Store, error) { return openOn(osDisk{}, root) }
 
 func openOn(disk disk, root string) (*Store, error) {
@@ -79,9 +78,9 @@ func EnsureFolder(root string) error {
 	return nil
 }
 
-// Create implements objstore.Store. The order is what makes it safe: the bytes
-// are synced before they get their name, so the name never stands for less than
-// all of them; and the folder that holds the name is synced before success.
+// Create implements objstore.Store. The order makes it safe. The bytes are synced before
+// they get their name, so the name never stands for a part of them. The folder that
+// holds the name is synced before success.
 func (s *Store) Create(ctx context.Context, key string, data []byte) error {
 	path, err := s.path(key)
 	if err != nil {
@@ -132,9 +131,9 @@ func (s *Store) create(ctx context.Context, key, path string, data []byte) error
 	return nil
 }
 
-// lost is the end of a Create that found the name taken. The caller will read
-// the object and may take it for its own, so it must be as durable as a success,
-// also when its creator failed to sync the folder.
+// lost is the end of a Create that found the name taken. The caller will read the object
+// and may take it for its own. So it must be as durable as a success, also when its
+// creator failed to sync the folder.
 func (s *Store) lost(path string) error {
 	if info, err := os.Lstat(path); err == nil && info.IsDir() {
 		return errIsParent
@@ -223,9 +222,9 @@ func (s *Store) readFile(ctx context.Context, key, path string, part func(int64)
 	return data, info.Size(), nil
 }
 
-// settle makes the name of an object that was found durable before anyone
-// builds on it: an earlier process may have died, or a Create of this one may
-// be under way, between naming it and syncing the folder.
+// settle makes the name of an object durable before a reader gets the object. Between
+// naming it and syncing the folder, an earlier process may have died, or a Create of
+// this process may be under way.
 func (s *Store) settle(key, folder string) error {
 	if s.pending.has(key) {
 		return s.disk.syncFolder(folder)
@@ -233,7 +232,7 @@ func (s *Store) settle(key, folder string) error {
 	return s.folders.settle(folder)
 }
 
-// absent tells a missing object from a missing bucket.
+// absent separates a missing object from a missing bucket.
 func (s *Store) absent(err error) error {
 	if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR) {
 		return err

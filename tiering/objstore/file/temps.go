@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	// tempFolder holds objects that have no name yet. It lies in the root, and
-	// so in the same file system as what is linked from it.
+	// tempFolder holds objects that have no name yet. It lies in the root, so links from
+	// it stay in one file system.
 	tempFolder = ".tmp"
 
 	// tempAge is how old a temporary file must be to be removed at Open. The
@@ -58,11 +58,11 @@ func fill(f diskFile, data []byte) error {
 	return f.Close()
 }
 
-// remove is best effort: what it leaves, a later Open removes.
+// remove is best effort: a later Open removes a file that it leaves.
 func (t temps) remove(name string) { t.disk.unlink(name) }
 
-// clean removes temporary files that nobody can be writing any more. A folder
-// that may only be read is left alone.
+// clean removes temporary files that no process can be writing any more. It leaves a
+// folder alone that may only be read.
 func (t temps) clean() error {
 	entries, err := os.ReadDir(t.folder)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -15,25 +15,25 @@ type Call struct {
 	Number int    // 1 for the first call of this Op
 }
 
-// Effect is what a call does to the objects.
+// Effect is the change that a call makes to the objects.
 type Effect int
 
 // The effects.
 const (
-	Apply     Effect = iota // what the method promises
+	Apply     Effect = iota // the promise of the method
 	Skip                    // nothing
 	Later                   // Create, Delete: nothing until Release; reads: nothing
-	Overwrite               // Create: stores over what is there, as a store does that ignores If-None-Match
+	Overwrite               // Create: replaces an object, as a store does that ignores If-None-Match
 )
 
-// Action is what becomes of a call. The zero value is a call without a fault.
-// Effect and answer are independent of each other, as they are on a network.
+// Action is the fate of a call. The zero value is a call without a fault. Effect and
+// answer are independent of each other, as they are on a network.
 type Action struct {
 	Effect Effect
 	Err    error                    // answered instead of the truth
 	Claim  bool                     // Create, Delete: answered with success, whatever the effect
 	Hang   bool                     // not answered before ctx ends
-	Damage func(data []byte) []byte // reads: turns the whole object, a copy, into what is answered from
+	Damage func(data []byte) []byte // reads: changes a copy of the whole object; the answer is taken from it
 }
 
 var (
@@ -77,7 +77,7 @@ func BitFlipped(bit int) Action {
 	}}
 }
 
-// answer returns what the caller is told: truth unless the action says else.
+// answer returns the answer to the caller: truth, unless the action says otherwise.
 func (a Action) answer(ctx context.Context, verb, key string, truth error) error {
 	err := truth
 	if a.Err != nil {
@@ -117,8 +117,8 @@ func (s *Store) Late() []Call {
 	return calls
 }
 
-// Release lets the i-th call of Late have its effect and returns the answer
-// that nobody waits for any more: nil or ErrExists.
+// Release lets the i-th call of Late have its effect. It returns the answer, nil or
+// ErrExists, for which no caller waits any more.
 func (s *Store) Release(i int) error {
 	s.mu.Lock()
 	l := s.mu.late[i]

@@ -1,11 +1,10 @@
 // Package mem is a bucket in memory, for simulations and tests.
 //
-// It owns the objects, the faults a test injects into calls, and what calls
-// were made. It promises to be at least as strict as S3: it copies every byte
-// both ways, remembers what callers handed to Create so that a later change is
-// found, takes its time from the caller, and lists in key order. It is
-// deterministic: it starts no goroutine and reads no clock. It never blocks
-// unless a fault says so.
+// It owns the objects, the faults that a test injects into calls, and the count of
+// calls. It promises to be at least as strict as S3: it copies every byte both ways, and
+// lists in key order. It remembers the slices passed to Create, so that a later change
+// is found. It is deterministic: it starts no goroutine and reads no clock; the caller
+// gives the time. It never blocks unless a fault says so.
 //
 // A single-threaded simulation uses the ...Now methods, which touch the objects
 // at once and are neither counted nor faulted, and delivers the answers itself.
@@ -162,7 +161,7 @@ func (s *Store) read(ctx context.Context, op objstore.Op, key string) ([]byte, e
 	return data, nil
 }
 
-// List implements objstore.Store. It lists what was there when it was called.
+// List implements objstore.Store. It lists the objects of the moment when it was called.
 func (s *Store) List(ctx context.Context, prefix, startAfter string, fn func(objstore.Info) error) error {
 	_, action := s.begin(objstore.OpList, prefix)
 	if err := ctx.Err(); err != nil {
@@ -249,7 +248,7 @@ func (s *Store) GetNow(key string) ([]byte, bool) {
 	return clone(o.data), true
 }
 
-// DeleteNow removes the object, and tells whether there was one.
+// DeleteNow removes the object, and reports whether there was one.
 func (s *Store) DeleteNow(key string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -301,7 +300,7 @@ func (s *Store) lend(key string, data []byte) {
 	s.mu.lent = append(s.mu.lent, l)
 }
 
-// begin counts a call and asks what to do with it.
+// begin counts a call and asks for the fault.
 func (s *Store) begin(op objstore.Op, key string) (Call, Action) {
 	s.mu.Lock()
 	s.mu.calls[op]++

@@ -38,7 +38,7 @@ func TestFailBeforeHasNoEffect(t *testing.T) {
 
 func TestAnswerLostAfterTheEffect(t *testing.T) {
 	s := mem.New(nil, on(objstore.OpCreate, mem.ReplyLost()))
-	for range 2 { // the second would have been refused, and nobody is told
+	for range 2 { // the second would have been refused, and the caller does not know
 		err := s.Create(t.Context(), "a", []byte("x"))
 		if err == nil || errors.Is(err, objstore.ErrExists) {
 			t.Errorf("error %v", err)

@@ -8,13 +8,14 @@ import (
 	"github.com/varvelog/varve/tiering/objstore"
 )
 
-// findCredentials returns the first that are found of: AWS_ACCESS_KEY_ID with
-// AWS_SECRET_ACCESS_KEY (and AWS_SESSION_TOKEN); MINIO_ROOT_USER with
-// MINIO_ROOT_PASSWORD, or MINIO_ACCESS_KEY with MINIO_SECRET_KEY; the AWS
-// credentials file (AWS_SHARED_CREDENTIALS_FILE, AWS_PROFILE); the MinIO client's
-// file (the alias MINIO_ALIAS, or "s3"); on Amazon also the role of the machine
-// or the container. They are looked for when first needed, and again when they
-// have expired.
+// findCredentials returns the first credentials found in this order:
+//   - AWS_ACCESS_KEY_ID with AWS_SECRET_ACCESS_KEY, and AWS_SESSION_TOKEN;
+//   - MINIO_ROOT_USER with MINIO_ROOT_PASSWORD, or MINIO_ACCESS_KEY with MINIO_SECRET_KEY;
+//   - the AWS credentials file (AWS_SHARED_CREDENTIALS_FILE, AWS_PROFILE);
+//   - the MinIO client's file (the alias MINIO_ALIAS, or "s3");
+//   - on Amazon also the role of the machine or the container.
+//
+// They are looked for when first needed, and again when they have expired.
 func findCredentials(amazon bool) *credentials.Credentials {
 	providers := []credentials.Provider{
 		&credentials.EnvAWS{},

@@ -1,12 +1,11 @@
 // Package minio is a bucket of an S3-compatible store, by the minio-go client.
 //
-// It owns the HTTP connections to the store. It promises that a Create is one
-// conditional PUT (If-None-Match: *), sent once, with a checksum the store
-// verifies, and that only an unmistakable answer of the store becomes nil or
-// one of objstore's errors: a 404 that was not written by an S3 server, a 200
-// with an error in its body, a broken connection are all "unknown". It never
-// uploads in parts, never lets the SDK repeat a Create, and never logs or
-// shows credentials.
+// It owns the calls of that client; s3http.Store has everything else. It promises that a
+// Create is one conditional PUT (If-None-Match: *), sent once, with a checksum that the
+// store verifies. Only an unmistakable answer of the store becomes nil or one of
+// objstore's errors. A 404 that no S3 server wrote, a 200 with an error in its body, a
+// broken connection are all "unknown". It never uploads in parts, never lets the SDK
+// repeat a Create, and never logs or shows credentials.
 //
 // Reads are repeated a few times by the SDK when the store answers 5xx or the
 // connection breaks before the answer; that changes nothing in the bucket.

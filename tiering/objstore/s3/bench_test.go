@@ -11,8 +11,8 @@ import (
 	"github.com/varvelog/varve/tiering/objstore/storetest"
 )
 
-// BenchmarkStore measures the two drivers that speak S3 side by side, on one
-// MinIO: what differs is the client.
+// BenchmarkStore measures the two drivers that speak S3 side by side, on one MinIO: only
+// the client differs.
 func BenchmarkStore(b *testing.B) {
 	b.Run("s3", func(b *testing.B) { storetest.Benchmark(b, openMinIO(b)) })
 	b.Run("minio", func(b *testing.B) { storetest.Benchmark(b, openOtherDriver(b)) })

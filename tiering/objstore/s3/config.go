@@ -22,20 +22,20 @@ import (
 	"github.com/varvelog/varve/tiering/objstore/internal/s3http"
 )
 
-// endpointRegion is what to sign for at an endpoint that nobody named a region
-// of: most stores take any, or this one.
+// endpointRegion is the region to sign for at an endpoint without one in the settings:
+// most stores take any, or this one.
 const endpointRegion = "us-east-1"
 
-// roleTimeout bounds each request to a service that hands out credentials. That
-// of the machine, which most do not have, the SDK gives 500 ms for an answer and
-// 5 s with all retries: so long it takes to find that there are no credentials.
+// roleTimeout bounds each request to a service that hands out credentials. Most machines
+// have none of their own. The SDK waits 500 ms for its answer, 5 s with all retries,
+// before it reports that there are no credentials.
 const roleTimeout = 5 * time.Second
 
-// load reads what environment and files say; roots is nil unless they name
+// load reads the settings of environment and files; roots is nil unless they name
 // certificates.
 func load(ctx context.Context, cfg Config) (loaded aws.Config, roots *x509.CertPool, err error) {
-	// LoadDefaultConfig fails if AWS_CA_BUNDLE is set and this is any other type.
-	// Nobody could close the connections that its copies would keep.
+	// LoadDefaultConfig fails if AWS_CA_BUNDLE is set and this is any other type. The
+	// connections that its copies would keep could not be closed.
 	client := awshttp.NewBuildableClient().WithTimeout(roleTimeout).
 		WithTransportOptions(func(t *http.Transport) { t.DisableKeepAlives = true })
 	options := []func(*config.LoadOptions) error{
@@ -61,7 +61,7 @@ func load(ctx context.Context, cfg Config) (loaded aws.Config, roots *x509.CertP
 	return loaded, roots, nil
 }
 
-// Check tells whether Open would take c, as far as c alone says.
+// Check returns an error if Open would refuse c, as far as c alone says.
 func (c Config) Check() error {
 	if err := checkBucket(c.Bucket); err != nil {
 		return err
@@ -78,8 +78,8 @@ func (c Config) Check() error {
 	return checkEndpoint(c.Endpoint)
 }
 
-// checkReach tells whether options, of c, environment and files, say where the
-// store is.
+// checkReach returns an error unless the options, from Config, environment and files,
+// say where the store is.
 func checkReach(options s3.Options) error {
 	if options.BaseEndpoint != nil {
 		return checkEndpoint(*options.BaseEndpoint)
@@ -114,9 +114,8 @@ func checkEndpoint(endpoint string) error {
 
 var bucketName = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`)
 
-// checkBucket tells whether name can be a bucket's. The SDK would take the name
-// of an access point as well, and of a directory bucket, whose listings are in
-// no order.
+// checkBucket returns an error unless name can be a bucket's. The SDK would take the name
+// of an access point as well, and of a directory bucket, whose listings are in no order.
 func checkBucket(name string) error {
 	if !bucketName.MatchString(name) || strings.Contains(name, "..") || net.ParseIP(name) != nil {
 		return errors.New("not a bucket's name: 3 to 63 lower-case letters, digits, dots and dashes")

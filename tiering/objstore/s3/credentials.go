@@ -10,9 +10,9 @@ import (
 	"github.com/varvelog/varve/tiering/objstore"
 )
 
-// required makes objstore.ErrDenied of finding no credentials, with what to do
-// about it. Once there were some, not getting new ones may be a passing trouble
-// of who hands them out, and remains an error that says nothing.
+// required makes objstore.ErrDenied, with a remedy, of finding no credentials. Once there
+// were some, the service that hands them out may have a passing trouble: that remains an
+// error without a meaning.
 type required struct {
 	provider aws.CredentialsProvider
 	found    atomic.Bool

@@ -19,7 +19,7 @@ import (
 	"github.com/varvelog/varve/tiering/objstore/s3"
 )
 
-// noAWS hides what the machine's environment and files say to the AWS tools.
+// noAWS hides the machine's environment and files for the AWS tools.
 func noAWS(t *testing.T) {
 	for _, entry := range os.Environ() {
 		if name, _, _ := strings.Cut(entry, "="); strings.HasPrefix(name, "AWS_") {
@@ -154,7 +154,7 @@ func TestAMachineWithoutARoleHasNoCredentials(t *testing.T) {
 	}
 }
 
-// giver hands out credentials until told not to.
+// giver hands out credentials until err is set.
 type giver struct{ err error }
 
 func (g *giver) Retrieve(context.Context) (aws.Credentials, error) {
@@ -209,8 +209,8 @@ func TestAListingWithoutAMarkToGoOnFromIsAnError(t *testing.T) {
 	s3wire.CheckIs(t, err, nil)
 }
 
-// Over https the SDK would do much of what it does not over http: an unsigned
-// payload by itself, but also a trailer, a chunked body, HTTP/2.
+// Over https the SDK would by itself send an unsigned payload, but also a trailer, a
+// chunked body, HTTP/2. Over http it does none of this.
 func TestCreateOverTLSIsThePlainPutAsWell(t *testing.T) {
 	noAWS(t)
 	stub := s3wire.NewStub(t, nil)

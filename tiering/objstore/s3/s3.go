@@ -1,20 +1,19 @@
 // Package s3 is a bucket of Amazon S3, or of a store that speaks its protocol,
 // by aws-sdk-go-v2.
 //
-// It owns the HTTP connections to the store. It promises that a Create is one
-// conditional PUT (If-None-Match: *), sent once, with a checksum the store
-// verifies, and that only an unmistakable answer of the store becomes nil or
-// one of objstore's errors: a 404 that was not written by an S3 server, a 200
-// with an error in its body, a broken connection are all "unknown". It never
-// uploads in parts, never lets the SDK repeat a Create, follows no redirect,
-// and never logs or shows credentials.
+// It owns the calls of that SDK; s3http.Store has everything else. It promises that a
+// Create is one conditional PUT (If-None-Match: *), sent once, with a checksum that the
+// store verifies. Only an unmistakable answer of the store becomes nil or one of
+// objstore's errors. A 404 that no S3 server wrote, a 200 with an error in its body, a
+// broken connection are all "unknown". It never uploads in parts, never lets the SDK
+// repeat a Create, follows no redirect, and never logs or shows credentials.
 //
 // Reads are repeated a few times by the SDK when the store answers 5xx or the
 // connection breaks before the answer; that changes nothing in the bucket.
 //
-// Environment and files of the AWS tools count for what the Config leaves open:
-// credentials, region, endpoint (AWS_ENDPOINT_URL_S3), certificates
-// (AWS_CA_BUNDLE). They change nothing of what is promised above.
+// Environment and files of the AWS tools give the settings that the Config leaves open:
+// credentials, region, endpoint (AWS_ENDPOINT_URL_S3), certificates (AWS_CA_BUNDLE). They
+// change none of the promises above.
 package s3
 
 import (

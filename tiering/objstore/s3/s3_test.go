@@ -42,7 +42,7 @@ func TestProbePassesOnMinIO(t *testing.T) {
 
 func TestStoreSpeaksS3AsItShould(t *testing.T) { s3wire.Run(t, openStub) }
 
-// What the AWS tools can be told must not undo what the driver promises.
+// No setting of the AWS tools may undo a promise of the driver.
 func TestStoreSpeaksS3AsItShouldWhateverTheEnvironmentSays(t *testing.T) {
 	for name, value := range map[string]string{
 		"AWS_MAX_ATTEMPTS":                       "10",

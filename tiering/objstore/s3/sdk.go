@@ -20,8 +20,8 @@ const (
 	readBackoff = 200 * time.Millisecond
 )
 
-// newClient returns a client whose requests are what the driver says they are,
-// whatever environment and files say about retries and checksums.
+// newClient returns a client that keeps the driver's promises about requests, whatever
+// environment and files say about retries and checksums.
 func newClient(base aws.Config, cfg Config, transport http.RoundTripper, retryer aws.Retryer) *s3.Client {
 	return s3.NewFromConfig(base, func(o *s3.Options) {
 		if cfg.Endpoint != "" {
@@ -47,9 +47,9 @@ func newClient(base aws.Config, cfg Config, transport http.RoundTripper, retryer
 	})
 }
 
-// readRetryer lets the SDK repeat a read after 5xx, throttling and broken
-// connections. The SDK's usual limit on retries is off: during an outage it
-// would turn every read into the error of a used-up budget, which says nothing.
+// readRetryer lets the SDK repeat a read after 5xx, throttling and broken connections. The
+// SDK's usual limit on retries is off. During an outage it would turn every read into the
+// error of a used-up budget, which says nothing about the cause.
 func readRetryer() aws.Retryer {
 	return retry.NewStandard(func(o *retry.StandardOptions) {
 		o.MaxAttempts = readAttempts

@@ -1,9 +1,8 @@
 // Package storetest is the contract of objstore.Store as tests.
 //
-// It owns no store. It promises that a driver which passes keeps what the
-// interface says, as far as tests can tell, and it never asks for anything that
-// the interface does not say: so every driver, and every stand-in for one, runs
-// the same tests.
+// It owns no store. It promises that a driver which passes keeps the contract of the
+// interface, as far as tests can show. It never asks for more than the interface says, so
+// every driver, and every stand-in for one, runs the same tests.
 package storetest
 
 import (
@@ -27,7 +26,7 @@ func Run(t *testing.T, open func(t *testing.T) objstore.Store) {
 		name string
 		test func(t *testing.T, s objstore.Store)
 	}{
-		{"Get returns what Create stored", getReturnsWhatCreateStored},
+		{"Get returns the bytes that Create stored", getReturnsTheBytesOfCreate},
 		{"GetRange returns the bytes asked for", getRange},
 		{"GetRange beyond the object is ErrRange", rangeBeyondObject},
 		{"GetTail returns the end and the size", getTail},
@@ -48,7 +47,7 @@ func Run(t *testing.T, open func(t *testing.T) objstore.Store) {
 	}
 }
 
-func getReturnsWhatCreateStored(t *testing.T, s objstore.Store) {
+func getReturnsTheBytesOfCreate(t *testing.T, s objstore.Store) {
 	for _, size := range []int{0, 1, 4 << 10, 8 << 20} {
 		key := fmt.Sprintf("journals/7/%020d", size)
 		want := randomBytes(size)

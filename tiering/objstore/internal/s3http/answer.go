@@ -20,9 +20,9 @@ var full = map[string]bool{
 	"QuotaExceeded":                  true,
 }
 
-// Sentinel returns the error of objstore that an answer means beyond doubt, or
-// nil. The code must have been sent by the store: for a 404 both SDKs make one
-// up when the body has none, as that of a proxy.
+// Sentinel returns the error of objstore that an answer means beyond doubt, or nil. The
+// store must have sent the code: for a 404 both SDKs make one up when the body has none,
+// as that of a proxy.
 func Sentinel(status int, code string) error {
 	switch status {
 	case http.StatusNotFound:

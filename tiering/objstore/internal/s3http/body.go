@@ -15,8 +15,8 @@ import (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// Checksum returns what x-amz-checksum-crc32c says of data: its CRC-32C,
-// big-endian, in base64.
+// Checksum returns the value of x-amz-checksum-crc32c for data: its CRC-32C, big-endian,
+// in base64.
 func Checksum(data []byte) string {
 	return base64.StdEncoding.EncodeToString(binary.BigEndian.AppendUint32(nil, crc32.Checksum(data, castagnoli)))
 }

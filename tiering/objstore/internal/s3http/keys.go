@@ -7,7 +7,7 @@ import (
 	"github.com/varvelog/varve/tiering/objstore"
 )
 
-// Listing checks that what a store lists was asked for and is in key order.
+// Listing checks that the keys of a listing were asked for, and are in order.
 type Listing struct {
 	StorePrefix string // of the store
 	Prefix      string // asked for, without the store's
@@ -24,8 +24,8 @@ func (l *Listing) Next(name string) (key string, err error) {
 	return key, nil
 }
 
-// CheckPrefix returns the prefix of every key of a store: what was configured
-// and a slash, or nothing.
+// CheckPrefix returns the prefix of every key of a store: the configured one and a slash,
+// or nothing.
 func CheckPrefix(prefix string) (string, error) {
 	const longest = 1024 - 1 - objstore.MaxKey // 1,024 is the longest key S3 takes
 	if prefix == "" {

@@ -51,7 +51,7 @@ func createSendsOnePut(t *testing.T, open Opener) {
 				t.Errorf("%d bytes: header %s is %q, want %q", size, name, got, want)
 			}
 		}
-		// What is not signed, a proxy may change.
+		// A proxy may change a header that is not signed.
 		for _, name := range []string{"if-none-match", "x-amz-checksum-crc32c", "x-amz-content-sha256"} {
 			if !bytes.Contains([]byte(r.Header.Get("Authorization")), []byte(name)) {
 				t.Errorf("%d bytes: %s is not signed: %s", size, name, r.Header.Get("Authorization"))

@@ -16,9 +16,9 @@ type Store interface {
 	EnsureBucket(ctx context.Context) error
 }
 
-// Opener opens the bucket "events" of the store at http://host, with the
-// bucket's name in the path, a prefix that may be empty, and credentials of
-// any kind; it closes it when the test ends.
+// Opener opens the bucket "events" of the store at http://host, with the bucket's name in
+// the path. The prefix may be empty, and any credentials do. The end of the test closes
+// the bucket.
 type Opener func(t testing.TB, host, prefix string) Store
 
 // Run tests the driver that open opens stores of.
@@ -55,7 +55,7 @@ func after(other http.HandlerFunc) func(http.ResponseWriter, *http.Request, http
 	}
 }
 
-// discard is a ResponseWriter that nobody reads.
+// discard is a ResponseWriter that forgets the answer.
 type discard struct{}
 
 func (discard) Header() http.Header         { return http.Header{} }

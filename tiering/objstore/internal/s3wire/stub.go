@@ -1,10 +1,9 @@
-// Package s3wire is the contract of the drivers that speak S3 as tests of what
-// they send and of what they make of answers.
+// Package s3wire is the contract of the drivers that speak S3, as tests of their requests
+// and of their reading of answers.
 //
-// It owns a stub of a store, which records requests and answers as told. It
-// promises that a driver which passes sends a Create once, with the headers it
-// should, and takes no doubtful answer for a plain one. It never asks which
-// client a driver uses.
+// It owns a stub of a store, which records requests and answers as a test wants. It
+// promises that a driver which passes sends a Create once, with the right headers, and
+// takes no doubtful answer for a plain one. It never asks which client a driver uses.
 package s3wire
 
 import (
@@ -23,7 +22,7 @@ import (
 	"github.com/varvelog/varve/tiering/objstore/internal/s3http"
 )
 
-// Stub is an S3 store that records what it was sent and answers as told.
+// Stub is an S3 store that records its requests and answers as a test wants.
 type Stub struct {
 	*httptest.Server
 	mu       sync.Mutex
