@@ -15,8 +15,8 @@ const BinaryVariable = "VARVE_BIN"
 
 const varvePackage = "github.com/varvelog/varve/cmd/varve"
 
-// VarveBinary returns the path of the varve binary: what VARVE_BIN says, else
-// one that is built from the source once per test process.
+// VarveBinary returns the path of the varve binary: the value of VARVE_BIN, or
+// else one that is built from the source once per test process.
 func VarveBinary(t testing.TB) string {
 	t.Helper()
 	path, err := varveBinary()
@@ -33,8 +33,8 @@ var varveBinary = sync.OnceValues(func() (string, error) {
 		}
 		return path, nil
 	}
-	// go test deletes the folder of the test binary after the last test;
-	// nothing in the test process could.
+	// go test deletes the folder of the test binary after the last test; no
+	// code of the test process could.
 	self, err := os.Executable()
 	if err != nil {
 		return "", fmt.Errorf("find the test binary's folder: %w", err)

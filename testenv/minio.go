@@ -15,7 +15,7 @@ import (
 	"github.com/varvelog/varve/testenv/miniod"
 )
 
-// minioTimeout bounds each call to a test's server.
+// minioTimeout limits each call to a test's server.
 const minioTimeout = time.Minute
 
 // MinIOServer is a server that a test may use, with a fresh bucket of its own.
@@ -29,8 +29,9 @@ type MinIOServer struct {
 	server *miniod.Server // nil: shared with other tests
 }
 
-// MinIO returns a server for the test: the one VARVE_TEST_MINIO names (`make
-// test` starts one for all packages), else one of its own. It cannot be stopped; OwnMinIO's can.
+// MinIO returns a server for the test: the one that VARVE_TEST_MINIO names
+// (`make test` starts one for all packages), or else one of its own. It cannot
+// be stopped; OwnMinIO's can.
 func MinIO(t testing.TB) *MinIOServer {
 	t.Helper()
 	address := os.Getenv(miniod.AddressVariable)
@@ -44,7 +45,7 @@ func MinIO(t testing.TB) *MinIOServer {
 }
 
 // OwnMinIO starts a server that only this test uses, and may stop, kill and
-// restart. About a second; MinIO is the choice for tests that do not.
+// restart. That takes about a second; use MinIO in tests that do not need it.
 func OwnMinIO(t testing.TB) *MinIOServer {
 	t.Helper()
 	if testing.Short() {
@@ -64,7 +65,7 @@ func OwnMinIO(t testing.TB) *MinIOServer {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := server.Kill(); err != nil { // the folder goes as well: no need to end it gently
+		if err := server.Kill(); err != nil { // the folder is deleted as well: no need to end it gently
 			t.Error(err)
 		}
 		if output := server.Output(); t.Failed() && output != "" {
@@ -95,8 +96,8 @@ func (s *MinIOServer) connect(t testing.TB) {
 	s.Bucket = s.NewBucket(t)
 }
 
-// NewBucket makes one more bucket, deleted with its objects at the test's end
-// if the server is shared.
+// NewBucket makes one more bucket. If the server is shared, it is deleted with
+// its objects at the test's end.
 func (s *MinIOServer) NewBucket(t testing.TB) string {
 	t.Helper()
 	name := "test-" + strings.ToLower(rand.Text())
@@ -120,7 +121,7 @@ func (s *MinIOServer) removeBucket(t testing.TB, name string) {
 	}
 }
 
-// URL returns the test's bucket as varve's --bucket takes it, with a prefix
+// URL returns the test's bucket in the form of varve's --bucket, with a prefix
 // that may be empty.
 func (s *MinIOServer) URL(prefix string) string {
 	url := "minio://" + s.Address + "/" + s.Bucket
@@ -130,7 +131,8 @@ func (s *MinIOServer) URL(prefix string) string {
 	return url + "?secure=false" // it speaks no TLS
 }
 
-// Env returns the credentials as varve reads them from its environment.
+// Env returns the credentials in the form in which varve reads them from its
+// environment.
 func (s *MinIOServer) Env() []string {
 	return []string{"AWS_ACCESS_KEY_ID=" + s.AccessKey, "AWS_SECRET_ACCESS_KEY=" + s.SecretKey}
 }

@@ -23,14 +23,15 @@ const (
 	pollInterval = 5 * time.Millisecond
 )
 
-// Varve says how to run the varve binary.
+// Varve defines how to run the varve binary.
 type Varve struct {
-	Args  []string  // what follows the program's name (Run), or `serve` (Start)
+	Args  []string  // arguments after the program's name (Run), or after `serve` (Start)
 	Env   []string  // added to a clean environment: no VARVE_, AWS_ or MINIO_ variable, an empty home
 	Stdin io.Reader // nil: empty
 }
 
-// Node is a running `varve serve`. Its methods are the test goroutine's.
+// Node is a running `varve serve`. Only the test goroutine may call its
+// methods.
 type Node struct {
 	Kafka   string // 127.0.0.1:port of --listen
 	HTTP    string // 127.0.0.1:port of --http
@@ -41,10 +42,10 @@ type Node struct {
 	stopped bool // by Stop, Kill or Wait: an end that the test wanted
 }
 
-// StartVarve runs `varve serve` with args and returns when it is ready.
-// --listen and --http (free ports) and --data-dir (a folder of the test) are
-// added, unless args say them. The node is killed at the test's end; one that
-// ends by itself before fails the test.
+// StartVarve runs `varve serve` with args and returns when it is ready. It adds
+// --listen and --http (free ports) and --data-dir (a folder of the test),
+// unless args have them. It kills the node at the test's end; a node that ends
+// by itself before fails the test.
 func StartVarve(t testing.TB, args ...string) *Node {
 	t.Helper()
 	return Varve{Args: args}.Start(t)
@@ -64,8 +65,7 @@ func (v Varve) Start(t testing.TB) *Node {
 	return n
 }
 
-// argument returns the value of a flag in args, which are extended by it if
-// they lack it.
+// argument returns the value of a flag in args. If they lack it, it appends it.
 func argument(args []string, flag string, fallback func() string) (string, []string) {
 	for i, arg := range args {
 		if value, ok := strings.CutPrefix(arg, flag+"="); ok {
@@ -151,7 +151,7 @@ func (n *Node) ready(ctx context.Context, client *http.Client) error {
 // Pid returns the process id.
 func (n *Node) Pid() int { return n.process.Pid() }
 
-// Log returns the last part of what the node has printed since its last start.
+// Log returns the last part of the node's output since its last start.
 func (n *Node) Log() string { return n.process.Output() }
 
 // Done is closed when the process has ended. Each Restart makes a new one.
@@ -166,8 +166,8 @@ func (n *Node) Stop(t testing.TB) {
 	}
 }
 
-// Kill ends the node as a crash would (SIGKILL). It is gone afterwards, and
-// its ports are free.
+// Kill ends the node as a crash would (SIGKILL). When it returns, the process
+// has ended and its ports are free.
 func (n *Node) Kill(t testing.TB) {
 	t.Helper()
 	n.stopped = true
@@ -183,7 +183,7 @@ func (n *Node) Wait(t testing.TB) int {
 	return exitCode(t, n.process.Wait())
 }
 
-// end is the end of the test.
+// end runs at the end of the test.
 func (n *Node) end(t testing.TB) {
 	if n.process == nil {
 		return
@@ -203,7 +203,7 @@ func (n *Node) end(t testing.TB) {
 	}
 }
 
-// Output is what a finished command has left.
+// Output is the result of a finished command.
 type Output struct {
 	Stdout, Stderr []byte
 	Code           int
@@ -234,8 +234,8 @@ func (v Varve) Run(t testing.TB, timeout time.Duration) Output {
 	return Output{Stdout: stdout.Bytes(), Stderr: stderr.Bytes(), Code: exitCode(t, process.Wait())}
 }
 
-// exitCode returns the exit code of a process from what Wait said, -1 if
-// a signal ended it.
+// exitCode returns the exit code of a process from the error of Wait, -1 if a
+// signal ended it.
 func exitCode(t testing.TB, err error) int {
 	t.Helper()
 	if err == nil {

@@ -2,13 +2,11 @@
 // the varve binary as a process, and other tools.
 //
 // It promises that nothing outlives the test: every process it starts is ended
-// by its pid and reaped before the test is over, and dies with the test binary
-// should that be killed. All listen on loopback. A test whose server or tool
-// is not there is skipped, and the message says what is missing and the
-// command that gets it.
-//
-// It owns no knowledge of varve but its flags and its health URL, and imports
-// none of varve's packages, so that all of their tests can import it.
+// by its pid and reaped before the test is over, and dies with the test binary.
+// All listen on loopback. A test whose server or tool is missing is skipped,
+// with a message that names it and the command that installs it.
+// It knows only varve's flags and its health URL, and imports none of varve's
+// packages, so that all of their tests can import it.
 package testenv
 
 import (
@@ -19,7 +17,7 @@ import (
 )
 
 // LookTool returns the path of a program that the machine may have, and skips
-// the test if it has not.
+// the test if it is missing.
 func LookTool(t testing.TB, name string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)
@@ -30,7 +28,7 @@ func LookTool(t testing.TB, name string) string {
 }
 
 // FreeAddr returns a loopback address, 127.0.0.1:port, on which nothing
-// listens, never the same twice in a process.
+// listens, never the same one twice in a process.
 func FreeAddr(t testing.TB) string {
 	t.Helper()
 	addr, err := proc.FreeAddr()

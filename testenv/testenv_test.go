@@ -34,8 +34,8 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// playServe listens as `varve serve` does, is ready at the second question,
-// and ends at SIGTERM.
+// playServe listens as `varve serve` does, is ready at the second request, and
+// ends at SIGTERM.
 func playServe(role string) int {
 	if role == "broken" {
 		fmt.Println("no bucket")
@@ -76,8 +76,8 @@ func fakeVarve(t *testing.T) {
 	t.Setenv(testenv.BinaryVariable, os.Args[0])
 }
 
-// probe is a test that may fail or be skipped, inside of another that looks
-// at how.
+// probe is a test that may fail or be skipped, inside of another that checks
+// how.
 type probe struct {
 	testing.TB
 	failed, skipped bool
@@ -99,7 +99,7 @@ func (p *probe) Fatalf(f string, a ...any) { p.Errorf(f, a...); panic(p) }
 func (p *probe) Skip(a ...any)             { p.skipped = true; fmt.Fprintln(&p.log, a...); panic(p) }
 func (p *probe) Skipf(f string, a ...any)  { p.skipped = true; p.Logf(f, a...); panic(p) }
 
-// try runs f as a test of its own and returns how it went.
+// try runs f as a test of its own and returns its outcome.
 func try(t *testing.T, f func(t testing.TB)) *probe {
 	t.Helper()
 	p := &probe{TB: t}

@@ -21,14 +21,14 @@ import (
 	"github.com/varvelog/varve/testenv/proc"
 )
 
-// broker is what a load is put on.
+// broker is the target of a load.
 type broker struct {
 	kafka string // host:port
-	http  string // of /metrics; empty: it is no varve
+	http  string // of /metrics; empty: it is not varve
 	pid   int
 }
 
-// counters reads all there is to know of the broker now.
+// counters reads all counters of the broker now.
 func (b *broker) counters(ctx context.Context) (counters, error) {
 	var c counters
 	err := c.process(b.pid)
@@ -38,8 +38,8 @@ func (b *broker) counters(ctx context.Context) (counters, error) {
 	return c, err
 }
 
-// settle waits until everything that was taken is in the bucket, so that its
-// cost is counted.
+// settle waits until all accepted records are in the bucket, so that their cost
+// is counted.
 func (b *broker) settle(ctx context.Context) (counters, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
@@ -56,7 +56,7 @@ func (b *broker) settle(ctx context.Context) (counters, error) {
 	}
 }
 
-// createTopic makes a topic, and returns how to delete it.
+// createTopic makes a topic, and returns a function that deletes it.
 func (b *broker) createTopic(ctx context.Context, name string, partitions int) (remove func(), err error) {
 	client, err := kgo.NewClient(kgo.SeedBrokers(b.kafka))
 	if err != nil {
@@ -83,8 +83,8 @@ type node struct {
 
 const (
 	readyTimeout = time.Minute
-	// settlePoll is long enough for the reading of metrics, which the node pays
-	// for, to be of no account.
+	// settlePoll is so long that the cost of reading the metrics, which the
+	// node bears, does not count.
 	settlePoll = 200 * time.Millisecond
 )
 
@@ -137,7 +137,7 @@ func (n *node) awaitReady(ctx context.Context) error {
 }
 
 // forget ends the node in good order and starts another one on the same bucket
-// that remembers nothing.
+// with empty memory.
 func (n *node) forget(ctx context.Context, binary string) (*node, error) {
 	if err := n.process.Stop(readyTimeout); err != nil {
 		return nil, err
@@ -175,7 +175,7 @@ func varveEnv() []string {
 	return append(env, "AWS_ACCESS_KEY_ID="+miniod.AccessKey, "AWS_SECRET_ACCESS_KEY="+miniod.SecretKey)
 }
 
-// figure is what `varve bench` prints.
+// figure is the output of `varve bench`.
 type figure struct {
 	Figure struct {
 		Records          int64     `json:"records"`
@@ -214,7 +214,7 @@ func load(ctx context.Context, binary, kafka string, args ...string) (figure, er
 		return f, fmt.Errorf("varve bench %s: %w: %s", strings.Join(args, " "), err, bytes.TrimSpace(stderr.Bytes()))
 	}
 	if err := json.Unmarshal(stdout.Bytes(), &f); err != nil {
-		return f, fmt.Errorf("read what varve bench printed: %w", err)
+		return f, fmt.Errorf("read the output of varve bench: %w", err)
 	}
 	return f, nil
 }

@@ -5,17 +5,17 @@ import (
 	"regexp"
 )
 
-// kind is what a case measures.
+// kind is the kind of measurement of a case.
 type kind string
 
 const (
-	produceKind kind = "produce" // write as fast as it goes
-	hotKind     kind = "hot"     // read what is in the node's memory, again and again
+	produceKind kind = "produce" // write as fast as possible
+	hotKind     kind = "hot"     // read from the node's memory, again and again
 	coldKind    kind = "cold"    // read once, after a start with an empty data folder
 	latencyKind kind = "latency" // write at a pace and read at once
 )
 
-// The stores there are.
+// The stores.
 const (
 	fileStore  = "file"
 	minioStore = "minio"
@@ -29,8 +29,8 @@ type bench struct {
 	RecordSize int    `json:"record_bytes"`
 	Partitions int    `json:"partitions"`
 	Acks       string `json:"acks"`
-	// JavaDefaults: batches as a Java producer makes them when nothing is set,
-	// 16 KiB and no linger.
+	// JavaDefaults: batches as a Java producer makes them with its defaults, 16
+	// KiB and no linger.
 	JavaDefaults bool `json:"java_defaults,omitempty"`
 }
 
@@ -45,7 +45,7 @@ func (b bench) named() bench {
 	return b
 }
 
-// clientFlags are the load generator's that follow from the case.
+// clientFlags are the flags of the load generator that follow from the case.
 func (b bench) clientFlags() []string {
 	if b.JavaDefaults {
 		return []string{"--batch-bytes", "16KiB", "--linger", "0s"}
@@ -53,7 +53,7 @@ func (b bench) clientFlags() []string {
 	return nil
 }
 
-// cases are all there are for a store, in the order of the table.
+// cases returns all cases of a store, in the order of the table.
 func cases(store string) (all []bench) {
 	add := func(b bench) {
 		b.Store = store
@@ -79,7 +79,7 @@ func cases(store string) (all []bench) {
 	return all
 }
 
-// chosen are the cases of the stores whose names match.
+// chosen returns the cases of the stores whose names match.
 func chosen(stores []string, only *regexp.Regexp) (all []bench) {
 	for _, store := range stores {
 		for _, b := range cases(store) {

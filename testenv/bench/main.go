@@ -1,20 +1,20 @@
-// Command bench measures varve beside what the machine, the store and the wire
-// allow, and prints one table.
+// Command bench measures varve next to the limits of the machine, the store and
+// the network, and prints one table.
 //
 //	bench [--only REGEXP] [--duration 3s] [--repeat 1] [--store-delay 30ms,150ms] [--peer HOST:PORT --peer-pid N] [flags]
 //
 // Each case runs the varve binary as a node with a fresh bucket, in a folder or
-// in a MinIO of this program's own, and puts a load on it with `varve bench`
-// (franz-go), another process. Beside each figure stands a limit, taken right
-// after it: of fdatasync into a file that has its blocks, of PUT or GET at the
-// object sizes that the case has had, or of the load generator on a broker that
-// does nothing, whichever is lowest; and what the case has cost the node: CPU
-// time, peak memory, requests to the store, allocations.
+// in a MinIO of this program's own. It puts a load on the node with `varve
+// bench` (franz-go), another process. Next to each figure stands a limit,
+// measured right after it: the lowest of three. These are fdatasync into a file
+// that has its blocks, PUT or GET at the object sizes of the case, and the load
+// generator on a broker that does nothing. The table also has the cost to the
+// node: CPU time, peak memory, requests to the store, allocations.
 //
 // A peer, any other broker that speaks Kafka's protocol, gets the same load.
 //
-// The figures are those of this machine, at this hour. Nothing here passes or
-// fails by them; compare ratios, and CPU time per GB, rather than throughputs.
+// The figures are those of this machine, at this hour. No test passes or fails
+// by them; compare ratios, and CPU time per GB, rather than throughputs.
 package main
 
 import (
@@ -173,7 +173,7 @@ func run(ctx context.Context, args []string, out, log io.Writer) (err error) {
 	return r.all(ctx, list, out, log)
 }
 
-// folders makes the folders and, if need be, the binary.
+// folders makes the folders and, if needed, the binary.
 func (o *options) folders(ctx context.Context) error {
 	for _, dir := range []string{o.dir, o.profiles} {
 		if dir != "" {
@@ -197,8 +197,8 @@ func (o *options) folders(ctx context.Context) error {
 	return nil
 }
 
-// all runs the cases. What was measured is reported, also when a case fails or
-// the run is interrupted.
+// all runs the cases. It reports all figures so far when a case fails or the
+// run is interrupted.
 func (r *runner) all(ctx context.Context, list []bench, out, log io.Writer) error {
 	report := Report{Repeat: r.o.repeat, Duration: r.o.duration.Seconds(), System: system{
 		CPUs: runtime.NumCPU(), Go: runtime.Version(), OS: runtime.GOOS + "/" + runtime.GOARCH, Load: loadAverage(),
@@ -233,7 +233,7 @@ func (r *runner) all(ctx context.Context, list []bench, out, log io.Writer) erro
 	return errors.Join(errs...)
 }
 
-// loadAverage is what the machine had to do beside.
+// loadAverage is the machine's load from other processes.
 func loadAverage() string {
 	text, err := os.ReadFile("/proc/loadavg")
 	fields := strings.Fields(string(text))

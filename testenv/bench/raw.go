@@ -19,13 +19,13 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// limit is what a part of the machine allows, measured beside a case.
+// limit is the limit of a part of the machine, measured right after a case.
 type limit struct {
 	Name           string    `json:"name"`
 	BytesPerSecond float64   `json:"bytes_per_second"`
 	ObjectBytes    int64     `json:"object_bytes,omitempty"`
 	Latency        Quantiles `json:"latency"` // of one operation
-	// Aside: it explains, and is no limit to be compared with.
+	// Aside: it explains, and is not a limit to compare with.
 	Aside bool `json:"aside,omitempty"`
 }
 
@@ -107,8 +107,8 @@ func rawSync(ctx context.Context, dir string, span time.Duration) (limit, error)
 	})
 }
 
-// rawFilePut writes new files and renames them, as a folder must be written to
-// so that a crash leaves all of an object or nothing.
+// rawFilePut writes new files and renames them. That is necessary in a folder
+// so that a crash leaves a whole object or none.
 func rawFilePut(ctx context.Context, dir string, size int64, span time.Duration) (limit, error) {
 	dir, err := os.MkdirTemp(dir, "put-")
 	if err != nil {
@@ -158,8 +158,8 @@ func rawFileGet(ctx context.Context, dir string, size int64, span time.Duration)
 	return l, err
 }
 
-// rawPut and rawGet are objects of a size to and from MinIO, with the client that
-// varve uses.
+// rawPut and rawGet transfer objects of a size to and from MinIO, with the
+// client that varve uses.
 func rawPut(ctx context.Context, client *minio.Client, bucket string, size int64, span time.Duration) (limit, error) {
 	data := noise(size)
 	l, err := clock(ctx, "MinIO PUT", putters, span, func(w, n int) (int64, error) {
@@ -171,9 +171,9 @@ func rawPut(ctx context.Context, client *minio.Client, bucket string, size int64
 	return l, err
 }
 
-// rawPutInOrder is rawPut as a journal must do it: no object is sent while one
-// that is four before it is under way, so that a slow PUT holds the others up.
-// What it lacks to rawPut is the price of the order, not of the node.
+// rawPutInOrder is rawPut in the order of a journal: no object is sent while
+// one that is four before it is under way, so a slow PUT delays the others. Its
+// difference to rawPut is the price of the order, not of the node.
 func rawPutInOrder(ctx context.Context, client *minio.Client, bucket string, size int64, span time.Duration) (limit, error) {
 	data := noise(size)
 	w := newOrder(putters)
@@ -223,7 +223,7 @@ func (o *order) end(seq int) {
 	o.changed.Broadcast()
 }
 
-// lowest is the first that has not ended, or the next one.
+// lowest returns the first that has not ended, or the next one.
 func (o *order) lowest() int {
 	low := o.next
 	for seq := range o.running {

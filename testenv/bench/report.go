@@ -9,7 +9,7 @@ import (
 	"text/tabwriter"
 )
 
-// Report is everything that was measured, as the JSON file has it.
+// Report is all figures, as in the JSON file.
 type Report struct {
 	System   system  `json:"system"`
 	Rows     []Row   `json:"rows"`
@@ -18,7 +18,7 @@ type Report struct {
 	Duration float64 `json:"seconds_per_case"`
 }
 
-// system is what the figures depend on.
+// system is the machine that the figures depend on.
 type system struct {
 	CPUs       int    `json:"cpus"`
 	Go         string `json:"go"`

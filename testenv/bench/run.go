@@ -24,13 +24,13 @@ type Row struct {
 	Ours  Outcome  `json:"varve"`
 	Peer  *Outcome `json:"peer,omitempty"`
 	Limit *limit   `json:"limit,omitempty"` // the lowest of Limits
-	// Ratio is our throughput as a part of the limit's, or for latencies how many
-	// times the limit's median ours is.
+	// Ratio is our throughput divided by that of the limit. For latencies it is
+	// our median divided by the limit's.
 	Ratio  float64 `json:"ratio,omitempty"`
 	Limits []limit `json:"limits"`
 }
 
-// Outcome is what one broker did with a load.
+// Outcome is the result of a load on one broker.
 type Outcome struct {
 	RecordsPerSecond float64 `json:"records_per_second"`
 	BytesPerSecond   float64 `json:"bytes_per_second"`
@@ -49,7 +49,7 @@ type runner struct {
 	log   func(format string, a ...any)
 }
 
-// start starts what the cases share.
+// start starts the servers that the cases share.
 func (r *runner) start(ctx context.Context) error {
 	if !slices.Contains(r.o.stores, minioStore) {
 		return nil
@@ -89,8 +89,8 @@ func (r *runner) close() error {
 	return errors.Join(errs...)
 }
 
-// measure runs a case as often as asked, and returns the run of median
-// throughput, of latencies that of the median of their medians.
+// measure runs a case as often as the flags say, and returns the run of median
+// throughput. For latencies it returns that of the median of their medians.
 func (r *runner) measure(ctx context.Context, b bench) (Row, error) {
 	var rows []Row
 	for range r.o.repeat {
@@ -119,7 +119,7 @@ func compare(x, y float64) int {
 	return 0
 }
 
-// once runs a case on a fresh node, then on the peer, then takes the limits.
+// once runs a case on a fresh node, then on the peer, then measures the limits.
 func (r *runner) once(ctx context.Context, b bench) (Row, error) {
 	row := Row{bench: b}
 	dir, err := os.MkdirTemp(r.o.dir, "case-")
@@ -150,7 +150,7 @@ func (r *runner) once(ctx context.Context, b bench) (Row, error) {
 	return row, err
 }
 
-// judge finds the limit that matters.
+// judge finds the lowest limit.
 func (row *Row) judge() {
 	for i := range row.Limits {
 		l := &row.Limits[i]
@@ -177,7 +177,7 @@ func (r *runner) onVarve(ctx context.Context, b bench, dir, bucket string) (Outc
 		return Outcome{}, err
 	}
 	running := n
-	defer func() { _ = running.process.Kill() }() // its data goes as well
+	defer func() { _ = running.process.Kill() }() // its data is deleted as well
 	var forget func() (*node, error)
 	if b.Kind == coldKind {
 		forget = func() (*node, error) {
@@ -195,7 +195,7 @@ func (r *runner) onVarve(ctx context.Context, b bench, dir, bucket string) (Outc
 	return outcome, err
 }
 
-// onBroker puts the case's load on a broker. forget, if the case wants it, ends
+// onBroker puts the case's load on a broker. If the case needs it, forget ends
 // the broker and starts one that has nothing in memory.
 func (r *runner) onBroker(ctx context.Context, b bench, on *broker, forget func() (*node, error)) (Outcome, error) {
 	topic := "varve-bench-" + strings.ToLower(rand.Text())
@@ -229,7 +229,7 @@ func (r *runner) onBroker(ctx context.Context, b bench, on *broker, forget func(
 	return r.loaded(ctx, b, on, topic)
 }
 
-// loaded runs the load that counts.
+// loaded runs the load that is measured.
 func (r *runner) loaded(ctx context.Context, b bench, on *broker, topic string) (Outcome, error) {
 	before, err := on.counters(ctx)
 	if err != nil {
@@ -272,7 +272,8 @@ func (r *runner) loadArgs(b bench, topic string) []string {
 	return append([]string{"produce", topic, "--duration", span, "--record-size", fmt.Sprint(b.RecordSize), "--acks", b.Acks}, b.clientFlags()...)
 }
 
-// profile takes a CPU profile of our node during the load, if asked for.
+// profile takes a CPU profile of our node during the load, if the flags ask for
+// it.
 func (r *runner) profile(ctx context.Context, b bench, on *broker) <-chan error {
 	done := make(chan error, 1)
 	if r.o.profiles == "" || on.http == "" {
@@ -284,8 +285,8 @@ func (r *runner) profile(ctx context.Context, b bench, on *broker) <-chan error 
 	return done
 }
 
-// limits takes what the machine allows of a case, right after it: on a machine
-// that others use as well, later would be another machine.
+// limits measures the limits of the machine for a case, right after it: on a
+// machine with other users, later is another machine.
 func (r *runner) limits(ctx context.Context, b bench, dir, bucket string, c Cost) (all []limit, err error) {
 	span := r.o.duration / 4
 	add := func(l limit, failed error) {
@@ -316,7 +317,8 @@ func (r *runner) limits(ctx context.Context, b bench, dir, bucket string, c Cost
 	return all, err
 }
 
-// clientLimit is what the load generator does with a broker that does nothing.
+// clientLimit is the throughput of the load generator with a broker that does
+// nothing.
 func (r *runner) clientLimit(ctx context.Context, b bench) (limit, error) {
 	reads := b.Kind == hotKind || b.Kind == coldKind
 	t, err := startTrivial(ctx, reads)

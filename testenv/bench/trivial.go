@@ -15,14 +15,14 @@ import (
 	"github.com/varvelog/varve/testenv/proc"
 )
 
-// trivialCommand is the argument that makes this program a broker that does next
-// to nothing: what the load generator can do with it is what the generator, the
-// machine and the protocol allow, whatever the broker.
+// trivialCommand is the argument that makes this program a broker that does
+// next to nothing. The load generator's throughput with it is the limit of the
+// generator, the machine and the protocol, whatever the broker.
 const trivialCommand = "trivial-broker"
 
-// serveTrivial runs the broker until standard input ends. It says its address on
-// standard output. With keep it keeps records in memory and gives them; without,
-// it acknowledges them and forgets.
+// serveTrivial runs the broker until standard input ends. It prints its address
+// to standard output. With keep it keeps records in memory and returns them;
+// without, it acknowledges them and drops them.
 func serveTrivial(in io.Reader, out io.Writer, keep bool) error {
 	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.AllowAutoTopicCreation())
 	if err != nil {

@@ -21,7 +21,8 @@ const clockTicks = 100
 // cpuSeconds returns the processor time that a process has used, read from the
 // text of its /proc/<pid>/stat.
 func cpuSeconds(stat string) (float64, error) {
-	// The second field is the program's name in brackets, with whatever in it.
+	// The second field is the program's name in brackets, with any characters
+	// in it.
 	_, rest, found := strings.Cut(stat[strings.LastIndexByte(stat, ')')+1:], " ")
 	fields := strings.Fields(rest)
 	if !found || len(fields) < 13 {
@@ -50,7 +51,7 @@ func peakBytes(status string) (int64, error) {
 	return 0, errors.New("status of a process has no VmHWM")
 }
 
-// counters are what is known of a broker at one moment. Those of varve's own
+// counters are the counters of a broker at one moment. Those of varve's own
 // metrics are 0 for another broker.
 type counters struct {
 	cpu      float64 // seconds
@@ -64,7 +65,7 @@ type counters struct {
 	pending  float64 // bytes of write-ahead records that are not in the bucket
 }
 
-// process reads what the system knows of a process.
+// process reads the system's counters of a process.
 func (c *counters) process(pid int) error {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
@@ -81,13 +82,13 @@ func (c *counters) process(pid int) error {
 	return err
 }
 
-// resetPeak makes the peak begin again; where that is not allowed, it is that of
-// the process's whole life.
+// resetPeak makes the peak begin again. If that is not allowed, it remains that
+// of the process's whole life.
 func resetPeak(pid int) {
 	_ = os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", pid), []byte("5"), 0)
 }
 
-// metrics reads what varve tells at its /metrics.
+// metrics reads varve's /metrics.
 func (c *counters) metrics(ctx context.Context, address string) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/metrics", nil)
 	if err != nil {
@@ -128,7 +129,7 @@ func sum(family *dto.MetricFamily, label string, values map[string]bool) (total 
 	return total
 }
 
-// Cost is what a load has cost the broker. Nil: not known of this broker.
+// Cost is the cost of a load to the broker. Nil: not known of this broker.
 type Cost struct {
 	CPUPerGB  float64  `json:"broker_cpu_seconds_per_gb"`
 	PeakBytes int64    `json:"broker_peak_bytes"`
@@ -141,7 +142,7 @@ type Cost struct {
 	GetSize          int64    `json:"get_bytes,omitempty"`
 }
 
-// cost is what lies between two moments, for a load of some bytes.
+// cost is the difference between two moments, for a load of some bytes.
 func cost(before, after counters, bytes int64, metrics bool) Cost {
 	gb := float64(bytes) / 1e9
 	if bytes == 0 {

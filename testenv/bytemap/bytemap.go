@@ -1,11 +1,13 @@
-// Package bytemap holds the tables of a page about byte formats against the bytes that
-// code writes.
+// Package bytemap compares the tables of a page about byte formats with the
+// bytes that code writes.
 //
-// It owns the forms of such tables: under a heading "### Name (N bytes)" the rows
-// "| offset | size | field |", and under a heading the rows "| size | field |" of what
-// has no fixed size. It promises that every row is compared, that the rows
-// leave no gap, and that no field of the code is missing from the page. It knows no
-// format and imports none of varve's packages, so that all of their tests can use it.
+// It owns the two forms of such tables. Under a heading "### Name (N bytes)" the rows
+// are "| offset | size | field |". For structures without a fixed size they are
+// "| size | field |" under a heading.
+//
+// It promises that every row is compared, that the rows leave no gap, and that no
+// field of the code is missing from the page. It knows no format and imports none of
+// varve's packages, so that all of their tests can use it.
 package bytemap
 
 import (
@@ -18,9 +20,9 @@ import (
 	"testing"
 )
 
-// Structure is what code writes: an encoding of it, the size of its fixed part, and
-// the value of every field. A value is bytes, or what encoding/binary takes. Fields
-// that are called "zero" on the page need no value.
+// Structure is a structure of the code: an encoding of it, the size of its
+// fixed part, and the value of every field. A value is bytes, or a value for
+// encoding/binary. Fields that are called "zero" on the page need no value.
 type Structure struct {
 	Bytes  []byte
 	Size   int
@@ -51,7 +53,7 @@ var (
 	sequenceRE = regexp.MustCompile(`^\| ([^|]+) \| ([^|]+) \|$`)
 )
 
-// Read reads a page. A structure stands on it once.
+// Read reads a page. Each structure stands on it once.
 func Read(t testing.TB, path string) *Page {
 	t.Helper()
 	b, err := os.ReadFile(path)
@@ -84,7 +86,7 @@ func Read(t testing.TB, path string) *Page {
 	return p
 }
 
-// Names are the structures of the page, in no order.
+// Names returns the structures of the page, in no order.
 func (p *Page) Names() (names []string) {
 	for name := range p.sizes {
 		names = append(names, name)
@@ -92,7 +94,7 @@ func (p *Page) Names() (names []string) {
 	return names
 }
 
-// Check compares the page with what the code writes.
+// Check compares the page with the structures of the code.
 func (p *Page) Check(t testing.TB, structures map[string]Structure) {
 	t.Helper()
 	for name, s := range structures {
@@ -143,10 +145,11 @@ type Field struct {
 	Value any
 }
 
-// CheckSequence compares all tables under a heading "### Name" with what code writes
-// when every list has one item. A size on the page is a number, or "2 + n" or "4 + n" for
-// a length of so many bytes, which is not in the value, and as many bytes more. Of other
-// sizes the value has all bytes.
+// CheckSequence compares all tables under a heading "### Name" with the bytes
+// of the code for lists of one item each. A size on the page may be a number.
+// It may also be "2 + n" or "4 + n" for a length of so many bytes, which is not
+// in the value, and as many bytes more. For other sizes the value has all
+// bytes.
 func (p *Page) CheckSequence(t testing.TB, name string, b []byte, fields ...Field) {
 	t.Helper()
 	rows := p.sequences[name]
@@ -179,7 +182,7 @@ func (p *Page) CheckSequence(t testing.TB, name string, b []byte, fields ...Fiel
 	}
 }
 
-// encoded is a value as it stands in an object.
+// encoded returns the bytes of a value in an object.
 func encoded(t testing.TB, v any) []byte {
 	t.Helper()
 	if b, ok := v.([]byte); ok || v == nil {

@@ -1,13 +1,12 @@
-// Package cache keeps what tests need and no repository should hold: programs
-// that were built, and libraries that were installed, once for all clones of
-// a user.
+// Package cache keeps files that tests need and no repository should hold:
+// built programs and installed libraries, once for all clones of a user.
 //
 // It owns varve's folder in the user's cache folder. It promises that an entry
 // is absent or whole, and that of two processes that make the same one the
 // second waits for the first.
 //
-// It never deletes an entry: one that is pinned otherwise has another name, and
-// the user may delete the folder at any time.
+// It never deletes an entry: one with other pins has another name, and the user
+// may delete the folder at any time.
 package cache
 
 import (
@@ -20,8 +19,8 @@ import (
 	"syscall"
 )
 
-// Path returns where an entry is or will be: its name carries the system it is
-// for and a hash of its pins, which are all that decides what is in it.
+// Path returns the path of an entry, whether it exists or not. The name has the
+// system it is for and a hash of its pins, which alone decide its content.
 func Path(name string, pins ...[]byte) (string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
@@ -35,8 +34,9 @@ func Path(name string, pins ...[]byte) (string, error) {
 	return filepath.Join(cache, "varve", full), nil
 }
 
-// Folder returns the folder at a Path, after making it if it is not there. make
-// fills an empty folder, which takes its name only when make has succeeded.
+// Folder returns the folder at a Path, and makes it first if it is missing.
+// make fills an empty folder, which takes its name only when make has
+// succeeded.
 func Folder(path string, progress io.Writer, make func(dir string) error) error {
 	if _, err := os.Stat(path); err == nil {
 		return nil
@@ -63,8 +63,8 @@ func Folder(path string, progress io.Writer, make func(dir string) error) error 
 	return os.Rename(temp, path)
 }
 
-// Lock takes an exclusive lock on a file, which ends with the process. The
-// file stays: who deletes a lock file breaks the lock of the next in line.
+// Lock takes an exclusive lock on a file, which ends with the process. The file
+// stays: deleting a lock file breaks the lock of the next process in line.
 func Lock(path string, progress io.Writer) (unlock func(), err error) {
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {

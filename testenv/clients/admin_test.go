@@ -8,14 +8,14 @@ import (
 	"testing"
 )
 
-// step is an op and what must come of it.
+// step is an op with the expected result.
 type step struct {
 	op
 	want func(result) bool // nil: success
-	fail *regexp.Regexp    // what words says of the error
+	fail *regexp.Regexp    // matches the error as words returns it
 }
 
-// administer has the family do the steps in one session.
+// administer lets the family carry out the steps in one session.
 func (c client) administer(t *testing.T, steps ...step) {
 	t.Helper()
 	var ops []op
@@ -54,7 +54,7 @@ var (
 	noGroup       = regexp.MustCompile("group(id)?(doesnotexist|notfound|couldnotbefound|cannotbefound|wasnotfound)")
 )
 
-// words lets the ways in which libraries spell Kafka's errors be compared.
+// words makes the different spellings of Kafka's errors comparable.
 func words(message string) string {
 	return strings.NewReplacer("_", "", " ", "", "-", "").Replace(strings.ToLower(message))
 }

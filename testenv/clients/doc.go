@@ -4,18 +4,18 @@
 //
 // It owns one small program per family of clients (in the folders here), which
 // all take the same orders, and the checks, which are the same for all. Each
-// check is a promise that an application moving from Kafka relies on: what was
-// written is read back equal, a group gives every record to a member, a commit
-// holds. Versions are pinned here; what is installed is kept in the user's
-// cache folder.
+// check is a promise on which an application from Kafka relies: written records
+// are read back equal, a group gives every record to a member, a commit holds.
+// Versions are pinned here; installed programs are kept in the user's cache
+// folder.
 //
-// Families that need only Go always run. The others need a runtime and
-// a registry, and run with -clients.all (make clients); one whose runtime is not
-// there is skipped by name. The last lines of the output are the table of
-// clients and features. -clients.only takes some of them, as in
-// make clients TESTFLAGS='-clients.only java'.
+// Families that need only Go always run. The others need a runtime and a
+// registry, and run with -clients.all (make clients); a family without its
+// runtime is skipped by name. The last lines of the output are the table of
+// clients and features. -clients.only selects some of them, as in make clients
+// TESTFLAGS='-clients.only java'.
 //
-// The Go programs are in a module of their own, golang: the versions of clients
-// that varve is tested with have nothing to do with the libraries that varve is
-// built from, and neither may change with the other.
+// The Go programs are in a module of their own, golang. The tested versions of
+// clients have nothing to do with the libraries of varve itself, and neither
+// may change with the other.
 package clients

@@ -14,8 +14,8 @@ import (
 	"github.com/varvelog/varve/testenv/proc"
 )
 
-// patience bounds every wait for something that should come. It is long because
-// the machine may be busy: a test that passes never waits for it.
+// patience limits every wait for an expected event. It is long because the
+// machine may be busy: a test that passes never waits for it.
 const patience = 2 * time.Minute
 
 // client is the program of a family, and the broker that it talks to.
@@ -25,7 +25,7 @@ type client struct {
 	command proc.Command // takes an operation and its spec
 }
 
-// spec says what the program is to do; each operation reads the fields it needs.
+// spec is the task of the program; each operation reads the fields it needs.
 // The programs know it as JSON.
 type spec struct {
 	Bootstrap   string `json:"bootstrap"`
@@ -56,7 +56,7 @@ type op struct {
 	Group      string `json:"group"`
 }
 
-// result is what an op came to.
+// result is the outcome of an op.
 type result struct {
 	Error       string           `json:"error"`
 	Unsupported bool             `json:"unsupported"` // by the library
@@ -69,7 +69,7 @@ type result struct {
 	Offsets     map[string]int64 `json:"offsets"`
 }
 
-// event is what a program says of produce, consume and member.
+// event is a line of output of produce, consume and member.
 type event struct {
 	Event      string            `json:"event"` // sent, record, assigned, revoked, committed or uncommitted
 	Partition  int32             `json:"partition"`
@@ -145,7 +145,7 @@ type member struct {
 	}
 }
 
-// join starts a member. Nothing is known of it until it says something.
+// join starts a member. Its state is not known until it prints something.
 func (c client) join(t *testing.T, s spec) *member {
 	t.Helper()
 	in, out, err := os.Pipe()
@@ -166,7 +166,7 @@ func (c client) join(t *testing.T, s spec) *member {
 	return m
 }
 
-// Write takes what the process prints.
+// Write takes the output of the process.
 func (m *member) Write(b []byte) (int, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -184,7 +184,7 @@ func (m *member) Write(b []byte) (int, error) {
 	}
 }
 
-// events returns what the member has said so far.
+// events returns the events of the member so far.
 func (m *member) events(t *testing.T) []event {
 	t.Helper()
 	m.mu.Lock()
@@ -195,7 +195,7 @@ func (m *member) events(t *testing.T) []event {
 	return slices.Clone(m.mu.events)
 }
 
-// has returns the partitions that the member has, as it says.
+// has returns the partitions of the member, by its events.
 func (m *member) has(t *testing.T) []int32 {
 	t.Helper()
 	events := m.events(t)
@@ -223,7 +223,7 @@ func (m *member) leave(t *testing.T) {
 	}
 }
 
-// eventually waits until it is nil what problem returns.
+// eventually waits until problem returns nil.
 func eventually(t *testing.T, problem func() error) {
 	t.Helper()
 	for end := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {

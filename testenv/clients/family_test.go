@@ -19,7 +19,7 @@ import (
 // family is a kind of clients.
 type family struct {
 	name    string
-	always  bool                            // needs nothing that make test does not
+	always  bool                            // needs nothing beyond make test's needs
 	install func(t *testing.T) proc.Command // or skips
 	plain   bool                            // records that it writes have no headers, and the time of sending
 	lacks   map[string]string               // why the library cannot do a feature
@@ -81,8 +81,8 @@ func read(t *testing.T, name string) []byte {
 	return text
 }
 
-// installed returns the cached folder of a family, after filling it if it is
-// not there. The pins decide what is in it.
+// installed returns the cached folder of a family, and fills it first if it is
+// missing. The pins decide its content.
 func installed(t *testing.T, name string, pins [][]byte, fill func(dir string) error) string {
 	t.Helper()
 	path, err := cache.Path("clients-"+name, pins...)
@@ -157,7 +157,7 @@ func javaDriver(profile string) func(t *testing.T) proc.Command {
 	}
 }
 
-// pythonDriver runs the program in python with the packages it asks for.
+// pythonDriver runs the program in python with the packages it needs.
 func pythonDriver(t *testing.T) proc.Command {
 	python, requirements := tool(t, "python3"), here(t, filepath.Join("python", "requirements.txt"))
 	version, err := exec.Command(python, "--version").Output() // wheels are of one version of Python
@@ -171,7 +171,7 @@ func pythonDriver(t *testing.T) proc.Command {
 		Env: append(os.Environ(), "PYTHONPATH="+folder, "PYTHONDONTWRITEBYTECODE=1")}
 }
 
-// nodeDriver runs the program in node with the packages it asks for.
+// nodeDriver runs the program in node with the packages it needs.
 func nodeDriver(t *testing.T) proc.Command {
 	node, npm := tool(t, "node"), tool(t, "npm")
 	names := []string{"package.json", "package-lock.json"}

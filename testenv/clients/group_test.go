@@ -21,8 +21,8 @@ func (c client) groupSpec(topic, name string) spec {
 	return spec{Client: c.named(name), Topic: topic, Group: topic, Session: session}
 }
 
-// balanced waits until the members that are named, and no others, have all
-// partitions among them, as the broker says.
+// balanced waits until the named members, and no others, have all partitions,
+// according to the broker.
 func (c client) balanced(t *testing.T, group string, names ...string) {
 	t.Helper()
 	admin, ctx := kadm.NewClient(reference(t, c.broker)), deadline(t)
@@ -79,14 +79,15 @@ func everything(t *testing.T, records []event, all ...*member) {
 		count := processed(t, all...)
 		for _, r := range records {
 			if count[at(r)] == 0 {
-				return fmt.Errorf("nobody has read %d/%d; %d of %d are read", r.Partition, r.Offset, len(count), len(records))
+				return fmt.Errorf("no member has read %d/%d; %d of %d are read", r.Partition, r.Offset, len(count), len(records))
 			}
 		}
 		return nil
 	})
 }
 
-// committed waits until the group's offsets are the ends of what was written.
+// committed waits until the group's offsets are the ends of the written
+// records.
 func committed(t *testing.T, c client, group string, records []event) {
 	t.Helper()
 	want := map[int32]int64{}
@@ -111,9 +112,9 @@ func committed(t *testing.T, c client, group string, records []event) {
 	})
 }
 
-// group is the test of a group's life: three members share the partitions,
-// a fourth joins, one is killed; each record is read at least once; and when all
-// have left, one that comes later goes on where they were.
+// group is the test of a group's life. Three members share the partitions, a
+// fourth joins, one is killed; each record is read at least once. When all have
+// left, a later member goes on from their offsets.
 func group(t *testing.T, c client) {
 	topic := createTopic(t, c, "group", groupPartitions)
 	records := events(groupPartitions, 0, 700)
@@ -233,7 +234,7 @@ func keeps(t *testing.T, events []event, kept []int32) {
 	}
 }
 
-// groupAdmin is the test of what tools do to groups.
+// groupAdmin is the test of administrative requests about groups.
 func groupAdmin(t *testing.T, c client) {
 	topic := createTopic(t, c, "group-admin", groupPartitions)
 	records := events(groupPartitions, 0, 70)

@@ -13,9 +13,9 @@ import (
 )
 
 var (
-	all  = flag.Bool("clients.all", false, "run every family whose runtime is there, and install what it needs")
+	all  = flag.Bool("clients.all", false, "run every family whose runtime is installed, and install its packages")
 	only = flag.String("clients.only", "", "run the families whose names match this regular expression")
-	peer = flag.String("clients.peer", "", "test the broker at this address instead of varve: to tell a client's manners from varve's")
+	peer = flag.String("clients.peer", "", "test the broker at this address instead of varve: to distinguish a client's behaviour from varve's")
 )
 
 func TestMain(m *testing.M) {
@@ -24,8 +24,8 @@ func TestMain(m *testing.M) {
 
 // startBroker returns the address of a node on MinIO, for a test and its
 // subtests. The flush interval is that of make run, so that the many small
-// steps of these tests do not take long, and members do not wait for others to
-// join: each one that does begins a rebalance.
+// steps of these tests do not take long. Members do not wait for others to
+// join: each one that joins begins a rebalance.
 func startBroker(t *testing.T) string {
 	t.Helper()
 	if *peer != "" {
@@ -37,7 +37,8 @@ func startBroker(t *testing.T) string {
 	return node.Start(t).Kafka
 }
 
-// A feature is what an application asks of a client and its broker.
+// A feature is a capability that an application needs from a client and its
+// broker.
 type feature struct {
 	name string
 	test func(*testing.T, client)
@@ -71,7 +72,7 @@ func TestClients(t *testing.T) {
 	}
 }
 
-// check runs one feature and notes what came of it.
+// check runs one feature and notes its outcome.
 func (c client) check(t *testing.T, f feature) {
 	t.Parallel()
 	t.Cleanup(func() { findings.note(f.name, c.family.name, outcome(t)) })
@@ -81,5 +82,5 @@ func (c client) check(t *testing.T, f feature) {
 	f.test(t, c)
 }
 
-// named returns a name for what a test makes: a topic, a group, a member.
+// named returns a name for an object of a test: a topic, a group, a member.
 func (c client) named(kind string) string { return fmt.Sprintf("%s-%s", c.family.name, kind) }

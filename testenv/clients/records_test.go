@@ -7,8 +7,8 @@ import (
 // codecs are the numbers of compressions in a batch's attributes.
 var codecs = map[string]uint8{"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
 
-// produce has the family write records. It returns them with the offsets that
-// the client was told.
+// produce lets the family write records. It returns them with the offsets that
+// the client got.
 func (c client) produce(t *testing.T, s spec, records []event) []event {
 	t.Helper()
 	sent := run[event](t, c, "produce", s, lines(t, records))
@@ -27,8 +27,9 @@ func (c client) produce(t *testing.T, s spec, records []event) []event {
 	return records
 }
 
-// compression is the test of one: what the family writes compressed is stored as
-// it was sent, and both the reference and the family itself read it back.
+// compression is the test of one: records that the family compresses are stored
+// as they were sent, and both the reference and the family itself read them
+// back.
 func compression(codec string) func(*testing.T, client) {
 	return func(t *testing.T, c client) {
 		topic := createTopic(t, c, codec, 3)
@@ -45,9 +46,9 @@ func compression(codec string) func(*testing.T, client) {
 	}
 }
 
-// idempotent is the test of a producer as its library makes it by default, or
-// when it is told to be idempotent: many batches, several in flight, in order
-// and once each.
+// idempotent is the test of a producer that is idempotent, by its library's
+// default or by a setting. Many batches, several in flight, must arrive in
+// order and once each.
 func idempotent(t *testing.T, c client) {
 	topic := createTopic(t, c, "idempotent", 2)
 	want := c.produce(t, spec{Topic: topic, Compression: "none", Idempotent: true}, events(2, 0, 3000))

@@ -14,9 +14,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// The reference is the client that varve's other tests use. It prepares and
-// looks after what a family does, so that a family that cannot do a thing is
-// not in the way of testing another.
+// The reference is the client that varve's other tests use. It prepares the
+// work of a family and checks its results, so that a family that cannot do one
+// thing can still be tested for another.
 
 func deadline(t *testing.T) context.Context {
 	t.Helper()
@@ -40,15 +40,14 @@ func reference(t *testing.T, broker string, options ...kgo.Opt) *kgo.Client {
 func createTopic(t *testing.T, c client, kind string, partitions int32) string {
 	t.Helper()
 	topic := c.named(kind)
-	// Clients are shown three replicas on one broker, and must live with it.
+	// Clients see three replicas on one broker, and must cope with that.
 	if _, err := kadm.NewClient(reference(t, c.broker)).CreateTopic(deadline(t), partitions, 3, nil, topic); err != nil {
 		t.Fatalf("create topic %s: %v", topic, err)
 	}
 	return topic
 }
 
-// begin is the timestamp of the first record that is made; each has one that is
-// a second later.
+// begin is the timestamp of the first record; each later one is a second later.
 const begin = 1_700_000_000_000
 
 // events makes n records over the partitions of a topic, each unlike the others,
@@ -64,7 +63,7 @@ func events(partitions int32, from, n int) []event {
 	return made
 }
 
-// lines is records as a program takes them.
+// lines returns records in the form that a program takes.
 func lines(t *testing.T, records []event) []byte {
 	t.Helper()
 	var text bytes.Buffer
@@ -111,7 +110,7 @@ func readBack(t *testing.T, broker, topic string, n int) (records []*kgo.Record)
 	return records
 }
 
-// position is where a record is in a topic.
+// position is the position of a record in a topic.
 type position struct {
 	partition int32
 	offset    int64
@@ -119,8 +118,8 @@ type position struct {
 
 func at(e event) position { return position{e.Partition, e.Offset} }
 
-// same compares what was read with what was written, wherever it came. A record
-// that was written without a timestamp has got one.
+// same compares the records read with those written, in any order. A record
+// written without a timestamp has got one.
 func same(t *testing.T, got, want []event) {
 	t.Helper()
 	if len(got) != len(want) {
@@ -144,7 +143,7 @@ func same(t *testing.T, got, want []event) {
 	}
 }
 
-// seen is a record of the reference as an event.
+// seen converts a record of the reference to an event.
 func seen(r *kgo.Record) event {
 	e := event{Partition: r.Partition, Offset: r.Offset, Key: string(r.Key), Value: string(r.Value),
 		Timestamp: r.Timestamp.UnixMilli(), Headers: map[string]string{}}

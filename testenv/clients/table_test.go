@@ -10,7 +10,8 @@ import (
 	"testing"
 )
 
-// findings is what came of each feature of each client, for the table at the end.
+// findings are the outcomes of each feature of each client, for the table at
+// the end.
 var findings table
 
 type table struct {

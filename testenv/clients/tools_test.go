@@ -17,8 +17,8 @@ import (
 type tools struct {
 	name    string
 	profile string            // in java/pom.xml
-	classes map[string]string // what a tool's script runs, where releases differ
-	perf    string            // how kafka-consumer-perf-test calls the number of records
+	classes map[string]string // the class that a tool's script runs, where releases differ
+	perf    string            // name of the number of records in kafka-consumer-perf-test
 	broker  string
 	jars    string
 	java    string
@@ -32,7 +32,7 @@ var releases = []tools{
 		"kafka-console-producer":    "kafka.tools.ConsoleProducer"}},
 }
 
-// classes are what the scripts of Kafka run.
+// classes are the classes that Kafka's scripts run.
 var classes = map[string]string{
 	"kafka-topics":              "org.apache.kafka.tools.TopicCommand",
 	"kafka-configs":             "org.apache.kafka.tools.ConfigCommand",
@@ -134,7 +134,8 @@ func (k tools) run(t *testing.T, name string, args ...string) string {
 	return output
 }
 
-// refused runs a tool that must say why it cannot. Some tools exit with 0 then.
+// refused runs a tool that must print why it cannot do its work. Some tools
+// exit with 0 then.
 func (k tools) refused(t *testing.T, name, why string, args ...string) {
 	t.Helper()
 	var stdout bytes.Buffer

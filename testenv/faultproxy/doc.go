@@ -1,12 +1,13 @@
 // Package faultproxy stands between a node and an object store that speaks S3
-// over HTTP, and does to requests and answers what networks, load balancers and
-// overloaded stores do: it refuses, delays, cuts, stalls, changes and loses them.
+// over HTTP. It does to requests and answers the same as networks, load
+// balancers and overloaded stores: it refuses, delays, cuts, stalls, changes
+// and loses them.
 //
-// It promises that without a fault set it passes everything on as it came, the
-// signed headers included, and that each fault is counted when it has happened
-// to a request, not when it was set. A request it has sent on goes on when the
-// client has given up, as one in a network does.
+// It promises that without a fault it passes everything on unchanged, with the
+// signed headers. It counts each fault when it strikes a request, not when it
+// is set. A request that it has passed on continues when the client gives up,
+// as in a network.
 //
-// It knows no keys and no formats but HTTP's. It never repeats a request: what
-// the store sees twice, the client has sent twice.
+// It knows no keys and no formats but HTTP's. It never repeats a request: if
+// the store sees a request twice, the client has sent it twice.
 package faultproxy

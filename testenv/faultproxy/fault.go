@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// Kind names what can be done to a request.
+// Kind names a fault.
 type Kind string
 
-// The faults. Those of PUT strike PUT only, those of GET strike only a GET of
+// The faults. Those of PUT strike only PUTs, those of GET strike only a GET of
 // an object that the store has answered with its content.
 const (
 	// Unavailable answers 503 SlowDown, and the store sees nothing.
@@ -43,25 +43,25 @@ const (
 	TruncatedGet Kind = "truncated-get"
 	// FlippedGet changes one bit of the answer's body.
 	FlippedGet Kind = "flipped-get"
-	// Missing answers 404 NoSuchKey for an object that is there: a lie no store
-	// with read-after-write consistency tells.
+	// Missing answers 404 NoSuchKey for an object that exists. No store with
+	// read-after-write consistency does that.
 	Missing Kind = "missing"
 )
 
-// Kinds are all faults but Missing, which needs readers that expect lies.
+// Kinds are all faults but Missing, which needs readers that expect it.
 var Kinds = []Kind{
 	Unavailable, Latency, Reset, BlackHole, ReplyLost, StalledPut, LateArrival,
 	FalseConflict, ErrorIn200, StalledGet, TruncatedGet, FlippedGet,
 }
 
-// Fault is what shall happen to some requests.
+// Fault is a fault that strikes some requests.
 type Fault struct {
 	Kind  Kind
 	Rate  float64       // of the requests it can strike, 0 to 1
 	Delay time.Duration // for the kinds that have one
-	// P99 makes the delays of Latency differ from each other as those of a store
-	// do: Delay is then their median, this their 99th percentile, and they are
-	// distributed log-normally.
+	// P99 makes the delays of Latency differ from each other as those of a
+	// store do. Delay is then their median, P99 their 99th percentile, and they
+	// are distributed log-normally.
 	P99 time.Duration
 }
 
@@ -73,7 +73,7 @@ func (f Fault) String() string {
 	return text
 }
 
-// Random draws a fault of a kind, some of them mild and some total.
+// Random draws a fault of a kind, sometimes mild and sometimes total.
 func Random(kind Kind, random *rand.Rand) Fault {
 	f := Fault{Kind: kind, Rate: []float64{0.1, 0.5, 1}[random.IntN(3)]}
 	switch kind {
@@ -110,7 +110,7 @@ func between(random *rand.Rand, low, high time.Duration) time.Duration {
 	return time.Duration(d).Round(time.Millisecond)
 }
 
-// strikes says whether the fault can happen to a request at all.
+// strikes reports whether the fault can strike a request at all.
 func (k Kind) strikes(r *http.Request) bool {
 	switch k {
 	case StalledPut, LateArrival, FalseConflict, ErrorIn200:

@@ -11,11 +11,11 @@ import (
 	"time"
 )
 
-// handle does to a request what the faults set say.
+// handle applies the faults to a request.
 func (p *Proxy) handle(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody))
 	if err != nil {
-		return // the client is gone
+		return // the client has gone
 	}
 	fault := p.draw(r)
 	switch fault.Kind {
@@ -53,7 +53,7 @@ func (p *Proxy) handle(w http.ResponseWriter, r *http.Request) {
 func (p *Proxy) relay(w http.ResponseWriter, r *http.Request, body []byte, fault Fault) {
 	a, err := p.pass(r, body)
 	if err != nil {
-		reset(w) // what the client would see without a proxy
+		reset(w) // as the client would see without a proxy
 		return
 	}
 	if fault.Kind == ReplyLost {
@@ -92,8 +92,8 @@ func (p *Proxy) relay(w http.ResponseWriter, r *http.Request, body []byte, fault
 	}
 }
 
-// write writes the answer with the first n bytes of its body. Errors are the
-// client's going away.
+// write writes the answer with the first n bytes of its body. An error means
+// that the client has gone.
 func (a *answer) write(w http.ResponseWriter, n int) {
 	for name, values := range a.header {
 		w.Header()[name] = values
@@ -106,7 +106,7 @@ func (a *answer) write(w http.ResponseWriter, n int) {
 	_, _ = w.Write(a.body[:n])
 }
 
-// arriveLate passes the request on later, whatever has become of the client.
+// arriveLate passes the request on later, even if the client has gone.
 func (p *Proxy) arriveLate(r *http.Request, body []byte, delay time.Duration) {
 	late := r.Clone(context.Background()) // r is the server's again when handle returns
 	p.addLate(1)
@@ -122,7 +122,8 @@ func (p *Proxy) arriveLate(r *http.Request, body []byte, delay time.Duration) {
 	})
 }
 
-// errBroken is why a connection to the store ends in the middle of a body.
+// errBroken is the error with which a connection to the store ends in the
+// middle of a body.
 var errBroken = errors.New("broken by the fault proxy")
 
 // stalling is a body that stops half-way for a while.

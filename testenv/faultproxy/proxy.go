@@ -16,9 +16,9 @@ import (
 )
 
 const (
-	// maxBody bounds what is kept of a request or an answer.
+	// maxBody limits the bytes kept of a request or an answer.
 	maxBody = 64 << 20
-	// forwardTimeout bounds the wait for the store, beyond any client's.
+	// forwardTimeout limits the wait for the store, beyond any client's limit.
 	forwardTimeout = 3 * time.Minute
 )
 
@@ -41,8 +41,8 @@ type Proxy struct {
 	}
 }
 
-// Start starts a proxy before the store at target, a host:port without TLS.
-// What it does at random follows from seed and the order of requests.
+// Start starts a proxy before the store at target, a host:port without TLS. Its
+// random choices follow from seed and the order of requests.
 func Start(target string, seed uint64) (*Proxy, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -61,22 +61,23 @@ func Start(target string, seed uint64) (*Proxy, error) {
 // Address is the host:port that the proxy listens on.
 func (p *Proxy) Address() string { return p.listener.Addr().String() }
 
-// Set makes these the faults from now on; none heals. Of several, the first that
-// strikes a request is the only one. What a fault has begun goes on.
+// Set replaces the faults from now on; with none, requests pass unchanged. Of
+// several, only the first that strikes a request takes effect. Effects that
+// have begun go on.
 func (p *Proxy) Set(faults ...Fault) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.mu.faults = faults
 }
 
-// Fired is how often each fault has happened.
+// Fired returns how often each fault has struck.
 func (p *Proxy) Fired() map[Kind]int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return maps.Clone(p.mu.fired)
 }
 
-// Late is how many requests have yet to arrive late.
+// Late returns how many requests have yet to arrive late.
 func (p *Proxy) Late() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -101,7 +102,7 @@ func (p *Proxy) Close() error {
 	return nil
 }
 
-// draw chooses what happens to a request; a zero Fault is nothing.
+// draw chooses the fault of a request; a zero Fault is none.
 func (p *Proxy) draw(r *http.Request) Fault {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -113,14 +114,14 @@ func (p *Proxy) draw(r *http.Request) Fault {
 	return Fault{}
 }
 
-// latency is how long to hold a request.
+// latency returns how long to hold a request.
 func (p *Proxy) latency(f Fault) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return f.latency(p.mu.random)
 }
 
-// intN is a random number below n.
+// intN returns a random number below n.
 func (p *Proxy) intN(n int) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -133,7 +134,7 @@ func (p *Proxy) fire(kind Kind) {
 	p.mu.fired[kind]++
 }
 
-// sleep waits, not longer than until Close or until ctx ends.
+// sleep waits for d, at most until Close or the end of ctx.
 func (p *Proxy) sleep(ctx context.Context, d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -144,7 +145,7 @@ func (p *Proxy) sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-// answer is what the store has answered, as a whole.
+// answer is a whole answer of the store.
 type answer struct {
 	status int
 	header http.Header
@@ -158,7 +159,7 @@ func (p *Proxy) forward(r *http.Request, size int, body io.Reader) (*answer, err
 	out := r.Clone(ctx)
 	out.RequestURI = ""
 	out.URL.Scheme, out.URL.Host = "http", p.target
-	out.Host = r.Host // it is part of what the signature covers
+	out.Host = r.Host // the signature covers it
 	out.Header.Del("Connection")
 	out.Header.Del("Expect") // the body is here already
 	out.Body, out.GetBody, out.ContentLength = io.NopCloser(body), nil, int64(size)

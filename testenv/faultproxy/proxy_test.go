@@ -18,7 +18,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// store is an object store of one key, which counts what gets to it.
+// store is an object store of one key, which counts the requests.
 type store struct {
 	mu     sync.Mutex
 	object []byte
@@ -122,7 +122,7 @@ func TestWithoutFaultsEverythingPasses(t *testing.T) {
 		t.Errorf("HEAD: %d, %v", status, err)
 	}
 	if e.store.host != e.Address() {
-		t.Errorf("the store was told the host %s, signed was %s", e.store.host, e.Address())
+		t.Errorf("the store got the host %s, signed was %s", e.store.host, e.Address())
 	}
 	if fired := e.Fired(); len(fired) > 0 {
 		t.Errorf("fired %v", fired)

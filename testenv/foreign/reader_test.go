@@ -21,7 +21,7 @@ import (
 // line is an object of JSON that reader.py or varve printed.
 type line = map[string]any
 
-// run runs reader.py on the bucket and returns what it printed.
+// run runs reader.py on the bucket and returns its output.
 func (w *world) run(args ...string) (lines []line, failure string) {
 	w.Helper()
 	command := exec.CommandContext(w.ctx, testenv.LookTool(w, "python3"), append([]string{"-B", "-S", "reader.py"}, args...)...)
@@ -33,7 +33,7 @@ func (w *world) run(args ...string) (lines []line, failure string) {
 	return w.lines(stdout.Bytes()), ""
 }
 
-// read is run of what must succeed.
+// read is run for a command that must succeed.
 func (w *world) read(args ...string) []line {
 	w.Helper()
 	lines, failure := w.run(args...)
@@ -96,7 +96,8 @@ func wantEqual[T any](t *testing.T, what string, got, want map[string]T) {
 	}
 }
 
-// consumed is what `varve consume` prints of topics, by topic, partition and offset.
+// consumed returns the output of `varve consume` for topics, by topic,
+// partition and offset.
 func (w *world) consumed(topics []string) map[string]line {
 	found := map[string]line{}
 	for _, l := range w.lines(w.varve(append([]string{"consume", "--until-end", "-o", "json"}, topics...)...)) {
@@ -110,8 +111,9 @@ func (w *world) consumed(topics []string) map[string]line {
 
 func place(l line) string { return fmt.Sprintf("%v-%v at %v", l["topic"], l["partition"], l["offset"]) }
 
-// recordsOf is the same as the reader has it. Batches of a codec that the reader does not
-// know must stand where they should; of their records it is known what they are.
+// recordsOf returns the same from the reader's output. Batches of a codec that
+// the reader does not know must stand in their places; the content of their
+// records is known.
 func (w *world) recordsOf(lines []line) map[string]line {
 	w.Helper()
 	found, raw := map[string]line{}, map[string]bool{}
@@ -136,7 +138,7 @@ func (w *world) recordsOf(lines []line) map[string]line {
 	return found
 }
 
-// described is what `varve topic describe` says.
+// described returns the output of `varve topic describe`.
 func (w *world) described() map[string]line {
 	found := map[string]line{}
 	for _, topic := range []string{"events", "odd.ones", "packed", "__consumer_offsets"} {
@@ -173,7 +175,7 @@ func (w *world) topicsOf(lines []line) map[string]line {
 	return found
 }
 
-// committed is what the node has of the groups.
+// committed returns the node's offsets of the groups.
 func (w *world) committed() map[string]any {
 	found := map[string]any{}
 	for _, group := range []string{"readers", "by hand"} {
@@ -198,7 +200,7 @@ func groupsOf(lines []line) map[string]any {
 	return found
 }
 
-// checkAll lets the reader look at every object, and at what checkpoints say of them.
+// checkAll lets the reader check every object and every checkpoint.
 func (w *world) checkAll() {
 	w.Helper()
 	lines := w.read("check", w.folder)

@@ -21,7 +21,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// patience bounds every wait for something that should come.
+// patience limits every wait for an expected event.
 const patience = 90 * time.Second
 
 // world is a node and the folder of its bucket.
@@ -74,8 +74,8 @@ func (w *world) restart() {
 	w.node.Restart(w)
 }
 
-// fill writes a bucket with something of everything that the format has and a node
-// can be brought to write, with three leaderships and a void.
+// fill writes a bucket with everything that the format has and that a node can
+// be made to write, with three leaderships and a void.
 func (w *world) fill() {
 	w.topics()
 	w.oddRecords()
@@ -135,8 +135,9 @@ func (w *world) manyObjects() {
 	}
 }
 
-// commit reads with a group that has a member, whose commits are long enough that a
-// snapshot of the group is made, and leaves one group without members and one deleted.
+// commit reads with a group that has a member, with commits so long that a
+// snapshot of the group is made. It leaves one group without members and one
+// deleted.
 func (w *world) commit() {
 	c := w.client(kgo.ConsumerGroup("readers"), kgo.ConsumeTopics("packed"), kgo.DisableAutoCommit(), kgo.InstanceID("reader-1"))
 	long := strings.Repeat("m", 4000)
@@ -161,8 +162,9 @@ func (w *world) commit() {
 	w.must(err)
 }
 
-// leaveVoid stores what the last leader may have had under way when it was killed: an
-// object above a gap. The next leader's fence takes the gap, so that the object is void.
+// leaveVoid stores an object that the last leader may have had under way when
+// it was killed: one above a gap. The next leader's fence takes the gap, so
+// that the object is void.
 func (w *world) leaveVoid() {
 	w.Helper()
 	paths := w.glob("journals/1/0*")

@@ -37,7 +37,7 @@ func (r repository) git(args ...string) string {
 	return r.gitWith(nil, args...)
 }
 
-// gitWith runs git and returns what it prints.
+// gitWith runs git and returns its output.
 func (r repository) gitWith(env []string, args ...string) string {
 	r.t.Helper()
 	cmd := git(r.dir, append([]string{"-c", "user.name=A", "-c", "user.email=a@example.org", "-c", "commit.gpgSign=false",

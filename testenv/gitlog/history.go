@@ -60,7 +60,7 @@ func open(repository, branch string) (*history, error) {
 		return nil, err
 	}
 	h := &history{cmd: git(repository,
-		// What the user has configured must not change the output.
+		// The user's configuration must not change the output.
 		"-c", "i18n.logOutputEncoding=UTF-8", "-c", "log.showRoot=true", "-c", "log.showSignature=false",
 		"log", "-z", "--reverse", "--date-order", "--no-color", "--no-notes", "--format="+format,
 		"--raw", "--no-renames", "--no-ext-diff", "--diff-merges=first-parent", tip)}
@@ -183,7 +183,8 @@ func notEOF(err error) error {
 	return err
 }
 
-// cut notes the end of the output where no commit may end: close says why.
+// cut notes that the output ended where no commit may end; close returns the
+// reason.
 func (h *history) cut(err error) error {
 	if err == io.EOF {
 		h.ended = true

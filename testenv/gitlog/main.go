@@ -1,6 +1,6 @@
 // Command gitlog turns the history of a git repository into events: one JSON
-// object a line on standard output, one line a commit, oldest first, for
-// varve to be filled with real data.
+// object a line on standard output, one line a commit, oldest first. Its
+// purpose is to fill varve with real data.
 //
 //	gitlog [--branch REVISION] [--max N] REPOSITORY > events.jsonl
 //
@@ -16,11 +16,10 @@
 //	parents    hashes; empty for a first commit
 //	files      number of files it changes against its first parent
 //
-// It promises that no commit comes before its parents (timestamps therefore
-// may go back where clocks did), that every line is valid UTF-8 (invalid bytes
-// become U+FFFD), and that the same history gives the same bytes. It reads as
-// git writes, and keeps no more than one commit in memory. It never changes
-// the repository.
+// It promises that no commit comes before its parents (timestamps therefore may
+// go back where clocks did). Every line is valid UTF-8 (invalid bytes become
+// U+FFFD), and the same history gives the same bytes. It reads as git writes,
+// and keeps no more than one commit in memory. It never changes the repository.
 package main
 
 import (
@@ -36,8 +35,8 @@ import (
 
 const usage = "usage: gitlog [--branch REVISION] [--max N] REPOSITORY > events.jsonl"
 
-// progressInterval is how often progress is said, and so how long a run may
-// be silent.
+// progressInterval is the time between two lines of progress, and so the
+// longest silence of a run.
 const progressInterval = 2 * time.Second
 
 func main() {

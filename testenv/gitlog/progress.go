@@ -9,7 +9,7 @@ import (
 	"github.com/dustin/go-humanize"
 )
 
-// progress says every progressInterval how much has been written.
+// progress prints every progressInterval how much has been written.
 type progress struct {
 	commits, bytes atomic.Int64
 	quit, done     chan struct{}
@@ -49,8 +49,8 @@ func (p *progress) add(bytes int) {
 	p.bytes.Add(int64(bytes))
 }
 
-// stop says the final numbers, if any were said before, and waits until it
-// has.
+// stop prints the final numbers, if any were printed before, and waits for
+// that.
 func (p *progress) stop() {
 	close(p.quit)
 	<-p.done

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// Result is what a history adds up to.
+// Result is the outcome of a check.
 type Result struct {
 	Sent      int          `json:"sent"`
 	Acked     int          `json:"acknowledged"`
@@ -20,8 +20,8 @@ type Result struct {
 	Anomalies []Anomaly    `json:"anomalies"` // the first of each kind
 }
 
-// Check checks the history as a whole. All that was sent must have its outcome,
-// or count as unknown, and consumers must have read each partition completely
+// Check checks the history as a whole. Every value sent must have its outcome,
+// or counts as unknown, and consumers must have read each partition completely
 // (Complete). It may be called once.
 func (h *History) Check() Result {
 	h.mu.Lock()
@@ -39,14 +39,14 @@ func (h *History) Check() Result {
 	return r
 }
 
-// bitmap is the numbers of one producer that are in the log.
+// bitmap holds the numbers of one producer that are in the log.
 type bitmap []uint64
 
 func (b bitmap) has(number uint64) bool { return b[number/64]>>(number%64)&1 == 1 }
 func (b bitmap) set(number uint64)      { b[number/64] |= 1 << (number % 64) }
 
-// scanLogsLocked checks every value in the logs, in the order in which they
-// stand there. It returns what is there, by producer.
+// scanLogsLocked checks every value in the logs, in log order. It returns the
+// values found, by producer.
 func (h *History) scanLogsLocked(r *Result) []bitmap {
 	seen := make([]bitmap, len(h.mu.producers))
 	for i, p := range h.mu.producers[1:] {
@@ -125,14 +125,14 @@ func (h *History) scanAckLocked(p *Producer, s *send, v Value, seen bool) bool {
 	case found != 0:
 		h.noteLocked(OffsetReuse, "%s, where %s was read%s", h.describeLocked(v), h.describeLocked(found), h.aroundLocked(s.partition, s.offset))
 	case s.offset >= 0 && s.offset < int64(len(log.values)):
-		h.noteLocked(LostWrite, "%s, but nobody was given it, though the log goes on to %d", h.describeLocked(v), len(log.values))
+		h.noteLocked(LostWrite, "%s, but no consumer got it, though the log goes on to %d", h.describeLocked(v), len(log.values))
 	default:
 		h.noteLocked(Unseen, "%s, but partition %d ends at %d", h.describeLocked(v), s.partition, len(log.values))
 	}
 	return false
 }
 
-// aroundLocked shows what stands near an offset.
+// aroundLocked shows the values near an offset.
 func (h *History) aroundLocked(partition int32, offset int64) string {
 	var near []string
 	for o := max(0, offset-3); o <= offset+3; o++ {
@@ -152,7 +152,7 @@ func (r Result) Total() int {
 	return n
 }
 
-// Kinds returns what was found, sorted.
+// Kinds returns the kinds found, sorted.
 func (r Result) Kinds() []Kind {
 	kinds := make([]Kind, 0, len(r.Counts))
 	for kind := range r.Counts {

@@ -18,17 +18,18 @@ func (h *History) NewConsumer(name string) *Consumer {
 	return c
 }
 
-// Seek says that the next offset the consumer wants of the partition is offset.
+// Seek notes that the next offset the consumer wants of the partition is
+// offset.
 func (c *Consumer) Seek(partition int32, offset int64) { c.next[partition] = offset }
 
-// Next is the offset the consumer expects next.
+// Next returns the offset that the consumer expects next.
 func (c *Consumer) Next(partition int32) int64 { return c.next[partition] }
 
-// Count is how many records were read.
+// Count returns how many records were read.
 func (c *Consumer) Count() int64 { return c.read }
 
-// Read says that the consumer was given a record. Records must be told in the
-// order in which they came.
+// Read notes that the consumer got a record. It must be called in the order in
+// which the records came.
 func (c *Consumer) Read(partition int32, offset int64, key, text []byte) {
 	h := c.history
 	h.mu.Lock()
@@ -72,19 +73,19 @@ func (c *Consumer) readLocked(partition int32, offset int64, v Value) {
 	}
 }
 
-// firstReadLocked checks what may be in the log at all.
+// firstReadLocked checks that the value may be in the log at all.
 func (h *History) firstReadLocked(partition int32, offset int64, v Value, by string) {
 	_, s := h.findLocked(v)
 	switch {
 	case s == nil:
-		h.noteLocked(Phantom, "%s was given %v at partition %d, offset %d: nobody has sent it", by, v, partition, offset)
+		h.noteLocked(Phantom, "%s got %v at partition %d, offset %d: no producer has sent it", by, v, partition, offset)
 	case s.partition != partition:
 		h.noteLocked(Phantom, "%s was given %s at partition %d, offset %d", by, h.describeLocked(v), partition, offset)
 	}
 }
 
-// Complete says that the consumer has read everything from the beginning up to
-// where it is told the log ends now.
+// Complete notes that the consumer has read everything from the beginning up to
+// end, the present end of the log.
 func (c *Consumer) Complete(partition int32, end int64) {
 	h := c.history
 	h.mu.Lock()
@@ -103,7 +104,7 @@ func (l *partitionLog) at(offset int64) Value {
 	return l.values[offset]
 }
 
-// maxGap bounds the memory that an absurd offset can take.
+// maxGap limits the memory that an absurd offset can take.
 const maxGap = 1 << 24
 
 func (l *partitionLog) put(offset int64, v Value) {

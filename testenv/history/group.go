@@ -2,19 +2,20 @@ package history
 
 import "sync"
 
-// Kinds that a consumer group adds.
+// Kinds for consumer groups.
 const (
-	// Skipped: an offset was committed, or everything was, and a record before it
-	// had been processed by no member.
+	// Skipped: an offset was committed, or the check came, and no member had
+	// processed a record before it.
 	Skipped Kind = "skipped"
-	// CommitWentBack: a committed offset was told that is below one which was
-	// acknowledged, or told, before the question was asked.
+	// CommitWentBack: a look-up returned a committed offset below one that was
+	// acknowledged, or returned, before the look-up began.
 	CommitWentBack Kind = "commit-went-back"
 )
 
-// Group is what the members of one consumer group and those who look at it told of
-// the partitions 0 to n-1 of one topic: each record is processed at least once, and
-// committed offsets never go back. Its methods may be called concurrently.
+// Group holds the reports, by the members of one consumer group and by observers,
+// about the partitions 0 to n-1 of one topic. Each record must be processed at
+// least once, and committed offsets must never go back. Its methods may be
+// called concurrently.
 type Group struct {
 	history *History // gets the anomalies
 
@@ -23,20 +24,20 @@ type Group struct {
 	stats GroupResult
 }
 
-// groupPartition is one partition as the group has it.
+// groupPartition is one partition as the group sees it.
 type groupPartition struct {
 	end       int64          // after the last record that was acknowledged to its producer
-	next      int64          // all before it is processed
+	next      int64          // all before it are processed
 	beyond    map[int64]bool // processed, after next
 	committed int64
 }
 
-// GroupResult counts what happened.
+// GroupResult counts the events.
 type GroupResult struct {
 	Records   int64 `json:"records"`   // acknowledged to their producers
-	Processed int64 `json:"processed"` // by members, one record by several or again too
+	Processed int64 `json:"processed"` // by members, a record counts each time
 	Commits   int64 `json:"commits"`   // offsets acknowledged
-	LookUps   int64 `json:"look_ups"`  // committed offsets told
+	LookUps   int64 `json:"look_ups"`  // committed offsets returned
 }
 
 // NewGroup begins with an empty topic.
@@ -48,7 +49,7 @@ func (h *History) NewGroup(partitions int) *Group {
 	return g
 }
 
-// Sent says that a record was acknowledged to its producer.
+// Sent notes that a record was acknowledged to its producer.
 func (g *Group) Sent(partition int32, offset int64) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -57,8 +58,8 @@ func (g *Group) Sent(partition int32, offset int64) {
 	p.end = max(p.end, offset+1)
 }
 
-// Processed says that a member has processed a record. It must be told before the
-// member commits it.
+// Processed notes that a member has processed a record. It must be called
+// before the member commits the record.
 func (g *Group) Processed(partition int32, offset int64) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -74,15 +75,15 @@ func (g *Group) Processed(partition int32, offset int64) {
 	}
 }
 
-// Committed says that a commit was acknowledged. Members begin where the one before
-// has committed, so that all before it must have been processed.
-func (g *Group) Committed(who string, partition int32, offset int64) {
+// Committed notes that a commit was acknowledged. A member begins at the commit
+// of the one before it, so all records before it must have been processed.
+func (g *Group) Committed(client string, partition int32, offset int64) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.stats.Commits++
 	p := &g.parts[partition]
 	if offset > p.next {
-		g.history.Note(Skipped, "%s has committed offset %d of partition %d, offset %d was not processed by anybody", who, offset, partition, p.next)
+		g.history.Note(Skipped, "%s has committed offset %d of partition %d, offset %d was not processed by anybody", client, offset, partition, p.next)
 	}
 	p.committed = max(p.committed, offset)
 }
@@ -104,27 +105,28 @@ func (g *Group) Ask() *GroupQuestion {
 	return q
 }
 
-// Offset says that an offset was told, 0 if none is committed.
-func (q *GroupQuestion) Offset(who string, partition int32, offset int64) {
+// Offset notes that the look-up returned an offset, 0 if none is committed.
+func (q *GroupQuestion) Offset(client string, partition int32, offset int64) {
 	g := q.group
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.stats.LookUps++
 	if offset < q.least[partition] {
-		g.history.Note(CommitWentBack, "%s is told that %d is committed of partition %d, it was %d when it asked", who, offset, partition, q.least[partition])
+		g.history.Note(CommitWentBack, "%s gets %d as the committed offset of partition %d, it was %d when the look-up began", client, offset, partition, q.least[partition])
 	}
 	p := &g.parts[partition]
 	p.committed = max(p.committed, offset)
 }
 
-// Commits is how many offsets were acknowledged as committed so far.
+// Commits returns how many offsets were acknowledged as committed so far.
 func (g *Group) Commits() int64 {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.stats.Commits
 }
 
-// Left is how many acknowledged records are not processed, or not committed, yet.
+// Left returns how many acknowledged records are not processed, or not
+// committed, yet.
 func (g *Group) Left() (unprocessed, uncommitted int64) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -136,7 +138,7 @@ func (g *Group) Left() (unprocessed, uncommitted int64) {
 	return unprocessed, uncommitted
 }
 
-// Check notes what was never processed, and returns what happened in all.
+// Check notes records that were never processed, and returns the counts.
 func (g *Group) Check() GroupResult {
 	g.mu.Lock()
 	defer g.mu.Unlock()

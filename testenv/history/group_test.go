@@ -8,8 +8,8 @@ import (
 
 func TestGroupFindsWhatWasSkippedAndWhatWentBack(t *testing.T) {
 	for name, c := range map[string]struct {
-		told func(g *Group)
-		want []Kind
+		report func(g *Group)
+		want   []Kind
 	}{
 		"all in order": {func(g *Group) {
 			g.Processed(1, 0)
@@ -30,13 +30,13 @@ func TestGroupFindsWhatWasSkippedAndWhatWentBack(t *testing.T) {
 			g.Committed("m", 1, 2)
 			g.Processed(1, 0)
 		}, []Kind{Skipped}},
-		"told less than was acknowledged": {func(g *Group) {
+		"returned less than was acknowledged": {func(g *Group) {
 			g.Processed(1, 0)
 			g.Processed(1, 1)
 			g.Committed("m", 1, 2)
 			g.Ask().Offset("w", 1, 1)
 		}, []Kind{CommitWentBack}},
-		"told less than before": {func(g *Group) {
+		"returned less than before": {func(g *Group) {
 			g.Processed(1, 0)
 			g.Processed(1, 1)
 			g.Ask().Offset("w", 1, 2)
@@ -54,7 +54,7 @@ func TestGroupFindsWhatWasSkippedAndWhatWentBack(t *testing.T) {
 		g := h.NewGroup(2)
 		g.Sent(1, 0)
 		g.Sent(1, 1)
-		c.told(g)
+		c.report(g)
 		g.Check()
 		if got := h.Check().Kinds(); !slices.Equal(got, c.want) {
 			t.Errorf("%s: %v, want %v", name, got, c.want)

@@ -6,57 +6,62 @@ import (
 	"time"
 )
 
-// Kind names a check by what it finds.
+// Kind names a check by its finding.
 type Kind string
 
-// What can be wrong.
+// The kinds of anomalies.
 const (
 	// LostWrite: acknowledged at an offset below the end of the log, and not there.
 	LostWrite Kind = "lost-write"
-	// Unseen: acknowledged, and not in the log after all was drained.
+	// Unseen: acknowledged, and not in the log after it was read to its end.
 	Unseen Kind = "unseen"
 	// OffsetReuse: acknowledged at an offset that holds another value.
 	OffsetReuse Kind = "offset-reuse"
-	// InconsistentOffset: two values were read at one offset, by whomever and whenever.
+	// InconsistentOffset: two values were read at one offset, by any consumers
+	// at any times.
 	InconsistentOffset Kind = "inconsistent-offset"
 	// Duplicate: a value of an idempotent producer is in the log twice.
 	Duplicate Kind = "duplicate"
 	// AbortedRead: a value was read that the log had refused (G1a of Adya).
 	AbortedRead Kind = "aborted-read"
-	// Phantom: a value was read that nobody had sent, or not to that partition.
+	// Phantom: a value was read that no producer had sent, or not to that
+	// partition.
 	Phantom Kind = "phantom"
-	// Corrupt: a record's bytes are not what was sent.
+	// Corrupt: a record's bytes differ from those sent.
 	Corrupt Kind = "corrupt"
-	// PollSkip: a consumer was not given an offset between two that it was given.
+	// PollSkip: a consumer did not get an offset between two that it got.
 	PollSkip Kind = "poll-skip"
-	// NonmonotonicPoll: a consumer was given an offset that it was past.
+	// NonmonotonicPoll: a consumer got an offset that it was past.
 	NonmonotonicPoll Kind = "nonmonotonic-poll"
-	// NonmonotonicSend: values of a producer that keeps order are in another one.
+	// NonmonotonicSend: values of a producer that keeps order are in another
+	// one.
 	NonmonotonicSend Kind = "nonmonotonic-send"
-	// EndWentBack: an end offset was listed below what was known to be committed
-	// before the question was asked.
+	// EndWentBack: an end offset was listed below one that was known to be
+	// committed before the look-up began.
 	EndWentBack Kind = "end-went-back"
 	// StartWentBack: a start offset was listed below an earlier one.
 	StartWentBack Kind = "start-went-back"
-	// Truncated: a full read ended before what had been read earlier.
+	// Truncated: a full read ended before an offset that had been read earlier.
 	Truncated Kind = "truncated"
-	// Stuck: what was to come did not come in time. Clients report it by Note.
+	// Stuck: an expected event did not come in time. Clients report it by Note.
 	Stuck Kind = "stuck"
-	// Refused: a client was told what it never may be. Clients report it by Note.
+	// Refused: a client got an answer that it never may get. Clients report it
+	// by Note.
 	Refused Kind = "refused"
 )
 
-// Anomaly is one thing that is wrong.
+// Anomaly is one broken promise.
 type Anomaly struct {
 	Kind   Kind   `json:"kind"`
 	Detail string `json:"detail"`
 }
 
-// maxDetails bounds the anomalies of one kind that are kept with their details.
+// maxDetails limits the anomalies of one kind that are kept with their details.
 const maxDetails = 20
 
-// History is what clients told of the partitions 0 to n-1 of one topic. Its
-// methods and those of its producers and consumers may be called concurrently.
+// History holds the reports of clients about the partitions 0 to n-1 of one topic.
+// Its methods and those of its producers and consumers may be called
+// concurrently.
 type History struct {
 	elapsed func() time.Duration
 
@@ -112,9 +117,9 @@ func (h *History) noteLocked(kind Kind, format string, args ...any) {
 	h.mu.anomalies = append(h.mu.anomalies, Anomaly{Kind: kind, Detail: fmt.Sprintf("at %v: ", at) + fmt.Sprintf(format, args...)})
 }
 
-// DiskLost says that the node's disk is gone by now. What was acknowledged on
-// the strength of that disk alone may be gone too, if its offset lies beyond all
-// that is known to be committed.
+// DiskLost notes that the node's disk is lost by now. Records acknowledged by
+// that disk alone may be lost too, if their offset lies beyond all that are
+// known to be committed.
 func (h *History) DiskLost() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -125,16 +130,17 @@ func (h *History) DiskLost() {
 	h.mu.losses = append(h.mu.losses, l)
 }
 
-// Committed is an offset that is known to be below or at the end of the
-// partition: what was read, listed, or acknowledged by all replicas.
+// Committed returns an offset that is known to be below or at the end of the
+// partition, from records that were read, listed, or acknowledged by all
+// replicas.
 func (h *History) Committed(partition int32) int64 {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.mu.logs[partition].committed
 }
 
-// Acknowledged is the first offset after all that were acknowledged or read in
-// the partition: what a reader must get to.
+// Acknowledged returns the first offset after all that were acknowledged or
+// read in the partition: a reader must reach it.
 func (h *History) Acknowledged(partition int32) int64 {
 	h.mu.Lock()
 	defer h.mu.Unlock()

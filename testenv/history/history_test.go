@@ -9,7 +9,7 @@ import (
 )
 
 // scene is a small history with one producer and one consumer, of two
-// partitions, in which nothing is wrong yet.
+// partitions, without an anomaly so far.
 type scene struct {
 	*History
 	now time.Duration
@@ -112,8 +112,8 @@ var broken = []struct {
 		read(s.c, 0, v)
 		s.p.Failed(v)
 	}, AbortedRead},
-	{"a value nobody sent", oneByOne, func(s *scene) { read(s.c, 0, valueOf(1, 7)) }, Phantom},
-	{"a value of nobody", oneByOne, func(s *scene) { read(s.c, 0, valueOf(9, 0)) }, Phantom},
+	{"a value that was not sent", oneByOne, func(s *scene) { read(s.c, 0, valueOf(1, 7)) }, Phantom},
+	{"a value of no producer", oneByOne, func(s *scene) { read(s.c, 0, valueOf(9, 0)) }, Phantom},
 	{"a value of another partition", oneByOne, func(s *scene) { read(s.c, 0, s.p.Send(1)) }, Phantom},
 	{"a partition that was not asked for", oneByOne, func(s *scene) {
 		s.c.Seek(1, -1)
@@ -157,11 +157,11 @@ var broken = []struct {
 		s.p.Acked(a, 1)
 		read(s.c, 0, b, a)
 	}, NonmonotonicSend},
-	{"an end below what was read", exactlyOnce, func(s *scene) {
+	{"an end below a read offset", exactlyOnce, func(s *scene) {
 		read(s.c, 0, s.send(2, 0)...)
 		s.Ask().End("prober", 0, 1)
 	}, EndWentBack},
-	{"an end below what was acknowledged", exactlyOnce, func(s *scene) {
+	{"an end below an acknowledged offset", exactlyOnce, func(s *scene) {
 		v := s.send(2, 0)
 		s.Ask().End("prober", 0, 1)
 		read(s.c, 0, v...)
@@ -182,7 +182,7 @@ var broken = []struct {
 		read(again, 0, v[:2]...)
 		again.Complete(0, 2)
 	}, Truncated},
-	{"what a client found", exactlyOnce, func(s *scene) { s.Note(Stuck, "nothing since %d", 7) }, Stuck},
+	{"an anomaly that a client found", exactlyOnce, func(s *scene) { s.Note(Stuck, "nothing since %d", 7) }, Stuck},
 }
 
 func TestEachCheckFires(t *testing.T) {
@@ -208,7 +208,7 @@ func TestWhatIsAllowedIsNoAnomaly(t *testing.T) {
 		{"all is well", exactlyOnce, func(s *scene) {
 			q := s.Ask()
 			v := s.send(3, 0)
-			q.End("prober", 0, 0) // asked before
+			q.End("prober", 0, 0) // the look-up began before
 			s.Ask().End("prober", 0, 3)
 			s.Ask().Start("prober", 0, 0)
 			read(s.c, 0, v...)
@@ -256,7 +256,7 @@ func TestWhatIsAllowedIsNoAnomaly(t *testing.T) {
 			s.send(3, 0)
 			s.DiskLost()
 			if end := s.Acknowledged(0); end != 0 {
-				panic("must wait for what is lost")
+				panic("must wait for lost records")
 			}
 			read(s.c, 0, s.send(1, 0)...)
 		}},

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Promise is what a producer asks of the log.
+// Promise is the guarantees that a producer asks of the log.
 type Promise struct {
 	Name       string
 	Acks       int  // -1: in the bucket, 1: on the leader's disk
@@ -26,7 +26,7 @@ func (o outcome) String() string {
 	return [...]string{"under way", "acknowledged", "refused", "of unknown outcome"}[o]
 }
 
-// send is one value on its way.
+// send is one value under way.
 type send struct {
 	offset    int64 // -1: not known
 	invokedMs uint32
@@ -54,7 +54,7 @@ func (h *History) NewProducer(promise Promise) *Producer {
 	return p
 }
 
-// Send says that a new value is about to be sent, and returns it. It must be
+// Send notes that a new value is about to be sent, and returns it. It must be
 // called in the order of sending.
 func (p *Producer) Send(partition int32) Value {
 	h := p.history
@@ -65,8 +65,8 @@ func (p *Producer) Send(partition int32) Value {
 	return v
 }
 
-// Acked says that the value was acknowledged, at an offset or, where the client
-// does not tell, at -1.
+// Acked notes that the value was acknowledged, at an offset or, if the client
+// does not report it, at -1.
 func (p *Producer) Acked(v Value, offset int64) {
 	h := p.history
 	h.mu.Lock()
@@ -88,11 +88,11 @@ func (p *Producer) Acked(v Value, offset int64) {
 	}
 }
 
-// Failed says that the value was refused: it must never be read.
+// Failed notes that the value was refused: it must never be read.
 func (p *Producer) Failed(v Value) { p.ended(v, refused) }
 
-// Unknown says that the client has given up on a value and does not know what
-// came of it.
+// Unknown notes that the client has given up on a value and does not know its
+// outcome.
 func (p *Producer) Unknown(v Value) { p.ended(v, unknown) }
 
 func (p *Producer) ended(v Value, o outcome) {
@@ -104,14 +104,14 @@ func (p *Producer) ended(v Value, o outcome) {
 func (p *Producer) end(v Value, o outcome) *send {
 	s := p.sent(v)
 	if s == nil {
-		panic(fmt.Sprintf("history: producer %d was told the outcome of %v, which it has not sent", p.index, v))
+		panic(fmt.Sprintf("history: producer %d got the outcome of %v, which it has not sent", p.index, v))
 	}
 	s.outcome, s.endedMs = o, p.history.nowMs()
 	p.counts[o]++
 	return s
 }
 
-// sent is what is known of one of the producer's values, nil if it is none.
+// sent returns the state of one of the producer's values, nil if it is not one.
 func (p *Producer) sent(v Value) *send {
 	if v.producer() != p.index || v.number() >= uint64(len(p.sends)) {
 		return nil
@@ -119,14 +119,15 @@ func (p *Producer) sent(v Value) *send {
 	return &p.sends[v.number()]
 }
 
-// Pending is how many values have no outcome yet.
+// Pending returns how many values have no outcome yet.
 func (p *Producer) Pending() int {
 	p.history.mu.Lock()
 	defer p.history.mu.Unlock()
 	return len(p.sends) - p.counts[acked] - p.counts[refused] - p.counts[unknown]
 }
 
-// findLocked returns who sent a value, and what is known of it; nil if nobody did.
+// findLocked returns the producer of a value, and its state; nil if there is
+// none.
 func (h *History) findLocked(v Value) (*Producer, *send) {
 	i := v.producer()
 	if i < 1 || i >= len(h.mu.producers) {
@@ -136,8 +137,8 @@ func (h *History) findLocked(v Value) (*Producer, *send) {
 	return p, p.sent(v)
 }
 
-// excusableLocked: acknowledged on the strength of a disk that was lost since, and
-// not known to have been in the bucket by then.
+// excusableLocked reports whether the value was acknowledged by a disk that was
+// lost since, and is not known to have been in the bucket by then.
 func (h *History) excusableLocked(p *Producer, s *send) bool {
 	if p.Acks == -1 {
 		return false
@@ -150,11 +151,11 @@ func (h *History) excusableLocked(p *Producer, s *send) bool {
 	return false
 }
 
-// describeLocked tells the story of a value.
+// describeLocked describes the history of a value.
 func (h *History) describeLocked(v Value) string {
 	p, s := h.findLocked(v)
 	if s == nil {
-		return fmt.Sprintf("%v (sent by nobody)", v)
+		return fmt.Sprintf("%v (not sent by any producer)", v)
 	}
 	at := func(ms uint32) time.Duration { return time.Duration(ms) * time.Millisecond }
 	text := fmt.Sprintf("%v (%s, acks=%d) sent at %v to partition %d is %v", v, p.Name, p.Acks, at(s.invokedMs), s.partition, s.outcome)

@@ -7,9 +7,8 @@ import (
 	"strconv"
 )
 
-// Value identifies what was sent: by whom (24 bits, from 1) and, in the order
-// in which that producer sent, as the how manyth (40 bits, from 0). No value is
-// zero.
+// Value identifies a value sent: the producer (24 bits, from 1) and its number
+// in the order in which that producer sent (40 bits, from 0). No value is zero.
 type Value uint64
 
 const numberBits = 40
@@ -30,9 +29,9 @@ const (
 	MinSize = idLength + sumLength
 )
 
-// Text is what a record of the value holds: size bytes (at least MinSize) on
-// one line of ASCII, with a checksum over all of it at its end, so that a bit
-// changed on the way shows.
+// Text returns the content of the value's record: size bytes (at least MinSize)
+// on one line of ASCII. A checksum over all of it at its end shows any bit that
+// changed on the way.
 func (v Value) Text(size int) []byte {
 	text := make([]byte, 0, max(size, MinSize))
 	text = fmt.Appendf(text, "%0*x", idLength, uint64(v))
@@ -48,10 +47,10 @@ func (v Value) Text(size int) []byte {
 // Key is the key of the value's record.
 func (v Value) Key() []byte { return fmt.Appendf(nil, "key-%d", v.number()%97) }
 
-var errNotAValue = errors.New("not what was sent")
+var errNotAValue = errors.New("not a value that was sent")
 
-// Parse is the value that a record holds, or an error if the record is none
-// that Text and Key have made.
+// Parse returns the value that a record holds, or an error if Text and Key have
+// not made the record.
 func Parse(key, text []byte) (Value, error) {
 	if len(text) < MinSize {
 		return 0, fmt.Errorf("%w: %d bytes, %.60q", errNotAValue, len(text), text)

@@ -16,8 +16,8 @@ import (
 	"github.com/varvelog/varve/testenv"
 )
 
-// administered is a node that is killed after each administrative call: what was
-// answered must be so when it is back.
+// administered is a node that is killed after each administrative call: its
+// answer must still hold after the restart.
 type administered struct {
 	t    *testing.T
 	node *testenv.Node
@@ -49,7 +49,7 @@ func (a administered) config(topic, name string) kadm.Config {
 	return resource.Configs[i]
 }
 
-// starts are the first offsets of a topic's partitions.
+// starts returns the first offsets of a topic's partitions.
 func starts(t testing.TB, address, topic string) map[int32]int64 {
 	t.Helper()
 	listed, err := kadm.NewClient(client(t, address)).ListStartOffsets(deadline(t), topic)
@@ -126,7 +126,8 @@ func TestAnsweredAdminCallsOutliveAKill(t *testing.T) {
 	})
 }
 
-// wantStart wants a partition to begin and end at these offsets, whoever is asked.
+// wantStart wants a partition to begin and end at these offsets, by every
+// request for them.
 func wantStart(t *testing.T, address, topic string, partition int32, start, end int64) {
 	t.Helper()
 	if got := starts(t, address, topic)[partition]; got != start {
@@ -179,7 +180,8 @@ func TestDeletedRecordsStayDeletedForEverybody(t *testing.T) {
 		if _, err := deleteBefore(t, reader.Kafka, "events", 0, 8); !errors.Is(err, kerr.PolicyViolation) {
 			t.Errorf("at a node that only reads: %v", err)
 		}
-		// What a fetch node says of a start is of a proved head, however far behind it was.
+		// The start that a fetch node returns is of a proved head, however far
+		// it lagged before.
 		wantStart(t, reader.Kafka, "events", 0, 7, 20)
 		wantStart(t, node.Kafka, "events", 0, 7, 20)
 		found := map[int32][]*kgo.Record{}
@@ -199,7 +201,7 @@ func TestDeletedRecordsStayDeletedForEverybody(t *testing.T) {
 			produce(t, client(t, node.Kafka), numbered("events", 1, "other", 1)...)
 		}
 		node.Kill(t)
-		node = b.startAnew(t, node, checkpoints...)
+		node = b.startFresh(t, node, checkpoints...)
 		wantStart(t, node.Kafka, "events", 0, 20, 20)
 		wantStart(t, reader.Kafka, "events", 0, 20, 20)
 		if r := produce(t, client(t, node.Kafka), numbered("events", 0, "later", 1)...); r[0].Offset != 20 {
@@ -298,9 +300,9 @@ func TestPartitionsThatCouldNotBeOpenedAreOpenedLater(t *testing.T) {
 	}
 }
 
-// TestTopicsWhoseCreationWasNotKnownAreOpenedLater keeps the metadata journal from
-// being written: the topics come to be after those who asked for them were told that
-// nobody knows.
+// TestTopicsWhoseCreationWasNotKnownAreOpenedLater keeps the metadata journal
+// from being written. The topics are created after their clients got an error
+// that leaves the outcome open.
 func TestTopicsWhoseCreationWasNotKnownAreOpenedLater(t *testing.T) {
 	t.Parallel()
 	b, p := behindProxy(t, minioBucket(t))

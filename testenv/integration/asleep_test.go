@@ -12,8 +12,9 @@ import (
 	"github.com/varvelog/varve/testenv"
 )
 
-// A leader that stands still while another takes over, and gets no writes
-// afterwards, must not keep clients that wait on it for records, or as members of a group.
+// A leader stands still while another takes over, and gets no writes
+// afterwards. It must not hold clients that wait on it for records, or as
+// members of a group.
 func TestConsumersGetAwayFromALeaderThatSleptWhileItWasDeposed(t *testing.T) {
 	t.Parallel()
 	for name, options := range map[string][]kgo.Opt{
@@ -49,7 +50,8 @@ func TestConsumersGetAwayFromALeaderThatSleptWhileItWasDeposed(t *testing.T) {
 	}
 }
 
-// readOn reads at least n more records. Errors are the client's matter: it tries again.
+// readOn reads at least n more records. It ignores errors: the client tries
+// again.
 func readOn(t testing.TB, c *kgo.Client, n int) (read []*kgo.Record) {
 	t.Helper()
 	ctx := deadline(t)

@@ -60,7 +60,7 @@ func refused(t *testing.T, v testenv.Varve) testenv.Output {
 	return out
 }
 
-// wantLine wants the last line printed to be the error, with all the words, and
+// wantLine wants the last printed line to be the error, with all the words, and
 // no other line but log lines.
 func wantLine(t *testing.T, output string, words ...string) {
 	t.Helper()
@@ -185,8 +185,8 @@ func TestABucketThatCannotBeWrittenIsRefusedByAWritingNode(t *testing.T) {
 	})
 }
 
-// forgetful answers as stores do that know nothing of If-None-Match: a second
-// create of the same object succeeds.
+// forgetful answers like a store that ignores If-None-Match: a second create of
+// the same object succeeds.
 func forgetful(w http.ResponseWriter, r *http.Request, pass func(http.ResponseWriter)) {
 	if r.Method != http.MethodPut {
 		pass(w)
@@ -246,8 +246,8 @@ func TestADataFolderOfAnotherClusterIsRefused(t *testing.T) {
 	}
 }
 
-// A bucket that is empty, or missing, is no place for what a data folder belongs to:
-// nothing is written there before that is known.
+// A bucket that is empty, or missing, cannot belong to the cluster of a data
+// folder: a node writes nothing there before it knows that.
 func TestADataFolderOfAClusterMakesNoOther(t *testing.T) {
 	t.Parallel()
 	onStores(t, func(t *testing.T, b bucket) {

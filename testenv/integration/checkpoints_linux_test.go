@@ -10,8 +10,8 @@ import (
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-// TestAFloorFoundDamagedByALeaderIsATrouble: the leader goes on, and says that no
-// start could, until what does not belong there is taken away.
+// TestAFloorFoundDamagedByALeaderIsATrouble: the leader goes on, and reports
+// that no start could, until the foreign file is removed.
 func TestAFloorFoundDamagedByALeaderIsATrouble(t *testing.T) {
 	t.Parallel()
 	b := fileBucket(t)

@@ -119,7 +119,7 @@ func readEach(t testing.TB, address, topic string, use func(*kgo.Record)) {
 	}
 }
 
-// wantRecords compares what was read of a partition with what was written.
+// wantRecords compares the records read from a partition with those written.
 func wantRecords(t testing.TB, got, want []*kgo.Record) {
 	t.Helper()
 	if len(got) != len(want) {
@@ -132,9 +132,9 @@ func wantRecords(t testing.TB, got, want []*kgo.Record) {
 	}
 }
 
-// difference says what is not equal in two records, but for their offsets.
-// Kafka does not know a missing header value from an empty one in all clients;
-// here it must be known.
+// difference describes how two records differ, apart from their offsets. Not
+// all of Kafka's clients distinguish a missing header value from an empty one;
+// here it must differ.
 func difference(got, want *kgo.Record) string {
 	same := func(a, b []byte) bool { return bytes.Equal(a, b) && (a == nil) == (b == nil) }
 	switch {
@@ -177,7 +177,7 @@ func awaitCommitted(t testing.TB, address, topic string, acknowledged []*kgo.Rec
 	}
 }
 
-// commitPatience is long for what takes one flush.
+// commitPatience is a long time for one flush.
 const commitPatience = 20 * time.Second
 
 // wantAcknowledged wants every record at the offset it was acknowledged with.

@@ -36,7 +36,7 @@ func TestCommandsSayWhatToDoAboutWhatTheBrokerRefuses(t *testing.T) {
 	}
 	run("x\n", 1, []string{"topic", "create", "a b"}, "INVALID_TOPIC_EXCEPTION")
 
-	// This node creates topics for clients that ask for them.
+	// This node creates topics when clients ask for them.
 	run("", 1, []string{"produce", "mistyped"}, "topic does not exist", "varve topic create mistyped", "--create-topic")
 	run("", 1, []string{"consume", "mistyped", "--until-end"}, "topic does not exist")
 	if topics := string(mustRun(t, node, "topic", "list", "-o", "json")); strings.Contains(topics, "mistyped") {

@@ -17,7 +17,7 @@ import (
 	"github.com/varvelog/varve/testenv"
 )
 
-// codecs are those that Kafka has, by their number in a batch's attributes.
+// codecs are Kafka's codecs, by their number in a batch's attributes.
 var codecs = []struct {
 	name  string
 	codec kgo.CompressionCodec
@@ -143,7 +143,7 @@ func TestKcatReadsWhatOthersWrote(t *testing.T) {
 			topic := "others-" + codec.name
 			createTopic(t, node.Kafka, topic, 1)
 			records := sample(topic)
-			for _, r := range records { // kcat's output cannot tell these
+			for _, r := range records { // kcat's output does not show these unambiguously
 				r.Headers = nil
 			}
 			records[9].Headers = []kgo.RecordHeader{{Key: "a", Value: []byte("1")}, {Key: "b", Value: []byte("2")}}
@@ -237,8 +237,8 @@ func kcatReads(t *testing.T, kcat string, node *testenv.Node, topic string) []*k
 	return records
 }
 
-// sized takes n bytes off b; -1 is none and not even empty. kcat prints NULL
-// for a value that is none.
+// sized takes n bytes off b; -1 stands for a missing value, not an empty one.
+// kcat prints NULL for a missing value.
 func sized(b []byte, n int64) (taken, rest []byte) {
 	if n < 0 {
 		return nil, bytes.TrimPrefix(b, []byte("NULL"))

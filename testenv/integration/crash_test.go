@@ -13,8 +13,8 @@ import (
 	"github.com/varvelog/varve/testenv"
 )
 
-// writing is a producer that goes on until it is told to stop, whatever happens
-// to the node.
+// writing is a producer that goes on until it is stopped, whatever happens to
+// the node.
 type writing struct {
 	stop func()
 	done chan struct{}
@@ -86,7 +86,7 @@ func (w *writing) progress(t *testing.T, n int) {
 	}
 }
 
-// end stops the writing and returns what was acknowledged.
+// end stops the writing and returns the acknowledged records.
 func (w *writing) end(t *testing.T) []*kgo.Record {
 	t.Helper()
 	w.stop()
@@ -98,7 +98,7 @@ func (w *writing) end(t *testing.T) []*kgo.Record {
 
 var (
 	acksAll = []kgo.Opt{kgo.RequiredAcks(kgo.AllISRAcks())}
-	// acksOne leaves one request in flight, for the client then keeps the order.
+	// acksOne leaves one request in flight, because the client then keeps the order.
 	acksOne = []kgo.Opt{kgo.RequiredAcks(kgo.LeaderAck()), kgo.DisableIdempotentWrite(), kgo.MaxProduceRequestsInflightPerBroker(1)}
 )
 
@@ -184,7 +184,7 @@ func TestAcksAllOutlivesTheLossOfTheDataFolder(t *testing.T) {
 			writing.progress(t, 300)
 			node.Kill(t)
 			began := time.Now()
-			node = b.startAnew(t, node, "--listen", address)
+			node = b.startFresh(t, node, "--listen", address)
 			t.Logf("ready %v after the loss of the data folder", time.Since(began))
 		}
 		writing.progress(t, 100)
@@ -198,14 +198,15 @@ func TestARestartAfterAKillKeepsWhatAcksOneWroteLast(t *testing.T) {
 	node := b.start(t)
 	createTopic(t, node.Kafka, "events", 1)
 	node.Stop(t)
-	// Nothing is flushed before the kill: the write-ahead segment is all there is.
+	// Nothing is flushed before the kill: the write-ahead segment has all
+	// records.
 	lazy := testenv.Varve{Args: []string{"--bucket", b.url, "--data-dir", node.DataDir, "--flush-interval", "1m"}}.Start(t)
 	var written []*kgo.Record
 	for i := range 20 {
 		written = append(written, produce(t, client(t, lazy.Kafka, acksOne...), numbered("events", 0, fmt.Sprintf("w%d", i), 10)...)...)
 	}
 	if pending, found := metric(t, lazy, "varve_wal_pending_bytes"); !found || pending == 0 {
-		t.Errorf("no bytes are pending (found: %t), so the test tells nothing", found)
+		t.Errorf("no bytes are pending (found: %t), so the test proves nothing", found)
 	}
 	lazy.Kill(t)
 	node.Restart(t)

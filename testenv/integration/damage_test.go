@@ -28,7 +28,7 @@ func (b bucket) copied(t testing.TB) bucket {
 	return c
 }
 
-// objects are the paths in a file bucket, sorted.
+// objects returns the paths in a file bucket, sorted.
 func (b bucket) objects(t testing.TB) []string {
 	t.Helper()
 	var found []string
@@ -73,7 +73,8 @@ func archive(t *testing.T, objects int) (b bucket, dataDir string) {
 	return b, node.DataDir
 }
 
-// journal are the seqs of the data journal's objects with records, in order.
+// journal returns the seqs of the data journal's objects with records, in
+// order.
 func (b bucket) journal(t testing.TB) (withRecords []uint64) {
 	t.Helper()
 	for seq := uint64(1); ; seq++ {
@@ -216,7 +217,7 @@ func TestDamageIsReportedOnceAndAskedForRarely(t *testing.T) {
 	}
 	alter(t, path, func(object []byte) []byte { object[segment.HeaderSize+4+61+20] ^= 0x10; return object })
 
-	node = b.startAnew(t, node)
+	node = b.startFresh(t, node)
 	consumer := client(t, node.Kafka, kgo.ConsumeTopics("events"), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
 	poll := func(limit time.Duration, want int, partition int32) (got int) {
 		ctx, cancel := context.WithTimeout(t.Context(), limit)
@@ -267,6 +268,6 @@ func TestDamageIsReportedOnceAndAskedForRarely(t *testing.T) {
 	}
 	node.Stop(t)
 	if n := strings.Count(node.Log(), "offsets 10 to 19 of events/0 cannot be read"); n != 1 {
-		t.Errorf("the log tells of the damage %d times:\n%s", n, node.Log())
+		t.Errorf("the log reports the damage %d times:\n%s", n, node.Log())
 	}
 }

@@ -12,8 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestNodeOutlivesFileDescriptorsThatAreUsedUp: it cannot write the witness or accept
-// connections then, and says so; it goes on when there are some again.
+// TestNodeOutlivesFileDescriptorsThatAreUsedUp: the node then cannot write the
+// witness or accept connections, and reports it. It goes on when there are some
+// again.
 func TestNodeOutlivesFileDescriptorsThatAreUsedUp(t *testing.T) {
 	t.Parallel()
 	node := fileBucket(t).start(t)

@@ -1,13 +1,13 @@
-// Package integration tests the varve binary as its users meet it: a process of
-// its own, a real MinIO or a bucket in a folder, real NATS, and Kafka clients
-// that were written by others.
+// Package integration tests the varve binary as its users meet it: as a process of
+// its own, with a real MinIO or a bucket in a folder, and real NATS. The Kafka
+// clients are those of other authors.
 //
-// It owns the promises that no package can keep alone: what was acknowledged is
-// read back equal after kills, outages and lost data folders; what cannot be
-// answered for sure is refused; every bad start says in one line what to do. It
-// promises that a test fails for what it names, and that nothing it starts
-// outlives it.
+// It owns the promises that no package can keep alone. Acknowledged records are
+// read back equal after kills, outages and lost data folders. A request without
+// a certain answer is refused. Every failed start says in one line what to do.
+// It promises that a test fails for the reason in its name, and that nothing it
+// starts outlives it.
 //
-// It never looks into the process: what it knows of it came over a socket, from
-// its exit code and its output, or out of the bucket.
+// It never looks into the process: it uses only sockets, the exit code, the
+// output and the bucket.
 package integration

@@ -23,8 +23,8 @@ import (
 // a git repository whose history is then the events, instead of a made one.
 const repositoryVariable = "VARVE_TEST_REPO"
 
-// The main job: events go in, everything but the bucket is lost, and the events
-// come back byte-equal, from wherever a reader wants to begin.
+// The main job: events are written, everything but the bucket is lost, and the
+// events are read back byte-equal, from any point that a reader chooses.
 func TestTheHistoryOfARepositoryOutlivesProcessAndDataFolder(t *testing.T) {
 	t.Parallel()
 	full(t)
@@ -40,7 +40,7 @@ func TestTheHistoryOfARepositoryOutlivesProcessAndDataFolder(t *testing.T) {
 	node.Kill(t)
 
 	began := time.Now()
-	node = b.startAnew(t, node)
+	node = b.startFresh(t, node)
 	t.Logf("%d events; ready %v after the loss of the data folder", len(events.offsets), time.Since(began))
 	consume := func(from string) {
 		t.Helper()
@@ -181,9 +181,9 @@ func (e *events) scan(t *testing.T) {
 // date is the time of an event as --from takes it.
 func (e *events) date(i int) string { return time.UnixMilli(e.times[i]).UTC().Format(time.RFC3339) }
 
-// index is the event that reading begins with: the one with the offset, or the
-// first with a timestamp at or after the date. Clocks went back in between, so
-// that is not the one the date was taken from.
+// index returns the event that reading begins with: the one with the offset, or
+// the first with a timestamp at or after the date. Clocks went back in between,
+// so that is not the one the date was taken from.
 func (e *events) index(t *testing.T, from string) int {
 	t.Helper()
 	if from == "earliest" {
@@ -226,7 +226,7 @@ func (e *events) from(t *testing.T, index int) *os.File {
 	return file
 }
 
-// comparison is a writer that compares what it is given with want.
+// comparison is a writer that compares its input with want.
 type comparison struct {
 	want  *bufio.Reader
 	bytes int64
@@ -252,8 +252,8 @@ func (c *comparison) end(t *testing.T, what string) {
 	}
 }
 
-// stream runs a client command with its output going to out, for more than
-// memory should hold.
+// stream runs a client command with its output going to out, for output that is
+// too large for memory.
 func stream(t *testing.T, out io.Writer, node *testenv.Node, args ...string) {
 	t.Helper()
 	var stderr bytes.Buffer

@@ -33,8 +33,8 @@ func TestASecondIngestNodeTakesOverAndTheFirstEndsSayingWhy(t *testing.T) {
 		}
 		wantAcknowledged(t, address, "events", acknowledged)
 		third.Kill(t)
-		anew := b.startAnew(t, third)
-		wantAcknowledged(t, anew.Kafka, "events", acknowledged)
+		fresh := b.startFresh(t, third)
+		wantAcknowledged(t, fresh.Kafka, "events", acknowledged)
 	})
 }
 
@@ -56,7 +56,7 @@ func TestANodeThatWasTakenOverWhileIdleAcknowledgesNothing(t *testing.T) {
 	wantRecords(t, readAll(t, last.Kafka, "events")[0], written)
 }
 
-// lastLines are the lines of a log from the first whole one on.
+// lastLines returns the lines of a log from the first whole one on.
 func lastLines(log string) string {
 	if i := strings.Index(log, "time="); i >= 0 {
 		return log[i:]

@@ -43,7 +43,7 @@ func TestAFetchNodeServesWhatAnotherNodeWrites(t *testing.T) {
 			createTopic(t, writer.Kafka, "created-later", 1)
 			rounds := 10
 			if name == "with NATS away" {
-				rounds = 2 // each takes until the node looks by itself
+				rounds = 2 // each lasts until the node polls by itself
 			}
 			for _, topic := range []string{"events", "created-later"} {
 				wantFollowed(t, writer, reader, topic, rounds)
@@ -52,14 +52,14 @@ func TestAFetchNodeServesWhatAnotherNodeWrites(t *testing.T) {
 				t.Errorf("the fetch node sent %v creates to the store", n)
 			}
 			if n, _ := metric(t, writer, "varve_store_requests_total", `op="create"`); n == 0 {
-				t.Error("the writer is said to have created nothing, so the metric tells nothing")
+				t.Error("the metric shows no creates by the writer, so it proves nothing")
 			}
 		})
 	}
 }
 
 // wantFollowed writes to one node while reading from the other, and wants the
-// records to come out there as they went in.
+// same records to arrive there.
 func wantFollowed(t *testing.T, writer, reader *testenv.Node, topic string, rounds int) {
 	t.Helper()
 	const each = 50
@@ -72,7 +72,7 @@ func wantFollowed(t *testing.T, writer, reader *testenv.Node, topic string, roun
 	for round := range rounds {
 		want := produce(t, writeEnd, numbered(topic, 0, fmt.Sprintf("round-%d", round), each)...)
 		var got []*kgo.Record
-		for len(got) < each { // before the next round is written: no later write may be needed to see this one
+		for len(got) < each { // before the next round is written: this one must become visible without a later write
 			fetches := readEnd.PollFetches(ctx)
 			if err := fetches.Err(); err != nil {
 				t.Fatalf("round %d, after %d records: %v", round, len(got), err)
@@ -89,7 +89,7 @@ func wantFollowed(t *testing.T, writer, reader *testenv.Node, topic string, roun
 	}
 }
 
-// awaitTopic waits until a node that follows has heard of a topic.
+// awaitTopic waits until a node that follows knows a topic.
 func awaitTopic(t *testing.T, node *testenv.Node, topic string) {
 	t.Helper()
 	c := client(t, node.Kafka)
@@ -140,7 +140,7 @@ func TestAFetchNodeNeedsToReadOnlyAndRefusesWrites(t *testing.T) {
 		}
 	}
 	if p.count(http.MethodGet) == 0 {
-		t.Error("nothing went through the proxy, so the test tells nothing")
+		t.Error("nothing went through the proxy, so the test proves nothing")
 	}
 	// The node goes on while the writer is dead.
 	writer.Kill(t)
@@ -148,8 +148,8 @@ func TestAFetchNodeNeedsToReadOnlyAndRefusesWrites(t *testing.T) {
 	reader.Stop(t)
 }
 
-// What a node that only reads will never do fails at once, in the words of its
-// operator, and consumers of partitions of their choice are served.
+// A node that only reads refuses other requests at once, with an error for its
+// operator, and serves consumers of partitions of their choice.
 func TestAFetchNodeSaysAtOnceThatItOnlyReads(t *testing.T) {
 	t.Parallel()
 	b := fileBucket(t)

@@ -15,10 +15,10 @@ import (
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-// TestAStartNeedsNoCheckpointButTheFloors: a few thousand objects, so that the floor
-// moves; then the node is killed, its data folder is lost, and all checkpoints but
-// those that floors name are. A node that only reads stands still meanwhile, until
-// the floor has passed what it read.
+// TestAStartNeedsNoCheckpointButTheFloors writes a few thousand objects, so
+// that the floor moves. Then the node is killed, its data folder is lost, and
+// so are all checkpoints but those that floors name. A node that only reads
+// stands still until the floor has passed its position.
 func TestAStartNeedsNoCheckpointButTheFloors(t *testing.T) {
 	full(t)
 	t.Parallel()
@@ -48,7 +48,7 @@ func TestAStartNeedsNoCheckpointButTheFloors(t *testing.T) {
 	forgetHints(t, b, 0)
 	forgetHints(t, b, 1)
 	began := time.Now()
-	node = b.startAnew(t, node)
+	node = b.startFresh(t, node)
 	t.Logf("ready after %v without hints", time.Since(began))
 	wantAcknowledged(t, node.Kafka, "events", acknowledged)
 	more := produce(t, client(t, node.Kafka), numbered("events", 0, "more", 10)...)
@@ -60,7 +60,7 @@ func TestAStartNeedsNoCheckpointButTheFloors(t *testing.T) {
 	}
 }
 
-// writeUntil writes single records, each waited for, until done says so.
+// writeUntil writes single records, each waited for, until done returns true.
 func writeUntil(t *testing.T, address, topic string, done func() bool) (acknowledged []*kgo.Record) {
 	t.Helper()
 	const writers = 8

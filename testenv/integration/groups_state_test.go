@@ -40,7 +40,7 @@ func byName(t testing.TB, address string, options ...kgo.Opt) *kgo.Client {
 	return client(t, address, append(options, kgo.MaxVersions(versions))...)
 }
 
-// committed is nil if all offsets were.
+// committed returns nil if all offsets were committed.
 func committed(resp kmsg.Response, err error) error {
 	if err != nil {
 		return err
@@ -55,8 +55,8 @@ func committed(resp kmsg.Response, err error) error {
 	return nil
 }
 
-// offsetsOf is what a group has committed, by partition. It waits for a coordinator
-// that is loading.
+// offsetsOf returns a group's committed offsets, by partition. It waits for a
+// coordinator that is loading.
 func offsetsOf(t testing.TB, address, group string) map[int32]kadm.Offset {
 	t.Helper()
 	got, err := kadm.NewClient(client(t, address)).FetchOffsets(deadline(t), group)
@@ -71,8 +71,9 @@ func offsetsOf(t testing.TB, address, group string) map[int32]kadm.Offset {
 	return offsets
 }
 
-// TestCoordinatorLoadIsBounded: however much a group has committed, a start reads
-// the coordinator's snapshot in the journal's checkpoint and what came since.
+// TestCoordinatorLoadIsBounded: however much a group has committed, a start
+// reads the coordinator's snapshot in the journal's checkpoint and the records
+// since.
 func TestCoordinatorLoadIsBounded(t *testing.T) {
 	full(t)
 	t.Parallel()
@@ -89,7 +90,7 @@ func TestCoordinatorLoadIsBounded(t *testing.T) {
 	}
 	for name, again := range map[string]func(){
 		"killed":                  func() { node.Kill(t); node.Restart(t) },
-		"killed, its folder lost": func() { node.Kill(t); node = b.startAnew(t, node, "--flush-interval", "1ms") },
+		"killed, its folder lost": func() { node.Kill(t); node = b.startFresh(t, node, "--flush-interval", "1ms") },
 	} {
 		again()
 		offsets := offsetsOf(t, node.Kafka, "readers")
@@ -145,8 +146,8 @@ func TestConsumerOffsetsIsNotMadeByClients(t *testing.T) {
 	}
 }
 
-// BenchmarkOffsetCommit commits one offset a request, by so many clients with a
-// group each, each with so many requests under way.
+// BenchmarkOffsetCommit commits one offset a request, by many clients with a
+// group each, each with many requests under way.
 func BenchmarkOffsetCommit(b *testing.B) {
 	for _, c := range []struct{ groups, inFlight int }{{1, 1}, {1, 100}, {20, 1}, {20, 50}} {
 		b.Run(fmt.Sprintf("groups=%d/inflight=%d", c.groups, c.inFlight), func(b *testing.B) {

@@ -18,7 +18,7 @@ import (
 // groupFlags have groups form and notice deaths soon.
 var groupFlags = []string{"--group-initial-rebalance-delay", "100ms", "--group-min-session-timeout", "1s"}
 
-// reading is what the members of a group have read, by value.
+// reading is the records that the members of a group have read, by value.
 type reading struct {
 	mu   sync.Mutex
 	seen map[string]int
@@ -51,7 +51,7 @@ func (r *reading) missing(records []*kgo.Record) (n int) {
 	return n
 }
 
-// readers is how many members have read.
+// readers returns how many members have read.
 func (r *reading) readers() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -78,7 +78,8 @@ func (r *reading) await(t *testing.T, records []*kgo.Record) {
 	}
 }
 
-// consumer is a member of the group "readers" that commits what it has processed.
+// consumer is a member of the group "readers" that commits the records that it
+// has processed.
 type consumer struct {
 	name   string
 	client *kgo.Client
@@ -112,8 +113,8 @@ func consume(t *testing.T, address, name string, r *reading, options ...kgo.Opt)
 	return c
 }
 
-// kill ends a member as its death would: without a word to the coordinator. For a
-// franz-go client that is one that claims to be static.
+// kill ends a member as its death would, without a request to the coordinator.
+// For a franz-go client that is one that claims to be static.
 func (c *consumer) kill() {
 	c.stop()
 	<-c.done
@@ -164,7 +165,7 @@ func awaitAssigned(t *testing.T, address string, n, partitions int) {
 	}
 }
 
-// lag is what of the topic the group has not committed yet.
+// lag returns how many offsets of the topic the group has not committed yet.
 func lag(t *testing.T, address string) int64 {
 	t.Helper()
 	lags, err := kadm.NewClient(client(t, address)).Lag(deadline(t), "readers")
@@ -261,7 +262,7 @@ func TestAKilledMemberIsReplaced(t *testing.T) {
 	records := some(t, node.Kafka, "one", 4, 50)
 	all.await(t, records)
 	second.kill()
-	second.client.Close() // which says nothing for a static member
+	second.client.Close() // which sends nothing for a static member
 	again := consume(t, node.Kafka, "second again", all, static("second")...)
 	records = append(records, some(t, node.Kafka, "two", 4, 50)...)
 	all.await(t, records)
@@ -270,7 +271,7 @@ func TestAKilledMemberIsReplaced(t *testing.T) {
 		t.Errorf("both members changed: there was a rebalance")
 	}
 	again.kill()
-	again.client.Close() // and nobody comes back
+	again.client.Close() // and no member comes back
 	members(t, node.Kafka, 1)
 	records = append(records, some(t, node.Kafka, "three", 4, 50)...)
 	all.await(t, records)
@@ -337,7 +338,7 @@ func TestOffsetsSurviveTheLossOfTheDataFolder(t *testing.T) {
 		c.leave(t)
 		before := committedOffsets(t, node)
 		node.Kill(t)
-		node = b.startAnew(t, node, groupFlags...)
+		node = b.startFresh(t, node, groupFlags...)
 		if after := committedOffsets(t, node); fmt.Sprint(after) != fmt.Sprint(before) || len(after) != 3 {
 			t.Errorf("committed are %v, were %v", after, before)
 		}

@@ -11,8 +11,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// frame is a request as it stands on the wire: key, version, correlation id, a
-// missing client id, body.
+// frame is a request on the wire: key, version, correlation id, a missing
+// client id, body.
 func frame(key, version int16, body ...byte) []byte {
 	b := binary.BigEndian.AppendUint32(nil, uint32(10+len(body)))
 	b = binary.BigEndian.AppendUint16(b, uint16(key))
@@ -21,8 +21,8 @@ func frame(key, version int16, body ...byte) []byte {
 	return append(append(b, 0xff, 0xff), body...)
 }
 
-// mostMemory is what the node may take on hostile bytes: its budget for requests
-// and what the process needs in any case.
+// mostMemory limits the node's memory under hostile bytes: its budget for
+// requests and the constant need of the process.
 const mostMemory = 500 << 20
 
 func TestHostileBytesEndTheirConnectionOnly(t *testing.T) {
@@ -57,7 +57,7 @@ func TestHostileBytesEndTheirConnectionOnly(t *testing.T) {
 			t.Errorf("%s: the node answers", name)
 		}
 	}
-	// Cut frames: the client goes away, or says a lot is coming and waits.
+	// Cut frames: the client goes away, or announces many bytes and waits.
 	for _, cut := range [][]byte{{0}, length(1000), frame(3, 1)[:9], append(length(100<<20), frame(0, 9)[4:]...)} {
 		for range 50 {
 			c := dial(t, node.Kafka)

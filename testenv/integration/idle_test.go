@@ -15,7 +15,8 @@ import (
 	"github.com/varvelog/varve/testenv"
 )
 
-// storeRequests is how many requests a node has sent to its store, by kind.
+// storeRequests returns how many requests a node has sent to its store, by
+// kind.
 func storeRequests(t testing.TB, node *testenv.Node) map[string]float64 {
 	t.Helper()
 	all := map[string]float64{}
@@ -65,10 +66,10 @@ func TestAnIdleNodeSendsNothingToItsStore(t *testing.T) {
 	}
 }
 
-// standFor is how long a leader takes for granted that it still leads.
+// standFor is how long a leader assumes without a check that it still leads.
 const standFor = 5 * time.Second
 
-// While consumers wait for records, a leader that has none looks now and then whether
+// While consumers wait for records, a leader without any checks at times that
 // it still leads: one GET for all of them.
 func TestAnIdleNodeWithConsumersAsksWhetherItLeads(t *testing.T) {
 	t.Parallel()
@@ -82,7 +83,7 @@ func TestAnIdleNodeWithConsumersAsksWhetherItLeads(t *testing.T) {
 			read += waiting.PollFetches(deadline(t)).NumRecords()
 		}
 	}
-	time.Sleep(standFor) // what the start and the reading have asked for is over by then
+	time.Sleep(standFor) // the requests of the start and of the reading are over by then
 	before, began := storeRequests(t, node), time.Now()
 	time.Sleep(standFor + time.Second)
 	after := storeRequests(t, node)
@@ -97,8 +98,8 @@ func TestAnIdleNodeWithConsumersAsksWhetherItLeads(t *testing.T) {
 	}
 }
 
-// An idle node that follows others asks for what would come next, so that an
-// announcement that is lost costs time only, and for nothing else.
+// An idle node that follows others asks for the next object, so that a lost
+// announcement costs time only, and for nothing else.
 func TestAnIdleFetchNodeOnlyPolls(t *testing.T) {
 	t.Parallel()
 	b := fileBucket(t)
@@ -110,7 +111,7 @@ func TestAnIdleFetchNodeOnlyPolls(t *testing.T) {
 	if n := len(readAll(t, follower.Kafka, "events")[0]); n != 10 {
 		t.Fatalf("read %d records", n)
 	}
-	time.Sleep(time.Second) // what the start and the reading have asked for is over by then
+	time.Sleep(time.Second) // the requests of the start and of the reading are over by then
 	before := storeRequests(t, follower)
 	time.Sleep(idleFor)
 	after := storeRequests(t, follower)
@@ -124,7 +125,8 @@ func TestAnIdleFetchNodeOnlyPolls(t *testing.T) {
 	}
 }
 
-// Without announcements it looks by itself, less often the longer it finds nothing.
+// Without announcements it polls by itself, less often the longer it finds
+// nothing.
 func TestAnIdleFetchNodeLooksLessOften(t *testing.T) {
 	t.Parallel()
 	b := fileBucket(t)
@@ -140,15 +142,15 @@ func TestAnIdleFetchNodeLooksLessOften(t *testing.T) {
 	for op, n := range after {
 		requests += n - before[op]
 	}
-	// A look is two requests, at each of two journals, after a pause of an eighth of
-	// what was quiet: four times fewer than right after an object.
+	// A poll is two requests, at each of two journals, after a pause of an
+	// eighth of the quiet time: four times fewer than right after an object.
 	if most := 2 * 2 * (time.Since(began).Seconds()/(quiet.Seconds()/8) + 1); requests > most || requests == 0 {
 		t.Errorf("%v requests in %v, at most %v are planned for", requests, time.Since(began), most)
 	}
 }
 
-// maxIdleMemory is what 10,000 partitions and 1,000 connections may take; some
-// 60 MB are what they took when this was written.
+// maxIdleMemory limits the memory for 10,000 partitions and 1,000 connections;
+// it was some 60 MB when this was written.
 const maxIdleMemory = 256 << 20
 
 func TestIdlePartitionsAndConnectionsTakeLittleMemory(t *testing.T) {
@@ -186,7 +188,7 @@ func TestIdlePartitionsAndConnectionsTakeLittleMemory(t *testing.T) {
 	}
 }
 
-// residentBytes is the memory that a process has now.
+// residentBytes returns the present memory of a process.
 func residentBytes(t testing.TB, pid int) int64 {
 	t.Helper()
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))

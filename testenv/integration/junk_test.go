@@ -10,8 +10,8 @@ import (
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-// TestWhatDoesNotBelongInTheBucketIsAClearEnd: such objects can never become right,
-// so a start says which one it is, and does not try again for long.
+// TestWhatDoesNotBelongInTheBucketIsAClearEnd: such objects can never become
+// right, so a start names the object, and does not try again for long.
 func TestWhatDoesNotBelongInTheBucketIsAClearEnd(t *testing.T) {
 	t.Parallel()
 	whole, _ := archive(t, 2)

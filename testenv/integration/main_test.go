@@ -15,8 +15,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// patience bounds every wait for something that should come. It is long because
-// the machine may be busy: a test that passes never waits for it.
+// patience limits every wait for an expected event. It is long because the
+// machine may be busy: a test that passes never waits for it.
 const patience = 90 * time.Second
 
 // full skips a test that takes long.
@@ -34,7 +34,7 @@ func deadline(t testing.TB) context.Context {
 	return ctx
 }
 
-// bucket is a bucket for one test, and how varve is told of it.
+// bucket is a bucket for one test, in the form that varve takes.
 type bucket struct {
 	url    string
 	env    []string
@@ -91,9 +91,9 @@ func (b bucket) start(t testing.TB, flags ...string) *testenv.Node {
 	return b.varve(flags...).Start(t)
 }
 
-// startAnew removes the node's data folder, as the loss of its machine would,
+// startFresh removes the node's data folder, as the loss of its machine would,
 // and starts another one on the bucket. The node must have ended.
-func (b bucket) startAnew(t testing.TB, lost *testenv.Node, flags ...string) *testenv.Node {
+func (b bucket) startFresh(t testing.TB, lost *testenv.Node, flags ...string) *testenv.Node {
 	t.Helper()
 	if err := os.RemoveAll(lost.DataDir); err != nil {
 		t.Fatal(err)

@@ -12,9 +12,9 @@ import (
 // many is how many topics, or groups, one request is about.
 const many = 300
 
-// maxObjects is how many objects such a request may cost: of the metadata, of the
-// journal that the topics live in, and of both again where something follows. It does
-// not grow with the number of topics. The clock may split one in two.
+// maxObjects limits how many objects such a request may cost: of the metadata,
+// of the journal of the topics, and of both again for later steps. It does not
+// grow with the number of topics. The clock may split one in two.
 const maxObjects = 8
 
 // manyNames are the topics of the test, which are its groups too.
@@ -33,16 +33,16 @@ func TestRequestsAboutManyTopicsCommitTogether(t *testing.T) {
 	c := client(t, node.Kafka)
 	admin := kadm.NewClient(c)
 	names := manyNames()
-	costs := func(what string, do func() error) {
+	costs := func(request string, do func() error) {
 		t.Helper()
 		before := storeRequests(t, node)["create"]
 		if err := do(); err != nil {
-			t.Fatalf("%s: %v", what, err)
+			t.Fatalf("%s: %v", request, err)
 		}
 		n := storeRequests(t, node)["create"] - before
-		t.Logf("%s of %d: %v objects", what, many, n)
+		t.Logf("%s of %d: %v objects", request, many, n)
 		if n > maxObjects {
-			t.Errorf("%s of %d costs %v objects, more than %d", what, many, n, maxObjects)
+			t.Errorf("%s of %d costs %v objects, more than %d", request, many, n, maxObjects)
 		}
 	}
 	costs("CreateTopics", func() error {

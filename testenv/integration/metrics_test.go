@@ -12,7 +12,7 @@ import (
 	"github.com/varvelog/varve/testenv"
 )
 
-// get asks a node's HTTP server.
+// get requests a path of a node's HTTP server.
 func get(t testing.TB, node *testenv.Node, path string) (status int, body string) {
 	t.Helper()
 	request, err := http.NewRequestWithContext(deadline(t), http.MethodGet, "http://"+node.HTTP+path, nil)
@@ -32,7 +32,7 @@ func get(t testing.TB, node *testenv.Node, path string) (status int, body string
 	return response.StatusCode, string(text)
 }
 
-// metric is the sum of a node's metrics with a name, and with all of some
+// metric returns the sum of a node's metrics with a name, and with all of some
 // labels (`op="create"`); false if there is none.
 func metric(t testing.TB, node *testenv.Node, name string, labels ...string) (sum float64, found bool) {
 	t.Helper()

@@ -64,8 +64,8 @@ func TestAMillionRecordsOnTwelvePartitionsAreReadBackEqual(t *testing.T) {
 	})
 }
 
-// writeMany writes total records as fast as the client can and returns what was
-// written to each partition.
+// writeMany writes total records as fast as the client can and returns the
+// digest of the records of each partition.
 func writeMany(t *testing.T, address, topic string, partitions, total int) []digest {
 	t.Helper()
 	written := newDigests(partitions)

@@ -11,7 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// smallDisk mounts a file system of some size in memory; who may not mount skips.
+// smallDisk mounts a file system of some size in memory. It skips the test if
+// the user may not mount.
 func smallDisk(t testing.TB, bytes int64) (folder string) {
 	t.Helper()
 	folder = t.TempDir()

@@ -24,7 +24,7 @@ func TestAnOutageOfTheStoreLosesNothingAndStopsNobody(t *testing.T) {
 		back := make(chan struct{})
 		withOutage(t, b, func() {
 			p.set(func(w http.ResponseWriter, r *http.Request, pass func(http.ResponseWriter)) {
-				select { // no answer, as from a stopped process; what arrived is done later
+				select { // no answer, as from a stopped process; requests that arrived are done later
 				case <-back:
 					pass(w)
 				case <-r.Context().Done():
@@ -94,10 +94,10 @@ func withOutage(t *testing.T, b bucket, begin, end func()) {
 	wantAcknowledged(t, node.Kafka, "all", ofAll)
 	wantAcknowledged(t, node.Kafka, "one", ofOne)
 	node.Kill(t)
-	anew := b.startAnew(t, node)
-	wantAcknowledged(t, anew.Kafka, "all", ofAll)
+	fresh := b.startFresh(t, node)
+	wantAcknowledged(t, fresh.Kafka, "all", ofAll)
 	seen := map[string]bool{}
-	for partition, log := range readAll(t, anew.Kafka, "all") {
+	for partition, log := range readAll(t, fresh.Kafka, "all") {
 		for _, r := range log {
 			if seen[string(r.Value)] {
 				t.Errorf("partition %d has %q twice", partition, r.Value)

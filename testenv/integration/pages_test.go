@@ -12,9 +12,10 @@ import (
 	"github.com/varvelog/varve/testenv"
 )
 
-// TestLostIndexPagesAreRebuiltFromTheJournal deletes every index page and damages
-// one: verify names them, every record is read all the same, on a node that writes
-// and on one that only reads, and the node that writes makes the bucket whole again.
+// TestLostIndexPagesAreRebuiltFromTheJournal deletes every index page and
+// damages one. verify names them, and every record is still read, on a node
+// that writes and on one that only reads. The node that writes makes the bucket
+// whole again.
 func TestLostIndexPagesAreRebuiltFromTheJournal(t *testing.T) {
 	t.Parallel()
 	b := fileBucket(t)

@@ -10,11 +10,11 @@ import (
 	"testing"
 )
 
-// filter decides what becomes of a request; pass has it answered by MinIO.
+// filter decides the outcome of a request; pass lets MinIO answer it.
 type filter func(w http.ResponseWriter, r *http.Request, pass func(http.ResponseWriter))
 
-// proxy stands between varve and a MinIO server and does to requests what a
-// test wants.
+// proxy stands between varve and a MinIO server and changes requests as a test
+// needs.
 type proxy struct {
 	mu     sync.Mutex
 	filter filter         // nil: all pass
@@ -28,7 +28,7 @@ func behindProxy(t testing.TB, b bucket) (bucket, *proxy) {
 	transport := &http.Transport{MaxIdleConnsPerHost: 32}
 	forward := &httputil.ReverseProxy{Transport: transport, Rewrite: func(r *httputil.ProxyRequest) {
 		r.SetURL(&url.URL{Scheme: "http", Host: b.minio.Address})
-		r.Out.Host = r.In.Host // it is part of what the signature covers
+		r.Out.Host = r.In.Host // the signature covers it
 	}, ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) }}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p.mu.Lock()
@@ -52,24 +52,24 @@ func behindProxy(t testing.TB, b bucket) (bucket, *proxy) {
 	return b, p
 }
 
-// set changes what happens to requests from now on.
+// set replaces the filter of later requests.
 func (p *proxy) set(f filter) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.filter = f
 }
 
-// count is the number of requests with a method.
+// count returns the number of requests with a method.
 func (p *proxy) count(method string) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.calls[method]
 }
 
-// reads tells requests that change nothing.
+// reads reports whether a request changes nothing.
 func reads(r *http.Request) bool { return r.Method == http.MethodGet || r.Method == http.MethodHead }
 
-// readOnly answers all others as a store does that grants no more.
+// readOnly answers all other requests as a store does that permits no more.
 func readOnly(w http.ResponseWriter, r *http.Request, pass func(http.ResponseWriter)) {
 	if reads(r) {
 		pass(w)
@@ -80,7 +80,7 @@ func readOnly(w http.ResponseWriter, r *http.Request, pass func(http.ResponseWri
 	_, _ = w.Write([]byte(`<?xml version="1.0" encoding="UTF-8"?><Error><Code>AccessDenied</Code><Message>Access Denied.</Message></Error>`))
 }
 
-// dropAnswer lets a request have its effect, and its sender never know.
+// dropAnswer lets a request take effect, but drops the answer.
 func dropAnswer(w http.ResponseWriter, pass func(http.ResponseWriter)) {
 	pass(httptest.NewRecorder())
 	if c, _, err := http.NewResponseController(w).Hijack(); err == nil {

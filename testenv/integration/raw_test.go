@@ -14,7 +14,7 @@ import (
 	"github.com/varvelog/varve/tiering/batch"
 )
 
-// rawOptions are what is unusual in a batch.
+// rawOptions are the unusual fields of a batch.
 type rawOptions struct {
 	attributes int16
 	badCRC     bool
@@ -74,7 +74,7 @@ func produceRaw(t testing.TB, address, topic string, partition int32, records []
 	return answer.Topics[0].Partitions[0].ErrorCode
 }
 
-// connection is a client that sends what it is told to.
+// connection is a client that sends bytes as the test gives them.
 type connection struct{ net.Conn }
 
 func dial(t testing.TB, address string) connection {
@@ -120,7 +120,7 @@ func (c connection) ended(t testing.TB) bool {
 	return n == 0 && err != nil
 }
 
-// read reads an answer and returns what follows its correlation id.
+// read reads an answer and returns the bytes after its correlation id.
 func (c connection) read(t testing.TB) []byte {
 	t.Helper()
 	var size [4]byte

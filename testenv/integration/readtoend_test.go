@@ -11,7 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// endOfEpoch asks where the leader epoch of events/0 ends that is in force.
+// endOfEpoch asks for the end of the present leader epoch of events/0.
 func endOfEpoch(t testing.TB, c *kgo.Client) int64 {
 	t.Helper()
 	listed, err := kadm.NewClient(c).ListStartOffsets(deadline(t), "events")
@@ -30,8 +30,9 @@ func endOfEpoch(t testing.TB, c *kgo.Client) int64 {
 	return resp.Topics[0].Partitions[0].EndOffset
 }
 
-// TestWhatWasAcknowledgedIsThereWhenTheEndIsAskedFor: with acks=1 and a flush that is a
-// minute away. Every way to ask is the first after a record of its own.
+// TestWhatWasAcknowledgedIsThereWhenTheEndIsAskedFor uses acks=1 and a flush
+// that is a minute away. Every way to ask is the first after a record of its
+// own.
 func TestWhatWasAcknowledgedIsThereWhenTheEndIsAskedFor(t *testing.T) {
 	t.Parallel()
 	node := fileBucket(t).start(t, "--flush-interval", "1m")

@@ -20,7 +20,8 @@ import (
 	"github.com/varvelog/varve/tiering/batch/batchtest"
 )
 
-// claiming is a batch whose header claims some records of a codec, with these bytes.
+// claiming is a batch whose header claims a number of records and a codec, with
+// these bytes.
 func claiming(codec batch.Codec, records int32, payload []byte) []byte {
 	b := append(batchtest.Build(batchtest.Spec{Records: batchtest.Values(1_700_000_000_000, "")})[:batch.HeaderSize:batch.HeaderSize], payload...)
 	binary.BigEndian.PutUint32(b[8:], uint32(len(b)-12))
@@ -30,8 +31,8 @@ func claiming(codec batch.Codec, records int32, payload []byte) []byte {
 	return batchtest.FixCRC(b)
 }
 
-// TestRecordsThatNoConsumerCouldReadAreRefused sends them on one connection, each before
-// a sound batch: what is stored can be read.
+// TestRecordsThatNoConsumerCouldReadAreRefused sends them on one connection,
+// each before a sound batch: the stored batches can be read.
 func TestRecordsThatNoConsumerCouldReadAreRefused(t *testing.T) {
 	t.Parallel()
 	node := fileBucket(t).start(t)
@@ -113,8 +114,8 @@ func TestTimesAreThoseOfTheRecords(t *testing.T) {
 	}
 }
 
-// TestLookUpsByTimeTakeLittleMemory has many clients look into batches that expand to
-// 200 MB each.
+// TestLookUpsByTimeTakeLittleMemory lets many clients look into batches that
+// expand to 200 MB each.
 func TestLookUpsByTimeTakeLittleMemory(t *testing.T) {
 	t.Parallel()
 	const partitions, clients = 4, 4

@@ -23,21 +23,21 @@ func TestAGentleEndLeavesEverythingAcknowledgedInTheBucket(t *testing.T) {
 			written = append(written, produce(t, client(t, lazy.Kafka, acksOne...), numbered("events", partition, "last words", 100)...)...)
 		}
 		if pending, found := metric(t, lazy, "varve_wal_pending_bytes"); !found || pending == 0 {
-			t.Errorf("no bytes are pending (found: %t), so the test tells nothing", found)
+			t.Errorf("no bytes are pending (found: %t), so the test proves nothing", found)
 		}
 		lazy.Stop(t)
 		for _, address := range []string{lazy.Kafka, lazy.HTTP} {
 			wantFree(t, address)
 		}
-		anew := b.startAnew(t, node)
-		found := readAll(t, anew.Kafka, "events")
+		fresh := b.startFresh(t, node)
+		found := readAll(t, fresh.Kafka, "events")
 		wantRecords(t, found[0], written[:100])
 		wantRecords(t, found[1], written[100:])
-		anew.Stop(t)
+		fresh.Stop(t)
 	})
 }
 
-// wantFree wants that nothing listens at an address and something could.
+// wantFree checks that no process listens at an address and that one could.
 func wantFree(t *testing.T, address string) {
 	t.Helper()
 	if c, err := net.Dial("tcp", address); err == nil {
@@ -69,7 +69,7 @@ func TestAGentleEndAmidWritesLosesNothing(t *testing.T) {
 			if code := node.Wait(t); code != 0 {
 				t.Errorf("exit code %d:\n%s", code, node.Log())
 			}
-			node = b.startAnew(t, node, "--listen", address)
+			node = b.startFresh(t, node, "--listen", address)
 			writing.progress(t, 100)
 			wantAcknowledged(t, address, "events", writing.end(t))
 		})

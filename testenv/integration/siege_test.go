@@ -9,9 +9,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// TestClientsThatHoldMemoryStopNobody: 64 connections announce requests of 100 MiB, send
-// some of it and no more; others write and read all the while, and the node takes no
-// more memory than its budgets add up to.
+// TestClientsThatHoldMemoryStopNobody: 64 connections announce requests of 100
+// MiB, send a part and no more. Others write and read all the time. The node
+// takes no more memory than the sum of its budgets.
 func TestClientsThatHoldMemoryStopNobody(t *testing.T) {
 	t.Parallel()
 	node := fileBucket(t).start(t)
@@ -34,8 +34,8 @@ func TestClientsThatHoldMemoryStopNobody(t *testing.T) {
 	}
 }
 
-// TestConsumersThatDoNotReadStopNobody: six connections fetch 50 MiB and do not read it,
-// which is more than the node holds of answers.
+// TestConsumersThatDoNotReadStopNobody: six connections fetch 50 MiB and do not
+// read it, which is more than the node holds for answers.
 func TestConsumersThatDoNotReadStopNobody(t *testing.T) {
 	t.Parallel()
 	node := fileBucket(t).start(t)
@@ -56,7 +56,7 @@ func TestConsumersThatDoNotReadStopNobody(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	time.Sleep(time.Second) // until they hold what there is
+	time.Sleep(time.Second) // until they hold all of the budget
 	reader := client(t, node.Kafka, kgo.FetchMaxPartitionBytes(50<<20), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{
 		"events": {0: kgo.NewOffset().AtStart()},
 	}))

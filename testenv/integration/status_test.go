@@ -8,7 +8,7 @@ import (
 	"github.com/varvelog/varve/testenv"
 )
 
-// clusterStatus is what varve cluster status prints, as far as it is looked at.
+// clusterStatus is the output of varve cluster status, as far as tests need it.
 type clusterStatus struct {
 	Cluster    string
 	Controller int32
@@ -58,7 +58,7 @@ func TestClusterStatusOfLeadersAndFollowers(t *testing.T) {
 	}
 }
 
-// A group is looked after with varve alone, by its own broker.
+// A group is managed with varve alone, by its own broker.
 func TestGroupsAreReadResetAndDeleted(t *testing.T) {
 	t.Parallel()
 	node := fileBucket(t).start(t)

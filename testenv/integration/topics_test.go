@@ -61,8 +61,8 @@ func TestTopicsAreCreatedListedDescribedAndDeleted(t *testing.T) {
 	}
 }
 
-// TestReservedNamesAreRefused: clients cannot make the topics that Kafka keeps for
-// itself, nor those whose names collide with them, and are told why.
+// TestReservedNamesAreRefused: clients cannot make the topics that Kafka keeps
+// for itself, nor those whose names collide with them, and get the reason.
 func TestReservedNamesAreRefused(t *testing.T) {
 	t.Parallel()
 	node := fileBucket(t).start(t)
@@ -161,7 +161,7 @@ func TestTopicsAndTheirRecordsOutliveKills(t *testing.T) {
 			createTopic(t, node.Kafka, topic, 2)
 		}
 		node.Kill(t)
-		node = b.startAnew(t, node)
+		node = b.startFresh(t, node)
 		listed, err := kadm.NewClient(client(t, node.Kafka)).ListTopics(deadline(t))
 		if err != nil || len(listed) != 3 {
 			t.Fatalf("topics: %v, %v", listed, err)

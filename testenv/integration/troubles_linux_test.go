@@ -17,8 +17,9 @@ import (
 	"github.com/varvelog/varve/testenv"
 )
 
-// awaitReadyz waits until /readyz answers with a code and has a text, which is
-// all of it for "ready": a node that is ready lists its troubles below.
+// awaitReadyz waits until /readyz answers with a code and contains a text. For
+// "ready" the text must be the whole answer: a node that is ready lists its
+// troubles below.
 func awaitReadyz(t testing.TB, node *testenv.Node, code int, text string) {
 	t.Helper()
 	ctx := deadline(t)
@@ -35,7 +36,8 @@ func awaitReadyz(t testing.TB, node *testenv.Node, code int, text string) {
 	}
 }
 
-// wantTrouble checks that all who show a trouble of a kind do, or do not.
+// wantTrouble checks that every report of a node does, or does not, have a
+// trouble of a kind.
 func wantTrouble(t testing.TB, node *testenv.Node, kind string, want bool) {
 	t.Helper()
 	n, found := metric(t, node, "varve_trouble", `kind="`+kind+`"`)
@@ -85,8 +87,9 @@ func big(topic string) *kgo.Record {
 }
 
 // A disk of 40 MB takes a write-ahead file of half its usual size. When that is
-// full, because the bucket is away, everyone is told so; when the bucket is back it
-// ends on its own, also when the node was started anew on the full disk.
+// full, because the bucket is away, every report says so. When the bucket is
+// back the trouble ends on its own, also if the node was started again on the
+// full disk.
 func TestASmallDataDiskIsUsedAndAFullOneReported(t *testing.T) {
 	t.Parallel()
 	full(t)
@@ -141,7 +144,7 @@ func TestASmallDataDiskIsUsedAndAFullOneReported(t *testing.T) {
 	node.Stop(t)
 }
 
-// A folder bucket on a full disk is called full.
+// A folder bucket on a full disk is reported as full.
 func TestAFullFolderBucketIsReported(t *testing.T) {
 	t.Parallel()
 	b := smallBucket(t, 48<<20)
@@ -162,8 +165,9 @@ func TestAFullFolderBucketIsReported(t *testing.T) {
 	wantTrouble(t, node, "bucket", false)
 }
 
-// The node is not ready while its bucket is away for long, whether that hangs or is
-// gone, though nobody writes: asking for its health asks the bucket.
+// The node is not ready while its bucket is away for long, whether requests
+// hang or fail, even if no client writes: a request for its health asks the
+// bucket.
 func TestANodeWhoseBucketIsAwayIsNotReady(t *testing.T) {
 	t.Parallel()
 	full(t)

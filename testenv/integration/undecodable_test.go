@@ -17,8 +17,8 @@ import (
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-// misrepresented are batches as older versions stored them: their CRCs are right, and
-// their records are not what the header says.
+// misrepresented are batches as older versions stored them: their CRCs are
+// right, but their records differ from their headers.
 var misrepresented = map[string]func(records []byte) (attributes uint16, changed []byte){
 	"garbage records":     func(b []byte) (uint16, []byte) { return 0, bytes.Repeat([]byte{0x7f}, len(b)) },
 	"plain bytes as gzip": func(b []byte) (uint16, []byte) { return uint16(batch.Gzip), b },
@@ -101,7 +101,7 @@ func TestOldBatchesThatCannotBeDecodedAreSteppedOver(t *testing.T) {
 			}
 			node.Stop(t)
 			if n := strings.Count(node.Log(), "records that cannot be decoded"); n != 1 || !strings.Contains(node.Log(), "first=10 last=19 object="+second) {
-				t.Errorf("the node tells of the batch %d times:\n%s", n, node.Log())
+				t.Errorf("the node reports the batch %d times:\n%s", n, node.Log())
 			}
 			out = testenv.Varve{Args: []string{"bucket", "verify", "--records", "--bucket", b.url, "-o", "json"}}.Run(t, patience)
 			if text := string(out.Stdout); out.Code != 0 || strings.Count(text, `"code": "content"`) != 1 || !strings.Contains(text, `"sound": true`) || !strings.Contains(text, second) {
@@ -111,7 +111,8 @@ func TestOldBatchesThatCannotBeDecodedAreSteppedOver(t *testing.T) {
 	}
 }
 
-// wantSkipped wants all records but those of the second batch, and the word of it.
+// wantSkipped wants all records but those of the second batch, and a line about
+// that batch.
 func wantSkipped(t *testing.T, how string, out testenv.Output) {
 	t.Helper()
 	var want strings.Builder

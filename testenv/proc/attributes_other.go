@@ -4,8 +4,8 @@ package proc
 
 import "syscall"
 
-// processAttributes has no parent-death signal to ask for: where this process
-// is killed with SIGKILL, the ones it started stay.
+// processAttributes has no parent-death signal to set: if this process is
+// killed with SIGKILL, the ones it started stay.
 func processAttributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true}
 }

@@ -9,9 +9,9 @@ import (
 	"sync"
 )
 
-// Ports are taken from below the range from which Linux takes those of
-// outgoing connections (32768 up), so that no connection of a busy test can
-// sit on a port while the process that owns it restarts.
+// Ports are below the range that Linux uses for outgoing connections (from
+// 32768 up). So no connection of a busy test can take a port while the process
+// that owns it restarts.
 const (
 	firstPort = 15000
 	endPort   = 32000
@@ -23,8 +23,9 @@ var handedOut struct {
 }
 
 // FreeAddr returns a loopback address, 127.0.0.1:port, on which nothing
-// listens. It never returns the same one twice in a process; between processes
-// chance keeps them apart, so a start must still expect the port to be taken.
+// listens. It never returns the same one twice in a process. Two processes may
+// by chance get the same one, so a start must still expect the port to be
+// taken.
 func FreeAddr() (string, error) {
 	handedOut.Lock()
 	defer handedOut.Unlock()

@@ -1,9 +1,9 @@
 // Package proc runs the server processes that tests and local runs need.
 //
 // It owns each process it starts, from fork to reaping: Stop and Kill return
-// only when the process is gone, and on Linux the kernel kills the process
-// when this one dies, however it dies. It keeps the last part of what the
-// process printed.
+// only when the process has ended. On Linux the kernel kills the process when
+// this one dies, however it dies. It keeps the last part of the process's
+// output.
 //
 // It never ends a process that it did not start, and never looks one up by
 // name.
@@ -19,15 +19,14 @@ import (
 	"time"
 )
 
-// ErrForced says that a process did not end in time after SIGTERM and was
-// killed.
+// ErrForced: a process did not end in time after SIGTERM and was killed.
 var ErrForced = errors.New("did not end in time and was killed")
 
-// pipeDelay is how long Wait goes on reading the output of a process that has
-// ended while a grandchild still holds the pipe.
+// pipeDelay is how long Wait goes on reading the output of an ended process
+// while a grandchild still holds the pipe.
 const pipeDelay = 2 * time.Second
 
-// Command says what to start.
+// Command defines the process to start.
 type Command struct {
 	Path   string
 	Args   []string  // without the program's own name
@@ -52,8 +51,8 @@ type Process struct {
 }
 
 // Start starts c in a process group of its own: a Ctrl-C on the terminal
-// reaches this process only, which then decides the order in which to stop
-// the others.
+// reaches this process only, which then decides the order in which to stop the
+// others.
 func Start(c Command) (*Process, error) {
 	p := &Process{path: c.Path, done: make(chan struct{})}
 	p.cmd = exec.Command(c.Path, c.Args...)
@@ -73,9 +72,9 @@ func Start(c Command) (*Process, error) {
 	return p, nil
 }
 
-// own starts the process and reaps it, on one thread held for as long as the
-// process lives: the parent-death signal of Linux fires when the thread that
-// forked ends, not the process.
+// own starts the process and reaps it, on one thread that it holds for as long
+// as the process lives. The parent-death signal of Linux fires when the thread
+// that forked ends, not the process.
 func (p *Process) own(started chan<- error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -85,7 +84,7 @@ func (p *Process) own(started chan<- error) {
 	}
 	started <- nil
 	err := p.cmd.Wait()
-	if !errors.Is(err, exec.ErrWaitDelay) { // a grandchild's doing; the process itself ended well
+	if !errors.Is(err, exec.ErrWaitDelay) { // caused by a grandchild; the process itself ended well
 		p.err = err
 	}
 	close(p.done)
@@ -104,8 +103,8 @@ func (p *Process) Wait() error {
 	return p.err
 }
 
-// Output returns the last part of what the process has printed so far, both
-// streams as they came.
+// Output returns the last part of the process's output so far, both streams as
+// they came.
 func (p *Process) Output() string { return p.log.String() }
 
 // Signal sends sig to the process. A process that has ended is no error.
@@ -113,11 +112,11 @@ func (p *Process) Signal(sig syscall.Signal) error {
 	return p.endedOr(p.cmd.Process.Signal(sig), sig)
 }
 
-// SignalGroup sends sig to the process and those it has started, as a
-// terminal does.
+// SignalGroup sends sig to the process and those it has started, as a terminal
+// does.
 func (p *Process) SignalGroup(sig syscall.Signal) error {
 	select {
-	case <-p.done: // the group id may be someone else's by now
+	case <-p.done: // another group may have the id by now
 		return nil
 	default:
 		return p.endedOr(signalGroup(p.Pid(), sig), sig)
@@ -140,8 +139,8 @@ func (p *Process) Kill() error {
 	return nil
 }
 
-// Stop asks the process to end (SIGTERM), waits, and returns what Wait
-// returns. After grace it kills the process and returns ErrForced.
+// Stop asks the process to end (SIGTERM), waits, and returns the error of Wait.
+// After grace it kills the process and returns ErrForced.
 func (p *Process) Stop(grace time.Duration) error {
 	if err := p.Signal(syscall.SIGTERM); err != nil {
 		return err

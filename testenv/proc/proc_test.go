@@ -139,7 +139,7 @@ func TestProcessDiesWithItsParent(t *testing.T) {
 	}
 }
 
-// alive says whether pid runs. An orphan that nobody reaps yet is dead.
+// alive reports whether pid runs. An orphan that is not reaped yet is dead.
 func alive(pid int) bool {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {

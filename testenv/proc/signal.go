@@ -11,7 +11,7 @@ func signalGroup(leader int, sig syscall.Signal) error {
 	return syscall.Kill(-leader, sig)
 }
 
-// ended says that a signal found no process.
+// ended reports whether the error means that a signal found no process.
 func ended(err error) bool {
 	return errors.Is(err, os.ErrProcessDone) || errors.Is(err, syscall.ESRCH)
 }

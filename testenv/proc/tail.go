@@ -5,8 +5,8 @@ import (
 	"sync"
 )
 
-// tailBytes is how much of a process's output is kept: enough for a long
-// test's log, little enough for hundreds of processes.
+// tailBytes is how much of a process's output is kept: enough for a long test's
+// log, little enough for hundreds of processes.
 const tailBytes = 1 << 20
 
 // tail keeps the last tailBytes written to it. Both output streams of a

@@ -12,8 +12,8 @@ import (
 const (
 	topic      = "events"
 	partitions = 6
-	// maxBuffered bounds what a producer has under way; while it is reached,
-	// nothing more is sent.
+	// maxBuffered limits the records that a producer has under way; at the
+	// limit it sends no more.
 	maxBuffered = 5000
 )
 
@@ -35,7 +35,7 @@ func newClient(address string, more ...kgo.Opt) (*kgo.Client, error) {
 	return c, nil
 }
 
-// size is how large the record of a value is: most are small.
+// size returns the size of a value's record: most are small.
 func size(v history.Value) int {
 	switch n := uint64(v) * 0x9e3779b97f4a7c15 >> 32; {
 	case n%100 == 0:
@@ -47,7 +47,7 @@ func size(v history.Value) int {
 	}
 }
 
-// record is the record of a value.
+// record returns the record of a value.
 func record(v history.Value, partition int32) *kgo.Record {
 	return &kgo.Record{Topic: topic, Partition: partition, Key: v.Key(), Value: v.Text(size(v))}
 }

@@ -21,12 +21,12 @@ import (
 
 const bucketPath = "/" + bucketName + "/events?secure=false"
 
-// checkpointObjects is how often nodes write checkpoints: often, so that floors move
-// in the shortest round.
+// checkpointObjects is the interval of nodes' checkpoints: so short that floors
+// move in the shortest round.
 const checkpointObjects = 8
 
-// cluster is what is tortured: MinIO, a proxy before it, a node that leads and
-// one that only reads.
+// cluster is the system under torture: MinIO, a proxy before it, a node that
+// leads and one that only reads.
 type cluster struct {
 	binary   string
 	minio    *miniod.Server
@@ -129,7 +129,7 @@ func (c *cluster) node(o options, dir, name string, h *history.History, d *distu
 	return n, nil
 }
 
-// varveEnv is a clean environment with the credentials of the store.
+// varveEnv returns a clean environment with the credentials of the store.
 func varveEnv() []string {
 	env := slices.DeleteFunc(os.Environ(), func(v string) bool {
 		return slices.ContainsFunc([]string{"VARVE_", "AWS_", "MINIO_"}, func(prefix string) bool { return strings.HasPrefix(v, prefix) })
@@ -177,8 +177,8 @@ func (c *cluster) close() error {
 	return errors.Join(errs...)
 }
 
-// retire ends the leader with SIGTERM and starts it no more. Nothing is wrong
-// any more, so it must have flushed everything.
+// retire ends the leader with SIGTERM and does not start it again. All faults
+// are over, so it must have flushed everything.
 func (c *cluster) retire() error {
 	process := c.leader.take(nil)
 	c.leader.retired.Store(true)
@@ -188,7 +188,8 @@ func (c *cluster) retire() error {
 }
 
 // verify runs `varve bucket verify` if the binary has that command. It returns
-// what was printed, "" if it has not, and an error if the bucket is not sound.
+// the output, "" if there is no such command, and an error if the bucket is not
+// sound.
 func (c *cluster) verify(ctx context.Context) (string, error) {
 	help, err := c.varve(ctx, "bucket", "verify", "--help")
 	if err != nil || !strings.Contains(help, "varve bucket verify") {

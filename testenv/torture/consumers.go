@@ -21,7 +21,7 @@ type reader struct {
 	name    string
 }
 
-// newReader begins to read each partition where from says.
+// newReader begins to read each partition at the offset that from returns.
 func newReader(h *history.History, name, address string, from func(partition int32) int64) (*reader, error) {
 	r := &reader{Consumer: h.NewConsumer(name), history: h, name: name}
 	offsets := map[int32]kgo.Offset{}
@@ -39,12 +39,12 @@ func newReader(h *history.History, name, address string, from func(partition int
 	return r, err
 }
 
-// poll takes what comes next. It returns with nothing when ctx ends.
+// poll reads the next records. It returns with none when ctx ends.
 func (r *reader) poll(ctx context.Context) {
 	fetches := r.client.PollFetches(ctx)
 	fetches.EachError(func(_ string, partition int32, err error) {
 		if !diedAtFirstRequest(err) && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, kgo.ErrClientClosed) {
-			r.history.Note(history.Refused, "%s is told of partition %d, wanting offset %d: %v", r.name, partition, r.nextOf(partition), err)
+			r.history.Note(history.Refused, "%s gets an error for partition %d, at offset %d: %v", r.name, partition, r.nextOf(partition), err)
 		}
 	})
 	fetches.EachRecord(func(record *kgo.Record) {
@@ -59,7 +59,7 @@ func (r *reader) nextOf(partition int32) int64 {
 	return r.Next(partition)
 }
 
-// reached says whether the reader has got to an offset of every partition.
+// reached reports whether the reader has reached an offset of every partition.
 func (r *reader) reached(ends [partitions]int64) bool {
 	for partition, end := range ends {
 		if r.Next(int32(partition)) < end {
@@ -78,7 +78,7 @@ func (r *reader) String() string {
 }
 
 // tail reads from the beginning on until ctx ends, and from then until it has
-// read up to what ends returns or hard ends.
+// read up to the ends that ends returns, or hard ends.
 func tail(ctx, hard context.Context, h *history.History, name, address string, ends func() [partitions]int64) error {
 	r, err := newReader(h, name, address, func(int32) int64 { return 0 })
 	if err != nil {
@@ -100,8 +100,8 @@ func tail(ctx, hard context.Context, h *history.History, name, address string, e
 	return nil
 }
 
-// hop is a consumer after the other, each beginning somewhere in what is
-// committed and reading for some seconds, from one node or the other.
+// hop runs one consumer after the other. Each begins at a random committed
+// offset and reads for some seconds, from one node or the other.
 func hop(ctx context.Context, h *history.History, seed uint64, addresses ...string) error {
 	random := rand.New(rand.NewPCG(seed, 2))
 	for i := 0; ctx.Err() == nil; i++ {
@@ -125,7 +125,7 @@ func hop(ctx context.Context, h *history.History, seed uint64, addresses ...stri
 	return nil
 }
 
-// readAll reads everything from the beginning to the ends that the node lists.
+// readAll reads all records from the beginning to the ends that the node lists.
 func readAll(ctx context.Context, h *history.History, name, address string) error {
 	ends, err := listEnds(ctx, h, name, address)
 	if err != nil {
@@ -185,7 +185,7 @@ func askEnds(ctx context.Context, admin *kadm.Client, h *history.History, name s
 }
 
 // askOffsets lists starts and ends of one node after the other until ctx ends.
-// No answer is no anomaly.
+// A missing answer is not an anomaly.
 func askOffsets(ctx context.Context, h *history.History, answered func(), addresses ...string) error {
 	var admins []*kadm.Client
 	for _, address := range addresses {

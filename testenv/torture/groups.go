@@ -21,12 +21,13 @@ const (
 	workers = "workers" // the group
 	// partitionsEach is how many partitions there are for each member.
 	partitionsEach = 4
-	maxSession     = 6 * time.Second  // of members; in a short round less
+	maxSession     = 6 * time.Second  // of members; less in a short round
 	rejoinLimit    = 20 * time.Second // of members at a rebalance
 )
 
-// crew is a consumer group under torture: members that commit what they have
-// processed, each of which dies sooner or later and is replaced by a new one.
+// crew is a consumer group under torture. Its members commit the records that
+// they have processed, and each dies sooner or later and is replaced by a new
+// one.
 type crew struct {
 	*round
 	group      *history.Group
@@ -37,7 +38,7 @@ type crew struct {
 	refused    map[string]int // commits, by error; guarded by mu
 }
 
-// groupReport is what a round with a group came to.
+// groupReport is the result of a round with a group.
 type groupReport struct {
 	Members    int   `json:"members"`
 	Partitions int   `json:"partitions"`
@@ -47,8 +48,8 @@ type groupReport struct {
 	history.GroupResult
 }
 
-// runGroup is a round of a consumer group: members are killed all the time, and the
-// node three times, once with its disk.
+// runGroup plays a round of a consumer group: members are killed all the time,
+// and the node three times, once with its disk.
 func (r *round) runGroup(ctx, starting context.Context) error {
 	c := &crew{round: r, partitions: partitionsEach * r.members, members: make([]*member, r.members), refused: map[string]int{}}
 	c.group = r.history.NewGroup(c.partitions)
@@ -68,7 +69,7 @@ func (r *round) runGroup(ctx, starting context.Context) error {
 	return ctx.Err()
 }
 
-// torture lets the group work while it is tortured, and waits until all is
+// torture lets the group work under faults, and waits until all records are
 // processed and committed.
 func (c *crew) torture(ctx context.Context) error {
 	phase, endPhase := context.WithCancel(ctx) // records are sent, members killed
@@ -102,9 +103,10 @@ func (c *crew) torture(ctx context.Context) error {
 	return err
 }
 
-// steps kills the node three times. A commit is answered when it is in the bucket:
-// what only the disk has must not have been answered, which shows when the disk is
-// lost. Faults of the network and of MinIO come on top if they were asked for.
+// steps kills the node three times. A commit is answered when it is in the
+// bucket. One that is only on the disk must not have been answered, which shows
+// when the disk is lost. Faults of the network and of MinIO are added if the
+// flags ask for them.
 func (c *crew) steps() []step {
 	steps := []step{
 		{at: c.duration / 4, target: onLeader, action: kill},
@@ -132,7 +134,7 @@ func (c *crew) awaitCommit(ctx context.Context) {
 	}
 }
 
-// awaitDone waits until all is processed and committed.
+// awaitDone waits until all records are processed and committed.
 func (c *crew) awaitDone(hard context.Context) {
 	for said := time.Now(); ; sleep(hard, 100*time.Millisecond) {
 		unprocessed, uncommitted := c.group.Left()
@@ -149,8 +151,8 @@ func (c *crew) awaitDone(hard context.Context) {
 	}
 }
 
-// send sends records to all partitions in turn until ctx ends, and returns when it
-// knows all outcomes or hard ends.
+// send sends records to all partitions in turn until ctx ends. It returns when
+// it knows all outcomes or hard ends.
 func (c *crew) send(ctx, hard context.Context) error {
 	client, err := newClient(c.cluster.leader.kafka, kgo.MaxBufferedRecords(2*maxBuffered))
 	if err != nil {
@@ -166,7 +168,7 @@ func (c *crew) send(ctx, hard context.Context) error {
 				if err == nil {
 					c.group.Sent(r.Partition, r.Offset)
 				} else if !expected(err) {
-					c.history.Note(history.Refused, "producer is told: %v", err)
+					c.history.Note(history.Refused, "producer gets: %v", err)
 				}
 			})
 		}
@@ -178,8 +180,9 @@ func (c *crew) send(ctx, hard context.Context) error {
 	return nil
 }
 
-// reap kills a member every few seconds until ctx ends, less often one of a few: a
-// group rebalances for as long as it takes to notice that one is dead.
+// reap kills a member every few seconds until ctx ends, and less often in a
+// small group. The group rebalances for as long as it takes to notice that a
+// member is dead.
 func (c *crew) reap(ctx context.Context) {
 	random := rand.New(rand.NewPCG(c.seed, 3))
 	pause := c.interval / 5 * time.Duration(max(1, 25/c.options.members))
@@ -198,13 +201,13 @@ func (c *crew) reap(ctx context.Context) {
 	}
 }
 
-// notCommitted counts a commit that a member has not got through.
+// notCommitted counts a commit that has failed for a member.
 func (c *crew) notCommitted(m *member, err error) {
 	reason := "other"
 	var code *kerr.Error
 	switch {
 	case m.ctx.Err() != nil:
-		reason = "killed meanwhile"
+		reason = "killed during it"
 	case errors.As(err, &code):
 		reason = code.Message
 	case errors.Is(err, context.DeadlineExceeded):
@@ -215,7 +218,8 @@ func (c *crew) notCommitted(m *member, err error) {
 	c.refused[reason]++
 }
 
-// keep has a member at a place until ctx ends: a new one soon after one has died.
+// keep runs a member at a place until ctx ends, and a new one soon after it has
+// died.
 func (c *crew) keep(ctx context.Context, place int) error {
 	for life := 1; ctx.Err() == nil; life++ {
 		m, err := newMember(c, fmt.Sprintf("member %d.%d", place, life))
@@ -231,7 +235,7 @@ func (c *crew) keep(ctx context.Context, place int) error {
 	return nil
 }
 
-// watch looks at the committed offsets until ctx ends.
+// watch lists the committed offsets until ctx ends.
 func (c *crew) watch(ctx context.Context) error {
 	client, err := newClient(c.cluster.leader.kafka)
 	if err != nil {

@@ -23,7 +23,7 @@ const (
 	hintsLimit   = 30 * time.Second
 )
 
-// bucket is the bucket past varve and the proxy.
+// bucket is direct access to the bucket, not through varve or the proxy.
 type bucket struct{ client *minio.Client }
 
 func openBucket(address string) (bucket, error) {
@@ -76,7 +76,7 @@ func (b bucket) floors(ctx context.Context) (all []segment.Floor, err error) {
 	return all, nil
 }
 
-// planned adds the checkpoints that floors are planned at, from seq on.
+// planned adds the checkpoints at which floors are planned, from seq on.
 func (b bucket) planned(ctx context.Context, from uint64, named map[string]bool) error {
 	for seq := from; ; seq++ {
 		data, err := b.get(ctx, segment.JournalKey(dataJournal, seq))
@@ -100,9 +100,9 @@ func (b bucket) planned(ctx context.Context, from uint64, named map[string]bool)
 	}
 }
 
-// forgetHints removes all checkpoints but those that a floor names or will: the
-// others are hints. It must not run beside the leader, and does nothing while the
-// store is away.
+// forgetHints removes all checkpoints but those that a floor names or will
+// name: the others are hints. It must not run while the leader runs, and does
+// nothing while the store is away.
 func (c *cluster) forgetHints() (removed int, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), hintsLimit)
 	defer cancel()

@@ -21,7 +21,7 @@ const (
 )
 
 // findKcat returns the path of kcat, the command-line client of librdkafka, or
-// "" where it is not installed.
+// "" if it is not installed.
 func findKcat() string {
 	path, err := exec.LookPath("kcat")
 	if err != nil {
@@ -31,7 +31,8 @@ func findKcat() string {
 }
 
 // kcatProduce writes with one kcat after the other until ctx ends. A run that
-// ends well has had all its records acknowledged; where, it does not tell.
+// ends well has had all its records acknowledged; it does not report their
+// offsets.
 func kcatProduce(ctx, hard context.Context, h *history.History, kcat, address string) error {
 	for run := int32(0); ctx.Err() == nil; run++ {
 		p := h.NewProducer(history.Promise{Name: "kcat", Acks: -1, Idempotent: true, InOrder: true})
@@ -60,7 +61,7 @@ func kcatProduce(ctx, hard context.Context, h *history.History, kcat, address st
 	return nil
 }
 
-// kcatReadAll reads everything from the beginning to the end as it is now.
+// kcatReadAll reads all records from the beginning to the present end.
 func kcatReadAll(ctx context.Context, h *history.History, name, kcat, address string) error {
 	c := h.NewConsumer(name)
 	for partition := range int32(partitions) {
@@ -113,8 +114,8 @@ func parseKcat(in io.Reader, c *history.Consumer) error {
 	return lines.Err()
 }
 
-// runKcat runs kcat to its end and says whether that was a good one: all that it
-// was to do is done. When ctx ends it is killed.
+// runKcat runs kcat to its end and reports whether it has done all its work.
+// When ctx ends it is killed.
 func runKcat(ctx context.Context, kcat string, stdin io.Reader, stdout io.Writer, args ...string) (well bool, err error) {
 	process, err := proc.Start(proc.Command{Path: kcat, Args: args, Stdin: stdin, Stdout: stdout})
 	if err != nil {

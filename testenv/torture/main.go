@@ -1,22 +1,21 @@
 // Command torture runs varve on a MinIO of its own under faults, with many
-// clients that keep count of everything, and reports whatever was promised and
-// not kept.
+// clients that record every operation, and reports every broken promise.
 //
 //	torture [--duration 1m] [--seed N] [--rounds 1] [flags]
 //
-// In each round producers of several kinds and readers at two nodes are at work
-// while, by a schedule that follows from the seed, nodes and MinIO are killed,
-// stopped and restarted, and a proxy between them and MinIO loses, delays,
-// cuts and changes what passes. Then all is healed; the clients must know the
-// outcome of everything they sent within 200 s; the log is read from its
-// beginning by several clients, the histories are checked (package
-// testenv/history), and `varve bucket verify` has its say.
+// In each round producers of several kinds and readers at two nodes are at
+// work. By a schedule that follows from the seed, nodes and MinIO are killed,
+// stopped and restarted. A proxy between them loses, delays, cuts and changes
+// data. Then all faults end, and the clients must know the outcome of
+// everything they sent within 200 s. Several clients read the log from its
+// beginning, package testenv/history checks the histories, and `varve bucket
+// verify` checks the bucket.
 //
-// With --group the clients are the members of a consumer group instead, which are
-// killed every few seconds while the node is killed three times: each record must be
-// processed by somebody, and no committed offset may go back.
+// With --group the clients are the members of a consumer group instead, which
+// are killed every few seconds while the node is killed three times. Each
+// record must be processed by a member, and no committed offset may go back.
 //
-// The schedule of faults is the same for the same seed. What they hit is not:
+// The schedule of faults is the same for the same seed. Their effect is not:
 // processes run as they please.
 //
 // The exit code is 0 without an anomaly, 1 with one, 2 if the tool itself could
@@ -159,7 +158,7 @@ func run(ctx context.Context, args []string, out io.Writer) (int, error) {
 	return code, err
 }
 
-// ownBinary puts the binary, or one built from the source, into dir, where no
+// ownBinary copies the binary, or one built from the source, into dir. So no
 // build during a long run replaces it between two starts of a node.
 func ownBinary(ctx context.Context, from, dir string) (string, error) {
 	path, err := filepath.Abs(filepath.Join(dir, "varve"))
@@ -180,8 +179,8 @@ func ownBinary(ctx context.Context, from, dir string) (string, error) {
 	return path, os.WriteFile(path, binary, 0o755)
 }
 
-// oneRound plays a round and prints its report. Its folder stays if it is worth
-// looking at.
+// oneRound plays a round and prints its report. It keeps the folder of a round
+// with anomalies.
 func oneRound(ctx context.Context, o options, seed uint64) (*report, error) {
 	dir := filepath.Join(o.dir, fmt.Sprintf("seed-%d", seed))
 	fmt.Fprintf(o.out, "seed %d, %v of faults\n", seed, o.duration)
@@ -209,7 +208,7 @@ func writeReports(path string, reports []*report) error {
 	return os.WriteFile(path, append(data, '\n'), 0o644)
 }
 
-// summary says how all rounds went together.
+// summary is the result of all rounds together.
 func summary(o options, reports []*report) (int, error) {
 	var failed []uint64
 	for _, r := range reports {

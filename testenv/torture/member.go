@@ -10,7 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// member is one client of the group. It processes and commits what it is given.
+// member is one client of the group. It processes and commits its records.
 type member struct {
 	crew   *crew
 	name   string
@@ -33,8 +33,8 @@ func newMember(c *crew, name string) (*member, error) {
 	return m, err
 }
 
-// kill ends the member as the death of its process would: nothing more is heard of
-// it. False if it was dead before.
+// kill ends the member as the death of its process would: it sends nothing
+// more. It returns false if the member was dead before.
 func (m *member) kill() bool {
 	if m.ctx.Err() != nil {
 		return false
@@ -56,9 +56,9 @@ func (m *member) work(ctx context.Context) {
 
 const maxTaken = 1000 // records that a member processes before it commits them
 
-// turn processes what comes next, and commits it. A commit that is refused, or
-// whose outcome is not known, is not made again: whoever has the partitions then
-// processes the records again, or goes on.
+// turn processes the next records, and commits them. It does not repeat a
+// commit that is refused or has an unknown outcome: the next member of the
+// partitions processes the records again, or goes on.
 func (m *member) turn() {
 	records := m.client.PollRecords(m.ctx, maxTaken).Records()
 	defer m.client.AllowRebalance()

@@ -7,21 +7,21 @@ import (
 	"time"
 )
 
-// nemesis does the steps of a schedule to a cluster, and counts them.
+// nemesis carries out the steps of a schedule on a cluster, and counts them.
 type nemesis struct {
 	cluster    *cluster
 	disturbing *disturbances
 	say        func(format string, args ...any)
-	tooLate    time.Duration // a step that others have held up for longer is left out
+	tooLate    time.Duration // a step that others have delayed for longer is left out
 
 	mu     sync.Mutex
 	done   map[string]int
 	failed error
 }
 
-// run does the steps at their times and returns when all that were begun are
-// over: nothing is paused or down then, and the network has no fault. When ctx
-// ends, steps under way are cut short.
+// run carries out the steps at their times and returns when all are over: then
+// no process is paused or down, and the network has no fault. When ctx ends,
+// steps under way are cut short.
 func (n *nemesis) run(ctx context.Context, began time.Time, steps []step) error {
 	var targets sync.WaitGroup
 	for _, target := range []target{onLeader, onFollower, onStore, onNetwork} {

@@ -20,7 +20,7 @@ import (
 const crash history.Kind = "crash"
 
 const (
-	stopGrace    = 90 * time.Second // of SIGTERM: three times what a node may take to flush
+	stopGrace    = 90 * time.Second // of SIGTERM: three times the limit of a node's flush
 	restartPause = 300 * time.Millisecond
 	pollReady    = 20 * time.Millisecond
 )
@@ -28,11 +28,11 @@ const (
 // recovery is one start of a node, after its first, until it was ready.
 type recovery struct {
 	took        time.Duration
-	undisturbed bool // nothing was done to the node or its store meanwhile
+	undisturbed bool // node and store had no faults during the start
 }
 
 // node is a `varve serve` that is started again whenever it ends, as an init
-// system would.
+// system would do.
 type node struct {
 	name    string
 	kafka   string // host:port
@@ -51,9 +51,9 @@ type node struct {
 		intended   bool          // the present process is being ended by us
 		started    bool          // once, at least
 		ready      bool
-		between    func() // to be done before the next start
+		between    func() // runs before the next start
 		recoveries []recovery
-		exits      []string // those nobody intended
+		exits      []string // the unintended ones
 	}
 }
 
@@ -104,7 +104,7 @@ func (n *node) start() (*proc.Process, error) {
 	return process, nil
 }
 
-// awaitReady waits until the node says that it is ready, or ends.
+// awaitReady waits until the node is ready, or ends.
 func (n *node) awaitReady(ctx context.Context, process *proc.Process) {
 	began, mark := time.Now(), n.disturbing.mark()
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 5 * time.Second}
@@ -136,7 +136,7 @@ func (n *node) awaitReady(ctx context.Context, process *proc.Process) {
 	}
 }
 
-// ended looks at how the process ended.
+// ended checks how the process ended.
 func (n *node) ended(process *proc.Process) {
 	err := process.Wait()
 	output := process.Output()
@@ -172,8 +172,8 @@ func (n *node) isReady() bool {
 	return n.mu.ready
 }
 
-// take returns the running process and says that its end will be intended.
-// between is done when it has ended.
+// take returns the running process and marks its end as intended. between runs
+// after that end.
 func (n *node) take(between func()) *proc.Process {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -190,7 +190,7 @@ func (n *node) terminate() error {
 	if errors.Is(err, proc.ErrForced) {
 		n.history.Note(history.Stuck, "%s did not end within %v of SIGTERM", n.name, stopGrace)
 	}
-	return nil // the exit code tells whether all was flushed, which a fault may prevent
+	return nil // the exit code shows whether all was flushed, which a fault may prevent
 }
 
 // pause stops the process for a while.
@@ -205,7 +205,7 @@ func (n *node) pause(ctx context.Context, span time.Duration) error {
 	return process.Signal(syscall.SIGCONT)
 }
 
-// loseDisk is the removal of the data folder, between two lives.
+// loseDisk removes the data folder, between two lives.
 func (n *node) loseDisk() {
 	n.history.DiskLost()
 	if err := os.RemoveAll(n.dataDir); err != nil {
@@ -223,7 +223,7 @@ func sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-// disturbances are the times at which something was being done to the cluster.
+// disturbances are the times during which the cluster had a fault.
 type disturbances struct {
 	mu     sync.Mutex
 	active int
@@ -245,7 +245,7 @@ func (d *disturbances) begin() (end func()) {
 	}
 }
 
-// mark is a moment for noneSince; negative during a disturbance.
+// mark returns a moment for noneSince; negative during a disturbance.
 func (d *disturbances) mark() int {
 	d.mu.Lock()
 	defer d.mu.Unlock()

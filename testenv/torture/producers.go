@@ -12,7 +12,7 @@ import (
 	"github.com/varvelog/varve/testenv/history"
 )
 
-// burst is how often a producer sends what is due.
+// burst is how often a producer sends the records that are due.
 const burst = 20 * time.Millisecond
 
 // workload is a way to produce.
@@ -70,7 +70,7 @@ func (w workload) turn(ctx, hard context.Context, h *history.History, address st
 	for ctx.Err() == nil {
 		due := int(time.Since(began).Seconds() * rate)
 		if client.BufferedProduceRecords() >= maxBuffered {
-			sent = due // what could not be sent is not made up for
+			sent = due // records that could not be sent are left out
 		}
 		for ; sent < due && ctx.Err() == nil; sent++ {
 			w.send(client, h, p, int32(sent%partitions))
@@ -81,7 +81,7 @@ func (w workload) turn(ctx, hard context.Context, h *history.History, address st
 		}
 	}
 	err = client.Flush(hard)
-	client.Close() // what is still under way gets its unknown outcome
+	client.Close() // records still under way get an unknown outcome
 	if err != nil {
 		h.Note(history.Stuck, "producer %q does not know the outcome of some records in time", w.promise.Name)
 	}
@@ -97,19 +97,21 @@ func (w workload) send(client *kgo.Client, h *history.History, p *history.Produc
 		}
 		p.Unknown(v)
 		if !expected(err) {
-			h.Note(history.Refused, "producer %q is told of %v: %v", p.Name, v, err)
+			h.Note(history.Refused, "producer %q gets for %v: %v", p.Name, v, err)
 		}
 	})
 }
 
-// expected says whether a producer that sends nothing wrong may get this error.
+// expected reports whether a producer that sends nothing wrong may get this
+// error.
 func expected(err error) bool {
 	var network *net.OpError // a producer that gives up may do so while the node is away, or waits for the store
 	return diedAtFirstRequest(err) || errors.As(err, &network) && (network.Op == "dial" || network.Timeout()) || errors.Is(err, kgo.ErrClientClosed) || errors.Is(err, kgo.ErrRecordTimeout) || kerr.IsRetriable(err)
 }
 
-// diedAtFirstRequest: the node was killed at the first request of a new connection.
-// franz-go takes that for a node that wants SASL, and tells the application.
+// diedAtFirstRequest: the node was killed at the first request of a new
+// connection. franz-go takes that for a node that wants SASL, and reports it to
+// the application.
 func diedAtFirstRequest(err error) bool {
 	var firstRead *kgo.ErrFirstReadEOF
 	return errors.As(err, &firstRead)

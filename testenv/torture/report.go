@@ -11,7 +11,7 @@ import (
 	"github.com/varvelog/varve/testenv/history"
 )
 
-// report is what a round came to.
+// report is the result of a round.
 type report struct {
 	Seed         uint64         `json:"seed"`
 	Seconds      float64        `json:"seconds"`
@@ -23,7 +23,7 @@ type report struct {
 	Recoveries   []recoveries   `json:"recoveries"`
 	Exits        []string       `json:"exits_by_themselves"`
 	Group        *groupReport   `json:"group,omitempty"`
-	Verified     bool           `json:"bucket_verified"` // false too where the binary cannot
+	Verified     bool           `json:"bucket_verified"` // also false if the binary cannot
 	Folder       string         `json:"folder,omitempty"`
 }
 
@@ -75,10 +75,10 @@ func summarize(node, what string, took []time.Duration) recoveries {
 	return s
 }
 
-// anomalies is the number of things that are wrong.
+// anomalies is the number of broken promises.
 func (r *report) anomalies() int { return r.Result.Total() }
 
-// How much of what the JSON report has in full is printed.
+// How much of the full JSON report is printed.
 const (
 	maxShown = 20
 	maxExits = 5
@@ -118,7 +118,7 @@ func (r *report) print(w io.Writer) {
 	fmt.Fprintf(w, "  logs, data folders and the bucket are in %s\n", cmp.Or(r.Folder, "no folder"))
 }
 
-// printWork prints what the clients did.
+// printWork prints the work of the clients.
 func (r *report) printWork(w io.Writer) {
 	if g := r.Group; g != nil {
 		fmt.Fprintf(w, "  %d members of %d partitions, %d killed\n", g.Members, g.Partitions, g.Killed)

@@ -17,7 +17,7 @@ import (
 
 const (
 	startLimit  = 2 * time.Minute
-	drainLimit  = 200 * time.Second // until all is well again after the last fault
+	drainLimit  = 200 * time.Second // until the system has recovered from the last fault
 	readLimit   = 10 * time.Minute  // of the full reads
 	brokenLimit = 30 * time.Second  // of the full reads of a log that was not drained
 	verifyLimit = 10 * time.Minute
@@ -39,8 +39,8 @@ type round struct {
 	report  report
 }
 
-// play plays a round and reports it. An error is of the tool's or the
-// machine's making; anomalies are in the report.
+// play plays a round and reports it. An error is one of the tool or the
+// machine; anomalies are in the report.
 func play(ctx context.Context, o options, seed uint64, dir string) (*report, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
@@ -105,8 +105,9 @@ func (r *round) createTopic(ctx context.Context, name string, count int) error {
 	return nil
 }
 
-// torture runs clients and faults side by side, then heals everything and waits
-// until the clients know what became of all they sent and have read it.
+// torture runs clients and faults at the same time, then ends all faults. It
+// waits until the clients know the outcome of everything they sent, and have
+// read it.
 func (r *round) torture(ctx context.Context) error {
 	began := time.Now()
 	phase, endPhase := context.WithCancel(ctx) // producers send
@@ -145,8 +146,8 @@ func (r *round) torture(ctx context.Context) error {
 	return err
 }
 
-// awaitLate waits until everything that the network held back has arrived, and
-// the store has had some time to make trouble of it.
+// awaitLate waits until all requests that the network held back have arrived,
+// and have had some time to take effect in the store.
 func (r *round) awaitLate(hard context.Context) {
 	for r.cluster.proxy.Late() > 0 && hard.Err() == nil {
 		sleep(hard, 100*time.Millisecond)
@@ -182,7 +183,7 @@ func (r *round) acknowledged() (ends [partitions]int64) {
 	return ends
 }
 
-// chat says now and then how far the log is, until ctx ends.
+// chat prints at times how far the log is, until ctx ends.
 func (r *round) chat(ctx context.Context, done chan<- struct{}) {
 	defer close(done)
 	for {
@@ -199,7 +200,7 @@ func (r *round) chat(ctx context.Context, done chan<- struct{}) {
 }
 
 // readEverything reads the log from its beginning, from each node and with each
-// client there is.
+// client.
 func (r *round) readEverything(ctx context.Context) error {
 	limit := readLimit
 	if r.report.DrainSeconds >= drainLimit.Seconds() {
@@ -217,7 +218,7 @@ func (r *round) readEverything(ctx context.Context) error {
 	return err
 }
 
-// stopAndVerify ends the leader as an operator does, and has the bucket checked.
+// stopAndVerify ends the leader as an operator does, and checks the bucket.
 func (r *round) stopAndVerify(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, verifyLimit)
 	defer cancel()

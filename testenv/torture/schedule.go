@@ -9,8 +9,8 @@ import (
 	"github.com/varvelog/varve/testenv/faultproxy"
 )
 
-// target is what a step is done to. Steps on one target are done one after the
-// other, those on different ones at the same time.
+// target is the object of a step. Steps on one target run one after the other,
+// those on different ones at the same time.
 type target string
 
 const (
@@ -20,7 +20,7 @@ const (
 	onNetwork  target = "network"
 )
 
-// action is what is done to a process.
+// action is the effect on a process.
 type action string
 
 const (
@@ -31,12 +31,12 @@ const (
 	loseHints action = "kill -9 and lose the checkpoints above the floor of"
 )
 
-// step is one thing the nemesis does.
+// step is one action or fault of the nemesis.
 type step struct {
 	at     time.Duration // since the beginning of the round
 	target target
 	action action           // to a process
-	fault  faultproxy.Fault // to the network, where there is no action
+	fault  faultproxy.Fault // to the network, if there is no action
 	span   time.Duration    // how long a pause, an absence of the store, or a fault lasts
 }
 
@@ -47,8 +47,8 @@ func (s step) name() string {
 	return string(s.action) + " " + string(s.target)
 }
 
-// disturbs says whether the step explains that nodes are slow to start or end by
-// themselves. That one was killed is no reason for either.
+// disturbs reports whether the step explains that nodes are slow to start or
+// end by themselves. The kill of a node explains neither.
 func (s step) disturbs() bool {
 	return s.target == onNetwork || s.target == onStore || s.action == pause
 }
@@ -71,8 +71,8 @@ type card struct {
 	fault  faultproxy.Kind
 }
 
-// deck is every kind of step, the one that matters most as often as all others
-// of its target.
+// deck returns every kind of step. The most important one comes as often as all
+// others of its target.
 func deck(faults []faultproxy.Kind) []card {
 	cards := []card{
 		{onLeader, kill, ""}, {onLeader, kill, ""}, {onLeader, kill, ""}, {onLeader, pause, ""}, {onLeader, terminate, ""}, {onLeader, loseDisk, ""}, {onLeader, loseHints, ""},
@@ -86,8 +86,9 @@ func deck(faults []faultproxy.Kind) []card {
 }
 
 // plan draws a schedule as Jepsen's: a mix of kinds is at work, each about once
-// an interval, for three intervals; then another mix; a quarter of the time there
-// is none. The mixes are dealt from a shuffled deck, so all kinds have their turn.
+// an interval, for three intervals, and then another mix. A quarter of the time
+// there is none. The mixes are dealt from a shuffled deck, so every kind has
+// its turn.
 func plan(seed uint64, duration, interval time.Duration, faults []faultproxy.Kind) []step {
 	random := rand.New(rand.NewPCG(seed, 1))
 	var steps []step

@@ -1,9 +1,9 @@
-// Package driver is what the programs of this module have in common: each is a
-// Kafka client that does what its first argument says, as the second one (JSON)
-// says it, and prints what happened, one JSON value a line.
+// Package driver is the common part of the programs of this module. Each is a
+// Kafka client. Its first argument is an operation, its second one (JSON) the
+// details. It prints the results, one JSON value a line.
 //
-// It owns the words of that conversation. It promises that a line is printed
-// whole and at once. It knows no Kafka library.
+// It owns the terms of that protocol. It promises that a line is printed whole
+// and at once. It knows no Kafka library.
 package driver
 
 import (
@@ -16,7 +16,7 @@ import (
 	"sync"
 )
 
-// Spec says what to do; each operation reads the fields it needs.
+// Spec is the task; each operation reads the fields it needs.
 type Spec struct {
 	Bootstrap   string `json:"bootstrap"`
 	Client      string `json:"client"` // client.id
@@ -46,7 +46,7 @@ type Op struct {
 	Group      string `json:"group"`
 }
 
-// Result is what an Op came to.
+// Result is the outcome of an Op.
 type Result struct {
 	Error       string           `json:"error,omitempty"`
 	Unsupported bool             `json:"unsupported,omitempty"` // by the library
@@ -59,7 +59,7 @@ type Result struct {
 	Offsets     map[string]int64 `json:"offsets,omitempty"`
 }
 
-// Record is one that is to be sent, or was read.
+// Record is a record to send, or one that was read.
 type Record struct {
 	Event     string            `json:"event"`
 	Partition int32             `json:"partition"`
@@ -70,15 +70,15 @@ type Record struct {
 	Headers   map[string]string `json:"headers,omitempty"`
 }
 
-// Assignment is what a member has after a rebalance, or what was committed.
+// Assignment is a member's partitions after a rebalance, or its commits.
 type Assignment struct {
 	Event      string  `json:"event"` // assigned, revoked, committed or uncommitted
 	Partitions []int32 `json:"partitions,omitempty"`
 	Error      string  `json:"error,omitempty"`
 }
 
-// Operations are what a program can do. Member runs until its context ends,
-// then leaves as the library does.
+// Operations are the operations of a program. Member runs until its context
+// ends, then leaves as the library does.
 type Operations struct {
 	Produce func(context.Context, Spec, []Record) ([]Record, error)
 	Consume func(context.Context, Spec) error
@@ -123,7 +123,7 @@ func (o Operations) run(operation string, spec Spec) error {
 		return o.Consume(ctx, spec)
 	case "member":
 		go func() {
-			_, _ = io.Copy(io.Discard, os.Stdin) // its end, or its failure, is the word to go
+			_, _ = io.Copy(io.Discard, os.Stdin) // its end, or its failure, is the order to end
 			cancel()
 		}()
 		return o.Member(ctx, spec)

@@ -11,8 +11,8 @@ import (
 	"github.com/varvelog/varve/testenv/clients/golang/driver"
 )
 
-// metadataAge is for how long the client answers with metadata that it has got already:
-// the least it allows. Deleting a topic may take less.
+// metadataAge is how long the client answers from metadata that it has already:
+// the shortest time it allows. Deleting a topic may take less.
 const metadataAge = 10 * time.Millisecond
 
 type operation = func(context.Context, *kadm.Client, driver.Op) (driver.Result, error)

@@ -120,7 +120,7 @@ func member(ctx context.Context, spec driver.Spec) error {
 	}
 }
 
-// commit prints what came of it: a rebalance may have been faster.
+// commit prints the outcome: a rebalance may have been faster.
 func commit(ctx context.Context, client *kgo.Client, records []*kgo.Record) {
 	if len(records) == 0 {
 		return

@@ -1,4 +1,4 @@
-// Command kcat has the kcat of the machine do what the tests of clients ask.
+// Command kcat runs the kcat of the machine for the tests of clients.
 package main
 
 import (
@@ -36,8 +36,8 @@ func kcat(spec driver.Spec, args ...string) *exec.Cmd {
 
 var delivered = regexp.MustCompile(`(?m)^% Message delivered to partition (\d+) \(offset (\d+)\)`)
 
-// produce sends the records of one partition after those of the other: kcat is
-// told the partition, not the record.
+// produce sends the records of one partition after those of the other: kcat
+// takes the partition as a flag, not per record.
 func produce(_ context.Context, spec driver.Spec, records []driver.Record) ([]driver.Record, error) {
 	numbers, lines := map[int32][]int{}, map[int32]*bytes.Buffer{}
 	for i, r := range records {
@@ -144,7 +144,7 @@ var (
 	partition  = regexp.MustCompile(`\[(\d+)\]`)
 )
 
-// watch translates what kcat says of rebalances.
+// watch translates kcat's output about rebalances.
 func watch(in io.Reader) error {
 	lines := bufio.NewScanner(in)
 	has := map[int32]bool{}

@@ -73,7 +73,7 @@ var topicOps = map[string]operation{
 		return r, admin.CreatePartitions(op.Topic, op.Partitions, nil, false)
 	},
 	"delete-records": func(admin sarama.ClusterAdmin, op driver.Op) (r driver.Result, err error) {
-		r.Offset = op.Offset // the library does not tell the answer
+		r.Offset = op.Offset // the library does not return the answer
 		return r, admin.DeleteRecords(op.Topic, map[int32]int64{op.Partition: op.Offset})
 	},
 	"list-offsets": func(admin sarama.ClusterAdmin, op driver.Op) (r driver.Result, err error) {

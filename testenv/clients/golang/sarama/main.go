@@ -127,7 +127,7 @@ func member(ctx context.Context, spec driver.Spec) error {
 	return group.Close()
 }
 
-// handler is what sarama calls.
+// handler receives sarama's calls.
 type handler struct{}
 
 func (handler) Setup(session sarama.ConsumerGroupSession) error {
