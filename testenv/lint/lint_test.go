@@ -75,6 +75,8 @@ func TestEachRuleFinds(t *testing.T) {
 			[]string{"testenv/a.go:3: testenv imports fetch"}},
 		"adapter wired in the core": {"fetch/a.go", doc("fetch") + "import _ \"github.com/varvelog/varve/tiering/objstore/minio\"\n",
 			[]string{"fetch/a.go:3: wires the adapter tiering/objstore/minio"}},
+		"a key made by a reader": {"fetch/a.go", doc("fetch") + "import \"github.com/varvelog/varve/tiering/segment\"\n\nvar key = segment.JournalKey(1, 2)\n",
+			[]string{"fetch/a.go:5: uses segment.JournalKey"}},
 		"exit, also as a value": {"ingest/a.go", doc("ingest") + "import \"os\"\n\nvar exit = os.Exit\n", []string{"ingest/a.go:5: uses os.Exit"}},
 		"log.Fatalf":            {"ingest/a.go", doc("ingest") + "import \"log\"\n\nfunc f() { log.Fatalf(\"\") }\n", []string{"ingest/a.go:5: uses log.Fatalf"}},
 		"signals":               {"ingest/a.go", doc("ingest") + "import \"os/signal\"\n\nfunc f() { signal.Reset() }\n", []string{"ingest/a.go:5: uses signal.Reset"}},

@@ -68,7 +68,9 @@ func (c *Core) scannedBatch(data []byte, h batch.Header) error {
 	return nil
 }
 
-// missing: the partition goes on at an offset beyond the next one.
+// missing ends the Core, because the partition goes on at an offset beyond the next
+// one. It assumes that no extent of a coordinator's partition has gaps: where compaction
+// may leave records out, a gap must be skipped here and in ScanDone.
 func (c *Core) missing(next int64) {
 	c.fail(fmt.Errorf("records from offset %d to %d are missing", c.applied, next-1))
 }
