@@ -24,13 +24,13 @@ type Options struct {
 	Recent  interface {    // gets each committed object, before it can be asked for
 		Add(seq uint64, object []byte)
 	}
-	// Committed is told of every valid object, own or not, after it was applied.
+	// Committed is called with every valid object, own or not, after it was applied.
 	Committed func(o *journal.Object)
-	// Attached is what goes into each checkpoint beside the state; nil: nothing. It
-	// must be quick, and tell of nothing that is not committed.
+	// Attached goes into each checkpoint next to the state; nil: nothing. It must be
+	// quick, and hold nothing that is not committed.
 	Attached func() []byte
-	// CheckAttached says why nobody could start from what Attached gave; nil: anybody
-	// could.
+	// CheckAttached says why no node could start from the bytes that Attached gave; nil:
+	// any could.
 	CheckAttached  func([]byte) error
 	Checkpoints    journal.CheckpointPolicy
 	FlushInterval  time.Duration // default 250 ms
@@ -46,8 +46,8 @@ type Options struct {
 	// twice as long. It must not block.
 	OnFull func(error)
 	// OnAside is called now and then with the number of records in logs set aside
-	// that the journal does not have and that were not exported, and with what kept
-	// them from being counted. It must not block.
+	// that the journal does not have and that were not exported. The error kept records
+	// from being counted. It must not block.
 	OnAside func(records int64, err error)
 	// OnCheckpoints is a journal.Checkpointer's OnTrouble; it may be left out.
 	OnCheckpoints func(journal.Step, error)
@@ -167,10 +167,10 @@ func (l *Leader) Pending() int64 { return l.core.flusher.pending.Load() }
 func (l *Leader) WALFileBytes() int64 { return l.wal.FileBytes() }
 
 // Append hands in batches, in the order in which they shall stand in their
-// partitions. It blocks while the write-ahead log can take no more; if ctx ends
-// before it can the batches are refused with ErrNoRoom, or with ErrUnavailable if
-// the wait had another reason. done gets a Result for each batch, once, maybe before
-// Append returns; it must not block.
+// partitions. It blocks while the write-ahead log can take no more. If ctx ends until
+// then the batches are refused with ErrNoRoom, or with ErrUnavailable if the wait had
+// another reason. done gets a Result for each batch, once, maybe before Append returns;
+// it must not block.
 func (l *Leader) Append(ctx context.Context, acks Acks, batches []Batch, done func([]Result)) {
 	r := request{acks: acks, batches: batches, done: done}
 	select {
@@ -251,9 +251,9 @@ func (l *Leader) Confirm(ctx context.Context) error { return l.loop.Confirm(ctx)
 // Leader takes none.
 func (l *Leader) AppendEnd(k partlog.Key) (int64, bool) { return l.core.ends.next(k) }
 
-// Close takes no more requests, flushes what was appended, waits for it to be
-// committed until ctx ends, and stops. What is not committed then is in the
-// write-ahead log. The error is that of Err, or of ctx.
+// Close takes no more requests and flushes. It waits until all that was appended is
+// committed, or until ctx ends, and stops. Records that are not committed then are in
+// the write-ahead log. The error is that of Err, or of ctx.
 func (l *Leader) Close(ctx context.Context) error {
 	close(l.closing)
 	_ = l.loop.Do(ctx, l.core.close) // if not, it has ended, or there is no time left
@@ -273,7 +273,8 @@ func (l *Leader) ended() error {
 	return l.wal.Close()
 }
 
-// watchAside begins to count what was set aside. All older logs are dealt with.
+// watchAside begins to count the records that were set aside. All older logs are dealt
+// with.
 func (l *Leader) watchAside() {
 	_, history := l.loop.Owner().Core().Checkpoint()
 	l.aside = asideWatch{opt: l.opt.WAL, state: l.opt.State, history: history, report: l.opt.OnAside, now: l.opt.Now, every: l.opt.AsideEvery}

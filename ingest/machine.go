@@ -58,7 +58,7 @@ func (m *machine) Progress() (next time.Time, err error) {
 	if lsn := m.disk.SyncedLSN(); lsn > m.answers.synced {
 		m.wasSynced(lsn)
 	}
-	roomAt, waitedLong := m.room.look(m.full(), m.now())
+	roomAt, waitedLong := m.room.look(m.full(), m.now)
 	if waitedLong {
 		m.noRoom()
 	}

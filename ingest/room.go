@@ -36,11 +36,12 @@ type room struct {
 // look reports a write-ahead log that stays full, and that it is so no longer. next
 // is when to look again, zero: when something has happened. waitedLong means that
 // those who wait for the disk wait without end.
-func (r *room) look(full error, now time.Time) (next time.Time, waitedLong bool) {
+func (r *room) look(full error, clock func() time.Time) (next time.Time, waitedLong bool) {
 	if full == nil && !r.reported {
 		r.since = time.Time{}
 		return time.Time{}, false
 	}
+	now := clock()
 	if r.since.IsZero() || r.was != (full != nil) {
 		r.since, r.was = now, full != nil
 	}

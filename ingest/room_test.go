@@ -120,7 +120,7 @@ func TestALogThatIsFullMostOfTheTimeIsOneTrouble(t *testing.T) {
 	r := room{patience: 5 * time.Second, report: func(err error) { reports = append(reports, err) }}
 	look := func(full bool, after time.Duration) {
 		now = now.Add(after)
-		r.look(map[bool]error{true: wal.ErrFull}[full], now)
+		r.look(map[bool]error{true: wal.ErrFull}[full], func() time.Time { return now })
 	}
 	for range 10 {
 		look(true, time.Second)

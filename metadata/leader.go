@@ -9,14 +9,14 @@ import (
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-// LeaderOptions says where the metadata journal is and who leads it. All fields
-// are needed.
+// LeaderOptions says where the metadata journal is and who leads it. Fields that may
+// not be left out are needed.
 type LeaderOptions struct {
 	Store    objstore.Store
 	Journal  journal.Config // of journal 0; Lead is implied
 	State    *State         // nothing applied yet, or what Journal.Chain stands behind
 	Defaults Defaults
-	// Committed is told of every valid object, after it was applied.
+	// Committed is called with every valid object, after it was applied.
 	Committed   func(o *journal.Object)
 	Checkpoints journal.CheckpointPolicy // may be left out
 	// OnCheckpoints is a journal.Checkpointer's OnTrouble; it may be left out.
@@ -34,7 +34,7 @@ func (o *LeaderOptions) owner() journal.OwnerOptions {
 }
 
 // Leader is the controller: it leads the metadata journal, or is on the way to,
-// and commits what a Controller plans. Its loop owns what it decides (leading).
+// and commits the changes that a Controller plans. Its loop owns what it decides (leading).
 type Leader struct {
 	opt     LeaderOptions
 	loop    *journal.Loop[*command]

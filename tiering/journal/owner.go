@@ -61,8 +61,8 @@ type OwnerOptions struct {
 // Machine progress, sets the time of the next call, and writes a checkpoint if one is
 // due. It starts no goroutine and has no channel. One goroutine owns it, but for Holds.
 //
-// A Machine sees its journal through the Owner alone, so the Driver may be another one
-// day: one that follows, after one that led. Led and Ended say nothing about that yet.
+// A Machine sees its journal through the Owner alone. So the Driver could be replaced by
+// one that leads, or by one that follows again, with the same Machine.
 type Owner struct {
 	env         Env
 	log         *slog.Logger
