@@ -9,6 +9,16 @@ import (
 // coordinators of consumer groups.
 const ConsumerOffsets = "__consumer_offsets"
 
+// NewConsumerOffsets is __consumer_offsets as the cluster creates it. It has as many
+// partitions as Kafka's offsets.topic.num.partitions, which never change: groups belong
+// to partitions by their number.
+func NewConsumerOffsets() NewTopic {
+	return NewTopic{
+		Name: ConsumerOffsets, Partitions: 50, ReplicationFactor: 1,
+		Configs: map[string]string{"cleanup.policy": "compact", "compression.type": "producer", "segment.bytes": "104857600"},
+	}
+}
+
 // ErrInternalTopic: the topic is one that the cluster keeps for itself. Clients may
 // read it, and not write, create, change the number of partitions of, or delete it.
 var ErrInternalTopic = errors.New("the topic is internal: it is made on first use and only the cluster itself writes to it")

@@ -91,7 +91,7 @@ func (g *memGroups) partitionLocked(id string) int32 {
 	if g.absent {
 		return -1
 	}
-	return group.PartitionOf(id, len(g.shards))
+	return coordinator.PartitionOf(id, len(g.shards))
 }
 
 func (g *memGroups) set(change func(*memGroups)) {

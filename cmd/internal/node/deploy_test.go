@@ -25,7 +25,7 @@ func registered(t *testing.T) map[string]bool {
 	m.leader(1, nil, nil)
 	m.bus(nil)
 	m.health(nil)
-	m.groups(nil)
+	m.groups(nil, nil)
 	m.replays(nil)
 	m.damage(nil)
 	m.requestMemory(func() []listener.PartUse { return []listener.PartUse{{Part: "small_frames"}} })

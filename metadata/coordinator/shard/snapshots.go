@@ -39,7 +39,14 @@ func (s *Snapshots) Put(k partlog.Key, snapshot Snapshot) {
 	s.byKey[k] = snapshot
 }
 
-// Forget drops what is kept of a partition that is gone.
+// Keys lists the partitions that a snapshot is kept of, in order.
+func (s *Snapshots) Keys() []partlog.Key {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.SortedFunc(maps.Keys(s.byKey), partlog.Key.Compare)
+}
+
+// Forget drops the snapshot of a partition that is gone.
 func (s *Snapshots) Forget(k partlog.Key) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

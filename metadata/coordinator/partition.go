@@ -1,11 +1,12 @@
-package group
+package coordinator
 
 import "unicode/utf16"
 
-// PartitionOf returns the partition, out of a topic's number of them, that
-// holds a group. Clients, tools and Kafka itself use the same function.
-func PartitionOf(group string, partitions int) int32 {
-	h := hash(group)
+// PartitionOf returns the partition, out of a topic's number of them, that holds a
+// group or another thing with an id. Clients, tools and Kafka itself use the same
+// function.
+func PartitionOf(id string, partitions int) int32 {
+	h := hash(id)
 	if h == -1<<31 {
 		h = 0 // its absolute value is not an int32
 	}

@@ -1,0 +1,120 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+
+	"github.com/varvelog/varve/metadata"
+	"github.com/varvelog/varve/metadata/coordinator"
+	"github.com/varvelog/varve/tiering/journal"
+)
+
+// Partition is the partition whose coordinator serves an id, such as that of a group.
+// It is -1 while the internal topic does not exist.
+func (s *Supervisor[M]) Partition(id string) int32 {
+	t, ok := s.opt.Metadata.Topic(s.opt.Topic.Name)
+	if !ok {
+		return -1
+	}
+	return coordinator.PartitionOf(id, len(t.Partitions))
+}
+
+// Coordinator is the broker whose coordinator serves an id, this node or another; -1
+// while none is known. It creates the internal topic if there is none.
+func (s *Supervisor[M]) Coordinator(ctx context.Context, id string) (int32, error) {
+	if s.opt.Create == nil {
+		return s.opt.Node, nil
+	}
+	if err := s.ensureTopic(ctx); err != nil {
+		return -1, err
+	}
+	t, ok := s.opt.Metadata.Topic(s.opt.Topic.Name)
+	if !ok {
+		return -1, nil
+	}
+	partition := coordinator.PartitionOf(id, len(t.Partitions))
+	if err := s.Confirm(ctx, partition); err != nil {
+		return -1, nil // another node leads the partition
+	}
+	return s.opt.Leader(t, partition), nil
+}
+
+// ensureTopic creates the internal topic if there is none, and starts the coordinators
+// of its partitions.
+func (s *Supervisor[M]) ensureTopic(ctx context.Context) error {
+	exists := func() bool { _, ok := s.opt.Metadata.Topic(s.opt.Topic.Name); return ok }
+	if exists() {
+		return nil
+	}
+	s.creating.Lock()
+	defer s.creating.Unlock()
+	if exists() {
+		return nil
+	}
+	if err := s.opt.Create(ctx, s.opt.Topic); err != nil && !errors.Is(err, metadata.ErrTopicExists) {
+		return fmt.Errorf("%w: create topic %s: %w", coordinator.ErrUnavailable, s.opt.Topic.Name, err)
+	}
+	_, err := s.Look()
+	return err
+}
+
+// Do gives fn a turn of the machine of a partition, and returns once fn has returned.
+// fn is not called if there is an error. A call that begins after another has returned
+// gets a later turn.
+func (s *Supervisor[M]) Do(ctx context.Context, partition int32, fn func(m M, out coordinator.Out)) error {
+	c := s.get(partition)
+	if c == nil {
+		return coordinator.ErrNotCoordinator
+	}
+	return awaitTurn(ctx, c.shard.Do, func(out coordinator.Out) { fn(c.machine, out) })
+}
+
+// Prove returns nil once it is proved that this node still led the partition after the
+// call began, and all records that were committed until then are applied.
+func (s *Supervisor[M]) Prove(ctx context.Context, partition int32) error {
+	c := s.get(partition)
+	if c == nil {
+		return coordinator.ErrNotCoordinator
+	}
+	return awaitTurn(ctx, c.shard.Read, func(coordinator.Out) {})
+}
+
+// Confirm returns ErrNotCoordinator if it is known that another node leads the
+// partition now. It may ask the store, and is nil while nothing is known.
+func (s *Supervisor[M]) Confirm(ctx context.Context, partition int32) error {
+	c := s.get(partition)
+	if c == nil {
+		return nil
+	}
+	if err := c.journal.Confirm(ctx); errors.Is(err, journal.ErrEnded) {
+		return fmt.Errorf("%w: %w", coordinator.ErrNotCoordinator, err)
+	}
+	return nil
+}
+
+// awaitTurn asks for a turn and waits until fn has had it. If ctx ends before the turn
+// begins, fn is not called any more.
+func awaitTurn(ctx context.Context, ask func(func(coordinator.Out, error)), fn func(coordinator.Out)) error {
+	var begun atomic.Bool // or given up
+	done := make(chan error, 1)
+	ask(func(out coordinator.Out, err error) {
+		if begun.Swap(true) {
+			return
+		}
+		if err == nil {
+			fn(out)
+		}
+		done <- err
+	})
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		if begun.Swap(true) {
+			return <-done
+		}
+		return ctx.Err()
+	}
+}
