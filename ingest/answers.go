@@ -14,6 +14,12 @@ type answers struct {
 	settlement settlement
 }
 
+// wasAppended counts batches, and returns the LSN of the last.
+func (a *answers) wasAppended(batches int) uint64 {
+	a.appended += uint64(batches)
+	return a.appended
+}
+
 // await answers once everything up to the waiter's LSN is as safe as acks asks.
 // needsSync reports that nothing will be, unless the write-ahead log is synced.
 func (a *answers) await(acks Acks, w waiter) (needsSync bool) {
@@ -31,6 +37,9 @@ func (a *answers) await(acks Acks, w waiter) (needsSync bool) {
 	w.done(w.results)
 	return false
 }
+
+// isSynced reports whether the write-ahead log is durable up to lsn.
+func (a *answers) isSynced(lsn uint64) bool { return lsn <= a.synced }
 
 func (a *answers) safeLocally() uint64 { return max(a.synced, a.committed) }
 

@@ -54,7 +54,7 @@ func (c *core) append(r request) {
 		}
 		until = c.answers.appended
 		if r.acks == AcksAll {
-			c.flusher.waiting.add(size, c.now())
+			c.flusher.awaited(size)
 		}
 	}
 	if !misplaced(results) {
@@ -109,9 +109,8 @@ func (c *core) log(records []wal.Record) error {
 	if err != nil {
 		return fmt.Errorf("append to write-ahead log: %w", err)
 	}
-	c.answers.appended += uint64(len(records))
-	if last != c.answers.appended {
-		return fmt.Errorf("write-ahead log is at %d, %d records were appended", last, c.answers.appended)
+	if n := c.answers.wasAppended(len(records)); n != last {
+		return fmt.Errorf("write-ahead log is at %d, %d records were appended", last, n)
 	}
 	return c.flusher.logged(records, last)
 }

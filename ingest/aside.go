@@ -20,7 +20,7 @@ import (
 const asideEvery = 10 * time.Second
 
 // asideSettles is how long after it was set aside a log is counted for good. Until
-// then a client may send again what it holds, to whoever leads.
+// then a client may send its records again, to the node that leads.
 const asideSettles = 5 * time.Minute
 
 // asideWatch counts the records of logs set aside that the journal does not have,
@@ -96,7 +96,7 @@ func (w *asideWatch) countOnce(ctx context.Context, l wal.AsideInfo) (int64, err
 	return n, wal.NoteMissing(w.opt, l, n)
 }
 
-// count reads a log. What cannot be read counts as one record at least.
+// count reads a log. A part that cannot be read counts as one record at least.
 func (w *asideWatch) count(ctx context.Context, l wal.AsideInfo) (missing int64, err error) {
 	switch l.ReadLog(w.opt); {
 	case errors.Is(l.Err, fs.ErrNotExist):

@@ -32,7 +32,7 @@ type bufferedEntry struct {
 //
 // Invariant: batches[i] has LSN first+i, and the spilled ones follow them.
 type buffer struct {
-	first   uint64 // LSN of batches[0], or of what comes next
+	first   uint64 // LSN of batches[0], or of the batch that comes next
 	batches []buffered
 	bytes   int    // of batches
 	spilled uint64 // how many batches follow that are not in memory
@@ -42,8 +42,8 @@ type buffer struct {
 // next is the LSN of the batch that is added next.
 func (b *buffer) next() uint64 { return b.first + uint64(len(b.batches)) + b.spilled }
 
-// add takes the batch with LSN next, into memory unless it is to be spilled. What
-// follows a spilled batch is spilled too.
+// add takes the batch with LSN next, into memory unless it is to be spilled. Batches
+// after a spilled one are spilled too.
 func (b *buffer) add(x buffered, spill bool) {
 	if spill || b.spilled > 0 {
 		b.spilled++
@@ -66,7 +66,7 @@ func (b *buffer) addEntry(e segment.Entry, at time.Time) {
 
 func (b *buffer) empty() bool { return len(b.batches) == 0 && b.spilled == 0 && len(b.entries) == 0 }
 
-// oldest is when the first of what waits in memory was added.
+// oldest is when the first batch or entry in memory was added.
 func (b *buffer) oldest() time.Time {
 	var at time.Time
 	if len(b.batches) > 0 {
@@ -135,7 +135,7 @@ func group(batches []buffered, epoch func(partlog.Key) int32) []segment.Records 
 	return parts
 }
 
-// noteProducer adds a batch to what the segment says of its producer: the last
+// noteProducer adds a batch to the segment's entry for its producer: the last
 // batches of the last epoch that the producer wrote in this segment.
 func noteProducer(p *segment.Partition, b *buffered) {
 	h := &b.header

@@ -50,9 +50,9 @@ type ports struct {
 // core is the append side of one data journal under one leadership. One goroutine owns
 // it, but for ends.next, answers.unsettled and flusher.pending.
 //
-// Its parts decide one thing each, and core is the order in which they do: a batch gets
-// its place (ends), is logged and buffered (flusher) and waits for its answer (answers);
-// a command waits for its entries (commands); replay comes before all of them.
+// Each part decides one thing, and core is the order in which they do. A batch gets its
+// place (ends), is logged and buffered (flusher), and waits for its answer (answers). A
+// command waits for its entries (commands). Replay comes before all of them.
 type core struct {
 	*ports
 	onApplied func(*journal.Object) // for every object
@@ -100,7 +100,7 @@ func newCore(opt Options, log writeAhead, p proposer) *core {
 func (c *core) lead(epoch uint32) {
 	c.epoch = epoch
 	c.stalled = false // by a fence or a filler: they are committed
-	c.flusher.lastFlush = c.now()
+	c.flusher.lead()
 	c.ends.lead()
 }
 
@@ -177,9 +177,8 @@ func (c *core) wasSynced(lsn uint64) { c.answers.wasSynced(lsn) }
 // apply takes the next valid object of the journal, own or read, into the state.
 func (c *core) apply(o *journal.Object, own bool) error {
 	h := &o.Footer.Header
-	f, ok := c.flusher.landed(h.Seq)
-	if ok {
-		c.recent.Add(h.Seq, f.data) // before readers can ask for it
+	if data := c.flusher.landed(h.Seq); data != nil {
+		c.recent.Add(h.Seq, data) // before readers can ask for it
 	}
 	if err := c.state.Apply(o.Footer, o.Entries); err != nil {
 		return err
@@ -193,14 +192,13 @@ func (c *core) apply(o *journal.Object, own bool) error {
 		return err
 	}
 	if w := h.WAL; w.Incarnation == c.incarnation {
-		c.flusher.pending.Add(-f.batches)
 		c.answers.wasCommitted(w.To - 1)
-		c.wal.Release(c.answers.committed)
+		c.wal.Release(w.To - 1)
 	}
 	return nil
 }
 
-// applyEntries follows with the append ends what committed entries changed.
+// applyEntries lets the append ends and the commands follow committed entries.
 func (c *core) applyEntries(entries []segment.Entry) error {
 	for _, e := range entries {
 		switch e.Kind {

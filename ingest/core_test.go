@@ -22,7 +22,7 @@ var (
 	testNode  = segment.ID{3}
 )
 
-// bench is a core with a write-ahead log and a journal that do what they are told.
+// bench is a core with a write-ahead log and a journal that the test drives.
 type bench struct {
 	t       *testing.T
 	c       *core
@@ -152,7 +152,7 @@ func makeBatch(t *testing.T, k partlog.Key, spec batchtest.Spec) Batch {
 
 func answered(r *[]Result) bool { return *r != nil }
 
-func TestAnswersWaitForWhatTheAcksAskFor(t *testing.T) {
+func TestAnswersAreAsSafeAsTheAcksAsk(t *testing.T) {
 	b := newBench(t)
 	none := b.append(AcksNone, batchtest.Spec{})
 	leader := b.append(AcksLeader, batchtest.Spec{})
@@ -215,7 +215,7 @@ func TestRetryOfABatchInFlightWaitsForTheOriginal(t *testing.T) {
 	}
 }
 
-func TestSequenceErrorsAreToldOnceTheHeadIsProved(t *testing.T) {
+func TestSequenceErrorsAreAnsweredOnceTheHeadIsProved(t *testing.T) {
 	b := newBench(t)
 	b.append(AcksNone, batchtest.Spec{ProducerID: 9, Epoch: 1, Sequence: 0})
 	for _, tc := range []struct {
@@ -226,11 +226,11 @@ func TestSequenceErrorsAreToldOnceTheHeadIsProved(t *testing.T) {
 	}{
 		{"gap in the sequence", batchtest.Spec{ProducerID: 9, Epoch: 1, Sequence: 7}, nil, partlog.ErrOutOfOrder},
 		{"older epoch", batchtest.Spec{ProducerID: 9, Epoch: 0, Sequence: 2}, nil, partlog.ErrProducerEpoch},
-		{"gap, told by who may not lead", batchtest.Spec{ProducerID: 9, Epoch: 1, Sequence: 7}, errors.New("no answer"), ErrNotLeader},
+		{"gap, and the leader may be deposed", batchtest.Spec{ProducerID: 9, Epoch: 1, Sequence: 7}, errors.New("no answer"), ErrNotLeader},
 	} {
 		r := b.append(AcksAll, tc.spec)
 		if answered(r) {
-			t.Fatalf("%s: told before the head was proved", tc.name)
+			t.Fatalf("%s: answered before the head was proved", tc.name)
 		}
 		b.proofs[0](tc.proof)
 		b.proofs = nil
@@ -240,7 +240,7 @@ func TestSequenceErrorsAreToldOnceTheHeadIsProved(t *testing.T) {
 	}
 }
 
-func TestPartitionThatIsNotOpenTakesNothing(t *testing.T) {
+func TestPartitionThatIsNotOpenAcceptsNothing(t *testing.T) {
 	b := newBench(t)
 	r := b.appendTo(AcksAll, partlog.Key{Topic: testTopic, Index: 1}, batchtest.Spec{})
 	if !errors.Is((*r)[0].Err, ErrNotLeader) {
@@ -248,7 +248,7 @@ func TestPartitionThatIsNotOpenTakesNothing(t *testing.T) {
 	}
 }
 
-func TestSealComesAfterTheRecordsThatWereTaken(t *testing.T) {
+func TestSealComesAfterTheRecordsAcceptedBefore(t *testing.T) {
 	b := newBench(t)
 	b.c.flusher.flushBytes = 1 // a segment for each batch
 	first := b.append(AcksAll, batchtest.Spec{})
@@ -274,7 +274,7 @@ func TestSealComesAfterTheRecordsThatWereTaken(t *testing.T) {
 	}
 }
 
-func TestStallFailsThoseWhoWaitAndKeepsTheRecords(t *testing.T) {
+func TestStallFailsWaitingClientsAndKeepsTheRecords(t *testing.T) {
 	b := newBench(t)
 	waiting := b.append(AcksAll, batchtest.Spec{})
 	b.flush()
@@ -297,16 +297,16 @@ func TestStallFailsThoseWhoWaitAndKeepsTheRecords(t *testing.T) {
 	}
 }
 
-func TestTheWriteAheadLogIsToldTheCRCOfLargeBatches(t *testing.T) {
+func TestTheWriteAheadLogGetsTheCRCOfLargeBatches(t *testing.T) {
 	b := newBench(t)
 	b.append(AcksAll, batchtest.Spec{})
 	b.append(AcksAll, batchtest.Spec{Records: batchtest.Values(1000, strings.Repeat("x", batch.Large))})
 	small, large := b.records[0], b.records[1]
 	if small.CRC != 0 {
-		t.Errorf("of a small batch it is told %08x", small.CRC)
+		t.Errorf("small batch: CRC %08x, want none", small.CRC)
 	}
 	if want := crc32.Checksum(large.Batch, crc32.MakeTable(crc32.Castagnoli)); large.CRC != want {
-		t.Errorf("of a large batch it is told %08x, want %08x", large.CRC, want)
+		t.Errorf("large batch: CRC %08x, want %08x", large.CRC, want)
 	}
 }
 
@@ -339,7 +339,7 @@ func TestFlushIsDueByIntervalSizeOrIdleness(t *testing.T) {
 
 // Producers that wait for all they may have under way get a flush when no more
 // comes and no object is under way; those that do not wait, or for little, do not.
-func TestFlushIsEarlyWhenThoseWhoWriteWait(t *testing.T) {
+func TestFlushIsEarlyWhenProducersWait(t *testing.T) {
 	b := newBench(t)
 	size := len(makeBatch(t, testKey, batchtest.Spec{}).Data)
 	b.c.flusher.earlyBytes = 2 * size

@@ -55,7 +55,7 @@ func TestDeletionIsAnsweredWhenItIsCommitted(t *testing.T) {
 	}
 	produced := b.append(AcksNone, batchtest.Spec{})
 	if (*produced)[0].LogStart != 3 {
-		t.Errorf("a producer is told of start %d", (*produced)[0].LogStart)
+		t.Errorf("a producer gets start %d", (*produced)[0].LogStart)
 	}
 }
 
@@ -97,7 +97,7 @@ func TestDeletionBeyondTheCommittedEndIsRefusedOfAProvedHead(t *testing.T) {
 		{"appended only", 5, nil, false, ErrOutOfRange},
 		{"never written", 7, nil, false, ErrOutOfRange},
 		{"negative", -2, nil, false, ErrOutOfRange},
-		{"committed meanwhile", 5, nil, true, nil},
+		{"committed since", 5, nil, true, nil},
 		{"no proof", 5, errors.New("no store"), false, ErrUnavailable},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -17,8 +17,6 @@ type waiting struct {
 	last  time.Time // when the last of it came
 }
 
-func (w *waiting) add(bytes int, now time.Time) { w.bytes, w.last = w.bytes+bytes, now }
-
 // due is when the buffer is to be flushed; zero if it is empty. It is due at once
 // when it is full, or when a client that asks where the log ends waits for it.
 // Otherwise its oldest record waits until an interval has passed since the last flush.
@@ -62,19 +60,18 @@ func (f *flusher) settleDue() bool {
 
 // earlyDue is when a flush need not wait for the interval, because nothing is gained
 // by it. A producer has a few requests under way, a Java producer five with 16 KiB for
-// each partition, and sends more only when those are answered. Once all producers have
-// come to that, the interval would pass without another byte, and a producer's
-// throughput would be its window over the interval: 80 KiB four times a second.
+// each partition, and sends more only when those are answered. With all windows full
+// the interval would pass without another byte. A producer's throughput would be its
+// window over the interval: 80 KiB four times a second.
 //
-// No message says that they have, but it can be seen: they wait, no such batch has
-// come for as long as a flush lingers, and no object is under way whose commit would
-// let them go on. The last makes objects grow with the load, as in any group commit:
-// records that come during a PUT share the next.
+// No message says that the windows are full, but it can be seen. The producers wait. No
+// batch has come from them for as long as a flush lingers. No object is under way whose
+// commit would let them go on, so that objects grow with the load, as in any group
+// commit: records that come during a PUT share the next.
 //
-// The price is more PUTs than one an interval. It is bounded by the bytes: an early
-// flush has earlyBytes at least, so a gigabyte never costs more than 1 GB / earlyBytes
-// of them, and producers that write less than that at a time share one flush an
-// interval as before.
+// The price is more PUTs than one an interval, bounded by the bytes: an early flush has
+// earlyBytes at least, so a gigabyte costs at most 1 GB / earlyBytes of them. Producers
+// that write less than that at a time share one flush an interval as before.
 func (f *flusher) earlyDue() (time.Time, bool) {
 	if f.waiting.bytes < f.earlyBytes || len(f.inFlight) > 0 {
 		return time.Time{}, false
@@ -88,7 +85,7 @@ func (f *flusher) spillDue() time.Time {
 	switch {
 	case len(f.buffer.batches) > 0:
 		return f.now()
-	case f.answers.synced < f.buffer.first:
+	case !f.answers.isSynced(f.buffer.first):
 		return time.Time{}
 	case f.readAgain.After(f.now()):
 		return f.readAgain

@@ -88,6 +88,8 @@ func (e *appendEnds) close(k partlog.Key) bool {
 	return true
 }
 
+func (e *appendEnds) isOpening(k partlog.Key) bool { return e.opening[k] }
+
 func (e *appendEnds) isOpen(k partlog.Key) bool { return e.parts[k] != nil }
 
 // next is the offset that the next record of the partition gets; false if it accepts

@@ -37,6 +37,9 @@ type flight struct {
 	batches int64 // bytes of its batches that count as pending
 }
 
+// lead begins a leadership, as if a flush had just been.
+func (f *flusher) lead() { f.lastFlush = f.now() }
+
 // add buffers a batch that has its place, in memory or in the write-ahead log alone.
 func (f *flusher) add(b *Batch) {
 	f.buffer.add(buffered{key: b.Key, data: b.Data, header: b.Header, at: f.now()}, f.unflushed() >= f.maxMemory)
@@ -55,6 +58,12 @@ func (f *flusher) logged(records []wal.Record, last uint64) error {
 		f.wal.Sync(last) // to be read back
 	}
 	return nil
+}
+
+// awaited notes that producers wait for the commit of batches that were just added.
+func (f *flusher) awaited(bytes int) {
+	f.waiting.bytes += bytes
+	f.waiting.last = f.now()
 }
 
 // addEntry buffers an entry behind the batches and entries added before it.
@@ -97,7 +106,7 @@ var errStopReading = errors.New("enough read")
 // readBack takes spilled batches into memory, as many as one object needs.
 func (f *flusher) readBack() error {
 	b := &f.buffer
-	if len(b.batches) > 0 || b.spilled == 0 || f.answers.synced < b.first || f.readAgain.After(f.now()) {
+	if len(b.batches) > 0 || b.spilled == 0 || !f.answers.isSynced(b.first) || f.readAgain.After(f.now()) {
 		return nil
 	}
 	err := f.wal.ReadBack(b.first, func(r wal.Record) error {
@@ -170,9 +179,11 @@ func (f *flusher) leaderEpoch(epoch uint32, k partlog.Key) int32 {
 	return int32(epoch) + v.EpochBase
 }
 
-// landed removes an object from those in flight, if it is one: it is committed.
-func (f *flusher) landed(seq uint64) (o flight, was bool) {
-	o, was = f.inFlight[seq]
+// landed removes the object at seq from those in flight: it is committed. It returns
+// the object's bytes, nil if none was in flight.
+func (f *flusher) landed(seq uint64) []byte {
+	o := f.inFlight[seq]
 	delete(f.inFlight, seq)
-	return o, was
+	f.pending.Add(-o.batches)
+	return o.data
 }

@@ -1,18 +1,20 @@
 // Package ingest leads data journals: it is the write path.
 //
-// It owns the partitions' append ends: which offset the next batch gets, which
-// producer wrote what, what is buffered, what is under way to the bucket, and
-// who waits for which of it. It promises that a batch is acknowledged with
-// acks=all only when it and everything appended before it is committed in the
-// bucket, with acks=1 only when its write-ahead record is synced; that order
-// within a partition is the order of Append calls; that Settle returns when what was
-// acknowledged before it is committed; and that a retry of an
-// idempotent batch gets the original's answer, not before the original is as
-// safe as the retry asks for. It never serves reads, never decodes records, and
-// never acknowledges on the word of anything but its own disk and the bucket.
+// It owns the partitions' append ends: the offset of the next batch, the producers, the
+// batches buffered and under way to the bucket, and the clients that wait for them.
 //
-// core is the pure part, without goroutines, clocks or I/O; Leader is the thin
-// driver around it, the journal and the write-ahead log.
+// It promises that a batch is acknowledged with acks=all only when it and everything
+// appended before it is committed in the bucket, with acks=1 only when its write-ahead
+// record is synced. Order within a partition is the order of Append calls. Settle
+// returns when all records acknowledged before it are committed. A retry of an
+// idempotent batch gets the original's answer, not before the original is as safe as
+// the retry asks for.
+//
+// It never serves reads, never decodes records, and never acknowledges on the word of
+// anything but its own disk and the bucket.
+//
+// core is the pure part, without goroutines, clocks or I/O. Leader is the thin driver
+// around it, the journal and the write-ahead log.
 package ingest
 
 import (
@@ -24,15 +26,15 @@ import (
 
 // Errors of a batch's Result, besides those of partlog.Producers.Check.
 var (
-	// ErrNotLeader: this node does not take records of the partition, not yet or
-	// not any more. Nothing was appended, unless the batch was under way when the
-	// leadership ended: then its outcome is unknown. Retriable.
+	// ErrNotLeader: this node does not accept records of the partition, not yet or no
+	// longer. Nothing was appended, unless the batch was under way when the leadership
+	// ended: then its outcome is unknown. Retriable.
 	ErrNotLeader = errors.New("this node does not lead the partition")
 	// ErrUnavailable: the bucket has not answered for long. If the batch was
 	// appended its outcome is unknown and it may still be committed. Retriable.
 	ErrUnavailable = errors.New("the bucket does not answer")
-	// ErrNoRoom: the write-ahead log takes nothing, because its disk is full or too
-	// slow, or its budget is used up. If the batch was appended its outcome is
+	// ErrNoRoom: the write-ahead log has no room, because its disk is full or too slow,
+	// or its budget is used up. If the batch was appended its outcome is
 	// unknown and it may still be committed. Retriable.
 	ErrNoRoom = errors.New("the write-ahead log has no room")
 	// ErrClosed: the node is shutting down; nothing was appended. Retriable.

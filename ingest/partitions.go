@@ -52,7 +52,7 @@ func (b *barrier) reached() bool {
 		}
 	}
 	for _, k := range b.want.Sealed {
-		if v, ok := b.core.state.Lookup(k); b.core.ends.opening[k] || ok && !v.Sealed {
+		if v, ok := b.core.state.Lookup(k); b.core.ends.isOpening(k) || ok && !v.Sealed {
 			return false
 		}
 	}

@@ -19,7 +19,7 @@ func TestReadingBackWaitsForDescriptors(t *testing.T) {
 		b.append(AcksNone, batchtest.Spec{})
 	}
 	last := b.append(AcksAll, batchtest.Spec{})
-	for len(b.c.flusher.buffer.batches) > 0 { // what was not spilled
+	for len(b.c.flusher.buffer.batches) > 0 { // all that are not spilled
 		b.commit()
 		b.flush()
 	}

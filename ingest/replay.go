@@ -11,14 +11,14 @@ import (
 )
 
 // olderLog is the write-ahead log of an earlier start of this node, whose
-// records may have to be brought to the bucket before new ones are taken.
+// records may have to be brought to the bucket before new ones are accepted.
 //
-// They may be if nobody else can have given their offsets away: all leaderships
-// since were of this data folder, and each record's offset is where its
-// partition ends. Those that may not be are set aside for a person, never
-// dropped and never appended elsewhere (tiering/journal/PROTOCOL.md, "Restart").
+// They may be if no other node can have given their offsets away: all leaderships
+// since were of this data folder, and each record's offset is where its partition
+// ends. Other records are set aside for an operator, never dropped and never appended
+// elsewhere (tiering/journal/PROTOCOL.md, "Restart").
 type olderLog struct {
-	log   *wal.Incarnation // what was found
+	log   *wal.Incarnation // as it was found
 	files olderFiles       // its files
 	next  uint64           // LSN to go on from; 0: not begun
 }
@@ -88,9 +88,9 @@ func (p *replay) one(o *olderLog, epoch uint32) (done bool, err error) {
 	return true, o.files.Remove()
 }
 
-// setAside keeps what may not be replayed for a person to look at.
+// setAside keeps records that may not be replayed for an operator to look at.
 func (p *replay) setAside(o *olderLog, reason error) error {
-	n := max(1, int(o.log.LastLSN+1)-int(p.firstUncovered(o))) // one at least, of what cannot be read
+	n := max(1, int(o.log.LastLSN+1)-int(p.firstUncovered(o))) // at least one, if records cannot be read
 	folder, err := o.files.SetAside(reason.Error())
 	if err != nil {
 		return err
@@ -109,13 +109,13 @@ func (p *replay) mayReplay(o *olderLog, leads uint32) error {
 		if d.Highest == 0 || p.journal.History().Covered(l.ID) <= d.Highest {
 			return fmt.Errorf("%w: %w", errNotReplayable, d)
 		}
-		return nil // what cannot be read is in the bucket, with all the rest
+		return nil // the records that cannot be read are in the bucket, with all the rest
 	}
 	if from := p.journal.History().Covered(l.ID); l.Records() > 0 && l.FirstLSN > max(from, 1) {
 		return notReplayable("records %d to %d were removed as committed, but the bucket does not hold them", max(from, 1), l.FirstLSN-1)
 	}
 	if p.firstUncovered(o) > l.LastLSN {
-		return nil // all of it is in the bucket, whoever led since
+		return nil // all of it is in the bucket, whichever node led since
 	}
 	epoch := l.Epochs[len(l.Epochs)-1]
 	var foreign error

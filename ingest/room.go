@@ -20,10 +20,10 @@ func (m *machine) full() error {
 	return nil
 }
 
-// room is since when the write-ahead log has taken nothing. A full log is no news
-// by itself: that is how a log with a budget slows its clients down to the speed of the
-// bucket. One that stays full is, until it has stayed free for twice as long:
-// one that goes in and out is one trouble, not one every few seconds.
+// room watches a write-ahead log that has no room. A full log is no trouble by itself:
+// that is how a log with a budget slows its clients down to the speed of the bucket. A
+// log that stays full is one, until it has stayed free for twice as long: a log that is
+// full again and again is one trouble, not one every few seconds.
 type room struct {
 	patience time.Duration
 	report   func(error) // Options.OnFull
@@ -33,9 +33,9 @@ type room struct {
 	reported bool
 }
 
-// look reports a write-ahead log that stays full, and that it is so no longer. next
-// is when to look again, zero: when something has happened. waitedLong means that
-// those who wait for the disk wait without end.
+// look reports a log that stays full, and later that it no longer is. next is when to
+// look again; zero: after the next event. waitedLong means that clients that wait for
+// the disk may wait without end.
 func (r *room) look(full error, clock func() time.Time) (next time.Time, waitedLong bool) {
 	if full == nil && !r.reported {
 		r.since = time.Time{}

@@ -11,7 +11,7 @@ import (
 // settlement is about the batches that clients may have an answer for, or asked for
 // none, before they are committed: those with acks=1 and acks=0. A client that writes
 // so and then asks where the log ends would miss its own records for as long as a
-// flush waits. Its question waits for them instead, and lets the flush be due.
+// flush waits. Its question waits for them instead, and makes the flush due.
 type settlement struct {
 	promised uint64      // LSN up to which batches are of that kind
 	open     atomic.Bool // promised is not committed; written by the owner of core
@@ -25,8 +25,8 @@ type settler struct {
 }
 
 // Settle returns nil once everything that was acknowledged before the call is
-// committed and applied, and lets it be flushed. It asks nothing of the store if there
-// is nothing to wait for.
+// committed and applied, and makes the flush of it due. It asks nothing of the store if
+// there is nothing to wait for.
 func (l *Leader) Settle(ctx context.Context) error {
 	if !l.core.answers.unsettled() {
 		return nil
@@ -63,7 +63,7 @@ func (s *settlement) promise(lsn, committed uint64) {
 	s.open.Store(s.promised > committed)
 }
 
-// await calls done once what is promised now is committed.
+// await calls done once all batches promised until now are committed.
 func (s *settlement) await(done func(error)) {
 	s.waiting = append(s.waiting, settler{until: s.promised, done: done})
 }

@@ -42,7 +42,7 @@ var ingestMutants = []mutant{
 		drop("ingest.core.lead", "c.stalled = false"),
 	}},
 	{name: "write-ahead records released when appended", by: ingest, edits: []edit{
-		swap("ingest.core.apply", "c.wal.Release(c.answers.committed)", "c.wal.Release(c.answers.appended)"),
+		swap("ingest.core.apply", "c.wal.Release(w.To - 1)", "c.wal.Release(c.answers.appended)"),
 	}},
 	{name: "replay in spite of another leader", by: ingest, edits: []edit{
 		never("ingest.replay.mayReplay", "foreign == nil && !p.local[incarnation]"),
@@ -76,8 +76,8 @@ var ingestMutants = []mutant{
 		never("ingest.buffer.add", "b.spilled > 0"),
 	}},
 	{name: "spilled batches read back before they are synced", by: ingest, edits: []edit{
-		never("ingest.flusher.spillDue", "f.answers.synced < f.buffer.first"),
-		never("ingest.flusher.readBack", "f.answers.synced < b.first"),
+		never("ingest.flusher.spillDue", "!f.answers.isSynced(f.buffer.first)"),
+		never("ingest.flusher.readBack", "!f.answers.isSynced(b.first)"),
 	}},
 	{name: "seal before the records that were taken", by: ingest, edits: []edit{
 		always("ingest.buffer.takeEntries", "b.entries[0].after < b.first"),
@@ -89,10 +89,10 @@ var ingestMutants = []mutant{
 		swap("ingest.commands.start", "q.waiting = append(q.waiting, c)", "c.answer(nil)"),
 	}},
 	{name: "seal answered, and the topic forgotten, before it is committed", by: ingest, edits: []edit{
-		swap("ingest.barrier.reached", "b.core.ends.opening[k] || ok && !v.Sealed", "ok && !v.Sealed && b.core.ends.isOpen(k)"),
+		swap("ingest.barrier.reached", "b.core.ends.isOpening(k) || ok && !v.Sealed", "ok && !v.Sealed && b.core.ends.isOpen(k)"),
 	}},
 	{name: "opening answered before it is committed", by: ingest, edits: []edit{
-		swap("ingest.barrier.reached", "!ok", "!ok && !b.core.ends.opening[k]"),
+		swap("ingest.barrier.reached", "!ok", "!ok && !b.core.ends.isOpening(k)"),
 	}},
 	{name: "deletion answered before it is committed", by: ingest, edits: []edit{
 		swap("ingest.deletion.reached", "r.LogStart = v.Start", "r.LogStart = want.Before"),
