@@ -8,19 +8,19 @@ import (
 	"time"
 )
 
-// account is what one connection holds of the budget.
+// account is the memory of the budget that one connection holds.
 type account struct {
 	budget *budget
 	cut    func(error)            // ends the connection; does not block
-	client atomic.Pointer[Client] // as it last called itself
+	client atomic.Pointer[Client] // by its latest request
 	came   atomic.Int64           // bytes of the frame being read
 	sent   atomic.Int64           // bytes of the answer being written
-	known  bool                   // the reader's: one as large was read before
+	known  bool                   // set by the reader: it has read a frame as large before
 
 	// Guarded by the budget's lock.
 	held    [parts]int64
-	since   time.Time // it holds some without a break
-	reading bool      // a frame, and does not wait for memory
+	since   time.Time // since then it holds some without a break
+	reading bool      // it reads a frame, and does not wait for memory
 	behind  time.Time // when the frame being read first waited for memory; zero if it did not
 	mark    mark
 	sending int64 // bytes of the answer being written, 0 while there is none
@@ -28,7 +28,7 @@ type account struct {
 	endPoll func() // ends the wait of a long poll; nil while there is none
 }
 
-// mark is how far a frame had come at a time.
+// mark is how much of a frame had arrived at a time.
 type mark struct {
 	at   time.Time
 	came int64
@@ -49,7 +49,8 @@ func (a *account) close() {
 	delete(a.budget.accounts, a)
 }
 
-// hold notes n bytes more, or less, under the budget's lock.
+// hold adds n bytes to those held; n may be negative. The caller has the
+// budget's lock.
 func (a *account) hold(p part, n int64) {
 	a.held[p] += n
 	if a.held != [parts]int64{} && a.since.IsZero() {
@@ -67,11 +68,11 @@ func (a *account) begin() {
 	a.goOn()
 }
 
-// goOn is begin under the budget's lock, and after a wait. How fast the frame arrives
-// is measured from here.
+// goOn is begin with the budget's lock held, and after a wait. The arrival rate
+// of the frame is measured from here.
 func (a *account) goOn() { a.reading, a.mark = true, mark{at: time.Now(), came: a.came.Load()} }
 
-// complete notes that the frame is complete that took memory of p.
+// complete notes that the frame with memory of p is complete.
 func (a *account) complete(p part) {
 	a.budget.mu.Lock()
 	defer a.budget.mu.Unlock()
@@ -79,7 +80,8 @@ func (a *account) complete(p part) {
 	a.budget.parts[p].moved = time.Now()
 }
 
-// sends notes that an answer of n bytes is being written, or none if n is 0.
+// sends notes that an answer of n bytes is being written, or with 0 that none
+// is.
 func (a *account) sends(n int64) {
 	a.budget.mu.Lock()
 	defer a.budget.mu.Unlock()
@@ -87,8 +89,8 @@ func (a *account) sends(n int64) {
 	a.sending, a.sendAt = n, mark{at: time.Now()}
 }
 
-// polls notes that a request waits for records, and how to end that; nil if it does
-// no more.
+// polls notes that a request waits for records, and the function that ends the
+// wait; nil if it waits no more.
 func (a *account) polls(end func()) {
 	a.budget.mu.Lock()
 	defer a.budget.mu.Unlock()
@@ -96,19 +98,23 @@ func (a *account) polls(end func()) {
 }
 
 const (
-	// reliefEvery is the time between two looks for what can be given up, while
-	// requests wait for memory.
+	// reliefEvery is the time between two searches for memory to free, while
+	// requests wait for it.
 	reliefEvery = 250 * time.Millisecond
-	// While requests wait long for memory, a frame has to arrive at a rate at which what
-	// there is of it came in slowest, but not at less than the lowest rate allowed.
-	// That is measured over fairStart or longer.
+	// While requests wait long for memory, a frame must arrive at least at the
+	// rate at which its bytes so far would come within slowest. It must not be
+	// slower than the lowest allowed rate either. The rate is measured over
+	// fairStart or longer.
 	slowest = 16 * time.Second
-	// That holds for an answer as well, and how fast its client takes it.
+	// The same rule holds for an answer, and the rate at which its client takes
+	// it.
 	fairStart = time.Second
-	// sendLook is the time between two looks at how much of an answer was taken.
+	// sendLook is the time between two checks of how much of an answer was
+	// taken.
 	sendLook = time.Second / 2
-	// stuckAfter is how long a request waits for memory until slow frames are cut, and
-	// how long no frame is complete until those that wait are cut as well.
+	// stuckAfter is how long a request waits for memory until slow frames are
+	// cut, and how long no frame is complete until waiting ones are cut as
+	// well.
 	stuckAfter = 2 * time.Second
 	// reportEvery is the time between two reports of one shortage.
 	reportEvery = 10 * time.Second
@@ -116,7 +122,7 @@ const (
 	maxReported = 3
 )
 
-// shortage is a report that requests wait for memory, and of what holds it.
+// shortage is a report that requests wait for memory, with the holders of it.
 type shortage struct {
 	part    part
 	size    int64
@@ -129,13 +135,14 @@ type holder struct {
 	client *Client
 	bytes  int64
 	since  time.Time
-	state  string // what it is doing
+	state  string // its present work
 }
 
-// relieve is called while requests wait for memory of a part. It ends long polls, which
-// lose nothing by it. Once one has waited for long, it cuts connections whose frames
-// arrive too slowly for what they hold, those that hold most first, until there is
-// enough: a short wait for busy clients is not the fault of one with a slow line.
+// relieve is called while requests wait for memory of a part. It ends long
+// polls, which lose nothing by that. If one has waited for long, it cuts
+// connections whose frames arrive too slowly for the memory they hold, until
+// there is enough. It begins with those that hold most. After a short wait it
+// cuts none: the cause may be busy clients, and not a slow line.
 func (b *budget) relieve(p part) {
 	b.mu.Lock()
 	pool, now := &b.parts[p], time.Now()
@@ -146,7 +153,7 @@ func (b *budget) relieve(p part) {
 	pool.relieved = now
 	holders := b.holders(p)
 	report := b.shortage(p, holders, now)
-	b.grant(p) // those that were held back for a turn
+	b.grant(p) // frames that were held back for a turn
 	missing := pool.missing()
 	for _, a := range holders {
 		if missing > 0 && a.endPoll != nil {
@@ -173,9 +180,9 @@ func (b *budget) relieve(p part) {
 	}
 }
 
-// relieveSenders is called while records to be sent wait for memory of other answers.
-// It cuts connections whose clients take theirs too slowly, the largest first, until
-// missing bytes are free.
+// relieveSenders is called while records to be sent wait for memory of other
+// answers. It cuts connections whose clients take theirs too slowly, the
+// largest first, until missing bytes are free.
 func (b *budget) relieveSenders(missing int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -203,7 +210,7 @@ func (b *budget) cutSenders(of []*account, missing int64, now time.Time) {
 	}
 }
 
-// takesSlowly is why the connection is to be cut, nil if it is not.
+// takesSlowly returns why the connection is to be cut, nil if it is not.
 func (a *account) takesSlowly(now time.Time) error {
 	if a.sending == 0 {
 		return nil
@@ -214,16 +221,17 @@ func (a *account) takesSlowly(now time.Time) error {
 		return nil
 	}
 	if float64(sent) < max(float64(a.sending)/slowest.Seconds(), float64(a.budget.minRate))*took.Seconds() {
-		return fmt.Errorf("%w: of %d bytes, %d were taken in the last %v while others waited",
+		return fmt.Errorf("%w: of %d bytes, %d were taken in the last %v while other answers waited",
 			errTakesSlowly, a.sending, sent, took.Round(time.Millisecond))
 	}
 	a.sendAt = mark{at: now, came: all}
 	return nil
 }
 
-// cutConvoy cuts connections that hold much and wait for more, so that those that are
-// left can go on: else one at a time would, while frames that do not arrive take
-// turns. Connections that have delivered such a frame before are left alone.
+// cutConvoy cuts connections that hold much and wait for more, so that the
+// others can go on. Otherwise only one at a time would go on, while frames that
+// do not arrive take turns. It leaves connections alone that have delivered
+// such a frame before.
 func (p *pool) cutConvoy(holders []*account, of part, missing int64) {
 	waits := make(map[*account]*waiter, len(p.waiting))
 	for _, w := range p.waiting {
@@ -239,7 +247,7 @@ func (p *pool) cutConvoy(holders []*account, of part, missing int64) {
 	}
 }
 
-// missing is how much has to become free for all that wait.
+// missing returns how many bytes have to become free for all waiting requests.
 func (p *pool) missing() (n int64) {
 	for _, w := range p.waiting {
 		n += w.need
@@ -247,7 +255,8 @@ func (p *pool) missing() (n int64) {
 	return n - p.free
 }
 
-// holders are the accounts that hold some of a part, those that hold most first.
+// holders returns the accounts that hold memory of a part, those that hold most
+// first.
 func (b *budget) holders(p part) []*account {
 	var out []*account
 	for a := range b.accounts {
@@ -261,8 +270,8 @@ func (b *budget) holders(p part) []*account {
 	return out
 }
 
-// tooSlow is why the connection is to be cut, nil if it is not. A frame that waits for
-// memory itself is not too slow.
+// tooSlow returns why the connection is to be cut, nil if it is not. A frame
+// that waits for memory itself is not too slow.
 func (a *account) tooSlow(p part, now time.Time) error {
 	if !a.reading || a.held[p] == 0 {
 		return nil
@@ -274,14 +283,15 @@ func (a *account) tooSlow(p part, now time.Time) error {
 	}
 	rate := max(float64(all)/slowest.Seconds(), float64(a.budget.minRate))
 	if float64(came) < rate*took.Seconds() {
-		return fmt.Errorf("%w: %d bytes held for %v, %d arrived in the last %v while others waited",
+		return fmt.Errorf("%w: %d bytes held for %v, %d arrived in the last %v while other requests waited",
 			errHoldsMemory, a.held[p], now.Sub(a.since).Round(time.Millisecond), came, took.Round(time.Millisecond))
 	}
 	a.mark = mark{at: now, came: all}
 	return nil
 }
 
-// shortage reports what holds a part, unless that was done a while ago.
+// shortage returns a report of the holders of a part, unless one was made a
+// short time ago.
 func (b *budget) shortage(p part, holders []*account, now time.Time) *shortage {
 	pool := &b.parts[p]
 	if now.Sub(pool.reported) < reportEvery {
@@ -312,7 +322,7 @@ type PartUse struct {
 	Waiting     int   // requests
 }
 
-// Memory is how much of the memory for requests is taken.
+// Memory returns how much of the memory for requests is taken.
 func (s *Server) Memory() []PartUse {
 	b := s.budget
 	b.mu.Lock()

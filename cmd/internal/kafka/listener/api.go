@@ -8,7 +8,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// API is one API key as a server speaks it.
+// API is one API key as a server serves it.
 type API struct {
 	Key      kmsg.Key
 	Min, Max int16 // the versions that are served
@@ -18,9 +18,9 @@ type API struct {
 	Begin    Handler
 }
 
-// Handler begins a request. It is called in order of arrival by the reader of the
-// connection, and sees to it that the request is answered once, at once or later. Work
-// that may block for longer than back-pressure asks runs in Request.Go.
+// Handler begins a request. The reader of the connection calls it in order of
+// arrival. It makes sure that the request is answered once, at once or later.
+// Work that may block for longer than back-pressure needs runs in Request.Go.
 type Handler func(ctx context.Context, r *Request)
 
 // PlainFrame is the frame limit of requests that do not grow with topics, partitions or members.
@@ -38,7 +38,7 @@ func (a *API) frameLimit(limit int32) int32 {
 
 func (a *API) isApiVersions() bool { return a.Key == kmsg.ApiVersions }
 
-// api is an API and what a server has learned of it.
+// api is an API with a server's observations of it.
 type api struct {
 	API
 	answers atomic.Int64 // bytes of a large recent answer, if Bulky

@@ -12,51 +12,53 @@ import (
 type part uint8
 
 const (
-	reserved part = iota // for tiny requests that find no room in their own part
+	reserved part = iota // for tiny requests without room in their own part
 	small                // frames up to smallFrame
 	large                // larger frames
-	decoded              // what decoding allocates
-	answers              // those that are far larger than their requests, until they are sent
+	decoded              // memory that decoding allocates
+	answers              // those far larger than their requests, until they are sent
 	parts
 )
 
 var partNames = [parts]string{"reserved", "small_frames", "large_frames", "decoded", "answers"}
 
-// budget bounds the memory of requests over all connections. A request takes from
-// its parts in the order they stand above.
+// budget limits the memory of requests over all connections. A request takes
+// from its parts in the order of their constants.
 //
-// A frame takes memory in steps, as it arrives, and gets a step only while all it
-// still needs is free. So of the frames that hold some, the one that got the last
-// step can always be completed, and frames cannot wait for each other in a ring. A
-// large one that many smaller ones pass gets its turn: see holdBack.
-// Whatever else takes memory takes all it needs of a part at once, and waits for
-// nothing but its own client and its own answer while it holds it; one that waits
-// for other clients gives it back (see park) or ends its wait when memory is short
-// (see account.polls).
+// A frame takes memory in steps, as it arrives, and gets a step only while all
+// its remaining need is free. So of the frames that hold some, the one that got
+// the last step can always be completed, and frames cannot wait for each other
+// in a ring. A large one that many smaller ones pass gets its turn: see
+// holdBack.
+//
+// Other work takes all its memory of a part at once. While it holds that, it
+// waits for nothing but its own client and its own answer. A request that waits
+// for other clients gives it back (see Request.Forget) or ends its wait when
+// memory is short (see account.polls).
 type budget struct {
 	mu       sync.Mutex
 	parts    [parts]pool
 	accounts map[*account]struct{} // of open connections
 	minRate  int64                 // bytes per second of a frame, always
-	senders  time.Time             // when relieveSenders last looked
+	senders  time.Time             // last run of relieveSenders
 	onShort  func(shortage)        // called without the lock
-	opened   time.Time             // when it was made: turns are counted from then
+	opened   time.Time             // creation time: turns are counted from it
 }
 
 // pool is one part of a budget, guarded by its lock.
 type pool struct {
 	size, free int64
-	inTurn     bool      // what waits needs all it needs at once
-	waiting    []*waiter // in order of arrival, but those that are known first
+	inTurn     bool      // a waiting request takes all its memory at once
+	waiting    []*waiter // in order of arrival, but known connections first
 	moved      time.Time // when a frame was last complete, or the first began to wait
-	relieved   time.Time // when relieve last looked
+	relieved   time.Time // last run of relieve
 	reported   time.Time // when onShort was last called
 }
 
 // waiter is a request that waits for memory.
 type waiter struct {
 	account *account
-	n, need int64 // what it waits for, and all it needs until it is complete
+	n, need int64 // bytes it waits for, and all it needs until it is complete
 	reading bool  // a frame, so far
 	known   bool  // the connection has delivered as large a frame before
 	begins  bool  // a large frame that holds nothing yet
@@ -80,26 +82,27 @@ func newBudget(total, maxRequest, minRate int64) *budget {
 }
 
 const (
-	// memoryWait bounds the wait for memory. A connection that waits is not read, so
-	// it does not show that its client has given up: without a bound, clients that
-	// come again and again would use up all connections.
+	// memoryWait limits the wait for memory. A connection that waits is not
+	// read, so it does not show that its client has given up. Without a limit,
+	// clients that connect again and again would use up all connections.
 	memoryWait = time.Minute
-	// overdue is how long what needs all of its memory at once lets those behind it
-	// pass, who need less.
+	// overdue is how long a request that needs all of its memory at once lets
+	// later ones pass that need less.
 	overdue = 5 * time.Second
-	// turn is how long, of each two turns, large frames that hold nothing yet are held
-	// back for one that has been behind for overdue. It is not all of the time: the
-	// frame may be one that never arrives.
+	// turn is how long, of each two turns, large frames that hold nothing yet
+	// are held back for one that has been behind for overdue. It is not all of
+	// the time, because that frame may be one that never arrives.
 	turn = 2 * time.Second
 )
 
-// charge is what one request has taken from the budget, in bytes.
+// charge is the memory that one request has taken from the budget, in bytes.
 type charge struct {
 	account *account
 	taken   [parts]int64
 }
 
-// takeStep takes n bytes for a frame that needs that many until it is complete.
+// takeStep takes n bytes for a frame that needs need bytes until it is
+// complete.
 func (c *charge) takeStep(ctx context.Context, p part, n, need int64) error {
 	begins := p == large && c.taken[p] == 0
 	if !c.account.try(p, n, need, begins) {
@@ -111,7 +114,7 @@ func (c *charge) takeStep(ctx context.Context, p part, n, need int64) error {
 	return nil
 }
 
-// takeTiny takes n bytes of p, or of what is reserved for tiny requests: those go on
+// takeTiny takes n bytes of p, or of the reserve for tiny requests: these go on
 // whatever holds the rest.
 func (c *charge) takeTiny(ctx context.Context, p part, n int64) error {
 	if c.account.try(p, n, n, false) {
@@ -121,7 +124,7 @@ func (c *charge) takeTiny(ctx context.Context, p part, n int64) error {
 	return c.takeStep(ctx, reserved, n, n)
 }
 
-// takeDecoded takes what decoding a request allocates.
+// takeDecoded takes the memory that decoding a request allocates.
 func (c *charge) takeDecoded(ctx context.Context, n int64) error {
 	if n <= tinyCost {
 		return c.takeTiny(ctx, decoded, n)
@@ -145,7 +148,7 @@ func (c *charge) release() {
 	c.taken = [parts]int64{}
 }
 
-// try takes n bytes if they can be had at once.
+// try takes n bytes if they are free at once.
 func (a *account) try(p part, n, need int64, begins bool) bool {
 	b := a.budget
 	b.mu.Lock()
@@ -159,14 +162,16 @@ func (a *account) try(p part, n, need int64, begins bool) bool {
 	return true
 }
 
-// overdue reports whether the first that waits has let others pass for long enough. A
-// frame that is being read lets all pass: its client may never send the rest.
+// overdue reports whether the first waiting request has let others pass for
+// long enough. A frame that is being read lets all pass: its client may never
+// send the rest.
 func (p *pool) overdue() bool {
 	return p.inTurn && len(p.waiting) > 0 && time.Since(p.waiting[0].since) > overdue
 }
 
-// holdBack is the frame that those that hold nothing yet must not pass, nil if there
-// is none. The others pass it, and make room by it: it may wait for what they hold.
+// holdBack returns the frame that frames holding nothing yet must not pass, nil
+// if there is none. Frames that hold memory pass it, and thereby make room: it
+// may wait for their memory.
 func (b *budget) holdBack(p *pool) *waiter {
 	if p.inTurn || len(p.waiting) == 0 || time.Since(b.opened)/turn%2 == 0 {
 		return nil
@@ -177,7 +182,7 @@ func (b *budget) holdBack(p *pool) *waiter {
 	return nil
 }
 
-// longest is the one of those that wait that has been behind for longest.
+// longest returns the waiting request that has been behind for longest.
 func (p *pool) longest() *waiter {
 	return slices.MinFunc(p.waiting, func(x, y *waiter) int { return x.behind.Compare(y.behind) })
 }
@@ -196,7 +201,7 @@ func (a *account) await(ctx context.Context, p part, n, need int64, begins bool)
 	}
 	w.reading, a.reading = a.reading, false
 	b.parts[p].enqueue(w)
-	b.grant(p) // what was missing may have been given back before the lock was taken
+	b.grant(p) // the missing memory may have been given back before the lock was taken
 	b.mu.Unlock()
 	over := time.NewTimer(memoryWait)
 	defer over.Stop()
@@ -242,11 +247,11 @@ func (b *budget) withdraw(p part, w *waiter) bool {
 		return false
 	}
 	b.parts[p].waiting = slices.Delete(b.parts[p].waiting, i, i+1)
-	b.grant(p) // those behind it may have waited for it
+	b.grant(p) // later ones may have waited for it
 	return true
 }
 
-// give gives back what is taken.
+// give gives taken memory back.
 func (a *account) give(taken *[parts]int64) {
 	b := a.budget
 	b.mu.Lock()
@@ -260,8 +265,8 @@ func (a *account) give(taken *[parts]int64) {
 	}
 }
 
-// grant gives what can be had to those that wait, in order; one that needs too much is
-// passed, until it is overdue.
+// grant gives free memory to waiting requests, in order. It passes one that
+// needs too much, until that one is overdue.
 func (b *budget) grant(p part) {
 	pool := &b.parts[p]
 	if len(pool.waiting) == 0 {

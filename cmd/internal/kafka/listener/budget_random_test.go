@@ -44,7 +44,8 @@ func TestBudgetIsWholeAtTheEnd(t *testing.T) {
 	}
 }
 
-// randomRequest takes what a request may take, and gives it back, once or twice.
+// randomRequest takes memory as a request may do, and gives it back, once or
+// twice.
 func (b *budget) randomRequest(connection context.Context, rng *rand.Rand, c *charge) {
 	ctx, cancel := context.WithCancel(connection)
 	defer cancel()
@@ -75,7 +76,7 @@ func (b *budget) randomRequest(connection context.Context, rng *rand.Rand, c *ch
 	}
 }
 
-// expectSound fails unless what is held and what is free is all that there is.
+// expectSound fails unless held and free memory add up to the whole.
 func (b *budget) expectSound(t *testing.T) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -7,17 +7,17 @@ import (
 )
 
 const (
-	// complaintInterval is the least time between two log lines of one kind that
-	// clients can provoke at will.
+	// complaintInterval is the shortest time between two log lines of one kind
+	// that clients can cause at will.
 	complaintInterval = time.Second
-	// complaintQuiet is how long a kind must not be heard of until the number of
-	// lines left out is logged by itself: no next line may ever come.
+	// complaintQuiet is how long no line of a kind must come until the number
+	// of lines left out is logged by itself: there may never be a next line.
 	complaintQuiet = 5 * time.Second
 )
 
-// Complaints logs what strangers provoke: one line of a kind per interval, with
-// the number of those left out before it. When a kind has been quiet, or at close,
-// the number left out since its last line is logged.
+// Complaints logs warnings that unknown clients can cause: one line of a kind
+// per interval, with the number of those left out before it. When a kind has
+// been quiet, or at close, it logs the number left out since the last line.
 type Complaints struct {
 	log     *slog.Logger
 	mu      sync.Mutex
@@ -25,7 +25,8 @@ type Complaints struct {
 	closed  bool
 }
 
-// NewComplaints returns complaints that go to log. The server that gets them closes them.
+// NewComplaints returns complaints that go to log. The server that gets them
+// closes them.
 func NewComplaints(log *slog.Logger) *Complaints { return &Complaints{log: log} }
 
 type complaint struct {
@@ -35,8 +36,8 @@ type complaint struct {
 	quiet   *time.Timer // runs while skipped > 0, unless closed; nil: none yet
 }
 
-// Warn logs msg unless a line of that kind was logged a moment ago. Kinds are
-// few: they are not taken from input.
+// Warn logs msg unless a line of that kind was logged a moment ago. There are
+// few kinds: none comes from input.
 func (c *Complaints) Warn(kind, msg string, args ...any) {
 	skipped, ok := c.admit(kind, msg, time.Now())
 	if !ok {
@@ -71,7 +72,7 @@ func (c *Complaints) admit(kind, msg string, now time.Time) (skipped int, ok boo
 	return skipped, true
 }
 
-// await has the number left out logged when nothing more of the kind comes.
+// await logs the number left out when no more lines of the kind come.
 func (c *Complaints) await(kind string, k *complaint) {
 	switch {
 	case c.closed:
@@ -86,8 +87,8 @@ func (c *Complaints) await(kind string, k *complaint) {
 	}
 }
 
-// rest logs how many lines were left out since the last one, if any. It holds mu
-// while it logs, so that close waits for it.
+// rest logs how many lines were left out since the last one, if any. It holds
+// mu while it logs, so that close waits for it.
 func (c *Complaints) rest(kind string, k *complaint) {
 	if k.skipped > 0 {
 		c.log.Warn("log lines were left out", "similar_to", k.msg, "kind", kind, "similar_left_out", k.skipped)
@@ -95,7 +96,8 @@ func (c *Complaints) rest(kind string, k *complaint) {
 	}
 }
 
-// close logs what was left out. After it no timer runs, and none is started.
+// close logs the numbers of lines left out. After it no timer runs, and none is
+// started.
 func (c *Complaints) close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -9,7 +9,7 @@ import (
 )
 
 // complain returns complaints of which three of a kind have come at once, and
-// what they logged.
+// their log lines.
 func complain(t *testing.T) (*Complaints, *logBuffer) {
 	lines := &logBuffer{}
 	c := NewComplaints(slog.New(slog.NewTextHandler(lines, nil)))

@@ -8,61 +8,62 @@ import (
 
 // Limits that are not options.
 const (
-	// maxDecodeCost bounds what the decoded form of one request may take, in
-	// bytes, without the frame itself.
+	// maxDecodeCost limits the decoded form of one request, in bytes, without
+	// the frame itself.
 	maxDecodeCost = 64 << 20
-	// maxElements bounds the array elements and tags of one request.
+	// maxElements limits the array elements and tags of one request.
 	maxElements = 1_000_000
-	// tinyFrame is what a connection's read buffer holds: a frame up to that is
-	// charged when all of it has arrived, and of a larger one that much has arrived
-	// before any of it is charged.
+	// tinyFrame is the size of a connection's read buffer. A frame up to that
+	// is charged when all of it has arrived. Of a larger one that much has
+	// arrived before any of it is charged.
 	tinyFrame = 4 << 10
-	// tinyCost is the most that decoding a request may allocate for it to go on when
-	// the memory for that is used up.
+	// tinyCost is the most that decoding a request may allocate if it is to go
+	// on when the memory for that is used up.
 	tinyCost = 64 << 10
 	// smallFrame is the largest frame whose memory larger ones do not take.
 	smallFrame = 1 << 20
-	// firstStep is what is allocated first for a frame that is not tiny; then twice
-	// as much each time it is full, so that no more than half of it is empty.
+	// firstStep is the first allocation for a frame that is not tiny. Each time
+	// it is full, the next one is twice as large, so that no more than half of
+	// it is empty.
 	firstStep = 2 * tinyFrame
-	// maxProven bounds how large a frame may be to be allocated in full once a
-	// provenShare of it has arrived, on a connection that has delivered one as large
-	// before: that saves copying.
+	// maxProven limits how large a frame may be to be allocated in full once a
+	// provenShare of it has arrived. That is done on a connection that has
+	// delivered a frame as large before, and saves copying.
 	maxProven   = 16 << 20
 	provenShare = 4
 	// minAnswers is the least memory for answers that wait to be sent.
 	minAnswers = 16 << 20
-	// maxInFlight is how many requests of a connection are worked on at once.
+	// maxInFlight is how many requests of a connection are in progress at once.
 	maxInFlight = 128
-	// maxUnwritten bounds the finished answers, in bytes, that wait for a
-	// client to read them; above it no further request is begun.
+	// maxUnwritten limits the finished answers, in bytes, that wait for a
+	// client to read them; above it no further request begins.
 	maxUnwritten = 16 << 20
 )
 
 // Config is the tuning of a Server. The zero value of a field means the default
 // stated with it.
 type Config struct {
-	// MaxConnections and MaxConnectionsPerIP bound open connections; one too
-	// many is closed at once. Defaults 10,000 and 2,000.
+	// MaxConnections and MaxConnectionsPerIP limit open connections; one above
+	// the limit is closed at once. Defaults 10,000 and 2,000.
 	MaxConnections      int
 	MaxConnectionsPerIP int
-	// MaxRequestBytes bounds a frame, in bytes: Kafka's
+	// MaxRequestBytes limits a frame, in bytes: Kafka's
 	// socket.request.max.bytes. Default 100 MiB.
 	MaxRequestBytes int32
-	// RequestMemory bounds the bytes of requests being read and worked on, over
-	// all connections; beyond it sockets are not read. It has parts: see budget.
-	// Default 256 MiB.
+	// RequestMemory limits the bytes of requests that are read or in progress,
+	// over all connections; beyond it no more is read from sockets. It has
+	// parts: see budget. Default 256 MiB.
 	RequestMemory int64
 	// IdleTimeout closes a connection without a request under way, and one whose
 	// client does not read. Default 10 min, as connections.max.idle.ms.
 	IdleTimeout time.Duration
-	// FrameGrace is how long a frame may take once its first byte has arrived. A
-	// larger one may take as long again whenever MinReadRate (bytes per second) was
-	// kept until then. Defaults 30 s and 16 KiB/s.
+	// FrameGrace is how long a frame may take once its first byte has arrived.
+	// A larger one may take as long again whenever MinReadRate (bytes per
+	// second) was kept until then. Defaults 30 s and 16 KiB/s.
 	FrameGrace  time.Duration
 	MinReadRate int64
-	// DrainTimeout bounds how long Serve waits for requests under way when it is
-	// told to stop. Default 10 s.
+	// DrainTimeout limits how long Serve waits for requests under way when it
+	// stops. Default 10 s.
 	DrainTimeout time.Duration
 }
 

@@ -11,14 +11,14 @@ import (
 	"time"
 )
 
-// conn is one client connection. Its reader owns everything but what is marked
-// otherwise; its writer takes the requests off the queue in order.
+// conn is one client connection. Its reader owns all fields that are not marked
+// otherwise. Its writer takes the requests off the queue in order.
 type conn struct {
 	server  *Server
 	nc      net.Conn
 	in      *bufio.Reader
 	ip      string
-	account *account      // what it holds of the budget
+	account *account      // its memory of the budget
 	queue   chan *Request // from reader to writer, in order of arrival
 	window  *window       // shared
 	wg      sync.WaitGroup
@@ -50,8 +50,8 @@ func newConn(s *Server, nc net.Conn, ip string) *conn {
 
 func (c *conn) lastAnswer() time.Time { return time.Unix(0, c.answered.Load()) }
 
-// serve runs the connection until it ends, and returns why it did: an error of
-// the network if the client hung up, ErrStopping if the server let it go. All
+// serve runs the connection until it ends, and returns the reason: an error of
+// the network if the client hung up, ErrStopping if the server closed it. All
 // its goroutines have ended by then.
 func (c *conn) serve() error {
 	closed := make(chan struct{})
@@ -68,7 +68,7 @@ func (c *conn) serve() error {
 	err := c.read()
 	close(c.queue)
 	if errors.Is(err, ErrStopping) {
-		<-written // or the server's patience ends, and with it c.ctx
+		<-written // or DrainTimeout is over, which ends c.ctx
 	}
 	c.fail(err)
 	<-written
@@ -102,8 +102,8 @@ func (c *conn) read() error {
 	return context.Cause(c.ctx)
 }
 
-// takeAnswer takes memory for an answer that may be far larger than the request: as
-// much as one of late took, and the same for what it is encoded from.
+// takeAnswer takes memory for an answer that may be far larger than the request. It
+// takes as much as a recent answer took, and the same for the data to encode.
 func (c *conn) takeAnswer(r *Request) error {
 	n := min(2*r.api.answers.Load(), c.server.budget.parts[answers].size)
 	if n <= tinyFrame {
@@ -112,7 +112,7 @@ func (c *conn) takeAnswer(r *Request) error {
 	return r.charge.takeStep(c.ctx, answers, n, n)
 }
 
-// drain makes the reader stop before its next frame, and long polls answer.
+// drain makes the reader stop before its next frame, and ends long polls.
 func (c *conn) drain() {
 	c.draining.Store(true)
 	c.nc.SetReadDeadline(time.Unix(1, 0))
@@ -154,8 +154,8 @@ func (c *conn) deliver(r *Request, a answer) error {
 	return nil
 }
 
-// send writes an answer. How fast the client takes one that is not tiny is seen each
-// sendLook, as it holds memory that others may wait for.
+// send writes an answer. For one that is not tiny it checks each sendLook how
+// fast the client takes it, because it holds memory that others may wait for.
 func (c *conn) send(a answer) error {
 	end := time.Now().Add(c.server.config.IdleTimeout + c.server.transferTime(a.size))
 	if a.size > tinyFrame {

@@ -23,12 +23,12 @@ var (
 	errSlowReader  = errors.New("answer not read in time")
 	errTooMany     = errors.New("too many connections: --max-connections are open")
 	errTooManyIP   = errors.New("too many connections from one address: --max-connections-per-address are open")
-	errNoMemory    = errors.New("no request memory to be had")
+	errNoMemory    = errors.New("no memory for the request")
 	errHoldsMemory = errors.New("request arrives too slowly for the memory it holds")
 	ErrStopping    = errors.New("server is stopping")
 )
 
-// frame is a request as it came: everything after the length.
+// frame is a request as it arrived: everything after the length.
 type frame struct {
 	api     *api
 	version int16
@@ -39,8 +39,9 @@ type frame struct {
 // The fixed part of a request header: API key, version, correlation id.
 const headSize = 8
 
-// readFrame waits for the next frame and reads it. The memory it takes is charged
-// before it is allocated, and grows with what has arrived, not with what is announced.
+// readFrame waits for the next frame and reads it. Its memory is charged before
+// it is allocated, and grows with the bytes that arrive, not with the announced
+// size.
 func (c *conn) readFrame(ctx context.Context) (frame, error) {
 	if err := c.awaitFrame(); err != nil {
 		return frame{}, err
@@ -73,7 +74,8 @@ func (c *conn) readFrame(ctx context.Context) (frame, error) {
 	return f, nil
 }
 
-// guessProtocol names what a first frame looks like that is no Kafka request.
+// guessProtocol names the protocol of a first frame that is not a Kafka
+// request.
 func guessProtocol(head []byte) string {
 	switch {
 	case head[0] == 0x16 && head[1] == 0x03:
@@ -138,8 +140,8 @@ func (c *conn) readBody(ctx context.Context, f *frame, begun []byte, size int) e
 	return nil
 }
 
-// readTiny reads a frame that the read buffer holds. However slowly it comes, it
-// holds no memory before it is complete.
+// readTiny reads a frame that the read buffer holds. However slowly it comes,
+// it holds no memory before it is complete.
 func (c *conn) readTiny(ctx context.Context, f *frame, begun []byte, size int) error {
 	rest := size - len(begun)
 	if _, err := c.in.Peek(rest); err != nil {
@@ -168,8 +170,8 @@ func (c *conn) grow(ctx context.Context, f *frame, p part, size int) error {
 	return nil
 }
 
-// receive reads what there is of a frame, and waits for it as long as enough of the
-// frame arrives in each interval of FrameGrace.
+// receive reads the bytes of a frame that have arrived. It waits for more as
+// long as enough of the frame arrives in each interval of FrameGrace.
 func (c *conn) receive(b []byte) (int, error) {
 	for {
 		n, err := c.in.Read(b)
@@ -188,7 +190,7 @@ func (c *conn) newInterval() {
 	c.setReadDeadline(c.server.config.FrameGrace)
 }
 
-// advanced begins a new interval if enough has arrived in the one that is over.
+// advanced begins a new interval if enough has arrived in the last one.
 func (c *conn) advanced() bool {
 	if c.account.came.Load()-c.intervalFrom < c.server.leastIn(c.server.config.FrameGrace) {
 		return false
@@ -202,7 +204,7 @@ func (s *Server) transferTime(n int) time.Duration {
 	return time.Duration(float64(n) / float64(s.config.MinReadRate) * float64(time.Second))
 }
 
-// leastIn is how much of a frame has to arrive in a time.
+// leastIn returns how much of a frame has to arrive in a time.
 func (s *Server) leastIn(d time.Duration) int64 {
 	return int64(d.Seconds() * float64(s.config.MinReadRate))
 }
@@ -233,7 +235,7 @@ func (c *conn) decode(ctx context.Context, f *frame) (*Request, error) {
 	}
 	r.correlation = int32(binary.BigEndian.Uint32(f.bytes[4:]))
 	if !f.api.Supports(f.version) {
-		r.charge = f.charge // ApiVersions: the body of a version we do not know is not read
+		r.charge = f.charge // ApiVersions: the body of an unknown version is not read
 		return r, nil
 	}
 	r.Body = f.api.Key.Request()
@@ -257,7 +259,7 @@ func (c *conn) decode(ctx context.Context, f *frame) (*Request, error) {
 }
 
 // header reads the rest of the request header, version 1 or, with tags, 2
-// (KIP-482), and returns what follows it.
+// (KIP-482), and returns the bytes after it.
 func (r *Request) header(b []byte) ([]byte, error) {
 	w := walker{b: b}
 	n, err := w.length(2)
@@ -277,8 +279,9 @@ func (r *Request) header(b []byte) ([]byte, error) {
 	return w.b, nil
 }
 
-// readRequest decodes body. The decoder is not ours and reads what strangers
-// send: should it panic, that is one bad request, not our end.
+// readRequest decodes body. The decoder is foreign code and reads input of
+// unknown clients: if it panics, that is one bad request and must not end the
+// process.
 func readRequest(r kmsg.Request, body []byte) (err error) {
 	defer func() {
 		if p := recover(); p != nil {

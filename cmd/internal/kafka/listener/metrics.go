@@ -2,7 +2,7 @@ package listener
 
 import "time"
 
-// Observation is what a finished request tells about itself.
+// Observation describes a finished request.
 type Observation struct {
 	API      string        // the name of its key, as "Produce"
 	Version  int16         // of the request
@@ -12,16 +12,16 @@ type Observation struct {
 	BytesOut int           // of the answer; 0 if there is none
 }
 
-// Metrics receives what the server counts. Its methods are called concurrently
-// and must not block.
+// Metrics receives the server's counts. Its methods are called concurrently and
+// must not block.
 type Metrics interface {
 	// Request is called once for every request whose answer was written, or
-	// that asked for none.
+	// that needs none.
 	Request(Observation)
 	// Connections is called with +1 and -1 as connections open and close.
 	Connections(delta int)
-	// Refused is called for every connection that the server closes on its own
-	// account. The reason is one of a small set of words.
+	// Refused is called for every connection that the server itself closes. The
+	// reason is one of a small set of words.
 	Refused(reason string)
 }
 

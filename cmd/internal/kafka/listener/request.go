@@ -16,8 +16,8 @@ import (
 // Reply, ReplyUnversioned, ReplyBuffers, ReplyNothing and HangUp.
 type Request struct {
 	Version int16
-	Body    kmsg.Request // nil if the version is not served, which only ApiVersions sees
-	Client  *Client      // who sent it
+	Body    kmsg.Request // nil if the version is not served, which only ApiVersions gets
+	Client  *Client      // the sender
 
 	api         *api
 	correlation int32
@@ -31,8 +31,8 @@ type Request struct {
 	before      chan struct{} // settled of the request before on the connection; nil for the first
 }
 
-// Client is who sent a request. It does not change: a client that says more of itself
-// gets a new one.
+// Client is the sender of a request. It does not change: a client that sends
+// more about itself gets a new one.
 type Client struct {
 	ID       string // the client id
 	Address  string // with the port
@@ -50,13 +50,13 @@ func (r *Request) named(id []byte) {
 	r.becomes(&c)
 }
 
-// becomes notes what the client is from this request on. The reader calls it.
+// becomes replaces the client from this request on. The reader calls it.
 func (r *Request) becomes(c *Client) {
 	r.Client = c
 	r.conn.account.client.Store(c)
 }
 
-// Introduce notes what the client says of its software, for the requests that follow. A
+// Introduce notes the client's software, for the requests that follow. A
 // handler may call it before it returns.
 func (r *Request) Introduce(software string) {
 	c := *r.Client
@@ -67,12 +67,12 @@ func (r *Request) Introduce(software string) {
 // Go runs fn in a goroutine of the connection, which ends when fn has returned.
 func (r *Request) Go(fn func()) { r.conn.wg.Go(fn) }
 
-// Waits is the context of requests that wait for something that other clients do. It
-// ends with the connection, and when the server stops.
+// Waits returns the context of requests that wait for an action of other
+// clients. It ends with the connection, and when the server stops.
 func (r *Request) Waits() context.Context { return r.conn.polls }
 
-// MayEnd lets the server end the wait of a long poll while others lack memory: it calls
-// end, which does not block. With nil the poll waits no more.
+// MayEnd lets the server end the wait of a long poll while others lack memory:
+// it calls end, which does not block. Nil means that the poll waits no more.
 func (r *Request) MayEnd(end func()) { r.conn.account.polls(end) }
 
 // FreeAnswers closes connections whose clients take their answers too slowly, until
@@ -96,8 +96,8 @@ func (r *Request) AfterPrevious(ctx context.Context) error {
 // AwaitWritten waits until the answer is written or dropped.
 func (r *Request) AwaitWritten() { <-r.settled }
 
-// Forget lets go of the body and gives back the memory that the request was charged
-// for, once. It is for requests that wait for long.
+// Forget drops the body and gives back the memory charged for the request,
+// once. It is for requests that wait for long.
 func (r *Request) Forget() {
 	r.Body = nil
 	r.release()
@@ -109,7 +109,7 @@ func (r *Request) release() {
 	r.charge.release()
 }
 
-// fit gives back what was taken for an answer and is more than the n bytes that it has:
+// fit gives back the memory taken for an answer beyond the n bytes that it has:
 // it may wait for the answers before it.
 func (r *Request) fit(n int) {
 	r.giveBack.Lock()
@@ -117,7 +117,7 @@ func (r *Request) fit(n int) {
 	r.charge.shrink(answers, int64(n))
 }
 
-// answer is what the writer does for a request.
+// answer is the writer's task for a request.
 type answer struct {
 	buffers net.Buffers // the whole frame
 	size    int
@@ -141,10 +141,10 @@ func (r *Request) ReplyUnversioned(resp kmsg.Response, code int16) {
 	r.ReplyBuffers(net.Buffers{resp.AppendTo(dst)}, code)
 }
 
-// AppendHead appends room for the frame's length, and the response header. It
-// is version 1, with tags, if the response is flexible, but always version 0
-// for ApiVersions: a client that does not know the version must be able to read
-// that (KIP-511).
+// AppendHead appends space for the frame's length, and the response header. It
+// is version 1, with tags, if the response is flexible. For ApiVersions it is
+// always version 0: a client that does not know the version must be able to
+// read that (KIP-511).
 func (r *Request) AppendHead(dst []byte, flexible bool) []byte {
 	dst = append(dst, 0, 0, 0, 0)
 	dst = binary.BigEndian.AppendUint32(dst, uint32(r.correlation))
@@ -154,7 +154,8 @@ func (r *Request) AppendHead(dst []byte, flexible bool) []byte {
 	return dst
 }
 
-// ReplyBuffers answers with a frame that AppendHead began; its length is filled in.
+// ReplyBuffers answers with a frame that AppendHead began, and fills in its
+// length.
 func (r *Request) ReplyBuffers(frame net.Buffers, code int16) {
 	size := 0
 	for _, b := range frame {
@@ -171,10 +172,11 @@ func (r *Request) ReplyBuffers(frame net.Buffers, code int16) {
 // maxAnswer is the most a frame's length can announce, in bytes.
 const maxAnswer = 1<<31 - 1
 
-// ReplyNothing ends a request that asked for no answer.
+// ReplyNothing ends a request that needs no answer.
 func (r *Request) ReplyNothing() { r.finish(answer{}) }
 
-// HangUp closes the connection in place of an answer, after the answers before it.
+// HangUp closes the connection in place of an answer, after the answers before
+// it.
 func (r *Request) HangUp(err error) { r.finish(answer{hangUp: err}) }
 
 func (r *Request) finish(a answer) {

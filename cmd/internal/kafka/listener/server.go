@@ -39,7 +39,8 @@ type Server struct {
 	}
 }
 
-// Surroundings is what a Server uses of the process. Now must be set.
+// Surroundings are the things of the process that a Server uses. Now must be
+// set.
 type Surroundings struct {
 	Now        func() time.Time
 	Complaints *Complaints  // closed when Serve returns; nil: one that logs to Log
@@ -81,7 +82,7 @@ func New(config Config, apis []API, around Surroundings) (*Server, error) {
 // Serve accepts connections from ln until ctx ends, or Close is called, or ln
 // fails. It then closes ln, lets the requests under way finish for up to
 // DrainTimeout, and returns once every goroutine it started has ended. The
-// error is nil unless ln failed. It is called once.
+// error is nil unless ln failed. It may be called once.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	if !s.begin() {
 		ln.Close()
@@ -207,7 +208,7 @@ func addressOf(nc net.Conn) string {
 }
 
 func (s *Server) run(c *conn) {
-	s.ended(c, c.serve()) // told of before it counts as gone
+	s.ended(c, c.serve()) // reported before it counts as closed
 	s.mu.Lock()
 	delete(s.guarded.open, c)
 	c.account.close()
@@ -218,8 +219,8 @@ func (s *Server) run(c *conn) {
 	s.metrics.Connections(-1)
 }
 
-// drain lets connections finish what is under way, for as long as DrainTimeout
-// allows or until Close.
+// drain lets connections finish the requests under way, for at most
+// DrainTimeout or until Close.
 func (s *Server) drain() {
 	s.each((*conn).drain)
 	done := make(chan struct{})
@@ -248,7 +249,7 @@ func (s *Server) each(fn func(*conn)) {
 	}
 }
 
-// ended reports why a connection ended, if it was not the client's doing.
+// ended reports why a connection ended, unless the client ended it.
 func (s *Server) ended(c *conn, err error) {
 	var network *net.OpError
 	switch {
@@ -283,7 +284,7 @@ var refusals = []struct {
 	{ErrUnacked, "failed_without_ack"},
 }
 
-// Refusals are the words that Metrics.Refused may get.
+// Refusals returns the words that Metrics.Refused may get.
 func Refusals() []string {
 	words := []string{otherRefusal}
 	for _, r := range refusals {
@@ -301,14 +302,14 @@ func (s *Server) refused(err error, from *Client) {
 		}
 	}
 	s.metrics.Refused(word)
-	if errors.Is(err, errIdle) || errors.Is(err, errNoMemory) { // what holds the memory is named by short
+	if errors.Is(err, errIdle) || errors.Is(err, errNoMemory) { // short names the holders of the memory
 		s.log.Debug("closed Kafka connection", "client", from.Address, "reason", err)
 		return
 	}
 	s.complaint.Warn(word, "closed Kafka connection", "client", from.Address, "client_id", from.ID, "software", from.Software, "reason", err)
 }
 
-// short reports what holds the memory that requests wait for.
+// short logs the holders of the memory for which requests wait.
 func (s *Server) short(now shortage) {
 	for _, h := range now.holders {
 		s.log.Warn("requests wait for memory", "of", partNames[now.part], "size", now.size, "waiting", now.waiting,

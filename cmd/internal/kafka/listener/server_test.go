@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// TestErrorsOfOneConnectionDoNotEndTheListener: Linux reports what happened to a
+// TestErrorsOfOneConnectionDoNotEndTheListener: Linux returns an error of a
 // connection before it was accepted as an error of accept.
 func TestErrorsOfOneConnectionDoNotEndTheListener(t *testing.T) {
 	for _, err := range []error{syscall.EMFILE, syscall.ECONNABORTED, syscall.EPROTO, syscall.EPERM, syscall.ENETDOWN} {

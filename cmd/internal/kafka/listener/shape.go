@@ -7,11 +7,11 @@ import (
 	"math"
 )
 
-// A Shape is the layout of a request, as far as is needed to know what decoding
-// it will allocate. The decoder trusts counts as long as one byte per element is
-// left, which is 64 to 152 bytes of memory for each byte of a hostile frame, and
-// loops over a tag count without looking whether bytes are left; walking the
-// shape first costs neither.
+// A Shape is the layout of a request, as far as is needed to know how much
+// decoding it will allocate. The decoder trusts counts as long as one byte per
+// element is left. That is 64 to 152 bytes of memory for each byte of a hostile
+// frame. It also loops over a tag count without checking that bytes are left.
+// Walking the shape first costs neither.
 type Shape []Field
 
 type fieldKind uint8
@@ -24,14 +24,15 @@ const (
 	texts                         // array of strings, nullable or not
 	numbers                       // array of numbers of size bytes
 	nested                        // struct
-	optional                      // struct or nothing, as the byte before it says
+	optional                      // struct or nothing, by the byte before it
 	tagged                        // a known tag of the struct, with fields of its own
 )
 
 // lastVersion is the end of a field that was never removed.
 const lastVersion = int16(1<<15 - 1)
 
-// Field is one field of a Shape. It stands in all versions unless From and To say less.
+// Field is one field of a Shape. It is in all versions unless From and To limit
+// them.
 type Field struct {
 	kind         fieldKind
 	since, until int16 // versions that have it
@@ -65,7 +66,7 @@ func Tag(key uint32, elems ...Field) Field {
 	return Field{kind: tagged, tag: key, elems: elems, until: lastVersion}
 }
 
-// OptionalOf is a struct or nothing, as the byte before it says.
+// OptionalOf is a struct or nothing, by the byte before it.
 func OptionalOf(elem int, elems ...Field) Field {
 	return Field{kind: optional, size: elem, elems: elems, until: lastVersion}
 }
@@ -77,7 +78,7 @@ func StructOf(elems ...Field) Field { return Field{kind: nested, elems: elems, u
 func (f Field) From(v int16) Field { f.since = v; return f }
 func (f Field) To(v int16) Field   { f.until = v; return f }
 
-// What decoding allocates beside the elements, in bytes.
+// Allocations of decoding in addition to the elements, in bytes.
 const (
 	costString = 32  // header or pointer, and rounding up
 	costTag    = 256 // an unknown tag is an entry of a map
@@ -98,9 +99,9 @@ type walker struct {
 	elements int
 }
 
-// Cost returns what decoding body will allocate at most, in bytes, or an error
-// if the body does not fit the shape or the limits. Bytes after the last field
-// are let pass, as Kafka does.
+// Cost returns the most that decoding body will allocate, in bytes, or an error
+// if the body does not fit the shape or the limits. It accepts bytes after the
+// last field, as Kafka does.
 func (s Shape) Cost(body []byte, version int16, flexible bool) (int64, error) {
 	w := walker{b: body, version: version, flexible: flexible}
 	if err := w.fields(s); err != nil {
@@ -160,7 +161,7 @@ func (w *walker) field(f *Field) error {
 	}
 }
 
-// noStruct is the byte in the place of a struct that is not there.
+// noStruct is the byte in the place of a missing struct.
 const noStruct = 0xff
 
 func (w *walker) optional(f *Field) error {
@@ -194,14 +195,14 @@ func (w *walker) string() error {
 		return err
 	}
 	if n > math.MaxInt16 {
-		return ErrMalformed // as to Kafka, whose older formats cannot express it
+		return ErrMalformed // as for Kafka, whose older formats cannot express it
 	}
 	w.cost += n + costString
 	return w.skip(n)
 }
 
-// length reads the length or count of a field that is width bytes wide where it
-// is not compact. Null is 0.
+// length reads the length or count of a field, in width bytes if it is not
+// compact. Null is 0.
 func (w *walker) length(width int) (int64, error) {
 	if w.flexible {
 		n, err := w.uvarint()
@@ -223,8 +224,8 @@ func (w *walker) length(width int) (int64, error) {
 	return max(0, n), nil
 }
 
-// charge accounts for n elements of size bytes, which take a byte each of the
-// frame at least.
+// charge counts n elements of size bytes, each of which takes at least a byte
+// of the frame.
 func (w *walker) charge(n, size int64) error {
 	if n > int64(len(w.b)) {
 		return ErrMalformed

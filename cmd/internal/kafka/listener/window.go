@@ -2,8 +2,9 @@ package listener
 
 import "sync"
 
-// window bounds what one connection has under way: requests begun and not yet
-// written, and bytes of finished answers that wait for the client to read them.
+// window limits the work under way of one connection: requests begun and not
+// yet written, and bytes of finished answers that wait for the client to read
+// them.
 type window struct {
 	mu      sync.Mutex
 	changed sync.Cond
