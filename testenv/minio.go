@@ -93,12 +93,12 @@ func (s *MinIOServer) connect(t testing.TB) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Bucket = s.NewBucket(t)
+	s.Bucket = s.newBucket(t)
 }
 
-// NewBucket makes one more bucket. If the server is shared, it is deleted with
+// newBucket makes one more bucket. If the server is shared, it is deleted with
 // its objects at the test's end.
-func (s *MinIOServer) NewBucket(t testing.TB) string {
+func (s *MinIOServer) newBucket(t testing.TB) string {
 	t.Helper()
 	name := "test-" + strings.ToLower(rand.Text())
 	ctx, cancel := context.WithTimeout(context.Background(), minioTimeout)

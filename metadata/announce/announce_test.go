@@ -120,23 +120,23 @@ func TestForgedJournalsCannotFillMemory(t *testing.T) {
 
 func TestParseReadsWhatNatsFlagTakes(t *testing.T) {
 	for value, want := range map[string]struct {
-		text              string
-		embedded, exposed bool
+		text     string
+		embedded bool
 	}{
-		"embedded":                              {"embedded", true, false},
-		"embedded://127.0.0.1:4222":             {"embedded://127.0.0.1:4222", true, false},
-		"embedded://:5000":                      {"embedded://127.0.0.1:5000", true, false},
-		"embedded://":                           {"embedded://127.0.0.1:4222", true, false},
-		"embedded://localhost":                  {"embedded://localhost:4222", true, false},
-		"embedded://[::1]:0":                    {"embedded://[::1]:0", true, false},
-		"embedded://0.0.0.0:4222":               {"embedded://0.0.0.0:4222", true, true},
-		"embedded://10.1.2.3:4222":              {"embedded://10.1.2.3:4222", true, true},
-		"nats://a:4222":                         {"nats://a:4222", false, false},
-		"nats://u:secret@a,b:5, nats://[::1]:6": {"nats://a:4222,nats://b:5,nats://[::1]:6", false, false},
+		"embedded":                              {"embedded", true},
+		"embedded://127.0.0.1:4222":             {"embedded://127.0.0.1:4222", true},
+		"embedded://:5000":                      {"embedded://127.0.0.1:5000", true},
+		"embedded://":                           {"embedded://127.0.0.1:4222", true},
+		"embedded://localhost":                  {"embedded://localhost:4222", true},
+		"embedded://[::1]:0":                    {"embedded://[::1]:0", true},
+		"embedded://0.0.0.0:4222":               {"embedded://0.0.0.0:4222", true},
+		"embedded://10.1.2.3:4222":              {"embedded://10.1.2.3:4222", true},
+		"nats://a:4222":                         {"nats://a:4222", false},
+		"nats://u:secret@a,b:5, nats://[::1]:6": {"nats://a:4222,nats://b:5,nats://[::1]:6", false},
 	} {
 		s, err := Parse(value)
-		if err != nil || s.String() != want.text || s.Embedded() != want.embedded || s.Exposed() != want.exposed {
-			t.Errorf("%s: %s, exposed %v, %v, want %+v", value, s, s.Exposed(), err, want)
+		if err != nil || s.String() != want.text || s.embedded != want.embedded {
+			t.Errorf("%s: %s, %v, want %+v", value, s, err, want)
 		}
 	}
 }

@@ -88,19 +88,6 @@ func hostPort(u *url.URL) (string, int, error) {
 	return u.Hostname(), int(n), nil
 }
 
-// Embedded reports whether the server runs in this process.
-func (s Spec) Embedded() bool { return s.embedded }
-
-// Exposed reports whether an embedded server would listen on more than
-// loopback. It has no authentication.
-func (s Spec) Exposed() bool {
-	if s.host == "" || s.host == "localhost" {
-		return false
-	}
-	ip := net.ParseIP(s.host)
-	return ip == nil || !ip.IsLoopback()
-}
-
 // String returns the address without credentials, for people.
 func (s Spec) String() string {
 	switch {

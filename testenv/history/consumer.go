@@ -47,7 +47,7 @@ func (c *Consumer) Read(partition int32, offset int64, key, text []byte) {
 		h.noteLocked(NonmonotonicPoll, "%s was given partition %d, offset %d, after %d", c.name, partition, offset, want-1)
 	}
 	c.next[partition] = offset + 1
-	v, err := Parse(key, text)
+	v, err := parse(key, text)
 	if err != nil {
 		h.noteLocked(Corrupt, "%s was given partition %d, offset %d: %v", c.name, partition, offset, err)
 		return

@@ -304,18 +304,18 @@ func TestDetailsAreBoundedAndCountsAreNot(t *testing.T) {
 }
 
 func TestEachChangedBitOfATextIsFound(t *testing.T) {
-	for _, size := range []int{0, MinSize, 61} {
+	for _, size := range []int{0, minSize, 61} {
 		v := valueOf(3, 1<<39)
 		text := v.Text(size)
-		if len(text) != max(size, MinSize) {
+		if len(text) != max(size, minSize) {
 			t.Errorf("%d bytes, want %d", len(text), size)
 		}
-		if got, err := Parse(v.Key(), text); err != nil || got != v {
+		if got, err := parse(v.Key(), text); err != nil || got != v {
 			t.Fatalf("Parse = %v, %v, want %v", got, err, v)
 		}
 		for bit := range 8 * len(text) {
 			text[bit/8] ^= 1 << (bit % 8)
-			if got, err := Parse(nil, text); err == nil && got != v { // a digit may be of either case
+			if got, err := parse(nil, text); err == nil && got != v { // a digit may be of either case
 				t.Fatalf("size %d, bit %d: parsed as %v", size, bit, got)
 			}
 			text[bit/8] ^= 1 << (bit % 8)

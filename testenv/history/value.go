@@ -25,15 +25,15 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 const (
 	idLength  = 16 // hexadecimal
 	sumLength = 8  // hexadecimal
-	// MinSize is the size of the shortest text of a value.
-	MinSize = idLength + sumLength
+	// minSize is the size of the shortest text of a value.
+	minSize = idLength + sumLength
 )
 
-// Text returns the content of the value's record: size bytes (at least MinSize)
+// Text returns the content of the value's record: size bytes (at least minSize)
 // on one line of ASCII. A checksum over all of it at its end shows any bit that
 // changed on the way.
 func (v Value) Text(size int) []byte {
-	text := make([]byte, 0, max(size, MinSize))
+	text := make([]byte, 0, max(size, minSize))
 	text = fmt.Appendf(text, "%0*x", idLength, uint64(v))
 	for x := uint64(v) | 1; len(text) < size-sumLength; {
 		x ^= x << 13
@@ -49,10 +49,10 @@ func (v Value) Key() []byte { return fmt.Appendf(nil, "key-%d", v.number()%97) }
 
 var errNotAValue = errors.New("not a value that was sent")
 
-// Parse returns the value that a record holds, or an error if Text and Key have
+// parse returns the value that a record holds, or an error if Text and Key have
 // not made the record.
-func Parse(key, text []byte) (Value, error) {
-	if len(text) < MinSize {
+func parse(key, text []byte) (Value, error) {
+	if len(text) < minSize {
 		return 0, fmt.Errorf("%w: %d bytes, %.60q", errNotAValue, len(text), text)
 	}
 	body := text[:len(text)-sumLength]

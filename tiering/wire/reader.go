@@ -40,9 +40,6 @@ func (r *Reader) Len() int {
 // Pos returns how many bytes have been read.
 func (r *Reader) Pos() int { return r.pos }
 
-// Rest takes all bytes that are left.
-func (r *Reader) Rest() []byte { return r.Raw(r.Len()) }
-
 // Close returns the first error, or ErrTrailing if bytes are left.
 func (r *Reader) Close() error {
 	if r.err == nil && r.pos != len(r.b) {
@@ -114,14 +111,11 @@ func (r *Reader) ID() [16]byte {
 	return [16]byte{}
 }
 
-// Bytes16 takes a 16-bit length and that many bytes, without a copy.
-func (r *Reader) Bytes16() []byte { return r.Raw(int(r.U16())) }
-
 // Bytes32 takes a 32-bit length and that many bytes, without a copy.
 func (r *Reader) Bytes32() []byte { return r.Raw(int(r.U32())) }
 
 // String16 takes a 16-bit length and that many bytes.
-func (r *Reader) String16() string { return string(r.Bytes16()) }
+func (r *Reader) String16() string { return string(r.Raw(int(r.U16()))) }
 
 // Zeros takes n bytes that must be zero.
 func (r *Reader) Zeros(n int) {

@@ -65,15 +65,6 @@ func (w *Writer) Zeros(n int) {
 	}
 }
 
-// Bytes16 appends a 16-bit length and b.
-func (w *Writer) Bytes16(b []byte) {
-	if !w.fits(len(b), math.MaxUint16) {
-		return
-	}
-	w.U16(uint16(len(b)))
-	w.Raw(b)
-}
-
 // Bytes32 appends a 32-bit length and b.
 func (w *Writer) Bytes32(b []byte) {
 	if !w.fits(len(b), math.MaxUint32) {

@@ -54,24 +54,10 @@ func (t *text) Type() string       { return t.kind }
 // AddFlags adds one flag for each setting.
 func AddFlags(fs *pflag.FlagSet) {
 	for _, st := range settings {
-		addFlag(fs, st)
-	}
-}
-
-// AddFlag adds the flag of one setting, for commands that share it with serve.
-func AddFlag(fs *pflag.FlagSet, name string) error {
-	st, ok := lookup(name)
-	if !ok {
-		return fmt.Errorf("no setting is called %q", name)
-	}
-	addFlag(fs, st)
-	return nil
-}
-
-func addFlag(fs *pflag.FlagSet, st setting) {
-	f := fs.VarPF(&text{st.def, st.kind}, st.name, "", st.doc)
-	if st.kind == "bool" {
-		f.NoOptDefVal = "true"
+		f := fs.VarPF(&text{st.def, st.kind}, st.name, "", st.doc)
+		if st.kind == "bool" {
+			f.NoOptDefVal = "true"
+		}
 	}
 }
 

@@ -21,9 +21,9 @@ func Checksum(data []byte) string {
 	return base64.StdEncoding.EncodeToString(binary.BigEndian.AppendUint32(nil, crc32.Checksum(data, castagnoli)))
 }
 
-// CheckPut returns an error unless an answer confirms the PUT of an object with the
+// checkPut returns an error unless an answer confirms the PUT of an object with the
 // checksum sum. Every S3 store names an ETag; a proxy's page has none.
-func CheckPut(etag, confirmed, sum string) error {
+func checkPut(etag, confirmed, sum string) error {
 	if etag == "" {
 		return errors.New("store confirmed no object: no ETag")
 	}
@@ -33,26 +33,28 @@ func CheckPut(etag, confirmed, sum string) error {
 	return nil
 }
 
-// Range asks for length bytes from offset, as a Range header.
-func Range(offset, length int64) string { return fmt.Sprintf("bytes=%d-%d", offset, offset+length-1) }
+// rangeHeader asks for length bytes from offset, as a Range header.
+func rangeHeader(offset, length int64) string {
+	return fmt.Sprintf("bytes=%d-%d", offset, offset+length-1)
+}
 
-// Tail asks for the last n bytes, as a Range header.
-func Tail(n int64) string { return fmt.Sprintf("bytes=-%d", n) }
+// tailHeader asks for the last n bytes, as a Range header.
+func tailHeader(n int64) string { return fmt.Sprintf("bytes=-%d", n) }
 
-// Part is which bytes of an object an answer holds.
-type Part struct {
+// part is which bytes of an object an answer holds.
+type part struct {
 	First, Last int64 // offsets of the first and the last byte; Last is -1 in an empty object
 	Size        int64 // of the object
 }
 
-// ParseContentRange reads the header of that name, RFC 9110 section 14.4:
+// parseContentRange reads the header of that name, RFC 9110 section 14.4:
 // "bytes 0-9/100", and "bytes 0--1/0", by which MinIO answers for an empty
 // object. An answer without the header is not one to a request for a range.
-func ParseContentRange(value string) (Part, error) {
+func parseContentRange(value string) (part, error) {
 	if value == "" {
-		return Part{}, errors.New("store ignored the Range header")
+		return part{}, errors.New("store ignored the Range header")
 	}
-	var p Part
+	var p part
 	span, size, ok1 := strings.Cut(strings.TrimPrefix(value, "bytes "), "/")
 	first, last, ok2 := strings.Cut(span, "-")
 	var errs [3]error
@@ -60,14 +62,14 @@ func ParseContentRange(value string) (Part, error) {
 	p.Last, errs[1] = strconv.ParseInt(last, 10, 64)
 	p.Size, errs[2] = strconv.ParseInt(size, 10, 64)
 	inside := p.First >= 0 && p.First <= p.Last && p.Last < p.Size
-	if empty := p == (Part{0, -1, 0}); !ok1 || !ok2 || errors.Join(errs[:]...) != nil || !inside && !empty {
-		return Part{}, fmt.Errorf("store sent Content-Range %q", value)
+	if empty := p == (part{0, -1, 0}); !ok1 || !ok2 || errors.Join(errs[:]...) != nil || !inside && !empty {
+		return part{}, fmt.Errorf("store sent Content-Range %q", value)
 	}
 	return p, nil
 }
 
-// CheckRange returns an error unless n bytes of a part are the length bytes from offset.
-func (p Part) CheckRange(n int, offset, length int64) error {
+// checkRange returns an error unless n bytes of a part are the length bytes from offset.
+func (p part) checkRange(n int, offset, length int64) error {
 	if p.First != offset || int64(n) != length {
 		return fmt.Errorf("asked for %d bytes from offset %d, got %d from %d: %w",
 			length, offset, n, p.First, objstore.ErrRange)
@@ -75,8 +77,8 @@ func (p Part) CheckRange(n int, offset, length int64) error {
 	return nil
 }
 
-// CheckTail returns an error unless n bytes of a part are the last want bytes of the object.
-func (p Part) CheckTail(n int, want int64) error {
+// checkTail returns an error unless n bytes of a part are the last want bytes of the object.
+func (p part) checkTail(n int, want int64) error {
 	if p.First+int64(n) != p.Size || int64(n) != min(want, p.Size) {
 		return fmt.Errorf("asked for the last %d of %d bytes, got %d from offset %d: %w",
 			want, p.Size, n, p.First, objstore.ErrRange)
@@ -84,9 +86,9 @@ func (p Part) CheckTail(n int, want int64) error {
 	return nil
 }
 
-// ReadBody reads exactly size bytes, which the store announced; less than 0
+// readBody reads exactly size bytes, which the store announced; less than 0
 // stands for an answer that did not say.
-func ReadBody(key string, body io.Reader, size int64) ([]byte, error) {
+func readBody(key string, body io.Reader, size int64) ([]byte, error) {
 	if size < 0 {
 		return nil, errors.New("store did not say how long the object is")
 	}

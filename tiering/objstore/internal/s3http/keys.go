@@ -7,15 +7,15 @@ import (
 	"github.com/varvelog/varve/tiering/objstore"
 )
 
-// Listing checks that the keys of a listing were asked for, and are in order.
-type Listing struct {
+// listing checks that the keys of a listing were asked for, and are in order.
+type listing struct {
 	StorePrefix string // of the store
 	Prefix      string // asked for, without the store's
 	Last        string // the last key, or the one to start after; without the store's prefix
 }
 
-// Next takes the next name in the bucket and returns the key in the store.
-func (l *Listing) Next(name string) (key string, err error) {
+// next takes the next name in the bucket and returns the key in the store.
+func (l *listing) next(name string) (key string, err error) {
 	key, ok := strings.CutPrefix(name, l.StorePrefix)
 	if !ok || !strings.HasPrefix(key, l.Prefix) || key <= l.Last {
 		return "", fmt.Errorf("store listed %q after %q: out of order, or not asked for", name, l.Last)
@@ -40,14 +40,13 @@ func CheckPrefix(prefix string) (string, error) {
 	return prefix + "/", nil
 }
 
-// CheckConnections returns how many connections to keep, 0 asking for
-// DefaultConnections.
+// CheckConnections returns how many connections to keep; 0 asks for the default.
 func CheckConnections(n int) (int, error) {
 	switch {
 	case n < 0:
-		return 0, fmt.Errorf("concurrency %d: give 1 or more, or 0 for %d", n, DefaultConnections)
+		return 0, fmt.Errorf("concurrency %d: give 1 or more, or 0 for %d", n, defaultConnections)
 	case n == 0:
-		return DefaultConnections, nil
+		return defaultConnections, nil
 	}
 	return n, nil
 }

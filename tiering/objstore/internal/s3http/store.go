@@ -24,7 +24,7 @@ type Store struct {
 type Config struct {
 	Bucket      string
 	Prefix      string         // "" for none
-	Concurrency int            // connections kept for Create, and for all else; 0: DefaultConnections
+	Concurrency int            // connections kept for Create, and for all else; 0: 64
 	Roots       *x509.CertPool // certificates to trust; nil: those of the system
 }
 
@@ -43,14 +43,14 @@ func Open(cfg Config, connect Connect) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	commits, reads := NewTransport(connections), NewTransport(connections)
+	commits, reads := newTransport(connections), newTransport(connections)
 	s := &Store{bucket: cfg.Bucket, prefix: prefix, idle: []*http.Transport{commits, reads}}
 	if cfg.Roots != nil {
 		for _, transport := range s.idle {
 			transport.TLSClientConfig = &tls.Config{RootCAs: cfg.Roots}
 		}
 	}
-	s.client, s.url, err = connect(CommitTransport{Next: commits}, reads)
+	s.client, s.url, err = connect(commitTransport{Next: commits}, reads)
 	if err != nil {
 		return nil, err
 	}
@@ -77,7 +77,7 @@ func (s *Store) put(ctx context.Context, key string, data []byte) error {
 	if err != nil {
 		return err
 	}
-	return CheckPut(etag, confirmed, sum)
+	return checkPut(etag, confirmed, sum)
 }
 
 // Get implements objstore.Store.
@@ -98,7 +98,7 @@ func (s *Store) get(ctx context.Context, key string) ([]byte, error) {
 		return nil, err
 	}
 	defer body.Close()
-	return ReadBody(key, body, body.Size)
+	return readBody(key, body, body.Size)
 }
 
 // GetRange implements objstore.Store.
@@ -106,9 +106,9 @@ func (s *Store) GetRange(ctx context.Context, key string, offset, length int64) 
 	if err := objstore.CheckRange(key, offset, length); err != nil {
 		return nil, err
 	}
-	data, part, err := s.getPart(ctx, key, Range(offset, length))
+	data, got, err := s.getPart(ctx, key, rangeHeader(offset, length))
 	if err == nil {
-		err = part.CheckRange(len(data), offset, length)
+		err = got.checkRange(len(data), offset, length)
 	}
 	if err != nil {
 		return nil, s.explain("get", key, err)
@@ -122,46 +122,46 @@ func (s *Store) GetTail(ctx context.Context, key string, n int64) ([]byte, int64
 	if err := objstore.CheckRange(key, 0, n); err != nil {
 		return nil, 0, err
 	}
-	data, part, err := s.getPart(ctx, key, Tail(n))
+	data, got, err := s.getPart(ctx, key, tailHeader(n))
 	if err != nil && s.client.Answer(err).Status == http.StatusRequestedRangeNotSatisfiable {
 		if data, err = s.get(ctx, key); len(data) > 0 {
 			err = fmt.Errorf("store refused a range of an object of %d bytes", len(data))
 		}
 	}
 	if err == nil {
-		err = part.CheckTail(len(data), n)
+		err = got.checkTail(len(data), n)
 	}
 	if err != nil {
 		return nil, 0, s.explain("get", key, err)
 	}
-	return data, part.Size, nil
+	return data, got.Size, nil
 }
 
 // getPart sends one GET with a Range header. It returns the bytes of the answer, and
 // which part of the object they are.
-func (s *Store) getPart(ctx context.Context, key, byteRange string) ([]byte, Part, error) {
+func (s *Store) getPart(ctx context.Context, key, byteRange string) ([]byte, part, error) {
 	body, err := s.client.Get(ctx, s.prefix+key, byteRange)
 	if err != nil {
-		return nil, Part{}, err
+		return nil, part{}, err
 	}
 	defer body.Close()
-	part, err := ParseContentRange(body.ContentRange)
+	got, err := parseContentRange(body.ContentRange)
 	if err != nil {
-		return nil, Part{}, err
+		return nil, part{}, err
 	}
-	data, err := ReadBody(key, body, part.Last-part.First+1)
-	return data, part, err
+	data, err := readBody(key, body, got.Last-got.First+1)
+	return data, got, err
 }
 
 // List implements objstore.Store.
 func (s *Store) List(ctx context.Context, prefix, startAfter string, fn func(objstore.Info) error) error {
-	listing := Listing{StorePrefix: s.prefix, Prefix: prefix, Last: startAfter}
+	keys := listing{StorePrefix: s.prefix, Prefix: prefix, Last: startAfter}
 	if startAfter != "" {
 		startAfter = s.prefix + startAfter
 	}
 	for info, err := range s.client.Objects(ctx, s.prefix+prefix, startAfter) {
 		if err == nil {
-			info.Key, err = listing.Next(info.Key)
+			info.Key, err = keys.next(info.Key)
 		}
 		if err != nil {
 			return s.explain("list", prefix, err)

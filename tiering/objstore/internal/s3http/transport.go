@@ -16,9 +16,9 @@ import (
 	"time"
 )
 
-// DefaultConnections is how many connections a driver keeps for Create, and
+// defaultConnections is how many connections a driver keeps for Create, and
 // for all else.
-const DefaultConnections = 64
+const defaultConnections = 64
 
 const (
 	// How long the store may take from the last byte of a request to the first of its
@@ -32,10 +32,10 @@ const (
 	bufferSize  = 64 << 10
 )
 
-// NewTransport returns an HTTP/1.1 transport: HTTP/2 would put all requests on
+// newTransport returns an HTTP/1.1 transport: HTTP/2 would put all requests on
 // one connection. As many connections are kept as may be open, because a new
 // one costs a TLS handshake.
-func NewTransport(connections int) *http.Transport {
+func newTransport(connections int) *http.Transport {
 	var http1 http.Protocols
 	http1.SetHTTP1(true)
 	return &http.Transport{
@@ -54,13 +54,13 @@ func NewTransport(connections int) *http.Transport {
 	}
 }
 
-// CommitTransport makes errors of the answers with a 2xx status that cannot confirm a
+// commitTransport makes errors of the answers with a 2xx status that cannot confirm a
 // PUT. The SDKs take every 2xx for success, or for nothing at all. They read no body,
 // and the body of a 200 can be an error.
-type CommitTransport struct{ Next http.RoundTripper }
+type commitTransport struct{ Next http.RoundTripper }
 
 // RoundTrip implements http.RoundTripper.
-func (t CommitTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+func (t commitTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp, err := t.Next.RoundTrip(req)
 	if err != nil || resp.StatusCode < 200 || resp.StatusCode > 299 {
 		return resp, err
