@@ -91,7 +91,7 @@ func (p *produce) topic(ctx context.Context, in *kmsg.ProduceRequestTopic) {
 	out := kmsg.NewProduceResponseTopic()
 	out.Topic, out.TopicID = in.Topic, in.TopicID
 	out.Partitions = make([]kmsg.ProduceResponseTopicPartition, len(in.Partitions))
-	t, unknown := p.service.gate.topic(in.Topic, in.TopicID, p.request.Version >= produceTopicIDs)
+	t, unknown := p.service.gate.topic(p.request.Client, toWrite, topicRef{in.Topic, in.TopicID, p.request.Version >= produceTopicIDs})
 	for i := range in.Partitions {
 		slot := &out.Partitions[i]
 		slot.Default()

@@ -177,7 +177,7 @@ func (f *fetching) plan() {
 func (f *fetching) planTopic(in *kmsg.FetchRequestTopic, out *fetchedTopic) {
 	out.name, out.id = in.Topic, in.TopicID
 	out.partitions = make([]fetchedPartition, len(in.Partitions))
-	t, err := f.service.gate.topic(in.Topic, in.TopicID, f.request.Version >= fetchTopicIDs)
+	t, err := f.service.gate.topic(f.request.Client, toRead, topicRef{in.Topic, in.TopicID, f.request.Version >= fetchTopicIDs})
 	for i := range in.Partitions {
 		p, slot := &in.Partitions[i], &out.partitions[i]
 		*slot = emptyPartition(p.Partition)

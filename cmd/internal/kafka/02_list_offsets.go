@@ -78,7 +78,7 @@ func (s *readService) beginListOffsets(ctx context.Context, r *listener.Request)
 			in, out := &req.Topics[i], &resp.Topics[i]
 			out.Topic = in.Topic
 			out.Partitions = make([]kmsg.ListOffsetsResponseTopicPartition, len(in.Partitions))
-			t, unknown := s.gate.topic(in.Topic, [16]byte{}, false)
+			t, unknown := s.gate.topic(r.Client, toDescribe, byName(in.Topic))
 			for j := range in.Partitions {
 				key, err := namedPartition{in.Topic, in.Partitions[j].Partition}, unknown
 				if seen[key] {

@@ -45,7 +45,7 @@ const autoCreateWait = 15 * time.Second
 func (s *topicService) beginMetadata(ctx context.Context, r *listener.Request) {
 	req := r.Body.(*kmsg.MetadataRequest)
 	if req.Topics == nil || r.Version == 0 && len(req.Topics) == 0 {
-		s.asLeader(ctx, r, func() { s.replyMetadata(r, s.allTopics()) })
+		s.asLeader(ctx, r, func() { s.replyMetadata(r, s.allTopics(r)) })
 		return
 	}
 	for i := range req.Topics {
@@ -56,13 +56,13 @@ func (s *topicService) beginMetadata(ctx context.Context, r *listener.Request) {
 	wanted := distinct(req.Topics, func(t kmsg.MetadataRequestTopic) any { return metadataKey(t) })
 	missing := s.creatable(r, req, wanted)
 	if len(missing) == 0 {
-		s.asLeader(ctx, r, func() { s.replyMetadata(r, s.someTopics(wanted, nil)) })
+		s.asLeader(ctx, r, func() { s.replyMetadata(r, s.someTopics(r, wanted, nil)) })
 		return
 	}
 	r.Go(func() {
 		ctx, cancel := context.WithTimeout(ctx, autoCreateWait)
 		defer cancel()
-		s.replyMetadata(r, s.someTopics(wanted, s.create(ctx, missing)))
+		s.replyMetadata(r, s.someTopics(r, wanted, s.create(ctx, missing)))
 	})
 }
 
@@ -102,7 +102,8 @@ func (s *topicService) creatable(r *listener.Request, req *kmsg.MetadataRequest,
 		if t.Topic == nil || len(missing) == maxAutoCreate {
 			continue
 		}
-		if _, ok := s.gate.topics.Topic(*t.Topic); !ok {
+		_, err := s.gate.topic(r.Client, toDescribe, byName(*t.Topic))
+		if unknownTopic(err) && s.gate.newTopic(r.Client, *t.Topic) == nil {
 			missing = append(missing, metadata.NewTopic{Name: *t.Topic, Partitions: -1, ReplicationFactor: -1})
 		}
 	}
@@ -118,8 +119,8 @@ func (s *topicService) create(ctx context.Context, missing []metadata.NewTopic) 
 	return made
 }
 
-func (s *topicService) allTopics() []kmsg.MetadataResponseTopic {
-	topics := s.gate.topics.Topics()
+func (s *topicService) allTopics(r *listener.Request) []kmsg.MetadataResponseTopic {
+	topics := s.gate.allTopics(r.Client, toDescribe)
 	out := make([]kmsg.MetadataResponseTopic, 0, len(topics))
 	for _, t := range topics {
 		out = append(out, s.describeTopic(t))
@@ -127,7 +128,7 @@ func (s *topicService) allTopics() []kmsg.MetadataResponseTopic {
 	return out
 }
 
-func (s *topicService) someTopics(wanted []kmsg.MetadataRequestTopic, made map[string]metadata.CreateResult) []kmsg.MetadataResponseTopic {
+func (s *topicService) someTopics(r *listener.Request, wanted []kmsg.MetadataRequestTopic, made map[string]metadata.CreateResult) []kmsg.MetadataResponseTopic {
 	out := make([]kmsg.MetadataResponseTopic, 0, len(wanted))
 	for _, w := range wanted {
 		var name string
@@ -135,12 +136,12 @@ func (s *topicService) someTopics(wanted []kmsg.MetadataRequestTopic, made map[s
 			name = *w.Topic
 		}
 		result, created := made[name]
-		t, err := s.gate.topic(name, w.TopicID, w.Topic == nil)
+		t, err := s.gate.topic(r.Client, toDescribe, topicRef{name, w.TopicID, w.Topic == nil})
 		switch {
 		case err == nil:
 			out = append(out, s.describeTopic(t))
-		case w.Topic == nil:
-			out = append(out, missingTopic(w, kerr.UnknownTopicID.Code))
+		case !unknownTopic(err) || w.Topic == nil:
+			out = append(out, missingTopic(w, s.codeFor(err, onAdmin, "Metadata")))
 		case created && result.Err == nil:
 			out = append(out, s.describeTopic(result.Topic))
 		case created:
@@ -193,7 +194,10 @@ func (s *topicService) describeTopic(t *metadata.Topic) kmsg.MetadataResponseTop
 func (s *topicService) replyMetadata(r *listener.Request, topics []kmsg.MetadataResponseTopic) {
 	req := r.Body.(*kmsg.MetadataRequest)
 	resp := kmsg.NewPtrMetadataResponse()
-	resp.AuthorizedOperations = operations(req.IncludeClusterAuthorizedOperations, clusterOperations)
+	resp.AuthorizedOperations = notAsked
+	if req.IncludeClusterAuthorizedOperations {
+		resp.AuthorizedOperations = s.gate.operationsOnCluster(r.Client)
+	}
 	resp.ClusterID = kmsg.StringPtr(s.clusterID)
 	resp.ControllerID = s.controller()
 	for _, b := range s.brokers() {
@@ -204,7 +208,10 @@ func (s *topicService) replyMetadata(r *listener.Request, topics []kmsg.Metadata
 	resp.Topics = topics
 	var code firstCode
 	for i := range topics {
-		topics[i].AuthorizedOperations = operations(req.IncludeTopicAuthorizedOperations && topics[i].ErrorCode == 0, topicOperations)
+		topics[i].AuthorizedOperations = notAsked
+		if req.IncludeTopicAuthorizedOperations && topics[i].ErrorCode == 0 {
+			topics[i].AuthorizedOperations = s.gate.operationsOnTopic(r.Client, *topics[i].Topic)
+		}
 		code.note(topics[i].ErrorCode)
 	}
 	r.Reply(resp, int16(code))

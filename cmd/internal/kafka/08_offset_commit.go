@@ -69,7 +69,7 @@ func (s *groupService) beginOffsetCommit(ctx context.Context, r *listener.Reques
 		c.done(nil, nil) // nothing that could be committed
 		return
 	}
-	if err := s.ask(ctx, req.Group, func(m *group.Machine, out coordinator.Out) { m.Commit(out, c.ask, c.done) }); err != nil {
+	if err := s.ask(ctx, r.Client, toRead, req.Group, func(m *group.Machine, out coordinator.Out) { m.Commit(out, c.ask, c.done) }); err != nil {
 		c.done(nil, err)
 	}
 }
@@ -80,7 +80,7 @@ const maxKeepMs = int64(100 * 365 * 24 * time.Hour / time.Millisecond)
 func (c *committing) topic(in *kmsg.OffsetCommitRequestTopic, out *kmsg.OffsetCommitResponseTopic, keep time.Duration) {
 	out.Topic, out.TopicID = in.Topic, in.TopicID
 	out.Partitions = make([]kmsg.OffsetCommitResponseTopicPartition, len(in.Partitions))
-	t, unknown := c.service.gate.topic(in.Topic, in.TopicID, c.request.Version >= commitTopicIDs)
+	t, unknown := c.service.gate.topic(c.request.Client, toRead, topicRef{in.Topic, in.TopicID, c.request.Version >= commitTopicIDs})
 	for i := range in.Partitions {
 		p, slot := &in.Partitions[i], &out.Partitions[i]
 		slot.Partition = p.Partition

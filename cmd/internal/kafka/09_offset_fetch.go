@@ -49,7 +49,7 @@ func (s *groupService) beginOffsetFetch(ctx context.Context, r *listener.Request
 		req := r.Body.(*kmsg.OffsetFetchRequest)
 		if r.Version < committedGroups {
 			one := askedOnce([]kmsg.OffsetFetchRequestGroup{*singleGroup(req)})
-			s.replyOffsets(r, s.committed(ctx, r.Version, &one[0]))
+			s.replyOffsets(r, s.committed(ctx, r, &one[0]))
 			return
 		}
 		resp := kmsg.NewPtrOffsetFetchResponse()
@@ -57,7 +57,7 @@ func (s *groupService) beginOffsetFetch(ctx context.Context, r *listener.Request
 		resp.Groups = make([]kmsg.OffsetFetchResponseGroup, len(groups))
 		work := make([]func(), len(groups))
 		for i := range groups {
-			work[i] = func() { resp.Groups[i] = s.committed(ctx, r.Version, &groups[i]) }
+			work[i] = func() { resp.Groups[i] = s.committed(ctx, r, &groups[i]) }
 		}
 		inParallel(lookups, work)
 		var code firstCode
@@ -136,20 +136,20 @@ func (s *groupService) replyOffsets(r *listener.Request, g kmsg.OffsetFetchRespo
 
 // committed is the answer for one group. An error of the group stands on its
 // partitions where there is no other place.
-func (s *groupService) committed(ctx context.Context, version int16, in *kmsg.OffsetFetchRequestGroup) kmsg.OffsetFetchResponseGroup {
+func (s *groupService) committed(ctx context.Context, r *listener.Request, in *kmsg.OffsetFetchRequestGroup) kmsg.OffsetFetchResponseGroup {
 	out := kmsg.NewOffsetFetchResponseGroup()
 	out.Group = in.Group
-	q := s.wanted(version, in)
-	offsets, err := s.readCommitted(ctx, in.Group, q.want)
+	q := s.wanted(r, in)
+	offsets, err := s.readCommitted(ctx, r.Client, in.Group, q.want)
 	switch code := s.codeFor(err, onCommitted, "OffsetFetch"); {
 	case code == 0 && in.Topics == nil:
-		out.Topics = s.allCommitted(version, offsets)
+		out.Topics = s.allCommitted(r, offsets)
 	case code == 0:
 		for i, o := range offsets {
-			s.place(q.slots[i], o)
+			s.place(r.Client, q.slots[i], o)
 		}
 		out.Topics = q.topics
-	case version >= committedGroupCode:
+	case r.Version >= committedGroupCode:
 		out.ErrorCode = code
 	default:
 		for _, slot := range q.slots {
@@ -168,7 +168,7 @@ type wanted struct {
 	slots  []*kmsg.OffsetFetchResponseGroupTopicPartition
 }
 
-func (s *groupService) wanted(version int16, in *kmsg.OffsetFetchRequestGroup) (q wanted) {
+func (s *groupService) wanted(r *listener.Request, in *kmsg.OffsetFetchRequestGroup) (q wanted) {
 	if in.Topics == nil {
 		return q
 	}
@@ -178,24 +178,31 @@ func (s *groupService) wanted(version int16, in *kmsg.OffsetFetchRequestGroup) (
 		out := &q.topics[i]
 		out.Topic, out.TopicID = t.Topic, t.TopicID
 		out.Partitions = make([]kmsg.OffsetFetchResponseGroupTopicPartition, len(t.Partitions))
-		name, unknown := t.Topic, error(nil)
-		if version >= committedTopicIDs {
-			found, err := s.gate.topic("", t.TopicID, true)
-			if unknown = err; err == nil {
-				name = found.Name
-			}
-		}
+		name, err := s.committedTopic(r, &t)
 		for j, p := range t.Partitions {
 			slot := &out.Partitions[j]
 			*slot = noOffset(p)
-			if unknown != nil {
-				slot.ErrorCode = s.codeFor(unknown, onCommitted, "OffsetFetch")
+			if err != nil {
+				slot.ErrorCode = s.codeFor(err, onCommitted, "OffsetFetch")
 				continue
 			}
 			q.want, q.slots = append(q.want, group.TopicPartition{Topic: name, Partition: p}), append(q.slots, slot)
 		}
 	}
 	return q
+}
+
+// committedTopic returns the name of a topic that is asked for. One that is named need
+// not exist any more.
+func (s *groupService) committedTopic(r *listener.Request, in *kmsg.OffsetFetchRequestGroupTopic) (string, error) {
+	if r.Version < committedTopicIDs {
+		return in.Topic, s.gate.topicName(r.Client, toDescribe, in.Topic)
+	}
+	t, err := s.gate.topic(r.Client, toDescribe, topicRef{id: in.TopicID, byID: true})
+	if err != nil {
+		return "", err
+	}
+	return t.Name, nil
 }
 
 func noOffset(partition int32) kmsg.OffsetFetchResponseGroupTopicPartition {
@@ -206,24 +213,25 @@ func noOffset(partition int32) kmsg.OffsetFetchResponseGroupTopicPartition {
 
 // place puts an offset into an answer, unless it is that of a topic of the same name
 // that was there before.
-func (s *groupService) place(slot *kmsg.OffsetFetchResponseGroupTopicPartition, c group.Committed) {
-	if c.Offset == nil || s.ofFormerTopic(c) {
+func (s *groupService) place(by *listener.Client, slot *kmsg.OffsetFetchResponseGroupTopicPartition, c group.Committed) {
+	if c.Offset == nil || s.ofFormerTopic(by, c) {
 		return
 	}
 	slot.Offset, slot.LeaderEpoch, slot.Metadata = c.Offset.Offset, c.Offset.LeaderEpoch, &c.Offset.Metadata
 }
 
-func (s *groupService) ofFormerTopic(c group.Committed) bool {
-	t, ok := s.gate.topics.Topic(c.Topic)
-	return ok && c.Offset.TopicID != [16]byte{} && t.ID != c.Offset.TopicID
+func (s *groupService) ofFormerTopic(by *listener.Client, c group.Committed) bool {
+	t, err := s.gate.topic(by, toDescribe, byName(c.Topic))
+	return err == nil && c.Offset.TopicID != [16]byte{} && t.ID != c.Offset.TopicID
 }
 
 // allCommitted lists all offsets of a group, which come by topic. Topics that are
 // gone have no id to name them by.
-func (s *groupService) allCommitted(version int16, offsets []group.Committed) (topics []kmsg.OffsetFetchResponseGroupTopic) {
+func (s *groupService) allCommitted(r *listener.Request, offsets []group.Committed) (topics []kmsg.OffsetFetchResponseGroupTopic) {
 	for _, c := range offsets {
-		_, err := s.gate.topic(c.Topic, c.Offset.TopicID, version >= committedTopicIDs)
-		if s.ofFormerTopic(c) || version >= committedTopicIDs && err != nil {
+		byID := r.Version >= committedTopicIDs
+		_, err := s.gate.topic(r.Client, toDescribe, topicRef{c.Topic, c.Offset.TopicID, byID})
+		if s.ofFormerTopic(r.Client, c) || err != nil && (byID || !unknownTopic(err)) {
 			continue
 		}
 		if len(topics) == 0 || topics[len(topics)-1].Topic != c.Topic {
@@ -233,14 +241,17 @@ func (s *groupService) allCommitted(version int16, offsets []group.Committed) (t
 		}
 		last := &topics[len(topics)-1]
 		slot := noOffset(c.Partition)
-		s.place(&slot, c)
+		s.place(r.Client, &slot, c)
 		last.Partitions = append(last.Partitions, slot)
 	}
 	return topics
 }
 
 // readCommitted asks a group's coordinator.
-func (s *groupService) readCommitted(ctx context.Context, id string, want []group.TopicPartition) ([]group.Committed, error) {
+func (s *groupService) readCommitted(ctx context.Context, by *listener.Client, id string, want []group.TopicPartition) ([]group.Committed, error) {
+	if err := s.gate.group(by, toDescribe, id); err != nil {
+		return nil, err
+	}
 	if s.readsOnly {
 		return nil, metadata.ErrReadsOnly
 	}

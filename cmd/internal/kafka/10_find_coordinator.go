@@ -50,7 +50,7 @@ func (s *groupService) beginFindCoordinator(ctx context.Context, r *listener.Req
 		req := r.Body.(*kmsg.FindCoordinatorRequest)
 		resp := kmsg.NewPtrFindCoordinatorResponse()
 		if r.Version < coordinatorKeys {
-			c := s.coordinator(ctx, req.CoordinatorType, req.CoordinatorKey)
+			c := s.coordinator(ctx, r.Client, req.CoordinatorType, req.CoordinatorKey)
 			resp.ErrorCode, resp.ErrorMessage = c.ErrorCode, c.ErrorMessage
 			resp.NodeID, resp.Host, resp.Port = c.NodeID, c.Host, c.Port
 			r.Reply(resp, c.ErrorCode)
@@ -58,7 +58,7 @@ func (s *groupService) beginFindCoordinator(ctx context.Context, r *listener.Req
 		}
 		var code firstCode
 		for _, key := range req.CoordinatorKeys {
-			c := s.coordinator(ctx, req.CoordinatorType, key)
+			c := s.coordinator(ctx, r.Client, req.CoordinatorType, key)
 			code.note(c.ErrorCode)
 			resp.Coordinators = append(resp.Coordinators, c)
 		}
@@ -67,10 +67,10 @@ func (s *groupService) beginFindCoordinator(ctx context.Context, r *listener.Req
 }
 
 // coordinator is the answer for one key.
-func (s *groupService) coordinator(ctx context.Context, kind int8, key string) kmsg.FindCoordinatorResponseCoordinator {
+func (s *groupService) coordinator(ctx context.Context, by *listener.Client, kind int8, key string) kmsg.FindCoordinatorResponseCoordinator {
 	c := kmsg.NewFindCoordinatorResponseCoordinator()
 	c.Key, c.NodeID, c.Port = key, -1, -1
-	b, err := s.findCoordinator(ctx, kind, key)
+	b, err := s.findCoordinator(ctx, by, kind, key)
 	if err != nil {
 		c.ErrorCode = s.groupCode(err, "FindCoordinator")
 		c.ErrorMessage = kmsg.StringPtr(err.Error())
@@ -80,10 +80,16 @@ func (s *groupService) coordinator(ctx context.Context, kind int8, key string) k
 	return c
 }
 
-func (s *groupService) findCoordinator(ctx context.Context, kind int8, key string) (Broker, error) {
+func (s *groupService) findCoordinator(ctx context.Context, by *listener.Client, kind int8, key string) (Broker, error) {
 	switch kind {
 	case groupCoordinator:
+		if err := s.gate.group(by, toDescribe, key); err != nil {
+			return Broker{}, err
+		}
 	case transactionCoordinator:
+		if err := s.gate.transactionalID(by, toDescribe, key); err != nil {
+			return Broker{}, err
+		}
 		return Broker{}, coded(kerr.TransactionalIDAuthorizationFailed, "transactions are not supported yet")
 	default:
 		return Broker{}, coded(kerr.InvalidRequest, "there are no coordinators of type %d", kind)

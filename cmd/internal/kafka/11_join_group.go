@@ -56,7 +56,7 @@ func (s *groupService) beginJoinGroup(ctx context.Context, r *listener.Request) 
 	req := joinRequest(r, body)
 	refused := func(err error) group.JoinAnswer { return group.JoinAnswer{Err: err, Member: req.Member} }
 	p := park(r, func() { reply(refused(errCoordinatorDrains)) })
-	err := s.ask(ctx, req.Group, func(m *group.Machine, out coordinator.Out) {
+	err := s.ask(ctx, r.Client, toRead, req.Group, func(m *group.Machine, out coordinator.Out) {
 		m.Join(out, req, func(a group.JoinAnswer) { p.answer(func() { reply(a) }) })
 	})
 	if err != nil {

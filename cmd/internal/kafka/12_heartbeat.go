@@ -29,7 +29,7 @@ func (s *groupService) beginHeartbeat(ctx context.Context, r *listener.Request) 
 	req := r.Body.(*kmsg.HeartbeatRequest)
 	who := group.Identity{Group: req.Group, Member: req.MemberID, Instance: req.InstanceID, Generation: req.Generation}
 	var result error
-	err := s.ask(ctx, req.Group, func(m *group.Machine, out coordinator.Out) { result = m.Heartbeat(out, who) })
+	err := s.ask(ctx, r.Client, toRead, req.Group, func(m *group.Machine, out coordinator.Out) { result = m.Heartbeat(out, who) })
 	if err == nil {
 		err = result
 	}

@@ -39,7 +39,7 @@ func (s *groupService) beginLeaveGroup(ctx context.Context, r *listener.Request)
 	}
 	var each []error
 	var all error
-	if err := s.ask(ctx, req.Group, func(m *group.Machine, out coordinator.Out) {
+	if err := s.ask(ctx, r.Client, toRead, req.Group, func(m *group.Machine, out coordinator.Out) {
 		each, all = m.Leave(out, req.Group, leavers)
 	}); err != nil {
 		all = err

@@ -48,7 +48,7 @@ func (s *groupService) beginSyncGroup(ctx context.Context, r *listener.Request) 
 		req.Assignments[a.MemberID] = apart(a.MemberAssignment)
 	}
 	p := park(r, func() { s.replySync(r, group.SyncAnswer{Err: errCoordinatorDrains}) })
-	err := s.ask(ctx, req.Group, func(m *group.Machine, out coordinator.Out) {
+	err := s.ask(ctx, r.Client, toRead, req.Group, func(m *group.Machine, out coordinator.Out) {
 		m.Sync(out, req, func(a group.SyncAnswer) { p.answer(func() { s.replySync(r, a) }) })
 	})
 	if err != nil {

@@ -35,7 +35,10 @@ func (s *groupService) beginDescribeGroups(ctx context.Context, r *listener.Requ
 	for _, id := range distinct(req.Groups, func(id string) any { return id }) { // or the answer has no bound
 		g := s.describeGroup(ctx, r, id)
 		code.note(g.ErrorCode)
-		g.AuthorizedOperations = operations(req.IncludeAuthorizedOperations && g.ErrorCode == 0, groupOperations)
+		g.AuthorizedOperations = notAsked
+		if req.IncludeAuthorizedOperations && g.ErrorCode == 0 {
+			g.AuthorizedOperations = s.gate.operationsOnGroup(r.Client, id)
+		}
 		resp.Groups = append(resp.Groups, g)
 	}
 	r.Reply(resp, int16(code))
@@ -46,7 +49,7 @@ func (s *groupService) describeGroup(ctx context.Context, r *listener.Request, i
 	g.Group = id
 	var d group.Description
 	var unknown error
-	err := s.ask(ctx, id, func(m *group.Machine, _ coordinator.Out) { d, unknown = m.Describe(id) })
+	err := s.ask(ctx, r.Client, toDescribe, id, func(m *group.Machine, _ coordinator.Out) { d, unknown = m.Describe(id) })
 	err = s.confirmed(ctx, id, err)
 	switch {
 	case err != nil:

@@ -46,7 +46,7 @@ func (s *groupService) beginListGroups(ctx context.Context, r *listener.Request)
 				break
 			}
 			for _, l := range list {
-				if passes(req.StatesFilter, l.State.String()) && passes(req.TypesFilter, classicGroup) {
+				if passes(req.StatesFilter, l.State.String()) && passes(req.TypesFilter, classicGroup) && s.gate.listsGroup(r.Client, l.Group) {
 					g := kmsg.NewListGroupsResponseGroup()
 					g.Group, g.ProtocolType, g.GroupState, g.GroupType = l.Group, l.ProtocolType, l.State.String(), classicGroup
 					resp.Groups = append(resp.Groups, g)

@@ -50,7 +50,7 @@ func beginApiVersions(_ context.Context, r *listener.Request) {
 			r.Reply(resp, resp.ErrorCode)
 			return
 		}
-		r.Introduce(req.ClientSoftwareName + " " + req.ClientSoftwareVersion)
+		r.Introduce(req.ClientSoftwareName, req.ClientSoftwareVersion)
 	}
 	resp.ApiKeys = advertised()
 	r.Reply(resp, 0)

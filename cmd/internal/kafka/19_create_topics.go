@@ -76,6 +76,9 @@ func (s *topicService) beginCreateTopics(ctx context.Context, r *listener.Reques
 			if len(req.Topics) > maxTopicsAtOnce {
 				err = errManyTopics
 			}
+			if denied := s.gate.newTopic(r.Client, out.Topic); denied != nil {
+				err = denied
+			}
 			if err != nil {
 				s.failCreate(out, err)
 				continue

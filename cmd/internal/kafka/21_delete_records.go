@@ -50,7 +50,7 @@ func (s *writeService) beginDeleteRecords(ctx context.Context, r *listener.Reque
 			in, out := &req.Topics[i], &resp.Topics[i]
 			out.Topic = in.Topic
 			out.Partitions = make([]kmsg.DeleteRecordsResponseTopicPartition, len(in.Partitions))
-			t, unknown := s.gate.topic(in.Topic, noTopicID, false)
+			t, unknown := s.gate.topic(r.Client, toDelete, byName(in.Topic))
 			for j := range in.Partitions {
 				slot := &out.Partitions[j]
 				slot.Partition, slot.LowWatermark = in.Partitions[j].Partition, -1

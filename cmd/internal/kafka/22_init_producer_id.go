@@ -37,18 +37,7 @@ func (s *writeService) beginInitProducerID(ctx context.Context, r *listener.Requ
 	req := r.Body.(*kmsg.InitProducerIDRequest)
 	resp := kmsg.NewPtrInitProducerIDResponse()
 	resp.ProducerID, resp.ProducerEpoch = -1, -1
-	switch {
-	case req.TransactionalID != nil:
-		s.complaints.Warn("transactions", "refused a transactional producer: transactions are not supported yet",
-			"client", r.Client.Address, "transactional_id", *req.TransactionalID)
-		resp.ErrorCode = kerr.TransactionalIDAuthorizationFailed.Code
-	case s.readsOnly:
-		s.complaints.Warn("producer on a node that only reads", "refused a producer", "client", r.Client.Address, "error", metadata.ErrReadsOnly)
-		resp.ErrorCode = kerr.ClusterAuthorizationFailed.Code
-	case r.Version >= 3 && (req.ProducerID < 0) != (req.ProducerEpoch < 0):
-		resp.ErrorCode = kerr.InvalidRequest.Code
-	}
-	if resp.ErrorCode != 0 {
+	if resp.ErrorCode = s.refusesProducer(r, req); resp.ErrorCode != 0 {
 		r.Reply(resp, resp.ErrorCode)
 		return
 	}
@@ -70,4 +59,27 @@ func (s *writeService) beginInitProducerID(ctx context.Context, r *listener.Requ
 		resp.ProducerID, resp.ProducerEpoch = id, 0
 		r.Reply(resp, 0)
 	})
+}
+
+// refusesProducer returns the code with which a producer is refused, 0 if it is not.
+func (s *writeService) refusesProducer(r *listener.Request, req *kmsg.InitProducerIDRequest) int16 {
+	if req.TransactionalID != nil {
+		if err := s.gate.transactionalID(r.Client, toWrite, *req.TransactionalID); err != nil {
+			return s.codeFor(err, onProduce, "InitProducerId")
+		}
+		s.complaints.Warn("transactions", "refused a transactional producer: transactions are not supported yet",
+			"client", r.Client.Address, "transactional_id", *req.TransactionalID)
+		return kerr.TransactionalIDAuthorizationFailed.Code
+	}
+	if err := s.gate.producerID(r.Client); err != nil {
+		return s.codeFor(err, onProduce, "InitProducerId")
+	}
+	switch {
+	case s.readsOnly:
+		s.complaints.Warn("producer on a node that only reads", "refused a producer", "client", r.Client.Address, "error", metadata.ErrReadsOnly)
+		return kerr.ClusterAuthorizationFailed.Code
+	case r.Version >= 3 && (req.ProducerID < 0) != (req.ProducerEpoch < 0):
+		return kerr.InvalidRequest.Code
+	}
+	return 0
 }

@@ -39,7 +39,7 @@ func (s *readService) beginOffsetForLeaderEpoch(ctx context.Context, r *listener
 			in, out := &req.Topics[i], &resp.Topics[i]
 			out.Topic = in.Topic
 			out.Partitions = make([]kmsg.OffsetForLeaderEpochResponseTopicPartition, len(in.Partitions))
-			t, err := s.gate.topic(in.Topic, [16]byte{}, false)
+			t, err := s.gate.topic(r.Client, toDescribe, byName(in.Topic))
 			for j := range in.Partitions {
 				work = append(work, func() { s.epochEnd(ctx, t, err, &in.Partitions[j], &out.Partitions[j]) })
 			}

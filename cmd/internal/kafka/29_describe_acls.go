@@ -26,6 +26,11 @@ func init() {
 
 func (s *clusterService) beginDescribeACLs(_ context.Context, r *listener.Request) {
 	resp := kmsg.NewPtrDescribeACLsResponse()
+	if err := s.gate.cluster(r.Client, toDescribe); err != nil {
+		resp.ErrorCode, resp.ErrorMessage = s.codeFor(err, onAdmin, "DescribeAcls"), kmsg.StringPtr(err.Error())
+		r.Reply(resp, resp.ErrorCode)
+		return
+	}
 	resp.ErrorCode = kerr.SecurityDisabled.Code
 	resp.ErrorMessage = kmsg.StringPtr("there is no authorizer: every client may do everything")
 	r.Reply(resp, resp.ErrorCode)

@@ -55,7 +55,7 @@ func (s *configService) beginDescribeConfigs(_ context.Context, r *listener.Requ
 	for _, q := range wanted {
 		out := kmsg.NewDescribeConfigsResponseResource()
 		out.ResourceType, out.ResourceName = q.ResourceType, q.ResourceName
-		configs, err := s.describeConfigs(q.ResourceType, q.ResourceName)
+		configs, err := s.describeConfigs(r.Client, q.ResourceType, q.ResourceName)
 		if err != nil {
 			out.ErrorCode = code.note(s.codeFor(err, onAdmin, "DescribeConfigs"))
 			out.ErrorMessage = kmsg.StringPtr(err.Error())
@@ -70,18 +70,21 @@ func (s *configService) beginDescribeConfigs(_ context.Context, r *listener.Requ
 	r.Reply(resp, int16(code))
 }
 
-func (s *configService) describeConfigs(kind kmsg.ConfigResourceType, name string) ([]config, error) {
+func (s *configService) describeConfigs(by *listener.Client, kind kmsg.ConfigResourceType, name string) ([]config, error) {
 	switch kind {
 	case kmsg.ConfigResourceTypeTopic:
 		if err := metadata.CheckName(name); err != nil {
 			return nil, err
 		}
-		t, err := s.gate.topic(name, [16]byte{}, false)
+		t, err := s.gate.topic(by, toDescribeConfigs, byName(name))
 		if err != nil {
 			return nil, err
 		}
 		return configsOf(t), nil
 	case kmsg.ConfigResourceTypeBroker:
+		if err := s.gate.cluster(by, toDescribeConfigs); err != nil {
+			return nil, err
+		}
 		if name == "" {
 			return nil, nil
 		}

@@ -38,7 +38,7 @@ func (s *configService) beginAlterConfigs(ctx context.Context, r *listener.Reque
 		}
 		resp := kmsg.NewPtrAlterConfigsResponse()
 		var code firstCode
-		for i, err := range s.alter(ctx, all, true, req.ValidateOnly) {
+		for i, err := range s.alter(ctx, r.Client, all, true, req.ValidateOnly) {
 			out := kmsg.NewAlterConfigsResponseResource()
 			out.ResourceType, out.ResourceName = all[i].kind, all[i].name
 			if err != nil {

@@ -27,20 +27,25 @@ func init() {
 
 func (s *clusterService) beginDescribeLogDirs(_ context.Context, r *listener.Request) {
 	req := r.Body.(*kmsg.DescribeLogDirsRequest)
+	resp := kmsg.NewPtrDescribeLogDirsResponse()
+	if err := s.gate.cluster(r.Client, toDescribe); err != nil {
+		resp.ErrorCode = s.codeFor(err, onAdmin, "DescribeLogDirs")
+		r.Reply(resp, resp.ErrorCode)
+		return
+	}
 	dir := kmsg.NewDescribeLogDirsResponseDir()
 	dir.Dir = s.store
 	dir.TotalBytes, dir.UsableBytes = -1, -1
 	if req.Topics == nil {
-		for _, t := range s.gate.topics.Topics() {
+		for _, t := range s.gate.clusterTopics(r.Client, toDescribe) {
 			s.addSizes(&dir, t, allPartitions(t))
 		}
 	}
 	for _, in := range distinct(req.Topics, func(t kmsg.DescribeLogDirsRequestTopic) any { return t.Topic }) {
-		if t, ok := s.gate.topics.Topic(in.Topic); ok {
+		if t, err := s.gate.clusterTopic(r.Client, toDescribe, in.Topic); err == nil {
 			s.addSizes(&dir, t, distinct(in.Partitions, func(p int32) any { return p }))
 		}
 	}
-	resp := kmsg.NewPtrDescribeLogDirsResponse()
 	resp.Dirs = append(resp.Dirs, dir)
 	r.Reply(resp, 0)
 }

@@ -49,6 +49,9 @@ func (s *topicService) beginCreatePartitions(ctx context.Context, r *listener.Re
 			if asked[in.Topic] > 1 {
 				err = coded(kerr.InvalidRequest, "topic %q stands %d times in the request", in.Topic, asked[in.Topic])
 			}
+			if denied := s.gate.topicName(r.Client, toAlter, in.Topic); denied != nil {
+				err = denied
+			}
 			if err != nil {
 				code.note(s.failPartitions(out, err))
 				continue

@@ -44,7 +44,7 @@ func (s *groupService) beginDeleteGroups(ctx context.Context, r *listener.Reques
 			out.ErrorCode = s.groupCode(err, "DeleteGroups")
 			done()
 		}
-		if err := s.ask(ctx, id, func(m *group.Machine, out coordinator.Out) { m.Delete(out, id, settle) }); err != nil {
+		if err := s.ask(ctx, r.Client, toDelete, id, func(m *group.Machine, out coordinator.Out) { m.Delete(out, id, settle) }); err != nil {
 			settle(err)
 		}
 	}

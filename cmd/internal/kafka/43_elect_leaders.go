@@ -43,11 +43,16 @@ func (s *clusterService) beginElectLeaders(_ context.Context, r *listener.Reques
 		r.Reply(resp, resp.ErrorCode)
 		return
 	}
+	if err := s.gate.cluster(r.Client, toAlter); err != nil {
+		resp.ErrorCode = s.codeFor(err, onAdmin, "ElectLeaders")
+		r.Reply(resp, resp.ErrorCode)
+		return
+	}
 	var code firstCode
 	for _, in := range distinct(req.Topics, func(t kmsg.ElectLeadersRequestTopic) any { return t.Topic }) {
 		out := kmsg.NewElectLeadersResponseTopic()
 		out.Topic = in.Topic
-		t, unknown := s.gate.topic(in.Topic, noTopicID, false)
+		t, unknown := s.gate.clusterTopic(r.Client, toAlter, in.Topic)
 		for _, i := range distinct(in.Partitions, func(p int32) any { return p }) {
 			err := unknown
 			switch {

@@ -38,7 +38,7 @@ func (s *configService) beginIncrementalAlterConfigs(ctx context.Context, r *lis
 		}
 		resp := kmsg.NewPtrIncrementalAlterConfigsResponse()
 		var code firstCode
-		for i, err := range s.alter(ctx, all, false, req.ValidateOnly) {
+		for i, err := range s.alter(ctx, r.Client, all, false, req.ValidateOnly) {
 			out := kmsg.NewIncrementalAlterConfigsResponseResource()
 			out.ResourceType, out.ResourceName = all[i].kind, all[i].name
 			if err != nil {

@@ -18,5 +18,9 @@ func init() {
 }
 
 func (s *clusterService) beginListPartitionReassignments(_ context.Context, r *listener.Request) {
-	r.Reply(kmsg.NewPtrListPartitionReassignmentsResponse(), 0)
+	resp := kmsg.NewPtrListPartitionReassignmentsResponse()
+	if err := s.gate.cluster(r.Client, toDescribe); err != nil {
+		resp.ErrorCode, resp.ErrorMessage = s.codeFor(err, onAdmin, "ListPartitionReassignments"), kmsg.StringPtr(err.Error())
+	}
+	r.Reply(resp, resp.ErrorCode)
 }

@@ -36,7 +36,7 @@ func (s *groupService) beginOffsetDelete(ctx context.Context, r *listener.Reques
 	for i, t := range req.Topics {
 		out := &resp.Topics[i]
 		out.Topic, out.Partitions = t.Topic, make([]kmsg.OffsetDeleteResponseTopicPartition, len(t.Partitions))
-		topic, unknown := s.gate.topic(t.Topic, [16]byte{}, false)
+		topic, unknown := s.gate.topic(r.Client, toRead, byName(t.Topic))
 		for j, p := range t.Partitions {
 			out.Partitions[j].Partition = p.Partition
 			err := unknown
@@ -62,7 +62,7 @@ func (s *groupService) beginOffsetDelete(ctx context.Context, r *listener.Reques
 		}
 		r.Reply(resp, int16(code))
 	}
-	if err := s.ask(ctx, req.Group, func(m *group.Machine, out coordinator.Out) { m.DeleteOffsets(out, req.Group, which, done) }); err != nil {
+	if err := s.ask(ctx, r.Client, toDelete, req.Group, func(m *group.Machine, out coordinator.Out) { m.DeleteOffsets(out, req.Group, which, done) }); err != nil {
 		done(nil, err)
 	}
 }

@@ -39,7 +39,10 @@ func (s *clusterService) beginDescribeCluster(ctx context.Context, r *listener.R
 func (s *clusterService) describeCluster(r *listener.Request, resp *kmsg.DescribeClusterResponse) {
 	req := r.Body.(*kmsg.DescribeClusterRequest)
 	resp.ClusterID = s.clusterID
-	resp.ClusterAuthorizedOperations = operations(req.IncludeClusterAuthorizedOperations, clusterOperations)
+	resp.ClusterAuthorizedOperations = notAsked
+	if req.IncludeClusterAuthorizedOperations {
+		resp.ClusterAuthorizedOperations = s.gate.operationsOnCluster(r.Client)
+	}
 	resp.ControllerID = s.controller()
 	for _, b := range s.brokers() {
 		out := kmsg.NewDescribeClusterResponseBroker()

@@ -32,6 +32,11 @@ var configResourceTypes = []kmsg.ConfigResourceType{
 func (s *configService) beginListConfigResources(_ context.Context, r *listener.Request) {
 	req := r.Body.(*kmsg.ListConfigResourcesRequest)
 	resp := kmsg.NewPtrListConfigResourcesResponse()
+	if err := s.gate.cluster(r.Client, toDescribeConfigs); err != nil {
+		resp.ErrorCode = s.codeFor(err, onAdmin, "ListConfigResources")
+		r.Reply(resp, resp.ErrorCode)
+		return
+	}
 	asked := configResourceTypes
 	if r.Version == 0 {
 		asked = nil
@@ -46,7 +51,7 @@ func (s *configService) beginListConfigResources(_ context.Context, r *listener.
 			resp.ErrorCode, resp.ConfigResources = kerr.UnsupportedVersion.Code, nil
 			break
 		}
-		for _, name := range s.configResources(kind) {
+		for _, name := range s.configResources(r.Client, kind) {
 			out := kmsg.NewListConfigResourcesResponseConfigResource()
 			out.Name, out.Type = name, int8(kind)
 			resp.ConfigResources = append(resp.ConfigResources, out)
@@ -56,10 +61,10 @@ func (s *configService) beginListConfigResources(_ context.Context, r *listener.
 }
 
 // configResources names the resources of a type.
-func (s *configService) configResources(kind kmsg.ConfigResourceType) (names []string) {
+func (s *configService) configResources(by *listener.Client, kind kmsg.ConfigResourceType) (names []string) {
 	switch kind {
 	case kmsg.ConfigResourceTypeTopic:
-		for _, t := range s.gate.topics.Topics() {
+		for _, t := range s.gate.clusterTopics(by, toDescribeConfigs) {
 			names = append(names, t.Name)
 		}
 	case kmsg.ConfigResourceTypeBroker:

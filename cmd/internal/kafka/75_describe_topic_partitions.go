@@ -40,10 +40,10 @@ func (s *topicService) beginDescribeTopicPartitions(ctx context.Context, r *list
 
 func (s *topicService) describeTopicPartitions(r *listener.Request, req *kmsg.DescribeTopicPartitionsRequest) {
 	d := description{
-		service: s, resp: kmsg.NewPtrDescribeTopicPartitionsResponse(),
+		service: s, by: r.Client, resp: kmsg.NewPtrDescribeTopicPartitionsResponse(),
 		left: min(max(int(req.ResponsePartitionLimit), 1), maxDescribed), cursor: req.Cursor,
 	}
-	for _, name := range s.namesFrom(req) {
+	for _, name := range s.namesFrom(r.Client, req) {
 		if !d.add(name) {
 			break
 		}
@@ -56,13 +56,13 @@ func (s *topicService) describeTopicPartitions(r *listener.Request, req *kmsg.De
 }
 
 // namesFrom are the names asked for from the cursor on, in order.
-func (s *topicService) namesFrom(req *kmsg.DescribeTopicPartitionsRequest) []string {
+func (s *topicService) namesFrom(by *listener.Client, req *kmsg.DescribeTopicPartitionsRequest) []string {
 	var names []string
 	for _, t := range req.Topics {
 		names = append(names, t.Topic)
 	}
 	if len(names) == 0 {
-		for _, t := range s.gate.topics.Topics() {
+		for _, t := range s.gate.allTopics(by, toDescribe) {
 			names = append(names, t.Name)
 		}
 	}
@@ -77,6 +77,7 @@ func (s *topicService) namesFrom(req *kmsg.DescribeTopicPartitionsRequest) []str
 // description is an answer in the making.
 type description struct {
 	service *topicService
+	by      *listener.Client
 	resp    *kmsg.DescribeTopicPartitionsResponse
 	left    int // partitions that it may hold
 	cursor  *kmsg.DescribeTopicPartitionsRequestCursor
@@ -90,12 +91,12 @@ func (d *description) add(name string) bool {
 	if d.cursor != nil && d.cursor.Topic == name {
 		first = d.cursor.Partition
 	}
-	t, err := d.service.gate.topic(name, noTopicID, false)
+	t, err := d.service.gate.topic(d.by, toDescribe, byName(name))
 	if err != nil {
 		if d.left == 0 {
 			return d.goOnAt(name, 0)
 		}
-		if bad := metadata.CheckName(name); bad != nil {
+		if bad := metadata.CheckName(name); bad != nil && unknownTopic(err) {
 			err = bad
 		}
 		out.ErrorCode = d.service.codeFor(err, onAdmin, "DescribeTopicPartitions")
@@ -103,7 +104,7 @@ func (d *description) add(name string) bool {
 		return true
 	}
 	out.TopicID, out.IsInternal = t.ID, t.Internal()
-	out.AuthorizedOperations = topicOperations // they cannot be asked for apart
+	out.AuthorizedOperations = d.service.gate.operationsOnTopic(d.by, name) // they cannot be asked for apart
 	for i := first; int(i) < len(t.Partitions); i++ {
 		if d.left == 0 {
 			if i > first {

@@ -8,6 +8,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/varvelog/varve/cmd/internal/kafka/listener"
 	"github.com/varvelog/varve/metadata"
 )
 
@@ -52,7 +53,7 @@ func (a *alteration) add(kind metadata.OpKind, name string, value *string) {
 
 // alter changes the configs of topics, and says why those of others cannot be
 // changed. With replace, configs that are not named go back to their defaults.
-func (s *configService) alter(ctx context.Context, all []alteration, replace, validateOnly bool) []error {
+func (s *configService) alter(ctx context.Context, by *listener.Client, all []alteration, replace, validateOnly bool) []error {
 	errs := make([]error, len(all))
 	asked := make(map[resource]int, len(all))
 	for _, a := range all {
@@ -67,10 +68,13 @@ func (s *configService) alter(ctx context.Context, all []alteration, replace, va
 		case a.bad != nil:
 			errs[i] = a.bad
 		case a.kind == kmsg.ConfigResourceTypeTopic:
+			if errs[i] = s.gate.topicName(by, toAlterConfigs, a.name); errs[i] != nil {
+				continue
+			}
 			changes = append(changes, metadata.ConfigChange{Topic: a.name, Replace: replace, Ops: a.ops})
 			slots = append(slots, &errs[i])
 		case a.kind == kmsg.ConfigResourceTypeBroker:
-			errs[i] = s.alterBroker(a)
+			errs[i] = s.alterBroker(by, a)
 		default:
 			errs[i] = coded(kerr.InvalidRequest, "there are no configs of %s resources here", a.kind)
 		}
@@ -86,7 +90,10 @@ func (s *configService) alter(ctx context.Context, all []alteration, replace, va
 // alterBroker refuses to change a broker's configs, which follow from how the node
 // was started, and says what to do instead. None is set at run time, so to delete
 // one changes nothing. The empty name is that of all brokers' defaults.
-func (s *configService) alterBroker(a alteration) error {
+func (s *configService) alterBroker(by *listener.Client, a alteration) error {
+	if err := s.gate.cluster(by, toAlterConfigs); err != nil {
+		return err
+	}
 	if id, err := strconv.ParseInt(a.name, 10, 32); a.name != "" && (err != nil || int32(id) != s.nodeID()) {
 		return coded(kerr.InvalidRequest, "this is broker %d, it cannot alter broker %q", s.nodeID(), a.name)
 	}

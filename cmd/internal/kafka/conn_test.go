@@ -263,7 +263,7 @@ func TestCloseEndsConnectionsAndServe(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := r.server.Serve(context.Background(), ln); !errors.Is(err, net.ErrClosed) {
+	if err := r.server.Serve(context.Background(), listener.Endpoint{Listener: ln}); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("Serve after Close: %v", err)
 	}
 }

@@ -1,25 +1,208 @@
 package kafka
 
 import (
-	"github.com/twmb/franz-go/pkg/kerr"
+	"errors"
+	"slices"
 
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/varvelog/varve/cmd/internal/kafka/listener"
 	"github.com/varvelog/varve/metadata"
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-// gate is the one way by which handlers find topics.
-type gate struct{ topics Topics }
+// gate is the one way by which handlers reach what has an owner: topics, groups, the
+// cluster, transactional ids. A handler says which client wants to do what, and the gate
+// asks allows. It answers with the codes that Kafka has for a topic that is unknown, by
+// name or by id, and for one that the client must not use.
+type gate struct {
+	topics Topics
+	allows func(by *listener.Client, op operation, on aclResource) bool
+}
 
-// topic finds a topic by id or name, as the version of the request says.
-func (g *gate) topic(name string, id [16]byte, byID bool) (*metadata.Topic, error) {
-	if byID {
-		if t, ok := g.topics.TopicByID(segment.ID(id)); ok {
-			return t, nil
+// allowAll is for a cluster without an authorizer.
+func allowAll(*listener.Client, operation, aclResource) bool { return true }
+
+// operation is what a client wants to do to a resource.
+type operation = kmsg.ACLOperation
+
+const (
+	toRead            = kmsg.ACLOperationRead
+	toWrite           = kmsg.ACLOperationWrite
+	toCreate          = kmsg.ACLOperationCreate
+	toDelete          = kmsg.ACLOperationDelete
+	toAlter           = kmsg.ACLOperationAlter
+	toDescribe        = kmsg.ACLOperationDescribe
+	toDescribeConfigs = kmsg.ACLOperationDescribeConfigs
+	toAlterConfigs    = kmsg.ACLOperationAlterConfigs
+	toWriteIdempotent = kmsg.ACLOperationIdempotentWrite
+)
+
+// aclResource is a thing that operations are allowed on.
+type aclResource struct {
+	kind kmsg.ACLResourceType
+	name string
+}
+
+// wholeCluster is the name that the cluster has as a resource.
+const wholeCluster = "kafka-cluster"
+
+func topicNamed(name string) aclResource { return aclResource{kmsg.ACLResourceTypeTopic, name} }
+
+var theCluster = aclResource{kmsg.ACLResourceTypeCluster, wholeCluster}
+
+// topicRef is how a request names a topic: by id from some version on.
+type topicRef struct {
+	name string
+	id   [16]byte
+	byID bool
+}
+
+func byName(name string) topicRef { return topicRef{name: name} }
+
+// topic finds a topic for a client that wants to do op. A client that may not use a
+// name does not learn whether there is such a topic.
+func (g *gate) topic(by *listener.Client, op operation, ref topicRef) (*metadata.Topic, error) {
+	if ref.byID {
+		t, ok := g.topics.TopicByID(segment.ID(ref.id))
+		if !ok {
+			return nil, coded(kerr.UnknownTopicID, "no topic has the id %s", segment.ID(ref.id).Base64())
 		}
-		return nil, coded(kerr.UnknownTopicID, "no topic has the id %s", segment.ID(id).Base64())
+		if err := g.topicName(by, op, t.Name); err != nil {
+			return nil, err
+		}
+		return t, nil
 	}
+	if err := g.topicName(by, op, ref.name); err != nil {
+		return nil, err
+	}
+	return g.named(ref.name)
+}
+
+// clusterTopic finds a topic for a client that may do op to the cluster, and so to it.
+func (g *gate) clusterTopic(by *listener.Client, op operation, name string) (*metadata.Topic, error) {
+	if err := g.cluster(by, op); err != nil {
+		return nil, err
+	}
+	return g.named(name)
+}
+
+func (g *gate) named(name string) (*metadata.Topic, error) {
 	if t, ok := g.topics.Topic(name); ok {
 		return t, nil
 	}
 	return nil, coded(kerr.UnknownTopicOrPartition, "there is no topic %q", name)
+}
+
+// unknownTopic reports whether err of the gate says that there is no such topic.
+func unknownTopic(err error) bool {
+	var c *codedError
+	return errors.As(err, &c) && (c.kafka == kerr.UnknownTopicOrPartition || c.kafka == kerr.UnknownTopicID)
+}
+
+// topicName is topic for names that are looked up elsewhere, or new.
+func (g *gate) topicName(by *listener.Client, op operation, name string) error {
+	if g.allows(by, op, topicNamed(name)) {
+		return nil
+	}
+	return coded(kerr.TopicAuthorizationFailed, "%s may not %s topic %q", by.Principal, op, name)
+}
+
+// newTopic is topicName for a topic that is to be created: Kafka lets clients do that
+// which may create topics in the cluster, or one of this name.
+func (g *gate) newTopic(by *listener.Client, name string) error {
+	if g.allows(by, toCreate, theCluster) {
+		return nil
+	}
+	return g.topicName(by, toCreate, name)
+}
+
+// allTopics lists the topics on which a client may do op, sorted by name.
+func (g *gate) allTopics(by *listener.Client, op operation) []*metadata.Topic {
+	all := g.topics.Topics()
+	denied := func(t *metadata.Topic) bool { return !g.allows(by, op, topicNamed(t.Name)) }
+	if !slices.ContainsFunc(all, denied) {
+		return all
+	}
+	return slices.DeleteFunc(slices.Clone(all), denied)
+}
+
+// clusterTopics lists all topics for a client that may do op to the cluster.
+func (g *gate) clusterTopics(by *listener.Client, op operation) []*metadata.Topic {
+	if g.cluster(by, op) != nil {
+		return nil
+	}
+	return g.topics.Topics()
+}
+
+// group returns an error if a client may not do op to a group.
+func (g *gate) group(by *listener.Client, op operation, id string) error {
+	if g.allows(by, op, aclResource{kmsg.ACLResourceTypeGroup, id}) {
+		return nil
+	}
+	return coded(kerr.GroupAuthorizationFailed, "%s may not %s group %q", by.Principal, op, id)
+}
+
+// listsGroup reports whether a client may know that there is a group.
+func (g *gate) listsGroup(by *listener.Client, id string) bool {
+	return g.allows(by, toDescribe, theCluster) || g.group(by, toDescribe, id) == nil
+}
+
+// cluster returns an error if a client may not do op to the cluster.
+func (g *gate) cluster(by *listener.Client, op operation) error {
+	if g.allows(by, op, theCluster) {
+		return nil
+	}
+	return coded(kerr.ClusterAuthorizationFailed, "%s may not %s the cluster", by.Principal, op)
+}
+
+// producerID returns an error if a client may not have a producer id. It may if it can
+// write to any topic.
+func (g *gate) producerID(by *listener.Client) error {
+	err := g.cluster(by, toWriteIdempotent)
+	if err == nil || len(g.allTopics(by, toWrite)) > 0 {
+		return nil
+	}
+	return err
+}
+
+// transactionalID returns an error if a client may not do op to a transactional id.
+func (g *gate) transactionalID(by *listener.Client, op operation, id string) error {
+	if g.allows(by, op, aclResource{kmsg.ACLResourceTypeTransactionalId, id}) {
+		return nil
+	}
+	return coded(kerr.TransactionalIDAuthorizationFailed, "%s may not %s transactional id %q", by.Principal, op, id)
+}
+
+// The operations that Kafka knows for each kind of resource.
+var (
+	topicOperations   = []operation{toRead, toWrite, toCreate, toDelete, toAlter, toDescribe, toDescribeConfigs, toAlterConfigs}
+	groupOperations   = []operation{toRead, toDelete, toDescribe, toDescribeConfigs, toAlterConfigs}
+	clusterOperations = []operation{toCreate, toAlter, toDescribe, kmsg.ACLOperationClusterAction, toDescribeConfigs, toAlterConfigs, toWriteIdempotent}
+)
+
+// notAsked is the answer to a client that does not ask what it may do.
+const notAsked = int32(-1 << 31)
+
+// operations returns those of some operations that a client may do, as bits (KIP-430).
+func (g *gate) operations(by *listener.Client, all []operation, on aclResource) (bits int32) {
+	for _, op := range all {
+		if g.allows(by, op, on) {
+			bits |= 1 << op
+		}
+	}
+	return bits
+}
+
+func (g *gate) operationsOnTopic(by *listener.Client, name string) int32 {
+	return g.operations(by, topicOperations, topicNamed(name))
+}
+
+func (g *gate) operationsOnGroup(by *listener.Client, id string) int32 {
+	return g.operations(by, groupOperations, aclResource{kmsg.ACLResourceTypeGroup, id})
+}
+
+func (g *gate) operationsOnCluster(by *listener.Client) int32 {
+	return g.operations(by, clusterOperations, theCluster)
 }

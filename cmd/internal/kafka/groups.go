@@ -16,8 +16,12 @@ import (
 
 // ask gives fn a turn of the machine that holds a group. It is called by the
 // connection's reader, so that what a client asks of a group is done in the order in
-// which it was sent. fn is not called if there is an error.
-func (s *groupService) ask(ctx context.Context, id string, fn func(m *group.Machine, out coordinator.Out)) error {
+// which it was sent. fn is not called if there is an error, as for a client that may not
+// do op to the group.
+func (s *groupService) ask(ctx context.Context, by *listener.Client, op operation, id string, fn func(m *group.Machine, out coordinator.Out)) error {
+	if err := s.gate.group(by, op, id); err != nil {
+		return err
+	}
 	if s.readsOnly {
 		return metadata.ErrReadsOnly
 	}

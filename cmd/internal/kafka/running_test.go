@@ -30,6 +30,12 @@ type running struct {
 // start runs a server on cluster c until the test ends.
 func start(t testing.TB, c *cluster, config Config, b Backend) *running {
 	t.Helper()
+	return startGuarded(t, c, config, b, allowAll)
+}
+
+// startGuarded is start with an authorizer.
+func startGuarded(t testing.TB, c *cluster, config Config, b Backend, allows func(*listener.Client, operation, aclResource) bool) *running {
+	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -40,13 +46,13 @@ func start(t testing.TB, c *cluster, config Config, b Backend) *running {
 	}
 	connections := &openConnections{Metrics: b.Metrics}
 	b.Metrics = connections
-	s, err := New(config, b)
+	s, err := newServer(config, b, allows)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	r := &running{server: s, connections: connections, addr: ln.Addr().String(), stop: cancel, done: make(chan error, 1)}
-	go func() { r.done <- s.Serve(ctx, ln) }()
+	go func() { r.done <- s.Serve(ctx, listener.Endpoint{Name: "TEST", Listener: ln}) }()
 	t.Cleanup(func() {
 		cancel()
 		s.Close()

@@ -17,6 +17,10 @@ import (
 
 // New checks the configuration and returns a server that serves nothing yet.
 func New(config Config, backend Backend) (*listener.Server, error) {
+	return newServer(config, backend, allowAll)
+}
+
+func newServer(config Config, backend Backend, allows func(*listener.Client, operation, aclResource) bool) (*listener.Server, error) {
 	config = config.withDefaults()
 	if err := config.validate(); err != nil {
 		return nil, err
@@ -28,7 +32,8 @@ func New(config Config, backend Backend) (*listener.Server, error) {
 		backend.Log = slog.Default()
 	}
 	complaints := listener.NewComplaints(backend.Log)
-	return listener.New(config.Listener, newServices(config, backend, complaints).apis(), listener.Surroundings{
+	g := &gate{topics: backend.Topics, allows: allows}
+	return listener.New(config.Listener, newServices(config, backend, g, complaints).apis(), listener.Surroundings{
 		Now: backend.Now, Complaints: complaints, Metrics: backend.Metrics, Log: backend.Log,
 	})
 }
@@ -115,8 +120,8 @@ type clusterService struct {
 // minWalkers is how many batches are decompressed at once for producers, at least.
 const minWalkers = 4
 
-func newServices(config Config, b Backend, complaints *listener.Complaints) *services {
-	c, g := codes{complaints}, &gate{topics: b.Topics}
+func newServices(config Config, b Backend, g *gate, complaints *listener.Complaints) *services {
+	c := codes{complaints}
 	t := &topology{
 		clusterID: b.ClusterID, nodeID: b.NodeID, controller: b.Controller, brokers: b.Brokers,
 		placement: b.Placement, deposed: b.Deposed,

@@ -23,6 +23,7 @@ import (
 	"github.com/varvelog/varve/cmd/internal/datadir"
 	"github.com/varvelog/varve/cmd/internal/health"
 	"github.com/varvelog/varve/cmd/internal/kafka"
+	"github.com/varvelog/varve/cmd/internal/kafka/listener"
 	"github.com/varvelog/varve/metadata"
 	"github.com/varvelog/varve/metadata/announce"
 	"github.com/varvelog/varve/tiering/journal"
@@ -123,7 +124,7 @@ func (n *node) serveKafka(ctx context.Context, ln net.Listener, backend kafka.Ba
 	serving, stop := context.WithCancel(ctx)
 	defer stop()
 	ended := make(chan error, 1)
-	go func() { ended <- server.Serve(serving, ln) }()
+	go func() { ended <- server.Serve(serving, listener.Endpoint{Name: listener.Plaintext, Listener: ln}) }()
 	n.board.Serves()
 	n.log.Info("ready", "kafka", ln.Addr().String(), "http", n.cfg.HTTP, "bucket", n.store.String(),
 		"cluster", n.cluster.ID.Base64(), "node", n.id)

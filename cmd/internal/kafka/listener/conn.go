@@ -36,17 +36,23 @@ type conn struct {
 	last         chan struct{} // settled of the request before; nil at first
 }
 
-func newConn(s *Server, nc net.Conn, ip string) *conn {
+func newConn(s *Server, nc net.Conn, client *Client) *conn {
 	c := &conn{
-		server: s, nc: nc, in: bufio.NewReaderSize(nc, tinyFrame), ip: ip,
+		server: s, nc: nc, in: bufio.NewReaderSize(nc, tinyFrame), ip: client.Host,
 		queue: make(chan *Request, maxInFlight), window: newWindow(),
 	}
 	c.ctx, c.fail = context.WithCancelCause(s.ctx)
 	c.polls, c.endPolls = context.WithCancel(c.ctx)
-	c.account = s.budget.open(&Client{Address: nc.RemoteAddr().String(), Host: ip}, c.fail)
+	c.account = s.budget.open(client, c.fail)
 	c.answered.Store(time.Now().UnixNano())
 	return c
 }
+
+// client is the sender of the next request, as far as the connection has shown it.
+func (c *conn) client() *Client { return c.account.client.Load() }
+
+// isNow changes the sender of the requests that follow. The reader calls it.
+func (c *conn) isNow(client *Client) { c.account.client.Store(client) }
 
 func (c *conn) lastAnswer() time.Time { return time.Unix(0, c.answered.Load()) }
 

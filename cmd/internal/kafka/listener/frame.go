@@ -230,7 +230,7 @@ func (c *conn) readError(err error) error {
 // decode turns a frame into a request, which takes over the frame's charge.
 func (c *conn) decode(ctx context.Context, f *frame) (*Request, error) {
 	r := &Request{
-		Version: f.version, Client: c.account.client.Load(), api: f.api, conn: c, received: c.server.now(), size: len(f.bytes) + 4,
+		Version: f.version, Client: c.client(), api: f.api, conn: c, received: c.server.now(), size: len(f.bytes) + 4,
 		ready: make(chan answer, 1), settled: make(chan struct{}),
 	}
 	r.correlation = int32(binary.BigEndian.Uint32(f.bytes[4:]))
@@ -240,9 +240,15 @@ func (c *conn) decode(ctx context.Context, f *frame) (*Request, error) {
 	}
 	r.Body = f.api.Key.Request()
 	r.Body.SetVersion(f.version)
-	body, err := r.header(f.bytes[headSize:])
+	id, body, err := r.header(f.bytes[headSize:])
 	if err != nil {
 		return nil, err
+	}
+	if string(id) != r.Client.ID {
+		client := *r.Client
+		client.ID = string(id)
+		c.isNow(&client)
+		r.Client = &client
 	}
 	cost, err := f.api.Shape.Cost(body, f.version, r.Body.IsFlexible())
 	if err != nil {
@@ -259,24 +265,24 @@ func (c *conn) decode(ctx context.Context, f *frame) (*Request, error) {
 }
 
 // header reads the rest of the request header, version 1 or, with tags, 2
-// (KIP-482), and returns the bytes after it.
-func (r *Request) header(b []byte) ([]byte, error) {
+// (KIP-482). It returns the client id and the body that follows.
+func (r *Request) header(b []byte) (client, body []byte, err error) {
 	w := walker{b: b}
 	n, err := w.length(2)
 	if err != nil {
-		return nil, fmt.Errorf("client id: %w", err)
+		return nil, nil, fmt.Errorf("client id: %w", err)
 	}
 	if n > int64(len(w.b)) {
-		return nil, fmt.Errorf("client id: %w", ErrMalformed)
+		return nil, nil, fmt.Errorf("client id: %w", ErrMalformed)
 	}
-	r.named(w.b[:n])
+	client = w.b[:n]
 	w.b = w.b[n:]
 	if r.Body.IsFlexible() {
 		if err := w.tags(nil); err != nil {
-			return nil, fmt.Errorf("request header: %w", err)
+			return nil, nil, fmt.Errorf("request header: %w", err)
 		}
 	}
-	return w.b, nil
+	return client, w.b, nil
 }
 
 // readRequest decodes body. The decoder is foreign code and reads input of

@@ -31,37 +31,13 @@ type Request struct {
 	before      chan struct{} // settled of the request before on the connection; nil for the first
 }
 
-// Client is the sender of a request. It does not change: a client that sends
-// more about itself gets a new one.
-type Client struct {
-	ID       string // the client id
-	Address  string // with the port
-	Host     string // without
-	Software string // name and version; empty until the client has sent ApiVersions
-}
-
-// named notes the client id of the request.
-func (r *Request) named(id []byte) {
-	if string(id) == r.Client.ID {
-		return
-	}
+// Introduce notes the client's software, for this request and those that follow. A
+// handler may call it until it returns.
+func (r *Request) Introduce(name, version string) {
 	c := *r.Client
-	c.ID = string(id)
-	r.becomes(&c)
-}
-
-// becomes replaces the client from this request on. The reader calls it.
-func (r *Request) becomes(c *Client) {
-	r.Client = c
-	r.conn.account.client.Store(c)
-}
-
-// Introduce notes the client's software, for the requests that follow. A
-// handler may call it before it returns.
-func (r *Request) Introduce(software string) {
-	c := *r.Client
-	c.Software = software
-	r.becomes(&c)
+	c.SoftwareName, c.SoftwareVersion = name, version
+	r.conn.isNow(&c)
+	r.Client = &c
 }
 
 // Go runs fn in a goroutine of the connection, which ends when fn has returned.

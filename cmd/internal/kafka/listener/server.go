@@ -39,6 +39,16 @@ type Server struct {
 	}
 }
 
+// Endpoint is a place where clients connect: a listener with a name, as Kafka has it.
+// Settings that only its connections have, such as TLS, belong here.
+type Endpoint struct {
+	Name     string
+	Listener net.Listener
+}
+
+// Plaintext is Kafka's name for a listener without security.
+const Plaintext = "PLAINTEXT"
+
 // Surroundings are the things of the process that a Server uses. Now must be
 // set.
 type Surroundings struct {
@@ -79,11 +89,12 @@ func New(config Config, apis []API, around Surroundings) (*Server, error) {
 	return s, nil
 }
 
-// Serve accepts connections from ln until ctx ends, or Close is called, or ln
-// fails. It then closes ln, lets the requests under way finish for up to
+// Serve accepts connections of an endpoint until ctx ends, or Close is called, or its
+// listener fails. It then closes the listener, lets the requests under way finish for up to
 // DrainTimeout, and returns once every goroutine it started has ended. The
-// error is nil unless ln failed. It may be called once.
-func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
+// error is nil unless the listener failed. It may be called once.
+func (s *Server) Serve(ctx context.Context, at Endpoint) error {
+	ln := at.Listener
 	if !s.begin() {
 		ln.Close()
 		return net.ErrClosed
@@ -97,7 +108,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		ln.Close()
 	})
 	stop := context.AfterFunc(s.ctx, cancel)
-	err := s.accept(ctx, ln)
+	err := s.accept(ctx, at)
 	stop()
 	cancel()
 	<-listening
@@ -138,14 +149,14 @@ const (
 	maxAcceptWait = time.Second
 )
 
-func (s *Server) accept(ctx context.Context, ln net.Listener) error {
+func (s *Server) accept(ctx context.Context, at Endpoint) error {
 	wait := minAcceptWait
 	for {
-		nc, err := ln.Accept()
+		nc, err := at.Listener.Accept()
 		switch {
 		case err == nil:
 			wait = minAcceptWait
-			if c := s.admit(nc); c != nil {
+			if c := s.admit(nc, at.Name); c != nil {
 				s.running.Go(func() { s.run(c) })
 			}
 		case ctx.Err() != nil:
@@ -175,8 +186,9 @@ func temporary(err error) bool {
 }
 
 // admit counts a new connection, or closes it if there are too many.
-func (s *Server) admit(nc net.Conn) *conn {
-	ip := addressOf(nc)
+func (s *Server) admit(nc net.Conn, endpoint string) *conn {
+	client := newClient(nc, endpoint)
+	ip := client.Host
 	s.mu.Lock()
 	var err error
 	switch {
@@ -188,10 +200,10 @@ func (s *Server) admit(nc net.Conn) *conn {
 	if err != nil {
 		s.mu.Unlock()
 		nc.Close()
-		s.refused(err, &Client{Address: nc.RemoteAddr().String()})
+		s.refused(err, client)
 		return nil
 	}
-	c := newConn(s, nc, ip)
+	c := newConn(s, nc, client)
 	s.guarded.open[c] = struct{}{}
 	s.guarded.perIP[ip]++
 	s.mu.Unlock()
@@ -199,10 +211,15 @@ func (s *Server) admit(nc net.Conn) *conn {
 	return c
 }
 
-func addressOf(nc net.Conn) string {
-	host, _, err := net.SplitHostPort(nc.RemoteAddr().String())
+func newClient(nc net.Conn, endpoint string) *Client {
+	addr := nc.RemoteAddr().String()
+	return &Client{Principal: Anonymous(), Address: addr, Host: hostOf(addr), Listener: endpoint}
+}
+
+func hostOf(addr string) string {
+	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
-		return nc.RemoteAddr().String()
+		return addr
 	}
 	return host
 }
@@ -255,9 +272,9 @@ func (s *Server) ended(c *conn, err error) {
 	switch {
 	case errors.Is(err, ErrStopping), errors.Is(err, context.Canceled):
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed), errors.As(err, &network):
-		s.log.Debug("Kafka client hung up", "client", c.account.client.Load().Address, "error", err)
+		s.log.Debug("Kafka client hung up", "client", c.client().Address, "error", err)
 	default:
-		s.refused(err, c.account.client.Load())
+		s.refused(err, c.client())
 	}
 }
 
@@ -306,14 +323,14 @@ func (s *Server) refused(err error, from *Client) {
 		s.log.Debug("closed Kafka connection", "client", from.Address, "reason", err)
 		return
 	}
-	s.complaint.Warn(word, "closed Kafka connection", "client", from.Address, "client_id", from.ID, "software", from.Software, "reason", err)
+	s.complaint.Warn(word, "closed Kafka connection", append(from.logged("client"), "reason", err)...)
 }
 
 // short logs the holders of the memory for which requests wait.
 func (s *Server) short(now shortage) {
 	for _, h := range now.holders {
-		s.log.Warn("requests wait for memory", "of", partNames[now.part], "size", now.size, "waiting", now.waiting,
-			"held_by", h.client.Address, "client_id", h.client.ID, "software", h.client.Software, "bytes", h.bytes,
-			"for", time.Since(h.since).Round(time.Millisecond), "which_is", h.state)
+		args := append([]any{"of", partNames[now.part], "size", now.size, "waiting", now.waiting}, h.client.logged("held_by")...)
+		s.log.Warn("requests wait for memory", append(args, "bytes", h.bytes,
+			"for", time.Since(h.since).Round(time.Millisecond), "which_is", h.state)...)
 	}
 }

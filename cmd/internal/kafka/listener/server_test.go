@@ -26,7 +26,7 @@ func TestServeTellsOfABrokenListener(t *testing.T) {
 		t.Fatal(err)
 	}
 	broken := errors.New("broken")
-	if err := s.Serve(context.Background(), failingListener{err: broken}); !errors.Is(err, broken) {
+	if err := s.Serve(context.Background(), Endpoint{Listener: failingListener{err: broken}}); !errors.Is(err, broken) {
 		t.Errorf("error is %v", err)
 	}
 }
