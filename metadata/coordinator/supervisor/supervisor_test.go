@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"reflect"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -147,6 +148,7 @@ func TestCloseStopsACoordinatorThatIsBeingStarted(t *testing.T) {
 	wg.Go(func() { _, _ = r.Look() })
 	<-starting
 	if r.looking.TryLock() {
+		r.looking.Unlock()
 		t.Error("Close does not wait for the start")
 	}
 	if err := r.Do(t.Context(), 0, nil); !errors.Is(err, coordinator.ErrNotCoordinator) {
@@ -162,21 +164,22 @@ func TestCloseStopsACoordinatorThatIsBeingStarted(t *testing.T) {
 }
 
 func TestTheTopicIsCreatedOnce(t *testing.T) {
+	const clients = 5
 	var created atomic.Int64
 	r := newRig(func(r *rig) {
 		topic := r.topics.internal
 		r.topics.internal = nil
 		r.options.Create = func(context.Context, metadata.NewTopic) error {
+			for r.topics.asked.Load() < clients { // until others have found no topic, too
+				runtime.Gosched()
+			}
 			created.Add(1)
 			r.topics.set(topic)
 			return nil
 		}
 	})
-	if p := r.Partition("g"); p != -1 {
-		t.Errorf("partition %d of no topic", p)
-	}
 	var wg sync.WaitGroup
-	for range 20 {
+	for range clients {
 		wg.Go(func() {
 			if broker, err := r.Coordinator(t.Context(), "g"); broker != 7 || err != nil {
 				t.Errorf("coordinator %d, %v", broker, err)
@@ -188,6 +191,17 @@ func TestTheTopicIsCreatedOnce(t *testing.T) {
 		t.Errorf("created %d times", created.Load())
 	}
 	r.expectLed(t, 0, 1)
+}
+
+func TestPartitionsOfIDs(t *testing.T) {
+	r := newRig(nil)
+	if a, b := r.Partition("a"), r.Partition("b"); a != 1 || b != 0 {
+		t.Errorf("partitions of a and b are %d and %d", a, b)
+	}
+	r.topics.internal = nil
+	if p := r.Partition("a"); p != -1 {
+		t.Errorf("partition %d of no topic", p)
+	}
 }
 
 func TestCoordinatorsAreFoundOrNot(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/varvelog/varve/metadata"
 	"github.com/varvelog/varve/metadata/coordinator"
@@ -17,6 +18,7 @@ import (
 type topics struct {
 	mu       sync.Mutex      // guards internal
 	internal *metadata.Topic // nil if it does not exist
+	asked    atomic.Int64    // calls of Topic
 	deleting []*metadata.Topic
 	journals []uint32
 }
@@ -24,6 +26,7 @@ type topics struct {
 func (m *topics) Topic(name string) (*metadata.Topic, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.asked.Add(1)
 	return m.internal, m.internal != nil && m.internal.Name == name
 }
 
