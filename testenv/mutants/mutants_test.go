@@ -74,7 +74,9 @@ var (
 	shards   = catcher{"./ingest", "TestShardSimulation"}
 	groups   = catcher{"./metadata/coordinator/group", "TestModel"}
 	metadata = catcher{"./metadata", "TestSimulation"}
-	core     = catcher{"./tiering/journal", "TestRandomSchedules"}
+
+	supervisors = catcher{"./metadata/coordinator/supervisor", "TestSimulation"}
+	core        = catcher{"./tiering/journal", "TestRandomSchedules"}
 )
 
 const root = "../.."

@@ -241,7 +241,7 @@ func (n *node) run() {
 	}
 	n.sup.Close()
 	if again, err := n.sup.Look(); len(n.running) > 0 || again || err != nil {
-		n.Fail("closed, and %d run; look again: %v, %w", len(n.running), again, err)
+		n.Fail("closed, and %d run; look again: %v, %v", len(n.running), again, err)
 	}
 }
 
