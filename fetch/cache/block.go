@@ -6,8 +6,8 @@ import (
 	"sync"
 )
 
-// Block is bytes of an object that are in memory, and which of them its readers
-// have found to be what they should be. The bytes must not be changed.
+// Block is bytes of an object in memory, and which of them its readers have found to be
+// sound. The bytes must not be changed.
 type Block struct {
 	data []byte
 
@@ -18,17 +18,17 @@ type Block struct {
 // stretch is a range of a block's bytes.
 type stretch struct{ from, to int64 }
 
-// maxStretches bounds what a block remembers. Readers of a partition find bytes
-// side by side, so that a block has about one stretch for each partition in it.
+// maxStretches bounds the stretches of a block. Readers of a partition check bytes one
+// after the other, so a block has about one stretch for each partition in it.
 const maxStretches = 256
 
-// NewBlock returns the block of these bytes, which belong to it afterwards.
+// NewBlock returns the block of data, which belongs to the block afterwards.
 func NewBlock(data []byte) *Block { return &Block{data: data} }
 
-// Bytes are the bytes of the block.
+// Bytes returns the bytes of the block.
 func (b *Block) Bytes() []byte { return b.data }
 
-// soundFrom is the end of the stretch of sound bytes that holds position at, or
+// soundFrom returns the end of the stretch of sound bytes that holds position at, or
 // at if there is none.
 func (b *Block) soundFrom(at int64) int64 {
 	b.mu.Lock()

@@ -8,14 +8,14 @@ import (
 	"github.com/varvelog/varve/tiering/objstore"
 )
 
-// blockID names a block: the number-th of the object.
+// blockID identifies a block: the number-th of the object.
 type blockID struct {
 	object string
 	number int64
 }
 
-// block is a block in memory or on the way there. It is in the table from the
-// start of its load until it is dropped.
+// block is a block in memory, or on the way there. It is in the table from the start of
+// its load until it is dropped.
 type block struct {
 	item
 	flight *flight[*Block]
@@ -24,7 +24,7 @@ type block struct {
 // landed reports whether the block is in memory.
 func (b *block) landed() bool { return b.in != nil }
 
-// run is missing blocks that lie side by side and are read in one GET.
+// run is missing blocks that follow each other, and are read in one GET.
 type run struct {
 	first  int64 // number of the first block
 	blocks []*block
@@ -63,9 +63,9 @@ func (c *Cache) Read(ctx context.Context, at Range, size int64) (Span, error) {
 	return s, nil
 }
 
-// join fills in the blocks that are in memory, from the first one on, and returns
-// a flight for each of the others, of which it starts those that are not under
-// way. Nil if there are no others.
+// join fills in the blocks that are in memory, from the first one on. It returns a
+// flight for each of the others, and starts those that are not under way. It returns nil
+// if there are no others.
 func (c *Cache) join(key string, size, first int64, blocks []*Block) []*flight[*Block] {
 	var flights []*flight[*Block]
 	var runs []run
@@ -99,7 +99,7 @@ func (c *Cache) join(key string, size, first int64, blocks []*Block) []*flight[*
 	return flights
 }
 
-// expectBlockLocked puts a block into the table that is about to be loaded.
+// expectBlockLocked puts a block into the table, whose load is about to start.
 func (c *Cache) expectBlockLocked(id blockID) *block {
 	b := &block{flight: newFlight[*Block]()}
 	b.drop = func() { delete(c.mu.blocks, id) }
@@ -107,8 +107,8 @@ func (c *Cache) expectBlockLocked(id blockID) *block {
 	return b
 }
 
-// loadRun reads a run and lands its flights. Blocks that failed leave the table
-// first, so that nobody is given an old error.
+// loadRun reads a run and lands its flights. Blocks that failed leave the table first,
+// so that no later caller gets an old error.
 func (c *Cache) loadRun(key string, size int64, r run) {
 	off := r.first * c.blockSize
 	n := min(int64(len(r.blocks))*c.blockSize, size-off)
@@ -122,7 +122,7 @@ func (c *Cache) loadRun(key string, size int64, r run) {
 		part := data[int64(i)*c.blockSize:]
 		parts[i] = part[:min(int64(len(part)), c.blockSize)]
 		if len(parts) > 1 {
-			parts[i] = bytes.Clone(parts[i]) // else one block kept would keep the memory of them all
+			parts[i] = bytes.Clone(parts[i]) // else one block that stays would hold the memory of them all
 		}
 	}
 	c.mu.Lock()
@@ -141,8 +141,8 @@ func (c *Cache) loadRun(key string, size int64, r run) {
 	c.mu.memory.trim()
 }
 
-// landLocked puts a block into memory, unless Forget has taken it out of the
-// table meanwhile.
+// landLocked puts a block into memory, unless Forget took it out of the table during its
+// load.
 func (c *Cache) landLocked(id blockID, b *block, data []byte) {
 	b.bytes = int64(len(data))
 	if c.mu.blocks[id] == b {
@@ -151,7 +151,7 @@ func (c *Cache) landLocked(id blockID, b *block, data []byte) {
 	b.flight.land(NewBlock(data), nil)
 }
 
-// keep puts a block into memory that was read along with something else.
+// keep puts a block into memory that was read together with a footer.
 func (c *Cache) keep(id blockID, data []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -1,15 +1,18 @@
-// Package cache holds in memory what has been read from the bucket: blocks of
-// 1 MiB of objects, the stretches of objects that replays read, and decoded
-// footers.
+// Package cache keeps bytes in memory that were read from the bucket: blocks of 1 MiB
+// of objects, the regions of objects that replays read, and decoded footers.
 //
-// It owns that memory and the GETs that fill it. It promises that concurrent
-// misses of one block or region are one GET, that missing neighbours are read in
-// one ranged GET, that replays never take more than their share of the memory
-// from the blocks, nor a GET from those who read them, that whoever waits for a
-// load gets its result even when the cache does not keep it, that an error is
-// never kept, and that bytes are never changed: whoever holds a slice may read it
-// for as long as it likes. It never decides whether bytes are what they should be
-// (its callers check, and call Forget), and it never retries.
+// It owns that memory and the GETs that fill it. It promises:
+//
+//   - Concurrent misses of one block or region are one GET, and missing neighbours are
+//     read in one ranged GET.
+//   - Replays never take more than their share of the memory from the blocks, nor a GET
+//     from readers of blocks.
+//   - A caller that waits for a load gets its result, even if the cache does not keep it.
+//   - An error is never kept.
+//   - Bytes are never changed: a caller may read a slice for as long as it holds it.
+//
+// It never decides whether bytes are sound: its callers check, and call Forget. It
+// never retries.
 package cache
 
 import (
@@ -35,13 +38,13 @@ const (
 	MinBytes = 16 << 20 // the least memory for them: with less, one GET could push out all the rest
 )
 
-// Config says how large a cache is. Store and the first two sizes are required.
+// Config is the sizes of a cache. Store and the first two sizes are required.
 type Config struct {
 	Store       objstore.Store // read only
 	Bytes       int64          // memory for blocks and replays, 16 MiB or more
 	FooterBytes int64          // memory for footers, as far as it can be estimated; 1 MiB or more
-	// ReplayBytes is the part of Bytes that replays have for themselves; what blocks
-	// leave free is theirs too. Zero means a quarter.
+	// ReplayBytes is the part of Bytes that replays have for themselves. They also use
+	// the memory that blocks leave free. Zero means a quarter.
 	ReplayBytes int64
 	LoadTimeout time.Duration // limit of one load; zero means 10 s
 	Loads       int           // GETs of blocks and footers under way at once; zero means 16
@@ -130,11 +133,11 @@ func open(cfg Config, blockSize int64) (*Cache, error) {
 	return c, nil
 }
 
-// policy sets up a ristretto cache of so many bytes, for items that are typically
-// of itemSize, with one counter for four items. With ten counters for each, as
-// ristretto's documentation has it, TinyLFU remembers too much: it turns a log's
-// newest objects away because older ones were read more often. Where items are
-// smaller there are fewer counters for each, which is harmless.
+// policy configures a ristretto cache of so many bytes, for items that are typically
+// of itemSize, with one counter for four items. Ristretto's documentation has ten
+// counters for each item. Then TinyLFU remembers too much: it refuses a log's newest
+// objects because older ones were read more often. Smaller items have fewer counters
+// each, which is harmless.
 func policy[V any](bytes, itemSize int64) *ristretto.Config[string, V] {
 	return &ristretto.Config[string, V]{
 		NumCounters:        max(bytes/itemSize/4, 2), // 1 panics
@@ -158,8 +161,8 @@ func (c *Cache) Close() {
 	c.footers.Close()
 }
 
-// enter keeps Close waiting until c.users.Done is called. It fails after Close.
-// Nothing may touch the ristretto cache outside of it: a closed one panics.
+// enter makes Close wait until c.users.Done is called. It fails after Close. The
+// ristretto cache may be used only in between: a closed one panics.
 func (c *Cache) enter() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -184,7 +187,7 @@ func (f *flight[V]) land(val V, err error) {
 	close(f.done)
 }
 
-// wait returns the result, or ctx's error: the load goes on for the others.
+// wait returns the result, or the error of ctx: the load goes on for the other callers.
 func (f *flight[V]) wait(ctx context.Context) (V, error) {
 	select {
 	case <-f.done:
@@ -195,7 +198,7 @@ func (f *flight[V]) wait(ctx context.Context) (V, error) {
 	}
 }
 
-// load runs get on a slot and within the limit of a load.
+// load runs get on a slot, within the time limit of a load.
 func (c *Cache) load(get func(ctx context.Context) error) error {
 	select {
 	case c.slots <- struct{}{}:
@@ -206,7 +209,7 @@ func (c *Cache) load(get func(ctx context.Context) error) error {
 	return c.limited(get)
 }
 
-// limited runs get within the limit of a load.
+// limited runs get within the time limit of a load.
 func (c *Cache) limited(get func(ctx context.Context) error) error {
 	ctx, cancel := context.WithTimeout(c.ctx, c.loadTimeout)
 	defer cancel()

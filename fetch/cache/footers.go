@@ -9,11 +9,11 @@ import (
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-// tailSize is how much of an object's end the first GET asks for, in bytes: the
-// footers of most objects, and the whole of a small one.
+// tailSize is how many bytes of an object's end the first GET asks for. They hold the
+// footers of most objects, and all of a small object.
 const tailSize = 256 << 10
 
-// typicalFooter is the memory of a footer of a few partitions, in bytes.
+// typicalFooter is the memory that a footer of a few partitions takes, in bytes.
 const typicalFooter = 2 << 10
 
 // Object is an object whose footer was read and checked. It must not be changed.
@@ -23,11 +23,11 @@ type Object struct {
 	Footer *segment.Footer
 }
 
-// Footer returns the journal object at key with its footer, which check has
-// accepted; the errors of check are returned as they are. All callers must agree
-// on what check accepts for a key. whole is the object if it is in memory
-// already, else nil, and the footer is read once for all who ask. When ctx ends
-// Footer returns its error, and the load goes on for the others.
+// Footer returns the journal object at key with its footer, which check has accepted;
+// the errors of check are returned as they are. All callers must accept the same footers
+// for a key. whole is the object if it is in memory already. If it is nil, the footer is
+// read once for all callers. When ctx ends, Footer returns its error, and the load goes
+// on for the other callers.
 func (c *Cache) Footer(ctx context.Context, key string, whole []byte, check func(*segment.Footer) error) (*Object, error) {
 	if err := c.enter(); err != nil {
 		return nil, err
@@ -58,7 +58,7 @@ func (c *Cache) joinFooter(key string, check func(*segment.Footer) error) *fligh
 		return f
 	}
 	f := newFlight[*Object]()
-	// A flight that has ended since the caller's look-up has left its footer.
+	// A flight that ended after the caller's look-up has left its footer.
 	if o, ok := c.footers.Get(key); ok {
 		f.land(o, nil)
 		return f
@@ -68,7 +68,7 @@ func (c *Cache) joinFooter(key string, check func(*segment.Footer) error) *fligh
 	return f
 }
 
-// loadFooter reads a footer and lands its flight, which leaves the table as those
+// loadFooter reads a footer and lands its flight. The flight leaves the table as flights
 // of blocks do.
 func (c *Cache) loadFooter(key string, f *flight[*Object], check func(*segment.Footer) error) {
 	var o *Object

@@ -2,24 +2,23 @@ package cache
 
 import "container/list"
 
-// memory decides what stays: it keeps blocks, and what replays have read, by how
-// recently they were used. Plain recency is what logs want. Their newest blocks
-// are read by all who follow the tail, and a policy that asks how often a block
-// was read before it lets it in turns away just these: a replay, which would push
-// them out, has a share of its own instead. There is one memory, guarded by the
-// Cache's lock.
+// memory decides which bytes stay. It keeps blocks, and the bytes that replays have
+// read, by how recently they were used. Plain recency fits logs: all readers at the
+// tail read the newest blocks. A policy that first asks how often a block was read turns
+// just these away. A replay would push them out, so it has a share of its own instead.
+// There is one memory, guarded by the Cache's lock.
 type memory struct {
 	limit int64 // bytes in all
 	share int64 // bytes that replays have for themselves
 
 	blocks  lru
-	read    lru   // of replays: all of it was read at least once
-	unread  lru   // of replays: read ahead, and somebody shall come for it
+	read    lru   // of replays: readers have come for all of it
+	unread  lru   // of replays: read ahead, and a reader shall still come for it
 	loading int64 // bytes of replays on their way
 	waiting int64 // bytes to read ahead that are not on their way yet
 }
 
-// lru is items in the order of their last use, and their bytes.
+// lru holds items in the order of their last use, and counts their bytes.
 type lru struct {
 	items list.List // of *item, the least recently used last
 	bytes int64
@@ -27,11 +26,10 @@ type lru struct {
 
 // item is something in memory. It is in one list, or in none.
 type item struct {
-	bytes  int64
-	drop   func()  // takes it out of the table it is found by; set before it is put
-	extent *extent // nil if it is a block
-	in     *lru
-	at     *list.Element
+	bytes int64
+	drop  func() // takes it out of the table it is found by; set before it is put
+	in    *lru
+	at    *list.Element
 }
 
 // put makes it the item of l that was used last.
@@ -70,12 +68,12 @@ func (m *memory) trim() {
 	}
 }
 
-// replays is the bytes that replays take.
+// replays returns the bytes that replays take.
 func (m *memory) replays() int64 { return m.read.bytes + m.unread.bytes + m.loading }
 
-// victim is the next item to drop: of the replays while they have more than their
-// share, else the oldest block. Blocks make no room for what replays are about to
-// read beyond their share: that is over soon.
+// victim returns the next item to drop: of the replays while they have more than their
+// share, else the oldest block. Blocks make no room for loads of replays beyond their
+// share, because these are over soon.
 func (m *memory) victim() *item {
 	order := [...]*lru{&m.blocks, &m.read, &m.unread}
 	if m.replays() > m.share {
@@ -91,8 +89,8 @@ func (m *memory) victim() *item {
 	return nil
 }
 
-// aheadRoom is how many bytes may be read ahead in all: as many as push out
-// neither blocks beyond the share of replays, nor what was read ahead before.
+// aheadRoom returns how many bytes may be read ahead in all. So many push out neither
+// blocks beyond the share of replays, nor bytes that were read ahead before.
 func (m *memory) aheadRoom() int64 { return max(m.share, m.limit-m.blocks.bytes) }
 
 // fits reports whether n more bytes may be read ahead.

@@ -18,76 +18,75 @@ type Range struct {
 // partition in an object.
 type Region struct {
 	Range
-	// Check says whether the bytes are what they should be, and where reading may
-	// start in them. It is called once, before anyone gets the bytes; its errors are
-	// returned as they are.
+	// Check checks the bytes, and returns where reading may start in them. It is called
+	// once, before any reader gets the bytes; its errors are returned as they are.
 	Check func(*Block) ([]segment.SparseEntry, error)
 }
 
 // Checked is a region in memory that Check has accepted.
 type Checked struct {
 	Span   Span
-	Sparse []segment.SparseEntry // what Check returned
-	Waited bool                  // it was not in memory when it was asked for
+	Sparse []segment.SparseEntry // returned by Check
+	Waited bool                  // it was not in memory when the caller asked
 }
 
-// Ahead is one reader's account of what is read ahead for it. The zero value is
-// ready for use; the Cache's lock guards it.
+// Ahead is one reader's account of the regions that are read ahead for it. The zero
+// value is ready for use; the Cache's lock guards it.
 type Ahead struct {
-	regions map[*region]struct{} // that nobody has come for yet
-	lost    int64                // bytes of those that were dropped since the last look
+	regions map[*region]struct{} // the reader has not come for these yet
+	lost    int64                // bytes of those that were dropped since the last Look
 }
 
-// Ask is a region to read ahead, and whose account it is for.
+// Ask is a region to read ahead, and the account of its reader.
 type Ask struct {
 	Region
 	For *Ahead
 }
 
-// ReplayStats counts what replays have read, in bytes since the start.
+// ReplayStats counts the reads of replays, in bytes since the start.
 type ReplayStats struct {
 	Gets   int64 // GETs, not bytes
-	Read   int64 // from the store
-	Ahead  int64 // of these before a reader asked
-	Used   int64 // of those ahead, what a reader then asked for
-	Wasted int64 // of those ahead, what was dropped unused, or lay between
+	Read   int64 // bytes from the store
+	Ahead  int64 // of Read: before a reader asked
+	Used   int64 // of Ahead: a reader then asked for them
+	Wasted int64 // of Ahead: dropped unused, or between two regions
 }
 
-// replay is what replays have in memory or on the way there, guarded by the
-// Cache's lock.
+// replay has the regions of replays that are in memory or on the way there, guarded by
+// the Cache's lock.
 type replay struct {
 	regions map[Range]*region
-	wanted  list.List // of *extent: readers wait for them
-	ahead   list.List // of *extent: nobody does yet
+	wanted  list.List // of *rangedGet: readers wait for them
+	ahead   list.List // of *rangedGet: no reader waits yet
 	running int       // GETs under way
 	stats   ReplayStats
 }
 
-// region is a Region in the table: from when it is asked for until it is dropped.
+// region is a Region in the table, from when a reader asks for it until it is dropped.
 type region struct {
 	Region
-	extent *extent
-	owner  *Ahead // for whom it is read ahead; nil once a reader has come, or will not
+	get    *rangedGet
+	owner  *Ahead // of the reader that shall come for it; nil once a reader has come, or will not
 	came   bool   // a reader has
 	sparse []segment.SparseEntry
 	block  *Block
-	err    error // like sparse and block set before extent.done is closed
+	err    error // like sparse and block set before get.done is closed
 }
 
-// disown ends the wait for a reader, who has come or will not. It reports whether
-// there was one.
+// disown ends the wait for a reader that has come or will not come. It reports whether
+// there was such a wait.
 func (r *region) disown() bool {
 	if r.owner == nil {
 		return false
 	}
 	delete(r.owner.regions, r)
 	r.owner = nil
-	r.extent.unread--
+	r.get.unread--
 	return true
 }
 
-// Region returns a region, read once for all who ask. When ctx ends it returns
-// its error, and the load goes on for the others.
+// Region returns a region, read once for all callers. When ctx ends, it returns the
+// error of ctx, and the load goes on for the other callers.
 func (c *Cache) Region(ctx context.Context, want Region) (Checked, error) {
 	if err := c.enter(); err != nil {
 		return Checked{}, err
@@ -96,11 +95,11 @@ func (c *Cache) Region(ctx context.Context, want Region) (Checked, error) {
 	r := c.come(want)
 	waited := false
 	select {
-	case <-r.extent.done:
+	case <-r.get.done:
 	default:
 		waited = true
 		select {
-		case <-r.extent.done:
+		case <-r.get.done:
 		case <-ctx.Done():
 			return Checked{}, ctx.Err()
 		case <-c.ctx.Done():
@@ -123,7 +122,7 @@ func (c *Cache) HasRegion(at Range) bool {
 	return c.mu.replay.regions[at] != nil
 }
 
-// come finds a region for a reader who will wait for it.
+// come finds a region for a reader that will wait for it.
 func (c *Cache) come(want Region) *region {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -132,32 +131,32 @@ func (c *Cache) come(want Region) *region {
 		c.queueLocked([]Ask{{Region: want}}, false)
 		r = c.mu.replay.regions[want.Range]
 	}
-	c.hurryLocked(r.extent)
+	c.hurryLocked(r.get)
 	c.arriveLocked(r)
 	c.startLocked() // which may drop it again, for all the table knows
 	return r
 }
 
-// arriveLocked accounts for a reader of a region.
+// arriveLocked notes that a reader has come for a region.
 func (c *Cache) arriveLocked(r *region) {
-	m, e := &c.mu.memory, r.extent
+	m, g := &c.mu.memory, r.get
 	r.disown()
-	if e.ahead && !r.came {
-		e.used += r.Len
+	if g.ahead && !r.came {
+		g.used += r.Len
 		c.mu.replay.stats.Used += r.Len
 	}
 	r.came = true
 	switch {
-	case e.in == nil: // on the way
-	case e.in == &m.unread && e.unread == 0:
-		m.put(&m.read, &e.item)
+	case g.in == nil: // on the way
+	case g.in == &m.unread && g.unread == 0:
+		m.put(&m.read, &g.item)
 	default:
-		m.touch(&e.item)
+		m.touch(&g.item)
 	}
 }
 
-// Want has regions read that readers are about to ask for, those that lie near
-// each other in one GET.
+// Want starts to read regions that readers are about to ask for. Regions that lie near
+// each other are read in one GET.
 func (c *Cache) Want(regions []Region) {
 	if c.enter() != nil {
 		return
@@ -176,7 +175,7 @@ func (c *Cache) wantLocked(asks []Ask) {
 	var missing []Ask
 	for i := range asks {
 		if r := c.mu.replay.regions[asks[i].Range]; r != nil {
-			c.hurryLocked(r.extent)
+			c.hurryLocked(r.get)
 		} else {
 			missing = append(missing, asks[i])
 		}
@@ -185,9 +184,8 @@ func (c *Cache) wantLocked(asks []Ask) {
 	c.startLocked()
 }
 
-// ReadAhead has regions read ahead, in this order, as far as there is room, and
-// returns how many it took. It drops nothing for them that somebody shall still
-// come for.
+// ReadAhead starts to read regions ahead, in this order, as far as there is room. It
+// returns how many it took. It drops no region for them whose reader shall still come.
 func (c *Cache) ReadAhead(asks []Ask) (taken int) {
 	if c.enter() != nil {
 		return 0
@@ -211,9 +209,8 @@ func (c *Cache) ReadAhead(asks []Ask) (taken int) {
 	return taken
 }
 
-// Look tells how many bytes of an account were dropped before anybody came for
-// them, since the last look, and how many bytes may be read ahead at once over all
-// accounts.
+// Look returns how many bytes of an account were dropped since the last Look, before
+// their reader came, and how many bytes may be read ahead at once over all accounts.
 func (c *Cache) Look(a *Ahead) (lost, room int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -221,40 +218,39 @@ func (c *Cache) Look(a *Ahead) (lost, room int64) {
 	return lost, c.mu.memory.aheadRoom()
 }
 
-// Abandon tells that nobody will come for what was read ahead for this account:
-// what is not on its way yet is not read, the rest is dropped before anything
-// else.
+// Abandon ends an account whose reader will not come. Regions that are not on their way
+// yet are not read, and the others are dropped before anything else.
 func (c *Cache) Abandon(a *Ahead) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	p, m := &c.mu.replay, &c.mu.memory
 	for r := range a.regions {
-		e := r.extent
+		g := r.get
 		r.disown()
 		switch {
-		case e.unread > 0: // for others
-		case e.queued != nil && e.ahead: // else somebody waits
-			p.ahead.Remove(e.queued)
-			m.waiting -= e.bytes
-			c.dropRegionsLocked(e)
-		case e.in != nil:
-			m.retire(&m.read, &e.item)
+		case g.unread > 0: // for others
+		case g.queued != nil && g.ahead: // else a reader waits
+			p.ahead.Remove(g.queued)
+			m.waiting -= g.bytes
+			c.dropRegionsLocked(g)
+		case g.in != nil:
+			m.retire(&m.read, &g.item)
 		}
 	}
 }
 
-// ForgetRegion drops a region that was found damaged after all: the next reader
-// gets it from the store again.
+// ForgetRegion drops a region that turned out to be damaged: the next reader gets it
+// from the store again.
 func (c *Cache) ForgetRegion(at Range) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if r := c.mu.replay.regions[at]; r != nil && r.extent.in != nil {
-		c.mu.memory.remove(&r.extent.item)
-		r.extent.drop()
+	if r := c.mu.replay.regions[at]; r != nil && r.get.in != nil {
+		c.mu.memory.remove(&r.get.item)
+		r.get.drop()
 	}
 }
 
-// Replays returns what replays have read so far.
+// Replays returns the counts of replays' reads so far.
 func (c *Cache) Replays() ReplayStats {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -41,9 +41,9 @@ func (c *Cache) settle() {
 		var done chan struct{}
 		for _, r := range c.mu.replay.regions {
 			select {
-			case <-r.extent.done:
+			case <-r.get.done:
 			default:
-				done = r.extent.done
+				done = r.get.done
 			}
 		}
 		c.mu.Unlock()
@@ -171,7 +171,7 @@ func (c *Cache) wanted(object string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for e := c.mu.replay.wanted.Front(); e != nil; e = e.Next() {
-		if e.Value.(*extent).object == object {
+		if e.Value.(*rangedGet).object == object {
 			return true
 		}
 	}
@@ -486,18 +486,18 @@ func (c *Cache) checkBooks(t *rapid.T) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	m, s := &c.mu.memory, c.mu.replay.stats
-	extents := map[*extent]bool{}
+	gets := map[*rangedGet]bool{}
 	var read, unread, pending int64
 	for _, r := range c.mu.replay.regions {
-		if !extents[r.extent] {
-			extents[r.extent] = true
-			if r.extent.in == &m.unread {
-				unread += r.extent.bytes
+		if !gets[r.get] {
+			gets[r.get] = true
+			if r.get.in == &m.unread {
+				unread += r.get.bytes
 			} else {
-				read += r.extent.bytes
+				read += r.get.bytes
 			}
-			if r.extent.ahead {
-				pending += r.extent.bytes - r.extent.used
+			if r.get.ahead {
+				pending += r.get.bytes - r.get.used
 			}
 		}
 	}

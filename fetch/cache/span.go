@@ -18,13 +18,13 @@ func Whole(object *Block) Span {
 // Holds reports whether n bytes from offset off of the object are in the span.
 func (s Span) Holds(off, n int64) bool { return off >= s.start && n >= 0 && off+n <= s.end }
 
-// within is the block that holds offset off of the object, and where in it.
+// within returns which block holds offset off of the object, and where.
 func (s Span) within(off int64) (i, at int64) {
 	return (off - s.start) / s.blockSize, (off - s.start) % s.blockSize
 }
 
-// each calls fn for the stretches of blocks that n bytes from offset off lie in,
-// until fn returns false.
+// each calls fn for each stretch of a block that holds some of the n bytes from offset
+// off, until fn returns false.
 func (s Span) each(off, n int64, fn func(b *Block, in stretch) bool) {
 	if n == 0 {
 		return
@@ -39,8 +39,8 @@ func (s Span) each(off, n int64, fn func(b *Block, in stretch) bool) {
 	}
 }
 
-// Append appends to dst n bytes from offset off of the object, which the span
-// must hold: pieces of the blocks they lie in, without a copy.
+// Append appends n bytes from offset off of the object to dst, without a copy: one slice
+// for each block. The span must hold them.
 func (s Span) Append(dst [][]byte, off, n int64) [][]byte {
 	s.each(off, n, func(b *Block, in stretch) bool {
 		dst = append(dst, b.data[in.from:in.to:in.to])
@@ -49,8 +49,8 @@ func (s Span) Append(dst [][]byte, off, n int64) [][]byte {
 	return dst
 }
 
-// Slice returns n bytes from offset off of the object, which the span must hold:
-// a piece of the block if they lie in one, else a copy. Its capacity is n.
+// Slice returns n bytes from offset off of the object, which the span must hold. They are
+// a slice of the block if they lie in one, else a copy. The capacity is n.
 func (s Span) Slice(off, n int64) []byte {
 	if n == 0 {
 		return nil
@@ -66,8 +66,8 @@ func (s Span) Slice(off, n int64) []byte {
 	return out
 }
 
-// SoundTo is the offset up to which the bytes from off on were marked, by whoever
-// has held the same blocks; off if none were.
+// SoundTo returns the offset up to which the bytes from off on are marked, by any holder
+// of the same blocks; off if none are.
 func (s Span) SoundTo(off int64) int64 {
 	s.each(off, s.end-off, func(b *Block, in stretch) bool {
 		end := b.soundFrom(in.from)
@@ -77,8 +77,8 @@ func (s Span) SoundTo(off int64) int64 {
 	return off
 }
 
-// Mark remembers that n bytes from offset off are what they should be, for as
-// long as their blocks stay in memory.
+// Mark remembers that n bytes from offset off are sound, for as long as their blocks
+// stay in memory.
 func (s Span) Mark(off, n int64) {
 	s.each(off, n, func(b *Block, in stretch) bool { b.mark(in); return true })
 }
