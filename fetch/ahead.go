@@ -10,9 +10,9 @@ import (
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-// replayer returns the reader whom a position belongs to, if that is a replay: a
-// sequential reader that has come from far behind the tail. A reader that catches
-// up becomes one of the tail's.
+// replayer returns the reader that a position belongs to, if that reader replays: it
+// reads in sequence and has come from far behind the tail. A reader that catches up
+// becomes a reader of the tail.
 func (f *fetch) replayer(p *position) *stream {
 	s := f.reader.streams.find(p.Key, p.Offset)
 	if s != nil && p.page == nil && len(p.extents) <= caughtUp {
@@ -28,9 +28,9 @@ func (f *fetch) isFar(p *position) bool {
 	return p.stream != nil || p.journal.State.Behind(&p.extents[0]) >= f.reader.tailObjects
 }
 
-// apart reports whether the position's records, which are far, are read apart from
-// the blocks that all readers share. Who first looks into the middle of an object
-// may want but one batch of it.
+// apart reports whether the position's records, which are far, are read apart from the
+// blocks that all readers share. A reader that starts in the middle of an object may want
+// only one batch of it.
 func (p *position) apart() bool {
 	first := &p.extents[0]
 	return p.stream != nil || p.Offset <= first.Base || first.Length <= cache.BlockSize
@@ -44,10 +44,10 @@ type step struct {
 	ask cache.Ask
 }
 
-// fetchAhead has the objects read that the partitions' readers will need next,
-// after those of this answer, and returns without waiting for them. Once one of
-// the readers needs some, all of them read up to the same object: what partitions
-// have in one object is read at once.
+// fetchAhead starts to read the objects that the partitions' readers will need after this
+// answer, and returns without waiting for them. When one of the readers needs more, all of
+// them read up to the same object, so that one GET reads the records of several
+// partitions.
 func (f *fetch) fetchAhead(ctx context.Context, plans []plan) {
 	streams := f.reader.streams
 	readers := streams.begin(plans)
@@ -75,7 +75,7 @@ func (f *fetch) fetchAhead(ctx context.Context, plans []plan) {
 	streams.end(readers, steps[:f.readAhead(steps)])
 }
 
-// ahead is the planning of what to read ahead for one reader.
+// ahead is the plan of how to read ahead for one reader.
 type ahead struct {
 	*plan
 	from    int64 // offset to go on from
@@ -84,7 +84,7 @@ type ahead struct {
 	steps   []step
 }
 
-// after is the offset after the objects that are expected to be needed now.
+// after returns the offset after the objects that are expected to be needed now.
 func (p *plan) after() int64 {
 	if p.wanted == 0 {
 		return p.Offset
@@ -98,7 +98,7 @@ func (f *fetch) extend(ctx context.Context, r *ahead, wanted func(*partlog.Exten
 	for r.objects > 0 {
 		extents, err := f.reader.extentsFrom(ctx, r.journal, r.Key, r.from, min(r.objects, maxExtents))
 		if err != nil {
-			return // whoever comes there meets the error
+			return // the reader that comes there gets the error
 		}
 		for i := range extents {
 			e := &extents[i]
@@ -122,7 +122,8 @@ func (f *fetch) extend(ctx context.Context, r *ahead, wanted func(*partlog.Exten
 	}
 }
 
-// readAhead has what is not in memory read, and returns how many steps that does.
+// readAhead starts to read the steps that are not in memory, and returns how many steps
+// are done then.
 func (f *fetch) readAhead(steps []step) (taken int) {
 	var asks []cache.Ask
 	var of []int // the step of each ask

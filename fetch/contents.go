@@ -6,17 +6,17 @@ import (
 	"github.com/varvelog/varve/tiering/partlog"
 )
 
-// maxContents bounds how many batches are remembered as reported.
+// maxContents bounds the batches that are remembered as reported.
 const maxContents = 4096
 
-// contents reports batches whose bytes are those that a client sent, and whose
-// records cannot be decoded: each once. It is safe for concurrent use.
+// contents reports batches that are stored as a client sent them, and whose records
+// cannot be decoded: each once. It is safe for concurrent use.
 type contents struct {
-	tell func(Damage)
+	onUndecodable func(Damage)
 
 	mu    sync.Mutex
 	known map[contentID]bool
-	n     int64 // that were reported
+	n     int64 // reported
 }
 
 type contentID struct {
@@ -24,11 +24,11 @@ type contentID struct {
 	offset int64
 }
 
-func newContents(tell func(Damage)) *contents {
-	if tell == nil {
-		tell = func(Damage) {}
+func newContents(onUndecodable func(Damage)) *contents {
+	if onUndecodable == nil {
+		onUndecodable = func(Damage) {}
 	}
-	return &contents{tell: tell, known: map[contentID]bool{}}
+	return &contents{onUndecodable: onUndecodable, known: map[contentID]bool{}}
 }
 
 // found reports a batch, unless it was reported before, or too many others were.
@@ -42,10 +42,10 @@ func (c *contents) found(d Damage) {
 	c.known[id] = true
 	c.n++
 	c.mu.Unlock()
-	c.tell(d)
+	c.onUndecodable(d)
 }
 
-// Undecodable is how many batches were met whose records cannot be decoded.
+// Undecodable returns how many batches were read whose records cannot be decoded.
 func (r *Reader) Undecodable() int64 {
 	r.contents.mu.Lock()
 	defer r.contents.mu.Unlock()

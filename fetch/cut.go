@@ -7,9 +7,9 @@ import (
 	"github.com/varvelog/varve/tiering/batch"
 )
 
-// cut gathers whole batches from the pieces of a partition, from the one that
-// holds the first offset wanted on, up to limit bytes; with atLeastOne the first
-// batch may be larger. It returns what it has got together with an error.
+// cut gathers whole batches from the pieces of a partition, up to limit bytes. It starts
+// with the batch that holds the first offset wanted; with atLeastOne that batch may be
+// larger than the limit. With an error it returns the batches before it.
 func cut(ctx context.Context, pieces []*piece, limit int64, atLeastOne bool) (gather, error) {
 	g := gather{limit: limit, atLeastOne: atLeastOne}
 	for _, p := range pieces {
@@ -22,15 +22,15 @@ func cut(ctx context.Context, pieces []*piece, limit int64, atLeastOne bool) (ga
 	return g, nil
 }
 
-// gather collects batches. Those that lie side by side become one slice for each
-// block they lie in.
+// gather collects batches. Batches that follow each other become one slice for each block
+// they lie in.
 type gather struct {
 	limit      int64
 	atLeastOne bool
 	out        [][]byte
 	bytes      int64 // in out and in the run
 	next       int64 // the offset after the last one gathered
-	waited     bool  // for a region that was not in memory
+	waited     bool  // a region was not in memory
 }
 
 // take gathers batches of p, and reports whether there is room for more.
@@ -73,11 +73,11 @@ func (g *gather) fits(size int64) bool {
 	return g.bytes+size <= g.limit || g.bytes == 0 && g.atLeastOne
 }
 
-// run is batches that lie side by side in one span: the bytes of another one, even
-// of the same blocks read anew, are not those that were checked.
+// run is batches that follow each other in one span. Another span, even of the same
+// blocks read again, has other bytes, and those were not checked.
 type run struct {
 	span      cache.Span
-	spans     int // which one of the piece's
+	spans     int // which of the piece's spans it is
 	pos, size int64
 }
 

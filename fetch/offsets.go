@@ -17,8 +17,7 @@ const (
 	MaxTimestamp int64 = -3 // the first record with the greatest timestamp (KIP-734)
 )
 
-// OffsetAt is what ListOffset found. All fields are -1 if there is no such
-// record.
+// OffsetAt is the answer of ListOffset. All fields are -1 if there is no such record.
 type OffsetAt struct {
 	Offset    int64
 	Timestamp int64 // of the record, Unix milliseconds; -1 for Latest and Earliest
@@ -27,10 +26,9 @@ type OffsetAt struct {
 
 var nowhere = OffsetAt{Offset: -1, Timestamp: -1, Epoch: -1}
 
-// ListOffset finds an offset: for a timestamp of 0 or more, in Unix
-// milliseconds, that of the first record which is not older, exactly; else see
-// the special timestamps. leaderEpoch is the one the client knows, -1 if it does
-// not.
+// ListOffset finds an offset. For a timestamp of 0 or more, in Unix milliseconds, it is
+// exactly that of the first record which is not older; else see the special timestamps.
+// leaderEpoch is the epoch that the client knows, -1 if it knows none.
 func (r *Reader) ListOffset(ctx context.Context, k partlog.Key, leaderEpoch int32, timestamp int64) (OffsetAt, error) {
 	if timestamp < MaxTimestamp {
 		return nowhere, fmt.Errorf("list offset for timestamp %d: %w", timestamp, ErrTimestamp)
@@ -43,7 +41,7 @@ func (r *Reader) ListOffset(ctx context.Context, k partlog.Key, leaderEpoch int3
 	ctx, cancel := context.WithTimeout(ctx, readLimit)
 	defer cancel()
 	at, err := q.listOffset(ctx, j, k, leaderEpoch, timestamp)
-	if errors.Is(err, errMissing) { // as Fetch does: once more, with the head proved
+	if errors.Is(err, errMissing) { // as Fetch does: look again, with the head proved
 		if err := q.prove(ctx, j); err != nil {
 			return nowhere, err
 		}
@@ -80,7 +78,7 @@ type search struct {
 	journal journal
 	key     partlog.Key
 	start   int64 // the log start
-	skipped bool  // a batch whose records cannot be decoded was stepped over
+	skipped bool  // it stepped over a batch whose records cannot be decoded
 }
 
 func (s *search) epochOfStart(v partlog.View) int32 {
@@ -90,8 +88,8 @@ func (s *search) epochOfStart(v partlog.View) int32 {
 	return v.Epoch
 }
 
-// notOlder finds the first record with a timestamp of ts or more. That there is
-// none is said of a proved head only, once all that was acknowledged is there.
+// notOlder finds the first record with a timestamp of ts or more. It reports that there
+// is none only with a proved head, once all acknowledged records are applied.
 func (s *search) notOlder(ctx context.Context, ts int64) (OffsetAt, error) {
 	for settled := false; ; settled = true {
 		for after := s.start - 1; ; {
@@ -204,9 +202,9 @@ func (s *search) newestKnown(ctx context.Context) (OffsetAt, error) {
 	}
 }
 
-// newestBelow finds the first record with the greatest timestamp, which is limit at
-// the most, where what the batches say of theirs cannot be relied on: it closes in on
-// the time after which there is no record.
+// newestBelow finds the first record with the greatest timestamp, which is limit at the
+// most, where the timestamps in batch headers are not reliable. By bisection it finds the
+// time after which there is no record.
 func (s *search) newestBelow(ctx context.Context, limit int64) (OffsetAt, error) {
 	newest := nowhere
 	for low, high := int64(0), limit; low <= high; {
@@ -224,9 +222,8 @@ func (s *search) newestBelow(ctx context.Context, limit int64) (OffsetAt, error)
 	return newest, nil
 }
 
-// newestIn finds the first record with the greatest timestamp of an extent. If its
-// first records are deleted the newest may be among them, and all others are looked
-// at.
+// newestIn finds the first record with the greatest timestamp of an extent. If its first
+// records are deleted, the newest may be among them; then it looks at all others.
 func (s *search) newestIn(ctx context.Context, e partlog.Extent) (OffsetAt, error) {
 	at, cut, from := nowhere, e.Base < s.start, e.MaxTimestamp
 	if cut {
@@ -268,9 +265,9 @@ func (s *search) inExtent(ctx context.Context, e partlog.Extent, ts int64) (Offs
 }
 
 // batches calls fn for the batches of an extent that by their header may hold a record
-// with a timestamp of ts or more, until fn returns false. A batch for which fn has an
-// error is stepped over: its bytes are those that a client sent, and no consumer gets
-// its records either.
+// with a timestamp of ts or more, until fn returns false. It steps over a batch for which
+// fn has an error: the batch is stored as a client sent it, and no consumer gets its
+// records either.
 func (s *search) batches(ctx context.Context, e partlog.Extent, ts int64, fn func([]byte, batch.Header) (bool, error)) error {
 	p := s.reader.newPiece(s.journal, s.key, &e, s.start)
 	if err := p.open(ctx); err != nil {
@@ -300,9 +297,9 @@ func (s *search) batches(ctx context.Context, e partlog.Extent, ts int64, fn fun
 	}
 }
 
-// records calls fn for the records of a batch, from the log start on, until it
-// returns false. The broker's time holds for all records of a batch, so that only
-// the first one is looked at then, without a look into the batch.
+// records calls fn for the records of a batch, from the log start on, until fn returns
+// false. If the batch has the broker's time, all its records have that time, and fn is
+// called for the first one alone, without a look into the batch.
 func (s *search) records(ctx context.Context, b []byte, h batch.Header, fn func(OffsetAt) bool) error {
 	if h.LogAppendTime() {
 		fn(OffsetAt{Offset: max(h.BaseOffset, s.start), Timestamp: h.MaxTimestamp, Epoch: h.LeaderEpoch})
@@ -313,16 +310,16 @@ func (s *search) records(ctx context.Context, b []byte, h batch.Header, fn func(
 	})
 }
 
-// EpochEnd is where a leader epoch ends: the largest known epoch that is not
-// above the one asked for, and the offset at which the next one starts, or the
-// high watermark. Both are -1 if the epoch asked for is above the partition's.
+// EpochEnd is where a leader epoch ends. Epoch is the largest known epoch that is not
+// above the one asked for; End is the offset at which the next epoch starts, or the high
+// watermark. Both are -1 if the epoch asked for is above the partition's.
 type EpochEnd struct {
 	Epoch int32
 	End   int64
 }
 
-// EpochEnd answers OffsetForLeaderEpoch, from a proved head. leaderEpoch is the
-// one the client knows, -1 if it does not.
+// EpochEnd answers OffsetForLeaderEpoch, from a proved head. leaderEpoch is the epoch that
+// the client knows, -1 if it knows none.
 func (r *Reader) EpochEnd(ctx context.Context, k partlog.Key, leaderEpoch, epoch int32) (EpochEnd, error) {
 	unknown := EpochEnd{Epoch: -1, End: -1}
 	q := r.newQuery()

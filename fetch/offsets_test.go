@@ -255,12 +255,12 @@ func TestALookUpByTimeStepsOverRecordsThatDoNotDecode(t *testing.T) {
 	for name, far := range map[string]bool{"near": false, "far": true} {
 		w := newWorld(t, nil)
 		w.far = far
-		var told []Damage
+		var reported []Damage
 		w.commit(map[partlog.Key][][]byte{keyA: {garbled(t, 5), batchOf(6, "b")}})
 		w.commit(map[partlog.Key][][]byte{keyA: {batchOf(40, "c", "newest")}})
 		bad := w.commit(map[partlog.Key][][]byte{keyA: {garbled(t, 90)}})
 		w.commit(map[partlog.Key][][]byte{keyA: {batchOf(30, "e")}})
-		w.restart(func(cfg *Config) { cfg.Undecodable = func(d Damage) { told = append(told, d) } })
+		w.restart(func(cfg *Config) { cfg.OnUndecodable = func(d Damage) { reported = append(reported, d) } })
 		for range 3 {
 			for timestamp, want := range map[int64]OffsetAt{
 				0: {1, 6, 1}, 5: {1, 6, 1}, 7: {2, 40, 1}, 41: nowhere, 90: nowhere, MaxTimestamp: {2, 40, 1},
@@ -270,12 +270,12 @@ func TestALookUpByTimeStepsOverRecordsThatDoNotDecode(t *testing.T) {
 				}
 			}
 		}
-		i := slices.IndexFunc(told, func(d Damage) bool { return d.First == 4 })
-		if len(told) != 2 || w.reader.Undecodable() != 2 || i < 0 {
-			t.Fatalf("%s: told of %+v", name, told)
+		i := slices.IndexFunc(reported, func(d Damage) bool { return d.First == 4 })
+		if len(reported) != 2 || w.reader.Undecodable() != 2 || i < 0 {
+			t.Fatalf("%s: reported of %+v", name, reported)
 		}
-		if d := told[i]; d.Object != segment.JournalKey(testJournal, bad) || d.Key != keyA || d.Last != 4 || d.Err == nil {
-			t.Errorf("%s: told of %+v", name, d)
+		if d := reported[i]; d.Object != segment.JournalKey(testJournal, bad) || d.Key != keyA || d.Last != 4 || d.Err == nil {
+			t.Errorf("%s: reported of %+v", name, d)
 		}
 	}
 }

@@ -9,25 +9,25 @@ import (
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-// maxPages is how many pages are read for one partition of a Fetch: two, so that
-// the end of a page does not make a small answer.
+// maxPages is how many pages are read for one partition of a Fetch. There are two, so
+// that the end of a page does not make an answer small.
 const maxPages = 2
 
-// IndexPages makes index pages again that cannot be read.
+// IndexPages rebuilds index pages that cannot be read.
 type IndexPages interface {
-	// Page returns the bytes of a page that was made again and is not in the bucket; nil
+	// Page returns the bytes of a page that was rebuilt and is not in the bucket; nil
 	// otherwise.
 	Page(p *partlog.Page) []byte
-	// Rebuild begins to make those again that the state names and cannot be read. It
-	// does not wait; Reader.Mended follows for each object.
+	// Rebuild starts to rebuild the pages that the state names and that cannot be read.
+	// It does not wait; Reader.Mended follows for each object.
 	Rebuild(s *partlog.State)
 }
 
-// Mended forgets what was found wrong with an object.
+// Mended forgets the damage that was found in an object.
 func (r *Reader) Mended(object string) { r.verdicts.forget(object) }
 
-// page reads extents that are not in memory, through the block cache. What the
-// object says of itself is not looked at: the state has the CRC of the page.
+// page reads extents that are not in memory, through the block cache. It does not look at
+// the header of the index object, because the state has the CRC of the page.
 func (r *Reader) page(ctx context.Context, j journal, p *partlog.Page) (*partlog.PageExtents, error) {
 	if r.cfg.Pages != nil {
 		if b := r.cfg.Pages.Page(p); b != nil {
@@ -80,8 +80,8 @@ func rangeOfPage(at place, p *partlog.Page) cache.Range {
 	return cache.Range{Object: at.object, Pos: segment.BlobHeaderSize + int64(p.Position), Len: int64(p.Length)}
 }
 
-// pages reads the pages of the positions that start in one, several at a time,
-// for as many partitions as it takes to fill the answer.
+// pages reads the pages of the positions that start in one, several at a time, for as
+// many partitions as are needed to fill the answer.
 func (f *fetch) pages(ctx context.Context) {
 	room := max(f.maxBytes, 1) // for a first batch
 	for start := 0; start < len(f.parts) && room > 0; {
@@ -102,8 +102,8 @@ func (f *fetch) pages(ctx context.Context) {
 	}
 }
 
-// nextPaged returns the positions with pages between start and end: those that
-// fill the room by their estimates, and as many more as can be read at once.
+// nextPaged returns the positions from start to end that have pages. By their estimates
+// they fill the room; if more can be read at once, there are more.
 func (f *fetch) nextPaged(start int, room int64) (paged []*position, end int) {
 	for end = start; end < len(f.parts); end++ {
 		p := &f.parts[end]
@@ -118,8 +118,8 @@ func (f *fetch) nextPaged(start int, room int64) (paged []*position, end int) {
 	return paged, end
 }
 
-// follow finds the extents of a position that starts in a page. Those after the page
-// belong to a later view of the partition, which becomes the result's.
+// follow finds the extents of a position that starts in a page. The extents after the
+// page come from a later view of the partition, which becomes the view of the result.
 func (f *fetch) follow(ctx context.Context, p *position) error {
 	if p.page == nil {
 		return nil

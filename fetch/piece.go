@@ -15,8 +15,8 @@ import (
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-// sparseGap is about how far a batch may lie behind the sparse entry it is found
-// by, in bytes.
+// sparseGap is about how many bytes a batch may lie behind the sparse entry that leads to
+// it.
 const sparseGap = 64 << 10
 
 // piece is an extent of a partition as it is walked: open, then next, and body or
@@ -33,14 +33,14 @@ type piece struct {
 
 	opened  bool
 	openErr error
-	suspect bool  // something of it is known to be damaged, or was
-	look    bool  // a verdict's time is over, and this one looks
+	suspect bool  // some of its bytes are or were known to be damaged
+	look    bool  // a verdict's time is over, and this piece looks
 	again   bool  // it was read again because of damage
-	waited  bool  // for a region that was not in memory
+	waited  bool  // a region was not in memory
 	size    int64 // of the object, if it is read in blocks
 	walk    batch.Walker
 	span    cache.Span
-	spans   int   // how many there have been
+	spans   int   // how many it has had
 	sound   int64 // the bytes of the span from the next batch to here were checked before
 }
 
@@ -49,7 +49,7 @@ func rangeOf(object string, e *partlog.Extent) cache.Range {
 	return cache.Range{Object: object, Pos: int64(e.Position), Len: int64(e.Length)}
 }
 
-// placeOf is what verdicts about the extent are about.
+// placeOf is the place of the verdicts about an extent.
 func placeOf(object string, e *partlog.Extent) place {
 	return place{object: object, position: e.Position}
 }
@@ -63,8 +63,8 @@ func (r *Reader) newPiece(j journal, k partlog.Key, e *partlog.Extent, from int6
 	}
 }
 
-// open reads and checks the object's footer, finds the batch to start with, and
-// reads ahead. Further calls return what the first one did.
+// open reads and checks the object's footer, finds the batch to start with, and reads
+// ahead. Later calls return the result of the first one.
 func (p *piece) open(ctx context.Context) error {
 	if p.opened {
 		return p.openErr
@@ -93,8 +93,8 @@ func (p *piece) place() place { return placeOf(p.object, p.extent) }
 
 func (p *piece) bytesAt() cache.Range { return rangeOf(p.object, p.extent) }
 
-// found notes that offsets of the piece cannot be read. An object that is missing may
-// have been deleted, so that is certain only once it is looked up again.
+// found notes that offsets of the piece cannot be read. A missing object may have been
+// deleted, so damage is certain only after another look-up.
 func (p *piece) found(first, last int64, err error, certain bool) {
 	p.suspect = true
 	p.reader.verdicts.found(p.place(), Damage{Object: p.object, Key: p.key, First: first, Last: last, Err: err}, certain)
@@ -107,7 +107,7 @@ func (p *piece) load(ctx context.Context) error {
 		if !errors.Is(err, ErrStorage) || errors.Is(err, errMissing) {
 			return err
 		}
-		// Damaged somewhere: batch by batch, what is sound of it is served.
+		// Damaged somewhere: the sound batches are served one by one.
 	}
 	var bytes []byte
 	if whole != nil {
@@ -119,7 +119,7 @@ func (p *piece) load(ctx context.Context) error {
 	}
 	part, ok := findPartition(object.Footer, p.key)
 	if !ok || !p.extent.Fits(part) {
-		return damaged(p.object, "its footer does not fit what the journal's state has of %v", p.key)
+		return damaged(p.object, "its footer does not fit the extent that the journal's state has of %v", p.key)
 	}
 	p.size = object.Size
 	p.walk.MoveTo(seek(part.Sparse, p.extent, p.from))
@@ -195,7 +195,7 @@ func (p *piece) hold(ctx context.Context, n int64) error {
 	return nil
 }
 
-// use makes span the one that is walked.
+// use makes span the one that the piece walks.
 func (p *piece) use(span cache.Span) {
 	p.span, p.sound = span, 0
 	p.spans++
@@ -277,9 +277,9 @@ func (p *piece) bytes(h batch.Header) []byte {
 // skip steps over the next batch.
 func (p *piece) skip(h batch.Header) { p.walk.Skip(&h) }
 
-// readAgain drops what the cache has of the piece, because it is damaged: that may
-// have happened on the way. It is false if the piece was read again before, or its
-// damage is known already.
+// readAgain drops the damaged bytes of the piece from the cache: the damage may have
+// happened on the way. It is false if the piece was read again before, or its damage is
+// known already.
 func (p *piece) readAgain() bool {
 	if p.again || p.size == 0 || p.blocked() != nil {
 		return false
@@ -317,7 +317,7 @@ func (p *piece) corrupt(last int64, cause error) error {
 	return err
 }
 
-// lost is an error of reading on in the piece.
+// lost notes an error of reading on in the piece, and returns it.
 func (p *piece) lost(err error) error {
 	if isDamage(err) {
 		p.found(p.walk.Offset(), p.extent.Last, err, !errors.Is(err, errMissing))

@@ -8,13 +8,13 @@ import (
 	"github.com/varvelog/varve/tiering/partlog"
 )
 
-// Fetch answers as Kafka does (KIP-74, KIP-41): as soon as MinBytes are there, a
-// partition has an error, or MaxWait is over. Partitions are served in their
-// order with whole batches, as far as MaxBytes reach; the first that has records
-// gives at least one batch however large it is. A partition without an error and
-// without records has none to give yet. When all that there is cannot be read, the
-// answer waits until MaxWait is over, and at least errorWait: the client will ask
-// again. When ctx ends, Fetch answers with what it knows.
+// Fetch answers as Kafka does (KIP-74, KIP-41): as soon as there are MinBytes, or a
+// partition has an error, or MaxWait is over. Partitions are served in their order with
+// whole batches, as far as MaxBytes reach. The first partition with records gives at
+// least one batch, however large it is. A result without an error and without records
+// means that there are none yet. If no records can be read, though there are some, the
+// answer waits until MaxWait is over, and at least errorWait: the client will ask again.
+// When ctx ends, Fetch answers with the results it has.
 func (r *Reader) Fetch(ctx context.Context, req Request) *Response {
 	q := r.newFetch(req)
 	wake := make(chan struct{}, 1)
@@ -54,8 +54,8 @@ func (r *Reader) Fetch(ctx context.Context, req Request) *Response {
 	}
 }
 
-// unreadable reports whether no partition has records and there is one that cannot
-// be read: then the Fetch waits as for new records, or its client asks in a loop.
+// unreadable reports whether no partition has records, and one cannot be read. Then the
+// Fetch waits as for new records; else its client would ask in a loop.
 func (f *fetch) unreadable() bool {
 	found := false
 	for i := range f.parts {
@@ -77,11 +77,11 @@ type fetch struct {
 	maxBytes int64
 	parts    []position
 	awaited  bool
-	ends     []func() // of the waits noted at journals
+	ends     []func() // end the waits noted at journals
 }
 
-// position is where a partition of the request stands: its result so far and,
-// if there are records to be had, where they are, or the page that tells.
+// position is where a partition of the request stands: its result so far and, if there
+// are records for it, where they are, or the page that has their extents.
 type position struct {
 	Partition
 	journal journal
@@ -90,10 +90,10 @@ type position struct {
 	bytes   int64         // about as many as the extents can give, at most MaxBytes (or 1)
 	stream  *stream       // the reader that it belongs to, if that is known to replay the partition
 	result  Result
-	failed  bool // the result's error is one of reading
+	failed  bool // the result's error is a readError
 }
 
-// limit is the bytes wanted of the partition: at least one, for a first batch.
+// limit returns the bytes wanted of the partition: at least one, for a first batch.
 func (p *position) limit() int64 { return max(int64(p.MaxBytes), 1) }
 
 // add appends extents, which belong to the position afterwards.
@@ -125,7 +125,7 @@ func (r *Reader) newFetch(req Request) *fetch {
 	return f
 }
 
-// watch has wake told of every move of the partitions.
+// watch sends to wake whenever one of the partitions moves.
 func (f *fetch) watch(wake chan<- struct{}) (cancel func()) {
 	keys := map[*partlog.State][]partlog.Key{}
 	for i := range f.parts {
@@ -144,7 +144,7 @@ func (f *fetch) watch(wake chan<- struct{}) (cancel func()) {
 	}
 }
 
-// await notes at the journals, once, that the request waits, be it not for long.
+// await notes at the journals, once, that the request waits, even if not for long.
 func (f *fetch) await() {
 	if f.awaited {
 		return
@@ -171,8 +171,8 @@ func (f *fetch) look(ctx context.Context) {
 	}
 }
 
-// lookAt finds out where a partition stands. What is out of range, and what is
-// too new an epoch, is looked at again once the head is proved.
+// lookAt finds out where a partition stands. If the offset is out of range, or the epoch
+// too new, it proves the head and looks again.
 func (f *fetch) lookAt(ctx context.Context, p *position) {
 	p.extents, p.page, p.bytes, p.failed = nil, nil, 0, false
 	p.result = Result{HighWatermark: -1, LogStart: -1, Epoch: -1}
@@ -191,8 +191,8 @@ func (f *fetch) lookAt(ctx context.Context, p *position) {
 	p.result.Err = err
 }
 
-// confirm sends clients away that get nothing from a leader which was deposed: they would
-// wait here without end. Where that cannot be known they wait on.
+// confirm sends clients away that would get nothing because this node was deposed: they
+// would wait here without end. While the node cannot know that, they wait on.
 func (f *fetch) confirm(ctx context.Context) {
 	for i := range f.parts {
 		p := &f.parts[i]
@@ -217,13 +217,13 @@ func (f *fetch) find(p *position) error {
 	}
 	p.add(extents)
 	if p.page = page; page != nil {
-		p.bytes = p.limit() // until it is read
+		p.bytes = p.limit() // a guess until the page is read
 	}
 	return nil
 }
 
-// appended reports whether the offset is one that the leader has given out, or
-// will next.
+// appended reports whether the leader has given the offset out, or will give it out
+// next.
 func (p *position) appended() bool {
 	if p.journal.AppendEnd == nil {
 		return false

@@ -11,12 +11,12 @@ import (
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-// query is one request. It remembers the journals it has looked at, and which
-// heads it has had proved: each at most once.
+// query is one request. It remembers the journals that it looked at, and the proofs of
+// their heads: one for each journal at most.
 type query struct {
 	reader *Reader
 	proofs map[uint32]error // by journal
-	losses map[uint32]error // by journal: ErrNotLeader, or nil; made when it is needed
+	losses map[uint32]error // by journal: ErrNotLeader, or nil; nil until it is needed
 	views  map[uint32]*JournalView
 }
 
@@ -24,7 +24,7 @@ func (r *Reader) newQuery() *query {
 	return &query{reader: r, proofs: make(map[uint32]error), views: make(map[uint32]*JournalView)}
 }
 
-// journal is the one that a partition lives in.
+// journal is the journal that a partition lives in.
 type journal struct {
 	id uint32
 	*JournalView
@@ -45,7 +45,7 @@ func (q *query) locate(k partlog.Key) (journal, error) {
 	return journal{id: id, JournalView: view}, nil
 }
 
-// prove has the head of the journal proved, unless this request has done so.
+// prove proves the head of the journal, unless this request has done so.
 func (q *query) prove(ctx context.Context, j journal) error {
 	err, done := q.proofs[j.id]
 	if done {
@@ -60,8 +60,9 @@ func (q *query) prove(ctx context.Context, j journal) error {
 	return err
 }
 
-// settle waits for what this node acknowledged before to be applied, if it leads the
-// journal. It comes before the proof of a head that a client takes for the end.
+// settle waits until all records that this node acknowledged before are applied, if it
+// leads the journal. It comes before the proof of a head that a client takes for the
+// end.
 func (q *query) settle(ctx context.Context, j journal) error {
 	if j.Settle == nil {
 		return nil
@@ -70,12 +71,12 @@ func (q *query) settle(ctx context.Context, j journal) error {
 	defer cancel()
 	err := j.Settle(ctx)
 	if err != nil && !errors.Is(err, ErrNotLeader) {
-		err = fmt.Errorf("%w: commit what was acknowledged in journal %d: %w", ErrNotReady, j.id, err)
+		err = fmt.Errorf("%w: commit acknowledged records of journal %d: %w", ErrNotReady, j.id, err)
 	}
 	return err
 }
 
-// lost is ErrNotLeader if this node led the journal and is found to lead it no more.
+// lost returns ErrNotLeader if this node led the journal and does not lead it any more.
 func (q *query) lost(ctx context.Context, j journal) error {
 	if j.Confirm == nil {
 		return nil
@@ -87,7 +88,7 @@ func (q *query) lost(ctx context.Context, j journal) error {
 	ctx, cancel := context.WithTimeout(ctx, proveLimit)
 	defer cancel()
 	if err = j.Confirm(ctx); !errors.Is(err, ErrNotLeader) {
-		err = nil // it leads, or that is not known
+		err = nil // this node leads, or it cannot know
 	}
 	if q.losses == nil {
 		q.losses = make(map[uint32]error)
@@ -99,7 +100,7 @@ func (q *query) lost(ctx context.Context, j journal) error {
 var errNotOpen = fmt.Errorf("%w: the partition is not open in its journal yet", ErrNotReady)
 
 // view returns the partition's view for a client that knows this leader epoch,
-// from a proved head if that is asked for or if the epoch is newer than ours.
+// from a proved head if the caller asks for one, or if the epoch is newer than ours.
 func (q *query) view(ctx context.Context, j journal, k partlog.Key, leaderEpoch int32, proof bool) (partlog.View, error) {
 	v, ok := j.State.Lookup(k)
 	if proof || ok && leaderEpoch > v.Epoch {
@@ -114,8 +115,8 @@ func (q *query) view(ctx context.Context, j journal, k partlog.Key, leaderEpoch 
 	return v, checkEpoch(v, leaderEpoch)
 }
 
-// checkEpoch fences a client by the leader epoch it knows (KIP-320). That the
-// epoch is too new may be said of a proved head only.
+// checkEpoch fences a client by the leader epoch it knows (KIP-320). Only with a proved
+// head may an epoch be called too new.
 func checkEpoch(v partlog.View, leaderEpoch int32) error {
 	switch {
 	case leaderEpoch < 0 || leaderEpoch == v.Epoch:
@@ -129,7 +130,7 @@ func checkEpoch(v partlog.View, leaderEpoch int32) error {
 // errMissing is an object that the state names and the store does not have.
 var errMissing = fmt.Errorf("%w: object not found", ErrStorage)
 
-// damaged is an error about what an object holds.
+// damaged returns an error about the contents of an object.
 func damaged(key, format string, args ...any) error {
 	return fmt.Errorf("%w: object %q: "+format, append([]any{ErrStorage, key}, args...)...)
 }
@@ -137,8 +138,8 @@ func damaged(key, format string, args ...any) error {
 // isReadError reports whether err may be one of readError.
 func isReadError(err error) bool { return errors.Is(err, ErrStorage) || errors.Is(err, ErrNotReady) }
 
-// readError sorts what went wrong with reading an object into damage and what
-// may pass.
+// readError sorts an error of reading an object: it is damage (ErrStorage), or it may
+// pass (ErrNotReady).
 func readError(err error) error {
 	switch {
 	case err == nil, errors.Is(err, ErrStorage):

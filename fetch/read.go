@@ -9,9 +9,9 @@ import (
 	"github.com/varvelog/varve/fetch/cache"
 )
 
-// read reads what the partitions have, and answers. The objects are read at the
-// same time, as far as the estimates say that they are needed; what fits is then
-// decided batch by batch, in the order of the partitions.
+// read reads the records of the partitions, and answers. Objects that are expected to be
+// needed are read at the same time. Which batches fit is decided after that, in the order
+// of the partitions.
 func (f *fetch) read(ctx context.Context) *Response {
 	ctx, cancel := context.WithTimeout(ctx, readLimit)
 	defer cancel()
@@ -22,8 +22,8 @@ func (f *fetch) read(ctx context.Context) *Response {
 	}
 	own, err := f.reader.reserve(ctx, expected, f.req.OnShort)
 	if err != nil {
-		// Clients that do not read their answers hold all the room. One batch comes
-		// through all the same, so that others go on, if slowly.
+		// Clients that do not read their answers hold all the room. This request gets one
+		// batch all the same, so that it goes on, if slowly.
 		own, plans, f.maxBytes = &share{reader: f.reader}, plans[:1], 1
 	}
 	f.openAll(ctx, plans)
@@ -35,7 +35,7 @@ func (f *fetch) read(ctx context.Context) *Response {
 	return f.respond(own.release)
 }
 
-// plan is the reading of one partition.
+// plan says how one partition is read.
 type plan struct {
 	*position
 	pieces []*piece
@@ -75,8 +75,8 @@ func (f *fetch) planOf(p *position, room int64) plan {
 	return pl
 }
 
-// openAll opens the pieces that are expected to be needed, several at a time, and
-// has others read ahead meanwhile. Errors show when a piece is used.
+// openAll opens the pieces that are expected to be needed, several at a time, and starts
+// to read ahead. Errors show when a piece is used.
 func (f *fetch) openAll(ctx context.Context, plans []plan) {
 	var pieces []*piece
 	var regions []cache.Region
@@ -118,10 +118,10 @@ func parallel(workers, n int, fn func(i int)) {
 	wg.Wait()
 }
 
-// serve fills in the result of a partition with up to room bytes, and returns
-// how many it took. Unless nothing has been served yet, it keeps to the pieces
-// that were expected to be needed: they are open, the others would be read one
-// after another.
+// serve fills in the result of a partition with up to room bytes, and returns how many
+// it took. The first partition that is served may use all of its pieces. The others keep
+// to the pieces that were expected to be needed: those are open, and more would be read
+// one after the other.
 func (f *fetch) serve(ctx context.Context, p *plan, room int64, first bool) int64 {
 	if !first {
 		p.pieces = p.pieces[:p.wanted]
@@ -144,9 +144,8 @@ func (f *fetch) serve(ctx context.Context, p *plan, room int64, first bool) int6
 	return got.bytes
 }
 
-// refresh looks a partition up anew, because an object of it is gone, with the
-// head proved: what was deleted lies below the floor by now, and anything else
-// stays an error.
+// refresh looks a partition up again with the head proved, because an object of it is
+// gone. Deleted records lie below the floor by now; any other loss stays an error.
 func (f *fetch) refresh(ctx context.Context, p *position) error {
 	if err := f.prove(ctx, p.journal); err != nil {
 		return err
@@ -164,8 +163,8 @@ type share struct {
 	bytes  int64
 }
 
-// reserve takes the bytes of a response out of MaxResponseBytes, all in one, so
-// that no two requests wait for each other. onShort is called while it waits.
+// reserve takes the bytes of a response out of MaxResponseBytes, all at once, so that no
+// two requests wait for each other. onShort is called while it waits.
 func (r *Reader) reserve(ctx context.Context, bytes int64, onShort func(int64)) (*share, error) {
 	own := &share{reader: r, bytes: bytes}
 	if r.memory.TryAcquire(bytes) {
@@ -189,8 +188,8 @@ func (r *Reader) reserve(ctx context.Context, bytes int64, onShort func(int64)) 
 	}
 }
 
-// shrink gives back what is not used. A first batch above the limits is more
-// than was taken; it is not waited for, so that it always comes through.
+// shrink gives back the bytes that are not used. A first batch may be larger than the
+// share; no request waits for that, so that such a batch always comes through.
 func (s *share) shrink(used int64) {
 	if used < s.bytes {
 		s.reader.memory.Release(s.bytes - used)

@@ -7,7 +7,7 @@ import (
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-// Recent is a Tail: the objects that were added last, up to a number of bytes.
+// Recent is a Tail of the objects that were added last, up to a number of bytes.
 // It is safe for concurrent use.
 type Recent struct {
 	journal uint32

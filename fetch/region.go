@@ -10,8 +10,8 @@ import (
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-// regionOf is an extent, which lies at a range, to be read without its object's
-// footer: the extent has what the footer says of the records, their CRC above all.
+// regionOf is the region of an extent, which lies at a range. It is read without the
+// object's footer, because the extent has the CRC of the records.
 func regionOf(at cache.Range, e partlog.Extent) cache.Region {
 	return cache.Region{
 		Range: at,
@@ -19,9 +19,8 @@ func regionOf(at cache.Range, e partlog.Extent) cache.Region {
 	}
 }
 
-// checkRegion checks everything that readers rely on: that the bytes are those which
-// the journal's state knows of, and each batch as readers would do themselves. It
-// returns where reading may start.
+// checkRegion checks everything that readers rely on: the CRC of all bytes, and each
+// batch as readers would check it themselves. It returns where reading may start.
 func checkRegion(object string, e partlog.Extent, b *cache.Block) ([]segment.SparseEntry, error) {
 	data := b.Bytes()
 	var sparse []segment.SparseEntry
@@ -44,13 +43,13 @@ func checkRegion(object string, e partlog.Extent, b *cache.Block) ([]segment.Spa
 		return nil, damaged(object, "%w", err)
 	}
 	if crc != e.CRC {
-		return nil, damaged(object, "its bytes from %d on are not those that the journal's state has", e.Position)
+		return nil, damaged(object, "its bytes from %d on do not have the CRC that the journal's state has", e.Position)
 	}
 	cache.Whole(b).Mark(0, int64(len(data)))
 	return sparse, nil
 }
 
-// region is where the piece's records are.
+// region is the region of the piece's records.
 func (p *piece) region() cache.Region { return regionOf(p.bytesAt(), *p.extent) }
 
 // apart reports whether the piece is read as a region of its own, rather than

@@ -13,17 +13,16 @@ import (
 // scanAhead is how many extents a Scan reads at once.
 const scanAhead = 8
 
-// Scan calls fn for the batches of a partition, in order and checked as those of a
-// Fetch, from the one that holds offset from on (which may start before it) up to
-// the high watermark of a head that was proved after the call. An offset below
-// the log start is taken for the log start. The bytes of a batch must not be
-// changed, and not be used after fn has returned.
+// Scan calls fn for the batches of a partition, in order, and checked as for a Fetch. It
+// starts with the batch that holds offset from, which may start before it, and goes up to
+// the high watermark of a head that was proved after the call. An offset below the log
+// start stands for the log start. The bytes of a batch must not be changed, and not be
+// used after fn has returned.
 //
-// Scan returns the offset to go on from: the high watermark, or, with an error,
-// the one after the last batch that fn has taken. An error of fn ends it and is
-// returned as it is; the others are those of a partition. Objects are read ahead
-// of fn, as fast as it takes the batches, and one Scan may take as long as ctx
-// allows.
+// Scan returns the offset to go on from: the high watermark, or, with an error, the offset
+// after the last batch that fn has taken. An error of fn ends the Scan and is returned as
+// it is; the other errors are those of a partition. Objects are read ahead of fn, as fast
+// as it takes the batches. One Scan may take as long as ctx allows.
 func (r *Reader) Scan(ctx context.Context, k partlog.Key, from int64, fn func(h batch.Header, b []byte) error) (next int64, err error) {
 	q := r.newQuery()
 	j, err := q.locate(k)
@@ -42,8 +41,8 @@ func (r *Reader) Scan(ctx context.Context, k partlog.Key, from int64, fn func(h 
 		start := s.next
 		err := s.some(ctx)
 		if errors.Is(err, errMissing) {
-			// What was deleted lies below the floor by now. The same object missing
-			// again is an error.
+			// Deleted records lie below the floor by now. If the same object is missing
+			// again, that is an error.
 			if err := r.newQuery().prove(ctx, j); err != nil {
 				return s.next, err
 			}
@@ -69,7 +68,7 @@ type scan struct {
 	fn      func(batch.Header, []byte) error
 }
 
-// some reads what one look-up finds.
+// some passes on the batches of the extents that one look-up finds.
 func (s *scan) some(ctx context.Context) error {
 	if view, ok := s.journal.State.Lookup(s.key); ok {
 		s.next = max(s.next, view.Start)
@@ -79,7 +78,7 @@ func (s *scan) some(ctx context.Context) error {
 		return err
 	}
 	if len(extents) == 0 {
-		s.next = s.end // the log start has passed it
+		s.next = s.end // the log start is beyond it
 		return nil
 	}
 	return s.extents(ctx, extents)

@@ -11,30 +11,31 @@ import (
 )
 
 const (
-	// minWindow and maxWindow bound what is read ahead for one reader of one
-	// partition, in bytes; it begins with startWindow. One object is read ahead in
-	// any case.
+	// minWindow and maxWindow bound the bytes that are read ahead for one reader of one
+	// partition. The window begins with startWindow. One object is read ahead in any
+	// case.
 	minWindow   = 1 << 20
 	startWindow = 4 << 20
 	maxWindow   = 32 << 20
-	// maxObjects bounds it in objects, of which each may take a GET.
+	// maxObjects bounds the objects in the window, because each may take a GET.
 	maxObjects = 128
-	// windowPause is for how many answers a window that was too large does not grow.
+	// windowPause is the number of answers for which a window that was too large does not
+	// grow.
 	windowPause = 16
 	// maxStreams bounds the readers that are remembered.
 	maxStreams = 4096
-	// streamIdle is after what time a reader has gone away.
+	// streamIdle is the time after which a reader is taken to be gone.
 	streamIdle = 30 * time.Second
-	// tailObjects is how many objects at the head of a journal are its tail: whoever
-	// reads there shares the blocks with the others.
+	// tailObjects is how many objects at the head of a journal are its tail. Readers there
+	// share their blocks.
 	tailObjects = 16
-	// caughtUp is with how many objects left a replay is over.
+	// caughtUp is the number of objects before the head at which a replay ends.
 	caughtUp = 2
 )
 
-// streams remembers who replays a partition from one request to the next: a Fetch
-// for the offset at which an answer ended comes from the reader of that answer.
-// Readers that keep pace with each other are one.
+// streams remembers the readers that replay a partition, from one request to the next. A
+// Fetch for the offset at which an answer ended comes from the reader of that answer.
+// Readers that keep pace with each other count as one.
 type streams struct {
 	cache *cache.Cache
 	now   func() time.Time
@@ -55,9 +56,9 @@ type stream struct {
 	window   int64     // bytes to read ahead
 	pause    int       // answers until it may grow again
 	waited   bool      // the last answer was not in memory in time
-	planned  []planned // objects read ahead, which next has not passed
+	planned  []planned // objects that were read ahead, and that next has not passed
 	planning bool
-	gone     bool // forgotten, though a request may still have it
+	gone     bool // forgotten, though a request may still hold it
 }
 
 // planned is an object that was read ahead.
@@ -70,8 +71,8 @@ func newStreams(c *cache.Cache) *streams {
 	return &streams{cache: c, now: time.Now, byKey: make(map[partlog.Key][]*stream)}
 }
 
-// find returns the reader that asks for this offset, nil if it is not known. One
-// that asks for the same offset again is meant as well.
+// find returns the reader that asks for this offset, or asks for it again. It returns nil
+// if the reader is not known.
 func (ss *streams) find(k partlog.Key, offset int64) *stream {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
@@ -85,8 +86,8 @@ func (ss *streams) find(k partlog.Key, offset int64) *stream {
 	return nil
 }
 
-// answered remembers that a reader, which is new if s is nil, was answered from
-// offset at to next.
+// answered remembers that a reader was answered from offset at to next. The reader is new
+// if s is nil.
 func (ss *streams) answered(s *stream, k partlog.Key, at, next int64, waited bool) {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
@@ -99,14 +100,14 @@ func (ss *streams) answered(s *stream, k partlog.Key, at, next int64, waited boo
 	s.at, s.next, s.waited = at, next, waited
 }
 
-// leave forgets a reader that replays no more.
+// leave forgets a reader that does not replay any more.
 func (ss *streams) leave(s *stream) {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
 	ss.dropLocked(s)
 }
 
-// sweepLocked forgets readers that have gone away, and makes room for one.
+// sweepLocked forgets readers that are gone, and makes room for one.
 func (ss *streams) sweepLocked() {
 	for e := ss.order.Back(); e != nil; e = ss.order.Back() {
 		s := e.Value.(*stream)
@@ -132,8 +133,8 @@ func (ss *streams) dropLocked(s *stream) {
 	ss.cache.Abandon(&s.ahead)
 }
 
-// begin tells what to read ahead for the readers among the plans: from which offset
-// on, and how much. There are none while all have enough; else end must follow.
+// begin returns how to read ahead for the readers among the plans: from which offset on,
+// and how much. It returns none while all readers have enough; else end must follow.
 func (ss *streams) begin(plans []plan) []ahead {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
@@ -145,12 +146,12 @@ func (ss *streams) begin(plans []plan) []ahead {
 			continue
 		}
 		from, bytes := ss.leftLocked(s)
-		// Many at a time, so that those of one object are read at once.
+		// Many at a time, so that extents of one object are read at once.
 		needed = needed || bytes >= s.window/2 && len(s.planned) <= maxObjects/2
 		readers = append(readers, ahead{
 			plan: &plans[i], from: max(from, plans[i].after()), bytes: bytes, objects: maxObjects - len(s.planned),
 		})
-		s.planning = true // by this request alone, be there two plans of one reader
+		s.planning = true // by this request alone, even if it has two plans of one reader
 	}
 	if !needed {
 		for i := range readers {
@@ -161,8 +162,8 @@ func (ss *streams) begin(plans []plan) []ahead {
 	return readers
 }
 
-// leftLocked is the offset from which on nothing is read ahead for s, and how many
-// bytes may be.
+// leftLocked returns the offset up to which everything is read ahead for s, and how many
+// bytes more may be.
 func (ss *streams) leftLocked(s *stream) (from, bytes int64) {
 	lost, room := ss.cache.Look(&s.ahead)
 	if lost > 0 {
@@ -179,9 +180,8 @@ func (ss *streams) leftLocked(s *stream) (from, bytes int64) {
 	return from, bytes
 }
 
-// resize fits the window to how the last answer went: it doubles while the reader
-// has to wait, within its part of the room there is, and halves when what was read
-// ahead for it was dropped unread.
+// resize fits the window to the last answer. It doubles while the reader has to wait, up
+// to its part of the room. It halves when bytes that were read ahead were dropped unread.
 func (s *stream) resize(lost bool, part int64) {
 	s.pause = max(0, s.pause-1)
 	switch {
@@ -193,7 +193,7 @@ func (s *stream) resize(lost bool, part int64) {
 	s.window = max(minWindow, min(s.window, part, maxWindow))
 }
 
-// end tells what was read ahead.
+// end notes the objects that are now read ahead.
 func (ss *streams) end(readers []ahead, done []step) {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
@@ -202,7 +202,7 @@ func (ss *streams) end(readers []ahead, done []step) {
 	}
 	for i := range readers {
 		s := readers[i].stream
-		if s.planning = false; s.gone { // forgotten meanwhile: nobody will come
+		if s.planning = false; s.gone { // forgotten since begin: no request will come
 			ss.cache.Abandon(&s.ahead)
 		}
 	}

@@ -11,21 +11,22 @@ import (
 )
 
 const (
-	// firstVerdict and lastVerdict are how long it is taken for granted that an object
-	// is damaged, doubling, before the next reader may look again.
+	// firstVerdict and lastVerdict bound how long a verdict is in force before the next
+	// reader may look again. The time doubles with each look.
 	firstVerdict = 2 * time.Second
 	lastVerdict  = time.Minute
-	// lookLimit is how long others wait for the look of the one who may.
+	// lookLimit is how long other readers wait for the one that looks.
 	lookLimit = 2 * time.Second
-	// verdictIdle is after what time without a reader a verdict is forgotten.
+	// verdictIdle is the time after which a verdict without a reader is forgotten.
 	verdictIdle = 30 * time.Minute
-	// maxVerdicts bounds them. Of more, the one not asked for longest is forgotten.
+	// maxVerdicts bounds the verdicts. For a new one, the one that no reader asked for for
+	// the longest time is forgotten.
 	maxVerdicts = 1024
-	// strikes is how often something is found damaged before it is called that.
+	// strikes is how often damage is found before a verdict is in force.
 	strikes = 2
 )
 
-// Damage is stored records that cannot be read, though they must be there.
+// Damage is stored records that must be there, but cannot be read.
 type Damage struct {
 	Object      string // key
 	Key         partlog.Key
@@ -33,45 +34,45 @@ type Damage struct {
 	Err         error
 }
 
-// place is the records of a partition in an object, or a page of an index object.
+// place is where damage is: an extent in its object, or a page in its index object.
 type place struct {
 	object   string
 	position uint32
 }
 
-// verdict is a Damage that was found. Until its time is over, readers are given its
-// error without a look at the store.
+// verdict is a Damage that was found. Until its time is over, readers get its error
+// without a request to the store.
 type verdict struct {
 	Damage
 	strikes int
 	until   time.Time
 	pause   time.Duration
-	looks   int // since its time was over, of one reader
+	looks   int // of one reader, since its time was over
 	asked   time.Time
 }
 
-// verdicts remembers what of the bucket is damaged. It is safe for concurrent use.
+// verdicts remembers the damage in the bucket. It is safe for concurrent use.
 type verdicts struct {
-	now      func() time.Time
-	damaged  func(Damage)        // called when one is in force, and when it is renewed
-	restored func(object string) // called when no verdict about an object is left
-	n        atomic.Int64        // of all, so that readers of a sound bucket take no lock
-	errors   atomic.Int64        // reads that ended with damage
+	now        func() time.Time
+	onDamaged  func(Damage)        // a verdict is in force, or was renewed
+	onRestored func(object string) // no verdict about an object is left
+	n          atomic.Int64        // of all verdicts, so that readers of a sound bucket take no lock
+	errors     atomic.Int64        // reads that ended with damage
 
 	mu      sync.Mutex
 	byPlace map[place][]*verdict
 }
 
 func newVerdicts(cfg *Config) *verdicts {
-	v := &verdicts{now: cfg.Now, damaged: cfg.Damaged, restored: cfg.Restored, byPlace: map[place][]*verdict{}}
+	v := &verdicts{now: cfg.Now, onDamaged: cfg.OnDamaged, onRestored: cfg.OnRestored, byPlace: map[place][]*verdict{}}
 	if v.now == nil {
 		v.now = time.Now
 	}
-	if v.damaged == nil {
-		v.damaged = func(Damage) {}
+	if v.onDamaged == nil {
+		v.onDamaged = func(Damage) {}
 	}
-	if v.restored == nil {
-		v.restored = func(string) {}
+	if v.onRestored == nil {
+		v.onRestored = func(string) {}
 	}
 	return v
 }
@@ -86,8 +87,8 @@ func (v *verdicts) known(at place) bool {
 	return len(v.byPlace[at]) > 0
 }
 
-// blocked is the error of a verdict in force about an offset, nil if there is none.
-// When the time of one is over, one caller looks for the others.
+// blocked returns the error of a verdict in force about an offset, nil if there is none.
+// When the time of a verdict is over, one caller looks for all.
 func (v *verdicts) blocked(at place, offset int64) (look bool, err error) {
 	if v.n.Load() == 0 {
 		return false, nil
@@ -113,7 +114,8 @@ func (v *verdicts) blocked(at place, offset int64) (look bool, err error) {
 	return false, nil
 }
 
-// found notes damage. A verdict is in force after a call that is certain, or several.
+// found notes damage. A verdict is in force after one call that is certain, or several
+// that are not.
 func (v *verdicts) found(at place, d Damage, certain bool) {
 	v.errors.Add(1)
 	v.mu.Lock()
@@ -144,12 +146,12 @@ func (v *verdicts) found(at place, d Damage, certain bool) {
 	}
 	v.mu.Unlock()
 	if inForce {
-		v.damaged(d)
+		v.onDamaged(d)
 	}
-	v.tell(over)
+	v.notifyRestored(over)
 }
 
-// sound notes that what holds an offset was read after all.
+// sound notes that the batch with an offset was read after all.
 func (v *verdicts) sound(at place, offset int64) {
 	v.mu.Lock()
 	var over []string
@@ -158,10 +160,10 @@ func (v *verdicts) sound(at place, offset int64) {
 		over = v.removeLocked(at, of[i])
 	}
 	v.mu.Unlock()
-	v.tell(over)
+	v.notifyRestored(over)
 }
 
-// forget drops what is known of an object.
+// forget drops the verdicts about an object.
 func (v *verdicts) forget(object string) {
 	v.mu.Lock()
 	var over []string
@@ -174,17 +176,17 @@ func (v *verdicts) forget(object string) {
 		}
 	}
 	v.mu.Unlock()
-	v.tell(over)
+	v.notifyRestored(over)
 }
 
-func (v *verdicts) tell(over []string) {
-	for _, object := range over {
-		v.restored(object)
+func (v *verdicts) notifyRestored(objects []string) {
+	for _, object := range objects {
+		v.onRestored(object)
 	}
 }
 
-// removeLocked forgets a verdict. It returns the object if that was the last one
-// about it, and it was in force.
+// removeLocked forgets a verdict. It returns the object if the verdict was in force, and
+// the last one about that object.
 func (v *verdicts) removeLocked(at place, x *verdict) (over []string) {
 	v.n.Add(-1)
 	left := slices.DeleteFunc(v.byPlace[at], func(other *verdict) bool { return other == x })
@@ -202,8 +204,8 @@ func (v *verdicts) removeLocked(at place, x *verdict) (over []string) {
 	return []string{at.object}
 }
 
-// makeRoomLocked forgets what no reader asks for any more, and, if there is no room
-// then, what was asked for longest ago.
+// makeRoomLocked forgets the verdicts that no reader asks for any more. If there is no
+// room then, it forgets the one that was asked for longest ago.
 func (v *verdicts) makeRoomLocked(now time.Time) (over []string) {
 	type placed struct {
 		at place
@@ -230,19 +232,18 @@ func (v *verdicts) makeRoomLocked(now time.Time) (over []string) {
 	return over
 }
 
-// sweep forgets what no reader asks for any more.
+// sweep forgets the verdicts that no reader asks for any more.
 func (v *verdicts) sweep() {
 	v.mu.Lock()
 	over := v.makeRoomLocked(v.now())
 	v.mu.Unlock()
-	v.tell(over)
+	v.notifyRestored(over)
 }
 
-// DamagedReads is how many reads have met records that are damaged or missing, or
-// were known to be.
+// DamagedReads returns how many reads ended at damaged or missing records.
 func (r *Reader) DamagedReads() int64 { return r.verdicts.errors.Load() }
 
-// Damaged is how many stretches of records are known to be damaged.
+// Damaged returns how many stretches of records are known to be damaged.
 func (r *Reader) Damaged() (n int) {
 	r.verdicts.sweep()
 	r.verdicts.mu.Lock()
@@ -257,5 +258,5 @@ func (r *Reader) Damaged() (n int) {
 	return n
 }
 
-// isDamage reports whether err says that something stored is damaged or missing.
+// isDamage reports whether err is about damaged or missing objects.
 func isDamage(err error) bool { return errors.Is(err, ErrStorage) }

@@ -24,8 +24,8 @@ type told struct {
 }
 
 func (o *told) config(cfg *Config) {
-	cfg.Damaged = func(d Damage) { o.damaged = append(o.damaged, d) }
-	cfg.Restored = func(object string) { o.restored = append(o.restored, object) }
+	cfg.OnDamaged = func(d Damage) { o.damaged = append(o.damaged, d) }
+	cfg.OnRestored = func(object string) { o.restored = append(o.restored, object) }
 }
 
 // hurt is a world with three objects of two batches each, the second of which is

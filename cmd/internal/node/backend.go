@@ -121,11 +121,11 @@ func (n *node) newReader(closers *stack) (*fetch.Reader, error) {
 	pages := n.indexPages(closers, &reader)
 	reader, err = fetch.NewReader(fetch.Config{
 		Cluster: n.cluster.ID, Cache: c, Journal: n.journalView, Locate: n.locate, Pages: pages,
-		ScanBytes: n.cfg.RequestMemory / 4,
-		Damaged:   n.damaged,
-		Restored:  func(object string) { n.board.Clear(health.Damage, object) },
+		ScanBytes:  n.cfg.RequestMemory / 4,
+		OnDamaged:  n.damaged,
+		OnRestored: func(object string) { n.board.Clear(health.Damage, object) },
 
-		Undecodable: n.undecodable,
+		OnUndecodable: n.undecodable,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open read path: %w", err)
