@@ -28,8 +28,8 @@ func (s *noCreates) Create(ctx context.Context, key string, data []byte) error {
 	return s.Store.Create(ctx, key, data)
 }
 
-// A page that stays lost is looked at every five minutes, and mended when it is
-// restored, or when the bucket takes what was rebuilt.
+// A page that stays lost is checked every five minutes. It is mended when it is
+// restored, or when the bucket accepts the rebuilt page.
 func TestLostPagesAreLookedAtAgainAtASlowPace(t *testing.T) {
 	for name, rebuilt := range map[string]bool{"restored by an operator": false, "rebuilt, and not written": true} {
 		t.Run(name, func(t *testing.T) {
@@ -82,7 +82,7 @@ func TestLostPagesAreLookedAtAgainAtASlowPace(t *testing.T) {
 					t.Errorf("after it was mended: %v, %d bytes", troubles, len(got))
 				}
 				if b := p.Page(state.Pages()[segment.ID{0xaa}][0]); b != nil {
-					t.Error("what is in the bucket is kept in memory")
+					t.Error("a page that is in the bucket is kept in memory")
 				}
 				if n := look(time.Hour); n != 0 {
 					t.Errorf("%d reads when nothing is lost any more", n)

@@ -20,10 +20,10 @@ const (
 	tries      = 3
 	firstPause = 200 * time.Millisecond // before the second try, doubling
 	tryLimit   = time.Minute
-	leastCost  = 64 << 10 // of memory, that an object is reckoned with
+	leastCost  = 64 << 10 // the least memory counted for an object
 )
 
-// try does a read of the store, again if it fails for no good reason.
+// try reads from the store, and again after an error that may pass.
 func (v *Verifier) try(ctx context.Context, read func(context.Context) error) error {
 	pause := firstPause
 	for i := 1; ; i++ {
@@ -56,8 +56,8 @@ func (w *walk) get(ctx context.Context, key string) (b []byte, err error) {
 	return b, err
 }
 
-// read reads and examines the object at seq by requests that begin now: all of
-// it, or only its index if none of its records are asked for.
+// read reads and examines the object at seq by requests that begin now. It
+// reads all of it, or only its index if none of its records are wanted.
 func (w *walk) read(ctx context.Context, seq uint64) *object {
 	o := &object{journal: w.journal, seq: seq}
 	if w.journal != 0 && w.verifier.opt.Topic != "" && w.readIndex(ctx, o) {
@@ -103,18 +103,18 @@ func (w *walk) readIndex(ctx context.Context, o *object) bool {
 	return true
 }
 
-// indexSize is about what was read of an object.
+// indexSize is roughly how much of an object was read.
 func indexSize(f *segment.Footer) int64 {
 	return int64(f.Entries.Length) + segment.HeaderSize + segment.TrailerSize
 }
 
-// wants reports whether a partition is in the scope asked for.
+// wants reports whether a partition is in the scope of the walk.
 func (v *Verifier) wants(k partlog.Key) bool {
 	return v.opt.Topic == "" || k.Topic == v.topic && (v.opt.Partition < 0 || k.Index == v.opt.Partition)
 }
 
-// ahead reads objects in parallel and hands them out in order. The memory of
-// what is under way is bounded; what is done holds only indexes.
+// ahead reads objects in parallel and returns them in order. The memory of
+// reads under way is bounded; of finished ones it holds only indexes.
 type ahead struct {
 	results chan chan *object
 	cancel  context.CancelFunc
@@ -147,8 +147,8 @@ func (w *walk) readAhead(ctx context.Context, plan iter.Seq2[uint64, int64]) *ah
 	return a
 }
 
-// readListed reads an object of which the listing told the size. One that is too
-// large to be a journal object is not read into memory.
+// readListed reads an object whose size is known from the listing. It does not
+// read one into memory that is too large to be a journal object.
 func (w *walk) readListed(ctx context.Context, seq uint64, size int64) *object {
 	if size <= segment.MaxObjectSize {
 		return w.read(ctx, seq)

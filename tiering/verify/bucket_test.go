@@ -246,7 +246,7 @@ func edit(t *testing.T, store *mem.Store, key string, change func([]byte) []byte
 	store.PutNow(key, change(b))
 }
 
-// rewrite changes what an object says and sums it anew.
+// rewrite changes fields of an object and computes its checksums again.
 func rewrite(t *testing.T, store *mem.Store, seq uint64, change func(h *segment.Header, parts []segment.Records)) {
 	t.Helper()
 	edit(t, store, at(seq), func(b []byte) []byte {

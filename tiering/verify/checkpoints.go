@@ -14,9 +14,9 @@ import (
 )
 
 const (
-	hintHint    = "nodes do without it, and read more of the journal when they start"
-	hintIndex   = "nodes rebuild it from the journal when it is needed, which takes long; one with the ingest role writes it again when it starts"
-	hintUnnamed = "no checkpoint names it that a node would start from"
+	hintHint    = "nodes start without it, and read more of the journal then"
+	hintIndex   = "nodes rebuild it from the journal when they need it, which takes long; a node with the ingest role writes it again when it starts"
+	hintUnnamed = "no checkpoint from which a node would start names it"
 )
 
 // isBlob reports whether a key of a journal is that of a checkpoint or an index
@@ -34,7 +34,7 @@ func (w *walk) readBlobs(ctx context.Context) error {
 	for _, key := range w.stored.blobs {
 		b, err := w.get(ctx, key)
 		if errors.Is(err, objstore.ErrNotFound) {
-			continue // removed since: newer ones make it superfluous
+			continue // removed since: newer ones replace it
 		}
 		if err != nil {
 			return fmt.Errorf("read %s: %w", key, err)
@@ -72,7 +72,7 @@ func (w *walk) blob(key string, b []byte) {
 		}
 	}
 	if err == nil && (blob.Cluster != w.chain.Cluster || blob.Journal != w.journal) {
-		code, err = CodeMisplaced, fmt.Errorf("it is of journal %d of cluster %s", blob.Journal, blob.Cluster.Base64())
+		code, err = CodeMisplaced, fmt.Errorf("it belongs to journal %d of cluster %s", blob.Journal, blob.Cluster.Base64())
 	}
 	if errors.Is(err, segment.ErrUnsupported) {
 		severity, code, hint = Error, CodeUnsupported, hintUpgrade
@@ -90,9 +90,9 @@ func (w *walk) floorNames(key string) bool {
 	return slices.ContainsFunc(w.floors.last(), func(f segment.Floor) bool { return f.Checkpoint == key })
 }
 
-// loadCheckpoint gets what nodes would start from, to be compared with what the
-// objects up to there add up to. What is wrong with the checkpoint's object, or
-// that it is missing, is found elsewhere.
+// loadCheckpoint loads the checkpoint from which nodes would start, to compare
+// it with the state that the objects up to there result in. A damaged or
+// missing checkpoint object is found elsewhere.
 func (w *walk) loadCheckpoint(ctx context.Context) error {
 	var newest *journal.Checkpoint
 	err := w.verifier.try(ctx, func(ctx context.Context) (err error) {
@@ -109,10 +109,10 @@ func (w *walk) loadCheckpoint(ctx context.Context) error {
 	return err
 }
 
-// compareCheckpoint holds a checkpoint against the walk, which has just taken the
-// last object that went into it. After damage, where the walk does not know what
-// the journal adds up to, it goes on from a checkpoint that the floor names, as nodes
-// do.
+// compareCheckpoint compares a checkpoint with the walk, which has just taken
+// the last object that the checkpoint covers. After damage the walk does not
+// know the journal's state. It then goes on from a checkpoint that the floor
+// names, as nodes do.
 func (w *walk) compareCheckpoint(c *journal.Checkpoint) {
 	if w.findings.counts[Error] > w.before {
 		if w.loose || w.apply == nil {
@@ -121,10 +121,10 @@ func (w *walk) compareCheckpoint(c *journal.Checkpoint) {
 		return
 	}
 	key := segment.CheckpointKey(w.journal, c.Chain.Last)
-	const hint = "nodes that start from it are wrong about the journal: keep the bucket as it is, and report it"
+	const hint = "nodes that start from it have a wrong state of the journal: keep the bucket as it is, and report it"
 	if c.Chain != w.chain {
 		w.findings.add(finding(Error, CodeState, w.journal, key, hint,
-			"the checkpoint's journal position %+v is not what the objects add up to, %+v", c.Chain, w.chain))
+			"the checkpoint's journal position %+v differs from that of the objects, %+v", c.Chain, w.chain))
 		return
 	}
 	if err := w.sameState(c.State); err != nil {
@@ -133,7 +133,7 @@ func (w *walk) compareCheckpoint(c *journal.Checkpoint) {
 	if check := w.verifier.opt.CheckAttached; check != nil && w.journal != 0 {
 		if err := check(c.Attached); err != nil {
 			w.findings.add(finding(Error, CodeState, w.journal, key, "no node can lead the journal from it: keep the bucket as it is, and report it",
-				"what is attached to the checkpoint for coordinators: %v", err))
+				"the checkpoint's attachment for coordinators: %v", err))
 		}
 	}
 }
@@ -144,7 +144,7 @@ func (w *walk) sameState(stored []byte) error {
 	}
 	state, err := partlog.Decode(w.journal, stored)
 	if err == nil && state.Hash() != w.state.Hash() {
-		err = errors.New("the checkpoint's partitions are not what the objects add up to")
+		err = errors.New("the checkpoint's partitions differ from those that the objects result in")
 	}
 	if err == nil {
 		err = w.comparePages(state)

@@ -42,9 +42,8 @@ func planCheckpoint(t *testing.T, store *mem.Store, chain *journal.Chain, state 
 	return job, index
 }
 
-// writeCheckpoint stores a checkpoint of what the objects up to seq add up to,
-// with an index page, as leaders do, and returns their keys. spoil changes what
-// is in it.
+// writeCheckpoint stores a checkpoint of the state after seq, with an index
+// page, as leaders do, and returns their keys. spoil changes their content.
 func writeCheckpoint(t *testing.T, store *mem.Store, seq uint64, spoil func(*journal.CheckpointJob)) (checkpoint, page string) {
 	t.Helper()
 	scratch := mem.New(nil, nil)
@@ -75,7 +74,7 @@ func TestACheckpointThatIsRightIsNoFinding(t *testing.T) {
 	}
 }
 
-// reblob changes an index object and sums it anew.
+// reblob changes an index object and computes its checksum again.
 func reblob(t *testing.T, store *mem.Store, key string, change func(*segment.Blob)) {
 	edit(t, store, key, func(b []byte) []byte {
 		blob, err := segment.DecodeBlob(segment.KindIndex, b)

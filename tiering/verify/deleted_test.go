@@ -12,7 +12,7 @@ import (
 
 func TestDamageToDeletedRecordsIsAWarning(t *testing.T) {
 	for name, tc := range map[string]struct {
-		before int64 // what is deleted of events-0, which has 0 to 5 in seq 6
+		before int64 // deleted up to here from events-0, which has 0 to 5 in seq 6
 		want   verify.Severity
 	}{
 		"nothing deleted":        {0, verify.Error},

@@ -1,19 +1,26 @@
-// Package verify walks a bucket and says what is wrong in it.
+// Package verify walks a bucket and reports damage in it.
 //
 // It owns the judgement of a bucket as a whole: the cluster object, each
-// journal's floors and the checkpoints they name, every object of every journal in
-// the order of seqs, below the floor as above it, every record batch. It promises that a clean bucket has no error, with or without
-// nodes running beside it; that damage gives one finding at the key where it is,
-// with the offsets that it touches where anything tells them, and not a second
-// one for each object after it; and that what could not be read is a finding, never
-// passed over. After the first contradiction in a journal what its objects add
-// up to is not known any more; from there on, or up to the floor if that lies
-// above, the chain, the checksums and the offsets are checked, but not whether
-// entries fit. It never writes or deletes,
-// and bounds its memory by Options.Memory, besides what grows with partitions,
-// producers and objects listed (four bytes each).
+// journal's floors and the checkpoints they name, and every object of every
+// journal. It takes the objects in the order of seqs, below the floor as above
+// it, with every record batch.
 //
-// What may follow what is decided by journal.Chain, what is well formed by
-// segment.Decode, and what applies by the states' own Apply functions: the same
-// code that nodes run.
+// It promises that a clean bucket has no error, whether nodes run at the same
+// time or not. Damage gives one finding, at the key where it is, with the
+// affected offsets if they can be known. It does not give another one for each
+// later object. An object that could not be read is a finding, and never passed
+// over.
+//
+// After the first contradiction in a journal, the state that its objects result
+// in is not known any more. From there on, or up to the floor if that lies
+// above, the walk checks the chain, the checksums and the offsets, but not
+// whether entries fit.
+//
+// It never writes or deletes. Options.Memory limits its memory, apart from the
+// part that grows with partitions, producers and listed objects (four bytes
+// each).
+//
+// journal.Chain decides which object may follow which, segment.Decode decides
+// whether one is well formed, and the states' own Apply functions whether it
+// applies. That is the code that nodes run.
 package verify

@@ -11,20 +11,20 @@ import (
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-// keptCheckpoints is how many of the last floors name a checkpoint that must be
-// there (tiering/journal/PROTOCOL.md, rule 9).
+// keptCheckpoints is how many of the last floors name a checkpoint that must
+// exist (tiering/journal/PROTOCOL.md, rule 9).
 const keptCheckpoints = 2
 
 // floors is a journal's chain of floor objects, read by key from the first on.
 type floors struct {
 	all []segment.Floor // that could be read, oldest first
-	n   uint64          // of the last one that is there
+	n   uint64          // of the last existing one
 }
 
-// last are those that name a checkpoint that must be there.
+// last returns the floors that name a checkpoint that must exist.
 func (f *floors) last() []segment.Floor { return f.all[max(0, len(f.all)-keptCheckpoints):] }
 
-// inForce is the floor, 0 if there is none.
+// inForce returns the floor in force, 0 if there is none.
 func (f *floors) inForce() uint64 {
 	if len(f.all) == 0 {
 		return 0
@@ -32,8 +32,8 @@ func (f *floors) inForce() uint64 {
 	return f.all[len(f.all)-1].Floor
 }
 
-// readFloors reads the floors of a journal: by number, and beyond a gap those that
-// were listed.
+// readFloors reads the floors of a journal: by number, and after a gap the
+// listed ones.
 func (w *walk) readFloors(ctx context.Context) error {
 	for n := uint64(1); ; n++ {
 		found, err := w.readFloor(ctx, n)
@@ -55,8 +55,9 @@ func (w *walk) readFloors(ctx context.Context) error {
 	return w.readCheckpoints(ctx)
 }
 
-// readFloorBeyond reads a floor that was listed, though the one called missing is not
-// there. What is no floor of this journal does not show that one is missing.
+// readFloorBeyond reads a listed floor, though the one with number missing does
+// not exist. An object that is not a floor of this journal does not prove that
+// a floor is missing.
 func (w *walk) readFloorBeyond(ctx context.Context, missing, n uint64) error {
 	before, last := len(w.floors.all), w.floors.n
 	found, err := w.readFloor(ctx, n)
@@ -65,7 +66,7 @@ func (w *walk) readFloorBeyond(ctx context.Context, missing, n uint64) error {
 		return err
 	case len(w.floors.all) > before:
 		w.findings.add(finding(Error, CodeFloor, w.journal, segment.FloorKey(w.journal, missing), hintRestore,
-			"floor %d is missing, there is floor %d: nodes take an older floor for the one in force", missing, n))
+			"floor %d is missing, though floor %d exists: nodes use an older floor", missing, n))
 	case found:
 		w.floors.n = last // no node gets as far
 	}
@@ -102,13 +103,13 @@ func (w *walk) readFloor(ctx context.Context, n uint64) (bool, error) {
 	return true, nil
 }
 
-// readCheckpoints reads the checkpoints that must be there.
+// readCheckpoints reads the checkpoints that must exist.
 func (w *walk) readCheckpoints(ctx context.Context) error {
 	for _, floor := range w.floors.last() {
 		b, err := w.get(ctx, floor.Checkpoint)
 		if errors.Is(err, objstore.ErrNotFound) {
 			w.findings.add(finding(Error, CodeFloor, w.journal, floor.Checkpoint, hintRestore,
-				"the checkpoint that floor %d names is missing: it stands for all records below seq %d", floor.N, floor.Floor))
+				"the checkpoint that floor %d names is missing: it covers all records below seq %d", floor.N, floor.Floor))
 			continue
 		}
 		if err != nil {
@@ -117,11 +118,11 @@ func (w *walk) readCheckpoints(ctx context.Context) error {
 		c, err := journal.OpenCheckpoint(w.chain, floor.Checkpoint, b)
 		switch {
 		case errors.Is(err, segment.ErrUnsupported):
-			continue // found as what is wrong with the checkpoint's object
+			continue // the checkpoint's object has a finding for that
 		case sha256.Sum256(b) != floor.Hash:
-			err = fmt.Errorf("it is not the checkpoint that floor %d names: its hash is another", floor.N)
+			err = fmt.Errorf("it is not the checkpoint that floor %d names: its hash differs", floor.N)
 		case err == nil && c.Chain.Next != floor.Floor:
-			err = fmt.Errorf("floor %d is seq %d, but it stands for all below seq %d", floor.N, floor.Floor, c.Chain.Next)
+			err = fmt.Errorf("floor %d is seq %d, but the checkpoint covers all below seq %d", floor.N, floor.Floor, c.Chain.Next)
 		}
 		if err != nil {
 			w.findings.add(finding(Error, CodeFloor, w.journal, floor.Checkpoint, hintRestore, "%v", err))
@@ -132,13 +133,13 @@ func (w *walk) readCheckpoints(ctx context.Context) error {
 	return nil
 }
 
-// checkPlanned holds the floors against the journal, in whose entries each was
-// planned. Where entries could not be read nothing can be said.
+// checkPlanned compares the floors with the journal, whose entries must plan
+// each of them. If entries could not be read, it cannot decide.
 func (w *walk) checkPlanned() {
 	for _, floor := range w.floors.all {
 		if !w.partitions.gaps && !w.planned[floor.N].Has(floor, w.journal) {
 			w.findings.add(finding(Error, CodeFloor, w.journal, segment.FloorKey(w.journal, floor.N), hintReplaced,
-				"floor %d at seq %d is none that the journal planned", floor.N, floor.Floor))
+				"the journal did not plan floor %d at seq %d", floor.N, floor.Floor))
 		}
 	}
 }

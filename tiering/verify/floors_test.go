@@ -11,7 +11,7 @@ import (
 	"github.com/varvelog/varve/tiering/verify"
 )
 
-// floored is history with two floors, at seqs 9 and 15, and what planned them.
+// floored is history with two floors, at seqs 9 and 15, and their plans.
 func floored(t *testing.T) (store *mem.Store, checkpoints [2]string) {
 	t.Helper()
 	store, w := history(t)
@@ -154,7 +154,7 @@ func TestTheCheckpointOfAFloorIsComparedWithTheObjects(t *testing.T) {
 	plan := journal.FloorPlan{N: 1, At: at, Object: segment.ID{8}}
 	w.put(w.header(segment.KindData), []segment.Entry{plan.Entry()}, nil)
 	putFloor(t, store, segment.Floor{N: 1, Floor: plan.Floor(), Checkpoint: checkpoint, Object: plan.Object})
-	writeCheckpoint(t, store, 14, nil) // what a node would start from is right
+	writeCheckpoint(t, store, 14, nil) // the one from which a node would start is right
 	r := run(t, store, verify.Options{})
 	if len(r.Findings) != 1 || brief(r.Findings[0]) != (expected{"error", "state", checkpoint, ""}) {
 		t.Fatalf("%+v", r.Findings)
@@ -176,7 +176,7 @@ func TestDamageToACheckpointThatAFloorNamesIsAnError(t *testing.T) {
 func TestAPlanThatCannotStandThereIsFound(t *testing.T) {
 	for name, plans := range map[string][]journal.FloorPlan{
 		"number left out":          {{N: 2, At: segment.Ref{Seq: 8, Object: segment.ID{1}}, Object: segment.ID{2}}},
-		"beyond what is confirmed": {{N: 1, At: segment.Ref{Seq: 20, Object: segment.ID{1}}, Object: segment.ID{2}}},
+		"beyond the confirmed seq": {{N: 1, At: segment.Ref{Seq: 20, Object: segment.ID{1}}, Object: segment.ID{2}}},
 		"goes back": {
 			{N: 1, At: segment.Ref{Seq: 14, Object: segment.ID{1}}, Object: segment.ID{2}},
 			{N: 2, At: segment.Ref{Seq: 8, Object: segment.ID{1}}, Object: segment.ID{2}},

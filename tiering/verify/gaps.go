@@ -8,16 +8,16 @@ import (
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-// This file is about the end of a journal, and about what looks like it: seqs at
-// which there is no object.
+// This file is about the end of a journal, and about gaps that look like it:
+// seqs without an object.
 
-// beyond looks for objects after those that were listed; false at the head.
+// beyond looks for objects after the listed ones; false at the head.
 func (w *walk) beyond(ctx context.Context) (more bool, err error) {
 	if more, err := w.direct(ctx); more || err != nil {
 		return more, err
 	}
-	// A listing that begins before the key is read once more shows no object
-	// that was stored later than this one was resolved.
+	// A listing that begins before the key is read again shows no object that
+	// was stored after this one was resolved.
 	inv := newInventory()
 	if err := w.verifier.list(ctx, inv, journalPrefix(w.journal), segment.JournalKey(w.journal, w.chain.Next)); err != nil {
 		return false, err
@@ -38,8 +38,8 @@ func (w *walk) beyond(ctx context.Context) (more bool, err error) {
 	return false, nil
 }
 
-// direct takes the object at Next, of which it is not known whether there is
-// one; false if there is none.
+// direct takes the object at Next, which may or may not exist; false if it does
+// not.
 func (w *walk) direct(ctx context.Context) (bool, error) {
 	o := w.read(ctx, w.chain.Next)
 	switch {
@@ -51,8 +51,8 @@ func (w *walk) direct(ctx context.Context) (bool, error) {
 	return true, w.take(ctx, o)
 }
 
-// listed walks the objects that were listed. ended tells that the journal ends
-// before the last of them.
+// listed walks the listed objects. ended reports that the journal ends before
+// the last of them.
 func (w *walk) listed(ctx context.Context) (ended bool, err error) {
 	plan := w.readAhead(ctx, w.stored.from(w.chain.Next))
 	defer plan.close()
@@ -68,7 +68,7 @@ func (w *walk) listed(ctx context.Context) (ended bool, err error) {
 			return ended, err
 		}
 		if o.absent {
-			if o = w.read(ctx, o.seq); o.absent { // gone since it was listed
+			if o = w.read(ctx, o.seq); o.absent { // removed since it was listed
 				continue
 			}
 		}
@@ -78,8 +78,8 @@ func (w *walk) listed(ctx context.Context) (ended bool, err error) {
 	}
 }
 
-// upTo goes on to o, which was listed, over seqs that were not. Each is read by
-// a request that begins after the listing.
+// upTo goes on to o, which was listed, over seqs that were not. It reads each
+// of those by a request that begins after the listing.
 func (w *walk) upTo(ctx context.Context, o *object) (ended bool, err error) {
 	for own := false; w.chain.Next < o.seq; {
 		taken, err := w.direct(ctx)
@@ -106,17 +106,18 @@ func (w *walk) upTo(ctx context.Context, o *object) (ended bool, err error) {
 	return false, nil
 }
 
-// maxJunk is how many objects beyond a gap are looked at for one of this journal.
+// maxJunk is how many objects after a gap are checked for one of this journal.
 const maxJunk = 16
 
-// isOwn reports whether the object belongs where it lies.
+// isOwn reports whether the object belongs at its place.
 func (w *walk) isOwn(o *object) bool {
 	h := o.header
 	return h != nil && h.Cluster == w.chain.Cluster && h.Journal == w.journal && h.Seq == o.seq
 }
 
-// ownFrom reports whether o, or one of those that were listed after it, is an object
-// of this journal. If none is, nothing shows that the seqs before o ever were.
+// ownFrom reports whether o, or one of the objects listed after it, is an
+// object of this journal. If none is, nothing proves that the seqs before o
+// ever existed.
 func (w *walk) ownFrom(ctx context.Context, o *object) bool {
 	own := w.isOwn(o)
 	for seq := range w.firstFrom(o.seq + 1) {
@@ -128,8 +129,9 @@ func (w *walk) ownFrom(ctx context.Context, o *object) bool {
 	return own
 }
 
-// adviseLast says of an object that is not of this journal, or cannot be read, what
-// a node says of it: nothing behind it shows that varve wrote it.
+// adviseLast sets the advice for an object that is not of this journal, or
+// cannot be read. It is that of a node: no later object proves that varve wrote
+// this one.
 func (w *walk) adviseLast(ctx context.Context, o *object) {
 	if w.isOwn(o) || len(o.findings) == 0 || o.findings[0].Code == CodeUnsupported || w.ownFrom(ctx, o) {
 		return
@@ -137,7 +139,7 @@ func (w *walk) adviseLast(ctx context.Context, o *object) {
 	o.findings[len(o.findings)-1].Hint = hintLast
 }
 
-// firstFrom yields the first seqs that were listed from seq on, maxJunk at most.
+// firstFrom yields the first listed seqs from seq on, maxJunk at most.
 func (w *walk) firstFrom(seq uint64) iter.Seq[uint64] {
 	return func(yield func(uint64) bool) {
 		n := 0
@@ -157,25 +159,25 @@ func (w *walk) junk(ctx context.Context, o *object) {
 		if seq != o.seq {
 			at = w.read(ctx, seq)
 		}
-		what := "it is damaged, or was never varve's"
+		detail := "it is damaged, or was never varve's"
 		switch {
 		case at.absent:
 			continue
 		case at.err != nil:
-			what = at.err.Error()
+			detail = at.err.Error()
 		case at.header != nil:
-			what = fmt.Sprintf("it says that it is seq %d of journal %d of cluster %s", at.header.Seq, at.header.Journal, at.header.Cluster.Base64())
+			detail = fmt.Sprintf("it says that it is seq %d of journal %d of cluster %s", at.header.Seq, at.header.Journal, at.header.Cluster.Base64())
 		}
 		w.findings.add(finding(Error, CodeMisplaced, w.journal, at.key(), hintJunk,
-			"beyond the head, seq %d, and no object of this journal: %s; no node leads the journal while it is there", w.chain.Next-1, what))
+			"beyond the head, seq %d, and no object of this journal: %s; no node leads the journal while it is there", w.chain.Next-1, detail))
 	}
 }
 
-// proof says why there must be an object at Next, where there is none but later
-// ones are; nothing if they may just be under way.
+// proof returns why there must be an object at Next, if there is none but later
+// ones exist; "" if it may just be under way.
 func (w *walk) proof(ctx context.Context, o *object) (string, error) {
 	if last := w.stored.last(); last >= w.chain.Next+w.chain.Window {
-		return fmt.Sprintf("there is seq %d, which is never sent before this one is stored", last), nil
+		return fmt.Sprintf("seq %d exists, which is never sent before this one is stored", last), nil
 	}
 	confirmed := w.confirmed
 	for seq := range w.stored.from(o.seq) { // fewer than the window
@@ -193,11 +195,11 @@ func (w *walk) proof(ctx context.Context, o *object) (string, error) {
 	return "", ctx.Err()
 }
 
-// inFlight tells of the objects from o on, beyond the head.
+// inFlight reports the objects from o on, beyond the head.
 func (w *walk) inFlight(o *object) {
 	for seq := range w.stored.from(o.seq) {
 		w.findings.add(finding(Info, CodeBeyond, w.journal, segment.JournalKey(w.journal, seq), "",
-			"beyond the head: seq %d was not stored yet; the object counts if it comes, and is void if another leader takes its place", w.chain.Next))
+			"beyond the head: seq %d was not stored yet; the object is valid once that seq is stored, and void if another leader takes its place", w.chain.Next))
 	}
 }
 
@@ -210,12 +212,12 @@ func (w *walk) miss(proof string) {
 			"missing, but %s: nodes stop reading the journal here", proof)
 		w.findings.add(w.missing)
 	} else {
-		w.missing.What = fmt.Sprintf("missing, and all up to seq %d, but later objects are there: nodes stop reading the journal here", next)
+		w.missing.What = fmt.Sprintf("missing, and all up to seq %d, but later objects exist: nodes stop reading the journal here", next)
 	}
 	w.hole(next, w.missing)
 }
 
-// hole passes over an object of which nothing is known but what f says.
+// hole passes over an object about which only f is known.
 func (w *walk) hole(seq uint64, f *Finding) {
 	if n := len(w.partitions.holes); n == 0 || w.partitions.holes[n-1].finding != f {
 		w.partitions.lost(seq, f)

@@ -15,11 +15,11 @@ import (
 const (
 	journalsPrefix = "journals/"
 	probePrefix    = "probe/" // left by a test of the store that was cut short
-	maxUnknown     = 100      // keys told one by one
+	maxUnknown     = 100      // keys reported one by one
 )
 
-// stored is what a listing showed of a journal. It is a hint: it says where to
-// look, how much there is, and what lies beyond a gap.
+// stored is the listing of a journal. It is a hint: it has the places to read,
+// the amount of data, and the objects after a gap.
 type stored struct {
 	runs   []run // in the order of seqs
 	count  int64
@@ -28,7 +28,8 @@ type stored struct {
 	blobs  []string // keys of checkpoints and index pages
 }
 
-// floorFrom is the lowest number of a floor object from n on, 0 if there is none.
+// floorFrom returns the lowest number of a floor object from n on, 0 if there
+// is none.
 func (s *stored) floorFrom(n uint64) uint64 {
 	for _, number := range s.floors {
 		if number >= n {
@@ -38,7 +39,7 @@ func (s *stored) floorFrom(n uint64) uint64 {
 	return 0
 }
 
-// run is objects with seqs in a row.
+// run is a row of objects with consecutive seqs.
 type run struct {
 	first uint64
 	sizes []uint32 // bytes; of larger ones the greatest uint32
@@ -71,7 +72,7 @@ func (s *stored) from(seq uint64) iter.Seq2[uint64, int64] {
 	}
 }
 
-// last is the highest seq listed, 0 if there is none.
+// last returns the highest listed seq, 0 if there is none.
 func (s *stored) last() uint64 {
 	if len(s.runs) == 0 {
 		return 0
@@ -80,7 +81,7 @@ func (s *stored) last() uint64 {
 	return r.first + uint64(len(r.sizes)) - 1
 }
 
-// inventory is what the listing of a bucket showed.
+// inventory is the listing of a bucket.
 type inventory struct {
 	journals map[uint32]*stored
 	unknown  []string // the first maxUnknown
@@ -98,7 +99,7 @@ func (inv *inventory) journal(id uint32) *stored {
 	return s
 }
 
-// add sorts a key in.
+// add adds a key.
 func (inv *inventory) add(i objstore.Info) {
 	if i.Key == segment.ClusterKey || strings.HasPrefix(i.Key, probePrefix) {
 		return
@@ -118,7 +119,7 @@ func (inv *inventory) add(i objstore.Info) {
 	inv.unknown = append(inv.unknown, i.Key)
 }
 
-// addJournal sorts in the object called name in a journal's folder.
+// addJournal adds the object called name of a journal's folder.
 func (inv *inventory) addJournal(journal uint32, name string, i objstore.Info) bool {
 	const digits = 20
 	if n, ok := segment.ParseFloorKey(journal, i.Key); ok && n > 0 {

@@ -12,7 +12,7 @@ import (
 	"github.com/varvelog/varve/tiering/verify"
 )
 
-// TestJunkFarBeyondIsFoundAndNothingElse: what lies there shows nothing about the
+// TestJunkFarBeyondIsFoundAndNothingElse: junk there proves nothing about the
 // seqs and floors before it, and the walk does not go through them one by one.
 func TestJunkFarBeyondIsFoundAndNothingElse(t *testing.T) {
 	const far = uint64(math.MaxUint64 - 5)
@@ -49,8 +49,8 @@ func TestJunkFarBeyondIsFoundAndNothingElse(t *testing.T) {
 	}
 }
 
-// TestJunkRightBehindTheHeadMayBeTakenAway, as a node says too. What objects follow
-// was varve's, for varve wrote those after it.
+// TestJunkRightBehindTheHeadMayBeTakenAway, as a node reports too. An object
+// before others was varve's, because varve wrote those after it.
 func TestJunkRightBehindTheHeadMayBeTakenAway(t *testing.T) {
 	const hint = "restore the object from a copy of the bucket, or take it away if varve did not write it"
 	for name, tc := range map[string]struct {

@@ -9,14 +9,14 @@ import (
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-// What an operator can do.
+// Advice for an operator.
 const (
 	hintRestore  = "restore the object from a copy of the bucket; varve never rewrites one"
 	hintLast     = "restore the object from a copy of the bucket, or take it away if varve did not write it: no object of this journal is behind it"
 	hintReplaced = "an object was replaced, or two buckets were mixed: restore it from a copy of the bucket"
-	hintJunk     = "take it away if varve did not put it there; else all objects between are lost, and it is damaged: restore them"
+	hintJunk     = "remove it if varve did not write it; otherwise all objects between are lost, and it is damaged: restore them"
 	hintStored   = "the object's checksums are right, so it was stored like this: keep the bucket as it is, and report it"
-	hintContent  = "the log is intact; consumers stop at these offsets, and \"varve consume --skip-undecodable\" reads on behind them"
+	hintContent  = "the log is intact; consumers stop at these offsets, and \"varve consume --skip-undecodable\" skips them"
 	hintUpgrade  = "verify with a newer varve; this one is too old for the object"
 )
 
@@ -27,12 +27,12 @@ type object struct {
 	size    int64
 
 	absent   bool
-	err      error           // of the store: nothing is known about the object
+	err      error           // of the store: the object is not known
 	header   *segment.Header // nil: neither of its copies can be read
 	footer   *segment.Footer // nil: cannot be read
 	entries  []segment.Entry // if intact; those of the journal's state machine
 	floor    *journal.FloorPlan
-	intact   bool // header, footer and entries: what readers of the journal need
+	intact   bool // header, footer and entries, which readers of the journal need
 	findings []*Finding
 	batches  [][]batch.Header // of idempotent producers, by partition of the footer
 }
@@ -52,8 +52,8 @@ func (o *object) find(s Severity, c Code, offset int64, hint, format string, arg
 // whole is for findings that are about the whole object.
 const whole = -1
 
-// examine reads a whole object and finds all that is wrong with it by itself.
-// It keeps nothing of b.
+// examine reads a whole object and finds all faults that it shows by itself. It
+// keeps no part of b.
 func examine(o *object, b []byte, records bool) {
 	o.size = int64(len(b))
 	decoded, err := segment.Decode(b)
@@ -106,7 +106,8 @@ func (o *object) salvage(b []byte, cause error, records bool) {
 	}
 }
 
-// setEntries sorts the entries, and keeps copies, so that the object's bytes can go.
+// setEntries separates the entries by reader, and keeps copies, so that the
+// object's bytes can be freed.
 func (o *object) setEntries(entries []segment.Entry) {
 	sorted, err := journal.NewObject(o.footer, entries)
 	if err != nil {
@@ -128,7 +129,7 @@ func (o *object) setIndex(index *journal.Object) {
 	}
 }
 
-// damagedAt is the offset that a decoder's error names, else whole.
+// damagedAt returns the offset that a decoder's error names, or else whole.
 func damagedAt(err error) int64 {
 	var c *segment.CorruptError
 	if errors.As(err, &c) {

@@ -14,10 +14,10 @@ import (
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-// This file is about index pages: what the checkpoints name must be there, and be
-// what the journal's objects add up to.
+// This file is about index pages: those that the checkpoints name must exist,
+// and match the journal's objects.
 
-// namePages gathers the pages that the checkpoints name from which a node would
+// namePages gathers the pages named by checkpoints from which a node would
 // start. A state that cannot be decoded is found when it is compared.
 func (w *walk) namePages() {
 	w.pages = map[segment.ID][]*partlog.Page{}
@@ -41,12 +41,12 @@ func (w *walk) namePages() {
 	}
 }
 
-// missPages looks for the pages that checkpoints name and that were not listed.
+// missPages looks for pages that checkpoints name and that were not listed.
 func (w *walk) missPages(ctx context.Context) error {
 	for _, object := range slices.SortedFunc(maps.Keys(w.pages), compareIDs) {
 		key := segment.IndexKey(w.journal, object)
 		if slices.Contains(w.stored.blobs, key) {
-			continue // read and judged
+			continue // read and checked
 		}
 		b, err := w.get(ctx, key)
 		if errors.Is(err, objstore.ErrNotFound) {
@@ -65,8 +65,8 @@ func (w *walk) missPages(ctx context.Context) error {
 
 func compareIDs(a, b segment.ID) int { return bytes.Compare(a[:], b[:]) }
 
-// affectPages adds to a finding about an index object the records that are found by
-// the pages in it.
+// affectPages adds to a finding about an index object the records that its
+// pages lead to.
 func (w *walk) affectPages(f *Finding, object segment.ID) {
 	for _, p := range w.pages[object] {
 		f.Affects = append(f.Affects, offsets(p.Key, p.Base, p.Last))
@@ -76,8 +76,8 @@ func (w *walk) affectPages(f *Finding, object segment.ID) {
 	})
 }
 
-// comparePages compares the pages that a checkpoint names with the state of the walk,
-// which has all extents.
+// comparePages compares the pages that a checkpoint names with the state of the
+// walk, which has all extents.
 func (w *walk) comparePages(state *partlog.State) error {
 	for _, pages := range state.Pages() {
 		for _, p := range pages {
@@ -87,7 +87,7 @@ func (w *walk) comparePages(state *partlog.State) error {
 			}
 			n := slices.IndexFunc(extents, func(e partlog.Extent) bool { return e.Last >= p.Last }) + 1
 			if _, err := partlog.EncodePage(p, extents[:n]); err != nil {
-				return fmt.Errorf("the checkpoint's index pages are not what the objects add up to: %w", err)
+				return fmt.Errorf("the checkpoint's index pages differ from those that the objects result in: %w", err)
 			}
 		}
 	}

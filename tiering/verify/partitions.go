@@ -9,15 +9,15 @@ import (
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-// partitions follows where each partition of a data journal stands. Other than
-// the journal's state it goes on after damage, and tells from what comes after
-// it which offsets the damage took.
+// partitions follows the end of each partition of a data journal. Unlike the
+// journal's state it goes on after damage, and finds out from later objects
+// which offsets the damage took.
 type partitions struct {
 	byKey  map[partlog.Key]*partition
 	starts map[partlog.Key]int64 // where records were deleted
 	holes  []hole
-	// gaps: partitions may have been opened in what was not read, in a hole or
-	// below the floor
+	// gaps: partitions may have been opened in objects that were not read, in a
+	// hole or below the floor
 	gaps bool
 }
 
@@ -39,15 +39,15 @@ func newPartitions() *partitions {
 	return &partitions{byKey: map[partlog.Key]*partition{}, starts: map[partlog.Key]int64{}}
 }
 
-// lost notes that the contents of an object are not known, and where to tell
-// what that means.
+// lost notes that the contents of an object are not known; f is the finding to
+// which their offsets are added.
 func (t *partitions) lost(seq uint64, f *Finding) {
 	t.holes = append(t.holes, hole{seq, f})
 	t.gaps = true
 }
 
-// take checks the next valid object of the journal against the partitions.
-// excused tells that something in it does not fit because of what was lost.
+// take compares the next valid object of the journal with the partitions.
+// excused reports that a contradiction in it comes from lost objects.
 func (t *partitions) take(o *object) (excused bool) {
 	h := o.header
 	for _, e := range o.entries {
@@ -109,16 +109,17 @@ func (t *partitions) records(o *object, r *segment.Partition, headers []batch.He
 	return excused
 }
 
-// discontinuity: records do not begin where the partition ended. Offsets left
-// out are laid to the objects since then that could not be read, if any.
+// discontinuity reports records that do not begin at the partition's end. It
+// attributes missing offsets to unreadable objects since then, if there are
+// any.
 func (t *partitions) discontinuity(o *object, r *segment.Partition, p *partition) (excused bool) {
 	k := keyOf(r)
 	if r.BaseOffset < p.end {
-		f := o.find(Error, CodeOffsets, int64(r.Position), hintStored, "offsets begin at %d, but the partition ended at %d before: offsets are given twice", r.BaseOffset, p.end)
+		f := o.find(Error, CodeOffsets, int64(r.Position), hintStored, "offsets begin at %d, but the partition ended at %d before: offsets are used twice", r.BaseOffset, p.end)
 		f.Affects = []Range{offsets(k, r.BaseOffset, min(p.end-1, r.LastOffset))}
 		return false
 	}
-	p.producers = partlog.Producers{} // of what is missing nothing is known
+	p.producers = partlog.Producers{} // the missing records may have changed them
 	lost := offsets(k, p.end, r.BaseOffset-1)
 	for _, hole := range t.holes {
 		if hole.seq > p.seq {
@@ -127,14 +128,14 @@ func (t *partitions) discontinuity(o *object, r *segment.Partition, p *partition
 		}
 	}
 	if !excused {
-		f := o.find(Error, CodeOffsets, int64(r.Position), hintStored, "offsets begin at %d, but the partition ended at %d before: the records between are nowhere", r.BaseOffset, p.end)
+		f := o.find(Error, CodeOffsets, int64(r.Position), hintStored, "offsets begin at %d, but the partition ended at %d before: no object has the records between", r.BaseOffset, p.end)
 		f.Affects = []Range{lost}
 	}
 	return excused
 }
 
-// note follows the partition's idempotent producers, batch by batch where the
-// batches were read, else as the footer has it.
+// note follows the partition's idempotent producers, batch by batch if the
+// batches were read, otherwise by the footer.
 func (p *partition) note(o *object, r *segment.Partition, headers []batch.Header) {
 	builtMs := o.header.BuiltMs
 	if len(headers) == 0 {
@@ -151,8 +152,8 @@ func (p *partition) note(o *object, r *segment.Partition, headers []batch.Header
 	}
 }
 
-// sequence holds a batch against the producer's batches before it, as the leader
-// did when it took the batch.
+// sequence compares a batch with the producer's earlier batches, as the leader
+// did when it accepted the batch.
 func (p *partition) sequence(o *object, r *segment.Partition, h batch.Header) {
 	verdict, original, err := p.producers.Check(h)
 	var f *Finding
@@ -164,7 +165,7 @@ func (p *partition) sequence(o *object, r *segment.Partition, h batch.Header) {
 		f = o.find(Error, CodeProducers, int64(r.Position), "consumers may get these records twice",
 			"%s: sequence numbers that were used before: a retry was stored twice", about(h))
 	case err != nil:
-		f = o.find(Warning, CodeProducers, int64(r.Position), "harmless if the producer's state had just expired; else records before these are missing",
+		f = o.find(Warning, CodeProducers, int64(r.Position), "harmless if the producer's state had just expired; otherwise records before these are missing",
 			"%s: %v", about(h), err)
 	default:
 		return

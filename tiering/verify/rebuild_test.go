@@ -52,14 +52,14 @@ func paged(t *testing.T) (store *mem.Store, state *partlog.State, pages []string
 	return store, state, pages
 }
 
-// told is what a rebuild.Pages reports.
-type told struct {
+// reports are the reports of a rebuild.Pages.
+type reports struct {
 	mu           sync.Mutex
 	lost, mended map[string]string
 }
 
-func rebuilder(store objstore.Store, writes bool) (*rebuild.Pages, *told) {
-	o := &told{lost: map[string]string{}, mended: map[string]string{}}
+func rebuilder(store objstore.Store, writes bool) (*rebuild.Pages, *reports) {
+	o := &reports{lost: map[string]string{}, mended: map[string]string{}}
 	return rebuild.New(rebuild.Options{
 		Store: store, Writes: writes, Chain: func(id uint32) journal.Chain { return journal.NewChain(cluster, id, window) },
 		Lost:   func(object, text string) { o.mu.Lock(); defer o.mu.Unlock(); o.lost[object] = text },
@@ -67,8 +67,8 @@ func rebuilder(store objstore.Store, writes bool) (*rebuild.Pages, *told) {
 	}), o
 }
 
-// settled waits until something was reported of n objects.
-func (o *told) settled(t *testing.T, n int, of func() map[string]string) {
+// settled waits until n objects were reported.
+func (o *reports) settled(t *testing.T, n int, of func() map[string]string) {
 	t.Helper()
 	for end := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
 		o.mu.Lock()
@@ -78,7 +78,7 @@ func (o *told) settled(t *testing.T, n int, of func() map[string]string) {
 			return
 		}
 		if time.Now().After(end) {
-			t.Fatalf("told of %d objects, want %d: %v", got, n, o.lost)
+			t.Fatalf("%d objects reported, want %d: %v", got, n, o.lost)
 		}
 	}
 }
@@ -116,7 +116,7 @@ func TestLostIndexPagesAreNamedRebuiltAndSound(t *testing.T) {
 			}
 			o.settled(t, len(pages), func() map[string]string { return o.mended })
 			if p.Page(state.Pages()[segment.ID{0xaa}][0]) != nil {
-				t.Error("what is in the bucket is kept in memory")
+				t.Error("a page that is in the bucket is kept in memory")
 			}
 			if r, err := verify.New(store, verify.Options{Metadata: newCatalog(), Partition: -1}).Run(t.Context()); err != nil || len(r.Findings) != 0 {
 				t.Errorf("after: %v, %+v", err, r.Findings)

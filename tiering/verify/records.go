@@ -11,7 +11,7 @@ import (
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-// maxProblems bounds the findings about one partition in one object.
+// maxProblems limits the findings about one partition in one object.
 const maxProblems = 5
 
 // examineRecords checks the batches of each partition that the footer lists.
@@ -25,7 +25,7 @@ func (o *object) examineRecords(b []byte, records bool) {
 		c.walk(part)
 		o.batches[i] = c.idempotent
 		if err := p.Check(part); err != nil {
-			o.batches[i] = nil // not to be relied on
+			o.batches[i] = nil // not reliable
 			o.damagedSection(p, &c, err)
 			continue
 		}
@@ -37,8 +37,8 @@ func (o *object) examineRecords(b []byte, records bool) {
 }
 
 // damagedSection is one finding for all damage to a partition's batches. The
-// batches' own CRCs tell which of them are hit, unless one cannot be told from
-// the next.
+// batches' own CRCs show which of them are hit, unless the boundary between two
+// is damaged.
 func (o *object) damagedSection(p *segment.Partition, c *batches, err error) {
 	at, detail := int64(p.Position), "these batches"
 	affects := []Range{offsets(keyOf(p), p.BaseOffset, p.LastOffset)}
@@ -51,16 +51,16 @@ func (o *object) damagedSection(p *segment.Partition, c *batches, err error) {
 			}
 		}
 	}
-	f := o.find(Error, CodeCorrupt, at, hintRestore, "records are not those that were stored: %s; %v", detail, err)
+	f := o.find(Error, CodeCorrupt, at, hintRestore, "records differ from those that were stored: %s; %v", detail, err)
 	f.Affects, f.records = affects, true
 }
 
-// batches walks the batches of a partition in one object and holds them against
+// batches walks the batches of a partition in one object and compares them with
 // the footer.
 type batches struct {
 	partition  *segment.Partition
 	extent     partlog.Extent
-	records    bool // look into them too
+	records    bool // check their records, too
 	walker     batch.Walker
 	count      uint32
 	sum        uint64 // of record counts
@@ -120,13 +120,13 @@ func (c *batches) walk(b []byte) {
 	}
 	if c.omitted > 0 {
 		last := &c.problems[len(c.problems)-1]
-		last.what += fmt.Sprintf("; and %d problems more in this partition", c.omitted)
+		last.what += fmt.Sprintf("; and %d more problems in this partition", c.omitted)
 		last.last = p.LastOffset
 	}
 }
 
-// one checks the next batch, which starts b. Each fault is a finding of its own, so
-// that none hides another.
+// one checks the next batch, which starts b. Each fault is a finding of its
+// own, so that none hides another.
 func (c *batches) one(b []byte, h batch.Header) {
 	x := problem{severity: Error, code: CodeBatch, at: c.walker.Position(), hint: hintStored, first: h.BaseOffset, last: h.LastOffset()}
 	intact, faults := batch.CheckCRC(b, h), c.walker.Faults(&h)
@@ -159,8 +159,8 @@ func (c *batches) one(b []byte, h batch.Header) {
 	}
 }
 
-// plausibleCount reports whether the batch has a record for each of its offsets, or,
-// where gaps are allowed, no more than that.
+// plausibleCount reports whether the batch has a record for each of its
+// offsets, or, if gaps are allowed, no more than that.
 func (c *batches) plausibleCount(h batch.Header) bool {
 	if c.extent.Gaps() {
 		return h.Records >= 0 && h.Records-1 <= h.LastOffsetDelta
@@ -168,20 +168,21 @@ func (c *batches) plausibleCount(h batch.Header) bool {
 	return h.Records > 0 && h.Records-1 == h.LastOffsetDelta
 }
 
-// discontinuity notes that the batch does not begin where the one before it ended.
+// discontinuity notes that the batch does not begin at the end of the one
+// before it.
 func (c *batches) discontinuity(x problem, h batch.Header) {
 	next := c.walker.Offset()
 	x.code, x.first, x.last = CodeOffsets, next, h.BaseOffset-1
 	x.what = fmt.Sprintf("offsets %d to %d are left out before this batch", x.first, x.last)
 	if h.BaseOffset < next {
 		x.first, x.last = h.BaseOffset, min(next-1, h.LastOffset())
-		x.what = fmt.Sprintf("offsets %d to %d are given twice, this batch has them again", x.first, x.last)
+		x.what = fmt.Sprintf("offsets %d to %d are used twice, this batch has them again", x.first, x.last)
 	}
 	c.problem(x)
 }
 
 // lookInto decompresses a batch. Its decoder checks that offsets rise within
-// the batch and that there are as many records as the header says.
+// the batch and that the header's record count is right.
 func (c *batches) lookInto(b []byte, h batch.Header, x problem) {
 	maxTime := int64(-1)
 	err := batch.Scan(context.Background(), nil, b, func(r batch.Meta) bool {
@@ -191,12 +192,12 @@ func (c *batches) lookInto(b []byte, h batch.Header, x problem) {
 	switch {
 	case errors.Is(err, batch.ErrDecompress):
 		x.severity, x.code, x.hint = Warning, CodeContent, "its CRC is right; consumers with more memory may be able to read it"
-		x.what = fmt.Sprintf("batch of offsets %d to %d cannot be looked into: %v", x.first, x.last, err)
+		x.what = fmt.Sprintf("batch of offsets %d to %d cannot be checked: %v", x.first, x.last, err)
 	case err != nil:
 		x.severity, x.code, x.hint = Warning, CodeContent, hintContent
 		x.what = fmt.Sprintf("batch of offsets %d to %d is stored as a client sent it, and its records cannot be decoded: %v", x.first, x.last, err)
 	case maxTime != h.MaxTimestamp:
-		x.severity, x.hint = Warning, "the producer sent it so; looking up offsets by time may miss these records"
+		x.severity, x.hint = Warning, "the producer sent it so; look-ups of offsets by time may miss these records"
 		x.what = fmt.Sprintf("batch of offsets %d to %d says its latest timestamp is %d, its records have %d", x.first, x.last, h.MaxTimestamp, maxTime)
 	default:
 		return
@@ -204,7 +205,7 @@ func (c *batches) lookInto(b []byte, h batch.Header, x problem) {
 	c.problem(x)
 }
 
-// compare holds what the batches add up to against the footer.
+// compare compares the sums of the batches with the footer.
 func (c *batches) compare() {
 	p := c.partition
 	x := problem{severity: Error, code: CodeBatch, at: int64(p.Position), hint: hintStored, first: p.BaseOffset, last: p.LastOffset}
@@ -219,7 +220,7 @@ func (c *batches) compare() {
 	c.producers.Each(func(p segment.Producer, _ int64) { want = append(want, p) })
 	if !reflect.DeepEqual(want, p.Producers) {
 		x.code = CodeProducers
-		x.what = fmt.Sprintf("the footer's account of %d idempotent producers is not what the batches of %d say", len(p.Producers), len(want))
+		x.what = fmt.Sprintf("the footer's account of %d idempotent producers contradicts the batches, which have %d", len(p.Producers), len(want))
 		x.hint = "records are intact; a producer's retry may be refused, or stored twice"
 		c.problem(x)
 	}

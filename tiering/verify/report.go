@@ -8,12 +8,12 @@ import (
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-// Severity says how bad a finding is.
+// Severity is how bad a finding is.
 type Severity string
 
 // The severities. Only errors make a bucket unsound.
 const (
-	Error   Severity = "error"   // something is lost, damaged or unreadable
+	Error   Severity = "error"   // data is lost, damaged or unreadable
 	Warning Severity = "warning" // out of the ordinary, and no record is lost by it
 	Info    Severity = "info"    // worth knowing
 )
@@ -25,24 +25,24 @@ type Code string
 const (
 	CodeCluster     Code = "cluster"     // the cluster object is missing or damaged
 	CodeFloor       Code = "floor"       // the floors contradict each other, or a checkpoint is missing
-	CodeMissing     Code = "missing"     // an object that was committed is not there
-	CodeCorrupt     Code = "corrupt"     // bytes are not those that were stored
-	CodeUnsupported Code = "unsupported" // of a format or content that this program is too old for
-	CodeUnread      Code = "unread"      // the store did not give the object out
+	CodeMissing     Code = "missing"     // a committed object does not exist
+	CodeCorrupt     Code = "corrupt"     // bytes differ from those that were stored
+	CodeUnsupported Code = "unsupported" // a format or content for which this program is too old
+	CodeUnread      Code = "unread"      // the store did not return the object
 	CodeMisplaced   Code = "misplaced"   // an object of another cluster, journal or seq
 	CodeChain       Code = "chain"       // an object cannot follow those before it
 	CodeContent     Code = "content"     // records as a client sent them, which no consumer can decode
-	CodeBatch       Code = "batch"       // a record batch is damaged or not what the footer says
-	CodeOffsets     Code = "offsets"     // offsets are left out or given twice
+	CodeBatch       Code = "batch"       // a record batch is damaged or contradicts the footer
+	CodeOffsets     Code = "offsets"     // offsets are left out or used twice
 	CodeEpoch       Code = "epoch"       // leader epochs are not those of the journal
 	CodeProducers   Code = "producers"   // producer state does not fit the batches
 	CodeState       Code = "state"       // an object cannot be applied
 	CodeBeyond      Code = "beyond"      // objects beyond the head
-	CodeUnknownKey  Code = "unknown-key" // an object that varve did not put there
+	CodeUnknownKey  Code = "unknown-key" // an object that varve did not write
 	CodeUnnamed     Code = "unnamed"     // a journal that the metadata does not know
 )
 
-// Finding is one thing that is out of order.
+// Finding is one fault or oddity.
 type Finding struct {
 	Severity Severity `json:"severity"`
 	Code     Code     `json:"code"`
@@ -50,13 +50,13 @@ type Finding struct {
 	Key      string   `json:"key,omitempty"`     // of the object, relative to the bucket's prefix
 	Offset   *int64   `json:"offset,omitempty"`  // in the object, bytes; nil: all of it
 	What     string   `json:"what"`
-	Affects  []Range  `json:"affects,omitempty"` // records touched, as far as is known
+	Affects  []Range  `json:"affects,omitempty"` // affected records, as far as known
 	Hint     string   `json:"hint,omitempty"`
 
 	records bool // about records only: nodes go on reading the journal
 }
 
-// finding makes one about a key of a journal.
+// finding returns a finding about a key of a journal.
 func finding(s Severity, c Code, journal uint32, key, hint, format string, args ...any) *Finding {
 	return &Finding{Severity: s, Code: c, Journal: &journal, Key: key, What: fmt.Sprintf(format, args...), Hint: hint}
 }
@@ -71,7 +71,7 @@ type Range struct {
 	id segment.ID
 }
 
-// String is the range as people read it.
+// String returns the range in the form that people read.
 func (r Range) String() string {
 	return fmt.Sprintf("%s-%d offsets %d to %d", r.Topic, r.Partition, r.First, r.Last)
 }
@@ -80,11 +80,11 @@ func offsets(k partlog.Key, first, last int64) Range {
 	return Range{id: k.Topic, Partition: k.Index, First: first, Last: last}
 }
 
-// Journal is what a journal was found to hold.
+// Journal is the walk's account of a journal.
 type Journal struct {
 	Journal    uint32 `json:"journal"`
 	Floor      uint64 `json:"floor"` // 0: none was ever set
-	Head       uint64 `json:"head"`  // last seq before the first gap that is no damage
+	Head       uint64 `json:"head"`  // last seq before the first gap that is not damage
 	Epoch      uint32 `json:"epoch"`
 	Data       int64  `json:"data"` // objects by kind; voids are not counted by kind
 	Fences     int64  `json:"fences"`
@@ -95,7 +95,7 @@ type Journal struct {
 	Records    int64  `json:"records"`
 }
 
-// Report is what a walk found.
+// Report is the result of a walk.
 type Report struct {
 	Cluster  string    `json:"cluster,omitempty"` // id as Kafka writes it; empty: unknown
 	Journals []Journal `json:"journals"`
@@ -106,7 +106,7 @@ type Report struct {
 	Infos    int       `json:"infos"`
 }
 
-// maxFindings bounds what is kept; all are counted.
+// maxFindings limits the findings that are kept; all are counted.
 const maxFindings = 10_000
 
 // findings gathers findings while more may still be learned about them.
@@ -130,7 +130,8 @@ func (fs *findings) add(list ...*Finding) {
 	}
 }
 
-// remove drops what drop says and returns how many that were.
+// remove removes the findings that drop selects and returns how many there
+// were.
 func (fs *findings) remove(drop func(*Finding) bool) int {
 	before := len(fs.list)
 	fs.list = slices.DeleteFunc(fs.list, func(f *Finding) bool {
@@ -143,8 +144,8 @@ func (fs *findings) remove(drop func(*Finding) bool) int {
 	return before - len(fs.list)
 }
 
-// deleted makes warnings of findings that are only about deleted records. starts
-// are where partitions begin.
+// deleted turns findings that are only about deleted records into warnings.
+// starts has the offsets where partitions begin.
 func (fs *findings) deleted(starts map[partlog.Key]int64) {
 	for _, f := range fs.list {
 		kept := func(r Range) bool { return r.Last >= starts[partlog.Key{Topic: r.id, Index: r.Partition}] }
@@ -152,7 +153,7 @@ func (fs *findings) deleted(starts map[partlog.Key]int64) {
 			fs.counts[Error]--
 			fs.counts[Warning]++
 			f.Severity = Warning
-			f.Hint = "these records were deleted: nobody reads them"
+			f.Hint = "these records were deleted: no consumer reads them"
 		}
 	}
 }

@@ -17,7 +17,7 @@ import (
 // ErrScope: there is no such journal or topic in the bucket.
 var ErrScope = errors.New("not in the bucket")
 
-// Metadata is what journal 0 adds up to.
+// Metadata is the state of journal 0.
 type Metadata interface {
 	// Apply takes the next valid object of journal 0.
 	Apply(f *segment.Footer, entries []segment.Entry) error
@@ -28,16 +28,17 @@ type Metadata interface {
 	Topic(name string) (id segment.ID, journals []uint32, ok bool)
 	// Name is the name of a topic, empty if it is not known.
 	Name(id segment.ID) string
-	// Is says in what the state in a checkpoint of journal 0 differs from what was
-	// applied, nil if in nothing.
+	// Is returns how the state in a checkpoint of journal 0 differs from the
+	// applied one, nil if it does not.
 	Is(state []byte) error
 }
 
-// Options says what to verify.
+// Options selects the data to verify.
 type Options struct {
 	Metadata Metadata // nothing applied yet
-	// CheckAttached says why a leader could not start from what is attached to the
-	// checkpoints of a data journal; nil: nothing is known of that.
+	// CheckAttached returns why a leader could not start from the attachment of
+	// a data journal's checkpoint, or nil. Without it, attachments are not
+	// checked.
 	CheckAttached func([]byte) error
 
 	Journals  []uint32 // only these, and journal 0; nil: all
@@ -64,8 +65,8 @@ type Verifier struct {
 	at                                      atomic.Int64 // journal being walked; -1: listing
 }
 
-// Progress is how far a walk has come. Totals are those of the journals begun so
-// far, by the listing.
+// Progress is how far a walk is. Totals are those of the journals begun so far,
+// by the listing.
 type Progress struct {
 	Journal        int64 // being walked; -1: the bucket is being listed
 	Listed         int64 // keys
@@ -93,14 +94,14 @@ func (v *Verifier) Progress() Progress {
 	objects, bytes := v.doneObjects.Load(), v.doneBytes.Load()
 	return Progress{
 		Journal: v.at.Load(), Listed: v.listedObjects.Load(),
-		Objects: objects, Bytes: bytes, // of a journal that grows, more than were listed
+		Objects: objects, Bytes: bytes, // in a journal that grows, more than were listed
 		TotalObjects: max(objects, v.totalObjects.Load()), TotalBytes: max(bytes, v.totalBytes.Load()),
 	}
 }
 
-// Run walks the bucket. An error means that it could not be walked to the end:
-// the store failed, ctx ended, or the scope is ErrScope. What is wrong in the
-// bucket is in the report, whose Errors tell whether it is sound.
+// Run walks the bucket. An error means that the walk did not reach the end: the
+// store failed, ctx ended, or the scope is ErrScope. Damage in the bucket is in
+// the report, whose Errors show whether it is sound.
 func (v *Verifier) Run(ctx context.Context) (*Report, error) {
 	cluster, err := v.readCluster(ctx)
 	if err != nil {
@@ -116,7 +117,7 @@ func (v *Verifier) Run(ctx context.Context) (*Report, error) {
 	return &v.report, nil
 }
 
-// readCluster returns nil where there is no cluster object to go by.
+// readCluster returns nil if there is no usable cluster object.
 func (v *Verifier) readCluster(ctx context.Context) (*segment.Cluster, error) {
 	var b []byte
 	err := v.try(ctx, func(ctx context.Context) (err error) {
@@ -204,8 +205,8 @@ func (v *Verifier) scope(inv *inventory) ([]uint32, error) {
 	return slices.Compact(ids), nil
 }
 
-// walkData walks a data journal. trust tells that the metadata is sound, so that
-// it knows every journal there is.
+// walkData walks a data journal. trust reports that the metadata is sound, so
+// it knows every existing journal.
 func (v *Verifier) walkData(ctx context.Context, cluster *segment.Cluster, inv *inventory, id uint32, trust bool) error {
 	if !v.everything() {
 		v.at.Store(-1)
@@ -214,7 +215,7 @@ func (v *Verifier) walkData(ctx context.Context, cluster *segment.Cluster, inv *
 		}
 	}
 	if trust && !slices.Contains(v.opt.Metadata.Journals(), id) {
-		v.findings.add(finding(Error, CodeUnnamed, id, journalPrefix(id), "objects were copied here, or the metadata journal is not the one that belongs to this bucket",
+		v.findings.add(finding(Error, CodeUnnamed, id, journalPrefix(id), "objects were copied here, or the metadata journal is that of another bucket",
 			"%d objects of a journal that the metadata does not name: no node reads them", inv.journal(id).count))
 	}
 	return v.walkJournal(ctx, cluster, inv, id)
@@ -243,16 +244,16 @@ func (v *Verifier) walkJournal(ctx context.Context, cluster *segment.Cluster, in
 	return nil
 }
 
-// unknownKeys tells of objects that varve did not put there.
+// unknownKeys reports objects that varve did not write.
 func (v *Verifier) unknownKeys(inv *inventory) {
 	const hint = "nothing reads it; keep buckets, or prefixes, for varve alone"
 	for _, key := range inv.unknown {
 		if v.checkpoints[key] {
 			continue
 		}
-		v.findings.add(&Finding{Severity: Warning, Code: CodeUnknownKey, Key: key, What: "no object of varve has such a key", Hint: hint})
+		v.findings.add(&Finding{Severity: Warning, Code: CodeUnknownKey, Key: key, What: "varve writes no object with such a key", Hint: hint})
 	}
 	if inv.more > 0 {
-		v.findings.add(&Finding{Severity: Warning, Code: CodeUnknownKey, What: fmt.Sprintf("%d more objects whose keys no object of varve has", inv.more), Hint: hint})
+		v.findings.add(&Finding{Severity: Warning, Code: CodeUnknownKey, What: fmt.Sprintf("%d more objects with keys that varve does not write", inv.more), Hint: hint})
 	}
 }

@@ -307,7 +307,7 @@ var damages = map[string]struct {
 			{"warning", "unknown-key", "readme.txt", ""},
 		},
 	},
-	"a journal that nobody names": {
+	"a journal that the metadata does not name": {
 		func(_ *testing.T, store *mem.Store) {
 			b, _ := store.GetNow(at(1))
 			store.PutNow(segment.JournalKey(4, 1), b)

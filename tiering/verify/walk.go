@@ -16,36 +16,36 @@ type walk struct {
 	journal  uint32
 	stored   *stored
 	apply    func(*segment.Footer, []segment.Entry) error // nil once the state is not known any more
-	state    *partlog.State                               // of a data journal: what apply applies to
+	state    *partlog.State                               // of a data journal: the state that apply changes
 
 	findings  findings
 	report    Journal
 	floors    floors
 	chain     journal.Chain
 	confirmed uint64 // highest `confirmed` of the objects read, in voids too
-	// loose: what stands before chain.Next could not be read, so the next object
-	// is believed what it says of its predecessor.
+	// loose: the part before chain.Next could not be read, so the walk accepts
+	// the next object's claim about its predecessor.
 	loose      bool
 	partitions *partitions
-	unread     int      // objects in a row that the store did not give out
+	unread     int      // objects in a row that the store did not return
 	missing    *Finding // of the objects right before chain.Next
 
-	// checkpoints are compared when the walk comes to them: those that the last
-	// floors name, and the one that a node would start from, by their Next.
+	// checkpoints are compared when the walk reaches them: those that the last
+	// floors name, and the one from which a node would start, by their Next.
 	checkpoints map[uint64]*journal.Checkpoint
 	pages       map[segment.ID][]*partlog.Page // that they name, by index object
 	plans       journal.FloorPlans
-	planned     map[uint64]journal.FloorPlans // all that were met, by number
+	planned     map[uint64]journal.FloorPlans // all found, by number
 	before      int                           // errors found before the walk
 }
 
-// maxUnread is how many objects in a row may be unreadable before it is the
-// store that is taken for broken.
+// maxUnread is how many objects in a row may be unreadable before the walk
+// considers the store broken.
 const maxUnread = 3
 
-// run walks the journal from its beginning to its head. The floor is no reason to
-// look at less: as long as records below it are in the journal's objects and
-// nowhere else, one that is missing there is missing.
+// run walks the journal from its beginning to its head. It checks the part
+// below the floor as well: as long as records there are in the journal's
+// objects and nowhere else, a missing object there is a loss.
 func (w *walk) run(ctx context.Context) error {
 	if err := w.readFloors(ctx); err != nil {
 		return err
@@ -69,15 +69,16 @@ func (w *walk) run(ctx context.Context) error {
 	w.report.Head, w.report.Epoch = w.chain.Next-1, w.chain.Epoch
 	if w.report.Floor > 1 && w.chain.Next <= w.report.Floor {
 		w.findings.add(finding(Error, CodeFloor, w.journal, segment.FloorKey(w.journal, w.floors.n), hintRestore,
-			"the floor is seq %d, but there is nothing from there on", w.report.Floor))
+			"the floor is seq %d, but there is no object from there on", w.report.Floor))
 	}
 	w.checkPlanned()
 	return w.checkMoved(ctx)
 }
 
-// checkMoved reads the floor again, after all objects. What it passed meanwhile may
-// have been a late write to the key of a deleted object (tiering/journal/PROTOCOL.md,
-// rule 8), so nothing can be said about that, if it looked wrong.
+// checkMoved reads the floor again, after all objects. An object that the floor
+// has passed since then may have been a late write to the key of a deleted
+// object (tiering/journal/PROTOCOL.md, rule 8). So if it looked wrong, that
+// proves nothing.
 func (w *walk) checkMoved(ctx context.Context) error {
 	before := w.floors.inForce()
 	for moved := true; moved; {
@@ -90,12 +91,12 @@ func (w *walk) checkMoved(ctx context.Context) error {
 	doubtful := func(f *Finding) bool { return f.Severity == Error && from <= f.Key && f.Key < to }
 	if n := w.findings.remove(doubtful); n > 0 {
 		w.findings.add(finding(Warning, CodeFloor, w.journal, segment.FloorKey(w.journal, w.floors.n), "verify this journal again",
-			"the floor moved from seq %d to %d while the journal was read: nothing is known of %d objects between that looked wrong", before, w.floors.inForce(), n))
+			"the floor moved from seq %d to %d while the journal was read: %d objects between looked wrong, which proves nothing", before, w.floors.inForce(), n))
 	}
 	return nil
 }
 
-// objects walks to the head: what was listed, then what came since.
+// objects walks to the head: the listed objects, then later ones.
 func (w *walk) objects(ctx context.Context) error {
 	for {
 		if ended, err := w.listed(ctx); ended || err != nil {
@@ -107,7 +108,7 @@ func (w *walk) objects(ctx context.Context) error {
 	}
 }
 
-// take takes what was read at Next.
+// take takes the object at Next.
 func (w *walk) take(ctx context.Context, o *object) error {
 	w.missing = nil
 	w.verifier.doneObjects.Add(1)
@@ -129,7 +130,7 @@ func (w *walk) take(ctx context.Context, o *object) error {
 	return nil
 }
 
-// lookForFence finds out whether a fence is among what could not be read before
+// lookForFence finds out whether a fence is among the unreadable objects before
 // h, which is void then: the objects that settle a fence name it.
 func (w *walk) lookForFence(ctx context.Context, h *segment.Header) {
 	for seq := h.Seq + 1; seq < h.Seq+w.chain.Window; seq++ {
@@ -145,18 +146,18 @@ func (w *walk) lookForFence(ctx context.Context, h *segment.Header) {
 	}
 }
 
-// notRead: the store did not give the object out.
+// notRead handles an object that the store did not return.
 func (w *walk) notRead(o *object) error {
 	if w.unread++; w.unread == maxUnread || errors.Is(o.err, context.Canceled) {
 		return fmt.Errorf("read %s: %w", o.key(), o.err)
 	}
-	f := o.find(Error, CodeUnread, whole, "nothing is known of the object; look at the store, then verify again", "%v", o.err)
+	f := o.find(Error, CodeUnread, whole, "the object is not known; check the store, then verify again", "%v", o.err)
 	w.findings.add(f)
 	w.hole(o.seq, f)
 	return nil
 }
 
-// judge finds out what the object means to its journal.
+// judge decides the role of the object in its journal.
 func (w *walk) judge(o *object) {
 	h := o.header
 	switch {
@@ -189,7 +190,7 @@ func (w *walk) judge(o *object) {
 	w.loose = false
 }
 
-// plan follows what the journal says about its floors.
+// plan follows the journal's plans of floors.
 func (w *walk) plan(o *object) {
 	if o.floor == nil {
 		return
@@ -203,8 +204,8 @@ func (w *walk) plan(o *object) {
 	w.planned[o.floor.N] = append(w.planned[o.floor.N], *o.floor)
 }
 
-// void: what the object holds says nothing. Damage to it harms nobody as long as
-// readers can tell that it is void.
+// void handles an object whose content does not count. Damage to it is harmless
+// as long as readers can see that it is void.
 func (w *walk) void(o *object) {
 	w.report.Voids++
 	if !o.intact {
@@ -212,7 +213,7 @@ func (w *walk) void(o *object) {
 	}
 	for _, f := range o.findings {
 		f.Severity, f.Affects = Warning, nil
-		f.Hint = "the object is void: its records were never acknowledged, and nobody reads them"
+		f.Hint = "the object is void: its records were never acknowledged, and no consumer reads them"
 	}
 }
 
@@ -232,7 +233,7 @@ func (w *walk) count(o *object) {
 	}
 }
 
-// contents holds what a valid object says against what the journal adds up to.
+// contents compares a valid object with the state of the journal.
 func (w *walk) contents(o *object) {
 	if o.footer == nil {
 		if o.header.Kind == segment.KindData {
@@ -269,7 +270,7 @@ func (w *walk) contents(o *object) {
 	o.find(Error, code, int64(o.footer.Entries.Position), hint, "%v; nodes stop reading the journal here", err)
 }
 
-// adopt makes c stand as if h were right about what came before it.
+// adopt sets c as if h were right about its predecessors.
 func adopt(c *journal.Chain, h *segment.Header) {
 	switch h.Kind {
 	case segment.KindFence:
