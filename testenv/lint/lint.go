@@ -5,6 +5,7 @@
 //   - library code does not make calls that are for commands;
 //   - handlers of Kafka requests find topics only through their gate;
 //   - files and functions have limits of length;
+//   - a name that only tests use is not exported;
 //   - texts name only documents, folders and symbols that exist;
 //   - comments and messages get no harder to read.
 //
@@ -50,7 +51,7 @@ func Check(fsys fs.FS, isNew func(path string, line int) bool) ([]Finding, error
 	}
 	repository.isNew = isNew
 	var findings []Finding
-	for _, rule := range []func(*tree) []Finding{layout, packageDocs, imports, calls, gates, sizes, texts, symbols, english} {
+	for _, rule := range []func(*tree) []Finding{layout, packageDocs, imports, calls, gates, sizes, texts, symbols, exports, english} {
 		findings = append(findings, rule(repository)...)
 	}
 	slices.SortStableFunc(findings, func(a, b Finding) int {

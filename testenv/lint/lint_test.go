@@ -102,6 +102,8 @@ func TestEachRuleFinds(t *testing.T) {
 		"absent symbols": {"tiering/N.md", "By `tiering.T`,\n`tiering.Gone`, `tiering.Box.Gone`, `Box.Gone`,\n`gone.Box.Open` and `TestGone`.\n", []string{
 			"tiering/N.md:2: symbol tiering.Gone", "tiering/N.md:2: symbol tiering.Box.Gone", "tiering/N.md:2: symbol Box.Gone",
 			"tiering/N.md:3: symbol gone.Box.Open", "tiering/N.md:3: symbol TestGone"}},
+		"exported for tests": {"tiering/objstore/file/a.go", doc("file") + "type T struct{}\n\nfunc Open() {}\nfunc Other() { small() }\nfunc small() {}\nfunc (T) Forgotten() {}\nfunc (t) Hidden() {}\nfunc (T) String() {}\n\ntype t T\n",
+			[]string{"tiering/objstore/file/a.go:6: only tests name Other", "tiering/objstore/file/a.go:8: only tests name Forgotten"}},
 		"work left over": {"fetch/a.go", doc("fetch") + "// TODO: more.\n", []string{"fetch/a.go:3: leaves work for later"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -142,9 +142,6 @@ func (c *Core) Room() bool {
 	return c.phase == leading && uint64(len(c.slots)) < c.chain.Window
 }
 
-// InFlight is the number of objects sent and not confirmed.
-func (c *Core) InFlight() int { return len(c.slots) }
-
 // Header is the header of the next data segment, but for its object id, time
 // and write-ahead range. It is good until the next Step or Propose.
 func (c *Core) Header() segment.Header {

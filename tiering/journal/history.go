@@ -121,8 +121,8 @@ func decodeHistory(r *wire.Reader) (History, error) {
 	return h, nil
 }
 
-// NewHistory is a History that tells this of write-ahead logs, by incarnation, and
-// nothing of leaderships.
+// NewHistory returns a History without leaderships that covers the records of
+// write-ahead logs up to an LSN, by incarnation. It is for tests of replay.
 func NewHistory(covered map[segment.ID]uint64) History {
 	var h History
 	for incarnation, to := range covered {

@@ -323,7 +323,7 @@ func checkDecode(t *testing.T, b []byte) {
 				t.Fatalf("offset %d is nowhere", offset)
 			}
 		}
-		s.FindTime(k, 0)
+		s.FindTimeAfter(k, -1, 0)
 		s.FindNewest(k, v.Start)
 		s.Producers(k, func(segment.Producer, int64) {})
 	})

@@ -269,7 +269,7 @@ func TestLookupsWorkAcrossChunks(t *testing.T) {
 		if want := min(2*chunkRefs, n-i); int64(len(refs)) != want || refs[0].Base != i || refs[len(refs)-1].Base != i+want-1 {
 			t.Fatalf("offset %d: %d refs from %d on", i, len(refs), refs[0].Base)
 		}
-		if r, _, ok := s.FindTime(keyA, i); !ok || r.Base != i {
+		if r, _, ok := s.FindTimeAfter(keyA, -1, i); !ok || r.Base != i {
 			t.Fatalf("time %d: %+v", i, r)
 		}
 	}
@@ -302,7 +302,7 @@ func TestReadersSeeWholeObjects(t *testing.T) {
 				if len(refs) > 0 && refs[len(refs)-1].Last != view.End-1 {
 					t.Errorf("refs end at %d, the view at %d", refs[len(refs)-1].Last, view.End)
 				}
-				s.FindTime(keyA, 1)
+				s.FindTimeAfter(keyA, -1, 1)
 				s.Hash()
 				s.Producers(keyA, func(segment.Producer, int64) {})
 			}

@@ -162,15 +162,10 @@ func (s *State) Find(k Key, offset int64, max int) ([]Extent, *Page, View, bool)
 	return extents, page, v, true
 }
 
-// FindTime returns the first extent that may hold a record with a timestamp of at
-// least ts, in Unix milliseconds, or the page that has it: PageExtents.WithTime finds it
-// there. FindTimeAfter goes on.
-func (s *State) FindTime(k Key, ts int64) (Extent, *Page, bool) {
-	return s.FindTimeAfter(k, -1, ts)
-}
-
-// FindTimeAfter is FindTime among the extents after an offset: the last one of an
-// extent or a page. A page that it returns may hold no such extent after the offset.
+// FindTimeAfter returns the first extent after an offset that may hold a record with a
+// timestamp of at least ts, in Unix milliseconds, or the page that has it. In the page
+// PageExtents.WithTime finds it. The offset is -1, or the last one of an extent or a page;
+// the page may hold no such extent after it.
 func (s *State) FindTimeAfter(k Key, offset, ts int64) (Extent, *Page, bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()

@@ -232,14 +232,14 @@ func TestTimesAreFound(t *testing.T) {
 	mustApply(t, s, data(4, 1, records(keyA, 1, 30, 39, 300)))
 
 	for ts, want := range map[int64]uint64{-1: 1, 100: 1, 101: 2, 300: 2} {
-		if r, _, ok := s.FindTime(keyA, ts); !ok || r.Object.Seq != want {
+		if r, _, ok := s.FindTimeAfter(keyA, -1, ts); !ok || r.Object.Seq != want {
 			t.Errorf("time %d: seq %d, %t, want %d", ts, r.Object.Seq, ok, want)
 		}
 	}
-	if r, _, ok := s.FindTime(keyA, 301); ok {
+	if r, _, ok := s.FindTimeAfter(keyA, -1, 301); ok {
 		t.Errorf("found %+v after the last timestamp", r)
 	}
-	r, _, _ := s.FindTime(keyA, 150)
+	r, _, _ := s.FindTimeAfter(keyA, -1, 150)
 	var seqs []uint64
 	for ok := true; ok; r, _, ok = s.FindTimeAfter(keyA, r.Last, 150) {
 		seqs = append(seqs, r.Object.Seq)
@@ -342,7 +342,7 @@ func TestDeletedRecordsAreNotFound(t *testing.T) {
 	if extents, _, _, _ := s.Find(keyA, 17, 10); len(extents) != 2 || extents[0].Object.Seq != 6 {
 		t.Errorf("offset 17 is in %v", extents)
 	}
-	if r, _, ok := s.FindTime(keyA, 0); !ok || r.Object.Seq != 6 {
+	if r, _, ok := s.FindTimeAfter(keyA, -1, 0); !ok || r.Object.Seq != 6 {
 		t.Errorf("the first record is in %+v", r)
 	}
 	if r, _, ok := s.FindNewest(keyA, 0); !ok || r.Object.Seq != 6 {
