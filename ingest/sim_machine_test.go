@@ -32,6 +32,9 @@ func (w watched) Progress() (time.Time, error) {
 	if err != nil && !errors.Is(err, errDisk) {
 		n.f.c.Fail("%s ends: %w", n.p.Name, err)
 	}
+	if due := n.core.wakeAt(); !due.IsZero() && err == nil && (next.IsZero() || next.After(due)) {
+		n.f.c.Fail("%s has a flush due at %v and wants to be woken at %v", n.p.Name, due, next)
+	}
 	n.checkReconciled()
 	n.checkDeletions()
 	return next, err

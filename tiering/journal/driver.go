@@ -80,7 +80,8 @@ func (d *Driver) Poke() { d.Handle(Poke{}) }
 // Prove calls onProved once, at once or from within a later call of the Driver. The
 // error is nil when every object that was committed before Prove has been applied.
 // ErrEnded means that the journal is not followed any more, any other error that
-// nothing is known. One look at the store answers all questions that wait.
+// nothing is known. One look at the store answers all questions that wait. onProved may
+// ask again.
 func (d *Driver) Prove(onProved func(error)) {
 	asked := d.now()
 	d.provers = append(d.provers, func(err error) {
@@ -97,8 +98,16 @@ func (d *Driver) Prove(onProved func(error)) {
 // for now. ErrEnded means that it leads no more, any other that nothing is known.
 func (d *Driver) Confirm(onConfirmed func(error)) {
 	if d.standing.Confirm(d.now(), onConfirmed) {
-		d.Prove(func(err error) { d.standing.Answer(d.now(), err) })
+		d.proveStanding()
 	}
+}
+
+func (d *Driver) proveStanding() {
+	d.Prove(func(err error) {
+		if d.standing.Answer(d.now(), err) {
+			d.proveStanding()
+		}
+	})
 }
 
 // End ends the following of the journal from outside. Questions that wait get

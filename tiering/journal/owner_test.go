@@ -132,10 +132,14 @@ func TestAnOwnerEndsOnceAndAnswersQuestions(t *testing.T) {
 	if answer != nil {
 		t.Fatal(answer)
 	}
+	leads := o.Holds()
 	m.err, m.next = errors.New("disk is gone"), s.now
 	o.Wake()
 	if !errors.Is(answer, ErrEnded) || !errors.Is(answer, m.err) {
 		t.Errorf("the question was answered with %v", answer)
+	}
+	if !leads || o.Holds() {
+		t.Errorf("says that it leads: %v, after the end %v", leads, o.Holds())
 	}
 	progressed, planned := m.progress, m.planned
 	o.Wake()
@@ -147,5 +151,36 @@ func TestAnOwnerEndsOnceAndAnswersQuestions(t *testing.T) {
 	}
 	if m.progress != progressed || m.planned != planned || !s.wake.IsZero() {
 		t.Errorf("after the end: %d progresses, %d checkpoints, wakes at %v", m.progress-progressed, m.planned-planned, s.wake)
+	}
+}
+
+// A process that stood still has an old proof under way when it is asked. That proof
+// says nothing about the time since.
+func TestAQuestionThatJoinsAnOldProofWaitsForAnother(t *testing.T) {
+	s, m, o := newScene(t)
+	o.Start(m)
+	s.play(o)
+	s.now = s.now.Add(time.Hour)
+	answers := 0
+	ask := func() {
+		o.Do(func() {
+			o.Confirm(func(err error) {
+				if answers++; err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+	ask()
+	old := s.pending[len(s.pending)-1]
+	s.pending = nil
+	look := s.w.carryOut(old)
+	s.now = s.now.Add(StandFor + time.Second)
+	ask()
+	if o.Handle(look); answers != 0 {
+		t.Fatalf("%d questions are answered by a proof of %v ago", answers, StandFor+time.Second)
+	}
+	if s.play(o); answers != 2 || !o.Holds() {
+		t.Errorf("%d of 2 questions are answered by the next proof", answers)
 	}
 }

@@ -96,12 +96,18 @@ func (s *Standing) Confirm(now time.Time, answer func(error)) (prove bool) {
 	return len(s.waiting) == 1
 }
 
-// Answer gives all callers that wait the outcome of a proof.
-func (s *Standing) Answer(now time.Time, err error) {
+// Answer gives all callers that wait the outcome of a proof. It reports whether one
+// more is to be asked for: the process stood still while this one was under way, and
+// it is too old to say anything about now.
+func (s *Standing) Answer(now time.Time, err error) (again bool) {
+	if err == nil && !s.Holds(now) {
+		return true
+	}
 	s.err, s.until = err, now.Add(doubtFor)
 	waiting := s.waiting
 	s.waiting = nil
 	for _, answer := range waiting {
 		answer(err)
 	}
+	return false
 }
