@@ -59,6 +59,18 @@ func (a *api) note(size int) {
 // registry holds the APIs of a server by their keys.
 type registry map[int16]*api
 
+// find returns the API of a key in a version, or the reason why it is not served.
+func (r registry) find(key, version int16) (*api, error) {
+	a := r[key]
+	switch {
+	case a == nil:
+		return nil, fmt.Errorf("%w: %d (%s)", errUnknownKey, key, kmsg.NameForKey(key))
+	case !a.Supports(version) && !a.isApiVersions():
+		return nil, fmt.Errorf("%w: %s v%d, supported are %d to %d", errVersion, a.Key.Name(), version, a.Min, a.Max)
+	}
+	return a, nil
+}
+
 func newRegistry(apis []API) (registry, error) {
 	r := make(registry, len(apis))
 	for _, a := range apis {

@@ -126,6 +126,7 @@ func (c *charge) takeTiny(ctx context.Context, p part, n int64) error {
 
 // takeDecoded takes the memory that decoding a request allocates.
 func (c *charge) takeDecoded(ctx context.Context, n int64) error {
+	n = min(n, c.account.budget.parts[decoded].size)
 	if n <= tinyCost {
 		return c.takeTiny(ctx, decoded, n)
 	}

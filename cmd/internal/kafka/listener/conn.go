@@ -92,11 +92,10 @@ func (c *conn) read() error {
 			return err
 		}
 		r, err := c.decode(c.ctx, &f)
-		if err != nil {
-			f.charge.release()
-			return err
+		if err == nil {
+			err = c.takeAnswer(r)
 		}
-		if err := c.takeAnswer(r); err != nil {
+		if err != nil {
 			r.release()
 			return err
 		}

@@ -8,8 +8,6 @@ import (
 	"io"
 	"os"
 	"time"
-
-	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // Reasons for which the server closes a connection, as Metrics counts them.
@@ -57,14 +55,11 @@ func (c *conn) readFrame(ctx context.Context) (frame, error) {
 		return frame{}, fmt.Errorf("%w: %d bytes announced, limit is %d%s", errFrameSize, size, c.server.config.MaxRequestBytes, guessProtocol(head[:]))
 	}
 	f := frame{version: int16(binary.BigEndian.Uint16(head[6:])), charge: charge{account: c.account}}
-	key := int16(binary.BigEndian.Uint16(head[4:]))
-	f.api = c.server.apis[key]
-	switch {
-	case f.api == nil:
-		return frame{}, fmt.Errorf("%w: %d (%s)", errUnknownKey, key, kmsg.NameForKey(key))
-	case !f.api.Supports(f.version) && !f.api.isApiVersions():
-		return frame{}, fmt.Errorf("%w: %s v%d, supported are %d to %d", errVersion, f.api.Key.Name(), f.version, f.api.Min, f.api.Max)
-	case size > f.api.frameLimit(c.server.config.MaxRequestBytes):
+	var err error
+	if f.api, err = c.server.apis.find(int16(binary.BigEndian.Uint16(head[4:])), f.version); err != nil {
+		return frame{}, err
+	}
+	if size > f.api.frameLimit(c.server.config.MaxRequestBytes) {
 		return frame{}, fmt.Errorf("%w: %d bytes announced, limit of %s is %d", errFrameSize, size, f.api.Key.Name(), f.api.MaxFrame)
 	}
 	if err := c.readBody(ctx, &f, head[4:], int(size)); err != nil {
@@ -225,74 +220,4 @@ func (c *conn) readError(err error) error {
 		return ErrStopping
 	}
 	return errSlow
-}
-
-// decode turns a frame into a request, which takes over the frame's charge.
-func (c *conn) decode(ctx context.Context, f *frame) (*Request, error) {
-	r := &Request{
-		Version: f.version, Client: c.client(), api: f.api, conn: c, received: c.server.now(), size: len(f.bytes) + 4,
-		ready: make(chan answer, 1), settled: make(chan struct{}),
-	}
-	r.correlation = int32(binary.BigEndian.Uint32(f.bytes[4:]))
-	if !f.api.Supports(f.version) {
-		r.charge = f.charge // ApiVersions: the body of an unknown version is not read
-		return r, nil
-	}
-	r.Body = f.api.Key.Request()
-	r.Body.SetVersion(f.version)
-	id, body, err := r.header(f.bytes[headSize:])
-	if err != nil {
-		return nil, err
-	}
-	if string(id) != r.Client.ID {
-		client := *r.Client
-		client.ID = string(id)
-		c.isNow(&client)
-		r.Client = &client
-	}
-	cost, err := f.api.Shape.Cost(body, f.version, r.Body.IsFlexible())
-	if err != nil {
-		return nil, fmt.Errorf("%s v%d: %w", f.api.Key.Name(), f.version, err)
-	}
-	if err := f.charge.takeDecoded(ctx, min(cost, c.server.budget.parts[decoded].size)); err != nil {
-		return nil, err
-	}
-	if err := readRequest(r.Body, body); err != nil {
-		return nil, fmt.Errorf("%s v%d: %w: %w", f.api.Key.Name(), f.version, ErrMalformed, err)
-	}
-	r.charge = f.charge
-	return r, nil
-}
-
-// header reads the rest of the request header, version 1 or, with tags, 2
-// (KIP-482). It returns the client id and the body that follows.
-func (r *Request) header(b []byte) (client, body []byte, err error) {
-	w := walker{b: b}
-	n, err := w.length(2)
-	if err != nil {
-		return nil, nil, fmt.Errorf("client id: %w", err)
-	}
-	if n > int64(len(w.b)) {
-		return nil, nil, fmt.Errorf("client id: %w", ErrMalformed)
-	}
-	client = w.b[:n]
-	w.b = w.b[n:]
-	if r.Body.IsFlexible() {
-		if err := w.tags(nil); err != nil {
-			return nil, nil, fmt.Errorf("request header: %w", err)
-		}
-	}
-	return client, w.b, nil
-}
-
-// readRequest decodes body. The decoder is foreign code and reads input of
-// unknown clients: if it panics, that is one bad request and must not end the
-// process.
-func readRequest(r kmsg.Request, body []byte) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("decoder panicked: %v", p)
-		}
-	}()
-	return r.ReadFrom(body)
 }

@@ -155,6 +155,8 @@ func (r *Request) ReplyNothing() { r.finish(answer{}) }
 // it.
 func (r *Request) HangUp(err error) { r.finish(answer{hangUp: err}) }
 
+// finish hands the answer to the connection's writer. Every answer passes here, so
+// this is the place to send one elsewhere: into the answer of the request around it.
 func (r *Request) finish(a answer) {
 	r.api.note(a.size)
 	r.fit(a.size)
