@@ -110,8 +110,8 @@ func (t *shardTruth) same(w *sim.World, who string, offset int64, state []byte) 
 	}
 }
 
-// simShard is a coordinator of a process. It is the World of its Core, and does
-// what shard.Shard does.
+// simShard is a coordinator of a process. It is the World of its Core, and gathers
+// events as shard.Shard does.
 type simShard struct {
 	n         *proc
 	core      *shard.Core
@@ -121,7 +121,6 @@ type simShard struct {
 	outbox    []func()
 	timer     time.Time
 	next      time.Duration // when the next answer of the leader arrives, at the earliest
-	appended  int           // in this burst
 	restored  bool
 }
 
@@ -195,17 +194,13 @@ func (s *simShard) push(event func()) {
 }
 
 func (s *simShard) burst() {
-	s.scheduled, s.appended = false, 0
+	s.scheduled = false
 	events := s.events
 	s.events = nil
-	for _, event := range events {
-		event()
-	}
 	if s.n.f.c.quiet {
 		s.machine.Every = 0
 	}
-	s.core.Tick()
-	s.core.Flush()
+	next := s.core.Burst(events)
 	c := s.n.f.c
 	if err := s.core.Failed(); err != nil {
 		c.Fail("%s: %w", s.n.p.Name, err)
@@ -213,11 +208,10 @@ func (s *simShard) burst() {
 	if s.core.Phase() != shard.Ended {
 		c.truth.shard.same(c.World, s.n.p.Name, s.core.Applied(), s.machine.Snapshot())
 	}
-	s.setTimer()
+	s.setTimer(next)
 }
 
-func (s *simShard) setTimer() {
-	at := s.core.Next()
+func (s *simShard) setTimer(at time.Time) {
 	if at.IsZero() || s.timer.After(s.Now()) && !s.timer.After(at) {
 		return
 	}

@@ -104,20 +104,6 @@ type Core struct {
 	lastPublished int // its size
 }
 
-// pending is an Append of a Machine.
-type pending struct {
-	records []batch.Record
-	bytes   int
-	done    func(coordinator.Out, error)
-}
-
-// flight is a batch on its way into the partition.
-type flight struct {
-	token   uint64
-	appends []pending
-	base    int64 // -1 while not committed
-}
-
 // read is a request that waits for all that was committed before it.
 type read struct {
 	fn     func(coordinator.Out, error)
@@ -202,128 +188,16 @@ func (c *Core) TopicsDeleted(ids [][16]byte) {
 	}
 }
 
-// Flush sends what the turns since the last one appended, in as few batches as it
-// fits into. It follows every burst of events.
-func (c *Core) Flush() {
-	for c.phase == Leading && len(c.pending) > 0 {
-		pending := c.pending
-		c.pending = nil
-		for len(pending) > 0 {
-			n := together(pending)
-			c.send(pending[:n:n])
-			pending = pending[n:]
-		}
+// Burst carries out events that came together, each a call of another method. Then
+// it does the work that is due, and sends the appends of all turns. It returns when
+// the next Burst is wanted, be it without events; zero if nothing is due.
+func (c *Core) Burst(events []func()) (next time.Time) {
+	for _, event := range events {
+		event()
 	}
-}
-
-// together is how many appends go into the next batch.
-func together(pending []pending) int {
-	n, bytes := 1, pending[0].bytes
-	for n < len(pending) && bytes+pending[n].bytes <= maxBatchBytes {
-		bytes += pending[n].bytes
-		n++
-	}
-	return n
-}
-
-func (c *Core) send(appends []pending) {
-	var records []batch.Record
-	for i := range appends {
-		records = append(records, appends[i].records...)
-	}
-	switch f := (&flight{appends: appends}); {
-	case len(records) == 0:
-		c.answer(f, nil)
-		return
-	case appends[0].bytes > maxAppendBytes: // and alone, then
-		c.answer(f, fmt.Errorf("%w: %d bytes, limit is %d", coordinator.ErrTooLarge, appends[0].bytes, maxAppendBytes))
-		return
-	}
-	data, h := batch.Build(records)
-	c.token++
-	c.flights = append(c.flights, &flight{token: c.token, appends: appends, base: -1})
-	c.world.Append(c.token, data, h)
-}
-
-// Appended tells the outcome of an Append: committed from offset base on, or why
-// that is not known.
-func (c *Core) Appended(token uint64, base int64, err error) {
-	for i, f := range c.flights {
-		if f.token != token {
-			continue
-		}
-		if err == nil {
-			f.base = base
-		} else {
-			c.flights = append(c.flights[:i:i], c.flights[i+1:]...)
-			c.doubt()
-			c.answer(f, err)
-		}
-		c.settle()
-		return
-	}
-}
-
-// doubt: an append may be committed later, or not. All that has been appended is
-// waited for, so that the Machine learns of it without anybody asking.
-func (c *Core) doubt() {
-	if end, ok := c.world.AppendEnd(); ok {
-		c.need = max(c.need, end)
-	}
-}
-
-// settle applies the flights that come next in the partition and answers those
-// that are applied.
-func (c *Core) settle() {
-	for len(c.flights) > 0 && c.phase == Leading {
-		f := c.flights[0]
-		if f.base < 0 || f.base > c.applied {
-			break
-		}
-		if f.base == c.applied && !c.applyFlight(f) {
-			return
-		}
-		c.flights = c.flights[1:]
-		c.answer(f, nil)
-	}
-	c.publish()
-	c.serveReads()
-	c.maybeScan()
-}
-
-// applyFlight applies what was sent, as it was read back from the partition.
-func (c *Core) applyFlight(f *flight) bool {
-	for i := range f.appends {
-		for j := range f.appends[i].records {
-			if !c.apply(&f.appends[i].records[j]) {
-				return false
-			}
-		}
-	}
-	return true
-}
-
-// apply gives the Machine the record at the applied offset.
-func (c *Core) apply(r *batch.Record) bool {
-	at := coordinator.Position{Offset: c.applied, TimestampMs: r.Timestamp}
-	if err := c.machine.Apply(at, coordinator.Record{Key: r.Key, Value: r.Value}); err != nil {
-		c.fail(fmt.Errorf("record at offset %d: %w", at.Offset, err))
-		return false
-	}
-	c.applied++
-	c.unpublished += len(r.Key) + len(r.Value) + recordOverhead
-	return true
-}
-
-// answer tells those who appended a batch what became of it.
-func (c *Core) answer(f *flight, err error) {
-	for i := range f.appends {
-		c.tell(&f.appends[i], err)
-	}
-}
-
-func (c *Core) tell(p *pending, err error) {
-	c.turn(func(out coordinator.Out) { p.done(out, err) })
+	c.tick()
+	c.flush()
+	return c.next()
 }
 
 // publish makes a snapshot now and then.
@@ -336,8 +210,8 @@ func (c *Core) publish() {
 	c.world.Publish(s)
 }
 
-// Next is when Tick is wanted next; zero if nothing is due.
-func (c *Core) Next() time.Time {
+// next is when a Burst is wanted.
+func (c *Core) next() time.Time {
 	var at time.Time
 	if c.phase == Ended {
 		return at
@@ -361,8 +235,8 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-// Tick does what is due.
-func (c *Core) Tick() {
+// tick does the work that is due.
+func (c *Core) tick() {
 	now := c.world.Now()
 	if c.phase == Leading {
 		if at := c.machine.Next(); !at.IsZero() && !at.After(now) {
@@ -402,38 +276,4 @@ func (c *Core) End(err error) {
 		c.failRead(err)
 	}
 	c.drop()
-}
-
-// drop answers the appends that nobody sends any more, and those that are made
-// when they are answered.
-func (c *Core) drop() {
-	for len(c.pending) > 0 {
-		dropped := c.pending
-		c.pending = nil
-		for i := range dropped {
-			c.tell(&dropped[i], c.err)
-		}
-	}
-}
-
-// turn is an Out.
-type turn struct {
-	core *Core // nil when the turn is over
-	now  time.Time
-}
-
-func (t *turn) Now() time.Time { return t.now }
-
-func (t *turn) TopicGone(name string, id [16]byte) bool { return t.core.world.TopicGone(name, id) }
-
-func (t *turn) Append(records []coordinator.Record, done func(coordinator.Out, error)) {
-	if t.core == nil {
-		panic("shard: Out used after its turn")
-	}
-	p := pending{records: make([]batch.Record, len(records)), done: done}
-	for i, r := range records {
-		p.records[i] = batch.Record{Timestamp: t.now.UnixMilli(), Key: r.Key, Value: r.Value}
-		p.bytes += len(r.Key) + len(r.Value) + recordOverhead
-	}
-	t.core.pending = append(t.core.pending, p)
 }

@@ -163,12 +163,12 @@ func TestLoadGoesOnWhereItFailed(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.core.ScanDone(0, errors.New("away"))
-	w.core.Tick()
+	w.core.tick()
 	if len(w.scans) != 1 || len(w.troubles) != 1 || w.core.Phase() != Loading {
 		t.Fatalf("scans %v, troubles %v, phase %d", w.scans, w.troubles, w.core.Phase())
 	}
-	w.now = w.core.Next()
-	w.core.Tick()
+	w.now = w.core.next()
+	w.core.tick()
 	if !slices.Equal(w.scans, []int64{0, 1}) {
 		t.Errorf("scans from %v", w.scans)
 	}
@@ -178,9 +178,9 @@ func TestTurnsOfABurstShareABatch(t *testing.T) {
 	w := lead(t)
 	w.set("a", 1, 0)
 	w.set("b", 1, 0)
-	w.core.Flush()
+	w.core.flush()
 	w.set("a", 2, 0)
-	w.core.Flush()
+	w.core.flush()
 	if len(w.sent) != 2 || w.sent[0].h.Records != 2 || w.sent[1].h.Records != 1 {
 		t.Fatalf("sent %+v", w.sent)
 	}
@@ -196,7 +196,7 @@ func TestLargeBurstIsSplit(t *testing.T) {
 	for i := range 5 {
 		w.set("a", i+1, 300<<10)
 	}
-	w.core.Flush()
+	w.core.flush()
 	var records []int32
 	for _, s := range w.sent {
 		records = append(records, s.h.Records)
@@ -212,7 +212,7 @@ func TestAppendThatNoBatchCarriesIsRefused(t *testing.T) {
 	w.core.Do(func(out coordinator.Out, _ error) {
 		out.Append(nil, func(_ coordinator.Out, err error) { w.note("nothing: %v", err) })
 	})
-	w.core.Flush()
+	w.core.flush()
 	if len(w.sent) > 0 || len(w.log) != 2 || !strings.Contains(w.log[0], coordinator.ErrTooLarge.Error()) || w.log[1] != "nothing: <nil>" {
 		t.Errorf("sent %d, answers %q", len(w.sent), w.log)
 	}
@@ -221,13 +221,13 @@ func TestAppendThatNoBatchCarriesIsRefused(t *testing.T) {
 func TestRecordOfUnknownOutcomeIsReadBeforeTheNext(t *testing.T) {
 	w := lead(t)
 	w.set("a", 1, 0)
-	w.core.Flush()
+	w.core.flush()
 	w.appendEnd = 1
 	w.core.Appended(w.sent[0].token, 0, coordinator.ErrUnavailable)
 	w.sent = nil
 	w.expect("a=1: the coordinator cannot reach the bucket, now 0")
 	w.set("a", 2, 0)
-	w.core.Flush()
+	w.core.flush()
 	w.commit(1)
 	w.expect()
 	if !slices.Equal(w.scans, []int64{0, 0}) {
@@ -243,26 +243,26 @@ func TestRecordOfUnknownOutcomeIsReadBeforeTheNext(t *testing.T) {
 func TestUnknownOutcomeIsFoundOutWithoutBeingAskedFor(t *testing.T) {
 	w := lead(t)
 	w.set("a", 1, 0)
-	w.core.Flush()
+	w.core.flush()
 	w.appendEnd = 1
 	w.core.Appended(w.sent[0].token, 0, coordinator.ErrUnavailable)
 	w.core.ScanDone(0, nil) // not committed yet
 	for range 3 {
-		w.now = w.core.Next()
-		w.core.Tick()
+		w.now = w.core.next()
+		w.core.tick()
 		w.core.ScanDone(0, errors.New("away"))
 	}
 	if len(w.scans) != 5 {
 		t.Errorf("%d scans", len(w.scans))
 	}
-	w.now = w.core.Next()
-	w.core.Tick()
+	w.now = w.core.next()
+	w.core.tick()
 	if err := w.core.Scanned(stored(0, "a", 1)); err != nil {
 		t.Fatal(err)
 	}
 	w.core.ScanDone(1, nil)
-	if w.machine.Get("a") != 1 || !w.core.Next().IsZero() {
-		t.Errorf("a is %d, something is due at %v", w.machine.Get("a"), w.core.Next())
+	if w.machine.Get("a") != 1 || !w.core.next().IsZero() {
+		t.Errorf("a is %d, something is due at %v", w.machine.Get("a"), w.core.next())
 	}
 }
 
@@ -298,11 +298,11 @@ func TestReadWaitsForWhatIsProved(t *testing.T) {
 func TestReadDoesNotWaitForEver(t *testing.T) {
 	w := lead(t)
 	w.get("a")
-	if at := w.core.Next(); !at.Equal(w.now.Add(readPatience)) {
+	if at := w.core.next(); !at.Equal(w.now.Add(readPatience)) {
 		t.Errorf("due at %v", at)
 	}
-	w.now = w.core.Next()
-	w.core.Tick()
+	w.now = w.core.next()
+	w.core.tick()
 	w.expect("a: 0, the coordinator cannot reach the bucket: no proof of the partition's end in time")
 	w.core.Proved(nil)
 	w.get("a")
@@ -313,7 +313,7 @@ func TestReadDoesNotWaitForEver(t *testing.T) {
 func TestRecordThatCannotBeAppliedEndsItWithItsPosition(t *testing.T) {
 	w := lead(t)
 	w.set("a", 1, 0)
-	w.core.Flush()
+	w.core.flush()
 	w.set("b", 1, 0)
 	w.get("a")
 	w.end = 2
@@ -355,7 +355,7 @@ func TestMissingRecordsEndIt(t *testing.T) {
 func TestEndAnswersEverybody(t *testing.T) {
 	w := lead(t)
 	w.set("a", 1, 0)
-	w.core.Flush()
+	w.core.flush()
 	w.set("a", 2, 0)
 	w.get("a")
 	w.core.End(coordinator.ErrNotCoordinator)
@@ -373,7 +373,7 @@ func TestSnapshotsComeWithTheBytesApplied(t *testing.T) {
 	w := lead(t)
 	for i := range 100 {
 		w.set("a", i+1, 10<<10)
-		w.core.Flush()
+		w.core.flush()
 		w.commit(int64(i))
 	}
 	if n := len(w.published); n < 10 || n > 20 {

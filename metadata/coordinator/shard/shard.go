@@ -200,16 +200,12 @@ func (s *Shard) run() {
 		case <-s.ctx.Done():
 			s.core.End(coordinator.ErrNotCoordinator)
 		}
-		for _, event := range s.take() {
-			event()
-		}
-		s.core.Tick()
-		s.core.Flush()
+		next := s.core.Burst(s.take())
 		s.stats.note(s.core, begin, s.opt.Now())
-		if at := s.core.Next(); at.IsZero() {
+		if next.IsZero() {
 			timer.Stop()
 		} else {
-			timer.Reset(at.Sub(s.opt.Now()))
+			timer.Reset(next.Sub(s.opt.Now()))
 		}
 	}
 	s.end()
