@@ -90,12 +90,13 @@ func (test Test[P]) shrinkShape(t testing.TB, a attempt[P]) attempt[P] {
 }
 
 // shrinkChoices leaves out choices, many at once and then single ones, the last ones
-// first, as long as the run still fails.
+// first, as long as the run still fails, and is no longer than at the beginning.
 func (test Test[P]) shrinkChoices(t testing.TB, a attempt[P]) attempt[P] {
 	r := test.run(t, a, nil)
 	if r.choices == 0 {
 		return a
 	}
+	most := r.Events
 	a.keep = make([]bool, r.choices)
 	for i := range a.keep {
 		a.keep[i] = true
@@ -110,7 +111,7 @@ func (test Test[P]) shrinkChoices(t testing.TB, a attempt[P]) attempt[P] {
 					continue
 				}
 				runs++
-				if r := test.run(t, b, nil); r.err != nil {
+				if r := test.run(t, b, nil); r.err != nil && r.Events <= most {
 					b.keep = b.keep[:min(len(b.keep), r.choices)] // it ended there
 					a, again = b, size == 1
 				}

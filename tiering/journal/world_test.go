@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/varvelog/varve/tiering/objstore"
@@ -238,14 +239,18 @@ func (w *world) randomStep(r *rand.Rand, late *[]Put) {
 		i := r.IntN(len(*late))
 		p := (*late)[i]
 		*late = append((*late)[:i], (*late)[i+1:]...)
+		w.t.Logf("a late put lands at seq %d", p.Seq)
 		w.put(p.Seq, p.Data) //nolint // nobody hears of it
 		return
 	}
-	n := w.nodes[r.IntN(len(w.nodes))]
+	i := r.IntN(len(w.nodes))
+	n := w.nodes[i]
 	switch {
 	case n.err == nil && n.core.Room() && r.IntN(3) == 0:
+		w.t.Logf("node %d proposes", i)
 		n.propose()
 	case n.err == nil && r.IntN(20) == 0:
+		w.t.Logf("node %d is asked for a proof", i)
 		n.step(Prove{})
 	case len(n.pending) == 0:
 	default:
@@ -256,6 +261,7 @@ func (w *world) randomStep(r *rand.Rand, late *[]Put) {
 func (w *world) randomAnswer(r *rand.Rand, n *node, i int, late *[]Put) {
 	p, ok := n.pending[i].(Put)
 	fault := r.IntN(10)
+	w.t.Logf("node %d gets an answer to %T, fault %d", slices.Index(w.nodes, n), n.pending[i], fault)
 	switch {
 	case !ok || fault < 5:
 		n.answer(i)

@@ -118,6 +118,7 @@ func (m *model) step() {
 
 // fail puts an append in doubt, and with it those behind it, as a journal does.
 func (m *model) fail(from int) {
+	m.t.Logf("%d appends are in doubt", len(m.queue)-from)
 	for i := from; i < len(m.queue); i++ {
 		m.doubt(i)
 	}
@@ -127,6 +128,7 @@ func (m *model) fail(from int) {
 }
 
 func (m *model) moveAnywhere() {
+	m.t.Logf("the leadership moves")
 	m.leads++
 	at := 0
 	if len(m.log) > 0 {
@@ -147,12 +149,14 @@ func (c *modelClient) restart() {
 }
 
 func (m *model) call(what string) *modelCall {
+	m.t.Logf("%s", what)
 	c := &modelCall{what: what, lead: m.leads}
 	m.calls = append(m.calls, c)
 	return c
 }
 
 func (m *model) answered(c *modelCall) {
+	m.t.Logf("answer to %s", c.what)
 	if c.answers++; c.answers > 1 {
 		m.t.Fatalf("%s was answered twice", c.what)
 	}
