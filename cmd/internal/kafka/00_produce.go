@@ -22,8 +22,8 @@ import (
 // Produce, key 0.
 //
 //	v0-2   message formats 0 and 1: advertised, because librdkafka before 2.11.1
-//	       otherwise turns compression off without a word (KAFKA-18659), and
-//	       refused partition by partition
+//	       otherwise turns compression off silently (KAFKA-18659), and refused
+//	       partition by partition
 //	v3     record batches of format 2, transactional id (KIP-98)
 //	v4     KAFKA_STORAGE_ERROR may be answered
 //	v5     log start offset (KIP-207)
@@ -45,7 +45,7 @@ func init() {
 	}, func(s *services) listener.Handler { return s.writing.beginProduce })
 }
 
-// The first versions of Produce that know something.
+// The first versions of Produce with these features.
 const (
 	produceBatches  = 3
 	produceZstd     = 7
@@ -65,17 +65,17 @@ type produce struct {
 	waiting atomic.Int32    // groups not answered yet, and the one that counts them
 }
 
-// produceGroup is what a request has for one journal.
+// produceGroup is the part of a request for one journal.
 type produceGroup struct {
 	journal  uint32
 	appender Appender
 	batches  []ingest.Batch
-	slots    []*kmsg.ProduceResponseTopicPartition // where the results go
+	slots    []*kmsg.ProduceResponseTopicPartition // slots for the results
 }
 
 // beginProduce checks every batch and enqueues those that pass, journal by
-// journal. It runs in the connection's reader, so batches reach a journal in the
-// order in which they arrived.
+// journal. It runs in the connection's reader, so batches reach a journal in
+// the order in which they arrived.
 func (s *writeService) beginProduce(ctx context.Context, r *listener.Request) {
 	p := &produce{service: s, request: r, body: r.Body.(*kmsg.ProduceRequest), nowMs: s.now().UnixMilli()}
 	p.answer = kmsg.NewPtrProduceResponse()
@@ -113,7 +113,7 @@ func (p *produce) topic(ctx context.Context, in *kmsg.ProduceRequestTopic) {
 	p.answer.Topics = append(p.answer.Topics, out)
 }
 
-// refusal is what is wrong with the request as a whole.
+// refusal returns why the request as a whole is refused, or nil.
 func (p *produce) refusal() error {
 	switch {
 	case p.service.readsOnly:
@@ -197,8 +197,8 @@ func (p *produce) hint(t *metadata.Topic, slot *kmsg.ProduceResponseTopicPartiti
 	p.answer.Brokers = append(p.answer.Brokers, b)
 }
 
-// checkRecords walks the records of a batch, and sets its times: the true maximum,
-// or the broker's time. It returns the header as it is then.
+// checkRecords walks the records of a batch, and sets its times: the true
+// maximum, or the broker's time. It returns the changed header.
 func (p *produce) checkRecords(ctx context.Context, t *metadata.Topic, records []byte, h batch.Header, slot *kmsg.ProduceResponseTopicPartition) (batch.Header, error) {
 	newest, err := p.walk(ctx, records, h, rulesOf(&t.Values, p.nowMs))
 	switch {
@@ -208,14 +208,14 @@ func (p *produce) checkRecords(ctx context.Context, t *metadata.Topic, records [
 		batch.SetLogAppendTime(records, p.nowMs)
 		slot.LogAppendTime = p.nowMs
 	case newest != h.MaxTimestamp:
-		batch.SetMaxTimestamp(records, newest) // the client's word for it is not taken
+		batch.SetMaxTimestamp(records, newest) // the client's own value does not count
 	default:
 		return h, nil
 	}
 	return batch.Parse(records)
 }
 
-// walkWait bounds the wait for memory to decompress records.
+// walkWait limits the wait for memory to decompress records.
 const walkWait = time.Minute
 
 var errWalkMemory = errors.New("no memory to decompress records")
@@ -231,8 +231,8 @@ func (p *produce) walk(ctx context.Context, records []byte, h batch.Header, rule
 	return batch.Check(waiting, p.service.walk, records, h, rules)
 }
 
-// rulesOf is what a topic asks of records. Bounds of their timestamps are for topics
-// that keep them.
+// rulesOf returns a topic's rules for records. Limits of timestamps apply only
+// to topics that keep the producers' timestamps.
 func rulesOf(c *topicconfig.Values, nowMs int64) batch.Rules {
 	rules := batch.Rules{Keys: c.Compact, Oldest: math.MinInt64, Newest: math.MaxInt64}
 	if !c.LogAppendTime {
@@ -242,8 +242,8 @@ func rulesOf(c *topicconfig.Values, nowMs int64) batch.Rules {
 	return rules
 }
 
-// nameRecords names the records at fault, as KIP-467 has it, and returns the error
-// of the whole batch. Other errors stay as they are.
+// nameRecords names the records at fault, as KIP-467 describes, and returns the
+// error of the whole batch. Other errors stay as they are.
 func (p *produce) nameRecords(slot *kmsg.ProduceResponseTopicPartition, c *topicconfig.Values, err error) error {
 	var bad batch.BadRecords
 	if !errors.As(err, &bad) {
@@ -269,7 +269,7 @@ func (p *produce) nameRecords(slot *kmsg.ProduceResponseTopicPartition, c *topic
 	return coded(code, "record %d: %s", first.RelativeOffset, *first.ErrorMessage)
 }
 
-// outOfBounds says which setting of the topic a timestamp breaks.
+// outOfBounds says which setting of the topic a timestamp violates.
 func outOfBounds(c *topicconfig.Values, ts, nowMs int64) string {
 	if ts > nowMs {
 		return fmt.Sprintf("timestamp %d is %d ms ahead of the broker's clock; message.timestamp.after.max.ms of the topic is %d", ts, ts-nowMs, c.TimestampAfterMaxMs)
@@ -285,14 +285,15 @@ func (p *produce) fail(slot *kmsg.ProduceResponseTopicPartition, err error) {
 	}
 }
 
-// Bounds of the time a request waits for room: what it asks for, within reason.
+// Limits of the time that a request waits for room; within them it is the
+// request's time-out.
 const (
 	minRoomWait = time.Second
 	maxRoomWait = 5 * time.Minute
 )
 
-// enqueue waits for room no longer than the client waits for the answer. The
-// connection is not read meanwhile.
+// enqueue waits for room no longer than the client waits for the answer. Until
+// then no more is read from the connection.
 func (p *produce) enqueue(ctx context.Context) {
 	wait := time.Duration(p.body.TimeoutMillis) * time.Millisecond
 	ctx, cancel := context.WithTimeout(ctx, min(max(wait, minRoomWait), maxRoomWait))

@@ -23,17 +23,17 @@ import (
 //	v5     log start offset (KIP-107)
 //	v6     KAFKA_STORAGE_ERROR may be answered; it becomes
 //	       NOT_LEADER_OR_FOLLOWER before (KIP-112)
-//	v7     sessions (KIP-227): there are none. A request with epoch 0 or -1 is a
-//	       full one, whatever the session it names; any other goes on with a session,
-//	       and is answered that it is not known. Session id 0 is answered, which keeps
+//	v7     sessions (KIP-227): there are none. A request with epoch 0 or -1 is a full
+//	       one, whatever session it names. Any other continues a session, and is
+//	       answered that the session is not known. Session id 0 in answers keeps
 //	       clients on full requests; forgotten topics mean nothing without a session
 //	v9     the client's leader epoch (KIP-320)
 //	v10    zstd (KIP-110)
 //	v11    rack and preferred read replica (KIP-392); -1 is answered
 //	v12    flexible, last fetched epoch, cluster id, which is ignored
 //	v13    topic ids (KIP-516)
-//	v15    replica state in place of the replica id; both are ignored: whoever
-//	       asks is served as a consumer and sees nothing above the high watermark
+//	v15    replica state in place of the replica id; both are ignored: every client is
+//	       served as a consumer and sees nothing above the high watermark
 //	v16    leaders and their addresses in answers (KIP-951)
 //	v17-18 replica directories and high watermark of followers, ignored
 func init() {
@@ -53,7 +53,7 @@ func init() {
 	}, func(s *services) listener.Handler { return s.reading.beginFetch })
 }
 
-// The versions of Fetch that know something first.
+// The first versions of Fetch with these features.
 const (
 	fetchStorageError = 6
 	fetchZstd         = 10
@@ -62,21 +62,21 @@ const (
 	fetchLeaders      = 16
 )
 
-// The session epochs of requests that do not rest on those before them: to open a
+// The session epochs of requests that do not depend on earlier ones: to open a
 // session, and to close one or do without (KIP-227).
 const (
 	sessionInitial = 0
 	sessionFinal   = -1
 )
 
-// shortPoll is how long a poll may wait whose memory is not worth asking for.
+// shortPoll is how long a poll may wait without an offer to free its memory.
 const shortPoll = time.Second
 
-// maxFetchWait bounds the long poll a client may ask for.
+// maxFetchWait limits the long poll that a client may ask for.
 const maxFetchWait = 5 * time.Minute
 
-// readCommitted is the isolation level under which aborted transactions are
-// listed: none, while there are no transactions.
+// readCommitted is the isolation level for which aborted transactions are
+// listed: none, as long as there are no transactions.
 const readCommitted = 1
 
 // fetching is one Fetch request under way.
@@ -86,7 +86,7 @@ type fetching struct {
 	body    *kmsg.FetchRequest
 	answer  fetchAnswer
 	ask     fetch.Request
-	slots   []fetchSlot // where the results of ask go
+	slots   []fetchSlot // slots for the results of ask
 	code    firstCode
 }
 
@@ -95,9 +95,10 @@ type fetchSlot struct {
 	out   *fetchedPartition
 }
 
-// beginFetch starts a Fetch, when the answer before it on the connection has been
-// written: what a client can make the server hold is one answer, and none of it waits
-// for the answer to another request, such as a JoinGroup that waits for members.
+// beginFetch starts a Fetch when the answer before it on the connection has
+// been written. So a client can make the server hold only one answer. None of
+// it waits for the answer to another request, such as a JoinGroup that waits
+// for members.
 func (s *readService) beginFetch(ctx context.Context, r *listener.Request) {
 	r.Go(func() {
 		if err := r.AfterPrevious(ctx); err != nil {
@@ -123,14 +124,14 @@ func (f *fetching) run() {
 		f.fill(slot, results[i])
 	}
 	if f.request.Waits().Err() != nil && f.failed() {
-		f.request.HangUp(listener.ErrStopping) // cut short: nobody knows whether there was more
+		f.request.HangUp(listener.ErrStopping) // cut short: there may have been more
 		return
 	}
 	f.reply()
-	f.request.AwaitWritten() // the records are not let go of before they are written
+	f.request.AwaitWritten() // the records must stay until they are written
 }
 
-// poll reads. A poll for long ends early if its memory is asked for.
+// poll reads. A long poll ends early if other requests need its memory.
 func (f *fetching) poll() (results []fetch.Result, release func()) {
 	reader, waits := f.service.reader, f.request.Waits()
 	if f.ask.MaxWait <= shortPoll {
@@ -143,7 +144,7 @@ func (f *fetching) poll() (results []fetch.Result, release func()) {
 	f.request.MayEnd(nil)
 	cut := ctx.Err() != nil && waits.Err() == nil
 	if cut && slices.ContainsFunc(results, func(r fetch.Result) bool { return r.Err != nil }) {
-		release() // it was cut while it read: what it holds is not all that there is
+		release() // it was cut while it read: it may lack records
 		f.ask.MaxWait = 0
 		return reader.Fetch(waits, f.ask)
 	}
@@ -157,7 +158,7 @@ func (f *fetching) reply() {
 	f.request.ReplyBuffers(f.answer.encode(f.request.AppendHead(nil, f.request.Version >= fetchFlexible)), int16(f.code))
 }
 
-// plan lays out the answer and what to ask the reader.
+// plan prepares the answer and the request to the reader.
 func (f *fetching) plan() {
 	f.answer.topics = make([]fetchedTopic, len(f.body.Topics))
 	f.ask = fetch.Request{
@@ -196,7 +197,7 @@ func (f *fetching) planTopic(in *kmsg.FetchRequestTopic, out *fetchedTopic) {
 	}
 }
 
-// fill puts a partition's result in its place.
+// fill puts a partition's result into its slot.
 func (f *fetching) fill(slot fetchSlot, result fetch.Result) {
 	out := slot.out
 	out.highWatermark, out.logStart = result.HighWatermark, result.LogStart
@@ -229,8 +230,8 @@ func (f *fetching) fillError(slot fetchSlot, err error) {
 }
 
 // beforeZstd returns the batches before the first that is compressed with zstd,
-// which old clients cannot read. Pieces may end inside a batch, so that several
-// are copied into one.
+// which old clients cannot read. Pieces may end inside a batch, so several are
+// copied into one.
 func beforeZstd(records [][]byte) [][]byte {
 	if len(records) == 0 {
 		return nil

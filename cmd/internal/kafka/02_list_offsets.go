@@ -56,9 +56,9 @@ const (
 	listOffsetsTimeout      = 10
 )
 
-// lookups is how many partitions of one request are looked up at once, and
-// allLookups of all requests together; lookupWait is how long one request may
-// take.
+// lookups is how many partitions of one request are looked up at once,
+// allLookups how many of all requests together. lookupWait is how long one
+// request may take.
 const (
 	lookups    = 16
 	allLookups = 128
@@ -113,7 +113,8 @@ func lookupTimeout(r *listener.Request, req *kmsg.ListOffsetsRequest) time.Durat
 	return min(time.Duration(req.TimeoutMillis)*time.Millisecond, lookupWait)
 }
 
-// listOffset looks one partition up. bad is what is wrong with it already.
+// listOffset looks one partition up. bad is an error that the request has
+// already.
 func (s *readService) listOffset(ctx context.Context, r *listener.Request, t *metadata.Topic, bad error, in *kmsg.ListOffsetsRequestTopicPartition, out *kmsg.ListOffsetsResponseTopicPartition) {
 	out.Default()
 	out.Partition = in.Partition
@@ -130,7 +131,7 @@ func (s *readService) listOffset(ctx context.Context, r *listener.Request, t *me
 		out.ErrorCode = kerr.UnsupportedVersion.Code
 		return
 	case in.Timestamp == latestTiered || in.Timestamp == earliestPendingUpload:
-		return // Kafka's tiers are not ours: there is no such offset
+		return // varve does not have Kafka's tiers: there is no such offset
 	}
 	at := in.Timestamp
 	if at == earliestLocal {
@@ -150,9 +151,10 @@ func (s *readService) listOffset(ctx context.Context, r *listener.Request, t *me
 	}
 }
 
-// lookUp asks the reader, which may have to read and decompress records: only so
-// many do at once, whatever clients ask for. The first offset and the next one are
-// known without, and wait for no such look-up: every consumer that starts needs them.
+// lookUp asks the reader, which may have to read and decompress records: it
+// does so for a limited number at once, whatever clients ask for. The first
+// offset and the next one are known without that, and do not wait for such
+// look-ups: every consumer that starts needs them.
 func (s *readService) lookUp(ctx context.Context, k partlog.Key, leaderEpoch int32, at int64) (fetch.OffsetAt, error) {
 	if at == fetch.Latest || at == fetch.Earliest {
 		return s.reader.ListOffset(ctx, k, leaderEpoch, at)

@@ -16,7 +16,7 @@ import (
 //	v0     an empty list of topics asks for all; from v1 null does, empty for none
 //	v1     rack, controller, internal topics
 //	v2     cluster id (KIP-78)
-//	v4     allow_auto_topic_creation; before it is taken as true
+//	v4     allow_auto_topic_creation; before, it counts as true
 //	v5     offline replicas (KIP-112)
 //	v7     leader epoch (KIP-320)
 //	v8     authorized operations (KIP-430), of the cluster up to v10
@@ -39,7 +39,7 @@ const metadataAutoCreate = 4 // the first version that can forbid it
 // noTopicID is the id of an entry that asks by name.
 var noTopicID [16]byte
 
-// autoCreateWait bounds how long an answer waits for topics to be created.
+// autoCreateWait limits how long an answer waits for topics to be created.
 const autoCreateWait = 15 * time.Second
 
 func (s *topicService) beginMetadata(ctx context.Context, r *listener.Request) {
@@ -50,7 +50,7 @@ func (s *topicService) beginMetadata(ctx context.Context, r *listener.Request) {
 	}
 	for i := range req.Topics {
 		if req.Topics[i].TopicID != noTopicID {
-			req.Topics[i].Topic = nil // Java sends an empty name beside the id
+			req.Topics[i].Topic = nil // Java sends an empty name with the id
 		}
 	}
 	wanted := distinct(req.Topics, func(t kmsg.MetadataRequestTopic) any { return metadataKey(t) })
@@ -66,7 +66,7 @@ func (s *topicService) beginMetadata(ctx context.Context, r *listener.Request) {
 	})
 }
 
-// metadataKey is what makes a topic in a request the same as another.
+// metadataKey is equal for entries of a request that name the same topic.
 func metadataKey(t kmsg.MetadataRequestTopic) any {
 	if t.Topic != nil {
 		return *t.Topic
@@ -74,8 +74,8 @@ func metadataKey(t kmsg.MetadataRequestTopic) any {
 	return t.TopicID
 }
 
-// distinct drops elements whose key was seen before, so that an answer cannot be
-// made larger than the cluster is by asking twice.
+// distinct drops elements whose key was seen before: repeated names must not
+// make an answer larger than the cluster.
 func distinct[T any](in []T, key func(T) any) []T {
 	seen := make(map[any]struct{}, len(in))
 	out := make([]T, 0, len(in))
@@ -89,10 +89,11 @@ func distinct[T any](in []T, key func(T) any) []T {
 	return out
 }
 
-// maxAutoCreate bounds the topics one request may create by asking.
+// maxAutoCreate limits the topics that one request may create by asking for
+// them.
 const maxAutoCreate = 100
 
-// creatable names the topics that do not exist and may be created for the asking.
+// creatable names the missing topics that the request may create.
 func (s *topicService) creatable(r *listener.Request, req *kmsg.MetadataRequest, wanted []kmsg.MetadataRequestTopic) []metadata.NewTopic {
 	if !s.autoCreate || r.Version >= metadataAutoCreate && !req.AllowAutoTopicCreation {
 		return nil
@@ -110,7 +111,7 @@ func (s *topicService) creatable(r *listener.Request, req *kmsg.MetadataRequest,
 	return missing
 }
 
-// create creates topics and returns what became of each, by name.
+// create creates topics and returns each result, by name.
 func (s *topicService) create(ctx context.Context, missing []metadata.NewTopic) map[string]metadata.CreateResult {
 	made := make(map[string]metadata.CreateResult, len(missing))
 	for i, result := range s.admin.CreateTopics(ctx, missing, false) {
@@ -155,8 +156,8 @@ func (s *topicService) someTopics(r *listener.Request, wanted []kmsg.MetadataReq
 	return out
 }
 
-// autoCreateCode is the code for a topic that could not be created. All but a
-// bad name may be better the next time, also at another broker.
+// autoCreateCode returns the code for a topic that could not be created. Except
+// for a bad name, another attempt may succeed, also at another broker.
 func autoCreateCode(err error) int16 {
 	if code, _ := codeOf(err, onAdmin); code == kerr.InvalidTopicException.Code {
 		return code

@@ -23,8 +23,8 @@ import (
 //	v9    GROUP_ID_NOT_FOUND may be answered (KIP-848)
 //	v10   topic ids (KIP-848)
 //
-// The answer waits until the offsets are committed in the bucket. Requests are done
-// in the order of their arrival, and many share one commit.
+// The answer waits until the offsets are committed in the bucket. Requests are
+// done in the order of their arrival, and many share one commit.
 func init() {
 	register(listener.API{
 		Key: kmsg.OffsetCommit, Min: 2, Max: 10,
@@ -36,7 +36,7 @@ func init() {
 	}, func(s *services) listener.Handler { return s.groups.beginOffsetCommit })
 }
 
-// The versions of OffsetCommit that know something first.
+// The first versions of OffsetCommit with these features.
 const (
 	commitNoRetention   = 5
 	commitLeaderEpoch   = 6
@@ -50,7 +50,7 @@ type committing struct {
 	request *listener.Request
 	answer  *kmsg.OffsetCommitResponse
 	ask     group.CommitRequest
-	slots   []*kmsg.OffsetCommitResponseTopicPartition // where the results of ask go
+	slots   []*kmsg.OffsetCommitResponseTopicPartition // slots for the results of ask
 }
 
 func (s *groupService) beginOffsetCommit(ctx context.Context, r *listener.Request) {
@@ -66,7 +66,7 @@ func (s *groupService) beginOffsetCommit(ctx context.Context, r *listener.Reques
 		c.topic(&req.Topics[i], &c.answer.Topics[i], keep)
 	}
 	if len(c.slots) == 0 && len(req.Topics) > 0 {
-		c.done(nil, nil) // nothing that could be committed
+		c.done(nil, nil) // there is nothing to commit
 		return
 	}
 	if err := s.ask(ctx, r.Client, toRead, req.Group, func(m *group.Machine, out coordinator.Out) { m.Commit(out, c.ask, c.done) }); err != nil {
@@ -74,7 +74,7 @@ func (s *groupService) beginOffsetCommit(ctx context.Context, r *listener.Reques
 	}
 }
 
-// maxKeepMs bounds the retention that a client may ask for: it means for ever.
+// maxKeepMs limits the retention that a client may ask for: it means forever.
 const maxKeepMs = int64(100 * 365 * 24 * time.Hour / time.Millisecond)
 
 func (c *committing) topic(in *kmsg.OffsetCommitRequestTopic, out *kmsg.OffsetCommitResponseTopic, keep time.Duration) {
@@ -106,7 +106,7 @@ func (c *committing) topic(in *kmsg.OffsetCommitRequestTopic, out *kmsg.OffsetCo
 	}
 }
 
-// done answers with what became of the offsets asked for, in all or each.
+// done answers with the result for all offsets, or for each.
 func (c *committing) done(each []error, all error) {
 	switch {
 	case errors.Is(all, group.ErrNotFound) && c.request.Version < commitGroupNotFound:

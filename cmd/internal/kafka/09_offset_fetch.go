@@ -23,8 +23,8 @@ import (
 //	v9   member id and epoch of a consumer of the new protocol, ignored
 //	v10  topic ids (KIP-848)
 //
-// It is proved first that nobody else has become the coordinator meanwhile: an
-// offset that has been committed elsewhere must not be missed.
+// First it is proved that this node is still the coordinator: an offset that
+// another coordinator has committed must not be missed.
 func init() {
 	register(listener.API{
 		Key: kmsg.OffsetFetch, Min: 1, Max: 10, Bulky: true,
@@ -37,7 +37,7 @@ func init() {
 	}, func(s *services) listener.Handler { return s.groups.beginOffsetFetch })
 }
 
-// The versions of OffsetFetch that know something first.
+// The first versions of OffsetFetch with these features.
 const (
 	committedGroupCode = 2
 	committedGroups    = 8
@@ -68,9 +68,9 @@ func (s *groupService) beginOffsetFetch(ctx context.Context, r *listener.Request
 	})
 }
 
-// askedOnce leaves out what is asked for again: each time it would be told with the
-// text committed with it, or be all offsets of a group, and the answer would have no
-// bound.
+// askedOnce leaves out repeated parts of a request, so that the size of an answer has
+// a limit. Each repetition would return the text committed with an offset, or all
+// offsets of a group.
 func askedOnce(groups []kmsg.OffsetFetchRequestGroup) []kmsg.OffsetFetchRequestGroup {
 	type asked struct {
 		group, topic string // no topic: all
@@ -101,7 +101,8 @@ func noteOffsets(code *firstCode, g *kmsg.OffsetFetchResponseGroup) {
 	}
 }
 
-// singleGroup is a request of before many groups, in the form of those after.
+// singleGroup is a request of a version for one group, in the form of those for
+// many.
 func singleGroup(req *kmsg.OffsetFetchRequest) *kmsg.OffsetFetchRequestGroup {
 	g := kmsg.NewOffsetFetchRequestGroup()
 	g.Group = req.Group
@@ -115,7 +116,7 @@ func singleGroup(req *kmsg.OffsetFetchRequest) *kmsg.OffsetFetchRequestGroup {
 	return &g
 }
 
-// replyOffsets answers in the form of before many groups.
+// replyOffsets answers in the form of the versions for one group.
 func (s *groupService) replyOffsets(r *listener.Request, g kmsg.OffsetFetchResponseGroup) {
 	var code firstCode
 	noteOffsets(&code, &g)
@@ -134,8 +135,8 @@ func (s *groupService) replyOffsets(r *listener.Request, g kmsg.OffsetFetchRespo
 	r.Reply(resp, int16(code))
 }
 
-// committed is the answer for one group. An error of the group stands on its
-// partitions where there is no other place.
+// committed returns the answer for one group. If the version has no place for
+// an error of the group, its partitions carry it.
 func (s *groupService) committed(ctx context.Context, r *listener.Request, in *kmsg.OffsetFetchRequestGroup) kmsg.OffsetFetchResponseGroup {
 	out := kmsg.NewOffsetFetchResponseGroup()
 	out.Group = in.Group
@@ -160,8 +161,8 @@ func (s *groupService) committed(ctx context.Context, r *listener.Request, in *k
 	return out
 }
 
-// wanted is what a request asks for: where the answers go, and of which partitions
-// they are.
+// wanted is the content of a request: the partitions, and the slots for the
+// answers.
 type wanted struct {
 	topics []kmsg.OffsetFetchResponseGroupTopic
 	want   []group.TopicPartition // nil for all
@@ -211,8 +212,8 @@ func noOffset(partition int32) kmsg.OffsetFetchResponseGroupTopicPartition {
 	return p
 }
 
-// place puts an offset into an answer, unless it is that of a topic of the same name
-// that was there before.
+// place puts an offset into an answer, unless it belongs to an earlier topic of
+// the same name.
 func (s *groupService) place(by *listener.Client, slot *kmsg.OffsetFetchResponseGroupTopicPartition, c group.Committed) {
 	if c.Offset == nil || s.ofFormerTopic(by, c) {
 		return
@@ -225,8 +226,8 @@ func (s *groupService) ofFormerTopic(by *listener.Client, c group.Committed) boo
 	return err == nil && c.Offset.TopicID != [16]byte{} && t.ID != c.Offset.TopicID
 }
 
-// allCommitted lists all offsets of a group, which come by topic. Topics that are
-// gone have no id to name them by.
+// allCommitted lists all offsets of a group, sorted by topic. Deleted topics
+// have no id that would name them.
 func (s *groupService) allCommitted(r *listener.Request, offsets []group.Committed) (topics []kmsg.OffsetFetchResponseGroupTopic) {
 	for _, c := range offsets {
 		byID := r.Version >= committedTopicIDs

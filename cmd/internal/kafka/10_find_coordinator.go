@@ -18,12 +18,14 @@ import (
 //	v3  flexible
 //	v4  many keys at once (KIP-699)
 //
-// The coordinator of a group is the leader of its partition of __consumer_offsets,
-// which is made when it is first asked for. A node that only reads names itself, and
-// refuses what is asked of it then: those who only read on partitions of their choice
-// ask for a coordinator too, and must not fail for it. There are no transactions yet; of all
-// codes, the one answered is the only one that is final to librdkafka, and ends a
-// transactional producer at once.
+// The coordinator of a group is the leader of its partition of
+// __consumer_offsets, which is created at the first request. A node that only
+// reads names itself, and refuses later requests to the coordinator. Clients
+// that only read partitions of their choice ask for a coordinator too, and must
+// not fail because of it.
+//
+// There are no transactions yet. The code for them is the only one that is
+// final to librdkafka, and ends a transactional producer at once.
 func init() {
 	register(listener.API{
 		Key: kmsg.FindCoordinator, Min: 0, Max: 5,
@@ -32,8 +34,9 @@ func init() {
 }
 
 const (
-	coordinatorKeys = 4 // the first version that asks for many
-	// coordinatorWait bounds how long an answer waits for the topic to be made.
+	coordinatorKeys = 4 // the first version for many
+	// coordinatorWait limits how long an answer waits for the topic to be
+	// created.
 	coordinatorWait = 20 * time.Second
 )
 
@@ -66,7 +69,7 @@ func (s *groupService) beginFindCoordinator(ctx context.Context, r *listener.Req
 	})
 }
 
-// coordinator is the answer for one key.
+// coordinator returns the answer for one key.
 func (s *groupService) coordinator(ctx context.Context, by *listener.Client, kind int8, key string) kmsg.FindCoordinatorResponseCoordinator {
 	c := kmsg.NewFindCoordinatorResponseCoordinator()
 	c.Key, c.NodeID, c.Port = key, -1, -1
@@ -101,5 +104,5 @@ func (s *groupService) findCoordinator(ctx context.Context, by *listener.Client,
 	if b, ok := s.broker(id); ok {
 		return b, nil
 	}
-	return Broker{}, fmt.Errorf("%w: nobody leads the group's partition", coordinator.ErrUnavailable)
+	return Broker{}, fmt.Errorf("%w: no node leads the group's partition", coordinator.ErrUnavailable)
 }

@@ -15,12 +15,12 @@ import (
 //
 //	v1  rebalance time-out (KIP-62); before, it is the session time-out
 //	v2  throttle time
-//	v4  new members are asked to come back with the id given (KIP-394)
+//	v4  new members are asked to join again with an assigned id (KIP-394)
 //	v5  static members (KIP-345)
 //	v6  flexible
 //	v7  protocol type and name in answers, which may be null (KIP-559)
 //	v8  reason (KIP-800), ignored
-//	v9  a static leader may be told to skip the assignment (KIP-814)
+//	v9  an answer can ask a static leader to skip the assignment (KIP-814)
 //
 // The answer waits for the other members: up to the largest rebalance time-out.
 func init() {
@@ -34,7 +34,7 @@ func init() {
 	}, func(s *services) listener.Handler { return s.groups.beginJoinGroup })
 }
 
-// The versions of JoinGroup that know something first.
+// The first versions of JoinGroup with these features.
 const (
 	joinRebalanceTimeout = 1
 	joinNeedsID          = 4

@@ -16,8 +16,8 @@ import (
 //	v3  static members (KIP-345)
 //	v4  flexible
 //
-// While the coordinator is loading there is no session to end, and all is said to be
-// well: Java clients give up at COORDINATOR_LOAD_IN_PROGRESS here.
+// While the coordinator is loading there is no session to end, and it answers
+// success: Java clients give up at COORDINATOR_LOAD_IN_PROGRESS here.
 func init() {
 	register(listener.API{
 		Key: kmsg.Heartbeat, Min: 0, Max: 4, MaxFrame: listener.PlainFrame,

@@ -17,9 +17,10 @@ import (
 //	v4  flexible
 //	v5  protocol type and name, checked and answered (KIP-559)
 //
-// The answer waits for the leader's, and for that to be committed. A coordinator that
-// is loading has forgotten the rebalance, and has members join anew, as Kafka does:
-// Java clients give up at COORDINATOR_LOAD_IN_PROGRESS here.
+// The answer waits for the leader's assignment, and for its commit. A
+// coordinator that is loading has forgotten the rebalance, and lets members
+// join again, as Kafka does: Java clients give up at
+// COORDINATOR_LOAD_IN_PROGRESS here.
 func init() {
 	register(listener.API{
 		Key: kmsg.SyncGroup, Min: 0, Max: 5,

@@ -32,7 +32,7 @@ func (s *groupService) beginDescribeGroups(ctx context.Context, r *listener.Requ
 	req := r.Body.(*kmsg.DescribeGroupsRequest)
 	resp := kmsg.NewPtrDescribeGroupsResponse()
 	var code firstCode
-	for _, id := range distinct(req.Groups, func(id string) any { return id }) { // or the answer has no bound
+	for _, id := range distinct(req.Groups, func(id string) any { return id }) { // otherwise the answer has no limit
 		g := s.describeGroup(ctx, r, id)
 		code.note(g.ErrorCode)
 		g.AuthorizedOperations = notAsked

@@ -35,7 +35,7 @@ func (s *groupService) beginListGroups(ctx context.Context, r *listener.Request)
 	s.asLeader(ctx, r, func() {
 		req := r.Body.(*kmsg.ListGroupsRequest)
 		resp := kmsg.NewPtrListGroupsResponse()
-		if s.readsOnly { // an empty list would say that there are none
+		if s.readsOnly { // an empty list would mean that there are none
 			resp.ErrorCode = s.groupCode(metadata.ErrReadsOnly, "ListGroups")
 		}
 		for _, partition := range s.groups.Led() {
@@ -57,7 +57,8 @@ func (s *groupService) beginListGroups(ctx context.Context, r *listener.Request)
 	})
 }
 
-// passes reports whether a filter, which is none if it is empty, lets a word pass.
+// passes reports whether a filter lets a word pass. An empty filter lets all
+// pass.
 func passes(filter []string, word string) bool {
 	return len(filter) == 0 || slices.ContainsFunc(filter, func(f string) bool { return strings.EqualFold(f, word) })
 }

@@ -17,11 +17,11 @@ import (
 //
 //	v3  flexible, name and version of the client's software (KIP-511)
 //	v4  features with minimum 0 may be listed (KAFKA-17492); none are
-//	v5  expected cluster and node id (KIP-1242): not served, the id of a node
-//	    that takes over another's could not be told
+//	v5  expected cluster and node id (KIP-1242): not served, because a node that
+//	    takes over from another could not return its id
 //
-// A version above the highest is answered as v0 with UNSUPPORTED_VERSION and the
-// range of this key, so that the client can come down.
+// A version above the highest is answered as v0 with UNSUPPORTED_VERSION and
+// the range of this key, so that the client can use a lower one.
 func init() {
 	register(listener.API{
 		Key: kmsg.ApiVersions, Min: 0, Max: 4, MaxFrame: listener.PlainFrame,
@@ -29,7 +29,7 @@ func init() {
 	}, func(*services) listener.Handler { return beginApiVersions })
 }
 
-// clientSoftware is what KIP-511 allows as name and version of a client.
+// clientSoftware is the form of a client's name and version by KIP-511.
 var clientSoftware = regexp.MustCompile(`^[a-zA-Z0-9](?:[a-zA-Z0-9\-.]*[a-zA-Z0-9])?$`)
 
 const clientSoftwareVersion = 3

@@ -18,14 +18,14 @@ import (
 //	v1  validate only, error messages
 //	v4  clients may ask for the default number of partitions and replicas, -1
 //	    (KIP-464). Brokers give it at every version, and kafkajs asks at v3.
-//	v5  flexible; the answer tells partitions, replication factor and configs
+//	v5  flexible; the answer has partitions, replication factor and configs
 //	    (KIP-525)
 //	v6  THROTTLING_QUOTA_EXCEEDED may be answered
 //	v7  topic ids (KIP-516)
 //
-// A client that asks for replicas on certain brokers, all of which there must be,
-// gets the number of partitions and replicas that amounts to: the bucket is the only
-// replica.
+// A client that asks for replicas on certain brokers, all of which must exist,
+// gets the number of partitions and replicas of that assignment: the bucket is
+// the only replica.
 func init() {
 	register(listener.API{
 		Key: kmsg.CreateTopics, Min: 2, Max: 7,
@@ -38,17 +38,18 @@ func init() {
 	}, func(s *services) listener.Handler { return s.topics.beginCreateTopics })
 }
 
-// createTopicsDetails is the first version whose answer tells what was made.
+// createTopicsDetails is the first version whose answer describes the new
+// topic.
 const createTopicsDetails = 5
 
-// maxTopicsAtOnce bounds the topics of one request, as Kafka's controller does: the
-// answer has all configs of each.
+// maxTopicsAtOnce limits the topics of one request, as Kafka's controller does:
+// the answer has all configs of each.
 const maxTopicsAtOnce = 10_000
 
 var errManyTopics = coded(kerr.PolicyViolation, "the request names more than %d topics; send several", maxTopicsAtOnce)
 
-// adminWait bounds how long an administrative request may take; clients name a
-// time-out of their own below it.
+// adminWait limits how long an administrative request may take; clients set a
+// shorter time-out of their own.
 const adminWait = time.Minute
 
 func adminTimeout(millis int32) time.Duration {
@@ -106,7 +107,7 @@ func countNames(topics []kmsg.CreateTopicsRequestTopic) map[string]int {
 	return n
 }
 
-// newTopic reads what is asked for one topic.
+// newTopic reads the request for one topic.
 func (s *topicService) newTopic(in *kmsg.CreateTopicsRequestTopic) (metadata.NewTopic, error) {
 	t := metadata.NewTopic{
 		Name: in.Topic, Partitions: in.NumPartitions, ReplicationFactor: in.ReplicationFactor,
@@ -151,7 +152,8 @@ func (s *topicService) assigned(t *metadata.NewTopic, in *kmsg.CreateTopicsReque
 	return nil
 }
 
-// checkReplicas: the replicas asked for are brokers that there are, each once.
+// checkReplicas checks that the brokers of an assignment exist, and are named
+// once each.
 func (s *topicService) checkReplicas(replicas []int32) error {
 	if len(replicas) == 0 {
 		return coded(kerr.InvalidReplicaAssignment, "the assignment has a partition without replicas")
@@ -161,7 +163,7 @@ func (s *topicService) checkReplicas(replicas []int32) error {
 	for _, id := range replicas {
 		switch {
 		case !slices.ContainsFunc(brokers, func(b Broker) bool { return b.ID == id }):
-			return coded(kerr.InvalidReplicaAssignment, "the assignment names broker %d, which there is not", id)
+			return coded(kerr.InvalidReplicaAssignment, "the assignment names broker %d, which does not exist", id)
 		case seen[id]:
 			return coded(kerr.InvalidReplicaAssignment, "the assignment names broker %d more than once for a partition", id)
 		}

@@ -68,7 +68,7 @@ func (s *topicService) beginDeleteTopics(ctx context.Context, r *listener.Reques
 	})
 }
 
-// deletions is the list of topics in the form of v6.
+// deletions returns the list of topics in the form of v6.
 func deletions(req *kmsg.DeleteTopicsRequest, version int16) []kmsg.DeleteTopicsRequestTopic {
 	if version >= deleteTopicsByID {
 		return req.Topics
@@ -80,7 +80,8 @@ func deletions(req *kmsg.DeleteTopicsRequest, version int16) []kmsg.DeleteTopics
 	return out
 }
 
-// toDelete finds the topic asked for and completes its name and id in the answer.
+// toDelete finds the topic to delete and completes its name and id in the
+// answer.
 func (s *topicService) toDelete(by *listener.Client, out *kmsg.DeleteTopicsResponseTopic) (segment.ID, error) {
 	byID := out.Topic == nil
 	if !byID && out.TopicID != [16]byte{} {

@@ -17,8 +17,8 @@ import (
 //	v2  flexible
 //
 // It is answered when the new start of each partition is committed. Offset -1
-// stands for the high watermark. A topic that is compacted only keeps its records,
-// as in Kafka.
+// stands for the high watermark. A topic that is only compacted keeps its
+// records, as in Kafka.
 func init() {
 	register(listener.API{
 		Key: kmsg.DeleteRecords, Min: 0, Max: 2,
@@ -30,7 +30,7 @@ func init() {
 	}, func(s *services) listener.Handler { return s.writing.beginDeleteRecords })
 }
 
-// journalDeletions is what a request has for one journal.
+// journalDeletions is the part of a request for one journal.
 type journalDeletions struct {
 	appender Appender
 	wants    []ingest.Deletion

@@ -15,13 +15,14 @@ import (
 // InitProducerId, key 22 (KIP-98).
 //
 //	v2  flexible
-//	v3  producer id and epoch of a producer that recovers (KIP-360); they mean
-//	    nothing without a transactional id, and a new id is given
+//	v3  producer id and epoch of a producer that recovers (KIP-360); without a
+//	    transactional id they are ignored, and the producer gets a new id
 //	v4  PRODUCER_FENCED may be answered
 //	v5  TRANSACTION_ABORTABLE may be answered (KIP-890)
 //
-// There is no way to carry a message, so a transactional id is refused with a
-// code that every client takes as final, and so is any on a node that only reads.
+// The answer has no field for a message. So a transactional id is refused with
+// a code that every client treats as final, and so is any request on a node
+// that only reads.
 func init() {
 	register(listener.API{
 		Key: kmsg.InitProducerID, Min: 0, Max: 5, MaxFrame: listener.PlainFrame,
@@ -29,7 +30,7 @@ func init() {
 	}, func(s *services) listener.Handler { return s.writing.beginInitProducerID })
 }
 
-// producerIDWait bounds how long an answer waits for a block of ids to be
+// producerIDWait limits how long an answer waits for a block of ids to be
 // committed; clients wait for 30 seconds and more.
 const producerIDWait = 20 * time.Second
 
@@ -49,9 +50,9 @@ func (s *writeService) beginInitProducerID(ctx context.Context, r *listener.Requ
 			err = fmt.Errorf("producer id is %d", id)
 		}
 		if err != nil {
-			// The only retriable code on which no client goes looking for a
+			// The only retriable code at which no client looks for a
 			// transaction coordinator.
-			s.complaints.Warn("producer id", "no producer id to be had, told the client to retry", "error", err)
+			s.complaints.Warn("producer id", "cannot allocate a producer id; the client is asked to retry", "error", err)
 			resp.ErrorCode = kerr.CoordinatorLoadInProgress.Code
 			r.Reply(resp, resp.ErrorCode)
 			return

@@ -14,7 +14,7 @@ import (
 // OffsetForLeaderEpoch, key 23 (KIP-101, KIP-279).
 //
 //	v2  the client's leader epoch (KIP-320)
-//	v3  replica id, ignored: whoever asks is served as a consumer
+//	v3  replica id, ignored: every client is served as a consumer
 //	v4  flexible
 func init() {
 	register(listener.API{

@@ -15,8 +15,8 @@ import (
 //	v2  flexible
 //	v3  user resources
 //
-// There is no authorizer. Kafka says so with SECURITY_DISABLED, which MirrorMaker
-// takes to mean that there is nothing to copy.
+// There is no authorizer. Kafka answers that with SECURITY_DISABLED, which
+// means to MirrorMaker that there is nothing to copy.
 func init() {
 	register(listener.API{
 		Key: kmsg.DescribeACLs, Min: 1, Max: 3, MaxFrame: listener.PlainFrame,

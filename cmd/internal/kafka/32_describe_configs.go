@@ -19,9 +19,9 @@ import (
 //	v3  type and documentation (KIP-569)
 //	v4  flexible
 //
-// Topics are named, brokers by their id; a broker describes only itself, and all
-// its configs are read-only. The empty broker name asks for the cluster's
-// defaults, of which there are none.
+// Topics are named, brokers by their id; a broker describes only itself, and
+// all its configs are read-only. The empty broker name asks for the cluster's
+// defaults, which do not exist.
 func init() {
 	register(listener.API{
 		Key: kmsg.DescribeConfigs, Min: 1, Max: 4, Bulky: true,
@@ -39,7 +39,7 @@ type config struct {
 	kind        topicconfig.Type
 	doc         string
 	readOnly    bool
-	synonyms    []synonym // where the value comes from, the one that counts first
+	synonyms    []synonym // the sources of the value, the effective one first
 }
 
 type synonym struct {

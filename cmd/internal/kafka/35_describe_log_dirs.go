@@ -13,11 +13,12 @@ import (
 //
 //	v2  flexible
 //	v3  top-level error code
-//	v4  total and usable bytes (KIP-827): nobody knows those of a bucket
+//	v4  total and usable bytes (KIP-827): those of a bucket are not known
 //
-// There is one directory: the bucket. The size of a partition is that of its record
-// batches, with those whose records are deleted, for the bucket still has them.
-// Partitions that this node does not know are left out, as in Kafka.
+// There is one directory: the bucket. The size of a partition is that of its
+// record batches, with those whose records are deleted, because the bucket
+// still has them. Partitions that this node does not know are left out, as in
+// Kafka.
 func init() {
 	register(listener.API{
 		Key: kmsg.DescribeLogDirs, Min: 1, Max: 4, Bulky: true,

@@ -15,8 +15,8 @@ import (
 //	v2  flexible
 //	v3  THROTTLING_QUOTA_EXCEEDED may be answered
 //
-// As with CreateTopics, an assignment of replicas to brokers has to add up, and the
-// bucket is the only replica.
+// As with CreateTopics, an assignment of replicas to brokers has to be
+// consistent, and the bucket is the only replica.
 func init() {
 	register(listener.API{
 		Key: kmsg.CreatePartitions, Min: 0, Max: 3,
@@ -69,7 +69,7 @@ func (s *topicService) beginCreatePartitions(ctx context.Context, r *listener.Re
 	})
 }
 
-// newPartitions reads what is asked for one topic.
+// newPartitions reads the request for one topic.
 func (s *topicService) newPartitions(in *kmsg.CreatePartitionsRequestTopic) (metadata.NewPartitions, error) {
 	n := metadata.NewPartitions{Topic: in.Topic, Count: in.Count}
 	if in.Assignment == nil {

@@ -15,9 +15,9 @@ import (
 //	v2  flexible
 //
 // There is nothing to elect: the leader of a journal leads its partitions, and
-// another takes over when it must. Each partition that is named is answered with
-// ELECTION_NOT_NEEDED; who asks for all gets those that needed one, none, as from
-// Kafka.
+// another takes over when it must. Each partition that is named is answered
+// with ELECTION_NOT_NEEDED. A request for all partitions returns those that
+// needed an election, which are none, as in Kafka.
 func init() {
 	register(listener.API{
 		Key: kmsg.ElectLeaders, Min: 0, Max: 2,
@@ -73,4 +73,4 @@ func (s *clusterService) beginElectLeaders(_ context.Context, r *listener.Reques
 	r.Reply(resp, int16(code))
 }
 
-var errNoElection = coded(kerr.ElectionNotNeeded, "partitions have the leader of their journal, which is not elected")
+var errNoElection = coded(kerr.ElectionNotNeeded, "the leader of a partition is that of its journal, which is not elected")

@@ -13,8 +13,8 @@ import (
 
 // OffsetDelete, key 47 (KIP-496).
 //
-// An unknown topic is an error of its partitions, as in Kafka: its offsets go by
-// themselves. So is a partition that the topic does not have.
+// An unknown topic is an error of its partitions, as in Kafka: its offsets are
+// deleted without a request. So is a partition that the topic does not have.
 func init() {
 	register(listener.API{
 		Key: kmsg.OffsetDelete, Min: 0, Max: 0,

@@ -29,7 +29,7 @@ func (s *clusterService) beginDescribeCluster(ctx context.Context, r *listener.R
 	resp.ControllerID = -1
 	if r.Version >= 1 && req.EndpointType != brokerEndpoints {
 		resp.ErrorCode = kerr.UnsupportedEndpointType.Code
-		resp.ErrorMessage = kmsg.StringPtr("this is a broker; only endpoint type 1, brokers, is known here")
+		resp.ErrorMessage = kmsg.StringPtr("this is a broker; it supports only endpoint type 1, brokers")
 		r.Reply(resp, resp.ErrorCode)
 		return
 	}

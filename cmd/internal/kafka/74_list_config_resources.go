@@ -22,8 +22,8 @@ func init() {
 	}, func(s *services) listener.Handler { return s.configs.beginListConfigResources })
 }
 
-// configResourceTypes are those that Kafka lists. Client metrics and groups have no
-// configs here.
+// configResourceTypes are the types that Kafka lists. Client metrics and groups
+// have no configs here.
 var configResourceTypes = []kmsg.ConfigResourceType{
 	kmsg.ConfigResourceTypeTopic, kmsg.ConfigResourceTypeBroker, kmsg.ConfigResourceTypeBrokerLogger,
 	kmsg.ConfigResourceTypeClientMetrics, kmsg.ConfigResourceTypeGroupConfig,

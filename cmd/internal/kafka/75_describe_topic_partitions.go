@@ -12,9 +12,9 @@ import (
 	"github.com/varvelog/varve/metadata"
 )
 
-// DescribeTopicPartitions, key 75 (KIP-966): topics in the order of their names, a
-// bounded number of partitions at a time. Without names it is all topics. The answer
-// tells where the next one goes on.
+// DescribeTopicPartitions, key 75 (KIP-966): topics in the order of their
+// names, a bounded number of partitions at a time. Without names it is all
+// topics. The answer says where the next request continues.
 func init() {
 	register(listener.API{
 		Key: kmsg.DescribeTopicPartitions, Min: 0, Max: 0, Bulky: true,
@@ -25,7 +25,7 @@ func init() {
 	}, func(s *services) listener.Handler { return s.topics.beginDescribeTopicPartitions })
 }
 
-// maxDescribed bounds the partitions of one answer, as Kafka's
+// maxDescribed limits the partitions of one answer, as Kafka's
 // max.request.partition.size.limit does.
 const maxDescribed = 2000
 
@@ -55,7 +55,7 @@ func (s *topicService) describeTopicPartitions(r *listener.Request, req *kmsg.De
 	r.Reply(d.resp, int16(code))
 }
 
-// namesFrom are the names asked for from the cursor on, in order.
+// namesFrom returns the wanted names from the cursor on, in order.
 func (s *topicService) namesFrom(by *listener.Client, req *kmsg.DescribeTopicPartitionsRequest) []string {
 	var names []string
 	for _, t := range req.Topics {
@@ -74,7 +74,7 @@ func (s *topicService) namesFrom(by *listener.Client, req *kmsg.DescribeTopicPar
 	return names
 }
 
-// description is an answer in the making.
+// description is an answer in preparation.
 type description struct {
 	service *topicService
 	by      *listener.Client
@@ -104,7 +104,7 @@ func (d *description) add(name string) bool {
 		return true
 	}
 	out.TopicID, out.IsInternal = t.ID, t.Internal()
-	out.AuthorizedOperations = d.service.gate.operationsOnTopic(d.by, name) // they cannot be asked for apart
+	out.AuthorizedOperations = d.service.gate.operationsOnTopic(d.by, name) // they cannot be requested separately
 	for i := first; int(i) < len(t.Partitions); i++ {
 		if d.left == 0 {
 			if i > first {
@@ -132,7 +132,7 @@ func (s *topicService) describePartition(t *metadata.Topic, i int32) kmsg.Descri
 	p.Partition, p.LeaderID, p.LeaderEpoch = i, place.Leader, place.Epoch
 	p.Replicas = place.shown(t)
 	p.ISR = p.Replicas
-	// They may be null, and the Java client (4.4) throws at it.
+	// Null is allowed, but the Java client (4.4) throws an exception at it.
 	p.EligibleLeaderReplicas, p.LastKnownELR = []int32{}, []int32{}
 	if place.Leader < 0 {
 		p.ErrorCode = kerr.LeaderNotAvailable.Code

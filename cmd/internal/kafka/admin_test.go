@@ -88,8 +88,8 @@ func TestMetadataWithoutALeaderOrControllerSaysSo(t *testing.T) {
 	}
 }
 
-// TestReplicasAreAsManyAsWereAskedFor: tools compare their number with what they asked
-// for, and would change the topic forever.
+// TestReplicasAreAsManyAsWereAskedFor: tools compare their number with the one
+// in their request, and would change the topic forever.
 func TestReplicasAreAsManyAsWereAskedFor(t *testing.T) {
 	c := newCluster()
 	r := start(t, c, Config{}, c.backend())

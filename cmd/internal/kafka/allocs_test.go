@@ -11,10 +11,10 @@ import (
 	"github.com/varvelog/varve/tiering/batch/batchtest"
 )
 
-// The hot path of Produce, from the socket to the journal and back: what
-// a request allocates, and each further partition in it. These are ratchets: an
-// allocation a request more costs a percent at a hundred thousand requests a
-// second. Lower them when they get less.
+// The allocations of the hot path of Produce, from the socket to the journal and back:
+// of a request, and of each further partition in it. These are ratchets: an allocation
+// a request more costs a percent at a hundred thousand requests a second. Lower them
+// when there are fewer.
 const (
 	maxRequestAllocs   = 34 // a request with one partition
 	maxPartitionAllocs = 3  // each further partition

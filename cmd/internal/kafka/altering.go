@@ -12,25 +12,25 @@ import (
 	"github.com/varvelog/varve/metadata"
 )
 
-// alterWait bounds how long altering configs may take: the requests carry no
+// alterWait limits how long altering configs may take: the requests carry no
 // time-out, and clients wait for 30 seconds or more.
 const alterWait = 20 * time.Second
 
-// resource is what has configs.
+// resource is a topic or broker with configs.
 type resource struct {
 	kind kmsg.ConfigResourceType
 	name string
 }
 
-// alteration is what a request asks of one resource.
+// alteration is the changes that a request makes to one resource.
 type alteration struct {
 	resource
 	ops   []metadata.ConfigOp
 	named map[string]bool // in ops
-	bad   error           // what is wrong with it in itself
+	bad   error           // its error, if it is wrong in itself
 }
 
-// add adds what is to be done to one config.
+// add adds the change of one config.
 func (a *alteration) add(kind metadata.OpKind, name string, value *string) {
 	op := metadata.ConfigOp{Kind: kind, Name: name}
 	if a.named == nil {
@@ -51,8 +51,9 @@ func (a *alteration) add(kind metadata.OpKind, name string, value *string) {
 	a.ops = append(a.ops, op)
 }
 
-// alter changes the configs of topics, and says why those of others cannot be
-// changed. With replace, configs that are not named go back to their defaults.
+// alter changes the configs of topics, and returns why those of other resources
+// cannot be changed. With replace, configs that are not named go back to their
+// defaults.
 func (s *configService) alter(ctx context.Context, by *listener.Client, all []alteration, replace, validateOnly bool) []error {
 	errs := make([]error, len(all))
 	asked := make(map[resource]int, len(all))
@@ -87,9 +88,10 @@ func (s *configService) alter(ctx context.Context, by *listener.Client, all []al
 	return errs
 }
 
-// alterBroker refuses to change a broker's configs, which follow from how the node
-// was started, and says what to do instead. None is set at run time, so to delete
-// one changes nothing. The empty name is that of all brokers' defaults.
+// alterBroker refuses to change a broker's configs, which follow from how the
+// node was started, and says how to get another value. None is set at run time,
+// so a deletion changes nothing. The empty name stands for all brokers'
+// defaults.
 func (s *configService) alterBroker(by *listener.Client, a alteration) error {
 	if err := s.gate.cluster(by, toAlterConfigs); err != nil {
 		return err

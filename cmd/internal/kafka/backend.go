@@ -17,8 +17,8 @@ import (
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-// Backend is what the server fronts. All functions and interfaces are called
-// concurrently. Now and the required fields must be set.
+// Backend is the node behind the server. All functions and interfaces are
+// called concurrently. Now and the required fields must be set.
 type Backend struct {
 	// ClusterID is the cluster's id as Kafka writes it.
 	ClusterID string
@@ -30,14 +30,16 @@ type Backend struct {
 	Brokers func() []Broker
 	// Topics is the cluster's metadata.
 	Topics Topics
-	// Placement tells who serves a partition of an existing topic.
+	// Placement returns the brokers that serve a partition of an existing
+	// topic.
 	Placement func(t *metadata.Topic, partition int32) Placement
 	// ReadsOnly: this node takes no records, changes nothing and coordinates no group.
 	ReadsOnly bool
 	// Admin changes the cluster's metadata.
 	Admin metadata.Admin
-	// Deposed reports whether it is known that another node leads what this one says
-	// it leads. It may ask the store, and is false while nothing is known.
+	// Deposed reports whether another node is known to lead journals that this
+	// one reports to lead. It may ask the store, and is false while nothing is
+	// known.
 	Deposed func(ctx context.Context) bool
 	// Appender returns the leader of a journal, or nil if this node does not
 	// lead it.
@@ -69,8 +71,8 @@ type Broker struct {
 	Rack string
 }
 
-// Placement tells who serves a partition. Leader is -1 and Epoch -1 while
-// unknown. Replicas are the brokers that serve reads, the leader among them.
+// Placement is the brokers that serve a partition. Leader is -1 and Epoch -1
+// while unknown. Replicas are the brokers that serve reads, with the leader.
 type Placement struct {
 	Leader   int32
 	Epoch    int32
@@ -89,8 +91,8 @@ type Topics interface {
 type Appender interface {
 	// Append enqueues validated batches in call order and calls done exactly
 	// once with one result per batch, maybe before it returns. It blocks while
-	// there is no room, until ctx ends; done does not block. The batches belong to
-	// the appender.
+	// there is no room, until ctx ends; done does not block. The appender owns
+	// the batches from then on.
 	Append(ctx context.Context, acks ingest.Acks, batches []ingest.Batch, done func([]ingest.Result))
 	// DeleteRecords returns when the deletions are committed, or ctx ends.
 	DeleteRecords(ctx context.Context, wants []ingest.Deletion) []ingest.Deleted
@@ -98,8 +100,8 @@ type Appender interface {
 
 // Reader serves reads: see Reads.
 type Reader interface {
-	// Fetch waits up to MaxWait for MinBytes, or until ctx ends. Results stand in
-	// the order of the request; their records are read only, and are let go of by
+	// Fetch waits up to MaxWait for MinBytes, or until ctx ends. Results are in
+	// the order of the request. Their records are read-only, and valid until
 	// release, which is called once.
 	Fetch(ctx context.Context, req fetch.Request) (results []fetch.Result, release func())
 	ListOffset(ctx context.Context, k partlog.Key, leaderEpoch int32, timestamp int64) (fetch.OffsetAt, error)
@@ -113,18 +115,20 @@ type Groups interface {
 	// Partition is the partition that a group belongs to, -1 if the topic does not
 	// exist yet.
 	Partition(group string) int32
-	// Coordinator is the broker that coordinates a group, this node or another, -1
-	// while none is known. It sees to it that the topic exists.
+	// Coordinator returns the broker that coordinates a group, this node or
+	// another, -1 while none is known. It makes sure that the topic exists.
 	Coordinator(ctx context.Context, group string) (broker int32, err error)
 	// Do gives fn a turn of the machine of a partition, and returns once fn has
-	// returned; it is not called if there is an error. A call that begins after
+	// returned; after an error fn is not called. A call that begins after
 	// another has returned gets a later turn.
 	Do(ctx context.Context, partition int32, fn func(m *group.Machine, out coordinator.Out)) error
-	// Prove returns nil once it is proved that this node still led the partition
-	// after the call began, and everything committed until then is applied.
+	// Prove returns nil once it is proved that this node still led the
+	// partition after the call began, and everything committed until then is
+	// applied.
 	Prove(ctx context.Context, partition int32) error
-	// Confirm returns coordinator.ErrNotCoordinator if it is known that another node
-	// leads the partition now. It may ask the store, and is nil while nothing is known.
+	// Confirm returns coordinator.ErrNotCoordinator if another node is known to
+	// lead the partition now. It may ask the store, and is nil while nothing is
+	// known.
 	Confirm(ctx context.Context, partition int32) error
 	// Led lists the partitions whose groups this node coordinates, in order.
 	Led() []int32

@@ -214,7 +214,7 @@ func TestServerAnswersWhatIsUnderWayBeforeItStops(t *testing.T) {
 	}
 }
 
-// tellingReader tells when a Fetch has begun.
+// tellingReader reports when a Fetch has begun.
 type tellingReader struct {
 	Reader
 	begun chan struct{}

@@ -10,8 +10,8 @@ import (
 	"github.com/varvelog/varve/metadata/coordinator"
 )
 
-// What names this node as a leader is not said by one that knows of another: the
-// connection ends, and clients look elsewhere.
+// A node that knows of another leader sends no answer that names itself as a
+// leader: the connection ends, and clients look elsewhere.
 func TestANodeThatWasDeposedDoesNotNameItself(t *testing.T) {
 	c := newCluster()
 	c.addTopic(t, "events", 1, nil)

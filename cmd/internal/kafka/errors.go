@@ -17,8 +17,8 @@ import (
 	"github.com/varvelog/varve/tiering/partlog"
 )
 
-// surface is who reads an error code: clients retry different ones in different
-// answers.
+// surface is the kind of answer that carries a code: clients retry different
+// codes in different answers.
 type surface int
 
 const (
@@ -33,7 +33,7 @@ const (
 )
 
 // codesOf is the one place where errors become codes. A zero means that the
-// error does not belong there, which is as bad as an unknown one.
+// error is not expected there, and is handled like an unknown one.
 var codesOf = []struct {
 	err   error
 	codes [surfaces]*kerr.Error
@@ -85,8 +85,9 @@ var codesOf = []struct {
 	{group.ErrMetadataTooLarge, [surfaces]*kerr.Error{onGroups: kerr.OffsetMetadataTooLarge}},
 
 	{metadata.ErrNotController, [surfaces]*kerr.Error{onAdmin: kerr.NotController}},
-	// Clients must not try again, or go looking for another broker that this one does
-	// not list; of such codes this is the one whose message Java's producer shows.
+	// Clients must not try again, or look for another broker that this one does
+	// not list. Of such codes this is the one whose message Java's producer
+	// shows.
 	{metadata.ErrReadsOnly, [surfaces]*kerr.Error{onProduce: kerr.PolicyViolation, onAdmin: kerr.PolicyViolation,
 		onGroups: kerr.PolicyViolation, onCommitted: kerr.PolicyViolation, onRecords: kerr.PolicyViolation}},
 	{metadata.ErrUnavailable, [surfaces]*kerr.Error{onAdmin: kerr.RequestTimedOut}},
@@ -103,7 +104,7 @@ var codesOf = []struct {
 
 // otherwise is the code of an error that is not in the table. Nothing is known
 // of such an error, so the outcome is unknown too, and every client must try
-// again: UNKNOWN_SERVER_ERROR would make most of them give the records up.
+// again: at UNKNOWN_SERVER_ERROR most of them would give the records up.
 var otherwise = [surfaces]*kerr.Error{
 	onProduce: kerr.RequestTimedOut,
 	onFetch:   kerr.KafkaStorageError,
@@ -111,13 +112,13 @@ var otherwise = [surfaces]*kerr.Error{
 	onAdmin:   kerr.RequestTimedOut,
 	onGroups:  kerr.CoordinatorNotAvailable,
 	onRecords: kerr.RequestTimedOut,
-	// Java consumers before 3.9 give up on any other code than this one, and look for
-	// the coordinator anew, as they should.
+	// Java consumers before 3.9 give up at any other code than this one. At
+	// this one they look for the coordinator again, as they should.
 	onCommitted: kerr.NotCoordinator,
 }
 
-// codeOf returns the code for err on a surface, 0 for nil. known is false if the
-// error is not one that the table has there.
+// codeOf returns the code for err on a surface, 0 for nil. known is false if
+// the table has no row for the error there.
 func codeOf(err error, on surface) (code int16, known bool) {
 	var c *codedError
 	switch {
@@ -134,14 +135,14 @@ func codeOf(err error, on surface) (code int16, known bool) {
 	return otherwise[on].Code, errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
 
-// codes gives errors their codes.
+// codes turns errors into codes.
 type codes struct{ complaints *listener.Complaints }
 
 // codeFor is codeOf, and logs errors without a row in the table.
 func (c codes) codeFor(err error, on surface, doing string) int16 {
 	code, known := codeOf(err, on)
 	if !known {
-		c.complaints.Warn("unforeseen "+doing, "unforeseen error, told clients to retry", "doing", doing, "error", err)
+		c.complaints.Warn("unforeseen "+doing, "unforeseen error; clients are asked to retry", "doing", doing, "error", err)
 	}
 	return code
 }

@@ -16,9 +16,9 @@ import (
 	"github.com/varvelog/varve/tiering/batch/batchtest"
 )
 
-// TestNothingIsHeldOfConnectionsThatFail: frames that are cut off, malformed or fail, and
-// answers that are not read, give back what they took. The end of each server of the
-// tests checks that.
+// TestNothingIsHeldOfConnectionsThatFail: frames that are cut off, malformed or
+// fail, and answers that are not read, give back their memory. The end of each
+// server of the tests checks that.
 func TestNothingIsHeldOfConnectionsThatFail(t *testing.T) {
 	seed := seeded.Seed(t)
 	c := newCluster()

@@ -7,7 +7,7 @@ import (
 )
 
 // fetchAnswer is a Fetch response, v4 to v18. It is encoded by hand: the record
-// batches go from where they lie to the socket without being copied.
+// batches go from their memory to the socket without being copied.
 //
 //	throttle ms      i32
 //	error            i16           v7+
@@ -54,7 +54,7 @@ type fetchedPartition struct {
 	leaderEpoch   int32
 }
 
-// noReplica is the preferred read replica that keeps the client here.
+// noReplica is the preferred read replica that keeps the client at this node.
 const noReplica = int32(-1)
 
 func emptyPartition(index int32) fetchedPartition {
@@ -101,11 +101,12 @@ func (a *fetchAnswer) encode(head []byte) net.Buffers {
 	return e.buffers()
 }
 
-// perPartition is about what a partition takes without its records, in bytes.
+// perPartition is roughly the size of a partition without its records, in
+// bytes.
 const perPartition = 56
 
-// fetchEncoder collects everything but the records in one slice, and where the
-// records belong.
+// fetchEncoder collects everything but the records in one slice, with the
+// places of the records.
 type fetchEncoder struct {
 	small    []byte
 	splices  []splice
@@ -190,7 +191,7 @@ func (e *fetchEncoder) partition(p *fetchedPartition, readCommitted bool) {
 	}
 }
 
-// leaderTag writes the tags of a partition: its leader if it is to be named.
+// leaderTag writes the tags of a partition: its leader if it is set.
 func (e *fetchEncoder) leaderTag(p *fetchedPartition) {
 	if p.leader < 0 || e.version < fetchLeaders {
 		e.uvarint(0)

@@ -12,10 +12,10 @@ import (
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-// gate is the one way by which handlers reach what has an owner: topics, groups, the
-// cluster, transactional ids. A handler says which client wants to do what, and the gate
-// asks allows. It answers with the codes that Kafka has for a topic that is unknown, by
-// name or by id, and for one that the client must not use.
+// gate is the one way by which handlers reach things with an owner: topics, groups, the
+// cluster, transactional ids. A handler passes the client and its operation, and the gate
+// calls allows. The gate answers with Kafka's codes for a topic that is unknown, by name
+// or by id, and for one that the client must not use.
 type gate struct {
 	topics Topics
 	allows func(by *listener.Client, op operation, on aclResource) bool
@@ -24,7 +24,7 @@ type gate struct {
 // allowAll is for a cluster without an authorizer.
 func allowAll(*listener.Client, operation, aclResource) bool { return true }
 
-// operation is what a client wants to do to a resource.
+// operation is an operation of a client on a resource.
 type operation = kmsg.ACLOperation
 
 const (

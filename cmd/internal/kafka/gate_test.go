@@ -13,7 +13,7 @@ import (
 	"github.com/varvelog/varve/cmd/internal/kafka/listener"
 )
 
-// authorizer notes what the gate asks, and denies it or not.
+// authorizer notes the questions of the gate, and denies all or none.
 type authorizer struct {
 	denies bool
 	mu     sync.Mutex
@@ -115,8 +115,8 @@ type codesSeen struct {
 
 func (c codesSeen) Request(o listener.Observation) { c.codes <- o.Code }
 
-// TestADeniedClientGetsNothing: each key is answered with the code of what was denied,
-// and nothing is written, listed or made.
+// TestADeniedClientGetsNothing: each key is answered with the code for a denied resource
+// of its kind, and nothing is written, listed or created.
 func TestADeniedClientGetsNothing(t *testing.T) {
 	c := newCluster()
 	topic := c.addTopic(t, "events", 1, nil)

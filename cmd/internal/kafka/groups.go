@@ -14,10 +14,10 @@ import (
 	"github.com/varvelog/varve/metadata/coordinator/group"
 )
 
-// ask gives fn a turn of the machine that holds a group. It is called by the
-// connection's reader, so that what a client asks of a group is done in the order in
-// which it was sent. fn is not called if there is an error, as for a client that may not
-// do op to the group.
+// ask gives fn a turn of the machine that holds a group. The connection's reader calls
+// it, so that a client's requests to a group are done in the order in which it sent
+// them. After an error fn is not called, nor for a client that may not do op to the
+// group.
 func (s *groupService) ask(ctx context.Context, by *listener.Client, op operation, id string, fn func(m *group.Machine, out coordinator.Out)) error {
 	if err := s.gate.group(by, op, id); err != nil {
 		return err
@@ -32,8 +32,8 @@ func (s *groupService) ask(ctx context.Context, by *listener.Client, op operatio
 	return s.groups.Do(ctx, partition, fn)
 }
 
-// confirmed is err, or that this node coordinates the group no more: one that stood
-// still while another took over must not keep members waiting.
+// confirmed returns err, or that this node coordinates the group no more. A
+// node that stood still while another took over must not keep members waiting.
 func (s *groupService) confirmed(ctx context.Context, id string, err error) error {
 	if partition := s.groups.Partition(id); err == nil && partition >= 0 {
 		ctx, cancel := context.WithTimeout(ctx, confirmLimit)
@@ -43,22 +43,22 @@ func (s *groupService) confirmed(ctx context.Context, id string, err error) erro
 	return err
 }
 
-// groupCode is the code for what a request to a coordinator came to.
+// groupCode returns the code for the outcome of a request to a coordinator.
 func (s *groupService) groupCode(err error, doing string) int16 {
 	return s.codeFor(err, onGroups, doing)
 }
 
-// parked is a request that may wait for long: for other members of its group. The
-// answers to requests behind it on the connection wait for it, as Kafka's do, though
-// they are begun: clients wait for it themselves, or use another connection.
+// parked is a request that may wait for long, for other members of its group.
+// Later requests of the connection begin, but their answers wait for it, as in
+// Kafka. Clients wait for it themselves, or use another connection.
 type parked struct {
 	once sync.Once
 	stop func() bool
 }
 
-// park has refuse answer r when the connection ends or the server drains, which must
-// not wait for members. What r came with is let go of, and the memory it was charged
-// for given back: others keep it waiting, whose own requests must find room.
+// park calls refuse to answer r when the connection ends or the server drains,
+// which must not wait for members. It drops the body of r and gives back the
+// charged memory: r waits for other clients, whose requests must find room.
 func park(r *listener.Request, refuse func()) *parked {
 	r.Forget()
 	p := &parked{}
@@ -66,14 +66,14 @@ func park(r *listener.Request, refuse func()) *parked {
 	return p
 }
 
-// answer answers the request, unless it was.
+// answer answers the request, unless it is answered already.
 func (p *parked) answer(fn func()) {
 	p.once.Do(fn)
 	p.stop()
 }
 
-// whileLoading is err for requests to which Java clients take it badly that the
-// coordinator is loading: now stands for it.
+// whileLoading replaces the error that the coordinator is loading by now, for
+// requests at which Java clients would give up otherwise.
 func whileLoading(err, now error) error {
 	if errors.Is(err, coordinator.ErrLoading) {
 		return now
@@ -84,8 +84,8 @@ func whileLoading(err, now error) error {
 // hostOf is a client's address as Kafka's coordinators write it.
 func hostOf(r *listener.Request) string { return "/" + r.Client.Host }
 
-// tooLarge is why what a client brings to a group is not even copied: it could never be
-// written.
+// tooLarge returns an error if a client's data for a group is too large to be
+// written. Such data is not even copied.
 func tooLarge(bytes int) error {
 	if bytes > group.MaxAppend {
 		return fmt.Errorf("%w: %d bytes, at most %d", coordinator.ErrTooLarge, bytes, group.MaxAppend)
@@ -93,11 +93,11 @@ func tooLarge(bytes int) error {
 	return nil
 }
 
-// apart is b in memory of its own: it outlives the frame it came in.
+// apart copies b, because it must outlive the frame it came in.
 func apart(b []byte) []byte { return append([]byte{}, b...) }
 
-// spread gives all partitions of a list the code of what concerns them all, or each
-// its own.
+// spread gives all partitions of a list the code of a common error, or each its
+// own.
 func (s *groupService) spread(codes []int16, each []error, all error, doing string) (first firstCode) {
 	for i := range codes {
 		err := all

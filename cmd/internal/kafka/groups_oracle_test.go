@@ -13,7 +13,8 @@ import (
 	"github.com/varvelog/varve/metadata"
 )
 
-// groupScript is a session with groups: requests with what answers before have told.
+// groupScript is a session with groups: each request uses the results of
+// earlier answers.
 type groupScript struct {
 	t       *testing.T
 	cl      *client
@@ -23,8 +24,8 @@ type groupScript struct {
 	said    []string
 }
 
-// ask sends a request in the version of the round, and notes what both brokers must
-// agree on.
+// ask sends a request in the version of the round, and notes the parts on which
+// both brokers must agree.
 func (g *groupScript) ask(what string, req kmsg.Request) kmsg.Response {
 	resp := g.cl.ask(g.at(req))
 	g.said = append(g.said, what+": "+groupGist(resp))
@@ -37,7 +38,7 @@ func (g *groupScript) at(req kmsg.Request) kmsg.Request {
 	return req
 }
 
-// groupGist is what an answer says about a group, without ids that differ.
+// groupGist is the part of an answer about a group without ids that differ.
 func groupGist(resp kmsg.Response) string {
 	switch resp := resp.(type) {
 	case *kmsg.JoinGroupResponse:
@@ -191,10 +192,10 @@ func (g *groupScript) deleteOffset(group string, partition int32) *kmsg.OffsetDe
 
 // unknown asks of groups and members that are not there.
 func (g *groupScript) unknown() {
-	g.ask("heartbeat of nobody", g.heartbeat("g", "m", 0, nil))
-	g.ask("sync of nobody", g.sync("g", "m", 0, nil))
-	g.ask("leave of nobody", g.leave("g", "m", nil))
-	g.ask("commit of nobody", g.commit("g", "m", 1, 5, ""))
+	g.ask("heartbeat of an unknown member", g.heartbeat("g", "m", 0, nil))
+	g.ask("sync of an unknown member", g.sync("g", "m", 0, nil))
+	g.ask("leave of an unknown member", g.leave("g", "m", nil))
+	g.ask("commit of an unknown member", g.commit("g", "m", 1, 5, ""))
 	g.ask("fetch of nothing", g.fetch("g", false))
 	g.ask("fetch all of nothing", g.fetch("g", true))
 	g.ask("describe of nothing", g.describe("g"))
@@ -273,20 +274,20 @@ func (g *groupScript) static() {
 	g.ask("describe after the removal", g.describe("s"))
 }
 
-// kafkaSays is what Kafka answers where kfake is known to differ.
+// kafkaSays are the answers of Kafka from which kfake is known to differ.
 var kafkaSays = map[string][]string{
-	"heartbeat of nobody":   {"25"},
-	"sync of nobody":        {`25 ""`},
-	"leave of nobody":       {"0 25"},
-	"commit of nobody":      {"error=69"},
-	"fetch of nothing":      {`0 (events 0: -1 -1 "" 0) (events 1: -1 -1 "" 0) (events 2: -1 -1 "" 0)`, `0 g 0 (0: -1 -1 "" 0) (1: -1 -1 "" 0) (2: -1 -1 "" 0)`},
-	"fetch all of nothing":  {"0", "0 g 0"},
-	"sync of no group":      {`24 ""`},
-	"heartbeat of no group": {"24"},
-	"long metadata":         {"error=12"},
-	"static join again":     {`0 generation 1 protocol "range" leads false members 0 skip false`}, // in old versions
-	"leave of the fenced":   {"0 82"},
-	"removal":               {"0 0"}, // the one before has not removed it
+	"heartbeat of an unknown member": {"25"},
+	"sync of an unknown member":      {`25 ""`},
+	"leave of an unknown member":     {"0 25"},
+	"commit of an unknown member":    {"error=69"},
+	"fetch of nothing":               {`0 (events 0: -1 -1 "" 0) (events 1: -1 -1 "" 0) (events 2: -1 -1 "" 0)`, `0 g 0 (0: -1 -1 "" 0) (1: -1 -1 "" 0) (2: -1 -1 "" 0)`},
+	"fetch all of nothing":           {"0", "0 g 0"},
+	"sync of no group":               {`24 ""`},
+	"heartbeat of no group":          {"24"},
+	"long metadata":                  {"error=12"},
+	"static join again":              {`0 generation 1 protocol "range" leads false members 0 skip false`}, // in old versions
+	"leave of the fenced":            {"0 82"},
+	"removal":                        {"0 0"}, // the one before has not removed it
 }
 
 // TestKfakeAgreesAboutGroups runs the same sessions against a second implementation

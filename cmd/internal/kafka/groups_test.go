@@ -66,7 +66,7 @@ func (s *memShard) Append(records []coordinator.Record, done func(coordinator.Ou
 	})
 }
 
-// settle commits what was appended, and ticks while that is wanted.
+// settle commits the appended records, and ticks as long as needed.
 func (s *memShard) settle() {
 	for {
 		for len(s.queue) > 0 {
@@ -100,7 +100,7 @@ func (g *memGroups) set(change func(*memGroups)) {
 	change(g)
 }
 
-// release commits what was held.
+// release commits the held records.
 func (g *memGroups) release() {
 	g.mu.Lock()
 	defer g.mu.Unlock()

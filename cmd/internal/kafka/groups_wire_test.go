@@ -106,7 +106,7 @@ func TestWaitingJoinHoldsNoRequestMemory(t *testing.T) {
 	g.joined()
 	cl, join, id := g.waiting(r)
 	g.awaitState("PreparingRebalance")
-	for tries := 0; r.memoryUsed() != ""; tries++ { // what was answered is given back a little later
+	for tries := 0; r.memoryUsed() != ""; tries++ { // the memory of answered requests is given back a little later
 		if tries == 5000 {
 			t.Fatal("request memory is held for as long as the join waits")
 		}
@@ -167,7 +167,7 @@ func TestStoppingServerSendsWaitingMembersToAnotherCoordinator(t *testing.T) {
 		again.receive(stranger, strangerID).(*kmsg.JoinGroupResponse).ErrorCode,
 	} {
 		if got != kerr.NotCoordinator.Code && got != kerr.RebalanceInProgress.Code {
-			t.Errorf("told %v", kerr.ErrorForCode(got))
+			t.Errorf("got %v", kerr.ErrorForCode(got))
 		}
 	}
 	if err := <-r.done; err != nil {
@@ -238,7 +238,7 @@ func (g *groupScript) codesByAPI() map[string]int16 {
 	}
 }
 
-// The exceptions are what Java clients need: see the files of the keys.
+// The exceptions are for Java clients: see the files of the keys.
 func TestCodesOfACoordinatorThatCannotAnswer(t *testing.T) {
 	for name, test := range map[string]struct {
 		fails  error
@@ -301,7 +301,7 @@ func TestFirstFindCoordinatorMakesTheTopic(t *testing.T) {
 	}
 	c.groups.set(func(g *memGroups) { g.leader = -1 })
 	if got := g.cl.ask(g.at(find)).(*kmsg.FindCoordinatorResponse).Coordinators[0]; got.ErrorCode != kerr.CoordinatorNotAvailable.Code || got.NodeID != -1 {
-		t.Errorf("nobody leads: %+v", got)
+		t.Errorf("no node leads: %+v", got)
 	}
 	find.CoordinatorType = 2
 	if got := g.cl.ask(g.at(find)).(*kmsg.FindCoordinatorResponse).Coordinators[0]; got.ErrorCode != kerr.InvalidRequest.Code {

@@ -210,9 +210,9 @@ func TestFlightOfPipelinedRequestsIsAnsweredInBoundedMemory(t *testing.T) {
 			}
 		}
 	}()
-	time.Sleep(50 * time.Millisecond) // nobody reads: the server must stop by itself
+	time.Sleep(50 * time.Millisecond) // the client does not read: the server must stop by itself
 	if after := heapNow(); after > before+32<<20 {
-		t.Errorf("answers nobody reads take %d bytes", after-before)
+		t.Errorf("answers that are not read take %d bytes", after-before)
 	}
 	cl.nc.SetDeadline(time.Now().Add(5 * time.Minute)) // however slow the machine is
 	in := bufio.NewReader(cl.nc)

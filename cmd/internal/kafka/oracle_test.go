@@ -146,8 +146,8 @@ func oracleSample(key, version int16, t *metadata.Topic) kmsg.Request {
 	return req
 }
 
-// gist is what two brokers must agree on: the error codes of an answer, and
-// its offsets where there is no error.
+// gist is the part of an answer on which two brokers must agree: its error
+// codes, and its offsets if there is no error.
 func gist(resp kmsg.Response) []string {
 	var out []string
 	var walk func(v reflect.Value)

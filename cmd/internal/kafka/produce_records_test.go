@@ -28,7 +28,7 @@ func headed(codec batch.Codec, count int32, payload []byte) []byte {
 	return batchtest.FixCRC(b)
 }
 
-// attacks are batches whose records are not what the header says, by name.
+// attacks are batches whose records contradict their header, by name.
 func attacks(t *testing.T) map[string][]byte {
 	three := batchtest.Build(batchtest.Spec{Records: batchtest.Values(1, "a", "b", "c")})[batch.HeaderSize:]
 	record := func(body ...byte) []byte { return append(binary.AppendVarint(nil, int64(len(body))), body...) }

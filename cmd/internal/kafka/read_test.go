@@ -16,7 +16,7 @@ import (
 	"github.com/varvelog/varve/tiering/partlog"
 )
 
-// cannedReader answers what the test says.
+// cannedReader answers as the test says.
 type cannedReader struct {
 	asked chan fetch.Request
 
@@ -88,7 +88,7 @@ func TestFetchAsksForWhatTheClientAsks(t *testing.T) {
 	}
 }
 
-// TestFetchIsFullByItsSessionEpoch: what makes a request a full one is its epoch,
+// TestFetchIsFullByItsSessionEpoch: a request is a full one by its epoch,
 // whatever session it names (kafka-go's Client names -1).
 func TestFetchIsFullByItsSessionEpoch(t *testing.T) {
 	c := newCluster()

@@ -6,7 +6,8 @@ import (
 	"github.com/varvelog/varve/cmd/internal/kafka/listener"
 )
 
-// registered is an API key and how to find its handler, as the file of the key registers it.
+// registered is an API key with a function that returns its handler, as the
+// key's file registers it.
 type registered struct {
 	listener.API
 	handler func(*services) listener.Handler

@@ -110,7 +110,7 @@ func encodeRequest(req kmsg.Request, correlation int32) []byte {
 	return kmsg.NewRequestFormatter(kmsg.FormatterClientID("test")).AppendRequest(nil, req, correlation)
 }
 
-// frame reads one response frame: its correlation id and what follows.
+// frame reads one response frame: its correlation id and the bytes after it.
 func (c *client) frame() (int32, []byte, error) {
 	var head [8]byte
 	if _, err := io.ReadFull(c.nc, head[:]); err != nil {

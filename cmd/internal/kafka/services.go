@@ -38,8 +38,9 @@ func newServer(config Config, backend Backend, allows func(*listener.Client, ope
 	})
 }
 
-// services are the handlers of all API keys. Only the registration of a key sees all of
-// them; a handler is a method of one, which has what its keys need.
+// services are the handlers of all API keys. Only the registration of a key
+// sees all of them. A handler is a method of one service, which has the fields
+// that its keys need.
 type services struct {
 	writing  *writeService
 	reading  *readService

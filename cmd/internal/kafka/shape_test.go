@@ -25,8 +25,8 @@ var apis = sync.OnceValue(func() map[int16]*listener.API {
 	return all
 })
 
-// costSlack is what decoding may allocate beyond the cost that the shape tells:
-// the request itself, rounding to size classes, and what else runs meanwhile.
+// costSlack is how much decoding may allocate beyond the cost of the shape: the
+// request itself, rounding to size classes, and other goroutines.
 const costSlack = 64 << 10
 
 // drawRequest fills every field of a request with something.
@@ -130,7 +130,7 @@ func TestCostCoversWhatDecodingAllocates(t *testing.T) {
 	}
 }
 
-// allocatedBy is what decoding body allocates, in bytes.
+// allocatedBy returns how many bytes decoding body allocates.
 func allocatedBy(key, version int16, body []byte) uint64 {
 	req := kmsg.RequestForKey(key)
 	req.SetVersion(version)
@@ -186,8 +186,8 @@ func manyPartitions() []byte {
 	return req.AppendTo(nil)
 }
 
-// FuzzRequest holds the walk against the decoder: what passes the walk must not
-// make the decoder panic, or allocate more than was charged.
+// FuzzRequest compares the walk with the decoder: a body that passes the walk
+// must not make the decoder panic, or allocate more than was charged.
 func FuzzRequest(f *testing.F) {
 	topic, _ := newCluster().createLocked(metadata.NewTopic{Name: "t", Partitions: 1, ReplicationFactor: 1}, false)
 	for key, a := range apis() {

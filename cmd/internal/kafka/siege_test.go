@@ -98,8 +98,9 @@ func (s *siege) goesOn(t *testing.T, size int) {
 	cl.nc.Close()
 }
 
-// TestFramesThatDoNotArriveStopNobody: however much of a frame is announced, or sent
-// and then no more, others go on. What holds memory that others need is cut, and named.
+// TestFramesThatDoNotArriveStopNobody: however much of a frame is announced, or
+// sent and then no more, other clients go on. A connection that holds memory
+// that others need is cut, and named.
 func TestFramesThatDoNotArriveStopNobody(t *testing.T) {
 	for name, attack := range map[string]struct {
 		size    int32

@@ -21,14 +21,15 @@ type topology struct {
 	deposed    func(ctx context.Context) bool
 }
 
-// confirmLimit bounds how long an answer waits for the store to say whether this node
-// still leads.
+// confirmLimit limits how long an answer waits for the store's reply whether
+// this node still leads.
 const confirmLimit = 2 * time.Second
 
 var errDeposed = errors.New("another node leads now")
 
-// asLeader calls answer, which gives an answer that names this node as a leader. If this
-// node leads no more, it closes the connection instead: the client looks elsewhere then.
+// asLeader calls answer, which sends an answer that names this node as a
+// leader. If this node leads no more, it closes the connection instead, and the
+// client looks elsewhere.
 func (t *topology) asLeader(ctx context.Context, r *listener.Request, answer func()) {
 	r.Go(func() {
 		ctx, cancel := context.WithTimeout(ctx, confirmLimit)
@@ -51,7 +52,7 @@ func (t *topology) broker(id int32) (Broker, bool) {
 	return brokers[i], true
 }
 
-// leader is the leader of a partition, and since which epoch.
+// leader is the leader of a partition, and the epoch of its leadership.
 type leader struct {
 	node  Broker
 	epoch int32
@@ -67,10 +68,11 @@ func (t *topology) leaderOf(topic *metadata.Topic, partition int32) (leader, boo
 	return leader{node: b, epoch: p.Epoch}, ok
 }
 
-// shown returns the replicas that clients are shown: as many as the topic was created
-// with, of which the leader stands for those that are missing. Tools that manage topics
-// compare the number with the one they asked for, and would make the topic again
-// (Terraform's Kafka provider does). Brokers that do not exist would look like failed ones.
+// shown returns the replicas that clients see: as many as the topic was created
+// with, of which the leader stands for missing ones. Tools that manage topics
+// compare the number with the one they asked for. At a difference they would
+// make the topic again (Terraform's Kafka provider does). Brokers that do not
+// exist would look like failed ones.
 func (p Placement) shown(t *metadata.Topic) []int32 {
 	missing := int(t.ReplicationFactor) - len(p.Replicas)
 	if p.Leader < 0 || missing <= 0 {
@@ -79,7 +81,7 @@ func (p Placement) shown(t *metadata.Topic) []int32 {
 	return slices.Concat(p.Replicas, slices.Repeat([]int32{p.Leader}, missing))
 }
 
-// rackOf returns a broker's rack as the protocol has it: null for none.
+// rackOf returns a broker's rack in the form of the protocol: null for none.
 func rackOf(b Broker) *string {
 	if b.Rack == "" {
 		return nil
