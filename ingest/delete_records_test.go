@@ -151,6 +151,31 @@ func TestDeletionInAPartitionThatEndsIsRetriable(t *testing.T) {
 	}
 }
 
+func TestDeletionThatWaitsIsProposedOnce(t *testing.T) {
+	b := written(t)
+	b.c.reconcile(Want{Open: []partlog.Key{{Topic: segment.ID{77}}}}, make(chan error, 1))
+	b.flush()
+	done := b.deleteBefore(Deletion{testKey, 3})
+	if b.commit(); len(done) > 0 || len(b.c.flusher.buffer.entries) != 1 {
+		t.Fatalf("%d answers and %d entries after the commit of another's entry", len(done), len(b.c.flusher.buffer.entries))
+	}
+}
+
+// TestDeletionIsNotProposedBehindASeal: the partition ended while the head was proved.
+// An entry for it would contradict the state.
+func TestDeletionIsNotProposedBehindASeal(t *testing.T) {
+	b := written(t)
+	done := b.deleteBefore(Deletion{testKey, 7}, Deletion{testKey, 2})
+	b.c.reconcile(Want{Sealed: []partlog.Key{testKey}}, make(chan error, 1))
+	b.proofs[0](nil)
+	b.commitAll()
+	for _, r := range answer(t, done) {
+		if !errors.Is(r.Err, ErrNotLeader) {
+			t.Errorf("%+v, want %v", r, ErrNotLeader)
+		}
+	}
+}
+
 func TestDeletionLeavesProducersKnown(t *testing.T) {
 	b := newBench(t)
 	spec := batchtest.Spec{ProducerID: 9}
