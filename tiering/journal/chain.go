@@ -15,7 +15,7 @@ var (
 	// ErrDamaged: an object that has to be read is no object of this journal, or not
 	// as it was written, also when it is read again. It never becomes right by itself.
 	ErrDamaged = errors.New("object is damaged or foreign")
-	// ErrForeign: the bucket lacks what this node saw committed in it, or holds
+	// ErrForeign: the bucket lacks an object that this node saw committed in it, or holds
 	// something else in its place: a restored, rolled-back or other bucket.
 	ErrForeign = errors.New("bucket does not hold what this node saw committed")
 	// ErrBelowFloor: the position lies below the journal's floor, where objects
@@ -29,7 +29,7 @@ var (
 	ErrTwin = errors.New("two processes share one leadership")
 )
 
-// Verdict is what an object means to those who read the journal in order.
+// Verdict is the meaning of an object to readers of the journal in order.
 type Verdict uint8
 
 // Void objects say nothing; valid ones are applied.
@@ -38,8 +38,8 @@ const (
 	Valid Verdict = 2
 )
 
-// Chain is what reading a journal in order has established so far; every rule
-// about which object may follow which stands here and nowhere else (PROTOCOL.md,
+// Chain holds the facts that reading a journal in order has established so far. Every
+// rule about which object may follow which stands here and nowhere else (PROTOCOL.md,
 // rules 5, 6 and 8). It is a value: a copy is a snapshot.
 type Chain struct {
 	Cluster segment.ID
@@ -48,9 +48,9 @@ type Chain struct {
 
 	Next   uint64      // the seq to be read next; all below are resolved
 	Epoch  uint32      // highest epoch of the objects below Next
-	Fence  segment.Ref // what opened Epoch
-	Tail   segment.Ref // what the next data segment of Epoch names: its last data segment, or Fence
-	Last   segment.Ref // what the next fence names: the last valid object of any kind
+	Fence  segment.Ref // the object that opened Epoch
+	Tail   segment.Ref // the next data segment of Epoch names it: its last data segment, or Fence
+	Last   segment.Ref // the next fence names it: the last valid object of any kind
 	Leader segment.ID  // node that wrote Fence
 }
 
@@ -141,8 +141,8 @@ func (c *Chain) Surprising(h *segment.Header) bool {
 }
 
 // CheckGap judges that there is no object at Next: ErrForeign if this node saw
-// one committed there, or beyond: witness is the highest that it ever saw. What
-// was read tells nothing: all of it knows only of lower seqs.
+// one committed there, or beyond: witness is the highest that it ever saw. Objects that
+// were read decide nothing here: all of them know only of lower seqs.
 func (c *Chain) CheckGap(witness segment.Ref) error {
 	if c.Next <= witness.Seq {
 		return fmt.Errorf("%w: journal %d has nothing at seq %d, but this node saw seq %d (%s)",
@@ -167,7 +167,7 @@ func (c *Chain) CheckBeyond(h *segment.Header) error {
 	return nil
 }
 
-// CheckWitness compares h at Next with what this node saw committed there.
+// CheckWitness compares h at Next with the object that this node saw committed there.
 func (c *Chain) CheckWitness(h *segment.Header, witness segment.Ref) error {
 	if h.Seq != witness.Seq || h.Object == witness.Object {
 		return nil

@@ -12,16 +12,15 @@ import (
 	"github.com/varvelog/varve/tiering/wire"
 )
 
-// Checkpoint is where a reader may start instead of at the first object: what
-// reading up to Chain.Next has established, and what the objects add up to.
+// Checkpoint is where a reader may start instead of at the first object: the facts that
+// reading up to Chain.Next has established, and the sum of the objects.
 type Checkpoint struct {
 	Chain   Chain
 	History History
 	State   []byte // of the journal's state machine
-	// Attached is what the journal's leader keeps beside the state for those who
-	// lead after it, such as the states of coordinators; empty if there is nothing.
-	// It is derived from records, may lag behind the chain, and says itself by how
-	// much.
+	// Attached are bytes that the journal's leader keeps next to the state for later
+	// leaders, such as the states of coordinators; empty if there are none. They are
+	// derived from records, may lag behind the chain, and say themselves by how much.
 	Attached []byte
 }
 
@@ -73,7 +72,7 @@ func (c *Checkpoint) encode() []byte {
 	return w.B
 }
 
-// decodeCheckpoint decodes a payload; base gives what it does not hold.
+// decodeCheckpoint decodes a payload; base gives the rest.
 func decodeCheckpoint(base Chain, payload []byte) (*Checkpoint, error) {
 	r := wire.NewReader(payload)
 	version := r.U8()
@@ -118,11 +117,11 @@ const maxHints = 4
 // is none: then the journal is read from its first object. base is what NewChain
 // gives.
 //
-// The checkpoint that the floor names is the truth about what lies below, and an
+// The checkpoint that the floor names is the truth about everything below, and an
 // error if it cannot be had. Those above it are hints, found by listing: one that
-// does not fit the journal is passed over, or not found, and costs time only. A hint may be
-// trusted because only confirmed objects go into checkpoints, and these never
-// change; its name and what the bucket holds at its seq must agree.
+// does not fit the journal is passed over, or not found, and costs time only. A hint may
+// be trusted because only confirmed objects go into checkpoints, and these never
+// change. Its name and the object in the bucket at its seq must agree.
 func LoadCheckpoint(ctx context.Context, store objstore.Store, base Chain) (*Checkpoint, error) {
 	f := floors{store: store, journal: base.Journal}
 	floor, err := f.read(ctx)
@@ -136,7 +135,7 @@ func LoadCheckpoint(ctx context.Context, store objstore.Store, base Chain) (*Che
 	for i := len(hints) - 1; i >= max(0, len(hints)-maxHints) && hints[i].Seq >= floor; i-- {
 		c, err := readCheckpoint(ctx, store, base, segment.CheckpointKey(base.Journal, hints[i]))
 		if err != nil {
-			continue // removed meanwhile, damaged or of another version: the next one, or the objects themselves
+			continue // removed since, damaged or of another version: the next one, or the objects themselves
 		}
 		if standsFor(ctx, store, base.Journal, c) {
 			return c, nil
@@ -188,8 +187,7 @@ func getCheckpoint(ctx context.Context, store objstore.Store, key string) ([]byt
 	return store.Get(ctx, key)
 }
 
-// OpenCheckpoint decodes the checkpoint found at key. base gives what it does not
-// hold.
+// OpenCheckpoint decodes the checkpoint found at key. base gives the rest.
 func OpenCheckpoint(base Chain, key string, b []byte) (*Checkpoint, error) {
 	blob, err := segment.DecodeBlob(segment.KindCheckpoint, b)
 	if err != nil {
@@ -205,7 +203,7 @@ func OpenCheckpoint(base Chain, key string, b []byte) (*Checkpoint, error) {
 	return c, nil
 }
 
-// checkpoint is what the floor in force names.
+// checkpoint is the one that the floor in force names.
 func (f *floors) checkpoint(ctx context.Context, base Chain) (*Checkpoint, error) {
 	b, err := getCheckpoint(ctx, f.store, f.floor.Checkpoint)
 	if err == nil && sha256.Sum256(b) != f.floor.Hash {

@@ -12,8 +12,9 @@ import (
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-// checkpointLimit bounds the writing of a checkpoint and the moving of the floor, and
-// the reading of one: what was written and read back in this time can be read in it.
+// checkpointLimit bounds the writing of a checkpoint with the moving of the floor. It
+// bounds the reading of one, too: a checkpoint that was written and read back in this
+// time can be read in it.
 const checkpointLimit = time.Minute
 
 // CheckpointPolicy says how often checkpoints are written and the floor moves.
@@ -49,19 +50,19 @@ type CheckpointerOptions struct {
 	Last  uint64 // seq of the journal's newest checkpoint, 0 if there is none
 	// Check says why a checkpoint could not be started from, nil if it could: the
 	// floor moves only to one that was read back and found good. It must not keep c,
-	// and runs beside its owner.
+	// and runs next to its owner.
 	Check  func(c *Checkpoint) error
 	Policy CheckpointPolicy
-	// OnTrouble is called with what keeps a step from being done, each time, once it
-	// is not likely to pass by itself, and with nil when the step is done again. It
-	// must not block.
+	// OnTrouble is called with the reason each time that a step is not done, once that
+	// is not likely to pass by itself. It is called with nil when the step is done
+	// again. It must not block.
 	OnTrouble func(step Step, err error)
 }
 
-// Step is what a Checkpointer does, one after the other.
+// Step is a part of the work of a Checkpointer, one after the other.
 type Step string
 
-// The steps. What goes wrong in one keeps the next ones from being tried.
+// The steps. A failure of one keeps the next ones from being tried.
 const (
 	WriteCheckpoint Step = "checkpoint"
 	MoveFloor       Step = "floor"
@@ -96,14 +97,14 @@ func NewCheckpointer(opt CheckpointerOptions) *Checkpointer {
 	return &Checkpointer{opt: opt, last: opt.Last, every: opt.Policy.Every, failed: map[Step]failing{}}
 }
 
-// Due reports whether a checkpoint should be written at this chain: enough has
-// come since the last one, none is being written, and the object below Next is a
+// Due reports whether a checkpoint should be written at this chain. Enough objects
+// have come since the last one, none is being written, and the object below Next is a
 // valid one, to name it by.
 func (c *Checkpointer) Due(chain Chain) bool {
 	return !c.busy && chain.Last.Seq == chain.Next-1 && chain.Next-1 >= c.last+c.every
 }
 
-// CheckpointJob is what a checkpoint is made of.
+// CheckpointJob holds the parts of a checkpoint.
 type CheckpointJob struct {
 	Chain   Chain
 	History History
@@ -118,7 +119,7 @@ type CheckpointJob struct {
 	plan bool // a floor may be planned: none is on its way into the journal
 }
 
-// CheckpointResult is what became of a job.
+// CheckpointResult is the outcome of a job.
 type CheckpointResult struct {
 	// Err is why the checkpoint is not known to be durable, nil if it is.
 	Err error
@@ -127,8 +128,8 @@ type CheckpointResult struct {
 	FloorErr error
 	// RemoveErr is why old checkpoints were not removed.
 	RemoveErr error
-	// Plan is what the next data segment must carry so that the floor moves; nil if
-	// nothing. The owner waits with it for a segment that is written anyway.
+	// Plan must be in the next data segment so that the floor moves; nil if there is
+	// none. The owner waits with it for a segment that is written anyway.
 	Plan *FloorPlan
 }
 
@@ -233,9 +234,9 @@ func (c *Checkpointer) write(ctx context.Context, store objstore.Store, job Chec
 	return nil
 }
 
-// create creates an object and reads it back, whatever the outcome: a checkpoint
-// that a floor names one day is complete if all its pages were there, as they were
-// written, before it.
+// create creates an object and reads it back, whatever the outcome. A checkpoint that
+// a floor names one day is complete if all its pages were there before it, as they were
+// written.
 func create(ctx context.Context, store objstore.Store, key string, blob segment.Blob) error {
 	data, err := segment.EncodeBlob(blob)
 	if err != nil {

@@ -7,8 +7,8 @@ import (
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-// Config is what a Core is told about itself. All fields but Witness are needed
-// by a leader; a follower needs no identity.
+// Config says where a Core begins, and who it is. A leader needs all fields but
+// Witness; a follower needs no identity.
 type Config struct {
 	Lead        bool    // fence at the end of the log and lead; else only follow
 	Chain       Chain   // where to begin: NewChain, or a checkpoint's
@@ -33,7 +33,7 @@ const (
 type phase uint8
 
 const (
-	reading  phase = iota + 1 // applying what is there, up to the first gap
+	reading  phase = iota + 1 // applying the objects that are there, up to the first gap
 	fencing                   // own fence sent, outcome open
 	checking                  // own fence stored; the floor is read again
 	settling                  // fillers under way
@@ -41,7 +41,7 @@ const (
 	ended
 )
 
-type pauseKind uint8 // what comes after a pause
+type pauseKind uint8 // the read that follows a pause
 
 const (
 	pauseRead pauseKind = iota + 1
@@ -50,12 +50,12 @@ const (
 
 // Core is one reader, and if so configured one leadership, of one journal: the
 // rules of PROTOCOL.md as a pure state machine. It does no I/O, reads no clock
-// and starts no goroutine: Step takes what happened and returns what to do, in
+// and starts no goroutine: Step takes an event and returns the actions to do, in
 // order. It is owned by one goroutine.
 //
-// It decides which object holds which seq and when an object counts; what the
-// objects say is the owner's matter, who learns of them by Apply actions in seq
-// order, whether they were read or are the Core's own.
+// It decides which object holds which seq and when an object counts. The contents of
+// objects are the owner's matter. The owner gets them by Apply actions in seq order,
+// whether they were read or are the Core's own.
 type Core struct {
 	cfg     Config
 	chain   Chain
@@ -72,7 +72,7 @@ type Core struct {
 	paused     pauseKind
 	pending    *Object
 	gap        bool  // Next was found absent though something must be there
-	verdict    error // what ends the Core, if the floor is not above Next
+	verdict    error // ends the Core, if the floor is not above Next
 	atEnd      bool  // Next was found absent, and is the end if the floor is not above it
 	losses     int
 
@@ -104,7 +104,7 @@ type slot struct {
 	object  *Object // ours
 	data    []byte  // its bytes: the only ones ever sent for this seq
 	state   slotState
-	token   uint64 // of what is under way: attempt, read-back or pause
+	token   uint64 // of the attempt, read-back or pause under way
 	tries   int
 	ticks   int // stall ticks seen
 	foreign *Object
@@ -122,11 +122,10 @@ func (c *Core) Start() []Action {
 	return c.take()
 }
 
-// Chain is what has been established so far.
+// Chain holds the facts established so far.
 func (c *Core) Chain() Chain { return c.chain }
 
-// History is what the objects applied so far tell about write-ahead logs. It is
-// good until the next Step.
+// History is that of the objects applied so far. It is good until the next Step.
 func (c *Core) History() *History { return &c.history }
 
 // Checkpoint is the chain and history at this moment. Everything that Step gave
@@ -218,7 +217,7 @@ func (c *Core) nextToken() uint64 {
 	return c.token
 }
 
-// end stops everything: what is under way is forgotten, its outcome unknown.
+// end stops everything. Requests under way are forgotten, their outcomes unknown.
 func (c *Core) end(err error) {
 	if c.phase == ended {
 		return

@@ -8,17 +8,17 @@ import (
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-// This file sorts what went wrong with a read into what may pass, and is tried
-// again without end, and what can never become right, which ends the Core.
+// This file sorts failures of reads: those that may pass are tried again without end,
+// those that can never become right end the Core.
 
-// maxDamagedReads is how often in a row something is read as damaged before it is
-// called that, with a pause after each: the damage may have been done on the way.
+// maxDamagedReads is how often in a row an object is read as damaged before it is
+// called that. There is a pause after each: the damage may have been done on the way.
 const maxDamagedReads = 4
 
-// damage counts the damaged reads in a row, by what was read.
+// damage counts the damaged reads in a row, by the kind of object.
 type damage struct {
 	next   int // the object at Next
-	beyond int // what a listing shows beyond it
+	beyond int // the objects that a listing shows beyond it
 	floor  int
 	proof  int // the object that a leader's proof looks at
 

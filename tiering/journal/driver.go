@@ -10,7 +10,7 @@ import (
 	"github.com/varvelog/varve/tiering/objstore"
 )
 
-// Hooks is how an owner learns what its journal does. All are called from within
+// Hooks are how an owner hears of its journal. All are called from within
 // Start, Handle and Propose. They must not call the Driver back, but for Propose
 // in Led. Apply and Ended are needed; of the others, one that is nil is not called.
 type Hooks struct {
@@ -221,7 +221,7 @@ func (d *Driver) trouble(err error) {
 	}
 }
 
-// succeeded logs the end of a trouble. While a PUT fails, what is read is no end.
+// succeeded logs the end of a trouble. While a PUT fails, a read is no end.
 func (d *Driver) succeeded() {
 	if d.failing.IsZero() || d.putFailing {
 		return

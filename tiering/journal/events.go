@@ -99,7 +99,7 @@ type GetFloor struct{ Token uint64 }
 
 // LookBeyond: list objects with seqs above Seq and read the index of the first
 // Max of them; answer with Beyond. Objects that the listing does not show are not
-// missed: only what is there decides anything.
+// missed: only objects that are there decide anything.
 type LookBeyond struct {
 	Seq   uint64
 	Token uint64
@@ -112,9 +112,9 @@ type Wait struct {
 	For   time.Duration
 }
 
-// Apply: Object is the next valid object of the journal: apply it to what the
-// journal adds up to. Own tells that this leadership proposed it: its waiters
-// may be answered. Fences and fillers are applied too.
+// Apply: Object is the next valid object of the journal: apply it to the state. Own
+// means that this leadership proposed it: its waiters may be answered. Fences and
+// fillers are applied too.
 type Apply struct {
 	Object *Object
 	Own    bool
@@ -126,8 +126,8 @@ type AtHead struct{}
 // Led: fenced and settled. Propose may be called.
 type Led struct{ Epoch uint32 }
 
-// Stalled: the outcome of Seq has been unknown for long. Its waiters should be
-// told so; the Core goes on trying, and its records may still be committed.
+// Stalled: the outcome of Seq has been unknown for long. Its waiters should get that
+// answer. The Core goes on trying, and its records may still be committed.
 type Stalled struct{ Seq uint64 }
 
 // Trouble: Err kept the Core from going on; it tries again. For the log.

@@ -17,7 +17,7 @@ const EntryFloor uint16 = 0xff00
 // FloorPlan is the entry that comes before a floor (PROTOCOL.md, rule 9): which
 // checkpoint the floor object of this number will name. With the checkpoint's
 // bytes, of which there is one string only, it fixes the floor object's bytes, so
-// that whoever leads next can store the same.
+// that the next leader can store the same.
 type FloorPlan struct {
 	N      uint64      // number of the floor object
 	At     segment.Ref // of the checkpoint; the floor is the seq after it
@@ -30,7 +30,7 @@ const floorPlanVersion = 1
 // Floor is the seq that the floor will be.
 func (p FloorPlan) Floor() uint64 { return p.At.Seq + 1 }
 
-// Entry is what a data segment carries, at most once:
+// Entry is the entry in a data segment, at most once:
 //
 //	 0  1  version, 1
 //	 1  8  number of the floor object
@@ -104,12 +104,12 @@ func NewObject(footer *segment.Footer, entries []segment.Entry) (*Object, error)
 const maxFloorPlans = 16
 
 // FloorPlans are the plans for the floor object that was planned last, the newest
-// plan last. Which of them was carried out is not told: the floor object says.
+// plan last. Only the floor object shows which of them was carried out.
 type FloorPlans []FloorPlan
 
 // Note takes the plan of the next valid object, or says why it cannot stand there:
 // with ErrBroken. Plans are numbered in order, the floor only rises, and it never
-// passes what the leader had confirmed when it planned.
+// passes the seq that the leader had confirmed when it planned.
 func (ps *FloorPlans) Note(p FloorPlan, h *segment.Header) error {
 	var last FloorPlan
 	if n := len(*ps); n > 0 {

@@ -7,13 +7,13 @@ import (
 	"github.com/varvelog/varve/tiering/wire"
 )
 
-// maxHistory bounds both lists of a History. What is forgotten is so old that no
+// maxHistory bounds both lists of a History. An item that is dropped is so old that no
 // write-ahead log of its time can be replayed: its offsets are long taken.
 const maxHistory = 1024
 
-// History is what the valid objects of a journal tell about write-ahead logs,
-// whose leaderships there were, and up to where each start's log is in the bucket;
-// and about the floor.
+// History is taken from the valid objects of a journal: whose leaderships there were,
+// up to where the write-ahead log of each start is in the bucket, and the plans of the
+// floor.
 type History struct {
 	leaderships []leadership // ascending epochs
 	covered     []coverage   // the one noted last is last
@@ -41,7 +41,7 @@ func (h *History) Covered(incarnation segment.ID) uint64 {
 	return 0
 }
 
-// Planned is what the objects tell about the floor.
+// Planned are the plans for the floor.
 func (h *History) Planned() FloorPlans { return append(FloorPlans(nil), h.floors...) }
 
 // LedSince calls fn for the incarnations that led with an epoch above after and

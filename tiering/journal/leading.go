@@ -9,7 +9,7 @@ import (
 )
 
 // This file is the part of Core that writes: fence, settle, lead. All three
-// send objects of their own and resolve what became of them (PROTOCOL.md, rules
+// send objects of their own and resolve their outcomes (PROTOCOL.md, rules
 // 1 to 7).
 
 // addSlot sends a new object of ours for the seq after the last slot's.
@@ -27,7 +27,7 @@ func (c *Core) waitStall() {
 	c.do(Wait{Token: c.stall, For: stallTick})
 }
 
-// stallTicked tells of the seqs that have been unresolved for long. One timer
+// stallTicked reports the seqs that have been unresolved for long. One timer
 // serves all, and none runs while nothing is under way.
 func (c *Core) stallTicked() {
 	c.stall = 0
@@ -87,7 +87,7 @@ func (c *Core) stored(s *slot) {
 	c.advance()
 }
 
-// gotReadBack resolves a slot by what is at its key.
+// gotReadBack resolves a slot by the object at its key.
 func (c *Core) gotReadBack(s *slot, ev GotObject) {
 	switch {
 	case ev.Err != nil, ev.Absent:
@@ -202,7 +202,7 @@ func (c *Core) sendFence() {
 }
 
 // fenceCounts: the fence is stored and the floor read since is not above it.
-// What the old leader may still have under way is fenced off by filling its
+// Objects that the old leader may still have under way are fenced off by filling its
 // window before anything else is written.
 func (c *Core) fenceCounts() {
 	fence := c.slots[0].object

@@ -12,10 +12,10 @@ import (
 )
 
 // mover moves the floor of a journal, one step after each checkpoint (PROTOCOL.md,
-// rule 9): first it plans, and the plan goes into the journal as an entry; when the
-// entry is confirmed, it reads the checkpoint back that the plan names, and then
-// creates the floor object. What is to be done next follows from what the journal
-// and the bucket hold, so a leadership may end between any two steps.
+// rule 9). First it plans, and the plan goes into the journal as an entry. When the
+// entry is confirmed, it reads the checkpoint back that the plan names. Then it creates
+// the floor object. The next step follows from the contents of the journal and the
+// bucket, so a leadership may end between any two steps.
 type mover struct {
 	opt    *CheckpointerOptions
 	store  objstore.Store
@@ -23,8 +23,8 @@ type mover struct {
 	floors *floors
 }
 
-// move does what is next, and returns the plan to put into the journal, if any.
-// Then it removes what nobody needs any more.
+// move does the next step, and returns the plan to put into the journal, if any.
+// Then it removes checkpoints that are of no more use.
 func (m *mover) move(ctx context.Context) CheckpointResult {
 	floor, err := m.floors.read(ctx)
 	if isDamaged(err) {
@@ -139,9 +139,9 @@ func (m *mover) check(ctx context.Context, plan FloorPlan, key string, b []byte)
 	return err
 }
 
-// create creates the floor object and finds out what became of that. All who may
-// create it have the same bytes. What is not known now is asked again after the
-// next checkpoint: the request may still land, and does what was meant.
+// create creates the floor object and finds out the outcome. All nodes that may create
+// it have the same bytes. An outcome that is not known now is asked for again after the
+// next checkpoint: the request may still land, and its effect is right then, too.
 func (m *mover) create(ctx context.Context, plans FloorPlans, floor segment.Floor) error {
 	data, err := segment.EncodeFloor(floor)
 	if err != nil {

@@ -22,8 +22,9 @@ type Machine interface {
 	AtHead()
 	// Stalled: the outcome of the own object of seq has been unknown for long.
 	Stalled(seq uint64)
-	// Progress does what has become possible or due. It follows every event. If nothing
-	// happens until next it is called again then; zero is never. An error ends the Owner.
+	// Progress does all that has become possible or due. It follows every event. If
+	// nothing happens until next it is called again then; zero is never. An error ends
+	// the Owner.
 	Progress() (next time.Time, err error)
 	// Ready reports whether the start is over.
 	Ready() bool

@@ -6,7 +6,7 @@ import (
 )
 
 // A follower that found nothing for a while, and that no request waits for, looks less
-// often: after a pause that is a share of the time since, up to idlePause. Every look
+// often. Its pause is a share of the time since, up to idlePause. Every look
 // costs two requests to the store.
 const (
 	idleShare = 8

@@ -49,9 +49,9 @@ func (c *Core) readFailed(err error, damaged *int) {
 	c.readErrors++
 }
 
-// pause does nothing for d, and then what for says.
-func (c *Core) pause(what pauseKind, d time.Duration) {
-	c.paused = what
+// pause does nothing for d, and then reads again.
+func (c *Core) pause(then pauseKind, d time.Duration) {
+	c.paused = then
 	c.readToken = c.nextToken()
 	c.do(Wait{Token: c.readToken, For: d})
 }
@@ -84,8 +84,8 @@ func (c *Core) gotGap() {
 }
 
 // contradicted: something must be at Next. It may have come since Next was read, so
-// that is done again; and it may have been deleted before, so what is decided in the
-// end is decided by a floor read that begins after that.
+// that is done again. It may have been deleted before, so the decision rests on a read
+// of the floor that begins after that.
 func (c *Core) contradicted(err error) {
 	if !c.gap {
 		c.gap = true
@@ -96,7 +96,7 @@ func (c *Core) contradicted(err error) {
 	c.readFloor()
 }
 
-// gotBeyond judges what lies beyond the gap, before a fence fills it: a segment
+// gotBeyond judges the objects beyond the gap, before a fence fills it: a segment
 // that was removed from the middle of the log leaves others that know of it.
 func (c *Core) gotBeyond(ev Beyond) {
 	if ev.Token != c.readToken {

@@ -112,8 +112,8 @@ func (r *runner) get(a Get) {
 	r.fetchAhead(a)
 }
 
-// fetchAhead begins to read what a catching-up Core will ask for next. A Core
-// that reached the end asks for nothing ahead, and what was found is dropped.
+// fetchAhead begins to read the objects that a catching-up Core will ask for next. A
+// Core that reached the end asks for nothing ahead, and answers are dropped.
 func (r *runner) fetchAhead(a Get) {
 	if a.Ahead == 0 {
 		return

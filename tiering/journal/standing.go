@@ -14,9 +14,9 @@ const (
 	doubtFor = time.Second
 )
 
-// Standing is what a leader knows about still being one. A leader that writes
-// nothing, or that stood still, does not notice that another has taken its place:
-// before it says what only a leader may say, it confirms that it led within StandFor.
+// Standing is a leader's knowledge that it still leads. A leader that writes nothing, or
+// that stood still, does not notice that another has taken its place. Before it gives an
+// answer that only a leader may give, it confirms that it led within StandFor.
 // One proof answers all callers that wait; without callers nothing is sent to the store.
 //
 // It is pure, and owned by one goroutine but for Holds. All times are those at which
