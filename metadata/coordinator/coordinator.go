@@ -50,15 +50,14 @@ type Topics interface {
 	TopicGone(name string, id [16]byte) bool
 }
 
-// Out is a Machine's access to the world in a turn. It is
-// valid for that turn only.
+// Out is a Machine's access to the world in a turn. It is valid for that turn only.
 //
 // Questions are answered at once. Requests are carried out later, and answered by
 // done in a later turn: once, in any case, and after Resign if the leadership ended
 // before. Append is the only request today. Others may follow, such as records for
-// other partitions, or the proof that this node still leads. Such a request needs a
-// method here with a done of the same kind, a method of shard.World, which carries
-// it out, and one of shard.Core, which takes the answer and gives the turn.
+// other partitions, or the proof that this node still leads. Such a request needs
+// three methods. One is here, with a done of the same kind. shard.World has one that
+// carries the request out, shard.Core one that takes the answer and gives the turn.
 type Out interface {
 	// Now is the time of the turn.
 	Now() time.Time

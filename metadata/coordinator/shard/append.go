@@ -65,8 +65,8 @@ func (c *Core) send(appends []pending) {
 	c.world.Append(c.token, data, h)
 }
 
-// Appended tells the outcome of an Append: committed from offset base on, or why
-// that is not known.
+// Appended takes the outcome of an Append: committed from offset base on, or the
+// reason why that is not known.
 func (c *Core) Appended(token uint64, base int64, err error) {
 	for i, f := range c.flights {
 		if f.token != token {
@@ -84,8 +84,8 @@ func (c *Core) Appended(token uint64, base int64, err error) {
 	}
 }
 
-// doubt: an append may be committed later, or not. All that has been appended is
-// waited for, so that the Machine learns of it without anybody asking.
+// doubt is for an append that may be committed later, or not. All appended records
+// are needed then, so that the Machine learns of it without a request.
 func (c *Core) doubt() {
 	if end, ok := c.world.AppendEnd(); ok {
 		c.need = max(c.need, end)
@@ -111,7 +111,7 @@ func (c *Core) settle() {
 	c.maybeScan()
 }
 
-// applyFlight applies what was sent, as it was read back from the partition.
+// applyFlight applies the records of a batch, as if they were read from the partition.
 func (c *Core) applyFlight(f *flight) bool {
 	for i := range f.appends {
 		for j := range f.appends[i].records {
@@ -135,25 +135,25 @@ func (c *Core) apply(r *batch.Record) bool {
 	return true
 }
 
-// answer tells those who appended a batch what became of it.
+// answer returns the outcome of a batch to the appends in it.
 func (c *Core) answer(f *flight, err error) {
 	for i := range f.appends {
-		c.tell(&f.appends[i], err)
+		c.finish(&f.appends[i], err)
 	}
 }
 
-func (c *Core) tell(p *pending, err error) {
+func (c *Core) finish(p *pending, err error) {
 	c.turn(func(out coordinator.Out) { p.done(out, err) })
 }
 
-// drop answers the appends that nobody sends any more, and those that are made
-// when they are answered.
+// drop answers the appends that are not sent any more, and those that are made when
+// they are answered.
 func (c *Core) drop() {
 	for len(c.pending) > 0 {
 		dropped := c.pending
 		c.pending = nil
 		for i := range dropped {
-			c.tell(&dropped[i], c.err)
+			c.finish(&dropped[i], c.err)
 		}
 	}
 }

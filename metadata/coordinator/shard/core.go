@@ -13,8 +13,8 @@ import (
 type World interface {
 	Now() time.Time
 	coordinator.Topics
-	// Append sends a batch to the partition, behind those sent before; Appended
-	// answers, for those that are committed in the order in which they were sent.
+	// Append sends a batch to the partition, behind those sent before. Appended
+	// answers: for batches that are committed, in the order in which they were sent.
 	Append(token uint64, data []byte, h batch.Header)
 	// AppendEnd is the offset after the last record that was appended, be it
 	// committed or not. It is false if this node takes no records of the partition.
@@ -28,11 +28,11 @@ type World interface {
 	Scan(from int64)
 	// Publish keeps a snapshot for the next checkpoint. It must not be changed.
 	Publish(s Snapshot)
-	// Trouble tells of a failed attempt to read the partition, which is repeated.
+	// Trouble reports a failed attempt to read the partition, which is repeated.
 	Trouble(err error)
 }
 
-// Snapshot is a Machine's kept state: what the records below Offset add up to.
+// Snapshot is a Machine's kept state: the sum of all records below Offset.
 type Snapshot struct {
 	Offset int64
 	State  []byte
@@ -43,11 +43,11 @@ const (
 	// of many appends. One append alone may take more, up to maxAppendBytes.
 	maxBatchBytes  = 1 << 20
 	maxAppendBytes = 16 << 20
-	// publishAfter is how many bytes of records beyond the size of the state itself
-	// are applied between two snapshots: their cost is a share of that of applying,
-	// and a load reads a state's worth of records, however old the partition.
+	// publishAfter is how many bytes of records are applied between two snapshots,
+	// beyond the size of the state itself. So snapshots cost a share of applying, and
+	// a load reads about as many bytes as the state has, however old the partition.
 	publishAfter = 64 << 10
-	// recordOverhead is what a record counts for beside its key and value.
+	// recordOverhead is the size that a record counts for, besides its key and value.
 	recordOverhead = 20
 
 	scanFirst = 50 * time.Millisecond // pause after a scan that did not help, doubling
@@ -56,24 +56,23 @@ const (
 	readPatience = 5 * time.Second
 )
 
-// Phase is what a Core is at.
+// Phase is the stage of a Core's life.
 type Phase uint8
 
 // The phases, in their order.
 const (
-	Loading Phase = iota + 1 // reading the partition; requests are told so
+	Loading Phase = iota + 1 // reading the partition; requests are refused
 	Leading
 	Ended
 )
 
-// Core is one shard: it decides when the Machine applies what. It is pure: it does
-// no I/O and starts no goroutine, World does; it is owned by one goroutine, and
-// so is the Machine.
+// Core is one shard: it decides when the Machine applies which records. It is pure:
+// World does all I/O and starts all goroutines. One goroutine owns the Core and its
+// Machine.
 //
-// Nothing is applied but committed records, in the order of their offsets. What
-// this Core appended is applied from memory if it is what comes next in the
-// partition; if something else stands before it, or an outcome is unknown, the
-// partition is read.
+// Only committed records are applied, in the order of their offsets. A batch of this
+// Core is applied from memory if it is next in the partition. If other records stand
+// before it, or an outcome is unknown, the partition is read.
 type Core struct {
 	machine coordinator.Machine
 	world   World
@@ -82,10 +81,10 @@ type Core struct {
 	failed  bool  // by itself
 
 	// applied is the offset of the next record to apply: the Machine's kept state is
-	// what all records before it add up to.
+	// the sum of all records before it.
 	applied int64
-	// need is the offset up to which somebody wants the records applied: a read, or
-	// a doubt about what became of an append.
+	// need is the offset up to which the records are needed: by a read, or to settle
+	// the unknown outcome of an append.
 	need    int64
 	pending []pending // appends of this burst, not sent
 	flights []*flight // sent and not settled, oldest first
@@ -104,12 +103,12 @@ type Core struct {
 	lastPublished int // its size
 }
 
-// read is a request that waits for all that was committed before it.
+// read is a request that waits for all records that were committed before it.
 type read struct {
 	fn     func(coordinator.Out, error)
 	until  time.Time
 	proved bool
-	end    int64 // once proved: what must be applied
+	end    int64 // once proved: the records before it must be applied
 }
 
 // NewCore is for a Machine whose kept state is that of a snapshot; the zero
@@ -123,16 +122,17 @@ func NewCore(m coordinator.Machine, from Snapshot, w World) (*Core, error) {
 	return &Core{machine: m, world: w, phase: Loading, applied: from.Offset, lastPublished: len(from.State)}, nil
 }
 
-// Start begins to read what came after the snapshot.
+// Start begins to read the records after the snapshot.
 func (c *Core) Start() { c.maybeScan() }
 
-// Phase is what it is at.
+// Phase is the stage that it has reached.
 func (c *Core) Phase() Phase { return c.phase }
 
 // Applied is the offset of the next record to apply.
 func (c *Core) Applied() int64 { return c.applied }
 
-// Failed is why it ended by itself, for which there is no remedy here; else nil.
+// Failed is the reason why it ended by itself, for which there is no remedy here;
+// else nil.
 func (c *Core) Failed() error {
 	if !c.failed {
 		return nil
@@ -149,8 +149,8 @@ func (c *Core) Do(fn func(coordinator.Out, error)) {
 	c.turn(func(out coordinator.Out) { fn(out, nil) })
 }
 
-// Read is Do once all that was committed before it, by whomever, is applied: for
-// answers that only the leader may give.
+// Read is Do once all records that were committed before it, by this leader or
+// another, are applied: for answers that only the leader may give.
 func (c *Core) Read(fn func(coordinator.Out, error)) {
 	if err := c.refuses(); err != nil {
 		fn(nil, err)
@@ -251,13 +251,13 @@ func (c *Core) tick() {
 
 var errSlow = fmt.Errorf("%w: no proof of the partition's end in time", coordinator.ErrUnavailable)
 
-// fail ends it because nobody may go on from what the partition holds.
+// fail ends it because no coordinator may go on from the content of the partition.
 func (c *Core) fail(err error) {
 	c.failed = true
 	c.End(fmt.Errorf("%w: %w", coordinator.ErrNotCoordinator, err))
 }
 
-// End ends it for err: whoever waits is answered.
+// End ends it for err, which answers all requests that wait.
 func (c *Core) End(err error) {
 	if c.phase == Ended {
 		return

@@ -15,14 +15,14 @@ import (
 	"github.com/varvelog/varve/tiering/batch/batchtest"
 )
 
-// script is a World that notes what it is asked for; the test gives the answers.
+// script is a World that notes all requests; the test gives the answers.
 type script struct {
 	t         *testing.T
 	core      *Core
 	machine   *shardtest.Registers
 	now       time.Time
 	sent      []sent
-	end       int64 // of what is committed
+	end       int64 // of the committed records
 	appendEnd int64
 	scans     []int64
 	proofs    int
@@ -317,7 +317,7 @@ func TestRecordThatCannotBeAppliedEndsItWithItsPosition(t *testing.T) {
 	w.set("b", 1, 0)
 	w.get("a")
 	w.end = 2
-	w.core.Proved(nil) // somebody wrote records that are not ours
+	w.core.Proved(nil) // another leader wrote records
 	w.core.Appended(w.sent[0].token, 2, nil)
 	if err := w.core.Scanned(stored(0, "c", 1)); err != nil {
 		t.Fatal(err)

@@ -7,9 +7,9 @@ import (
 	"github.com/varvelog/varve/tiering/batch"
 )
 
-// lacks reports whether the partition has to be read: to be loaded, or because
-// something that is not known here stands before what was appended, or because
-// records are wanted that nothing under way would bring.
+// lacks reports whether the partition has to be read. It has to while it loads, when
+// unknown records stand before a batch of this Core, and when records are needed that
+// no batch under way brings.
 func (c *Core) lacks() bool {
 	switch {
 	case c.phase == Loading:
@@ -31,7 +31,7 @@ func (c *Core) maybeScan() {
 }
 
 // Scanned takes the batches of a scan, in order; data is not kept. An error ends
-// the scan, and is told by ScanDone.
+// the scan, and comes back by ScanDone.
 func (c *Core) Scanned(data []byte) error {
 	err := batch.Walk(data, func(pos int, h batch.Header) error {
 		if h.LastOffset() < c.applied || c.phase == Ended {
@@ -83,8 +83,8 @@ func clone(b []byte) []byte {
 	return append([]byte{}, b...)
 }
 
-// ScanDone ends a scan: all committed records before end have been Scanned, or
-// err says why not.
+// ScanDone ends a scan: all committed records before end have been Scanned, or err is
+// the reason why not.
 func (c *Core) ScanDone(end int64, err error) {
 	c.scanning = false
 	if c.phase == Ended {
@@ -115,7 +115,7 @@ func (c *Core) lead() {
 		c.TopicsDeleted(c.deleted)
 		c.deleted = nil
 	}
-	c.doubt() // of what somebody else in this process may have appended
+	c.doubt() // an earlier coordinator of this process may have appended records
 }
 
 // prove has the head proved for the reads that came since the last time.
@@ -135,7 +135,7 @@ func (c *Core) prove() {
 	}
 }
 
-// Proved answers Prove: nil says that all which was committed before is known.
+// Proved answers Prove: nil if all records that were committed before are known.
 func (c *Core) Proved(err error) {
 	c.proving = false
 	if c.phase != Leading {

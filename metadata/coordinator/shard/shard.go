@@ -1,17 +1,15 @@
 // Package shard runs coordinators: each is a coordinator.Machine whose state lives
 // in one partition of an internal topic that this node leads.
 //
-// It owns when a Machine has its turn, what of its records is committed, and when
-// these are applied: a Core decides that, purely, and a Shard is the thin driver
-// around it, with one goroutine for each. It promises that the Machine's kept
-// state is at every moment what the records of the partition up to some offset
-// add up to, live as after a take-over; that an append is answered with success
-// only when its records are committed in the bucket and applied; that a Read
-// sees all that was committed before it by whomever; and that a load reads a
-// snapshot and about as many bytes of records after it. When something does not
-// fit (an outcome that is unknown, a record of somebody else) the partition is
-// read again. The package never decides what a record means, and never writes but
-// through the path of producers.
+// It owns the turns of a Machine, and the order in which committed records are
+// applied. A Core decides, purely; a Shard is the thin driver around it, with one
+// goroutine each. It promises four things. The Machine's kept state is at every
+// moment the sum of the partition's records up to some offset, live as after a
+// take-over. An append succeeds only when its records are committed in the bucket and
+// applied. A Read sees all records that were committed before it, by this leader or
+// another. A load reads a snapshot, and about as many bytes of records after it. If an
+// outcome is unknown, or another leader has written, the partition is read again. The
+// package never interprets records, and writes only through the path of producers.
 package shard
 
 import (
@@ -40,12 +38,13 @@ type Partition interface {
 	// Committed is the offset after the last committed record that is known here;
 	// false if the partition is not open.
 	Committed() (int64, bool)
-	// Prove returns nil once all that was committed before the call is known here.
+	// Prove returns nil once all records that were committed before the call are known
+	// here.
 	Prove(ctx context.Context) error
-	// Scan calls fn with the committed batches, whole and in order, from the one on
-	// that holds offset from, up to a head that was proved after the call, and
-	// returns the offset after the last of them. fn does not keep them; its error
-	// ends the scan and is returned.
+	// Scan calls fn with the committed batches, whole and in order, up to a head that
+	// was proved after the call. The first batch is the one that holds offset from.
+	// Scan returns the offset after the last. fn does not keep batches; its error ends
+	// the scan and is returned.
 	Scan(ctx context.Context, from int64, fn func(batches []byte) error) (end int64, err error)
 	// Done is closed when the partition is not led here any more.
 	Done() <-chan struct{}
@@ -93,7 +92,7 @@ type Shard struct {
 	core  *Core
 	stats counts
 
-	troubled time.Time // when trouble was last told of
+	troubled time.Time // when trouble was last logged
 
 	mu     sync.Mutex
 	events []func() // waiting for their turn
@@ -142,8 +141,8 @@ func (s *Shard) Do(fn func(out coordinator.Out, err error)) {
 	}
 }
 
-// Read is Do once all that was committed before the call, by whomever, is applied.
-// What only a leader may say must be said of that.
+// Read is Do once all records that were committed before the call, by this leader or
+// another, are applied: for answers that only the leader may give.
 func (s *Shard) Read(fn func(out coordinator.Out, err error)) {
 	if !s.push(func() { s.core.Read(fn) }) {
 		fn(nil, coordinator.ErrNotCoordinator)
@@ -156,7 +155,7 @@ func (s *Shard) TopicsDeleted(ids [][16]byte) {
 	s.push(func() { s.core.TopicsDeleted(ids) })
 }
 
-// Close ends it: whoever waits is answered with ErrNotCoordinator.
+// Close ends it, and waits. Requests that wait get ErrNotCoordinator.
 func (s *Shard) Close() {
 	s.cancel()
 	<-s.done
@@ -211,7 +210,7 @@ func (s *Shard) run() {
 	s.end()
 }
 
-// end tells those who came too late, and waits for what is under way.
+// end answers the requests that came too late, and waits for those under way.
 func (s *Shard) end() {
 	if err := s.core.Failed(); err != nil {
 		s.stats.failed.Store(true)

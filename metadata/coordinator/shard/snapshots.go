@@ -12,8 +12,8 @@ import (
 	"github.com/varvelog/varve/tiering/wire"
 )
 
-// Snapshots are the newest snapshots of the Machines of one journal: what its
-// checkpoints carry of them. A partition whose Machine is not loaded keeps the
+// Snapshots are the newest snapshots of the Machines of one journal, which its
+// checkpoints carry. A partition whose Machine is not loaded keeps the
 // snapshot of the checkpoint that the journal was started from. It is safe for
 // concurrent use.
 type Snapshots struct {
@@ -57,13 +57,13 @@ const (
 	snapshotsVersion   = 1
 	snapshotsFixedSize = 8
 	snapshotFixedSize  = 32
-	// maxSnapshotBytes is what all snapshots of a journal may take of its checkpoint,
-	// of which objects have 256 MiB. Those beyond are left out, and their partitions
-	// read from the beginning.
+	// maxSnapshotBytes bounds all snapshots in one checkpoint; an object has at most
+	// 256 MiB. Snapshots beyond are left out, and their partitions are read from the
+	// beginning.
 	maxSnapshotBytes = 128 << 20
 )
 
-// Encode returns what goes into a checkpoint, nil if there is nothing:
+// Encode returns the snapshots as a checkpoint carries them, nil if there are none:
 //
 //	0  2  version, 1
 //	2  2  zero
@@ -110,7 +110,7 @@ func (s *Snapshots) fittingLocked() (keys []partlog.Key, size int) {
 	return keys, size
 }
 
-// DecodeSnapshots reads what Encode wrote; it keeps the bytes. Errors wrap
+// DecodeSnapshots reads the bytes that Encode made, and keeps them. Errors wrap
 // segment.ErrCorrupt or segment.ErrUnsupported.
 func DecodeSnapshots(b []byte) (*Snapshots, error) {
 	s := NewSnapshots()

@@ -10,8 +10,8 @@ import (
 	"github.com/varvelog/varve/tiering/batch"
 )
 
-// world does for a Core what it asks for, on goroutines that end with the Shard.
-// What comes of it is an event of the Shard.
+// world carries out the requests of a Core, on goroutines that end with the Shard.
+// The answers are events of the Shard.
 type world struct{ s *Shard }
 
 func (w world) Now() time.Time { return w.s.opt.Now() }
@@ -24,8 +24,8 @@ func (w world) Publish(snapshot Snapshot) {
 	w.s.opt.Snapshots.Put(w.s.opt.Key, snapshot)
 }
 
-// troubleEvery is how often trouble that goes on is told of again: attempts are
-// many, and so may be the partitions.
+// troubleEvery is how often trouble that goes on is logged: attempts are many, and so
+// may be the partitions.
 const troubleEvery = time.Minute
 
 func (w world) Trouble(err error) {
@@ -50,8 +50,8 @@ func (w world) Append(token uint64, data []byte, h batch.Header) {
 	}
 }
 
-// send sends what is there, in order. While there is no room, what comes is given
-// up as fast as it comes, a while later: it does not gather here.
+// send sends all batches, in order. While there is no room, each is given up when its
+// time is over, so batches do not gather here.
 func (s *Shard) send() {
 	for {
 		s.outMu.Lock()
@@ -107,8 +107,8 @@ func (w world) Scan(from int64) {
 	})
 }
 
-// pages gathers what a scan reads, so that neither each batch is an event nor all
-// of them are in memory.
+// pages gathers the batches of a scan, so that not each is an event, and not all are
+// in memory.
 type pages struct {
 	s    *Shard
 	page bytes.Buffer
@@ -143,7 +143,7 @@ func (p *pages) hand() error {
 	}
 }
 
-// Stats is what a Shard has come to.
+// Stats shows the state of a Shard.
 type Stats struct {
 	Phase    Phase
 	Failed   bool          // it ended because it could not go on
@@ -153,13 +153,13 @@ type Stats struct {
 	Appended int64         // batches sent
 }
 
-// counts are Stats, for those who look on.
+// counts are Stats that any goroutine may read.
 type counts struct {
 	phase, load, applied, scanned, appended atomic.Int64
 	failed                                  atomic.Bool
 }
 
-// note takes what the owner knows, after an event.
+// note takes the owner's numbers, after a burst of events.
 func (n *counts) note(c *Core, begin, now time.Time) {
 	if c.Phase() == Leading && Phase(n.phase.Load()) == Loading {
 		n.load.Store(int64(now.Sub(begin)))

@@ -1,8 +1,7 @@
-// Package shardtest has a coordinator.Machine for tests of what runs such: a map
-// of registers.
+// Package shardtest has a coordinator.Machine for tests of hosts: a map of registers.
 //
-// It owns the smallest kept state that shows what is lost, doubled or applied out
-// of order. It promises equal bytes for equal states. It is not for use outside
+// It owns the smallest kept state that shows records which are lost, doubled or
+// applied out of order. It promises equal bytes for equal states. It is not for use outside
 // tests.
 package shardtest
 
@@ -24,7 +23,7 @@ type Registers struct {
 	// Every is how long after a turn of Lead or Tick a Tick is wanted, which appends
 	// to the register "tick"; zero for never.
 	Every time.Duration
-	// Led and Resigned are told of, if not nil.
+	// Led and Resigned are called, if they are set.
 	Led      func()
 	Resigned func(error)
 
@@ -45,7 +44,7 @@ type register struct {
 // New returns an empty Machine.
 func New() *Registers { return &Registers{kept: map[string]register{}, applied: -1} }
 
-// Set appends a number for a key, with pad bytes beside it.
+// Set appends a number for a key, with pad bytes behind it.
 func (m *Registers) Set(out coordinator.Out, key string, value, pad int, done func(error)) {
 	if !m.leading {
 		panic("shardtest: a turn without leading")
