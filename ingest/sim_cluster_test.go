@@ -214,7 +214,7 @@ func (c *cluster) finalChecks() {
 
 func (c *cluster) readAnew(name string, l loaded) {
 	apply := func(o *journal.Object) error { return l.state.Apply(o.Footer, o.Entries) }
-	c.truth.ReadAnew(name, l.Chain, l.History, apply, l.state.Hash)
+	c.truth.ReadAgain(name, l.Chain, l.History, apply, l.state.Hash)
 }
 
 // loaded is where a start begins.

@@ -101,7 +101,7 @@ var simulation = sim.Shape[shape]{
 	Must: append([]string{
 		"freeze", "crash", "disk lost", "disk error", "disk full", "unsynced records lost", "unsynced records kept",
 		"gentle end", "led", "stalled", "records replayed", "records set aside", "checkpoint written", "checkpoint failed",
-		"restored from a checkpoint", "floor planned", "floor planned anew", "floor moved", "floor not moved", "floor moved in spite of a take-over",
+		"restored from a checkpoint", "floor planned", "floor planned again", "floor moved", "floor not moved", "floor moved in spite of a take-over",
 		"data deleted below the floor", "topic created", "topic deleted", "records deleted", "deletion out of range", "retry answered", "acks=1 promise",
 		"asked for the end and waited", "asked for the end and not known",
 		"ended: fenced", "ended: below the floor", "asked and confirmed", "asked and deposed", "asked and not known",

@@ -78,7 +78,7 @@ var simulation = sim.Shape[shape]{
 	Draw: drawShape, Run: simulate, Less: lessShape,
 	Must: append([]string{
 		"freeze", "process ended", "controller", "unavailable", "topic created", "topic deleted", "topic forgotten", "partitions added", "topic configured",
-		"producer id given", "restored from a checkpoint", "floor planned", "floor planned anew", "floor moved", "floor moved in spite of a take-over",
+		"producer id given", "restored from a checkpoint", "floor planned", "floor planned again", "floor moved", "floor moved in spite of a take-over",
 		"data deleted below the floor",
 	}, sim.StoreFaults...),
 }
@@ -187,7 +187,7 @@ func (c *cluster) finish() {
 }
 
 func (c *cluster) readAnew(who string, chain journal.Chain, history journal.History, state *State) {
-	c.seen.ReadAnew(who, chain, history, func(o *journal.Object) error { return state.Apply(o.Footer, o.Entries) }, state.Hash)
+	c.seen.ReadAgain(who, chain, history, func(o *journal.Object) error { return state.Apply(o.Footer, o.Entries) }, state.Hash)
 }
 
 func (c *cluster) often(mean time.Duration, what string, f func()) {

@@ -24,9 +24,9 @@ func (t *Observed) follow(seq uint64) {
 	}
 }
 
-// storedLate lets a reader look at what was written late into the place of a data
-// segment that is deleted. It stood there since before, and must see that deletion has
-// overtaken it. Chance alone would hardly ever let a reader stand right there.
+// storedLate lets a reader look at an object that was written late into the place of a
+// deleted data segment. The reader has stood there since before, and must see that
+// deletion has overtaken it. Chance alone would hardly ever let a reader stand there.
 func (t *Observed) storedLate(key string) {
 	seq, ok := segment.ParseJournalKey(t.base.Journal, key)
 	if !ok || seq >= t.Floor || t.kinds[seq] != segment.KindData || t.holds(seq) {

@@ -12,10 +12,10 @@ import (
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-// Observed is what anybody has seen of one journal. It fails the world when two
-// observations contradict each other, or what the bucket holds.
+// Observed is all that processes have seen of one journal. It fails the world when two
+// observations contradict each other, or contradict the bucket.
 type Observed struct {
-	Last  uint64 // highest seq that anybody applied
+	Last  uint64 // highest seq that a process applied
 	Floor uint64 // of the journal, 0 if none was set
 
 	s       *Store
@@ -28,7 +28,7 @@ type Observed struct {
 	fence   uint64                         // of the newest fence
 	floors  []segment.Floor
 	chain   journal.Chain            // after Last
-	before  map[uint64]journal.Chain // what was applied, by seq
+	before  map[uint64]journal.Chain // the chain before each applied object, by seq
 }
 
 // NewObserved is for the journal that base stands before.
@@ -47,9 +47,9 @@ func NewObserved(s *Store, base journal.Chain) *Observed {
 
 func (t *Observed) key(seq uint64) string { return segment.JournalKey(t.base.Journal, seq) }
 
-// Applied notes that somebody took o for the next valid object, with a state of
-// this hash after it. It returns the object as the bucket has it to the first who
-// did, without the journal's own entries, and nil to others.
+// Applied notes that a process took o for the next valid object, with a state of this
+// hash after it. To the first that did, it returns the object as the bucket has it,
+// without the journal's own entries, and nil to others.
 func (t *Observed) Applied(who string, o *journal.Object, hash func() [32]byte) *segment.Object {
 	w, ref := t.s.w, o.Ref()
 	if id, ok := t.objects[ref.Seq]; ok {
@@ -80,7 +80,7 @@ func (t *Observed) Applied(who string, o *journal.Object, hash func() [32]byte) 
 		t.planned = h.Seq
 		w.Count("floor planned")
 		if t.plans[plan.N] != nil {
-			w.Count("floor planned anew")
+			w.Count("floor planned again")
 		}
 		t.plans[plan.N] = append(t.plans[plan.N], *plan)
 	}
@@ -88,12 +88,12 @@ func (t *Observed) Applied(who string, o *journal.Object, hash func() [32]byte) 
 	return stored
 }
 
-// SameState compares a state at seq with that of the first who was there. Of most
-// seqs only a part is compared, for speed.
+// SameState compares a state at seq with that of the first process there. It compares
+// the states at some seqs only, for speed.
 func (t *Observed) SameState(who string, seq uint64, hash func() [32]byte) {
 	want, ok := t.hashes[seq]
 	if !ok {
-		t.s.w.Fail("%s has a state at seq %d, which nobody applied", who, seq)
+		t.s.w.Fail("%s has a state at seq %d, which no process applied", who, seq)
 		return
 	}
 	if seq%4 != 0 && seq != t.Last {
@@ -158,7 +158,7 @@ func (t *Observed) checkNamed(f segment.Floor) {
 	}
 }
 
-// CheckFloors: what the last two floors name stays.
+// CheckFloors checks that the checkpoints of the last two floors stay.
 func (t *Observed) CheckFloors() {
 	for _, f := range t.floors[max(0, len(t.floors)-2):] {
 		t.checkNamed(f)
@@ -180,8 +180,8 @@ func (t *Observed) ForgetHints() {
 	t.s.Faults.List = 1
 }
 
-// Sweep deletes the valid data segments below the floor. What was written late
-// into the place of one that is gone stays.
+// Sweep deletes the valid data segments below the floor. An object that was written late
+// into the place of a deleted one stays.
 func (t *Observed) Sweep() {
 	t.CheckFloors()
 	for seq := uint64(1); seq < t.Floor; seq++ {
@@ -192,18 +192,18 @@ func (t *Observed) Sweep() {
 	}
 }
 
-// holds reports whether the bucket has what was applied at seq.
+// holds reports whether the bucket has the object that was applied at seq.
 func (t *Observed) holds(seq uint64) bool {
 	o, err := segment.Decode(t.s.Object(t.key(seq)))
 	return err == nil && o.Footer.Header.Object == t.objects[seq]
 }
 
-// CheckBucket fails the world if something that was applied is not in the bucket,
-// at or above the floor.
+// CheckBucket fails the world if an applied object, at or above the floor, is not in the
+// bucket.
 func (t *Observed) CheckBucket() {
 	for _, seq := range slices.Sorted(maps.Keys(t.objects)) {
 		if seq >= t.Floor && !t.holds(seq) {
-			t.s.w.Fail("seq %d is not what was committed there", seq)
+			t.s.w.Fail("seq %d is not the object that was committed there", seq)
 			return
 		}
 	}
@@ -212,9 +212,9 @@ func (t *Observed) CheckBucket() {
 // patience is how long a reader has to reach the end without faults.
 const patience = 10 * time.Minute
 
-// ReadAnew reads the journal from chain on, in a process of its own, and compares
-// the end of it with what is known. apply gets the objects.
-func (t *Observed) ReadAnew(who string, chain journal.Chain, history journal.History, apply func(*journal.Object) error, hash func() [32]byte) {
+// ReadAgain reads the journal from chain on, in a process of its own, and compares the
+// end of it with the observations. apply gets the objects.
+func (t *Observed) ReadAgain(who string, chain journal.Chain, history journal.History, apply func(*journal.Object) error, hash func() [32]byte) {
 	w := t.s.w
 	p := w.NewProcess(who)
 	o := Follow(p, t.s, journal.Config{Chain: chain, History: history}, func(o *journal.Object) error {

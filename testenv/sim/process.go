@@ -2,8 +2,8 @@ package sim
 
 import "time"
 
-// Process is something that can crash and freeze. What was to happen to it does
-// not when it is dead, and waits while it is frozen.
+// Process can crash and freeze. Its events do not happen when it is dead, and wait while
+// it is frozen.
 type Process struct {
 	World *World
 	Name  string

@@ -13,7 +13,7 @@ import (
 // requestLimit is the time limit of each request.
 const requestLimit = 15 * time.Second
 
-// errDead is what code gets whose process is no more.
+// errDead is the answer to code whose process is dead.
 var errDead = errors.New("process is dead")
 
 // Go lets code that waits for its answers run in the process. Each of its requests
@@ -126,7 +126,7 @@ func (w *stepwise) Delete(_ context.Context, key string) error {
 	return f.err
 }
 
-// rangeOf is GetRange of what Get gave.
+// rangeOf is GetRange on the result of Get.
 func rangeOf(b []byte, err error) func(offset, length int64) ([]byte, error) {
 	return func(offset, length int64) ([]byte, error) {
 		switch {
@@ -139,7 +139,7 @@ func rangeOf(b []byte, err error) func(offset, length int64) ([]byte, error) {
 	}
 }
 
-// tailOf is GetTail of what Get gave.
+// tailOf is GetTail on the result of Get.
 func tailOf(b []byte, err error) func(n int64) ([]byte, int64, error) {
 	return func(n int64) ([]byte, int64, error) {
 		if err != nil {

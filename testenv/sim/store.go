@@ -11,17 +11,17 @@ import (
 	"github.com/varvelog/varve/tiering/objstore"
 )
 
-// Faults are how likely it is that a request to the store goes wrong, each from 0
-// to 1. Reads never say that a key is missing when it is not.
+// Faults are the probabilities, from 0 to 1, that a request to the store goes wrong.
+// Reads never say that a key is missing when it is not.
 type Faults struct {
 	Lost      float64 // a create never arrives; its sender sees a time-out or a reset
-	ReplyLost float64 // it is stored, and its sender told of an error
-	Late      float64 // its sender is told of an error, and it arrives long after
-	Resent    float64 // something on the way sends it twice: stored, and told "exists"
+	ReplyLost float64 // it is stored, and its sender sees an error
+	Late      float64 // its sender sees an error, and it arrives long after
+	Resent    float64 // something on the way sends it twice: it is stored, the answer is "exists"
 	Refused   float64 // 503 or 409, at once, nothing stored
 	Slow      float64 // it takes seconds, maybe longer than its sender waits
 	Read      float64 // a read fails
-	List      float64 // a listing lacks what is new, or fails
+	List      float64 // a listing lacks new objects, or fails
 	Damage    float64 // a checkpoint is stored damaged
 }
 
@@ -30,7 +30,7 @@ var (
 	errTimeout = errors.New("no answer in time")
 	errRefused = errors.New("503 slow down")
 
-	errReadOnly = errors.New("what writes takes time: use Process.Go")
+	errReadOnly = errors.New("a write takes time: use Process.Go")
 )
 
 // Store is a bucket in memory.
@@ -40,16 +40,16 @@ type Store struct {
 	w       *World
 	objects map[string]*object
 	outage  bool
-	stored  func(key string) // told of every object, at that moment; may be nil
+	stored  func(key string) // called for every object, at that moment; may be nil
 }
 
 type object struct {
 	data  []byte
 	at    time.Duration // when it was stored
-	cache any           // what the bytes were decoded to
+	cache any           // the decoded bytes
 }
 
-// StoreFaults are what World.Counts calls the faults of a Store.
+// StoreFaults are the names by which World.Count counts the faults of a Store.
 var StoreFaults = []string{
 	"store: outage", "store: lost", "store: reply lost", "store: late", "store: resent", "store: refused",
 	"store: slow", "store: slow read", "store: read", "store: list", "store: damage",
@@ -98,8 +98,8 @@ func (s *Store) Keys(prefix string) []string {
 
 func (s *Store) fired(what string) { s.w.Count("store: " + what) }
 
-// Put creates an object at once and without faults, if there is none at key. It
-// is what a create does when it arrives.
+// Put creates an object at once and without faults, if there is none at key. A create
+// calls it when it arrives.
 func (s *Store) Put(key string, data []byte) error {
 	if s.objects[key] != nil {
 		s.w.Trace("exists " + key)
@@ -118,13 +118,13 @@ func (s *Store) Put(key string, data []byte) error {
 	return nil
 }
 
-// fate is what becomes of a create: whether and when it arrives, and what its
-// sender is told and when.
+// fate is the fate of a create: whether and when it arrives, and when its sender gets
+// which answer.
 type fate struct {
 	what    string
 	arrives time.Duration // -1: never
 	replies time.Duration
-	err     error // told instead of the truth
+	err     error // answered instead of the truth
 }
 
 func (s *Store) fate() fate {
@@ -151,14 +151,17 @@ func (s *Store) fate() fate {
 		{f.Slow, fate{"slow", timeout, timeout + w.Between(0, 5*time.Second), nil}},
 	} {
 		if x < c.p {
-			return c.fate
+			if w.t.Keep() {
+				return c.fate
+			}
+			break
 		}
 		x -= c.p
 	}
 	return fate{arrives: quick, replies: reply}
 }
 
-// Create sends a create for p, which learns the outcome in done, within limit.
+// Create sends a create for p. done gets the outcome within limit.
 func (s *Store) Create(p *Process, key string, data []byte, limit time.Duration, done func(error)) {
 	f := s.fate()
 	if f.what != "" {
@@ -208,9 +211,9 @@ func (s *Store) Read(p *Process, key string, limit time.Duration, look func(*Sto
 	p.After(quick+s.w.Between(0, 20*time.Millisecond), "read", func() { done(nil) })
 }
 
-// Now is the store as code sees it that only reads and waits for its answers: every
-// request happens at once, and fails as often as others do. For code that writes
-// there is Process.Go.
+// Now is the store for code that only reads and waits for its answers: every request
+// happens at once, and fails as often as others do. For code that writes there is
+// Process.Go.
 func (s *Store) Now() objstore.Store { return instant{s} }
 
 type instant struct{ s *Store }

@@ -4,8 +4,8 @@
 //
 // It owns the order of events: everything random comes from the seed, so a seed
 // replays exactly, and Replays checks it. It promises that the store keeps the
-// assumptions of every store: create-if-absent is atomic, a read that begins after a
-// create sees the object, a key reads as missing only when it is. A world never waits
+// assumptions about every store. Create-if-absent is atomic, a read that begins after a
+// create sees the object, and a key reads as missing only when it is. A world never waits
 // for real time; Run simulates several in parallel, each on a goroutine of its own.
 package sim
 
@@ -27,7 +27,7 @@ type World struct {
 	queue  queue
 	serial uint64
 
-	cleanups []func() // end what waits for events
+	cleanups []func() // end the routines that wait for events
 }
 
 // epoch is when virtual time begins.
@@ -54,14 +54,14 @@ func (w *World) Fail(format string, args ...any) {
 	w.t.Errorf("after %v, %d events: %w", w.now, w.t.Events, fmt.Errorf(format, args...))
 }
 
-// After lets f happen when d has passed. what names it in the trace.
+// After lets f happen when d has passed. The trace has it under its name.
 func (w *World) After(d time.Duration, what string, f func()) {
 	w.serial++
 	heap.Push(&w.queue, &event{at: w.now + max(d, 0), serial: w.serial, what: what, f: f})
 }
 
-// Run lets things happen until nothing is left, done says so (it may be nil), d
-// has passed, or something failed. It reports whether done said so.
+// Run lets events happen until none is left, done returns true (it may be nil), d has
+// passed, or the world has failed. It reports whether done returned true.
 func (w *World) Run(d time.Duration, done func() bool) bool {
 	until := w.now + d
 	for w.t.Err() == nil {
@@ -81,7 +81,7 @@ func (w *World) Run(d time.Duration, done func() bool) bool {
 	return false
 }
 
-// Close ends what still waits for events. The world is of no use afterwards.
+// Close ends the routines that still wait for events. The world is of no use afterwards.
 func (w *World) Close() {
 	for _, f := range w.cleanups {
 		f()
