@@ -20,7 +20,7 @@ import (
 	"github.com/varvelog/varve/tiering/partlog"
 )
 
-// maxRequestBytes bounds a request frame: Kafka's socket.request.max.bytes.
+// maxRequestBytes limits a request frame: Kafka's socket.request.max.bytes.
 const maxRequestBytes = 100 << 20
 
 func (n *node) kafkaConfig() kafka.Config {
@@ -33,9 +33,9 @@ func (n *node) kafkaConfig() kafka.Config {
 	}
 }
 
-// kafkaBackend is this node as the Kafka front sees it. Every partition is
-// served here: by its leader, or, on a node that only reads, by an archive that
-// clients need not be sent away from.
+// kafkaBackend returns this node as the backend of the Kafka front. This node
+// serves every partition: as the leader, or, if it only reads, as an archive
+// from which clients need not be sent away.
 func (n *node) kafkaBackend(reader *fetch.Reader, groups kafka.Groups) kafka.Backend {
 	self := kafka.Broker{ID: n.id, Host: n.host, Port: n.port, Rack: n.cfg.Rack}
 	return kafka.Backend{
@@ -70,7 +70,8 @@ func (n *node) brokerSettings() topicconfig.BrokerSettings {
 	}
 }
 
-// placement tells who serves a partition: this node, once its journal has it open.
+// placement returns the node that serves a partition: this one, once its
+// journal has opened it.
 func (n *node) placement(t *metadata.Topic, partition int32) kafka.Placement {
 	unknown := kafka.Placement{Leader: -1, Epoch: -1}
 	j := n.journals.get(t.Partitions[partition].Journal)
@@ -84,7 +85,7 @@ func (n *node) placement(t *metadata.Topic, partition int32) kafka.Placement {
 	return kafka.Placement{Leader: n.id, Epoch: view.Epoch, Replicas: []int32{n.id}}
 }
 
-// size is how many bytes the batches of a partition take in the bucket.
+// size returns how many bytes the batches of a partition take in the bucket.
 func (n *node) size(t *metadata.Topic, partition int32) (int64, bool) {
 	j := n.journals.get(t.Partitions[partition].Journal)
 	if j == nil {
@@ -101,8 +102,8 @@ func (n *node) appender(id uint32) kafka.Appender {
 	return nil
 }
 
-// footerShare is what part of the cache is for footers: a segment of some MiB has
-// one of some KiB.
+// footerShare is the divisor for the part of the cache for footers: a segment
+// of some MiB has a footer of some KiB.
 const footerShare = 8
 
 // newReader makes the read path over this node's journals.
@@ -138,18 +139,19 @@ func (n *node) newReader(closers *stack) (*fetch.Reader, error) {
 // damaged raises a trouble about an object that readers need.
 func (n *node) damaged(d fetch.Damage) {
 	n.board.Raise(health.Damage, d.Object, false, fmt.Sprintf("offsets %d to %d of %s cannot be read: %v; "+
-		"restore the object from a copy of the bucket, and see \"varve bucket verify\" for what else is damaged", d.First, d.Last, n.partitionName(d.Key), d.Err))
+		"restore the object from a copy of the bucket, and run \"varve bucket verify\", which names all other damage", d.First, d.Last, n.partitionName(d.Key), d.Err))
 }
 
-// undecodable logs where a client has written what no consumer can read. It is no
-// trouble of the node, which has stored it as it came.
+// undecodable logs a place with records that no consumer can read, as a client
+// has written them. It is not a trouble of the node, which has stored them
+// unchanged.
 func (n *node) undecodable(d fetch.Damage) {
-	n.log.Warn("a client wrote records that cannot be decoded: consumers stop there, look-ups by time step over them; "+
-		"\"varve consume --skip-undecodable\" reads on behind them",
+	n.log.Warn("a client wrote records that cannot be decoded: consumers stop there, look-ups by time skip them; "+
+		"\"varve consume --skip-undecodable\" skips them",
 		"partition", n.partitionName(d.Key), "first", d.First, "last", d.Last, "object", d.Object, "error", d.Err)
 }
 
-// partitionName is how people know a partition.
+// partitionName returns the name of a partition for people.
 func (n *node) partitionName(k partlog.Key) string {
 	if t, ok := n.meta.TopicByID(k.Topic); ok {
 		return fmt.Sprintf("%s/%d", t.Name, k.Index)
@@ -169,7 +171,7 @@ func (n *node) journalView(id uint32) (*fetch.JournalView, bool) {
 	return &fetch.JournalView{State: j.state, Head: led, Confirm: led.Confirm, Settle: led.Settle, Tail: j.recent, AppendEnd: j.leader.AppendEnd}, true
 }
 
-// ledHead is a leader as package fetch knows it.
+// ledHead is a leader in the form that package fetch uses.
 type ledHead struct{ leader *ingest.Leader }
 
 func (h ledHead) Prove(ctx context.Context) error   { return notLeader(h.leader.Prove(ctx)) }

@@ -15,8 +15,8 @@ import (
 const (
 	// journalWindow is P of the journal protocol for new clusters.
 	journalWindow = 4
-	// clusterReads is how often a damaged cluster object is read before it is
-	// called that.
+	// clusterReads is how often a damaged cluster object is read before it
+	// counts as damaged.
 	clusterReads = 3
 	// probePrefix is where a writing node tests the store.
 	probePrefix = "probe"
@@ -24,17 +24,17 @@ const (
 
 var errNoCluster = errors.New("it holds no cluster yet")
 
-// folder is what loadCluster asks of a data folder.
+// folder is the part of a data folder that loadCluster needs.
 type folder interface {
-	// MayBind says why the folder cannot belong to a cluster; the zero id is that of
-	// one that is to be made.
+	// MayBind returns why the folder cannot belong to a cluster, or nil. The
+	// zero id stands for a cluster that is not created yet.
 	MayBind(cluster segment.ID) error
 }
 
-// loadCluster reads the bucket's root object. A node that writes makes it where
-// there is none, after the store has passed the probe, and tests the store with
-// one create-twice where there is one. A node that only reads writes nothing, and so
-// does one whose data folder belongs to another cluster.
+// loadCluster reads the bucket's root object. A node that writes creates it if
+// there is none, after the store has passed the probe. If there is one, it
+// tests the store with one create-twice. A node that only reads writes nothing,
+// nor does one whose data folder belongs to another cluster.
 func loadCluster(ctx context.Context, store objstore.Store, dir folder, writes bool, log *slog.Logger) (segment.Cluster, error) {
 	c, err := readCluster(ctx, store)
 	missing := errors.Is(err, objstore.ErrNotFound)
@@ -66,7 +66,7 @@ func readCluster(ctx context.Context, store objstore.Store) (segment.Cluster, er
 		if err == nil {
 			break
 		}
-		// The damage may have been done on the way.
+		// The bytes may have been damaged in transit.
 		if !errors.Is(err, segment.ErrCorrupt) || n == clusterReads-1 {
 			return segment.Cluster{}, fmt.Errorf("cluster object of bucket %s: %w", store, err)
 		}
@@ -85,8 +85,9 @@ func testStore(ctx context.Context, store objstore.Store) error {
 	return nil
 }
 
-// createCluster probes the store and writes the root object. Whoever is first
-// wins; all others, this call's own earlier attempt included, adopt what is there.
+// createCluster probes the store and writes the root object. The first writer
+// wins. All others adopt its object, even if an earlier attempt of this very
+// call wrote it.
 func createCluster(ctx context.Context, store objstore.Store, log *slog.Logger) (segment.Cluster, error) {
 	log.Info("new bucket: testing whether the store can keep data safe", "bucket", store.String())
 	if err := objstore.Probe(ctx, store, probePrefix, func(s objstore.Step) {

@@ -48,7 +48,7 @@ func registered(t *testing.T) map[string]bool {
 
 var metricName = regexp.MustCompile(`\b(varve|process|go)_[a-z0-9_]+`)
 
-// known tells whether a name in a query is that of a metric, or of a histogram's
+// known reports whether a name in a query is that of a metric, or of a histogram's
 // parts.
 func known(names map[string]bool, name string) bool {
 	for _, suffix := range []string{"_bucket", "_sum", "_count"} {
@@ -110,7 +110,7 @@ func TestTheDashboardShowsMetricsThereAre(t *testing.T) {
 	}
 }
 
-// What the README says is worth an alert must be there.
+// Every metric that the README lists for alerts must exist.
 func TestTheREADMENamesMetricsThereAre(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join("..", "..", "..", "README.md"))
 	if err != nil {
@@ -177,8 +177,8 @@ func TestTheExampleConfigurationIsValid(t *testing.T) {
 	}
 }
 
-// What the container's example publishes must be reachable: a container's loopback
-// address is not.
+// The port that the container's example publishes must be reachable: a
+// container's loopback address is not.
 func TestTheContainersExampleServesWhatItPublishes(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(deploy, "Containerfile"))
 	if err != nil {

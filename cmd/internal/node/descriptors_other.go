@@ -2,5 +2,6 @@
 
 package node
 
-// openFiles is how many files this process may have open; false if that is not known.
+// openFiles returns how many files this process may have open; false if not
+// known.
 func openFiles() (uint64, bool) { return 0, false }

@@ -4,8 +4,8 @@ package node
 
 import "syscall"
 
-// openFiles is how many files this process may have open; false if that is not known.
-// The runtime has raised the soft limit to the hard one already.
+// openFiles returns how many files this process may have open; false if not
+// known. The runtime has raised the soft limit to the hard one already.
 func openFiles() (uint64, bool) {
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {

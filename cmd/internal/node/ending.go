@@ -16,7 +16,8 @@ import (
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-// Ending is what can be done about a node that has ended with an error.
+// Ending says whether starting a node again helps, after it has ended with an
+// error.
 type Ending uint8
 
 const (
@@ -28,18 +29,18 @@ const (
 	Permanent
 )
 
-// kind is what is known of an error: how a node ends that ends with it, and how many
-// times in a row a start gets it before it ends; 0 for as many as its patience allows.
+// kind is the handling of an error: how a node ends that ends with it, and how many
+// such errors end a start; with 0 only the start's patience limits them.
 type kind struct {
 	err    error
 	ending Ending
 	tries  int
 }
 
-// kinds has every error that can end a node; the first that fits counts. Any other is
-// Passing, and the start is patient with it.
+// kinds has every error that can end a node; the first that fits counts. Any
+// other error is Passing, and a start is patient with it.
 var kinds = []kind{
-	// What was read does not change. It may have been damaged on the way, though.
+	// The bytes read do not change, but they may have been damaged in transit.
 	{journal.ErrBroken, Permanent, 3},
 	{segment.ErrCorrupt, Permanent, 3},
 	{journal.ErrDamaged, Permanent, 1}, // read several times already
@@ -67,14 +68,15 @@ var kinds = []kind{
 	{journal.ErrFenced, TakenOver, 1},
 	{journal.ErrTwin, TakenOver, 1},
 
-	{errNoCluster, Passing, 1},         // the node that makes it may be about to start
+	{errNoCluster, Passing, 1},         // the node that creates it may be about to start
 	{objstore.ErrNotFound, Passing, 1}, // deleted by another node; the next start begins elsewhere
 	{journal.ErrBelowFloor, Passing, 1},
 	{journal.ErrEnded, Passing, 1},
 	{datadir.ErrInUse, Passing, 1}, // by a process that is about to end
 	{wal.ErrFull, Passing, 0},
 
-	// These reach clients, or the owner of what ended, whose own error counts.
+	// These errors go to clients, or to the owner of the ended part, whose own
+	// error counts.
 	{ingest.ErrNotLeader, Passing, 0},
 	{objstore.ErrFull, Passing, 0},
 	{ingest.ErrUnavailable, Passing, 0},
@@ -105,5 +107,5 @@ func kindOf(err error) kind {
 	return kind{}
 }
 
-// EndingOf is the Ending of an error that Run returned.
+// EndingOf returns the Ending of an error that Run returned.
 func EndingOf(err error) Ending { return kindOf(err).ending }

@@ -13,17 +13,19 @@ import (
 )
 
 const (
-	// pollAlone is how often a follower looks for new objects while requests wait for
-	// them and no node can announce them, and pollHeard while announcements come.
+	// pollAlone is how often a follower polls for new objects while requests
+	// wait for them and no node can announce them, pollHeard while
+	// announcements come.
 	pollAlone = 250 * time.Millisecond
 	pollHeard = 2 * time.Second
 
-	// firstArchiveID is the lowest broker id of nodes that only read. They write
-	// no metadata, so theirs are drawn from their uuid, beyond registered ones.
+	// firstArchiveID is the lowest broker id of nodes that only read. They
+	// write no metadata, so their ids are made from their uuid, above
+	// registered ones.
 	firstArchiveID = 1 << 30
 )
 
-// follow reads journal 0 and the data journals it names, as they come.
+// follow reads journal 0 and the data journals it names, when they appear.
 func (n *node) follow(ctx context.Context, closers *stack) error {
 	n.id = archiveID(n.dir.Node())
 	n.admin = metadata.ReadsOnly{}
@@ -48,7 +50,7 @@ func (n *node) follow(ctx context.Context, closers *stack) error {
 	return explain(f.Start(ctx))
 }
 
-// shown has readers use a followed journal from now on.
+// shown lets readers use a followed journal from now on.
 func (n *node) shown(id uint32, j follow.Journal) {
 	first := n.journals.get(id) == nil
 	n.journals.add(id, &dataJournal{state: j.State, prover: j.Head, pace: j.Pace})
@@ -57,7 +59,8 @@ func (n *node) shown(id uint32, j follow.Journal) {
 	}
 }
 
-// pollInterval is how long a follower waits at least before it looks by itself.
+// pollInterval returns how long a follower waits at least before it polls by
+// itself.
 func (n *node) pollInterval() time.Duration {
 	if !n.cfg.NATS.Embedded && n.bus.Stats().Connected {
 		return pollHeard

@@ -32,7 +32,7 @@ func (m *metrics) groups(g *groups, memory *group.Memory) {
 		count(func(s shard.Stats) bool { return s.Phase == shard.Leading }))
 	m.gauge("varve_coordinators_loading", "Partitions of __consumer_offsets that are being loaded.", nil,
 		count(func(s shard.Stats) bool { return s.Phase == shard.Loading }))
-	m.gauge("varve_coordinators_failed", "Partitions of __consumer_offsets whose records this program cannot go on from; see the log.", nil,
+	m.gauge("varve_coordinators_failed", "Partitions of __consumer_offsets with records that this program cannot apply; see the log.", nil,
 		count(func(s shard.Stats) bool { return s.Failed }))
 	m.gauge("varve_coordinator_load_seconds", "Longest time that the loading of a coordinator took.", nil, func() (most float64) {
 		g.Each(func(s shard.Stats) { most = max(most, s.Load.Seconds()) })
@@ -44,7 +44,7 @@ func (m *metrics) groups(g *groups, memory *group.Memory) {
 		sum(func(s shard.Stats) float64 { return float64(s.Appended) }))
 }
 
-// countLimit bounds the counting of groups.
+// countLimit limits the time for counting groups.
 const countLimit = 2 * time.Second
 
 // countGroups returns the number of groups of all coordinators that lead. A

@@ -13,8 +13,9 @@ import (
 	"github.com/varvelog/varve/cmd/internal/status"
 )
 
-// profiles adds what `go tool pprof` asks for. They tell how the process spends
-// its time and memory, nothing of what it stores; still, only on request.
+// profiles adds the paths that `go tool pprof` requests. Profiles show the
+// process's time and memory, and no stored data. Still, they are served only if
+// --pprof is set.
 func profiles(mux *http.ServeMux) {
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index) // heap, allocs, goroutine and the like by name
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
@@ -22,7 +23,7 @@ func profiles(mux *http.ServeMux) {
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 }
 
-// serveHTTP serves health and metrics. It returns how to stop.
+// serveHTTP serves health and metrics. It returns a function that stops it.
 func (n *node) serveHTTP(ln net.Listener) func() error {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", n.metrics.handler())

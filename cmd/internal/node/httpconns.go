@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Limits of HTTP connections: those that scrape metrics, and probes. A profile may
+// Limits of HTTP connections, for scrapers of metrics and probes. A profile may
 // take httpWrite.
 const (
 	maxHTTPConns  = 128
@@ -17,9 +17,9 @@ const (
 	maxHTTPHeader = 64 << 10         // bytes
 )
 
-// httpConns bounds the connections of an HTTP server. When there are as many as
-// allowed, one more takes the place of the one that has waited longest without a
-// request under way: connections that only wait cannot keep out those that ask.
+// httpConns limits the connections of an HTTP server. At the limit, a new
+// connection takes the place of the one that has waited longest without a
+// request under way. So connections that only wait cannot keep out others.
 type httpConns struct {
 	net.Listener
 	max int
@@ -51,7 +51,8 @@ func (h *httpConns) Accept() (net.Conn, error) {
 	}
 }
 
-// admit reports whether there is room for a connection, or makes it.
+// admit reports whether there is room for a connection, and makes room if it
+// can.
 func (h *httpConns) admit(nc net.Conn) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()

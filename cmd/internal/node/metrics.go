@@ -20,7 +20,7 @@ import (
 	"github.com/varvelog/varve/tiering/partlog"
 )
 
-// metrics is what /metrics shows. It implements listener.Metrics and is the
+// metrics is the content of /metrics. It implements listener.Metrics and is the
 // observer of the store.
 type metrics struct {
 	registry *prometheus.Registry
@@ -58,8 +58,8 @@ func newMetrics() *metrics {
 	return m
 }
 
-// begin gives what alerts look for a value before it happens: a counter that appears
-// with its first failure has not risen, as Prometheus sees it.
+// begin gives series for alerts a value before the first event: to Prometheus,
+// a counter that appears with its first failure has not risen.
 func (m *metrics) begin() {
 	for _, reason := range listener.Refusals() {
 		m.refused.WithLabelValues(reason)
@@ -120,8 +120,8 @@ func outcome(err error) string {
 	return "error"
 }
 
-// health shows what is wrong with the node: a series for each kind of trouble, 0
-// while there is none.
+// health shows the node's troubles: a series for each kind of trouble, 0 while
+// there is none.
 func (m *metrics) health(b *health.Board) {
 	m.gauge("varve_ready", "1 while the node serves clients and no trouble keeps it from its work, as /readyz says.", nil, func() float64 {
 		if b.Ready() {
@@ -141,12 +141,12 @@ func (m *metrics) health(b *health.Board) {
 	}
 }
 
-// gauge registers a value that is read when asked for.
+// gauge registers a value that is read at each scrape.
 func (m *metrics) gauge(name, help string, labels prometheus.Labels, read func() float64) {
 	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help, ConstLabels: labels}, read))
 }
 
-// counter registers a value that only grows and is read when asked for.
+// counter registers a value that only grows and is read at each scrape.
 func (m *metrics) counter(name, help string, labels prometheus.Labels, read func() float64) {
 	m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help, ConstLabels: labels}, read))
 }
@@ -165,20 +165,20 @@ func (m *metrics) leader(id uint32, s *partlog.State, l *ingest.Leader) {
 	m.journal(id, s.Head)
 	m.gauge("varve_wal_pending_bytes", "Bytes of record batches in the write-ahead log not known to be in the bucket.", journalLabel(id),
 		func() float64 { return float64(l.Pending()) })
-	m.gauge("varve_wal_file_bytes", "Disk that write-ahead files take, whatever is in them.", journalLabel(id),
+	m.gauge("varve_wal_file_bytes", "Disk that write-ahead files take, with or without records.", journalLabel(id),
 		func() float64 { return float64(l.WALFileBytes()) })
 	m.gauge("varve_wal_set_aside_records", "Records in write-ahead logs set aside that the journal does not have, until they are exported or deleted.", journalLabel(id),
 		func() float64 { return float64(l.SetAside()) })
 }
 
-// damage shows what of the bucket readers have found to be damaged.
+// damage shows the damage in the bucket that readers have found.
 func (m *metrics) damage(r *fetch.Reader) {
-	m.counter("varve_damaged_reads_total", "Reads that met records which are damaged or missing in the bucket.", nil, func() float64 { return float64(r.DamagedReads()) })
-	m.counter("varve_undecodable_batches_total", "Batches met by look-ups that are stored as a client wrote them, and whose records cannot be decoded.", nil, func() float64 { return float64(r.Undecodable()) })
-	m.gauge("varve_damaged_stretches", "Stretches of records that readers have found damaged or missing, and that are so still.", nil, func() float64 { return float64(r.Damaged()) })
+	m.counter("varve_damaged_reads_total", "Reads that found records damaged or missing in the bucket.", nil, func() float64 { return float64(r.DamagedReads()) })
+	m.counter("varve_undecodable_batches_total", "Batches found by look-ups that are stored as a client wrote them, and whose records cannot be decoded.", nil, func() float64 { return float64(r.Undecodable()) })
+	m.gauge("varve_damaged_stretches", "Stretches of records that readers have found damaged or missing, and that are not restored yet.", nil, func() float64 { return float64(r.Damaged()) })
 }
 
-// replays shows what reads far from the tail cost.
+// replays shows the cost of reads far from the tail.
 func (m *metrics) replays(c *cache.Cache) {
 	for _, s := range []struct {
 		name, help string
@@ -187,14 +187,14 @@ func (m *metrics) replays(c *cache.Cache) {
 		{"varve_replay_gets_total", "GETs for reads far from the tail.", func(s cache.ReplayStats) int64 { return s.Gets }},
 		{"varve_replay_read_bytes_total", "Bytes read from the bucket for reads far from the tail.", func(s cache.ReplayStats) int64 { return s.Read }},
 		{"varve_read_ahead_bytes_total", "Bytes of these that were read before a consumer asked.", func(s cache.ReplayStats) int64 { return s.Ahead }},
-		{"varve_read_ahead_used_bytes_total", "Bytes that were read ahead and a consumer asked for then.", func(s cache.ReplayStats) int64 { return s.Used }},
+		{"varve_read_ahead_used_bytes_total", "Bytes that were read ahead and that a consumer asked for later.", func(s cache.ReplayStats) int64 { return s.Used }},
 		{"varve_read_ahead_wasted_bytes_total", "Bytes that were read ahead and dropped unused.", func(s cache.ReplayStats) int64 { return s.Wasted }},
 	} {
 		m.counter(s.name, s.help, nil, func() float64 { return float64(s.of(c.Replays())) })
 	}
 }
 
-// requestMemory shows what requests hold.
+// requestMemory shows the memory that requests hold.
 func (m *metrics) requestMemory(memory func() []listener.PartUse) {
 	for p, use := range memory() {
 		label := prometheus.Labels{"part": use.Part}

@@ -9,8 +9,8 @@ import (
 	"github.com/varvelog/varve/tiering/rebuild"
 )
 
-// indexPages rebuilds what the index of a journal lacks in the bucket. The reader is
-// told of what can be had again; it is set before anything is rebuilt.
+// indexPages rebuilds index pages that the bucket lacks. It notifies the
+// reader, which is set before any rebuild, when objects can be read again.
 func (n *node) indexPages(closers *stack, reader **fetch.Reader) *rebuild.Pages {
 	pages := rebuild.New(rebuild.Options{
 		Store: n.store, Writes: n.writes(),
@@ -22,12 +22,12 @@ func (n *node) indexPages(closers *stack, reader **fetch.Reader) *rebuild.Pages 
 		},
 	})
 	closers.push(func() error { pages.Close(); return nil })
-	closers.push(every(time.Minute, pages.LookAgain)) // for what stays lost
+	closers.push(every(time.Minute, pages.LookAgain)) // for objects that stay lost
 	return pages
 }
 
-// lookForPages looks whether the pages are there that the journals which this node
-// leads began with.
+// lookForPages checks that the pages exist with which the journals of this node
+// began.
 func (n *node) lookForPages(pages *rebuild.Pages) {
 	for _, id := range n.meta.Journals() {
 		if j := n.journals.get(id); j != nil && j.leader != nil {

@@ -11,8 +11,8 @@ import (
 	"github.com/varvelog/varve/tiering/partlog"
 )
 
-// status is what GET /status reports. What the node finds while it starts is read
-// only once it serves clients: after that it does not change.
+// status is the answer to GET /status. It includes the node's findings at its
+// start only once the node serves clients: after that they do not change.
 func (n *node) status() status.Node {
 	busy := n.board.State()
 	s := status.Node{
@@ -56,7 +56,8 @@ func (n *node) journalStatus(id uint32, j *dataJournal) status.Journal {
 	return s
 }
 
-// epoch is that of the last object of a journal that was applied here; nil if none was.
+// epoch returns the epoch of the last object of a journal applied here; nil if
+// there is none.
 func (n *node) epoch(id uint32) *uint32 {
 	if epoch, known := n.rivals.Epoch(id); known {
 		return &epoch
