@@ -38,9 +38,12 @@ func (test Test[P]) explain(t *testing.T, seed int64) {
 	t.Fatalf("seed %d, shrunk to %d events, %d choices, %+v: %v", a.seed, r.Events, a.kept(), a.shape, r.err)
 }
 
-// Shrink returns how many events and choices there are in the run of a seed that
-// fails, and in the shortest run found that still fails.
-func Shrink[P any](t testing.TB, test Test[P], seed int64) (events, choices, leastEvents, leastChoices int) {
+// Size is how long a run is.
+type Size struct{ Events, Choices int }
+
+// Shrink returns the size of the run of a seed that fails, and that of the shortest run
+// found that still fails. It is for tests of shrinking.
+func Shrink[P any](t testing.TB, test Test[P], seed int64) (drawn, shrunk Size) {
 	a := attempt[P]{seed: seed, shape: test.draw(seed)}
 	before := test.run(t, a, nil)
 	a = test.shrink(t, a)
@@ -48,7 +51,7 @@ func Shrink[P any](t testing.TB, test Test[P], seed int64) (events, choices, lea
 	if before.err == nil || after.err == nil {
 		t.Fatalf("seed %d fails with %v, and shrunk with %v", seed, before.err, after.err)
 	}
-	return before.Events, before.choices, after.Events, a.kept()
+	return Size{before.Events, before.choices}, Size{after.Events, a.kept()}
 }
 
 // kept returns how many choices happen in a run that shrinking has gone over.

@@ -29,8 +29,8 @@ func TestShrinkingLeavesOutFaultsThatAreNotNeeded(t *testing.T) {
 			w.Run(time.Minute, nil)
 		},
 	}
-	events, choices, leastEvents, leastChoices := seeded.Shrink(t, s.test(), 1)
-	if choices < 250 || leastChoices != 2 || leastEvents > events {
-		t.Errorf("%d events and %d faults, shrunk to %d and %d, want 2 faults", events, choices, leastEvents, leastChoices)
+	drawn, shrunk := seeded.Shrink(t, s.test(), 1)
+	if drawn.Choices < 250 || shrunk.Choices != 2 || shrunk.Events > drawn.Events {
+		t.Errorf("%+v is shrunk to %+v, want 2 choices", drawn, shrunk)
 	}
 }
