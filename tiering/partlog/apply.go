@@ -7,13 +7,13 @@ import (
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-// Apply takes the next valid object of the journal: data, fence or filler, in
-// the order of their seqs, without voids. Within an object opened partitions
-// come first, then expired producers and deleted records, then the records, then
-// seals. An object that cannot be applied is an error and changes nothing:
-// ErrContradiction, segment.ErrCorrupt for an entry that does not decode, or
-// segment.ErrUnsupported for one that this program is too old for. Only one
-// goroutine may call Apply.
+// Apply takes the next valid object of the journal: data, fence or filler, in the order
+// of their seqs, without voids. Within an object, opened partitions come first, then
+// expired producers and deleted records, then the records, then seals.
+//
+// Apply changes nothing if it returns an error: ErrContradiction, segment.ErrCorrupt for
+// an entry that does not decode, or segment.ErrUnsupported for an entry that is too new
+// for this program. Only one goroutine may call Apply.
 func (s *State) Apply(footer *segment.Footer, entries []segment.Entry) error {
 	c := change{state: s, footer: footer, opened: map[Key]*part{}, starts: map[Key]int64{}, sealed: map[Key]bool{}}
 	if err := c.check(entries); err != nil {
@@ -26,13 +26,13 @@ func (s *State) Apply(footer *segment.Footer, entries []segment.Entry) error {
 	return nil
 }
 
-// change is what an object does to a state, fully checked before any of it is
-// done. It reads the state without a lock: only Apply writes.
+// change is the effect of an object on a state. All of it is checked before any of it is
+// done. It reads the state without a lock, because only Apply writes.
 type change struct {
 	state    *State
 	footer   *segment.Footer
 	opened   map[Key]*part
-	starts   map[Key]int64 // what is before is deleted
+	starts   map[Key]int64 // records before these offsets are deleted
 	sealed   map[Key]bool
 	expireMs int64 // 0: nothing expires
 }
@@ -183,7 +183,7 @@ func (c *change) checkRecords(k Key, r *segment.Partition) error {
 	return nil
 }
 
-// commitLocked does what was checked and returns the keys that moved.
+// commitLocked makes the checked changes and returns the keys that moved.
 func (c *change) commitLocked() (moved []Key) {
 	s, h := c.state, &c.footer.Header
 	s.head, s.epoch = h.Seq, h.Epoch
@@ -227,8 +227,8 @@ func (p *part) add(h *segment.Header, r *segment.Partition) {
 	}
 }
 
-// deleteBefore moves the start up. What was remembered of the records before it
-// is let go of chunk by chunk, so that a few refs of them may stay.
+// deleteBefore moves the start up. The refs before it are dropped chunk by chunk, so that
+// a few of them may stay.
 func (p *part) deleteBefore(start int64) {
 	if start <= p.start {
 		return

@@ -20,9 +20,8 @@ const (
 )
 
 // Encode returns the payload of a checkpoint: the whole state at Head, as if
-// Paged(planned, object) had been called; planned is nil if there is nothing to
-// be paged. Equal states with equal chunks have equal bytes. Only the caller of
-// Apply may call it.
+// Paged(planned, object) had been called; planned is nil if no chunk is to be paged. Equal
+// states with equal chunks have equal bytes. Only the caller of Apply may call it.
 //
 //	 0  2  version, 2
 //	 2  2  zero

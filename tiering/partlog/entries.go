@@ -19,8 +19,8 @@ const (
 // entryVersion is the only version of the payloads below.
 const entryVersion = 1
 
-// maxEpoch bounds journal epochs and epoch bases, so that their sum always is a
-// leader epoch as Kafka can carry it.
+// maxEpoch bounds journal epochs and epoch bases, so that their sum always fits into
+// Kafka's leader epoch.
 const maxEpoch = 1<<30 - 1
 
 // Open makes the journal take records of a partition. It comes before the
@@ -117,10 +117,10 @@ func DecodeExpireProducers(payload []byte) (ExpireProducers, error) {
 	return e, nil
 }
 
-// DeleteRecords moves the start of a partition up to an offset: nobody reads the
-// records before it any more. One that is not above the start changes nothing. It
-// comes before the records in the same object, and goes up to their first offset
-// at most: only committed records are deleted.
+// DeleteRecords moves the start of a partition up to an offset: no reader gets the records
+// before it any more. It changes nothing if the offset is not above the start. It comes
+// before the records in the same object, and goes up to their first offset at most: only
+// committed records are deleted.
 //
 //	 0  1  version, 1
 //	 1 16  topic id

@@ -5,16 +5,16 @@ import (
 	"sort"
 )
 
-// epochStart is the first offset that was written in a leader epoch. Epochs that
-// wrote nothing have none. In a history both fields only grow.
+// epochStart is the first offset that was written in a leader epoch. Epochs that wrote
+// no records have none. In a history both fields only grow.
 type epochStart struct {
 	epoch int32
 	start int64
 }
 
-// epochsFrom is what is left of a history once the log begins at start, which is
-// not before it did, and ends at end. It is that of Kafka's
-// LeaderEpochFileCache.truncateFromStart, but that a log without records has none.
+// epochsFrom returns the rest of a history once the log begins at start, which is not
+// before its old start, and ends at end. It follows Kafka's
+// LeaderEpochFileCache.truncateFromStart, but a log without records has no epochs.
 func epochsFrom(history []epochStart, start, end int64) []epochStart {
 	if start == end {
 		return nil
@@ -25,8 +25,8 @@ func epochsFrom(history []epochStart, start, end int64) []epochStart {
 	return left
 }
 
-// epochEnd searches a history, where current is the epoch in force and end the
-// partition's end offset: if current has written nothing yet, it starts there.
+// epochEnd searches a history. current is the epoch in force, and end the partition's end
+// offset, where current starts if it has written no records yet.
 // The rules are those of Kafka's LeaderEpochFileCache.endOffsetFor.
 func epochEnd(history []epochStart, current int32, end int64, epoch int32) (int32, int64) {
 	switch {
@@ -46,8 +46,8 @@ func epochEnd(history []epochStart, current int32, end int64, epoch int32) (int3
 	return history[next-1].epoch, nextStart
 }
 
-// epochAt is the epoch in which the offset was written, which is not before the
-// first start; 0 if the history is empty.
+// epochAt returns the epoch in which the offset was written, 0 if the history is empty.
+// The offset must not be before the first start.
 func epochAt(history []epochStart, offset int64) int32 {
 	next := sort.Search(len(history), func(i int) bool { return history[i].start > offset })
 	if next == 0 {

@@ -35,7 +35,7 @@ func formatState() (*State, *part) {
 		epochs: []epochStart{{5, 6}, {}, {}},
 		refs: refList{start: 7, hash: [32]byte{8, 31: 9},
 			pages: []pagedChunk{
-				{span: span{last: 10, max: 11}, object: &indexObject{id: segment.ID{12}, size: 13}, position: 14, length: 15, crc: 16},
+				{summary: summary{last: 10, max: 11}, object: &indexObject{id: segment.ID{12}, size: 13}, position: 14, length: 15, crc: 16},
 				{object: &indexObject{id: segment.ID{17}}},
 			},
 			chunks: []refChunk{

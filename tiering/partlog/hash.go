@@ -9,10 +9,10 @@ import (
 	"github.com/varvelog/varve/tiering/wire"
 )
 
-// Hash is the SHA-256 of the whole state in one fixed order. Two nodes that
-// applied the same objects have the same hash, whether or not they started from a
-// checkpoint, and wherever the refs are by now. It takes time in proportion to
-// partitions, epochs and producers, and keeps Apply waiting.
+// Hash returns the SHA-256 of the whole state in one fixed order. Two nodes that applied
+// the same objects have the same hash, whether or not they started from a checkpoint, and
+// wherever the refs are by now. It takes time in proportion to partitions, epochs and
+// producers, and Apply waits for it.
 func (s *State) Hash() [32]byte {
 	s.mu.RLock()
 	defer s.mu.RUnlock()

@@ -10,33 +10,32 @@ import (
 // MaxIndexPayload bounds the payload of an index object, in bytes.
 const MaxIndexPayload = 8 << 20
 
-// Index is an index object that is planned: the chunks that shall lie in it.
+// Index is a planned index object: the chunks that shall lie in it.
 type Index struct {
 	payload []byte
 	parts   map[*part]plannedPages
 	more    bool
 }
 
-// plannedPages is chunks of one partition that follow each other, without the
-// object they shall lie in.
+// plannedPages holds chunks of one partition that follow each other, without the object
+// they shall lie in.
 type plannedPages struct {
 	first int // number of the first chunk
 	pages []pagedChunk
 }
 
-// Payload is the body of the index object, at most MaxIndexPayload bytes: the
-// pages back to back.
+// Payload returns the body of the index object, at most MaxIndexPayload bytes: the pages
+// back to back.
 func (ix *Index) Payload() []byte { return ix.payload }
 
-// More reports whether there was more worth paging than one object may hold: plan
-// the next one soon.
+// More reports whether there were more chunks to page than one object may hold: plan the
+// next one soon.
 func (ix *Index) More() bool { return ix.more }
 
-// PlanIndex plans an index object for the refs in memory: those in chunks that are
-// full or otherwise closed, and those in chunks of at least minRefs, which it
-// closes. It is false if there are none. Readers see no difference, and a plan
-// that comes to nothing is replaced by the next one. Only the caller of Apply may
-// call it.
+// PlanIndex plans an index object for refs in memory: those in chunks that are full or
+// otherwise closed, and those in chunks of at least minRefs, which it closes. It is false
+// if there are none. Readers see no difference, and a later plan replaces one that was not
+// carried out. Only the caller of Apply may call it.
 func (s *State) PlanIndex(minRefs int) (*Index, bool) {
 	return s.planIndex(minRefs, MaxIndexPayload)
 }
@@ -71,7 +70,7 @@ func (ix *Index) plan(w *wire.Writer, k Key, p *part, minRefs, limit int) {
 		w.B = slices.Grow(w.B, size)
 		appendPage(w, k, l.base(len(l.pages)+i), c.refs)
 		planned.pages = append(planned.pages, pagedChunk{
-			span:     c.span,
+			summary:  c.summary,
 			position: uint32(at), length: uint32(size),
 			crc: checksum(w.B[at:]),
 		})
@@ -81,8 +80,8 @@ func (ix *Index) plan(w *wire.Writer, k Key, p *part, minRefs, limit int) {
 	}
 }
 
-// of returns the pages planned for a partition that are not paged yet, nor lost:
-// they stand for as many chunks in memory.
+// of returns the pages planned for a partition that are neither paged yet nor lost. They
+// stand for as many chunks in memory.
 func (ix *Index) of(p *part) []pagedChunk {
 	if ix == nil {
 		return nil
@@ -91,9 +90,9 @@ func (ix *Index) of(p *part) []pagedChunk {
 	return planned.pages[min(max(0, p.refs.firstInMemory()-planned.first), len(planned.pages)):]
 }
 
-// Paged lets the refs that are in ix leave memory. The index object with its
-// payload must be durable, and so must a checkpoint that Encode made of ix and
-// the same object id. Only the caller of Apply may call it.
+// Paged drops the refs that are in ix from memory. The index object with its payload must
+// be durable, and so must a checkpoint that Encode made of ix and the same object id. Only
+// the caller of Apply may call it.
 func (s *State) Paged(ix *Index, object segment.ID) {
 	o := &indexObject{id: object, size: uint32(len(ix.payload))}
 	s.mu.Lock()

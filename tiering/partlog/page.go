@@ -11,8 +11,8 @@ import (
 	"github.com/varvelog/varve/tiering/wire"
 )
 
-// Page is a chunk of a partition's refs that is not in memory: where in the
-// bucket it lies, and what DecodePage will find there.
+// Page is a chunk of a partition's refs that is not in memory. It says where in the bucket
+// the chunk lies, and which offsets and times DecodePage will find there.
 type Page struct {
 	Key
 	Journal          uint32     // whose index object it lies in
@@ -127,10 +127,10 @@ func (r *ref) decode(b []byte, base int64) {
 	r.CRC = binary.BigEndian.Uint32(b[36:])
 }
 
-// implausible says what no ref that follows another can be, or nothing. It assumes a
-// list of journal objects alone: each has a higher seq than the one before, and none
-// has an older leader epoch. That a ref starts where the one before ends needs no check,
-// because a ref's base is not stored.
+// implausible returns why the ref cannot follow another, or nothing. It assumes that all
+// refs are of journal objects: each has a higher seq than the one before, and none has an
+// older leader epoch. It assumes no gaps either: a ref's base is not stored, because the
+// ref starts where the one before ends.
 func (r *ref) implausible(before *ref) string {
 	switch {
 	case r.Seq <= before.Seq:
@@ -237,8 +237,8 @@ func (s *State) Pages() map[segment.ID][]*Page {
 	return pages
 }
 
-// EncodePage makes the bytes of a page again from its extents. The error is
-// segment.ErrCorrupt if these are not the ones that went into it.
+// EncodePage rebuilds the bytes of a page from its extents. The error is
+// segment.ErrCorrupt if these are not the extents of the page.
 func EncodePage(p *Page, extents []Extent) ([]byte, error) {
 	if n := len(extents); n == 0 || n > chunkRefs || extents[0].Base != p.Base || extents[n-1].Last != p.Last {
 		return nil, p.corrupt("%d extents that the journal has are not those of offsets %d to %d", n, p.Base, p.Last)
@@ -255,7 +255,7 @@ func EncodePage(p *Page, extents []Extent) ([]byte, error) {
 	return w.B, nil
 }
 
-// ObjectKey is the key of the index object that the page lies in.
+// ObjectKey returns the key of the index object that the page lies in.
 func (p *Page) ObjectKey() string { return segment.IndexKey(p.Journal, p.Object) }
 
 func (p *Page) name() string {

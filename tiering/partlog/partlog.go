@@ -1,18 +1,21 @@
-// Package partlog is the state of a data journal: for each partition that lives
-// in it the offsets, the history of leader epochs, the idempotent producers, and
-// which object holds which offsets.
+// Package partlog is the state of a data journal. For each partition that lives in it,
+// it has the offsets, the history of leader epochs, the idempotent producers, and the
+// extents: which object holds which offsets.
 //
-// It owns that state, the entries that change it (open, seal, expire producers,
-// delete records), and its two formats in the bucket: the checkpoint, and the index pages that hold
-// what is too old to be kept in memory. It promises that one function, Apply,
-// builds the state both live and on replay, that an object which does not fit
-// leaves the state as it was, that a state read from a checkpoint goes on as the
-// one that was written, and that the state grows with (object, partition) pairs,
-// once they are paged with chunks of up to 256 of them, never with batches or
-// records. There is one writer, the caller of Apply; what is not said to be for
-// it alone may be called from any goroutine, holds the lock for the time of a
-// search, and returns copies. The package never reads a clock, a store or the
-// records: a look-up names the page that the caller has to read.
+// It owns that state and the entries that change it: open, seal, expire producers, delete
+// records. It owns the state's two formats in the bucket: the checkpoint, and the index
+// pages, which hold extents that are too old for memory. It promises:
+//
+//   - One function, Apply, builds the state, both live and on replay.
+//   - An object that does not fit leaves the state as it was.
+//   - A state that was read from a checkpoint goes on like the one that was written.
+//   - The state grows with pairs of object and partition, and once these are paged, with
+//     chunks of up to 256 of them; never with batches or records.
+//
+// There is one writer, the caller of Apply. Every function that is not for it alone may
+// be called from any goroutine, holds the lock for the time of a search, and returns
+// copies. The package never reads a clock, a store or the records: a look-up names the
+// page that the caller has to read.
 package partlog
 
 import (
@@ -25,10 +28,9 @@ import (
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-// ErrContradiction is an object that cannot follow what was applied before it:
-// an offset that does not continue, a partition that is not open, a leader epoch
-// that goes back. The journal, or the program that wrote it, is broken; nobody
-// may go on from here.
+// ErrContradiction is an object that cannot follow the objects applied before it: an
+// offset that does not continue, a partition that is not open, a leader epoch that goes
+// back. The journal, or the program that wrote it, is broken; no node may go on from here.
 var ErrContradiction = errors.New("object contradicts the state of its journal")
 
 // Key names a partition.
@@ -45,13 +47,13 @@ func (k Key) Compare(o Key) int {
 	return cmp.Compare(k.Index, o.Index)
 }
 
-// View is what a partition looks like at the head of the journal.
+// View is a partition as it stands at the head of the journal.
 type View struct {
 	Start, End int64 // first offset, and the offset after the last committed one: the high watermark
 	Epoch      int32 // Kafka's leader epoch: the journal's epoch plus EpochBase
 	EpochBase  int32
 	Sealed     bool  // takes no more records in this journal
-	Bytes      int64 // of all batches, also of those whose records are deleted: the bucket has them
+	Bytes      int64 // of all batches, also of deleted ones, which the bucket still has
 }
 
 // State is the state of one data journal.
@@ -89,7 +91,7 @@ type part struct {
 	producers   Producers
 }
 
-// New returns the state of a journal of which nothing has been applied.
+// New returns the state of a journal before its first object.
 func New(journal uint32) *State {
 	return &State{
 		journal: journal,
@@ -98,17 +100,17 @@ func New(journal uint32) *State {
 	}
 }
 
-// Journal is the journal whose state this is.
+// Journal returns the journal whose state this is.
 func (s *State) Journal() uint32 { return s.journal }
 
-// Head is the seq of the last object applied, 0 if there is none.
+// Head returns the seq of the last object applied, 0 if there is none.
 func (s *State) Head() uint64 {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return s.head
 }
 
-// Behind is how many objects the journal has had after that of an extent.
+// Behind returns how many seqs the head is after the object of an extent.
 func (s *State) Behind(e *Extent) uint64 {
 	return max(s.Head(), e.Object.Seq) - e.Object.Seq
 }
@@ -191,8 +193,8 @@ func (s *State) FindNewest(k Key, offset int64) (Extent, *Page, bool) {
 	return p.refs.newest(s.home(k), max(offset, p.start))
 }
 
-// EpochAt returns the leader epoch that the record at offset was written in; false
-// if the log holds no such offset.
+// EpochAt returns the leader epoch in which the record at offset was written; false if
+// the log holds no such offset.
 func (s *State) EpochAt(k Key, offset int64) (int32, bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -203,11 +205,11 @@ func (s *State) EpochAt(k Key, offset int64) (int32, bool) {
 	return epochAt(p.epochs, offset), true
 }
 
-// EpochEnd answers OffsetForLeaderEpoch (KIP-101, KIP-279): the largest known
-// epoch that is not above the one asked for, and the offset at which the next
-// epoch starts. That is End for the epoch in force, and (-1, -1) for one above
-// it. For an epoch older than all that are known it is that epoch and Start. It is false if the partition was never opened
-// here.
+// EpochEnd answers OffsetForLeaderEpoch (KIP-101, KIP-279). It returns the largest known
+// epoch that is not above the one asked for, and the offset at which the next epoch
+// starts: End for the epoch in force. For an epoch above that it returns (-1, -1), and for
+// one older than all known epochs, that epoch and Start. It is false if the partition was
+// never opened here.
 func (s *State) EpochEnd(k Key, epoch int32) (got int32, end int64, ok bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -219,9 +221,8 @@ func (s *State) EpochEnd(k Key, epoch int32) (got int32, end int64, ok bool) {
 	return got, end, true
 }
 
-// Producers calls fn for every idempotent producer of the partition, by id, with
-// the time it was last used (see Producers.Put). It is how a new leader gets the
-// table it goes on from.
+// Producers calls fn for every idempotent producer of the partition, by id, with the time
+// it was last used (see Producers.Put). A new leader goes on from this table.
 func (s *State) Producers(k Key, fn func(p segment.Producer, usedMs int64)) {
 	var copied Producers
 	s.mu.RLock()

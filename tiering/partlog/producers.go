@@ -9,15 +9,16 @@ import (
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-// What Check refuses.
+// The errors of Check.
 var (
-	// ErrOutOfOrder: the batch does not follow the producer's last one; one
-	// before it is missing.
+	// ErrOutOfOrder is a batch that does not follow the producer's last one: one before
+	// it is missing.
 	ErrOutOfOrder = errors.New("out of order sequence number")
-	// ErrProducerEpoch: a newer instance of the producer has written already.
+	// ErrProducerEpoch is a batch of an old instance of the producer: a newer one has
+	// written already.
 	ErrProducerEpoch = errors.New("producer epoch is older than the latest one")
-	// ErrDuplicateSequence: the batch was written, so long ago that its offset is
-	// not remembered any more.
+	// ErrDuplicateSequence is a batch that was written so long ago that its offset is not
+	// remembered any more.
 	ErrDuplicateSequence = errors.New("batch was written before, its offset is no longer known")
 )
 
@@ -27,13 +28,13 @@ type Verdict uint8
 // The verdicts. The zero Verdict comes with an error.
 const (
 	VerdictNew       Verdict = 1 // append it
-	VerdictDuplicate Verdict = 2 // it is in the log already: answer with where it is
+	VerdictDuplicate Verdict = 2 // it is in the log already: answer with its offset there
 )
 
-// Producers is what one partition knows of its idempotent producers: for each
-// the epoch and the last five batches (KIP-98). The leader has one to check what
-// it appends, Apply has one to replay; both keep this rule. The zero value is
-// empty and ready. It is not safe for concurrent use.
+// Producers is the table of a partition's idempotent producers. It has the epoch and the
+// last five batches of each (KIP-98). The leader has one table, to check batches before it
+// appends them; Apply has another, to replay. The zero value is empty and ready. It is not
+// safe for concurrent use.
 type Producers struct {
 	byID map[int64]*producer
 }
@@ -45,12 +46,12 @@ type producer struct {
 	batches [segment.MaxProducerBatches]segment.ProducerBatch
 }
 
-// Check decides on a batch that is about to be appended. The order of the checks
-// is Kafka's (ProducerAppendInfo, ProducerStateEntry): a duplicate first, then
-// the epoch, then the sequence number. For a VerdictDuplicate it returns the original.
-// A batch without a producer id is always VerdictNew, and so is the first one of a
-// producer that is not known, whatever its sequence number: its state may have
-// expired.
+// Check decides on a batch that is about to be appended. The order of the checks is
+// Kafka's (ProducerAppendInfo, ProducerStateEntry): first a duplicate, then the epoch,
+// then the sequence number. For a VerdictDuplicate it returns the original.
+//
+// A batch without a producer id is always VerdictNew. So is the first batch of an unknown
+// producer, whatever its sequence number: the producer's state may have expired.
 func (t *Producers) Check(h batch.Header) (Verdict, segment.ProducerBatch, error) {
 	p := t.byID[h.ProducerID]
 	if h.ProducerID < 0 || p == nil {
@@ -91,10 +92,9 @@ func (p *producer) find(h batch.Header) (segment.ProducerBatch, bool) {
 	return segment.ProducerBatch{}, false
 }
 
-// forgotten reports whether the batch lies before the remembered ones. Only a
-// full window has forgotten any: with fewer batches known, one before the first
-// was never written since the producer's state began, and calling it a duplicate
-// would lose it.
+// forgotten reports whether the batch lies before the remembered ones. Only a full window
+// has forgotten any. If fewer batches are known, a batch before the first one was never
+// written since the producer's state began; to call it a duplicate would lose it.
 func (p *producer) forgotten(h batch.Header) bool {
 	if int(p.n) < len(p.batches) {
 		return false
@@ -110,8 +110,8 @@ func nextSequence(last int32) int32 {
 	return last + 1
 }
 
-// Add notes a batch that Check called new as appended at offset base. usedMs is
-// the time it counts as used, in Unix milliseconds.
+// Add notes that a batch which Check called new was appended at offset base. usedMs is
+// the time of this use of the producer, in Unix milliseconds.
 func (t *Producers) Add(h batch.Header, base, usedMs int64) {
 	if h.ProducerID < 0 {
 		return
@@ -134,9 +134,9 @@ func (t *Producers) Add(h batch.Header, base, usedMs int64) {
 	p.usedMs = usedMs
 }
 
-// Merge notes what a segment says of a producer: the batches it holds, which
-// follow those that are known. usedMs is the BuiltMs of the segment. The producer
-// must have between 1 and MaxProducerBatches batches.
+// Merge notes the batches of a producer in a segment, which follow the known ones. usedMs
+// is the BuiltMs of the segment. The producer must have between 1 and MaxProducerBatches
+// batches.
 func (t *Producers) Merge(p segment.Producer, usedMs int64) {
 	own := t.byID[p.ID]
 	if own == nil || own.epoch != p.Epoch {
@@ -159,7 +159,7 @@ func (p *producer) push(b segment.ProducerBatch) {
 	p.n++
 }
 
-// Get returns what is known of a producer, as a footer lists it.
+// Get returns a producer as a footer lists it; false if it is not known.
 func (t *Producers) Get(id int64) (segment.Producer, bool) {
 	p := t.byID[id]
 	if p == nil {
@@ -172,9 +172,8 @@ func (p *producer) export(id int64) segment.Producer {
 	return segment.Producer{ID: id, Epoch: p.epoch, Batches: slices.Clone(p.batches[:p.n])}
 }
 
-// Put replaces what is known of a producer. usedMs is the time it was last
-// used. The producer must have between 1
-// and MaxProducerBatches batches.
+// Put replaces the state of a producer. usedMs is the time it was last used. The producer
+// must have between 1 and MaxProducerBatches batches.
 func (t *Producers) Put(p segment.Producer, usedMs int64) {
 	own := &producer{usedMs: usedMs, epoch: p.Epoch, n: uint8(len(p.Batches))}
 	copy(own.batches[:], p.Batches)
@@ -206,7 +205,7 @@ func (t *Producers) Each(fn func(p segment.Producer, usedMs int64)) {
 	}
 }
 
-// Len is how many producers are known.
+// Len returns how many producers are known.
 func (t *Producers) Len() int { return len(t.byID) }
 
 func (t *Producers) ids() []int64 {

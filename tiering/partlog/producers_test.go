@@ -95,10 +95,10 @@ func TestProducerChecksAreKafkas(t *testing.T) {
 // forgets nothing and counts sequences without a wrap.
 func TestProducerWindowMatchesUnboundedHistory(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		type span struct{ first, last int64 }
+		type sequences struct{ first, last int64 }
 		var (
 			table   Producers
-			history []span // of the current epoch
+			history []sequences // of the current epoch
 			epoch   int16
 			end     int64 = 1000
 		)
@@ -120,7 +120,7 @@ func TestProducerWindowMatchesUnboundedHistory(t *testing.T) {
 			switch {
 			case !known:
 				want = VerdictNew
-			case newEpoch == epoch && slices.Contains(window, span{first, last}):
+			case newEpoch == epoch && slices.Contains(window, sequences{first, last}):
 				want = VerdictDuplicate
 			case newEpoch < epoch:
 				wantErr = ErrProducerEpoch
@@ -152,7 +152,7 @@ func TestProducerWindowMatchesUnboundedHistory(t *testing.T) {
 				epoch, history = newEpoch, nil
 			}
 			end += last - first + 1
-			history, next = append(history, span{first, last}), last+1
+			history, next = append(history, sequences{first, last}), last+1
 			p, ok := table.Get(testProducer)
 			if !ok || p.Batches[len(p.Batches)-1].LastOffset != end-1 || len(p.Batches) > segment.MaxProducerBatches {
 				t.Fatalf("the last of %+v does not end at %d", p, end-1)

@@ -11,8 +11,8 @@ import (
 	"github.com/varvelog/varve/tiering/wire"
 )
 
-// chunkRefs is how many refs a chunk holds at most: an append copies at most one
-// chunk, and a look-up loads at most one.
+// chunkRefs is how many refs a chunk holds at most. An append copies at most one chunk,
+// and a look-up loads at most one.
 const chunkRefs = 256
 
 // ref is an Extent of an object of the state's own journal, in the least memory. The
@@ -38,39 +38,39 @@ func refOf(seq uint64, p *segment.Partition) ref {
 	}
 }
 
-// refList is the refs of a partition in offset order, in chunks without gaps
-// between them. It grows at its end, and loses whole chunks at its beginning when
-// their records are deleted. The older chunks lie in index objects, the others in
-// memory; chunks are numbered through both.
+// refList holds the refs of a partition in offset order, in chunks without gaps between
+// them. It grows at its end, and loses whole chunks at its beginning when their records
+// are deleted. The older chunks lie in index objects, the others in memory. Chunks are
+// numbered through both.
 type refList struct {
 	start   int64 // offset at which the first chunk starts
 	pages   []pagedChunk
 	chunks  []refChunk
-	dropped int      // chunks that were lost since the state was made; the writer's alone
-	closed  bool     // the last of chunks takes no more refs; the writer's alone, without the lock
+	dropped int      // chunks that were lost since the state was made; for the writer alone
+	closed  bool     // the last of chunks takes no more refs; for the writer alone, without the lock
 	hash    [32]byte // of all refs there ever were, see nextHash
 }
 
-// span is what is known of a chunk without its refs. It starts where the chunk
-// before it ends.
-type span struct {
+// summary describes a chunk without its refs. The chunk starts where the one before it
+// ends.
+type summary struct {
 	last int64 // offset
 	max  int64 // greatest timestamp
 	peak int64 // greatest timestamp that this chunk and all before it may have
 }
 
 type refChunk struct {
-	span
-	vague bool  // one of refs is; all are, if this program began the chunk
+	summary
+	vague bool  // one of the refs is; all are, if this program began the chunk
 	refs  []ref // never empty
 }
 
-// vague: nothing is known of the timestamps. Clients wrote so in the headers of
-// batches, and it was believed; the records may have any.
+// vague reports whether the timestamps are unknown. Older versions stored that when a
+// client's batch header said so; its records may have any time.
 func (r *ref) vague() bool { return r.MaxTimestamp < 0 }
 
 type pagedChunk struct {
-	span
+	summary
 	object           *indexObject
 	position, length uint32 // in the payload of the object
 	crc              uint32 // of these bytes
@@ -84,31 +84,31 @@ type indexObject struct {
 
 func (l *refList) len() int { return len(l.pages) + len(l.chunks) }
 
-func (l *refList) span(i int) *span {
+func (l *refList) summary(i int) *summary {
 	if i < len(l.pages) {
-		return &l.pages[i].span
+		return &l.pages[i].summary
 	}
-	return &l.chunks[i-len(l.pages)].span
+	return &l.chunks[i-len(l.pages)].summary
 }
 
-// base is the offset at which chunk i starts.
+// base returns the offset at which chunk i starts.
 func (l *refList) base(i int) int64 {
 	if i == 0 {
 		return l.start
 	}
-	return l.span(i-1).last + 1
+	return l.summary(i-1).last + 1
 }
 
-// peak is the greatest timestamp of the chunks before chunk i.
+// peak returns the greatest timestamp of the chunks before chunk i.
 func (l *refList) peak(i int) int64 {
 	if i == 0 {
 		return math.MinInt64
 	}
-	return l.span(i - 1).peak
+	return l.summary(i - 1).peak
 }
 
-// upTo is the greatest timestamp that chunk i may have. Of a page only its greatest
-// timestamp is stored, from which its being vague shows if all its refs are.
+// upTo returns the greatest timestamp that chunk i may have. Only the greatest known
+// timestamp of a page is stored; it shows that the page is vague only if all its refs are.
 func (l *refList) upTo(i int) int64 {
 	if i < len(l.pages) {
 		return upTo(l.pages[i].max, l.pages[i].max < 0)
@@ -127,7 +127,7 @@ func upTo(greatest int64, vague bool) int64 {
 func (l *refList) add(r ref) {
 	n := len(l.chunks)
 	if n == 0 || l.closed || len(l.chunks[n-1].refs) == chunkRefs || l.chunks[n-1].vague != r.vague() {
-		l.chunks = append(l.chunks, refChunk{span: span{max: math.MinInt64, peak: l.peak(l.len())}, vague: r.vague()})
+		l.chunks = append(l.chunks, refChunk{summary: summary{max: math.MinInt64, peak: l.peak(l.len())}, vague: r.vague()})
 		l.closed = false
 	}
 	c := &l.chunks[len(l.chunks)-1]
@@ -138,7 +138,7 @@ func (l *refList) add(r ref) {
 	l.hash = nextHash(l.hash, r)
 }
 
-// nextHash is the SHA-256 of the hash of the refs before r and of r: it does not
+// nextHash returns the SHA-256 of the hash of the refs before r, and of r. It does not
 // depend on where chunks begin, nor on where their refs are.
 func nextHash(h [32]byte, r ref) [32]byte {
 	w := wire.Writer{B: make([]byte, 0, len(h)+refSize)}
@@ -157,11 +157,11 @@ func (l *refList) dropBefore(offset int64) {
 	pages := min(n, len(l.pages))
 	l.start = l.base(n)
 	l.dropped += n
-	l.pages = slices.Clone(l.pages[pages:]) // the old arrays would keep what is lost
+	l.pages = slices.Clone(l.pages[pages:]) // the old arrays would keep the lost chunks
 	l.chunks = slices.Clone(l.chunks[n-pages:])
 	peak := int64(math.MinInt64)
 	for i := range l.len() {
-		s := l.span(i)
+		s := l.summary(i)
 		if peak = max(peak, l.upTo(i)); s.peak == peak {
 			break // and so are those after it
 		}
@@ -169,13 +169,12 @@ func (l *refList) dropBefore(offset int64) {
 	}
 }
 
-// firstInMemory is the number of the first of chunks, those that were lost counted.
+// firstInMemory returns the number of the first chunk in memory, counting lost ones.
 func (l *refList) firstInMemory() int { return l.dropped + len(l.pages) }
 
-// seek returns the first chunk that ends at offset or after it; len if there is
-// none.
+// seek returns the first chunk that ends at offset or after it; len if there is none.
 func (l *refList) seek(offset int64) int {
-	return sort.Search(l.len(), func(i int) bool { return l.span(i).last >= offset })
+	return sort.Search(l.len(), func(i int) bool { return l.summary(i).last >= offset })
 }
 
 // from returns up to n extents, starting with the one that holds offset, or the page
@@ -216,7 +215,7 @@ func (c *refChunk) extents(journal uint32) iter.Seq[Extent] {
 func (l *refList) firstWithTime(in home, offset, ts int64) (Extent, *Page, bool) {
 	i := l.seek(offset)
 	if l.peak(i) < ts {
-		i += sort.Search(l.len()-i, func(n int) bool { return l.span(i+n).peak >= ts })
+		i += sort.Search(l.len()-i, func(n int) bool { return l.summary(i+n).peak >= ts })
 	}
 	for ; i < l.len(); i++ {
 		if l.upTo(i) < ts {
@@ -237,11 +236,11 @@ func (l *refList) newest(in home, offset int64) (Extent, *Page, bool) {
 	greatest, at := int64(-1), -1
 	var newest Extent
 	for i := l.seek(offset); i < l.len(); i++ {
-		if l.span(i).max <= greatest {
+		if l.summary(i).max <= greatest {
 			continue
 		}
 		if i < len(l.pages) {
-			greatest, at = l.span(i).max, i
+			greatest, at = l.summary(i).max, i
 			continue
 		}
 		if e, ok := newestOf(l.chunks[i-len(l.pages)].extents(in.journal), offset); ok && e.MaxTimestamp > greatest {

@@ -9,9 +9,9 @@ import (
 	"github.com/varvelog/varve/tiering/wire"
 )
 
-// Decode returns the state that Encode wrote for a journal, to go on from with
-// Apply. Errors are segment.ErrCorrupt and segment.ErrUnsupported. It allocates
-// no more than a small multiple of the payload.
+// Decode returns the state that Encode wrote for a journal; Apply goes on from it. Errors
+// are segment.ErrCorrupt and segment.ErrUnsupported. Decode allocates no more than a small
+// multiple of the payload.
 func Decode(journal uint32, payload []byte) (*State, error) {
 	r := wire.NewReader(payload)
 	version := r.U16()
@@ -33,9 +33,9 @@ func Decode(journal uint32, payload []byte) (*State, error) {
 type decoder struct {
 	r       *wire.Reader
 	s       *State
-	first   bool // it is of version 1, which deletes no records
+	first   bool // it is of version 1, in which no records are deleted
 	objects []*indexObject
-	named   int // of objects, by the partitions so far
+	named   int // how many of objects the partitions have named so far
 }
 
 func (d *decoder) state() error {
@@ -130,7 +130,7 @@ func (d *decoder) part() (*part, error) {
 	return p, nil
 }
 
-// implausible says what the fixed part of a partition cannot be, or nothing.
+// implausible returns why the fixed part of a partition cannot be right, or nothing.
 func (d *decoder) implausible(p *part, sealed uint8) string {
 	switch {
 	case p.start < 0 || p.start > maxOffset || p.bytes < 0 || p.refs.start < 0 || p.refs.start > p.start:
@@ -186,7 +186,8 @@ func (d *decoder) pages(l *refList, n uint32) error {
 	return r.Err()
 }
 
-// object returns an index object. They are numbered as they are named.
+// object returns an index object. Objects are numbered in the order in which pages name
+// them.
 func (d *decoder) object(number uint32) (*indexObject, error) {
 	if err := d.r.Err(); err != nil {
 		return nil, err
@@ -200,7 +201,7 @@ func (d *decoder) object(number uint32) (*indexObject, error) {
 	return d.objects[number], nil
 }
 
-// refs is how many refs the chunk has, 0 if its length cannot be.
+// refs returns how many refs the chunk has, 0 if its length cannot be right.
 func (c *pagedChunk) refs() int {
 	n := (int64(c.length) - pageFixedSize) / refSize
 	if n < 1 || n > chunkRefs || int64(c.length) != int64(pageSize(int(n))) {
@@ -227,7 +228,7 @@ func (d *decoder) chunks(p *part, n uint32) error {
 		if r.Err() != nil {
 			break
 		}
-		c := refChunk{span: span{max: math.MinInt64}, refs: refs}
+		c := refChunk{summary: summary{max: math.MinInt64}, refs: refs}
 		for _, ref := range refs {
 			kept := max(ref.Base, p.start) // of deleted records the history says nothing
 			if ref.Seq > d.s.head || ref.Last >= kept && (epochAt(p.epochs, kept) != ref.Epoch || epochAt(p.epochs, ref.Last) != ref.Epoch) {
@@ -242,8 +243,8 @@ func (d *decoder) chunks(p *part, n uint32) error {
 	return r.Err()
 }
 
-// contradicts says how refs and the rest of a partition differ, or nothing. whole
-// tells that no record was ever deleted.
+// contradicts returns how the refs and the rest of a partition differ, or nothing. whole
+// means that no record was ever deleted.
 func (p *part) contradicts(whole bool) string {
 	least, exact := int64(0), whole // bytes
 	for i := range p.refs.pages {
@@ -260,7 +261,7 @@ func (p *part) contradicts(whole bool) string {
 		return fmt.Sprintf("%d bytes, its refs have %d", p.bytes, least)
 	case (p.bytes == 0) != (p.refs.hash == [32]byte{}):
 		return "hash of the refs does not fit their number"
-	case empty && p.refs.start != p.start || !empty && p.refs.span(0).last < p.start:
+	case empty && p.refs.start != p.start || !empty && p.refs.summary(0).last < p.start:
 		return fmt.Sprintf("refs from offset %d on, log from offset %d to %d", p.refs.start, p.start, p.end)
 	case empty != (len(p.epochs) == 0) || !empty && p.epochs[len(p.epochs)-1].start >= p.end:
 		return fmt.Sprintf("%d leader epochs, log from offset %d to %d", len(p.epochs), p.start, p.end)

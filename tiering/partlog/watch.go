@@ -5,8 +5,8 @@ import (
 	"sync"
 )
 
-// waiters are those who want to know when a partition moves. The lock is its
-// own: waking takes the time of the woken, not of the readers of the state.
+// waiters holds the watchers of partitions. It has a lock of its own, so that waking does
+// not keep the readers of the state waiting.
 type waiters struct {
 	mu    sync.Mutex
 	byKey map[Key][]*waiter // few for most keys, and then a map of each would cost more
@@ -15,10 +15,9 @@ type waiters struct {
 type waiter struct{ wake chan<- struct{} }
 
 // Watch sends on wake, without blocking, whenever Start or End of one of the
-// keys moves, and when one of them is opened or sealed, until cancel is called.
-// wake must have room for one value, so that a send which finds it full tells
-// nothing new. Watch first and look up then: what the look-up does not show is
-// announced.
+// keys moves, and when one of them is opened or sealed, until cancel is called. wake must
+// have room for one value; a send that finds it full is not needed. Watch first, and look
+// up then: every later change is announced.
 func (s *State) Watch(keys []Key, wake chan<- struct{}) (cancel func()) {
 	w := &waiter{wake: wake}
 	s.waiters.add(keys, w)

@@ -173,7 +173,7 @@ func (p *Partition) name() string { return fmt.Sprintf("partition %s-%d", p.Topi
 
 // implausible returns why no partition can be like this, or "".
 func (p *Partition) implausible() string {
-	span := uint64(p.LastOffset) - uint64(p.BaseOffset) // less one
+	offsets := uint64(p.LastOffset) - uint64(p.BaseOffset) // less one
 	switch {
 	case p.Topic.IsZero():
 		return "topic id is zero"
@@ -181,8 +181,8 @@ func (p *Partition) implausible() string {
 		return fmt.Sprintf("index %d or leader epoch %d is negative", p.Index, p.LeaderEpoch)
 	case p.BaseOffset < 0 || p.LastOffset < p.BaseOffset:
 		return fmt.Sprintf("offsets from %d to %d", p.BaseOffset, p.LastOffset)
-	case p.Batches == 0 || p.Batches > p.Records || uint64(p.Records) > span+1:
-		return fmt.Sprintf("%d batches of %d records at %d offsets", p.Batches, p.Records, span+1)
+	case p.Batches == 0 || p.Batches > p.Records || uint64(p.Records) > offsets+1:
+		return fmt.Sprintf("%d batches of %d records at %d offsets", p.Batches, p.Records, offsets+1)
 	case p.Length > MaxObjectSize || uint64(p.Batches)*batch.HeaderSize > p.Length:
 		return fmt.Sprintf("%d batches in %d bytes", p.Batches, p.Length)
 	case p.MaxTimestamp < -1:
