@@ -6,8 +6,8 @@
 // promises:
 //
 //   - It serves no record above the committed head of a journal.
-//   - It serves records of an object only once the object's footer was read and fits the
-//     journal's state, or all bytes of the extent have the CRC that the state has.
+//   - It serves records of an object only after a check. Either the object's footer fits
+//     the journal's state, or all bytes of the extent have the CRC that the state has.
 //   - It serves no batch whose CRC or offsets are wrong.
 //   - Answers that send a consumer elsewhere rest on a head that was proved after the
 //     request arrived. These are: out of range, a latest or earliest offset, an unknown
@@ -105,9 +105,9 @@ type JournalView struct {
 	// Await notes that a request waits for records, until the returned function is called.
 	// Nil if new records arrive without a look at the bucket.
 	Await func() (end func())
-	// Confirm returns nil if this node is known to lead the journal still, ErrNotLeader if
-	// it does not lead it any more, and any other error if that is not known. Nil if this
-	// node does not lead the journal.
+	// Confirm returns nil if this node is known to lead the journal still. ErrNotLeader
+	// means that it does not lead it any more, and any other error that this is not known.
+	// Nil if this node does not lead the journal.
 	Confirm func(context.Context) error
 }
 

@@ -29,7 +29,7 @@ type piece struct {
 	object  string // key of the extent's object
 	from    int64  // the first offset wanted
 	ahead   int64  // bytes to read in one go, if a step needs less; positive
-	replay  bool   // read it apart from what others read of the object
+	replay  bool   // read it apart from the blocks that other readers share
 
 	opened  bool
 	openErr error

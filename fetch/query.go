@@ -99,8 +99,8 @@ func (q *query) lost(ctx context.Context, j journal) error {
 
 var errNotOpen = fmt.Errorf("%w: the partition is not open in its journal yet", ErrNotReady)
 
-// view returns the partition's view for a client that knows this leader epoch,
-// from a proved head if the caller asks for one, or if the epoch is newer than ours.
+// view returns the partition's view for a client that knows this leader epoch. The head is
+// proved if the caller asks for it, or if the epoch is newer than ours.
 func (q *query) view(ctx context.Context, j journal, k partlog.Key, leaderEpoch int32, proof bool) (partlog.View, error) {
 	v, ok := j.State.Lookup(k)
 	if proof || ok && leaderEpoch > v.Epoch {

@@ -210,7 +210,7 @@ func (c *Cache) ReadAhead(asks []Ask) (taken int) {
 }
 
 // Look returns how many bytes of an account were dropped since the last Look, before
-// their reader came, and how many bytes may be read ahead at once over all accounts.
+// their reader came. It also returns how many bytes all accounts may have read ahead.
 func (c *Cache) Look(a *Ahead) (lost, room int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

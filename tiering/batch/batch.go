@@ -79,7 +79,7 @@ const (
 // Known reports whether the protocol defines the codec.
 func (c Codec) Known() bool { return c >= None && c <= Zstd }
 
-// String is the codec as compression.type spells it.
+// String returns the codec as compression.type spells it.
 func (c Codec) String() string {
 	if !c.Known() {
 		return fmt.Sprintf("codec(%d)", int8(c))
@@ -106,14 +106,14 @@ type Header struct {
 	Records         int32
 }
 
-// Size is the length of the whole batch in bytes.
+// Size returns the length of the whole batch in bytes.
 func (h Header) Size() int { return lengthOverhead + int(h.Length) }
 
-// LastOffset is the offset of the last record.
+// LastOffset returns the offset of the last record.
 func (h Header) LastOffset() int64 { return h.BaseOffset + int64(h.LastOffsetDelta) }
 
-// LastSequence is the sequence number of the last record. After 2^31-1 comes 0.
-// It is -1 if the batch has no sequence numbers.
+// LastSequence returns the sequence number of the last record. After 2^31-1 comes 0. It is
+// -1 if the batch has no sequence numbers.
 func (h Header) LastSequence() int32 {
 	if h.BaseSequence < 0 {
 		return -1
@@ -121,7 +121,7 @@ func (h Header) LastSequence() int32 {
 	return int32((int64(h.BaseSequence) + int64(h.LastOffsetDelta)) & math.MaxInt32)
 }
 
-// Compression is the codec of the records, which may be one not Known.
+// Compression returns the codec of the records, which may be one that is not Known.
 func (h Header) Compression() Codec { return Codec(h.Attributes & codecMask) }
 
 // Control reports whether the batch is a transaction marker.
@@ -134,8 +134,8 @@ func (h Header) Transactional() bool { return h.Attributes&bitTransactional != 0
 // every record.
 func (h Header) LogAppendTime() bool { return h.Attributes&bitLogAppendTime != 0 }
 
-// UpTo is the greatest timestamp that a record of the batch may have. Check has seen
-// to it that the header says so, but not in batches that were stored before: there
+// UpTo returns the greatest timestamp that a record of the batch may have. New batches
+// have it in their header, because Check corrects it. In batches of older versions,
 // clients wrote -1, or the time of the first record, which is the base timestamp.
 func (h Header) UpTo() int64 {
 	if h.LogAppendTime() || h.MaxTimestamp > h.BaseTimestamp || h.Records == 1 && h.MaxTimestamp == h.BaseTimestamp {
@@ -144,10 +144,10 @@ func (h Header) UpTo() int64 {
 	return math.MaxInt64
 }
 
-// Parse reads the header of the batch that starts b; more may follow it. If b
-// holds less than the batch, the error is ErrShort, and the header is returned
-// if b holds that much (so that its Size tells how much is missing), else zero.
-// Other errors are ErrMagic and ErrCorruptBatch. The CRC is not checked.
+// Parse reads the header of the batch that starts b; more may follow it. If b holds less
+// than the batch, the error is ErrShort. Then the header is returned if b holds all of it,
+// so that its Size shows how much is missing; else it is zero. Other errors are ErrMagic
+// and ErrCorruptBatch. The CRC is not checked.
 func Parse(b []byte) (Header, error) {
 	if err := checkHeader(b); err != nil {
 		return Header{}, err
@@ -216,8 +216,8 @@ func CheckCRCParts(parts [][]byte, h Header) bool {
 	return crc == h.CRC
 }
 
-// Patch writes what a broker assigns: the base offset and the partition's leader
-// epoch. Both lie outside the CRC. b starts with a whole header.
+// Patch writes the fields that a broker assigns: the base offset and the partition's
+// leader epoch. Both lie outside the CRC. b starts with a whole header.
 func Patch(b []byte, baseOffset int64, leaderEpoch int32) {
 	_ = b[HeaderSize-1]
 	binary.BigEndian.PutUint64(b, uint64(baseOffset))

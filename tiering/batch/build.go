@@ -5,9 +5,9 @@ import (
 	"hash/crc32"
 )
 
-// Build returns a batch of records as a plain producer sends it, not compressed
-// and not idempotent, and its header. Offsets are those of the records' places;
-// timestamps must be those of the records. There must be at least one record.
+// Build returns a batch of records as a plain producer sends it, not compressed and not
+// idempotent, and its header. The offset of a record is its index; its Timestamp is kept.
+// There must be at least one record.
 func Build(records []Record) ([]byte, Header) {
 	size := HeaderSize
 	latest := records[0].Timestamp
@@ -32,11 +32,11 @@ func Build(records []Record) ([]byte, Header) {
 	return b, decode((*[HeaderSize]byte)(b))
 }
 
-// maxRecordOverhead is the most a record takes beside its key, value and headers:
-// its attributes and six varints.
+// maxRecordOverhead is the most bytes that a record takes in addition to its key, value
+// and headers: its attributes and six varints.
 const maxRecordOverhead = 1 + 6*binary.MaxVarintLen32 + binary.MaxVarintLen64
 
-// appendRecord appends what walker.next reads, with its length before it.
+// appendRecord appends a record as recordReader.next reads it, with its length before it.
 func appendRecord(b []byte, r *Record, offsetDelta int, baseTimestamp int64) []byte {
 	var scratch [32]byte
 	head := append(scratch[:0], 0)

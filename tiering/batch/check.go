@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Rules are what a topic asks of the records of a batch.
+// Rules are the demands of a topic on the records of a batch.
 type Rules struct {
 	Keys           bool  // no key may be null
 	Oldest, Newest int64 // bounds of timestamps, in Unix milliseconds; -1 is always allowed
@@ -20,8 +20,9 @@ type BadRecord struct {
 	Err       error // ErrKey, ErrTimestamp, or an ErrInvalidRecord that says what is malformed
 }
 
-// BadRecords is the error of a batch because of its records: the first of them, in
-// order. It is an ErrTimestamp if one of them is, else an ErrInvalidRecord.
+// BadRecords is the error of a batch that is refused because of its records. It has the
+// first of these in order. It is an ErrTimestamp if one of them is, else an
+// ErrInvalidRecord.
 type BadRecords []BadRecord
 
 // maxBadRecords bounds the records named in one error.
@@ -38,7 +39,7 @@ func (e BadRecords) Error() string {
 	return strings.Join(words, "; ")
 }
 
-// Is makes it an error of one class.
+// Is makes BadRecords an error of one class.
 func (e BadRecords) Is(target error) bool {
 	class := ErrInvalidRecord
 	for _, r := range e {
@@ -49,12 +50,13 @@ func (e BadRecords) Is(target error) bool {
 	return target == class
 }
 
-// Check walks the records of a batch that Validate has accepted, which b holds and
-// no more, and returns their greatest timestamp, -1 if none carries one. The records
-// must be what the header says, with offset deltas from 0 up without a gap, and as
-// rules ask for, and nothing may follow them. Compressed records are decoded in a
-// stream, in little memory whatever they expand to, which is taken from room.
-// BadRecords names the records at fault; other errors are those of ctx.
+// Check walks the records of a batch that Validate has accepted. b holds that batch and no
+// more. Check returns the greatest timestamp of the records, -1 if none carries one.
+//
+// There must be as many records as the header says, with offset deltas from 0 up without a
+// gap. They must keep the rules, and no bytes may follow them. Compressed records are
+// decoded in a stream, in little memory whatever they expand to, which is taken from room.
+// BadRecords has the records at fault; other errors are those of ctx.
 func Check(ctx context.Context, room *Room, b []byte, h Header, rules Rules) (maxTimestamp int64, err error) {
 	var o opened
 	if err := o.open(ctx, room, b, h); err != nil {
@@ -67,9 +69,9 @@ func Check(ctx context.Context, room *Room, b []byte, h Header, rules Rules) (ma
 	maxTimestamp = -1
 	var bad BadRecords
 	for i := range h.Records {
-		e, flaw := o.walker.next()
+		e, flaw := o.reader.next()
 		if flaw != "" {
-			return 0, refused(ctx, i, o.walker.flawed(i, h, flaw))
+			return 0, refused(ctx, i, o.reader.flawed(i, h, flaw))
 		}
 		if e.offset != i {
 			return 0, refused(ctx, i, fmt.Errorf("record %d of %d has offset delta %d", i, h.Records, e.offset))
@@ -100,8 +102,8 @@ func (r *Rules) verdict(i int32, e entry, ts int64) BadRecord {
 	return BadRecord{Index: i, Timestamp: ts, Err: ErrTimestamp}
 }
 
-// refused is the error of a batch that no reader could read from record i on. If ctx
-// has ended, nothing is known about the batch.
+// refused returns the error of a batch that no consumer could read from record i on. If
+// ctx has ended, the batch may be good, and the error is that of ctx.
 func refused(ctx context.Context, i int32, err error) error {
 	if ctx.Err() != nil {
 		return err

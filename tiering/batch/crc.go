@@ -2,15 +2,14 @@ package batch
 
 import "hash/crc32"
 
-// Large is from how many bytes on it costs less to combine the CRC of a batch than
-// to read the batch.
+// Large is the size in bytes from which on it costs less to combine the CRC of a batch
+// than to read the batch.
 const Large = 16 << 10
 
-// UpdateCRC continues the CRC-32C of what comes before the batch at the beginning
-// of b, with header h, by that batch. Of a large one it reads next to nothing, and
-// believes its own CRC, which must have been checked: if the batch has changed
-// since, the result is that of the bytes that were checked, not of those that are
-// there.
+// UpdateCRC continues a CRC-32C by the batch at the beginning of b, which has header h. It
+// reads next to nothing of a large batch, and combines the batch's own CRC instead, which
+// must have been checked. If the batch has changed since then, the result is the CRC of
+// the bytes that were checked.
 func UpdateCRC(before uint32, b []byte, h Header) uint32 {
 	size := h.Size()
 	if size < Large {

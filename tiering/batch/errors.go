@@ -35,9 +35,9 @@ var (
 	ErrControl = fmt.Errorf("%w: clients may not send control batches", ErrInvalidRecord)
 	// ErrKey is an ErrInvalidRecord: a record without a key, where keys are needed.
 	ErrKey = fmt.Errorf("%w: record has no key", ErrInvalidRecord)
-	// ErrDecompress is records that cannot be decoded in the memory there is for it,
-	// or expand to more than MaxDecompressed, or one of them to more than a caller of
-	// Records allows.
+	// ErrDecompress is records that take more memory to decode than there is, or that
+	// expand to more than MaxDecompressed. For Records it is also a record that is longer
+	// than the caller allows.
 	ErrDecompress = errors.New("records expand beyond the limit")
 )
 

@@ -11,8 +11,8 @@ var (
 	errXerial0 = errors.New("snappy framing of version 0, which Kafka's clients do not read")
 )
 
-// foreign says what of the records of p the decoders here read, and Kafka's clients do
-// not. It is asked of new batches only: stored ones are read as far as possible.
+// foreign returns an error if the decoders here can read the records of p, but Kafka's
+// clients cannot. Only new batches are checked; stored ones are read as far as possible.
 func foreign(p *plan) error {
 	switch p.codec {
 	case LZ4:
@@ -50,8 +50,7 @@ func foreignSnappy(p *plan) error {
 }
 
 // usesS2 reports whether a block has a copy from offset 0, which S2 has for repeating
-// the last offset, and snappy has not. Blocks that are cut short are none of its
-// business.
+// the last offset, and snappy has not. It ignores that a block is cut short.
 func usesS2(block []byte) bool {
 	_, n := binary.Uvarint(block)
 	for at := max(n, 0); at < len(block); {
@@ -70,7 +69,7 @@ func usesS2(block []byte) bool {
 	return false
 }
 
-// snappySteps is how many bytes an element of a block takes, by its first byte; 0 is a
+// snappySteps has how many bytes an element of a block takes, by its first byte; 0 is a
 // literal whose length follows.
 var snappySteps = func() (steps [256]int) {
 	for tag := range steps {
@@ -90,7 +89,7 @@ var snappySteps = func() (steps [256]int) {
 	return steps
 }()
 
-// longLiteral is how many bytes the literal that starts b takes; 0 if b is too short.
+// longLiteral returns how many bytes the literal that starts b takes; 0 if b is too short.
 func longLiteral(b []byte) int {
 	more := int(b[0]>>2) - 59
 	if more >= len(b) {

@@ -37,13 +37,14 @@ func (h Headers) All() iter.Seq2[[]byte, []byte] {
 	}
 }
 
-// Records calls fn for each record of the batch that starts b, until fn returns
-// false. Compressed records are decoded in a stream, so that they take the memory of
-// the largest record, which may have up to maxRecord bytes, else the error is
-// ErrDecompress. Every record is checked before fn sees it; malformed ones are
-// ErrCorruptBatch, after those before them have been passed on. The CRC is not
-// checked. It is for callers that answer to no client: Scan and Check take no more
-// memory than they are given.
+// Records calls fn for each record of the batch that starts b, until fn returns false.
+// Compressed records are decoded in a stream, so that they take the memory of the largest
+// record. A record of more than maxRecord bytes is ErrDecompress. Every record is checked
+// before fn gets it; a malformed one is ErrCorruptBatch, after fn was called for the
+// records before it. The CRC is not checked.
+//
+// Records is for callers that serve no client: Scan and Check take no more memory than
+// their Room has.
 func Records(b []byte, maxRecord int, fn func(Record) bool) error {
 	h, err := Parse(b)
 	if err != nil {
@@ -61,7 +62,7 @@ func records(ctx context.Context, b []byte, h Header, maxRecord int, fn func(Rec
 	defer o.close()
 	last := int32(-1)
 	for i := range h.Records {
-		body, bad, err := o.walker.body(maxRecord)
+		body, bad, err := o.reader.body(maxRecord)
 		if err != nil {
 			return err
 		}
@@ -70,7 +71,7 @@ func records(ctx context.Context, b []byte, h Header, maxRecord int, fn func(Rec
 			e, bad = parseEntry(body)
 		}
 		if bad != "" {
-			return o.walker.flawed(i, h, bad)
+			return o.reader.flawed(i, h, bad)
 		}
 		if err := rising(i, h, last, e.offset); err != nil {
 			return err
@@ -83,7 +84,7 @@ func records(ctx context.Context, b []byte, h Header, maxRecord int, fn func(Rec
 	return o.finished(h)
 }
 
-// recordOf reads what parseEntry has checked.
+// recordOf reads a record that parseEntry has checked.
 func recordOf(body []byte, e entry, h Header) Record {
 	r := Record{Offset: h.BaseOffset + int64(e.offset), Timestamp: h.timeOf(e)}
 	v := varints{b: body[1:]}
@@ -95,8 +96,8 @@ func recordOf(body []byte, e entry, h Header) Record {
 	return r
 }
 
-// varints takes zigzag varints and what they measure off the front of b, which was
-// checked.
+// varints takes zigzag varints, and the bytes whose length they are, off the front of b,
+// which was checked.
 type varints struct{ b []byte }
 
 func (v *varints) varint() int64 {

@@ -7,12 +7,12 @@ import (
 )
 
 const (
-	// lightMemory is up to what a decoder takes memory of the part for light ones, so
-	// that it does not wait for those that take tens of MiB.
+	// lightMemory is the most memory of a light decoder. Light ones have a part of the
+	// Room, so that they do not wait for decoders that take tens of MiB.
 	lightMemory = 4 << 20
 	// minLight is that part, at least.
 	minLight = 16 << 20
-	// turnBytes is how much is decoded before others have their turn.
+	// turnBytes is how many bytes are decoded before other decoders have their turn.
 	turnBytes = 8 << 20
 )
 
@@ -23,8 +23,8 @@ type Room struct {
 	heavy, light *semaphore.Weighted // memory
 }
 
-// NewRoom returns a Room of some bytes, but for at least one batch of any kind and
-// light ones next to it (some 80 MiB), for some decoders.
+// NewRoom returns a Room of some bytes for some decoders. It has at least some 80 MiB:
+// enough for one batch of any kind, and light ones next to it.
 func NewRoom(bytes int64, decoders int) *Room {
 	light := max(bytes/4, minLight)
 	return &Room{
@@ -41,8 +41,8 @@ func (r *Room) memory(n int64) *semaphore.Weighted {
 	return r.heavy
 }
 
-// enter waits until a decoder may work that takes n bytes. Those that work wait for
-// nothing but their turn, and those whose turn it is for nothing, so that a wait ends.
+// enter waits until a decoder that takes n bytes may work. Every wait ends: decoders at
+// work wait only for their turn, and those whose turn it is do not wait at all.
 func (r *Room) enter(ctx context.Context, n int64) error {
 	if r == nil {
 		return nil
@@ -57,7 +57,7 @@ func (r *Room) enter(ctx context.Context, n int64) error {
 	return nil
 }
 
-// turn lets those go first that wait for a decoder. With an error there is none to
+// turn lets other decoders that wait go first. After an error the caller has no decoder to
 // give back any more.
 func (r *Room) turn(ctx context.Context) error {
 	if r == nil {

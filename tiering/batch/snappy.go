@@ -16,8 +16,7 @@ const (
 	xerialHeader = len(xerialMagic) + 8
 )
 
-// maxSnappyRatio is above what a snappy block can expand to: three bytes can
-// copy 64.
+// maxSnappyRatio is more than a snappy block can expand by: three bytes can copy 64.
 const maxSnappyRatio = 22
 
 var (
@@ -26,9 +25,8 @@ var (
 	errSnappyLie    = errors.New("snappy block announces more than it can hold")
 )
 
-// planSnappy finds the largest block, which is decoded in one piece. A block
-// announces its length, which is believed only as far as a block of that size can
-// expand.
+// planSnappy finds the largest block, because a block is decoded in one piece. The length
+// that a block announces is believed only as far as a block of that size can expand.
 func planSnappy(p plan) (plan, error) {
 	if len(p.src) < xerialHeader || string(p.src[:len(xerialMagic)]) != xerialMagic {
 		n, err := snappyLen(p.src)
@@ -66,7 +64,7 @@ func snappyLen(block []byte) (int, error) {
 	return n, nil
 }
 
-// nextBlock returns the block that a stream of them begins with, and what follows.
+// nextBlock returns the first block of a stream of blocks, and the rest.
 func nextBlock(src []byte) (block, rest []byte, err error) {
 	if len(src) < 4 {
 		return nil, nil, errSnappyLength

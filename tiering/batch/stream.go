@@ -12,16 +12,16 @@ import (
 )
 
 const (
-	// MaxDecompressed bounds what the records of one batch expand to. They take no
-	// memory, but time; and few consumers could hold them.
+	// MaxDecompressed bounds the bytes that the records of one batch expand to, for all
+	// decoders. They take no memory here, but time; and few consumers could hold them.
 	MaxDecompressed = 1 << 30
-	// maxMemory bounds what has to be in memory at once to decode one batch: the
-	// window of zstd, or a block of snappy. Only the levels 21 and 22 of zstd have a
-	// window as large or larger, which counts only if the records fill it.
+	// maxMemory bounds the bytes that must be in memory at once to decode one batch: the
+	// window of zstd, or a block of snappy. Only the levels 21 and 22 of zstd have a window
+	// as large or larger, which counts only if the records fill it.
 	maxMemory = 64 << 20
-	// windowSize is what a walker sees of a stream at once.
+	// windowSize is how many bytes of a stream a recordReader holds at once.
 	windowSize = 64 << 10
-	// smallMemory is what decoding takes besides what plan finds.
+	// smallMemory is the memory that decoding takes in addition to that of the plan.
 	smallMemory = 256 << 10
 )
 
@@ -35,11 +35,11 @@ func needsTooMuch(what string, n int64) error {
 type plan struct {
 	codec  Codec
 	src    []byte
-	memory int64 // that decoding takes, but for smallMemory
+	memory int64 // bytes that decoding takes, without smallMemory
 	whole  int   // decode in one piece, of at most so many bytes; 0 is a stream
 }
 
-// planFor looks at the frames of src, and finds out what decoding them takes
+// planFor looks at the frames of src, and finds out how much memory decoding them takes,
 // without decoding them.
 func planFor(codec Codec, src []byte) (plan, error) {
 	p := plan{codec: codec, src: src}
@@ -56,7 +56,7 @@ func planFor(codec Codec, src []byte) (plan, error) {
 	return p, fmt.Errorf("%w: %d", ErrCodec, codec)
 }
 
-// stream decodes the records of one batch for a walker. Streams are pooled with
+// stream decodes the records of one batch for a recordReader. Streams are pooled with
 // their decoders.
 type stream struct {
 	in     cursor
@@ -65,7 +65,7 @@ type stream struct {
 	snappy snappyReader
 	window [windowSize]byte
 	whole  []byte
-	close  func() // gives back what is not kept, may be nil
+	close  func() // gives back a decoder that is not kept, may be nil
 }
 
 var streams = sync.Pool{New: func() any { return new(stream) }}
@@ -73,17 +73,17 @@ var streams = sync.Pool{New: func() any { return new(stream) }}
 // maxKept is the largest buffer that a stream keeps for the next batch.
 const maxKept = 2 << 20
 
-// open makes w read the records of p. The stream must be closed after use, also if
+// open makes rr read the records of p. The stream must be released after use, also if
 // there is an error.
-func (s *stream) open(ctx context.Context, p *plan, w *walker) error {
-	*w = walker{left: MaxDecompressed, ctx: ctx}
+func (s *stream) open(ctx context.Context, p *plan, rr *recordReader) error {
+	*rr = recordReader{left: MaxDecompressed, ctx: ctx}
 	s.in.b = p.src
 	switch {
 	case p.codec == Gzip:
 		if s.gzip == nil {
 			s.gzip = new(gzip.Reader)
 		}
-		w.r = s.gzip
+		rr.r = s.gzip
 		if err := s.gzip.Reset(&s.in); err != nil {
 			return cutIfEOF(err)
 		}
@@ -92,21 +92,21 @@ func (s *stream) open(ctx context.Context, p *plan, w *walker) error {
 			s.lz4 = lz4.NewReader(nil)
 		}
 		s.lz4.Reset(&s.in)
-		w.r = s.lz4
+		rr.r = s.lz4
 	case p.codec == Snappy && p.whole == 0:
 		s.snappy.src = p.src[xerialHeader:]
-		w.r = &s.snappy
+		rr.r = &s.snappy
 	case p.codec == Zstd && p.whole == 0:
-		return s.openZstd(p.memory, w)
+		return s.openZstd(p.memory, rr)
 	default:
 		var err error
 		if cap(s.whole) < p.whole {
 			s.whole = make([]byte, p.whole)
 		}
-		w.b, err = decodeWhole(p, s.whole[:p.whole])
+		rr.b, err = decodeWhole(p, s.whole[:p.whole])
 		return err
 	}
-	w.buf = s.window[:]
+	rr.buf = s.window[:]
 	return nil
 }
 
@@ -163,12 +163,12 @@ func cutIfEOF(err error) error {
 	return err
 }
 
-// lz4Magic starts an LZ4 frame. The library would also read other formats, which
-// no Kafka client writes or reads.
+// lz4Magic starts an LZ4 frame. The library would also read other formats, but no Kafka
+// client writes or reads them.
 const lz4Magic = "\x04\x22\x4d\x18"
 
-// planLZ4 reads the size of the frame's blocks, of which the decoder holds one
-// compressed and one not.
+// planLZ4 reads the size of the frame's blocks. The decoder holds one block compressed and
+// one decoded.
 func planLZ4(p plan) (plan, error) {
 	if len(p.src) < 7 || string(p.src[:4]) != lz4Magic {
 		return p, errors.New("no lz4 frame")

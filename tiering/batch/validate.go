@@ -5,11 +5,10 @@ import (
 	"fmt"
 )
 
-// Validate checks that b is exactly one batch that a client may produce, of at
-// most limit bytes in all, and returns its header. Its checks and their order
-// are those of Kafka's log (LogValidator, UnifiedLog) as far as they need only
-// the header: Check walks the records. Every error is one of the classes
-// above.
+// Validate checks that b is exactly one batch that a client may produce, of at most limit
+// bytes in all, and returns its header. Its checks and their order are those of Kafka's log
+// (LogValidator, UnifiedLog) as far as they need only the header; Check walks the records.
+// Every error has one of the classes above.
 func Validate(b []byte, limit int) (Header, error) {
 	h, err := parseOne(b)
 	if err != nil {
@@ -73,9 +72,8 @@ func checkAttributes(h Header) error {
 	return nil
 }
 
-// checkProducer refuses what would leave it open whether a batch is idempotent.
-// Kafka accepts ids below -1 and transactions without an id; no client sends
-// them.
+// checkProducer refuses batches that may or may not be idempotent. Kafka accepts ids below
+// -1 and transactions without an id, but no client sends them.
 func checkProducer(h Header) error {
 	switch {
 	case h.ProducerID < -1:

@@ -65,10 +65,10 @@ func (w *Walker) Offset() int64 { return w.offset }
 // Left is how many bytes there are from Position to the end.
 func (w *Walker) Left() int64 { return w.end - w.pos }
 
-// Parse returns the header of the batch at Position, whose bytes start b; b must
-// hold as much as is Left, or the header. An error means that the end of the batch
-// is not known, so that the walk ends here: it is one of Parse's, and ErrShort also if
-// the batch reaches beyond the end. The header is set then if it could be read.
+// Parse returns the header of the batch at Position, whose bytes start b; b must hold all
+// bytes that are Left, or the header. After an error the end of the batch is not known, so
+// the walk ends here. The errors are those of the function Parse; ErrShort is also a batch
+// that reaches beyond the end. With an error the header is set if it could be read.
 func (w *Walker) Parse(b []byte) (Header, error) {
 	left := w.end - w.pos
 	if err := checkHeader(b[:min(int64(len(b)), left)]); err != nil {

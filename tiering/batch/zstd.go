@@ -9,15 +9,15 @@ import (
 )
 
 const (
-	// maxZstdWindow is what zstd's own encoders reach at their highest level, which
-	// clients may choose (KIP-390). Such a frame is decoded in one piece if that takes
-	// less, which is the rule.
+	// maxZstdWindow is the window of zstd's own encoders at their highest level, which
+	// clients may choose (KIP-390). Usually it takes less to decode such a frame in one
+	// piece, and then that is done.
 	maxZstdWindow = 128 << 20
 	// maxZstdBlock is the most one block of a frame expands to, by RFC 8878.
 	maxZstdBlock = 128 << 10
-	// zstdAtOnce is up to where records are decoded in one piece, which is faster.
+	// zstdAtOnce is the size up to which records are decoded in one piece, which is faster.
 	zstdAtOnce = 1 << 20
-	// zstdOverrun is by how much fast copies may write behind the end.
+	// zstdOverrun is how many bytes fast copies may write behind the end.
 	zstdOverrun = 64
 )
 
@@ -27,8 +27,8 @@ var (
 	errZstdLie   = errors.New("zstd frame announces more than it can hold")
 )
 
-// planZstd walks the frames' blocks: how much they can hold is known without
-// decoding them.
+// planZstd walks the frames' blocks, which shows how much they can hold without decoding
+// them.
 func planZstd(p plan) (plan, error) {
 	var content, window int64
 	for rest := p.src; len(rest) > 0; {
@@ -54,8 +54,8 @@ func planZstd(p plan) (plan, error) {
 	return p, nil
 }
 
-// zstdFrame returns the most that the frame at the beginning of b can hold, its
-// window, and what follows it.
+// zstdFrame returns the most that the frame at the beginning of b can hold, its window, and
+// the bytes behind it.
 func zstdFrame(b []byte) (content, window int64, rest []byte, err error) {
 	var h zstd.Header
 	if err := h.Decode(b); err != nil {
@@ -130,11 +130,11 @@ var zstdStreams = sync.Pool{New: func() any {
 	return newZstd(zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxMemory))
 }}
 
-// maxKeptWindow is the largest window of a decoder that is kept: that of the levels
-// producers use.
+// maxKeptWindow is the largest window of a decoder that is kept: the window of the levels
+// that producers use.
 const maxKeptWindow = 8 << 20
 
-func (s *stream) openZstd(window int64, w *walker) error {
+func (s *stream) openZstd(window int64, rr *recordReader) error {
 	d := zstdStreams.Get().(*zstd.Decoder)
 	s.close = func() {
 		if window > maxKeptWindow || d.Reset(nil) != nil {
@@ -143,6 +143,6 @@ func (s *stream) openZstd(window int64, w *walker) error {
 		}
 		zstdStreams.Put(d)
 	}
-	w.r, w.buf = d, s.window[:]
+	rr.r, rr.buf = d, s.window[:]
 	return d.Reset(&s.in)
 }

@@ -59,7 +59,7 @@ func DecodeOpen(payload []byte) (Open, error) {
 	return e, nil
 }
 
-// Seal ends what Open began: the journal takes no more records of the partition.
+// Seal makes the journal take no more records of a partition.
 // It comes after the records in the same object.
 //
 //	 0  1  version, 1

@@ -50,7 +50,7 @@ func refOfExtent(e *Extent) ref {
 // journal object have none.
 func (e *Extent) Gaps() bool { return false }
 
-// Place is what a walk through the batches holds them against.
+// Place returns the place of the batches, for a walk through them.
 func (e *Extent) Place() batch.Place {
 	return batch.Place{
 		Position: int64(e.Position), Length: int64(e.Length),

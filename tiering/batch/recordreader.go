@@ -32,9 +32,9 @@ const (
 	flawRest      flaw = "has bytes behind its last header"
 )
 
-// walker reads records one by one, from memory or from a stream of which it holds
-// a window. Records that are longer than the window are stepped over in pieces.
-type walker struct {
+// recordReader reads records one by one, from memory or from a stream, of which it holds a
+// window. It steps over records that are longer than the window in pieces.
+type recordReader struct {
 	b    []byte // decoded and not read yet
 	r    io.Reader
 	buf  []byte // the window, of which b is a part; nil if b is all there is
@@ -44,7 +44,7 @@ type walker struct {
 
 	room  *Room
 	took  int  // bytes of r, in this turn
-	waits bool // gave its decoder to others, and got none back
+	waits bool // gave its decoder to another reader, and got none back
 }
 
 // next reads one record.
@@ -56,118 +56,118 @@ type walker struct {
 //	varint  key length       -1 is null; then the key
 //	varint  value length     -1 is null; then the value
 //	varint  header count     then for each: key length, key (not null), value length, value
-func (w *walker) next() (entry, flaw) {
-	length, bad := w.length()
+func (rr *recordReader) next() (entry, flaw) {
+	length, bad := rr.length()
 	if bad != "" {
 		return entry{}, bad
 	}
-	if length > len(w.b) && !w.fill(length) {
-		if w.r != nil && length > len(w.buf) && w.err == nil {
-			return w.long(length)
+	if length > len(rr.b) && !rr.fill(length) {
+		if rr.r != nil && length > len(rr.buf) && rr.err == nil {
+			return rr.long(length)
 		}
 		return entry{}, flawCut
 	}
-	body := w.b[:length]
-	w.b = w.b[length:]
+	body := rr.b[:length]
+	rr.b = rr.b[length:]
 	return parseEntry(body)
 }
 
 // length reads the length before a record.
-func (w *walker) length() (int, flaw) {
-	if len(w.b) < binary.MaxVarintLen32 {
-		w.fill(binary.MaxVarintLen32)
+func (rr *recordReader) length() (int, flaw) {
+	if len(rr.b) < binary.MaxVarintLen32 {
+		rr.fill(binary.MaxVarintLen32)
 	}
-	n, size := varint32(w.b)
+	n, size := varint32(rr.b)
 	switch {
 	case size == 0:
 		return 0, flawCut
 	case size < 0 || n < 0:
 		return 0, flawLength
 	}
-	w.b = w.b[size:]
+	rr.b = rr.b[size:]
 	return int(n), ""
 }
 
-// body reads one record whole, of at most limit bytes: the window grows to hold it.
-func (w *walker) body(limit int) ([]byte, flaw, error) {
-	length, bad := w.length()
+// body reads a whole record of at most limit bytes: the window grows to hold it.
+func (rr *recordReader) body(limit int) ([]byte, flaw, error) {
+	length, bad := rr.length()
 	switch {
 	case bad != "":
 		return nil, bad, nil
-	case length > len(w.b) && w.r == nil:
+	case length > len(rr.b) && rr.r == nil:
 		return nil, flawCut, nil
-	case length > len(w.b) && length > limit:
+	case length > len(rr.b) && length > limit:
 		return nil, "", fmt.Errorf("%w: a record of %d bytes, at most %d", ErrDecompress, length, limit)
 	}
-	for length > len(w.b) {
-		if w.fill(min(length, len(w.buf))); length <= len(w.b) {
+	for length > len(rr.b) {
+		if rr.fill(min(length, len(rr.buf))); length <= len(rr.b) {
 			break
 		}
-		if w.err != nil {
+		if rr.err != nil {
 			return nil, flawCut, nil
 		}
-		// As much more as has come already, so that a length which is a lie costs little.
-		grown := make([]byte, min(max(2*len(w.buf), windowSize), max(length, windowSize)))
-		w.b = grown[:copy(grown, w.b)]
-		w.buf = grown
+		// At most twice the bytes that have come already, so that a false length costs little.
+		grown := make([]byte, min(max(2*len(rr.buf), windowSize), max(length, windowSize)))
+		rr.b = grown[:copy(grown, rr.b)]
+		rr.buf = grown
 	}
-	body := w.b[:length:length]
-	w.b = w.b[length:]
+	body := rr.b[:length:length]
+	rr.b = rr.b[length:]
 	return body, "", nil
 }
 
 // fill makes b hold n bytes. It returns false if the window is smaller, or the
 // stream ends before.
-func (w *walker) fill(n int) bool {
-	if w.r == nil || n > len(w.buf) || w.err != nil {
-		return len(w.b) >= n
+func (rr *recordReader) fill(n int) bool {
+	if rr.r == nil || n > len(rr.buf) || rr.err != nil {
+		return len(rr.b) >= n
 	}
-	have := copy(w.buf, w.b)
-	for idle := 0; have < n && w.err == nil; idle++ {
-		got, err := w.r.Read(w.buf[have:])
+	have := copy(rr.buf, rr.b)
+	for idle := 0; have < n && rr.err == nil; idle++ {
+		got, err := rr.r.Read(rr.buf[have:])
 		have += got
-		w.left -= int64(got)
-		w.took += got
+		rr.left -= int64(got)
+		rr.took += got
 		switch {
 		case err != nil:
-			w.err = err
-		case w.left < 0:
-			w.err = errExpands
-		case w.ctx.Err() != nil:
-			w.err = context.Cause(w.ctx)
-		case w.took >= turnBytes:
-			w.took, idle = 0, -1
-			if err := w.room.turn(w.ctx); err != nil {
-				w.waits, w.err = true, err
+			rr.err = err
+		case rr.left < 0:
+			rr.err = errExpands
+		case rr.ctx.Err() != nil:
+			rr.err = context.Cause(rr.ctx)
+		case rr.took >= turnBytes:
+			rr.took, idle = 0, -1
+			if err := rr.room.turn(rr.ctx); err != nil {
+				rr.waits, rr.err = true, err
 			}
 		case got > 0:
 			idle = -1
 		case idle == 100:
-			w.err = io.ErrNoProgress
+			rr.err = io.ErrNoProgress
 		}
 	}
-	w.b = w.buf[:have]
+	rr.b = rr.buf[:have]
 	return have >= n
 }
 
-// rest returns how many bytes lie behind the last record, up to the size of the
-// window, and what is wrong with the end of the stream.
-func (w *walker) rest() (int, error) {
-	if len(w.b) == 0 {
-		w.fill(1)
+// rest returns how many bytes lie behind the last record, up to the size of the window,
+// and the error with which the stream ended, if any.
+func (rr *recordReader) rest() (int, error) {
+	if len(rr.b) == 0 {
+		rr.fill(1)
 	}
-	return len(w.b), w.failed()
+	return len(rr.b), rr.failed()
 }
 
-// failed is what the stream ended with if that is not its proper end.
-func (w *walker) failed() error {
-	if w.err == nil || errors.Is(w.err, io.EOF) {
+// failed returns the error with which the stream ended, nil at its proper end.
+func (rr *recordReader) failed() error {
+	if rr.err == nil || errors.Is(rr.err, io.EOF) {
 		return nil
 	}
-	return w.err
+	return rr.err
 }
 
-// parseEntry reads what follows a record's length, which is all of b.
+// parseEntry reads the record in b, without the length before it.
 func parseEntry(b []byte) (e entry, bad flaw) {
 	if len(b) == 0 {
 		return e, flawCut
@@ -207,7 +207,7 @@ func parseEntry(b []byte) (e entry, bad flaw) {
 	return e, ""
 }
 
-// stepHeaders returns what comes after n headers.
+// stepHeaders returns the bytes after n headers.
 func stepHeaders(b []byte, n int) ([]byte, flaw) {
 	for range n {
 		k, size := varint32(b)
@@ -228,8 +228,8 @@ func stepHeaders(b []byte, n int) ([]byte, flaw) {
 }
 
 // long reads a record of length bytes that does not fit into the window.
-func (w *walker) long(length int) (e entry, bad flaw) {
-	p := piecewise{walker: w, left: int64(length)}
+func (rr *recordReader) long(length int) (e entry, bad flaw) {
+	p := piecewise{recordReader: rr, left: int64(length)}
 	p.skip(1)
 	if e.timestamp = p.varint64(); p.bad {
 		return e, p.or(flawTimestamp)
@@ -264,10 +264,10 @@ func (w *walker) long(length int) (e entry, bad flaw) {
 	return e, ""
 }
 
-// piecewise reads a record of which left bytes are left. Once bad it stays bad and
-// yields zeros.
+// piecewise reads a record of which left bytes are left. Once bad, it stays bad and
+// returns zeros.
 type piecewise struct {
-	*walker
+	*recordReader
 	left int64
 	bad  bool
 	cut  bool // the stream ended
@@ -280,8 +280,7 @@ func (p *piecewise) or(bad flaw) flaw {
 	return bad
 }
 
-// field steps over a key or value whose length was read, and reports whether it
-// could.
+// field steps over a key or value of n bytes, and reports whether it could.
 func (p *piecewise) field(n int32) bool {
 	if p.bad || n < -1 || int64(n) > p.left {
 		p.bad = true
@@ -304,7 +303,7 @@ func (p *piecewise) skip(n int64) {
 	}
 }
 
-// head is the part of the window that belongs to the record, enough for a varint.
+// head returns the part of the window that belongs to the record, enough for a varint.
 func (p *piecewise) head() []byte {
 	if len(p.b) < binary.MaxVarintLen64 {
 		p.fill(binary.MaxVarintLen64)
@@ -339,9 +338,9 @@ func (p *piecewise) took(size int) {
 	p.left -= int64(size)
 }
 
-// varint32 reads a zigzag varint of at most 32 bits, as Kafka's clients do: they
-// fail at a longer one, even if it is a small number. size is 0 if b is too short,
-// and negative if the number is too long.
+// varint32 reads a zigzag varint of at most 32 bits. Like Kafka's clients, it fails at a
+// longer one, even if that is a small number. size is 0 if b is too short, and negative if
+// the number is too long.
 func varint32(b []byte) (v int32, size int) {
 	if len(b) > 0 && b[0] < 0x80 {
 		return int32(b[0]>>1) ^ -int32(b[0]&1), 1
