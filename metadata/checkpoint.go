@@ -45,7 +45,7 @@ func (s *State) Restore(payload []byte) error {
 	if s.head.Seq != 0 && s.head.Seq >= head.Seq {
 		return fmt.Errorf("restore metadata checkpoint of seq %d: seq %d was applied already", head.Seq, s.head.Seq)
 	}
-	s.head, s.img, s.listing = head, img, nil
+	s.head, s.img, s.listing, s.placements = head, img, nil, restoredPlacements(head.Seq, img)
 	s.wakeLocked()
 	return nil
 }

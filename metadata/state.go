@@ -16,6 +16,8 @@ type State struct {
 	head     segment.Header // of the last object applied
 	listing  *listing       // made when asked for, dropped by a change
 	watchers map[chan<- struct{}]int
+
+	placements placements
 }
 
 // listing is all topics by name.
@@ -29,7 +31,7 @@ type Node struct {
 
 // New is the state before the first object of the journal.
 func New() *State {
-	return &State{img: newImage(), watchers: map[chan<- struct{}]int{}}
+	return &State{img: newImage(), watchers: map[chan<- struct{}]int{}, placements: newPlacements()}
 }
 
 // Apply takes the next valid object of journal 0: its footer and its entries,
@@ -55,6 +57,7 @@ func (s *State) Apply(f *segment.Footer, entries []segment.Entry) error {
 	s.head = f.Header
 	if len(changes) > 0 {
 		s.listing = nil
+		s.placements.follow(f.Header.Seq, changes, s.img)
 		s.wakeLocked()
 	}
 	return nil
