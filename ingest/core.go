@@ -64,14 +64,15 @@ type core struct {
 	failed    error  // why the leadership ended
 	stalled   bool   // the bucket has not answered for long
 
-	ends     appendEnds
-	flusher  flusher
-	answers  answers
-	commands commands
-	replay   replay
-	expirer  expirer
-	floor    floorPlan
-	paging   paging
+	ends       appendEnds
+	flusher    flusher
+	answers    answers
+	commands   commands
+	replay     replay
+	reconciler reconciler
+	expirer    expirer
+	floor      floorPlan
+	paging     paging
 }
 
 func newCore(opt Options, log writeAhead, p proposer) *core {
@@ -83,6 +84,9 @@ func newCore(opt Options, log writeAhead, p proposer) *core {
 		onApplied: opt.Committed, attached: opt.Attached,
 		ends:    newAppendEnds(opt.State, opt.Now),
 		expirer: expirer{after: opt.ProducerExpiry},
+	}
+	c.reconciler = reconciler{
+		ends: &c.ends, journal: opt.Journal.Chain.Journal, placements: opt.Placements, onReconciled: opt.OnReconciled, moved: true,
 	}
 	c.flusher = flusher{
 		ports: c.ports, answers: &c.answers, buffer: buffer{first: 1}, inFlight: map[uint64]flight{},
@@ -136,8 +140,14 @@ func (c *core) progress() (err error) {
 			return err
 		}
 	}
+	if c.accepting && !c.closing {
+		c.reconciler.next(c.start)
+	}
 	return c.flush(c.closing)
 }
+
+// placementsMoved: the view of journal 0 has moved on.
+func (c *core) placementsMoved() { c.reconciler.moved = true }
 
 // flush sends objects while one is due and the journal has room. all flushes
 // everything in the buffer whether it is due or not.

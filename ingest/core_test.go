@@ -35,6 +35,10 @@ type bench struct {
 	room    int
 	synced  uint64 // highest Sync asked for
 	back    error  // of ReadBack, after one record
+
+	metadata   changes
+	looks      int    // at metadata
+	reconciled uint64 // reported last
 }
 
 func newBench(t *testing.T) *bench {
@@ -42,18 +46,17 @@ func newBench(t *testing.T) *bench {
 	b.c = newCore(Options{
 		State: partlog.New(1), Recent: discard{}, Committed: func(*journal.Object) {}, FlushInterval: 100 * time.Millisecond, FlushBytes: 1 << 20, EarlyBytes: 1 << 20, MaxUnflushed: 1 << 20,
 		ProducerExpiry: time.Hour, Now: func() time.Time { return b.clock },
+		Placements: b, OnReconciled: func(seq uint64) { b.reconciled = seq },
 		Journal: journal.Config{Incarnation: segment.ID{4}, NewID: b.newID},
 	}, b, b)
 	b.c.expirer.last = b.clock
 	b.apply(segment.Header{Kind: segment.KindFence, Epoch: 1, Seq: 1})
 	b.c.lead(1)
 	b.c.accepting = true
-	done := make(chan error, 1)
-	b.c.reconcile(Want{Open: []partlog.Key{testKey}}, done)
+	b.open(testKey)
 	b.flush()
-	b.commit()
-	if err := <-done; err != nil {
-		t.Fatal(err)
+	if b.commit(); !b.c.ends.isOpen(testKey) {
+		t.Fatal("the partition of the test is not open")
 	}
 	return b
 }
@@ -253,8 +256,7 @@ func TestSealComesAfterTheRecordsAcceptedBefore(t *testing.T) {
 	b.c.flusher.flushBytes = 1 // a segment for each batch
 	first := b.append(AcksAll, batchtest.Spec{})
 	second := b.append(AcksAll, batchtest.Spec{})
-	done := make(chan error, 1)
-	b.c.reconcile(Want{Sealed: []partlog.Key{testKey}}, done)
+	sealed := b.seal(testKey)
 	late := b.append(AcksAll, batchtest.Spec{})
 	b.flush()
 	for len(b.sent) > 0 {
@@ -266,11 +268,8 @@ func TestSealComesAfterTheRecordsAcceptedBefore(t *testing.T) {
 	if !errors.Is((*late)[0].Err, ErrNotLeader) {
 		t.Fatalf("record after the seal: %v", *late)
 	}
-	if err := <-done; err != nil {
-		t.Fatal(err)
-	}
-	if v, _ := b.c.state.Lookup(testKey); !v.Sealed || v.End != 4 {
-		t.Fatalf("partition is %+v, want sealed at 4", v)
+	if v, _ := b.c.state.Lookup(testKey); !v.Sealed || v.End != 4 || b.reconciled != sealed {
+		t.Fatalf("partition is %+v, want sealed at 4; reported is seq %d", v, b.reconciled)
 	}
 }
 
@@ -327,7 +326,7 @@ func TestFlushIsDueByIntervalSizeOrIdleness(t *testing.T) {
 	if due() != 90*time.Millisecond {
 		t.Errorf("10 ms after a flush due in %v, want 90ms", due())
 	}
-	b.c.reconcile(Want{Open: []partlog.Key{{Topic: testTopic, Index: 5}}}, make(chan error, 1))
+	b.open(partlog.Key{Topic: testTopic, Index: 5})
 	if due() != flushLinger {
 		t.Errorf("with a partition to open due in %v, want %v", due(), flushLinger)
 	}
@@ -417,8 +416,7 @@ func TestBatchesSpillToTheWriteAheadLogAndComeBackInOrder(t *testing.T) {
 	if b.c.flusher.buffer.spilled == 0 || b.c.flusher.unflushed() > 700 {
 		t.Fatalf("%d spilled, %d bytes in memory", b.c.flusher.buffer.spilled, b.c.flusher.unflushed())
 	}
-	done := make(chan error, 1)
-	b.c.reconcile(Want{Sealed: []partlog.Key{testKey}}, done)
+	b.seal(testKey)
 	b.commit()
 	if b.flush(); len(b.sent) > 0 && b.c.flusher.buffer.spilled > 9 {
 		t.Fatal("sent what is not synced")

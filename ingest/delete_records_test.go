@@ -130,7 +130,7 @@ func TestDeletionInAPartitionThatEndsIsRetriable(t *testing.T) {
 		t.Errorf("of no partition: %+v", r)
 	}
 	sealing := b.deleteBefore(Deletion{testKey, 3})
-	b.c.reconcile(Want{Sealed: []partlog.Key{testKey}}, make(chan error, 1))
+	b.seal(testKey)
 	if r := answer(t, b.deleteBefore(Deletion{testKey, 2}))[0]; !errors.Is(r.Err, ErrNotLeader) {
 		t.Errorf("of a sealed partition: %+v", r)
 	}
@@ -153,7 +153,7 @@ func TestDeletionInAPartitionThatEndsIsRetriable(t *testing.T) {
 
 func TestDeletionThatWaitsIsProposedOnce(t *testing.T) {
 	b := written(t)
-	b.c.reconcile(Want{Open: []partlog.Key{{Topic: segment.ID{77}}}}, make(chan error, 1))
+	b.open(partlog.Key{Topic: segment.ID{77}})
 	b.flush()
 	done := b.deleteBefore(Deletion{testKey, 3})
 	if b.commit(); len(done) > 0 || len(b.c.flusher.buffer.entries) != 1 {
@@ -166,7 +166,7 @@ func TestDeletionThatWaitsIsProposedOnce(t *testing.T) {
 func TestDeletionIsNotProposedBehindASeal(t *testing.T) {
 	b := written(t)
 	done := b.deleteBefore(Deletion{testKey, 7}, Deletion{testKey, 2})
-	b.c.reconcile(Want{Sealed: []partlog.Key{testKey}}, make(chan error, 1))
+	b.seal(testKey)
 	b.proofs[0](nil)
 	b.commitAll()
 	for _, r := range answer(t, done) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/varvelog/varve/ingest/wal"
@@ -24,6 +25,12 @@ type Options struct {
 	Recent  interface {    // gets each committed object, before it can be asked for
 		Add(seq uint64, object []byte)
 	}
+	// Placements is what the journal follows: its partitions are opened and sealed by it.
+	// It may be left out.
+	Placements Placements
+	// OnReconciled is called with each seq of journal 0 up to which Placements is
+	// followed: the entries are committed. It must not block, and may be left out.
+	OnReconciled func(seq uint64)
 	// Committed is called with every valid object, own or not, after it was applied.
 	Committed func(o *journal.Object)
 	// Attached goes into each checkpoint next to the state; nil: nothing. It must be
@@ -83,6 +90,9 @@ func (o Options) withDefaults() Options {
 	if o.OnAside == nil {
 		o.OnAside = func(int64, error) {}
 	}
+	if o.OnReconciled == nil {
+		o.OnReconciled = func(uint64) {}
+	}
 	if o.OnFull == nil {
 		o.OnFull = func(error) {}
 	}
@@ -113,6 +123,7 @@ type Leader struct {
 	closing chan struct{}   // closed by Close: flush, then end
 	ctx     context.Context // ends with the Leader
 	cancel  context.CancelFunc
+	watch   sync.WaitGroup // of Placements
 }
 
 // Start reads the older write-ahead logs, opens a new one, and begins to read the
@@ -141,6 +152,9 @@ func Start(opt Options) (*Leader, error) {
 	l.loop.Start(l.machine, journal.Intake[request]{
 		Take: l.core.append, Full: func() bool { return l.machine.full() != nil }, Signal: log.Synced(), Close: l.ended,
 	})
+	if opt.Placements != nil {
+		l.watch.Go(l.watchPlacements)
+	}
 	return l, nil
 }
 
@@ -194,17 +208,6 @@ func refuse(r request, err error) {
 		results[i].Err = err
 	}
 	r.done(results)
-}
-
-// Reconcile opens and seals partitions as wanted and returns when that is
-// committed. When ctx ends first it goes on in the background.
-func (l *Leader) Reconcile(ctx context.Context, want Want) error {
-	done := make(chan error, 1)
-	result, err := ask(ctx, l, func() { l.core.reconcile(want, done) }, done)
-	if err != nil {
-		return err
-	}
-	return result
 }
 
 // ask has the owner of core run a question, and waits for the answer. The error is why
@@ -269,8 +272,25 @@ func (l *Leader) Close(ctx context.Context) error {
 // ended closes all that the machine stands on.
 func (l *Leader) ended() error {
 	l.cancel()
+	l.watch.Wait()
 	l.aside.work.Wait()
 	return l.wal.Close()
+}
+
+// watchPlacements has the journal follow until the Leader ends.
+func (l *Leader) watchPlacements() {
+	wake := make(chan struct{}, 1)
+	defer l.opt.Placements.Watch(wake)()
+	for {
+		if l.loop.Do(l.ctx, l.core.placementsMoved) != nil {
+			return
+		}
+		select {
+		case <-wake:
+		case <-l.ctx.Done():
+			return
+		}
+	}
 }
 
 // watchAside begins to count the records that were set aside. All older logs are dealt

@@ -11,6 +11,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/varvelog/varve/ingest/wal"
+	"github.com/varvelog/varve/metadata"
 	"github.com/varvelog/varve/tiering/batch/batchtest"
 	"github.com/varvelog/varve/tiering/journal"
 	"github.com/varvelog/varve/tiering/objstore"
@@ -69,7 +70,7 @@ func (f *folder) start() *Leader {
 			NewID: newID, NowMs: func() int64 { return time.Now().UnixMilli() },
 		},
 		WAL: wal.Options{Dir: f.dir, Cluster: segment.ID{1}, Node: f.node, Incarnation: incarnation, Journal: 1, SegmentBytes: 1 << 20},
-		Log: slog.New(slog.DiscardHandler), Checkpoints: f.checkpoints,
+		Log: slog.New(slog.DiscardHandler), Checkpoints: f.checkpoints, Placements: oneTopic(f.t),
 	}
 	if f.change != nil {
 		f.change(&opt)
@@ -86,6 +87,26 @@ func (f *folder) start() *Leader {
 	return l
 }
 
+// oneTopic is a journal 0 with testKey's topic.
+func oneTopic(t *testing.T) *metadata.State {
+	s := metadata.New()
+	var entries []segment.Entry
+	for _, c := range []metadata.Change{
+		metadata.FeatureLevel{Level: 1}, metadata.JournalCreated{ID: 1},
+		metadata.TopicCreated{ID: testTopic, Name: "t", ReplicationFactor: 1, Journals: []uint32{1}},
+	} {
+		e, err := metadata.Encode(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		entries = append(entries, e)
+	}
+	if err := s.Apply(&segment.Footer{Header: segment.Header{Kind: segment.KindData, Seq: 1, Epoch: 1}}, entries); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
 func appendOne(t *testing.T, l *Leader, acks Acks, spec batchtest.Spec) Result {
 	t.Helper()
 	answer := make(chan []Result, 1)
@@ -95,8 +116,15 @@ func appendOne(t *testing.T, l *Leader, acks Acks, spec batchtest.Spec) Result {
 
 func openTestKey(t *testing.T, l *Leader) {
 	t.Helper()
-	if err := l.Reconcile(t.Context(), Want{Open: []partlog.Key{testKey}}); err != nil {
-		t.Fatal(err)
+	for {
+		if _, open := l.AppendEnd(testKey); open {
+			return
+		}
+		select {
+		case <-l.Done():
+			t.Fatal(l.Err())
+		case <-time.After(time.Millisecond):
+		}
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"github.com/varvelog/varve/ingest/wal"
 	"github.com/varvelog/varve/tiering/batch/batchtest"
 	"github.com/varvelog/varve/tiering/journal"
-	"github.com/varvelog/varve/tiering/partlog"
 	"github.com/varvelog/varve/tiering/segment"
 )
 
@@ -59,29 +58,6 @@ type damagedFiles struct {
 func (f *damagedFiles) Read(uint64, func(wal.Record) error) error { return f.damage }
 func (f *damagedFiles) Remove() error                             { f.removed = true; return nil }
 func (f *damagedFiles) SetAside(string) (string, error)           { f.aside = true; return "aside", nil }
-
-func TestPartitionIsSealedThoughItWasStillOpening(t *testing.T) {
-	b := newBench(t)
-	k := partlog.Key{Topic: testTopic, Index: 3}
-	opened, sealed := make(chan error, 1), make(chan error, 1)
-	b.c.reconcile(Want{Open: []partlog.Key{k}}, opened)
-	b.c.reconcile(Want{Sealed: []partlog.Key{k}}, sealed)
-	for range 2 {
-		b.flush()
-		b.commit()
-	}
-	if err := <-opened; err != nil {
-		t.Fatal(err)
-	}
-	select {
-	case err := <-sealed:
-		if v, _ := b.c.state.Lookup(k); err != nil || !v.Sealed {
-			t.Fatalf("partition is %+v, %v", v, err)
-		}
-	default:
-		t.Fatal("never sealed")
-	}
-}
 
 func TestStallOfAFenceIsOverWhenTheJournalIsLed(t *testing.T) {
 	b := newBench(t)

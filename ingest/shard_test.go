@@ -11,6 +11,7 @@ import (
 
 	"github.com/varvelog/varve/ingest"
 	"github.com/varvelog/varve/ingest/wal"
+	"github.com/varvelog/varve/metadata"
 	"github.com/varvelog/varve/metadata/coordinator"
 	"github.com/varvelog/varve/metadata/coordinator/shard"
 	"github.com/varvelog/varve/metadata/coordinator/shard/shardtest"
@@ -48,12 +49,26 @@ type discard struct{}
 
 func (discard) Add(uint64, []byte) {}
 
+// onePartition is a journal 0 that says of the journal that key lives in it.
+type onePartition struct{}
+
+func (onePartition) Placed(_ uint32, since uint64) metadata.Placed {
+	if since > 0 {
+		return metadata.Placed{Seq: 1}
+	}
+	return metadata.Placed{Seq: 1, Open: []partlog.Key{key}}
+}
+
+func (onePartition) Watch(chan<- struct{}) func() { return func() {} }
+
 func (b *bucket) start() *node {
 	b.t.Helper()
 	b.starts++
 	n := &node{bucket: b, state: partlog.New(1), machine: shardtest.New()}
 	incarnation, node := segment.ID{8, b.starts}, segment.ID{3, b.starts}
+	opened := make(chan uint64, 1)
 	leader, err := ingest.Start(ingest.Options{
+		Placements: onePartition{}, OnReconciled: func(seq uint64) { opened <- seq },
 		Store: b.store, State: n.state, Recent: discard{}, Committed: func(*journal.Object) {}, FlushInterval: 5 * time.Millisecond,
 		Journal: journal.Config{
 			Chain: journal.NewChain(segment.ID{1}, 1, 4), Node: node, Incarnation: incarnation,
@@ -67,9 +82,7 @@ func (b *bucket) start() *node {
 	}
 	n.leader = leader
 	<-leader.Ready()
-	if err := leader.Reconcile(b.t.Context(), ingest.Want{Open: []partlog.Key{key}}); err != nil {
-		b.t.Fatal(err)
-	}
+	<-opened
 	n.shard, err = shard.Start(shard.Options{
 		Key: key, Machine: n.machine, Partition: partition{leader.Partition(key), n},
 		Snapshots: b.snapshots, Now: time.Now, Log: slog.New(slog.DiscardHandler),

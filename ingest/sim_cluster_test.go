@@ -30,7 +30,8 @@ type cluster struct {
 	consumers  []*consumer
 	committers []*committer
 	own        int  // how many of want's open partitions, the first, are a coordinator's
-	want       Want // of the metadata
+	want       want // of the metadata
+	metadata   changes
 	topics     byte
 	ids        uint64
 	quiet      bool     // nothing goes wrong any more
@@ -102,11 +103,20 @@ func (c *cluster) createTopic() {
 	c.Count("topic created")
 	c.topics++
 	for i := range 1 + c.Rand.Intn(2) {
-		c.want.Open = append(c.want.Open, partlog.Key{Topic: segment.ID{7, c.topics}, Index: int32(i)})
+		c.place(partlog.Key{Topic: segment.ID{7, c.topics}, Index: int32(i)})
 	}
 }
 
-// changeTopics creates a topic or deletes one, and tells those who lead.
+// want is the sum of the changes of the metadata.
+type want struct{ Open, Sealed []partlog.Key }
+
+// place adds a partition.
+func (c *cluster) place(k partlog.Key) {
+	c.metadata = append(c.metadata, change{k, false})
+	c.want.Open = append(slices.Clone(c.want.Open), k)
+}
+
+// changeTopics creates a topic or deletes one. Nodes notice that some time later.
 func (c *cluster) changeTopics() {
 	if len(c.want.Open) > c.own+1 && c.Chance(0.4) {
 		i := c.own + c.Rand.Intn(len(c.want.Open)-c.own)
@@ -114,14 +124,13 @@ func (c *cluster) changeTopics() {
 		c.Count("topic deleted")
 		c.want.Open = slices.Delete(slices.Clone(c.want.Open), i, i+1)
 		c.want.Sealed = append(slices.Clone(c.want.Sealed), k)
+		c.metadata = append(c.metadata, change{k, true})
 	} else if c.topics < 5 {
-		c.want.Open = slices.Clone(c.want.Open)
 		c.createTopic()
 	}
 	for _, f := range c.folders {
-		if f.proc != nil {
-			n := f.proc
-			n.p.Do(func() { n.owner.Do(n.reconcile) })
+		if n := f.proc; n != nil && c.Chance(0.7) {
+			n.p.After(c.Between(0, 3*time.Second), "placements", n.view.move)
 		}
 	}
 }

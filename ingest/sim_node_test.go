@@ -38,15 +38,15 @@ type proc struct {
 	state       *partlog.State
 	log         *simLog
 
-	conns      []*call // requests that were not answered yet
-	queue      []*call // of these, not handed to the core yet
-	reconciled []reconciled
-	deletions  []simDeletion
-	acked      map[partlog.Key]int64 // the offset after the last that it acknowledged
-	ready      bool
-	seen       segment.Ref
-	snapshots  *shard.Snapshots
-	shard      *simShard // nil before the partition is open
+	conns     []*call // requests that were not answered yet
+	queue     []*call // of these, not handed to the core yet
+	view      *view
+	deletions []simDeletion
+	acked     map[partlog.Key]int64 // the offset after the last that it acknowledged
+	ready     bool
+	seen      segment.Ref
+	snapshots *shard.Snapshots
+	shard     *simShard // nil before the partition is open
 }
 
 func (f *datadir) start() {
@@ -74,6 +74,7 @@ func (f *datadir) start() {
 		c.Fail("%s: %w", n.p.Name, err)
 		return
 	}
+	n.view = newView(n)
 	opt := n.options(l)
 	owned := opt.owner()
 	if c.shape.Checkpoints.Every == 0 {
@@ -88,6 +89,7 @@ func (f *datadir) start() {
 		n.core.replay.add(o.found(), simFiles{o, n})
 	}
 	n.owner.Start(watched{m, n})
+	n.p.After(c.Between(0, 5*time.Second), "placements", n.view.poll)
 	n.p.After(c.Between(time.Second, 10*time.Second), "prove", n.prove)
 	n.p.After(c.Between(time.Second, 10*time.Second), "confirm", n.confirm)
 	n.p.After(c.Between(100*time.Millisecond, 5*time.Second), "settle", n.settle)
@@ -101,6 +103,7 @@ func (n *proc) options(l loaded) Options {
 			Chain: l.Chain, History: l.History, Witness: n.f.witness, Node: n.f.id, Incarnation: n.incarnation,
 			NewID: c.newID, NowMs: func() int64 { return c.Now().UnixMilli() },
 		},
+		Placements: n.view, OnReconciled: n.view.reconciled,
 		State: n.state, Recent: n, Committed: n.committed, Attached: n.snapshots.Encode, CheckAttached: checkSnapshots,
 		Checkpoints: c.shape.Checkpoints, FlushInterval: c.shape.FlushInterval, FlushBytes: c.shape.FlushBytes,
 		EarlyBytes: c.shape.EarlyBytes, MaxUnflushed: c.shape.MaxMemory, Now: c.Now,
@@ -198,7 +201,7 @@ func (f *datadir) calm() {
 // drained: the node leads, and nothing is left to do.
 func (f *datadir) drained() bool {
 	n := f.proc
-	return n != nil && n.ready && !n.p.Frozen() && n.core.idle() && n.shard.drained()
+	return n != nil && n.ready && !n.p.Frozen() && n.core.idle() && n.view.followed == uint64(len(f.c.metadata)) && n.shard.drained()
 }
 
 func (f *datadir) explain() string {

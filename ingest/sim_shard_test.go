@@ -345,7 +345,7 @@ func (c *cluster) beginCommitters() {
 	if c.shape.Committers == 0 {
 		return
 	}
-	c.want.Open = append(c.want.Open, simCoordinator)
+	c.place(simCoordinator)
 	c.own = 1
 	for i := range c.shape.Committers {
 		m := &committer{c: c, key: fmt.Sprintf("c%d", i), node: c.Rand.Intn(c.shape.Nodes)}

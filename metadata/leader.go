@@ -3,6 +3,7 @@ package metadata
 import (
 	"context"
 	"log/slog"
+	"slices"
 
 	"github.com/varvelog/varve/tiering/journal"
 	"github.com/varvelog/varve/tiering/objstore"
@@ -21,7 +22,13 @@ type LeaderOptions struct {
 	Checkpoints journal.CheckpointPolicy // may be left out
 	// OnCheckpoints is a journal.Checkpointer's OnTrouble; it may be left out.
 	OnCheckpoints func(journal.Step, error)
-	Log           *slog.Logger
+	// Reconciled says how far data journals have followed journal 0; nil: none has a
+	// leader. Then answers wait for no partitions, and deleted topics are not purged.
+	Reconciled Reconciled
+	// OnUndone gets the reason when changes are not seen through in the data journals for
+	// long, and nil when they are. It must not block, and may be left out.
+	OnUndone func(error)
+	Log      *slog.Logger
 }
 
 // owner are the options of the Owner of journal 0.
@@ -43,9 +50,19 @@ type Leader struct {
 
 // StartLeader begins to read the metadata journal, to fence it and to lead it.
 func StartLeader(opt LeaderOptions) *Leader {
+	if opt.Reconciled == nil {
+		opt.Reconciled = NewReports()
+	}
+	if opt.OnUndone == nil {
+		opt.OnUndone = func(error) {}
+	}
 	l := &Leader{opt: opt, loop: journal.NewLoop[*command](opt.Store, opt.owner())}
 	l.leading = newLeading(opt, l.loop.Owner())
-	l.loop.Start(l.leading, journal.Intake[*command]{Take: l.leading.take})
+	wake := make(chan struct{}, 1)
+	unwatch := opt.Reconciled.Watch(wake)
+	l.loop.Start(l.leading, journal.Intake[*command]{
+		Take: l.leading.take, Signal: wake, Close: func() error { unwatch(); return nil },
+	})
 	return l
 }
 
@@ -71,100 +88,110 @@ func (l *Leader) Confirm(ctx context.Context) error { return l.loop.Confirm(ctx)
 // Close stops leading and waits. The outcome of what is under way is unknown.
 func (l *Leader) Close() { l.loop.Close() }
 
-// CreateTopics is Admin's. The topics' partitions take no records before the
-// journals they live in have opened them.
+// CreateTopics is Admin's, and creates internal topics, too.
 func (l *Leader) CreateTopics(ctx context.Context, topics []NewTopic, validateOnly bool) []CreateResult {
 	var results []CreateResult
-	err := l.do(ctx, func(c *Controller) (entries []segment.Entry, _ error) {
+	cmd := &command{plan: func(c *Controller) (entries []segment.Entry, _ error) {
 		entries, results = c.CreateTopics(l.opt.Journal.NowMs(), topics, validateOnly, l.opt.Journal.NewID)
 		return entries, nil
-	})
-	if err == nil {
-		return results
+	}}
+	if !validateOnly {
+		cmd.follow = func(l *leading) awaited { return l.awaitOpen(createdOf(results)) }
 	}
-	failed := make([]CreateResult, len(topics)) // the plan may still be running
-	for i := range failed {
-		failed[i].Err = err
+	if err := l.do(ctx, cmd); err != nil {
+		return slices.Repeat([]CreateResult{{Err: err}}, len(topics)) // the plan may still be running
 	}
-	return failed
+	return results
 }
 
-// DeleteTopics is Admin's.
+func createdOf(results []CreateResult) (created []*Topic) {
+	for _, r := range results {
+		if r.Err == nil {
+			created = append(created, r.Topic)
+		}
+	}
+	return created
+}
+
+// DeleteTopics is Admin's, and deletes internal topics, too.
 func (l *Leader) DeleteTopics(ctx context.Context, ids []segment.ID) []error {
-	var errs []error
-	err := l.do(ctx, func(c *Controller) (entries []segment.Entry, _ error) {
-		entries, errs = c.DeleteTopics(ids)
-		return entries, nil
-	})
-	if err == nil {
-		return errs
-	}
-	return repeat(err, len(ids))
+	return l.each(ctx, len(ids), func(c *Controller) ([]segment.Entry, []error) { return c.DeleteTopics(ids) },
+		func(l *leading, errs []error) awaited { return awaited{topics: allowed(ids, errs)} })
 }
 
-// CreatePartitions is Admin's. The new partitions take no records before the
-// journals they live in have opened them.
+// CreatePartitions is Admin's.
 func (l *Leader) CreatePartitions(ctx context.Context, more []NewPartitions, validateOnly bool) []error {
-	var errs []error
-	err := l.do(ctx, func(c *Controller) (entries []segment.Entry, _ error) {
-		entries, errs = c.CreatePartitions(more, validateOnly)
-		return entries, nil
-	})
-	if err == nil {
-		return errs
+	follow := func(l *leading, errs []error) awaited {
+		var grown []*Topic
+		for _, n := range allowed(more, errs) {
+			if t, ok := l.opt.State.Topic(n.Topic); ok {
+				grown = append(grown, t)
+			}
+		}
+		return l.awaitOpen(grown)
 	}
-	return repeat(err, len(more))
+	if validateOnly {
+		follow = nil
+	}
+	return l.each(ctx, len(more), func(c *Controller) ([]segment.Entry, []error) { return c.CreatePartitions(more, validateOnly) }, follow)
 }
 
 // AlterConfigs is Admin's.
 func (l *Leader) AlterConfigs(ctx context.Context, changes []ConfigChange, validateOnly bool) []error {
-	var errs []error
-	err := l.do(ctx, func(c *Controller) (entries []segment.Entry, _ error) {
-		entries, errs = c.AlterConfigs(changes, validateOnly)
-		return entries, nil
-	})
-	if err == nil {
-		return errs
-	}
-	return repeat(err, len(changes))
+	return l.each(ctx, len(changes), func(c *Controller) ([]segment.Entry, []error) { return c.AlterConfigs(changes, validateOnly) }, nil)
 }
 
-// Purge forgets deleted topics all of whose partitions are sealed, and answers for
-// each in turn; see Controller.Purge.
-func (l *Leader) Purge(ctx context.Context, topics []segment.ID) []error {
-	var errs []error
-	err := l.do(ctx, func(c *Controller) (entries []segment.Entry, _ error) {
-		entries, errs = c.Purge(topics)
-		return entries, nil
-	})
-	if err == nil {
-		return errs
+// allowed returns the requests without an error.
+func allowed[T any](requests []T, errs []error) (left []T) {
+	for i, r := range requests {
+		if errs[i] == nil {
+			left = append(left, r)
+		}
 	}
-	return repeat(err, len(topics))
+	return left
+}
+
+// each does n requests of one call, which have an answer each.
+func (l *Leader) each(ctx context.Context, n int, plan func(*Controller) ([]segment.Entry, []error), follow func(*leading, []error) awaited) []error {
+	var errs []error
+	cmd := &command{plan: func(c *Controller) (entries []segment.Entry, _ error) {
+		entries, errs = plan(c)
+		return entries, nil
+	}}
+	if follow != nil {
+		cmd.follow = func(l *leading) awaited { return follow(l, errs) }
+	}
+	if err := l.do(ctx, cmd); err != nil {
+		return repeat(err, n)
+	}
+	return errs
 }
 
 // NextProducerID is Admin's. Ids come from blocks, so most calls commit nothing.
 func (l *Leader) NextProducerID(ctx context.Context) (int64, error) {
 	var id int64
-	err := l.do(ctx, func(c *Controller) (entries []segment.Entry, err error) {
+	err := l.do(ctx, &command{plan: func(c *Controller) (entries []segment.Entry, err error) {
 		entries, id, err = l.leading.nextProducerID(c)
 		return entries, err
-	})
+	}})
 	if err != nil {
 		return 0, err
 	}
 	return id, nil
 }
 
-// Await returns nil once every change that was asked for before is committed, also
-// those whose requests have ended without knowing.
-func (l *Leader) Await(ctx context.Context) error {
-	return l.do(ctx, func(*Controller) ([]segment.Entry, error) { return nil, nil })
+// Settle returns nil once all changes that were asked for before are committed, also those
+// whose requests have ended without knowing, and seen through in the data journals.
+func (l *Leader) Settle(ctx context.Context) error {
+	return l.do(ctx, &command{
+		plan:   func(*Controller) ([]segment.Entry, error) { return nil, nil },
+		follow: (*leading).awaitAll,
+	})
 }
 
-// do plans on the owner's goroutine and waits until that is committed.
-func (l *Leader) do(ctx context.Context, plan func(*Controller) ([]segment.Entry, error)) error {
-	cmd := &command{plan: plan, done: make(chan error, 1)}
+// do plans on the owner's goroutine, and waits until that is committed and followed.
+func (l *Leader) do(ctx context.Context, cmd *command) error {
+	cmd.done = make(chan error, 1)
 	select {
 	case l.loop.Requests() <- cmd:
 	case <-ctx.Done():

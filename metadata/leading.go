@@ -1,6 +1,7 @@
 package metadata
 
 import (
+	"slices"
 	"time"
 
 	"github.com/varvelog/varve/tiering/journal"
@@ -11,6 +12,7 @@ import (
 type proposer interface {
 	Room() bool
 	Header() segment.Header
+	Now() time.Time
 	Propose(o *journal.Object, data []byte)
 }
 
@@ -27,8 +29,10 @@ type leading struct {
 	proposed  []uint64        // planned, as of each own object under way
 	committed uint64          // of planned
 	waiting   []*command      // ascending upTo
-	starting  *command        // must be committed before the leader is ready
-	ready     bool            // the node is the controller
+	following []*command      // committed; the data journals have to follow
+	undone    undone
+	starting  *command // must be committed before the leader is ready
+	ready     bool     // the node is the controller
 	nodeID    int32
 	failed    error // why the leadership cannot go on
 
@@ -36,11 +40,15 @@ type leading struct {
 }
 
 // command is one request. plan runs on the owner's goroutine and keeps its
-// answer. done gets nil when everything planned by then is committed.
+// answer. done gets nil when everything planned by then is committed, and the data
+// journals have followed it as far as follow asks for.
 type command struct {
-	plan func(c *Controller) ([]segment.Entry, error)
-	upTo uint64
-	done chan error // capacity 1
+	plan   func(c *Controller) ([]segment.Entry, error)
+	follow func(l *leading) awaited // nil: the journals need not follow
+	done   chan error               // capacity 1
+
+	upTo    uint64
+	awaited awaited // once it is committed
 }
 
 func newLeading(opt LeaderOptions, p proposer) *leading {
@@ -87,10 +95,15 @@ func (l *leading) answer() {
 	for len(l.waiting) > 0 && l.waiting[0].upTo <= l.committed {
 		cmd := l.waiting[0]
 		l.waiting = l.waiting[1:]
-		cmd.done <- nil
 		if cmd == l.starting {
 			l.ready = true
 		}
+		if cmd.follow == nil {
+			cmd.done <- nil
+			continue
+		}
+		cmd.awaited = cmd.follow(l)
+		l.following = append(l.following, cmd)
 	}
 }
 
@@ -106,11 +119,26 @@ func (l *leading) Stalled(uint64) {
 		cmd.done <- ErrUnavailable
 	}
 	l.waiting = kept
+	l.following = slices.DeleteFunc(l.following, func(cmd *command) bool {
+		if len(cmd.awaited.topics) == 0 {
+			return false // it waits for data journals only
+		}
+		cmd.done <- ErrUnavailable
+		return true
+	})
 }
 
-// Progress sends changes as soon as the journal has room: they are few, and people
-// wait for them.
-func (l *leading) Progress() (next time.Time, err error) { return time.Time{}, l.flush() }
+// Progress sees through what the data journals have followed, and sends changes as soon
+// as the journal has room: they are few, and people wait for them.
+func (l *leading) Progress() (next time.Time, err error) {
+	if l.controller == nil {
+		return time.Time{}, nil
+	}
+	if err := l.seeThrough(); err != nil {
+		return time.Time{}, err
+	}
+	return l.watchUndone(l.journal.Now()), l.flush()
+}
 
 func (l *leading) flush() error {
 	for l.failed == nil && len(l.entries) > 0 && l.journal.Room() {

@@ -3,7 +3,6 @@ package metadata
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"math/rand"
 	"strconv"
@@ -26,6 +25,8 @@ type shape struct {
 	Crash, Freeze, Outage    time.Duration // mean time between two; 0: never
 	Pace                     time.Duration // between two requests
 	Checkpoints              journal.CheckpointPolicy
+	Depose                   time.Duration // mean time between two leaders of a data journal; 0: never
+	Commit                   time.Duration // what a data journal takes to commit, at most
 	Sweeps                   time.Duration // of the data below the floor, without the time that is due to those who read there
 }
 
@@ -52,6 +53,7 @@ func drawShape(r *rand.Rand) shape {
 		Outage: maybe(0.3, 10*time.Second, 40*time.Second), Pace: 30*time.Millisecond + time.Duration(r.Intn(500))*time.Millisecond,
 		Checkpoints: journal.CheckpointPolicy{Every: []uint64{0, 3, 6, 15}[r.Intn(4)], Most: 2 + r.Intn(3), Behind: 1 + r.Intn(2)},
 	}
+	s.Depose, s.Commit = maybe(0.7, time.Second, 30*time.Second), []time.Duration{10 * time.Millisecond, time.Second, 30 * time.Second}[r.Intn(3)]
 	if s.Checkpoints.Every > 0 {
 		s.Sweeps = maybe(0.6, time.Second, 10*time.Second)
 	}
@@ -66,6 +68,8 @@ var lessShape = []func(shape) (shape, bool){
 	func(s shape) (shape, bool) { can := s.Freeze > 0; s.Freeze = 0; return s, can },
 	func(s shape) (shape, bool) { can := s.Outage > 0; s.Outage = 0; return s, can },
 	func(s shape) (shape, bool) { can := s.Crash > 0; s.Crash = 0; return s, can },
+	func(s shape) (shape, bool) { can := s.Depose > 0; s.Depose = 0; return s, can },
+	func(s shape) (shape, bool) { can := s.Commit > time.Second; s.Commit = time.Second; return s, can },
 	func(s shape) (shape, bool) { can := s.Sweeps > 0; s.Sweeps = 0; return s, can },
 	func(s shape) (shape, bool) {
 		can := s.Checkpoints.Every > 0
@@ -79,7 +83,8 @@ var simulation = sim.Shape[shape]{
 	Must: append([]string{
 		"freeze", "process ended", "controller", "unavailable", "topic created", "topic deleted", "topic forgotten", "partitions added", "topic configured",
 		"producer id given", "restored from a checkpoint", "floor planned", "floor planned again", "floor moved", "floor moved in spite of a take-over",
-		"data deleted below the floor",
+		"data deleted below the floor", "journal followed", "journal has nothing to follow", "partition sealed", "partition deleted before it was opened",
+		"report of a deposed leader", "report later than a newer one", "topics undone for long", "topics done after all",
 	}, sim.StoreFaults...),
 }
 
@@ -104,6 +109,7 @@ type cluster struct {
 	ids       uint64
 	quiet     bool
 	only      *node
+	journals  []*dataJournal
 	asked     int                   // requests without an answer
 	created   map[segment.ID]bool   // told to administrators
 	committed map[segment.ID]string // names of all topics ever, by id
@@ -128,6 +134,8 @@ func simulate(w *sim.World, s shape) {
 		c.nodes = append(c.nodes, n)
 		c.After(c.Between(0, 2*time.Second), "start", n.start)
 	}
+	c.startJournals()
+	c.often(s.Depose, "depose", func() { c.journals[c.Rand.Intn(len(c.journals))].elect() })
 	for i := range s.Admins {
 		c.After(c.Between(0, time.Second), "administer", func() { c.administer(i) })
 	}
@@ -146,6 +154,9 @@ func simulate(w *sim.World, s shape) {
 // finish: without faults every node in turn becomes the controller and answers.
 func (c *cluster) finish() {
 	c.quiet, c.store.Faults = true, sim.Faults{}
+	for _, j := range c.journals {
+		j.elect()
+	}
 	for _, n := range c.nodes {
 		c.only = n
 		for _, other := range c.nodes {
@@ -158,11 +169,12 @@ func (c *cluster) finish() {
 			c.Fail("not drained: %s, %d requests without an answer", n.name, c.asked)
 			return
 		}
+		c.checkJournals()
 		if got, want := imageBytes(n.lead.controller.img), imageBytes(n.state.img); got != want {
 			c.Fail("%s planned something else than it committed", n.name)
 		}
 	}
-	c.only = &node{}
+	c.only, c.journals = &node{}, nil
 	for _, n := range c.nodes {
 		n.stop()
 	}
@@ -215,6 +227,7 @@ func (c *cluster) applied(who string, o *journal.Object, state *State) {
 	if stored == nil {
 		return
 	}
+	c.checkPurges(stored.Entries)
 	if err := c.truth.Apply(stored.Footer, stored.Entries); err != nil {
 		c.Fail("%s: seq %d: %w", who, stored.Footer.Header.Seq, err)
 	}
@@ -285,16 +298,17 @@ func (c *cluster) follow(name string) {
 
 // node is a data folder, and its process while one runs.
 type node struct {
-	c      *cluster
-	name   string
-	id     segment.ID
-	starts int
-	p      *sim.Process // nil while none runs
-	owner  *sim.Owner
-	state  *State
-	lead   *leading
-	ready  bool
-	asks   []asked
+	c       *cluster
+	name    string
+	id      segment.ID
+	starts  int
+	p       *sim.Process // nil while none runs
+	owner   *sim.Owner
+	state   *State
+	lead    *leading
+	reports *Reports
+	ready   bool
+	asks    []asked
 }
 
 func (n *node) start() {
@@ -318,7 +332,12 @@ func (n *node) start() {
 			NewID: c.newID, NowMs: func() int64 { return c.Now().UnixMilli() },
 		},
 		State: state, Defaults: Defaults{Partitions: 1, ReplicationFactor: 1}, Checkpoints: c.shape.Checkpoints,
-		Committed: func(o *journal.Object) { c.applied(p.Name, o, state) },
+		Committed:  func(o *journal.Object) { c.applied(p.Name, o, state) },
+		Reconciled: NewReports(), OnUndone: n.onUndone,
+	}
+	n.reports = opt.Reconciled.(*Reports)
+	for id := range uint32(simJournals) {
+		n.reports.Leads(id+1, true)
 	}
 	owned := opt.owner()
 	if c.shape.Checkpoints.Every == 0 {
@@ -393,183 +412,6 @@ func (n *node) freeze() {
 }
 
 func (n *node) drained() bool {
-	return n.p != nil && !n.p.Frozen() && n.ready && len(n.lead.entries) == 0 && len(n.lead.proposed) == 0 && len(n.lead.waiting) == 0
-}
-
-// administer sends one request to one of the nodes, and goes on with the next.
-func (c *cluster) administer(who int) {
-	if c.quiet {
-		return
-	}
-	c.After(c.Between(c.shape.Pace/4, 3*c.shape.Pace), "administer", func() { c.administer(who) })
-	n := c.nodes[c.Rand.Intn(len(c.nodes))]
-	if n.p == nil {
-		return
-	}
-	var check func(*node)
-	var plan func(*leading, *Controller) ([]segment.Entry, error)
-	switch topics, deleting := c.truth.Topics(), c.truth.Deleting(); {
-	case c.Chance(0.3):
-		plan, check = c.nextID()
-	case c.Chance(0.3) && len(topics) > 0:
-		plan, check = c.deleteTopic(topics[c.Rand.Intn(len(topics))].ID)
-	case c.Chance(0.3) && len(topics) > 0:
-		plan, check = c.addPartitions(topics[c.Rand.Intn(len(topics))])
-	case c.Chance(0.3) && len(topics) > 0:
-		plan, check = c.configure(topics[c.Rand.Intn(len(topics))])
-	case c.Chance(0.4) && len(deleting) > 0:
-		plan, check = c.purge(deleting[c.Rand.Intn(len(deleting))].ID)
-	default:
-		plan, check = c.createTopic(fmt.Sprintf("t%d", c.Rand.Intn(8)))
-	}
-	c.ask(n, plan, check)
-}
-
-// ask brings a request to the node's process and waits for the answer.
-func (c *cluster) ask(n *node, plan func(*leading, *Controller) ([]segment.Entry, error), check func(*node)) {
-	lead := n.lead
-	a := asked{done: make(chan error, 1), check: func() { check(n) }}
-	cmd := &command{done: a.done, plan: func(k *Controller) ([]segment.Entry, error) { return plan(lead, k) }}
-	n.asks = append(n.asks, a)
-	c.asked++
-	owner := n.owner
-	n.p.Do(func() { owner.Do(func() { lead.take(cmd) }) })
-}
-
-// asked is a request that waits for its answer.
-type asked struct {
-	done  chan error
-	check func()
-}
-
-// answers looks which requests were answered.
-func (n *node) answers() {
-	left := n.asks[:0]
-	for _, a := range n.asks {
-		select {
-		case err := <-a.done:
-			n.c.asked--
-			n.c.Trace("answer " + fmt.Sprint(err))
-			switch {
-			case err == nil:
-				a.check()
-			case errors.Is(err, ErrUnavailable):
-				n.c.Count("unavailable")
-			}
-		default:
-			left = append(left, a)
-		}
-	}
-	n.asks = left
-}
-
-func (c *cluster) createTopic(name string) (func(*leading, *Controller) ([]segment.Entry, error), func(*node)) {
-	var results []CreateResult
-	plan := func(_ *leading, k *Controller) (entries []segment.Entry, _ error) {
-		entries, results = k.CreateTopics(c.Now().UnixMilli(), []NewTopic{{Name: name, Partitions: -1, ReplicationFactor: -1}}, false, c.newID)
-		return entries, nil
-	}
-	return plan, func(n *node) {
-		switch res := results[0]; {
-		case errors.Is(res.Err, ErrTopicExists):
-		case res.Err != nil:
-			c.Fail("%s creates %s: %w", n.name, name, res.Err)
-		case c.created[res.Topic.ID]:
-			c.Fail("%s gives topic id %s again", n.name, res.Topic.ID)
-		default:
-			c.created[res.Topic.ID] = true
-			c.Count("topic created")
-			if c.committed[res.Topic.ID] != name {
-				c.Fail("%s said that topic %s (%s) was created, it is not committed", n.name, name, res.Topic.ID)
-			}
-		}
-	}
-}
-
-func (c *cluster) deleteTopic(id segment.ID) (func(*leading, *Controller) ([]segment.Entry, error), func(*node)) {
-	var errs []error
-	plan := func(_ *leading, k *Controller) (entries []segment.Entry, _ error) {
-		entries, errs = k.DeleteTopics([]segment.ID{id})
-		return entries, nil
-	}
-	return plan, func(n *node) {
-		c.Count("topic deleted")
-		if _, ok := c.truth.TopicByID(id); ok && errs[0] == nil {
-			c.Fail("%s said that topic %s was deleted, it is not", n.name, id)
-		}
-	}
-}
-
-// now is what is committed of a topic; nil if it is forgotten.
-func (c *cluster) now(id segment.ID) *Topic { return c.truth.img.topics[id] }
-
-func (c *cluster) addPartitions(t *Topic) (func(*leading, *Controller) ([]segment.Entry, error), func(*node)) {
-	var errs []error
-	want := len(t.Partitions) + 1 + c.Rand.Intn(3)
-	plan := func(_ *leading, k *Controller) (entries []segment.Entry, _ error) {
-		entries, errs = k.CreatePartitions([]NewPartitions{{Topic: t.Name, Count: int32(want)}}, false)
-		return entries, nil
-	}
-	return plan, func(n *node) {
-		if errors.Is(errs[0], ErrInvalidPartitions) || errors.Is(errs[0], ErrUnknownTopic) {
-			return // somebody else was quicker
-		}
-		c.Count("partitions added")
-		if now := c.now(t.ID); errs[0] != nil || now != nil && len(now.Partitions) < want {
-			c.Fail("%s said that topic %s has %d partitions: %v; committed is %+v", n.name, t.Name, want, errs[0], now)
-		}
-	}
-}
-
-// configure sets a config to a value that no other request sets it to: a topic that
-// has another one was configured later.
-func (c *cluster) configure(t *Topic) (func(*leading, *Controller) ([]segment.Entry, error), func(*node)) {
-	var errs []error
-	c.configured++
-	serial := c.configured
-	plan := func(_ *leading, k *Controller) (entries []segment.Entry, _ error) {
-		change := ConfigChange{Topic: t.Name, Ops: []ConfigOp{{OpSet, "segment.ms", strconv.Itoa(serial)}}}
-		entries, errs = k.AlterConfigs([]ConfigChange{change}, false)
-		return entries, nil
-	}
-	return plan, func(n *node) {
-		if errors.Is(errs[0], ErrUnknownTopic) {
-			return
-		}
-		c.Count("topic configured")
-		if now := c.now(t.ID); errs[0] != nil || now != nil && !c.wasConfigured[t.ID][serial] {
-			c.Fail("%s said that topic %s is configured with %d: %v; committed is %+v", n.name, t.Name, serial, errs[0], now)
-		}
-	}
-}
-
-func (c *cluster) purge(id segment.ID) (func(*leading, *Controller) ([]segment.Entry, error), func(*node)) {
-	plan := func(_ *leading, k *Controller) ([]segment.Entry, error) {
-		entries, errs := k.Purge([]segment.ID{id})
-		return entries, errs[0]
-	}
-	return plan, func(n *node) {
-		c.Count("topic forgotten")
-		if t := c.truth.img.topics[id]; t != nil {
-			c.Fail("%s said that topic %s was forgotten, it is not", n.name, id)
-		}
-	}
-}
-
-func (c *cluster) nextID() (func(*leading, *Controller) ([]segment.Entry, error), func(*node)) {
-	var id int64
-	plan := func(l *leading, k *Controller) (entries []segment.Entry, err error) {
-		entries, id, err = l.nextProducerID(k)
-		return entries, err
-	}
-	return plan, func(n *node) {
-		if c.given[id] {
-			c.Fail("%s gives producer id %d again", n.name, id)
-		}
-		c.given[id] = true
-		c.Count("producer id given")
-		if next := c.truth.img.nextProducer; id < 1 || id >= next {
-			c.Fail("%s gives producer id %d, committed are those below %d", n.name, id, next)
-		}
-	}
+	return n.p != nil && !n.p.Frozen() && n.ready && len(n.lead.entries) == 0 && len(n.lead.proposed) == 0 && len(n.lead.waiting)+len(n.lead.following) == 0 &&
+		len(n.state.unsealed()) == 0 && n.lead.undone.since.IsZero()
 }

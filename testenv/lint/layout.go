@@ -37,7 +37,6 @@ var longerFiles = map[string]int{
 	"fetch/fetch_test.go":                     508,
 	"ingest/sim_shard_test.go":                484,
 	"metadata/coordinator/group/join_test.go": 498,
-	"metadata/sim_test.go":                    592,
 	"tiering/batch/check_test.go":             522,
 	"tiering/journal/core_test.go":            538,
 	"tiering/journal/mover_test.go":           519,

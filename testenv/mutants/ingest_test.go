@@ -88,11 +88,20 @@ var ingestMutants = []mutant{
 	{name: "command answered when it is proposed", by: ingest, edits: []edit{
 		swap("ingest.commands.start", "q.waiting = append(q.waiting, c)", "c.answer(nil)"),
 	}},
-	{name: "seal answered, and the topic forgotten, before it is committed", by: ingest, edits: []edit{
-		swap("ingest.barrier.reached", "b.core.ends.isOpening(k) || ok && !v.Sealed", "ok && !v.Sealed && b.core.ends.isOpen(k)"),
+	{name: "seal reported, and the topic forgotten, before it is committed", by: ingest, edits: []edit{
+		swap("ingest.step.reached", "!ok || !v.Sealed", "!ok || !v.Sealed && s.ends.isOpen(k)"),
 	}},
-	{name: "opening answered before it is committed", by: ingest, edits: []edit{
-		swap("ingest.barrier.reached", "!ok", "!ok && !b.core.ends.isOpening(k)"),
+	{name: "partition that was deleted unseen reported without an entry", by: ingest, edits: []edit{
+		swap("ingest.step.propose", "open(k)\nif s.ends.close(k) {_}",
+			"if s.ends.close(k) {\nadd(partlog.Seal{Key: k}.Encode())\n}"),
+		swap("ingest.step.reached", "!ok || !v.Sealed", "ok && !v.Sealed"),
+	}},
+	{name: "opening reported before it is committed", by: ingest, edits: []edit{
+		swap("ingest.step.reached", "if _, ok := s.ends.state.Lookup(k); !ok {_}",
+			"if _, ok := s.ends.state.Lookup(k); !ok && !s.ends.isOpening(k) {\nreturn false\n}"),
+	}},
+	{name: "changes during a step reported with it", by: ingest, edits: []edit{
+		swap("ingest.step.answer", "s.seq = s.placed.Seq", "s.seq = s.placements.Placed(s.journal, 0).Seq"),
 	}},
 	{name: "deletion answered before it is committed", by: ingest, edits: []edit{
 		swap("ingest.deletion.reached", "r.LogStart = v.Start", "r.LogStart = want.Before"),

@@ -16,6 +16,21 @@ var metadataMutants = []mutant{
 	{name: "change answered when one before it is committed", by: metadata, edits: []edit{
 		swap("metadata.leading.Apply", "l.committed = l.proposed[0]", "l.committed = l.proposed[len(l.proposed)-1]"),
 	}},
+	{name: "creation answered before the partitions are open", by: metadata, edits: []edit{
+		never("metadata.leading.reached", "led && seq < a.seq"),
+	}},
+	{name: "creation answered by a report of the view before", by: metadata, edits: []edit{
+		swap("metadata.leading.awaitOpen", "l.opt.State.Head()", "l.opt.State.Head() - 1"),
+	}},
+	{name: "deletion answered before the name is free", by: metadata, edits: []edit{
+		swap("metadata.leading.reached", "!slices.ContainsFunc(a.topics, l.opt.State.has)", "true"),
+	}},
+	{name: "topic purged before it is sealed", by: metadata, edits: []edit{
+		swap("metadata.leading.sealed", "seq < u.seq", "seq < u.seq-1"),
+	}},
+	{name: "deletion not placed", by: metadata, edits: []edit{
+		drop("metadata.placements.follow", "p.change(seq, c.ID, m)").below("TopicDeleted"),
+	}},
 	{name: "broker id drawn again", by: metadata, edits: []edit{
 		swap("metadata.Controller.RegisterNode", `if id, ok := c.img.nodes[node]; ok {
 	return nil, id, nil

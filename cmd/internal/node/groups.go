@@ -35,15 +35,14 @@ func (n *node) startGroups(reader *fetch.Reader, closers *stack) *groups {
 		Leader:   func(t *metadata.Topic, partition int32) int32 { return n.placement(t, partition).Leader },
 		OnFailed: n.fail,
 	}
-	admin, writes := n.admin.(*topicAdmin)
-	if writes {
+	if n.controller != nil {
 		options.Create = func(ctx context.Context, t metadata.NewTopic) error {
-			return admin.create(ctx, []metadata.NewTopic{t}, false)[0].Err
+			return n.controller.CreateTopics(ctx, []metadata.NewTopic{t}, false)[0].Err
 		}
 	}
 	g := supervisor.New(options)
 	n.metrics.groups(g, memory)
-	if writes {
+	if n.controller != nil {
 		closers.push(n.superviseGroups(g))
 	}
 	return g

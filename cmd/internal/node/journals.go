@@ -63,8 +63,8 @@ func (n *node) startJournals(ctx context.Context, closers *stack) error {
 	return n.follow(ctx, closers)
 }
 
-// lead takes over journal 0 and then every data journal, and brings the
-// partitions in them to what the metadata says.
+// lead takes over journal 0 and then every data journal, and returns when these have
+// followed the metadata.
 func (n *node) lead(ctx context.Context, closers *stack) error {
 	cfg, err := n.metaConfig(ctx)
 	if err != nil {
@@ -75,6 +75,7 @@ func (n *node) lead(ctx context.Context, closers *stack) error {
 		Defaults:  metadata.Defaults{Partitions: n.cfg.DefaultPartitions, ReplicationFactor: 1},
 		Committed: n.committed, Checkpoints: n.checkpoints(),
 		OnCheckpoints: func(step journal.Step, err error) { n.onCheckpoints(0, step, err) },
+		Reconciled:    n.reports, OnUndone: n.onUndone,
 	})
 	closers.push(func() error { controller.Close(); return nil })
 	if err := n.await(ctx, controller, "metadata journal"); err != nil {
@@ -93,13 +94,11 @@ func (n *node) lead(ctx context.Context, closers *stack) error {
 		return err
 	}
 	closers.push(func() error { cancel(); n.rivals.Close(); return nil })
-	topics := newTopicAdmin(n, controller)
-	n.admin = topics
+	n.controller, n.admin = controller, controller.ForClients()
 	n.board.Busy("opening partitions")
-	if err := topics.settle(ctx); err != nil {
-		return err
+	if err := controller.Settle(ctx); err != nil {
+		return fmt.Errorf("open partitions: %w", err)
 	}
-	closers.push(topics.finishUndone())
 	return nil
 }
 
@@ -125,6 +124,7 @@ func (n *node) leadData(ctx context.Context, id uint32, closers *stack) error {
 			Cluster: n.cluster.ID, Node: n.dir.Node(), Incarnation: n.incarnation, Journal: id, MaxBytes: n.cfg.WALMaxBytes,
 		},
 		FlushInterval: n.cfg.FlushInterval, FlushBytes: int(n.cfg.FlushBytes), EarlyBytes: int(n.cfg.FlushEarlyBytes), Now: time.Now, Log: n.log,
+		Placements: n.meta, OnReconciled: func(seq uint64) { n.reports.Report(id, seq) },
 		OnFull:        func(err error) { n.onFull(id, err) },
 		OnAside:       func(records int64, err error) { n.onAside(id, records, err) },
 		OnCheckpoints: func(step journal.Step, err error) { n.onCheckpoints(id, step, err) },
@@ -138,6 +138,7 @@ func (n *node) leadData(ctx context.Context, id uint32, closers *stack) error {
 		return err
 	}
 	n.rivals.Leads(id, leader)
+	n.reports.Leads(id, true)
 	n.journals.add(id, &dataJournal{state: state, prover: leader, leader: leader, recent: recent, snapshots: snapshots})
 	n.metrics.leader(id, state, leader)
 	return nil

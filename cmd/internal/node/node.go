@@ -53,9 +53,11 @@ type node struct {
 	topics      kafka.Topics // meta as clients see it
 	journals    *journals
 	rivals      *journal.Rivals
-	admin       metadata.Admin
-	id          int32  // broker id
-	host        string // told to clients
+	reports     *metadata.Reports
+	controller  *metadata.Leader // nil on a node that only reads
+	admin       metadata.Admin   // of clients
+	id          int32            // broker id
+	host        string           // told to clients
 	port        int32
 	started     time.Time
 	failed      chan error // capacity 1: a part has ended on its own
@@ -66,7 +68,7 @@ func Run(ctx context.Context, cfg config.Serve, _, stderr io.Writer) (err error)
 	log := newLogger(cfg, stderr)
 	n := &node{
 		cfg: cfg, log: log, metrics: newMetrics(), board: health.NewBoard(log, time.Now),
-		incarnation: segment.NewID(), meta: metadata.New(), rivals: journal.NewRivals(), started: time.Now().UTC(), failed: make(chan error, 1),
+		incarnation: segment.NewID(), meta: metadata.New(), rivals: journal.NewRivals(), reports: metadata.NewReports(), started: time.Now().UTC(), failed: make(chan error, 1),
 	}
 	n.metrics.health(n.board)
 	n.fitConnections(openFiles())

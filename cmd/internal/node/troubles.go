@@ -60,6 +60,16 @@ func (n *node) onCoordinatorFailed(k partlog.Key, err error) {
 		fmt.Sprintf("its groups are not served until this is mended and the node started again: %v", err))
 }
 
+// onUndone notes that data journals have not followed the metadata for long; nil: they
+// have.
+func (n *node) onUndone(err error) {
+	if err == nil {
+		n.board.Clear(health.Topics, "")
+		return
+	}
+	n.board.Raise(health.Topics, "", false, fmt.Sprintf("topics are not all opened or deleted yet, trying again: %v", err))
+}
+
 // onAside notes how many records that were set aside are not in a journal.
 func (n *node) onAside(journal uint32, records int64, err error) {
 	const advice = `"varve wal list" shows the logs, "varve wal export" takes their records out, "varve wal delete" removes them`

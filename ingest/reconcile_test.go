@@ -1,0 +1,198 @@
+package ingest
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/varvelog/varve/metadata"
+	"github.com/varvelog/varve/tiering/partlog"
+)
+
+// changes is the history of journal 0, as far as a data journal follows it: the first
+// change is at seq 1.
+type changes []change
+
+type change struct {
+	key    partlog.Key
+	sealed bool
+}
+
+// placed is the view up to head, of the changes after since.
+func (c changes) placed(head, since uint64) metadata.Placed {
+	p := metadata.Placed{Seq: head}
+	for i := since; i < head; i++ {
+		later := false
+		for _, other := range c[i+1 : head] {
+			later = later || other.key == c[i].key
+		}
+		switch {
+		case later:
+		case c[i].sealed:
+			p.Sealed = append(p.Sealed, c[i].key)
+		default:
+			p.Open = append(p.Open, c[i].key)
+		}
+	}
+	return p
+}
+
+// Placed and Watch make a bench the view of its core.
+func (b *bench) Placed(_ uint32, since uint64) metadata.Placed {
+	b.looks++
+	return b.metadata.placed(uint64(len(b.metadata)), since)
+}
+
+func (b *bench) Watch(chan<- struct{}) func() { return func() {} }
+
+// place changes the metadata, and lets the core notice. It returns the seq.
+func (b *bench) place(c ...change) uint64 {
+	b.t.Helper()
+	b.metadata = append(b.metadata, c...)
+	b.c.placementsMoved()
+	b.c.reconciler.next(b.c.start)
+	return uint64(len(b.metadata))
+}
+
+func (b *bench) open(k partlog.Key) uint64 { return b.place(change{k, false}) }
+func (b *bench) seal(k partlog.Key) uint64 { return b.place(change{k, true}) }
+
+// settle commits until nothing is left to do.
+func (b *bench) settleAll() {
+	b.t.Helper()
+	for range 20 {
+		if err := b.c.progress(); err != nil {
+			b.t.Fatal(err)
+		}
+		b.commitAll()
+	}
+}
+
+func (b *bench) checkPlaced(k partlog.Key, open bool) {
+	b.t.Helper()
+	if v, ok := b.c.state.Lookup(k); !ok || v.Sealed == open {
+		b.t.Errorf("partition %v is there %v, sealed %v, want open %v", k, ok, v.Sealed, open)
+	}
+	if b.c.ends.isOpen(k) != open {
+		b.t.Errorf("partition %v accepts records: %v", k, !open)
+	}
+}
+
+var otherKey = partlog.Key{Topic: testTopic, Index: 3}
+
+func TestReportComesWhenAllEntriesAreCommitted(t *testing.T) {
+	b := newBench(t)
+	before := b.reconciled
+	seq := b.place(change{otherKey, false}, change{testKey, true})
+	if b.flush(); b.reconciled != before {
+		t.Errorf("reports seq %d before the commit", b.reconciled)
+	}
+	b.settleAll()
+	if b.reconciled != seq {
+		t.Errorf("reports seq %d, want %d", b.reconciled, seq)
+	}
+	b.checkPlaced(otherKey, true)
+	b.checkPlaced(testKey, false)
+}
+
+func TestPartitionDeletedWhileItOpensIsSealed(t *testing.T) {
+	b := newBench(t)
+	b.open(otherKey)
+	b.flush()
+	seq := b.seal(otherKey)
+	b.settleAll()
+	if b.checkPlaced(otherKey, false); b.reconciled != seq {
+		t.Errorf("reports seq %d, want %d", b.reconciled, seq)
+	}
+}
+
+// TestPartitionDeletedBeforeTheJournalSawItIsSealed: a leader whose view lags could open
+// it otherwise, when its topic is purged already.
+func TestPartitionDeletedBeforeTheJournalSawItIsSealed(t *testing.T) {
+	b := newBench(t)
+	seq := b.place(change{otherKey, false}, change{otherKey, true})
+	b.settleAll()
+	if b.checkPlaced(otherKey, false); b.reconciled != seq {
+		t.Errorf("reports seq %d, want %d", b.reconciled, seq)
+	}
+}
+
+// TestALaggingViewOpensNothingThatIsSealed: the next leader's view is older than that of
+// the one before.
+func TestALaggingViewOpensNothingThatIsSealed(t *testing.T) {
+	b := newBench(t)
+	b.place(change{otherKey, false}, change{otherKey, true})
+	b.settleAll()
+	b.metadata = b.metadata[:len(b.metadata)-1]
+	b.c.reconciler.seq = 0
+	b.c.placementsMoved()
+	sent := len(b.sent)
+	b.settleAll()
+	if b.checkPlaced(otherKey, false); len(b.sent) != sent {
+		t.Error("an entry for a partition that is sealed")
+	}
+}
+
+func TestAJournalThatHasEverythingReportsWithoutAnEntry(t *testing.T) {
+	b := newBench(t)
+	b.c.reconciler.seq = 0 // as of a leader that has just started
+	head := b.c.state.Head()
+	seq := b.place(change{testKey, false})
+	b.settleAll()
+	if b.reconciled != seq || b.c.state.Head() != head {
+		t.Errorf("reports seq %d, want %d; %d objects for it", b.reconciled, seq, b.c.state.Head()-head)
+	}
+}
+
+func TestTheMetadataIsLookedAtWhenItMovesOnly(t *testing.T) {
+	b := newBench(t)
+	looks := b.looks
+	b.settleAll()
+	if b.open(otherKey); b.looks != looks+1 {
+		t.Errorf("%d looks for one change", b.looks-looks)
+	}
+	b.seal(otherKey) // while the first is under way
+	if b.looks != looks+1 {
+		t.Errorf("%d looks while a step is under way", b.looks-looks)
+	}
+	b.settleAll()
+	b.checkPlaced(otherKey, false)
+}
+
+func TestALeadershipThatEndsReportsNothing(t *testing.T) {
+	b := newBench(t)
+	before := b.reconciled
+	b.open(otherKey)
+	b.c.fail(nil)
+	b.c.placementsMoved()
+	if err := b.c.progress(); err != nil || b.reconciled != before {
+		t.Errorf("reports seq %d, %v", b.reconciled, err)
+	}
+}
+
+func TestAClosingLeaderFollowsNothingMore(t *testing.T) {
+	b := newBench(t)
+	b.c.close()
+	b.metadata = append(b.metadata, change{otherKey, false})
+	b.c.placementsMoved()
+	b.settleAll()
+	if _, ok := b.c.state.Lookup(otherKey); ok || !b.c.finished() {
+		t.Errorf("opened %v, finished %v", ok, b.c.finished())
+	}
+}
+
+// TestAChangeAmongManyPartitionsIsCheap: a step looks at what changed only.
+func TestAChangeAmongManyPartitionsIsCheap(t *testing.T) {
+	b := newBench(t)
+	for i := range int32(2000) {
+		b.metadata = append(b.metadata, change{partlog.Key{Topic: testTopic, Index: 10 + i}, false})
+	}
+	b.place()
+	b.settleAll()
+	lookups := fmt.Sprint(b.Placed(1, b.reconciled))
+	if want := fmt.Sprint(metadata.Placed{Seq: uint64(len(b.metadata))}); lookups != want {
+		t.Errorf("after everything is followed: %s, want %s", lookups, want)
+	}
+	if b.reconciled != uint64(len(b.metadata)) {
+		t.Errorf("reports seq %d, want %d", b.reconciled, len(b.metadata))
+	}
+}

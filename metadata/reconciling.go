@@ -1,0 +1,149 @@
+package metadata
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/varvelog/varve/tiering/segment"
+)
+
+// This file is the part of leading that sees changes through in the data journals. Each
+// journal's leader opens and seals partitions by its own view of journal 0. The
+// controller waits for what these leaders report, and purges deleted topics by it. It
+// asks nothing of them: all is found again from the state and the reports, also by the
+// next controller.
+
+// awaited is what an answer waits for, once its changes are committed.
+type awaited struct {
+	seq      uint64       // of journal 0
+	journals []uint32     // follow it up to seq, unless they have no leader
+	topics   []segment.ID // are purged
+}
+
+// awaitOpen has an answer wait until partitions of topics take records.
+func (l *leading) awaitOpen(topics []*Topic) awaited {
+	a := awaited{seq: l.opt.State.Head()}
+	for _, t := range topics {
+		for _, p := range t.Partitions {
+			if !slices.Contains(a.journals, p.Journal) {
+				a.journals = append(a.journals, p.Journal)
+			}
+		}
+	}
+	return a
+}
+
+// awaitAll has an answer wait for everything that is committed.
+func (l *leading) awaitAll() awaited {
+	a := awaited{seq: l.opt.State.Head(), journals: l.opt.State.Journals()}
+	for _, u := range l.opt.State.unsealed() {
+		a.topics = append(a.topics, u.topic.ID)
+	}
+	return a
+}
+
+func (l *leading) reached(a *awaited) bool {
+	for _, j := range a.journals {
+		if seq, led := l.opt.Reconciled.Reconciled(j); led && seq < a.seq {
+			return false
+		}
+	}
+	return !slices.ContainsFunc(a.topics, l.opt.State.has)
+}
+
+// seeThrough purges topics and answers requests as far as the data journals have come.
+func (l *leading) seeThrough() error {
+	l.following = slices.DeleteFunc(l.following, func(cmd *command) bool {
+		if !l.reached(&cmd.awaited) {
+			return false
+		}
+		cmd.done <- nil
+		return true
+	})
+	return l.purge()
+}
+
+// purge plans to forget the deleted topics whose partitions are sealed.
+func (l *leading) purge() error {
+	var ids []segment.ID
+	for _, u := range l.opt.State.unsealed() {
+		if _, is := l.controller.img.topics[u.topic.ID]; is && l.sealed(u) { // else it is planned
+			ids = append(ids, u.topic.ID)
+		}
+	}
+	entries, errs := l.controller.Purge(ids)
+	for _, err := range errs {
+		if err != nil {
+			return fmt.Errorf("purge deleted topics: %w", err)
+		}
+	}
+	l.entries = append(l.entries, entries...)
+	l.planned += uint64(len(entries))
+	return nil
+}
+
+// sealed reports whether the journals of all partitions have followed the deletion.
+func (l *leading) sealed(u unsealed) bool {
+	return !slices.ContainsFunc(u.topic.Partitions, func(p Partition) bool {
+		seq, _ := l.opt.Reconciled.Reconciled(p.Journal)
+		return seq < u.seq
+	})
+}
+
+// undonePatience is how long data journals may make no progress before that is reported.
+const undonePatience = 10 * time.Second
+
+// undone is something that is not seen through: where it is stuck, and since when.
+type undone struct {
+	journal  uint32
+	seq      uint64
+	since    time.Time // zero: all is done
+	reported bool
+}
+
+// watchUndone reports what stays undone for long, and its end. It returns when to call it
+// again.
+func (l *leading) watchUndone(now time.Time) (next time.Time) {
+	journal, seq, err := l.stuck()
+	u := &l.undone
+	switch {
+	case err == nil:
+		if u.reported {
+			l.opt.OnUndone(nil)
+		}
+		*u = undone{}
+		return time.Time{}
+	case u.since.IsZero() || u.journal != journal || u.seq != seq:
+		u.journal, u.seq, u.since = journal, seq, now
+	}
+	due := u.since.Add(undonePatience)
+	if now.Before(due) {
+		return due
+	}
+	if !u.reported {
+		u.reported = true
+		l.opt.OnUndone(err)
+	}
+	return time.Time{}
+}
+
+// stuck finds the data journal that is furthest behind the changes of its partitions, or
+// the purge of topics that waits for journal 0 itself. The error says that in words; nil:
+// all is done.
+func (l *leading) stuck() (journal uint32, at uint64, err error) {
+	for _, j := range l.opt.State.Journals() {
+		seq, led := l.opt.Reconciled.Reconciled(j)
+		if wants := l.opt.State.placedAt(j); led && seq < wants && (err == nil || seq < at) {
+			journal, at = j, seq
+			err = fmt.Errorf("journal %d has followed the metadata to seq %d, its partitions changed at seq %d", j, seq, wants)
+		}
+	}
+	if err != nil {
+		return journal, at, err
+	}
+	if going := l.opt.State.unsealed(); len(going) > 0 {
+		err = fmt.Errorf("%d deleted topics are not purged, %s the first", len(going), going[0].topic.Name)
+	}
+	return 0, l.opt.State.Head(), err
+}
