@@ -1,8 +1,8 @@
 package model
 
-// Check looks at every state that can be reached within cfg's bounds, nearest
-// first, until one breaks a promise. It needs some 250 bytes per state. The error
-// is that of a Config out of bounds.
+// Check searches every state that can be reached within cfg's bounds, nearest
+// first, until one breaks a promise. It needs some 250 bytes per state. The
+// error is that of a Config out of bounds.
 func Check(cfg Config) (Result, error) {
 	if err := cfg.validate(); err != nil {
 		return Result{}, err
@@ -72,7 +72,7 @@ func (s *search) expand(e *entry) (Result, bool) {
 	return Result{}, false
 }
 
-// trace is the way from the first state to n, and last.
+// trace returns the steps from the first state to n, and last.
 func (s *search) trace(n uint32, last step) []string {
 	steps := []string{last.String()}
 	for ; n != 0; n = s.nodes[n].parent {

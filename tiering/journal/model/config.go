@@ -5,26 +5,27 @@ import (
 	"slices"
 )
 
-// Config says what to check, and within which bounds. Besides, no more than five
-// PUTs are under way at any time: a step that would send a sixth has to wait.
+// Config defines the rules to check, and the bounds. In addition, no more than
+// five PUTs are under way at any time: a step that would send a sixth has to
+// wait.
 type Config struct {
-	Leaders  int   // processes that lead; the first one does so from the start, the others when they like
+	Leaders  int   // processes that lead; the first one from the start, the others at any time
 	Seqs     int   // highest seq, at most 7
 	Window   int   // P of rule 2, at most 3
 	Objects  []int // data segments that each leader may send
-	Resends  int   // times that each leader may send something again, at most 3
+	Resends  int   // times that each leader may send an object again, at most 3
 	Restarts int   // times that leaders may lose their memory, in all
 	Floors   int   // floor objects that may be written, at most 2
 	Reader   bool  // one follower, which begins at seq 1
-	SlowRead bool  // leaders too read object by object; else all at once when they start
+	SlowRead bool  // leaders, too, read object by object; otherwise all at once when they start
 
 	Without   Rules // rules to do without; none by default
-	MaxStates int   // give up beyond; 0 is no bound
+	MaxStates int   // give up beyond; 0 is no limit
 }
 
-// Result is what Check found.
+// Result is the result of Check.
 type Result struct {
-	Violation string   // what went wrong first, or ""
+	Violation string   // the first broken promise, or ""
 	Trace     []string // steps that lead there, as few as possible
 	States    int      // different ones seen
 	Exhausted bool     // there are no others within the bounds
@@ -54,8 +55,8 @@ func (c *Config) validate() error {
 	return nil
 }
 
-// initial is the state that all begins with: the first leader has fenced with
-// epoch 1 and settled.
+// initial returns the first state: the first leader has fenced with epoch 1 and
+// settled.
 func (c *Config) initial() state {
 	s := state{starts: 1, crash: uint8(c.Restarts)}
 	opening := newRef(0, 1, 1)

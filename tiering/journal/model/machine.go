@@ -8,7 +8,7 @@ type machine struct {
 	moves []move
 }
 
-// move is one step with what it leads to.
+// move is one step with the state that it leads to.
 type move struct {
 	state
 	step      step
@@ -23,7 +23,7 @@ func (v *move) violate(format string, args ...any) {
 
 func (m *machine) on(r Rules) bool { return m.cfg.Without&r == 0 }
 
-// begin adds a move from s. The pointer is good until the next begin.
+// begin adds a move from s. The pointer is valid until the next begin.
 func (m *machine) begin(s *state, st step) *move {
 	m.moves = append(m.moves, move{state: *s, step: st})
 	return &m.moves[len(m.moves)-1]
@@ -32,7 +32,7 @@ func (m *machine) begin(s *state, st step) *move {
 // drop takes back the last move: the bounds do not allow it.
 func (m *machine) drop() { m.moves = m.moves[:len(m.moves)-1] }
 
-// successors is good until the next call.
+// successors returns the moves from s. They are valid until the next call.
 func (m *machine) successors(s *state) []move {
 	m.moves = m.moves[:0]
 	m.deliver(s)
@@ -68,15 +68,15 @@ func (m *machine) successors(s *state) []move {
 	return m.moves
 }
 
-// restart: the process loses its memory. What it has sent stays under way, and
-// what it has acknowledged stays promised.
+// restart: the process loses its memory. Its PUTs stay under way, and its
+// acknowledgements stay promised.
 func (m *machine) restart(s *state, i int) {
 	v := m.begin(s, step{what: restarted, writer: s.procs[i].writer})
 	v.crash--
 	v.procs[i].reset(idle)
 }
 
-// reset forgets everything but the bounds.
+// reset clears everything but the bounds.
 func (p *process) reset(to phase) {
 	*p = process{phase: to, follower: p.follower, left: p.left, again: p.again}
 }
@@ -84,24 +84,24 @@ func (p *process) reset(to phase) {
 // end: the process steps down, or stops following.
 func (p *process) end() { p.reset(ended) }
 
-// checkConfirmed: what any process has confirmed is in the bucket or below the
-// floor, so that a reader that hears of it and finds nothing may call that broken
-// once it has read the floor.
+// checkConfirmed checks that each seq that any process has confirmed is in the
+// bucket or below the floor. Otherwise a reader that hears of it, finds no
+// object and has read the floor would wrongly call the journal broken.
 func (m *machine) checkConfirmed(v *move) {
 	floor := v.floor()
 	for i := range v.procs {
 		p := &v.procs[i]
 		for q := max(floor, 1); q < p.next; q++ {
 			if v.bucket[q] == 0 {
-				v.violate("CONFIRMED MISSING: p%d has confirmed seq %d, the floor is %d, and nothing is there", p.writer, q, floor)
+				v.violate("CONFIRMED MISSING: p%d has confirmed seq %d, the floor is %d, and there is no object", p.writer, q, floor)
 				return
 			}
 		}
 	}
 }
 
-// dropInert drops PUTs that can have no effect any more: their key holds what
-// can never be deleted, and nobody waits for the answer.
+// dropInert drops PUTs that can have no effect any more: their key holds an
+// object that can never be deleted, and no process waits for the answer.
 func (m *machine) dropInert(s *state) {
 	for i, o := range s.flight {
 		if o == 0 || s.bucket[o.seq()] == 0 || s.meaning(o.seq()) == open || m.deletable(s, o.seq()) {

@@ -84,8 +84,8 @@ func TestProtocolHolds(t *testing.T) {
 	}
 }
 
-// needed are the rules that a counterexample is known for: within which bounds,
-// what it is, and in how many steps.
+// needed are the rules with a known counterexample: its bounds, its violation,
+// and its number of steps.
 var needed = []struct {
 	rule   Rules
 	config Config
@@ -133,9 +133,9 @@ func TestEachRuleOffHasACounterexample(t *testing.T) {
 	}
 }
 
-// beltAndBraces are the rules that no counterexample is known for: without each
-// of them, alone or with the others of its line, the protocol holds in all states
-// within these bounds.
+// beltAndBraces are the rules without a known counterexample. If each of them
+// is left out, alone or with the others of its line, the protocol holds in all
+// states within these bounds.
 var beltAndBraces = []struct {
 	rules  Rules
 	config Config

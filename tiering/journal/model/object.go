@@ -24,10 +24,11 @@ func (r ref) seq() uint8    { return uint8(r & 15) }
 func (r ref) epoch() uint8  { return uint8(r >> 4 & 15) }
 func (r ref) writer() uint8 { return uint8(r >> 8 & 15) }
 
-// object is what a PUT carries: its own ref, that of its predecessor, its kind,
-// and which version of the bytes it is (never but 0 under rule 3). A data segment
-// names the fence of its leadership: seq and writer imply the rest of the chain,
-// as a leader's data segments follow each other without gaps. 0 is no object.
+// object is the content of a PUT: its own ref, that of its predecessor, its
+// kind, and the version of its bytes (always 0 under rule 3). A data segment
+// names the fence of its leadership: seq and writer imply the rest of the
+// chain, because a leader's data segments follow each other without gaps. 0 is
+// no object.
 type object uint32
 
 func newObject(k kind, own, prev ref, version uint8) object {

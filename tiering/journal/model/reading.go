@@ -28,14 +28,14 @@ func (m *machine) start(s *state, i int) {
 	}
 }
 
-// beginAt stands before seq with what the log below it adds up to.
+// beginAt goes to seq, with the state of the log below it.
 func (p *process) beginAt(s *state, seq uint8) {
 	for p.next = 0; p.next < seq; {
 		p.pass(s.log[p.next], s.meaning(p.next))
 	}
 }
 
-// pass moves past o, which means mean.
+// pass moves past o, whose meaning is mean.
 func (p *process) pass(o object, mean meaning) {
 	p.next++
 	if mean != valid {
@@ -47,7 +47,7 @@ func (p *process) pass(o object, mean meaning) {
 	}
 }
 
-// read looks at next.
+// read reads the object at next.
 func (m *machine) read(s *state, i int) {
 	p := &s.procs[i]
 	if int(p.next) > m.cfg.Seqs {
@@ -70,8 +70,8 @@ func (m *machine) read(s *state, i int) {
 	}
 }
 
-// claimEnd: a process finds nothing at next and takes that for the end of the
-// log. A floor read that begins then finds at least the floor of now.
+// claimEnd: a process finds no object at next and takes that for the end of the
+// log. A floor read that begins then finds at least the present floor.
 func (m *machine) claimEnd(s *state, p *process) {
 	next := p.next
 	if int(next) > m.cfg.Seqs || s.bucket[next] != 0 || s.log[next] == 0 {
@@ -88,8 +88,8 @@ func (m *machine) claimEnd(s *state, p *process) {
 	v.violate("HOLE FOR THE END: %s takes seq %d for the end of the log, where a %v has been", v.step.who(), next, s.log[next])
 }
 
-// judge says what o means at next, as Chain.Check does; broken is that it
-// contradicts what was read before.
+// judge returns the meaning of o at next, as Chain.Check does; broken reports
+// that it contradicts objects read before.
 func (m *machine) judge(p *process, o object) (mean meaning, broken bool) {
 	anyEpoch := m.cfg.Without&(EpochFromLog|FenceRebuilt) != 0
 	switch {
@@ -108,7 +108,7 @@ func (m *machine) judge(p *process, o object) (mean meaning, broken bool) {
 }
 
 // consider takes o, which was read at next, or holds it back until the floor
-// has been read (rule 8). lost tells that it took the place of an own fence.
+// has been read (rule 8). lost reports that it took the place of an own fence.
 func (m *machine) consider(v *move, p *process, o object, lost bool) bool {
 	p.phase, p.lost = reading, lost
 	mean, broken := m.judge(p, o)
@@ -128,7 +128,7 @@ func (m *machine) consider(v *move, p *process, o object, lost bool) bool {
 	return true
 }
 
-// readFloor is one GET of a floor read, and what follows from the last.
+// readFloor is one GET of a floor read, with the consequences of the last one.
 func (m *machine) readFloor(s *state, i int) {
 	p := &s.procs[i]
 	late := p.phase == checking && !m.on(FenceFloor)
@@ -155,7 +155,7 @@ func (m *machine) readFloor(s *state, i int) {
 	}
 }
 
-// accept takes o at next for what it seems to be, and goes on.
+// accept takes o at next by its apparent meaning, and goes on.
 func (m *machine) accept(v *move, p *process, o object) bool {
 	mean, broken := m.judge(p, o)
 	v.step.took = true

@@ -2,8 +2,8 @@ package model
 
 import "slices"
 
-// Room for the bounds of Config. States are compared and kept whole, so it is
-// small.
+// Sizes for the bounds of Config. States are compared and kept whole, so they
+// are small.
 const (
 	maxSeqs    = 8 // seqs 0 to 7; 0 is the opening fence
 	maxFlight  = 5
@@ -11,7 +11,7 @@ const (
 	maxFloors  = 2
 	maxSlots   = 4
 	maxEpoch   = 15
-	maxResends = 3 // versions of an object that an object has room to tell apart
+	maxResends = 3 // versions of an object that its bits can distinguish
 )
 
 type phase uint8
@@ -19,7 +19,7 @@ type phase uint8
 const (
 	none     phase = iota // not a process within the bounds
 	idle                  // not started, or down
-	reading               // looks at next
+	reading               // reads next
 	judging               // holds an object back until the floor is read
 	fencing               // own fence sent, outcome open
 	checking              // own fence stored, the floor is read
@@ -35,7 +35,7 @@ const (
 	slotSending            // an answer to the last PUT may come
 	slotChecking           // outcome unknown: the key is to be read
 	slotStored
-	slotTaken // an older epoch's object is there; only when settling
+	slotTaken // an older epoch's object is at the key; only when settling
 )
 
 // slot is the place of an own object: its state and the version sent last.
@@ -55,7 +55,7 @@ type process struct {
 
 	next  uint8  // lowest seq not resolved
 	epoch uint8  // highest epoch below next
-	fence ref    // what opened epoch
+	fence ref    // the object that opened epoch
 	last  ref    // last valid object: the next fence names it
 	first ref    // its first fence, kept only where a rule switched off needs it
 	known uint8  // number of the last floor object read
@@ -66,10 +66,10 @@ type process struct {
 	slots [maxSlots]slot
 }
 
-// state is all there is, and the history that violations are judged by.
+// state is the whole system, with the history by which violations are judged.
 type state struct {
-	bucket [maxSeqs]object // what lies at each key
-	log    [maxSeqs]object // what was stored there first: the truth
+	bucket [maxSeqs]object // the present object at each key
+	log    [maxSeqs]object // the first object stored there: the truth
 	flight [maxFlight]object
 	procs  [maxProcs]process
 	floors [maxFloors]uint8 // floors/1, floors/2; 0 is absent
@@ -95,11 +95,12 @@ func (s *state) floorAt(n uint8) uint8 {
 	return s.floors[n-1]
 }
 
-// meaning is what the log's object at a seq is to those who read it in order.
+// meaning is the meaning of the log's object at a seq to readers that read in
+// order.
 type meaning uint8
 
 const (
-	open meaning = iota // nothing there, or a hole below it: not known yet
+	open meaning = iota // no object, or a gap below it: not known yet
 	void
 	valid
 )
@@ -119,7 +120,7 @@ func (s *state) meaning(seq uint8) meaning {
 	return valid
 }
 
-// head is the lowest seq that nothing was ever stored at.
+// head returns the lowest seq at which no object was ever stored.
 func (s *state) head() uint8 {
 	for q := range s.log {
 		if s.log[q] == 0 {
@@ -129,7 +130,7 @@ func (s *state) head() uint8 {
 	return maxSeqs
 }
 
-// send puts o on its way, if the bound on messages allows.
+// send puts o under way, if the bound on messages allows that.
 func (s *state) send(o object) bool {
 	for i := range s.flight {
 		if s.flight[i] == 0 {
@@ -141,8 +142,8 @@ func (s *state) send(o object) bool {
 }
 
 // canonical makes states equal that differ only in the order of messages or of
-// processes. Neither has a meaning: a message is for a key and from a writer, and
-// processes differ by what they know.
+// processes. Neither order matters: a message is for a key and from a writer,
+// and processes differ by their knowledge.
 func (s *state) canonical() {
 	slices.SortFunc(s.flight[:], func(a, b object) int { return int(b) - int(a) })
 	procs := s.procs[:]

@@ -20,7 +20,7 @@ const (
 	restarted
 )
 
-// step is what a trace says of a move.
+// step is the description of a move in a trace.
 type step struct {
 	what   deed
 	writer uint8 // 0 is the follower

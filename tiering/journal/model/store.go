@@ -21,7 +21,7 @@ func (m *machine) deliver(s *state) {
 		}
 		j, k := m.awaiting(s, o)
 		switch {
-		case j < 0: // nobody listens any more
+		case j < 0: // no process waits for the answer any more
 		case created, !m.on(ReadBack):
 			m.confirmed(v, &v.procs[j], k)
 		default:
@@ -46,9 +46,9 @@ func (m *machine) awaiting(s *state, o object) (proc, slot int) {
 	return -1, 0
 }
 
-// publishFloors: a leader, which may be one of long ago, writes the next floor.
-// That it names an entry already confirmed is all that matters here: at most its
-// last confirmed seq.
+// publishFloors: a leader, which may be an old one, writes the next floor. The
+// only condition here is that the floor is at most the leader's last confirmed
+// seq.
 func (m *machine) publishFloors(s *state) {
 	most := uint8(0)
 	for i := range s.procs {
@@ -73,9 +73,9 @@ func (m *machine) writeFloor(s *state, n, floor uint8) {
 	v.floors[n-1] = floor
 }
 
-// delete removes what lies at any key that may be deleted. Steps that nobody
-// could notice are left out: with nothing under way to the key, and nobody who
-// has yet to pass it; who starts later begins at the floor.
+// delete removes the object at any key that may be deleted. It leaves out steps
+// without a visible effect: if nothing is under way to the key, and no process
+// has yet to pass it. A process that starts later begins at the floor.
 func (m *machine) delete(s *state) {
 	below := s.floor()
 	if !m.on(FloorFirst) {
@@ -110,7 +110,7 @@ func (s *state) concerns(seq uint8) bool {
 }
 
 // deletable reports whether a key may be deleted once it lies below the floor.
-// What counts is what was stored there first; a late DELETE hits what is there.
+// The first object stored there decides; a late DELETE hits the present one.
 func (m *machine) deletable(s *state, seq uint8) bool {
 	switch s.meaning(seq) {
 	case open:

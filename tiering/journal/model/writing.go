@@ -2,8 +2,8 @@ package model
 
 // This file is the part of a process that writes: fence, settle, lead.
 
-// own is the object of a process's slot: all its fields follow from what the
-// process is, so the slot need not keep it.
+// own returns the object of a process's slot: all its fields follow from the
+// process, so the slot need not keep it.
 func (m *machine) own(p *process, k int) object {
 	self := newRef(p.next+uint8(k), p.mine, p.writer)
 	switch p.phase {
@@ -63,7 +63,7 @@ func (m *machine) fenceCounts(v *move, p *process) bool {
 }
 
 // lead sends one more data segment, and asks whether the head is where the
-// leader thinks.
+// leader assumes it.
 func (m *machine) lead(s *state, i int) {
 	p := &s.procs[i]
 	used, unresolved := 0, 0
@@ -105,7 +105,7 @@ func (m *machine) resolve(s *state, i int) {
 	}
 }
 
-// readBack resolves a slot by what lies at its key (rule 4).
+// readBack resolves a slot by the object at its key (rule 4).
 func (m *machine) readBack(s *state, i, k int) {
 	p := &s.procs[i]
 	own, found := m.own(p, k), s.bucket[p.next+uint8(k)]
@@ -179,8 +179,8 @@ func (m *machine) advance(v *move, p *process) {
 	}
 }
 
-// acknowledge tells those who wait that slot k's records are in the log for
-// ever, which the log then has to bear out.
+// acknowledge reports to clients that slot k's records are in the log forever.
+// The log must then confirm that.
 func (m *machine) acknowledge(v *move, p *process, k int) {
 	own := m.own(p, k)
 	seq := own.seq()
