@@ -60,13 +60,31 @@ func (s *Supervisor[M]) ensureTopic(ctx context.Context) error {
 	return err
 }
 
+// find returns the coordinator of a partition. It waits for a look under way, which may
+// start it: clients would go and look for another broker.
+func (s *Supervisor[M]) find(ctx context.Context, partition int32) (*running[M], error) {
+	if c := s.get(partition); c != nil {
+		return c, nil
+	}
+	select {
+	case s.looking <- struct{}{}:
+		defer func() { <-s.looking }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if c := s.get(partition); c != nil {
+		return c, nil
+	}
+	return nil, coordinator.ErrNotCoordinator
+}
+
 // Do gives fn a turn of the machine of a partition, and returns once fn has returned.
 // fn is not called if there is an error. A call that begins after another has returned
 // gets a later turn.
 func (s *Supervisor[M]) Do(ctx context.Context, partition int32, fn func(m M, out coordinator.Out)) error {
-	c := s.get(partition)
-	if c == nil {
-		return coordinator.ErrNotCoordinator
+	c, err := s.find(ctx, partition)
+	if err != nil {
+		return err
 	}
 	return awaitTurn(ctx, c.shard.Do, func(out coordinator.Out) { fn(c.machine, out) })
 }
@@ -74,9 +92,9 @@ func (s *Supervisor[M]) Do(ctx context.Context, partition int32, fn func(m M, ou
 // Prove returns nil once it is proved that this node still led the partition after the
 // call began, and all records that were committed until then are applied.
 func (s *Supervisor[M]) Prove(ctx context.Context, partition int32) error {
-	c := s.get(partition)
-	if c == nil {
-		return coordinator.ErrNotCoordinator
+	c, err := s.find(ctx, partition)
+	if err != nil {
+		return err
 	}
 	return awaitTurn(ctx, c.shard.Read, func(coordinator.Out) {})
 }

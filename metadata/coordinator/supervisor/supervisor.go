@@ -81,11 +81,11 @@ type Options[M coordinator.Machine] struct {
 type Supervisor[M coordinator.Machine] struct {
 	opt Options[M]
 
-	looking sync.Mutex // held while coordinators are started and stopped
-	core    *Core      // guarded by looking
+	looking chan struct{} // capacity 1: full while coordinators are started and stopped
+	core    *Core         // belongs to the goroutine that looks
 
 	mu      sync.RWMutex
-	running map[int32]*running[M] // by partition, guarded by mu; the holder of looking writes
+	running map[int32]*running[M] // by partition, guarded by mu; the goroutine that looks writes
 
 	creating sync.Mutex // held while the topic is created
 }
@@ -99,7 +99,7 @@ type running[M coordinator.Machine] struct {
 
 // New returns a Supervisor without coordinators. Look, or Run, starts them.
 func New[M coordinator.Machine](opt Options[M]) *Supervisor[M] {
-	return &Supervisor[M]{opt: opt, core: NewCore(), running: map[int32]*running[M]{}}
+	return &Supervisor[M]{opt: opt, looking: make(chan struct{}, 1), core: NewCore(), running: map[int32]*running[M]{}}
 }
 
 // openPause is the time between two looks while partitions are not open yet.
@@ -131,8 +131,8 @@ func (s *Supervisor[M]) Run(ctx context.Context, wake <-chan struct{}) {
 // Look starts and stops coordinators as the metadata and the journals want it now.
 // It reports whether another look is needed even if the metadata does not change.
 func (s *Supervisor[M]) Look() (again bool, err error) {
-	s.looking.Lock()
-	defer s.looking.Unlock()
+	s.looking <- struct{}{}
+	defer func() { <-s.looking }()
 	todo := s.core.Look(s.view())
 	s.stop(todo.Stop)
 	for _, snapshot := range todo.Forget {
@@ -158,8 +158,8 @@ func (s *Supervisor[M]) Look() (again bool, err error) {
 // Close stops all coordinators, after those that are being started. None is started
 // again.
 func (s *Supervisor[M]) Close() {
-	s.looking.Lock()
-	defer s.looking.Unlock()
+	s.looking <- struct{}{}
+	defer func() { <-s.looking }()
 	s.stop(s.core.Close())
 }
 

@@ -135,32 +135,51 @@ func TestAFailedStartIsReportedAndTriedAgain(t *testing.T) {
 	})
 }
 
-func TestCloseStopsACoordinatorThatIsBeingStarted(t *testing.T) {
-	starting, goOn := make(chan struct{}, 2), make(chan struct{})
-	r := newRig(func(r *rig) {
+// slowRig has Start wait until the channel is closed.
+func slowRig() (*rig, chan struct{}) {
+	goOn := make(chan struct{})
+	return newRig(func(r *rig) {
 		r.options.Start = func(tn Tenure, m *shardtest.Registers) (Shard, error) {
-			starting <- struct{}{}
 			<-goOn
 			return r.start(tn, m)
 		}
+	}), goOn
+}
+
+func TestCloseStopsACoordinatorThatIsBeingStarted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, goOn := slowRig()
+		go func() { _, _ = r.Look() }()
+		synctest.Wait()
+		go r.Close()
+		synctest.Wait()
+		close(goOn)
+		synctest.Wait()
+		if len(r.shards) != 2 || r.closed != 2 {
+			t.Errorf("%d coordinators were started, %d closed", len(r.shards), r.closed)
+		}
+		r.expectLed(t)
 	})
-	var wg sync.WaitGroup
-	wg.Go(func() { _, _ = r.Look() })
-	<-starting
-	if r.looking.TryLock() {
-		r.looking.Unlock()
-		t.Error("Close does not wait for the start")
-	}
-	if err := r.Do(t.Context(), 0, nil); !errors.Is(err, coordinator.ErrNotCoordinator) {
-		t.Errorf("request while it starts: %v", err)
-	}
-	wg.Go(r.Close)
-	close(goOn)
-	wg.Wait()
-	if len(r.shards) != r.closed {
-		t.Errorf("%d coordinators were started, %d closed", len(r.shards), r.closed)
-	}
-	r.expectLed(t)
+}
+
+func TestARequestWaitsForACoordinatorThatIsBeingStarted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, goOn := slowRig()
+		go func() { _, _ = r.Look() }()
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := r.Prove(ctx, 0); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("gave up with %v", err)
+		}
+		done := make(chan error, 1)
+		go func() { done <- r.Prove(t.Context(), 0) }()
+		synctest.Wait()
+		close(goOn)
+		if err := <-done; err != nil {
+			t.Errorf("once it runs: %v", err)
+		}
+	})
 }
 
 func TestTheTopicIsCreatedOnce(t *testing.T) {
