@@ -47,7 +47,7 @@ func imports(t *tree) (findings []Finding) {
 			case !slices.Contains(allowed, layer):
 				add(f.layer()+" imports ", f.layer()+" may import "+strings.Join(allowed, ", ")+
 					" only: let the lower package define an interface, and wire them in cmd")
-			case below(listener, f.path):
+			case below(listener, f.path) && !below(listener, target):
 				add("the listener imports ", "let a handler do it: they are in the folder above")
 			case f.layer() != "cmd" && !f.test() && isStore(target) && !strings.HasPrefix(f.path, stores):
 				add("wires the adapter ", "take an objstore.Store, and wire the adapter in cmd")

@@ -8,6 +8,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/varvelog/varve/cmd/internal/kafka/listener/listenertest"
 	"github.com/varvelog/varve/tiering/batch/batchtest"
 )
 
@@ -47,16 +48,16 @@ func produceAllocs(t *testing.T, partitions int) float64 {
 		more.Partition, more.Records = int32(p), in.Partitions[0].Records
 		in.Partitions = append(in.Partitions, more)
 	}
-	frame := encodeRequest(req, 1)
+	frame := listenertest.Encode(req, 1)
 	answer := make([]byte, 1<<20)
 	return testing.AllocsPerRun(200, func() {
-		if _, err := cl.nc.Write(frame); err != nil {
+		if _, err := cl.Write(frame); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := io.ReadFull(cl.nc, answer[:4]); err != nil {
+		if _, err := io.ReadFull(cl.Conn, answer[:4]); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := io.ReadFull(cl.nc, answer[:binary.BigEndian.Uint32(answer)]); err != nil {
+		if _, err := io.ReadFull(cl.Conn, answer[:binary.BigEndian.Uint32(answer)]); err != nil {
 			t.Fatal(err)
 		}
 	})

@@ -8,6 +8,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/varvelog/varve/cmd/internal/kafka/listener/listenertest"
 	"github.com/varvelog/varve/ingest"
 	"github.com/varvelog/varve/tiering/batch/batchtest"
 )
@@ -29,20 +30,20 @@ func BenchmarkProduce(b *testing.B) {
 			backend.Appender = func(uint32) Appender { return discard{} }
 			cl := start(b, c, Config{}, backend).dial(b)
 			value := string(bytes.Repeat([]byte("x"), size-200))
-			frame := encodeRequest(produceOne(topic, -1, batchtest.Spec{Records: batchtest.Values(1, value)}), 1)
+			frame := listenertest.Encode(produceOne(topic, -1, batchtest.Spec{Records: batchtest.Values(1, value)}), 1)
 			b.SetBytes(int64(len(frame)))
 			b.ReportAllocs()
 			room := make(chan struct{}, 5)
 			go func() {
 				for range b.N {
 					room <- struct{}{}
-					if _, err := cl.nc.Write(frame); err != nil {
+					if _, err := cl.Write(frame); err != nil {
 						return
 					}
 				}
 			}()
 			for range b.N {
-				if _, _, err := cl.frame(); err != nil {
+				if _, _, err := cl.Frame(); err != nil {
 					b.Fatal(err)
 				}
 				<-room

@@ -5,10 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -16,7 +14,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
-	"github.com/varvelog/varve/cmd/internal/kafka/listener"
 	"github.com/varvelog/varve/fetch"
 	"github.com/varvelog/varve/ingest"
 	"github.com/varvelog/varve/metadata"
@@ -102,35 +99,6 @@ func TestOtherRequestsAreWorkedOnWhileAProduceWaits(t *testing.T) {
 	cl.receive(create, second)
 }
 
-func TestRequestsUnderWayAreBounded(t *testing.T) {
-	c := newCluster()
-	topic := c.addTopic(t, "events", 1, nil)
-	b := c.backend()
-	held := holdAppends(&b)
-	cl := start(t, c, Config{}, b).dial(t)
-	req := produceOne(topic, -1, batchtest.Spec{Records: batchtest.Values(1, "a")})
-	for range inFlight + 1 {
-		cl.send(req)
-	}
-	var calls []heldAppend
-	for range inFlight {
-		calls = append(calls, <-held.calls)
-	}
-	select {
-	case <-held.calls:
-		t.Fatalf("request %d was begun", inFlight+1)
-	case <-time.After(20 * time.Millisecond):
-	}
-	calls[0].done([]ingest.Result{{}})
-	calls = append(calls[1:], <-held.calls)
-	for _, call := range calls {
-		call.done([]ingest.Result{{}})
-	}
-	for i := range inFlight + 1 {
-		cl.receive(req, int32(i+1))
-	}
-}
-
 func TestAcks0IsNotAnswered(t *testing.T) {
 	c := newCluster()
 	topic := c.addTopic(t, "events", 1, nil)
@@ -148,7 +116,7 @@ func TestFailedAcks0ClosesTheConnection(t *testing.T) {
 	id := cl.send(before)
 	cl.send(produceOne(topic, 0, batchtest.Spec{Records: batchtest.Values(1, "a")}))
 	cl.receive(before, id) // answers before it still go out
-	cl.expectClosed()
+	cl.ExpectClosed()
 }
 
 func TestClientThatLeavesEndsItsLongPoll(t *testing.T) {
@@ -157,27 +125,14 @@ func TestClientThatLeavesEndsItsLongPoll(t *testing.T) {
 	r := start(t, c, Config{}, c.backend())
 	cl := r.dial(t)
 	cl.send(longPoll(topic))
-	cl.nc.Close()
-	r.waitForConns(t, 0)
+	cl.Close()
+	r.counts.AwaitOpen(t, 0)
 }
 
 func longPoll(topic *metadata.Topic) *kmsg.FetchRequest {
 	req := sample(1, 12, topic).(*kmsg.FetchRequest)
 	req.MaxWaitMillis = 300_000
 	return req
-}
-
-func TestIdleConnectionIsClosedButNotALongPoll(t *testing.T) {
-	c := newCluster()
-	topic := c.addTopic(t, "events", 1, nil)
-	r := start(t, c, Config{Listener: listener.Config{IdleTimeout: 30 * time.Millisecond}}, c.backend())
-	idle, poll := r.dial(t), r.dial(t)
-	req := longPoll(topic)
-	req.MaxWaitMillis = 300
-	id := poll.send(req)
-	idle.expectClosed()
-	poll.receive(req, id)
-	poll.expectClosed()
 }
 
 func TestServerAnswersWhatIsUnderWayBeforeItStops(t *testing.T) {
@@ -191,20 +146,20 @@ func TestServerAnswersWhatIsUnderWayBeforeItStops(t *testing.T) {
 	producer, consumer, partial := r.dial(t), r.dial(t), r.dial(t)
 	produce, poll := produceOne(topic, -1, batchtest.Spec{Records: batchtest.Values(1, "a")}), longPoll(topic)
 	id, pollID := producer.send(produce), consumer.send(poll)
-	if _, err := partial.nc.Write([]byte{0, 0}); err != nil {
+	if _, err := partial.Write([]byte{0, 0}); err != nil {
 		t.Fatal(err)
 	}
 	call := <-held.calls
 	<-reading.begun
 	r.stop()
-	partial.expectClosed()
+	partial.ExpectClosed()
 	consumer.receive(poll, pollID)
-	consumer.expectClosed()
+	consumer.ExpectClosed()
 	call.done([]ingest.Result{{BaseOffset: 42}})
 	if resp := producer.receive(produce, id).(*kmsg.ProduceResponse); resp.Topics[0].Partitions[0].BaseOffset != 42 {
 		t.Errorf("answer is %+v", resp)
 	}
-	producer.expectClosed()
+	producer.ExpectClosed()
 	if err := <-r.done; err != nil {
 		t.Error(err)
 	}
@@ -223,72 +178,6 @@ type tellingReader struct {
 func (r *tellingReader) Fetch(ctx context.Context, req fetch.Request) ([]fetch.Result, func()) {
 	r.begun <- struct{}{}
 	return r.Reader.Fetch(ctx, req)
-}
-
-func TestServerDoesNotWaitForEverToStop(t *testing.T) {
-	c := newCluster()
-	topic := c.addTopic(t, "events", 1, nil)
-	b := c.backend()
-	held := holdAppends(&b)
-	r := start(t, c, Config{Listener: listener.Config{DrainTimeout: 20 * time.Millisecond}}, b)
-	cl := r.dial(t)
-	cl.send(produceOne(topic, -1, batchtest.Spec{Records: batchtest.Values(1, "a")}))
-	call := <-held.calls
-	r.stop()
-	if err := <-r.done; err != nil {
-		t.Error(err)
-	}
-	cl.expectClosed()
-	call.done([]ingest.Result{{}}) // too late, and harmless
-}
-
-func TestCloseEndsConnectionsAndServe(t *testing.T) {
-	c := newCluster()
-	topic := c.addTopic(t, "events", 1, nil)
-	r := start(t, c, Config{}, c.backend())
-	cl := r.dial(t)
-	cl.send(longPoll(topic))
-	r.waitForConns(t, 1)
-	r.server.Close()
-	select {
-	case err := <-r.done:
-		if err != nil {
-			t.Error(err)
-		}
-	default:
-		t.Error("Close returned before Serve")
-	}
-	cl.expectClosed()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := r.server.Serve(context.Background(), listener.Endpoint{Listener: ln}); !errors.Is(err, net.ErrClosed) {
-		t.Errorf("Serve after Close: %v", err)
-	}
-}
-
-func TestConnectionsBeyondTheLimitsAreClosed(t *testing.T) {
-	for setting, config := range map[string]listener.Config{
-		"--max-connections": {MaxConnections: 2}, "--max-connections-per-address": {MaxConnectionsPerIP: 2},
-	} {
-		t.Run(setting, func(t *testing.T) {
-			c := newCluster()
-			b, lines := c.backend(), &logBuffer{}
-			b.Log = slog.New(slog.NewTextHandler(lines, nil))
-			r := start(t, c, Config{Listener: config}, b)
-			first, second := r.dial(t), r.dial(t)
-			first.ask(sample(18, 0, nil))
-			second.ask(sample(18, 0, nil))
-			r.dial(t).expectClosed()
-			first.nc.Close()
-			r.waitForConns(t, 1)
-			r.dial(t).ask(sample(18, 0, nil))
-			if !strings.Contains(lines.String(), setting+" ") {
-				t.Errorf("the log does not name the setting: %s", lines.String())
-			}
-		})
-	}
 }
 
 // turns is a Reader that notes when it is asked while it works. Its first Fetch

@@ -30,7 +30,7 @@ func TestANodeThatWasDeposedDoesNotNameItself(t *testing.T) {
 			cl.ask(req)
 			c.deposed.Store(true)
 			cl.send(req)
-			cl.expectClosed()
+			cl.ExpectClosed()
 		})
 	}
 }

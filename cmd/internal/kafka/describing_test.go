@@ -150,5 +150,5 @@ func TestTopicPartitionsAreDescribedInPieces(t *testing.T) {
 	}
 	req.Cursor = &kmsg.DescribeTopicPartitionsRequestCursor{Topic: "b", Partition: -1}
 	cl.send(req)
-	cl.expectClosed()
+	cl.ExpectClosed()
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/varvelog/varve/cmd/internal/kafka/listener"
+	"github.com/varvelog/varve/cmd/internal/kafka/listener/listenertest"
 	"github.com/varvelog/varve/ingest"
 	"github.com/varvelog/varve/metadata"
 	"github.com/varvelog/varve/testenv/seeded"
@@ -32,15 +33,15 @@ func TestNothingIsHeldOfConnectionsThatFail(t *testing.T) {
 			for range 10 {
 				cl := r.dial(t)
 				for range rng.IntN(6) {
-					if _, err := cl.nc.Write(randomFrame(rng, topic)); err != nil {
+					if _, err := cl.Write(randomFrame(rng, topic)); err != nil {
 						break
 					}
 				}
 				if rng.IntN(2) == 0 {
-					cl.nc.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
-					cl.frame()
+					cl.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
+					cl.Frame()
 				}
-				cl.nc.Close()
+				cl.Close()
 			}
 		})
 	}
@@ -68,7 +69,7 @@ func randomFrame(rng *rand.Rand, topic *metadata.Topic) []byte {
 		value := strings.Repeat("x", rng.IntN(3<<20))
 		req = produceOne(topic, int16(rng.IntN(3)-1), batchtest.Spec{Records: batchtest.Values(1, value)})
 	}
-	frame := encodeRequest(req, 1)
+	frame := listenertest.Encode(req, 1)
 	switch rng.IntN(4) {
 	case 0:
 		return frame[:rng.IntN(len(frame))]

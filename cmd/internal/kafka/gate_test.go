@@ -161,7 +161,7 @@ func TestTheGateHearsWhoAsks(t *testing.T) {
 	cl.ask(sample(18, 4, nil))
 	cl.ask(sample(0, 9, topic))
 	want := listener.Client{
-		Principal: listener.Principal{Type: "User", Name: "ANONYMOUS"}, ID: "test", Address: cl.nc.LocalAddr().String(), Host: "127.0.0.1",
+		Principal: listener.Principal{Type: "User", Name: "ANONYMOUS"}, ID: "test", Address: cl.LocalAddr().String(), Host: "127.0.0.1",
 		Listener: "TEST", SoftwareName: "test", SoftwareVersion: "1.0",
 	}
 	if *a.by != want {

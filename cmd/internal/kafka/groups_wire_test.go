@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/varvelog/varve/cmd/internal/kafka/listener"
+	"github.com/varvelog/varve/cmd/internal/kafka/listener/listenertest"
 	"github.com/varvelog/varve/metadata/coordinator"
 	"github.com/varvelog/varve/tiering/segment"
 )
@@ -106,7 +107,7 @@ func TestWaitingJoinHoldsNoRequestMemory(t *testing.T) {
 	g.joined()
 	cl, join, id := g.waiting(r)
 	g.awaitState("PreparingRebalance")
-	for tries := 0; r.memoryUsed() != ""; tries++ { // the memory of answered requests is given back a little later
+	for tries := 0; listenertest.MemoryUsed(r.server) != ""; tries++ { // the memory of answered requests is given back a little later
 		if tries == 5000 {
 			t.Fatal("request memory is held for as long as the join waits")
 		}
@@ -182,8 +183,8 @@ func TestMemberThatHangsUpWhileItWaitsIsRemovedInTime(t *testing.T) {
 	first, generation := g.joined()
 	cl, _, _ := g.waiting(r)
 	g.awaitState("PreparingRebalance")
-	cl.nc.Close()
-	r.waitForConns(t, 1)
+	cl.Close()
+	r.counts.AwaitOpen(t, 1)
 	joined := g.cl.ask(g.at(g.joinRequest(nil))).(*kmsg.JoinGroupResponse)
 	if joined.ErrorCode != 0 || joined.Generation != generation+1 {
 		t.Fatalf("join is %+v", joined)

@@ -27,6 +27,10 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const testNode = int32(7)
 
+// maxPartitions bounds the partitions of a topic: a request that was damaged may ask
+// for a billion.
+const maxPartitions = 1000
+
 // cluster is a whole cluster in memory: one node, one journal per topic.
 type cluster struct {
 	now        time.Time
@@ -136,6 +140,9 @@ func (c *cluster) createLocked(nt metadata.NewTopic, validateOnly bool) (*metada
 	if nt.ReplicationFactor == -1 {
 		nt.ReplicationFactor = 1
 	}
+	if nt.Partitions > maxPartitions {
+		return nil, fmt.Errorf("%w: %d", metadata.ErrInvalidPartitions, nt.Partitions)
+	}
 	t := &metadata.Topic{Name: nt.Name, Configs: nt.Configs, Values: values, ReplicationFactor: nt.ReplicationFactor}
 	t.Partitions = make([]metadata.Partition, nt.Partitions)
 	for i := range t.Partitions {
@@ -192,7 +199,7 @@ func (c *cluster) CreatePartitions(_ context.Context, more []metadata.NewPartiti
 		out[i] = c.replaceLocked(n.Topic, func(t *metadata.Topic) error {
 			added := int(n.Count) - len(t.Partitions)
 			switch {
-			case added <= 0:
+			case added <= 0, n.Count > maxPartitions:
 				return fmt.Errorf("%w: topic %q has %d", metadata.ErrInvalidPartitions, n.Topic, len(t.Partitions))
 			case n.Assigned != nil && len(n.Assigned) != added:
 				return fmt.Errorf("%w: of %d partitions", metadata.ErrInvalidAssignment, len(n.Assigned))

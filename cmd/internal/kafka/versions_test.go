@@ -7,6 +7,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/varvelog/varve/cmd/internal/kafka/listener/listenertest"
 	"github.com/varvelog/varve/fetch"
 	"github.com/varvelog/varve/metadata"
 	"github.com/varvelog/varve/tiering/batch/batchtest"
@@ -131,9 +132,9 @@ func TestApiVersionsAboveOursIsAnsweredAsVersion0(t *testing.T) {
 	c := newCluster()
 	cl := start(t, c, Config{}, c.backend()).dial(t)
 	req := &kmsg.ApiVersionsRequest{Version: 0}
-	frame := encodeRequest(req, 9)
+	frame := listenertest.Encode(req, 9)
 	frame[7] = 99 // version
-	if _, err := cl.nc.Write(frame); err != nil {
+	if _, err := cl.Write(frame); err != nil {
 		t.Fatal(err)
 	}
 	resp := cl.receive(req, 9).(*kmsg.ApiVersionsResponse)
