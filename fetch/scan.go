@@ -125,8 +125,12 @@ func (s *scan) batches(ctx context.Context, p *piece) error {
 	}
 	for s.next < s.end {
 		h, ok, err := p.next(ctx)
-		if err != nil || !ok {
+		if err != nil {
 			return err
+		}
+		if !ok {
+			s.next = p.extent.Last + 1 // its last offsets may be a gap
+			return nil
 		}
 		if h.LastOffset() >= s.next {
 			if err := p.body(ctx, h); err != nil {
