@@ -9,8 +9,8 @@ import (
 	"github.com/varvelog/varve/tiering/partlog"
 )
 
-// BenchmarkFetchHot reads what is in memory already: one partition, as much as
-// the limit allows, in batches of 16 KiB.
+// BenchmarkFetchHot reads records that are in memory: one partition, up to the limit, in
+// batches of 16 KiB.
 func BenchmarkFetchHot(b *testing.B) {
 	for _, leader := range []bool{false, true} {
 		for _, limit := range []int32{16 << 10, 1 << 20, 8 << 20} {

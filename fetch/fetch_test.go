@@ -60,8 +60,8 @@ func drawLog(t *rapid.T, w *world) {
 	}
 }
 
-// expect is what a partition gives from offset on: whole batches up to limit
-// bytes, but at least one with atLeastOne.
+// expect returns the records that a partition gives from offset on: whole batches up to
+// limit bytes, but at least one with atLeastOne.
 func (w *world) expect(k partlog.Key, offset, limit int64, atLeastOne bool) []byte {
 	var out []byte
 	for _, b := range w.log[k] {
@@ -446,7 +446,7 @@ func TestResponsesHoldBoundedMemory(t *testing.T) {
 	}
 	unused := 1000 - int64(len(w.log[keyA][0]))
 	if !w.reader.memory.TryAcquire(unused) || w.reader.memory.TryAcquire(1) {
-		t.Error("a response does not hold just what its records take")
+		t.Error("a response does not hold exactly the memory of its records")
 	}
 	w.reader.memory.Release(unused)
 	short, cancel := context.WithTimeout(t.Context(), 5*time.Millisecond)

@@ -33,12 +33,12 @@ func TestBatchesAcrossBlocksAreNotCopied(t *testing.T) {
 	}
 }
 
-// TestRecordsInMemoryAreCheckedOnce changes records where they lie in memory, as
-// nobody may, to see who looks at them.
+// TestRecordsInMemoryAreCheckedOnce changes records where they lie in memory, as no program
+// may, to see whether they are checked again.
 func TestRecordsInMemoryAreCheckedOnce(t *testing.T) {
 	for _, leader := range []bool{false, true} {
 		w := newInPlaceWorld(t)
-		big := strings.Repeat("x", 400<<10) // a block of its own, beside the footer's
+		big := strings.Repeat("x", 400<<10) // in other blocks than the footer
 		seq := w.commit(map[partlog.Key][][]byte{keyA: {batchOf(1, big), batchOf(1, big), batchOf(1, big), batchOf(1, big)}})
 		if leader {
 			recent := NewRecent(testJournal, 64<<20)
@@ -74,13 +74,13 @@ func TestRecordsInMemoryAreCheckedOnce(t *testing.T) {
 			continue
 		}
 		if got := values(t, w.fetchOne(want(keyA, 3))); len(got) != 1 {
-			t.Errorf("%d records read anew, want 1", len(got))
+			t.Errorf("%d records read again, want 1", len(got))
 		}
 	}
 }
 
-// TestHotFetchAllocatesLittle pins what a Fetch of one partition takes that finds
-// its records in memory: nothing may depend on their number.
+// TestHotFetchAllocatesLittle pins the allocations of a Fetch of one partition that finds
+// its records in memory. They must not depend on the number of records.
 func TestHotFetchAllocatesLittle(t *testing.T) {
 	for _, leader := range []bool{false, true} {
 		w := newInPlaceWorld(t)
@@ -104,8 +104,8 @@ func TestHotFetchAllocatesLittle(t *testing.T) {
 	}
 }
 
-// TestIdlePollAllocatesLittle pins what a Fetch of many partitions takes that finds
-// nothing.
+// TestIdlePollAllocatesLittle pins the allocations of a Fetch of many partitions that finds
+// no records.
 func TestIdlePollAllocatesLittle(t *testing.T) {
 	w := newInPlaceWorld(t)
 	const partitions = 1000

@@ -29,8 +29,8 @@ func (r naiveRecord) at() OffsetAt {
 // drawTimes commits records with random timestamps, codecs and timestamp types
 // in several epochs, and returns them.
 //
-// Some headers claim what clients have claimed: no newest time, or that of the first
-// record.
+// Some headers have false times that clients really sent: no newest time, or that of the
+// first record.
 func drawTimes(t *rapid.T, w *world) []naiveRecord {
 	var all []naiveRecord
 	for range rapid.IntRange(1, 4).Draw(t, "objects") {
@@ -70,8 +70,8 @@ func drawTimes(t *rapid.T, w *world) []naiveRecord {
 	return all
 }
 
-// claimFirst lets one batch claim the time of its first record as the newest, if
-// another one of the object is as new: the object's own newest time is then right.
+// claimFirst makes one batch name the time of its first record as the newest. It does so
+// only if another batch of the object is as new, so that the object's newest time is right.
 func claimFirst(t *rapid.T, batches [][]byte) {
 	if len(batches) == 0 {
 		return
@@ -158,7 +158,7 @@ func TestListOffsetProvesTheHead(t *testing.T) {
 		{"earliest", Earliest, 0, 1},
 		{"greatest timestamp", MaxTimestamp, 1, 1},
 		{"time that is found", 1, 0, 0},
-		{"time that is found in what was not known", 50, 1, 1},
+		{"time that is found once the head is proved", 50, 1, 1},
 		{"time beyond the end", 51, -1, 1},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -201,14 +201,14 @@ func TestWhatIsTakenForTheEndKnowsWhatWasAcknowledged(t *testing.T) {
 		want    int64
 		settles bool
 	}{
-		"latest":                    {ask(Latest), 2, true},
-		"greatest timestamp":        {ask(MaxTimestamp), 1, true},
-		"time of what is not there": {ask(50), 1, true},
-		"time beyond the end":       {ask(51), -1, true},
-		"end of the epoch":          {end(2), 2, true},
-		"earliest":                  {ask(Earliest), 0, false},
-		"time of what is there":     {ask(1), 0, false},
-		"end of an older epoch":     {end(1), 0, false},
+		"latest":                {ask(Latest), 2, true},
+		"greatest timestamp":    {ask(MaxTimestamp), 1, true},
+		"time of no record":     {ask(50), 1, true},
+		"time beyond the end":   {ask(51), -1, true},
+		"end of the epoch":      {end(2), 2, true},
+		"earliest":              {ask(Earliest), 0, false},
+		"time of a record":      {ask(1), 0, false},
+		"end of an older epoch": {end(1), 0, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, nil)
@@ -228,7 +228,7 @@ func TestWhatIsTakenForTheEndKnowsWhatWasAcknowledged(t *testing.T) {
 			switch got, err := tc.ask(w); {
 			case strings.HasPrefix(name, "time of"): // found by now
 			case tc.settles != errors.Is(err, ErrNotReady):
-				t.Errorf("what was acknowledged is not committed: %d, %v", got, err)
+				t.Errorf("acknowledged records are not committed: %d, %v", got, err)
 			}
 		})
 	}

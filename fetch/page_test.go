@@ -35,7 +35,7 @@ func TestHistoryIsReadThroughItsPages(t *testing.T) {
 	}{
 		{0, 30, 2},  // two pages, as many as are read for one answer
 		{14, 16, 2}, // the last of the first page
-		{15, 35, 2}, // the others and what is in memory
+		{15, 35, 2}, // the others, and the extents in memory
 		{30, 20, 1},
 		{44, 6, 1},
 		{45, 5, 0},

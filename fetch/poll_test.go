@@ -168,7 +168,7 @@ func TestFetchByOffset(t *testing.T) {
 		{name: "far beyond it, and this node lags", offset: 10, epoch: -1, late: true, want: ErrOutOfRange, proofs: 1},
 		{name: "beyond it, not provable", offset: 9, epoch: -1, unproof: true, want: ErrNotReady, proofs: 1},
 		{name: "appended, not committed", offset: 9, epoch: -1, append: 9},
-		{name: "beyond what is appended", offset: 10, epoch: -1, append: 9, want: ErrOutOfRange, proofs: 1},
+		{name: "beyond the appended end", offset: 10, epoch: -1, append: 9, want: ErrOutOfRange, proofs: 1},
 		{name: "before the start", offset: 4, epoch: -1, want: ErrOutOfRange, proofs: 1},
 		{name: "before the start, not provable", offset: 4, epoch: -1, unproof: true, want: ErrNotReady, proofs: 1},
 		{name: "negative", offset: -1, epoch: -1, want: ErrOutOfRange, proofs: 1},
@@ -205,7 +205,7 @@ func TestFetchByOffset(t *testing.T) {
 					t.Fatalf("error %v, want %v", r.Err, tc.want)
 				}
 				if tc.unproof && !errors.Is(r.Err, failed) {
-					t.Errorf("error %v does not tell the cause", r.Err)
+					t.Errorf("error %v does not name the cause", r.Err)
 				}
 				if r.LogStart != 5 || r.HighWatermark < 8 {
 					t.Errorf("result %+v", r)
@@ -261,8 +261,8 @@ func TestUnknownIsNeverZero(t *testing.T) {
 	}
 }
 
-// A leader that has nothing to give says so only while it is known to lead, or while
-// that cannot be known; it is asked once per answer, and not about records.
+// A leader without records answers only while it is known to lead, or while that cannot be
+// known. It is asked once for each answer, and not if there are records.
 func TestAnEmptyAnswerIsThatOfALeader(t *testing.T) {
 	w := newWorld(t, nil)
 	w.values("x")
@@ -289,7 +289,7 @@ func TestAnEmptyAnswerIsThatOfALeader(t *testing.T) {
 				t.Errorf("asked %d times, answered %v", asked, got[0].Err)
 			}
 			if other := got[1].Err; errors.Is(other, ErrNotLeader) != errors.Is(test.answer, ErrNotLeader) {
-				t.Errorf("the empty partition beside it: %v", other)
+				t.Errorf("the empty partition next to it: %v", other)
 			}
 		})
 	}

@@ -169,10 +169,10 @@ func TestReaderThatGoesAwayIsReadAheadNoMore(t *testing.T) {
 	}
 }
 
-// TestReaderForgottenMeanwhileIsNotReadAhead has a reader forgotten by another request
-// before and while its read-ahead is planned: what nobody will come for must not stay
-// and take the room of others.
-func TestReaderForgottenMeanwhileIsNotReadAhead(t *testing.T) {
+// TestForgottenReaderIsNotReadAhead lets another request forget a reader before and while
+// its read-ahead is planned. Regions for which no reader will come must not stay and take
+// the room of others.
+func TestForgottenReaderIsNotReadAhead(t *testing.T) {
 	w := newFarWorld(t)
 	w.fill(100)
 	release := make(chan struct{})
@@ -199,7 +199,7 @@ func TestReaderForgottenMeanwhileIsNotReadAhead(t *testing.T) {
 	ss.end(readers, steps[:f.readAhead(steps)])
 	// The first ones are on their way; the others wait for those.
 	if last := steps[len(steps)-1].ask; w.reader.cfg.Cache.HasRegion(last.Range) {
-		t.Error("what was read ahead for a reader that is forgotten stays")
+		t.Error("a region stays that was read ahead for a forgotten reader")
 	}
 }
 
@@ -248,8 +248,8 @@ func TestWindowFollowsTheReader(t *testing.T) {
 	}
 }
 
-// TestReplaysLeaveTheTailAlone has ten readers replay a log many times the size
-// of the cache while consumers follow its tail, and counts what the tail costs.
+// TestReplaysLeaveTheTailAlone lets ten readers replay a log many times the size of the
+// cache while consumers follow its tail, and counts the GETs of the tail.
 func TestReplaysLeaveTheTailAlone(t *testing.T) {
 	gets := map[bool]int64{}
 	for _, replays := range []bool{false, true} {
@@ -300,14 +300,14 @@ func TestReplaysLeaveTheTailAlone(t *testing.T) {
 			t.Errorf("replays took %d GETs, they did not go by the store", s.Gets)
 		}
 	}
-	t.Logf("GETs of the tail: %d alone, %d beside ten replays", gets[false], gets[true])
+	t.Logf("GETs of the tail: %d alone, %d next to ten replays", gets[false], gets[true])
 	if gets[true] != gets[false] || gets[false] > 3*30 {
-		t.Errorf("the tail took %d GETs alone and %d beside ten replays", gets[false], gets[true])
+		t.Errorf("the tail took %d GETs alone and %d next to ten replays", gets[false], gets[true])
 	}
 }
 
-// TestReplayMeetsDamageAndLoss has objects that are damaged or gone in the way of
-// a replay: all before them is served, and they are told.
+// TestReplayMeetsDamageAndLoss replays a log with objects that are damaged or gone. All
+// records before them are served, and the damage is reported.
 func TestReplayMeetsDamageAndLoss(t *testing.T) {
 	w := newFarWorld(t)
 	w.fill(30)
@@ -339,8 +339,8 @@ func TestReplayMeetsDamageAndLoss(t *testing.T) {
 	}
 }
 
-// TestLeadersMemoryIsNotReadAhead has a replay that comes to what its leader has
-// in memory.
+// TestLeadersMemoryIsNotReadAhead has a replay that comes to objects that its leader has in
+// memory.
 func TestLeadersMemoryIsNotReadAhead(t *testing.T) {
 	w := newFarWorld(t)
 	w.fill(40)

@@ -17,20 +17,20 @@ import (
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-// told is what a Reader has reported about damage.
-type told struct {
+// reported has the reports of a Reader about damage.
+type reported struct {
 	damaged  []Damage
 	restored []string
 }
 
-func (o *told) config(cfg *Config) {
+func (o *reported) config(cfg *Config) {
 	cfg.OnDamaged = func(d Damage) { o.damaged = append(o.damaged, d) }
 	cfg.OnRestored = func(object string) { o.restored = append(o.restored, object) }
 }
 
 // hurt is a world with three objects of two batches each, the second of which is
 // damaged or gone.
-func hurt(t *testing.T, o *told, far, gone bool) (w *world, key string, sound []byte) {
+func hurt(t *testing.T, o *reported, far, gone bool) (w *world, key string, sound []byte) {
 	t.Helper()
 	w = newWorld(t, nil)
 	big := strings.Repeat("x", 300<<10) // too large to come with the footer
@@ -62,7 +62,7 @@ func TestDamageCostsFewGETs(t *testing.T) {
 		"near, gone": {false, true, 2}, "far, gone": {true, true, 2},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var o told
+			var o reported
 			w, key, sound := hurt(t, &o, tc.far, tc.gone)
 			const asks = 1000 // over 100 s
 			for range asks {
@@ -76,10 +76,10 @@ func TestDamageCostsFewGETs(t *testing.T) {
 				t.Errorf("%d GETs for %d asks", n, asks)
 			}
 			if len(o.damaged) == 0 || len(o.damaged) > 10 || len(o.restored) > 0 {
-				t.Fatalf("told %d times of damage, %d times of its end", len(o.damaged), len(o.restored))
+				t.Fatalf("damage is reported %d times, its end %d times", len(o.damaged), len(o.restored))
 			}
 			if d := o.damaged[0]; d.Object != key || d.Key != keyA || d.First != tc.first || d.Last != 3 || !errors.Is(d.Err, ErrStorage) {
-				t.Errorf("told of %+v", d)
+				t.Errorf("reported %+v", d)
 			}
 			if r := w.fetchOne(want(keyA, 0)); r.Err != nil || len(r.Records) == 0 {
 				t.Errorf("the records before it: %v", r.Err)
@@ -93,16 +93,16 @@ func TestDamageCostsFewGETs(t *testing.T) {
 				t.Error("no records though the object is there again")
 			}
 			if !slices.Equal(o.restored, []string{key}) || w.reader.Damaged() != 0 {
-				t.Errorf("told of the end of %v, %d left", o.restored, w.reader.Damaged())
+				t.Errorf("reported the end of %v, %d left", o.restored, w.reader.Damaged())
 			}
 		})
 	}
 }
 
-// TestDamageThatIsBegunBeforeCostsNoGETs asks from before the damage on: what is
-// sound is served each time, from memory.
+// TestDamageThatIsBegunBeforeCostsNoGETs asks from before the damage on: the sound records
+// are served each time, from memory.
 func TestWhatIsSoundBeforeDamageStaysInMemory(t *testing.T) {
-	var o told
+	var o reported
 	w, _, _ := hurt(t, &o, false, false)
 	for range 1000 {
 		p := want(keyA, 2)
@@ -120,7 +120,7 @@ func TestWhatIsSoundBeforeDamageStaysInMemory(t *testing.T) {
 // TestOneFlippedBitOnTheWayIsNoDamage has the first read of everything damaged.
 func TestOneFlippedBitOnTheWayIsNoDamage(t *testing.T) {
 	for _, far := range []bool{false, true} {
-		var o told
+		var o reported
 		w, key, sound := hurt(t, &o, far, true)
 		w.store.PutNow(key, sound)
 		seen := map[string]int{}
@@ -136,13 +136,13 @@ func TestOneFlippedBitOnTheWayIsNoDamage(t *testing.T) {
 			}
 		}
 		if len(o.damaged) != 0 {
-			t.Errorf("far %t: told of %v", far, o.damaged)
+			t.Errorf("far %t: reported %v", far, o.damaged)
 		}
 	}
 }
 
 func TestALookUpByTimeIsNotALoopOfGETsEither(t *testing.T) {
-	var o told
+	var o reported
 	w, _, _ := hurt(t, &o, false, true)
 	for range 1000 {
 		if _, err := w.reader.ListOffset(t.Context(), keyA, -1, 0); err != nil {
@@ -157,11 +157,11 @@ func TestALookUpByTimeIsNotALoopOfGETsEither(t *testing.T) {
 	}
 }
 
-// TestAFetchOfDamageWaits: it is answered when its time is over, or at once with what
-// other partitions have.
+// TestAFetchOfDamageWaits: it is answered when its time is over, or at once with the
+// records of other partitions.
 func TestAFetchOfDamageWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var o told
+		var o reported
 		w, _, _ := hurt(t, &o, false, false)
 		defer w.reader.cfg.Cache.Close()
 		w.reader.errorWait = errorWait
@@ -204,7 +204,7 @@ func TestAFetchOfDamageWaits(t *testing.T) {
 
 func TestVerdictsAreBounded(t *testing.T) {
 	var now time.Time
-	var o told
+	var o reported
 	cfg := Config{Now: func() time.Time { return now }}
 	o.config(&cfg)
 	v := newVerdicts(&cfg)
@@ -214,7 +214,7 @@ func TestVerdictsAreBounded(t *testing.T) {
 		now = now.Add(time.Millisecond)
 	}
 	if n := v.n.Load(); n != maxVerdicts || len(v.byPlace) != maxVerdicts || len(o.restored) != maxVerdicts {
-		t.Errorf("%d verdicts about %d places, %d told to be over, want %d", n, len(v.byPlace), len(o.restored), maxVerdicts)
+		t.Errorf("%d verdicts about %d places, %d reported as over, want %d", n, len(v.byPlace), len(o.restored), maxVerdicts)
 	}
 	if _, err := v.blocked(name(2*maxVerdicts-1), 3); !errors.Is(err, ErrStorage) {
 		t.Errorf("the newest: %v", err)
@@ -222,6 +222,6 @@ func TestVerdictsAreBounded(t *testing.T) {
 	now = now.Add(verdictIdle)
 	v.sweep()
 	if n := v.n.Load(); n != 0 || len(o.restored) != 2*maxVerdicts {
-		t.Errorf("%d verdicts that no reader asks for, %d told to be over", n, len(o.restored))
+		t.Errorf("%d verdicts that no reader asks for, %d reported as over", n, len(o.restored))
 	}
 }

@@ -70,7 +70,7 @@ type world struct {
 	store  *mem.Store
 	fault  atomic.Pointer[func(mem.Call) mem.Action]
 	gets   atomic.Int64
-	reads  objstore.Store // what the Reader reads: store, unless a test says else
+	reads  objstore.Store // of the Reader: store, unless a test changes it
 	view   JournalView
 	prover prover
 	reader *Reader
@@ -227,9 +227,8 @@ func (w *world) apply(f *segment.Footer, entries []segment.Entry) {
 	}
 }
 
-// page moves what chunks of at least minRefs refs there are to an index object, as
-// the leader does, and goes on from the checkpoint that names it. It returns the
-// object's key.
+// page moves the chunks of at least minRefs refs to an index object, as the leader does,
+// and goes on from the checkpoint that names it. It returns the object's key.
 func (w *world) page(minRefs int) string {
 	w.tb.Helper()
 	ix, ok := w.view.State.PlanIndex(minRefs)

@@ -7,8 +7,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestSoundBytesAreThoseThatWereMarked marks and asks at random, beside a model
-// with one flag for each byte.
+// TestSoundBytesAreThoseThatWereMarked marks and asks at random, and compares with
+// a model that has one flag for each byte.
 func TestSoundBytesAreThoseThatWereMarked(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		const size, blockSize, start = 100, 30, 60

@@ -37,7 +37,7 @@ func newCache(t testing.TB, store objstore.Store, blocks int64, change func(*Con
 	return c
 }
 
-// pattern is n bytes of which every stretch tells where it is from.
+// pattern returns n bytes in which every stretch shows its position.
 func pattern(n int) []byte {
 	b := make([]byte, n)
 	for i := range b {
@@ -312,9 +312,9 @@ func TestCloseDuringReadsDoesNotPanic(t *testing.T) {
 	readers.Wait()
 }
 
-// TestTailCostsOneGetPerBlock has a log's newest blocks, each read in four pieces
-// by three consumers at different lags, all within the cache, in a cache that is
-// full of blocks that were read more often.
+// TestTailCostsOneGetPerBlock reads a log's newest blocks in a cache that is full of
+// blocks which were read more often. Three consumers at different lags, all within the
+// cache, read each block in four pieces.
 func TestTailCostsOneGetPerBlock(t *testing.T) {
 	const blocks, cached, pieces = 2560, 256, 4
 	store := &counting{Store: zeros{}}

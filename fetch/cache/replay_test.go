@@ -16,7 +16,7 @@ import (
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-// regionAt is a region of n test blocks' bytes that nobody objects to.
+// regionAt returns a region of n bytes whose Check accepts them.
 func regionAt(object string, pos, n int64) Region {
 	return Region{Range: Range{object, pos, n}, Check: func(*Block) ([]segment.SparseEntry, error) { return nil, nil }}
 }
@@ -181,7 +181,7 @@ func (c *Cache) wanted(object string) bool {
 // pause lets others have the lock.
 func (c *Cache) pause() { c.mu.Lock(); c.mu.Unlock() }
 
-// recording tells the order of GETs.
+// recording reports the order of GETs.
 type recording struct {
 	objstore.Store
 	order chan string
@@ -197,7 +197,7 @@ func TestReadAheadIsUsedOrWasted(t *testing.T) {
 	c := newCache(t, store, 8, func(cfg *Config) { cfg.ReplayBytes, cfg.ReplayLoads = testBlock, 1 })
 	var a Ahead
 	if n := c.aheadOf(&a, whole("o0"), whole("o1"), whole("o2")); n != 3 {
-		t.Fatalf("%d were taken, want 3: nobody else uses the memory", n)
+		t.Fatalf("%d were taken, want 3: no other reader uses the memory", n)
 	}
 	c.mustRead(t, whole("o1"))
 	if s := c.Replays(); s.Ahead != 3*testBlock || s.Used != testBlock || s.Wasted != 0 || s.Gets != 3 {
@@ -236,7 +236,7 @@ func TestReadAheadNeverPushesOutReadAhead(t *testing.T) {
 	}
 	c.mustRead(t, whole("o10")) // which may go now
 	if n := c.aheadOf(&b, whole("o15")); n != 1 {
-		t.Errorf("%d were taken, want one in the place of what was read", n)
+		t.Errorf("%d were taken, want one in the place of bytes that were read", n)
 	}
 	if lost, _ := c.Look(&a); lost != 0 {
 		t.Errorf("%d bytes were lost", lost)
@@ -312,8 +312,8 @@ func TestRegionMayGoWhileItIsFound(t *testing.T) {
 	c.settle()
 }
 
-// TestReplaysLeaveTheBlocksAlone replays far more than fits beside readers of the
-// tail.
+// TestReplaysLeaveTheBlocksAlone replays far more than the cache holds, while others read
+// the tail.
 func TestReplaysLeaveTheBlocksAlone(t *testing.T) {
 	store := &counting{Store: zeros{}}
 	c := newCache(t, store, 64, nil)
@@ -322,7 +322,7 @@ func TestReplaysLeaveTheBlocksAlone(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for i := range 48 { // what replays have no share in
+	for i := range 48 { // the part of the memory that replays have no share in
 		tail(i)
 	}
 	accounts := make([]Ahead, 10)
@@ -344,7 +344,7 @@ func TestReplaysLeaveTheBlocksAlone(t *testing.T) {
 	if m := &c.mu.memory; m.replays()+m.blocks.bytes > m.limit || m.loading != 0 {
 		t.Errorf("%d bytes of replays, %d on the way, %d of blocks, limit %d", m.replays(), m.loading, m.blocks.bytes, m.limit)
 	}
-	// A replay of its own has the memory that nobody else uses.
+	// A single replay has the memory that no other reader uses.
 	c = newCache(t, store, 64, nil)
 	for range 2 {
 		store.gets.Store(0)
@@ -353,7 +353,7 @@ func TestReplaysLeaveTheBlocksAlone(t *testing.T) {
 		}
 	}
 	if n := store.gets.Load(); n > 0 {
-		t.Errorf("a second replay of what fits took %d GETs", n)
+		t.Errorf("a second replay of a log that fits took %d GETs", n)
 	}
 }
 
@@ -392,7 +392,7 @@ func TestRegionsThatFailAreReadAgain(t *testing.T) {
 	}
 	fail = false
 	if got := c.mustRead(t, bad); len(got.Sparse) != 1 {
-		t.Error("what the check returned is lost")
+		t.Error("the result of the check is lost")
 	}
 	c.ForgetRegion(Range{"o", 0, testBlock})
 	if got := c.mustRead(t, bad); !got.Waited {
@@ -447,8 +447,8 @@ func TestCloseEndsReplays(t *testing.T) {
 	}
 }
 
-// TestMemoryAddsUp does anything at any time, and looks whether the books of the
-// memory and of read-ahead agree with what is there.
+// TestMemoryAddsUp does anything at any time, and checks that the books of the memory and
+// of read-ahead agree with the regions in the table.
 func TestMemoryAddsUp(t *testing.T) {
 	store := objects(t, 30)
 	rapid.Check(t, func(rt *rapid.T) {

@@ -37,8 +37,8 @@ func cpuTime(b *testing.B) time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// BenchmarkWalk is what checking the records of a batch of 256 KiB costs, in CPU
-// seconds for each GB of records, uncompressed and as stored.
+// BenchmarkWalk measures how long it takes to check the records of a batch of 256 KiB, in
+// CPU seconds for each GB of records, uncompressed and as stored.
 func BenchmarkWalk(b *testing.B) {
 	for _, codec := range []string{"none", "lz4", "zstd", "snappy", "xerial", "gzip"} {
 		for _, size := range []int{200, 1024} {

@@ -49,7 +49,7 @@ func TestCheckAcceptsEveryCodecAndFindsTheNewestTime(t *testing.T) {
 			{{Timestamp: 900, Key: make([]byte, 1<<20)}},
 		} {
 			spec.Records = records
-			b := put64(batchtest.Build(spec), 35, 4) // what the header says is no matter
+			b := put64(batchtest.Build(spec), 35, 4) // the header's value does not matter
 			newest, err := check(t, batchtest.FixCRC(b), anything)
 			if err != nil || newest != 900 {
 				t.Errorf("%s: newest is %d, error %v", name, newest, err)
@@ -58,7 +58,7 @@ func TestCheckAcceptsEveryCodecAndFindsTheNewestTime(t *testing.T) {
 	}
 }
 
-// TestCheckRefuses holds what no reader could read, each at the record at fault.
+// TestCheckRefuses has batches that no consumer could read, each with the record at fault.
 func TestCheckRefuses(t *testing.T) {
 	record := func(body ...byte) []byte { return append(binary.AppendVarint(nil, int64(len(body))), body...) }
 	three := func(first []byte) []byte {
@@ -102,7 +102,7 @@ func TestCheckRefuses(t *testing.T) {
 }
 
 // TestCheckRefusesLongRecordsLikeShortOnes has records that are longer than a
-// walker's window, which it reads in pieces.
+// recordReader's window, which it reads in pieces.
 func TestCheckRefusesLongRecordsLikeShortOnes(t *testing.T) {
 	body := func(key, value, headers []byte) []byte {
 		return bytes.Join([][]byte{{0, 0, 0}, key, value, headers}, nil)
@@ -228,7 +228,7 @@ func TestCheckHoldsRecordsToTheRules(t *testing.T) {
 	}
 }
 
-// TestCheckTakesLittleMemory walks what expands to far more than its room.
+// TestCheckTakesLittleMemory walks records that expand to far more than their room.
 func TestCheckTakesLittleMemory(t *testing.T) {
 	for name, spec := range codecs {
 		size := 64 << 20
@@ -283,8 +283,8 @@ func TestCheckEndsWithItsContext(t *testing.T) {
 	}
 }
 
-// TestDecodersTakeTurnsInTheirRoom: what does not find room waits until its context
-// ends; records that are not compressed need none.
+// TestDecodersTakeTurnsInTheirRoom: a decoder that finds no room waits until its context
+// ends. Records that are not compressed need none.
 func TestDecodersTakeTurnsInTheirRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		room := batch.NewRoom(0, 1)
@@ -317,8 +317,8 @@ func TestDecodersTakeTurnsInTheirRoom(t *testing.T) {
 	})
 }
 
-// TestALongBatchLetsOthersThrough: what expands to far more than others gives its
-// decoder up now and then, to those that wait, though it has the only one.
+// TestALongBatchLetsOthersThrough: a batch that expands to far more than others gives its
+// decoder, the only one, to waiting batches now and then.
 func TestALongBatchLetsOthersThrough(t *testing.T) {
 	for _, name := range []string{"gzip", "lz4", "xerial"} { // zstd has channels, which belong to one test
 		spec := codecs[name]
@@ -396,9 +396,9 @@ func TestCheckOfPlainRecordsDoesNotAllocate(t *testing.T) {
 	}
 }
 
-// TestWalkersAgree holds Check, Scan and Records to one another, on batches that are
+// TestDecodersAgree compares Check, Scan and Records with each other, on batches that are
 // sound and on such that are not, in every codec.
-func TestWalkersAgree(t *testing.T) {
+func TestDecodersAgree(t *testing.T) {
 	seed := seeded.Seed(t)
 	rng := rand.New(rand.NewPCG(seed, 0))
 	for range 200 {
@@ -412,7 +412,7 @@ func TestWalkersAgree(t *testing.T) {
 	}
 }
 
-// mutatedRecords are those of three records, some maybe longer than a walker's window, with
+// mutatedRecords are those of three records, some maybe longer than a recordReader's window, with
 // a few bytes changed, cut or added in every other.
 func mutatedRecords(rng *rand.Rand, long bool) []byte {
 	spec := batchtest.Spec{BaseTimestamp: 1000}

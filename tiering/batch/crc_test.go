@@ -39,7 +39,7 @@ func TestABatchsOwnCRCGivesThatOfAllItsBytes(t *testing.T) {
 			t.Fatal(err)
 		}
 		before := rng.Uint32()
-		if got, want := UpdateCRC(before, append(b, "what follows"...), h), crc32.Update(before, castagnoli, b); got != want {
+		if got, want := UpdateCRC(before, append(b, "other bytes"...), h), crc32.Update(before, castagnoli, b); got != want {
 			t.Errorf("%d bytes: CRC %08x, want %08x", len(b), got, want)
 		}
 	}

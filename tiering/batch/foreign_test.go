@@ -15,8 +15,8 @@ import (
 	"github.com/varvelog/varve/tiering/batch/batchtest"
 )
 
-// TestCheckRefusesWhatOnlyOurDecodersRead: Kafka's clients stop at such a batch. What is
-// stored is read all the same.
+// TestCheckRefusesWhatOnlyOurDecodersRead: Kafka's clients stop at such a batch. Stored
+// batches are read all the same.
 func TestCheckRefusesWhatOnlyOurDecodersRead(t *testing.T) {
 	raw := plainRecords()
 	linked := lz4Linked(t, raw)

@@ -15,10 +15,10 @@ import (
 	"github.com/varvelog/varve/tiering/batch/batchtest"
 )
 
-// The oracle of allocation: what a call may allocate for n bytes of input.
+// The limits of allocation: how much a call may allocate for n bytes of input.
 const (
 	fuzzLimit = 1 << 20  // of Records
-	allocCap  = 66 << 20 // what decoding one batch may take; and lz4's of one block, 4 MiB, in and out
+	allocCap  = 66 << 20 // for one batch; and for lz4's decoding of one block, 4 MiB, in and out
 )
 
 func seed(f *testing.F) {
@@ -41,7 +41,7 @@ func checkAllocation(t *testing.T, input []byte, call func()) {
 	}
 }
 
-// FuzzParse holds Parse to what another decoder reads, and Walk to Parse.
+// FuzzParse compares Parse with another decoder, and Walk with Parse.
 func FuzzParse(f *testing.F) {
 	seed(f)
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -128,7 +128,7 @@ func FuzzRecords(f *testing.F) {
 		}
 		got, err := collect(batchtest.Build(spec), 1<<30)
 		if err != nil {
-			t.Fatalf("records built anew: %v", err)
+			t.Fatalf("records built again: %v", err)
 		}
 		for i, r := range got {
 			w := spec.Records[i]
@@ -142,8 +142,8 @@ func FuzzRecords(f *testing.F) {
 	})
 }
 
-// FuzzCheck holds Check to a decoder that reads everything into memory, and holds that
-// what it accepts can be read by all of the package.
+// FuzzCheck compares Check with a decoder that reads everything into memory. A batch that
+// Check accepts must be readable by all functions of the package.
 func FuzzCheck(f *testing.F) {
 	names := slices.Sorted(maps.Keys(codecs))
 	rng := rand.New(rand.NewPCG(1, 2))

@@ -91,7 +91,7 @@ func checkRecords(t *testing.T, got []batch.Record, want []batchtest.Record, bas
 	}
 }
 
-// same compares bytes and tells null from empty.
+// same compares bytes; null is not the same as empty.
 func same(a, b []byte) bool { return (a == nil) == (b == nil) && string(a) == string(b) }
 
 // TestRecordsReadsWhatAnotherClientCompressed takes records encoded by kmsg and

@@ -9,7 +9,7 @@ import (
 	"github.com/varvelog/varve/tiering/batch/batchtest"
 )
 
-// classes are the errors of Validate that callers tell apart.
+// classes are the errors of Validate between which callers decide.
 var classes = []error{
 	batch.ErrCorruptBatch, batch.ErrInvalidRecord, batch.ErrTooLarge, batch.ErrTimestampType, batch.ErrCodec,
 }
@@ -71,7 +71,7 @@ func TestValidateRefusesWhatNoClientMaySend(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			h, err := batch.Validate(test.bytes, 1000)
 			if h != (batch.Header{}) {
-				t.Errorf("header is %+v beside an error", h)
+				t.Errorf("header is %+v together with an error", h)
 			}
 			for _, class := range classes {
 				if errors.Is(err, class) != (class == test.want) {

@@ -43,7 +43,7 @@ func heap() int64 {
 	return int64(m.HeapAlloc)
 }
 
-// BenchmarkCheckpoint tells what a state of 1.2 million refs takes.
+// BenchmarkCheckpoint measures a state of 1.2 million refs.
 func BenchmarkCheckpoint(b *testing.B) {
 	for _, every := range []int64{0, 256} {
 		b.Run(fmt.Sprintf("paged every %d", every), func(b *testing.B) {

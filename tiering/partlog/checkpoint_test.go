@@ -74,8 +74,8 @@ func snapshot(t testing.TB, name string) []byte {
 	return b
 }
 
-// COMPATIBILITY: buckets are full of what these versions wrote. If this test fails,
-// the code is wrong, not the file; a new version gets a file of its own.
+// COMPATIBILITY: buckets are full of objects that these versions wrote. If this test
+// fails, the code is wrong, not the file; a new version gets a file of its own.
 func TestCheckpointsAndPagesKeepTheirBytes(t *testing.T) {
 	l := goldenDeleted(t)
 	want := snapshot(t, "v2-checkpoint.hex")
@@ -205,7 +205,7 @@ func TestDamagedCheckpointsAreRefused(t *testing.T) {
 		"epoch begins after the end":          u64(atEpochs+16, 24),
 		"object not named yet":                u32(atPages, 1),
 		"no such object":                      u32(atPages+32, 2),
-		"object named by nobody":              u32(atPages+32, 0),
+		"object without a page":               u32(atPages+32, 0),
 		"page outside of its object":          u32(atPages+4, 1),
 		"page far outside of its object":      u32(atPages+4, 0xffffffff),
 		"page of half a ref":                  u32(atPages+8, pageFixedSize+refSize/2),
@@ -280,8 +280,8 @@ func TestCheckpointsOfAnotherLengthOrVersionAreRefused(t *testing.T) {
 	}
 }
 
-// bounded fails if a decoder allocates more than a small multiple of its input,
-// besides errors and what the fuzzing engine does meanwhile.
+// bounded fails if a decoder allocates more than a small multiple of its input. Errors and
+// the fuzzing engine may allocate more.
 func bounded(t *testing.T, b []byte, decode func()) {
 	t.Helper()
 	var before, after runtime.MemStats
@@ -293,7 +293,7 @@ func bounded(t *testing.T, b []byte, decode func()) {
 	}
 }
 
-// checkDecode holds what must be true of any input.
+// checkDecode checks the rules that hold for any input.
 func checkDecode(t *testing.T, b []byte) {
 	t.Helper()
 	var s *State

@@ -25,8 +25,8 @@ var goldenEntries = []struct {
 		"01aa0102030405060708090a0b0c0d0ebb000000050000000200000000"},
 }
 
-// The bytes of entries are part of the bucket's format: a change here cannot
-// read what was written before.
+// The bytes of entries are part of the bucket's format: after a change here, old entries
+// could not be read.
 func TestEntryBytesStayTheSame(t *testing.T) {
 	for _, g := range goldenEntries {
 		if got := hex.EncodeToString(g.entry.Payload); got != g.hex || g.entry.Kind != g.kind {

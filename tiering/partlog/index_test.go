@@ -11,13 +11,13 @@ import (
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-// library is a state with the payloads of its index objects: what a reader is.
+// library is a state with the payloads of its index objects, as a reader has them.
 type library struct {
 	*State
 	objects map[segment.ID][]byte
 }
 
-// reporter is what testing.T and rapid.T have in common here.
+// reporter is the part of testing.T and rapid.T that is used here.
 type reporter interface{ Fatal(args ...any) }
 
 func (l library) load(t reporter, p *Page) *PageExtents {
@@ -60,7 +60,7 @@ func (l library) findTime(t reporter, k Key, after, ts int64) (Extent, bool) {
 			return r, true
 		}
 		if after < page.Base {
-			t.Fatal("a page without what it was named for")
+			t.Fatal("a page without the extent that it was named for")
 		}
 		after = page.Last
 	}
@@ -74,7 +74,7 @@ func (l library) newest(t reporter, k Key, from int64) (Extent, bool) {
 	r, ok = l.load(t, page).Newest(from)
 	if page.Base >= from {
 		if r.MaxTimestamp != page.MaxTimestamp {
-			t.Fatal("a page without what it was named for")
+			t.Fatal("a page without the extent that it was named for")
 		}
 		return r, ok
 	}
@@ -126,7 +126,7 @@ func (l *leader) restart(t reporter) {
 }
 
 // TestPagedStateMatchesANaiveLog pages at any time, drops plans, and goes on from
-// checkpoints: nobody can tell.
+// checkpoints. Look-ups show no difference.
 func TestPagedStateMatchesANaiveLog(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		journal := drawJournal(t, 40)
@@ -145,7 +145,7 @@ func TestPagedStateMatchesANaiveLog(t *testing.T) {
 					before := l.Encode(l.planned, l.object)
 					l.paged()
 					if !bytes.Equal(l.Encode(nil, segment.ID{}), before) {
-						t.Fatal("the state is not what its checkpoint said")
+						t.Fatal("the state differs from its checkpoint")
 					}
 				}
 			case 4:
@@ -310,7 +310,7 @@ func TestDamagedPagesAreRefused(t *testing.T) {
 		}
 	}
 	damaged := [][]byte{good[:len(good)-1], append(bytes.Clone(good), 0)}
-	for i := range good { // some of them decode, and only the CRC tells
+	for i := range good { // some of them decode, and only the CRC shows the damage
 		flipped := bytes.Clone(good)
 		flipped[i] ^= 1
 		damaged = append(damaged, flipped)

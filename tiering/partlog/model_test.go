@@ -10,7 +10,7 @@ import (
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-// object is what Apply takes.
+// object is the input of Apply.
 type object struct {
 	footer  *segment.Footer
 	entries []segment.Entry
@@ -278,8 +278,8 @@ func TestLookupsWorkAcrossChunks(t *testing.T) {
 	}
 }
 
-// TestReadersSeeWholeObjects reads while objects are applied; the race detector
-// and the pairs of partitions that move together tell of a torn state.
+// TestReadersSeeWholeObjects reads while objects are applied. The race detector, and pairs
+// of partitions that move together, show a torn state.
 func TestReadersSeeWholeObjects(t *testing.T) {
 	s := New(testJournal)
 	mustApply(t, s, data(1, 1), open(keyA, 0, 0), open(keyB, 0, 0))

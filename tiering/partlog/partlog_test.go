@@ -165,7 +165,7 @@ func TestObjectsThatDoNotFitChangeNothing(t *testing.T) {
 		{"deletes of a partition never opened", data(6, 2), entries(DeleteRecords{Key{testTopic, 9}, 0}.Encode()), ErrContradiction},
 		{"deletes of a sealed partition", data(6, 2), entries(DeleteRecords{keyB, 0}.Encode()), ErrContradiction},
 		{"deletes after the seal", data(6, 2), entries(Seal{keyA}.Encode(), DeleteRecords{keyA, 11}.Encode()), ErrContradiction},
-		{"deletes what comes with it", data(6, 2, records(keyA, 102, 15, 19, 1)), entries(DeleteRecords{keyA, 16}.Encode()), ErrContradiction},
+		{"deletes records of its own object", data(6, 2, records(keyA, 102, 15, 19, 1)), entries(DeleteRecords{keyA, 16}.Encode()), ErrContradiction},
 		{"unknown entry after good ones", data(6, 2, records(keyA, 102, 15, 15, 1)),
 			entries(open(Key{testTopic, 2}, 0, 0), segment.Entry{Kind: 77}), segment.ErrUnsupported},
 		{"damaged entry", data(6, 2), entries(segment.Entry{Kind: EntryOpen}), segment.ErrCorrupt},
@@ -368,8 +368,8 @@ func TestDeletedRecordsAreNotFound(t *testing.T) {
 	}
 }
 
-// TestRefsOfDeletedRecordsAreLetGoOf also drops what is planned to be paged.
-func TestRefsOfDeletedRecordsAreLetGoOf(t *testing.T) {
+// TestRefsOfDeletedRecordsAreDropped also drops chunks that are planned to be paged.
+func TestRefsOfDeletedRecordsAreDropped(t *testing.T) {
 	l := long(t, 5*chunkRefs)
 	l.plan(8)
 	l.paged() // all five
