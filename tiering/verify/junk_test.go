@@ -52,7 +52,7 @@ func TestJunkFarBeyondIsFoundAndNothingElse(t *testing.T) {
 // TestJunkRightBehindTheHeadMayBeTakenAway, as a node reports too. An object
 // before others was varve's, because varve wrote those after it.
 func TestJunkRightBehindTheHeadMayBeTakenAway(t *testing.T) {
-	const hint = "restore the object from a copy of the bucket, or take it away if varve did not write it"
+	const hint = "restore the object from a copy of the bucket, or remove it if varve did not write it"
 	for name, tc := range map[string]struct {
 		key, from string // "" is no object at all
 		last      bool

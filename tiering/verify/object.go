@@ -12,7 +12,7 @@ import (
 // Advice for an operator.
 const (
 	hintRestore  = "restore the object from a copy of the bucket; varve never rewrites one"
-	hintLast     = "restore the object from a copy of the bucket, or take it away if varve did not write it: no object of this journal is behind it"
+	hintLast     = "restore the object from a copy of the bucket, or remove it if varve did not write it: no object of this journal is behind it"
 	hintReplaced = "an object was replaced, or two buckets were mixed: restore it from a copy of the bucket"
 	hintJunk     = "remove it if varve did not write it; otherwise all objects between are lost, and it is damaged: restore them"
 	hintStored   = "the object's checksums are right, so it was stored like this: keep the bucket as it is, and report it"

@@ -29,8 +29,8 @@ const (
 	Permanent
 )
 
-// kind is the handling of an error: how a node ends that ends with it, and how many
-// such errors end a start; with 0 only the start's patience limits them.
+// kind is the handling of an error. It defines how a node ends that ends with it, and
+// how many such errors end a start; with 0 only the start's patience limits them.
 type kind struct {
 	err    error
 	ending Ending

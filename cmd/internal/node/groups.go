@@ -16,14 +16,14 @@ import (
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-// groupMemory is what the members of all groups may hold, in bytes.
+// groupMemory limits the bytes that the members of all groups may hold.
 const groupMemory = 256 << 20
 
 // groups are the coordinators of consumer groups. They implement kafka.Groups.
 type groups = supervisor.Supervisor[*group.Machine]
 
-// startGroups runs coordinators as partitions come and go. A node that only reads
-// coordinates nothing.
+// startGroups runs coordinators while this node leads their partitions. A node
+// that only reads coordinates nothing.
 func (n *node) startGroups(reader *fetch.Reader, closers *stack) *groups {
 	memory := group.NewMemory(groupMemory)
 	options := supervisor.Options[*group.Machine]{
@@ -48,8 +48,8 @@ func (n *node) startGroups(reader *fetch.Reader, closers *stack) *groups {
 	return g
 }
 
-// superviseGroups has g follow the metadata until the function it returns is called,
-// which waits.
+// superviseGroups lets g follow the metadata until the function it returns is
+// called, which waits.
 func (n *node) superviseGroups(g *groups) (stop func() error) {
 	wake := make(chan struct{}, 1)
 	unwatch := n.meta.Watch(wake)
@@ -76,7 +76,8 @@ func (n *node) groupConfig(memory *group.Memory) group.Config {
 	return config
 }
 
-// newUUID is a random id in the form that Kafka's coordinators give to members.
+// newUUID returns a random id in the form that Kafka's coordinators give to
+// members.
 func newUUID() string {
 	b := segment.NewID()
 	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
@@ -101,7 +102,7 @@ func (n *node) ledJournal(id uint32) (supervisor.Journal, bool) {
 	return ledJournal{j}, true
 }
 
-// ledJournal is a data journal as a Supervisor needs it.
+// ledJournal is a data journal in the form that a Supervisor needs.
 type ledJournal struct{ *dataJournal }
 
 func (j ledJournal) Epoch(k partlog.Key) (int32, bool) {
@@ -113,7 +114,7 @@ func (j ledJournal) Confirm(ctx context.Context) error { return j.leader.Confirm
 
 func (j ledJournal) Snapshots() *shard.Snapshots { return j.snapshots }
 
-// ledPartition is a partition as a Shard needs it.
+// ledPartition is a partition in the form that a Shard needs.
 type ledPartition struct {
 	ingest.LedPartition
 	reader *fetch.Reader

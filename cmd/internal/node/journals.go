@@ -27,11 +27,11 @@ type prover interface {
 type dataJournal struct {
 	state  *partlog.State
 	prover prover
-	leader *ingest.Leader // nil where the node follows
-	recent *fetch.Recent  // nil where the node follows
-	pace   *journal.Pace  // nil where the node leads
+	leader *ingest.Leader // nil if the node follows
+	recent *fetch.Recent  // nil if the node follows
+	pace   *journal.Pace  // nil if the node leads
 
-	snapshots *shard.Snapshots // of its coordinators; nil where the node follows
+	snapshots *shard.Snapshots // of its coordinators; nil if the node follows
 }
 
 // journals are the data journals of this node.
@@ -149,7 +149,7 @@ func (n *node) closeLeader(l *ingest.Leader) error {
 	defer cancel()
 	select {
 	case <-l.Done():
-		return nil // it ended on its own, and the node with it: told already
+		return nil // it ended on its own, and the node with it: reported already
 	default:
 		return l.Close(ctx)
 	}
@@ -162,7 +162,7 @@ type part interface {
 	Err() error
 }
 
-// await waits until p is ready; later, when it ends on its own, the node fails.
+// await waits until p is ready. If p later ends on its own, the node fails.
 func (n *node) await(ctx context.Context, p part, name string) error {
 	if err := awaitReady(ctx, p, name); err != nil {
 		return err
@@ -187,24 +187,25 @@ func awaitReady(ctx context.Context, p part, name string) error {
 	}
 }
 
-// explain adds what an operator can do.
+// explain adds advice for an operator.
 func explain(err error) error {
 	switch {
 	case errors.Is(err, journal.ErrFenced):
 		return fmt.Errorf("%w; run one node with the ingest role on a bucket, others with --roles fetch", err)
 	case errors.Is(err, journal.ErrForeign):
-		return fmt.Errorf("%w; if the bucket was rolled back on purpose, start with an empty --data-dir: records that only the lost objects held are gone", err)
+		return fmt.Errorf("%w; if the bucket was rolled back on purpose, start with an empty --data-dir: records that only the lost objects held are lost", err)
 	case errors.Is(err, journal.ErrBroken):
-		return fmt.Errorf("%w; objects were removed, replaced or added outside of varve: restore them, or take away what is not varve's; "+
+		return fmt.Errorf("%w; objects were removed, replaced or added outside of varve: restore them, or remove objects that varve did not write; "+
 			"nothing is skipped, and \"varve bucket verify\" names all of them", err)
 	case errors.Is(err, journal.ErrDamaged), errors.Is(err, segment.ErrCorrupt):
-		return fmt.Errorf("%w; restore the object from a copy of the bucket, or take it away if varve did not write it; "+
-			"\"varve bucket verify\" says what is wrong", err)
+		return fmt.Errorf("%w; restore the object from a copy of the bucket, or remove it if varve did not write it; "+
+			"\"varve bucket verify\" describes the damage", err)
 	}
 	return err
 }
 
-// committed is told of every object this node applied to a journal it leads.
+// committed is called with every object that this node applied to a journal it
+// leads.
 func (n *node) committed(o *journal.Object) {
 	h := &o.Footer.Header
 	n.dir.Saw(h.Journal, o.Ref())

@@ -1,11 +1,11 @@
-// Package node is a varve process put together: it opens the data folder and the
+// Package node wires a varve process together: it opens the data folder and the
 // bucket, follows or leads the journals, and fronts them for Kafka clients.
 //
 // It owns the wiring and the order in which things start and stop, and nothing
 // else: every decision is made in the packages it wires. It promises that a
-// process which returns from Run has ended all it started, that what it
-// acknowledged is in the bucket or in its write-ahead log, and that an error
-// names what to do. It never exits the process.
+// process which returns from Run has ended everything it started. Every record
+// it acknowledged is then in the bucket or in its write-ahead log. An error
+// says what to do. It never exits the process.
 package node
 
 import (
@@ -32,12 +32,12 @@ import (
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-// flushLimit is how long a stopping node waits for the bucket to take what it
-// has acknowledged. What the bucket does not take stays in the write-ahead log.
+// flushLimit is how long a stopping node waits for the bucket to accept the
+// acknowledged records. The rest stay in the write-ahead log.
 const flushLimit = 30 * time.Second
 
-// node is what the parts of a process share. Fields are set in the order of
-// Run's steps and not changed afterwards.
+// node is the state that the parts of a process share. Fields are set in the
+// order of Run's steps and not changed afterwards.
 type node struct {
 	cfg         config.Serve
 	log         *slog.Logger
@@ -57,13 +57,14 @@ type node struct {
 	controller  *metadata.Leader // nil on a node that only reads
 	admin       metadata.Admin   // of clients
 	id          int32            // broker id
-	host        string           // told to clients
+	host        string           // as clients see it
 	port        int32
 	started     time.Time
 	failed      chan error // capacity 1: a part has ended on its own
 }
 
-// Run runs a node until ctx ends, which is no error, or until it cannot go on.
+// Run runs a node until ctx ends, which is not an error, or until it cannot go
+// on.
 func Run(ctx context.Context, cfg config.Serve, _, stderr io.Writer) (err error) {
 	log := newLogger(cfg, stderr)
 	n := &node{
@@ -76,7 +77,7 @@ func Run(ctx context.Context, cfg config.Serve, _, stderr io.Writer) (err error)
 	var closers stack
 	defer func() {
 		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
-			err = nil // told to stop while starting
+			err = nil // asked to stop while starting
 		}
 		err = errors.Join(err, closers.close())
 	}()
@@ -208,8 +209,8 @@ func natsValue(c config.NATS) string {
 // writes reports whether this node may write to the bucket.
 func (n *node) writes() bool { return n.cfg.HasRole(config.RoleIngest) }
 
-// journalConfig is how this node follows or leads a journal: from its newest
-// checkpoint, which is returned, or from its beginning, with none.
+// journalConfig returns how this node follows or leads a journal: from its
+// newest checkpoint, which it also returns, or from its beginning, with none.
 func (n *node) journalConfig(ctx context.Context, id uint32) (journal.Config, *journal.Checkpoint, error) {
 	cfg := journal.Config{
 		Chain:   journal.NewChain(n.cluster.ID, id, int(n.cluster.Window)),
@@ -239,7 +240,7 @@ func (n *node) metaConfig(ctx context.Context) (journal.Config, error) {
 	return cfg, n.meta.Restore(c.State)
 }
 
-// dataStart is what a data journal is led from.
+// dataStart is the state from which a data journal is led.
 type dataStart struct {
 	cfg      journal.Config
 	state    *partlog.State
@@ -267,12 +268,12 @@ func (n *node) fail(err error) {
 func listen(addr, flag string) (net.Listener, error) {
 	ln, err := net.Listen("tcp", addr)
 	if err != nil {
-		return nil, fmt.Errorf("%w; if the port is taken, stop what uses it or give another address with %s", err, flag)
+		return nil, fmt.Errorf("%w; if the port is taken, stop the process that uses it, or give another address with %s", err, flag)
 	}
 	return ln, nil
 }
 
-// advertised is the address that clients are told.
+// advertised returns the address that clients connect to.
 func advertised(cfg config.Serve, ln net.Listener) (string, int32, error) {
 	addr := cfg.Advertise
 	if addr == "" {
@@ -297,7 +298,7 @@ func newLogger(cfg config.Serve, w io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, options))
 }
 
-// stack holds what must be closed, the last opened first.
+// stack holds functions that close things, the last opened first.
 type stack []func() error
 
 func (s *stack) push(f func() error) { *s = append(*s, f) }
@@ -310,10 +311,10 @@ func (s *stack) close() error {
 	return errors.Join(errs...)
 }
 
-// quietly is for what may be closed already.
+// quietly wraps a close of a thing that may be closed already.
 func quietly(f func() error) func() error {
 	return func() error {
-		_ = f() // a listener that its server has closed says so
+		_ = f() // a listener that its server has closed returns an error
 		return nil
 	}
 }

@@ -17,7 +17,7 @@ import (
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-// subject is how a journal is called on the board.
+// subject is the name of a journal on the board.
 func subject(journal uint32) string {
 	if journal == 0 {
 		return "metadata journal"
@@ -33,8 +33,8 @@ func (n *node) newWatch() *bucket.Watch {
 			return err
 		},
 		OnTrouble: func(s bucket.Side, since time.Time, err error) {
-			what, advice := bucket.Explain(err)
-			n.board.RaiseSince(since, health.Bucket, string(s), true, fmt.Sprintf("%s: %v; %s", what, err, advice))
+			fault, advice := bucket.Explain(err)
+			n.board.RaiseSince(since, health.Bucket, string(s), true, fmt.Sprintf("%s: %v; %s", fault, err, advice))
 		},
 		OnAnswer: func(s bucket.Side) { n.board.Clear(health.Bucket, string(s)) },
 		Now:      time.Now,
@@ -45,8 +45,8 @@ func (n *node) newWatch() *bucket.Watch {
 	return bucket.NewWatch(opt)
 }
 
-// asking makes sure that what h reports about the bucket is not old. An idle node
-// asks nothing of it otherwise.
+// asking makes sure that h's report about the bucket is recent. An idle node
+// sends the bucket no other requests.
 func (n *node) asking(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		n.watch.Ask()
@@ -57,7 +57,7 @@ func (n *node) asking(h http.Handler) http.Handler {
 // onCoordinatorFailed notes that the groups of a partition are served no more.
 func (n *node) onCoordinatorFailed(k partlog.Key, err error) {
 	n.board.Raise(health.Coordinators, fmt.Sprintf("partition %d", k.Index), false,
-		fmt.Sprintf("its groups are not served until this is mended and the node started again: %v", err))
+		fmt.Sprintf("its groups are not served until this is repaired and the node is started again: %v", err))
 }
 
 // onUndone notes that data journals have not followed the metadata for long; nil: they
@@ -84,40 +84,40 @@ func (n *node) onAside(journal uint32, records int64, err error) {
 	}
 }
 
-// onFull notes that a write-ahead log has taken nothing for some seconds, and why;
-// nil: it takes records again.
+// onFull notes that a write-ahead log has accepted nothing for some seconds,
+// and why; nil: it accepts records again.
 func (n *node) onFull(journal uint32, err error) {
 	if err == nil {
 		n.board.Clear(health.Disk, subject(journal))
 		return
 	}
-	advice := "make room on the disk of --data-dir, or raise --wal-max-bytes if that is what is used up; if the bucket is away too, this ends when it answers"
+	advice := "make room on the disk of --data-dir, or raise --wal-max-bytes if that limit is reached; if the bucket is away too, this ends when it answers"
 	if wal.NoDescriptors(err) {
 		advice = "file descriptors are used up: allow the process more open files (ulimit -n, or LimitNOFILE in its unit)"
 	}
 	n.board.Raise(health.Disk, subject(journal), true, fmt.Sprintf("the write-ahead log takes no records: %v; %s", err, advice))
 }
 
-// onCheckpoints notes what keeps a leader from one of the steps with which it bounds
-// what the next start reads; nil: the step is done again.
+// onCheckpoints notes why a leader cannot do one of the steps that limit how
+// much the next start reads; nil: it can do the step again.
 func (n *node) onCheckpoints(id uint32, step journal.Step, err error) {
 	about := fmt.Sprintf("%s, %s", subject(id), step)
 	if err == nil {
 		n.board.Clear(health.Checkpoints, about)
 		return
 	}
-	what := map[journal.Step]string{
+	fault := map[journal.Step]string{
 		journal.WriteCheckpoint: "checkpoints are not written, so the next start reads more of the journal",
-		journal.MoveFloor:       "the floor cannot be moved, so checkpoints gather and the next start looks at more of them",
+		journal.MoveFloor:       "the floor cannot be moved, so checkpoints gather and the next start reads more of them",
 		journal.RemoveOld:       "old checkpoints cannot be removed, so they gather in the bucket",
 	}[step]
 	_, advice := bucket.Explain(err)
 	if errors.Is(err, journal.ErrDamaged) || errors.Is(err, journal.ErrBroken) {
-		what = "floors are damaged, missing or foreign: this node goes on, but no node can start on them"
+		fault = "floors are damaged, missing or foreign: this node goes on, but no node can start on them"
 		advice = `restore them from a copy of the bucket; "varve bucket verify" names them`
 	}
 	if step == journal.RemoveOld && errors.Is(err, objstore.ErrDenied) {
 		advice = "allow the node to delete objects below checkpoints/"
 	}
-	n.board.Raise(health.Checkpoints, about, false, fmt.Sprintf("%s: %v; %s", what, err, advice))
+	n.board.Raise(health.Checkpoints, about, false, fmt.Sprintf("%s: %v; %s", fault, err, advice))
 }
