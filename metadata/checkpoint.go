@@ -1,7 +1,9 @@
 package metadata
 
 import (
+	"bytes"
 	"fmt"
+	"slices"
 
 	"github.com/varvelog/varve/tiering/segment"
 	"github.com/varvelog/varve/tiering/wire"
@@ -12,7 +14,7 @@ const checkpointVersion = 1
 
 // Encode returns the state for a checkpoint, in one canonical form:
 //
-//	version u8 | head seq u64 | head epoch u32 | image, as in Hash
+//	version u8 | head seq u64 | head epoch u32 | image
 func (s *State) Encode() []byte {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -24,9 +26,39 @@ func (s *State) Encode() []byte {
 	return w.B
 }
 
+// encode writes the image in one canonical form:
+//
+//	level u16 | next producer id i64 | data journals u32
+//	| nodes: count u32, each: node id[16] | broker id i32; by broker id
+//	| topics: count u32, each: deleting u8 | payload of TopicCreated; by topic id
+func (m *image) encode(w *wire.Writer) {
+	w.U16(m.level)
+	w.I64(m.nextProducer)
+	w.U32(m.journals)
+	nodes := m.nodeList()
+	w.U32(uint32(len(nodes)))
+	for _, n := range nodes {
+		NodeRegistered(n).encode(w)
+	}
+	topics := make([]*Topic, 0, len(m.topics))
+	for _, t := range m.topics {
+		topics = append(topics, t)
+	}
+	slices.SortFunc(topics, func(a, b *Topic) int { return bytes.Compare(a.ID[:], b.ID[:]) })
+	w.U32(uint32(len(topics)))
+	for _, t := range topics {
+		deleting := uint8(0)
+		if t.Deleting {
+			deleting = 1
+		}
+		w.U8(deleting)
+		t.created().encode(w)
+	}
+}
+
 // Restore puts a state, of which less has been applied, where Encode was called. It
-// makes every change anew, so what contradicts itself is refused; the state is
-// as it was then. Errors wrap ErrTooOld or ErrCorrupt.
+// makes every change again, and so refuses a payload that contradicts itself; then the
+// state is as it was before. Errors wrap ErrTooOld or ErrCorrupt.
 func (s *State) Restore(payload []byte) error {
 	r := wire.NewReader(payload)
 	if v := r.U8(); r.Err() == nil && v != checkpointVersion {

@@ -50,7 +50,7 @@ func TestRestoredStateIsTheOneThatWasEncoded(t *testing.T) {
 	if err := restored.Restore(s.Encode()); err != nil {
 		t.Fatal(err)
 	}
-	if restored.Hash() != s.Hash() {
+	if restored.hash() != s.hash() {
 		t.Fatal("the hashes differ")
 	}
 	if topic, ok := restored.Topic("kept"); !ok || topic.Configs["retention.ms"] != "7" || topic.Configs["segment.ms"] != "9" || len(topic.Partitions) != 5 {
@@ -66,7 +66,7 @@ func TestRestoredStateIsTheOneThatWasEncoded(t *testing.T) {
 	if err := behind.Apply(&segment.Footer{Header: segment.Header{Kind: segment.KindFence, Seq: 1, Epoch: 1}}, nil); err != nil {
 		t.Fatal(err)
 	}
-	if err := behind.Restore(s.Encode()); err != nil || behind.Hash() != s.Hash() {
+	if err := behind.Restore(s.Encode()); err != nil || behind.hash() != s.hash() {
 		t.Errorf("a state that stands before the checkpoint does not move on to it: %v", err)
 	}
 }
@@ -91,7 +91,7 @@ func FuzzRestore(f *testing.F) {
 		s := New()
 		if s.Restore(b) == nil {
 			again := New()
-			if err := again.Restore(s.Encode()); err != nil || again.Hash() != s.Hash() {
+			if err := again.Restore(s.Encode()); err != nil || again.hash() != s.hash() {
 				t.Fatalf("what was restored does not restore: %v", err)
 			}
 		}

@@ -378,7 +378,7 @@ func TestLiveReplayedAndPlannedStatesAgree(t *testing.T) {
 				t.Fatalf("replay: %v", err)
 			}
 		}
-		if replayed.Hash() != live.Hash() {
+		if replayed.hash() != live.hash() {
 			t.Fatal("replayed state differs from the live one")
 		}
 	})

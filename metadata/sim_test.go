@@ -199,7 +199,7 @@ func (c *cluster) finish() {
 }
 
 func (c *cluster) readAnew(who string, chain journal.Chain, history journal.History, state *State) {
-	c.seen.ReadAgain(who, chain, history, func(o *journal.Object) error { return state.Apply(o.Footer, o.Entries) }, state.Hash)
+	c.seen.ReadAgain(who, chain, history, func(o *journal.Object) error { return state.Apply(o.Footer, o.Entries) }, state.hash)
 }
 
 func (c *cluster) often(mean time.Duration, what string, f func()) {
@@ -223,7 +223,7 @@ func (c *cluster) newID() (id segment.ID) {
 
 // applied notes what somebody applied, and keeps the truth at it.
 func (c *cluster) applied(who string, o *journal.Object, state *State) {
-	stored := c.seen.Applied(who, o, state.Hash)
+	stored := c.seen.Applied(who, o, state.hash)
 	if stored == nil {
 		return
 	}
@@ -256,7 +256,7 @@ func (c *cluster) load() (journal.Chain, journal.History, *State, error) {
 		return simChain, journal.History{}, state, err
 	}
 	c.Count("restored from a checkpoint")
-	c.seen.SameState("restored from a checkpoint", state.Head(), state.Hash)
+	c.seen.SameState("restored from a checkpoint", state.Head(), state.hash)
 	return cp.Chain, cp.History, state, nil
 }
 
@@ -378,7 +378,7 @@ func (n *node) isReady() {
 	n.ready = true
 	c.Count("controller")
 	id := n.lead.nodeID
-	if committed, ok := c.truth.Node(n.id); !ok || committed != id {
+	if committed, ok := c.truth.node(n.id); !ok || committed != id {
 		c.Fail("%s takes broker id %d, committed is %d, %v", n.name, id, committed, ok)
 	}
 	if before, ok := c.brokers[n.id]; ok && before != id {

@@ -188,21 +188,7 @@ func (m *image) list() *listing {
 	return l
 }
 
-// Node is the broker id of a data folder.
-func (s *State) Node(node segment.ID) (id int32, ok bool) {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	id, ok = s.img.nodes[node]
-	return id, ok
-}
-
-// Nodes lists all data folders ever registered, by broker id.
-func (s *State) Nodes() []Node {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return s.img.nodeList()
-}
-
+// nodeList lists all data folders ever registered, by broker id.
 func (m *image) nodeList() []Node {
 	nodes := make([]Node, 0, len(m.nodes))
 	for node, id := range m.nodes {

@@ -92,7 +92,7 @@ func TestTopicsGrowAndAreConfiguredWithoutChangingWhatWasPublished(t *testing.T)
 		t.Error("other look-ups find another topic")
 	}
 	restored := New()
-	if err := restored.Restore(s.Encode()); err != nil || restored.Hash() != s.Hash() {
+	if err := restored.Restore(s.Encode()); err != nil || restored.hash() != s.hash() {
 		t.Errorf("a checkpoint holds another state: %v", err)
 	}
 	apply(t, s, TopicConfigured{topicA, nil})
@@ -111,13 +111,13 @@ func namesOf(topics []*Topic) (names string) {
 func TestNodesAndJournalsAreNumberedFromOne(t *testing.T) {
 	s := New()
 	apply(t, s, FeatureLevel{1}, NodeRegistered{nodeA, 1}, NodeRegistered{segment.ID{2}, 2}, JournalCreated{1}, JournalCreated{2})
-	if id, ok := s.Node(segment.ID{2}); !ok || id != 2 {
+	if id, ok := s.node(segment.ID{2}); !ok || id != 2 {
 		t.Errorf("node is %d, %v", id, ok)
 	}
-	if _, ok := s.Node(segment.ID{3}); ok {
+	if _, ok := s.node(segment.ID{3}); ok {
 		t.Error("found a node that never registered")
 	}
-	if n := s.Nodes(); len(n) != 2 || n[0] != (Node{nodeA, 1}) || n[1].ID != 2 {
+	if n := s.nodes(); len(n) != 2 || n[0] != (Node{nodeA, 1}) || n[1].ID != 2 {
 		t.Errorf("nodes %v", n)
 	}
 	if j := s.Journals(); len(j) != 2 || j[0] != 1 || j[1] != 2 {
@@ -167,8 +167,8 @@ func TestContradictionsChangeNothing(t *testing.T) {
 		"producer ids overflow": ProducerIDs{1 << 62, 1000},
 	} {
 		s := ready(t)
-		before, topics := s.Hash(), s.Topics()
-		if err := tryApply(t, s, bad); !errors.Is(err, ErrCorrupt) || s.Hash() != before || s.Head() != 1 {
+		before, topics := s.hash(), s.Topics()
+		if err := tryApply(t, s, bad); !errors.Is(err, ErrCorrupt) || s.hash() != before || s.Head() != 1 {
 			t.Errorf("%s: %v, head %d", name, err, s.Head())
 		}
 		if len(s.Topics()) != len(topics) || s.Topics()[0].ID != topicA || len(s.Deleting()) != 1 {
@@ -184,18 +184,18 @@ func TestObjectIsTakenWhollyOrNotAtAll(t *testing.T) {
 		TopicPurged{topicB}, topicNamed(topicB, "b_b"), TopicDeleted{topicA}, TopicPurged{topicA},
 	}
 	s := ready(t)
-	before := s.Hash()
+	before := s.hash()
 	if err := tryApply(t, s, append(good, FeatureLevel{1})...); !errors.Is(err, ErrCorrupt) {
 		t.Fatalf("object with a contradiction at its end: %v", err)
 	}
-	if a, ok := s.Topic("a"); !ok || s.Hash() != before || s.Head() != 1 || len(a.Partitions) != 3 || a.Values.RetentionMs != -1 {
+	if a, ok := s.Topic("a"); !ok || s.hash() != before || s.Head() != 1 || len(a.Partitions) != 3 || a.Values.RetentionMs != -1 {
 		t.Error("something of the object stayed")
 	}
 	if _, ok := s.Topic("b_b"); ok {
 		t.Error("a topic of the object is visible")
 	}
 	apply(t, s, good...)
-	if _, ok := s.Topic("b_b"); !ok || s.Hash() == before {
+	if _, ok := s.Topic("b_b"); !ok || s.hash() == before {
 		t.Error("the same changes alone were not applied")
 	}
 }
@@ -211,7 +211,7 @@ func TestReadersSeeWholeObjectsOnly(t *testing.T) {
 				if n := len(s.Topics()); n%2 != 0 {
 					t.Errorf("%d topics, every object makes two", n)
 				}
-				s.Hash()
+				s.hash()
 				s.Topic("topic-1")
 				select {
 				case <-stop:
@@ -238,9 +238,9 @@ func TestNodeThatIsTooOldStops(t *testing.T) {
 		t.Errorf("higher level: %v", err)
 	}
 	apply(t, s, FeatureLevel{1})
-	before := s.Hash()
+	before := s.hash()
 	err := s.Apply(footer(2, 1), []segment.Entry{mustEncode(t, JournalCreated{1}), {Kind: 4711, Payload: []byte{1}}})
-	if !errors.Is(err, ErrTooOld) || s.Hash() != before {
+	if !errors.Is(err, ErrTooOld) || s.hash() != before {
 		t.Errorf("unknown entry: %v", err)
 	}
 }
@@ -271,10 +271,10 @@ func TestObjectsThatCannotComeNextAreRefused(t *testing.T) {
 		if err := s.Apply(footer(5, 2), []segment.Entry{mustEncode(t, FeatureLevel{1}), mustEncode(t, JournalCreated{1})}); err != nil {
 			t.Fatal(err)
 		}
-		before := s.Hash()
+		before := s.hash()
 		f := footer(6, 2)
 		c.change(f)
-		if err := s.Apply(f, c.entries); !errors.Is(err, ErrCorrupt) || s.Hash() != before || s.Head() != 5 {
+		if err := s.Apply(f, c.entries); !errors.Is(err, ErrCorrupt) || s.hash() != before || s.Head() != 5 {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -284,10 +284,10 @@ func TestFencesMoveTheHeadOnly(t *testing.T) {
 	s := ready(t)
 	wake := make(chan struct{}, 1)
 	defer s.Watch(wake)()
-	before := s.Hash()
+	before := s.hash()
 	f := footer(9, 2) // voids were left out
 	f.Header.Kind = segment.KindFence
-	if err := s.Apply(f, nil); err != nil || s.Head() != 9 || s.Hash() == before {
+	if err := s.Apply(f, nil); err != nil || s.Head() != 9 || s.hash() == before {
 		t.Errorf("fence: %v, head %d", err, s.Head())
 	}
 	if len(wake) != 0 {

@@ -1,0 +1,24 @@
+package metadata
+
+import (
+	"crypto/sha256"
+
+	"github.com/varvelog/varve/tiering/segment"
+)
+
+// hash is the same for two states exactly if they are.
+func (s *State) hash() [32]byte { return sha256.Sum256(s.Encode()) }
+
+// node returns the broker id of a data folder.
+func (s *State) node(node segment.ID) (id int32, ok bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	id, ok = s.img.nodes[node]
+	return id, ok
+}
+
+func (s *State) nodes() []Node {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.img.nodeList()
+}
