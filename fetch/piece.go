@@ -180,7 +180,8 @@ func seek(sparse []segment.SparseEntry, e *partlog.Extent, offset int64) (positi
 	return position + int64(entry.RelPosition), base + int64(entry.RelOffset)
 }
 
-// hold makes the span hold n bytes from the next batch on, as many as are left at most.
+// hold makes the span hold n bytes from the next batch on. n must not be more than is
+// left.
 func (p *piece) hold(ctx context.Context, n int64) error {
 	pos := p.walk.Position()
 	if p.span.Holds(pos, n) {

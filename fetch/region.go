@@ -13,9 +13,10 @@ import (
 // regionOf is the region of an extent, which lies at a range. It is read without the
 // object's footer, because the extent has the CRC of the records.
 func regionOf(at cache.Range, e partlog.Extent) cache.Region {
+	object := at.Object
 	return cache.Region{
 		Range: at,
-		Check: func(b *cache.Block) ([]segment.SparseEntry, error) { return checkRegion(at.Object, e, b) },
+		Check: func(b *cache.Block) ([]segment.SparseEntry, error) { return checkRegion(object, e, b) },
 	}
 }
 

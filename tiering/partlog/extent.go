@@ -7,10 +7,11 @@ import (
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-// Extent is a piece of a partition's log: which offsets it answers for, and where in
-// the bucket their batches lie. Extents of a partition follow each other without a gap
-// or an overlap. Everything that reads records starts from an Extent. Only this file
-// knows how one is made, so that other kinds of objects can hold records later.
+// Extent is a piece of a partition's log: which offsets it answers for, and where in the
+// bucket their batches lie. Extents of a partition follow each other without a gap or an
+// overlap; whether their batches do is a matter of Gaps. All readers of records start from
+// an Extent, and extents are made in this file alone. So other kinds of objects can hold
+// records later, and no reader changes.
 type Extent struct {
 	Object           segment.Name
 	Base, Last       int64  // first and last offset
