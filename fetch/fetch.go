@@ -162,7 +162,7 @@ type Reader struct {
 	scans       *batch.Room
 	streams     *streams
 	verdicts    *verdicts
-	contents    *contents
+	undecodable *undecodable
 	tailObjects uint64
 	errorWait   time.Duration
 }
@@ -182,7 +182,7 @@ func NewReader(cfg Config) (*Reader, error) {
 		cfg: cfg, memory: semaphore.NewWeighted(cfg.MaxResponseBytes),
 		scans:   batch.NewRoom(cfg.ScanBytes, scanners),
 		streams: newStreams(cfg.Cache), verdicts: newVerdicts(&cfg), tailObjects: tailObjects,
-		contents: newContents(cfg.OnUndecodable), errorWait: errorWait,
+		undecodable: newUndecodable(cfg.OnUndecodable), errorWait: errorWait,
 	}, nil
 }
 

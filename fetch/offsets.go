@@ -288,7 +288,7 @@ func (s *search) batches(ctx context.Context, e partlog.Extent, ts int64, fn fun
 			}
 			if err != nil {
 				s.skipped = true
-				s.reader.contents.found(Damage{Object: p.object, Key: s.key, First: h.BaseOffset, Last: h.LastOffset(), Err: err})
+				s.reader.undecodable.found(Damage{Object: p.object, Key: s.key, First: h.BaseOffset, Last: h.LastOffset(), Err: err})
 			} else if !more {
 				return nil
 			}
