@@ -131,8 +131,8 @@ func (p *produce) refusal() error {
 // partition checks one batch, in Kafka's order of checks, and adds it to the
 // group of its journal.
 func (p *produce) partition(ctx context.Context, t *metadata.Topic, records []byte, slot *kmsg.ProduceResponseTopicPartition) error {
-	if slot.Partition < 0 || int(slot.Partition) >= len(t.Partitions) {
-		return coded(kerr.UnknownTopicOrPartition, "topic %q has %d partitions", t.Name, len(t.Partitions))
+	if err := hasPartition(t, slot.Partition); err != nil {
+		return err
 	}
 	if t.Internal() {
 		return metadata.ErrInternalTopic

@@ -185,7 +185,7 @@ func (f *fetching) planTopic(in *kmsg.FetchRequestTopic, out *fetchedTopic) {
 		switch {
 		case err != nil:
 			slot.code = f.code.note(f.service.codeFor(err, onFetch, "Fetch"))
-		case p.Partition < 0 || int(p.Partition) >= len(t.Partitions):
+		case hasPartition(t, p.Partition) != nil:
 			slot.code = f.code.note(kerr.UnknownTopicOrPartition.Code)
 		default:
 			f.slots = append(f.slots, fetchSlot{topic: t, out: slot})

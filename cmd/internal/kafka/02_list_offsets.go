@@ -124,7 +124,7 @@ func (s *readService) listOffset(ctx context.Context, r *listener.Request, t *me
 	case bad != nil:
 		out.ErrorCode = s.codeFor(bad, onOffsets, "ListOffsets")
 		return
-	case in.Partition < 0 || int(in.Partition) >= len(t.Partitions):
+	case hasPartition(t, in.Partition) != nil:
 		out.ErrorCode = kerr.UnknownTopicOrPartition.Code
 		return
 	case in.Timestamp < 0 && (!special || r.Version < since):

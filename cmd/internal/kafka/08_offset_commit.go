@@ -88,7 +88,7 @@ func (c *committing) topic(in *kmsg.OffsetCommitRequestTopic, out *kmsg.OffsetCo
 		case unknown != nil:
 			slot.ErrorCode = c.service.groupCode(unknown, "OffsetCommit")
 			continue
-		case p.Partition < 0 || int(p.Partition) >= len(t.Partitions):
+		case hasPartition(t, p.Partition) != nil:
 			slot.ErrorCode = kerr.UnknownTopicOrPartition.Code
 			continue
 		}

@@ -38,7 +38,11 @@ func beginApiVersions(_ context.Context, r *listener.Request) {
 	resp := kmsg.NewPtrApiVersionsResponse()
 	if r.Body == nil {
 		resp.ErrorCode = kerr.UnsupportedVersion.Code
-		resp.ApiKeys = slices.DeleteFunc(slices.Clone(advertised()), func(k kmsg.ApiVersionsResponseApiKey) bool { return k.ApiKey != kmsg.ApiVersions.Int16() })
+		for _, k := range advertised() {
+			if k.ApiKey == kmsg.ApiVersions.Int16() {
+				resp.ApiKeys = append(resp.ApiKeys, k)
+			}
+		}
 		resp.SetVersion(0)
 		r.ReplyUnversioned(resp, resp.ErrorCode)
 		return

@@ -78,9 +78,10 @@ func (s *writeService) beginDeleteRecords(ctx context.Context, r *listener.Reque
 
 // planDeletion adds a deletion to those of its journal.
 func (s *writeService) planDeletion(byJournal map[uint32]*journalDeletions, t *metadata.Topic, before int64, slot *kmsg.DeleteRecordsResponseTopicPartition) error {
+	if err := hasPartition(t, slot.Partition); err != nil {
+		return err
+	}
 	switch {
-	case slot.Partition < 0 || int(slot.Partition) >= len(t.Partitions):
-		return coded(kerr.UnknownTopicOrPartition, "topic %q has %d partitions", t.Name, len(t.Partitions))
 	case t.Internal():
 		return metadata.ErrInternalTopic
 	case t.Values.Compact && !t.Values.Delete:

@@ -63,7 +63,7 @@ func (s *readService) epochEnd(ctx context.Context, t *metadata.Topic, unknown e
 	case unknown != nil:
 		out.ErrorCode = s.codeFor(unknown, onOffsets, "OffsetForLeaderEpoch")
 		return
-	case in.Partition < 0 || int(in.Partition) >= len(t.Partitions):
+	case hasPartition(t, in.Partition) != nil:
 		out.ErrorCode = kerr.UnknownTopicOrPartition.Code
 		return
 	}

@@ -64,7 +64,7 @@ func (s *clusterService) addSizes(dir *kmsg.DescribeLogDirsResponseDir, t *metad
 	out := kmsg.NewDescribeLogDirsResponseDirTopic()
 	out.Topic = t.Name
 	for _, i := range partitions {
-		if i < 0 || int(i) >= len(t.Partitions) {
+		if hasPartition(t, i) != nil {
 			continue
 		}
 		if size, ok := s.size(t, i); ok {

@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -55,12 +56,8 @@ func (s *clusterService) beginElectLeaders(_ context.Context, r *listener.Reques
 		t, unknown := s.gate.clusterTopic(r.Client, toAlter, in.Topic)
 		for _, i := range distinct(in.Partitions, func(p int32) any { return p }) {
 			err := unknown
-			switch {
-			case err != nil:
-			case i < 0 || int(i) >= len(t.Partitions):
-				err = coded(kerr.UnknownTopicOrPartition, "topic %q has %d partitions", t.Name, len(t.Partitions))
-			default:
-				err = errNoElection
+			if err == nil {
+				err = cmp.Or(hasPartition(t, i), errNoElection)
 			}
 			p := kmsg.NewElectLeadersResponseTopicPartition()
 			p.Partition = i

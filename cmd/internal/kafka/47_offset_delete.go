@@ -3,7 +3,6 @@ package kafka
 import (
 	"context"
 
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/varvelog/varve/cmd/internal/kafka/listener"
@@ -40,8 +39,8 @@ func (s *groupService) beginOffsetDelete(ctx context.Context, r *listener.Reques
 		for j, p := range t.Partitions {
 			out.Partitions[j].Partition = p.Partition
 			err := unknown
-			if err == nil && (p.Partition < 0 || int(p.Partition) >= len(topic.Partitions)) {
-				err = coded(kerr.UnknownTopicOrPartition, "topic %q has %d partitions", t.Topic, len(topic.Partitions))
+			if err == nil {
+				err = hasPartition(topic, p.Partition)
 			}
 			if err != nil {
 				out.Partitions[j].ErrorCode = code.note(s.groupCode(err, "OffsetDelete"))

@@ -101,6 +101,14 @@ func unknownTopic(err error) bool {
 	return errors.As(err, &c) && (c.kafka == kerr.UnknownTopicOrPartition || c.kafka == kerr.UnknownTopicID)
 }
 
+// hasPartition returns an error if a topic has no partition of a number.
+func hasPartition(t *metadata.Topic, partition int32) error {
+	if partition >= 0 && int(partition) < len(t.Partitions) {
+		return nil
+	}
+	return coded(kerr.UnknownTopicOrPartition, "topic %q has %d partitions", t.Name, len(t.Partitions))
+}
+
 // topicName is topic for names that are looked up elsewhere, or new.
 func (g *gate) topicName(by *listener.Client, op operation, name string) error {
 	if g.allows(by, op, topicNamed(name)) {
