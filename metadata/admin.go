@@ -9,8 +9,8 @@ import (
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-// What an administrative request can come to. Errors wrap one of these and say
-// more; test with errors.Is.
+// The results of administrative requests that fail. Errors wrap one of these
+// and add details; test with errors.Is.
 var (
 	ErrTopicExists        = errors.New("topic exists")
 	ErrUnknownTopic       = errors.New("unknown topic")
@@ -22,23 +22,24 @@ var (
 
 	// ErrNotController: another node leads the metadata journal, ask that one.
 	ErrNotController = errors.New("this node is not the controller")
-	// ErrReadsOnly: this node never writes, whatever is asked of it.
+	// ErrReadsOnly: this node never writes, whatever the request.
 	ErrReadsOnly = errors.New("this node only reads (--roles fetch): use the address of a node with the ingest role to write, to change topics, and for groups")
-	// ErrUnavailable: it is not known whether the change is or will be
-	// committed. Asking again later is safe.
+	// ErrUnavailable: whether the change is or will be committed is not known.
+	// Asking again later is safe.
 	ErrUnavailable = errors.New("metadata journal is not available, try again")
 )
 
-// What stops a node that applies the journal.
+// The errors that stop a node which applies the journal.
 var (
-	// ErrTooOld: the journal holds what this binary does not know.
+	// ErrTooOld: the journal holds entries that this binary does not know.
 	ErrTooOld = errors.New("this node is too old for the cluster's metadata, upgrade it")
 	// ErrCorrupt: an entry is damaged or contradicts those before it.
 	ErrCorrupt = errors.New("corrupt metadata journal")
 )
 
-// Admin changes the metadata of a cluster. A result is given only when all that
-// it rests on is committed; calls end early with ErrUnavailable when ctx does.
+// Admin changes the metadata of a cluster. A result is returned only when
+// everything it depends on is committed; calls end early with ErrUnavailable
+// when ctx ends.
 type Admin interface {
 	// CreateTopics answers for each topic in turn. With validateOnly nothing
 	// changes.
@@ -64,8 +65,8 @@ type NewTopic struct {
 	Configs           map[string]string
 }
 
-// CreateResult is the topic, or why there is none. After a call that only
-// validated, the topic's ID is zero.
+// CreateResult is the topic, or the reason why there is none. After a call that
+// only validated, the topic's ID is zero.
 type CreateResult struct {
 	Topic *Topic
 	Err   error
@@ -75,8 +76,8 @@ type CreateResult struct {
 type NewPartitions struct {
 	Topic string
 	Count int32 // in all
-	// Assigned is how many replicas each new partition is asked to have, nil if it
-	// is left open. All replicas are the bucket.
+	// Assigned is how many replicas the request assigns to each new partition,
+	// nil if it leaves that open. All replicas are the bucket.
 	Assigned []int
 }
 
@@ -88,20 +89,20 @@ type ConfigChange struct {
 	Ops     []ConfigOp
 }
 
-// ConfigOp is what to do to one config.
+// ConfigOp is the change of one config.
 type ConfigOp struct {
 	Kind        OpKind
-	Name, Value string // Value means nothing to OpDelete
+	Name, Value string // OpDelete ignores Value
 }
 
-// OpKind is numbered as IncrementalAlterConfigs has it (KIP-339).
+// OpKind has the numbers of IncrementalAlterConfigs (KIP-339).
 type OpKind int8
 
 // The kinds of ConfigOps.
 const (
 	OpSet      OpKind = 0
 	OpDelete   OpKind = 1 // back to the default
-	OpAppend   OpKind = 2 // to a list, what is not in it
+	OpAppend   OpKind = 2 // to a list, elements that are not in it
 	OpSubtract OpKind = 3 // from a list
 )
 

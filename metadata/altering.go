@@ -10,8 +10,8 @@ import (
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-// CreatePartitions plans more partitions of topics, each or none of its own. With
-// validateOnly it answers as it would and plans nothing.
+// CreatePartitions plans more partitions of topics, for each topic all or none.
+// With validateOnly it returns the same answers and plans nothing.
 func (c *Controller) CreatePartitions(more []NewPartitions, validateOnly bool) ([]segment.Entry, []error) {
 	left := MaxPartitions
 	return planEach(c, more, validateOnly, func(n NewPartitions) (Change, error) {
@@ -27,8 +27,8 @@ func (c *Controller) CreatePartitions(more []NewPartitions, validateOnly bool) (
 	})
 }
 
-// AlterConfigs plans the changes of topics' configs, each or none of its own. With
-// validateOnly it answers as it would and plans nothing.
+// AlterConfigs plans the changes of topics' configs, for each topic all or
+// none. With validateOnly it returns the same answers and plans nothing.
 func (c *Controller) AlterConfigs(changes []ConfigChange, validateOnly bool) ([]segment.Entry, []error) {
 	return planEach(c, changes, validateOnly, func(change ConfigChange) (Change, error) {
 		t, err := c.named(change.Topic)
@@ -43,8 +43,8 @@ func (c *Controller) AlterConfigs(changes []ConfigChange, validateOnly bool) ([]
 	})
 }
 
-// planEach designs a change for each request, nil if there is nothing to change,
-// and plans it.
+// planEach designs a change for each request, nil if there is nothing to
+// change, and plans it.
 func planEach[T any](c *Controller, requests []T, validateOnly bool, design func(T) (Change, error)) ([]segment.Entry, []error) {
 	var entries []segment.Entry
 	errs := make([]error, len(requests))
@@ -86,7 +86,7 @@ func (c *Controller) designPartitions(n NewPartitions, left int) (PartitionsAdde
 	more := int(n.Count) - have
 	switch {
 	case t.Internal():
-		return PartitionsAdded{}, fmt.Errorf("%w: the number of partitions of %s cannot change, it tells which group is where", ErrInternalTopic, t.Name)
+		return PartitionsAdded{}, fmt.Errorf("%w: the number of partitions of %s cannot change, because it decides the partition of each group", ErrInternalTopic, t.Name)
 	case more == 0:
 		return PartitionsAdded{}, fmt.Errorf("%w: topic %q has %d already", ErrInvalidPartitions, t.Name, have)
 	case more < 0:
@@ -119,14 +119,15 @@ func checkAssigned(t *Topic, assigned []int, more int) error {
 	return nil
 }
 
-// alter is what becomes of a topic's configs. A config is named in one op at most.
+// alter returns a topic's configs after a change. A config is named in one op
+// at most.
 func alter(configs map[string]string, change ConfigChange) (map[string]string, error) {
 	after := map[string]string{}
 	if !change.Replace {
 		maps.Copy(after, configs)
 	}
 	for _, op := range change.Ops {
-		if op.Kind == OpDelete { // also of one that is not known: it is not set then
+		if op.Kind == OpDelete { // also of an unknown one, which is then not set
 			delete(after, op.Name)
 			continue
 		}
@@ -153,7 +154,7 @@ func alter(configs map[string]string, change ConfigChange) (map[string]string, e
 	return after, nil
 }
 
-// combine appends the elements of a list to another, or takes them away.
+// combine appends the elements of a list to another, or removes them from it.
 func combine(kind OpKind, now, operand string) string {
 	list := elements(now)
 	for _, e := range elements(operand) {

@@ -6,8 +6,8 @@ import (
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-// ForClients is the Admin of clients: the Leader's, but for topics that the cluster keeps
-// for itself.
+// ForClients is the Admin for clients: the Leader's, but without topics that
+// the cluster keeps for itself.
 func (l *Leader) ForClients() Admin { return forClients{l} }
 
 type forClients struct{ *Leader }
@@ -31,8 +31,8 @@ func (a forClients) DeleteTopics(ctx context.Context, ids []segment.ID) []error 
 		func(ids []segment.ID) []error { return a.Leader.DeleteTopics(ctx, ids) })
 }
 
-// refusing calls do for the requests that refuse finds no error in. The results of the
-// others are made of their errors.
+// refusing calls do for the requests that refuse accepts. It makes the results
+// of the others from their errors.
 func refusing[T, R any](all []T, refuse func(T) error, refused func(error) R, do func([]T) []R) []R {
 	results := make([]R, len(all))
 	var left []T

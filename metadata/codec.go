@@ -138,8 +138,8 @@ func checkPartitions(n, most int) error {
 	return nil
 }
 
-// checkConfigs bounds the configs of an entry. What the values mean is not
-// looked at: a later version may know more of them.
+// checkConfigs limits the configs of an entry. It does not check the meaning of
+// values: a later version may know more of them.
 func checkConfigs(configs map[string]string) error {
 	if len(configs) > maxConfigs {
 		return fmt.Errorf("%w: %d of them, the limit is %d", ErrInvalidConfig, len(configs), maxConfigs)

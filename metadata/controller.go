@@ -8,22 +8,22 @@ import (
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-// Defaults are what a topic gets when its creator leaves it open.
+// Defaults are the values of a topic that its creator leaves open.
 type Defaults struct {
 	Partitions        int32 // num.partitions
 	ReplicationFactor int16 // default.replication.factor
 }
 
 // Controller plans the changes of one leadership of the metadata journal. It
-// starts from a state that is applied to the head the leadership was settled at
-// and keeps a copy that runs ahead of it by what was planned.
+// starts from a state that is applied up to the head at which the leadership
+// was settled. It keeps a copy of it that is ahead by the planned changes.
 //
 // Each method returns the entries to commit, which the caller puts into the
-// journal in the order of the calls. What a method answers, errors included,
-// rests on everything planned before it: it may be told to anyone only when
-// that is committed, and is to be told as ErrUnavailable if it may not be. A
-// Controller whose entries are not, or may not be, committed in this order is to
-// be thrown away, as it is when the leadership ends.
+// journal in the order of the calls. An answer, also an error, depends on
+// everything planned before it. The caller may pass it on only when that is
+// committed, and must return ErrUnavailable instead if it may not be committed.
+// If the entries are not, or may not be, committed in this order, the caller
+// drops the Controller, as it does at the end of the leadership.
 //
 // It has one owner and no lock.
 type Controller struct {
@@ -39,8 +39,8 @@ func NewController(s *State, d Defaults) *Controller {
 	return &Controller{img: s.img.clone(), defaults: d}
 }
 
-// Bootstrap plans what a new cluster lacks: its feature level and its first data
-// journal. On any other cluster there is nothing to do.
+// Bootstrap plans the entries that a new cluster lacks: its feature level and
+// its first data journal. For any other cluster it plans nothing.
 func (c *Controller) Bootstrap() ([]segment.Entry, error) {
 	var entries []segment.Entry
 	if c.img.level == 0 {
@@ -60,7 +60,7 @@ func (c *Controller) Bootstrap() ([]segment.Entry, error) {
 	return entries, nil
 }
 
-// RegisterNode returns the broker id of a data folder, planning it if it has
+// RegisterNode returns the broker id of a data folder, and plans one if it has
 // none.
 func (c *Controller) RegisterNode(node segment.ID) ([]segment.Entry, int32, error) {
 	if id, ok := c.img.nodes[node]; ok {
@@ -100,9 +100,9 @@ func (c *Controller) AllocateProducerIDs(count uint32) ([]segment.Entry, Produce
 	return []segment.Entry{e}, ProducerIDBlock{Next: from, End: from + int64(count)}, nil
 }
 
-// CreateTopics plans topics, each or none of its own. nowMs is the time they
-// are created at, in Unix milliseconds; ids draws 128 random bits. With
-// validateOnly it answers as it would and plans nothing.
+// CreateTopics plans topics, each as a whole or not at all. nowMs is the time
+// of their creation, in Unix milliseconds; ids draws 128 random bits. With
+// validateOnly it returns the same answers and plans nothing.
 func (c *Controller) CreateTopics(nowMs int64, topics []NewTopic, validateOnly bool, ids func() segment.ID) ([]segment.Entry, []CreateResult) {
 	var entries []segment.Entry
 	results := make([]CreateResult, len(topics))
@@ -152,9 +152,10 @@ func (c *Controller) DeleteTopics(topics []segment.ID) ([]segment.Entry, []error
 	return entries, errs
 }
 
-// Purge plans to forget deleted topics, each or none of its own. The caller has
-// seen, for each of their partitions, the seal committed in the journal the partition
-// lived in, or that journal's proved head without the partition ever opened.
+// Purge plans to forget deleted topics, each as a whole or not at all. For each
+// of their partitions, the caller has seen one of two things: the seal
+// committed in the partition's journal, or that journal's proved head with the
+// partition never opened.
 func (c *Controller) Purge(topics []segment.ID) ([]segment.Entry, []error) {
 	return planEach(c, topics, false, func(id segment.ID) (Change, error) {
 		if t, ok := c.img.topics[id]; !ok || !t.Deleting {
@@ -176,8 +177,8 @@ func (c *Controller) plan(change Change) (segment.Entry, error) {
 	return e, nil
 }
 
-// design checks the request for one topic and lays it out, but for its id. left
-// is how many partitions the whole request may still ask for.
+// design checks the request for one topic and lays it out, except for its id.
+// left is how many partitions the whole request may still ask for.
 func (c *Controller) design(nowMs int64, nt NewTopic, left int32) (TopicCreated, error) {
 	if err := c.checkFree(nt.Name); err != nil {
 		return TopicCreated{}, err
@@ -238,8 +239,8 @@ func (c *Controller) place(partitions int) ([]uint32, error) {
 	return journals, nil
 }
 
-// drawTopicID draws until the id is fit for use: unused, not zero, and, as Kafka
-// has it, not read as an option when typed on a command line.
+// drawTopicID draws until the id is usable: unused, not zero, and, as in Kafka,
+// not read as an option when typed on a command line.
 func (c *Controller) drawTopicID(ids func() segment.ID) (segment.ID, error) {
 	for range 100 {
 		id := ids()

@@ -315,7 +315,7 @@ func TestLiveReplayedAndPlannedStatesAgree(t *testing.T) {
 		commit := func(t *rapid.T) {
 			o := object{footer(live.Head()+1, epoch), pending}
 			if err := live.Apply(o.f, o.entries); err != nil {
-				t.Fatalf("apply what was planned: %v", err)
+				t.Fatalf("apply the plan: %v", err)
 			}
 			journal, pending = append(journal, o), nil
 			if imageBytes(c.img) != imageBytes(live.img) {

@@ -7,7 +7,7 @@ import (
 	"github.com/varvelog/varve/tiering/wire"
 )
 
-// Kinds of entries of journal 0. A number is never given another meaning.
+// Kinds of entries of journal 0. A number never gets another meaning.
 const (
 	EntryFeatureLevel    uint16 = 1
 	EntryNodeRegistered  uint16 = 2
@@ -23,24 +23,24 @@ const (
 // SupportedLevel is the highest feature level this binary knows.
 const SupportedLevel uint16 = 1
 
-// MaxProducerIDs bounds one block of producer ids.
+// MaxProducerIDs limits one block of producer ids.
 const MaxProducerIDs = 1_000_000
 
-// payloadVersion heads every payload.
+// payloadVersion is the first byte of every payload.
 const payloadVersion uint8 = 1
 
 // Change is one entry of journal 0, decoded: one of the types below.
 type Change interface {
 	kind() uint16
-	check() error // what holds of the entry alone; on encoding and on decoding
+	check() error // the checks of the entry alone, for encoding and decoding
 	encode(w *wire.Writer)
-	apply(img *image) (undo func(), err error) // changes nothing when it fails
+	apply(img *image) (undo func(), err error) // changes nothing if it returns an error
 }
 
 // FeatureLevel raises the level in force. The first entry of a cluster sets it.
 type FeatureLevel struct{ Level uint16 }
 
-// NodeRegistered gives a data folder its broker id, for ever.
+// NodeRegistered gives a data folder its broker id, forever.
 type NodeRegistered struct {
 	Node segment.ID
 	ID   int32 // one more than the last, from 1
@@ -66,7 +66,7 @@ type TopicDeleted struct{ ID segment.ID }
 // committed in their journals.
 type TopicPurged struct{ ID segment.ID }
 
-// ProducerIDs hands out the producer ids [From, From+Count).
+// ProducerIDs allocates the producer ids [From, From+Count).
 type ProducerIDs struct {
 	From  int64 // where the last block ended; 1 for the first
 	Count uint32
@@ -85,7 +85,7 @@ type TopicConfigured struct {
 	Configs map[string]string
 }
 
-// Encode makes a journal entry of c, or says what is wrong with c.
+// Encode makes a journal entry of c, or returns why c is not valid.
 func Encode(c Change) (segment.Entry, error) {
 	if err := c.check(); err != nil {
 		return segment.Entry{}, fmt.Errorf("encode metadata entry %T: %w", c, err)
@@ -99,8 +99,8 @@ func Encode(c Change) (segment.Entry, error) {
 	return segment.Entry{Kind: c.kind(), Payload: w.B}, nil
 }
 
-// Decode reads a journal entry. An unknown kind or version wraps ErrTooOld,
-// anything else that is wrong ErrCorrupt.
+// Decode decodes a journal entry. For an unknown kind or version the error
+// wraps ErrTooOld, for any other fault ErrCorrupt.
 func Decode(e segment.Entry) (Change, error) {
 	decode, ok := decoders[e.Kind]
 	if !ok {

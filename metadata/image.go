@@ -8,8 +8,8 @@ import (
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-// image is what the entries so far add up to. It has one owner and no lock;
-// State guards one, Controller keeps another.
+// image is the state that the entries so far result in. It has one owner and no
+// lock; State guards one, Controller keeps another.
 type image struct {
 	level        uint16
 	nodes        map[segment.ID]int32  // broker ids are 1 to len(nodes): none is ever removed
@@ -32,8 +32,9 @@ func (m *image) clone() *image {
 	return &c
 }
 
-// apply makes one change, or says why it contradicts the image, unchanged then.
-// undo takes the change back if it was the last.
+// apply makes one change. If the change contradicts the image, it returns an
+// error and leaves the image as it was. undo reverts the change if it was the
+// last.
 func (m *image) apply(c Change) (undo func(), err error) {
 	if _, ok := c.(FeatureLevel); !ok && m.level == 0 {
 		return nil, fmt.Errorf("%w: %T before any feature level", ErrCorrupt, c)
@@ -96,7 +97,8 @@ func (c TopicCreated) apply(m *image) (func(), error) {
 	}, nil
 }
 
-// checkJournals: the partitions of a topic from one on live in journals there are.
+// checkJournals checks that the partitions of a topic from one on live in
+// existing journals.
 func (m *image) checkJournals(name string, from int, journals []uint32) error {
 	for i, j := range journals {
 		if j < 1 || j > m.journals {

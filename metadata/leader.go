@@ -10,12 +10,12 @@ import (
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-// LeaderOptions says where the metadata journal is and who leads it. Fields that may
-// not be left out are needed.
+// LeaderOptions give the metadata journal and its leader. Fields that may not
+// be left out are required.
 type LeaderOptions struct {
 	Store    objstore.Store
 	Journal  journal.Config // of journal 0; Lead is implied
-	State    *State         // nothing applied yet, or what Journal.Chain stands behind
+	State    *State         // nothing applied yet, or the state before Journal.Chain
 	Defaults Defaults
 	// Committed is called with every valid object, after it was applied.
 	Committed   func(o *journal.Object)
@@ -25,13 +25,13 @@ type LeaderOptions struct {
 	// Reconciled says how far data journals have followed journal 0; nil: none has a
 	// leader. Then answers wait for no partitions, and deleted topics are not purged.
 	Reconciled Reconciled
-	// OnUndone gets the reason when changes are not seen through in the data journals for
-	// long, and nil when they are. It must not block, and may be left out.
+	// OnUndone gets the reason when data journals do not complete changes for
+	// long, and nil when they have. It must not block, and may be left out.
 	OnUndone func(error)
 	Log      *slog.Logger
 }
 
-// owner are the options of the Owner of journal 0.
+// owner returns the options of the Owner of journal 0.
 func (o *LeaderOptions) owner() journal.OwnerOptions {
 	cfg := o.Journal
 	cfg.Lead = true
@@ -40,8 +40,9 @@ func (o *LeaderOptions) owner() journal.OwnerOptions {
 	}}
 }
 
-// Leader is the controller: it leads the metadata journal, or is on the way to,
-// and commits the changes that a Controller plans. Its loop owns what it decides (leading).
+// Leader is the controller: it leads the metadata journal, or is about to, and
+// commits the changes that a Controller plans. Its loop owns its decisions
+// (leading).
 type Leader struct {
 	opt     LeaderOptions
 	loop    *journal.Loop[*command]
@@ -72,23 +73,23 @@ func (l *Leader) Ready() <-chan struct{} { return l.loop.Ready() }
 // Done is closed when the Leader has ended; Err is the reason.
 func (l *Leader) Done() <-chan struct{} { return l.loop.Done() }
 
-// Err is why the Leader ended, once Done is closed; nil after Close.
+// Err returns why the Leader ended, once Done is closed; nil after Close.
 func (l *Leader) Err() error { return l.loop.Err() }
 
-// NodeID is this data folder's broker id, once Ready is closed.
+// NodeID returns this data folder's broker id, once Ready is closed.
 func (l *Leader) NodeID() int32 { return l.leading.nodeID }
 
-// Prove returns nil once all that was committed before the call is applied; see
+// Prove returns nil once everything committed before the call is applied; see
 // journal.Driver.
 func (l *Leader) Prove(ctx context.Context) error { return l.loop.Prove(ctx) }
 
 // Confirm returns nil if this Leader is known to lead still; see journal.Driver.
 func (l *Leader) Confirm(ctx context.Context) error { return l.loop.Confirm(ctx) }
 
-// Close stops leading and waits. The outcome of what is under way is unknown.
+// Close stops leading and waits. The outcome of changes under way is unknown.
 func (l *Leader) Close() { l.loop.Close() }
 
-// CreateTopics is Admin's, and creates internal topics, too.
+// CreateTopics implements Admin, and creates internal topics, too.
 func (l *Leader) CreateTopics(ctx context.Context, topics []NewTopic, validateOnly bool) []CreateResult {
 	var results []CreateResult
 	cmd := &command{plan: func(c *Controller) (entries []segment.Entry, _ error) {
@@ -113,13 +114,13 @@ func createdOf(results []CreateResult) (created []*Topic) {
 	return created
 }
 
-// DeleteTopics is Admin's, and deletes internal topics, too.
+// DeleteTopics implements Admin, and deletes internal topics, too.
 func (l *Leader) DeleteTopics(ctx context.Context, ids []segment.ID) []error {
 	return l.each(ctx, len(ids), func(c *Controller) ([]segment.Entry, []error) { return c.DeleteTopics(ids) },
 		func(l *leading, errs []error) awaited { return awaited{topics: allowed(ids, errs)} })
 }
 
-// CreatePartitions is Admin's.
+// CreatePartitions implements Admin.
 func (l *Leader) CreatePartitions(ctx context.Context, more []NewPartitions, validateOnly bool) []error {
 	follow := func(l *leading, errs []error) awaited {
 		var grown []*Topic
@@ -136,7 +137,7 @@ func (l *Leader) CreatePartitions(ctx context.Context, more []NewPartitions, val
 	return l.each(ctx, len(more), func(c *Controller) ([]segment.Entry, []error) { return c.CreatePartitions(more, validateOnly) }, follow)
 }
 
-// AlterConfigs is Admin's.
+// AlterConfigs implements Admin.
 func (l *Leader) AlterConfigs(ctx context.Context, changes []ConfigChange, validateOnly bool) []error {
 	return l.each(ctx, len(changes), func(c *Controller) ([]segment.Entry, []error) { return c.AlterConfigs(changes, validateOnly) }, nil)
 }
@@ -151,7 +152,7 @@ func allowed[T any](requests []T, errs []error) (left []T) {
 	return left
 }
 
-// each does n requests of one call, which have an answer each.
+// each does n requests of one call, each of which has an answer.
 func (l *Leader) each(ctx context.Context, n int, plan func(*Controller) ([]segment.Entry, []error), follow func(*leading, []error) awaited) []error {
 	var errs []error
 	cmd := &command{plan: func(c *Controller) (entries []segment.Entry, _ error) {
@@ -167,7 +168,8 @@ func (l *Leader) each(ctx context.Context, n int, plan func(*Controller) ([]segm
 	return errs
 }
 
-// NextProducerID is Admin's. Ids come from blocks, so most calls commit nothing.
+// NextProducerID implements Admin. Ids come from blocks, so most calls commit
+// nothing.
 func (l *Leader) NextProducerID(ctx context.Context) (int64, error) {
 	var id int64
 	err := l.do(ctx, &command{plan: func(c *Controller) (entries []segment.Entry, err error) {
@@ -180,8 +182,9 @@ func (l *Leader) NextProducerID(ctx context.Context) (int64, error) {
 	return id, nil
 }
 
-// Settle returns nil once all changes that were asked for before are committed, also those
-// whose requests have ended without knowing, and seen through in the data journals.
+// Settle returns nil once all changes requested before are committed, and
+// complete in the data journals. That includes those whose requests have ended
+// with an unknown outcome.
 func (l *Leader) Settle(ctx context.Context) error {
 	return l.do(ctx, &command{
 		plan:   func(*Controller) ([]segment.Entry, error) { return nil, nil },
@@ -189,7 +192,8 @@ func (l *Leader) Settle(ctx context.Context) error {
 	})
 }
 
-// do plans on the owner's goroutine, and waits until that is committed and followed.
+// do plans on the owner's goroutine, and waits until the plan is committed and
+// followed.
 func (l *Leader) do(ctx context.Context, cmd *command) error {
 	cmd.done = make(chan error, 1)
 	select {

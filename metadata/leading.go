@@ -16,8 +16,8 @@ type proposer interface {
 	Propose(o *journal.Object, data []byte)
 }
 
-// leading is the journal.Machine of a Leader: the changes that are planned, those that
-// are under way, and the requests that wait for them. It is owned by one goroutine.
+// leading is the journal.Machine of a Leader: the planned changes, those under
+// way, and the requests that wait for them. It is owned by one goroutine.
 type leading struct {
 	opt        LeaderOptions
 	journal    proposer
@@ -40,8 +40,8 @@ type leading struct {
 }
 
 // command is one request. plan runs on the owner's goroutine and keeps its
-// answer. done gets nil when everything planned by then is committed, and the data
-// journals have followed it as far as follow asks for.
+// answer. done gets nil when everything planned by then is committed, and the
+// data journals have followed it as far as follow requires.
 type command struct {
 	plan   func(c *Controller) ([]segment.Entry, error)
 	follow func(l *leading) awaited // nil: the journals need not follow
@@ -55,7 +55,8 @@ func newLeading(opt LeaderOptions, p proposer) *leading {
 	return &leading{opt: opt, journal: p}
 }
 
-// Led takes over planning; first come the entries that a new cluster and a new node lack.
+// Led takes over planning; first come the entries that a new cluster and a new
+// node lack.
 func (l *leading) Led(uint32) {
 	l.controller = NewController(l.opt.State, l.opt.Defaults)
 	l.starting = &command{done: make(chan error, 1), plan: func(c *Controller) ([]segment.Entry, error) {
@@ -107,8 +108,8 @@ func (l *leading) answer() {
 	}
 }
 
-// Stalled answers commands that wait for a bucket that does not answer. Their changes
-// may still be committed; asking again is safe.
+// Stalled answers commands that wait for a bucket that does not answer. Their
+// changes may still be committed; asking again is safe.
 func (l *leading) Stalled(uint64) {
 	kept := l.waiting[:0]
 	for _, cmd := range l.waiting {
@@ -128,8 +129,9 @@ func (l *leading) Stalled(uint64) {
 	})
 }
 
-// Progress sees through what the data journals have followed, and sends changes as soon
-// as the journal has room: they are few, and people wait for them.
+// Progress completes the changes that the data journals have followed. It sends
+// changes as soon as the journal has room: there are few, and people wait for
+// them.
 func (l *leading) Progress() (next time.Time, err error) {
 	if l.controller == nil {
 		return time.Time{}, nil
@@ -165,10 +167,11 @@ func (l *leading) flush() error {
 	return l.failed
 }
 
-// flushBytes is the most payload of one object, far below what an object may hold.
+// flushBytes is the most payload of one object, far below the limit of an
+// object.
 const flushBytes = 8 << 20
 
-// fitting is how many entries go into one object, at least one.
+// fitting returns how many entries go into one object, at least one.
 func fitting(entries []segment.Entry) int {
 	n, bytes := 0, 0
 	for n < len(entries) && n < segment.MaxEntries && (n == 0 || bytes+len(entries[n].Payload) <= flushBytes) {
@@ -203,7 +206,8 @@ func (l *leading) nextProducerID(c *Controller) (entries []segment.Entry, id int
 	return entries, id, err
 }
 
-// checkCheckpoint says why no node could start from a checkpoint of journal 0.
+// checkCheckpoint returns why no node could start from a checkpoint of journal
+// 0, or nil.
 func checkCheckpoint(c *journal.Checkpoint) error { return New().Restore(c.State) }
 
 // Checkpointed keeps a plan for the floor until the next object: an idle journal
@@ -226,5 +230,6 @@ func (l *leading) Ready() bool { return l.ready }
 // AtHead implements journal.Machine.
 func (l *leading) AtHead() {}
 
-// Ended implements journal.Machine. Requests that wait see the end of the Leader.
+// Ended implements journal.Machine. Requests that wait get the error of the
+// Leader.
 func (l *leading) Ended(error) {}

@@ -9,10 +9,10 @@ import (
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-// Placed is the part of journal 0, up to a seq, that a data journal has to follow. Open
-// partitions accept records in the journal. Sealed ones no longer do: their topics are
-// deleted. That a partition is in neither list says nothing, as a topic is purged only
-// when all of its partitions are sealed.
+// Placed is the part of journal 0, up to a seq, that a data journal has to
+// follow. Open partitions accept records in the journal. Sealed ones no longer
+// do: their topics are deleted. A partition may be in neither list, because a
+// topic is purged only when all of its partitions are sealed.
 type Placed struct {
 	Seq          uint64 // of journal 0
 	Open, Sealed []partlog.Key
@@ -102,7 +102,8 @@ func (p *placements) after(seq uint64) []placement {
 	return p.changes[sort.Search(len(p.changes), func(i int) bool { return p.changes[i].seq > seq }):]
 }
 
-// restored has all topics of an image change at seq, in one order on every node.
+// restoredPlacements lets all topics of an image change at seq, in one order on
+// every node.
 func restoredPlacements(seq uint64, m *image) placements {
 	p := newPlacements()
 	ids := make([]segment.ID, 0, len(m.topics))
@@ -137,14 +138,15 @@ func (s *State) unsealed() []unsealed {
 	return all
 }
 
-// has reports whether a topic is there or is being deleted.
+// has reports whether a topic exists or is being deleted.
 func (s *State) has(id segment.ID) bool {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return s.img.topics[id] != nil
 }
 
-// placedAt is the seq of journal 0 at which partitions of a data journal last changed.
+// placedAt returns the seq of journal 0 at which partitions of a data journal
+// last changed.
 func (s *State) placedAt(journal uint32) uint64 {
 	s.mu.RLock()
 	defer s.mu.RUnlock()

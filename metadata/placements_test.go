@@ -155,7 +155,7 @@ func randomChanges(r *rand.Rand, s *State, journals int) []Change {
 	return changes
 }
 
-// purge does what the controller does once journals have followed the deletions.
+// purge purges as the controller does once journals have followed the deletions.
 func purge(t *testing.T, s *State, reached func(journal uint32) uint64) {
 	t.Helper()
 	for _, u := range s.unsealed() {

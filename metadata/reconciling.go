@@ -8,20 +8,20 @@ import (
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-// This file is the part of leading that sees changes through in the data journals. Each
-// journal's leader opens and seals partitions by its own view of journal 0. The
-// controller waits for what these leaders report, and purges deleted topics by it. It
-// asks nothing of them: all is found again from the state and the reports, also by the
-// next controller.
+// This file is the part of leading that completes changes in the data journals.
+// Each journal's leader opens and seals partitions by its own view of journal
+// 0. The controller waits for the reports of these leaders, and purges deleted
+// topics by them. It sends them no requests: everything follows again from the
+// state and the reports, also for the next controller.
 
-// awaited is what an answer waits for, once its changes are committed.
+// awaited is the condition of an answer, once its changes are committed.
 type awaited struct {
 	seq      uint64       // of journal 0
 	journals []uint32     // follow it up to seq, unless they have no leader
 	topics   []segment.ID // are purged
 }
 
-// awaitOpen has an answer wait until partitions of topics take records.
+// awaitOpen lets an answer wait until partitions of topics accept records.
 func (l *leading) awaitOpen(topics []*Topic) awaited {
 	a := awaited{seq: l.opt.State.Head()}
 	for _, t := range topics {
@@ -34,7 +34,7 @@ func (l *leading) awaitOpen(topics []*Topic) awaited {
 	return a
 }
 
-// awaitAll has an answer wait for everything that is committed.
+// awaitAll lets an answer wait for everything that is committed.
 func (l *leading) awaitAll() awaited {
 	a := awaited{seq: l.opt.State.Head(), journals: l.opt.State.Journals()}
 	for _, u := range l.opt.State.unsealed() {
@@ -68,7 +68,7 @@ func (l *leading) seeThrough() error {
 func (l *leading) purge() error {
 	var ids []segment.ID
 	for _, u := range l.opt.State.unsealed() {
-		if _, is := l.controller.img.topics[u.topic.ID]; is && l.sealed(u) { // else it is planned
+		if _, is := l.controller.img.topics[u.topic.ID]; is && l.sealed(u) { // otherwise it is planned
 			ids = append(ids, u.topic.ID)
 		}
 	}
@@ -94,7 +94,7 @@ func (l *leading) sealed(u unsealed) bool {
 // undonePatience is how long data journals may make no progress before that is reported.
 const undonePatience = 10 * time.Second
 
-// undone is something that is not seen through: where it is stuck, and since when.
+// undone is an incomplete change: where it is stuck, and since when.
 type undone struct {
 	journal  uint32
 	seq      uint64
@@ -102,8 +102,8 @@ type undone struct {
 	reported bool
 }
 
-// watchUndone reports what stays undone for long, and its end. It returns when to call it
-// again.
+// watchUndone reports a change that stays incomplete for long, and its end. It
+// returns when to call it again.
 func (l *leading) watchUndone(now time.Time) (next time.Time) {
 	journal, seq, err := l.stuck()
 	u := &l.undone
@@ -128,9 +128,9 @@ func (l *leading) watchUndone(now time.Time) (next time.Time) {
 	return time.Time{}
 }
 
-// stuck finds the data journal that is furthest behind the changes of its partitions, or
-// the purge of topics that waits for journal 0 itself. The error says that in words; nil:
-// all is done.
+// stuck finds the data journal that is furthest behind the changes of its
+// partitions, or the purge of topics that waits for journal 0 itself. The error
+// describes that; nil: all is done.
 func (l *leading) stuck() (journal uint32, at uint64, err error) {
 	for _, j := range l.opt.State.Journals() {
 		seq, led := l.opt.Reconciled.Reconciled(j)

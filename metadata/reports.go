@@ -2,15 +2,15 @@ package metadata
 
 import "sync"
 
-// Reconciled says how far the data journals have followed journal 0. The answers may be
-// old ones from other nodes: they only ever grow.
+// Reconciled knows how far the data journals have followed journal 0. The
+// answers may be old ones from other nodes: they only ever grow.
 type Reconciled interface {
-	// Reconciled returns the seq of journal 0 up to which everything that Placed says of
-	// a data journal is committed in it. led reports whether the journal has a leader
-	// now, from which more is to be expected.
+	// Reconciled returns the seq of journal 0 up to which everything that
+	// Placed requires of a data journal is committed in it. led reports whether
+	// the journal has a leader now, from which more is to be expected.
 	Reconciled(journal uint32) (seq uint64, led bool)
-	// Watch sends on wake, without ever blocking, after an answer has changed. wake must
-	// have room for one. cancel ends it.
+	// Watch sends on wake, without ever blocking, after an answer has changed.
+	// wake must have room for one. cancel ends it.
 	Watch(wake chan<- struct{}) (cancel func())
 }
 
@@ -27,7 +27,7 @@ type report struct {
 	led bool
 }
 
-// NewReports knows of no leader.
+// NewReports returns Reports that know of no leader.
 func NewReports() *Reports {
 	return &Reports{journals: map[uint32]report{}, watchers: map[chan<- struct{}]bool{}}
 }
@@ -37,8 +37,9 @@ func (r *Reports) Leads(journal uint32, leads bool) {
 	r.change(journal, func(j *report) { j.led = leads })
 }
 
-// Report notes that the leader of a journal has followed journal 0 up to seq. Reports of
-// leaders that were deposed count as well: the entries that they rest on are committed.
+// Report notes that the leader of a journal has followed journal 0 up to seq.
+// Reports of leaders that were deposed count as well: the entries they depend
+// on are committed.
 func (r *Reports) Report(journal uint32, seq uint64) {
 	r.change(journal, func(j *report) { j.seq = max(j.seq, seq) })
 }

@@ -178,8 +178,8 @@ func (t *Topic) first(partitions int) *Topic {
 	return &some
 }
 
-// checkJournals: with nothing under way the journals have open what there is, and nothing
-// else.
+// checkJournals checks that, with nothing under way, the journals have all existing
+// partitions open, and no others.
 func (c *cluster) checkJournals() {
 	for _, j := range c.journals {
 		want := placedInAll(c.truth, j.id)

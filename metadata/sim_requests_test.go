@@ -119,7 +119,7 @@ func (c *cluster) deleteTopic(id segment.ID) request {
 	}}
 }
 
-// now is what is committed of a topic; nil if it is forgotten.
+// now returns the committed state of a topic; nil if it is purged.
 func (c *cluster) now(id segment.ID) *Topic { return c.truth.img.topics[id] }
 
 func (c *cluster) addPartitions(t *Topic) request {
@@ -131,7 +131,7 @@ func (c *cluster) addPartitions(t *Topic) request {
 	}
 	return request{plan, func(l *leading) awaited { return l.awaitOpen(allowed([]*Topic{l.opt.State.img.topics[t.ID]}, errs)) }, func(n *node) {
 		if errors.Is(errs[0], ErrInvalidPartitions) || errors.Is(errs[0], ErrUnknownTopic) {
-			return // somebody else was quicker
+			return // another administrator was faster
 		}
 		c.Count("partitions added")
 		if now := c.now(t.ID); errs[0] != nil || now != nil && len(now.Partitions) < want {

@@ -14,9 +14,9 @@ import (
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-// This simulation lets the real controller, its state, the journal and its
-// checkpoints run against a simulated store and clock, and administrators ask for
-// changes. What was answered must be in the journal, in one order for all.
+// This simulation runs the real controller, its state, the journal and its checkpoints
+// against a simulated store and clock, and administrators request changes. Answered
+// changes must be in the journal, in one order for all.
 
 type shape struct {
 	Nodes, Admins, Followers int
@@ -26,7 +26,7 @@ type shape struct {
 	Pace                     time.Duration // between two requests
 	Checkpoints              journal.CheckpointPolicy
 	Depose                   time.Duration // mean time between two leaders of a data journal; 0: never
-	Commit                   time.Duration // what a data journal takes to commit, at most
+	Commit                   time.Duration // longest time that a data journal takes to commit
 	Sweeps                   time.Duration // of the data below the floor, without the time that is due to those who read there
 }
 
@@ -104,14 +104,14 @@ type cluster struct {
 	shape     shape
 	store     *sim.Store
 	seen      *sim.Observed
-	truth     *State // what is committed, as of seen.Last
+	truth     *State // the committed state, as of seen.Last
 	nodes     []*node
 	ids       uint64
 	quiet     bool
 	only      *node
 	journals  []*dataJournal
 	asked     int                   // requests without an answer
-	created   map[segment.ID]bool   // told to administrators
+	created   map[segment.ID]bool   // returned to administrators
 	committed map[segment.ID]string // names of all topics ever, by id
 	given     map[int64]bool        // producer ids
 	brokers   map[segment.ID]int32
@@ -221,7 +221,7 @@ func (c *cluster) newID() (id segment.ID) {
 	return id
 }
 
-// applied notes what somebody applied, and keeps the truth at it.
+// applied notes an object that a node applied, and keeps the truth up to date.
 func (c *cluster) applied(who string, o *journal.Object, state *State) {
 	stored := c.seen.Applied(who, o, state.hash)
 	if stored == nil {
@@ -245,7 +245,7 @@ func (c *cluster) applied(who string, o *journal.Object, state *State) {
 	}
 }
 
-// load does what a node does before it follows or leads.
+// load loads the state as a node does before it follows or leads.
 func (c *cluster) load() (journal.Chain, journal.History, *State, error) {
 	state := New()
 	cp, err := journal.LoadCheckpoint(context.Background(), c.store.Now(), simChain)

@@ -20,27 +20,27 @@ const (
 	maxConfigNameLen     = 128
 )
 
-// Topic is a topic as the journal has it. It is immutable: a change makes a new
-// one. Callers must not write to its map or slice.
+// Topic is a topic as the journal describes it. It is immutable: a change makes
+// a new one. Callers must not write to its map or slice.
 type Topic struct {
 	Name              string
 	ID                segment.ID
 	Partitions        []Partition        // by index
 	Configs           map[string]string  // only those set for the topic itself
-	Values            topicconfig.Values // what Configs and the defaults amount to
-	ReplicationFactor int16              // as asked for and echoed; the bucket replicates
+	Values            topicconfig.Values // the values by Configs and the defaults
+	ReplicationFactor int16              // as requested; only shown, because the bucket replicates
 	Deleting          bool               // deleted, but not all of its partitions are sealed
 	CreatedMs         int64              // controller's clock, Unix milliseconds
 }
 
-// Partition is where a partition's records go.
+// Partition is the place of a partition's records.
 type Partition struct {
 	Journal uint32 // a data journal, from 1
 }
 
-// CheckName reports whether Kafka would take name for a topic (its
-// Topic.validate), wrapping ErrInvalidName if not. Names become object keys, so
-// this is also what keeps them within their prefix.
+// CheckName returns an error that wraps ErrInvalidName if Kafka would not
+// accept name for a topic (its Topic.validate). Names become part of object
+// keys, so this check also keeps keys within their prefix.
 func CheckName(name string) error {
 	switch {
 	case name == "":
@@ -62,8 +62,8 @@ func isNameByte(c byte) bool {
 	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '.' || c == '_' || c == '-'
 }
 
-// fold maps names that Kafka lets stand for only one topic at a time to one
-// key: in its metric names '.' and '_' are the same.
+// fold maps names of which Kafka allows only one at a time to one key: in its
+// metric names '.' and '_' are the same.
 func fold(name string) string { return strings.ReplaceAll(name, ".", "_") }
 
 // topic builds the immutable value that an entry describes.
@@ -72,7 +72,7 @@ func (e TopicCreated) topic() (*Topic, error) {
 	return t.withPartitions(e.Journals).withConfigs(e.Configs)
 }
 
-// withPartitions is t with more partitions, in these journals.
+// withPartitions returns t with more partitions, in these journals.
 func (t *Topic) withPartitions(journals []uint32) *Topic {
 	more := *t
 	more.Partitions = slices.Grow(slices.Clone(t.Partitions), len(journals))
@@ -82,7 +82,7 @@ func (t *Topic) withPartitions(journals []uint32) *Topic {
 	return &more
 }
 
-// withConfigs is t with these configs in place of its own.
+// withConfigs returns t with these configs in place of its own.
 func (t *Topic) withConfigs(configs map[string]string) (*Topic, error) {
 	values, err := topicconfig.Of(configs)
 	if err != nil {
@@ -93,7 +93,7 @@ func (t *Topic) withConfigs(configs map[string]string) (*Topic, error) {
 	return &other, nil
 }
 
-// created is the entry that makes t.
+// created returns the entry that makes t.
 func (t *Topic) created() TopicCreated {
 	journals := make([]uint32, len(t.Partitions))
 	for i, p := range t.Partitions {
