@@ -114,4 +114,10 @@ var ingestMutants = []mutant{
 		swap("ingest.appendEnds.replay", "e.put(e.parts[k], data, h, base)",
 			"p := e.parts[k]\nepoch := p.epoch\np.epoch = h.LeaderEpoch\ne.put(p, data, h, base)\np.epoch = epoch"),
 	}},
+	{name: "not woken for a flush", by: ingest, edits: []edit{
+		swap("ingest.machine.Progress", "earlier(roomAt, m.wakeAt())", "roomAt"),
+	}},
+	{name: "failure of the disk not noticed", by: ingest, edits: []edit{
+		drop("ingest.machine.Progress", "if err := m.disk.Err(); err != nil {_}"),
+	}},
 }

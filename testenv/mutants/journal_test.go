@@ -132,6 +132,12 @@ return res`),
 	{name: "standing: no answer is a yes", by: ingest, edits: []edit{
 		swap("tiering/journal.Standing.Answer", "answer(err)", "answer(nil)"),
 	}},
+	{name: "owner: checkpoint of a node that does not lead yet", by: ingest, edits: []edit{
+		never("tiering/journal.Owner.writeCheckpoint", "!core.Leads()"),
+	}},
+	{name: "owner: goes on after its machine's failure", by: ingest, edits: []edit{
+		drop("tiering/journal.Owner.after", "o.End(err)"),
+	}},
 	{name: "checkpoint: names another predecessor", by: ingest, edits: []edit{
 		swap("tiering/journal.Checkpoint.encode", "c.Chain.Tail", "c.Chain.Fence"),
 	}},
