@@ -17,23 +17,6 @@ import (
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-// Bus carries announcements between the nodes of a cluster, with this one.
-type Bus interface {
-	// Publish sends an announcement to the other nodes. It never blocks and
-	// never fails: while NATS is away, it drops the announcement. Of several
-	// ones of a journal in quick succession it sends only the newest.
-	Publish(a Announcement)
-
-	// Subscribe calls fn with announcements until cancel is called, one at a
-	// time, on a goroutine of its own. While fn is busy only the newest of each
-	// journal waits. cancel waits for the last call of fn, so fn must not call
-	// it.
-	Subscribe(fn func(Announcement)) (cancel func(), err error)
-
-	// Close ends all subscriptions and waits for all goroutines.
-	Close() error
-}
-
 // ErrClosed is returned by Subscribe after Close.
 var ErrClosed = errors.New("announcement bus is closed")
 
@@ -62,7 +45,8 @@ type Stats struct {
 	Refused   uint64 // not understood, of another cluster, or too many
 }
 
-// NATS is the Bus on a NATS server, embedded or elsewhere.
+// NATS carries announcements between the nodes of a cluster, by a NATS server, embedded
+// or elsewhere. All methods may be called concurrently.
 type NATS struct {
 	opts   Options
 	conn   *nats.Conn
@@ -161,7 +145,9 @@ func (b *NATS) trouble(err error) {
 	}
 }
 
-// Publish implements Bus.
+// Publish sends an announcement to the other nodes. It never blocks and never fails:
+// while NATS is away, it drops the announcement. Of several ones of a journal in quick
+// succession it sends only the newest.
 func (b *NATS) Publish(a Announcement) {
 	if !b.out.offer(a) {
 		b.dropped.Add(1)
@@ -197,7 +183,7 @@ func (b *NATS) URL() string {
 	return "nats://" + b.server.Addr().String()
 }
 
-// Close implements Bus.
+// Close ends all subscriptions and waits for all goroutines.
 func (b *NATS) Close() error {
 	b.closing.Do(b.close)
 	return nil

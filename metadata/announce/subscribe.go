@@ -18,8 +18,10 @@ type subscription struct {
 	cancel func()        // once; waits for done
 }
 
-// Subscribe implements Bus. The NATS client subscribes again by itself when it
-// finds a server again.
+// Subscribe calls fn with announcements until cancel is called, one at a time, on a
+// goroutine of its own. While fn is busy, only the newest of each journal waits. cancel
+// waits for the last call of fn, so fn must not call it. The NATS client subscribes again
+// by itself when it finds a server again.
 func (b *NATS) Subscribe(fn func(Announcement)) (cancel func(), err error) {
 	s := &subscription{bus: b, in: newNewest(), stop: make(chan struct{}), done: make(chan struct{})}
 	s.cancel = sync.OnceFunc(s.end)
