@@ -58,8 +58,8 @@ func (s *State) Apply(f *segment.Footer, entries []segment.Entry) error {
 	if len(changes) > 0 {
 		s.listing = nil
 		s.placements.follow(f.Header.Seq, changes, s.img)
-		s.wakeLocked()
 	}
+	s.wakeLocked()
 	return nil
 }
 
@@ -209,8 +209,8 @@ func (s *State) Journals() []uint32 {
 	return journals
 }
 
-// Watch sends on wake, without ever blocking, after each object that changed
-// something. A channel with room for one misses nothing that a look at the state
+// Watch sends on wake, without ever blocking, after each object. That holds for objects
+// that change nothing, too: the seq that was applied is waited for. A channel with room for one misses nothing that a look at the state
 // after receiving would not show. cancel ends it.
 func (s *State) Watch(wake chan<- struct{}) (cancel func()) {
 	s.mu.Lock()

@@ -74,6 +74,7 @@ var (
 	shards   = catcher{"./ingest", "TestShardSimulation"}
 	groups   = catcher{"./metadata/coordinator/group", "TestModel"}
 	metadata = catcher{"./metadata", "TestSimulation"}
+	follows  = catcher{"./fetch/follow", "TestSimulation"}
 
 	supervisors = catcher{"./metadata/coordinator/supervisor", "TestSimulation"}
 	core        = catcher{"./tiering/journal", "TestRandomSchedules"}
