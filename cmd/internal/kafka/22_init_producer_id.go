@@ -69,7 +69,7 @@ func (s *writeService) refusesProducer(r *listener.Request, req *kmsg.InitProduc
 			return s.codeFor(err, onProduce, "InitProducerId")
 		}
 		s.complaints.Warn("transactions", "refused a transactional producer: transactions are not supported yet",
-			"client", r.Client.Address, "transactional_id", *req.TransactionalID)
+			append(r.Client.Logged("client"), "transactional_id", *req.TransactionalID)...)
 		return kerr.TransactionalIDAuthorizationFailed.Code
 	}
 	if err := s.gate.producerID(r.Client); err != nil {
@@ -77,7 +77,7 @@ func (s *writeService) refusesProducer(r *listener.Request, req *kmsg.InitProduc
 	}
 	switch {
 	case s.readsOnly:
-		s.complaints.Warn("producer on a node that only reads", "refused a producer", "client", r.Client.Address, "error", metadata.ErrReadsOnly)
+		s.complaints.Warn("producer on a node that only reads", "refused a producer", append(r.Client.Logged("client"), "error", metadata.ErrReadsOnly)...)
 		return kerr.ClusterAuthorizationFailed.Code
 	case r.Version >= 3 && (req.ProducerID < 0) != (req.ProducerEpoch < 0):
 		return kerr.InvalidRequest.Code

@@ -164,6 +164,8 @@ func TestTheGateHearsWhoAsks(t *testing.T) {
 		Principal: listener.Principal{Type: "User", Name: "ANONYMOUS"}, ID: "test", Address: cl.LocalAddr().String(), Host: "127.0.0.1",
 		Listener: "TEST", SoftwareName: "test", SoftwareVersion: "1.0",
 	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	if *a.by != want {
 		t.Errorf("the client is %+v, want %+v", *a.by, want)
 	}

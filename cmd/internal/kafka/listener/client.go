@@ -30,8 +30,8 @@ func (c *Client) software() string {
 	return c.SoftwareName + " " + c.SoftwareVersion
 }
 
-// logged returns the client as arguments of a log line. The key of the address says
+// Logged returns the client as arguments of a log line. The key of the address says
 // what the client has to do with it.
-func (c *Client) logged(key string) []any {
+func (c *Client) Logged(key string) []any {
 	return []any{key, c.Address, "client_id", c.ID, "software", c.software(), "principal", c.Principal.String(), "listener", c.Listener}
 }

@@ -323,13 +323,13 @@ func (s *Server) refused(err error, from *Client) {
 		s.log.Debug("closed Kafka connection", "client", from.Address, "reason", err)
 		return
 	}
-	s.complaint.Warn(word, "closed Kafka connection", append(from.logged("client"), "reason", err)...)
+	s.complaint.Warn(word, "closed Kafka connection", append(from.Logged("client"), "reason", err)...)
 }
 
 // short logs the holders of the memory for which requests wait.
 func (s *Server) short(now shortage) {
 	for _, h := range now.holders {
-		args := append([]any{"of", partNames[now.part], "size", now.size, "waiting", now.waiting}, h.client.logged("held_by")...)
+		args := append([]any{"of", partNames[now.part], "size", now.size, "waiting", now.waiting}, h.client.Logged("held_by")...)
 		s.log.Warn("requests wait for memory", append(args, "bytes", h.bytes,
 			"for", time.Since(h.since).Round(time.Millisecond), "which_is", h.state)...)
 	}
