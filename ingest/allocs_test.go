@@ -21,8 +21,8 @@ func (l *noLog) Sync(uint64)                                   {}
 func (l *noLog) Release(uint64)                                {}
 func (l *noLog) ReadBack(uint64, func(wal.Record) error) error { return nil }
 
-// What taking a request allocates, however many batches it has: its results, the
-// records for the write-ahead log, and now and then a longer buffer.
+// The allocations of accepting a request, however many batches it has: its
+// results, the records for the write-ahead log, and at times a longer buffer.
 const maxAppendAllocs = 3
 
 func TestAppendAllocatesNothingForEachBatch(t *testing.T) {

@@ -26,10 +26,10 @@ const asideSettles = 5 * time.Minute
 // asideWatch counts the records of logs set aside that the journal does not have,
 // until they are exported or deleted, on a goroutine of its own.
 //
-// The journal has a record if the objects of its log's leadership that are valid
-// cover it, or if its producer's same batch is in the partition: sent again by a
-// client that got no answer. Of a client without idempotence the latter cannot be
-// known, so its record counts.
+// The journal has a record if the valid objects of its log's leadership cover
+// it. It also has it if the producer's same batch is in the partition, sent
+// again by a client that got no answer. For a client without idempotence the
+// latter cannot be known, so its record counts.
 type asideWatch struct {
 	opt     wal.Options
 	state   *partlog.State

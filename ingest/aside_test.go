@@ -8,7 +8,7 @@ import (
 	"github.com/varvelog/varve/tiering/batch/batchtest"
 )
 
-// countedFolder is a folder whose Leaders report what is set aside at once.
+// countedFolder is a folder whose Leaders report at once the records set aside.
 func countedFolder(t *testing.T) (f *folder, lose func(retried bool, spec batchtest.Spec), counts chan int64) {
 	f, down := newFlakyFolder(t)
 	counts = make(chan int64, 10000)
@@ -54,7 +54,7 @@ func next(counts chan int64) int64 {
 	for len(counts) > 0 {
 		<-counts
 	}
-	<-counts // of what was so before
+	<-counts // of the state before
 	return <-counts
 }
 
@@ -108,8 +108,8 @@ func TestSetAsideRecordsAreCountedUntilTheyAreDeleted(t *testing.T) {
 	}
 }
 
-// What an idempotent client has sent again, and another leader has committed, is
-// not missing, though the log has it too.
+// Records that an idempotent client has sent again, and another leader has
+// committed, are not missing, though the log has them too.
 func TestWhatWasDeliveredByAnotherLeaderIsNotCounted(t *testing.T) {
 	f, lose, counts := countedFolder(t)
 	lose(true, batchtest.Spec{ProducerID: 7})

@@ -67,8 +67,9 @@ func (q *commands) board() (entries []segment.Entry) {
 	return entries
 }
 
-// proceed follows a change of the committed state by entries: the commands that are
-// reached are answered, the others propose what has become possible.
+// proceed follows a change of the committed state by entries: it answers the
+// commands that are reached, and the others propose the entries that have
+// become possible.
 func (q *commands) proceed(add func(segment.Entry)) {
 	var reached []command
 	q.waiting = slices.DeleteFunc(q.waiting, func(c command) bool {

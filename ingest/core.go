@@ -10,7 +10,7 @@ import (
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-// writeAhead is what core needs of a write-ahead log; *wal.Log has it.
+// writeAhead is the part of a write-ahead log that core needs; *wal.Log has it.
 type writeAhead interface {
 	Append(recs []wal.Record) (last uint64, err error)
 	Sync(lsn uint64)
@@ -20,7 +20,7 @@ type writeAhead interface {
 	ReadBack(from uint64, fn func(wal.Record) error) error
 }
 
-// proposer is what core needs of a journal; *journal.Owner has it.
+// proposer is the part of a journal that core needs; *journal.Owner has it.
 type proposer interface {
 	Room() bool
 	Header() segment.Header

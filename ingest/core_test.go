@@ -336,8 +336,9 @@ func TestFlushIsDueByIntervalSizeOrIdleness(t *testing.T) {
 	}
 }
 
-// Producers that wait for all they may have under way get a flush when no more
-// comes and no object is under way; those that do not wait, or for little, do not.
+// Producers that wait for all that they may have under way get a flush when no
+// more records come and no object is under way. Producers that do not wait, or
+// wait for few bytes, do not.
 func TestFlushIsEarlyWhenProducersWait(t *testing.T) {
 	b := newBench(t)
 	size := len(makeBatch(t, testKey, batchtest.Spec{}).Data)
@@ -419,7 +420,7 @@ func TestBatchesSpillToTheWriteAheadLogAndComeBackInOrder(t *testing.T) {
 	b.seal(testKey)
 	b.commit()
 	if b.flush(); len(b.sent) > 0 && b.c.flusher.buffer.spilled > 9 {
-		t.Fatal("sent what is not synced")
+		t.Fatal("sent records that are not synced")
 	}
 	b.c.wasSynced(b.logged)
 	for range 20 {

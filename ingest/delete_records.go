@@ -15,8 +15,8 @@ type Deletion struct {
 	Before int64 // the first offset to keep, or AllCommitted
 }
 
-// AllCommitted, as the Before of a Deletion, is the end of what is committed, with
-// everything that was acknowledged before the Deletion.
+// AllCommitted, as the Before of a Deletion, is the end of the committed
+// records, with everything that was acknowledged before the Deletion.
 const AllCommitted int64 = -1
 
 // Deleted answers a Deletion, once it is committed.

@@ -82,7 +82,7 @@ func TestDeletionOfAllGoesToTheCommittedEnd(t *testing.T) {
 	b.flush()
 	b.commit()
 	if r := answer(t, done)[0]; r.Err != nil || r.LogStart != 4 {
-		t.Errorf("%+v, want start 4: what comes with it is not committed yet", r)
+		t.Errorf("%+v, want start 4: the records in the same object are not committed yet", r)
 	}
 }
 

@@ -64,14 +64,14 @@ func (f *flusher) settleDue() bool {
 // the interval would pass without another byte. A producer's throughput would be its
 // window over the interval: 80 KiB four times a second.
 //
-// No message says that the windows are full, but it can be seen. The producers wait. No
-// batch has come from them for as long as a flush lingers. No object is under way whose
-// commit would let them go on, so that objects grow with the load, as in any group
-// commit: records that come during a PUT share the next.
+// No message says that the windows are full, but it can be seen. The producers
+// wait. No batch has come from them for as long as a flush lingers. No object
+// is under way whose commit would let them go on. So objects grow with the
+// load, as in any group commit: records that come during a PUT share the next.
 //
-// The price is more PUTs than one an interval, bounded by the bytes: an early flush has
-// earlyBytes at least, so a gigabyte costs at most 1 GB / earlyBytes of them. Producers
-// that write less than that at a time share one flush an interval as before.
+// The price is more than one PUT an interval. The bytes limit their number: an early
+// flush has earlyBytes at least, so a gigabyte costs at most 1 GB / earlyBytes of them.
+// Producers that write less than that at a time share one flush an interval as before.
 func (f *flusher) earlyDue() (time.Time, bool) {
 	if f.waiting.bytes < f.earlyBytes || len(f.inFlight) > 0 {
 		return time.Time{}, false

@@ -3,15 +3,16 @@
 // It owns the partitions' append ends: the offset of the next batch, the producers, the
 // batches buffered and under way to the bucket, and the clients that wait for them.
 //
-// It promises that a batch is acknowledged with acks=all only when it and everything
-// appended before it is committed in the bucket, with acks=1 only when its write-ahead
-// record is synced. Order within a partition is the order of Append calls. Settle
-// returns when all records acknowledged before it are committed. A retry of an
-// idempotent batch gets the original's answer, not before the original is as safe as
-// the retry asks for.
+// It promises that a batch is acknowledged with acks=all only when it and
+// everything appended before it is committed in the bucket. With acks=1 it is
+// acknowledged only when its write-ahead record is synced. Order within a
+// partition is the order of Append calls. Settle returns when all records
+// acknowledged before it are committed. A retry of an idempotent batch gets the
+// original's answer, but not before the original is as safe as the retry
+// requires.
 //
-// It never serves reads, never decodes records, and never acknowledges on the word of
-// anything but its own disk and the bucket.
+// It never serves reads, never decodes records, and never acknowledges without
+// proof from its own disk or the bucket.
 //
 // core is the pure part, without goroutines, clocks or I/O. Leader is the thin driver
 // around it, the journal and the write-ahead log.

@@ -15,18 +15,18 @@ import (
 	"github.com/varvelog/varve/tiering/partlog"
 )
 
-// Options says which journal to lead, where, and how. Fields without a default
-// are needed.
+// Options give the journal to lead, with its store and log. Fields without a
+// default are required.
 type Options struct {
 	Store   objstore.Store
-	State   *partlog.State // nothing applied yet, or what Journal.Chain stands behind
+	State   *partlog.State // nothing applied yet, or the state before Journal.Chain
 	Journal journal.Config // Lead is implied
 	WAL     wal.Options    // its ids must be those of Journal
 	Recent  interface {    // gets each committed object, before it can be asked for
 		Add(seq uint64, object []byte)
 	}
-	// Placements is what the journal follows: its partitions are opened and sealed by it.
-	// It may be left out.
+	// Placements are the partitions that the journal follows: it opens and
+	// seals them by it. It may be left out.
 	Placements Placements
 	// OnReconciled is called with each seq of journal 0 up to which Placements is
 	// followed: the entries are committed. It must not block, and may be left out.
@@ -48,13 +48,14 @@ type Options struct {
 	Now            func() time.Time
 	Log            *slog.Logger
 
-	// OnFull is called when the write-ahead log has taken nothing for FullPatience,
-	// with the reason, again now and then, and with nil when it has taken records for
-	// twice as long. It must not block.
+	// OnFull is called when the write-ahead log has accepted nothing for
+	// FullPatience, with the reason, and again at intervals. It is called with
+	// nil when the log has accepted records for twice as long. It must not
+	// block.
 	OnFull func(error)
-	// OnAside is called now and then with the number of records in logs set aside
-	// that the journal does not have and that were not exported. The error kept records
-	// from being counted. It must not block.
+	// OnAside is called at intervals with the number of records in logs set
+	// aside that the journal does not have and that were not exported. If there
+	// is an error, it kept records from being counted. It must not block.
 	OnAside func(records int64, err error)
 	// OnCheckpoints is a journal.Checkpointer's OnTrouble; it may be left out.
 	OnCheckpoints func(journal.Step, error)

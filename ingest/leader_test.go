@@ -22,7 +22,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// folder is a node's data folder and the bucket: what survives a process.
+// folder is a node's data folder and the bucket, which survive a process.
 type folder struct {
 	t     *testing.T
 	store *mem.Store
@@ -128,8 +128,8 @@ func openTestKey(t *testing.T, l *Leader) {
 	}
 }
 
-// kill ends a Leader as kill -9 would, as far as the bucket can tell: nothing
-// more reaches it. The write-ahead log is as it was.
+// kill ends a Leader as kill -9 would, from the bucket's side: no more requests
+// reach it. The write-ahead log is as it was.
 func (f *folder) kill(l *Leader) {
 	ctx, cancel := context.WithCancel(f.t.Context())
 	cancel()

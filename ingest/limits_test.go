@@ -8,8 +8,9 @@ import (
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-// TestTheLargestBatchFitsEverywhere: what a topic may allow must have a place in the
-// write-ahead log and in an object of the journal, with all that goes around it.
+// TestTheLargestBatchFitsEverywhere: a batch that a topic may allow must fit
+// into the write-ahead log and into an object of the journal, with all
+// overhead.
 func TestTheLargestBatchFitsEverywhere(t *testing.T) {
 	const around = 32 << 10
 	for name, limit := range map[string]int{"record of the write-ahead log": wal.MaxRecord, "object": segment.MaxObjectSize} {

@@ -8,8 +8,8 @@ import (
 	"github.com/varvelog/varve/tiering/batch/batchtest"
 )
 
-// Files that cannot be opened now, to be read back, are opened later. What was read
-// before is sent.
+// Files that cannot be opened for reading back now are opened later. Batches
+// that were read before are sent.
 func TestReadingBackWaitsForDescriptors(t *testing.T) {
 	b := newBench(t)
 	b.c.flusher.maxMemory, b.room = 200, 1

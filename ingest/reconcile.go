@@ -16,10 +16,10 @@ type Placements interface {
 	Watch(wake chan<- struct{}) (cancel func())
 }
 
-// reconciler lets the journal follow its node's view of journal 0: it opens the partitions
-// that live in the journal, and seals those of deleted topics. One step at a time brings
-// it to the newest view, by entries for the difference; what changes until it is committed
-// is left to the next one.
+// reconciler lets the journal follow its node's view of journal 0: it opens the
+// partitions that live in the journal, and seals those of deleted topics. One
+// step at a time brings it to the newest view, by entries for the difference.
+// Later changes are left to the next step.
 //
 // A report is never wrong, even of a leader that was deposed or whose view lags: it rests
 // on entries that are committed in the journal. That is why a partition which was deleted

@@ -180,7 +180,7 @@ func TestAClosingLeaderFollowsNothingMore(t *testing.T) {
 	}
 }
 
-// TestAChangeAmongManyPartitionsIsCheap: a step looks at what changed only.
+// TestAChangeAmongManyPartitionsIsCheap: a step visits only changed partitions.
 func TestAChangeAmongManyPartitionsIsCheap(t *testing.T) {
 	b := newBench(t)
 	for i := range int32(2000) {

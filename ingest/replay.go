@@ -23,7 +23,7 @@ type olderLog struct {
 	next  uint64           // LSN to go on from; 0: not begun
 }
 
-// olderFiles is what replay does with an older log; *wal.Incarnation has it.
+// olderFiles is an older log as replay uses it; *wal.Incarnation has it.
 type olderFiles interface {
 	Read(from uint64, fn func(wal.Record) error) error
 	SetAside(reason string) (folder string, err error)

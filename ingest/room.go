@@ -20,10 +20,11 @@ func (m *machine) full() error {
 	return nil
 }
 
-// room watches a write-ahead log that has no room. A full log is no trouble by itself:
-// that is how a log with a budget slows its clients down to the speed of the bucket. A
-// log that stays full is one, until it has stayed free for twice as long: a log that is
-// full again and again is one trouble, not one every few seconds.
+// room watches a write-ahead log that has no room. A full log is no trouble by
+// itself: that is how a log with a budget slows its clients down to the speed
+// of the bucket. A log that stays full is a trouble, until it has stayed free
+// for twice as long. So a log that is full again and again is one trouble, not
+// one every few seconds.
 type room struct {
 	patience time.Duration
 	report   func(error) // Options.OnFull

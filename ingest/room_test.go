@@ -89,7 +89,8 @@ func TestAFullDiskIsReportedAndPasses(t *testing.T) {
 	}
 }
 
-// What was taken and does not fit waits in memory; its client is answered.
+// A record that was accepted and does not fit waits in memory; its client is
+// answered.
 func TestARecordThatFindsNoRoomIsAnswered(t *testing.T) {
 	f, down := newFlakyFolder(t)
 	f.change = func(o *Options) { o.WAL.FS, o.FullPatience = &fullDisk{}, 20*time.Millisecond }

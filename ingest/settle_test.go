@@ -9,7 +9,7 @@ import (
 	"github.com/varvelog/varve/tiering/batch/batchtest"
 )
 
-// ask asks the core what a client asks that wants to know where the log ends.
+// ask asks the core as a client does that wants to know the end of the log.
 func (b *bench) ask() *[]error {
 	var got []error
 	b.c.settle(func(err error) { got = append(got, err) })
@@ -43,8 +43,9 @@ func TestTheEndIsAnsweredWhenWhatWasAcknowledgedIsCommitted(t *testing.T) {
 	}
 }
 
-// TestAskingForTheEndCostsNothingWhereNothingWaits: what is written with acks=all is
-// not acknowledged before it is committed, and no client may take it for the end.
+// TestAskingForTheEndCostsNothingWhereNothingWaits: records with acks=all are
+// not acknowledged before they are committed, so no client may take them for
+// the end.
 func TestAskingForTheEndCostsNothingWhereNothingWaits(t *testing.T) {
 	b := newBench(t)
 	if got := b.ask(); len(*got) != 1 || (*got)[0] != nil {
@@ -76,7 +77,7 @@ func TestManyThatAskForTheEndShareAFlush(t *testing.T) {
 		b.commit()
 		b.progress()
 	}
-	b.commit() // what was asked during the last PUT
+	b.commit() // the questions during the last PUT
 	b.progress()
 	for i, got := range asked {
 		if len(*got) != 1 || (*got)[0] != nil {
@@ -114,8 +115,8 @@ func TestTheEndIsNotKnownWhileTheBucketIsAway(t *testing.T) {
 	}
 }
 
-// TestSpilledBatchesAreFlushedForClientsThatAsk: also what is in the write-ahead log
-// alone.
+// TestSpilledBatchesAreFlushedForClientsThatAsk: also batches that are in the
+// write-ahead log alone.
 func TestSpilledBatchesAreFlushedForClientsThatAsk(t *testing.T) {
 	b := newBench(t)
 	b.c.flusher.maxMemory, b.c.flusher.interval = 1, time.Hour

@@ -13,9 +13,9 @@ import (
 	"github.com/varvelog/varve/tiering/partlog"
 )
 
-// attempt is one batch that a producer sends, as it stands in the log if it gets
-// there: a retry of an idempotent producer is the same attempt, of another one a
-// new one.
+// attempt is one batch that a producer sends, in the form that it has in the
+// log if it gets there. A retry of an idempotent producer is the same attempt,
+// of another one a new one.
 type attempt struct {
 	key      partlog.Key
 	data     []byte
@@ -26,19 +26,19 @@ type attempt struct {
 	acked    bool
 }
 
-// content is what of a batch a broker does not change.
+// content is the part of a batch that a broker does not change.
 func content(data []byte) string { return string(data[17:]) }
 
 // call is one request under way.
 type call struct {
 	n        *proc
 	a        *attempt
-	answer   func(Result) // nil with acks=0 or when nobody listens any more
+	answer   func(Result) // nil with acks=0 or when the client has gone
 	acks     Acks
 	answered bool
 }
 
-// broken tells the client of a lost connection.
+// broken reports a lost connection to the client.
 func (r *call) broken() {
 	if !r.answered && r.answer != nil {
 		answer := r.answer
@@ -80,7 +80,7 @@ type producer struct {
 	next       int32      // sequence number
 	waiting    []*attempt // in order, not acknowledged
 	acked      bool       // the first batch to this key in this epoch
-	retrying   bool       // what waits is about to be sent again
+	retrying   bool       // the waiting attempts are about to be sent again
 	done       bool
 }
 
@@ -97,7 +97,8 @@ func newProducer(c *cluster, i int) *producer {
 	return p
 }
 
-// choose takes a partition to write to. An idempotent producer begins anew there.
+// choose chooses a partition to write to. An idempotent producer begins again
+// there.
 func (p *producer) choose() {
 	open := p.c.want.Open[p.c.own:]
 	p.key = open[p.c.Rand.Intn(len(open))]
@@ -234,8 +235,9 @@ func (p *producer) answered(a *attempt, res Result) {
 	}
 }
 
-// retriable: everything but what would tell an idempotent producer that a batch
-// which was acknowledged to it is gone.
+// retriable reports whether a producer retries after an error. It does at all
+// errors but one that shows an idempotent producer that an acknowledged batch
+// is lost.
 func (p *producer) retriable(a *attempt, err error) bool {
 	switch {
 	case errors.Is(err, ErrNotLeader), errors.Is(err, ErrUnavailable), errors.Is(err, ErrClosed), errors.Is(err, errGone):
@@ -251,14 +253,14 @@ func (p *producer) retriable(a *attempt, err error) bool {
 	return true
 }
 
-// bump begins a new producer epoch with what is not acknowledged.
+// bump begins a new producer epoch with the batches that are not acknowledged.
 func (p *producer) bump() {
 	p.epoch++
 	p.next, p.acked = 0, false
 	p.renew()
 }
 
-// renew makes new attempts of what waits.
+// renew makes new attempts of the waiting ones.
 func (p *producer) renew() {
 	var waiting []*attempt
 	for _, a := range p.waiting {
@@ -356,7 +358,7 @@ func (f *consumer) apply(o *journal.Object) error {
 	return nil
 }
 
-// prove: what was committed before is seen afterwards.
+// prove checks that records committed before are seen afterwards.
 func (f *consumer) prove() {
 	head := f.c.truth.Last
 	state := f.state

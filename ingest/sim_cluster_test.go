@@ -135,7 +135,7 @@ func (c *cluster) changeTopics() {
 	}
 }
 
-// calm ends all trouble but what is under way.
+// calm ends all faults but those under way.
 func (c *cluster) calm() {
 	c.quiet = true
 	c.store.Faults = sim.Faults{}
@@ -198,17 +198,17 @@ func (c *cluster) idle() bool {
 	return true
 }
 
-// finalChecks compares what was seen with what somebody new sees.
+// finalChecks compares all observations with those of a new reader.
 func (c *cluster) finalChecks() {
 	if c.truth.Floor == 0 {
-		c.readAnew("reader of everything", loaded{Chain: simChain, state: partlog.New(simJournal)})
+		c.readAgain("reader of everything", loaded{Chain: simChain, state: partlog.New(simJournal)})
 	}
 	l, err := load(c)
 	if err != nil {
 		c.Fail("load checkpoint at the end: %w", err)
 		return
 	}
-	c.readAnew("reader of a checkpoint", l)
+	c.readAgain("reader of a checkpoint", l)
 	c.truth.checkPromises()
 	c.checkShards(l)
 	c.truth.CheckBucket()
@@ -218,10 +218,10 @@ func (c *cluster) finalChecks() {
 		c.Fail("load without hints at the end: %w", err)
 		return
 	}
-	c.readAnew("reader without hints", l)
+	c.readAgain("reader without hints", l)
 }
 
-func (c *cluster) readAnew(name string, l loaded) {
+func (c *cluster) readAgain(name string, l loaded) {
 	apply := func(o *journal.Object) error { return l.state.Apply(o.Footer, o.Entries) }
 	c.truth.ReadAgain(name, l.Chain, l.History, apply, l.state.Hash)
 }
@@ -234,7 +234,7 @@ type loaded struct {
 	attached []byte // to the checkpoint
 }
 
-// load does what a node does before it follows or leads.
+// load loads the state as a node does before it follows or leads.
 func load(c *cluster) (loaded, error) {
 	l := loaded{Chain: simChain, state: partlog.New(simJournal)}
 	cp, err := journal.LoadCheckpoint(background, c.store.Now(), l.Chain)

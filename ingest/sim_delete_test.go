@@ -10,7 +10,7 @@ import (
 // simDeletion is a request to delete records that waits for its answer.
 type simDeletion struct {
 	want Deletion
-	end  int64 // what was committed when it was sent
+	end  int64 // committed end when it was sent
 	done chan []Deleted
 }
 
@@ -58,7 +58,7 @@ func (n *proc) checkDeletion(d simDeletion, r Deleted) {
 		}
 	case r.Err != nil:
 	case r.LogStart < d.want.Before || r.LogStart < 0 || r.LogStart > c.truth.begins[k]:
-		c.Fail("%s says that %v starts at %d after deleting what is before %d, committed is %d", n.p.Name, k, r.LogStart, d.want.Before, c.truth.begins[k])
+		c.Fail("%s says that %v starts at %d after deleting the records before %d, committed is %d", n.p.Name, k, r.LogStart, d.want.Before, c.truth.begins[k])
 	default:
 		c.Count("records deleted")
 	}

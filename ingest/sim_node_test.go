@@ -16,7 +16,7 @@ import (
 
 var background = context.Background()
 
-// datadir is a node's data folder: what survives its processes.
+// datadir is a node's data folder, which survives its processes.
 type datadir struct {
 	c       *cluster
 	name    string
@@ -119,7 +119,7 @@ func (n *proc) committed(o *journal.Object) {
 // Add gets the bytes that readers would get from memory.
 func (n *proc) Add(seq uint64, data []byte) {
 	if seq < n.f.c.truth.Floor {
-		return // deleted meanwhile, or replaced by what was written late
+		return // deleted since, or replaced by a late write
 	}
 	if stored := n.f.c.store.Object(segment.JournalKey(simJournal, seq)); string(stored) != string(data) {
 		n.f.c.Fail("%s keeps other bytes for seq %d than the bucket has", n.p.Name, seq)
@@ -248,5 +248,5 @@ func (f *datadir) checkDrained() {
 	}
 }
 
-// errGone is what a client sees of a connection that breaks.
+// errGone is a client's error of a connection that breaks.
 var errGone = errors.New("connection reset")

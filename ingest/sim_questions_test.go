@@ -11,7 +11,7 @@ import (
 // Questions that clients put to a leader in the simulation, and that only a node which
 // leads may answer.
 
-// prove compares a proved head with what was committed before it was asked for.
+// prove compares a proved head with the records committed before the question.
 func (n *proc) prove() {
 	c := n.f.c
 	head := c.truth.Last
@@ -57,8 +57,8 @@ func (n *proc) confirm() {
 	})
 }
 
-// settle asks as a client does that wants to read to the end: what was acknowledged
-// before is there when it is answered.
+// settle asks as a client does that wants to read to the end: records
+// acknowledged before the question must be there at the answer.
 func (n *proc) settle() {
 	c := n.f.c
 	n.p.After(c.Between(10*time.Millisecond, 2*time.Second), "settle", n.settle)
@@ -74,7 +74,7 @@ func (n *proc) settle() {
 			}
 			for k, end := range acked {
 				if v, ok := n.state.Lookup(k); ok && !v.Sealed && v.End < end {
-					c.Fail("%s says that %v ends at %d, it had acknowledged what is before %d", n.p.Name, k, v.End, end)
+					c.Fail("%s says that %v ends at %d, it had acknowledged the records before %d", n.p.Name, k, v.End, end)
 				}
 			}
 		})

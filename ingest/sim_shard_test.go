@@ -19,8 +19,8 @@ import (
 )
 
 // This simulation is that of sim_test.go with a coordinator in one of the
-// partitions: its Machine must be what the partition's records add up to, live as
-// after a take-over, whatever goes wrong.
+// partitions. Its Machine must have the state that the partition's records
+// result in, live as after a take-over, with any faults.
 
 var simCoordinator = partlog.Key{Topic: segment.ID{6, 1}, Index: 3}
 
@@ -58,7 +58,7 @@ func TestShardSimulationReplaysExactly(t *testing.T) {
 	}
 }
 
-// shardTruth is what the coordinator's partition adds up to.
+// shardTruth is the state that the coordinator's partition results in.
 type shardTruth struct {
 	state  *shardtest.Registers
 	states []string // by how many records are in them
@@ -95,7 +95,8 @@ func (t *shardTruth) committed(key string) int {
 	return t.state.Get(key)
 }
 
-// same: a Machine's state is what the records before an offset add up to.
+// same checks that a Machine has the state that the records before an offset
+// result in.
 func (t *shardTruth) same(w *sim.World, who string, offset int64, state []byte) {
 	want := string(shardtest.New().Snapshot())
 	if t.state != nil {
@@ -166,8 +167,8 @@ func (n *proc) endShard() {
 	}
 }
 
-// led: what was applied is what the records add up to, and that is all that was
-// acknowledged to anybody.
+// led checks that the applied state follows from the records, and that it
+// includes everything acknowledged.
 func (s *simShard) led() {
 	c := s.n.f.c
 	c.Count("coordinator led")
@@ -230,8 +231,8 @@ func (s *simShard) Committed() (int64, bool) {
 	return v.End, ok && !v.Sealed
 }
 
-// nobody is the producer of a coordinator's batches.
-var nobody = &producer{name: "coordinator"}
+// noClient is the producer of a coordinator's batches.
+var noClient = &producer{name: "coordinator"}
 
 // Append hands a batch to the leader as soon as the disk takes more.
 func (s *simShard) Append(token uint64, data []byte, h batch.Header) {
@@ -239,7 +240,7 @@ func (s *simShard) Append(token uint64, data []byte, h batch.Header) {
 	if h.Records > 1 {
 		c.Count("appends shared a batch")
 	}
-	a := &attempt{key: simCoordinator, data: data, header: h, producer: nobody, sequence: -1}
+	a := &attempt{key: simCoordinator, data: data, header: h, producer: noClient, sequence: -1}
 	c.truth.attempts[content(data)] = a
 	s.outbox = append(s.outbox, func() {
 		s.n.core.append(request{acks: AcksAll, batches: []Batch{{Key: simCoordinator, Data: bytes.Clone(data), Header: h}}, done: func(results []Result) {
@@ -250,7 +251,7 @@ func (s *simShard) Append(token uint64, data []byte, h batch.Header) {
 	s.n.p.After(c.Between(0, time.Millisecond), "coordinator appends", s.n.owner.Wake)
 }
 
-// answer is what comes from the leader's goroutine, in order.
+// answer runs an event from the leader's goroutine, in order.
 func (s *simShard) answer(what string, event func()) {
 	c := s.n.f.c
 	s.next = max(s.next, c.Elapsed()+c.Between(0, 3*time.Millisecond))
@@ -271,7 +272,7 @@ func (s *simShard) Prove() {
 
 var errScan = errors.New("object not found")
 
-// Scan reads what is committed once the head is proved, in pieces.
+// Scan reads the committed records in pieces, once the head is proved.
 func (s *simShard) Scan(from int64) {
 	c := s.n.f.c
 	s.ask(func(err error) {

@@ -9,11 +9,11 @@ import (
 	"github.com/varvelog/varve/tiering/journal"
 )
 
-// This simulation lets the real append side, journal, checkpoints and replay of a
-// data journal run against a simulated store, disk, network and clock. What it
-// watches stands in sim_truth_test.go.
+// This simulation runs the real append side, journal, checkpoints and replay of
+// a data journal against a simulated store, disk, network and clock.
+// sim_truth_test.go has its checks.
 
-// shape is what one seed is made of. Times are means.
+// shape is the configuration of one seed. Times are means.
 type shape struct {
 	Nodes, Producers, Consumers int
 	Chaos                       time.Duration // how long things go wrong
@@ -70,7 +70,7 @@ func drawShape(r *rand.Rand) shape {
 	return s
 }
 
-// lessShape is what shrinking tries, one after the other.
+// lessShape is the steps of shrinking, one after the other.
 var lessShape = []func(shape) (shape, bool){
 	func(s shape) (shape, bool) { can := s.Chaos > time.Second; s.Chaos /= 2; return s, can },
 	func(s shape) (shape, bool) { can := s.Nodes > 1; s.Nodes--; return s, can },

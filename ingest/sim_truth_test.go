@@ -11,8 +11,9 @@ import (
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-// truth is what has been seen of the journal by anybody, and what was promised to
-// clients. It fails the world when two observations contradict each other.
+// truth is the observations of the journal by all nodes and clients, and the
+// promises to clients. It fails the world when two observations contradict each
+// other.
 type truth struct {
 	*sim.Observed
 	w        *sim.World
@@ -53,7 +54,7 @@ type fence struct {
 	epoch       uint32
 	incarnation segment.ID
 	start       start
-	at          time.Duration // when somebody took it for valid
+	at          time.Duration // when a node first took it for valid
 }
 
 // promise is an answer to a request with acks=1.
@@ -73,7 +74,7 @@ func newTruth(w *sim.World, s *sim.Store) *truth {
 	}
 }
 
-// applied: somebody took o for the next valid object, with this state after it.
+// applied: a node took o for the next valid object, with this state after it.
 func (t *truth) applied(who string, o *journal.Object, state *partlog.State) {
 	stored := t.Applied(who, o, state.Hash)
 	if stored == nil {
@@ -104,7 +105,7 @@ func (t *truth) extend(who string, seq uint64, o *segment.Object, p *segment.Par
 		before, dup := t.where[a]
 		switch {
 		case a == nil || !batch.CheckCRC(data, h):
-			t.w.Fail("%s: seq %d holds a batch at offset %d of %v that nobody sent", who, seq, h.BaseOffset, k)
+			t.w.Fail("%s: seq %d holds a batch at offset %d of %v that no producer sent", who, seq, h.BaseOffset, k)
 			return nil
 		case a.key != k:
 			t.w.Fail("%s: seq %d holds a batch of %v in %v", who, seq, a.key, k)
@@ -162,13 +163,13 @@ func (t *truth) confirmed(n *proc, epoch uint32, asked time.Duration) {
 // leads: epochs belong to one process.
 func (t *truth) leads(epoch uint32, n *proc) {
 	if t.led[epoch] {
-		t.w.Fail("%s leads with epoch %d, as somebody did before", n.p.Name, epoch)
+		t.w.Fail("%s leads with epoch %d, as another leader did before", n.p.Name, epoch)
 	}
 	t.led[epoch] = true
 	t.w.Count("led")
 }
 
-// answered checks what a client is told.
+// answered checks the answer to a client.
 func (t *truth) answered(n *proc, r *call, res Result) {
 	t.w.Trace("answer", uint64(res.BaseOffset))
 	if res.Err != nil || r.acks == AcksNone {
@@ -216,8 +217,8 @@ func (t *truth) checkCovered(l *simLog) {
 	}
 }
 
-// setAside notes what is on its way to a person, and whether that is right: only
-// a leadership of somebody else since can have taken the offsets.
+// setAside notes records that are left for an operator, and checks that this is
+// right: only another leader's leadership since can have taken the offsets.
 func (t *truth) setAside(l *simLog, n *proc, reason string) {
 	found := l.found()
 	foreign := false
@@ -227,7 +228,7 @@ func (t *truth) setAside(l *simLog, n *proc, reason string) {
 		}
 	}
 	if !foreign {
-		t.w.Fail("%s sets records %d to %d of %s aside, though nobody else led: %s", n.p.Name, l.first, l.last(), l.id, reason)
+		t.w.Fail("%s sets records %d to %d of %s aside, though no other node led: %s", n.p.Name, l.first, l.last(), l.id, reason)
 	}
 	t.count = 0
 	_ = l.read(max(l.first, t.covered[l.id]), l.last(), func(r wal.Record) error {
@@ -249,8 +250,8 @@ func (t *truth) wasSetAside(n *proc, records int, reason error) {
 	}
 }
 
-// checkPromises: what was acknowledged with acks=1 is in the log, or with a
-// person, or on a disk that was lost.
+// checkPromises checks that records acknowledged with acks=1 are in the log, or
+// left for an operator, or on a disk that was lost.
 func (t *truth) checkPromises() {
 	for _, p := range t.promises {
 		at, ok := t.where[p.a]

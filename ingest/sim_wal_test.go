@@ -12,9 +12,9 @@ import (
 
 var errDisk = errors.New("input/output error")
 
-// simLog is a write-ahead log on a simulated disk, with the promises of wal.Log:
-// what is appended is written soon, what was synced survives a crash, of the rest
-// a part of what was written may.
+// simLog is a write-ahead log on a simulated disk, with the promises of wal.Log.
+// Appended records are written soon. Synced ones survive a crash, and a part of the
+// other written ones may.
 type simLog struct {
 	f       *datadir
 	proc    *proc
@@ -51,7 +51,8 @@ func (l *simLog) Sync(lsn uint64) {
 	l.turn()
 }
 
-// turn writes what is there and syncs if somebody waits for it, one at a time.
+// turn writes the waiting records and syncs if a sync is requested, one at a
+// time.
 func (l *simLog) turn() {
 	if l.busy || l.err != nil || l.written == l.last() && l.want <= l.synced {
 		return
@@ -137,7 +138,7 @@ func (l *simLog) close() {
 	l.crash()
 }
 
-// crash leaves what was synced, and maybe some of what was written.
+// crash keeps the synced records, and maybe some of the written ones.
 func (l *simLog) crash() {
 	keep := l.synced
 	if l.written > keep {

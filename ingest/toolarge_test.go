@@ -9,8 +9,8 @@ import (
 	"github.com/varvelog/varve/tiering/batch/batchtest"
 )
 
-// A client can send a batch that a write-ahead log with a small budget cannot hold.
-// It is refused; nobody else notices.
+// A client can send a batch that a write-ahead log with a small budget cannot
+// hold. It is refused, and other clients are not affected.
 func TestABatchThatTheLogCannotHoldIsRefused(t *testing.T) {
 	f := newFolder(t)
 	f.change = func(o *Options) { o.WAL.SegmentBytes = 256 << 10 }

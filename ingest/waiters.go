@@ -8,8 +8,9 @@ type waiter struct {
 }
 
 // waiters is a queue of waiters. They are added in the order of appends, so
-// their LSNs do not go down, but for the few that waited for a proof first and are
-// answered with those before them; so only the front needs to be looked at.
+// their LSNs do not go down. The exceptions are a few that waited for a proof
+// first and are answered with those before them. So only the front needs to be
+// checked.
 type waiters struct{ queue []waiter }
 
 func (q *waiters) add(w waiter) { q.queue = append(q.queue, w) }

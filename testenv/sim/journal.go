@@ -8,8 +8,8 @@ import (
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-// executor carries out what a journal.Driver asks for, in a process and against a
-// store.
+// executor carries out the actions of a journal.Driver, in a process and
+// against a store.
 type executor struct {
 	p       *Process
 	s       *Store

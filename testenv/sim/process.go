@@ -41,7 +41,7 @@ func (p *Process) Do(f func()) {
 	}
 }
 
-// Kill ends it: nothing more happens in it. What it sent is on its way.
+// Kill ends it: nothing more happens in it. Its requests stay under way.
 func (p *Process) Kill() {
 	p.World.Trace("kill " + p.Name)
 	p.dead, p.held = true, nil

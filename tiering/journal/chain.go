@@ -17,7 +17,7 @@ var (
 	ErrDamaged = errors.New("object is damaged or foreign")
 	// ErrForeign: the bucket lacks an object that this node saw committed in it, or holds
 	// something else in its place: a restored, rolled-back or other bucket.
-	ErrForeign = errors.New("bucket does not hold what this node saw committed")
+	ErrForeign = errors.New("bucket does not hold an object that this node saw committed")
 	// ErrBelowFloor: the position lies below the journal's floor, where objects
 	// may be gone. Start again from the checkpoint that the floor names.
 	ErrBelowFloor = errors.New("position lies below the journal's floor")
@@ -132,9 +132,9 @@ func (c *Chain) Advance(h *segment.Header, v Verdict) {
 }
 
 // Surprising reports whether h is anything but the next object of the epoch in
-// force that names its predecessor. Only such an object can be a late write to a
-// key whose rightful object was deleted, so only after one must the floor be
-// read again before the object counts (PROTOCOL.md, rule 8).
+// force that names its predecessor. Only such an object can be a late write to
+// a key whose rightful object was deleted. So only after such an object the
+// floor must be read again before the object counts (PROTOCOL.md, rule 8).
 func (c *Chain) Surprising(h *segment.Header) bool {
 	v, err := c.Check(h)
 	return err != nil || v == Void || h.Kind == segment.KindFence

@@ -113,9 +113,9 @@ func decodeCheckpoint(base Chain, payload []byte) (*Checkpoint, error) {
 // maxHints is how many checkpoints are tried before a journal is read from its floor.
 const maxHints = 4
 
-// LoadCheckpoint returns the newest usable checkpoint of a journal, nil if there
-// is none: then the journal is read from its first object. base is what NewChain
-// gives.
+// LoadCheckpoint returns the newest usable checkpoint of a journal, nil if
+// there is none: then the journal is read from its first object. base is the
+// result of NewChain.
 //
 // The checkpoint that the floor names is the truth about everything below, and an
 // error if it cannot be had. Those above it are hints, found by listing: one that

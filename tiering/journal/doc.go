@@ -1,6 +1,6 @@
-// Package journal is the commit protocol: how a totally ordered sequence of objects in
-// a bucket gets one leader at a time, which objects count as committed, and how it is
-// read.
+// Package journal is the commit protocol. It decides how a totally ordered
+// sequence of objects in a bucket gets one leader at a time, which objects
+// count as committed, and how it is read.
 //
 // It owns the rules of PROTOCOL.md in this folder. It promises that every reader finds
 // an object that was confirmed to its leader at its seq, forever. Readers get valid

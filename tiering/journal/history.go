@@ -11,9 +11,9 @@ import (
 // write-ahead log of its time can be replayed: its offsets are long taken.
 const maxHistory = 1024
 
-// History is taken from the valid objects of a journal: whose leaderships there were,
-// up to where the write-ahead log of each start is in the bucket, and the plans of the
-// floor.
+// History is taken from the valid objects of a journal. It has the leaderships,
+// the position up to which the write-ahead log of each start is in the bucket,
+// and the plans of the floor.
 type History struct {
 	leaderships []leadership // ascending epochs
 	covered     []coverage   // the one noted last is last

@@ -14,8 +14,9 @@ func (c *Core) readNext() {
 	c.do(Get{Seq: c.chain.Next, Token: c.readToken, Ahead: min(c.read, maxAhead)})
 }
 
-// poke looks for more, unless a look is under way or this Core leads: then it
-// is the only one to write, and would learn of another by its own writes.
+// poke looks for more objects, unless a read is under way or this Core leads.
+// As the leader it is the only one to write, and would learn of another one by
+// its own writes.
 func (c *Core) poke() {
 	if c.phase == reading && c.readToken == 0 {
 		c.readNext()
@@ -65,9 +66,10 @@ func (c *Core) resume() {
 	c.readNext()
 }
 
-// gotGap: nothing at Next. That is the end of the log, unless something is
-// known to be there: then the floor is read, which may have moved past Next,
-// and the key once more, before it is called broken.
+// gotGap: there is no object at Next. That is the end of the log, unless an
+// object is known to exist there. Then the floor is read, which may have moved
+// past Next, and the key once more. If it is still absent, the journal is
+// broken.
 func (c *Core) gotGap() {
 	c.read = 0
 	if err := c.chain.CheckGap(c.cfg.Witness); err != nil {
