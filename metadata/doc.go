@@ -9,6 +9,10 @@
 // Controller turns requests into entries by the same rules, on a copy that is
 // ahead of the journal by the uncommitted entries.
 //
+// The state says which partitions a data journal has to follow (Placed), and the
+// controller waits for the reports of the journals (Reconciled). It never asks a
+// journal to do anything.
+//
 // State and Controller never do I/O, never read a clock and never draw a random
 // number: the caller that commits the entries passes in times and ids.
 // Addresses and liveness of nodes are not in the state: heartbeats carry them,

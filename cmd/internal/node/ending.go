@@ -10,6 +10,7 @@ import (
 	"github.com/varvelog/varve/ingest/wal"
 	"github.com/varvelog/varve/metadata"
 	"github.com/varvelog/varve/metadata/announce"
+	"github.com/varvelog/varve/metadata/cluster"
 	"github.com/varvelog/varve/tiering/journal"
 	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/partlog"
@@ -68,7 +69,7 @@ var kinds = []kind{
 	{journal.ErrFenced, TakenOver, 1},
 	{journal.ErrTwin, TakenOver, 1},
 
-	{errNoCluster, Passing, 1},         // the node that creates it may be about to start
+	{cluster.ErrNone, Passing, 1},      // the node that creates it may be about to start
 	{objstore.ErrNotFound, Passing, 1}, // deleted by another node; the next start begins elsewhere
 	{journal.ErrBelowFloor, Passing, 1},
 	{journal.ErrEnded, Passing, 1},

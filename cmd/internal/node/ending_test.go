@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/varvelog/varve/metadata/cluster"
 	"github.com/varvelog/varve/tiering/journal"
 	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/segment"
@@ -96,7 +97,7 @@ func TestEndingIsThatOfTheWorstCause(t *testing.T) {
 		{errors.Join(fmt.Errorf("journal 1: %w", journal.ErrFenced), errors.New("flush: time is up")), TakenOver},
 		{errors.Join(errors.New("flush"), &segment.CorruptError{Reason: "no magic"}), Permanent},
 		{fmt.Errorf("open: %w", objstore.ErrDenied), Permanent},
-		{errNoCluster, Passing},
+		{cluster.ErrNone, Passing},
 	} {
 		if got := EndingOf(test.err); got != test.want {
 			t.Errorf("%v: ending %d, want %d", test.err, got, test.want)

@@ -26,6 +26,7 @@ import (
 	"github.com/varvelog/varve/cmd/internal/kafka/listener"
 	"github.com/varvelog/varve/metadata"
 	"github.com/varvelog/varve/metadata/announce"
+	"github.com/varvelog/varve/metadata/cluster"
 	"github.com/varvelog/varve/tiering/journal"
 	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/partlog"
@@ -171,7 +172,7 @@ func (n *node) openBucket(ctx context.Context, closers *stack) error {
 	})
 	closers.push(n.watch.Start())
 	err = n.patiently(ctx, "opening the cluster", func() (err error) {
-		n.cluster, err = loadCluster(ctx, n.store, n.dir, n.writes(), n.log)
+		n.cluster, err = cluster.Load(ctx, n.store, n.dir, n.writes(), n.log)
 		return err
 	})
 	if err != nil {

@@ -1,4 +1,11 @@
-package node
+// Package cluster reads and creates the root object of a bucket.
+//
+// It owns the decision which node creates a cluster, and when the store is tested. It
+// promises that a bucket gets one cluster whatever number of nodes start on it, and that
+// no node writes to a store that fails the probe. A node that only reads writes nothing,
+// nor does one whose data folder belongs to another cluster. The package never tries
+// again: its caller does.
+package cluster
 
 import (
 	"context"
@@ -13,30 +20,31 @@ import (
 )
 
 const (
-	// journalWindow is P of the journal protocol for new clusters.
-	journalWindow = 4
-	// clusterReads is how often a damaged cluster object is read before it
+	// window is P of the journal protocol for new clusters.
+	window = 4
+	// reads is how often a damaged cluster object is read before it
 	// counts as damaged.
-	clusterReads = 3
-	// probePrefix is where a writing node tests the store.
-	probePrefix = "probe"
+	reads = 3
+	// ProbePrefix is where a writing node tests the store.
+	ProbePrefix = "probe"
 )
 
-var errNoCluster = errors.New("it holds no cluster yet")
+// ErrNone: there is no cluster in the bucket, and this node does not create one.
+var ErrNone = errors.New("it holds no cluster yet")
 
-// folder is the part of a data folder that loadCluster needs.
-type folder interface {
+// Folder is the part of a data folder that Load needs.
+type Folder interface {
 	// MayBind returns why the folder cannot belong to a cluster, or nil. The
 	// zero id stands for a cluster that is not created yet.
 	MayBind(cluster segment.ID) error
 }
 
-// loadCluster reads the bucket's root object. A node that writes creates it if
+// Load reads the bucket's root object. A node that writes creates it if
 // there is none, after the store has passed the probe. If there is one, it
 // tests the store with one create-twice. A node that only reads writes nothing,
 // nor does one whose data folder belongs to another cluster.
-func loadCluster(ctx context.Context, store objstore.Store, dir folder, writes bool, log *slog.Logger) (segment.Cluster, error) {
-	c, err := readCluster(ctx, store)
+func Load(ctx context.Context, store objstore.Store, dir Folder, writes bool, log *slog.Logger) (segment.Cluster, error) {
+	c, err := read(ctx, store)
 	missing := errors.Is(err, objstore.ErrNotFound)
 	if err != nil && !missing {
 		return segment.Cluster{}, err
@@ -50,12 +58,12 @@ func loadCluster(ctx context.Context, store objstore.Store, dir folder, writes b
 	case !missing:
 		return c, nil
 	case !writes:
-		return segment.Cluster{}, fmt.Errorf("bucket %s: %w; start a node with the ingest role on it first", store, errNoCluster)
+		return segment.Cluster{}, fmt.Errorf("bucket %s: %w; start a node with the ingest role on it first", store, ErrNone)
 	}
-	return createCluster(ctx, store, log)
+	return create(ctx, store, log)
 }
 
-func readCluster(ctx context.Context, store objstore.Store) (segment.Cluster, error) {
+func read(ctx context.Context, store objstore.Store) (segment.Cluster, error) {
 	var c segment.Cluster
 	for n := 0; ; n++ {
 		b, err := store.Get(ctx, segment.ClusterKey)
@@ -67,7 +75,7 @@ func readCluster(ctx context.Context, store objstore.Store) (segment.Cluster, er
 			break
 		}
 		// The bytes may have been damaged in transit.
-		if !errors.Is(err, segment.ErrCorrupt) || n == clusterReads-1 {
+		if !errors.Is(err, segment.ErrCorrupt) || n == reads-1 {
 			return segment.Cluster{}, fmt.Errorf("cluster object of bucket %s: %w", store, err)
 		}
 	}
@@ -79,29 +87,29 @@ func readCluster(ctx context.Context, store objstore.Store) (segment.Cluster, er
 }
 
 func testStore(ctx context.Context, store objstore.Store) error {
-	if err := objstore.CreateTwice(ctx, store, probePrefix); err != nil {
+	if err := objstore.CreateTwice(ctx, store, ProbePrefix); err != nil {
 		return fmt.Errorf("test bucket %s: %w", store, err)
 	}
 	return nil
 }
 
-// createCluster probes the store and writes the root object. The first writer
+// create probes the store and writes the root object. The first writer
 // wins. All others adopt its object, even if an earlier attempt of this very
 // call wrote it.
-func createCluster(ctx context.Context, store objstore.Store, log *slog.Logger) (segment.Cluster, error) {
+func create(ctx context.Context, store objstore.Store, log *slog.Logger) (segment.Cluster, error) {
 	log.Info("new bucket: testing whether the store can keep data safe", "bucket", store.String())
-	if err := objstore.Probe(ctx, store, probePrefix, func(s objstore.Step) {
+	if err := objstore.Probe(ctx, store, ProbePrefix, func(s objstore.Step) {
 		log.Debug("store test", "step", s.Name, "done", s.Done, "total", s.Total)
 	}); err != nil {
 		return segment.Cluster{}, fmt.Errorf("test bucket %s: %w", store, err)
 	}
-	c := segment.Cluster{ID: segment.NewID(), Format: metadata.SupportedLevel, Window: journalWindow, CreatedMs: time.Now().UnixMilli()}
+	c := segment.Cluster{ID: segment.NewID(), Format: metadata.SupportedLevel, Window: window, CreatedMs: time.Now().UnixMilli()}
 	b, err := segment.EncodeCluster(c)
 	if err != nil {
 		return segment.Cluster{}, err
 	}
 	createErr := store.Create(ctx, segment.ClusterKey, b)
-	got, err := readCluster(ctx, store)
+	got, err := read(ctx, store)
 	if err != nil {
 		return segment.Cluster{}, errors.Join(createErr, err)
 	}

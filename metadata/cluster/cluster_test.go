@@ -1,4 +1,4 @@
-package node
+package cluster
 
 import (
 	"errors"
@@ -33,23 +33,23 @@ func TestClusterIsMadeOnceAndReadThroughABitFlippedOnTheWay(t *testing.T) {
 		return mem.Action{}
 	})
 	log := slog.New(slog.DiscardHandler)
-	if _, err := loadCluster(t.Context(), store, boundTo(segment.ID{9}), true, log); !errors.Is(err, errBound) || len(store.ListNow("")) > 0 {
+	if _, err := Load(t.Context(), store, boundTo(segment.ID{9}), true, log); !errors.Is(err, errBound) || len(store.ListNow("")) > 0 {
 		t.Fatalf("a data folder of another cluster: %v, the bucket has %v", err, store.ListNow(""))
 	}
 	var anew boundTo
-	if _, err := loadCluster(t.Context(), store, anew, false, log); !errors.Is(err, errNoCluster) {
+	if _, err := Load(t.Context(), store, anew, false, log); !errors.Is(err, ErrNone) {
 		t.Fatalf("a node that only reads, before there is a cluster: %v", err)
 	}
-	made, err := loadCluster(t.Context(), store, anew, true, log)
+	made, err := Load(t.Context(), store, anew, true, log)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, tc := range []struct {
 		flips int
 		want  error
-	}{{0, nil}, {clusterReads - 1, nil}, {clusterReads, segment.ErrCorrupt}} {
+	}{{0, nil}, {reads - 1, nil}, {reads, segment.ErrCorrupt}} {
 		flips = tc.flips
-		got, err := loadCluster(t.Context(), store, anew, false, log)
+		got, err := Load(t.Context(), store, anew, false, log)
 		if !errors.Is(err, tc.want) || err == nil && got != made {
 			t.Errorf("%d damaged reads: %+v, %v, want %+v, %v", tc.flips, got, err, made, tc.want)
 		}
