@@ -64,6 +64,9 @@ func New(config Config, apis []API, around Surroundings) (*Server, error) {
 	if err := config.validate(); err != nil {
 		return nil, err
 	}
+	if around.Now == nil {
+		return nil, errors.New("the listener needs a clock")
+	}
 	registry, err := newRegistry(apis)
 	if err != nil {
 		return nil, err
