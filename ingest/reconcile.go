@@ -48,9 +48,6 @@ func (r *reconciler) next(start func(command)) {
 	}
 }
 
-// idle reports whether the journal has followed all that the reconciler heard of.
-func (r *reconciler) idle() bool { return r.placements == nil || !r.moved && !r.stepping }
-
 // step is the command that brings the journal to a view of journal 0. Entries of earlier
 // leaders count.
 type step struct {

@@ -1,7 +1,10 @@
 package metadata
 
 import (
+	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 
@@ -99,7 +102,15 @@ func (l *Leader) CreateTopics(ctx context.Context, topics []NewTopic, validateOn
 	if !validateOnly {
 		cmd.follow = func(l *leading) awaited { return l.awaitOpen(createdOf(results)) }
 	}
-	if err := l.do(ctx, cmd); err != nil {
+	err := l.do(ctx, cmd)
+	switch {
+	case errors.Is(err, errNotFollowed):
+		for i := range results {
+			if results[i].Err == nil {
+				results[i] = CreateResult{Err: err}
+			}
+		}
+	case err != nil:
 		return slices.Repeat([]CreateResult{{Err: err}}, len(topics)) // the plan may still be running
 	}
 	return results
@@ -162,7 +173,13 @@ func (l *Leader) each(ctx context.Context, n int, plan func(*Controller) ([]segm
 	if follow != nil {
 		cmd.follow = func(l *leading) awaited { return follow(l, errs) }
 	}
-	if err := l.do(ctx, cmd); err != nil {
+	err := l.do(ctx, cmd)
+	switch {
+	case errors.Is(err, errNotFollowed):
+		for i := range errs {
+			errs[i] = cmp.Or(errs[i], err)
+		}
+	case err != nil:
 		return repeat(err, n)
 	}
 	return errs
@@ -207,8 +224,14 @@ func (l *Leader) do(ctx context.Context, cmd *command) error {
 	case err := <-cmd.done:
 		return err
 	case <-ctx.Done():
-		return ErrUnavailable
 	case <-l.loop.Done():
-		return ErrUnavailable
 	}
+	if cmd.committed.Load() {
+		return errNotFollowed
+	}
+	return ErrUnavailable
 }
+
+// errNotFollowed: the plan's answer holds, but the data journals are behind. Requests
+// with an error of their own keep it.
+var errNotFollowed = fmt.Errorf("%w: the change is committed, and not yet complete in the data journals", ErrUnavailable)

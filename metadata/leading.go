@@ -2,6 +2,7 @@ package metadata
 
 import (
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/varvelog/varve/tiering/journal"
@@ -47,8 +48,9 @@ type command struct {
 	follow func(l *leading) awaited // nil: the journals need not follow
 	done   chan error               // capacity 1
 
-	upTo    uint64
-	awaited awaited // once it is committed
+	upTo      uint64
+	awaited   awaited     // once it is committed
+	committed atomic.Bool // and the plan's answer may be read by any goroutine
 }
 
 func newLeading(opt LeaderOptions, p proposer) *leading {
@@ -104,6 +106,7 @@ func (l *leading) answer() {
 			continue
 		}
 		cmd.awaited = cmd.follow(l)
+		cmd.committed.Store(true)
 		l.following = append(l.following, cmd)
 	}
 }
@@ -124,7 +127,7 @@ func (l *leading) Stalled(uint64) {
 		if len(cmd.awaited.topics) == 0 {
 			return false // it waits for data journals only
 		}
-		cmd.done <- ErrUnavailable
+		cmd.done <- errNotFollowed
 		return true
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
 	"testing"
 	"time"
 
@@ -70,35 +71,70 @@ func TestAnswersWaitForTheJournalsConcerned(t *testing.T) {
 	defer l.Close()
 	<-l.Ready()
 	topic := []NewTopic{{Name: "a", Partitions: 2, ReplicationFactor: 1}}
-	within := func(d time.Duration) context.Context {
-		ctx, cancel := context.WithTimeout(t.Context(), d)
-		t.Cleanup(cancel)
+	// untilCommitted ends when the state shows a change, and the Leader has noticed.
+	untilCommitted := func(shown func() bool) context.Context {
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() {
+			defer cancel()
+			for !shown() {
+				time.Sleep(time.Millisecond)
+			}
+			_, _ = l.NextProducerID(t.Context())
+		}()
 		return ctx
 	}
-	if res := l.ForClients().CreateTopics(within(50*time.Millisecond), topic, true); res[0].Err != nil {
+	there := func() bool { _, ok := l.opt.State.Topic("a"); return ok }
+	if res := l.ForClients().CreateTopics(t.Context(), topic, true); res[0].Err != nil {
 		t.Errorf("a check waits for journals: %v", res[0].Err)
 	}
-	if res := l.ForClients().CreateTopics(within(50*time.Millisecond), topic, false); !errors.Is(res[0].Err, ErrUnavailable) {
-		t.Errorf("%v before the partitions are open, want %v", res[0].Err, ErrUnavailable)
+	bad := append([]NewTopic{{Name: "b", Partitions: 0, ReplicationFactor: 1}}, topic...)
+	res := l.ForClients().CreateTopics(untilCommitted(there), bad, false)
+	if !errors.Is(res[0].Err, ErrInvalidPartitions) || !errors.Is(res[1].Err, ErrUnavailable) || res[1].Topic != nil {
+		t.Errorf("%+v before the partitions are open, want %v and %v", res, ErrInvalidPartitions, ErrUnavailable)
 	}
 	created, _ := l.opt.State.Topic("a")
-	go reports.Report(1, l.opt.State.Head())
-	if err := l.Settle(within(time.Minute)); err != nil {
+	stop := followAll(reports, l.opt.State)
+	if err := l.Settle(t.Context()); err != nil {
 		t.Error(err)
 	}
-	if errs := l.DeleteTopics(within(50*time.Millisecond), []segment.ID{created.ID}); !errors.Is(errs[0], ErrUnavailable) {
-		t.Errorf("%v before the partitions are sealed, want %v", errs[0], ErrUnavailable)
+	stop()
+	errs := l.DeleteTopics(untilCommitted(func() bool { return !there() }), []segment.ID{created.ID, {99}})
+	if !errors.Is(errs[0], ErrUnavailable) || !errors.Is(errs[1], ErrUnknownTopic) {
+		t.Errorf("%v before the partitions are sealed, want %v and %v", errs, ErrUnavailable, ErrUnknownTopic)
 	}
-	if res := l.CreateTopics(within(time.Minute), topic, false); !errors.Is(res[0].Err, ErrTopicExists) {
+	if res := l.CreateTopics(t.Context(), topic, false); !errors.Is(res[0].Err, ErrTopicExists) {
 		t.Errorf("%v while the topic is being deleted, want %v", res[0].Err, ErrTopicExists)
 	}
-	go reports.Report(1, l.opt.State.Head())
-	if err := l.Settle(within(time.Minute)); err != nil || l.opt.State.has(created.ID) {
+	stop = followAll(reports, l.opt.State)
+	if err := l.Settle(t.Context()); err != nil || l.opt.State.has(created.ID) {
 		t.Errorf("%v, or the topic is not purged", err)
 	}
+	stop()
 	reports.Leads(1, false)
-	if res := l.CreateTopics(within(time.Minute), topic, false); res[0].Err != nil {
+	if res := l.CreateTopics(t.Context(), topic, false); res[0].Err != nil {
 		t.Errorf("%v in a journal without a leader", res[0].Err)
+	}
+}
+
+// followAll has journal 1 follow everything at once, until stop is called.
+func followAll(reports *Reports, s *State) (stop func()) {
+	wake, stopping := make(chan struct{}, 1), make(chan struct{})
+	unwatch := s.Watch(wake)
+	var work sync.WaitGroup
+	work.Go(func() {
+		defer unwatch()
+		for {
+			reports.Report(1, s.Head())
+			select {
+			case <-wake:
+			case <-stopping:
+				return
+			}
+		}
+	})
+	return func() {
+		close(stopping)
+		work.Wait()
 	}
 }
 
