@@ -124,13 +124,18 @@ func (c *conn) drain() {
 	c.endPolls()
 }
 
-// write answers requests in the order they arrived.
+// write answers requests in the order they arrived. Once the connection failed or the
+// server closed it, it sends no further answer: a client would take the requests
+// before that one as done.
 func (c *conn) write() {
 	for r := range c.queue {
 		size := 0
 		select {
 		case a := <-r.ready:
 			size = a.size
+			if c.ctx.Err() != nil {
+				break
+			}
 			if err := c.deliver(r, a); err != nil {
 				c.fail(err)
 			}

@@ -59,6 +59,20 @@ func TestAnswersLeaveInTheOrderOfRequests(t *testing.T) {
 	}
 }
 
+// A client that gets a later answer takes its requests without answers as done.
+func TestNoAnswerFollowsAHangUp(t *testing.T) {
+	const rounds = 30
+	f := (&fake{held: make(chan *listener.Request, 2)}).start(t, listener.Config{}, around())
+	for range rounds {
+		c := f.dial(t)
+		c.Send(append(produce(10), produce(10)...))
+		failed := <-f.held
+		answer(<-f.held)
+		failed.HangUp(listener.ErrUnacked)
+		c.ExpectClosed()
+	}
+}
+
 func TestIdleConnectionIsClosedButNotALongPoll(t *testing.T) {
 	f := (&fake{held: make(chan *listener.Request, 1)}).start(t, listener.Config{IdleTimeout: 30 * time.Millisecond}, around())
 	idle, waits := f.dial(t), f.dial(t)
