@@ -224,8 +224,11 @@ func (s *Supervisor[M]) get(partition int32) *running[M] {
 	return s.running[partition]
 }
 
-// Led lists the partitions that have a coordinator here, in order.
+// Led lists the partitions that have a coordinator here, in order. It waits for
+// coordinators that are being started: a caller would take a part as all.
 func (s *Supervisor[M]) Led() []int32 {
+	s.looking <- struct{}{}
+	defer func() { <-s.looking }()
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return slices.Sorted(maps.Keys(s.running))

@@ -162,6 +162,23 @@ func TestCloseStopsACoordinatorThatIsBeingStarted(t *testing.T) {
 	})
 }
 
+// A list of groups without those of a coordinator that is being started would be
+// taken as complete.
+func TestAListWaitsForCoordinatorsThatAreBeingStarted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, goOn := slowRig()
+		go func() { _, _ = r.Look() }()
+		synctest.Wait()
+		led := make(chan []int32, 1)
+		go func() { led <- r.Led() }()
+		synctest.Wait()
+		close(goOn)
+		if got := <-led; !reflect.DeepEqual(got, []int32{0, 1}) {
+			t.Errorf("led are %v, want all", got)
+		}
+	})
+}
+
 func TestARequestWaitsForACoordinatorThatIsBeingStarted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, goOn := slowRig()
