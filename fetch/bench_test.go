@@ -82,7 +82,7 @@ func BenchmarkFetchManyPartitions(b *testing.B) {
 }
 
 // BenchmarkFetchSequential consumes a partition with one batch in each of many
-// objects, all of it in memory but for the extents, which are in the state or in
+// objects, all of it in memory; the extents are in the state or in
 // pages.
 func BenchmarkFetchSequential(b *testing.B) {
 	for _, size := range []int{100, 10_000, 100_000} {

@@ -119,7 +119,7 @@ func TestReplayOfManyPartitionsReadsEachObjectOnce(t *testing.T) {
 }
 
 // TestReplayReadsAhead holds GETs back: a replay of one object at a time has many
-// on their way, and none for a reader who asks once.
+// on their way, and no objects for a reader that asks once.
 func TestReplayReadsAhead(t *testing.T) {
 	w := newFarWorld(t)
 	w.fill(100)
@@ -160,7 +160,7 @@ func TestReaderThatGoesAwayIsReadAheadNoMore(t *testing.T) {
 		t.Fatalf("%d objects are planned for %d readers", len(first.planned), len(w.reader.streams.byKey))
 	}
 	now = now.Add(streamIdle)
-	w.consume(keyB, 0, 3, one) // who comes by sees who has gone
+	w.consume(keyB, 0, 3, one) // each request forgets readers that are gone
 	if s := w.reader.streams; len(s.byKey[keyA]) != 0 || len(s.byKey[keyB]) != 1 || s.order.Len() != 1 {
 		t.Errorf("readers %v", s.byKey)
 	}

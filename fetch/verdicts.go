@@ -19,8 +19,8 @@ const (
 	lookLimit = 2 * time.Second
 	// verdictIdle is the time after which a verdict without a reader is forgotten.
 	verdictIdle = 30 * time.Minute
-	// maxVerdicts bounds the verdicts. For a new one, the one that no reader asked for for
-	// the longest time is forgotten.
+	// maxVerdicts bounds the verdicts. A new one replaces the one whose last reader came
+	// longest ago.
 	maxVerdicts = 1024
 	// strikes is how often damage is found before a verdict is in force.
 	strikes = 2

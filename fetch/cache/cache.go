@@ -33,9 +33,9 @@ var ErrClosed = errors.New("cache is closed")
 // Sizes in bytes.
 const (
 	BlockSize = 1 << 20 // blocks start at multiples of it; the last one of an object is shorter
-	MaxGet    = 8 << 20 // the most that one ranged GET asks for, but for a longer region
+	MaxGet    = 8 << 20 // bytes that one ranged GET asks for at most, unless a region is longer
 
-	MinBytes = 16 << 20 // the least memory for them: with less, one GET could push out all the rest
+	MinBytes = 16 << 20 // of memory at least: with less, one GET could push out all the rest
 )
 
 // Config is the sizes of a cache. Store and the first two sizes are required.

@@ -133,7 +133,7 @@ func (c *Cache) come(want Region) *region {
 	}
 	c.hurryLocked(r.get)
 	c.arriveLocked(r)
-	c.startLocked() // which may drop it again, for all the table knows
+	c.startLocked() // it may drop the region from the table again
 	return r
 }
 

@@ -10,7 +10,7 @@
 // Build makes the batches that a broker writes itself.
 //
 // The package never recompresses and never converts other message formats. It keeps no
-// state: sequence numbers are left to the caller, who knows the partition.
+// state: sequence numbers are left to the caller, which knows the partition.
 //
 // Format: KIP-98, https://kafka.apache.org/documentation/#recordbatch. All
 // integers are big-endian.
@@ -204,8 +204,8 @@ func CheckCRC(b []byte, h Header) bool {
 	return crc32.Checksum(b[posAttributes:h.Size()], castagnoli) == h.CRC
 }
 
-// CheckCRCParts is CheckCRC for a batch that lies in several pieces of memory,
-// which hold it and no more.
+// CheckCRCParts is CheckCRC for a batch that lies in several pieces of memory. They hold
+// that batch and no more.
 func CheckCRCParts(parts [][]byte, h Header) bool {
 	crc, before := uint32(0), posAttributes
 	for _, b := range parts {

@@ -18,9 +18,9 @@ func UpdateCRC(before uint32, b []byte, h Header) uint32 {
 	return AppendCRC(crc32.Update(before, castagnoli, b[:CRCStart]), h.CRC, size-CRCStart)
 }
 
-// AppendCRC returns the CRC-32C of some bytes and n more, given that of either:
-// the bytes need not be read for it. (A CRC is the remainder of its bytes taken for
-// a polynomial over two elements; more bytes after it multiply it by x^8 each.)
+// AppendCRC returns the CRC-32C of some bytes followed by n more, given the CRC of each
+// part, without reading the bytes. (A CRC is the remainder of its bytes as a polynomial
+// over two elements; each byte that follows multiplies it by x^8.)
 func AppendCRC(before, more uint32, n int) uint32 {
 	return timesMod(shiftOf(n), before) ^ more
 }

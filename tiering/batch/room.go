@@ -17,7 +17,7 @@ const (
 )
 
 // Room bounds the memory and the number of the decoders that work at once, and lets
-// them take turns. A nil Room bounds nothing.
+// them take turns. A nil Room has no bounds.
 type Room struct {
 	decoders     *semaphore.Weighted
 	heavy, light *semaphore.Weighted // memory

@@ -230,7 +230,7 @@ func (d *decoder) chunks(p *part, n uint32) error {
 		}
 		c := refChunk{summary: summary{max: math.MinInt64}, refs: refs}
 		for _, ref := range refs {
-			kept := max(ref.Base, p.start) // of deleted records the history says nothing
+			kept := max(ref.Base, p.start) // the history does not have the epochs of deleted records
 			if ref.Seq > d.s.head || ref.Last >= kept && (epochAt(p.epochs, kept) != ref.Epoch || epochAt(p.epochs, ref.Last) != ref.Epoch) {
 				return fmt.Errorf("seq %d with offsets %d to %d in leader epoch %d", ref.Seq, ref.Base, ref.Last, ref.Epoch)
 			}
