@@ -92,17 +92,20 @@ func readRefs(r *wire.Reader, n int, base int64, before ref) ([]ref, error) {
 	if rows == nil {
 		return nil, r.Err()
 	}
-	refs := make([]ref, 0, n)
-	for one := range refsIn(rows, base) {
-		if reason := one.implausible(&before); reason != "" {
-			return nil, fmt.Errorf("ref %d: %s", len(refs), reason)
+	refs := make([]ref, n)
+	last := &before
+	for i := range refs {
+		one := &refs[i]
+		one.decode(rows[i*refSize:], base)
+		if reason := one.implausible(last); reason != "" {
+			return nil, fmt.Errorf("ref %d: %s", i, reason)
 		}
-		refs, before = append(refs, one), one
+		last, base = one, one.Last+1
 	}
 	return refs, nil
 }
 
-// refsIn yields the refs of rows, the first of which starts at base.
+// refsIn yields the refs of checked rows, the first of which starts at base.
 func refsIn(rows []byte, base int64) iter.Seq[ref] {
 	return func(yield func(ref) bool) {
 		for ; len(rows) > 0; rows = rows[refSize:] {
@@ -210,14 +213,17 @@ func DecodePage(p *Page, b []byte) (*PageExtents, error) {
 	if err := r.Close(); err != nil {
 		return nil, p.corrupt("%v", err)
 	}
-	last, newest := ref{Last: base - 1}, int64(-1)
-	for one := range refsIn(rows, base) {
-		if reason := one.implausible(&last); reason != "" {
-			return nil, p.corrupt("ref of offset %d: %s", one.Base, reason)
+	var refs [2]ref // the one before, and this one
+	last, newest := base-1, int64(-1)
+	for i := range len(rows) / refSize {
+		one, before := &refs[i%2], &refs[(i+1)%2]
+		one.decode(rows[i*refSize:], last+1)
+		if reason := one.implausible(before); reason != "" {
+			return nil, p.corrupt("ref %d: %s", i, reason)
 		}
-		last, newest = one, max(newest, one.MaxTimestamp)
+		last, newest = one.Last, max(newest, one.MaxTimestamp)
 	}
-	if n == 0 || last.Last != p.Last || newest != p.MaxTimestamp {
+	if n == 0 || last != p.Last || newest != p.MaxTimestamp {
 		return nil, p.corrupt("it ends elsewhere or at another time")
 	}
 	return &PageExtents{journal: p.Journal, base: base, rows: rows}, nil
