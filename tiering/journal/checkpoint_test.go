@@ -130,7 +130,7 @@ func TestHintThatDoesNotFitIsPassedOver(t *testing.T) {
 	}
 }
 
-// hanging is a store that never answers what is asked about a key.
+// hanging is a store that never answers requests about a key.
 type hanging struct {
 	*mem.Store
 	key string

@@ -14,7 +14,7 @@ import (
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-// What is logged as tried again is logged as done again, once.
+// An error that is logged as tried again is logged as done again, once.
 func TestACheckpointerLogsThatItSucceedsAgain(t *testing.T) {
 	c := NewCheckpointer(CheckpointerOptions{NewID: segment.NewID})
 	var out bytes.Buffer
@@ -41,7 +41,8 @@ func TestACheckpointerLogsThatItSucceedsAgain(t *testing.T) {
 	}
 }
 
-// What is not likely to pass is reported, each time, and its end, and not logged too.
+// An error that is not likely to pass is reported each time, and so is its end.
+// It is not logged as well.
 func TestACheckpointerReportsWhatStays(t *testing.T) {
 	var got []string
 	c := NewCheckpointer(CheckpointerOptions{NewID: segment.NewID, OnTrouble: func(step Step, err error) {
@@ -62,7 +63,7 @@ func TestACheckpointerReportsWhatStays(t *testing.T) {
 		{CheckpointResult{Err: away}, nil}, // says nothing of the floor
 		{CheckpointResult{FloorErr: away}, []string{"floor: away"}},
 		{CheckpointResult{RemoveErr: denied}, []string{"floor: <nil>", "old checkpoints: " + denied.Error()}},
-		{CheckpointResult{FloorErr: away}, nil}, // nor this of what is old
+		{CheckpointResult{FloorErr: away}, nil}, // nor this of old checkpoints
 		{CheckpointResult{}, []string{"old checkpoints: <nil>"}},
 		{CheckpointResult{}, nil},
 	} {

@@ -223,7 +223,7 @@ func TestSettlingStopsAtAHigherEpoch(t *testing.T) {
 	}
 }
 
-// What stands in the window of a new leader may be no object that this journal could
+// The window of a new leader may hold an object that this journal could not
 // have: that ends the leadership, and nothing else.
 func TestSettlingEndsAtWhatNoJournalCouldHold(t *testing.T) {
 	for name, tc := range map[string]struct {
@@ -465,7 +465,7 @@ func TestStallIsToldAndResolvedLater(t *testing.T) {
 	n.propose()
 	for range stallTicks {
 		if len(n.stalled) != 0 {
-			t.Fatal("told too early")
+			t.Fatal("reported too early")
 		}
 		for i, a := range n.pending {
 			if wait, ok := a.(Wait); ok && wait.For == stallTick {
@@ -475,7 +475,7 @@ func TestStallIsToldAndResolvedLater(t *testing.T) {
 		}
 	}
 	if len(n.stalled) != 1 {
-		t.Fatalf("told of %v, want the one segment in flight", n.stalled)
+		t.Fatalf("reported %v, want the one segment in flight", n.stalled)
 	}
 	n.settle()
 	if len(n.own) != 1 {

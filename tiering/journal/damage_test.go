@@ -13,8 +13,9 @@ import (
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-// answerWith answers everything faithfully but what bad is given for, up to a
-// number of steps, and reports whether the Core has ended by then.
+// answerWith answers all actions faithfully except those for which bad returns
+// an event, up to a number of steps. It reports whether the Core has ended by
+// then.
 func (n *node) answerWith(steps int, bad func(Action) Event) (ended bool) {
 	for ; steps > 0 && n.err == nil; steps-- {
 		i := 0

@@ -16,7 +16,7 @@ import (
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-// recorder is a Machine that passes on what happens to it, in a Loop.
+// recorder is a Machine in a Loop that passes its calls on.
 type recorder struct {
 	loop    *Loop[segment.ID]
 	led     chan struct{}
@@ -83,13 +83,13 @@ func TestDriverGoesThroughAnOutage(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		if err := o.loop.Prove(ctx); err == nil {
-			t.Error("proved a head that nobody could look at")
+			t.Error("proved a head that could not be read")
 		}
 		if seq := <-o.stalled; seq != testWindow+1 {
 			t.Errorf("seq %d stalled, want %d", seq, testWindow+1)
 		}
 		if after := time.Since(began); after < 20*time.Second || after > 40*time.Second {
-			t.Errorf("told of the stall after %v, want about half a minute", after)
+			t.Errorf("the stall was reported after %v, want about half a minute", after)
 		}
 		down.Store(false)
 		if ref := <-o.applied; ref.Object != (segment.ID{9}) {
@@ -148,8 +148,8 @@ func TestDriverTakesALateWriteForItsOwn(t *testing.T) {
 	})
 }
 
-// A follower finds what was committed while nobody told it, by its own clock, and
-// Close leaves nothing behind.
+// A follower finds objects committed without an announcement, by its own clock,
+// and Close leaves nothing behind.
 func TestFollowerPollsAndCloses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := mem.New(time.Now, nil)

@@ -37,7 +37,7 @@ func newLed(t *testing.T) *led {
 	return l
 }
 
-// takeOver starts the next leadership from what the bucket holds.
+// takeOver starts the next leadership from the content of the bucket.
 func (l *led) takeOver() {
 	l.t.Helper()
 	cfg := l.w.config(true)
@@ -67,7 +67,7 @@ func (l *led) copyObjects() {
 	}
 }
 
-// write commits a segment, with what was planned.
+// write commits a segment, with the plans so far.
 func (l *led) write() {
 	l.t.Helper()
 	h := l.n.core.Header()
@@ -90,7 +90,8 @@ func (l *led) write() {
 	l.copyObjects()
 }
 
-// checkpoint writes one, in which what comes after it is moved on by a step.
+// checkpoint writes a checkpoint, which also does one step of the floor and of the
+// removal of old checkpoints.
 func (l *led) checkpoint() (CheckpointResult, error) {
 	l.t.Helper()
 	chain, history := l.n.core.Checkpoint()
@@ -178,7 +179,8 @@ func TestFloorsMoveByPlanCheckpointAndFloorObject(t *testing.T) {
 	}
 }
 
-// TestTheNextLeaderCarriesOutWhatWasPlanned: with the same bytes, whoever does it.
+// TestTheNextLeaderCarriesOutWhatWasPlanned: with the same bytes, whichever
+// leader does it.
 func TestTheNextLeaderCarriesOutWhatWasPlanned(t *testing.T) {
 	l := newLed(t)
 	plan := l.planned()
@@ -216,17 +218,17 @@ func TestOutcomesOfAFloorsCreation(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, tc := range map[string]struct {
-		prepare func(l *led)
-		create  mem.Action
-		told    error // of FloorErr, if any of it
-		moved   bool
-		ended   error
+		prepare  func(l *led)
+		create   mem.Action
+		floorErr error // class of FloorErr, if any
+		moved    bool
+		ended    error
 	}{
 		"stored, reply lost":        {create: mem.ReplyLost(), moved: true},
-		"never arrives":             {create: mem.FailBefore(objstore.ErrConflict), told: objstore.ErrConflict},
+		"never arrives":             {create: mem.FailBefore(objstore.ErrConflict), floorErr: objstore.ErrConflict},
 		"sent twice":                {create: mem.FailAfter(objstore.ErrExists), moved: true},
-		"another leader's is there": {prepare: func(l *led) { l.store.PutNow(floorKey, rival) }, told: ErrFenced, moved: true, ended: ErrFenced},
-		"another leader's comes first": {create: mem.Action{Effect: mem.Skip, Err: objstore.ErrExists}, told: ErrFenced, moved: true, ended: ErrFenced,
+		"another leader's is there": {prepare: func(l *led) { l.store.PutNow(floorKey, rival) }, floorErr: ErrFenced, moved: true, ended: ErrFenced},
+		"another leader's comes first": {create: mem.Action{Effect: mem.Skip, Err: objstore.ErrExists}, floorErr: ErrFenced, moved: true, ended: ErrFenced,
 			prepare: func(l *led) {
 				create := l.fault
 				l.fault = func(c mem.Call) mem.Action {
@@ -250,8 +252,8 @@ func TestOutcomesOfAFloorsCreation(t *testing.T) {
 				tc.prepare(l)
 			}
 			res, ended := l.checkpoint()
-			if res.Err != nil || !errors.Is(res.FloorErr, tc.told) || (res.FloorErr == nil) != (tc.told == nil) || !errors.Is(ended, tc.ended) {
-				t.Fatalf("told %v, %v, ended by %v", res.Err, res.FloorErr, ended)
+			if res.Err != nil || !errors.Is(res.FloorErr, tc.floorErr) || (res.FloorErr == nil) != (tc.floorErr == nil) || !errors.Is(ended, tc.ended) {
+				t.Fatalf("got %v, %v, ended by %v", res.Err, res.FloorErr, ended)
 			}
 			if f := l.floors(); (f.n == 1) != tc.moved {
 				t.Fatalf("floor is %d", f.n)
@@ -345,8 +347,8 @@ func TestAPlanWaitsForASegment(t *testing.T) {
 	}
 }
 
-// TestTidyingNeverTakesWhatAFloorMayName: not even when a leader does it that was
-// deposed long ago, with what it listed then.
+// TestTidyingNeverTakesWhatAFloorMayName: not even when a leader tidies that
+// was deposed long ago, with its listing of then.
 func TestTidyingNeverTakesWhatAFloorMayName(t *testing.T) {
 	l := newLed(t)
 	for l.floors().n < 2 {
@@ -365,7 +367,7 @@ func TestTidyingNeverTakesWhatAFloorMayName(t *testing.T) {
 			named[f.floor.Checkpoint] = true
 		}
 	}
-	for _, at := range found { // as if nobody had removed any
+	for _, at := range found { // as if none had been removed
 		key := segment.CheckpointKey(testJournal, at)
 		if _, ok := l.store.GetNow(key); !ok {
 			l.store.PutNow(key, []byte("old"))

@@ -133,8 +133,8 @@ func TestStandingHoldsByBothClocks(t *testing.T) {
 	}
 }
 
-// What counts is when a request was sent: a process that stood still reads the answer
-// long after.
+// The time when a request was sent counts: a process that stood still reads the
+// answer long after.
 func TestStandingIsAsOldAsTheRequest(t *testing.T) {
 	began := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	late := began.Add(StandFor + time.Second)

@@ -19,7 +19,7 @@ const testJournal, testWindow = 7, 4
 var errLost = errors.New("reply lost")
 
 // world is a store, a clock and the Cores that use them, all stepped by one
-// goroutine: what happens next is the test's choice, or a seed's.
+// goroutine: the test chooses the next step, or a seed does.
 type world struct {
 	t       testing.TB
 	objects map[uint64][]byte
@@ -29,7 +29,7 @@ type world struct {
 	serial  int
 }
 
-// node is one Core with its outstanding I/O and what it told its owner.
+// node is one Core with its outstanding I/O and its reports to the owner.
 type node struct {
 	w       *world
 	core    *Core
@@ -142,7 +142,7 @@ func (w *world) carryOut(a Action) Event {
 	return nil
 }
 
-// beyond is what a listing shows.
+// beyond returns the objects that a listing shows.
 func (w *world) beyond(a LookBeyond) []*Object {
 	var found []*Object
 	for seq := a.Seq + 1; seq < a.Seq+100 && len(found) < a.Max; seq++ {
@@ -240,7 +240,7 @@ func (w *world) randomStep(r *rand.Rand, late *[]Put) {
 		p := (*late)[i]
 		*late = append((*late)[:i], (*late)[i+1:]...)
 		w.t.Logf("a late put lands at seq %d", p.Seq)
-		w.put(p.Seq, p.Data) //nolint // nobody hears of it
+		w.put(p.Seq, p.Data) //nolint // no process gets the answer
 		return
 	}
 	i := r.IntN(len(w.nodes))
@@ -276,8 +276,8 @@ func (w *world) randomAnswer(r *rand.Rand, n *node, i int, late *[]Put) {
 	}
 }
 
-// check compares what every node applied, and acknowledged, with what a fresh
-// reader of the store sees.
+// check compares the objects that every node applied, and acknowledged, with
+// those that a fresh reader of the store sees.
 func (w *world) check() error {
 	reader := w.add(w.config(false))
 	reader.settle()

@@ -32,8 +32,8 @@ type Record struct {
 	Headers    []Header
 }
 
-// Spec says what batch to build. The zero value of every field is what a plain,
-// not idempotent producer sends.
+// Spec defines the batch to build. With the zero value of every field it is
+// that of a plain, not idempotent producer.
 type Spec struct {
 	Records       []Record
 	Codec         batch.Codec
