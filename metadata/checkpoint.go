@@ -121,5 +121,5 @@ func decodeImage(r *wire.Reader) (*image, error) {
 	return m, err
 }
 
-// maxDecodedJournals bounds what a damaged count can make a decoder do.
+// maxDecodedJournals limits the work that a damaged count can cause in a decoder.
 const maxDecodedJournals = 1 << 16

@@ -92,7 +92,7 @@ func FuzzRestore(f *testing.F) {
 		if s.Restore(b) == nil {
 			again := New()
 			if err := again.Restore(s.Encode()); err != nil || again.hash() != s.hash() {
-				t.Fatalf("what was restored does not restore: %v", err)
+				t.Fatalf("the restored state does not restore: %v", err)
 			}
 		}
 	})

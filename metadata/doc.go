@@ -1,5 +1,5 @@
-// Package metadata owns the state of journal 0, which describes a cluster:
-// topics with their configs and the journal of each partition, nodes and their
+// Package metadata owns the state of journal 0, which describes a cluster. That is its
+// topics with their configs and the journal of each partition, its nodes and their
 // broker ids, data journals, producer-id blocks, and the feature level.
 //
 // It promises that State is a pure function of the journal's entries. There is

@@ -8,8 +8,8 @@ import (
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-// State is what journal 0 adds up to, up to its head. One caller applies, any
-// number read; what they are given is immutable.
+// State is the state that the objects of journal 0 result in, up to its head. One caller
+// applies, any number read; the values that they get are immutable.
 type State struct {
 	mu       sync.RWMutex
 	img      *image
@@ -63,7 +63,7 @@ func (s *State) Apply(f *segment.Footer, entries []segment.Entry) error {
 	return nil
 }
 
-// checkLocked holds the object against what may stand in journal 0 next.
+// checkLocked checks that the object may be the next one of journal 0.
 func (s *State) checkLocked(f *segment.Footer, entries []segment.Entry) error {
 	h := f.Header
 	switch {
@@ -209,9 +209,9 @@ func (s *State) Journals() []uint32 {
 	return journals
 }
 
-// Watch sends on wake, without ever blocking, after each object. That holds for objects
-// that change nothing, too: the seq that was applied is waited for. A channel with room for one misses nothing that a look at the state
-// after receiving would not show. cancel ends it.
+// Watch sends on wake, without ever blocking, after each object, also after one that
+// changes nothing: callers wait for its seq. A channel with room for one is enough: a
+// reader that looks at the state after receiving misses nothing. cancel ends it.
 func (s *State) Watch(wake chan<- struct{}) (cancel func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -90,8 +90,7 @@ func (l *led) write() {
 	l.copyObjects()
 }
 
-// checkpoint writes a checkpoint, which also does one step of the floor and of the
-// removal of old checkpoints.
+// checkpoint writes a checkpoint, which also does one step of the work after it.
 func (l *led) checkpoint() (CheckpointResult, error) {
 	l.t.Helper()
 	chain, history := l.n.core.Checkpoint()

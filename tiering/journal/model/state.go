@@ -45,8 +45,8 @@ func newSlot(s slotState, version uint8) slot { return slot(uint8(s) | version<<
 func (s slot) state() slotState               { return slotState(s & 15) }
 func (s slot) version() uint8                 { return uint8(s >> 4) }
 
-// process is one leader or one follower. A field that its phase has no use for
-// is 0, so that states do not differ by what nobody looks at.
+// process is one leader or one follower. A field without a use in its phase is 0, so
+// that states do not differ by unused fields.
 type process struct {
 	phase    phase
 	follower bool

@@ -22,9 +22,9 @@ func (c *conn) decode(ctx context.Context, f *frame) (*Request, error) {
 	return r, err
 }
 
-// parse reads header and body, and charges the request for what the body allocates
-// before it is decoded. It leaves out the body of a version that is not served.
-// It needs nothing of a connection: a request inside another one (KIP-590) can be
+// parse reads header and body, and charges the request for the memory of the body
+// before it decodes it. It leaves out the body of a version that is not served.
+// It does not need a connection: a request inside another one (KIP-590) can be
 // parsed like this too.
 func (r *Request) parse(ctx context.Context, b []byte) error {
 	r.correlation = int32(binary.BigEndian.Uint32(b[4:]))
