@@ -123,7 +123,7 @@ func wantSkipped(t *testing.T, how string, out testenv.Output) {
 	if out.Code != 0 || string(out.Stdout) != want.String() {
 		t.Errorf("%s: exit code %d, printed %q", how, out.Code, out.Stdout)
 	}
-	if err := string(out.Stderr); strings.Count(err, "offsets 10 to 19 of events/0") != 1 || !strings.Contains(err, "10 offsets in one batch were skipped") {
+	if err := string(out.Stderr); strings.Count(err, "offsets 10 to 19 of events/0") != 1 || !strings.Contains(err, "skipped 10 offsets in one batch") {
 		t.Errorf("%s: standard error: %s", how, err)
 	}
 }
