@@ -197,6 +197,7 @@ func (d *Driver) notify(a Action) {
 		}
 	case Ended:
 		d.standing.End()
+		d.answerRest(a.Err)
 		d.hooks.Ended(a.Err)
 	default:
 		panic(fmt.Sprintf("journal: unknown action %T", a))
@@ -228,6 +229,14 @@ func (d *Driver) succeeded() {
 	}
 	d.log.Info("journal requests succeed again", "after", d.now().Sub(d.failing).Round(time.Millisecond))
 	d.failing = time.Time{}
+}
+
+// answerRest answers the proofs whose answer is lost: an object before it in the same
+// actions could not be applied.
+func (d *Driver) answerRest(reason error) {
+	if n := len(d.provers); n > 0 {
+		d.answer(d.answered+uint64(n), fmt.Errorf("%w: %w", ErrEnded, reason))
+	}
 }
 
 func (d *Driver) answer(through uint64, err error) {

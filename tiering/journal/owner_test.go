@@ -41,6 +41,7 @@ func (s *stage) play(o *Owner) {
 type scripted struct {
 	next     time.Time
 	err      error
+	applyErr error
 	progress int
 	led      int
 	planned  int
@@ -49,7 +50,7 @@ type scripted struct {
 	onProgress func() // may be nil
 }
 
-func (m *scripted) Apply(*Object, bool) error          { return nil }
+func (m *scripted) Apply(*Object, bool) error          { return m.applyErr }
 func (m *scripted) Led(uint32)                         { m.led++ }
 func (m *scripted) AtHead()                            {}
 func (m *scripted) Stalled(uint64)                     {}
@@ -151,6 +152,23 @@ func TestAnOwnerEndsOnceAndAnswersQuestions(t *testing.T) {
 	}
 	if m.progress != progressed || m.planned != planned || !s.wake.IsZero() {
 		t.Errorf("after the end: %d progresses, %d checkpoints, wakes at %v", m.progress-progressed, m.planned-planned, s.wake)
+	}
+}
+
+// The commit that would have answered a proof cannot be applied: the proof has failed.
+func TestAnObjectThatCannotBeAppliedFailsTheProof(t *testing.T) {
+	s, m, o := newScene(t)
+	o.Start(m)
+	s.play(o)
+	var answers []error
+	o.Do(func() { o.Prove(func(err error) { answers = append(answers, err) }) })
+	s.pending = nil // the look gets no answer
+	m.applyErr = errors.New("contradiction")
+	if commit(s, o); !o.Ended() {
+		t.Fatal("goes on without an object")
+	}
+	if len(answers) != 1 || !errors.Is(answers[0], ErrEnded) || !errors.Is(answers[0], m.applyErr) {
+		t.Errorf("the proof was answered with %v", answers)
 	}
 }
 
