@@ -128,4 +128,7 @@ func (c *core) await(r request, results []Result, until uint64) {
 	if c.answers.await(r.acks, waiter{until: until, results: results, done: r.done}) {
 		c.wal.Sync(until)
 	}
+	if c.failed != nil { // while the head was proved: nothing will be safe any more
+		c.answers.fail(c.failed)
+	}
 }

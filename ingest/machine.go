@@ -55,6 +55,9 @@ func (m *machine) Progress() (next time.Time, err error) {
 	if err := m.disk.Err(); err != nil {
 		return time.Time{}, err
 	}
+	if m.failed != nil { // by a request; it would accept nothing, and lead on
+		return time.Time{}, m.failed
+	}
 	if lsn := m.disk.SyncedLSN(); lsn > m.answers.synced {
 		m.wasSynced(lsn)
 	}
