@@ -160,7 +160,7 @@ func TestScanRefusesWhatItCannotAnswer(t *testing.T) {
 	}
 }
 
-func TestScanTellsMissingAndDamagedObjects(t *testing.T) {
+func TestScanReportsMissingAndDamagedObjects(t *testing.T) {
 	w := newWorld(t, nil)
 	w.values("a")
 	seq := w.values("b")

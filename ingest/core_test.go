@@ -96,7 +96,7 @@ func (b *bench) Header() segment.Header {
 		Seq: b.c.state.Head() + uint64(len(b.sent)) + 1, Prev: segment.Ref{Seq: 1, Object: segment.ID{6}}, Node: testNode, Incarnation: segment.ID{4},
 	}
 }
-func (b *bench) Prove(tell func(error))              { b.proofs = append(b.proofs, tell) }
+func (b *bench) Prove(answer func(error))            { b.proofs = append(b.proofs, answer) }
 func (b *bench) History() *journal.History           { return &b.history }
 func (b *bench) Propose(o *journal.Object, _ []byte) { b.sent = append(b.sent, o) }
 

@@ -185,7 +185,7 @@ func TestRestartReplaysWhatWasOnlyInTheWriteAheadLog(t *testing.T) {
 	}
 }
 
-func TestRecordsAreSetAsideWhenAnotherNodeLedMeanwhile(t *testing.T) {
+func TestRecordsAreSetAsideWhenAnotherNodeLedSince(t *testing.T) {
 	f, down := newFlakyFolder(t)
 	l := f.start()
 	openTestKey(t, l)

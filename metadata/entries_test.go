@@ -65,7 +65,7 @@ func TestEntryLayoutsArePinned(t *testing.T) {
 	}
 }
 
-func TestWhatThisBinaryDoesNotKnowIsToldFromDamage(t *testing.T) {
+func TestUnknownEntriesAreNotTakenForDamage(t *testing.T) {
 	topic := mustEncode(t, sampleChanges()[3])
 	unsorted := mustEncode(t, TopicCreated{
 		ID: topicA, Name: "a", ReplicationFactor: 1, Configs: map[string]string{"x": "", "y": ""}, Journals: []uint32{1}})

@@ -180,14 +180,14 @@ func (c *cluster) finish() {
 	}
 	c.Run(20*time.Minute, nil) // the last late write has landed
 	if c.seen.Floor == 0 {
-		c.readAnew("reader of everything", simChain, journal.History{}, New())
+		c.readAgain("reader of everything", simChain, journal.History{}, New())
 	}
 	chain, history, state, err := c.load()
 	if err != nil {
 		c.Fail("load checkpoint at the end: %w", err)
 		return
 	}
-	c.readAnew("reader of a checkpoint", chain, history, state)
+	c.readAgain("reader of a checkpoint", chain, history, state)
 	c.seen.CheckBucket()
 	c.seen.CheckFloors()
 	c.seen.ForgetHints()
@@ -195,10 +195,10 @@ func (c *cluster) finish() {
 		c.Fail("load without hints at the end: %w", err)
 		return
 	}
-	c.readAnew("reader without hints", chain, history, state)
+	c.readAgain("reader without hints", chain, history, state)
 }
 
-func (c *cluster) readAnew(who string, chain journal.Chain, history journal.History, state *State) {
+func (c *cluster) readAgain(who string, chain journal.Chain, history journal.History, state *State) {
 	c.seen.ReadAgain(who, chain, history, func(o *journal.Object) error { return state.Apply(o.Footer, o.Entries) }, state.hash)
 }
 

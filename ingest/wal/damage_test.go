@@ -49,7 +49,7 @@ func cutAt(off int) func([]byte) []byte {
 
 // Each row is a log of one file with records 1 to 20, synced one by one and
 // then closed, damaged as said.
-func TestDamageIsToldFromTheEndOfTheLog(t *testing.T) {
+func TestDamageIsNotTakenForTheEndOfTheLog(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		change func([]byte) []byte

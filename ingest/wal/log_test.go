@@ -51,7 +51,7 @@ func TestNothingIsSyncedUnlessAsked(t *testing.T) {
 	last := appendNext(t, l, segment.ID{3}, 0, 3)
 	<-wrote // without any Sync
 	if n := l.SyncedLSN(); n != 0 {
-		t.Errorf("SyncedLSN = %d before anybody asked", n)
+		t.Errorf("SyncedLSN = %d before any sync was requested", n)
 	}
 	if err := waitSynced(l, last); err != nil {
 		t.Fatal(err)

@@ -28,7 +28,7 @@ func TestMessageLayoutIsPinned(t *testing.T) {
 	}
 }
 
-func TestDamagedMessagesAreTold(t *testing.T) {
+func TestDamagedMessagesAreReported(t *testing.T) {
 	good := Encode(cluster, Announcement{Journal: 7, Epoch: 3, Seq: 42, Object: object})
 	change := func(at int, to ...byte) []byte {
 		b := append([]byte(nil), good...)

@@ -130,7 +130,7 @@ func TestSubscriptionsSurviveARestartOfTheServer(t *testing.T) {
 	}
 }
 
-func TestServerThatIsDownAtStartStopsNobody(t *testing.T) {
+func TestServerThatIsDownAtStartStopsNoOther(t *testing.T) {
 	// A port that was just free: no server listens there until the test starts
 	// one.
 	srv := startAt(t, "127.0.0.1", 0)
@@ -150,7 +150,7 @@ func TestServerThatIsDownAtStartStopsNobody(t *testing.T) {
 	}
 }
 
-func TestRefusedCredentialsAreToldAndMayBePutRight(t *testing.T) {
+func TestRefusedCredentialsAreReportedAndMayBeCorrected(t *testing.T) {
 	locked, err := server.NewServer(&server.Options{
 		Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true, NoSystemAccount: true, Username: "u", Password: "other",
 	})
@@ -216,7 +216,7 @@ func TestCloseReturnsWhileTheServerIsAway(t *testing.T) {
 	}
 }
 
-func TestSlowSubscriberHoldsUpNobodyAndGetsTheNewest(t *testing.T) {
+func TestSlowSubscriberHoldsUpNoOtherAndGetsTheNewest(t *testing.T) {
 	host := open(t, "embedded://127.0.0.1:0", cluster)
 	a := open(t, host.URL(), cluster)
 	entered, leave := make(chan struct{}), make(chan struct{})
@@ -264,7 +264,7 @@ func TestSlowSubscriberHoldsUpNobodyAndGetsTheNewest(t *testing.T) {
 	}
 }
 
-func TestClientThatNeverReadsHoldsUpNobody(t *testing.T) {
+func TestClientThatNeverReadsHoldsUpNoOther(t *testing.T) {
 	host := open(t, "embedded://127.0.0.1:0", cluster)
 	heard := hear(t, host)
 	deaf, err := net.Dial("tcp", strings.TrimPrefix(host.URL(), "nats://"))

@@ -36,11 +36,11 @@ func TestClusterIsMadeOnceAndReadThroughABitFlippedOnTheWay(t *testing.T) {
 	if _, err := Load(t.Context(), store, boundTo(segment.ID{9}), true, log); !errors.Is(err, errBound) || len(store.ListNow("")) > 0 {
 		t.Fatalf("a data folder of another cluster: %v, the bucket has %v", err, store.ListNow(""))
 	}
-	var anew boundTo
-	if _, err := Load(t.Context(), store, anew, false, log); !errors.Is(err, ErrNone) {
+	var unbound boundTo
+	if _, err := Load(t.Context(), store, unbound, false, log); !errors.Is(err, ErrNone) {
 		t.Fatalf("a node that only reads, before there is a cluster: %v", err)
 	}
-	made, err := Load(t.Context(), store, anew, true, log)
+	made, err := Load(t.Context(), store, unbound, true, log)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,7 +49,7 @@ func TestClusterIsMadeOnceAndReadThroughABitFlippedOnTheWay(t *testing.T) {
 		want  error
 	}{{0, nil}, {reads - 1, nil}, {reads, segment.ErrCorrupt}} {
 		flips = tc.flips
-		got, err := Load(t.Context(), store, anew, false, log)
+		got, err := Load(t.Context(), store, unbound, false, log)
 		if !errors.Is(err, tc.want) || err == nil && got != made {
 			t.Errorf("%d damaged reads: %+v, %v, want %+v, %v", tc.flips, got, err, made, tc.want)
 		}

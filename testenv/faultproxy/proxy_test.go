@@ -162,7 +162,7 @@ func TestReplyLostIsStored(t *testing.T) {
 	}
 }
 
-func TestALateArrivalIsStoredAfterTheClientWasTold(t *testing.T) {
+func TestALateArrivalIsStoredAfterTheClientGotAnError(t *testing.T) {
 	e := start(t)
 	e.Set(Fault{Kind: LateArrival, Rate: 1, Delay: 200 * time.Millisecond})
 	_, _, err := e.do(t, http.MethodPut)

@@ -83,7 +83,7 @@ func (g *Group) Committed(client string, partition int32, offset int64) {
 	g.stats.Commits++
 	p := &g.parts[partition]
 	if offset > p.next {
-		g.history.Note(Skipped, "%s has committed offset %d of partition %d, offset %d was not processed by anybody", client, offset, partition, p.next)
+		g.history.Note(Skipped, "%s has committed offset %d of partition %d, offset %d was not processed by any member", client, offset, partition, p.next)
 	}
 	p.committed = max(p.committed, offset)
 }
@@ -144,7 +144,7 @@ func (g *Group) Check() GroupResult {
 	defer g.mu.Unlock()
 	for i := range g.parts {
 		if p := &g.parts[i]; p.next < p.end {
-			g.history.Note(Skipped, "offset %d of partition %d, which ends at %d, was not processed by anybody", p.next, i, p.end)
+			g.history.Note(Skipped, "offset %d of partition %d, which ends at %d, was not processed by any member", p.next, i, p.end)
 		}
 	}
 	return g.stats

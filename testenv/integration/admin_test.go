@@ -158,7 +158,7 @@ func wantStart(t *testing.T, address, topic string, partition int32, start, end 
 	}
 }
 
-func TestDeletedRecordsStayDeletedForEverybody(t *testing.T) {
+func TestDeletedRecordsStayDeletedForEveryClient(t *testing.T) {
 	t.Parallel()
 	onStores(t, func(t *testing.T, b bucket) {
 		checkpoints := []string{"--checkpoint-objects", "16"}

@@ -197,7 +197,7 @@ func some(t *testing.T, address, label string, partitions int32, n int) []*kgo.R
 	return produce(t, client(t, address), records...)
 }
 
-func TestAGroupSharesATopicWhoeverComesAndGoes(t *testing.T) {
+func TestAGroupSharesATopicAsMembersComeAndGo(t *testing.T) {
 	t.Parallel()
 	for name, options := range map[string][]kgo.Opt{
 		"range":              {kgo.Balancers(kgo.RangeBalancer())},

@@ -58,7 +58,7 @@ lines:
 	return sum, found
 }
 
-func TestMetricsTellWhatTheNodeHasDone(t *testing.T) {
+func TestMetricsCountTheWorkOfTheNode(t *testing.T) {
 	t.Parallel()
 	node := fileBucket(t).start(t)
 	createTopic(t, node.Kafka, "events", 1)

@@ -10,7 +10,7 @@ import (
 // outage is how long a store is away: long enough for several requests to fail.
 const outage = 3 * time.Second
 
-func TestAnOutageOfTheStoreLosesNothingAndStopsNobody(t *testing.T) {
+func TestAnOutageOfTheStoreLosesNothingAndStopsNoOther(t *testing.T) {
 	t.Parallel()
 	full(t)
 	t.Run("killed and restarted", func(t *testing.T) {

@@ -9,10 +9,10 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// TestClientsThatHoldMemoryStopNobody: 64 connections announce requests of 100
+// TestClientsThatHoldMemoryStopNoOther: 64 connections announce requests of 100
 // MiB, send a part and no more. Others write and read all the time. The node
 // takes no more memory than the sum of its budgets.
-func TestClientsThatHoldMemoryStopNobody(t *testing.T) {
+func TestClientsThatHoldMemoryStopNoOther(t *testing.T) {
 	t.Parallel()
 	node := fileBucket(t).start(t)
 	createTopic(t, node.Kafka, "events", 1)
@@ -34,9 +34,9 @@ func TestClientsThatHoldMemoryStopNobody(t *testing.T) {
 	}
 }
 
-// TestConsumersThatDoNotReadStopNobody: six connections fetch 50 MiB and do not
+// TestConsumersThatDoNotReadStopNoOther: six connections fetch 50 MiB and do not
 // read it, which is more than the node holds for answers.
-func TestConsumersThatDoNotReadStopNobody(t *testing.T) {
+func TestConsumersThatDoNotReadStopNoOther(t *testing.T) {
 	t.Parallel()
 	node := fileBucket(t).start(t)
 	createTopic(t, node.Kafka, "events", 1)

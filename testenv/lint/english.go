@@ -16,21 +16,27 @@ type kind struct {
 	words  []string // any of these
 	// where returns the indexes at which a sentence is of this kind, for a
 	// kind that is more than a list of words.
-	where        func(words []string) []int
-	commentsOnly bool
+	where func(words []string) []int
 }
 
 var kinds = []kind{
 	{name: "tell", words: []string{"tell", "tells", "told", "telling"}, remedy: "use return, report, notify or log"},
-	{name: "nobody", words: []string{"nobody", "somebody"}, remedy: `name the one who acts: "no caller", "a client"`},
-	{name: "whoever", words: []string{"whoever"}, remedy: `name the one who acts: "the caller", "a client"`},
+	{name: "nobody", words: []string{"nobody", "somebody", "anybody", "everybody", "someone"}, remedy: `name the one who acts: "no caller", "a client"`},
+	{name: "whoever", words: []string{"whoever", "whomever"}, remedy: `name the one who acts: "the caller", "a client"`},
 	{name: "anew", words: []string{"anew"}, remedy: `use "again"`},
 	{name: "for-ever", where: forEver, remedy: `use "forever"`},
 	{name: "beside", words: []string{"beside"}, remedy: `use "next to"`},
 	{name: "meanwhile", words: []string{"meanwhile"}, remedy: `use "until then" or "at the same time"`},
 	{name: "what", where: headless, remedy: `name the thing: "records that do not fit", not "what does not fit"`},
-	{name: "long", where: long, commentsOnly: true, remedy: fmt.Sprintf("make sentences of at most %d words", maxSentenceWords)},
+	{name: "long", where: long, remedy: fmt.Sprintf("make sentences of at most %d words", maxSentenceWords)},
 }
+
+var (
+	// A message may be long, since its values are.
+	ofLiterals = slices.DeleteFunc(slices.Clone(kinds), func(k kind) bool { return k.name == "long" })
+	// A name has words, and no grammar.
+	ofNames = slices.DeleteFunc(slices.Clone(kinds), func(k kind) bool { return k.words == nil })
+)
 
 func forEver(words []string) (at []int) {
 	for i := 1; i < len(words); i++ {
@@ -93,27 +99,25 @@ type uses map[string]map[string][]use
 func usesOf(t *tree) uses {
 	all := make(uses)
 	for f := range t.source {
-		all.add(f, comments(t, f), true)
+		all.add(f, comments(t, f), kinds)
+		all.add(f, names(t, f), ofNames)
 		if f.folder() != "testenv/lint" { // its strings are the rules themselves
-			all.add(f, literals(t, f), false)
+			all.add(f, literals(t, f), ofLiterals)
 		}
 	}
 	return all
 }
 
-func (u uses) add(f file, sentences []sentence, areComments bool) {
-	of := u[f.folder()]
-	if of == nil {
-		of = make(map[string][]use)
-		u[f.folder()] = of
+func (u uses) add(f file, sentences []sentence, of []kind) {
+	found := u[f.folder()]
+	if found == nil {
+		found = make(map[string][]use)
+		u[f.folder()] = found
 	}
 	for _, s := range sentences {
-		for _, k := range kinds {
-			if k.commentsOnly && !areComments {
-				continue
-			}
+		for _, k := range of {
 			for _, i := range k.in(s.words) {
-				of[k.name] = append(of[k.name], use{f.path, s.lines[i], s.around(i)})
+				found[k.name] = append(found[k.name], use{f.path, s.lines[i], s.around(i)})
 			}
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"go/ast"
 	"go/token"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode"
 )
@@ -60,6 +61,43 @@ func literals(t *tree, f file) (found []sentence) {
 	})
 	return found
 }
+
+// names returns the words of each name that the file declares, other than in
+// capitals: of "TestNodeStarts" they are test, node, starts.
+func names(t *tree, f file) (found []sentence) {
+	add := func(idents ...*ast.Ident) {
+		for _, ident := range idents {
+			words := camelWord.FindAllString(ident.Name, -1)
+			s := sentence{lines: slices.Repeat([]int{t.line(ident.Pos())}, len(words))}
+			for _, word := range words {
+				s.words = append(s.words, strings.ToLower(word))
+			}
+			found = append(found, s)
+		}
+	}
+	ast.Inspect(f.ast, func(node ast.Node) bool {
+		switch n := node.(type) {
+		case *ast.FuncDecl:
+			add(n.Name)
+		case *ast.TypeSpec:
+			add(n.Name)
+		case *ast.ValueSpec:
+			add(n.Names...)
+		case *ast.Field:
+			add(n.Names...)
+		case *ast.AssignStmt:
+			for _, left := range n.Lhs {
+				if ident, ok := left.(*ast.Ident); ok && n.Tok == token.DEFINE {
+					add(ident)
+				}
+			}
+		}
+		return true
+	})
+	return found
+}
+
+var camelWord = regexp.MustCompile(`[A-Z]?[a-z]+`)
 
 // unquoted takes the quotes away, and escapes as far as they separate words. It
 // keeps the lines of the source.

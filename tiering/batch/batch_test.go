@@ -37,7 +37,7 @@ func TestParseReadsWhatAnotherEncoderWrote(t *testing.T) {
 	}
 }
 
-func TestParseTellsHowMuchIsMissing(t *testing.T) {
+func TestParseReportsHowMuchIsMissing(t *testing.T) {
 	b := idempotent()
 	for n := range b {
 		h, err := batch.Parse(b[:n:n])

@@ -136,7 +136,7 @@ func TestBatchtestEncodesWhatAnotherClientReads(t *testing.T) {
 	}
 }
 
-func TestRecordsStopsWhenToldTo(t *testing.T) {
+func TestRecordsStopsWhenAskedTo(t *testing.T) {
 	n := 0
 	err := batch.Records(idempotent(), 1<<20, func(batch.Record) bool { n++; return n < 2 })
 	if err != nil || n != 2 {

@@ -75,7 +75,7 @@ func TestReadingGoesOnFromACheckpoint(t *testing.T) {
 	}
 }
 
-func TestHistoryTellsCoverageAndLeaderships(t *testing.T) {
+func TestHistoryHasCoverageAndLeaderships(t *testing.T) {
 	var h History
 	a, b := segment.ID{1}, segment.ID{2}
 	h.noteWAL(&segment.Header{Kind: segment.KindFence, Epoch: 1, Incarnation: a})

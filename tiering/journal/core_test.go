@@ -148,7 +148,7 @@ func TestForeignObjectInPlaceOfOursEndsTheLeadership(t *testing.T) {
 	}
 }
 
-func TestLostFenceIsBuiltAnewAboveTheWinner(t *testing.T) {
+func TestLostFenceIsBuiltAgainAboveTheWinner(t *testing.T) {
 	w := newWorld(t)
 	old := w.lead()
 	n := w.add(w.config(true))
@@ -349,7 +349,7 @@ func TestVoidOfALeaderThatHadConfirmedTheFencesPlaceIsBroken(t *testing.T) {
 	}
 }
 
-func TestGapThatWasDeletedMeanwhileIsBelowTheFloorNotBroken(t *testing.T) {
+func TestGapThatWasDeletedDuringAReadIsBelowTheFloorNotBroken(t *testing.T) {
 	w := newWorld(t)
 	leader := w.lead()
 	n := w.add(w.config(true))
@@ -459,7 +459,7 @@ func TestFollowerProvesByReadingToAGapThatItLooksForAfterwards(t *testing.T) {
 	}
 }
 
-func TestStallIsToldAndResolvedLater(t *testing.T) {
+func TestStallIsReportedAndResolvedLater(t *testing.T) {
 	w := newWorld(t)
 	n := w.lead()
 	n.propose()

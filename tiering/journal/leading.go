@@ -110,7 +110,7 @@ func (c *Core) gotReadBack(s *slot, ev GotObject) {
 	}
 }
 
-// foreign: someone else's object is where ours should be.
+// foreign: another leader's object is where ours should be.
 func (c *Core) foreign(s *slot, o *Object) {
 	h, own := &o.Footer.Header, &s.object.Footer.Header
 	switch {

@@ -19,7 +19,7 @@ func TestInstrumentedStoreKeepsTheContract(t *testing.T) {
 	})
 }
 
-func TestInstrumentTellsOfEveryCall(t *testing.T) {
+func TestInstrumentReportsEveryCall(t *testing.T) {
 	var got []string
 	s := objstore.Instrument(mem.New(nil, nil), func(op objstore.Op, bytes int64, took time.Duration, err error) {
 		if took < 0 {
@@ -50,10 +50,10 @@ func TestInstrumentTellsOfEveryCall(t *testing.T) {
 
 // A caller that has seen enough of a listing is no failure of the store.
 func TestAListingThatItsCallerEndsIsNoFailure(t *testing.T) {
-	var told []error
+	var observed []error
 	s := objstore.Instrument(mem.New(nil, nil), func(op objstore.Op, _ int64, _ time.Duration, err error) {
 		if op == objstore.OpList {
-			told = append(told, err)
+			observed = append(observed, err)
 		}
 	})
 	for _, key := range []string{"a", "b"} {
@@ -70,7 +70,7 @@ func TestAListingThatItsCallerEndsIsNoFailure(t *testing.T) {
 	if err := s.List(ended, "", "", func(objstore.Info) error { return nil }); err == nil {
 		t.Error("a listing that was given up has no error")
 	}
-	if len(told) != 2 || told[0] != nil || !errors.Is(told[1], context.Canceled) {
-		t.Errorf("observed %v", told)
+	if len(observed) != 2 || observed[0] != nil || !errors.Is(observed[1], context.Canceled) {
+		t.Errorf("observed %v", observed)
 	}
 }

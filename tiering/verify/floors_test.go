@@ -194,7 +194,7 @@ func TestAPlanThatCannotStandThereIsFound(t *testing.T) {
 	}
 }
 
-func TestWhatTheFloorPassesMeanwhileIsInDoubt(t *testing.T) {
+func TestObjectsThatTheFloorPassesDuringAWalkAreInDoubt(t *testing.T) {
 	full, _ := floored(t)
 	moved := false
 	var store *mem.Store

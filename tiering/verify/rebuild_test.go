@@ -220,8 +220,8 @@ func (s *restoring) Delete(ctx context.Context, key string) error {
 	return s.Store.Delete(ctx, key)
 }
 
-// TestAPageThatWasRestoredMeanwhileIsNotDeleted: a walk takes minutes.
-func TestAPageThatWasRestoredMeanwhileIsNotDeleted(t *testing.T) {
+// TestAPageThatWasRestoredDuringAWalkIsNotDeleted: a walk takes minutes.
+func TestAPageThatWasRestoredDuringAWalkIsNotDeleted(t *testing.T) {
 	mem, state, pages := paged(t)
 	flip := func() { edit(t, mem, pages[1], func(b []byte) []byte { b[100] ^= 1; return b }) }
 	flip()

@@ -34,7 +34,7 @@ func ready(id int32, cluster string) status.Node {
 	}
 }
 
-func TestClusterStatusJoinsWhatKafkaAndNodesTell(t *testing.T) {
+func TestClusterStatusJoinsReportsOfKafkaAndNodes(t *testing.T) {
 	c := broker(t, kfake.SeedTopics(2, "a"), kfake.ClusterID("cid"))
 	one := node(t, func() status.Node { return ready(0, "cid") })
 	two := node(t, func() status.Node { return ready(1<<30, "cid") }) // not known to Kafka clients
@@ -60,7 +60,7 @@ func TestClusterStatusJoinsWhatKafkaAndNodesTell(t *testing.T) {
 	}
 }
 
-func TestClusterStatusTellsTroubles(t *testing.T) {
+func TestClusterStatusReportsTroubles(t *testing.T) {
 	cluster, c := control(t, kfake.SeedTopics(2, "a"), kfake.ClusterID("cid"))
 	busy := node(t, func() status.Node { return status.Node{Version: "v1", State: "reading journal 3"} })
 	other := node(t, func() status.Node { return ready(0, "elsewhere") })

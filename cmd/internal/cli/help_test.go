@@ -165,7 +165,7 @@ func TestTheHelpOfExitCodesNamesThoseThereAre(t *testing.T) {
 	c.reading("a\n").run(t, "produce", "t").expect(t, 3)
 }
 
-func TestNotesTellWhatHasNoEffect(t *testing.T) {
+func TestNotesNameConfigsWithoutEffect(t *testing.T) {
 	c := broker(t)
 	o := c.run(t, "topic", "create", "a", "--config", "segment.bytes=1048576", "--config", "max.message.bytes=1000")
 	o.expect(t, cli.ExitOK, "segment.bytes has no effect")

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-func TestProgressTellsRateAndTimeLeft(t *testing.T) {
+func TestProgressHasRateAndTimeLeft(t *testing.T) {
 	for name, tc := range map[string]struct {
 		progress progress
 		want     string

@@ -289,7 +289,7 @@ func TestWALOfANewerVersionIsNotEmpty(t *testing.T) {
 	f.run(t, "export").expect(t, cli.ExitFailure, "nothing of it can be read", "version 2")
 }
 
-func TestWALBesideARunningNode(t *testing.T) {
+func TestWALNextToARunningNode(t *testing.T) {
 	f := newWALFolder(t)
 	f.made(t, 1, 1, 1)
 	f.made(t, 1, 2, 1)

@@ -131,7 +131,7 @@ func newTopicRequest(name string, partitions int32, rf int16) kmsg.CreateTopicsR
 	return n
 }
 
-func TestCreateTopicsChecksAndTells(t *testing.T) {
+func TestCreateTopicsChecksAndAnswers(t *testing.T) {
 	withConfig := func(name, key string, value *string) kmsg.CreateTopicsRequestTopic {
 		n := newTopicRequest(name, 1, 1)
 		n.Configs = []kmsg.CreateTopicsRequestTopicConfig{{Name: key, Value: value}}
@@ -360,7 +360,7 @@ func TestFindCoordinatorNamesThisNodeForGroupsAndRefusesTransactions(t *testing.
 	}
 }
 
-func TestMetadataByIDIgnoresAnEmptyNameBesideIt(t *testing.T) {
+func TestMetadataByIDIgnoresAnEmptyNameWithIt(t *testing.T) {
 	c := newCluster()
 	topic := c.addTopic(t, "events", 1, nil)
 	cl := start(t, c, Config{}, c.backend()).dial(t)

@@ -30,7 +30,7 @@ func TestManyConfigsAreReadInTime(t *testing.T) {
 	}
 }
 
-func TestCreatePartitionsChecksAndTells(t *testing.T) {
+func TestCreatePartitionsChecksAndAnswers(t *testing.T) {
 	c := newCluster()
 	c.addTopic(t, "a", 1, nil)
 	cl := start(t, c, Config{}, c.backend()).dial(t)
@@ -80,7 +80,7 @@ func resourceOf(kind kmsg.ConfigResourceType, name, config string, op kmsg.Incre
 		Configs: []kmsg.IncrementalAlterConfigsRequestResourceConfig{{Name: config, Op: op, Value: value}}}
 }
 
-func TestIncrementalAlterConfigsChecksAndTells(t *testing.T) {
+func TestIncrementalAlterConfigsChecksAndAnswers(t *testing.T) {
 	c := newCluster()
 	c.addTopic(t, "a", 1, nil)
 	cl := start(t, c, Config{}, c.backend()).dial(t)
@@ -190,7 +190,7 @@ func TestAlteredConfigsHoldForTheNextProduce(t *testing.T) {
 	}
 }
 
-func TestDeleteRecordsChecksAndTells(t *testing.T) {
+func TestDeleteRecordsChecksAndAnswers(t *testing.T) {
 	c := newCluster()
 	topic := c.addTopic(t, "a", 2, nil)
 	c.addTopic(t, "compacted", 1, map[string]string{"cleanup.policy": "compact"})

@@ -140,7 +140,7 @@ func TestServerAnswersWhatIsUnderWayBeforeItStops(t *testing.T) {
 	topic := c.addTopic(t, "events", 1, nil)
 	b := c.backend()
 	held := holdAppends(&b)
-	reading := &tellingReader{Reader: c, begun: make(chan struct{}, 1)}
+	reading := &reportingReader{Reader: c, begun: make(chan struct{}, 1)}
 	b.Reader = reading
 	r := start(t, c, Config{}, b)
 	producer, consumer, partial := r.dial(t), r.dial(t), r.dial(t)
@@ -169,13 +169,13 @@ func TestServerAnswersWhatIsUnderWayBeforeItStops(t *testing.T) {
 	}
 }
 
-// tellingReader reports when a Fetch has begun.
-type tellingReader struct {
+// reportingReader reports when a Fetch has begun.
+type reportingReader struct {
 	Reader
 	begun chan struct{}
 }
 
-func (r *tellingReader) Fetch(ctx context.Context, req fetch.Request) ([]fetch.Result, func()) {
+func (r *reportingReader) Fetch(ctx context.Context, req fetch.Request) ([]fetch.Result, func()) {
 	r.begun <- struct{}{}
 	return r.Reader.Fetch(ctx, req)
 }

@@ -39,7 +39,7 @@ func (a *authorizer) take() []string {
 }
 
 // asks are the operations that each key asks for while all are allowed, as Kafka's
-// brokers do. Only two keys are for everybody.
+// brokers do. Only two keys are for every client.
 var asks = map[kmsg.Key][]string{
 	kmsg.Produce:                    {"WRITE TOPIC events"},
 	kmsg.Fetch:                      {"READ TOPIC events"},

@@ -119,9 +119,9 @@ func TestWaitingJoinHoldsNoRequestMemory(t *testing.T) {
 	}
 }
 
-// TestWhatIsAskedTwiceOfGroupsIsToldOnce: else a request of some KiB could ask for an answer
+// TestAQuestionAskedTwiceOfGroupsIsAnsweredOnce: else a request of some KiB could ask for an answer
 // of any size.
-func TestWhatIsAskedTwiceOfGroupsIsToldOnce(t *testing.T) {
+func TestAQuestionAskedTwiceOfGroupsIsAnsweredOnce(t *testing.T) {
 	c := newCluster()
 	g, _ := script(t, c)
 	describe := g.describe("g")
@@ -384,7 +384,7 @@ func TestPartitionsThatATopicDoesNotHave(t *testing.T) {
 	}
 }
 
-func TestTopicMadeAnewDoesNotInheritOffsets(t *testing.T) {
+func TestTopicMadeAgainDoesNotInheritOffsets(t *testing.T) {
 	c := newCluster()
 	g, _ := script(t, c)
 	g.cl.ask(g.at(g.commit("g", "", -1, 5, "")))

@@ -182,7 +182,7 @@ func TestZstdNeedsAVersionThatKnowsIt(t *testing.T) {
 	}
 }
 
-func TestLogAppendTimeIsTheBrokersAndTold(t *testing.T) {
+func TestLogAppendTimeIsTheBrokersAndAnswered(t *testing.T) {
 	c := newCluster()
 	topic := c.addTopic(t, "events", 1, map[string]string{"message.timestamp.type": "LogAppendTime"})
 	create := c.addTopic(t, "created", 1, nil)

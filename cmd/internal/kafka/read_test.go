@@ -207,7 +207,7 @@ func TestLongPollAnswersWhenRecordsArrive(t *testing.T) {
 	c := newCluster()
 	topic := c.addTopic(t, "events", 1, nil)
 	b := c.backend()
-	reading := &tellingReader{Reader: c, begun: make(chan struct{}, 1)}
+	reading := &reportingReader{Reader: c, begun: make(chan struct{}, 1)}
 	b.Reader = reading
 	r := start(t, c, Config{}, b)
 	consumer, producer := r.dial(t), r.dial(t)

@@ -18,7 +18,7 @@ func TestFetchWaitsForTheAnswerBefore(t *testing.T) {
 	topic := c.addTopic(t, "events", 1, nil)
 	b := c.backend()
 	held := holdAppends(&b)
-	reading := &tellingReader{Reader: c, begun: make(chan struct{}, 1)}
+	reading := &reportingReader{Reader: c, begun: make(chan struct{}, 1)}
 	b.Reader = reading
 	cl := start(t, c, Config{}, b).dial(t)
 	produce, fetch := produceOne(topic, -1, batchtest.Spec{Records: batchtest.Values(1, "a")}), sample(1, 12, topic)

@@ -163,7 +163,7 @@ func TestEveryRecordAfterTheWarmUpIsTimed(t *testing.T) {
 
 // A broker that answers late makes every record late that is due in that time,
 // not only the one that it answers late.
-func TestAStallCountsForEveryRecordDueMeanwhile(t *testing.T) {
+func TestAStallCountsForEveryRecordDueInIt(t *testing.T) {
 	const stall = 200 * time.Millisecond
 	cluster, dial := broker(t)
 	var once sync.Once

@@ -81,9 +81,9 @@ func TestOldClientsJoinWithoutBeingAskedBack(t *testing.T) {
 	}
 }
 
-// TestManyProtocolsHoldNobodyUp joins with more than a request has room for: who
+// TestManyProtocolsDelayNoMember joins with more than a request has room for: who
 // compared each with each would take minutes, and all groups of the partition with it.
-func TestManyProtocolsHoldNobodyUp(t *testing.T) {
+func TestManyProtocolsDelayNoMember(t *testing.T) {
 	w := newWorld(t, nil)
 	all := make([]Protocol, 300_000)
 	for i := range all {

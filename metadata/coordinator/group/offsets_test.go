@@ -332,7 +332,7 @@ func TestEndOfAGroupIsWrittenAgainIfItWasInDoubt(t *testing.T) {
 	}
 }
 
-func TestListTellsStateAndType(t *testing.T) {
+func TestListHasStateAndType(t *testing.T) {
 	w := newWorld(t, nil)
 	w.form(1)
 	w.commitOffset(Identity{Group: "a", Generation: -1}, 1)

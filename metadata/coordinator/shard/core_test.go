@@ -352,7 +352,7 @@ func TestMissingRecordsEndIt(t *testing.T) {
 	}
 }
 
-func TestEndAnswersEverybody(t *testing.T) {
+func TestEndAnswersEveryCaller(t *testing.T) {
 	w := lead(t)
 	w.set("a", 1, 0)
 	w.core.flush()

@@ -22,7 +22,7 @@ func TestAFolderThatIsNotOursIsErrDenied(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.Chmod(filepath.Join(root, "a"), 0o700) })
-	for name, err := range asNobody(t, func() map[string]error {
+	for name, err := range withoutRoot(t, func() map[string]error {
 		_, getErr := s.Get(t.Context(), "a/b")
 		_, openErr := file.Open(filepath.Join(root, "a", "below"))
 		return map[string]error{
@@ -39,8 +39,8 @@ func TestAFolderThatIsNotOursIsErrDenied(t *testing.T) {
 	}
 }
 
-// asNobody calls fn without root's power over files.
-func asNobody(t *testing.T, fn func() map[string]error) map[string]error {
+// withoutRoot calls fn without root's power over files.
+func withoutRoot(t *testing.T, fn func() map[string]error) map[string]error {
 	if os.Geteuid() != 0 {
 		return fn()
 	}

@@ -129,7 +129,7 @@ func TestAMissingFolderIsErrNoBucketAndNotCreatedAgain(t *testing.T) {
 	}
 }
 
-func TestAFolderThatWasRemovedMeanwhileIsMadeAgain(t *testing.T) {
+func TestAFolderThatWasRemovedDuringAWriteIsMadeAgain(t *testing.T) {
 	root := t.TempDir()
 	s := open(t, root)
 	for _, remove := range []string{"x", ".tmp"} {

@@ -20,7 +20,7 @@ func TestErrorsOfOneConnectionDoNotEndTheListener(t *testing.T) {
 	}
 }
 
-func TestServeTellsOfABrokenListener(t *testing.T) {
+func TestServeReportsABrokenListener(t *testing.T) {
 	s, err := New(Config{}, nil, Surroundings{Now: time.Now})
 	if err != nil {
 		t.Fatal(err)

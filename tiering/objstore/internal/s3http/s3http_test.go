@@ -61,7 +61,7 @@ func TestPrefixLeavesRoomForTheLongestKey(t *testing.T) {
 	}
 }
 
-func TestAFullStoreIsToldFromOneThatIsAway(t *testing.T) {
+func TestAFullStoreIsNotTakenForOneThatIsAway(t *testing.T) {
 	for _, answer := range []struct {
 		status int
 		code   string
