@@ -43,8 +43,9 @@ and partitions without a leader. Only varve's nodes report over HTTP, at the add
 that --http names: roles, versions and journals. A question mark stands for a value
 that no node reported.
 
-PENDING counts records that are acknowledged with acks=1 and not in the bucket yet, SET
-ASIDE records of earlier starts that could not be replayed ("varve wal list" shows them).
+PENDING is the size of the records that are acknowledged with acks=1 and not in the
+bucket yet, SET ASIDE the number of records of earlier starts that could not be replayed
+("varve wal list" shows them).
 
 The code is 1 when a partition has no leader, a named node is not ready, or a node that
 answers reports a trouble of its own: each is listed with the time it began.`
