@@ -14,8 +14,8 @@
 // It never serves reads, never decodes records, and never acknowledges without
 // proof from its own disk or the bucket.
 //
-// core is the pure part, without goroutines, clocks or I/O. Leader is the thin driver
-// around it, the journal and the write-ahead log.
+// core is the pure part, without goroutines, clocks or I/O. machine steps it for the
+// journal's Owner. Leader is the thin driver: a journal.Loop, and the write-ahead log.
 package ingest
 
 import (
