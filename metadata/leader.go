@@ -201,12 +201,20 @@ func (l *Leader) NextProducerID(ctx context.Context) (int64, error) {
 
 // Settle returns nil once all changes requested before are committed, and
 // complete in the data journals. That includes those whose requests have ended
-// with an unknown outcome.
+// with an unknown outcome. If the Leader ends, its reason is in the error.
 func (l *Leader) Settle(ctx context.Context) error {
-	return l.do(ctx, &command{
+	err := l.do(ctx, &command{
 		plan:   func(*Controller) ([]segment.Entry, error) { return nil, nil },
 		follow: (*leading).awaitAll,
 	})
+	select {
+	case <-l.Done():
+		if reason := l.Err(); err != nil && reason != nil {
+			return fmt.Errorf("%w: %w", err, reason)
+		}
+	default:
+	}
+	return err
 }
 
 // do plans on the owner's goroutine, and waits until the plan is committed and

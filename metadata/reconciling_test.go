@@ -154,3 +154,32 @@ func TestClientsMayNotTouchInternalTopics(t *testing.T) {
 		t.Error(errs[0])
 	}
 }
+
+// TestSettleSaysWhyTheLeaderEnded: a node that is taken over while it starts ends as one
+// that is taken over later.
+func TestSettleSaysWhyTheLeaderEnded(t *testing.T) {
+	store, reports := mem.New(time.Now, nil), NewReports()
+	start := func(node byte) *Leader {
+		return StartLeader(LeaderOptions{
+			Store: store, State: New(), Defaults: Defaults{Partitions: 1, ReplicationFactor: 1}, Log: slog.New(slog.DiscardHandler),
+			Committed: func(*journal.Object) {}, Reconciled: reports,
+			Journal: journal.Config{
+				Chain: journal.NewChain(segment.ID{1}, 0, 4), Node: segment.ID{node}, Incarnation: segment.NewID(),
+				NewID: segment.NewID, NowMs: func() int64 { return 1 },
+			},
+		})
+	}
+	first := start(1)
+	defer first.Close()
+	<-first.Ready()
+	reports.Leads(1, true) // and never reports
+	settled := make(chan error, 1)
+	go func() { settled <- first.Settle(t.Context()) }()
+	second := start(2)
+	defer second.Close()
+	<-second.Ready()
+	_ = first.Prove(t.Context())
+	if err := <-settled; !errors.Is(err, journal.ErrFenced) {
+		t.Errorf("%v, want %v", err, journal.ErrFenced)
+	}
+}

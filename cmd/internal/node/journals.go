@@ -139,6 +139,10 @@ func (n *node) leadData(ctx context.Context, id uint32, closers *stack) error {
 	}
 	n.rivals.Leads(id, leader)
 	n.reports.Leads(id, true)
+	go func() { // ends with leader, which is closed before Run returns
+		<-leader.Done()
+		n.reports.Leads(id, false) // or a start would wait for its reports
+	}()
 	n.journals.add(id, &dataJournal{state: state, prover: leader, leader: leader, recent: recent, snapshots: snapshots})
 	n.metrics.leader(id, state, leader)
 	return nil
