@@ -59,7 +59,7 @@ check: ## vet and gofmt
 		printf 'not formatted; run gofmt -w on:\n%s\n' "$$unformatted" >&2; exit 1; \
 	fi
 
-test: check build bin/minioserver ## vet, gofmt and all tests, beside one MinIO
+test: check build bin/minioserver ## vet, gofmt and all tests, next to one MinIO
 	@VARVE_BIN='$(CURDIR)/bin/varve' bin/minioserver exec -- $(TEST) $(TESTFLAGS) $(PACKAGES)
 
 test-short: check build ## the same without MinIO, and without slow tests
@@ -80,7 +80,7 @@ clients: build bin/minioserver ## install other Kafka clients and Kafka's tools,
 	@VARVE_BIN='$(CURDIR)/bin/varve' bin/minioserver exec -- \
 		$(GO) test -vet=off -count=1 -timeout 60m ./testenv/clients -clients.all -v $(TESTFLAGS)
 
-bench: build minio ## measure varve beside what the machine allows: BENCHFLAGS=
+bench: build minio ## measure varve next to the limits of the machine: BENCHFLAGS=
 	$(GO) run ./testenv/bench --varve bin/varve --json bin/bench.json $(BENCHFLAGS)
 
 mutants: ## put bugs into the program, see that the simulations find each

@@ -6,7 +6,7 @@
 #
 # Go before 1.27 can fail a target at the end of its time with "context
 # deadline exceeded" and nothing found (https://go.dev/issue/75804). A real
-# finding always has its input written, so that is what tells them apart.
+# finding always has its input written, so that distinguishes them.
 set -euo pipefail
 time=$1
 shift

@@ -104,7 +104,7 @@ final class Administer {
         }
     }
 
-    @SuppressWarnings("deprecation") // what replaces it is not in 3.6
+    @SuppressWarnings("deprecation") // its replacement is not in 3.6
     private void groups() throws Exception {
         String group = op.path("group").asText();
         switch (text("op")) {

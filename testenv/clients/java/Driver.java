@@ -10,7 +10,7 @@ import java.util.Properties;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.common.header.Header;
 
-/** A Kafka client that does what its first argument says, as the second one (JSON) says it. */
+/** A Kafka client. Its first argument is an operation, the second one (JSON) the details. */
 public final class Driver {
     static final ObjectMapper JSON = new ObjectMapper();
 

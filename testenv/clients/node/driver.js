@@ -1,5 +1,5 @@
-// A Kafka client (kafkajs) that does what its first argument says, as the
-// second one (JSON) says it.
+// A Kafka client (kafkajs). Its first argument is an operation, the second one
+// (JSON) the details.
 'use strict'
 
 const readline = require('node:readline')
@@ -177,7 +177,7 @@ const operations = {
     return { offset: Number(found.find(each => each.partition === op.partition).offset) }
   },
   'delete-records': async (admin, op) => {
-    await admin.fetchTopicOffsets(op.topic) // it looks for the leader in what it knows, and does not ask
+    await admin.fetchTopicOffsets(op.topic) // it looks for the leader in the metadata it has, and does not ask
     await admin.deleteTopicRecords({ topic: op.topic, partitions: [{ partition: op.partition, offset: String(op.offset) }] })
     return { offset: op.offset } // the library does not tell the answer
   },

@@ -1,4 +1,4 @@
-"""A Kafka client (confluent-kafka, librdkafka) that does what its first argument says, as the second one (JSON) says it."""
+"""A Kafka client (confluent-kafka, librdkafka). Its first argument is an operation, the second one (JSON) the details."""
 
 import json
 import sys
