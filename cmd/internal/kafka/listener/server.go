@@ -242,7 +242,9 @@ func (s *Server) run(c *conn) {
 // drain lets connections finish the requests under way, for at most
 // DrainTimeout or until Close.
 func (s *Server) drain() {
-	s.each((*conn).drain)
+	if s.ctx.Err() == nil { // Close cuts long polls off, and does not end them with answers
+		s.each((*conn).drain)
+	}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

@@ -139,6 +139,13 @@ func (c *Counts) RefusedFor(reason string) int {
 	return c.refused[reason]
 }
 
+// Open returns how many connections are open.
+func (c *Counts) Open() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.open
+}
+
 // AwaitOpen waits until so many connections are open, once there was one.
 func (c *Counts) AwaitOpen(t testing.TB, want int) {
 	t.Helper()
