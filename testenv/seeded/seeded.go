@@ -109,7 +109,7 @@ func folder() string {
 // all returns the lowest seed that was seen to fail, or -1, how many events there
 // were, and the counts.
 func (test Test[P]) all(t testing.TB, n int64) (failed, events int64, counts map[string]int) {
-	var next, total, bad atomic.Int64
+	var next, ran, total, bad atomic.Int64
 	var mu sync.Mutex
 	counts = map[string]int{}
 	bad.Store(n)
@@ -122,6 +122,7 @@ func (test Test[P]) all(t testing.TB, n int64) (failed, events int64, counts map
 					return
 				}
 				r := test.run(t, attempt[P]{seed: seed, shape: test.draw(seed)}, nil)
+				ran.Add(1)
 				total.Add(int64(r.Events))
 				mu.Lock()
 				for name, k := range r.counts {
@@ -136,6 +137,9 @@ func (test Test[P]) all(t testing.TB, n int64) (failed, events int64, counts map
 	}
 	wg.Wait()
 	if bad.Load() == n {
+		if ran.Load() < n { // by runtime.Goexit, such as that of another test's FailNow
+			t.Errorf("%d of %d seeds ran to their end", ran.Load(), n)
+		}
 		return -1, total.Load(), counts
 	}
 	return bad.Load(), total.Load(), counts

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -68,6 +69,14 @@ func TestTheLowestSeedThatFailsIsReported(t *testing.T) {
 	}
 }
 
+func TestSeedsThatDidNotRunAreAFailure(t *testing.T) {
+	outer := &T{}
+	failed, _, _ := Test[struct{}]{Run: func(*T, struct{}) { runtime.Goexit() }}.all(outer, 10)
+	if failed != -1 || outer.Err() == nil {
+		t.Errorf("seed %d, %v", failed, outer.Err())
+	}
+}
+
 func TestARunIsATestOfItsOwn(t *testing.T) {
 	var seen []string
 	run := func(f func(t *T)) error {
@@ -76,7 +85,7 @@ func TestARunIsATestOfItsOwn(t *testing.T) {
 			t.Cleanup(func() { seen = append(seen, "last") })
 			f(t)
 			seen = append(seen, "end")
-		}}.run(t, attempt[struct{}]{seed: 1}, nil)
+		}}.run(nil, attempt[struct{}]{seed: 1}, nil)
 		return r.err
 	}
 	for want, f := range map[string]func(t *T){
@@ -86,6 +95,7 @@ func TestARunIsATestOfItsOwn(t *testing.T) {
 		"fatal":    func(t *T) { t.Fatal(errors.New("fatal")) },
 		"has fail": func(t *T) { t.FailNow() },
 		"panic: p": func(*T) { panic("p") },
+		"no run":   func(t *T) { t.Skip("no run") },
 	} {
 		seen = nil
 		err := run(f)

@@ -137,6 +137,15 @@ func (t *T) Fatal(args ...any) {
 	panic(stopped)
 }
 
+// SkipNow implements testing.TB. A seed is not left out: the test would pass without it.
+func (t *T) SkipNow() { t.Fatal("a run skips its test") }
+
+// Skip implements testing.TB; see SkipNow.
+func (t *T) Skip(args ...any) { t.Fatal(append([]any{"a run skips its test:"}, args...)...) }
+
+// Skipf implements testing.TB; see SkipNow.
+func (t *T) Skipf(format string, args ...any) { t.Fatalf("a run skips its test: "+format, args...) }
+
 // Failed implements testing.TB.
 func (t *T) Failed() bool { return t.err != nil }
 
