@@ -9,9 +9,9 @@ import (
 const maxSentenceWords = 30
 
 // kind is one way to be hard to read, for a reader whose first language is
-// another. The places of each are counted for each package.
+// another.
 type kind struct {
-	name   string // a column of the table
+	name   string // in findings
 	remedy string
 	words  []string // any of these
 	// where returns the indexes at which a sentence is of this kind, for a
@@ -37,6 +37,10 @@ var (
 	// A name has words, and no grammar.
 	ofNames = slices.DeleteFunc(slices.Clone(kinds), func(k kind) bool { return k.words == nil })
 )
+
+// fixedStrings are strings, by file, that a format fixed before the rules came:
+// a snapshot of its bytes has them.
+var fixedStrings = map[string]string{"tiering/segment/blob_test.go": "what it adds up to"}
 
 func forEver(words []string) (at []int) {
 	for i := 1; i < len(words); i++ {
@@ -86,77 +90,26 @@ func (k kind) in(words []string) (at []int) {
 	return at
 }
 
-// use is a place of some kind.
-type use struct {
-	path string
-	line int
-	said string
-}
-
-// uses are the places by package, and then by the name of the kind.
-type uses map[string]map[string][]use
-
-func usesOf(t *tree) uses {
-	all := make(uses)
-	for f := range t.source {
-		all.add(f, comments(t, f), kinds)
-		all.add(f, names(t, f), ofNames)
-		if f.folder() != "testenv/lint" { // its strings are the rules themselves
-			all.add(f, literals(t, f), ofLiterals)
-		}
-	}
-	return all
-}
-
-func (u uses) add(f file, sentences []sentence, of []kind) {
-	found := u[f.folder()]
-	if found == nil {
-		found = make(map[string][]use)
-		u[f.folder()] = found
-	}
-	for _, s := range sentences {
-		for _, k := range of {
-			for _, i := range k.in(s.words) {
-				found[k.name] = append(found[k.name], use{f.path, s.lines[i], s.around(i)})
-			}
-		}
-	}
-}
-
-// english holds each package to its numbers in the table. A lower count passes:
-// people who work at the same time need not agree on a number.
+// english finds each place of each kind.
 func english(t *tree) (findings []Finding) {
-	table, findings := readTable(t)
-	for folder, of := range usesOf(t) {
-		for _, k := range kinds {
-			places, limit := of[k.name], table[folder][k.name]
-			if len(places) <= limit {
-				continue
-			}
-			remedy := k.remedy + " (text that moved here brings its number, in " + tablePath + ")"
-			for _, p := range t.newOnes(places) {
-				findings = append(findings, Finding{Path: p.path, Line: p.line, Remedy: remedy,
-					What: fmt.Sprintf("%q is hard to read; of kind %q, %s has %d, over %d", p.said, k.name, folder, len(places), limit)})
-			}
+	for f := range t.source {
+		findings = append(findings, hardPlaces(f, comments(t, f), kinds)...)
+		findings = append(findings, hardPlaces(f, names(t, f), ofNames)...)
+		if f.folder() != "testenv/lint" { // its strings are the rules themselves
+			findings = append(findings, hardPlaces(f, literals(t, f), ofLiterals)...)
 		}
 	}
 	return findings
 }
 
-// maxPlaces is how many places of a kind are shown if none is known to be new.
-const maxPlaces = 5
-
-// newOnes returns the places on lines that are new, or the first places if no
-// line is known to be.
-func (t *tree) newOnes(places []use) []use {
-	var found []use
-	for _, p := range places {
-		if t.isNew != nil && t.isNew(p.path, p.line) {
-			found = append(found, p)
+func hardPlaces(f file, sentences []sentence, of []kind) (findings []Finding) {
+	for _, s := range sentences {
+		for _, k := range of {
+			for _, i := range k.in(s.words) {
+				findings = append(findings, Finding{Path: f.path, Line: s.lines[i], Remedy: k.remedy,
+					What: fmt.Sprintf("%q is hard to read, of kind %q", s.around(i), k.name)})
+			}
 		}
 	}
-	if len(found) > 0 {
-		return found
-	}
-	return places[:min(len(places), maxPlaces)]
+	return findings
 }

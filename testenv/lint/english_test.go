@@ -6,13 +6,6 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
-
-	"github.com/varvelog/varve/testenv/lint"
-)
-
-const (
-	counts  = "testenv/lint/english.txt"
-	columns = "package tell nobody whoever anew for-ever beside meanwhile what long\n"
 )
 
 // Each case is the text of a file below its package clause, and the kinds that
@@ -21,6 +14,7 @@ func TestPlainEnglishFinds(t *testing.T) {
 	words := func(n int) string { return strings.TrimSpace(strings.Repeat("so ", n)) }
 	for name, test := range map[string]struct{ text, want string }{
 		"words of comments":          {"// It told Nobody.\n\n// Whoever asks, asks anew, beside it, for ever; meanwhile.", "1 tell, 1 nobody, 3 whoever, 3 anew, 3 beside, 3 for-ever, 3 meanwhile"},
+		"more words":                 {"// Tell, telling, somebody, anybody, everybody, someone, whomever.", "1 tell, 1 tell, 1 nobody, 1 nobody, 1 nobody, 1 nobody, 1 whoever"},
 		"words over a line's end":    {"// It waits for\n// ever.", "2 for-ever"},
 		"a comment behind code":      {"var x int // tells", "1 tell"},
 		"a block":                    {"/* It holds\nwhat is left. */", "2 what"},
@@ -52,6 +46,9 @@ func TestPlainEnglishFinds(t *testing.T) {
 				_, rest, _ := strings.Cut(finding.What, "of kind \"")
 				kind, _, _ := strings.Cut(rest, "\"")
 				got = append(got, fmt.Sprint(finding.Line-1, " ", kind))
+				if finding.Path != "tiering/z.go" || finding.Remedy == "" {
+					t.Error(finding)
+				}
 			}
 			var want []string
 			if test.want != "" {
@@ -66,101 +63,23 @@ func TestPlainEnglishFinds(t *testing.T) {
 	}
 }
 
-// withCounts is the clean repository with three uses of "told" in tiering.
-func withCounts(table string) fstest.MapFS {
-	fsys := clean()
-	fsys["tiering/z.go"] = &fstest.MapFile{Data: []byte("package tiering\n\n// Told.\n\n// Told.\n\n// Told.\n")}
-	fsys[counts] = &fstest.MapFile{Data: []byte(table)}
-	return fsys
-}
-
-func TestCountsMayOnlyGoDown(t *testing.T) {
+// A string that a format fixed is left out in its own file, and nowhere else.
+func TestStringsThatAFormatFixedAreLeftOut(t *testing.T) {
+	const fixed = `var _ = "what it adds up to"`
 	for name, test := range map[string]struct {
-		row   string
-		isNew func(path string, line int) bool
-		want  []int // lines of findings
+		path, text string
+		want       int
 	}{
-		"as counted":                    {row: "tiering 3 0 0 0 0 0 0 0 0\n"},
-		"fewer":                         {row: "tiering 4 0 0 0 0 0 0 0 0\n"},
-		"more":                          {row: "tiering 2 0 0 0 0 0 0 0 0\n", want: []int{3, 5, 7}},
-		"more of this kind":             {row: "tiering 2 9 9 9 9 9 9 9 9\n", want: []int{3, 5, 7}},
-		"a package without a line":      {row: "tiering/journal 9 0 0 0 0 0 0 0 0\n", want: []int{3, 5, 7}},
-		"more, and the new one is seen": {"tiering 2 0 0 0 0 0 0 0 0\n", func(_ string, line int) bool { return line == 5 }, []int{5}},
-		"more, and no line is new":      {"tiering 2 0 0 0 0 0 0 0 0\n", func(string, int) bool { return false }, []int{3, 5, 7}},
+		"there":              {"tiering/segment/blob_test.go", fixed, 0},
+		"in another file":    {"tiering/segment/more_test.go", fixed, 1},
+		"more of the string": {"tiering/segment/blob_test.go", `var _ = "what it adds up to here"`, 1},
+		"in a comment":       {"tiering/segment/blob_test.go", "// what it adds up to", 1},
 	} {
 		t.Run(name, func(t *testing.T) {
-			findings, err := lint.Check(withCounts(columns+test.row), test.isNew)
-			if err != nil {
-				t.Fatal(err)
-			}
-			var lines []int
-			for _, f := range findings {
-				if f.Path != "tiering/z.go" || f.Remedy == "" || !strings.Contains(f.What, "tiering has 3") {
-					t.Error(f)
-				}
-				lines = append(lines, f.Line)
-			}
-			if !slices.Equal(lines, test.want) {
-				t.Errorf("findings on lines %v, want %v", lines, test.want)
-			}
-		})
-	}
-}
-
-func TestOnlySomeOfManyPlacesAreShown(t *testing.T) {
-	fsys := clean()
-	fsys["tiering/z.go"] = &fstest.MapFile{Data: []byte("package tiering\n" + strings.Repeat("\n// Anew.\n", 7))}
-	fsys[counts] = &fstest.MapFile{Data: []byte(columns + "tiering 9 9 9 1 9 9 9 9 9\n")}
-	findings := check(t, fsys)
-	if len(findings) != 5 || !strings.Contains(findings[0].What, "tiering has 7, over 1") {
-		t.Errorf("%d findings, want 5 of 7 places: %v", len(findings), findings)
-	}
-}
-
-func TestADamagedTableIsFound(t *testing.T) {
-	enough := "tiering 3 0 0 0 0 0 0 0 0\n"
-	for name, test := range map[string]struct{ table, want string }{
-		"other columns":      {"package tell\n" + enough, counts + ":1: columns"},
-		"too few numbers":    {columns + "fetch 1 2\n" + enough, counts + ":2: 3 columns, want 10"},
-		"no number":          {columns + "fetch 0 0 0 0 -1 0 0 0 0\n" + enough, counts + ":2: \"-1\" is no count"},
-		"not sorted":         {columns + enough + "fetch 0 0 0 0 0 0 0 0 0\n", counts + ":3: fetch is out of order"},
-		"the same one again": {columns + enough + enough, counts + ":3: tiering is out of order"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			fsys := withCounts(test.table)
-			findings := check(t, fsys)
-			if len(findings) == 0 || !strings.Contains(findings[0].String(), test.want) {
-				t.Errorf("findings %v, want %s", findings, test.want)
-			}
-			if _, text, err := lint.Lowered(fsys); err == nil {
-				t.Errorf("lowered all the same:\n%s", text)
-			}
-		})
-	}
-}
-
-func TestLoweringRaisesNoCount(t *testing.T) {
-	for name, test := range map[string]struct{ table, want string }{
-		"lowered":              {columns + "fetch 5 0 0 0 0 0 0 0 0\ntiering 7 1 0 0 0 0 0 0 0\n", "tiering 3 0 0 0 0 0 0 0 0"},
-		"not raised":           {columns + "tiering 2 1 0 0 0 0 0 0 0\n", "tiering 2 0 0 0 0 0 0 0 0"},
-		"not added":            {columns, ""},
-		"written without file": {"", "tiering 3 0 0 0 0 0 0 0 0"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			fsys := withCounts(test.table)
-			if test.table == "" {
-				delete(fsys, counts)
-			}
-			path, text, err := lint.Lowered(fsys)
-			if err != nil || path != counts {
-				t.Fatal(path, err)
-			}
-			if got := strings.Join(strings.Fields(string(text)), " "); got != strings.TrimSpace(columns)+strings.TrimRight(" "+test.want, " ") {
-				t.Errorf("table:\n%s\nwant the row %q", text, test.want)
-			}
-			fsys[path] = &fstest.MapFile{Data: text}
-			if _, again, err := lint.Lowered(fsys); err != nil || string(again) != string(text) {
-				t.Errorf("lowered again: %v\n%s", err, again)
+			fsys := clean()
+			fsys[test.path] = &fstest.MapFile{Data: []byte("package segment_test\n\n" + test.text + "\n")}
+			if got := check(t, fsys); len(got) != test.want {
+				t.Errorf("%d findings, want %d: %v", len(got), test.want, got)
 			}
 		})
 	}

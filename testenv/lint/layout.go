@@ -30,20 +30,6 @@ const (
 	maxTestFunctionLines = 100
 )
 
-// longerFiles are files that were over the limit when it came to bind. Each may
-// have this many lines, and must leave the list when it is split.
-var longerFiles = map[string]int{
-	"fetch/cache/replay_test.go":              513,
-	"fetch/fetch_test.go":                     508,
-	"ingest/sim_shard_test.go":                484,
-	"metadata/coordinator/group/join_test.go": 498,
-	"tiering/batch/check_test.go":             522,
-	"tiering/journal/core_test.go":            538,
-	"tiering/journal/mover_test.go":           519,
-	"tiering/segment/hostile_test.go":         501,
-	"tiering/verify/verify_test.go":           578,
-}
-
 func sizes(t *tree) (findings []Finding) {
 	for f := range t.source {
 		findings = append(findings, fileSize(f)...)
@@ -64,13 +50,9 @@ func sizes(t *tree) (findings []Finding) {
 }
 
 func fileSize(f file) []Finding {
-	n, longer := strings.Count(string(f.text), "\n"), longerFiles[f.path]
-	switch limit := max(maxFileLines, longer); {
-	case n > limit:
-		return []Finding{{Path: f.path, What: fmt.Sprintf("%d lines, over %d", n, limit), Remedy: "split it by subject"}}
-	case longer > 0 && n <= maxFileLines:
-		return []Finding{{Path: f.path, What: fmt.Sprintf("%d lines, and still among longerFiles", n),
-			Remedy: "delete its line in testenv/lint/layout.go"}}
+	n := strings.Count(string(f.text), "\n")
+	if n <= maxFileLines {
+		return nil
 	}
-	return nil
+	return []Finding{{Path: f.path, What: fmt.Sprintf("%d lines, over %d", n, maxFileLines), Remedy: "split it by subject"}}
 }

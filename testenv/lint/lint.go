@@ -7,11 +7,11 @@
 //   - files and functions have limits of length;
 //   - a name that only tests use is not exported;
 //   - texts name only documents, folders and symbols that exist;
-//   - comments and messages get no harder to read.
+//   - comments, messages and names keep to plain English.
 //
 // It promises that each finding has a place, a fault and a remedy. It
 // knows no exception that is not written down, with its reason, in the rule's
-// own table; a limit is a ratchet and may only go down.
+// own table. A limit may only go down.
 //
 // It never changes a file, and reads nothing outside of the tree it is given.
 package lint
@@ -40,16 +40,11 @@ func (f Finding) String() string {
 
 // Check applies every rule to the repository at the root of fsys and returns
 // the findings by path and line. An error means that it could not be read.
-//
-// isNew reports whether a line came after the counts were written, so that a
-// count which is too high can name the lines that made it so. It is called only
-// then, and may be nil.
-func Check(fsys fs.FS, isNew func(path string, line int) bool) ([]Finding, error) {
+func Check(fsys fs.FS) ([]Finding, error) {
 	repository, err := load(fsys)
 	if err != nil {
 		return nil, err
 	}
-	repository.isNew = isNew
 	var findings []Finding
 	for _, rule := range []func(*tree) []Finding{layout, packageDocs, imports, calls, gates, sizes, texts, symbols, exports, english} {
 		findings = append(findings, rule(repository)...)

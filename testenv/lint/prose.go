@@ -45,15 +45,19 @@ func comments(t *tree, f file) (found []sentence) {
 
 // literals returns the sentences of the file's string literals that have a
 // space: messages of errors, logs and tests, and help. A literal without one is
-// a name or a key.
+// a name or a key. Strings that a format fixed are left out.
 func literals(t *tree, f file) (found []sentence) {
 	ast.Inspect(f.ast, func(node ast.Node) bool {
 		literal, ok := node.(*ast.BasicLit)
 		if !ok || literal.Kind != token.STRING || !strings.Contains(literal.Value, " ") {
 			return true
 		}
+		text := unquoted(literal.Value)
+		if text == fixedStrings[f.path] {
+			return true
+		}
 		var s splitter
-		for i, part := range strings.Split(unquoted(literal.Value), "\n") {
+		for i, part := range strings.Split(text, "\n") {
 			s.add(part, t.line(literal.Pos())+i)
 		}
 		found = append(found, s.end()...)

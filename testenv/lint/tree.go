@@ -18,7 +18,6 @@ type tree struct {
 	paths   map[string]bool
 	files   []file // text files, by path
 	fset    *token.FileSet
-	isNew   func(path string, line int) bool // as of Check
 }
 
 // file is a text file.
