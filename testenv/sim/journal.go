@@ -111,9 +111,12 @@ func (f perfect) Get(_ context.Context, key string) ([]byte, error) {
 	return b, nil
 }
 
+func (f perfect) GetRange(ctx context.Context, key string, offset, length int64) ([]byte, error) {
+	return rangeOf(f.Get(ctx, key))(offset, length)
+}
+
 func (f perfect) GetTail(ctx context.Context, key string, n int64) ([]byte, int64, error) {
-	b, err := f.Get(ctx, key)
-	return b[max(0, int64(len(b))-n):], int64(len(b)), err
+	return tailOf(f.Get(ctx, key))(n)
 }
 
 // readFloor reads floor objects until one is absent.
