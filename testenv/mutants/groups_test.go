@@ -55,6 +55,16 @@ last.readers = append(last.readers, read)`, "_ = read"),
 	{name: "group let go of while its end is in doubt", by: groups, edits: []edit{
 		never("metadata/coordinator/group.Machine.settle", "k != nil && k.meta != nil && (len(k.meta.members) > 0 || k.meta.generation != g.generation)"),
 	}},
+	{name: "group left alive when its end in doubt is committed", by: groups, edits: []edit{
+		swap("metadata/coordinator/group.Machine.follow", `m.settle(g)
+return`, "return"),
+	}},
+	{name: "generation that is over gives out assignments", by: groups, edits: []edit{
+		swap("metadata/coordinator/group.Machine.follow", "g.generation == meta.generation", "g.generation >= 0"),
+	}},
+	{name: "members in doubt left without a session", by: groups, edits: []edit{
+		swap("metadata/coordinator/group.Machine.follow", "m.sessionFrom(time.UnixMilli(at.TimestampMs), who)", "_, _ = time.UnixMilli(at.TimestampMs), who"),
+	}},
 	{name: "leader not restored", by: groups, edits: []edit{
 		swap("metadata/coordinator/group.live.restore", "g.leader = leader.id", "_ = leader"),
 	}},

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/varvelog/varve/metadata/coordinator"
 )
@@ -61,35 +62,72 @@ type keptMember struct {
 
 // Apply implements coordinator.Machine.
 func (m *Machine) Apply(at coordinator.Position, r coordinator.Record) error {
-	if err := m.apply(r); err != nil {
+	group, err := m.apply(r)
+	if err != nil {
 		return fmt.Errorf("apply the record at offset %d of the consumer offsets: %w", at.Offset, err)
+	}
+	if m.expiry.fire != nil { // it leads
+		m.follow(at, group)
 	}
 	return nil
 }
 
-func (m *Machine) apply(r coordinator.Record) error {
+// apply changes the kept state, and returns the group that the record is about.
+func (m *Machine) apply(r coordinator.Record) (group string, err error) {
 	key, err := decodeKey(r.Key)
 	if err != nil {
-		return err
+		return "", err
 	}
 	if !key.isOffset {
 		meta, err := decodeMetadata(r.Value)
 		if err != nil {
-			return err
+			return "", err
 		}
 		m.setMetadata(key.group, meta)
-		return nil
+		return key.group, nil
 	}
 	if r.Value == nil {
 		m.dropOffset(key.group, key.partition)
-		return nil
+		return key.group, nil
 	}
 	offset, err := decodeOffset(r.Value)
 	if err != nil {
-		return err
+		return "", err
 	}
 	m.keptOf(key.group).offsets[key.partition] = offset
-	return nil
+	return key.group, nil
+}
+
+// follow brings the live groups in line with a record. Its append may have been
+// in doubt, or an earlier leadership made it: then no request waits for it. So a
+// group may end here, or members come back. A stable group has written its own
+// generation, so another one supersedes it. Members have a session from the time
+// of the record.
+func (m *Machine) follow(at coordinator.Position, group string) {
+	meta := &metadata{sinceMs: -1}
+	if k := m.kept[group]; k != nil && k.meta != nil {
+		meta = k.meta
+	}
+	g := m.live[group]
+	switch {
+	case g == nil && len(meta.members) > 0:
+		g = m.create(group)
+	case g == nil:
+		return
+	case g.state != Stable || g.generation == meta.generation:
+		m.settle(g)
+		return
+	}
+	m.timers.stop(&g.syncing)
+	for _, who := range slices.Clone(g.members) {
+		m.remove(g, who)
+	}
+	g.state = Empty
+	g.restore(m, meta)
+	for _, who := range g.members {
+		m.sessionFrom(time.UnixMilli(at.TimestampMs), who)
+	}
+	m.settle(g)
 }
 
 func (m *Machine) keptOf(group string) *kept {

@@ -134,7 +134,11 @@ func (m *Machine) remove(g *live, who *member) {
 
 // startSession starts a member's session again.
 func (m *Machine) startSession(out coordinator.Out, who *member) {
-	m.timers.set(&who.session, out.Now().Add(time.Duration(who.sessionMs)*time.Millisecond))
+	m.sessionFrom(out.Now(), who)
+}
+
+func (m *Machine) sessionFrom(start time.Time, who *member) {
+	m.timers.set(&who.session, start.Add(time.Duration(who.sessionMs)*time.Millisecond))
 }
 
 // sessionOver removes a member that sent nothing. One that waits for an answer

@@ -28,6 +28,7 @@ type model struct {
 	acked   map[string]int64      // the highest offset a commit of which was answered, by group
 	sent    int64                 // the last offset that a client tried to commit
 	doubted map[string]bool       // groups whose records may be in doubt
+	outage  int                   // steps for which all appends are in doubt
 }
 
 // generation is one of a group while it was alive: a group that was forgotten
@@ -88,6 +89,12 @@ func runModel(t *seeded.T, _ struct{}) {
 
 func (m *model) step() {
 	c := m.clients[m.rng.IntN(len(m.clients))]
+	if m.outage > 0 {
+		m.outage--
+		if i := slices.IndexFunc(m.queue, func(a *appended) bool { return a.done != nil }); i >= 0 {
+			m.fail(i)
+		}
+	}
 	switch n := m.rng.IntN(100); {
 	case n < 45:
 		m.act(c)
@@ -95,13 +102,16 @@ func (m *model) step() {
 		m.pass(time.Duration(m.rng.IntN(4000)) * time.Millisecond)
 	case n < 85:
 		for range 1 + m.rng.IntN(3) {
-			if len(m.queue) > 0 {
+			if len(m.queue) > 0 && m.outage == 0 {
 				m.commit()
 			}
 		}
 	case n < 88:
 		if len(m.queue) > 0 {
 			m.fail(m.rng.IntN(len(m.queue)))
+			if m.rng.IntN(4) == 0 {
+				m.outage = m.rng.IntN(100)
+			}
 		}
 	case n < 90: // an append that was in doubt is lost
 		if i := slices.IndexFunc(m.queue, func(a *appended) bool { return a.done == nil }); i >= 0 {
@@ -367,81 +377,4 @@ func (m *model) deleting(group string) bool {
 			return err == nil && r.Value == nil && key.group == group
 		})
 	})
-}
-
-// verify checks the conditions on the machine that must hold after every step.
-func (m *model) verify() {
-	m.check()
-	for id, g := range m.m.live {
-		if g.gone {
-			m.t.Fatalf("group %s is gone and alive", id)
-		}
-		m.verifyGroup(g)
-	}
-}
-
-func (m *model) verifyGroup(g *live) {
-	static := 0
-	for _, who := range g.members {
-		if g.byID[who.id] != who {
-			m.t.Fatalf("member %s of %s is not found by its id", who.id, g.id)
-		}
-		if who.instance != nil {
-			if static++; g.static[*who.instance] != who {
-				m.t.Fatalf("member %s of %s is not found by its instance", who.id, g.id)
-			}
-		}
-		if who.sync != nil && g.state != CompletingRebalance {
-			m.t.Fatalf("member %s waits for an assignment while %s is %v", who.id, g.id, g.state)
-		}
-		waits := who.join != nil || who.sync != nil
-		if who.session.index == 0 && !waits {
-			m.t.Fatalf("session of member %s of %s never ends", who.id, g.id)
-		}
-	}
-	switch {
-	case len(g.byID) != len(g.members) || len(g.static) != static:
-		m.t.Fatalf("group %s has %d members, %d ids, %d of %d instances", g.id, len(g.members), len(g.byID), len(g.static), static)
-	case (g.leader == "") != (len(g.members) == 0) || g.leader != "" && g.byID[g.leader] == nil:
-		m.t.Fatalf("leader of %s is %q", g.id, g.leader)
-	case g.state == PreparingRebalance && g.joining.index == 0, g.state == CompletingRebalance && g.syncing.index == 0 && !g.assigned:
-		m.t.Fatalf("group %s is %v forever", g.id, g.state)
-	case g.state == Empty && len(g.members) > 0, g.state == Stable && len(g.members) == 0:
-		m.t.Fatalf("group %s is %v with %d members", g.id, g.state, len(g.members))
-	}
-	if g.state == Stable && len(g.writes) == 0 && !m.doubted[g.id] {
-		m.verifyKept(g)
-	}
-}
-
-// verifyKept holds a stable group against its record.
-func (m *model) verifyKept(g *live) {
-	k := m.m.kept[g.id]
-	if k == nil || k.meta == nil {
-		m.t.Fatalf("group %s is stable and not kept", g.id)
-	}
-	live := g.metadata(func(who *member) []byte { return who.assignment })
-	live.sinceMs = k.meta.sinceMs
-	if a, b := metadataRecord(g.id, live), metadataRecord(g.id, k.meta); !bytes.Equal(a.Value, b.Value) {
-		m.t.Fatalf("group %s is\n%q, and is kept as\n%q", g.id, a.Value, b.Value)
-	}
-}
-
-// finish ends all clients: then no request may wait, and no group be alive.
-func (m *model) finish() {
-	m.auto = true
-	m.turn()
-	for range 20 {
-		m.pass(time.Minute)
-		m.verify()
-	}
-	for _, c := range m.calls {
-		if c.answers != 1 {
-			m.t.Fatalf("%s of leadership %d (now %d) has %d answers", c.what, c.lead, m.leads, c.answers)
-		}
-	}
-	m.pass(8 * 24 * time.Hour)
-	if len(m.m.live) > 0 || len(m.m.kept) > 0 {
-		m.t.Fatalf("groups are left: %v", m.m.List())
-	}
 }
