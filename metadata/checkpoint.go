@@ -78,7 +78,7 @@ func (s *State) Restore(payload []byte) error {
 		return fmt.Errorf("restore metadata checkpoint of seq %d: seq %d was applied already", head.Seq, s.head.Seq)
 	}
 	s.head, s.img, s.listing, s.placements = head, img, nil, restoredPlacements(head.Seq, img)
-	s.wakeLocked()
+	s.watchers.wake()
 	return nil
 }
 

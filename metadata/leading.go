@@ -86,11 +86,16 @@ func (l *leading) take(cmd *command) {
 		}
 		return
 	}
-	l.entries = append(l.entries, entries...)
-	l.planned += uint64(len(entries))
+	l.add(entries)
 	cmd.upTo = l.planned
 	l.waiting = append(l.waiting, cmd)
 	l.answer()
+}
+
+// add takes planned entries, which flush sends.
+func (l *leading) add(entries []segment.Entry) {
+	l.entries = append(l.entries, entries...)
+	l.planned += uint64(len(entries))
 }
 
 // answer answers the commands whose plans are committed.

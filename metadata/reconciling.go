@@ -78,8 +78,7 @@ func (l *leading) purge() error {
 			return fmt.Errorf("purge deleted topics: %w", err)
 		}
 	}
-	l.entries = append(l.entries, entries...)
-	l.planned += uint64(len(entries))
+	l.add(entries)
 	return nil
 }
 

@@ -19,7 +19,7 @@ type Reconciled interface {
 type Reports struct {
 	mu       sync.Mutex
 	journals map[uint32]report
-	watchers map[chan<- struct{}]bool
+	watchers watchers
 }
 
 type report struct {
@@ -29,7 +29,7 @@ type report struct {
 
 // NewReports returns Reports that know of no leader.
 func NewReports() *Reports {
-	return &Reports{journals: map[uint32]report{}, watchers: map[chan<- struct{}]bool{}}
+	return &Reports{journals: map[uint32]report{}}
 }
 
 // Leads notes that a journal has a leader, or has none any more.
@@ -53,12 +53,7 @@ func (r *Reports) change(journal uint32, change func(*report)) {
 		return
 	}
 	r.journals[journal] = after
-	for wake := range r.watchers {
-		select {
-		case wake <- struct{}{}:
-		default:
-		}
-	}
+	r.watchers.wake()
 }
 
 // Reconciled implements Reconciled.
@@ -71,12 +66,5 @@ func (r *Reports) Reconciled(journal uint32) (seq uint64, led bool) {
 
 // Watch implements Reconciled.
 func (r *Reports) Watch(wake chan<- struct{}) (cancel func()) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.watchers[wake] = true
-	return func() {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		delete(r.watchers, wake)
-	}
+	return r.watchers.watch(wake)
 }

@@ -15,7 +15,7 @@ type State struct {
 	img      *image
 	head     segment.Header // of the last object applied
 	listing  *listing       // made when asked for, dropped by a change
-	watchers map[chan<- struct{}]int
+	watchers watchers
 
 	placements placements
 }
@@ -31,7 +31,7 @@ type Node struct {
 
 // New is the state before the first object of the journal.
 func New() *State {
-	return &State{img: newImage(), watchers: map[chan<- struct{}]int{}, placements: newPlacements()}
+	return &State{img: newImage(), placements: newPlacements()}
 }
 
 // Apply takes the next valid object of journal 0: its footer and its entries,
@@ -59,7 +59,7 @@ func (s *State) Apply(f *segment.Footer, entries []segment.Entry) error {
 		s.listing = nil
 		s.placements.follow(f.Header.Seq, changes, s.img)
 	}
-	s.wakeLocked()
+	s.watchers.wake()
 	return nil
 }
 
@@ -213,23 +213,5 @@ func (s *State) Journals() []uint32 {
 // changes nothing: callers wait for its seq. A channel with room for one is enough: a
 // reader that looks at the state after receiving misses nothing. cancel ends it.
 func (s *State) Watch(wake chan<- struct{}) (cancel func()) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.watchers[wake]++
-	return sync.OnceFunc(func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if s.watchers[wake]--; s.watchers[wake] == 0 {
-			delete(s.watchers, wake)
-		}
-	})
-}
-
-func (s *State) wakeLocked() {
-	for wake := range s.watchers {
-		select {
-		case wake <- struct{}{}:
-		default:
-		}
-	}
+	return s.watchers.watch(wake)
 }
