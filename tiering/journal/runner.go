@@ -59,7 +59,7 @@ func (r *runner) WakeAt(at time.Time) {
 
 // Go runs work on a goroutine.
 func (r *runner) Go(limit time.Duration, work func(context.Context, objstore.Store), done func()) {
-	r.start(func() {
+	r.wg.Go(func() {
 		ctx, cancel := context.WithTimeout(r.ctx, limit)
 		defer cancel()
 		work(ctx, r.store)
@@ -124,7 +124,7 @@ func (r *runner) fetchAhead(a Get) {
 		}
 		answer := make(chan GotObject, 1)
 		r.ahead[seq] = answer
-		r.start(func() {
+		r.wg.Go(func() {
 			ctx, cancel := context.WithTimeout(r.ctx, Limit(Get{}))
 			defer cancel()
 			answer <- r.readObject(ctx, seq)
@@ -144,7 +144,7 @@ func (r *runner) readObject(ctx context.Context, seq uint64) GotObject {
 }
 
 func (r *runner) wait(a Wait) {
-	r.start(func() {
+	r.wg.Go(func() {
 		t := time.NewTimer(a.For)
 		defer t.Stop()
 		select {
@@ -158,28 +158,18 @@ func (r *runner) wait(a Wait) {
 // run starts the request of a, and sends its answer.
 func (r *runner) run(a Action, f func(context.Context) Event) {
 	limit := Limit(a)
-	r.start(func() {
+	r.wg.Go(func() {
 		ctx, cancel := context.WithTimeout(r.ctx, limit)
 		defer cancel()
 		r.send(f(ctx))
 	})
 }
 
-func (r *runner) start(f func()) {
-	r.wg.Add(1)
-	go func() {
-		defer r.wg.Done()
-		f()
-	}()
-}
-
 // send hands ev to the owner, or drops it if the owner has closed.
-func (r *runner) send(ev Event) bool {
+func (r *runner) send(ev Event) {
 	select {
 	case r.events <- ev:
-		return true
 	case <-r.ctx.Done():
-		return false
 	}
 }
 
