@@ -25,8 +25,6 @@ const (
 	// reads is how often a damaged cluster object is read before it
 	// counts as damaged.
 	reads = 3
-	// ProbePrefix is where a writing node tests the store.
-	ProbePrefix = "probe"
 )
 
 // ErrNone: there is no cluster in the bucket, and this node does not create one.
@@ -87,7 +85,7 @@ func read(ctx context.Context, store objstore.Store) (segment.Cluster, error) {
 }
 
 func testStore(ctx context.Context, store objstore.Store) error {
-	if err := objstore.CreateTwice(ctx, store, ProbePrefix); err != nil {
+	if err := objstore.CreateTwice(ctx, store, segment.ProbePrefix); err != nil {
 		return fmt.Errorf("test bucket %s: %w", store, err)
 	}
 	return nil
@@ -98,7 +96,7 @@ func testStore(ctx context.Context, store objstore.Store) error {
 // call wrote it.
 func create(ctx context.Context, store objstore.Store, log *slog.Logger) (segment.Cluster, error) {
 	log.Info("new bucket: testing whether the store can keep data safe", "bucket", store.String())
-	if err := objstore.Probe(ctx, store, ProbePrefix, func(s objstore.Step) {
+	if err := objstore.Probe(ctx, store, segment.ProbePrefix, func(s objstore.Step) {
 		log.Debug("store test", "step", s.Name, "done", s.Done, "total", s.Total)
 	}); err != nil {
 		return segment.Cluster{}, fmt.Errorf("test bucket %s: %w", store, err)

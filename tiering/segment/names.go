@@ -10,6 +10,10 @@ import (
 // store's prefix.
 const ClusterKey = "cluster"
 
+// ProbePrefix is where a program tests the store, below it and a slash. Objects there
+// are left by a test that was cut short.
+const ProbePrefix = "probe"
+
 // Name names an object that holds records of partitions. Names are small and can be
 // compared with ==. Readers make a key of one only to ask the store or the cache.
 type Name struct {

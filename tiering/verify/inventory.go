@@ -14,8 +14,7 @@ import (
 
 const (
 	journalsPrefix = "journals/"
-	probePrefix    = "probe/" // left by a test of the store that was cut short
-	maxUnknown     = 100      // keys reported one by one
+	maxUnknown     = 100 // keys reported one by one
 )
 
 // stored is the listing of a journal. It is a hint: it has the places to read,
@@ -101,7 +100,7 @@ func (inv *inventory) journal(id uint32) *stored {
 
 // add adds a key.
 func (inv *inventory) add(i objstore.Info) {
-	if i.Key == segment.ClusterKey || strings.HasPrefix(i.Key, probePrefix) {
+	if i.Key == segment.ClusterKey || strings.HasPrefix(i.Key, segment.ProbePrefix+"/") {
 		return
 	}
 	if rest, ok := strings.CutPrefix(i.Key, journalsPrefix); ok {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/varvelog/varve/cmd/internal/bucket"
 	"github.com/varvelog/varve/tiering/objstore"
+	"github.com/varvelog/varve/tiering/segment"
 )
 
 const bucketEnv = "VARVE_BUCKET"
@@ -92,7 +93,7 @@ func probe(ctx context.Context, env *Env, url string, create, asked bool, output
 	result := probeResult{Bucket: bucket.Redact(url), Verdict: "safe", Steps: []probeStep{}}
 	var now atomic.Pointer[objstore.Step]
 	stop := showProgress(env, "bucket probe", asked, func() progress { return probeProgress(now.Load()) })
-	err = objstore.Probe(ctx, store, "probe", func(s objstore.Step) {
+	err = objstore.Probe(ctx, store, segment.ProbePrefix, func(s objstore.Step) {
 		now.Store(&s)
 		result.note(s)
 	})

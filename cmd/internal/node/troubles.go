@@ -11,7 +11,6 @@ import (
 
 	"github.com/varvelog/varve/cmd/internal/health"
 	"github.com/varvelog/varve/ingest/wal"
-	"github.com/varvelog/varve/metadata/cluster"
 	"github.com/varvelog/varve/tiering/journal"
 	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/partlog"
@@ -41,7 +40,7 @@ func (n *node) newWatch() *bucket.Watch {
 		Now:      time.Now,
 	}
 	if n.writes() {
-		opt.Write = func(ctx context.Context) error { return objstore.CreateTwice(ctx, n.store, cluster.ProbePrefix) }
+		opt.Write = func(ctx context.Context) error { return objstore.CreateTwice(ctx, n.store, segment.ProbePrefix) }
 	}
 	return bucket.NewWatch(opt)
 }
