@@ -58,6 +58,7 @@ func TestFailedBuildLeavesNoBinaryAndGivesTheReason(t *testing.T) {
 	t.Setenv("HOME", cache)
 	t.Setenv("XDG_CACHE_HOME", cache)
 	t.Setenv("GOFLAGS", "-no-such-flag")
+	noTelemetry(t)
 	_, err := miniod.Build(context.Background(), io.Discard)
 	if err == nil || !strings.Contains(err.Error(), "no-such-flag") {
 		t.Errorf("Build = %v, want the go command's words", err)
@@ -67,6 +68,17 @@ func TestFailedBuildLeavesNoBinaryAndGivesTheReason(t *testing.T) {
 	}
 	if left, err := filepath.Glob(filepath.Join(cache, "varve", "building-*")); err != nil || len(left) > 0 {
 		t.Errorf("left behind: %q, %v", left, err)
+	}
+}
+
+// noTelemetry keeps the go command from starting a process of its own for telemetry. It
+// outlives the command, and writes below the home folder while that is removed.
+func noTelemetry(t *testing.T) {
+	config := t.TempDir()
+	t.Setenv("XDG_CONFIG_HOME", config)
+	mode := filepath.Join(config, "go", "telemetry", "mode")
+	if err := errors.Join(os.MkdirAll(filepath.Dir(mode), 0o755), os.WriteFile(mode, []byte("off"), 0o644)); err != nil {
+		t.Fatal(err)
 	}
 }
 
