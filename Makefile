@@ -65,16 +65,18 @@ test: check build bin/minioserver ## vet, gofmt and all tests, next to one MinIO
 test-short: check build ## the same without MinIO, and without slow tests
 	@VARVE_BIN='$(CURDIR)/bin/varve' $(TEST) -short $(TESTFLAGS) $(PACKAGES)
 
+# With the tag poison, memory is overwritten when its last holder lets go of it.
 race: bin/minioserver ## all tests under the race detector, varve too (needs a C compiler)
-	CGO_ENABLED=1 $(BUILD) -race -o bin/varve-race ./cmd/varve
+	CGO_ENABLED=1 $(BUILD) -race -tags poison -o bin/varve-race ./cmd/varve
 	@VARVE_BIN='$(CURDIR)/bin/varve-race' CGO_ENABLED=1 \
-		bin/minioserver exec -- $(TEST) -race $(TESTFLAGS) $(PACKAGES)
+		bin/minioserver exec -- $(TEST) -race -tags poison $(TESTFLAGS) $(PACKAGES)
 
 fuzz: ## run each fuzz target for FUZZTIME=60s
 	@GO='$(GO)' testenv/fuzz.sh $(FUZZTIME) $(FOLDERS)
 
-torture: build minio ## run varve under faults: DURATION=1m SEED=0 ROUNDS=1
-	$(GO) run ./testenv/torture --varve bin/varve --duration $(DURATION) --seed $(SEED) --rounds $(ROUNDS) $(TORTUREFLAGS)
+torture: minio ## run varve under faults: DURATION=1m SEED=0 ROUNDS=1
+	CGO_ENABLED=0 $(BUILD) -tags poison -o bin/varve-poison ./cmd/varve
+	$(GO) run ./testenv/torture --varve bin/varve-poison --duration $(DURATION) --seed $(SEED) --rounds $(ROUNDS) $(TORTUREFLAGS)
 
 clients: build bin/minioserver ## install other Kafka clients and Kafka's tools, test varve with them
 	@VARVE_BIN='$(CURDIR)/bin/varve' bin/minioserver exec -- \
