@@ -48,11 +48,11 @@ func TestEarliestIsWhereADeletionEndedOnceTheHeadIsProved(t *testing.T) {
 		w.deleteBefore(keyA, 3)
 		return nil
 	}
-	at, err := w.reader.ListOffset(t.Context(), keyA, -1, Earliest)
+	at, err := w.reader.Offsets().ListOffset(t.Context(), keyA, -1, Earliest)
 	if err != nil || at != (OffsetAt{Offset: 3, Timestamp: -1, Epoch: 1}) {
 		t.Errorf("earliest %+v, %v, want 3", at, err)
 	}
-	if at, err := w.reader.ListOffset(t.Context(), keyA, -1, MaxTimestamp); err != nil || at != nowhere {
+	if at, err := w.reader.Offsets().ListOffset(t.Context(), keyA, -1, MaxTimestamp); err != nil || at != nowhere {
 		t.Errorf("greatest timestamp of an empty log %+v, %v", at, err)
 	}
 }

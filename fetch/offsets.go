@@ -26,23 +26,34 @@ type OffsetAt struct {
 
 var nowhere = OffsetAt{Offset: -1, Timestamp: -1, Epoch: -1}
 
+// Offsets is one request for offsets of partitions. They share one proof of the head of
+// each journal, and one wait for its acknowledged records. It is made when the request
+// has arrived, and answers no other one. It is safe for concurrent use.
+type Offsets struct{ query *query }
+
+// Offsets begins a request for offsets.
+func (r *Reader) Offsets() Offsets { return Offsets{r.newQuery()} }
+
 // ListOffset finds an offset. For a timestamp of 0 or more, in Unix milliseconds, it is
 // exactly that of the first record which is not older; else see the special timestamps.
 // leaderEpoch is the epoch that the client knows, -1 if it knows none.
-func (r *Reader) ListOffset(ctx context.Context, k partlog.Key, leaderEpoch int32, timestamp int64) (OffsetAt, error) {
+func (o Offsets) ListOffset(ctx context.Context, k partlog.Key, leaderEpoch int32, timestamp int64) (OffsetAt, error) {
 	if timestamp < MaxTimestamp {
 		return nowhere, fmt.Errorf("list offset for timestamp %d: %w", timestamp, ErrTimestamp)
 	}
-	q := r.newQuery()
+	q := o.query
 	j, err := q.locate(k)
 	if err != nil {
 		return nowhere, err
+	}
+	if timestamp == Latest || timestamp == Earliest { // reads no object
+		return q.listOffset(ctx, j, k, leaderEpoch, timestamp)
 	}
 	ctx, cancel := context.WithTimeout(ctx, readLimit)
 	defer cancel()
 	at, err := q.listOffset(ctx, j, k, leaderEpoch, timestamp)
 	if errors.Is(err, errMissing) { // as Fetch does: look again, with the head proved
-		if err := q.prove(ctx, j); err != nil {
+		if err := q.proveAgain(ctx, j); err != nil {
 			return nowhere, err
 		}
 		at, err = q.listOffset(ctx, j, k, leaderEpoch, timestamp)
@@ -320,9 +331,9 @@ type EpochEnd struct {
 
 // EpochEnd answers OffsetForLeaderEpoch, from a proved head. leaderEpoch is the epoch that
 // the client knows, -1 if it knows none.
-func (r *Reader) EpochEnd(ctx context.Context, k partlog.Key, leaderEpoch, epoch int32) (EpochEnd, error) {
+func (o Offsets) EpochEnd(ctx context.Context, k partlog.Key, leaderEpoch, epoch int32) (EpochEnd, error) {
 	unknown := EpochEnd{Epoch: -1, End: -1}
-	q := r.newQuery()
+	q := o.query
 	j, err := q.locate(k)
 	if err != nil {
 		return unknown, err

@@ -96,7 +96,7 @@ func TestListOffsetMatchesANaiveLog(t *testing.T) {
 			all = all[start:]
 		}
 		list := func(timestamp int64) OffsetAt {
-			at, err := w.reader.ListOffset(t.Context(), keyA, -1, timestamp)
+			at, err := w.reader.Offsets().ListOffset(t.Context(), keyA, -1, timestamp)
 			if err != nil {
 				rt.Fatal(err)
 			}
@@ -140,7 +140,7 @@ func TestListOffsetOfAMovedPartitionStartsAtItsStart(t *testing.T) {
 	w := newWorld(t, nil)
 	w.ends[keyA] = 100
 	w.values("a")
-	if at, err := w.reader.ListOffset(t.Context(), keyA, -1, Earliest); err != nil || at.Offset != 100 {
+	if at, err := w.reader.Offsets().ListOffset(t.Context(), keyA, -1, Earliest); err != nil || at.Offset != 100 {
 		t.Errorf("earliest %+v, %v", at, err)
 	}
 }
@@ -168,12 +168,12 @@ func TestListOffsetProvesTheHead(t *testing.T) {
 				w.commit(map[partlog.Key][][]byte{keyA: {batchOf(50, "b")}})
 				return nil
 			}
-			at, err := w.reader.ListOffset(t.Context(), keyA, -1, tc.timestamp)
+			at, err := w.reader.Offsets().ListOffset(t.Context(), keyA, -1, tc.timestamp)
 			if err != nil || at.Offset != tc.want || w.prover.calls.Load() != tc.proofs {
 				t.Errorf("%+v, %v after %d proofs, want %d after %d", at, err, w.prover.calls.Load(), tc.want, tc.proofs)
 			}
 			w.prover.do = func(context.Context) error { return errors.New("no store") }
-			_, err = w.reader.ListOffset(t.Context(), keyA, -1, tc.timestamp)
+			_, err = w.reader.Offsets().ListOffset(t.Context(), keyA, -1, tc.timestamp)
 			if found := tc.timestamp == 1 || tc.timestamp == 50; !found && !errors.Is(err, ErrNotReady) {
 				t.Errorf("without a proof: error %v, want ErrNotReady", err)
 			}
@@ -186,13 +186,13 @@ func TestListOffsetProvesTheHead(t *testing.T) {
 func TestWhatIsTakenForTheEndKnowsWhatWasAcknowledged(t *testing.T) {
 	ask := func(timestamp int64) func(w *world) (int64, error) {
 		return func(w *world) (int64, error) {
-			at, err := w.reader.ListOffset(t.Context(), keyA, -1, timestamp)
+			at, err := w.reader.Offsets().ListOffset(t.Context(), keyA, -1, timestamp)
 			return at.Offset, err
 		}
 	}
 	end := func(epoch int32) func(w *world) (int64, error) {
 		return func(w *world) (int64, error) {
-			at, err := w.reader.EpochEnd(t.Context(), keyA, -1, epoch)
+			at, err := w.reader.Offsets().EpochEnd(t.Context(), keyA, -1, epoch)
 			return at.End, err
 		}
 	}
@@ -237,7 +237,7 @@ func TestWhatIsTakenForTheEndKnowsWhatWasAcknowledged(t *testing.T) {
 func TestListOffsetRefusesUnknownSpecialTimestamps(t *testing.T) {
 	w := newWorld(t, nil)
 	w.values("a")
-	if _, err := w.reader.ListOffset(t.Context(), keyA, -1, -4); !errors.Is(err, ErrTimestamp) {
+	if _, err := w.reader.Offsets().ListOffset(t.Context(), keyA, -1, -4); !errors.Is(err, ErrTimestamp) {
 		t.Errorf("error %v, want ErrTimestamp", err)
 	}
 }
@@ -265,7 +265,7 @@ func TestALookUpByTimeStepsOverRecordsThatDoNotDecode(t *testing.T) {
 			for timestamp, want := range map[int64]OffsetAt{
 				0: {1, 6, 1}, 5: {1, 6, 1}, 7: {2, 40, 1}, 41: nowhere, 90: nowhere, MaxTimestamp: {2, 40, 1},
 			} {
-				if at, err := w.reader.ListOffset(t.Context(), keyA, -1, timestamp); err != nil || at != want {
+				if at, err := w.reader.Offsets().ListOffset(t.Context(), keyA, -1, timestamp); err != nil || at != want {
 					t.Errorf("%s, timestamp %d: %+v, %v, want %+v", name, timestamp, at, err, want)
 				}
 			}
@@ -284,7 +284,7 @@ func TestAPartitionOfNothingButGarbageHasNoTime(t *testing.T) {
 	w := newWorld(t, nil)
 	w.commit(map[partlog.Key][][]byte{keyA: {garbled(t, 5), garbled(t, 9)}})
 	for _, timestamp := range []int64{0, 9, MaxTimestamp} {
-		if at, err := w.reader.ListOffset(t.Context(), keyA, -1, timestamp); err != nil || at != nowhere {
+		if at, err := w.reader.Offsets().ListOffset(t.Context(), keyA, -1, timestamp); err != nil || at != nowhere {
 			t.Errorf("timestamp %d: %+v, %v", timestamp, at, err)
 		}
 	}
@@ -297,7 +297,7 @@ func TestBrokersTimeHoldsForAllRecordsWithoutALookIntoThem(t *testing.T) {
 	batch.SetLogAppendTime(b, 70)
 	w.commit(map[partlog.Key][][]byte{keyA: {b}})
 	for _, timestamp := range []int64{3, 70, MaxTimestamp} {
-		if at, err := w.reader.ListOffset(t.Context(), keyA, -1, timestamp); err != nil || at != (OffsetAt{0, 70, 1}) {
+		if at, err := w.reader.Offsets().ListOffset(t.Context(), keyA, -1, timestamp); err != nil || at != (OffsetAt{0, 70, 1}) {
 			t.Errorf("timestamp %d: %+v, %v", timestamp, at, err)
 		}
 	}
@@ -307,7 +307,7 @@ func TestNewerLeaderEpochIsProvedBeforeItIsRefused(t *testing.T) {
 	w := newWorld(t, nil)
 	w.values("a")
 	w.prover.do = func(context.Context) error { w.fence(); return nil }
-	if at, err := w.reader.ListOffset(t.Context(), keyA, 2, 0); err != nil || at.Offset != 0 {
+	if at, err := w.reader.Offsets().ListOffset(t.Context(), keyA, 2, 0); err != nil || at.Offset != 0 {
 		t.Errorf("%+v, %v, want the first record: this node lagged", at, err)
 	}
 }
@@ -317,10 +317,10 @@ func TestOffsetsAreFencedByLeaderEpoch(t *testing.T) {
 	w.fence()
 	w.values("a")
 	for epoch, want := range map[int32]error{-1: nil, 1: ErrFencedEpoch, 2: nil, 3: ErrUnknownEpoch} {
-		if _, err := w.reader.ListOffset(t.Context(), keyA, epoch, 0); !errors.Is(err, want) {
+		if _, err := w.reader.Offsets().ListOffset(t.Context(), keyA, epoch, 0); !errors.Is(err, want) {
 			t.Errorf("list offset with epoch %d: error %v, want %v", epoch, err, want)
 		}
-		if _, err := w.reader.EpochEnd(t.Context(), keyA, epoch, 2); !errors.Is(err, want) {
+		if _, err := w.reader.Offsets().EpochEnd(t.Context(), keyA, epoch, 2); !errors.Is(err, want) {
 			t.Errorf("end of an epoch with epoch %d: error %v, want %v", epoch, err, want)
 		}
 	}
@@ -340,12 +340,12 @@ func TestEpochEndIsOfAProvedHead(t *testing.T) {
 		epoch int32
 		want  EpochEnd
 	}{{1, EpochEnd{1, 2}}, {2, EpochEnd{2, 3}}, {3, EpochEnd{-1, -1}}} {
-		if got, err := w.reader.EpochEnd(t.Context(), keyA, -1, tc.epoch); err != nil || got != tc.want {
+		if got, err := w.reader.Offsets().EpochEnd(t.Context(), keyA, -1, tc.epoch); err != nil || got != tc.want {
 			t.Errorf("epoch %d: %+v, %v, want %+v", tc.epoch, got, err, tc.want)
 		}
 	}
 	w.prover.do = func(context.Context) error { return errors.New("no store") }
-	if got, err := w.reader.EpochEnd(t.Context(), keyA, -1, 1); !errors.Is(err, ErrNotReady) || got.End != -1 {
+	if got, err := w.reader.Offsets().EpochEnd(t.Context(), keyA, -1, 1); !errors.Is(err, ErrNotReady) || got.End != -1 {
 		t.Errorf("without a proof: %+v, %v", got, err)
 	}
 }

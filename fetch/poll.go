@@ -165,7 +165,7 @@ func (f *fetch) endWait() {
 
 // look finds out where all partitions stand.
 func (f *fetch) look(ctx context.Context) {
-	clear(f.views) // a journal may have been replaced while the request waited
+	f.renew() // a journal may have been replaced while the request waited
 	for i := range f.parts {
 		f.lookAt(ctx, &f.parts[i])
 	}

@@ -248,10 +248,10 @@ func TestUnknownIsNeverZero(t *testing.T) {
 		if !errors.Is(r.Err, tc.want) || r.HighWatermark != -1 || r.LogStart != -1 || r.Epoch != -1 {
 			t.Errorf("%+v, want %v and nothing known", r, tc.want)
 		}
-		if at, err := w.reader.ListOffset(t.Context(), tc.key, -1, Latest); !errors.Is(err, tc.want) || at != nowhere {
+		if at, err := w.reader.Offsets().ListOffset(t.Context(), tc.key, -1, Latest); !errors.Is(err, tc.want) || at != nowhere {
 			t.Errorf("latest offset %+v, %v, want %v", at, err, tc.want)
 		}
-		if end, err := w.reader.EpochEnd(t.Context(), tc.key, -1, 1); !errors.Is(err, tc.want) || end.End != -1 {
+		if end, err := w.reader.Offsets().EpochEnd(t.Context(), tc.key, -1, 1); !errors.Is(err, tc.want) || end.End != -1 {
 			t.Errorf("end of epoch %+v, %v, want %v", end, err, tc.want)
 		}
 	}

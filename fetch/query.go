@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/varvelog/varve/fetch/cache"
 	"github.com/varvelog/varve/tiering/objstore"
@@ -11,17 +12,28 @@ import (
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-// query is one request. It remembers the journals that it looked at, and the proofs of
-// their heads: one for each journal at most.
+// query is one request. It remembers the journals that it looked at, and the answers to
+// its questions about them. All partitions of a journal share an answer: it rests on a
+// look that began after the request arrived. It is safe for concurrent use.
 type query struct {
-	reader *Reader
-	proofs map[uint32]error // by journal
-	losses map[uint32]error // by journal: ErrNotLeader, or nil; nil until it is needed
-	views  map[uint32]*JournalView
+	reader  *Reader
+	proofs  answers // of JournalView.Head
+	settled answers // of JournalView.Settle
+	losses  answers // of JournalView.Confirm
+
+	mu    sync.Mutex
+	views map[uint32]*JournalView // guarded by mu
 }
 
 func (r *Reader) newQuery() *query {
-	return &query{reader: r, proofs: make(map[uint32]error), views: make(map[uint32]*JournalView)}
+	return &query{reader: r, views: make(map[uint32]*JournalView)}
+}
+
+// renew has the journals looked up again: one may have been replaced.
+func (q *query) renew() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	clear(q.views)
 }
 
 // journal is the journal that a partition lives in.
@@ -35,6 +47,8 @@ func (q *query) locate(k partlog.Key) (journal, error) {
 	if !ok {
 		return journal{}, ErrUnknownPartition
 	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
 	view := q.views[id]
 	if view == nil {
 		if view, ok = q.reader.cfg.Journal(id); !ok {
@@ -47,31 +61,37 @@ func (q *query) locate(k partlog.Key) (journal, error) {
 
 // prove proves the head of the journal, unless this request has done so.
 func (q *query) prove(ctx context.Context, j journal) error {
-	err, done := q.proofs[j.id]
-	if done {
-		return err
+	err := q.proofs.of(ctx, j.State, func() error {
+		ctx, cancel := context.WithTimeout(ctx, proveLimit)
+		defer cancel()
+		return j.Head.Prove(ctx)
+	})
+	if err != nil && !errors.Is(err, ErrNotLeader) {
+		return fmt.Errorf("%w: prove the head of journal %d: %w", ErrNotReady, j.id, err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, proveLimit)
-	defer cancel()
-	if err = j.Head.Prove(ctx); err != nil && !errors.Is(err, ErrNotLeader) {
-		err = fmt.Errorf("%w: prove the head of journal %d: %w", ErrNotReady, j.id, err)
-	}
-	q.proofs[j.id] = err
 	return err
 }
 
-// settle waits until all records that this node acknowledged before are applied, if it
-// leads the journal. It comes before the proof of a head that a client takes for the
-// end.
+// proveAgain proves the head of the journal as it is after the call. An earlier proof
+// may not know the deletion of an object that is missing now.
+func (q *query) proveAgain(ctx context.Context, j journal) error {
+	q.proofs.forget(j.State)
+	return q.prove(ctx, j)
+}
+
+// settle waits until all records that this node acknowledged before the request are
+// applied, if it leads the journal. It comes before the look at an end.
 func (q *query) settle(ctx context.Context, j journal) error {
 	if j.Settle == nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, settleLimit)
-	defer cancel()
-	err := j.Settle(ctx)
+	err := q.settled.of(ctx, j.State, func() error {
+		ctx, cancel := context.WithTimeout(ctx, settleLimit)
+		defer cancel()
+		return j.Settle(ctx)
+	})
 	if err != nil && !errors.Is(err, ErrNotLeader) {
-		err = fmt.Errorf("%w: commit acknowledged records of journal %d: %w", ErrNotReady, j.id, err)
+		return fmt.Errorf("%w: commit acknowledged records of journal %d: %w", ErrNotReady, j.id, err)
 	}
 	return err
 }
@@ -81,20 +101,73 @@ func (q *query) lost(ctx context.Context, j journal) error {
 	if j.Confirm == nil {
 		return nil
 	}
-	err, done := q.losses[j.id]
-	if done {
-		return err
+	err := q.losses.of(ctx, j.State, func() error {
+		ctx, cancel := context.WithTimeout(ctx, proveLimit)
+		defer cancel()
+		return j.Confirm(ctx)
+	})
+	if !errors.Is(err, ErrNotLeader) {
+		return nil // this node leads, or it cannot know
 	}
-	ctx, cancel := context.WithTimeout(ctx, proveLimit)
-	defer cancel()
-	if err = j.Confirm(ctx); !errors.Is(err, ErrNotLeader) {
-		err = nil // this node leads, or it cannot know
-	}
-	if q.losses == nil {
-		q.losses = make(map[uint32]error)
-	}
-	q.losses[j.id] = err
 	return err
+}
+
+// answers are those to one question about each journal, by its state: a journal that is
+// replaced has another one. Each is asked for once. It is safe for concurrent use.
+type answers struct {
+	mu      sync.Mutex
+	byState map[*partlog.State]*answer // guarded by mu
+}
+
+type answer struct {
+	known chan struct{} // closed when err is set
+	err   error
+	void  bool // ctx of the one that asked ended: the others ask again
+}
+
+// of returns the answer for a journal. The first caller asks, and the others wait for it.
+func (a *answers) of(ctx context.Context, journal *partlog.State, ask func() error) error {
+	for {
+		got, first := a.join(journal)
+		if first {
+			got.err = ask()
+			got.void = ctx.Err() != nil
+			if got.void {
+				a.forget(journal)
+			}
+			close(got.known)
+			return got.err
+		}
+		select {
+		case <-got.known:
+			if !got.void {
+				return got.err
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (a *answers) join(journal *partlog.State) (got *answer, first bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if got = a.byState[journal]; got != nil {
+		return got, false
+	}
+	if a.byState == nil {
+		a.byState = make(map[*partlog.State]*answer)
+	}
+	got = &answer{known: make(chan struct{})}
+	a.byState[journal] = got
+	return got, true
+}
+
+// forget has the next caller ask again.
+func (a *answers) forget(journal *partlog.State) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.byState, journal)
 }
 
 var errNotOpen = fmt.Errorf("%w: the partition is not open in its journal yet", ErrNotReady)

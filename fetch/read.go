@@ -147,7 +147,7 @@ func (f *fetch) serve(ctx context.Context, p *plan, room int64, first bool) int6
 // refresh looks a partition up again with the head proved, because an object of it is
 // gone. Deleted records lie below the floor by now; any other loss stays an error.
 func (f *fetch) refresh(ctx context.Context, p *position) error {
-	if err := f.prove(ctx, p.journal); err != nil {
+	if err := f.proveAgain(ctx, p.journal); err != nil {
 		return err
 	}
 	f.lookAt(ctx, p)

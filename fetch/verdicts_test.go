@@ -145,7 +145,7 @@ func TestALookUpByTimeIsNotALoopOfGETsEither(t *testing.T) {
 	var o reported
 	w, _, _ := hurt(t, &o, false, true)
 	for range 1000 {
-		if _, err := w.reader.ListOffset(t.Context(), keyA, -1, 0); err != nil {
+		if _, err := w.reader.Offsets().ListOffset(t.Context(), keyA, -1, 0); err != nil {
 			t.Fatal(err) // the first object has such records
 		}
 		if _, _, err := w.scan(keyA, 2); !errors.Is(err, ErrStorage) {

@@ -123,6 +123,9 @@ return res`),
 	{name: "proof: a leader does not look", by: ingest, edits: []edit{
 		swap("tiering/journal.Core.startProof", "c.do(Get{Seq: c.chain.Next, Token: c.proveToken, Short: true})", "c.proofDone()"),
 	}},
+	{name: "proof: by a leader's look that began before the question", by: ingest, edits: []edit{
+		swap("tiering/journal.Core.proofDone", "c.settleProofs(c.proveGen)", "c.settleProofs(c.asked)"),
+	}},
 	{name: "standing: once a leader, for long a leader", by: ingest, edits: []edit{
 		swap("tiering/journal.Standing.Holds", "within(s.led, now, StandFor)", "within(s.led, now, 4*StandFor)"),
 	}},

@@ -11,6 +11,7 @@ import (
 
 	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/objstore/mem"
+	"github.com/varvelog/varve/tiering/segment"
 )
 
 func newTestLoop() (*Loop[int], *scripted) {
@@ -128,4 +129,56 @@ func TestALoopWakesItsMachine(t *testing.T) {
 			t.Errorf("called %d times, want once by the test and once at its time", n)
 		}
 	})
+}
+
+// TestQuestionsThatWaitShareALook asks for many proofs, some before a look at the store
+// begins and some while it is under way. The latter wait for the next look.
+func TestQuestionsThatWaitShareALook(t *testing.T) {
+	for _, lead := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			const latency = 50 * time.Millisecond
+			var looks atomic.Int32
+			end := segment.JournalKey(testJournal, 1)
+			store := mem.New(time.Now, func(c mem.Call) mem.Action {
+				if c.Op == objstore.OpCreate {
+					return mem.Action{}
+				}
+				if c.Key == end {
+					looks.Add(1)
+				}
+				time.Sleep(latency)
+				return mem.Action{}
+			})
+			cfg := leaderConfig()
+			if cfg.Lead = lead; lead {
+				end = segment.JournalKey(testJournal, testWindow+1)
+			}
+			loop := NewLoop[int](store, OwnerOptions{Journal: cfg, Log: slog.New(slog.DiscardHandler)})
+			loop.Start(&scripted{}, Intake[int]{})
+			defer loop.Close()
+			time.Sleep(time.Minute)
+			looks.Store(0)
+			prove := func(earliest time.Duration) {
+				begin := time.Now()
+				for range 100 {
+					go func() {
+						if err := loop.Prove(t.Context()); err != nil {
+							t.Errorf("lead %v: %v", lead, err)
+						}
+						if after := time.Since(begin); after < earliest {
+							t.Errorf("lead %v: answered after %v, by a look that began before the question", lead, after)
+						}
+					}()
+				}
+				synctest.Wait()
+			}
+			prove(latency)
+			time.Sleep(latency / 2)
+			prove(latency/2 + latency)
+			time.Sleep(time.Minute)
+			if n := looks.Load(); n != 2 {
+				t.Errorf("lead %v: 200 questions took %d looks, want 2", lead, n)
+			}
+		})
+	}
 }

@@ -73,6 +73,7 @@ func (s *readService) beginListOffsets(ctx context.Context, r *listener.Request)
 		resp := kmsg.NewPtrListOffsetsResponse()
 		resp.Topics = make([]kmsg.ListOffsetsResponseTopic, len(req.Topics))
 		var work []func()
+		offsets := s.reader.Offsets()
 		seen := make(map[namedPartition]bool)
 		for i := range req.Topics {
 			in, out := &req.Topics[i], &resp.Topics[i]
@@ -85,7 +86,7 @@ func (s *readService) beginListOffsets(ctx context.Context, r *listener.Request)
 					err = errTwice
 				}
 				seen[key] = true
-				work = append(work, func() { s.listOffset(ctx, r, t, err, &in.Partitions[j], &out.Partitions[j]) })
+				work = append(work, func() { s.listOffset(ctx, r, offsets, t, err, &in.Partitions[j], &out.Partitions[j]) })
 			}
 		}
 		inParallel(lookups, work)
@@ -115,7 +116,7 @@ func lookupTimeout(r *listener.Request, req *kmsg.ListOffsetsRequest) time.Durat
 
 // listOffset looks one partition up. bad is an error that the request has
 // already.
-func (s *readService) listOffset(ctx context.Context, r *listener.Request, t *metadata.Topic, bad error, in *kmsg.ListOffsetsRequestTopicPartition, out *kmsg.ListOffsetsResponseTopicPartition) {
+func (s *readService) listOffset(ctx context.Context, r *listener.Request, offsets Offsets, t *metadata.Topic, bad error, in *kmsg.ListOffsetsRequestTopicPartition, out *kmsg.ListOffsetsResponseTopicPartition) {
 	out.Default()
 	out.Partition = in.Partition
 	out.Offset, out.Timestamp, out.LeaderEpoch = -1, -1, -1
@@ -137,7 +138,7 @@ func (s *readService) listOffset(ctx context.Context, r *listener.Request, t *me
 	if at == earliestLocal {
 		at = fetch.Earliest
 	}
-	found, err := s.lookUp(ctx, partlog.Key{Topic: t.ID, Index: in.Partition}, in.CurrentLeaderEpoch, at)
+	found, err := s.lookUp(ctx, offsets, partlog.Key{Topic: t.ID, Index: in.Partition}, in.CurrentLeaderEpoch, at)
 	if err != nil {
 		out.ErrorCode = s.codeFor(err, onOffsets, "ListOffsets")
 		if out.ErrorCode == kerr.OffsetNotAvailable.Code && r.Version < listOffsetsNotAvailable {
@@ -155,15 +156,15 @@ func (s *readService) listOffset(ctx context.Context, r *listener.Request, t *me
 // does so for a limited number at once, whatever clients ask for. The first
 // offset and the next one are known without that, and do not wait for such
 // look-ups: every consumer that starts needs them.
-func (s *readService) lookUp(ctx context.Context, k partlog.Key, leaderEpoch int32, at int64) (fetch.OffsetAt, error) {
+func (s *readService) lookUp(ctx context.Context, offsets Offsets, k partlog.Key, leaderEpoch int32, at int64) (fetch.OffsetAt, error) {
 	if at == fetch.Latest || at == fetch.Earliest {
-		return s.reader.ListOffset(ctx, k, leaderEpoch, at)
+		return offsets.ListOffset(ctx, k, leaderEpoch, at)
 	}
 	if err := s.lookingUp.Acquire(ctx, 1); err != nil {
 		return fetch.OffsetAt{}, err
 	}
 	defer s.lookingUp.Release(1)
-	return s.reader.ListOffset(ctx, k, leaderEpoch, at)
+	return offsets.ListOffset(ctx, k, leaderEpoch, at)
 }
 
 // inParallel runs all of work, up to n at a time, and returns when it is done.

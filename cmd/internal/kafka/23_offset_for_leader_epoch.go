@@ -35,13 +35,14 @@ func (s *readService) beginOffsetForLeaderEpoch(ctx context.Context, r *listener
 		resp := kmsg.NewPtrOffsetForLeaderEpochResponse()
 		resp.Topics = make([]kmsg.OffsetForLeaderEpochResponseTopic, len(req.Topics))
 		var work []func()
+		offsets := s.reader.Offsets()
 		for i := range req.Topics {
 			in, out := &req.Topics[i], &resp.Topics[i]
 			out.Topic = in.Topic
 			out.Partitions = make([]kmsg.OffsetForLeaderEpochResponseTopicPartition, len(in.Partitions))
 			t, err := s.gate.topic(r.Client, toDescribe, byName(in.Topic))
 			for j := range in.Partitions {
-				work = append(work, func() { s.epochEnd(ctx, t, err, &in.Partitions[j], &out.Partitions[j]) })
+				work = append(work, func() { s.epochEnd(ctx, offsets, t, err, &in.Partitions[j], &out.Partitions[j]) })
 			}
 		}
 		inParallel(lookups, work)
@@ -55,7 +56,7 @@ func (s *readService) beginOffsetForLeaderEpoch(ctx context.Context, r *listener
 	})
 }
 
-func (s *readService) epochEnd(ctx context.Context, t *metadata.Topic, unknown error, in *kmsg.OffsetForLeaderEpochRequestTopicPartition, out *kmsg.OffsetForLeaderEpochResponseTopicPartition) {
+func (s *readService) epochEnd(ctx context.Context, offsets Offsets, t *metadata.Topic, unknown error, in *kmsg.OffsetForLeaderEpochRequestTopicPartition, out *kmsg.OffsetForLeaderEpochResponseTopicPartition) {
 	out.Default()
 	out.Partition = in.Partition
 	out.LeaderEpoch, out.EndOffset = -1, -1
@@ -67,7 +68,7 @@ func (s *readService) epochEnd(ctx context.Context, t *metadata.Topic, unknown e
 		out.ErrorCode = kerr.UnknownTopicOrPartition.Code
 		return
 	}
-	end, err := s.reader.EpochEnd(ctx, partlog.Key{Topic: t.ID, Index: in.Partition}, in.CurrentLeaderEpoch, in.LeaderEpoch)
+	end, err := offsets.EpochEnd(ctx, partlog.Key{Topic: t.ID, Index: in.Partition}, in.CurrentLeaderEpoch, in.LeaderEpoch)
 	if err != nil {
 		out.ErrorCode = s.codeFor(err, onOffsets, "OffsetForLeaderEpoch")
 		return

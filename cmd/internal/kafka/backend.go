@@ -104,6 +104,13 @@ type Reader interface {
 	// the order of the request. Their records are read-only, and valid until
 	// release, which is called once.
 	Fetch(ctx context.Context, req fetch.Request) (results []fetch.Result, release func())
+	// Offsets begins a request for offsets. Its partitions share the questions about
+	// their journals.
+	Offsets() Offsets
+}
+
+// Offsets is one request for offsets: a fetch.Offsets.
+type Offsets interface {
 	ListOffset(ctx context.Context, k partlog.Key, leaderEpoch int32, timestamp int64) (fetch.OffsetAt, error)
 	EpochEnd(ctx context.Context, k partlog.Key, leaderEpoch, epoch int32) (fetch.EpochEnd, error)
 }
@@ -143,6 +150,8 @@ func (r reads) Fetch(ctx context.Context, req fetch.Request) ([]fetch.Result, fu
 	resp := r.Reader.Fetch(ctx, req)
 	return resp.Results, resp.Release
 }
+
+func (r reads) Offsets() Offsets { return r.Reader.Offsets() }
 
 func (b Backend) validate() error {
 	if b.ClusterID == "" || b.NodeID == nil || b.Controller == nil || b.Brokers == nil || b.Topics == nil ||

@@ -354,6 +354,8 @@ func (c *cluster) readLocked(req fetch.Request) ([]fetch.Result, int) {
 	return out, size
 }
 
+func (c *cluster) Offsets() Offsets { return c }
+
 func (c *cluster) ListOffset(_ context.Context, k partlog.Key, _ int32, ts int64) (fetch.OffsetAt, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

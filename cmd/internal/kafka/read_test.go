@@ -38,6 +38,8 @@ func (r *cannedReader) Fetch(_ context.Context, req fetch.Request) ([]fetch.Resu
 	return out, func() {}
 }
 
+func (r *cannedReader) Offsets() Offsets { return r }
+
 func (r *cannedReader) ListOffset(_ context.Context, _ partlog.Key, _ int32, ts int64) (fetch.OffsetAt, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -325,15 +327,22 @@ type stuckReader struct {
 	goOn  chan struct{}
 }
 
-func (r *stuckReader) ListOffset(ctx context.Context, k partlog.Key, epoch int32, ts int64) (fetch.OffsetAt, error) {
+func (r *stuckReader) Offsets() Offsets { return stuckOffsets{r.Reader.Offsets(), r} }
+
+type stuckOffsets struct {
+	Offsets
+	reader *stuckReader
+}
+
+func (r stuckOffsets) ListOffset(ctx context.Context, k partlog.Key, epoch int32, ts int64) (fetch.OffsetAt, error) {
 	if ts >= 0 {
 		select {
-		case r.asked <- struct{}{}:
-			<-r.goOn
-		case <-r.goOn:
+		case r.reader.asked <- struct{}{}:
+			<-r.reader.goOn
+		case <-r.reader.goOn:
 		}
 	}
-	return r.Reader.ListOffset(ctx, k, epoch, ts)
+	return r.Offsets.ListOffset(ctx, k, epoch, ts)
 }
 
 // TestLookUpsByTimeHoldUpNoConsumerThatStarts fills the places there are for them.
