@@ -49,15 +49,16 @@ func (s *groupService) beginOffsetFetch(ctx context.Context, r *listener.Request
 		req := r.Body.(*kmsg.OffsetFetchRequest)
 		if r.Version < committedGroups {
 			one := askedOnce([]kmsg.OffsetFetchRequestGroup{*singleGroup(req)})
-			s.replyOffsets(r, s.committed(ctx, r, &one[0]))
+			s.replyOffsets(r, s.committed(ctx, r, &one[0], s.proveGroups(ctx, r.Client, one)[0]))
 			return
 		}
 		resp := kmsg.NewPtrOffsetFetchResponse()
 		groups := askedOnce(req.Groups)
 		resp.Groups = make([]kmsg.OffsetFetchResponseGroup, len(groups))
+		proved := s.proveGroups(ctx, r.Client, groups)
 		work := make([]func(), len(groups))
 		for i := range groups {
-			work[i] = func() { resp.Groups[i] = s.committed(ctx, r, &groups[i]) }
+			work[i] = func() { resp.Groups[i] = s.committed(ctx, r, &groups[i], proved[i]) }
 		}
 		inParallel(lookups, work)
 		var code firstCode
@@ -135,13 +136,61 @@ func (s *groupService) replyOffsets(r *listener.Request, g kmsg.OffsetFetchRespo
 	r.Reply(resp, int16(code))
 }
 
+// provedGroup is the partition of a group's coordinator. The error is nil if it was
+// proved, after the request arrived, that this node is the coordinator.
+type provedGroup struct {
+	partition int32
+	err       error
+}
+
+// proveGroups proves each coordinator once, however many of the groups it has, and all
+// at the same time: those in one journal share a look at the store.
+func (s *groupService) proveGroups(ctx context.Context, by *listener.Client, groups []kmsg.OffsetFetchRequestGroup) []provedGroup {
+	places := make([]provedGroup, len(groups))
+	proofs := map[int32]*error{} // by partition
+	var work []func()
+	for i := range groups {
+		partition, err := s.partitionOf(by, groups[i].Group)
+		places[i] = provedGroup{partition, err}
+		if err != nil || proofs[partition] != nil {
+			continue
+		}
+		proof := new(error)
+		proofs[partition] = proof
+		work = append(work, func() { *proof = s.groups.Prove(ctx, partition) })
+	}
+	inParallel(len(work), work)
+	for i := range places {
+		if p := &places[i]; p.err == nil {
+			p.err = *proofs[p.partition]
+		}
+	}
+	return places
+}
+
+// partitionOf returns the partition of the coordinator of a group, which the client may
+// describe.
+func (s *groupService) partitionOf(by *listener.Client, id string) (int32, error) {
+	if err := s.gate.group(by, toDescribe, id); err != nil {
+		return -1, err
+	}
+	if s.readsOnly {
+		return -1, metadata.ErrReadsOnly
+	}
+	partition := s.groups.Partition(id)
+	if partition < 0 {
+		return -1, coordinator.ErrNotCoordinator
+	}
+	return partition, nil
+}
+
 // committed returns the answer for one group. If the version has no place for
 // an error of the group, its partitions carry it.
-func (s *groupService) committed(ctx context.Context, r *listener.Request, in *kmsg.OffsetFetchRequestGroup) kmsg.OffsetFetchResponseGroup {
+func (s *groupService) committed(ctx context.Context, r *listener.Request, in *kmsg.OffsetFetchRequestGroup, proved provedGroup) kmsg.OffsetFetchResponseGroup {
 	out := kmsg.NewOffsetFetchResponseGroup()
 	out.Group = in.Group
 	q := s.wanted(r, in)
-	offsets, err := s.readCommitted(ctx, r.Client, in.Group, q.want)
+	offsets, err := s.readCommitted(ctx, proved, in.Group, q.want)
 	switch code := s.codeFor(err, onCommitted, "OffsetFetch"); {
 	case code == 0 && in.Topics == nil:
 		out.Topics = s.allCommitted(r, offsets)
@@ -249,26 +298,16 @@ func (s *groupService) allCommitted(r *listener.Request, offsets []group.Committ
 }
 
 // readCommitted asks a group's coordinator.
-func (s *groupService) readCommitted(ctx context.Context, by *listener.Client, id string, want []group.TopicPartition) ([]group.Committed, error) {
-	if err := s.gate.group(by, toDescribe, id); err != nil {
-		return nil, err
-	}
-	if s.readsOnly {
-		return nil, metadata.ErrReadsOnly
-	}
-	partition := s.groups.Partition(id)
-	if partition < 0 {
-		return nil, coordinator.ErrNotCoordinator
-	}
-	if err := s.groups.Prove(ctx, partition); err != nil {
-		return nil, err
+func (s *groupService) readCommitted(ctx context.Context, proved provedGroup, id string, want []group.TopicPartition) ([]group.Committed, error) {
+	if proved.err != nil {
+		return nil, proved.err
 	}
 	type result struct {
 		offsets []group.Committed
 		err     error
 	}
 	read := make(chan result, 1)
-	err := s.groups.Do(ctx, partition, func(m *group.Machine, _ coordinator.Out) {
+	err := s.groups.Do(ctx, proved.partition, func(m *group.Machine, _ coordinator.Out) {
 		m.Committed(id, want, func(offsets []group.Committed, err error) { read <- result{offsets, err} })
 	})
 	if err != nil {
