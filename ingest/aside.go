@@ -104,14 +104,13 @@ func (w *asideWatch) count(ctx context.Context, l wal.AsideInfo) (missing int64,
 	case l.Err != nil:
 		return 1, l.Err
 	}
-	producers := map[partlog.Key]*partlog.Producers{}
 	from := max(w.history.Covered(l.Incarnation), l.Log.FirstLSN)
 	err = l.Log.Read(from, func(r wal.Record) error {
 		h, err := batch.Parse(r.Batch)
 		if err != nil {
 			return err
 		}
-		if !w.delivered(producers, partlog.Key{Topic: r.Topic, Index: r.Index}, h) {
+		if !w.delivered(partlog.Key{Topic: r.Topic, Index: r.Index}, h) {
 			missing += int64(h.Records)
 		}
 		return ctx.Err()
@@ -125,16 +124,7 @@ func (w *asideWatch) count(ctx context.Context, l wal.AsideInfo) (missing int64,
 }
 
 // delivered reports whether the partition has the batch of an idempotent producer.
-func (w *asideWatch) delivered(cache map[partlog.Key]*partlog.Producers, k partlog.Key, h batch.Header) bool {
-	if h.ProducerID < 0 {
-		return false
-	}
-	p := cache[k]
-	if p == nil {
-		p = &partlog.Producers{}
-		w.state.Producers(k, func(producer segment.Producer, usedMs int64) { p.Put(producer, usedMs) })
-		cache[k] = p
-	}
-	verdict, _, err := p.Check(h)
+func (w *asideWatch) delivered(k partlog.Key, h batch.Header) bool {
+	verdict, _, err := w.state.Check(k, h)
 	return err == nil && verdict == partlog.VerdictDuplicate
 }

@@ -114,7 +114,7 @@ func (b *buffer) takeEntries(taken []segment.Entry, limit int) []segment.Entry {
 // group arranges batches by partition, as a segment holds them. epoch gives a
 // partition's leader epoch.
 func group(batches []buffered, epoch func(partlog.Key) int32) []segment.Records {
-	index := map[partlog.Key]int{}
+	index, producers := map[partlog.Key]int{}, map[producerAt]int{}
 	var parts []segment.Records
 	for i := range batches {
 		b := &batches[i]
@@ -128,27 +128,28 @@ func group(batches []buffered, epoch func(partlog.Key) int32) []segment.Records 
 		}
 		p := &parts[at]
 		p.Batches = append(p.Batches, b.data)
-		if b.header.ProducerID >= 0 {
-			noteProducer(&p.Partition, b)
+		if id := b.header.ProducerID; id >= 0 {
+			which, ok := producers[producerAt{at, id}]
+			if !ok {
+				which = len(p.Producers)
+				producers[producerAt{at, id}] = which
+				p.Producers = append(p.Producers, segment.Producer{ID: id})
+			}
+			noteBatch(&p.Producers[which], &b.header)
 		}
 	}
 	return parts
 }
 
-// noteProducer adds a batch to the segment's entry for its producer: the last
-// batches of the last epoch that the producer wrote in this segment.
-func noteProducer(p *segment.Partition, b *buffered) {
-	h := &b.header
-	at := len(p.Producers)
-	for i := range p.Producers {
-		if p.Producers[i].ID == h.ProducerID {
-			at = i
-		}
-	}
-	if at == len(p.Producers) {
-		p.Producers = append(p.Producers, segment.Producer{ID: h.ProducerID})
-	}
-	producer := &p.Producers[at]
+// producerAt is a producer in a partition of a segment. There may be as many as batches.
+type producerAt struct {
+	partition int // index in the segment
+	id        int64
+}
+
+// noteBatch adds a batch to the segment's entry for its producer: the last batches of the
+// last epoch that the producer wrote in this segment.
+func noteBatch(producer *segment.Producer, h *batch.Header) {
 	if producer.Epoch != h.ProducerEpoch {
 		producer.Epoch, producer.Batches = h.ProducerEpoch, nil
 	}

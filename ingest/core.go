@@ -82,7 +82,7 @@ func newCore(opt Options, log writeAhead, p proposer) *core {
 			newID: opt.Journal.NewID, incarnation: opt.Journal.Incarnation,
 		},
 		onApplied: opt.Committed, attached: opt.Attached,
-		ends:    newAppendEnds(opt.State, opt.Now),
+		ends:    newAppendEnds(opt.State),
 		expirer: expirer{after: opt.ProducerExpiry},
 	}
 	c.reconciler = reconciler{
@@ -198,6 +198,7 @@ func (c *core) apply(o *journal.Object, own bool) error {
 		return nil
 	}
 	c.stalled = false
+	c.ends.committed(o.Footer)
 	if err := c.applyEntries(o.Entries); err != nil {
 		return err
 	}
@@ -211,20 +212,14 @@ func (c *core) apply(o *journal.Object, own bool) error {
 // applyEntries lets the append ends and the commands follow committed entries.
 func (c *core) applyEntries(entries []segment.Entry) error {
 	for _, e := range entries {
-		switch e.Kind {
-		case partlog.EntryOpen:
-			open, err := partlog.DecodeOpen(e.Payload)
-			if err != nil {
-				return err
-			}
-			c.ends.opened(open.Key)
-		case partlog.EntryExpireProducers:
-			expire, err := partlog.DecodeExpireProducers(e.Payload)
-			if err != nil {
-				return err
-			}
-			c.ends.expire(expire.BeforeMs)
+		if e.Kind != partlog.EntryOpen {
+			continue
 		}
+		open, err := partlog.DecodeOpen(e.Payload)
+		if err != nil {
+			return err
+		}
+		c.ends.opened(open.Key)
 	}
 	if len(entries) > 0 {
 		c.commands.proceed(c.flusher.addEntry)

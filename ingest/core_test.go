@@ -381,30 +381,6 @@ func TestFlushIsEarlyWhenProducersWait(t *testing.T) {
 	expect("of the next", 100*time.Millisecond)
 }
 
-func TestProducerStateOfTheStateEqualsTheAppendSide(t *testing.T) {
-	b := newBench(t)
-	b.c.flusher.flushBytes = 300 // a few batches a segment
-	for i := range int32(20) {
-		b.append(AcksAll, batchtest.Spec{ProducerID: 9 + int64(i%2), Sequence: i / 2 * 2})
-	}
-	b.c.expirer.last = b.clock
-	for !b.c.flusher.buffer.empty() || len(b.sent) > 0 {
-		b.flush()
-		b.commit()
-	}
-	b.c.state.Producers(testKey, func(p segment.Producer, _ int64) {
-		own, ok := b.c.ends.parts[testKey].producers.Get(p.ID)
-		if !ok || own.Epoch != p.Epoch || len(own.Batches) != len(p.Batches) {
-			t.Fatalf("producer %d: state %+v, append side %+v", p.ID, p, own)
-		}
-		for i := range p.Batches {
-			if p.Batches[i] != own.Batches[i] {
-				t.Errorf("producer %d batch %d: state %+v, append side %+v", p.ID, i, p.Batches[i], own.Batches[i])
-			}
-		}
-	})
-}
-
 func TestBatchesSpillToTheWriteAheadLogAndComeBackInOrder(t *testing.T) {
 	b := newBench(t)
 	b.c.flusher.maxMemory, b.c.flusher.flushBytes, b.room = 200, 300, 1

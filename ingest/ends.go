@@ -4,24 +4,24 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/varvelog/varve/tiering/batch"
 	"github.com/varvelog/varve/tiering/partlog"
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-// appendEnds are the ends of the partitions to which this leadership appends: the
-// offset and the leader epoch of the next batch, and the producers. They are ahead of
-// the committed state by the records buffered and under way. The goroutine that owns
-// core owns them; next may be called by any.
+// appendEnds are the ends of the partitions to which this leadership appends. Each has the
+// offset and the leader epoch of the next batch, and the producers with batches that are
+// not committed. They are ahead of the committed state by the records buffered and under
+// way. Other producers are in the state alone.
+//
+// The goroutine that owns core owns them; next may be called by any.
 //
 // Invariant: a partition is opening from its proposed Open to the commit of it, then
 // it has an end, until its Seal is proposed.
 type appendEnds struct {
 	state    *partlog.State // committed
-	now      func() time.Time
-	maxBatch int // bytes of the longest batch that the write-ahead log takes; 0: any
+	maxBatch int            // bytes of the longest batch that the write-ahead log takes; 0: any
 
 	opening map[partlog.Key]bool
 	mu      sync.RWMutex // guards the map for next; only the owner writes
@@ -35,11 +35,11 @@ type appendEnds struct {
 type part struct {
 	next      atomic.Int64
 	epoch     int32 // leader epoch patched into batches
-	producers partlog.Producers
+	producers *partlog.Ahead
 }
 
-func newAppendEnds(state *partlog.State, now func() time.Time) appendEnds {
-	return appendEnds{state: state, now: now, opening: map[partlog.Key]bool{}, parts: map[partlog.Key]*part{}}
+func newAppendEnds(state *partlog.State) appendEnds {
+	return appendEnds{state: state, opening: map[partlog.Key]bool{}, parts: map[partlog.Key]*part{}}
 }
 
 // lead opens every partition that is open in the state, at its committed end.
@@ -69,9 +69,8 @@ func (e *appendEnds) opened(k partlog.Key) {
 }
 
 func (e *appendEnds) open(k partlog.Key, v partlog.View) {
-	p := &part{epoch: v.Epoch}
+	p := &part{epoch: v.Epoch, producers: partlog.NewAhead(e.state, k)}
 	p.next.Store(v.End)
-	e.state.Producers(k, func(producer segment.Producer, usedMs int64) { p.producers.Put(producer, usedMs) })
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.parts[k] = p
@@ -155,12 +154,15 @@ func (e *appendEnds) put(p *part, data []byte, h *batch.Header, base int64) {
 	batch.Patch(data, base, p.epoch)
 	h.BaseOffset, h.LeaderEpoch = base, p.epoch
 	p.next.Store(h.LastOffset() + 1)
-	p.producers.Add(*h, base, e.now().UnixMilli())
+	p.producers.Add(*h, base)
 }
 
-// expire forgets the producers that were last used before a time.
-func (e *appendEnds) expire(beforeMs int64) {
-	for _, p := range e.parts {
-		p.producers.Expire(beforeMs)
+// committed follows an object of this leadership that the state has.
+func (e *appendEnds) committed(f *segment.Footer) {
+	for i := range f.Partitions {
+		r := &f.Partitions[i]
+		if p := e.parts[partlog.Key{Topic: r.Topic, Index: r.Index}]; p != nil {
+			p.producers.Committed(r)
+		}
 	}
 }

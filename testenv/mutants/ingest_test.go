@@ -29,10 +29,16 @@ var ingestMutants = []mutant{
 		swap("ingest.appendEnds.place", "check == partlog.VerdictDuplicate", "check == partlog.VerdictDuplicate && original.LastOffset < view.End"),
 	}},
 	{name: "producer window of one batch", by: ingest, edits: []edit{
-		swap("tiering/partlog.producer.find", "p.batches[:p.n]", "p.batches[p.n-1 : p.n]"),
+		swap("tiering/partlog.window.find", "w.batches", "w.batches[len(w.batches)-1:]"),
 	}},
 	{name: "producers forgotten by a new leader", by: ingest, edits: []edit{
-		drop("ingest.appendEnds.open", "p.producers.Put(producer, usedMs)"),
+		swap("ingest.appendEnds.open", "e.state", "partlog.New(0)"),
+	}},
+	{name: "producers forgotten before their batches are committed", by: ingest, edits: []edit{
+		swap("tiering/partlog.Ahead.Committed", "w.last().LastOffset <= r.LastOffset", "true"),
+	}},
+	{name: "append side does not know what is committed", by: ingest, edits: []edit{
+		swap("tiering/partlog.Ahead.Check", "a.state.Check(a.key, h)", "(*window)(nil).check(h)"),
 	}},
 	{name: "producers forgotten in a checkpoint", by: ingest, edits: []edit{
 		swap("tiering/partlog.encoder.part", "uint32(p.producers.Len())", "0"),
@@ -50,10 +56,6 @@ var ingestMutants = []mutant{
 	}},
 	{name: "replay of records that are in the bucket", by: ingest, edits: []edit{
 		swap("ingest.replay.firstUncovered", "max(p.journal.History().Covered(o.log.ID), o.log.FirstLSN)", "o.log.FirstLSN"),
-	}},
-	{name: "replay forgets producers", by: ingest, edits: []edit{
-		swap("ingest.appendEnds.replay", "e.put(e.parts[k], data, h, base)",
-			"p := e.parts[k]\nknown := p.producers\np.producers = partlog.Producers{}\ne.put(p, data, h, base)\np.producers = known"),
 	}},
 	{name: "replay leaves the append end", by: ingest, edits: []edit{
 		swap("ingest.appendEnds.replay", "e.put(e.parts[k], data, h, base)",

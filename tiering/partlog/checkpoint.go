@@ -127,7 +127,7 @@ func (e *encoder) visit(p *part) int {
 		size += refChunkFixedSize + len(c.refs)*refSize
 	}
 	for _, q := range p.producers.byID {
-		size += producerFixedSize + int(q.n)*producerBatchSize
+		size += producerFixedSize + len(q.batches)*producerBatchSize
 	}
 	return size
 }

@@ -117,7 +117,7 @@ func TestRestoredStateKnowsItsProducers(t *testing.T) {
 	l := golden(t)
 	l.restart(t)
 	var got []segment.Producer
-	l.Producers(keyA, func(p segment.Producer, usedMs int64) {
+	l.parts[keyA].producers.Each(func(p segment.Producer, usedMs int64) {
 		if want := map[int64]int64{7: 12_000, 9: 13_000}[p.ID]; usedMs != want {
 			t.Errorf("producer %d was used at %d, want %d", p.ID, usedMs, want)
 		}
@@ -325,7 +325,7 @@ func checkDecode(t *testing.T, b []byte) {
 		}
 		s.FindTimeAfter(k, -1, 0)
 		s.FindNewest(k, v.Start)
-		s.Producers(k, func(segment.Producer, int64) {})
+		s.parts[k].producers.Each(func(segment.Producer, int64) {})
 	})
 	s.Hash()
 }

@@ -7,6 +7,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/varvelog/varve/tiering/batch"
 	"github.com/varvelog/varve/tiering/segment"
 )
 
@@ -304,7 +305,7 @@ func TestReadersSeeWholeObjects(t *testing.T) {
 				}
 				s.FindTimeAfter(keyA, -1, 1)
 				s.Hash()
-				s.Producers(keyA, func(segment.Producer, int64) {})
+				_, _, _ = s.Check(keyA, batch.Header{ProducerID: 1})
 			}
 		})
 	}

@@ -221,18 +221,6 @@ func (s *State) EpochEnd(k Key, epoch int32) (got int32, end int64, ok bool) {
 	return got, end, true
 }
 
-// Producers calls fn for every idempotent producer of the partition, by id, with the time
-// it was last used (see Producers.Put). A new leader goes on from this table.
-func (s *State) Producers(k Key, fn func(p segment.Producer, usedMs int64)) {
-	var copied Producers
-	s.mu.RLock()
-	if p, ok := s.parts[k]; ok {
-		copied = p.producers.clone()
-	}
-	s.mu.RUnlock()
-	copied.Each(fn)
-}
-
 // Partitions calls fn for every partition, in the order of their keys, with the
 // views of one moment. fn runs without a lock.
 func (s *State) Partitions(fn func(Key, View)) {

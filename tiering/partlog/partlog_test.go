@@ -316,7 +316,7 @@ func TestExpiryCountsFromTheLastSegmentThatChangedAProducer(t *testing.T) {
 	write(3, 2, 11)
 	write(4, 3, 33, ExpireProducers{BeforeMs: 3000}.Encode(), ExpireProducers{BeforeMs: 1}.Encode())
 	got := map[int64]int64{}
-	s.Producers(keyA, func(p segment.Producer, usedMs int64) { got[p.ID] = usedMs })
+	s.parts[keyA].producers.Each(func(p segment.Producer, usedMs int64) { got[p.ID] = usedMs })
 	if len(got) != 2 || got[11] != 3000 || got[33] != 4000 {
 		t.Errorf("producers %v, want 11 used at 3000 and 33 at 4000", got)
 	}
