@@ -28,7 +28,7 @@ func BenchmarkFetchHot(b *testing.B) {
 				seq := w.commit(map[partlog.Key][][]byte{keyA: batches})
 				if leader {
 					recent := NewRecent(testJournal, 64<<20)
-					recent.Add(seq, w.objects[seq])
+					recent.Add(seq, inMemory(w.objects[seq]))
 					w.view.Tail = recent
 				}
 				p := want(keyA, 0)

@@ -146,7 +146,7 @@ func TestObjectsOfOthersAreRefused(t *testing.T) {
 			}
 			w.restart(nil)
 			recent := NewRecent(testJournal, 1<<20)
-			recent.Add(seq, make(t, w))
+			recent.Add(seq, inMemory(make(t, w)))
 			w.view.Tail = recent
 			if r := w.fetchOne(want(keyA, 0)); !errors.Is(r.Err, ErrStorage) || len(r.Records) > 0 {
 				t.Errorf("from the leader's memory: %+v, want ErrStorage", r)

@@ -91,7 +91,7 @@ func TestFetchMatchesANaiveLog(t *testing.T) {
 			recent := NewRecent(testJournal, 5<<20)
 			for seq := uint64(0); seq <= w.seq; seq++ {
 				if b := w.objects[seq]; b != nil {
-					recent.Add(seq, b)
+					recent.Add(seq, inMemory(b))
 				}
 			}
 			w.view.Tail = recent
@@ -244,7 +244,7 @@ func TestLeaderServesFromMemory(t *testing.T) {
 	recent := NewRecent(testJournal, 1<<20)
 	w.view.Tail = recent
 	seq := w.values("a")
-	recent.Add(seq, w.objects[seq])
+	recent.Add(seq, inMemory(w.objects[seq]))
 	if got := values(t, w.fetchOne(want(keyA, 0))); len(got) != 1 || w.gets.Load() != 0 {
 		t.Errorf("records %v after %d GETs, want none", got, w.gets.Load())
 	}
@@ -295,10 +295,10 @@ func TestResponsesHoldBoundedMemory(t *testing.T) {
 func TestRecentKeepsTheLastObjects(t *testing.T) {
 	r := NewRecent(testJournal, 100)
 	for seq := range uint64(10) {
-		r.Add(seq, make([]byte, 30))
-		r.Add(seq, make([]byte, 30)) // again: not counted twice
+		r.Add(seq, inMemory(make([]byte, 30)))
+		r.Add(seq, inMemory(make([]byte, 30))) // again: not counted twice
 	}
-	r.Add(99, make([]byte, 101))
+	r.Add(99, inMemory(make([]byte, 101)))
 	for seq, want := range map[uint64]bool{6: false, 7: true, 8: true, 9: true, 99: false} {
 		if _, ok := r.Object(segment.DataObject(testJournal, seq)); ok != want {
 			t.Errorf("seq %d kept: %t, want %t", seq, ok, want)

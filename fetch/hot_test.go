@@ -40,9 +40,10 @@ func TestRecordsInMemoryAreCheckedOnce(t *testing.T) {
 		w := newInPlaceWorld(t)
 		big := strings.Repeat("x", 400<<10) // in other blocks than the footer
 		seq := w.commit(map[partlog.Key][][]byte{keyA: {batchOf(1, big), batchOf(1, big), batchOf(1, big), batchOf(1, big)}})
+		object := inMemory(w.objects[seq])
 		if leader {
 			recent := NewRecent(testJournal, 64<<20)
-			recent.Add(seq, w.objects[seq])
+			recent.Add(seq, object)
 			w.view.Tail = recent
 		}
 		p := want(keyA, 0)
@@ -51,7 +52,7 @@ func TestRecordsInMemoryAreCheckedOnce(t *testing.T) {
 			t.Fatalf("%d records, want 3", len(got))
 		}
 		flip := func(at int64) {
-			memory := w.objects[seq]
+			memory := object.Bytes()
 			if !leader {
 				size := int64(len(memory))
 				span, err := w.reader.cfg.Cache.Read(t.Context(), cache.Range{Object: segment.JournalKey(testJournal, seq), Pos: 0, Len: size}, size)
@@ -61,6 +62,9 @@ func TestRecordsInMemoryAreCheckedOnce(t *testing.T) {
 				memory, at = span.Slice(at, 1), 0
 			}
 			memory[at] ^= 1
+			if leader {
+				w.objects[seq][at] ^= 1 // or the bucket would be read after the damage
+			}
 		}
 		flip(300 << 10)
 		if r := w.fetchOne(p); r.Err != nil {
@@ -91,7 +95,7 @@ func TestHotFetchAllocatesLittle(t *testing.T) {
 		seq := w.commit(map[partlog.Key][][]byte{keyA: batches})
 		if leader {
 			recent := NewRecent(testJournal, 64<<20)
-			recent.Add(seq, w.objects[seq])
+			recent.Add(seq, inMemory(w.objects[seq]))
 			w.view.Tail = recent
 		}
 		p := want(keyA, 100)

@@ -73,7 +73,7 @@ func TestConsumersFollowALiveLog(t *testing.T) {
 			keyA: {batchOf(1, fmt.Sprint("a", i))}, keyB: {batchOf(1, fmt.Sprint("b", i))},
 		})
 		w.store.PutNow(segment.JournalKey(testJournal, w.seq), b)
-		recent.Add(w.seq, b)
+		recent.Add(w.seq, inMemory(b))
 		w.apply(f, entries)
 	}
 	consumers.Wait()

@@ -2,8 +2,10 @@ package fetch
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"github.com/varvelog/varve/fetch/cache"
+	"github.com/varvelog/varve/tiering/buffer"
 	"github.com/varvelog/varve/tiering/segment"
 )
 
@@ -15,40 +17,61 @@ type Recent struct {
 
 	mu      sync.RWMutex
 	bytes   int64
-	objects map[segment.Name]*cache.Block
+	objects map[segment.Name]*recentObject
 	order   []segment.Name // as they were added
+}
+
+// recentObject is an object in memory, with a reference to it.
+type recentObject struct {
+	block  *cache.Block
+	memory *buffer.Buffer
+	read   atomic.Bool // a reader has it, and does not report when it is done
 }
 
 // NewRecent returns an empty Recent that keeps up to limit bytes of a journal's
 // objects.
 func NewRecent(journal uint32, limit int64) *Recent {
-	return &Recent{journal: journal, limit: limit, objects: make(map[segment.Name]*cache.Block)}
+	return &Recent{journal: journal, limit: limit, objects: make(map[segment.Name]*recentObject)}
 }
 
 // Add keeps the journal's object at a seq, which must not be changed any more, and
-// drops the oldest ones to make room. An object above the limit is not kept.
-func (r *Recent) Add(seq uint64, object []byte) {
-	name, size := segment.DataObject(r.journal, seq), int64(len(object))
+// drops the oldest ones to make room. It retains the objects that it keeps. An object
+// above the limit is not kept.
+func (r *Recent) Add(seq uint64, object *buffer.Buffer) {
+	name, size := segment.DataObject(r.journal, seq), int64(len(object.Bytes()))
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if _, ok := r.objects[name]; ok || size > r.limit {
 		return
 	}
 	for r.bytes+size > r.limit {
-		oldest := r.order[0]
-		r.order = r.order[1:]
-		r.bytes -= int64(len(r.objects[oldest].Bytes()))
-		delete(r.objects, oldest)
+		r.dropOldest()
 	}
 	r.bytes += size
-	r.objects[name] = cache.NewBlock(object)
+	r.objects[name] = &recentObject{block: cache.NewBlock(object.Bytes()), memory: object.Retain()}
 	r.order = append(r.order, name)
+}
+
+// dropOldest leaves the memory of objects that were read to the garbage collector.
+func (r *Recent) dropOldest() {
+	oldest := r.order[0]
+	r.order = r.order[1:]
+	o := r.objects[oldest]
+	delete(r.objects, oldest)
+	r.bytes -= int64(len(o.memory.Bytes()))
+	if !o.read.Load() {
+		o.memory.Release()
+	}
 }
 
 // Object implements Tail.
 func (r *Recent) Object(name segment.Name) (*cache.Block, bool) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	b, ok := r.objects[name]
-	return b, ok
+	o, ok := r.objects[name]
+	if !ok {
+		return nil, false
+	}
+	o.read.Store(true)
+	return o.block, true
 }

@@ -37,7 +37,7 @@ func checkRegion(object string, e partlog.Extent, b *cache.Block) ([]segment.Spa
 			sparse = append(sparse, segment.SparseEntry{RelOffset: uint32(offset), RelPosition: uint32(pos)})
 			listed = pos
 		}
-		crc = batch.UpdateCRC(crc, data[pos:], h)
+		crc = batch.UpdateCRC(crc, data[pos:pos+h.Size()])
 		walk.Skip(&h)
 	}
 	if err := walk.End(); err != nil {

@@ -346,7 +346,7 @@ func TestLeadersMemoryIsNotReadAhead(t *testing.T) {
 	w.fill(40)
 	recent := NewRecent(testJournal, 64<<20)
 	for seq := w.seq - 9; seq <= w.seq; seq++ {
-		recent.Add(seq, w.objects[seq])
+		recent.Add(seq, inMemory(w.objects[seq]))
 	}
 	w.view.Tail = recent
 	w.consume(keyA, 0, w.ends[keyA], 10_000)

@@ -14,6 +14,7 @@ import (
 	"github.com/varvelog/varve/fetch/cache"
 	"github.com/varvelog/varve/tiering/batch"
 	"github.com/varvelog/varve/tiering/batch/batchtest"
+	"github.com/varvelog/varve/tiering/buffer"
 	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/objstore/mem"
 	"github.com/varvelog/varve/tiering/partlog"
@@ -156,6 +157,14 @@ func (w *world) restart(change func(*Config)) {
 	if w.far {
 		w.reader.tailObjects = 0
 	}
+}
+
+// inMemory is an object as a leader keeps it.
+func inMemory(object []byte) *buffer.Buffer {
+	var none *buffer.Pool
+	b := none.Get(len(object))
+	copy(b.Bytes(), object)
+	return b
 }
 
 // forgive lets the time of all verdicts be over.

@@ -39,7 +39,7 @@ func (c *core) append(r request) {
 			c.flusher.add(b)
 			records = append(records, wal.Record{
 				Topic: b.Key.Topic, Index: b.Key.Index, BaseOffset: results[i].BaseOffset,
-				Epoch: c.epoch, Batch: b.Data, CRC: knownCRC(b),
+				Epoch: c.epoch, Batch: b.Data, Memory: b.Memory, CRC: knownCRC(b),
 			})
 		case batchRetryPending:
 			until = max(until, c.answers.appended)
@@ -75,7 +75,7 @@ func knownCRC(b *Batch) uint32 {
 	if len(b.Data) < batch.Large {
 		return 0
 	}
-	return batch.UpdateCRC(0, b.Data, b.Header)
+	return batch.UpdateCRC(0, b.Data)
 }
 
 // misplaced reports whether a result says that a producer's sequence or epoch is

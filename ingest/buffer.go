@@ -4,14 +4,17 @@ import (
 	"time"
 
 	"github.com/varvelog/varve/tiering/batch"
+	pooled "github.com/varvelog/varve/tiering/buffer"
 	"github.com/varvelog/varve/tiering/partlog"
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-// buffered is a batch with offsets that is in no segment yet.
+// buffered is a batch with offsets that is in no segment yet. It holds a reference to the
+// memory of its data.
 type buffered struct {
 	key    partlog.Key
 	data   []byte
+	memory *pooled.Buffer
 	header batch.Header // with the offsets and the epoch of the log
 	at     time.Time
 }
@@ -47,6 +50,7 @@ func (b *buffer) next() uint64 { return b.first + uint64(len(b.batches)) + b.spi
 func (b *buffer) add(x buffered, spill bool) {
 	if spill || b.spilled > 0 {
 		b.spilled++
+		x.memory.Release()
 		return
 	}
 	b.batches = append(b.batches, x)

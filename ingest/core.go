@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/varvelog/varve/ingest/wal"
+	pooled "github.com/varvelog/varve/tiering/buffer"
 	"github.com/varvelog/varve/tiering/journal"
 	"github.com/varvelog/varve/tiering/partlog"
 	"github.com/varvelog/varve/tiering/segment"
@@ -25,15 +26,16 @@ type proposer interface {
 	Room() bool
 	Header() segment.Header
 	History() *journal.History
-	Propose(o *journal.Object, data []byte)
+	Propose(o *journal.Object, bytes segment.Encoded)
 	// Prove reports when all that was committed before the call is applied, or why
 	// that is not known.
 	Prove(onProved func(error))
 }
 
-// recent is where the newest objects of the journal stay in memory for readers.
+// recent is where the newest objects of the journal stay in memory for readers. Add
+// retains the object for as long.
 type recent interface {
-	Add(seq uint64, object []byte)
+	Add(seq uint64, object *pooled.Buffer)
 }
 
 // ports are the things outside of core that its parts use.
@@ -42,6 +44,7 @@ type ports struct {
 	wal         writeAhead
 	journal     proposer
 	recent      recent
+	pool        *pooled.Pool // of objects, and of batches that are read back
 	now         func() time.Time
 	newID       func() segment.ID
 	incarnation segment.ID // of the write-ahead log
@@ -78,7 +81,7 @@ type core struct {
 func newCore(opt Options, log writeAhead, p proposer) *core {
 	c := &core{
 		ports: &ports{
-			state: opt.State, wal: log, journal: p, recent: opt.Recent, now: opt.Now,
+			state: opt.State, wal: log, journal: p, recent: opt.Recent, pool: opt.Pool, now: opt.Now,
 			newID: opt.Journal.NewID, incarnation: opt.Journal.Incarnation,
 		},
 		onApplied: opt.Committed, attached: opt.Attached,
@@ -187,8 +190,9 @@ func (c *core) wasSynced(lsn uint64) { c.answers.wasSynced(lsn) }
 // apply takes the next valid object of the journal, own or read, into the state.
 func (c *core) apply(o *journal.Object, own bool) error {
 	h := &o.Footer.Header
-	if data := c.flusher.landed(h.Seq); data != nil {
-		c.recent.Add(h.Seq, data) // before readers can ask for it
+	if object := c.flusher.landed(h.Seq); object != nil {
+		c.recent.Add(h.Seq, object) // before readers can ask for it
+		object.Release()
 	}
 	if err := c.state.Apply(o.Footer, o.Entries); err != nil {
 		return err
@@ -248,6 +252,7 @@ func (c *core) fail(err error) {
 		c.failed = fmt.Errorf("%w: %w", ErrNotLeader, err)
 	}
 	c.epoch, c.accepting = 0, false
+	c.flusher.drop()
 	c.answers.fail(c.failed)
 	c.commands.fail(c.failed)
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/varvelog/varve/ingest/wal"
 	"github.com/varvelog/varve/tiering/batch"
 	"github.com/varvelog/varve/tiering/batch/batchtest"
+	pooled "github.com/varvelog/varve/tiering/buffer"
 	"github.com/varvelog/varve/tiering/journal"
 	"github.com/varvelog/varve/tiering/partlog"
 	"github.com/varvelog/varve/tiering/segment"
@@ -63,7 +64,7 @@ func newBench(t *testing.T) *bench {
 
 type discard struct{}
 
-func (discard) Add(uint64, []byte) {}
+func (discard) Add(uint64, *pooled.Buffer) {}
 
 func (b *bench) newID() segment.ID { return segment.ID{5, byte(len(b.sent) + 1)} }
 
@@ -96,9 +97,12 @@ func (b *bench) Header() segment.Header {
 		Seq: b.c.state.Head() + uint64(len(b.sent)) + 1, Prev: segment.Ref{Seq: 1, Object: segment.ID{6}}, Node: testNode, Incarnation: segment.ID{4},
 	}
 }
-func (b *bench) Prove(answer func(error))            { b.proofs = append(b.proofs, answer) }
-func (b *bench) History() *journal.History           { return &b.history }
-func (b *bench) Propose(o *journal.Object, _ []byte) { b.sent = append(b.sent, o) }
+func (b *bench) Prove(answer func(error))  { b.proofs = append(b.proofs, answer) }
+func (b *bench) History() *journal.History { return &b.history }
+func (b *bench) Propose(o *journal.Object, bytes segment.Encoded) {
+	b.sent = append(b.sent, o)
+	bytes.Memory.Release()
+}
 
 func (b *bench) apply(h segment.Header) {
 	h.Journal = 1

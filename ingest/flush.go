@@ -1,7 +1,6 @@
 package ingest
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"sync/atomic"
@@ -9,6 +8,7 @@ import (
 
 	"github.com/varvelog/varve/ingest/wal"
 	"github.com/varvelog/varve/tiering/batch"
+	pooled "github.com/varvelog/varve/tiering/buffer"
 	"github.com/varvelog/varve/tiering/journal"
 	"github.com/varvelog/varve/tiering/partlog"
 	"github.com/varvelog/varve/tiering/segment"
@@ -31,9 +31,9 @@ type flusher struct {
 	readAgain time.Time // before this the log is not read back
 }
 
-// flight is a proposed object.
+// flight is a proposed object. It holds a reference to the object's bytes.
 type flight struct {
-	data    []byte
+	object  *pooled.Buffer
 	batches int64 // bytes of its batches that count as pending
 }
 
@@ -42,7 +42,8 @@ func (f *flusher) lead() { f.lastFlush = f.now() }
 
 // add buffers a batch that has its place, in memory or in the write-ahead log alone.
 func (f *flusher) add(b *Batch) {
-	f.buffer.add(buffered{key: b.Key, data: b.Data, header: b.Header, at: f.now()}, f.unflushed() >= f.maxMemory)
+	x := buffered{key: b.Key, data: b.Data, memory: b.Memory.Retain(), header: b.Header, at: f.now()}
+	f.buffer.add(x, f.unflushed() >= f.maxMemory)
 }
 
 // logged notes that the batches added last are in the write-ahead log up to LSN last,
@@ -76,7 +77,7 @@ func (f *flusher) idle() bool { return f.buffer.empty() && len(f.inFlight) == 0 
 func (f *flusher) unflushed() int {
 	n := f.buffer.bytes
 	for _, o := range f.inFlight {
-		n += len(o.data)
+		n += len(o.object.Bytes())
 	}
 	return n
 }
@@ -116,12 +117,11 @@ func (f *flusher) readBack() error {
 		if r.LSN != b.first+uint64(len(b.batches)) {
 			return fmt.Errorf("record %d where %d was expected", r.LSN, b.first+uint64(len(b.batches)))
 		}
-		data := bytes.Clone(r.Batch)
-		h, err := batch.Parse(data)
+		x, err := f.readRecord(&r)
 		if err != nil {
 			return fmt.Errorf("record %d: %w", r.LSN, err)
 		}
-		b.unspill(buffered{key: partlog.Key{Topic: r.Topic, Index: r.Index}, data: data, header: h, at: f.now()})
+		b.unspill(x)
 		return nil
 	})
 	if wal.NoDescriptors(err) {
@@ -132,6 +132,17 @@ func (f *flusher) readBack() error {
 		return fmt.Errorf("read back from write-ahead log: %w", err)
 	}
 	return nil
+}
+
+// readRecord copies a record's batch out of the memory of a reader.
+func (p *ports) readRecord(r *wal.Record) (buffered, error) {
+	h, err := batch.Parse(r.Batch)
+	if err != nil {
+		return buffered{}, err
+	}
+	memory := p.pool.Get(len(r.Batch))
+	copy(memory.Bytes(), r.Batch)
+	return buffered{key: partlog.Key{Topic: r.Topic, Index: r.Index}, data: memory.Bytes(), memory: memory, header: h, at: p.now()}, nil
 }
 
 // flushOne proposes one object from the front of the buffer, with the riders.
@@ -148,28 +159,48 @@ func (f *flusher) flushOne(riders []segment.Entry) error {
 }
 
 // propose builds an object of batches, riders and the buffered entries that may go
-// with them, and sends it.
+// with them, and sends it. The memory of the batches is not read any more afterwards.
 func (f *flusher) propose(h segment.Header, batches []buffered, riders []segment.Entry) error {
+	defer release(batches)
 	h.Object = f.newID()
 	h.BuiltMs = f.now().UnixMilli()
 	entries := f.buffer.takeEntries(riders, f.flushBytes)
-	data, footer, err := segment.Build(h, entries, group(batches, func(k partlog.Key) int32 { return f.leaderEpoch(h.Epoch, k) }))
+	bytes, footer, err := segment.Encode(f.pool, h, entries, group(batches, func(k partlog.Key) int32 { return f.leaderEpoch(h.Epoch, k) }))
 	if err != nil {
 		return fmt.Errorf("build segment %d of journal %d: %w", h.Seq, h.Journal, err)
 	}
 	o, err := journal.NewObject(footer, entries)
 	if err != nil {
+		bytes.Memory.Release()
 		return err
 	}
-	flight := flight{data: data}
+	flight := flight{object: bytes.Memory.Retain()}
 	if h.WAL.Incarnation == f.incarnation { // not of an older log
 		for i := range batches {
 			flight.batches += int64(len(batches[i].data))
 		}
 	}
 	f.inFlight[h.Seq] = flight
-	f.journal.Propose(o, data)
+	f.journal.Propose(o, bytes)
 	return nil
+}
+
+// release ends the references of batches, which are not used any more.
+func release(batches []buffered) {
+	for i := range batches {
+		batches[i].memory.Release()
+		batches[i] = buffered{}
+	}
+}
+
+// drop gives the memory of everything back, at the end of the leadership.
+func (f *flusher) drop() {
+	release(f.buffer.batches)
+	f.buffer.batches = nil
+	for _, o := range f.inFlight {
+		o.object.Release()
+	}
+	clear(f.inFlight)
 }
 
 // leaderEpoch is a partition's leader epoch in an epoch of the journal: also of a
@@ -180,10 +211,10 @@ func (f *flusher) leaderEpoch(epoch uint32, k partlog.Key) int32 {
 }
 
 // landed removes the object at seq from those in flight: it is committed. It returns
-// the object's bytes, nil if none was in flight.
-func (f *flusher) landed(seq uint64) []byte {
+// the object's bytes with the reference to them, nil if none was in flight.
+func (f *flusher) landed(seq uint64) *pooled.Buffer {
 	o := f.inFlight[seq]
 	delete(f.inFlight, seq)
 	f.pending.Add(-o.batches)
-	return o.data
+	return o.object
 }

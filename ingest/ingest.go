@@ -22,6 +22,7 @@ import (
 	"errors"
 
 	"github.com/varvelog/varve/tiering/batch"
+	pooled "github.com/varvelog/varve/tiering/buffer"
 	"github.com/varvelog/varve/tiering/partlog"
 )
 
@@ -55,10 +56,14 @@ const (
 // Batch is one record batch for one partition. It was validated
 // (batch.Validate); Data belongs to ingest from now on, which patches base offset
 // and leader epoch in place.
+//
+// The caller holds a reference to Memory until it has the Result. Where ingest needs Data
+// for longer, it retains Memory itself.
 type Batch struct {
 	Key    partlog.Key
 	Data   []byte
 	Header batch.Header
+	Memory *pooled.Buffer // holds Data; nil: the garbage collector does
 }
 
 // Result answers a Batch.

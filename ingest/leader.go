@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/varvelog/varve/ingest/wal"
+	pooled "github.com/varvelog/varve/tiering/buffer"
 	"github.com/varvelog/varve/tiering/journal"
 	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/partlog"
@@ -23,8 +24,9 @@ type Options struct {
 	Journal journal.Config // Lead is implied
 	WAL     wal.Options    // its ids must be those of Journal
 	Recent  interface {    // gets each committed object, before it can be asked for
-		Add(seq uint64, object []byte)
+		Add(seq uint64, object *pooled.Buffer)
 	}
+	Pool *pooled.Pool // of objects; nil: the memory of the garbage collector
 	// Placements are the partitions that the journal follows: it opens and
 	// seals them by it. It may be left out.
 	Placements Placements

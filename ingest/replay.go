@@ -172,18 +172,17 @@ func (p *replay) some(o *olderLog) error {
 		if b.bytes >= p.flusher.flushBytes {
 			return errStopReading
 		}
-		data := append([]byte(nil), r.Batch...)
-		h, err := batch.Parse(data)
+		x, err := p.readRecord(&r)
 		if err != nil {
 			return err
 		}
-		k := partlog.Key{Topic: r.Topic, Index: r.Index}
-		p.ends.replay(k, data, &h, r.BaseOffset)
-		b.add(buffered{key: k, data: data, header: h, at: p.now()}, false)
+		p.ends.replay(x.key, x.data, &x.header, r.BaseOffset)
+		b.add(x, false)
 		o.next = r.LSN + 1
 		return nil
 	})
 	if err != nil && !errors.Is(err, errStopReading) {
+		release(b.batches)
 		return err
 	}
 	h := p.journal.Header()

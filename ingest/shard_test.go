@@ -16,6 +16,7 @@ import (
 	"github.com/varvelog/varve/metadata/coordinator/shard"
 	"github.com/varvelog/varve/metadata/coordinator/shard/shardtest"
 	"github.com/varvelog/varve/tiering/batch"
+	"github.com/varvelog/varve/tiering/buffer"
 	"github.com/varvelog/varve/tiering/journal"
 	"github.com/varvelog/varve/tiering/objstore/mem"
 	"github.com/varvelog/varve/tiering/partlog"
@@ -47,7 +48,7 @@ type node struct {
 
 type discard struct{}
 
-func (discard) Add(uint64, []byte) {}
+func (discard) Add(uint64, *buffer.Buffer) {}
 
 // onePartition is a journal 0 that says of the journal that key lives in it.
 type onePartition struct{}

@@ -50,9 +50,11 @@ func (r *call) broken() {
 // append hands a request to the core, and checks the answer when it is given.
 func (n *proc) append(r *call) {
 	c := n.f.c
-	data := append([]byte(nil), r.a.data...)
+	frame := n.pool.Get(len(r.a.data))
+	copy(frame.Bytes(), r.a.data)
 	c.Logf("%s takes batch %d of %s, epoch %d", n.p.Name, r.a.sequence, r.a.producer.name, r.a.epoch)
-	n.core.append(request{acks: r.acks, batches: []Batch{{Key: r.a.key, Data: data, Header: r.a.header}}, done: func(results []Result) {
+	n.core.append(request{acks: r.acks, batches: []Batch{{Key: r.a.key, Data: frame.Bytes(), Header: r.a.header, Memory: frame}}, done: func(results []Result) {
+		frame.Release()
 		if r.answered {
 			c.Fail("%s answered twice", n.p.Name)
 		}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/varvelog/varve/metadata/coordinator/shard"
 	"github.com/varvelog/varve/testenv/sim"
+	pooled "github.com/varvelog/varve/tiering/buffer"
 	"github.com/varvelog/varve/tiering/journal"
 	"github.com/varvelog/varve/tiering/partlog"
 	"github.com/varvelog/varve/tiering/segment"
@@ -37,6 +38,7 @@ type proc struct {
 	core        *core
 	state       *partlog.State
 	log         *simLog
+	pool        *pooled.Pool // of frames and objects
 
 	conns     []*call // requests that were not answered yet
 	queue     []*call // of these, not handed to the core yet
@@ -63,7 +65,7 @@ func (f *datadir) start() {
 	f.starts++
 	n := &proc{
 		f: f, p: c.NewProcess(fmt.Sprintf("%s.%d", f.name, f.starts)), incarnation: c.newID(), state: l.state,
-		acked: map[partlog.Key]int64{},
+		acked: map[partlog.Key]int64{}, pool: pooled.NewPool(1 << 20),
 	}
 	f.proc = n
 	c.truth.starts[n.incarnation] = start{f, f.wiped}
@@ -104,7 +106,7 @@ func (n *proc) options(l loaded) Options {
 			NewID: c.newID, NowMs: func() int64 { return c.Now().UnixMilli() },
 		},
 		Placements: n.view, OnReconciled: n.view.reconciled,
-		State: n.state, Recent: n, Committed: n.committed, Attached: n.snapshots.Encode, CheckAttached: checkSnapshots,
+		State: n.state, Recent: n, Pool: n.pool, Committed: n.committed, Attached: n.snapshots.Encode, CheckAttached: checkSnapshots,
 		Checkpoints: c.shape.Checkpoints, FlushInterval: c.shape.FlushInterval, FlushBytes: c.shape.FlushBytes,
 		EarlyBytes: c.shape.EarlyBytes, MaxUnflushed: c.shape.MaxMemory, Now: c.Now,
 	}.withDefaults()
@@ -117,11 +119,11 @@ func (n *proc) committed(o *journal.Object) {
 }
 
 // Add gets the bytes that readers would get from memory.
-func (n *proc) Add(seq uint64, data []byte) {
+func (n *proc) Add(seq uint64, object *pooled.Buffer) {
 	if seq < n.f.c.truth.Floor {
 		return // deleted since, or replaced by a late write
 	}
-	if stored := n.f.c.store.Object(segment.JournalKey(simJournal, seq)); string(stored) != string(data) {
+	if stored := n.f.c.store.Object(segment.JournalKey(simJournal, seq)); string(stored) != string(object.Bytes()) {
 		n.f.c.Fail("%s keeps other bytes for seq %d than the bucket has", n.p.Name, seq)
 	}
 }

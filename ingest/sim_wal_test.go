@@ -20,6 +20,7 @@ type simLog struct {
 	proc    *proc
 	id      segment.ID
 	records []wal.Record // from first on
+	waiting []wal.Record // as they were appended, with references until they are written
 	first   uint64
 	written uint64
 	synced  uint64
@@ -39,11 +40,25 @@ func (l *simLog) Append(recs []wal.Record) (uint64, error) {
 	for i := range recs {
 		r := recs[i]
 		r.LSN = l.last() + 1
-		r.Batch = bytes.Clone(r.Batch)
+		r.Memory.Retain()
+		l.waiting = append(l.waiting, r)
+		r.Batch, r.Memory = bytes.Clone(r.Batch), nil
 		l.records = append(l.records, r)
 	}
 	l.turn()
 	return l.last(), nil
+}
+
+// wrote notes that all records are written, from memory that has not changed.
+func (l *simLog) wrote() {
+	l.written = l.last()
+	for _, r := range l.waiting {
+		if r.LSN >= l.first && !bytes.Equal(r.Batch, l.records[r.LSN-l.first].Batch) {
+			l.f.c.Fail("record %d changed before it was written", r.LSN)
+		}
+		r.Memory.Release()
+	}
+	l.waiting = nil
 }
 
 func (l *simLog) Sync(lsn uint64) {
@@ -60,7 +75,7 @@ func (l *simLog) turn() {
 	l.busy = true
 	c := l.f.c
 	l.proc.p.After(c.Between(50*time.Microsecond, 2*time.Millisecond), "disk write", func() {
-		l.written = l.last()
+		l.wrote()
 		if l.want <= l.synced {
 			l.busy = false
 			return
@@ -133,7 +148,8 @@ func (l *simLog) read(from, to uint64, fn func(wal.Record) error) error {
 // close writes and syncs everything, as the end of a Leader does.
 func (l *simLog) close() {
 	if l.err == nil {
-		l.written, l.synced = l.last(), l.last()
+		l.wrote()
+		l.synced = l.last()
 	}
 	l.crash()
 }

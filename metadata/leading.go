@@ -14,7 +14,7 @@ type proposer interface {
 	Room() bool
 	Header() segment.Header
 	Now() time.Time
-	Propose(o *journal.Object, data []byte)
+	Propose(o *journal.Object, bytes segment.Encoded)
 }
 
 // leading is the journal.Machine of a Leader: the planned changes, those under
@@ -160,7 +160,7 @@ func (l *leading) flush() error {
 			entries = append(entries, l.floor.Entry())
 			l.floor = nil
 		}
-		data, footer, err := segment.Build(h, entries, nil)
+		bytes, footer, err := segment.Encode(nil, h, entries, nil)
 		if err != nil {
 			return err
 		}
@@ -170,7 +170,7 @@ func (l *leading) flush() error {
 		}
 		l.entries = l.entries[n:]
 		l.proposed = append(l.proposed, l.planned-uint64(len(l.entries)))
-		l.journal.Propose(o, data)
+		l.journal.Propose(o, bytes)
 	}
 	return l.failed
 }

@@ -7,6 +7,7 @@ import (
 	"hash/crc32"
 
 	"github.com/varvelog/varve/tiering/batch"
+	"github.com/varvelog/varve/tiering/buffer"
 	"github.com/varvelog/varve/tiering/segment"
 )
 
@@ -94,6 +95,9 @@ type Record struct {
 	Epoch      uint32 // journal epoch under which it was appended
 	BaseOffset int64
 	Batch      []byte // never empty
+	// Memory holds Batch; nil: the garbage collector does. Append retains it until the
+	// record is written to a file.
+	Memory *buffer.Buffer
 	// CRC is the CRC-32C of Batch, from a caller that has checked it and knows
 	// it without reading Batch; 0: the log computes it.
 	CRC uint32

@@ -145,8 +145,8 @@ func makeIncarnationDir(opt Options) (string, error) {
 
 // Append gives the records the next LSNs, which it stores in recs, and hands
 // them to the writer. It returns the last LSN. It never waits for the disk. It
-// does not copy the batches: they must not change until the records are
-// released or the log is closed. The records are written promptly, but durable
+// does not copy the batches: they must not change until the records are written, and
+// it retains their memory until then. The records are written promptly, but durable
 // only after a Sync.
 //
 // The error is ErrTooLarge, ErrClosed or the one that Err returns; the log then
@@ -173,6 +173,7 @@ func (l *Log) Append(recs []Record) (last uint64, err error) {
 	}
 	for i := range recs {
 		recs[i].LSN = l.mu.next
+		recs[i].Memory.Retain()
 		l.mu.next++
 	}
 	l.mu.queue = append(l.mu.queue, recs...)

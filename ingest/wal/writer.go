@@ -31,6 +31,8 @@ func (w *writer) run() {
 	if err := w.loop(); err != nil && !errors.Is(err, errNotNeeded) {
 		w.log.fail(err)
 	}
+	release(w.recs)
+	release(w.log.take(nil).recs) // none is written any more
 	if w.file == nil {
 		return
 	}
@@ -50,7 +52,7 @@ func (w *writer) loop() error {
 			if err := w.turn(t.recs, t.want); err != nil {
 				return err
 			}
-			clear(t.recs) // releases the batches
+			release(t.recs)
 		case t.closing:
 			return w.end()
 		case t.giveBack && w.file != nil:
@@ -64,6 +66,14 @@ func (w *writer) loop() error {
 			<-w.log.wakeWriter
 		}
 	}
+}
+
+// release gives the batches of records back, which the log does not read any more.
+func release(recs []Record) {
+	for i := range recs {
+		recs[i].Memory.Release()
+	}
+	clear(recs)
 }
 
 // task is the work that waits for the writer.

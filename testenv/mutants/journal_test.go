@@ -21,8 +21,8 @@ var journalMutants = []mutant{
 	{name: "rule 3: other bytes for the same seq", by: core, edits: []edit{
 		before("tiering/journal.Core.gotReadBack", "s.state, s.token = slotWaiting, c.nextToken()", `h := s.object.Footer.Header
 h.Object = c.cfg.NewID()
-data, footer, _ := segment.Build(h, nil, nil)
-s.data, s.object = data, &Object{Footer: footer}`),
+bytes, footer, _ := segment.Encode(nil, h, nil, nil)
+s.bytes, s.object = bytes, &Object{Footer: footer}`),
 	}},
 	{name: "rule 4: takes exists for success", by: ingest, edits: []edit{
 		swap("tiering/journal.Core.putDone", "ev.Err == nil", "ev.Err == nil || errors.Is(ev.Err, objstore.ErrExists)"),

@@ -29,7 +29,7 @@ func newExecutor(p *Process, s *Store, id uint32) executor {
 func (e *executor) Execute(a journal.Action) {
 	switch a := a.(type) {
 	case journal.Put:
-		e.s.Create(e.p, segment.JournalKey(e.id, a.Seq), a.Data, journal.Limit(a), func(err error) {
+		e.s.Create(e.p, segment.JournalKey(e.id, a.Seq), a.Bytes.Memory.Bytes(), journal.Limit(a), func(err error) {
 			e.deliver(journal.PutDone{Seq: a.Seq, Token: a.Token, Err: err})
 		})
 	case journal.Get:

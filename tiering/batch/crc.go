@@ -1,21 +1,24 @@
 package batch
 
-import "hash/crc32"
+import (
+	"encoding/binary"
+	"hash/crc32"
+)
 
 // Large is the size in bytes from which on it costs less to combine the CRC of a batch
 // than to read the batch.
 const Large = 16 << 10
 
-// UpdateCRC continues a CRC-32C by the batch at the beginning of b, which has header h. It
-// reads next to nothing of a large batch, and combines the batch's own CRC instead, which
-// must have been checked. If the batch has changed since then, the result is the CRC of
-// the bytes that were checked.
-func UpdateCRC(before uint32, b []byte, h Header) uint32 {
-	size := h.Size()
-	if size < Large {
-		return crc32.Update(before, castagnoli, b[:size])
+// UpdateCRC continues a CRC-32C by a whole batch, which Parse has accepted. It reads next
+// to nothing of a large batch, and combines the batch's own CRC instead, which must have
+// been checked. If the batch has changed since then, the result is the CRC of the bytes
+// that were checked.
+func UpdateCRC(before uint32, b []byte) uint32 {
+	if len(b) < Large {
+		return crc32.Update(before, castagnoli, b)
 	}
-	return AppendCRC(crc32.Update(before, castagnoli, b[:CRCStart]), h.CRC, size-CRCStart)
+	own := binary.BigEndian.Uint32(b[posCRC:])
+	return AppendCRC(crc32.Update(before, castagnoli, b[:CRCStart]), own, len(b)-CRCStart)
 }
 
 // AppendCRC returns the CRC-32C of some bytes followed by n more, given the CRC of each

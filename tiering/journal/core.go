@@ -101,8 +101,8 @@ const (
 )
 
 type slot struct {
-	object  *Object // ours
-	data    []byte  // its bytes: the only ones ever sent for this seq
+	object  *Object         // ours
+	bytes   segment.Encoded // the only bytes ever sent for this seq
 	state   slotState
 	token   uint64 // of the attempt, read-back or pause under way
 	tries   int
@@ -161,9 +161,10 @@ func (c *Core) ownHeader(kind segment.Kind, seq uint64, epoch uint32) segment.He
 	}
 }
 
-// Propose sends a data segment built from Header. data is its bytes; neither
-// may change any more. Room must hold.
-func (c *Core) Propose(o *Object, data []byte) []Action {
+// Propose sends a data segment built from Header. Neither o nor its bytes may change any
+// more. The reference to the bytes is the Core's from now on: it keeps one until the seq is
+// resolved or the Core has ended. Room must hold.
+func (c *Core) Propose(o *Object, bytes segment.Encoded) []Action {
 	if !c.Room() {
 		panic("journal: proposed without room")
 	}
@@ -171,7 +172,7 @@ func (c *Core) Propose(o *Object, data []byte) []Action {
 	if h.Seq != want.Seq || h.Epoch != want.Epoch || h.Prev != want.Prev || h.Confirmed != want.Confirmed {
 		panic(fmt.Sprintf("journal: proposed %+v, want %+v", *h, want))
 	}
-	c.addSlot(o, data)
+	c.addSlot(o, bytes)
 	return c.take()
 }
 
@@ -223,7 +224,7 @@ func (c *Core) end(err error) {
 		return
 	}
 	c.phase = ended
-	c.slots = nil
+	c.dropSlots(len(c.slots))
 	c.failProofs(fmt.Errorf("%w: %w", ErrEnded, err))
 	c.do(Ended{Err: err})
 }

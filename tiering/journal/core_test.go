@@ -77,7 +77,7 @@ func TestLostReplyIsReadBack(t *testing.T) {
 			i := n.find(ref.Seq)
 			p := n.pending[i].(Put)
 			n.pending = append(n.pending[:i:i], n.pending[i+1:]...)
-			w.put(p.Seq, p.Data)
+			w.put(p.Seq, p.Bytes.Memory.Bytes())
 			n.step(PutDone{Seq: p.Seq, Token: p.Token, Err: err})
 			if len(n.own) != 0 {
 				t.Fatal("confirmed before it was read back")
@@ -108,10 +108,10 @@ func TestAbsentIsSentAgainWithTheSameBytes(t *testing.T) {
 		}
 	}
 	again := n.pending[n.find(ref.Seq)].(Put)
-	if !bytes.Equal(again.Data, p.Data) {
+	if !bytes.Equal(again.Bytes.Memory.Bytes(), p.Bytes.Memory.Bytes()) {
 		t.Fatal("sent other bytes for the same seq")
 	}
-	w.put(p.Seq, p.Data) // the first one lands late: the second meets it
+	w.put(p.Seq, p.Bytes.Memory.Bytes()) // the first one lands late: the second meets it
 	n.settle()
 	if len(n.own) != 1 || n.own[0] != ref {
 		t.Fatalf("confirmed %v, want %v", n.own, ref)

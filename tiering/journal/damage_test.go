@@ -279,7 +279,7 @@ func TestOnlyDamageInARowEndsALeader(t *testing.T) {
 		n := w.lead()
 		for range 2 * maxDamagedReads {
 			ref := n.propose()
-			w.put(ref.Seq, n.pending[n.find(ref.Seq)].(Put).Data)
+			w.put(ref.Seq, n.pending[n.find(ref.Seq)].(Put).Bytes.Memory.Bytes())
 			n.proofSees(func(a Get) Event { return GotObject{Token: a.Token, Err: rotten} })
 			if n.err != nil {
 				break

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/varvelog/varve/tiering/objstore"
+	"github.com/varvelog/varve/tiering/segment"
 )
 
 // Hooks are how an owner hears of its journal. All are called from within
@@ -127,7 +128,7 @@ var errClosed = errors.New("closed")
 func (d *Driver) Holds() bool { return d.standing.Holds(d.now()) }
 
 // Propose sends a segment; see Core.Propose.
-func (d *Driver) Propose(o *Object, data []byte) { d.perform(d.core.Propose(o, data)) }
+func (d *Driver) Propose(o *Object, bytes segment.Encoded) { d.perform(d.core.Propose(o, bytes)) }
 
 // perform carries out actions in their order. A call of the Driver while an object is
 // applied would put others between them: that is a bug of the hook.
@@ -135,10 +136,11 @@ func (d *Driver) perform(actions []Action) {
 	if d.applying {
 		panic("journal: the hook Apply calls its Driver")
 	}
-	for _, a := range actions {
+	for i, a := range actions {
 		switch a := a.(type) {
 		case Apply:
 			if err := d.apply(a); err != nil {
+				abandon(actions[i+1:])
 				d.End(err)
 				return
 			}
@@ -156,6 +158,15 @@ func (d *Driver) perform(actions []Action) {
 			d.exec.Execute(a)
 		default:
 			d.notify(a)
+		}
+	}
+}
+
+// abandon releases the bytes of Puts that will not be carried out.
+func abandon(actions []Action) {
+	for _, a := range actions {
+		if put, is := a.(Put); is {
+			put.Bytes.Memory.Release()
 		}
 	}
 }

@@ -76,11 +76,13 @@ func (Prove) isEvent()      {}
 // Action is something to do, or to know, in the order given.
 type Action interface{ isAction() }
 
-// Put: create the object of Seq from Data, once; answer with PutDone.
+// Put: create the object of Seq from Bytes, once; answer with PutDone. It holds a
+// reference to the bytes, which the executor of the Put releases when no transport reads
+// them any more. That may be after the answer.
 type Put struct {
 	Seq   uint64
 	Token uint64
-	Data  []byte
+	Bytes segment.Encoded
 }
 
 // Get: read index and entries of Seq by a request that begins now; answer with

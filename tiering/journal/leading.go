@@ -12,9 +12,10 @@ import (
 // send objects of their own and resolve their outcomes (PROTOCOL.md, rules
 // 1 to 7).
 
-// addSlot sends a new object of ours for the seq after the last slot's.
-func (c *Core) addSlot(o *Object, data []byte) {
-	c.slots = append(c.slots, slot{object: o, data: data})
+// addSlot sends a new object of ours for the seq after the last slot's. The reference to
+// its bytes is the slot's from now on.
+func (c *Core) addSlot(o *Object, bytes segment.Encoded) {
+	c.slots = append(c.slots, slot{object: o, bytes: bytes})
 	s := &c.slots[len(c.slots)-1]
 	c.send(s)
 	if c.stall == 0 {
@@ -42,10 +43,21 @@ func (c *Core) stallTicked() {
 	}
 }
 
-// send sends the slot's bytes, the same every time.
+// send sends the slot's bytes, the same every time. Each Put has a reference of its own:
+// it may be under way when the seq has been resolved by a later one.
 func (c *Core) send(s *slot) {
 	s.state, s.token = slotSending, c.nextToken()
-	c.do(Put{Seq: s.object.Footer.Header.Seq, Token: s.token, Data: s.data})
+	s.bytes.Memory.Retain()
+	c.do(Put{Seq: s.object.Footer.Header.Seq, Token: s.token, Bytes: s.bytes})
+}
+
+// dropSlots removes the first n slots, whose bytes will not be sent any more.
+func (c *Core) dropSlots(n int) {
+	for i := range c.slots[:n] {
+		c.slots[i].bytes.Memory.Release()
+		c.slots[i] = slot{}
+	}
+	c.slots = c.slots[n:]
 }
 
 func (c *Core) slotByToken(token uint64) *slot {
@@ -176,8 +188,7 @@ func (c *Core) pass(o *Object, want Verdict) {
 		panic(fmt.Sprintf("journal: own seq %d judged %d, %v", h.Seq, v, err))
 	}
 	c.chain.Advance(h, v)
-	c.slots[0] = slot{}
-	c.slots = c.slots[1:]
+	c.dropSlots(1)
 	if v == Valid {
 		c.do(Apply{Object: o, Own: true})
 	}
@@ -222,11 +233,11 @@ func (c *Core) fenceCounts() {
 func (c *Core) sendEmpty(h segment.Header) {
 	h.Object = c.cfg.NewID()
 	h.BuiltMs = c.cfg.NowMs()
-	data, footer, err := segment.Build(h, nil, nil)
+	bytes, footer, err := segment.Encode(nil, h, nil, nil)
 	if err != nil {
 		panic(fmt.Sprintf("journal: build %+v: %v", h, err))
 	}
-	c.addSlot(&Object{Footer: footer}, data)
+	c.addSlot(&Object{Footer: footer}, bytes)
 }
 
 // startProof answers proofs asked for. A follower reads on to the next gap. A

@@ -19,7 +19,7 @@ const (
 func Limit(a Action) time.Duration {
 	switch a := a.(type) {
 	case Put:
-		return max(putLimit, time.Duration(len(a.Data)/slowest)*time.Second)
+		return max(putLimit, time.Duration(len(a.Bytes.Memory.Bytes())/slowest)*time.Second)
 	case Get:
 		if a.Short {
 			return proofLimit

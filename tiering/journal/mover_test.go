@@ -76,7 +76,7 @@ func (l *led) write() {
 		entries = append(entries, l.plan.Entry())
 		l.plan = nil
 	}
-	data, footer, err := segment.Build(h, entries, nil)
+	bytes, footer, err := segment.Encode(nil, h, entries, nil)
 	if err != nil {
 		l.t.Fatal(err)
 	}
@@ -84,7 +84,7 @@ func (l *led) write() {
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	l.n.take(l.n.core.Propose(o, data))
+	l.n.take(l.n.core.Propose(o, bytes))
 	l.n.settle()
 	l.copyObjects()
 }

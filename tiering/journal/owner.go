@@ -198,7 +198,7 @@ func (o *Owner) Header() segment.Header { return o.driver.Core().Header() }
 func (o *Owner) History() *History { return o.driver.Core().History() }
 
 // Propose is Driver.Propose.
-func (o *Owner) Propose(obj *Object, data []byte) { o.driver.Propose(obj, data) }
+func (o *Owner) Propose(obj *Object, bytes segment.Encoded) { o.driver.Propose(obj, bytes) }
 
 // Poke is Driver.Poke.
 func (o *Owner) Poke() { o.driver.Poke() }

@@ -235,7 +235,7 @@ func (c *Core) accept() {
 // a live leader, so reading on to the end first would lose every race: the next
 // place is tried at once, a few times.
 func (c *Core) lostFence(o *Object) {
-	c.slots = nil
+	c.dropSlots(len(c.slots))
 	c.phase = reading
 	c.losses++
 	c.consider(o)

@@ -72,7 +72,8 @@ func (r *runner) Execute(a Action) {
 	switch a := a.(type) {
 	case Put:
 		r.run(a, func(ctx context.Context) Event {
-			return PutDone{Seq: a.Seq, Token: a.Token, Err: r.store.Create(ctx, segment.JournalKey(r.journal, a.Seq), a.Data)}
+			// The store does not say when its transport is done, so the reference is kept.
+			return PutDone{Seq: a.Seq, Token: a.Token, Err: r.store.Create(ctx, segment.JournalKey(r.journal, a.Seq), a.Bytes.Memory.Bytes())}
 		})
 	case Get:
 		r.get(a)

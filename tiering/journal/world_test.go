@@ -99,13 +99,13 @@ func (n *node) propose() segment.Ref {
 }
 
 // dataSegment is a data segment without records.
-func dataSegment(h segment.Header, id segment.ID) (*Object, []byte) {
+func dataSegment(h segment.Header, id segment.ID) (*Object, segment.Encoded) {
 	h.Object = id
-	data, footer, err := segment.Build(h, nil, nil)
+	bytes, footer, err := segment.Encode(nil, h, nil, nil)
 	if err != nil {
 		panic(err)
 	}
-	return &Object{Footer: footer}, data
+	return &Object{Footer: footer}, bytes
 }
 
 // put is the store's side of a Put: create if absent.
@@ -128,7 +128,7 @@ func (n *node) answer(i int) {
 func (w *world) carryOut(a Action) Event {
 	switch a := a.(type) {
 	case Put:
-		return PutDone{Seq: a.Seq, Token: a.Token, Err: w.put(a.Seq, a.Data)}
+		return PutDone{Seq: a.Seq, Token: a.Token, Err: w.put(a.Seq, a.Bytes.Memory.Bytes())}
 	case Get:
 		return w.get(a)
 	case GetFloor:
@@ -240,7 +240,7 @@ func (w *world) randomStep(r *rand.Rand, late *[]Put) {
 		p := (*late)[i]
 		*late = append((*late)[:i], (*late)[i+1:]...)
 		w.t.Logf("a late put lands at seq %d", p.Seq)
-		w.put(p.Seq, p.Data) //nolint // no process gets the answer
+		w.put(p.Seq, p.Bytes.Memory.Bytes()) //nolint // no process gets the answer
 		return
 	}
 	i := r.IntN(len(w.nodes))
@@ -267,7 +267,7 @@ func (w *world) randomAnswer(r *rand.Rand, n *node, i int, late *[]Put) {
 		n.answer(i)
 	case fault < 7: // stored, reply lost
 		n.pending = append(n.pending[:i:i], n.pending[i+1:]...)
-		w.put(p.Seq, p.Data)
+		w.put(p.Seq, p.Bytes.Memory.Bytes())
 		n.step(PutDone{Seq: p.Seq, Token: p.Token, Err: errLost})
 	default: // lost now, lands some time later
 		n.pending = append(n.pending[:i:i], n.pending[i+1:]...)

@@ -7,27 +7,46 @@ import (
 	"slices"
 
 	"github.com/varvelog/varve/tiering/batch"
+	"github.com/varvelog/varve/tiering/buffer"
 	"github.com/varvelog/varve/tiering/wire"
 )
 
 // Records are the records of one partition, in offset order. Of the Partition,
 // the caller sets Topic, Index, LeaderEpoch, Producers, OpenTxns and
-// AbortedTxns; Build fills in the rest from the batches.
+// AbortedTxns; Encode fills in the rest from the batches.
 type Records struct {
 	Partition
 	Batches [][]byte // each one record batch v2, already patched
 }
 
-// Build lays out a journal object in one buffer of exactly its size, into which
-// it copies each batch once, and returns it with its footer. Partitions and
-// their lists may come in any order. The footer may alias the caller's slices.
-// It refuses contradictory input (see FORMAT.md) and objects above the limits
-// with ErrInvalid. The batches' own CRCs must be right: they are not checked
-// again, and for a large batch the partition's CRC follows from its own.
+// Encoded is the bytes of a journal object that is about to be stored. Its holder has a
+// reference to the memory.
+type Encoded struct {
+	Memory *buffer.Buffer
+	CRC    uint32 // CRC-32C of the bytes
+}
+
+// Build is Encode into memory of the garbage collector.
 func Build(h Header, entries []Entry, parts []Records) ([]byte, *Footer, error) {
+	e, f, err := Encode(nil, h, entries, parts)
+	if err != nil {
+		return nil, nil, err
+	}
+	return e.Memory.Bytes(), f, nil
+}
+
+// Encode lays out a journal object in one buffer of exactly its size, from the pool, into
+// which it copies each batch once, and returns it with its footer. The reference belongs
+// to the caller. Partitions and their lists may come in any order. The footer may alias
+// the caller's slices, but not the batches.
+//
+// It refuses contradictory input (see FORMAT.md) and objects above the limits with
+// ErrInvalid. The batches' own CRCs must be right: they are not checked again. For a large
+// batch, the CRCs of its partition and of the object follow from its own.
+func Encode(pool *buffer.Pool, h Header, entries []Entry, parts []Records) (Encoded, *Footer, error) {
 	f, order, err := plan(h, entries, parts)
 	if err != nil {
-		return nil, nil, fmt.Errorf("build journal object: %w", err)
+		return Encoded{}, nil, fmt.Errorf("build journal object: %w", err)
 	}
 	body := HeaderSize + int(f.Entries.Length)
 	for i := range f.Partitions {
@@ -36,30 +55,43 @@ func Build(h Header, entries []Entry, parts []Records) ([]byte, *Footer, error) 
 	}
 	size := body + f.encodedSize() + TrailerSize
 	if size > MaxObjectSize {
-		return nil, nil, fmt.Errorf("build journal object: %w", invalid("%d bytes, at most %d", size, MaxObjectSize))
+		return Encoded{}, nil, fmt.Errorf("build journal object: %w", invalid("%d bytes, at most %d", size, MaxObjectSize))
 	}
 	if reason := f.implausible(uint64(body)); reason != "" {
-		return nil, nil, fmt.Errorf("build journal object: %w", invalid("%s", reason))
+		return Encoded{}, nil, fmt.Errorf("build journal object: %w", invalid("%s", reason))
 	}
-	w := wire.Writer{B: make([]byte, 0, size)}
-	appendHeader(&w, h)
+	memory := pool.Get(size)
+	crc, err := layOut(memory.Bytes(), f, entries, order)
+	if err != nil {
+		memory.Release()
+		return Encoded{}, nil, fmt.Errorf("build journal object: %w", err)
+	}
+	return Encoded{Memory: memory, CRC: crc}, f, nil
+}
+
+// layOut writes the object into b, which has exactly its size, and sets the CRCs of the
+// footer. It returns the CRC of the object.
+func layOut(b []byte, f *Footer, entries []Entry, order []*Records) (crc uint32, err error) {
+	w := wire.Writer{B: b[:0]}
+	appendHeader(&w, f.Header)
+	crc = checksum(w.B)
 	appendEntries(&w, entries)
 	f.Entries.CRC = checksum(w.B[HeaderSize:])
-	for i, p := range order {
-		for _, b := range p.Batches {
-			h, err := batch.Parse(b)
-			if err != nil {
-				return nil, nil, fmt.Errorf("build journal object: %w", err) // plan has parsed it
-			}
-			f.Partitions[i].CRC = batch.UpdateCRC(f.Partitions[i].CRC, b, h)
+	crc = batch.AppendCRC(crc, f.Entries.CRC, int(f.Entries.Length))
+	for i, r := range order {
+		p := &f.Partitions[i]
+		for _, b := range r.Batches {
+			p.CRC = batch.UpdateCRC(p.CRC, b)
 			w.Raw(b)
 		}
+		crc = batch.AppendCRC(crc, p.CRC, int(p.Length))
 	}
+	body := w.Len()
 	appendFooter(&w, f)
-	if err := w.Err(); err != nil {
-		return nil, nil, fmt.Errorf("build journal object: %w", err)
+	if w.Len() != len(b) {
+		return 0, invalid("%d bytes, %d were expected", w.Len(), len(b))
 	}
-	return w.B, f, nil
+	return batch.AppendCRC(crc, checksum(w.B[body:]), len(b)-body), w.Err()
 }
 
 // plan makes the footer without positions and CRCs, and sorts the partitions.

@@ -118,7 +118,7 @@ func (n *node) leadData(ctx context.Context, id uint32, closers *stack) error {
 	state := from.state
 	recent := fetch.NewRecent(id, n.cfg.TailBytes)
 	leader, err := ingest.Start(ingest.Options{
-		Store: n.store, State: state, Journal: from.cfg, Recent: recent, Committed: n.committed, Attached: snapshots.Encode,
+		Store: n.store, State: state, Journal: from.cfg, Recent: recent, Pool: n.pool, Committed: n.committed, Attached: snapshots.Encode,
 		WAL: wal.Options{
 			Dir:     n.dir.WAL(id),
 			Cluster: n.cluster.ID, Node: n.dir.Node(), Incarnation: n.incarnation, Journal: id, MaxBytes: n.cfg.WALMaxBytes,

@@ -16,6 +16,7 @@ import (
 	"github.com/varvelog/varve/fetch/cache"
 	"github.com/varvelog/varve/ingest"
 	"github.com/varvelog/varve/metadata/announce"
+	"github.com/varvelog/varve/tiering/buffer"
 	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/partlog"
 )
@@ -158,6 +159,13 @@ func journalLabel(id uint32) prometheus.Labels {
 // journal shows a data journal that is led or followed.
 func (m *metrics) journal(id uint32, head func() uint64) {
 	m.gauge("varve_journal_head", "Seq of the last object applied.", journalLabel(id), func() float64 { return float64(head()) })
+}
+
+// pool shows the memory that is used again.
+func (m *metrics) pool(p *buffer.Pool) {
+	help := "Memory for frames and objects, in use or kept for the next ones."
+	m.gauge("varve_buffer_bytes", help, prometheus.Labels{"state": "used"}, func() float64 { return float64(p.InUse()) })
+	m.gauge("varve_buffer_bytes", help, prometheus.Labels{"state": "free"}, func() float64 { return float64(p.Free()) })
 }
 
 // leader shows a data journal that is led.

@@ -27,6 +27,7 @@ import (
 	"github.com/varvelog/varve/metadata"
 	"github.com/varvelog/varve/metadata/announce"
 	"github.com/varvelog/varve/metadata/cluster"
+	"github.com/varvelog/varve/tiering/buffer"
 	"github.com/varvelog/varve/tiering/journal"
 	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/partlog"
@@ -36,6 +37,14 @@ import (
 // flushLimit is how long a stopping node waits for the bucket to accept the
 // acknowledged records. The rest stay in the write-ahead log.
 const flushLimit = 30 * time.Second
+
+// freeMemory is the most bytes that the node keeps for further use, rather than to leave
+// them to the garbage collector: about as many as it fills in a second. After a pause, half
+// of them go each trimEvery.
+const (
+	freeMemory = 64 << 20
+	trimEvery  = 10 * time.Second
+)
 
 // node is the state that the parts of a process share. Fields are set in the
 // order of Run's steps and not changed afterwards.
@@ -60,6 +69,7 @@ type node struct {
 	id          int32            // broker id
 	host        string           // as clients see it
 	port        int32
+	pool        *buffer.Pool // of all parts
 	started     time.Time
 	failed      chan error // capacity 1: a part has ended on its own
 }
@@ -70,9 +80,10 @@ func Run(ctx context.Context, cfg config.Serve, _, stderr io.Writer) (err error)
 	log := newLogger(cfg, stderr)
 	n := &node{
 		cfg: cfg, log: log, metrics: newMetrics(), board: health.NewBoard(log, time.Now),
-		incarnation: segment.NewID(), meta: metadata.New(), rivals: journal.NewRivals(), reports: metadata.NewReports(), started: time.Now().UTC(), failed: make(chan error, 1),
+		pool: buffer.NewPool(freeMemory), incarnation: segment.NewID(), meta: metadata.New(), rivals: journal.NewRivals(), reports: metadata.NewReports(), started: time.Now().UTC(), failed: make(chan error, 1),
 	}
 	n.metrics.health(n.board)
+	n.metrics.pool(n.pool)
 	n.fitConnections(openFiles())
 	n.watch = n.newWatch()
 	var closers stack
@@ -83,6 +94,7 @@ func Run(ctx context.Context, cfg config.Serve, _, stderr io.Writer) (err error)
 		err = errors.Join(err, closers.close())
 	}()
 
+	closers.push(every(trimEvery, n.pool.Trim))
 	if n.dir, err = datadir.Open(cfg.DataDir, segment.NewID); err != nil {
 		return err
 	}
