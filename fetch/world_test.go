@@ -49,15 +49,16 @@ func (s inPlace) object(key string) ([]byte, error) {
 	return s.w.objects[seq], nil
 }
 
-func (s inPlace) GetRange(ctx context.Context, key string, off, n int64) ([]byte, error) {
+func (s inPlace) GetRange(ctx context.Context, key string, off int64, dst []byte) error {
 	if strings.Contains(key, "/index/") {
-		return s.w.store.GetRange(ctx, key, off, n)
+		return s.w.store.GetRange(ctx, key, off, dst)
 	}
 	b, err := s.object(key)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return b[off : off+n : off+n], nil
+	copy(dst, b[off:off+int64(len(dst))])
+	return nil
 }
 
 func (s inPlace) GetTail(_ context.Context, key string, n int64) ([]byte, int64, error) {

@@ -18,6 +18,7 @@ import (
 	"github.com/varvelog/varve/tiering/batch"
 	"github.com/varvelog/varve/tiering/buffer"
 	"github.com/varvelog/varve/tiering/journal"
+	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/objstore/mem"
 	"github.com/varvelog/varve/tiering/partlog"
 	"github.com/varvelog/varve/tiering/segment"
@@ -114,7 +115,7 @@ func (p partition) Scan(ctx context.Context, from int64, fn func([]byte) error) 
 	for from < end {
 		extents, _, _, _ := p.n.state.Find(key, from, 10)
 		for _, e := range extents {
-			b, err := p.n.store.GetRange(ctx, e.Object.Key(), int64(e.Position), int64(e.Length))
+			b, err := objstore.ReadRange(ctx, p.n.store, e.Object.Key(), int64(e.Position), int64(e.Length))
 			if err != nil {
 				return from, err
 			}

@@ -79,9 +79,9 @@ type recording struct {
 	order chan string
 }
 
-func (s recording) GetRange(ctx context.Context, key string, off, n int64) ([]byte, error) {
+func (s recording) GetRange(ctx context.Context, key string, off int64, dst []byte) error {
 	s.order <- key
-	return s.Store.GetRange(ctx, key, off, n)
+	return s.Store.GetRange(ctx, key, off, dst)
 }
 
 func TestReadAheadIsUsedOrWasted(t *testing.T) {

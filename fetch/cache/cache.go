@@ -220,11 +220,7 @@ func (c *Cache) limited(get func(ctx context.Context) error) error {
 	return err
 }
 
-// getRange reads n bytes, no fewer.
+// getRange reads n bytes.
 func (c *Cache) getRange(ctx context.Context, key string, off, n int64) ([]byte, error) {
-	data, err := c.store.GetRange(ctx, key, off, n)
-	if err == nil && int64(len(data)) != n {
-		err = fmt.Errorf("store returned %d bytes, not %d: %w", len(data), n, objstore.ErrRange)
-	}
-	return data, err
+	return objstore.ReadRange(ctx, c.store, key, off, n)
 }

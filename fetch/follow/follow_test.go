@@ -151,7 +151,7 @@ func moveFloor(t *testing.T, store objstore.Store) {
 		N: 1, Floor: chain.Next, Checkpoint: key, Hash: sha256.Sum256(b), Object: segment.NewID(), Cluster: testChain.Cluster,
 	})
 	if err == nil {
-		err = store.Create(t.Context(), segment.FloorKey(0, 1), floor)
+		err = store.Create(t.Context(), segment.FloorKey(0, 1), objstore.Plain(floor))
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -106,7 +106,7 @@ func create(ctx context.Context, store objstore.Store, log *slog.Logger) (segmen
 	if err != nil {
 		return segment.Cluster{}, err
 	}
-	createErr := store.Create(ctx, segment.ClusterKey, b)
+	createErr := store.Create(ctx, segment.ClusterKey, objstore.Plain(b))
 	got, err := read(ctx, store)
 	if err != nil {
 		return segment.Cluster{}, errors.Join(createErr, err)

@@ -29,7 +29,8 @@ func newExecutor(p *Process, s *Store, id uint32) executor {
 func (e *executor) Execute(a journal.Action) {
 	switch a := a.(type) {
 	case journal.Put:
-		e.s.Create(e.p, segment.JournalKey(e.id, a.Seq), a.Bytes.Memory.Bytes(), journal.Limit(a), func(err error) {
+		body := objstore.Body{Bytes: a.Bytes.Memory.Bytes(), CRC: a.Bytes.CRC, CRCKnown: true}
+		e.s.Create(e.p, segment.JournalKey(e.id, a.Seq), body, journal.Limit(a), func(err error) {
 			e.deliver(journal.PutDone{Seq: a.Seq, Token: a.Token, Err: err})
 		})
 	case journal.Get:
@@ -111,8 +112,8 @@ func (f perfect) Get(_ context.Context, key string) ([]byte, error) {
 	return b, nil
 }
 
-func (f perfect) GetRange(ctx context.Context, key string, offset, length int64) ([]byte, error) {
-	return rangeOf(f.Get(ctx, key))(offset, length)
+func (f perfect) GetRange(ctx context.Context, key string, offset int64, dst []byte) error {
+	return rangeOf(f.Get(ctx, key))(offset, dst)
 }
 
 func (f perfect) GetTail(ctx context.Context, key string, n int64) ([]byte, int64, error) {

@@ -13,7 +13,7 @@ func TestDecodedObjectsAreReadWithoutFaults(t *testing.T) {
 	s := &Store{objects: map[string]*object{"k": {data: []byte("object")}}, outage: true}
 	ctx, store := context.Background(), perfect{instant{s}}
 	reads := map[string]func() ([]byte, error){
-		"ject": func() ([]byte, error) { return store.GetRange(ctx, "k", 2, 4) },
+		"ject": func() ([]byte, error) { return objstore.ReadRange(ctx, store, "k", 2, 4) },
 		"ct": func() ([]byte, error) {
 			b, _, err := store.GetTail(ctx, "k", 2)
 			return b, err
@@ -25,7 +25,7 @@ func TestDecodedObjectsAreReadWithoutFaults(t *testing.T) {
 			t.Errorf("read %q, error %v, want %q", got, err, want)
 		}
 	}
-	if _, err := store.GetRange(ctx, "other", 0, 1); err != objstore.ErrNotFound {
+	if _, err := objstore.ReadRange(ctx, store, "other", 0, 1); err != objstore.ErrNotFound {
 		t.Errorf("an absent object: error %v", err)
 	}
 }

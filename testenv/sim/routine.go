@@ -56,9 +56,9 @@ func (w *stepwise) wait(start request) bool {
 
 func (w *stepwise) String() string { return "sim://" }
 
-func (w *stepwise) Create(_ context.Context, key string, data []byte) (err error) {
+func (w *stepwise) Create(_ context.Context, key string, body objstore.Body) (err error) {
 	if !w.wait(func(answered func()) {
-		w.s.Create(w.p, key, data, requestLimit, func(e error) { err = e; answered() })
+		w.s.Create(w.p, key, body, requestLimit, func(e error) { err = e; answered() })
 	}) {
 		return errDead
 	}
@@ -78,8 +78,8 @@ func (w *stepwise) Get(_ context.Context, key string) (b []byte, err error) {
 	return b, err
 }
 
-func (w *stepwise) GetRange(ctx context.Context, key string, offset, length int64) ([]byte, error) {
-	return rangeOf(w.Get(ctx, key))(offset, length)
+func (w *stepwise) GetRange(ctx context.Context, key string, offset int64, dst []byte) error {
+	return rangeOf(w.Get(ctx, key))(offset, dst)
 }
 
 func (w *stepwise) GetTail(ctx context.Context, key string, n int64) ([]byte, int64, error) {
@@ -127,15 +127,16 @@ func (w *stepwise) Delete(_ context.Context, key string) error {
 }
 
 // rangeOf is GetRange on the result of Get.
-func rangeOf(b []byte, err error) func(offset, length int64) ([]byte, error) {
-	return func(offset, length int64) ([]byte, error) {
+func rangeOf(b []byte, err error) func(offset int64, dst []byte) error {
+	return func(offset int64, dst []byte) error {
 		switch {
 		case err != nil:
-			return nil, err
-		case offset < 0 || length < 1 || offset+length > int64(len(b)):
-			return nil, objstore.ErrRange
+			return err
+		case offset < 0 || len(dst) < 1 || offset+int64(len(dst)) > int64(len(b)):
+			return objstore.ErrRange
 		}
-		return b[offset : offset+length], nil
+		copy(dst, b[offset:])
+		return nil
 	}
 }
 

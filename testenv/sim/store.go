@@ -110,7 +110,7 @@ func (s *Store) Put(key string, data []byte) error {
 		data = slices.Clone(data)
 		data[s.w.Rand.Intn(len(data))] ^= 1 << s.w.Rand.Intn(8)
 	}
-	s.objects[key] = &object{data: data, at: s.w.now}
+	s.objects[key] = &object{data: slices.Clone(data), at: s.w.now}
 	s.w.Trace("stored "+key, uint64(len(data)))
 	if s.stored != nil {
 		s.stored(key)
@@ -161,13 +161,17 @@ func (s *Store) fate() fate {
 	return fate{arrives: quick, replies: reply}
 }
 
-// Create sends a create for p. done gets the outcome within limit.
-func (s *Store) Create(p *Process, key string, data []byte, limit time.Duration, done func(error)) {
+// Create sends a create for p. done gets the outcome within limit. The bytes are read
+// when it arrives, which may be long after that, and then released.
+func (s *Store) Create(p *Process, key string, body objstore.Body, limit time.Duration, done func(error)) {
 	f := s.fate()
 	if f.what != "" {
 		s.fired(f.what)
 	}
-	sum := crc32.ChecksumIEEE(data)
+	if err := body.CheckSum(); err != nil {
+		s.w.Fail("create %s: %w", key, err)
+	}
+	data, sum := body.Bytes, crc32.ChecksumIEEE(body.Bytes)
 	var outcome error
 	arrived := false
 	if f.arrives >= 0 {
@@ -188,6 +192,9 @@ func (s *Store) Create(p *Process, key string, data []byte, limit time.Duration,
 			done(outcome)
 		}
 	})
+	if body.Release != nil { // a process that died has no memory
+		p.After(max(f.arrives, min(f.replies, limit)), "released", body.Release)
+	}
 }
 
 // Read looks at a key for p at one moment between now and the answer, by look,
@@ -220,7 +227,10 @@ type instant struct{ s *Store }
 
 func (i instant) String() string { return "sim://" }
 
-func (instant) Create(context.Context, string, []byte) error { return errReadOnly }
+func (instant) Create(_ context.Context, _ string, body objstore.Body) error {
+	body.Done()
+	return errReadOnly
+}
 
 func (i instant) Get(_ context.Context, key string) ([]byte, error) {
 	if i.s.outage || i.s.w.Chance(i.s.Faults.Read) {
@@ -234,8 +244,8 @@ func (i instant) Get(_ context.Context, key string) ([]byte, error) {
 	return slices.Clone(b), nil
 }
 
-func (i instant) GetRange(ctx context.Context, key string, offset, length int64) ([]byte, error) {
-	return rangeOf(i.Get(ctx, key))(offset, length)
+func (i instant) GetRange(ctx context.Context, key string, offset int64, dst []byte) error {
+	return rangeOf(i.Get(ctx, key))(offset, dst)
 }
 
 func (i instant) GetTail(ctx context.Context, key string, n int64) ([]byte, int64, error) {

@@ -242,7 +242,7 @@ func create(ctx context.Context, store objstore.Store, key string, blob segment.
 	if err != nil {
 		return err
 	}
-	createErr := store.Create(ctx, key, data)
+	createErr := store.Create(ctx, key, objstore.Plain(data))
 	got, err := store.Get(ctx, key)
 	switch {
 	case err != nil:

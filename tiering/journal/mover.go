@@ -148,7 +148,7 @@ func (m *mover) create(ctx context.Context, plans FloorPlans, floor segment.Floo
 		return err
 	}
 	key := segment.FloorKey(floor.Journal, floor.N)
-	createErr := m.store.Create(ctx, key, data)
+	createErr := m.store.Create(ctx, key, objstore.Plain(data))
 	if createErr == nil {
 		return nil
 	}

@@ -88,7 +88,7 @@ func readEntries(ctx context.Context, store objstore.Store, key string, f *segme
 		at := int64(s.Position) - start
 		return decodeEntries(s, tail[at:at+int64(s.Length)])
 	}
-	b, err := store.GetRange(ctx, key, int64(s.Position), int64(s.Length))
+	b, err := objstore.ReadRange(ctx, store, key, int64(s.Position), int64(s.Length))
 	if err != nil {
 		return nil, err
 	}

@@ -39,10 +39,11 @@ type instrumented struct {
 	observe Observer
 }
 
-func (s *instrumented) Create(ctx context.Context, key string, data []byte) error {
+func (s *instrumented) Create(ctx context.Context, key string, body Body) error {
 	start := time.Now()
-	err := s.store.Create(ctx, key, data)
-	s.observe(OpCreate, int64(len(data)), time.Since(start), err)
+	size := int64(len(body.Bytes))
+	err := s.store.Create(ctx, key, body)
+	s.observe(OpCreate, size, time.Since(start), err)
 	return err
 }
 
@@ -53,11 +54,15 @@ func (s *instrumented) Get(ctx context.Context, key string) ([]byte, error) {
 	return data, err
 }
 
-func (s *instrumented) GetRange(ctx context.Context, key string, offset, length int64) ([]byte, error) {
+func (s *instrumented) GetRange(ctx context.Context, key string, offset int64, dst []byte) error {
 	start := time.Now()
-	data, err := s.store.GetRange(ctx, key, offset, length)
-	s.observe(OpGetRange, int64(len(data)), time.Since(start), err)
-	return data, err
+	err := s.store.GetRange(ctx, key, offset, dst)
+	received := int64(0)
+	if err == nil {
+		received = int64(len(dst))
+	}
+	s.observe(OpGetRange, received, time.Since(start), err)
+	return err
 }
 
 func (s *instrumented) GetTail(ctx context.Context, key string, n int64) ([]byte, int64, error) {

@@ -28,9 +28,9 @@ func TestInstrumentReportsEveryCall(t *testing.T) {
 		got = append(got, fmt.Sprintf("%s %d %t", op, bytes, errors.Is(err, objstore.ErrNotFound)))
 	})
 	ctx := t.Context()
-	s.Create(ctx, "a", []byte("0123456789"))
+	s.Create(ctx, "a", objstore.Plain([]byte("0123456789")))
 	s.Get(ctx, "a")
-	s.GetRange(ctx, "a", 2, 3)
+	s.GetRange(ctx, "a", 2, make([]byte, 3))
 	s.GetTail(ctx, "a", 4)
 	s.List(ctx, "", "", func(objstore.Info) error { return nil })
 	s.Delete(ctx, "a")
@@ -57,7 +57,7 @@ func TestAListingThatItsCallerEndsIsNoFailure(t *testing.T) {
 		}
 	})
 	for _, key := range []string{"a", "b"} {
-		if err := s.Create(t.Context(), key, nil); err != nil {
+		if err := s.Create(t.Context(), key, objstore.Plain(nil)); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -47,13 +47,19 @@ func CheckKey(key string) error {
 
 func isControl(r rune) bool { return r < 0x20 || r == 0x7f }
 
-// CheckCreate returns an error unless an object of size bytes may be created at key.
-func CheckCreate(key string, size int) error {
+// CheckCreate returns an error unless body may be created at key. With the build tag
+// poison it checks a known CRC, too.
+func CheckCreate(key string, body Body) error {
 	if err := CheckKey(key); err != nil {
 		return err
 	}
-	if size > MaxSize {
+	if size := len(body.Bytes); size > MaxSize {
 		return fmt.Errorf("object %q of %d bytes: the largest is %d", key, size, MaxSize)
+	}
+	if checkSums {
+		if err := body.CheckSum(); err != nil {
+			return fmt.Errorf("object %q: %w", key, err)
+		}
 	}
 	return nil
 }

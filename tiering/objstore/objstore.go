@@ -58,17 +58,19 @@ type Store interface {
 	// nil means that the store confirmed that this call created the object.
 	// Every error, ErrExists included, leaves open whether the bytes are, or
 	// will later be, at the key: the request may have landed, or may still land
-	// after Create has returned. The driver may read data until its transport
-	// lets go of it, also after Create returned, so the caller must never change
-	// data again.
-	Create(ctx context.Context, key string, data []byte) error
+	// after Create has returned. The driver and its transport may read the bytes
+	// until the driver calls body.Release, which may be long after that. Until then
+	// the caller must not change them; without a Release, never again.
+	Create(ctx context.Context, key string, body Body) error
 
 	// Get returns the whole object. The caller owns the slice.
 	Get(ctx context.Context, key string) ([]byte, error)
 
-	// GetRange returns exactly length bytes from offset, or ErrRange. The length
-	// is at least 1 and at most MaxSize. The caller owns the slice.
-	GetRange(ctx context.Context, key string, offset, length int64) ([]byte, error)
+	// GetRange fills dst with the object's bytes from offset, or returns ErrRange.
+	// The length of dst is at least 1 and at most MaxSize. After an error dst holds
+	// any bytes. Nothing writes to dst after GetRange has returned, whatever it
+	// returned.
+	GetRange(ctx context.Context, key string, offset int64, dst []byte) error
 
 	// GetTail returns the last n bytes of the object, or all of a smaller one, and the
 	// object's size. n is at least 1. It is one request; S3 needs a second one if the

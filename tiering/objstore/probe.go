@@ -189,7 +189,7 @@ func unsafe(format string, args ...any) error {
 
 // create stores data, and remembers it if that succeeded.
 func (p *prober) create(ctx context.Context, key string, data []byte) error {
-	err := p.store.Create(ctx, key, data)
+	err := p.store.Create(ctx, key, Plain(data))
 	if err == nil {
 		p.mu.Lock()
 		defer p.mu.Unlock()
@@ -256,7 +256,7 @@ func written(key string, b []byte) bool {
 // missing tests that every kind of read reports a missing object as missing.
 func (p *prober) missing(ctx context.Context, key string) error {
 	_, getErr := p.store.Get(ctx, key)
-	_, rangeErr := p.store.GetRange(ctx, key, 0, 1)
+	rangeErr := p.store.GetRange(ctx, key, 0, make([]byte, 1))
 	_, _, tailErr := p.store.GetTail(ctx, key, 1)
 	for _, err := range []error{getErr, rangeErr, tailErr} {
 		if err == nil {
@@ -324,7 +324,7 @@ func (p *prober) large(ctx context.Context, key string) error {
 	}
 	const offset, length = probeLarge/2 - 1, 1 << 20
 	err := p.agrees(ctx, key, data[offset:offset+length], "reading a part of an object", func() ([]byte, error) {
-		return p.store.GetRange(ctx, key, offset, length)
+		return ReadRange(ctx, p.store, key, offset, length)
 	})
 	if err != nil {
 		return err

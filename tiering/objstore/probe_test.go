@@ -18,7 +18,7 @@ func TestProbePassesAndLeavesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, store := range []objstore.Store{mem.New(nil, nil), folder} {
-		if err := store.Create(t.Context(), "probe/mine", []byte("mine")); err != nil {
+		if err := store.Create(t.Context(), "probe/mine", objstore.Plain([]byte("mine"))); err != nil {
 			t.Fatal(err)
 		}
 		seen := map[string]objstore.Step{}
@@ -289,10 +289,10 @@ func TestCheckKeyTakesTheKeysOfTheBucketLayout(t *testing.T) {
 }
 
 func TestCreateOfMoreThanMaxSizeIsRefused(t *testing.T) {
-	if err := objstore.CheckCreate("a", objstore.MaxSize); err != nil {
+	if err := objstore.CheckCreate("a", objstore.Plain(make([]byte, objstore.MaxSize))); err != nil {
 		t.Error(err)
 	}
-	if err := objstore.CheckCreate("a", objstore.MaxSize+1); err == nil {
+	if err := objstore.CheckCreate("a", objstore.Plain(make([]byte, objstore.MaxSize+1))); err == nil {
 		t.Error("no error")
 	}
 }

@@ -289,7 +289,7 @@ func (p *Pages) write(ctx context.Context, s *partlog.State, pages []*partlog.Pa
 			return err
 		}
 	}
-	createErr := p.opt.Store.Create(ctx, key, b)
+	createErr := p.opt.Store.Create(ctx, key, objstore.Plain(b))
 	got, err := p.opt.Store.Get(ctx, key)
 	if err != nil {
 		return errors.Join(createErr, err)

@@ -21,11 +21,11 @@ type noCreates struct {
 	denied atomic.Bool
 }
 
-func (s *noCreates) Create(ctx context.Context, key string, data []byte) error {
+func (s *noCreates) Create(ctx context.Context, key string, body objstore.Body) error {
 	if s.denied.Load() {
 		return fmt.Errorf("create: %w", objstore.ErrDenied)
 	}
-	return s.Store.Create(ctx, key, data)
+	return s.Store.Create(ctx, key, body)
 }
 
 // A page that stays lost is checked every five minutes. It is mended when it is

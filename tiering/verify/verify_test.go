@@ -53,7 +53,7 @@ func TestACleanBucketInAFolderIsClean(t *testing.T) {
 	}
 	for _, i := range store.ListNow("") {
 		b, _ := store.GetNow(i.Key)
-		if err := folder.Create(t.Context(), i.Key, b); err != nil {
+		if err := folder.Create(t.Context(), i.Key, objstore.Plain(b)); err != nil {
 			t.Fatal(err)
 		}
 	}

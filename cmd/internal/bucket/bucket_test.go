@@ -29,7 +29,7 @@ func TestAFileBucketIsCreatedOnlyWhenAsked(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := store.Create(t.Context(), form, []byte("x")); err == nil {
+		if err := store.Create(t.Context(), form, objstore.Plain([]byte("x"))); err == nil {
 			t.Fatalf("a key that begins with a slash was accepted")
 		}
 		bucket.Close(store)
@@ -38,7 +38,7 @@ func TestAFileBucketIsCreatedOnlyWhenAsked(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := store.Create(t.Context(), "k", []byte("v")); err != nil {
+	if err := store.Create(t.Context(), "k", objstore.Plain([]byte("v"))); err != nil {
 		t.Fatal(err)
 	}
 	if again, err := bucket.Open(t.Context(), folder, false); err != nil {

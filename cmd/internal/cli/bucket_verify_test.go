@@ -10,6 +10,7 @@ import (
 	"github.com/varvelog/varve/metadata"
 	"github.com/varvelog/varve/tiering/batch/batchtest"
 	"github.com/varvelog/varve/tiering/journal"
+	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/objstore/file"
 	"github.com/varvelog/varve/tiering/partlog"
 	"github.com/varvelog/varve/tiering/segment"
@@ -27,7 +28,7 @@ func smallBucket(t *testing.T) string {
 	create := func(key string, b []byte, err error) {
 		t.Helper()
 		if err == nil {
-			err = store.Create(t.Context(), key, b)
+			err = store.Create(t.Context(), key, objstore.Plain(b))
 		}
 		if err != nil {
 			t.Fatal(err)

@@ -23,7 +23,7 @@ type slow struct {
 	asked, release chan struct{}
 }
 
-func (s slow) Create(ctx context.Context, key string, data []byte) error {
+func (s slow) Create(ctx context.Context, key string, body objstore.Body) error {
 	if key == segment.JournalKey(1, afterFence) {
 		select {
 		case s.asked <- struct{}{}:
@@ -31,7 +31,7 @@ func (s slow) Create(ctx context.Context, key string, data []byte) error {
 		}
 		<-s.release
 	}
-	return s.Store.Create(ctx, key, data)
+	return s.Store.Create(ctx, key, body)
 }
 
 // window is that of the cluster. A fence settles as many seqs.

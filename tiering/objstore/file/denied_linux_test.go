@@ -15,7 +15,7 @@ import (
 func TestAFolderThatIsNotOursIsErrDenied(t *testing.T) {
 	root := t.TempDir()
 	s := open(t, root)
-	if err := s.Create(t.Context(), "a/b", []byte("x")); err != nil {
+	if err := s.Create(t.Context(), "a/b", objstore.Plain([]byte("x"))); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Chmod(filepath.Join(root, "a"), 0o000); err != nil {
@@ -27,7 +27,7 @@ func TestAFolderThatIsNotOursIsErrDenied(t *testing.T) {
 		_, openErr := file.Open(filepath.Join(root, "a", "below"))
 		return map[string]error{
 			"Get":    getErr,
-			"Create": s.Create(t.Context(), "a/c", nil),
+			"Create": s.Create(t.Context(), "a/c", objstore.Plain(nil)),
 			"Delete": s.Delete(t.Context(), "a/b"),
 			"List":   s.List(t.Context(), "", "", func(objstore.Info) error { return nil }),
 			"Open":   openErr,

@@ -119,7 +119,7 @@ func wantSteps(t *testing.T, what string, got []string, want ...string) {
 // The order of these steps is the durability of the store: change it with care.
 func TestEveryNameIsSyncedAfterWhatItStandsFor(t *testing.T) {
 	s, r := openRecorded(t, t.TempDir())
-	create := func(key string) error { return s.Create(t.Context(), key, []byte("data")) }
+	create := func(key string) error { return s.Create(t.Context(), key, objstore.Plain([]byte("data"))) }
 
 	if err := create("journals/7/a"); err != nil {
 		t.Fatal(err)
@@ -154,7 +154,7 @@ func TestEveryNameIsSyncedAfterWhatItStandsFor(t *testing.T) {
 func TestWhatAnEarlierProcessNamedIsSyncedBeforeItIsRead(t *testing.T) {
 	root := t.TempDir()
 	first, _ := openRecorded(t, root)
-	if err := first.Create(t.Context(), "journals/7/a", []byte("data")); err != nil {
+	if err := first.Create(t.Context(), "journals/7/a", objstore.Plain([]byte("data"))); err != nil {
 		t.Fatal(err)
 	}
 	s, r := openRecorded(t, root)
@@ -168,7 +168,7 @@ func TestWhatAnEarlierProcessNamedIsSyncedBeforeItIsRead(t *testing.T) {
 
 func TestAnObjectWhoseFolderIsNotYetSyncedIsSyncedByItsReader(t *testing.T) {
 	s, r := openRecorded(t, t.TempDir())
-	if err := s.Create(t.Context(), "a/0", nil); err != nil {
+	if err := s.Create(t.Context(), "a/0", objstore.Plain(nil)); err != nil {
 		t.Fatal(err)
 	}
 	r.take()
@@ -182,7 +182,7 @@ func TestAnObjectWhoseFolderIsNotYetSyncedIsSyncedByItsReader(t *testing.T) {
 		}
 		return nil
 	}
-	if err := s.Create(t.Context(), "a/1", nil); err != nil {
+	if err := s.Create(t.Context(), "a/1", objstore.Plain(nil)); err != nil {
 		t.Fatal(err)
 	}
 	wantSteps(t, "Create, and Get at its last sync", r.take(),
@@ -191,7 +191,7 @@ func TestAnObjectWhoseFolderIsNotYetSyncedIsSyncedByItsReader(t *testing.T) {
 
 func TestAnyStepThatFailsFailsTheCreateAndNextTimeItIsDoneAgain(t *testing.T) {
 	s, r := openRecorded(t, t.TempDir())
-	if err := s.Create(t.Context(), "a/b", []byte("data")); err != nil {
+	if err := s.Create(t.Context(), "a/b", objstore.Plain([]byte("data"))); err != nil {
 		t.Fatal(err)
 	}
 	steps := r.take()
@@ -205,7 +205,7 @@ func TestAnyStepThatFailsFailsTheCreateAndNextTimeItIsDoneAgain(t *testing.T) {
 				}
 				return nil
 			}
-			err := s.Create(t.Context(), "a/b", []byte("data"))
+			err := s.Create(t.Context(), "a/b", objstore.Plain([]byte("data")))
 			if !errors.Is(err, syscall.EIO) || errors.Is(err, objstore.ErrExists) {
 				t.Fatalf("error %v", err)
 			}
@@ -217,7 +217,7 @@ func TestAnyStepThatFailsFailsTheCreateAndNextTimeItIsDoneAgain(t *testing.T) {
 			if named && !slices.Contains(r.take(), "sync a") {
 				t.Error("read before its name was synced")
 			}
-			err = s.Create(t.Context(), "a/b", []byte("data"))
+			err = s.Create(t.Context(), "a/b", objstore.Plain([]byte("data")))
 			if named && !errors.Is(err, objstore.ErrExists) || !named && err != nil {
 				t.Errorf("Create again: %v", err)
 			}
@@ -251,7 +251,7 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 			}
 			return nil
 		}
-		err := s.Create(t.Context(), "a", []byte("data"))
+		err := s.Create(t.Context(), "a", objstore.Plain([]byte("data")))
 		if !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%v: %v", c.err, err)
 		}

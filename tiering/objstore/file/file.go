@@ -81,15 +81,16 @@ func EnsureFolder(root string) error {
 // Create implements objstore.Store. The order makes it safe. The bytes are synced before
 // they get their name, so the name never stands for a part of them. The folder that
 // holds the name is synced before success.
-func (s *Store) Create(ctx context.Context, key string, data []byte) error {
+func (s *Store) Create(ctx context.Context, key string, body objstore.Body) error {
+	defer body.Done() // a write that was given up is over: the kernel has copied the bytes
 	path, err := s.path(key)
 	if err != nil {
 		return err
 	}
-	if err := objstore.CheckCreate(key, len(data)); err != nil {
+	if err := objstore.CheckCreate(key, body); err != nil {
 		return err
 	}
-	if err := s.create(ctx, key, path, data); err != nil {
+	if err := s.create(ctx, key, path, body.Bytes); err != nil {
 		return s.explain("create", key, err)
 	}
 	return nil
@@ -146,24 +147,28 @@ func (s *Store) lost(path string) error {
 
 // Get implements objstore.Store.
 func (s *Store) Get(ctx context.Context, key string) ([]byte, error) {
-	data, _, err := s.read(ctx, key, func(size int64) (int64, int64, error) {
-		return 0, size, objstore.CheckSize(key, size)
+	data, _, err := s.read(ctx, key, func(size int64) (int64, []byte, error) {
+		if err := objstore.CheckSize(key, size); err != nil {
+			return 0, nil, err
+		}
+		return 0, make([]byte, size), nil
 	})
 	return data, err
 }
 
 // GetRange implements objstore.Store.
-func (s *Store) GetRange(ctx context.Context, key string, offset, length int64) ([]byte, error) {
+func (s *Store) GetRange(ctx context.Context, key string, offset int64, dst []byte) error {
+	length := int64(len(dst))
 	if err := objstore.CheckRange(key, offset, length); err != nil {
-		return nil, err
+		return err
 	}
-	data, _, err := s.read(ctx, key, func(size int64) (int64, int64, error) {
+	_, _, err := s.read(ctx, key, func(size int64) (int64, []byte, error) {
 		if offset+length > size {
-			return 0, 0, fmt.Errorf("%d bytes from offset %d of %d: %w", length, offset, size, objstore.ErrRange)
+			return 0, nil, fmt.Errorf("%d bytes from offset %d of %d: %w", length, offset, size, objstore.ErrRange)
 		}
-		return offset, length, nil
+		return offset, dst, nil
 	})
-	return data, err
+	return err
 }
 
 // GetTail implements objstore.Store.
@@ -171,14 +176,18 @@ func (s *Store) GetTail(ctx context.Context, key string, n int64) ([]byte, int64
 	if err := objstore.CheckRange(key, 0, n); err != nil {
 		return nil, 0, err
 	}
-	return s.read(ctx, key, func(size int64) (int64, int64, error) {
+	return s.read(ctx, key, func(size int64) (int64, []byte, error) {
 		n := min(n, size)
-		return size - n, n, nil
+		return size - n, make([]byte, n), nil
 	})
 }
 
-// read returns the bytes that part picks, given the object's size, and that size.
-func (s *Store) read(ctx context.Context, key string, part func(size int64) (offset, length int64, err error)) ([]byte, int64, error) {
+// picker returns the offset of the bytes to read and the memory for them, given the
+// object's size.
+type picker func(size int64) (offset int64, dst []byte, err error)
+
+// read returns the bytes that part picks, and the object's size.
+func (s *Store) read(ctx context.Context, key string, part picker) ([]byte, int64, error) {
 	path, err := s.path(key)
 	if err != nil {
 		return nil, 0, err
@@ -190,7 +199,7 @@ func (s *Store) read(ctx context.Context, key string, part func(size int64) (off
 	return data, size, nil
 }
 
-func (s *Store) readFile(ctx context.Context, key, path string, part func(int64) (int64, int64, error)) ([]byte, int64, error) {
+func (s *Store) readFile(ctx context.Context, key, path string, part picker) ([]byte, int64, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, 0, err
 	}
@@ -209,17 +218,16 @@ func (s *Store) readFile(ctx context.Context, key, path string, part func(int64)
 	if err := s.settle(key, filepath.Dir(path)); err != nil {
 		return nil, 0, err
 	}
-	offset, length, err := part(info.Size())
+	offset, dst, err := part(info.Size())
 	if err != nil {
 		return nil, 0, err
 	}
-	data := make([]byte, length)
-	if n, err := f.ReadAt(data, offset); err == io.EOF && int64(n) < length {
-		return nil, 0, fmt.Errorf("read %d of %d bytes: %w", n, length, objstore.ErrRange)
+	if n, err := f.ReadAt(dst, offset); err == io.EOF && n < len(dst) {
+		return nil, 0, fmt.Errorf("read %d of %d bytes: %w", n, len(dst), objstore.ErrRange)
 	} else if err != nil && err != io.EOF {
 		return nil, 0, err
 	}
-	return data, info.Size(), nil
+	return dst, info.Size(), nil
 }
 
 // settle makes the name of an object durable before a reader gets the object. Between

@@ -39,7 +39,7 @@ func TestRacingStoresOnOneFolderHaveOneWinner(t *testing.T) {
 		s := open(t, root)
 		wg.Go(func() {
 			for k := range keys {
-				err := s.Create(t.Context(), fmt.Sprintf("a/%d/object", k), fmt.Appendf(nil, "store %d", i))
+				err := s.Create(t.Context(), fmt.Sprintf("a/%d/object", k), objstore.Plain(fmt.Appendf(nil, "store %d", i)))
 				if err == nil {
 					mu.Lock()
 					winners[k] = append(winners[k], i)
@@ -62,7 +62,7 @@ func TestRacingStoresOnOneFolderHaveOneWinner(t *testing.T) {
 func TestLeftoversAreInvisibleAndRemovedWhenOld(t *testing.T) {
 	root := t.TempDir()
 	s := open(t, root)
-	if err := s.Create(t.Context(), "a", []byte("x")); err != nil {
+	if err := s.Create(t.Context(), "a", objstore.Plain([]byte("x"))); err != nil {
 		t.Fatal(err)
 	}
 	old, young := filepath.Join(root, ".tmp", "old"), filepath.Join(root, ".tmp", "young")
@@ -86,7 +86,7 @@ func TestLeftoversAreInvisibleAndRemovedWhenOld(t *testing.T) {
 		t.Errorf("young leftover: %v", err)
 	}
 	for _, call := range []error{
-		s.Create(t.Context(), ".tmp/mine", nil), s.Delete(t.Context(), ".tmp/young"),
+		s.Create(t.Context(), ".tmp/mine", objstore.Plain(nil)), s.Delete(t.Context(), ".tmp/young"),
 		func() error { _, err := s.Get(t.Context(), ".tmp/young"); return err }(),
 	} {
 		if call == nil || errors.Is(call, objstore.ErrNotFound) {
@@ -106,7 +106,7 @@ func TestAMissingFolderIsErrNoBucketAndNotCreatedAgain(t *testing.T) {
 		}
 	}
 	s := open(t, root)
-	if err := s.Create(t.Context(), "x/y", []byte("data")); err != nil {
+	if err := s.Create(t.Context(), "x/y", objstore.Plain([]byte("data"))); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.RemoveAll(root); err != nil {
@@ -115,10 +115,10 @@ func TestAMissingFolderIsErrNoBucketAndNotCreatedAgain(t *testing.T) {
 	_, getErr := s.Get(t.Context(), "x/y")
 	for name, err := range map[string]error{
 		"Get":    getErr,
-		"Create": s.Create(t.Context(), "x/z", nil),
+		"Create": s.Create(t.Context(), "x/z", objstore.Plain(nil)),
 		"Delete": s.Delete(t.Context(), "x/y"),
 		"List":   s.List(t.Context(), "", "", func(objstore.Info) error { return nil }),
-		"again":  s.Create(t.Context(), "x/z", nil),
+		"again":  s.Create(t.Context(), "x/z", objstore.Plain(nil)),
 	} {
 		if !errors.Is(err, objstore.ErrNoBucket) || errors.Is(err, objstore.ErrNotFound) {
 			t.Errorf("%s: %v", name, err)
@@ -133,16 +133,16 @@ func TestAFolderThatWasRemovedDuringAWriteIsMadeAgain(t *testing.T) {
 	root := t.TempDir()
 	s := open(t, root)
 	for _, remove := range []string{"x", ".tmp"} {
-		if err := s.Create(t.Context(), "x/"+remove, []byte("data")); err != nil {
+		if err := s.Create(t.Context(), "x/"+remove, objstore.Plain([]byte("data"))); err != nil {
 			t.Fatal(err)
 		}
 		if err := os.RemoveAll(filepath.Join(root, remove)); err != nil {
 			t.Fatal(err)
 		}
-		if err := s.Create(t.Context(), "x/y/"+remove, nil); err == nil {
+		if err := s.Create(t.Context(), "x/y/"+remove, objstore.Plain(nil)); err == nil {
 			continue // its parents were not known, and made
 		}
-		if err := s.Create(t.Context(), "x/y/"+remove, nil); err != nil {
+		if err := s.Create(t.Context(), "x/y/"+remove, objstore.Plain(nil)); err != nil {
 			t.Errorf("after %s was removed: %v", remove, err)
 		}
 	}
@@ -163,11 +163,11 @@ func TestOpenOfAFileFails(t *testing.T) {
 
 func TestAKeyCannotBeAFolderOfOthers(t *testing.T) {
 	s := open(t, t.TempDir())
-	if err := s.Create(t.Context(), "a/b", []byte("x")); err != nil {
+	if err := s.Create(t.Context(), "a/b", objstore.Plain([]byte("x"))); err != nil {
 		t.Fatal(err)
 	}
 	for _, key := range []string{"a", "a/b/c"} {
-		err := s.Create(t.Context(), key, nil)
+		err := s.Create(t.Context(), key, objstore.Plain(nil))
 		if err == nil || errors.Is(err, objstore.ErrExists) || !strings.Contains(err.Error(), "cannot hold both") {
 			t.Errorf("Create %s: %v", key, err)
 		}
@@ -182,7 +182,7 @@ func TestAKeyCannotBeAFolderOfOthers(t *testing.T) {
 
 func TestAnObjectIsReadOnly(t *testing.T) {
 	root := t.TempDir()
-	if err := open(t, root).Create(t.Context(), "a", []byte("x")); err != nil {
+	if err := open(t, root).Create(t.Context(), "a", objstore.Plain([]byte("x"))); err != nil {
 		t.Fatal(err)
 	}
 	info, err := os.Stat(filepath.Join(root, "a"))

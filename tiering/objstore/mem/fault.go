@@ -93,11 +93,12 @@ func (a Action) answer(ctx context.Context, verb, key string, truth error) error
 	return nil
 }
 
-// late is a call whose effect waits for Release. The data of a Create is the
-// caller's own slice, as it is in a transport that has not sent it yet.
+// late is a call whose effect waits for Release. The body of a Create is the
+// caller's own, as it is in a transport that has not sent it yet.
 type late struct {
 	call Call
-	data []byte
+	body objstore.Body
+	lent int // its number
 }
 
 func (s *Store) holdBack(l late) {
@@ -117,8 +118,8 @@ func (s *Store) Late() []Call {
 	return calls
 }
 
-// Release lets the i-th call of Late have its effect. It returns the answer, nil or
-// ErrExists, for which no caller waits any more.
+// Release lets the i-th call of Late have its effect, and then releases its body. It
+// returns the answer, nil or ErrExists, for which no caller waits any more.
 func (s *Store) Release(i int) error {
 	s.mu.Lock()
 	l := s.mu.late[i]
@@ -128,5 +129,6 @@ func (s *Store) Release(i int) error {
 		s.DeleteNow(l.call.Key)
 		return nil
 	}
-	return s.CreateNow(l.call.Key, l.data)
+	defer s.giveBack(l.lent)
+	return s.CreateNow(l.call.Key, l.body.Bytes)
 }

@@ -1,10 +1,11 @@
 // Package mem is a bucket in memory, for simulations and tests.
 //
 // It owns the objects, the faults that a test injects into calls, and the count of
-// calls. It promises to be at least as strict as S3: it copies every byte both ways, and
-// lists in key order. It remembers the slices passed to Create, so that a later change
-// is found. It is deterministic: it starts no goroutine and reads no clock; the caller
-// gives the time. It never blocks unless a fault says so.
+// calls. It promises to be at least as strict as S3: it copies every byte both ways,
+// checks every known CRC, and lists in key order. It remembers the slices passed to
+// Create until it releases them, so that a change before that is found. It is
+// deterministic: it starts no goroutine and reads no clock; the caller gives the time.
+// It never blocks unless a fault says so.
 //
 // A single-threaded simulation uses the ...Now methods, which touch the objects
 // at once and are neither counted nor faulted, and delivers the answers itself.
@@ -32,7 +33,9 @@ type Store struct {
 		objects map[string]object
 		calls   map[objstore.Op]int
 		late    []late
-		lent    []lent
+		lent    map[int]lent // by the number of the Create
+		lending int          // Creates so far
+		changed error        // found at a release
 	}
 }
 
@@ -41,11 +44,18 @@ type object struct {
 	modified time.Time
 }
 
-// lent is a slice that a caller passed to Create and must not change.
+// lent is a body that a caller passed to Create and must not change.
 type lent struct {
 	key  string
-	data []byte
+	body objstore.Body
 	sum  uint32
+}
+
+func (l lent) check() error {
+	if crc32.Checksum(l.body.Bytes, castagnoli) != l.sum {
+		return fmt.Errorf("object %q: its %d bytes were changed before they were released", l.key, len(l.body.Bytes))
+	}
+	return nil
 }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -64,27 +74,38 @@ func New(now func() time.Time, fault func(Call) Action) *Store {
 	s := &Store{now: now, fault: fault}
 	s.mu.objects = map[string]object{}
 	s.mu.calls = map[objstore.Op]int{}
+	s.mu.lent = map[int]lent{}
 	return s
 }
 
 // Create implements objstore.Store.
-func (s *Store) Create(ctx context.Context, key string, data []byte) error {
-	if err := objstore.CheckCreate(key, len(data)); err != nil {
+func (s *Store) Create(ctx context.Context, key string, body objstore.Body) error {
+	number := s.lend(key, body)
+	held := false
+	defer func() {
+		if !held {
+			s.giveBack(number)
+		}
+	}()
+	if err := objstore.CheckCreate(key, body); err != nil {
 		return err
 	}
-	s.lend(key, data)
 	call, action := s.begin(objstore.OpCreate, key)
 	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("create object %q: %w", key, err)
+	}
+	if err := body.CheckSum(); err != nil {
 		return fmt.Errorf("create object %q: %w", key, err)
 	}
 	var err error
 	switch action.Effect {
 	case Apply:
-		err = s.CreateNow(key, data)
+		err = s.CreateNow(key, body.Bytes)
 	case Overwrite:
-		s.PutNow(key, data)
+		s.PutNow(key, body.Bytes)
 	case Later:
-		s.holdBack(late{call: call, data: data})
+		held = true
+		s.holdBack(late{call: call, body: body, lent: number})
 		err = errTimeout
 	case Skip:
 		err = errRefused
@@ -105,19 +126,21 @@ func (s *Store) Get(ctx context.Context, key string) ([]byte, error) {
 }
 
 // GetRange implements objstore.Store.
-func (s *Store) GetRange(ctx context.Context, key string, offset, length int64) ([]byte, error) {
+func (s *Store) GetRange(ctx context.Context, key string, offset int64, dst []byte) error {
+	length := int64(len(dst))
 	if err := objstore.CheckRange(key, offset, length); err != nil {
-		return nil, err
+		return err
 	}
 	data, err := s.read(ctx, objstore.OpGetRange, key)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if offset+length > int64(len(data)) {
-		return nil, fmt.Errorf("get object %q: %d bytes from offset %d of %d: %w",
+		return fmt.Errorf("get object %q: %d bytes from offset %d of %d: %w",
 			key, length, offset, len(data), objstore.ErrRange)
 	}
-	return slices.Clone(data[offset : offset+length]), nil
+	copy(dst, data[offset:])
+	return nil
 }
 
 // GetTail implements objstore.Store.
@@ -278,26 +301,44 @@ func (s *Store) Calls(op objstore.Op) int {
 	return s.mu.calls[op]
 }
 
-// CheckUnmodified returns an error if a caller has changed a slice after it
-// passed it to Create, which no driver forgives: the transport may still be
-// sending it.
+// CheckUnmodified returns an error if a caller has changed a slice that it passed to
+// Create before the store released it. No driver forgives that: the transport may still
+// be sending it. A body without a Release must never change again.
 func (s *Store) CheckUnmodified() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, l := range s.mu.lent {
-		if crc32.Checksum(l.data, castagnoli) != l.sum {
-			return fmt.Errorf("object %q: its %d bytes were changed after they were passed to Create", l.key, len(l.data))
+		if err := l.check(); err != nil {
+			return err
 		}
 	}
-	return nil
+	return s.mu.changed
 }
 
-// lend remembers the slice that a caller passed to Create.
-func (s *Store) lend(key string, data []byte) {
-	l := lent{key: key, data: data, sum: crc32.Checksum(data, castagnoli)}
+// lend remembers the body that a caller passed to Create, and returns its number.
+func (s *Store) lend(key string, body objstore.Body) int {
+	l := lent{key: key, body: body, sum: crc32.Checksum(body.Bytes, castagnoli)}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.mu.lent = append(s.mu.lent, l)
+	s.mu.lending++
+	s.mu.lent[s.mu.lending] = l
+	return s.mu.lending
+}
+
+// giveBack releases the body of that number.
+func (s *Store) giveBack(number int) {
+	s.mu.Lock()
+	l := s.mu.lent[number]
+	if l.body.Release == nil {
+		s.mu.Unlock()
+		return
+	}
+	delete(s.mu.lent, number)
+	if err := l.check(); err != nil {
+		s.mu.changed = err
+	}
+	s.mu.Unlock()
+	l.body.Done()
 }
 
 // begin counts a call and asks for the fault.

@@ -28,7 +28,7 @@ func on(op objstore.Op, a mem.Action) func(mem.Call) mem.Action {
 func TestFailBeforeHasNoEffect(t *testing.T) {
 	errDown := errors.New("down")
 	s := mem.New(nil, on(objstore.OpCreate, mem.FailBefore(errDown)))
-	if err := s.Create(t.Context(), "a", []byte("x")); !errors.Is(err, errDown) {
+	if err := s.Create(t.Context(), "a", objstore.Plain([]byte("x"))); !errors.Is(err, errDown) {
 		t.Errorf("error %v", err)
 	}
 	if _, ok := s.GetNow("a"); ok {
@@ -39,7 +39,7 @@ func TestFailBeforeHasNoEffect(t *testing.T) {
 func TestAnswerLostAfterTheEffect(t *testing.T) {
 	s := mem.New(nil, on(objstore.OpCreate, mem.ReplyLost()))
 	for range 2 { // the second would have been refused, and the caller does not know
-		err := s.Create(t.Context(), "a", []byte("x"))
+		err := s.Create(t.Context(), "a", objstore.Plain([]byte("x")))
 		if err == nil || errors.Is(err, objstore.ErrExists) {
 			t.Errorf("error %v", err)
 		}
@@ -56,7 +56,7 @@ func TestLateEffectsHappenWhenReleased(t *testing.T) {
 		}
 		return mem.Action{}
 	})
-	if err := s.Create(t.Context(), "a", []byte("late")); !errors.Is(err, context.DeadlineExceeded) {
+	if err := s.Create(t.Context(), "a", objstore.Plain([]byte("late"))); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("late Create: %v", err)
 	}
 	if err := s.Delete(t.Context(), "b"); !errors.Is(err, context.DeadlineExceeded) {
@@ -72,7 +72,7 @@ func TestLateEffectsHappenWhenReleased(t *testing.T) {
 	if _, ok := s.GetNow("b"); ok {
 		t.Error("b was not deleted")
 	}
-	if err := s.Create(t.Context(), "a", []byte("first")); err != nil {
+	if err := s.Create(t.Context(), "a", objstore.Plain([]byte("first"))); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Release(0); !errors.Is(err, objstore.ErrExists) {
@@ -87,7 +87,7 @@ func TestNeverAnswerEndsWithTheContext(t *testing.T) {
 	s := mem.New(nil, func(mem.Call) mem.Action { return mem.NeverAnswer() })
 	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()
-	if err := s.Create(ctx, "a", nil); !errors.Is(err, context.DeadlineExceeded) {
+	if err := s.Create(ctx, "a", objstore.Plain(nil)); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("error %v", err)
 	}
 	if _, ok := s.GetNow("a"); ok {
@@ -129,7 +129,7 @@ func TestDamagedReads(t *testing.T) {
 func TestASliceThatIsChangedAfterCreateIsFound(t *testing.T) {
 	s := mem.New(nil, on(objstore.OpCreate, mem.FailBefore(errors.New("down"))))
 	data := []byte("mine, and then the store's")
-	if err := s.Create(t.Context(), "a", data); err == nil {
+	if err := s.Create(t.Context(), "a", objstore.Plain(data)); err == nil {
 		t.Fatal("no error")
 	}
 	if err := s.CheckUnmodified(); err != nil {
@@ -141,10 +141,53 @@ func TestASliceThatIsChangedAfterCreateIsFound(t *testing.T) {
 	}
 }
 
+func TestALateCreateReadsItsBytesAndThenReleasesThem(t *testing.T) {
+	s := mem.New(nil, on(objstore.OpCreate, mem.LandLate()))
+	releases := 0
+	body := objstore.Body{Bytes: []byte("late")}
+	body.Release = func() { releases++; clear(body.Bytes) }
+	if err := s.Create(t.Context(), "a", body); err == nil || releases != 0 {
+		t.Fatalf("error %v, released %d times", err, releases)
+	}
+	if err := s.Release(0); err != nil {
+		t.Error(err)
+	}
+	if got, _ := s.GetNow("a"); string(got) != "late" || releases != 1 {
+		t.Errorf("stored %q, released %d times", got, releases)
+	}
+	if err := s.CheckUnmodified(); err != nil {
+		t.Errorf("changed after the release: %v", err)
+	}
+}
+
+func TestASliceThatIsChangedBeforeItsReleaseIsFound(t *testing.T) {
+	s := mem.New(nil, on(objstore.OpCreate, mem.LandLate()))
+	body := objstore.Body{Bytes: []byte("late"), Release: func() {}}
+	s.Create(t.Context(), "a", body)
+	body.Bytes[0]++
+	s.Release(0)
+	body.Bytes[0]--
+	if err := s.CheckUnmodified(); err == nil {
+		t.Error("no error")
+	}
+}
+
+func TestAWrongKnownChecksumIsFound(t *testing.T) {
+	s := mem.New(nil, nil)
+	body := objstore.Plain([]byte("data"))
+	body.CRC, body.CRCKnown = body.Sum()+1, true
+	if err := s.Create(t.Context(), "a", body); err == nil {
+		t.Error("no error")
+	}
+	if _, ok := s.GetNow("a"); ok {
+		t.Error("stored")
+	}
+}
+
 func TestTheStoredBytesAreACopy(t *testing.T) {
 	s := mem.New(nil, nil)
 	created, put := []byte("created"), []byte("put")
-	if err := s.Create(t.Context(), "created", created); err != nil {
+	if err := s.Create(t.Context(), "created", objstore.Plain(created)); err != nil {
 		t.Fatal(err)
 	}
 	s.PutNow("put", put)
@@ -164,10 +207,10 @@ func TestCallsAreCountedAndTimeIsTheCallers(t *testing.T) {
 		seen = append(seen, c)
 		return mem.Action{}
 	})
-	s.Create(t.Context(), "a", nil)
+	s.Create(t.Context(), "a", objstore.Plain(nil))
 	now = now.Add(time.Hour)
-	s.Create(t.Context(), "b", nil)
-	s.Create(t.Context(), "b", nil)
+	s.Create(t.Context(), "b", objstore.Plain(nil))
+	s.Create(t.Context(), "b", objstore.Plain(nil))
 	infos := s.ListNow("")
 	if len(infos) != 2 || !infos[1].Modified.Equal(now) || infos[1].Modified.Sub(infos[0].Modified) != time.Hour {
 		t.Errorf("listed %+v", infos)
@@ -186,10 +229,10 @@ func TestEveryMethodTakesFaults(t *testing.T) {
 	s.PutNow("a", []byte("x"))
 	ctx := t.Context()
 	_, get := s.Get(ctx, "a")
-	_, getRange := s.GetRange(ctx, "a", 0, 1)
+	getRange := s.GetRange(ctx, "a", 0, make([]byte, 1))
 	_, _, getTail := s.GetTail(ctx, "a", 1)
 	list := s.List(ctx, "", "", func(objstore.Info) error { return nil })
-	for i, err := range []error{s.Create(ctx, "b", nil), get, getRange, getTail, list, s.Delete(ctx, "a")} {
+	for i, err := range []error{s.Create(ctx, "b", objstore.Plain(nil)), get, getRange, getTail, list, s.Delete(ctx, "a")} {
 		if !errors.Is(err, errDown) {
 			t.Errorf("%s: %v", objstore.Ops[i], err)
 		}

@@ -1,10 +1,10 @@
 package minio
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 
 	"github.com/minio/minio-go/v7"
@@ -28,14 +28,14 @@ type client struct {
 // Core.PutObject is the SDK's one PUT below its conveniences. Client.PutObject
 // refuses a checksum header unless TrailingHeaders is set, and then adds headers of
 // its own.
-func (c *client) Put(ctx context.Context, name string, data []byte, sum string) (etag, confirmed string, err error) {
+func (c *client) Put(ctx context.Context, name string, body io.ReadSeeker, size int64, sum string) (etag, confirmed string, err error) {
 	opts := minio.PutObjectOptions{
 		UserMetadata:         map[string]string{checksumHeader: sum},
 		DisableContentSha256: true,
 		DisableMultipart:     true,
 	}
 	opts.SetMatchETagExcept("*") // If-None-Match: *
-	info, err := c.commits.PutObject(ctx, c.bucket, name, bytes.NewReader(data), int64(len(data)), "", "", opts)
+	info, err := c.commits.PutObject(ctx, c.bucket, name, body, size, "", "", opts)
 	return info.ETag, info.ChecksumCRC32C, err
 }
 

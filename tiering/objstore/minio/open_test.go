@@ -63,7 +63,7 @@ func TestCredentialsComeFromTheEnvironmentOrAreMissing(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer store.Close()
-			err = store.Create(t.Context(), "a", nil)
+			err = store.Create(t.Context(), "a", objstore.Plain(nil))
 			if c.user == "" {
 				s3wire.CheckIs(t, err, objstore.ErrDenied)
 				if len(s.Sent("")) != 0 {

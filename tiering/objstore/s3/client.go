@@ -1,10 +1,10 @@
 package s3
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"net/http"
 	"net/url"
@@ -28,12 +28,12 @@ type client struct {
 }
 
 // Put implements s3http.Client.
-func (c *client) Put(ctx context.Context, name string, data []byte, sum string) (etag, confirmed string, err error) {
+func (c *client) Put(ctx context.Context, name string, body io.ReadSeeker, size int64, sum string) (etag, confirmed string, err error) {
 	out, err := c.commits.PutObject(ctx, &s3.PutObjectInput{
 		Bucket:         &c.bucket,
 		Key:            &name,
-		Body:           bytes.NewReader(data),
-		ContentLength:  aws.Int64(int64(len(data))),
+		Body:           body,
+		ContentLength:  &size,
 		ChecksumCRC32C: &sum, // a checksum that is there keeps the SDK from adding one
 		IfNoneMatch:    aws.String("*"),
 	})

@@ -106,7 +106,7 @@ func TestCredentialsComeFromTheUsualPlacesOrAreMissing(t *testing.T) {
 			}
 			s := s3wire.NewStub(t, nil)
 			store := openStore(t, s3.Config{Endpoint: "http://" + s.Host(), PathStyle: true, Bucket: "events"})
-			err := store.Create(t.Context(), "a", nil)
+			err := store.Create(t.Context(), "a", objstore.Plain(nil))
 			if c.user == "" {
 				wantNoCredentials(t, err)
 				if len(s.Sent("")) != 0 {
@@ -165,11 +165,11 @@ func TestCredentialsThatCannotBeRenewedAreNoDenial(t *testing.T) {
 	s := s3wire.NewStub(t, nil)
 	giver := &giver{}
 	store := openStore(t, s3.Config{Endpoint: "http://" + s.Host(), PathStyle: true, Bucket: "events", Credentials: giver})
-	if err := store.Create(t.Context(), "a", nil); err != nil {
+	if err := store.Create(t.Context(), "a", objstore.Plain(nil)); err != nil {
 		t.Fatal(err)
 	}
 	giver.err = errors.New("come back later")
-	err := store.Create(t.Context(), "b", nil)
+	err := store.Create(t.Context(), "b", objstore.Plain(nil))
 	s3wire.CheckIs(t, err, nil)
 	if !strings.Contains(err.Error(), "come back later") || len(s.Sent("")) != 1 {
 		t.Errorf("error %v, %d requests", err, len(s.Sent("")))
@@ -184,7 +184,7 @@ func TestABucketElsewhereIsNamed(t *testing.T) {
 	})
 	store := openStub(t, s.Host(), "")
 	for name, call := range map[string]func() error{
-		"Create": func() error { return store.Create(t.Context(), "a", nil) },
+		"Create": func() error { return store.Create(t.Context(), "a", objstore.Plain(nil)) },
 		"Get":    func() error { _, err := store.Get(t.Context(), "a"); return err },
 		"List": func() error {
 			return store.List(t.Context(), "", "", func(objstore.Info) error { return nil })
@@ -225,7 +225,7 @@ func TestCreateOverTLSIsThePlainPutAsWell(t *testing.T) {
 	}
 	t.Setenv("AWS_CA_BUNDLE", bundle)
 	store := openStore(t, s3.Config{Endpoint: server.URL, PathStyle: true, Bucket: "events", Credentials: static("user", "secret")})
-	if err := store.Create(t.Context(), "a", make([]byte, 3<<20)); err != nil {
+	if err := store.Create(t.Context(), "a", objstore.Plain(make([]byte, 3<<20))); err != nil {
 		t.Fatal(err)
 	}
 	r := stub.Sent("")[0]

@@ -19,7 +19,7 @@ func Benchmark(b *testing.B, s objstore.Store) {
 		b.Run("Create/"+name, func(b *testing.B) {
 			b.SetBytes(int64(size))
 			for b.Loop() {
-				if err := s.Create(b.Context(), newKey(), data); err != nil {
+				if err := s.Create(b.Context(), newKey(), objstore.Plain(data)); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -34,7 +34,7 @@ func Benchmark(b *testing.B, s objstore.Store) {
 				if err := <-slots; err != nil {
 					b.Fatal(err)
 				}
-				go func() { slots <- s.Create(b.Context(), newKey(), data) }()
+				go func() { slots <- s.Create(b.Context(), newKey(), objstore.Plain(data)) }()
 			}
 			for range cap(slots) {
 				if err := <-slots; err != nil {
@@ -44,7 +44,7 @@ func Benchmark(b *testing.B, s objstore.Store) {
 		})
 		b.Run("Get/"+name, func(b *testing.B) {
 			key := newKey()
-			if err := s.Create(b.Context(), key, data); err != nil {
+			if err := s.Create(b.Context(), key, objstore.Plain(data)); err != nil {
 				b.Fatal(err)
 			}
 			b.SetBytes(int64(size))

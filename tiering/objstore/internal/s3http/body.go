@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io"
 	"strconv"
 	"strings"
@@ -13,12 +12,10 @@ import (
 	"github.com/varvelog/varve/tiering/objstore"
 )
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
-// Checksum returns the value of x-amz-checksum-crc32c for data: its CRC-32C, big-endian,
-// in base64.
-func Checksum(data []byte) string {
-	return base64.StdEncoding.EncodeToString(binary.BigEndian.AppendUint32(nil, crc32.Checksum(data, castagnoli)))
+// Checksum returns the value of x-amz-checksum-crc32c for a CRC-32C: big-endian, in
+// base64.
+func Checksum(crc uint32) string {
+	return base64.StdEncoding.EncodeToString(binary.BigEndian.AppendUint32(nil, crc))
 }
 
 // checkPut returns an error unless an answer confirms the PUT of an object with the
@@ -68,45 +65,53 @@ func parseContentRange(value string) (part, error) {
 	return p, nil
 }
 
-// checkRange returns an error unless n bytes of a part are the length bytes from offset.
-func (p part) checkRange(n int, offset, length int64) error {
-	if p.First != offset || int64(n) != length {
+// length is that of the bytes in the answer.
+func (p part) length() int64 { return p.Last - p.First + 1 }
+
+// checkRange returns an error unless a part is the length bytes from offset.
+func (p part) checkRange(offset, length int64) error {
+	if p.First != offset || p.length() != length {
 		return fmt.Errorf("asked for %d bytes from offset %d, got %d from %d: %w",
-			length, offset, n, p.First, objstore.ErrRange)
+			length, offset, p.length(), p.First, objstore.ErrRange)
 	}
 	return nil
 }
 
-// checkTail returns an error unless n bytes of a part are the last want bytes of the object.
-func (p part) checkTail(n int, want int64) error {
-	if p.First+int64(n) != p.Size || int64(n) != min(want, p.Size) {
+// checkTail returns an error unless a part is the last want bytes of the object.
+func (p part) checkTail(want int64) error {
+	if n := p.length(); p.First+n != p.Size || n != min(want, p.Size) {
 		return fmt.Errorf("asked for the last %d of %d bytes, got %d from offset %d: %w",
 			want, p.Size, n, p.First, objstore.ErrRange)
 	}
 	return nil
 }
 
-// readBody reads exactly size bytes, which the store announced; less than 0
+// makeRoom returns memory for the size bytes that the store announced; less than 0
 // stands for an answer that did not say.
-func readBody(key string, body io.Reader, size int64) ([]byte, error) {
+func makeRoom(key string, size int64) ([]byte, error) {
 	if size < 0 {
 		return nil, errors.New("store did not say how long the object is")
 	}
 	if err := objstore.CheckSize(key, size); err != nil {
 		return nil, err
 	}
-	data := make([]byte, size)
-	n, err := io.ReadFull(body, data)
+	return make([]byte, size), nil
+}
+
+// readBody fills dst with a body that has exactly its length. It reads on the caller's
+// goroutine, so nothing writes to dst after it has returned.
+func readBody(body io.Reader, dst []byte) error {
+	n, err := io.ReadFull(body, dst)
 	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("store announced %d bytes and sent %d: %w", size, n, objstore.ErrRange)
+		return fmt.Errorf("store announced %d bytes and sent %d: %w", len(dst), n, objstore.ErrRange)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read byte %d of %d: %w", n, size, err)
+		return fmt.Errorf("read byte %d of %d: %w", n, len(dst), err)
 	}
 	// Reading on to the end lets the connection be used again, and finds an
 	// answer that is longer than it said.
 	if extra, err := io.Copy(io.Discard, io.LimitReader(body, 1)); extra > 0 || err != nil {
-		return nil, fmt.Errorf("store announced %d bytes and sent more (%v): %w", size, err, objstore.ErrRange)
+		return fmt.Errorf("store announced %d bytes and sent more (%v): %w", len(dst), err, objstore.ErrRange)
 	}
-	return data, nil
+	return nil
 }

@@ -11,13 +11,14 @@ import (
 // Client sends the requests for one bucket through an SDK. The names of objects are
 // those in the bucket. Its errors are the SDK's own: only Answer reads them.
 type Client interface {
-	// Put sends one conditional PUT (If-None-Match: *), once, with the checksum sum in
-	// its signed headers. It returns the ETag and the checksum of the answer, "" for none.
+	// Put sends one conditional PUT (If-None-Match: *), once, of the size bytes of body
+	// and with the checksum sum in its signed headers. It returns the ETag and the
+	// checksum of the answer, "" for none. A Read of body fails after Put has returned.
 	//
 	// The payload is not signed (X-Amz-Content-Sha256: UNSIGNED-PAYLOAD), which costs
 	// a third of the CPU of a signed one. The checksum protects the payload instead:
 	// the store compares it with the bytes that arrived.
-	Put(ctx context.Context, name string, data []byte, sum string) (etag, confirmed string, err error)
+	Put(ctx context.Context, name string, body io.ReadSeeker, size int64, sum string) (etag, confirmed string, err error)
 
 	// Get sends a GET, with a Range header unless byteRange is "". The caller closes
 	// the body.

@@ -58,22 +58,26 @@ func Open(cfg Config, connect Connect) (*Store, error) {
 }
 
 // Create implements objstore.Store.
-func (s *Store) Create(ctx context.Context, key string, data []byte) error {
-	if err := objstore.CheckCreate(key, len(data)); err != nil {
+func (s *Store) Create(ctx context.Context, key string, body objstore.Body) error {
+	defer body.Done()
+	if err := objstore.CheckCreate(key, body); err != nil {
 		return err
 	}
-	if err := s.put(ctx, key, data); err != nil {
+	if err := s.put(ctx, key, body); err != nil {
 		return s.explain("create", key, err)
 	}
 	return nil
 }
 
-func (s *Store) put(ctx context.Context, key string, data []byte) error {
+// put sends the PUT. When it returns, nothing reads the bytes any more.
+func (s *Store) put(ctx context.Context, key string, body objstore.Body) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	sum := Checksum(data)
-	etag, confirmed, err := s.client.Put(ctx, s.prefix+key, data, sum)
+	sum := Checksum(body.Sum())
+	payload := newPayload(body.Bytes)
+	defer payload.cutOff()
+	etag, confirmed, err := s.client.Put(ctx, s.prefix+key, payload, int64(len(body.Bytes)), sum)
 	if err != nil {
 		return err
 	}
@@ -98,22 +102,26 @@ func (s *Store) get(ctx context.Context, key string) ([]byte, error) {
 		return nil, err
 	}
 	defer body.Close()
-	return readBody(key, body, body.Size)
+	data, err := makeRoom(key, body.Size)
+	if err != nil {
+		return nil, err
+	}
+	return data, readBody(body, data)
 }
 
 // GetRange implements objstore.Store.
-func (s *Store) GetRange(ctx context.Context, key string, offset, length int64) ([]byte, error) {
+func (s *Store) GetRange(ctx context.Context, key string, offset int64, dst []byte) error {
+	length := int64(len(dst))
 	if err := objstore.CheckRange(key, offset, length); err != nil {
-		return nil, err
+		return err
 	}
-	data, got, err := s.getPart(ctx, key, rangeHeader(offset, length))
-	if err == nil {
-		err = got.checkRange(len(data), offset, length)
-	}
+	_, _, err := s.getPart(ctx, key, rangeHeader(offset, length), func(got part) ([]byte, error) {
+		return dst, got.checkRange(offset, length)
+	})
 	if err != nil {
-		return nil, s.explain("get", key, err)
+		return s.explain("get", key, err)
 	}
-	return data, nil
+	return nil
 }
 
 // GetTail implements objstore.Store. It takes a second request when the object is
@@ -122,35 +130,40 @@ func (s *Store) GetTail(ctx context.Context, key string, n int64) ([]byte, int64
 	if err := objstore.CheckRange(key, 0, n); err != nil {
 		return nil, 0, err
 	}
-	data, got, err := s.getPart(ctx, key, tailHeader(n))
+	data, size, err := s.getPart(ctx, key, tailHeader(n), func(got part) ([]byte, error) {
+		if err := got.checkTail(n); err != nil {
+			return nil, err
+		}
+		return makeRoom(key, got.length())
+	})
 	if err != nil && s.client.Answer(err).Status == http.StatusRequestedRangeNotSatisfiable {
 		if data, err = s.get(ctx, key); len(data) > 0 {
 			err = fmt.Errorf("store refused a range of an object of %d bytes", len(data))
 		}
 	}
-	if err == nil {
-		err = got.checkTail(len(data), n)
-	}
 	if err != nil {
 		return nil, 0, s.explain("get", key, err)
 	}
-	return data, got.Size, nil
+	return data, size, nil
 }
 
-// getPart sends one GET with a Range header. It returns the bytes of the answer, and
-// which part of the object they are.
-func (s *Store) getPart(ctx context.Context, key, byteRange string) ([]byte, part, error) {
+// getPart sends one GET with a Range header. It reads the answer into the memory that
+// room returns for the part, and returns that memory and the object's size.
+func (s *Store) getPart(ctx context.Context, key, byteRange string, room func(part) ([]byte, error)) ([]byte, int64, error) {
 	body, err := s.client.Get(ctx, s.prefix+key, byteRange)
 	if err != nil {
-		return nil, part{}, err
+		return nil, 0, err
 	}
 	defer body.Close()
 	got, err := parseContentRange(body.ContentRange)
 	if err != nil {
-		return nil, part{}, err
+		return nil, 0, err
 	}
-	data, err := readBody(key, body, got.Last-got.First+1)
-	return data, got, err
+	dst, err := room(got)
+	if err != nil {
+		return nil, 0, err
+	}
+	return dst, got.Size, readBody(body, dst)
 }
 
 // List implements objstore.Store.

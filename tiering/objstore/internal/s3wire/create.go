@@ -10,14 +10,13 @@ import (
 	"testing"
 
 	"github.com/varvelog/varve/tiering/objstore"
-	"github.com/varvelog/varve/tiering/objstore/internal/s3http"
 )
 
 func createSendsOnePut(t *testing.T, open Opener) {
 	for _, size := range []int{0, 1, 64 << 10, 20 << 20} { // the last is beyond the SDK's multipart threshold
 		s := NewStub(t, nil)
 		data := bytes.Repeat([]byte("varve"), size/5+1)[:size]
-		if err := open(t, s.Host(), "some/prefix").Create(t.Context(), "journals/1/2", data); err != nil {
+		if err := open(t, s.Host(), "some/prefix").Create(t.Context(), "journals/1/2", objstore.Plain(data)); err != nil {
 			t.Fatalf("%d bytes: %v", size, err)
 		}
 		if len(s.Sent("")) != 1 {
@@ -34,7 +33,7 @@ func createSendsOnePut(t *testing.T, open Opener) {
 		}
 		for name, want := range map[string]string{
 			"If-None-Match":                "*",
-			"X-Amz-Checksum-Crc32c":        s3http.Checksum(data),
+			"X-Amz-Checksum-Crc32c":        checksum(data),
 			"X-Amz-Content-Sha256":         "UNSIGNED-PAYLOAD",
 			"Content-Length":               fmt.Sprint(size),
 			"Content-Type":                 "application/octet-stream",
@@ -99,7 +98,7 @@ func createIsSentOnce(t *testing.T, open Opener) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := NewStub(t, after(c.answer))
-			err := open(t, s.Host(), "").Create(t.Context(), "journals/1/2", []byte("data"))
+			err := open(t, s.Host(), "").Create(t.Context(), "journals/1/2", objstore.Plain([]byte("data")))
 			CheckIs(t, err, c.want)
 			if n := len(s.Sent(http.MethodPut)); n != 1 {
 				t.Errorf("sent %d PUTs, want 1", n)
@@ -126,10 +125,10 @@ func createOnAClosedConnection(t *testing.T, open Opener) {
 		hangUp(w, r)
 	}
 	store := open(t, s.Host(), "")
-	if err := store.Create(t.Context(), "a", []byte("1")); err != nil {
+	if err := store.Create(t.Context(), "a", objstore.Plain([]byte("1"))); err != nil {
 		t.Fatal(err)
 	}
-	CheckIs(t, store.Create(t.Context(), "b", []byte("2")), nil)
+	CheckIs(t, store.Create(t.Context(), "b", objstore.Plain([]byte("2"))), nil)
 	if n := len(s.Sent(http.MethodPut)); n != 2 {
 		t.Errorf("sent %d PUTs, want 2", n)
 	}
@@ -147,7 +146,7 @@ func createReturnsWhenItsContextEnds(t *testing.T, open Opener) {
 		<-arrived
 		cancel()
 	}()
-	err := open(t, s.Host(), "").Create(ctx, "a", []byte("1"))
+	err := open(t, s.Host(), "").Create(ctx, "a", objstore.Plain([]byte("1")))
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v, want context canceled", err)
 	}
@@ -162,7 +161,7 @@ func createReturnsWhenItsContextEnds(t *testing.T, open Opener) {
 func noRedirectIsFollowed(t *testing.T, open Opener) {
 	elsewhere := reply(http.StatusTemporaryRedirect, map[string]string{"Location": "/events/elsewhere"}, "")
 	for name, call := range map[string]func(s Store) error{
-		"Create of nothing": func(s Store) error { return s.Create(t.Context(), "a", nil) },
+		"Create of nothing": func(s Store) error { return s.Create(t.Context(), "a", objstore.Plain(nil)) },
 		"Get":               func(s Store) error { _, err := s.Get(t.Context(), "a"); return err },
 	} {
 		s := NewStub(t, func(w http.ResponseWriter, r *http.Request, _ http.Handler) { elsewhere(w, r) })

@@ -46,7 +46,7 @@ func readsAreUnknown(t *testing.T, open Opener) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := NewStub(t, func(w http.ResponseWriter, r *http.Request, _ http.Handler) { c.answer(w, r) })
-			_, err := open(t, s.Host(), "").GetRange(t.Context(), "a", 0, 10)
+			err := open(t, s.Host(), "").GetRange(t.Context(), "a", 0, make([]byte, 10))
 			CheckIs(t, err, c.want)
 			if n := len(s.Sent("")); n > 3 {
 				t.Errorf("sent %d requests, want at most 3", n)

@@ -19,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/objstore/internal/s3http"
 )
 
@@ -93,7 +94,7 @@ func (s *Stub) put(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return // the client is gone
 	}
-	if r.Header.Get("x-amz-checksum-crc32c") != s3http.Checksum(body) {
+	if r.Header.Get("x-amz-checksum-crc32c") != checksum(body) {
 		s3Error(w, http.StatusBadRequest, "BadDigest")
 		return
 	}
@@ -108,8 +109,11 @@ func (s *Stub) put(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("ETag", `"0123456789abcdef0123456789abcdef"`)
-	w.Header().Set("x-amz-checksum-crc32c", s3http.Checksum(body))
+	w.Header().Set("x-amz-checksum-crc32c", checksum(body))
 }
+
+// checksum is the header of that name for a body.
+func checksum(body []byte) string { return s3http.Checksum(objstore.Plain(body).Sum()) }
 
 func (s *Stub) get(w http.ResponseWriter, r *http.Request) {
 	data, ok := s.object(r.URL.Path)
