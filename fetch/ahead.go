@@ -160,6 +160,9 @@ func (j *journal) holds(object segment.Name) bool {
 	if j.Tail == nil {
 		return false
 	}
-	_, ok := j.Tail.Object(object)
+	b, ok := j.Tail.Object(object)
+	if ok {
+		b.Release()
+	}
 	return ok
 }

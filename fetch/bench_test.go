@@ -41,9 +41,11 @@ func BenchmarkFetchHot(b *testing.B) {
 				b.SetBytes(bytes)
 				b.ReportAllocs()
 				for b.Loop() {
-					if r := w.fetch(req)[0]; r.Err != nil || len(r.Records) == 0 {
-						b.Fatal(r.Err)
+					r := w.reader.Fetch(b.Context(), req)
+					if r.Results[0].Err != nil || len(r.Results[0].Records) == 0 {
+						b.Fatal(r.Results[0].Err)
 					}
+					r.Release()
 				}
 			})
 		}
@@ -75,7 +77,7 @@ func BenchmarkFetchManyPartitions(b *testing.B) {
 			w.fetch(req)
 			b.ReportAllocs()
 			for b.Loop() {
-				w.fetch(req)
+				w.reader.Fetch(b.Context(), req).Release()
 			}
 		})
 	}

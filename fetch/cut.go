@@ -22,12 +22,12 @@ func cut(ctx context.Context, pieces []*piece, limit int64, atLeastOne bool) (ga
 	return g, nil
 }
 
-// gather collects batches. Batches that follow each other become one slice for each block
-// they lie in.
+// gather collects batches, with references to their memory. Batches that follow each other
+// become one part for each block they lie in.
 type gather struct {
 	limit      int64
 	atLeastOne bool
-	out        [][]byte
+	out        []cache.Part
 	bytes      int64 // in out and in the run
 	next       int64 // the offset after the last one gathered
 	waited     bool  // a region was not in memory
@@ -58,7 +58,7 @@ func (g *gather) take(ctx context.Context, p *piece) (more bool, err error) {
 		}
 		if r.size == 0 || r.spans != p.spans {
 			g.out = r.flush(g.out)
-			r = run{span: p.span, spans: p.spans, pos: p.walk.Position()}
+			r = run{span: p.span.Retain(), spans: p.spans, pos: p.walk.Position()}
 		}
 		r.size += size
 		g.bytes += size
@@ -81,4 +81,8 @@ type run struct {
 	pos, size int64
 }
 
-func (r *run) flush(out [][]byte) [][]byte { return r.span.Append(out, r.pos, r.size) }
+// flush appends the batches to out. It ends the run, which has a reference to its span.
+func (r *run) flush(out []cache.Part) []cache.Part {
+	defer r.span.Release()
+	return r.span.Parts(out, r.pos, r.size)
+}

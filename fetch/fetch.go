@@ -30,6 +30,7 @@ import (
 
 	"github.com/varvelog/varve/fetch/cache"
 	"github.com/varvelog/varve/tiering/batch"
+	"github.com/varvelog/varve/tiering/buffer"
 	"github.com/varvelog/varve/tiering/partlog"
 	"github.com/varvelog/varve/tiering/segment"
 )
@@ -85,7 +86,8 @@ type HeadProver interface {
 }
 
 // Tail is the memory of a journal's leader: whole objects that it has committed
-// lately. It returns the same block each time, so that bytes are checked only once.
+// lately. It returns the same block each time, so that bytes are checked only once. The
+// caller gets a reference to the block, and releases it.
 type Tail interface {
 	Object(name segment.Name) (*cache.Block, bool)
 }
@@ -124,6 +126,12 @@ type Config struct {
 	// MaxResponseBytes bounds the records of all responses that are not released yet. A
 	// response for which there is no room holds one batch all the same. Zero means 256 MiB.
 	MaxResponseBytes int64
+	// MaxLentBytes bounds the memory that responses hold beyond their records, because the
+	// records lie in larger pieces of memory. Records for which there is no room are copied.
+	// Zero means 64 MiB.
+	MaxLentBytes int64
+	// Pool has the memory of copies; nil: the garbage collector has it.
+	Pool *buffer.Pool
 	// ScanBytes bounds the memory in which all requests decompress records to look at
 	// their timestamps. It is raised to the most that one batch may take.
 	ScanBytes int64
@@ -148,7 +156,7 @@ func (c *Config) validate() error {
 		return errors.New("open reader: no cluster id")
 	case c.Cache == nil || c.Journal == nil || c.Locate == nil:
 		return errors.New("open reader: cache, journals and locations are required")
-	case c.MaxResponseBytes < 0 || c.ScanBytes < 0 || c.Concurrency < 0:
+	case c.MaxResponseBytes < 0 || c.MaxLentBytes < 0 || c.ScanBytes < 0 || c.Concurrency < 0:
 		return errors.New("open reader: negative limit")
 	}
 	return nil
@@ -159,6 +167,7 @@ func (c *Config) validate() error {
 type Reader struct {
 	cfg         Config
 	memory      *semaphore.Weighted // of MaxResponseBytes
+	loans       *loans              // of MaxLentBytes
 	scans       *batch.Room
 	streams     *streams
 	verdicts    *verdicts
@@ -175,11 +184,14 @@ func NewReader(cfg Config) (*Reader, error) {
 	if cfg.MaxResponseBytes == 0 {
 		cfg.MaxResponseBytes = 256 << 20
 	}
+	if cfg.MaxLentBytes == 0 {
+		cfg.MaxLentBytes = 64 << 20
+	}
 	if cfg.Concurrency == 0 {
 		cfg.Concurrency = 8
 	}
 	return &Reader{
-		cfg: cfg, memory: semaphore.NewWeighted(cfg.MaxResponseBytes),
+		cfg: cfg, memory: semaphore.NewWeighted(cfg.MaxResponseBytes), loans: newLoans(cfg.MaxLentBytes),
 		scans:   batch.NewRoom(cfg.ScanBytes, scanners),
 		streams: newStreams(cfg.Cache), verdicts: newVerdicts(&cfg), tailObjects: tailObjects,
 		undecodable: newUndecodable(cfg.OnUndecodable), errorWait: errorWait,
@@ -207,8 +219,8 @@ type Request struct {
 // Result is the answer for one partition of a Request.
 type Result struct {
 	// Records are whole record batches back to back, in slices that may end inside a
-	// batch. They are cached memory and must not be changed. The first batch holds the
-	// offset asked for, and may start before it.
+	// batch. They are cached memory: they must not be changed, nor read after the Release
+	// of the Response. The first batch holds the offset asked for, and may start before it.
 	Records       [][]byte
 	HighWatermark int64 // -1 if not known
 	LogStart      int64 // -1 if not known
@@ -224,5 +236,6 @@ type Response struct {
 }
 
 // Release gives the memory back, once the records are not needed any more, such as after
-// they were written to a socket. Every Response must be released, once.
+// they were written to a socket. Other records are read into it then. Every Response must
+// be released, once.
 func (r *Response) Release() { r.release() }

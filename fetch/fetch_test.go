@@ -175,7 +175,7 @@ func TestFirstPartitionWithRecordsGivesOneBatchHoweverLarge(t *testing.T) {
 func TestBatchesOfABlockAreNotCopied(t *testing.T) {
 	w := newWorld(t, nil)
 	w.commit(map[partlog.Key][][]byte{keyA: {batchOf(1, "a"), batchOf(1, "b"), batchOf(1, "c")}})
-	first, second := w.fetchOne(want(keyA, 0)), w.fetchOne(want(keyA, 0))
+	first, second := w.hold(want(keyA, 0)), w.hold(want(keyA, 0))
 	if len(first.Records) != 1 || &first.Records[0][0] != &second.Records[0][0] {
 		t.Errorf("%d pieces of records; they must be one piece of the cached block", len(first.Records))
 	}

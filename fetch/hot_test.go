@@ -19,7 +19,7 @@ func TestBatchesAcrossBlocksAreNotCopied(t *testing.T) {
 	w.commit(map[partlog.Key][][]byte{keyA: {batchOf(1, value), batchOf(1, value), batchOf(1, value)}})
 	p := want(keyA, 0)
 	p.MaxBytes = 50 << 20
-	first, second := w.fetchOne(p), w.fetchOne(p)
+	first, second := w.hold(p), w.hold(p)
 	if !bytes.Equal(bytes.Join(first.Records, nil), bytes.Join(w.log[keyA], nil)) {
 		t.Error("the records are not those of the log")
 	}

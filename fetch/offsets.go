@@ -281,6 +281,7 @@ func (s *search) inExtent(ctx context.Context, e partlog.Extent, ts int64) (Offs
 // records either.
 func (s *search) batches(ctx context.Context, e partlog.Extent, ts int64, fn func([]byte, batch.Header) (bool, error)) error {
 	p := s.reader.newPiece(s.journal, s.key, &e, s.start)
+	defer p.close()
 	if err := p.open(ctx); err != nil {
 		return err
 	}

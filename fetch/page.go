@@ -67,6 +67,7 @@ func (r *Reader) readPage(ctx context.Context, at place, p *partlog.Page) (*part
 	if err != nil {
 		return nil, readError(err)
 	}
+	defer span.Release()
 	extents, err := partlog.DecodePage(p, span.Slice(bytes.Pos, bytes.Len))
 	if err != nil {
 		r.cfg.Cache.Forget(bytes)

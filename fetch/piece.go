@@ -20,7 +20,7 @@ import (
 const sparseGap = 64 << 10
 
 // piece is an extent of a partition as it is walked: open, then next, and body or
-// skip, for each batch.
+// skip, for each batch, and close at the end.
 type piece struct {
 	reader  *Reader
 	journal journal
@@ -39,9 +39,9 @@ type piece struct {
 	waited  bool  // a region was not in memory
 	size    int64 // of the object, if it is read in blocks
 	walk    batch.Walker
-	span    cache.Span
-	spans   int   // how many it has had
-	sound   int64 // the bytes of the span from the next batch to here were checked before
+	span    cache.Span // with references
+	spans   int        // how many it has had
+	sound   int64      // the bytes of the span from the next batch to here were checked before
 }
 
 // rangeOf is where the bytes of an extent lie, in the object at a key.
@@ -102,7 +102,9 @@ func (p *piece) found(first, last int64, err error, certain bool) {
 
 func (p *piece) load(ctx context.Context) error {
 	whole := p.whole()
-	if whole == nil && p.apart() {
+	if whole != nil {
+		defer whole.Release()
+	} else if p.apart() {
 		err := p.loadRegion(ctx)
 		if !errors.Is(err, ErrStorage) || errors.Is(err, errMissing) {
 			return err
@@ -124,12 +126,13 @@ func (p *piece) load(ctx context.Context) error {
 	p.size = object.Size
 	p.walk.MoveTo(seek(part.Sparse, p.extent, p.from))
 	if int64(len(bytes)) == object.Size {
-		p.use(cache.Whole(whole))
+		p.use(cache.Whole(whole).Retain())
 		return nil
 	}
 	return p.hold(ctx, min(p.ahead, p.walk.Left()))
 }
 
+// whole returns the object from the leader's memory, with a reference, or nil.
 func (p *piece) whole() *cache.Block {
 	if p.journal.Tail == nil {
 		return nil
@@ -196,10 +199,17 @@ func (p *piece) hold(ctx context.Context, n int64) error {
 	return nil
 }
 
-// use makes span the one that the piece walks.
+// use makes span, whose references become the piece's, the one that the piece walks.
 func (p *piece) use(span cache.Span) {
+	p.close()
 	p.span, p.sound = span, 0
 	p.spans++
+}
+
+// close lets go of the memory that the piece walks. A piece that was opened must be closed.
+func (p *piece) close() {
+	p.span.Release()
+	p.span = cache.Span{}
 }
 
 // next returns the header of the next batch, checked for its place in the log; false
@@ -287,7 +297,7 @@ func (p *piece) readAgain() bool {
 	}
 	p.again = true
 	p.forget()
-	p.span = cache.Span{}
+	p.close()
 	return true
 }
 

@@ -27,12 +27,14 @@ func (f *fetch) read(ctx context.Context) *Response {
 		own, plans, f.maxBytes = &share{reader: f.reader}, plans[:1], 1
 	}
 	f.openAll(ctx, plans)
+	h := holding{reader: f.reader, share: own}
 	var total int64
 	for i := range plans {
-		total += f.serve(ctx, &plans[i], f.maxBytes-total, total == 0)
+		total += f.serve(ctx, &h, &plans[i], f.maxBytes-total, total == 0)
 	}
 	own.shrink(total)
-	return f.respond(own.release)
+	h.settle()
+	return f.respond(h.release)
 }
 
 // plan says how one partition is read.
@@ -122,7 +124,8 @@ func parallel(workers, n int, fn func(i int)) {
 // it took. The first partition that is served may use all of its pieces. The others keep
 // to the pieces that were expected to be needed: those are open, and more would be read
 // one after the other.
-func (f *fetch) serve(ctx context.Context, p *plan, room int64, first bool) int64 {
+func (f *fetch) serve(ctx context.Context, h *holding, p *plan, room int64, first bool) int64 {
+	defer closeAll(p.pieces)
 	if !first {
 		p.pieces = p.pieces[:p.wanted]
 	}
@@ -130,10 +133,12 @@ func (f *fetch) serve(ctx context.Context, p *plan, room int64, first bool) int6
 	got, err := cut(ctx, p.pieces, limit, first)
 	if got.bytes == 0 && errors.Is(err, errMissing) {
 		if err = f.refresh(ctx, p.position); err == nil {
-			got, err = cut(ctx, f.planOf(p.position, room).pieces, limit, first)
+			again := f.planOf(p.position, room).pieces
+			got, err = cut(ctx, again, limit, first)
+			closeAll(again)
 		}
 	}
-	p.result.Records = got.out
+	h.add(&p.result, got.out)
 	if got.bytes == 0 {
 		p.result.Err, p.failed = err, isReadError(err) // otherwise the next Fetch meets it first
 		return 0
@@ -142,6 +147,12 @@ func (f *fetch) serve(ctx context.Context, p *plan, room int64, first bool) int6
 		f.reader.streams.answered(p.stream, p.Key, p.Offset, got.next, got.waited)
 	}
 	return got.bytes
+}
+
+func closeAll(pieces []*piece) {
+	for _, p := range pieces {
+		p.close()
+	}
 }
 
 // refresh looks a partition up again with the head proved, because an object of it is

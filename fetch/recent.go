@@ -2,7 +2,6 @@ package fetch
 
 import (
 	"sync"
-	"sync/atomic"
 
 	"github.com/varvelog/varve/fetch/cache"
 	"github.com/varvelog/varve/tiering/buffer"
@@ -17,21 +16,14 @@ type Recent struct {
 
 	mu      sync.RWMutex
 	bytes   int64
-	objects map[segment.Name]*recentObject
-	order   []segment.Name // as they were added
-}
-
-// recentObject is an object in memory, with a reference to it.
-type recentObject struct {
-	block  *cache.Block
-	memory *buffer.Buffer
-	read   atomic.Bool // a reader has it, and does not report when it is done
+	objects map[segment.Name]*cache.Block // with a reference to each
+	order   []segment.Name                // as they were added
 }
 
 // NewRecent returns an empty Recent that keeps up to limit bytes of a journal's
 // objects.
 func NewRecent(journal uint32, limit int64) *Recent {
-	return &Recent{journal: journal, limit: limit, objects: make(map[segment.Name]*recentObject)}
+	return &Recent{journal: journal, limit: limit, objects: make(map[segment.Name]*cache.Block)}
 }
 
 // Add keeps the journal's object at a seq, which must not be changed any more, and
@@ -48,30 +40,26 @@ func (r *Recent) Add(seq uint64, object *buffer.Buffer) {
 		r.dropOldest()
 	}
 	r.bytes += size
-	r.objects[name] = &recentObject{block: cache.NewBlock(object.Bytes()), memory: object.Retain()}
+	r.objects[name] = cache.NewBlock(object.Bytes(), object.Retain())
 	r.order = append(r.order, name)
 }
 
-// dropOldest leaves the memory of objects that were read to the garbage collector.
 func (r *Recent) dropOldest() {
 	oldest := r.order[0]
 	r.order = r.order[1:]
-	o := r.objects[oldest]
+	b := r.objects[oldest]
 	delete(r.objects, oldest)
-	r.bytes -= int64(len(o.memory.Bytes()))
-	if !o.read.Load() {
-		o.memory.Release()
-	}
+	r.bytes -= int64(len(b.Bytes()))
+	b.Release()
 }
 
 // Object implements Tail.
 func (r *Recent) Object(name segment.Name) (*cache.Block, bool) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	o, ok := r.objects[name]
-	if !ok {
-		return nil, false
+	b, ok := r.objects[name]
+	if ok {
+		b.Retain()
 	}
-	o.read.Store(true)
-	return o.block, true
+	return b, ok
 }

@@ -88,9 +88,16 @@ func (s *scan) some(ctx context.Context) error {
 func (s *scan) extents(ctx context.Context, extents []partlog.Extent) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
-	defer wg.Wait()
-	defer cancel()
 	pieces := make([]*piece, len(extents))
+	defer func() {
+		cancel()
+		wg.Wait()
+		for _, p := range pieces {
+			if p != nil {
+				p.close()
+			}
+		}
+	}()
 	opened := make([]chan struct{}, len(extents))
 	open := func(i int) {
 		p := s.reader.newPiece(s.journal, s.key, &extents[i], s.next)
@@ -113,7 +120,7 @@ func (s *scan) extents(ctx context.Context, extents []partlog.Extent) error {
 		if err := s.batches(ctx, pieces[i]); err != nil || s.next >= s.end {
 			return err
 		}
-		pieces[i] = nil // and its memory
+		pieces[i].close()
 	}
 	return nil
 }

@@ -76,6 +76,7 @@ type world struct {
 	view   JournalView
 	prover prover
 	reader *Reader
+	pool   *buffer.Pool // of the reader and its cache
 	far    bool         // all reads are far from the tail, from the next restart on
 	memory int64        // of the cache, likewise
 	clock  atomic.Int64 // of verdicts, nanoseconds
@@ -136,7 +137,8 @@ func newInPlaceWorld(tb testing.TB) *world {
 // restart gives the world a Reader with an empty cache.
 func (w *world) restart(change func(*Config)) {
 	w.tb.Helper()
-	c, err := cache.New(cache.Config{Store: w.reads, Bytes: w.memory, FooterBytes: 1 << 20})
+	w.pool = buffer.NewPool(16 << 20)
+	c, err := cache.New(cache.Config{Store: w.reads, Bytes: w.memory, FooterBytes: 1 << 20, Pool: w.pool})
 	if err != nil {
 		w.tb.Fatal(err)
 	}
@@ -144,6 +146,7 @@ func (w *world) restart(change func(*Config)) {
 	cfg := Config{
 		Cluster: testCluster,
 		Cache:   c,
+		Pool:    w.pool,
 		Journal: func(id uint32) (*JournalView, bool) { return &w.view, id == testJournal },
 		Now:     func() time.Time { return time.Unix(0, w.clock.Load()) },
 		Locate:  func(k partlog.Key) (uint32, bool) { return testJournal, k.Topic == testTopic },
@@ -303,12 +306,25 @@ func request(parts ...Partition) Request {
 	return Request{Partitions: parts, MinBytes: 1, MaxBytes: 50 << 20}
 }
 
-// fetch asks, releases, and returns the results.
+// fetch asks, releases, and returns copies of the results.
 func (w *world) fetch(req Request) []Result {
 	w.tb.Helper()
 	r := w.reader.Fetch(w.tb.Context(), req)
+	for i := range r.Results {
+		for n, b := range r.Results[i].Records {
+			r.Results[i].Records[n] = bytes.Clone(b)
+		}
+	}
 	r.Release()
 	return r.Results
+}
+
+// hold asks, and keeps the memory of the answer to the end of the test.
+func (w *world) hold(p Partition) Result {
+	w.tb.Helper()
+	r := w.reader.Fetch(w.tb.Context(), request(p))
+	w.tb.Cleanup(r.Release)
+	return r.Results[0]
 }
 
 func (w *world) fetchOne(p Partition) Result { return w.fetch(request(p))[0] }

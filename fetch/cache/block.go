@@ -4,12 +4,16 @@ import (
 	"slices"
 	"sort"
 	"sync"
+
+	"github.com/varvelog/varve/tiering/buffer"
 )
 
 // Block is bytes of an object in memory, and which of them its readers have found to be
-// sound. The bytes must not be changed.
+// sound. The bytes must not be changed, and not be read by a caller that holds no
+// reference.
 type Block struct {
-	data []byte
+	data   []byte
+	memory *buffer.Buffer // that data lies in; nil: memory of the garbage collector
 
 	mu    sync.Mutex
 	sound []stretch // in increasing order, none touches another
@@ -22,11 +26,29 @@ type stretch struct{ from, to int64 }
 // after the other, so a block has about one stretch for each partition in it.
 const maxStretches = 256
 
-// NewBlock returns the block of data, which belongs to the block afterwards.
-func NewBlock(data []byte) *Block { return &Block{data: data} }
+// NewBlock returns the block of data, which must not be changed afterwards. The data lies
+// in memory; nil stands for memory of the garbage collector. The block takes no reference
+// of its own.
+func NewBlock(data []byte, memory *buffer.Buffer) *Block { return &Block{data: data, memory: memory} }
 
 // Bytes returns the bytes of the block.
 func (b *Block) Bytes() []byte { return b.data }
+
+// Retain adds a reference to the block's memory. The caller holds one, or keeps the owner
+// of the memory from releasing it.
+func (b *Block) Retain() { b.memory.Retain() }
+
+// Release ends a reference.
+func (b *Block) Release() { b.memory.Release() }
+
+// Memory returns the size of the memory that a reference to the block keeps, and an
+// identity of it. Blocks in the same memory have the same one.
+func (b *Block) Memory() (id any, bytes int64) {
+	if b.memory != nil {
+		return b.memory, int64(len(b.memory.Bytes()))
+	}
+	return b, int64(len(b.data))
+}
 
 // soundFrom returns the end of the stretch of sound bytes that holds position at, or
 // at if there is none.

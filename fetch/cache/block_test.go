@@ -14,7 +14,7 @@ func TestSoundBytesAreThoseThatWereMarked(t *testing.T) {
 		const size, blockSize, start = 100, 30, 60
 		s := Span{start: start, end: start + size, blockSize: blockSize}
 		for at := 0; at < size; at += blockSize {
-			s.blocks = append(s.blocks, NewBlock(make([]byte, min(blockSize, size-at))))
+			s.blocks = append(s.blocks, NewBlock(make([]byte, min(blockSize, size-at)), nil))
 		}
 		var sound [size + 1]bool // the last one never is
 		for range rapid.IntRange(1, 20).Draw(t, "marks") {
@@ -45,7 +45,7 @@ func TestSoundBytesAreThoseThatWereMarked(t *testing.T) {
 }
 
 func TestBlockRemembersBoundedly(t *testing.T) {
-	b := NewBlock(make([]byte, 10*maxStretches))
+	b := NewBlock(make([]byte, 10*maxStretches), nil)
 	for at := int64(0); at < int64(len(b.data)); at += 2 {
 		b.mark(stretch{at, at + 1})
 	}
@@ -61,7 +61,7 @@ func TestBlockRemembersBoundedly(t *testing.T) {
 func TestSpanGivesBytesWithoutACopy(t *testing.T) {
 	object := pattern(2 * testBlock)
 	s := Span{start: testBlock, end: 3 * testBlock, blockSize: testBlock,
-		blocks: []*Block{NewBlock(object[:testBlock:testBlock]), NewBlock(object[testBlock:])}}
+		blocks: []*Block{NewBlock(object[:testBlock:testBlock], nil), NewBlock(object[testBlock:], nil)}}
 	if got := s.Slice(testBlock+10, 20); &got[0] != &object[10] || cap(got) != 20 {
 		t.Error("a piece of one block was copied, or can be written beyond")
 	}

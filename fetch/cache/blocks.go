@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/varvelog/varve/tiering/buffer"
 	"github.com/varvelog/varve/tiering/objstore"
 )
 
@@ -33,7 +34,7 @@ type run struct {
 // Read returns at least the bytes at a range, of an object that is size bytes long.
 // Blocks that are not in memory are read, once for all callers; several runs at the
 // same time. When ctx ends, Read returns its error, and the loads go on for the other
-// callers.
+// callers. The caller releases the Span.
 func (c *Cache) Read(ctx context.Context, at Range, size int64) (Span, error) {
 	if at.Pos < 0 || at.Len <= 0 || at.Pos > size-at.Len {
 		return Span{}, fmt.Errorf("read %d bytes at %d of %q, which has %d: %w", at.Len, at.Pos, at.Object, size, objstore.ErrRange)
@@ -112,18 +113,25 @@ func (c *Cache) expectBlockLocked(id blockID) *block {
 func (c *Cache) loadRun(key string, size int64, r run) {
 	off := r.first * c.blockSize
 	n := min(int64(len(r.blocks))*c.blockSize, size-off)
-	var data []byte
+	pool := c.pool
+	if len(r.blocks) == 1 {
+		pool = nil // it becomes the block, which is the garbage collector's
+	}
+	var memory *buffer.Buffer
 	err := c.load(func(ctx context.Context) (err error) {
-		data, err = c.getRange(ctx, key, off, n)
+		memory, err = c.getRange(ctx, pool, key, off, n)
 		return err
 	})
 	parts := make([][]byte, len(r.blocks))
 	for i := 0; err == nil && i < len(parts); i++ {
-		part := data[int64(i)*c.blockSize:]
+		part := memory.Bytes()[int64(i)*c.blockSize:]
 		parts[i] = part[:min(int64(len(part)), c.blockSize)]
 		if len(parts) > 1 {
 			parts[i] = bytes.Clone(parts[i]) // else one block that stays would hold the memory of them all
 		}
+	}
+	if len(parts) > 1 {
+		memory.Release()
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -148,7 +156,7 @@ func (c *Cache) landLocked(id blockID, b *block, data []byte) {
 	if c.mu.blocks[id] == b {
 		c.mu.memory.put(&c.mu.memory.blocks, &b.item)
 	}
-	b.flight.land(NewBlock(data), nil)
+	b.flight.land(NewBlock(data, nil), nil)
 }
 
 // keep puts a block into memory that was read together with a footer.

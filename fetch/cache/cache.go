@@ -9,7 +9,8 @@
 //     from readers of blocks.
 //   - A caller that waits for a load gets its result, even if the cache does not keep it.
 //   - An error is never kept.
-//   - Bytes are never changed: a caller may read a slice for as long as it holds it.
+//   - Bytes are not changed while a caller holds a reference to them, even if the cache
+//     has dropped them. After the last reference, other bytes are read into their memory.
 //
 // It never decides whether bytes are sound: its callers check, and call Forget. It
 // never retries.
@@ -24,6 +25,7 @@ import (
 
 	"github.com/dgraph-io/ristretto/v2"
 
+	"github.com/varvelog/varve/tiering/buffer"
 	"github.com/varvelog/varve/tiering/objstore"
 )
 
@@ -41,6 +43,7 @@ const (
 // Config is the sizes of a cache. Store and the first two sizes are required.
 type Config struct {
 	Store       objstore.Store // read only
+	Pool        *buffer.Pool   // memory of replays; nil: the garbage collector has it
 	Bytes       int64          // memory for blocks and replays, 16 MiB or more
 	FooterBytes int64          // memory for footers, as far as it can be estimated; 1 MiB or more
 	// ReplayBytes is the part of Bytes that replays have for themselves. They also use
@@ -70,6 +73,7 @@ func (c *Config) validate() error {
 // Cache is safe for concurrent use.
 type Cache struct {
 	store       objstore.Store
+	pool        *buffer.Pool
 	loadTimeout time.Duration
 	replayLoads int
 	blockSize   int64
@@ -118,6 +122,7 @@ func open(cfg Config, blockSize int64) (*Cache, error) {
 	}
 	c := &Cache{
 		store:       cfg.Store,
+		pool:        cfg.Pool,
 		loadTimeout: cfg.LoadTimeout,
 		replayLoads: cfg.ReplayLoads,
 		blockSize:   blockSize,
@@ -220,7 +225,12 @@ func (c *Cache) limited(get func(ctx context.Context) error) error {
 	return err
 }
 
-// getRange reads n bytes.
-func (c *Cache) getRange(ctx context.Context, key string, off, n int64) ([]byte, error) {
-	return objstore.ReadRange(ctx, c.store, key, off, n)
+// getRange reads n bytes into memory of a pool. The caller releases it.
+func (c *Cache) getRange(ctx context.Context, pool *buffer.Pool, key string, off, n int64) (*buffer.Buffer, error) {
+	memory := pool.Get(int(n))
+	if err := c.store.GetRange(ctx, key, off, memory.Bytes()); err != nil {
+		memory.Release()
+		return nil, err
+	}
+	return memory, nil
 }

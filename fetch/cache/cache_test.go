@@ -14,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 	"pgregory.net/rapid"
 
+	"github.com/varvelog/varve/tiering/buffer"
 	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/objstore/mem"
 )
@@ -25,7 +26,7 @@ const testBlock = 1 << 10
 
 func newCache(t testing.TB, store objstore.Store, blocks int64, change func(*Config)) *Cache {
 	t.Helper()
-	cfg := Config{Store: store, Bytes: blocks * testBlock, FooterBytes: 1 << 20}
+	cfg := Config{Store: store, Bytes: blocks * testBlock, FooterBytes: 1 << 20, Pool: buffer.NewPool(blocks * testBlock)}
 	if change != nil {
 		change(&cfg)
 	}

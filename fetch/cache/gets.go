@@ -5,6 +5,8 @@ import (
 	"container/list"
 	"context"
 	"slices"
+
+	"github.com/varvelog/varve/tiering/buffer"
 )
 
 // maxGap is how many bytes may lie between two regions of one GET. They are read
@@ -15,6 +17,7 @@ const maxGap = 512 << 10
 // between them. These stay in memory as a whole.
 type rangedGet struct {
 	item
+	memory  *buffer.Buffer // with the reference of the cache, from landing until it is dropped
 	object  string
 	pos     int64
 	regions []*region
@@ -129,15 +132,14 @@ func (c *Cache) startLocked() {
 
 // runGet carries out a GET, and checks its regions.
 func (c *Cache) runGet(g *rangedGet) {
-	var data []byte
 	err := c.limited(func(ctx context.Context) (err error) {
-		data, err = c.getRange(ctx, g.object, g.pos, g.bytes)
+		g.memory, err = c.getRange(ctx, c.pool, g.object, g.pos, g.bytes)
 		return err
 	})
 	if err == nil {
 		for _, r := range g.regions {
 			at := r.Pos - g.pos
-			r.block = NewBlock(data[at : at+r.Len : at+r.Len])
+			r.block = NewBlock(g.memory.Bytes()[at:at+r.Len:at+r.Len], g.memory)
 			r.sparse, r.err = r.Check(r.block)
 		}
 	}
@@ -167,14 +169,18 @@ func (c *Cache) landGetLocked(g *rangedGet, err error) {
 		if err != nil {
 			r.err = err
 		}
-		if r.err == nil {
-			alive++
+		if r.err != nil {
+			c.dropRegionLocked(r)
 			continue
 		}
-		c.dropRegionLocked(r)
+		alive++
+		for range r.waiting {
+			r.block.Retain()
+		}
 	}
 	switch {
 	case alive == 0:
+		g.memory.Release()
 		c.wasteLocked(g)
 	case g.unread > 0:
 		m.put(&m.unread, &g.item)
@@ -187,8 +193,9 @@ func (c *Cache) landGetLocked(g *rangedGet, err error) {
 }
 
 // dropGetLocked takes the regions of a GET out of the table, because memory has
-// dropped the bytes.
+// dropped the bytes. Readers that hold references keep them.
 func (c *Cache) dropGetLocked(g *rangedGet) {
+	g.memory.Release()
 	c.dropRegionsLocked(g)
 	c.wasteLocked(g)
 }

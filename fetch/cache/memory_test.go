@@ -1,7 +1,10 @@
 package cache
 
 import (
+	"bytes"
 	"fmt"
+	"maps"
+	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -59,17 +62,24 @@ func TestMemoryAddsUp(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		c := newCache(t, store, 10, func(cfg *Config) { cfg.ReplayBytes = 5 * testBlock })
 		accounts := make([]Ahead, 3)
+		var readers []reading
 		anyRegion := func() Region {
 			half := rapid.Int64Range(0, 1).Draw(rt, "half")
 			return regionAt(fmt.Sprint("o", rapid.IntRange(0, 29).Draw(rt, "object")), half*testBlock/2, testBlock/2)
 		}
 		for range rapid.IntRange(1, 60).Draw(rt, "steps") {
 			a := &accounts[rapid.IntRange(0, 2).Draw(rt, "account")]
-			switch rapid.IntRange(0, 6).Draw(rt, "step") {
+			switch rapid.IntRange(0, 8).Draw(rt, "step") {
 			case 0, 1:
 				c.aheadOf(a, anyRegion(), anyRegion(), anyRegion())
 			case 2, 3:
-				c.mustRead(rt, anyRegion())
+				r := anyRegion()
+				readers = append(readers, reading{r, c.mustRead(rt, r).Span})
+			case 7, 8:
+				if len(readers) > 0 {
+					readers[0].end(rt)
+					readers = readers[1:]
+				}
 			case 4:
 				if _, err := c.Read(t.Context(), Range{anyRegion().Object, 0, 1}, testBlock); err != nil {
 					rt.Fatal(err)
@@ -82,8 +92,32 @@ func TestMemoryAddsUp(t *testing.T) {
 			}
 			c.checkBooks(rt)
 		}
+		for _, r := range readers {
+			r.end(rt)
+		}
 		c.Close()
+		for _, r := range slices.Collect(maps.Keys(c.mu.replay.regions)) {
+			c.ForgetRegion(r)
+		}
+		if n := c.pool.InUse(); n != 0 {
+			rt.Fatalf("%d bytes are held by no reader and not by the cache", n)
+		}
 	})
+}
+
+// reading is a reader that holds a region.
+type reading struct {
+	Region
+	span Span
+}
+
+// end checks that the reader still has the region's bytes, and releases them.
+func (r *reading) end(t *rapid.T) {
+	var i int
+	if _, err := fmt.Sscanf(r.Object, "o%d", &i); err != nil || !bytes.Equal(r.span.Slice(r.Pos, r.Len), object(i)[r.Pos:r.Pos+r.Len]) {
+		t.Fatalf("the bytes of %q changed while a reader held them (%v)", r.Object, err)
+	}
+	r.span.Release()
 }
 
 func (c *Cache) checkBooks(t *rapid.T) {

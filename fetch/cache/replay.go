@@ -19,11 +19,12 @@ type Range struct {
 type Region struct {
 	Range
 	// Check checks the bytes, and returns where reading may start in them. It is called
-	// once, before any reader gets the bytes; its errors are returned as they are.
+	// once, before any reader gets the bytes; its errors are returned as they are. It must
+	// not keep the block.
 	Check func(*Block) ([]segment.SparseEntry, error)
 }
 
-// Checked is a region in memory that Check has accepted.
+// Checked is a region in memory that Check has accepted. Its caller releases the Span.
 type Checked struct {
 	Span   Span
 	Sparse []segment.SparseEntry // returned by Check
@@ -65,12 +66,23 @@ type replay struct {
 // region is a Region in the table, from when a reader asks for it until it is dropped.
 type region struct {
 	Region
-	get    *rangedGet
-	owner  *Ahead // of the reader that shall come for it; nil once a reader has come, or will not
-	came   bool   // a reader has
-	sparse []segment.SparseEntry
-	block  *Block
-	err    error // like sparse and block set before get.done is closed
+	get     *rangedGet
+	owner   *Ahead // of the reader that shall come for it; nil once a reader has come, or will not
+	came    bool   // a reader has
+	waiting int    // readers that wait: each gets a reference when the GET lands
+	sparse  []segment.SparseEntry
+	block   *Block
+	err     error // like sparse and block set before get.done is closed
+}
+
+// landed reports whether the GET is over. The Cache's lock is held.
+func (g *rangedGet) landed() bool {
+	select {
+	case <-g.done:
+		return true
+	default:
+		return false
+	}
 }
 
 // disown ends the wait for a reader that has come or will not come. It reports whether
@@ -101,8 +113,10 @@ func (c *Cache) Region(ctx context.Context, want Region) (Checked, error) {
 		select {
 		case <-r.get.done:
 		case <-ctx.Done():
+			c.turnAway(r)
 			return Checked{}, ctx.Err()
 		case <-c.ctx.Done():
+			c.turnAway(r)
 			return Checked{}, ErrClosed
 		}
 	}
@@ -122,7 +136,8 @@ func (c *Cache) HasRegion(at Range) bool {
 	return c.mu.replay.regions[at] != nil
 }
 
-// come finds a region for a reader that will wait for it.
+// come finds a region for a reader that will wait for it. The reader has a reference, or
+// gets one when the GET lands without an error.
 func (c *Cache) come(want Region) *region {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -131,10 +146,27 @@ func (c *Cache) come(want Region) *region {
 		c.queueLocked([]Ask{{Region: want}}, false)
 		r = c.mu.replay.regions[want.Range]
 	}
+	if r.get.landed() {
+		r.block.Retain()
+	} else {
+		r.waiting++
+	}
 	c.hurryLocked(r.get)
 	c.arriveLocked(r)
 	c.startLocked() // it may drop the region from the table again
 	return r
+}
+
+// turnAway ends the wait of a reader, with the reference that it may have got by now.
+func (c *Cache) turnAway(r *region) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case !r.get.landed():
+		r.waiting--
+	case r.err == nil:
+		r.block.Release()
+	}
 }
 
 // arriveLocked notes that a reader has come for a region.

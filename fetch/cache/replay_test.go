@@ -44,9 +44,18 @@ func (c *Cache) settle() {
 func objects(t testing.TB, n int) *counting {
 	all := map[string][]byte{}
 	for i := range n {
-		all[fmt.Sprint("o", i)] = pattern(testBlock)
+		all[fmt.Sprint("o", i)] = object(i)
 	}
 	return &counting{Store: storeWith(t, all)}
+}
+
+// object is the i-th of objects.
+func object(i int) []byte {
+	b := pattern(testBlock)
+	for at := range b {
+		b[at] += byte(i)
+	}
+	return b
 }
 
 // failer is a test, or one of rapid's.
@@ -181,6 +190,31 @@ func TestRegionsThatFailAreReadAgain(t *testing.T) {
 	}
 	if m := &c.mu.memory; m.loading != 0 || m.read.bytes != testBlock {
 		t.Errorf("%d bytes on the way, %d read", m.loading, m.read.bytes)
+	}
+}
+
+// TestReferencesEnd has readers that take a region, that leave before and after it landed,
+// and that come later. At the end no reference is left.
+func TestReferencesEnd(t *testing.T) {
+	store := gated(objects(t, 1).Store)
+	c := newCache(t, store, 16, nil)
+	early, late, stays := c.come(whole("o0")), c.come(whole("o0")), make(chan Checked)
+	go func() { got, _ := c.Region(t.Context(), whole("o0")); stays <- got }()
+	<-store.entered
+	c.turnAway(early)
+	close(store.gate)
+	first := <-stays
+	c.turnAway(late)
+	second := c.mustRead(t, whole("o0"))
+	c.ForgetRegion(Range{"o0", 0, testBlock})
+	for _, got := range []Checked{first, second} {
+		if c.pool.InUse() == 0 || !bytes.Equal(got.Span.Slice(0, testBlock), object(0)) {
+			t.Error("the memory went before its last reader")
+		}
+		got.Span.Release()
+	}
+	if n := c.pool.InUse(); n != 0 {
+		t.Errorf("%d bytes are left", n)
 	}
 }
 

@@ -1,7 +1,7 @@
 package cache
 
 // Span is a range of an object's bytes, in the blocks that hold them. The bytes
-// must not be changed.
+// must not be changed. A Span holds a reference to each of its blocks until Release.
 type Span struct {
 	start     int64 // offset of blocks[0] in the object
 	end       int64 // offset after the last block
@@ -9,7 +9,8 @@ type Span struct {
 	blocks    []*Block // all of blockSize but the last
 }
 
-// Whole is the Span of an object that is in memory already.
+// Whole is the Span of an object that is in memory already. The caller's reference to the
+// block becomes the Span's.
 func Whole(object *Block) Span {
 	size := int64(len(object.data))
 	return Span{end: size, blockSize: max(size, 1), blocks: []*Block{object}}
@@ -37,6 +38,38 @@ func (s Span) each(off, n int64, fn func(b *Block, in stretch) bool) {
 		}
 		n -= part
 	}
+}
+
+// Retain adds a reference to each block, and returns the span.
+func (s Span) Retain() Span {
+	for _, b := range s.blocks {
+		b.Retain()
+	}
+	return s
+}
+
+// Release ends the references. The bytes of the span must not be read any more.
+func (s Span) Release() {
+	for _, b := range s.blocks {
+		b.Release()
+	}
+}
+
+// Part is bytes of a block, with a reference to it.
+type Part struct {
+	Block *Block
+	Bytes []byte
+}
+
+// Parts appends n bytes from offset off of the object to dst, without a copy: one part for
+// each block, with a reference of its own. The span must hold them.
+func (s Span) Parts(dst []Part, off, n int64) []Part {
+	s.each(off, n, func(b *Block, in stretch) bool {
+		b.Retain()
+		dst = append(dst, Part{b, b.data[in.from:in.to:in.to]})
+		return true
+	})
+	return dst
 }
 
 // Append appends n bytes from offset off of the object to dst, without a copy: one slice

@@ -106,12 +106,16 @@ func (n *node) appender(id uint32) kafka.Appender {
 // of some MiB has a footer of some KiB.
 const footerShare = 8
 
+// lentShare is the divisor for the memory that slow readers keep beyond the cache and the
+// records that they are sent.
+const lentShare = 8
+
 // newReader makes the read path over this node's journals.
 func (n *node) newReader(closers *stack) (*fetch.Reader, error) {
 	footers := max(n.cfg.CacheBytes/footerShare, 1<<20)
 	c, err := cache.New(cache.Config{
 		Store: n.store, Bytes: max(n.cfg.CacheBytes-footers, cache.MinBytes), FooterBytes: footers,
-		ReplayLoads: n.cfg.ReplayGets,
+		ReplayLoads: n.cfg.ReplayGets, Pool: n.pool,
 	})
 	if err != nil {
 		return nil, err
@@ -122,7 +126,8 @@ func (n *node) newReader(closers *stack) (*fetch.Reader, error) {
 	pages := n.indexPages(closers, &reader)
 	reader, err = fetch.NewReader(fetch.Config{
 		Cluster: n.cluster.ID, Cache: c, Journal: n.journalView, Locate: n.locate, Pages: pages,
-		ScanBytes:  n.cfg.RequestMemory / 4,
+		ScanBytes: n.cfg.RequestMemory / 4,
+		Pool:      n.pool, MaxLentBytes: n.cfg.CacheBytes / lentShare,
 		OnDamaged:  n.damaged,
 		OnRestored: func(object string) { n.board.Clear(health.Damage, object) },
 
