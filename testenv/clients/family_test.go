@@ -13,6 +13,7 @@ import (
 
 	"github.com/varvelog/varve/testenv"
 	"github.com/varvelog/varve/testenv/cache"
+	"github.com/varvelog/varve/testenv/maven"
 	"github.com/varvelog/varve/testenv/proc"
 )
 
@@ -130,13 +131,16 @@ func kcatProgram(t *testing.T) proc.Command {
 // jars returns the class path of a profile in java/pom.xml.
 func jars(t *testing.T, profile string) string {
 	t.Helper()
-	maven, pom := tool(t, "mvn"), here(t, filepath.Join("java", "pom.xml"))
-	folder := installed(t, profile, [][]byte{read(t, pom)}, func(dir string) error {
-		return command(dir, maven, "-q", "-B", "--strict-checksums", "-f", pom, "-P", profile,
-			"org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies",
-			"-DincludeScope=runtime", "-DoutputDirectory="+dir)
-	})
-	return filepath.Join(folder, "*")
+	ctx, cancel := context.WithTimeout(t.Context(), installTimeout)
+	defer cancel()
+	path, err := maven.Jars(ctx, "clients-"+profile, read(t, here(t, filepath.Join("java", "pom.xml"))), profile, t.Output())
+	if errors.Is(err, maven.ErrMissing) {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatalf("install %s: %v", profile, err)
+	}
+	return path
 }
 
 // jvm is the flags of every Java process: many small ones on few cores.
