@@ -2,10 +2,8 @@ package main
 
 import (
 	"bytes"
-	"encoding/json"
 	"io"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -75,29 +73,32 @@ g 7
 func TestCostIsTheDifference(t *testing.T) {
 	before := counters{cpu: 1, puts: 10, putBytes: 100, gets: 1, getBytes: 50, requests: 5, mallocs: 1000}
 	after := counters{cpu: 3, peak: 1 << 20, puts: 14, putBytes: 4100, gets: 1, getBytes: 50, requests: 15, mallocs: 1500}
-	c := cost(before, after, 2e9, true)
-	if c.CPUPerGB != 1 || *c.PutsPerGB != 2 || *c.GetsPerGB != 0 || c.PutSize != 1000 || c.GetSize != 0 || *c.AllocsPerRequest != 50 || c.PeakBytes != 1<<20 {
+	c := cost(before, after, 2, true)
+	if c.CPU != 1 || *c.Puts != 2 || *c.Gets != 0 || c.PutSize != 1000 || c.GetSize != 0 || *c.AllocsPerRequest != 50 || c.PeakBytes != 1<<20 {
 		t.Fatalf("got %+v", c)
 	}
-	if c := cost(before, after, 2e9, false); c.PutsPerGB != nil || c.AllocsPerRequest != nil || c.CPUPerGB != 1 {
+	if c := cost(before, after, 2, false); c.Puts != nil || c.AllocsPerRequest != nil || c.CPU != 1 {
 		t.Fatalf("of a broker without metrics: %+v", c)
 	}
 }
 
 func TestEveryCaseHasANameOfItsOwn(t *testing.T) {
-	o, err := parse(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	seen := map[string]bool{}
-	for _, b := range chosen(o.stores, o.only) {
-		if seen[b.Name] {
-			t.Errorf("%s twice", b.Name)
+	for _, args := range [][]string{nil, {"--table"}} {
+		o, err := parse(args)
+		if err != nil {
+			t.Fatal(err)
 		}
-		seen[b.Name] = true
-	}
-	if !seen["minio/produce/200B/200p/acks=all"] || !seen["file/latency/200B/12p/acks=1"] || !seen["file/produce/200B/1p/java"] {
-		t.Errorf("cases %v", seen)
+		seen := map[string]bool{}
+		for _, b := range chosen(&o) {
+			if seen[b.Name] {
+				t.Errorf("%s twice", b.Name)
+			}
+			seen[b.Name] = true
+		}
+		if args == nil && (!seen["minio/produce/200B/200p/acks=all"] || !seen["file/latency/200B/12p/acks=1"] || !seen["file/produce/200B/1p/java"]) ||
+			args != nil && (!seen["far/sync/200B/1p/acks=all/puts=4"] || !seen["file/ids/200000"] || !seen["minio/offsets/100p"] || !seen["file/start"]) {
+			t.Errorf("cases %v", seen)
+		}
 	}
 	var out bytes.Buffer
 	if err := run(t.Context(), []string{"--list", "--only", "^minio/cold/.*1p$"}, &out, io.Discard); err != nil || out.String() != "minio/cold/200B/1p\n" {
@@ -107,57 +108,18 @@ func TestEveryCaseHasANameOfItsOwn(t *testing.T) {
 
 func TestBadFlagsAreRefused(t *testing.T) {
 	for _, args := range [][]string{
-		{"--only", "("}, {"--stores", "tape"}, {"--duration", "1ms"}, {"--repeat", "0"}, {"--rate", "0"}, {"--fill", "1"},
-		{"--peer", "h:1"}, {"--peer-pid", "3"}, {"--store-delay", "x"}, {"--store-delay", "30ms,20ms"}, {"--store-delay", "0s"}, {"x"},
+		{"--only", "("}, {"--stores", "tape"}, {"--duration", "1ms"}, {"--runs", "0"}, {"--rate", "0"}, {"--fill", "1"},
+		{"--peer", "h:1"}, {"--peer-pid", "3"}, {"--peer-logs", "logs"}, {"x"},
+		{"--table", "--store-delay", "x"}, {"--table", "--store-delay", "30ms,20ms"}, {"--table", "--store-delay", "0s"},
+		{"--store-delay", "30ms"}, {"--table", "--only", "^file", "--store-delay", "30ms"}, // no case has it
 	} {
 		if _, err := parse(args); err == nil {
 			t.Errorf("%v is taken", args)
 		}
 	}
-	o, err := parse([]string{"--store-delay", "30ms,150ms"})
-	if err != nil || o.delay.Delay != 30*time.Millisecond || o.delay.P99 != 150*time.Millisecond {
+	o, err := parse([]string{"--table", "--store-delay", "3ms,15ms"})
+	if err != nil || o.delay.Delay != 3*time.Millisecond || o.delay.P99 != 15*time.Millisecond {
 		t.Errorf("got %+v, %v", o.delay, err)
-	}
-}
-
-func TestTheLowestLimitIsTheOneThatCounts(t *testing.T) {
-	row := Row{bench: bench{Kind: produceKind}, Ours: Outcome{BytesPerSecond: 30},
-		Limits: []limit{{Name: "a", BytesPerSecond: 90}, {Name: "b", BytesPerSecond: 60}, {Name: "c", BytesPerSecond: 1, Aside: true}}}
-	row.judge()
-	if row.Limit.Name != "b" || row.Ratio != 0.5 {
-		t.Fatalf("got %+v", row)
-	}
-	row = Row{bench: bench{Kind: latencyKind}, Ours: Outcome{EndToEnd: &Quantiles{P50: 30}}, Limits: []limit{{Latency: Quantiles{P50: 10}}}}
-	row.judge()
-	if row.Ratio != 3 {
-		t.Fatalf("got %+v", row)
-	}
-}
-
-func TestTheReportHasEveryRow(t *testing.T) {
-	r := Report{Repeat: 1, System: system{Peer: "h:1"}, Rows: []Row{
-		{bench: bench{Name: "p", Kind: produceKind}, Ours: Outcome{RecordsPerSecond: 12345, Cost: Cost{CPUPerGB: 1.25, PutsPerGB: pointer(119)}},
-			Peer: &Outcome{BytesPerSecond: 7e6}, Limit: &limit{Name: "fdatasync"}, Ratio: 0.5},
-		{bench: bench{Name: "c", Kind: coldKind}},
-		{bench: bench{Name: "l", Kind: latencyKind}, Ours: Outcome{Acknowledged: &Quantiles{P50: 1}, EndToEnd: &Quantiles{P999: 98.7}}},
-	}}
-	var out bytes.Buffer
-	if err := r.print(&out); err != nil {
-		t.Fatal(err)
-	}
-	for _, want := range []string{"12345", "1.25", "119", "7.0", "fdatasync", "0.50", "98.7"} {
-		if !strings.Contains(out.String(), want) {
-			t.Errorf("no %q in\n%s", want, out.String())
-		}
-	}
-	path := filepath.Join(t.TempDir(), "r.json")
-	if err := r.write(path); err != nil {
-		t.Fatal(err)
-	}
-	data, err := os.ReadFile(path)
-	var again Report
-	if err != nil || json.Unmarshal(data, &again) != nil || len(again.Rows) != 3 || again.Rows[0].Ours.CPUPerGB != 1.25 {
-		t.Errorf("%v: %s", err, data)
 	}
 }
 
@@ -197,7 +159,7 @@ func TestRawLimitsMeasureSomething(t *testing.T) {
 	dir := t.TempDir()
 	for name, measure := range map[string]func() (limit, error){
 		"fdatasync": func() (limit, error) { return rawSync(t.Context(), dir, 1) },
-		"file PUT":  func() (limit, error) { return rawFilePut(t.Context(), dir, 1<<10, 1) },
+		"file PUT":  func() (limit, error) { return rawFilePut(t.Context(), dir, 1<<10, 1, 1) },
 		"file GET":  func() (limit, error) { return rawFileGet(t.Context(), dir, 1<<10, 1) },
 		"loopback":  func() (limit, error) { return rawLoopback(t.Context(), 1) },
 	} {

@@ -109,14 +109,14 @@ func rawSync(ctx context.Context, dir string, span time.Duration) (limit, error)
 
 // rawFilePut writes new files and renames them. That is necessary in a folder
 // so that a crash leaves a whole object or none.
-func rawFilePut(ctx context.Context, dir string, size int64, span time.Duration) (limit, error) {
+func rawFilePut(ctx context.Context, dir string, size int64, workers int, span time.Duration) (limit, error) {
 	dir, err := os.MkdirTemp(dir, "put-")
 	if err != nil {
 		return limit{}, err
 	}
 	defer os.RemoveAll(dir)
 	data := noise(size)
-	l, err := clock(ctx, "file PUT", putters, span, func(w, n int) (int64, error) {
+	l, err := clock(ctx, "file PUT", workers, span, func(w, n int) (int64, error) {
 		path := filepath.Join(dir, fmt.Sprintf("%d-%d", w, n))
 		return size, writeDurably(dir, path, data)
 	})
@@ -143,15 +143,26 @@ func writeDurably(dir, path string, data []byte) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// rawFileGet reads files of a size again and again, from the system's cache.
+// rawFileGet reads files of a size again and again, from the disk.
 func rawFileGet(ctx context.Context, dir string, size int64, span time.Duration) (limit, error) {
-	path := filepath.Join(dir, "get")
-	if err := os.WriteFile(path, noise(size), 0o644); err != nil {
+	dir, err := os.MkdirTemp(dir, "get-")
+	if err != nil {
 		return limit{}, err
 	}
-	defer os.Remove(path)
-	l, err := clock(ctx, "file GET", 2, span, func(int, int) (int64, error) {
-		data, err := os.ReadFile(path)
+	defer os.RemoveAll(dir)
+	data := noise(size)
+	for w := range getters {
+		path := filepath.Join(dir, fmt.Sprint(w))
+		if err := errors.Join(os.Mkdir(path, 0o755), os.WriteFile(filepath.Join(path, "get"), data, 0o644)); err != nil {
+			return limit{}, err
+		}
+	}
+	l, err := clock(ctx, "file GET", getters, span, func(w, _ int) (int64, error) {
+		path := filepath.Join(dir, fmt.Sprint(w))
+		if err := dropPages(path); err != nil {
+			return 0, err
+		}
+		data, err := os.ReadFile(filepath.Join(path, "get"))
 		return int64(len(data)), err
 	})
 	l.ObjectBytes = size
@@ -160,9 +171,9 @@ func rawFileGet(ctx context.Context, dir string, size int64, span time.Duration)
 
 // rawPut and rawGet transfer objects of a size to and from MinIO, with the
 // client that varve uses.
-func rawPut(ctx context.Context, client *minio.Client, bucket string, size int64, span time.Duration) (limit, error) {
+func rawPut(ctx context.Context, client *minio.Client, bucket string, size int64, workers int, span time.Duration) (limit, error) {
 	data := noise(size)
-	l, err := clock(ctx, "MinIO PUT", putters, span, func(w, n int) (int64, error) {
+	l, err := clock(ctx, "MinIO PUT", workers, span, func(w, n int) (int64, error) {
 		_, err := client.PutObject(ctx, bucket, fmt.Sprintf("raw/%d-%d", w, n), bytes.NewReader(data), size,
 			minio.PutObjectOptions{DisableMultipart: true, DisableContentSha256: true})
 		return size, err

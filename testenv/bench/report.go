@@ -6,27 +6,30 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
+	"strings"
 	"text/tabwriter"
 )
 
 // Report is all figures, as in the JSON file.
 type Report struct {
-	System   system  `json:"system"`
-	Rows     []Row   `json:"rows"`
-	Loopback limit   `json:"loopback"`
-	Repeat   int     `json:"median_of"`
-	Duration float64 `json:"seconds_per_case"`
+	System   machine  `json:"system"`
+	Cold     []string `json:"cold,omitempty"`
+	Rows     []Row    `json:"rows"`
+	Loopback limit    `json:"loopback"`
+	Runs     int      `json:"median_of"`
+	Duration float64  `json:"seconds_per_case"`
 }
 
-// system is the machine that the figures depend on.
-type system struct {
-	CPUs       int    `json:"cpus"`
-	Go         string `json:"go"`
-	OS         string `json:"os"`
-	Load       string `json:"load_average_at_start,omitempty"`
-	StoreDelay string `json:"store_delay,omitempty"`
-	Serve      string `json:"serve_flags,omitempty"`
-	Peer       string `json:"peer,omitempty"`
+// machine is the machine, and the systems, that the figures depend on.
+type machine struct {
+	CPUs       int      `json:"cpus"`
+	Go         string   `json:"go"`
+	OS         string   `json:"os"`
+	Load       string   `json:"load_average_at_start,omitempty"`
+	StoreDelay string   `json:"store_delay,omitempty"`
+	Serve      string   `json:"serve_flags,omitempty"`
+	Systems    []string `json:"systems"`
 }
 
 func (r *Report) write(path string) error {
@@ -37,98 +40,110 @@ func (r *Report) write(path string) error {
 	return os.WriteFile(path, append(data, '\n'), 0o644)
 }
 
-// print writes the table: throughputs first, then latencies.
+// print writes the tables: the figures first, then their cost.
 func (r *Report) print(out io.Writer) error {
-	fmt.Fprintf(out, "%d CPUs, %s, %s, load average at the start %s; loopback TCP %.1f GB/s; median of %d runs of %.0f s\n",
-		r.System.CPUs, r.System.OS, r.System.Go, cmp.Or(r.System.Load, "unknown"), r.Loopback.BytesPerSecond/1e9, r.Repeat, r.Duration)
+	fmt.Fprintf(out, "%d CPUs, %s, %s, load average at the start %s; loopback TCP %.1f GB/s; median of up to %d runs of %.0f s, with the lowest and the highest\n",
+		r.System.CPUs, r.System.OS, r.System.Go, cmp.Or(r.System.Load, "unknown"), r.Loopback.BytesPerSecond/1e9, r.Runs, r.Duration)
 	if r.System.StoreDelay != "" {
-		fmt.Fprintln(out, "before MinIO, a delay of", r.System.StoreDelay)
+		fmt.Fprintln(out, "far: before MinIO, a delay of", r.System.StoreDelay)
+	}
+	if slices.ContainsFunc(r.Rows, func(row Row) bool { return row.Kind == coldKind }) {
+		for _, line := range r.Cold {
+			fmt.Fprintln(out, line)
+		}
+	}
+	if len(r.System.Systems) > 1 {
+		fmt.Fprintln(out, "ahead: how many times better varve is; below 1 it is behind")
 	}
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	if r.has(func(row *Row) bool { return row.Kind != latencyKind }) {
-		r.printRates(w)
-	}
-	if r.has(func(row *Row) bool { return row.Kind == latencyKind }) {
-		r.printLatencies(w)
-	}
+	r.printFigures(w)
+	r.printCosts(w)
 	return w.Flush()
 }
 
-func (r *Report) has(wanted func(*Row) bool) bool {
-	for i := range r.Rows {
-		if wanted(&r.Rows[i]) {
-			return true
+// printFigures writes one line for each case.
+func (r *Report) printFigures(w io.Writer) {
+	fmt.Fprint(w, "\ncase\tunit\t")
+	for _, name := range r.System.Systems {
+		fmt.Fprintf(w, "%s\tlow-high\t", name)
+		if name != ours {
+			fmt.Fprint(w, "ahead\t")
 		}
 	}
-	return false
-}
-
-func (r *Report) printRates(w io.Writer) {
-	peer := r.System.Peer != ""
-	fmt.Fprint(w, "\ncase\trecords/s\tMB/s\tlimit MB/s\tof\tratio\tCPU s/GB\tpeak MB\tPUT/GB\tGET/GB\tallocs/req\tclient CPU s/GB\t")
-	if peer {
-		fmt.Fprint(w, "peer MB/s\tpeer CPU s/GB\tpeer peak MB\t")
-	}
-	fmt.Fprintln(w)
+	fmt.Fprintln(w, "limit\tof\tratio\t")
 	for i := range r.Rows {
 		row := &r.Rows[i]
-		if row.Kind == latencyKind {
-			continue
+		fmt.Fprintf(w, "%s\t%s\t", row.Name, row.Unit)
+		for _, name := range r.System.Systems {
+			s := row.of(name)
+			switch {
+			case s == nil && name == ours:
+				fmt.Fprint(w, "-\t-\t")
+			case s == nil:
+				fmt.Fprint(w, "-\t-\t-\t")
+			case name == ours:
+				fmt.Fprintf(w, "%s\t%s-%s\t", short(s.Value), short(s.Low), short(s.High))
+			default:
+				fmt.Fprintf(w, "%s\t%s-%s\t%s\t", short(s.Value), short(s.Low), short(s.High), short(s.Ahead))
+			}
 		}
-		o := &row.Ours
-		fmt.Fprintf(w, "%s\t%.0f\t%.1f\t", row.Name, o.RecordsPerSecond, o.BytesPerSecond/1e6)
 		if row.Limit != nil {
-			fmt.Fprintf(w, "%.1f\t%s\t%.2f\t", row.Limit.BytesPerSecond/1e6, row.Limit.Name, row.Ratio)
+			fmt.Fprintf(w, "%s\t%s\t%.2f\t\n", short(row.Limit.figure(row.Unit)), row.Limit.Name, row.OfLimit)
 		} else {
-			fmt.Fprint(w, "-\t-\t-\t")
+			fmt.Fprintln(w, "-\t-\t-\t")
 		}
-		fmt.Fprintf(w, "%.2f\t%d\t%s\t%s\t%s\t%.2f\t", o.CPUPerGB, o.PeakBytes>>20,
-			known(o.PutsPerGB), known(o.GetsPerGB), known(o.AllocsPerRequest), o.ClientCPUPerGB)
-		switch {
-		case row.Peer != nil:
-			fmt.Fprintf(w, "%.1f\t%.2f\t%d\t", row.Peer.BytesPerSecond/1e6, row.Peer.CPUPerGB, row.Peer.PeakBytes>>20)
-		case peer:
-			fmt.Fprint(w, "-\t-\t-\t")
-		}
-		fmt.Fprintln(w)
 	}
 }
 
-func (r *Report) printLatencies(w io.Writer) {
-	peer := r.System.Peer != ""
-	fmt.Fprint(w, "\ncase, ms\tack p50\tp99\tp99.9\tend-to-end p50\tp99\tp99.9\tlimit p50\tp99\tof\t")
-	if peer {
-		fmt.Fprint(w, "peer ack p50\tp99\tp99.9\tpeer end-to-end p50\tp99\tp99.9\t")
+func (row *Row) of(system string) *Series {
+	if i := slices.IndexFunc(row.Series, func(s Series) bool { return s.System == system }); i >= 0 {
+		return &row.Series[i]
 	}
-	fmt.Fprintln(w)
+	return nil
+}
+
+// printCosts writes one line for each case and system.
+func (r *Report) printCosts(w io.Writer) {
+	fmt.Fprintln(w, "\ncase, cost to\tsystem\tper\tCPU s\tPUTs\tGETs\tpeak MB\tallocs/req\trecords/s\tms p50\tp99\tp99.9\tend to end p50\tp99\tp99.9\tclient CPU s/GB\t")
 	for i := range r.Rows {
 		row := &r.Rows[i]
-		if row.Kind != latencyKind {
-			continue
+		for j := range row.Series {
+			s := &row.Series[j]
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\t", row.Name, s.System, row.Per, short(s.CPU), known(s.Puts), known(s.Gets),
+				s.PeakBytes>>20, known(s.AllocsPerRequest))
+			fmt.Fprintf(w, "%s\t%s%s%s\t\n", present(s.RecordsPerSecond), printed(s.Acknowledged), printed(s.EndToEnd), present(s.ClientCPUPerGB))
 		}
-		fmt.Fprintf(w, "%s\t", row.Name)
-		printQuantiles(w, row.Ours.Acknowledged, row.Ours.EndToEnd)
-		if row.Limit != nil {
-			fmt.Fprintf(w, "%.1f\t%.1f\t%s\t", row.Limit.Latency.P50, row.Limit.Latency.P99, row.Limit.Name)
-		} else {
-			fmt.Fprint(w, "-\t-\t-\t")
-		}
-		if peer && row.Peer != nil {
-			printQuantiles(w, row.Peer.Acknowledged, row.Peer.EndToEnd)
-		}
-		fmt.Fprintln(w)
 	}
 }
 
-func printQuantiles(w io.Writer, all ...*Quantiles) {
-	for _, q := range all {
-		fmt.Fprintf(w, "%.1f\t%.1f\t%.1f\t", q.P50, q.P99, q.P999)
+func printed(q *Quantiles) string {
+	if q == nil {
+		return strings.Repeat("-\t", 3)
 	}
+	return short(q.P50) + "\t" + short(q.P99) + "\t" + short(q.P999) + "\t"
+}
+
+// short writes a number with three digits that count, and all digits before the
+// point.
+func short(f float64) string {
+	digits := 0
+	for limit := 100.0; f < limit && digits < 3 && f > 0; limit /= 10 {
+		digits++
+	}
+	return fmt.Sprintf("%.*f", digits, f)
 }
 
 func known(f *float64) string {
 	if f == nil {
 		return "-"
 	}
-	return fmt.Sprintf("%.0f", *f)
+	return short(*f)
+}
+
+// present writes a number that a case may lack.
+func present(f float64) string {
+	if f == 0 {
+		return "-"
+	}
+	return short(f)
 }

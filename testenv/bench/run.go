@@ -1,334 +1,266 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"os"
+	"io"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/minio/minio-go/v7"
-	"github.com/minio/minio-go/v7/pkg/credentials"
-
-	"github.com/varvelog/varve/testenv/faultproxy"
-	"github.com/varvelog/varve/testenv/miniod"
 )
 
-// Row is the outcome of a case.
-type Row struct {
-	bench
-	Ours  Outcome  `json:"varve"`
-	Peer  *Outcome `json:"peer,omitempty"`
-	Limit *limit   `json:"limit,omitempty"` // the lowest of Limits
-	// Ratio is our throughput divided by that of the limit. For latencies it is
-	// our median divided by the limit's.
-	Ratio  float64 `json:"ratio,omitempty"`
-	Limits []limit `json:"limits"`
-}
+// ours is the name of the varve that is measured.
+const ours = "varve"
 
-// Outcome is the result of a load on one broker.
-type Outcome struct {
-	RecordsPerSecond float64 `json:"records_per_second"`
-	BytesPerSecond   float64 `json:"bytes_per_second"`
-	ClientCPUPerGB   float64 `json:"client_cpu_seconds_per_gb"`
-	Cost
-	Acknowledged *Quantiles `json:"acknowledged,omitempty"`
-	EndToEnd     *Quantiles `json:"end_to_end,omitempty"`
-}
+// putsFlag is the flag of a node for a budget of PUTs.
+const putsFlag = "--flush-puts-per-second"
 
 // runner runs cases.
 type runner struct {
-	o     options
-	minio *miniod.Server
-	proxy *faultproxy.Proxy // nil: no delay
-	raw   *minio.Client     // through the proxy, if there is one
-	log   func(format string, a ...any)
+	o       options
+	systems []system // ours first
+	stores  *stores
+	java    *java // nil: not asked for
+	budgets bool  // our varve has putsFlag
 }
 
 // start starts the servers that the cases share.
-func (r *runner) start(ctx context.Context) error {
-	if !slices.Contains(r.o.stores, minioStore) {
-		return nil
+func (r *runner) start(ctx context.Context, list []bench, log io.Writer) (err error) {
+	r.systems = []system{varveSystem{label: ours, binary: r.o.varve, serve: r.o.serve}}
+	if r.o.before != "" {
+		r.systems = append(r.systems, varveSystem{label: "before", binary: r.o.before, serve: r.o.serve})
 	}
-	binary, err := miniod.Find()
+	if r.o.peer != "" {
+		r.systems = append(r.systems, peerSystem{broker: broker{kafka: r.o.peer, pid: r.o.peerPid}, logs: r.o.peerLogs})
+	}
+	help, err := exec.CommandContext(ctx, r.o.varve, "serve", "--help").CombinedOutput()
 	if err != nil {
-		return fmt.Errorf("%w; or leave it out with --stores file", err)
+		return fmt.Errorf("%s serve --help: %w\n%s", r.o.varve, err, help)
 	}
-	if r.minio, err = miniod.Start(ctx, miniod.Config{Binary: binary, Dir: filepath.Join(r.o.dir, "minio")}); err != nil {
-		return err
-	}
-	if r.o.delay.Delay > 0 {
-		if r.proxy, err = faultproxy.Start(r.minio.Address(), 1); err != nil {
+	r.budgets = bytes.Contains(help, []byte(putsFlag))
+	if r.o.kafka {
+		if err := r.startKafka(ctx, log); err != nil {
 			return err
 		}
-		r.proxy.Set(r.o.delay)
 	}
-	r.raw, err = minio.New(r.address(), &minio.Options{Creds: credentials.NewStaticV4(miniod.AccessKey, miniod.SecretKey, "")})
+	r.stores, err = startStores(ctx, &r.o, list)
 	return err
 }
 
-func (r *runner) address() string {
-	if r.proxy != nil {
-		return r.proxy.Address()
+func (r *runner) startKafka(ctx context.Context, log io.Writer) error {
+	java, err := findJava(ctx, log)
+	if err != nil {
+		return err
 	}
-	return r.minio.Address()
+	r.java = &java
+	for _, s := range []*kafkaSystem{
+		{java: java, label: "kafka"},
+		{java: java, label: "kafka fsync", fsync: true},
+	} {
+		fmt.Fprintf(log, "starting %s %s\n", s.label, kafkaVersion)
+		r.systems = append(r.systems, s)
+		if err := s.open(ctx, r.o.dir); err != nil {
+			return err
+		}
+		if err := r.warm(ctx, s); err != nil {
+			return fmt.Errorf("warm %s up: %w", s.label, err)
+		}
+	}
+	return nil
+}
+
+// warm puts loads on Kafka that do not count: its virtual machine compiles the
+// code of a path when it has been used for a while.
+func (r *runner) warm(ctx context.Context, s *kafkaSystem) error {
+	quick := *r
+	quick.o.fill = 64 << 20
+	for _, b := range []bench{
+		{Kind: produceKind, RecordSize: 200, Partitions: 12, Acks: "all"},
+		{Kind: hotKind, RecordSize: 1024, Partitions: 12, Acks: "1"},
+		{Kind: syncKind, RecordSize: 200, Partitions: 1, Acks: "all"},
+		{Kind: commitKind, Partitions: 1},
+	} {
+		if _, err := quick.on(ctx, s, b, place{}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (r *runner) close() error {
 	var errs []error
-	if r.proxy != nil {
-		errs = append(errs, r.proxy.Close())
+	for _, s := range r.systems {
+		if s, ok := s.(*kafkaSystem); ok {
+			errs = append(errs, s.close())
+		}
 	}
-	if r.minio != nil {
-		errs = append(errs, r.minio.Kill())
+	if r.stores != nil {
+		errs = append(errs, r.stores.close())
 	}
 	return errors.Join(errs...)
 }
 
-// measure runs a case as often as the flags say, and returns the run of median
-// throughput. For latencies it returns that of the median of their medians.
-func (r *runner) measure(ctx context.Context, b bench) (Row, error) {
-	var rows []Row
-	for range r.o.repeat {
-		row, err := r.once(ctx, b)
-		if err != nil {
-			return row, fmt.Errorf("%s: %w", b.Name, err)
-		}
-		rows = append(rows, row)
+// measure runs a case on each system in turn, as often as the flags say. A
+// system that fails drops out; the others' figures stand.
+func (r *runner) measure(ctx context.Context, b bench, log io.Writer) (Row, error) {
+	row := Row{bench: b, Unit: b.Kind.measure().unit, LowerIsBetter: b.Kind.measure().lower, Per: b.Kind.measure().per}
+	if why := r.lacks(b); why != "" {
+		fmt.Fprintln(log, " skipped:", why)
+		return row, nil
 	}
-	slices.SortFunc(rows, func(x, y Row) int {
-		if b.Kind == latencyKind {
-			return compare(x.Ours.EndToEnd.P50, y.Ours.EndToEnd.P50)
-		}
-		return compare(x.Ours.BytesPerSecond, y.Ours.BytesPerSecond)
-	})
-	return rows[len(rows)/2], nil
-}
-
-func compare(x, y float64) int {
-	switch {
-	case x < y:
-		return -1
-	case x > y:
-		return 1
+	systems := slices.Clone(r.systems)
+	if b.alone {
+		systems = slices.DeleteFunc(systems, func(s system) bool { _, varve := s.(varveSystem); return !varve })
 	}
-	return 0
-}
-
-// once runs a case on a fresh node, then on the peer, then measures the limits.
-func (r *runner) once(ctx context.Context, b bench) (Row, error) {
-	row := Row{bench: b}
-	dir, err := os.MkdirTemp(r.o.dir, "case-")
-	if err != nil {
-		return row, err
+	began := time.Now()
+	outcomes := map[string][]Outcome{}
+	var limits [][]limit
+	var errs []error
+	runs := r.o.runs
+	if b.most > 0 {
+		runs = min(runs, b.most)
 	}
-	defer os.RemoveAll(dir)
-	bucket := "bench-" + strings.ToLower(rand.Text())
-	if row.Ours, err = r.onVarve(ctx, b, dir, bucket); err != nil {
-		return row, err
-	}
-	if r.o.peer != "" && b.Kind != coldKind {
-		peer := &broker{kafka: r.o.peer, pid: r.o.peerPid}
-		resetPeak(peer.pid)
-		outcome, err := r.onBroker(ctx, b, peer, nil)
-		if err != nil {
-			return row, fmt.Errorf("peer: %w", err)
-		}
-		row.Peer = &outcome
-	}
-	if row.Limits, err = r.limits(ctx, b, dir, bucket, row.Ours.Cost); err != nil {
-		return row, err
-	}
-	row.judge()
-	if b.Store == minioStore {
-		err = r.raw.RemoveBucketWithOptions(ctx, bucket, minio.RemoveBucketOptions{ForceDelete: true})
-	}
-	return row, err
-}
-
-// judge finds the lowest limit.
-func (row *Row) judge() {
-	for i := range row.Limits {
-		l := &row.Limits[i]
-		if !l.Aside && (row.Limit == nil || l.BytesPerSecond < row.Limit.BytesPerSecond) {
-			row.Limit = l
-		}
-	}
-	switch {
-	case row.Limit == nil:
-	case row.Kind == latencyKind:
-		row.Ratio = row.Ours.EndToEnd.P50 / row.Limit.Latency.P50
-	default:
-		row.Ratio = row.Ours.BytesPerSecond / row.Limit.BytesPerSecond
-	}
-}
-
-func (r *runner) onVarve(ctx context.Context, b bench, dir, bucket string) (Outcome, error) {
-	args := []string{"--bucket", "file://" + filepath.Join(dir, "bucket"), "--create-bucket"}
-	if b.Store == minioStore {
-		args[1] = "minio://" + r.address() + "/" + bucket + "?secure=false"
-	}
-	n, err := startNode(ctx, r.o.varve, dir, append(args, r.o.serve...))
-	if err != nil {
-		return Outcome{}, err
-	}
-	running := n
-	defer func() { _ = running.process.Kill() }() // its data is deleted as well
-	var forget func() (*node, error)
-	if b.Kind == coldKind {
-		forget = func() (*node, error) {
-			again, err := n.forget(ctx, r.o.varve)
-			if err == nil {
-				running = again
+	for range runs {
+		systems = slices.DeleteFunc(systems, func(s system) bool {
+			outcome, found, err := r.once(ctx, s, b)
+			if err != nil {
+				if !errors.Is(err, errCannot) {
+					errs = append(errs, fmt.Errorf("%s on %s: %w", b.Name, s.name(), err))
+				}
+				return true
 			}
-			return again, err
+			outcomes[s.name()] = append(outcomes[s.name()], outcome)
+			if s.name() == ours {
+				limits = append(limits, found)
+			}
+			return false
+		})
+		if ctx.Err() != nil {
+			return row, ctx.Err()
 		}
 	}
-	outcome, err := r.onBroker(ctx, b, &n.broker, forget)
-	if err != nil {
-		err = fmt.Errorf("%w\nthe node printed:\n%s", err, running.process.Output())
+	for _, s := range r.systems {
+		if all := outcomes[s.name()]; len(all) > 0 {
+			row.add(s.name(), all, limits)
+		}
 	}
-	return outcome, err
+	fmt.Fprintf(log, " %.0f s\n", time.Since(began).Seconds())
+	return row, errors.Join(errs...)
 }
 
-// onBroker puts the case's load on a broker. If the case needs it, forget ends
-// the broker and starts one that has nothing in memory.
-func (r *runner) onBroker(ctx context.Context, b bench, on *broker, forget func() (*node, error)) (Outcome, error) {
-	topic := "varve-bench-" + strings.ToLower(rand.Text())
-	remove, err := on.createTopic(ctx, topic, b.Partitions)
+// lacks returns why a case cannot run, or nothing.
+func (r *runner) lacks(b bench) string {
+	switch {
+	case b.PutsPerSecond > 0 && !r.budgets:
+		return "this varve has no " + putsFlag
+	case b.Kind == javaKind && r.java == nil:
+		return "Kafka's producer needs --kafka"
+	}
+	return ""
+}
+
+// once runs a case on a system and, if it is our varve, measures the limits.
+func (r *runner) once(ctx context.Context, s system, b bench) (o Outcome, limits []limit, err error) {
+	p, err := r.stores.newPlace(r.o.dir, b.Store)
+	if err != nil {
+		return o, nil, err
+	}
+	defer func() { err = errors.Join(err, p.remove(context.WithoutCancel(ctx)), syncAll(r.o.dir)) }()
+	if o, err = r.on(ctx, s, b, p); err != nil || s.name() != ours {
+		return o, nil, err
+	}
+	limits, err = r.limits(ctx, b, p, o.Cost)
+	return o, limits, err
+}
+
+// on starts a system and runs a case on it.
+func (r *runner) on(ctx context.Context, s system, b bench, p place) (Outcome, error) {
+	t, err := s.start(ctx, b, p)
 	if err != nil {
 		return Outcome{}, err
 	}
-	defer remove()
-	if b.Kind == hotKind || b.Kind == coldKind {
-		records := r.o.fill / int64(b.RecordSize)
-		if _, err := load(ctx, r.o.varve, on.kafka, "produce", topic, "--duration", "0", "--records", fmt.Sprint(records),
-			"--record-size", fmt.Sprint(b.RecordSize), "--acks", b.Acks); err != nil {
-			return Outcome{}, err
-		}
-		if _, err := on.settle(ctx); err != nil {
-			return Outcome{}, err
-		}
+	defer func() { t.end() }()
+	o, err := r.onBroker(ctx, b, t, s.name() == ours)
+	if output := t.output(); err != nil && !errors.Is(err, errCannot) && output != "" {
+		err = fmt.Errorf("%w\nthe broker printed:\n%s", err, output)
 	}
-	if forget != nil {
-		n, err := forget()
+	return o, err
+}
+
+// onBroker puts the case's load on a broker.
+func (r *runner) onBroker(ctx context.Context, b bench, on *target, profiled bool) (Outcome, error) {
+	topic := "varve-bench-" + strings.ToLower(rand.Text())
+	if b.Kind != startKind {
+		remove, err := on.createTopic(ctx, topic, b.Partitions)
 		if err != nil {
 			return Outcome{}, err
 		}
-		on = &n.broker
+		defer remove()
 	}
-	if b.Kind == hotKind {
-		if _, err := load(ctx, r.o.varve, on.kafka, "consume", topic); err != nil { // into its caches
-			return Outcome{}, err
-		}
+	if err := r.fill(ctx, b, on, topic); err != nil {
+		return Outcome{}, err
 	}
-	return r.loaded(ctx, b, on, topic)
-}
-
-// loaded runs the load that is measured.
-func (r *runner) loaded(ctx context.Context, b bench, on *broker, topic string) (Outcome, error) {
-	before, err := on.counters(ctx)
+	j, err := r.prepare(ctx, b, on, topic)
 	if err != nil {
 		return Outcome{}, err
 	}
-	profiled := r.profile(ctx, b, on)
-	f, err := load(ctx, r.o.varve, on.kafka, r.loadArgs(b, topic)...)
-	if err = errors.Join(err, <-profiled); err != nil {
+	defer j.close()
+	var before counters
+	if b.Kind != startKind { // its cost is that since the process began
+		if before, err = on.counters(ctx); err != nil {
+			return Outcome{}, err
+		}
+	}
+	profile := r.profile(ctx, b, on, profiled)
+	res, err := j.run(ctx)
+	if err = errors.Join(err, <-profile); err != nil {
 		return Outcome{}, err
 	}
 	after, err := on.settle(ctx)
 	if err != nil {
 		return Outcome{}, err
 	}
-	return outcome(b, f, cost(before, after, f.Figure.Bytes, on.http != "")), nil
+	return b.outcome(res, before, after, on.http != ""), nil
 }
 
-func outcome(b bench, f figure, c Cost) Outcome {
-	o := Outcome{RecordsPerSecond: f.Figure.RecordsPerSecond, BytesPerSecond: f.Figure.BytesPerSecond, Cost: c}
-	if f.Figure.Bytes > 0 {
-		o.ClientCPUPerGB = f.ClientCPU / (float64(f.Figure.Bytes) / 1e9)
+// fill writes the records that a case reads, and brings the broker into the
+// state in which it is measured.
+func (r *runner) fill(ctx context.Context, b bench, on *target, topic string) error {
+	if b.Kind == offsetsKind {
+		return fillPartitions(ctx, on.kafka, topic, b.Partitions)
 	}
-	if b.Kind == latencyKind {
-		o.Acknowledged, o.EndToEnd = &f.Figure.Acknowledged, &f.Figure.EndToEnd
+	if !b.Kind.reads() {
+		return nil
 	}
-	return o
-}
-
-func (r *runner) loadArgs(b bench, topic string) []string {
-	span := r.o.duration.String()
-	switch b.Kind {
-	case hotKind:
-		return []string{"consume", topic, "--duration", span}
-	case coldKind:
-		return []string{"consume", topic}
-	case latencyKind:
-		return []string{"latency", topic, "--duration", span, "--rate", fmt.Sprint(r.o.rate),
-			"--record-size", fmt.Sprint(b.RecordSize), "--acks", b.Acks}
+	records := r.o.fill / int64(b.RecordSize)
+	if _, err := load(ctx, r.o.varve, on.kafka, "produce", topic, "--duration", "0", "--records", fmt.Sprint(records),
+		"--record-size", fmt.Sprint(b.RecordSize), "--acks", b.Acks); err != nil {
+		return err
 	}
-	return append([]string{"produce", topic, "--duration", span, "--record-size", fmt.Sprint(b.RecordSize), "--acks", b.Acks}, b.clientFlags()...)
+	if _, err := on.settle(ctx); err != nil {
+		return err
+	}
+	if b.Kind == coldKind {
+		return on.forget(ctx)
+	}
+	_, err := load(ctx, r.o.varve, on.kafka, "consume", topic) // into its caches
+	return err
 }
 
 // profile takes a CPU profile of our node during the load, if the flags ask for
 // it.
-func (r *runner) profile(ctx context.Context, b bench, on *broker) <-chan error {
+func (r *runner) profile(ctx context.Context, b bench, on *target, wanted bool) <-chan error {
 	done := make(chan error, 1)
-	if r.o.profiles == "" || on.http == "" {
+	if r.o.profiles == "" || !wanted || on.http == "" {
 		done <- nil
 		return done
 	}
 	path := filepath.Join(r.o.profiles, strings.ReplaceAll(b.Name, "/", "_")+".pprof")
 	go func() { done <- on.profile(ctx, max(1, int(r.o.duration/time.Second)), path) }()
 	return done
-}
-
-// limits measures the limits of the machine for a case, right after it: on a
-// machine with other users, later is another machine.
-func (r *runner) limits(ctx context.Context, b bench, dir, bucket string, c Cost) (all []limit, err error) {
-	span := r.o.duration / 4
-	add := func(l limit, failed error) {
-		all, err = append(all, l), errors.Join(err, failed)
-	}
-	put, get := max(c.PutSize, 1<<10), max(c.GetSize, 1<<20)
-	if b.Kind == latencyKind {
-		get = 0
-	}
-	switch {
-	case b.Kind == coldKind && b.Store == minioStore:
-		add(rawGet(ctx, r.raw, bucket, get, span))
-	case b.Kind == coldKind:
-		add(rawFileGet(ctx, dir, get, span))
-	case b.Kind == hotKind:
-	case b.Acks == "1":
-		add(rawSync(ctx, dir, span))
-	case b.Store == minioStore:
-		add(rawPut(ctx, r.raw, bucket, put, span))
-		add(rawPutInOrder(ctx, r.raw, bucket, put, span))
-	default:
-		add(rawFilePut(ctx, dir, put, span))
-	}
-	if err != nil || b.Kind == latencyKind {
-		return all, err
-	}
-	add(r.clientLimit(ctx, b))
-	return all, err
-}
-
-// clientLimit is the throughput of the load generator with a broker that does
-// nothing.
-func (r *runner) clientLimit(ctx context.Context, b bench) (limit, error) {
-	reads := b.Kind == hotKind || b.Kind == coldKind
-	t, err := startTrivial(ctx, reads)
-	if err != nil {
-		return limit{}, err
-	}
-	defer func() { _ = t.stop() }()
-	half := *r
-	half.o.duration /= 2
-	b.Kind = map[bool]kind{true: hotKind, false: produceKind}[reads]
-	o, err := half.onBroker(ctx, b, &t.broker, nil)
-	return limit{Name: "client alone", BytesPerSecond: o.BytesPerSecond}, err
 }

@@ -129,12 +129,14 @@ func sum(family *dto.MetricFamily, label string, values map[string]bool) (total 
 	return total
 }
 
-// Cost is the cost of a load to the broker. Nil: not known of this broker.
+// Cost is the cost of a load to the broker, for the amount that its kind
+// defines: a GB, 1,000 requests, a second, a start. Nil: not known of this
+// broker.
 type Cost struct {
-	CPUPerGB  float64  `json:"broker_cpu_seconds_per_gb"`
+	CPU       float64  `json:"broker_cpu_seconds"`
 	PeakBytes int64    `json:"broker_peak_bytes"`
-	PutsPerGB *float64 `json:"puts_per_gb,omitempty"`
-	GetsPerGB *float64 `json:"gets_per_gb,omitempty"`
+	Puts      *float64 `json:"puts,omitempty"`
+	Gets      *float64 `json:"gets,omitempty"`
 	// AllocsPerRequest counts all of the process's allocations, for Produce and
 	// Fetch requests.
 	AllocsPerRequest *float64 `json:"allocations_per_request,omitempty"`
@@ -142,18 +144,18 @@ type Cost struct {
 	GetSize          int64    `json:"get_bytes,omitempty"`
 }
 
-// cost is the difference between two moments, for a load of some bytes.
-func cost(before, after counters, bytes int64, metrics bool) Cost {
-	gb := float64(bytes) / 1e9
-	if bytes == 0 {
-		return Cost{PeakBytes: after.peak}
+// cost is the difference between two moments, divided by an amount.
+func cost(before, after counters, amount float64, metrics bool) Cost {
+	c := Cost{PeakBytes: after.peak}
+	if amount == 0 {
+		return c
 	}
-	c := Cost{CPUPerGB: (after.cpu - before.cpu) / gb, PeakBytes: after.peak}
+	c.CPU = (after.cpu - before.cpu) / amount
 	if !metrics {
 		return c
 	}
 	puts, gets := after.puts-before.puts, after.gets-before.gets
-	c.PutsPerGB, c.GetsPerGB = pointer(puts/gb), pointer(gets/gb)
+	c.Puts, c.Gets = pointer(puts/amount), pointer(gets/amount)
 	if puts > 0 {
 		c.PutSize = int64((after.putBytes - before.putBytes) / puts)
 	}

@@ -1,9 +1,7 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -13,9 +11,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/varvelog/varve/testenv/miniod"
 	"github.com/varvelog/varve/testenv/proc"
@@ -54,23 +49,6 @@ func (b *broker) settle(ctx context.Context) (counters, error) {
 		case <-time.After(settlePoll):
 		}
 	}
-}
-
-// createTopic makes a topic, and returns a function that deletes it.
-func (b *broker) createTopic(ctx context.Context, name string, partitions int) (remove func(), err error) {
-	client, err := kgo.NewClient(kgo.SeedBrokers(b.kafka))
-	if err != nil {
-		return nil, err
-	}
-	admin := kadm.NewClient(client)
-	if _, err := admin.CreateTopic(ctx, int32(partitions), -1, nil, name); err != nil {
-		client.Close()
-		return nil, fmt.Errorf("create topic %s: %w", name, err)
-	}
-	return func() {
-		defer client.Close()
-		_, _ = admin.DeleteTopic(context.WithoutCancel(ctx), name) // a topic that stays harms no figure
-	}, nil
 }
 
 // node is a varve process of our own.
@@ -173,48 +151,4 @@ func varveEnv() []string {
 		return slices.ContainsFunc([]string{"VARVE_", "AWS_", "MINIO_"}, func(prefix string) bool { return strings.HasPrefix(v, prefix) })
 	})
 	return append(env, "AWS_ACCESS_KEY_ID="+miniod.AccessKey, "AWS_SECRET_ACCESS_KEY="+miniod.SecretKey)
-}
-
-// figure is the output of `varve bench`.
-type figure struct {
-	Figure struct {
-		Records          int64     `json:"records"`
-		Bytes            int64     `json:"bytes"`
-		Seconds          float64   `json:"seconds"`
-		RecordsPerSecond float64   `json:"records_per_second"`
-		BytesPerSecond   float64   `json:"bytes_per_second"`
-		Acknowledged     Quantiles `json:"acknowledged"`
-		EndToEnd         Quantiles `json:"end_to_end"`
-	} `json:"figure"`
-	ClientCPU float64 `json:"client_cpu_seconds"`
-}
-
-// Quantiles are those of latencies.
-type Quantiles struct {
-	P50  float64 `json:"p50_ms"`
-	P99  float64 `json:"p99_ms"`
-	P999 float64 `json:"p999_ms"`
-}
-
-// load runs the load generator, a process of its own, on a broker.
-func load(ctx context.Context, binary, kafka string, args ...string) (figure, error) {
-	var f figure
-	var stdout, stderr bytes.Buffer
-	process, err := proc.Start(proc.Command{Path: binary, Env: varveEnv(), Direct: true, Stdout: &stdout, Stderr: &stderr,
-		Args: slices.Concat([]string{"bench"}, args, []string{"--bootstrap", kafka, "--output", "json"})})
-	if err != nil {
-		return f, err
-	}
-	select {
-	case <-process.Done():
-	case <-ctx.Done():
-		return f, errors.Join(ctx.Err(), process.Kill())
-	}
-	if err := process.Wait(); err != nil {
-		return f, fmt.Errorf("varve bench %s: %w: %s", strings.Join(args, " "), err, bytes.TrimSpace(stderr.Bytes()))
-	}
-	if err := json.Unmarshal(stdout.Bytes(), &f); err != nil {
-		return f, fmt.Errorf("read the output of varve bench: %w", err)
-	}
-	return f, nil
 }
