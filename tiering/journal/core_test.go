@@ -224,7 +224,7 @@ var randomSchedules = seeded.Test[struct{}]{
 				w.add(w.config(true))
 			}
 		})
-		if err := w.check(); err != nil {
+		if err := errors.Join(w.check(), w.checkMemory(late)); err != nil {
 			t.Fatal(err)
 		}
 	},

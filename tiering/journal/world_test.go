@@ -8,6 +8,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/varvelog/varve/tiering/buffer"
 	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/segment"
 )
@@ -27,6 +28,7 @@ type world struct {
 	nodes   []*node
 	ids     byte
 	serial  int
+	pool    *buffer.Pool // of the objects that nodes propose
 }
 
 // node is one Core with its outstanding I/O and its reports to the owner.
@@ -43,7 +45,9 @@ type node struct {
 	err     error
 }
 
-func newWorld(t testing.TB) *world { return &world{t: t, objects: map[uint64][]byte{}} }
+func newWorld(t testing.TB) *world {
+	return &world{t: t, objects: map[uint64][]byte{}, pool: buffer.NewPool(1 << 20)}
+}
 
 func (w *world) newID() segment.ID {
 	w.serial++
@@ -93,15 +97,19 @@ func (n *node) step(ev Event) { n.take(n.core.Step(ev)) }
 
 // propose sends a data segment and returns its reference.
 func (n *node) propose() segment.Ref {
-	o, data := dataSegment(n.core.Header(), n.w.newID())
-	n.take(n.core.Propose(o, data))
+	o, bytes := dataSegmentIn(n.w.pool, n.core.Header(), n.w.newID())
+	n.take(n.core.Propose(o, bytes))
 	return o.Ref()
 }
 
 // dataSegment is a data segment without records.
 func dataSegment(h segment.Header, id segment.ID) (*Object, segment.Encoded) {
+	return dataSegmentIn(nil, h, id)
+}
+
+func dataSegmentIn(pool *buffer.Pool, h segment.Header, id segment.ID) (*Object, segment.Encoded) {
 	h.Object = id
-	bytes, footer, err := segment.Encode(nil, h, nil, nil)
+	bytes, footer, err := segment.Encode(pool, h, nil, nil)
 	if err != nil {
 		panic(err)
 	}
@@ -113,8 +121,14 @@ func (w *world) put(seq uint64, data []byte) error {
 	if _, ok := w.objects[seq]; ok {
 		return objstore.ErrExists
 	}
-	w.objects[seq] = data
+	w.objects[seq] = slices.Clone(data)
 	return nil
+}
+
+// land is the end of a Put: its bytes arrive, and no transport reads them any more.
+func (w *world) land(p Put) error {
+	defer p.Bytes.Memory.Release()
+	return w.put(p.Seq, p.Bytes.Memory.Bytes())
 }
 
 // answer does one pending action against the store, faithfully.
@@ -128,7 +142,7 @@ func (n *node) answer(i int) {
 func (w *world) carryOut(a Action) Event {
 	switch a := a.(type) {
 	case Put:
-		return PutDone{Seq: a.Seq, Token: a.Token, Err: w.put(a.Seq, a.Bytes.Memory.Bytes())}
+		return PutDone{Seq: a.Seq, Token: a.Token, Err: w.land(a)}
 	case Get:
 		return w.get(a)
 	case GetFloor:
@@ -240,7 +254,7 @@ func (w *world) randomStep(r *rand.Rand, late *[]Put) {
 		p := (*late)[i]
 		*late = append((*late)[:i], (*late)[i+1:]...)
 		w.t.Logf("a late put lands at seq %d", p.Seq)
-		w.put(p.Seq, p.Bytes.Memory.Bytes()) //nolint // no process gets the answer
+		w.land(p) //nolint // no process gets the answer
 		return
 	}
 	i := r.IntN(len(w.nodes))
@@ -267,13 +281,33 @@ func (w *world) randomAnswer(r *rand.Rand, n *node, i int, late *[]Put) {
 		n.answer(i)
 	case fault < 7: // stored, reply lost
 		n.pending = append(n.pending[:i:i], n.pending[i+1:]...)
-		w.put(p.Seq, p.Bytes.Memory.Bytes())
+		w.land(p)
 		n.step(PutDone{Seq: p.Seq, Token: p.Token, Err: errLost})
 	default: // lost now, lands some time later
 		n.pending = append(n.pending[:i:i], n.pending[i+1:]...)
 		*late = append(*late, p)
 		n.step(PutDone{Seq: p.Seq, Token: p.Token, Err: errLost})
 	}
+}
+
+// checkMemory ends all nodes and lets all Puts go: nothing holds an object then.
+func (w *world) checkMemory(late []Put) error {
+	for _, n := range w.nodes {
+		n.core.end(errClosed)
+		n.take(n.core.take())
+		for _, a := range n.pending {
+			if p, ok := a.(Put); ok {
+				late = append(late, p)
+			}
+		}
+	}
+	for _, p := range late {
+		p.Bytes.Memory.Release()
+	}
+	if left := w.pool.InUse(); left != 0 {
+		return fmt.Errorf("%d bytes of objects are still held", left)
+	}
+	return nil
 }
 
 // check compares the objects that every node applied, and acknowledged, with
