@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/varvelog/varve/ingest/wal"
@@ -65,16 +66,16 @@ func TestMemoryIsHeldUntilTheRecordIsWritten(t *testing.T) {
 
 func TestABrokenLogGivesMemoryBack(t *testing.T) {
 	errBroken := errors.New("broken disk")
-	broken := false
+	var broken atomic.Bool
 	d := disk(t, func(op crashfs.Op) error {
-		if broken && op.Kind == "write" {
+		if broken.Load() && op.Kind == "write" {
 			return errBroken
 		}
 		return nil
 	})
 	l := mustOpen(t, options(d))
 	pool := buffer.NewPool(1 << 20)
-	broken = true
+	broken.Store(true)
 	for range 20 {
 		b := pool.Get(10_000)
 		_, err := l.Append([]wal.Record{{Batch: b.Bytes(), Memory: b}})

@@ -119,6 +119,14 @@ var ingestMutants = []mutant{
 	{name: "not woken for a flush", by: ingest, edits: []edit{
 		swap("ingest.machine.Progress", "earlier(roomAt, m.wakeAt())", "roomAt"),
 	}},
+	{name: "memory: of a buffered batch given back with its answer", by: ingest, edits: []edit{
+		swap("ingest.flusher.add", "b.Memory.Retain()", "nil"),
+	}},
+	{name: "memory: of an object given back while it is under way", by: ingest, edits: []edit{
+		before("ingest.flusher.propose", "f.journal.Propose(o, bytes)", "f.inFlight[h.Seq] = flight\nbytes.Memory.Release()"),
+		drop("ingest.core.apply", "object.Release()"),
+		never("ingest.core.apply", "object != nil"),
+	}},
 	{name: "failure of the disk not noticed", by: ingest, edits: []edit{
 		drop("ingest.machine.Progress", "if err := m.disk.Err(); err != nil {_}"),
 	}},

@@ -141,6 +141,14 @@ return res`),
 	{name: "owner: goes on after its machine's failure", by: ingest, edits: []edit{
 		drop("tiering/journal.Owner.after", "o.End(err)"),
 	}},
+	{name: "memory: given back when Create returns", by: ingest, edits: []edit{
+		swap("tiering/journal.Put.Body", "p.Bytes.Memory.Release", "func() {}"),
+		after("tiering/journal.Core.putDone", "s := &c.slots[i]", "s.bytes.Memory.Release()"),
+	}},
+	{name: "memory: given back while an older send is under way", by: ingest, edits: []edit{
+		swap("tiering/journal.Put.Body", "p.Bytes.Memory.Release", "func() {}"),
+		drop("tiering/journal.Core.send", "s.bytes.Memory.Retain()"),
+	}},
 	{name: "checkpoint: names another predecessor", by: ingest, edits: []edit{
 		swap("tiering/journal.Checkpoint.encode", "c.Chain.Tail", "c.Chain.Fence"),
 	}},

@@ -177,11 +177,12 @@ func (m mutant) run(t *testing.T, overlay string) string {
 	return fmt.Sprintf("caught by seed %s: %s", found[1], found[2])
 }
 
-// run runs the test on a changed program.
+// run runs the test on a changed program. Memory that is used after its release is
+// overwritten.
 func (c catcher) run(t *testing.T, overlay string, args ...string) (out []byte, err error) {
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
-	args = append([]string{"test", "-vet=off", "-count=1", "-overlay=" + overlay, "-run=^" + c.test + "$", c.pkg}, args...)
+	args = append([]string{"test", "-tags=poison", "-vet=off", "-count=1", "-overlay=" + overlay, "-run=^" + c.test + "$", c.pkg}, args...)
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir = root
 	out, err = cmd.CombinedOutput()

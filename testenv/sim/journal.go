@@ -29,8 +29,7 @@ func newExecutor(p *Process, s *Store, id uint32) executor {
 func (e *executor) Execute(a journal.Action) {
 	switch a := a.(type) {
 	case journal.Put:
-		body := objstore.Body{Bytes: a.Bytes.Memory.Bytes(), CRC: a.Bytes.CRC, CRCKnown: true}
-		e.s.Create(e.p, segment.JournalKey(e.id, a.Seq), body, journal.Limit(a), func(err error) {
+		e.s.Create(e.p, segment.JournalKey(e.id, a.Seq), a.Body(), journal.Limit(a), func(err error) {
 			e.deliver(journal.PutDone{Seq: a.Seq, Token: a.Token, Err: err})
 		})
 	case journal.Get:

@@ -161,8 +161,11 @@ func (s *Store) fate() fate {
 	return fate{arrives: quick, replies: reply}
 }
 
+// lingers is how long after a create has arrived and was answered its bytes may be read.
+const lingers = time.Minute
+
 // Create sends a create for p. done gets the outcome within limit. The bytes are read
-// when it arrives, which may be long after that, and then released.
+// when it arrives, which may be long after that, and are released some time later.
 func (s *Store) Create(p *Process, key string, body objstore.Body, limit time.Duration, done func(error)) {
 	f := s.fate()
 	if f.what != "" {
@@ -172,13 +175,16 @@ func (s *Store) Create(p *Process, key string, body objstore.Body, limit time.Du
 		s.w.Fail("create %s: %w", key, err)
 	}
 	data, sum := body.Bytes, crc32.ChecksumIEEE(body.Bytes)
+	unchanged := func() {
+		if crc32.ChecksumIEEE(data) != sum {
+			s.w.Fail("the bytes of %s changed while they were under way", key)
+		}
+	}
 	var outcome error
 	arrived := false
 	if f.arrives >= 0 {
 		s.w.After(f.arrives, "arrives", func() {
-			if crc32.ChecksumIEEE(data) != sum {
-				s.w.Fail("the bytes of %s changed while they were under way", key)
-			}
+			unchanged()
 			arrived, outcome = true, s.Put(key, data)
 		})
 	}
@@ -193,7 +199,10 @@ func (s *Store) Create(p *Process, key string, body objstore.Body, limit time.Du
 		}
 	})
 	if body.Release != nil { // a process that died has no memory
-		p.After(max(f.arrives, min(f.replies, limit)), "released", body.Release)
+		p.After(max(f.arrives, min(f.replies, limit))+s.w.Between(0, lingers), "released", func() {
+			unchanged()
+			body.Release()
+		})
 	}
 }
 

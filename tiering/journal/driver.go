@@ -166,7 +166,7 @@ func (d *Driver) perform(actions []Action) {
 func abandon(actions []Action) {
 	for _, a := range actions {
 		if put, is := a.(Put); is {
-			put.Bytes.Memory.Release()
+			put.Body().Done()
 		}
 	}
 }

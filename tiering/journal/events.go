@@ -4,6 +4,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/segment"
 )
 
@@ -77,12 +78,18 @@ func (Prove) isEvent()      {}
 type Action interface{ isAction() }
 
 // Put: create the object of Seq from Bytes, once; answer with PutDone. It holds a
-// reference to the bytes, which the executor of the Put releases when no transport reads
-// them any more. That may be after the answer.
+// reference to the bytes until no transport reads them any more, which may be long after
+// the answer.
 type Put struct {
 	Seq   uint64
 	Token uint64
 	Bytes segment.Encoded
+}
+
+// Body is the bytes for objstore.Store.Create, which gives the reference of the Put back.
+// A Put that is not carried out must call its Done.
+func (p Put) Body() objstore.Body {
+	return objstore.Body{Bytes: p.Bytes.Memory.Bytes(), CRC: p.Bytes.CRC, CRCKnown: true, Release: p.Bytes.Memory.Release}
 }
 
 // Get: read index and entries of Seq by a request that begins now; answer with

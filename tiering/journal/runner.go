@@ -72,10 +72,7 @@ func (r *runner) Execute(a Action) {
 	switch a := a.(type) {
 	case Put:
 		r.run(a, func(ctx context.Context) Event {
-			// The reference is kept: the bytes are left to the garbage collector.
-			body := objstore.Body{Bytes: a.Bytes.Memory.Bytes(), CRC: a.Bytes.CRC, CRCKnown: true}
-			err := r.store.Create(ctx, segment.JournalKey(r.journal, a.Seq), body)
-			return PutDone{Seq: a.Seq, Token: a.Token, Err: err}
+			return PutDone{Seq: a.Seq, Token: a.Token, Err: r.store.Create(ctx, segment.JournalKey(r.journal, a.Seq), a.Body())}
 		})
 	case Get:
 		r.get(a)
