@@ -96,12 +96,20 @@ func New(journal uint32) *State {
 	return &State{
 		journal: journal,
 		parts:   make(map[Key]*part),
-		waiters: waiters{byKey: make(map[Key][]*waiter)},
+		waiters: waiters{byKey: make(map[Key][]Watcher)},
 	}
 }
 
 // Journal returns the journal whose state this is.
 func (s *State) Journal() uint32 { return s.journal }
+
+// Epoch returns the journal epoch of the last object applied, 0 if there is none. When it
+// changes, so do the leader epochs of all open partitions, which watchers do not notice.
+func (s *State) Epoch() uint32 {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.epoch
+}
 
 // Head returns the seq of the last object applied, 0 if there is none.
 func (s *State) Head() uint64 {

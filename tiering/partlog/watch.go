@@ -5,14 +5,26 @@ import (
 	"sync"
 )
 
+// Watcher is notified when a partition moves. Moved is called by Apply, while all
+// watchers wait: it must be quick, must not block, and must not call the State.
+type Watcher interface{ Moved() }
+
 // waiters holds the watchers of partitions. It has a lock of its own, so that waking does
 // not keep the readers of the state waiting.
 type waiters struct {
 	mu    sync.Mutex
-	byKey map[Key][]*waiter // few for most keys, and then a map of each would cost more
+	byKey map[Key][]Watcher // few for most keys, and then a map of each would cost more
 }
 
 type waiter struct{ wake chan<- struct{} }
+
+// Moved implements Watcher.
+func (w *waiter) Moved() {
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+}
 
 // Watch sends on wake, without blocking, whenever Start or End of one of the
 // keys moves, and when one of them is opened or sealed, until cancel is called. wake must
@@ -24,7 +36,14 @@ func (s *State) Watch(keys []Key, wake chan<- struct{}) (cancel func()) {
 	return func() { s.waiters.remove(keys, w) }
 }
 
-func (ws *waiters) add(keys []Key, w *waiter) {
+// Attach has w notified of what Watch announces of one partition, until Detach is called
+// with the same w. It is for watchers that stay for long.
+func (s *State) Attach(k Key, w Watcher) { s.waiters.add([]Key{k}, w) }
+
+// Detach ends Attach. One notification may be under way when it is called.
+func (s *State) Detach(k Key, w Watcher) { s.waiters.remove([]Key{k}, w) }
+
+func (ws *waiters) add(keys []Key, w Watcher) {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
 	for _, k := range keys {
@@ -32,7 +51,7 @@ func (ws *waiters) add(keys []Key, w *waiter) {
 	}
 }
 
-func (ws *waiters) remove(keys []Key, w *waiter) {
+func (ws *waiters) remove(keys []Key, w Watcher) {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
 	for _, k := range keys {
@@ -54,10 +73,7 @@ func (ws *waiters) wake(keys []Key) {
 	defer ws.mu.Unlock()
 	for _, k := range keys {
 		for _, w := range ws.byKey[k] {
-			select {
-			case w.wake <- struct{}{}:
-			default:
-			}
+			w.Moved()
 		}
 	}
 }

@@ -139,3 +139,29 @@ func BenchmarkWatch(b *testing.B) {
 		s.Watch([]Key{keyA}, wake)()
 	}
 }
+
+type counted int
+
+func (c *counted) Moved() { *c++ }
+
+func TestAttachedWatcherIsNotifiedOfEachMove(t *testing.T) {
+	s := New(testJournal)
+	mustApply(t, s, data(1, 1), open(keyA, 0, 0), open(keyB, 0, 0))
+	var a, b, other counted
+	s.Attach(keyA, &a)
+	s.Attach(keyB, &b)
+	s.Attach(keyA, &other)
+	mustApply(t, s, data(2, 1, records(keyA, 1, 0, 0, 1)))
+	mustApply(t, s, data(3, 1, records(keyA, 1, 1, 1, 1)))
+	s.Detach(keyA, &a)
+	s.Detach(keyA, &a)
+	mustApply(t, s, data(4, 1, records(keyA, 1, 2, 2, 1)))
+	if a != 2 || b != 0 || other != 3 {
+		t.Errorf("notified %d, %d and %d times, want 2, 0 and 3", a, b, other)
+	}
+	s.Detach(keyB, &b)
+	s.Detach(keyA, &other)
+	if len(s.waiters.byKey) != 0 {
+		t.Errorf("%d keys are still watched", len(s.waiters.byKey))
+	}
+}
