@@ -209,6 +209,7 @@ type Partition struct {
 // Request is a Fetch.
 type Request struct {
 	Partitions         []Partition
+	Standing           *Standing // in place of Partitions, if it is not nil
 	MinBytes, MaxBytes int32
 	MaxWait            time.Duration
 	// OnShort is called now and then, with the missing bytes, while the answer waits for
@@ -225,6 +226,7 @@ type Result struct {
 	HighWatermark int64 // -1 if not known
 	LogStart      int64 // -1 if not known
 	Epoch         int32 // the partition's leader epoch, -1 if not known
+	Slot          int32 // the partition's slot in the Standing of the request
 	Err           error
 }
 

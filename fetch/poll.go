@@ -14,11 +14,12 @@ import (
 // least one batch, however large it is. A result without an error and without records
 // means that there are none yet. If no records can be read, though there are some, the
 // answer waits until MaxWait is over, and at least errorWait: the client will ask again.
-// When ctx ends, Fetch answers with the results it has.
+// When ctx ends, Fetch answers with the results it has. Of a Standing, the answer has
+// only the partitions that were looked at.
 func (r *Reader) Fetch(ctx context.Context, req Request) *Response {
 	q := r.newFetch(req)
-	wake := make(chan struct{}, 1)
-	defer q.watch(wake)()
+	wake, end := q.watch()
+	defer end()
 	defer q.endWait()
 	timeout := time.NewTimer(req.MaxWait)
 	defer timeout.Stop()
@@ -84,13 +85,14 @@ type fetch struct {
 // are records for it, where they are, or the page that has their extents.
 type position struct {
 	Partition
-	journal journal
-	extents []partlog.Extent
-	page    *partlog.Page // follows extents; nil if they go on in memory, or end
-	bytes   int64         // about as many as the extents can give, at most MaxBytes (or 1)
-	stream  *stream       // the reader that it belongs to, if that is known to replay the partition
-	result  Result
-	failed  bool // the result's error is a readError
+	journal  journal
+	standing *standing // nil if the request has no Standing
+	extents  []partlog.Extent
+	page     *partlog.Page // follows extents; nil if they go on in memory, or end
+	bytes    int64         // about as many as the extents can give, at most MaxBytes (or 1)
+	stream   *stream       // the reader that it belongs to, if that is known to replay the partition
+	result   Result
+	failed   bool // the result's error is a readError
 }
 
 // limit returns the bytes wanted of the partition: at least one, for a first batch.
@@ -125,8 +127,18 @@ func (r *Reader) newFetch(req Request) *fetch {
 	return f
 }
 
-// watch sends to wake whenever one of the partitions moves.
-func (f *fetch) watch(wake chan<- struct{}) (cancel func()) {
+// watch returns a channel that is sent to whenever one of the partitions moves, and the
+// function that ends the watch.
+func (f *fetch) watch() (wake <-chan struct{}, end func()) {
+	if s := f.req.Standing; s != nil {
+		s.unsettled()
+		return s.wake, f.leave
+	}
+	moved := make(chan struct{}, 1)
+	return moved, f.watchAll(moved)
+}
+
+func (f *fetch) watchAll(wake chan<- struct{}) (cancel func()) {
 	keys := map[*partlog.State][]partlog.Key{}
 	for i := range f.parts {
 		if j, err := f.locate(f.parts[i].Key); err == nil {
@@ -166,6 +178,7 @@ func (f *fetch) endWait() {
 // look finds out where all partitions stand.
 func (f *fetch) look(ctx context.Context) {
 	f.renew() // a journal may have been replaced while the request waited
+	f.gather()
 	for i := range f.parts {
 		f.lookAt(ctx, &f.parts[i])
 	}
@@ -175,11 +188,13 @@ func (f *fetch) look(ctx context.Context) {
 // too new, it proves the head and looks again.
 func (f *fetch) lookAt(ctx context.Context, p *position) {
 	p.extents, p.page, p.bytes, p.failed = nil, nil, 0, false
-	p.result = Result{HighWatermark: -1, LogStart: -1, Epoch: -1}
 	j, err := f.locate(p.Key)
+	p.result = unknown(err)
 	if err != nil {
-		p.result.Err = err
 		return
+	}
+	if p.standing != nil {
+		p.standing.attach(j)
 	}
 	p.journal = j
 	err = f.find(p)
@@ -191,9 +206,17 @@ func (f *fetch) lookAt(ctx context.Context, p *position) {
 	p.result.Err = err
 }
 
+// unknown is the result of a partition of which nothing else is known.
+func unknown(err error) Result {
+	return Result{HighWatermark: -1, LogStart: -1, Epoch: -1, Err: err}
+}
+
 // confirm sends clients away that would get nothing because this node was deposed: they
 // would wait here without end. While the node cannot know that, they wait on.
 func (f *fetch) confirm(ctx context.Context) {
+	if f.req.Standing != nil {
+		f.confirmHomes(ctx)
+	}
 	for i := range f.parts {
 		p := &f.parts[i]
 		if p.result.Err == nil && len(p.extents) == 0 && p.page == nil {
@@ -243,7 +266,7 @@ func available(e *partlog.Extent, offset int64) int64 {
 
 // answerable reports whether there is nothing to wait for.
 func (f *fetch) answerable() bool {
-	if len(f.parts) == 0 {
+	if len(f.parts) == 0 && f.req.Standing == nil {
 		return true
 	}
 	var bytes int64
@@ -261,6 +284,9 @@ func (f *fetch) respond(release func()) *Response {
 	r := &Response{Results: make([]Result, len(f.parts)), release: release}
 	for i := range f.parts {
 		r.Results[i] = f.parts[i].result
+		if p := f.parts[i].standing; p != nil {
+			r.Results[i].Slot = p.slot
+		}
 	}
 	return r
 }

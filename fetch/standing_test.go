@@ -1,0 +1,218 @@
+package fetch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/varvelog/varve/tiering/partlog"
+	"github.com/varvelog/varve/tiering/segment"
+)
+
+// standingWorld is a world with a Standing of some partitions, and a count of looks.
+type standingWorld struct {
+	*world
+	standing *Standing
+	looks    int
+}
+
+func newStandingWorld(tb testing.TB, partitions int) *standingWorld {
+	s := &standingWorld{standing: NewStanding()}
+	s.world = newWorld(tb, func(c *Config) {
+		locate := c.Locate
+		c.Locate = func(k partlog.Key) (uint32, bool) { s.looks++; return locate(k) }
+	})
+	tb.Cleanup(s.standing.Close)
+	opened := map[partlog.Key][][]byte{}
+	for i := range partitions {
+		opened[keyOf(i)] = nil
+		s.standing.Set(int32(i), uint64(i), want(keyOf(i), 0))
+	}
+	s.commit(opened)
+	return s
+}
+
+func keyOf(i int) partlog.Key { return partlog.Key{Topic: testTopic, Index: int32(i)} }
+
+// ask polls the Standing, and returns the results by slot and how many partitions were
+// looked at.
+func (s *standingWorld) ask(wait time.Duration) (map[int32]Result, int) {
+	s.looks = 0
+	results := map[int32]Result{}
+	for _, r := range s.fetch(Request{Standing: s.standing, MinBytes: 1, MaxBytes: 50 << 20, MaxWait: wait}) {
+		results[r.Slot] = r
+	}
+	s.standing.Settle()
+	return results, s.looks
+}
+
+func TestAPollOfAStandingLooksAtChangesOnly(t *testing.T) {
+	const partitions = 500
+	s := newStandingWorld(t, partitions)
+	if r, looks := s.ask(0); len(r) != partitions || looks != partitions {
+		t.Fatalf("first poll: %d results of %d looks", len(r), looks)
+	}
+	if r, looks := s.ask(time.Millisecond); len(r) != 0 || looks != 0 {
+		t.Errorf("nothing changed: %d results of %d looks", len(r), looks)
+	}
+	s.commit(map[partlog.Key][][]byte{keyOf(7): {batchOf(1, "x")}})
+	for range 2 { // the client has not moved its offset
+		if r, looks := s.ask(long); len(r) != 1 || looks != 1 || len(r[7].Records) == 0 {
+			t.Errorf("one partition changed: %d results of %d looks", len(r), looks)
+		}
+	}
+	s.standing.Set(7, 0, want(keyOf(7), 1))
+	if r, looks := s.ask(0); len(r) != 1 || looks != 1 || len(r[7].Records) > 0 {
+		t.Errorf("the client moved its offset: %d results of %d looks", len(r), looks)
+	}
+	s.fence()
+	if r, looks := s.ask(0); len(r) != partitions || looks != partitions {
+		t.Errorf("after a fence: %d results of %d looks", len(r), looks)
+	}
+	s.view.State = partlogCopy(t, s.view.State)
+	if r, looks := s.ask(0); len(r) != partitions || looks != partitions {
+		t.Errorf("after the journal was replaced: %d results of %d looks", len(r), looks)
+	}
+}
+
+func partlogCopy(t *testing.T, s *partlog.State) *partlog.State {
+	t.Helper()
+	other, err := partlog.Decode(testJournal, s.Encode(nil, segment.ID{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return other
+}
+
+func TestAPollOfAStandingWakesForNewRecords(t *testing.T) {
+	s := newStandingWorld(t, 3)
+	s.ask(0)
+	for i := range 50 {
+		done := make(chan map[int32]Result)
+		go func() { r, _ := s.ask(long); done <- r }()
+		s.commit(map[partlog.Key][][]byte{keyOf(i % 3): {batchOf(1, "x")}})
+		if r := <-done; len(r[int32(i%3)].Records) == 0 {
+			t.Fatalf("round %d: %+v", i, r)
+		}
+		s.standing.Set(int32(i%3), uint64(i), want(keyOf(i%3), int64(i/3)+1))
+	}
+}
+
+// An answer that the client did not get is given again.
+func TestAnAnswerThatWasNotSettledIsGivenAgain(t *testing.T) {
+	s := newStandingWorld(t, 3)
+	req := Request{Standing: s.standing, MinBytes: 1, MaxBytes: 1 << 20}
+	for range 2 {
+		if r := s.fetch(req); len(r) != 3 {
+			t.Errorf("%d results, want 3", len(r))
+		}
+	}
+	s.ask(0)
+	s.standing.Unsettle()
+	if r := s.fetch(req); len(r) != 3 {
+		t.Errorf("%d results after Unsettle, want 3", len(r))
+	}
+}
+
+func TestAStandingLearnsThatItsLeaderIsDeposed(t *testing.T) {
+	s := newStandingWorld(t, 3)
+	s.ask(0)
+	s.view.Confirm = func(context.Context) error { return ErrNotLeader }
+	for range 2 {
+		r, _ := s.ask(time.Millisecond)
+		for i := range int32(3) {
+			if !errors.Is(r[i].Err, ErrNotLeader) {
+				t.Errorf("partition %d: %+v", i, r[i])
+			}
+		}
+	}
+	s.view.Confirm = nil
+	if r, _ := s.ask(0); len(r) != 3 || r[0].Err != nil {
+		t.Errorf("leads again: %+v", r)
+	}
+	if r, _ := s.ask(0); len(r) != 0 {
+		t.Errorf("%d results, want none", len(r))
+	}
+}
+
+func TestAClosedStandingIsNotWatched(t *testing.T) {
+	s := newStandingWorld(t, 3)
+	s.ask(0)
+	s.standing.Remove(1)
+	s.standing.Remove(1)
+	s.commit(map[partlog.Key][][]byte{keyOf(1): {batchOf(1, "x")}})
+	if r, _ := s.ask(0); len(r) != 0 {
+		t.Errorf("%d results for a partition that was taken out", len(r))
+	}
+	parts := s.standing.slots
+	s.standing.Close()
+	s.commit(map[partlog.Key][][]byte{keyOf(0): {batchOf(1, "x")}})
+	if parts[0] != nil || s.standing.moved != nil {
+		t.Error("a closed Standing is notified")
+	}
+}
+
+// TestAStandingShowsWhatFullFetchesShow has a client follow a journal by a Standing. After
+// every poll it knows as much as a Fetch of all partitions shows.
+func TestAStandingShowsWhatFullFetchesShow(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		const partitions = 4
+		s := newStandingWorld(t, partitions)
+		var refuse map[partlog.Key]bool
+		locate := s.reader.cfg.Locate
+		s.reader.cfg.Locate = func(k partlog.Key) (uint32, bool) {
+			if refuse[k] {
+				return 0, false
+			}
+			return locate(k)
+		}
+		asks := make([]Partition, partitions)
+		known := make([]Result, partitions)
+		for i := range asks {
+			asks[i] = want(keyOf(i), 0)
+		}
+		for step := range rapid.IntRange(1, 40).Draw(rt, "steps") {
+			i := rapid.IntRange(0, partitions-1).Draw(rt, "partition")
+			switch rapid.IntRange(0, 8).Draw(rt, "step") {
+			case 0, 1:
+				s.commit(map[partlog.Key][][]byte{keyOf(i): {batchOf(1, fmt.Sprint(step))}})
+			case 2:
+				s.fence()
+			case 3:
+				s.deleteBefore(keyOf(i), s.ends[keyOf(i)])
+			case 4:
+				s.view.State = partlogCopy(t, s.view.State)
+			case 5:
+				refuse = map[partlog.Key]bool{keyOf(i): rapid.Bool().Draw(rt, "refuse")}
+				s.standing.Unsettle() // nothing notices, so the owner has to
+			case 6:
+				asks[i].Offset = rapid.Int64Range(0, s.ends[keyOf(i)]+1).Draw(rt, "offset")
+				asks[i].LeaderEpoch = rapid.Int32Range(-1, int32(s.epoch)+1).Draw(rt, "epoch")
+				s.standing.Set(int32(i), uint64(i), asks[i])
+			case 7:
+				s.view.Confirm = nil
+				if rapid.Bool().Draw(rt, "deposed") {
+					s.view.Confirm = func(context.Context) error { return ErrNotLeader }
+				}
+			case 8:
+				s.fetch(Request{Standing: s.standing, MaxBytes: 50 << 20}) // its answer is lost
+			}
+			got, _ := s.ask(0)
+			for i, full := range s.fetch(Request{Partitions: asks, MaxBytes: 50 << 20}) {
+				if r, ok := got[int32(i)]; ok {
+					known[i] = r
+				}
+				r := known[i]
+				if !sameError(r.Err, full.Err) || r.HighWatermark != full.HighWatermark || r.LogStart != full.LogStart || len(r.Records) != len(full.Records) {
+					rt.Fatalf("step %d, partition %d: the client knows %+v, a full fetch shows %+v", step, i, r, full)
+				}
+			}
+		}
+	})
+}
+
+func sameError(a, b error) bool { return fmt.Sprint(a) == fmt.Sprint(b) }
