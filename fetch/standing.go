@@ -11,11 +11,14 @@ import (
 
 // Standing is the partitions that a client polls again and again. A Fetch of it looks
 // only at the partitions that the client or a journal has changed, and at those whose last
-// answer was not empty. So a poll costs as much as what changed, not as much as there is.
+// answer was not empty. So the cost of a poll grows with the changes, not with the
+// partitions.
 //
-// A partition is left out of a Fetch only if the client knows its state: the last look
-// found no records and no error, the answer was settled, and neither the journal nor its
-// epoch has moved since. It is for one goroutine at a time.
+// A partition is left out of a Fetch only if the client knows its state. That is so when
+// the last look found no records and no error, and the answer was settled. Since then
+// neither the partition nor the epoch of its journal may have moved.
+//
+// A Standing is for one goroutine at a time.
 type Standing struct {
 	homes  map[uint32]*home // by journal: where the partitions are attached
 	slots  []*standing      // nil: free
@@ -72,6 +75,14 @@ func (s *Standing) Set(slot int32, order uint64, p Partition) {
 	}
 	in.Partition, in.order = p, order
 	s.queue(in)
+}
+
+// At returns the partition of a slot.
+func (s *Standing) At(slot int32) (p Partition, ok bool) {
+	if int(slot) >= len(s.slots) || s.slots[slot] == nil {
+		return Partition{}, false
+	}
+	return s.slots[slot].Partition, true
 }
 
 // Remove takes the partition of a slot out, if there is one.

@@ -78,6 +78,7 @@ func (s *State) Restore(payload []byte) error {
 		return fmt.Errorf("restore metadata checkpoint of seq %d: seq %d was applied already", head.Seq, s.head.Seq)
 	}
 	s.head, s.img, s.listing, s.placements = head, img, nil, restoredPlacements(head.Seq, img)
+	s.version++
 	s.watchers.wake()
 	return nil
 }

@@ -14,6 +14,7 @@ type State struct {
 	mu       sync.RWMutex
 	img      *image
 	head     segment.Header // of the last object applied
+	version  uint64         // counts the objects that changed something
 	listing  *listing       // made when asked for, dropped by a change
 	watchers watchers
 
@@ -57,6 +58,7 @@ func (s *State) Apply(f *segment.Footer, entries []segment.Entry) error {
 	s.head = f.Header
 	if len(changes) > 0 {
 		s.listing = nil
+		s.version++
 		s.placements.follow(f.Header.Seq, changes, s.img)
 	}
 	s.watchers.wake()
@@ -108,6 +110,13 @@ func (s *State) Head() uint64 {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return s.head.Seq
+}
+
+// Version changes with every change of a topic, and now and then without one.
+func (s *State) Version() uint64 {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.version
 }
 
 // Level is the feature level in force, 0 before it was first set.

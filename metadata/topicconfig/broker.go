@@ -18,6 +18,7 @@ type BrokerSettings struct {
 	ReplicationFactor int16  // returned for such a topic
 	MaxRequestBytes   int32  // of one request frame
 	OffsetsRetention  int32  // of committed group offsets, in minutes
+	FetchSessions     int32  // kept at once
 	Store             string // where the records are
 }
 
@@ -74,6 +75,7 @@ func nodeConfigs(s BrokerSettings) []BrokerConfig {
 		str("log.dirs", s.Store, "", "the bucket, which all nodes share", "the bucket is chosen once, with --bucket"),
 		{"log.retention.hours", Int, "-1", true, "hours records are kept; log.retention.ms counts", "set retention.ms on the topics"},
 		{"log.retention.minutes", Int, "-1", true, "minutes records are kept; log.retention.ms counts", "set retention.ms on the topics"},
+		integer("max.incremental.fetch.session.cache.slots", int64(s.FetchSessions), 1000, "fetch sessions kept at once", restart("fetch-sessions")),
 		integer("node.id", int64(s.NodeID), -1, "this node's id, assigned by the metadata journal", assigned),
 		integer("num.partitions", int64(s.Partitions), 1, "partitions of topics created without a count", restart("default-partitions")),
 		integer("offsets.retention.minutes", int64(s.OffsetsRetention), 10080, "how long offsets of an empty group are kept", restart("offsets-retention")),

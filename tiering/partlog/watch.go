@@ -36,8 +36,8 @@ func (s *State) Watch(keys []Key, wake chan<- struct{}) (cancel func()) {
 	return func() { s.waiters.remove(keys, w) }
 }
 
-// Attach has w notified of what Watch announces of one partition, until Detach is called
-// with the same w. It is for watchers that stay for long.
+// Attach has w notified of the moves of one partition, those that Watch announces, until
+// Detach is called with the same w. It is for watchers that stay for long.
 func (s *State) Attach(k Key, w Watcher) { s.waiters.add([]Key{k}, w) }
 
 // Detach ends Attach. One notification may be under way when it is called.

@@ -79,6 +79,7 @@ type Serve struct {
 	MaxConnections           int
 	MaxConnectionsPerAddress int
 	RequestMemory            int64 // bytes of requests in progress at once
+	FetchSessions            int   // fetch sessions kept at once
 	CacheBytes               int64 // bytes of the cache
 	ReplayGets               int   // GETs of reads far from the tail under way at once
 	TailBytes                int64 // bytes of just flushed records kept in memory

@@ -86,6 +86,7 @@ var samples = map[string][3]string{
 	"max-connections":               {"1", "2", "3"},
 	"max-connections-per-address":   {"1", "2", "3"},
 	"request-memory":                {"100MiB", "200MB", "1GiB"},
+	"fetch-sessions":                {"0", "1", "100000"},
 	"cache-bytes":                   {"16MiB", "17MiB", "1TiB"},
 	"replay-gets":                   {"1", "8", "1000"},
 	"tail-bytes":                    {"1MiB", "2MiB", "3MiB"},
@@ -153,7 +154,7 @@ func TestDefaults(t *testing.T) {
 		AutoCreateTopics: true, DefaultPartitions: 1, MaxConnections: 10_000,
 		OffsetsRetention: 7 * 24 * time.Hour, GroupInitialDelay: 3 * time.Second, GroupMinSession: 6 * time.Second, GroupMaxSession: 30 * time.Minute,
 		GroupMaxSize: 1000, MaxConnectionsPerAddress: 5000,
-		RequestMemory: 256 << 20, CacheBytes: 512 << 20, ReplayGets: 16, TailBytes: 64 << 20, WALMaxBytes: 10 << 30,
+		RequestMemory: 256 << 20, FetchSessions: 1000, CacheBytes: 512 << 20, ReplayGets: 16, TailBytes: 64 << 20, WALMaxBytes: 10 << 30,
 		LogLevel: slog.LevelInfo, LogFormat: config.LogText,
 	}
 	if got := (sources{}).mustLoad(t).Serve; !reflect.DeepEqual(got, want) {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/varvelog/varve/cmd/internal/kafka/listener"
 	"github.com/varvelog/varve/fetch"
+	"github.com/varvelog/varve/fetch/session"
 	"github.com/varvelog/varve/metadata"
 	"github.com/varvelog/varve/tiering/batch"
 	"github.com/varvelog/varve/tiering/partlog"
@@ -23,10 +24,10 @@ import (
 //	v5     log start offset (KIP-107)
 //	v6     KAFKA_STORAGE_ERROR may be answered; it becomes
 //	       NOT_LEADER_OR_FOLLOWER before (KIP-112)
-//	v7     sessions (KIP-227): there are none. A request with epoch 0 or -1 is a full
-//	       one, whatever session it names. Any other continues a session, and is
-//	       answered that the session is not known. Session id 0 in answers keeps
-//	       clients on full requests; forgotten topics mean nothing without a session
+//	v7     sessions (KIP-227). A request with epoch 0 or -1 is a full one, and closes
+//	       the session that it names, if there is one. Epoch 0 opens a session, and
+//	       session id 0 in the answer says that there is no room for it. Any other
+//	       epoch continues a session: see runIncremental
 //	v9     the client's leader epoch (KIP-320)
 //	v10    zstd (KIP-110)
 //	v11    rack and preferred read replica (KIP-392); -1 is answered
@@ -56,17 +57,11 @@ func init() {
 // The first versions of Fetch with these features.
 const (
 	fetchStorageError = 6
+	fetchSessions     = 7
 	fetchZstd         = 10
 	fetchFlexible     = 12
 	fetchTopicIDs     = 13
 	fetchLeaders      = 16
-)
-
-// The session epochs of requests that do not depend on earlier ones: to open a
-// session, and to close one or do without (KIP-227).
-const (
-	sessionInitial = 0
-	sessionFinal   = -1
 )
 
 // shortPoll is how long a poll may wait without an offer to free its memory.
@@ -91,7 +86,7 @@ type fetching struct {
 }
 
 type fetchSlot struct {
-	topic *metadata.Topic
+	topic *metadata.Topic // nil if it is not known
 	out   *fetchedPartition
 }
 
@@ -112,28 +107,38 @@ func (s *readService) beginFetch(ctx context.Context, r *listener.Request) {
 
 func (f *fetching) run() {
 	f.answer = fetchAnswer{version: f.request.Version, readCommitted: f.body.IsolationLevel == readCommitted}
-	if f.body.SessionEpoch != sessionInitial && f.body.SessionEpoch != sessionFinal {
-		f.answer.code = f.code.note(kerr.FetchSessionIDNotFound.Code)
-		f.reply()
+	if f.request.Version >= fetchSessions && !session.Full(f.body.SessionEpoch) {
+		f.runIncremental()
 		return
 	}
+	opens := false
+	if f.request.Version >= fetchSessions {
+		f.service.sessions.close(f.request.Client, f.body.SessionID)
+		opens = f.body.SessionEpoch == session.Initial
+	}
 	f.plan()
-	results, release := f.poll()
+	results, release := f.poll(f.request.Waits())
 	defer release()
 	for i, slot := range f.slots {
 		f.fill(slot, results[i])
 	}
-	if f.request.Waits().Err() != nil && f.failed() {
-		f.request.HangUp(listener.ErrStopping) // cut short: there may have been more
+	if f.cutShort() {
+		f.request.HangUp(listener.ErrStopping)
 		return
+	}
+	if opens {
+		f.openSession()
 	}
 	f.reply()
 	f.request.AwaitWritten() // the records must stay until they are written
 }
 
-// poll reads. A long poll ends early if other requests need its memory.
-func (f *fetching) poll() (results []fetch.Result, release func()) {
-	reader, waits := f.service.reader, f.request.Waits()
+// cutShort reports whether there may be more records than the answer has.
+func (f *fetching) cutShort() bool { return f.request.Waits().Err() != nil && f.failed() }
+
+// poll reads until waits ends. A long poll ends early if other requests need its memory.
+func (f *fetching) poll(waits context.Context) (results []fetch.Result, release func()) {
+	reader := f.service.reader
 	if f.ask.MaxWait <= shortPoll {
 		return reader.Fetch(waits, f.ask)
 	}
@@ -161,17 +166,22 @@ func (f *fetching) reply() {
 // plan prepares the answer and the request to the reader.
 func (f *fetching) plan() {
 	f.answer.topics = make([]fetchedTopic, len(f.body.Topics))
-	f.ask = fetch.Request{
-		OnShort:  f.request.FreeAnswers,
-		MinBytes: max(0, f.body.MinBytes),
-		MaxBytes: min(max(0, f.body.MaxBytes), f.service.maxBytes),
-		MaxWait:  min(time.Duration(max(0, f.body.MaxWaitMillis))*time.Millisecond, maxFetchWait),
-	}
+	f.ask = f.limits()
 	for i := range f.body.Topics {
 		f.planTopic(&f.body.Topics[i], &f.answer.topics[i])
 	}
 	if f.failed() || len(f.slots) == 0 {
 		f.ask.MaxWait = 0
+	}
+}
+
+// limits returns the request to the reader, without partitions.
+func (f *fetching) limits() fetch.Request {
+	return fetch.Request{
+		OnShort:  f.request.FreeAnswers,
+		MinBytes: max(0, f.body.MinBytes),
+		MaxBytes: min(max(0, f.body.MaxBytes), f.service.maxBytes),
+		MaxWait:  min(time.Duration(max(0, f.body.MaxWaitMillis))*time.Millisecond, maxFetchWait),
 	}
 }
 
@@ -221,7 +231,7 @@ func (f *fetching) fillError(slot fetchSlot, err error) {
 		code = kerr.NotLeaderForPartition.Code
 	}
 	out.code = f.code.note(code)
-	if f.request.Version >= fetchLeaders && (code == kerr.NotLeaderForPartition.Code || code == kerr.FencedLeaderEpoch.Code) {
+	if slot.topic != nil && f.request.Version >= fetchLeaders && (code == kerr.NotLeaderForPartition.Code || code == kerr.FencedLeaderEpoch.Code) {
 		if l, ok := f.service.leaderOf(slot.topic, out.index); ok {
 			out.leader, out.leaderEpoch = l.node.ID, l.epoch
 			f.answer.addNode(l.node)

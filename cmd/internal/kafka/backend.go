@@ -53,6 +53,8 @@ type Backend struct {
 	Size func(t *metadata.Topic, partition int32) (int64, bool)
 	// Reader reads every partition this node can serve.
 	Reader Reader
+	// Sessions may be nil: then every Fetch is a full one.
+	Sessions *FetchSessions
 	// Groups is the coordinators of consumer groups.
 	Groups Groups
 	// Now is the clock for timestamps.
@@ -85,6 +87,8 @@ type Topics interface {
 	TopicByID(id segment.ID) (*metadata.Topic, bool)
 	// Topics lists the topics, sorted by name, without those being deleted.
 	Topics() []*metadata.Topic
+	// Version changes with every change of a topic.
+	Version() uint64
 }
 
 // Appender is the leader of a journal: an *ingest.Leader.
@@ -156,7 +160,7 @@ func (r reads) Offsets() Offsets { return r.Reader.Offsets() }
 func (b Backend) validate() error {
 	if b.ClusterID == "" || b.NodeID == nil || b.Controller == nil || b.Brokers == nil || b.Topics == nil ||
 		b.Placement == nil || b.Deposed == nil || b.Admin == nil || b.Appender == nil || b.BrokerConfigs == nil || b.Store == "" || b.Size == nil || b.Reader == nil || b.Groups == nil || b.Now == nil {
-		return errors.New("incomplete backend: only Metrics and Log may be left out")
+		return errors.New("incomplete backend: only Sessions, Metrics and Log may be left out")
 	}
 	return nil
 }

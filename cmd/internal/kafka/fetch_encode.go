@@ -32,6 +32,7 @@ import (
 type fetchAnswer struct {
 	version       int16
 	code          int16
+	session       int32
 	readCommitted bool
 	topics        []fetchedTopic
 	nodes         []Broker // of the leaders named
@@ -89,7 +90,7 @@ func (a *fetchAnswer) encode(head []byte) net.Buffers {
 	e.int32(0) // throttle
 	if a.version >= 7 {
 		e.int16(a.code)
-		e.int32(0) // session id
+		e.int32(a.session)
 	}
 	e.length(len(a.topics))
 	for i := range a.topics {

@@ -80,6 +80,10 @@ func (g *gate) topic(by *listener.Client, op operation, ref topicRef) (*metadata
 	return g.named(ref.name)
 }
 
+// version changes whenever topic may answer otherwise than before. Answers of topic that
+// are kept must be asked for again then.
+func (g *gate) version() uint64 { return g.topics.Version() }
+
 // clusterTopic finds a topic for a client that may do op to the cluster, and so to it.
 func (g *gate) clusterTopic(by *listener.Client, op operation, name string) (*metadata.Topic, error) {
 	if err := g.cluster(by, op); err != nil {

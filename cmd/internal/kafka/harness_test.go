@@ -38,6 +38,8 @@ type cluster struct {
 	deposed    atomic.Bool
 
 	mu      sync.Mutex
+	version uint64 // of the topics
+	created int    // topics so far
 	topics  []*metadata.Topic
 	logs    map[partlog.Key]*memLog
 	changed chan struct{} // closed and renewed at each append
@@ -99,6 +101,12 @@ func (c *cluster) TopicByID(id segment.ID) (*metadata.Topic, bool) {
 	return nil, false
 }
 
+func (c *cluster) Version() uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.version
+}
+
 func (c *cluster) Topics() []*metadata.Topic {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -151,8 +159,10 @@ func (c *cluster) createLocked(nt metadata.NewTopic, validateOnly bool) (*metada
 	if validateOnly {
 		return t, nil
 	}
-	t.ID = segment.ID{0: 0xAB, 15: byte(len(c.topics) + 1)}
+	c.created++
+	t.ID = segment.ID{0: 0xAB, 14: byte(c.created >> 8), 15: byte(c.created)}
 	c.topics = append(c.topics, t)
+	c.version++
 	for i := range t.Partitions {
 		c.logs[partlog.Key{Topic: t.ID, Index: int32(i)}] = &memLog{}
 	}
@@ -166,6 +176,7 @@ func (c *cluster) DeleteTopics(_ context.Context, ids []segment.ID) []error {
 	for i, id := range ids {
 		before := len(c.topics)
 		c.topics = slices.DeleteFunc(slices.Clone(c.topics), func(t *metadata.Topic) bool { return t.ID == id })
+		c.version++
 		if len(c.topics) == before {
 			out[i] = metadata.ErrUnknownTopic
 		}
@@ -188,6 +199,7 @@ func (c *cluster) replaceLocked(name string, change func(t *metadata.Topic) erro
 	}
 	c.topics = slices.Clone(c.topics)
 	c.topics[i] = &t
+	c.version++
 	return nil
 }
 
@@ -333,11 +345,22 @@ func (c *cluster) Fetch(ctx context.Context, req fetch.Request) ([]fetch.Result,
 	}
 }
 
+// standingSlots is the most partitions of a Standing that readLocked looks for.
+const standingSlots = 200
+
+// readLocked reads all partitions, also all of a Standing.
 func (c *cluster) readLocked(req fetch.Request) ([]fetch.Result, int) {
-	out := make([]fetch.Result, len(req.Partitions))
+	parts, slots := req.Partitions, make([]int32, len(req.Partitions))
+	for slot := int32(0); slot < standingSlots && req.Standing != nil; slot++ {
+		if p, ok := req.Standing.At(slot); ok {
+			parts, slots = append(parts, p), append(slots, slot)
+		}
+	}
+	out := make([]fetch.Result, len(parts))
 	size := 0
-	for i, p := range req.Partitions {
+	for i, p := range parts {
 		log := c.logs[p.Key]
+		out[i].Slot = slots[i]
 		out[i].HighWatermark, out[i].LogStart, out[i].Epoch = log.end, log.start, c.place.Epoch
 		if p.Offset > log.end || p.Offset < log.start {
 			out[i].Err = fetch.ErrOutOfRange
@@ -390,8 +413,8 @@ func (c *cluster) backend() Backend {
 			}
 			return c
 		},
-		Reader: c,
-		Store:  "memory://", Size: c.size,
+		Reader: c, Sessions: NewFetchSessions(100, 1<<20, func() time.Time { return c.now }),
+		Store: "memory://", Size: c.size,
 		Groups: c.groups,
 		BrokerConfigs: func() []topicconfig.BrokerConfig {
 			return topicconfig.Broker(topicconfig.BrokerSettings{NodeID: testNode, Partitions: 1, ReplicationFactor: 1, AutoCreateTopics: true})

@@ -111,7 +111,7 @@ func TestFetchIsFullByItsSessionEpoch(t *testing.T) {
 					t.Errorf("v%d, session %d, epoch %d: error %d, %d topics", version, id, epoch, resp.ErrorCode, len(resp.Topics))
 				case !full && (resp.ErrorCode != kerr.FetchSessionIDNotFound.Code || len(resp.Topics) > 0):
 					t.Errorf("v%d, session %d, epoch %d: error %d, %d topics", version, id, epoch, resp.ErrorCode, len(resp.Topics))
-				case resp.SessionID != 0:
+				case (resp.SessionID != 0) != (epoch == 0):
 					t.Errorf("v%d, session %d, epoch %d: got session %d", version, id, epoch, resp.SessionID)
 				}
 				if resp.ErrorCode == 0 {
@@ -188,20 +188,6 @@ func TestFencedFetchNamesTheLeader(t *testing.T) {
 		if named != (version >= 16) {
 			t.Errorf("v%d: leader %+v, brokers %+v", version, p.CurrentLeader, resp.Brokers)
 		}
-	}
-}
-
-func TestFetchSessionsAreNotFound(t *testing.T) {
-	c := newCluster()
-	topic := c.addTopic(t, "events", 1, nil)
-	cl := start(t, c, Config{}, c.backend()).dial(t)
-	req := sample(1, 12, topic).(*kmsg.FetchRequest)
-	if resp := cl.ask(req).(*kmsg.FetchResponse); resp.ErrorCode != 0 || resp.SessionID != 0 {
-		t.Errorf("new session: %+v", resp)
-	}
-	req.SessionID, req.SessionEpoch = 5, 1
-	if resp := cl.ask(req).(*kmsg.FetchResponse); resp.ErrorCode != kerr.FetchSessionIDNotFound.Code || len(resp.Topics) != 0 {
-		t.Errorf("unknown session: %+v", resp)
 	}
 }
 

@@ -69,6 +69,7 @@ type readService struct {
 	codes
 	gate      *gate
 	reader    Reader
+	sessions  *FetchSessions
 	leaderOf  func(t *metadata.Topic, partition int32) (leader, bool)
 	maxBytes  int32               // of the records of one Fetch answer
 	lookingUp *semaphore.Weighted // partitions of ListOffsets
@@ -134,7 +135,7 @@ func newServices(config Config, b Backend, g *gate, complaints *listener.Complai
 			producerIDs: b.Admin, now: b.Now, walk: room,
 		},
 		reading: &readService{
-			codes: c, gate: g, reader: b.Reader, leaderOf: t.leaderOf, maxBytes: config.FetchMaxBytes,
+			codes: c, gate: g, reader: b.Reader, sessions: b.Sessions, leaderOf: t.leaderOf, maxBytes: config.FetchMaxBytes,
 			lookingUp: semaphore.NewWeighted(allLookups),
 		},
 		topics:   &topicService{codes: c, topology: t, gate: g, autoCreate: config.AutoCreateTopics, admin: b.Admin},

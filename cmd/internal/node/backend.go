@@ -53,11 +53,22 @@ func (n *node) kafkaBackend(reader *fetch.Reader, groups kafka.Groups) kafka.Bac
 		Store:         n.store.String(),
 		Size:          n.size,
 		Reader:        kafka.Reads(reader),
+		Sessions:      n.fetchSessions(),
 		Groups:        groups,
 		Now:           time.Now,
 		Metrics:       n.metrics,
 		Log:           n.log,
 	}
+}
+
+// sessionShare is the divisor for the part of the request memory that fetch sessions may
+// take: the parts of the listener leave as much.
+const sessionShare = 16
+
+func (n *node) fetchSessions() *kafka.FetchSessions {
+	sessions := kafka.NewFetchSessions(n.cfg.FetchSessions, n.cfg.RequestMemory/sessionShare, time.Now)
+	n.metrics.fetchSessions(sessions.Use)
+	return sessions
 }
 
 func (n *node) brokerSettings() topicconfig.BrokerSettings {
@@ -66,7 +77,8 @@ func (n *node) brokerSettings() topicconfig.BrokerSettings {
 		NodeID: n.id, Rack: n.cfg.Rack,
 		Listeners: "PLAINTEXT://" + n.cfg.Listen, Advertised: "PLAINTEXT://" + advertised,
 		AutoCreateTopics: n.cfg.AutoCreateTopics, Partitions: n.cfg.DefaultPartitions, ReplicationFactor: 1,
-		MaxRequestBytes: maxRequestBytes, OffsetsRetention: int32(n.cfg.OffsetsRetention / time.Minute), Store: n.store.String(),
+		MaxRequestBytes: maxRequestBytes, OffsetsRetention: int32(n.cfg.OffsetsRetention / time.Minute),
+		FetchSessions: int32(n.cfg.FetchSessions), Store: n.store.String(),
 	}
 }
 

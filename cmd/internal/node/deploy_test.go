@@ -28,6 +28,7 @@ func registered(t *testing.T) map[string]bool {
 	m.groups(nil, nil)
 	m.replays(nil)
 	m.damage(nil)
+	m.fetchSessions(nil)
 	m.requestMemory(func() []listener.PartUse { return []listener.PartUse{{Part: "small_frames"}} })
 	descriptions := make(chan *prometheus.Desc)
 	go func() {

@@ -14,6 +14,7 @@ import (
 	"github.com/varvelog/varve/cmd/internal/kafka/listener"
 	"github.com/varvelog/varve/fetch"
 	"github.com/varvelog/varve/fetch/cache"
+	"github.com/varvelog/varve/fetch/session"
 	"github.com/varvelog/varve/ingest"
 	"github.com/varvelog/varve/metadata/announce"
 	"github.com/varvelog/varve/tiering/buffer"
@@ -210,6 +211,14 @@ func (m *metrics) requestMemory(memory func() []listener.PartUse) {
 		m.gauge("varve_request_memory_bytes", "Memory taken by requests, by part.", label, func() float64 { return float64(memory()[p].Taken) })
 		m.gauge("varve_request_memory_waiting", "Requests that wait for memory, by part.", label, func() float64 { return float64(memory()[p].Waiting) })
 	}
+}
+
+// fetchSessions shows the fetch sessions, under Kafka's names.
+func (m *metrics) fetchSessions(use func() session.Use) {
+	m.gauge("varve_incremental_fetch_sessions", "Fetch sessions (Kafka's NumIncrementalFetchSessions).", nil, func() float64 { return float64(use().Sessions) })
+	m.gauge("varve_incremental_fetch_partitions_cached", "Partitions in fetch sessions (Kafka's NumIncrementalFetchPartitionsCached).", nil, func() float64 { return float64(use().Partitions) })
+	m.gauge("varve_incremental_fetch_session_bytes", "Memory taken by fetch sessions.", nil, func() float64 { return float64(use().Bytes) })
+	m.counter("varve_incremental_fetch_session_evictions_total", "Fetch sessions dropped for others (Kafka's IncrementalFetchSessionEvictionsPerSec).", nil, func() float64 { return float64(use().Evictions) })
 }
 
 func (m *metrics) bus(b *announce.NATS) {
