@@ -91,14 +91,32 @@ func testStore(ctx context.Context, store objstore.Store) error {
 	return nil
 }
 
+// progressEvery is the time between two lines about a probe that is slow.
+const progressEvery = time.Second
+
+// probe tests the store, and logs how far it is.
+func probe(ctx context.Context, store objstore.Store, log *slog.Logger) error {
+	log.Info("new bucket: testing whether the store can keep data safe, with 580 small requests", "bucket", store.String())
+	began := time.Now()
+	logged := began
+	err := objstore.Probe(ctx, store, segment.ProbePrefix, objstore.Quick, func(s objstore.Step) {
+		level := slog.LevelDebug
+		if now := time.Now(); now.Sub(logged) >= progressEvery {
+			level, logged = slog.LevelInfo, now
+		}
+		log.Log(ctx, level, "testing the store", "step", s.Name, "done", s.Done, "total", s.Total)
+	})
+	if err == nil {
+		log.Info("the store passed the test", "took", time.Since(began).Round(time.Millisecond))
+	}
+	return err
+}
+
 // create probes the store and writes the root object. The first writer
 // wins. All others adopt its object, even if an earlier attempt of this very
 // call wrote it.
 func create(ctx context.Context, store objstore.Store, log *slog.Logger) (segment.Cluster, error) {
-	log.Info("new bucket: testing whether the store can keep data safe", "bucket", store.String())
-	if err := objstore.Probe(ctx, store, segment.ProbePrefix, func(s objstore.Step) {
-		log.Debug("store test", "step", s.Name, "done", s.Done, "total", s.Total)
-	}); err != nil {
+	if err := probe(ctx, store, log); err != nil {
 		return segment.Cluster{}, fmt.Errorf("test bucket %s: %w", store, err)
 	}
 	c := segment.Cluster{ID: segment.NewID(), Format: metadata.SupportedLevel, Window: window, CreatedMs: time.Now().UnixMilli()}

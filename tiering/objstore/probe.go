@@ -15,22 +15,15 @@ import (
 // kept there. Any other error of a probe leaves the question open.
 var ErrUnsafe = errors.New("varve cannot keep data safe on this store")
 
-// The size of the full probe. Two-pool MinIO lets about half of all sequential
-// second creates pass, other stores only racing ones.
 const (
-	probeKeys    = 50 // of each kind of test
-	probeWriters = 32 // racing for each key
-	probeLarge   = 8 << 20
-
-	probeParallel = 8 // tests of a step under way at once
+	probeLarge = 8 << 20
 
 	// A test that ended undecided (ErrConflict, no answer, a busy store) is made
 	// again this often, with another key: a request of the first may land late.
 	probeAttempts = 5
 	probePause    = 100 * time.Millisecond
 	// Bytes that were damaged on the way are read this often.
-	probeReads   = 5
-	probeCleanup = 10 * time.Second
+	probeReads = 5
 )
 
 // Step is a part of the probe: Done of Total keys have passed it.
@@ -41,34 +34,36 @@ type Step struct {
 
 // Probe tests varve's assumptions about a store. Creating an object fails when there is
 // one, also when many writers try at once. A new object can be read and listed at once,
-// and a missing one reads as missing. It makes some 2,100 small requests below prefix,
-// under a random name, and removes the objects that it created, as far as it can. It
+// and a missing one reads as missing. It makes small objects below prefix, under a random
+// name, and removes them, as far as it can, and those that earlier probes left behind. It
 // reports each step to progress, which may be nil, on the caller's goroutine.
 //
 // The error wraps ErrUnsafe when the store failed a test. A pass proves nothing about a
 // store under failures; a failure is final.
-func Probe(ctx context.Context, store Store, prefix string, progress func(Step)) error {
+func Probe(ctx context.Context, store Store, prefix string, e Effort, progress func(Step)) error {
 	if progress == nil {
 		progress = func(Step) {}
 	}
-	p := newProber(store, prefix)
+	p := newProber(store, prefix, e)
 	err := p.run(ctx, []probeStep{
 		{"a missing object reads as missing", 1, p.missing},
-		{"an object can be created once", probeKeys, p.createTwice},
-		{"racing creators have one winner", probeKeys, p.race},
-		{"a deleted object can be created again", probeKeys / 10, p.recreate},
+		{"an object can be created once", p.size.twice, p.createTwice},
+		{"racing creators have one winner", p.size.races, p.race},
+		{"a deleted object can be created again", p.size.recreated, p.recreate},
 		{"a large object is read as it was written", 1, p.large},
 		{"new objects are listed in order", 1, p.list},
 	}, progress)
-	return p.finish(ctx, err)
+	p.tidy(ctx, prefix)
+	return err
 }
 
 // CreateTwice is the part of Probe that is cheap enough for every start: one
 // missing object must read as missing, and be created once but not twice.
 func CreateTwice(ctx context.Context, store Store, prefix string) error {
-	p := newProber(store, prefix)
-	err := p.run(ctx, []probeStep{{"an object can be created once", 1, p.createTwice}}, func(Step) {})
-	return p.finish(ctx, err)
+	p := newProber(store, prefix, once)
+	err := p.run(ctx, []probeStep{{"an object can be created once", p.size.twice, p.createTwice}}, func(Step) {})
+	p.tidy(ctx, "")
+	return err
 }
 
 type probeStep struct {
@@ -81,15 +76,19 @@ type probeStep struct {
 type prober struct {
 	store  Store
 	prefix string
+	size   probeSize
+	racing chan struct{} // full while as many races as may be are under way
 
 	mu struct {
 		sync.Mutex
 		created map[string]bool
+		now     time.Time // of the store: when the last object that was listed was made
 	}
 }
 
-func newProber(store Store, prefix string) *prober {
-	p := &prober{store: store, prefix: prefix + "/" + rand.Text()}
+func newProber(store Store, prefix string, e Effort) *prober {
+	p := &prober{store: store, prefix: prefix + "/" + rand.Text(), size: probeSizes[e]}
+	p.racing = make(chan struct{}, p.size.racing)
 	p.mu.created = map[string]bool{}
 	return p
 }
@@ -117,7 +116,7 @@ func (p *prober) run(ctx context.Context, steps []probeStep, progress func(Step)
 // The channel gets the outcome of each.
 func (p *prober) start(ctx context.Context, step probeStep, prefix string) <-chan error {
 	done := make(chan error, step.keys)
-	slots := make(chan struct{}, probeParallel)
+	slots := make(chan struct{}, p.size.parallel)
 	for k := range step.keys {
 		go func() { // ends before its outcome is received, and run receives all
 			slots <- struct{}{}
@@ -151,21 +150,6 @@ func pause(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-}
-
-// finish removes the objects of the probe, and returns err. An object that cannot be
-// removed does no harm; an interrupted probe still tries for a while.
-func (p *prober) finish(ctx context.Context, err error) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), probeCleanup)
-	defer cancel()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for key := range p.mu.created {
-		if p.store.Delete(ctx, key) != nil && ctx.Err() != nil {
-			break
-		}
-	}
-	return err
 }
 
 // advise adds a remedy to errors that have nothing to do with safety.
@@ -245,7 +229,7 @@ func (p *prober) agrees(ctx context.Context, key string, want []byte, what strin
 
 // written reports whether a writer of the probe may have written b at key.
 func written(key string, b []byte) bool {
-	for w := range probeWriters + 1 {
+	for w := range maxWriters {
 		if bytes.Equal(b, probeData(key, w)) {
 			return true
 		}
@@ -273,12 +257,14 @@ func (p *prober) createTwice(ctx context.Context, key string) error {
 	if err := p.missing(ctx, key); err != nil {
 		return err
 	}
-	first, second := probeData(key, 1), probeData(key, 2)
+	first := probeData(key, 1)
 	if err := p.createNew(ctx, key, first); err != nil {
 		return err
 	}
-	if err := p.refused(ctx, key, second); err != nil {
-		return err
+	for i := range p.size.seconds {
+		if err := p.refused(ctx, key, probeData(key, 2+i)); err != nil {
+			return err
+		}
 	}
 	return p.expect(ctx, key, first)
 }
@@ -352,6 +338,7 @@ func (p *prober) list(ctx context.Context, key string) error {
 	slices.Sort(want)
 	err := p.store.List(ctx, key+"/", "", func(info Info) error {
 		got = append(got, info.Key)
+		p.listed(info)
 		return nil
 	})
 	if err != nil {

@@ -25,9 +25,11 @@ func (p *prober) race(ctx context.Context, key string) error {
 	return p.refused(ctx, key, probeData(key, len(errs)))
 }
 
-// createAtOnce returns the answer that each of probeWriters writers got.
+// createAtOnce returns the answer that each of the writers got.
 func (p *prober) createAtOnce(ctx context.Context, key string) []error {
-	errs := make([]error, probeWriters)
+	p.racing <- struct{}{}
+	defer func() { <-p.racing }()
+	errs := make([]error, p.size.writers)
 	start := make(chan struct{})
 	var ready, done sync.WaitGroup
 	for w := range errs {

@@ -23,7 +23,7 @@ func TestProbePassesAndLeavesNothing(t *testing.T) {
 		}
 		seen := map[string]objstore.Step{}
 		progress := func(s objstore.Step) { seen[s.Name] = s }
-		if err := objstore.Probe(t.Context(), store, "probe", progress); err != nil {
+		if err := objstore.Probe(t.Context(), store, "probe", objstore.Quick, progress); err != nil {
 			t.Errorf("%s: %v", store, err)
 		}
 		if err := objstore.CreateTwice(t.Context(), store, "probe"); err != nil {
@@ -139,7 +139,7 @@ func TestProbeFindsAnUnsafeStore(t *testing.T) {
 		t.Run(f.name, func(t *testing.T) {
 			var store *mem.Store
 			store = mem.New(nil, func(c mem.Call) mem.Action { return f.fault(store, c) })
-			err := objstore.Probe(t.Context(), store, "probe", nil)
+			err := objstore.Probe(t.Context(), store, "probe", objstore.Quick, nil)
 			if !errors.Is(err, objstore.ErrUnsafe) || !strings.Contains(err.Error(), f.says) {
 				t.Errorf("Probe: %v", err)
 			}
@@ -167,7 +167,7 @@ func TestProbeReadsAgainWhatWasDamagedOnTheWay(t *testing.T) {
 			damaged[c.Key]++
 			return mem.BitFlipped(100)
 		})
-		if err := objstore.Probe(t.Context(), store, "probe", nil); err != nil || len(damaged) == 0 {
+		if err := objstore.Probe(t.Context(), store, "probe", objstore.Quick, nil); err != nil || len(damaged) == 0 {
 			t.Errorf("%s, %d objects damaged: %v", op, len(damaged), err)
 		}
 	}
@@ -190,7 +190,7 @@ func TestProbeSaysWhatToDoAboutMissingKeysThatAreErrors(t *testing.T) {
 			return mem.Action{}
 		})
 		for name, err := range map[string]error{
-			"Probe":       objstore.Probe(t.Context(), store, "probe", nil),
+			"Probe":       objstore.Probe(t.Context(), store, "probe", objstore.Quick, nil),
 			"CreateTwice": objstore.CreateTwice(t.Context(), store, "probe"),
 		} {
 			if !errors.Is(err, c.err) || !strings.Contains(err.Error(), c.says) || errors.Is(err, objstore.ErrUnsafe) {
@@ -217,7 +217,7 @@ func TestProbeBearsLosersThatGetConflictsAndABusyStore(t *testing.T) {
 		}
 		return mem.Action{}
 	})
-	if err := objstore.Probe(t.Context(), store, "probe", nil); err != nil {
+	if err := objstore.Probe(t.Context(), store, "probe", objstore.Quick, nil); err != nil {
 		t.Error(err)
 	}
 	if busy != 3 {
@@ -228,7 +228,7 @@ func TestProbeBearsLosersThatGetConflictsAndABusyStore(t *testing.T) {
 func TestProbeIsUndecidedWhenTheStoreDoesNotAnswer(t *testing.T) {
 	errDown := errors.New("no route to host")
 	store := mem.New(nil, func(mem.Call) mem.Action { return mem.FailBefore(errDown) })
-	err := objstore.Probe(t.Context(), store, "probe", nil)
+	err := objstore.Probe(t.Context(), store, "probe", objstore.Quick, nil)
 	if !errors.Is(err, errDown) || errors.Is(err, objstore.ErrUnsafe) {
 		t.Errorf("error %v", err)
 	}
@@ -237,7 +237,7 @@ func TestProbeIsUndecidedWhenTheStoreDoesNotAnswer(t *testing.T) {
 func TestProbeEndsWithItsContextAndStillCleansUp(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	store := mem.New(nil, nil)
-	err := objstore.Probe(ctx, store, "probe", func(s objstore.Step) {
+	err := objstore.Probe(ctx, store, "probe", objstore.Quick, func(s objstore.Step) {
 		if s.Done == 10 {
 			cancel()
 		}
@@ -266,7 +266,7 @@ func TestProbeDeletesOnlyWhatItCreated(t *testing.T) {
 		created[c.Key] = created[c.Key] || c.Op == objstore.OpCreate
 		return mem.Action{}
 	})
-	if err := objstore.Probe(t.Context(), store, "probe", nil); err == nil {
+	if err := objstore.Probe(t.Context(), store, "probe", objstore.Quick, nil); err == nil {
 		t.Error("no error")
 	}
 	if n := store.Calls(objstore.OpDelete); n == 0 {

@@ -40,7 +40,7 @@ func TestStoreKeepsTheContractOnMinIO(t *testing.T) {
 
 func TestProbePassesOnMinIO(t *testing.T) {
 	s := openMinIO(t)
-	if err := objstore.Probe(t.Context(), s, "probe", nil); err != nil {
+	if err := objstore.Probe(t.Context(), s, "probe", objstore.Thorough, nil); err != nil {
 		t.Error(err)
 	}
 	if err := objstore.CreateTwice(t.Context(), s, "probe"); err != nil {
