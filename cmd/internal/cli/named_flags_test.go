@@ -143,7 +143,7 @@ func TestFlagsThatTextsNameExist(t *testing.T) {
 		}
 		checkCommandLines(t, root, name, string(text))
 		for _, f := range regexp.MustCompile("`--([a-z-]+)").FindAllStringSubmatch(string(text), -1) {
-			if !slices.Contains(append(all, "store-delay", "peer"), f[1]) { // of testenv/bench
+			if !slices.Contains(append(all, "store-delay", "stores", "peer"), f[1]) { // of testenv/bench
 				t.Errorf("%s: there is no flag --%s", name, f[1])
 			}
 		}
