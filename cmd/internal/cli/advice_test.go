@@ -19,7 +19,7 @@ import (
 var saidElsewhere = []*kerr.Error{
 	kerr.InvalidRequest, kerr.InvalidConfig, kerr.InvalidPartitions, kerr.InvalidReplicaAssignment, // the broker
 	kerr.TopicAlreadyExists, kerr.OffsetOutOfRange, kerr.NonEmptyGroup, kerr.GroupIDNotFound, // the command
-	kerr.FencedLeaderEpoch, kerr.UnknownLeaderEpoch, kerr.FetchSessionIDNotFound, // the client
+	kerr.FencedLeaderEpoch, kerr.UnknownLeaderEpoch, kerr.FetchSessionIDNotFound, kerr.InvalidFetchSessionEpoch, kerr.FetchSessionTopicIDError, // the client
 	kerr.MemberIDRequired, kerr.IllegalGeneration, kerr.UnknownMemberID, kerr.RebalanceInProgress,
 	kerr.TransactionalIDAuthorizationFailed, kerr.InvalidTxnState, kerr.UnsupportedEndpointType, // no command asks for
 	kerr.SecurityDisabled, kerr.ElectionNotNeeded, kerr.InvalidRequiredAcks,
