@@ -49,13 +49,15 @@ func (a *answers) wasSynced(lsn uint64) {
 	a.onSync.release(a.safeLocally())
 }
 
-// wasCommitted: the bucket has everything up to lsn. Callers of settle are answered
-// by releaseSettled, after the event.
-func (a *answers) wasCommitted(lsn uint64) {
+// wasCommitted: the bucket has everything up to lsn. It returns how many clients waited
+// for that and were answered. Callers of settle are answered by releaseSettled, after the
+// event.
+func (a *answers) wasCommitted(lsn uint64) (answered int) {
 	a.committed = lsn
-	a.onCommit.release(lsn)
+	answered = a.onCommit.release(lsn)
 	a.onSync.release(a.safeLocally())
 	a.settlement.promise(0, lsn)
+	return answered
 }
 
 // settled reports whether everything that clients may take for stored is committed.

@@ -29,13 +29,11 @@ func (c *core) append(r request) {
 		return
 	}
 	var until uint64
-	var size int
 	records := make([]wal.Record, 0, len(r.batches))
 	for i := range r.batches {
 		b := &r.batches[i]
 		switch c.ends.place(b, &results[i]) {
 		case batchPlaced:
-			size += len(b.Data)
 			c.flusher.add(b)
 			records = append(records, wal.Record{
 				Topic: b.Key.Topic, Index: b.Key.Index, BaseOffset: results[i].BaseOffset,
@@ -53,9 +51,6 @@ func (c *core) append(r request) {
 			return
 		}
 		until = c.answers.appended
-		if r.acks == AcksAll {
-			c.flusher.awaited(size)
-		}
 	}
 	if !misplaced(results) {
 		c.await(r, results, until)
@@ -125,6 +120,9 @@ func (c *core) failResults(results []Result, err error) {
 
 // await gives the results once everything up to LSN until is as safe as asked.
 func (c *core) await(r request, results []Result, until uint64) {
+	if r.acks == AcksAll && until >= c.flusher.buffer.first {
+		c.flusher.waiting.await(until, c.now())
+	}
 	if c.answers.await(r.acks, waiter{until: until, results: results, done: r.done}) {
 		c.wal.Sync(until)
 	}

@@ -95,8 +95,9 @@ func newCore(opt Options, log writeAhead, p proposer) *core {
 		ports: c.ports, answers: &c.answers, buffer: buffer{first: 1}, inFlight: map[uint64]flight{},
 		policy: policy{
 			interval: opt.FlushInterval, linger: min(flushLinger, opt.FlushInterval),
-			flushBytes: opt.FlushBytes, earlyBytes: opt.EarlyBytes, maxMemory: opt.MaxUnflushed,
+			flushBytes: opt.FlushBytes, maxMemory: opt.MaxUnflushed,
 		},
+		puts: newPutBudget(opt.PUTsPerSecond),
 	}
 	c.replay = replay{ports: c.ports, ends: &c.ends, flusher: &c.flusher, commands: &c.commands, local: map[segment.ID]bool{}}
 	return c
@@ -207,7 +208,8 @@ func (c *core) apply(o *journal.Object, own bool) error {
 		return err
 	}
 	if w := h.WAL; w.Incarnation == c.incarnation {
-		c.answers.wasCommitted(w.To - 1)
+		answered := c.answers.wasCommitted(w.To - 1)
+		c.flusher.waiting.answered(answered)
 		c.wal.Release(w.To - 1)
 	}
 	return nil
@@ -235,6 +237,7 @@ func (c *core) applyEntries(entries []segment.Entry) error {
 // ErrUnavailable; their records stay, and may be committed later.
 func (c *core) stall() {
 	c.stalled = true
+	c.flusher.waiting = waiting{}
 	c.answers.stall(ErrUnavailable)
 }
 

@@ -44,22 +44,31 @@ type bench struct {
 
 func newBench(t *testing.T) *bench {
 	b := &bench{t: t, clock: time.UnixMilli(1_000_000), room: 4}
-	b.c = newCore(Options{
-		State: partlog.New(1), Recent: discard{}, Committed: func(*journal.Object) {}, FlushInterval: 100 * time.Millisecond, FlushBytes: 1 << 20, EarlyBytes: 1 << 20, MaxUnflushed: 1 << 20,
-		ProducerExpiry: time.Hour, Now: func() time.Time { return b.clock },
-		Placements: b, OnReconciled: func(seq uint64) { b.reconciled = seq },
-		Journal: journal.Config{Incarnation: segment.ID{4}, NewID: b.newID},
-	}, b, b)
-	b.c.expirer.last = b.clock
-	b.apply(segment.Header{Kind: segment.KindFence, Epoch: 1, Seq: 1})
-	b.c.lead(1)
-	b.c.accepting = true
-	b.open(testKey)
+	b.begin(b, b, nil)
 	b.flush()
 	if b.commit(); !b.c.ends.isOpen(testKey) {
 		t.Fatal("the partition of the test is not open")
 	}
 	return b
+}
+
+// begin makes the core lead, and open the partition of the test.
+func (b *bench) begin(log writeAhead, j proposer, change func(*Options)) {
+	opt := Options{
+		State: partlog.New(1), Recent: discard{}, Committed: func(*journal.Object) {}, FlushInterval: 100 * time.Millisecond, FlushBytes: 1 << 20, MaxUnflushed: 1 << 20,
+		ProducerExpiry: time.Hour, Now: func() time.Time { return b.clock },
+		Placements: b, OnReconciled: func(seq uint64) { b.reconciled = seq },
+		Journal: journal.Config{Incarnation: segment.ID{4}, NewID: b.newID},
+	}
+	if change != nil {
+		change(&opt)
+	}
+	b.c = newCore(opt, log, j)
+	b.c.expirer.last = b.clock
+	b.apply(segment.Header{Kind: segment.KindFence, Epoch: 1, Seq: 1})
+	b.c.lead(1)
+	b.c.accepting = true
+	b.open(testKey)
 }
 
 type discard struct{}
@@ -311,78 +320,6 @@ func TestTheWriteAheadLogGetsTheCRCOfLargeBatches(t *testing.T) {
 	if want := crc32.Checksum(large.Batch, crc32.MakeTable(crc32.Castagnoli)); large.CRC != want {
 		t.Errorf("large batch: CRC %08x, want %08x", large.CRC, want)
 	}
-}
-
-func TestFlushIsDueByIntervalSizeOrIdleness(t *testing.T) {
-	b := newBench(t)
-	due := func() time.Duration { return b.c.flusher.due().Sub(b.clock) }
-	if !b.c.flusher.due().IsZero() {
-		t.Fatal("an empty buffer is due")
-	}
-	b.clock = b.clock.Add(time.Second)
-	b.append(AcksAll, batchtest.Spec{})
-	if due() != flushLinger {
-		t.Errorf("after a pause due in %v, want %v", due(), flushLinger)
-	}
-	b.flush()
-	b.clock = b.clock.Add(10 * time.Millisecond)
-	b.append(AcksAll, batchtest.Spec{})
-	if due() != 90*time.Millisecond {
-		t.Errorf("10 ms after a flush due in %v, want 90ms", due())
-	}
-	b.open(partlog.Key{Topic: testTopic, Index: 5})
-	if due() != flushLinger {
-		t.Errorf("with a partition to open due in %v, want %v", due(), flushLinger)
-	}
-	b.c.flusher.flushBytes = 10
-	if due() > 0 {
-		t.Errorf("full buffer due in %v", due())
-	}
-}
-
-// Producers that wait for all that they may have under way get a flush when no
-// more records come and no object is under way. Producers that do not wait, or
-// wait for few bytes, do not.
-func TestFlushIsEarlyWhenProducersWait(t *testing.T) {
-	b := newBench(t)
-	size := len(makeBatch(t, testKey, batchtest.Spec{}).Data)
-	b.c.flusher.earlyBytes = 2 * size
-	due := func() time.Duration { return b.c.flusher.due().Sub(b.clock) }
-	wait := func(d time.Duration) { b.clock = b.clock.Add(d) }
-	expect := func(when string, want time.Duration) {
-		t.Helper()
-		if due() != want {
-			t.Errorf("%s due in %v, want %v", when, due(), want)
-		}
-	}
-	b.append(AcksAll, batchtest.Spec{})
-	b.append(AcksLeader, batchtest.Spec{})
-	b.append(AcksNone, batchtest.Spec{})
-	expect("with one batch waited for", 100*time.Millisecond)
-	wait(time.Millisecond)
-	b.append(AcksAll, batchtest.Spec{})
-	expect("with two", flushLinger)
-	wait(2 * time.Millisecond)
-	expect("later", flushLinger-2*time.Millisecond)
-	b.append(AcksAll, batchtest.Spec{})
-	expect("after another one", flushLinger)
-	b.append(AcksLeader, batchtest.Spec{})
-	wait(flushLinger)
-	expect("in the end", 0)
-	b.flush()
-	for range 3 {
-		b.append(AcksAll, batchtest.Spec{})
-	}
-	expect("while an object is under way", 100*time.Millisecond)
-	wait(10 * time.Millisecond)
-	b.commit()
-	if due() > 0 {
-		t.Errorf("after its commit due in %v", due())
-	}
-	b.flush()
-	b.commit()
-	b.append(AcksAll, batchtest.Spec{})
-	expect("of the next", 100*time.Millisecond)
 }
 
 func TestBatchesSpillToTheWriteAheadLogAndComeBackInOrder(t *testing.T) {

@@ -4,24 +4,62 @@ import "time"
 
 // policy says when the buffer is flushed.
 type policy struct {
-	interval   time.Duration // a record waits this long at most
-	linger     time.Duration // and this long if the journal was idle for an interval
+	interval   time.Duration // a record that no client waits for waits this long at most
+	linger     time.Duration // and others this long, if the journal is idle
 	flushBytes int           // or until this much is buffered
-	earlyBytes int           // or until producers that send nothing more wait for this much
 	maxMemory  int           // unflushed bytes above which batches are left to the write-ahead log
 }
 
-// waiting is the part of the buffer whose producers wait for its commit.
+// cheapBytes make a flush that needs nothing from the budget of PUTs: a gigabyte takes
+// 16,000 of them at most.
+const cheapBytes = 64 << 10
+
+// dueShare: while objects are under way, waiting clients get a flush when the buffer has
+// at least this part of the bytes under way.
+const dueShare = 8
+
+// waiting are the clients that wait for the commit of records in the buffer.
 type waiting struct {
-	bytes int
-	last  time.Time // when the last of it came
+	first, last time.Time // when the first and the last of their requests came
+	until       uint64    // LSN up to which they wait; 0: nothing
+	owed        int       // clients that were just answered, and have sent nothing since
+	complete    bool      // all of these have sent again
 }
 
-// due is when the buffer is to be flushed; zero if it is empty. It is due at once
-// when it is full, or when a client that asks where the log ends waits for it.
-// Otherwise its oldest record waits until an interval has passed since the last flush.
-// So a busy journal makes one object an interval, and a journal that was idle flushes
-// after a short linger.
+// awaited notes a request whose client waits for the commit of everything up to an LSN.
+func (w *waiting) await(until uint64, now time.Time) {
+	w.until = max(w.until, until)
+	if w.first.IsZero() {
+		w.first = now
+	}
+	w.last = now
+	if w.owed > 0 {
+		w.owed--
+		w.complete = w.owed == 0
+	}
+}
+
+// answered notes that clients were answered, and may send again.
+func (w *waiting) answered(clients int) {
+	if clients > 0 {
+		w.owed += clients
+		w.complete = false
+	}
+}
+
+// flushed notes a flush, after which the buffer begins at an LSN. Clients that have not
+// come back until then are not expected any more.
+func (w *waiting) flushed(first uint64) {
+	w.owed, w.complete = 0, false
+	if w.until < first {
+		w.first = time.Time{}
+	}
+}
+
+// due is when the buffer is to be flushed; zero if it is empty. It is due at once when it
+// is full. If clients wait for it, earlyDue says when. Otherwise its oldest record waits
+// until an interval has passed since the last flush. So a busy journal makes one object an
+// interval, and a journal that was idle flushes after a short linger.
 func (f *flusher) due() time.Time {
 	if f.buffer.empty() {
 		return time.Time{}
@@ -30,7 +68,7 @@ func (f *flusher) due() time.Time {
 		return f.spillDue()
 	}
 	oldest := f.buffer.oldest()
-	if f.buffer.bytes >= f.flushBytes || f.settleDue() {
+	if f.buffer.bytes >= f.flushBytes {
 		return oldest
 	}
 	at := f.lastFlush.Add(f.interval)
@@ -51,32 +89,36 @@ func (f *flusher) due() time.Time {
 	return at
 }
 
-// settleDue reports whether a flush is due for callers of settle. One object at a time
-// is sent for them, whatever their number: they cause no more PUTs than the store
-// takes one after the other.
-func (f *flusher) settleDue() bool {
-	return f.answers.settlement.awaited() && len(f.inFlight) == 0
+// earlyDue is when a flush is due for the clients that wait, if any do. A flush of few
+// bytes also waits for the budget of PUTs.
+func (f *flusher) earlyDue() (at time.Time, ok bool) {
+	if at, ok = f.awaitedDue(); !ok {
+		return at, false
+	}
+	if f.buffer.bytes < cheapBytes {
+		if paid := f.puts.next(f.now()); at.Before(paid) {
+			at = paid
+		}
+	}
+	return at, true
 }
 
-// earlyDue is when a flush need not wait for the interval, because nothing is gained
-// by it. A producer has a few requests under way, a Java producer five with 16 KiB for
-// each partition, and sends more only when those are answered. With all windows full
-// the interval would pass without another byte. A producer's throughput would be its
-// window over the interval: 80 KiB four times a second.
-//
-// No message says that the windows are full, but it can be seen. The producers
-// wait. No batch has come from them for as long as a flush lingers. No object
-// is under way whose commit would let them go on. So objects grow with the
-// load, as in any group commit: records that come during a PUT share the next.
-//
-// The price is more than one PUT an interval. The bytes limit their number: an early
-// flush has earlyBytes at least, so a gigabyte costs at most 1 GB / earlyBytes of them.
-// Producers that write less than that at a time share one flush an interval as before.
-func (f *flusher) earlyDue() (time.Time, bool) {
-	if f.waiting.bytes < f.earlyBytes || len(f.inFlight) > 0 {
-		return time.Time{}, false
+func (f *flusher) awaitedDue() (at time.Time, ok bool) {
+	busy := len(f.inFlight) > 0
+	w := &f.waiting
+	switch {
+	case f.answers.settlement.awaited() && !busy:
+		return f.buffer.oldest(), true
+	case w.first.IsZero():
+		return at, false
+	case busy && int64(f.buffer.bytes)*dueShare < f.underWay():
+		return at, false
+	case w.complete:
+		return w.last, true
+	case busy:
+		return w.last.Add(f.linger), true
 	}
-	return f.waiting.last.Add(f.linger), true
+	return w.first.Add(f.linger), true
 }
 
 // spillDue is now if the front is in memory or can be read back. Otherwise the event

@@ -24,6 +24,7 @@ type flusher struct {
 
 	buffer   buffer
 	waiting  waiting
+	puts     putBudget
 	inFlight map[uint64]flight // proposed objects, by seq
 	pending  atomic.Int64      // bytes of batches that are logged and not known to be in the bucket; any goroutine reads it
 
@@ -38,7 +39,11 @@ type flight struct {
 }
 
 // lead begins a leadership, as if a flush had just been.
-func (f *flusher) lead() { f.lastFlush = f.now() }
+func (f *flusher) lead() {
+	f.lastFlush = f.now()
+	f.waiting = waiting{}
+	f.puts.fill(f.lastFlush)
+}
 
 // add buffers a batch that has its place, in memory or in the write-ahead log alone.
 func (f *flusher) add(b *Batch) {
@@ -61,12 +66,6 @@ func (f *flusher) logged(records []wal.Record, last uint64) error {
 	return nil
 }
 
-// awaited notes that producers wait for the commit of batches that were just added.
-func (f *flusher) awaited(bytes int) {
-	f.waiting.bytes += bytes
-	f.waiting.last = f.now()
-}
-
 // addEntry buffers an entry behind the batches and entries added before it.
 func (f *flusher) addEntry(e segment.Entry) { f.buffer.addEntry(e, f.now()) }
 
@@ -78,6 +77,14 @@ func (f *flusher) unflushed() int {
 	n := f.buffer.bytes
 	for _, o := range f.inFlight {
 		n += len(o.object.Bytes())
+	}
+	return n
+}
+
+// underWay is how many bytes of batches the objects in flight have.
+func (f *flusher) underWay() (n int64) {
+	for _, o := range f.inFlight {
+		n += o.batches
 	}
 	return n
 }
@@ -148,13 +155,15 @@ func (p *ports) readRecord(r *wal.Record) (buffered, error) {
 // flushOne proposes one object from the front of the buffer, with the riders.
 func (f *flusher) flushOne(riders []segment.Entry) error {
 	first := f.buffer.first
+	if f.lastFlush = f.now(); f.buffer.bytes < cheapBytes {
+		f.puts.spend(f.lastFlush)
+	}
 	batches := f.buffer.take(f.flushBytes)
-	f.waiting.bytes = min(f.waiting.bytes, f.buffer.bytes) // at most: it is not known whose batches are left
+	f.waiting.flushed(f.buffer.first)
 	h := f.journal.Header()
 	if n := uint64(len(batches)); n > 0 {
 		h.WAL = segment.WALRange{Incarnation: f.incarnation, From: first, To: first + n}
 	}
-	f.lastFlush = f.now()
 	return f.propose(h, batches, riders)
 }
 

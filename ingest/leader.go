@@ -44,7 +44,7 @@ type Options struct {
 	Checkpoints    journal.CheckpointPolicy
 	FlushInterval  time.Duration // default 250 ms
 	FlushBytes     int           // default 8 MiB
-	EarlyBytes     int           // least bytes of a flush before the interval is over; default 64 KiB
+	PUTsPerSecond  float64       // of small flushes, for clients that wait; 0: as many as the store takes
 	MaxUnflushed   int           // bytes in memory above which batches are left to the write-ahead log; default 64 MiB
 	ProducerExpiry time.Duration // default 24 h
 	Now            func() time.Time
@@ -74,9 +74,6 @@ func (o Options) withDefaults() Options {
 	}
 	if o.FlushBytes == 0 {
 		o.FlushBytes = 8 << 20
-	}
-	if o.EarlyBytes == 0 {
-		o.EarlyBytes = 64 << 10
 	}
 	if o.MaxUnflushed == 0 {
 		o.MaxUnflushed = 64 << 20

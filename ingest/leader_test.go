@@ -255,3 +255,23 @@ func TestALeaderMovesTheFloorAndGivesUpAtARivals(t *testing.T) {
 		t.Fatalf("ended with %v, want %v", l.Err(), journal.ErrFenced)
 	}
 }
+
+// TestClientsThatWaitGetAFlush: also a coordinator, with an interval that is an hour away.
+func TestClientsThatWaitGetAFlush(t *testing.T) {
+	f := newFolder(t)
+	f.change = func(o *Options) { o.FlushInterval = time.Hour }
+	l := f.start()
+	defer closeLeader(t, l)
+	openTestKey(t, l)
+	for range 3 {
+		if r := appendOne(t, l, AcksAll, batchtest.Spec{}); r.Err != nil {
+			t.Fatal(r.Err)
+		}
+		committed := make(chan error, 1)
+		b := makeBatch(t, testKey, batchtest.Spec{})
+		l.Partition(testKey).Append(t.Context(), b.Data, b.Header, func(_ int64, err error) { committed <- err })
+		if err := <-committed; err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -108,7 +108,7 @@ func (n *proc) options(l loaded) Options {
 		Placements: n.view, OnReconciled: n.view.reconciled,
 		State: n.state, Recent: n, Pool: n.pool, Committed: n.committed, Attached: n.snapshots.Encode, CheckAttached: checkSnapshots,
 		Checkpoints: c.shape.Checkpoints, FlushInterval: c.shape.FlushInterval, FlushBytes: c.shape.FlushBytes,
-		EarlyBytes: c.shape.EarlyBytes, MaxUnflushed: c.shape.MaxMemory, Now: c.Now,
+		PUTsPerSecond: c.shape.PUTsPerSecond, MaxUnflushed: c.shape.MaxMemory, Now: c.Now,
 	}.withDefaults()
 }
 

@@ -26,7 +26,7 @@ type shape struct {
 	Pace                        time.Duration // between two batches of a producer
 	FlushInterval               time.Duration
 	FlushBytes, MaxMemory       int
-	EarlyBytes                  int
+	PUTsPerSecond               float64
 	Checkpoints                 journal.CheckpointPolicy
 	Sweeps                      time.Duration // of the data below the floor, without the time that is due to those who read there
 	Committers                  int           // clients of a coordinator
@@ -66,7 +66,7 @@ func drawShape(r *rand.Rand) shape {
 		s.Sweeps = maybe(0.6, time.Second, 10*time.Second)
 	}
 	s.Deletions = maybe(0.5, 500*time.Millisecond, 10*time.Second)
-	s.EarlyBytes = []int{1, 300, 1 << 20}[r.Intn(3)]
+	s.PUTsPerSecond = []float64{0, 0, 0.01, 4}[r.Intn(4)]
 	return s
 }
 

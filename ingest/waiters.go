@@ -15,9 +15,8 @@ type waiters struct{ queue []waiter }
 
 func (q *waiters) add(w waiter) { q.queue = append(q.queue, w) }
 
-// release answers those whose LSN is at or below safe.
-func (q *waiters) release(safe uint64) {
-	n := 0
+// release answers those whose LSN is at or below safe, and returns their number.
+func (q *waiters) release(safe uint64) (n int) {
 	for n < len(q.queue) && q.queue[n].until <= safe {
 		w := &q.queue[n]
 		w.done(w.results)
@@ -25,6 +24,7 @@ func (q *waiters) release(safe uint64) {
 		n++
 	}
 	q.queue = q.queue[n:]
+	return n
 }
 
 // fail answers all with err, but for batches that had an error of their own.

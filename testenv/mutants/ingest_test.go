@@ -20,7 +20,7 @@ var ingestMutants = []mutant{
 		never("ingest.answers.await", "acks != AcksAll"),
 	}},
 	{name: "end answered while objects are applied", by: ingest, edits: []edit{
-		after("ingest.core.apply", "c.answers.wasCommitted(w.To - 1)", "c.answers.releaseSettled()"),
+		after("ingest.core.apply", "c.flusher.waiting.answered(answered)", "c.answers.releaseSettled()"),
 	}},
 	{name: "retry answered before its original is committed", by: ingest, edits: []edit{
 		swap("ingest.appendEnds.place", "return batchRetryPending", "return batchRetry"),

@@ -68,6 +68,30 @@ func Check(rawURL string) error {
 	return err
 }
 
+// Billed reports whether each request to the bucket at a URL is billed: it is Amazon's.
+// The URL of an open store, Store.String, also has an endpoint of the environment.
+func Billed(rawURL string) bool {
+	loc, err := parse(rawURL)
+	switch {
+	case err != nil:
+		return false
+	case loc.minio != nil:
+		return isAmazon("//" + loc.minio.Endpoint)
+	case loc.s3 != nil:
+		return loc.s3.Endpoint == "" || isAmazon(loc.s3.Endpoint)
+	}
+	return false
+}
+
+func isAmazon(endpoint string) bool {
+	u, err := url.Parse(endpoint)
+	if err != nil {
+		return false
+	}
+	host := "." + strings.TrimSuffix(strings.ToLower(u.Hostname()), ".")
+	return strings.HasSuffix(host, ".amazonaws.com") || strings.HasSuffix(host, ".amazonaws.com.cn")
+}
+
 // location is a parsed URL: exactly one of its fields is set.
 type location struct {
 	folder string // absolute

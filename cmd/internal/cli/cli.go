@@ -18,6 +18,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/varvelog/varve/cmd/internal/config"
 )
@@ -106,6 +107,12 @@ func newRoot(env *Env) *cobra.Command {
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.Flags().Bool("version", false, "print the version")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		var unknown *pflag.NotExistError
+		if errors.As(err, &unknown) && cmd.Name() == "serve" {
+			if remedy, was := config.Removed(unknown.GetSpecifiedName()); was {
+				return usagef("--%s is not a setting any more; %s", unknown.GetSpecifiedName(), remedy)
+			}
+		}
 		return usagef("%w; see \"%s --help\"", err, cmd.CommandPath())
 	})
 	root.AddCommand(

@@ -109,6 +109,7 @@ func TestUsageErrorsSayWhatToDoAndEndWith2(t *testing.T) {
 		"unknown command":         {[]string{"serv"}, `did you mean "serve"`},
 		"unknown subcommand":      {[]string{"topic", "remove"}, `see "varve topic --help"`},
 		"unknown flag":            {[]string{"version", "--all"}, "--all"},
+		"removed flag":            {[]string{"serve", "--flush-early-bytes", "1"}, "flush-puts-per-second"},
 		"too few arguments":       {[]string{"topic", "create"}, "takes one topic name"},
 		"surplus argument":        {[]string{"serve", "now"}, "takes no arguments"},
 		"partitions zero":         {[]string{"topic", "create", "t", "--partitions", "0"}, "at least one"},

@@ -45,6 +45,24 @@ type NATS struct {
 	Servers  []string // nats://host:port of servers to connect to
 }
 
+// FlushPUTs is how many PUTs of few bytes a journal sends for clients that wait.
+type FlushPUTs struct {
+	Auto      bool    // as many as the store takes, or one in a FlushInterval where PUTs are billed
+	PerSecond float64 // if not Auto; 0: as many as the store takes
+}
+
+// For returns the number in a second, on a store where each PUT is billed or not; 0: as
+// many as the store takes.
+func (p FlushPUTs) For(billed bool, interval time.Duration) float64 {
+	switch {
+	case !p.Auto:
+		return p.PerSecond
+	case billed:
+		return 1 / interval.Seconds()
+	}
+	return 0
+}
+
 // Serve is the validated configuration of `varve serve`.
 type Serve struct {
 	DataDir      string // absolute path
@@ -63,9 +81,9 @@ type Serve struct {
 
 	CheckpointObjects int32 // of a journal, from one checkpoint to the next
 
-	FlushInterval   time.Duration
-	FlushBytes      int64 // bytes of records that make a flush
-	FlushEarlyBytes int64 // bytes of awaited records that make a flush before the interval is over
+	FlushInterval time.Duration
+	FlushBytes    int64     // bytes of records that make a flush
+	FlushPUTs     FlushPUTs // budget of flushes that clients wait for
 
 	AutoCreateTopics  bool
 	DefaultPartitions int32

@@ -74,7 +74,7 @@ var samples = map[string][3]string{
 	"nats":                          {"nats://a:1", "embedded://127.0.0.1:2", "nats://a:1,b:2"},
 	"flush-interval":                {"1ms", "1s", "1m"},
 	"flush-bytes":                   {"64KiB", "1MB", "16MiB"},
-	"flush-early-bytes":             {"1", "1MB", "16MiB"},
+	"flush-puts-per-second":         {"unlimited", "4", "0.5"},
 	"checkpoint-objects":            {"8", "100", "65536"},
 	"auto-create-topics":            {"false", "true", "false"},
 	"default-partitions":            {"2", "3", "10000"},
@@ -150,7 +150,7 @@ func TestDefaults(t *testing.T) {
 		DataDir: filepath.Join(dir, "varve-data"), Bucket: "file://" + dir + "/varve-data/bucket", CreateBucket: true,
 		Roles:  []config.Role{config.RoleIngest, config.RoleFetch, config.RoleTiering},
 		Listen: "127.0.0.1:9092", HTTP: "127.0.0.1:9080", NATS: config.NATS{Embedded: true},
-		FlushInterval: 250 * time.Millisecond, FlushBytes: 8 << 20, FlushEarlyBytes: 64 << 10, CheckpointObjects: 256,
+		FlushInterval: 250 * time.Millisecond, FlushBytes: 8 << 20, FlushPUTs: config.FlushPUTs{Auto: true}, CheckpointObjects: 256,
 		AutoCreateTopics: true, DefaultPartitions: 1, MaxConnections: 10_000,
 		OffsetsRetention: 7 * 24 * time.Hour, GroupInitialDelay: 3 * time.Second, GroupMinSession: 6 * time.Second, GroupMaxSession: 30 * time.Minute,
 		GroupMaxSize: 1000, MaxConnectionsPerAddress: 5000,
@@ -270,7 +270,9 @@ func TestBadValuesSayWhatToDo(t *testing.T) {
 		{"--flush-interval=250", "with a unit"},
 		{"--flush-bytes=65535", "64KiB to 16MiB"},
 		{"--flush-bytes=17MiB", "64KiB to 16MiB"},
-		{"--flush-early-bytes=0", "1 to 16MiB"},
+		{"--flush-puts-per-second=0", "0.01 to 10000"},
+		{"--flush-puts-per-second=NaN", "auto, unlimited"},
+		{"--flush-puts-per-second=4/s", "auto, unlimited"},
 		{"--flush-bytes=-8MiB", "8MiB, 64MB"},
 		{"--flush-bytes=99999999999EiB", "8MiB, 64MB"},
 		{"--auto-create-topics=1", "true or false"},
@@ -303,6 +305,26 @@ func TestBadValuesSayWhatToDo(t *testing.T) {
 	}
 }
 
+func TestFlushPUTsHaveALimitWhereTheyAreBilled(t *testing.T) {
+	for _, tc := range []struct {
+		flags  string
+		billed bool
+		want   float64
+	}{
+		{"--flush-interval=250ms", true, 4},
+		{"--flush-interval=250ms", false, 0},
+		{"--flush-interval=2s --flush-puts-per-second=auto", true, 0.5},
+		{"--flush-puts-per-second=unlimited", true, 0},
+		{"--flush-puts-per-second=7", true, 7},
+		{"--flush-puts-per-second=7", false, 7},
+	} {
+		s := sources{flags: strings.Split(tc.flags, " ")}.mustLoad(t).Serve
+		if got := s.FlushPUTs.For(tc.billed, s.FlushInterval); got != tc.want {
+			t.Errorf("%s, billed %v: %v a second, want %v", tc.flags, tc.billed, got, tc.want)
+		}
+	}
+}
+
 func TestListeningElsewhereWithConsentIsAccepted(t *testing.T) {
 	for _, flags := range []string{
 		"--listen=0.0.0.0:9092 --advertise=h:9092 --insecure-listen",
@@ -327,6 +349,8 @@ func TestUnknownNamesAreErrorsWithTheNearestOne(t *testing.T) {
 		{sources{environ: []string{"VARVE_LISTENER=x"}}, "the nearest is VARVE_LISTEN:"},
 		{sources{environ: []string{"VARVE_="}}, "not a setting"},
 		{sources{file: "rack: a\nflush_interval: 1s\n"}, `varve.yaml:2: "flush_interval" is not a setting; the nearest is "flush-interval"`},
+		{sources{file: "rack: a\nflush-early-bytes: 64KiB\n"}, "varve.yaml:2: flush-early-bytes is not a setting any more; remove it"},
+		{sources{environ: []string{"VARVE_FLUSH_EARLY_BYTES=64KiB"}}, "VARVE_FLUSH_EARLY_BYTES is not a setting any more; remove it"},
 		{sources{file: "rack: a\nrack: b\n"}, "varve.yaml:2: rack is set twice"},
 	} {
 		if _, err := tc.load(t); err == nil || !strings.Contains(err.Error(), tc.want) {

@@ -26,6 +26,11 @@ var serviceVariable = regexp.MustCompile(
 // node started from there has them in its environment.
 var buildVariable = regexp.MustCompile(`^VARVE_(BIN|MINIO_BIN|TEST_[A-Z]+)$`)
 
+// settingOf is the name of the setting that an environment variable would have.
+func settingOf(env string) string {
+	return strings.ToLower(strings.ReplaceAll(strings.TrimPrefix(env, envPrefix), "_", "-"))
+}
+
 // readEnviron returns the VARVE_ variables of an environment. One that belongs
 // to no setting is an error: a misspelt variable must not be ignored in
 // silence.
@@ -44,6 +49,9 @@ func readEnviron(environ []string) (map[string]Value, error) {
 			continue
 		}
 		st, ok := byEnv[name]
+		if remedy, was := removed[settingOf(name)]; was {
+			return nil, fmt.Errorf("environment variable %s is not a setting any more; %s", name, remedy)
+		}
 		if !ok {
 			return nil, fmt.Errorf("environment variable %s is not a setting; the nearest is %s: rename or unset it", name, nearest(name, known))
 		}

@@ -58,6 +58,9 @@ func fileValues(path string, root *yaml.Node) (map[string]Value, error) {
 		key, node := root.Content[i], root.Content[i+1]
 		at := fmt.Sprintf("%s:%d", path, key.Line)
 		st, ok := lookup(key.Value)
+		if remedy, was := removed[key.Value]; was {
+			return nil, fmt.Errorf("%s: %s is not a setting any more; %s", at, key.Value, remedy)
+		}
 		if !ok {
 			return nil, fmt.Errorf("%s: %q is not a setting; the nearest is %q", at, key.Value, nearest(key.Value, known))
 		}

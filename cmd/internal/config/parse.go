@@ -192,6 +192,24 @@ func setNATS(to *NATS, text string) error {
 	return errors.New(forms)
 }
 
+func setPUTs(to *FlushPUTs, text string) error {
+	const lowest, highest = 0.01, 10_000
+	switch text {
+	case "auto":
+		*to = FlushPUTs{Auto: true}
+		return nil
+	case "unlimited":
+		*to = FlushPUTs{}
+		return nil
+	}
+	n, err := strconv.ParseFloat(text, 64)
+	if err != nil || !(n >= lowest && n <= highest) {
+		return fmt.Errorf("write auto, unlimited, or a number from %v to %v", lowest, highest)
+	}
+	*to = FlushPUTs{PerSecond: n}
+	return nil
+}
+
 func setLogLevel(to *slog.Level, text string) error {
 	levels := map[string]slog.Level{
 		"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError,

@@ -67,14 +67,14 @@ var settings = []setting{
 		"announcements: embedded (in this process, no TCP port), embedded://host:port, or nats://host:port[,host:port]",
 		func(s *Serve, v string) error { return setNATS(&s.NATS, v) }},
 	{"flush-interval", "250ms", "duration",
-		"largest age of a record before it is flushed",
+		"largest age of a record before it is flushed; one that a client waits for does not wait so long",
 		func(s *Serve, v string) error { return setDuration(&s.FlushInterval, v, time.Millisecond, time.Minute) }},
 	{"flush-bytes", "8MiB", "size",
 		"bytes of records that start a flush at once",
 		func(s *Serve, v string) error { return setSize(&s.FlushBytes, v, 64*kib, 16*mib) }},
-	{"flush-early-bytes", "64KiB", "size",
-		"bytes that start a flush before the interval is over, if producers with acks=all wait for them and send no more; each flush is a PUT",
-		func(s *Serve, v string) error { return setSize(&s.FlushEarlyBytes, v, 1, 16*mib) }},
+	{"flush-puts-per-second", "auto", "number",
+		"PUTs below 64KiB for clients that wait, acks=all and commits, on average: a number, unlimited, or auto, which is one in a --flush-interval at AWS and unlimited elsewhere",
+		func(s *Serve, v string) error { return setPUTs(&s.FlushPUTs, v) }},
 	{"checkpoint-objects", "256", "int",
 		"objects of a journal from one checkpoint to the next: a start reads about as many, or twenty times as many if it finds no checkpoint",
 		func(s *Serve, v string) error { return setInt(&s.CheckpointObjects, v, 8, 65536) }},
@@ -134,6 +134,18 @@ var settings = []setting{
 	{"log-format", "text", "format",
 		"log lines as text or json",
 		func(s *Serve, v string) error { return setLogFormat(&s.LogFormat, v) }},
+}
+
+// removed are the settings of earlier versions that are no more, with the remedy.
+var removed = map[string]string{
+	"flush-early-bytes": "remove it: clients that wait get a flush without it, and flush-puts-per-second limits the PUTs",
+}
+
+// Removed reports whether a flag is a setting of an earlier version, and returns the
+// remedy.
+func Removed(flag string) (remedy string, ok bool) {
+	remedy, ok = removed[flag]
+	return remedy, ok
 }
 
 func lookup(name string) (setting, bool) {

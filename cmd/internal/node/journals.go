@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/varvelog/varve/cmd/internal/bucket"
 	"github.com/varvelog/varve/fetch"
 	"github.com/varvelog/varve/ingest"
 	"github.com/varvelog/varve/ingest/wal"
@@ -123,7 +124,7 @@ func (n *node) leadData(ctx context.Context, id uint32, closers *stack) error {
 			Dir:     n.dir.WAL(id),
 			Cluster: n.cluster.ID, Node: n.dir.Node(), Incarnation: n.incarnation, Journal: id, MaxBytes: n.cfg.WALMaxBytes,
 		},
-		FlushInterval: n.cfg.FlushInterval, FlushBytes: int(n.cfg.FlushBytes), EarlyBytes: int(n.cfg.FlushEarlyBytes), Now: time.Now, Log: n.log,
+		FlushInterval: n.cfg.FlushInterval, FlushBytes: int(n.cfg.FlushBytes), PUTsPerSecond: n.cfg.FlushPUTs.For(bucket.Billed(n.store.String()), n.cfg.FlushInterval), Now: time.Now, Log: n.log,
 		Placements: n.meta, OnReconciled: func(seq uint64) { n.reports.Report(id, seq) },
 		OnFull:        func(err error) { n.onFull(id, err) },
 		OnAside:       func(records int64, err error) { n.onAside(id, records, err) },
