@@ -29,8 +29,11 @@ func (osDisk) mkdir(path string) error { return os.Mkdir(path, 0o777) }
 
 // create makes the file read-only, because an object never changes again.
 func (osDisk) create(path string) (diskFile, error) {
-	return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o444)
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o444)
+	return osFile{f}, err
 }
+
+type osFile struct{ *os.File }
 
 func (osDisk) link(path, newPath string) error { return os.Link(path, newPath) }
 
