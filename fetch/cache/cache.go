@@ -13,7 +13,7 @@
 //     has dropped them. After the last reference, other bytes are read into their memory.
 //
 // It never decides whether bytes are sound: its callers check, and call Forget. It
-// never retries.
+// never retries after an error; a GET without an answer may be sent twice.
 package cache
 
 import (
@@ -52,6 +52,7 @@ type Config struct {
 	LoadTimeout time.Duration // limit of one load; zero means 10 s
 	Loads       int           // GETs of blocks and footers under way at once; zero means 16
 	ReplayLoads int           // GETs of replays under way at once, fewer if they are large; zero means 16
+	Hedge       bool          // send a ranged GET again that is among the slowest of its size
 }
 
 func (c *Config) validate() error {
@@ -76,6 +77,7 @@ type Cache struct {
 	pool        *buffer.Pool
 	loadTimeout time.Duration
 	replayLoads int
+	hedge       bool
 	blockSize   int64
 	maxBlocks   int64 // that one GET asks for
 	footers     *ristretto.Cache[string, *Object]
@@ -89,6 +91,7 @@ type Cache struct {
 		sync.Mutex
 		closed  bool
 		memory  memory
+		hedging hedging
 		blocks  map[blockID]*block
 		footers map[string]*flight[*Object]
 		replay  replay
@@ -125,6 +128,7 @@ func open(cfg Config, blockSize int64) (*Cache, error) {
 		pool:        cfg.Pool,
 		loadTimeout: cfg.LoadTimeout,
 		replayLoads: cfg.ReplayLoads,
+		hedge:       cfg.Hedge,
 		blockSize:   blockSize,
 		maxBlocks:   MaxGet / BlockSize,
 		footers:     footers,
@@ -223,14 +227,4 @@ func (c *Cache) limited(get func(ctx context.Context) error) error {
 		return ErrClosed
 	}
 	return err
-}
-
-// getRange reads n bytes into memory of a pool. The caller releases it.
-func (c *Cache) getRange(ctx context.Context, pool *buffer.Pool, key string, off, n int64) (*buffer.Buffer, error) {
-	memory := pool.Get(int(n))
-	if err := c.store.GetRange(ctx, key, off, memory.Bytes()); err != nil {
-		memory.Release()
-		return nil, err
-	}
-	return memory, nil
 }

@@ -100,6 +100,7 @@ type Serve struct {
 	FetchSessions            int   // fetch sessions kept at once
 	CacheBytes               int64 // bytes of the cache
 	ReplayGets               int   // GETs of reads far from the tail under way at once
+	HedgeGets                bool  // send a slow GET of records a second time
 	TailBytes                int64 // bytes of just flushed records kept in memory
 	WALMaxBytes              int64 // bytes of unflushed write-ahead segments on disk
 

@@ -89,6 +89,7 @@ var samples = map[string][3]string{
 	"fetch-sessions":                {"0", "1", "100000"},
 	"cache-bytes":                   {"16MiB", "17MiB", "1TiB"},
 	"replay-gets":                   {"1", "8", "1000"},
+	"hedge-gets":                    {"false", "true", "false"},
 	"tail-bytes":                    {"1MiB", "2MiB", "3MiB"},
 	"wal-max-bytes":                 {"64MiB", "65MiB", "1TiB"},
 	"pprof":                         {"true", "false", "true"},
@@ -154,7 +155,7 @@ func TestDefaults(t *testing.T) {
 		AutoCreateTopics: true, DefaultPartitions: 1, MaxConnections: 10_000,
 		OffsetsRetention: 7 * 24 * time.Hour, GroupInitialDelay: 3 * time.Second, GroupMinSession: 6 * time.Second, GroupMaxSession: 30 * time.Minute,
 		GroupMaxSize: 1000, MaxConnectionsPerAddress: 5000,
-		RequestMemory: 256 << 20, FetchSessions: 1000, CacheBytes: 512 << 20, ReplayGets: 16, TailBytes: 64 << 20, WALMaxBytes: 10 << 30,
+		RequestMemory: 256 << 20, FetchSessions: 1000, CacheBytes: 512 << 20, ReplayGets: 16, HedgeGets: true, TailBytes: 64 << 20, WALMaxBytes: 10 << 30,
 		LogLevel: slog.LevelInfo, LogFormat: config.LogText,
 	}
 	if got := (sources{}).mustLoad(t).Serve; !reflect.DeepEqual(got, want) {

@@ -127,7 +127,7 @@ func (n *node) newReader(closers *stack) (*fetch.Reader, error) {
 	footers := max(n.cfg.CacheBytes/footerShare, 1<<20)
 	c, err := cache.New(cache.Config{
 		Store: n.store, Bytes: max(n.cfg.CacheBytes-footers, cache.MinBytes), FooterBytes: footers,
-		ReplayLoads: n.cfg.ReplayGets, Pool: n.pool,
+		ReplayLoads: n.cfg.ReplayGets, Hedge: n.cfg.HedgeGets, Pool: n.pool,
 	})
 	if err != nil {
 		return nil, err

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"strconv"
@@ -118,6 +119,8 @@ func outcome(err error) string {
 		return "conflict"
 	case errors.Is(err, objstore.ErrDenied):
 		return "denied"
+	case errors.Is(err, context.Canceled):
+		return "cancelled" // the caller went away, or another GET was faster
 	}
 	return "error"
 }
@@ -201,6 +204,8 @@ func (m *metrics) replays(c *cache.Cache) {
 	} {
 		m.counter(s.name, s.help, nil, func() float64 { return float64(s.of(c.Replays())) })
 	}
+	m.counter("varve_hedged_gets_total", "GETs that were sent a second time, because the answer took unusually long.", nil, func() float64 { return float64(c.Hedges().Sent) })
+	m.counter("varve_hedged_gets_won_total", "GETs whose second sending was answered first.", nil, func() float64 { return float64(c.Hedges().Won) })
 }
 
 // requestMemory shows the memory that requests hold.
