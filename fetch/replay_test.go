@@ -228,11 +228,13 @@ func TestWindowFollowsTheReader(t *testing.T) {
 		{false, false, 1 << 30, 8 << 20}, // fast enough
 		{true, false, 1 << 30, 16 << 20},
 		{true, false, 1 << 30, 32 << 20},
-		{true, false, 1 << 30, 32 << 20}, // the most
-		{true, true, 1 << 30, 16 << 20},  // too much
-		{true, false, 1 << 30, 16 << 20}, // not again so soon
-		{false, false, 5 << 20, 5 << 20}, // one of many readers
-		{false, false, 1, 1 << 20},       // the least
+		{true, false, 1 << 30, 64 << 20},
+		{true, false, 1 << 30, 128 << 20},
+		{true, false, 1 << 30, 128 << 20}, // the most
+		{true, true, 1 << 30, 64 << 20},   // too much
+		{true, false, 1 << 30, 64 << 20},  // not again so soon
+		{false, false, 5 << 20, 5 << 20},  // one of many readers
+		{false, false, 1, 1 << 20},        // the least
 	} {
 		s.waited = step.waited
 		if s.resize(step.lost, step.part); s.window != step.want {

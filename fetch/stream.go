@@ -16,7 +16,7 @@ const (
 	// case.
 	minWindow   = 1 << 20
 	startWindow = 4 << 20
-	maxWindow   = 32 << 20
+	maxWindow   = 128 << 20
 	// maxObjects bounds the objects in the window, because each may take a GET.
 	maxObjects = 128
 	// windowPause is the number of answers for which a window that was too large does not

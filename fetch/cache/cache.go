@@ -139,6 +139,7 @@ func open(cfg Config, blockSize int64) (*Cache, error) {
 	c.mu.blocks = map[blockID]*block{}
 	c.mu.footers = map[string]*flight[*Object]{}
 	c.mu.replay.regions = map[Range]*region{}
+	c.mu.replay.depth.bytes = minDepth
 	return c, nil
 }
 

@@ -102,10 +102,6 @@ func (c *Cache) hurryLocked(g *rangedGet) {
 	}
 }
 
-// maxFlight is how many bytes replays read at once, unless a single GET is larger. It
-// keeps a store busy, without more delay for readers that wait for their first bytes.
-const maxFlight = 4 * MaxGet
-
 // startLocked sends GETs while there is one to send and a slot for it.
 func (c *Cache) startLocked() {
 	p, m := &c.mu.replay, &c.mu.memory
@@ -115,7 +111,8 @@ func (c *Cache) startLocked() {
 			break
 		}
 		g := queue.Front().Value.(*rangedGet)
-		if p.running > 0 && m.loading+g.bytes > maxFlight {
+		if p.running > 0 && m.loading+g.bytes > p.depth.bytes {
+			p.depth.full = true
 			break
 		}
 		queue.Remove(g.queued)
@@ -164,7 +161,7 @@ func (c *Cache) landGetLocked(g *rangedGet, err error) {
 	if g.ahead {
 		p.stats.Ahead += g.bytes
 	}
-	alive := 0
+	alive, waited := 0, false
 	for _, r := range g.regions {
 		if err != nil {
 			r.err = err
@@ -174,9 +171,13 @@ func (c *Cache) landGetLocked(g *rangedGet, err error) {
 			continue
 		}
 		alive++
+		waited = waited || r.waiting > 0
 		for range r.waiting {
 			r.block.Retain()
 		}
+	}
+	if err == nil {
+		p.depth.landed(waited, c.mu.hedging.of(g.bytes).queued(), m.share)
 	}
 	switch {
 	case alive == 0:

@@ -60,6 +60,7 @@ type replay struct {
 	wanted  list.List // of *rangedGet: readers wait for them
 	ahead   list.List // of *rangedGet: no reader waits yet
 	running int       // GETs under way
+	depth   depth
 	stats   ReplayStats
 }
 
