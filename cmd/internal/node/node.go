@@ -15,6 +15,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
 	"strings"
 	"time"
 
@@ -85,6 +86,7 @@ func Run(ctx context.Context, cfg config.Serve, _, stderr io.Writer) (err error)
 	n.metrics.health(n.board)
 	n.metrics.pool(n.pool)
 	n.fitConnections(openFiles())
+	n.fitMemory(containerMemory(os.DirFS("/")))
 	n.watch = n.newWatch()
 	var closers stack
 	defer func() {
@@ -95,6 +97,7 @@ func Run(ctx context.Context, cfg config.Serve, _, stderr io.Writer) (err error)
 	}()
 
 	closers.push(every(trimEvery, n.pool.Trim))
+	closers.push(every(idleEvery, new(idling).look))
 	if n.dir, err = datadir.Open(cfg.DataDir, segment.NewID); err != nil {
 		return err
 	}
