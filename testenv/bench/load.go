@@ -65,7 +65,7 @@ func (b bench) outcome(res result, before, after counters, metrics bool) Outcome
 	if b.Kind == latencyKind {
 		o.Acknowledged, o.EndToEnd = &f.Acknowledged, &f.EndToEnd
 	}
-	amount := map[string]float64{"GB": float64(f.Bytes) / 1e9, "1,000 requests": float64(res.operations) / 1000,
+	amount := map[string]float64{"GB": float64(f.Bytes) / 1e9, thousand: float64(res.operations) / 1000,
 		"start": 1, "s": res.seconds}[b.Kind.measure().per]
 	o.Cost = cost(before, after, amount, metrics)
 	o.Value = b.Kind.measure().figure(&o)

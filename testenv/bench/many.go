@@ -6,19 +6,20 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
+	"net"
 	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
-	"github.com/twmb/franz-go/pkg/kversion"
 	"golang.org/x/sync/errgroup"
 )
 
-// idsUnderWay is how many requests of the case of many producers wait for their
-// answers at once.
-const idsUnderWay = 64
+// idsConnections is how many connections the case of many producers has, each
+// with one request under way.
+const idsConnections = 256
 
 // prepareIDs makes a job that writes one batch of each of many producers to a
 // partition. The requests are made by hand: a client has one producer id. No
@@ -27,38 +28,50 @@ func prepareIDs(ctx context.Context, b bench, kafka, topic string) (job, error) 
 	if err := fillPartitions(ctx, kafka, topic, b.Partitions); err != nil {
 		return job{}, err
 	}
-	versions := kversion.Stable()
-	versions.SetMaxKeyVersion(int16(kmsg.Produce), 12) // the last that names a topic
-	client, err := kgo.NewClient(kgo.SeedBrokers(kafka), kgo.MaxVersions(versions))
-	if err != nil {
-		return job{}, err
+	var conns []net.Conn
+	j := job{close: func() {
+		for _, conn := range conns {
+			conn.Close()
+		}
+	}}
+	for range idsConnections {
+		conn, err := net.Dial("tcp", kafka)
+		if err != nil {
+			j.close()
+			return job{}, err
+		}
+		conns = append(conns, conn)
 	}
-	return job{close: client.Close, run: func(ctx context.Context) (result, error) {
+	j.run = func(ctx context.Context) (result, error) {
 		began := time.Now()
 		var next atomic.Int64
 		group, ctx := errgroup.WithContext(ctx)
-		for range idsUnderWay {
+		defer context.AfterFunc(ctx, j.close)() // ends the waiting for answers
+		for _, conn := range conns {
 			group.Go(func() error {
-				for {
+				for ctx.Err() == nil {
 					id := next.Add(1)
 					if id > int64(b.Producers) {
 						return nil
 					}
-					if err := produceAs(ctx, client, topic, id); err != nil {
+					if err := produceAs(conn, topic, id); err != nil {
 						return fmt.Errorf("write as producer %d: %w", id, err)
 					}
 				}
+				return ctx.Err()
 			})
 		}
 		err := group.Wait()
 		return result{operations: int64(b.Producers), seconds: time.Since(began).Seconds()}, err
-	}}, nil
+	}
+	return j, nil
 }
 
-// produceAs writes the first batch of a producer, with acks=1: the time is that
-// of its state, not of the store.
-func produceAs(ctx context.Context, client *kgo.Client, topic string, producer int64) error {
+// produceAs writes the first batch of a producer, with acks=1, and reads the
+// answer.
+func produceAs(conn net.Conn, topic string, producer int64) error {
 	request := kmsg.NewPtrProduceRequest()
+	request.Version = 8 // the last whose answer has a header of a fixed size
 	request.Acks, request.TimeoutMillis = 1, 30_000
 	t := kmsg.NewProduceRequestTopic()
 	t.Topic = topic
@@ -66,8 +79,22 @@ func produceAs(ctx context.Context, client *kgo.Client, topic string, producer i
 	p.Records = batchOf(producer, time.Now())
 	t.Partitions = append(t.Partitions, p)
 	request.Topics = append(request.Topics, t)
-	response, err := request.RequestWith(ctx, client)
-	if err != nil {
+	if err := conn.SetDeadline(time.Now().Add(time.Minute)); err != nil {
+		return err
+	}
+	if _, err := conn.Write(kmsg.NewRequestFormatter().AppendRequest(nil, request, 1)); err != nil {
+		return err
+	}
+	var header [8]byte // length and correlation id
+	if _, err := io.ReadFull(conn, header[:]); err != nil {
+		return err
+	}
+	body := make([]byte, max(4, binary.BigEndian.Uint32(header[:]))-4)
+	if _, err := io.ReadFull(conn, body); err != nil {
+		return err
+	}
+	response := request.ResponseKind().(*kmsg.ProduceResponse)
+	if err := response.ReadFrom(body); err != nil {
 		return err
 	}
 	if len(response.Topics) != 1 || len(response.Topics[0].Partitions) != 1 {

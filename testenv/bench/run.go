@@ -20,6 +20,10 @@ const ours = "varve"
 // putsFlag is the flag of a node for a budget of PUTs.
 const putsFlag = "--flush-puts-per-second"
 
+// patience is how long a system may take for the runs of one case. If it has
+// taken longer, it gets no more of them, and its figure is that of fewer runs.
+const patience = time.Minute
+
 // runner runs cases.
 type runner struct {
 	o       options
@@ -43,13 +47,10 @@ func (r *runner) start(ctx context.Context, list []bench, log io.Writer) (err er
 		return fmt.Errorf("%s serve --help: %w\n%s", r.o.varve, err, help)
 	}
 	r.budgets = bytes.Contains(help, []byte(putsFlag))
-	if r.o.kafka {
-		if err := r.startKafka(ctx, log); err != nil {
-			return err
-		}
+	if r.stores, err = startStores(ctx, &r.o, list); err != nil || !r.o.kafka {
+		return err
 	}
-	r.stores, err = startStores(ctx, &r.o, list)
-	return err
+	return r.startKafka(ctx, log)
 }
 
 func (r *runner) startKafka(ctx context.Context, log io.Writer) error {
@@ -118,16 +119,14 @@ func (r *runner) measure(ctx context.Context, b bench, log io.Writer) (Row, erro
 		systems = slices.DeleteFunc(systems, func(s system) bool { _, varve := s.(varveSystem); return !varve })
 	}
 	began := time.Now()
-	outcomes := map[string][]Outcome{}
+	outcomes, spent := map[string][]Outcome{}, map[string]time.Duration{}
 	var limits [][]limit
 	var errs []error
-	runs := r.o.runs
-	if b.most > 0 {
-		runs = min(runs, b.most)
-	}
-	for range runs {
+	for range r.o.runs {
 		systems = slices.DeleteFunc(systems, func(s system) bool {
+			start := time.Now()
 			outcome, found, err := r.once(ctx, s, b)
+			spent[s.name()] += time.Since(start)
 			if err != nil {
 				if !errors.Is(err, errCannot) {
 					errs = append(errs, fmt.Errorf("%s on %s: %w", b.Name, s.name(), err))
@@ -138,7 +137,7 @@ func (r *runner) measure(ctx context.Context, b bench, log io.Writer) (Row, erro
 			if s.name() == ours {
 				limits = append(limits, found)
 			}
-			return false
+			return spent[s.name()] > patience
 		})
 		if ctx.Err() != nil {
 			return row, ctx.Err()

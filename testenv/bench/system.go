@@ -115,7 +115,7 @@ func cold(systems []system) (lines []string) {
 				lines = append(lines, "cold: varve starts with an empty data folder, and a bucket in a folder has left the system's memory; MinIO goes on")
 			}
 		case *kafkaSystem:
-			lines = append(lines, "cold: "+s.label+" starts again, and its log has left the system's memory")
+			lines = append(lines, "cold: "+s.label+" goes on running, and its log has left the system's memory")
 		case peerSystem:
 			if s.logs == "" {
 				lines = append(lines, "cold: the peer does not run these cases without --peer-logs")

@@ -130,7 +130,7 @@ func sum(family *dto.MetricFamily, label string, values map[string]bool) (total 
 }
 
 // Cost is the cost of a load to the broker, for the amount that its kind
-// defines: a GB, 1,000 requests, a second, a start. Nil: not known of this
+// defines: a GB, 1,000 operations, a second, a start. Nil: not known of this
 // broker.
 type Cost struct {
 	CPU       float64  `json:"broker_cpu_seconds"`
