@@ -111,7 +111,7 @@ func (c *Cache) startLocked() {
 			break
 		}
 		g := queue.Front().Value.(*rangedGet)
-		if p.running > 0 && m.loading+g.bytes > p.depth.bytes {
+		if p.running > 0 && m.loading+g.bytes > min(p.depth.bytes, m.loadRoom()) {
 			p.depth.full = true
 			break
 		}

@@ -93,6 +93,10 @@ func (m *memory) victim() *item {
 // blocks beyond the share of replays, nor bytes that were read ahead before.
 func (m *memory) aheadRoom() int64 { return max(m.share, m.limit-m.blocks.bytes) }
 
+// loadRoom returns how many bytes of replays may be on their way. With more, regions that
+// landed would have to go before their readers come.
+func (m *memory) loadRoom() int64 { return max(m.share, m.aheadRoom()/2) }
+
 // fits reports whether n more bytes may be read ahead.
 func (m *memory) fits(n int64) bool {
 	return m.unread.bytes+m.loading+m.waiting+n <= m.aheadRoom()
