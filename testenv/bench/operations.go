@@ -126,7 +126,7 @@ func (b *broker) createTopic(ctx context.Context, name string, partitions int) (
 		return nil, err
 	}
 	admin := kadm.NewClient(client)
-	admin.SetTimeoutMillis(int32(time.Minute.Milliseconds()))
+	admin.SetTimeoutMillis(int32(leadersTimeout.Milliseconds()))
 	_, err = admin.CreateTopic(ctx, int32(partitions), -1, nil, name)
 	if err == nil {
 		err = awaitLeaders(ctx, admin, name, partitions)
@@ -141,10 +141,14 @@ func (b *broker) createTopic(ctx context.Context, name string, partitions int) (
 	}, nil
 }
 
+// leadersTimeout is that of thousands of Kafka's partitions, several files each,
+// on a busy machine.
+const leadersTimeout = 5 * time.Minute
+
 // awaitLeaders waits until the ends of all partitions are known: Kafka makes
 // partitions after it has answered.
 func awaitLeaders(ctx context.Context, admin *kadm.Client, topic string, partitions int) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, leadersTimeout)
 	defer cancel()
 	for {
 		ends, err := admin.ListEndOffsets(ctx, topic)
