@@ -118,31 +118,46 @@ func (b *buffer) takeEntries(taken []segment.Entry, limit int) []segment.Entry {
 // group arranges batches by partition, as a segment holds them. epoch gives a
 // partition's leader epoch.
 func group(batches []buffered, epoch func(partlog.Key) int32) []segment.Records {
-	index, producers := map[partlog.Key]int{}, map[producerAt]int{}
-	var parts []segment.Records
+	parts, of := partitions(batches, epoch)
+	producers := map[producerAt]int{}
 	for i := range batches {
-		b := &batches[i]
-		at, ok := index[b.key]
-		if !ok {
-			at = len(parts)
-			index[b.key] = at
-			parts = append(parts, segment.Records{Partition: segment.Partition{
-				Topic: b.key.Topic, Index: b.key.Index, LeaderEpoch: epoch(b.key),
-			}})
-		}
-		p := &parts[at]
+		b, p := &batches[i], &parts[of[i]]
 		p.Batches = append(p.Batches, b.data)
 		if id := b.header.ProducerID; id >= 0 {
-			which, ok := producers[producerAt{at, id}]
+			which, ok := producers[producerAt{of[i], id}]
 			if !ok {
 				which = len(p.Producers)
-				producers[producerAt{at, id}] = which
+				producers[producerAt{of[i], id}] = which
 				p.Producers = append(p.Producers, segment.Producer{ID: id})
 			}
 			noteBatch(&p.Producers[which], &b.header)
 		}
 	}
 	return parts
+}
+
+// partitions lists the partitions of batches, each with room for its batches, and says
+// of which one each batch is.
+func partitions(batches []buffered, epoch func(partlog.Key) int32) (parts []segment.Records, of []int) {
+	index, of := map[partlog.Key]int{}, make([]int, len(batches))
+	var counts []int
+	for i := range batches {
+		k := batches[i].key
+		at, ok := index[k]
+		if !ok {
+			at = len(parts)
+			index[k] = at
+			parts = append(parts, segment.Records{Partition: segment.Partition{Topic: k.Topic, Index: k.Index, LeaderEpoch: epoch(k)}})
+			counts = append(counts, 0)
+		}
+		of[i] = at
+		counts[at]++
+	}
+	room := make([][]byte, len(batches))
+	for i, n := range counts {
+		parts[i].Batches, room = room[:0:n], room[n:]
+	}
+	return parts, of
 }
 
 // producerAt is a producer in a partition of a segment. There may be as many as batches.

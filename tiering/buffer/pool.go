@@ -25,8 +25,8 @@ const (
 	// collector, which does as well.
 	smallest = 512
 	// steps is the number of classes from one power of two to the next, so that a
-	// buffer wastes less than a fifth of its memory.
-	steps = 4
+	// buffer wastes less than a ninth of its memory.
+	steps = 8
 	// classes end at 128 MiB, above each object and each frame.
 	classes = 18*steps + 1
 )
@@ -56,7 +56,7 @@ type list struct {
 func NewPool(limit int64) *Pool { return &Pool{limit: limit} }
 
 // Get returns a buffer of n bytes with one reference, which belongs to the caller. Its
-// contents are arbitrary.
+// contents are arbitrary. From 32 KiB on it begins at a page, as direct writes need it.
 func (p *Pool) Get(n int) *Buffer {
 	class, size := classOf(n)
 	if p == nil {

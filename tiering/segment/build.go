@@ -3,6 +3,7 @@ package segment
 import (
 	"cmp"
 	"fmt"
+	"hash/crc32"
 	"math"
 	"slices"
 
@@ -84,7 +85,11 @@ func layOut(b []byte, f *Footer, entries []Entry, order []*Records) (crc uint32,
 			p.CRC = batch.UpdateCRC(p.CRC, b)
 			w.Raw(b)
 		}
-		crc = batch.AppendCRC(crc, p.CRC, int(p.Length))
+		if p.Length < batch.Large {
+			crc = crc32.Update(crc, castagnoli, w.B[p.Position:])
+		} else {
+			crc = batch.AppendCRC(crc, p.CRC, int(p.Length))
+		}
 	}
 	body := w.Len()
 	appendFooter(&w, f)

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"math"
 	"reflect"
 	"slices"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/varvelog/varve/tiering/batch"
 	"github.com/varvelog/varve/tiering/batch/batchtest"
+	"github.com/varvelog/varve/tiering/buffer"
 	"github.com/varvelog/varve/tiering/segment"
 )
 
@@ -239,6 +241,30 @@ func TestBuildPutsItsInputInOrder(t *testing.T) {
 			if !bytes.Equal(o.Batches(p), bytes.Join(parts[p.Index].Batches, nil)) {
 				t.Fatalf("partition %d has other batches", p.Index)
 			}
+		}
+	})
+}
+
+// TestTheCRCOfAnObjectFollowsFromItsParts builds objects in memory with contents.
+func TestTheCRCOfAnObjectFollowsFromItsParts(t *testing.T) {
+	pool := buffer.NewPool(1 << 30)
+	rapid.Check(t, func(t *rapid.T) {
+		h, entries, _ := smallObject()
+		var parts []segment.Records
+		for i := range rapid.IntRange(0, 6).Draw(t, "partitions") {
+			parts = append(parts, drawRecords(t, int32(i)))
+		}
+		e, _, err := segment.Encode(pool, h, entries, parts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer e.Memory.Release()
+		if want := crc32.Checksum(e.Memory.Bytes(), crc32.MakeTable(crc32.Castagnoli)); e.CRC != want {
+			t.Fatalf("%d bytes have CRC %08x, not %08x", len(e.Memory.Bytes()), want, e.CRC)
+		}
+		plain, _, err := segment.Build(h, entries, parts)
+		if err != nil || !bytes.Equal(plain, e.Memory.Bytes()) {
+			t.Fatalf("memory that was used before gives other bytes, error %v", err)
 		}
 	})
 }
