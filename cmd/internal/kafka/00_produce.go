@@ -35,7 +35,7 @@ import (
 //	v13    topic ids (KIP-516)
 func init() {
 	register(listener.API{
-		Key: kmsg.Produce, Min: 0, Max: 13,
+		Key: kmsg.Produce, Min: 0, Max: 13, Pooled: true,
 		Shape: shape{
 			str().From(3), num(2), num(4),
 			listOf(sizeOf[kmsg.ProduceRequestTopic](),
@@ -154,7 +154,9 @@ func (p *produce) partition(ctx context.Context, t *metadata.Topic, records []by
 	if h, err = p.checkRecords(ctx, t, records, h, slot); err != nil {
 		return err
 	}
-	group.batches = append(group.batches, ingest.Batch{Key: partlog.Key{Topic: t.ID, Index: slot.Partition}, Data: records, Header: h})
+	group.batches = append(group.batches, ingest.Batch{
+		Key: partlog.Key{Topic: t.ID, Index: slot.Partition}, Data: records, Header: h, Memory: p.request.Memory(),
+	})
 	group.slots = append(group.slots, slot)
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/varvelog/varve/metadata/coordinator"
 	"github.com/varvelog/varve/metadata/coordinator/group"
 	"github.com/varvelog/varve/metadata/topicconfig"
+	"github.com/varvelog/varve/tiering/buffer"
 	"github.com/varvelog/varve/tiering/partlog"
 	"github.com/varvelog/varve/tiering/segment"
 )
@@ -55,6 +56,8 @@ type Backend struct {
 	Reader Reader
 	// Sessions may be nil: then every Fetch is a full one.
 	Sessions *FetchSessions
+	// Memory is for the frames of Produce requests. Nil: none of it is used again.
+	Memory *buffer.Pool
 	// Groups is the coordinators of consumer groups.
 	Groups Groups
 	// Now is the clock for timestamps.

@@ -19,6 +19,7 @@ import (
 	"github.com/varvelog/varve/metadata"
 	"github.com/varvelog/varve/metadata/topicconfig"
 	"github.com/varvelog/varve/tiering/batch"
+	"github.com/varvelog/varve/tiering/buffer"
 	"github.com/varvelog/varve/tiering/partlog"
 	"github.com/varvelog/varve/tiering/segment"
 )
@@ -282,7 +283,7 @@ func (c *cluster) Append(_ context.Context, _ ingest.Acks, batches []ingest.Batc
 		log := c.logs[b.Key]
 		out[i].BaseOffset = log.end
 		batch.Patch(b.Data, log.end, c.place.Epoch)
-		log.batches = append(log.batches, b.Data)
+		log.batches = append(log.batches, bytes.Clone(b.Data)) // the frame is used again
 		log.end += int64(b.Header.Records)
 	}
 	close(c.changed)
@@ -415,7 +416,7 @@ func (c *cluster) backend() Backend {
 		},
 		Reader: c, Sessions: NewFetchSessions(100, 1<<20, func() time.Time { return c.now }),
 		Store: "memory://", Size: c.size,
-		Groups: c.groups,
+		Groups: c.groups, Memory: buffer.NewPool(64 << 20),
 		BrokerConfigs: func() []topicconfig.BrokerConfig {
 			return topicconfig.Broker(topicconfig.BrokerSettings{NodeID: testNode, Partitions: 1, ReplicationFactor: 1, AutoCreateTopics: true})
 		},

@@ -34,7 +34,7 @@ func newServer(config Config, backend Backend, allows func(*listener.Client, ope
 	complaints := listener.NewComplaints(backend.Log)
 	g := &gate{topics: backend.Topics, allows: allows}
 	return listener.New(config.Listener, newServices(config, backend, g, complaints).apis(), listener.Surroundings{
-		Now: backend.Now, Complaints: complaints, Metrics: backend.Metrics, Log: backend.Log,
+		Now: backend.Now, Complaints: complaints, Metrics: backend.Metrics, Log: backend.Log, Memory: backend.Memory,
 	})
 }
 

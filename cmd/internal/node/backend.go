@@ -54,6 +54,7 @@ func (n *node) kafkaBackend(reader *fetch.Reader, groups kafka.Groups) kafka.Bac
 		Size:          n.size,
 		Reader:        kafka.Reads(reader),
 		Sessions:      n.fetchSessions(),
+		Memory:        n.pool,
 		Groups:        groups,
 		Now:           time.Now,
 		Metrics:       n.metrics,

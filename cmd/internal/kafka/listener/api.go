@@ -15,7 +15,13 @@ type API struct {
 	MaxFrame int32 // bytes; 0 means the server's limit
 	Bulky    bool  // the answer may be far larger than the request
 	Shape    Shape // the layout of a request: its memory is charged before it is decoded
-	Begin    Handler
+	// Pooled frames lie in memory that is used again once the request is answered. The
+	// handler must not use byte slices of the body after its answer, unless it retains
+	// Request.Memory. Bodies of most requests have slices that their handlers keep for an
+	// unknown time, such as the metadata of a member in JoinGroup. Only large and frequent
+	// requests are worth the care.
+	Pooled bool
+	Begin  Handler
 }
 
 // Handler begins a request. The reader of the connection calls it in order of

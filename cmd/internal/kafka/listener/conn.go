@@ -95,7 +95,8 @@ func (c *conn) read() error {
 		if err == nil {
 			err = c.takeAnswer(r)
 		}
-		if err != nil {
+		if err != nil { // no handler has the request
+			r.memory.Release()
 			r.release()
 			return err
 		}

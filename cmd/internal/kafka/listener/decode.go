@@ -8,12 +8,12 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// decode turns a frame into a request, which takes over the frame's charge even if
-// there is an error.
+// decode turns a frame into a request, which takes over the frame's memory and charge
+// even if there is an error.
 func (c *conn) decode(ctx context.Context, f *frame) (*Request, error) {
 	r := &Request{
 		Version: f.version, Client: c.client(), api: f.api, conn: c, received: c.server.now(), size: len(f.bytes) + 4,
-		charge: f.charge, ready: make(chan answer, 1), settled: make(chan struct{}),
+		charge: f.charge, memory: f.memory, ready: make(chan answer, 1), settled: make(chan struct{}),
 	}
 	err := r.parse(ctx, f.bytes)
 	if r.Client != c.client() {

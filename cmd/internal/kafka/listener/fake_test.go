@@ -11,6 +11,7 @@ import (
 
 	"github.com/varvelog/varve/cmd/internal/kafka/listener"
 	"github.com/varvelog/varve/cmd/internal/kafka/listener/listenertest"
+	"github.com/varvelog/varve/tiering/buffer"
 )
 
 // fake is a server of four keys whose handlers know nothing.
@@ -21,6 +22,7 @@ type fake struct {
 
 	server *listener.Server
 	counts *listenertest.Counts
+	memory *buffer.Pool // of the frames of Produce
 	addr   string
 	stop   context.CancelFunc
 	done   chan error
@@ -32,7 +34,7 @@ func (f *fake) apis() []listener.API {
 		{Key: kmsg.ApiVersions, Min: 0, Max: 2, MaxFrame: listener.PlainFrame, Begin: func(_ context.Context, r *listener.Request) {
 			r.Reply(kmsg.NewPtrApiVersionsResponse(), 0)
 		}},
-		{Key: kmsg.Produce, Min: 3, Max: 8, Begin: func(_ context.Context, r *listener.Request) {
+		{Key: kmsg.Produce, Min: 3, Max: 8, Pooled: true, Begin: func(_ context.Context, r *listener.Request) {
 			if f.held == nil {
 				r.Reply(kmsg.NewPtrProduceResponse(), 0)
 				return
@@ -66,7 +68,8 @@ func (f *fake) start(t testing.TB, config listener.Config, around listener.Surro
 		t.Fatal(err)
 	}
 	f.lines, f.counts = &listenertest.Lines{}, listenertest.CountInto(nil)
-	around.Metrics, around.Log = f.counts, slog.New(slog.NewTextHandler(f.lines, nil))
+	f.memory = buffer.NewPool(64 << 20)
+	around.Memory, around.Metrics, around.Log = f.memory, f.counts, slog.New(slog.NewTextHandler(f.lines, nil))
 	if f.server, err = listener.New(config, f.apis(), around); err != nil {
 		t.Fatal(err)
 	}
@@ -79,6 +82,9 @@ func (f *fake) start(t testing.TB, config listener.Config, around listener.Surro
 		f.server.Close()
 		if part := listenertest.MemoryUsed(f.server); part != "" {
 			t.Errorf("%s memory was not given back", part)
+		}
+		if n := f.memory.InUse(); n != 0 {
+			t.Errorf("%d bytes of frames were not released", n)
 		}
 	})
 	return f

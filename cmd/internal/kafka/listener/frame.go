@@ -8,6 +8,8 @@ import (
 	"io"
 	"os"
 	"time"
+
+	"github.com/varvelog/varve/tiering/buffer"
 )
 
 // Reasons for which the server closes a connection, as Metrics counts them.
@@ -31,6 +33,7 @@ type frame struct {
 	api     *api
 	version int16
 	bytes   []byte
+	memory  *buffer.Buffer // holds bytes, if the API's frames are pooled
 	charge  charge
 }
 
@@ -63,6 +66,7 @@ func (c *conn) readFrame(ctx context.Context) (frame, error) {
 		return frame{}, fmt.Errorf("%w: %d bytes announced, limit of %s is %d", errFrameSize, size, f.api.Key.Name(), f.api.MaxFrame)
 	}
 	if err := c.readBody(ctx, &f, head[4:], int(size)); err != nil {
+		f.memory.Release()
 		f.charge.release()
 		return frame{}, err
 	}
@@ -116,7 +120,7 @@ func (c *conn) readBody(ctx context.Context, f *frame, begun []byte, size int) e
 	if size > smallFrame {
 		p = large
 	}
-	f.bytes = append(f.bytes, begun...)
+	f.bytes = begun
 	for len(f.bytes) < size {
 		if len(f.bytes) == cap(f.bytes) || cap(f.bytes) < tinyFrame {
 			if err := c.grow(ctx, f, p, size); err != nil {
@@ -145,7 +149,9 @@ func (c *conn) readTiny(ctx context.Context, f *frame, begun []byte, size int) e
 	if err := f.charge.takeTiny(ctx, small, int64(size)); err != nil {
 		return err
 	}
-	f.bytes = append(make([]byte, 0, size), begun...)[:size]
+	f.bytes = begun
+	c.makeRoom(f, size)
+	f.bytes = f.bytes[:size]
 	_, err := io.ReadFull(c.in, f.bytes[len(begun):])
 	return err
 }
@@ -161,8 +167,25 @@ func (c *conn) grow(ctx context.Context, f *frame, p part, size int) error {
 		return err
 	}
 	c.newInterval()
-	f.bytes = append(make([]byte, 0, next), f.bytes...)
+	c.makeRoom(f, next)
 	return nil
+}
+
+// makeRoom gives a frame memory for n bytes, and moves those that it has there. Pooled
+// memory may have up to a quarter more bytes than are charged. Frames too large for a
+// proven connection are rare, so the pool keeps no memory for them.
+func (c *conn) makeRoom(f *frame, n int) {
+	var memory *buffer.Buffer
+	var room []byte
+	if f.api.Pooled && n <= maxProven {
+		memory = c.server.memory.Get(n)
+		room = memory.Bytes()[:0:n]
+	} else {
+		room = make([]byte, 0, n)
+	}
+	f.bytes = append(room, f.bytes...)
+	f.memory.Release()
+	f.memory = memory
 }
 
 // receive reads the bytes of a frame that have arrived. It waits for more as

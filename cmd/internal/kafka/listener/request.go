@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/varvelog/varve/tiering/buffer"
 )
 
 // Request is one request under way. Its handler answers it exactly once, with one of
@@ -25,10 +27,11 @@ type Request struct {
 	received    time.Time
 	size        int // bytes of the frame
 	charge      charge
-	giveBack    sync.Mutex    // guards the charge once the handler is called
-	ready       chan answer   // capacity 1
-	settled     chan struct{} // closed once the answer is written or dropped
-	before      chan struct{} // settled of the request before on the connection; nil for the first
+	memory      *buffer.Buffer // holds the frame until the request is answered; see Memory
+	giveBack    sync.Mutex     // guards the charge once the handler is called
+	ready       chan answer    // capacity 1
+	settled     chan struct{}  // closed once the answer is written or dropped
+	before      chan struct{}  // settled of the request before on the connection; nil for the first
 }
 
 // Introduce notes the client's software, for this request and those that follow. A
@@ -71,6 +74,11 @@ func (r *Request) AfterPrevious(ctx context.Context) error {
 
 // AwaitWritten waits until the answer is written or dropped.
 func (r *Request) AwaitWritten() { <-r.settled }
+
+// Memory holds the byte slices of Body, which decoding does not copy out of the frame. It
+// is released with the answer: a handler that needs them for longer retains it before.
+// Nil if the garbage collector has the frame.
+func (r *Request) Memory() *buffer.Buffer { return r.memory }
 
 // Forget drops the body and gives back the memory charged for the request,
 // once. It is for requests that wait for long.
@@ -156,8 +164,11 @@ func (r *Request) ReplyNothing() { r.finish(answer{}) }
 func (r *Request) HangUp(err error) { r.finish(answer{hangUp: err}) }
 
 // finish hands the answer to the connection's writer. Every answer passes here, so
-// this is the place to send one elsewhere: into the answer of the request around it.
+// this is the place to send one elsewhere: into the answer of the request around it. It
+// is also the place to release the frame: a connection may end, and give back the charge,
+// while a handler still reads it.
 func (r *Request) finish(a answer) {
+	r.memory.Release()
 	r.api.note(a.size)
 	r.fit(a.size)
 	r.conn.window.finished(a.size)

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/varvelog/varve/tiering/buffer"
 )
 
 // Server serves Kafka clients. Make one with New, run it with Serve, end it by
@@ -29,6 +31,7 @@ type Server struct {
 	stopped chan struct{}  // closed when Serve returns
 
 	budget *budget
+	memory *buffer.Pool // of frames
 
 	mu      sync.Mutex
 	guarded struct {
@@ -56,6 +59,7 @@ type Surroundings struct {
 	Complaints *Complaints  // closed when Serve returns; nil: one that logs to Log
 	Metrics    Metrics      // nil: NoMetrics
 	Log        *slog.Logger // nil: slog.Default
+	Memory     *buffer.Pool // for frames of pooled APIs; nil: none is used again
 }
 
 // New checks the configuration and returns a server that serves nothing yet.
@@ -72,7 +76,7 @@ func New(config Config, apis []API, around Surroundings) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		config: config, apis: registry, now: around.Now, metrics: around.Metrics, log: around.Log, complaint: around.Complaints,
+		config: config, apis: registry, now: around.Now, metrics: around.Metrics, log: around.Log, complaint: around.Complaints, memory: around.Memory,
 		stopped: make(chan struct{}),
 		budget:  newBudget(config.RequestMemory, int64(config.MaxRequestBytes), config.MinReadRate),
 	}
