@@ -29,7 +29,7 @@ VCS := $(shell git rev-parse --verify --quiet HEAD >/dev/null 2>&1 && echo true 
 BUILD := $(GO) build -buildvcs=$(VCS) -trimpath -ldflags '-s -w'
 TEST := $(GO) test -vet=off -timeout $(TEST_TIMEOUT)
 
-.PHONY: help build run run-minio minio check test test-short race fuzz torture clients bench bench-kafka mutants clean
+.PHONY: help build run run-minio minio check test test-short race fuzz torture clients bench bench-memory bench-kafka mutants clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -84,6 +84,9 @@ clients: build bin/minioserver ## install other Kafka clients and Kafka's tools,
 
 bench: build minio ## measure varve next to the limits of the machine: BENCHFLAGS=
 	$(GO) run ./testenv/bench --varve bin/varve --json bin/bench.json $(BENCHFLAGS)
+
+bench-memory: build ## compare the memory of nodes under load with their budgets: DURATION=10m
+	$(GO) run ./testenv/bench --varve bin/varve --memory --duration $(DURATION) $(BENCHFLAGS)
 
 bench-kafka: build minio ## the same for what users look at first, next to Apache Kafka (needs Java, Maven)
 	$(GO) run ./testenv/bench --varve bin/varve --table --kafka --runs 5 --json bin/bench-kafka.json $(BENCHFLAGS)

@@ -35,6 +35,7 @@ type options struct {
 	peerPid  int
 	peerLogs string
 	list     bool
+	memory   bool
 }
 
 func parse(args []string) (options, error) {
@@ -45,6 +46,7 @@ func parse(args []string) (options, error) {
 	flags.StringVar(&only, "only", "", "run the cases whose names match this regular expression")
 	flags.BoolVar(&o.list, "list", false, "list the names of the cases")
 	flags.BoolVar(&o.table, "table", false, "the cases that a new user measures first, instead of the grid of sizes and partitions")
+	flags.BoolVar(&o.memory, "memory", false, "instead of all cases, put three loads on nodes and compare their memory with their budgets")
 	flags.StringSliceVar(&o.stores, "stores", []string{fileStore, minioStore}, "where the bucket is: file, minio, or far (MinIO behind --store-delay); the table uses all")
 	flags.DurationVar(&o.duration, "duration", 3*time.Second, "how long each load lasts")
 	flags.IntVar(&o.runs, "runs", 1, "run each case as often on each system in turn; the median counts")

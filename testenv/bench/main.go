@@ -1,6 +1,7 @@
 // Command bench measures varve next to the limits of the machine, the store and
 // the network, and next to other brokers, and prints tables.
 //
+//	bench --memory [--duration 10m]
 //	bench [--table] [--only REGEXP] [--duration 3s] [--runs 1] [--kafka] [--peer HOST:PORT --peer-pid N] [--before BINARY] [flags]
 //
 // Each case runs the varve binary as a node with a fresh bucket, in a folder or
@@ -63,6 +64,9 @@ func run(ctx context.Context, args []string, out, log io.Writer) (err error) {
 	o, err := parse(args)
 	if err != nil {
 		return err
+	}
+	if o.memory {
+		return o.measureMemory(ctx, out, log)
 	}
 	list := chosen(&o)
 	if o.list || len(list) == 0 {

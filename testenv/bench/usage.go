@@ -41,14 +41,17 @@ func cpuSeconds(stat string) (float64, error) {
 
 // peakBytes returns the most memory that a process has had, read from the text
 // of its /proc/<pid>/status.
-func peakBytes(status string) (int64, error) {
+func peakBytes(status string) (int64, error) { return statusBytes(status, "VmHWM:") }
+
+// statusBytes returns a size in the text of a /proc/<pid>/status.
+func statusBytes(status, field string) (int64, error) {
 	for line := range strings.Lines(status) {
-		if text, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+		if text, ok := strings.CutPrefix(line, field); ok {
 			kib, err := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(text), "kB")), 10, 64)
 			return kib << 10, err
 		}
 	}
-	return 0, errors.New("status of a process has no VmHWM")
+	return 0, fmt.Errorf("status of a process has no %s", field)
 }
 
 // counters are the counters of a broker at one moment. Those of varve's own
