@@ -34,8 +34,5 @@ func (p LedPartition) Committed() (int64, bool) {
 	return v.End, ok && !v.Sealed
 }
 
-// Prove is Leader.Prove.
-func (p LedPartition) Prove(ctx context.Context) error { return p.leader.Prove(ctx) }
-
 // Done is Leader.Done.
 func (p LedPartition) Done() <-chan struct{} { return p.leader.Done() }

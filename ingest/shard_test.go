@@ -108,7 +108,7 @@ func (p partition) Append(ctx context.Context, data []byte, h batch.Header, done
 }
 
 func (p partition) Scan(ctx context.Context, from int64, fn func([]byte) error) (int64, error) {
-	if err := p.Prove(ctx); err != nil {
+	if err := p.n.leader.Prove(ctx); err != nil {
 		return from, err
 	}
 	end, _ := p.Committed()
@@ -156,6 +156,11 @@ func (n *node) set(name string, value, pad int) error {
 }
 
 func (n *node) get(name string) (value int, err error) {
+	if n.leader != nil {
+		if err := n.leader.Prove(n.t.Context()); err != nil {
+			return 0, err
+		}
+	}
 	done := make(chan error, 1)
 	n.shard.Read(func(_ coordinator.Out, err error) {
 		value = n.machine.Get(name)
@@ -246,10 +251,9 @@ func (p full) Append(ctx context.Context, _ []byte, _ batch.Header, done func(in
 	done(-1, coordinator.ErrUnavailable)
 }
 
-func (p full) AppendEnd() (int64, bool)    { return 0, true }
-func (p full) Committed() (int64, bool)    { return 0, true }
-func (p full) Prove(context.Context) error { return nil }
-func (p full) Done() <-chan struct{}       { return nil }
+func (p full) AppendEnd() (int64, bool) { return 0, true }
+func (p full) Committed() (int64, bool) { return 0, true }
+func (p full) Done() <-chan struct{}    { return nil }
 func (p full) Scan(context.Context, int64, func([]byte) error) (int64, error) {
 	return 0, nil
 }

@@ -104,20 +104,18 @@ func (m *committer) read(s *simShard) {
 	least := c.truth.shard.committed(m.key) // be it acknowledged or not
 	m.c.Logf("%s reads, at least %d", m.key, least)
 	s.n.p.Do(func() {
-		s.push(func() {
-			s.core.Read(func(_ coordinator.Out, err error) {
-				got := s.machine.Get(m.key)
-				switch {
-				case err != nil:
-					m.failed(err)
-				case got < least:
-					c.Fail("%s gives %d for %s, %d was committed before", s.n.p.Name, got, m.key, least)
-				default:
-					c.Count("coordinator read")
-					m.final = c.quiet && c.only == s.n.f
-				}
-				answered()
-			})
+		s.read(func(_ coordinator.Out, err error) {
+			got := s.machine.Get(m.key)
+			switch {
+			case err != nil:
+				m.failed(err)
+			case got < least:
+				c.Fail("%s gives %d for %s, %d was committed before", s.n.p.Name, got, m.key, least)
+			default:
+				c.Count("coordinator read")
+				m.final = c.quiet && c.only == s.n.f
+			}
+			answered()
 		})
 	})
 }

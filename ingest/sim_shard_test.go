@@ -3,6 +3,7 @@ package ingest
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"math/rand"
 	"slices"
 	"testing"
@@ -265,8 +266,15 @@ func (s *simShard) pump() {
 	}
 }
 
-func (s *simShard) Prove() {
-	s.ask(func(err error) { s.answer("proved", func() { s.core.Proved(err) }) })
+// read has the head proved for a Read of the Core, as a supervisor does.
+func (s *simShard) read(fn func(coordinator.Out, error)) {
+	s.ask(func(err error) {
+		if err != nil {
+			fn(nil, fmt.Errorf("%w: %w", coordinator.ErrUnavailable, err))
+			return
+		}
+		s.answer("proved", func() { s.core.Read(fn) })
+	})
 }
 
 var errScan = errors.New("object not found")

@@ -18,10 +18,6 @@ f.appends = nil`),
 	{name: "coordinator leads before it is loaded", by: shards, edits: []edit{
 		swap("metadata/coordinator/shard.Core.ScanDone", "if err != nil {\n\tc.world.Trouble(err)\n} else if c.phase == Loading {\n\tc.lead()\n}", "if err != nil {\n\tc.world.Trouble(err)\n}\nif c.phase == Loading {\n\tc.lead()\n}"),
 	}},
-	{name: "read answered without a proof", by: shards, edits: []edit{
-		swap("metadata/coordinator/shard.Core.Read", "c.prove()", `c.asked = len(c.reads)
-c.Proved(nil)`),
-	}},
 	{name: "read answered before the proved records are applied", by: shards, edits: []edit{
 		always("metadata/coordinator/shard.Core.serveReads", "c.reads[0].end <= c.applied"),
 	}},

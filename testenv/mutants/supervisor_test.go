@@ -25,6 +25,9 @@ var supervisorMutants = []mutant{
 	{name: "deposed coordinator given to clients", by: supervisors, edits: []edit{
 		swap("metadata/coordinator/supervisor.Supervisor.Coordinator", "s.Confirm(ctx, partition)", "error(nil)"),
 	}},
+	{name: "coordinator proved without its journal", by: supervisors, edits: []edit{
+		swap("metadata/coordinator/supervisor.proveHead", "j.Prove(ctx)", "j.Confirm(ctx)"),
+	}},
 	{name: "coordinator started after the close", by: supervisors, edits: []edit{
 		never("metadata/coordinator/supervisor.Core.Look", "c.closed"),
 	}},

@@ -143,26 +143,24 @@ type provedGroup struct {
 	err       error
 }
 
-// proveGroups proves each coordinator once, however many of the groups it has, and all
-// at the same time: those in one journal share a look at the store.
+// proveGroups proves the coordinators of the groups, which share a look at the store for
+// each journal.
 func (s *groupService) proveGroups(ctx context.Context, by *listener.Client, groups []kmsg.OffsetFetchRequestGroup) []provedGroup {
 	places := make([]provedGroup, len(groups))
-	proofs := map[int32]*error{} // by partition
-	var work []func()
+	var partitions []int32
+	proofs := map[int32]int{} // places in partitions
 	for i := range groups {
 		partition, err := s.partitionOf(by, groups[i].Group)
 		places[i] = provedGroup{partition, err}
-		if err != nil || proofs[partition] != nil {
-			continue
+		if _, known := proofs[partition]; err == nil && !known {
+			proofs[partition] = len(partitions)
+			partitions = append(partitions, partition)
 		}
-		proof := new(error)
-		proofs[partition] = proof
-		work = append(work, func() { *proof = s.groups.Prove(ctx, partition) })
 	}
-	inParallel(len(work), work)
+	errs := s.groups.Prove(ctx, partitions)
 	for i := range places {
 		if p := &places[i]; p.err == nil {
-			p.err = *proofs[p.partition]
+			p.err = errs[proofs[p.partition]]
 		}
 	}
 	return places

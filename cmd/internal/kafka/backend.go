@@ -136,10 +136,10 @@ type Groups interface {
 	// returned; after an error fn is not called. A call that begins after
 	// another has returned gets a later turn.
 	Do(ctx context.Context, partition int32, fn func(m *group.Machine, out coordinator.Out)) error
-	// Prove returns nil once it is proved that this node still led the
-	// partition after the call began, and everything committed until then is
-	// applied.
-	Prove(ctx context.Context, partition int32) error
+	// Prove returns, for each of some partitions, nil once it is proved that this
+	// node still led it after the call began, and all records committed until then
+	// are applied. The partitions share one proof of the head of each journal.
+	Prove(ctx context.Context, partitions []int32) []error
 	// Confirm returns coordinator.ErrNotCoordinator if another node is known to
 	// lead the partition now. It may ask the store, and is nil while nothing is
 	// known.

@@ -3,6 +3,7 @@ package kafka
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -132,11 +133,11 @@ func (g *memGroups) Do(_ context.Context, partition int32, fn func(*group.Machin
 	return nil
 }
 
-func (g *memGroups) Prove(context.Context, int32) error {
+func (g *memGroups) Prove(_ context.Context, partitions []int32) []error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.proven++
-	return g.proof
+	return slices.Repeat([]error{g.proof}, len(partitions))
 }
 
 func (g *memGroups) Confirm(context.Context, int32) error {

@@ -110,6 +110,8 @@ func (j ledJournal) Epoch(k partlog.Key) (int32, bool) {
 	return view.Epoch, ok && !view.Sealed
 }
 
+func (j ledJournal) Prove(ctx context.Context) error { return j.leader.Prove(ctx) }
+
 func (j ledJournal) Confirm(ctx context.Context) error { return j.leader.Confirm(ctx) }
 
 func (j ledJournal) Snapshots() *shard.Snapshots { return j.snapshots }

@@ -21,8 +21,6 @@ type World interface {
 	AppendEnd() (int64, bool)
 	// Committed is the offset after the last committed record that is known here.
 	Committed() (int64, bool)
-	// Prove finds out whether that is known up to now; Proved answers.
-	Prove()
 	// Scan reads the committed records from an offset on, up to a head that is
 	// proved after the call. Scanned gets the batches in order, ScanDone ends it.
 	Scan(from int64)
@@ -52,7 +50,7 @@ const (
 
 	scanFirst = 50 * time.Millisecond // pause after a scan that did not help, doubling
 	scanMost  = 2 * time.Second
-	// readPatience is how long a Read waits for a proved head and its records.
+	// readPatience is how long a Read waits for its records.
 	readPatience = 5 * time.Second
 )
 
@@ -92,9 +90,7 @@ type Core struct {
 
 	deleted [][16]byte // topics whose deletion the Machine learns of when it leads
 
-	reads    []read // oldest first; the proved ones first
-	proving  bool
-	asked    int // how many of reads the proof under way answers
+	reads    []read // oldest first
 	scanning bool
 	scanAt   time.Time // not before
 	pause    time.Duration
@@ -105,10 +101,9 @@ type Core struct {
 
 // read is a request that waits for all records that were committed before it.
 type read struct {
-	fn     func(coordinator.Out, error)
-	until  time.Time
-	proved bool
-	end    int64 // once proved: the records before it must be applied
+	fn    func(coordinator.Out, error)
+	until time.Time
+	end   int64 // the records before it must be applied
 }
 
 // NewCore is for a Machine whose kept state is that of a snapshot; the zero
@@ -149,15 +144,22 @@ func (c *Core) Do(fn func(coordinator.Out, error)) {
 	c.turn(func(out coordinator.Out) { fn(out, nil) })
 }
 
-// Read is Do once all records that were committed before it, by this leader or
-// another, are applied: for answers that only the leader may give.
+// Read is Do once all records are applied that are known here to be committed. For an
+// answer that only the leader may give, the head is proved first, after the question.
 func (c *Core) Read(fn func(coordinator.Out, error)) {
-	if err := c.refuses(); err != nil {
+	err := c.refuses()
+	end, ok := c.world.Committed()
+	if err == nil && !ok {
+		err = coordinator.ErrNotCoordinator
+	}
+	if err != nil {
 		fn(nil, err)
 		return
 	}
-	c.reads = append(c.reads, read{fn: fn, until: c.world.Now().Add(readPatience)})
-	c.prove()
+	c.need = max(c.need, end)
+	c.reads = append(c.reads, read{fn: fn, until: c.world.Now().Add(readPatience), end: end})
+	c.serveReads()
+	c.maybeScan()
 }
 
 func (c *Core) refuses() error {
@@ -249,7 +251,7 @@ func (c *Core) tick() {
 	c.maybeScan()
 }
 
-var errSlow = fmt.Errorf("%w: no proof of the partition's end in time", coordinator.ErrUnavailable)
+var errSlow = fmt.Errorf("%w: the committed records could not be read in time", coordinator.ErrUnavailable)
 
 // fail ends it because no coordinator may go on from the content of the partition.
 func (c *Core) fail(err error) {

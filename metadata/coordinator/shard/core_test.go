@@ -25,7 +25,6 @@ type script struct {
 	end       int64 // of the committed records
 	appendEnd int64
 	scans     []int64
-	proofs    int
 	published []Snapshot
 	troubles  []error
 	log       []string // of answers
@@ -41,7 +40,6 @@ func (w *script) Now() time.Time                          { return w.now }
 func (w *script) TopicGone(name string, id [16]byte) bool { return name == "gone" }
 func (w *script) AppendEnd() (int64, bool)                { return w.appendEnd, true }
 func (w *script) Committed() (int64, bool)                { return w.end, true }
-func (w *script) Prove()                                  { w.proofs++ }
 func (w *script) Scan(from int64)                         { w.scans = append(w.scans, from) }
 func (w *script) Publish(snapshot Snapshot)               { w.published = append(w.published, snapshot) }
 func (w *script) Trouble(err error)                       { w.troubles = append(w.troubles, err) }
@@ -266,48 +264,30 @@ func TestUnknownOutcomeIsFoundOutWithoutBeingAskedFor(t *testing.T) {
 	}
 }
 
-func TestReadWaitsForAProofThatBeganAfterIt(t *testing.T) {
+func TestReadWaitsForTheRecordsThatAreCommitted(t *testing.T) {
 	w := lead(t)
 	w.get("a")
-	w.get("a")
-	w.core.Proved(nil)
-	w.expect("a: 0, <nil>") // the second came while the proof was under way
-	w.core.Proved(nil)
 	w.expect("a: 0, <nil>")
-	if w.proofs != 2 {
-		t.Errorf("%d proofs", w.proofs)
-	}
-	w.get("a")
-	w.core.Proved(errors.New("away"))
-	w.expect("a: 0, the coordinator cannot reach the bucket: away")
-}
-
-func TestReadWaitsForWhatIsProved(t *testing.T) {
-	w := lead(t)
-	w.get("a")
 	w.end = 1
-	w.core.Proved(nil)
+	w.get("a")
 	w.expect()
 	if err := w.core.Scanned(stored(0, "a", 5)); err != nil {
 		t.Fatal(err)
 	}
-	w.core.ScanDone(1, nil)
 	w.expect("a: 5, <nil>")
+	w.core.ScanDone(1, nil)
 }
 
 func TestReadDoesNotWaitForEver(t *testing.T) {
 	w := lead(t)
+	w.end = 1
 	w.get("a")
 	if at := w.core.next(); !at.Equal(w.now.Add(readPatience)) {
 		t.Errorf("due at %v", at)
 	}
 	w.now = w.core.next()
 	w.core.tick()
-	w.expect("a: 0, the coordinator cannot reach the bucket: no proof of the partition's end in time")
-	w.core.Proved(nil)
-	w.get("a")
-	w.core.Proved(nil)
-	w.expect("a: 0, <nil>")
+	w.expect("a: 0, the coordinator cannot reach the bucket: the committed records could not be read in time")
 }
 
 func TestRecordThatCannotBeAppliedEndsItWithItsPosition(t *testing.T) {
@@ -315,9 +295,8 @@ func TestRecordThatCannotBeAppliedEndsItWithItsPosition(t *testing.T) {
 	w.set("a", 1, 0)
 	w.core.flush()
 	w.set("b", 1, 0)
+	w.end = 2 // another leader wrote records
 	w.get("a")
-	w.end = 2
-	w.core.Proved(nil) // another leader wrote records
 	w.core.Appended(w.sent[0].token, 2, nil)
 	if err := w.core.Scanned(stored(0, "c", 1)); err != nil {
 		t.Fatal(err)
@@ -357,6 +336,7 @@ func TestEndAnswersEveryCaller(t *testing.T) {
 	w.set("a", 1, 0)
 	w.core.flush()
 	w.set("a", 2, 0)
+	w.end = 1
 	w.get("a")
 	w.core.End(coordinator.ErrNotCoordinator)
 	w.set("a", 3, 0)

@@ -118,64 +118,9 @@ func (c *Core) lead() {
 	c.doubt() // an earlier coordinator of this process may have appended records
 }
 
-// prove has the head proved for the reads that came since the last time.
-func (c *Core) prove() {
-	if c.proving || c.phase != Leading {
-		return
-	}
-	unproved := 0
-	for i := range c.reads {
-		if !c.reads[i].proved {
-			unproved++
-		}
-	}
-	if unproved > 0 {
-		c.proving, c.asked = true, unproved
-		c.world.Prove()
-	}
-}
-
-// Proved answers Prove: nil if all records that were committed before are known.
-func (c *Core) Proved(err error) {
-	c.proving = false
-	if c.phase != Leading {
-		return
-	}
-	end, ok := c.world.Committed()
-	if err == nil && !ok {
-		err = coordinator.ErrNotCoordinator
-	}
-	c.proved(end, err)
-	c.serveReads()
-	c.prove()
-	c.maybeScan()
-}
-
-// proved gives the reads that were asked for their offset, or an error.
-func (c *Core) proved(end int64, err error) {
-	left := c.reads[:0]
-	var failed []read
-	for _, r := range c.reads {
-		if !r.proved && c.asked > 0 {
-			c.asked--
-			if err != nil {
-				failed = append(failed, r)
-				continue
-			}
-			r.proved, r.end = true, end
-			c.need = max(c.need, end)
-		}
-		left = append(left, r)
-	}
-	c.reads = left
-	for _, r := range failed {
-		c.turn(func(coordinator.Out) { r.fn(nil, fmt.Errorf("%w: %w", coordinator.ErrUnavailable, err)) })
-	}
-}
-
 // serveReads gives the reads their turn for which enough is applied.
 func (c *Core) serveReads() {
-	for c.phase == Leading && len(c.reads) > 0 && c.reads[0].proved && c.reads[0].end <= c.applied {
+	for c.phase == Leading && len(c.reads) > 0 && c.reads[0].end <= c.applied {
 		fn := c.reads[0].fn
 		c.reads = c.reads[1:]
 		c.turn(func(out coordinator.Out) { fn(out, nil) })
@@ -186,8 +131,5 @@ func (c *Core) serveReads() {
 func (c *Core) failRead(err error) {
 	r := c.reads[0]
 	c.reads = c.reads[1:]
-	if !r.proved && c.asked > 0 {
-		c.asked--
-	}
 	r.fn(nil, err)
 }

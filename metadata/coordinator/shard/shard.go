@@ -6,8 +6,8 @@
 // goroutine each. It promises four things. The Machine's kept state is at every
 // moment the sum of the partition's records up to some offset, live as after a
 // take-over. An append succeeds only when its records are committed in the bucket and
-// applied. A Read sees all records that were committed before it, by this leader or
-// another. A load reads a snapshot, and about as many bytes of records after it. If an
+// applied. A Read sees all records that are known to be committed when it is asked for. A
+// load reads a snapshot, and about as many bytes of records after it. If an
 // outcome is unknown, or another leader has written, the partition is read again. The
 // package never interprets records, and writes only through the path of producers.
 package shard
@@ -38,9 +38,6 @@ type Partition interface {
 	// Committed is the offset after the last committed record that is known here;
 	// false if the partition is not open.
 	Committed() (int64, bool)
-	// Prove returns nil once all records that were committed before the call are known
-	// here.
-	Prove(ctx context.Context) error
 	// Scan calls fn with the committed batches, whole and in order, up to a head that
 	// was proved after the call. The first batch is the one that holds offset from.
 	// Scan returns the offset after the last. fn does not keep batches; its error ends
@@ -79,7 +76,6 @@ type Options struct {
 }
 
 const (
-	proveLimit  = time.Second
 	appendLimit = 10 * time.Second // for room, with those that wait before it
 	// pageBytes is about how many bytes of batches a scan hands over at once.
 	pageBytes = 256 << 10
@@ -141,8 +137,8 @@ func (s *Shard) Do(fn func(out coordinator.Out, err error)) {
 	}
 }
 
-// Read is Do once all records that were committed before the call, by this leader or
-// another, are applied: for answers that only the leader may give.
+// Read is Do once all records are applied that are known here to be committed. For an
+// answer that only the leader may give, the head of the journal is proved first.
 func (s *Shard) Read(fn func(out coordinator.Out, err error)) {
 	if !s.push(func() { s.core.Read(fn) }) {
 		fn(nil, coordinator.ErrNotCoordinator)

@@ -72,16 +72,6 @@ func (s *Shard) send() {
 	}
 }
 
-func (w world) Prove() {
-	s := w.s
-	s.work.Go(func() {
-		ctx, cancel := context.WithTimeout(s.ctx, proveLimit)
-		defer cancel()
-		err := s.opt.Partition.Prove(ctx)
-		s.push(func() { s.core.Proved(err) })
-	})
-}
-
 // recovered logs the end of a trouble.
 func (s *Shard) recovered() {
 	if !s.troubled.IsZero() {

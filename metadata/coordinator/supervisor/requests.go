@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/varvelog/varve/metadata"
 	"github.com/varvelog/varve/metadata/coordinator"
@@ -89,14 +91,49 @@ func (s *Supervisor[M]) Do(ctx context.Context, partition int32, fn func(m M, ou
 	return awaitTurn(ctx, c.shard.Do, func(out coordinator.Out) { fn(c.machine, out) })
 }
 
-// Prove returns nil once it is proved that this node still led the partition after the
-// call began, and all records that were committed until then are applied.
-func (s *Supervisor[M]) Prove(ctx context.Context, partition int32) error {
-	c, err := s.find(ctx, partition)
-	if err != nil {
-		return err
+// proveLimit is how long a request waits for the proof of a head.
+const proveLimit = time.Second
+
+// Prove returns an error for each of some partitions. It is nil if it is proved that this
+// node still led the partition after the call began, and if all records that were
+// committed until then are applied. Partitions of a journal share one proof of its head.
+func (s *Supervisor[M]) Prove(ctx context.Context, partitions []int32) []error {
+	errs := make([]error, len(partitions))
+	of := map[Journal][]int{}
+	shards := make([]Shard, len(partitions))
+	for i, partition := range partitions {
+		c, err := s.find(ctx, partition)
+		if errs[i] = err; err == nil {
+			of[c.journal] = append(of[c.journal], i)
+			shards[i] = c.shard
+		}
 	}
-	return awaitTurn(ctx, c.shard.Read, func(coordinator.Out) {})
+	var work sync.WaitGroup
+	for j, places := range of {
+		work.Go(func() {
+			err := proveHead(ctx, j)
+			for _, i := range places {
+				if errs[i] = err; err == nil {
+					work.Go(func() { errs[i] = awaitTurn(ctx, shards[i].Read, func(coordinator.Out) {}) })
+				}
+			}
+		})
+	}
+	work.Wait()
+	return errs
+}
+
+func proveHead(ctx context.Context, j Journal) error {
+	ctx, cancel := context.WithTimeout(ctx, proveLimit)
+	defer cancel()
+	err := j.Prove(ctx)
+	switch {
+	case errors.Is(err, journal.ErrEnded):
+		return fmt.Errorf("%w: %w", coordinator.ErrNotCoordinator, err)
+	case err != nil:
+		return fmt.Errorf("%w: %w", coordinator.ErrUnavailable, err)
+	}
+	return nil
 }
 
 // Confirm returns ErrNotCoordinator if it is known that another node leads the

@@ -267,6 +267,7 @@ func (n *node) step() {
 		}
 	default:
 		n.find()
+		n.prove()
 	}
 }
 
@@ -333,5 +334,39 @@ func (n *node) find() {
 		n.Count("coordinator found")
 	case home.led && home.open[k]:
 		n.Count("coordinator deposed")
+	}
+}
+
+// prove asks for proofs of all coordinators, one of whose journals may not be led here.
+func (n *node) prove() {
+	if n.internal == nil {
+		return
+	}
+	partitions := make([]int32, len(n.internal.Partitions))
+	for i := range partitions {
+		partitions[i] = int32(i)
+	}
+	for i := range uint32(len(n.journals)) {
+		j := n.journals[i+1]
+		if j.proofs, j.proof = 0, nil; n.Chance(0.2) {
+			j.proof = fmt.Errorf("fenced: %w", journal.ErrEnded)
+		}
+	}
+	for i, err := range n.sup.Prove(context.Background(), partitions) {
+		home, c := n.journals[n.internal.Partitions[i].Journal], n.running[int32(i)]
+		if c != nil {
+			home = n.journals[c.tenure.Journal]
+		}
+		switch {
+		case (err == nil) != (c != nil && home.proof == nil):
+			n.Fail("the proof of partition %d gives %v, of its journal %v", i, err, home.proof)
+		case err != nil && !errors.Is(err, coordinator.ErrNotCoordinator):
+			n.Fail("the proof of partition %d gives %v", i, err)
+		case err == nil:
+			n.Count("coordinator proved")
+		}
+		if home.proofs > 1 {
+			n.Fail("%d proofs of a journal for one request", home.proofs)
+		}
 	}
 }

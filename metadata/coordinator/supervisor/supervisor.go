@@ -33,10 +33,13 @@ type Metadata interface {
 	Journals() []uint32
 }
 
-// Journal is a data journal that this node leads.
+// Journal is a data journal that this node leads. Values of one leadership are equal.
 type Journal interface {
 	// Epoch is the leader epoch of a partition; false unless it is open.
 	Epoch(k partlog.Key) (int32, bool)
+	// Prove returns nil once all objects that were committed before the call are
+	// applied. The error wraps journal.ErrEnded if this node leads the journal no more.
+	Prove(ctx context.Context) error
 	// Confirm returns an error that wraps journal.ErrEnded if another node leads the
 	// journal, and any other error while that is not known.
 	Confirm(ctx context.Context) error

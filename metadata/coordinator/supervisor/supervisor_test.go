@@ -186,11 +186,11 @@ func TestARequestWaitsForACoordinatorThatIsBeingStarted(t *testing.T) {
 		synctest.Wait()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if err := r.Prove(ctx, 0); !errors.Is(err, context.DeadlineExceeded) {
+		if err := r.Prove(ctx, []int32{0})[0]; !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("gave up with %v", err)
 		}
 		done := make(chan error, 1)
-		go func() { done <- r.Prove(t.Context(), 0) }()
+		go func() { done <- r.Prove(t.Context(), []int32{0})[0] }()
 		synctest.Wait()
 		close(goOn)
 		if err := <-done; err != nil {
@@ -297,7 +297,7 @@ func TestRequestsGetATurnOrAnError(t *testing.T) {
 	if err := do(t.Context()); !errors.Is(err, coordinator.ErrLoading) || called != 1 {
 		t.Errorf("while it loads: %d turns, %v", called, err)
 	}
-	if err := r.Prove(t.Context(), 1); !errors.Is(err, coordinator.ErrLoading) {
+	if err := r.Prove(t.Context(), []int32{1})[0]; !errors.Is(err, coordinator.ErrLoading) {
 		t.Errorf("proof while it loads: %v", err)
 	}
 	n := 0
@@ -318,4 +318,27 @@ func TestATurnThatComesTooLateIsNotTaken(t *testing.T) {
 		t.Errorf("given up: %v", err)
 	}
 	s.turns[0](nil, nil)
+}
+
+// TestPartitionsShareTheProofOfTheirJournal: a coordinator is asked only after it.
+func TestPartitionsShareTheProofOfTheirJournal(t *testing.T) {
+	r := newRig(func(*rig) {})
+	_, _ = r.Look()
+	for round := 1; round <= 2; round++ {
+		errs := r.Prove(t.Context(), []int32{0, 1, 99})
+		if errs[0] != nil || errs[1] != nil || !errors.Is(errs[2], coordinator.ErrNotCoordinator) || r.journal.proofs != round {
+			t.Errorf("request %d: %v after %d proofs", round, errs, r.journal.proofs)
+		}
+	}
+	for _, s := range r.shards {
+		s.keeps = true // an answer would never come
+	}
+	for proof, want := range map[error]error{errors.New("no store"): coordinator.ErrUnavailable, journal.ErrEnded: coordinator.ErrNotCoordinator} {
+		r.journal.proof = proof
+		for partition, err := range r.Prove(t.Context(), []int32{0, 1}) {
+			if !errors.Is(err, want) {
+				t.Errorf("partition %d, proof %v: %v, want %v", partition, proof, err, want)
+			}
+		}
+	}
 }

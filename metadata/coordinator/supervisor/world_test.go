@@ -69,6 +69,8 @@ type fakeJournal struct {
 	open      map[partlog.Key]bool
 	snapshots *shard.Snapshots
 	confirmed error // of every Confirm
+	proof     error // of every Prove
+	proofs    int   // calls of Prove
 }
 
 func newJournal() *fakeJournal {
@@ -79,6 +81,13 @@ func (j *fakeJournal) Epoch(k partlog.Key) (int32, bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.epoch, j.open[k]
+}
+
+func (j *fakeJournal) Prove(context.Context) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.proofs++
+	return j.proof
 }
 
 func (j *fakeJournal) Confirm(context.Context) error { return j.confirmed }
