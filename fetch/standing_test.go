@@ -81,7 +81,7 @@ func TestAPollOfAStandingLooksAtChangesOnly(t *testing.T) {
 
 func partlogCopy(t *testing.T, s *partlog.State) *partlog.State {
 	t.Helper()
-	other, err := partlog.Decode(testJournal, s.Encode(nil, segment.ID{}))
+	other, err := partlog.Decode(testJournal, s.Encode(nil, segment.ID{}, nil), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -259,7 +259,7 @@ func (w *world) page(minRefs int) string {
 	key := segment.IndexKey(testJournal, id)
 	w.store.PutNow(key, b)
 	w.pages++
-	w.view.State, err = partlog.Decode(testJournal, w.view.State.Encode(ix, id))
+	w.view.State, err = partlog.Decode(testJournal, w.view.State.Encode(ix, id, nil), nil)
 	if err != nil {
 		w.tb.Fatal(err)
 	}

@@ -1,8 +1,14 @@
 package ingest
 
 import (
+	"context"
+	"errors"
+	"fmt"
+
 	"github.com/varvelog/varve/tiering/journal"
+	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/partlog"
+	"github.com/varvelog/varve/tiering/restore"
 	"github.com/varvelog/varve/tiering/segment"
 )
 
@@ -10,22 +16,29 @@ import (
 // fewer stay in the checkpoint itself.
 const minPaged = 64
 
-// paging is the index page of the checkpoint being written.
+// paging has the index objects of the checkpoint being written.
 type paging struct {
 	index *partlog.Index // nil if the checkpoint has none
 	page  segment.ID     // the index's object
+
+	producers *partlog.ProducerPlan // nil if the checkpoint has no new pages of them
 }
 
 // planCheckpoint bounds the objects that the next start has to read. It runs between two
 // events, when everything the journal confirmed is applied to the state.
 func (c *core) planCheckpoint(chain journal.Chain, history journal.History) journal.CheckpointJob {
 	job := journal.CheckpointJob{Chain: chain, History: history}
-	c.paging = paging{}
+	c.paging = paging{producers: c.state.PlanProducers(c.newID, c.producerPaging)}
 	if index, ok := c.state.PlanIndex(minPaged); ok {
-		c.paging = paging{index: index, page: c.newID()}
+		c.paging.index, c.paging.page = index, c.newID()
 		job.Index, job.Page = index.Payload(), c.paging.page
 	}
-	job.State = c.state.Encode(c.paging.index, c.paging.page)
+	if c.paging.producers != nil {
+		for _, o := range c.paging.producers.Objects {
+			job.More = append(job.More, journal.IndexObject{ID: o.ID, Payload: o.Payload})
+		}
+	}
+	job.State = c.state.Encode(c.paging.index, c.paging.page, c.paging.producers)
 	if c.attached != nil {
 		job.Attached = c.attached()
 	}
@@ -33,16 +46,19 @@ func (c *core) planCheckpoint(chain journal.Chain, history journal.History) jour
 }
 
 // checkCheckpoint returns why no node could start from a checkpoint of a data journal.
-func (o *Options) checkCheckpoint(c *journal.Checkpoint) error {
-	_, err := partlog.Decode(c.Chain.Journal, c.State)
+func (o *Options) checkCheckpoint(ctx context.Context, store objstore.Store, c *journal.Checkpoint) error {
+	err := partlog.Check(c.Chain.Journal, c.State, restore.Pages(ctx, store))
+	if err != nil && !restore.Lost(err) && !errors.Is(err, segment.ErrUnsupported) {
+		return fmt.Errorf("%w: %w", journal.ErrUnread, err)
+	}
 	if err == nil && o.CheckAttached != nil {
 		err = o.CheckAttached(c.Attached)
 	}
 	return err
 }
 
-// checkpointed drops the refs that the index page holds now, once a checkpoint that
-// names the page is durable. more reports that there are more than one page can hold,
+// checkpointed follows a checkpoint that is durable: refs that are in its index page leave
+// the memory, and the next checkpoint does not repeat producers that are in pages. more reports that there are more than one page can hold,
 // so that the next checkpoint should not wait.
 func (c *core) checkpointed(res journal.CheckpointResult) (more bool) {
 	if res.Plan != nil {
@@ -52,6 +68,9 @@ func (c *core) checkpointed(res journal.CheckpointResult) (more bool) {
 	if res.Err == nil && c.paging.index != nil {
 		c.state.Paged(c.paging.index, c.paging.page)
 		more = c.paging.index.More()
+	}
+	if res.Err == nil && c.paging.producers != nil {
+		c.state.PagedProducers(c.paging.producers)
 	}
 	c.paging = paging{}
 	return more

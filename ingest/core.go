@@ -76,6 +76,8 @@ type core struct {
 	expirer    expirer
 	floor      floorPlan
 	paging     paging
+
+	producerPaging partlog.ProducerPaging
 }
 
 func newCore(opt Options, log writeAhead, p proposer) *core {
@@ -86,7 +88,7 @@ func newCore(opt Options, log writeAhead, p proposer) *core {
 		},
 		onApplied: opt.Committed, attached: opt.Attached,
 		ends:    newAppendEnds(opt.State),
-		expirer: expirer{after: opt.ProducerExpiry},
+		expirer: expirer{after: opt.ProducerExpiry}, producerPaging: partlog.DefaultProducerPaging,
 	}
 	c.reconciler = reconciler{
 		ends: &c.ends, journal: opt.Journal.Chain.Journal, placements: opt.Placements, onReconciled: opt.OnReconciled, moved: true,

@@ -9,6 +9,7 @@ import (
 	"github.com/varvelog/varve/testenv/sim"
 	"github.com/varvelog/varve/tiering/journal"
 	"github.com/varvelog/varve/tiering/partlog"
+	"github.com/varvelog/varve/tiering/restore"
 	"github.com/varvelog/varve/tiering/segment"
 )
 
@@ -241,11 +242,14 @@ func load(c *cluster) (loaded, error) {
 	if err != nil || cp == nil {
 		return l, err
 	}
-	if l.state, err = partlog.Decode(simJournal, cp.State); err != nil {
+	if l.state, err = partlog.Decode(simJournal, cp.State, restore.Pages(background, c.store.Now())); err != nil {
 		return l, err
 	}
 	l.Chain, l.History, l.attached = cp.Chain, cp.History, cp.Attached
 	c.Count("restored from a checkpoint")
+	if len(l.state.ProducerPages()) > 0 {
+		c.Count("restored producers from pages")
+	}
 	c.truth.SameState("restored from a checkpoint", l.state.Head(), l.state.Hash)
 	return l, nil
 }

@@ -86,6 +86,7 @@ func (f *datadir) start() {
 	m := newMachine(opt, n.log, n.owner.Owner)
 	m.onAccepting = n.accepts
 	n.core = m.core
+	n.core.producerPaging = partlog.ProducerPaging{Least: c.shape.Paged, Most: 8, OfObject: 1}
 	n.core.replay.onAside = n.setAside
 	for _, o := range older {
 		n.core.replay.add(o.found(), simFiles{o, n})

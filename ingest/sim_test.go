@@ -31,6 +31,7 @@ type shape struct {
 	Sweeps                      time.Duration // of the data below the floor, without the time that is due to those who read there
 	Committers                  int           // clients of a coordinator
 	Deletions                   time.Duration // of records, between two
+	Paged                       int           // producers that change before they go to pages
 }
 
 func drawShape(r *rand.Rand) shape {
@@ -67,6 +68,7 @@ func drawShape(r *rand.Rand) shape {
 	}
 	s.Deletions = maybe(0.5, 500*time.Millisecond, 10*time.Second)
 	s.PUTsPerSecond = []float64{0, 0, 0.01, 4}[r.Intn(4)]
+	s.Paged = []int{1, 2, 1000}[s.Producers%3]
 	return s
 }
 
@@ -101,7 +103,7 @@ var simulation = sim.Shape[shape]{
 	Must: append([]string{
 		"freeze", "crash", "disk lost", "disk error", "disk full", "unsynced records lost", "unsynced records kept",
 		"gentle end", "led", "stalled", "records replayed", "records set aside", "checkpoint written", "checkpoint failed",
-		"restored from a checkpoint", "floor planned", "floor planned again", "floor moved", "floor not moved", "floor moved in spite of a take-over",
+		"restored from a checkpoint", "restored producers from pages", "floor planned", "floor planned again", "floor moved", "floor not moved", "floor moved in spite of a take-over",
 		"data deleted below the floor", "topic created", "topic deleted", "records deleted", "deletion out of range", "retry answered", "acks=1 promise",
 		"asked for the end and waited", "asked for the end and not known",
 		"ended: fenced", "ended: below the floor", "asked and confirmed", "asked and deposed", "asked and not known",

@@ -1,11 +1,13 @@
 package metadata
 
 import (
+	"context"
 	"slices"
 	"sync/atomic"
 	"time"
 
 	"github.com/varvelog/varve/tiering/journal"
+	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/segment"
 )
 
@@ -216,7 +218,9 @@ func (l *leading) nextProducerID(c *Controller) (entries []segment.Entry, id int
 
 // checkCheckpoint returns why no node could start from a checkpoint of journal
 // 0, or nil.
-func checkCheckpoint(c *journal.Checkpoint) error { return New().Restore(c.State) }
+func checkCheckpoint(_ context.Context, _ objstore.Store, c *journal.Checkpoint) error {
+	return New().Restore(c.State)
+}
 
 // Checkpointed keeps a plan for the floor until the next object: an idle journal
 // writes none for it.

@@ -20,6 +20,7 @@ import (
 	"github.com/varvelog/varve/tiering/journal"
 	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/partlog"
+	"github.com/varvelog/varve/tiering/restore"
 )
 
 // Options says which journals to follow, and how. All are needed.
@@ -212,7 +213,8 @@ func (f *Followers) prepare(id uint32) (r *run, err error) {
 	}
 	r.state = partlog.New(id)
 	if r.checkpoint != nil {
-		r.state, err = partlog.Decode(id, r.checkpoint.State)
+		base := journal.NewChain(r.cfg.Chain.Cluster, id, int(r.cfg.Chain.Window))
+		r.state, err = restore.State(f.ctx, f.opt.Store, base, r.checkpoint, func(err error) { restore.LogLost(f.opt.Log, id, err) })
 	}
 	return r, err
 }

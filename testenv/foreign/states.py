@@ -170,8 +170,8 @@ class Log:
             self.epochs.append((p.leader_epoch, p.base))
         for q in p.producers:
             need(1 <= len(q.batches) <= 5, f"producer {q.id} has {len(q.batches)} batches")
-            epoch, _, before = self.producers.get(q.id, (q.epoch, 0, ()))
-            self.producers[q.id] = (q.epoch, h.built, ((before if epoch == q.epoch else ()) + q.batches)[-5:])
+            epoch, used, before = self.producers.get(q.id, (q.epoch, 0, ()))
+            self.producers[q.id] = (q.epoch, max(used, h.built), ((before if epoch == q.epoch else ()) + q.batches)[-5:])
 
     def delete_before(self, offset):
         if offset <= self.start:
@@ -241,11 +241,17 @@ class Partitions:
         self.__init__()
         r = Reader(payload, f"state of journal {number}")
         version = r.u16()
-        known(1 <= version <= 2, f"{r.what} is of version {version}")
+        known(1 <= version <= 3, f"{r.what} is of version {version}")
         r.zero(2)
         need(r.u32() == number, f"{r.what} is of another journal")
         self.head, self.epoch, objects, partitions = r.u64(), r.u32(), r.u32(), r.u32()
+        producer_pages = 0
+        if version == 3:
+            producer_pages = r.u32()
+            r.zero(4)
+            need(producer_pages, f"{r.what} has no producer pages")
         objects = [index_object(bucket, number, r) for _ in range(objects)]
+        producer_pages = [read_producer_page(r, objects) for _ in range(producer_pages)]
         last = (b"", 0)
         for _ in range(partitions):
             key = (r.set_id(), r.i32())
@@ -253,6 +259,12 @@ class Partitions:
             self.logs[key], pages = restore_log(r, version, key, objects)
             self.pages, last = self.pages + pages, key
         r.end()
+        decided = {(key, i) for key, log in self.logs.items() for i in log.producers}
+        for before, page in reversed(producer_pages):
+            for key, i, p in page:
+                if (key, i) not in decided and (p[1] >= before or not before):
+                    self.logs[key].producers[i] = p
+                decided.add((key, i))
 
     def same(self, other):
         """Compares all but refs of deleted records: how many of these stay is a matter of taste."""
@@ -287,13 +299,36 @@ def restore_log(r, version, key, objects):
         n = r.u32()
         need(1 <= n <= 256, f"{r.what} has a chunk of {n} refs")
         take_refs(r, n, log)
-    for _ in range(producers):
-        producer, epoch, n = r.i64(), r.i16(), r.u8()
-        r.zero(1)
-        used = r.i64()
-        log.producers[producer] = (epoch, used, tuple(wire.sent(r) for _ in range(n)))
+    log.producers = dict(read_producers(r, producers))
     need(sealed <= 1 and base <= start and (log.refs or base == start), f"{r.what} contradicts itself")
     return log, pages
+
+
+def read_producers(r, n):
+    for _ in range(n):
+        producer, epoch, batches = r.i64(), r.i16(), r.u8()
+        r.zero(1)
+        used = r.i64()
+        yield producer, (epoch, used, tuple(wire.sent(r) for _ in range(batches)))
+
+
+def read_producer_page(r, objects):
+    number, position, length, crc, total = r.u32(), r.u32(), r.u32(), r.u32(), r.u32()
+    r.zero(4)
+    before, found = r.i64(), []
+    need(number < len(objects), f"{r.what} names index object {number}")
+    data = objects[number][position:position + length]
+    need(len(data) == length and wire.crc32c(data) == crc, f"{r.what} names a page of producers that is damaged")
+    page = Reader(data, "producer page")
+    version = page.u16()
+    known(version == 1, f"producer page of version {version}")
+    page.zero(2)
+    for _ in range(page.u32()):
+        key = (page.set_id(), page.i32())
+        found += [(key, i, p) for i, p in read_producers(page, page.u32())]
+    page.end()
+    need(len(found) == total, "producer page has another number of producers")
+    return before, found
 
 
 def read_page(r, key, log, objects):

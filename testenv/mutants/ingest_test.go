@@ -41,8 +41,16 @@ var ingestMutants = []mutant{
 		swap("tiering/partlog.Ahead.Check", "a.state.Check(a.key, h)", "(*window)(nil).check(h)"),
 	}},
 	{name: "producers forgotten in a checkpoint", by: ingest, edits: []edit{
-		swap("tiering/partlog.encoder.part", "uint32(p.producers.Len())", "0"),
-		drop("tiering/partlog.encoder.part", "p.producers.Each(e.producer)"),
+		swap("tiering/partlog.encoder.changed", "p.producers.changedIDs()", "[]int64(nil)"),
+	}},
+	{name: "producers in pages forgotten by a start", by: ingest, edits: []edit{
+		drop("tiering/partlog.decoder.producerPage", "p.producers.restore(q, page)"),
+	}},
+	{name: "producers that change while a page is written", by: ingest, edits: []edit{
+		swap("tiering/partlog.plannedProducers.each", "q.last().LastOffset == lasts[i]", "lasts[i] >= 0"),
+	}},
+	{name: "older page of a producer counts", by: ingest, edits: []edit{
+		drop("tiering/partlog.decoder.producerPages", "slices.Reverse(pages)"),
 	}},
 	{name: "stall of a fence never over", by: ingest, edits: []edit{
 		drop("ingest.core.lead", "c.stalled = false"),

@@ -51,7 +51,9 @@ type CheckpointerOptions struct {
 	// Check says why a checkpoint could not be started from, nil if it could: the
 	// floor moves only to one that was read back and found good. It must not keep c,
 	// and runs next to its owner.
-	Check  func(c *Checkpoint) error
+	//
+	// An error that is ErrUnread leaves open whether it is good.
+	Check  func(ctx context.Context, store objstore.Store, c *Checkpoint) error
 	Policy CheckpointPolicy
 	// OnTrouble is called with the reason each time that a step is not done, once that
 	// is not likely to pass by itself. It is called with nil when the step is done
@@ -112,11 +114,19 @@ type CheckpointJob struct {
 	// id it will be found by.
 	Index []byte
 	Page  segment.ID
-	State []byte // names Page, if there is one
+	// More are further index objects.
+	More  []IndexObject
+	State []byte // names the index objects
 	// Attached is Checkpoint's.
 	Attached []byte
 
 	plan bool // a floor may be planned: none is on its way into the journal
+}
+
+// IndexObject is an index object to be written before a checkpoint that names it.
+type IndexObject struct {
+	ID      segment.ID
+	Payload []byte
 }
 
 // CheckpointResult is the outcome of a job.
@@ -207,7 +217,7 @@ var doneAgain = map[Step]string{
 // Hurry makes the next checkpoint due at the next object.
 func (c *Checkpointer) Hurry() { c.every = 1 }
 
-// Write stores the page and the checkpoint that names it, then moves the floor if
+// Write stores the index objects and the checkpoint that names them, then moves the floor if
 // that is due, and removes checkpoints that are of no more use.
 func (c *Checkpointer) Write(ctx context.Context, store objstore.Store, job CheckpointJob) CheckpointResult {
 	if err := c.write(ctx, store, job); err != nil {
@@ -220,9 +230,13 @@ func (c *Checkpointer) Write(ctx context.Context, store objstore.Store, job Chec
 
 func (c *Checkpointer) write(ctx context.Context, store objstore.Store, job CheckpointJob) error {
 	at, journal := job.Chain.Last, job.Chain.Journal
+	indexes := job.More
 	if job.Index != nil {
-		blob := segment.Blob{Kind: segment.KindIndex, Cluster: job.Chain.Cluster, Object: job.Page, Journal: journal, Seq: at.Seq, Payload: job.Index}
-		if err := create(ctx, store, segment.IndexKey(journal, job.Page), blob); err != nil {
+		indexes = append([]IndexObject{{job.Page, job.Index}}, indexes...)
+	}
+	for _, x := range indexes {
+		blob := segment.Blob{Kind: segment.KindIndex, Cluster: job.Chain.Cluster, Object: x.ID, Journal: journal, Seq: at.Seq, Payload: x.Payload}
+		if err := create(ctx, store, segment.IndexKey(journal, x.ID), blob); err != nil {
 			return fmt.Errorf("write index page of journal %d: %w", journal, err)
 		}
 	}

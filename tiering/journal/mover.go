@@ -100,6 +100,9 @@ func (m *mover) carryOut(ctx context.Context, plans FloorPlans, found []segment.
 	})
 }
 
+// ErrUnread is a checkpoint of which a part could not be read now.
+var ErrUnread = errors.New("not all of the checkpoint could be read")
+
 // unusable: err is about the checkpoint, not about the reading.
 func unusable(err error) bool {
 	return errors.Is(err, objstore.ErrNotFound) || errors.Is(err, segment.ErrCorrupt) || errors.Is(err, segment.ErrUnsupported)
@@ -128,7 +131,10 @@ func (m *mover) check(ctx context.Context, plan FloorPlan, key string, b []byte)
 		return err
 	}
 	if m.opt.Check != nil {
-		if err := m.opt.Check(c); err != nil {
+		switch err := m.opt.Check(ctx, m.store, c); {
+		case errors.Is(err, ErrUnread):
+			return err
+		case err != nil:
 			return fmt.Errorf("%w: checkpoint %s: %w", segment.ErrCorrupt, key, err)
 		}
 	}

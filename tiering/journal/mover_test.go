@@ -50,7 +50,7 @@ func (l *led) takeOver() {
 	}
 	l.cp = NewCheckpointer(CheckpointerOptions{
 		NewID: l.w.newID, Policy: CheckpointPolicy{Every: 1, Most: 3, Behind: 1},
-		Check: func(c *Checkpoint) error {
+		Check: func(_ context.Context, _ objstore.Store, c *Checkpoint) error {
 			if string(c.State) != "state" {
 				return errors.New("cannot be started from")
 			}

@@ -3,6 +3,7 @@ package partlog
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/varvelog/varve/tiering/segment"
 )
@@ -192,9 +193,11 @@ func (c *change) commitLocked() (moved []Key) {
 		moved = append(moved, k)
 	}
 	if c.expireMs > 0 {
+		s.expiries.note(c.expireMs)
 		for _, p := range s.parts {
 			p.producers.Expire(c.expireMs)
 		}
+		s.producerPages = slices.DeleteFunc(s.producerPages, (*producerPage).dead)
 	}
 	for k, start := range c.starts {
 		s.parts[k].deleteBefore(start)

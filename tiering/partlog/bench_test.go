@@ -50,17 +50,17 @@ func BenchmarkCheckpoint(b *testing.B) {
 			before := heap()
 			s := history(b, 100_000, every)
 			after := heap()
-			payload := s.Encode(nil, segment.ID{})
+			payload := s.Encode(nil, segment.ID{}, nil)
 			b.Run("encode", func(b *testing.B) {
 				for b.Loop() {
-					s.Encode(nil, segment.ID{})
+					s.Encode(nil, segment.ID{}, nil)
 				}
 				b.ReportMetric(float64(after-before)/1e6, "heap-MB")
 				b.ReportMetric(float64(len(payload))/1e6, "payload-MB")
 			})
 			b.Run("decode", func(b *testing.B) {
 				for b.Loop() {
-					if _, err := Decode(testJournal, payload); err != nil {
+					if _, err := Decode(testJournal, payload, nil); err != nil {
 						b.Fatal(err)
 					}
 				}

@@ -1,38 +1,57 @@
 package partlog
 
 import (
+	"slices"
+
 	"github.com/varvelog/varve/tiering/segment"
 	"github.com/varvelog/varve/tiering/wire"
 )
 
 const (
-	checkpointVersion = 2
-
-	checkpointFixedSize = 28
-	indexObjectSize     = 20
-	partFixedSizeV1     = 100
-	partFixedSize       = 108
-	epochStartSize      = 12
-	pagedChunkSize      = 32
-	refChunkFixedSize   = 4
-	producerFixedSize   = 20
-	producerBatchSize   = 32
+	checkpointVersion      = 3
+	checkpointWithoutPages = 2 // of producers
+	checkpointFixedSize    = 36
+	checkpointFixedSizeV2  = 28 // of versions 1 and 2
+	indexObjectSize        = 20
+	partFixedSizeV1        = 100
+	partFixedSize          = 108
+	epochStartSize         = 12
+	pagedChunkSize         = 32
+	refChunkFixedSize      = 4
+	producerFixedSize      = 20
+	producerBatchSize      = 32
 )
 
 // Encode returns the payload of a checkpoint: the whole state at Head, as if
-// Paged(planned, object) had been called; planned is nil if no chunk is to be paged. Equal
-// states with equal chunks have equal bytes. Only the caller of Apply may call it.
+// Paged(planned, object) and PagedProducers(plan) had been called. planned is nil if no
+// chunk is to be paged, and plan if no producers are. Equal states with equal chunks and pages
+// have equal bytes. Only the caller of Apply may call it.
 //
-//	 0  2  version, 2
+// Version 3 has pages of producers. Without them the version is 2, which programs before
+// version 3 read, too.
+//
+//	 0  2  version, 2 or 3
 //	 2  2  zero
 //	 4  4  journal
 //	 8  8  seq of the last object applied
 //	16  4  its epoch
 //	20  4  index objects
 //	24  4  partitions
-//	28     the index objects, in the order in which the partitions name them:
+//	28  4  pages of producers; version 2 has neither this field nor the next
+//	32  4  zero
+//	36     the index objects, in the order in which the pages of producers, and then the
+//	       partitions, name them:
 //	    0 16  object id
 //	   16  4  length of its payload
+//	       the pages of producers, oldest first:
+//	    0  4  index object, counted from 0
+//	    4  4  position in its payload
+//	    8  4  length
+//	   12  4  CRC-32C
+//	   16  4  producers
+//	   20  4  zero
+//	   24  8  producers of this page last used before this have expired since, unless a
+//	          newer page or the partition has them; Unix milliseconds
 //	       the partitions, in the order of topic id and number:
 //	    0 16  topic id
 //	   16  4  number
@@ -63,40 +82,41 @@ const (
 //	          the chunks of refs, where the pages end:
 //	        0  4  refs, 1 to 256
 //	        4     the refs, as in a page
-//	          the idempotent producers, by id:
-//	        0  8  id
-//	        8  2  epoch
-//	       10  1  batches, 1 to 5
-//	       11  1  zero
-//	       12  8  last used, Unix milliseconds
-//	       20     the batches, oldest first:
-//	            0  4  first sequence number
-//	            4  4  last sequence number
-//	            8  8  base offset
-//	           16  8  last offset
-//	           24  8  max timestamp, Unix milliseconds
-func (s *State) Encode(planned *Index, object segment.ID) []byte {
+//	          the idempotent producers that no page has as they are, as in a page
+func (s *State) Encode(planned *Index, object segment.ID, plan *ProducerPlan) []byte {
 	e := encoder{planned: planned, numbers: map[*indexObject]uint32{}}
 	if planned != nil {
 		e.object = &indexObject{id: object, size: uint32(len(planned.payload))}
 	}
+	e.planProducers(s, plan)
 	keys := s.keysLocked()
-	size := checkpointFixedSize
+	size := checkpointFixedSize + len(e.pages)*producerPageRefSize
 	for _, k := range keys {
 		size += e.visit(s.parts[k])
 	}
 	w := &e.w
 	w.B = make([]byte, 0, size+len(e.objects)*indexObjectSize)
-	w.U16(checkpointVersion)
+	version := uint16(checkpointVersion)
+	if len(e.pages) == 0 {
+		version = checkpointWithoutPages
+	}
+	w.U16(version)
 	w.Zeros(2)
 	w.U32(s.journal)
 	w.U64(s.head)
 	w.U32(s.epoch)
 	w.U32(uint32(len(e.objects)))
 	w.U32(uint32(len(keys)))
+	if len(e.pages) > 0 {
+		w.U32(uint32(len(e.pages)))
+		w.Zeros(4)
+	}
 	for _, o := range e.objects {
 		w.ID(o.id)
 		w.U32(o.size)
+	}
+	for _, p := range e.pages {
+		e.producerPage(p, &s.expiries)
 	}
 	for _, k := range keys {
 		e.part(k, s.parts[k])
@@ -111,6 +131,41 @@ type encoder struct {
 	object  *indexObject // of planned
 	objects []*indexObject
 	numbers map[*indexObject]uint32 // in objects
+
+	pages []*producerPage    // of producers
+	paged map[*producer]bool // that are in planned pages as they are
+}
+
+// planProducers finds the pages of producers that the checkpoint names.
+func (e *encoder) planProducers(s *State, plan *ProducerPlan) {
+	for _, p := range s.producerPages {
+		if p.live > 0 && (plan == nil || !plan.replaced[p]) {
+			e.pages = append(e.pages, p)
+		}
+	}
+	if plan != nil {
+		objects := plan.indexObjects()
+		e.paged = make(map[*producer]bool)
+		for i := range plan.pages {
+			page, n := plan.pages[i].page, len(e.paged)
+			plan.pages[i].each(s, func(_ Key, _ int64, q *producer) { e.paged[q] = true })
+			if page.object = objects[plan.pages[i].object]; len(e.paged) > n {
+				e.pages = append(e.pages, &page)
+			}
+		}
+	}
+	for _, p := range e.pages {
+		e.number(p.object)
+	}
+}
+
+// changed returns the producers of a partition that are in no page as they are.
+func (e *encoder) changed(p *part) []int64 {
+	ids := p.producers.changedIDs()
+	if len(e.paged) == 0 {
+		return ids
+	}
+	return slices.DeleteFunc(slices.Clone(ids), func(id int64) bool { return e.paged[p.producers.byID[id]] })
 }
 
 // visit numbers the index objects of a partition and returns the bytes it takes.
@@ -126,8 +181,8 @@ func (e *encoder) visit(p *part) int {
 	for _, c := range l.chunks[len(planned):] {
 		size += refChunkFixedSize + len(c.refs)*refSize
 	}
-	for _, q := range p.producers.byID {
-		size += producerFixedSize + len(q.batches)*producerBatchSize
+	for _, id := range e.changed(p) {
+		size += producerFixedSize + len(p.producers.byID[id].batches)*producerBatchSize
 	}
 	return size
 }
@@ -140,7 +195,7 @@ func (e *encoder) number(o *indexObject) {
 }
 
 func (e *encoder) part(k Key, p *part) {
-	w, l, planned := &e.w, &p.refs, e.planned.of(p)
+	w, l, planned, changed := &e.w, &p.refs, e.planned.of(p), e.changed(p)
 	w.ID(k.Topic)
 	w.I32(k.Index)
 	w.I32(p.epochBase)
@@ -158,7 +213,7 @@ func (e *encoder) part(k Key, p *part) {
 	w.U32(uint32(len(p.epochs)))
 	w.U32(uint32(len(l.pages) + len(planned)))
 	w.U32(uint32(len(l.chunks) - len(planned)))
-	w.U32(uint32(p.producers.Len()))
+	w.U32(uint32(len(changed)))
 	w.Zeros(4)
 	for _, h := range p.epochs {
 		w.I32(h.epoch)
@@ -176,7 +231,20 @@ func (e *encoder) part(k Key, p *part) {
 			appendRef(w, r)
 		}
 	}
-	p.producers.Each(e.producer)
+	for _, id := range changed {
+		appendProducer(w, id, p.producers.byID[id])
+	}
+}
+
+func (e *encoder) producerPage(p *producerPage, x *expiries) {
+	w := &e.w
+	w.U32(e.numbers[p.object])
+	w.U32(p.position)
+	w.U32(p.length)
+	w.U32(p.crc)
+	w.U32(p.total)
+	w.Zeros(4)
+	w.I64(p.expiredBefore(x))
 }
 
 func (e *encoder) page(c *pagedChunk, o *indexObject) {
@@ -187,20 +255,4 @@ func (e *encoder) page(c *pagedChunk, o *indexObject) {
 	w.U32(c.crc)
 	w.I64(c.last)
 	w.I64(c.max)
-}
-
-func (e *encoder) producer(p segment.Producer, usedMs int64) {
-	w := &e.w
-	w.I64(p.ID)
-	w.I16(p.Epoch)
-	w.U8(uint8(len(p.Batches)))
-	w.U8(0)
-	w.I64(usedMs)
-	for _, b := range p.Batches {
-		w.I32(b.FirstSequence)
-		w.I32(b.LastSequence)
-		w.I64(b.BaseOffset)
-		w.I64(b.LastOffset)
-		w.I64(b.Timestamp)
-	}
 }

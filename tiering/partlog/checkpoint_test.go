@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
+	"iter"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -60,6 +61,25 @@ func goldenDeleted(t testing.TB) *leader {
 	return l
 }
 
+// goldenProducers is golden with two pages of producers, of one object. Some of the first
+// have expired since, and one was used.
+func goldenProducers(t testing.TB) *leader {
+	t.Helper()
+	l := golden(t)
+	r := records(keyA, 103, 24, 27, 5)
+	for id := range int64(4) {
+		r.Producers = append(r.Producers, segment.Producer{ID: 20 + id, Epoch: 1, Batches: []segment.ProducerBatch{{FirstSequence: 3, LastSequence: 4, BaseOffset: 24 + id, LastOffset: 24 + id, Timestamp: 5}}})
+	}
+	mustApply(t, l.State, data(14, 3, r))
+	l.planProducers(smallPages)
+	l.pagedProducers()
+	mustApply(t, l.State, data(15, 3), ExpireProducers{BeforeMs: 13_500}.Encode())
+	r = records(keyA, 103, 28, 28, 6)
+	r.Producers = []segment.Producer{{ID: 21, Epoch: 1, Batches: []segment.ProducerBatch{{FirstSequence: 5, LastSequence: 5, BaseOffset: 28, LastOffset: 28, Timestamp: 6}}}}
+	mustApply(t, l.State, data(16, 3, r))
+	return l
+}
+
 // snapshot returns the bytes of a file of hex digits.
 func snapshot(t testing.TB, name string) []byte {
 	t.Helper()
@@ -79,10 +99,10 @@ func snapshot(t testing.TB, name string) []byte {
 func TestCheckpointsAndPagesKeepTheirBytes(t *testing.T) {
 	l := goldenDeleted(t)
 	want := snapshot(t, "v2-checkpoint.hex")
-	if got := l.Encode(nil, segment.ID{}); !bytes.Equal(got, want) {
+	if got := l.Encode(nil, segment.ID{}, nil); !bytes.Equal(got, want) {
 		t.Errorf("checkpoint\n%x, the file has\n%x", got, want)
 	}
-	s, err := Decode(testJournal, want)
+	s, err := Decode(testJournal, want, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,18 +115,46 @@ func TestCheckpointsAndPagesKeepTheirBytes(t *testing.T) {
 	}
 }
 
-func TestCheckpointsOfVersion1AreRead(t *testing.T) {
-	s, err := Decode(testJournal, snapshot(t, "v1-checkpoint.hex"))
+// COMPATIBILITY: as above.
+func TestCheckpointsWithPagesOfProducersKeepTheirBytes(t *testing.T) {
+	l := goldenProducers(t)
+	want := snapshot(t, "v3-checkpoint.hex")
+	if got := l.Encode(nil, segment.ID{}, nil); !bytes.Equal(got, want) {
+		t.Errorf("checkpoint\n%x, the file has\n%x", got, want)
+	}
+	read := func(pages []*ProducerPage) iter.Seq2[[]byte, error] {
+		return func(yield func([]byte, error) bool) {
+			for _, p := range pages {
+				if !yield(snapshot(t, "v1-producers.hex")[p.Position:][:p.Length], nil) {
+					return
+				}
+			}
+		}
+	}
+	s, err := Decode(testJournal, want, read)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if l := golden(t); s.Hash() != l.Hash() || !bytes.Equal(s.Encode(nil, segment.ID{}), l.Encode(nil, segment.ID{})) {
+	if s.Hash() != l.Hash() {
+		t.Error("the checkpoint holds another state")
+	}
+	if got, want := l.objects[l.ProducerPages()[0].Object], snapshot(t, "v1-producers.hex"); !bytes.Equal(got, want) {
+		t.Errorf("index payload\n%x, the file has\n%x", got, want)
+	}
+}
+
+func TestCheckpointsOfVersion1AreRead(t *testing.T) {
+	s, err := Decode(testJournal, snapshot(t, "v1-checkpoint.hex"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if l := golden(t); s.Hash() != l.Hash() || !bytes.Equal(s.Encode(nil, segment.ID{}, nil), l.Encode(nil, segment.ID{}, nil)) {
 		t.Error("the checkpoint holds another state")
 	}
 }
 
 func TestCheckpointOfAnEmptyStateIsOne(t *testing.T) {
-	s, err := Decode(testJournal, New(testJournal).Encode(nil, segment.ID{}))
+	s, err := Decode(testJournal, New(testJournal).Encode(nil, segment.ID{}, nil), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,7 +178,7 @@ func TestRestoredStateKnowsItsProducers(t *testing.T) {
 
 // Where the parts of v2-checkpoint.hex stand.
 const (
-	atObjects = checkpointFixedSize
+	atObjects = checkpointFixedSizeV2
 	atPartA   = atObjects + 2*indexObjectSize
 	atEpochs  = atPartA + partFixedSize
 	atPages   = atEpochs + 2*epochStartSize
@@ -233,7 +281,7 @@ func TestDamagedCheckpointsAreRefused(t *testing.T) {
 	} {
 		b := bytes.Clone(good)
 		damage(b)
-		if _, err := Decode(testJournal, b); !errors.Is(err, segment.ErrCorrupt) {
+		if _, err := Decode(testJournal, b, nil); !errors.Is(err, segment.ErrCorrupt) {
 			t.Errorf("%s: error %v", name, err)
 		}
 	}
@@ -255,7 +303,7 @@ func TestDeletedRecordsMustFitTheRest(t *testing.T) {
 	} {
 		b := bytes.Clone(good)
 		binary.BigEndian.PutUint64(b[field.at:], field.value)
-		if _, err := Decode(testJournal, b); !errors.Is(err, segment.ErrCorrupt) {
+		if _, err := Decode(testJournal, b, nil); !errors.Is(err, segment.ErrCorrupt) {
 			t.Errorf("%s: error %v", name, err)
 		}
 	}
@@ -264,17 +312,17 @@ func TestDeletedRecordsMustFitTheRest(t *testing.T) {
 func TestCheckpointsOfAnotherLengthOrVersionAreRefused(t *testing.T) {
 	good := snapshot(t, "v2-checkpoint.hex")
 	for n := range good {
-		if _, err := Decode(testJournal, good[:n]); !errors.Is(err, segment.ErrCorrupt) {
+		if _, err := Decode(testJournal, good[:n], nil); !errors.Is(err, segment.ErrCorrupt) {
 			t.Fatalf("cut to %d bytes: error %v", n, err)
 		}
 	}
-	if _, err := Decode(testJournal, append(bytes.Clone(good), 0)); !errors.Is(err, segment.ErrCorrupt) {
+	if _, err := Decode(testJournal, append(bytes.Clone(good), 0), nil); !errors.Is(err, segment.ErrCorrupt) {
 		t.Errorf("a byte too many: error %v", err)
 	}
-	for _, version := range []byte{0, 3} {
+	for _, version := range []byte{0, 4} {
 		b := bytes.Clone(good)
 		b[1] = version
-		if _, err := Decode(testJournal, b); !errors.Is(err, segment.ErrUnsupported) {
+		if _, err := Decode(testJournal, b, nil); !errors.Is(err, segment.ErrUnsupported) {
 			t.Errorf("version %d: error %v", version, err)
 		}
 	}
@@ -298,18 +346,26 @@ func checkDecode(t *testing.T, b []byte) {
 	t.Helper()
 	var s *State
 	var err error
-	bounded(t, b, func() { s, err = Decode(testJournal, b) })
+	bounded(t, b, func() {
+		var d *decoder
+		if d, err = decode(testJournal, b); err == nil {
+			s = d.s
+			for _, p := range s.producerPages {
+				p.live = 1 // as if the page were read
+			}
+		}
+	})
 	if err != nil {
 		if !errors.Is(err, segment.ErrCorrupt) && !errors.Is(err, segment.ErrUnsupported) {
 			t.Fatalf("error %v", err)
 		}
 		return
 	}
-	again := s.Encode(nil, segment.ID{})
+	again := s.Encode(nil, segment.ID{}, nil)
 	if old := b[1] == 1; !old && !bytes.Equal(again, b) {
 		t.Fatalf("%x was accepted and encodes as %x", b, again)
 	} else if old {
-		if same, err := Decode(testJournal, again); err != nil || same.Hash() != s.Hash() {
+		if same, err := Decode(testJournal, again, nil); err != nil || same.Hash() != s.Hash() {
 			t.Fatalf("%x was accepted and encodes as another state: %v", b, err)
 		}
 	}
@@ -331,11 +387,11 @@ func checkDecode(t *testing.T, b []byte) {
 }
 
 func TestRandomDamageToCheckpointsIsHarmless(t *testing.T) {
-	good := snapshot(t, "v2-checkpoint.hex")
+	good := [][]byte{snapshot(t, "v2-checkpoint.hex"), snapshot(t, "v3-checkpoint.hex")}
 	seed := seeded.Seed(t)
 	random := rand.New(rand.NewPCG(seed, 0))
-	for range 2000 {
-		b := bytes.Clone(good)
+	for i := range 4000 {
+		b := bytes.Clone(good[i%2])
 		for range 1 + random.IntN(3) {
 			b[random.IntN(len(b))] = byte(random.IntN(256))
 		}
@@ -346,8 +402,9 @@ func TestRandomDamageToCheckpointsIsHarmless(t *testing.T) {
 func FuzzDecode(f *testing.F) {
 	f.Add(snapshot(f, "v1-checkpoint.hex"))
 	f.Add(snapshot(f, "v2-checkpoint.hex"))
-	f.Add(New(testJournal).Encode(nil, segment.ID{}))
-	f.Add(long(f, 300).Encode(nil, segment.ID{}))
+	f.Add(snapshot(f, "v3-checkpoint.hex"))
+	f.Add(New(testJournal).Encode(nil, segment.ID{}, nil))
+	f.Add(long(f, 300).Encode(nil, segment.ID{}, nil))
 	f.Add([]byte{})
 	f.Fuzz(checkDecode)
 }

@@ -43,22 +43,24 @@ func formatState() (*State, *part) {
 				{refs: []ref{{}}}, {refs: []ref{{}}}, {refs: []ref{{}}},
 			}},
 	}
-	p.producers.Put(segment.Producer{ID: 25, Epoch: 26, Batches: []segment.ProducerBatch{{FirstSequence: 1}, {}, {}}}, 27)
+	p.producers.put(segment.Producer{ID: 25, Epoch: 26, Batches: []segment.ProducerBatch{{FirstSequence: 1}, {}, {}}}, 27)
 	for id := range 4 {
-		p.producers.Put(segment.Producer{ID: int64(28 + id), Batches: make([]segment.ProducerBatch, 1)}, 0)
+		p.producers.put(segment.Producer{ID: int64(28 + id), Batches: make([]segment.ProducerBatch, 1)}, 0)
 	}
 	s := New(32)
 	s.head, s.epoch = 33, 34
+	s.producerPages = []*producerPage{{object: p.refs.pages[0].object, position: 37, length: 38, crc: 39, total: 40, beforeMs: 41, live: 1}}
 	s.parts[Key{testTopic, 35}] = p
 	return s, p
 }
 
 func TestCheckpointsAndPagesAreAsTheFormatPageSays(t *testing.T) {
 	s, p := formatState()
-	b := s.Encode(nil, segment.ID{})
+	b := s.Encode(nil, segment.ID{}, nil)
 	at := func(n int) []byte { return b[n:] }
 	object := checkpointFixedSize
-	partition := object + 2*indexObjectSize
+	producerPage := object + 2*indexObjectSize
+	partition := producerPage + producerPageRefSize
 	epoch := partition + partFixedSize
 	page := epoch + 3*epochStartSize
 	chunk := page + 2*pagedChunkSize
@@ -66,9 +68,13 @@ func TestCheckpointsAndPagesAreAsTheFormatPageSays(t *testing.T) {
 	producer := chunk + 4*refChunkFixedSize + 5*refSize
 	var index wire.Writer
 	appendPage(&index, Key{testTopic, 35}, 36, p.refs.chunks[0].refs)
+	var producers wire.Writer
+	s.appendProducerPage(&producers, []producersOf{{Key{testTopic, 35}, []int64{25, 28}}})
 	bytemap.Read(t, formatPage).Check(t, map[string]bytemap.Structure{
-		"Data state": bytemap.Of(b, checkpointFixedSize, map[string]any{"payload version": uint16(2), "journal": uint32(32),
-			"seq": uint64(33), "epoch": uint32(34), "index objects": uint32(2), "partitions": uint32(1)}),
+		"Data state": bytemap.Of(b, checkpointFixedSize, map[string]any{"payload version": uint16(3), "journal": uint32(32),
+			"seq": uint64(33), "epoch": uint32(34), "index objects": uint32(2), "partitions": uint32(1), "producer pages": uint32(1)}),
+		"Producer page reference": bytemap.Of(at(producerPage), producerPageRefSize, map[string]any{"index object": uint32(0), "position": uint32(37),
+			"length": uint32(38), "CRC": uint32(39), "producers": uint32(40), "expired before": int64(41)}),
 		"Index object": bytemap.Of(at(object), indexObjectSize, map[string]any{"object id": segment.ID{12}, "payload length": uint32(13)}),
 		"Partition state": bytemap.Of(at(partition), partFixedSize, map[string]any{"topic id": testTopic, "index": int32(35),
 			"epoch base": int32(1), "start offset": int64(2), "first ref offset": int64(7), "bytes": int64(3), "hash": p.refs.hash,
@@ -84,6 +90,9 @@ func TestCheckpointsAndPagesAreAsTheFormatPageSays(t *testing.T) {
 			"producer epoch": int16(26), "producer batches": uint8(3), "last used": int64(27)}),
 		"Page": bytemap.Of(index.B, pageFixedSize, map[string]any{"payload version": uint16(1), "refs": uint16(2),
 			"index": int32(35), "topic id": testTopic, "base offset": int64(36)}),
+		"Producer page": bytemap.Of(producers.B, producerPageFixedSize, map[string]any{"payload version": uint16(1), "partitions": uint32(1)}),
+		"Producers of a partition": bytemap.Of(producers.B[producerPageFixedSize:], producersOfPartSize, map[string]any{"topic id": testTopic,
+			"index": int32(35), "producers": uint32(2)}),
 	})
 	if want := producer + 5*producerFixedSize + 7*producerBatchSize; len(b) != want {
 		t.Errorf("the checkpoint has %d bytes, its parts %d", len(b), want)

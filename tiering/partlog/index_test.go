@@ -87,8 +87,9 @@ func (l library) newest(t reporter, k Key, from int64) (Extent, bool) {
 // leader pages and restarts a state as the leader of a journal does.
 type leader struct {
 	library
-	planned *Index
-	object  segment.ID
+	planned   *Index
+	object    segment.ID
+	producers *ProducerPlan
 }
 
 func newLeader() *leader {
@@ -114,15 +115,15 @@ func (l *leader) paged() {
 
 // restart goes on from a checkpoint.
 func (l *leader) restart(t reporter) {
-	payload := l.Encode(l.planned, l.object)
-	s, err := Decode(testJournal, payload)
+	payload := l.Encode(l.planned, l.object, l.producers)
+	s, err := Decode(testJournal, payload, l.readPages)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !bytes.Equal(s.Encode(nil, segment.ID{}), payload) {
+	if !bytes.Equal(s.Encode(nil, segment.ID{}, nil), payload) {
 		t.Fatal("a restored state has another checkpoint")
 	}
-	l.State, l.planned, l.object = s, nil, segment.ID{}
+	l.State, l.planned, l.object, l.producers = s, nil, segment.ID{}, nil
 }
 
 // TestPagedStateMatchesANaiveLog pages at any time, drops plans, and goes on from
@@ -142,9 +143,9 @@ func TestPagedStateMatchesANaiveLog(t *testing.T) {
 				l.plan(rapid.IntRange(0, 6).Draw(t, "least"))
 			case 2, 3:
 				if l.planned != nil {
-					before := l.Encode(l.planned, l.object)
+					before := l.Encode(l.planned, l.object, nil)
 					l.paged()
-					if !bytes.Equal(l.Encode(nil, segment.ID{}), before) {
+					if !bytes.Equal(l.Encode(nil, segment.ID{}, nil), before) {
 						t.Fatal("the state differs from its checkpoint")
 					}
 				}
@@ -231,7 +232,7 @@ func TestPlansMayOverlap(t *testing.T) {
 	if got := l.find(t, keyA, 0, 100); len(got) != 11 {
 		t.Errorf("%d refs, want 11", len(got))
 	}
-	if !bytes.Equal(l.Encode(older, olderID), l.Encode(nil, segment.ID{})) {
+	if !bytes.Equal(l.Encode(older, olderID, nil), l.Encode(nil, segment.ID{}, nil)) {
 		t.Error("a checkpoint names a page that is not needed")
 	}
 }

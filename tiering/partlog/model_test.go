@@ -35,6 +35,7 @@ func drawJournal(t *rapid.T, n int) []object {
 			continue
 		}
 		o := object{footer: data(seq, epoch)}
+		o.footer.Header.BuiltMs -= rapid.SampledFrom([]int64{0, 0, 0, 0, 2500, 6000}).Draw(t, "clock is back by")
 		for i := range int32(3) {
 			k := Key{testTopic, i}
 			if sealed[k] {
@@ -54,7 +55,7 @@ func drawJournal(t *rapid.T, n int) []object {
 			last := ends[k] + rapid.Int64Range(0, 9).Draw(t, "more")
 			r := records(k, int32(epoch)+i, ends[k], last, rapid.Int64Range(-1, 30).Draw(t, "time"))
 			r.Producers = []segment.Producer{{
-				ID:      rapid.Int64Range(0, 3).Draw(t, "producer"),
+				ID:      rapid.Int64Range(0, 9).Draw(t, "producer"),
 				Batches: []segment.ProducerBatch{{BaseOffset: ends[k], LastOffset: last}},
 			}}
 			o.footer.Partitions = append(o.footer.Partitions, r)
@@ -65,7 +66,7 @@ func drawJournal(t *rapid.T, n int) []object {
 			}
 		}
 		if rapid.IntRange(0, 10).Draw(t, "expire") == 0 {
-			o.entries = append(o.entries, ExpireProducers{BeforeMs: int64(seq) * 500}.Encode())
+			o.entries = append(o.entries, ExpireProducers{BeforeMs: int64(seq) * rapid.SampledFrom([]int64{500, 800, 950}).Draw(t, "before")}.Encode())
 		}
 		out = append(out, o)
 	}

@@ -3,14 +3,18 @@
 // extents: which object holds which offsets.
 //
 // It owns that state and the entries that change it: open, seal, expire producers, delete
-// records. It owns the state's two formats in the bucket: the checkpoint, and the index
-// pages, which hold extents that are too old for memory. It promises:
+// records. It owns the state's formats in the bucket: the checkpoint and the index pages.
+// These hold extents that are too old for memory, and producers, so that checkpoints need
+// not repeat them. It promises:
 //
 //   - One function, Apply, builds the state, both live and on replay.
 //   - An object that does not fit leaves the state as it was.
 //   - A state that was read from a checkpoint goes on like the one that was written.
 //   - The state grows with pairs of object and partition, and once these are paged, with
-//     chunks of up to 256 of them; never with batches or records.
+//     chunks of up to 256 of them; never with batches or records. With each idempotent
+//     producer it grows until the producer expires.
+//   - A batch and an expiry cost no more when there are more producers, but for the
+//     logarithm of a heap. A checkpoint writes those that changed.
 //
 // There is one writer, the caller of Apply. Every function that is not for it alone may
 // be called from any goroutine, holds the lock for the time of a search, and returns
@@ -65,6 +69,10 @@ type State struct {
 	head  uint64 // seq of the last object applied
 	epoch uint32 // the journal epoch of that object
 	parts map[Key]*part
+
+	// For the writer, but for ProducerPages.
+	producerPages []*producerPage // oldest first
+	expiries      expiries
 }
 
 // home is a partition and the journal that it lives in.

@@ -14,12 +14,16 @@ import (
 type Producers struct {
 	byID map[int64]*producer
 	due  deadlines // one of each producer, no later than its last use
+	// changed has the producers that no page has as they are, in any order, some twice,
+	// and some that are forgotten.
+	changed []int64
 }
 
 // producer is one of a partition. There may be a million, so each field counts.
 type producer struct {
 	window
-	usedMs int64 // the latest use
+	usedMs int64         // the latest use
+	page   *producerPage // that has it as it is, nil if none
 }
 
 // Check decides on a batch that is about to be appended, as window.check does.
@@ -65,24 +69,51 @@ func (t *Producers) use(id, usedMs int64) *producer {
 		}
 		t.byID[id] = p
 		t.due.push(deadline{usedMs, id})
+		t.changed = append(t.changed, id)
+	}
+	if p.page != nil {
+		p.leavePage()
+		t.changed = append(t.changed, id)
 	}
 	p.usedMs = max(p.usedMs, usedMs)
 	return p
 }
 
-// Get returns a producer as a footer lists it; false if it is not known.
-func (t *Producers) Get(id int64) (segment.Producer, bool) {
-	w := t.window(id)
-	if w == nil {
-		return segment.Producer{}, false
-	}
-	return w.export(id), true
+func (p *producer) leavePage() {
+	p.page.live--
+	p.page = nil
 }
 
-// Put replaces the state of a producer. usedMs is the time it was last used. The producer
-// must have between 1 and MaxProducerBatches batches.
-func (t *Producers) Put(p segment.Producer, usedMs int64) {
-	t.use(p.ID, usedMs).window = window{epoch: p.Epoch, batches: slices.Clone(p.Batches)}
+// restore takes a producer from a page, unless something newer is known of it.
+func (t *Producers) restore(q stored, page *producerPage) {
+	if t.byID[q.id] != nil {
+		return
+	}
+	if t.byID == nil {
+		t.byID = make(map[int64]*producer)
+	}
+	t.byID[q.id] = &producer{window: q.window, usedMs: q.usedMs, page: page}
+	t.due.push(deadline{q.usedMs, q.id})
+	page.live++
+}
+
+// changedIDs returns the producers that no page has as they are, in order.
+func (t *Producers) changedIDs() []int64 {
+	t.forgetUnchanged()
+	slices.Sort(t.changed)
+	t.changed = slices.Compact(t.changed)
+	return t.changed
+}
+
+// forgetUnchanged shortens the list of changes.
+func (t *Producers) forgetUnchanged() {
+	t.changed = slices.DeleteFunc(t.changed, func(id int64) bool {
+		p := t.byID[id]
+		return p == nil || p.page != nil
+	})
+	if len(t.changed) == 0 {
+		t.changed = nil // it may have room for a million
+	}
 }
 
 // Expire forgets the producers that were last used before the time given, in Unix
@@ -92,9 +123,13 @@ func (t *Producers) Expire(beforeMs int64) (looked int) {
 	forgotten := 0
 	for ; len(t.due) > 0 && t.due[0].ms < beforeMs; looked++ {
 		d := t.due[0]
-		if used := t.byID[d.id].usedMs; used >= beforeMs {
-			t.due.postpone(used)
+		p := t.byID[d.id]
+		if p.usedMs >= beforeMs {
+			t.due.postpone(p.usedMs)
 			continue
+		}
+		if p.page != nil {
+			p.leavePage()
 		}
 		t.due.pop()
 		delete(t.byID, d.id)
@@ -103,6 +138,9 @@ func (t *Producers) Expire(beforeMs int64) (looked int) {
 	if forgotten > len(t.byID) { // a map and a slice never shrink by themselves
 		t.due = slices.Clone(t.due)
 		t.byID = maps.Collect(maps.All(t.byID))
+	}
+	if len(t.changed) > 2*len(t.byID) { // of a state that writes no checkpoints
+		t.changedIDs()
 	}
 	return looked
 }

@@ -2,6 +2,7 @@ package partlog
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"runtime"
 	"testing"
 
@@ -68,6 +69,58 @@ func BenchmarkProducers(b *testing.B) {
 				}
 			})
 			runtime.KeepAlive(s)
+		})
+	}
+}
+
+// BenchmarkProducerCheckpoint has so many ids in pages, uses 1,000 of them, and plans and
+// encodes a checkpoint, as the leader's goroutine does. Written are the index objects and
+// the checkpoint; "start" decodes it with its pages, which are in memory here.
+func BenchmarkProducerCheckpoint(b *testing.B) {
+	for _, n := range manyProducers {
+		b.Run(fmt.Sprintf("%d ids", n), func(b *testing.B) {
+			l := newLeader()
+			var seq uint64
+			l.State, seq, _ = withProducers(b, n)
+			if ix, ok := l.PlanIndex(1); ok {
+				l.Paged(ix, segment.ID{9})
+			}
+			if l.planProducers(DefaultProducerPaging) {
+				l.pagedProducers()
+			}
+			b.Run("1000 changed", func(b *testing.B) {
+				random, written := rand.New(rand.NewPCG(1, 1)), 0
+				for b.Loop() {
+					b.StopTimer()
+					use(b, l.State, seq, random, 1000, n)
+					seq++
+					b.StartTimer()
+					if l.planProducers(DefaultProducerPaging) {
+						for _, o := range l.producers.Objects {
+							written += len(o.Payload)
+						}
+					}
+					written += len(l.Encode(nil, segment.ID{}, l.producers))
+					if l.producers != nil {
+						l.pagedProducers()
+					}
+				}
+				b.ReportMetric(float64(written)/float64(b.N), "B/checkpoint")
+			})
+			payload := l.Encode(nil, segment.ID{}, nil)
+			inPages := 0
+			for _, p := range l.ProducerPages() {
+				inPages += int(p.Length)
+			}
+			b.Run("start", func(b *testing.B) {
+				for b.Loop() {
+					if _, err := Decode(testJournal, payload, l.readPages); err != nil {
+						b.Fatal(err)
+					}
+				}
+				b.ReportMetric(float64(len(payload)+inPages)/float64(n), "B/id")
+				b.ReportMetric(float64(len(l.ProducerPages())), "pages")
+			})
 		})
 	}
 }

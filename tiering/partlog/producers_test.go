@@ -153,7 +153,7 @@ func TestProducerWindowMatchesUnboundedHistory(t *testing.T) {
 			}
 			end += last - first + 1
 			history, next = append(history, sequences{first, last}), last+1
-			p, ok := table.Get(testProducer)
+			p, ok := table.get(testProducer)
 			if !ok || p.Batches[len(p.Batches)-1].LastOffset != end-1 || len(p.Batches) > segment.MaxProducerBatches {
 				t.Fatalf("the last of %+v does not end at %d", p, end-1)
 			}
@@ -166,7 +166,7 @@ func TestProducersSurviveExportAndImport(t *testing.T) {
 	for i := range int32(8) {
 		live.Add(produced(2, i, i), int64(100+i), int64(i))
 	}
-	live.Each(rebuilt.Put)
+	live.Each(rebuilt.put)
 	for first := range int32(10) {
 		h := produced(2, first, first)
 		v, o, err := live.Check(h)
@@ -185,7 +185,7 @@ func TestExpireForgetsOnlyTheUnused(t *testing.T) {
 		table.Add(h, 0, 100+id)
 	}
 	table.Expire(102)
-	if _, ok := table.Get(1); ok || table.Len() != 2 {
+	if _, ok := table.get(1); ok || table.Len() != 2 {
 		t.Errorf("%d producers left, want those used at 102 and 103", table.Len())
 	}
 }
@@ -193,9 +193,21 @@ func TestExpireForgetsOnlyTheUnused(t *testing.T) {
 func TestExportedProducerIsACopy(t *testing.T) {
 	var table Producers
 	table.Add(produced(0, 0, 0), 10, 1)
-	p, _ := table.Get(testProducer)
+	p, _ := table.get(testProducer)
 	p.Batches[0].BaseOffset = 99
-	if again, _ := table.Get(testProducer); again.Batches[0].BaseOffset != 10 {
+	if again, _ := table.get(testProducer); again.Batches[0].BaseOffset != 10 {
 		t.Error("changing an exported producer changed the table")
 	}
+}
+
+func (t *Producers) get(id int64) (segment.Producer, bool) {
+	w := t.window(id)
+	if w == nil {
+		return segment.Producer{}, false
+	}
+	return w.export(id), true
+}
+
+func (t *Producers) put(p segment.Producer, usedMs int64) {
+	t.use(p.ID, usedMs).window = window{epoch: p.Epoch, batches: p.Batches}
 }

@@ -3,22 +3,83 @@ package partlog
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"math"
 
 	"github.com/varvelog/varve/tiering/segment"
 	"github.com/varvelog/varve/tiering/wire"
 )
 
-// Decode returns the state that Encode wrote for a journal; Apply goes on from it. Errors
-// are segment.ErrCorrupt and segment.ErrUnsupported. Decode allocates no more than a small
-// multiple of the payload.
-func Decode(journal uint32, payload []byte) (*State, error) {
+// ReadPages yields the bytes of the pages, in their order, or an error in place of those
+// that cannot be had; nothing follows it.
+type ReadPages func(pages []*ProducerPage) iter.Seq2[[]byte, error]
+
+// Decode returns the state that Encode wrote for a journal; Apply goes on from it. read
+// is called if the checkpoint names pages of producers. Errors are segment.ErrCorrupt and
+// segment.ErrUnsupported, and those of read. Decode allocates no more than a small multiple
+// of the payload and of the pages.
+func Decode(journal uint32, payload []byte, read ReadPages) (*State, error) {
+	d, err := decode(journal, payload)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.producerPages(read); err != nil {
+		return nil, err
+	}
+	return d.s, nil
+}
+
+// Check returns why Decode would fail, or nil, and keeps nothing of the pages in memory.
+func Check(journal uint32, payload []byte, read ReadPages) error {
+	d, err := decode(journal, payload)
+	if err != nil {
+		return err
+	}
+	d.only = true
+	return d.producerPages(read)
+}
+
+// DecodeReplayed is Decode for a checkpoint whose pages of producers are lost. replayed is
+// the state after the same object, by a walk through the journal; it gives the producers,
+// and must not be used any more.
+func DecodeReplayed(journal uint32, payload []byte, replayed *State) (*State, error) {
+	d, err := decode(journal, payload)
+	if err != nil {
+		return nil, err
+	}
+	s := d.s
+	if s.head != replayed.head || len(s.parts) != len(replayed.parts) {
+		return nil, contradiction("the journal was read to seq %d, the checkpoint is at %d", replayed.head, s.head)
+	}
+	s.producerPages = nil
+	for k, p := range s.parts {
+		r := replayed.parts[k]
+		if r == nil || r.end != p.end || r.refs.hash != p.refs.hash {
+			return nil, contradiction("partition %s-%d of the checkpoint differs from the journal's", k.Topic, k.Index)
+		}
+		p.producers = r.producers
+	}
+	return s, nil
+}
+
+// DecodeNames returns the pages that a checkpoint names, and reads none: pages of refs by
+// the index object that they lie in, and pages of producers.
+func DecodeNames(journal uint32, payload []byte) (map[segment.ID][]*Page, []*ProducerPage, error) {
+	d, err := decode(journal, payload)
+	if err != nil {
+		return nil, nil, err
+	}
+	return d.s.Pages(), d.s.ProducerPages(), nil
+}
+
+// decode returns a decoder whose state lacks the producers that are in pages.
+func decode(journal uint32, payload []byte) (*decoder, error) {
 	r := wire.NewReader(payload)
 	version := r.U16()
 	if r.Err() == nil && (version < 1 || version > checkpointVersion) {
 		return nil, fmt.Errorf("%w: state of a data journal is of version %d, this program reads 1 to %d", segment.ErrUnsupported, version, checkpointVersion)
 	}
-	d := decoder{r: r, s: New(journal), first: version == 1}
+	d := &decoder{r: r, s: New(journal), first: version == 1, paged: version > checkpointWithoutPages}
 	err := d.state()
 	if err == nil {
 		err = r.Close()
@@ -26,7 +87,7 @@ func Decode(journal uint32, payload []byte) (*State, error) {
 	if err != nil {
 		return nil, &segment.CorruptError{Object: "state of a data journal", Offset: int64(r.Pos()), Reason: err.Error()}
 	}
-	return d.s, nil
+	return d, nil
 }
 
 // decoder reads a checkpoint. Its errors are reasons, without a place.
@@ -34,6 +95,8 @@ type decoder struct {
 	r       *wire.Reader
 	s       *State
 	first   bool // it is of version 1, in which no records are deleted
+	paged   bool // it has pages of producers
+	only    bool // pages of producers are only checked
 	objects []*indexObject
 	named   int // how many of objects the partitions have named so far
 }
@@ -44,11 +107,18 @@ func (d *decoder) state() error {
 	journal := r.U32()
 	s.head, s.epoch = r.U64(), r.U32()
 	objects, parts := r.U32(), r.U32()
+	var producerPages uint32
+	if d.paged {
+		producerPages = r.U32()
+		r.Zeros(4)
+	}
 	switch {
 	case r.Err() != nil:
 		return r.Err()
 	case journal != s.journal:
 		return fmt.Errorf("it is of journal %d, not of %d", journal, s.journal)
+	case d.paged && producerPages == 0:
+		return errors.New("no pages of producers, which this version is for")
 	case s.epoch > maxEpoch || (s.head == 0) != (s.epoch == 0) || s.head == 0 && parts > 0:
 		return fmt.Errorf("head %d of epoch %d with %d partitions", s.head, s.epoch, parts)
 	}
@@ -59,6 +129,9 @@ func (d *decoder) state() error {
 			return fmt.Errorf("index object %v with %d bytes", o.id, o.size)
 		}
 		d.objects[i] = o
+	}
+	if err := d.producerPageRefs(producerPages); err != nil {
+		return err
 	}
 	size := partFixedSize
 	if d.first {
@@ -271,28 +344,11 @@ func (p *part) contradicts(whole bool) string {
 
 // producers reads n idempotent producers.
 func (d *decoder) producers(t *Producers, n uint32) error {
-	r, before := d.r, int64(-1)
-	for range r.Count(n, producerFixedSize+producerBatchSize) {
-		q := segment.Producer{ID: r.I64(), Epoch: r.I16()}
-		batches := r.U8()
-		r.Zeros(1)
-		usedMs := r.I64()
-		if r.Err() == nil && (q.ID <= before || batches == 0 || batches > segment.MaxProducerBatches) {
-			return fmt.Errorf("producer %d with %d batches after producer %d", q.ID, batches, before)
+	for q, err := range readProducers(d.r, n) {
+		if err != nil {
+			return err
 		}
-		var window [segment.MaxProducerBatches]segment.ProducerBatch
-		q.Batches = window[:r.Count(uint32(batches), producerBatchSize)]
-		for i := range q.Batches {
-			q.Batches[i] = segment.ProducerBatch{
-				FirstSequence: r.I32(), LastSequence: r.I32(),
-				BaseOffset: r.I64(), LastOffset: r.I64(), Timestamp: r.I64(),
-			}
-		}
-		if r.Err() != nil {
-			break
-		}
-		t.Put(q, usedMs)
-		before = q.ID
+		t.use(q.id, q.usedMs).window = q.window
 	}
-	return r.Err()
+	return d.r.Err()
 }

@@ -71,9 +71,15 @@ func (g *gathering) take(f *segment.Footer) {
 	}
 }
 
-// walk reads a journal from its first object on, until all pages are complete.
-// It calls onRead with the seq of each object it has read.
+// walk reads a journal until all pages are complete.
 func (g *gathering) walk(ctx context.Context, store objstore.Store, chain journal.Chain, onRead func(seq uint64)) error {
+	take := func(o *journal.Object) error { g.take(o.Footer); return nil }
+	return Walk(ctx, store, chain, func() bool { return g.open == 0 }, take, onRead)
+}
+
+// Walk reads a journal from its first object on, where chain is, until done. It calls take
+// with each valid object, and onRead with the seq of each object it has read.
+func Walk(ctx context.Context, store objstore.Store, chain journal.Chain, done func() bool, take func(*journal.Object) error, onRead func(seq uint64)) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -97,7 +103,7 @@ func (g *gathering) walk(ctx context.Context, store objstore.Store, chain journa
 			})
 		}
 	})
-	for g.open > 0 {
+	for !done() {
 		var a answer
 		select {
 		case next := <-ahead:
@@ -115,7 +121,9 @@ func (g *gathering) walk(ctx context.Context, store objstore.Store, chain journa
 		}
 		chain.Advance(h, verdict)
 		if verdict == journal.Valid {
-			g.take(a.object.Footer)
+			if err := take(a.object); err != nil {
+				return err
+			}
 		}
 		onRead(h.Seq)
 	}

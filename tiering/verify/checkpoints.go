@@ -10,13 +10,15 @@ import (
 	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/partlog"
 	"github.com/varvelog/varve/tiering/rebuild"
+	"github.com/varvelog/varve/tiering/restore"
 	"github.com/varvelog/varve/tiering/segment"
 )
 
 const (
-	hintHint    = "nodes start without it, and read more of the journal then"
-	hintIndex   = "nodes rebuild it from the journal when they need it, which takes long; a node with the ingest role writes it again when it starts"
-	hintUnnamed = "no checkpoint from which a node would start names it"
+	hintHint      = "nodes start without it, and read more of the journal then"
+	hintIndex     = "nodes rebuild it from the journal when they need it, which takes long; a node with the ingest role writes it again when it starts"
+	hintProducers = "a start reads the whole journal in its place, which takes long; a node with the ingest role that starts writes others"
+	hintUnnamed   = "no checkpoint from which a node would start names it"
 )
 
 // isBlob reports whether a key of a journal is that of a checkpoint or an index
@@ -61,14 +63,20 @@ func (w *walk) blob(key string, b []byte) {
 	} else {
 		object, _ := segment.ParseIndexKey(w.journal, key)
 		severity, hint = Warning, hintUnnamed
-		if len(w.pages[object]) > 0 {
+		switch {
+		case len(w.pages[object]) > 0:
 			severity, hint = Error, hintIndex
+		case len(w.producers[object]) > 0:
+			severity, hint = Error, hintProducers
 		}
 		if blob, err = segment.DecodeBlob(segment.KindIndex, b); err == nil && blob.Object != object {
 			err = fmt.Errorf("%w: it is index page %s", segment.ErrCorrupt, blob.Object)
 		}
 		if err == nil {
 			err = rebuild.Check(b, w.pages[object])
+		}
+		if err == nil {
+			err = checkProducers(b, w.producers[object])
 		}
 	}
 	if err == nil && (blob.Cluster != w.chain.Cluster || blob.Journal != w.journal) {
@@ -113,10 +121,10 @@ func (w *walk) loadCheckpoint(ctx context.Context) error {
 // the last object that the checkpoint covers. After damage the walk does not
 // know the journal's state. It then goes on from a checkpoint that the floor
 // names, as nodes do.
-func (w *walk) compareCheckpoint(c *journal.Checkpoint) {
+func (w *walk) compareCheckpoint(ctx context.Context, c *journal.Checkpoint) {
 	if w.findings.counts[Error] > w.before {
 		if w.loose || w.apply == nil {
-			w.resume(c)
+			w.resume(ctx, c)
 		}
 		return
 	}
@@ -127,7 +135,7 @@ func (w *walk) compareCheckpoint(c *journal.Checkpoint) {
 			"the checkpoint's journal position %+v differs from that of the objects, %+v", c.Chain, w.chain))
 		return
 	}
-	if err := w.sameState(c.State); err != nil {
+	if err := w.sameState(ctx, c.State); err != nil {
 		w.findings.add(finding(Error, CodeState, w.journal, key, hint, "%v", err))
 	}
 	if check := w.verifier.opt.CheckAttached; check != nil && w.journal != 0 {
@@ -138,11 +146,14 @@ func (w *walk) compareCheckpoint(c *journal.Checkpoint) {
 	}
 }
 
-func (w *walk) sameState(stored []byte) error {
+func (w *walk) sameState(ctx context.Context, stored []byte) error {
 	if w.state == nil {
 		return w.verifier.opt.Metadata.Is(stored)
 	}
-	state, err := partlog.Decode(w.journal, stored)
+	state, err := partlog.Decode(w.journal, stored, w.readProducers(ctx))
+	if _, _, named := partlog.DecodeNames(w.journal, stored); named == nil && restore.Lost(err) {
+		return nil // an index object has a finding for that
+	}
 	if err == nil && state.Hash() != w.state.Hash() {
 		err = errors.New("the checkpoint's partitions differ from those that the objects result in")
 	}
@@ -153,7 +164,7 @@ func (w *walk) sameState(stored []byte) error {
 }
 
 // resume goes on from a checkpoint.
-func (w *walk) resume(c *journal.Checkpoint) {
+func (w *walk) resume(ctx context.Context, c *journal.Checkpoint) {
 	if c.Chain.Next != w.floors.inForce() {
 		return
 	}
@@ -161,7 +172,7 @@ func (w *walk) resume(c *journal.Checkpoint) {
 	if w.journal == 0 {
 		return
 	}
-	if state, err := partlog.Decode(w.journal, c.State); err == nil {
+	if state, err := partlog.Decode(w.journal, c.State, w.readProducers(ctx)); err == nil {
 		w.state, w.apply = state, state.Apply
 	}
 }

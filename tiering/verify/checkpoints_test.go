@@ -38,7 +38,7 @@ func planCheckpoint(t *testing.T, store *mem.Store, chain *journal.Chain, state 
 		t.Fatal("no index page")
 	}
 	job := journal.CheckpointJob{Chain: *chain, Page: page}
-	job.Index, job.State = index.Payload(), state.Encode(index, page)
+	job.Index, job.State = index.Payload(), state.Encode(index, page, nil)
 	return job, index
 }
 
@@ -159,8 +159,10 @@ func TestCheckpointsAndIndexPagesAreChecked(t *testing.T) {
 			want: func(_, p string) []expected { return []expected{{"error", "misplaced", p, found}} },
 		},
 		"state that is not the objects'": {
-			spoil: func(job *journal.CheckpointJob) { job.State, job.Index = partlog.New(1).Encode(nil, segment.ID{}), nil },
-			want:  func(c, _ string) []expected { return []expected{{"error", "state", c, ""}} },
+			spoil: func(job *journal.CheckpointJob) {
+				job.State, job.Index = partlog.New(1).Encode(nil, segment.ID{}, nil), nil
+			},
+			want: func(c, _ string) []expected { return []expected{{"error", "state", c, ""}} },
 		},
 		"position that is not the objects'": {
 			spoil: func(job *journal.CheckpointJob) { job.Chain.Leader[0]++ },

@@ -6,11 +6,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
+	"iter"
 	"slices"
 
 	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/partlog"
+	"github.com/varvelog/varve/tiering/restore"
 	"github.com/varvelog/varve/tiering/segment"
 )
 
@@ -20,17 +21,22 @@ import (
 // namePages gathers the pages named by checkpoints from which a node would
 // start. A state that cannot be decoded is found when it is compared.
 func (w *walk) namePages() {
-	w.pages = map[segment.ID][]*partlog.Page{}
+	w.pages, w.producers = map[segment.ID][]*partlog.Page{}, map[segment.ID][]*partlog.ProducerPage{}
 	if w.journal == 0 {
 		return
 	}
 	seen := map[partlog.Page]bool{}
 	for _, c := range w.checkpoints {
-		state, err := partlog.Decode(w.journal, c.State)
+		named, producers, err := partlog.DecodeNames(w.journal, c.State)
 		if err != nil {
 			continue
 		}
-		for object, pages := range state.Pages() {
+		for _, p := range producers {
+			if !slices.ContainsFunc(w.producers[p.Object], func(o *partlog.ProducerPage) bool { return *o == *p }) {
+				w.producers[p.Object] = append(w.producers[p.Object], p)
+			}
+		}
+		for object, pages := range named {
 			for _, p := range pages {
 				if !seen[*p] {
 					seen[*p] = true
@@ -43,14 +49,18 @@ func (w *walk) namePages() {
 
 // missPages looks for pages that checkpoints name and that were not listed.
 func (w *walk) missPages(ctx context.Context) error {
-	for _, object := range slices.SortedFunc(maps.Keys(w.pages), compareIDs) {
+	for _, object := range slices.CompactFunc(slices.SortedFunc(w.indexObjects(), compareIDs), func(a, b segment.ID) bool { return a == b }) {
 		key := segment.IndexKey(w.journal, object)
 		if slices.Contains(w.stored.blobs, key) {
 			continue // read and checked
 		}
 		b, err := w.get(ctx, key)
 		if errors.Is(err, objstore.ErrNotFound) {
-			f := finding(Error, CodeMissing, w.journal, key, hintIndex, "missing: an index page that checkpoints name")
+			hint := hintIndex
+			if len(w.pages[object]) == 0 {
+				hint = hintProducers
+			}
+			f := finding(Error, CodeMissing, w.journal, key, hint, "missing: an index page that checkpoints name")
 			w.affectPages(f, object)
 			w.findings.add(f)
 			continue
@@ -61,6 +71,54 @@ func (w *walk) missPages(ctx context.Context) error {
 		w.blob(key, b)
 	}
 	return nil
+}
+
+// indexObjects yields those that checkpoints name, some twice.
+func (w *walk) indexObjects() iter.Seq[segment.ID] {
+	return func(yield func(segment.ID) bool) {
+		for object := range w.pages {
+			if !yield(object) {
+				return
+			}
+		}
+		for object := range w.producers {
+			if !yield(object) {
+				return
+			}
+		}
+	}
+}
+
+// readProducers reads pages of producers that a checkpoint names.
+func (w *walk) readProducers(ctx context.Context) partlog.ReadPages {
+	return func(pages []*partlog.ProducerPage) iter.Seq2[[]byte, error] {
+		return func(yield func([]byte, error) bool) {
+			for _, p := range pages {
+				page := make([][]byte, 1)
+				b, err := w.get(ctx, p.ObjectKey())
+				if err == nil {
+					page, err = restore.Cut(b, []*partlog.ProducerPage{p})
+				}
+				if err != nil {
+					yield(nil, err)
+					return
+				}
+				if !yield(page[0], nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// checkProducers returns why the bytes of an index object do not have the pages, or nil if
+// they do.
+func checkProducers(object []byte, pages []*partlog.ProducerPage) error {
+	found, err := restore.Cut(object, pages)
+	for i := range found {
+		err = errors.Join(err, partlog.CheckProducerPage(pages[i], found[i]))
+	}
+	return err
 }
 
 func compareIDs(a, b segment.ID) int { return bytes.Compare(a[:], b[:]) }

@@ -33,7 +33,8 @@ type walk struct {
 	// checkpoints are compared when the walk reaches them: those that the last
 	// floors name, and the one from which a node would start, by their Next.
 	checkpoints map[uint64]*journal.Checkpoint
-	pages       map[segment.ID][]*partlog.Page // that they name, by index object
+	pages       map[segment.ID][]*partlog.Page         // that they name, by index object
+	producers   map[segment.ID][]*partlog.ProducerPage // the same of producers
 	plans       journal.FloorPlans
 	planned     map[uint64]journal.FloorPlans // all found, by number
 	before      int                           // errors found before the walk
@@ -125,7 +126,7 @@ func (w *walk) take(ctx context.Context, o *object) error {
 	w.adviseLast(ctx, o)
 	w.findings.add(o.findings...)
 	if c := w.checkpoints[w.chain.Next]; c != nil {
-		w.compareCheckpoint(c)
+		w.compareCheckpoint(ctx, c)
 	}
 	return nil
 }

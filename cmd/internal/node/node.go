@@ -32,6 +32,7 @@ import (
 	"github.com/varvelog/varve/tiering/journal"
 	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/partlog"
+	"github.com/varvelog/varve/tiering/restore"
 	"github.com/varvelog/varve/tiering/segment"
 )
 
@@ -269,8 +270,13 @@ func (n *node) dataConfig(ctx context.Context, id uint32) (dataStart, error) {
 	if c == nil || err != nil {
 		return dataStart{cfg: cfg, state: partlog.New(id)}, explain(err)
 	}
-	state, err := partlog.Decode(id, c.State)
-	return dataStart{cfg: cfg, state: state, attached: c.Attached}, err
+	var state *partlog.State
+	err = n.patiently(ctx, fmt.Sprintf("reading the state of journal %d", id), func() (err error) {
+		base := journal.NewChain(n.cluster.ID, id, int(n.cluster.Window))
+		state, err = restore.State(ctx, n.store, base, c, func(err error) { restore.LogLost(n.log, id, err) })
+		return err
+	})
+	return dataStart{cfg: cfg, state: state, attached: c.Attached}, explain(err)
 }
 
 // fail ends the node for err.

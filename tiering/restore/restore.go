@@ -1,0 +1,171 @@
+// Package restore reads the state of a data journal from a checkpoint and the index objects
+// that the checkpoint names.
+//
+// It owns the order in which these are read, several at once, and the way round lost ones:
+// the journal itself has all that they say. It promises a state that is whole, or an error.
+// It never writes, and keeps nothing.
+package restore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/varvelog/varve/tiering/journal"
+	"github.com/varvelog/varve/tiering/objstore"
+	"github.com/varvelog/varve/tiering/partlog"
+	"github.com/varvelog/varve/tiering/rebuild"
+	"github.com/varvelog/varve/tiering/segment"
+)
+
+const (
+	parallel = 4 // index objects of up to 8 MiB read at once
+	getLimit = 30 * time.Second
+	getTries = 3
+)
+
+// Lost reports whether an error means that index objects are missing or damaged, and not
+// that they could not be read now.
+func Lost(err error) bool {
+	return errors.Is(err, objstore.ErrNotFound) || errors.Is(err, segment.ErrCorrupt)
+}
+
+// LogLost says that index objects are lost.
+func LogLost(log *slog.Logger, journal uint32, err error) {
+	log.Warn("an index page of producers is lost; the journal is read from its first object in its place, which takes long", "journal", journal, "error", err)
+}
+
+// State returns the state of a checkpoint of a data journal. If index objects are lost, it
+// reads the journal from base on, its first object, and calls onLost before that.
+func State(ctx context.Context, store objstore.Store, base journal.Chain, c *journal.Checkpoint, onLost func(error)) (*partlog.State, error) {
+	id := c.Chain.Journal
+	ahead := func(pages []*partlog.ProducerPage) iter.Seq2[[]byte, error] {
+		return func(yield func([]byte, error) bool) { readAhead(ctx, store, byObject(pages), yield) }
+	}
+	state, err := partlog.Decode(id, c.State, ahead)
+	if err == nil || !Lost(err) {
+		return state, err
+	}
+	if _, _, named := partlog.DecodeNames(id, c.State); named != nil {
+		return nil, err // the checkpoint itself is damaged
+	}
+	onLost(err)
+	replayed := partlog.New(id)
+	done := func() bool { return replayed.Head() >= c.Chain.Last.Seq }
+	take := func(o *journal.Object) error { return replayed.Apply(o.Footer, o.Entries) }
+	if walkErr := rebuild.Walk(ctx, store, base, done, take, func(uint64) {}); walkErr != nil {
+		return nil, errors.Join(err, walkErr)
+	}
+	return partlog.DecodeReplayed(id, c.State, replayed)
+}
+
+// Pages reads the pages of producers that a checkpoint names, one object after the other.
+func Pages(ctx context.Context, store objstore.Store) partlog.ReadPages {
+	return func(pages []*partlog.ProducerPage) iter.Seq2[[]byte, error] {
+		return func(yield func([]byte, error) bool) {
+			for _, run := range byObject(pages) {
+				if found, err := get(ctx, store, run); !yieldAll(found, err, yield) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// yieldAll reports whether more are wanted.
+func yieldAll(pages [][]byte, err error, yield func([]byte, error) bool) bool {
+	if err != nil {
+		yield(nil, err)
+		return false
+	}
+	for _, b := range pages {
+		if !yield(b, nil) {
+			return false
+		}
+	}
+	return true
+}
+
+// byObject cuts a list of pages where the next one lies in another object.
+func byObject(pages []*partlog.ProducerPage) (runs [][]*partlog.ProducerPage) {
+	for i, p := range pages {
+		if i == 0 || pages[i-1].Object != p.Object {
+			runs = append(runs, nil)
+		}
+		last := &runs[len(runs)-1]
+		*last = append(*last, p)
+	}
+	return runs
+}
+
+type answer struct {
+	pages [][]byte
+	err   error
+}
+
+// readAhead yields the pages in their order, and reads several objects at once.
+func readAhead(ctx context.Context, store objstore.Store, runs [][]*partlog.ProducerPage, yield func([]byte, error) bool) {
+	ctx, cancel := context.WithCancel(ctx)
+	var work sync.WaitGroup
+	defer work.Wait()
+	defer cancel()
+	ahead := make([]chan answer, len(runs))
+	begin := func(i int) {
+		if i < len(runs) {
+			ahead[i] = make(chan answer, 1)
+			work.Go(func() {
+				pages, err := get(ctx, store, runs[i])
+				ahead[i] <- answer{pages, err}
+			})
+		}
+	}
+	for i := range parallel {
+		begin(i)
+	}
+	for i := range runs {
+		a := <-ahead[i]
+		ahead[i] = nil
+		begin(i + parallel)
+		if !yieldAll(a.pages, a.err, yield) {
+			return
+		}
+	}
+}
+
+// get reads pages of one object. Damage is read again: it may have been done on the way.
+func get(ctx context.Context, store objstore.Store, pages []*partlog.ProducerPage) (out [][]byte, err error) {
+	for range getTries {
+		limited, cancel := context.WithTimeout(ctx, getLimit)
+		var b []byte
+		b, err = store.Get(limited, pages[0].ObjectKey())
+		cancel()
+		if err == nil {
+			if out, err = Cut(b, pages); err == nil {
+				return out, nil
+			}
+		}
+		if ctx.Err() != nil || errors.Is(err, objstore.ErrNotFound) {
+			break
+		}
+	}
+	return nil, fmt.Errorf("read %s: %w", pages[0].ObjectKey(), err)
+}
+
+// Cut returns the bytes of pages in their index object; they are those that were written.
+func Cut(object []byte, pages []*partlog.ProducerPage) ([][]byte, error) {
+	out := make([][]byte, len(pages))
+	for i, p := range pages {
+		at := segment.BlobHeaderSize + int64(p.Position)
+		if int64(len(object)) != segment.BlobHeaderSize+int64(p.Size) || at+int64(p.Length) > int64(len(object)) {
+			return nil, fmt.Errorf("%w: index object of %d bytes, not %d", segment.ErrCorrupt, len(object), segment.BlobHeaderSize+int64(p.Size))
+		}
+		if out[i] = object[at:][:p.Length]; !p.Intact(out[i]) {
+			return nil, fmt.Errorf("%w: a page of producers has other bytes than were written", segment.ErrCorrupt)
+		}
+	}
+	return out, nil
+}
