@@ -53,7 +53,7 @@ func main() {
 	switch {
 	case err == nil || errors.Is(err, pflag.ErrHelp):
 	case errors.Is(err, maven.ErrMissing):
-		fmt.Fprintf(os.Stderr, "bench: skipped the comparison with Kafka: %v\n", err)
+		fmt.Fprintf(os.Stderr, "bench: skipped the comparison with Kafka: %v; on Debian: apt-get install default-jre-headless maven\n", err)
 	default:
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)

@@ -42,7 +42,7 @@ func (r *Report) write(path string) error {
 
 // print writes the tables: the figures first, then their cost.
 func (r *Report) print(out io.Writer) error {
-	fmt.Fprintf(out, "%d CPUs, %s, %s, load average at the start %s; loopback TCP %.1f GB/s; median of up to %d runs of %.0f s, with the lowest and the highest\n",
+	fmt.Fprintf(out, "%d CPUs, %s, %s, load average at the start %s; loopback TCP %.1f GB/s; median of up to %d runs of %v s, with the lowest and the highest\n",
 		r.System.CPUs, r.System.OS, r.System.Go, cmp.Or(r.System.Load, "unknown"), r.Loopback.BytesPerSecond/1e9, r.Runs, r.Duration)
 	if r.System.StoreDelay != "" {
 		fmt.Fprintln(out, "far: before MinIO, a delay of", r.System.StoreDelay)

@@ -1,13 +1,11 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -16,9 +14,6 @@ import (
 
 // ours is the name of the varve that is measured.
 const ours = "varve"
-
-// putsFlag is the flag of a node for a budget of PUTs.
-const putsFlag = "--flush-puts-per-second"
 
 // patience is how long a system may take for the runs of one case. If it has
 // taken longer, it gets no more of them, and its figure is that of fewer runs.
@@ -30,23 +25,23 @@ type runner struct {
 	systems []system // ours first
 	stores  *stores
 	java    *java // nil: not asked for
-	budgets bool  // our varve has putsFlag
 }
 
 // start starts the servers that the cases share.
 func (r *runner) start(ctx context.Context, list []bench, log io.Writer) (err error) {
-	r.systems = []system{varveSystem{label: ours, binary: r.o.varve, serve: r.o.serve}}
-	if r.o.before != "" {
-		r.systems = append(r.systems, varveSystem{label: "before", binary: r.o.before, serve: r.o.serve})
+	for _, v := range []varveSystem{{label: ours, binary: r.o.varve}, {label: "before", binary: r.o.before}} {
+		if v.binary == "" {
+			continue
+		}
+		v.serve = r.o.serve
+		if v.budgets, err = knowsBudgets(ctx, v.binary); err != nil {
+			return err
+		}
+		r.systems = append(r.systems, v)
 	}
 	if r.o.peer != "" {
 		r.systems = append(r.systems, peerSystem{broker: broker{kafka: r.o.peer, pid: r.o.peerPid}, logs: r.o.peerLogs})
 	}
-	help, err := exec.CommandContext(ctx, r.o.varve, "serve", "--help").CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("%s serve --help: %w\n%s", r.o.varve, err, help)
-	}
-	r.budgets = bytes.Contains(help, []byte(putsFlag))
 	if r.stores, err = startStores(ctx, &r.o, list); err != nil || !r.o.kafka {
 		return err
 	}
@@ -154,8 +149,9 @@ func (r *runner) measure(ctx context.Context, b bench, log io.Writer) (Row, erro
 
 // lacks returns why a case cannot run, or nothing.
 func (r *runner) lacks(b bench) string {
+	v, varve := r.systems[0].(varveSystem)
 	switch {
-	case b.PutsPerSecond > 0 && !r.budgets:
+	case varve && v.lacks(b):
 		return "this varve has no " + putsFlag
 	case b.Kind == javaKind && r.java == nil:
 		return "Kafka's producer needs --kafka"

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"os/exec"
 	"path/filepath"
 	"time"
 )
@@ -30,14 +32,31 @@ type target struct {
 
 // varveSystem starts a varve of its own for each run.
 type varveSystem struct {
-	label  string
-	binary string
-	serve  []string
+	label   string
+	binary  string
+	serve   []string
+	budgets bool // it has putsFlag
 }
+
+// putsFlag is the flag of a node for a budget of PUTs. Older ones lack it.
+const putsFlag = "--flush-puts-per-second"
+
+func knowsBudgets(ctx context.Context, binary string) (bool, error) {
+	help, err := exec.CommandContext(ctx, binary, "serve", "--help").CombinedOutput()
+	if err != nil {
+		return false, fmt.Errorf("%s serve --help: %w\n%s", binary, err, help)
+	}
+	return bytes.Contains(help, []byte(putsFlag)), nil
+}
+
+func (s varveSystem) lacks(b bench) bool { return b.PutsPerSecond > 0 && !s.budgets }
 
 func (s varveSystem) name() string { return s.label }
 
 func (s varveSystem) start(ctx context.Context, b bench, p place) (*target, error) {
+	if s.lacks(b) {
+		return nil, errCannot
+	}
 	args := append([]string{"--bucket", p.url, "--create-bucket"}, s.serve...)
 	if b.PutsPerSecond > 0 {
 		args = append(args, putsFlag, fmt.Sprint(b.PutsPerSecond))
