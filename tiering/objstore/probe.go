@@ -58,11 +58,12 @@ func Probe(ctx context.Context, store Store, prefix string, e Effort, progress f
 }
 
 // CreateTwice is the part of Probe that is cheap enough for every start: one
-// missing object must read as missing, and be created once but not twice.
+// missing object must read as missing, and be created once but not twice. It removes the
+// objects that earlier probes left behind, too.
 func CreateTwice(ctx context.Context, store Store, prefix string) error {
 	p := newProber(store, prefix, once)
 	err := p.run(ctx, []probeStep{{"an object can be created once", p.size.twice, p.createTwice}}, func(Step) {})
-	p.tidy(ctx, "")
+	p.tidy(ctx, prefix)
 	return err
 }
 
@@ -82,7 +83,6 @@ type prober struct {
 	mu struct {
 		sync.Mutex
 		created map[string]bool
-		now     time.Time // of the store: when the last object that was listed was made
 	}
 }
 
@@ -338,7 +338,6 @@ func (p *prober) list(ctx context.Context, key string) error {
 	slices.Sort(want)
 	err := p.store.List(ctx, key+"/", "", func(info Info) error {
 		got = append(got, info.Key)
-		p.listed(info)
 		return nil
 	})
 	if err != nil {

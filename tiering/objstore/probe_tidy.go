@@ -14,34 +14,17 @@ const (
 	tidyAge = time.Hour
 )
 
-// listed notes the store's clock.
-func (p *prober) listed(info Info) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if info.Modified.After(p.mu.now) {
-		p.mu.now = info.Modified
-	}
-}
-
 // tidy removes the objects of the probe, and those below prefix that earlier probes have
-// left. Without a prefix it removes its own alone. An object that cannot be removed does
-// no harm; an interrupted probe still tries for a while.
+// left. An object that cannot be removed does no harm; an interrupted probe still tries
+// for a while.
 func (p *prober) tidy(ctx context.Context, prefix string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tidyLimit)
 	defer cancel()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	var keys []string
+	keys := p.leftovers(ctx, prefix)
 	for key := range p.mu.created {
 		keys = append(keys, key)
-	}
-	if prefix != "" && !p.mu.now.IsZero() {
-		_ = p.store.List(ctx, prefix+"/", "", func(info Info) error {
-			if leftover(prefix, info.Key) && p.mu.now.Sub(info.Modified) > tidyAge {
-				keys = append(keys, info.Key)
-			}
-			return nil
-		})
 	}
 	var deleting sync.WaitGroup
 	slots := make(chan struct{}, tidyParallel)
@@ -60,5 +43,24 @@ func (p *prober) tidy(ctx context.Context, prefix string) {
 // probeKey is the form of the keys of a probe, below its prefix.
 var probeKey = regexp.MustCompile(`^[A-Z2-7]{26}(/[0-9]+){3,4}$`)
 
-// leftover reports whether a key below prefix is one that only a probe makes.
-func leftover(prefix, key string) bool { return probeKey.MatchString(key[len(prefix)+1:]) }
+// leftovers returns the keys that an earlier probe made. The objects of this one show
+// the time by the store's clock: without them nothing is known to be old.
+func (p *prober) leftovers(ctx context.Context, prefix string) (keys []string) {
+	var now time.Time
+	var others []Info
+	_ = p.store.List(ctx, prefix+"/", "", func(info Info) error {
+		switch {
+		case p.mu.created[info.Key] && info.Modified.After(now):
+			now = info.Modified
+		case probeKey.MatchString(info.Key[len(prefix)+1:]):
+			others = append(others, info)
+		}
+		return nil
+	})
+	for _, info := range others {
+		if now.Sub(info.Modified) > tidyAge && !now.IsZero() {
+			keys = append(keys, info.Key)
+		}
+	}
+	return keys
+}
