@@ -25,7 +25,7 @@ var (
 
 // bench is a core with a write-ahead log and a journal that the test drives.
 type bench struct {
-	t       *testing.T
+	t       testing.TB
 	c       *core
 	clock   time.Time
 	logged  uint64
@@ -154,7 +154,7 @@ func (b *bench) appendTo(acks Acks, k partlog.Key, spec batchtest.Spec) *[]Resul
 	return &answer
 }
 
-func makeBatch(t *testing.T, k partlog.Key, spec batchtest.Spec) Batch {
+func makeBatch(t testing.TB, k partlog.Key, spec batchtest.Spec) Batch {
 	if spec.Records == nil {
 		spec.Records = batchtest.Values(1000, "a", "b")
 	}

@@ -14,7 +14,7 @@ type policy struct {
 // 16,000 of them at most.
 const cheapBytes = 64 << 10
 
-// dueShare: while objects are under way, waiting clients get a flush when the buffer has
+// dueShare: while objects are under way, clients that wait get a flush when the buffer has
 // at least this part of the bytes under way.
 const dueShare = 8
 
@@ -26,7 +26,7 @@ type waiting struct {
 	complete    bool      // all of these have sent again
 }
 
-// awaited notes a request whose client waits for the commit of everything up to an LSN.
+// await notes a request whose client waits for the commit of everything up to an LSN.
 func (w *waiting) await(until uint64, now time.Time) {
 	w.until = max(w.until, until)
 	if w.first.IsZero() {

@@ -2,7 +2,7 @@ package ingest
 
 import (
 	"container/heap"
-	"math/rand"
+	"math/rand/v2"
 	"slices"
 	"testing"
 	"time"
@@ -23,10 +23,22 @@ type model struct {
 	done    map[*journal.Object]bool      // PUTs that are over, behind others that are not
 	batches map[int]Batch                 // by size
 
+	sentAt     []sentRequest         // with acks=all, not answered
+	oldest     time.Time             // when the oldest record of the buffer came, before an object is sent
+	flushed    time.Time             // when the object before it was sent
+	proposed   func(*journal.Object) // looks at each object; may be nil
+	progressed func()                // looks at the core after each event; may be nil
+
 	from      time.Time // figures count from here on
 	puts      int
 	bytes     int // acknowledged
 	latencies []time.Duration
+}
+
+// sentRequest is a request of a client that waits.
+type sentRequest struct {
+	until uint64 // LSN
+	at    time.Time
 }
 
 type modelEvent struct {
@@ -47,9 +59,9 @@ func (e *modelEvents) Pop() any {
 	return x
 }
 
-func newModel(t *testing.T, put time.Duration, putsPerSecond float64) *model {
+func newModel(t testing.TB, put time.Duration, putsPerSecond float64) *model {
 	m := &model{
-		bench: &bench{t: t, clock: time.UnixMilli(1_000_000), room: simWindow}, random: rand.New(rand.NewSource(1)),
+		bench: &bench{t: t, clock: time.UnixMilli(1_000_000), room: simWindow}, random: rand.New(rand.NewPCG(1, 0)),
 		put: func(int) time.Duration { return put }, done: map[*journal.Object]bool{}, batches: map[int]Batch{},
 	}
 	m.begin(m, m, func(o *Options) {
@@ -67,6 +79,10 @@ func (m *model) Append(recs []wal.Record) (uint64, error) {
 func (m *model) Propose(o *journal.Object, bytes segment.Encoded) {
 	size := len(bytes.Memory.Bytes())
 	m.bench.Propose(o, bytes)
+	if m.proposed != nil {
+		m.proposed(o)
+	}
+	m.flushed = m.clock
 	m.puts++
 	m.after(m.put(size), func() {
 		m.done[o] = true
@@ -84,7 +100,7 @@ func (m *model) after(d time.Duration, do func()) {
 // run lets time pass.
 func (m *model) run(d time.Duration) {
 	end := m.clock.Add(d)
-	for m.progress(); ; m.progress() {
+	for m.step(); ; m.step() {
 		next := earlier(m.c.wakeAt(), end)
 		if len(m.events) > 0 && !m.events[0].at.After(next) {
 			e := heap.Pop(&m.events).(modelEvent)
@@ -99,6 +115,25 @@ func (m *model) run(d time.Duration) {
 			return
 		}
 	}
+}
+
+// step does all that is due.
+func (m *model) step() {
+	m.oldest = m.c.flusher.buffer.oldest()
+	m.progress()
+	if m.progressed != nil {
+		m.progressed()
+	}
+}
+
+// waits returns when the first and the last of the requests came whose clients wait for
+// the buffer.
+func (m *model) waits() (first, last time.Time) {
+	m.sentAt = slices.DeleteFunc(m.sentAt, func(r sentRequest) bool { return r.until < m.c.flusher.buffer.first })
+	if len(m.sentAt) == 0 {
+		return first, last
+	}
+	return m.sentAt[0].at, m.sentAt[len(m.sentAt)-1].at
 }
 
 // measure lets the clients warm up, then counts.
@@ -136,11 +171,14 @@ func (m *model) send(acks Acks, size int, answered func()) {
 		m.latencies = append(m.latencies, m.clock.Sub(sent))
 		answered()
 	}})
+	if acks == AcksAll {
+		m.sentAt = append(m.sentAt, sentRequest{m.logged, sent})
+	}
 }
 
 // hop is how long a message between a client and the node takes, with its work on both sides.
 func (m *model) hop() time.Duration {
-	return 100*time.Microsecond + time.Duration(m.random.Intn(200))*time.Microsecond
+	return 100*time.Microsecond + time.Duration(m.random.IntN(200))*time.Microsecond
 }
 
 // population is a number of producers with acks=all, each with a window of batches that
@@ -163,7 +201,7 @@ func (p population) part(m *model, put time.Duration) float64 {
 // start starts the producers.
 func (p population) start(m *model) {
 	for range p.producers {
-		at := time.Duration(m.random.Intn(1000)) * time.Microsecond
+		at := time.Duration(m.random.IntN(1000)) * time.Microsecond
 		w := &window{m: m, population: p}
 		m.after(at, func() { w.open(1) })
 		m.after(at+p.split, func() { w.open(p.window - 1) })

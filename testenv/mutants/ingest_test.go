@@ -124,6 +124,24 @@ var ingestMutants = []mutant{
 		swap("ingest.appendEnds.replay", "e.put(e.parts[k], data, h, base)",
 			"p := e.parts[k]\nepoch := p.epoch\np.epoch = h.LeaderEpoch\ne.put(p, data, h, base)\np.epoch = epoch"),
 	}},
+	{name: "flush for clients only when nothing is under way", by: flushes, edits: []edit{
+		always("ingest.flusher.awaitedDue", "int64(f.buffer.bytes)*dueShare < f.underWay()"),
+	}},
+	{name: "flush of any size next to objects under way", by: flushes, edits: []edit{
+		never("ingest.flusher.awaitedDue", "int64(f.buffer.bytes)*dueShare < f.underWay()"),
+	}},
+	{name: "client left behind by a full object forgotten", by: flushes, edits: []edit{
+		always("ingest.waiting.flushed", "w.until < first"),
+	}},
+	{name: "clients that do not come back waited for", by: flushes, edits: []edit{
+		swap("ingest.flusher.awaitedDue", "w.first.Add(f.linger)", "w.last.Add(f.linger)"),
+	}},
+	{name: "budget of PUTs not asked", by: flushes, edits: []edit{
+		never("ingest.flusher.earlyDue", "f.buffer.bytes < cheapBytes"),
+	}},
+	{name: "PUTs not counted", by: flushes, edits: []edit{
+		drop("ingest.flusher.flushOne", "f.puts.spend(f.lastFlush)"),
+	}},
 	{name: "not woken for a flush", by: ingest, edits: []edit{
 		swap("ingest.machine.Progress", "earlier(roomAt, m.wakeAt())", "roomAt"),
 	}},

@@ -71,6 +71,7 @@ type catcher struct {
 
 var (
 	ingest   = catcher{"./ingest", "TestSimulation"}
+	flushes  = catcher{"./ingest", "TestFlushPolicy"}
 	shards   = catcher{"./ingest", "TestShardSimulation"}
 	groups   = catcher{"./metadata/coordinator/group", "TestModel"}
 	metadata = catcher{"./metadata", "TestSimulation"}
