@@ -66,32 +66,24 @@ func (p *fetchedPartition) state() session.Answer {
 	}
 }
 
-// runIncremental answers a request that continues a session.
+// runIncremental answers a request that continues a session. The turn ends before the
+// answer is written: the next request must not wait for a client that reads slowly.
 func (f *fetching) runIncremental() {
 	t, err := f.service.sessions.resume(f.request.Client, f.body.SessionID, f.body.SessionEpoch, f.byID())
 	if err != nil {
 		f.refuse(err)
 		return
 	}
-	if !t.await(f.request.Waits()) {
-		f.request.HangUp(errGone)
+	release, err := f.takeTurn(t)
+	t.end()
+	switch {
+	case errors.Is(err, errGone):
+		f.request.HangUp(err)
+		return
+	case err != nil:
+		f.refuse(err)
 		return
 	}
-	defer t.end()
-	s := t.in.Value
-	if !s.update(f, t) {
-		t.drop()
-		f.refuse(session.ErrNotFound) // as if it were evicted: the client opens another one
-		return
-	}
-	f.answer.session = f.body.SessionID
-	if s.parts.Len() == 0 {
-		t.drop()
-		f.answer.session = session.None
-		f.reply()
-		return
-	}
-	release := s.poll(f, t)
 	defer release()
 	if f.cutShort() {
 		f.request.HangUp(listener.ErrStopping)
@@ -99,6 +91,24 @@ func (f *fetching) runIncremental() {
 	}
 	f.reply()
 	f.request.AwaitWritten()
+}
+
+// takeTurn brings the session up to date, and makes the answer.
+func (f *fetching) takeTurn(t *turn) (release func(), err error) {
+	if !t.await(f.request.Waits()) {
+		return nil, errGone
+	}
+	s := t.in.Value
+	if !s.update(f, t) {
+		t.drop()
+		return nil, session.ErrNotFound // as if it were evicted: the client opens another one
+	}
+	if s.parts.Len() == 0 {
+		t.drop()
+		return func() {}, nil
+	}
+	f.answer.session = t.in.ID
+	return s.poll(f, t), nil
 }
 
 // refuse answers a request whose session does not go on.

@@ -148,8 +148,9 @@ func (s *FetchSessions) resume(by *listener.Client, id, epoch int32, byID bool) 
 	return s.turnLocked(in), nil
 }
 
-// await waits until the turns before are over. It reports false if ctx ends first. Then
-// the session is closed: the changes in its request were not made.
+// await waits until the turns before are over, which is soon: their waits are cut. It
+// reports false if ctx ends first. Then the session is closed: the changes in its request
+// were not made.
 func (t *turn) await(ctx context.Context) bool {
 	if t.before == nil {
 		return true
@@ -158,13 +159,8 @@ func (t *turn) await(ctx context.Context) bool {
 	case <-t.before:
 		return true
 	case <-ctx.Done():
-		t.of.mu.Lock()
-		t.of.cache.Drop(t.in)
-		t.of.mu.Unlock()
-		go func() { // ends soon: all turns before are cut
-			<-t.before
-			t.end()
-		}()
+		t.drop()
+		<-t.before // the turns end in their order
 		return false
 	}
 }
