@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"testing"
 	"time"
 
-	"pgregory.net/rapid"
-
+	"github.com/varvelog/varve/testenv/seeded"
 	"github.com/varvelog/varve/tiering/partlog"
 	"github.com/varvelog/varve/tiering/segment"
 )
@@ -79,7 +79,7 @@ func TestAPollOfAStandingLooksAtChangesOnly(t *testing.T) {
 	}
 }
 
-func partlogCopy(t *testing.T, s *partlog.State) *partlog.State {
+func partlogCopy(t testing.TB, s *partlog.State) *partlog.State {
 	t.Helper()
 	other, err := partlog.Decode(testJournal, s.Encode(nil, segment.ID{}, nil), nil)
 	if err != nil {
@@ -156,63 +156,78 @@ func TestAClosedStandingIsNotWatched(t *testing.T) {
 	}
 }
 
-// TestAStandingShowsWhatFullFetchesShow has a client follow a journal by a Standing. After
-// every poll it knows as much as a Fetch of all partitions shows.
-func TestAStandingShowsWhatFullFetchesShow(t *testing.T) {
-	rapid.Check(t, func(rt *rapid.T) {
-		const partitions = 4
-		s := newStandingWorld(t, partitions)
-		var refuse map[partlog.Key]bool
-		locate := s.reader.cfg.Locate
-		s.reader.cfg.Locate = func(k partlog.Key) (uint32, bool) {
-			if refuse[k] {
-				return 0, false
-			}
-			return locate(k)
+// TestStandingModel has a client follow a journal by a Standing. After every poll it knows
+// as much as a Fetch of all partitions shows.
+func TestStandingModel(t *testing.T) {
+	seeded.Run(t, seeded.Test[struct{}]{Run: func(t *seeded.T, _ struct{}) { runStanding(t) }}, 60, 20)
+}
+
+// standingModel is the client, and the state of the world that nothing notices.
+type standingModel struct {
+	*standingWorld
+	asks   []Partition
+	known  []Result
+	refuse map[partlog.Key]bool // partitions that are not located
+}
+
+func runStanding(t *seeded.T) {
+	const partitions = 4
+	m := &standingModel{standingWorld: newStandingWorld(t, partitions), asks: make([]Partition, partitions), known: make([]Result, partitions)}
+	locate := m.reader.cfg.Locate
+	m.reader.cfg.Locate = func(k partlog.Key) (uint32, bool) {
+		if m.refuse[k] {
+			return 0, false
 		}
-		asks := make([]Partition, partitions)
-		known := make([]Result, partitions)
-		for i := range asks {
-			asks[i] = want(keyOf(i), 0)
-		}
-		for step := range rapid.IntRange(1, 40).Draw(rt, "steps") {
-			i := rapid.IntRange(0, partitions-1).Draw(rt, "partition")
-			switch rapid.IntRange(0, 8).Draw(rt, "step") {
-			case 0, 1:
-				s.commit(map[partlog.Key][][]byte{keyOf(i): {batchOf(1, fmt.Sprint(step))}})
-			case 2:
-				s.fence()
-			case 3:
-				s.deleteBefore(keyOf(i), s.ends[keyOf(i)])
-			case 4:
-				s.view.State = partlogCopy(t, s.view.State)
-			case 5:
-				refuse = map[partlog.Key]bool{keyOf(i): rapid.Bool().Draw(rt, "refuse")}
-				s.standing.Unsettle() // nothing notices, so the owner has to
-			case 6:
-				asks[i].Offset = rapid.Int64Range(0, s.ends[keyOf(i)]+1).Draw(rt, "offset")
-				asks[i].LeaderEpoch = rapid.Int32Range(-1, int32(s.epoch)+1).Draw(rt, "epoch")
-				s.standing.Set(int32(i), uint64(i), asks[i])
-			case 7:
-				s.view.Confirm = nil
-				if rapid.Bool().Draw(rt, "deposed") {
-					s.view.Confirm = func(context.Context) error { return ErrNotLeader }
-				}
-			case 8:
-				s.fetch(Request{Standing: s.standing, MaxBytes: 50 << 20}) // its answer is lost
+		return locate(k)
+	}
+	for i := range m.asks {
+		m.asks[i] = want(keyOf(i), 0)
+	}
+	t.Steps(40, func(r *rand.Rand) {
+		m.step(t, r, r.IntN(partitions))
+		got, _ := m.ask(0)
+		for i, full := range m.fetch(Request{Partitions: m.asks, MaxBytes: 50 << 20}) {
+			if r, ok := got[int32(i)]; ok {
+				m.known[i] = r
 			}
-			got, _ := s.ask(0)
-			for i, full := range s.fetch(Request{Partitions: asks, MaxBytes: 50 << 20}) {
-				if r, ok := got[int32(i)]; ok {
-					known[i] = r
-				}
-				r := known[i]
-				if !sameError(r.Err, full.Err) || r.HighWatermark != full.HighWatermark || r.LogStart != full.LogStart || len(r.Records) != len(full.Records) {
-					rt.Fatalf("step %d, partition %d: the client knows %+v, a full fetch shows %+v", step, i, r, full)
-				}
+			r := m.known[i]
+			if !sameError(r.Err, full.Err) || r.HighWatermark != full.HighWatermark || r.LogStart != full.LogStart || len(r.Records) != len(full.Records) {
+				t.Fatalf("partition %d: the client knows %+v, a full fetch shows %+v", i, r, full)
 			}
 		}
 	})
+}
+
+// step changes something.
+func (m *standingModel) step(t *seeded.T, r *rand.Rand, i int) {
+	k := keyOf(i)
+	switch r.IntN(9) {
+	case 0, 1:
+		m.commit(map[partlog.Key][][]byte{k: {batchOf(1, "x")}})
+	case 2:
+		m.fence()
+	case 3:
+		m.deleteBefore(k, m.ends[k])
+	case 4:
+		m.view.State = partlogCopy(t, m.view.State)
+	case 5:
+		m.refuse = map[partlog.Key]bool{k: r.IntN(2) == 0}
+		m.standing.Unsettle() // no watcher notices, so the owner has to
+	case 6:
+		m.asks[i].Offset = r.Int64N(m.ends[k] + 2)
+		m.asks[i].LeaderEpoch = r.Int32N(int32(m.epoch)+3) - 1
+		m.standing.Set(int32(i), uint64(i), m.asks[i])
+	case 7:
+		m.view.Confirm = nil
+		if r.IntN(2) == 0 {
+			m.view.Confirm = func(context.Context) error { return ErrNotLeader }
+		}
+	case 8:
+		m.commit(map[partlog.Key][][]byte{k: {batchOf(1, "x")}})
+		m.asks[i].Offset = m.ends[k]
+		m.standing.Set(int32(i), uint64(i), m.asks[i])
+		m.fetch(Request{Standing: m.standing, MaxBytes: 50 << 20}) // its answer is lost
+	}
 }
 
 func sameError(a, b error) bool { return fmt.Sprint(a) == fmt.Sprint(b) }

@@ -77,6 +77,8 @@ var (
 	metadata = catcher{"./metadata", "TestSimulation"}
 	follows  = catcher{"./fetch/follow", "TestSimulation"}
 
+	standings = catcher{"./fetch", "TestStandingModel"}
+
 	supervisors = catcher{"./metadata/coordinator/supervisor", "TestSimulation"}
 	core        = catcher{"./tiering/journal", "TestRandomSchedules"}
 )
