@@ -56,6 +56,11 @@ func (k kind) measure() measure {
 // reads: the topic is filled first.
 func (k kind) reads() bool { return k == hotKind || k == coldKind }
 
+// waits: the figure is that of clients that wait for their writes.
+func (k kind) waits() bool {
+	return slices.Contains([]kind{produceKind, javaKind, latencyKind, syncKind, commitKind}, k)
+}
+
 // The stores.
 const (
 	fileStore  = "file"

@@ -76,6 +76,9 @@ func (s *kafkaSystem) close() error {
 }
 
 func (s *kafkaSystem) start(ctx context.Context, b bench, p place) (*target, error) {
+	if s.fsync && !b.Kind.waits() {
+		return nil, errCannot // it would be as the other, or take an hour
+	}
 	if b.Kind == startKind {
 		began := time.Now()
 		n, err := s.newNode(ctx, filepath.Join(p.dir, "kafka"))
@@ -83,9 +86,6 @@ func (s *kafkaSystem) start(ctx context.Context, b bench, p place) (*target, err
 			return nil, err
 		}
 		return &target{broker: n.broker, ready: time.Since(began), output: n.process.Output, end: func() { _ = n.process.Kill() }}, nil
-	}
-	if s.fsync && b.Kind == idsKind { // it would take an hour, and measure the disk
-		return nil, errCannot
 	}
 	resetPeak(s.node.pid)
 	return &target{broker: s.node.broker, end: func() {}, output: s.node.process.Output,

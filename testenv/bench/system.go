@@ -134,7 +134,9 @@ func cold(systems []system) (lines []string) {
 				lines = append(lines, "cold: varve starts with an empty data folder, and a bucket in a folder has left the system's memory; MinIO goes on")
 			}
 		case *kafkaSystem:
-			lines = append(lines, "cold: "+s.label+" goes on running, and its log has left the system's memory")
+			if !s.fsync { // that one does not run them
+				lines = append(lines, "cold: "+s.label+" goes on running, and its log has left the system's memory")
+			}
 		case peerSystem:
 			if s.logs == "" {
 				lines = append(lines, "cold: the peer does not run these cases without --peer-logs")
