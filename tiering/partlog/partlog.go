@@ -104,7 +104,7 @@ func New(journal uint32) *State {
 	return &State{
 		journal: journal,
 		parts:   make(map[Key]*part),
-		waiters: waiters{byKey: make(map[Key][]Watcher)},
+		waiters: waiters{byKey: make(map[Key]*watchers)},
 	}
 }
 

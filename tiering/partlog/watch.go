@@ -6,14 +6,58 @@ import (
 )
 
 // Watcher is notified when a partition moves. Moved is called by Apply, while all
-// watchers wait: it must be quick, must not block, and must not call the State.
+// watchers wait: it must be quick, must not block, and must not call the State. Its type can
+// be compared, such as a pointer.
 type Watcher interface{ Moved() }
 
 // waiters holds the watchers of partitions. It has a lock of its own, so that waking does
 // not keep the readers of the state waiting.
 type waiters struct {
 	mu    sync.Mutex
-	byKey map[Key][]Watcher // few for most keys, and then a map of each would cost more
+	byKey map[Key]*watchers
+}
+
+// watchers are those of one partition: few for most, and then a map would cost more.
+type watchers struct {
+	list []Watcher
+	at   map[Watcher]int // place in list, once there are many: all of them leave after each batch
+}
+
+// manyWatchers is how many are found faster by the map.
+const manyWatchers = 64
+
+func (ws *watchers) add(w Watcher) {
+	ws.list = append(ws.list, w)
+	switch {
+	case ws.at != nil:
+		ws.at[w] = len(ws.list) - 1
+	case len(ws.list) > manyWatchers:
+		ws.at = make(map[Watcher]int, len(ws.list))
+		for i, w := range ws.list {
+			ws.at[w] = i
+		}
+	}
+}
+
+// remove removes w once, if it is there.
+func (ws *watchers) remove(w Watcher) {
+	i, ok := ws.at[w]
+	if !ok { // also of one that was added twice and removed once
+		i = slices.Index(ws.list, w)
+	}
+	if i < 0 {
+		return // cancelled before
+	}
+	delete(ws.at, w)
+	last := len(ws.list) - 1
+	if moved := ws.list[last]; i < last {
+		ws.list[i] = moved
+		if ws.at != nil {
+			ws.at[moved] = i
+		}
+	}
+	ws.list[last] = nil
+	ws.list = ws.list[:last]
 }
 
 type waiter struct{ wake chan<- struct{} }
@@ -47,7 +91,10 @@ func (ws *waiters) add(keys []Key, w Watcher) {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
 	for _, k := range keys {
-		ws.byKey[k] = append(ws.byKey[k], w)
+		if ws.byKey[k] == nil {
+			ws.byKey[k] = &watchers{}
+		}
+		ws.byKey[k].add(w)
 	}
 }
 
@@ -56,14 +103,11 @@ func (ws *waiters) remove(keys []Key, w Watcher) {
 	defer ws.mu.Unlock()
 	for _, k := range keys {
 		of := ws.byKey[k]
-		i := slices.Index(of, w)
-		switch last := len(of) - 1; {
-		case i < 0: // cancelled before
-		case last == 0:
+		if of == nil {
+			continue // cancelled before
+		}
+		if of.remove(w); len(of.list) == 0 {
 			delete(ws.byKey, k)
-		default:
-			of[i], of[last] = of[last], nil
-			ws.byKey[k] = of[:last]
 		}
 	}
 }
@@ -72,7 +116,11 @@ func (ws *waiters) wake(keys []Key) {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
 	for _, k := range keys {
-		for _, w := range ws.byKey[k] {
+		of := ws.byKey[k]
+		if of == nil {
+			continue
+		}
+		for _, w := range of.list {
 			w.Moved()
 		}
 	}

@@ -1,9 +1,11 @@
 package partlog
 
 import (
+	"math/rand/v2"
 	"sync"
 	"testing"
 
+	"github.com/varvelog/varve/testenv/seeded"
 	"github.com/varvelog/varve/tiering/segment"
 )
 
@@ -163,5 +165,67 @@ func TestAttachedWatcherIsNotifiedOfEachMove(t *testing.T) {
 	s.Detach(keyA, &other)
 	if len(s.waiters.byKey) != 0 {
 		t.Errorf("%d keys are still watched", len(s.waiters.byKey))
+	}
+}
+
+// TestManyWatchersComeAndGo compares the watchers of a partition with a count of each,
+// some of which are there twice.
+func TestManyWatchersComeAndGo(t *testing.T) {
+	random := rand.New(rand.NewPCG(seeded.Seed(t), 0))
+	all := make([]*waiter, 3*manyWatchers)
+	for i := range all {
+		all[i] = &waiter{wake: make(chan struct{}, 1)}
+	}
+	var ws watchers
+	want, total := map[*waiter]int{}, 0
+	for range 20_000 {
+		w := all[random.IntN(len(all))]
+		if random.IntN(2) == 0 && want[w] < 2 {
+			ws.add(w)
+			want[w]++
+			total++
+		} else {
+			ws.remove(w)
+			if want[w] > 0 {
+				want[w]--
+				total--
+			}
+		}
+		if len(ws.list) != total {
+			t.Fatalf("%d watchers, want %d", len(ws.list), total)
+		}
+		for w, i := range ws.at {
+			if ws.list[i] != w {
+				t.Fatalf("place %d has another watcher than the map says", i)
+			}
+		}
+	}
+	got := map[*waiter]int{}
+	for _, w := range ws.list {
+		got[w.(*waiter)]++
+	}
+	for w, n := range want {
+		if got[w] != n {
+			t.Fatalf("a watcher is there %d times, want %d", got[w], n)
+		}
+	}
+}
+
+// All watchers of a partition leave after each batch. Each is found by its place.
+func TestWatchersLeaveWithoutASearch(t *testing.T) {
+	var ws watchers
+	all := make([]*waiter, 10*manyWatchers)
+	for i := range all {
+		all[i] = &waiter{wake: make(chan struct{}, 1)}
+		ws.add(all[i])
+	}
+	for _, w := range all {
+		if _, found := ws.at[w]; !found {
+			t.Fatal("a watcher among many has to be searched for")
+		}
+		ws.remove(w)
+	}
+	if len(ws.list) != 0 || len(ws.at) != 0 {
+		t.Errorf("%d watchers are left, %d in the map", len(ws.list), len(ws.at))
 	}
 }
