@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"slices"
 	"testing"
 
-	"pgregory.net/rapid"
+	"github.com/varvelog/varve/testenv/seeded"
+	"github.com/varvelog/varve/tiering/objstore"
 )
 
 // TestReplaysLeaveTheBlocksAlone replays far more than the cache holds, while others read
@@ -55,54 +57,72 @@ func TestReplaysLeaveTheBlocksAlone(t *testing.T) {
 	}
 }
 
-// TestMemoryAddsUp does anything at any time, and checks that the books of the memory and
-// of read-ahead agree with the regions in the table.
+// TestMemoryAddsUp does anything at any time. The books of the memory and of read-ahead
+// must agree with the regions in the table. Bytes must stay while a reader holds them, and
+// no memory be left at the end.
 func TestMemoryAddsUp(t *testing.T) {
 	store := objects(t, 30)
-	rapid.Check(t, func(rt *rapid.T) {
-		c := newCache(t, store, 10, func(cfg *Config) { cfg.ReplayBytes = 5 * testBlock })
-		accounts := make([]Ahead, 3)
-		var readers []reading
+	seeded.Run(t, seeded.Test[struct{}]{
+		Run:  func(t *seeded.T, _ struct{}) { runMemory(t, store) },
+		Must: []string{"left early", "left late", "held after it was dropped"},
+	}, 300, 100)
+}
+
+func runMemory(t *seeded.T, store objstore.Store) {
+	c := newCache(t, store, 10, func(cfg *Config) { cfg.ReplayBytes = 5 * testBlock })
+	defer c.Close()
+	accounts := make([]Ahead, 3)
+	var readers []reading
+	t.Steps(60, func(r *rand.Rand) {
 		anyRegion := func() Region {
-			half := rapid.Int64Range(0, 1).Draw(rt, "half")
-			return regionAt(fmt.Sprint("o", rapid.IntRange(0, 29).Draw(rt, "object")), half*testBlock/2, testBlock/2)
+			return regionAt(fmt.Sprint("o", r.IntN(30)), r.Int64N(2)*testBlock/2, testBlock/2)
 		}
-		for range rapid.IntRange(1, 60).Draw(rt, "steps") {
-			a := &accounts[rapid.IntRange(0, 2).Draw(rt, "account")]
-			switch rapid.IntRange(0, 8).Draw(rt, "step") {
-			case 0, 1:
-				c.aheadOf(a, anyRegion(), anyRegion(), anyRegion())
-			case 2, 3:
-				r := anyRegion()
-				readers = append(readers, reading{r, c.mustRead(rt, r).Span})
-			case 7, 8:
-				if len(readers) > 0 {
-					readers[0].end(rt)
-					readers = readers[1:]
-				}
-			case 4:
-				if _, err := c.Read(t.Context(), Range{anyRegion().Object, 0, 1}, testBlock); err != nil {
-					rt.Fatal(err)
-				}
-			case 5:
-				c.Abandon(a)
-			case 6:
-				r := anyRegion()
-				c.ForgetRegion(r.Range)
+		a := &accounts[r.IntN(len(accounts))]
+		switch r.IntN(10) {
+		case 0, 1:
+			c.aheadOf(a, anyRegion(), anyRegion(), anyRegion())
+		case 2, 3:
+			want := anyRegion()
+			readers = append(readers, reading{want, c.mustRead(t, want).Span})
+		case 4:
+			if _, err := c.Read(t.Context(), Range{anyRegion().Object, 0, 1}, testBlock); err != nil {
+				t.Fatal(err)
 			}
-			c.checkBooks(rt)
+		case 5:
+			c.Abandon(a)
+		case 6:
+			c.ForgetRegion(anyRegion().Range)
+		case 7, 8:
+			if len(readers) > 0 {
+				readers[0].end(t, c)
+				readers = readers[1:]
+			}
+		case 9:
+			c.comeAndGo(t, anyRegion(), r.IntN(2) == 0)
 		}
-		for _, r := range readers {
-			r.end(rt)
-		}
-		c.Close()
-		for _, r := range slices.Collect(maps.Keys(c.mu.replay.regions)) {
-			c.ForgetRegion(r)
-		}
-		if n := c.pool.InUse(); n != 0 {
-			rt.Fatalf("%d bytes are held by no reader and not by the cache", n)
-		}
+		c.checkBooks(t)
 	})
+	for _, r := range readers {
+		r.end(t, c)
+	}
+	for _, r := range slices.Collect(maps.Keys(c.mu.replay.regions)) {
+		c.ForgetRegion(r)
+	}
+	if n := c.pool.InUse(); n != 0 {
+		t.Fatalf("%d bytes are held by no reader and not by the cache", n)
+	}
+}
+
+// comeAndGo is a reader that leaves before or after the region has landed.
+func (c *Cache) comeAndGo(t *seeded.T, want Region, late bool) {
+	r := c.come(want)
+	if late {
+		t.Count("left late")
+		<-r.get.done
+	} else {
+		t.Count("left early")
+	}
+	c.turnAway(r)
 }
 
 // reading is a reader that holds a region.
@@ -112,7 +132,10 @@ type reading struct {
 }
 
 // end checks that the reader still has the region's bytes, and releases them.
-func (r *reading) end(t *rapid.T) {
+func (r *reading) end(t *seeded.T, c *Cache) {
+	if !c.HasRegion(r.Range) {
+		t.Count("held after it was dropped")
+	}
 	var i int
 	if _, err := fmt.Sscanf(r.Object, "o%d", &i); err != nil || !bytes.Equal(r.span.Slice(r.Pos, r.Len), object(i)[r.Pos:r.Pos+r.Len]) {
 		t.Fatalf("the bytes of %q changed while a reader held them (%v)", r.Object, err)
@@ -120,7 +143,7 @@ func (r *reading) end(t *rapid.T) {
 	r.span.Release()
 }
 
-func (c *Cache) checkBooks(t *rapid.T) {
+func (c *Cache) checkBooks(t *seeded.T) {
 	c.settle()
 	c.mu.Lock()
 	defer c.mu.Unlock()

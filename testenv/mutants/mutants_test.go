@@ -76,6 +76,7 @@ var (
 	groups   = catcher{"./metadata/coordinator/group", "TestModel"}
 	metadata = catcher{"./metadata", "TestSimulation"}
 	follows  = catcher{"./fetch/follow", "TestSimulation"}
+	memories = catcher{"./fetch/cache", "TestMemoryAddsUp"}
 
 	standings = catcher{"./fetch", "TestStandingModel"}
 
