@@ -163,6 +163,14 @@ func (a *account) try(p part, n, need int64, begins bool) bool {
 	return true
 }
 
+// ample reports whether half of a part stays free if n bytes are taken.
+func (a *account) ample(p part, n int64) bool {
+	a.budget.mu.Lock()
+	defer a.budget.mu.Unlock()
+	pool := &a.budget.parts[p]
+	return len(pool.waiting) == 0 && pool.free-n >= pool.size/2
+}
+
 // overdue reports whether the first waiting request has let others pass for
 // long enough. A frame that is being read lets all pass: its client may never
 // send the rest.

@@ -27,8 +27,9 @@ const (
 	// it is empty.
 	firstStep = 2 * tinyFrame
 	// maxProven limits how large a frame may be to be allocated in full once a
-	// provenShare of it has arrived. That is done on a connection that has
-	// delivered a frame as large before, and saves copying.
+	// provenShare of it has arrived. While half of the memory for such frames stays
+	// free, it is allocated at once. That is done on a connection that has delivered
+	// a frame as large before, and saves copying.
 	maxProven   = 16 << 20
 	provenShare = 4
 	// minAnswers is the least memory for answers that wait to be sent.

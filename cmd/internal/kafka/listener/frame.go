@@ -160,7 +160,8 @@ func (c *conn) readTiny(ctx context.Context, f *frame, begun []byte, size int) e
 func (c *conn) grow(ctx context.Context, f *frame, p part, size int) error {
 	taken := int(f.charge.taken[p])
 	next := min(size, max(firstStep, 2*taken))
-	if arrived := max(len(f.bytes), tinyFrame); size <= c.proven && arrived >= size/provenShare {
+	arrived := max(len(f.bytes), tinyFrame)
+	if size <= c.proven && (arrived >= size/provenShare || c.account.ample(p, int64(size-taken))) {
 		next = size
 	}
 	if err := f.charge.takeStep(ctx, p, int64(next-taken), int64(size-taken)); err != nil {

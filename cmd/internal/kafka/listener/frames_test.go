@@ -2,6 +2,7 @@ package listener_test
 
 import (
 	"bytes"
+	"runtime"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -57,4 +58,38 @@ func TestAFrameIsHeldUntilItsRequestIsAnswered(t *testing.T) {
 		t.Error("a frame that was retained is used for others")
 	}
 	kept.Release()
+}
+
+// A connection that delivered a frame gets the next one without copies from step to step,
+// but does not fill the memory that others need.
+func TestAProvenFrameTakesItsMemoryAtOnceWhileHalfStaysFree(t *testing.T) {
+	f := (&fake{held: make(chan *listener.Request, 2)}).start(t, listener.Config{MaxRequestBytes: 1 << 20, RequestMemory: 8 << 20}, around())
+	c := f.dial(t)
+	frame := produce(300_000) // the memory for small frames is 1 MiB
+	c.Send(frame)
+	answer(<-f.held)
+	expectAnswer(t, c)
+	for listenertest.MemoryUsed(f.server) != "" { // the charge is given back after the answer
+		runtime.Gosched()
+	}
+	begin := func() (taken int64) {
+		before := f.memory.InUse()
+		c.Send(frame[:6000])
+		for taken == 0 {
+			taken = f.memory.InUse() - before
+			runtime.Gosched()
+		}
+		return taken
+	}
+	if n := begin(); n < 300_000 {
+		t.Errorf("the first step is %d bytes", n)
+	}
+	c.Send(frame[6000:])
+	first := <-f.held
+	if n := begin(); n > 50_000 {
+		t.Errorf("%d bytes are taken, though less than half stays free", n)
+	}
+	c.Send(frame[6000:])
+	answer(first)
+	answer(<-f.held)
 }
