@@ -84,9 +84,9 @@ func TestNumbersKeepThreeDigits(t *testing.T) {
 
 func TestTheLastLineOfKafkasProducerIsRead(t *testing.T) {
 	const first = "1000 records sent, 10.0 records/sec (0.10 MB/sec), 5.00 ms avg latency, 9.00 ms max latency, 1 ms 50th, 2 ms 95th, 3 ms 99th, 4 ms 99.9th.\n"
-	const last = "50000 records sent, 25000.5 records/sec (4.77 MB/sec), 5.61 ms avg latency, 250.00 ms max latency, 7 ms 50th, 20 ms 95th, 30 ms 99th, 40 ms 99.9th.\n"
+	const last = "50000 steady state records sent, 25000.5 records/sec (4.77 MB/sec), 5.61 ms avg latency, 250.00 ms max latency, 7 ms 50th, 20 ms 95th, 30 ms 99th, 40 ms 99.9th.\n"
 	res, err := readPerf(first+last, 200)
-	if err != nil || res.operations != 50000 || res.Figure.Bytes != 10_000_000 || res.Figure.BytesPerSecond != 5_000_100 || *res.latency != (Quantiles{P50: 7, P99: 30, P999: 40}) {
+	if err != nil || res.Figure.RecordsPerSecond != 25000.5 || res.Figure.BytesPerSecond != 5_000_100 || *res.latency != (Quantiles{P50: 7, P99: 30, P999: 40}) {
 		t.Fatalf("got %+v %+v, %v", res, res.latency, err)
 	}
 	if _, err := readPerf("Exception in thread main\n", 200); err == nil {
