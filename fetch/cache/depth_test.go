@@ -73,7 +73,7 @@ func TestFarStoreGetsMoreGets(t *testing.T) {
 			c := newCache(t, store, 0, func(cfg *Config) { cfg.Bytes, cfg.ReplayBytes = 2*share, share })
 			region := func(i int) Region { return regionAt(fmt.Sprint("o", i), 0, MaxGet) }
 			var a Ahead
-			for i, ahead := 0, 0; i < 100; i++ {
+			for i, ahead := 0, 0; i < 60; i++ {
 				var asks []Ask
 				for n := max(ahead, i); n < i+20; n++ {
 					asks = append(asks, Ask{region(n), &a})
@@ -82,6 +82,7 @@ func TestFarStoreGetsMoreGets(t *testing.T) {
 				c.mustRead(t, region(i)).Span.Release()
 				time.Sleep(5 * ms)
 			}
+			c.settle()
 			if store.most < want[0] || store.most > want[1] {
 				t.Errorf("%d MiB under way at once at a latency of %v", store.most>>20, latency)
 			}
