@@ -21,6 +21,7 @@ type waiters struct {
 type watchers struct {
 	list []Watcher
 	at   map[Watcher]int // place in list, once there are many: all of them leave after each batch
+	one  [1]Watcher      // memory of list while there is one
 }
 
 // manyWatchers is how many are found faster by the map.
@@ -92,7 +93,9 @@ func (ws *waiters) add(keys []Key, w Watcher) {
 	defer ws.mu.Unlock()
 	for _, k := range keys {
 		if ws.byKey[k] == nil {
-			ws.byKey[k] = &watchers{}
+			of := &watchers{}
+			of.list = of.one[:0]
+			ws.byKey[k] = of
 		}
 		ws.byKey[k].add(w)
 	}
