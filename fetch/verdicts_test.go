@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -123,8 +124,11 @@ func TestOneFlippedBitOnTheWayIsNoDamage(t *testing.T) {
 		var o reported
 		w, key, sound := hurt(t, &o, far, true)
 		w.store.PutNow(key, sound)
+		var mu sync.Mutex // replays read several objects at once
 		seen := map[string]int{}
 		w.faults(func(c mem.Call) mem.Action {
+			mu.Lock()
+			defer mu.Unlock()
 			if seen[string(c.Op)+c.Key]++; c.Op == "get_range" && seen[string(c.Op)+c.Key] == 1 {
 				return mem.BitFlipped(8 * 1000)
 			}
