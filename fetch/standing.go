@@ -20,10 +20,11 @@ import (
 //
 // A Standing is for one goroutine at a time.
 type Standing struct {
-	homes  map[uint32]*home // by journal: where the partitions are attached
-	slots  []*standing      // nil: free
-	looked []looked         // by the last Fetch, until its answer is settled
-	wake   chan struct{}    // capacity 1
+	homes      map[uint32]*home // by journal: where the partitions are attached
+	slots      []*standing      // nil: free
+	partitions int              // in slots
+	looked     []looked         // by the last Fetch, until its answer is settled
+	wake       chan struct{}    // capacity 1
 
 	mu    sync.Mutex
 	moved []*standing // guarded by mu: to be looked at
@@ -72,6 +73,7 @@ func (s *Standing) Set(slot int32, order uint64, p Partition) {
 	if in == nil {
 		in = &standing{of: s, slot: slot}
 		s.slots[slot] = in
+		s.partitions++
 	}
 	in.Partition, in.order = p, order
 	s.queue(in)
@@ -93,6 +95,7 @@ func (s *Standing) Remove(slot int32) {
 	s.slots[slot].removed = true
 	s.slots[slot].detach()
 	s.slots[slot] = nil
+	s.partitions--
 }
 
 // Settle notes that the client gets the last answer. Partitions without records and
@@ -236,9 +239,13 @@ func (f *fetch) visitHomes() {
 }
 
 // confirmHomes looks at the partitions of a Standing whose journal this node leads no
-// more, so that confirm finds them.
+// more, so that confirm finds them. If the answer has all partitions, confirm alone
+// decides: records are given without a question.
 func (f *fetch) confirmHomes(ctx context.Context) {
 	s, led := f.req.Standing, true
+	if len(f.parts) == s.partitions {
+		return
+	}
 	for id, h := range s.homes {
 		if f.lost(ctx, journal{id: id, JournalView: f.views[id]}) != nil {
 			s.in(h, s.queue)

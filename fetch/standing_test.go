@@ -139,6 +139,31 @@ func TestAStandingLearnsThatItsLeaderIsDeposed(t *testing.T) {
 	}
 }
 
+// An answer with records of all partitions needs no leader: it is given while the store is
+// away, too.
+func TestAStandingWithRecordsOnlyDoesNotAskForItsLeader(t *testing.T) {
+	s := newStandingWorld(t, 2)
+	asked := 0
+	s.view.Confirm = func(context.Context) error { asked++; return errors.New("time-out") }
+	s.commit(map[partlog.Key][][]byte{keyOf(0): {batchOf(1, "x")}, keyOf(1): {batchOf(1, "x")}})
+	for range 2 {
+		if r, _ := s.ask(0); len(r[0].Records) == 0 || len(r[1].Records) == 0 || asked != 0 {
+			t.Errorf("%+v, asked %d times", r, asked)
+		}
+	}
+	s.standing.Set(0, 0, want(keyOf(0), 1))
+	if s.ask(0); asked != 1 {
+		t.Errorf("with a partition without records: asked %d times", asked)
+	}
+	if s.ask(0); asked != 2 {
+		t.Errorf("with a partition without records that is left out: asked %d times", asked)
+	}
+	s.standing.Remove(0)
+	if s.ask(0); asked != 2 {
+		t.Errorf("with records of all again: asked %d times", asked)
+	}
+}
+
 func TestAClosedStandingIsNotWatched(t *testing.T) {
 	s := newStandingWorld(t, 3)
 	s.ask(0)
