@@ -69,11 +69,11 @@ func (p *Partitions) Size() Size {
 	}
 }
 
-// SizeOf is the most that a request adds to a session.
-func SizeOf(topics, partitions, names int) Size {
+// Growth is the most that new partitions, topics, and bytes of their names add to Size.
+func Growth(topics, partitions, names int) Size {
 	return Size{
 		Partitions: partitions,
-		Bytes:      sessionCost + partitionCost*int64(partitions) + topicCost*int64(topics) + int64(names),
+		Bytes:      partitionCost*int64(partitions) + topicCost*int64(topics) + int64(names),
 	}
 }
 
@@ -84,6 +84,12 @@ func (s Size) Plus(o Size) Size {
 
 // Len returns how many partitions there are.
 func (p *Partitions) Len() int { return len(p.slots) }
+
+// Has reports whether a partition is there.
+func (p *Partitions) Has(t Topic, index int32) bool {
+	_, ok := p.slots[place{p.topics[t], index}]
+	return ok
+}
 
 // At returns the partition of a slot.
 func (p *Partitions) At(slot int32) *Partition { return &p.parts[slot] }

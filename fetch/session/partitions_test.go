@@ -58,8 +58,17 @@ func TestSlotsAreUsedAgainAndAllIsForgotten(t *testing.T) {
 	p := NewPartitions()
 	empty := p.Size()
 	a, b := p.Put(events, 0, Ask{}), p.Put(others, 0, Ask{Offset: 7})
-	if a == b || p.Len() != 2 || p.Size().Partitions != 2 || p.Size().Bytes > empty.Plus(SizeOf(2, 2, 12)).Bytes {
+	if a == b || p.Len() != 2 || p.Size().Partitions != 2 || p.Size().Bytes > empty.Plus(Growth(2, 2, 12)).Bytes {
 		t.Errorf("slots %d and %d, %d partitions, %+v", a, b, p.Len(), p.Size())
+	}
+	for _, test := range []struct {
+		topic Topic
+		index int32
+		want  bool
+	}{{events, 0, true}, {others, 0, true}, {others, 1, false}, {Topic{Name: "none"}, 0, false}} {
+		if p.Has(test.topic, test.index) != test.want {
+			t.Errorf("has %v: %v", test, !test.want)
+		}
 	}
 	p.Answered(b, Answer{HighWatermark: 5})
 	if slot, ok := p.Forget(others, 0); !ok || slot != b {

@@ -22,7 +22,7 @@ var errGone = errors.New("the fetch session was closed while the request waited"
 // openSession makes the partitions of a full request, which has its answer, a session.
 func (f *fetching) openSession() {
 	topics := f.body.Topics
-	t := f.service.sessions.open(f.request.Client, f.byID(), f.added())
+	t := f.service.sessions.open(f.request.Client, f.byID(), f.added(session.NewPartitions()))
 	if t == nil {
 		return
 	}
@@ -40,20 +40,32 @@ func (f *fetching) openSession() {
 }
 
 // added is the most that the request adds to a session.
-func (f *fetching) added() session.Size {
-	partitions, names := 0, 0
+func (f *fetching) added(to *session.Partitions) session.Size {
+	topics, partitions, names := 0, 0, 0
 	for i := range f.body.Topics {
-		partitions += len(f.body.Topics[i].Partitions)
-		names += len(f.body.Topics[i].Topic)
+		in, more := &f.body.Topics[i], 0
+		for j := range in.Partitions {
+			if !to.Has(nameOf(in), in.Partitions[j].Partition) {
+				more++
+			}
+		}
+		if more > 0 {
+			topics, partitions, names = topics+1, partitions+more, names+len(in.Topic)
+		}
 	}
-	return session.SizeOf(len(f.body.Topics), partitions, names)
+	return session.Growth(topics, partitions, names)
+}
+
+// nameOf returns how a session names the topic of a request.
+func nameOf(t *kmsg.FetchRequestTopic) session.Topic {
+	return session.Topic{Name: t.Topic, ID: t.TopicID}
 }
 
 func (f *fetching) byID() bool { return f.request.Version >= fetchTopicIDs }
 
 // put adds a partition of a request, or changes it.
 func (s *fetchSession) put(t *kmsg.FetchRequestTopic, p *kmsg.FetchRequestTopicPartition) (slot int32) {
-	return s.parts.Put(session.Topic{Name: t.Topic, ID: t.TopicID}, p.Partition, session.Ask{
+	return s.parts.Put(nameOf(t), p.Partition, session.Ask{
 		Offset: p.FetchOffset, MaxBytes: max(0, p.PartitionMaxBytes), LeaderEpoch: p.CurrentLeaderEpoch,
 	})
 }
@@ -131,7 +143,7 @@ func sessionCode(err error) *kerr.Error {
 // update brings the session up to date with the request. It reports false if there is no
 // room for it.
 func (s *fetchSession) update(f *fetching, t *turn) bool {
-	if !t.charge(s.parts.Size().Plus(f.added())) {
+	if !t.charge(s.parts.Size().Plus(f.added(s.parts))) {
 		return false
 	}
 	var changed []int32

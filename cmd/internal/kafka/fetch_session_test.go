@@ -269,6 +269,36 @@ func TestSessionsHaveNoMoreThanTheirMemory(t *testing.T) {
 	}
 }
 
+// A request that changes partitions, and adds none, needs no room.
+func TestASessionGoesOnWhereThereIsNoRoomForMore(t *testing.T) {
+	c := newCluster()
+	topic := c.addTopic(t, "events", 100, nil)
+	b := c.backend()
+	all := make([]int32, 100)
+	for i := range all {
+		all[i] = int32(i)
+	}
+	size := session.NewPartitions().Size().Plus(session.Growth(1, len(all), len("events"))).Bytes
+	b.Sessions = NewFetchSessions(100, size, b.Now)
+	cl := &sessionClient{client: start(t, c, Config{}, b).dial(t), version: 12}
+	cl.fetch(cl.request(topic, 9, all...))
+	for range 2 {
+		cl.want(t, "all partitions change", cl.request(topic, 0, all...), nothingIn(all))
+		cl.fetch(cl.request(topic, 9, all...))
+	}
+	if use := b.Sessions.Use(); use.Sessions != 1 || use.Bytes != size {
+		t.Errorf("in use %+v of %d bytes", use, size)
+	}
+}
+
+// nothingIn is the answer for empty partitions.
+func nothingIn(partitions []int32) (text string) {
+	for _, p := range partitions {
+		text += fmt.Sprintf("%d:0@0 ", p)
+	}
+	return text
+}
+
 func TestASessionBelongsToItsPrincipal(t *testing.T) {
 	s := NewFetchSessions(10, 1<<20, newCluster().backend().Now)
 	alice := &listener.Client{Principal: listener.Principal{Type: "User", Name: "alice"}}

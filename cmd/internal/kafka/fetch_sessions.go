@@ -69,15 +69,17 @@ type turn struct {
 
 func owner(c *listener.Client) session.Owner { return session.Owner(c.Principal) }
 
-// open opens a session and gives its first request the turn. It returns nil if there is no
-// room.
-func (s *FetchSessions) open(by *listener.Client, byID bool, size session.Size) *turn {
+// open opens a session and gives its first request, which adds partitions, the turn. It
+// returns nil if there is no room.
+func (s *FetchSessions) open(by *listener.Client, byID bool, added session.Size) *turn {
 	if s == nil {
 		return nil
 	}
 	s.mu.Lock()
 	f := newFetchSession()
-	in, evicted := s.cache.Open(s.now(), session.Opening[*fetchSession]{Owner: owner(by), ByID: byID, Size: size, Value: f})
+	in, evicted := s.cache.Open(s.now(), session.Opening[*fetchSession]{
+		Owner: owner(by), ByID: byID, Size: f.parts.Size().Plus(added), Value: f,
+	})
 	var t *turn
 	if in != nil {
 		t = s.turnLocked(in)
