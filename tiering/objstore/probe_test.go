@@ -232,6 +232,9 @@ func TestProbeIsUndecidedWhenTheStoreDoesNotAnswer(t *testing.T) {
 	if !errors.Is(err, errDown) || errors.Is(err, objstore.ErrUnsafe) {
 		t.Errorf("error %v", err)
 	}
+	if n := store.Calls(objstore.OpList); n != 0 {
+		t.Errorf("%d listings of a store that may hang at each", n)
+	}
 }
 
 func TestProbeEndsWithItsContextAndStillCleansUp(t *testing.T) {

@@ -46,6 +46,9 @@ var probeKey = regexp.MustCompile(`^[A-Z2-7]{26}(/[0-9]+){3,4}$`)
 // leftovers returns the keys that an earlier probe made. The objects of this one show
 // the time by the store's clock: without them nothing is known to be old.
 func (p *prober) leftovers(ctx context.Context, prefix string) (keys []string) {
+	if len(p.mu.created) == 0 { // the store may be away: a start waits for no more requests
+		return nil
+	}
 	var now time.Time
 	var others []Info
 	_ = p.store.List(ctx, prefix+"/", "", func(info Info) error {
