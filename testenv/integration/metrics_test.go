@@ -76,6 +76,8 @@ func TestMetricsCountTheWorkOfTheNode(t *testing.T) {
 		{"varve_store_requests_total", []string{`op="create"`, `outcome="ok"`}},
 		{"varve_store_bytes_total", []string{`op="create"`}},
 		{"varve_journal_head", []string{`journal="1"`}},
+		{"varve_producers", []string{`journal="1"`}},
+		{"varve_producer_bytes", []string{`journal="1"`}},
 		{"process_resident_memory_bytes", nil},
 	} {
 		if value, found := metric(t, node, want.name, want.labels...); !found || value <= 0 {

@@ -86,13 +86,18 @@ func TestProducersInPagesAreThoseOfAPlainState(t *testing.T) {
 func (l *leader) checkPages(t reporter) {
 	live, inPages := map[*producerPage]int{}, 0
 	for _, p := range l.parts {
+		batches := 0
 		for id, q := range p.producers.byID {
+			batches += cap(q.batches)
 			if q.page != nil {
 				live[q.page]++
 				inPages++
 			} else if !slices.Contains(p.producers.changed, id) {
 				t.Fatal("a producer is in no page, and not among those that changed")
 			}
+		}
+		if batches != p.producers.batches {
+			t.Fatal("producers have memory for another number of batches than is counted")
 		}
 	}
 	for _, p := range l.producerPages {

@@ -17,6 +17,7 @@ type Producers struct {
 	// changed has the producers that no page has as they are, in any order, some twice,
 	// and some that are forgotten.
 	changed []int64
+	batches int // that there is memory for
 }
 
 // producer is one of a partition. There may be a million, so each field counts.
@@ -45,7 +46,13 @@ func (t *Producers) Add(h batch.Header, base, usedMs int64) {
 	if h.ProducerID < 0 {
 		return
 	}
-	t.use(h.ProducerID, usedMs).add(h.ProducerEpoch, batchAt(&h, base))
+	t.add(t.use(h.ProducerID, usedMs), h.ProducerEpoch, batchAt(&h, base))
+}
+
+func (t *Producers) add(p *producer, epoch int16, b segment.ProducerBatch) {
+	t.batches -= cap(p.batches)
+	p.add(epoch, b)
+	t.batches += cap(p.batches)
 }
 
 // Merge notes the batches of a producer in a segment, which follow the known ones. usedMs
@@ -54,7 +61,7 @@ func (t *Producers) Add(h batch.Header, base, usedMs int64) {
 func (t *Producers) Merge(p segment.Producer, usedMs int64) {
 	own := t.use(p.ID, usedMs)
 	for _, b := range p.Batches {
-		own.add(p.Epoch, b)
+		t.add(own, p.Epoch, b)
 	}
 }
 
@@ -94,6 +101,7 @@ func (t *Producers) restore(q stored, page *producerPage) {
 	}
 	t.byID[q.id] = &producer{window: q.window, usedMs: q.usedMs, page: page}
 	t.due.push(deadline{q.usedMs, q.id})
+	t.batches += cap(q.batches)
 	page.live++
 }
 
@@ -132,6 +140,7 @@ func (t *Producers) Expire(beforeMs int64) (looked int) {
 			p.leavePage()
 		}
 		t.due.pop()
+		t.batches -= cap(p.batches)
 		delete(t.byID, d.id)
 		forgotten++
 	}
@@ -151,6 +160,22 @@ func (t *Producers) Each(fn func(p segment.Producer, usedMs int64)) {
 		p := t.byID[id]
 		fn(p.export(id), p.usedMs)
 	}
+}
+
+// producerMemory is about what a producer takes besides its batches: its place in the
+// table, its deadline, and its place in a page.
+const producerMemory = 108
+
+// ProducerUse returns how many idempotent producers the partitions have, an id counted in
+// each partition that it writes to, and about how many bytes of memory they take.
+func (s *State) ProducerUse() (n, bytes int64) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for _, p := range s.parts {
+		n += int64(len(p.producers.byID))
+		bytes += int64(p.producers.batches) * producerBatchSize
+	}
+	return n, bytes + n*producerMemory
 }
 
 // Len returns how many producers are known.

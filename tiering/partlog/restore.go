@@ -349,6 +349,7 @@ func (d *decoder) producers(t *Producers, n uint32) error {
 			return err
 		}
 		t.use(q.id, q.usedMs).window = q.window
+		t.batches += cap(q.batches)
 	}
 	return d.r.Err()
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/varvelog/varve/metadata"
 	"github.com/varvelog/varve/metadata/announce"
 	"github.com/varvelog/varve/tiering/journal"
+	"github.com/varvelog/varve/tiering/partlog"
 	"github.com/varvelog/varve/tiering/segment"
 )
 
@@ -55,7 +56,7 @@ func (n *node) shown(id uint32, j follow.Journal) {
 	first := n.journals.get(id) == nil
 	n.journals.add(id, &dataJournal{state: j.State, prover: j.Head, pace: j.Pace})
 	if first {
-		n.metrics.journal(id, func() uint64 { return n.journals.get(id).state.Head() })
+		n.metrics.journal(id, func() *partlog.State { return n.journals.get(id).state })
 	}
 }
 

@@ -160,9 +160,14 @@ func journalLabel(id uint32) prometheus.Labels {
 	return prometheus.Labels{"journal": strconv.FormatUint(uint64(id), 10)}
 }
 
-// journal shows a data journal that is led or followed.
-func (m *metrics) journal(id uint32, head func() uint64) {
-	m.gauge("varve_journal_head", "Seq of the last object applied.", journalLabel(id), func() float64 { return float64(head()) })
+// journal shows a data journal that is led or followed. A follower may begin again with
+// another state.
+func (m *metrics) journal(id uint32, state func() *partlog.State) {
+	m.gauge("varve_journal_head", "Seq of the last object applied.", journalLabel(id), func() float64 { return float64(state().Head()) })
+	m.gauge("varve_producers", "Idempotent producers remembered, each in every partition that it writes to, until 24 hours after its last batch.", journalLabel(id),
+		func() float64 { n, _ := state().ProducerUse(); return float64(n) })
+	m.gauge("varve_producer_bytes", "Memory that idempotent producers take, about. No setting bounds it.", journalLabel(id),
+		func() float64 { _, bytes := state().ProducerUse(); return float64(bytes) })
 }
 
 // pool shows the memory that is used again.
@@ -174,7 +179,7 @@ func (m *metrics) pool(p *buffer.Pool) {
 
 // leader shows a data journal that is led.
 func (m *metrics) leader(id uint32, s *partlog.State, l *ingest.Leader) {
-	m.journal(id, s.Head)
+	m.journal(id, func() *partlog.State { return s })
 	m.gauge("varve_wal_pending_bytes", "Bytes of record batches in the write-ahead log not known to be in the bucket.", journalLabel(id),
 		func() float64 { return float64(l.Pending()) })
 	m.gauge("varve_wal_file_bytes", "Disk that write-ahead files take, with or without records.", journalLabel(id),
