@@ -37,37 +37,42 @@ const (
 func budgets(cfg *config.Serve) int64 { return cfg.CacheBytes + cfg.RequestMemory + cfg.TailBytes }
 
 // heapLimit returns the limit above which the garbage collector works harder, for
-// budgets, and for the memory that a container allows (0: no limit).
-func heapLimit(budgets, container int64) int64 {
+// budgets, and for the memory that the node may have at most (0: not known).
+func heapLimit(budgets, available int64) int64 {
 	limit := budgets + max(budgets/4, minSpare)
-	if container > 0 {
-		limit = min(limit, container/10*9) // the kernel ends a process that reaches the container's limit
+	if available > 0 {
+		limit = min(limit, available/10*9) // the kernel ends a process that takes all
 	}
 	return limit
 }
 
-// tooSmall returns advice if a container does not have the memory that a node may take.
-func tooSmall(budgets, container int64) string {
+// tooSmall returns advice if the node cannot have the memory that it may take.
+func tooSmall(budgets, available int64) string {
 	need := max(int64(maxRatio*float64(budgets)), budgets+minSpare)
-	if container <= 0 || container >= need {
+	if available <= 0 || available >= need {
 		return ""
 	}
-	return fmt.Sprintf("the container may take %s of memory, and this node up to %s, for which the kernel would end it: "+
-		"raise the limit of the container, or lower --cache-bytes, --request-memory or --tail-bytes, by %s in all",
-		humanize.IBytes(uint64(container)), humanize.IBytes(uint64(need)), humanize.IBytes(uint64(float64(need-container)/maxRatio)))
+	return fmt.Sprintf("the machine or the container has %s of memory, and this node takes up to %s, for which the kernel would end it: "+
+		"give it more, or lower --cache-bytes, --request-memory or --tail-bytes, by %s in all",
+		humanize.IBytes(uint64(available)), humanize.IBytes(uint64(need)), humanize.IBytes(uint64(float64(need-available)/maxRatio)))
 }
 
 // fitMemory has the garbage collector keep to the budgets, unless the user has given it a
 // limit. GOGC stays as it is, 100 if the user has not set it: far below the limit the heap
 // may be twice as large as its contents.
-func (n *node) fitMemory(container int64) {
+func (n *node) fitMemory(available int64) *heapGuard {
 	sum := budgets(&n.cfg)
-	if advice := tooSmall(sum, container); advice != "" {
+	if advice := tooSmall(sum, available); advice != "" {
 		n.log.Warn(advice)
 	}
-	limit, by := heapLimit(sum, container), "the budgets"
+	limit, by := heapLimit(sum, available), "the budgets"
+	most := int64(math.MaxInt64)
+	if available > 0 {
+		most = available / 10 * 9
+	}
 	if os.Getenv("GOMEMLIMIT") != "" {
 		limit, by = debug.SetMemoryLimit(-1), "GOMEMLIMIT"
+		most = limit
 	} else {
 		debug.SetMemoryLimit(limit)
 	}
@@ -76,16 +81,15 @@ func (n *node) fitMemory(container int64) {
 		percent = "100"
 	}
 	n.log.Info("memory", "heap_limit", humanize.IBytes(uint64(limit)), "set_by", by, "gogc", percent, "budgets", humanize.IBytes(uint64(sum)))
+	return &heapGuard{log: n.log, least: limit, most: most, limit: limit}
 }
 
-// containerMemory returns the least limit of the control groups that this process is in,
-// 0 if there is none. The root is that of the file system.
-func containerMemory(root fs.FS) int64 {
-	groups, err := fs.ReadFile(root, "proc/self/cgroup")
-	if err != nil {
-		return 0
-	}
-	least := int64(math.MaxInt64)
+// availableMemory returns the memory of the machine, or the least limit of the control
+// groups that this process is in, if that is less. It returns 0 if neither is known. The
+// root is that of the file system.
+func availableMemory(root fs.FS) int64 {
+	least := machineMemory(root)
+	groups, _ := fs.ReadFile(root, "proc/self/cgroup") // only Linux has it
 	for line := range strings.Lines(string(groups)) {
 		parts := strings.SplitN(strings.TrimSpace(line), ":", 3)
 		switch {
@@ -100,6 +104,19 @@ func containerMemory(root fs.FS) int64 {
 		return 0
 	}
 	return least
+}
+
+// machineMemory returns the memory of the machine, the largest number if it is not known.
+func machineMemory(root fs.FS) int64 {
+	info, _ := fs.ReadFile(root, "proc/meminfo")
+	for line := range strings.Lines(string(info)) {
+		if fields := strings.Fields(line); len(fields) == 3 && fields[0] == "MemTotal:" && fields[2] == "kB" {
+			if kib, err := strconv.ParseInt(fields[1], 10, 64); err == nil && kib > 0 && kib < 1<<50 {
+				return kib << 10
+			}
+		}
+	}
+	return math.MaxInt64
 }
 
 // leastLimit returns the least limit of a group and those around it. Inside a container

@@ -6,10 +6,10 @@ import (
 	"testing/fstest"
 )
 
-func TestTheHeapIsLimitedByTheBudgetsAndTheContainer(t *testing.T) {
+func TestTheHeapIsLimitedByTheBudgetsAndTheAvailableMemory(t *testing.T) {
 	const mib = int64(1) << 20
 	for _, test := range []struct {
-		budgets, container, limit int64
+		budgets, available, limit int64
 		advice                    bool
 	}{
 		{832 * mib, 0, 1040 * mib, false},
@@ -20,10 +20,10 @@ func TestTheHeapIsLimitedByTheBudgetsAndTheContainer(t *testing.T) {
 		{832 * mib, 100 * mib, 90 * mib, true},
 		{117 * mib, 200 * mib, 180 * mib, true},
 	} {
-		if got := heapLimit(test.budgets, test.container); got != test.limit {
+		if got := heapLimit(test.budgets, test.available); got != test.limit {
 			t.Errorf("%+v: limit %d MiB", test, got/mib)
 		}
-		advice := tooSmall(test.budgets, test.container)
+		advice := tooSmall(test.budgets, test.available)
 		if (advice != "") != test.advice || test.advice && !strings.Contains(advice, "--cache-bytes") {
 			t.Errorf("%+v: advice %q", test, advice)
 		}
@@ -33,7 +33,7 @@ func TestTheHeapIsLimitedByTheBudgetsAndTheContainer(t *testing.T) {
 	}
 }
 
-func TestTheLimitOfAContainerIsTheLeastOfItsGroups(t *testing.T) {
+func TestTheAvailableMemoryIsTheLeastOfTheMachineAndItsGroups(t *testing.T) {
 	file := func(text string) *fstest.MapFile { return &fstest.MapFile{Data: []byte(text)} }
 	for name, test := range map[string]struct {
 		files fstest.MapFS
@@ -56,11 +56,18 @@ func TestTheLimitOfAContainerIsTheLeastOfItsGroups(t *testing.T) {
 		"version 1, no limit": {fstest.MapFS{
 			"proc/self/cgroup": file("4:memory:/\n"), "sys/fs/cgroup/memory/memory.limit_in_bytes": file("9223372036854771712\n"),
 		}, 0},
+		"of the machine": {fstest.MapFS{"proc/meminfo": file("MemTotal:         500 kB\nMemFree: 1 kB\n")}, 500 << 10},
+		"group below the machine": {fstest.MapFS{
+			"proc/meminfo": file("MemTotal: 500 kB\n"), "proc/self/cgroup": file("0::/\n"), "sys/fs/cgroup/memory.max": file("1000\n"),
+		}, 1000},
+		"group above the machine": {fstest.MapFS{
+			"proc/meminfo": file("MemTotal: 1 kB\n"), "proc/self/cgroup": file("0::/\n"), "sys/fs/cgroup/memory.max": file("2000\n"),
+		}, 1024},
 		"nonsense": {fstest.MapFS{
 			"proc/self/cgroup": file("nonsense\n0::/\n"), "sys/fs/cgroup/memory.max": file("many\n"),
 		}, 0},
 	} {
-		if got := containerMemory(test.files); got != test.want {
+		if got := availableMemory(test.files); got != test.want {
 			t.Errorf("%s: %d, want %d", name, got, test.want)
 		}
 	}
@@ -81,4 +88,29 @@ func TestAnIdleNodeGivesFreeMemoryBack(t *testing.T) {
 			t.Errorf("step %d: %v", step, got)
 		}
 	}
+}
+
+func TestTheLimitOfTheHeapRisesForStateThatIsInNoBudget(t *testing.T) {
+	const gib = int64(1) << 30
+	g := &heapGuard{least: gib, most: 4 * gib, limit: gib}
+	var gc, all float64
+	look := func(what string, live int64, share float64, want int64, short bool) {
+		t.Helper()
+		gc, all = gc+20*share, all+20
+		limit, gotShort := g.decide(live, gc, all)
+		if g.limit = limit; limit != want || gotShort != short {
+			t.Errorf("%s: limit %d, short %v; want %d, %v", what, limit, gotShort, want, short)
+		}
+	}
+	look("busy, with room", gib/2, 0.5, gib, false)
+	look("full, at rest", gib, 0.1, gib, false)
+	look("full", gib, 0.3, gib/4*5, true)
+	look("the same, with more room", gib, 0.1, gib/4*5, false)
+	look("far above the limit", 3*gib, 0.5, 15*gib/4, true)
+	look("above all there is", 4*gib, 0.5, 4*gib, true)
+	look("still", 4*gib, 0.5, 4*gib, true)
+	look("less", gib, 0.1, 4*gib, false)
+	look("no longer", gib/3, 0.1, gib, false)
+	g.most = g.least // as the user has set it
+	look("limit of the user", 2*gib, 0.5, gib, true)
 }

@@ -87,7 +87,7 @@ func Run(ctx context.Context, cfg config.Serve, _, stderr io.Writer) (err error)
 	n.metrics.health(n.board)
 	n.metrics.pool(n.pool)
 	n.fitConnections(openFiles())
-	n.fitMemory(containerMemory(os.DirFS("/")))
+	guard := n.fitMemory(availableMemory(os.DirFS("/")))
 	n.watch = n.newWatch()
 	var closers stack
 	defer func() {
@@ -99,6 +99,7 @@ func Run(ctx context.Context, cfg config.Serve, _, stderr io.Writer) (err error)
 
 	closers.push(every(trimEvery, n.pool.Trim))
 	closers.push(every(idleEvery, new(idling).look))
+	closers.push(every(guardEvery, guard.look))
 	if n.dir, err = datadir.Open(cfg.DataDir, segment.NewID); err != nil {
 		return err
 	}
