@@ -162,7 +162,7 @@ func (t *Producers) Each(fn func(p segment.Producer, usedMs int64)) {
 	}
 }
 
-// producerMemory is about what a producer takes besides its batches: its place in the
+// producerMemory is about the memory of a producer without its batches: its place in the
 // table, its deadline, and its place in a page.
 const producerMemory = 108
 

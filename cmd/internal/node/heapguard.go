@@ -62,7 +62,7 @@ func (g *heapGuard) decide(live int64, gc, all float64) (limit int64, short bool
 	case share > guardShare && live > limit/4*3:
 		return max(limit, min(g.most, max(limit, live)+live/4)), true
 	case live < g.least/2:
-		limit = g.least // what filled it is gone
+		limit = g.least // the state of before is gone
 	}
 	return limit, false
 }
