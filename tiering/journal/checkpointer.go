@@ -21,11 +21,11 @@ const checkpointLimit = time.Minute
 // Fields that are zero have the default.
 type CheckpointPolicy struct {
 	// Every is how many objects a start reads beyond the newest checkpoint, about.
-	Every uint64 // default 256: at four objects a second, one checkpoint a minute
+	Every uint64 // default 256: at 4 objects a second one checkpoint a minute, at 300 one a second
 	// Most is how many checkpoints there may be above the floor before it moves. A
 	// start that finds none of them reads Every objects for each.
-	Most int // default 20: 5,120 objects, seconds of reading, every quarter of an hour
-	// Behind is how many checkpoints stay above the floor when it moves. Who follows
+	Most int // default 20: 5,120 objects, seconds of reading
+	// Behind is how many checkpoints stay above the floor when it moves. A follower of
 	// the journal falls below the floor only when it is as far behind.
 	Behind int // default 4, as many as a start looks at
 }

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/varvelog/varve/tiering/objstore"
@@ -68,28 +69,32 @@ func Check(rawURL string) error {
 	return err
 }
 
-// Billed reports whether each request to the bucket at a URL is billed: it is Amazon's.
-// The URL of an open store, Store.String, also has an endpoint of the environment.
+// billing are the ends of the hosts of stores that bill each request: Amazon's, in its
+// partitions, and Cloudflare's.
+var billing = []string{".amazonaws.com", ".amazonaws.com.cn", ".amazonaws.eu", ".r2.cloudflarestorage.com"}
+
+// Billed reports whether each request to the bucket at a URL is known to be billed. The
+// URL of an open store, Store.String, also has an endpoint of the environment.
 func Billed(rawURL string) bool {
 	loc, err := parse(rawURL)
 	switch {
 	case err != nil:
 		return false
 	case loc.minio != nil:
-		return isAmazon("//" + loc.minio.Endpoint)
+		return bills("//" + loc.minio.Endpoint)
 	case loc.s3 != nil:
-		return loc.s3.Endpoint == "" || isAmazon(loc.s3.Endpoint)
+		return loc.s3.Endpoint == "" || bills(loc.s3.Endpoint)
 	}
 	return false
 }
 
-func isAmazon(endpoint string) bool {
+func bills(endpoint string) bool {
 	u, err := url.Parse(endpoint)
 	if err != nil {
 		return false
 	}
 	host := "." + strings.TrimSuffix(strings.ToLower(u.Hostname()), ".")
-	return strings.HasSuffix(host, ".amazonaws.com") || strings.HasSuffix(host, ".amazonaws.com.cn")
+	return slices.ContainsFunc(billing, func(end string) bool { return strings.HasSuffix(host, end) })
 }
 
 // location is a parsed URL: exactly one of its fields is set.

@@ -157,19 +157,22 @@ func s3(status int, body string) http.HandlerFunc {
 	}
 }
 
-func TestAmazonBillsEachRequest(t *testing.T) {
+func TestSomeStoresBillEachRequest(t *testing.T) {
 	for url, want := range map[string]bool{
 		"s3://events/p":                  true,
 		"s3://events/p?region=eu-west-1": true,
-		"s3://events/p?endpoint=https://s3.eu-west-1.amazonaws.com":   true,
-		"s3://events?endpoint=https://s3.cn-north-1.amazonaws.com.cn": true,
-		"s3://events/p?endpoint=https://S3.AMAZONAWS.COM:443":         true,
-		"s3://events/p?endpoint=http://127.0.0.1:9000":                false,
-		"s3://events/p?endpoint=https://notamazonaws.com":             false,
-		"s3://events/p?endpoint=https://amazonaws.com.example.net":    false,
-		"minio://s3.eu-central-1.amazonaws.com/b":                     true,
-		"minio://127.0.0.1:9000/b?secure=false":                       false,
-		"file:///b":                                                   false,
+		"s3://events/p?endpoint=https://s3.eu-west-1.amazonaws.com":     true,
+		"s3://events?endpoint=https://s3.cn-north-1.amazonaws.com.cn":   true,
+		"s3://events?endpoint=https://s3.eusc-de-east-1.amazonaws.eu":   true,
+		"s3://events?endpoint=https://0a1b.r2.cloudflarestorage.com":    true,
+		"s3://events?endpoint=https://0a1b.eu.r2.cloudflarestorage.com": true,
+		"s3://events/p?endpoint=https://S3.AMAZONAWS.COM:443":           true,
+		"s3://events/p?endpoint=http://127.0.0.1:9000":                  false,
+		"s3://events/p?endpoint=https://notamazonaws.com":               false,
+		"s3://events/p?endpoint=https://amazonaws.com.example.net":      false,
+		"minio://s3.eu-central-1.amazonaws.com/b":                       true,
+		"minio://127.0.0.1:9000/b?secure=false":                         false,
+		"file:///b":                                                     false,
 	} {
 		if got := bucket.Billed(url); got != want {
 			t.Errorf("%s: billed %v, want %v", url, got, want)

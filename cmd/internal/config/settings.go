@@ -73,7 +73,7 @@ var settings = []setting{
 		"bytes of records that start a flush at once",
 		func(s *Serve, v string) error { return setSize(&s.FlushBytes, v, 64*kib, 16*mib) }},
 	{"flush-puts-per-second", "auto", "number",
-		"PUTs below 64KiB for clients that wait, acks=all and commits, on average: a number, unlimited, or auto, which is one in a --flush-interval at AWS and unlimited elsewhere",
+		"PUTs below 64KiB for clients that wait, acks=all and commits, on average: a number, unlimited, or auto, which is one in a --flush-interval at Amazon S3 and Cloudflare R2, and unlimited elsewhere",
 		func(s *Serve, v string) error { return setPUTs(&s.FlushPUTs, v) }},
 	{"checkpoint-objects", "256", "int",
 		"objects of a journal from one checkpoint to the next: a start reads about as many, or twenty times as many if it finds no checkpoint",
