@@ -333,6 +333,9 @@ func (l *Log) setUnnamed(err error) {
 		kick(l.notify)
 	}
 	l.mu.unnamed = err
+	if err != nil {
+		l.mu.room = 0 // there is none before the file has its name
+	}
 }
 
 // use makes a spare the file with this number: header first, then the name, so
@@ -366,32 +369,53 @@ var errNotNeeded = errors.New("every record is released")
 
 // waitSpare waits for the next file. While there is no room for one, it gives
 // the current file back and waits until there is room, or until the log is
-// closed.
+// closed. It looks before it waits: the last notice of a release may have come
+// before the records that do not fit.
 func (w *writer) waitSpare() (spare, error) {
 	l := w.log
 	for {
 		select {
 		case s := <-l.spares:
-			kick(l.wakePool)
-			return s, nil
+			return w.takeSpare(s), nil
+		default:
+		}
+		if err := w.withoutSpare(); err != nil {
+			return spare{}, err
+		}
+		select {
+		case s := <-l.spares:
+			return w.takeSpare(s), nil
 		case <-l.wakeWriter:
 		}
-		l.mu.Lock()
-		err, noSpare, closing, released := l.mu.err, l.mu.noSpare, l.mu.closing, l.mu.released == l.mu.next-1
-		l.mu.Unlock()
-		switch {
-		case err != nil:
-			return spare{}, err
-		case closing && noSpare != nil && released:
-			return spare{}, errNotNeeded
-		case closing && noSpare != nil:
-			return spare{}, noSpare
-		case noSpare != nil && w.file != nil:
-			if err := w.giveBack(); err != nil {
-				return spare{}, err
-			}
-		}
 	}
+}
+
+// takeSpare notes the room of a spare before the pool finds that there is no other: the
+// log is not full.
+func (w *writer) takeSpare(s spare) spare {
+	w.log.began(s.size - headerSize)
+	kick(w.log.wakePool)
+	return s
+}
+
+// withoutSpare gives the current file back if there is no room for another. It
+// returns an error if no file will come.
+func (w *writer) withoutSpare() error {
+	l := w.log
+	l.mu.Lock()
+	err, noSpare, closing, released := l.mu.err, l.mu.noSpare, l.mu.closing, l.mu.released == l.mu.next-1
+	l.mu.Unlock()
+	switch {
+	case err != nil:
+		return err
+	case closing && noSpare != nil && released:
+		return errNotNeeded
+	case closing && noSpare != nil:
+		return noSpare
+	case noSpare != nil && w.file != nil:
+		return w.giveBack()
+	}
+	return nil
 }
 
 func (l *Log) addClosed(f closedFile) {
