@@ -144,10 +144,13 @@ func TestAlterConfigsReplacesAndIncrementalDoesNot(t *testing.T) {
 		{Topic: "a", Replace: true, Ops: []metadata.ConfigOp{{Kind: metadata.OpSet, Name: "retention.ms", Value: "7"}}},
 		{Topic: "a", Ops: []metadata.ConfigOp{{Kind: metadata.OpAppend, Name: "cleanup.policy", Value: "compact"}}},
 	}
-	if !slices.EqualFunc(c.altered, want, func(a, b metadata.ConfigChange) bool {
+	c.mu.Lock()
+	altered := slices.Clone(c.altered)
+	c.mu.Unlock()
+	if !slices.EqualFunc(altered, want, func(a, b metadata.ConfigChange) bool {
 		return a.Topic == b.Topic && a.Replace == b.Replace && slices.Equal(a.Ops, b.Ops)
 	}) {
-		t.Errorf("asked for %+v, want %+v", c.altered, want)
+		t.Errorf("asked for %+v, want %+v", altered, want)
 	}
 	if topic, _ := c.Topic("a"); topic.Configs["segment.ms"] != "" || topic.Configs["retention.ms"] != "7" {
 		t.Errorf("configs %v", topic.Configs)
