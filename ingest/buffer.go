@@ -19,6 +19,18 @@ type buffered struct {
 	at     time.Time
 }
 
+// size is how many bytes of memory its reference keeps.
+func (x *buffered) size() int {
+	if x.memory == nil {
+		return len(x.data)
+	}
+	return len(x.memory.Bytes())
+}
+
+// shares reports whether both lie in the same memory. The batches of a request follow each
+// other.
+func (x *buffered) shares(other *buffered) bool { return x.memory != nil && x.memory == other.memory }
+
 // bufferedEntry is a state change of the journal that is in no segment yet.
 //
 // Invariant: it comes after the batch with LSN after in the journal, so that a
@@ -38,6 +50,7 @@ type buffer struct {
 	first   uint64 // LSN of batches[0], or of the batch that comes next
 	batches []buffered
 	bytes   int    // of batches
+	held    int    // bytes of their memory, in which other batches and refused ones may lie
 	spilled uint64 // how many batches follow that are not in memory
 	entries []bufferedEntry
 }
@@ -53,13 +66,19 @@ func (b *buffer) add(x buffered, spill bool) {
 		x.memory.Release()
 		return
 	}
-	b.batches = append(b.batches, x)
-	b.bytes += len(x.data)
+	b.push(x)
 }
 
 // unspill takes the first spilled batch back into memory.
 func (b *buffer) unspill(x buffered) {
 	b.spilled--
+	b.push(x)
+}
+
+func (b *buffer) push(x buffered) {
+	if n := len(b.batches); n == 0 || !x.shares(&b.batches[n-1]) {
+		b.held += x.size()
+	}
 	b.batches = append(b.batches, x)
 	b.bytes += len(x.data)
 }
@@ -89,6 +108,11 @@ func (b *buffer) take(limit int) []buffered {
 	for n < len(b.batches) && (n == 0 || bytes+len(b.batches[n].data) <= limit) {
 		bytes += len(b.batches[n].data)
 		n++
+	}
+	for i := range n {
+		if i+1 == len(b.batches) || !b.batches[i].shares(&b.batches[i+1]) {
+			b.held -= b.batches[i].size()
+		}
 	}
 	taken := b.batches[:n:n]
 	b.batches = b.batches[n:]

@@ -74,7 +74,7 @@ func (f *flusher) idle() bool { return f.buffer.empty() && len(f.inFlight) == 0 
 
 // unflushed is how many bytes are in memory and not known to be in the bucket.
 func (f *flusher) unflushed() int {
-	n := f.buffer.bytes
+	n := f.buffer.held
 	for _, o := range f.inFlight {
 		n += len(o.object.Bytes())
 	}

@@ -45,7 +45,7 @@ type Options struct {
 	FlushInterval  time.Duration // default 250 ms
 	FlushBytes     int           // default 8 MiB
 	PUTsPerSecond  float64       // of small flushes, for clients that wait; 0: as many as the store takes
-	MaxUnflushed   int           // bytes in memory above which batches are left to the write-ahead log; default 64 MiB
+	MaxUnflushed   int           // bytes of memory above which batches are left to the write-ahead log; default 64 MiB
 	ProducerExpiry time.Duration // default 24 h
 	Now            func() time.Time
 	Log            *slog.Logger

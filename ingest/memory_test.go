@@ -113,6 +113,35 @@ func TestMemoryIsGivenBackHoweverABatchEnds(t *testing.T) {
 	}
 }
 
+// A request may have a small batch for the journal, next to large ones for others or
+// refused ones. The batch keeps the memory of them all.
+func TestMemoryOfWholeRequestsIsBounded(t *testing.T) {
+	b := newPooledBench(t)
+	b.c.flusher.maxMemory, b.room = 100<<10, 0
+	for range 100 {
+		frame := b.frames.Get(10 << 10)
+		request := request{done: func([]Result) { frame.Release() }}
+		for room := frame.Bytes(); len(request.batches) < 2; {
+			x := makeBatch(t, testKey, batchtest.Spec{})
+			n := copy(room, x.Data)
+			x.Data, x.Memory, room = room[:n:n], frame, room[n:]
+			request.batches = append(request.batches, x)
+		}
+		b.c.append(request)
+		if n := b.frames.InUse(); n > 120<<10 {
+			t.Fatalf("%d bytes of requests are held", n)
+		}
+	}
+	if n := b.c.flusher.buffer.held; n < 100<<10 {
+		t.Errorf("batches were spilled with %d bytes of memory held", n)
+	}
+	b.room = 1
+	b.lead()
+	if n := b.c.flusher.buffer.held; n != 0 || b.frames.InUse() != 0 {
+		t.Errorf("%d bytes of memory count, %d are held", n, b.frames.InUse())
+	}
+}
+
 // Batches of an older log are copied out of the reader's memory, and given back.
 func TestMemoryOfReplayedBatchesIsGivenBack(t *testing.T) {
 	b := newPooledBench(t)

@@ -101,6 +101,8 @@ type Record struct {
 	// CRC is the CRC-32C of Batch, from a caller that has checked it and knows
 	// it without reading Batch; 0: the log computes it.
 	CRC uint32
+
+	held int64 // bytes of memory that count for it until it is written
 }
 
 // fileHeader identifies a file.

@@ -49,7 +49,8 @@ type Log struct {
 		released uint64   // every record up to here is in the bucket
 		closed   []closedFile
 		current  uint64 // number of the current file, or of the next one
-		waiting  int64  // bytes of the records that are not written to a file yet
+		waiting  int64  // bytes in a file of the records that are not written yet
+		held     int64  // bytes of their memory
 		room     int64  // bytes left in the current file; 0 if there is none
 		files    int64  // bytes of all files
 		err      error  // the first failure; final
@@ -175,11 +176,26 @@ func (l *Log) Append(recs []Record) (last uint64, err error) {
 		recs[i].LSN = l.mu.next
 		recs[i].Memory.Retain()
 		l.mu.next++
+		hold(recs, i)
+		l.mu.held += recs[i].held
 	}
 	l.mu.queue = append(l.mu.queue, recs...)
 	l.mu.waiting += bytes
 	kick(l.wakeWriter)
 	return l.mu.next - 1, nil
+}
+
+// hold notes how much memory the i-th record keeps that the one before it does not.
+func hold(recs []Record, i int) {
+	r := &recs[i]
+	switch {
+	case r.Memory == nil:
+		r.held = int64(len(r.Batch))
+	case i > 0 && recs[i-1].Memory == r.Memory:
+		r.held = 0
+	default:
+		r.held = int64(len(r.Memory.Bytes()))
+	}
 }
 
 // MaxBatch is the length of the longest batch that Append takes.
@@ -255,11 +271,12 @@ func (l *Log) FileBytes() int64 {
 	return l.mu.files
 }
 
-// Unwritten returns the bytes of records that wait in memory to be written.
+// Unwritten returns the bytes of memory that records keep until they are written. There
+// may be more in it than their batches.
 func (l *Log) Unwritten() int64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.mu.waiting
+	return l.mu.held
 }
 
 // Close writes and syncs all appended records, stops the log and waits for its

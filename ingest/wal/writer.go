@@ -121,6 +121,7 @@ func (l *Log) wrote(recs []Record, room int64) {
 	defer l.mu.Unlock()
 	for i := range recs {
 		l.mu.waiting -= int64(recordSize(len(recs[i].Batch)))
+		l.mu.held -= recs[i].held
 	}
 	l.setRoom(room)
 }

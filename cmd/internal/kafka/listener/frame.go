@@ -33,7 +33,7 @@ type frame struct {
 	api     *api
 	version int16
 	bytes   []byte
-	memory  *buffer.Buffer // holds bytes, if the API's frames are pooled
+	memory  *buffer.Buffer // holds bytes, if the API is pooled
 	charge  charge
 }
 
@@ -173,13 +173,17 @@ func (c *conn) grow(ctx context.Context, f *frame, p part, size int) error {
 }
 
 // makeRoom gives a frame memory for n bytes, and moves those that it has there. Pooled
-// memory may have up to a quarter more bytes than are charged. Frames too large for a
+// memory may have up to an eighth more bytes than are charged. Frames too large for a
 // proven connection are rare, so the pool keeps no memory for them.
 func (c *conn) makeRoom(f *frame, n int) {
+	pool := c.server.memory
+	if n > maxProven {
+		pool = nil
+	}
 	var memory *buffer.Buffer
 	var room []byte
-	if f.api.Pooled && n <= maxProven {
-		memory = c.server.memory.Get(n)
+	if f.api.Pooled {
+		memory = pool.Get(n)
 		room = memory.Bytes()[:0:n]
 	} else {
 		room = make([]byte, 0, n)

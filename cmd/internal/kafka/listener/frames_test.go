@@ -60,6 +60,22 @@ func TestAFrameIsHeldUntilItsRequestIsAnswered(t *testing.T) {
 	kept.Release()
 }
 
+// The holder of a part of a large frame can see how much memory it keeps.
+func TestALargeFrameHasMemoryThatThePoolDoesNotKeep(t *testing.T) {
+	f := (&fake{held: make(chan *listener.Request, 1)}).start(t, listener.Config{}, around())
+	c := f.dial(t)
+	c.Send(produce(20 << 20))
+	r := <-f.held
+	if n := len(r.Memory().Bytes()); n < 20<<20 {
+		t.Errorf("%d bytes of memory", n)
+	}
+	answer(r)
+	expectAnswer(t, c)
+	if n := f.memory.Free(); n > 32<<20 { // those of the steps up to 16 MiB
+		t.Errorf("%d bytes are kept", n)
+	}
+}
+
 // A connection that delivered a frame gets the next one without copies from step to step,
 // but does not fill the memory that others need.
 func TestAProvenFrameTakesItsMemoryAtOnceWhileHalfStaysFree(t *testing.T) {

@@ -77,7 +77,7 @@ func (r *Request) AwaitWritten() { <-r.settled }
 
 // Memory holds the byte slices of Body, which decoding does not copy out of the frame. It
 // is released with the answer: a handler that needs them for longer retains it before.
-// Nil if the garbage collector has the frame.
+// Nil if frames of the API are not pooled.
 func (r *Request) Memory() *buffer.Buffer { return r.memory }
 
 // Forget drops the body and gives back the memory charged for the request,
