@@ -147,13 +147,21 @@ func (f *fetching) poll(waits context.Context) (results []fetch.Result, release 
 	f.request.MayEnd(end)
 	results, release = reader.Fetch(ctx, f.ask)
 	f.request.MayEnd(nil)
-	cut := ctx.Err() != nil && waits.Err() == nil
-	if cut && slices.ContainsFunc(results, func(r fetch.Result) bool { return r.Err != nil }) {
-		release() // it was cut while it read: it may lack records
-		f.ask.MaxWait = 0
-		return reader.Fetch(waits, f.ask)
+	if ctx.Err() != nil && waits.Err() == nil {
+		return f.complete(results, release)
 	}
 	return results, release
+}
+
+// complete reads once more, without a wait, if a poll may have been cut while it read: its
+// results may lack records.
+func (f *fetching) complete(results []fetch.Result, release func()) ([]fetch.Result, func()) {
+	if !slices.ContainsFunc(results, func(r fetch.Result) bool { return r.Err != nil }) {
+		return results, release
+	}
+	release()
+	f.ask.MaxWait = 0
+	return f.service.reader.Fetch(f.request.Waits(), f.ask)
 }
 
 // failed reports whether a partition could not be read.

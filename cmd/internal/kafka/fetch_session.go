@@ -245,6 +245,9 @@ func (s *fetchSession) poll(f *fetching, t *turn) (release func()) {
 		f.answer.code = f.code.note(sessionCode(session.ErrEpoch).Code)
 		return release
 	}
+	if waits.Err() != nil && f.request.Waits().Err() == nil { // the session was closed
+		results, release = f.complete(results, release)
+	}
 	s.standing.Settle()
 	for _, slot := range slices.Sorted(maps.Keys(s.failed)) {
 		out := emptyPartition(s.parts.At(slot).Index)

@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"testing"
@@ -10,6 +11,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/varvelog/varve/cmd/internal/kafka/listener"
+	"github.com/varvelog/varve/fetch"
 	"github.com/varvelog/varve/fetch/session"
 	"github.com/varvelog/varve/metadata"
 	"github.com/varvelog/varve/tiering/segment"
@@ -212,11 +214,25 @@ func TestTheNextRequestOfASessionOvertakesTheOneBefore(t *testing.T) {
 	other.want(t, "the session goes on", other.request(topic, 0), "")
 }
 
+// cutReader is a Reader whose results are errors once ctx has ended.
+type cutReader struct{ Reader }
+
+func (r cutReader) Fetch(ctx context.Context, req fetch.Request) ([]fetch.Result, func()) {
+	results, release := r.Reader.Fetch(ctx, req)
+	for i := range results {
+		if ctx.Err() != nil {
+			results[i].Err = fetch.ErrNotReady
+		}
+	}
+	return results, release
+}
+
+// The answer has no errors that come from the end alone.
 func TestALongPollOfASessionThatIsClosedEnds(t *testing.T) {
 	c := newCluster()
 	topic := c.addTopic(t, "events", 2, nil)
 	b := c.backend()
-	reading := &reportingReader{Reader: c, begun: make(chan struct{}, 10)}
+	reading := &reportingReader{Reader: cutReader{c}, begun: make(chan struct{}, 10)}
 	b.Reader = reading
 	server := start(t, c, Config{}, b)
 	cl := &sessionClient{client: server.dial(t), version: 12}
@@ -228,8 +244,8 @@ func TestALongPollOfASessionThatIsClosedEnds(t *testing.T) {
 	<-reading.begun
 	other := &sessionClient{client: server.dial(t), version: 12, id: cl.id, epoch: session.Final}
 	other.fetch(other.request(topic, 0, 0))
-	if resp := cl.receive(poll, id).(*kmsg.FetchResponse); resp.ErrorCode != 0 {
-		t.Errorf("error %d", resp.ErrorCode)
+	if resp := cl.receive(poll, id).(*kmsg.FetchResponse); resp.ErrorCode != 0 || len(resp.Topics) > 0 {
+		t.Errorf("%+v", resp)
 	}
 	if use := b.Sessions.Use(); use.Sessions != 0 || use.Bytes != 0 {
 		t.Errorf("in use: %+v", use)
