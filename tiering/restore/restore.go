@@ -57,10 +57,14 @@ func State(ctx context.Context, store objstore.Store, base journal.Chain, c *jou
 	replayed := partlog.New(id)
 	done := func() bool { return replayed.Head() >= c.Chain.Last.Seq }
 	take := func(o *journal.Object) error { return replayed.Apply(o.Footer, o.Entries) }
-	if walkErr := rebuild.Walk(ctx, store, base, done, take, func(uint64) {}); walkErr != nil {
+	switch walkErr := rebuild.Walk(ctx, store, base, done, take, func(uint64) {}); {
+	case walkErr == nil:
+		return partlog.DecodeReplayed(id, c.State, replayed)
+	case Lost(walkErr):
 		return nil, errors.Join(err, walkErr)
+	default: // the journal may be read later: to the caller nothing is lost yet
+		return nil, fmt.Errorf("%w; index objects are lost: %v", walkErr, err)
 	}
-	return partlog.DecodeReplayed(id, c.State, replayed)
 }
 
 // Pages reads the pages of producers that a checkpoint names, one object after the other.

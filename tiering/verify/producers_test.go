@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"testing"
+	"testing/synctest"
 
 	"github.com/varvelog/varve/tiering/batch/batchtest"
 	"github.com/varvelog/varve/tiering/journal"
@@ -133,6 +134,28 @@ func TestPagesThatCannotBeReadNowEndAStart(t *testing.T) {
 	}
 }
 
+// While the journal cannot be read in place of a lost page, nothing more is lost: a start
+// tries again, and does not end as with a bucket that is damaged.
+func TestALostPageAndAJournalThatCannotBeReadNowEndAStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // reads are tried again after a time
+		store, _, pages := withProducers(t)
+		store.DeleteNow(pages[1])
+		base := journal.NewChain(cluster, 1, window)
+		c, err := journal.LoadCheckpoint(t.Context(), store, base)
+		if err != nil {
+			t.Fatal(err)
+		}
+		down := unreachable{store, segment.JournalKey(1, 5)}
+		if _, err = restore.State(t.Context(), down, base, c, func(error) {}); !errors.Is(err, errDown) || restore.Lost(err) {
+			t.Errorf("error %v, want %v alone", err, errDown)
+		}
+		store.DeleteNow(down.key)
+		if _, err = restore.State(t.Context(), store, base, c, func(error) {}); !restore.Lost(err) {
+			t.Errorf("error %v of a journal with a gap", err)
+		}
+	})
+}
+
 var errDown = errors.New("down")
 
 // unreachable is a store that does not answer for one key.
@@ -146,4 +169,11 @@ func (u unreachable) Get(ctx context.Context, key string) ([]byte, error) {
 		return nil, errDown
 	}
 	return u.Store.Get(ctx, key)
+}
+
+func (u unreachable) GetTail(ctx context.Context, key string, n int64) ([]byte, int64, error) {
+	if key == u.key {
+		return nil, 0, errDown
+	}
+	return u.Store.GetTail(ctx, key, n)
 }
