@@ -20,7 +20,6 @@ import (
 	"github.com/varvelog/varve/tiering/journal"
 	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/partlog"
-	"github.com/varvelog/varve/tiering/restore"
 )
 
 // Options says which journals to follow, and how. All are needed.
@@ -30,8 +29,11 @@ type Options struct {
 	// Load returns how a journal is followed from its newest checkpoint, and that
 	// checkpoint; nil: from the journal's beginning.
 	Load func(ctx context.Context, id uint32) (journal.Config, *journal.Checkpoint, error)
-	Poll func() time.Duration // the least time between two looks; see journal.NewPace
-	Log  *slog.Logger
+	// Restore returns the state of a checkpoint of a data journal. Like Load, it is
+	// patient with a store that is busy: the first error ends a start.
+	Restore func(ctx context.Context, c *journal.Checkpoint) (*partlog.State, error)
+	Poll    func() time.Duration // the least time between two looks; see journal.NewPace
+	Log     *slog.Logger
 
 	// Stays reports whether no second try mends an error.
 	Stays func(error) bool
@@ -213,8 +215,7 @@ func (f *Followers) prepare(id uint32) (r *run, err error) {
 	}
 	r.state = partlog.New(id)
 	if r.checkpoint != nil {
-		base := journal.NewChain(r.cfg.Chain.Cluster, id, int(r.cfg.Chain.Window))
-		r.state, err = restore.State(f.ctx, f.opt.Store, base, r.checkpoint, func(err error) { restore.LogLost(f.opt.Log, id, err) })
+		r.state, err = f.opt.Restore(f.ctx, r.checkpoint)
 	}
 	return r, err
 }

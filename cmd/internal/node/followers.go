@@ -31,7 +31,7 @@ func (n *node) follow(ctx context.Context, closers *stack) error {
 	n.id = archiveID(n.dir.Node())
 	n.admin = metadata.ReadsOnly{}
 	f := follow.New(follow.Options{
-		Store: n.store, Meta: n.meta, Load: n.journalConfig, Poll: n.pollInterval, Log: n.log,
+		Store: n.store, Meta: n.meta, Load: n.journalConfig, Restore: n.restore, Poll: n.pollInterval, Log: n.log,
 		Stays: func(err error) bool { return kindOf(err).tries > 0 },
 		OnApplied: func(o *journal.Object) {
 			h := &o.Footer.Header

@@ -271,13 +271,19 @@ func (n *node) dataConfig(ctx context.Context, id uint32) (dataStart, error) {
 	if c == nil || err != nil {
 		return dataStart{cfg: cfg, state: partlog.New(id)}, explain(err)
 	}
-	var state *partlog.State
+	state, err := n.restore(ctx, c)
+	return dataStart{cfg: cfg, state: state, attached: c.Attached}, explain(err)
+}
+
+// restore reads the state of a checkpoint of a data journal.
+func (n *node) restore(ctx context.Context, c *journal.Checkpoint) (state *partlog.State, err error) {
+	id := c.Chain.Journal
+	base := journal.NewChain(n.cluster.ID, id, int(n.cluster.Window))
 	err = n.patiently(ctx, fmt.Sprintf("reading the state of journal %d", id), func() (err error) {
-		base := journal.NewChain(n.cluster.ID, id, int(n.cluster.Window))
 		state, err = restore.State(ctx, n.store, base, c, func(err error) { restore.LogLost(n.log, id, err) })
 		return err
 	})
-	return dataStart{cfg: cfg, state: state, attached: c.Attached}, explain(err)
+	return state, err
 }
 
 // fail ends the node for err.
