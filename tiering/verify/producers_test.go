@@ -134,8 +134,8 @@ func TestPagesThatCannotBeReadNowEndAStart(t *testing.T) {
 	}
 }
 
-// While the journal cannot be read in place of a lost page, nothing more is lost: a start
-// tries again, and does not end as with a bucket that is damaged.
+// The journal cannot be read now in place of a lost page. Then a start tries again, and
+// does not end as with a bucket that is damaged.
 func TestALostPageAndAJournalThatCannotBeReadNowEndAStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // reads are tried again after a time
 		store, _, pages := withProducers(t)
