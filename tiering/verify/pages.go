@@ -89,15 +89,20 @@ func (w *walk) indexObjects() iter.Seq[segment.ID] {
 	}
 }
 
-// readProducers reads pages of producers that a checkpoint names.
+// readProducers reads pages of producers that a checkpoint names. An object is read once
+// for all of its pages, which follow each other.
 func (w *walk) readProducers(ctx context.Context) partlog.ReadPages {
 	return func(pages []*partlog.ProducerPage) iter.Seq2[[]byte, error] {
 		return func(yield func([]byte, error) bool) {
-			for _, p := range pages {
-				page := make([][]byte, 1)
-				b, err := w.get(ctx, p.ObjectKey())
+			var object []byte
+			for i, p := range pages {
+				var err error
+				if i == 0 || p.Object != pages[i-1].Object {
+					object, err = w.get(ctx, p.ObjectKey())
+				}
+				var page [][]byte
 				if err == nil {
-					page, err = restore.Cut(b, []*partlog.ProducerPage{p})
+					page, err = restore.Cut(object, pages[i:i+1])
 				}
 				if err != nil {
 					yield(nil, err)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 
@@ -30,7 +32,7 @@ func withProducers(t *testing.T) (store *mem.Store, state *partlog.State, pages 
 			w.data(w.next(events0, batchtest.Spec{ProducerID: 100 + 30*i + id}))
 		}
 		job, index := planCheckpoint(t, store, &chain, state, w.chain.Next-1, segment.ID{0xaa, byte(i)})
-		plan := state.PlanProducers(segment.NewID, partlog.ProducerPaging{Least: 1, Most: 16, OfObject: 1})
+		plan := state.PlanProducers(segment.NewID, partlog.ProducerPaging{Least: 1, Most: 16, OfObject: 2})
 		for _, o := range plan.Objects {
 			job.More = append(job.More, journal.IndexObject{ID: o.ID, Payload: o.Payload})
 		}
@@ -85,6 +87,40 @@ func TestPagesOfProducersAreCheckedAndRead(t *testing.T) {
 	if s, lost := started(t, store); lost != nil || s.Hash() != state.Hash() || len(s.ProducerPages()) != len(pages) {
 		t.Errorf("a start has another state; lost: %v", lost)
 	}
+}
+
+func TestAnObjectIsReadOnceForAllItsPagesOfProducers(t *testing.T) {
+	store, _, _ := withProducers(t)
+	reads := gets{Store: store, of: map[string]int{}}
+	if found := verified(t, &reads); len(found) != 0 {
+		t.Errorf("sound pages: %+v", found)
+	}
+	indexes := 0
+	for key, n := range reads.of {
+		if strings.Contains(key, "/index/") {
+			indexes++
+			if n > 2 { // for itself, and for the one checkpoint that names it
+				t.Errorf("%s was read %d times", key, n)
+			}
+		}
+	}
+	if indexes < 3 {
+		t.Errorf("%d index objects", indexes)
+	}
+}
+
+// gets counts the GETs of each key.
+type gets struct {
+	objstore.Store
+	mu sync.Mutex
+	of map[string]int
+}
+
+func (g *gets) Get(ctx context.Context, key string) ([]byte, error) {
+	g.mu.Lock()
+	g.of[key]++
+	g.mu.Unlock()
+	return g.Store.Get(ctx, key)
 }
 
 // A start does without pages that are lost: the journal has the same.
