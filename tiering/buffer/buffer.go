@@ -7,7 +7,7 @@ import (
 
 // Buffer is memory with a number of holders. Each holder has one reference; the memory
 // goes back to its pool with the last one. Retain and Release are safe for concurrent
-// use. To write to the bytes is up to the holder of the only reference.
+// use. Bytes that another holder may read must not be written.
 //
 // A nil Buffer stands for memory of the garbage collector: Retain and Release do nothing.
 //
