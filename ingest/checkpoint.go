@@ -58,8 +58,9 @@ func (o *Options) checkCheckpoint(ctx context.Context, store objstore.Store, c *
 }
 
 // checkpointed follows a checkpoint that is durable: refs that are in its index page leave
-// the memory, and the next checkpoint does not repeat producers that are in pages. more reports that there are more than one page can hold,
-// so that the next checkpoint should not wait.
+// the memory, and the next checkpoint does not repeat producers that are in pages. more
+// reports that there are more refs than one page can hold, so that the next checkpoint
+// should not wait.
 func (c *core) checkpointed(res journal.CheckpointResult) (more bool) {
 	if res.Plan != nil {
 		c.floor.plan = res.Plan

@@ -25,8 +25,8 @@ var DefaultProducerPaging = ProducerPaging{Least: 1024, Most: 8192, OfObject: 5}
 
 // ProducerPlan holds the producers that shall move to new pages: those that changed, and
 // those of older pages that are small or half empty. So a checkpoint writes the changes,
-// each producer is written again about log2(Most/Least) times
-// more, and pages hold about twice as many producers as there are.
+// each producer is written again about log2(Most/Least) times more, and pages hold about
+// twice as many producers as there are.
 type ProducerPlan struct {
 	Objects  []ProducerObject // to be made durable
 	sizes    ProducerPaging

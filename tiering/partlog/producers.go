@@ -9,8 +9,8 @@ import (
 )
 
 // Producers is the table of a partition's idempotent producers. A batch costs a look-up,
-// and the cost of an expiry follows the producers that it forgets, however many there are. The zero
-// value is empty and ready. It is not safe for concurrent use.
+// and the cost of an expiry follows the producers that it forgets, however many there are.
+// The zero value is empty and ready. It is not safe for concurrent use.
 type Producers struct {
 	byID map[int64]*producer
 	due  deadlines // one of each producer, no later than its last use
