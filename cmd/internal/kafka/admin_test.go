@@ -76,7 +76,8 @@ func TestMetadataCreatesTopicsOnlyIfBothSidesAllow(t *testing.T) {
 func TestMetadataWithoutALeaderOrControllerSaysSo(t *testing.T) {
 	c := newCluster()
 	topic := c.addTopic(t, "events", 1, nil)
-	c.place, c.adminUp = Placement{Leader: -1, Epoch: -1}, false
+	c.place.Store(&Placement{Leader: -1, Epoch: -1})
+	c.change(func() { c.adminUp = false })
 	cl := start(t, c, Config{AutoCreateTopics: true}, c.backend()).dial(t)
 	other := "other"
 	resp := askMetadata(cl, 9, true, []kmsg.MetadataRequestTopic{{Topic: &topic.Name}, {Topic: &other}})
@@ -114,12 +115,12 @@ func TestReplicasAreAsManyAsWereAskedFor(t *testing.T) {
 			}
 		}
 	}
-	c.place = Placement{Leader: 8, Epoch: 4, Replicas: []int32{8, 7}}
+	c.place.Store(&Placement{Leader: 8, Epoch: 4, Replicas: []int32{8, 7}})
 	name := "with-3"
 	if p := askMetadata(cl, 12, false, []kmsg.MetadataRequestTopic{{Topic: &name}}).Topics[0].Partitions[0]; !slices.Equal(p.Replicas, []int32{8, 7, 8}) {
 		t.Errorf("with a fetch node: %+v", p)
 	}
-	c.place = Placement{Leader: -1, Epoch: -1}
+	c.place.Store(&Placement{Leader: -1, Epoch: -1})
 	if p := askMetadata(cl, 12, false, []kmsg.MetadataRequestTopic{{Topic: &name}}).Topics[0].Partitions[0]; len(p.Replicas) > 0 || p.ErrorCode != kerr.LeaderNotAvailable.Code {
 		t.Errorf("without a leader: %+v", p)
 	}
@@ -228,7 +229,7 @@ func TestCreateTopicsCanOnlyValidate(t *testing.T) {
 
 func TestCreateTopicsAwayFromTheControllerSaysSo(t *testing.T) {
 	c := newCluster()
-	c.adminUp = false
+	c.change(func() { c.adminUp = false })
 	cl := start(t, c, Config{}, c.backend()).dial(t)
 	if out := cl.ask(sample(19, 7, nil)).(*kmsg.CreateTopicsResponse).Topics[0]; out.ErrorCode != kerr.NotController.Code {
 		t.Errorf("error %d", out.ErrorCode)

@@ -242,9 +242,7 @@ func TestDeleteRecordsChecksAndAnswers(t *testing.T) {
 			t.Errorf("%s-%d before %d: %+v, want low watermark %d, %v", tc.topic, tc.partition, tc.offset, out, tc.low, tc.want)
 		}
 	}
-	c.mu.Lock()
-	c.fails = ingest.ErrUnavailable
-	c.mu.Unlock()
+	c.change(func() { c.fails = ingest.ErrUnavailable })
 	if out := ask("a", 0, 0); out.ErrorCode != kerr.RequestTimedOut.Code || out.LowWatermark != -1 {
 		t.Errorf("without a bucket: %+v", out)
 	}

@@ -110,7 +110,7 @@ func TestAcks0IsNotAnswered(t *testing.T) {
 func TestFailedAcks0ClosesTheConnection(t *testing.T) {
 	c := newCluster()
 	topic := c.addTopic(t, "events", 1, nil)
-	c.fails = ingest.ErrUnavailable
+	c.change(func() { c.fails = ingest.ErrUnavailable })
 	cl := start(t, c, Config{}, c.backend()).dial(t)
 	before := sample(18, 0, topic)
 	id := cl.send(before)

@@ -46,13 +46,9 @@ func TestNothingIsHeldOfConnectionsThatFail(t *testing.T) {
 		})
 	}
 	for range 10 {
-		c.mu.Lock()
-		c.fails = ingest.ErrNoRoom
-		c.mu.Unlock()
+		c.change(func() { c.fails = ingest.ErrNoRoom })
 		time.Sleep(5 * time.Millisecond)
-		c.mu.Lock()
-		c.fails = nil
-		c.mu.Unlock()
+		c.change(func() { c.fails = nil })
 	}
 	wg.Wait()
 }

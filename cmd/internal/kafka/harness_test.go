@@ -37,6 +37,7 @@ type cluster struct {
 	now        time.Time
 	unreleased atomic.Int32 // answers of Fetch
 	deposed    atomic.Bool
+	place      atomic.Pointer[Placement]
 
 	mu      sync.Mutex
 	version uint64 // of the topics
@@ -48,8 +49,7 @@ type cluster struct {
 	fails   error // of every Append
 	adminUp bool
 	altered []metadata.ConfigChange // all that were asked for
-	place   Placement
-	away    map[uint32]bool // journals led elsewhere
+	away    map[uint32]bool         // journals led elsewhere
 	host    string
 	port    int32
 	groups  *memGroups
@@ -61,12 +61,13 @@ type memLog struct {
 }
 
 func newCluster() *cluster {
-	return &cluster{
+	c := &cluster{
 		now: time.UnixMilli(1_700_000_000_000), logs: map[partlog.Key]*memLog{}, changed: make(chan struct{}),
 		adminUp: true, away: map[uint32]bool{},
-		place:  Placement{Leader: testNode, Epoch: 3, Replicas: []int32{testNode}},
 		groups: newGroups(),
 	}
+	c.place.Store(&Placement{Leader: testNode, Epoch: 3, Replicas: []int32{testNode}})
+	return c
 }
 
 func (c *cluster) addTopic(t testing.TB, name string, partitions int, configs map[string]string) *metadata.Topic {
@@ -282,7 +283,7 @@ func (c *cluster) Append(_ context.Context, _ ingest.Acks, batches []ingest.Batc
 		}
 		log := c.logs[b.Key]
 		out[i].BaseOffset = log.end
-		batch.Patch(b.Data, log.end, c.place.Epoch)
+		batch.Patch(b.Data, log.end, c.place.Load().Epoch)
 		log.batches = append(log.batches, bytes.Clone(b.Data)) // the frame is used again
 		log.end += int64(b.Header.Records)
 	}
@@ -362,7 +363,7 @@ func (c *cluster) readLocked(req fetch.Request) ([]fetch.Result, int) {
 	for i, p := range parts {
 		log := c.logs[p.Key]
 		out[i].Slot = slots[i]
-		out[i].HighWatermark, out[i].LogStart, out[i].Epoch = log.end, log.start, c.place.Epoch
+		out[i].HighWatermark, out[i].LogStart, out[i].Epoch = log.end, log.start, c.place.Load().Epoch
 		if p.Offset > log.end || p.Offset < log.start {
 			out[i].Err = fetch.ErrOutOfRange
 			continue
@@ -385,17 +386,24 @@ func (c *cluster) ListOffset(_ context.Context, k partlog.Key, _ int32, ts int64
 	defer c.mu.Unlock()
 	switch ts {
 	case fetch.Latest:
-		return fetch.OffsetAt{Offset: c.logs[k].end, Timestamp: -1, Epoch: c.place.Epoch}, nil
+		return fetch.OffsetAt{Offset: c.logs[k].end, Timestamp: -1, Epoch: c.place.Load().Epoch}, nil
 	case fetch.Earliest:
-		return fetch.OffsetAt{Offset: c.logs[k].start, Timestamp: -1, Epoch: c.place.Epoch}, nil
+		return fetch.OffsetAt{Offset: c.logs[k].start, Timestamp: -1, Epoch: c.place.Load().Epoch}, nil
 	}
-	return fetch.OffsetAt{Offset: 5, Timestamp: 55, Epoch: c.place.Epoch}, nil
+	return fetch.OffsetAt{Offset: 5, Timestamp: 55, Epoch: c.place.Load().Epoch}, nil
 }
 
 func (c *cluster) EpochEnd(_ context.Context, k partlog.Key, _, epoch int32) (fetch.EpochEnd, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return fetch.EpochEnd{Epoch: epoch, End: c.logs[k].end}, nil
+}
+
+// change calls fn, which may set the fields below mu while clients are served.
+func (c *cluster) change(fn func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	fn()
 }
 
 func (c *cluster) backend() Backend {
@@ -405,7 +413,7 @@ func (c *cluster) backend() Backend {
 			return []Broker{{ID: testNode, Host: c.host, Port: c.port, Rack: "r1"}, {ID: 8, Host: "elsewhere", Port: 1}}
 		},
 		Topics:    c,
-		Placement: func(*metadata.Topic, int32) Placement { return c.place },
+		Placement: func(*metadata.Topic, int32) Placement { return *c.place.Load() },
 		Deposed:   func(context.Context) bool { return c.deposed.Load() },
 		Admin:     c,
 		Appender: func(journal uint32) Appender {

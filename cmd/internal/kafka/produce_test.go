@@ -123,9 +123,7 @@ func TestProduceMapsWhatIngestAnswers(t *testing.T) {
 	topic := c.addTopic(t, "events", 1, nil)
 	cl := start(t, c, Config{}, c.backend()).dial(t)
 	for err, want := range cases {
-		c.mu.Lock()
-		c.fails = err
-		c.mu.Unlock()
+		c.change(func() { c.fails = err })
 		p := cl.ask(sample(0, 9, topic)).(*kmsg.ProduceResponse).Topics[0].Partitions[0]
 		if p.ErrorCode != want.Code || p.BaseOffset != -1 {
 			t.Errorf("%v: error %d, offset %d, want error %d", err, p.ErrorCode, p.BaseOffset, want.Code)
@@ -240,7 +238,7 @@ func TestProduceElsewhereNamesTheLeader(t *testing.T) {
 	c := newCluster()
 	topic := c.addTopic(t, "events", 2, nil)
 	c.away[topic.Partitions[0].Journal] = true
-	c.place = Placement{Leader: 8, Epoch: 4, Replicas: []int32{8}}
+	c.place.Store(&Placement{Leader: 8, Epoch: 4, Replicas: []int32{8}})
 	cl := start(t, c, Config{}, c.backend()).dial(t)
 	for version := int16(3); version <= 13; version++ {
 		req := sample(0, version, topic).(*kmsg.ProduceRequest)
@@ -315,9 +313,7 @@ func TestInitProducerIDGivesNewIDs(t *testing.T) {
 	if resp := cl.ask(half).(*kmsg.InitProducerIDResponse); resp.ErrorCode != kerr.InvalidRequest.Code {
 		t.Errorf("id without epoch: %+v", resp)
 	}
-	c.mu.Lock()
-	c.adminUp = false
-	c.mu.Unlock()
+	c.change(func() { c.adminUp = false })
 	lost := &kmsg.InitProducerIDRequest{Version: 3, ProducerID: -1, ProducerEpoch: -1}
 	if resp := cl.ask(lost).(*kmsg.InitProducerIDResponse); resp.ErrorCode != kerr.CoordinatorLoadInProgress.Code || resp.ProducerID != -1 {
 		t.Errorf("without a controller: %+v", resp)

@@ -177,7 +177,7 @@ func TestFetchErrorsHaveTheirCodesAndNoInventedOffsets(t *testing.T) {
 func TestFencedFetchNamesTheLeader(t *testing.T) {
 	c := newCluster()
 	topic := c.addTopic(t, "events", 1, nil)
-	c.place = Placement{Leader: 8, Epoch: 4, Replicas: []int32{8}}
+	c.place.Store(&Placement{Leader: 8, Epoch: 4, Replicas: []int32{8}})
 	b := c.backend()
 	canned(&b).result.Err = fetch.ErrFencedEpoch
 	cl := start(t, c, Config{}, b).dial(t)
