@@ -3,6 +3,8 @@ package verify_test
 import (
 	"context"
 	"fmt"
+	"maps"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -42,11 +44,12 @@ func TestLostPagesAreLookedAtAgainAtASlowPace(t *testing.T) {
 				if !rebuilt {
 					store.DeleteNow(at(100))
 				}
-				troubles := map[string]string{}
+				var troubles sync.Map // object -> text
+				lost := func() int { return len(maps.Collect(troubles.Range)) }
 				p := rebuild.New(rebuild.Options{
 					Store: bucket, Writes: true, Chain: func(id uint32) journal.Chain { return journal.NewChain(cluster, id, window) },
-					Lost:   func(object, text string) { troubles[object] = text },
-					Mended: func(object string) { delete(troubles, object) },
+					Lost:   func(object, text string) { troubles.Store(object, text) },
+					Mended: func(object string) { troubles.Delete(object) },
 				})
 				defer p.Close()
 				reads := func() int { return store.Calls("get") }
@@ -62,15 +65,15 @@ func TestLostPagesAreLookedAtAgainAtASlowPace(t *testing.T) {
 				}
 				p.Rebuild(state)
 				synctest.Wait()
-				if len(troubles) != 1 {
-					t.Fatalf("troubles: %v", troubles)
+				if lost() != 1 {
+					t.Fatalf("%d troubles", lost())
 				}
 				for range 3 {
 					if n := look(4 * time.Minute); n != 0 {
 						t.Errorf("%d reads after 4 minutes", n)
 					}
-					if n := look(time.Minute); n == 0 || n > 4 || len(troubles) != 1 {
-						t.Errorf("%d reads after 5 minutes, troubles: %v", n, troubles)
+					if n := look(time.Minute); n == 0 || n > 4 || lost() != 1 {
+						t.Errorf("%d reads after 5 minutes, %d troubles", n, lost())
 					}
 				}
 				bucket.denied.Store(false)
@@ -78,8 +81,8 @@ func TestLostPagesAreLookedAtAgainAtASlowPace(t *testing.T) {
 					store.PutNow(pages[0], page)
 				}
 				look(5 * time.Minute)
-				if got, _ := store.GetNow(pages[0]); len(troubles) != 0 || got == nil {
-					t.Errorf("after it was mended: %v, %d bytes", troubles, len(got))
+				if got, _ := store.GetNow(pages[0]); lost() != 0 || got == nil {
+					t.Errorf("after it was mended: %d troubles, %d bytes", lost(), len(got))
 				}
 				if b := p.Page(state.Pages()[segment.ID{0xaa}][0]); b != nil {
 					t.Error("a page that is in the bucket is kept in memory")
