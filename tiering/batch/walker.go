@@ -3,6 +3,8 @@ package batch
 import (
 	"errors"
 	"fmt"
+	"math"
+	"sort"
 )
 
 // Place says where batches of one partition lie back to back, and which offsets
@@ -11,13 +13,23 @@ type Place struct {
 	Position, Length int64 // bytes, counted from the start of the object or buffer that holds them
 	Base, Last       int64 // first and last offset; Base is not negative
 	Epoch            int32 // leader epoch of every batch, or AnyEpoch
+	// Epochs says from which offset on a leader epoch holds, in rising order of both. It
+	// counts only with AnyEpoch. Nil: any epochs that never go back.
+	Epochs []EpochStart
 	// Gaps allows offsets that no batch has: before the first batch, between two, and
 	// after the last. Without it a missing offset is a fault.
 	Gaps bool
 }
 
-// AnyEpoch is the Epoch of a Place whose batches may have different leader epochs.
+// AnyEpoch is the Epoch of a Place whose batches may have different leader epochs, which
+// never go back.
 const AnyEpoch int32 = -1
+
+// EpochStart is a leader epoch, and the first offset that has it.
+type EpochStart struct {
+	Epoch int32
+	Start int64
+}
 
 // Faults are the ways in which a batch does not fit its Place, as a set of bits.
 type Faults uint8
@@ -27,7 +39,7 @@ const (
 	FaultGap    Faults = 1 << iota // offsets are missing before the batch
 	FaultRepeat                    // the batch begins at an offset before the expected one
 	FaultBeyond                    // the batch ends before it begins, or after the last offset of the Place
-	FaultEpoch                     // the leader epoch is another one
+	FaultEpoch                     // the leader epoch is another one, or goes back
 	FaultCRC                       // the bytes do not have the CRC that the header names
 	FaultEnd                       // after the last batch: offsets are missing before the end of the Place
 )
@@ -40,13 +52,16 @@ type Walker struct {
 	pos, end     int64 // bytes
 	offset, last int64
 	epoch        int32
+	least        int32 // with AnyEpoch, the least epoch that the next batch may have
+	epochs       []EpochStart
 	gaps         bool
 }
 
 // NewWalker returns a Walker at the first batch of a place.
 func NewWalker(p Place) Walker {
 	return Walker{
-		pos: p.Position, end: p.Position + p.Length, offset: p.Base, last: p.Last, epoch: p.Epoch, gaps: p.Gaps,
+		pos: p.Position, end: p.Position + p.Length, offset: p.Base, last: p.Last,
+		epoch: p.Epoch, least: math.MinInt32, epochs: p.Epochs, gaps: p.Gaps,
 	}
 }
 
@@ -94,10 +109,27 @@ func (w *Walker) Faults(h *Header) (f Faults) {
 	if h.LastOffsetDelta < 0 || int64(h.LastOffsetDelta) > w.last-h.BaseOffset {
 		f |= FaultBeyond
 	}
-	if h.LeaderEpoch != w.epoch && w.epoch != AnyEpoch {
+	if !w.inEpoch(h) {
 		f |= FaultEpoch
 	}
 	return f
+}
+
+// inEpoch reports whether a batch has the leader epoch that it must have.
+func (w *Walker) inEpoch(h *Header) bool {
+	switch {
+	case w.epoch != AnyEpoch:
+		return h.LeaderEpoch == w.epoch
+	case w.epochs == nil:
+		return h.LeaderEpoch >= w.least
+	}
+	i := w.inForce(h.BaseOffset)
+	return i >= 0 && h.LeaderEpoch == w.epochs[i].Epoch
+}
+
+// inForce returns which of the epochs holds at an offset, -1 if none does.
+func (w *Walker) inForce(offset int64) int {
+	return sort.Search(len(w.epochs), func(i int) bool { return w.epochs[i].Start > offset }) - 1
 }
 
 // Next is Parse and Faults in one. Its error is a *PlaceError.
@@ -130,6 +162,7 @@ func (w *Walker) Check(b []byte) (Header, error) {
 func (w *Walker) Skip(h *Header) {
 	w.pos += int64(h.Size())
 	w.offset = max(w.offset, h.LastOffset()+1)
+	w.least = max(w.least, h.LeaderEpoch)
 }
 
 // End checks, once nothing is Left, that the batches end with the last offset.
@@ -178,7 +211,20 @@ func (e *PlaceError) Reason() string {
 	case e.Faults&FaultBeyond != 0:
 		return fmt.Sprintf("a batch has offsets %d to %d, must end at %d at the latest", h.BaseOffset, h.LastOffset(), w.last)
 	case e.Faults&FaultEpoch != 0:
-		return fmt.Sprintf("a batch has leader epoch %d, not %d", h.LeaderEpoch, w.epoch)
+		return w.wrongEpoch(h)
 	}
 	return fmt.Sprintf("the batch with offset %d fails its CRC", h.BaseOffset)
+}
+
+func (w *Walker) wrongEpoch(h *Header) string {
+	switch i := w.inForce(h.BaseOffset); {
+	case w.epoch != AnyEpoch:
+		return fmt.Sprintf("a batch has leader epoch %d, not %d", h.LeaderEpoch, w.epoch)
+	case w.epochs == nil:
+		return fmt.Sprintf("a batch has leader epoch %d, after %d", h.LeaderEpoch, w.least)
+	case i < 0:
+		return fmt.Sprintf("the batch with offset %d lies before the first leader epoch", h.BaseOffset)
+	default:
+		return fmt.Sprintf("the batch with offset %d has leader epoch %d, not %d", h.BaseOffset, h.LeaderEpoch, w.epochs[i].Epoch)
+	}
 }

@@ -177,12 +177,41 @@ func TestWalkerGoesOnAfterAFault(t *testing.T) {
 	}
 }
 
-func TestWalkerTakesAnyEpochWhereThePlaceHasNone(t *testing.T) {
-	b := slices.Concat(put32(at(10, 5), 12, 1), put32(at(15, 5), 12, 2))
-	p := placed(b, false)
-	p.Epoch = batch.AnyEpoch
-	if offsets, err := checkAll(b, p); err != nil {
-		t.Errorf("batches at %v, error %v", offsets, err)
+// TestWalkerFollowsEpochs has batches of several leader epochs, with and without a list of
+// them.
+func TestWalkerFollowsEpochs(t *testing.T) {
+	list := func(starts ...batch.EpochStart) []batch.EpochStart { return starts }
+	for name, c := range map[string]struct {
+		epochs  [2]int32 // of the batches with offsets 10 and 15
+		list    []batch.EpochStart
+		says    string
+		atFirst bool
+	}{
+		"rising":                  {epochs: [2]int32{1, 2}},
+		"equal":                   {epochs: [2]int32{2, 2}},
+		"negative":                {epochs: [2]int32{-1, -1}},
+		"going back":              {epochs: [2]int32{2, 1}, says: "leader epoch 1, after 2"},
+		"as listed":               {epochs: [2]int32{1, 2}, list: list(batch.EpochStart{Epoch: 1, Start: 3}, batch.EpochStart{Epoch: 2, Start: 15})},
+		"before the first":        {epochs: [2]int32{1, 2}, list: list(batch.EpochStart{Epoch: 1, Start: 11}), says: "before the first leader epoch", atFirst: true},
+		"listed too early":        {epochs: [2]int32{1, 1}, list: list(batch.EpochStart{Epoch: 1, Start: 3}, batch.EpochStart{Epoch: 2, Start: 15}), says: "offset 15 has leader epoch 1, not 2"},
+		"listed too late":         {epochs: [2]int32{1, 2}, list: list(batch.EpochStart{Epoch: 1, Start: 3}, batch.EpochStart{Epoch: 2, Start: 16}), says: "offset 15 has leader epoch 2, not 1"},
+		"epochs in an empty list": {epochs: [2]int32{1, 2}, list: []batch.EpochStart{}, says: "before the first leader epoch", atFirst: true},
+	} {
+		b := slices.Concat(put32(at(10, 5), 12, c.epochs[0]), put32(at(15, 5), 12, c.epochs[1]))
+		p := placed(b, true)
+		p.Epoch, p.Epochs = batch.AnyEpoch, c.list
+		want := []int64{10, 15}
+		if c.atFirst {
+			want = nil
+		} else if c.says != "" {
+			want = want[:1]
+		}
+		offsets, err := checkAll(b, p)
+		var bad *batch.PlaceError
+		fault := errors.As(err, &bad) && bad.Faults == batch.FaultEpoch
+		if fault != (c.says != "") || fault && !strings.Contains(err.Error(), c.says) || !slices.Equal(offsets, want) {
+			t.Errorf("%s: batches at %v, error %v, want %v and %q", name, offsets, err, want, c.says)
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package partlog
 
 import (
+	"reflect"
 	"testing"
 
 	"github.com/varvelog/varve/tiering/batch"
@@ -15,7 +16,7 @@ func TestExtentIsWhereTheFooterSays(t *testing.T) {
 		t.Errorf("it lies in %s, want %s", e.Object.Key(), want)
 	}
 	want := batch.Place{Position: int64(p.Position), Length: int64(p.Length), Base: 15, Last: 19, Epoch: 102}
-	if got := e.Place(); got != want {
+	if got := e.Place(); !reflect.DeepEqual(got, want) {
 		t.Errorf("its batches are walked in %+v, want %+v", got, want)
 	}
 	if !e.Fits(&p) {
