@@ -87,6 +87,7 @@ func structures(t *testing.T) map[string]bytemap.Structure {
 // elsewhere are the structures of the page that the tests of other packages check.
 var elsewhere = map[string]string{
 	"Record batch":  "tiering/batch",
+	"Hold":          "hold_test.go",
 	"Feature level": "metadata", "Node registered": "metadata", "Journal created": "metadata", "Topic named": "metadata",
 	"Producer ids": "metadata", "Metadata state": "metadata", "Node": "metadata",
 	"Open": "tiering/partlog", "Seal": "tiering/partlog", "Expire producers": "tiering/partlog", "Delete records": "tiering/partlog",
