@@ -58,8 +58,9 @@ type ports struct {
 // command waits for its entries (commands). Replay comes before all of them.
 type core struct {
 	*ports
-	onApplied func(*journal.Object) // for every object
-	attached  func() []byte         // for checkpoints; may be nil
+	onApplied  func(*journal.Object) // for every object
+	attached   func() []byte         // for checkpoints; may be nil
+	carryAfter time.Duration         // how long carriages wait for an object that is written anyway
 
 	epoch     uint32 // 0 while not leading
 	accepting bool   // requests: the journal is led, and older logs are dealt with
@@ -86,7 +87,7 @@ func newCore(opt Options, log writeAhead, p proposer) *core {
 			state: opt.State, wal: log, journal: p, recent: opt.Recent, pool: opt.Pool, now: opt.Now,
 			newID: opt.Journal.NewID, incarnation: opt.Journal.Incarnation,
 		},
-		onApplied: opt.Committed, attached: opt.Attached,
+		onApplied: opt.Committed, attached: opt.Attached, carryAfter: opt.CarryAfter,
 		ends:    newAppendEnds(opt.State),
 		expirer: expirer{after: opt.ProducerExpiry}, producerPaging: partlog.DefaultProducerPaging,
 	}
@@ -160,7 +161,7 @@ func (c *core) placementsMoved() { c.reconciler.moved = true }
 func (c *core) flush(all bool) error {
 	for c.leading() {
 		ready, err := c.flusher.ready(all)
-		if err != nil || !ready {
+		if err != nil || !ready && !c.mustCarry() {
 			return err
 		}
 		if x := c.expirer.due(c.now()); x != nil {
@@ -178,7 +179,7 @@ func (c *core) wakeAt() time.Time {
 	if !c.leading() || !c.journal.Room() {
 		return time.Time{}
 	}
-	return c.flusher.due()
+	return earlier(c.flusher.due(), c.carryDue())
 }
 
 // close accepts no more requests.

@@ -47,6 +47,7 @@ type Options struct {
 	PUTsPerSecond  float64       // of small flushes, for clients that wait; 0: as many as the store takes
 	MaxUnflushed   int           // bytes of memory above which batches are left to the write-ahead log; default 64 MiB
 	ProducerExpiry time.Duration // default 24 h
+	CarryAfter     time.Duration // how long Carry waits for an object that is written anyway; default 10 min
 	Now            func() time.Time
 	Log            *slog.Logger
 
@@ -80,6 +81,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.ProducerExpiry == 0 {
 		o.ProducerExpiry = 24 * time.Hour
+	}
+	if o.CarryAfter == 0 {
+		o.CarryAfter = carryAfter
 	}
 	if o.FullPatience == 0 {
 		o.FullPatience = 5 * time.Second

@@ -146,6 +146,7 @@ func (n *node) leadData(ctx context.Context, id uint32, closers *stack) error {
 	}()
 	n.journals.add(id, &dataJournal{state: state, prover: leader, leader: leader, recent: recent, snapshots: snapshots})
 	n.metrics.leader(id, state, leader)
+	n.startUpkeep(id, closers)
 	return nil
 }
 

@@ -1,0 +1,165 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/varvelog/varve/tiering/batch/batchtest"
+	"github.com/varvelog/varve/tiering/journal"
+	"github.com/varvelog/varve/tiering/partlog"
+	"github.com/varvelog/varve/tiering/segment"
+)
+
+// carry begins a carriage of n entries and returns where its outcome will be.
+func (b *bench) carry(n int) chan error {
+	done, entries := make(chan error, 1), make([]segment.Entry, n)
+	for i := range entries {
+		entries[i] = partlog.ExpireProducers{BeforeMs: int64(i + 1)}.Encode()
+	}
+	b.c.carry(entries, done)
+	return done
+}
+
+func outcome(t *testing.T, done chan error) error {
+	t.Helper()
+	select {
+	case err := <-done:
+		return err
+	default:
+		t.Fatal("not answered")
+		return nil
+	}
+}
+
+// step has core do everything that is due, as a driver does.
+func (b *bench) step() {
+	b.t.Helper()
+	if err := b.c.progress(); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+func TestCarriedEntriesRideOnAnObjectThatIsWrittenAnyway(t *testing.T) {
+	b := newBench(t)
+	b.append(AcksAll, batchtest.Spec{})
+	b.flush()
+	done := b.carry(3)
+	other := b.carry(1)
+	if b.commit(); len(done) > 0 {
+		t.Fatal("answered by an object that does not have the entries")
+	}
+	b.append(AcksAll, batchtest.Spec{})
+	b.open(partlog.Key{Topic: segment.ID{77}})
+	b.flush()
+	if len(b.sent) != 1 || len(b.sent[0].Entries) != 5 || len(done) > 0 {
+		t.Fatalf("%d objects, answered %d times before the commit", len(b.sent), len(done))
+	}
+	o := b.commit()
+	for i, e := range o.Entries[:3] {
+		if x, err := partlog.DecodeExpireProducers(e.Payload); err != nil || x.BeforeMs != int64(i+1) {
+			t.Errorf("entry %d is %+v (%v), want the order of the call", i, x, err)
+		}
+	}
+	if err := errors.Join(outcome(t, done), outcome(t, other)); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestCarriedEntriesGetAnObjectOfTheirOwnAfterLongIdleness(t *testing.T) {
+	b := newBench(t)
+	b.c.carryAfter = 10 * time.Minute
+	b.wait(time.Hour)
+	first := b.carry(1)
+	b.wait(4 * time.Minute)
+	second := b.carry(1)
+	b.step()
+	if at := b.c.wakeAt().Sub(b.clock); at != 6*time.Minute || len(b.sent) > 0 {
+		t.Fatalf("%d objects, the next one in %v, want it 10 min after the call", len(b.sent), at)
+	}
+	b.room = 0
+	b.wait(6 * time.Minute)
+	if b.step(); len(b.sent) > 0 {
+		t.Fatal("written without room in the journal")
+	}
+	b.room = 4
+	b.step()
+	b.step()
+	if len(b.sent) != 1 || len(b.sent[0].Entries) < 2 {
+		t.Fatalf("%d objects, want one with all entries", len(b.sent))
+	}
+	b.commit()
+	if err := errors.Join(outcome(t, first), outcome(t, second)); err != nil || !b.c.wakeAt().IsZero() {
+		t.Errorf("%v, woken again at %v", err, b.c.wakeAt())
+	}
+}
+
+// TestClosingDoesNotWaitForCarriedEntries: the next leader plans again.
+func TestClosingDoesNotWaitForCarriedEntries(t *testing.T) {
+	b := newBench(t)
+	b.c.carryAfter = time.Minute
+	done := b.carry(1)
+	b.wait(time.Hour)
+	b.c.close()
+	if b.step(); len(b.sent) > 0 || !b.c.finished() {
+		t.Fatalf("%d objects, finished %v", len(b.sent), b.c.finished())
+	}
+	if late := outcome(t, b.carry(1)); !errors.Is(late, ErrClosed) {
+		t.Errorf("after the close: %v", late)
+	}
+	b.c.fail(nil)
+	if err := outcome(t, done); !errors.Is(err, ErrNotLeader) {
+		t.Errorf("answered %v, want %v", err, ErrNotLeader)
+	}
+}
+
+func TestEndOfTheLeadershipAnswersCarriedEntries(t *testing.T) {
+	b := newBench(t)
+	sent := b.carry(1)
+	b.append(AcksAll, batchtest.Spec{})
+	b.flush()
+	waiting := b.carry(1)
+	b.c.fail(nil)
+	for _, done := range []chan error{sent, waiting, b.carry(1)} {
+		if err := outcome(t, done); !errors.Is(err, ErrNotLeader) {
+			t.Errorf("answered %v, want %v", err, ErrNotLeader)
+		}
+	}
+}
+
+func TestCarriedEntriesAreBounded(t *testing.T) {
+	b := newBench(t)
+	done := make(chan error, 1)
+	b.c.carry([]segment.Entry{{Kind: partlog.EntryExpireProducers, Payload: make([]byte, maxCarried+1)}}, done)
+	if err := outcome(t, done); !errors.Is(err, errCarryTooLarge) {
+		t.Errorf("too many bytes: %v", err)
+	}
+	if err := outcome(t, b.carry(segment.MaxEntries)); !errors.Is(err, errCarryTooLarge) {
+		t.Errorf("too many entries: %v", err)
+	}
+}
+
+func TestALeaderCarriesEntries(t *testing.T) {
+	f := newFolder(t)
+	f.change = func(o *Options) { o.CarryAfter = time.Millisecond }
+	l := f.start()
+	openTestKey(t, l)
+	entries := []segment.Entry{partlog.DeleteRecords{Key: testKey, Before: 1}.Encode()}
+	appendOne(t, l, AcksAll, batchtest.Spec{})
+	if err := l.Carry(t.Context(), entries); err != nil {
+		t.Fatal(err)
+	}
+	if v, _ := l.opt.State.Lookup(testKey); v.Start != 1 {
+		t.Errorf("answered before it was applied: %+v", v)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := l.Carry(ended, entries); !errors.Is(err, context.Canceled) {
+		t.Errorf("without time: %v", err)
+	}
+	closeLeader(t, l)
+	if err := l.Carry(t.Context(), entries); !errors.Is(err, journal.ErrEnded) {
+		t.Errorf("after the end: %v", err)
+	}
+}
