@@ -17,7 +17,7 @@ import (
 
 const (
 	// maxBody limits the bytes kept of a request or an answer.
-	maxBody = 64 << 20
+	maxBody = 256 << 20
 	// forwardTimeout limits the wait for the store, beyond any client's limit.
 	forwardTimeout = 3 * time.Minute
 )

@@ -174,9 +174,13 @@ func (s *Store) Create(p *Process, key string, body objstore.Body, limit time.Du
 	if err := body.CheckSum(); err != nil {
 		s.w.Fail("create %s: %w", key, err)
 	}
-	data, sum := body.Bytes, crc32.ChecksumIEEE(body.Bytes)
+	data, err := body.Whole()
+	if err != nil {
+		s.w.Fail("create %s: %w", key, err)
+	}
+	sum := crc32.ChecksumIEEE(data)
 	unchanged := func() {
-		if crc32.ChecksumIEEE(data) != sum {
+		if crc32.ChecksumIEEE(data) != sum || body.Source != nil && !p.Dead() && body.CheckSum() != nil {
 			s.w.Fail("the bytes of %s changed while they were under way", key)
 		}
 	}

@@ -41,9 +41,8 @@ type instrumented struct {
 
 func (s *instrumented) Create(ctx context.Context, key string, body Body) error {
 	start := time.Now()
-	size := int64(len(body.Bytes))
 	err := s.store.Create(ctx, key, body)
-	s.observe(OpCreate, size, time.Since(start), err)
+	s.observe(OpCreate, body.Size(), time.Since(start), err)
 	return err
 }
 

@@ -53,7 +53,11 @@ func CheckCreate(key string, body Body) error {
 	if err := CheckKey(key); err != nil {
 		return err
 	}
-	if size := len(body.Bytes); size > MaxSize {
+	size := body.Size()
+	switch {
+	case body.Source != nil && (!body.CRCKnown || body.Bytes != nil || size < 0):
+		return fmt.Errorf("object %q: a source needs its length and CRC, and stands in place of bytes", key)
+	case size > MaxSize:
 		return fmt.Errorf("object %q of %d bytes: the largest is %d", key, size, MaxSize)
 	}
 	if checkSums {

@@ -2,6 +2,7 @@ package file
 
 import (
 	"errors"
+	"io"
 	"os"
 	"unsafe"
 
@@ -28,7 +29,11 @@ func (f osFile) Write(data []byte) (int, error) {
 	}
 	// In one piece, and without blocks that are added later. A full disk shows here; any
 	// other refusal only costs speed.
-	if err := unix.Fallocate(int(f.Fd()), 0, 0, int64(len(data))); errors.Is(err, unix.ENOSPC) {
+	at, err := f.Seek(0, io.SeekCurrent)
+	if err != nil {
+		return 0, err
+	}
+	if err := unix.Fallocate(int(f.Fd()), 0, at, int64(len(data))); errors.Is(err, unix.ENOSPC) {
 		return 0, &os.PathError{Op: "fallocate", Path: f.Name(), Err: err}
 	}
 	n := 0

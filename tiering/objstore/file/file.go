@@ -90,13 +90,13 @@ func (s *Store) Create(ctx context.Context, key string, body objstore.Body) erro
 	if err := objstore.CheckCreate(key, body); err != nil {
 		return err
 	}
-	if err := s.create(ctx, key, path, body.Bytes); err != nil {
+	if err := s.create(ctx, key, path, body); err != nil {
 		return s.explain("create", key, err)
 	}
 	return nil
 }
 
-func (s *Store) create(ctx context.Context, key, path string, data []byte) error {
+func (s *Store) create(ctx context.Context, key, path string, body objstore.Body) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -108,7 +108,7 @@ func (s *Store) create(ctx context.Context, key, path string, data []byte) error
 	if _, err := os.Lstat(path); err == nil {
 		return s.lost(path)
 	}
-	temp, err := s.temps.write(data)
+	temp, err := s.temps.write(ctx, body)
 	if err != nil {
 		return err
 	}

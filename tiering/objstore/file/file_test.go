@@ -20,6 +20,8 @@ func TestStoreKeepsTheContract(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) objstore.Store { return open(t, t.TempDir()) })
 }
 
+func TestALargeObjectIsStreamed(t *testing.T) { storetest.BoundedMemory(t, open(t, t.TempDir())) }
+
 func open(t testing.TB, root string) *file.Store {
 	t.Helper()
 	s, err := file.Open(root)

@@ -1,13 +1,17 @@
 package file
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/varvelog/varve/tiering/objstore"
 )
 
 const (
@@ -18,6 +22,9 @@ const (
 	// tempAge is how old a temporary file must be to be removed at Open. The
 	// creator of a younger one may be alive, in another process.
 	tempAge = time.Hour
+
+	// pieceSize is how much of a source is in memory.
+	pieceSize = 1 << 20
 )
 
 // temps are the files that wait for their name.
@@ -28,7 +35,7 @@ type temps struct {
 }
 
 // write returns the name of a new temporary file with durable data.
-func (t temps) write(data []byte) (string, error) {
+func (t temps) write(ctx context.Context, body objstore.Body) (string, error) {
 	if err := t.folders.ensure(t.folder); err != nil {
 		return "", err
 	}
@@ -38,7 +45,7 @@ func (t temps) write(data []byte) (string, error) {
 		t.folders.forget() // perhaps the folder is gone
 		return "", err
 	}
-	if err := fill(f, data); err != nil {
+	if err := fill(ctx, f, body); err != nil {
 		t.remove(name)
 		return "", err
 	}
@@ -46,8 +53,8 @@ func (t temps) write(data []byte) (string, error) {
 }
 
 // fill writes, syncs and closes a new file.
-func fill(f diskFile, data []byte) error {
-	if _, err := f.Write(data); err != nil {
+func fill(ctx context.Context, f diskFile, body objstore.Body) error {
+	if err := write(ctx, f, body); err != nil {
 		f.Close()
 		return err
 	}
@@ -56,6 +63,32 @@ func fill(f diskFile, data []byte) error {
 		return fmt.Errorf("sync data: %w", err)
 	}
 	return f.Close()
+}
+
+// write writes the bytes of a body: those in memory at once, and those of a source piece
+// by piece. A source may be shorter or other than its owner believes: no store after this
+// one would notice.
+func write(ctx context.Context, f diskFile, body objstore.Body) error {
+	if body.Source == nil {
+		_, err := f.Write(body.Bytes)
+		return err
+	}
+	piece, from := make([]byte, pieceSize), body.Checked()
+	for {
+		n, err := io.ReadFull(from, piece)
+		if ended := err == io.EOF || err == io.ErrUnexpectedEOF; err != nil && !ended {
+			return err
+		}
+		if _, err := f.Write(piece[:n]); err != nil {
+			return err
+		}
+		if n < len(piece) {
+			return nil
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
 }
 
 // remove is best effort: a later Open removes a file that it leaves.

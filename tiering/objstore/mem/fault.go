@@ -130,5 +130,9 @@ func (s *Store) Release(i int) error {
 		return nil
 	}
 	defer s.giveBack(l.lent)
-	return s.CreateNow(l.call.Key, l.body.Bytes)
+	data, err := l.body.Whole()
+	if err != nil {
+		return err
+	}
+	return s.CreateNow(l.call.Key, data)
 }

@@ -15,6 +15,7 @@ import (
 	"context"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"slices"
 	"strings"
 	"sync"
@@ -52,13 +53,20 @@ type lent struct {
 }
 
 func (l lent) check() error {
-	if crc32.Checksum(l.body.Bytes, castagnoli) != l.sum {
-		return fmt.Errorf("object %q: its %d bytes were changed before they were released", l.key, len(l.body.Bytes))
+	if sumOf(l.body) != l.sum {
+		return fmt.Errorf("object %q: its %d bytes were changed before they were released", l.key, l.body.Size())
 	}
 	return nil
 }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// sumOf returns the CRC-32C of the bytes of a body, or of those before an error.
+func sumOf(body objstore.Body) uint32 {
+	sum := crc32.New(castagnoli)
+	_, _ = io.Copy(sum, body.Reader())
+	return sum.Sum32()
+}
 
 // New returns an empty store. now gives the modification times; nil stands for
 // the zero time. fault is asked about every call before it has any effect; nil
@@ -97,12 +105,15 @@ func (s *Store) Create(ctx context.Context, key string, body objstore.Body) erro
 	if err := body.CheckSum(); err != nil {
 		return fmt.Errorf("create object %q: %w", key, err)
 	}
-	var err error
+	data, err := body.Whole()
+	if err != nil {
+		return fmt.Errorf("create object %q: %w", key, err)
+	}
 	switch action.Effect {
 	case Apply:
-		err = s.CreateNow(key, body.Bytes)
+		err = s.CreateNow(key, data)
 	case Overwrite:
-		s.PutNow(key, body.Bytes)
+		s.PutNow(key, data)
 	case Later:
 		held = true
 		s.holdBack(late{call: call, body: body, lent: number})
@@ -317,7 +328,7 @@ func (s *Store) CheckUnmodified() error {
 
 // lend remembers the body that a caller passed to Create, and returns its number.
 func (s *Store) lend(key string, body objstore.Body) int {
-	l := lent{key: key, body: body, sum: crc32.Checksum(body.Bytes, castagnoli)}
+	l := lent{key: key, body: body, sum: sumOf(body)}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.mu.lending++

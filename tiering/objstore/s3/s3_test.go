@@ -30,6 +30,8 @@ func TestStoreKeepsTheContractOnMinIO(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) objstore.Store { return openMinIO(t) })
 }
 
+func TestALargeObjectIsStreamedToMinIO(t *testing.T) { storetest.BoundedMemory(t, openMinIO(t)) }
+
 func TestProbePassesOnMinIO(t *testing.T) {
 	s := openMinIO(t)
 	if err := objstore.Probe(t.Context(), s, "probe", objstore.Thorough, nil); err != nil {

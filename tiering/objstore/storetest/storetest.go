@@ -33,6 +33,8 @@ func Run(t *testing.T, open func(t *testing.T) objstore.Store) {
 		{"Create releases its bytes once and not too early", createReleasesOnce},
 		{"racing creators use their memory again", racingCreatorsUseMemoryAgain},
 		{"Create takes a known checksum", knownChecksum},
+		{"Create streams a source", createStreams},
+		{"a broken source is refused", brokenSources},
 		{"GetTail returns the end and the size", getTail},
 		{"a missing key is ErrNotFound", missingKey},
 		{"a second Create is ErrExists and leaves the first bytes", createTwice},

@@ -1,10 +1,11 @@
 package s3http
 
 import (
-	"bytes"
 	"errors"
 	"io"
 	"sync"
+
+	"github.com/varvelog/varve/tiering/objstore"
 )
 
 var errCutOff = errors.New("the PUT is over")
@@ -15,16 +16,17 @@ var errCutOff = errors.New("the PUT is over")
 // transport, or an SDK in front of it, closes the body. All bytes that anything sends
 // are copies made by Read.
 type payload struct {
-	mu struct {
+	size int64
+	mu   struct {
 		sync.Mutex
-		reader *bytes.Reader
+		reader io.ReadSeeker
 		end    error // of each Read after cutOff
 	}
 }
 
-func newPayload(data []byte) *payload {
-	p := &payload{}
-	p.mu.reader = bytes.NewReader(data)
+func newPayload(body objstore.Body) *payload {
+	p := &payload{size: body.Size()}
+	p.mu.reader = body.Reader()
 	return p
 }
 
@@ -54,7 +56,7 @@ func (p *payload) cutOff() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.mu.end = errCutOff
-	if p.mu.reader.Len() == 0 {
+	if at, err := p.mu.reader.Seek(0, io.SeekCurrent); err == nil && at >= p.size {
 		p.mu.end = io.EOF
 	}
 	p.mu.reader = nil

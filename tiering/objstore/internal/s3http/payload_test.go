@@ -43,15 +43,21 @@ func (c *lateReader) Answer(error) Answer { return Answer{} }
 
 func TestATransportThatReadsTooLateGetsNoReleasedBytes(t *testing.T) {
 	data := []byte("bytes that their owner overwrites")
-	for _, early := range []int{0, 5, len(data)} {
+	for _, early := range []int{0, 5, len(data), -1, -6, -len(data)} { // less than 0: of a source
+		streamed := early < 0
+		early = max(early, -early)
 		c := &lateReader{early: early, gate: make(chan struct{}), read: make(chan []byte, 1), end: make(chan error, 1)}
 		s, err := Open(Config{Bucket: "b"}, func(http.RoundTripper, http.RoundTripper) (Client, string, error) { return c, "", nil })
 		if err != nil {
 			t.Fatal(err)
 		}
-		body := objstore.Plain(bytes.Clone(data))
+		memory := bytes.Clone(data)
+		body := objstore.Plain(memory)
+		if streamed {
+			body = objstore.Body{Source: bytes.NewReader(memory), Length: int64(len(memory)), CRC: body.Sum(), CRCKnown: true}
+		}
 		var releases atomic.Int32
-		body.Release = func() { releases.Add(1); clear(body.Bytes) }
+		body.Release = func() { releases.Add(1); clear(memory) }
 		if err := s.Create(t.Context(), "k", body); err != nil {
 			t.Error(err)
 		}

@@ -1,9 +1,15 @@
 package s3http
 
 import (
+	"context"
 	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/varvelog/varve/tiering/objstore"
 )
@@ -77,3 +83,56 @@ func TestAFullStoreIsNotTakenForOneThatIsAway(t *testing.T) {
 		t.Errorf("busy: %v", err)
 	}
 }
+
+// A store that answers no upload for half a minute is not away, and an upload takes no
+// connection of a commit.
+func TestUploadsHaveConnectionsAndTimeOfTheirOwn(t *testing.T) {
+	var commits http.RoundTripper
+	s, err := Open(Config{Bucket: "b"}, func(c, _ http.RoundTripper) (Client, string, error) { commits = c; return nil, "", nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	routes := commits.(commitTransport).Next.(byPurpose)
+	var got []string
+	route := func(name string) http.RoundTripper {
+		return roundTripper(func(r *http.Request) (*http.Response, error) {
+			deadline, ok := r.Context().Deadline()
+			got = append(got, fmt.Sprintf("%s %v", name, ok && time.Until(deadline) > time.Minute))
+			return nil, errors.New("away")
+		})
+	}
+	if timeout := routes.uploads.(*http.Transport).ResponseHeaderTimeout; timeout <= routes.commits.(*http.Transport).ResponseHeaderTimeout {
+		t.Errorf("an upload waits for %v", timeout)
+	}
+	s.client = &sender{via: byPurpose{route("commit"), route("upload")}}
+	source := objstore.Body{Source: strings.NewReader(""), Length: 64 << 20, CRCKnown: true}
+	for _, body := range []objstore.Body{objstore.Plain([]byte("x")), source} {
+		if err := s.Create(t.Context(), "k", body); err == nil {
+			t.Error("no error")
+		}
+	}
+	if want := []string{"commit false", "upload true"}; !slices.Equal(got, want) {
+		t.Errorf("sent by %q, want %q", got, want)
+	}
+}
+
+// sender is a client that sends each Put by a transport.
+type sender struct {
+	Client
+	via http.RoundTripper
+}
+
+func (c *sender) Put(ctx context.Context, _ string, body io.ReadSeeker, _ int64, _ string) (string, string, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPut, "http://store/k", body)
+	if err != nil {
+		return "", "", err
+	}
+	_, err = c.via.RoundTrip(req)
+	return "", "", err
+}
+
+func (c *sender) Answer(error) Answer { return Answer{} }
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }

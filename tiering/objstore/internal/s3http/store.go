@@ -43,14 +43,15 @@ func Open(cfg Config, connect Connect) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	commits, reads := newTransport(connections), newTransport(connections)
-	s := &Store{bucket: cfg.Bucket, prefix: prefix, idle: []*http.Transport{commits, reads}}
+	commits, reads := newTransport(connections, headerTimeout), newTransport(connections, headerTimeout)
+	uploads := newTransport(uploads, uploadHeaderTimeout)
+	s := &Store{bucket: cfg.Bucket, prefix: prefix, idle: []*http.Transport{commits, uploads, reads}}
 	if cfg.Roots != nil {
 		for _, transport := range s.idle {
 			transport.TLSClientConfig = &tls.Config{RootCAs: cfg.Roots}
 		}
 	}
-	s.client, s.url, err = connect(commitTransport{Next: commits}, reads)
+	s.client, s.url, err = connect(commitTransport{Next: byPurpose{commits, uploads}}, reads)
 	if err != nil {
 		return nil, err
 	}
@@ -75,9 +76,14 @@ func (s *Store) put(ctx context.Context, key string, body objstore.Body) error {
 		return err
 	}
 	sum := Checksum(body.Sum())
-	payload := newPayload(body.Bytes)
+	if body.Source != nil {
+		limited, cancel := context.WithTimeout(ctx, uploadLimit(body.Size()))
+		defer cancel()
+		ctx = context.WithValue(limited, isUpload{}, true)
+	}
+	payload := newPayload(body)
 	defer payload.cutOff()
-	etag, confirmed, err := s.client.Put(ctx, s.prefix+key, payload, int64(len(body.Bytes)), sum)
+	etag, confirmed, err := s.client.Put(ctx, s.prefix+key, payload, body.Size(), sum)
 	if err != nil {
 		return err
 	}

@@ -26,6 +26,11 @@ const (
 	// and send it again than to wait. MinIO holds a key's lock for up to 30 s when
 	// another writer stalls, and the caller must live with that as well.
 	headerTimeout = 10 * time.Second
+	// An upload waits longer: the store syncs more bytes, and a proxy that gathers a body
+	// before it passes it on has all of it to send.
+	uploadHeaderTimeout = 2 * time.Minute
+	// uploads is how many uploads have a connection of their own.
+	uploads = 4
 
 	idleTimeout = time.Minute
 	dialTimeout = 5 * time.Second
@@ -35,7 +40,7 @@ const (
 // newTransport returns an HTTP/1.1 transport: HTTP/2 would put all requests on
 // one connection. As many connections are kept as may be open, because a new
 // one costs a TLS handshake.
-func newTransport(connections int) *http.Transport {
+func newTransport(connections int, headerTimeout time.Duration) *http.Transport {
 	var http1 http.Protocols
 	http1.SetHTTP1(true)
 	return &http.Transport{
@@ -52,6 +57,27 @@ func newTransport(connections int) *http.Transport {
 		ReadBufferSize:        bufferSize,
 		WriteBufferSize:       bufferSize,
 	}
+}
+
+// uploadLimit is how long an upload may take. It fits a store that takes 1 MiB a second,
+// and then has some time to make the bytes durable.
+func uploadLimit(size int64) time.Duration {
+	return 30*time.Second + time.Duration(size>>20)*time.Second
+}
+
+// isUpload is the key of a context's value: the request sends a source.
+type isUpload struct{}
+
+// byPurpose sends uploads by connections of their own, so that a slow large body keeps no
+// commit waiting.
+type byPurpose struct{ commits, uploads http.RoundTripper }
+
+// RoundTrip implements http.RoundTripper.
+func (t byPurpose) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.Context().Value(isUpload{}) != nil {
+		return t.uploads.RoundTrip(req)
+	}
+	return t.commits.RoundTrip(req)
 }
 
 // commitTransport makes errors of the answers with a 2xx status that cannot confirm a

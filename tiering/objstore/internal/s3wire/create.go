@@ -13,10 +13,31 @@ import (
 )
 
 func createSendsOnePut(t *testing.T, open Opener) {
+	sendsOnePut(t, open, objstore.Plain)
+}
+
+// aSourceIsSentAsBytesAre has no chunks, no trailer, no parts and no second request.
+func aSourceIsSentAsBytesAre(t *testing.T, open Opener) {
+	sendsOnePut(t, open, func(data []byte) objstore.Body {
+		return sourceOf(data, int64(len(data)))
+	})
+	s := NewStub(t, nil)
+	CheckIs(t, open(t, s.Host(), "").Create(t.Context(), "a", sourceOf([]byte("cut"), 20<<20)), nil)
+	if n := len(s.Sent("")); n > 1 {
+		t.Errorf("a source that ends early: sent %d requests, want at most 1", n)
+	}
+}
+
+// sourceOf is a file with data, of which its owner believes that it has length bytes.
+func sourceOf(data []byte, length int64) objstore.Body {
+	return objstore.Body{Source: bytes.NewReader(data), Length: length, CRC: objstore.Plain(data).Sum(), CRCKnown: true}
+}
+
+func sendsOnePut(t *testing.T, open Opener, lend func(data []byte) objstore.Body) {
 	for _, size := range []int{0, 1, 64 << 10, 20 << 20} { // the last is beyond the SDK's multipart threshold
 		s := NewStub(t, nil)
 		data := bytes.Repeat([]byte("varve"), size/5+1)[:size]
-		if err := open(t, s.Host(), "some/prefix").Create(t.Context(), "journals/1/2", objstore.Plain(data)); err != nil {
+		if err := open(t, s.Host(), "some/prefix").Create(t.Context(), "journals/1/2", lend(data)); err != nil {
 			t.Fatalf("%d bytes: %v", size, err)
 		}
 		if len(s.Sent("")) != 1 {

@@ -28,6 +28,7 @@ func Run(t *testing.T, open Opener) {
 		test func(t *testing.T, open Opener)
 	}{
 		{"Create sends one conditional unsigned checksummed PUT", createSendsOnePut},
+		{"a source is sent as bytes are", aSourceIsSentAsBytesAre},
 		{"Create is sent once and only a plain answer is success", createIsSentOnce},
 		{"Create on a connection that the store has closed is not repeated", createOnAClosedConnection},
 		{"Create returns when its context ends", createReturnsWhenItsContextEnds},
