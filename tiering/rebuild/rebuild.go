@@ -143,8 +143,8 @@ func (p *Pages) missing(ctx context.Context, s *partlog.State) (bool, error) {
 		return false, nil
 	}
 	err := p.opt.Store.List(ctx, segment.IndexPrefix(s.Journal()), "", func(i objstore.Info) error {
-		if id, ok := segment.ParseIndexKey(s.Journal(), i.Key); ok {
-			delete(named, id)
+		if name, ok := segment.ParseIndexKey(s.Journal(), i.Key); ok && !name.Copy {
+			delete(named, name.Object)
 		}
 		return nil
 	})

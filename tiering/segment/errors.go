@@ -47,7 +47,7 @@ func unsupported(object, field string, got uint16) error {
 
 // wrongKind is the error for a kind that does not belong where it was read.
 func wrongKind(object string, offset int, got Kind) error {
-	if got > KindIndex && got != KindHold {
+	if got > lastKind {
 		return unsupported(object, "kind", uint16(got))
 	}
 	return corrupt(object, offset, "kind %d does not belong here", got)

@@ -260,7 +260,7 @@ func TestUnknownVersionsAndKindsAreNotDamage(t *testing.T) {
 	version[5], version[len(version)-TrailerSize+posTrailerVersion+1] = 2, 2
 	kind := bytes.Clone(whole)
 	start := binary.BigEndian.Uint64(kind[len(kind)-TrailerSize:])
-	kind[6], kind[start+6] = 8, 8
+	kind[6], kind[start+6] = 200, 200
 	for name, b := range map[string][]byte{"version": version, "kind": reseal(kind)} {
 		if _, err := Decode(b); !errors.Is(err, ErrUnsupported) || errors.Is(err, ErrCorrupt) {
 			t.Errorf("%s: Decode gives %v, want ErrUnsupported", name, err)

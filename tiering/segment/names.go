@@ -14,25 +14,6 @@ const ClusterKey = "cluster"
 // are left by a test that was cut short.
 const ProbePrefix = "probe"
 
-// Name names an object that holds records of partitions. Names are small and can be
-// compared with ==. Readers make a key of one only to ask the store or the cache.
-type Name struct {
-	Kind    Kind // KindData
-	Journal uint32
-	Seq     uint64
-}
-
-// DataObject is the name of the data object that a journal has at a seq.
-func DataObject(journal uint32, seq uint64) Name {
-	return Name{Kind: KindData, Journal: journal, Seq: seq}
-}
-
-// Key returns the key of the object.
-func (n Name) Key() string { return JournalKey(n.Journal, n.Seq) }
-
-// Order is lower for an object that was written earlier in the same journal.
-func (n Name) Order() uint64 { return n.Seq }
-
 // JournalKey returns the key of the journal object at a seq. Seqs have 20
 // digits, so that keys sort as seqs do.
 func JournalKey(journal uint32, seq uint64) string {
@@ -118,23 +99,55 @@ func ParseCheckpointKey(journal uint32, key string) (at Ref, ok bool) {
 	return at, CheckpointKey(journal, at) == key
 }
 
-// IndexKey returns the key of an index page of a journal.
-func IndexKey(journal uint32, object ID) string {
-	return fmt.Sprintf("%s%s", IndexPrefix(journal), object)
+// IndexName names an index object of a journal, or its copy.
+type IndexName struct {
+	Journal uint32
+	Seq     uint64 // of the checkpoint that it was written for; 0 in the old form of keys
+	Object  ID
+	Copy    bool // the second one of the same bytes; the old form has none
 }
 
-// IndexPrefix is the common prefix of the keys of a journal's index pages.
+// Key returns the key of the index object. Those of the old form have no seq.
+func (n IndexName) Key() string {
+	switch {
+	case n.Seq == 0:
+		return IndexPrefix(n.Journal) + n.Object.String()
+	case n.Copy:
+		return fmt.Sprintf("%s%020d-%s%s", IndexPrefix(n.Journal), n.Seq, n.Object, copySuffix)
+	}
+	return fmt.Sprintf("%s%020d-%s", IndexPrefix(n.Journal), n.Seq, n.Object)
+}
+
+// copySuffix ends the key of the copy of an index object.
+const copySuffix = ".copy"
+
+// IndexKey returns the key of an index object of a journal in the old form.
+func IndexKey(journal uint32, object ID) string {
+	return IndexName{Journal: journal, Object: object}.Key()
+}
+
+// IndexPrefix is the common prefix of the keys of a journal's index objects.
 func IndexPrefix(journal uint32) string {
 	return fmt.Sprintf("journals/%d/index/", journal)
 }
 
-// ParseIndexKey is the inverse of IndexKey; false if key is not an index page
-// of the journal.
-func ParseIndexKey(journal uint32, key string) (object ID, ok bool) {
+// ParseIndexKey is the inverse of IndexName.Key, for both forms; false if key is not an
+// index object of the journal.
+func ParseIndexKey(journal uint32, key string) (IndexName, bool) {
 	name, ok := strings.CutPrefix(key, IndexPrefix(journal))
 	if !ok {
-		return ID{}, false
+		return IndexName{}, false
 	}
-	object, err := ParseID(name)
-	return object, err == nil && IndexKey(journal, object) == key
+	n := IndexName{Journal: journal}
+	name, n.Copy = strings.CutSuffix(name, copySuffix)
+	if digits, id, ok := strings.Cut(name, "-"); ok {
+		seq, err := strconv.ParseUint(digits, 10, 64)
+		if err != nil {
+			return IndexName{}, false
+		}
+		n.Seq, name = seq, id
+	}
+	var err error
+	n.Object, err = ParseID(name)
+	return n, err == nil && n.Key() == key
 }

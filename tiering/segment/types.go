@@ -19,6 +19,10 @@ const (
 	KindCluster    Kind = 5 // the root object of a bucket
 	KindCheckpoint Kind = 6 // the state that a journal's segments up to a seq result in
 	KindIndex      Kind = 7 // a page of a journal's index that a checkpoint names
+	KindMerged     Kind = 8 // a merged segment: batches sorted by partition
+	KindTopicName  Kind = 9 // the name of a topic, next to its merged segments
+
+	lastKind = KindHold
 )
 
 // ID is 128 random bits: the identity of an object, a cluster, a node's data

@@ -61,7 +61,8 @@ func (w *walk) blob(key string, b []byte) {
 			err = fmt.Errorf("%w: it is the checkpoint of seq %d", segment.ErrCorrupt, blob.Seq)
 		}
 	} else {
-		object, _ := segment.ParseIndexKey(w.journal, key)
+		name, _ := segment.ParseIndexKey(w.journal, key)
+		object := name.Object
 		severity, hint = Warning, hintUnnamed
 		switch {
 		case len(w.pages[object]) > 0:
@@ -87,8 +88,8 @@ func (w *walk) blob(key string, b []byte) {
 	}
 	if err != nil {
 		f := finding(severity, code, w.journal, key, hint, "%v", err)
-		if object, ok := segment.ParseIndexKey(w.journal, key); ok {
-			w.affectPages(f, object)
+		if name, ok := segment.ParseIndexKey(w.journal, key); ok {
+			w.affectPages(f, name.Object)
 		}
 		w.findings.add(f)
 	}
