@@ -7,43 +7,64 @@ import (
 	"github.com/varvelog/varve/tiering/batch"
 )
 
-// cut gathers whole batches from the pieces of a partition, up to limit bytes. It starts
-// with the batch that holds the first offset wanted; with atLeastOne that batch may be
-// larger than the limit. With an error it returns the batches before it.
-func cut(ctx context.Context, pieces []*piece, limit int64, atLeastOne bool) (gather, error) {
-	g := gather{limit: limit, atLeastOne: atLeastOne}
-	for _, p := range pieces {
-		more, err := g.take(ctx, p)
-		g.waited = g.waited || p.waited
-		if err != nil || !more {
-			return g, err
-		}
-	}
-	return g, nil
-}
-
-// gather collects batches, with references to their memory. Batches that follow each other
-// become one part for each block they lie in.
+// gather collects batches of a partition, with references to their memory. Batches that
+// follow each other become one part for each block they lie in.
 type gather struct {
-	limit      int64
-	atLeastOne bool
+	from       int64 // the first offset wanted
+	limit      int64 // bytes
+	atLeastOne bool  // whatever the limit
 	out        []cache.Part
 	bytes      int64 // in out and in the run
 	next       int64 // the offset after the last one gathered
+	end        int64 // there is no other batch before this offset
+	full       bool  // there is no room for the next batch
+	useful     bool  // some batch surely has a record at from or after it
 	waited     bool  // a region was not in memory
 }
 
-// take gathers batches of p, and reports whether there is room for more.
-func (g *gather) take(ctx context.Context, p *piece) (more bool, err error) {
+// cut gathers whole batches from the pieces of a partition, up to the limit. It starts with
+// the batch that holds the first offset wanted, or the first one after it. With atLeastOne
+// the first useful batch may be larger than the limit. With an error it keeps the batches
+// before it.
+//
+// A plan that comes first may use all of its pieces. The others keep to the pieces that
+// were expected to be needed: those are open, and more would be read one after the other.
+func (g *gather) cut(ctx context.Context, p *plan) error {
+	for i, piece := range p.pieces {
+		if i >= p.wanted && g.useful && !g.goOn(piece) {
+			return nil
+		}
+		err := g.take(ctx, piece)
+		g.waited = g.waited || piece.waited
+		if err != nil || g.full {
+			return err
+		}
+	}
+	return nil
+}
+
+// goOn reports whether to read a piece that was not expected to be needed.
+func (g *gather) goOn(p *piece) bool { return g.atLeastOne && !p.extent.Gaps() }
+
+// take gathers batches of p.
+func (g *gather) take(ctx context.Context, p *piece) error {
 	var r run
 	defer func() { g.out = r.flush(g.out) }()
-	for g.fits(batch.HeaderSize) { // else there is no need to read on
+	for {
+		if !g.fits(batch.HeaderSize) { // there is no need to read on
+			g.full = true
+			return nil
+		}
 		if err := p.open(ctx); err != nil {
-			return false, err
+			return err
 		}
 		h, ok, err := p.next(ctx)
-		if err != nil || !ok {
-			return err == nil, err
+		if err != nil {
+			return err
+		}
+		if !ok {
+			g.end = p.last + 1
+			return nil
 		}
 		if h.LastOffset() < p.from {
 			p.skip(h)
@@ -51,10 +72,11 @@ func (g *gather) take(ctx context.Context, p *piece) (more bool, err error) {
 		}
 		size := int64(h.Size())
 		if !g.fits(size) {
-			return false, nil
+			g.full = true
+			return nil
 		}
 		if err := p.body(ctx, h); err != nil {
-			return false, err
+			return err
 		}
 		if r.size == 0 || r.spans != p.spans {
 			g.out = r.flush(g.out)
@@ -62,15 +84,31 @@ func (g *gather) take(ctx context.Context, p *piece) (more bool, err error) {
 		}
 		r.size += size
 		g.bytes += size
+		g.useful = g.useful || g.uses(&h)
 		p.skip(h)
-		g.next = p.walk.Offset()
+		g.next, g.end = h.LastOffset()+1, h.LastOffset()+1
 	}
-	return false, nil
 }
 
 // fits reports whether there is room for a batch of this many bytes.
 func (g *gather) fits(size int64) bool {
-	return g.bytes+size <= g.limit || g.bytes == 0 && g.atLeastOne
+	return g.bytes+size <= g.limit || !g.useful && g.atLeastOne
+}
+
+// uses reports whether a batch surely has a record for the client. Where records were
+// removed, the batch that holds the first offset wanted may have none from there on. Some
+// clients do not get past an answer without a record.
+func (g *gather) uses(h *batch.Header) bool {
+	whole := int64(h.Records) == int64(h.LastOffsetDelta)+1
+	return h.Records > 0 && !h.Control() && (whole || h.BaseOffset >= g.from)
+}
+
+// drop lets go of all batches.
+func (g *gather) drop() {
+	for _, part := range g.out {
+		part.Block.Release()
+	}
+	g.out, g.bytes = nil, 0
 }
 
 // run is batches that follow each other in one span. Another span, even of the same

@@ -24,6 +24,7 @@ package fetch
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -172,6 +173,7 @@ type Reader struct {
 	streams     *streams
 	verdicts    *verdicts
 	undecodable *undecodable
+	moments     atomic.Int64 // orders the losses of objects and the proofs of heads
 	tailObjects uint64
 	errorWait   time.Duration
 }

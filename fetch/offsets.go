@@ -2,7 +2,6 @@ package fetch
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 
@@ -51,14 +50,18 @@ func (o Offsets) ListOffset(ctx context.Context, k partlog.Key, leaderEpoch int3
 	}
 	ctx, cancel := context.WithTimeout(ctx, readLimit)
 	defer cancel()
-	at, err := q.listOffset(ctx, j, k, leaderEpoch, timestamp)
-	if errors.Is(err, errMissing) { // as Fetch does: look again, with the head proved
-		if err := q.proveAgain(ctx, j); err != nil {
+	for lost := gone(nil); ; {
+		at, err := q.listOffset(ctx, j, k, leaderEpoch, timestamp)
+		if err == nil {
+			return at, nil
+		}
+		if err := lost.again(ctx, q, k, err); err != nil {
 			return nowhere, err
 		}
-		at, err = q.listOffset(ctx, j, k, leaderEpoch, timestamp)
+		if j, err = q.locate(k); err != nil {
+			return nowhere, err
+		}
 	}
-	return at, err
 }
 
 func (q *query) listOffset(ctx context.Context, j journal, k partlog.Key, leaderEpoch int32, timestamp int64) (OffsetAt, error) {

@@ -49,16 +49,16 @@ func (r *Reader) page(ctx context.Context, j journal, p *partlog.Page) (*partlog
 	if isDamage(err) && !missing {
 		extents, err = r.readPage(ctx, at, p) // the damage may have happened on the way
 	}
-	switch {
-	case err == nil && r.verdicts.known(at):
+	if err == nil && r.verdicts.known(at) {
 		r.verdicts.sound(at, p.Base)
-	case isDamage(err):
-		r.verdicts.found(at, Damage{Object: at.object, Key: p.Key, First: p.Base, Last: p.Last, Err: err}, !missing)
-		if r.cfg.Pages != nil {
-			r.cfg.Pages.Rebuild(j.State)
-		}
 	}
-	return extents, err
+	if isDamage(err) && !missing {
+		r.verdicts.found(at, Damage{Object: at.object, Key: p.Key, First: p.Base, Last: p.Last, Err: err})
+	}
+	if isDamage(err) && r.cfg.Pages != nil {
+		r.cfg.Pages.Rebuild(j.State)
+	}
+	return extents, r.missing(at, p.Key, p.Base, p.Last, err)
 }
 
 func (r *Reader) readPage(ctx context.Context, at place, p *partlog.Page) (*partlog.PageExtents, error) {
@@ -92,8 +92,8 @@ func (f *fetch) pages(ctx context.Context) {
 			errs[i] = f.follow(ctx, paged[i])
 		})
 		for i, p := range paged {
-			if errors.Is(errs[i], errMissing) {
-				errs[i] = f.refresh(ctx, p)
+			if errs[i] != nil {
+				errs[i] = f.refresh(ctx, p, errs[i])
 			}
 			p.result.Err, p.failed = errs[i], isReadError(errs[i])
 		}
@@ -135,7 +135,7 @@ func (f *fetch) follow(ctx context.Context, p *position) error {
 		case err != nil:
 			return nil // the next Fetch meets it first
 		}
-		p.add(extents.From(p.Offset, maxExtents-len(p.extents)))
+		p.add(extents.From(p.from, maxExtents-len(p.extents)))
 		found, next, view, _ := p.journal.State.Find(p.Key, page.Last+1, maxExtents-len(p.extents))
 		p.result = Result{HighWatermark: view.End, LogStart: view.Start, Epoch: view.Epoch}
 		p.add(found)

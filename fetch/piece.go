@@ -28,6 +28,7 @@ type piece struct {
 	extent  *partlog.Extent
 	object  string // key of the extent's object
 	from    int64  // the first offset wanted
+	last    int64  // of the extent
 	ahead   int64  // bytes to read in one go, if a step needs less; positive
 	replay  bool   // read it apart from the blocks that other readers share
 
@@ -59,7 +60,7 @@ func placeOf(object string, e *partlog.Extent) place {
 func (r *Reader) newPiece(j journal, k partlog.Key, e *partlog.Extent, from int64) *piece {
 	return &piece{
 		reader: r, journal: j, key: k, extent: e, object: e.Object.Key(),
-		from: from, ahead: 1, walk: batch.NewWalker(e.Place()),
+		from: from, last: e.Last, ahead: 1, walk: batch.NewWalker(e.Place()),
 	}
 }
 
@@ -82,22 +83,22 @@ func (p *piece) open(ctx context.Context) error {
 		p.suspect = true
 		err = p.load(ctx) // the damage may have happened on the way
 	}
-	if isDamage(err) {
-		p.found(p.extent.Base, p.extent.Last, err, !errors.Is(err, errMissing))
-	}
-	p.openErr = err
-	return err
+	p.openErr = p.noted(p.extent.Base, p.extent.Last, err)
+	return p.openErr
 }
 
 func (p *piece) place() place { return placeOf(p.object, p.extent) }
 
 func (p *piece) bytesAt() cache.Range { return rangeOf(p.object, p.extent) }
 
-// found notes that offsets of the piece cannot be read. A missing object may have been
-// deleted, so damage is certain only after another look-up.
-func (p *piece) found(first, last int64, err error, certain bool) {
-	p.suspect = true
-	p.reader.verdicts.found(p.place(), Damage{Object: p.object, Key: p.key, First: first, Last: last, Err: err}, certain)
+// noted notes that offsets of the piece cannot be read, if err is damage, and returns the
+// error for readers. A missing object is not noted: it may have been deleted.
+func (p *piece) noted(first, last int64, err error) error {
+	if isDamage(err) && !errors.Is(err, errMissing) {
+		p.suspect = true
+		p.reader.verdicts.found(p.place(), Damage{Object: p.object, Key: p.key, First: first, Last: last, Err: err})
+	}
+	return p.reader.missing(p.place(), p.key, first, last, err)
 }
 
 func (p *piece) load(ctx context.Context) error {
@@ -323,15 +324,8 @@ func (p *piece) corrupt(last int64, cause error) error {
 		return err
 	}
 	p.forget()
-	err := damaged(p.object, "%w", cause)
-	p.found(min(p.walk.Offset(), last), last, err, true)
-	return err
+	return p.noted(min(p.walk.Offset(), last), last, damaged(p.object, "%w", cause))
 }
 
-// lost notes an error of reading on in the piece, and returns it.
-func (p *piece) lost(err error) error {
-	if isDamage(err) {
-		p.found(p.walk.Offset(), p.extent.Last, err, !errors.Is(err, errMissing))
-	}
-	return err
-}
+// lost notes an error of reading on in the piece, and returns the one for readers.
+func (p *piece) lost(err error) error { return p.noted(p.walk.Offset(), p.extent.Last, err) }

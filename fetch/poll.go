@@ -85,6 +85,8 @@ type fetch struct {
 // are records for it, where they are, or the page that has their extents.
 type position struct {
 	Partition
+	from     int64 // where to look from: at Offset, or above it where a gap is known to follow
+	gone     gone
 	journal  journal
 	standing *standing // nil if the request has no Standing
 	extents  []partlog.Extent
@@ -180,7 +182,9 @@ func (f *fetch) look(ctx context.Context) {
 	f.renew() // a journal may have been replaced while the request waited
 	f.gather()
 	for i := range f.parts {
-		f.lookAt(ctx, &f.parts[i])
+		p := &f.parts[i]
+		p.from, p.gone = p.Offset, nil
+		f.lookAt(ctx, p)
 	}
 }
 
@@ -227,7 +231,7 @@ func (f *fetch) confirm(ctx context.Context) {
 
 // find looks the partition up once.
 func (f *fetch) find(p *position) error {
-	extents, page, view, ok := p.journal.State.Find(p.Key, p.Offset, maxExtents)
+	extents, page, view, ok := p.journal.State.Find(p.Key, p.from, maxExtents)
 	if !ok {
 		return errNotOpen
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/varvelog/varve/fetch/cache"
 	"github.com/varvelog/varve/tiering/objstore"
@@ -26,7 +27,9 @@ type query struct {
 }
 
 func (r *Reader) newQuery() *query {
-	return &query{reader: r, views: make(map[uint32]*JournalView)}
+	q := &query{reader: r, views: make(map[uint32]*JournalView)}
+	q.proofs.moments, q.settled.moments, q.losses.moments = &r.moments, &r.moments, &r.moments
+	return q
 }
 
 // renew has the journals looked up again: one may have been replaced.
@@ -72,10 +75,10 @@ func (q *query) prove(ctx context.Context, j journal) error {
 	return err
 }
 
-// proveAgain proves the head of the journal as it is after the call. An earlier proof
-// may not know the deletion of an object that is missing now.
-func (q *query) proveAgain(ctx context.Context, j journal) error {
-	q.proofs.forget(j.State)
+// proveSince proves the head of the journal as it is after a moment of the Reader. An
+// earlier proof may not know the deletion of an object that was missing then.
+func (q *query) proveSince(ctx context.Context, j journal, moment int64) error {
+	q.proofs.forgetBefore(j.State, moment)
 	return q.prove(ctx, j)
 }
 
@@ -115,11 +118,14 @@ func (q *query) lost(ctx context.Context, j journal) error {
 // answers are those to one question about each journal, by its state: a journal that is
 // replaced has another one. Each is asked for once. It is safe for concurrent use.
 type answers struct {
+	moments *atomic.Int64 // of the Reader
+
 	mu      sync.Mutex
 	byState map[*partlog.State]*answer // guarded by mu
 }
 
 type answer struct {
+	begun int64         // moment of the Reader
 	known chan struct{} // closed when err is set
 	err   error
 	void  bool // ctx of the one that asked ended: the others ask again
@@ -158,7 +164,7 @@ func (a *answers) join(journal *partlog.State) (got *answer, first bool) {
 	if a.byState == nil {
 		a.byState = make(map[*partlog.State]*answer)
 	}
-	got = &answer{known: make(chan struct{})}
+	got = &answer{begun: a.moments.Add(1), known: make(chan struct{})}
 	a.byState[journal] = got
 	return got, true
 }
@@ -168,6 +174,16 @@ func (a *answers) forget(journal *partlog.State) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	delete(a.byState, journal)
+}
+
+// forgetBefore has the next caller ask again, unless the answer was asked for after a
+// moment.
+func (a *answers) forgetBefore(journal *partlog.State, moment int64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if got := a.byState[journal]; got != nil && got.begun <= moment {
+		delete(a.byState, journal)
+	}
 }
 
 var errNotOpen = fmt.Errorf("%w: the partition is not open in its journal yet", ErrNotReady)
@@ -199,9 +215,6 @@ func checkEpoch(v partlog.View, leaderEpoch int32) error {
 	}
 	return ErrUnknownEpoch
 }
-
-// errMissing is an object that the state names and the store does not have.
-var errMissing = fmt.Errorf("%w: object not found", ErrStorage)
 
 // damaged returns an error about the contents of an object.
 func damaged(key, format string, args ...any) error {

@@ -2,7 +2,6 @@ package fetch
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"sync/atomic"
 
@@ -121,32 +120,59 @@ func parallel(workers, n int, fn func(i int)) {
 }
 
 // serve fills in the result of a partition with up to room bytes, and returns how many
-// it took. The first partition that is served may use all of its pieces. The others keep
-// to the pieces that were expected to be needed: those are open, and more would be read
-// one after the other.
+// it took.
 func (f *fetch) serve(ctx context.Context, h *holding, p *plan, room int64, first bool) int64 {
-	defer closeAll(p.pieces)
-	if !first {
-		p.pieces = p.pieces[:p.wanted]
-	}
-	limit := min(room, int64(p.MaxBytes))
-	got, err := cut(ctx, p.pieces, limit, first)
-	if got.bytes == 0 && errors.Is(err, errMissing) {
-		if err = f.refresh(ctx, p.position); err == nil {
-			again := f.planOf(p.position, room).pieces
-			got, err = cut(ctx, again, limit, first)
-			closeAll(again)
-		}
-	}
-	h.add(&p.result, got.out)
-	if got.bytes == 0 {
+	g := gather{from: p.Offset, limit: min(room, int64(p.MaxBytes)), atLeastOne: first}
+	err := f.fill(ctx, p, &g, room)
+	h.add(&p.result, g.out)
+	if g.bytes == 0 {
 		p.result.Err, p.failed = err, isReadError(err) // otherwise the next Fetch meets it first
 		return 0
 	}
 	if p.far {
-		f.reader.streams.answered(p.stream, p.Key, p.Offset, got.next, got.waited)
+		f.reader.streams.answered(p.stream, p.Key, p.Offset, g.next, g.waited)
 	}
-	return got.bytes
+	return g.bytes
+}
+
+// fill gathers the batches of a partition. It looks further while those that it has hold no
+// record that the client asked for, and looks again if an object is gone.
+func (f *fetch) fill(ctx context.Context, p *plan, g *gather, room int64) error {
+	for {
+		err := g.cut(ctx, p)
+		closeAll(p.pieces)
+		switch {
+		case g.bytes > 0 && err != nil:
+			return err
+		case err != nil:
+			err = f.refresh(ctx, p.position, err)
+		case g.full && !g.useful:
+			g.drop() // more follows, and there is no room for it
+			return nil
+		case g.full || g.useful || g.end >= p.result.HighWatermark:
+			return nil
+		default: // only a gap, or batches that may have no record at the offset or after it
+			err = f.lookFurther(ctx, p.position, g.end)
+		}
+		if err != nil || len(p.extents) == 0 {
+			return err
+		}
+		again := f.planOf(p.position, room)
+		p.pieces, p.wanted = again.pieces, again.wanted
+	}
+}
+
+// lookFurther looks a partition up from an offset on, because there is only a gap before it.
+func (f *fetch) lookFurther(ctx context.Context, p *position, from int64) error {
+	p.from = from
+	f.lookAt(ctx, p)
+	if p.result.Err != nil {
+		return p.result.Err
+	}
+	if err := f.follow(ctx, p); err != nil {
+		return f.refresh(ctx, p, err)
+	}
+	return nil
 }
 
 func closeAll(pieces []*piece) {
@@ -155,17 +181,22 @@ func closeAll(pieces []*piece) {
 	}
 }
 
-// refresh looks a partition up again with the head proved, because an object of it is
-// gone. Deleted records lie below the floor by now; any other loss stays an error.
-func (f *fetch) refresh(ctx context.Context, p *position) error {
-	if err := f.proveAgain(ctx, p.journal); err != nil {
-		return err
+// refresh looks a partition up again with the head proved, because err says that an object
+// of it is gone. The records lie in another object by now, or are deleted; any other loss
+// stays an error.
+func (f *fetch) refresh(ctx context.Context, p *position, err error) error {
+	for {
+		if err := p.gone.again(ctx, f.query, p.Key, err); err != nil {
+			return err
+		}
+		f.lookAt(ctx, p)
+		if p.result.Err != nil {
+			return p.result.Err
+		}
+		if err = f.follow(ctx, p); err == nil {
+			return nil
+		}
 	}
-	f.lookAt(ctx, p)
-	if p.result.Err != nil {
-		return p.result.Err
-	}
-	return f.follow(ctx, p)
 }
 
 // share is a part of MaxResponseBytes.

@@ -2,7 +2,6 @@ package fetch
 
 import (
 	"context"
-	"errors"
 	"sync"
 
 	"github.com/varvelog/varve/fetch/cache"
@@ -37,21 +36,15 @@ func (r *Reader) Scan(ctx context.Context, k partlog.Key, from int64, fn func(h 
 		return from, ErrOutOfRange
 	}
 	s := scan{reader: r, journal: j, key: k, next: from, end: view.End, fn: fn}
-	for s.next < s.end {
-		start := s.next
+	for lost := gone(nil); s.next < s.end; {
 		err := s.some(ctx)
-		if errors.Is(err, errMissing) {
-			// Deleted records lie below the floor by now. If the same object is missing
-			// again, that is an error.
-			if err := r.newQuery().prove(ctx, j); err != nil {
-				return s.next, err
-			}
-			if view, ok := j.State.Lookup(k); s.next > start || ok && view.Start > s.next {
-				continue
-			}
-			err = s.some(ctx)
+		if err == nil {
+			continue
 		}
-		if err != nil {
+		if err := lost.again(ctx, q, k, err); err != nil {
+			return s.next, err
+		}
+		if s.journal, err = q.locate(k); err != nil {
 			return s.next, err
 		}
 	}

@@ -22,8 +22,6 @@ const (
 	// maxVerdicts bounds the verdicts. A new one replaces the one whose last reader came
 	// longest ago.
 	maxVerdicts = 1024
-	// strikes is how often damage is found before a verdict is in force.
-	strikes = 2
 )
 
 // Damage is stored records that must be there, but cannot be read.
@@ -44,10 +42,9 @@ type place struct {
 // without a request to the store.
 type verdict struct {
 	Damage
-	strikes int
 	until   time.Time
 	pause   time.Duration
-	looks   int // of one reader, since its time was over
+	looking bool // a reader looks, since its time was over
 	asked   time.Time
 }
 
@@ -100,23 +97,33 @@ func (v *verdicts) blocked(at place, offset int64) (look bool, err error) {
 		if offset < d.First || offset > d.Last {
 			continue
 		}
-		if d.asked = now; d.strikes < strikes {
-			continue
-		}
+		d.asked = now
 		if now.Before(d.until) {
 			v.errors.Add(1)
-			return false, d.Err
+			return false, knownError{d.Err}
 		}
-		d.until = now.Add(lookLimit)
-		d.looks++
+		d.until, d.looking = now.Add(lookLimit), true
 		return true, nil
 	}
 	return false, nil
 }
 
-// found notes damage. A verdict is in force after one call that is certain, or several
-// that are not.
-func (v *verdicts) found(at place, d Damage, certain bool) {
+// lookOn lets the reader that looks at a place look once more.
+func (v *verdicts) lookOn(at place) {
+	if v.n.Load() == 0 {
+		return
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, x := range v.byPlace[at] {
+		if x.looking {
+			x.until = v.now()
+		}
+	}
+}
+
+// found notes damage. A verdict about it is in force then.
+func (v *verdicts) found(at place, d Damage) {
 	v.errors.Add(1)
 	v.mu.Lock()
 	now := v.now()
@@ -132,22 +139,12 @@ func (v *verdicts) found(at place, d Damage, certain bool) {
 	}
 	x := of[i]
 	x.asked, x.Err = now, d.Err
-	if x.strikes++; certain {
-		x.strikes = max(x.strikes, strikes)
-	}
-	inForce := x.strikes >= strikes
-	switch {
-	case !inForce:
-	case x.looks == 1 && !certain:
-		x.until, inForce = now, false // the same reader looks once more
-	case x.looks > 0 || !now.Before(x.until):
+	if x.looking || !now.Before(x.until) {
 		x.pause = min(max(firstVerdict, 2*x.pause), lastVerdict)
-		x.until, x.looks = now.Add(x.pause), 0
+		x.until, x.looking = now.Add(x.pause), false
 	}
 	v.mu.Unlock()
-	if inForce {
-		v.onDamaged(d)
-	}
+	v.onDamaged(d)
 	v.notifyRestored(over)
 }
 
@@ -185,19 +182,16 @@ func (v *verdicts) notifyRestored(objects []string) {
 	}
 }
 
-// removeLocked forgets a verdict. It returns the object if the verdict was in force, and
-// the last one about that object.
+// removeLocked forgets a verdict. It returns the object if it was the last verdict about
+// that object.
 func (v *verdicts) removeLocked(at place, x *verdict) (over []string) {
 	v.n.Add(-1)
 	left := slices.DeleteFunc(v.byPlace[at], func(other *verdict) bool { return other == x })
 	if v.byPlace[at] = left; len(left) == 0 {
 		delete(v.byPlace, at)
 	}
-	if x.strikes < strikes {
-		return nil
-	}
-	for other, of := range v.byPlace {
-		if other.object == at.object && slices.ContainsFunc(of, func(y *verdict) bool { return y.strikes >= strikes }) {
+	for other := range v.byPlace {
+		if other.object == at.object {
 			return nil
 		}
 	}
@@ -244,18 +238,9 @@ func (v *verdicts) sweep() {
 func (r *Reader) DamagedReads() int64 { return r.verdicts.errors.Load() }
 
 // Damaged returns how many stretches of records are known to be damaged.
-func (r *Reader) Damaged() (n int) {
+func (r *Reader) Damaged() int {
 	r.verdicts.sweep()
-	r.verdicts.mu.Lock()
-	defer r.verdicts.mu.Unlock()
-	for _, of := range r.verdicts.byPlace {
-		for _, x := range of {
-			if x.strikes >= strikes {
-				n++
-			}
-		}
-	}
-	return n
+	return int(r.verdicts.n.Load())
 }
 
 // isDamage reports whether err is about damaged or missing objects.

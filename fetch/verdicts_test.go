@@ -214,7 +214,7 @@ func TestVerdictsAreBounded(t *testing.T) {
 	v := newVerdicts(&cfg)
 	name := func(i int) place { return place{object: fmt.Sprint(i)} }
 	for i := range 2 * maxVerdicts {
-		v.found(name(i), Damage{Object: fmt.Sprint(i), Last: 9, Err: ErrStorage}, true)
+		v.found(name(i), Damage{Object: fmt.Sprint(i), Last: 9, Err: ErrStorage})
 		now = now.Add(time.Millisecond)
 	}
 	if n := v.n.Load(); n != maxVerdicts || len(v.byPlace) != maxVerdicts || len(o.restored) != maxVerdicts {
