@@ -92,39 +92,44 @@ func TestBadEntriesAreRefused(t *testing.T) {
 	}
 }
 
+// reencode decodes an entry and encodes it again; false if it was refused.
+func reencode(kind uint16, payload []byte) (again segment.Entry, ok bool) {
+	var err error
+	switch kind {
+	case EntryOpen:
+		var e Open
+		e, err = DecodeOpen(payload)
+		again = e.Encode()
+	case EntrySeal:
+		var e Seal
+		e, err = DecodeSeal(payload)
+		again = e.Encode()
+	case EntryExpireProducers:
+		var e ExpireProducers
+		e, err = DecodeExpireProducers(payload)
+		again = e.Encode()
+	case EntryDeleteRecords:
+		var e DeleteRecords
+		e, err = DecodeDeleteRecords(payload)
+		again = e.Encode()
+	default:
+		return reencodeTiering(kind, payload)
+	}
+	return again, err == nil
+}
+
 func FuzzDecodeEntry(f *testing.F) {
 	for _, g := range goldenEntries {
 		f.Add(g.kind, g.entry.Payload)
 		f.Add(g.kind, g.entry.Payload[:len(g.entry.Payload)-1])
 	}
+	for _, g := range tieringEntries() {
+		f.Add(g.entry.Kind, g.entry.Payload)
+		f.Add(g.entry.Kind, g.entry.Payload[:len(g.entry.Payload)-1])
+	}
 	f.Fuzz(func(t *testing.T, kind uint16, payload []byte) {
-		var again segment.Entry
-		switch kind {
-		case EntryOpen:
-			e, err := DecodeOpen(payload)
-			if err != nil {
-				return
-			}
-			again = e.Encode()
-		case EntrySeal:
-			e, err := DecodeSeal(payload)
-			if err != nil {
-				return
-			}
-			again = e.Encode()
-		case EntryExpireProducers:
-			e, err := DecodeExpireProducers(payload)
-			if err != nil {
-				return
-			}
-			again = e.Encode()
-		case EntryDeleteRecords:
-			e, err := DecodeDeleteRecords(payload)
-			if err != nil {
-				return
-			}
-			again = e.Encode()
-		default:
+		again, ok := reencode(kind, payload)
+		if !ok {
 			return
 		}
 		if again.Kind != kind || !bytes.Equal(again.Payload, payload) {

@@ -10,16 +10,26 @@ import (
 // Extent is a piece of a partition's log: which offsets it answers for, and where in the
 // bucket their batches lie. Extents of a partition follow each other without a gap or an
 // overlap; whether their batches do is a matter of Gaps. All readers of records start from
-// an Extent, and extents are made in this file alone. So other kinds of objects can hold
-// records later, and no reader changes.
+// an Extent, whatever kind of object holds them.
 type Extent struct {
 	Object           segment.Name
 	Base, Last       int64  // first and last offset
 	MaxTimestamp     int64  // Unix milliseconds, -1 if it is not known
 	Position, Length uint32 // bytes, from the start of the object
-	Epoch            int32  // leader epoch of the batches
+	Epoch            int32  // leader epoch of the batches; 0 in a merged segment, which has several
 	CRC              uint32 // CRC-32C of the bytes
+
+	// The rest is of merged segments, and zero in an extent of a journal object.
+	IndexLength uint32 // bytes of the partition's section, which follows its batches
+	Records     uint32 // as many as there are; math.MaxUint32 if there are more
+	Size        uint32 // of the object
+	SHA256      [32]byte
+	BuiltMs     int64 // when the object was built
+	SourceMs    int64 // when the newest of the journal objects that the records come from was built
 }
+
+// merged reports whether the extent lies in a merged segment.
+func (e *Extent) merged() bool { return e.Object.Kind == segment.KindMerged }
 
 // ExtentOf is the extent that a data object with this header has of a partition.
 func ExtentOf(h *segment.Header, p *segment.Partition) Extent {
@@ -49,14 +59,22 @@ func refOfExtent(e *Extent) ref {
 
 // Gaps reports whether offsets may be missing between the batches. The records of a
 // journal object have none.
-func (e *Extent) Gaps() bool { return false }
+func (e *Extent) Gaps() bool { return e.merged() }
 
 // Place returns the place of the batches, for a walk through them.
 func (e *Extent) Place() batch.Place {
 	return batch.Place{
 		Position: int64(e.Position), Length: int64(e.Length),
-		Base: e.Base, Last: e.Last, Epoch: e.Epoch, Gaps: e.Gaps(),
+		Base: e.Base, Last: e.Last, Epoch: e.walked(), Gaps: e.Gaps(),
 	}
+}
+
+// walked is the leader epoch of the batches, for a walk.
+func (e *Extent) walked() int32 {
+	if e.merged() {
+		return batch.AnyEpoch
+	}
+	return e.Epoch
 }
 
 // Fits reports whether a footer has the same records at the same place.
