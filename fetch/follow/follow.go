@@ -11,6 +11,7 @@ package follow
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -127,6 +128,36 @@ func (f *Followers) Poke(id uint32) {
 	if follower != nil {
 		follower.Poke()
 	}
+}
+
+// errNotShown is a journal that is named and has not caught up yet.
+var errNotShown = errors.New("the journal is still being read")
+
+// Prove returns nil when the metadata, and all journals that it names, have applied all
+// objects that were committed before the call. After an error a later call may succeed.
+func (f *Followers) Prove(ctx context.Context) error {
+	if err := f.proveOne(ctx, 0); err != nil {
+		return err
+	}
+	for _, id := range f.opt.Meta.Journals() {
+		if err := f.proveOne(ctx, id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (f *Followers) proveOne(ctx context.Context, id uint32) error {
+	f.mu.Lock()
+	follower := f.shown[id]
+	f.mu.Unlock()
+	if follower == nil {
+		return fmt.Errorf("journal %d: %w", id, errNotShown)
+	}
+	if err := follower.Prove(ctx); err != nil {
+		return fmt.Errorf("journal %d: %w", id, err)
+	}
+	return nil
 }
 
 // run owns core.

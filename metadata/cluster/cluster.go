@@ -42,7 +42,7 @@ type Folder interface {
 // tests the store with one create-twice. A node that only reads writes nothing,
 // nor does one whose data folder belongs to another cluster.
 func Load(ctx context.Context, store objstore.Store, dir Folder, writes bool, log *slog.Logger) (segment.Cluster, error) {
-	c, err := read(ctx, store)
+	c, err := Read(ctx, store)
 	missing := errors.Is(err, objstore.ErrNotFound)
 	if err != nil && !missing {
 		return segment.Cluster{}, err
@@ -61,7 +61,8 @@ func Load(ctx context.Context, store objstore.Store, dir Folder, writes bool, lo
 	return create(ctx, store, log)
 }
 
-func read(ctx context.Context, store objstore.Store) (segment.Cluster, error) {
+// Read reads the bucket's root object. The error is objstore.ErrNotFound if there is none.
+func Read(ctx context.Context, store objstore.Store) (segment.Cluster, error) {
 	var c segment.Cluster
 	for n := 0; ; n++ {
 		b, err := store.Get(ctx, segment.ClusterKey)
@@ -125,7 +126,7 @@ func create(ctx context.Context, store objstore.Store, log *slog.Logger) (segmen
 		return segment.Cluster{}, err
 	}
 	createErr := store.Create(ctx, segment.ClusterKey, objstore.Plain(b))
-	got, err := read(ctx, store)
+	got, err := Read(ctx, store)
 	if err != nil {
 		return segment.Cluster{}, errors.Join(createErr, err)
 	}

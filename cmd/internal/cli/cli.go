@@ -6,8 +6,9 @@
 // and everything else to standard error. An error is one line that says what to
 // do. A record is never dropped in silence: produce says how many were
 // acknowledged, and consume stops at the first one that it cannot read. It
-// never touches the log except through the Kafka protocol, and never holds
-// state between runs. The caller passes in the node behind `varve serve`.
+// writes to the log through the Kafka protocol alone; the commands of `varve
+// bucket` read it in the bucket. It never holds state between runs. The caller
+// passes in the node behind `varve serve`.
 package cli
 
 import (
