@@ -11,6 +11,9 @@ type Process struct {
 	dead   bool
 	frozen bool
 	held   []func()
+
+	storeTime time.Time // of the newest answer to a read
+	answers   uint64
 }
 
 // NewProcess starts one.

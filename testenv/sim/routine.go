@@ -54,6 +54,9 @@ func (w *stepwise) wait(start request) bool {
 	return !w.dead
 }
 
+// StoreTime implements objstore.Clock, for all reads of the process.
+func (w *stepwise) StoreTime() (time.Time, uint64) { return w.p.storeTime, w.p.answers }
+
 func (w *stepwise) String() string { return "sim://" }
 
 func (w *stepwise) Create(_ context.Context, key string, body objstore.Body) (err error) {

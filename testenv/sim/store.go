@@ -227,8 +227,12 @@ func (s *Store) Read(p *Process, key string, limit time.Duration, look func(*Sto
 		p.After(limit, "read timed out", func() { done(errTimeout) })
 		return
 	}
-	s.w.After(quick, "looks", func() { look(s, s.Object(key)) })
-	p.After(quick+s.w.Between(0, 20*time.Millisecond), "read", func() { done(nil) })
+	var at time.Duration
+	s.w.After(quick, "looks", func() { at = s.w.now; look(s, s.Object(key)) })
+	p.After(quick+s.w.Between(0, 20*time.Millisecond), "read", func() {
+		p.storeTime, p.answers = epoch.Add(at), p.answers+1
+		done(nil)
+	})
 }
 
 // Now is the store for code that only reads and waits for its answers: every request

@@ -2,6 +2,8 @@ package objstore
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"time"
 )
 
@@ -16,14 +18,16 @@ const (
 	OpGetTail  Op = "get_tail"
 	OpList     Op = "list"
 	OpDelete   Op = "delete"
+
+	OpDeleteBatch Op = "delete_batch" // of Batcher
 )
 
 // Ops are all of them.
-var Ops = []Op{OpCreate, OpGet, OpGetRange, OpGetTail, OpList, OpDelete}
+var Ops = []Op{OpCreate, OpGet, OpGetRange, OpGetTail, OpList, OpDelete, OpDeleteBatch}
 
 // Observer is called after every finished call, with the bytes of object data sent
 // (Create: whatever the outcome) or received, how long it took, and the store's error
-// unchanged. A List that the caller's function ended early has none. It is called on
+// unchanged. Of a batch it gets the first error. A List that the caller's function ended early has none. It is called on
 // the caller's goroutine and must neither block nor panic.
 type Observer func(op Op, bytes int64, took time.Duration, err error)
 
@@ -92,6 +96,41 @@ func (s *instrumented) Delete(ctx context.Context, key string) error {
 	err := s.store.Delete(ctx, key)
 	s.observe(OpDelete, 0, time.Since(start), err)
 	return err
+}
+
+// DeleteBatch implements Batcher. It reports no request that a store does not take.
+func (s *instrumented) DeleteBatch(ctx context.Context, keys []string) ([]error, error) {
+	batcher, ok := s.store.(Batcher)
+	if !ok {
+		return nil, errors.ErrUnsupported
+	}
+	start := time.Now()
+	outcomes, err := batcher.DeleteBatch(ctx, keys)
+	if errors.Is(err, errors.ErrUnsupported) {
+		return nil, err
+	}
+	failure := err
+	if i := slices.IndexFunc(outcomes, func(err error) bool { return err != nil }); i >= 0 {
+		failure = outcomes[i]
+	}
+	s.observe(OpDeleteBatch, 0, time.Since(start), failure)
+	return outcomes, err
+}
+
+// StoreTime implements Clock.
+func (s *instrumented) StoreTime() (time.Time, uint64) {
+	if clock, ok := s.store.(Clock); ok {
+		return clock.StoreTime()
+	}
+	return time.Time{}, 0
+}
+
+// NewestModified implements Dated.
+func (s *instrumented) NewestModified() time.Time {
+	if dated, ok := s.store.(Dated); ok {
+		return dated.NewestModified()
+	}
+	return time.Time{}
 }
 
 func (s *instrumented) String() string { return s.store.String() }

@@ -50,6 +50,7 @@ func Probe(ctx context.Context, store Store, prefix string, e Effort, progress f
 		{"an object can be created once", p.size.twice, p.createTwice},
 		{"racing creators have one winner", p.size.races, p.race},
 		{"a deleted object can be created again", p.size.recreated, p.recreate},
+		{"many objects are deleted at once", 1, p.deleteAll},
 		{"a large object is read as it was written", 1, p.large},
 		{"new objects are listed in order", 1, p.list},
 	}, progress)
@@ -278,25 +279,6 @@ func (p *prober) refused(ctx context.Context, key string, data []byte) error {
 		return fmt.Errorf("create an object that exists: want a plain refusal: %w", err)
 	}
 	return nil
-}
-
-// recreate tests that a deletion leaves nothing behind.
-func (p *prober) recreate(ctx context.Context, key string) error {
-	if err := p.createNew(ctx, key, probeData(key, 1)); err != nil {
-		return err
-	}
-	if err := p.store.Delete(ctx, key); err != nil {
-		return fmt.Errorf("delete an object: %w", err)
-	}
-	if err := p.missing(ctx, key); errors.Is(err, ErrUnsafe) {
-		return unsafe("an object that was deleted can be read")
-	} else if err != nil {
-		return err
-	}
-	if err := p.createNew(ctx, key, probeData(key, 2)); err != nil {
-		return err
-	}
-	return p.refused(ctx, key, probeData(key, 3))
 }
 
 // large tests a body of the size of a full segment, and reading parts of it.

@@ -121,7 +121,7 @@ func TestAQuickProbeIsSureAboutAStoreThatFailsByChance(t *testing.T) {
 // TestProbesMakeAsManyRequestsAsTheySay: the chances at the efforts come from these
 // numbers, and the time that a first start takes.
 func TestProbesMakeAsManyRequestsAsTheySay(t *testing.T) {
-	for effort, want := range map[objstore.Effort][2]int{objstore.Quick: {360, 579}, objstore.Thorough: {1769, 2219}} {
+	for effort, want := range map[objstore.Effort][2]int{objstore.Quick: {366, 614}, objstore.Thorough: {1775, 2254}} {
 		store := mem.New(nil, nil)
 		if err := objstore.Probe(t.Context(), store, "probe", effort, nil); err != nil {
 			t.Fatal(err)

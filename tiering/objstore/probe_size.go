@@ -5,7 +5,7 @@ type Effort int
 
 // The efforts.
 const (
-	// Quick makes 360 objects, or tries to. It is for the first start.
+	// Quick makes 366 objects, or tries to. It is for the first start.
 	//
 	// A store that lets half of the second creates pass gets 48 of them one after the
 	// other: it is missed with a chance of 2^-48. If it does so for half of the keys, 24
@@ -18,7 +18,7 @@ const (
 	// it with (1-1/S)^W, and R races with (1-1/S)^(W*R). Here W*R is 256: for S up to 18
 	// that is below 5e-7. Few races are under way at once: others spread the arrivals.
 	Quick Effort = iota
-	// Thorough makes 1,769 objects, or tries to. By the same sums it finds a store that
+	// Thorough makes 1,775 objects, or tries to. By the same sums it finds a store that
 	// lets 1 of 100 second creates pass, and one that waits for 1 ms if S is up to 110.
 	Thorough
 	// once is that of CreateTwice.

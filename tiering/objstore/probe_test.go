@@ -34,7 +34,7 @@ func TestProbePassesAndLeavesNothing(t *testing.T) {
 				t.Errorf("%s: step %q ended at %d of %d", store, name, s.Done, s.Total)
 			}
 		}
-		if len(seen) != 6 {
+		if len(seen) != 7 {
 			t.Errorf("%s: got %d steps", store, len(seen))
 		}
 		var left []string

@@ -3,6 +3,7 @@ package objstore
 import (
 	"context"
 	"regexp"
+	"slices"
 	"sync"
 	"time"
 )
@@ -10,6 +11,7 @@ import (
 const (
 	tidyLimit    = 10 * time.Second
 	tidyParallel = 16
+	tidyChunk    = 32 // few enough that a store which deletes them one by one is soon done
 	// tidyAge is older than any probe under way: its objects are left alone.
 	tidyAge = time.Hour
 )
@@ -28,12 +30,12 @@ func (p *prober) tidy(ctx context.Context, prefix string) {
 	}
 	var deleting sync.WaitGroup
 	slots := make(chan struct{}, tidyParallel)
-	for _, key := range keys {
+	for chunk := range slices.Chunk(keys, tidyChunk) {
 		slots <- struct{}{}
 		deleting.Go(func() {
 			defer func() { <-slots }()
 			if ctx.Err() == nil {
-				_ = p.store.Delete(ctx, key)
+				_ = DeleteAll(ctx, p.store, chunk)
 			}
 		})
 	}

@@ -96,7 +96,7 @@ func (w *Watch) Observe(op objstore.Op, took time.Duration, err error) {
 	switch op {
 	case objstore.OpCreate:
 		which = Writes
-	case objstore.OpDelete:
+	case objstore.OpDelete, objstore.OpDeleteBatch:
 		return // the caller of a delete tries it again
 	}
 	w.mu.Lock()

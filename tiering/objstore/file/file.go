@@ -26,6 +26,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/varvelog/varve/tiering/objstore"
 )
@@ -37,6 +38,7 @@ type Store struct {
 	folders *folders
 	pending *pending
 	temps   temps
+	ages    ages
 }
 
 // Open opens the bucket in the folder root, which must exist. It removes the temporary
@@ -58,6 +60,7 @@ func openOn(disk disk, root string) (*Store, error) {
 		return nil, fmt.Errorf("open folder %s: not a folder", root)
 	}
 	s := &Store{disk: disk, root: root, folders: newFolders(disk, root), pending: newPending()}
+	s.ages.opened = time.Now()
 	s.temps = temps{disk: disk, folder: filepath.Join(root, tempFolder), folders: s.folders}
 	if err := s.temps.clean(); err != nil {
 		return nil, fmt.Errorf("open folder %s: %w", root, classify(err))
@@ -218,6 +221,7 @@ func (s *Store) readFile(ctx context.Context, key, path string, part picker) ([]
 	if err := s.settle(key, filepath.Dir(path)); err != nil {
 		return nil, 0, err
 	}
+	s.ages.saw(info.ModTime())
 	offset, dst, err := part(info.Size())
 	if err != nil {
 		return nil, 0, err

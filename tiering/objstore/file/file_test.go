@@ -203,3 +203,44 @@ func list(t *testing.T, s objstore.Store) (keys []string) {
 }
 
 func BenchmarkStore(b *testing.B) { storetest.Benchmark(b, open(b, b.TempDir())) }
+
+// The age of a bucket is that of objects that were there before: those that the process
+// itself creates agree with its clock, however wrong that is.
+func TestTheNewestObjectIsOneThatWasThereBefore(t *testing.T) {
+	root := t.TempDir()
+	first := open(t, root)
+	now := time.Now()
+	for key, age := range map[string]time.Duration{"a": 48 * time.Hour, "b": 24 * time.Hour, "journals/0/c": 36 * time.Hour} {
+		if err := first.Create(t.Context(), key, objstore.Plain([]byte(key))); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(filepath.Join(root, key), now, now.Add(-age)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := objstore.Instrument(open(t, root), func(objstore.Op, int64, time.Duration, error) {})
+	newest := func() time.Duration { return now.Sub(s.(objstore.Dated).NewestModified()).Round(time.Hour) }
+	if at := s.(objstore.Dated).NewestModified(); !at.IsZero() {
+		t.Errorf("before any read: %v", at)
+	}
+	if err := s.Create(t.Context(), "d", objstore.Plain([]byte("d"))); err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []struct {
+		read func() error
+		want time.Duration
+	}{
+		{func() error { _, err := s.Get(t.Context(), "a"); return err }, 48 * time.Hour},
+		{func() error { return s.GetRange(t.Context(), "journals/0/c", 0, make([]byte, 1)) }, 36 * time.Hour},
+		{func() error { _, err := s.Get(t.Context(), "a"); return err }, 36 * time.Hour},
+		{func() error { _, err := s.Get(t.Context(), "d"); return err }, 36 * time.Hour},
+		{func() error { return s.List(t.Context(), "", "", func(objstore.Info) error { return nil }) }, 24 * time.Hour},
+	} {
+		if err := step.read(); err != nil || newest() != step.want {
+			t.Errorf("the newest object is %v old, want %v; error %v", newest(), step.want, err)
+		}
+	}
+	if _, ok := objstore.Store(first).(objstore.Clock); ok {
+		t.Error("a folder has no clock of its own")
+	}
+}

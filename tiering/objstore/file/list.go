@@ -14,7 +14,10 @@ import (
 
 // List implements objstore.Store. It reads one folder at a time, whole.
 func (s *Store) List(ctx context.Context, prefix, startAfter string, fn func(objstore.Info) error) error {
-	l := lister{ctx: ctx, root: s.root, prefix: prefix, startAfter: startAfter, fn: fn}
+	l := lister{ctx: ctx, root: s.root, prefix: prefix, startAfter: startAfter, fn: func(info objstore.Info) error {
+		s.ages.saw(info.Modified)
+		return fn(info)
+	}}
 	err := l.walk("")
 	if err == nil || l.stopped {
 		return err // fn's own, as it is

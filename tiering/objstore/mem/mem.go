@@ -37,6 +37,8 @@ type Store struct {
 		lent    map[int]lent // by the number of the Create
 		lending int          // Creates so far
 		changed error        // found at a release
+		at      time.Time    // of the newest answer to a read
+		answers uint64       // to reads
 	}
 }
 
@@ -186,6 +188,11 @@ func (s *Store) read(ctx context.Context, op objstore.Op, key string) ([]byte, e
 	case !ok:
 		err = objstore.ErrNotFound
 	}
+	if action.Effect == Apply && !action.Hang {
+		s.mu.Lock()
+		s.mu.at, s.mu.answers = s.now(), s.mu.answers+1
+		s.mu.Unlock()
+	}
 	if err := action.answer(ctx, "get", key, err); err != nil {
 		return nil, err
 	}
@@ -248,6 +255,13 @@ func (s *Store) Delete(ctx context.Context, key string) error {
 		err = nil
 	}
 	return action.answer(ctx, "delete", key, err)
+}
+
+// StoreTime implements objstore.Clock.
+func (s *Store) StoreTime() (at time.Time, answers uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.mu.at, s.mu.answers
 }
 
 // String implements objstore.Store.

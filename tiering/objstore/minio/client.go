@@ -74,6 +74,35 @@ func (c *client) Remove(ctx context.Context, name string) error {
 	return c.reads.RemoveObject(ctx, c.bucket, name, minio.RemoveObjectOptions{})
 }
 
+// RemoveAll implements s3http.Client. The SDK passes some errors over: an object that it
+// does not name has no outcome.
+func (c *client) RemoveAll(ctx context.Context, names []string) ([]s3http.Removal, error) {
+	objects := func(yield func(minio.ObjectInfo) bool) {
+		for _, name := range names {
+			if !yield(minio.ObjectInfo{Key: name}) {
+				return
+			}
+		}
+	}
+	results, err := c.reads.RemoveObjectsWithIter(ctx, c.bucket, objects, minio.RemoveObjectsOptions{})
+	if err != nil {
+		return nil, err
+	}
+	var removals []s3http.Removal
+	for result := range results {
+		removal := s3http.Removal{Name: result.ObjectName}
+		if result.Err != nil {
+			var said minio.ErrorResponse
+			if !errors.As(result.Err, &said) || said.StatusCode != 0 || said.Code == "" {
+				return nil, result.Err // of the request, and not of this object
+			}
+			removal.Code, removal.Message = said.Code, said.Message
+		}
+		removals = append(removals, removal)
+	}
+	return removals, ctx.Err() // the SDK passes over an ended context
+}
+
 // BucketExists implements s3http.Client.
 func (c *client) BucketExists(ctx context.Context) (bool, error) {
 	return c.reads.BucketExists(ctx, c.bucket)

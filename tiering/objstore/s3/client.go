@@ -117,6 +117,33 @@ func (c *client) Remove(ctx context.Context, name string) error {
 	return err
 }
 
+// RemoveAll implements s3http.Client.
+func (c *client) RemoveAll(ctx context.Context, names []string) ([]s3http.Removal, error) {
+	objects := make([]types.ObjectIdentifier, len(names))
+	for i := range names {
+		objects[i].Key = &names[i]
+	}
+	out, err := c.reads.DeleteObjects(ctx, &s3.DeleteObjectsInput{
+		Bucket: &c.bucket,
+		Delete: &types.Delete{Objects: objects, Quiet: aws.Bool(false)}, // each object is named
+	})
+	if err != nil {
+		return nil, err
+	}
+	removals := make([]s3http.Removal, 0, len(names))
+	for _, deleted := range out.Deleted {
+		removals = append(removals, s3http.Removal{Name: aws.ToString(deleted.Key)})
+	}
+	for _, failed := range out.Errors {
+		code := aws.ToString(failed.Code)
+		if code == "" {
+			code = "error without a code"
+		}
+		removals = append(removals, s3http.Removal{Name: aws.ToString(failed.Key), Code: code, Message: aws.ToString(failed.Message)})
+	}
+	return removals, nil
+}
+
 // BucketExists implements s3http.Client. The answer to a HEAD has no body, so a 404
 // has no code.
 func (c *client) BucketExists(ctx context.Context) (bool, error) {

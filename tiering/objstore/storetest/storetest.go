@@ -40,10 +40,11 @@ func Run(t *testing.T, open func(t *testing.T) objstore.Store) {
 		{"a second Create is ErrExists and leaves the first bytes", createTwice},
 		{"racing creators have one winner", racingCreators},
 		{"Delete removes, and a missing object is no error", deleteRemoves},
+		{"DeleteAll has an outcome for each key", deleteAll},
 		{"Create after Delete stores the new bytes", createAfterDelete},
 		{"List is in key order", listOrder},
 		{"List starts after a key and below a prefix", listStartAfter},
-		{"List pages", listPages},
+		{"List pages, and DeleteAll takes more than a batch", listPages},
 		{"List ends with the error of its callback", listStops},
 		{"an ended context ends every call", endedContext},
 		{"an invalid key is refused", invalidKeys},
@@ -183,32 +184,6 @@ func racingCreators(t *testing.T, s objstore.Store) {
 	}
 }
 
-func deleteRemoves(t *testing.T, s objstore.Store) {
-	create(t, s, "a/b", []byte("x"))
-	create(t, s, "a/c", []byte("y"))
-	for _, key := range []string{"a/b", "a/b", "never/there", "a"} {
-		if err := s.Delete(t.Context(), key); err != nil {
-			t.Errorf("Delete %s: %v", key, err)
-		}
-	}
-	_, err := s.Get(t.Context(), "a/b")
-	wantErr(t, "Get of a deleted object", err, objstore.ErrNotFound)
-	if got := list(t, s, "", ""); !slices.Equal(got, []string{"a/c"}) {
-		t.Errorf("left: %q", got)
-	}
-}
-
-func createAfterDelete(t *testing.T, s objstore.Store) {
-	create(t, s, "a/b", []byte("old"))
-	if err := s.Delete(t.Context(), "a/b"); err != nil {
-		t.Fatal(err)
-	}
-	create(t, s, "a/b", []byte("new"))
-	if got := get(t, s, "a/b"); string(got) != "new" {
-		t.Errorf("got %q", got)
-	}
-}
-
 // listKeys is in key order; a slash sorts between "-" and "0".
 var listKeys = []string{
 	"a", "b-/x", "b/0", "b/1", "b/1-", "b/10", "b/2/deep/er", "b0", "c/ä", "c/日本",
@@ -265,6 +240,12 @@ func listPages(t *testing.T, s objstore.Store) {
 	got := list(t, s, "journals/", "")
 	if len(got) != n || !slices.IsSorted(got) {
 		t.Errorf("listed %d keys, want %d in order", len(got), n)
+	}
+	if err := errors.Join(objstore.DeleteAll(t.Context(), s, got)...); err != nil {
+		t.Error(err)
+	}
+	if left := list(t, s, "", ""); len(left) != 0 {
+		t.Errorf("%d objects are left", len(left))
 	}
 }
 

@@ -9,9 +9,25 @@ import (
 // Error codes of S3, from the body of an answer.
 const (
 	noSuchKey               = "NoSuchKey"
+	accessDenied            = "AccessDenied"
 	noSuchBucket            = "NoSuchBucket"
 	bucketAlreadyOwnedByYou = "BucketAlreadyOwnedByYou"
 )
+
+// unbatched are the codes of a store that takes no request to delete many objects: one
+// that does not know it, and one that wants a checksum of another age.
+var unbatched = map[string]bool{
+	"NotImplemented":       true,
+	"MethodNotAllowed":     true,
+	"MissingContentMD5":    true,
+	"MalformedPOSTRequest": true,
+}
+
+// unsupported reports whether an answer means that the store does not take such a
+// request, and so has done nothing.
+func unsupported(a Answer) bool {
+	return a.Status == http.StatusNotImplemented || a.Status == http.StatusMethodNotAllowed || unbatched[a.Code]
+}
 
 // full are the codes of a store that has no room.
 var full = map[string]bool{

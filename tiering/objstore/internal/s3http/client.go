@@ -31,6 +31,10 @@ type Client interface {
 	// Remove deletes an object.
 	Remove(ctx context.Context, name string) error
 
+	// RemoveAll deletes objects in one request, and returns the entries of the answer.
+	// Some objects may have none.
+	RemoveAll(ctx context.Context, names []string) ([]Removal, error)
+
 	// BucketExists looks for the bucket, and MakeBucket creates it.
 	BucketExists(ctx context.Context) (bool, error)
 	MakeBucket(ctx context.Context) error
@@ -45,6 +49,13 @@ type Body struct {
 	io.ReadCloser
 	Size         int64  // in bytes, or -1 if the answer does not say
 	ContentRange string // the header of that name
+}
+
+// Removal is the entry of one object in the answer to a RemoveAll.
+type Removal struct {
+	Name    string
+	Code    string // of the error; "" if the object is gone
+	Message string
 }
 
 // Answer is an answer that reports an error.

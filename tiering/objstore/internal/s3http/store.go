@@ -4,9 +4,9 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"net/http"
+	"sync/atomic"
 
 	"github.com/varvelog/varve/tiering/objstore"
 )
@@ -18,6 +18,9 @@ type Store struct {
 	prefix string // "" or with a slash at its end
 	url    string
 	idle   []*http.Transport
+
+	clock     *clock
+	unbatched atomic.Bool // the store takes no batch of deletes
 }
 
 // Config says which bucket, and with how many connections.
@@ -51,7 +54,8 @@ func Open(cfg Config, connect Connect) (*Store, error) {
 			transport.TLSClientConfig = &tls.Config{RootCAs: cfg.Roots}
 		}
 	}
-	s.client, s.url, err = connect(commitTransport{Next: byPurpose{commits, uploads}}, reads)
+	s.clock = &clock{next: reads}
+	s.client, s.url, err = connect(commitTransport{Next: byPurpose{commits, uploads}}, s.clock)
 	if err != nil {
 		return nil, err
 	}
@@ -188,18 +192,6 @@ func (s *Store) List(ctx context.Context, prefix, startAfter string, fn func(obj
 		if err := fn(info); err != nil {
 			return err
 		}
-	}
-	return nil
-}
-
-// Delete implements objstore.Store.
-func (s *Store) Delete(ctx context.Context, key string) error {
-	if err := objstore.CheckKey(key); err != nil {
-		return err
-	}
-	err := s.client.Remove(ctx, s.prefix+key)
-	if err != nil && !errors.Is(s.classify(err), objstore.ErrNotFound) {
-		return s.explain("delete", key, err)
 	}
 	return nil
 }

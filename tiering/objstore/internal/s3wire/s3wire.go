@@ -40,6 +40,10 @@ func Run(t *testing.T, open Opener) {
 		{"Get of less than announced is ErrRange", getOfLessThanAnnounced},
 		{"reads are sent again when the store is busy", readsAreSentAgain},
 		{"List refuses an answer out of order", listRefusesAnAnswerOutOfOrder},
+		{"a batch of deletes is one request", deleteBatchIsOneRequest},
+		{"a deletion in a batch is unknown unless the store named it", deleteBatchIsUnknown},
+		{"a store without batches deletes one by one", deletesOneByOne},
+		{"the store's time is that of its answers", storeTimeIsThatOfAnswers},
 		{"EnsureBucket creates a missing bucket only", ensureBucketCreatesAMissingBucketOnly},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, open) })

@@ -79,6 +79,8 @@ func (s *Stub) honest(w http.ResponseWriter, r *http.Request) {
 		s.list(w, r)
 	case r.Method == http.MethodGet:
 		s.get(w, r)
+	case r.Method == http.MethodPost && r.URL.Query().Has("delete"):
+		s.deleteAll(w, r)
 	case r.Method == http.MethodDelete:
 		s.mu.Lock()
 		delete(s.objects, r.URL.Path)
