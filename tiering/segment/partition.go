@@ -165,7 +165,11 @@ func readAbortedTxn(r *wire.Reader) AbortedTxn {
 
 // compare orders partitions by topic, then index.
 func (p *Partition) compare(q *Partition) int {
-	return cmp.Or(bytes.Compare(p.Topic[:], q.Topic[:]), cmp.Compare(p.Index, q.Index))
+	return comparePartitions(p.Topic, p.Index, q.Topic, q.Index)
+}
+
+func comparePartitions(topic ID, index int32, otherTopic ID, otherIndex int32) int {
+	return cmp.Or(bytes.Compare(topic[:], otherTopic[:]), cmp.Compare(index, otherIndex))
 }
 
 // name returns the partition's name in errors.
