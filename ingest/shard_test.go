@@ -107,6 +107,8 @@ func (p partition) Append(ctx context.Context, data []byte, h batch.Header, done
 	})
 }
 
+func (p partition) Compacted() (records, tombstones int64) { return 0, 0 }
+
 func (p partition) Scan(ctx context.Context, from int64, fn func([]byte) error) (int64, error) {
 	if err := p.n.leader.Prove(ctx); err != nil {
 		return from, err
@@ -251,9 +253,11 @@ func (p full) Append(ctx context.Context, _ []byte, _ batch.Header, done func(in
 	done(-1, coordinator.ErrUnavailable)
 }
 
-func (p full) AppendEnd() (int64, bool) { return 0, true }
-func (p full) Committed() (int64, bool) { return 0, true }
-func (p full) Done() <-chan struct{}    { return nil }
+func (p full) AppendEnd() (int64, bool)             { return 0, true }
+func (p full) Committed() (int64, bool)             { return 0, true }
+func (p full) Done() <-chan struct{}                { return nil }
+func (full) Compacted() (records, tombstones int64) { return 0, 0 }
+
 func (p full) Scan(context.Context, int64, func([]byte) error) (int64, error) {
 	return 0, nil
 }

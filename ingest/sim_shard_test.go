@@ -228,6 +228,8 @@ func (s *simShard) TopicGone(string, [16]byte) bool { return false }
 
 func (s *simShard) AppendEnd() (int64, bool) { return s.n.core.ends.next(simCoordinator) }
 
+func (s *simShard) Compacted() (records, tombstones int64) { return 0, 0 }
+
 func (s *simShard) Committed() (int64, bool) {
 	v, ok := s.n.state.Lookup(simCoordinator)
 	return v.End, ok && !v.Sealed

@@ -70,13 +70,14 @@ type catcher struct {
 }
 
 var (
-	ingest   = catcher{"./ingest", "TestSimulation"}
-	flushes  = catcher{"./ingest", "TestFlushPolicy"}
-	shards   = catcher{"./ingest", "TestShardSimulation"}
-	groups   = catcher{"./metadata/coordinator/group", "TestModel"}
-	metadata = catcher{"./metadata", "TestSimulation"}
-	follows  = catcher{"./fetch/follow", "TestSimulation"}
-	memories = catcher{"./fetch/cache", "TestMemoryAddsUp"}
+	ingest      = catcher{"./ingest", "TestSimulation"}
+	flushes     = catcher{"./ingest", "TestFlushPolicy"}
+	shards      = catcher{"./ingest", "TestShardSimulation"}
+	compactions = catcher{"./metadata/coordinator/shard", "TestCompactionModel"}
+	groups      = catcher{"./metadata/coordinator/group", "TestModel"}
+	metadata    = catcher{"./metadata", "TestSimulation"}
+	follows     = catcher{"./fetch/follow", "TestSimulation"}
+	memories    = catcher{"./fetch/cache", "TestMemoryAddsUp"}
 
 	standings = catcher{"./fetch", "TestStandingModel"}
 

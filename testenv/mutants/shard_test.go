@@ -16,7 +16,7 @@ f.appends = nil`),
 		always("metadata/coordinator/shard.Core.settle", "f.base == c.applied"),
 	}},
 	{name: "coordinator leads before it is loaded", by: shards, edits: []edit{
-		swap("metadata/coordinator/shard.Core.ScanDone", "if err != nil {\n\tc.world.Trouble(err)\n} else if c.phase == Loading {\n\tc.lead()\n}", "if err != nil {\n\tc.world.Trouble(err)\n}\nif c.phase == Loading {\n\tc.lead()\n}"),
+		swap("metadata/coordinator/shard.Core.ScanDone", "if err != nil {\n\tc.world.Trouble(err)\n} else if c.phase == Loading && c.complete() {\n\tc.lead()\n}", "if err != nil {\n\tc.world.Trouble(err)\n}\nif c.phase == Loading {\n\tc.lead()\n}"),
 	}},
 	{name: "read answered before the proved records are applied", by: shards, edits: []edit{
 		always("metadata/coordinator/shard.Core.serveReads", "c.reads[0].end <= c.applied"),
@@ -26,5 +26,21 @@ f.appends = nil`),
 	}},
 	{name: "unknown outcomes forgotten", by: shards, edits: []edit{
 		drop("metadata/coordinator/shard.Core.Appended", "c.doubt()"),
+	}},
+	{name: "snapshot from before a removed tombstone", by: compactions, edits: []edit{
+		never("metadata/coordinator/shard.Core.maybeScan", "!c.current() && !c.restart()"),
+		always("metadata/coordinator/shard.Core.ScanDone", "c.current()"),
+	}},
+	{name: "tombstone removed while a scan is under way", by: compactions, edits: []edit{
+		swap("metadata/coordinator/shard.Core.current", "c.scanFrom", "c.applied"),
+	}},
+	{name: "snapshot of a scan that missed a tombstone", by: compactions, edits: []edit{
+		never("metadata/coordinator/shard.Core.publish", "!c.current()"),
+	}},
+	{name: "coordinator leads with a record missing whose successor it has not read", by: compactions, edits: []edit{
+		always("metadata/coordinator/shard.Core.ScanDone", "c.complete()"),
+	}},
+	{name: "coordinator ends where records were removed", by: compactions, edits: []edit{
+		always("metadata/coordinator/shard.Core.reach", "next > removed"),
 	}},
 }

@@ -148,12 +148,12 @@ func (c *Core) finish(p *pending, err error) {
 
 // drop answers the appends that are not sent any more, and those that are made when
 // they are answered.
-func (c *Core) drop() {
+func (c *Core) drop(err error) {
 	for len(c.pending) > 0 {
 		dropped := c.pending
 		c.pending = nil
 		for i := range dropped {
-			c.finish(&dropped[i], c.err)
+			c.finish(&dropped[i], err)
 		}
 	}
 }

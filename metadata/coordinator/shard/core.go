@@ -21,6 +21,9 @@ type World interface {
 	AppendEnd() (int64, bool)
 	// Committed is the offset after the last committed record that is known here.
 	Committed() (int64, bool)
+	// Compacted returns two offsets of the partition: records may be missing below the
+	// first, and tombstones below the second. It is never behind the records of a Scan.
+	Compacted() (records, tombstones int64)
 	// Scan reads the committed records from an offset on, up to a head that is
 	// proved after the call. Scanned gets the batches in order, ScanDone ends it.
 	Scan(from int64)
@@ -71,6 +74,9 @@ const (
 // Only committed records are applied, in the order of their offsets. A batch of this
 // Core is applied from memory if it is next in the partition. If other records stand
 // before it, or an outcome is unknown, the partition is read.
+//
+// Invariant: while no scan is under way, the kept state is that of all records before
+// applied, also of those that were removed since.
 type Core struct {
 	machine coordinator.Machine
 	world   World
@@ -81,6 +87,10 @@ type Core struct {
 	// applied is the offset of the next record to apply: the Machine's kept state is
 	// the sum of all records before it.
 	applied int64
+	// whole is the offset below which tombstones may be missing without harm: the kept
+	// state does not need them, see current.
+	whole int64
+	empty []byte // the snapshot of the Machine before the first record
 	// need is the offset up to which the records are needed: by a read, or to settle
 	// the unknown outcome of an append.
 	need    int64
@@ -92,6 +102,7 @@ type Core struct {
 
 	reads    []read // oldest first
 	scanning bool
+	scanFrom int64     // applied when the scan under way began
 	scanAt   time.Time // not before
 	pause    time.Duration
 
@@ -109,12 +120,15 @@ type read struct {
 // NewCore is for a Machine whose kept state is that of a snapshot; the zero
 // Snapshot is that of an empty partition. Start begins.
 func NewCore(m coordinator.Machine, from Snapshot, w World) (*Core, error) {
+	empty := m.Snapshot()
 	if from.Offset > 0 {
 		if err := m.Restore(from.State); err != nil {
 			return nil, fmt.Errorf("restore snapshot at offset %d: %w", from.Offset, err)
 		}
 	}
-	return &Core{machine: m, world: w, phase: Loading, applied: from.Offset, lastPublished: len(from.State)}, nil
+	return &Core{
+		machine: m, world: w, phase: Loading, empty: empty, applied: from.Offset, lastPublished: len(from.State),
+	}, nil
 }
 
 // Start begins to read the records after the snapshot.
@@ -204,7 +218,7 @@ func (c *Core) Burst(events []func()) (next time.Time) {
 
 // publish makes a snapshot now and then.
 func (c *Core) publish() {
-	if c.phase == Ended || c.unpublished < c.lastPublished+publishAfter {
+	if c.phase == Ended || c.unpublished < c.lastPublished+publishAfter || !c.current() {
 		return
 	}
 	s := Snapshot{Offset: c.applied, State: c.machine.Snapshot()}
@@ -269,6 +283,11 @@ func (c *Core) End(err error) {
 	if led {
 		c.machine.Resign(err)
 	}
+	c.abandon(err)
+}
+
+// abandon answers all that waits with err.
+func (c *Core) abandon(err error) {
 	flights := c.flights
 	c.flights = nil
 	for _, f := range flights {
@@ -277,5 +296,5 @@ func (c *Core) End(err error) {
 	for len(c.reads) > 0 {
 		c.failRead(err)
 	}
-	c.drop()
+	c.drop(err)
 }

@@ -25,6 +25,7 @@ type script struct {
 	end       int64 // of the committed records
 	appendEnd int64
 	scans     []int64
+	removed   [2]int64 // records, and tombstones, below these offsets may be missing
 	published []Snapshot
 	troubles  []error
 	log       []string // of answers
@@ -41,6 +42,7 @@ func (w *script) TopicGone(name string, id [16]byte) bool { return name == "gone
 func (w *script) AppendEnd() (int64, bool)                { return w.appendEnd, true }
 func (w *script) Committed() (int64, bool)                { return w.end, true }
 func (w *script) Scan(from int64)                         { w.scans = append(w.scans, from) }
+func (w *script) Compacted() (int64, int64)               { return w.removed[0], w.removed[1] }
 func (w *script) Publish(snapshot Snapshot)               { w.published = append(w.published, snapshot) }
 func (w *script) Trouble(err error)                       { w.troubles = append(w.troubles, err) }
 func (w *script) Append(token uint64, data []byte, h batch.Header) {

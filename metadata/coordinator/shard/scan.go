@@ -26,9 +26,54 @@ func (c *Core) maybeScan() {
 	if c.scanning || !c.lacks() || c.scanAt.After(c.world.Now()) {
 		return
 	}
-	c.scanning = true
+	if !c.current() && !c.restart() {
+		return
+	}
+	c.scanning, c.scanFrom = true, c.applied
 	c.world.Scan(c.applied)
 }
+
+// current reports whether the kept state knows all tombstones that were removed. It knows
+// those before the records that it had when the scan under way began. A state that was
+// built from the empty one needs no older tombstones. But if one was removed since, the
+// scan may have read a record and missed its tombstone.
+func (c *Core) current() bool {
+	seen := c.applied
+	if c.scanning {
+		seen = c.scanFrom
+	}
+	_, tombstones := c.world.Compacted()
+	if seen >= tombstones {
+		c.whole = max(c.whole, tombstones)
+	}
+	return tombstones <= c.whole
+}
+
+// complete reports whether the kept state is that of all records before applied. Where
+// records were removed, one that counts may be missing because of a later one with its key.
+func (c *Core) complete() bool {
+	removed, _ := c.world.Compacted()
+	return c.applied >= removed && c.current()
+}
+
+// restart begins again with the empty state: a key that it has may have been deleted since,
+// and the tombstone is gone.
+func (c *Core) restart() bool {
+	if c.phase == Leading {
+		c.phase = Loading
+		c.machine.Resign(errRestart)
+		c.abandon(errRestart)
+	}
+	if err := c.machine.Restore(c.empty); err != nil {
+		c.fail(fmt.Errorf("restore the empty state: %w", err))
+		return false
+	}
+	_, c.whole = c.world.Compacted()
+	c.applied, c.unpublished, c.lastPublished = 0, 0, 0
+	return true
+}
+
+var errRestart = fmt.Errorf("%w: it reads its partition from the start again", coordinator.ErrNotCoordinator)
 
 // Scanned takes the batches of a scan, in order; data is not kept. An error ends
 // the scan, and comes back by ScanDone.
@@ -53,8 +98,7 @@ func (c *Core) scannedBatch(data []byte, h batch.Header) error {
 		switch {
 		case r.Offset < c.applied:
 			return true
-		case r.Offset > c.applied:
-			c.missing(r.Offset)
+		case !c.reach(r.Offset):
 			return false
 		}
 		return c.apply(&batch.Record{Timestamp: r.Timestamp, Key: clone(r.Key), Value: clone(r.Value)})
@@ -68,11 +112,18 @@ func (c *Core) scannedBatch(data []byte, h batch.Header) error {
 	return nil
 }
 
-// missing ends the Core, because the partition goes on at an offset beyond the next
-// one. It assumes that no extent of a coordinator's partition has gaps: where compaction
-// may leave records out, a gap must be skipped here and in ScanDone.
-func (c *Core) missing(next int64) {
-	c.fail(fmt.Errorf("records from offset %d to %d are missing", c.applied, next-1))
+// reach goes to an offset at which the partition goes on. The records before it were
+// removed if they lie where records may be. Else they are lost, which ends the Core.
+func (c *Core) reach(next int64) bool {
+	if next == c.applied {
+		return true
+	}
+	if removed, _ := c.world.Compacted(); next > removed {
+		c.fail(fmt.Errorf("records from offset %d to %d are missing", c.applied, next-1))
+		return false
+	}
+	c.applied = next
+	return true
 }
 
 // clone keeps nil apart from empty.
@@ -86,17 +137,22 @@ func clone(b []byte) []byte {
 // ScanDone ends a scan: all committed records before end have been Scanned, or err is
 // the reason why not.
 func (c *Core) ScanDone(end int64, err error) {
+	current := c.current()
 	c.scanning = false
-	if c.phase == Ended {
+	switch {
+	case c.phase == Ended:
 		return
-	}
-	if err == nil && end > c.applied {
-		c.missing(end)
+	case !current:
+		if c.restart() {
+			c.maybeScan()
+		}
+		return
+	case err == nil && end > c.applied && !c.reach(end):
 		return
 	}
 	if err != nil {
 		c.world.Trouble(err)
-	} else if c.phase == Loading {
+	} else if c.phase == Loading && c.complete() {
 		c.lead()
 	}
 	if err == nil && !c.lacks() {
@@ -120,6 +176,9 @@ func (c *Core) lead() {
 
 // serveReads gives the reads their turn for which enough is applied.
 func (c *Core) serveReads() {
+	if len(c.reads) == 0 || !c.complete() {
+		return
+	}
 	for c.phase == Leading && len(c.reads) > 0 && c.reads[0].end <= c.applied {
 		fn := c.reads[0].fn
 		c.reads = c.reads[1:]

@@ -38,6 +38,9 @@ type Partition interface {
 	// Committed is the offset after the last committed record that is known here;
 	// false if the partition is not open.
 	Committed() (int64, bool)
+	// Compacted returns the offsets below which records, and tombstones, may be missing
+	// because they were removed. Gaps that a Scan has found are below them afterwards.
+	Compacted() (records, tombstones int64)
 	// Scan calls fn with the committed batches, whole and in order, up to a head that
 	// was proved after the call. The first batch is the one that holds offset from.
 	// Scan returns the offset after the last. fn does not keep batches; its error ends

@@ -18,8 +18,9 @@ func (w world) Now() time.Time { return w.s.opt.Now() }
 func (w world) TopicGone(name string, id [16]byte) bool {
 	return w.s.opt.Topics.TopicGone(name, id)
 }
-func (w world) AppendEnd() (int64, bool) { return w.s.opt.Partition.AppendEnd() }
-func (w world) Committed() (int64, bool) { return w.s.opt.Partition.Committed() }
+func (w world) AppendEnd() (int64, bool)               { return w.s.opt.Partition.AppendEnd() }
+func (w world) Committed() (int64, bool)               { return w.s.opt.Partition.Committed() }
+func (w world) Compacted() (records, tombstones int64) { return w.s.opt.Partition.Compacted() }
 func (w world) Publish(snapshot Snapshot) {
 	w.s.opt.Snapshots.Put(w.s.opt.Key, snapshot)
 }
