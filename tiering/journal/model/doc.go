@@ -31,5 +31,4 @@
 //
 // The model lacks local write-ahead segments, wrong checkpoints, and stores
 // that break their promises.
-// stores that break their word.
 package model
