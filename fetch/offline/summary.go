@@ -23,8 +23,7 @@ type Summary struct {
 	Start, End int64 // offsets
 	Extents    int64
 	Objects    map[segment.Name]struct{} // in which the extents lie
-	Bytes      int64                     // of the extents
-	Unmerged   int64                     // of these, bytes in objects of the journal
+	Bytes      ByPlace                   // of the extents
 	OldestMs   int64                     // about the time of the first record, Unix milliseconds; -1 if it is not known
 	NewestMs   int64                     // greatest timestamp, -1 if it is not known
 }
@@ -77,11 +76,30 @@ func (b *Bucket) summary(ctx context.Context, k partlog.Key, times bool) (Summar
 func (s *Summary) add(e *partlog.Extent) {
 	s.Extents++
 	s.Objects[e.Object] = struct{}{}
-	s.Bytes += int64(e.Length)
 	s.NewestMs = max(s.NewestMs, e.MaxTimestamp)
-	if e.Object.Kind == segment.KindData {
-		s.Unmerged += int64(e.Length)
+	switch n := int64(e.Length); {
+	case e.Object.Kind != segment.KindMerged:
+		s.Bytes.Journal += n
+	case e.Object.Own():
+		s.Bytes.Own += n
+	default:
+		s.Bytes.Shared += n
 	}
+}
+
+// ByPlace is a number of bytes by the kind of object in which they lie.
+type ByPlace struct {
+	Journal int64 // objects of journals, which are not merged yet
+	Shared  int64 // merged segments of many partitions
+	Own     int64 // merged segments of one partition
+}
+
+// Sum is that of all kinds.
+func (b ByPlace) Sum() int64 { return b.Journal + b.Shared + b.Own }
+
+// Plus adds two of them.
+func (b ByPlace) Plus(o ByPlace) ByPlace {
+	return ByPlace{b.Journal + o.Journal, b.Shared + o.Shared, b.Own + o.Own}
 }
 
 // firstTime is the time of the first record of an extent.

@@ -34,6 +34,19 @@ func JournalPrefix(journal uint32) string {
 	return fmt.Sprintf("journals/%d/", journal)
 }
 
+// JournalOf returns the journal that the key of any of its objects names; false if key is
+// not below a journal's prefix.
+func JournalOf(key string) (journal uint32, ok bool) {
+	rest, ok := strings.CutPrefix(key, "journals/")
+	if !ok {
+		return 0, false
+	}
+	id, _, _ := strings.Cut(rest, "/")
+	n, err := strconv.ParseUint(id, 10, 32)
+	journal = uint32(n)
+	return journal, err == nil && strings.HasPrefix(key, JournalPrefix(journal))
+}
+
 // ParseJournalKey is the inverse of JournalKey; false if key is not one of the
 // journal's.
 func ParseJournalKey(journal uint32, key string) (seq uint64, ok bool) {

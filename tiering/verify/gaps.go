@@ -19,7 +19,7 @@ func (w *walk) beyond(ctx context.Context) (more bool, err error) {
 	// A listing that begins before the key is read again shows no object that
 	// was stored after this one was resolved.
 	inv := newInventory()
-	if err := w.verifier.list(ctx, inv, journalPrefix(w.journal), segment.JournalKey(w.journal, w.chain.Next)); err != nil {
+	if err := w.verifier.list(ctx, inv, segment.JournalPrefix(w.journal), segment.JournalKey(w.journal, w.chain.Next)); err != nil {
 		return false, err
 	}
 	if more, err := w.direct(ctx); more || err != nil {

@@ -5,17 +5,13 @@ import (
 	"fmt"
 	"iter"
 	"math"
-	"strconv"
 	"strings"
 
 	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-const (
-	journalsPrefix = "journals/"
-	maxUnknown     = 100 // keys reported one by one
-)
+const maxUnknown = 100 // keys reported one by one
 
 // stored is the listing of a journal. It is a hint: it has the places to read,
 // the amount of data, and the objects after a gap.
@@ -103,13 +99,8 @@ func (inv *inventory) add(i objstore.Info) {
 	if i.Key == segment.ClusterKey || strings.HasPrefix(i.Key, segment.ProbePrefix+"/") {
 		return
 	}
-	if rest, ok := strings.CutPrefix(i.Key, journalsPrefix); ok {
-		id, name, _ := strings.Cut(rest, "/")
-		if journal, err := strconv.ParseUint(id, 10, 32); err == nil && strconv.FormatUint(journal, 10) == id {
-			if inv.addJournal(uint32(journal), name, i) {
-				return
-			}
-		}
+	if journal, ok := segment.JournalOf(i.Key); ok && inv.addJournal(journal, i) {
+		return
 	}
 	if len(inv.unknown) == maxUnknown {
 		inv.more++
@@ -118,9 +109,8 @@ func (inv *inventory) add(i objstore.Info) {
 	inv.unknown = append(inv.unknown, i.Key)
 }
 
-// addJournal adds the object called name of a journal's folder.
-func (inv *inventory) addJournal(journal uint32, name string, i objstore.Info) bool {
-	const digits = 20
+// addJournal adds an object whose key is below the prefix of a journal.
+func (inv *inventory) addJournal(journal uint32, i objstore.Info) bool {
 	if n, ok := segment.ParseFloorKey(journal, i.Key); ok && n > 0 {
 		s := inv.journal(journal)
 		s.floors = append(s.floors, n)
@@ -131,8 +121,8 @@ func (inv *inventory) addJournal(journal uint32, name string, i objstore.Info) b
 		s.blobs = append(s.blobs, i.Key)
 		return true
 	}
-	seq, err := strconv.ParseUint(name, 10, 64)
-	if err != nil || len(name) != digits || seq == 0 {
+	seq, ok := segment.ParseJournalKey(journal, i.Key)
+	if !ok || seq == 0 {
 		return false
 	}
 	inv.journal(journal).add(seq, i.Size)
@@ -151,5 +141,3 @@ func (v *Verifier) list(ctx context.Context, inv *inventory, prefix, after strin
 	}
 	return nil
 }
-
-func journalPrefix(journal uint32) string { return fmt.Sprintf("%s%d/", journalsPrefix, journal) }

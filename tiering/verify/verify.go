@@ -151,7 +151,7 @@ func (v *Verifier) walkAll(ctx context.Context, cluster *segment.Cluster) error 
 	inv := newInventory()
 	prefix := ""
 	if !v.everything() {
-		prefix = journalPrefix(0)
+		prefix = segment.JournalPrefix(0)
 	}
 	if err := v.list(ctx, inv, prefix, ""); err != nil {
 		return err
@@ -210,12 +210,12 @@ func (v *Verifier) scope(inv *inventory) ([]uint32, error) {
 func (v *Verifier) walkData(ctx context.Context, cluster *segment.Cluster, inv *inventory, id uint32, trust bool) error {
 	if !v.everything() {
 		v.at.Store(-1)
-		if err := v.list(ctx, inv, journalPrefix(id), ""); err != nil {
+		if err := v.list(ctx, inv, segment.JournalPrefix(id), ""); err != nil {
 			return err
 		}
 	}
 	if trust && !slices.Contains(v.opt.Metadata.Journals(), id) {
-		v.findings.add(finding(Error, CodeUnnamed, id, journalPrefix(id), "objects were copied here, or the metadata journal is that of another bucket",
+		v.findings.add(finding(Error, CodeUnnamed, id, segment.JournalPrefix(id), "objects were copied here, or the metadata journal is that of another bucket",
 			"%d objects of a journal that the metadata does not name: no node reads them", inv.journal(id).count))
 	}
 	return v.walkJournal(ctx, cluster, inv, id)

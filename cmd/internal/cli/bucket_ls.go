@@ -122,7 +122,7 @@ func (l *listing) topics(ctx context.Context) error {
 		for _, s := range all[:len(t.Partitions)] {
 			row.Offsets += s.End - s.Start
 			row.Extents += s.Extents
-			row.Bytes += s.Bytes
+			row.Bytes += s.Bytes.Sum()
 			row.newestMs = max(row.newestMs, s.NewestMs)
 			for name := range s.Objects {
 				objects[name] = struct{}{}
@@ -170,7 +170,7 @@ func (l *listing) partitions(ctx context.Context, c *chosen) error {
 		for _, s := range all {
 			rows = append(rows, partitionListing{
 				Partition: s.Key.Index, Journal: s.Journal, Start: s.Start, End: s.End, Extents: s.Extents,
-				Objects: int64(len(s.Objects)), Bytes: s.Bytes, Oldest: stampJSON(s.OldestMs), Newest: stampJSON(s.NewestMs),
+				Objects: int64(len(s.Objects)), Bytes: s.Bytes.Sum(), Oldest: stampJSON(s.OldestMs), Newest: stampJSON(s.NewestMs),
 			})
 		}
 		return printJSON(l.env.Stdout, rows)
@@ -179,7 +179,7 @@ func (l *listing) partitions(ctx context.Context, c *chosen) error {
 		fmt.Fprintln(w, "PARTITION\tJOURNAL\tSTART\tEND\tEXTENTS\tOBJECTS\tSIZE\tOLDEST\tNEWEST")
 		for _, s := range all {
 			fmt.Fprintf(w, "%d\t%d\t%d\t%d\t%d\t%d\t%s\t%s\t%s\n", s.Key.Index, s.Journal, s.Start, s.End, s.Extents, len(s.Objects),
-				humanize.IBytes(uint64(s.Bytes)), stamp(s.OldestMs), stamp(s.NewestMs))
+				humanize.IBytes(uint64(s.Bytes.Sum())), stamp(s.OldestMs), stamp(s.NewestMs))
 		}
 	})
 }
