@@ -97,7 +97,7 @@ const progressEvery = time.Second
 
 // probe tests the store, and logs how far it is.
 func probe(ctx context.Context, store objstore.Store, log *slog.Logger) error {
-	log.Info("new bucket: testing whether the store can keep data safe, with some 580 requests", "bucket", store.String())
+	log.Info("new bucket: testing whether the store can keep data safe, with some 610 requests", "bucket", store.String())
 	began := time.Now()
 	logged := began
 	err := objstore.Probe(ctx, store, segment.ProbePrefix, objstore.Quick, func(s objstore.Step) {

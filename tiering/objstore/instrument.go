@@ -133,4 +133,7 @@ func (s *instrumented) NewestModified() time.Time {
 	return time.Time{}
 }
 
+// Policy implements Policies. Its requests are not reported.
+func (s *instrumented) Policy(ctx context.Context) (Policy, error) { return ReadPolicy(ctx, s.store) }
+
 func (s *instrumented) String() string { return s.store.String() }

@@ -36,7 +36,11 @@ used: records would be lost. It runs by itself when a cluster is created.
 It makes some 600 requests, which takes about a second, and misses a store that lets
 half of all second creates pass less than once in a million times. --thorough makes
 some 2,200, for a store that breaks the promise only now and then. The probe removes
-its objects, and those older than an hour that an interrupted probe has left.`
+its objects, and those older than an hour that an interrupted probe has left.
+
+It also reads the bucket's settings. Lifecycle rules that expire or move objects in use
+are refused, as "varve serve" does. Where the bucket keeps versions, a warning says that
+deleted objects stay.`
 
 func newBucketProbe(env *Env) *cobra.Command {
 	var url, output string
@@ -79,6 +83,10 @@ type probeResult struct {
 	Error   string      `json:"error,omitempty"`
 	Steps   []probeStep `json:"steps"`
 	Seconds float64     `json:"seconds"`
+
+	Versioning objstore.Versioning `json:"versioning"`
+	ObjectLock string              `json:"object_lock"`
+	Warnings   []string            `json:"warnings"` // about the settings of the bucket
 }
 
 type probeStep struct {
@@ -100,7 +108,7 @@ func probe(ctx context.Context, env *Env, url string, create bool, effort objsto
 	}
 	defer bucket.Close(store)
 	began := time.Now()
-	result := probeResult{Bucket: bucket.Redact(url), Verdict: "safe", Steps: []probeStep{}}
+	result := probeResult{Bucket: bucket.Redact(url), Verdict: "safe", Steps: []probeStep{}, Warnings: []string{}}
 	var now atomic.Pointer[objstore.Step]
 	stop := showProgress(env, "bucket probe", asked, func() progress { return probeProgress(now.Load()) })
 	err = objstore.Probe(ctx, store, segment.ProbePrefix, effort, func(s objstore.Step) {
@@ -108,6 +116,9 @@ func probe(ctx context.Context, env *Env, url string, create bool, effort objsto
 		result.note(s)
 	})
 	stop()
+	if err == nil {
+		err = result.look(ctx, store)
+	}
 	if ctx.Err() != nil {
 		return interrupted(ctx, err)
 	}
@@ -133,6 +144,18 @@ func probeProgress(s *objstore.Step) progress {
 	return progress{doing: fmt.Sprintf("%s, %d of %d", s.Name, s.Done, s.Total)}
 }
 
+// look reads the settings of the bucket. It returns an error if the store itself removes
+// or moves objects.
+func (r *probeResult) look(ctx context.Context, store objstore.Store) error {
+	policy, err := objstore.ReadPolicy(ctx, store)
+	if err != nil {
+		return err
+	}
+	r.Versioning, r.ObjectLock = policy.Versioning, policy.Lock
+	r.Warnings = append(r.Warnings, policy.Warnings()...)
+	return policy.Check()
+}
+
 // note keeps the latest state of each step.
 func (r *probeResult) note(s objstore.Step) {
 	if n := len(r.Steps); n > 0 && r.Steps[n-1].Name == s.Name {
@@ -154,6 +177,11 @@ func (r *probeResult) print(w io.Writer, output string) error {
 			fmt.Fprintf(w, "%s\t%d of %d\n", s.Name, s.Done, s.Total)
 		}
 	})
+	for _, warning := range r.Warnings {
+		if err == nil {
+			_, err = fmt.Fprintf(w, "\nwarning: %s\n", warning)
+		}
+	}
 	if err != nil || r.Verdict != "safe" {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/varvelog/varve/cmd/internal/config"
 	"github.com/varvelog/varve/cmd/internal/kafka/listener"
+	"github.com/varvelog/varve/tiering/objstore"
 )
 
 var deploy = filepath.Join("..", "..", "varve", "deploy")
@@ -28,6 +29,7 @@ func registered(t *testing.T) map[string]bool {
 	m.groups(nil, nil)
 	m.replays(nil)
 	m.damage(nil)
+	m.policy(objstore.Policy{})
 	m.fetchSessions(nil)
 	m.requestMemory(func() []listener.PartUse { return []listener.PartUse{{Part: "small_frames"}} })
 	descriptions := make(chan *prometheus.Desc)

@@ -58,6 +58,7 @@ type node struct {
 	watch       *bucket.Watch
 	dir         *datadir.Dir
 	store       objstore.Store
+	policy      objstore.Policy // of the bucket, as of the start
 	cluster     segment.Cluster
 	incarnation segment.ID
 	bus         *announce.NATS
@@ -188,6 +189,9 @@ func (n *node) openBucket(ctx context.Context, closers *stack) error {
 		n.watch.Observe(op, took, err)
 	})
 	closers.push(n.watch.Start())
+	if err := n.checkPolicy(ctx); err != nil {
+		return err
+	}
 	err = n.patiently(ctx, "opening the cluster", func() (err error) {
 		n.cluster, err = cluster.Load(ctx, n.store, n.dir, n.writes(), n.log)
 		return err

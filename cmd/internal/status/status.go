@@ -36,8 +36,11 @@ type Node struct {
 	ID           *int32    `json:"id"` // broker id
 	Kafka        string    `json:"kafka,omitempty"`
 	Bucket       string    `json:"bucket,omitempty"`
-	UUID         string    `json:"uuid,omitempty"`        // of the data folder
-	Incarnation  string    `json:"incarnation,omitempty"` // of this start
+	Versioning   string    `json:"bucket_versioning,omitempty"` // "off", or deleted objects stay in it: "enabled", "suspended"; or "unknown"
+	ObjectLock   string    `json:"bucket_object_lock,omitempty"`
+	Unread       int       `json:"bucket_settings_unread"` // settings that could not be read
+	UUID         string    `json:"uuid,omitempty"`         // of the data folder
+	Incarnation  string    `json:"incarnation,omitempty"`  // of this start
 	Announcing   bool      `json:"announcements_connected"`
 	Journals     []Journal `json:"journals"`
 	TopicsGoing  int       `json:"topics_being_deleted"`

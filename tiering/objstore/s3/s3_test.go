@@ -30,6 +30,13 @@ func TestStoreKeepsTheContractOnMinIO(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) objstore.Store { return openMinIO(t) })
 }
 
+func TestSettingsOfMinIO(t *testing.T) {
+	server := testenv.MinIO(t)
+	cfg := onServer(server)
+	cfg.Prefix = "prod"
+	s3wire.RunSettings(t, server, func(bucket string) objstore.Store { cfg.Bucket = bucket; return openStore(t, cfg) })
+}
+
 func TestALargeObjectIsStreamedToMinIO(t *testing.T) { storetest.BoundedMemory(t, openMinIO(t)) }
 
 func TestProbePassesOnMinIO(t *testing.T) {
@@ -117,7 +124,10 @@ func openMinIO(t testing.TB) *s3.Store {
 // minIO says where a MinIO with a bucket for this test is, or skips the test.
 func minIO(t testing.TB) s3.Config {
 	t.Helper()
-	server := testenv.MinIO(t)
+	return onServer(testenv.MinIO(t))
+}
+
+func onServer(server *testenv.MinIOServer) s3.Config {
 	return s3.Config{
 		Endpoint: "http://" + server.Address, PathStyle: true, Bucket: server.Bucket,
 		Prefix:      fmt.Sprintf("test/%016x", rand.Uint64()),

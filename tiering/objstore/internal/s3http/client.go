@@ -35,6 +35,14 @@ type Client interface {
 	// Some objects may have none.
 	RemoveAll(ctx context.Context, names []string) ([]Removal, error)
 
+	// Versioning returns the status of the bucket's versioning, "" for none. Lock returns
+	// Object Lock's default retention for people, "enabled" without a default, "" for none.
+	// Lifecycle returns the rules. Where a bucket has no such setting, stores answer with
+	// an error of that code.
+	Versioning(ctx context.Context) (string, error)
+	Lock(ctx context.Context) (string, error)
+	Lifecycle(ctx context.Context) ([]Lifecycle, error)
+
 	// BucketExists looks for the bucket, and MakeBucket creates it.
 	BucketExists(ctx context.Context) (bool, error)
 	MakeBucket(ctx context.Context) error

@@ -44,6 +44,9 @@ func Run(t *testing.T, open Opener) {
 		{"a deletion in a batch is unknown unless the store named it", deleteBatchIsUnknown},
 		{"a store without batches deletes one by one", deletesOneByOne},
 		{"the store's time is that of its answers", storeTimeIsThatOfAnswers},
+		{"the policy names harmful rules", policyNamesHarmfulRules},
+		{"the policy shows versions and locks", policyShowsVersionsAndLocks},
+		{"the policy names the settings that may not be read", policyWithoutRights},
 		{"EnsureBucket creates a missing bucket only", ensureBucketCreatesAMissingBucketOnly},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, open) })
