@@ -15,7 +15,7 @@ import (
 // becomes a reader of the tail.
 func (f *fetch) replayer(p *position) *stream {
 	s := f.reader.streams.find(p.Key, p.Offset)
-	if s != nil && p.page == nil && len(p.extents) <= caughtUp {
+	if s != nil && p.page == nil && len(p.extents) <= caughtUp && p.extents[len(p.extents)-1].Last+1 >= p.result.HighWatermark {
 		f.reader.streams.leave(s)
 		return nil
 	}
@@ -25,7 +25,7 @@ func (f *fetch) replayer(p *position) *stream {
 // isFar reports whether a position is read by a replay: it lies far from the tail,
 // or its reader has come from there.
 func (f *fetch) isFar(p *position) bool {
-	return p.stream != nil || p.journal.State.Behind(&p.extents[0]) >= f.reader.tailObjects
+	return p.stream != nil || p.journal.State.Behind(&p.extents[0].Extent) >= f.reader.tailObjects
 }
 
 // apart reports whether the position's records, which are far, are read apart from the
@@ -39,7 +39,8 @@ func (p *position) apart() bool {
 // step is one extent to read ahead for a reader.
 type step struct {
 	stream *stream
-	order  uint64 // of its object
+	object segment.Name
+	order  uint64 // of the object
 	planned
 	ask cache.Ask
 }
@@ -54,21 +55,27 @@ func (f *fetch) fetchAhead(ctx context.Context, plans []plan) {
 	if len(readers) == 0 {
 		return
 	}
-	horizon := uint64(0)
+	horizon, shared := uint64(0), map[segment.Name]bool{}
 	for i := range readers {
 		r := &readers[i]
-		f.extend(ctx, r, func(e *partlog.Extent) bool {
-			more := r.bytes > 0
-			r.bytes -= int64(e.Length)
-			return more
-		})
+		f.extend(ctx, r, r.fills)
 		if n := len(r.steps); n > 0 {
 			horizon = max(horizon, r.steps[n-1].order)
+		}
+		for j := range r.steps {
+			if object := r.steps[j].object; object.Kind == segment.KindMerged && !object.Own() {
+				shared[object] = true
+			}
 		}
 	}
 	var steps []step
 	for i := range readers {
-		f.extend(ctx, &readers[i], func(e *partlog.Extent) bool { return e.Object.Order() <= horizon })
+		f.extend(ctx, &readers[i], func(e *extent) bool {
+			if e.Gaps() {
+				return shared[e.Object]
+			}
+			return e.Object.Order() <= horizon
+		})
 		steps = append(steps, readers[i].steps...)
 	}
 	slices.SortStableFunc(steps, func(a, b step) int { return cmp.Compare(a.order, b.order) })
@@ -82,6 +89,24 @@ type ahead struct {
 	bytes   int64 // to read
 	objects int   // at most
 	steps   []step
+	get     cache.Range // that the last steps in a merged segment are read by
+}
+
+// fills reports whether to read an extent ahead: until there are enough bytes, and then the
+// rest of a GET in a merged segment.
+func (r *ahead) fills(e *extent) bool {
+	size := int64(e.Length)
+	next := e.Gaps() && r.get.Pos+r.get.Len == int64(e.Position) && r.get.Len+size <= cache.MaxGet &&
+		len(r.steps) > 0 && r.steps[len(r.steps)-1].object == e.Object
+	if r.bytes <= 0 && !(next && r.stream.window >= cache.MaxGet) {
+		return false
+	}
+	if !next {
+		r.get = cache.Range{Pos: int64(e.Position)}
+	}
+	r.get.Len += size
+	r.bytes -= size
+	return true
 }
 
 // after returns the offset after the objects that are expected to be needed now.
@@ -94,9 +119,9 @@ func (p *plan) after() int64 {
 
 // extend plans to read the next extents ahead, as long as there are more, and they
 // are wanted.
-func (f *fetch) extend(ctx context.Context, r *ahead, wanted func(*partlog.Extent) bool) {
+func (f *fetch) extend(ctx context.Context, r *ahead, wanted func(*extent) bool) {
 	for r.objects > 0 {
-		extents, err := f.reader.extentsFrom(ctx, r.journal, r.Key, r.from, min(r.objects, maxExtents))
+		extents, err := f.reader.piecesFrom(ctx, r.journal, r.Key, r.from, min(r.objects, maxExtents), max(r.bytes, cache.MaxGet))
 		if err != nil {
 			return // the reader that comes there gets the error
 		}
@@ -107,12 +132,12 @@ func (f *fetch) extend(ctx context.Context, r *ahead, wanted func(*partlog.Exten
 			}
 			r.from = e.Last + 1
 			r.objects--
-			at := rangeOf(e.Object.Key(), e)
-			if f.reader.verdicts.known(placeOf(at.Object, e)) {
+			at := rangeOf(e.Object.Key(), &e.Extent)
+			if e.Length == 0 || f.reader.verdicts.known(placeOf(at.Object, &e.Extent)) {
 				continue
 			}
 			r.steps = append(r.steps, step{
-				stream: r.stream, order: e.Object.Order(), planned: planned{end: r.from, bytes: at.Len},
+				stream: r.stream, object: e.Object, order: e.Object.Order(), planned: planned{end: r.from, bytes: at.Len},
 				ask: cache.Ask{Region: regionOf(at, *e), For: &r.stream.ahead},
 			})
 		}
@@ -153,6 +178,20 @@ func (r *Reader) extentsFrom(ctx context.Context, j journal, k partlog.Key, offs
 		return nil, err
 	}
 	return all.From(offset, max), nil
+}
+
+// piecesFrom is extentsFrom with the blocks of extents that are read by blocks, to give about
+// so many bytes.
+func (r *Reader) piecesFrom(ctx context.Context, j journal, k partlog.Key, offset int64, max int, bytes int64) ([]extent, error) {
+	found, err := r.extentsFrom(ctx, j, k, offset, max)
+	if err != nil {
+		return nil, err
+	}
+	extents, err := r.expand(ctx, k, wrapped(found), offset, max, bytes)
+	if len(extents) > 0 {
+		return extents, nil // the caller meets the error when it goes on
+	}
+	return nil, err
 }
 
 // holds reports whether the leader has the object in its memory.

@@ -1,9 +1,11 @@
 package fetch
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/varvelog/varve/tiering/batch"
 	"github.com/varvelog/varve/tiering/partlog"
@@ -183,9 +185,7 @@ func (s *search) newest(ctx context.Context) (OffsetAt, error) {
 		}
 		var at OffsetAt
 		at, err = s.newestIn(ctx, e)
-		if at.Timestamp > newest.Timestamp || at.Timestamp == newest.Timestamp && at.Offset < newest.Offset {
-			newest = at
-		}
+		newest = newerOf(newest, at)
 		after = e.Last
 	}
 	return nowhere, err
@@ -236,9 +236,51 @@ func (s *search) newestBelow(ctx context.Context, limit int64) (OffsetAt, error)
 	return newest, nil
 }
 
-// newestIn finds the first record with the greatest timestamp of an extent. If its first
-// records are deleted, the newest may be among them; then it looks at all others.
+// blocks returns the blocks of an extent. One that is read as a whole is its own block.
+func (s *search) blocks(ctx context.Context, e *partlog.Extent) ([]extent, error) {
+	whole := extent{Extent: *e}
+	if !whole.inBlocks() {
+		return []extent{whole}, nil
+	}
+	p, err := s.reader.section(ctx, s.key, e)
+	if err != nil {
+		return nil, err
+	}
+	return blocksOf(nil, e, p, s.start, len(p.Blocks)), nil
+}
+
+// newestIn finds the first record with the greatest timestamp of an extent.
 func (s *search) newestIn(ctx context.Context, e partlog.Extent) (OffsetAt, error) {
+	blocks, err := s.blocks(ctx, &e)
+	if err != nil {
+		return nowhere, err
+	}
+	slices.SortStableFunc(blocks, func(a, b extent) int { return cmp.Compare(b.upTo(), a.upTo()) })
+	newest := nowhere
+	for i := range blocks {
+		if b := &blocks[i]; b.upTo() < newest.Timestamp || b.upTo() == newest.Timestamp && b.Base > newest.Offset {
+			continue
+		}
+		at, err := s.newestInBlock(ctx, &blocks[i])
+		if err != nil {
+			return nowhere, err
+		}
+		newest = newerOf(newest, at)
+	}
+	return newest, nil
+}
+
+// newerOf returns the one with the greater timestamp, or else the first.
+func newerOf(a, b OffsetAt) OffsetAt {
+	if b.Timestamp > a.Timestamp || b.Timestamp == a.Timestamp && b.Offset < a.Offset {
+		return b
+	}
+	return a
+}
+
+// newestInBlock is newestIn for a block. If its first records are deleted, the newest may
+// be among them; then it looks at all others.
+func (s *search) newestInBlock(ctx context.Context, e *extent) (OffsetAt, error) {
 	at, cut, from := nowhere, e.Base < s.start, e.MaxTimestamp
 	if cut {
 		from = 0
@@ -264,6 +306,21 @@ func (s *search) newestIn(ctx context.Context, e partlog.Extent) (OffsetAt, erro
 
 // inExtent finds the first record of an extent with a timestamp of ts or more.
 func (s *search) inExtent(ctx context.Context, e partlog.Extent, ts int64) (OffsetAt, error) {
+	blocks, err := s.blocks(ctx, &e)
+	at := nowhere
+	for i := range blocks {
+		if err != nil || at != nowhere {
+			break
+		}
+		if blocks[i].upTo() >= ts {
+			at, err = s.inBlock(ctx, &blocks[i], ts)
+		}
+	}
+	return at, err
+}
+
+// inBlock is inExtent for a block.
+func (s *search) inBlock(ctx context.Context, e *extent, ts int64) (OffsetAt, error) {
 	at := nowhere
 	err := s.batches(ctx, e, ts, func(b []byte, h batch.Header) (bool, error) {
 		err := s.records(ctx, b, h, func(r OffsetAt) bool {
@@ -282,8 +339,8 @@ func (s *search) inExtent(ctx context.Context, e partlog.Extent, ts int64) (Offs
 // with a timestamp of ts or more, until fn returns false. It steps over a batch for which
 // fn has an error: the batch is stored as a client sent it, and no consumer gets its
 // records either.
-func (s *search) batches(ctx context.Context, e partlog.Extent, ts int64, fn func([]byte, batch.Header) (bool, error)) error {
-	p := s.reader.newPiece(s.journal, s.key, &e, s.start)
+func (s *search) batches(ctx context.Context, e *extent, ts int64, fn func([]byte, batch.Header) (bool, error)) error {
+	p := s.reader.newPiece(s.journal, s.key, e, s.start)
 	defer p.close()
 	if err := p.open(ctx); err != nil {
 		return err

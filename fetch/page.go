@@ -81,15 +81,15 @@ func rangeOfPage(at place, p *partlog.Page) cache.Range {
 	return cache.Range{Object: at.object, Pos: segment.BlobHeaderSize + int64(p.Position), Len: int64(p.Length)}
 }
 
-// pages reads the pages of the positions that start in one, several at a time, for as
-// many partitions as are needed to fill the answer.
+// pages reads the pages and the sections that the positions need, several at a time, for
+// as many partitions as are needed to fill the answer.
 func (f *fetch) pages(ctx context.Context) {
 	room := max(f.maxBytes, 1) // for a first batch
 	for start := 0; start < len(f.parts) && room > 0; {
 		paged, end := f.nextPaged(start, room)
 		errs := make([]error, len(paged))
 		parallel(f.reader.cfg.Concurrency, len(paged), func(i int) {
-			errs[i] = f.follow(ctx, paged[i])
+			errs[i] = f.resolve(ctx, paged[i])
 		})
 		for i, p := range paged {
 			if errs[i] != nil {
@@ -103,7 +103,7 @@ func (f *fetch) pages(ctx context.Context) {
 	}
 }
 
-// nextPaged returns the positions from start to end that have pages. By their estimates
+// nextPaged returns the positions from start to end that are unresolved. By their estimates
 // they fill the room; if more can be read at once, there are more.
 func (f *fetch) nextPaged(start int, room int64) (paged []*position, end int) {
 	for end = start; end < len(f.parts); end++ {
@@ -111,12 +111,27 @@ func (f *fetch) nextPaged(start int, room int64) (paged []*position, end int) {
 		if room <= 0 && len(paged) >= f.reader.cfg.Concurrency {
 			break
 		}
-		if p.page != nil {
+		if p.unresolved() {
 			paged = append(paged, p)
 		}
 		room -= p.bytes
 	}
 	return paged, end
+}
+
+// resolve finds all that is read of a position: the extents in pages, and the blocks of
+// extents that are read by blocks.
+func (f *fetch) resolve(ctx context.Context, p *position) error {
+	if err := f.follow(ctx, p); err != nil {
+		return err
+	}
+	extents, err := f.reader.expand(ctx, p.Key, p.extents, p.from, maxExtents, p.limit())
+	p.extents, p.bytes = nil, 0
+	p.add(extents)
+	if len(extents) > 0 {
+		return nil // the next Fetch meets the error first
+	}
+	return err
 }
 
 // follow finds the extents of a position that starts in a page. The extents after the
@@ -135,10 +150,10 @@ func (f *fetch) follow(ctx context.Context, p *position) error {
 		case err != nil:
 			return nil // the next Fetch meets it first
 		}
-		p.add(extents.From(p.from, maxExtents-len(p.extents)))
+		p.add(wrapped(extents.From(p.from, maxExtents-len(p.extents))))
 		found, next, view, _ := p.journal.State.Find(p.Key, page.Last+1, maxExtents-len(p.extents))
 		p.result = Result{HighWatermark: view.End, LogStart: view.Start, Epoch: view.Epoch}
-		p.add(found)
+		p.add(wrapped(found))
 		p.page = next
 	}
 	return nil

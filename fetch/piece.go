@@ -25,12 +25,13 @@ type piece struct {
 	reader  *Reader
 	journal journal
 	key     partlog.Key
-	extent  *partlog.Extent
-	object  string // key of the extent's object
-	from    int64  // the first offset wanted
-	last    int64  // of the extent
-	ahead   int64  // bytes to read in one go, if a step needs less; positive
-	replay  bool   // read it apart from the blocks that other readers share
+	extent  *extent
+	rest    []extent // blocks that follow, if the piece had to be split
+	object  string   // key of the extent's object
+	from    int64    // the first offset wanted
+	last    int64    // of the extent
+	ahead   int64    // bytes to read in one go, if a step needs less; positive
+	replay  bool     // read it apart from the blocks that other readers share
 
 	opened  bool
 	openErr error
@@ -57,10 +58,10 @@ func placeOf(object string, e *partlog.Extent) place {
 
 // newPiece returns a piece that starts with the batch that holds offset from. The
 // extent must not be changed afterwards.
-func (r *Reader) newPiece(j journal, k partlog.Key, e *partlog.Extent, from int64) *piece {
+func (r *Reader) newPiece(j journal, k partlog.Key, e *extent, from int64) *piece {
 	return &piece{
 		reader: r, journal: j, key: k, extent: e, object: e.Object.Key(),
-		from: from, last: e.Last, ahead: 1, walk: batch.NewWalker(e.Place()),
+		from: from, last: e.Last, ahead: 1, walk: batch.NewWalker(e.place()),
 	}
 }
 
@@ -71,34 +72,71 @@ func (p *piece) open(ctx context.Context) error {
 		return p.openErr
 	}
 	p.opened = true
-	if p.look, p.openErr = p.reader.verdicts.blocked(p.place(), max(p.from, p.extent.Base)); p.openErr != nil {
+	if p.extent.Length == 0 { // a gap
+		return nil
+	}
+	if p.splits() && p.reader.verdicts.within(p.bytesAt()) {
+		p.openErr = p.split(ctx)
 		return p.openErr
+	}
+	p.openErr = p.enter(ctx)
+	return p.openErr
+}
+
+// enter begins to read the extent.
+func (p *piece) enter(ctx context.Context) (err error) {
+	if p.look, err = p.reader.verdicts.blocked(p.place(), max(p.from, p.extent.Base)); err != nil {
+		return err
 	}
 	if p.look {
 		p.forget()
 	}
 	p.suspect = p.reader.verdicts.known(p.place())
-	err := p.load(ctx)
+	err = p.load(ctx)
 	if isDamage(err) && !errors.Is(err, errMissing) {
 		p.suspect = true
 		err = p.load(ctx) // the damage may have happened on the way
 	}
-	p.openErr = p.noted(p.extent.Base, p.extent.Last, err)
-	return p.openErr
+	if isDamage(err) && !errors.Is(err, errMissing) && p.splits() {
+		return p.split(ctx) // some of its blocks may be sound
+	}
+	return p.noted(p.extent.Base, p.extent.Last, err)
 }
 
-func (p *piece) place() place { return placeOf(p.object, p.extent) }
+// splits reports whether the extent is read as a whole, and could be read by blocks.
+func (p *piece) splits() bool { return p.extent.Gaps() && p.extent.IndexLength > 0 }
 
-func (p *piece) bytesAt() cache.Range { return rangeOf(p.object, p.extent) }
+// split goes on with the blocks of the extent, because some of it is damaged.
+func (p *piece) split(ctx context.Context) error {
+	whole := &p.extent.Extent
+	s, err := p.reader.section(ctx, p.key, whole)
+	if err != nil {
+		return err
+	}
+	p.rest = blocksOf(nil, whole, s, p.from, len(s.Blocks))
+	return p.advance(ctx)
+}
+
+// advance goes on with the next block of an extent that was split.
+func (p *piece) advance(ctx context.Context) error {
+	p.close()
+	p.extent, p.rest = &p.rest[0], p.rest[1:]
+	p.walk = batch.NewWalker(p.extent.place())
+	if p.extent.Length == 0 {
+		return nil
+	}
+	return p.enter(ctx)
+}
+
+func (p *piece) place() place { return placeOf(p.object, &p.extent.Extent) }
+
+func (p *piece) bytesAt() cache.Range { return rangeOf(p.object, &p.extent.Extent) }
 
 // noted notes that offsets of the piece cannot be read, if err is damage, and returns the
 // error for readers. A missing object is not noted: it may have been deleted.
 func (p *piece) noted(first, last int64, err error) error {
-	if isDamage(err) && !errors.Is(err, errMissing) {
-		p.suspect = true
-		p.reader.verdicts.found(p.place(), Damage{Object: p.object, Key: p.key, First: first, Last: last, Err: err})
-	}
-	return p.reader.missing(p.place(), p.key, first, last, err)
+	p.suspect = p.suspect || isDamage(err) && !errors.Is(err, errMissing)
+	return p.reader.noted(p.place(), p.key, first, last, err)
 }
 
 func (p *piece) load(ctx context.Context) error {
@@ -107,7 +145,7 @@ func (p *piece) load(ctx context.Context) error {
 		defer whole.Release()
 	} else if p.apart() {
 		err := p.loadRegion(ctx)
-		if !errors.Is(err, ErrStorage) || errors.Is(err, errMissing) {
+		if !errors.Is(err, ErrStorage) || errors.Is(err, errMissing) || p.extent.Gaps() {
 			return err
 		}
 		// Damaged somewhere: the sound batches are served one by one.
@@ -125,7 +163,7 @@ func (p *piece) load(ctx context.Context) error {
 		return damaged(p.object, "its footer does not fit the extent that the journal's state has of %v", p.key)
 	}
 	p.size = object.Size
-	p.walk.MoveTo(seek(part.Sparse, p.extent, p.from))
+	p.walk.MoveTo(seek(part.Sparse, &p.extent.Extent, p.from))
 	if int64(len(bytes)) == object.Size {
 		p.use(cache.Whole(whole).Retain())
 		return nil
@@ -216,6 +254,11 @@ func (p *piece) close() {
 // next returns the header of the next batch, checked for its place in the log; false
 // after the last one. The rest of the batch has not been read.
 func (p *piece) next(ctx context.Context) (batch.Header, bool, error) {
+	for p.walk.Left() == 0 && len(p.rest) > 0 {
+		if err := p.advance(ctx); err != nil {
+			return batch.Header{}, false, err
+		}
+	}
 	if p.walk.Left() == 0 {
 		if err := p.walk.End(); err != nil {
 			return batch.Header{}, false, p.corrupt(p.extent.Last, err)

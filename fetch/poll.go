@@ -89,7 +89,7 @@ type position struct {
 	gone     gone
 	journal  journal
 	standing *standing // nil if the request has no Standing
-	extents  []partlog.Extent
+	extents  []extent
 	page     *partlog.Page // follows extents; nil if they go on in memory, or end
 	bytes    int64         // about as many as the extents can give, at most MaxBytes (or 1)
 	stream   *stream       // the reader that it belongs to, if that is known to replay the partition
@@ -101,16 +101,22 @@ type position struct {
 func (p *position) limit() int64 { return max(int64(p.MaxBytes), 1) }
 
 // add appends extents, which belong to the position afterwards.
-func (p *position) add(extents []partlog.Extent) {
+func (p *position) add(extents []extent) {
 	if p.extents == nil {
 		p.extents = extents
 	} else {
 		p.extents = append(p.extents, extents...)
 	}
 	for i := range extents {
-		p.bytes += available(&extents[i], p.Offset)
+		p.bytes += available(&extents[i].Extent, p.Offset)
 	}
 	p.bytes = min(p.bytes, p.limit())
+}
+
+// unresolved reports whether a page or a section has to be read before the extents are
+// known.
+func (p *position) unresolved() bool {
+	return p.page != nil || anyInBlocks(p.extents)
 }
 
 // full reports whether more extents are of no use.
@@ -242,7 +248,7 @@ func (f *fetch) find(p *position) error {
 	if p.Offset < view.Start || p.Offset > view.End && !p.appended() {
 		return ErrOutOfRange
 	}
-	p.add(extents)
+	p.add(wrapped(extents))
 	if p.page = page; page != nil {
 		p.bytes = p.limit() // a guess until the page is read
 	}

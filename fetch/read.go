@@ -67,7 +67,7 @@ func (f *fetch) planOf(p *position, room int64) plan {
 		if room > 0 {
 			pl.wanted++
 		}
-		bytes := available(&p.extents[i], p.Offset)
+		bytes := available(&p.extents[i].Extent, p.Offset)
 		piece := f.reader.newPiece(p.journal, p.Key, &p.extents[i], p.Offset)
 		piece.ahead, piece.replay = sparseGap+max(0, min(bytes, room)), replay
 		pl.pieces = append(pl.pieces, piece)
@@ -85,7 +85,7 @@ func (f *fetch) openAll(ctx context.Context, plans []plan) {
 		for _, p := range plans[i].pieces[:plans[i].wanted] {
 			pieces = append(pieces, p)
 			p.suspect = f.reader.verdicts.known(p.place())
-			if p.replay && !p.journal.holds(p.extent.Object) && p.apart() {
+			if (p.replay || p.extent.Gaps()) && p.extent.Length > 0 && !p.journal.holds(p.extent.Object) && p.apart() {
 				regions = append(regions, p.region())
 			}
 		}
@@ -169,7 +169,7 @@ func (f *fetch) lookFurther(ctx context.Context, p *position, from int64) error 
 	if p.result.Err != nil {
 		return p.result.Err
 	}
-	if err := f.follow(ctx, p); err != nil {
+	if err := f.resolve(ctx, p); err != nil {
 		return f.refresh(ctx, p, err)
 	}
 	return nil
@@ -193,7 +193,7 @@ func (f *fetch) refresh(ctx context.Context, p *position, err error) error {
 		if p.result.Err != nil {
 			return p.result.Err
 		}
-		if err = f.follow(ctx, p); err == nil {
+		if err = f.resolve(ctx, p); err == nil {
 			return nil
 		}
 	}

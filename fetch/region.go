@@ -6,13 +6,12 @@ import (
 
 	"github.com/varvelog/varve/fetch/cache"
 	"github.com/varvelog/varve/tiering/batch"
-	"github.com/varvelog/varve/tiering/partlog"
 	"github.com/varvelog/varve/tiering/segment"
 )
 
 // regionOf is the region of an extent, which lies at a range. It is read without the
 // object's footer, because the extent has the CRC of the records.
-func regionOf(at cache.Range, e partlog.Extent) cache.Region {
+func regionOf(at cache.Range, e extent) cache.Region {
 	object := at.Object
 	return cache.Region{
 		Range: at,
@@ -22,11 +21,11 @@ func regionOf(at cache.Range, e partlog.Extent) cache.Region {
 
 // checkRegion checks everything that readers rely on: the CRC of all bytes, and each
 // batch as readers would check it themselves. It returns where reading may start.
-func checkRegion(object string, e partlog.Extent, b *cache.Block) ([]segment.SparseEntry, error) {
+func checkRegion(object string, e extent, b *cache.Block) ([]segment.SparseEntry, error) {
 	data := b.Bytes()
 	var sparse []segment.SparseEntry
 	crc, listed := uint32(0), 0
-	walk := batch.NewWalker(e.Place())
+	walk := batch.NewWalker(e.place())
 	for walk.Left() > 0 {
 		pos := int(walk.Position()) - int(e.Position)
 		h, err := walk.Check(data[pos:])
@@ -56,7 +55,10 @@ func (p *piece) region() cache.Region { return regionOf(p.bytesAt(), *p.extent) 
 // apart reports whether the piece is read as a region of its own, rather than
 // through the blocks that all readers of its object share.
 func (p *piece) apart() bool {
-	if p.suspect {
+	switch {
+	case p.extent.Gaps():
+		return true // its batches are not read alone
+	case p.suspect:
 		return false // batch by batch, through blocks that are kept
 	}
 	c, at := p.reader.cfg.Cache, p.bytesAt()
@@ -69,7 +71,7 @@ func (p *piece) loadRegion(ctx context.Context) error {
 		return readError(err)
 	}
 	p.waited = r.Waited
-	p.walk.MoveTo(seek(r.Sparse, p.extent, p.from))
+	p.walk.MoveTo(seek(r.Sparse, &p.extent.Extent, p.from))
 	p.use(r.Span)
 	return nil
 }

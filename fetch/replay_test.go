@@ -193,7 +193,7 @@ func TestForgottenReaderIsNotReadAhead(t *testing.T) {
 	}
 	plans = known()
 	readers := ss.begin(plans)
-	f.extend(t.Context(), &readers[0], func(*partlog.Extent) bool { return true })
+	f.extend(t.Context(), &readers[0], func(*extent) bool { return true })
 	ss.leave(plans[0].stream)
 	steps := readers[0].steps
 	ss.end(readers, steps[:f.readAhead(steps)])

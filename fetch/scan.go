@@ -66,7 +66,7 @@ func (s *scan) some(ctx context.Context) error {
 	if view, ok := s.journal.State.Lookup(s.key); ok {
 		s.next = max(s.next, view.Start)
 	}
-	extents, err := s.reader.extentsFrom(ctx, s.journal, s.key, s.next, maxExtents)
+	extents, err := s.reader.piecesFrom(ctx, s.journal, s.key, s.next, maxExtents, scanAhead*cache.MaxGet)
 	if err != nil {
 		return err
 	}
@@ -78,7 +78,7 @@ func (s *scan) some(ctx context.Context) error {
 }
 
 // extents passes on the batches of extents, while the next ones are being read.
-func (s *scan) extents(ctx context.Context, extents []partlog.Extent) error {
+func (s *scan) extents(ctx context.Context, extents []extent) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	pieces := make([]*piece, len(extents))
@@ -93,6 +93,9 @@ func (s *scan) extents(ctx context.Context, extents []partlog.Extent) error {
 	}()
 	opened := make([]chan struct{}, len(extents))
 	open := func(i int) {
+		if i%scanAhead == 0 {
+			s.want(extents[i:min(i+scanAhead, len(extents))])
+		}
 		p := s.reader.newPiece(s.journal, s.key, &extents[i], s.next)
 		p.ahead, p.replay = min(int64(extents[i].Length), cache.MaxGet), true
 		done := make(chan struct{})
@@ -118,6 +121,19 @@ func (s *scan) extents(ctx context.Context, extents []partlog.Extent) error {
 	return nil
 }
 
+// want starts to read blocks of merged segments, so that neighbours need one GET.
+func (s *scan) want(extents []extent) {
+	var regions []cache.Region
+	for i := range extents {
+		if e := &extents[i]; e.Gaps() && e.Length > 0 {
+			regions = append(regions, regionOf(rangeOf(e.Object.Key(), &e.Extent), *e))
+		}
+	}
+	if len(regions) > 1 {
+		s.reader.cfg.Cache.Want(regions)
+	}
+}
+
 // batches passes on the batches of a piece.
 func (s *scan) batches(ctx context.Context, p *piece) error {
 	if err := p.open(ctx); err != nil {
@@ -129,7 +145,7 @@ func (s *scan) batches(ctx context.Context, p *piece) error {
 			return err
 		}
 		if !ok {
-			s.next = p.extent.Last + 1 // its last offsets may be a gap
+			s.next = p.last + 1 // its last offsets may be a gap
 			return nil
 		}
 		if h.LastOffset() >= s.next {

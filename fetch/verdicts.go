@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/varvelog/varve/fetch/cache"
 	"github.com/varvelog/varve/tiering/partlog"
 )
 
@@ -82,6 +83,21 @@ func (v *verdicts) known(at place) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return len(v.byPlace[at]) > 0
+}
+
+// within reports whether there is a verdict about a place in a range, in force or not.
+func (v *verdicts) within(at cache.Range) bool {
+	if v.n.Load() == 0 {
+		return false
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for p := range v.byPlace {
+		if pos := int64(p.position); p.object == at.Object && pos >= at.Pos && pos < at.Pos+at.Len {
+			return true
+		}
+	}
+	return false
 }
 
 // blocked returns the error of a verdict in force about an offset, nil if there is none.

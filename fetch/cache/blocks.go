@@ -179,7 +179,7 @@ func (c *Cache) InMemory(at Range) bool {
 	if !c.holds(at) {
 		return false
 	}
-	_, ok := c.footers.Get(at.Object)
+	_, ok := c.indexes.Get(at.Object)
 	return ok
 }
 

@@ -1,5 +1,5 @@
 // Package cache keeps bytes in memory that were read from the bucket: blocks of 1 MiB
-// of objects, the regions of objects that replays read, and decoded footers.
+// of objects, the regions of objects that replays read, and decoded footers and sections.
 //
 // It owns that memory and the GETs that fill it. It promises:
 //
@@ -45,7 +45,7 @@ type Config struct {
 	Store       objstore.Store // read only
 	Pool        *buffer.Pool   // memory of replays; nil: the garbage collector has it
 	Bytes       int64          // memory for blocks and replays, 16 MiB or more
-	FooterBytes int64          // memory for footers, as far as it can be estimated; 1 MiB or more
+	FooterBytes int64          // memory for footers and sections, as far as it can be estimated; 1 MiB or more
 	// ReplayBytes is the part of Bytes that replays have for themselves. They also use
 	// the memory that blocks leave free. Zero means a quarter.
 	ReplayBytes int64
@@ -80,7 +80,7 @@ type Cache struct {
 	hedge       bool
 	blockSize   int64
 	maxBlocks   int64 // that one GET asks for
-	footers     *ristretto.Cache[string, *Object]
+	indexes     *ristretto.Cache[string, index]
 
 	slots  chan struct{} // one for each load of blocks or a footer under way
 	ctx    context.Context
@@ -93,7 +93,7 @@ type Cache struct {
 		memory  memory
 		hedging hedging
 		blocks  map[blockID]*block
-		footers map[string]*flight[*Object]
+		indexes map[string]*flight[index]
 		replay  replay
 	}
 }
@@ -119,7 +119,7 @@ func open(cfg Config, blockSize int64) (*Cache, error) {
 	if cfg.ReplayBytes == 0 {
 		cfg.ReplayBytes = cfg.Bytes / 4
 	}
-	footers, err := ristretto.NewCache(policy[*Object](cfg.FooterBytes, typicalFooter))
+	indexes, err := ristretto.NewCache(policy[index](cfg.FooterBytes, typicalFooter))
 	if err != nil {
 		return nil, fmt.Errorf("open footer cache: %w", err)
 	}
@@ -131,13 +131,13 @@ func open(cfg Config, blockSize int64) (*Cache, error) {
 		hedge:       cfg.Hedge,
 		blockSize:   blockSize,
 		maxBlocks:   MaxGet / BlockSize,
-		footers:     footers,
+		indexes:     indexes,
 		slots:       make(chan struct{}, cfg.Loads),
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.mu.memory = memory{limit: cfg.Bytes, share: cfg.ReplayBytes}
 	c.mu.blocks = map[blockID]*block{}
-	c.mu.footers = map[string]*flight[*Object]{}
+	c.mu.indexes = map[string]*flight[index]{}
 	c.mu.replay.regions = map[Range]*region{}
 	c.mu.replay.depth.bytes = minDepth
 	return c, nil
@@ -168,7 +168,7 @@ func (c *Cache) Close() {
 	}
 	c.cancel()
 	c.users.Wait()
-	c.footers.Close()
+	c.indexes.Close()
 }
 
 // enter makes Close wait until c.users.Done is called. It fails after Close. The

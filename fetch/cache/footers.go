@@ -29,72 +29,26 @@ type Object struct {
 // read once for all callers. When ctx ends, Footer returns its error, and the load goes
 // on for the other callers.
 func (c *Cache) Footer(ctx context.Context, key string, whole []byte, check func(*segment.Footer) error) (*Object, error) {
-	if err := c.enter(); err != nil {
-		return nil, err
-	}
-	defer c.users.Done()
-	if o, ok := c.footers.Get(key); ok {
-		return o, nil
-	}
-	if whole != nil {
-		o, _, err := decodeFooter(key, whole, int64(len(whole)), check)
-		if err != nil {
-			return nil, err
+	o, err := indexOf(ctx, c, key, func(ctx context.Context) (*Object, error) {
+		if whole != nil {
+			o, _, err := decodeFooter(key, whole, int64(len(whole)), check)
+			return o, err
 		}
-		c.footers.Set(key, o, o.memory())
-		return o, nil
-	}
-	o, err := c.joinFooter(key, check).wait(ctx)
-	if err != nil {
+		return c.loadFooter(ctx, key, check)
+	}, whole != nil)
+	if err != nil && whole == nil {
 		return nil, fmt.Errorf("read footer of %q: %w", key, err)
 	}
-	return o, nil
+	return o, err
 }
 
-func (c *Cache) joinFooter(key string, check func(*segment.Footer) error) *flight[*Object] {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if f := c.mu.footers[key]; f != nil {
-		return f
-	}
-	f := newFlight[*Object]()
-	// A flight that ended after the caller's look-up has left its footer.
-	if o, ok := c.footers.Get(key); ok {
-		f.land(o, nil)
-		return f
-	}
-	c.mu.footers[key] = f
-	c.users.Go(func() { c.loadFooter(key, f, check) })
-	return f
-}
-
-// loadFooter reads a footer and lands its flight. The flight leaves the table as flights
-// of blocks do.
-func (c *Cache) loadFooter(key string, f *flight[*Object], check func(*segment.Footer) error) {
-	var o *Object
-	var tail []byte
-	err := c.load(func(ctx context.Context) (err error) {
-		o, tail, err = c.getFooter(ctx, key, check)
-		return err
-	})
-	if err != nil {
-		c.leaveFooter(key)
-		f.land(nil, err)
-		return
-	}
-	if int64(len(tail)) == o.Size && o.Size <= c.blockSize {
+// loadFooter reads a footer. A small object comes with it, and is kept.
+func (c *Cache) loadFooter(ctx context.Context, key string, check func(*segment.Footer) error) (*Object, error) {
+	o, tail, err := c.getFooter(ctx, key, check)
+	if err == nil && int64(len(tail)) == o.Size && o.Size <= c.blockSize {
 		c.keep(blockID{key, 0}, tail)
 	}
-	f.land(o, nil)
-	c.footers.Set(key, o, o.memory())
-	c.footers.Wait()
-	c.leaveFooter(key)
-}
-
-func (c *Cache) leaveFooter(key string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.mu.footers, key)
+	return o, err
 }
 
 func (c *Cache) getFooter(ctx context.Context, key string, check func(*segment.Footer) error) (*Object, []byte, error) {

@@ -2,6 +2,7 @@ package partlog
 
 import (
 	"iter"
+	"math"
 
 	"github.com/varvelog/varve/tiering/batch"
 	"github.com/varvelog/varve/tiering/segment"
@@ -82,6 +83,15 @@ func (e *Extent) Fits(p *segment.Partition) bool {
 	return p.Position == uint64(e.Position) && p.Length == uint64(e.Length) && p.CRC == e.CRC &&
 		p.BaseOffset == e.Base && p.LastOffset == e.Last &&
 		p.LeaderEpoch == e.Epoch && p.MaxTimestamp == e.MaxTimestamp
+}
+
+// FitsSection reports whether a section of a merged segment, which is of partition k, has
+// the same records at the same place.
+func (e *Extent) FitsSection(k Key, p *segment.MergedPartition) bool {
+	return p.Object == e.Object.Object && p.Topic == k.Topic && p.Index == k.Index &&
+		p.Position == e.Position && p.Length == e.Length && p.IndexLength == e.IndexLength && p.CRC == e.CRC &&
+		p.From == e.Base && p.To == e.Last+1 && p.MaxTimestamp == e.MaxTimestamp &&
+		min(p.Records, math.MaxUint32) == uint64(e.Records)
 }
 
 // withTime returns the first extent that ends at offset or after it and may have a

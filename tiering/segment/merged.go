@@ -86,10 +86,7 @@ type Block struct {
 }
 
 // EpochStart is a leader epoch, with the first offset of its batches in the segment.
-type EpochStart struct {
-	Epoch int32
-	Start int64
-}
+type EpochStart = batch.EpochStart
 
 // SectionPlace is the place of the section of a partition.
 type SectionPlace struct {

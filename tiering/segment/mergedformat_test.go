@@ -111,7 +111,7 @@ func mergedStructures(t *testing.T) map[string]bytemap.Structure {
 	p := MergedPartition{
 		MergedPart: MergedPart{Topic: byteID(1), Index: 2, TopicName: "name", From: 11, To: 12, SourceMs: 13, AbortedTxns: make([]AbortedTxn, 3)},
 		Object:     byteID(4), Position: 14, Length: 15, CRC: 16, First: 17, Last: 18, Records: 19, Batches: 20, MaxTimestamp: 21,
-		Blocks: []Block{{22, 23, 24, 25, 26, 27}}, Epochs: []EpochStart{{28, 29}, {}},
+		Blocks: []Block{{22, 23, 24, 25, 26, 27}}, Epochs: []EpochStart{{Epoch: 28, Start: 29}, {}},
 	}
 	section := written(func(w *wire.Writer) { appendSection(w, &p) })
 	if len(section) != p.sectionSize() {

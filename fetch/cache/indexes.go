@@ -1,0 +1,109 @@
+package cache
+
+import (
+	"context"
+	"fmt"
+	"unsafe"
+
+	"github.com/varvelog/varve/tiering/segment"
+)
+
+// index is a decoded footer, or a decoded section. It must not be changed.
+type index interface {
+	memory() int64 // estimates the bytes that it takes
+}
+
+// indexOf returns the index with a name, which load reads once for all callers. inMemory
+// says that load does no I/O: then it is called without a wait.
+func indexOf[V index](ctx context.Context, c *Cache, name string, load func(context.Context) (V, error), inMemory bool) (got V, err error) {
+	if err := c.enter(); err != nil {
+		return got, err
+	}
+	defer c.users.Done()
+	if v, ok := c.indexes.Get(name); ok {
+		return v.(V), nil
+	}
+	if inMemory {
+		if got, err = load(ctx); err == nil {
+			c.indexes.Set(name, got, got.memory())
+		}
+		return got, err
+	}
+	v, err := c.joinIndex(name, func(ctx context.Context) (index, error) { return load(ctx) }).wait(ctx)
+	if err != nil {
+		return got, err
+	}
+	return v.(V), nil
+}
+
+func (c *Cache) joinIndex(name string, load func(context.Context) (index, error)) *flight[index] {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if f := c.mu.indexes[name]; f != nil {
+		return f
+	}
+	f := newFlight[index]()
+	// A flight that ended after the caller's look-up has left its index.
+	if v, ok := c.indexes.Get(name); ok {
+		f.land(v, nil)
+		return f
+	}
+	c.mu.indexes[name] = f
+	c.users.Go(func() { c.loadIndex(name, f, load) })
+	return f
+}
+
+// loadIndex reads an index and lands its flight. The flight leaves the table as flights of
+// blocks do.
+func (c *Cache) loadIndex(name string, f *flight[index], read func(context.Context) (index, error)) {
+	var v index
+	err := c.load(func(ctx context.Context) (err error) {
+		v, err = read(ctx)
+		return err
+	})
+	if err != nil {
+		c.leaveIndex(name)
+		f.land(nil, err)
+		return
+	}
+	f.land(v, nil)
+	c.indexes.Set(name, v, v.memory())
+	c.indexes.Wait()
+	c.leaveIndex(name)
+}
+
+func (c *Cache) leaveIndex(name string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.mu.indexes, name)
+}
+
+// section is the section of a partition in a merged segment.
+type section struct{ *segment.MergedPartition }
+
+func (s section) memory() int64 {
+	return int64(unsafe.Sizeof(*s.MergedPartition)) + int64(len(s.TopicName)) +
+		int64(len(s.Blocks))*int64(unsafe.Sizeof(segment.Block{})) +
+		int64(len(s.Epochs))*int64(unsafe.Sizeof(segment.EpochStart{})) +
+		int64(len(s.AbortedTxns))*int64(unsafe.Sizeof(segment.AbortedTxn{}))
+}
+
+// Section returns the section at a range of a merged segment, which check has accepted. It
+// is read once for all callers, as a footer is.
+func (c *Cache) Section(ctx context.Context, at Range, check func(*segment.MergedPartition) error) (*segment.MergedPartition, error) {
+	s, err := indexOf(ctx, c, fmt.Sprint(at.Object, "@", at.Pos), func(ctx context.Context) (section, error) {
+		b, err := c.getRange(ctx, nil, at.Object, at.Pos, at.Len)
+		if err != nil {
+			return section{}, err
+		}
+		p, err := segment.DecodeMergedPartition(b.Bytes())
+		if err != nil {
+			return section{}, err
+		}
+		return section{p}, check(p)
+	}, false)
+	if err != nil {
+		return nil, fmt.Errorf("read section at %d of %q: %w", at.Pos, at.Object, err)
+	}
+	return s.MergedPartition, nil
+}
