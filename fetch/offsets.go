@@ -154,9 +154,9 @@ func (s *search) extentWithTime(ctx context.Context, after, ts int64) (partlog.E
 }
 
 // newestExtent finds the first extent with the greatest timestamp of those that end at
-// an offset or after it.
-func (s *search) newestExtent(ctx context.Context, offset int64) (partlog.Extent, bool, error) {
-	e, page, ok := s.journal.State.FindNewest(s.key, offset)
+// offset or after it and begin before end.
+func (s *search) newestExtent(ctx context.Context, offset, end int64) (partlog.Extent, bool, error) {
+	e, page, ok := s.journal.State.FindNewest(s.key, offset, end)
 	if page == nil {
 		return e, ok, nil
 	}
@@ -165,14 +165,23 @@ func (s *search) newestExtent(ctx context.Context, offset int64) (partlog.Extent
 		return partlog.Extent{}, false, err
 	}
 	e, ok = extents.Newest(offset)
-	if page.Base >= offset {
-		return e, ok, nil
+	if ok && e.MaxTimestamp == page.MaxTimestamp {
+		return e, true, nil
 	}
-	later, more, err := s.newestExtent(ctx, page.Last+1)
-	if more && (!ok || later.MaxTimestamp > e.MaxTimestamp) {
-		return later, true, err
+	// The record with the page's greatest timestamp is below offset, or was replaced.
+	for _, side := range [][2]int64{{offset, page.Base}, {page.Last + 1, end}} {
+		if side[0] >= side[1] {
+			continue
+		}
+		other, more, err := s.newestExtent(ctx, side[0], side[1])
+		if err != nil {
+			return partlog.Extent{}, false, err
+		}
+		if more && (!ok || other.MaxTimestamp > e.MaxTimestamp || other.MaxTimestamp == e.MaxTimestamp && other.Base < e.Base) {
+			e, ok = other, true
+		}
 	}
-	return e, ok, err
+	return e, ok, nil
 }
 
 // newest finds the first record with the greatest timestamp. The head is proved.
@@ -195,7 +204,7 @@ func (s *search) newest(ctx context.Context) (OffsetAt, error) {
 func (s *search) newestKnown(ctx context.Context) (OffsetAt, error) {
 	newest := nowhere
 	for offset := s.start; ; {
-		e, ok, err := s.newestExtent(ctx, offset)
+		e, ok, err := s.newestExtent(ctx, offset, math.MaxInt64)
 		if err != nil || !ok || e.MaxTimestamp <= newest.Timestamp {
 			return newest, err
 		}

@@ -31,11 +31,11 @@ func (c *core) planCheckpoint(chain journal.Chain, history journal.History) jour
 	c.paging = paging{producers: c.state.PlanProducers(c.newID, c.producerPaging)}
 	if index, ok := c.state.PlanIndex(minPaged); ok {
 		c.paging.index, c.paging.page = index, c.newID()
-		job.Index, job.Page = index.Payload(), c.paging.page
+		job.Indexes = append(job.Indexes, journal.IndexObject{Name: index.Name(c.paging.page), Payload: index.Payload()})
 	}
 	if c.paging.producers != nil {
 		for _, o := range c.paging.producers.Objects {
-			job.More = append(job.More, journal.IndexObject{ID: o.ID, Payload: o.Payload})
+			job.Indexes = append(job.Indexes, journal.IndexObject{Name: o.Name, Payload: o.Payload})
 		}
 	}
 	job.State = c.state.Encode(c.paging.index, c.paging.page, c.paging.producers)

@@ -110,23 +110,29 @@ func (c *Checkpointer) Due(chain Chain) bool {
 type CheckpointJob struct {
 	Chain   Chain
 	History History
-	// Index is the payload of a new index page, nil if there is none, and Page the
-	// id it will be found by.
-	Index []byte
-	Page  segment.ID
-	// More are further index objects.
-	More  []IndexObject
-	State []byte // names the index objects
+	Indexes []IndexObject // new ones
+	State   []byte        // names the index objects
 	// Attached is Checkpoint's.
 	Attached []byte
 
 	plan bool // a floor may be planned: none is on its way into the journal
 }
 
-// IndexObject is an index object to be written before a checkpoint that names it.
+// IndexObject is an index object to be written before a checkpoint that names it: twice, if
+// its key has a seq.
 type IndexObject struct {
-	ID      segment.ID
+	Name    segment.IndexName
 	Payload []byte
+}
+
+// keys are where the object is stored.
+func (x *IndexObject) keys() []string {
+	if x.Name.Seq == 0 {
+		return []string{x.Name.Key()}
+	}
+	second := x.Name
+	second.Copy = true
+	return []string{x.Name.Key(), second.Key()}
 }
 
 // CheckpointResult is the outcome of a job.
@@ -230,14 +236,12 @@ func (c *Checkpointer) Write(ctx context.Context, store objstore.Store, job Chec
 
 func (c *Checkpointer) write(ctx context.Context, store objstore.Store, job CheckpointJob) error {
 	at, journal := job.Chain.Last, job.Chain.Journal
-	indexes := job.More
-	if job.Index != nil {
-		indexes = append([]IndexObject{{job.Page, job.Index}}, indexes...)
-	}
-	for _, x := range indexes {
-		blob := segment.Blob{Kind: segment.KindIndex, Cluster: job.Chain.Cluster, Object: x.ID, Journal: journal, Seq: at.Seq, Payload: x.Payload}
-		if err := create(ctx, store, segment.IndexKey(journal, x.ID), blob); err != nil {
-			return fmt.Errorf("write index page of journal %d: %w", journal, err)
+	for _, x := range job.Indexes {
+		blob := segment.Blob{Kind: segment.KindIndex, Cluster: job.Chain.Cluster, Object: x.Name.Object, Journal: journal, Seq: at.Seq, Payload: x.Payload}
+		for _, key := range x.keys() {
+			if err := create(ctx, store, key, blob); err != nil {
+				return fmt.Errorf("write index page of journal %d: %w", journal, err)
+			}
 		}
 	}
 	cp := Checkpoint{Chain: job.Chain, History: job.History, State: job.State, Attached: job.Attached}

@@ -9,14 +9,15 @@ import (
 )
 
 // Apply takes the next valid object of the journal: data, fence or filler, in the order
-// of their seqs, without voids. Within an object, opened partitions come first, then
-// expired producers and deleted records, then the records, then seals.
+// of their seqs, without voids. Within an object, intents and opened partitions come first,
+// then expired producers and deleted records, then the entries that replace and free
+// extents, then the records, then seals and drops.
 //
 // Apply changes nothing if it returns an error: ErrContradiction, segment.ErrCorrupt for
 // an entry that does not decode, or segment.ErrUnsupported for an entry that is too new
 // for this program. Only one goroutine may call Apply.
 func (s *State) Apply(footer *segment.Footer, entries []segment.Entry) error {
-	c := change{state: s, footer: footer, opened: map[Key]*part{}, starts: map[Key]int64{}, sealed: map[Key]bool{}}
+	c := newChange(s, footer)
 	if err := c.check(entries); err != nil {
 		return fmt.Errorf("apply object %d of journal %d: %w", footer.Header.Seq, s.journal, err)
 	}
@@ -34,8 +35,18 @@ type change struct {
 	footer   *segment.Footer
 	opened   map[Key]*part
 	starts   map[Key]int64 // records before these offsets are deleted
+	reopened map[Key]bool
 	sealed   map[Key]bool
 	expireMs int64 // 0: nothing expires
+	tiering  changes
+	stage    *stage // nil: nothing of tiering changes
+}
+
+func newChange(s *State, footer *segment.Footer) *change {
+	return &change{
+		state: s, footer: footer,
+		opened: map[Key]*part{}, starts: map[Key]int64{}, reopened: map[Key]bool{}, sealed: map[Key]bool{},
+	}
 }
 
 func (c *change) check(entries []segment.Entry) error {
@@ -47,6 +58,9 @@ func (c *change) check(entries []segment.Entry) error {
 			return fmt.Errorf("entry %d: %w", i, err)
 		}
 	}
+	if err := c.checkTiering(); err != nil {
+		return err
+	}
 	parts := c.footer.Partitions
 	for i := range parts {
 		k := keyOf(&parts[i])
@@ -57,7 +71,7 @@ func (c *change) check(entries []segment.Entry) error {
 			return fmt.Errorf("records of %v: %w", k, err)
 		}
 	}
-	return nil
+	return c.checkDrops()
 }
 
 func (c *change) checkHeader() error {
@@ -112,7 +126,7 @@ func (c *change) checkEntry(e segment.Entry) error {
 		}
 		return c.checkDelete(del)
 	}
-	return fmt.Errorf("kind %d is unknown: this node is too old for its journal, upgrade it: %w", e.Kind, segment.ErrUnsupported)
+	return c.tiering.decode(c.state.journal, e, c.reopen)
 }
 
 func (c *change) checkOpen(e Open) error {
@@ -129,7 +143,7 @@ func (c *change) checkOpen(e Open) error {
 
 func (c *change) checkSeal(e Seal) error {
 	p := c.part(e.Key)
-	if p == nil || p.sealed || c.sealed[e.Key] {
+	if p == nil || c.sealedSoFar(e.Key, p) {
 		return contradiction("seals %v, which is not open", e.Key)
 	}
 	c.sealed[e.Key] = true
@@ -138,7 +152,7 @@ func (c *change) checkSeal(e Seal) error {
 
 func (c *change) checkDelete(e DeleteRecords) error {
 	p := c.part(e.Key)
-	if p == nil || p.sealed || c.sealed[e.Key] {
+	if p == nil || c.sealedSoFar(e.Key, p) {
 		return contradiction("deletes records of %v, which is not open", e.Key)
 	}
 	if e.Before > p.end {
@@ -146,6 +160,20 @@ func (c *change) checkDelete(e DeleteRecords) error {
 	}
 	c.starts[e.Key] = max(c.starts[e.Key], e.Before)
 	return nil
+}
+
+func (c *change) reopen(e Reopen) error {
+	p := c.part(e.Key)
+	if p == nil || !p.sealed || c.reopened[e.Key] || p.dropped {
+		return contradiction("reopens %v, which is not sealed, or dropped", e.Key)
+	}
+	c.reopened[e.Key] = true
+	return nil
+}
+
+// sealedSoFar reports whether a partition takes no records after the entries so far.
+func (c *change) sealedSoFar(k Key, p *part) bool {
+	return p.sealed && !c.reopened[k] || c.sealed[k]
 }
 
 func (c *change) part(k Key) *part {
@@ -159,7 +187,7 @@ func (c *change) part(k Key) *part {
 // very next offset: a leader leaves none out, also where compaction may later.
 func (c *change) checkRecords(k Key, r *segment.Partition) error {
 	p := c.part(k)
-	if p == nil || p.sealed {
+	if p == nil || p.sealed && !c.reopened[k] {
 		return contradiction("the partition is not open")
 	}
 	switch epoch := int32(c.footer.Header.Epoch) + p.epochBase; {
@@ -199,6 +227,10 @@ func (c *change) commitLocked() (moved []Key) {
 		}
 		s.producerPages = slices.DeleteFunc(s.producerPages, (*producerPage).dead)
 	}
+	for k := range c.reopened {
+		s.parts[k].sealed, s.parts[k].sealedEpoch = false, 0
+		moved = append(moved, k)
+	}
 	for k, start := range c.starts {
 		s.parts[k].deleteBefore(start)
 		moved = append(moved, k)
@@ -214,6 +246,14 @@ func (c *change) commitLocked() (moved []Key) {
 		p.sealedEpoch = s.leaderEpochLocked(p)
 		p.sealed = true
 		moved = append(moved, k)
+	}
+	for _, e := range c.tiering.drops {
+		p := s.parts[e.Key]
+		p.deleteBefore(p.end)
+		moved = append(moved, e.Key)
+	}
+	if c.stage != nil {
+		c.stage.commitLocked()
 	}
 	return moved
 }

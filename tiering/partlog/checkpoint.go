@@ -8,7 +8,8 @@ import (
 )
 
 const (
-	checkpointVersion      = 3
+	checkpointVersion      = 4
+	checkpointUntiered     = 3
 	checkpointWithoutPages = 2 // of producers
 	checkpointFixedSize    = 36
 	checkpointFixedSizeV2  = 28 // of versions 1 and 2
@@ -27,10 +28,11 @@ const (
 // chunk is to be paged, and plan if no producers are. Equal states with equal chunks and pages
 // have equal bytes. Only the caller of Apply may call it.
 //
-// Version 3 has pages of producers. Without them the version is 2, which programs before
-// version 3 read, too.
+// Version 4 is of a journal with entries that are newer than version 3; its further fields
+// are in checkpointtiering.go. Version 3 has pages of producers. Without them the version is 2,
+// which programs before version 3 read, too.
 //
-//	 0  2  version, 2 or 3
+//	 0  2  version, 2 to 4
 //	 2  2  zero
 //	 4  4  journal
 //	 8  8  seq of the last object applied
@@ -84,53 +86,79 @@ const (
 //	        4     the refs, as in a page
 //	          the idempotent producers that no page has as they are, as in a page
 func (s *State) Encode(planned *Index, object segment.ID, plan *ProducerPlan) []byte {
-	e := encoder{planned: planned, numbers: map[*indexObject]uint32{}}
+	e := encoder{
+		planned: planned, numbers: map[*indexObject]uint32{}, version: checkpointVersion,
+		merged: map[*mergedObject]uint32{}, below: map[*part]mergedList{},
+	}
 	if planned != nil {
-		e.object = &indexObject{id: object, size: uint32(len(planned.payload))}
+		e.object = planned.object(object)
 	}
 	e.planProducers(s, plan)
+	switch {
+	case s.tiering.used:
+	case len(e.pages) > 0:
+		e.version = checkpointUntiered
+	default:
+		e.version = checkpointWithoutPages
+	}
 	keys := s.keysLocked()
 	size := checkpointFixedSize + len(e.pages)*producerPageRefSize
 	for _, k := range keys {
 		size += e.visit(s.parts[k])
 	}
-	w := &e.w
-	w.B = make([]byte, 0, size+len(e.objects)*indexObjectSize)
-	version := uint16(checkpointVersion)
-	if len(e.pages) == 0 {
-		version = checkpointWithoutPages
+	e.w.B = make([]byte, 0, size+len(e.objects)*indexObjectSize)
+	e.head(s, len(keys))
+	for _, o := range e.objects {
+		e.w.ID(o.id)
+		e.w.U32(o.size)
+		if e.version == checkpointVersion {
+			e.w.U64(o.seq)
+		}
 	}
-	w.U16(version)
+	for _, p := range e.pages {
+		e.producerPage(p, &s.expiries)
+	}
+	if e.version == checkpointVersion {
+		e.tiering(s)
+	}
+	for _, k := range keys {
+		e.part(k, s.parts[k])
+	}
+	return e.w.B
+}
+
+func (e *encoder) head(s *State, parts int) {
+	w := &e.w
+	w.U16(e.version)
 	w.Zeros(2)
 	w.U32(s.journal)
 	w.U64(s.head)
 	w.U32(s.epoch)
 	w.U32(uint32(len(e.objects)))
-	w.U32(uint32(len(keys)))
-	if len(e.pages) > 0 {
+	w.U32(uint32(parts))
+	if e.version >= checkpointUntiered {
 		w.U32(uint32(len(e.pages)))
+	}
+	switch e.version {
+	case checkpointUntiered:
 		w.Zeros(4)
+	case checkpointVersion:
+		e.tieringHead(&s.tiering)
 	}
-	for _, o := range e.objects {
-		w.ID(o.id)
-		w.U32(o.size)
-	}
-	for _, p := range e.pages {
-		e.producerPage(p, &s.expiries)
-	}
-	for _, k := range keys {
-		e.part(k, s.parts[k])
-	}
-	return w.B
 }
 
 // encoder writes a checkpoint.
 type encoder struct {
 	w       wire.Writer
+	version uint16
 	planned *Index
 	object  *indexObject // of planned
 	objects []*indexObject
 	numbers map[*indexObject]uint32 // in objects
+
+	merged      map[*mergedObject]uint32 // their numbers
+	mergedOrder []*mergedObject
+	below       map[*part]mergedList // as they are with the planned pages
 
 	pages []*producerPage    // of producers
 	paged map[*producer]bool // that are in planned pages as they are
@@ -184,7 +212,7 @@ func (e *encoder) visit(p *part) int {
 	for _, id := range e.changed(p) {
 		size += producerFixedSize + len(p.producers.byID[id].batches)*producerBatchSize
 	}
-	return size
+	return size + e.visitMerged(p)
 }
 
 func (e *encoder) number(o *indexObject) {
@@ -203,18 +231,18 @@ func (e *encoder) part(k Key, p *part) {
 	w.I64(l.start)
 	w.I64(p.bytes)
 	w.Raw(l.hash[:])
-	sealed := uint8(0)
-	if p.sealed {
-		sealed = 1
-	}
-	w.U8(sealed)
-	w.Zeros(3)
+	w.U8(flag(p.sealed))
+	w.U8(flag(p.dropped))
+	w.Zeros(2)
 	w.I32(p.sealedEpoch)
 	w.U32(uint32(len(p.epochs)))
 	w.U32(uint32(len(l.pages) + len(planned)))
 	w.U32(uint32(len(l.chunks) - len(planned)))
 	w.U32(uint32(len(changed)))
 	w.Zeros(4)
+	if e.version == checkpointVersion {
+		e.tiered(p)
+	}
 	for _, h := range p.epochs {
 		w.I32(h.epoch)
 		w.I64(h.start)
@@ -233,6 +261,9 @@ func (e *encoder) part(k Key, p *part) {
 	}
 	for _, id := range changed {
 		appendProducer(w, id, p.producers.byID[id])
+	}
+	if e.version == checkpointVersion {
+		e.mergedChunks(p)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"iter"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -319,7 +320,7 @@ func TestCheckpointsOfAnotherLengthOrVersionAreRefused(t *testing.T) {
 	if _, err := Decode(testJournal, append(bytes.Clone(good), 0), nil); !errors.Is(err, segment.ErrCorrupt) {
 		t.Errorf("a byte too many: error %v", err)
 	}
-	for _, version := range []byte{0, 4} {
+	for _, version := range []byte{0, 5} {
 		b := bytes.Clone(good)
 		b[1] = version
 		if _, err := Decode(testJournal, b, nil); !errors.Is(err, segment.ErrUnsupported) {
@@ -380,7 +381,7 @@ func checkDecode(t *testing.T, b []byte) {
 			}
 		}
 		s.FindTimeAfter(k, -1, 0)
-		s.FindNewest(k, v.Start)
+		s.FindNewest(k, v.Start, math.MaxInt64)
 		s.parts[k].producers.Each(func(segment.Producer, int64) {})
 	})
 	s.Hash()

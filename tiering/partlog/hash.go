@@ -3,6 +3,7 @@ package partlog
 import (
 	"crypto/sha256"
 	"hash"
+	"maps"
 	"slices"
 
 	"github.com/varvelog/varve/tiering/segment"
@@ -24,6 +25,7 @@ func (s *State) Hash() [32]byte {
 	for _, k := range s.keysLocked() {
 		d.part(k, s.parts[k])
 	}
+	d.tiering(&s.tiering)
 	d.flush()
 	return [32]byte(d.h.Sum(nil))
 }
@@ -55,11 +57,7 @@ func (d *digest) part(k Key, p *part) {
 	d.w.I64(p.start)
 	d.w.I64(p.end)
 	d.w.I32(p.epochBase)
-	if p.sealed {
-		d.w.U8(1)
-	} else {
-		d.w.U8(0)
-	}
+	d.w.U8(flag(p.sealed))
 	d.w.I32(p.sealedEpoch)
 	d.w.I64(p.bytes)
 	d.w.U64(uint64(len(p.epochs)))
@@ -68,9 +66,60 @@ func (d *digest) part(k Key, p *part) {
 		d.w.I64(e.start)
 	}
 	d.w.Raw(p.refs.hash[:])
+	d.w.Raw(p.below.hash[:])
+	d.w.U8(flag(p.dropped))
+	for _, v := range []int64{p.merged, p.freed, p.sourced, p.cleaned, p.cleanedMs, p.tombstonesBelow} {
+		d.w.I64(v)
+	}
 	d.w.U64(uint64(p.producers.Len()))
 	p.producers.Each(d.producer)
 	d.flush()
+}
+
+// tiering leaves out the shared segments, which follow from the extents.
+func (d *digest) tiering(t *tiering) {
+	w := &d.w
+	w.U8(flag(t.used))
+	w.U64(t.judged.Seq)
+	w.U32(t.judged.Epoch)
+	w.U64(uint64(len(t.intents)))
+	for _, job := range sortedIDs(t.intents) {
+		objects := t.intents[job].objects
+		w.ID(job)
+		w.U64(uint64(len(objects)))
+		for _, id := range sortedIDs(objects) {
+			appendName(w, objects[id].Name)
+			w.U8(flag(objects[id].Placed))
+		}
+	}
+	w.U64(uint64(len(t.unreleased)))
+	for _, id := range sortedIDs(t.unreleased) {
+		appendName(w, t.unreleased[id].Name)
+		w.U32(t.unreleased[id].Bytes)
+	}
+	w.U64(uint64(len(t.garbage) + len(t.seqs)))
+	for _, id := range sortedIDs(t.garbage) {
+		d.garbage(t.garbage[id])
+	}
+	for _, g := range t.seqs {
+		d.garbage(g)
+	}
+	w.U64(uint64(len(t.kept)))
+	for _, seq := range slices.Sorted(maps.Keys(t.kept)) {
+		w.U64(seq)
+		w.U64(uint64(t.kept[seq]))
+	}
+}
+
+func (d *digest) garbage(g Garbage) {
+	w := &d.w
+	appendName(w, g.Name)
+	w.U64(g.Seqs.First)
+	w.U64(g.Seqs.Last)
+	w.U8(uint8(g.Class))
+	w.U8(flag(g.Ended))
+	w.U8(flag(g.Deleted))
+	w.I64(g.SinceMs)
 }
 
 func (d *digest) producer(p segment.Producer, usedMs int64) {

@@ -13,7 +13,10 @@ const MaxIndexPayload = 8 << 20
 // Index is a planned index object: the chunks that shall lie in it.
 type Index struct {
 	payload []byte
+	journal uint32
+	seq     uint64 // of the checkpoint, in the key of the object; 0: the key has the old form
 	parts   map[*part]plannedPages
+	merged  map[*part][]mergedPages
 	more    bool
 }
 
@@ -28,12 +31,29 @@ type plannedPages struct {
 // back to back.
 func (ix *Index) Payload() []byte { return ix.payload }
 
+// Name returns the name of the index object, once it has an id. If it has a seq, the object
+// must be stored twice.
+func (ix *Index) Name(object segment.ID) segment.IndexName {
+	return ix.object(object).name(ix.journal)
+}
+
+// keySeq is the seq in the keys of index objects that are planned now. Until the journal
+// has entries that programs before version 4 cannot read, these must find the objects, and
+// the keys have the old form.
+func (s *State) keySeq() uint64 {
+	if s.tiering.used {
+		return s.head
+	}
+	return 0
+}
+
 // More reports whether there were more chunks to page than one object may hold: plan the
 // next one soon.
 func (ix *Index) More() bool { return ix.more }
 
 // PlanIndex plans an index object for refs in memory: those in chunks that are full or
-// otherwise closed, and those in chunks of at least minRefs, which it closes. It is false
+// otherwise closed, and those in chunks of at least minRefs, which it closes. Of merged
+// extents it takes runs of at least minRefs that are merged no more. It is false
 // if there are none. Readers see no difference, and a later plan replaces one that was not
 // carried out. Only the caller of Apply may call it.
 func (s *State) PlanIndex(minRefs int) (*Index, bool) {
@@ -41,10 +61,11 @@ func (s *State) PlanIndex(minRefs int) (*Index, bool) {
 }
 
 func (s *State) planIndex(minRefs, limit int) (*Index, bool) {
-	ix := &Index{parts: make(map[*part]plannedPages)}
+	ix := &Index{journal: s.journal, seq: s.keySeq(), parts: make(map[*part]plannedPages), merged: make(map[*part][]mergedPages)}
 	var w wire.Writer
 	for _, k := range s.keysLocked() {
 		ix.plan(&w, k, s.parts[k], minRefs, limit)
+		ix.planMerged(&w, k, s.parts[k], minRefs, limit)
 	}
 	ix.payload = w.B
 	return ix, len(w.B) > 0
@@ -94,9 +115,12 @@ func (ix *Index) of(p *part) []pagedChunk {
 // be durable, and so must a checkpoint that Encode made of ix and the same object id. Only
 // the caller of Apply may call it.
 func (s *State) Paged(ix *Index, object segment.ID) {
-	o := &indexObject{id: object, size: uint32(len(ix.payload))}
+	o := ix.object(object)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	for p, pages := range ix.merged {
+		p.below = p.below.paged(pages, o)
+	}
 	for p := range ix.parts {
 		pages, l := ix.of(p), &p.refs
 		for i := range pages {
@@ -106,4 +130,9 @@ func (s *State) Paged(ix *Index, object segment.ID) {
 		}
 		l.chunks = slices.Clone(l.chunks[len(pages):]) // the old array would keep the refs
 	}
+}
+
+// object is the planned index object, once it has an id.
+func (ix *Index) object(id segment.ID) *indexObject {
+	return &indexObject{id: id, size: uint32(len(ix.payload)), seq: ix.seq}
 }

@@ -59,7 +59,7 @@ func (l library) findTime(t reporter, k Key, after, ts int64) (Extent, bool) {
 		if r, ok := l.load(t, page).WithTime(after+1, ts); ok {
 			return r, true
 		}
-		if after < page.Base {
+		if after < page.Base && whole(page) {
 			t.Fatal("a page without the extent that it was named for")
 		}
 		after = page.Last
@@ -67,19 +67,38 @@ func (l library) findTime(t reporter, k Key, after, ts int64) (Extent, bool) {
 }
 
 func (l library) newest(t reporter, k Key, from int64) (Extent, bool) {
-	r, page, ok := l.FindNewest(k, from)
+	return l.newestIn(t, k, from, math.MaxInt64)
+}
+
+// whole reports whether no part of the page is replaced.
+func whole(p *Page) bool {
+	if p.Merged {
+		return p.Base == p.base && p.Last == p.last
+	}
+	return p.Base >= p.from
+}
+
+// newestIn looks on both sides of a page that does not have its greatest timestamp any
+// more, as readers do.
+func (l library) newestIn(t reporter, k Key, from, end int64) (Extent, bool) {
+	r, page, ok := l.FindNewest(k, from, end)
 	if page == nil {
 		return r, ok
 	}
 	r, ok = l.load(t, page).Newest(from)
-	if page.Base >= from {
-		if r.MaxTimestamp != page.MaxTimestamp {
-			t.Fatal("a page without the extent that it was named for")
-		}
-		return r, ok
+	if ok && r.MaxTimestamp == page.MaxTimestamp {
+		return r, true
 	}
-	if later, more := l.newest(t, k, page.Last+1); more && (!ok || later.MaxTimestamp > r.MaxTimestamp) {
-		return later, true
+	if page.Base >= from && whole(page) {
+		t.Fatal("a page without the extent that it was named for")
+	}
+	for _, side := range [][2]int64{{from, page.Base}, {page.Last + 1, end}} {
+		if side[0] >= side[1] {
+			continue
+		}
+		if e, more := l.newestIn(t, k, side[0], side[1]); more && (!ok || e.MaxTimestamp > r.MaxTimestamp || e.MaxTimestamp == r.MaxTimestamp && e.Base < r.Base) {
+			r, ok = e, true
+		}
 	}
 	return r, ok
 }
@@ -281,7 +300,8 @@ func TestDamagedPagesAreRefused(t *testing.T) {
 		change func(*Page, []byte) []byte
 		want   error
 	}{
-		"newer version":         {set(1, 2), segment.ErrUnsupported},
+		"newer version":         {set(1, 3), segment.ErrUnsupported},
+		"merged extents":        {set(1, 2), segment.ErrCorrupt},
 		"empty":                 {func(*Page, []byte) []byte { return nil }, segment.ErrCorrupt},
 		"another partition":     {set(7, 9), segment.ErrCorrupt},
 		"another base":          {set(31, 1), segment.ErrCorrupt},

@@ -5,32 +5,36 @@ import (
 	"fmt"
 	"hash/crc32"
 	"iter"
-	"sort"
 
 	"github.com/varvelog/varve/tiering/segment"
 	"github.com/varvelog/varve/tiering/wire"
 )
 
-// Page is a chunk of a partition's refs that is not in memory. It says where in the bucket
-// the chunk lies, and which offsets and times DecodePage will find there.
+// Page is a chunk of a partition's extents that is not in memory. It says where in the
+// bucket the chunk lies, and which offsets and times DecodePage will find there.
 type Page struct {
 	Key
-	Journal          uint32     // whose index object it lies in
-	Object           segment.ID // the index object
-	Size             uint32     // bytes of the object's payload
-	Position, Length uint32     // bytes, from the start of the payload
-	CRC              uint32     // CRC-32C of these bytes
-	Base, Last       int64      // first and last offset
-	MaxTimestamp     int64      // Unix milliseconds, -1 if no record carries one
+	segment.IndexName        // the index object it lies in
+	Size              uint32 // bytes of the object's payload
+	Position, Length  uint32 // bytes, from the start of the payload
+	CRC               uint32 // CRC-32C of these bytes
+	Base, Last        int64  // first and last offset
+	MaxTimestamp      int64  // Unix milliseconds, -1 if no record carries one
+	// Merged says that the extents lie in merged segments. The journal does not have
+	// them, so that the page cannot be made again from it.
+	Merged bool
+
+	base, last int64 // of merged extents: the offsets of the whole page, of which a part may be replaced
+	from       int64 // of refs: those that end below are replaced
 }
 
 func (l *refList) page(in home, i int) *Page {
 	c := &l.pages[i]
 	return &Page{
-		Key: in.Key, Journal: in.journal,
-		Object: c.object.id, Size: c.object.size,
+		Key: in.Key, IndexName: c.object.name(in.journal), Size: c.object.size,
 		Position: c.position, Length: c.length, CRC: c.crc,
 		Base: l.base(i), Last: c.last, MaxTimestamp: c.max,
+		from: in.merged,
 	}
 }
 
@@ -150,85 +154,6 @@ func (r *ref) implausible(before *ref) string {
 	return ""
 }
 
-// PageExtents are the extents of a page, in offset order.
-type PageExtents struct {
-	journal uint32
-	base    int64
-	rows    []byte // checked refs, in the bytes of the page
-}
-
-// From returns the extents from the first that ends at offset or after it, n at most.
-func (x *PageExtents) From(offset int64, n int) []Extent {
-	last := func(i int) int64 { return int64(binary.BigEndian.Uint64(x.rows[i*refSize+posLast:])) }
-	total := len(x.rows) / refSize
-	first, base := sort.Search(total, func(i int) bool { return last(i) >= offset }), x.base
-	if first > 0 {
-		base = last(first-1) + 1
-	}
-	end := min(total, first+n)
-	out := make([]Extent, 0, end-first)
-	for one := range refsIn(x.rows[first*refSize:end*refSize], base) {
-		out = append(out, one.extent(x.journal))
-	}
-	return out
-}
-
-// WithTime returns the first extent that ends at offset or after it and may have a
-// timestamp of ts or more.
-func (x *PageExtents) WithTime(offset, ts int64) (Extent, bool) {
-	return withTime(x.all(), offset, ts)
-}
-
-// Newest returns the first with the greatest timestamp of the extents that end at
-// offset or after it. It is false if none carries a timestamp.
-func (x *PageExtents) Newest(offset int64) (Extent, bool) { return newestOf(x.all(), offset) }
-
-func (x *PageExtents) all() iter.Seq[Extent] {
-	return func(yield func(Extent) bool) {
-		for one := range refsIn(x.rows, x.base) {
-			if !yield(one.extent(x.journal)) {
-				return
-			}
-		}
-	}
-}
-
-// DecodePage checks b, the bytes of a page, and returns its extents. They use b, which
-// must not be changed.
-func DecodePage(p *Page, b []byte) (*PageExtents, error) {
-	if uint64(len(b)) != uint64(p.Length) || checksum(b) != p.CRC {
-		return nil, p.corrupt("%d bytes do not have the CRC of its %d bytes", len(b), p.Length)
-	}
-	r := wire.NewReader(b)
-	if v := r.U16(); r.Err() == nil && v != pageVersion {
-		return nil, fmt.Errorf("%w: %s is of version %d, this program reads %d", segment.ErrUnsupported, p.name(), v, pageVersion)
-	}
-	n := r.U16()
-	k := Key{Index: r.I32(), Topic: r.ID()}
-	base := r.I64()
-	if r.Err() != nil || k != p.Key || base != p.Base {
-		return nil, p.corrupt("it is of offset %d of %v", base, k)
-	}
-	rows := r.Raw(r.Count(uint32(n), refSize) * refSize)
-	if err := r.Close(); err != nil {
-		return nil, p.corrupt("%v", err)
-	}
-	var refs [2]ref // the one before, and this one
-	last, newest := base-1, int64(-1)
-	for i := range len(rows) / refSize {
-		one, before := &refs[i%2], &refs[(i+1)%2]
-		one.decode(rows[i*refSize:], last+1)
-		if reason := one.implausible(before); reason != "" {
-			return nil, p.corrupt("ref %d: %s", i, reason)
-		}
-		last, newest = one.Last, max(newest, one.MaxTimestamp)
-	}
-	if n == 0 || last != p.Last || newest != p.MaxTimestamp {
-		return nil, p.corrupt("it ends elsewhere or at another time")
-	}
-	return &PageExtents{journal: p.Journal, base: base, rows: rows}, nil
-}
-
 // Pages returns the state's pages by the index object they lie in.
 func (s *State) Pages() map[segment.ID][]*Page {
 	s.mu.RLock()
@@ -236,17 +161,23 @@ func (s *State) Pages() map[segment.ID][]*Page {
 	pages := map[segment.ID][]*Page{}
 	for k, p := range s.parts {
 		for i := range p.refs.pages {
-			page := p.refs.page(s.home(k), i)
+			page := p.refs.page(s.home(k, p), i)
 			pages[page.Object] = append(pages[page.Object], page)
+		}
+		for i := range p.below.chunks {
+			if c := &p.below.chunks[i]; c.page != nil {
+				page := c.export(s.home(k, p))
+				pages[page.Object] = append(pages[page.Object], page)
+			}
 		}
 	}
 	return pages
 }
 
-// EncodePage rebuilds the bytes of a page from its extents. The error is
+// EncodePage rebuilds the bytes of a page of refs from its extents. The error is
 // segment.ErrCorrupt if these are not the extents of the page.
 func EncodePage(p *Page, extents []Extent) ([]byte, error) {
-	if n := len(extents); n == 0 || n > chunkRefs || extents[0].Base != p.Base || extents[n-1].Last != p.Last {
+	if n := len(extents); p.Merged || n == 0 || n > chunkRefs || extents[0].Base != p.Base || extents[n-1].Last != p.Last {
 		return nil, p.corrupt("%d extents that the journal has are not those of offsets %d to %d", n, p.Base, p.Last)
 	}
 	refs := make([]ref, len(extents))
@@ -262,7 +193,7 @@ func EncodePage(p *Page, extents []Extent) ([]byte, error) {
 }
 
 // ObjectKey returns the key of the index object that the page lies in.
-func (p *Page) ObjectKey() string { return segment.IndexKey(p.Journal, p.Object) }
+func (p *Page) ObjectKey() string { return p.IndexName.Key() }
 
 func (p *Page) name() string {
 	return fmt.Sprintf("index page of partition %s-%d from offset %d on", p.Topic, p.Index, p.Base)

@@ -56,8 +56,13 @@ type View struct {
 	Start, End int64 // first offset, and the offset after the last committed one: the high watermark
 	Epoch      int32 // Kafka's leader epoch: the journal's epoch plus EpochBase
 	EpochBase  int32
-	Sealed     bool  // takes no more records in this journal
-	Bytes      int64 // of all batches, also of deleted ones, which the bucket still has
+	Sealed     bool // takes no more records in this journal
+	Dropped    bool // its topic is gone, and its records are garbage
+	// Bytes are those of all batches that extents name in journal objects and merged
+	// segments. Of deleted ones they are counted as long as they are not freed, and in
+	// journal objects until they are merged. MergedBytes are those in merged segments.
+	Bytes       int64
+	MergedBytes int64
 }
 
 // State is the state of one data journal.
@@ -73,15 +78,18 @@ type State struct {
 	// For the writer, but for ProducerPages.
 	producerPages []*producerPage // oldest first
 	expiries      expiries
+
+	tiering tiering
 }
 
 // home is a partition and the journal that it lives in.
 type home struct {
 	Key
 	journal uint32
+	merged  int64 // refs are of no account below
 }
 
-func (s *State) home(k Key) home { return home{k, s.journal} }
+func (s *State) home(k Key, p *part) home { return home{k, s.journal, p.merged} }
 
 // maxOffset is the greatest offset of a record: the one after it must be a number.
 const maxOffset = math.MaxInt64 - 1
@@ -93,10 +101,11 @@ type part struct {
 	epochBase   int32
 	sealed      bool
 	sealedEpoch int32 // the leader epoch it was sealed in
-	bytes       int64
+	bytes       int64 // of all batches that there ever were in journal objects
 	refs        refList
 	epochs      []epochStart
 	producers   Producers
+	tiered
 }
 
 // New returns the state of a journal before its first object.
@@ -105,6 +114,7 @@ func New(journal uint32) *State {
 		journal: journal,
 		parts:   make(map[Key]*part),
 		waiters: waiters{byKey: make(map[Key]*watchers)},
+		tiering: newTiering(),
 	}
 }
 
@@ -126,7 +136,8 @@ func (s *State) Head() uint64 {
 	return s.head
 }
 
-// Behind returns how many seqs the head is after the object of an extent.
+// Behind returns how many seqs the head is after the object of an extent: all of them if
+// it lies in a merged segment.
 func (s *State) Behind(e *Extent) uint64 {
 	return max(s.Head(), e.Object.Seq) - e.Object.Seq
 }
@@ -147,7 +158,10 @@ func (s *State) viewLocked(p *part) View {
 		Start: p.start, End: p.end,
 		EpochBase: p.epochBase,
 		Sealed:    p.sealed,
-		Bytes:     p.bytes,
+		Dropped:   p.dropped,
+		Bytes:     p.bytes - p.sourced + p.below.shared + p.below.own,
+
+		MergedBytes: p.below.shared + p.below.own,
 	}
 	v.Epoch = s.leaderEpochLocked(p)
 	return v
@@ -176,8 +190,21 @@ func (s *State) Find(k Key, offset int64, max int) ([]Extent, *Page, View, bool)
 	if offset < v.Start || offset >= v.End {
 		return nil, nil, v, true
 	}
-	extents, page := p.refs.from(s.home(k), offset, max)
+	extents, page := p.find(s.home(k, p), offset, max)
 	return extents, page, v, true
+}
+
+// find returns extents, or the page that has the first of them.
+func (p *part) find(in home, offset int64, n int) ([]Extent, *Page) {
+	if offset >= p.merged {
+		return p.refs.from(in, offset, n)
+	}
+	extents, page := p.below.from(in, offset, n)
+	if len(extents) == 0 || len(extents) == n || extents[len(extents)-1].Last+1 < p.merged {
+		return extents, page
+	}
+	more, _ := p.refs.from(in, p.merged, n-len(extents))
+	return append(extents, more...), nil
 }
 
 // FindTimeAfter returns the first extent after an offset that may hold a record with a
@@ -191,22 +218,35 @@ func (s *State) FindTimeAfter(k Key, offset, ts int64) (Extent, *Page, bool) {
 	if !ok {
 		return Extent{}, nil, false
 	}
-	return p.refs.firstWithTime(s.home(k), max(offset+1, p.start), ts)
+	in, from := s.home(k, p), max(offset+1, p.start)
+	if from < p.merged {
+		if e, page, ok := p.below.firstWithTime(in, from, ts); ok {
+			return e, page, true
+		}
+	}
+	return p.refs.firstWithTime(in, max(from, p.merged), ts)
 }
 
-// FindNewest returns the first extent with the greatest timestamp of those that end at
-// offset or after it, or the page that has it: PageExtents.Newest finds it there. If the
-// page starts before offset, its greatest timestamp may stand before offset, too. Then a
-// later extent may be newer than the rest of the page. FindNewest is false if no record
-// carries a timestamp.
-func (s *State) FindNewest(k Key, offset int64) (Extent, *Page, bool) {
+// FindNewest looks at the extents that end at offset or after it and begin before end. It
+// returns the first with the greatest timestamp, or the page that may have it:
+// PageExtents.Newest finds it there. If the page starts before offset, or a part of it was
+// replaced, its greatest timestamp may not be there. Then an extent on either side may be
+// newer than the rest of the page. FindNewest is false if no record carries a timestamp.
+func (s *State) FindNewest(k Key, offset, end int64) (Extent, *Page, bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	p, ok := s.parts[k]
 	if !ok {
 		return Extent{}, nil, false
 	}
-	return p.refs.newest(s.home(k), max(offset, p.start))
+	in, from := s.home(k, p), max(offset, p.start)
+	newest, page, greatest := p.refs.newest(in, max(from, p.merged), end)
+	if from < p.merged {
+		if e, at, ts := p.below.newestIn(in, from, end); ts >= greatest {
+			newest, page, greatest = e, at, ts
+		}
+	}
+	return newest, page, greatest >= 0
 }
 
 // EpochAt returns the leader epoch in which the record at offset was written; false if

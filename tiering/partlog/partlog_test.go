@@ -247,10 +247,10 @@ func TestTimesAreFound(t *testing.T) {
 	if !slices.Equal(seqs, []uint64{2, 3, 4}) {
 		t.Errorf("extents at or after 150: %v", seqs)
 	}
-	if r, _, ok := s.FindNewest(keyA, 0); !ok || r.Object.Seq != 2 {
+	if r, _, ok := s.FindNewest(keyA, 0, math.MaxInt64); !ok || r.Object.Seq != 2 {
 		t.Errorf("greatest timestamp in seq %d, want 2", r.Object.Seq)
 	}
-	if r, _, ok := s.FindNewest(keyB, 0); ok {
+	if r, _, ok := s.FindNewest(keyB, 0, math.MaxInt64); ok {
 		t.Errorf("found %+v where no record has a timestamp", r)
 	}
 }
@@ -345,7 +345,7 @@ func TestDeletedRecordsAreNotFound(t *testing.T) {
 	if r, _, ok := s.FindTimeAfter(keyA, -1, 0); !ok || r.Object.Seq != 6 {
 		t.Errorf("the first record is in %+v", r)
 	}
-	if r, _, ok := s.FindNewest(keyA, 0); !ok || r.Object.Seq != 6 {
+	if r, _, ok := s.FindNewest(keyA, 0, math.MaxInt64); !ok || r.Object.Seq != 6 {
 		t.Errorf("the greatest timestamp is in %+v", r)
 	}
 	if epoch, end, _ := s.EpochEnd(keyA, 100); epoch != 100 || end != 17 {
@@ -363,7 +363,7 @@ func TestDeletedRecordsAreNotFound(t *testing.T) {
 		t.Errorf("view %+v, want an empty log at 25", v)
 	}
 	mustApply(t, s, data(10, 3, records(keyA, 103, 25, 25, 20)))
-	if r, _, ok := s.FindNewest(keyA, 0); !ok || r.Object.Seq != 10 {
+	if r, _, ok := s.FindNewest(keyA, 0, math.MaxInt64); !ok || r.Object.Seq != 10 {
 		t.Errorf("the greatest timestamp is in %+v", r)
 	}
 }

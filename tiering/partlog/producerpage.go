@@ -19,12 +19,11 @@ const (
 
 // ProducerPage says where in the bucket producers lie that a checkpoint does not repeat.
 type ProducerPage struct {
-	Journal          uint32     // whose index object it lies in
-	Object           segment.ID // the index object
-	Size             uint32     // bytes of the object's payload
-	Position, Length uint32     // bytes, from the start of the payload
-	CRC              uint32     // CRC-32C of these bytes
-	Producers        uint32     // in the page, also those that are not current
+	segment.IndexName        // the index object it lies in
+	Size              uint32 // bytes of the object's payload
+	Position, Length  uint32 // bytes, from the start of the payload
+	CRC               uint32 // CRC-32C of these bytes
+	Producers         uint32 // in the page, also those that are not current
 }
 
 // Intact reports whether b has the bytes of the page.
@@ -33,7 +32,7 @@ func (p *ProducerPage) Intact(b []byte) bool {
 }
 
 // ObjectKey returns the key of the index object that the page lies in.
-func (p *ProducerPage) ObjectKey() string { return segment.IndexKey(p.Journal, p.Object) }
+func (p *ProducerPage) ObjectKey() string { return p.IndexName.Key() }
 
 // producerPage is a page as the state keeps it. A page never changes. Those of its
 // producers that were used or have expired since it was written are not current; the
@@ -95,7 +94,7 @@ func (p *producerPage) dead() bool { return p.live == 0 }
 
 func (p *producerPage) export(journal uint32) *ProducerPage {
 	return &ProducerPage{
-		Journal: journal, Object: p.object.id, Size: p.object.size,
+		IndexName: p.object.name(journal), Size: p.object.size,
 		Position: p.position, Length: p.length, CRC: p.crc, Producers: p.total,
 	}
 }

@@ -40,7 +40,7 @@ func (l *leader) planProducers(sizes ProducerPaging) bool {
 		return false
 	}
 	for _, o := range l.producers.Objects {
-		l.objects[o.ID] = o.Payload
+		l.objects[o.Name.Object] = o.Payload
 	}
 	return true
 }

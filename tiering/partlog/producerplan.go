@@ -37,8 +37,8 @@ type ProducerPlan struct {
 
 // ProducerObject is a planned index object.
 type ProducerObject struct {
-	ID      segment.ID
-	Payload []byte // at most MaxIndexPayload bytes
+	Name    segment.IndexName // if it has a seq, the object must be stored twice
+	Payload []byte            // at most MaxIndexPayload bytes
 }
 
 // plannedProducers is a page without its object and its producers that are current.
@@ -117,7 +117,7 @@ func (s *State) collect(plan *ProducerPlan, size int) (members []producersOf) {
 func (s *State) current(p *producerPage) []producersOf {
 	out := make([]producersOf, 0, len(p.members))
 	for _, m := range p.members {
-		t := &s.parts[m.key].producers
+		t := s.producersOf(m.key)
 		ids := make([]int64, 0, len(m.ids))
 		for _, id := range m.ids {
 			if q := t.byID[id]; q != nil && q.page == p {
@@ -129,6 +129,14 @@ func (s *State) current(p *producerPage) []producersOf {
 		}
 	}
 	return out
+}
+
+// producersOf returns the producers of a partition, which may have left the state.
+func (s *State) producersOf(k Key) *Producers {
+	if p := s.parts[k]; p != nil {
+		return &p.producers
+	}
+	return &Producers{}
 }
 
 // merged has each partition once, in order, with its ids in order.
@@ -174,7 +182,7 @@ func (s *State) encodePages(plan *ProducerPlan, newID func() segment.ID) {
 	for i := range plan.pages {
 		p := &plan.pages[i]
 		if p.object == len(plan.Objects) {
-			plan.Objects = append(plan.Objects, ProducerObject{ID: newID()})
+			plan.Objects = append(plan.Objects, ProducerObject{Name: segment.IndexName{Journal: s.journal, Seq: s.keySeq(), Object: newID()}})
 			w = wire.Writer{}
 		}
 		at := len(w.B)
@@ -182,7 +190,7 @@ func (s *State) encodePages(plan *ProducerPlan, newID func() segment.ID) {
 		plan.Objects[p.object].Payload = w.B
 		p.page.position, p.page.length, p.page.crc = uint32(at), uint32(len(w.B)-at), checksum(w.B[at:])
 		for _, m := range p.page.members {
-			t := &s.parts[m.key].producers
+			t := s.producersOf(m.key)
 			for _, id := range m.ids {
 				p.lasts = append(p.lasts, t.byID[id].last().LastOffset)
 			}
@@ -194,7 +202,7 @@ func (s *State) encodePages(plan *ProducerPlan, newID func() segment.ID) {
 func (p *plannedProducers) each(s *State, fn func(k Key, id int64, q *producer)) {
 	lasts := p.lasts
 	for _, m := range p.page.members {
-		t := &s.parts[m.key].producers
+		t := s.producersOf(m.key)
 		for i, id := range m.ids {
 			if q := t.byID[id]; q != nil && q.last().LastOffset == lasts[i] {
 				fn(m.key, id, q)
@@ -233,7 +241,7 @@ func (s *State) PagedProducers(plan *ProducerPlan) {
 func (plan *ProducerPlan) indexObjects() []*indexObject {
 	var out []*indexObject
 	for _, o := range plan.Objects {
-		out = append(out, &indexObject{id: o.ID, size: uint32(len(o.Payload))})
+		out = append(out, &indexObject{id: o.Name.Object, size: uint32(len(o.Payload)), seq: o.Name.Seq})
 	}
 	return out
 }

@@ -154,6 +154,15 @@ func (t *Producers) Expire(beforeMs int64) (looked int) {
 	return looked
 }
 
+// forget gives up the pages of all producers.
+func (t *Producers) forget() {
+	for _, p := range t.byID {
+		if p.page != nil {
+			p.leavePage()
+		}
+	}
+}
+
 // Each calls fn for every producer, by id, with the time it was last used.
 func (t *Producers) Each(fn func(p segment.Producer, usedMs int64)) {
 	for _, id := range slices.Sorted(maps.Keys(t.byID)) {

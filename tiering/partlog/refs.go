@@ -80,6 +80,11 @@ type pagedChunk struct {
 type indexObject struct {
 	id   segment.ID
 	size uint32 // bytes of its payload
+	seq  uint64 // of the checkpoint that it was written for; 0 if its key has the old form
+}
+
+func (o *indexObject) name(journal uint32) segment.IndexName {
+	return segment.IndexName{Journal: journal, Seq: o.seq, Object: o.id}
 }
 
 func (l *refList) len() int { return len(l.pages) + len(l.chunks) }
@@ -231,24 +236,22 @@ func (l *refList) firstWithTime(in home, offset, ts int64) (Extent, *Page, bool)
 	return Extent{}, nil, false
 }
 
-// newest is State.FindNewest.
-func (l *refList) newest(in home, offset int64) (Extent, *Page, bool) {
-	greatest, at := int64(-1), -1
-	var newest Extent
-	for i := l.seek(offset); i < l.len(); i++ {
+// newest looks at the extents that end at offset or after it, in chunks that begin below
+// end. It returns the first with the greatest timestamp, or the page that may have it, and
+// that timestamp.
+func (l *refList) newest(in home, offset, end int64) (newest Extent, page *Page, greatest int64) {
+	greatest = -1
+	for i := l.seek(offset); i < l.len() && l.base(i) < end; i++ {
 		if l.summary(i).max <= greatest {
 			continue
 		}
 		if i < len(l.pages) {
-			greatest, at = l.summary(i).max, i
+			page, greatest = l.page(in, i), l.summary(i).max
 			continue
 		}
 		if e, ok := newestOf(l.chunks[i-len(l.pages)].extents(in.journal), offset); ok && e.MaxTimestamp > greatest {
-			greatest, at, newest = e.MaxTimestamp, i, e
+			newest, page, greatest = e, nil, e.MaxTimestamp
 		}
 	}
-	if at >= 0 && at < len(l.pages) {
-		return Extent{}, l.page(in, at), true
-	}
-	return newest, nil, at >= 0
+	return newest, page, greatest
 }

@@ -1,6 +1,7 @@
 package partlog
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"iter"
@@ -79,7 +80,7 @@ func decode(journal uint32, payload []byte) (*decoder, error) {
 	if r.Err() == nil && (version < 1 || version > checkpointVersion) {
 		return nil, fmt.Errorf("%w: state of a data journal is of version %d, this program reads 1 to %d", segment.ErrUnsupported, version, checkpointVersion)
 	}
-	d := &decoder{r: r, s: New(journal), first: version == 1, paged: version > checkpointWithoutPages}
+	d := &decoder{r: r, s: New(journal), version: version}
 	err := d.state()
 	if err == nil {
 		err = r.Close()
@@ -94,12 +95,21 @@ func decode(journal uint32, payload []byte) (*decoder, error) {
 type decoder struct {
 	r       *wire.Reader
 	s       *State
-	first   bool // it is of version 1, in which no records are deleted
-	paged   bool // it has pages of producers
+	version uint16
 	only    bool // pages of producers are only checked
 	objects []*indexObject
 	named   int // how many of objects the partitions have named so far
+
+	merged      []*mergedObject
+	mergedNamed int // how many of merged the partitions have named so far
+	ownUsed     map[*mergedObject]bool
 }
+
+// first: in version 1 no records are deleted. paged: there may be pages of producers.
+// tiered: extents may be merged.
+func (d *decoder) first() bool  { return d.version == 1 }
+func (d *decoder) paged() bool  { return d.version >= checkpointUntiered }
+func (d *decoder) tiered() bool { return d.version >= checkpointVersion }
 
 func (d *decoder) state() error {
 	r, s := d.r, d.s
@@ -108,8 +118,14 @@ func (d *decoder) state() error {
 	s.head, s.epoch = r.U64(), r.U32()
 	objects, parts := r.U32(), r.U32()
 	var producerPages uint32
-	if d.paged {
+	if d.paged() {
 		producerPages = r.U32()
+	}
+	var counts tieringCounts
+	switch {
+	case d.tiered():
+		counts = d.tieringHead()
+	case d.paged():
 		r.Zeros(4)
 	}
 	switch {
@@ -117,33 +133,54 @@ func (d *decoder) state() error {
 		return r.Err()
 	case journal != s.journal:
 		return fmt.Errorf("it is of journal %d, not of %d", journal, s.journal)
-	case d.paged && producerPages == 0:
+	case d.version == checkpointUntiered && producerPages == 0:
 		return errors.New("no pages of producers, which this version is for")
 	case s.epoch > maxEpoch || (s.head == 0) != (s.epoch == 0) || s.head == 0 && parts > 0:
 		return fmt.Errorf("head %d of epoch %d with %d partitions", s.head, s.epoch, parts)
 	}
-	d.objects = make([]*indexObject, r.Count(objects, indexObjectSize))
-	for i := range d.objects {
-		o := &indexObject{id: r.ID(), size: r.U32()}
-		if o.id.IsZero() || o.size > MaxIndexPayload {
-			return fmt.Errorf("index object %v with %d bytes", o.id, o.size)
-		}
-		d.objects[i] = o
+	if err := d.indexObjects(objects); err != nil {
+		return err
 	}
 	if err := d.producerPageRefs(producerPages); err != nil {
 		return err
 	}
 	size := partFixedSize
-	if d.first {
+	switch {
+	case d.first():
 		size = partFixedSizeV1
+	case d.tiered():
+		size = partFixedSizeV4
+		if err := d.tiering(counts); err != nil {
+			return err
+		}
 	}
 	if err := d.parts(r.Count(parts, size)); err != nil {
 		return err
 	}
-	if d.named != len(d.objects) {
-		return fmt.Errorf("%d index objects, the pages lie in %d", len(d.objects), d.named)
+	if d.named != len(d.objects) || d.mergedNamed != len(d.merged) {
+		return fmt.Errorf("%d index objects and %d merged ones, %d and %d are named", len(d.objects), len(d.merged), d.named, d.mergedNamed)
 	}
 	return r.Err()
+}
+
+// indexObjects reads n index objects.
+func (d *decoder) indexObjects(n uint32) error {
+	size := indexObjectSize
+	if d.tiered() {
+		size = indexObjectSizeV4
+	}
+	d.objects = make([]*indexObject, d.r.Count(n, size))
+	for i := range d.objects {
+		o := &indexObject{id: d.r.ID(), size: d.r.U32()}
+		if d.tiered() {
+			o.seq = d.r.U64()
+		}
+		if o.id.IsZero() || o.size > MaxIndexPayload || o.seq > d.s.head {
+			return fmt.Errorf("index object %v with %d bytes, of seq %d", o.id, o.size, o.seq)
+		}
+		d.objects[i] = o
+	}
+	return nil
 }
 
 func (d *decoder) parts(n int) error {
@@ -168,20 +205,24 @@ func (d *decoder) part() (*part, error) {
 	r := d.r
 	p := &part{epochBase: r.I32(), start: r.I64()}
 	p.refs.start = p.start
-	if !d.first {
+	if !d.first() {
 		p.refs.start = r.I64()
 	}
 	p.bytes = r.I64()
 	copy(p.refs.hash[:], r.Raw(len(p.refs.hash)))
-	sealed := r.U8()
-	r.Zeros(3)
-	p.sealed, p.sealedEpoch = sealed != 0, r.I32()
+	sealed, dropped := r.U8(), r.U8()
+	r.Zeros(2)
+	p.sealed, p.dropped, p.sealedEpoch = sealed != 0, dropped != 0, r.I32()
 	epochs, pages, chunks, producers := r.U32(), r.U32(), r.U32(), r.U32()
 	r.Zeros(4)
+	var mergedChunks uint32
+	if d.tiered() {
+		mergedChunks = d.partTiered(p)
+	}
 	if err := r.Err(); err != nil {
 		return nil, err
 	}
-	if reason := d.implausible(p, sealed); reason != "" {
+	if reason := d.implausible(p, sealed, dropped); reason != "" {
 		return nil, errors.New(reason)
 	}
 	if err := d.epochs(p, epochs); err != nil {
@@ -196,21 +237,24 @@ func (d *decoder) part() (*part, error) {
 	if err := d.producers(&p.producers, producers); err != nil {
 		return nil, err
 	}
+	if err := d.mergedChunks(p, mergedChunks); err != nil {
+		return nil, err
+	}
 	p.end = p.refs.base(p.refs.len())
-	if reason := p.contradicts(d.first); reason != "" {
+	if reason := cmp.Or(p.contradicts(d.first()), p.contradictsMerged()); reason != "" {
 		return nil, errors.New(reason)
 	}
 	return p, nil
 }
 
 // implausible returns why the fixed part of a partition cannot be right, or nothing.
-func (d *decoder) implausible(p *part, sealed uint8) string {
+func (d *decoder) implausible(p *part, sealed, dropped uint8) string {
 	switch {
-	case p.start < 0 || p.start > maxOffset || p.bytes < 0 || p.refs.start < 0 || p.refs.start > p.start:
+	case p.start < 0 || p.start > maxOffset || p.bytes < 0 || p.refs.start < 0 || p.refs.start > max(p.start, p.merged):
 		return fmt.Sprintf("%d bytes from offset %d on, refs from %d on", p.bytes, p.start, p.refs.start)
 	case p.epochBase < 0 || p.epochBase > maxEpoch:
 		return fmt.Sprintf("epoch base %d", p.epochBase)
-	case sealed > 1 || !p.sealed && p.sealedEpoch != 0,
+	case sealed > 1 || dropped > 1 || p.dropped && !(p.sealed && d.tiered()) || !p.sealed && p.sealedEpoch != 0,
 		p.sealed && (p.sealedEpoch <= p.epochBase || p.sealedEpoch > int32(d.s.epoch)+p.epochBase):
 		return fmt.Sprintf("sealed is %d, in leader epoch %d", sealed, p.sealedEpoch)
 	}
@@ -328,15 +372,15 @@ func (p *part) contradicts(whole bool) string {
 			least += int64(r.Length)
 		}
 	}
-	empty := p.refs.len() == 0
+	empty, low := p.refs.len() == 0, max(p.start, p.merged)
 	switch {
 	case p.bytes < least || exact && p.bytes != least:
 		return fmt.Sprintf("%d bytes, its refs have %d", p.bytes, least)
 	case (p.bytes == 0) != (p.refs.hash == [32]byte{}):
 		return "hash of the refs does not fit their number"
-	case empty && p.refs.start != p.start || !empty && p.refs.summary(0).last < p.start:
+	case empty && p.refs.start != low || !empty && p.refs.summary(0).last < low:
 		return fmt.Sprintf("refs from offset %d on, log from offset %d to %d", p.refs.start, p.start, p.end)
-	case empty != (len(p.epochs) == 0) || !empty && p.epochs[len(p.epochs)-1].start >= p.end:
+	case (p.start == p.end) != (len(p.epochs) == 0) || len(p.epochs) > 0 && p.epochs[len(p.epochs)-1].start >= p.end:
 		return fmt.Sprintf("%d leader epochs, log from offset %d to %d", len(p.epochs), p.start, p.end)
 	}
 	return ""

@@ -63,6 +63,8 @@ func (d *decoder) producerPage(page *producerPage, named *ProducerPage, b []byte
 	err := walkProducerPage(named, b, func(k Key, q stored) error {
 		p := d.s.parts[k]
 		switch {
+		case p == nil && d.tiered():
+			return nil // it has left the state since
 		case p == nil:
 			return fmt.Errorf("producers of partition %s-%d, which the state does not have", k.Topic, k.Index)
 		case d.only:

@@ -56,3 +56,96 @@ type Unreleased struct {
 	Name  segment.Name
 	Bytes uint32
 }
+
+// Survey calls fn for every partition, in the order of their keys. All surveys are of one
+// moment; fn runs without a lock.
+func (s *State) Survey(fn func(*Survey)) {
+	s.mu.RLock()
+	keys := s.keysLocked()
+	surveys := make([]Survey, len(keys))
+	for i, k := range keys {
+		surveys[i] = s.surveyLocked(k, s.parts[k])
+	}
+	s.mu.RUnlock()
+	for i := range surveys {
+		fn(&surveys[i])
+	}
+}
+
+func (s *State) surveyLocked(k Key, p *part) Survey {
+	in := s.home(k, p)
+	out := Survey{
+		Key: k, View: s.viewLocked(p), Merged: p.merged, Freed: p.freed,
+		Cleaned: p.cleaned, CleanedMs: p.cleanedMs, TombstonesBelow: p.tombstonesBelow,
+		JournalBytes: p.bytes - p.sourced,
+	}
+	for i := range p.below.chunks {
+		c := &p.below.chunks[i]
+		if c.page != nil {
+			out.Pages = append(out.Pages, c.export(in))
+		}
+		for i := range c.refs {
+			out.Segments = append(out.Segments, c.refs[i].export(in))
+		}
+	}
+	if from := max(p.start, p.merged); from < p.end {
+		extents, page := p.refs.from(in, from, 1)
+		out.FirstPage = page
+		if len(extents) > 0 {
+			out.First = &extents[0]
+		}
+	}
+	return out
+}
+
+// Intents returns the intents that have not ended, in the order of their jobs.
+func (s *State) Intents() []OpenIntent {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	out := make([]OpenIntent, 0, len(s.tiering.intents))
+	for _, job := range sortedIDs(s.tiering.intents) {
+		in := OpenIntent{Job: job}
+		objects := s.tiering.intents[job].objects
+		for _, id := range sortedIDs(objects) {
+			in.Objects = append(in.Objects, objects[id])
+		}
+		out = append(out, in)
+	}
+	return out
+}
+
+// Garbage returns the objects and the ranges of seqs that may be deleted.
+func (s *State) Garbage() []Garbage {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	out := make([]Garbage, 0, len(s.tiering.garbage)+len(s.tiering.seqs))
+	for _, id := range sortedIDs(s.tiering.garbage) {
+		out = append(out, s.tiering.garbage[id])
+	}
+	return append(out, s.tiering.seqs...)
+}
+
+// Unreleased returns the objects that no extent names any more and no Release has named.
+// Those of an intent that has not ended cannot be released yet.
+func (s *State) Unreleased() []Unreleased {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	out := make([]Unreleased, 0, len(s.tiering.unreleased))
+	for _, id := range sortedIDs(s.tiering.unreleased) {
+		out = append(out, s.tiering.unreleased[id])
+	}
+	return out
+}
+
+// Judged returns how far the journal's objects were judged. The seqs are those that damaged
+// extents name, or have named and are not released yet. Only the latter, which are false,
+// may be in a Release.
+func (s *State) Judged() (Judged, map[uint64]bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	kept := make(map[uint64]bool, len(s.tiering.kept))
+	for seq, extents := range s.tiering.kept {
+		kept[seq] = extents > 0
+	}
+	return s.tiering.judged, kept
+}

@@ -37,8 +37,8 @@ func planCheckpoint(t *testing.T, store *mem.Store, chain *journal.Chain, state 
 	if !ok {
 		t.Fatal("no index page")
 	}
-	job := journal.CheckpointJob{Chain: *chain, Page: page}
-	job.Index, job.State = index.Payload(), state.Encode(index, page, nil)
+	job := journal.CheckpointJob{Chain: *chain, State: state.Encode(index, page, nil)}
+	job.Indexes = []journal.IndexObject{{Name: index.Name(page), Payload: index.Payload()}}
 	return job, index
 }
 
@@ -49,6 +49,7 @@ func writeCheckpoint(t *testing.T, store *mem.Store, seq uint64, spoil func(*jou
 	scratch := mem.New(nil, nil)
 	chain, state := journal.NewChain(cluster, 1, window), partlog.New(1)
 	job, _ := planCheckpoint(t, store, &chain, state, seq, segment.ID{0xaa, byte(seq)})
+	page = job.Indexes[0].Name.Key()
 	if spoil != nil {
 		spoil(&job)
 	}
@@ -61,7 +62,7 @@ func writeCheckpoint(t *testing.T, store *mem.Store, seq uint64, spoil func(*jou
 		b, _ := scratch.GetNow(i.Key)
 		store.PutNow(i.Key, b)
 	}
-	return segment.CheckpointKey(1, job.Chain.Last), segment.IndexKey(1, job.Page)
+	return segment.CheckpointKey(1, job.Chain.Last), page
 }
 
 func TestACheckpointThatIsRightIsNoFinding(t *testing.T) {
@@ -138,11 +139,12 @@ func TestCheckpointsAndIndexPagesAreChecked(t *testing.T) {
 		"page whose refs are not the objects'": {
 			spoil: func(job *journal.CheckpointJob) {
 				// In the page and in the state: another position of the first ref.
-				bad := bytes.Clone(job.Index)
+				good := job.Indexes[0].Payload
+				bad := bytes.Clone(good)
 				bad[32+24+3] ^= 1
 				n := 32 + 40 // clicks-0 has one ref
-				job.State = bytes.Replace(job.State, binary.BigEndian.AppendUint32(nil, checksum(job.Index[:n])), binary.BigEndian.AppendUint32(nil, checksum(bad[:n])), 1)
-				job.Index = bad
+				job.State = bytes.Replace(job.State, binary.BigEndian.AppendUint32(nil, checksum(good[:n])), binary.BigEndian.AppendUint32(nil, checksum(bad[:n])), 1)
+				job.Indexes[0].Payload = bad
 			},
 			want: func(c, _ string) []expected { return []expected{{"error", "state", c, ""}} },
 		},
@@ -160,7 +162,7 @@ func TestCheckpointsAndIndexPagesAreChecked(t *testing.T) {
 		},
 		"state that is not the objects'": {
 			spoil: func(job *journal.CheckpointJob) {
-				job.State, job.Index = partlog.New(1).Encode(nil, segment.ID{}, nil), nil
+				job.State, job.Indexes = partlog.New(1).Encode(nil, segment.ID{}, nil), nil
 			},
 			want: func(c, _ string) []expected { return []expected{{"error", "state", c, ""}} },
 		},

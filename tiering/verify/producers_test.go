@@ -34,15 +34,16 @@ func withProducers(t *testing.T) (store *mem.Store, state *partlog.State, pages 
 		job, index := planCheckpoint(t, store, &chain, state, w.chain.Next-1, segment.ID{0xaa, byte(i)})
 		plan := state.PlanProducers(segment.NewID, partlog.ProducerPaging{Least: 1, Most: 16, OfObject: 2})
 		for _, o := range plan.Objects {
-			job.More = append(job.More, journal.IndexObject{ID: o.ID, Payload: o.Payload})
+			job.Indexes = append(job.Indexes, journal.IndexObject{Name: o.Name, Payload: o.Payload})
 		}
-		job.State = state.Encode(index, job.Page, plan)
+		page := job.Indexes[0].Name.Object
+		job.State = state.Encode(index, page, plan)
 		c.Begin(&job)
 		res := c.Write(t.Context(), store, job)
 		if err := c.Finished(res, slog.New(slog.DiscardHandler)); err != nil || res.Err != nil {
 			t.Fatal(err, res.Err)
 		}
-		state.Paged(index, job.Page)
+		state.Paged(index, page)
 		state.PagedProducers(plan)
 	}
 	for _, p := range state.ProducerPages() {

@@ -46,8 +46,8 @@ func paged(t *testing.T) (store *mem.Store, state *partlog.State, pages []string
 		if err := c.Finished(res, slog.New(slog.DiscardHandler)); err != nil || res.Err != nil {
 			t.Fatal(err, res.Err)
 		}
-		state.Paged(index, job.Page)
-		pages = append(pages, segment.IndexKey(1, job.Page))
+		state.Paged(index, job.Indexes[0].Name.Object)
+		pages = append(pages, job.Indexes[0].Name.Key())
 	}
 	return store, state, pages
 }
@@ -192,7 +192,7 @@ func TestAPageOfANewerVersionIsNotTakenForDamage(t *testing.T) {
 	}
 	newer := *named[0]
 	at := segment.BlobHeaderSize + newer.Position
-	b[at+1] = 2
+	b[at+1] = 3
 	if err := rebuild.Check(b, named); !errors.Is(err, segment.ErrCorrupt) {
 		t.Errorf("other bytes: %v", err)
 	}
