@@ -19,6 +19,8 @@ var (
 	ErrInvalidReplication = errors.New("invalid replication factor")
 	ErrInvalidConfig      = topicconfig.ErrInvalid // invalid topic config
 	ErrInvalidAssignment  = errors.New("invalid assignment of replicas")
+	ErrUnknownLevel       = errors.New("unknown feature level")
+	ErrLowerLevel         = errors.New("a feature level is never lowered")
 
 	// ErrNotController: another node leads the metadata journal, ask that one.
 	ErrNotController = errors.New("this node is not the controller")
@@ -44,9 +46,16 @@ type Admin interface {
 	// CreateTopics answers for each topic in turn. With validateOnly nothing
 	// changes.
 	CreateTopics(ctx context.Context, topics []NewTopic, validateOnly bool) []CreateResult
-	// DeleteTopics answers for each id in turn, nil when the deletion is
-	// committed: the topic is invisible then, its name taken until it is purged.
+	// DeleteTopics answers for each id in turn, nil when the deletion is committed and
+	// the topic takes no records. It is invisible then and its name free. Until it is
+	// purged, RestoreTopics brings it back; before LevelTiering it is purged at once.
 	DeleteTopics(ctx context.Context, ids []segment.ID) []error
+	// RestoreTopics makes deleted topics visible again and answers for each id in turn,
+	// nil when the topic takes records.
+	RestoreTopics(ctx context.Context, ids []segment.ID) []error
+	// Raise raises the feature level of the cluster, which is never lowered. With
+	// validateOnly nothing changes.
+	Raise(ctx context.Context, level uint16, validateOnly bool) error
 	// CreatePartitions gives topics more partitions and answers for each in turn.
 	// With validateOnly nothing changes.
 	CreatePartitions(ctx context.Context, more []NewPartitions, validateOnly bool) []error
@@ -123,6 +132,14 @@ func (ReadsOnly) CreateTopics(_ context.Context, topics []NewTopic, _ bool) []Cr
 func (ReadsOnly) DeleteTopics(_ context.Context, ids []segment.ID) []error {
 	return repeat(ErrReadsOnly, len(ids))
 }
+
+// RestoreTopics answers ErrReadsOnly for each id.
+func (ReadsOnly) RestoreTopics(_ context.Context, ids []segment.ID) []error {
+	return repeat(ErrReadsOnly, len(ids))
+}
+
+// Raise answers ErrReadsOnly.
+func (ReadsOnly) Raise(context.Context, uint16, bool) error { return ErrReadsOnly }
 
 // CreatePartitions answers ErrReadsOnly for each topic.
 func (ReadsOnly) CreatePartitions(_ context.Context, more []NewPartitions, _ bool) []error {

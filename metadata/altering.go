@@ -69,7 +69,7 @@ func (c *Controller) named(name string) (*Topic, error) {
 	if err := CheckName(name); err != nil {
 		return nil, err
 	}
-	if t := c.img.names[fold(name)]; t != nil && t.Name == name && !t.Deleting {
+	if t := c.img.names[fold(name)]; t != nil && t.Name == name {
 		return t, nil
 	}
 	return nil, fmt.Errorf("%w: %q", ErrUnknownTopic, name)

@@ -9,8 +9,11 @@ import (
 	"github.com/varvelog/varve/tiering/wire"
 )
 
-// checkpointVersion is the only version of the payload.
-const checkpointVersion = 1
+// Versions of the payload. The first one is that of feature levels before LevelTiering.
+const (
+	checkpointVersion = 1
+	tieredCheckpoint  = 2
+)
 
 // Encode returns the state for a checkpoint, in one canonical form:
 //
@@ -19,20 +22,32 @@ func (s *State) Encode() []byte {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	w := &wire.Writer{}
-	w.U8(checkpointVersion)
+	w.U8(s.img.checkpointVersion())
 	w.U64(s.head.Seq)
 	w.U32(s.head.Epoch)
 	s.img.encode(w)
 	return w.B
 }
 
-// encode writes the image in one canonical form:
+func (m *image) checkpointVersion() uint8 {
+	if m.level < LevelTiering {
+		return checkpointVersion
+	}
+	return tieredCheckpoint
+}
+
+// encode writes the image in one canonical form, with the fields in brackets from
+// version 2 on:
 //
-//	level u16 | next producer id i64 | data journals u32
+//	level u16 [ | tiered i64 (ms)] | next producer id i64 | data journals u32
 //	| nodes: count u32, each: node id[16] | broker id i32; by broker id
-//	| topics: count u32, each: deleting u8 | payload of TopicCreated; by topic id
+//	| topics: count u32, each: deleting u8 [ | deleted i64 (ms)] | payload of TopicCreated; by topic id
 func (m *image) encode(w *wire.Writer) {
+	tiered := m.checkpointVersion() == tieredCheckpoint
 	w.U16(m.level)
+	if tiered {
+		w.I64(m.tieredMs)
+	}
 	w.I64(m.nextProducer)
 	w.U32(m.journals)
 	nodes := m.nodeList()
@@ -52,6 +67,9 @@ func (m *image) encode(w *wire.Writer) {
 			deleting = 1
 		}
 		w.U8(deleting)
+		if tiered {
+			w.I64(t.DeletedMs)
+		}
 		t.created().encode(w)
 	}
 }
@@ -61,11 +79,12 @@ func (m *image) encode(w *wire.Writer) {
 // state is as it was before. Errors wrap ErrTooOld or ErrCorrupt.
 func (s *State) Restore(payload []byte) error {
 	r := wire.NewReader(payload)
-	if v := r.U8(); r.Err() == nil && v != checkpointVersion {
-		return fmt.Errorf("%w: checkpoint version %d", ErrTooOld, v)
+	version := r.U8()
+	if r.Err() == nil && version != checkpointVersion && version != tieredCheckpoint {
+		return fmt.Errorf("%w: checkpoint version %d", ErrTooOld, version)
 	}
 	head := segment.Header{Seq: r.U64(), Epoch: r.U32()}
-	img, err := decodeImage(r)
+	img, err := decodeImage(r, version == tieredCheckpoint)
 	if err == nil {
 		err = r.Close()
 	}
@@ -84,16 +103,23 @@ func (s *State) Restore(payload []byte) error {
 }
 
 // decodeImage is the inverse of image.encode.
-func decodeImage(r *wire.Reader) (*image, error) {
+func decodeImage(r *wire.Reader, tiered bool) (*image, error) {
 	m := newImage()
-	level, nextProducer, journals := r.U16(), r.I64(), r.U32()
+	level := FeatureLevel{Level: r.U16()}
+	if tiered {
+		level.AtMs = r.I64()
+	}
+	nextProducer, journals := r.I64(), r.U32()
 	if nextProducer < m.nextProducer || r.Err() != nil {
 		return nil, fmt.Errorf("next producer id is %d", nextProducer)
 	}
 	m.nextProducer = nextProducer
 	var changes []Change
-	if level > 0 {
-		changes = append(changes, FeatureLevel{level})
+	if level != (FeatureLevel{}) {
+		if err := level.check(); err != nil {
+			return nil, err
+		}
+		changes = append(changes, level)
 	}
 	for range r.Count(r.U32(), 20) {
 		changes = append(changes, NodeRegistered{Node: r.ID(), ID: r.I32()})
@@ -104,22 +130,43 @@ func decodeImage(r *wire.Reader) (*image, error) {
 	for id := range journals {
 		changes = append(changes, JournalCreated{id + 1})
 	}
+	topics, err := decodeTopics(r, tiered)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := m.applyAll(append(changes, topics...)); err != nil {
+		return nil, err
+	}
+	if tiered != (m.level >= LevelTiering) {
+		return nil, fmt.Errorf("feature level %d in a checkpoint of the wrong version", m.level)
+	}
+	return m, nil
+}
+
+// decodeTopics returns the changes that make the topics of an image. The deleted ones
+// come first: their names may be in use again.
+func decodeTopics(r *wire.Reader, tiered bool) ([]Change, error) {
+	var deleted, live []Change
 	for range r.Count(r.U32(), 40) {
-		deleting := r.U8()
-		created, err := decodeTopicCreated(r)
+		deleting, deletedMs := r.U8(), int64(0)
+		if tiered {
+			deletedMs = r.I64()
+		}
+		c, err := decodeTopicCreated(r)
 		if err != nil {
 			return nil, err
 		}
-		changes = append(changes, created)
-		if deleting != 0 {
-			changes = append(changes, TopicDeleted{created.(TopicCreated).ID})
+		created := c.(TopicCreated)
+		switch {
+		case deleting > 1 || deleting == 0 && deletedMs != 0 || deletedMs < 0:
+			return nil, fmt.Errorf("topic %q is deleted %d, at %d ms", created.Name, deleting, deletedMs)
+		case deleting == 1:
+			deleted = append(deleted, created, TopicDeleted{ID: created.ID, AtMs: deletedMs})
+		default:
+			live = append(live, created)
 		}
 	}
-	if r.Err() != nil {
-		return nil, r.Err()
-	}
-	_, err := m.applyAll(changes)
-	return m, err
+	return append(deleted, live...), r.Err()
 }
 
 // maxDecodedJournals limits the work that a damaged count can cause in a decoder.

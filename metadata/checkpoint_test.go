@@ -33,7 +33,7 @@ func richState(t testing.TB) *State {
 	add(more, errs[0])
 	more, errs = c.AlterConfigs([]ConfigChange{{Topic: "kept", Ops: []ConfigOp{{OpSet, "segment.ms", "9"}}}}, false)
 	add(more, errs[0])
-	more, errs = c.DeleteTopics([]segment.ID{results[1].Topic.ID})
+	more, errs = c.DeleteTopics(6, []segment.ID{results[1].Topic.ID})
 	add(more, errs[0])
 	more, _, err = c.AllocateProducerIDs(1000)
 	add(more, err)

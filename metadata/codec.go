@@ -10,32 +10,58 @@ import (
 	"github.com/varvelog/varve/tiering/wire"
 )
 
-// Payloads, big-endian, each after the version byte (1):
+// Payloads, big-endian, each after the version byte. That is 1, or 2 with the field in
+// brackets, which then is not zero:
 //
-//	FeatureLevel    level u16
+//	FeatureLevel    level u16 [ | at i64 (ms)]
 //	NodeRegistered  node id[16] | broker id i32
 //	JournalCreated  journal u32
 //	TopicCreated    topic id[16] | name len u16, bytes | replication factor i16 | created i64 (ms)
 //	                | configs: count u16, each: name len u16, bytes | value len u16, bytes; by name, none twice
 //	                | partitions: count u32, each: journal u32
-//	TopicDeleted    topic id[16]
+//	TopicDeleted    topic id[16] [ | at i64 (ms)]
 //	TopicPurged     topic id[16]
 //	ProducerIDs     from i64 | count u32
 //	PartitionsAdded topic id[16] | from u32 | partitions: count u32, each: journal u32
 //	TopicConfigured topic id[16] | configs as of TopicCreated
+//	TopicRestored   topic id[16]
 
 var errZeroID = errors.New("id is zero")
 
-func (c FeatureLevel) encode(w *wire.Writer) { w.U16(c.Level) }
+func (c FeatureLevel) encode(w *wire.Writer) {
+	w.U16(c.Level)
+	encodeTime(w, c.AtMs)
+}
 
 func (c FeatureLevel) check() error {
-	if c.Level == 0 {
+	switch {
+	case c.Level == 0:
 		return errors.New("feature level is zero")
+	case c.Level < LevelTiering && c.AtMs != 0:
+		return fmt.Errorf("feature level %d has a time", c.Level)
+	}
+	return checkTime(c.AtMs)
+}
+
+func decodeFeatureLevel(r *wire.Reader) (Change, error) { return FeatureLevel{Level: r.U16()}, nil }
+
+func decodeTimedLevel(r *wire.Reader) (Change, error) {
+	return FeatureLevel{Level: r.U16(), AtMs: r.I64()}, nil
+}
+
+// encodeTime writes the time of a payload of version 2.
+func encodeTime(w *wire.Writer, atMs int64) {
+	if atMs != 0 {
+		w.I64(atMs)
+	}
+}
+
+func checkTime(atMs int64) error {
+	if atMs < 0 {
+		return fmt.Errorf("time is %d ms", atMs)
 	}
 	return nil
 }
-
-func decodeFeatureLevel(r *wire.Reader) (Change, error) { return FeatureLevel{r.U16()}, nil }
 
 func (c NodeRegistered) encode(w *wire.Writer) {
 	w.ID(c.Node)
@@ -64,10 +90,23 @@ func (c JournalCreated) check() error {
 
 func decodeJournalCreated(r *wire.Reader) (Change, error) { return JournalCreated{r.U32()}, nil }
 
-func (c TopicDeleted) encode(w *wire.Writer) { w.ID(c.ID) }
-func (c TopicDeleted) check() error          { return checkID(c.ID) }
+func (c TopicDeleted) encode(w *wire.Writer) {
+	w.ID(c.ID)
+	encodeTime(w, c.AtMs)
+}
 
-func decodeTopicDeleted(r *wire.Reader) (Change, error) { return TopicDeleted{r.ID()}, nil }
+func (c TopicDeleted) check() error { return errors.Join(checkID(c.ID), checkTime(c.AtMs)) }
+
+func decodeTopicDeleted(r *wire.Reader) (Change, error) { return TopicDeleted{ID: r.ID()}, nil }
+
+func decodeTimedDeletion(r *wire.Reader) (Change, error) {
+	return TopicDeleted{ID: r.ID(), AtMs: r.I64()}, nil
+}
+
+func (c TopicRestored) encode(w *wire.Writer) { w.ID(c.ID) }
+func (c TopicRestored) check() error          { return checkID(c.ID) }
+
+func decodeTopicRestored(r *wire.Reader) (Change, error) { return TopicRestored{r.ID()}, nil }
 
 func (c TopicPurged) encode(w *wire.Writer) { w.ID(c.ID) }
 func (c TopicPurged) check() error          { return checkID(c.ID) }

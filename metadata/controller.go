@@ -30,13 +30,21 @@ type Controller struct {
 	img      *image
 	defaults Defaults
 	placed   uint32 // partitions placed by this leadership, for rotation
+
+	// deletedMs is the time of the last deletion. Each call has a later one, so that a
+	// topic which was restored in between is deleted at another time.
+	deletedMs int64
 }
 
 // NewController starts planning on a copy of s.
 func NewController(s *State, d Defaults) *Controller {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return &Controller{img: s.img.clone(), defaults: d}
+	c := &Controller{img: s.img.clone(), defaults: d}
+	for _, t := range c.img.deleted {
+		c.deletedMs = max(c.deletedMs, t.DeletedMs)
+	}
+	return c
 }
 
 // Bootstrap plans the entries that a new cluster lacks: its feature level and
@@ -44,7 +52,7 @@ func NewController(s *State, d Defaults) *Controller {
 func (c *Controller) Bootstrap() ([]segment.Entry, error) {
 	var entries []segment.Entry
 	if c.img.level == 0 {
-		e, err := c.plan(FeatureLevel{SupportedLevel})
+		e, err := c.plan(FeatureLevel{Level: SupportedLevel})
 		if err != nil {
 			return nil, err
 		}
@@ -58,6 +66,28 @@ func (c *Controller) Bootstrap() ([]segment.Entry, error) {
 		entries = append(entries, e)
 	}
 	return entries, nil
+}
+
+// Raise plans a higher feature level from nowMs on. A level that is in force already needs
+// nothing.
+func (c *Controller) Raise(nowMs int64, level uint16, validateOnly bool) ([]segment.Entry, error) {
+	switch {
+	case level > SupportedLevel:
+		return nil, fmt.Errorf("%w: %d, this node knows up to %d", ErrUnknownLevel, level, SupportedLevel)
+	case level < c.img.level:
+		return nil, fmt.Errorf("%w: %d is in force, it cannot go down to %d", ErrLowerLevel, c.img.level, level)
+	case level == c.img.level || validateOnly:
+		return nil, nil
+	}
+	raise := FeatureLevel{Level: level}
+	if level >= LevelTiering {
+		raise.AtMs = nowMs
+	}
+	e, err := c.plan(raise)
+	if err != nil {
+		return nil, err
+	}
+	return []segment.Entry{e}, nil
 }
 
 // RegisterNode returns the broker id of a data folder, and plans one if it has
@@ -133,16 +163,21 @@ func (c *Controller) CreateTopics(nowMs int64, topics []NewTopic, validateOnly b
 	return entries, results
 }
 
-// DeleteTopics plans the deletion of each topic.
-func (c *Controller) DeleteTopics(topics []segment.ID) ([]segment.Entry, []error) {
+// DeleteTopics plans the deletion of each topic, at nowMs.
+func (c *Controller) DeleteTopics(nowMs int64, topics []segment.ID) ([]segment.Entry, []error) {
 	var entries []segment.Entry
 	errs := make([]error, len(topics))
+	c.deletedMs = max(nowMs, c.deletedMs+1)
 	for i, id := range topics {
 		if t, ok := c.img.topics[id]; !ok || t.Deleting {
 			errs[i] = fmt.Errorf("%w: id %s", ErrUnknownTopic, id.Base64())
 			continue
 		}
-		e, err := c.plan(TopicDeleted{id})
+		deletion := TopicDeleted{ID: id}
+		if c.img.level >= LevelTiering {
+			deletion.AtMs = c.deletedMs
+		}
+		e, err := c.plan(deletion)
 		if err != nil {
 			errs[i] = err
 			continue
@@ -150,6 +185,25 @@ func (c *Controller) DeleteTopics(topics []segment.ID) ([]segment.Entry, []error
 		entries = append(entries, e)
 	}
 	return entries, errs
+}
+
+// RestoreTopics plans to restore deleted topics, and answers for each in turn.
+func (c *Controller) RestoreTopics(topics []segment.ID) ([]segment.Entry, []error) {
+	return planEach(c, topics, false, func(id segment.ID) (Change, error) {
+		t := c.img.deleted[id]
+		switch {
+		case c.img.level < LevelTiering:
+			return nil, fmt.Errorf("%w: topics are restored from %d on, %d is in force", ErrUnknownLevel, LevelTiering, c.img.level)
+		case t == nil && c.img.topics[id] != nil:
+			return nil, fmt.Errorf("%w: topic %q is not deleted", ErrTopicExists, c.img.topics[id].Name)
+		case t == nil:
+			return nil, fmt.Errorf("%w: id %s was never a topic, or is purged", ErrUnknownTopic, id.Base64())
+		}
+		if err := c.checkFree(t.Name); err != nil {
+			return nil, err
+		}
+		return TopicRestored{id}, nil
+	})
 }
 
 // Purge plans to forget deleted topics, each as a whole or not at all. For each
@@ -163,6 +217,13 @@ func (c *Controller) Purge(topics []segment.ID) ([]segment.Entry, []error) {
 		}
 		return TopicPurged{id}, nil
 	})
+}
+
+// stillDeleted reports whether no change is planned since the deletion of a topic that
+// the state shows: neither its purge, nor its return with perhaps another deletion.
+func (c *Controller) stillDeleted(t *Topic) bool {
+	now := c.img.deleted[t.ID]
+	return now != nil && now.DeletedMs == t.DeletedMs
 }
 
 // plan makes the change here and encodes it for the journal.
@@ -215,9 +276,9 @@ func (c *Controller) checkFree(name string) error {
 	if err := CheckName(name); err != nil {
 		return err
 	}
-	t, taken := c.img.names[fold(name)]
+	t := c.img.taken(name)
 	switch {
-	case !taken:
+	case t == nil:
 		return nil
 	case t.Name != name:
 		return fmt.Errorf("%w: %q collides with existing topic %q, '.' and '_' count as the same", ErrInvalidName, name, t.Name)

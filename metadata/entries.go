@@ -18,27 +18,44 @@ const (
 	EntryProducerIDs     uint16 = 7
 	EntryPartitionsAdded uint16 = 8
 	EntryTopicConfigured uint16 = 9
+	EntryTopicRestored   uint16 = 10
 )
 
-// SupportedLevel is the highest feature level this binary knows.
-const SupportedLevel uint16 = 1
+// Feature levels. A level is in force for the whole cluster; nothing that it brought is
+// written below it.
+const (
+	// LevelTiering brought merged segments, deletion from the bucket, and topics that can
+	// be restored after their deletion.
+	LevelTiering uint16 = 2
+
+	// SupportedLevel is the highest feature level this binary knows.
+	SupportedLevel = LevelTiering
+)
 
 // MaxProducerIDs limits one block of producer ids.
 const MaxProducerIDs = 1_000_000
 
-// payloadVersion is the first byte of every payload.
+// payloadVersion is the first byte of every payload but those of timedVersion.
 const payloadVersion uint8 = 1
+
+// timedVersion is the first byte of the payloads of FeatureLevel and TopicDeleted that
+// have a time.
+const timedVersion uint8 = 2
 
 // Change is one entry of journal 0, decoded: one of the types below.
 type Change interface {
 	kind() uint16
-	check() error // the checks of the entry alone, for encoding and decoding
+	version() uint8 // of the payload
+	check() error   // the checks of the entry alone, for encoding and decoding
 	encode(w *wire.Writer)
 	apply(img *image) (undo func(), err error) // changes nothing if it returns an error
 }
 
 // FeatureLevel raises the level in force. The first entry of a cluster sets it.
-type FeatureLevel struct{ Level uint16 }
+type FeatureLevel struct {
+	Level uint16
+	AtMs  int64 // when LevelTiering or more was asked for; 0: the cluster began with it
+}
 
 // NodeRegistered gives a data folder its broker id, forever.
 type NodeRegistered struct {
@@ -59,8 +76,15 @@ type TopicCreated struct {
 	Journals          []uint32 // of each partition, by index
 }
 
-// TopicDeleted makes a topic invisible. Its name stays taken.
-type TopicDeleted struct{ ID segment.ID }
+// TopicDeleted makes a topic invisible. From LevelTiering on, its name is free again and
+// the topic can be restored until it is purged; before, its name stays taken until then.
+type TopicDeleted struct {
+	ID   segment.ID
+	AtMs int64 // Unix milliseconds; 0 before LevelTiering
+}
+
+// TopicRestored makes a deleted topic visible again.
+type TopicRestored struct{ ID segment.ID }
 
 // TopicPurged forgets a deleted topic: the seals of all its partitions are
 // committed in their journals.
@@ -91,7 +115,7 @@ func Encode(c Change) (segment.Entry, error) {
 		return segment.Entry{}, fmt.Errorf("encode metadata entry %T: %w", c, err)
 	}
 	w := &wire.Writer{}
-	w.U8(payloadVersion)
+	w.U8(c.version())
 	c.encode(w)
 	if err := w.Err(); err != nil {
 		return segment.Entry{}, fmt.Errorf("encode metadata entry %T: %w", c, err)
@@ -102,7 +126,7 @@ func Encode(c Change) (segment.Entry, error) {
 // Decode decodes a journal entry. For an unknown kind or version the error
 // wraps ErrTooOld, for any other fault ErrCorrupt.
 func Decode(e segment.Entry) (Change, error) {
-	decode, ok := decoders[e.Kind]
+	versions, ok := decoders[e.Kind]
 	if !ok {
 		return nil, fmt.Errorf("%w: unknown metadata entry kind %d", ErrTooOld, e.Kind)
 	}
@@ -111,15 +135,18 @@ func Decode(e segment.Entry) (Change, error) {
 	switch {
 	case r.Err() != nil || version == 0:
 		return nil, fmt.Errorf("%w: metadata entry kind %d has no version", ErrCorrupt, e.Kind)
-	case version != payloadVersion:
+	case int(version) > len(versions):
 		return nil, fmt.Errorf("%w: metadata entry kind %d has unsupported version %d", ErrTooOld, e.Kind, version)
 	}
-	c, err := decode(r)
+	c, err := versions[version-1](r)
 	if err == nil {
 		err = r.Close()
 	}
 	if err == nil {
 		err = c.check()
+	}
+	if err == nil && c.version() != version {
+		err = fmt.Errorf("version %d of a payload that has version %d", version, c.version())
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: metadata entry kind %d: %w", ErrCorrupt, e.Kind, err)
@@ -127,16 +154,21 @@ func Decode(e segment.Entry) (Change, error) {
 	return c, nil
 }
 
-var decoders = map[uint16]func(*wire.Reader) (Change, error){
-	EntryFeatureLevel:    decodeFeatureLevel,
-	EntryNodeRegistered:  decodeNodeRegistered,
-	EntryJournalCreated:  decodeJournalCreated,
-	EntryTopicCreated:    decodeTopicCreated,
-	EntryTopicDeleted:    decodeTopicDeleted,
-	EntryTopicPurged:     decodeTopicPurged,
-	EntryProducerIDs:     decodeProducerIDs,
-	EntryPartitionsAdded: decodePartitionsAdded,
-	EntryTopicConfigured: decodeTopicConfigured,
+// decoder decodes a payload after its version.
+type decoder func(*wire.Reader) (Change, error)
+
+// decoders are those of each kind, by version from 1 on.
+var decoders = map[uint16][]decoder{
+	EntryFeatureLevel:    {decodeFeatureLevel, decodeTimedLevel},
+	EntryNodeRegistered:  {decodeNodeRegistered},
+	EntryJournalCreated:  {decodeJournalCreated},
+	EntryTopicCreated:    {decodeTopicCreated},
+	EntryTopicDeleted:    {decodeTopicDeleted, decodeTimedDeletion},
+	EntryTopicPurged:     {decodeTopicPurged},
+	EntryProducerIDs:     {decodeProducerIDs},
+	EntryPartitionsAdded: {decodePartitionsAdded},
+	EntryTopicConfigured: {decodeTopicConfigured},
+	EntryTopicRestored:   {decodeTopicRestored},
 }
 
 func (FeatureLevel) kind() uint16    { return EntryFeatureLevel }
@@ -148,3 +180,23 @@ func (TopicPurged) kind() uint16     { return EntryTopicPurged }
 func (ProducerIDs) kind() uint16     { return EntryProducerIDs }
 func (PartitionsAdded) kind() uint16 { return EntryPartitionsAdded }
 func (TopicConfigured) kind() uint16 { return EntryTopicConfigured }
+func (TopicRestored) kind() uint16   { return EntryTopicRestored }
+
+func (c FeatureLevel) version() uint8  { return versionOf(c.AtMs) }
+func (NodeRegistered) version() uint8  { return payloadVersion }
+func (JournalCreated) version() uint8  { return payloadVersion }
+func (TopicCreated) version() uint8    { return payloadVersion }
+func (c TopicDeleted) version() uint8  { return versionOf(c.AtMs) }
+func (TopicPurged) version() uint8     { return payloadVersion }
+func (ProducerIDs) version() uint8     { return payloadVersion }
+func (PartitionsAdded) version() uint8 { return payloadVersion }
+func (TopicConfigured) version() uint8 { return payloadVersion }
+func (TopicRestored) version() uint8   { return payloadVersion }
+
+// versionOf is the version of a payload that has a time, or none if that is zero.
+func versionOf(atMs int64) uint8 {
+	if atMs == 0 {
+		return payloadVersion
+	}
+	return timedVersion
+}

@@ -19,18 +19,21 @@ var (
 
 func sampleChanges() []Change {
 	return []Change{
-		FeatureLevel{1},
+		FeatureLevel{Level: 1},
 		NodeRegistered{Node: nodeA, ID: 1},
 		JournalCreated{1},
 		TopicCreated{
 			ID: topicA, Name: "a.b", ReplicationFactor: 3, CreatedMs: 0x0102030405,
 			Configs: map[string]string{"retention.ms": "-1", "cleanup.policy": "compact"}, Journals: []uint32{1, 1},
 		},
-		TopicDeleted{topicA},
+		TopicDeleted{ID: topicA},
 		TopicPurged{topicA},
 		ProducerIDs{From: 1, Count: 1000},
 		PartitionsAdded{ID: topicA, From: 2, Journals: []uint32{2, 1}},
 		TopicConfigured{ID: topicA, Configs: map[string]string{"retention.ms": "-1"}},
+		TopicRestored{topicA},
+		FeatureLevel{Level: 2, AtMs: 9},
+		TopicDeleted{ID: topicA, AtMs: 9},
 	}
 }
 
@@ -49,14 +52,18 @@ func TestEntryLayoutsArePinned(t *testing.T) {
 		"01" + "0000000000000001" + "000003e8",
 		"01" + topic + "00000002" + "00000002" + "00000002" + "00000001",
 		"01" + topic + "0001" + "000c" + hex.EncodeToString([]byte("retention.ms")) + "0002" + "2d31",
+		"01" + topic,
+		"02" + "0002" + "0000000000000009",
+		"02" + topic + "0000000000000009",
 	}
+	kinds := []uint16{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 1, 5}
 	for i, c := range sampleChanges() {
 		e, err := Encode(c)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if int(e.Kind) != i+1 || hex.EncodeToString(e.Payload) != want[i] {
-			t.Errorf("compatibility: %T is kind %d,\n%x, want kind %d,\n%s", c, e.Kind, e.Payload, i+1, want[i])
+		if e.Kind != kinds[i] || hex.EncodeToString(e.Payload) != want[i] {
+			t.Errorf("compatibility: %T is kind %d,\n%x, want kind %d,\n%s", c, e.Kind, e.Payload, kinds[i], want[i])
 		}
 		back, err := Decode(e)
 		if err != nil || !reflect.DeepEqual(back, c) {
@@ -91,6 +98,11 @@ func TestUnknownEntriesAreNotTakenForDamage(t *testing.T) {
 		"configured zero":    {segment.Entry{Kind: EntryTopicConfigured, Payload: append(long[:17:17], 0, 0)}, ErrCorrupt},
 		"zero topic":         {segment.Entry{Kind: EntryTopicDeleted, Payload: long}, ErrCorrupt},
 		"zero level":         {segment.Entry{Kind: EntryFeatureLevel, Payload: []byte{1, 0, 0}}, ErrCorrupt},
+		"time of level 1":    {segment.Entry{Kind: EntryFeatureLevel, Payload: []byte{2, 0, 1, 0, 0, 0, 0, 0, 0, 0, 9}}, ErrCorrupt},
+		"zero time":          {segment.Entry{Kind: EntryFeatureLevel, Payload: []byte{2, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0}}, ErrCorrupt},
+		"negative time":      {segment.Entry{Kind: EntryFeatureLevel, Payload: []byte{2, 0, 2, 255, 255, 255, 255, 255, 255, 255, 255}}, ErrCorrupt},
+		"level of version 3": {segment.Entry{Kind: EntryFeatureLevel, Payload: []byte{3, 0, 3}}, ErrTooOld},
+		"zero restored":      {segment.Entry{Kind: EntryTopicRestored, Payload: long}, ErrCorrupt},
 		"zero node":          {segment.Entry{Kind: EntryNodeRegistered, Payload: append(long[:17:17], 0, 0, 0, 1)}, ErrCorrupt},
 		"no producer ids":    {segment.Entry{Kind: EntryProducerIDs, Payload: []byte{1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0}}, ErrCorrupt},
 		"producer overflow":  {segment.Entry{Kind: EntryProducerIDs, Payload: []byte{1, 127, 255, 255, 255, 255, 255, 255, 255, 0, 0, 0, 1}}, ErrCorrupt},

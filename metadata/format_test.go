@@ -3,6 +3,7 @@ package metadata
 import (
 	"bytes"
 	"encoding/hex"
+	"errors"
 	"slices"
 	"testing"
 
@@ -11,10 +12,13 @@ import (
 )
 
 // formatState has another value in every field.
-func formatState() *State {
+func formatState(level uint16) *State {
 	s := New()
 	s.head = segment.Header{Seq: 2, Epoch: 3}
-	s.img.level, s.img.nextProducer, s.img.journals = 1, 5, 6
+	s.img.level, s.img.nextProducer, s.img.journals = level, 5, 6
+	if level >= LevelTiering {
+		s.img.tieredMs = 4
+	}
 	s.img.nodes[nodeA] = 1
 	for i, c := range []TopicCreated{
 		{ID: topicB, Name: "b", ReplicationFactor: 2, CreatedMs: 7, Journals: []uint32{6}},
@@ -24,7 +28,9 @@ func formatState() *State {
 		if err != nil {
 			panic(err)
 		}
-		topic.Deleting = i == 0
+		if topic.Deleting = i == 0; topic.Deleting && level >= LevelTiering {
+			topic.DeletedMs = 9
+		}
 		s.img.put(topic)
 	}
 	return s
@@ -32,39 +38,51 @@ func formatState() *State {
 
 func TestFormatPageAgreesWithTheCode(t *testing.T) {
 	of := func(c Change, fields map[string]any) bytemap.Structure {
-		fields["payload version"] = payloadVersion
+		fields["payload version"] = c.version()
 		payload := mustEncode(t, c).Payload
 		return bytemap.Of(payload, len(payload), fields)
 	}
-	b := formatState().Encode()
+	b, old := formatState(LevelTiering).Encode(), formatState(1).Encode()
 	bytemap.Read(t, "../tiering/segment/FORMAT.md").Check(t, map[string]bytemap.Structure{
-		"Feature level":   of(FeatureLevel{9}, map[string]any{"level": uint16(9)}),
+		"Feature level":   of(FeatureLevel{Level: 9}, map[string]any{"level": uint16(9)}),
+		"Level raised":    of(FeatureLevel{Level: 9, AtMs: 14}, map[string]any{"level": uint16(9), "at": int64(14)}),
+		"Topic deleted":   of(TopicDeleted{ID: topicA, AtMs: 15}, map[string]any{"topic id": topicA, "at": int64(15)}),
 		"Node registered": of(NodeRegistered{nodeA, 10}, map[string]any{"node": nodeA, "broker id": int32(10)}),
 		"Journal created": of(JournalCreated{11}, map[string]any{"journal": uint32(11)}),
-		"Topic named":     of(TopicDeleted{topicA}, map[string]any{"topic id": topicA}),
+		"Topic named":     of(TopicDeleted{ID: topicA}, map[string]any{"topic id": topicA}),
 		"Producer ids":    of(ProducerIDs{12, 13}, map[string]any{"first producer id": int64(12), "producer id count": uint32(13)}),
-		"Metadata state": bytemap.Of(b, 27, map[string]any{"payload version": uint8(checkpointVersion), "seq": uint64(2), "epoch": uint32(3),
+		"Metadata state": bytemap.Of(b, 35, map[string]any{"payload version": uint8(tieredCheckpoint), "seq": uint64(2), "epoch": uint32(3),
+			"level": uint16(2), "tiered": int64(4), "next producer id": int64(5), "data journals": uint32(6)}),
+		"Metadata state before level 2": bytemap.Of(old, 27, map[string]any{"payload version": uint8(checkpointVersion), "seq": uint64(2), "epoch": uint32(3),
 			"level": uint16(1), "next producer id": int64(5), "data journals": uint32(6)}),
-		"Node": bytemap.Of(b[31:], 20, map[string]any{"node": nodeA, "broker id": int32(1)}),
+		"Node": bytemap.Of(b[39:], 20, map[string]any{"node": nodeA, "broker id": int32(1)}),
 	})
 }
 
-// TestCheckpointBytes pins the format: checkpoints in buckets have it.
+// TestCheckpointBytes pins the formats: checkpoints in buckets have them.
 func TestCheckpointBytes(t *testing.T) {
-	const want = "01" + "0000000000000002" + "00000003" + "0001" + "0000000000000005" + "00000006" +
-		"00000001" + "aa000000000000000000000000000001" + "00000001" +
-		"00000002" +
-		"00" + "7a000000000000000000000000000001" + "0003" + "612e62" + "0003" + "0000000000000008" +
-		"0001" + "000c" + "726574656e74696f6e2e6d73" + "0002" + "2d31" + "00000002" + "00000001" + "00000002" +
-		"01" + "7b000000000000000000000000000001" + "0001" + "62" + "0002" + "0000000000000007" +
+	const topicA = "7a000000000000000000000000000001" + "0003" + "612e62" + "0003" + "0000000000000008" +
+		"0001" + "000c" + "726574656e74696f6e2e6d73" + "0002" + "2d31" + "00000002" + "00000001" + "00000002"
+	const topicB = "7b000000000000000000000000000001" + "0001" + "62" + "0002" + "0000000000000007" +
 		"0000" + "00000001" + "00000006"
-	b := formatState().Encode()
-	if got := hex.EncodeToString(b); got != want {
-		t.Errorf("compatibility: got\n%s, want\n%s", got, want)
-	}
-	again := New()
-	if err := again.Restore(b); err != nil || !bytes.Equal(again.Encode(), b) {
-		t.Errorf("restored and encoded again: %x, %v", again.Encode(), err)
+	const counts = "0000000000000005" + "00000006" + "00000001" + "aa000000000000000000000000000001" + "00000001" + "00000002"
+	for level, want := range map[uint16]string{
+		1: "01" + "0000000000000002" + "00000003" + "0001" + counts + "00" + topicA + "01" + topicB,
+		2: "02" + "0000000000000002" + "00000003" + "0002" + "0000000000000004" + counts +
+			"00" + "0000000000000000" + topicA + "01" + "0000000000000009" + topicB,
+	} {
+		b := formatState(level).Encode()
+		if got := hex.EncodeToString(b); got != want {
+			t.Errorf("compatibility: level %d: got\n%s, want\n%s", level, got, want)
+		}
+		again := New()
+		if err := again.Restore(b); err != nil || !bytes.Equal(again.Encode(), b) {
+			t.Errorf("restored and encoded again: %x, %v", again.Encode(), err)
+		}
+		b[0] = 3 - b[0]
+		if err := New().Restore(b); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("level %d with the version of the other: %v", level, err)
+		}
 	}
 }
 

@@ -12,23 +12,26 @@ import (
 // lock; State guards one, Controller keeps another.
 type image struct {
 	level        uint16
+	tieredMs     int64                 // when LevelTiering came into force; 0: with the cluster, or not yet
 	nodes        map[segment.ID]int32  // broker ids are 1 to len(nodes): none is ever removed
 	journals     uint32                // data journals are 1 to journals: none is ever removed
-	topics       map[segment.ID]*Topic // deleting ones too
-	names        map[string]*Topic     // the same, by folded name
+	topics       map[segment.ID]*Topic // deleted ones too
+	names        map[string]*Topic     // those that are not deleted, by folded name
+	deleted      map[segment.ID]*Topic // the other ones
 	nextProducer int64
 }
 
 func newImage() *image {
 	return &image{
-		nodes: map[segment.ID]int32{}, topics: map[segment.ID]*Topic{}, names: map[string]*Topic{}, nextProducer: 1,
+		nodes: map[segment.ID]int32{}, topics: map[segment.ID]*Topic{}, names: map[string]*Topic{},
+		deleted: map[segment.ID]*Topic{}, nextProducer: 1,
 	}
 }
 
 // clone shares the topics, which are immutable.
 func (m *image) clone() *image {
 	c := *m
-	c.nodes, c.topics, c.names = maps.Clone(m.nodes), maps.Clone(m.topics), maps.Clone(m.names)
+	c.nodes, c.topics, c.names, c.deleted = maps.Clone(m.nodes), maps.Clone(m.topics), maps.Clone(m.names), maps.Clone(m.deleted)
 	return &c
 }
 
@@ -49,9 +52,12 @@ func (c FeatureLevel) apply(m *image) (func(), error) {
 	if c.Level <= m.level {
 		return nil, fmt.Errorf("%w: feature level %d after %d", ErrCorrupt, c.Level, m.level)
 	}
-	before := m.level
+	before, beforeMs := m.level, m.tieredMs
+	if m.level < LevelTiering {
+		m.tieredMs = c.AtMs
+	}
 	m.level = c.Level
-	return func() { m.level = before }, nil
+	return func() { m.level, m.tieredMs = before, beforeMs }, nil
 }
 
 func (c NodeRegistered) apply(m *image) (func(), error) {
@@ -79,8 +85,7 @@ func (c TopicCreated) apply(m *image) (func(), error) {
 	if t, ok := m.topics[c.ID]; ok {
 		return nil, fmt.Errorf("%w: topic id %s created again, it is topic %q", ErrCorrupt, c.ID, t.Name)
 	}
-	key := fold(c.Name)
-	if t, ok := m.names[key]; ok {
+	if t := m.taken(c.Name); t != nil {
 		return nil, fmt.Errorf("%w: topic %q created while there is topic %q", ErrCorrupt, c.Name, t.Name)
 	}
 	if err := m.checkJournals(c.Name, 0, c.Journals); err != nil {
@@ -90,11 +95,23 @@ func (c TopicCreated) apply(m *image) (func(), error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
-	m.topics[c.ID], m.names[key] = t, t
-	return func() {
-		delete(m.topics, c.ID)
-		delete(m.names, key)
-	}, nil
+	m.put(t)
+	return func() { m.forget(t) }, nil
+}
+
+// taken returns the topic that keeps a name, or one that collides with it, from being
+// used; nil: the name is free. Deleted topics keep theirs before LevelTiering.
+func (m *image) taken(name string) *Topic {
+	key := fold(name)
+	if t := m.names[key]; t != nil || m.level >= LevelTiering {
+		return t
+	}
+	for _, t := range m.deleted {
+		if fold(t.Name) == key {
+			return t
+		}
+	}
+	return nil
 }
 
 // checkJournals checks that the partitions of a topic from one on live in
@@ -141,21 +158,58 @@ func (c TopicDeleted) apply(m *image) (func(), error) {
 	if !ok || t.Deleting {
 		return nil, fmt.Errorf("%w: topic id %s deleted, but it is unknown or deleted already", ErrCorrupt, c.ID)
 	}
+	if c.AtMs != 0 && m.level < LevelTiering {
+		return nil, fmt.Errorf("%w: deletion of topic %q with a time, at feature level %d", ErrCorrupt, t.Name, m.level)
+	}
 	deleted := *t
-	deleted.Deleting = true
+	deleted.Deleting, deleted.DeletedMs = true, c.AtMs
 	m.put(&deleted)
 	return func() { m.put(t) }, nil
 }
 
-func (m *image) put(t *Topic) { m.topics[t.ID], m.names[fold(t.Name)] = t, t }
+func (c TopicRestored) apply(m *image) (func(), error) {
+	t, ok := m.deleted[c.ID]
+	switch {
+	case m.level < LevelTiering:
+		return nil, fmt.Errorf("%w: topic id %s restored at feature level %d", ErrCorrupt, c.ID, m.level)
+	case !ok:
+		return nil, fmt.Errorf("%w: topic id %s restored, but it is unknown or not deleted", ErrCorrupt, c.ID)
+	}
+	if other := m.taken(t.Name); other != nil {
+		return nil, fmt.Errorf("%w: topic %q restored while there is topic %q", ErrCorrupt, t.Name, other.Name)
+	}
+	restored := *t
+	restored.Deleting, restored.DeletedMs = false, 0
+	m.put(&restored)
+	return func() { m.put(t) }, nil
+}
+
+// put adds a topic, or puts it in place of the one with its id.
+func (m *image) put(t *Topic) {
+	m.forget(t)
+	m.topics[t.ID] = t
+	if t.Deleting {
+		m.deleted[t.ID] = t
+	} else {
+		m.names[fold(t.Name)] = t
+	}
+}
+
+// forget removes the topic with the id of t, which has the name of t.
+func (m *image) forget(t *Topic) {
+	delete(m.topics, t.ID)
+	delete(m.deleted, t.ID)
+	if named := m.names[fold(t.Name)]; named != nil && named.ID == t.ID {
+		delete(m.names, fold(t.Name))
+	}
+}
 
 func (c TopicPurged) apply(m *image) (func(), error) {
 	t, ok := m.topics[c.ID]
 	if !ok || !t.Deleting {
 		return nil, fmt.Errorf("%w: topic id %s purged, but it is unknown or not deleted", ErrCorrupt, c.ID)
 	}
-	delete(m.topics, c.ID)
-	delete(m.names, fold(t.Name))
+	m.forget(t)
 	return func() { m.put(t) }, nil
 }
 

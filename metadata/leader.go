@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"time"
 
 	"github.com/varvelog/varve/tiering/journal"
 	"github.com/varvelog/varve/tiering/objstore"
@@ -28,6 +29,8 @@ type LeaderOptions struct {
 	// Reconciled says how far data journals have followed journal 0; nil: none has a
 	// leader. Then answers wait for no partitions, and deleted topics are not purged.
 	Reconciled Reconciled
+	// DeleteGrace is how long a deleted topic can be restored before it is purged.
+	DeleteGrace time.Duration
 	// OnUndone gets the reason when data journals do not complete changes for
 	// long, and nil when they have. It must not block, and may be left out.
 	OnUndone func(error)
@@ -127,8 +130,29 @@ func createdOf(results []CreateResult) (created []*Topic) {
 
 // DeleteTopics implements Admin, and deletes internal topics, too.
 func (l *Leader) DeleteTopics(ctx context.Context, ids []segment.ID) []error {
-	return l.each(ctx, len(ids), func(c *Controller) ([]segment.Entry, []error) { return c.DeleteTopics(ids) },
+	return l.each(ctx, len(ids), func(c *Controller) ([]segment.Entry, []error) { return c.DeleteTopics(l.opt.Journal.NowMs(), ids) },
 		func(l *leading, errs []error) awaited { return awaited{topics: allowed(ids, errs)} })
+}
+
+// RestoreTopics implements Admin.
+func (l *Leader) RestoreTopics(ctx context.Context, ids []segment.ID) []error {
+	return l.each(ctx, len(ids), func(c *Controller) ([]segment.Entry, []error) { return c.RestoreTopics(ids) },
+		func(l *leading, errs []error) awaited {
+			var restored []*Topic
+			for _, id := range allowed(ids, errs) {
+				if t, ok := l.opt.State.TopicByID(id); ok {
+					restored = append(restored, t)
+				}
+			}
+			return l.awaitOpen(restored)
+		})
+}
+
+// Raise implements Admin.
+func (l *Leader) Raise(ctx context.Context, level uint16, validateOnly bool) error {
+	return l.do(ctx, &command{plan: func(c *Controller) ([]segment.Entry, error) {
+		return c.Raise(l.opt.Journal.NowMs(), level, validateOnly)
+	}})
 }
 
 // CreatePartitions implements Admin.

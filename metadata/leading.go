@@ -149,7 +149,8 @@ func (l *leading) Progress() (next time.Time, err error) {
 	if err := l.seeThrough(); err != nil {
 		return time.Time{}, err
 	}
-	return l.watchUndone(l.journal.Now()), l.flush()
+	now := l.journal.Now()
+	return earlier(l.watchUndone(now), l.nextPurge(now)), l.flush()
 }
 
 func (l *leading) flush() error {

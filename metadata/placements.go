@@ -18,8 +18,8 @@ type Placed struct {
 	Open, Sealed []partlog.Key
 }
 
-// Placed returns the partitions of a data journal whose topics were created, grew or were
-// deleted after seq since of journal 0. After a Restore all topics count as changed.
+// Placed returns the partitions of a data journal whose topics were created, grew, were
+// deleted or restored after seq since of journal 0. After a Restore all topics count as changed.
 func (s *State) Placed(journal uint32, since uint64) Placed {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -48,7 +48,6 @@ type placements struct {
 	at       map[segment.ID]uint64 // the last change of each topic
 	journals map[uint32]uint64     // the last change of each data journal
 	changes  []placement           // ascending; the last one of each topic counts
-	deleting map[segment.ID]*Topic // deleted, and not purged
 }
 
 type placement struct {
@@ -57,7 +56,7 @@ type placement struct {
 }
 
 func newPlacements() placements {
-	return placements{at: map[segment.ID]uint64{}, journals: map[uint32]uint64{}, deleting: map[segment.ID]*Topic{}}
+	return placements{at: map[segment.ID]uint64{}, journals: map[uint32]uint64{}}
 }
 
 // follow notes the changes of the object at seq, which were made in the image.
@@ -70,9 +69,10 @@ func (p *placements) follow(seq uint64, changes []Change, m *image) {
 			p.change(seq, c.ID, m)
 		case TopicDeleted:
 			p.change(seq, c.ID, m)
+		case TopicRestored:
+			p.change(seq, c.ID, m)
 		case TopicPurged:
 			delete(p.at, c.ID)
-			delete(p.deleting, c.ID)
 		}
 	}
 	if len(p.changes) > 2*len(p.at)+64 {
@@ -84,9 +84,6 @@ func (p *placements) change(seq uint64, id segment.ID, m *image) {
 	t := m.topics[id]
 	if t == nil {
 		return // it is purged by the same object
-	}
-	if t.Deleting {
-		p.deleting[id] = t
 	}
 	if p.at[id] != seq {
 		p.at[id] = seq
@@ -117,32 +114,38 @@ func restoredPlacements(seq uint64, m *image) placements {
 	return p
 }
 
-// unsealed is a deleted topic whose partitions must be sealed before it is purged.
-type unsealed struct {
+// deletion is a deleted topic, which is purged when its partitions are sealed and its
+// grace is over.
+type deletion struct {
 	topic *Topic
 	seq   uint64 // of journal 0, at which it was deleted
 }
 
-// unsealed lists the deleted topics in one order on every node.
-func (s *State) unsealed() []unsealed {
+// final reports whether the topic cannot be restored: it was deleted before LevelTiering.
+func (d deletion) final() bool { return d.topic.DeletedMs == 0 }
+
+// deletions lists the deleted topics in one order on every node. Several may have one
+// name.
+func (s *State) deletions() []deletion {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	if len(s.placements.deleting) == 0 {
+	if len(s.img.deleted) == 0 {
 		return nil
 	}
-	all := make([]unsealed, 0, len(s.placements.deleting))
-	for id, t := range s.placements.deleting {
-		all = append(all, unsealed{t, s.placements.at[id]})
+	all := make([]deletion, 0, len(s.img.deleted))
+	for id, t := range s.img.deleted {
+		all = append(all, deletion{t, s.placements.at[id]})
 	}
-	slices.SortFunc(all, func(a, b unsealed) int { return compareNames(a.topic, b.topic) })
+	slices.SortFunc(all, func(a, b deletion) int { return compareNames(a.topic, b.topic) })
 	return all
 }
 
-// has reports whether a topic exists or is being deleted.
-func (s *State) has(id segment.ID) bool {
+// deletion finds a deleted topic that is not purged.
+func (s *State) deletion(id segment.ID) (deletion, bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return s.img.topics[id] != nil
+	t := s.img.deleted[id]
+	return deletion{t, s.placements.at[id]}, t != nil
 }
 
 // placedAt returns the seq of journal 0 at which partitions of a data journal

@@ -14,7 +14,7 @@ import (
 
 func TestAJournalSeesTheChangesOfItsPartitionsOnly(t *testing.T) {
 	s := New()
-	apply(t, s, FeatureLevel{1}, JournalCreated{1}, JournalCreated{2}, topicNamed(topicA, "a"))
+	apply(t, s, FeatureLevel{Level: 1}, JournalCreated{1}, JournalCreated{2}, topicNamed(topicA, "a"))
 	apply(t, s, TopicCreated{ID: topicB, Name: "b", ReplicationFactor: 1, Journals: []uint32{1, 2}})
 	apply(t, s, TopicConfigured{ID: topicA, Configs: map[string]string{"retention.ms": "5"}})
 	p := s.Placed(1, 1)
@@ -24,7 +24,7 @@ func TestAJournalSeesTheChangesOfItsPartitionsOnly(t *testing.T) {
 	if p := s.Placed(1, 2); p.Seq != 3 || len(p.Open)+len(p.Sealed) > 0 {
 		t.Errorf("after seq 2: %+v", p)
 	}
-	apply(t, s, TopicDeleted{topicB}, PartitionsAdded{ID: topicA, From: 3, Journals: []uint32{2}})
+	apply(t, s, TopicDeleted{ID: topicB}, PartitionsAdded{ID: topicA, From: 3, Journals: []uint32{2}})
 	p = s.Placed(2, 3)
 	if fmt.Sprint(p.Open, p.Sealed) != fmt.Sprint([]partlog.Key{{Topic: topicA, Index: 3}}, []partlog.Key{{Topic: topicB, Index: 1}}) {
 		t.Errorf("after seq 3: %+v", p)
@@ -40,7 +40,7 @@ func TestPlacedAddsUpToTheTopics(t *testing.T) {
 	r := rand.New(rand.NewSource(seed))
 	const journals = 3
 	s := New()
-	apply(t, s, FeatureLevel{1}, JournalCreated{1}, JournalCreated{2}, JournalCreated{3})
+	apply(t, s, FeatureLevel{Level: 1}, JournalCreated{1}, JournalCreated{2}, JournalCreated{3})
 	type follower struct {
 		seq  uint64
 		open map[partlog.Key]bool
@@ -108,7 +108,7 @@ func repeated(keys []partlog.Key) *partlog.Key {
 // TestRestoredPlacementsHaveOneOrder: entries follow it, and a simulation replays exactly.
 func TestRestoredPlacementsHaveOneOrder(t *testing.T) {
 	s := New()
-	apply(t, s, FeatureLevel{1}, JournalCreated{1})
+	apply(t, s, FeatureLevel{Level: 1}, JournalCreated{1})
 	for i := range byte(20) {
 		apply(t, s, topicNamed(segment.ID{i + 1}, fmt.Sprint("t", i)))
 	}
@@ -141,7 +141,7 @@ func randomChanges(r *rand.Rand, s *State, journals int) []Change {
 			changes = append(changes, PartitionsAdded{ID: t.ID, From: uint32(len(t.Partitions)), Journals: place()})
 		}
 		if r.Intn(2) == 0 {
-			changes = append(changes, TopicDeleted{t.ID})
+			changes = append(changes, TopicDeleted{ID: t.ID})
 		}
 	}
 	if len(s.Topics()) < 20 {
@@ -149,7 +149,7 @@ func randomChanges(r *rand.Rand, s *State, journals int) []Change {
 		r.Read(id[:])
 		changes = append(changes, TopicCreated{ID: id, Name: id.String(), ReplicationFactor: 1, Journals: place()})
 		if r.Intn(5) == 0 {
-			changes = append(changes, TopicDeleted{id})
+			changes = append(changes, TopicDeleted{ID: id})
 		}
 	}
 	return changes
@@ -158,7 +158,7 @@ func randomChanges(r *rand.Rand, s *State, journals int) []Change {
 // purge purges as the controller does once journals have followed the deletions.
 func purge(t *testing.T, s *State, reached func(journal uint32) uint64) {
 	t.Helper()
-	for _, u := range s.unsealed() {
+	for _, u := range s.deletions() {
 		all := true
 		for _, p := range u.topic.Partitions {
 			all = all && reached(p.Journal) >= u.seq

@@ -18,7 +18,7 @@ import (
 type awaited struct {
 	seq      uint64       // of journal 0
 	journals []uint32     // follow it up to seq, unless they have no leader
-	topics   []segment.ID // are purged
+	topics   []segment.ID // are sealed, and purged if nothing restores them
 }
 
 // awaitOpen lets an answer wait until partitions of topics accept records.
@@ -37,8 +37,8 @@ func (l *leading) awaitOpen(topics []*Topic) awaited {
 // awaitAll lets an answer wait for everything that is committed.
 func (l *leading) awaitAll() awaited {
 	a := awaited{seq: l.opt.State.Head(), journals: l.opt.State.Journals()}
-	for _, u := range l.opt.State.unsealed() {
-		a.topics = append(a.topics, u.topic.ID)
+	for _, d := range l.opt.State.deletions() {
+		a.topics = append(a.topics, d.topic.ID)
 	}
 	return a
 }
@@ -49,7 +49,13 @@ func (l *leading) reached(a *awaited) bool {
 			return false
 		}
 	}
-	return !slices.ContainsFunc(a.topics, l.opt.State.has)
+	return !slices.ContainsFunc(a.topics, l.goes)
+}
+
+// goes reports whether a topic is being deleted. It is not if a request has restored it.
+func (l *leading) goes(id segment.ID) bool {
+	d, deleted := l.opt.State.deletion(id)
+	return deleted && (d.final() || !l.sealed(d))
 }
 
 // seeThrough purges topics and answers requests as far as the data journals have come.
@@ -64,12 +70,13 @@ func (l *leading) seeThrough() error {
 	return l.purge()
 }
 
-// purge plans to forget the deleted topics whose partitions are sealed.
+// purge plans to forget the deleted topics whose partitions are sealed, and that can no
+// longer be restored.
 func (l *leading) purge() error {
 	var ids []segment.ID
-	for _, u := range l.opt.State.unsealed() {
-		if _, is := l.controller.img.topics[u.topic.ID]; is && l.sealed(u) { // otherwise it is planned
-			ids = append(ids, u.topic.ID)
+	for _, d := range l.opt.State.deletions() {
+		if l.controller.stillDeleted(d.topic) && l.due(d) && l.sealed(d) {
+			ids = append(ids, d.topic.ID)
 		}
 	}
 	entries, errs := l.controller.Purge(ids)
@@ -82,11 +89,43 @@ func (l *leading) purge() error {
 	return nil
 }
 
+// due reports whether the grace of a deletion is over.
+func (l *leading) due(d deletion) bool { return l.grace(d) <= 0 }
+
+// grace is how long a deleted topic can be restored yet.
+func (l *leading) grace(d deletion) time.Duration {
+	if d.final() {
+		return 0
+	}
+	return l.opt.DeleteGrace - time.Duration(l.opt.Journal.NowMs()-d.topic.DeletedMs)*time.Millisecond
+}
+
+// lookEvery limits how long a purge that is due waits after the clock was set.
+const lookEvery = time.Minute
+
+// nextPurge returns when to look for topics that are due; zero: none is deleted.
+func (l *leading) nextPurge(now time.Time) (next time.Time) {
+	for _, d := range l.opt.State.deletions() {
+		if left := l.grace(d); left > 0 {
+			next = earlier(next, now.Add(min(left, lookEvery)))
+		}
+	}
+	return next
+}
+
+// earlier is the earlier of two times, of which zero is never.
+func earlier(a, b time.Time) time.Time {
+	if b.IsZero() || !a.IsZero() && a.Before(b) {
+		return a
+	}
+	return b
+}
+
 // sealed reports whether the journals of all partitions have followed the deletion.
-func (l *leading) sealed(u unsealed) bool {
-	return !slices.ContainsFunc(u.topic.Partitions, func(p Partition) bool {
+func (l *leading) sealed(d deletion) bool {
+	return !slices.ContainsFunc(d.topic.Partitions, func(p Partition) bool {
 		seq, _ := l.opt.Reconciled.Reconciled(p.Journal)
-		return seq < u.seq
+		return seq < d.seq
 	})
 }
 
@@ -141,7 +180,8 @@ func (l *leading) stuck() (journal uint32, at uint64, err error) {
 	if err != nil {
 		return journal, at, err
 	}
-	if going := l.opt.State.unsealed(); len(going) > 0 {
+	going := slices.DeleteFunc(l.opt.State.deletions(), func(d deletion) bool { return !l.due(d) })
+	if len(going) > 0 {
 		err = fmt.Errorf("%d deleted topics are not purged, %s the first", len(going), going[0].topic.Name)
 	}
 	return 0, l.opt.State.Head(), err

@@ -26,6 +26,8 @@ type dataJournal struct {
 type journalLeader struct {
 	j     *dataJournal
 	view  *State
+	node  *node                // whose view it is; nil: the truth
+	proof uint64               // the head of journal 0 when it began: it follows no older view
 	parts map[partlog.Key]bool // as it knows them
 	seen  uint64
 }
@@ -40,9 +42,9 @@ func (c *cluster) startJournals() {
 
 // elect has another leader follow the view of some node, which may lag or have ended.
 func (j *dataJournal) elect() {
-	l := &journalLeader{j: j, view: j.c.truth, parts: maps.Clone(j.parts)}
+	l := &journalLeader{j: j, view: j.c.truth, proof: j.c.truth.Head(), parts: maps.Clone(j.parts)}
 	if n := j.c.nodes[j.c.Rand.Intn(len(j.c.nodes))]; n.state != nil && !j.c.quiet {
-		l.view = n.state
+		l.view, l.node = n.state, n
 	}
 	j.leader = l
 	l.step()
@@ -56,10 +58,14 @@ func (l *journalLeader) step() {
 	if c.journals == nil {
 		return // all is over
 	}
+	if l.view.Head() < l.proof {
+		l.prove()
+		return
+	}
 	placed := l.view.Placed(l.j.id, l.seen)
 	missing := 0
 	for _, k := range placed.Open {
-		if _, ok := l.parts[k]; !ok {
+		if !l.parts[k] {
 			missing++
 		}
 	}
@@ -75,8 +81,8 @@ func (l *journalLeader) step() {
 		c.Count("journal has nothing to follow")
 	}
 	c.After(commit, "follow", func() {
-		if !l.leads() && (missing > 0 || c.Chance(0.3)) {
-			return // it cannot commit, or has ended
+		if !l.leads() && (missing > 0 || len(placed.Sealed) > 0 || c.Chance(0.3)) {
+			return // it can neither commit nor prove that it leads, or has ended
 		}
 		if missing > 0 {
 			l.commit(placed)
@@ -87,13 +93,29 @@ func (l *journalLeader) step() {
 	})
 }
 
+// prove waits until the view is as new as the head was when the leadership began.
+func (l *journalLeader) prove() {
+	c := l.j.c
+	c.Count("journal waits for a proved view")
+	c.After(c.Between(10*time.Millisecond, time.Second), "prove", func() {
+		switch {
+		case !l.leads():
+		case l.node != nil && (l.node.p == nil || l.node.state != l.view):
+			l.j.elect() // it has ended with its node
+		default:
+			l.step()
+		}
+	})
+}
+
 func (l *journalLeader) commit(placed Placed) {
 	c, parts := l.j.c, l.j.parts
 	c.Count("journal followed")
 	for _, k := range placed.Open {
-		if _, ok := parts[k]; !ok {
-			parts[k] = true
+		if open, ok := parts[k]; ok && !open {
+			c.Count("partition opened again")
 		}
+		parts[k] = true
 	}
 	for _, k := range placed.Sealed {
 		switch _, ok := parts[k]; {
@@ -154,6 +176,9 @@ func (c *cluster) checkPurges(entries []segment.Entry) {
 		}
 		c.Count("topic forgotten")
 		t := c.truth.img.topics[purged.ID]
+		if age := c.Now().UnixMilli() - t.DeletedMs; age < c.shape.Grace.Milliseconds() {
+			c.Fail("topic %s is purged after %d ms, its grace is %v", t.Name, age, c.shape.Grace)
+		}
 		for i, p := range t.Partitions {
 			if open, ok := c.journals[p.Journal-1].parts[partlog.Key{Topic: t.ID, Index: int32(i)}]; open || !ok {
 				c.Fail("topic %s is purged, partition %d is open in journal %d, or may be opened", t.Name, i, p.Journal)
@@ -162,7 +187,8 @@ func (c *cluster) checkPurges(entries []segment.Entry) {
 	}
 }
 
-// checkOpened: an administrator was answered that a topic takes records.
+// checkOpened: an administrator was answered that a topic takes records. It may be deleted
+// again since.
 func (c *cluster) checkOpened(n *node, t *Topic) {
 	for i, p := range t.Partitions {
 		if _, ok := c.journals[p.Journal-1].parts[partlog.Key{Topic: t.ID, Index: int32(i)}]; !ok {

@@ -3,8 +3,10 @@ package metadata
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 
+	"github.com/varvelog/varve/tiering/partlog"
 	"github.com/varvelog/varve/tiering/segment"
 )
 
@@ -28,6 +30,9 @@ func (c *cluster) administer(who int) {
 		r = c.addPartitions(topics[c.Rand.Intn(len(topics))])
 	case c.Chance(0.3) && len(topics) > 0:
 		r = c.configure(topics[c.Rand.Intn(len(topics))])
+	case c.Chance(0.3) && len(c.truth.Deleting()) > 0:
+		deleted := c.truth.Deleting()
+		r = c.restoreTopic(deleted[c.Rand.Intn(len(deleted))].ID)
 	case c.Chance(0.05) && c.truth.img.journals < simJournals:
 		r = c.createJournal()
 	default:
@@ -97,6 +102,9 @@ func (c *cluster) createTopic(name string) request {
 		default:
 			c.created[res.Topic.ID] = true
 			c.Count("topic created")
+			if slices.ContainsFunc(c.truth.Deleting(), func(t *Topic) bool { return t.Name == name }) {
+				c.Count("topic created with the name of a deleted one")
+			}
 			if c.committed[res.Topic.ID] != name {
 				c.Fail("%s said that topic %s (%s) was created, it is not committed", n.name, name, res.Topic.ID)
 			}
@@ -107,14 +115,61 @@ func (c *cluster) createTopic(name string) request {
 
 func (c *cluster) deleteTopic(id segment.ID) request {
 	var errs []error
+	restored := c.restored[id]
 	plan := func(_ *leading, k *Controller) (entries []segment.Entry, _ error) {
-		entries, errs = k.DeleteTopics([]segment.ID{id})
+		entries, errs = k.DeleteTopics(c.Now().UnixMilli(), []segment.ID{id})
 		return entries, nil
 	}
 	return request{plan, func(*leading) awaited { return awaited{topics: allowed([]segment.ID{id}, errs)} }, func(n *node) {
 		c.Count("topic deleted")
-		if c.now(id) != nil && errs[0] == nil {
-			c.Fail("%s said that topic %s was deleted, it is not, or its name is not free", n.name, id)
+		if errs[0] == nil {
+			c.checkDeleted(n, id, restored)
+		}
+	}}
+}
+
+// checkDeleted: an administrator was answered that a topic is deleted, who asked when it
+// had been restored some times.
+func (c *cluster) checkDeleted(n *node, id segment.ID, restored int) {
+	t := c.now(id)
+	if t == nil || c.restored[id] > restored {
+		return
+	}
+	if !t.Deleting {
+		c.Fail("%s said that topic %s was deleted, it is not", n.name, id)
+	}
+	for i, p := range t.Partitions {
+		if c.journals[p.Journal-1].parts[partlog.Key{Topic: id, Index: int32(i)}] {
+			c.Fail("%s said that topic %s was deleted, partition %d takes records", n.name, id, i)
+		}
+	}
+}
+
+func (c *cluster) restoreTopic(id segment.ID) request {
+	var errs []error
+	restored := c.restored[id]
+	plan := func(_ *leading, k *Controller) (entries []segment.Entry, _ error) {
+		entries, errs = k.RestoreTopics([]segment.ID{id})
+		return entries, nil
+	}
+	var topic *Topic
+	follow := func(l *leading) awaited {
+		if t, ok := l.opt.State.TopicByID(id); ok && errs[0] == nil {
+			topic = t
+			return l.awaitOpen([]*Topic{t})
+		}
+		return awaited{}
+	}
+	return request{plan, follow, func(n *node) {
+		if errs[0] != nil {
+			return // another administrator was faster, or the name is taken
+		}
+		c.Count("topic restored")
+		if c.restored[id] == restored {
+			c.Fail("%s said that topic %s is restored, that is not committed", n.name, id)
+		}
+		if topic != nil {
+			c.checkOpened(n, topic)
 		}
 	}}
 }
@@ -126,6 +181,7 @@ func (c *cluster) addPartitions(t *Topic) request {
 	var errs []error
 	want := len(t.Partitions) + 1 + c.Rand.Intn(3)
 	plan := func(_ *leading, k *Controller) (entries []segment.Entry, _ error) {
+		t = meant(k, t)
 		entries, errs = k.CreatePartitions([]NewPartitions{{Topic: t.Name, Count: int32(want)}}, false)
 		return entries, nil
 	}
@@ -149,6 +205,7 @@ func (c *cluster) configure(t *Topic) request {
 	c.configured++
 	serial := c.configured
 	plan := func(_ *leading, k *Controller) (entries []segment.Entry, _ error) {
+		t = meant(k, t)
 		change := ConfigChange{Topic: t.Name, Ops: []ConfigOp{{OpSet, "segment.ms", strconv.Itoa(serial)}}}
 		entries, errs = k.AlterConfigs([]ConfigChange{change}, false)
 		return entries, nil
@@ -162,6 +219,14 @@ func (c *cluster) configure(t *Topic) request {
 			c.Fail("%s said that topic %s is configured with %d: %v; committed is %+v", n.name, t.Name, serial, errs[0], now)
 		}
 	}}
+}
+
+// meant returns the topic that has the name of another one now: that may be deleted.
+func meant(k *Controller, t *Topic) *Topic {
+	if named, err := k.named(t.Name); err == nil {
+		return named
+	}
+	return t
 }
 
 // createJournal adds a data journal.

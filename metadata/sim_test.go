@@ -27,6 +27,7 @@ type shape struct {
 	Checkpoints              journal.CheckpointPolicy
 	Depose                   time.Duration // mean time between two leaders of a data journal; 0: never
 	Commit                   time.Duration // longest time that a data journal takes to commit
+	Grace                    time.Duration // in which a deleted topic can be restored
 	Sweeps                   time.Duration // of the data below the floor, without the time that is due to those who read there
 }
 
@@ -54,6 +55,7 @@ func drawShape(r *rand.Rand) shape {
 		Checkpoints: journal.CheckpointPolicy{Every: []uint64{0, 3, 6, 15}[r.Intn(4)], Most: 2 + r.Intn(3), Behind: 1 + r.Intn(2)},
 	}
 	s.Depose, s.Commit = maybe(0.7, time.Second, 30*time.Second), []time.Duration{10 * time.Millisecond, time.Second, 30 * time.Second}[r.Intn(3)]
+	s.Grace = maybe(0.7, 100*time.Millisecond, 40*time.Second)
 	if s.Checkpoints.Every > 0 {
 		s.Sweeps = maybe(0.6, time.Second, 10*time.Second)
 	}
@@ -68,6 +70,7 @@ var lessShape = []func(shape) (shape, bool){
 	func(s shape) (shape, bool) { can := s.Freeze > 0; s.Freeze = 0; return s, can },
 	func(s shape) (shape, bool) { can := s.Outage > 0; s.Outage = 0; return s, can },
 	func(s shape) (shape, bool) { can := s.Crash > 0; s.Crash = 0; return s, can },
+	func(s shape) (shape, bool) { can := s.Grace > 0; s.Grace = 0; return s, can },
 	func(s shape) (shape, bool) { can := s.Depose > 0; s.Depose = 0; return s, can },
 	func(s shape) (shape, bool) { can := s.Commit > time.Second; s.Commit = time.Second; return s, can },
 	func(s shape) (shape, bool) { can := s.Sweeps > 0; s.Sweeps = 0; return s, can },
@@ -81,10 +84,10 @@ var lessShape = []func(shape) (shape, bool){
 var simulation = sim.Shape[shape]{
 	Draw: drawShape, Run: simulate, Less: lessShape,
 	Must: append([]string{
-		"freeze", "process ended", "controller", "unavailable", "topic created", "topic deleted", "topic forgotten", "partitions added", "topic configured",
+		"freeze", "process ended", "controller", "unavailable", "topic created", "topic deleted", "topic forgotten", "topic restored", "topic created with the name of a deleted one", "partitions added", "topic configured",
 		"producer id given", "restored from a checkpoint", "floor planned", "floor planned again", "floor moved", "floor moved in spite of a take-over",
-		"data deleted below the floor", "journal followed", "journal has nothing to follow", "partition sealed", "partition deleted before it was opened",
-		"report of a deposed leader", "report later than a newer one", "topics undone for long", "topics done after all",
+		"data deleted below the floor", "journal followed", "journal has nothing to follow", "partition sealed", "partition deleted before it was opened", "partition opened again",
+		"journal waits for a proved view", "report of a deposed leader", "report later than a newer one", "topics undone for long", "topics done after all",
 	}, sim.StoreFaults...),
 }
 
@@ -113,6 +116,7 @@ type cluster struct {
 	asked     int                   // requests without an answer
 	created   map[segment.ID]bool   // returned to administrators
 	committed map[segment.ID]string // names of all topics ever, by id
+	restored  map[segment.ID]int    // committed, by topic
 	given     map[int64]bool        // producer ids
 	brokers   map[segment.ID]int32
 	folders   map[int32]segment.ID
@@ -124,7 +128,7 @@ type cluster struct {
 func simulate(w *sim.World, s shape) {
 	c := &cluster{
 		World: w, shape: s, store: sim.NewStore(w), truth: New(), created: map[segment.ID]bool{}, committed: map[segment.ID]string{},
-		given: map[int64]bool{}, brokers: map[segment.ID]int32{}, folders: map[int32]segment.ID{},
+		restored: map[segment.ID]int{}, given: map[int64]bool{}, brokers: map[segment.ID]int32{}, folders: map[int32]segment.ID{},
 		wasConfigured: map[segment.ID]map[int]bool{},
 	}
 	c.store.Faults = s.Faults
@@ -254,6 +258,8 @@ func (c *cluster) applied(who string, o *journal.Object, state *State) {
 	for _, e := range stored.Entries {
 		if change, err := Decode(e); err == nil {
 			switch change := change.(type) {
+			case TopicRestored:
+				c.restored[change.ID]++
 			case TopicCreated:
 				c.committed[change.ID] = change.Name
 				c.wasConfigured[change.ID] = map[int]bool{}
@@ -351,7 +357,7 @@ func (n *node) start() {
 			Chain: chain, History: history, Node: n.id, Incarnation: c.newID(),
 			NewID: c.newID, NowMs: func() int64 { return c.Now().UnixMilli() },
 		},
-		State: state, Defaults: Defaults{Partitions: 1, ReplicationFactor: 1}, Checkpoints: c.shape.Checkpoints,
+		State: state, Defaults: Defaults{Partitions: 1, ReplicationFactor: 1}, DeleteGrace: c.shape.Grace, Checkpoints: c.shape.Checkpoints,
 		Committed:  func(o *journal.Object) { c.applied(p.Name, o, state) },
 		Reconciled: NewReports(), OnUndone: n.onUndone,
 	}
@@ -433,5 +439,5 @@ func (n *node) freeze() {
 
 func (n *node) drained() bool {
 	return n.p != nil && !n.p.Frozen() && n.ready && len(n.lead.entries) == 0 && len(n.lead.proposed) == 0 && len(n.lead.waiting)+len(n.lead.following) == 0 &&
-		len(n.state.unsealed()) == 0 && n.lead.undone.since.IsZero()
+		len(n.state.deletions()) == 0 && n.lead.undone.since.IsZero()
 }

@@ -126,12 +126,20 @@ func (s *State) Level() uint16 {
 	return s.img.level
 }
 
+// tieredMs is when LevelTiering came into force, by the controller's clock; 0: the
+// cluster began with it, or it is not in force.
+func (s *State) tieredMs() int64 {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.img.tieredMs
+}
+
 // Topic finds a topic by its name. Deleted ones are not found.
 func (s *State) Topic(name string) (*Topic, bool) {
 	s.mu.RLock()
 	t := s.img.names[fold(name)]
 	s.mu.RUnlock()
-	if t == nil || t.Name != name || t.Deleting {
+	if t == nil || t.Name != name {
 		return nil, false
 	}
 	return t, true
@@ -184,13 +192,12 @@ func (s *State) list() *listing {
 }
 
 func (m *image) list() *listing {
-	l := &listing{live: make([]*Topic, 0, len(m.topics))}
-	for _, t := range m.topics {
-		if t.Deleting {
-			l.deleting = append(l.deleting, t)
-		} else {
-			l.live = append(l.live, t)
-		}
+	l := &listing{live: make([]*Topic, 0, len(m.names))}
+	for _, t := range m.names {
+		l.live = append(l.live, t)
+	}
+	for _, t := range m.deleted {
+		l.deleting = append(l.deleting, t)
 	}
 	slices.SortFunc(l.live, compareNames)
 	slices.SortFunc(l.deleting, compareNames)

@@ -1,6 +1,8 @@
 package metadata
 
 import (
+	"bytes"
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -29,8 +31,9 @@ type Topic struct {
 	Configs           map[string]string  // only those set for the topic itself
 	Values            topicconfig.Values // the values by Configs and the defaults
 	ReplicationFactor int16              // as requested; only shown, because the bucket replicates
-	Deleting          bool               // deleted, but not all of its partitions are sealed
+	Deleting          bool               // deleted, but not purged
 	CreatedMs         int64              // controller's clock, Unix milliseconds
+	DeletedMs         int64              // likewise; 0 if it is not deleted, or was before LevelTiering
 }
 
 // Partition is the place of a partition's records.
@@ -105,6 +108,8 @@ func (t *Topic) created() TopicCreated {
 	}
 }
 
-func compareNames(a, b *Topic) int { return strings.Compare(a.Name, b.Name) }
+func compareNames(a, b *Topic) int {
+	return cmp.Or(strings.Compare(a.Name, b.Name), bytes.Compare(a.ID[:], b.ID[:]))
+}
 
 func sortedNames(configs map[string]string) []string { return slices.Sorted(maps.Keys(configs)) }

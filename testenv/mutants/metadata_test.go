@@ -8,7 +8,7 @@ var metadataMutants = []mutant{
 		swap("metadata.leading.nextProducerID", "return entries, id, err", "return nil, id, err"),
 	}},
 	{name: "deletions forgotten by a restored controller", by: metadata, edits: []edit{
-		swap("metadata.decodeImage", "deleting != 0", "deleting > 1"),
+		swap("metadata.decodeTopics", "deleting == 1", "deleting == 2"),
 	}},
 	{name: "controller plans on an older state", by: metadata, edits: []edit{
 		swap("metadata.leading.Led", "NewController(l.opt.State, l.opt.Defaults)", "NewController(New(), l.opt.Defaults)"),
@@ -22,11 +22,24 @@ var metadataMutants = []mutant{
 	{name: "creation answered by a report of the view before", by: metadata, edits: []edit{
 		swap("metadata.leading.awaitOpen", "l.opt.State.Head()", "l.opt.State.Head() - 1"),
 	}},
-	{name: "deletion answered before the name is free", by: metadata, edits: []edit{
-		swap("metadata.leading.reached", "!slices.ContainsFunc(a.topics, l.opt.State.has)", "true"),
+	{name: "deletion answered before the partitions are sealed", by: metadata, edits: []edit{
+		swap("metadata.leading.reached", "!slices.ContainsFunc(a.topics, l.goes)", "true"),
 	}},
 	{name: "topic purged before it is sealed", by: metadata, edits: []edit{
-		swap("metadata.leading.sealed", "seq < u.seq", "seq < u.seq-1"),
+		swap("metadata.leading.sealed", "seq < d.seq", "seq < d.seq-1"),
+	}},
+	{name: "topic purged within its grace", by: metadata, edits: []edit{
+		swap("metadata.leading.due", "l.grace(d) <= 0", "true"),
+	}},
+	{name: "restored topic not placed", by: metadata, edits: []edit{
+		drop("metadata.placements.follow", "p.change(seq, c.ID, m)").below("TopicRestored"),
+	}},
+	{name: "topic restored next to another of its name", by: metadata, edits: []edit{
+		never("metadata.TopicRestored.apply", "other != nil"),
+		drop("metadata.Controller.RestoreTopics", "if err := c.checkFree(t.Name); err != nil {\n\treturn nil, err\n}"),
+	}},
+	{name: "names of deleted topics in use below level 2", by: metadata, edits: []edit{
+		always("metadata.image.taken", "t != nil || m.level >= LevelTiering"),
 	}},
 	{name: "deletion not placed", by: metadata, edits: []edit{
 		drop("metadata.placements.follow", "p.change(seq, c.ID, m)").below("TopicDeleted"),

@@ -17,7 +17,7 @@ import (
 // saidElsewhere are codes that need no advice: the broker always explains them
 // in words, the command does, or the client deals with them itself.
 var saidElsewhere = []*kerr.Error{
-	kerr.InvalidRequest, kerr.InvalidConfig, kerr.InvalidPartitions, kerr.InvalidReplicaAssignment, // the broker
+	kerr.InvalidRequest, kerr.InvalidConfig, kerr.InvalidPartitions, kerr.InvalidReplicaAssignment, kerr.InvalidUpdateVersion, // the broker
 	kerr.TopicAlreadyExists, kerr.OffsetOutOfRange, kerr.NonEmptyGroup, kerr.GroupIDNotFound, // the command
 	kerr.FencedLeaderEpoch, kerr.UnknownLeaderEpoch, kerr.FetchSessionIDNotFound, kerr.InvalidFetchSessionEpoch, kerr.FetchSessionTopicIDError, // the client
 	kerr.MemberIDRequired, kerr.IllegalGeneration, kerr.UnknownMemberID, kerr.RebalanceInProgress,

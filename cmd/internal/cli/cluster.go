@@ -27,11 +27,12 @@ const (
 
 func newCluster(env *Env) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:     "cluster",
-		Short:   "Show the state of a cluster",
-		Example: `  varve cluster status`,
+		Use:   "cluster",
+		Short: "Show the state of a cluster, and upgrade it",
+		Example: `  varve cluster status
+  varve cluster upgrade --dry-run`,
 	}
-	cmd.AddCommand(newClusterStatus(env))
+	cmd.AddCommand(newClusterStatus(env), newClusterUpgrade(env))
 	group(cmd)
 	return cmd
 }
@@ -89,6 +90,7 @@ func newClusterStatus(env *Env) *cobra.Command {
 type clusterStatus struct {
 	Cluster    string        `json:"cluster"`
 	Controller *int32        `json:"controller"` // broker id
+	Levels     *levels       `json:"feature"`    // null if not known
 	Topics     int           `json:"topics"`
 	Partitions int           `json:"partitions"`
 	Nodes      []clusterNode `json:"nodes"`
@@ -175,6 +177,11 @@ func readCluster(ctx context.Context, client *kgo.Client) (*clusterStatus, error
 	s := &clusterStatus{Cluster: meta.Cluster, Nodes: []clusterNode{}, Troubles: []string{}}
 	if meta.Controller >= 0 {
 		s.Controller = &meta.Controller
+	}
+	if known, err := readLevels(ctx, client); err == nil {
+		s.Levels = &known
+	} else if !errors.Is(err, errNoLevel) {
+		return nil, err
 	}
 	for _, b := range meta.Brokers {
 		node := clusterNode{ID: &b.NodeID, Kafka: net.JoinHostPort(b.Host, strconv.Itoa(int(b.Port)))}

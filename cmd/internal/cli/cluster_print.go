@@ -14,8 +14,8 @@ func (s *clusterStatus) print(w io.Writer) error {
 	if s.Controller != nil {
 		controller = strconv.Itoa(int(*s.Controller))
 	}
-	_, err := fmt.Fprintf(w, "cluster %s, controller %s, %s, %s, %s\n\n", s.Cluster, controller,
-		plural(len(s.Nodes), "node"), plural(s.Topics, "topic"), plural(s.Partitions, "partition"))
+	_, err := fmt.Fprintf(w, "cluster %s, controller %s, %s, %s, %s%s\n\n", s.Cluster, controller,
+		plural(len(s.Nodes), "node"), plural(s.Topics, "topic"), plural(s.Partitions, "partition"), s.Levels)
 	if err != nil {
 		return err
 	}
@@ -37,6 +37,17 @@ func (s *clusterStatus) print(w io.Writer) error {
 		}
 	}
 	return nil
+}
+
+// String returns the part of a line about the feature level.
+func (l *levels) String() string {
+	switch {
+	case l == nil:
+		return ""
+	case l.Now < l.Supported:
+		return fmt.Sprintf(", feature level %d (\"varve cluster upgrade\" raises it to %d)", l.Now, l.Supported)
+	}
+	return fmt.Sprintf(", feature level %d", l.Now)
 }
 
 func (s *clusterStatus) journals() (n int) {

@@ -22,14 +22,19 @@ func isTerminal(stream any) bool {
 	return err == nil
 }
 
-// consent asks before something is done for good. If there is no terminal to
-// ask at, only --yes is consent.
+// consent asks before something is deleted for good.
 func consent(env *Env, yes bool, question string) error {
+	return agree(env, yes, question, "nothing was deleted", "to delete for good")
+}
+
+// agree asks before something is done for good. If there is no terminal to ask at, only
+// --yes is consent. The refusal begins with undone, and gives the purpose of --yes.
+func agree(env *Env, yes bool, question, undone, to string) error {
 	if yes {
 		return nil
 	}
 	if !isTerminal(env.Stdin) {
-		return usagef("nothing was deleted: standard input is not a terminal, so varve cannot ask; add --yes to delete for good")
+		return usagef("%s: standard input is not a terminal, so varve cannot ask; add --yes %s", undone, to)
 	}
 	fmt.Fprintf(env.Stderr, "%s Type yes: ", question)
 	answer, err := bufio.NewReader(env.Stdin).ReadString('\n')
@@ -37,7 +42,7 @@ func consent(env *Env, yes bool, question string) error {
 		return fmt.Errorf("read the answer: %w", err)
 	}
 	if strings.TrimSpace(answer) != "yes" {
-		return errors.New("nothing was deleted: the answer was not yes")
+		return fmt.Errorf("%s: the answer was not yes", undone)
 	}
 	return nil
 }

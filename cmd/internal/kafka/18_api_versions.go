@@ -15,7 +15,7 @@ import (
 
 // ApiVersions, key 18.
 //
-//	v3  flexible, name and version of the client's software (KIP-511)
+//	v3  flexible, name and version of the client's software (KIP-511), features (KIP-584)
 //	v4  features with minimum 0 may be listed (KAFKA-17492); none are
 //	v5  expected cluster and node id (KIP-1242): not served, because a node that
 //	    takes over from another could not return its id
@@ -26,7 +26,7 @@ func init() {
 	register(listener.API{
 		Key: kmsg.ApiVersions, Min: 0, Max: 4, MaxFrame: listener.PlainFrame,
 		Shape: shape{str().From(3), str().From(3)},
-	}, func(*services) listener.Handler { return beginApiVersions })
+	}, func(s *services) listener.Handler { return s.clusters.beginApiVersions })
 }
 
 // clientSoftware is the form of a client's name and version by KIP-511.
@@ -34,7 +34,7 @@ var clientSoftware = regexp.MustCompile(`^[a-zA-Z0-9](?:[a-zA-Z0-9\-.]*[a-zA-Z0-
 
 const clientSoftwareVersion = 3
 
-func beginApiVersions(_ context.Context, r *listener.Request) {
+func (s *clusterService) beginApiVersions(_ context.Context, r *listener.Request) {
 	resp := kmsg.NewPtrApiVersionsResponse()
 	if r.Body == nil {
 		resp.ErrorCode = kerr.UnsupportedVersion.Code
@@ -57,6 +57,7 @@ func beginApiVersions(_ context.Context, r *listener.Request) {
 		r.Introduce(req.ClientSoftwareName, req.ClientSoftwareVersion)
 	}
 	resp.ApiKeys = advertised()
+	s.setFeatures(resp)
 	r.Reply(resp, 0)
 }
 

@@ -92,6 +92,8 @@ type Topics interface {
 	Topics() []*metadata.Topic
 	// Version changes with every change of a topic.
 	Version() uint64
+	// Level is the feature level of the cluster.
+	Level() uint16
 }
 
 // Appender is the leader of a journal: an *ingest.Leader.

@@ -99,6 +99,8 @@ var codesOf = []struct {
 	{metadata.ErrInvalidPartitions, [surfaces]*kerr.Error{onAdmin: kerr.InvalidPartitions}},
 	{metadata.ErrInvalidReplication, [surfaces]*kerr.Error{onAdmin: kerr.InvalidReplicationFactor}},
 	{metadata.ErrInvalidConfig, [surfaces]*kerr.Error{onAdmin: kerr.InvalidConfig}},
+	{metadata.ErrUnknownLevel, [surfaces]*kerr.Error{onAdmin: kerr.InvalidUpdateVersion}},
+	{metadata.ErrLowerLevel, [surfaces]*kerr.Error{onAdmin: kerr.InvalidUpdateVersion}},
 	{metadata.ErrInvalidAssignment, [surfaces]*kerr.Error{onAdmin: kerr.InvalidReplicaAssignment}},
 }
 

@@ -70,6 +70,7 @@ var asks = map[kmsg.Key][]string{
 	kmsg.IncrementalAlterConfigs:    {"ALTER_CONFIGS TOPIC events"},
 	kmsg.ListPartitionReassignments: {"DESCRIBE CLUSTER kafka-cluster"},
 	kmsg.OffsetDelete:               {"DELETE GROUP simple", "READ TOPIC events"},
+	kmsg.UpdateFeatures:             {"ALTER CLUSTER kafka-cluster"},
 	kmsg.DescribeCluster:            nil,
 	kmsg.ListConfigResources:        {"DESCRIBE_CONFIGS CLUSTER kafka-cluster"},
 	kmsg.DescribeTopicPartitions:    {"DESCRIBE TOPIC events"},

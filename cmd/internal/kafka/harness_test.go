@@ -40,6 +40,7 @@ type cluster struct {
 	place      atomic.Pointer[Placement]
 
 	mu      sync.Mutex
+	level   uint16 // 0: 1
 	version uint64 // of the topics
 	created int    // topics so far
 	topics  []*metadata.Topic

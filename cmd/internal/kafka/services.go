@@ -115,8 +115,12 @@ type clusterService struct {
 	codes
 	*topology
 	gate  *gate
+	level func() uint16
 	store string
 	size  func(t *metadata.Topic, partition int32) (int64, bool)
+	admin interface {
+		Raise(ctx context.Context, level uint16, validateOnly bool) error
+	}
 }
 
 // minWalkers is how many batches are decompressed at once for producers, at least.
@@ -141,6 +145,6 @@ func newServices(config Config, b Backend, g *gate, complaints *listener.Complai
 		topics:   &topicService{codes: c, topology: t, gate: g, autoCreate: config.AutoCreateTopics, admin: b.Admin},
 		configs:  &configService{codes: c, gate: g, nodeID: b.NodeID, brokers: b.Brokers, brokerConfigs: b.BrokerConfigs, admin: b.Admin},
 		groups:   &groupService{codes: c, gate: g, readsOnly: b.ReadsOnly, groups: b.Groups, broker: t.broker, asLeader: t.asLeader},
-		clusters: &clusterService{codes: c, topology: t, gate: g, store: b.Store, size: b.Size},
+		clusters: &clusterService{codes: c, topology: t, gate: g, level: b.Topics.Level, store: b.Store, size: b.Size, admin: b.Admin},
 	}
 }

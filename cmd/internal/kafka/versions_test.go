@@ -93,8 +93,8 @@ func sample(key, version int16, t *metadata.Topic) kmsg.Request {
 	case *kmsg.IncrementalAlterConfigsRequest:
 		req.Resources = []kmsg.IncrementalAlterConfigsRequestResource{{ResourceType: kmsg.ConfigResourceTypeTopic, ResourceName: t.Name,
 			Configs: []kmsg.IncrementalAlterConfigsRequestResourceConfig{{Name: "retention.ms", Op: kmsg.IncrementalAlterConfigOpDelete}}}}
-	case *kmsg.DescribeLogDirsRequest:
-		if version%2 == 0 { // null in the others
+	case *kmsg.DescribeLogDirsRequest: // null in the other versions
+		if version%2 == 0 {
 			req.Topics = []kmsg.DescribeLogDirsRequestTopic{{Topic: t.Name, Partitions: []int32{0}}}
 		}
 	case *kmsg.CreatePartitionsRequest:
@@ -107,6 +107,8 @@ func sample(key, version int16, t *metadata.Topic) kmsg.Request {
 	case *kmsg.DescribeTopicPartitionsRequest:
 		req.Topics = []kmsg.DescribeTopicPartitionsRequestTopic{{Topic: t.Name}}
 		req.ResponsePartitionLimit, req.Cursor = 1, &kmsg.DescribeTopicPartitionsRequestCursor{Topic: t.Name}
+	case *kmsg.UpdateFeaturesRequest:
+		req.TimeoutMillis, req.FeatureUpdates = 1000, []kmsg.UpdateFeaturesRequestFeatureUpdate{{Feature: LevelFeature, MaxVersionLevel: 1, UpgradeType: min(int8(version), onlyUpgrade)}}
 	case *kmsg.DescribeClusterRequest:
 		req.EndpointType = brokerEndpoints
 	}
@@ -118,8 +120,8 @@ func TestEveryAdvertisedVersionIsAnsweredInItsFormat(t *testing.T) {
 	topic := c.addTopic(t, "events", 1, nil)
 	cl := start(t, c, Config{}, c.backend()).dial(t)
 	versions := cl.ask(sample(18, 0, topic)).(*kmsg.ApiVersionsResponse)
-	if len(versions.ApiKeys) != 32 {
-		t.Errorf("%d keys advertised, want 32", len(versions.ApiKeys))
+	if len(versions.ApiKeys) != 33 {
+		t.Errorf("%d keys advertised, want 33", len(versions.ApiKeys))
 	}
 	for _, k := range versions.ApiKeys {
 		for v := k.MinVersion; v <= k.MaxVersion; v++ {
