@@ -1,0 +1,308 @@
+package readback_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/varvelog/varve/testenv/seeded"
+	"github.com/varvelog/varve/tiering/batch"
+	"github.com/varvelog/varve/tiering/batch/batchtest"
+	"github.com/varvelog/varve/tiering/segment/readback"
+)
+
+// record is a record with everything that a Sum depends on.
+type record struct {
+	offset, timestamp int64
+	key, value        []byte
+	headers           []batchtest.Header
+}
+
+func (r *record) encode(w []byte, base, first int64) []byte {
+	body := binary.AppendVarint([]byte{0}, r.timestamp-first)
+	body = binary.AppendVarint(body, r.offset-base)
+	body = field(field(body, r.key), r.value)
+	body = binary.AppendVarint(body, int64(len(r.headers)))
+	for _, h := range r.headers {
+		body = field(field(body, []byte(h.Key)), h.Value)
+	}
+	return append(binary.AppendVarint(w, int64(len(body))), body...)
+}
+
+func field(w, b []byte) []byte {
+	if b == nil {
+		return binary.AppendVarint(w, -1)
+	}
+	return append(binary.AppendVarint(w, int64(len(b))), b...)
+}
+
+// spec is how records are made a batch.
+type spec struct {
+	codec    batch.Codec
+	xerial   bool
+	epoch    int32
+	flags    uint16
+	producer int64
+	term     int16
+	sequence int32 // of the offset 0
+	last     int64 // last offset, if it is after that of the last record
+}
+
+// build encodes a batch. Offsets between its records may be missing.
+func (s spec) build(records ...record) []byte {
+	base, first, newest := records[0].offset, records[0].timestamp, int64(-1)
+	var payload []byte
+	for i := range records {
+		payload = records[i].encode(payload, base, first)
+		newest = max(newest, records[i].timestamp)
+	}
+	payload = batchtest.Compress(s.codec, s.xerial, payload)
+	b := binary.BigEndian.AppendUint64(nil, uint64(base))
+	b = binary.BigEndian.AppendUint32(b, uint32(batch.HeaderSize-12+len(payload)))
+	b = binary.BigEndian.AppendUint32(b, uint32(s.epoch))
+	b = append(b, 2, 0, 0, 0, 0)
+	b = binary.BigEndian.AppendUint16(b, uint16(s.codec)|s.flags)
+	b = binary.BigEndian.AppendUint32(b, uint32(max(s.last, records[len(records)-1].offset)-base))
+	b = binary.BigEndian.AppendUint64(b, uint64(first))
+	b = binary.BigEndian.AppendUint64(b, uint64(newest))
+	b = binary.BigEndian.AppendUint64(b, uint64(s.producer))
+	b = binary.BigEndian.AppendUint16(b, uint16(s.term))
+	b = binary.BigEndian.AppendUint32(b, uint32(s.sequence+int32(base)))
+	b = binary.BigEndian.AppendUint32(b, uint32(len(records)))
+	return batchtest.FixCRC(append(b, payload...))
+}
+
+// fewRecords are of offsets 10 to 14.
+func fewRecords() (records []record) {
+	for i := range int64(5) {
+		records = append(records, record{
+			offset: 10 + i, timestamp: 1000 - i, key: fmt.Append(nil, "key", i), value: fmt.Append(nil, "value", i),
+			headers: []batchtest.Header{{Key: "a", Value: []byte("1")}, {Key: "b"}},
+		})
+	}
+	records[2].key, records[3].value, records[4].headers = nil, nil, nil
+	return records
+}
+
+// sumOf is the Sum of all records of batches.
+func sumOf(t testing.TB, r *readback.Reader, batches ...[]byte) readback.Sum {
+	t.Helper()
+	s, err := r.Batches(t.Context(), bytes.Join(batches, nil), 0, math.MaxInt64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestASumShowsEachChangeOfARecord(t *testing.T) {
+	r := readback.New()
+	want := sumOf(t, r, spec{}.build(fewRecords()...))
+	if want.Records != 5 || want.Raw != 0 {
+		t.Fatalf("sum is %+v", want)
+	}
+	for name, change := range map[string]func([]record) []record{
+		"dropped first":       func(r []record) []record { return r[1:] },
+		"dropped inside":      func(r []record) []record { return slices.Delete(r, 2, 3) },
+		"dropped last":        func(r []record) []record { return r[:4] },
+		"doubled":             func(r []record) []record { d := r[4]; d.offset++; return append(r, d) },
+		"one in place of one": func(r []record) []record { o := r[2].offset; r[2] = r[1]; r[2].offset = o; return r },
+		"two swapped":         func(r []record) []record { r[0].value, r[1].value = r[1].value, r[0].value; return r },
+		"offset":              func(r []record) []record { r[4].offset++; return r },
+		"timestamp":           func(r []record) []record { r[3].timestamp++; return r },
+		"key":                 func(r []record) []record { r[1].key = []byte("kez"); return r },
+		"null for empty":      func(r []record) []record { r[2].key = []byte{}; return r },
+		"empty for null":      func(r []record) []record { r[3].value = []byte{}; return r },
+		"value":               func(r []record) []record { r[1].value[0]++; return r },
+		"key and value":       func(r []record) []record { r[1].key, r[1].value = []byte("ke"), []byte("y1value1"); return r },
+		"header's key":        func(r []record) []record { r[1].headers[0].Key = "c"; return r },
+		"header's value":      func(r []record) []record { r[1].headers[1].Value = []byte{}; return r },
+		"headers swapped":     func(r []record) []record { slices.Reverse(r[1].headers); return r },
+		"header dropped":      func(r []record) []record { r[1].headers = r[1].headers[:1]; return r },
+	} {
+		if got := sumOf(t, r, spec{}.build(change(fewRecords())...)); got == want {
+			t.Errorf("%s: the sum is the same", name)
+		}
+	}
+	for name, s := range map[string]spec{
+		"leader epoch": {epoch: 1}, "timestamp type": {flags: 1 << 3}, "transactional": {flags: 1 << 4}, "control": {flags: 1 << 5},
+		"producer": {producer: 1}, "producer's epoch": {term: 1}, "sequence": {sequence: 1},
+	} {
+		if got := sumOf(t, r, s.build(fewRecords()...)); got == want {
+			t.Errorf("%s: the sum is the same", name)
+		}
+	}
+	if other := sumOf(t, readback.New(), spec{}.build(fewRecords()...)); other.Hash == want.Hash {
+		t.Error("two Readers have the same seed")
+	}
+}
+
+// TestASumIgnoresHowRecordsAreGrouped cuts the same records into batches of all codecs.
+func TestASumIgnoresHowRecordsAreGrouped(t *testing.T) {
+	seed := seeded.Seed(t)
+	rng := rand.New(rand.NewPCG(seed, 0))
+	r := readback.New()
+	for range 60 {
+		var records []record
+		offset := rng.Int64N(1000)
+		for range 1 + rng.IntN(20) {
+			v := record{offset: offset, timestamp: rng.Int64N(1 << 40), key: make([]byte, rng.IntN(4)), value: make([]byte, rng.IntN(200_000))}
+			for range rng.IntN(3) {
+				v.headers = append(v.headers, batchtest.Header{Key: "h", Value: make([]byte, rng.IntN(3))})
+			}
+			records = append(records, v)
+			offset += 1 + rng.Int64N(3)
+		}
+		from, to := rng.Int64N(offset), rng.Int64N(2*offset)
+		group := func() (sum readback.Sum) {
+			var batches []byte
+			for rest := records; len(rest) > 0; {
+				n := 1 + rng.IntN(len(rest))
+				s := spec{codec: batch.Codec(rng.IntN(5)), xerial: rng.IntN(2) == 0, producer: 7, sequence: 5}
+				batches, rest = append(batches, s.build(rest[:n]...)...), rest[n:]
+			}
+			sum, err := r.Batches(t.Context(), batches, from, to)
+			if err != nil {
+				t.Fatalf("seed %d: %v", seed, err)
+			}
+			return sum
+		}
+		want := uint64(0)
+		for _, v := range records {
+			if v.offset >= from && v.offset < to {
+				want++
+			}
+		}
+		if a, b := group(), group(); a != b || a.Records != want || a.Raw != 0 {
+			t.Fatalf("seed %d: sums are %+v and %+v, want %d records", seed, a, b, want)
+		}
+	}
+}
+
+func TestSumsOfPartsAddUp(t *testing.T) {
+	r, records := readback.New(), fewRecords()
+	whole := spec{codec: batch.Zstd}.build(records...)
+	want := sumOf(t, r, whole)
+	var sum readback.Sum
+	for _, cut := range [][2]int64{{13, 99}, {0, 11}, {11, 13}} {
+		part, newest, err := r.Batch(t.Context(), whole, cut[0], cut[1])
+		if err != nil || newest != 1000 {
+			t.Fatalf("newest is %d, error %v", newest, err)
+		}
+		sum.Add(part)
+	}
+	if sum != want {
+		t.Errorf("parts add up to %+v, the whole is %+v", sum, want)
+	}
+}
+
+func TestTheNewestTimestampIsThatOfTheRecords(t *testing.T) {
+	r, b := readback.New(), spec{}.build(fewRecords()...)
+	batch.SetMaxTimestamp(b, -1)
+	if _, newest, err := r.Batch(t.Context(), b, 0, 1); err != nil || newest != 1000 {
+		t.Errorf("newest is %d, error %v", newest, err)
+	}
+	batch.SetLogAppendTime(b, 7)
+	if _, newest, err := r.Batch(t.Context(), b, 0, 1); err != nil || newest != 7 {
+		t.Errorf("with the time of the broker, newest is %d, error %v", newest, err)
+	}
+}
+
+// TestUndecodableBatchesCountAsTheirBytes spoils records, and corrects the CRC.
+func TestUndecodableBatchesCountAsTheirBytes(t *testing.T) {
+	r := readback.New()
+	spoiled := func(at int, bits byte) []byte {
+		b := spec{codec: batch.Gzip}.build(fewRecords()...)
+		b[len(b)-1-at] ^= bits
+		return batchtest.FixCRC(b)
+	}
+	one, other := spoiled(0, 1), spoiled(0, 2)
+	a := sumOf(t, r, one)
+	if a.Records != 5 || a.Raw != 1 {
+		t.Fatalf("sum is %+v", a)
+	}
+	if b := sumOf(t, r, other); a == b {
+		t.Error("other bytes have the same sum")
+	}
+	moved := bytes.Clone(one)
+	batch.Patch(moved, 11, 0)
+	if b := sumOf(t, r, moved); a == b {
+		t.Error("another offset has the same sum")
+	}
+	for cut, want := range map[[2]int64]readback.Sum{{0, 10}: {}, {15, 20}: {}, {14, 20}: a, {0, 11}: a} {
+		if got, _, err := r.Batch(t.Context(), one, cut[0], cut[1]); err != nil || got != want {
+			t.Errorf("from %d to %d: %+v, %v, want %+v", cut[0], cut[1], got, err, want)
+		}
+	}
+	unknown := spec{}.build(fewRecords()...)
+	unknown[22] |= 5
+	if s := sumOf(t, r, batchtest.FixCRC(unknown)); s.Raw != 1 {
+		t.Errorf("of an unknown codec: %+v", s)
+	}
+}
+
+func TestBatchesThatCannotBeRight(t *testing.T) {
+	r, good := readback.New(), spec{}.build(fewRecords()...)
+	for name, b := range map[string][]byte{
+		"flipped":          append(bytes.Clone(good[:len(good)-1]), good[len(good)-1]^1),
+		"cut":              good[:len(good)-1],
+		"only a header":    good[:61],
+		"less than that":   good[:60],
+		"twice":            append(bytes.Clone(good), good...),
+		"old magic":        append(append(bytes.Clone(good[:16]), 1), good[17:]...),
+		"too many records": func() []byte { b := bytes.Clone(good); b[60] = 6; return batchtest.FixCRC(b) }(),
+		"negative offset":  func() []byte { b := bytes.Clone(good); batch.Patch(b, -1, 0); return b }(),
+		"last of all":      func() []byte { b := bytes.Clone(good); batch.Patch(b, math.MaxInt64-4, 0); return b }(),
+	} {
+		if s, err := r.Batches(t.Context(), b, 0, 99); !errors.Is(err, readback.ErrWrong) {
+			t.Errorf("%s: %+v and error %v", name, s, err)
+		}
+	}
+	if s, _, err := r.Batch(t.Context(), append(good, 0), 0, 99); !errors.Is(err, readback.ErrWrong) {
+		t.Errorf("with a byte more: %+v and error %v", s, err)
+	}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	why := errors.New("node stops")
+	cancel(why)
+	if s, err := r.Batches(ctx, spec{codec: batch.Zstd}.build(fewRecords()...), 0, 99); !errors.Is(err, why) {
+		t.Errorf("after the end of the context: %+v and error %v", s, err)
+	}
+}
+
+// FuzzBatchAgreesWithTheOtherDecoder: all records that the decoder of batch takes must be
+// taken here, too.
+func FuzzBatchAgreesWithTheOtherDecoder(f *testing.F) {
+	for codec := range batch.Codec(5) {
+		b := spec{codec: codec}.build(fewRecords()...)
+		f.Add(byte(codec), int32(4), int32(5), b[61:])
+	}
+	f.Add(byte(2), int32(4), int32(5), spec{codec: batch.Snappy, xerial: true}.build(fewRecords()...)[61:])
+	r := readback.New()
+	f.Fuzz(func(t *testing.T, codec byte, delta, count int32, payload []byte) {
+		b := append(spec{codec: batch.Codec(codec % 5)}.build(fewRecords()...)[:61:61], payload...)
+		binary.BigEndian.PutUint32(b[8:], uint32(len(b)-12))
+		binary.BigEndian.PutUint32(b[23:], uint32(delta))
+		binary.BigEndian.PutUint32(b[57:], uint32(count))
+		if codec%5 == 0 {
+			b[22] = 0
+		}
+		b = batchtest.FixCRC(b)
+		if count <= 0 || delta < 0 || int64(count) > int64(delta)+1 {
+			return
+		}
+		records, newest := uint64(0), int64(-1)
+		other := batch.Records(b, 1<<30, func(v batch.Record) bool {
+			records, newest = records+1, max(newest, v.Timestamp)
+			return true
+		})
+		sum, most, err := r.Batch(t.Context(), b, 0, math.MaxInt64)
+		if err != nil || other == nil && (sum.Raw != 0 || sum.Records != records || most != newest) {
+			t.Fatalf("sum is %+v, newest %d, error %v; the other decoder has %d records, newest %d, error %v", sum, most, err, records, newest, other)
+		}
+	})
+}
