@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"unsafe"
 
+	"github.com/varvelog/varve/tiering/batch"
 	"github.com/varvelog/varve/tiering/segment"
 )
 
@@ -84,7 +85,7 @@ type section struct{ *segment.MergedPartition }
 func (s section) memory() int64 {
 	return int64(unsafe.Sizeof(*s.MergedPartition)) + int64(len(s.TopicName)) +
 		int64(len(s.Blocks))*int64(unsafe.Sizeof(segment.Block{})) +
-		int64(len(s.Epochs))*int64(unsafe.Sizeof(segment.EpochStart{})) +
+		int64(len(s.Epochs))*int64(unsafe.Sizeof(batch.EpochStart{})) +
 		int64(len(s.AbortedTxns))*int64(unsafe.Sizeof(segment.AbortedTxn{}))
 }
 

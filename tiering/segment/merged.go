@@ -71,9 +71,9 @@ type MergedPartition struct {
 	First, Last  int64  // first offset of the first batch, last offset of the last one
 	Records      uint64
 	Batches      uint32
-	MaxTimestamp int64 // Unix milliseconds, -1 if no record has one
+	MaxTimestamp int64 // Unix milliseconds, -1 if it is not known, or no record has one
 	Blocks       []Block
-	Epochs       []EpochStart
+	Epochs       []batch.EpochStart // with the first offset of their batches in the segment
 }
 
 // Block is a run of whole batches that a reader gets at once.
@@ -82,11 +82,8 @@ type Block struct {
 	Length       uint32
 	CRC          uint32 // CRC-32C of the batches
 	First, Last  int64  // first offset of the first batch, last offset of the last one
-	MaxTimestamp int64  // of its own records, Unix milliseconds, -1 if none has one
+	MaxTimestamp int64  // of its own records, Unix milliseconds, -1 if it is not known, or none has one
 }
-
-// EpochStart is a leader epoch, with the first offset of its batches in the segment.
-type EpochStart = batch.EpochStart
 
 // SectionPlace is the place of the section of a partition.
 type SectionPlace struct {

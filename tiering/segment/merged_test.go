@@ -6,6 +6,7 @@ import (
 	"errors"
 	"hash/crc32"
 	"io"
+	"math"
 	"reflect"
 	"testing"
 
@@ -100,7 +101,7 @@ func checkBlocks(t rapid.TB, b []byte, p *segment.MergedPartition) {
 		if err := block.Check(data); err != nil {
 			t.Fatal(err)
 		}
-		first, last := int64(-1), int64(-1)
+		first, last, known := int64(-1), int64(-1), true
 		err := batch.Walk(data, func(pos int, h batch.Header) error {
 			if first < 0 {
 				first = h.BaseOffset
@@ -111,10 +112,13 @@ func checkBlocks(t rapid.TB, b []byte, p *segment.MergedPartition) {
 				}
 				epochs = epochs[1:]
 			}
-			last, newest = h.LastOffset(), max(newest, h.MaxTimestamp)
+			last, newest, known = h.LastOffset(), max(newest, h.MaxTimestamp), known && h.UpTo() != math.MaxInt64
 			records += uint64(h.Records)
 			return nil
 		})
+		if !known {
+			newest = -1
+		}
 		if err != nil || first != block.First || last != block.Last || newest != block.MaxTimestamp {
 			t.Fatalf("block %+v has offsets %d to %d, max timestamp %d, %v", block, first, last, newest, err)
 		}
@@ -132,7 +136,7 @@ func TestMergedSegmentsDecodeToWhatWasWritten(t *testing.T) {
 		t.Fatal(err)
 	}
 	checkMerged(t, b.Bytes(), h, parts, m)
-	if want := []segment.EpochStart{{Epoch: 4, Start: 100}, {Epoch: 5, Start: 105}}; !reflect.DeepEqual(m.Partitions[0].Epochs, want) {
+	if want := []batch.EpochStart{{Epoch: 4, Start: 100}, {Epoch: 5, Start: 105}}; !reflect.DeepEqual(m.Partitions[0].Epochs, want) {
 		t.Errorf("leader epochs are %v, want %v", m.Partitions[0].Epochs, want)
 	}
 }
@@ -201,6 +205,12 @@ func TestMergedWriterTakesBetterTimes(t *testing.T) {
 	must(t, m.Append(b, &batch.Header{MaxTimestamp: 77}))
 	if p, err := m.End(); err != nil || p.MaxTimestamp != 77 || p.Blocks[0].MaxTimestamp != 77 {
 		t.Errorf("partition is %+v and %v", p, err)
+	}
+	must(t, m.Begin(segment.MergedPart{Topic: id(2), TopicName: "t", To: 3}))
+	must(t, m.Append(b, nil))
+	must(t, m.Append(someBatch(1, 0, 1, 1_100_000), &batch.Header{MaxTimestamp: 77}))
+	if p, err := m.End(); err != nil || p.MaxTimestamp != -1 || p.Blocks[0].MaxTimestamp != -1 || p.Blocks[1].MaxTimestamp < 77 {
+		t.Errorf("partition of a batch whose time is not known is %+v and %v", p, err)
 	}
 }
 

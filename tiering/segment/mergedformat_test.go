@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/varvelog/varve/testenv/bytemap"
+	"github.com/varvelog/varve/tiering/batch"
 	"github.com/varvelog/varve/tiering/batch/batchtest"
 	"github.com/varvelog/varve/tiering/wire"
 )
@@ -63,7 +64,7 @@ func TestMergedSegmentsKeepTheirBytes(t *testing.T) {
 	if err := m.Begin(MergedPart{Topic: byteID(6), TopicName: "events", From: 9, To: 20, SourceMs: 6, AbortedTxns: aborted}); err != nil {
 		t.Fatal(err)
 	}
-	if err := m.Append(batchtest.Build(spec), nil); err != nil {
+	if err := m.Append(batchtest.Build(spec), &batch.Header{MaxTimestamp: 7}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := m.End(); err != nil {
@@ -111,7 +112,7 @@ func mergedStructures(t *testing.T) map[string]bytemap.Structure {
 	p := MergedPartition{
 		MergedPart: MergedPart{Topic: byteID(1), Index: 2, TopicName: "name", From: 11, To: 12, SourceMs: 13, AbortedTxns: make([]AbortedTxn, 3)},
 		Object:     byteID(4), Position: 14, Length: 15, CRC: 16, First: 17, Last: 18, Records: 19, Batches: 20, MaxTimestamp: 21,
-		Blocks: []Block{{22, 23, 24, 25, 26, 27}}, Epochs: []EpochStart{{Epoch: 28, Start: 29}, {}},
+		Blocks: []Block{{22, 23, 24, 25, 26, 27}}, Epochs: []batch.EpochStart{{Epoch: 28, Start: 29}, {}},
 	}
 	section := written(func(w *wire.Writer) { appendSection(w, &p) })
 	if len(section) != p.sectionSize() {

@@ -145,7 +145,9 @@ func readBlock(r *wire.Reader) Block {
 	return Block{Position: r.U32(), Length: r.U32(), CRC: r.U32(), First: r.I64(), Last: r.I64(), MaxTimestamp: r.I64()}
 }
 
-func readEpochStart(r *wire.Reader) EpochStart { return EpochStart{Epoch: r.I32(), Start: r.I64()} }
+func readEpochStart(r *wire.Reader) batch.EpochStart {
+	return batch.EpochStart{Epoch: r.I32(), Start: r.I64()}
+}
 
 // implausible returns why no section can be like this, or "".
 func (p *MergedPartition) implausible() string {
@@ -172,24 +174,36 @@ func (p *MergedPartition) implausible() string {
 
 // implausibleBlocks checks that the blocks follow each other without a gap of bytes.
 func (p *MergedPartition) implausibleBlocks() string {
-	position, last, newest := uint64(p.Position), p.First-1, int64(-1)
+	position, last := uint64(p.Position), p.First-1
 	for i, b := range p.Blocks {
 		if uint64(b.Position) != position || b.Length < batch.HeaderSize || b.First <= last || b.Last < b.First || b.MaxTimestamp < -1 {
 			return fmt.Sprintf("block %d of %d bytes at %d with offsets %d to %d follows offset %d", i, b.Length, b.Position, b.First, b.Last, last)
 		}
-		position, last, newest = position+uint64(b.Length), b.Last, max(newest, b.MaxTimestamp)
+		position, last = position+uint64(b.Length), b.Last
 	}
 	switch {
 	case len(p.Blocks) == 0 || p.Blocks[0].First != p.First || last != p.Last || position != uint64(p.Position)+uint64(p.Length):
 		return fmt.Sprintf("%d blocks are not those of the partition", len(p.Blocks))
-	case newest != p.MaxTimestamp:
-		return fmt.Sprintf("max timestamp is %d, that of the blocks %d", p.MaxTimestamp, newest)
+	case newestOf(p.Blocks) != p.MaxTimestamp:
+		return fmt.Sprintf("max timestamp is %d, that of the blocks %d", p.MaxTimestamp, newestOf(p.Blocks))
 	}
 	return ""
 }
 
+// newestOf returns the max timestamp of a partition: it is known if that of each block is.
+func newestOf(blocks []Block) int64 {
+	newest := int64(-1)
+	for _, b := range blocks {
+		if b.MaxTimestamp < 0 {
+			return -1
+		}
+		newest = max(newest, b.MaxTimestamp)
+	}
+	return newest
+}
+
 func (p *MergedPartition) implausibleEpochs() string {
-	last := EpochStart{Epoch: -1, Start: p.First - 1}
+	last := batch.EpochStart{Epoch: -1, Start: p.First - 1}
 	for i, e := range p.Epochs {
 		if e.Epoch <= last.Epoch || e.Start <= last.Start || e.Start > p.Last || i == 0 && e.Start != p.First {
 			return fmt.Sprintf("leader epoch %d starts at offset %d, after epoch %d at %d", e.Epoch, e.Start, last.Epoch, last.Start)

@@ -8,6 +8,7 @@ import (
 	"hash"
 	"hash/crc32"
 	"io"
+	"math"
 
 	"github.com/varvelog/varve/tiering/batch"
 	"github.com/varvelog/varve/tiering/wire"
@@ -89,9 +90,10 @@ func (m *MergedWriter) Begin(p MergedPart) error {
 	return m.err
 }
 
-// Append writes the next batch of the partition, after it checked the batch's CRC. h may
-// be nil. Else its MaxTimestamp counts if it is greater than that of the batch's own
-// header: a caller that has decoded the records knows better.
+// Append writes the next batch of the partition, after it checked the batch's CRC. A caller
+// that has decoded the records gives their greatest timestamp as the MaxTimestamp of h, or
+// math.MaxInt64 if they cannot be decoded. Otherwise h is nil. The time counts as not known
+// if it follows from neither the records nor the batch's header.
 func (m *MergedWriter) Append(b []byte, h *batch.Header) error {
 	switch {
 	case m.err != nil:
@@ -105,10 +107,14 @@ func (m *MergedWriter) Append(b []byte, h *batch.Header) error {
 	if err != nil {
 		return m.fail(fmt.Errorf("%s: %w", m.part.name(), err))
 	}
-	if h != nil {
-		own.MaxTimestamp = max(own.MaxTimestamp, h.MaxTimestamp)
+	newest := own.UpTo()
+	switch {
+	case own.Records == 0:
+		newest = -1
+	case h != nil && h.MaxTimestamp < math.MaxInt64:
+		newest = max(own.MaxTimestamp, h.MaxTimestamp)
 	}
-	m.part.add(b, &own)
+	m.part.add(b, &own, newest)
 	return m.send(b)
 }
 

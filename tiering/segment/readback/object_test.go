@@ -221,16 +221,39 @@ func TestABugOfTheMergerShows(t *testing.T) {
 	}
 }
 
-// TestBatchesThatDoNotFitTheirSection changes batches behind the writer's back. The CRCs of
-// batches are right, those of blocks and sections are not looked at first.
-func TestBatchesThatDoNotFitTheirSection(t *testing.T) {
-	newer := fewParts()[:1]
-	old := newer[0].batches[0]
-	batch.SetMaxTimestamp(old, 5) // less than the records have, and the writer does not know better
-	b, _ := write(t, newer, segment.SharedSegment(3, id(9)))
-	_, err := readback.New().Object(t.Context(), bytes.NewReader(b), int64(len(b)), all)
-	if !errors.Is(err, readback.ErrWrong) || !strings.Contains(err.Error(), "max timestamp") {
-		t.Errorf("a block older than its records: error %v", err)
+// TestTheTimeOfABlockIsThatOfItsRecords writes a batch of times from 1000 to 1004 with
+// another max timestamp, by a writer that does not look at records.
+func TestTheTimeOfABlockIsThatOfItsRecords(t *testing.T) {
+	r, p := readback.New(), fewParts()[1]
+	records := fewRecords()
+	for i := range records {
+		records[i].timestamp = 1000 + int64(i)
+	}
+	for _, test := range []struct {
+		header, block int64
+		fault         string
+	}{
+		{1004, 1004, ""}, {2000, 2000, ""}, // a later time only costs a look
+		{-1, -1, ""}, {1000, -1, ""}, // the writer knows that it does not know
+		{1001, 1001, "max timestamp"},
+	} {
+		p.batches = [][]byte{spec{}.build(records...)}
+		batch.SetMaxTimestamp(p.batches[0], test.header)
+		b, m := write(t, []part{p}, segment.SharedSegment(3, id(9)))
+		_, err := r.Object(t.Context(), bytes.NewReader(b), int64(len(b)), all)
+		if m.Partitions[0].MaxTimestamp != test.block || (err == nil) != (test.fault == "") || err != nil && !strings.Contains(err.Error(), test.fault) {
+			t.Errorf("a max timestamp of %d: %d in the section, error %v", test.header, m.Partitions[0].MaxTimestamp, err)
+		}
+	}
+	undecodable := spec{codec: batch.Gzip}.build(records...)
+	undecodable[len(undecodable)-1] ^= 1
+	p.batches = [][]byte{batchtest.FixCRC(undecodable)}
+	b, _ := write(t, []part{p}, segment.SharedSegment(3, id(9)))
+	if o, err := r.Object(t.Context(), bytes.NewReader(b), int64(len(b)), all); err != nil || o.Partitions[0].Sum.Raw != 1 {
+		t.Errorf("of a batch that cannot be decoded: %+v, error %v", o, err)
+	}
+	if _, newest, err := r.Batch(t.Context(), undecodable, 0, 0); err != nil || newest != readback.Unknown {
+		t.Errorf("newest is %d, error %v", newest, err)
 	}
 }
 

@@ -2,9 +2,9 @@
 // readers may depend on them.
 //
 // It owns a second decoder of merged segments, record batches and records, which was
-// written from FORMAT.md. It shares no code with the writer, nor with the decoders of
-// segment and batch, so that a mistake in one of them shows as a difference. Only the
-// libraries that decompress are the same.
+// written from tiering/segment/FORMAT.md. It shares no code with the writer, nor with the
+// decoders of segment and batch, so that a mistake in one of them shows as a difference.
+// Only the libraries that decompress are the same.
 //
 // It promises that each byte of an object is checked against a CRC, and that batches are
 // read once, in large pieces. A Sum
@@ -66,7 +66,7 @@ func New() *Reader {
 
 // Batch reads one batch, which b holds and no more. The Sum has its records from the offset
 // from up to, but without, the offset to. The greatest timestamp of all its records is
-// returned, too, -1 if there is none or they cannot be decoded.
+// returned, too: -1 if none has one, Unknown if they cannot be decoded.
 func (r *Reader) Batch(ctx context.Context, b []byte, from, to int64) (Sum, int64, error) {
 	h, err := parseBatch(b)
 	if err == nil && h.size() != len(b) {
@@ -98,6 +98,9 @@ func (r *Reader) Batches(ctx context.Context, b []byte, from, to int64) (sum Sum
 	return sum, nil
 }
 
+// Unknown is the greatest timestamp of records that cannot be decoded.
+const Unknown = math.MaxInt64
+
 func (r *Reader) batch(ctx context.Context, b []byte, h *batchHeader, from, to int64) (Sum, int64, error) {
 	if h.records == 0 {
 		return Sum{}, -1, nil
@@ -109,14 +112,14 @@ func (r *Reader) batch(ctx context.Context, b []byte, h *batchHeader, from, to i
 	case err == nil:
 		return sum, newest, nil
 	case h.base >= to || h.last() < from:
-		return Sum{}, -1, nil
+		return Sum{}, Unknown, nil
 	}
 	// The merger copies such a batch as it is. Its length follows from the bytes.
 	r.hash.Reset()
 	r.hash.WriteString("batch")
 	r.hash.Write(b[:8])
 	r.hash.Write(b[12:])
-	return Sum{Records: uint64(h.records), Raw: 1, Hash: r.hash.Sum64()}, -1, nil
+	return Sum{Records: uint64(h.records), Raw: 1, Hash: r.hash.Sum64()}, Unknown, nil
 }
 
 const (
@@ -143,6 +146,12 @@ type batchHeader struct {
 
 func (h *batchHeader) size() int   { return 12 + int(h.length) }
 func (h *batchHeader) last() int64 { return h.base + int64(h.lastDelta) }
+
+// timed reports whether the max timestamp of the header can be trusted. Older programs
+// stored -1, or the time of the first record.
+func (h *batchHeader) timed() bool {
+	return h.attributes&bitAppendTime != 0 || h.most > h.first || h.most == h.first && h.records == 1
+}
 
 // parseBatch reads the batch that starts b, and checks its CRC.
 func parseBatch(b []byte) (batchHeader, error) {

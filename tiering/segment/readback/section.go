@@ -85,7 +85,8 @@ type account struct {
 	records     uint64
 	batches     uint32
 	first, last int64
-	newest      int64
+	newest      int64 // of the blocks so far
+	untimed     bool  // the time of a block is not known
 	crc         uint32
 	epoch       int32
 	block       blockAccount
@@ -94,6 +95,7 @@ type account struct {
 // blockAccount adds up the batches of a block.
 type blockAccount struct {
 	at, first, last, newest int64
+	may, must               bool // its time need not be known; cannot be known
 	crc                     uint32
 	open                    bool
 }
@@ -128,14 +130,14 @@ func (r *Reader) batches(ctx context.Context, s *section, from, to int64) error 
 			return err
 		}
 		s.Sum.Add(sum)
-		if err := a.add(s, b, &h, at, max(newest, h.most)); err != nil {
+		if err := a.add(s, b, &h, at, newest); err != nil {
 			return err
 		}
 	}
 	return a.fits(s)
 }
 
-// add takes the batch h at a position. newest is its greatest timestamp.
+// add takes the batch h at a position. newest is that of its records.
 func (a *account) add(s *section, b []byte, h *batchHeader, at, newest int64) error {
 	if h.base <= a.last || h.last() >= s.To {
 		return wrong("a batch has offsets %d to %d after %d, in the range from %d to %d", h.base, h.last(), a.last, s.From, s.To)
@@ -145,7 +147,7 @@ func (a *account) add(s *section, b []byte, h *batchHeader, at, newest int64) er
 	}
 	a.batches++
 	a.records += uint64(h.records)
-	a.last, a.newest = h.last(), max(a.newest, newest)
+	a.last = h.last()
 	a.crc = crc32.Update(a.crc, castagnoli, b)
 	if h.epoch != a.epoch {
 		be := binary.BigEndian
@@ -158,12 +160,21 @@ func (a *account) add(s *section, b []byte, h *batchHeader, at, newest int64) er
 		a.block = blockAccount{at: at, first: h.base, newest: -1, open: true}
 	}
 	k := &a.block
-	k.last, k.newest, k.crc = h.last(), max(k.newest, newest), crc32.Update(k.crc, castagnoli, b)
-	return k.close(s, at+int64(len(b)))
+	k.last, k.crc = h.last(), crc32.Update(k.crc, castagnoli, b)
+	if h.records > 0 {
+		k.newest = max(k.newest, h.most)
+		k.may = k.may || newest == Unknown || !h.timed()
+		k.must = k.must || newest == Unknown && !h.timed()
+	}
+	if newest != Unknown {
+		k.newest = max(k.newest, newest)
+	}
+	return a.close(s, at+int64(len(b)))
 }
 
 // close ends the block if it ends at a position.
-func (k *blockAccount) close(s *section, end int64) error {
+func (a *account) close(s *section, end int64) error {
+	k := &a.block
 	if len(s.blocks) == 0 {
 		return wrong("batches after the last block")
 	}
@@ -176,10 +187,12 @@ func (k *blockAccount) close(s *section, end int64) error {
 		return nil
 	}
 	first, last, newest := int64(be.Uint64(b[12:])), int64(be.Uint64(b[20:])), int64(be.Uint64(b[28:]))
-	if first != k.first || last != k.last || newest != k.newest || be.Uint32(b[8:]) != k.crc {
+	timed := newest == k.newest && !k.must || newest == -1 && k.may
+	if first != k.first || last != k.last || !timed || be.Uint32(b[8:]) != k.crc {
 		return wrong("a block has offsets %d to %d, max timestamp %d; its batches have %d to %d, %d, or another CRC", first, last, newest, k.first, k.last, k.newest)
 	}
 	k.open, s.blocks = false, b[blockSize:]
+	a.newest, a.untimed = max(a.newest, newest), a.untimed || newest < 0
 	return nil
 }
 
@@ -187,6 +200,9 @@ func (k *blockAccount) close(s *section, end int64) error {
 func (a *account) fits(s *section) error {
 	if a.block.open || len(s.blocks) > 0 || len(s.epochs) > 0 {
 		return wrong("blocks or leader epochs without batches")
+	}
+	if a.untimed {
+		a.newest = -1
 	}
 	if a.records != s.Records || a.batches != s.Batches || a.first != s.First || a.last != s.Last || a.newest != s.MaxTimestamp || a.crc != s.CRC {
 		return wrong("%d batches of %d records with offsets %d to %d, max timestamp %d; the section says %d of %d with %d to %d, %d, or another CRC",
