@@ -85,8 +85,13 @@ func (x *carriage) reached() bool { return x.seq != 0 && x.core.state.Head() >= 
 // answer implements command.
 func (x *carriage) answer(err error) { x.done <- err }
 
-// carryDue is when the riders get an object of their own; zero: never.
+// carryDue is when the riders get an object of their own; zero: never. While something else
+// is to be written they ride on that. Nothing is written for them alone when the leadership
+// closes.
 func (c *core) carryDue() time.Time {
+	if c.closing || !c.flusher.buffer.empty() {
+		return time.Time{}
+	}
 	for _, r := range c.commands.riders { // in the order of their calls
 		if x, ok := r.(*carriage); ok {
 			return x.at.Add(c.carryAfter)
@@ -96,8 +101,8 @@ func (c *core) carryDue() time.Time {
 }
 
 // mustCarry reports whether carriages have waited for long enough while nothing else is
-// to be written. Nothing is written for them alone when the leadership closes.
+// to be written.
 func (c *core) mustCarry() bool {
 	at := c.carryDue()
-	return !at.IsZero() && !at.After(c.now()) && !c.closing && c.journal.Room() && c.flusher.buffer.empty()
+	return !at.IsZero() && !at.After(c.now()) && c.journal.Room()
 }

@@ -95,6 +95,26 @@ func TestCarriedEntriesGetAnObjectOfTheirOwnAfterLongIdleness(t *testing.T) {
 	}
 }
 
+// TestCarriedEntriesThatAreLateWaitForTheNextFlush: a wake-up in the past would be followed
+// by another one at once, until that flush is due.
+func TestCarriedEntriesThatAreLateWaitForTheNextFlush(t *testing.T) {
+	b := newBench(t)
+	b.c.carryAfter = time.Minute
+	b.room = 0
+	b.carry(1)
+	b.wait(time.Hour)
+	b.room = 4
+	b.append(AcksLeader, batchtest.Spec{})
+	if b.step(); len(b.sent) > 0 || !b.c.wakeAt().After(b.clock) {
+		t.Errorf("%d objects, woken again in %v", len(b.sent), b.c.wakeAt().Sub(b.clock))
+	}
+	b.c.close()
+	b.flush()
+	if at := b.c.wakeAt(); !at.IsZero() {
+		t.Errorf("woken again in %v after the close", at.Sub(b.clock))
+	}
+}
+
 // TestClosingDoesNotWaitForCarriedEntries: the next leader plans again.
 func TestClosingDoesNotWaitForCarriedEntries(t *testing.T) {
 	b := newBench(t)
