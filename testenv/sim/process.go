@@ -7,6 +7,7 @@ import "time"
 type Process struct {
 	World *World
 	Name  string
+	Skew  time.Duration // how far its clock is ahead
 
 	dead   bool
 	frozen bool
@@ -21,6 +22,9 @@ func (w *World) NewProcess(name string) *Process {
 	w.Trace("start " + name)
 	return &Process{World: w, Name: name}
 }
+
+// Now is the time by its clock.
+func (p *Process) Now() time.Time { return p.World.Now().Add(p.Skew) }
 
 // Dead reports whether it was killed.
 func (p *Process) Dead() bool { return p.dead }

@@ -20,8 +20,17 @@ var errDead = errors.New("process is dead")
 // to the store takes its time, and goes wrong as others do; anything may happen
 // between two of them, the end of the process too. done follows when f returns.
 func (p *Process) Go(s *Store, f func(objstore.Store), done func()) {
+	p.Run(s, func(r *Routine) { f(r) }, done)
+}
+
+// Routine is code that runs in a process and waits for answers. Its Store is that of the
+// process; it is a clock, too, that of the process.
+type Routine struct{ *stepwise }
+
+// Run is Go for code that waits for other things than answers of the store, too.
+func (p *Process) Run(s *Store, f func(*Routine), done func()) {
 	next, stop := iter.Pull(func(yield func(request) bool) {
-		f(&stepwise{p: p, s: s, yield: yield})
+		f(&Routine{&stepwise{p: p, s: s, yield: yield}})
 	})
 	p.World.cleanups = append(p.World.cleanups, stop)
 	var step func()
@@ -33,6 +42,23 @@ func (p *Process) Go(s *Store, f func(objstore.Store), done func()) {
 		done()
 	}
 	step()
+}
+
+// Wait gives way until start has called answered. It returns an error if that never comes,
+// because the process is dead.
+func (r *Routine) Wait(start func(answered func())) error {
+	if !r.wait(start) {
+		return errDead
+	}
+	return nil
+}
+
+// Now is the time by the clock of the process.
+func (r *Routine) Now() time.Time { return r.p.Now() }
+
+// Sleep waits until d has passed.
+func (r *Routine) Sleep(_ context.Context, d time.Duration) error {
+	return r.Wait(func(answered func()) { r.p.After(d, "slept", answered) })
 }
 
 // request begins something and calls answered when it is over.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/varvelog/varve/tiering/objstore"
+	"github.com/varvelog/varve/tiering/segment"
 )
 
 // Faults are the probabilities, from 0 to 1, that a request to the store goes wrong.
@@ -22,7 +23,7 @@ type Faults struct {
 	Slow      float64 // it takes seconds, maybe longer than its sender waits
 	Read      float64 // a read fails
 	List      float64 // a listing lacks new objects, or fails
-	Damage    float64 // a checkpoint is stored damaged
+	Damage    float64 // a checkpoint or a merged segment is stored damaged
 }
 
 // Errors of requests that went wrong.
@@ -41,6 +42,9 @@ type Store struct {
 	objects map[string]*object
 	outage  bool
 	stored  func(key string) // called for every object, at that moment; may be nil
+
+	// Removed is called for every object that is deleted, at that moment; may be nil.
+	Removed func(key string)
 }
 
 type object struct {
@@ -81,6 +85,9 @@ func (s *Store) Object(key string) []byte {
 // Remove deletes the object at key.
 func (s *Store) Remove(key string) {
 	s.w.Trace("delete " + key)
+	if s.objects[key] != nil && s.Removed != nil {
+		s.Removed(key)
+	}
 	delete(s.objects, key)
 }
 
@@ -105,7 +112,7 @@ func (s *Store) Put(key string, data []byte) error {
 		s.w.Trace("exists " + key)
 		return objstore.ErrExists
 	}
-	if strings.Contains(key, "/checkpoints/") && s.w.Chance(s.Faults.Damage) {
+	if fragile(key) && s.w.Chance(s.Faults.Damage) {
 		s.fired("damage")
 		data = slices.Clone(data)
 		data[s.w.Rand.Intn(len(data))] ^= 1 << s.w.Rand.Intn(8)
@@ -116,6 +123,13 @@ func (s *Store) Put(key string, data []byte) error {
 		s.stored(key)
 	}
 	return nil
+}
+
+// fragile reports whether the object at key is stored damaged now and then: a checkpoint
+// or a merged segment, whose writers read them back.
+func fragile(key string) bool {
+	_, merged := segment.ParseMergedKey(key)
+	return merged || strings.Contains(key, "/checkpoints/")
 }
 
 // fate is the fate of a create: whether and when it arrives, and when its sender gets
