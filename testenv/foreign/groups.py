@@ -110,7 +110,7 @@ def restore(state):
     known(version == 1, f"{r.what} is of version {version}")
     last = ""
     for i in range(r.u32()):
-        name, has = r.text(), flag(r)
+        name, has = r.text(), r.flag()
         need(i == 0 or last < name, f"{r.what} has group {name} out of order")
         last = name
         if has:
@@ -127,11 +127,5 @@ def restore(state):
     return groups
 
 
-def flag(r):
-    value = r.u8()
-    need(value <= 1, f"{r.what} has a flag of {value}")
-    return value == 1
-
-
 def optional(r):
-    return r.text() if flag(r) else None
+    return r.text() if r.flag() else None

@@ -29,12 +29,27 @@ class Bucket:
         except FileNotFoundError:
             return None
 
+    def get_range(self, key, at, length):
+        try:
+            with open(os.path.join(self.folder, key), "rb") as file:
+                file.seek(at)
+                return file.read(length)
+        except FileNotFoundError:
+            return None
+
     def names(self, folder, form):
         """The names in a folder of the bucket that are of a form, in order."""
         try:
             return sorted(name for name in os.listdir(os.path.join(self.folder, folder)) if re.fullmatch(form, name))
         except FileNotFoundError:
             return []
+
+    def below(self, folder):
+        """The keys below a folder, in order."""
+        found = []
+        for at, _, names in os.walk(os.path.join(self.folder, folder)):
+            found += [os.path.relpath(os.path.join(at, name), self.folder) for name in names]
+        return sorted(found)
 
 
 def plan(r):

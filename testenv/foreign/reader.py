@@ -6,6 +6,7 @@ nothing else: no code of varve, no library.
   reader.py records FOLDER TOPIC...  records, one JSON object a line
   reader.py groups FOLDER            committed offsets of consumer groups
   reader.py check FOLDER             every object, batch, checkpoint and floor: what was read
+  reader.py segments FOLDER          every merged segment, by itself, and the names of topics
   reader.py all FOLDER TOPIC...      topics, records and groups, one after the other
 
 Journals are read from seq 1 on; with --checkpoints from the newest usable checkpoint on.
@@ -19,10 +20,13 @@ import json
 import sys
 
 import groups
+import merged
 import records
+import tiering
 import wire
 from journal import Bucket, Journal, checkpoint
-from states import Metadata, Partitions
+from states import Partitions, Ref
+from topics import Metadata
 from wire import Corrupt, TooOld, need
 
 
@@ -31,7 +35,10 @@ class Cluster:
 
     def __init__(self, folder, late):
         self.bucket, self.late, self.journals = Bucket(folder), late, {}
-        self.metadata = self.journal(0).state
+
+    @property
+    def metadata(self):
+        return self.journal(0).state
 
     def journal(self, number):
         if number not in self.journals:
@@ -58,11 +65,16 @@ class Cluster:
     def batches(self, t, index):
         """The batches of a partition that have an offset from its start on."""
         log = self.log(t, index)
-        for ref in log.refs if log else []:
-            if ref.last >= log.start:
-                for b in ref_batches(self.bucket, t.journals[index], (t.id, index), ref):
-                    if b.last >= log.start:
-                        yield b, log.start
+        for e in log.pieces() if log else []:
+            if isinstance(e, Ref):
+                found = ref_batches(self.bucket, t.journals[index], (t.id, index), e)
+            elif e.object is None:
+                found = damaged_batches(self.bucket, t.journals[index], e)
+            else:
+                found = extent_batches(self.bucket, t.journals[index], (t.id, index), e)
+            for b in found:
+                if b.last >= log.start:
+                    yield b, log.start
 
 
 def ref_batches(bucket, journal, key, ref):
@@ -75,6 +87,26 @@ def ref_batches(bucket, journal, key, ref):
     need(len(p) == 1 and (p[0].base, p[0].last, p[0].max_timestamp, p[0].position, p[0].length, p[0].leader_epoch, p[0].crc) == ref[1:],
          f"{what} has another ref in its footer")
     return partition_batches(o, p[0], what)
+
+
+def damaged_batches(bucket, journal, e):
+    """The batches of a journal object that could not be merged."""
+    what = f"journals/{journal}/{e.seq:020d}"
+    body = bucket.get_range(what, e.position, e.length)
+    need(body is not None and len(body) == e.length and wire.crc32c(body) == e.crc, f"{what} is still damaged")
+    return list(records.batches(body, what))
+
+
+def extent_batches(bucket, journal, key, e):
+    """The batches of an extent of a merged segment, held against the section of the partition."""
+    what = tiering.storage_key(journal, e.object.name)
+    data = bucket.get_range(what, e.position, e.length + e.index_length)
+    need(data is not None and len(data) == e.length + e.index_length, f"{what} is not there, or cut short")
+    s = merged.section(data[e.length:], what)
+    need((s.object, s.topic, s.index, s.position, s.length, s.crc) == (e.object.name.object, *key, e.position, e.length, e.crc)
+         and (s.start, s.to, s.max_timestamp, min(s.records, 4294967295)) == (e.first, e.last + 1, e.max_timestamp, e.records),
+         f"{what} has another section than its extent says")
+    return merged.batches(data[:e.length], s, what)
 
 
 def partition_batches(o, p, what):
@@ -169,7 +201,19 @@ class Check:
         if floor:
             self.check_floor(floor)
         return {"journal": self.journal.number, "head": self.journal.next - 1, "epoch": self.journal.epoch, **self.journal.seen,
-                "batches": self.batches, "checkpoints": self.compared, "pages": self.pages, "floor": floor.floor if floor else 0}
+                "batches": self.batches, "checkpoints": self.compared, "pages": self.pages, "floor": floor.floor if floor else 0,
+                **({"segments": self.check_segments()} if self.journal.number else {})}
+
+    def check_segments(self):
+        """Checks all objects of extents, and returns how many there are."""
+        extents = [e for log in self.journal.state.logs.values() for e in log.extents if e.object]
+        for o in {e.object for e in extents}:
+            key = tiering.storage_key(self.journal.number, o.name)
+            data = self.bucket.get(key)
+            need(data is not None and len(data) == o.size and wire.sha256(data) == o.sha256, f"{key} is not the object of its Result")
+            h, _ = merged.segment(data, key)
+            need(h.object == o.name.object and h.built == o.built, f"{key} has another header than its Result says")
+        return len({e.object for e in extents})
 
     def after(self, o):
         j, key = self.journal, self.checkpoints.get(o.header.seq)
@@ -196,6 +240,23 @@ class Check:
         need(data is not None and wire.sha256(data) == floor.hash, f"{floor.checkpoint} is not the one that the floor names")
 
 
+def segments(cluster, _):
+    """What merged segments say without any journal."""
+    bucket = cluster.bucket
+    for path in bucket.below("merged") + bucket.below("topics"):
+        data = bucket.get(path)
+        if path.endswith("/name"):
+            owner, topic, name = merged.topic_name(data, path)
+            need(owner == bucket.cluster.id and path == f"topics/{topic.hex()}/name", f"{path} is foreign")
+            yield {"key": path, "topic": name}
+            continue
+        h, found = merged.segment(data, path)
+        need(h.cluster == bucket.cluster.id and path == merged.key(h.journal, h.object, h.topic, h.index, h.base), f"{path} is foreign")
+        for s, b in found:
+            yield {"key": path, "topic": s.name, "partition": s.index, "from": s.start, "to": s.to, "records": s.records,
+                   "decoded": sum(len(records.records(one)) for one in b if one.codec < 2), "blocks": len(s.blocks)}
+
+
 def check_snapshots(cluster):
     """Holds all snapshots in checkpoints against the records before them."""
     attached = {}
@@ -218,7 +279,7 @@ def everything(cluster, options):
         yield from command(cluster, options)
 
 
-COMMANDS = {"topics": topics, "records": topic_records, "groups": committed, "check": check, "all": everything}
+COMMANDS = {"topics": topics, "records": topic_records, "groups": committed, "check": check, "segments": segments, "all": everything}
 
 
 def main():

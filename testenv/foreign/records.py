@@ -6,7 +6,7 @@ from collections import namedtuple
 
 from wire import Corrupt, Reader, crc32c, need
 
-Batch = namedtuple("Batch", "base last leader_epoch codec append_time base_timestamp max_timestamp producer epoch sequence count body")
+Batch = namedtuple("Batch", "base last leader_epoch codec append_time base_timestamp max_timestamp producer epoch sequence count body size")
 Record = namedtuple("Record", "offset timestamp key value headers")
 CODECS = {0: "none", 1: "gzip", 2: "snappy", 3: "lz4", 4: "zstd"}
 
@@ -15,22 +15,21 @@ class Undecodable(Exception):
     """The batch is stored as its client sent it, but its records cannot be read here."""
 
 
-def batches(data, what):
-    """Yields the batches that lie back to back in data."""
-    while data:
-        r = Reader(data, f"batch in {what}")
-        base, length = r.i64(), r.i32()
+def batches(data, what, empty=False):
+    """Yields the batches that lie back to back in data. They may have no record if empty is set."""
+    outer = Reader(data, f"batches in {what}")
+    while outer.at < len(data):
+        base, length = outer.i64(), outer.i32()
         need(length >= 49, f"{what} has a batch of {length} bytes")
-        r = Reader(r.raw(length), f"batch at offset {base} in {what}")
+        r = Reader(outer.raw(length), f"batch at offset {base} in {what}")
         leader_epoch, magic, crc = r.i32(), r.i8(), r.u32()
         need(magic == 2, f"{r.what} is of magic {magic}")
         need(crc32c(r.data[r.at:]) == crc, f"{r.what} has a wrong CRC")
         attributes, delta, base_timestamp, max_timestamp = r.u16(), r.i32(), r.i64(), r.i64()
         producer, epoch, sequence, count = r.i64(), r.i16(), r.i32(), r.i32()
-        need(1 <= count <= delta + 1, f"{r.what} has {count} records at {delta + 1} offsets")
+        need((0 if empty else 1) <= count <= delta + 1, f"{r.what} has {count} records at {delta + 1} offsets")
         yield Batch(base, base + delta, leader_epoch, attributes & 7, bool(attributes & 8), base_timestamp, max_timestamp,
-                    producer, epoch, sequence, count, r.raw(length - r.at))
-        data = data[12 + length:]
+                    producer, epoch, sequence, count, r.raw(length - r.at), 12 + length)
 
 
 def records(batch):

@@ -1,143 +1,12 @@
-"""What journals add up to, as tiering/segment/FORMAT.md has it: topics (journal 0)
-and partitions (the other journals), from entries or from checkpoints."""
+"""Data journals, as tiering/segment/FORMAT.md has them: partitions, from entries or from
+checkpoints."""
 
-import re
 from collections import namedtuple
 from dataclasses import dataclass, field
 
+import tiering
 import wire
-from wire import Reader, known, need
-
-SUPPORTED_LEVEL = 1
-
-
-@dataclass
-class Topic:
-    id: bytes
-    name: str
-    replication_factor: int
-    created: int
-    configs: dict
-    journals: list
-    deleting: bool = False
-
-
-class Metadata:
-    """Journal 0."""
-
-    def __init__(self):
-        self.head = self.head_epoch = self.level = self.journals = 0
-        self.next_producer, self.nodes, self.topics = 1, {}, {}
-
-    def apply(self, o, entries):
-        need(not o.partitions and (o.header.kind == wire.DATA or not o.entries), f"seq {o.header.seq} of journal 0 holds records or entries")
-        for kind, payload in entries:
-            r = Reader(payload, f"entry of kind {kind} at seq {o.header.seq} of journal 0")
-            known(1 <= kind <= 9, r.what)
-            version = r.u8()
-            need(version, f"{r.what} is of version 0")
-            known(version == 1, f"{r.what} is of version {version}")
-            need(self.level or kind == 1, f"{r.what} stands before any feature level")
-            [self.raise_level, self.register, self.add_journal, self.create, self.delete, self.purge,
-             self.hand_out, self.add_partitions, self.configure][kind - 1](r)
-            r.end()
-        self.head, self.head_epoch = o.header.seq, o.header.epoch
-
-    def raise_level(self, r):
-        level = r.u16()
-        known(level <= SUPPORTED_LEVEL, f"feature level {level} is in force")
-        need(level > self.level, f"{r.what} does not raise the level")
-        self.level = level
-
-    def register(self, r):
-        node, broker = r.set_id(), r.i32()
-        need(node not in self.nodes and broker == len(self.nodes) + 1, f"{r.what} is out of order")
-        self.nodes[node] = broker
-
-    def add_journal(self, r):
-        need(r.u32() == self.journals + 1, f"{r.what} is out of order")
-        self.journals += 1
-
-    def create(self, r):
-        t = topic(r)
-        need(t.id not in self.topics and all(t.name.replace(".", "_") != other.name.replace(".", "_") for other in self.topics.values()),
-             f"{r.what} creates {t.name} again")
-        self.check_journals(t.journals, r)
-        self.topics[t.id] = t
-
-    def check_journals(self, journals, r):
-        need(all(1 <= j <= self.journals for j in journals), f"{r.what} names a journal that is not there")
-
-    def live(self, r):
-        t = self.topics.get(r.set_id())
-        need(t and not t.deleting, f"{r.what} names no topic")
-        return t
-
-    def delete(self, r):
-        self.live(r).deleting = True
-
-    def purge(self, r):
-        t = self.topics.pop(r.set_id(), None)
-        need(t and t.deleting, f"{r.what} names no deleted topic")
-
-    def hand_out(self, r):
-        first, count = r.i64(), r.u32()
-        need(first == self.next_producer and 1 <= count <= 1000000, f"{r.what} is out of order")
-        self.next_producer += count
-
-    def add_partitions(self, r):
-        t, first = self.live(r), r.u32()
-        more = [r.u32() for _ in range(r.u32())]
-        need(first == len(t.journals) and 1 <= len(more) <= 10000 - first, f"{r.what} is out of order")
-        self.check_journals(more, r)
-        t.journals = t.journals + more
-
-    def configure(self, r):
-        t = self.live(r)
-        t.configs = configs(r, r.u16())
-
-    def restore(self, bucket, number, payload):
-        self.__init__()
-        r = Reader(payload, "state of journal 0")
-        version = r.u8()
-        known(version == 1, f"{r.what} is of version {version}")
-        self.head, self.head_epoch, self.level = r.u64(), r.u32(), r.u16()
-        self.next_producer, self.journals = r.i64(), r.u32()
-        known(self.level <= SUPPORTED_LEVEL, f"feature level {self.level} is in force")
-        for _ in range(r.u32()):
-            self.register(r)
-        last = b""
-        for _ in range(r.u32()):
-            deleting = r.u8()
-            self.create(r)
-            t = list(self.topics.values())[-1]
-            need(deleting <= 1 and last < t.id, f"{r.what} has topic {t.name} out of order")
-            t.deleting, last = deleting == 1, t.id
-        r.end()
-
-    def same(self, other):
-        return vars(self) == vars(other)
-
-
-def topic(r):
-    topic_id, name, factor, created = r.set_id(), r.text(), r.i16(), r.i64()
-    set_here = configs(r, r.u16())
-    journals = [r.u32() for _ in range(r.u32())]
-    need(re.fullmatch("[a-zA-Z0-9._-]{1,249}", name) and name not in (".", ".."), f"{r.what} has a topic with the name {name}")
-    need(1 <= factor <= 3 and 1 <= len(journals) <= 10000, f"{r.what} has topic {name} with a wrong size")
-    return Topic(topic_id, name, factor, created, set_here, journals)
-
-
-def configs(r, n):
-    found, last = {}, ""
-    for _ in range(n):
-        name, value = r.text(), r.text()
-        need(last < name and len(name) <= 128 and len(value) <= 2048, f"{r.what} has config {name} out of order")
-        found[name] = value
-        last = name
-    need(n <= 128, f"{r.what} has {n} configs")
-    return found
-
+from wire import FENCE, Reader, known, need
 
 Ref = namedtuple("Ref", "seq base last max_timestamp position length leader_epoch crc")
 REF = ">QqqIIiI"
@@ -160,6 +29,12 @@ class Log:
     refs: list = field(default_factory=list)
     epochs: list = field(default_factory=list)
     producers: dict = field(default_factory=dict)  # id: (epoch, last used, batches)
+    extents: list = field(default_factory=list)  # below merged, as tiering has them
+    merged: int = 0
+    freed: int = 0
+    source_bytes: int = 0
+    cleaned: tuple = (0, 0, 0)  # offset, time, tombstones below
+    dropped: bool = False
 
     def add(self, h, p):
         ref = Ref(h.seq, p.base, p.last, p.max_timestamp, p.position, p.length, p.leader_epoch, p.crc)
@@ -182,52 +57,97 @@ class Log:
         self.epochs = [] if offset == self.end else [(before[-1][0], offset)] + left
         self.refs = [ref for ref in self.refs if ref.last >= offset]
 
+    def put(self, p):
+        """Puts the extents of a Result in place, and returns them."""
+        new = [e for e in p.extents if e.last >= self.start]
+        if p.to > self.merged:
+            need(p.to <= self.end and (p.start == self.merged or self.merged < p.start <= self.start), f"offsets {p.start} to {p.to} are merged out of order")
+            need(p.to <= self.start or p.to in [ref.base for ref in self.refs] + [self.end], f"offset {p.to} is within a ref")
+            self.refs = [ref for ref in self.refs if ref.last >= p.to]
+            self.merged, self.source_bytes = p.to, self.source_bytes + p.source_bytes
+            self.extents += new
+            return new
+        gone = [e for e in self.extents if e.first >= p.start and e.last < p.to]
+        left = [e for e in self.extents if e not in gone]
+        live = [e for e in gone if e.last >= self.start]
+        need(not any(e.last >= max(p.start, self.start) and e.first < p.to for e in left), f"offsets {p.start} to {p.to} are part of an extent")
+        need(not live or live[0].first <= max(p.start, self.start) and live[-1].last == p.to - 1, f"offsets {p.start} to {p.to} were not merged")
+        self.extents = sorted(left + new, key=lambda e: e.first)
+        return new
+
+    def free(self, offset):
+        need(offset <= (self.end if self.dropped else self.start), f"offset {offset} is freed, the log starts at {self.start}")
+        self.freed = max(self.freed, offset)
+        self.extents = [e for e in self.extents if e.last >= offset]
+
+    def clean(self, offset, when, tombstones):
+        need(self.cleaned[0] <= offset <= self.merged and self.cleaned[2] <= tombstones <= self.cleaned[0], f"cleaned up to {offset} after {self.cleaned}")
+        self.cleaned = (offset, when, tombstones)
+
+    def pieces(self):
+        """The extents and refs that have offsets from the start on, in order."""
+        return [e for e in self.extents if e.last >= self.start] + [ref for ref in self.refs if ref.last >= self.start]
+
+
+DECODERS = {1: lambda r: (tiering.key_of(r), r.i64(), r.i32()), 2: tiering.key_of, 3: Reader.i64,
+            4: lambda r: (tiering.key_of(r), r.i64()), **tiering.DECODERS}
+
 
 class Partitions:
     """A data journal."""
 
     def __init__(self):
         self.head = self.epoch = self.pages = 0
-        self.logs = {}  # by topic id and index
+        self.logs, self.tiering = {}, tiering.Tiering()  # logs by topic id and index
 
     def apply(self, o, entries):
         h = o.header
         need(h.epoch < 1 << 30, f"epoch is {h.epoch}")
-        opened, expire, deleted, sealed = {}, 0, [], []
+        if h.kind == FENCE:
+            for job in list(self.tiering.intents):
+                self.tiering.end(job, h.built)
+        given = {kind: [] for kind in range(1, 13)}
         for kind, payload in entries:
             r = Reader(payload, f"entry of kind {kind} at seq {h.seq}")
-            known(1 <= kind <= 4, r.what)
+            known(1 <= kind <= 12, r.what)
             version = r.u8()
             known(version == 1, f"{r.what} is of version {version}")
-            if kind == 3:
-                expire = max(expire, r.i64())
-                r.end()
-                continue
-            key = (r.set_id(), r.i32())
-            log = self.logs.get(key) or opened.get(key)
-            if kind == 1:
-                need(log is None, f"{r.what} opens a partition again")
-                start = r.i64()
-                opened[key] = Log(start, start, r.i32())
-                need(start >= 0 and 0 <= opened[key].epoch_base < 1 << 30, f"{r.what} is out of range")
-            else:
-                need(log and not log.sealed and key not in sealed, f"{r.what} names a partition that is not open")
-            if kind == 2:
-                sealed.append(key)
-            if kind == 4:
-                deleted.append((key, r.i64()))
-                need(0 <= deleted[-1][1] <= log.end, f"{r.what} deletes what is not there")
+            given[kind].append(DECODERS[kind](r))
             r.end()
-        self.logs.update(opened)
-        for log in self.logs.values():
-            log.producers = {i: p for i, p in log.producers.items() if p[1] >= expire or not expire}
-        for key, offset in deleted:
-            self.logs[key].delete_before(offset)
+        for job, objects in given[5]:
+            self.tiering.begin(job, objects)
+        self.change_partitions(given, h)
+        self.tiering.apply(self, given, h.built)
         for p in o.partitions:
             self.add(h, p)
-        for key in sealed:
-            self.logs[key].sealed, self.logs[key].sealed_epoch = True, h.epoch + self.logs[key].epoch_base
+        for key in given[2]:
+            log = self.unsealed(key)
+            log.sealed, log.sealed_epoch = True, h.epoch + log.epoch_base
+        for key in given[10]:
+            need(key in self.logs and self.logs[key].sealed and not self.logs[key].dropped, f"partition {key[1]} is dropped and was not sealed")
+            self.logs[key].dropped = True
         self.head, self.epoch = h.seq, h.epoch
+
+    def change_partitions(self, given, h):
+        """Applies the entries that come before those of merges."""
+        for key, start, epoch_base in given[1]:
+            need(key not in self.logs and start >= 0 and 0 <= epoch_base < 1 << 30, f"partition {key[1]} is opened again at seq {h.seq}")
+            self.logs[key] = Log(start, start, epoch_base)
+        for key in given[11]:
+            need(key in self.logs and self.logs[key].sealed and not self.logs[key].dropped, f"partition {key[1]} is opened again at seq {h.seq}")
+            self.logs[key].sealed, self.logs[key].sealed_epoch = False, 0
+        expire = max(given[3], default=0)
+        for log in self.logs.values():
+            log.producers = {i: p for i, p in log.producers.items() if p[1] >= expire or not expire}
+        for key, offset in given[4]:
+            log = self.unsealed(key)
+            need(0 <= offset <= log.end, f"offset {offset} is deleted at seq {h.seq}, the log ends at {log.end}")
+            log.delete_before(offset)
+
+    def unsealed(self, key):
+        log = self.logs.get(key)
+        need(log and not log.sealed, f"partition {key[1]} of {key[0].hex()} is not open")
+        return log
 
     def add(self, h, p):
         what = f"partition {p.index} of {p.topic.hex()} at seq {h.seq}"

@@ -5,6 +5,8 @@ import hashlib
 import struct
 from collections import namedtuple
 
+from checksum import crc32c
+
 
 class Corrupt(Exception):
     """The bytes are not what a writer stored, or contradict each other."""
@@ -22,25 +24,6 @@ def need(condition, reason):
 def known(condition, what):
     if not condition:
         raise TooOld(what)
-
-
-def _crc_table():
-    table = []
-    for n in range(256):
-        for _ in range(8):
-            n = n >> 1 ^ 0x82F63B78 if n & 1 else n >> 1
-        table.append(n)
-    return table
-
-
-_TABLE = _crc_table()
-
-
-def crc32c(data):
-    crc, table = 0xFFFFFFFF, _TABLE
-    for byte in data:
-        crc = table[(crc ^ byte) & 255] ^ crc >> 8
-    return crc ^ 0xFFFFFFFF
 
 
 class Reader:
@@ -95,6 +78,11 @@ class Reader:
     def bytes32(self):
         return self.raw(self.u32())
 
+    def flag(self):
+        value = self.u8()
+        need(value <= 1, f"{self.what} has a flag of {value}")
+        return value == 1
+
     def zero(self, n):
         need(not any(self.raw(n)), f"{self.what} has reserved bytes before {self.at} that are not zero")
 
@@ -118,7 +106,7 @@ class Reader:
 
 Ref = namedtuple("Ref", "seq object")
 NOTHING = Ref(0, bytes(16))
-DATA, FENCE, FILLER, FLOOR, CLUSTER, CHECKPOINT, INDEX = range(1, 8)
+DATA, FENCE, FILLER, FLOOR, CLUSTER, CHECKPOINT, INDEX, MERGED, TOPIC_NAME, HOLD = range(1, 11)
 
 
 def prologue(data, what):
@@ -129,7 +117,7 @@ def prologue(data, what):
 
 
 def kind_is(kind, wanted, what):
-    known(kind <= INDEX, f"{what} is of kind {kind}")
+    known(1 <= kind <= HOLD, f"{what} is of kind {kind}")
     need(kind in wanted, f"{what} is of kind {kind}, which does not belong there")
 
 
