@@ -60,14 +60,14 @@ func TestAReaderWrittenFromTheFormatPageReadsWhatANodeSays(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.fill()
-	topics := []string{"events", "odd.ones", "packed"}
-	described, committed, consumed := w.described(), w.committed(), w.consumed(topics)
+	described, committed, consumed := w.described(), w.committed(), w.consumed(topicsOfFill)
 	w.node.Stop(t)
 
 	compare := func(when string, flags ...string) {
 		t.Helper()
-		lines := w.read(append(append([]string{"all", w.folder}, topics...), flags...)...)
+		lines := w.read(append(append([]string{"all", w.folder}, topicsOfFill...), flags...)...)
 		wantEqual(t, when+": topics", w.topicsOf(lines), described)
+		w.checkCreated(lines)
 		wantEqual(t, when+": records", w.recordsOf(lines), consumed)
 		wantEqual(t, when+": groups", groupsOf(lines), committed)
 	}
@@ -166,13 +166,20 @@ func (w *world) topicsOf(lines []line) map[string]line {
 		if l["configs"] == nil {
 			continue
 		}
-		if at := time.UnixMilli(int64(l["created"].(float64))); time.Since(at).Abs() > time.Hour {
-			w.Errorf("topic %v was created at %v", l["name"], at)
-		}
-		delete(l, "created")
-		found[l["name"].(string)] = l
+		topic := maps.Clone(l)
+		delete(topic, "created")
+		found[l["name"].(string)] = topic
 	}
 	return found
+}
+
+func (w *world) checkCreated(lines []line) {
+	w.Helper()
+	for _, l := range lines {
+		if at, ok := l["created"].(float64); ok && time.Since(time.UnixMilli(int64(at))).Abs() > time.Hour {
+			w.Errorf("topic %v was created at %v", l["name"], time.UnixMilli(int64(at)))
+		}
+	}
 }
 
 // committed returns the node's offsets of the groups.

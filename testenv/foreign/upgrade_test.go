@@ -1,0 +1,82 @@
+package foreign
+
+import (
+	"archive/tar"
+	"compress/gzip"
+	"errors"
+	"io"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/varvelog/varve/testenv"
+)
+
+// TestABucketOfLevel1IsUpgradedAndReadsTheSame opens a bucket that a program without merges
+// has written, upgrades it, and compares records, offsets and groups at each step.
+func TestABucketOfLevel1IsUpgradedAndReadsTheSame(t *testing.T) {
+	testenv.LookTool(t, "python3")
+	t.Parallel()
+	w := &world{T: t, folder: filepath.Join(t.TempDir(), "bucket"), ctx: t.Context()}
+	w.unpack("testdata/level1.tar.gz")
+	before := w.read("all", w.folder, "events", "odd.ones", "packed")
+	if n := len(w.recordsOf(before)); n < 400 {
+		t.Fatalf("the bucket has %d records, which tests too little", n)
+	}
+	w.checkAll()
+
+	u := url.URL{Scheme: "file", Path: w.folder}
+	w.node = testenv.StartVarve(t, "--bucket", u.String(), "--flush-interval", "1ms", "--checkpoint-objects", "8")
+	w.wantNode("opened", before)
+	if out := string(w.varve("cluster", "upgrade", "--yes")); !strings.Contains(out, "2") {
+		t.Errorf("the upgrade says %q", out)
+	}
+	w.wantNode("upgraded", before)
+	w.restart()
+	w.wantNode("after a kill", before)
+	w.node.Stop(t)
+	w.wantReader("from the first object", before)
+	w.wantReader("from checkpoints", before, "--checkpoints")
+}
+
+var topicsOfFill = []string{"events", "odd.ones", "packed"}
+
+// wantNode compares the node's records, topics and groups with lines of the reader.
+func (w *world) wantNode(when string, want []line) {
+	w.Helper()
+	wantEqual(w.T, when+": records", w.consumed(topicsOfFill), w.recordsOf(want))
+	wantEqual(w.T, when+": topics", w.described(), w.topicsOf(want))
+	wantEqual(w.T, when+": groups", w.committed(), groupsOf(want))
+}
+
+func (w *world) wantReader(when string, want []line, flags ...string) {
+	w.Helper()
+	lines := w.read(append(append([]string{"all", w.folder}, topicsOfFill...), flags...)...)
+	wantEqual(w.T, when+": records", w.recordsOf(lines), w.recordsOf(want))
+	wantEqual(w.T, when+": topics", w.topicsOf(lines), w.topicsOf(want))
+	wantEqual(w.T, when+": groups", groupsOf(lines), groupsOf(want))
+}
+
+// unpack writes the files of an archive to the folder of the bucket.
+func (w *world) unpack(path string) {
+	w.Helper()
+	file, err := os.Open(path)
+	w.must(err)
+	defer file.Close()
+	packed, err := gzip.NewReader(file)
+	w.must(err)
+	for r := tar.NewReader(packed); ; {
+		h, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return
+		}
+		w.must(err)
+		if h.Typeflag == tar.TypeReg {
+			b, err := io.ReadAll(r)
+			w.must(err)
+			w.put(h.Name, b)
+		}
+	}
+}
