@@ -10,10 +10,11 @@
 // folder.
 //
 // Families that need only Go always run. The others need a runtime and a
-// registry, and run with -clients.all (make clients); a family without its
-// runtime is skipped by name. The last lines of the output are the table of
-// clients and features. -clients.only selects some of them, as in make clients
-// TESTFLAGS='-clients.only java'.
+// registry, and run with -clients.all (make clients). So do the programs of the
+// ecosystem, such as Kafka Connect, which keep their own state in Kafka. A
+// family without its runtime is skipped by name. The last lines of the output
+// are the table of clients and features. -clients.only selects some of them, as
+// in make clients TESTFLAGS='-clients.only java'.
 //
 // The Go programs are in a module of their own, golang. The tested versions of
 // clients have nothing to do with the libraries of varve itself, and neither

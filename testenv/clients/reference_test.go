@@ -40,11 +40,16 @@ func reference(t *testing.T, broker string, options ...kgo.Opt) *kgo.Client {
 func createTopic(t *testing.T, c client, kind string, partitions int32) string {
 	t.Helper()
 	topic := c.named(kind)
+	createNamed(t, c.broker, topic, partitions)
+	return topic
+}
+
+func createNamed(t *testing.T, broker, topic string, partitions int32) {
+	t.Helper()
 	// Clients see three replicas on one broker, and must cope with that.
-	if _, err := kadm.NewClient(reference(t, c.broker)).CreateTopic(deadline(t), partitions, 3, nil, topic); err != nil {
+	if _, err := kadm.NewClient(reference(t, broker)).CreateTopic(deadline(t), partitions, 3, nil, topic); err != nil {
 		t.Fatalf("create topic %s: %v", topic, err)
 	}
-	return topic
 }
 
 // begin is the timestamp of the first record; each later one is a second later.

@@ -50,6 +50,9 @@ func order() (names []string) {
 	for _, tool := range toolTests {
 		names = append(names, tool.name)
 	}
+	for _, e := range ecosystem {
+		names = append(names, e.name)
+	}
 	return names
 }
 
