@@ -23,6 +23,7 @@ type report struct {
 	Recoveries   []recoveries   `json:"recoveries"`
 	Exits        []string       `json:"exits_by_themselves"`
 	Group        *groupReport   `json:"group,omitempty"`
+	Foreign      bool           `json:"read_by_foreign_reader"`
 	Verified     bool           `json:"bucket_verified"` // also false if the binary cannot
 	Folder       string         `json:"folder,omitempty"`
 }
@@ -36,8 +37,20 @@ type recoveries struct {
 	Max   float64 `json:"max_seconds"`
 }
 
-// add adds an anomaly that was found after the history was checked.
+// check adds the result of the history to the anomalies that were found otherwise.
+func (r *report) check(h *history.History) {
+	found := r.Result
+	r.Result = h.Check()
+	for _, a := range found.Anomalies {
+		r.add(a.Kind, "%s", a.Detail)
+	}
+}
+
+// add adds an anomaly that the history does not have.
 func (r *report) add(kind history.Kind, format string, args ...any) {
+	if r.Result.Counts == nil {
+		r.Result.Counts = map[history.Kind]int{}
+	}
 	r.Result.Counts[kind]++
 	r.Result.Anomalies = append(r.Result.Anomalies, history.Anomaly{Kind: kind, Detail: fmt.Sprintf(format, args...)})
 }
@@ -102,7 +115,8 @@ func (r *report) print(w io.Writer) {
 	for _, exit := range r.Exits[:min(len(r.Exits), maxExits)] {
 		fmt.Fprintf(w, "    %.300s\n", exit)
 	}
-	fmt.Fprintf(w, "  varve bucket verify: %s\n", map[bool]string{true: "clean", false: "not run, or see below"}[r.Verified])
+	outcome := map[bool]string{true: "clean", false: "not run, or see below"}
+	fmt.Fprintf(w, "  varve bucket verify: %s; read by the format page alone: %s\n", outcome[r.Verified], outcome[r.Foreign])
 	if r.anomalies() == 0 {
 		fmt.Fprintln(w, "  no anomalies")
 		return

@@ -72,10 +72,13 @@ func (r *round) run(ctx, starting context.Context) error {
 	if err := r.readEverything(ctx); err != nil {
 		return err
 	}
-	r.report.Result = r.history.Check()
 	if err := r.stopAndVerify(ctx); err != nil {
 		return err
 	}
+	if err := r.readForeign(ctx); err != nil {
+		return err
+	}
+	r.report.check(r.history)
 	r.fillReport()
 	return ctx.Err()
 }
