@@ -61,6 +61,7 @@ type batches struct {
 	partition  *segment.Partition
 	extent     partlog.Extent
 	records    bool // check their records, too
+	merged     bool // in a merged segment, whose section has no producers, and times of the records
 	walker     batch.Walker
 	count      uint32
 	sum        uint64 // of record counts
@@ -147,7 +148,7 @@ func (c *batches) one(b []byte, h batch.Header) {
 	if intact && !c.plausibleCount(h) {
 		x.what = fmt.Sprintf("batch at offset %d has %d records and last offset delta %d", h.BaseOffset, h.Records, h.LastOffsetDelta)
 		c.problem(x)
-	} else if intact && c.records {
+	} else if intact && c.records && h.Records > 0 { // a merged segment may have empty ones
 		c.lookInto(b, h, x)
 	}
 	c.count++
@@ -210,10 +211,16 @@ func (c *batches) compare() {
 	p := c.partition
 	x := problem{severity: Error, code: CodeBatch, at: int64(p.Position), hint: hintStored, first: p.BaseOffset, last: p.LastOffset}
 	end := c.walker.Offset() - 1
+	if c.merged {
+		p.MaxTimestamp = c.maxTime // that of the section is of the records, not of the headers
+	}
 	if c.count != p.Batches || min(c.sum, maxUint32) != uint64(p.Records) || c.walker.End() != nil || end > p.LastOffset || c.maxTime != p.MaxTimestamp {
 		x.what = fmt.Sprintf("%d batches of %d records to offset %d with latest timestamp %d; the footer says %d of %d to %d with %d",
 			c.count, c.sum, end, c.maxTime, p.Batches, p.Records, p.LastOffset, p.MaxTimestamp)
 		c.problem(x)
+		return
+	}
+	if c.merged {
 		return
 	}
 	var want []segment.Producer
