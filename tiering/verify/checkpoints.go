@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/varvelog/varve/tiering/journal"
 	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/partlog"
@@ -31,68 +33,103 @@ func isBlob(id uint32, key string) bool {
 	return ok
 }
 
-// readBlobs reads the checkpoints and index pages that were listed.
+// readBlobs reads the checkpoints and index objects that were listed, several at once.
 func (w *walk) readBlobs(ctx context.Context) error {
-	for _, key := range w.stored.blobs {
-		b, err := w.get(ctx, key)
-		if errors.Is(err, objstore.ErrNotFound) {
-			continue // removed since: newer ones replace it
+	blobs := make([]blobRead, len(w.stored.blobs))
+	work, working := errgroup.WithContext(ctx)
+	work.SetLimit(blobGets)
+	for i, key := range w.stored.blobs {
+		work.Go(func() error {
+			b, err := w.get(working, key)
+			if err != nil && !errors.Is(err, objstore.ErrNotFound) {
+				return fmt.Errorf("read %s: %w", key, err)
+			}
+			w.verifier.doneObjects.Add(1)
+			w.verifier.doneBytes.Add(int64(len(b)))
+			blobs[i] = blobRead{size: int64(len(b)), gone: err != nil}
+			if err == nil {
+				blobs[i].err = w.checkBlob(key, b)
+			}
+			return nil
+		})
+	}
+	if err := work.Wait(); err != nil {
+		return err
+	}
+	for i, key := range w.stored.blobs {
+		w.report.Bytes += blobs[i].size
+		if !blobs[i].gone { // else it was removed since: newer ones replace it
+			w.blob(key, blobs[i].err)
 		}
-		if err != nil {
-			return fmt.Errorf("read %s: %w", key, err)
-		}
-		w.verifier.doneObjects.Add(1)
-		w.verifier.doneBytes.Add(int64(len(b)))
-		w.report.Bytes += int64(len(b))
-		w.blob(key, b)
 	}
 	return nil
 }
 
-func (w *walk) blob(key string, b []byte) {
-	severity, code, hint := Warning, CodeCorrupt, hintHint
+// blobGets is how many checkpoints and index objects are read at once.
+const blobGets = 4
+
+// blobRead is a checkpoint or an index object that was read.
+type blobRead struct {
+	size int64
+	gone bool
+	err  error // the fault in it
+}
+
+// errMisplaced is an object of another journal or cluster.
+var errMisplaced = errors.New("it is misplaced")
+
+// checkBlob returns the fault of a checkpoint or an index object.
+func (w *walk) checkBlob(key string, b []byte) error {
 	var blob segment.Blob
 	var err error
 	if at, ok := segment.ParseCheckpointKey(w.journal, key); ok {
-		if w.floorNames(key) {
-			severity, hint = Error, hintRestore
-		}
 		if blob, err = segment.DecodeBlob(segment.KindCheckpoint, b); err == nil && blob.Seq != at.Seq {
 			err = fmt.Errorf("%w: it is the checkpoint of seq %d", segment.ErrCorrupt, blob.Seq)
 		}
 	} else {
 		name, _ := segment.ParseIndexKey(w.journal, key)
-		object := name.Object
-		severity, hint = Warning, hintUnnamed
-		switch {
-		case len(w.pages[object]) > 0:
-			severity, hint = Error, hintIndex
-		case len(w.producers[object]) > 0:
-			severity, hint = Error, hintProducers
-		}
-		if blob, err = segment.DecodeBlob(segment.KindIndex, b); err == nil && blob.Object != object {
-			err = fmt.Errorf("%w: it is index page %s", segment.ErrCorrupt, blob.Object)
+		if blob, err = segment.DecodeBlob(segment.KindIndex, b); err == nil && blob.Object != name.Object {
+			err = fmt.Errorf("%w: it is index object %s", segment.ErrCorrupt, blob.Object)
 		}
 		if err == nil {
-			err = rebuild.Check(b, w.pages[object])
+			err = rebuild.Check(b, w.pages[name.Object])
 		}
 		if err == nil {
-			err = checkProducers(b, w.producers[object])
+			err = checkProducers(b, w.producers[name.Object])
 		}
 	}
 	if err == nil && (blob.Cluster != w.chain.Cluster || blob.Journal != w.journal) {
-		code, err = CodeMisplaced, fmt.Errorf("it belongs to journal %d of cluster %s", blob.Journal, blob.Cluster.Base64())
+		err = fmt.Errorf("%w: it belongs to journal %d of cluster %s", errMisplaced, blob.Journal, blob.Cluster.Base64())
 	}
-	if errors.Is(err, segment.ErrUnsupported) {
-		severity, code, hint = Error, CodeUnsupported, hintUpgrade
+	return err
+}
+
+// blob takes a checkpoint or an index object with its fault, if it has one.
+func (w *walk) blob(key string, err error) {
+	if name, ok := segment.ParseIndexKey(w.journal, key); ok {
+		w.noteIndex(name, err)
+		return
+	}
+	severity, hint := Warning, hintHint
+	if w.floorNames(key) {
+		severity, hint = Error, hintRestore
 	}
 	if err != nil {
-		f := finding(severity, code, w.journal, key, hint, "%v", err)
-		if name, ok := segment.ParseIndexKey(w.journal, key); ok {
-			w.affectPages(f, name.Object)
-		}
-		w.findings.add(f)
+		w.findings.add(blobFinding(severity, w.journal, key, hint, err))
 	}
+}
+
+func blobFinding(severity Severity, journal uint32, key, hint string, err error) *Finding {
+	code := CodeCorrupt
+	switch {
+	case errors.Is(err, errMisplaced):
+		code = CodeMisplaced
+	case errors.Is(err, segment.ErrUnsupported):
+		severity, code, hint = Error, CodeUnsupported, hintUpgrade
+	case errors.Is(err, objstore.ErrNotFound):
+		code = CodeMissing
+	}
+	return finding(severity, code, journal, key, hint, "%v", err)
 }
 
 func (w *walk) floorNames(key string) bool {
@@ -159,7 +196,7 @@ func (w *walk) sameState(ctx context.Context, stored []byte) error {
 		err = errors.New("the checkpoint's partitions differ from those that the objects result in")
 	}
 	if err == nil {
-		err = w.comparePages(state)
+		err = w.comparePages(ctx, state)
 	}
 	return err
 }

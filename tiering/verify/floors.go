@@ -137,6 +137,9 @@ func (w *walk) readCheckpoints(ctx context.Context) error {
 // each of them. If entries could not be read, it cannot decide.
 func (w *walk) checkPlanned() {
 	for _, floor := range w.floors.all {
+		if floor.Floor < w.base {
+			continue // its plan is not read
+		}
 		if !w.partitions.gaps && !w.planned[floor.N].Has(floor, w.journal) {
 			w.findings.add(finding(Error, CodeFloor, w.journal, segment.FloorKey(w.journal, floor.N), hintReplaced,
 				"the journal did not plan floor %d at seq %d", floor.N, floor.Floor))

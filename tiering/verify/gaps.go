@@ -2,6 +2,7 @@ package verify
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 
@@ -101,9 +102,21 @@ func (w *walk) upTo(ctx context.Context, o *object) (ended bool, err error) {
 			w.inFlight(o)
 			return true, nil
 		}
+		if w.deleted(w.chain.Next) {
+			return false, errDeleted
+		}
 		w.miss(proof)
 	}
 	return false, nil
+}
+
+// errDeleted: objects that were listed were deleted since, and may be.
+var errDeleted = errors.New("objects were deleted during the walk")
+
+// deleted reports whether a missing object may be deleted since it was listed.
+func (w *walk) deleted(seq uint64) bool {
+	last := w.floors.last()
+	return w.journal != 0 && w.base == 0 && len(last) == keptCheckpoints && seq < last[0].Floor && w.all.has(seq, seq+1)
 }
 
 // maxJunk is how many objects after a gap are checked for one of this journal.

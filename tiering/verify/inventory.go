@@ -79,11 +79,14 @@ func (s *stored) last() uint64 {
 // inventory is the listing of a bucket.
 type inventory struct {
 	journals map[uint32]*stored
-	unknown  []string // the first maxUnknown
-	more     int      // unknown ones beyond them
+	merged   map[segment.ID]uint32 // merged segments with their sizes
+	unknown  []string              // the first maxUnknown
+	more     int                   // unknown ones beyond them
 }
 
-func newInventory() *inventory { return &inventory{journals: map[uint32]*stored{}} }
+func newInventory() *inventory {
+	return &inventory{journals: map[uint32]*stored{}, merged: map[segment.ID]uint32{}}
+}
 
 func (inv *inventory) journal(id uint32) *stored {
 	s := inv.journals[id]
@@ -97,6 +100,14 @@ func (inv *inventory) journal(id uint32) *stored {
 // add adds a key.
 func (inv *inventory) add(i objstore.Info) {
 	if i.Key == segment.ClusterKey || strings.HasPrefix(i.Key, segment.ProbePrefix+"/") {
+		return
+	}
+	if name, ok := segment.ParseMergedKey(i.Key); ok {
+		inv.merged[name.Object] = uint32(min(max(i.Size, 0), math.MaxUint32))
+		return
+	}
+	_, topic := segment.ParseTopicNameKey(i.Key)
+	if _, held := segment.ParseHoldKey(i.Key); topic || held {
 		return
 	}
 	if journal, ok := segment.JournalOf(i.Key); ok && inv.addJournal(journal, i) {

@@ -17,6 +17,8 @@ const (
 	hintJunk     = "remove it if varve did not write it; otherwise all objects between are lost, and it is damaged: restore them"
 	hintStored   = "the object's checksums are right, so it was stored like this: keep the bucket as it is, and report it"
 	hintContent  = "the log is intact; consumers stop at these offsets, and \"varve consume --skip-undecodable\" skips them"
+	hintRepair   = "\"varve bucket repair\" makes it again from the other copy"
+	hintOrphan   = "\"varve bucket orphans\" lists such objects, and can delete them"
 	hintUpgrade  = "verify with a newer varve; this one is too old for the object"
 )
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"slices"
 
 	"github.com/varvelog/varve/tiering/objstore"
@@ -47,73 +48,138 @@ func (w *walk) namePages() {
 	}
 }
 
-// missPages looks for pages that checkpoints name and that were not listed.
+// indexObject is an index object as it was found: the fault of each copy. Nil is a sound
+// one, objstore.ErrNotFound one that is missing.
+type indexObject struct{ copies map[bool]error }
+
+// noteIndex notes a copy of an index object.
+func (w *walk) noteIndex(name segment.IndexName, err error) {
+	second := name.Copy
+	name.Copy = false
+	if w.index[name] == nil {
+		w.index[name] = &indexObject{copies: map[bool]error{}}
+	}
+	w.index[name].copies[second] = err
+}
+
+// missPages reads the index objects that checkpoints name and that were not listed.
 func (w *walk) missPages(ctx context.Context) error {
-	for _, object := range slices.CompactFunc(slices.SortedFunc(w.indexObjects(), compareIDs), func(a, b segment.ID) bool { return a == b }) {
-		key := segment.IndexKey(w.journal, object)
-		if slices.Contains(w.stored.blobs, key) {
-			continue // read and checked
-		}
-		b, err := w.get(ctx, key)
-		if errors.Is(err, objstore.ErrNotFound) {
-			hint := hintIndex
-			if len(w.pages[object]) == 0 {
-				hint = hintProducers
+	for name := range w.indexObjects() {
+		for _, one := range copiesOf(name) {
+			if found := w.index[name]; found != nil {
+				if _, read := found.copies[one.Copy]; read {
+					continue
+				}
 			}
-			f := finding(Error, CodeMissing, w.journal, key, hint, "missing: an index page that checkpoints name")
-			w.affectPages(f, object)
-			w.findings.add(f)
-			continue
+			b, err := w.get(ctx, one.Key())
+			switch {
+			case errors.Is(err, objstore.ErrNotFound):
+				w.noteIndex(one, errNamedMissing)
+			case err != nil:
+				return fmt.Errorf("read %s: %w", one.Key(), err)
+			default:
+				w.noteIndex(one, w.checkBlob(one.Key(), b))
+			}
 		}
-		if err != nil {
-			return fmt.Errorf("read %s: %w", key, err)
-		}
-		w.blob(key, b)
 	}
 	return nil
 }
 
-// indexObjects yields those that checkpoints name, some twice.
-func (w *walk) indexObjects() iter.Seq[segment.ID] {
-	return func(yield func(segment.ID) bool) {
-		for object := range w.pages {
-			if !yield(object) {
-				return
-			}
+// errNamedMissing is an index object that is named, and not there.
+var errNamedMissing = fmt.Errorf("missing: an index object that checkpoints name: %w", objstore.ErrNotFound)
+
+// judgeIndex reports index objects that are lost: an error if both copies are, a warning
+// if one is, or if no checkpoint names the object.
+func (w *walk) judgeIndex() {
+	for _, name := range slices.SortedFunc(maps.Keys(w.index), compareIndexes) {
+		found := w.index[name]
+		named, hint := len(w.pages[name.Object]) > 0, hintIndex
+		if !named {
+			named, hint = len(w.producers[name.Object]) > 0, hintProducers
 		}
-		for object := range w.producers {
-			if !yield(object) {
-				return
+		if slices.ContainsFunc(w.pages[name.Object], func(p *partlog.Page) bool { return p.Merged }) {
+			hint = hintRestore // the journal does not have these extents any more
+		}
+		copies := copiesOf(name)
+		bad := slices.DeleteFunc(slices.Clone(copies), func(one segment.IndexName) bool {
+			err, read := found.copies[one.Copy]
+			return !read || err == nil
+		})
+		for i, one := range bad {
+			f := blobFinding(Error, w.journal, one.Key(), hint, found.copies[one.Copy])
+			switch {
+			case f.Code == CodeUnsupported:
+				w.affectPages(f, name.Object)
+			case !named:
+				f.Severity, f.Hint = Warning, hintUnnamed
+			case len(bad) < len(copies):
+				f.Severity, f.Code, f.Hint = Warning, CodeCopy, hintRepair
+				f.What = "one of two copies: " + f.What
+			case i > 0:
+				continue // one finding for both
+			default:
+				w.affectPages(f, name.Object)
+			}
+			w.findings.add(f)
+		}
+	}
+}
+
+func compareIndexes(a, b segment.IndexName) int {
+	return cmp.Or(cmp.Compare(a.Seq, b.Seq), compareIDs(a.Object, b.Object))
+}
+
+// indexObjects yields those that checkpoints name, in their order.
+func (w *walk) indexObjects() iter.Seq[segment.IndexName] {
+	names := map[segment.IndexName]bool{}
+	for _, pages := range w.pages {
+		names[pages[0].IndexName] = true
+	}
+	for _, pages := range w.producers {
+		names[pages[0].IndexName] = true
+	}
+	return slices.Values(slices.SortedFunc(maps.Keys(names), compareIndexes))
+}
+
+// readProducers reads pages of producers that a checkpoint names, from the second copy of
+// an index object if need be. An object is read once for all of its pages, which follow
+// each other.
+func (w *walk) readProducers(ctx context.Context) partlog.ReadPages {
+	return func(pages []*partlog.ProducerPage) iter.Seq2[[]byte, error] {
+		return func(yield func([]byte, error) bool) {
+			for len(pages) > 0 {
+				n := slices.IndexFunc(pages, func(p *partlog.ProducerPage) bool { return p.Object != pages[0].Object })
+				if n < 0 {
+					n = len(pages)
+				}
+				found, err := w.cutProducers(ctx, pages[:n])
+				if err != nil {
+					yield(nil, err)
+					return
+				}
+				for _, b := range found {
+					if !yield(b, nil) {
+						return
+					}
+				}
+				pages = pages[n:]
 			}
 		}
 	}
 }
 
-// readProducers reads pages of producers that a checkpoint names. An object is read once
-// for all of its pages, which follow each other.
-func (w *walk) readProducers(ctx context.Context) partlog.ReadPages {
-	return func(pages []*partlog.ProducerPage) iter.Seq2[[]byte, error] {
-		return func(yield func([]byte, error) bool) {
-			var object []byte
-			for i, p := range pages {
-				var err error
-				if i == 0 || p.Object != pages[i-1].Object {
-					object, err = w.get(ctx, p.ObjectKey())
-				}
-				var page [][]byte
-				if err == nil {
-					page, err = restore.Cut(object, pages[i:i+1])
-				}
-				if err != nil {
-					yield(nil, err)
-					return
-				}
-				if !yield(page[0], nil) {
-					return
-				}
-			}
+// cutProducers reads the pages of one index object.
+func (w *walk) cutProducers(ctx context.Context, pages []*partlog.ProducerPage) (found [][]byte, err error) {
+	for _, name := range copiesOf(pages[0].IndexName) {
+		var object []byte
+		if object, err = w.get(ctx, name.Key()); err == nil {
+			found, err = restore.Cut(object, pages)
+		}
+		if err == nil || !isLost(err) {
+			break
 		}
 	}
+	return found, err
 }
 
 // checkProducers returns why the bytes of an index object do not have the pages, or nil if
@@ -139,19 +205,43 @@ func (w *walk) affectPages(f *Finding, object segment.ID) {
 	})
 }
 
-// comparePages compares the pages that a checkpoint names with the state of the
-// walk, which has all extents.
-func (w *walk) comparePages(state *partlog.State) error {
+// comparePages compares the pages that a checkpoint names with the state of the walk, as
+// far as that has the extents in memory.
+func (w *walk) comparePages(ctx context.Context, state *partlog.State) error {
 	for _, pages := range state.Pages() {
 		for _, p := range pages {
-			extents, _, view, ok := w.state.Find(p.Key, p.Base, maxPageExtents)
-			if !ok || p.Base < view.Start {
-				continue // its first records are deleted
+			if err := w.comparePage(ctx, p); err != nil {
+				return err
 			}
-			n := slices.IndexFunc(extents, func(e partlog.Extent) bool { return e.Last >= p.Last }) + 1
-			if _, err := partlog.EncodePage(p, extents[:n]); err != nil {
-				return fmt.Errorf("the checkpoint's index pages differ from those that the objects result in: %w", err)
-			}
+		}
+	}
+	return nil
+}
+
+// errPages: the pages of a checkpoint have other extents than the objects result in.
+var errPages = errors.New("the checkpoint's index pages differ from those that the objects result in")
+
+func (w *walk) comparePage(ctx context.Context, p *partlog.Page) error {
+	extents, paged, view, ok := w.state.Find(p.Key, p.Base, maxPageExtents)
+	if !ok || paged != nil || p.Base < view.Start {
+		return nil // its first records are deleted, or the walk has the page, too
+	}
+	n := slices.IndexFunc(extents, func(e partlog.Extent) bool { return e.Last >= p.Last }) + 1
+	plain := !p.Merged && n > 0 && !slices.ContainsFunc(extents[:n], func(e partlog.Extent) bool { return e.Object.Kind == segment.KindMerged })
+	if plain && extents[0].Base == p.Base {
+		if _, err := partlog.EncodePage(p, extents[:n]); err != nil {
+			return fmt.Errorf("%w: %w", errPages, err)
+		}
+		return nil
+	}
+	found, err := w.readPage(ctx, p)
+	if found == nil {
+		return err // a page that is lost has a finding
+	}
+	for _, e := range found.From(p.Base, maxPageExtents) {
+		now, paged, _, _ := w.state.Find(p.Key, e.Base, 1)
+		if paged == nil && (len(now) == 0 || now[0] != e) && (p.Merged || len(now) == 0 || now[0].Object.Kind == e.Object.Kind) {
+			return fmt.Errorf("%w: offsets %d to %d of %s", errPages, e.Base, e.Last, p.ObjectKey())
 		}
 	}
 	return nil

@@ -40,6 +40,9 @@ const (
 	CodeBeyond      Code = "beyond"      // objects beyond the head
 	CodeUnknownKey  Code = "unknown-key" // an object that varve did not write
 	CodeUnnamed     Code = "unnamed"     // a journal that the metadata does not know
+	CodeCopy        Code = "copy"        // one of the two copies of an index object is lost
+	CodeReleased    Code = "released"    // an object is there though it was deleted
+	CodeOrphan      Code = "orphan"      // a merged segment that no journal knows
 )
 
 // Finding is one fault or oddity.
@@ -92,7 +95,11 @@ type Journal struct {
 	Voids      int64  `json:"voids"`
 	Bytes      int64  `json:"bytes"` // read
 	Partitions int    `json:"partitions"`
-	Records    int64  `json:"records"`
+	Records    int64  `json:"records"` // in objects of the journal
+
+	Merged      int64 `json:"merged"` // segments that its state names
+	MergedBytes int64 `json:"merged_bytes"`
+	Garbage     int64 `json:"garbage"` // objects that wait for their deletion
 }
 
 // Report is the result of a walk.

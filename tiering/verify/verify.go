@@ -28,6 +28,8 @@ type Metadata interface {
 	Topic(name string) (id segment.ID, journals []uint32, ok bool)
 	// Name is the name of a topic, empty if it is not known.
 	Name(id segment.ID) string
+	// Restore takes the state in a checkpoint of journal 0 in place of all before.
+	Restore(state []byte) error
 	// Is returns how the state in a checkpoint of journal 0 differs from the
 	// applied one, nil if it does not.
 	Is(state []byte) error
@@ -58,7 +60,9 @@ type Verifier struct {
 
 	findings    findings
 	report      Report
-	checkpoints map[string]bool // keys that floors name
+	checkpoints map[string]bool       // keys that floors name
+	merged      map[segment.ID]uint32 // listed merged segments that no journal was found to know, with their sizes
+	unsure      bool                  // an index page could not be read: a journal may know more of them
 
 	listedObjects, totalObjects, totalBytes atomic.Int64
 	doneObjects, doneBytes                  atomic.Int64
@@ -84,7 +88,7 @@ func New(store objstore.Store, opt Options) *Verifier {
 		opt.Memory = 256 << 20
 	}
 	opt.Memory = max(opt.Memory, segment.MaxObjectSize)
-	v := &Verifier{store: store, opt: opt, checkpoints: map[string]bool{}}
+	v := &Verifier{store: store, opt: opt, checkpoints: map[string]bool{}, merged: map[segment.ID]uint32{}}
 	v.at.Store(-1)
 	return v
 }
@@ -156,6 +160,7 @@ func (v *Verifier) walkAll(ctx context.Context, cluster *segment.Cluster) error 
 	if err := v.list(ctx, inv, prefix, ""); err != nil {
 		return err
 	}
+	v.merged = inv.merged
 	if err := v.walkJournal(ctx, cluster, inv, 0); err != nil {
 		return err
 	}
@@ -170,7 +175,7 @@ func (v *Verifier) walkAll(ctx context.Context, cluster *segment.Cluster) error 
 		}
 	}
 	v.unknownKeys(inv)
-	return nil
+	return v.orphans(ctx)
 }
 
 // scope lists the data journals to walk.
@@ -226,20 +231,63 @@ func (v *Verifier) walkJournal(ctx context.Context, cluster *segment.Cluster, in
 	v.totalObjects.Add(s.count + int64(len(s.blobs)))
 	v.totalBytes.Add(s.bytes)
 	v.at.Store(int64(id))
+	w := v.newWalk(cluster, s, id)
+	err := w.run(ctx)
+	for errors.Is(err, errDeleted) { // they are not listed any more
+		again := newInventory()
+		if err := v.list(ctx, again, segment.JournalPrefix(id), ""); err != nil {
+			return err
+		}
+		w = v.newWalk(cluster, again.journal(id), id)
+		err = w.run(ctx)
+	}
+	v.findings.move(&w.findings)
+	v.report.Journals = append(v.report.Journals, w.report)
+	if err != nil {
+		return fmt.Errorf("walk journal %d of bucket %s: %w", id, v.store, err)
+	}
+	return nil
+}
+
+func (v *Verifier) newWalk(cluster *segment.Cluster, s *stored, id uint32) *walk {
 	w := &walk{
-		verifier: v, journal: id, stored: s, apply: v.opt.Metadata.Apply,
+		verifier: v, journal: id, stored: s, all: s, apply: v.opt.Metadata.Apply,
 		chain: journal.NewChain(cluster.ID, id, int(cluster.Window)), partitions: newPartitions(),
-		checkpoints: map[uint64]*journal.Checkpoint{}, planned: map[uint64]journal.FloorPlans{},
+		checkpoints: map[uint64]*journal.Checkpoint{}, planned: map[uint64]journal.FloorPlans{}, index: map[segment.IndexName]*indexObject{},
 	}
 	if id != 0 {
 		w.state = partlog.New(id)
 		w.apply = w.state.Apply
 	}
-	err := w.run(ctx)
-	v.findings.move(&w.findings)
-	v.report.Journals = append(v.report.Journals, w.report)
-	if err != nil {
-		return fmt.Errorf("walk journal %d of bucket %s: %w", id, v.store, err)
+	return w
+}
+
+// orphans reports the merged segments that no journal knows. They were listed before the
+// heads were read, and an intent comes before its objects.
+func (v *Verifier) orphans(ctx context.Context) error {
+	if !v.everything() || v.unsure || len(v.merged) == 0 || v.findings.counts[Error] > 0 {
+		return nil
+	}
+	n, bytes := 0, int64(0)
+	for _, prefix := range []string{segment.SharedPrefix, segment.TopicsPrefix} {
+		err := v.store.List(ctx, prefix, "", func(i objstore.Info) error {
+			name, ok := segment.ParseMergedKey(i.Key)
+			if _, unknown := v.merged[name.Object]; !ok || !unknown {
+				return nil
+			}
+			n++
+			bytes += i.Size
+			if n <= maxUnknown {
+				v.findings.add(&Finding{Severity: Warning, Code: CodeOrphan, Key: i.Key, What: "a merged segment that no journal knows: no reader needs it", Hint: hintOrphan})
+			}
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("list %q of bucket %s: %w", prefix, v.store, err)
+		}
+	}
+	if n > maxUnknown {
+		v.findings.add(&Finding{Severity: Warning, Code: CodeOrphan, What: fmt.Sprintf("%d merged segments in all, of %d bytes, that no journal knows", n, bytes), Hint: hintOrphan})
 	}
 	return nil
 }

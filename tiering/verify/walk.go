@@ -15,6 +15,7 @@ type walk struct {
 	verifier *Verifier
 	journal  uint32
 	stored   *stored
+	all      *stored                                      // the listing with which the walk began
 	apply    func(*segment.Footer, []segment.Entry) error // nil once the state is not known any more
 	state    *partlog.State                               // of a data journal: the state that apply changes
 
@@ -35,6 +36,9 @@ type walk struct {
 	checkpoints map[uint64]*journal.Checkpoint
 	pages       map[segment.ID][]*partlog.Page         // that they name, by index object
 	producers   map[segment.ID][]*partlog.ProducerPage // the same of producers
+	index       map[segment.IndexName]*indexObject     // read so far, without copies in the name
+	base        uint64                                 // where the walk began, 0: at the first object
+	refs        []uint64                               // seqs below base that extents name, ascending
 	plans       journal.FloorPlans
 	planned     map[uint64]journal.FloorPlans // all found, by number
 	before      int                           // errors found before the walk
@@ -44,9 +48,8 @@ type walk struct {
 // considers the store broken.
 const maxUnread = 3
 
-// run walks the journal from its beginning to its head. It checks the part
-// below the floor as well: as long as records there are in the journal's
-// objects and nowhere else, a missing object there is a loss.
+// run walks the journal to its head, from its first object on or from a checkpoint below
+// which objects may be deleted. Objects below the floor are checked as well.
 func (w *walk) run(ctx context.Context) error {
 	if err := w.readFloors(ctx); err != nil {
 		return err
@@ -61,10 +64,14 @@ func (w *walk) run(ctx context.Context) error {
 	if err := w.missPages(ctx); err != nil {
 		return err
 	}
+	w.judgeIndex()
+	w.begin(ctx)
 	w.report.Journal, w.report.Floor = w.journal, w.floors.inForce()
 	w.before = w.findings.counts[Error]
-	if err := w.objects(ctx); err != nil {
-		return err
+	for _, step := range []func(context.Context) error{w.objects, w.older, w.segments, w.leftovers} {
+		if err := step(ctx); err != nil {
+			return err
+		}
 	}
 	w.findings.deleted(w.partitions.starts)
 	w.report.Head, w.report.Epoch = w.chain.Next-1, w.chain.Epoch
@@ -87,6 +94,12 @@ func (w *walk) checkMoved(ctx context.Context) error {
 		if moved, err = w.floorMoved(ctx); err != nil {
 			return err
 		}
+	}
+	if w.floors.inForce() == before {
+		return nil
+	}
+	if w.base > 0 {
+		before = min(before, w.base) // objects from there on may be deleted by now
 	}
 	from, to := segment.JournalKey(w.journal, before), segment.JournalKey(w.journal, w.floors.inForce())
 	doubtful := func(f *Finding) bool { return f.Severity == Error && from <= f.Key && f.Key < to }

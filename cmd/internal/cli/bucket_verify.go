@@ -23,9 +23,16 @@ import (
 const verifyLong = `Read a bucket from end to end and say what is wrong in it.
 
 Every object of every journal is read in order: the chain that links them, all
-checksums, each record batch, and that offsets follow each other without a gap. No
-node needs to run; while nodes run, the end of a journal may move, which is no
-damage. Nothing is ever written or deleted.
+checksums, each record batch, and that offsets follow each other without a gap. Of the
+merged segments that hold older records, size, directory and index are read; --records
+reads every byte of them, and decodes every record. No node needs to run; while nodes
+run, the end of a journal may move, which is no damage. Nothing is ever written or
+deleted.
+
+Objects of a journal that were released and deleted are not missed: the walk then begins
+at the checkpoint of the last floor but one, where a node could begin, and checks the
+older ones that are still there by themselves. "varve bucket repair" makes lost copies of
+index objects again.
 
 A finding names the object, the place in it, and the records that it affects, as far
 as they can be known. Findings are errors (something is lost, damaged or unreadable),
@@ -238,14 +245,14 @@ func (r *verifyResult) print(w io.Writer, output string) error {
 }
 
 func (r *verifyResult) journals(w io.Writer) {
-	fmt.Fprintln(w, "JOURNAL\tFLOOR\tHEAD\tEPOCH\tDATA\tFENCES\tFILLERS\tVOIDS\tSIZE\tPARTITIONS\tRECORDS")
+	fmt.Fprintln(w, "JOURNAL\tFLOOR\tHEAD\tEPOCH\tDATA\tFENCES\tFILLERS\tVOIDS\tSIZE\tPARTITIONS\tRECORDS\tMERGED")
 	for _, j := range r.Journals {
 		floor := "-"
 		if j.Floor > 0 {
 			floor = strconv.FormatUint(j.Floor, 10)
 		}
-		fmt.Fprintf(w, "%d\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%s\t%d\t%d\n", j.Journal, floor, j.Head, j.Epoch,
-			j.Data, j.Fences, j.Fillers, j.Voids, humanize.IBytes(uint64(j.Bytes)), j.Partitions, j.Records)
+		fmt.Fprintf(w, "%d\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%s\t%d\t%d\t%d\n", j.Journal, floor, j.Head, j.Epoch,
+			j.Data, j.Fences, j.Fillers, j.Voids, humanize.IBytes(uint64(j.Bytes)), j.Partitions, j.Records, j.Merged)
 	}
 }
 
