@@ -92,7 +92,8 @@ func newCore(opt Options, log writeAhead, p proposer) *core {
 		expirer: expirer{after: opt.ProducerExpiry}, producerPaging: partlog.DefaultProducerPaging,
 	}
 	c.reconciler = reconciler{
-		ends: &c.ends, journal: opt.Journal.Chain.Journal, placements: opt.Placements, onReconciled: opt.OnReconciled, moved: true,
+		ends: &c.ends, journal: opt.Journal.Chain.Journal, placements: opt.Placements, onReconciled: opt.OnReconciled,
+		prove: p.Prove, proved: opt.ProvePlacements == nil, moved: true,
 	}
 	c.flusher = flusher{
 		ports: c.ports, answers: &c.answers, buffer: buffer{first: 1}, inFlight: map[uint64]flight{},
@@ -155,6 +156,10 @@ func (c *core) progress() (err error) {
 
 // placementsMoved: the view of journal 0 has moved on.
 func (c *core) placementsMoved() { c.reconciler.moved = true }
+
+// placementsProved: the view of journal 0 is no older than the head of journal 0 was when
+// this leadership began.
+func (c *core) placementsProved() { c.reconciler.proved, c.reconciler.moved = true, true }
 
 // flush sends objects while one is due and the journal has room. all flushes
 // everything in the buffer whether it is due or not.
@@ -221,14 +226,24 @@ func (c *core) apply(o *journal.Object, own bool) error {
 // applyEntries lets the append ends and the commands follow committed entries.
 func (c *core) applyEntries(entries []segment.Entry) error {
 	for _, e := range entries {
-		if e.Kind != partlog.EntryOpen {
+		var k partlog.Key
+		switch e.Kind {
+		case partlog.EntryOpen:
+			open, err := partlog.DecodeOpen(e.Payload)
+			if err != nil {
+				return err
+			}
+			k = open.Key
+		case partlog.EntryReopen:
+			reopen, err := partlog.DecodeReopen(e.Payload)
+			if err != nil {
+				return err
+			}
+			k = reopen.Key
+		default:
 			continue
 		}
-		open, err := partlog.DecodeOpen(e.Payload)
-		if err != nil {
-			return err
-		}
-		c.ends.opened(open.Key)
+		c.ends.opened(k)
 	}
 	if len(entries) > 0 {
 		c.commands.proceed(c.flusher.addEntry)

@@ -17,8 +17,8 @@ import (
 //
 // The goroutine that owns core owns them; next may be called by any.
 //
-// Invariant: a partition is opening from its proposed Open to the commit of it, then
-// it has an end, until its Seal is proposed.
+// Invariant: a partition is opening from its proposed Open or Reopen to the commit of it,
+// then it has an end, until its Seal is proposed.
 type appendEnds struct {
 	state    *partlog.State // committed
 	maxBatch int            // bytes of the longest batch that the write-ahead log takes; 0: any
@@ -61,7 +61,17 @@ func (e *appendEnds) startOpening(k partlog.Key) bool {
 	return true
 }
 
-// opened follows a committed Open.
+// startReopening reports whether a Reopen must be proposed: the partition is sealed and
+// has its records, and no Reopen is under way.
+func (e *appendEnds) startReopening(k partlog.Key) bool {
+	if v, ok := e.state.Lookup(k); !ok || !v.Sealed || v.Dropped || e.opening[k] {
+		return false
+	}
+	e.opening[k] = true
+	return true
+}
+
+// opened follows a committed Open or Reopen.
 func (e *appendEnds) opened(k partlog.Key) {
 	delete(e.opening, k)
 	v, _ := e.state.Lookup(k)

@@ -30,6 +30,9 @@ type Options struct {
 	// Placements are the partitions that the journal follows: it opens and
 	// seals them by it. It may be left out.
 	Placements Placements
+	// ProvePlacements returns nil once Placements shows all that was committed in journal
+	// 0 before the call. It may be left out if no other node ever led the journal.
+	ProvePlacements func(ctx context.Context) error
 	// OnReconciled is called with each seq of journal 0 up to which Placements is
 	// followed: the entries are committed. It must not block, and may be left out.
 	OnReconciled func(seq uint64)
@@ -285,6 +288,9 @@ func (l *Leader) ended() error {
 func (l *Leader) watchPlacements() {
 	wake := make(chan struct{}, 1)
 	defer l.opt.Placements.Watch(wake)()
+	if l.opt.ProvePlacements != nil && !l.provePlacements() {
+		return
+	}
 	for {
 		if l.loop.Do(l.ctx, l.core.placementsMoved) != nil {
 			return
@@ -295,6 +301,27 @@ func (l *Leader) watchPlacements() {
 			return
 		}
 	}
+}
+
+// proveAgain is the pause between two attempts to prove Placements.
+const proveAgain = time.Second
+
+// provePlacements proves Placements once the journal is led, and reports whether the
+// Leader has not ended before.
+func (l *Leader) provePlacements() bool {
+	select {
+	case <-l.Ready():
+	case <-l.ctx.Done():
+		return false
+	}
+	for l.opt.ProvePlacements(l.ctx) != nil {
+		select {
+		case <-time.After(proveAgain):
+		case <-l.ctx.Done():
+			return false
+		}
+	}
+	return l.loop.Do(l.ctx, l.core.placementsProved) == nil
 }
 
 // watchAside begins to count the records that were set aside. All older logs are dealt

@@ -17,35 +17,48 @@ type Placements interface {
 }
 
 // reconciler lets the journal follow its node's view of journal 0: it opens the
-// partitions that live in the journal, and seals those of deleted topics. One
-// step at a time brings it to the newest view, by entries for the difference.
-// Later changes are left to the next step.
+// partitions that live in the journal, seals those of deleted topics, and opens those of
+// restored topics again. One step at a time brings it to the newest view, by entries for
+// the difference. Later changes are left to the next step.
 //
-// A report is never wrong, even of a leader that was deposed or whose view lags: it rests
-// on entries that are committed in the journal. That is why a partition which was deleted
-// before the journal saw it is opened and sealed. Otherwise the report would say that no
-// leader opens it any more, and one whose view lags could still do so when its topic is
-// purged.
+// A report is never wrong, even of a leader that was deposed: by it the controller purges
+// deleted topics, and no leader may open a partition of those later.
+//   - It rests on entries that are committed in the journal. That is why a partition which
+//     was deleted before the journal saw it is opened and sealed.
+//   - A leader follows no view that is older than the one that an earlier leader has
+//     followed. So it begins with a view that was proved since it leads: an older one could
+//     open a partition of a topic that was restored, and then deleted again.
+//   - A leader that finds partitions sealed already proves that it still leads: another
+//     one may have opened them since.
 type reconciler struct {
 	ends         *appendEnds
 	journal      uint32
-	placements   Placements       // nil: the journal follows none
-	onReconciled func(seq uint64) // with each seq of journal 0 that is followed
-	moved        bool             // the view may have moved on since the last step began
-	stepping     bool             // entries are under way
-	seq          uint64           // of journal 0, followed up to here
+	placements   Placements        // nil: the journal follows none
+	onReconciled func(seq uint64)  // with each seq of journal 0 that is followed
+	prove        func(func(error)) // proves that this leader still leads
+	proved       bool              // the view was proved since the journal is led
+	moved        bool              // the view may have moved on since the last step began
+	stepping     bool              // entries are under way
+	seq          uint64            // of journal 0, followed up to here
 }
 
 // next begins a step, if there is anything to follow.
 func (r *reconciler) next(start func(command)) {
-	if !r.moved || r.stepping || r.placements == nil {
+	if !r.moved || !r.proved || r.stepping || r.placements == nil {
 		return
 	}
 	r.moved = false
-	if placed := r.placements.Placed(r.journal, r.seq); placed.Seq > r.seq {
-		r.stepping = true
-		start(&step{r, placed})
+	placed := r.placements.Placed(r.journal, r.seq)
+	if placed.Seq <= r.seq {
+		return
 	}
+	s := &step{r, placed}
+	r.stepping = true
+	if len(placed.Sealed) > 0 && s.reached() {
+		r.prove(s.answer)
+		return
+	}
+	start(s)
 }
 
 // step is the command that brings the journal to a view of journal 0. Entries of earlier
@@ -63,7 +76,9 @@ func (s *step) propose(add func(segment.Entry)) {
 		}
 	}
 	for _, k := range s.placed.Open {
-		open(k)
+		if open(k); s.ends.startReopening(k) {
+			add(partlog.Reopen{Key: k}.Encode())
+		}
 	}
 	for _, k := range s.placed.Sealed {
 		open(k)
@@ -75,7 +90,7 @@ func (s *step) propose(add func(segment.Entry)) {
 
 func (s *step) reached() bool {
 	for _, k := range s.placed.Open {
-		if _, ok := s.ends.state.Lookup(k); !ok {
+		if v, ok := s.ends.state.Lookup(k); !ok || v.Sealed {
 			return false
 		}
 	}
@@ -90,7 +105,8 @@ func (s *step) reached() bool {
 func (s *step) answer(err error) {
 	s.stepping = false
 	if err != nil {
-		return // the leadership has ended
+		s.moved = true // if the leadership has not ended, it tries again
+		return
 	}
 	s.seq = s.placed.Seq
 	s.onReconciled(s.seq)

@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 
@@ -117,18 +118,61 @@ func TestPartitionDeletedBeforeTheJournalSawItIsSealed(t *testing.T) {
 }
 
 // TestALaggingViewOpensNothingThatIsSealed: the next leader's view is older than that of
-// the one before.
+// the one before, and it follows none until that is proved.
 func TestALaggingViewOpensNothingThatIsSealed(t *testing.T) {
 	b := newBench(t)
 	b.place(change{otherKey, false}, change{otherKey, true})
 	b.settleAll()
-	b.metadata = b.metadata[:len(b.metadata)-1]
-	b.c.reconciler.seq = 0
+	all := b.metadata
+	b.metadata = all[:len(all)-1]
+	b.c.reconciler.seq, b.c.reconciler.proved = 0, false
 	b.c.placementsMoved()
-	sent := len(b.sent)
+	head := b.c.state.Head()
 	b.settleAll()
-	if b.checkPlaced(otherKey, false); len(b.sent) != sent {
+	b.metadata = all
+	b.c.placementsProved()
+	b.settleAll()
+	if b.checkPlaced(otherKey, false); b.c.state.Head() != head {
 		t.Error("an entry for a partition that is sealed")
+	}
+}
+
+func TestPartitionOfARestoredTopicTakesRecordsAgain(t *testing.T) {
+	b := newBench(t)
+	b.seal(testKey)
+	b.settleAll()
+	b.checkPlaced(testKey, false)
+	seq := b.open(testKey)
+	if b.flush(); b.reconciled == seq {
+		t.Error("reported before the commit")
+	}
+	b.settleAll()
+	b.checkPlaced(testKey, true)
+	if next, ok := b.c.ends.next(testKey); !ok || next != 0 || b.reconciled != seq {
+		t.Errorf("next offset is %d, %v; reported is seq %d, want %d", next, ok, b.reconciled, seq)
+	}
+	b.place(change{testKey, true}, change{testKey, false}, change{testKey, true})
+	b.settleAll()
+	b.checkPlaced(testKey, false)
+}
+
+// TestSealsOfAnotherLeaderAreReportedOnceThisOneIsProved: a leader that was deposed does
+// not know that another one has opened the partition again.
+func TestSealsOfAnotherLeaderAreReportedOnceThisOneIsProved(t *testing.T) {
+	b := newBench(t)
+	b.seal(testKey)
+	b.settleAll()
+	before := b.reconciled
+	seq := b.place(change{testKey, false}, change{testKey, true})
+	if b.settleAll(); b.reconciled != before || len(b.proofs) != 1 {
+		t.Fatalf("reported seq %d with %d proofs asked for", b.reconciled, len(b.proofs))
+	}
+	b.proofs[0](errors.New("the store does not answer"))
+	if b.settleAll(); b.reconciled != before || len(b.proofs) != 2 {
+		t.Fatalf("reported seq %d with %d proofs asked for", b.reconciled, len(b.proofs))
+	}
+	if b.proofs[1](nil); b.reconciled != seq {
+		t.Errorf("reported seq %d, want %d", b.reconciled, seq)
 	}
 }
 

@@ -126,6 +126,13 @@ func (c *cluster) changeTopics() {
 		c.want.Open = slices.Delete(slices.Clone(c.want.Open), i, i+1)
 		c.want.Sealed = append(slices.Clone(c.want.Sealed), k)
 		c.metadata = append(c.metadata, change{k, true})
+	} else if len(c.want.Sealed) > 0 && c.Chance(0.4) {
+		i := c.Rand.Intn(len(c.want.Sealed))
+		k := c.want.Sealed[i]
+		c.Count("topic restored")
+		c.want.Sealed = slices.Delete(slices.Clone(c.want.Sealed), i, i+1)
+		c.want.Open = append(slices.Clone(c.want.Open), k)
+		c.metadata = append(c.metadata, change{k, false})
 	} else if c.topics < 5 {
 		c.createTopic()
 	}

@@ -106,7 +106,7 @@ func (n *proc) options(l loaded) Options {
 			Chain: l.Chain, History: l.History, Witness: n.f.witness, Node: n.f.id, Incarnation: n.incarnation,
 			NewID: c.newID, NowMs: func() int64 { return c.Now().UnixMilli() },
 		},
-		Placements: n.view, OnReconciled: n.view.reconciled,
+		Placements: n.view, ProvePlacements: n.view.prove, OnReconciled: n.view.reconciled,
 		State: n.state, Recent: n, Pool: n.pool, Committed: n.committed, Attached: n.snapshots.Encode, CheckAttached: checkSnapshots,
 		Checkpoints: c.shape.Checkpoints, FlushInterval: c.shape.FlushInterval, FlushBytes: c.shape.FlushBytes,
 		PUTsPerSecond: c.shape.PUTsPerSecond, MaxUnflushed: c.shape.MaxMemory, Now: c.Now,

@@ -1,9 +1,13 @@
 package ingest
 
 import (
+	"context"
+	"slices"
 	"time"
 
 	"github.com/varvelog/varve/metadata"
+	"github.com/varvelog/varve/tiering/partlog"
+	"github.com/varvelog/varve/tiering/segment"
 )
 
 // view is a process's view of journal 0. It lags behind the changes, and a new process
@@ -12,6 +16,7 @@ type view struct {
 	n        *proc
 	head     uint64
 	followed uint64 // reported last
+	proving  bool
 }
 
 func newView(n *proc) *view {
@@ -28,6 +33,9 @@ func (v *view) Placed(_ uint32, since uint64) metadata.Placed {
 	return v.n.f.c.metadata.placed(v.head, since)
 }
 
+// prove stands for a proof of journal 0, which poll brings.
+func (v *view) prove(context.Context) error { return nil }
+
 // Watch implements Placements; move is the way by which the process notices.
 func (v *view) Watch(chan<- struct{}) func() { return func() {} }
 
@@ -37,9 +45,17 @@ func (v *view) move() {
 	v.n.owner.Do(v.n.core.placementsMoved)
 }
 
-// poll moves the view in the end, though announcements are lost.
+// poll moves the view in the end, though announcements are lost. One that the process
+// asked for after its journal was led proves the view.
 func (v *view) poll() {
-	v.move()
+	if v.move(); v.n.ready && !v.proving {
+		v.proving = true
+		head := v.head
+		v.n.p.After(v.n.f.c.Between(0, 3*time.Second), "placements proved", func() {
+			v.head = max(v.head, head)
+			v.n.owner.Do(v.n.core.placementsProved)
+		})
+	}
 	v.n.p.After(v.n.f.c.Between(time.Second, 20*time.Second), "placements", v.poll)
 }
 
@@ -56,14 +72,36 @@ func (v *view) reconciled(seq uint64) {
 	}
 	placed := c.metadata.placed(seq, 0)
 	for _, k := range placed.Open {
-		if _, ok := n.state.Lookup(k); !ok {
-			c.Fail("%s says that %v is open, it is not", n.p.Name, k)
+		if v, ok := n.state.Lookup(k); !ok || v.Sealed {
+			c.Fail("%s says that %v is open, it is %+v, %v", n.p.Name, k, v, ok)
 		}
 	}
+	restored := c.metadata.placed(uint64(len(c.metadata)), seq).Open
 	for _, k := range placed.Sealed {
 		c.Count("reported as sealed")
 		if v, ok := n.state.Lookup(k); !ok || !v.Sealed {
-			c.Fail("%s says that %v is sealed for good, it is %+v, %v", n.p.Name, k, v, ok)
+			c.Fail("%s says that %v is sealed, it is %+v, %v", n.p.Name, k, v, ok)
+		}
+		if c.truth.opened[k] && !slices.Contains(restored, k) {
+			c.Fail("%s says that %v is sealed for good, another leader has opened it again", n.p.Name, k)
+		}
+	}
+}
+
+// follow notes which partitions are open in the committed state.
+func (t *truth) follow(entries []segment.Entry) {
+	for _, e := range entries {
+		switch e.Kind {
+		case partlog.EntryOpen:
+			open, _ := partlog.DecodeOpen(e.Payload)
+			t.opened[open.Key] = true
+		case partlog.EntryReopen:
+			reopen, _ := partlog.DecodeReopen(e.Payload)
+			t.opened[reopen.Key] = true
+			t.w.Count("partition opened again")
+		case partlog.EntrySeal:
+			seal, _ := partlog.DecodeSeal(e.Payload)
+			t.opened[seal.Key] = false
 		}
 	}
 }

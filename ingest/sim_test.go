@@ -107,7 +107,7 @@ var simulation = sim.Shape[shape]{
 		"data deleted below the floor", "topic created", "topic deleted", "records deleted", "deletion out of range", "retry answered", "acks=1 promise",
 		"asked for the end and waited", "asked for the end and not known",
 		"ended: fenced", "ended: below the floor", "asked and confirmed", "asked and deposed", "asked and not known",
-		"reported as sealed", "report of a leader that is behind",
+		"reported as sealed", "topic restored", "partition opened again", "report of a leader that is behind",
 	}, sim.StoreFaults...),
 }
 

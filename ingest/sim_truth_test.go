@@ -22,6 +22,7 @@ type truth struct {
 	log     map[partlog.Key][]placed
 	ends    map[partlog.Key]int64
 	begins  map[partlog.Key]int64 // where they are not 0
+	opened  map[partlog.Key]bool  // false: sealed
 	where   map[*attempt]place
 	covered map[segment.ID]uint64
 	starts  map[segment.ID]start // by incarnation
@@ -69,7 +70,7 @@ type promise struct {
 func newTruth(w *sim.World, s *sim.Store) *truth {
 	return &truth{
 		Observed: sim.NewObserved(s, simChain), w: w, attempts: map[string]*attempt{},
-		log: map[partlog.Key][]placed{}, ends: map[partlog.Key]int64{}, begins: map[partlog.Key]int64{}, where: map[*attempt]place{},
+		log: map[partlog.Key][]placed{}, ends: map[partlog.Key]int64{}, begins: map[partlog.Key]int64{}, opened: map[partlog.Key]bool{}, where: map[*attempt]place{},
 		covered: map[segment.ID]uint64{}, starts: map[segment.ID]start{}, led: map[uint32]bool{}, aside: map[*attempt]bool{},
 	}
 }
@@ -91,6 +92,7 @@ func (t *truth) applied(who string, o *journal.Object, state *partlog.State) {
 		t.covered[h.WAL.Incarnation] = max(t.covered[h.WAL.Incarnation], h.WAL.To)
 	}
 	t.deleted(who, h.Seq, stored.Entries)
+	t.follow(stored.Entries)
 	for i := range stored.Footer.Partitions {
 		t.extend(who, h.Seq, stored, &stored.Footer.Partitions[i])
 	}

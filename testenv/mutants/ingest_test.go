@@ -107,11 +107,17 @@ var ingestMutants = []mutant{
 		swap("ingest.step.reached", "!ok || !v.Sealed", "ok && !v.Sealed"),
 	}},
 	{name: "opening reported before it is committed", by: ingest, edits: []edit{
-		swap("ingest.step.reached", "if _, ok := s.ends.state.Lookup(k); !ok {_}",
-			"if _, ok := s.ends.state.Lookup(k); !ok && !s.ends.isOpening(k) {\nreturn false\n}"),
+		swap("ingest.step.reached", "if v, ok := s.ends.state.Lookup(k); !ok || v.Sealed {_}",
+			"if v, ok := s.ends.state.Lookup(k); (!ok || v.Sealed) && !s.ends.isOpening(k) {\nreturn false\n}"),
 	}},
 	{name: "changes during a step reported with it", by: ingest, edits: []edit{
 		swap("ingest.step.answer", "s.seq = s.placed.Seq", "s.seq = s.placements.Placed(s.journal, 0).Seq"),
+	}},
+	{name: "journal follows a view that is not proved", by: ingest, edits: []edit{
+		never("ingest.reconciler.next", "!r.proved"),
+	}},
+	{name: "restored topic reported before its partitions are open", by: ingest, edits: []edit{
+		swap("ingest.step.reached", "!ok || v.Sealed", "!ok || v.Sealed && false"),
 	}},
 	{name: "deletion answered before it is committed", by: ingest, edits: []edit{
 		swap("ingest.deletion.reached", "r.LogStart = v.Start", "r.LogStart = want.Before"),

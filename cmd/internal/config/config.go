@@ -87,6 +87,7 @@ type Serve struct {
 
 	AutoCreateTopics  bool
 	DefaultPartitions int32
+	DeleteGrace       time.Duration // in which a deleted topic can be restored
 
 	OffsetsRetention  time.Duration // of offsets of groups that do not consume
 	GroupInitialDelay time.Duration // of the first rebalance of an empty group

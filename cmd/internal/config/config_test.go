@@ -153,7 +153,7 @@ func TestDefaults(t *testing.T) {
 		Listen: "127.0.0.1:9092", HTTP: "127.0.0.1:9080", NATS: config.NATS{Embedded: true},
 		FlushInterval: 250 * time.Millisecond, FlushBytes: 8 << 20, FlushPUTs: config.FlushPUTs{Auto: true}, CheckpointObjects: 256,
 		AutoCreateTopics: true, DefaultPartitions: 1, MaxConnections: 10_000,
-		OffsetsRetention: 7 * 24 * time.Hour, GroupInitialDelay: 3 * time.Second, GroupMinSession: 6 * time.Second, GroupMaxSession: 30 * time.Minute,
+		DeleteGrace: 72 * time.Hour, OffsetsRetention: 7 * 24 * time.Hour, GroupInitialDelay: 3 * time.Second, GroupMinSession: 6 * time.Second, GroupMaxSession: 30 * time.Minute,
 		GroupMaxSize: 1000, MaxConnectionsPerAddress: 5000,
 		RequestMemory: 256 << 20, FetchSessions: 1000, CacheBytes: 512 << 20, ReplayGets: 16, HedgeGets: true, TailBytes: 64 << 20, WALMaxBytes: 10 << 30,
 		LogLevel: slog.LevelInfo, LogFormat: config.LogText,

@@ -84,6 +84,9 @@ var settings = []setting{
 	{"default-partitions", "1", "int",
 		"partitions of a topic created without a number",
 		func(s *Serve, v string) error { return setInt(&s.DefaultPartitions, v, 1, 10_000) }},
+	{"delete-grace", "72h", "duration",
+		"how long a deleted topic can be restored with \"varve topic undelete\"; its records are deleted from the bucket afterwards",
+		func(s *Serve, v string) error { return setDuration(&s.DeleteGrace, v, 0, 100*365*24*time.Hour) }},
 	{"offsets-retention", "168h", "duration",
 		"how long committed offsets are kept once their group has no members",
 		func(s *Serve, v string) error {

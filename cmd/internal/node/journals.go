@@ -76,13 +76,14 @@ func (n *node) lead(ctx context.Context, closers *stack) error {
 		Defaults:  metadata.Defaults{Partitions: n.cfg.DefaultPartitions, ReplicationFactor: 1},
 		Committed: n.committed, Checkpoints: n.checkpoints(),
 		OnCheckpoints: func(step journal.Step, err error) { n.onCheckpoints(0, step, err) },
-		Reconciled:    n.reports, OnUndone: n.onUndone,
+		Reconciled:    n.reports, OnUndone: n.onUndone, DeleteGrace: n.cfg.DeleteGrace,
 	})
 	closers.push(func() error { controller.Close(); return nil })
 	if err := n.await(ctx, controller, "metadata journal"); err != nil {
 		return err
 	}
 	n.id = controller.NodeID()
+	n.controller, n.admin = controller, controller.ForClients()
 	n.rivals.Leads(0, controller)
 	for _, id := range n.meta.Journals() {
 		n.board.Busy(fmt.Sprintf("reading journal %d", id))
@@ -95,7 +96,6 @@ func (n *node) lead(ctx context.Context, closers *stack) error {
 		return err
 	}
 	closers.push(func() error { cancel(); n.rivals.Close(); return nil })
-	n.controller, n.admin = controller, controller.ForClients()
 	n.board.Busy("opening partitions")
 	if err := controller.Settle(ctx); err != nil {
 		return fmt.Errorf("open partitions: %w", err)
@@ -125,7 +125,7 @@ func (n *node) leadData(ctx context.Context, id uint32, closers *stack) error {
 			Cluster: n.cluster.ID, Node: n.dir.Node(), Incarnation: n.incarnation, Journal: id, MaxBytes: n.cfg.WALMaxBytes,
 		},
 		FlushInterval: n.cfg.FlushInterval, FlushBytes: int(n.cfg.FlushBytes), PUTsPerSecond: n.cfg.FlushPUTs.For(bucket.Billed(n.store.String()), n.cfg.FlushInterval), Now: time.Now, Log: n.log,
-		Placements: n.meta, OnReconciled: func(seq uint64) { n.reports.Report(id, seq) },
+		Placements: n.meta, ProvePlacements: n.controller.Prove, OnReconciled: func(seq uint64) { n.reports.Report(id, seq) },
 		OnFull:        func(err error) { n.onFull(id, err) },
 		OnAside:       func(records int64, err error) { n.onAside(id, records, err) },
 		OnCheckpoints: func(step journal.Step, err error) { n.onCheckpoints(id, step, err) },
