@@ -28,12 +28,12 @@ func TestAStartIsPatientWithAPageOfProducers(t *testing.T) {
 		state := oneProducer(t)
 		plan := state.PlanProducers(segment.NewID, partlog.ProducerPaging{Least: 1, Most: 1, OfObject: 1})
 		page := plan.Objects[0]
-		blob := segment.Blob{Kind: segment.KindIndex, Cluster: n.cluster.ID, Object: page.ID, Journal: 1, Seq: 1, Payload: page.Payload}
+		blob := segment.Blob{Kind: segment.KindIndex, Cluster: n.cluster.ID, Object: page.Name.Object, Journal: 1, Seq: 1, Payload: page.Payload}
 		b, err := segment.EncodeBlob(blob)
 		if err != nil {
 			t.Fatal(err)
 		}
-		store.PutNow(segment.IndexKey(1, page.ID), b)
+		store.PutNow(page.Name.Key(), b)
 		c := &journal.Checkpoint{Chain: journal.Chain{Journal: 1}, State: state.Encode(nil, segment.ID{}, plan)}
 		if got, err := n.restore(t.Context(), c); err != nil || got.Hash() != state.Hash() {
 			t.Errorf("%v, %v", got, err)
