@@ -50,7 +50,7 @@ var shardSimulation = sim.Shape[shape]{
 	},
 }
 
-func TestShardSimulation(t *testing.T) { sim.Run(t, shardSimulation, 1000, 100) }
+func TestShardSimulation(t *testing.T) { sim.Run(t, shardSimulation, 1000, 150) }
 
 func TestShardSimulationReplaysExactly(t *testing.T) {
 	if err := sim.Replays(shardSimulation, 10); err != nil {
