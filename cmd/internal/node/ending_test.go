@@ -52,6 +52,7 @@ func answersOnly(name string) bool {
 	return slices.Contains([]string{
 		"ingest.ErrOutOfRange", "metadata.ErrTopicExists", "metadata.ErrUnknownTopic", "metadata.ErrInternalTopic",
 		"metadata.ErrInvalidName", "metadata.ErrInvalidPartitions", "metadata.ErrInvalidReplication", "metadata.ErrInvalidConfig", "metadata.ErrInvalidAssignment", "metadata.ErrReservedName",
+		"metadata.ErrUnknownLevel", "metadata.ErrLowerLevel",
 	}, name)
 }
 
