@@ -78,6 +78,7 @@ var samples = map[string][3]string{
 	"checkpoint-objects":            {"8", "100", "65536"},
 	"auto-create-topics":            {"false", "true", "false"},
 	"default-partitions":            {"2", "3", "10000"},
+	"delete-grace":                  {"0", "24h", "876000h"},
 	"offsets-retention":             {"1m", "24h", "876000h"},
 	"group-initial-rebalance-delay": {"0s", "1s", "10m"},
 	"group-min-session-timeout":     {"1ms", "1s", "10s"},
