@@ -17,9 +17,9 @@ type Placements interface {
 }
 
 // reconciler lets the journal follow its node's view of journal 0: it opens the
-// partitions that live in the journal, seals those of deleted topics, and opens those of
-// restored topics again. One step at a time brings it to the newest view, by entries for
-// the difference. Later changes are left to the next step.
+// partitions that live in the journal. It seals those of deleted topics, and opens those
+// of restored topics again. One step at a time brings it to the newest view, by entries
+// for the difference. Later changes are left to the next step.
 //
 // A report is never wrong, even of a leader that was deposed: by it the controller purges
 // deleted topics, and no leader may open a partition of those later.
