@@ -108,7 +108,7 @@ func (g *gather) drop() {
 	for _, part := range g.out {
 		part.Block.Release()
 	}
-	g.out, g.bytes = nil, 0
+	g.out, g.bytes, g.end = nil, 0, 0
 }
 
 // run is batches that follow each other in one span. Another span, even of the same

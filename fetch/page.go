@@ -44,21 +44,36 @@ func (r *Reader) page(ctx context.Context, j journal, p *partlog.Page) (*partlog
 	if look {
 		r.cfg.Cache.Forget(rangeOfPage(at, p))
 	}
-	extents, err := r.readPage(ctx, at, p)
-	missing := errors.Is(err, errMissing)
-	if isDamage(err) && !missing {
-		extents, err = r.readPage(ctx, at, p) // the damage may have happened on the way
-	}
+	extents, err := r.readCopies(ctx, at, p)
 	if err == nil && r.verdicts.known(at) {
 		r.verdicts.sound(at, p.Base)
-	}
-	if isDamage(err) && !missing {
-		r.verdicts.found(at, Damage{Object: at.object, Key: p.Key, First: p.Base, Last: p.Last, Err: err})
 	}
 	if isDamage(err) && r.cfg.Pages != nil {
 		r.cfg.Pages.Rebuild(j.State)
 	}
-	return extents, r.missing(at, p.Key, p.Base, p.Last, err)
+	return extents, r.noted(at, p.Key, p.Base, p.Last, err)
+}
+
+// readCopies reads a page, or its copy if the page is damaged or gone. The error is that of
+// the page.
+func (r *Reader) readCopies(ctx context.Context, at place, p *partlog.Page) (*partlog.PageExtents, error) {
+	extents, err := r.readPage(ctx, at, p)
+	if isDamage(err) && !errors.Is(err, errMissing) {
+		extents, err = r.readPage(ctx, at, p) // the damage may have happened on the way
+	}
+	if !isDamage(err) || p.Seq == 0 {
+		return extents, err
+	}
+	second := p.IndexName
+	second.Copy = true
+	found, copyErr := r.readPage(ctx, place{object: second.Key(), position: p.Position}, p)
+	if copyErr != nil && !isDamage(copyErr) {
+		return nil, copyErr // it may pass
+	}
+	if copyErr == nil {
+		return found, nil
+	}
+	return nil, err
 }
 
 func (r *Reader) readPage(ctx context.Context, at place, p *partlog.Page) (*partlog.PageExtents, error) {

@@ -142,10 +142,13 @@ func (f *fetch) fill(ctx context.Context, p *plan, g *gather, room int64) error 
 		err := g.cut(ctx, p)
 		closeAll(p.pieces)
 		switch {
-		case g.bytes > 0 && err != nil:
+		case g.useful && err != nil:
 			return err
 		case err != nil:
-			err = f.refresh(ctx, p.position, err)
+			p.from = p.Offset
+			if err = f.refresh(ctx, p.position, err); err == nil {
+				g.drop() // all of it is gathered again
+			}
 		case g.full && !g.useful:
 			g.drop() // more follows, and there is no room for it
 			return nil

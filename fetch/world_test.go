@@ -53,6 +53,11 @@ func (s inPlace) GetRange(ctx context.Context, key string, off int64, dst []byte
 	if strings.Contains(key, "/index/") {
 		return s.w.store.GetRange(ctx, key, off, dst)
 	}
+	if b, ok := s.w.others[key]; ok {
+		s.w.gets.Add(1)
+		copy(dst, b[off:off+int64(len(dst))])
+		return nil
+	}
 	b, err := s.object(key)
 	if err != nil {
 		return err
@@ -74,6 +79,8 @@ type world struct {
 	gets   atomic.Int64
 	reads  objstore.Store // of the Reader: store, unless a test changes it
 	view   JournalView
+	ahead  *partlog.State // the leader's, if view has that of a follower
+	behind []applied      // objects that the follower has not applied
 	prover prover
 	reader *Reader
 	pool   *buffer.Pool // of the reader and its cache
@@ -86,6 +93,7 @@ type world struct {
 	pages   int // index objects
 	opened  map[partlog.Key]bool
 	objects map[uint64][]byte
+	others  map[string][]byte        // merged segments, by key
 	log     map[partlog.Key][][]byte // all batches, as they must be read back
 	ends    map[partlog.Key]int64
 }
@@ -109,6 +117,7 @@ func newWorld(tb testing.TB, change func(*Config), reads ...func(*world) objstor
 		tb: tb, seq: 1, epoch: 1,
 		opened:  map[partlog.Key]bool{},
 		objects: map[uint64][]byte{},
+		others:  map[string][]byte{},
 		log:     map[partlog.Key][][]byte{},
 		ends:    map[partlog.Key]int64{},
 		memory:  64 << 20,
@@ -233,11 +242,50 @@ func (w *world) commit(batches map[partlog.Key][][]byte) uint64 {
 	return w.seq
 }
 
+// applied is an object as a state takes it.
+type applied struct {
+	footer  *segment.Footer
+	entries []segment.Entry
+}
+
 func (w *world) apply(f *segment.Footer, entries []segment.Entry) {
 	w.tb.Helper()
-	if err := w.view.State.Apply(f, entries); err != nil {
+	if err := w.leader().Apply(f, entries); err != nil {
 		w.tb.Fatal(err)
 	}
+	if w.ahead != nil {
+		w.behind = append(w.behind, applied{f, entries})
+	}
+}
+
+// leader is the leader's state.
+func (w *world) leader() *partlog.State {
+	if w.ahead != nil {
+		return w.ahead
+	}
+	return w.view.State
+}
+
+// follow gives the readers the state of a follower, which catches up when the head is
+// proved.
+func (w *world) follow() {
+	state, err := partlog.Decode(testJournal, w.view.State.Encode(nil, segment.ID{}, nil), nil)
+	if err != nil {
+		w.tb.Fatal(err)
+	}
+	w.ahead, w.view.State = w.view.State, state
+	w.prover.do = func(context.Context) error { w.catchUp(len(w.behind)); return nil }
+}
+
+// catchUp has the follower apply n objects.
+func (w *world) catchUp(n int) {
+	w.tb.Helper()
+	for _, a := range w.behind[:n] {
+		if err := w.view.State.Apply(a.footer, a.entries); err != nil {
+			w.tb.Fatal(err)
+		}
+	}
+	w.behind = w.behind[n:]
 }
 
 // page moves the chunks of at least minRefs refs to an index object, as the leader does,
@@ -256,8 +304,13 @@ func (w *world) page(minRefs int) string {
 	if err != nil {
 		w.tb.Fatal(err)
 	}
-	key := segment.IndexKey(testJournal, id)
+	name := ix.Name(id)
+	key := name.Key()
 	w.store.PutNow(key, b)
+	if name.Seq > 0 {
+		name.Copy = true
+		w.store.PutNow(name.Key(), b)
+	}
 	w.pages++
 	w.view.State, err = partlog.Decode(testJournal, w.view.State.Encode(ix, id, nil), nil)
 	if err != nil {

@@ -29,6 +29,9 @@ type Object struct {
 // read once for all callers. When ctx ends, Footer returns its error, and the load goes
 // on for the other callers.
 func (c *Cache) Footer(ctx context.Context, key string, whole []byte, check func(*segment.Footer) error) (*Object, error) {
+	if o, ok := cached[*Object](c, key); ok {
+		return o, nil
+	}
 	o, err := indexOf(ctx, c, key, func(ctx context.Context) (*Object, error) {
 		if whole != nil {
 			o, _, err := decodeFooter(key, whole, int64(len(whole)), check)

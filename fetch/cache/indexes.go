@@ -3,6 +3,7 @@ package cache
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"unsafe"
 
 	"github.com/varvelog/varve/tiering/batch"
@@ -14,6 +15,19 @@ type index interface {
 	memory() int64 // estimates the bytes that it takes
 }
 
+// cached returns the index with a name if it is in memory.
+func cached[V index](c *Cache, name string) (got V, ok bool) {
+	if c.enter() != nil {
+		return got, false
+	}
+	defer c.users.Done()
+	v, ok := c.indexes.Get(name)
+	if !ok {
+		return got, false
+	}
+	return v.(V), true
+}
+
 // indexOf returns the index with a name, which load reads once for all callers. inMemory
 // says that load does no I/O: then it is called without a wait.
 func indexOf[V index](ctx context.Context, c *Cache, name string, load func(context.Context) (V, error), inMemory bool) (got V, err error) {
@@ -21,9 +35,6 @@ func indexOf[V index](ctx context.Context, c *Cache, name string, load func(cont
 		return got, err
 	}
 	defer c.users.Done()
-	if v, ok := c.indexes.Get(name); ok {
-		return v.(V), nil
-	}
 	if inMemory {
 		if got, err = load(ctx); err == nil {
 			c.indexes.Set(name, got, got.memory())
@@ -92,7 +103,11 @@ func (s section) memory() int64 {
 // Section returns the section at a range of a merged segment, which check has accepted. It
 // is read once for all callers, as a footer is.
 func (c *Cache) Section(ctx context.Context, at Range, check func(*segment.MergedPartition) error) (*segment.MergedPartition, error) {
-	s, err := indexOf(ctx, c, fmt.Sprint(at.Object, "@", at.Pos), func(ctx context.Context) (section, error) {
+	name := at.Object + "@" + strconv.FormatInt(at.Pos, 10)
+	if s, ok := cached[section](c, name); ok {
+		return s.MergedPartition, nil
+	}
+	s, err := indexOf(ctx, c, name, func(ctx context.Context) (section, error) {
 		b, err := c.getRange(ctx, nil, at.Object, at.Pos, at.Len)
 		if err != nil {
 			return section{}, err

@@ -77,6 +77,7 @@ var (
 	groups      = catcher{"./metadata/coordinator/group", "TestModel"}
 	metadata    = catcher{"./metadata", "TestSimulation"}
 	follows     = catcher{"./fetch/follow", "TestSimulation"}
+	merges      = catcher{"./fetch", "TestMergedModel"}
 	memories    = catcher{"./fetch/cache", "TestMemoryAddsUp"}
 
 	standings = catcher{"./fetch", "TestStandingModel"}

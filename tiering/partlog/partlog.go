@@ -174,6 +174,18 @@ func (s *State) leaderEpochLocked(p *part) int32 {
 	return int32(s.epoch) + p.epochBase
 }
 
+// Compacted returns two offsets of a partition. From the first on no record is missing, and
+// from the second on no tombstone is. Both are zero if it was never opened here.
+func (s *State) Compacted(k Key) (records, tombstones int64) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	p, ok := s.parts[k]
+	if !ok {
+		return 0, 0
+	}
+	return p.merged, p.tombstonesBelow
+}
+
 // Find returns up to max extents in offset order, from the one that holds offset on,
 // and the view they belong to. If that extent is not in memory, Find returns the page
 // that has it instead: search there with PageExtents.From, and go on with Find after the

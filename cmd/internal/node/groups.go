@@ -87,7 +87,7 @@ func newUUID() string {
 func (n *node) startShard(t supervisor.Tenure, m *group.Machine, reader *fetch.Reader) (supervisor.Shard, error) {
 	j := n.journals.get(t.Journal)
 	return shard.Start(shard.Options{
-		Key: t.Key, Machine: m, Partition: ledPartition{j.leader.Partition(t.Key), reader, t.Key},
+		Key: t.Key, Machine: m, Partition: ledPartition{j.leader.Partition(t.Key), reader, j.state, t.Key},
 		Snapshots: j.snapshots, Topics: n.meta, Now: time.Now, Log: n.log,
 		OnFailed: func(err error) { n.onCoordinatorFailed(t.Key, err) },
 	})
@@ -120,6 +120,7 @@ func (j ledJournal) Snapshots() *shard.Snapshots { return j.snapshots }
 type ledPartition struct {
 	ingest.LedPartition
 	reader *fetch.Reader
+	state  *partlog.State // of the journal that is led
 	key    partlog.Key
 }
 
@@ -129,8 +130,7 @@ func (p ledPartition) Append(ctx context.Context, data []byte, h batch.Header, d
 	})
 }
 
-// Compacted implements shard.Partition. No partition loses records yet.
-func (p ledPartition) Compacted() (records, tombstones int64) { return 0, 0 }
+func (p ledPartition) Compacted() (records, tombstones int64) { return p.state.Compacted(p.key) }
 
 func (p ledPartition) Scan(ctx context.Context, from int64, fn func(batches []byte) error) (int64, error) {
 	return p.reader.Scan(ctx, p.key, from, func(_ batch.Header, b []byte) error { return fn(b) })

@@ -46,6 +46,9 @@ type Spec struct {
 	Sequence      int32
 	Transactional bool
 	Control       bool
+	// Deltas are the offsets of the records, less BaseOffset, as after a compaction. The
+	// last one is that of the batch, and may have no record. Nil: 0, 1, 2, and so on.
+	Deltas []int32
 }
 
 // Values returns records with these values, no keys, at time ts in Unix
@@ -74,7 +77,7 @@ func Build(s Spec) []byte {
 	b = binary.BigEndian.AppendUint32(b, uint32(s.LeaderEpoch))
 	b = append(b, 2, 0, 0, 0, 0) // magic, CRC
 	b = binary.BigEndian.AppendUint16(b, attributes(s))
-	b = binary.BigEndian.AppendUint32(b, uint32(len(s.Records)-1))
+	b = binary.BigEndian.AppendUint32(b, uint32(s.lastDelta()))
 	b = binary.BigEndian.AppendUint64(b, uint64(s.BaseTimestamp))
 	b = binary.BigEndian.AppendUint64(b, uint64(maxTimestamp))
 	b = binary.BigEndian.AppendUint64(b, uint64(s.ProducerID))
@@ -90,6 +93,21 @@ func FixCRC(b []byte) []byte {
 	crc := crc32.Checksum(b[21:], crc32.MakeTable(crc32.Castagnoli))
 	binary.BigEndian.PutUint32(b[17:], crc)
 	return b
+}
+
+func (s *Spec) lastDelta() int32 {
+	if n := len(s.Deltas); n > 0 {
+		return s.Deltas[n-1]
+	}
+	return int32(len(s.Records) - 1)
+}
+
+// delta is the offset of record i, less BaseOffset.
+func (s *Spec) delta(i int) int64 {
+	if len(s.Deltas) > 0 {
+		return int64(s.Deltas[i])
+	}
+	return int64(i)
 }
 
 func attributes(s Spec) uint16 {
@@ -112,7 +130,7 @@ func encodeRecords(s Spec) (b []byte, maxTimestamp int64) {
 		maxTimestamp = max(maxTimestamp, r.Timestamp)
 		body := []byte{0} // attributes
 		body = binary.AppendVarint(body, r.Timestamp-s.BaseTimestamp)
-		body = binary.AppendVarint(body, int64(i))
+		body = binary.AppendVarint(body, s.delta(i))
 		body = appendBytes(body, r.Key)
 		body = appendBytes(body, r.Value)
 		body = binary.AppendVarint(body, int64(len(r.Headers)))
