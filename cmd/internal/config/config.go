@@ -63,6 +63,12 @@ func (p FlushPUTs) For(billed bool, interval time.Duration) float64 {
 	return 0
 }
 
+// Rate is a number of bytes a second.
+type Rate struct {
+	Auto  bool
+	Bytes int64 // 0: unlimited
+}
+
 // Serve is the validated configuration of `varve serve`.
 type Serve struct {
 	DataDir      string // absolute path
@@ -104,6 +110,15 @@ type Serve struct {
 	HedgeGets                bool  // send a slow GET of records a second time
 	TailBytes                int64 // bytes of just flushed records kept in memory
 	WALMaxBytes              int64 // bytes of unflushed write-ahead segments on disk
+
+	MergeBytes       int64         // of a journal that are merged at once
+	MergeAge         time.Duration // at which fewer are merged
+	MergeOwnBytes    int64         // of a partition that get a merged object of their own
+	MergeJoinAge     time.Duration // at which small pieces are joined
+	MergeJoinCount   int           // how many are joined at least
+	MergeWait        time.Duration // for an object that is written anyway
+	UnmergedMaxBytes int64         // before producers are asked to slow down
+	TieringRate      Rate          // of bytes that tiering moves
 
 	PProf bool // serve profiles on HTTP
 

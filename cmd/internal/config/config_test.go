@@ -93,6 +93,14 @@ var samples = map[string][3]string{
 	"hedge-gets":                    {"false", "true", "false"},
 	"tail-bytes":                    {"1MiB", "2MiB", "3MiB"},
 	"wal-max-bytes":                 {"64MiB", "65MiB", "1TiB"},
+	"merge-bytes":                   {"16KiB", "1MiB", "256MiB"},
+	"merge-age":                     {"1s", "1m", "168h"},
+	"merge-own-bytes":               {"4KiB", "1MiB", "64MiB"},
+	"merge-join-age":                {"1s", "1h", "8760h"},
+	"merge-join-count":              {"2", "16", "10000"},
+	"merge-wait":                    {"10ms", "1s", "24h"},
+	"unmerged-max-bytes":            {"1MiB", "1GiB", "1TiB"},
+	"tiering-rate":                  {"unlimited", "1MiB", "1GiB"},
 	"pprof":                         {"true", "false", "true"},
 	"log-level":                     {"debug", "warn", "error"},
 	"log-format":                    {"json", "text", "json"},
@@ -157,6 +165,8 @@ func TestDefaults(t *testing.T) {
 		DeleteGrace: 72 * time.Hour, OffsetsRetention: 7 * 24 * time.Hour, GroupInitialDelay: 3 * time.Second, GroupMinSession: 6 * time.Second, GroupMaxSession: 30 * time.Minute,
 		GroupMaxSize: 1000, MaxConnectionsPerAddress: 5000,
 		RequestMemory: 256 << 20, FetchSessions: 1000, CacheBytes: 512 << 20, ReplayGets: 16, HedgeGets: true, TailBytes: 64 << 20, WALMaxBytes: 10 << 30,
+		MergeBytes: 240 << 20, MergeAge: time.Hour, MergeOwnBytes: 32 << 20, MergeJoinAge: 24 * time.Hour, MergeJoinCount: 48, MergeWait: 10 * time.Minute,
+		UnmergedMaxBytes: 16 << 30, TieringRate: config.Rate{Auto: true},
 		LogLevel: slog.LevelInfo, LogFormat: config.LogText,
 	}
 	if got := (sources{}).mustLoad(t).Serve; !reflect.DeepEqual(got, want) {

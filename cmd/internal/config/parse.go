@@ -210,6 +210,24 @@ func setPUTs(to *FlushPUTs, text string) error {
 	return nil
 }
 
+// setRate reads a number of bytes a second.
+func setRate(to *Rate, text string) error {
+	switch text {
+	case "auto":
+		*to = Rate{Auto: true}
+		return nil
+	case "unlimited":
+		*to = Rate{}
+		return nil
+	}
+	var r Rate
+	if err := setSize(&r.Bytes, text, mib, tib); err != nil {
+		return fmt.Errorf("%w; or write auto or unlimited", err)
+	}
+	*to = r
+	return nil
+}
+
 func setLogLevel(to *slog.Level, text string) error {
 	levels := map[string]slog.Level{
 		"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError,

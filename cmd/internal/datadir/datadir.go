@@ -19,6 +19,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
 
 	"github.com/varvelog/varve/tiering/segment"
@@ -29,6 +30,7 @@ const (
 	nodeFile    = "node.json"
 	witnessFile = "witness.json"
 	walFolder   = "wal"
+	mergeFolder = "merge"
 )
 
 // Errors that stay until an operator acts, and ErrInUse, which stays until the
@@ -115,6 +117,12 @@ func (d *Dir) Node() segment.ID { return d.node }
 
 // WAL returns the folder of a journal's write-ahead logs. It may be missing.
 func (d *Dir) WAL(journal uint32) string { return WAL(d.path, journal) }
+
+// Merge returns the folder in which records of a journal are gathered to be merged. A start
+// of the node may empty it.
+func (d *Dir) Merge(journal uint32) string {
+	return filepath.Join(d.path, mergeFolder, strconv.FormatUint(uint64(journal), 10))
+}
 
 // Unbound reports whether the folder belongs to no cluster yet.
 func (d *Dir) Unbound() bool {

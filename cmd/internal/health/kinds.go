@@ -16,6 +16,7 @@ const (
 	SetAside     Kind = "set-aside"   // logs set aside hold records that the journal does not have; subject: journal
 	Witness      Kind = "witness"     // the witness file cannot be written
 	Damage       Kind = "damage"      // an object cannot be read; subject: object
+	Tiering      Kind = "tiering"     // a step of merging or deleting fails; subject: journal and step
 	Topics       Kind = "topics"      // topics are not all opened or deleted yet
 	Checkpoints  Kind = "checkpoints" // a leader cannot limit how much a start reads; subject: journal and step
 	Coordinators Kind = "coordinator" // groups are not served; subject: partition
@@ -37,6 +38,7 @@ var table = []about{
 	{Damage, slog.LevelWarn, 0, "the damaged object can be read again, or is not needed any more"},
 	{Disk, slog.LevelError, 0, "the write-ahead log has room again"},
 	{SetAside, slog.LevelWarn, 0, "the records set aside are in the journal, exported or deleted"},
+	{Tiering, slog.LevelError, 0, "the step of tiering works again"},
 	{Topics, slog.LevelWarn, 0, "topics are all opened and deleted again"},
 	{Witness, slog.LevelWarn, 0, "the witness file is written again"},
 }

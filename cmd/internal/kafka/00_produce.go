@@ -301,6 +301,7 @@ func (p *produce) enqueue(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, min(max(wait, minRoomWait), maxRoomWait))
 	defer cancel()
 	p.waiting.Store(int32(len(p.groups)) + 1)
+	p.answer.ThrottleMillis = p.service.throttleMillis(p.groups)
 	for _, g := range p.groups {
 		g.appender.Append(ctx, ingest.Acks(p.body.Acks), g.batches, func(results []ingest.Result) {
 			for i, slot := range g.slots {
@@ -310,6 +311,17 @@ func (p *produce) enqueue(ctx context.Context) {
 		})
 	}
 	p.groupDone()
+}
+
+// throttleMillis is how long the client should wait before its next request (KIP-219).
+func (s *writeService) throttleMillis(groups []*produceGroup) int32 {
+	var wait time.Duration
+	if s.throttle != nil {
+		for _, g := range groups {
+			wait = max(wait, s.throttle(g.journal))
+		}
+	}
+	return int32(wait.Milliseconds())
 }
 
 func (p *produce) settle(slot *kmsg.ProduceResponseTopicPartition, result ingest.Result) {

@@ -45,6 +45,9 @@ type Backend struct {
 	// Appender returns the leader of a journal, or nil if this node does not
 	// lead it.
 	Appender func(journal uint32) Appender
+	// Throttle is how long a producer should wait before its next request to a journal. It
+	// may be left out.
+	Throttle func(journal uint32) time.Duration
 	// BrokerConfigs are the configs that DescribeConfigs shows for this node.
 	BrokerConfigs func() []topicconfig.BrokerConfig
 	// Store names where the records are.

@@ -57,6 +57,7 @@ type writeService struct {
 	readsOnly   bool
 	appender    func(journal uint32) Appender
 	leaderOf    func(t *metadata.Topic, partition int32) (leader, bool)
+	throttle    func(journal uint32) time.Duration
 	producerIDs interface {
 		NextProducerID(ctx context.Context) (int64, error)
 	}
@@ -136,7 +137,7 @@ func newServices(config Config, b Backend, g *gate, complaints *listener.Complai
 	return &services{
 		writing: &writeService{
 			codes: c, gate: g, readsOnly: b.ReadsOnly, appender: b.Appender, leaderOf: t.leaderOf,
-			producerIDs: b.Admin, now: b.Now, walk: room,
+			producerIDs: b.Admin, now: b.Now, walk: room, throttle: b.Throttle,
 		},
 		reading: &readService{
 			codes: c, gate: g, reader: b.Reader, sessions: b.Sessions, leaderOf: t.leaderOf, maxBytes: config.FetchMaxBytes,

@@ -49,6 +49,7 @@ func (n *node) kafkaBackend(reader *fetch.Reader, groups kafka.Groups) kafka.Bac
 		ReadsOnly:     !n.writes(),
 		Admin:         n.admin,
 		Appender:      n.appender,
+		Throttle:      n.throttle,
 		BrokerConfigs: func() []topicconfig.BrokerConfig { return topicconfig.Broker(n.brokerSettings()) },
 		Store:         n.store.String(),
 		Size:          n.size,

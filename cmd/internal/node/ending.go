@@ -12,6 +12,7 @@ import (
 	"github.com/varvelog/varve/metadata/announce"
 	"github.com/varvelog/varve/metadata/cluster"
 	"github.com/varvelog/varve/tiering/journal"
+	"github.com/varvelog/varve/tiering/merge"
 	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/partlog"
 	"github.com/varvelog/varve/tiering/segment"
@@ -85,6 +86,10 @@ var kinds = []kind{
 	{ingest.ErrClosed, Passing, 0},
 	{metadata.ErrNotController, Passing, 0},
 	{metadata.ErrReadsOnly, Passing, 0},
+	{metadata.ErrUnknownLevel, Passing, 0},
+	{metadata.ErrLowerLevel, Passing, 0},
+	{merge.ErrMismatch, Passing, 0},
+	{merge.ErrDisk, Passing, 0},
 	{metadata.ErrUnavailable, Passing, 0},
 	{wal.ErrClosed, Passing, 0},
 	{wal.ErrTooLarge, Passing, 0},

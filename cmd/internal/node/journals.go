@@ -15,8 +15,10 @@ import (
 	"github.com/varvelog/varve/metadata/announce"
 	"github.com/varvelog/varve/metadata/coordinator/shard"
 	"github.com/varvelog/varve/tiering/journal"
+	"github.com/varvelog/varve/tiering/merge"
 	"github.com/varvelog/varve/tiering/partlog"
 	"github.com/varvelog/varve/tiering/segment"
+	"github.com/varvelog/varve/tiering/upkeep"
 )
 
 // prover proves the head of a journal; see journal.Driver.Prove.
@@ -31,6 +33,7 @@ type dataJournal struct {
 	leader *ingest.Leader // nil if the node follows
 	recent *fetch.Recent  // nil if the node follows
 	pace   *journal.Pace  // nil if the node leads
+	merger *merge.Merger  // nil if nothing is merged here
 
 	snapshots *shard.Snapshots // of its coordinators; nil if the node follows
 }
@@ -117,9 +120,9 @@ func (n *node) leadData(ctx context.Context, id uint32, closers *stack) error {
 		return fmt.Errorf("checkpoint of journal %d: %w", id, err)
 	}
 	state := from.state
-	recent := fetch.NewRecent(id, n.cfg.TailBytes)
+	recent, written := fetch.NewRecent(id, n.cfg.TailBytes), upkeep.NewFlow(upkeep.SystemClock{})
 	leader, err := ingest.Start(ingest.Options{
-		Store: n.store, State: state, Journal: from.cfg, Recent: recent, Pool: n.pool, Committed: n.committed, Attached: snapshots.Encode,
+		Store: n.store, State: state, Journal: from.cfg, Recent: counted{recent, written}, Pool: n.pool, Committed: n.committed, Attached: snapshots.Encode,
 		WAL: wal.Options{
 			Dir:     n.dir.WAL(id),
 			Cluster: n.cluster.ID, Node: n.dir.Node(), Incarnation: n.incarnation, Journal: id, MaxBytes: n.cfg.WALMaxBytes,
@@ -129,7 +132,7 @@ func (n *node) leadData(ctx context.Context, id uint32, closers *stack) error {
 		OnFull:        func(err error) { n.onFull(id, err) },
 		OnAside:       func(records int64, err error) { n.onAside(id, records, err) },
 		OnCheckpoints: func(step journal.Step, err error) { n.onCheckpoints(id, step, err) },
-		Checkpoints:   n.checkpoints(), CheckAttached: func(b []byte) error { _, err := shard.DecodeSnapshots(b); return err },
+		CarryAfter:    n.cfg.MergeWait, Checkpoints: n.checkpoints(), CheckAttached: func(b []byte) error { _, err := shard.DecodeSnapshots(b); return err },
 	})
 	if err != nil {
 		return err
@@ -144,9 +147,12 @@ func (n *node) leadData(ctx context.Context, id uint32, closers *stack) error {
 		<-leader.Done()
 		n.reports.Leads(id, false) // or a start would wait for its reports
 	}()
-	n.journals.add(id, &dataJournal{state: state, prover: leader, leader: leader, recent: recent, snapshots: snapshots})
+	j := &dataJournal{state: state, prover: leader, leader: leader, recent: recent, snapshots: snapshots}
+	if err := n.startUpkeep(id, j, written, closers); err != nil {
+		return err
+	}
+	n.journals.add(id, j)
 	n.metrics.leader(id, state, leader)
-	n.startUpkeep(id, closers)
 	return nil
 }
 

@@ -19,8 +19,10 @@ import (
 	"github.com/varvelog/varve/ingest"
 	"github.com/varvelog/varve/metadata/announce"
 	"github.com/varvelog/varve/tiering/buffer"
+	"github.com/varvelog/varve/tiering/merge"
 	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/partlog"
+	"github.com/varvelog/varve/tiering/upkeep"
 )
 
 // metrics is the content of /metrics. It implements listener.Metrics and is the
@@ -186,6 +188,49 @@ func (m *metrics) leader(id uint32, s *partlog.State, l *ingest.Leader) {
 		func() float64 { return float64(l.WALFileBytes()) })
 	m.gauge("varve_wal_set_aside_records", "Records in write-ahead logs set aside that the journal does not have, until they are exported or deleted.", journalLabel(id),
 		func() float64 { return float64(l.SetAside()) })
+}
+
+// tiering shows how a journal is tidied.
+func (m *metrics) tiering(id uint32, g *merge.Merger, written *upkeep.Flow) {
+	journal := journalLabel(id)
+	m.gauge("varve_merge_debt_bytes", "Bytes of record batches that are not merged yet.", journal, func() float64 { return float64(g.Debt().Bytes) })
+	m.gauge("varve_merge_debt_objects", "Journal objects from the first one that is not merged to the head.", journal, func() float64 { return float64(g.Debt().Objects) })
+	m.gauge("varve_merge_debt_seconds", "Time for which the first object that is not merged has been the first.", journal, func() float64 { return g.Debt().Age.Seconds() })
+	for _, c := range []struct {
+		name, help string
+		of         func(merge.Stats) int64
+	}{
+		{"varve_tiering_read_bytes_total", "Bytes that tiering read from the bucket.", func(s merge.Stats) int64 { return s.ReadBytes }},
+		{"varve_tiering_written_bytes_total", "Bytes that tiering wrote to the bucket.", func(s merge.Stats) int64 { return s.WrittenBytes }},
+		{"varve_tiering_gets_total", "GETs of tiering.", func(s merge.Stats) int64 { return s.ReadObjects }},
+		{"varve_tiering_puts_total", "PUTs of tiering.", func(s merge.Stats) int64 { return s.WrittenObjects }},
+		{"varve_merge_failed_total", "Jobs of merging that failed. Each is tried again.", func(s merge.Stats) int64 { return s.Failed }},
+		{"varve_merge_mismatches_total", "Merged objects that differed from their sources, and were not used. Each is a bug of varve.", func(s merge.Stats) int64 { return s.Mismatches }},
+		{"varve_merge_damaged_sources_total", "Records that could not be read when they were to be merged, and were left where they are.", func(s merge.Stats) int64 { return s.DamagedSources }},
+	} {
+		m.counter(c.name, c.help, journal, func() float64 { return float64(c.of(g.Stats())) })
+	}
+	for entry, of := range map[string]func(merge.Stats) int64{
+		"intent":  func(s merge.Stats) int64 { return s.Intents },
+		"result":  func(s merge.Stats) int64 { return s.Results },
+		"abandon": func(s merge.Stats) int64 { return s.Abandons },
+	} {
+		labels := journalLabel(id)
+		labels["entry"] = entry
+		m.counter("varve_merge_entries_total", "Entries of merging that were committed.", labels, func() float64 { return float64(of(g.Stats())) })
+	}
+	for level := 1; level < len(g.Stats().Jobs); level++ {
+		labels := journalLabel(id)
+		labels["level"] = strconv.Itoa(level)
+		m.counter("varve_merge_jobs_total", "Jobs of merging that succeeded, by level.", labels, func() float64 { return float64(g.Stats().Jobs[level]) })
+	}
+	m.counter("varve_journal_written_bytes_total", "Bytes of objects written to a journal.", journal, func() float64 { return float64(written.Total()) })
+	m.gauge("varve_write_amplification", "Bytes written by tiering for each byte written to the journal, since the start.", journal, func() float64 {
+		if total := written.Total(); total > 0 {
+			return float64(g.Stats().WrittenBytes) / float64(total)
+		}
+		return 0
+	})
 }
 
 // damage shows the damage in the bucket that readers have found.

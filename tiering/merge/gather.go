@@ -1,0 +1,130 @@
+package merge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"math"
+
+	"github.com/varvelog/varve/tiering/batch"
+	"github.com/varvelog/varve/tiering/objstore"
+	"github.com/varvelog/varve/tiering/partlog"
+	"github.com/varvelog/varve/tiering/segment/readback"
+)
+
+// maxChunks bounds the memory of a job that reads many small extents.
+const maxChunks = 1 << 18
+
+// gathered is a partition's part in a job: the range of offsets that it covers, and the
+// batches that lie in the spool.
+//
+// Invariant: chunks and damage cover the offsets from from up to to.
+type gathered struct {
+	partlog.Key
+	topic    Topic
+	start    int64            // records before it are left out
+	from, to int64            // covered; equal while there is nothing
+	damage   []partlog.Extent // at the begin; ranges of the journal that cannot be read
+	data     int64            // where the chunks begin
+	chunks   []chunk
+	bytes    int64 // of chunks
+	source   int64 // bytes of the journal's ranges
+	sourceMs int64 // when the newest source was built
+	replaced []partlog.Extent
+	stopped  bool // a source cannot be read: the rest is for another job
+}
+
+// gatherer reads the sources of a job into the spool.
+type gatherer struct {
+	x      *Executor
+	job    *Job
+	spool  *spool
+	limit  int64            // bytes to read
+	reader *readback.Reader // makes the sums
+	read   int64
+	chunks int
+	parts  []*gathered
+	room   []byte // of recompressed batches
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// errSource: a source is missing or damaged.
+var errSource = errors.New("source cannot be read")
+
+// take brings the batches of an extent into the spool. b holds the extent's bytes, with
+// the CRC that the state has.
+func (g *gatherer) take(ctx context.Context, p *gathered, e *partlog.Extent, b []byte, builtMs int64) (c chunk, err error) {
+	if err := g.check(e, b); err != nil {
+		return c, err
+	}
+	c = chunk{position: g.spool.size, covers: e.Last + 1}
+	err = batch.Walk(b, func(pos int, h batch.Header) error {
+		if h.LastOffset() < p.start {
+			return nil
+		}
+		whole := b[pos : pos+h.Size()]
+		sum, _, err := g.reader.Batch(ctx, whole, 0, math.MaxInt64)
+		switch {
+		case errors.Is(err, readback.ErrWrong):
+			return fmt.Errorf("%w: %w", errSource, err) // bytes of it in the spool do no harm
+		case err != nil:
+			return err
+		}
+		c.sum.Add(sum)
+		out, err := g.x.rewritten(p, whole, &h, &g.room)
+		if err != nil {
+			return err
+		}
+		return g.spool.append(out)
+	})
+	c.length = uint32(g.spool.size - c.position)
+	g.chunks++
+	p.bytes += int64(c.length)
+	p.sourceMs = max(p.sourceMs, builtMs)
+	return c, err
+}
+
+// check checks that the bytes are those that the state knows, and every batch in them.
+func (g *gatherer) check(e *partlog.Extent, b []byte) error {
+	if crc32.Checksum(b, castagnoli) != e.CRC {
+		return fmt.Errorf("%w: %d bytes at position %d do not have their CRC", errSource, len(b), e.Position)
+	}
+	place := e.Place()
+	place.Position = 0
+	for w := batch.NewWalker(place); ; {
+		if w.Left() == 0 {
+			if err := w.End(); err != nil {
+				return fmt.Errorf("%w: %w", errSource, err)
+			}
+			return nil
+		}
+		h, err := w.Check(b[w.Position():])
+		if err != nil {
+			return fmt.Errorf("%w: %w", errSource, err)
+		}
+		w.Skip(&h)
+	}
+}
+
+// full reports whether the job reads no more.
+func (g *gatherer) full() bool {
+	return max(g.read, g.spool.size) >= g.limit || g.chunks >= maxChunks
+}
+
+// get reads an object, or a part of it, up to three times if it is missing.
+func (x *Executor) get(ctx context.Context, read func() error) error {
+	for n := 0; ; n++ {
+		err := read()
+		if err == nil || !errors.Is(err, objstore.ErrNotFound) && !errors.Is(err, objstore.ErrRange) {
+			return err
+		}
+		if n == 2 {
+			return fmt.Errorf("%w: %w", errSource, err)
+		}
+		if err := x.opt.Clock.Sleep(ctx, missingPause); err != nil {
+			return err
+		}
+	}
+}
