@@ -1,8 +1,6 @@
 """The order of a journal, as tiering/segment/FORMAT.md has it: which objects count,
 where the journal ends, and where a reader may begin."""
 
-import os
-import re
 from collections import namedtuple
 
 import wire
@@ -11,45 +9,6 @@ from wire import NOTHING, Corrupt, Reader, Ref, TooOld, known, need
 FLOOR_PLAN = 65280
 Plan = namedtuple("Plan", "number checkpoint floor_object")
 Checkpoint = namedtuple("Checkpoint", "key next epoch fence tail last leader leaderships covered state attached plans")
-
-
-class Bucket:
-    """A bucket that is a folder."""
-
-    def __init__(self, folder):
-        self.folder = folder
-        data = self.get("cluster")
-        need(data is not None, f"{folder} has no cluster object")
-        self.cluster = wire.cluster(data)
-
-    def get(self, key):
-        try:
-            with open(os.path.join(self.folder, key), "rb") as file:
-                return file.read()
-        except FileNotFoundError:
-            return None
-
-    def get_range(self, key, at, length):
-        try:
-            with open(os.path.join(self.folder, key), "rb") as file:
-                file.seek(at)
-                return file.read(length)
-        except FileNotFoundError:
-            return None
-
-    def names(self, folder, form):
-        """The names in a folder of the bucket that are of a form, in order."""
-        try:
-            return sorted(name for name in os.listdir(os.path.join(self.folder, folder)) if re.fullmatch(form, name))
-        except FileNotFoundError:
-            return []
-
-    def below(self, folder):
-        """The keys below a folder, in order."""
-        found = []
-        for at, _, names in os.walk(os.path.join(self.folder, folder)):
-            found += [os.path.relpath(os.path.join(at, name), self.folder) for name in names]
-        return sorted(found)
 
 
 def plan(r):

@@ -1,21 +1,26 @@
 #!/usr/bin/env python3
-"""Reads a varve bucket that is a folder, with what tiering/segment/FORMAT.md says and
-nothing else: no code of varve, no library.
+"""Reads a varve bucket, with what tiering/segment/FORMAT.md says and nothing else: no
+code of varve, no library.
 
-  reader.py topics FOLDER            topics with ids, configs, and partitions with offsets
-  reader.py records FOLDER TOPIC...  records, one JSON object a line
-  reader.py groups FOLDER            committed offsets of consumer groups
-  reader.py check FOLDER             every object, batch, checkpoint and floor: what was read
-  reader.py segments FOLDER          every merged segment, by itself, and the names of topics
-  reader.py all FOLDER TOPIC...      topics, records and groups, one after the other
+  reader.py topics BUCKET            topics with ids, configs, and partitions with offsets
+  reader.py records BUCKET TOPIC...  records, one JSON object a line
+  reader.py groups BUCKET            committed offsets of consumer groups
+  reader.py check BUCKET             every object, batch, checkpoint and floor: what was read
+  reader.py segments BUCKET          every merged segment, by itself, and the names of topics
+  reader.py all BUCKET TOPIC...      topics, records and groups, one after the other
+
+The bucket is a folder, or s3://bucket/prefix?endpoint=http://host:port&region=name with
+the keys in the environment.
 
 Journals are read from seq 1 on; with --checkpoints from the newest usable checkpoint on.
 The codecs none and gzip are decoded. Other batches, and those that do not decode, are
-reported whole, as one line with "codec", "error" and the bytes in base64.
+reported whole, as one line with "codec", "error", where the log starts, and the bytes in
+base64.
 """
 
 import argparse
 import base64
+import functools
 import json
 import sys
 
@@ -24,7 +29,8 @@ import merged
 import records
 import tiering
 import wire
-from journal import Bucket, Journal, checkpoint
+from buckets import open_bucket
+from journal import Journal, checkpoint
 from states import Partitions, Ref
 from topics import Metadata
 from wire import Corrupt, TooOld, need
@@ -33,8 +39,9 @@ from wire import Corrupt, TooOld, need
 class Cluster:
     """The journals of a bucket, read when they are asked for."""
 
-    def __init__(self, folder, late):
-        self.bucket, self.late, self.journals = Bucket(folder), late, {}
+    def __init__(self, where, late):
+        self.bucket, self.late, self.journals = open_bucket(where), late, {}
+        self.object = functools.lru_cache(32)(self.read_object)
 
     @property
     def metadata(self):
@@ -48,6 +55,11 @@ class Cluster:
             j.read()
             self.journals[number] = j
         return self.journals[number]
+
+    def read_object(self, what):
+        data = self.bucket.get(what)
+        need(data is not None, f"{what} is not there")
+        return wire.journal_object(data, what)
 
     def topics(self):
         return sorted((t for t in self.metadata.topics.values() if not t.deleting), key=lambda t: t.name)
@@ -67,7 +79,7 @@ class Cluster:
         log = self.log(t, index)
         for e in log.pieces() if log else []:
             if isinstance(e, Ref):
-                found = ref_batches(self.bucket, t.journals[index], (t.id, index), e)
+                found = ref_batches(self, t.journals[index], (t.id, index), e)
             elif e.object is None:
                 found = damaged_batches(self.bucket, t.journals[index], e)
             else:
@@ -77,12 +89,10 @@ class Cluster:
                     yield b, log.start
 
 
-def ref_batches(bucket, journal, key, ref):
+def ref_batches(cluster, journal, key, ref):
     """The batches of a ref, held against the footer of their object."""
     what = f"journals/{journal}/{ref.seq:020d}"
-    data = bucket.get(what)
-    need(data is not None, f"{what} is not there")
-    o = wire.journal_object(data, what)
+    o = cluster.object(what)
     p = [p for p in o.partitions if (p.topic, p.index) == key]
     need(len(p) == 1 and (p[0].base, p[0].last, p[0].max_timestamp, p[0].position, p[0].length, p[0].leader_epoch, p[0].crc) == ref[1:],
          f"{what} has another ref in its footer")
@@ -145,7 +155,7 @@ def records_of(cluster, t):
             try:
                 found = records.records(b)
             except records.Undecodable as error:
-                yield {**place, "offset": b.base, "last_offset": b.last, "codec": records.CODECS.get(b.codec, b.codec),
+                yield {**place, "offset": b.base, "last_offset": b.last, "start": start, "codec": records.CODECS.get(b.codec, b.codec),
                        "error": str(error), "batch": base64.b64encode(b.body).decode()}
                 continue
             for r in found:
@@ -242,16 +252,16 @@ class Check:
 
 def segments(cluster, _):
     """What merged segments say without any journal."""
-    bucket = cluster.bucket
-    for path in bucket.below("merged") + bucket.below("topics"):
-        data = bucket.get(path)
+    objects = cluster.bucket
+    for path in objects.below("merged") + objects.below("topics"):
+        data = objects.get(path)
         if path.endswith("/name"):
             owner, topic, name = merged.topic_name(data, path)
-            need(owner == bucket.cluster.id and path == f"topics/{topic.hex()}/name", f"{path} is foreign")
+            need(owner == objects.cluster.id and path == f"topics/{topic.hex()}/name", f"{path} is foreign")
             yield {"key": path, "topic": name}
             continue
         h, found = merged.segment(data, path)
-        need(h.cluster == bucket.cluster.id and path == merged.key(h.journal, h.object, h.topic, h.index, h.base), f"{path} is foreign")
+        need(h.cluster == objects.cluster.id and path == merged.key(h.journal, h.object, h.topic, h.index, h.base), f"{path} is foreign")
         for s, b in found:
             yield {"key": path, "topic": s.name, "partition": s.index, "from": s.start, "to": s.to, "records": s.records,
                    "decoded": sum(len(records.records(one)) for one in b if one.codec < 2), "blocks": len(s.blocks)}
@@ -285,14 +295,14 @@ COMMANDS = {"topics": topics, "records": topic_records, "groups": committed, "ch
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=COMMANDS)
-    parser.add_argument("folder")
+    parser.add_argument("bucket")
     parser.add_argument("topics", nargs="*")
     parser.add_argument("--checkpoints", action="store_true", help="begin at the newest usable checkpoint")
     options = parser.parse_args()
     if (options.command in ("records", "all")) != bool(options.topics):
         parser.error("records and all take topics, the others take none")
     try:
-        for line in COMMANDS[options.command](Cluster(options.folder, options.checkpoints), options):
+        for line in COMMANDS[options.command](Cluster(options.bucket, options.checkpoints), options):
             print(json.dumps(line, ensure_ascii=False))
     except Corrupt as error:
         sys.exit(f"corrupt: {error}")

@@ -25,6 +25,7 @@ type line = map[string]any
 func (w *world) run(args ...string) (lines []line, failure string) {
 	w.Helper()
 	command := exec.CommandContext(w.ctx, testenv.LookTool(w, "python3"), append([]string{"-B", "-S", "reader.py"}, args...)...)
+	command.Env = append(os.Environ(), w.env...)
 	var stdout, stderr bytes.Buffer
 	command.Stdout, command.Stderr = &stdout, &stderr
 	if err := command.Run(); err != nil {

@@ -40,20 +40,54 @@ def records(batch):
             body = gzip.decompress(body)
         elif batch.codec:
             raise Undecodable(f"codec {CODECS.get(batch.codec, batch.codec)}")
-        r = Reader(body, "records")
-        found = [_record(r, batch) for _ in range(batch.count)]
-        r.end()
+        found, at = [], 0
+        for _ in range(batch.count):
+            record, at = _record(body, at, batch)
+            found.append(record)
+        need(at == len(body) or not batch.count, "bytes behind the last record")
         return found
-    except (Corrupt, EOFError, OSError, zlib.error) as error:
+    except (Corrupt, EOFError, IndexError, OSError, zlib.error) as error:
         raise Undecodable(str(error)) from error
 
 
-def _record(outer, batch):
-    r = Reader(outer.raw(outer.varint()), "record")
-    r.i8()
-    timestamp, offset = batch.base_timestamp + r.varint(), batch.base + r.varint()
-    if batch.append_time:
-        timestamp = batch.max_timestamp
-    record = Record(offset, timestamp, r.var_bytes(), r.var_bytes(), [(r.var_bytes(), r.var_bytes()) for _ in range(r.varint())])
-    r.end()
-    return record
+def _varint(body, at):
+    n = body[at]
+    if n < 128:
+        return n >> 1 ^ -(n & 1), at + 1
+    shift, n = 7, n & 127
+    while True:
+        at += 1
+        byte = body[at]
+        n |= (byte & 127) << shift
+        if byte < 128:
+            return n >> 1 ^ -(n & 1), at + 1
+        shift += 7
+        need(shift < 70, "record has an endless varint")
+
+
+def _field(body, at, end):
+    n, at = _varint(body, at)
+    if n < 0:
+        return None, at
+    need(at + n <= end, "record has a field longer than itself")
+    return body[at:at + n], at + n
+
+
+def _record(body, at, batch):
+    """The record at a place, and where the next one is. An end too soon is an IndexError."""
+    size, at = _varint(body, at)
+    end = at + size
+    need(at < end <= len(body), "record is longer than the rest")
+    timestamp, at = _varint(body, at + 1)
+    offset, at = _varint(body, at)
+    key, at = _field(body, at, end)
+    value, at = _field(body, at, end)
+    count, at = _varint(body, at)
+    headers = []
+    for _ in range(count):
+        name, at = _field(body, at, end)
+        content, at = _field(body, at, end)
+        headers.append((name, content))
+    need(at == end, "record is not as long as it says")
+    timestamp = batch.max_timestamp if batch.append_time else batch.base_timestamp + timestamp
+    return Record(batch.base + offset, timestamp, key, value, headers), end

@@ -24,10 +24,11 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // patience limits every wait for an expected event.
 const patience = 90 * time.Second
 
-// world is a node and the folder of its bucket.
+// world is a node and its bucket.
 type world struct {
 	*testing.T
-	folder string
+	folder string // of the bucket, or its s3:// address
+	env    []string
 	node   *testenv.Node
 	ctx    context.Context
 }
