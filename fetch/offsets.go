@@ -169,7 +169,7 @@ func (s *search) newestExtent(ctx context.Context, offset, end int64) (partlog.E
 		return e, true, nil
 	}
 	// The record with the page's greatest timestamp is below offset, or was replaced.
-	for _, side := range [][2]int64{{offset, page.Base}, {page.Last + 1, end}} {
+	for _, side := range [][2]int64{{offset, page.First()}, {page.Last + 1, end}} {
 		if side[0] >= side[1] {
 			continue
 		}

@@ -388,11 +388,11 @@ func checkDecode(t *testing.T, b []byte) {
 }
 
 func TestRandomDamageToCheckpointsIsHarmless(t *testing.T) {
-	good := [][]byte{snapshot(t, "v2-checkpoint.hex"), snapshot(t, "v3-checkpoint.hex")}
+	good := [][]byte{snapshot(t, "v2-checkpoint.hex"), snapshot(t, "v3-checkpoint.hex"), snapshot(t, "v4-checkpoint.hex")}
 	seed := seeded.Seed(t)
 	random := rand.New(rand.NewPCG(seed, 0))
-	for i := range 4000 {
-		b := bytes.Clone(good[i%2])
+	for i := range 6000 {
+		b := bytes.Clone(good[i%3])
 		for range 1 + random.IntN(3) {
 			b[random.IntN(len(b))] = byte(random.IntN(256))
 		}
@@ -404,6 +404,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add(snapshot(f, "v1-checkpoint.hex"))
 	f.Add(snapshot(f, "v2-checkpoint.hex"))
 	f.Add(snapshot(f, "v3-checkpoint.hex"))
+	f.Add(snapshot(f, "v4-checkpoint.hex"))
 	f.Add(New(testJournal).Encode(nil, segment.ID{}, nil))
 	f.Add(long(f, 300).Encode(nil, segment.ID{}, nil))
 	f.Add([]byte{})
@@ -415,11 +416,14 @@ func FuzzDecode(f *testing.F) {
 func FuzzDecodePage(f *testing.F) {
 	f.Add(snapshot(f, "v1-index.hex"), int64(15), int64(990))
 	f.Add([]byte{}, int64(0), int64(-1))
+	f.Add(snapshot(f, "v2-index.hex")[pageFixedSize+4*refSize:], int64(19), int64(190))
 	f.Fuzz(func(t *testing.T, b []byte, last, newest int64) {
-		p := &Page{Length: uint32(len(b)), CRC: checksum(b), Last: last, MaxTimestamp: newest}
+		p := &Page{Length: uint32(len(b)), CRC: checksum(b), Last: last, MaxTimestamp: newest, last: last}
 		if len(b) >= pageFixedSize {
+			p.Merged = b[1] == mergedPageVersion
 			p.Key = Key{segment.ID(b[8:24]), int32(binary.BigEndian.Uint32(b[4:]))}
 			p.Base = int64(binary.BigEndian.Uint64(b[24:]))
+			p.base = p.Base
 		}
 		var read *PageExtents
 		var err error
@@ -431,6 +435,12 @@ func FuzzDecodePage(f *testing.F) {
 			return
 		}
 		extents := read.From(p.Base, chunkRefs)
+		if p.Merged {
+			if again := mergedPageOf(p.Key, extents); !bytes.Equal(again, b) {
+				t.Fatalf("%x was accepted and encodes as %x", b, again)
+			}
+			return
+		}
 		if again, err := EncodePage(p, extents); err != nil || !bytes.Equal(again, b) || extents[len(extents)-1].Last != last {
 			t.Fatalf("%x was accepted and encodes as %x: %v", b, again, err)
 		}

@@ -34,9 +34,14 @@ func (l library) load(t reporter, p *Page) *PageExtents {
 
 func (l library) find(t reporter, k Key, offset int64, n int) (out []Extent) {
 	for {
-		extents, page, _, _ := l.Find(k, offset, n-len(out))
+		extents, page, view, _ := l.Find(k, offset, n-len(out))
 		if page == nil {
-			return append(out, extents...)
+			out = append(out, extents...)
+			if len(extents) == 0 || len(out) == n || extents[len(extents)-1].Last+1 == view.End {
+				return out
+			}
+			offset = extents[len(extents)-1].Last + 1 // in a page
+			continue
 		}
 		if len(extents) > 0 {
 			t.Fatal("both extents and a page")
@@ -92,7 +97,7 @@ func (l library) newestIn(t reporter, k Key, from, end int64) (Extent, bool) {
 	if page.Base >= from && whole(page) {
 		t.Fatal("a page without the extent that it was named for")
 	}
-	for _, side := range [][2]int64{{from, page.Base}, {page.Last + 1, end}} {
+	for _, side := range [][2]int64{{from, page.First()}, {page.Last + 1, end}} {
 		if side[0] >= side[1] {
 			continue
 		}

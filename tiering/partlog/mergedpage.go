@@ -53,13 +53,13 @@ func appendMergedPage(w *wire.Writer, k Key, refs []mergedRef) {
 	}
 }
 
-// mergedRowOf reads a checked row of a page.
-func mergedRowOf(b []byte) *mergedRef {
+// mergedRowOf reads a row of a page. The number of its object is zero.
+func mergedRowOf(b []byte) (m *mergedRef, number uint32) {
 	r := wire.NewReader(b)
 	object := readMerged(r)
-	_, m := readPiece(r)
-	m.object = &object
-	return &m
+	number, piece := readPiece(r)
+	piece.object = &object
+	return &piece, number
 }
 
 // checkMerged returns the last offset and the greatest timestamp, or why there cannot be
@@ -67,12 +67,12 @@ func mergedRowOf(b []byte) *mergedRef {
 func (x *PageExtents) checkMerged() (last, newest int64, reason string) {
 	last, newest = -1, -1
 	for i := range x.len() {
-		m := mergedRowOf(x.rows[i*mergedRowSize:][:mergedRowSize])
+		m, number := mergedRowOf(x.rows[i*mergedRowSize:][:mergedRowSize])
 		e := m.export(x.in)
 		switch reason := e.implausible(); {
 		case reason != "":
 			return 0, 0, fmt.Sprintf("extent %d: %s", i, reason)
-		case !m.own() || m.Seq != 0 || i == 0 && m.Base != x.base || m.Base <= last:
+		case !m.own() || number != 0 || m.Seq != 0 || i == 0 && m.Base != x.base || m.Base <= last:
 			return 0, 0, fmt.Sprintf("extent %d with offsets %d to %d after %d", i, m.Base, m.Last, last)
 		}
 		last, newest = m.Last, max(newest, m.MaxTimestamp)
@@ -114,14 +114,14 @@ func (ix *Index) planMerged(w *wire.Writer, k Key, p *part, minRefs, limit int) 
 		run = nil
 	}
 	newer := 0
-	for m := range p.below.all() {
-		_ = m
+	for range p.below.all() {
 		newer++
 	}
 	next := int64(-1)
 	for m := range p.below.all() {
 		newer--
-		if !m.final(newer) || m.Base != next {
+		// The times of a page are all known, or none is: only the greatest is stored.
+		if !m.final(newer) || m.Base != next || len(run) > 0 && (m.MaxTimestamp < 0) != (run[0].MaxTimestamp < 0) {
 			flush()
 		}
 		if m.final(newer) {

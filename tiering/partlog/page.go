@@ -195,6 +195,9 @@ func EncodePage(p *Page, extents []Extent) ([]byte, error) {
 // ObjectKey returns the key of the index object that the page lies in.
 func (p *Page) ObjectKey() string { return p.IndexName.Key() }
 
+// First returns the first offset of the page whose extent is not replaced.
+func (p *Page) First() int64 { return max(p.Base, p.from) }
+
 func (p *Page) name() string {
 	return fmt.Sprintf("index page of partition %s-%d from offset %d on", p.Topic, p.Index, p.Base)
 }

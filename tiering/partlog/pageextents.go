@@ -39,7 +39,8 @@ func (x *PageExtents) len() int {
 // extent returns the extent of row i.
 func (x *PageExtents) extent(i int) Extent {
 	if x.merged {
-		return mergedRowOf(x.rows[i*mergedRowSize:][:mergedRowSize]).export(x.in)
+		m, _ := mergedRowOf(x.rows[i*mergedRowSize:][:mergedRowSize])
+		return m.export(x.in)
 	}
 	base := x.base
 	if i > 0 {

@@ -189,7 +189,8 @@ func (s *State) Compacted(k Key) (records, tombstones int64) {
 // Find returns up to max extents in offset order, from the one that holds offset on,
 // and the view they belong to. If that extent is not in memory, Find returns the page
 // that has it instead: search there with PageExtents.From, and go on with Find after the
-// page's last offset. There is neither if offset is not in [Start, End). It is false
+// page's last offset. If a page follows the extents that are returned, these are fewer.
+// There is neither if offset is not in [Start, End). It is false
 // if the partition was never opened here.
 func (s *State) Find(k Key, offset int64, max int) ([]Extent, *Page, View, bool) {
 	s.mu.RLock()
@@ -252,8 +253,11 @@ func (s *State) FindNewest(k Key, offset, end int64) (Extent, *Page, bool) {
 		return Extent{}, nil, false
 	}
 	in, from := s.home(k, p), max(offset, p.start)
-	newest, page, greatest := p.refs.newest(in, max(from, p.merged), end)
-	if from < p.merged {
+	newest, page, greatest := Extent{}, (*Page)(nil), int64(-1)
+	if low := max(from, p.merged); low < end {
+		newest, page, greatest = p.refs.newest(in, low, end)
+	}
+	if from < min(p.merged, end) {
 		if e, at, ts := p.below.newestIn(in, from, end); ts >= greatest {
 			newest, page, greatest = e, at, ts
 		}

@@ -1,6 +1,7 @@
 package partlog
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/varvelog/varve/tiering/segment"
@@ -29,9 +30,13 @@ func (d *decoder) tiering(c tieringCounts) error {
 	}
 	d.ownUsed = map[*mergedObject]bool{}
 	d.merged = make([]*mergedObject, r.Count(c.merged, mergedSize))
+	known := make(map[segment.ID]bool, len(d.merged))
 	for i := range d.merged {
 		o := readMerged(r)
-		d.merged[i] = &o
+		if d.merged[i] = &o; known[o.id] {
+			return fmt.Errorf("merged object %s is there twice", o.id)
+		}
+		known[o.id] = true
 	}
 	var before segment.ID
 	for range r.Count(c.intents, intentFixedSize) {
@@ -154,6 +159,9 @@ func (d *decoder) mergedChunks(p *part, n uint32) error {
 			}
 			l.chunks, l.own = append(l.chunks, c), l.own+c.bytes
 			continue
+		}
+		if i := len(l.chunks); i > 0 && l.chunks[i-1].page == nil {
+			return errors.New("two chunks of extents next to each other")
 		}
 		refs := make([]mergedRef, r.Count(count, pieceSize))
 		for i := range refs {

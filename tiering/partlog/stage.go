@@ -197,7 +197,8 @@ func (g *stage) forget(k Key, refs []mergedRef) {
 			continue
 		case m.shared():
 			known := g.shared[m.object.id]
-			if known.extents--; known.extents > 0 {
+			known.extents--
+			if known.extents > 0 {
 				g.shared[m.object.id] = known
 				continue
 			}
