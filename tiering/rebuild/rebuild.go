@@ -10,6 +10,8 @@
 //   - where it may write, the object at its old key, so that all checkpoints
 //     which name it are whole again.
 //
+// It also restores one of the two copies of an index object from the other.
+//
 // It deletes an object only if that is an index object that was read as damaged
 // several times, and never touches anything else.
 package rebuild

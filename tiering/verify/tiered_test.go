@@ -348,3 +348,13 @@ func TestObjectsThatAreDeletedDuringTheWalkAreNoDamage(t *testing.T) {
 		t.Errorf("%+v, %+v", r.Findings, r.Journals)
 	}
 }
+
+func TestALostCopyIsFoundWithoutAWalk(t *testing.T) {
+	b := tiered(t)
+	b.store.DeleteNow(b.pages[1].Key())
+	b.store.DeleteNow(b.own.Key())
+	r := run(t, b.store, verify.Options{Indexes: true})
+	if len(r.Findings) != 1 || brief(r.Findings[0]) != (expected{"warning", "copy", b.pages[1].Key(), ""}) || b.store.Calls(objstore.OpGet) > 60 {
+		t.Errorf("%+v after %d GETs", r.Findings, b.store.Calls(objstore.OpGet))
+	}
+}

@@ -47,6 +47,7 @@ type Options struct {
 	Topic     string   // only objects that hold it, and the indexes of the others; empty: all
 	Partition int32    // of Topic; -1: all
 	Records   bool     // decompress batches and decode their records
+	Indexes   bool     // only floors, checkpoints and index objects of the data journals
 
 	Parallel int   // objects read ahead; default 8
 	Memory   int64 // bytes of objects being read; default 256 MiB, at least one object's worth
@@ -265,7 +266,7 @@ func (v *Verifier) newWalk(cluster *segment.Cluster, s *stored, id uint32) *walk
 // orphans reports the merged segments that no journal knows. They were listed before the
 // heads were read, and an intent comes before its objects.
 func (v *Verifier) orphans(ctx context.Context) error {
-	if !v.everything() || v.unsure || len(v.merged) == 0 || v.findings.counts[Error] > 0 {
+	if !v.everything() || v.opt.Indexes || v.unsure || len(v.merged) == 0 || v.findings.counts[Error] > 0 {
 		return nil
 	}
 	n, bytes := 0, int64(0)

@@ -65,6 +65,9 @@ func (w *walk) run(ctx context.Context) error {
 		return err
 	}
 	w.judgeIndex()
+	if w.verifier.opt.Indexes && w.journal != 0 {
+		return nil
+	}
 	w.begin(ctx)
 	w.report.Journal, w.report.Floor = w.journal, w.floors.inForce()
 	w.before = w.findings.counts[Error]
