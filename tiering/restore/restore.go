@@ -140,12 +140,22 @@ func readAhead(ctx context.Context, store objstore.Store, runs [][]*partlog.Prod
 	}
 }
 
-// get reads pages of one object. Damage is read again: it may have been done on the way.
+// get reads pages of one object, from its second copy if the first is lost.
 func get(ctx context.Context, store objstore.Store, pages []*partlog.ProducerPage) (out [][]byte, err error) {
+	for _, name := range pages[0].Copies() {
+		if out, err = getCopy(ctx, store, name.Key(), pages); err == nil || !Lost(err) {
+			break
+		}
+	}
+	return out, err
+}
+
+// getCopy reads damage again: it may have been done on the way.
+func getCopy(ctx context.Context, store objstore.Store, key string, pages []*partlog.ProducerPage) (out [][]byte, err error) {
 	for range getTries {
 		limited, cancel := context.WithTimeout(ctx, getLimit)
 		var b []byte
-		b, err = store.Get(limited, pages[0].ObjectKey())
+		b, err = store.Get(limited, key)
 		cancel()
 		if err == nil {
 			if out, err = Cut(b, pages); err == nil {
@@ -156,7 +166,25 @@ func get(ctx context.Context, store objstore.Store, pages []*partlog.ProducerPag
 			break
 		}
 	}
-	return nil, fmt.Errorf("read %s: %w", pages[0].ObjectKey(), err)
+	return nil, fmt.Errorf("read %s: %w", key, err)
+}
+
+// Page reads an index page of extents, from its second copy if the first is lost.
+func Page(ctx context.Context, store objstore.Store, p *partlog.Page) (found *partlog.PageExtents, err error) {
+	for _, name := range p.Copies() {
+		var b []byte
+		if b, err = objstore.ReadRange(ctx, store, name.Key(), segment.BlobHeaderSize+int64(p.Position), int64(p.Length)); err == nil {
+			found, err = partlog.DecodePage(p, b)
+		}
+		if err == nil {
+			return found, nil
+		}
+		err = fmt.Errorf("read %s: %w", name.Key(), err)
+		if !Lost(err) && !errors.Is(err, objstore.ErrRange) {
+			break
+		}
+	}
+	return nil, err
 }
 
 // Cut returns the bytes of pages in their index object; they are those that were written.

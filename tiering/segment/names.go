@@ -131,6 +131,17 @@ func (n IndexName) Key() string {
 	return fmt.Sprintf("%s%020d-%s", IndexPrefix(n.Journal), n.Seq, n.Object)
 }
 
+// Copies returns the names under which the index object is stored: two, or one in the old
+// form.
+func (n IndexName) Copies() []IndexName {
+	first, second := n, n
+	first.Copy, second.Copy = false, true
+	if n.Seq == 0 {
+		return []IndexName{first}
+	}
+	return []IndexName{first, second}
+}
+
 // copySuffix ends the key of the copy of an index object.
 const copySuffix = ".copy"
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/partlog"
+	"github.com/varvelog/varve/tiering/restore"
 	"github.com/varvelog/varve/tiering/segment"
 )
 
@@ -66,41 +67,22 @@ func (w *walk) extentsAt(ctx context.Context, k partlog.Key, offset int64) (exte
 	return extents, extents[len(extents)-1].Last + 1, nil
 }
 
-// readPage reads an index page, from its second copy if need be; nil if both are lost.
-func (w *walk) readPage(ctx context.Context, p *partlog.Page) (*partlog.PageExtents, error) {
-	for _, name := range copiesOf(p.IndexName) {
-		var b []byte
-		err := w.verifier.try(ctx, func(ctx context.Context) (err error) {
-			b, err = objstore.ReadRange(ctx, w.verifier.store, name.Key(), segment.BlobHeaderSize+int64(p.Position), int64(p.Length))
-			return err
-		})
-		if err == nil {
-			var found *partlog.PageExtents
-			if found, err = partlog.DecodePage(p, b); err == nil {
-				return found, nil
-			}
-		}
-		if !isLost(err) {
-			return nil, fmt.Errorf("read %s: %w", name.Key(), err)
-		}
+// readPage reads an index page; nil if it is lost.
+func (w *walk) readPage(ctx context.Context, p *partlog.Page) (found *partlog.PageExtents, err error) {
+	err = w.verifier.try(ctx, func(ctx context.Context) (err error) {
+		found, err = restore.Page(ctx, w.verifier.store, p)
+		return err
+	})
+	if isLost(err) {
+		w.verifier.unsure = true
+		return nil, nil
 	}
-	w.verifier.unsure = true
-	return nil, nil
+	return found, err
 }
 
 // isLost reports whether an error means that an object is missing or damaged.
 func isLost(err error) bool {
-	return errors.Is(err, objstore.ErrNotFound) || errors.Is(err, objstore.ErrRange) || errors.Is(err, segment.ErrCorrupt) || errors.Is(err, segment.ErrUnsupported)
-}
-
-// copiesOf are the names under which an index object is stored.
-func copiesOf(name segment.IndexName) []segment.IndexName {
-	first, second := name, name
-	first.Copy, second.Copy = false, true
-	if name.Seq == 0 {
-		return []segment.IndexName{first}
-	}
-	return []segment.IndexName{first, second}
+	return restore.Lost(err) || errors.Is(err, objstore.ErrRange) || errors.Is(err, segment.ErrUnsupported)
 }
 
 // segments checks the merged segments that the state at the head names. One that is

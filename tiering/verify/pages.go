@@ -65,7 +65,7 @@ func (w *walk) noteIndex(name segment.IndexName, err error) {
 // missPages reads the index objects that checkpoints name and that were not listed.
 func (w *walk) missPages(ctx context.Context) error {
 	for name := range w.indexObjects() {
-		for _, one := range copiesOf(name) {
+		for _, one := range name.Copies() {
 			if found := w.index[name]; found != nil {
 				if _, read := found.copies[one.Copy]; read {
 					continue
@@ -100,7 +100,7 @@ func (w *walk) judgeIndex() {
 		if slices.ContainsFunc(w.pages[name.Object], func(p *partlog.Page) bool { return p.Merged }) {
 			hint = hintRestore // the journal does not have these extents any more
 		}
-		copies := copiesOf(name)
+		copies := name.Copies()
 		bad := slices.DeleteFunc(slices.Clone(copies), func(one segment.IndexName) bool {
 			err, read := found.copies[one.Copy]
 			return !read || err == nil
@@ -170,7 +170,7 @@ func (w *walk) readProducers(ctx context.Context) partlog.ReadPages {
 
 // cutProducers reads the pages of one index object.
 func (w *walk) cutProducers(ctx context.Context, pages []*partlog.ProducerPage) (found [][]byte, err error) {
-	for _, name := range copiesOf(pages[0].IndexName) {
+	for _, name := range pages[0].IndexName.Copies() {
 		var object []byte
 		if object, err = w.get(ctx, name.Key()); err == nil {
 			found, err = restore.Cut(object, pages)

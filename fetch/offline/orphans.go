@@ -1,0 +1,119 @@
+package offline
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/varvelog/varve/tiering/objstore"
+	"github.com/varvelog/varve/tiering/partlog"
+	"github.com/varvelog/varve/tiering/restore"
+	"github.com/varvelog/varve/tiering/segment"
+)
+
+// OrphanAge is how old an object must be before it counts as an orphan.
+const OrphanAge = 24 * time.Hour
+
+// Orphan is a merged segment that no journal knows.
+type Orphan struct {
+	Key      string
+	Size     int64
+	Modified time.Time // by the store's clock
+}
+
+// Orphans returns the merged segments that no journal knows, in the order of their keys.
+// A journal names an object before it is created, and until it is deleted twice. So the
+// bucket is listed first, and all heads are proved after that. An error means that a
+// journal, or an index page, could not be read: then nothing is known.
+//
+// An object that is younger than OrphanAge at now is left out. It is an error if the
+// store's clock is far from now.
+func (b *Bucket) Orphans(ctx context.Context, now time.Time, onListed func(int64)) ([]Orphan, error) {
+	found := map[segment.ID]Orphan{}
+	var listed int64
+	for _, prefix := range []string{segment.SharedPrefix, segment.TopicsPrefix} {
+		err := b.store.List(ctx, prefix, "", func(i objstore.Info) error {
+			listed++
+			onListed(listed)
+			if name, ok := segment.ParseMergedKey(i.Key); ok && now.Sub(i.Modified) >= OrphanAge {
+				found[name.Object] = Orphan{Key: i.Key, Size: i.Size, Modified: i.Modified}
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, fmt.Errorf("list %q of bucket %s: %w", prefix, b.store, err)
+		}
+	}
+	if err := b.Prove(ctx); err != nil {
+		return nil, err
+	}
+	if clock, ok := b.store.(objstore.Clock); ok {
+		if at, n := clock.StoreTime(); n > 0 && at.Sub(now).Abs() > clocksApart {
+			return nil, fmt.Errorf("the clock of this machine and that of the store are %v apart: set it first", at.Sub(now).Abs().Round(time.Second))
+		}
+	}
+	for _, id := range b.Topics.Journals() {
+		if err := b.Known(ctx, id, func(name segment.Name) { delete(found, name.Object) }); err != nil {
+			return nil, err
+		}
+	}
+	orphans := make([]Orphan, 0, len(found))
+	for _, o := range found {
+		orphans = append(orphans, o)
+	}
+	slices.SortFunc(orphans, func(a, b Orphan) int { return strings.Compare(a.Key, b.Key) })
+	return orphans, nil
+}
+
+// clocksApart is how far clocks may be apart.
+const clocksApart = 5 * time.Minute
+
+// Known calls fn with each merged segment that the state of a data journal names: in
+// extents, in intents, and among the objects that may be deleted.
+func (b *Bucket) Known(ctx context.Context, id uint32, fn func(segment.Name)) error {
+	state := b.State(id)
+	if state == nil {
+		return fmt.Errorf("journal %d is not read", id)
+	}
+	for _, in := range state.Intents() {
+		for _, o := range in.Objects {
+			fn(o.Name)
+		}
+	}
+	for _, u := range state.Unreleased() {
+		fn(u.Name)
+	}
+	for _, g := range state.Garbage() {
+		if g.Name != (segment.Name{}) {
+			fn(g.Name)
+		}
+	}
+	var pages []*partlog.Page
+	state.Survey(func(s *partlog.Survey) {
+		for _, e := range s.Segments {
+			if e.Object.Kind == segment.KindMerged {
+				fn(e.Object)
+			}
+		}
+		pages = append(pages, s.Pages...)
+	})
+	for _, p := range pages {
+		var found *partlog.PageExtents
+		err := again(ctx, func() (err error) {
+			found, err = restore.Page(ctx, b.store, p)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		for _, e := range found.From(p.Base, maxPageExtents) {
+			fn(e.Object)
+		}
+	}
+	return nil
+}
+
+// maxPageExtents is more than a page can have.
+const maxPageExtents = 1024
