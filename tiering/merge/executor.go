@@ -59,8 +59,8 @@ type Options struct {
 	// CopyOnly reports that merging lags behind, and writes no batch again. It may be left
 	// out.
 	CopyOnly func() bool
-	// OnDamage is called with each source that cannot be read. It must not block, and may
-	// be left out.
+	// OnDamage is called with each source that cannot be read, and with nil when it can be
+	// read again. It must not block, and may be left out.
 	OnDamage func(partlog.Key, partlog.Extent, error)
 	// Sequential keeps a job from starting goroutines.
 	Sequential bool
@@ -159,6 +159,13 @@ func (x *Executor) Run(ctx context.Context, job *Job) (done bool, err error) {
 		}
 	}
 	return done, err
+}
+
+// sound notes that a source was read.
+func (x *Executor) sound(k partlog.Key, e *partlog.Extent) {
+	if x.suspects.sound(k, e.Base) {
+		x.opt.OnDamage(k, *e, nil)
+	}
 }
 
 // maxScale is by how much jobs become smaller when the disk is full.

@@ -65,7 +65,7 @@ func (g *gatherer) take(ctx context.Context, p *gathered, e *partlog.Extent, b [
 			return nil
 		}
 		whole := b[pos : pos+h.Size()]
-		sum, _, err := g.reader.Batch(ctx, whole, 0, math.MaxInt64)
+		sum, newest, err := g.reader.Batch(ctx, whole, 0, math.MaxInt64)
 		switch {
 		case errors.Is(err, readback.ErrWrong):
 			return fmt.Errorf("%w: %w", errSource, err) // bytes of it in the spool do no harm
@@ -73,6 +73,7 @@ func (g *gatherer) take(ctx context.Context, p *gathered, e *partlog.Extent, b [
 			return err
 		}
 		c.sum.Add(sum)
+		c.wrongTimes = c.wrongTimes || newest != readback.Unknown && newest > h.UpTo()
 		out, err := g.x.rewritten(p, whole, &h, &g.room)
 		if err != nil {
 			return err

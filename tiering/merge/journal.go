@@ -91,7 +91,7 @@ func (g *gatherer) ranges(ctx context.Context, l *load) error {
 		}
 		switch {
 		case rangeErr == nil:
-			g.x.suspects.sound(p.Key, l.of[i].Base)
+			g.x.sound(p.Key, &l.of[i])
 		case errors.Is(rangeErr, errSource):
 			g.missing(l, i, rangeErr)
 		default:

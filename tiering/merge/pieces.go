@@ -110,7 +110,7 @@ func (g *gatherer) stretch(ctx context.Context, sources []source) error {
 		}
 		switch {
 		case sourceErr == nil:
-			g.x.suspects.sound(s.part.Key, s.e.Base)
+			g.x.sound(s.part.Key, &s.e)
 		case errors.Is(sourceErr, errSource):
 			s.part.stopped = true
 			g.x.suspects.failed(s.part.Key, s.e.Base, g.x.opt.Clock.Now())

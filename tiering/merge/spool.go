@@ -13,6 +13,10 @@ type chunk struct {
 	length   uint32
 	covers   int64 // the offset after the last one of the extent
 	sum      readback.Sum
+
+	// wrongTimes: a batch names a greatest timestamp that is not the greatest of its
+	// records, as those of old versions may.
+	wrongTimes bool
 }
 
 // spool is the file in which a job gathers batches, in the order in which it reads them.

@@ -46,8 +46,12 @@ func (s *suspects) failed(k partlog.Key, base int64, now time.Time) (givenUp boo
 	return now.Sub(x.first) >= sourcePatience
 }
 
-// sound notes that a source was read.
-func (s *suspects) sound(k partlog.Key, base int64) { delete(s.of, place{k, base}) }
+// sound notes that a source was read, and reports whether it could not be read before.
+func (s *suspects) sound(k partlog.Key, base int64) (again bool) {
+	_, again = s.of[place{k, base}]
+	delete(s.of, place{k, base})
+	return again
+}
 
 // hold keeps a partition out of jobs of level 1 until its source is tried again.
 func (s *suspects) hold(k partlog.Key, now time.Time) { s.held[k] = now.Add(sourceRetry) }

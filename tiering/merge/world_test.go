@@ -94,7 +94,11 @@ func newWorld(t testing.TB, partitions int, seed uint64) *world {
 		},
 		Topic: func(id segment.ID) (Topic, bool) { t, ok := w.topics[id]; return t, ok },
 		Disk:  w.disk, Clock: w, NewID: w.id, Sequential: true,
-		OnDamage: func(k partlog.Key, e partlog.Extent, err error) { w.damage = append(w.damage, e.Object.Key()) },
+		OnDamage: func(k partlog.Key, e partlog.Extent, err error) {
+			if err != nil {
+				w.damage = append(w.damage, e.Object.Key())
+			}
+		},
 	}
 	return w
 }
@@ -197,6 +201,16 @@ func (w *world) batch(k partlog.Key, size int) []byte {
 		spec.Records = append(spec.Records, r)
 	}
 	b := batchtest.Build(spec)
+	switch w.rng.IntN(8) { // as old versions stored them
+	case 0:
+		batch.SetMaxTimestamp(b, -1)
+	case 1:
+		batch.SetMaxTimestamp(b, spec.BaseTimestamp)
+	case 2:
+		spec.BaseTimestamp -= 2000
+		b = batchtest.Build(spec)
+		batch.SetMaxTimestamp(b, spec.BaseTimestamp+1)
+	}
 	w.truth[k] = append(w.truth[k], recordsOf(w.t, b)...)
 	w.ends[k] += int64(len(spec.Records))
 	return b

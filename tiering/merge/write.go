@@ -12,6 +12,7 @@ import (
 	"github.com/varvelog/varve/tiering/batch"
 	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/segment"
+	"github.com/varvelog/varve/tiering/segment/readback"
 )
 
 // written is an output as it lies on disk.
@@ -54,7 +55,7 @@ func (x *Executor) fill(w *written, o *output, job segment.ID, from *spool) erro
 			if room, err = from.read(&p.chunks[j], room); err != nil {
 				return fmt.Errorf("%w: %w", ErrDisk, err)
 			}
-			if err := appendBatches(m, room); err != nil {
+			if err := appendBatches(m, room, p.chunks[j].wrongTimes); err != nil {
 				return err
 			}
 		}
@@ -75,21 +76,23 @@ func (x *Executor) fill(w *written, o *output, job segment.ID, from *spool) erro
 // topic takes is smaller.
 const maxRecord = 64 << 20
 
-// appendBatches writes the batches that lie back to back in b.
-func appendBatches(m *segment.MergedWriter, b []byte) error {
+// appendBatches writes the batches that lie back to back in b. Blocks have the greatest
+// timestamp of their records; where that of a batch may be another one, it is looked for.
+func appendBatches(m *segment.MergedWriter, b []byte, wrongTimes bool) error {
 	return batch.Walk(b, func(pos int, h batch.Header) error {
 		whole := b[pos : pos+h.Size()]
-		if h.UpTo() != math.MaxInt64 {
+		if h.UpTo() != math.MaxInt64 && !wrongTimes {
 			return m.Append(whole, nil)
 		}
-		latest := h // clients of old wrote a time that is not the greatest one
-		if err := batch.Records(whole, maxRecord, func(r batch.Record) bool {
-			latest.MaxTimestamp = max(latest.MaxTimestamp, r.Timestamp)
+		newest := batch.Header{MaxTimestamp: -1}
+		err := batch.Records(whole, maxRecord, func(r batch.Record) bool {
+			newest.MaxTimestamp = max(newest.MaxTimestamp, r.Timestamp)
 			return true
-		}); err != nil {
-			return m.Append(whole, nil)
+		})
+		if err != nil {
+			newest.MaxTimestamp = readback.Unknown
 		}
-		return m.Append(whole, &latest)
+		return m.Append(whole, &newest)
 	})
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/varvelog/varve/cmd/internal/health"
 	"github.com/varvelog/varve/fetch"
 	"github.com/varvelog/varve/ingest"
+	"github.com/varvelog/varve/metadata"
 	"github.com/varvelog/varve/metadata/topicconfig"
 	pooled "github.com/varvelog/varve/tiering/buffer"
 	"github.com/varvelog/varve/tiering/merge"
@@ -19,9 +20,6 @@ import (
 	"github.com/varvelog/varve/tiering/segment"
 	"github.com/varvelog/varve/tiering/upkeep"
 )
-
-// tieringLevel is the feature level from which on journals may have entries of tiering.
-const tieringLevel = 2
 
 var _ upkeep.Journal = (*ingest.Leader)(nil)
 
@@ -54,7 +52,7 @@ func (n *node) startUpkeep(id uint32, j *dataJournal, written *upkeep.Flow, clos
 		Steps:     []upkeep.Step{{Name: "merge", Run: j.merger.Run}},
 		Clock:     clock,
 		Pause:     min(10*time.Second, n.cfg.MergeAge),
-		Enabled:   func() bool { return n.meta.Level() >= tieringLevel },
+		Enabled:   func() bool { return n.meta.Level() >= metadata.LevelTiering },
 		OnTrouble: func(step string, err error) { n.onUpkeep(id, step, err) },
 		Log:       n.log.With("journal", id),
 	})
@@ -89,6 +87,10 @@ func (n *node) mergeOptions(id uint32, j *dataJournal, pacer *upkeep.Pacer) merg
 		Clock: upkeep.SystemClock{}, NewID: segment.NewID, Pace: pacer.Wait, Log: n.log,
 		CopyOnly: func() bool { return j.merger.Debt().Bytes > c.UnmergedMaxBytes/2 },
 		OnDamage: func(k partlog.Key, e partlog.Extent, err error) {
+			if err == nil {
+				n.board.Clear(health.Damage, e.Object.Key())
+				return
+			}
 			n.damaged(fetch.Damage{Object: e.Object.Key(), Key: k, First: e.Base, Last: e.Last, Err: err})
 		},
 	}
@@ -108,13 +110,25 @@ func tieringRate(r config.Rate, written int64) int64 {
 	return r.Bytes
 }
 
-// readPage reads an index page.
+// readPage reads an index page, or its copy.
 func (n *node) readPage(ctx context.Context, p *partlog.Page) (*partlog.PageExtents, error) {
-	b, err := objstore.ReadRange(ctx, n.store, p.ObjectKey(), segment.BlobHeaderSize+int64(p.Position), int64(p.Length))
-	if err != nil {
-		return nil, fmt.Errorf("read index page: %w", err)
+	read := func(object segment.IndexName) (*partlog.PageExtents, error) {
+		b, err := objstore.ReadRange(ctx, n.store, object.Key(), segment.BlobHeaderSize+int64(p.Position), int64(p.Length))
+		if err != nil {
+			return nil, fmt.Errorf("read index page: %w", err)
+		}
+		return partlog.DecodePage(p, b)
 	}
-	return partlog.DecodePage(p, b)
+	extents, err := read(p.IndexName)
+	if err == nil || p.Seq == 0 { // of the old form, which has no copy
+		return extents, err
+	}
+	second := p.IndexName
+	second.Copy = true
+	if extents, again := read(second); again == nil {
+		return extents, nil
+	}
+	return nil, err
 }
 
 // mergedTopic is a topic as it is merged.
