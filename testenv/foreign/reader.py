@@ -50,7 +50,7 @@ class Cluster:
     def journal(self, number):
         if number not in self.journals:
             j = Journal(self.bucket, number, Partitions() if number else Metadata())
-            if self.late:
+            if self.late or self.bucket.get(j.key(f"{1:020d}")) is None:
                 j.begin_late()
             j.read()
             self.journals[number] = j
@@ -206,6 +206,8 @@ class Check:
         self.compared = self.batches = self.pages = 0
 
     def run(self):
+        if self.bucket.get(self.journal.key(f"{1:020d}")) is None:
+            self.journal.begin_late()
         self.journal.read(self.after)
         floor = self.journal.floor()
         if floor:

@@ -33,6 +33,7 @@ class Log:
     merged: int = 0
     freed: int = 0
     source_bytes: int = 0
+    merged_hash: int = 0
     cleaned: tuple = (0, 0, 0)  # offset, time, tombstones below
     dropped: bool = False
 
@@ -60,11 +61,14 @@ class Log:
     def put(self, p):
         """Puts the extents of a Result in place, and returns them."""
         new = [e for e in p.extents if e.last >= self.start]
+        for e in new:
+            self.merged_hash ^= tiering.extent_hash(p.key, e)
         if p.to > self.merged:
             need(p.to <= self.end and (p.start == self.merged or self.merged < p.start <= self.start), f"offsets {p.start} to {p.to} are merged out of order")
             need(p.to <= self.start or p.to in [ref.base for ref in self.refs] + [self.end], f"offset {p.to} is within a ref")
             self.refs = [ref for ref in self.refs if ref.last >= p.to]
-            self.merged, self.source_bytes = p.to, self.source_bytes + p.source_bytes
+            self.source_bytes = self.size if p.to == self.end else min(self.source_bytes + p.source_bytes, self.size)
+            self.merged = p.to
             self.extents += new
             return new
         gone = [e for e in self.extents if e.first >= p.start and e.last < p.to]
@@ -72,6 +76,8 @@ class Log:
         live = [e for e in gone if e.last >= self.start]
         need(not any(e.last >= max(p.start, self.start) and e.first < p.to for e in left), f"offsets {p.start} to {p.to} are part of an extent")
         need(not live or live[0].first <= max(p.start, self.start) and live[-1].last == p.to - 1, f"offsets {p.start} to {p.to} were not merged")
+        for e in gone:
+            self.merged_hash ^= tiering.extent_hash(p.key, e)
         self.extents = sorted(left + new, key=lambda e: e.first)
         return new
 
@@ -86,7 +92,14 @@ class Log:
 
     def pieces(self):
         """The extents and refs that have offsets from the start on, in order."""
-        return [e for e in self.extents if e.last >= self.start] + [ref for ref in self.refs if ref.last >= self.start]
+        refs = [ref for ref in self.refs if ref.last >= max(self.start, self.merged)]
+        found, places = [e for e in self.extents if e.last >= self.start], []
+        for piece in found + refs:
+            first = piece.base if isinstance(piece, Ref) else piece.first
+            need(not places and first <= self.start or places and first == places[-1] + 1, f"the log has a gap before offset {first}")
+            places.append(piece.last)
+        need((places[-1] + 1 if places else self.start) == self.end, f"the log ends at {self.end}, its records do not")
+        return found + refs
 
 
 DECODERS = {1: lambda r: (tiering.key_of(r), r.i64(), r.i32()), 2: tiering.key_of, 3: Reader.i64,
@@ -161,22 +174,25 @@ class Partitions:
         self.__init__()
         r = Reader(payload, f"state of journal {number}")
         version = r.u16()
-        known(1 <= version <= 3, f"{r.what} is of version {version}")
+        known(1 <= version <= 4, f"{r.what} is of version {version}")
         r.zero(2)
         need(r.u32() == number, f"{r.what} is of another journal")
         self.head, self.epoch, objects, partitions = r.u64(), r.u32(), r.u32(), r.u32()
-        producer_pages = 0
+        producer_pages, lists = r.u32() if version >= 3 else 0, None
         if version == 3:
-            producer_pages = r.u32()
             r.zero(4)
             need(producer_pages, f"{r.what} has no producer pages")
-        objects = [index_object(bucket, number, r) for _ in range(objects)]
+        if version == 4:
+            lists = tiering.Lists(r)
+        objects = [index_object(bucket, number, r, version) for _ in range(objects)]
         producer_pages = [read_producer_page(r, objects) for _ in range(producer_pages)]
+        if lists:
+            lists.read(r, self.tiering)
         last = (b"", 0)
         for _ in range(partitions):
             key = (r.set_id(), r.i32())
             need(last < key, f"{r.what} has partitions out of order")
-            self.logs[key], pages = restore_log(r, version, key, objects)
+            self.logs[key], pages = restore_log(r, version, key, objects, lists)
             self.pages, last = self.pages + pages, key
         r.end()
         decided = {(key, i) for key, log in self.logs.items() for i in log.producers}
@@ -189,29 +205,38 @@ class Partitions:
     def same(self, other):
         """Compares all but refs of deleted records: how many of these stay is a matter of taste."""
         def trimmed(state):
-            return {k: {**vars(log), "refs": [ref for ref in log.refs if ref.last >= log.start]} for k, log in state.logs.items()}
-        return (self.head, self.epoch) == (other.head, other.epoch) and trimmed(self) == trimmed(other)
+            return {k: {**vars(log), "refs": [ref for ref in log.refs if ref.last >= max(log.start, log.merged)]} for k, log in state.logs.items()}
+        return (self.head, self.epoch) == (other.head, other.epoch) and trimmed(self) == trimmed(other) and vars(self.tiering) == vars(other.tiering)
 
 
-def index_object(bucket, number, r):
-    object_id, length = r.set_id(), r.u32()
-    key = f"journals/{number}/index/{object_id.hex()}"
-    data = bucket.get(key)
-    need(data is not None, f"{key} is not there")
-    b = wire.blob(data, wire.INDEX, key)
-    need(b.cluster == bucket.cluster.id and b.journal == number and b.object == object_id and len(b.payload) == length, f"{key} is foreign")
-    return b.payload
+def index_object(bucket, number, r, version):
+    object_id, length, seq = r.set_id(), r.u32(), r.u64() if version == 4 else 0
+    key = f"journals/{number}/index/" + (f"{seq:020d}-" if seq else "") + object_id.hex()
+    for key in [key, key + ".copy"] if seq else [key]:
+        try:
+            data = bucket.get(key)
+            need(data is not None, f"{key} is not there")
+            b = wire.blob(data, wire.INDEX, key)
+            need(b.cluster == bucket.cluster.id and b.journal == number and b.object == object_id and len(b.payload) == length, f"{key} is foreign")
+            return b.payload
+        except wire.Corrupt as error:
+            failed = error
+    raise failed
 
 
-def restore_log(r, version, key, objects):
+def restore_log(r, version, key, objects, lists):
     epoch_base, start = r.i32(), r.i64()
     base = r.i64() if version > 1 else start
     log = Log(start, base, epoch_base, size=r.i64(), hash=r.raw(32))
-    sealed = r.u8()
-    r.zero(3)
-    log.sealed, log.sealed_epoch = sealed == 1, r.i32()
+    log.sealed, log.dropped = r.flag(), r.flag() if version == 4 else False
+    r.zero(2 if version == 4 else 3)
+    log.sealed_epoch = r.i32()
     epochs, pages, chunks, producers = r.u32(), r.u32(), r.u32(), r.u32()
     r.zero(4)
+    if version == 4:
+        log.merged, log.freed, log.source_bytes, log.cleaned = r.i64(), r.i64(), r.i64(), (r.i64(), r.i64(), r.i64())
+        log.merged_hash, merged_chunks = int.from_bytes(r.raw(32), "big"), r.u32()
+        r.zero(4)
     log.epochs = [(r.i32(), r.i64()) for _ in range(epochs)]
     for _ in range(pages):
         read_page(r, key, log, objects)
@@ -220,8 +245,42 @@ def restore_log(r, version, key, objects):
         need(1 <= n <= 256, f"{r.what} has a chunk of {n} refs")
         take_refs(r, n, log)
     log.producers = dict(read_producers(r, producers))
-    need(sealed <= 1 and base <= start and (log.refs or base == start), f"{r.what} contradicts itself")
+    if version == 4:
+        pages += read_extents(r, merged_chunks, key, log, lists, objects)
+    need(base <= max(start, log.merged) and (log.refs or base == max(start, log.merged)), f"{r.what} contradicts itself")
     return log, pages
+
+
+def read_extents(r, chunks, key, log, lists, objects):
+    """Reads the merged chunks of a partition, and returns how many of them are pages."""
+    pages, before = 0, 0
+    for _ in range(chunks):
+        n = r.u32()
+        need(not (before and n), f"{r.what} has two chunks with extents after each other")
+        before = n
+        found = [tiering.piece(r, lists.objects, key) for _ in range(n)] if n else read_merged_page(r, key, objects)
+        log.extents += [e for e in found if e.last >= log.freed]
+        pages += not n
+    need(all(a.last < b.first for a, b in zip(log.extents, log.extents[1:])), f"{r.what} has extents out of order")
+    return pages
+
+
+def read_merged_page(r, key, objects):
+    """The extents of a page of them that count."""
+    number, position, length, crc = r.u32(), r.u32(), r.u32(), r.u32()
+    first, last, page_first, page_last, newest, _ = r.i64(), r.i64(), r.i64(), r.i64(), r.i64(), r.i64()
+    need(number < len(objects), f"{r.what} names index object {number}")
+    data = objects[number][position:position + length]
+    need(len(data) == length and wire.crc32c(data) == crc, f"{r.what} names a merged page that is damaged")
+    page = Reader(data, "merged page")
+    version, n = page.u16(), page.u16()
+    known(version == 2, f"merged page of version {version}")
+    index, topic_id, base = page.i32(), page.id(), page.i64()
+    found = [tiering.piece(page, [tiering.merged_object(page)], key) for _ in range(n)]
+    page.end()
+    need((topic_id, index, base) == (*key, found[0].first) and (found[0].first, found[-1].last) == (page_first, page_last)
+         and max(e.max_timestamp for e in found) == newest, "merged page is of another partition or place")
+    return [e for e in found if first <= e.first and e.last <= last]
 
 
 def read_producers(r, n):

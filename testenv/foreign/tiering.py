@@ -1,6 +1,8 @@
 """Entries of data journals that put merged segments in place of journal objects, and that
 free them, as tiering/segment/FORMAT.md has them."""
 
+import hashlib
+import struct
 from collections import namedtuple
 
 import merged
@@ -60,6 +62,16 @@ def piece(r, objects, key):
     need(e.seq and not e.index_length if o is None else not e.seq and not e.leader_epoch and e.index_length,
          f"{r.what} has an extent in a wrong kind of object")
     return e
+
+
+def extent_hash(key, e):
+    """The hash of an extent of a partition, as a number. Those of all extents are combined by exclusive or."""
+    o = b""
+    if e.object:
+        own = any(e.object.name.topic)
+        o = struct.pack(">16sq32sqI", e.object.name.object, e.object.name.base if own else UNPLACED, *e.object[1:])
+    p = struct.pack(">IQqqqqIIIIIi", 0, *e[1:])
+    return int.from_bytes(hashlib.sha256(key[0] + struct.pack(">i", key[1]) + o + p).digest(), "big")
 
 
 def tile(extents, start, to):
@@ -152,7 +164,7 @@ class Tiering:
         for entry in given[8]:
             self.release(state, entry, when)
         for entry in given[9]:
-            self.sweep(*entry)
+            self.sweep(*entry, when)
 
     def put(self, state, entry, when):
         """Applies a Result."""
@@ -180,13 +192,14 @@ class Tiering:
             need(entry.judged >= self.judged, f"judged goes back to {entry.judged}")
             self.judged = entry.judged
 
-    def sweep(self, deletion, objects, seqs):
+    def sweep(self, deletion, objects, seqs, when):
         for object_id in objects:
             need(object_id in self.garbage, f"object {object_id.hex()} was deleted and not released")
             if deletion == 2:
                 del self.garbage[object_id]
             else:
-                self.garbage[object_id] = (*self.garbage[object_id][:4], True)
+                n, klass, _, ended, _ = self.garbage[object_id]
+                self.garbage[object_id] = (n, klass, when, ended, True)
         for first, last in seqs:
             listed = [g for g in self.seqs if g[0] == first and last <= g[1]]
             need(listed, f"seqs {first} to {last} were deleted and not released")
@@ -194,3 +207,39 @@ class Tiering:
             if last < listed[0][1]:
                 self.seqs.append((last + 1, *listed[0][1:]))
         self.seqs.sort()
+
+
+class Lists:
+    """The lists of a checkpoint of a data journal that has merged, in two steps: how long
+    they are, and what is in them."""
+
+    def __init__(self, r):
+        self.merged, self.judged = r.u32(), (r.u64(), r.u32())
+        self.intents, self.unreleased, self.garbage, self.seqs, self.loose = r.u32(), r.u32(), r.u32(), r.u32(), r.u32()
+        r.zero(4)
+        self.objects = []
+
+    def read(self, r, into):
+        self.objects = [merged_object(r) for _ in range(self.merged)]
+        into.judged = self.judged
+        for _ in range(self.intents):
+            job, objects, done = r.set_id(), {}, set()
+            for _ in range(r.u32()):
+                n = name(r)
+                objects[n.object] = n
+                if r.flag():
+                    done.add(n.object)
+                r.zero(3)
+            into.intents[job] = (objects, done)
+        for _ in range(self.unreleased):
+            name(r), r.u32()
+        for _ in range(self.garbage):
+            n, klass, ended, deleted = name(r), r.u8(), r.flag(), r.flag()
+            r.zero(1)
+            into.garbage[n.object] = (n, klass, r.i64(), ended, deleted)
+        for _ in range(self.seqs):
+            first, last, klass = r.u64(), r.u64(), r.u8()
+            r.zero(3)
+            into.seqs.append((first, last, klass, r.i64()))
+        for _ in range(self.loose):
+            r.u64()
