@@ -3,29 +3,41 @@ package foreign
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"path/filepath"
+	"strings"
 	"testing"
 
+	"github.com/minio/minio-go/v7"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/varvelog/varve/testenv"
 )
 
-// TestTheReaderTakesAFolderAndAnS3Bucket compares the records of a node with those that the
-// reader finds in its bucket.
+// merging are flags of a node that merges as soon as it can, at every level.
+var merging = []string{"--merge-bytes", "16KiB", "--merge-age", "1s", "--merge-own-bytes", "4KiB", "--merge-join-age", "1s",
+	"--merge-join-count", "2", "--merge-wait", "10ms"}
+
+// TestTheReaderTakesAFolderAndAnS3Bucket compares the records of a node that merges with
+// those that the reader finds in its bucket.
 func TestTheReaderTakesAFolderAndAnS3Bucket(t *testing.T) {
 	testenv.LookTool(t, "python3")
-	for name, open := range map[string]func(*world) []string{
-		"folder": func(w *world) []string {
+	for name, open := range map[string]func(*world) (flags []string, keys func(prefix string) int){
+		"folder": func(w *world) ([]string, func(string) int) {
 			w.folder = filepath.Join(w.TempDir(), "bucket")
 			u := url.URL{Scheme: "file", Path: w.folder}
-			return []string{"--bucket", u.String(), "--create-bucket"}
+			return []string{"--bucket", u.String(), "--create-bucket"}, w.filesBelow
 		},
-		"MinIO": func(w *world) []string {
+		"MinIO": func(w *world) ([]string, func(string) int) {
 			server := testenv.MinIO(w)
 			w.folder, w.env = "s3://"+server.Bucket+"/events?endpoint=http://"+server.Address, server.Env()
-			return []string{"--bucket", server.URL("events")}
+			return []string{"--bucket", server.URL("events")}, func(prefix string) (n int) {
+				for range server.Client.ListObjects(w.ctx, server.Bucket, minio.ListObjectsOptions{Prefix: "events/" + prefix, Recursive: true}) {
+					n++
+				}
+				return n
+			}
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -33,15 +45,14 @@ func TestTheReaderTakesAFolderAndAnS3Bucket(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
 			defer cancel()
 			w := &world{T: t, ctx: ctx}
-			flags := append(open(w), "--flush-interval", "1ms", "--checkpoint-objects", "8", "--group-initial-rebalance-delay", "0s")
+			flags, keys := open(w)
+			flags = append(append(flags, merging...), "--flush-interval", "1ms", "--checkpoint-objects", "8", "--group-initial-rebalance-delay", "0s")
 			w.node = testenv.Varve{Args: flags, Env: w.env}.Start(t)
 			w.topics()
 			w.oddRecords()
-			c := w.client(kgo.ProducerBatchCompression(kgo.GzipCompression()))
-			for i := range 40 {
-				w.produce(c, numbered("events", int32(i%3), fmt.Sprintf("object %d", i), 1+i%3)...)
-			}
 			w.commit()
+			w.untilMerged(keys)
+			w.produce(w.client(), numbered("events", 0, "not merged yet", 3)...)
 			want := w.consumed(topicsOfFill)
 			described, committed := w.described(), w.committed()
 			w.node.Stop(t)
@@ -51,6 +62,35 @@ func TestTheReaderTakesAFolderAndAnS3Bucket(t *testing.T) {
 				wantEqual(t, "topics", w.topicsOf(lines), described)
 				wantEqual(t, "groups", groupsOf(lines), committed)
 			}
+			merged := w.read("segments", w.folder)
+			checked := w.read("check", w.folder)
+			t.Logf("%d partitions in merged segments; %v", len(merged), checked)
+			if checked[1]["segments"].(float64) == 0 {
+				t.Error("no extent names a merged segment")
+			}
 		})
 	}
+}
+
+// untilMerged produces until there are own and shared segments, in some number.
+func (w *world) untilMerged(keys func(prefix string) int) {
+	w.Helper()
+	c := w.client(kgo.ProducerBatchCompression(kgo.GzipCompression()))
+	for i := 0; keys("merged/") < 2 || keys("topics/") < 6; i++ {
+		w.produce(c, numbered("events", int32(i%3), fmt.Sprintf("object %d", i), 1+i%3)...)
+		large := numbered("events", 2, strings.Repeat("incompressible ", 400), 1)
+		w.produce(w.client(), large...)
+	}
+}
+
+// filesBelow counts files of the bucket.
+func (w *world) filesBelow(prefix string) (n int) {
+	w.Helper()
+	filepath.WalkDir(filepath.Join(w.folder, prefix), func(_ string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			n++
+		}
+		return nil
+	})
+	return n
 }

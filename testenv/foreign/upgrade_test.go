@@ -3,23 +3,28 @@ package foreign
 import (
 	"archive/tar"
 	"compress/gzip"
+	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/varvelog/varve/testenv"
 )
 
 // TestABucketOfLevel1IsUpgradedAndReadsTheSame opens a bucket that a program without merges
-// has written, upgrades it, and compares records, offsets and groups at each step.
+// has written, upgrades it, lets it merge, and compares records, offsets and groups at each step.
 func TestABucketOfLevel1IsUpgradedAndReadsTheSame(t *testing.T) {
 	testenv.LookTool(t, "python3")
 	t.Parallel()
-	w := &world{T: t, folder: filepath.Join(t.TempDir(), "bucket"), ctx: t.Context()}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	w := &world{T: t, folder: filepath.Join(t.TempDir(), "bucket"), ctx: ctx}
 	w.unpack("testdata/level1.tar.gz")
 	before := w.read("all", w.folder, "events", "odd.ones", "packed")
 	if n := len(w.recordsOf(before)); n < 400 {
@@ -28,17 +33,43 @@ func TestABucketOfLevel1IsUpgradedAndReadsTheSame(t *testing.T) {
 	w.checkAll()
 
 	u := url.URL{Scheme: "file", Path: w.folder}
-	w.node = testenv.StartVarve(t, "--bucket", u.String(), "--flush-interval", "1ms", "--checkpoint-objects", "8")
+	w.node = testenv.StartVarve(t, append([]string{"--bucket", u.String(), "--flush-interval", "1ms", "--checkpoint-objects", "8"}, merging...)...)
 	w.wantNode("opened", before)
 	if out := string(w.varve("cluster", "upgrade", "--yes")); !strings.Contains(out, "2") {
 		t.Errorf("the upgrade says %q", out)
 	}
 	w.wantNode("upgraded", before)
+	w.untilAllIsMerged()
+	w.wantNode("merged", before)
 	w.restart()
 	w.wantNode("after a kill", before)
 	w.node.Stop(t)
 	w.wantReader("from the first object", before)
 	w.wantReader("from checkpoints", before, "--checkpoints")
+	checked := w.read("check", w.folder)
+	if o := (testenv.Varve{Args: []string{"bucket", "verify", "--records", "--bucket", u.String()}}).Run(t, patience); o.Code != 0 {
+		t.Errorf("varve bucket verify: exit code %d: %s%s", o.Code, o.Stdout, o.Stderr)
+	}
+	t.Logf("checked: %v", checked)
+}
+
+// untilAllIsMerged waits until each partition of the topics has a segment.
+func (w *world) untilAllIsMerged() {
+	w.Helper()
+	for {
+		found := map[string]bool{}
+		for _, l := range w.read("segments", w.folder) {
+			found[fmt.Sprint(l["topic"], "-", l["partition"])] = true
+		}
+		if found["events-0"] && found["odd.ones-0"] && found["packed-0"] {
+			return
+		}
+		select {
+		case <-w.ctx.Done():
+			w.Fatalf("these partitions have merged segments only: %v", found)
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
 }
 
 var topicsOfFill = []string{"events", "odd.ones", "packed"}
