@@ -63,32 +63,15 @@ func (s *topicService) beginCreateTopics(ctx context.Context, r *listener.Reques
 		defer cancel()
 		resp := kmsg.NewPtrCreateTopicsResponse()
 		resp.Topics = make([]kmsg.CreateTopicsResponseTopic, len(req.Topics))
-		asked := countNames(req.Topics)
-		var wanted []metadata.NewTopic
-		var slots []*kmsg.CreateTopicsResponseTopic
-		for i := range req.Topics {
-			out := &resp.Topics[i]
-			out.Default()
-			out.Topic = req.Topics[i].Topic
-			t, err := s.newTopic(&req.Topics[i])
-			if asked[out.Topic] > 1 {
-				err = coded(kerr.InvalidRequest, "topic %q stands %d times in the request", out.Topic, asked[out.Topic])
+		asked := s.readCreations(r.Client, req, resp)
+		if len(asked.wanted) > 0 {
+			for i, result := range s.admin.CreateTopics(ctx, asked.wanted, req.ValidateOnly) {
+				s.fillCreated(asked.slots[i], result, r.Version)
 			}
-			if len(req.Topics) > maxTopicsAtOnce {
-				err = errManyTopics
-			}
-			if denied := s.gate.newTopic(r.Client, out.Topic); denied != nil {
-				err = denied
-			}
-			if err != nil {
-				s.failCreate(out, err)
-				continue
-			}
-			wanted, slots = append(wanted, t), append(slots, out)
 		}
-		if len(wanted) > 0 {
-			for i, result := range s.admin.CreateTopics(ctx, wanted, req.ValidateOnly) {
-				s.fillCreated(slots[i], result, r.Version)
+		if len(asked.deleted) > 0 && !req.ValidateOnly {
+			for i, err := range s.admin.RestoreTopics(ctx, asked.deleted) {
+				s.fillRestored(asked.back[i], asked.deleted[i], err, r.Version)
 			}
 		}
 		var code firstCode
@@ -97,6 +80,48 @@ func (s *topicService) beginCreateTopics(ctx context.Context, r *listener.Reques
 		}
 		r.Reply(resp, int16(code))
 	})
+}
+
+// creations are the topics of a request that pass the first checks, with their places in
+// the answer: new ones, and deleted ones that it asks back.
+type creations struct {
+	wanted  []metadata.NewTopic
+	slots   []*kmsg.CreateTopicsResponseTopic
+	deleted []segment.ID
+	back    []*kmsg.CreateTopicsResponseTopic
+}
+
+func (s *topicService) readCreations(by *listener.Client, req *kmsg.CreateTopicsRequest, resp *kmsg.CreateTopicsResponse) (c creations) {
+	asked := countNames(req.Topics)
+	for i := range req.Topics {
+		in, out := &req.Topics[i], &resp.Topics[i]
+		out.Default()
+		out.Topic = in.Topic
+		t, err := s.newTopic(in)
+		if asked[out.Topic] > 1 {
+			err = coded(kerr.InvalidRequest, "topic %q stands %d times in the request", out.Topic, asked[out.Topic])
+		}
+		if len(req.Topics) > maxTopicsAtOnce {
+			err = errManyTopics
+		}
+		if denied := s.gate.newTopic(by, out.Topic); denied != nil {
+			err = denied
+		}
+		var id segment.ID
+		wants, restores := restores(in)
+		if restores && err == nil {
+			id, err = s.toRestore(in, wants)
+		}
+		switch {
+		case err != nil:
+			s.failCreate(out, err)
+		case restores:
+			c.deleted, c.back = append(c.deleted, id), append(c.back, out)
+		default:
+			c.wanted, c.slots = append(c.wanted, t), append(c.slots, out)
+		}
+	}
+	return c
 }
 
 func countNames(topics []kmsg.CreateTopicsRequestTopic) map[string]int {

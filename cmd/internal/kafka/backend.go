@@ -93,6 +93,8 @@ type Topics interface {
 	TopicByID(id segment.ID) (*metadata.Topic, bool)
 	// Topics lists the topics, sorted by name, without those being deleted.
 	Topics() []*metadata.Topic
+	// Deleting lists the topics that are deleted and not purged.
+	Deleting() []*metadata.Topic
 	// Version changes with every change of a topic.
 	Version() uint64
 	// Level is the feature level of the cluster.

@@ -2,14 +2,12 @@ package kafka
 
 import (
 	"context"
-	"slices"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/varvelog/varve/metadata"
-	"github.com/varvelog/varve/tiering/segment"
 )
 
 func (c *cluster) Level() uint16 {
@@ -31,10 +29,6 @@ func (c *cluster) Raise(_ context.Context, level uint16, validateOnly bool) erro
 		c.level = level
 	}
 	return nil
-}
-
-func (c *cluster) RestoreTopics(_ context.Context, ids []segment.ID) []error {
-	return slices.Repeat([]error{metadata.ErrUnknownTopic}, len(ids))
 }
 
 func TestTheFeatureLevelIsShownAndRaised(t *testing.T) {

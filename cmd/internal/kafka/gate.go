@@ -99,6 +99,20 @@ func (g *gate) named(name string) (*metadata.Topic, error) {
 	return nil, coded(kerr.UnknownTopicOrPartition, "there is no topic %q", name)
 }
 
+// deleted lists the deleted topics of a name that can be restored, for a client that may
+// create a topic of this name.
+func (g *gate) deleted(name string) (topics []*metadata.Topic) {
+	for _, t := range g.topics.Deleting() {
+		if t.Name == name && t.DeletedMs > 0 {
+			topics = append(topics, t)
+		}
+	}
+	return topics
+}
+
+// restored finds a topic that the client has just restored.
+func (g *gate) restored(id segment.ID) (*metadata.Topic, bool) { return g.topics.TopicByID(id) }
+
 // unknownTopic reports whether err of the gate says that there is no such topic.
 func unknownTopic(err error) bool {
 	var c *codedError

@@ -41,6 +41,7 @@ type cluster struct {
 
 	mu      sync.Mutex
 	level   uint16 // 0: 1
+	deleted []*metadata.Topic
 	version uint64 // of the topics
 	created int    // topics so far
 	topics  []*metadata.Topic
@@ -102,6 +103,12 @@ func (c *cluster) TopicByID(id segment.ID) (*metadata.Topic, bool) {
 		}
 	}
 	return nil, false
+}
+
+func (c *cluster) Deleting() []*metadata.Topic {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.deleted)
 }
 
 func (c *cluster) Version() uint64 {

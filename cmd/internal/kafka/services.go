@@ -85,6 +85,7 @@ type topicService struct {
 	admin      interface {
 		CreateTopics(ctx context.Context, topics []metadata.NewTopic, validateOnly bool) []metadata.CreateResult
 		DeleteTopics(ctx context.Context, ids []segment.ID) []error
+		RestoreTopics(ctx context.Context, ids []segment.ID) []error
 		CreatePartitions(ctx context.Context, more []metadata.NewPartitions, validateOnly bool) []error
 	}
 }
