@@ -8,9 +8,11 @@ import (
 	"net"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -63,17 +65,9 @@ func newClusterStatus(env *Env) *cobra.Command {
   varve cluster status -o json | jq .troubles`,
 		Args: args(cobra.NoArgs, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			named := len(addresses) > 0
-			if text := env.getenv(httpEnv); !named && text != "" {
-				addresses, named = []string{text}, true
-			}
-			if !named {
-				addresses = []string{defaultHTTP}
-			}
-			for _, a := range addresses {
-				if _, _, err := net.SplitHostPort(a); err != nil {
-					return usagef("--http %q: write host:port, several with commas", a)
-				}
+			addresses, named, err := httpAddresses(env, addresses)
+			if err != nil {
+				return err
 			}
 			return showCluster(cmd.Context(), env, bootstrap, addresses, named, output)
 		},
@@ -81,9 +75,31 @@ func newClusterStatus(env *Env) *cobra.Command {
 	flags := cmd.Flags()
 	flags.SortFlags = false
 	bootstrapFlag(flags, &bootstrap)
-	flags.StringSliceVar(&addresses, "http", nil, "HTTP `host:port` of nodes, several with commas (default $"+httpEnv+", or "+defaultHTTP+")")
+	httpFlag(flags, &addresses)
 	outputFlag(cmd, &output, "table", "json")
 	return cmd
+}
+
+// httpFlag adds --http.
+func httpFlag(flags *pflag.FlagSet, to *[]string) {
+	flags.StringSliceVar(to, "http", nil, "HTTP `host:port` of nodes, several with commas (default $"+httpEnv+", or "+defaultHTTP+")")
+}
+
+// httpAddresses returns the addresses of nodes for HTTP, and whether the user named them.
+func httpAddresses(env *Env, flag []string) (addresses []string, named bool, err error) {
+	addresses, named = flag, len(flag) > 0
+	if text := env.getenv(httpEnv); !named && text != "" {
+		addresses, named = strings.Split(text, ","), true
+	}
+	if !named {
+		addresses = []string{defaultHTTP}
+	}
+	for _, a := range addresses {
+		if _, _, err := net.SplitHostPort(a); err != nil {
+			return nil, false, usagef("--http %q: write host:port, several with commas", a)
+		}
+	}
+	return addresses, named, nil
 }
 
 // clusterStatus is the output of `cluster status -o json`.

@@ -31,7 +31,7 @@ func printTable(w io.Writer, rows func(io.Writer)) error {
 // json prints it.
 type deed struct {
 	Name   string `json:"name"`
-	Result string `json:"result"` // "created", "exists", "deleted", "lost" or "failed"
+	Result string `json:"result"` // "created", "exists", "deleted", "restored", "lost" or "failed"
 	Error  string `json:"error,omitempty"`
 }
 

@@ -15,7 +15,7 @@ import (
 func newTopic(env *Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "topic",
-		Short: "Create, list, describe, alter and delete topics",
+		Short: "Create, list, describe, alter, delete and restore topics",
 		Example: `  varve topic create events --partitions 12
   varve topic list
   varve topic describe events
@@ -30,6 +30,7 @@ func newTopic(env *Env) *cobra.Command {
 		newTopicAlter(env, &bootstrap),
 		newTopicDeleteRecords(env, &bootstrap),
 		newTopicDelete(env, &bootstrap),
+		newTopicUndelete(env, &bootstrap),
 	)
 	group(cmd)
 	return cmd
@@ -120,13 +121,26 @@ func createTopic(ctx context.Context, admin *kadm.Client, name string, partition
 
 func newTopicList(env *Env, bootstrap *string) *cobra.Command {
 	var output string
+	var deleted bool
+	var addresses []string
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List topics and their number of partitions",
+		Long: `List topics and their number of partitions.
+
+--deleted lists the deleted topics that "varve topic undelete" can restore. Nodes report
+those over HTTP, at the address that --http names.`,
 		Example: `  varve topic list
+  varve topic list --deleted
   varve topic list -o json | jq -r '.[].name'`,
 		Args: args(cobra.NoArgs, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if deleted {
+				return listDeleted(cmd.Context(), env, addresses, output)
+			}
+			if len(addresses) > 0 {
+				return usagef("--http is for --deleted")
+			}
 			return withAdmin(cmd.Context(), env, *bootstrap, func(admin *kadm.Client) error {
 				topics, err := admin.ListTopics(cmd.Context())
 				if err != nil {
@@ -136,6 +150,10 @@ func newTopicList(env *Env, bootstrap *string) *cobra.Command {
 			})
 		},
 	}
+	flags := cmd.Flags()
+	flags.SortFlags = false
+	flags.BoolVar(&deleted, "deleted", false, "list the deleted topics that can be restored")
+	httpFlag(flags, &addresses)
 	outputFlag(cmd, &output, "table", "json")
 	return cmd
 }

@@ -19,6 +19,12 @@ func newTopicDelete(env *Env, bootstrap *string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "delete NAME...",
 		Short: "Delete topics and all their records",
+		Long: `Delete topics and all their records.
+
+The name of a deleted topic can be used again at once. For 72 hours, or for as long as
+"varve serve --delete-grace" sets, "varve topic undelete" can bring the topic back. Then
+its records are deleted from the bucket. A cluster below feature level 2 keeps no deleted
+topics: see "varve cluster upgrade".`,
 		Example: `  varve topic delete events
   varve topic delete events clicks --yes`,
 		Args: args(cobra.MinimumNArgs(1), "one or more topic names"),

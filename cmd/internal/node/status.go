@@ -43,6 +43,21 @@ func (n *node) status() status.Node {
 	return s
 }
 
+// deletedTopics is the answer to GET /topics/deleted.
+func (n *node) deletedTopics() []status.DeletedTopic {
+	topics := []status.DeletedTopic{}
+	for _, t := range n.meta.Deleting() {
+		if t.DeletedMs == 0 {
+			continue // it cannot be restored
+		}
+		at := time.UnixMilli(t.DeletedMs).UTC()
+		topics = append(topics, status.DeletedTopic{
+			Name: t.Name, ID: t.ID.Base64(), Partitions: len(t.Partitions), DeletedAt: at, PurgedAfter: at.Add(n.cfg.DeleteGrace),
+		})
+	}
+	return topics
+}
+
 func (n *node) journalStatus(id uint32, j *dataJournal) status.Journal {
 	s := status.Journal{Journal: id, Leads: j.leader != nil, Head: j.state.Head(), Epoch: n.epoch(id)}
 	j.state.Partitions(func(_ partlog.Key, v partlog.View) {

@@ -70,8 +70,21 @@ type Journal struct {
 	SetAside   *int    `json:"set_aside_records"`
 }
 
+// DeletedPath is the path at which a node serves the list of deleted topics.
+const DeletedPath = "/topics/deleted"
+
+// DeletedTopic is a topic that is deleted and can be restored.
+type DeletedTopic struct {
+	Name       string    `json:"name"`
+	ID         string    `json:"id"`
+	Partitions int       `json:"partitions"`
+	DeletedAt  time.Time `json:"deleted_at"`
+	// PurgedAfter is when it can be restored no more.
+	PurgedAfter time.Time `json:"purged_after"`
+}
+
 // Handler serves the result of read.
-func Handler(read func() Node) http.Handler {
+func Handler[T any](read func() T) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		enc := json.NewEncoder(w)
@@ -85,24 +98,37 @@ const maxAnswer = 16 << 20
 
 // Ask reads the status of the node at address, host:port.
 func Ask(ctx context.Context, address string) (n Node, err error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+Path, nil)
-	if err != nil {
+	if err := get(ctx, address, Path, &n); err != nil {
 		return n, err
-	}
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-	response, err := client.Do(request)
-	if err != nil {
-		return n, err
-	}
-	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		return n, fmt.Errorf("GET http://%s%s: %s; is it varve's --http address?", address, Path, response.Status)
-	}
-	if err := json.NewDecoder(io.LimitReader(response.Body, maxAnswer)).Decode(&n); err != nil {
-		return n, fmt.Errorf("GET http://%s%s: %w; is it varve's --http address?", address, Path, err)
 	}
 	if n.State == "" {
 		return n, fmt.Errorf("GET http://%s%s: the answer has no state; is it varve's --http address?", address, Path)
 	}
 	return n, nil
+}
+
+// AskDeleted reads the list of deleted topics of the node at address, host:port.
+func AskDeleted(ctx context.Context, address string) (topics []DeletedTopic, err error) {
+	err = get(ctx, address, DeletedPath, &topics)
+	return topics, err
+}
+
+func get(ctx context.Context, address, path string, to any) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+path, nil)
+	if err != nil {
+		return err
+	}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	response, err := client.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("GET http://%s%s: %s; is it varve's --http address?", address, path, response.Status)
+	}
+	if err := json.NewDecoder(io.LimitReader(response.Body, maxAnswer)).Decode(to); err != nil {
+		return fmt.Errorf("GET http://%s%s: %w; is it varve's --http address?", address, path, err)
+	}
+	return nil
 }
