@@ -349,6 +349,9 @@ func (f *consumer) start() {
 		c.After(c.Between(100*time.Millisecond, 3*time.Second), "start again", f.start)
 	})
 	f.p.After(c.Between(time.Second, 10*time.Second), "prove", f.prove)
+	if c.shape.upkeep() {
+		f.readOften()
+	}
 	f.p.After(c.Between(5*time.Second, 60*time.Second), "restart", func() { f.p.Kill(); f.start() })
 }
 

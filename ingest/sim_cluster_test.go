@@ -155,6 +155,10 @@ func (c *cluster) calm() {
 // bound is how long everything may take to drain when nothing goes wrong.
 const bound = 5 * time.Minute
 
+// upkeepBound is the same if the journal must be tidy, too: a step that has failed waits
+// before it is tried again.
+const upkeepBound = 30 * time.Minute
+
 // drain lets one node run alone until everything that was asked for is done.
 func (c *cluster) drain(f *datadir) {
 	if c.Err() != nil {
@@ -169,7 +173,11 @@ func (c *cluster) drain(f *datadir) {
 	if f.proc == nil {
 		f.start()
 	}
-	if !c.Run(bound, func() bool { return f.drained() && c.idle() }) && c.Err() == nil {
+	limit := bound
+	if c.shape.upkeep() {
+		limit = upkeepBound
+	}
+	if !c.Run(limit, func() bool { return f.drained() && c.idle() }) && c.Err() == nil {
 		c.Fail("not drained: %s", f.explain())
 	}
 	f.checkDrained()
@@ -220,6 +228,7 @@ func (c *cluster) finalChecks() {
 	c.truth.checkPromises()
 	c.checkShards(l)
 	c.truth.CheckBucket()
+	c.truth.archive.checkKnown()
 	c.truth.CheckFloors()
 	c.truth.ForgetHints()
 	if l, err = load(c); err != nil {

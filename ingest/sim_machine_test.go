@@ -36,6 +36,7 @@ func (w watched) Progress() (time.Time, error) {
 		n.f.c.Fail("%s has a flush due at %v and wants to be woken at %v", n.p.Name, due, next)
 	}
 	n.checkDeletions()
+	n.checkCarried()
 	return next, err
 }
 
@@ -82,4 +83,7 @@ func (n *proc) pump(m *machine) {
 }
 
 // accepts: requests are taken from now on.
-func (n *proc) accepts() { n.p.After(0, "ready", func() { n.ready = true }) }
+func (n *proc) accepts() {
+	n.p.After(0, "ready", func() { n.ready = true })
+	n.p.After(0, "upkeep", n.startUpkeep)
+}

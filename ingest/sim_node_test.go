@@ -49,6 +49,7 @@ type proc struct {
 	seen      segment.Ref
 	snapshots *shard.Snapshots
 	shard     *simShard // nil before the partition is open
+	upkeep    *simUpkeep
 }
 
 func (f *datadir) start() {
@@ -68,6 +69,9 @@ func (f *datadir) start() {
 		acked: map[partlog.Key]int64{}, pool: pooled.NewPool(1 << 20),
 	}
 	f.proc = n
+	if c.shape.Upkeep.Skew > 0 {
+		n.p.Skew = c.Between(0, 2*c.shape.Upkeep.Skew) - c.shape.Upkeep.Skew
+	}
 	c.truth.starts[n.incarnation] = start{f, f.wiped}
 	older := slices.Clone(f.logs)
 	n.log = &simLog{f: f, proc: n, id: n.incarnation, first: 1, perFile: 1 + c.Rand.Intn(20)}
@@ -109,7 +113,7 @@ func (n *proc) options(l loaded) Options {
 		Placements: n.view, ProvePlacements: n.view.prove, OnReconciled: n.view.reconciled,
 		State: n.state, Recent: n, Pool: n.pool, Committed: n.committed, Attached: n.snapshots.Encode, CheckAttached: checkSnapshots,
 		Checkpoints: c.shape.Checkpoints, FlushInterval: c.shape.FlushInterval, FlushBytes: c.shape.FlushBytes,
-		PUTsPerSecond: c.shape.PUTsPerSecond, MaxUnflushed: c.shape.MaxMemory, Now: c.Now,
+		PUTsPerSecond: c.shape.PUTsPerSecond, MaxUnflushed: c.shape.MaxMemory, Now: c.Now, CarryAfter: c.shape.Upkeep.Carry,
 	}.withDefaults()
 }
 
@@ -204,7 +208,7 @@ func (f *datadir) calm() {
 // drained: the node leads, and nothing is left to do.
 func (f *datadir) drained() bool {
 	n := f.proc
-	return n != nil && n.ready && !n.p.Frozen() && n.core.idle() && n.view.followed == uint64(len(f.c.metadata)) && n.shard.drained()
+	return n != nil && n.ready && !n.p.Frozen() && n.core.idle() && n.view.followed == uint64(len(f.c.metadata)) && n.shard.drained() && n.upkept()
 }
 
 func (f *datadir) explain() string {
@@ -216,6 +220,7 @@ func (f *datadir) explain() string {
 	if n.shard != nil {
 		s += fmt.Sprintf("; coordinator in phase %d has applied %d", n.shard.core.Phase(), n.shard.core.Applied())
 	}
+	s += n.upkeep.explain()
 	for _, p := range f.c.producers {
 		s += "; " + p.explain()
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/varvelog/varve/testenv/sim"
 	"github.com/varvelog/varve/tiering/journal"
+	"github.com/varvelog/varve/tiering/merge"
 )
 
 // This simulation runs the real append side, journal, checkpoints and replay of
@@ -32,7 +33,18 @@ type shape struct {
 	Committers                  int           // clients of a coordinator
 	Deletions                   time.Duration // of records, between two
 	Paged                       int           // producers that change before they go to pages
+	Upkeep                      upkeepShape
 }
+
+// upkeepShape is how a journal is tidied.
+type upkeepShape struct {
+	Pause time.Duration // between two rounds; 0: it is not
+	Merge merge.Config
+	Carry time.Duration // after which entries get an object of their own
+	Skew  time.Duration // of the clocks of nodes, at most
+}
+
+func (s *shape) upkeep() bool { return s.Upkeep.Pause > 0 }
 
 func drawShape(r *rand.Rand) shape {
 	sometimes := func(p, most float64) float64 {

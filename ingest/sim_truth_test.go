@@ -29,6 +29,7 @@ type truth struct {
 	led     map[uint32]bool      // epochs that were led
 	fences  []fence
 
+	archive  *archive
 	promises []promise // with acks=1
 	aside    map[*attempt]bool
 	shard    shardTruth
@@ -68,11 +69,13 @@ type promise struct {
 }
 
 func newTruth(w *sim.World, s *sim.Store) *truth {
-	return &truth{
+	t := &truth{
 		Observed: sim.NewObserved(s, simChain), w: w, attempts: map[string]*attempt{},
 		log: map[partlog.Key][]placed{}, ends: map[partlog.Key]int64{}, begins: map[partlog.Key]int64{}, opened: map[partlog.Key]bool{}, where: map[*attempt]place{},
 		covered: map[segment.ID]uint64{}, starts: map[segment.ID]start{}, led: map[uint32]bool{}, aside: map[*attempt]bool{},
 	}
+	t.archive = newArchive(t, s)
+	return t
 }
 
 // applied: a node took o for the next valid object, with this state after it.
@@ -93,6 +96,7 @@ func (t *truth) applied(who string, o *journal.Object, state *partlog.State) {
 	}
 	t.deleted(who, h.Seq, stored.Entries)
 	t.follow(stored.Entries)
+	defer t.archive.applied(who, stored)
 	for i := range stored.Footer.Partitions {
 		t.extend(who, h.Seq, stored, &stored.Footer.Partitions[i])
 	}

@@ -1,0 +1,223 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/varvelog/varve/testenv/sim"
+	"github.com/varvelog/varve/tiering/batch"
+	"github.com/varvelog/varve/tiering/objstore"
+	"github.com/varvelog/varve/tiering/partlog"
+	"github.com/varvelog/varve/tiering/segment"
+)
+
+// archive is the state of the journal at its end, as a fresh reader would have it. It
+// fails the world when a record of that state cannot be read from the bucket.
+type archive struct {
+	t     *truth
+	store *sim.Store
+	state *partlog.State
+	read  map[partlog.Extent]bool // extents that were read and found right
+}
+
+func newArchive(t *truth, s *sim.Store) *archive {
+	a := &archive{t: t, store: s, state: partlog.New(simJournal), read: map[partlog.Extent]bool{}}
+	s.Removed = a.removed
+	return a
+}
+
+// applied follows the journal, and reads all extents that are new below M.
+func (a *archive) applied(who string, o *segment.Object) {
+	if err := a.state.Apply(o.Footer, o.Entries); err != nil {
+		a.t.w.Fail("%s: seq %d does not fit the state before it: %w", who, o.Footer.Header.Seq, err)
+		return
+	}
+	changed := false
+	for _, e := range o.Entries {
+		switch e.Kind {
+		case partlog.EntryResult:
+			changed = true
+			a.t.w.Count("result applied")
+		case partlog.EntryAbandon:
+			a.t.w.Count("job abandoned")
+		case partlog.EntryRelease:
+			a.t.w.Count("release applied")
+		}
+	}
+	if changed || o.Footer.Header.Kind == segment.KindFence {
+		named := map[segment.Name]bool{}
+		a.state.Survey(func(s *partlog.Survey) {
+			for i := range s.Segments {
+				named[s.Segments[i].Object] = true
+				a.check(who, s, &s.Segments[i])
+			}
+		})
+		a.checkApart(who, named)
+	}
+}
+
+// checkApart: no object that an extent names may be deleted, or may be released.
+func (a *archive) checkApart(who string, named map[segment.Name]bool) {
+	for _, x := range a.state.Garbage() {
+		if named[x.Name] {
+			a.t.w.Fail("%s: %s is garbage, and an extent names it", who, x.Name.Key())
+		}
+	}
+	for _, x := range a.state.Unreleased() {
+		if named[x.Name] {
+			a.t.w.Fail("%s: %s waits for its release, and an extent names it", who, x.Name.Key())
+		}
+	}
+}
+
+// check reads an extent.
+func (a *archive) check(who string, s *partlog.Survey, e *partlog.Extent) {
+	if e.Object.Kind != segment.KindMerged || a.read[*e] || e.Last < s.View.Start {
+		return
+	}
+	a.read[*e] = true
+	b := a.store.Object(e.Object.Key())
+	if end := int64(e.Position) + int64(e.Length); int64(len(b)) < end || len(b) != int(e.Size) {
+		a.t.w.Fail("%s: offsets %d to %d of %v are in %s, which has %d bytes of %d", who, e.Base, e.Last, s.Key, e.Object.Key(), len(b), e.Size)
+		return
+	}
+	a.t.same(who, s.Key, b[e.Position:e.Position+e.Length], e.Base, e.Last, s.View.Start)
+}
+
+// same compares batches with those that were acknowledged, from one offset to another.
+func (t *truth) same(who string, k partlog.Key, b []byte, from, to, start int64) {
+	var want []placed
+	for _, p := range t.log[k] {
+		if last := p.base + int64(p.a.header.LastOffsetDelta); last >= max(from, start) && p.base <= to {
+			want = append(want, p)
+		}
+	}
+	err := batch.Walk(b, func(pos int, h batch.Header) error {
+		if h.LastOffset() < max(from, start) || h.BaseOffset > to {
+			return nil
+		}
+		if len(want) == 0 || want[0].base != h.BaseOffset || content(b[pos:pos+h.Size()]) != content(want[0].a.data) {
+			t.w.Fail("%s: offset %d of %v has other records than were acknowledged there", who, h.BaseOffset, k)
+			return errors.New("wrong records")
+		}
+		want = want[1:]
+		return nil
+	})
+	if t.w.Err() == nil && (err != nil || len(want) > 0) {
+		t.w.Fail("%s: offsets %d to %d of %v lack %d batches: %v", who, from, to, k, len(want), err)
+	}
+}
+
+// removed: an object is deleted at this moment.
+func (a *archive) removed(key string) {
+	a.state.Survey(func(s *partlog.Survey) {
+		for i := range s.Segments {
+			if e := &s.Segments[i]; e.Object.Key() == key && e.Last >= s.View.Start {
+				a.t.w.Fail("%s is deleted, and has offsets %d to %d of %v", key, e.Base, e.Last, s.Key)
+			}
+		}
+	})
+}
+
+// checkKnown: the state knows every merged object that is in the bucket.
+func (a *archive) checkKnown() {
+	known := map[segment.Name]bool{}
+	a.state.Survey(func(s *partlog.Survey) {
+		for i := range s.Segments {
+			known[s.Segments[i].Object] = true
+		}
+	})
+	for _, x := range a.state.Garbage() {
+		known[x.Name] = true
+	}
+	for _, x := range a.state.Unreleased() {
+		known[x.Name] = true
+	}
+	for _, x := range a.state.Intents() {
+		for _, o := range x.Objects {
+			known[o.Name] = true
+		}
+	}
+	for _, key := range append(a.store.Keys(segment.SharedPrefix), a.store.Keys(segment.TopicsPrefix)...) {
+		name, ok := segment.ParseMergedKey(key)
+		if !ok && strings.HasSuffix(key, "/name") {
+			continue
+		}
+		if !ok || !known[name] {
+			a.t.w.Fail("%s is in the bucket, and no state knows it", key)
+		}
+	}
+}
+
+// read reads a record as clients do: of an extent, by the state of the consumer. A
+// missing object is looked up again at a newly proved head.
+func (f *consumer) read(r *sim.Routine) {
+	c := f.c
+	var keys []partlog.Key
+	f.state.Partitions(func(k partlog.Key, v partlog.View) {
+		if v.End > v.Start {
+			keys = append(keys, k)
+		}
+	})
+	if len(keys) == 0 {
+		return
+	}
+	k := keys[c.Rand.Intn(len(keys))]
+	v, _ := f.state.Lookup(k)
+	offset := v.Start + c.Rand.Int63n(v.End-v.Start)
+	var before segment.Name
+	for {
+		e, ok, err := f.find(r, k, offset)
+		if !ok || err != nil {
+			return
+		}
+		if e.Object == before {
+			c.Fail("%s: offset %d of %v is in %s at a proved head, and that is not there", f.name, offset, k, before.Key())
+			return
+		}
+		b := make([]byte, e.Length)
+		switch err := r.GetRange(background, e.Object.Key(), int64(e.Position), b); {
+		case err == nil:
+			if v, ok := f.state.Lookup(k); ok {
+				c.truth.same(f.name, k, b, offset, offset, v.Start)
+				c.Count(map[bool]string{true: "read a merged record", false: "read a record of the journal"}[e.Object.Kind == segment.KindMerged])
+			}
+			return
+		case !errors.Is(err, objstore.ErrNotFound):
+			return
+		}
+		c.Count("object was gone")
+		before = e.Object
+		if r.Wait(func(answered func()) {
+			f.owner.Do(func() { f.owner.Prove(func(e error) { err = e; answered() }) })
+		}) != nil || err != nil {
+			return
+		}
+	}
+}
+
+// find looks an offset up; false if the state does not have it.
+func (f *consumer) find(r *sim.Routine, k partlog.Key, offset int64) (e partlog.Extent, ok bool, err error) {
+	extents, page, _, _ := f.state.Find(k, offset, 1)
+	if page != nil {
+		in, err := readPage(context.Background(), r, page)
+		if err != nil {
+			return e, false, err
+		}
+		extents = in.From(offset, 1)
+	}
+	if len(extents) == 0 {
+		return e, false, nil
+	}
+	return extents[0], true, nil
+}
+
+// readOften reads records, one after the other.
+func (f *consumer) readOften() {
+	c := f.c
+	f.p.After(c.Between(100*time.Millisecond, 5*time.Second), "read a record", func() {
+		f.p.Run(c.store, f.read, f.readOften)
+	})
+}

@@ -1,0 +1,207 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/varvelog/varve/testenv/sim"
+	"github.com/varvelog/varve/tiering/journal"
+	"github.com/varvelog/varve/tiering/merge"
+	"github.com/varvelog/varve/tiering/objstore"
+	"github.com/varvelog/varve/tiering/partlog"
+	"github.com/varvelog/varve/tiering/segment"
+	"github.com/varvelog/varve/tiering/upkeep"
+)
+
+// simUpkeep is the upkeep of a leadership: the real Keeper with the real steps, as code
+// that waits for its answers in its process.
+type simUpkeep struct {
+	*sim.Routine
+	n       *proc
+	merger  *merge.Merger
+	asleep  bool       // between two rounds
+	carried []simCarry // entries that wait for their answers
+	last    error      // of a step
+}
+
+// simCarry is a call of Carry that waits.
+type simCarry struct {
+	done     chan error
+	answered func(error)
+}
+
+// startUpkeep begins to tidy the journal, in a leadership that takes requests.
+func (n *proc) startUpkeep() {
+	c := n.f.c
+	if !c.shape.upkeep() {
+		return
+	}
+	n.p.Run(c.store, func(r *sim.Routine) {
+		u := &simUpkeep{Routine: r, n: n}
+		n.upkeep = u
+		steps, err := u.steps()
+		if err != nil {
+			c.Fail("%s: %w", n.p.Name, err)
+			return
+		}
+		k := upkeep.New(upkeep.Options{
+			Steps: steps, Clock: u, Pause: c.shape.Upkeep.Pause, Log: slog.New(slog.DiscardHandler), OnTrouble: u.trouble,
+		})
+		if err := k.Run(background); errors.Is(err, journal.ErrEnded) {
+			c.Count("upkeep ended")
+		}
+	}, func() {})
+}
+
+// steps are those of a real node, in their order.
+func (u *simUpkeep) steps() ([]upkeep.Step, error) {
+	n, c := u.n, u.n.f.c
+	var err error
+	u.merger, err = merge.NewMerger(merge.Options{
+		Config: c.shape.Upkeep.Merge, Cluster: simChain.Cluster, Journal: simJournal, Node: n.f.id, Incarnation: n.incarnation,
+		Store: u, State: n.state, Carry: u.Carry, Memory: u.memory, Page: u.page, Topic: c.topicOf,
+		Disk: &simDisk{n: n}, Clock: u, NewID: c.newID, Sequential: true,
+	})
+	return []upkeep.Step{{Name: "merge", Run: u.merge}}, err
+}
+
+func (u *simUpkeep) merge(ctx context.Context) (bool, error) {
+	before := u.merger.Stats()
+	again, err := u.merger.Run(ctx)
+	after := u.merger.Stats()
+	for level, jobs := range after.Jobs {
+		if jobs > before.Jobs[level] {
+			u.n.f.c.Count(fmt.Sprintf("merged, level %d", level))
+		}
+	}
+	return again, err
+}
+
+// trouble: a step failed, or has succeeded again.
+func (u *simUpkeep) trouble(step string, err error) {
+	c := u.n.f.c
+	u.last = err
+	switch {
+	case err == nil:
+		c.Count("step went on: " + step)
+	case errors.Is(err, merge.ErrMismatch):
+		c.Count("output differed")
+	default:
+		c.Count("step failed: " + step)
+		c.Logf("%s: step %s: %v", u.n.p.Name, step, err)
+	}
+}
+
+// Sleep also notes that the keeper has nothing to do.
+func (u *simUpkeep) Sleep(ctx context.Context, d time.Duration) error {
+	u.asleep = d == u.n.f.c.shape.Upkeep.Pause
+	err := u.Routine.Sleep(ctx, d)
+	u.asleep = false
+	return err
+}
+
+// Carry commits entries, as Leader.Carry does.
+func (u *simUpkeep) Carry(_ context.Context, entries []segment.Entry) error {
+	var outcome error
+	dead := u.Wait(func(answered func()) {
+		done := make(chan error, 1)
+		u.carried = append(u.carried, simCarry{done, func(err error) { outcome = err; answered() }})
+		u.n.owner.Do(func() { u.n.core.carry(entries, done) })
+	})
+	if dead != nil {
+		return dead
+	}
+	if errors.Is(outcome, ErrNotLeader) || errors.Is(outcome, ErrClosed) {
+		return fmt.Errorf("%w: %w", journal.ErrEnded, outcome)
+	}
+	return outcome
+}
+
+// checkCarried answers calls of Carry.
+func (n *proc) checkCarried() {
+	u := n.upkeep
+	if u == nil {
+		return
+	}
+	waiting := u.carried
+	u.carried = nil
+	for _, x := range waiting {
+		select {
+		case err := <-x.done:
+			n.p.After(0, "carried", func() { x.answered(err) })
+		default:
+			u.carried = append(u.carried, x)
+		}
+	}
+}
+
+// memory: a leader has some of the newest objects.
+func (u *simUpkeep) memory(name segment.Name) ([]byte, func(), bool) {
+	c := u.n.f.c
+	b := c.store.Object(name.Key())
+	if b == nil || !c.Chance(0.3) {
+		return nil, nil, false
+	}
+	return b, func() {}, true
+}
+
+// page reads a page.
+func (u *simUpkeep) page(ctx context.Context, p *partlog.Page) (*partlog.PageExtents, error) {
+	return readPage(ctx, u, p)
+}
+
+func readPage(ctx context.Context, s objstore.Store, p *partlog.Page) (*partlog.PageExtents, error) {
+	b := make([]byte, p.Length)
+	if err := s.GetRange(ctx, p.ObjectKey(), segment.BlobHeaderSize+int64(p.Position), b); err != nil {
+		return nil, err
+	}
+	return partlog.DecodePage(p, b)
+}
+
+// topicOf is a topic as jobs see it, false if it is deleted.
+func (c *cluster) topicOf(id segment.ID) (merge.Topic, bool) {
+	for _, k := range c.want.Open {
+		if k.Topic == id {
+			return merge.Topic{Name: fmt.Sprintf("topic-%d", id[1]), Class: fmt.Sprint(id[1] % 2)}, true
+		}
+	}
+	return merge.Topic{}, false
+}
+
+// explain says how far the upkeep is.
+func (u *simUpkeep) explain() string {
+	if u == nil {
+		return ""
+	}
+	s := fmt.Sprintf("; upkeep asleep %v, %d entries wait, %d intents", u.asleep, len(u.carried), len(u.n.state.Intents()))
+	u.n.state.Survey(func(x *partlog.Survey) {
+		if x.Merged < x.View.End {
+			s += fmt.Sprintf(", %v merged up to %d of %d to %d", x.Key, x.Merged, x.View.Start, x.View.End)
+		}
+	})
+	if u.last != nil {
+		s += ", last failure: " + u.last.Error()
+	}
+	return s
+}
+
+// upkept: nothing is left to merge.
+func (n *proc) upkept() bool {
+	c, u := n.f.c, n.upkeep
+	if !c.shape.upkeep() {
+		return true
+	}
+	if u == nil || !u.asleep || len(n.state.Intents()) > 0 {
+		return false
+	}
+	merged := true
+	n.state.Survey(func(s *partlog.Survey) {
+		if _, ok := c.topicOf(s.Topic); ok && s.Merged < s.View.End && s.View.Start < s.View.End {
+			merged = false
+		}
+	})
+	return merged
+}

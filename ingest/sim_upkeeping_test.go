@@ -1,0 +1,60 @@
+package ingest
+
+import (
+	"math/rand"
+	"testing"
+	"time"
+
+	"github.com/varvelog/varve/testenv/sim"
+	"github.com/varvelog/varve/tiering/merge"
+)
+
+// This is the simulation of sim_test.go with a journal that is tidied next to its leader,
+// by the real Keeper and the real steps. Its thresholds are small, so that everything
+// happens often. sim_archive_test.go has its checks.
+
+func drawUpkeep(r *rand.Rand) shape {
+	s := drawShape(r)
+	s.Sweeps, s.PUTsPerSecond = 0, 0
+	s.Chaos = 30*time.Second + time.Duration(r.Intn(40))*time.Second
+	s.Pace /= 2
+	if r.Intn(2) == 0 { // few faults, so that much is merged
+		s.Faults, s.Crash, s.Outage = sim.Faults{ReplyLost: s.Faults.ReplyLost / 10, Damage: s.Faults.Damage / 5}, 3*s.Crash, 0
+	}
+	s.Checkpoints.Every = []uint64{3, 6, 15}[r.Intn(3)]
+	own := int64(400 + r.Intn(1500))
+	s.Upkeep = upkeepShape{
+		Pause: []time.Duration{100, 500, 2000}[r.Intn(3)] * time.Millisecond,
+		Carry: []time.Duration{50, 500, 3000}[r.Intn(3)] * time.Millisecond,
+		Skew:  []time.Duration{0, 0, time.Minute, 365 * 24 * time.Hour}[r.Intn(4)],
+		Merge: merge.Config{
+			JobBytes: own * int64(1+r.Intn(6)), JobTime: time.Duration(1+r.Intn(20)) * time.Second,
+			DueBytes: int64(1 + r.Intn(600)), DueObjects: uint64(2 + r.Intn(15)), DueAge: time.Duration(1+r.Intn(20)) * time.Second,
+			OwnBytes: own, SmallBytes: 1 + own/int64(1+r.Intn(8)), ObjectBytes: own * int64(1+r.Intn(4)),
+			TidyAge: time.Duration(1+r.Intn(10)) * time.Second, TidyCount: 2 + r.Intn(3), MaxExtents: []int{0, 4, 20}[r.Intn(3)],
+		},
+	}
+	if m := &s.Upkeep.Merge; r.Intn(3) == 0 { // many small extents, which are joined before there are enough bytes
+		own = int64(4000 + r.Intn(4000))
+		m.OwnBytes, m.JobBytes, m.ObjectBytes, m.SmallBytes = own, own, 2*own, own/6
+		m.DueBytes, m.DueObjects, m.TidyAge, m.TidyCount, m.MaxExtents = int64(1+r.Intn(150)), 2, time.Second, 4+r.Intn(2), 0
+		s.Upkeep.Carry = 50 * time.Millisecond
+	}
+	return s
+}
+
+var upkeepSimulation = sim.Shape[shape]{
+	Draw: drawUpkeep, Run: simulate, Less: lessShape[:len(lessShape)-1],
+	Must: []string{
+		"merged, level 1", "merged, level 2", "result applied", "job abandoned", "step failed: merge",
+		"folder for merging full", "output differed", "upkeep ended", "read a merged record", "read a record of the journal",
+	},
+}
+
+func TestUpkeepSimulation(t *testing.T) { sim.Run(t, upkeepSimulation, 2000, 100) }
+
+func TestUpkeepSimulationReplaysExactly(t *testing.T) {
+	if err := sim.Replays(upkeepSimulation, 10); err != nil {
+		t.Fatal(err)
+	}
+}
