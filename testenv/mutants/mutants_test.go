@@ -71,6 +71,7 @@ type catcher struct {
 
 var (
 	ingest      = catcher{"./ingest", "TestSimulation"}
+	upkeeps     = catcher{"./ingest", "TestUpkeepSimulation"}
 	flushes     = catcher{"./ingest", "TestFlushPolicy"}
 	shards      = catcher{"./ingest", "TestShardSimulation"}
 	compactions = catcher{"./metadata/coordinator/shard", "TestCompactionModel"}

@@ -1,0 +1,46 @@
+package mutants
+
+// tieringMutants are bugs of merge, release and deletion: of the rules from 16 on, and of
+// the attacks on them.
+var tieringMutants = []mutant{
+	{name: "rule 16: intent after the upload", by: upkeeps, edits: []edit{
+		swap("tiering/merge.Executor.commit", "if err := c.carry(ctx, []segment.Entry{c.intent(outputs)}); err != nil {_}", "intent := c.intent(outputs)"),
+		before("tiering/merge.Executor.commit", "if err := c.finish(ctx); err != nil {_}", `if err := c.carry(ctx, []segment.Entry{intent}); err != nil {
+	return false, err
+}`),
+	}},
+	{name: "rule 17: fence does not end intents", by: upkeeps, edits: []edit{
+		never("tiering/partlog.change.checkTiering", "c.footer.Header.Kind == segment.KindFence && len(c.state.tiering.intents) > 0"),
+	}},
+	{name: "rule 17: all ids of an intent that ends are garbage", by: upkeeps, edits: []edit{
+		always("tiering/partlog.tiering.end", "!o.Placed"),
+	}},
+	{name: "rule 17: ids of an intent that ends are forgotten", by: upkeeps, edits: []edit{
+		never("tiering/partlog.tiering.end", "!o.Placed"),
+	}},
+	{name: "rule 18: reads back its own file", by: upkeeps, edits: []edit{
+		swap("tiering/merge.Executor.readOutput", "storeReader{ctx, x, o.name.Key()}", "w.file"),
+	}},
+	{name: "rule 18: ids follow from the job", by: upkeeps, edits: []edit{
+		swap("tiering/merge.committing.intent", "o.name = segment.SharedSegment(c.x.opt.Journal, c.x.opt.NewID())", "o.name = segment.SharedSegment(c.x.opt.Journal, segment.ID{byte(i), byte(len(outputs))})"),
+	}},
+	{name: "rule 19: a start above M is a contradiction", by: upkeeps, edits: []edit{
+		swap("tiering/partlog.stage.resultPart", "p.From > max(t.merged, start)", "p.From != t.merged || start > p.From"),
+	}},
+	{name: "rule 19: records before the Result", by: upkeeps, edits: []edit{
+		swap("tiering/partlog.stage.resultPart", "p.To > end", "p.To >= end"),
+	}},
+	{name: "rule 20: leader forgets objects without an extent", by: upkeeps, edits: []edit{
+		swap("tiering/partlog.stage.forget", "g.unreleased[m.object.id] = Unreleased{Name: m.object.name(g.change.state.journal, k), Bytes: m.object.size}", "_ = m"),
+	}},
+	{name: "rule 20: shared segments go with their first extent", by: upkeeps, edits: []edit{
+		never("tiering/partlog.stage.forget", "known.extents > 0"),
+	}},
+	{name: "T17: the merger drops a batch", by: upkeeps, edits: []edit{
+		before("tiering/merge.gatherer.take", "return g.spool.append(out)", "if h.BaseOffset%5 == 3 {\n\treturn nil\n}"),
+	}},
+	{name: "T17: the merger drops a batch, and nothing compares", by: upkeeps, edits: []edit{
+		before("tiering/merge.gatherer.take", "return g.spool.append(out)", "if h.BaseOffset%5 == 3 {\n\treturn nil\n}"),
+		never("tiering/merge.Executor.differs", "q.Sum != want"),
+	}},
+}
