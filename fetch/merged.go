@@ -52,39 +52,6 @@ func anyInBlocks(extents []extent) bool {
 	return false
 }
 
-// sectionOf is where the section of an extent in a merged segment lies.
-func sectionOf(object string, e *partlog.Extent) cache.Range {
-	return cache.Range{Object: object, Pos: int64(e.Position) + int64(e.Length), Len: int64(e.IndexLength)}
-}
-
-// section reads the section of an extent in a merged segment.
-func (r *Reader) section(ctx context.Context, k partlog.Key, e *partlog.Extent) (*segment.MergedPartition, error) {
-	at := sectionOf(e.Object.Key(), e)
-	where := place{object: at.Object, position: uint32(at.Pos)}
-	if _, err := r.verdicts.blocked(where, e.Base); err != nil {
-		return nil, err
-	}
-	read := func() (*segment.MergedPartition, error) {
-		p, err := r.cfg.Cache.Section(ctx, at, func(p *segment.MergedPartition) error {
-			if !e.FitsSection(k, p) {
-				return damaged(at.Object, "the section at byte %d does not fit the extent that the journal's state has of %v", at.Pos, k)
-			}
-			return nil
-		})
-		return p, readError(err)
-	}
-	p, err := read()
-	if isDamage(err) && !errors.Is(err, errMissing) {
-		if p, err = read(); err != nil { // the damage may have happened on the way
-			err = r.noted(where, k, e.Base, e.Last, err)
-		}
-	}
-	if err == nil && r.verdicts.known(where) {
-		r.verdicts.sound(where, e.Base)
-	}
-	return p, r.missing(where, k, e.Base, e.Last, err)
-}
-
 // noted notes that offsets cannot be read, if err is damage. A missing object is not noted:
 // it may have been deleted.
 func (r *Reader) noted(at place, k partlog.Key, first, last int64, err error) error {

@@ -232,6 +232,35 @@ func (w *world) readAround(first, last int64) {
 	}
 }
 
+// TestDamagedSectionIsMadeAgain damages the sections of all segments: all records are read,
+// and no more than once to make the sections.
+func TestDamagedSectionIsMadeAgain(t *testing.T) {
+	w := mergedWorld(t)
+	bytesOf := int64(0)
+	for _, e := range w.extentsIn(keyA, 0, 110) {
+		bad := bytes.Clone(w.others[e.Object.Key()])
+		bad[e.Position+e.Length+e.IndexLength/2] ^= 1
+		w.store.PutNow(e.Object.Key(), bad)
+		bytesOf += int64(e.Length)
+	}
+	for _, offset := range []int64{0, 55, 99} {
+		var o reported
+		w.restart(o.config)
+		w.gets.Store(0)
+		if got := w.consume(keyA, offset, w.ends[keyA], 1<<20); !bytes.Equal(got, w.from(keyA, offset)) {
+			t.Errorf("the records from offset %d on are not those of the log", offset)
+		}
+		if n := w.gets.Load(); n > 3*(bytesOf/cache.MaxGet+10) || len(o.damaged) > 0 {
+			t.Errorf("%d GETs for %d bytes, damage %v", n, bytesOf, o.damaged)
+		}
+	}
+	for ts := range int64(50) {
+		if at, err := w.reader.Offsets().ListOffset(t.Context(), keyA, -1, ts); err != nil || at.Offset != 2*ts {
+			t.Errorf("time %d: %+v, error %v", ts, at, err)
+		}
+	}
+}
+
 // TestObjectsInPlaceOfMergedOnesAreRefused puts another segment, or half of one, in the
 // place of a segment.
 func TestObjectsInPlaceOfMergedOnesAreRefused(t *testing.T) {
@@ -323,73 +352,6 @@ func TestDamagedSourceInTheMergedListIsReadAsBefore(t *testing.T) {
 		if r := w.fetchOne(want(keyA, offset)); errors.Is(r.Err, ErrStorage) != (offset == 2 || offset == 3) {
 			t.Errorf("offset %d: error %v", offset, r.Err)
 		}
-	}
-}
-
-// TestAnswerHasARecordIfThereIsOne asks for offsets where a compaction has left gaps.
-func TestAnswerHasARecordIfThereIsOne(t *testing.T) {
-	w := newWorld(t, nil)
-	for range 6 {
-		w.values("a", "b", "c", "d")
-	}
-	w.commit(map[partlog.Key][][]byte{keyB: {batchOf(1, "b", "b")}})
-	left := map[int64]bool{1: true, 13: true, 14: true, 23: true}
-	log := w.log[keyA]
-	w.log[keyA] = nil
-	for _, b := range log {
-		if b = without(t.Fatal, b, func(offset int64) bool { return !left[offset] }); b != nil {
-			w.log[keyA] = append(w.log[keyA], b)
-		}
-	}
-	w.merge(true, merging{keyA, 0, 12})
-	w.merge(true, merging{keyA, 12, 20})
-	w.merge(true, merging{keyA, 20, 24})
-	w.restart(nil)
-	for offset := range int64(24) {
-		next := offset
-		for !left[next] {
-			next++
-		}
-		for _, first := range []bool{true, false} {
-			p, other := want(keyA, offset), want(keyB, 0)
-			p.MaxBytes, other.MaxBytes = 1, 10_000
-			req := request(p)
-			if !first {
-				p.MaxBytes = 10_000
-				req = request(other, p)
-			}
-			results := w.fetch(req)
-			r := results[len(results)-1]
-			if got := values(t, r); !slices.ContainsFunc(got, func(v string) bool { return strings.HasPrefix(v, fmt.Sprint(next, "=")) }) {
-				t.Errorf("offset %d: records %v, want that of offset %d", offset, got, next)
-			}
-		}
-	}
-}
-
-// TestGapsCostFewGETs counts those of a read that begins in a gap of a large extent.
-func TestGapsCostFewGETs(t *testing.T) {
-	w := newWorld(t, nil)
-	for range 12 {
-		w.commit(map[partlog.Key][][]byte{keyA: {bigBatch(1, 600<<10)}})
-	}
-	w.log[keyA] = slices.Delete(w.log[keyA], 5, 8) // the first extent ends with a gap
-	w.merge(true, merging{keyA, 0, 7})
-	w.merge(true, merging{keyA, 7, 12})
-	for offset := range int64(12) {
-		w.restart(nil)
-		w.gets.Store(0)
-		p := want(keyA, offset)
-		p.MaxBytes = 100
-		if got := values(t, w.fetchOne(p)); len(got) != 1 {
-			t.Errorf("offset %d: records %v", offset, len(got))
-		}
-		if n := w.gets.Load(); n > 3 {
-			t.Errorf("offset %d: %d GETs", offset, n)
-		}
-	}
-	if s := w.reader.cfg.Cache.Replays(); s.Read > 3*cache.BlockSize {
-		t.Errorf("%d bytes were read for one record", s.Read)
 	}
 }
 

@@ -41,14 +41,20 @@ func indexOf[V index](ctx context.Context, c *Cache, name string, load func(cont
 		}
 		return got, err
 	}
-	v, err := c.joinIndex(name, func(ctx context.Context) (index, error) { return load(ctx) }).wait(ctx)
+	v, err := c.joinIndex(name, func() (v index, err error) {
+		err = c.load(func(ctx context.Context) (err error) {
+			v, err = load(ctx)
+			return err
+		})
+		return v, err
+	}).wait(ctx)
 	if err != nil {
 		return got, err
 	}
 	return v.(V), nil
 }
 
-func (c *Cache) joinIndex(name string, load func(context.Context) (index, error)) *flight[index] {
+func (c *Cache) joinIndex(name string, load func() (index, error)) *flight[index] {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if f := c.mu.indexes[name]; f != nil {
@@ -67,12 +73,8 @@ func (c *Cache) joinIndex(name string, load func(context.Context) (index, error)
 
 // loadIndex reads an index and lands its flight. The flight leaves the table as flights of
 // blocks do.
-func (c *Cache) loadIndex(name string, f *flight[index], read func(context.Context) (index, error)) {
-	var v index
-	err := c.load(func(ctx context.Context) (err error) {
-		v, err = read(ctx)
-		return err
-	})
+func (c *Cache) loadIndex(name string, f *flight[index], load func() (index, error)) {
+	v, err := load()
 	if err != nil {
 		c.leaveIndex(name)
 		f.land(nil, err)
@@ -103,7 +105,7 @@ func (s section) memory() int64 {
 // Section returns the section at a range of a merged segment, which check has accepted. It
 // is read once for all callers, as a footer is.
 func (c *Cache) Section(ctx context.Context, at Range, check func(*segment.MergedPartition) error) (*segment.MergedPartition, error) {
-	name := at.Object + "@" + strconv.FormatInt(at.Pos, 10)
+	name := sectionName(at)
 	if s, ok := cached[section](c, name); ok {
 		return s.MergedPartition, nil
 	}
@@ -122,4 +124,33 @@ func (c *Cache) Section(ctx context.Context, at Range, check func(*segment.Merge
 		return nil, fmt.Errorf("read section at %d of %q: %w", at.Pos, at.Object, err)
 	}
 	return s.MergedPartition, nil
+}
+
+func sectionName(at Range) string { return at.Object + "@" + strconv.FormatInt(at.Pos, 10) }
+
+// MadeSection returns the section that belongs at a range, which build makes once for all
+// callers from other bytes of the object. read is one GET. It takes as long as it takes:
+// when ctx ends, it goes on for the next caller.
+func (c *Cache) MadeSection(ctx context.Context, at Range, build func(read func(pos, n int64) ([]byte, error)) (*segment.MergedPartition, error)) (*segment.MergedPartition, error) {
+	if err := c.enter(); err != nil {
+		return nil, err
+	}
+	defer c.users.Done()
+	v, err := c.joinIndex(sectionName(at), func() (index, error) {
+		p, err := build(func(pos, n int64) (b []byte, err error) {
+			err = c.load(func(ctx context.Context) error {
+				memory, err := c.getRange(ctx, nil, at.Object, pos, n)
+				if err == nil {
+					b = memory.Bytes()
+				}
+				return err
+			})
+			return b, err
+		})
+		return section{p}, err
+	}).wait(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("make the section at %d of %q: %w", at.Pos, at.Object, err)
+	}
+	return v.(section).MergedPartition, nil
 }
