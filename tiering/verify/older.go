@@ -147,6 +147,14 @@ func (w *walk) old(o *object, refs []piece) error {
 	} else if h != nil {
 		w.count(o)
 	}
+	o.against(refs)
+	w.findings.add(o.findings...)
+	return nil
+}
+
+// against compares an object with the extents that name it, and leaves damage to other
+// records as a warning.
+func (o *object) against(refs []piece) {
 	if len(o.findings) == 0 && o.footer != nil {
 		for _, p := range refs {
 			if !slices.ContainsFunc(o.footer.Partitions, func(q segment.Partition) bool { return keyOf(&q) == p.key && p.Fits(&q) }) {
@@ -154,6 +162,9 @@ func (w *walk) old(o *object, refs []piece) error {
 				break
 			}
 		}
+	}
+	if o.footer == nil && len(o.findings) > 0 {
+		o.findings[0].Affects = affectedBy(refs)
 	}
 	for _, f := range o.findings {
 		if f.Code == CodeUnsupported {
@@ -163,11 +174,6 @@ func (w *walk) old(o *object, refs []piece) error {
 			f.Severity, f.Hint = Warning, "no reader needs the object: it is below the floor, and its records are merged or deleted"
 		}
 	}
-	if o.footer == nil && len(refs) > 0 && len(o.findings) > 0 {
-		o.findings[0].Severity, o.findings[0].Hint, o.findings[0].Affects = Error, hintRestore, affectedBy(refs)
-	}
-	w.findings.add(o.findings...)
-	return nil
 }
 
 func (w *walk) unreadOld(o *object) error {

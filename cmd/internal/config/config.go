@@ -119,6 +119,7 @@ type Serve struct {
 	MergeWait        time.Duration // for an object that is written anyway
 	UnmergedMaxBytes int64         // before producers are asked to slow down
 	TieringRate      Rate          // of bytes that tiering moves
+	VerifyRate       int64         // bytes a second; 0: nothing is verified in the background
 
 	PProf bool // serve profiles on HTTP
 

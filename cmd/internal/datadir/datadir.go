@@ -2,7 +2,8 @@
 // objects that it saw committed, and the place of its write-ahead logs.
 //
 // It owns the files "lock", "node.json" and "witness.json" of the folder, and
-// the names of the folders under "wal", but not their content. It promises that
+// the names of the folders under "wal" and of the files "verified-<journal>.json",
+// but not their content. It promises that
 // one process at a time has a folder open, and that a node's id and cluster
 // never change. A witness never goes back. After a crash each file is the old
 // one or the new one. It never repairs: a file that is damaged, or written by a
@@ -14,6 +15,7 @@
 package datadir
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -203,6 +205,23 @@ func (d *Dir) SaveWitness() error {
 	}
 	return err
 }
+
+// Verified returns the progress of verifying a journal that SaveVerified was given last;
+// nil if there is none.
+func (d *Dir) Verified(journal uint32) ([]byte, error) {
+	b, err := os.ReadFile(filepath.Join(d.path, verifiedFile(journal)))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return b, err
+}
+
+// SaveVerified keeps the progress of verifying a journal, which is JSON.
+func (d *Dir) SaveVerified(journal uint32, progress []byte) error {
+	return write(d.path, verifiedFile(journal), json.RawMessage(progress))
+}
+
+func verifiedFile(journal uint32) string { return fmt.Sprintf("verified-%d.json", journal) }
 
 // Close saves the witness and unlocks the folder.
 func (d *Dir) Close() error {

@@ -1,6 +1,8 @@
 package datadir_test
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"io/fs"
 	"os"
@@ -309,5 +311,36 @@ func TestJournalsAreFoundByTheirFolders(t *testing.T) {
 	}
 	if want := filepath.Join(path, "wal", "10"); d.WAL(10) != want {
 		t.Errorf("WAL = %s, want %s", d.WAL(10), want)
+	}
+}
+
+func TestTheProgressOfVerificationIsKept(t *testing.T) {
+	path := t.TempDir()
+	for _, want := range []string{"", `{"version":1}`, `{"version":1,"at":2}`} {
+		d, err := datadir.Open(path, segment.NewID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := d.Verified(1)
+		var compact bytes.Buffer
+		if err == nil && len(b) > 0 {
+			err = json.Compact(&compact, b)
+		}
+		if err != nil || compact.String() != want {
+			t.Errorf("%q, %v, want %q", b, err, want)
+		}
+		next := map[string]string{"": `{"version":1}`}[want]
+		if next == "" {
+			next = `{"version":1,"at":2}`
+		}
+		if err := d.SaveVerified(1, []byte(next)); err != nil {
+			t.Fatal(err)
+		}
+		if b, err := d.Verified(2); b != nil || err != nil {
+			t.Errorf("of another journal: %q, %v", b, err)
+		}
+		if err := d.Close(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

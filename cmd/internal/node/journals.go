@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/varvelog/varve/cmd/internal/bucket"
+	"github.com/varvelog/varve/cmd/internal/config"
 	"github.com/varvelog/varve/fetch"
 	"github.com/varvelog/varve/ingest"
 	"github.com/varvelog/varve/ingest/wal"
@@ -150,6 +151,9 @@ func (n *node) leadData(ctx context.Context, id uint32, closers *stack) error {
 	j := &dataJournal{state: state, prover: leader, leader: leader, recent: recent, snapshots: snapshots}
 	if err := n.startUpkeep(id, j, written, closers); err != nil {
 		return err
+	}
+	if n.cfg.HasRole(config.RoleTiering) {
+		n.startVerify(id, j, closers)
 	}
 	n.journals.add(id, j)
 	n.metrics.leader(id, state, leader)

@@ -15,8 +15,8 @@ import (
 	"github.com/varvelog/varve/metadata/topicconfig"
 	pooled "github.com/varvelog/varve/tiering/buffer"
 	"github.com/varvelog/varve/tiering/merge"
-	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/partlog"
+	"github.com/varvelog/varve/tiering/restore"
 	"github.com/varvelog/varve/tiering/segment"
 	"github.com/varvelog/varve/tiering/upkeep"
 )
@@ -112,23 +112,7 @@ func tieringRate(r config.Rate, written int64) int64 {
 
 // readPage reads an index page, or its copy.
 func (n *node) readPage(ctx context.Context, p *partlog.Page) (*partlog.PageExtents, error) {
-	read := func(object segment.IndexName) (*partlog.PageExtents, error) {
-		b, err := objstore.ReadRange(ctx, n.store, object.Key(), segment.BlobHeaderSize+int64(p.Position), int64(p.Length))
-		if err != nil {
-			return nil, fmt.Errorf("read index page: %w", err)
-		}
-		return partlog.DecodePage(p, b)
-	}
-	extents, err := read(p.IndexName)
-	if err == nil || p.Seq == 0 { // of the old form, which has no copy
-		return extents, err
-	}
-	second := p.IndexName
-	second.Copy = true
-	if extents, again := read(second); again == nil {
-		return extents, nil
-	}
-	return nil, err
+	return restore.Page(ctx, n.store, p)
 }
 
 // mergedTopic is a topic as it is merged.

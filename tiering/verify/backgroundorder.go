@@ -1,0 +1,211 @@
+package verify
+
+import (
+	"context"
+	"fmt"
+	"math"
+
+	"github.com/varvelog/varve/tiering/partlog"
+	"github.com/varvelog/varve/tiering/restore"
+	"github.com/varvelog/varve/tiering/segment"
+)
+
+// This file is about the order in which Background reads objects: own segments by
+// partition and offset, shared ones by id, and the objects of the journal by seq.
+
+// cursor is where a pass is. The zero cursor stands before the first object.
+type cursor struct {
+	Phase     phase      `json:"phase"`
+	Topic     segment.ID `json:"topic"`
+	Partition int32      `json:"partition"`
+	Offset    int64      `json:"offset"` // the first one not read
+	Object    segment.ID `json:"object"` // the last one read
+	Seq       uint64     `json:"seq"`    // the last one read
+}
+
+type phase int
+
+const (
+	ownSegments phase = iota
+	sharedSegments
+	journalObjects
+	passEnd
+)
+
+// next returns the first object after the cursor, and the cursor after it; nil at the end.
+func (b *Background) next(ctx context.Context, at cursor) (*merged, cursor, error) {
+	for at.Phase < passEnd {
+		var m *merged
+		var err error
+		to := at
+		switch at.Phase {
+		case ownSegments:
+			m, to, err = b.nextOwn(ctx, at)
+		case sharedSegments:
+			m, to = b.nextShared(at)
+		case journalObjects:
+			m, to, err = b.nextOfJournal(ctx, at)
+		}
+		if err != nil || m != nil {
+			return m, to, err
+		}
+		at = cursor{Phase: at.Phase + 1}
+	}
+	return nil, at, nil
+}
+
+// nextOwn finds the next own segment. Index pages that are lost are reported and passed.
+func (b *Background) nextOwn(ctx context.Context, at cursor) (*merged, cursor, error) {
+	from := partlog.Key{Topic: at.Topic, Index: at.Partition}
+	for _, k := range b.keys(from) {
+		view, _ := b.opt.State.Lookup(k)
+		offset := view.Start
+		if k == from {
+			offset = max(offset, at.Offset)
+		}
+		for offset < view.End {
+			extents, page, err := b.find(ctx, k, offset, maxPageExtents)
+			switch {
+			case err != nil && !isLost(err):
+				return nil, at, fmt.Errorf("index page of offsets %d to %d: %w", page.Base, page.Last, err)
+			case err != nil:
+				b.lostPage(page, err)
+				offset = page.Last + 1
+				continue
+			case len(extents) == 0:
+				offset = view.End
+				continue
+			}
+			for _, e := range extents {
+				if e.Object.Own() {
+					return &merged{e.Object, []piece{{k, e}}}, cursor{Topic: k.Topic, Partition: k.Index, Offset: e.Last + 1}, nil
+				}
+			}
+			offset = extents[len(extents)-1].Last + 1
+		}
+	}
+	return nil, at, nil
+}
+
+// lostPage reports an index page of which both copies are lost.
+func (b *Background) lostPage(p *partlog.Page, err error) {
+	f := finding(Error, CodeCorrupt, b.opt.State.Journal(), p.ObjectKey(), hintRestore, "%v", err)
+	f.Affects = []Range{offsets(p.Key, p.Base, p.Last)}
+	b.damaged(p.ObjectKey(), []*Finding{f})
+}
+
+// keys are the partitions from one on, in their order.
+func (b *Background) keys(from partlog.Key) (keys []partlog.Key) {
+	b.opt.State.Partitions(func(k partlog.Key, _ partlog.View) {
+		if k.Compare(from) >= 0 {
+			keys = append(keys, k)
+		}
+	})
+	return keys
+}
+
+// nextShared finds the shared segment with the next id. Those are in memory.
+func (b *Background) nextShared(at cursor) (*merged, cursor) {
+	var m *merged
+	b.opt.State.Survey(func(s *partlog.Survey) {
+		for _, e := range s.Segments {
+			if e.Object.Kind != segment.KindMerged || e.Object.Own() || e.Last < s.View.Start || compareIDs(e.Object.Object, at.Object) <= 0 {
+				continue
+			}
+			switch {
+			case m == nil || compareIDs(e.Object.Object, m.object.Object) < 0:
+				m = &merged{e.Object, []piece{{s.Key, e}}}
+			case e.Object == m.object:
+				m.pieces = append(m.pieces, piece{s.Key, e})
+			}
+		}
+	})
+	if m == nil {
+		return nil, at
+	}
+	return m, cursor{Phase: sharedSegments, Object: m.object.Object}
+}
+
+// nextOfJournal is the next object of the journal, of those that have records which are
+// not merged. The newest are left out. Its pieces are not known before it is read.
+func (b *Background) nextOfJournal(ctx context.Context, at cursor) (*merged, cursor, error) {
+	head := b.opt.State.Head()
+	end := head - min(head, b.opt.Newest)
+	seq := at.Seq + 1
+	if seq > end {
+		return nil, at, nil
+	}
+	if at.Seq == 0 {
+		first, err := b.firstNeeded(ctx)
+		if err != nil || first > end {
+			return nil, at, err
+		}
+		seq = first
+	}
+	return &merged{object: segment.DataObject(b.opt.State.Journal(), seq)}, cursor{Phase: journalObjects, Seq: seq}, nil
+}
+
+// firstNeeded is the lowest seq of an object that has records which are not merged.
+func (b *Background) firstNeeded(ctx context.Context) (uint64, error) {
+	first := uint64(math.MaxUint64)
+	var pages []*partlog.Page
+	b.opt.State.Survey(func(s *partlog.Survey) {
+		if s.First != nil {
+			first = min(first, s.First.Object.Seq)
+		}
+		if s.FirstPage != nil {
+			pages = append(pages, s.FirstPage)
+		}
+	})
+	for _, p := range pages {
+		found, err := restore.Page(ctx, b.opt.Store, p)
+		if err != nil {
+			return 0, fmt.Errorf("index page of offsets %d to %d: %w", p.Base, p.Last, err)
+		}
+		for _, e := range found.From(p.Base, 1) {
+			first = min(first, e.Object.Seq)
+		}
+	}
+	return first, nil
+}
+
+// piecesIn are the extents of the state that name an object of the journal, of those
+// that its footer lists.
+func (b *Background) piecesIn(ctx context.Context, object segment.Name, footer *segment.Footer) (pieces []piece, err error) {
+	for i := range footer.Partitions {
+		p := &footer.Partitions[i]
+		extents, _, err := b.find(ctx, keyOf(p), p.BaseOffset, 1)
+		if err != nil && !isLost(err) {
+			return nil, err
+		}
+		if len(extents) > 0 && extents[0].Object == object {
+			pieces = append(pieces, piece{keyOf(p), extents[0]})
+		}
+	}
+	return pieces, nil
+}
+
+// piecesAt are the extents in memory that name an object, whose footer is not known.
+func (b *Background) piecesAt(object segment.Name) (pieces []piece) {
+	for _, k := range b.keys(partlog.Key{}) {
+		view, _ := b.opt.State.Lookup(k)
+		for offset := view.Start; offset < view.End; {
+			extents, page, _, _ := b.opt.State.Find(k, offset, maxPageExtents)
+			switch {
+			case page != nil:
+				offset = page.Last + 1
+				continue
+			case len(extents) == 0:
+				offset = view.End
+				continue
+			}
+			for _, e := range extents {
+				if e.Object == object {
+					pieces = append(pieces, piece{k, e})
+				}
+			}
+			offset = extents[len(extents)-1].Last + 1
+		}
+	}
+	return pieces
+}
