@@ -47,6 +47,9 @@ func order() (names []string) {
 	for _, f := range features {
 		names = append(names, f.name)
 	}
+	for _, topic := range tiered {
+		names = append(names, topic.name)
+	}
 	for _, tool := range toolTests {
 		names = append(names, tool.name)
 	}

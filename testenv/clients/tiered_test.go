@@ -1,0 +1,161 @@
+package clients
+
+import (
+	"bufio"
+	"fmt"
+	"maps"
+	"net/http"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+
+	"github.com/varvelog/varve/testenv"
+)
+
+// tiered are topics whose records do not lie in journal objects any more.
+var tiered = []struct {
+	name    string
+	configs map[string]string
+	keys    int // each has many records; 0: all records stay
+}{
+	{"merged", nil, 0},
+}
+
+// TestTiered has each family read topics from their start, and from a time, once their
+// records are merged.
+func TestTiered(t *testing.T) {
+	if testing.Short() || *peer != "" {
+		t.Skip("needs MinIO: run without -short")
+	}
+	store := testenv.MinIO(t)
+	node := testenv.Varve{Env: store.Env(), Args: []string{"--bucket", store.URL("tiered"), "--flush-interval", "20ms",
+		"--merge-bytes", "1MiB", "--merge-age", "1s", "--merge-own-bytes", "256KiB", "--merge-join-age", "1s", "--merge-join-count", "2", "--merge-wait", "100ms",
+	}}.Start(t)
+	wants := map[string][]event{}
+	for _, topic := range tiered {
+		wants[topic.name] = history(t, node.Kafka, topic.name, topic.configs, topic.keys)
+	}
+	eventually(t, func() error { return allMerged(node) })
+	for _, topic := range tiered {
+		wants[topic.name] = left(t, node.Kafka, topic.name, wants[topic.name])
+	}
+	pattern := regexp.MustCompile(*only)
+	for _, f := range families {
+		t.Run(f.name, func(t *testing.T) {
+			if !pattern.MatchString(f.name) || *only == "" && !*all && !f.always {
+				t.Skip("left to make clients")
+			}
+			c := client{family: f, broker: node.Kafka, command: f.install(t)}
+			for _, topic := range tiered {
+				t.Run(topic.name, func(t *testing.T) {
+					t.Cleanup(func() { findings.note(topic.name, f.name, outcome(t)) })
+					want := wants[topic.name]
+					same(t, run[event](t, c, "consume", spec{Topic: topic.name, Partitions: 2, Since: -1, Count: len(want)}, nil), want)
+					since := want[len(want)/2].Timestamp - 500
+					late := after(want, since)
+					same(t, run[event](t, c, "consume", spec{Topic: topic.name, Partitions: 2, Since: since, Count: len(late)}, nil), late)
+				})
+			}
+		})
+	}
+}
+
+// history writes many records to a topic in several waves, so that they lie in many
+// objects. It begins with keys that are written once. The others follow, keys of them, again
+// and again.
+func history(t *testing.T, broker, topic string, configs map[string]string, keys int) (all []event) {
+	t.Helper()
+	values := map[string]*string{}
+	for name, value := range configs {
+		values[name] = &value
+	}
+	if _, err := kadm.NewClient(reference(t, broker)).CreateTopic(deadline(t), 2, 3, values, topic); err != nil {
+		t.Fatal(err)
+	}
+	const waves, perWave = 12, 2000
+	for wave := range waves {
+		records := events(2, wave*perWave, perWave)
+		for i := range records {
+			switch number := wave*perWave + i; {
+			case number < 40 || keys == 0:
+				records[i].Key = fmt.Sprint("once-", number)
+			default:
+				records[i].Key = fmt.Sprint("often-", number%keys)
+			}
+		}
+		write(t, broker, topic, records)
+		all = append(all, records...)
+	}
+	return all
+}
+
+// allMerged is nil once a node has nothing left to merge.
+func allMerged(node *testenv.Node) error {
+	response, err := http.Get("http://" + node.HTTP + "/metrics")
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	found := 0
+	for lines := bufio.NewScanner(response.Body); lines.Scan(); {
+		if !strings.HasPrefix(lines.Text(), "varve_merge_debt_bytes") {
+			continue
+		}
+		value := lines.Text()[strings.LastIndexByte(lines.Text(), ' ')+1:]
+		if bytes, err := strconv.ParseFloat(value, 64); err != nil || bytes > 0 {
+			return fmt.Errorf("%s (%w)", lines.Text(), err)
+		}
+		found++
+	}
+	if found == 0 {
+		return fmt.Errorf("the node has no journal that is merged")
+	}
+	return nil
+}
+
+// left returns the records that a topic has now: those that were written, but for records
+// that a later one of their key replaces.
+func left(t *testing.T, broker, topic string, written []event) (all []event) {
+	t.Helper()
+	byPosition, last := map[position]event{}, map[string]position{}
+	for _, e := range written {
+		byPosition[at(e)] = e
+		last[fmt.Sprint(e.Partition, e.Key)] = at(e)
+	}
+	eventually(t, func() error {
+		records, err := readAll(broker, topic)
+		if err != nil {
+			return err
+		}
+		all = nil
+		newest := map[string]position{}
+		for _, r := range records {
+			e := seen(r)
+			all = append(all, e)
+			newest[fmt.Sprint(e.Partition, e.Key)] = at(e)
+			if w := byPosition[at(e)]; w.Value != e.Value || w.Key != e.Key {
+				t.Fatalf("%s has %.80v at %v, %.80v was written", topic, e, at(e), w)
+			}
+		}
+		if !maps.Equal(newest, last) {
+			t.Fatalf("%s has not the last value of each key", topic)
+		}
+		return nil
+	})
+	return all
+}
+
+// after returns the records of each partition from the first one on that is not older than
+// a time.
+func after(records []event, since int64) (late []event) {
+	begun := map[int32]bool{}
+	for _, e := range records {
+		if begun[e.Partition] = begun[e.Partition] || e.Timestamp >= since; begun[e.Partition] {
+			late = append(late, e)
+		}
+	}
+	return late
+}
