@@ -51,11 +51,14 @@ type spec struct {
 	producer int64
 	term     int16
 	sequence int32 // of the offset 0
-	last     int64 // last offset, if it is after that of the last record
+	plain    bool  // without a producer
 }
 
 // build encodes a batch. Offsets between its records may be missing.
 func (s spec) build(records ...record) []byte {
+	if s.plain {
+		s.producer, s.term, s.sequence = -1, -1, -1-int32(records[0].offset)
+	}
 	base, first, newest := records[0].offset, records[0].timestamp, int64(-1)
 	var payload []byte
 	for i := range records {
@@ -68,7 +71,7 @@ func (s spec) build(records ...record) []byte {
 	b = binary.BigEndian.AppendUint32(b, uint32(s.epoch))
 	b = append(b, 2, 0, 0, 0, 0)
 	b = binary.BigEndian.AppendUint16(b, uint16(s.codec)|s.flags)
-	b = binary.BigEndian.AppendUint32(b, uint32(max(s.last, records[len(records)-1].offset)-base))
+	b = binary.BigEndian.AppendUint32(b, uint32(records[len(records)-1].offset-base))
 	b = binary.BigEndian.AppendUint64(b, uint64(first))
 	b = binary.BigEndian.AppendUint64(b, uint64(newest))
 	b = binary.BigEndian.AppendUint64(b, uint64(s.producer))
