@@ -80,6 +80,7 @@ func (s *stored) last() uint64 {
 type inventory struct {
 	journals map[uint32]*stored
 	merged   map[segment.ID]uint32 // merged segments with their sizes
+	topics   []segment.ID          // with an object that has the name
 	unknown  []string              // the first maxUnknown
 	more     int                   // unknown ones beyond them
 }
@@ -106,8 +107,11 @@ func (inv *inventory) add(i objstore.Info) {
 		inv.merged[name.Object] = uint32(min(max(i.Size, 0), math.MaxUint32))
 		return
 	}
-	_, topic := segment.ParseTopicNameKey(i.Key)
-	if _, held := segment.ParseHoldKey(i.Key); topic || held {
+	if topic, ok := segment.ParseTopicNameKey(i.Key); ok {
+		inv.topics = append(inv.topics, topic)
+		return
+	}
+	if _, held := segment.ParseHoldKey(i.Key); held {
 		return
 	}
 	if journal, ok := segment.JournalOf(i.Key); ok && inv.addJournal(journal, i) {

@@ -176,7 +176,7 @@ func (b *tieredBucket) floor(n uint64) {
 func TestAMergedAndReleasedBucketIsSound(t *testing.T) {
 	for _, opt := range []verify.Options{{}, {Records: true}, {Topic: "clicks", Partition: -1}, {Topic: "events", Partition: 0, Records: true}} {
 		b := tiered(t)
-		b.store.PutNow(segment.TopicNameKey(events), []byte("any"))
+		b.name(events, segment.TopicName{Cluster: cluster, Topic: events, Name: "events"})
 		b.store.PutNow(segment.HoldKey(segment.ID{1}), []byte("any"))
 		r := run(t, b.store, opt)
 		if len(r.Findings) != 0 {

@@ -175,6 +175,9 @@ func (v *Verifier) walkAll(ctx context.Context, cluster *segment.Cluster) error 
 			return err
 		}
 	}
+	if err := v.names(ctx, cluster.ID, inv.topics); err != nil {
+		return err
+	}
 	v.unknownKeys(inv)
 	return v.orphans(ctx)
 }
