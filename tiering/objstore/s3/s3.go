@@ -67,7 +67,7 @@ func open(ctx context.Context, cfg Config) (*Store, error) {
 			c := &client{
 				bucket:  cfg.Bucket,
 				commits: newClient(base, cfg, commits, aws.NopRetryer{}),
-				reads:   newClient(base, cfg, reads, readRetryer()),
+				reads:   newClient(base, cfg, ownBody{reads}, readRetryer()),
 			}
 			options := c.reads.Options() // with region and endpoint of environment and files
 			return c, describe(cfg, options), checkReach(options)

@@ -1,6 +1,10 @@
 package s3
 
 import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/http"
 	"time"
@@ -45,6 +49,26 @@ func newClient(base aws.Config, cfg Config, transport http.RoundTripper, retryer
 		// SDK would hash the body otherwise.
 		o.APIOptions = append(o.APIOptions, v4.SwapComputePayloadSHA256ForUnsignedPayloadMiddleware)
 	})
+}
+
+// ownBody gives a transport a body of its own to send. The SDK closes the body that it made
+// as soon as an answer begins. The transport may then look for the end of it in vain. It
+// would close the connection in the middle of a long answer, such as that to a batch of
+// deletes.
+type ownBody struct{ next http.RoundTripper }
+
+// RoundTrip implements http.RoundTripper.
+func (t ownBody) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.Body == nil || req.Body == http.NoBody {
+		return t.next.RoundTrip(req)
+	}
+	body, err := io.ReadAll(req.Body)
+	if err := errors.Join(err, req.Body.Close()); err != nil {
+		return nil, fmt.Errorf("read body of request: %w", err)
+	}
+	own := req.Clone(req.Context())
+	own.Body, own.GetBody = io.NopCloser(bytes.NewReader(body)), nil
+	return t.next.RoundTrip(own)
 }
 
 // readRetryer lets the SDK repeat a read after 5xx, throttling and broken connections. The

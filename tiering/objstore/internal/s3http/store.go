@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"net/http"
 	"sync/atomic"
@@ -146,7 +147,7 @@ func (s *Store) GetTail(ctx context.Context, key string, n int64) ([]byte, int64
 		}
 		return makeRoom(key, got.length())
 	})
-	if err != nil && s.client.Answer(err).Status == http.StatusRequestedRangeNotSatisfiable {
+	if errors.Is(err, errNothing) || err != nil && s.client.Answer(err).Status == http.StatusRequestedRangeNotSatisfiable {
 		if data, err = s.get(ctx, key); len(data) > 0 {
 			err = fmt.Errorf("store refused a range of an object of %d bytes", len(data))
 		}
@@ -157,6 +158,10 @@ func (s *Store) GetTail(ctx context.Context, key string, n int64) ([]byte, int64
 	return data, size, nil
 }
 
+// errNothing: the answer to a request for a range is a whole body without a byte, as some
+// stores answer for an empty object.
+var errNothing = errors.New("store sent no range and no byte")
+
 // getPart sends one GET with a Range header. It reads the answer into the memory that
 // room returns for the part, and returns that memory and the object's size.
 func (s *Store) getPart(ctx context.Context, key, byteRange string, room func(part) ([]byte, error)) ([]byte, int64, error) {
@@ -165,6 +170,9 @@ func (s *Store) getPart(ctx context.Context, key, byteRange string, room func(pa
 		return nil, 0, err
 	}
 	defer body.Close()
+	if body.ContentRange == "" && body.Size == 0 {
+		return nil, 0, errNothing
+	}
 	got, err := parseContentRange(body.ContentRange)
 	if err != nil {
 		return nil, 0, err

@@ -55,6 +55,35 @@ func readsAreUnknown(t *testing.T, open Opener) {
 	}
 }
 
+// tailOfNothing has stores that answer in different ways for a range of an empty object.
+func tailOfNothing(t *testing.T, open Opener) {
+	dated := map[string]string{"ETag": `"abc"`, "Last-Modified": "Wed, 21 Oct 2015 07:28:00 GMT"}
+	for _, c := range []struct {
+		name          string
+		ranged, whole http.HandlerFunc
+		ok            bool
+	}{
+		{"416", replyS3(416, "InvalidRange"), reply(200, dated, ""), true},
+		{"the Range header is ignored", reply(200, dated, ""), reply(200, dated, ""), true},
+		{"the object has bytes", replyS3(416, "InvalidRange"), reply(200, dated, "data"), false},
+		{"the whole object has bytes", reply(200, dated, ""), reply(200, dated, "data"), false},
+		{"an object with bytes, whole", reply(200, dated, "data"), reply(200, dated, "data"), false},
+		{"no answer to the second request", reply(200, dated, ""), replyS3(403, "AccessDenied"), false},
+	} {
+		s := NewStub(t, func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
+			if r.Header.Get("Range") != "" {
+				c.ranged(w, r)
+				return
+			}
+			c.whole(w, r)
+		})
+		tail, size, err := open(t, s.Host(), "").GetTail(t.Context(), "a", 64)
+		if (err == nil) != c.ok || len(tail) != 0 || size != 0 {
+			t.Errorf("%s: %d bytes of %d, error %v", c.name, len(tail), size, err)
+		}
+	}
+}
+
 func getOfLessThanAnnounced(t *testing.T, open Opener) {
 	s := NewStub(t, reportTen)
 	_, err := open(t, s.Host(), "").Get(t.Context(), "a")

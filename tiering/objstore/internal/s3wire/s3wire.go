@@ -37,6 +37,7 @@ func Run(t *testing.T, open Opener) {
 		{"GetRange leaves its memory when its context ends", rangeLeavesItsMemory},
 		{"no redirect is followed", noRedirectIsFollowed},
 		{"reads are unknown unless the store said so", readsAreUnknown},
+		{"GetTail of an empty object", tailOfNothing},
 		{"Get of less than announced is ErrRange", getOfLessThanAnnounced},
 		{"reads are sent again when the store is busy", readsAreSentAgain},
 		{"List refuses an answer out of order", listRefusesAnAnswerOutOfOrder},
