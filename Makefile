@@ -29,7 +29,7 @@ VCS := $(shell git rev-parse --verify --quiet HEAD >/dev/null 2>&1 && echo true 
 BUILD := $(GO) build -buildvcs=$(VCS) -trimpath -ldflags '-s -w'
 TEST := $(GO) test -vet=off -timeout $(TEST_TIMEOUT)
 
-.PHONY: help build run run-minio minio check test test-short race fuzz torture clients bench bench-memory bench-kafka mutants clean
+.PHONY: help build run run-minio minio check test test-short race fuzz torture clients stores bench bench-memory bench-kafka mutants clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -81,6 +81,9 @@ torture: minio ## run varve under faults: DURATION=1m SEED=0 ROUNDS=1
 clients: build bin/minioserver ## install other Kafka clients and Kafka's tools, test varve with them
 	@VARVE_BIN='$(CURDIR)/bin/varve' bin/minioserver exec -- \
 		$(GO) test -vet=off -count=1 -timeout 60m ./testenv/clients -clients.all -v $(TESTFLAGS)
+
+stores: build ## build other object stores (20 minutes, once), test the drivers and a node on each
+	@VARVE_BIN='$(CURDIR)/bin/varve' $(GO) test -vet=off -count=1 -timeout 60m ./testenv/stored -stores.all -v $(TESTFLAGS)
 
 bench: build minio ## measure varve next to the limits of the machine: BENCHFLAGS=
 	$(GO) run ./testenv/bench --varve bin/varve --json bin/bench.json $(BENCHFLAGS)

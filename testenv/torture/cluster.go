@@ -25,11 +25,11 @@ const bucketPath = "/" + bucketName + "/events?secure=false"
 // move in the shortest round.
 const checkpointObjects = 8
 
-// cluster is the system under torture: MinIO, a proxy before it, a node that
+// cluster is the system under torture: a store, a proxy before it, a node that
 // leads and one that only reads.
 type cluster struct {
 	binary   string
-	minio    *miniod.Server
+	store    store
 	proxy    *faultproxy.Proxy
 	leader   *node
 	follower *node
@@ -49,18 +49,14 @@ func startCluster(ctx context.Context, o options, seed uint64, dir string, h *hi
 }
 
 func (c *cluster) start(ctx context.Context, o options, seed uint64, dir string, h *history.History, d *disturbances) error {
-	binary, err := miniod.Find()
+	log, err := c.log(dir, o.store)
 	if err != nil {
 		return err
 	}
-	log, err := c.log(dir, "minio")
-	if err != nil {
+	if c.store, err = startStore(ctx, o.store, filepath.Join(dir, o.store), log); err != nil {
 		return err
 	}
-	if c.minio, err = miniod.Start(ctx, miniod.Config{Binary: binary, Dir: filepath.Join(dir, "minio"), Output: log}); err != nil {
-		return err
-	}
-	if c.proxy, err = faultproxy.Start(c.minio.Address(), seed); err != nil {
+	if c.proxy, err = faultproxy.Start(c.store.Address(), seed); err != nil {
 		return err
 	}
 	nats, err := proc.FreeAddr()
@@ -137,25 +133,25 @@ func varveEnv() []string {
 	return append(env, "AWS_ACCESS_KEY_ID="+miniod.AccessKey, "AWS_SECRET_ACCESS_KEY="+miniod.SecretKey)
 }
 
-// pauseStore stops MinIO for a while.
+// pauseStore stops the store for a while.
 func (c *cluster) pauseStore(ctx context.Context, span time.Duration) error {
-	if err := syscall.Kill(c.minio.Pid(), syscall.SIGSTOP); err != nil {
-		return fmt.Errorf("pause MinIO: %w", err)
+	if err := syscall.Kill(c.store.Pid(), syscall.SIGSTOP); err != nil {
+		return fmt.Errorf("pause the store: %w", err)
 	}
 	sleep(ctx, span)
-	if err := syscall.Kill(c.minio.Pid(), syscall.SIGCONT); err != nil {
-		return fmt.Errorf("continue MinIO: %w", err)
+	if err := syscall.Kill(c.store.Pid(), syscall.SIGCONT); err != nil {
+		return fmt.Errorf("continue the store: %w", err)
 	}
 	return nil
 }
 
-// killStore kills MinIO and starts it again after a while.
+// killStore kills the store and starts it again after a while.
 func (c *cluster) killStore(ctx context.Context, span time.Duration) error {
-	if err := c.minio.Kill(); err != nil {
+	if err := c.store.Kill(); err != nil {
 		return err
 	}
 	sleep(ctx, span)
-	return c.minio.Restart(context.Background()) // has a limit of its own
+	return c.store.Restart(context.Background()) // has a limit of its own
 }
 
 // close ends everything that runs. The nodes are killed, and restarted no more.
@@ -168,8 +164,8 @@ func (c *cluster) close() error {
 	if c.proxy != nil {
 		errs = append(errs, c.proxy.Close())
 	}
-	if c.minio != nil {
-		errs = append(errs, c.minio.Kill())
+	if c.store != nil {
+		errs = append(errs, c.store.Kill())
 	}
 	for _, f := range c.logs {
 		errs = append(errs, f.Close())
@@ -195,7 +191,7 @@ func (c *cluster) verify(ctx context.Context) (string, error) {
 	if err != nil || !strings.Contains(help, "varve bucket verify") {
 		return "", nil
 	}
-	return c.varve(ctx, "bucket", "verify", "--records", "--bucket", "minio://"+c.minio.Address()+bucketPath)
+	return c.varve(ctx, "bucket", "verify", "--records", "--bucket", "minio://"+c.store.Address()+bucketPath)
 }
 
 // varve runs the binary to its end.

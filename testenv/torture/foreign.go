@@ -28,7 +28,7 @@ func (r *round) readForeign(ctx context.Context) error {
 	if _, missing := os.Stat(foreignReader); err != nil || missing != nil {
 		return nil
 	}
-	bucket, err := openBucket(r.cluster.minio.Address())
+	bucket, err := openBucket(r.cluster.store.Address())
 	if err != nil {
 		return err
 	}

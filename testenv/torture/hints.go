@@ -106,7 +106,7 @@ func (b bucket) planned(ctx context.Context, from uint64, named map[string]bool)
 func (c *cluster) forgetHints() (removed int, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), hintsLimit)
 	defer cancel()
-	b, err := openBucket(c.minio.Address())
+	b, err := openBucket(c.store.Address())
 	if err != nil {
 		return 0, err
 	}

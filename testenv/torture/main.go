@@ -58,6 +58,7 @@ type options struct {
 	interval time.Duration // between faults of a kind
 	seed     uint64
 	rounds   int
+	store    string
 	rate     float64 // records a second
 	flush    time.Duration
 	faults   []faultproxy.Kind
@@ -78,6 +79,7 @@ func parse(args []string, out io.Writer) (options, error) {
 	flags.DurationVar(&o.interval, "interval", 10*time.Second, "how often each kind of fault is made while its kind has its turn")
 	flags.Uint64Var(&o.seed, "seed", 0, "seed of the first round, the next ones have the next; 0: a random one")
 	flags.IntVar(&o.rounds, "rounds", 1, "how many rounds, each with a fresh bucket")
+	flags.StringVar(&o.store, "store", minioStore, "object store under the nodes: minio, versitygw or seaweedfs")
 	flags.Float64Var(&o.rate, "rate", 2000, "records a second that all producers send together")
 	flags.DurationVar(&o.flush, "flush-interval", 50*time.Millisecond, "varve's flush interval")
 	flags.StringSliceVar(&faults, "faults", nil, "faults of the network between varve and MinIO; none for no faults of it (default all but missing; with --group none, and with those that are named MinIO is killed and stopped too)")

@@ -228,7 +228,7 @@ func (r *round) stopAndVerify(ctx context.Context) error {
 	if err := r.cluster.retire(); err != nil {
 		r.report.add(crash, "the leader does not end well: %v", err)
 	}
-	bucket, err := openBucket(r.cluster.minio.Address())
+	bucket, err := openBucket(r.cluster.store.Address())
 	if err != nil {
 		return err
 	}
