@@ -9,7 +9,9 @@
 // bounded whatever the records expand to; a Room bounds it for requests of clients.
 // Build makes the batches that a broker writes itself.
 //
-// The package never recompresses and never converts other message formats. It keeps no
+// Rewrite
+// writes a stored batch again, with fewer records or another codec. The package never
+// converts other message formats. It keeps no
 // state: sequence numbers are left to the caller, which knows the partition.
 //
 // Format: KIP-98, https://kafka.apache.org/documentation/#recordbatch. All
@@ -50,6 +52,7 @@ const (
 	posCRC          = 17
 	posAttributes   = CRCStart
 	posMaxTimestamp = 35
+	posRecords      = 57
 
 	lengthOverhead = 12              // base offset and length, which the length does not count
 	minLength      = HeaderSize - 12 // of a batch without records

@@ -27,7 +27,7 @@ func Build(records []Record) ([]byte, Header) {
 	for i := 43; i < 57; i++ {
 		b[i] = 0xff // no producer id, epoch or sequence
 	}
-	binary.BigEndian.PutUint32(b[57:], uint32(len(records)))
+	binary.BigEndian.PutUint32(b[posRecords:], uint32(len(records)))
 	binary.BigEndian.PutUint32(b[posCRC:], crc32.Checksum(b[posAttributes:], castagnoli))
 	return b, decode((*[HeaderSize]byte)(b))
 }

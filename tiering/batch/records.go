@@ -50,11 +50,11 @@ func Records(b []byte, maxRecord int, fn func(Record) bool) error {
 	if err != nil {
 		return err
 	}
-	ctx := context.Background()
-	return classed(ctx, records(ctx, b, h, maxRecord, fn))
+	return each(b, h, maxRecord, func(_ []byte, r Record) bool { return fn(r) })
 }
 
-func records(ctx context.Context, b []byte, h Header, maxRecord int, fn func(Record) bool) error {
+// bodies calls fn for each record with the bytes behind its length, until fn returns false.
+func bodies(ctx context.Context, b []byte, h Header, maxRecord int, fn func(body []byte, r Record) bool) error {
 	var o opened
 	if err := o.open(ctx, nil, b, h); err != nil {
 		return err
@@ -77,7 +77,7 @@ func records(ctx context.Context, b []byte, h Header, maxRecord int, fn func(Rec
 			return err
 		}
 		last = e.offset
-		if !fn(recordOf(body, e, h)) {
+		if !fn(body, recordOf(body, e, h)) {
 			return nil
 		}
 	}
