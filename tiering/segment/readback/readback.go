@@ -52,6 +52,7 @@ func (s *Sum) Add(t Sum) {
 // not be used by two goroutines at once.
 type Reader struct {
 	hash   maphash.Hash
+	choice choice
 	codecs codecs
 	input  input
 	window window

@@ -39,7 +39,7 @@ func (r *Reader) records(ctx context.Context, payload []byte, h *batchHeader, fr
 			return Sum{}, 0, errRecord
 		}
 		last, newest = delta, max(newest, at)
-		if offset := h.base + delta; offset >= from && offset < to {
+		if offset := h.base + delta; offset >= from && offset < to && r.choice.takes(offset) {
 			sum.Records++
 			sum.Hash += r.hash.Sum64()
 		}
@@ -63,16 +63,16 @@ func (r *Reader) record(h *batchHeader) (delta, at int64, err error) {
 	}
 	delta = in.varint()
 	r.number(h.base+delta, at, int64(attributes), int64(h.epoch), int64(h.attributes&^codecBits), h.producer, int64(h.prodEpoch), sequence(h, delta))
-	r.field(true)
-	r.field(true)
+	r.choice.null = r.field(true, r.keyWriter()) < 0
+	r.choice.tombstone = r.field(true, &r.hash) < 0
 	count := in.varint()
 	r.number(count)
 	if count < 0 {
 		return 0, 0, errRecord
 	}
 	for ; count > 0 && in.err == nil; count-- {
-		r.field(false)
-		r.field(true)
+		r.field(false, &r.hash)
+		r.field(true, &r.hash)
 	}
 	if in.left != 0 || in.err != nil {
 		return 0, 0, errRecord
@@ -89,15 +89,17 @@ func sequence(h *batchHeader, delta int64) int64 {
 	return (int64(h.sequence) + delta) % (1 << 31)
 }
 
-// field reads a key or value with its length into the hash.
-func (r *Reader) field(null bool) {
+// field reads a key or value with its length into the hash, and returns the length. The
+// bytes go to w.
+func (r *Reader) field(null bool, w io.Writer) int64 {
 	n := r.input.varint()
 	if n < -1 || n < 0 && !null || n > math.MaxInt32 {
 		r.input.err = errRecord
-		return
+		return n
 	}
 	r.number(n)
-	r.input.each(n, &r.hash)
+	r.input.each(n, w)
+	return n
 }
 
 func (r *Reader) number(numbers ...int64) {

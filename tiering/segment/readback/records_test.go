@@ -309,3 +309,37 @@ func FuzzBatchAgreesWithTheOtherDecoder(f *testing.F) {
 		}
 	})
 }
+
+func TestASumOfChosenRecordsIsThatOfABatchOfThem(t *testing.T) {
+	records := fewRecords()
+	records[1].key = []byte{}
+	r := readback.New()
+	whole := spec{}.build(records...)
+	for choice := range 1 << len(records) {
+		var some []record
+		var sum readback.Sum
+		for i, x := range records {
+			if choice>>i&1 == 1 {
+				some = append(some, x)
+			}
+		}
+		i := -1
+		got, err := r.Chosen(t.Context(), whole, func(offset int64, key []byte, tombstone bool) bool {
+			i++
+			x := &records[i]
+			if (key == nil) != (x.key == nil) || string(key) != string(x.key) || tombstone != (x.value == nil) {
+				t.Fatalf("record %d has key %q, tombstone %v", i, key, tombstone)
+			}
+			return choice>>i&1 == 1
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(some) > 0 {
+			sum = sumOf(t, r, spec{}.build(some...))
+		}
+		if got != sum {
+			t.Errorf("choice %b: %+v, want %+v", choice, got, sum)
+		}
+	}
+}
