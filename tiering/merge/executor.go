@@ -89,11 +89,14 @@ type Stats struct {
 	Mismatches              int64 // outputs that differed from their sources
 	// Entries that were committed.
 	Intents, Results, Abandons int64
+	// Bytes of batches that were compressed in another way, before and after.
+	RecompressedFrom, RecompressedTo int64
 }
 
 type counters struct {
 	readBytes, writtenBytes, reads, writes, failed, damaged, mismatches atomic.Int64
 	intents, results, abandons                                          atomic.Int64
+	recompressedFrom, recompressedTo                                    atomic.Int64
 	jobs                                                                [4]atomic.Int64
 }
 
@@ -136,6 +139,7 @@ func (x *Executor) Stats() Stats {
 		ReadBytes: c.readBytes.Load(), WrittenBytes: c.writtenBytes.Load(), ReadObjects: c.reads.Load(), WrittenObjects: c.writes.Load(),
 		Failed: c.failed.Load(), DamagedSources: c.damaged.Load(), Mismatches: c.mismatches.Load(),
 		Intents: c.intents.Load(), Results: c.results.Load(), Abandons: c.abandons.Load(),
+		RecompressedFrom: c.recompressedFrom.Load(), RecompressedTo: c.recompressedTo.Load(),
 	}
 	for i := range s.Jobs {
 		s.Jobs[i] = c.jobs[i].Load()
@@ -189,10 +193,4 @@ func (x *Executor) run(ctx context.Context, job *Job) (done bool, err error) {
 		return false, fmt.Errorf("%w: %w", ErrDisk, err)
 	}
 	return x.commit(ctx, g)
-}
-
-// rewritten returns a batch as the topic's configuration asks for it. The bytes are valid
-// until the next call.
-func (x *Executor) rewritten(p *gathered, b []byte, h *batch.Header, room *[]byte) ([]byte, error) {
-	return b, nil
 }

@@ -74,7 +74,7 @@ func (g *gatherer) take(ctx context.Context, p *gathered, e *partlog.Extent, b [
 		}
 		c.sum.Add(sum)
 		c.wrongTimes = c.wrongTimes || newest != readback.Unknown && newest > h.UpTo()
-		out, err := g.x.rewritten(p, whole, &h, &g.room)
+		out, err := g.recompressed(p, whole, &h, g.spool.size-c.position)
 		if err != nil {
 			return err
 		}

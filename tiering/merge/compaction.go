@@ -1,0 +1,150 @@
+package merge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/varvelog/varve/tiering/batch"
+	"github.com/varvelog/varve/tiering/partlog"
+	"github.com/varvelog/varve/tiering/segment/readback"
+)
+
+// Filter decides which records of a partition a compaction keeps. Keep and Stays must
+// agree, and should share no code: the objects have the records of Keep, and are held
+// against those of Stays before they take the place of the sources.
+type Filter interface {
+	// Untouched reports that a batch stays as it is.
+	Untouched(h *batch.Header) bool
+	// Keep reports whether a record is written.
+	Keep(r batch.Record) bool
+	// Stays reports whether a record must be there. The key is nil if it is null.
+	Stays(offset int64, key []byte, tombstone bool) bool
+}
+
+// Compaction is a job that writes adjacent merged extents of one partition again, with
+// fewer records.
+type Compaction struct {
+	partlog.Key
+	Start   int64 // of the partition: batches before it are left out
+	Extents []partlog.Extent
+	Filter  Filter
+}
+
+// Compacted is the outcome of a Compaction.
+type Compacted struct {
+	// Nothing says that no record of the extents stays. Then they are left as they are,
+	// because an object must have records.
+	Nothing       bool
+	Removed       int64 // records; if none are, the extents are left as they are
+	Undecodable   int64 // batches that stay because they cannot be decoded
+	Before, After int64 // bytes of the extents that were replaced, and of those in their place
+}
+
+// compaction is the Level of a job that leaves records out.
+const compaction = 4
+
+// Compact carries out a Compaction that was planned on the state as it is. After an error
+// nothing of it is in place, or a part whose results are committed.
+func (m *Merger) Compact(ctx context.Context, c *Compaction) (out Compacted, err error) {
+	return m.executor.compact(ctx, c)
+}
+
+// Scan is Executor.Scan.
+func (m *Merger) Scan(ctx context.Context, e *partlog.Extent, fn func(b []byte, h *batch.Header) (more bool, err error)) error {
+	return m.executor.Scan(ctx, e, fn)
+}
+
+func (x *Executor) compact(ctx context.Context, c *Compaction) (out Compacted, err error) {
+	topic, known := x.opt.Topic(c.Topic)
+	n := len(c.Extents)
+	if !known || n == 0 {
+		return out, nil
+	}
+	p := &gathered{
+		Key: c.Key, topic: topic, start: c.Start, data: c.Extents[0].Base,
+		from: c.Extents[0].Base, to: c.Extents[n-1].Last + 1,
+	}
+	g := &gatherer{x: x, job: &Job{Level: compaction}, parts: []*gathered{p}, reader: readback.New()}
+	if g.spool, err = newSpool(x.opt.Disk); err != nil {
+		return out, fmt.Errorf("%w: %w", ErrDisk, err)
+	}
+	defer func() { err = errors.Join(err, g.spool.remove()) }()
+	for i := range c.Extents {
+		if err := g.filter(ctx, p, &c.Extents[i], c.Filter, &out); err != nil {
+			return out, err
+		}
+	}
+	if out.Removed == 0 {
+		return out, nil
+	}
+	if out.Nothing = len(p.chunks) == 0; out.Nothing {
+		return out, nil
+	}
+	if err := g.spool.written(); err != nil {
+		return out, fmt.Errorf("%w: %w", ErrDisk, err)
+	}
+	out.Before, out.After = length(c.Extents), p.bytes
+	_, err = x.commit(ctx, g)
+	return out, err
+}
+
+// filter brings the records of an extent that stay into the spool.
+func (g *gatherer) filter(ctx context.Context, p *gathered, e *partlog.Extent, f Filter, out *Compacted) error {
+	c := chunk{position: g.spool.size, covers: e.Last + 1, wrongTimes: true} // not known
+	err := g.x.Scan(ctx, e, func(b []byte, h *batch.Header) (bool, error) {
+		if h.LastOffset() < p.start {
+			return true, nil
+		}
+		return true, g.filterBatch(ctx, p, &c, b, h, f, out)
+	})
+	if err != nil {
+		return err
+	}
+	if e.Object.Own() {
+		p.replaced = append(p.replaced, *e)
+	}
+	if c.length = uint32(g.spool.size - c.position); c.length > 0 {
+		p.chunks = append(p.chunks, c)
+	}
+	p.bytes += int64(c.length)
+	p.sourceMs = max(p.sourceMs, e.SourceMs)
+	return nil
+}
+
+// filterBatch writes the records of a batch that stay, and notes the records that must be
+// found when the object is read back.
+func (g *gatherer) filterBatch(ctx context.Context, p *gathered, c *chunk, b []byte, h *batch.Header, f Filter, out *Compacted) error {
+	stored, all := b, f.Untouched(h)
+	if !all {
+		written, n, err := batch.Rewrite(g.room[:0], b, p.topic.rewriting(h.Compression(), f.Keep))
+		switch all = errors.Is(err, batch.ErrVerbatim); {
+		case all:
+			out.Undecodable++
+		case err != nil:
+			return err
+		case n < int(h.Records):
+			stored, g.room = written, written
+			out.Removed += int64(int(h.Records) - n)
+		}
+	}
+	sum, err := g.expected(ctx, b, all, f)
+	switch {
+	case errors.Is(err, readback.ErrWrong):
+		return fmt.Errorf("%w: %w", errSource, err)
+	case err != nil:
+		return err
+	}
+	c.sum.Add(sum)
+	return g.spool.append(stored)
+}
+
+// expected is the sum of the records of a batch that must stay.
+func (g *gatherer) expected(ctx context.Context, b []byte, all bool, f Filter) (sum readback.Sum, err error) {
+	if all {
+		sum, _, err = g.reader.Batch(ctx, b, 0, math.MaxInt64)
+		return sum, err
+	}
+	return g.reader.Chosen(ctx, b, f.Stays)
+}
