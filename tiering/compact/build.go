@@ -1,0 +1,60 @@
+package compact
+
+import (
+	"context"
+	"errors"
+	"math"
+
+	"github.com/varvelog/varve/tiering/batch"
+	"github.com/varvelog/varve/tiering/partlog"
+	"github.com/varvelog/varve/tiering/segment"
+)
+
+// maxRecord bounds the memory of a record that is decoded. The largest batch that any
+// topic takes is smaller.
+const maxRecord = 64 << 20
+
+// build reads the part that is not clean into the map, and into the model.
+func (s *Step) build(ctx context.Context, x *running) error {
+	x.model = &Model{Range: x.Range, End: math.MaxInt64, Secret: s.opt.Secret()}
+	more := true
+	var err error
+	walked := s.extents(ctx, x.Key, x.From, func(e *partlog.Extent) bool {
+		if e.Object.Kind != segment.KindMerged { // a range of the journal that is damaged
+			x.unclean++
+			return true
+		}
+		err = s.opt.Scan(ctx, e, func(b []byte, h *batch.Header) (bool, error) {
+			more = x.note(b, h)
+			return more, nil
+		})
+		return more && err == nil
+	})
+	x.model.End = x.End()
+	return errors.Join(err, walked)
+}
+
+// note notes the records of a batch. It is false if the part ends in it or before it. The
+// keys of a batch that cannot be decoded are not known: the pass will not be complete.
+func (x *running) note(b []byte, h *batch.Header) bool {
+	if h.LastOffset() < x.From {
+		return true
+	}
+	if !x.Begin(h) {
+		return false
+	}
+	more := true
+	err := batch.Records(b, maxRecord, func(r batch.Record) bool {
+		if more = x.Add(r); more {
+			x.model.Note(r.Offset, r.Key)
+		}
+		return more
+	})
+	if err != nil {
+		x.unclean++
+	}
+	if more {
+		x.Done(h)
+	}
+	return more
+}

@@ -1,0 +1,141 @@
+package compact
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/varvelog/varve/tiering/merge"
+	"github.com/varvelog/varve/tiering/partlog"
+	"github.com/varvelog/varve/tiering/segment"
+)
+
+// choose returns the partition, of those that are due, with the most bytes that are not
+// clean.
+func (s *Step) choose(ctx context.Context, now time.Time) (chosen *partlog.Survey, most Due, err error) {
+	var candidates []partlog.Survey
+	s.opt.State.Survey(func(x *partlog.Survey) {
+		if _, compacted := s.opt.Topic(x.Topic); compacted && x.Merged > max(x.Cleaned, x.View.Start) && !now.Before(s.later[x.Key]) {
+			candidates = append(candidates, *x)
+		}
+	})
+	for i := range candidates {
+		x := &candidates[i]
+		policy, compacted := s.opt.Topic(x.Topic)
+		if !compacted {
+			continue
+		}
+		l, err := s.log(ctx, x)
+		if err != nil {
+			return nil, Due{}, err
+		}
+		if d, due := Plan(l, policy, now); due && d.Dirty > most.Dirty {
+			chosen, most = x, d
+		}
+	}
+	return chosen, most, nil
+}
+
+// log is a partition as a plan needs it.
+func (s *Step) log(ctx context.Context, x *partlog.Survey) (Log, error) {
+	l := Log{
+		Start: x.View.Start, End: x.View.End,
+		Cleaned: x.Cleaned, CleanedAt: time.UnixMilli(x.CleanedMs),
+	}
+	err := s.extents(ctx, x.Key, x.View.Start, func(e *partlog.Extent) bool {
+		l.Pieces = append(l.Pieces, Piece{Base: e.Base, Last: e.Last, Bytes: int64(e.Length), Newest: newest(e)})
+		return true
+	})
+	return l, err
+}
+
+// newest is a time that no record of an extent is younger than: none can have come after
+// the journal object that brought it was built.
+func newest(e *partlog.Extent) time.Time { return time.UnixMilli(e.SourceMs) }
+
+// job writes the next extents of the pass again. done reports that there are none left.
+func (s *Step) job(ctx context.Context) (done bool, err error) {
+	x := s.now
+	if _, compacted := s.opt.Topic(x.Topic); !compacted {
+		s.now = nil // the topic's configuration has changed
+		return false, nil
+	}
+	run, err := s.run(ctx, x)
+	if err != nil || len(run) == 0 {
+		return err == nil, err
+	}
+	view, _ := s.opt.State.Lookup(x.Key)
+	got, err := s.opt.Rewrite(ctx, &merge.Compaction{Key: x.Key, Start: view.Start, Extents: run, Filter: x})
+	switch {
+	case err != nil:
+		return false, err
+	case got.Nothing && x.wide > maxWide:
+		return false, fmt.Errorf("%d extents from offset %d on have no record that stays", len(run), run[0].Base)
+	case got.Nothing:
+		x.wide *= 2
+		return false, nil
+	}
+	x.next, x.wide = run[len(run)-1].Last+1, 1
+	x.unclean += got.Undecodable
+	s.count.before.Add(got.Before)
+	s.count.after.Add(got.After)
+	s.count.removed.Add(got.Removed)
+	return false, nil
+}
+
+// maxWide is how many times more than others a job may read.
+const maxWide = 1 << 10
+
+// run returns the extents that the next job writes again. Damaged ranges of the journal are
+// passed over.
+func (s *Step) run(ctx context.Context, x *running) (run []partlog.Extent, err error) {
+	var bytes int64
+	err = s.extents(ctx, x.Key, x.next, func(e *partlog.Extent) bool {
+		switch n := int64(e.Length); {
+		case e.Base >= x.End() && x.wide == 1:
+			return false
+		case e.Object.Kind != segment.KindMerged:
+			if len(run) == 0 {
+				x.unclean++
+				x.next = e.Last + 1
+			}
+			return len(run) == 0
+		case len(run) > 0 && bytes+n > s.opt.JobBytes*x.wide:
+			return false
+		default:
+			run, bytes = append(run, *e), bytes+n
+			return true
+		}
+	})
+	return run, err
+}
+
+// Stays implements merge.Filter by the model.
+func (x *running) Stays(offset int64, key []byte, tombstone bool) bool {
+	return x.model.Stays(offset, key, tombstone)
+}
+
+// finish ends a pass all of whose extents are written again. The clean offset moves only if
+// the keys of all records below it are known (PROTOCOL.md, rule 28).
+func (s *Step) finish(ctx context.Context) error {
+	x := s.now
+	if x.unclean > 0 {
+		s.now = nil
+		s.later[x.Key] = s.opt.Now().Add(uncleanPause)
+		s.count.unclean.Add(1)
+		s.opt.OnUnclean(x.Key, fmt.Errorf("%d batches or ranges cannot be decoded", x.unclean))
+		return nil
+	}
+	e := partlog.Cleaned{
+		Key: x.Key, Cleaned: x.End(), TimeMs: s.opt.Now().UnixMilli(),
+		TombstonesBelow: max(x.state.TombstonesBelow, x.TombstonesBelow),
+	}
+	if err := s.opt.Carry(ctx, []segment.Entry{e.Encode()}); err != nil {
+		return fmt.Errorf("commit that it is clean: %w", err)
+	}
+	s.now = nil
+	s.count.passes.Add(1)
+	s.opt.OnUnclean(x.Key, nil)
+	s.opt.Log.Info("compacted", "topic", x.Topic, "partition", x.Index, "below", x.End(), "keys", s.keys.Len())
+	return nil
+}

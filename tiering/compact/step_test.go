@@ -1,0 +1,295 @@
+package compact_test
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"math"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/varvelog/varve/testenv/seeded"
+	"github.com/varvelog/varve/tiering/batch"
+	"github.com/varvelog/varve/tiering/batch/batchtest"
+	"github.com/varvelog/varve/tiering/compact"
+	"github.com/varvelog/varve/tiering/merge"
+	"github.com/varvelog/varve/tiering/objstore"
+	"github.com/varvelog/varve/tiering/objstore/mem"
+	"github.com/varvelog/varve/tiering/partlog"
+	"github.com/varvelog/varve/tiering/segment"
+)
+
+var theKey = partlog.Key{Topic: segment.ID{7}, Index: 2}
+
+// world is a journal with one compacted partition, in virtual time, whose leadership may
+// end at any entry.
+type world struct {
+	t      *testing.T
+	rng    *rand.Rand
+	store  *mem.Store
+	state  *partlog.State
+	now    time.Time
+	seq    uint64
+	epoch  uint32
+	ids    uint64
+	prev   segment.Ref
+	merger *merge.Merger
+	step   *compact.Step
+	policy compact.Policy
+	keys   int
+	end    int64
+	truth  map[string]string // the last value of each key
+	dies   float64           // how likely a leadership ends at an entry
+	dead   bool
+	drop   func(*merge.Compaction) // spoils a job
+}
+
+func (w *world) id() (id segment.ID) {
+	w.ids++
+	id[0] = 0xee
+	binary.BigEndian.PutUint64(id[8:], w.ids)
+	return id
+}
+
+func (w *world) Now() time.Time { return w.now }
+
+func (w *world) Sleep(ctx context.Context, d time.Duration) error {
+	w.now = w.now.Add(d)
+	return ctx.Err()
+}
+
+func newWorld(t *testing.T, rng *rand.Rand) *world {
+	w := &world{
+		t: t, rng: rng, state: partlog.New(1), now: time.UnixMilli(1e12), keys: 5 + rng.IntN(30), truth: map[string]string{},
+		policy: compact.Policy{MinDirtyRatio: 0.3, DeleteRetention: time.Duration(rng.IntN(3)) * time.Hour},
+	}
+	w.store = mem.New(w.Now, func(mem.Call) mem.Action { return mem.Action{} })
+	w.lead()
+	w.object(segment.KindData, []segment.Entry{partlog.Open{Key: theKey}.Encode()}, nil)
+	return w
+}
+
+// lead begins a leadership: a fence, and new steps.
+func (w *world) lead() {
+	w.dead = false
+	w.epoch++
+	w.object(segment.KindFence, nil, nil)
+	page := func(context.Context, *partlog.Page) (*partlog.PageExtents, error) {
+		return nil, errors.New("no pages here")
+	}
+	var err error
+	w.merger, err = merge.NewMerger(merge.Options{
+		Config: merge.Config{
+			JobBytes: 64 << 10, DueBytes: 256, DueAge: time.Minute, OwnBytes: 2 << 10, SmallBytes: 256, ObjectBytes: 8 << 10, TidyAge: time.Hour, TidyCount: 4,
+		},
+		Cluster: segment.ID{1}, Journal: 1, Node: segment.ID{3}, Incarnation: segment.ID{4}, Store: w.store, State: w.state,
+		Carry: w.carry, Page: page, Sequential: true, Clock: w, NewID: w.id, Disk: merge.Folder(w.t.TempDir()),
+		Memory: func(segment.Name) ([]byte, func(), bool) { return nil, nil, false },
+		Topic:  func(segment.ID) (merge.Topic, bool) { return merge.Topic{Name: "table", Class: "compact"}, true },
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.step = compact.NewStep(compact.Options{
+		State: w.state, Carry: w.carry, Scan: w.merger.Scan, Page: page, Now: w.Now, Log: slog.New(slog.DiscardHandler),
+		Rewrite: func(ctx context.Context, c *merge.Compaction) (merge.Compacted, error) {
+			if w.drop != nil {
+				w.drop(c)
+			}
+			return w.merger.Compact(ctx, c)
+		},
+		Topic:  func(segment.ID) (compact.Policy, bool) { return w.policy, true },
+		Secret: func() (s compact.Secret) { binary.BigEndian.PutUint64(s[:], w.rng.Uint64()); return s },
+		Memory: int64(1+w.rng.IntN(2*w.keys)) * 140, JobBytes: 1 << (9 + w.rng.IntN(6)),
+		OnUnclean: func(partlog.Key, error) {},
+	})
+}
+
+func (w *world) object(kind segment.Kind, entries []segment.Entry, parts []segment.Records) {
+	w.t.Helper()
+	w.seq++
+	h := segment.Header{
+		Kind: kind, Cluster: segment.ID{1}, Object: w.id(), Journal: 1, Epoch: w.epoch, Seq: w.seq, Prev: w.prev,
+		Node: segment.ID{3}, Incarnation: segment.ID{4}, BuiltMs: w.now.UnixMilli(),
+	}
+	b, footer, err := segment.Build(h, entries, parts)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if err := w.store.CreateNow(segment.JournalKey(1, w.seq), b); err != nil {
+		w.t.Fatal(err)
+	}
+	if err := w.state.Apply(footer, entries); err != nil {
+		w.t.Fatal(err)
+	}
+	w.prev = segment.Ref{Seq: w.seq, Object: h.Object}
+}
+
+var errDied = errors.New("the leader died")
+
+func (w *world) carry(_ context.Context, entries []segment.Entry) error {
+	if w.dead || w.rng.Float64() < w.dies/2 {
+		w.dead = true
+		return errDied
+	}
+	w.object(segment.KindData, entries, nil)
+	if w.rng.Float64() < w.dies/2 {
+		w.dead = true // the entry is committed
+		return errDied
+	}
+	return nil
+}
+
+// produce writes an object with some batches. Some values are null, few keys are.
+func (w *world) produce() {
+	p := segment.Records{Partition: segment.Partition{Topic: theKey.Topic, Index: theKey.Index, LeaderEpoch: int32(w.epoch)}}
+	for range 1 + w.rng.IntN(5) {
+		spec := batchtest.Spec{BaseOffset: w.end, LeaderEpoch: int32(w.epoch), BaseTimestamp: w.now.UnixMilli(), Codec: batch.Codec(w.rng.IntN(5))}
+		for range 1 + w.rng.IntN(5) {
+			r := batchtest.Record{Key: fmt.Append(nil, "key ", w.rng.IntN(w.keys)), Timestamp: w.now.UnixMilli()}
+			switch w.rng.IntN(12) {
+			case 0, 1, 2:
+				delete(w.truth, string(r.Key))
+			case 3:
+				r.Key, r.Value = nil, []byte("without a key")
+			default:
+				r.Value = fmt.Appendf(nil, "value of offset %d, %x", w.end, w.rng.Uint64())
+				w.truth[string(r.Key)] = string(r.Value)
+			}
+			spec.Records = append(spec.Records, r)
+			w.end++
+		}
+		p.Batches = append(p.Batches, batchtest.Build(spec))
+	}
+	w.object(segment.KindData, nil, []segment.Records{p})
+}
+
+// table reads the partition from its start, as a consumer does. It returns the last values
+// and the number of records below the clean offset.
+func (w *world) table() (values map[string]string, clean, cleaned int64) {
+	w.t.Helper()
+	var survey partlog.Survey
+	w.state.Survey(func(x *partlog.Survey) { survey = *x })
+	values = map[string]string{}
+	next := survey.View.Start
+	for next < survey.View.End {
+		extents, page, _, _ := w.state.Find(theKey, next, 100)
+		if page != nil || len(extents) == 0 || extents[0].Base != next {
+			w.t.Fatalf("no extent begins at offset %d", next)
+		}
+		for i := range extents {
+			e := &extents[i]
+			b, err := objstore.ReadRange(w.t.Context(), w.store, e.Object.Key(), int64(e.Position), int64(e.Length))
+			if err != nil {
+				w.t.Fatal(err)
+			}
+			err = batch.Walk(b, func(pos int, h batch.Header) error {
+				return batch.Records(b[pos:], math.MaxInt32, func(r batch.Record) bool {
+					switch {
+					case r.Key == nil:
+					case r.Value == nil:
+						delete(values, string(r.Key))
+					default:
+						values[string(r.Key)] = string(r.Value)
+					}
+					if r.Offset < survey.Cleaned {
+						clean++
+					}
+					return true
+				})
+			})
+			if err != nil {
+				w.t.Fatal(err)
+			}
+			next = e.Last + 1
+		}
+	}
+	return values, clean, survey.Cleaned
+}
+
+// work runs the steps until they have nothing to do, or the leader dies.
+func (w *world) work() {
+	w.t.Helper()
+	for range 300 {
+		more, err := w.merger.Run(w.t.Context())
+		if err == nil {
+			var again bool
+			again, err = w.step.Run(w.t.Context())
+			more = more || again
+		}
+		switch {
+		case errors.Is(err, errDied):
+			w.lead()
+		case err != nil:
+			w.t.Fatal(err)
+		case !more:
+			return
+		}
+	}
+	w.t.Fatal("no end of work")
+}
+
+// TestACompactedPartitionKeepsItsLastValues produces, merges and compacts a partition in
+// turn, with leaders that die at any entry, and compares what a consumer finds with the
+// last values. The records must become few.
+func TestACompactedPartitionKeepsItsLastValues(t *testing.T) {
+	seed := seeded.Seed(t)
+	rng := rand.New(rand.NewPCG(seed, 0))
+	var total compact.Stats
+	for run := range 12 {
+		w := newWorld(t, rng)
+		w.dies = float64(rng.IntN(3)) * 0.05
+		for range 25 {
+			for range 1 + rng.IntN(6) {
+				w.produce()
+			}
+			w.now = w.now.Add(time.Duration(rng.IntN(90)) * time.Minute)
+			w.work()
+			if got, _, _ := w.table(); !maps.Equal(got, w.truth) {
+				t.Fatalf("seed %d, run %d: a consumer finds %v, want %v", seed, run, got, w.truth)
+			}
+		}
+		s := w.step.Stats()
+		total.Passes, total.RecordsRemoved = total.Passes+s.Passes, total.RecordsRemoved+s.RecordsRemoved
+	}
+	if total.Passes < 50 || total.RecordsRemoved < 1000 {
+		t.Errorf("seed %d: only %+v", seed, total)
+	}
+}
+
+// TestAFaultyCompactionChangesNothing has the Map forget a key, as a bug might.
+func TestAFaultyCompactionChangesNothing(t *testing.T) {
+	seed := seeded.Seed(t)
+	w := newWorld(t, rand.New(rand.NewPCG(seed, 0)))
+	w.policy.MinDirtyRatio = 0
+	for range 20 {
+		w.produce()
+	}
+	for more, err := true, error(nil); more; {
+		if more, err = w.merger.Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.drop = func(c *merge.Compaction) { c.Filter = faulty{c.Filter} }
+	var err error
+	for again := true; again && err == nil; {
+		again, err = w.step.Run(t.Context())
+	}
+	if !errors.Is(err, merge.ErrMismatch) {
+		t.Fatalf("seed %d: error %v", seed, err)
+	}
+	if got, _, cleaned := w.table(); !maps.Equal(got, w.truth) || cleaned != 0 {
+		t.Errorf("seed %d: a consumer finds %v, want %v; clean below %d", seed, got, w.truth, cleaned)
+	}
+}
+
+// faulty loses every record of one key.
+type faulty struct{ merge.Filter }
+
+func (f faulty) Keep(r batch.Record) bool {
+	return f.Filter.Keep(r) && (len(r.Key) == 0 || r.Key[len(r.Key)-1] != '3')
+}

@@ -1,0 +1,37 @@
+package compact
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/varvelog/varve/tiering/partlog"
+)
+
+// atOnce is how many extents are looked up at once.
+const atOnce = 64
+
+// extents calls fn for the extents of a partition from the one that holds an offset on,
+// as far as they are merged, until fn returns false.
+func (s *Step) extents(ctx context.Context, k partlog.Key, from int64, fn func(e *partlog.Extent) bool) error {
+	for {
+		merged, _ := s.opt.State.Compacted(k)
+		found, page, _, ok := s.opt.State.Find(k, from, atOnce)
+		if page != nil {
+			in, err := s.opt.Page(ctx, page)
+			if err != nil {
+				return fmt.Errorf("read the index of %s-%d: %w", k.Topic, k.Index, err)
+			}
+			found = in.From(from, atOnce)
+		}
+		if !ok || len(found) == 0 {
+			return nil
+		}
+		for i := range found {
+			e := &found[i]
+			if e.Last >= merged || !fn(e) {
+				return nil
+			}
+			from = e.Last + 1
+		}
+	}
+}
