@@ -35,6 +35,8 @@ func TestArchiveKeepsByDefault(t *testing.T) {
 	want := Values{
 		MaxMessageBytes: 1048588, TimestampBeforeMaxMs: math.MaxInt64, TimestampAfterMaxMs: 3600000,
 		RetentionMs: -1, RetentionBytes: -1, Delete: true,
+		Compression: "producer", GzipLevel: -1, LZ4Level: 9, ZstdLevel: 3,
+		MinDirtyRatio: 0.5, MaxCompactionLagMs: math.MaxInt64, DeleteRetentionMs: 86400000,
 	}
 	if v != want {
 		t.Errorf("Of(nil) = %+v, want %+v", v, want)
@@ -50,8 +52,14 @@ func TestValuesFollowTheTopic(t *testing.T) {
 		"message.timestamp.before.max.ms": "5", "message.timestamp.after.max.ms": " 6 ",
 		"retention.ms": "7", "retention.bytes": "8", "cleanup.policy": "compact, delete",
 		"segment.bytes": "52428800", "some.future.config": "x",
+		"compression.type": "zstd", "compression.gzip.level": "9", "compression.lz4.level": "10", "compression.zstd.level": "-11",
+		"min.cleanable.dirty.ratio": "0.25", "min.compaction.lag.ms": "12", "max.compaction.lag.ms": "13", "delete.retention.ms": "14",
 	})
-	want := Values{8388608, true, 5, 6, 7, 8, true, true}
+	want := Values{
+		MaxMessageBytes: 8388608, LogAppendTime: true, TimestampBeforeMaxMs: 5, TimestampAfterMaxMs: 6, RetentionMs: 7, RetentionBytes: 8,
+		Delete: true, Compact: true, Compression: "zstd", GzipLevel: 9, LZ4Level: 10, ZstdLevel: -11,
+		MinDirtyRatio: 0.25, MinCompactionLagMs: 12, MaxCompactionLagMs: 13, DeleteRetentionMs: 14,
+	}
 	if err != nil || v != want {
 		t.Errorf("Of = %+v, %v, want %+v", v, err, want)
 	}

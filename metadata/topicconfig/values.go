@@ -1,6 +1,10 @@
 package topicconfig
 
-import "fmt"
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
 
 // Values are the configs of a topic on which varve acts, typed, with defaults
 // filled in. Times are milliseconds, sizes bytes.
@@ -12,6 +16,13 @@ type Values struct {
 	RetentionMs          int64 // -1 keeps forever
 	RetentionBytes       int64 // -1 keeps all
 	Delete, Compact      bool  // cleanup.policy
+
+	Compression                    string // compression.type
+	GzipLevel, LZ4Level, ZstdLevel int    // compression.*.level
+
+	MinDirtyRatio                          float64 // min.cleanable.dirty.ratio
+	MinCompactionLagMs, MaxCompactionLagMs int64
+	DeleteRetentionMs                      int64
 }
 
 // Of reads a topic's own configs, with defaults for the missing ones. It
@@ -26,6 +37,14 @@ func Of(configs map[string]string) (Values, error) {
 		TimestampAfterMaxMs:  r.integer("message.timestamp.after.max.ms"),
 		RetentionMs:          r.integer("retention.ms"),
 		RetentionBytes:       r.integer("retention.bytes"),
+		Compression:          r.text("compression.type"),
+		GzipLevel:            int(r.integer("compression.gzip.level")),
+		LZ4Level:             int(r.integer("compression.lz4.level")),
+		ZstdLevel:            int(r.integer("compression.zstd.level")),
+		MinDirtyRatio:        r.number("min.cleanable.dirty.ratio"),
+		MinCompactionLagMs:   r.integer("min.compaction.lag.ms"),
+		MaxCompactionLagMs:   r.integer("max.compaction.lag.ms"),
+		DeleteRetentionMs:    r.integer("delete.retention.ms"),
 	}
 	policy, _ := parseCleanup(r.text("cleanup.policy"))
 	v.Delete, v.Compact = policy.delete, policy.compact
@@ -65,6 +84,18 @@ func (r *reader) integer(name string) int64 {
 		return 0
 	}
 	n, err := parseInt(value)
+	if err != nil {
+		r.fail(fmt.Errorf("%w: %s=%q: %w", ErrInvalid, name, value, err))
+	}
+	return n
+}
+
+func (r *reader) number(name string) float64 {
+	value := r.text(name)
+	if r.err != nil {
+		return 0
+	}
+	n, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
 	if err != nil {
 		r.fail(fmt.Errorf("%w: %s=%q: %w", ErrInvalid, name, value, err))
 	}

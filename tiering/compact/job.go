@@ -116,7 +116,7 @@ func (x *running) Stays(offset int64, key []byte, tombstone bool) bool {
 }
 
 // finish ends a pass all of whose extents are written again. The clean offset moves only if
-// the keys of all records below it are known (PROTOCOL.md, rule 28).
+// the keys of all records below it are known (tiering/journal/PROTOCOL.md, rule 28).
 func (s *Step) finish(ctx context.Context) error {
 	x := s.now
 	if x.unclean > 0 {

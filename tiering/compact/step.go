@@ -162,7 +162,7 @@ func (s *Step) begin(ctx context.Context) (again bool, err error) {
 	return true, nil
 }
 
-// announce commits that tombstones may go, before any does (PROTOCOL.md, rule 30).
+// announce commits that tombstones may go, before any does (tiering/journal/PROTOCOL.md, rule 30).
 func (s *Step) announce(ctx context.Context, x *running) error {
 	if x.TombstonesBelow <= x.state.TombstonesBelow {
 		return nil

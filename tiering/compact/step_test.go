@@ -234,8 +234,8 @@ func (w *world) work() {
 }
 
 // TestACompactedPartitionKeepsItsLastValues produces, merges and compacts a partition in
-// turn, with leaders that die at any entry, and compares what a consumer finds with the
-// last values. The records must become few.
+// turn, with leaders that die at any entry. A consumer must find the last values, and the
+// records must become few.
 func TestACompactedPartitionKeepsItsLastValues(t *testing.T) {
 	seed := seeded.Seed(t)
 	rng := rand.New(rand.NewPCG(seed, 0))

@@ -12,8 +12,8 @@ import (
 )
 
 // Filter decides which records of a partition a compaction keeps. Keep and Stays must
-// agree, and should share no code: the objects have the records of Keep, and are held
-// against those of Stays before they take the place of the sources.
+// agree, and should share no code. Objects are made of the records of Keep. They are held
+// against the records of Stays before they take the place of the sources.
 type Filter interface {
 	// Untouched reports that a batch stays as it is.
 	Untouched(h *batch.Header) bool

@@ -118,6 +118,7 @@ type Serve struct {
 	MergeJoinCount   int           // how many are joined at least
 	MergeWait        time.Duration // for an object that is written anyway
 	UnmergedMaxBytes int64         // before producers are asked to slow down
+	CompactionMemory int64         // for the keys of a pass
 	TieringRate      Rate          // of bytes that tiering moves
 	VerifyRate       int64         // bytes a second; 0: nothing is verified in the background
 

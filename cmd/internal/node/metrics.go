@@ -204,6 +204,8 @@ func (m *metrics) tiering(id uint32, g *merge.Merger, written *upkeep.Flow) {
 		{"varve_tiering_written_bytes_total", "Bytes that tiering wrote to the bucket.", func(s merge.Stats) int64 { return s.WrittenBytes }},
 		{"varve_tiering_gets_total", "GETs of tiering.", func(s merge.Stats) int64 { return s.ReadObjects }},
 		{"varve_tiering_puts_total", "PUTs of tiering.", func(s merge.Stats) int64 { return s.WrittenObjects }},
+		{"varve_recompressed_before_bytes_total", "Bytes of batches that were compressed in another way, before.", func(s merge.Stats) int64 { return s.RecompressedFrom }},
+		{"varve_recompressed_after_bytes_total", "Bytes of batches that were compressed in another way, after.", func(s merge.Stats) int64 { return s.RecompressedTo }},
 		{"varve_merge_failed_total", "Jobs of merging that failed. Each is tried again.", func(s merge.Stats) int64 { return s.Failed }},
 		{"varve_merge_mismatches_total", "Merged objects that differed from their sources, and were not used. Each is a bug of varve.", func(s merge.Stats) int64 { return s.Mismatches }},
 		{"varve_merge_damaged_sources_total", "Records that could not be read when they were to be merged, and were left where they are.", func(s merge.Stats) int64 { return s.DamagedSources }},

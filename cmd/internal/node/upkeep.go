@@ -48,8 +48,9 @@ func (n *node) startUpkeep(id uint32, j *dataJournal, written *upkeep.Flow, clos
 	if j.merger, err = merge.NewMerger(n.mergeOptions(id, j, pacer)); err != nil {
 		return err
 	}
+	compaction := n.compaction(id, j)
 	k := upkeep.Start(upkeep.Options{
-		Steps:     []upkeep.Step{{Name: "merge", Run: j.merger.Run}},
+		Steps:     []upkeep.Step{{Name: "merge", Run: j.merger.Run}, {Name: "compact", Run: compaction.Run}},
 		Clock:     clock,
 		Pause:     min(10*time.Second, n.cfg.MergeAge),
 		Enabled:   func() bool { return n.meta.Level() >= metadata.LevelTiering },
@@ -58,6 +59,7 @@ func (n *node) startUpkeep(id uint32, j *dataJournal, written *upkeep.Flow, clos
 	})
 	closers.push(func() error { k.Close(); return nil })
 	n.metrics.tiering(id, j.merger, written)
+	n.metrics.compaction(id, compaction)
 	return nil
 }
 
@@ -121,7 +123,9 @@ func (n *node) mergedTopic(id segment.ID) (merge.Topic, bool) {
 	if !ok || t.Deleting {
 		return merge.Topic{}, false
 	}
-	return merge.Topic{Name: t.Name, Class: retentionClass(&t.Values)}, true
+	topic := merge.Topic{Name: t.Name, Class: retentionClass(&t.Values)}
+	topic.Codec, topic.Level, topic.Recompress = compression(&t.Values)
+	return topic, true
 }
 
 // retentionClass names the topics whose records are kept for about as long. Those of a
