@@ -36,6 +36,7 @@ type cluster struct {
 	logs     []*os.File
 	stop     context.CancelFunc // ends the nodes
 	running  sync.WaitGroup     // the nodes
+	tidying  *tidying           // of the leader
 }
 
 // startCluster starts everything and returns when both nodes are ready.
@@ -65,9 +66,11 @@ func (c *cluster) start(ctx context.Context, o options, seed uint64, dir string,
 	}
 	running, stop := context.WithCancel(context.Background())
 	c.stop = stop
-	if c.leader, err = c.node(o, dir, "leader", h, d, "--nats", "embedded://"+nats, "--create-bucket"); err != nil {
+	if c.leader, err = c.node(o, dir, "leader", h, d, append([]string{"--nats", "embedded://" + nats, "--create-bucket"}, tidyingArgs...)...); err != nil {
 		return err
 	}
+	c.tidying = newTidying(filepath.Join(dir, "leader.log"), c.leader.http)
+	c.running.Go(func() { c.tidying.watch(running) })
 	c.running.Go(func() { c.leader.run(running) })
 	if err := awaitReady(ctx, c.leader); err != nil {
 		return err

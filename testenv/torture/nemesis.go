@@ -89,6 +89,8 @@ func (n *nemesis) perform(ctx context.Context, s step) error {
 		return victim.pause(ctx, s.span)
 	case terminate:
 		return victim.terminate()
+	case killTidy:
+		return n.killTidying(ctx, s.span)
 	case loseDisk:
 		return victim.kill(victim.loseDisk)
 	case loseHints:
@@ -101,4 +103,26 @@ func (n *nemesis) perform(ctx context.Context, s step) error {
 		})
 	}
 	return victim.kill(nil)
+}
+
+// killTidying kills the leader once for each step of tiering, right after it has logged one.
+func (n *nemesis) killTidying(ctx context.Context, span time.Duration) error {
+	c := n.cluster
+	ctx, cancel := context.WithTimeout(ctx, span)
+	defer cancel()
+	for range tidyingSteps {
+		step := c.tidying.next()
+		found, err := c.tidying.await(ctx, step)
+		if err != nil || !found {
+			return err
+		}
+		if err := c.leader.kill(nil); err != nil {
+			return err
+		}
+		if err := c.tidying.died(); err != nil {
+			return err
+		}
+		n.count("kill -9 after tiering step: "+step, 1)
+	}
+	return nil
 }

@@ -13,19 +13,20 @@ import (
 
 // report is the result of a round.
 type report struct {
-	Seed         uint64         `json:"seed"`
-	Seconds      float64        `json:"seconds"`
-	DrainSeconds float64        `json:"drain_seconds"`
-	Result       history.Result `json:"history"`
-	LookUps      int64          `json:"offset_look_ups"`
-	Floors       int            `json:"floors_moved"`
-	Faults       map[string]int `json:"faults_fired"`
-	Recoveries   []recoveries   `json:"recoveries"`
-	Exits        []string       `json:"exits_by_themselves"`
-	Group        *groupReport   `json:"group,omitempty"`
-	Foreign      bool           `json:"read_by_foreign_reader"`
-	Verified     bool           `json:"bucket_verified"` // also false if the binary cannot
-	Folder       string         `json:"folder,omitempty"`
+	Seed         uint64           `json:"seed"`
+	Seconds      float64          `json:"seconds"`
+	DrainSeconds float64          `json:"drain_seconds"`
+	Result       history.Result   `json:"history"`
+	LookUps      int64            `json:"offset_look_ups"`
+	Floors       int              `json:"floors_moved"`
+	Faults       map[string]int   `json:"faults_fired"`
+	Recoveries   []recoveries     `json:"recoveries"`
+	Exits        []string         `json:"exits_by_themselves"`
+	Group        *groupReport     `json:"group,omitempty"`
+	Tidied       map[string]int64 `json:"tidied"` // work of the leader on its journals, and its deaths in between
+	Foreign      bool             `json:"read_by_foreign_reader"`
+	Verified     bool             `json:"bucket_verified"` // also false if the binary cannot
+	Folder       string           `json:"folder,omitempty"`
 }
 
 // recoveries are the times from a start of a node until it was ready.
@@ -59,6 +60,7 @@ func (r *round) fillReport() {
 	rep := &r.report
 	rep.Seed, rep.Seconds, rep.LookUps = r.seed, time.Since(r.began).Seconds(), r.lookUps.Load()
 	rep.Faults = maps.Clone(r.nemesis.done)
+	r.demand()
 	for kind, n := range r.cluster.proxy.Fired() {
 		rep.Faults[string(kind)] = n
 	}
@@ -76,6 +78,15 @@ func (r *round) fillReport() {
 		}
 		n.mu.Unlock()
 		rep.Recoveries = append(rep.Recoveries, summarize(n.name, "all", all), summarize(n.name, "undisturbed", undisturbed))
+	}
+}
+
+// demand notes each kind of work that the round lacks.
+func (r *round) demand() {
+	all, lacking := r.cluster.tidying.counts(r.duration)
+	r.report.Tidied = all
+	for _, what := range lacking {
+		r.report.add("idle", "never in the round: %s", what)
 	}
 }
 
@@ -103,7 +114,11 @@ func (r *report) print(w io.Writer) {
 	fmt.Fprintf(w, "seed %d: %.0f s, drained in %.1f s\n", r.Seed, r.Seconds, r.DrainSeconds)
 	r.printWork(w)
 	fmt.Fprintf(w, "  the floor moved %d times\n", r.Floors)
-	fmt.Fprintf(w, "  faults fired:")
+	fmt.Fprintf(w, "  tidied:")
+	for _, name := range slices.Sorted(maps.Keys(r.Tidied)) {
+		fmt.Fprintf(w, " %s %d;", name, r.Tidied[name])
+	}
+	fmt.Fprintf(w, "\n  faults fired:")
 	for _, name := range slices.Sorted(maps.Keys(r.Faults)) {
 		fmt.Fprintf(w, " %s %d;", name, r.Faults[name])
 	}

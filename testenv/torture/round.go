@@ -35,6 +35,7 @@ type round struct {
 	nemesis *nemesis
 	disturbances
 	lookUps atomic.Int64 // answered
+	slow    *slowLog
 	saying  sync.Mutex
 	report  report
 }
@@ -63,6 +64,9 @@ func play(ctx context.Context, o options, seed uint64, dir string) (*report, err
 
 func (r *round) run(ctx, starting context.Context) error {
 	if err := r.createTopic(starting, topic, partitions); err != nil {
+		return err
+	}
+	if err := r.createSlow(starting); err != nil {
 		return err
 	}
 	r.nemesis = &nemesis{cluster: r.cluster, disturbing: &r.disturbances, say: r.detail, tooLate: 2 * r.interval, done: map[string]int{}}
@@ -164,6 +168,7 @@ func (r *round) startSenders(senders *clients, ctx, hard context.Context) {
 		senders.start(func() error { return w.produce(ctx, hard, r.history, address, r.rate) })
 	}
 	senders.start(func() error { return produceRefused(ctx, r.history, address) })
+	senders.start(func() error { return r.slow.produce(ctx, hard, r.seed, address) })
 	if kcat := findKcat(); kcat != "" {
 		senders.start(func() error { return kcatProduce(ctx, hard, r.history, kcat, address) })
 	}
@@ -214,7 +219,8 @@ func (r *round) readEverything(ctx context.Context) error {
 	leader, follower := r.cluster.leader.kafka, r.cluster.follower.kafka
 	err := errors.Join(
 		readAll(ctx, r.history, "full read from the leader", leader),
-		readAll(ctx, r.history, "full read from the follower", follower))
+		readAll(ctx, r.history, "full read from the follower", follower),
+		r.slow.check(ctx, r.history, leader))
 	if kcat := findKcat(); kcat != "" && err == nil {
 		err = kcatReadAll(ctx, r.history, "full read by kcat", kcat, leader)
 	}

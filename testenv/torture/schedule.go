@@ -29,6 +29,7 @@ const (
 	pause     action = "SIGSTOP"
 	loseDisk  action = "kill -9 and lose the disk"
 	loseHints action = "kill -9 and lose the checkpoints above the floor of"
+	killTidy  action = "kill -9 between two steps of tiering of"
 )
 
 // step is one action or fault of the nemesis.
@@ -75,7 +76,7 @@ type card struct {
 // others of its target.
 func deck(faults []faultproxy.Kind) []card {
 	cards := []card{
-		{onLeader, kill, ""}, {onLeader, kill, ""}, {onLeader, kill, ""}, {onLeader, pause, ""}, {onLeader, terminate, ""}, {onLeader, loseDisk, ""}, {onLeader, loseHints, ""},
+		{onLeader, kill, ""}, {onLeader, kill, ""}, {onLeader, killTidy, ""}, {onLeader, pause, ""}, {onLeader, terminate, ""}, {onLeader, loseDisk, ""}, {onLeader, loseHints, ""},
 		{onFollower, kill, ""}, {onFollower, pause, ""},
 		{onStore, kill, ""}, {onStore, pause, ""},
 	}
@@ -102,7 +103,7 @@ func plan(seed uint64, duration, interval time.Duration, faults []faultproxy.Kin
 				stack = deck(faults)
 				random.Shuffle(len(stack), func(i, j int) { stack[i], stack[j] = stack[j], stack[i] })
 				if from == 0 { // also the shortest round has some of these
-					stack = slices.Insert(stack, 0, card{onLeader, kill, ""})
+					stack = slices.Insert(stack, 0, card{onLeader, killTidy, ""})
 				}
 			}
 			dealt := stack[0]
@@ -129,6 +130,8 @@ func (c card) play(at, duration, interval time.Duration, random *rand.Rand) step
 		if c.target == onStore {
 			s.span = time.Second + time.Duration(random.Int64N(int64(15*time.Second)))
 		}
+	case c.action == killTidy:
+		s.span = interval
 	case c.action == kill && c.target == onStore:
 		s.span = time.Duration(random.Int64N(int64(20 * time.Second)))
 		if random.IntN(4) == 0 {

@@ -111,7 +111,7 @@ func TestEveryScheduleBeginsWithKills(t *testing.T) {
 	for seed := range uint64(20) {
 		kills := 0
 		for _, s := range plan(seed, 12*time.Second, 4*time.Second, nil) {
-			if s.target == onLeader && s.action == kill {
+			if s.target == onLeader && (s.action == kill || s.action == killTidy) {
 				kills++
 			}
 		}

@@ -1,0 +1,169 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"maps"
+	"net/http"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// tidyingArgs make the leader tidy its journals all the while, however few records they
+// have, and log each step.
+var tidyingArgs = []string{
+	"--log-level", "debug", "--merge-bytes", "256KiB", "--merge-age", "1s", "--merge-own-bytes", "16KiB",
+	"--merge-join-age", "1s", "--merge-join-count", "4", "--merge-wait", "500ms", "--tiering-rate", "unlimited",
+}
+
+// tidyingSteps are the steps between two of which the leader must die, as it logs them, in
+// their order. A death counts for the last step that the leader has logged.
+var tidyingSteps = []string{"intent committed", "output uploaded", "read back", "results committed"}
+
+// demanded are the counters that must have counted something in a round whose faults last
+// for so long or longer. They are named as in the leader's metrics.
+var demanded = map[string]time.Duration{
+	`varve_merge_jobs_total{journal="1",level="1"}`: time.Minute,
+	`varve_merge_jobs_total{journal="1",level="2"}`: time.Minute,
+	`varve_merge_jobs_total{journal="1",level="3"}`: 4 * time.Minute, // joins objects of such jobs
+}
+
+// deathsFrom is the same for a death after each step.
+const deathsFrom = time.Minute
+
+const (
+	pollLog     = time.Millisecond
+	pollMetrics = 200 * time.Millisecond
+)
+
+// tidying watches the leader tidy its journals.
+type tidying struct {
+	log  string // the leader's, of all its lives
+	http string
+
+	mu struct {
+		sync.Mutex
+		deaths map[string]int   // by the last step before
+		before map[string]int64 // counters of earlier lives
+		now    map[string]int64 // and of the present one
+	}
+}
+
+func newTidying(log, http string) *tidying {
+	t := &tidying{log: log, http: http}
+	t.mu.deaths, t.mu.before, t.mu.now = map[string]int{}, map[string]int64{}, map[string]int64{}
+	return t
+}
+
+// next is the step after which the leader has died the fewest times.
+func (t *tidying) next() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.MinFunc(tidyingSteps, func(a, b string) int { return t.mu.deaths[a] - t.mu.deaths[b] })
+}
+
+var tidyingLine = regexp.MustCompile(`msg="tiering: ([a-z ]+)".* journal=1\b`)
+
+// await waits until the leader logs a step. It reports false if ctx ends first.
+func (t *tidying) await(ctx context.Context, step string) (bool, error) {
+	f, err := os.Open(t.log)
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	if _, err := f.Seek(0, io.SeekEnd); err != nil {
+		return false, err
+	}
+	lines, line := bufio.NewReader(f), ""
+	for ctx.Err() == nil {
+		part, err := lines.ReadString('\n')
+		line += part
+		if err != nil {
+			sleep(ctx, pollLog)
+			continue
+		}
+		if m := tidyingLine.FindStringSubmatch(line); m != nil && m[1] == step {
+			return true, nil
+		}
+		line = ""
+	}
+	return false, nil
+}
+
+// died counts a death of the leader by the last step in its log.
+func (t *tidying) died() error {
+	all, err := os.ReadFile(t.log)
+	if err != nil {
+		return err
+	}
+	found := tidyingLine.FindAllSubmatch(all, -1)
+	if len(found) == 0 {
+		return nil
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.mu.deaths[string(found[len(found)-1][1])]++
+	return nil
+}
+
+// watch keeps the counters of the leader, over all its lives, until ctx ends.
+func (t *tidying) watch(ctx context.Context) {
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: time.Second}
+	for ctx.Err() == nil {
+		t.look(client)
+		sleep(ctx, pollMetrics)
+	}
+}
+
+// look takes the counters as they are. A counter that has gone back is that of a new
+// process.
+func (t *tidying) look(client *http.Client) {
+	response, err := client.Get("http://" + t.http + "/metrics")
+	if err != nil {
+		return
+	}
+	defer response.Body.Close()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for lines := bufio.NewScanner(response.Body); lines.Scan(); {
+		at := strings.LastIndexByte(lines.Text(), ' ')
+		if at < 0 {
+			continue
+		}
+		name := lines.Text()[:at]
+		n, err := strconv.ParseFloat(lines.Text()[at+1:], 64)
+		if _, wanted := demanded[name]; !wanted || err != nil {
+			continue
+		}
+		if int64(n) < t.mu.now[name] {
+			t.mu.before[name] += t.mu.now[name]
+		}
+		t.mu.now[name] = int64(n)
+	}
+}
+
+// counts returns all counters, and the deaths by the step before. lacking are those that
+// should not be zero after so long.
+func (t *tidying) counts(after time.Duration) (all map[string]int64, lacking []string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	all = maps.Clone(t.mu.before)
+	for name, from := range demanded {
+		if all[name] += t.mu.now[name]; all[name] == 0 && after >= from {
+			lacking = append(lacking, name)
+		}
+	}
+	for _, step := range tidyingSteps {
+		name := "deaths after: " + step
+		if all[name] = int64(t.mu.deaths[step]); all[name] == 0 && after >= deathsFrom {
+			lacking = append(lacking, name)
+		}
+	}
+	return all, lacking
+}
