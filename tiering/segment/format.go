@@ -1,15 +1,15 @@
-// Package segment owns the formats of the objects that make up a journal in the
-// bucket: segments, fences and fillers (journal objects), floors, and the
-// cluster object. FORMAT.md in this folder is the published byte map.
+// Package segment owns the formats of the objects in the bucket, and their keys. These are
+// segments, fences and fillers (journal objects), floors, merged segments, names of topics,
+// holds, and the cluster object. FORMAT.md in this folder is the published byte map.
 //
-// It promises that the results of Build and the Encode functions decode to the
-// same values, and that every byte of an object is covered by a check. A
+// It promises that the results of Build, MergedWriter and the Encode functions decode to
+// the same values, and that every byte of an object is covered by a check. A
 // decoder never panics and never allocates more than a small multiple of its
 // input, whatever the input. "Unsupported" and "corrupt" are different errors.
 //
-// It never does I/O, and never looks into records beyond the headers of their
-// batches. It does not know which objects of a journal are valid: that depends
-// on their order.
+// It does no I/O, except that a MergedWriter writes to its io.Writer. It never looks into
+// records beyond the headers of their batches. It does not know which objects of a journal
+// are valid: that depends on their order.
 package segment
 
 import (
