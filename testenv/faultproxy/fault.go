@@ -29,12 +29,13 @@ const (
 	// StalledPut sends half of the body and waits for Delay; then it sends the
 	// rest, or breaks the connection to the store.
 	StalledPut Kind = "stalled-put"
-	// LateArrival resets the client's connection, and passes the PUT on after Delay.
+	// LateArrival resets the client's connection, and passes the PUT, or the
+	// deletion, on after Delay.
 	LateArrival Kind = "late-arrival"
 	// FalseConflict answers a PUT with 409 ConditionalRequestConflict, and the
 	// store sees nothing.
 	FalseConflict Kind = "false-409"
-	// ErrorIn200 answers a PUT with status 200 and an error in its body, and the
+	// ErrorIn200 answers a PUT, or a batch of deletes, with status 200 and an error in its body, and the
 	// store sees nothing.
 	ErrorIn200 Kind = "200-with-error"
 	// StalledGet sends half of the answer's body and the rest after Delay.
@@ -112,9 +113,14 @@ func between(random *rand.Rand, low, high time.Duration) time.Duration {
 
 // strikes reports whether the fault can strike a request at all.
 func (k Kind) strikes(r *http.Request) bool {
+	deletes := r.Method == http.MethodDelete || r.Method == http.MethodPost && r.URL.Query().Has("delete")
 	switch k {
-	case StalledPut, LateArrival, FalseConflict, ErrorIn200:
+	case StalledPut, FalseConflict:
 		return r.Method == http.MethodPut
+	case LateArrival:
+		return r.Method == http.MethodPut || deletes
+	case ErrorIn200:
+		return r.Method == http.MethodPut || deletes && r.Method == http.MethodPost
 	case StalledGet, TruncatedGet, FlippedGet, Missing:
 		query := r.URL.Query()
 		return r.Method == http.MethodGet && !query.Has("list-type") && !query.Has("location")

@@ -2,6 +2,8 @@ package faultproxy
 
 import (
 	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
 	"slices"
 	"testing"
 	"time"
@@ -27,5 +29,35 @@ func TestLatencyWithATailHasTheQuantilesAskedFor(t *testing.T) {
 	f.P99 = 0
 	if got := f.latency(random); got != f.Delay {
 		t.Errorf("without a tail: %v", got)
+	}
+}
+
+// Deletions may arrive late, and in a batch fail in an answer that looks like a success.
+func TestFaultsStrikeTheRequestsTheyAreMadeFor(t *testing.T) {
+	requests := map[string]*http.Request{
+		"put":     httptest.NewRequest(http.MethodPut, "/b/k", nil),
+		"get":     httptest.NewRequest(http.MethodGet, "/b/k", nil),
+		"list":    httptest.NewRequest(http.MethodGet, "/b/?list-type=2", nil),
+		"delete":  httptest.NewRequest(http.MethodDelete, "/b/k", nil),
+		"deletes": httptest.NewRequest(http.MethodPost, "/b/?delete", nil),
+		"post":    httptest.NewRequest(http.MethodPost, "/b/k?uploads", nil),
+	}
+	for kind, want := range map[Kind][]string{
+		LateArrival: {"delete", "deletes", "put"},
+		ErrorIn200:  {"deletes", "put"},
+		StalledPut:  {"put"},
+		Missing:     {"get"},
+		ReplyLost:   {"delete", "deletes", "get", "list", "post", "put"},
+	} {
+		var struck []string
+		for name, r := range requests {
+			if kind.strikes(r) {
+				struck = append(struck, name)
+			}
+		}
+		slices.Sort(struck)
+		if !slices.Equal(struck, want) {
+			t.Errorf("%s strikes %q, want %q", kind, struck, want)
+		}
 	}
 }
