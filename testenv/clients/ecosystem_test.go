@@ -85,18 +85,19 @@ func lasting(t *testing.T, process *proc.Process, problem func() error) {
 	})
 }
 
-// startNode starts a node of its own for a test that kills it. Its small objects are soon
-// old enough to be merged.
+// startNode starts a node of its own for a test that kills it. It merges its small objects
+// at the same time, so the programs read both kinds.
 func startNode(t *testing.T) *testenv.Node {
 	t.Helper()
 	store := testenv.MinIO(t)
-	return testenv.Varve{Env: store.Env(), Args: []string{"--bucket", store.URL("clients"), "--flush-interval", "20ms",
-		"--checkpoint-objects", "32", "--group-initial-rebalance-delay", "0s"}}.Start(t)
+	return testenv.Varve{Env: store.Env(), Args: append([]string{"--bucket", store.URL("clients"), "--flush-interval", "20ms",
+		"--checkpoint-objects", "32", "--group-initial-rebalance-delay", "0s"}, mergesSoon...)}.Start(t)
 }
 
-// crash kills a node and starts it again; in between, work goes on.
+// crash kills a node that has merged, and starts it again. In between, work goes on.
 func crash(t *testing.T, node *testenv.Node, work func()) {
 	t.Helper()
+	eventually(t, func() error { return hasMerged(node) })
 	node.Kill(t)
 	work()
 	node.Restart(t)

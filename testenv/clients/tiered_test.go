@@ -24,6 +24,10 @@ var tiered = []struct {
 	{"merged", nil, 0},
 }
 
+// mergesSoon are the flags of a node that merges within seconds.
+var mergesSoon = []string{"--merge-bytes", "1MiB", "--merge-age", "1s", "--merge-own-bytes", "256KiB",
+	"--merge-join-age", "1s", "--merge-join-count", "2", "--merge-wait", "100ms"}
+
 // TestTiered has each family read topics from their start, and from a time, once their
 // records are merged.
 func TestTiered(t *testing.T) {
@@ -31,9 +35,7 @@ func TestTiered(t *testing.T) {
 		t.Skip("needs MinIO: run without -short")
 	}
 	store := testenv.MinIO(t)
-	node := testenv.Varve{Env: store.Env(), Args: []string{"--bucket", store.URL("tiered"), "--flush-interval", "20ms",
-		"--merge-bytes", "1MiB", "--merge-age", "1s", "--merge-own-bytes", "256KiB", "--merge-join-age", "1s", "--merge-join-count", "2", "--merge-wait", "100ms",
-	}}.Start(t)
+	node := testenv.Varve{Env: store.Env(), Args: append([]string{"--bucket", store.URL("tiered"), "--flush-interval", "20ms"}, mergesSoon...)}.Start(t)
 	wants := map[string][]event{}
 	for _, topic := range tiered {
 		wants[topic.name] = history(t, node.Kafka, topic.name, topic.configs, topic.keys)
@@ -94,26 +96,40 @@ func history(t *testing.T, broker, topic string, configs map[string]string, keys
 
 // allMerged is nil once a node has nothing left to merge.
 func allMerged(node *testenv.Node) error {
-	response, err := http.Get("http://" + node.HTTP + "/metrics")
-	if err != nil {
-		return err
-	}
-	defer response.Body.Close()
-	found := 0
-	for lines := bufio.NewScanner(response.Body); lines.Scan(); {
-		if !strings.HasPrefix(lines.Text(), "varve_merge_debt_bytes") {
-			continue
-		}
-		value := lines.Text()[strings.LastIndexByte(lines.Text(), ' ')+1:]
-		if bytes, err := strconv.ParseFloat(value, 64); err != nil || bytes > 0 {
-			return fmt.Errorf("%s (%w)", lines.Text(), err)
-		}
-		found++
-	}
-	if found == 0 {
-		return fmt.Errorf("the node has no journal that is merged")
+	if debt, found, err := total(node, "varve_merge_debt_bytes"); err != nil || !found || debt > 0 {
+		return fmt.Errorf("%.0f bytes are not merged, the node has a journal that is merged: %v (%v)", debt, found, err)
 	}
 	return nil
+}
+
+// hasMerged is nil once a node has merged something since its start.
+func hasMerged(node *testenv.Node) error {
+	if jobs, _, err := total(node, "varve_merge_jobs_total"); err != nil || jobs == 0 {
+		return fmt.Errorf("nothing is merged (%v)", err)
+	}
+	return nil
+}
+
+// total returns the sum of a node's metrics with a name; false if there is none.
+func total(node *testenv.Node, name string) (sum float64, found bool, err error) {
+	once := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	response, err := once.Get("http://" + node.HTTP + "/metrics")
+	if err != nil {
+		return 0, false, err
+	}
+	defer response.Body.Close()
+	lines := bufio.NewScanner(response.Body)
+	for lines.Scan() {
+		if !strings.HasPrefix(lines.Text(), name) {
+			continue
+		}
+		value, err := strconv.ParseFloat(lines.Text()[strings.LastIndexByte(lines.Text(), ' ')+1:], 64)
+		if err != nil {
+			return 0, false, err
+		}
+		sum, found = sum+value, true
+	}
+	return sum, found, lines.Err()
 }
 
 // left returns the records that a topic has now: those that were written, but for records
