@@ -90,11 +90,17 @@ func (b *Bucket) Known(ctx context.Context, id uint32, fn func(segment.Name)) er
 			fn(g.Name)
 		}
 	}
+	return b.Segments(ctx, id, func(e *partlog.Extent) { fn(e.Object) })
+}
+
+// Segments calls fn with each extent of a data journal that lies in a merged segment, also
+// if its records are deleted and no leader has released it yet.
+func (b *Bucket) Segments(ctx context.Context, id uint32, fn func(*partlog.Extent)) error {
 	var pages []*partlog.Page
-	state.Survey(func(s *partlog.Survey) {
-		for _, e := range s.Segments {
-			if e.Object.Kind == segment.KindMerged {
-				fn(e.Object)
+	b.State(id).Survey(func(s *partlog.Survey) {
+		for i := range s.Segments {
+			if s.Segments[i].Object.Kind == segment.KindMerged {
+				fn(&s.Segments[i])
 			}
 		}
 		pages = append(pages, s.Pages...)
@@ -108,8 +114,9 @@ func (b *Bucket) Known(ctx context.Context, id uint32, fn func(segment.Name)) er
 		if err != nil {
 			return err
 		}
-		for _, e := range found.From(p.Base, maxPageExtents) {
-			fn(e.Object)
+		extents := found.From(p.Base, maxPageExtents)
+		for i := range extents {
+			fn(&extents[i])
 		}
 	}
 	return nil

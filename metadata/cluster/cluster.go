@@ -3,7 +3,9 @@
 // It owns the decision which node creates a cluster, and when the store is tested. It
 // promises that a bucket gets one cluster whatever number of nodes start on it, and that
 // no node writes to a store that fails the probe. A node that only reads writes nothing,
-// nor does one whose data folder belongs to another cluster. The package never tries
+// nor does one whose data folder belongs to another cluster. A bucket that is an unfinished
+// copy of another one is opened by no node. One that is a finished copy becomes a new
+// incarnation of the cluster with the first node that writes. The package never tries
 // again: its caller does.
 package cluster
 
@@ -16,6 +18,7 @@ import (
 
 	"github.com/varvelog/varve/metadata"
 	"github.com/varvelog/varve/tiering/objstore"
+	"github.com/varvelog/varve/tiering/replica"
 	"github.com/varvelog/varve/tiering/segment"
 )
 
@@ -41,28 +44,86 @@ type Folder interface {
 // there is none, after the store has passed the probe. If there is one, it
 // tests the store with one create-twice. A node that only reads writes nothing,
 // nor does one whose data folder belongs to another cluster.
-func Load(ctx context.Context, store objstore.Store, dir Folder, writes bool, log *slog.Logger) (segment.Cluster, error) {
-	c, err := Read(ctx, store)
+//
+// Data folders belong to the id that is returned: that of the cluster, or, in a copy that
+// nodes write to, that of its incarnation. So no node goes on in a copy with the folder of
+// the bucket that was copied, or the other way round.
+func Load(ctx context.Context, store objstore.Store, dir Folder, writes bool, log *slog.Logger) (c segment.Cluster, folder segment.ID, err error) {
+	c, err = readObject(ctx, store)
 	missing := errors.Is(err, objstore.ErrNotFound)
 	if err != nil && !missing {
-		return segment.Cluster{}, err
+		return c, folder, err
 	}
-	if err := dir.MayBind(c.ID); err != nil {
-		return segment.Cluster{}, fmt.Errorf("bucket %s: %w", store, err)
+	marks, err := replica.Read(ctx, store)
+	if err == nil && missing && marks.Begun.Number > 0 {
+		err = fmt.Errorf("%w: it has no cluster object", replica.ErrUnfinished)
+	}
+	if err != nil {
+		return c, folder, fmt.Errorf("bucket %s: %w", store, err)
+	}
+	folder = c.ID
+	opens := marks.IsCopy() && writes
+	switch {
+	case opens:
+		folder = segment.NewID()
+	case !marks.IsCopy() && !marks.Incarnation().IsZero():
+		folder = marks.Incarnation()
+	}
+	if err := dir.MayBind(folder); err != nil {
+		return c, folder, fmt.Errorf("bucket %s: %w", store, err)
 	}
 	switch {
 	case !missing && writes:
-		return c, testStore(ctx, store)
+		err = testStore(ctx, store)
+		if err == nil && opens {
+			err = open(ctx, store, c, &marks, folder, log)
+		}
+		return c, folder, err
 	case !missing:
-		return c, nil
+		return c, folder, nil
 	case !writes:
-		return segment.Cluster{}, fmt.Errorf("bucket %s: %w; start a node with the ingest role on it first", store, ErrNone)
+		return c, folder, fmt.Errorf("bucket %s: %w; start a node with the ingest role on it first", store, ErrNone)
 	}
-	return create(ctx, store, log)
+	c, err = create(ctx, store, log)
+	return c, c.ID, err
 }
 
-// Read reads the bucket's root object. The error is objstore.ErrNotFound if there is none.
+// open makes a copy a new incarnation of its cluster.
+func open(ctx context.Context, store objstore.Store, c segment.Cluster, marks *replica.Status, incarnation segment.ID, log *slog.Logger) error {
+	mark := segment.Copy{
+		State: segment.CopyOpened, Cluster: c.ID, Object: incarnation, Incarnation: marks.Begun.Incarnation, Number: marks.Begun.Number,
+		TimeMs: time.Now().UnixMilli(), Source: marks.Begun.Source,
+	}
+	if err := replica.Write(ctx, store, mark); err != nil {
+		return fmt.Errorf("open the copy in bucket %s: %w", store, err)
+	}
+	now, err := replica.Read(ctx, store) // a run may have begun since
+	if err == nil && now.Begun.Number != marks.Begun.Number {
+		err = fmt.Errorf("%w: run %d began at the same moment", replica.ErrUnfinished, now.Begun.Number)
+	}
+	if err != nil {
+		return fmt.Errorf("open the copy in bucket %s: %w", store, err)
+	}
+	log.Warn("this bucket is a copy, and becomes a cluster of its own: nothing can be copied into it any more",
+		"source", marks.Begun.Source, "incarnation", incarnation.String())
+	return nil
+}
+
+// Read reads the root object of a bucket that is whole. The error is objstore.ErrNotFound
+// if there is none, and replica.ErrUnfinished if the bucket is a copy that is not finished.
 func Read(ctx context.Context, store objstore.Store) (segment.Cluster, error) {
+	c, err := readObject(ctx, store)
+	if err != nil && !errors.Is(err, objstore.ErrNotFound) {
+		return c, err
+	}
+	if _, markErr := replica.Read(ctx, store); markErr != nil {
+		return c, fmt.Errorf("bucket %s: %w", store, markErr)
+	}
+	return c, err
+}
+
+// readObject returns objstore.ErrNotFound if there is none.
+func readObject(ctx context.Context, store objstore.Store) (segment.Cluster, error) {
 	var c segment.Cluster
 	for n := 0; ; n++ {
 		b, err := store.Get(ctx, segment.ClusterKey)
@@ -126,7 +187,7 @@ func create(ctx context.Context, store objstore.Store, log *slog.Logger) (segmen
 		return segment.Cluster{}, err
 	}
 	createErr := store.Create(ctx, segment.ClusterKey, objstore.Plain(b))
-	got, err := Read(ctx, store)
+	got, err := readObject(ctx, store)
 	if err != nil {
 		return segment.Cluster{}, errors.Join(createErr, err)
 	}

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"iter"
 	"log/slog"
+	"math"
 	"sync"
 	"time"
 
@@ -185,6 +186,32 @@ func Page(ctx context.Context, store objstore.Store, p *partlog.Page) (found *pa
 		}
 	}
 	return nil, err
+}
+
+// FirstNeeded returns the lowest seq of an object of the journal that has records which are
+// not merged, the greatest number if there is none. From there on no leader has released
+// an object.
+func FirstNeeded(ctx context.Context, store objstore.Store, state *partlog.State) (uint64, error) {
+	first := uint64(math.MaxUint64)
+	var pages []*partlog.Page
+	state.Survey(func(s *partlog.Survey) {
+		if s.First != nil {
+			first = min(first, s.First.Object.Seq)
+		}
+		if s.FirstPage != nil {
+			pages = append(pages, s.FirstPage)
+		}
+	})
+	for _, p := range pages {
+		found, err := Page(ctx, store, p)
+		if err != nil {
+			return 0, fmt.Errorf("index page of offsets %d to %d: %w", p.Base, p.Last, err)
+		}
+		for _, e := range found.From(p.Base, 1) {
+			first = min(first, e.Object.Seq)
+		}
+	}
+	return first, nil
 }
 
 // Cut returns the bytes of pages in their index object; they are those that were written.

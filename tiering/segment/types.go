@@ -22,7 +22,7 @@ const (
 	KindMerged     Kind = 8 // a merged segment: batches sorted by partition
 	KindTopicName  Kind = 9 // the name of a topic, next to its merged segments
 
-	lastKind = KindHold
+	lastKind = KindCopy
 )
 
 // ID is 128 random bits: the identity of an object, a cluster, a node's data

@@ -3,7 +3,6 @@ package verify
 import (
 	"context"
 	"fmt"
-	"math"
 
 	"github.com/varvelog/varve/tiering/partlog"
 	"github.com/varvelog/varve/tiering/restore"
@@ -136,37 +135,13 @@ func (b *Background) nextOfJournal(ctx context.Context, at cursor) (*merged, cur
 		return nil, at, nil
 	}
 	if at.Seq == 0 {
-		first, err := b.firstNeeded(ctx)
+		first, err := restore.FirstNeeded(ctx, b.opt.Store, b.opt.State)
 		if err != nil || first > end {
 			return nil, at, err
 		}
 		seq = first
 	}
 	return &merged{object: segment.DataObject(b.opt.State.Journal(), seq)}, cursor{Phase: journalObjects, Seq: seq}, nil
-}
-
-// firstNeeded is the lowest seq of an object that has records which are not merged.
-func (b *Background) firstNeeded(ctx context.Context) (uint64, error) {
-	first := uint64(math.MaxUint64)
-	var pages []*partlog.Page
-	b.opt.State.Survey(func(s *partlog.Survey) {
-		if s.First != nil {
-			first = min(first, s.First.Object.Seq)
-		}
-		if s.FirstPage != nil {
-			pages = append(pages, s.FirstPage)
-		}
-	})
-	for _, p := range pages {
-		found, err := restore.Page(ctx, b.opt.Store, p)
-		if err != nil {
-			return 0, fmt.Errorf("index page of offsets %d to %d: %w", p.Base, p.Last, err)
-		}
-		for _, e := range found.From(p.Base, 1) {
-			first = min(first, e.Object.Seq)
-		}
-	}
-	return first, nil
 }
 
 // piecesIn are the extents of the state that name an object of the journal, of those

@@ -11,6 +11,7 @@ import (
 	"github.com/varvelog/varve/tiering/journal"
 	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/partlog"
+	"github.com/varvelog/varve/tiering/replica"
 	"github.com/varvelog/varve/tiering/segment"
 )
 
@@ -114,6 +115,11 @@ func (v *Verifier) Run(ctx context.Context) (*Report, error) {
 	}
 	if cluster != nil {
 		v.report.Cluster = cluster.ID.Base64()
+		if _, err := replica.Read(ctx, v.store); errors.Is(err, replica.ErrUnfinished) || errors.Is(err, segment.ErrCorrupt) || errors.Is(err, segment.ErrUnsupported) {
+			v.findings.add(&Finding{Severity: Error, Code: CodeCluster, Key: segment.CopyPrefix, What: err.Error(), Hint: "no node reads the bucket before"})
+		} else if err != nil {
+			return nil, fmt.Errorf("read the marks of copies of bucket %s: %w", v.store, err)
+		}
 		if err := v.walkAll(ctx, cluster); err != nil {
 			return nil, err
 		}

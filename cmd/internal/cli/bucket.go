@@ -22,7 +22,7 @@ func newBucket(env *Env) *cobra.Command {
 		Use:   "bucket",
 		Short: "Look after the bucket",
 	}
-	cmd.AddCommand(newBucketLs(env), newBucketStat(env), newBucketCat(env), newBucketExplain(env), newBucketHold(env), newBucketProbe(env), newBucketVerify(env), newBucketRepair(env), newBucketOrphans(env))
+	cmd.AddCommand(newBucketLs(env), newBucketStat(env), newBucketCat(env), newBucketExplain(env), newBucketHold(env), newBucketProbe(env), newBucketVerify(env), newBucketRepair(env), newBucketOrphans(env), newBucketCopy(env))
 	group(cmd)
 	return cmd
 }

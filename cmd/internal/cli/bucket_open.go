@@ -18,6 +18,7 @@ import (
 	"github.com/varvelog/varve/tiering/journal"
 	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/partlog"
+	"github.com/varvelog/varve/tiering/replica"
 	"github.com/varvelog/varve/tiering/segment"
 )
 
@@ -74,6 +75,8 @@ func (f *bucketFlags) readStore(ctx context.Context, env *Env, store objstore.St
 // explainBucket adds advice to the error of a bucket that cannot be read.
 func explainBucket(url string, err error) error {
 	switch {
+	case errors.Is(err, replica.ErrUnfinished):
+		return err
 	case errors.Is(err, objstore.ErrNotFound):
 		return fmt.Errorf("%w; the bucket holds no cluster, or not all of it: correct --bucket", err)
 	case errors.Is(err, journal.ErrBroken), errors.Is(err, journal.ErrDamaged), errors.Is(err, segment.ErrCorrupt):

@@ -22,7 +22,7 @@ func TestHelpIsAsReviewed(t *testing.T) {
 	for _, line := range []string{
 		"", "serve", "topic", "topic create", "topic list", "topic describe", "topic alter", "topic delete-records", "topic delete",
 		"group", "group list", "group describe", "group reset-offsets", "group delete",
-		"produce", "consume", "bucket", "bucket ls", "bucket stat", "bucket cat", "bucket explain", "bucket hold", "bucket hold list", "bucket hold release", "bucket probe", "bucket verify", "bucket repair", "bucket orphans", "wal", "wal list", "wal export", "version",
+		"produce", "consume", "bucket", "bucket ls", "bucket stat", "bucket cat", "bucket explain", "bucket hold", "bucket hold list", "bucket hold release", "bucket probe", "bucket verify", "bucket repair", "bucket orphans", "bucket copy", "wal", "wal list", "wal export", "version",
 		"bench", "bench produce", "bench consume", "bench latency",
 		"cluster", "cluster status", "exit-codes", "output", "times",
 	} {

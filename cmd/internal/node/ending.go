@@ -15,6 +15,7 @@ import (
 	"github.com/varvelog/varve/tiering/merge"
 	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/partlog"
+	"github.com/varvelog/varve/tiering/replica"
 	"github.com/varvelog/varve/tiering/segment"
 )
 
@@ -66,6 +67,8 @@ var kinds = []kind{
 	{objstore.ErrDenied, Permanent, 1},
 	{objstore.ErrNoBucket, Permanent, 1},
 	{fs.ErrPermission, Permanent, 1}, // of the data folder, or to listen on a low port
+
+	{replica.ErrUnfinished, Permanent, 1},
 
 	{journal.ErrFenced, TakenOver, 1},
 	{journal.ErrTwin, TakenOver, 1},

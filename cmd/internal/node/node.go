@@ -192,14 +192,15 @@ func (n *node) openBucket(ctx context.Context, closers *stack) error {
 	if err := n.checkPolicy(ctx); err != nil {
 		return err
 	}
+	var folder segment.ID
 	err = n.patiently(ctx, "opening the cluster", func() (err error) {
-		n.cluster, err = cluster.Load(ctx, n.store, n.dir, n.writes(), n.log)
+		n.cluster, folder, err = cluster.Load(ctx, n.store, n.dir, n.writes(), n.log)
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	return n.dir.Bind(n.cluster.ID)
+	return n.dir.Bind(folder)
 }
 
 func (n *node) openBus(closers *stack) error {

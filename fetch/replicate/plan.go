@@ -1,0 +1,272 @@
+package replicate
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/varvelog/varve/tiering/journal"
+	"github.com/varvelog/varve/tiering/objstore"
+	"github.com/varvelog/varve/tiering/partlog"
+	"github.com/varvelog/varve/tiering/restore"
+	"github.com/varvelog/varve/tiering/segment"
+)
+
+// This file decides which objects a copy consists of.
+
+// object is one of the plan.
+type object struct {
+	key      string
+	size     int64 // about; 0 if it is not known
+	sum      [sha256.Size]byte
+	optional bool // nothing names it: it may be gone
+}
+
+// check returns why the bytes of an object are not sound.
+func (o *object) check(b []byte) error {
+	_, merged := segment.ParseMergedKey(o.key)
+	switch {
+	case merged:
+		if sum := sha256.Sum256(b); sum != o.sum {
+			return fmt.Errorf("%w: SHA-256 %x, the state says %x", segment.ErrCorrupt, sum, o.sum)
+		}
+		return nil
+	case strings.Contains(o.key, "/checkpoints/"):
+		_, err := segment.DecodeBlob(segment.KindCheckpoint, b)
+		return err
+	case strings.Contains(o.key, "/index/"):
+		_, err := segment.DecodeBlob(segment.KindIndex, b)
+		return err
+	case strings.Contains(o.key, "/floors/"):
+		_, err := segment.DecodeFloor(b)
+		return err
+	case strings.HasPrefix(o.key, segment.TopicsPrefix):
+		return nil
+	}
+	_, err := segment.Decode(b)
+	return err
+}
+
+// plan is all objects of a copy, and those of them that the target lacks.
+type plan struct {
+	objects, bytes int64
+	missing        []object
+	heads          map[uint32]uint64
+}
+
+func (p *plan) result(number uint64) *Result {
+	r := &Result{Number: number, Objects: p.objects + 1, Bytes: p.bytes, Heads: p.heads} // with the cluster object
+	r.Copied = int64(len(p.missing))
+	for _, o := range p.missing {
+		r.Written += o.size
+	}
+	return r
+}
+
+// add adds an object.
+func (p *plan) add(o object, there bool) {
+	p.objects++
+	p.bytes += o.size
+	if !there {
+		p.missing = append(p.missing, o)
+	}
+}
+
+// plan proves the heads, and decides.
+func (c *Copier) plan(ctx context.Context) (*plan, error) {
+	c.doing("proving the heads", 0, 0)
+	if err := c.opt.Bucket.Prove(ctx); err != nil {
+		return nil, err
+	}
+	p := &plan{heads: map[uint32]uint64{}}
+	target := map[string]struct{}{}
+	c.doing("listing the target", 0, 0)
+	err := c.opt.Target.List(ctx, "", "", func(i objstore.Info) error {
+		target[i.Key] = struct{}{}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list the target: %w", err)
+	}
+	there := func(key string) bool { _, ok := target[key]; return ok }
+	c.doing("listing the source", 0, 0)
+	for _, id := range append([]uint32{0}, c.opt.Bucket.Topics.Journals()...) {
+		if err := c.planJournal(ctx, p, id, there); err != nil {
+			return nil, err
+		}
+	}
+	err = c.opt.Source.List(ctx, segment.TopicsPrefix, "", func(i objstore.Info) error {
+		if _, ok := segment.ParseTopicNameKey(i.Key); ok {
+			p.add(object{key: i.Key, size: i.Size}, there(i.Key))
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list the source: %w", err)
+	}
+	var bytes int64
+	for _, o := range p.missing {
+		bytes += o.size
+	}
+	c.doing("copying", c.copied.Load()+int64(len(p.missing)), c.written.Load()+bytes)
+	return p, nil
+}
+
+// planJournal plans the objects of a journal up to its head, and the merged segments that
+// its state names.
+func (c *Copier) planJournal(ctx context.Context, p *plan, id uint32, there func(string) bool) error {
+	head, err := c.planMerged(ctx, p, id, there)
+	if err != nil {
+		return err
+	}
+	p.heads[id] = head
+	floors, named, err := c.floors(ctx, id)
+	if err != nil {
+		return err
+	}
+	if state := c.opt.Bucket.State(id); state != nil {
+		first, err := restore.FirstNeeded(ctx, c.opt.Source, state)
+		if err != nil {
+			return err
+		}
+		floors.base = min(floors.base, first)
+	}
+	next := floors.base
+	err = c.opt.Source.List(ctx, segment.JournalPrefix(id), "", func(i objstore.Info) error {
+		o := object{key: i.Key, size: i.Size}
+		seq, isSeq := segment.ParseJournalKey(id, i.Key)
+		at, isCheckpoint := segment.ParseCheckpointKey(id, i.Key)
+		n, isFloor := segment.ParseFloorKey(id, i.Key)
+		name, isIndex := segment.ParseIndexKey(id, i.Key)
+		switch {
+		case isSeq && seq > head, isCheckpoint && at.Seq > head, isFloor && n > floors.n, isIndex && name.Seq > head:
+			return nil // later than the copy
+		case isSeq:
+			for ; next >= floors.base && next < seq; next++ { // a listing may lack objects
+				p.add(object{key: segment.JournalKey(id, next)}, there(segment.JournalKey(id, next)))
+			}
+			next = max(next, seq+1)
+			o.optional = seq < floors.base
+		case isCheckpoint, isIndex:
+			o.optional = !named[i.Key]
+			delete(named, i.Key)
+		case !isFloor:
+			return nil // no object of varve's
+		}
+		p.add(o, there(i.Key))
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("list journal %d of the source: %w", id, err)
+	}
+	for ; next <= head; next++ {
+		p.add(object{key: segment.JournalKey(id, next)}, there(segment.JournalKey(id, next)))
+	}
+	for key := range named { // not listed
+		p.add(object{key: key}, there(key))
+	}
+	return nil
+}
+
+// planMerged plans the merged segments of a journal's state, and returns its head. Both
+// are of one moment.
+func (c *Copier) planMerged(ctx context.Context, p *plan, id uint32, there func(string) bool) (uint64, error) {
+	if id == 0 {
+		return c.opt.Bucket.Topics.Head(), nil
+	}
+	for range tries {
+		state := c.opt.Bucket.State(id)
+		if state == nil {
+			return 0, fmt.Errorf("journal %d is not read", id)
+		}
+		head := state.Head()
+		seen := map[segment.Name]object{}
+		err := c.opt.Bucket.Segments(ctx, id, func(e *partlog.Extent) {
+			seen[e.Object] = object{key: e.Object.Key(), size: int64(e.Size), sum: e.SHA256}
+		})
+		if err != nil {
+			return 0, err
+		}
+		if state.Head() != head || c.opt.Bucket.State(id) != state {
+			continue
+		}
+		for _, o := range seen {
+			p.add(o, there(o.key))
+		}
+		return head, nil
+	}
+	return 0, fmt.Errorf("the state of journal %d does not stand still", id)
+}
+
+// floorsOf are the floors of a journal that a copy has.
+type floorsOf struct {
+	n    uint64 // number of the last one
+	base uint64 // all objects from there on must be there
+}
+
+// floors reads the floors of a journal, and the keys that the checkpoints of the last two
+// name: the checkpoints, and index objects with their copies.
+func (c *Copier) floors(ctx context.Context, id uint32) (f floorsOf, named map[string]bool, err error) {
+	named = map[string]bool{}
+	var last []segment.Floor
+	for {
+		b, err := c.opt.Source.Get(ctx, segment.FloorKey(id, f.n+1))
+		if errors.Is(err, objstore.ErrNotFound) {
+			break
+		}
+		var floor segment.Floor
+		if err == nil {
+			floor, err = segment.DecodeFloor(b)
+		}
+		if err != nil {
+			return f, nil, fmt.Errorf("floor %d of journal %d: %w", f.n+1, id, err)
+		}
+		f.n++
+		last = append(last, floor)
+		last = last[max(0, len(last)-2):]
+	}
+	f.base = 1
+	if len(last) == 2 {
+		f.base = last[0].Floor
+	}
+	chain := journal.NewChain(c.cluster, id, int(c.opt.Bucket.Cluster.Window))
+	for _, floor := range last {
+		named[floor.Checkpoint] = true
+		b, err := c.opt.Source.Get(ctx, floor.Checkpoint)
+		var checkpoint *journal.Checkpoint
+		if err == nil {
+			checkpoint, err = journal.OpenCheckpoint(chain, floor.Checkpoint, b)
+		}
+		if err == nil && id != 0 {
+			err = nameIndexes(id, checkpoint.State, named)
+		}
+		if errors.Is(err, objstore.ErrNotFound) {
+			return f, nil, fmt.Errorf("%w: %s: the floor has moved", errGone, floor.Checkpoint)
+		}
+		if err != nil {
+			return f, nil, fmt.Errorf("checkpoint of floor %d of journal %d: %w", floor.N, id, err)
+		}
+	}
+	return f, named, nil
+}
+
+// nameIndexes adds the keys of the index objects that a state names.
+func nameIndexes(id uint32, state []byte, named map[string]bool) error {
+	pages, producers, err := partlog.DecodeNames(id, state)
+	if err != nil {
+		return err
+	}
+	for _, of := range pages {
+		for _, name := range of[0].Copies() {
+			named[name.Key()] = true
+		}
+	}
+	for _, p := range producers {
+		for _, name := range p.Copies() {
+			named[name.Key()] = true
+		}
+	}
+	return nil
+}
