@@ -18,7 +18,7 @@ type Config struct {
 	DueAge     time.Duration // since it was first seen; default 1 h
 
 	OwnBytes    int64         // with as many a partition gets own segments, which are final; default 32 MiB
-	SmallBytes  int64         // the same for a partition whose many extents are joined; default 8 MiB
+	SmallBytes  int64         // the same for a partition whose many extents are joined; default a quarter of OwnBytes
 	ObjectBytes int64         // of the batches in an object, at most; default 120 MiB
 	TidyAge     time.Duration // of the oldest of the extents that are joined; default 24 h
 	TidyCount   int           // how many of about the same size are joined; default 48

@@ -40,7 +40,7 @@ type Ranges struct {
 // Job is one piece of work.
 type Job struct {
 	// Level is 1 for a job that reads the journal, 2 for one that reads shared segments,
-	// and 3 for one that joins own segments, too.
+	// and 3 for one that also reads own ones.
 	Level  int
 	Ranges []Ranges // of level 1, in the order of their keys
 	Pieces []Piece  // of the others, in the order of their keys
@@ -158,8 +158,8 @@ func (p *Planner) Add(x *Partition) {
 			}
 			return
 		}
-		if run = upTo(p.fromShared(run), p.cfg.ObjectBytes); length(run) >= p.cfg.OwnBytes {
-			s.own[flag(length(run) >= int64(len(run))*p.cfg.SmallBytes)].add(x, run)
+		if run = upTo(p.fromShared(run), min(p.cfg.ObjectBytes, p.cfg.JobBytes)); length(run) >= p.cfg.OwnBytes {
+			s.own[flag(length(run) >= int64(len(run))*p.cfg.OwnBytes/wellPart)].add(x, run)
 		}
 	})
 }
@@ -237,7 +237,7 @@ func (p *Planner) again(own int64, all []Piece) *Job {
 		if left -= length(x.Extents); left < 0 {
 			break
 		}
-		if sharedLength(x.Extents) == 0 {
+		if sharedLength(x.Extents) < length(x.Extents) {
 			j.Level = 3
 		}
 		j.Pieces = append(j.Pieces, *x)

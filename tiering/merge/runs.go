@@ -5,6 +5,13 @@ import (
 	"github.com/varvelog/varve/tiering/segment"
 )
 
+// Extents of this part of OwnBytes are read well as they are, and extents of that part are
+// few enough until there are OwnBytes in all.
+const (
+	wellPart = 4
+	fewPart  = 16
+)
+
 // ownCount is how many small own segments in a row are joined, at least.
 const ownCount = 4
 
@@ -38,7 +45,7 @@ func upTo(run []partlog.Extent, limit int64) []partlog.Extent {
 // fromShared returns a run without the own segments at its begin that are read well as they
 // are.
 func (p *Planner) fromShared(run []partlog.Extent) []partlog.Extent {
-	for len(run) > 0 && run[0].Object.Own() && int64(run[0].Length) >= p.cfg.SmallBytes {
+	for len(run) > 0 && run[0].Object.Own() && int64(run[0].Length) >= p.cfg.OwnBytes/wellPart {
 		run = run[1:]
 	}
 	return run
@@ -74,7 +81,7 @@ func (p *Planner) untidy(run []partlog.Extent, beforeMs int64) []partlog.Extent 
 		count = max(2, count/3)
 	}
 	joined := alike(run, count, p.cfg.ObjectBytes)
-	if length(joined) >= int64(len(joined))*p.cfg.SmallBytes/4 { // few enough as they are
+	if length(joined) >= int64(len(joined))*p.cfg.OwnBytes/fewPart {
 		last := len(run)
 		for last > 0 && !run[last-1].Object.Own() {
 			last--

@@ -111,16 +111,17 @@ type Serve struct {
 	TailBytes                int64 // bytes of just flushed records kept in memory
 	WALMaxBytes              int64 // bytes of unflushed write-ahead segments on disk
 
-	MergeBytes       int64         // of a journal that are merged at once
-	MergeAge         time.Duration // at which fewer are merged
-	MergeOwnBytes    int64         // of a partition that get a merged object of their own
-	MergeJoinAge     time.Duration // at which small pieces are joined
-	MergeJoinCount   int           // how many are joined at least
-	MergeWait        time.Duration // for an object that is written anyway
-	UnmergedMaxBytes int64         // before producers are asked to slow down
-	CompactionMemory int64         // for the keys of a pass
-	TieringRate      Rate          // of bytes that tiering moves
-	VerifyRate       int64         // bytes a second; 0: nothing is verified in the background
+	MergeBytes        int64         // of a journal that are merged at once
+	MergeAge          time.Duration // at which fewer are merged
+	MergeOwnBytes     int64         // of a partition that get a merged object of their own
+	MergeJoinAge      time.Duration // at which small pieces are joined
+	MergeJoinCount    int           // how many are joined at least
+	MergeJoinOwnBytes int64         // of joined pieces that get a merged object of their own
+	MergeWait         time.Duration // for an object that is written anyway
+	UnmergedMaxBytes  int64         // before producers are asked to slow down
+	CompactionMemory  int64         // for the keys of a pass
+	TieringRate       Rate          // of bytes that tiering moves
+	VerifyRate        int64         // bytes a second; 0: nothing is verified in the background
 
 	PProf bool // serve profiles on HTTP
 

@@ -98,6 +98,7 @@ var samples = map[string][3]string{
 	"merge-own-bytes":               {"4KiB", "1MiB", "64MiB"},
 	"merge-join-age":                {"1s", "1h", "8760h"},
 	"merge-join-count":              {"2", "16", "10000"},
+	"merge-join-own-bytes":          {"1KiB", "1MiB", "64MiB"},
 	"merge-wait":                    {"10ms", "1s", "24h"},
 	"unmerged-max-bytes":            {"1MiB", "1GiB", "1TiB"},
 	"compaction-memory":             {"1MiB", "64MiB", "1GiB"},
@@ -167,7 +168,7 @@ func TestDefaults(t *testing.T) {
 		DeleteGrace: 72 * time.Hour, OffsetsRetention: 7 * 24 * time.Hour, GroupInitialDelay: 3 * time.Second, GroupMinSession: 6 * time.Second, GroupMaxSession: 30 * time.Minute,
 		GroupMaxSize: 1000, MaxConnectionsPerAddress: 5000,
 		RequestMemory: 256 << 20, FetchSessions: 1000, CacheBytes: 512 << 20, ReplayGets: 16, HedgeGets: true, TailBytes: 64 << 20, WALMaxBytes: 10 << 30,
-		MergeBytes: 240 << 20, MergeAge: time.Hour, MergeOwnBytes: 32 << 20, MergeJoinAge: 24 * time.Hour, MergeJoinCount: 48, MergeWait: 10 * time.Minute,
+		MergeBytes: 240 << 20, MergeAge: time.Hour, MergeOwnBytes: 32 << 20, MergeJoinAge: 24 * time.Hour, MergeJoinCount: 48, MergeJoinOwnBytes: 8 << 20, MergeWait: 10 * time.Minute,
 		UnmergedMaxBytes: 16 << 30, CompactionMemory: 128 << 20, TieringRate: config.Rate{Auto: true}, VerifyRate: 1 << 20,
 		LogLevel: slog.LevelInfo, LogFormat: config.LogText,
 	}

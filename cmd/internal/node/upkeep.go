@@ -71,8 +71,8 @@ func (n *node) mergeOptions(id uint32, j *dataJournal, pacer *upkeep.Pacer) merg
 	c := &n.cfg
 	return merge.Options{
 		Config: merge.Config{
-			JobBytes: c.MergeBytes / 15 * 16, DueBytes: c.MergeBytes, DueAge: c.MergeAge,
-			OwnBytes: c.MergeOwnBytes, ObjectBytes: min(c.MergeOwnBytes/4*15, maxMerged), TidyAge: c.MergeJoinAge, TidyCount: c.MergeJoinCount,
+			JobBytes: max(c.MergeBytes/15*16, 2*c.MergeOwnBytes), DueBytes: c.MergeBytes, DueAge: c.MergeAge,
+			OwnBytes: c.MergeOwnBytes, SmallBytes: c.MergeJoinOwnBytes, ObjectBytes: min(c.MergeOwnBytes/4*15, maxMerged), TidyAge: c.MergeJoinAge, TidyCount: c.MergeJoinCount,
 		},
 		Cluster: n.cluster.ID, Journal: id, Node: n.dir.Node(), Incarnation: n.incarnation,
 		Store: n.store, State: j.state, Carry: j.leader.Carry,
