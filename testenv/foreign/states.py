@@ -61,6 +61,8 @@ class Log:
     def put(self, p):
         """Puts the extents of a Result in place, and returns them."""
         new = [e for e in p.extents if e.last >= self.start]
+        if not new:
+            return new
         for e in new:
             self.merged_hash ^= tiering.extent_hash(p.key, e)
         if p.to > self.merged:
@@ -71,10 +73,10 @@ class Log:
             self.merged = p.to
             self.extents += new
             return new
-        gone = [e for e in self.extents if e.first >= p.start and e.last < p.to]
+        gone = [e for e in self.extents if e.last >= new[0].first and e.last < p.to]
         left = [e for e in self.extents if e not in gone]
         live = [e for e in gone if e.last >= self.start]
-        need(not any(e.last >= max(p.start, self.start) and e.first < p.to for e in left), f"offsets {p.start} to {p.to} are part of an extent")
+        need(not any(e.last >= p.to > e.first for e in left), f"offset {p.to} is within an extent")
         need(not live or live[0].first <= max(p.start, self.start) and live[-1].last == p.to - 1, f"offsets {p.start} to {p.to} were not merged")
         for e in gone:
             self.merged_hash ^= tiering.extent_hash(p.key, e)
@@ -87,8 +89,8 @@ class Log:
         self.extents = [e for e in self.extents if e.last >= offset]
 
     def clean(self, offset, when, tombstones):
-        need(self.cleaned[0] <= offset <= self.merged and self.cleaned[2] <= tombstones <= self.cleaned[0], f"cleaned up to {offset} after {self.cleaned}")
-        self.cleaned = (offset, when, tombstones)
+        need(self.cleaned[0] <= offset <= self.merged and self.cleaned[2] <= tombstones <= max(self.cleaned[0], self.cleaned[2]), f"cleaned up to {offset} after {self.cleaned}")
+        self.cleaned = (offset, when if offset > self.cleaned[0] else self.cleaned[1], tombstones)
 
     def pieces(self):
         """The extents and refs that have offsets from the start on, in order."""

@@ -49,9 +49,11 @@ func TestTheReaderTakesAFolderAndAnS3Bucket(t *testing.T) {
 			flags = append(append(flags, merging...), "--flush-interval", "1ms", "--checkpoint-objects", "8", "--group-initial-rebalance-delay", "0s")
 			w.node = testenv.Varve{Args: flags, Env: w.env}.Start(t)
 			w.topics()
+			w.varve("topic", "alter", "events", "--config", "cleanup.policy=delete")
 			w.oddRecords()
 			w.commit()
 			w.untilMerged(keys)
+			latest := w.untilCompacted()
 			w.produce(w.client(), numbered("events", 0, "not merged yet", 3)...)
 			want := w.consumed(topicsOfFill)
 			described, committed := w.described(), w.committed()
@@ -59,9 +61,12 @@ func TestTheReaderTakesAFolderAndAnS3Bucket(t *testing.T) {
 			for _, flags := range [][]string{nil, {"--checkpoints"}} {
 				lines := w.read(append(append([]string{"all", w.folder}, topicsOfFill...), flags...)...)
 				wantEqual(t, "records", w.recordsOf(lines), want)
-				wantEqual(t, "topics", w.topicsOf(lines), described)
+				topics := w.topicsOf(lines)
+				delete(topics, "latest")
+				wantEqual(t, "topics", topics, described)
 				wantEqual(t, "groups", groupsOf(lines), committed)
 			}
+			w.wantLatest(latest)
 			merged := w.read("segments", w.folder)
 			checked := w.read("check", w.folder)
 			t.Logf("%d partitions in merged segments; %v", len(merged), checked)
@@ -70,6 +75,38 @@ func TestTheReaderTakesAFolderAndAnS3Bucket(t *testing.T) {
 			}
 		})
 	}
+}
+
+// untilCompacted produces to a compacted topic until the reader finds fewer records. It
+// returns the last value of each key.
+func (w *world) untilCompacted() map[string]string {
+	w.Helper()
+	w.varve("topic", "create", "latest", "--config", "cleanup.policy=compact", "--config", "min.cleanable.dirty.ratio=0.01")
+	c, latest := w.client(), map[string]string{}
+	for i := 0; ; i++ {
+		records := numbered("latest", 0, fmt.Sprintf("round %d", i), 40)
+		w.produce(c, records...)
+		for _, r := range records {
+			latest[string(r.Key)] = string(r.Value)
+		}
+		if i%10 == 9 && len(w.read("records", w.folder, "latest")) < 40*(i+1) {
+			return latest
+		}
+	}
+}
+
+// wantLatest looks for the last value of each key.
+func (w *world) wantLatest(latest map[string]string) {
+	w.Helper()
+	found, last := map[string]string{}, -1.0
+	for _, l := range w.read("records", w.folder, "latest") {
+		if l["offset"].(float64) <= last {
+			w.Errorf("offset %v follows %v", l["offset"], last)
+		}
+		last = l["offset"].(float64)
+		found[l["key"].(string)] = l["value"].(string)
+	}
+	wantEqual(w.T, "last values", found, latest)
 }
 
 // untilMerged produces until there are own and shared segments, in some number.
