@@ -87,7 +87,10 @@ func brokenSources(t *testing.T, s objstore.Store) {
 		return b
 	}
 	for name, body := range map[string]objstore.Body{
-		"shorter":     with(func(b *objstore.Body) { b.Source = bytes.NewReader(data[:size-1]) }),
+		"shorter": with(func(b *objstore.Body) { b.Source = bytes.NewReader(data[:size-1]) }),
+		"shorter than its length": with(func(b *objstore.Body) {
+			b.Source, b.CRC = bytes.NewReader(data[:size-1]), checksum(data[:size-1])
+		}),
 		"other bytes": with(func(b *objstore.Body) { b.CRC++ }),
 		"bad sector":  with(func(b *objstore.Body) { b.Source = failing{whole, 2 << 20} }),
 		"no CRC":      with(func(b *objstore.Body) { b.CRCKnown = false }),
