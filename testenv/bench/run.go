@@ -34,7 +34,7 @@ func (r *runner) start(ctx context.Context, list []bench, log io.Writer) (err er
 			continue
 		}
 		v.serve = r.o.serve
-		if v.budgets, err = knowsBudgets(ctx, v.binary); err != nil {
+		if err := v.learn(ctx); err != nil {
 			return err
 		}
 		r.systems = append(r.systems, v)
@@ -152,7 +152,7 @@ func (r *runner) lacks(b bench) string {
 	v, varve := r.systems[0].(varveSystem)
 	switch {
 	case varve && v.lacks(b):
-		return "this varve has no " + putsFlag
+		return "this varve has no " + putsFlag + ", or no " + mergeFlag
 	case b.Kind == javaKind && r.java == nil:
 		return "Kafka's producer needs --kafka"
 	}
@@ -228,6 +228,9 @@ func (r *runner) onBroker(ctx context.Context, b bench, on *target, profiled boo
 func (r *runner) fill(ctx context.Context, b bench, on *target, topic string) error {
 	if b.Kind == offsetsKind {
 		return fillPartitions(ctx, on.kafka, topic, b.Partitions)
+	}
+	if b.Kind == replayKind {
+		return r.fillReplay(ctx, b, on, topic)
 	}
 	if !b.Kind.reads() {
 		return nil

@@ -36,20 +36,28 @@ type varveSystem struct {
 	binary  string
 	serve   []string
 	budgets bool // it has putsFlag
+	merges  bool // it has mergeFlag
 }
 
 // putsFlag is the flag of a node for a budget of PUTs. Older ones lack it.
 const putsFlag = "--flush-puts-per-second"
 
-func knowsBudgets(ctx context.Context, binary string) (bool, error) {
-	help, err := exec.CommandContext(ctx, binary, "serve", "--help").CombinedOutput()
+// mergeFlag is a flag of a node that merges. Older ones lack it.
+const mergeFlag = "--merge-age"
+
+// learn finds out which flags the binary has.
+func (s *varveSystem) learn(ctx context.Context) error {
+	help, err := exec.CommandContext(ctx, s.binary, "serve", "--help").CombinedOutput()
 	if err != nil {
-		return false, fmt.Errorf("%s serve --help: %w\n%s", binary, err, help)
+		return fmt.Errorf("%s serve --help: %w\n%s", s.binary, err, help)
 	}
-	return bytes.Contains(help, []byte(putsFlag)), nil
+	s.budgets, s.merges = bytes.Contains(help, []byte(putsFlag)), bytes.Contains(help, []byte(mergeFlag))
+	return nil
 }
 
-func (s varveSystem) lacks(b bench) bool { return b.PutsPerSecond > 0 && !s.budgets }
+func (s varveSystem) lacks(b bench) bool {
+	return b.PutsPerSecond > 0 && !s.budgets || b.Merged && !s.merges
+}
 
 func (s varveSystem) name() string { return s.label }
 
@@ -57,7 +65,7 @@ func (s varveSystem) start(ctx context.Context, b bench, p place) (*target, erro
 	if s.lacks(b) {
 		return nil, errCannot
 	}
-	args := append([]string{"--bucket", p.url, "--create-bucket"}, s.serve...)
+	args := append([]string{"--bucket", p.url, "--create-bucket"}, append(s.replayFlags(b), s.serve...)...)
 	if b.PutsPerSecond > 0 {
 		args = append(args, putsFlag, fmt.Sprint(b.PutsPerSecond))
 	}

@@ -65,6 +65,8 @@ type counters struct {
 	getBytes float64
 	requests float64 // of Kafka clients: Produce and Fetch
 	mallocs  float64
+	debt     float64 // bytes that are not merged
+	jobs     float64 // of merging, so far
 	pending  float64 // bytes of write-ahead records that are not in the bucket
 }
 
@@ -114,6 +116,8 @@ func (c *counters) metrics(ctx context.Context, address string) error {
 	c.getBytes = sum(families["varve_store_bytes_total"], "op", get)
 	c.requests = sum(families["varve_kafka_requests_total"], "api", map[string]bool{"Produce": true, "Fetch": true})
 	c.mallocs = sum(families["go_memstats_mallocs_total"], "", nil)
+	c.debt = sum(families["varve_merge_debt_bytes"], "", nil)
+	c.jobs = sum(families["varve_merge_jobs_total"], "", nil)
 	c.pending = sum(families["varve_wal_pending_bytes"], "", nil)
 	return nil
 }
