@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"io"
 	"sync"
 
 	"github.com/klauspost/compress/gzip"
@@ -39,12 +40,24 @@ func compress(dst, src []byte, codec Codec, level int) ([]byte, error) {
 	return nil, fmt.Errorf("%w: %d", ErrCodec, codec)
 }
 
+// gzipWriters are writers that are used again, by level from -1 to 9: each has some
+// hundreds of kilobytes.
+var gzipWriters [11]sync.Pool
+
 func compressGzip(dst, src []byte, level int) ([]byte, error) {
-	out := bytes.NewBuffer(dst)
-	w, err := gzip.NewWriterLevel(out, level)
-	if err != nil {
-		return nil, fmt.Errorf("gzip: %w", err)
+	if level < -1 || level > 9 {
+		return nil, fmt.Errorf("gzip: level %d", level)
 	}
+	out := bytes.NewBuffer(dst)
+	w, _ := gzipWriters[level+1].Get().(*gzip.Writer)
+	if w == nil {
+		w, _ = gzip.NewWriterLevel(out, level) // the level is valid
+	}
+	defer func() {
+		w.Reset(io.Discard) // lets go of out
+		gzipWriters[level+1].Put(w)
+	}()
+	w.Reset(out)
 	if _, err := w.Write(src); err != nil {
 		return nil, fmt.Errorf("gzip: %w", err)
 	}

@@ -16,6 +16,7 @@ import (
 type logBatch struct {
 	base, last int64
 	records    []batch.Record
+	size       int // records that it had when it was written
 }
 
 func (b *logBatch) header() *batch.Header {
@@ -45,7 +46,7 @@ func (l *aLog) append() {
 		b.records = append(b.records, r)
 		l.end++
 	}
-	b.last = l.end - 1
+	b.last, b.size = l.end-1, len(b.records)
 	l.batches = append(l.batches, b)
 }
 
@@ -143,25 +144,26 @@ func (l *aLog) checkClean() error {
 // too small, passes that die, and tombstones that expire. A consumer must always find the
 // last value of each key.
 func TestPassesKeepTheLastValues(t *testing.T) {
-	seed := seeded.Seed(t)
-	rng := rand.New(rand.NewPCG(seed, 0))
-	for run := range 300 {
-		l := &aLog{rng: rng}
-		truth := map[string]string{}
-		for range 40 {
-			if l.end == 0 || rng.IntN(2) == 0 {
+	seeded.Run(t, seeded.Test[int]{Run: func(t *seeded.T, _ int) {
+		l, truth := &aLog{}, map[string]string{}
+		t.Steps(40, func(r *rand.Rand) {
+			l.rng = r
+			if l.end == 0 || r.IntN(2) == 0 {
 				l.append()
 				l.batches[len(l.batches)-1].foldInto(truth)
-				continue
+				return
 			}
-			if err := l.pass(2+rng.Int64N(20), rng.Int64N(3)); err != nil {
-				t.Fatalf("seed %d, run %d: %v", seed, run, err)
+			if err := l.pass(2+r.Int64N(20), r.Int64N(3)); err != nil {
+				t.Fatal(err)
 			}
 			if got := l.fold(); !maps.Equal(got, truth) {
-				t.Fatalf("seed %d, run %d: a consumer finds %v, want %v", seed, run, got, truth)
+				t.Fatalf("a consumer finds %v, want %v", got, truth)
 			}
-		}
-	}
+			if n := len(l.batches); l.batches[n-1].size != len(l.batches[n-1].records) {
+				t.Fatal("the last batch lost records")
+			}
+		})
+	}}, 2000, 300)
 }
 
 func TestMapTakesAsManyKeysAsItHasRoomFor(t *testing.T) {

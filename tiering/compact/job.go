@@ -136,6 +136,6 @@ func (s *Step) finish(ctx context.Context) error {
 	s.now = nil
 	s.count.passes.Add(1)
 	s.opt.OnUnclean(x.Key, nil)
-	s.opt.Log.Info("compacted", "topic", x.Topic, "partition", x.Index, "below", x.End(), "keys", s.keys.Len())
+	s.opt.Log.Info("compacted", "topic", x.Topic, "partition", x.Index, "below", e.Cleaned, "keys", s.keys.Len())
 	return nil
 }

@@ -73,8 +73,6 @@ func (p *Pass) Keep(r batch.Record) bool {
 	return r.Value != nil || r.Offset >= p.TombstonesBelow
 }
 
-// Untouched reports whether a batch stays as it is, whatever is in it: it is the last one, or
-// begins beyond the part that the map knows.
-func (p *Pass) Untouched(h *batch.Header) bool {
-	return h.LastOffset() >= p.Last || h.BaseOffset >= p.end
-}
+// Untouched reports whether a batch stays as it is, whatever is in it: it begins beyond the
+// part that the map knows, as the last batch of the partition does.
+func (p *Pass) Untouched(h *batch.Header) bool { return h.BaseOffset >= p.end }
