@@ -21,6 +21,8 @@ const exitCodesText = `Exit codes of varve:
        before that stay made: commands that change several things say which.
        bucket verify ends with 1 when it found errors or could not read to the end,
        bucket probe when the store is not safe or its safety could not be found out,
+       bucket cat when it met damage, bucket repair when index objects stay lost,
+       bucket copy when the copy is not whole, bucket orphans when nothing is known,
        wal list and wal export when something cannot be read.
   2    wrong usage or configuration: an unknown flag, a value that is out of bounds,
        something that needs --yes. Nothing was done.
