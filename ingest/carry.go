@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/varvelog/varve/tiering/journal"
+	"github.com/varvelog/varve/tiering/partlog"
 	"github.com/varvelog/varve/tiering/segment"
 )
 
@@ -24,7 +25,8 @@ var errCarryTooLarge = errors.New("entries to carry are too large for one object
 
 // carriage is the command of one call of Carry. It rides.
 //
-// Invariant: seq is 0 until the entries are in an object, whose seq it is then.
+// Invariant: seq is 0 until the entries are in an object, whose seq it is then. If there
+// was nothing to commit any more, it is that of an object that is applied.
 type carriage struct {
 	core    *core
 	entries []segment.Entry
@@ -37,6 +39,7 @@ type carriage struct {
 // is written anyway, so that tidying does not wake an idle journal, or until CarryAfter has
 // passed (tiering/journal/PROTOCOL.md, rule 26). nil means that the object is applied. An
 // error that is journal.ErrEnded means that the leadership is over, or is about to end.
+// Deletions of records in partitions that are sealed by then are left out.
 // After it, or after that of ctx, the entries may be committed or not.
 func (l *Leader) Carry(ctx context.Context, entries []segment.Entry) error {
 	done := make(chan error, 1)
@@ -72,10 +75,26 @@ func (x *carriage) propose(add func(segment.Entry)) {
 	if x.seq != 0 {
 		return
 	}
+	entries := slices.DeleteFunc(x.entries, x.tooLate)
+	if len(entries) == 0 {
+		x.seq = x.core.state.Head()
+		x.answer(nil)
+		return
+	}
 	x.seq = x.core.journal.Header().Seq
-	for _, e := range x.entries {
+	for _, e := range entries {
 		add(e)
 	}
+}
+
+// tooLate reports whether an entry deletes records of a partition that takes none any more:
+// its seal may go in front. It would contradict the state then.
+func (x *carriage) tooLate(e segment.Entry) bool {
+	if e.Kind != partlog.EntryDeleteRecords {
+		return false
+	}
+	d, err := partlog.DecodeDeleteRecords(e.Payload)
+	return err == nil && !x.core.ends.isOpen(d.Key)
 }
 
 // reached implements command. No other leader's entries count: the leadership ends before

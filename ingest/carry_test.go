@@ -183,3 +183,34 @@ func TestALeaderCarriesEntries(t *testing.T) {
 		t.Errorf("after the end: %v", err)
 	}
 }
+
+// TestCarriedDeletionsOfASealedPartitionAreLeftOut: they would contradict the seal in front
+// of them, and the journal could not go on.
+func TestCarriedDeletionsOfASealedPartitionAreLeftOut(t *testing.T) {
+	b := newBench(t)
+	b.append(AcksAll, batchtest.Spec{})
+	b.settleAll()
+	deletion := func() segment.Entry { return partlog.DeleteRecords{Key: testKey, Before: 1}.Encode() }
+	kept, alone := make(chan error, 1), make(chan error, 1)
+	b.c.carry([]segment.Entry{deletion(), partlog.ExpireProducers{BeforeMs: 1}.Encode()}, kept)
+	b.c.carry([]segment.Entry{deletion()}, alone)
+	b.seal(testKey)
+	b.flush()
+	if o := b.sent[0]; len(o.Entries) != 2 {
+		t.Errorf("the object has %d entries, want the other one and the seal", len(o.Entries))
+	}
+	b.settleAll()
+	if err := outcome(t, kept); err != nil {
+		t.Error(err)
+	}
+	if err := outcome(t, alone); err != nil {
+		t.Error(err)
+	}
+	head := b.c.state.Head()
+	b.c.carry([]segment.Entry{deletion()}, kept)
+	b.clock = b.clock.Add(b.c.carryAfter)
+	b.step()
+	if err := outcome(t, kept); err != nil || len(b.sent) > 0 || b.c.state.Head() != head {
+		t.Errorf("an object is written for entries that are left out: %v", err)
+	}
+}

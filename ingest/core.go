@@ -172,7 +172,11 @@ func (c *core) flush(all bool) error {
 		if x := c.expirer.due(c.now()); x != nil {
 			c.commands.ride(x)
 		}
-		if err := c.flusher.flushOne(c.commands.board()); err != nil {
+		riders := c.commands.board()
+		if !ready && len(riders) == 0 {
+			continue // the carriages that were due have nothing to commit any more
+		}
+		if err := c.flusher.flushOne(riders); err != nil {
 			return err
 		}
 	}

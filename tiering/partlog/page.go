@@ -23,6 +23,9 @@ type Page struct {
 	// Merged says that the extents lie in merged segments. The journal does not have
 	// them, so that the page cannot be made again from it.
 	Merged bool
+	// Bytes are those of the batches of the extents from Base on, of which Start may be
+	// within; 0 if the page is not Merged.
+	Bytes int64
 
 	base, last int64 // of merged extents: the offsets of the whole page, of which a part may be replaced
 	from       int64 // of refs: those that end below are replaced

@@ -1,0 +1,150 @@
+package expire
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/varvelog/varve/tiering/clocks"
+	"github.com/varvelog/varve/tiering/partlog"
+	"github.com/varvelog/varve/tiering/segment"
+)
+
+// Options are the surroundings of an Expirer and of a Dropper. Fields without a default
+// are required.
+type Options struct {
+	State *partlog.State // only read
+	// Carry commits entries in one object, and returns nil when they are applied. It leaves
+	// out deletions in partitions that are sealed by then.
+	Carry func(context.Context, []segment.Entry) error
+	// Policy returns how long a topic keeps its records; false if there is no such topic,
+	// or it is deleted.
+	Policy func(segment.ID) (Policy, bool)
+	// Gone reports whether a topic does not exist and cannot be restored.
+	Gone func(segment.ID) bool
+	// Begins is when anything may go at the earliest.
+	Begins func() time.Time
+	Clocks Clocks
+	Now    func() time.Time // the node's clock
+	// Page reads an index page.
+	Page  func(context.Context, *partlog.Page) (*partlog.PageExtents, error)
+	Every time.Duration // between two looks; default one minute
+	Log   *slog.Logger
+}
+
+// Clocks gives a time that may be trusted, after a proof of journal 0; *clocks.Clocks does.
+type Clocks interface {
+	Round(ctx context.Context) (time.Time, error)
+}
+
+// maxEntries is how many partitions one object moves or drops at most.
+const maxEntries = 1000
+
+// Expirer moves the starts of a journal's partitions up. One goroutine calls Run; the
+// other methods may be called from any.
+type Expirer struct {
+	opt   Options
+	next  time.Time // of the next look
+	known map[partlog.Key]*first
+
+	moved, records atomic.Int64
+}
+
+// New returns an Expirer of one journal.
+func New(opt Options) *Expirer {
+	if opt.Every == 0 {
+		opt.Every = time.Minute
+	}
+	return &Expirer{opt: opt, known: map[partlog.Key]*first{}}
+}
+
+// Moved is how often the start of a partition was moved, and by how many offsets in all.
+func (x *Expirer) Moved() (times, offsets int64) { return x.moved.Load(), x.records.Load() }
+
+// Run moves the starts that are due, if it is time for a look. It reports whether more of
+// them may be due at once.
+func (x *Expirer) Run(ctx context.Context) (again bool, err error) {
+	now := x.opt.Now()
+	if now.Before(x.next) && x.next.Sub(now) <= x.opt.Every { // not if the clock was set back
+		return false, nil
+	}
+	x.next = now.Add(x.opt.Every)
+	if now.Before(x.opt.Begins()) {
+		return false, nil
+	}
+	due, err := x.plan(ctx, now)
+	if len(due) == 0 || err != nil {
+		return false, err
+	}
+	now, err = agreed(ctx, x.opt.Clocks)
+	if now.IsZero() || err != nil || now.Before(x.opt.Begins()) {
+		return false, err
+	}
+	if due, err = x.plan(ctx, now); len(due) == 0 || err != nil {
+		return false, err
+	}
+	return x.commit(ctx, due)
+}
+
+// agreed returns a time at which something may go; zero: none for now.
+func agreed(ctx context.Context, c Clocks) (time.Time, error) {
+	now, err := c.Round(ctx)
+	if errors.Is(err, clocks.ErrWrong) || errors.Is(err, clocks.ErrTooEarly) {
+		return time.Time{}, nil
+	}
+	return now, err
+}
+
+// plan returns where partitions should start, some of those that are due.
+func (x *Expirer) plan(ctx context.Context, now time.Time) (due []partlog.DeleteRecords, err error) {
+	known := make(map[partlog.Key]*first, len(x.known))
+	x.opt.State.Survey(func(s *partlog.Survey) {
+		if s.View.Sealed || s.View.Start == s.View.End || err != nil || len(due) == maxEntries || ctx.Err() != nil {
+			return
+		}
+		policy, ok := x.opt.Policy(s.Topic)
+		if !ok || policy.keeps() {
+			return
+		}
+		l := look{cursor: newCursor(x.opt.State, s, x.opt.Page), policy: policy, nowMs: now.UnixMilli(), first: x.known[s.Key]}
+		var start int64
+		if start, err = l.start(ctx); err != nil {
+			return
+		}
+		if l.first != nil {
+			known[s.Key] = l.first
+		}
+		if start > s.View.Start {
+			due = append(due, partlog.DeleteRecords{Key: s.Key, Before: start})
+		}
+	})
+	x.known = known
+	return due, errors.Join(err, ctx.Err())
+}
+
+// commit moves the starts.
+func (x *Expirer) commit(ctx context.Context, due []partlog.DeleteRecords) (again bool, err error) {
+	entries := make([]segment.Entry, len(due))
+	before := make([]int64, len(due))
+	for i, d := range due {
+		v, _ := x.opt.State.Lookup(d.Key)
+		entries[i], before[i] = d.Encode(), v.Start
+	}
+	if err := x.opt.State.Try(entries); err != nil {
+		return false, err
+	}
+	if err := x.opt.Carry(ctx, entries); err != nil {
+		return false, err
+	}
+	for i, d := range due {
+		x.opt.Log.Debug("records have expired", "topic", d.Topic.Base64(), "partition", d.Index, "from", before[i], "to", d.Before)
+		x.moved.Add(1)
+		x.records.Add(max(0, d.Before-before[i]))
+	}
+	if again = len(due) == maxEntries; again {
+		x.next = time.Time{}
+	}
+	return again, nil
+}

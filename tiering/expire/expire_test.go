@@ -1,0 +1,278 @@
+package expire
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/varvelog/varve/tiering/clocks"
+	"github.com/varvelog/varve/tiering/partlog"
+	"github.com/varvelog/varve/tiering/segment"
+)
+
+func ago(w *world, d time.Duration) int64 { return w.now.Add(-d).UnixMilli() }
+
+func TestRecordsExpireByWholeExtents(t *testing.T) {
+	w := newWorld(t)
+	for d := 4; d >= 0; d-- {
+		w.write(ago(w, time.Duration(d)*24*time.Hour))
+	}
+	x := New(w.opt)
+	w.look(x, 0) // -1 keeps forever
+	if w.policy.RetentionMs = 2 * day; w.rounds != 0 {
+		t.Errorf("%d rounds where nothing can be due", w.rounds)
+	}
+	w.look(x, 30)
+	if w.look(x, 30); w.rounds != 1 || len(w.carried) != 1 {
+		t.Errorf("%d rounds, carried %d entries", w.rounds, len(w.carried))
+	}
+	w.policy.RetentionMs = 0
+	w.look(x, 50) // the newest extent may go
+	if times, offsets := x.Moved(); times != 2 || offsets != 50 {
+		t.Errorf("moved %d times by %d offsets", times, offsets)
+	}
+	w.write(ago(w, 0))
+	w.look(x, 60)
+}
+
+func TestAnExtentIsNotYoungerThanItsSource(t *testing.T) {
+	w := newWorld(t)
+	year := ago(w, -365*24*time.Hour)
+	w.write(year) // from the future
+	w.write(-1)
+	w.write(ago(w, 5*24*time.Hour))
+	w.policy.RetentionMs = 2 * day
+	x := New(w.opt)
+	w.look(x, 0) // nothing says when it was written
+	w.merge(func(i int) (int64, int64) {
+		return []int64{year, -1, ago(w, 5*24*time.Hour)}[i], ago(w, 3*24*time.Hour)
+	})
+	w.look(x, 30)
+}
+
+func TestAnExtentWithoutAnyTimeIsKept(t *testing.T) {
+	w := newWorld(t)
+	w.write(-1)
+	w.write(ago(w, 5*24*time.Hour))
+	w.policy.RetentionMs = 2 * day
+	w.look(New(w.opt), 0)
+}
+
+func TestBytesAreThoseFromTheStartOn(t *testing.T) {
+	w := newWorld(t)
+	x := New(w.opt)
+	for range 10 {
+		w.write(-1)
+	}
+	w.policy.RetentionBytes = 350
+	w.look(x, 60) // at least so much stays, as in Kafka
+	w.merge(func(int) (int64, int64) { return -1, 5 })
+	w.look(x, 60)
+	for range 3 {
+		w.write(-1)
+	}
+	w.look(x, 90)
+	w.policy.RetentionBytes = 0
+	w.look(x, 130)
+}
+
+// TestPagesAreReadOnlyWhenSomethingMayBeDue also compares pages with memory.
+func TestPagesAreReadOnlyWhenSomethingMayBeDue(t *testing.T) {
+	w := newWorld(t)
+	for range 100 { // of which 36 may lie in pages
+		w.write(-1)
+	}
+	at := func(i int) int64 { return ago(w, time.Duration(100-i)*time.Hour) }
+	times := make([]int64, 100)
+	for i := range times {
+		times[i] = at(i)
+	}
+	w.merge(func(i int) (int64, int64) { return -1, times[i] })
+	w.pageAll()
+	if len(w.pages) == 0 {
+		t.Fatal("nothing is paged")
+	}
+	x := New(w.opt)
+	w.policy.RetentionMs = 100*3_600_000 - 60_000
+	w.look(x, 10)
+	reads := w.reads
+	for range 30 {
+		w.look(x, 10)
+	}
+	if w.reads > reads+2 {
+		t.Errorf("%d reads of pages in 30 looks with nothing due", w.reads-reads)
+	}
+	w.now = w.now.Add(10 * time.Hour)
+	w.look(x, 110)
+	w.policy = Policy{-1, 8000}
+	w.look(x, 200)
+	w.policy = Policy{-1, 7950}
+	w.look(x, 200)
+	w.policy = Policy{-1, 5000}
+	w.look(x, 500)
+}
+
+// TestExpiryIsThatOfAModel tries random logs, policies and pages.
+func TestExpiryIsThatOfAModel(t *testing.T) {
+	seed := rand.Uint64()
+	rng := rand.New(rand.NewPCG(seed, 0))
+	for range 200 {
+		w := newWorld(t)
+		var times []int64
+		add := func(n int) {
+			for range n {
+				ms := ago(w, time.Duration(rng.IntN(100))*time.Hour)
+				w.write(ms)
+				times = append(times, ms)
+			}
+		}
+		add(rng.IntN(90))
+		merged := len(times)
+		w.merge(func(i int) (int64, int64) { return times[i], w.now.UnixMilli() })
+		if rng.IntN(2) == 0 {
+			w.pageAll()
+		}
+		add(rng.IntN(5))
+		x := New(w.opt)
+		first := 0
+		for range 4 {
+			if rng.IntN(2) == 0 && first < len(times) { // records are deleted
+				w.object([]segment.Entry{partlog.DeleteRecords{Key: testKey, Before: int64(first)*10 + 1 + int64(rng.IntN(9))}.Encode()})
+			}
+			w.policy = Policy{int64(rng.IntN(100))*3_600_000 - 1, int64(rng.IntN(60))*170 - 170}
+			if w.policy.RetentionBytes < 0 {
+				w.policy.RetentionBytes = -1
+			}
+			before := w.start()
+			now := w.now.Add(time.Minute).UnixMilli()
+			for i := first; i < len(times); i++ {
+				byTime := w.policy.RetentionMs >= 0 && now-times[i] > w.policy.RetentionMs
+				byBytes := w.policy.RetentionBytes >= 0 && int64(len(times)-i-1)*100 >= w.policy.RetentionBytes
+				if !byTime && !byBytes {
+					break
+				}
+				first = i + 1
+			}
+			if w.look(x, max(before, int64(first)*10)); t.Failed() {
+				t.Fatalf("seed %d: %d extents, %d of them merged, %d pages, policy %+v, it started at %d", seed, len(times), merged, len(w.pages), w.policy, before)
+			}
+		}
+	}
+}
+
+// TestNothingExpiresThatShouldNot has the attacks by clocks and by a view that lags.
+func TestNothingExpiresThatShouldNot(t *testing.T) {
+	for name, attack := range map[string]func(*world){
+		"kept forever before the view knows": func(w *world) { w.onRound = func() { w.policy = Policy{-1, -1} } },
+		"deleted before the view knows":      func(w *world) { w.onRound = func() { w.deleted = true } },
+		"clock a year ahead": func(w *world) {
+			w.now = w.now.Add(365 * 24 * time.Hour)
+			w.clock = fmt.Errorf("%w: by a year", clocks.ErrWrong)
+		},
+		"clock that jumps back before the round": func(w *world) {
+			w.onRound = func() { w.now = w.now.Add(-365 * 24 * time.Hour) }
+		},
+		"clock a year behind":         func(w *world) { w.now = w.now.Add(-365 * 24 * time.Hour) },
+		"clock that is not confirmed": func(w *world) { w.clock = clocks.ErrTooEarly },
+		"upgraded a moment ago":       func(w *world) { w.opt.Begins = func() time.Time { return w.now.Add(time.Hour) } },
+		"upgraded, as the view then says": func(w *world) {
+			begins := time.Time{}
+			w.opt.Begins = func() time.Time { return begins }
+			w.onRound = func() { begins = w.now.Add(time.Hour) }
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.policy.RetentionMs = 7 * day
+			w.write(ago(w, 8*24*time.Hour))
+			attack(w)
+			if w.look(New(w.opt), 0); len(w.carried) > 0 {
+				t.Errorf("carried %v", w.carried)
+			}
+		})
+	}
+}
+
+func TestRecordsExpireOnceTheClocksAgree(t *testing.T) {
+	w := newWorld(t)
+	w.policy.RetentionMs = 7 * day
+	w.write(ago(w, 8*24*time.Hour))
+	w.clock = clocks.ErrWrong
+	x := New(w.opt)
+	w.look(x, 0)
+	w.clock = nil
+	w.look(x, 10)
+	if w.rounds != 2 {
+		t.Errorf("%d rounds", w.rounds)
+	}
+}
+
+func TestFailuresAreReturned(t *testing.T) {
+	w := newWorld(t)
+	w.policy.RetentionMs = 0
+	w.write(1)
+	w.clock = errors.New("the store does not answer")
+	if again, err := New(w.opt).Run(t.Context()); again || !errors.Is(err, w.clock) {
+		t.Errorf("%v, %v", again, err)
+	}
+}
+
+func TestALookComesOnceAMinute(t *testing.T) {
+	w := newWorld(t)
+	w.policy.RetentionMs = 0
+	x := New(w.opt)
+	run := func(want int64) {
+		t.Helper()
+		if _, err := x.Run(t.Context()); err != nil || w.start() != want {
+			t.Errorf("starts at %d, want %d: %v", w.start(), want, err)
+		}
+	}
+	run(0)
+	w.write(1)
+	w.now = w.now.Add(59 * time.Second)
+	run(0)
+	w.now = w.now.Add(time.Second)
+	run(10)
+	w.write(1)
+	w.now = w.now.Add(-time.Hour) // the clock was set back
+	run(20)
+}
+
+func TestPartitionsOfTopicsThatAreGoneAreDropped(t *testing.T) {
+	for name, c := range map[string]struct {
+		sealed bool
+		change func(*world)
+		want   bool
+	}{
+		"gone":       {true, func(w *world) { w.deleted = true }, true},
+		"there":      {true, func(*world) {}, false},
+		"not sealed": {false, func(w *world) { w.deleted = true }, false},
+		"there, as the view then says": {true, func(w *world) {
+			w.deleted = true
+			w.onRound = func() { w.deleted = false }
+		}, false},
+		"clocks apart":  {true, func(w *world) { w.deleted, w.clock = true, clocks.ErrWrong }, false},
+		"just upgraded": {true, func(w *world) { w.deleted, w.opt.Begins = true, func() time.Time { return w.now.Add(time.Hour) } }, false},
+	} {
+		w := newWorld(t)
+		w.write(1)
+		if c.sealed {
+			w.object([]segment.Entry{partlog.Seal{Key: testKey}.Encode()})
+		}
+		c.change(w)
+		x := NewDropper(w.opt)
+		if again, err := x.Run(t.Context()); again || err != nil {
+			t.Errorf("%s: %v, %v", name, again, err)
+		}
+		v, ok := w.state.Lookup(testKey)
+		if dropped := v.Dropped || !ok; dropped != c.want || (x.Dropped() == 1) != c.want {
+			t.Errorf("%s: %+v, %v; dropped %d", name, v, ok, x.Dropped())
+		}
+		rounds := w.rounds
+		if _, err := x.Run(t.Context()); err != nil || w.rounds != rounds {
+			t.Errorf("%s: looks again at once: %v", name, err)
+		}
+	}
+}
