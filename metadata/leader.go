@@ -29,8 +29,12 @@ type LeaderOptions struct {
 	// Reconciled says how far data journals have followed journal 0; nil: none has a
 	// leader. Then answers wait for no partitions, and deleted topics are not purged.
 	Reconciled Reconciled
-	// DeleteGrace is how long a deleted topic can be restored before it is purged.
+	// DeleteGrace is how long a deleted topic can be restored before it is purged, by the
+	// time of PurgeMs.
 	DeleteGrace time.Duration
+	// PurgeMs returns a time in Unix milliseconds that is confirmed; it may lag. nil: that
+	// of Journal.
+	PurgeMs func() int64
 	// OnUndone gets the reason when data journals do not complete changes for
 	// long, and nil when they have. It must not block, and may be left out.
 	OnUndone func(error)
@@ -59,6 +63,9 @@ type Leader struct {
 func StartLeader(opt LeaderOptions) *Leader {
 	if opt.Reconciled == nil {
 		opt.Reconciled = NewReports()
+	}
+	if opt.PurgeMs == nil {
+		opt.PurgeMs = opt.Journal.NowMs
 	}
 	if opt.OnUndone == nil {
 		opt.OnUndone = func(error) {}

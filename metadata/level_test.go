@@ -34,8 +34,8 @@ func TestLevelIsRaisedOnceAndRemembersWhen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if commit(t, s, entries); s.Level() != SupportedLevel || s.tieredMs() != 7 {
-		t.Errorf("level %d since %d", s.Level(), s.tieredMs())
+	if commit(t, s, entries); s.Level() != SupportedLevel || s.TieredMs() != 7 {
+		t.Errorf("level %d since %d", s.Level(), s.TieredMs())
 	}
 	if again, err := c.Raise(9, SupportedLevel, false); err != nil || again != nil {
 		t.Errorf("raised again: %v, %v", again, err)
@@ -44,14 +44,14 @@ func TestLevelIsRaisedOnceAndRemembersWhen(t *testing.T) {
 		t.Errorf("lowered: %v", err)
 	}
 	restored := New()
-	if err := restored.Restore(s.Encode()); err != nil || restored.tieredMs() != 7 || restored.Level() != SupportedLevel {
-		t.Errorf("restored: level %d since %d, %v", restored.Level(), restored.tieredMs(), err)
+	if err := restored.Restore(s.Encode()); err != nil || restored.TieredMs() != 7 || restored.Level() != SupportedLevel {
+		t.Errorf("restored: level %d since %d, %v", restored.Level(), restored.TieredMs(), err)
 	}
 }
 
 func TestNewClusterBeginsWithTheHighestLevel(t *testing.T) {
-	if _, s := newCluster(t); s.Level() != SupportedLevel || s.tieredMs() != 0 {
-		t.Errorf("level %d since %d", s.Level(), s.tieredMs())
+	if _, s := newCluster(t); s.Level() != SupportedLevel || s.TieredMs() != 0 {
+		t.Errorf("level %d since %d", s.Level(), s.TieredMs())
 	}
 }
 

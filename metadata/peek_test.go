@@ -17,13 +17,6 @@ func (s *State) node(node segment.ID) (id int32, ok bool) {
 	return id, ok
 }
 
-// has reports whether a topic exists or is deleted and not purged.
-func (s *State) has(id segment.ID) bool {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return s.img.topics[id] != nil
-}
-
 func (s *State) nodes() []Node {
 	s.mu.RLock()
 	defer s.mu.RUnlock()

@@ -97,11 +97,11 @@ func (l *leading) grace(d deletion) time.Duration {
 	if d.final() {
 		return 0
 	}
-	return l.opt.DeleteGrace - time.Duration(l.opt.Journal.NowMs()-d.topic.DeletedMs)*time.Millisecond
+	return l.opt.DeleteGrace - time.Duration(l.opt.PurgeMs()-d.topic.DeletedMs)*time.Millisecond
 }
 
-// lookEvery limits how long a purge that is due waits after the clock was set.
-const lookEvery = time.Minute
+// lookEvery limits how long a purge waits that has become due.
+const lookEvery = 10 * time.Second
 
 // nextPurge returns when to look for topics that are due; zero: none is deleted.
 func (l *leading) nextPurge(now time.Time) (next time.Time) {

@@ -357,7 +357,7 @@ func (n *node) start() {
 			Chain: chain, History: history, Node: n.id, Incarnation: c.newID(),
 			NewID: c.newID, NowMs: func() int64 { return c.Now().UnixMilli() },
 		},
-		State: state, Defaults: Defaults{Partitions: 1, ReplicationFactor: 1}, DeleteGrace: c.shape.Grace, Checkpoints: c.shape.Checkpoints,
+		State: state, Defaults: Defaults{Partitions: 1, ReplicationFactor: 1}, DeleteGrace: c.shape.Grace, PurgeMs: func() int64 { return c.Now().UnixMilli() }, Checkpoints: c.shape.Checkpoints,
 		Committed:  func(o *journal.Object) { c.applied(p.Name, o, state) },
 		Reconciled: NewReports(), OnUndone: n.onUndone,
 	}

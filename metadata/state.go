@@ -126,9 +126,9 @@ func (s *State) Level() uint16 {
 	return s.img.level
 }
 
-// tieredMs is when LevelTiering came into force, by the controller's clock; 0: the
+// TieredMs is when LevelTiering came into force, by the controller's clock; 0: the
 // cluster began with it, or it is not in force.
-func (s *State) tieredMs() int64 {
+func (s *State) TieredMs() int64 {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return s.img.tieredMs
@@ -154,6 +154,14 @@ func (s *State) TopicByID(id segment.ID) (*Topic, bool) {
 		return nil, false
 	}
 	return t, true
+}
+
+// Has reports whether a topic exists, or is deleted and can be restored. Of a state that
+// is proved, false is for good: an id is never used again.
+func (s *State) Has(id segment.ID) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.img.topics[id] != nil
 }
 
 // TopicGone reports whether no topic has the id or, if that is zero, the name.

@@ -44,9 +44,6 @@ type Effect int8
 const (
 	// Applied: varve acts on it.
 	Applied Effect = iota + 1
-	// Recorded: it is kept and described, but nothing acts on it yet. Data is
-	// never removed or rewritten because of it.
-	Recorded
 	// Ignored: it tunes a part that varve does not have. It is kept and
 	// described so that tools written for Kafka work.
 	Ignored
@@ -57,8 +54,6 @@ func (e Effect) String() string {
 	switch e {
 	case Applied:
 		return "applied"
-	case Recorded:
-		return "recorded"
 	case Ignored:
 		return "ignored"
 	}

@@ -7,8 +7,8 @@ import (
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-// first is what was found in the page with which a partition begins, so that it is read
-// again only if something may be due.
+// first is a summary of the page with which a partition begins. It spares reads of the page
+// while nothing can be due.
 type first struct {
 	object   segment.IndexName
 	position uint32

@@ -2,10 +2,10 @@
 // of topics that are gone.
 //
 // It owns the decision which records are too old or too many. It promises that a start
-// moves by whole extents, and only past records that the topic's configuration allows to
-// go: as of the head of journal 0, which is proved first, at a time that the store
-// confirms. It does not free a byte: what lies below a start, or in a dropped partition,
-// is released and deleted by others.
+// moves by whole extents, and only past records that may go by the topic's configuration.
+// That is the one at the head of journal 0, which is proved first, and the time is one that
+// the store confirms. It frees no byte: records below a start, or in a dropped partition,
+// are released and deleted elsewhere.
 //
 // It never reads records, and never decides by a timestamp alone that a record is new: one
 // is no newer than the object that brought it.

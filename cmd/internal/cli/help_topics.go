@@ -119,12 +119,14 @@ func topicConfigsText() string {
 
 The broker takes, keeps and describes all keys that Kafka knows, so that tools written
 for Kafka work; it refuses unknown keys and invalid values. An "applied" key has an
-effect. A "recorded" key has none yet: nothing is removed or rewritten because of it.
-An "ignored" key tunes something that varve does not have.
+effect. An "ignored" key has none: it tunes something that varve does not have.
+
+Keys about retention, compaction and compression act from feature level 2 of the cluster
+on: see "varve cluster upgrade".
 
 `)
 	w := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
-	for _, effect := range []topicconfig.Effect{topicconfig.Applied, topicconfig.Recorded, topicconfig.Ignored} {
+	for _, effect := range []topicconfig.Effect{topicconfig.Applied, topicconfig.Ignored} {
 		fmt.Fprintf(w, "%s:\n", effect)
 		for _, d := range topicconfig.Defs() {
 			if d.Effect == effect {
@@ -143,17 +145,10 @@ func defaultText(d topicconfig.Def) string {
 	return d.Default
 }
 
-// noteEffects prints a note for each configuration that has no effect, or none
-// yet.
+// noteEffects prints a note for each configuration that has no effect.
 func noteEffects(env *Env, configs map[string]*string) {
 	for _, d := range topicconfig.Defs() { // in order of names
-		if _, set := configs[d.Name]; !set {
-			continue
-		}
-		switch d.Effect {
-		case topicconfig.Recorded:
-			fmt.Fprintf(env.Stderr, "varve: note: %s is recorded, but has no effect yet; see \"varve help topic-configs\"\n", d.Name)
-		case topicconfig.Ignored:
+		if _, set := configs[d.Name]; set && d.Effect == topicconfig.Ignored {
 			fmt.Fprintf(env.Stderr, "varve: note: %s has no effect: %s\n", d.Name, d.Doc)
 		}
 	}

@@ -94,6 +94,7 @@ type Serve struct {
 	AutoCreateTopics  bool
 	DefaultPartitions int32
 	DeleteGrace       time.Duration // in which a deleted topic can be restored
+	RetentionCheck    time.Duration // between two looks for records that are to be deleted
 
 	OffsetsRetention  time.Duration // of offsets of groups that do not consume
 	GroupInitialDelay time.Duration // of the first rebalance of an empty group

@@ -131,6 +131,11 @@ var settings = []setting{
 	{"wal-max-bytes", "10GiB", "size",
 		"disk for records that are not in the bucket yet; when it is used up, no more is read from sockets",
 		func(s *Serve, v string) error { return setSize(&s.WALMaxBytes, v, 64*mib, 1024*tib) }},
+	{"retention-check", "1m", "duration",
+		"time between two looks for records that have expired, and for topics that were deleted for good",
+		func(s *Serve, v string) error {
+			return setDuration(&s.RetentionCheck, v, 100*time.Millisecond, 24*time.Hour)
+		}},
 	{"merge-bytes", "240MiB", "size",
 		"bytes of a journal that are merged at once",
 		func(s *Serve, v string) error { return setSize(&s.MergeBytes, v, 16*kib, 256*mib) }},

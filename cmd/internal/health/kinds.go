@@ -19,6 +19,7 @@ const (
 	Tiering      Kind = "tiering"     // a step of merging or deleting fails; subject: journal and step
 	Topics       Kind = "topics"      // topics are not all opened or deleted yet
 	Checkpoints  Kind = "checkpoints" // a leader cannot limit how much a start reads; subject: journal and step
+	Clock        Kind = "clock"       // the clocks of the node and the store are apart
 	Coordinators Kind = "coordinator" // groups are not served; subject: partition
 )
 
@@ -34,6 +35,7 @@ type about struct {
 var table = []about{
 	{Bucket, slog.LevelWarn, 30 * time.Second, "the bucket answers again"},
 	{Checkpoints, slog.LevelError, 0, "checkpoints are written, floors move and old objects are removed again"},
+	{Clock, slog.LevelError, 0, "the clocks of the node and the store agree again"},
 	{Coordinators, slog.LevelError, 0, "the coordinator serves its groups again"},
 	{Damage, slog.LevelWarn, 0, "the damaged object can be read again, or is not needed any more"},
 	{Disk, slog.LevelError, 0, "the write-ahead log has room again"},

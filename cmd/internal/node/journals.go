@@ -80,7 +80,8 @@ func (n *node) lead(ctx context.Context, closers *stack) error {
 		Defaults:  metadata.Defaults{Partitions: n.cfg.DefaultPartitions, ReplicationFactor: 1},
 		Committed: n.committed, Checkpoints: n.checkpoints(),
 		OnCheckpoints: func(step journal.Step, err error) { n.onCheckpoints(0, step, err) },
-		Reconciled:    n.reports, OnUndone: n.onUndone, DeleteGrace: n.cfg.DeleteGrace,
+		Reconciled:    n.reports, OnUndone: n.onUndone,
+		DeleteGrace: n.cfg.DeleteGrace, PurgeMs: n.retention.trusted.Load,
 	})
 	closers.push(func() error { controller.Close(); return nil })
 	if err := n.await(ctx, controller, "metadata journal"); err != nil {
@@ -88,6 +89,7 @@ func (n *node) lead(ctx context.Context, closers *stack) error {
 	}
 	n.id = controller.NodeID()
 	n.controller, n.admin = controller, controller.ForClients()
+	n.startRetention(controller, closers)
 	n.rivals.Leads(0, controller)
 	for _, id := range n.meta.Journals() {
 		n.board.Busy(fmt.Sprintf("reading journal %d", id))

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/varvelog/varve/cmd/internal/config"
 	"github.com/varvelog/varve/cmd/internal/datadir"
 	"github.com/varvelog/varve/cmd/internal/health"
 	"github.com/varvelog/varve/metadata"
@@ -86,7 +87,7 @@ func newNode(t *testing.T, store objstore.Store) (n *testNode, closeAll func()) 
 		t.Fatal(err)
 	}
 	n = &testNode{node: &node{
-		dir: dir, store: store, bus: bus, log: log, metrics: newMetrics(), board: health.NewBoard(log, time.Now),
+		cfg: config.Serve{RetentionCheck: time.Minute}, dir: dir, store: store, bus: bus, log: log, metrics: newMetrics(), board: health.NewBoard(log, time.Now),
 		cluster: segment.Cluster{ID: segment.ID{1}, Window: window}, incarnation: segment.NewID(), meta: metadata.New(),
 		rivals: journal.NewRivals(), reports: metadata.NewReports(), journals: &journals{byID: map[uint32]*dataJournal{}}, failed: make(chan error, 1),
 	}}

@@ -67,6 +67,7 @@ type node struct {
 	journals    *journals
 	rivals      *journal.Rivals
 	reports     *metadata.Reports
+	retention   retention
 	controller  *metadata.Leader // nil on a node that only reads
 	admin       metadata.Admin   // of clients
 	id          int32            // broker id

@@ -14,6 +14,7 @@ import (
 	"github.com/varvelog/varve/metadata"
 	"github.com/varvelog/varve/metadata/topicconfig"
 	pooled "github.com/varvelog/varve/tiering/buffer"
+	"github.com/varvelog/varve/tiering/expire"
 	"github.com/varvelog/varve/tiering/merge"
 	"github.com/varvelog/varve/tiering/partlog"
 	"github.com/varvelog/varve/tiering/restore"
@@ -49,10 +50,14 @@ func (n *node) startUpkeep(id uint32, j *dataJournal, written *upkeep.Flow, clos
 		return err
 	}
 	compaction := n.compaction(id, j)
+	expirer, dropper := expire.New(n.expiry(id, j)), expire.NewDropper(n.expiry(id, j))
 	k := upkeep.Start(upkeep.Options{
-		Steps:     []upkeep.Step{{Name: "merge", Run: j.merger.Run}, {Name: "compact", Run: compaction.Run}},
+		Steps: []upkeep.Step{
+			{Name: "expire", Run: expirer.Run}, {Name: "drop", Run: dropper.Run},
+			{Name: "merge", Run: j.merger.Run}, {Name: "compact", Run: compaction.Run},
+		},
 		Clock:     clock,
-		Pause:     min(10*time.Second, n.cfg.MergeAge),
+		Pause:     min(10*time.Second, n.cfg.MergeAge, n.cfg.RetentionCheck),
 		Enabled:   func() bool { return n.meta.Level() >= metadata.LevelTiering },
 		OnTrouble: func(step string, err error) { n.onUpkeep(id, step, err) },
 		Log:       n.log.With("journal", id),
@@ -60,6 +65,7 @@ func (n *node) startUpkeep(id uint32, j *dataJournal, written *upkeep.Flow, clos
 	closers.push(func() error { k.Close(); return nil })
 	n.metrics.tiering(id, j.merger, written)
 	n.metrics.compaction(id, compaction)
+	n.metrics.retention(id, expirer, dropper)
 	return nil
 }
 
