@@ -42,7 +42,7 @@ func TestTheReaderTakesMergedSegmentsWithoutJournals(t *testing.T) {
 		t.Errorf("the reader has\n%v\nwant\n%v", got, want)
 	}
 	w.must(os.Remove(filepath.Join(w.folder, filepath.FromSlash(largeKey))))
-	for i := 0; i < len(small); i += len(small)/20 + 1 {
+	for i := 0; i < len(small); i += len(small)/10 + 1 {
 		damaged := bytes.Clone(small)
 		damaged[i] ^= 1
 		w.must(os.Remove(filepath.Join(w.folder, smallKey)))

@@ -353,3 +353,19 @@ func TestMergedWriterStopsAtTheLimit(t *testing.T) {
 		t.Errorf("beyond the limit: %v", err)
 	}
 }
+
+// TestAppendAllocatesForBlocksOnly writes 10,000 small batches.
+func TestAppendAllocatesForBlocksOnly(t *testing.T) {
+	m, err := segment.NewMergedWriter(io.Discard, testMergedHeader(segment.SharedSegment(3, id(0x0b))))
+	must(t, err)
+	must(t, m.Begin(segment.MergedPart{Topic: id(1), TopicName: "t", To: 1 << 40}))
+	b, offset := someBatch(0, 0, 1, 200), int64(0)
+	n := testing.AllocsPerRun(10_000, func() {
+		batch.Patch(b, offset, 0)
+		offset++
+		must(t, m.Append(b, nil))
+	})
+	if n > 0 {
+		t.Errorf("%v allocations a batch", n)
+	}
+}

@@ -79,26 +79,6 @@ func (r *Reader) Batch(ctx context.Context, b []byte, from, to int64) (Sum, int6
 	return r.batch(ctx, b, &h, from, to)
 }
 
-// Batches is Batch for batches back to back, whose offsets must increase.
-func (r *Reader) Batches(ctx context.Context, b []byte, from, to int64) (sum Sum, err error) {
-	for next, at := int64(0), 0; at < len(b); {
-		h, err := parseBatch(b[at:])
-		if err == nil && h.base < next {
-			err = wrong("a batch has offset %d, at least %d was expected", h.base, next)
-		}
-		if err != nil {
-			return Sum{}, fmt.Errorf("at byte %d: %w", at, err)
-		}
-		s, _, err := r.batch(ctx, b[at:at+h.size()], &h, from, to)
-		if err != nil {
-			return Sum{}, fmt.Errorf("at byte %d: %w", at, err)
-		}
-		sum.Add(s)
-		next, at = h.last()+1, at+h.size()
-	}
-	return sum, nil
-}
-
 // Unknown is the greatest timestamp of records that cannot be decoded.
 const Unknown = math.MaxInt64
 

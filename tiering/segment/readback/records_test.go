@@ -96,11 +96,20 @@ func fewRecords() (records []record) {
 // sumOf is the Sum of all records of batches.
 func sumOf(t testing.TB, r *readback.Reader, batches ...[]byte) readback.Sum {
 	t.Helper()
-	s, err := r.Batches(t.Context(), bytes.Join(batches, nil), 0, math.MaxInt64)
-	if err != nil {
-		t.Fatal(err)
+	return sumWithin(t, r, 0, math.MaxInt64, batches...)
+}
+
+// sumWithin is the Sum of the records of batches that lie in a range.
+func sumWithin(t testing.TB, r *readback.Reader, from, to int64, batches ...[]byte) (sum readback.Sum) {
+	t.Helper()
+	for _, b := range batches {
+		s, _, err := r.Batch(t.Context(), b, from, to)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum.Add(s)
 	}
-	return s
+	return sum
 }
 
 func TestASumShowsEachChangeOfARecord(t *testing.T) {
@@ -162,18 +171,14 @@ func TestASumIgnoresHowRecordsAreGrouped(t *testing.T) {
 			offset += 1 + rng.Int64N(3)
 		}
 		from, to := rng.Int64N(offset), rng.Int64N(2*offset)
-		group := func() (sum readback.Sum) {
-			var batches []byte
+		group := func() readback.Sum {
+			var batches [][]byte
 			for rest := records; len(rest) > 0; {
 				n := 1 + rng.IntN(len(rest))
 				s := spec{codec: batch.Codec(rng.IntN(5)), xerial: rng.IntN(2) == 0, producer: 7, sequence: 5}
-				batches, rest = append(batches, s.build(rest[:n]...)...), rest[n:]
+				batches, rest = append(batches, s.build(rest[:n]...)), rest[n:]
 			}
-			sum, err := r.Batches(t.Context(), batches, from, to)
-			if err != nil {
-				t.Fatalf("seed %d: %v", seed, err)
-			}
-			return sum
+			return sumWithin(t, r, from, to, batches...)
 		}
 		want := uint64(0)
 		for _, v := range records {
@@ -262,7 +267,7 @@ func TestBatchesThatCannotBeRight(t *testing.T) {
 		"negative offset":  func() []byte { b := bytes.Clone(good); batch.Patch(b, -1, 0); return b }(),
 		"last of all":      func() []byte { b := bytes.Clone(good); batch.Patch(b, math.MaxInt64-4, 0); return b }(),
 	} {
-		if s, err := r.Batches(t.Context(), b, 0, 99); !errors.Is(err, readback.ErrWrong) {
+		if s, _, err := r.Batch(t.Context(), b, 0, 99); !errors.Is(err, readback.ErrWrong) {
 			t.Errorf("%s: %+v and error %v", name, s, err)
 		}
 	}
@@ -272,7 +277,7 @@ func TestBatchesThatCannotBeRight(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	why := errors.New("node stops")
 	cancel(why)
-	if s, err := r.Batches(ctx, spec{codec: batch.Zstd}.build(fewRecords()...), 0, 99); !errors.Is(err, why) {
+	if s, _, err := r.Batch(ctx, spec{codec: batch.Zstd}.build(fewRecords()...), 0, 99); !errors.Is(err, why) {
 		t.Errorf("after the end of the context: %+v and error %v", s, err)
 	}
 }
@@ -341,5 +346,41 @@ func TestASumOfChosenRecordsIsThatOfABatchOfThem(t *testing.T) {
 		if got != sum {
 			t.Errorf("choice %b: %+v, want %+v", choice, got, sum)
 		}
+	}
+}
+
+// TestABatchIsReadWithoutAllocation: sources of a job are millions of batches.
+func TestABatchIsReadWithoutAllocation(t *testing.T) {
+	r := readback.New()
+	for codec := range batch.Codec(5) {
+		b, ctx := spec{codec: codec}.build(fewRecords()...), t.Context()
+		read := func() {
+			if s, _, err := r.Batch(ctx, b, 0, 99); err != nil || s.Raw > 0 {
+				t.Fatal(s, err)
+			}
+		}
+		read()
+		if n := testing.AllocsPerRun(100, read); n > 1 {
+			t.Errorf("%v: %v allocations a batch", codec, n)
+		}
+	}
+}
+
+func BenchmarkBatch(b *testing.B) {
+	r := readback.New()
+	var records []record
+	for i := range int64(100) {
+		records = append(records, record{offset: i, timestamp: i, key: []byte("a key"), value: bytes.Repeat([]byte("json "), 40)})
+	}
+	for codec := range batch.Codec(5) {
+		data := spec{codec: codec}.build(records...)
+		b.Run(codec.String(), func(b *testing.B) {
+			b.SetBytes(100 * 220)
+			for b.Loop() {
+				if _, _, err := r.Batch(b.Context(), data, 0, 1000); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }
