@@ -24,6 +24,7 @@ type attempt struct {
 	epoch    int16
 	sequence int32 // of its first record, -1 if not idempotent
 	acked    bool
+	records  []batch.Record // with offsets from the base; nil: not decoded yet
 }
 
 // content is the part of a batch that a broker does not change.
@@ -149,11 +150,7 @@ func (p *producer) produce() {
 func (p *producer) build() *attempt {
 	p.serial++
 	pad := strings.Repeat(".", p.c.Rand.Intn(120))
-	values := make([]string, 1+p.c.Rand.Intn(3))
-	for i := range values {
-		values[i] = fmt.Sprintf("%s#%d.%d%s", p.name, p.serial, i, pad)
-	}
-	return p.encode(batchtest.Values(p.c.Now().UnixMilli(), values...))
+	return p.encode(p.records(1+p.c.Rand.Intn(3), pad))
 }
 
 func (p *producer) encode(records []batchtest.Record) *attempt {
@@ -270,11 +267,7 @@ func (p *producer) renew() {
 			continue
 		}
 		p.serial++
-		records := make([]batchtest.Record, a.header.Records)
-		for i := range records {
-			records[i] = batchtest.Record{Value: fmt.Appendf(nil, "%s#%d.%d", p.name, p.serial, i), Timestamp: p.c.Now().UnixMilli()}
-		}
-		waiting = append(waiting, p.encode(records))
+		waiting = append(waiting, p.encode(p.records(int(a.header.Records), "")))
 	}
 	p.waiting = waiting
 }

@@ -16,6 +16,7 @@ import (
 const (
 	simJournal = 1
 	simWindow  = 4
+	simTopics  = 7 // the first byte of the ids of topics
 )
 
 var simChain = journal.NewChain(segment.ID{1}, simJournal, simWindow)
@@ -42,6 +43,7 @@ type cluster struct {
 func newCluster(w *sim.World, s shape) *cluster {
 	c := &cluster{World: w, shape: s, store: sim.NewStore(w)}
 	c.truth = newTruth(w, c.store)
+	c.truth.archive.compacted = c.compacted
 	c.store.Faults = s.Faults
 	return c
 }
@@ -104,7 +106,7 @@ func (c *cluster) createTopic() {
 	c.Count("topic created")
 	c.topics++
 	for i := range 1 + c.Rand.Intn(2) {
-		c.place(partlog.Key{Topic: segment.ID{7, c.topics}, Index: int32(i)})
+		c.place(partlog.Key{Topic: segment.ID{simTopics, c.topics}, Index: int32(i)})
 	}
 }
 

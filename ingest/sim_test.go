@@ -38,10 +38,13 @@ type shape struct {
 
 // upkeepShape is how a journal is tidied.
 type upkeepShape struct {
-	Pause time.Duration // between two rounds; 0: it is not
-	Merge merge.Config
-	Carry time.Duration // after which entries get an object of their own
-	Skew  time.Duration // of the clocks of nodes, at most
+	Pause   time.Duration // between two rounds; 0: it is not
+	Merge   merge.Config
+	Carry   time.Duration // after which entries get an object of their own
+	Skew    time.Duration // of the clocks of nodes, at most
+	Compact bool          // half of the topics are compacted
+	Keys    int64         // memory for the keys of a pass
+	Grace   time.Duration // after which tombstones go
 }
 
 func (s *shape) upkeep() bool { return s.Upkeep.Pause > 0 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"time"
 
 	"github.com/varvelog/varve/testenv/sim"
 	"github.com/varvelog/varve/tiering/journal"
@@ -22,7 +21,7 @@ type simUpkeep struct {
 	*sim.Routine
 	n       *proc
 	merger  *merge.Merger
-	asleep  bool       // between two rounds
+	rested  bool       // it had nothing to merge, expire or compact lately
 	carried []simCarry // entries that wait for their answers
 	last    error      // of a step
 }
@@ -48,7 +47,7 @@ func (n *proc) startUpkeep() {
 			return
 		}
 		k := upkeep.New(upkeep.Options{
-			Steps: steps, Clock: u, Pause: c.shape.Upkeep.Pause, Log: slog.New(slog.DiscardHandler), OnTrouble: u.trouble,
+			Steps: steps, Clock: u.Routine, Pause: c.shape.Upkeep.Pause, Log: slog.New(slog.DiscardHandler), OnTrouble: u.trouble,
 		})
 		if err := k.Run(background); errors.Is(err, journal.ErrEnded) {
 			c.Count("upkeep ended")
@@ -65,12 +64,16 @@ func (u *simUpkeep) steps() ([]upkeep.Step, error) {
 		Store: u, State: n.state, Carry: u.Carry, Memory: u.memory, Page: u.page, Topic: c.topicOf,
 		Disk: &simDisk{n: n}, Clock: u, NewID: c.newID, Sequential: true,
 	})
-	return []upkeep.Step{{Name: "merge", Run: u.merge}}, err
+	if err != nil {
+		return nil, err
+	}
+	return append([]upkeep.Step{{Name: "merge", Run: u.merge}}, u.compactStep()...), nil
 }
 
 func (u *simUpkeep) merge(ctx context.Context) (bool, error) {
 	before := u.merger.Stats()
 	again, err := u.merger.Run(ctx)
+	u.rested = !again && err == nil
 	after := u.merger.Stats()
 	for level, jobs := range after.Jobs {
 		if jobs > before.Jobs[level] {
@@ -93,14 +96,6 @@ func (u *simUpkeep) trouble(step string, err error) {
 		c.Count("step failed: " + step)
 		c.Logf("%s: step %s: %v", u.n.p.Name, step, err)
 	}
-}
-
-// Sleep also notes that the keeper has nothing to do.
-func (u *simUpkeep) Sleep(ctx context.Context, d time.Duration) error {
-	u.asleep = d == u.n.f.c.shape.Upkeep.Pause
-	err := u.Routine.Sleep(ctx, d)
-	u.asleep = false
-	return err
 }
 
 // Carry commits entries, as Leader.Carry does.
@@ -176,7 +171,7 @@ func (u *simUpkeep) explain() string {
 	if u == nil {
 		return ""
 	}
-	s := fmt.Sprintf("; upkeep asleep %v, %d entries wait, %d intents", u.asleep, len(u.carried), len(u.n.state.Intents()))
+	s := fmt.Sprintf("; upkeep rested %v, %d entries wait, %d intents", u.rested, len(u.carried), len(u.n.state.Intents()))
 	u.n.state.Survey(func(x *partlog.Survey) {
 		if x.Merged < x.View.End {
 			s += fmt.Sprintf(", %v merged up to %d of %d to %d", x.Key, x.Merged, x.View.Start, x.View.End)
@@ -194,7 +189,7 @@ func (n *proc) upkept() bool {
 	if !c.shape.upkeep() {
 		return true
 	}
-	if u == nil || !u.asleep || len(n.state.Intents()) > 0 {
+	if u == nil || !u.rested || len(n.state.Intents()) > 0 {
 		return false
 	}
 	merged := true

@@ -24,7 +24,7 @@ func drawUpkeep(r *rand.Rand) shape {
 	s.Checkpoints.Every = []uint64{3, 6, 15}[r.Intn(3)]
 	own := int64(400 + r.Intn(1500))
 	s.Upkeep = upkeepShape{
-		Pause: []time.Duration{100, 500, 2000}[r.Intn(3)] * time.Millisecond,
+		Pause: []time.Duration{500, 2000}[r.Intn(2)] * time.Millisecond,
 		Carry: []time.Duration{50, 500, 3000}[r.Intn(3)] * time.Millisecond,
 		Skew:  []time.Duration{0, 0, time.Minute, 365 * 24 * time.Hour}[r.Intn(4)],
 		Merge: merge.Config{
@@ -34,6 +34,8 @@ func drawUpkeep(r *rand.Rand) shape {
 			TidyAge: time.Duration(1+r.Intn(10)) * time.Second, TidyCount: 2 + r.Intn(3), MaxExtents: []int{0, 4, 20}[r.Intn(3)],
 		},
 	}
+	s.Upkeep.Compact, s.Upkeep.Keys = r.Intn(2) == 0, []int64{1 << 10, 1 << 20}[r.Intn(2)]
+	s.Upkeep.Grace = []time.Duration{0, 0, 3 * time.Second}[r.Intn(3)]
 	if m := &s.Upkeep.Merge; r.Intn(3) == 0 { // many small extents, which are joined before there are enough bytes
 		own = int64(4000 + r.Intn(4000))
 		m.OwnBytes, m.JobBytes, m.ObjectBytes, m.SmallBytes = own, own, 2*own, own/6
@@ -47,7 +49,7 @@ var upkeepSimulation = sim.Shape[shape]{
 	Draw: drawUpkeep, Run: simulate, Less: lessShape[:len(lessShape)-1],
 	Must: []string{
 		"merged, level 1", "merged, level 2", "result applied", "job abandoned", "step failed: merge",
-		"folder for merging full", "output differed", "upkeep ended", "read a merged record", "read a record of the journal",
+		"folder for merging full", "output differed", "partition cleaned", "log with gaps read", "read a merged record", "read a record of the journal",
 	},
 }
 
