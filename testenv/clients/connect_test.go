@@ -148,6 +148,7 @@ func connect(t *testing.T, j java) {
 		}
 		return nil
 	})
+	eventually(t, func() error { return hasCompacted(node) })
 	before, err := readAll(node.Kafka, "lines")
 	if err != nil {
 		t.Fatal(err)

@@ -85,8 +85,8 @@ func lasting(t *testing.T, process *proc.Process, problem func() error) {
 	})
 }
 
-// startNode starts a node of its own for a test that kills it. It merges its small objects
-// at the same time, so the programs read both kinds.
+// startNode starts a node of its own for a test that kills it. It merges and compacts at
+// the same time, so the programs read all kinds of objects.
 func startNode(t *testing.T) *testenv.Node {
 	t.Helper()
 	store := testenv.MinIO(t)

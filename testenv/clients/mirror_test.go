@@ -57,6 +57,7 @@ func mirror(t *testing.T, j java) {
 	lasting(t, p, mirrored)
 
 	// The next process goes on from the topics of the first one.
+	eventually(t, func() error { return hasCompacted(to) })
 	if err := p.Kill(); err != nil {
 		t.Fatal(err)
 	}

@@ -13,7 +13,10 @@ import (
 	"github.com/varvelog/varve/testenv/proc"
 )
 
-const wordKinds = 40
+const (
+	wordKinds = 40
+	changelog = "word-count-counts-changelog"
+)
 
 // wordCount is a program that counts words, whose store is in a changelog.
 type wordCount struct {
@@ -113,7 +116,7 @@ func streams(t *testing.T, j java) {
 	w := startWordCount(t, j, classes, node.Kafka, state)
 	produce(50)
 	counts := w.reaches(t, nil, 50, true)
-	wantCompacted(t, node.Kafka, "word-count-counts-changelog")
+	wantCompacted(t, node.Kafka, changelog)
 
 	crash(t, node, func() {})
 	produce(50)
@@ -124,6 +127,13 @@ func streams(t *testing.T, j java) {
 		t.Fatalf("%d words have a count", len(counts))
 	}
 
+	eventually(t, func() error {
+		records, err := readAll(node.Kafka, changelog)
+		if len(records) >= 100*wordKinds || err != nil {
+			return fmt.Errorf("the changelog still has %d records (%v)", len(records), err)
+		}
+		return nil
+	})
 	if err := os.RemoveAll(state); err != nil {
 		t.Fatal(err)
 	}

@@ -110,6 +110,14 @@ func hasMerged(node *testenv.Node) error {
 	return nil
 }
 
+// hasCompacted is nil once a node has left out records by log compaction since its start.
+func hasCompacted(node *testenv.Node) error {
+	if removed, _, err := total(node, "varve_compaction_removed_records_total"); err != nil || removed == 0 {
+		return fmt.Errorf("nothing is compacted (%v)", err)
+	}
+	return nil
+}
+
 // total returns the sum of a node's metrics with a name; false if there is none.
 func total(node *testenv.Node, name string) (sum float64, found bool, err error) {
 	once := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
