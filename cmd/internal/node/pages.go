@@ -18,6 +18,7 @@ func (n *node) indexPages(closers *stack, reader **fetch.Reader) *rebuild.Pages 
 		Lost:  func(object, text string) { n.board.Raise(health.Damage, object, false, text) },
 		Mended: func(object string) {
 			n.board.Clear(health.Damage, object)
+			n.board.Clear(health.Damage, verified(object)) // verification comes back to it late
 			(*reader).Mended(object)
 		},
 	})
