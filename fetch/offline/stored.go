@@ -65,3 +65,25 @@ func (b *Bucket) Stored(ctx context.Context, onListed func(int64)) (map[Kind]Sto
 	})
 	return all, err
 }
+
+// Garbage counts the objects that journals have released and that are not deleted yet, and
+// the merged segments that no extent names any more and that are not released yet.
+func (b *Bucket) Garbage() (waiting, replaced int64) {
+	for _, id := range b.Topics.Journals() {
+		state := b.State(id)
+		if state == nil {
+			continue
+		}
+		for _, g := range state.Garbage() {
+			switch {
+			case g.Deleted:
+			case g.Name == (segment.Name{}):
+				waiting += int64(g.Seqs.Last - g.Seqs.First + 1)
+			default:
+				waiting++
+			}
+		}
+		replaced += int64(len(state.Unreleased()))
+	}
+	return waiting, replaced
+}

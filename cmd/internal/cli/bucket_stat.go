@@ -22,7 +22,7 @@ segments of one. Sizes of topics are those of the batches that consumers can rea
 
 The objects are counted by listing the bucket: their sizes have everything in it, also
 records that nothing reads any more. Versions that a store keeps behind the newest ones
-are not in it.`
+are not in it. Objects wait for their deletion for some time after they are released.`
 
 func newBucketStat(env *Env) *cobra.Command {
 	var f bucketFlags
@@ -61,13 +61,15 @@ func newBucketStat(env *Env) *cobra.Command {
 
 // bucketStat is the output of `bucket stat -o json`.
 type bucketStat struct {
-	Cluster string      `json:"cluster"`
-	Topics  []topicStat `json:"topics"`
-	Stored  []kindStat  `json:"stored"` // all objects of the bucket
-	Objects int64       `json:"objects"`
-	Bytes   int64       `json:"bytes"`
-	Dollars float64     `json:"dollars_month"`
-	Prices  prices      `json:"prices"`
+	Cluster  string      `json:"cluster"`
+	Topics   []topicStat `json:"topics"`
+	Stored   []kindStat  `json:"stored"` // all objects of the bucket
+	Objects  int64       `json:"objects"`
+	Bytes    int64       `json:"bytes"`
+	Garbage  int64       `json:"garbage"`  // objects that wait for their deletion
+	Replaced int64       `json:"replaced"` // merged segments that will be released next
+	Dollars  float64     `json:"dollars_month"`
+	Prices   prices      `json:"prices"`
 }
 
 // topicStat is the account of a topic.
@@ -94,6 +96,7 @@ type kindStat struct {
 
 func statOf(ctx context.Context, env *Env, b *offline.Bucket, f *bucketFlags) (*bucketStat, error) {
 	s := &bucketStat{Cluster: b.Cluster.ID.Base64(), Topics: []topicStat{}}
+	s.Garbage, s.Replaced = b.Garbage()
 	topics := listedTopics(b)
 	all, err := summaries(ctx, env, b, "bucket stat", f.progress, allKeys(topics), false)
 	if err != nil {
@@ -168,6 +171,7 @@ func (s *bucketStat) print(w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(w, "\nat %s\n", &s.Prices)
+	_, err = fmt.Fprintf(w, "\n%s that wait for deletion, %s to be released\nat %s\n",
+		plural(int(s.Garbage), "object"), plural(int(s.Replaced), "merged segment"), &s.Prices)
 	return err
 }
