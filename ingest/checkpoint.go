@@ -45,14 +45,19 @@ func (c *core) planCheckpoint(chain journal.Chain, history journal.History) jour
 	return job
 }
 
-// checkCheckpoint returns why no node could start from a checkpoint of a data journal.
 func (o *Options) checkCheckpoint(ctx context.Context, store objstore.Store, c *journal.Checkpoint) error {
+	return CheckCheckpoint(ctx, store, c, o.CheckAttached)
+}
+
+// CheckCheckpoint returns why no node could start from a checkpoint of a data journal, or
+// nil. attached is Options.CheckAttached.
+func CheckCheckpoint(ctx context.Context, store objstore.Store, c *journal.Checkpoint, attached func([]byte) error) error {
 	err := partlog.Check(c.Chain.Journal, c.State, restore.Pages(ctx, store))
 	if err != nil && !restore.Lost(err) && !errors.Is(err, segment.ErrUnsupported) {
 		return fmt.Errorf("%w: %w", journal.ErrUnread, err)
 	}
-	if err == nil && o.CheckAttached != nil {
-		err = o.CheckAttached(c.Attached)
+	if err == nil && attached != nil {
+		err = attached(c.Attached)
 	}
 	return err
 }

@@ -69,3 +69,45 @@ var partlogMutants = []mutant{
 		swap("tiering/partlog.mergedList.paged", "!slices.Equal(refs[at:][:len(p.refs)], p.refs)", "false && !slices.Equal(refs[at:][:len(p.refs)], p.refs)"),
 	}},
 }
+
+// sweeps runs seeds of merges, releases and deletions, and looks for objects that are gone
+// and for those that are left over.
+var sweeps = catcher{"./tiering/sweep", "TestSweepDeletesAllThatIsFreeAndNothingElse"}
+
+var sweepMutants = []mutant{
+	{name: "rule 20: releases seqs that damage names", by: sweeps, edits: []edit{
+		never("tiering/sweep.view.without", "is && seq >= q.First && seq <= q.Last"),
+	}},
+	{name: "rule 20: releases seqs above the lowest in use", by: sweeps, edits: []edit{
+		swap("tiering/sweep.Releaser.lowest", "min(lowest, p.First.Object.Seq)", "lowest"),
+		swap("tiering/sweep.Releaser.lowest", "min(lowest, seq)", "max(lowest, seq)"),
+	}},
+	{name: "rule 20: releases voids", by: sweeps, edits: []edit{
+		swap("tiering/sweep.judge.take", "h.Epoch == j.next.Epoch && h.Kind == segment.KindData", "h.Kind == segment.KindData"),
+	}},
+	{name: "rule 20: releases fences", by: sweeps, edits: []edit{
+		after("tiering/sweep.judge.take", "j.next.Epoch = h.Epoch", "j.known = append(j.known, partlog.Run{Seqs: partlog.Seqs{First: h.Seq, Last: h.Seq}, Epoch: h.Epoch})"),
+	}},
+	{name: "rule 20: runs go on over fences and voids", by: sweeps, edits: []edit{
+		swap("tiering/partlog.applied.note", "n > 0 && a.runs[n-1].Last == h.Seq-1 && a.runs[n-1].Epoch == h.Epoch", "n > 0"),
+	}},
+	{name: "rule 20: loose seqs are forgotten", by: sweeps, edits: []edit{
+		never("tiering/sweep.view.seqs", "!named && seq < r.Judged.Seq"),
+	}},
+	{name: "rule 20: objects of pages are not named", by: sweeps, edits: []edit{
+		swap("tiering/sweep.Releaser.readPaged", "extents.From(page.Base, maxPage)", "extents.From(page.Base, 0)"),
+	}},
+	{name: "rule 21: deletes objects that are not released", by: sweeps, edits: []edit{
+		before("tiering/sweep.Deleter.delete", "first, firstErr := d.objects(ctx, due.first)", `d.opt.State.Survey(func(s *partlog.Survey) {
+	for i := range s.Segments {
+		d.keys(ctx, []string{s.Segments[i].Object.Key()})
+	}
+})`),
+	}},
+	{name: "rule 21: failed deletions count", by: sweeps, edits: []edit{
+		always("tiering/sweep.Deleter.objects", "outcomes[i] == nil"),
+	}},
+	{name: "rule 22: deletes journal objects above the floor", by: sweeps, edits: []edit{
+		swap("tiering/sweep.Deleter.due", "min(q.Last, floor-1)", "q.Last"),
+	}},
+}

@@ -52,6 +52,10 @@ type Chain struct {
 	Tail   segment.Ref // the next data segment of Epoch names it: its last data segment, or Fence
 	Last   segment.Ref // the next fence names it: the last valid object of any kind
 	Leader segment.ID  // node that wrote Fence
+
+	// Spared is the floor in force if Next was taken from the floor before it, as the
+	// checkpoint of the former is lost: the objects in between are not deleted.
+	Spared uint64
 }
 
 // NewChain stands before the first object of a journal.

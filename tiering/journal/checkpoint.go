@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -144,7 +145,85 @@ func LoadCheckpoint(ctx context.Context, store objstore.Store, base Chain) (*Che
 	if floor == 0 {
 		return nil, nil
 	}
-	return f.checkpoint(ctx, base)
+	c, err := f.checkpoint(ctx, base)
+	if errors.Is(err, objstore.ErrNotFound) || errors.Is(err, segment.ErrCorrupt) {
+		return f.oneBack(ctx, base, err)
+	}
+	return c, err
+}
+
+// oneBack returns the checkpoint of the floor before the one in force, whose checkpoint is
+// lost: no object from there on is deleted (PROTOCOL.md, rule 22).
+func (f *floors) oneBack(ctx context.Context, base Chain, lost error) (*Checkpoint, error) {
+	before, err := f.before(ctx)
+	var c *Checkpoint
+	if err == nil {
+		c, err = before.checkpoint(ctx, base)
+	}
+	if err != nil {
+		return nil, errors.Join(lost, err)
+	}
+	c.Chain.Spared = f.floor.Floor
+	return c, nil
+}
+
+// before returns the floor before the one in force.
+func (f *floors) before(ctx context.Context) (*floors, error) {
+	before := &floors{store: f.store, journal: f.journal}
+	if f.n < 2 {
+		return nil, fmt.Errorf("%w: journal %d has no floor before floor %d", objstore.ErrNotFound, f.journal, f.n)
+	}
+	b, err := f.get(ctx, f.n-1)
+	if err == nil {
+		err = before.take(f.n-1, b)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read floor %d of journal %d: %w", f.n-1, f.journal, err)
+	}
+	return before, nil
+}
+
+// Spared finds the seq below which objects of a journal may be deleted: that of the last
+// floor but one, if a start from its checkpoint would do. One goroutine uses it.
+type Spared struct {
+	floors floors
+	base   Chain
+	check  func(ctx context.Context, store objstore.Store, c *Checkpoint) error
+	n      uint64 // of the floor in force when seq was found
+	seq    uint64
+}
+
+// NewSpared prepares to look. check is that of CheckpointerOptions, and base the result of
+// NewChain.
+func NewSpared(store objstore.Store, base Chain, check func(context.Context, objstore.Store, *Checkpoint) error) *Spared {
+	return &Spared{floors: floors{store: store, journal: base.Journal}, base: base, check: check}
+}
+
+// Seq returns the seq; 0 if there is none. A checkpoint that is not good is an error: then
+// nothing more may be deleted until the floor has moved on.
+func (s *Spared) Seq(ctx context.Context) (uint64, error) {
+	if _, err := s.floors.read(ctx); err != nil {
+		return 0, err
+	}
+	if s.floors.n < 2 {
+		return 0, nil
+	}
+	if s.floors.n == s.n {
+		return s.seq, nil
+	}
+	before, err := s.floors.before(ctx)
+	if err != nil {
+		return 0, err
+	}
+	c, err := before.checkpoint(ctx, s.base)
+	if err == nil && s.check != nil {
+		err = s.check(ctx, s.floors.store, c)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("nothing is deleted in journal %d: %w", s.base.Journal, err)
+	}
+	s.n, s.seq = s.floors.n, before.floor.Floor
+	return s.seq, nil
 }
 
 // standsFor reports whether the journal has the object that a hint is named after.

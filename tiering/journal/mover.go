@@ -192,14 +192,11 @@ func (m *mover) tidy(ctx context.Context, found []segment.Ref) error {
 	if len(old) < 2 { // the last one is that of the floor before
 		return nil
 	}
-	before := floors{store: m.store, journal: m.floors.journal}
-	if n := m.floors.n - 1; n > 0 {
-		b, err := m.store.Get(ctx, segment.FloorKey(m.floors.journal, n))
-		if err == nil {
-			err = before.take(n, b)
-		}
-		if err != nil {
-			return fmt.Errorf("read floor %d of journal %d: %w", n, m.floors.journal, err)
+	before := &floors{}
+	if m.floors.n > 1 {
+		var err error
+		if before, err = m.floors.before(ctx); err != nil {
+			return err
 		}
 	}
 	for _, key := range old {

@@ -189,9 +189,17 @@ func (c *Core) gotFloor(ev GotFloor) {
 	}
 }
 
-// belowFloor ends a Core that deletion has overtaken.
+// belowFloor ends a Core that deletion has overtaken. A start from the floor before the one
+// in force reads objects below the latter, which are all there.
 func (c *Core) belowFloor(floor uint64) bool {
-	if floor <= c.chain.Next {
+	switch {
+	case floor <= c.chain.Next:
+		return false
+	case floor > c.chain.Spared:
+	case c.atEnd || c.verdict != nil || c.phase != reading:
+		c.end(fmt.Errorf("%w: journal %d has no object at seq %d; it is below floor %d, and was not to be deleted", ErrBroken, c.chain.Journal, c.chain.Next, floor))
+		return true
+	default:
 		return false
 	}
 	c.end(fmt.Errorf("%w: journal %d at seq %d, floor %d", ErrBelowFloor, c.chain.Journal, c.chain.Next, floor))

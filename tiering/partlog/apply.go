@@ -216,6 +216,7 @@ func (c *change) checkRecords(k Key, r *segment.Partition) error {
 func (c *change) commitLocked() (moved []Key) {
 	s, h := c.state, &c.footer.Header
 	s.head, s.epoch = h.Seq, h.Epoch
+	s.applied.note(h)
 	for k, p := range c.opened {
 		s.parts[k] = p
 		moved = append(moved, k)

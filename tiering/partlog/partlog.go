@@ -80,6 +80,7 @@ type State struct {
 	expiries      expiries
 
 	tiering tiering
+	applied applied
 }
 
 // home is a partition and the journal that it lives in.
@@ -115,6 +116,7 @@ func New(journal uint32) *State {
 		parts:   make(map[Key]*part),
 		waiters: waiters{byKey: make(map[Key]*watchers)},
 		tiering: newTiering(),
+		applied: applied{from: 1},
 	}
 }
 

@@ -116,6 +116,7 @@ func (d *decoder) state() error {
 	r.Zeros(2)
 	journal := r.U32()
 	s.head, s.epoch = r.U64(), r.U32()
+	s.applied.from = s.head + 1
 	objects, parts := r.U32(), r.U32()
 	var producerPages uint32
 	if d.paged() {

@@ -229,6 +229,7 @@ func (g *stage) clean(e Cleaned) error {
 func (g *stage) commitLocked() (left []Key) {
 	s := g.change.state
 	s.tiering = g.tiering
+	s.applied.forget(s.tiering.judged.Seq)
 	for k, t := range g.parts {
 		p := s.parts[k]
 		p.tiered = *t

@@ -119,6 +119,8 @@ type Serve struct {
 	MergeJoinCount    int           // how many are joined at least
 	MergeJoinOwnBytes int64         // of joined pieces that get a merged object of their own
 	MergeWait         time.Duration // for an object that is written anyway
+	ReplacedGrace     time.Duration // of objects that merged ones have replaced
+	FreedGrace        time.Duration // of objects whose records were deleted
 	UnmergedMaxBytes  int64         // before producers are asked to slow down
 	CompactionMemory  int64         // for the keys of a pass
 	TieringRate       Rate          // of bytes that tiering moves

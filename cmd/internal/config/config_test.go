@@ -101,6 +101,8 @@ var samples = map[string][3]string{
 	"merge-join-count":              {"2", "16", "10000"},
 	"merge-join-own-bytes":          {"1KiB", "1MiB", "64MiB"},
 	"merge-wait":                    {"10ms", "1s", "24h"},
+	"replaced-grace":                {"0s", "1s", "24h"},
+	"freed-grace":                   {"0s", "1s", "720h"},
 	"unmerged-max-bytes":            {"1MiB", "1GiB", "1TiB"},
 	"compaction-memory":             {"1MiB", "64MiB", "1GiB"},
 	"tiering-rate":                  {"unlimited", "1MiB", "1GiB"},
@@ -170,7 +172,7 @@ func TestDefaults(t *testing.T) {
 		GroupMaxSize: 1000, MaxConnectionsPerAddress: 5000,
 		RequestMemory: 256 << 20, FetchSessions: 1000, CacheBytes: 512 << 20, ReplayGets: 16, HedgeGets: true, TailBytes: 64 << 20, WALMaxBytes: 10 << 30,
 		MergeBytes: 240 << 20, MergeAge: time.Hour, MergeOwnBytes: 32 << 20, MergeJoinAge: 24 * time.Hour, MergeJoinCount: 48, MergeJoinOwnBytes: 8 << 20, MergeWait: 10 * time.Minute,
-		UnmergedMaxBytes: 16 << 30, CompactionMemory: 128 << 20, TieringRate: config.Rate{Auto: true}, VerifyRate: 1 << 20,
+		ReplacedGrace: time.Hour, FreedGrace: 72 * time.Hour, UnmergedMaxBytes: 16 << 30, CompactionMemory: 128 << 20, TieringRate: config.Rate{Auto: true}, VerifyRate: 1 << 20,
 		LogLevel: slog.LevelInfo, LogFormat: config.LogText,
 	}
 	if got := (sources{}).mustLoad(t).Serve; !reflect.DeepEqual(got, want) {

@@ -135,7 +135,7 @@ func (n *node) leadData(ctx context.Context, id uint32, closers *stack) error {
 		OnFull:        func(err error) { n.onFull(id, err) },
 		OnAside:       func(records int64, err error) { n.onAside(id, records, err) },
 		OnCheckpoints: func(step journal.Step, err error) { n.onCheckpoints(id, step, err) },
-		CarryAfter:    n.cfg.MergeWait, Checkpoints: n.checkpoints(), CheckAttached: func(b []byte) error { _, err := shard.DecodeSnapshots(b); return err },
+		CarryAfter:    n.cfg.MergeWait, Checkpoints: n.checkpoints(), CheckAttached: checkAttached,
 	})
 	if err != nil {
 		return err
@@ -229,4 +229,11 @@ func (n *node) committed(o *journal.Object) {
 	n.dir.Saw(h.Journal, o.Ref())
 	n.rivals.Applied(h.Journal, h.Epoch)
 	n.bus.Publish(announce.Announcement{Journal: h.Journal, Epoch: h.Epoch, Seq: h.Seq, Object: h.Object})
+}
+
+// checkAttached returns why the coordinators could not go on from the bytes next to a
+// checkpoint, or nil.
+func checkAttached(b []byte) error {
+	_, err := shard.DecodeSnapshots(b)
+	return err
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/varvelog/varve/tiering/merge"
 	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/partlog"
+	"github.com/varvelog/varve/tiering/sweep"
 	"github.com/varvelog/varve/tiering/upkeep"
 )
 
@@ -188,6 +189,23 @@ func (m *metrics) leader(id uint32, s *partlog.State, l *ingest.Leader) {
 		func() float64 { return float64(l.WALFileBytes()) })
 	m.gauge("varve_wal_set_aside_records", "Records in write-ahead logs set aside that the journal does not have, until they are exported or deleted.", journalLabel(id),
 		func() float64 { return float64(l.SetAside()) })
+}
+
+// sweep shows the objects that are garbage, and their deletion.
+func (m *metrics) sweep(id uint32, s *partlog.State, d *sweep.Deleter) {
+	journal := journalLabel(id)
+	m.gauge("varve_garbage_items", "Objects, and ranges of journal objects, that are listed for their first deletion.", journal, func() float64 {
+		n := 0
+		for _, g := range s.Garbage() {
+			if !g.Deleted {
+				n++
+			}
+		}
+		return float64(n)
+	})
+	m.gauge("varve_unreleased_objects", "Merged objects that no record is read from any more and that are not listed for deletion.", journal, func() float64 { return float64(len(s.Unreleased())) })
+	m.counter("varve_deleted_objects_total", "Objects deleted, those that were deleted a second time included.", journal, func() float64 { n, _ := d.Counts(); return float64(n) })
+	m.counter("varve_delete_failures_total", "Deletions of objects that failed. Each is tried again.", journal, func() float64 { _, n := d.Counts(); return float64(n) })
 }
 
 // tiering shows how a journal is tidied.

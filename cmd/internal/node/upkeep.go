@@ -51,11 +51,12 @@ func (n *node) startUpkeep(id uint32, j *dataJournal, written *upkeep.Flow, clos
 	}
 	compaction := n.compaction(id, j)
 	expirer, dropper := expire.New(n.expiry(id, j)), expire.NewDropper(n.expiry(id, j))
+	steps := []upkeep.Step{
+		{Name: "expire", Run: expirer.Run}, {Name: "drop", Run: dropper.Run},
+		{Name: "merge", Run: j.merger.Run}, {Name: "compact", Run: compaction.Run},
+	}
 	k := upkeep.Start(upkeep.Options{
-		Steps: []upkeep.Step{
-			{Name: "expire", Run: expirer.Run}, {Name: "drop", Run: dropper.Run},
-			{Name: "merge", Run: j.merger.Run}, {Name: "compact", Run: compaction.Run},
-		},
+		Steps:     append(steps, n.sweep(id, j)...),
 		Clock:     clock,
 		Pause:     min(10*time.Second, n.cfg.MergeAge, n.cfg.RetentionCheck),
 		Enabled:   func() bool { return n.meta.Level() >= metadata.LevelTiering },

@@ -1,0 +1,117 @@
+package journal
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/varvelog/varve/tiering/objstore"
+	"github.com/varvelog/varve/tiering/segment"
+)
+
+// sparedWorld has two floors or more. The checkpoint of the last one and those above it are
+// damaged, and the data objects below the floor before it are deleted.
+func sparedWorld(t *testing.T) (l *led, before, last uint64) {
+	t.Helper()
+	l = newLed(t)
+	for l.floors().n < 3 {
+		l.step()
+	}
+	f := l.floors()
+	b, err := f.before(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, last = b.floor.Floor, f.floor.Floor
+	for _, at := range l.checkpoints() {
+		if key := segment.CheckpointKey(testJournal, at); at.Seq >= before {
+			l.store.PutNow(key, []byte("rotten"))
+		}
+	}
+	for seq := uint64(1); seq < before; seq++ {
+		if l.w.header(seq).Kind == segment.KindData {
+			delete(l.w.objects, seq)
+			l.store.DeleteNow(segment.JournalKey(testJournal, seq))
+		}
+	}
+	l.w.floor = last
+	return l, before, last
+}
+
+func TestAStartGoesBackOneFloor(t *testing.T) {
+	l, before, last := sparedWorld(t)
+	c := load(t, l.store)
+	if c.Chain.Next != before || c.Chain.Spared != last {
+		t.Fatalf("it begins at seq %d, spared up to %d, want %d and %d", c.Chain.Next, c.Chain.Spared, before, last)
+	}
+	l.takeOver()
+	l.step()
+}
+
+func TestAFloorThatMovesOnOvertakesAStartFromTheOneBefore(t *testing.T) {
+	l, _, last := sparedWorld(t)
+	cfg := l.w.config(false)
+	c := load(t, l.store)
+	cfg.Chain, cfg.History = c.Chain, c.History
+	l.w.floor = last + 1
+	n := l.w.add(cfg)
+	if n.settle(); !errors.Is(n.err, ErrBelowFloor) {
+		t.Errorf("error %v", n.err)
+	}
+}
+
+// TestAHoleBelowTheFloorIsNotTheEnd: a fence there would cut off all that follows, and a
+// listing may show nothing of it.
+func TestAHoleBelowTheFloorIsNotTheEnd(t *testing.T) {
+	for _, lead := range []bool{false, true} {
+		l, before, _ := sparedWorld(t)
+		for seq := range l.w.objects {
+			if seq > before {
+				delete(l.w.objects, seq)
+			}
+		}
+		cfg := l.w.config(lead)
+		c := load(t, l.store)
+		cfg.Chain, cfg.History = c.Chain, c.History
+		n := l.w.add(cfg)
+		if n.settle(); !errors.Is(n.err, ErrBroken) {
+			t.Errorf("leading %t: led %t, error %v", lead, n.led, n.err)
+		}
+	}
+}
+
+func TestObjectsAreSparedFromTheLastFloorButOneOn(t *testing.T) {
+	l := newLed(t)
+	good := true
+	base := NewChain(testCluster, testJournal, testWindow)
+	s := NewSpared(l.store, base, func(context.Context, objstore.Store, *Checkpoint) error {
+		if !good {
+			return errors.New("not good")
+		}
+		return nil
+	})
+	for l.floors().n < 4 {
+		l.step()
+		f := l.floors()
+		want := uint64(0)
+		if b, err := f.before(t.Context()); err == nil {
+			want = b.floor.Floor
+		}
+		if got, err := s.Seq(t.Context()); err != nil || got != want {
+			t.Fatalf("with %d floors: seq %d, error %v, want %d", f.n, got, err, want)
+		}
+	}
+	for n := l.floors().n; l.floors().n == n; {
+		l.step()
+	}
+	good = false
+	if got, err := s.Seq(t.Context()); err == nil {
+		t.Errorf("seq %d, though no start could be made from the checkpoint", got)
+	}
+	good = true
+	b, _ := l.floors().before(t.Context())
+	l.store.PutNow(b.floor.Checkpoint, []byte("rotten"))
+	if got, err := s.Seq(t.Context()); err == nil {
+		t.Errorf("seq %d, though the checkpoint is rotten", got)
+	}
+}

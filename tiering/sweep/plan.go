@@ -1,0 +1,217 @@
+package sweep
+
+import (
+	"math"
+	"slices"
+
+	"github.com/varvelog/varve/tiering/partlog"
+	"github.com/varvelog/varve/tiering/segment"
+)
+
+// Bounds of one entry.
+const (
+	maxObjects = 1000
+	maxRanges  = 1000
+	maxFreed   = 1000
+)
+
+// view is a journal at one moment, as far as releases depend on it.
+type view struct {
+	parts      []partlog.Survey
+	paged      map[partlog.Key][]partlog.Extent // those in pages that the start has passed, in offset order
+	unreleased []partlog.Unreleased
+	underWay   map[segment.ID]bool // objects of intents that have not ended
+	waiting    int                 // garbage that waits for its first deletion, as MaxGarbage counts it
+	judged     partlog.Judged
+	kept       map[uint64]bool // seqs below merged that extents name, or have named
+	runs       []partlog.Run   // valid data objects from judged on
+	lowest     uint64          // no extent above merged names an object below it; 0: not known
+}
+
+// plan returns the Releases of a view, and reports whether there is more than they hold.
+func (v *view) plan() (releases []*partlog.Release, more bool) {
+	room := partlog.MaxGarbage - v.waiting
+	merged := &partlog.Release{Class: partlog.ClassMerge, Judged: v.judged}
+	objectsMore := v.objects(merged, &room)
+	seqsMore := v.seqs(merged, &room)
+	user := &partlog.Release{Class: partlog.ClassUser, Judged: merged.Judged}
+	freedMore := v.freed(user, &room)
+	for _, r := range []*partlog.Release{merged, user} {
+		if len(r.Objects)+len(r.Seqs)+len(r.Freed) > 0 || r == merged && r.Judged != v.judged {
+			releases = append(releases, r)
+		}
+	}
+	return releases, len(releases) > 0 && (objectsMore || seqsMore || freedMore)
+}
+
+// objects names the objects that were replaced.
+func (v *view) objects(r *partlog.Release, room *int) (more bool) {
+	for _, u := range v.unreleased {
+		switch {
+		case v.underWay[u.Name.Object]:
+			continue // a later Result of its intent may name it again
+		case len(r.Objects) == maxObjects || *room == 0:
+			return true
+		}
+		r.Objects = append(r.Objects, u.Name)
+		*room--
+	}
+	return false
+}
+
+// seqs names the data objects that no extent names, and moves the mark of the judged ones.
+// An object that a damaged extent names stays until no extent does; then it is named though
+// the mark has passed it.
+func (v *view) seqs(r *partlog.Release, room *int) (more bool) {
+	var ranges []partlog.Seqs
+	for seq, named := range v.kept {
+		if !named && seq < r.Judged.Seq {
+			ranges = append(ranges, partlog.Seqs{First: seq, Last: seq})
+		}
+	}
+	slices.SortFunc(ranges, func(a, b partlog.Seqs) int {
+		if a.First < b.First {
+			return -1
+		}
+		return 1
+	})
+	add := func(q partlog.Seqs) bool {
+		if len(r.Seqs) == maxRanges || *room == 0 {
+			return false
+		}
+		r.Seqs = append(r.Seqs, q)
+		*room--
+		return true
+	}
+	for _, q := range ranges {
+		if !add(q) {
+			return true
+		}
+	}
+	for _, run := range v.runs {
+		if run.First >= v.lowest {
+			break
+		}
+		run.Last = min(run.Last, v.lowest-1)
+		run.First = max(run.First, r.Judged.Seq)
+		for _, q := range v.without(run.Seqs) {
+			if !add(q) {
+				return true
+			}
+			r.Judged = partlog.Judged{Seq: q.Last + 1, Epoch: run.Epoch}
+		}
+		if run.Last >= r.Judged.Seq {
+			r.Judged = partlog.Judged{Seq: run.Last + 1, Epoch: run.Epoch}
+		}
+	}
+	return false
+}
+
+// without returns the parts of a range without the seqs that extents name.
+func (v *view) without(q partlog.Seqs) (out []partlog.Seqs) {
+	var named []uint64
+	for seq, is := range v.kept {
+		if is && seq >= q.First && seq <= q.Last {
+			named = append(named, seq)
+		}
+	}
+	slices.Sort(named)
+	for _, seq := range named {
+		if seq > q.First {
+			out = append(out, partlog.Seqs{First: q.First, Last: seq - 1})
+		}
+		q.First = seq + 1
+	}
+	if q.First <= q.Last {
+		out = append(out, q)
+	}
+	return out
+}
+
+// upper is the offset below which a partition needs no extents.
+func upper(s *partlog.Survey) int64 {
+	if s.View.Dropped {
+		return s.View.End
+	}
+	return s.View.Start
+}
+
+// freed names the objects of extents that the start of a log has passed, or of all extents
+// of one that is dropped.
+func (v *view) freed(r *partlog.Release, room *int) (more bool) {
+	counts := map[segment.ID]int{} // extents of each shared segment
+	for i := range v.parts {
+		for j := range v.parts[i].Segments {
+			if n := v.parts[i].Segments[j].Object; n.Kind == segment.KindMerged && !n.Own() {
+				counts[n.Object]++
+			}
+		}
+	}
+	for i := range v.parts {
+		s := &v.parts[i]
+		if upper(s) <= s.Freed {
+			continue
+		}
+		if len(r.Freed) == maxFreed {
+			return true
+		}
+		offset, whole := v.freedOf(s, r, counts, room)
+		if offset > s.Freed {
+			r.Freed = append(r.Freed, partlog.Freed{Key: s.Key, Offset: offset})
+		}
+		more = more || !whole
+	}
+	return more
+}
+
+// freedOf returns the offset up to which a partition is freed by the Release, and false if
+// it could be freed further. Without extents to free the offset stays.
+func (v *view) freedOf(s *partlog.Survey, r *partlog.Release, counts map[segment.ID]int, room *int) (offset int64, whole bool) {
+	end := upper(s)
+	passed := v.passed(s, end)
+	if len(passed) == 0 {
+		return s.Freed, true
+	}
+	offset = s.Freed
+	for i := range passed {
+		n := passed[i].Object
+		switch {
+		case v.underWay[n.Object]:
+			return offset, true // not before its intent has ended
+		case n.Kind != segment.KindMerged:
+		case !n.Own() && counts[n.Object] > 1:
+			counts[n.Object]--
+		case len(r.Objects) == maxObjects || *room == 0:
+			return offset, false
+		default:
+			counts[n.Object]--
+			r.Objects = append(r.Objects, n)
+			*room--
+		}
+		offset = passed[i].Last + 1
+	}
+	return max(offset, end), true
+}
+
+// passed returns the extents of a partition that end below an offset and were not freed
+// before, in offset order.
+func (v *view) passed(s *partlog.Survey, end int64) []partlog.Extent {
+	var out []partlog.Extent
+	for _, some := range [][]partlog.Extent{v.paged[s.Key], s.Segments} {
+		for i := range some {
+			if x := &some[i]; x.Last < end && x.Last >= s.Freed {
+				out = append(out, *x)
+			}
+		}
+	}
+	slices.SortFunc(out, func(a, b partlog.Extent) int {
+		if a.Last < b.Last {
+			return -1
+		}
+		return 1
+	})
+	return out
+}
+
+// unknown is the lowest seq of a journal that is not known to be in use.
+const unknown = uint64(math.MaxUint64)
