@@ -30,6 +30,7 @@ func registered(t *testing.T) map[string]bool {
 	m.replays(nil)
 	m.damage(nil)
 	m.verification(1, nil)
+	m.tiering(1, nil, nil)
 	m.policy(objstore.Policy{})
 	m.fetchSessions(nil)
 	m.requestMemory(func() []listener.PartUse { return []listener.PartUse{{Part: "small_frames"}} })

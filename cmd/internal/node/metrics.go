@@ -239,7 +239,7 @@ func (m *metrics) tiering(id uint32, g *merge.Merger, written *upkeep.Flow) {
 		labels["entry"] = entry
 		m.counter("varve_merge_entries_total", "Entries of merging that were committed.", labels, func() float64 { return float64(of(g.Stats())) })
 	}
-	for level := 1; level < len(g.Stats().Jobs); level++ {
+	for level := 1; level < len(merge.Stats{}.Jobs); level++ {
 		labels := journalLabel(id)
 		labels["level"] = strconv.Itoa(level)
 		m.counter("varve_merge_jobs_total", "Jobs of merging that succeeded, by level.", labels, func() float64 { return float64(g.Stats().Jobs[level]) })

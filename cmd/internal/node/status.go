@@ -69,6 +69,10 @@ func (n *node) journalStatus(id uint32, j *dataJournal) status.Journal {
 		pending, aside := j.leader.Pending(), j.leader.SetAside()
 		s.Pending, s.SetAside = &pending, &aside
 	}
+	if j.merger != nil {
+		unmerged := j.merger.Debt().Bytes
+		s.Unmerged = &unmerged
+	}
 	return s
 }
 

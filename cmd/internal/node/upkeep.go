@@ -146,8 +146,8 @@ func retentionClass(v *topicconfig.Values) string {
 	case v.RetentionMs < 0:
 		return "bytes"
 	}
-	class, most := 0, time.Hour
-	for ; most < time.Duration(v.RetentionMs)*time.Millisecond && class < maxClass; class++ {
+	class, most := 0, time.Hour.Milliseconds()
+	for ; most < v.RetentionMs && class < maxClass; class++ {
 		most *= 4
 	}
 	return fmt.Sprintf("time-%d", class)
@@ -173,7 +173,7 @@ func throttleTime(debt, bound int64) time.Duration {
 	if debt <= bound {
 		return 0
 	}
-	return min(slowest, time.Duration(float64(debt-bound)/float64(bound)*float64(slowest)))
+	return time.Duration(min(1, float64(debt-bound)/float64(bound)) * float64(slowest))
 }
 
 // onUpkeep notes that a step of tiering fails; nil: it has succeeded again.

@@ -68,6 +68,7 @@ type Journal struct {
 	Partitions int     `json:"partitions"` // open in it; 0 of the metadata journal
 	Pending    *int64  `json:"pending_bytes"`
 	SetAside   *int    `json:"set_aside_records"`
+	Unmerged   *int64  `json:"unmerged_bytes"` // null: this node merges nothing of it
 }
 
 // DeletedPath is the path at which a node serves the list of deleted topics.
