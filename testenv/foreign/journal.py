@@ -17,6 +17,10 @@ def plan(r):
     return p
 
 
+class Deleted(Corrupt):
+    """An object below the floor is not there any more: begin at the floor."""
+
+
 class Journal:
     """Reads a journal in order and applies its valid objects to a state."""
 
@@ -42,7 +46,8 @@ class Journal:
             if on_object:
                 on_object(o)
         lowest = self.floor()
-        need(lowest is None or lowest.floor <= self.next, f"{self.key(self.next)} was deleted: begin at the floor, {lowest and lowest.floor}")
+        if lowest and lowest.floor > self.next:
+            raise Deleted(f"{self.key(self.next)} was deleted: begin at the floor, {lowest.floor}")
         self.look_beyond()
 
     def look_beyond(self):
@@ -142,6 +147,11 @@ class Journal:
                 return True
             except (Corrupt, TooOld):
                 continue
+        return self.begin_at_floor()
+
+    def begin_at_floor(self):
+        """Goes to the checkpoint that the floor names; False if there is none."""
+        lowest = self.floor()
         if lowest is None:
             return False
         data = self.bucket.get(lowest.checkpoint)

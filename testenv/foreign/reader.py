@@ -12,7 +12,8 @@ code of varve, no library.
 The bucket is a folder, or s3://bucket/prefix?endpoint=http://host:port&region=name with
 the keys in the environment.
 
-Journals are read from seq 1 on; with --checkpoints from the newest usable checkpoint on.
+Journals are read from seq 1 on, or from the floor if objects below it were deleted; with
+--checkpoints from the newest usable checkpoint on.
 The codecs none and gzip are decoded. Other batches, and those that do not decode, are
 reported whole, as one line with "codec", "error", where the log starts, and the bytes in
 base64.
@@ -30,7 +31,7 @@ import records
 import tiering
 import wire
 from buckets import open_bucket
-from journal import Journal, checkpoint
+from journal import Deleted, Journal, checkpoint
 from states import Partitions, Ref
 from topics import Metadata
 from wire import Corrupt, TooOld, need
@@ -49,11 +50,7 @@ class Cluster:
 
     def journal(self, number):
         if number not in self.journals:
-            j = Journal(self.bucket, number, Partitions() if number else Metadata())
-            if self.late or self.bucket.get(j.key(f"{1:020d}")) is None:
-                j.begin_late()
-            j.read()
-            self.journals[number] = j
+            self.journals[number] = read_journal(self.bucket, number, Journal.begin_late if self.late else None)
         return self.journals[number]
 
     def read_object(self, what):
@@ -87,6 +84,20 @@ class Cluster:
             for b in found:
                 if b.last >= log.start:
                     yield b, log.start
+
+
+def read_journal(bucket, number, begin=None, on_object=None):
+    """Reads a journal from seq 1 on, from where begin says, or, if objects were deleted, from the floor."""
+    j = Journal(bucket, number, Partitions() if number else Metadata())
+    if begin:
+        begin(j)
+    try:
+        j.read(on_object and functools.partial(on_object, j))
+        return j
+    except Deleted:
+        if begin:
+            raise
+        return read_journal(bucket, number, Journal.begin_at_floor, on_object)
 
 
 def ref_batches(cluster, journal, key, ref):
@@ -206,9 +217,7 @@ class Check:
         self.compared = self.batches = self.pages = 0
 
     def run(self):
-        if self.bucket.get(self.journal.key(f"{1:020d}")) is None:
-            self.journal.begin_late()
-        self.journal.read(self.after)
+        self.journal = read_journal(self.bucket, self.journal.number, None, self.after)
         floor = self.journal.floor()
         if floor:
             self.check_floor(floor)
@@ -227,8 +236,8 @@ class Check:
             need(h.object == o.name.object and h.built == o.built, f"{key} has another header than its Result says")
         return len({e.object for e in extents})
 
-    def after(self, o):
-        j, key = self.journal, self.checkpoints.get(o.header.seq)
+    def after(self, j, o):
+        key = self.checkpoints.get(o.header.seq)
         for p in o.partitions:
             self.batches += len(partition_batches(o, p, j.key(o.header.seq)))
         if not key:
