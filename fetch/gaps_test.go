@@ -34,18 +34,23 @@ func TestAnswerHasARecordIfThereIsOne(t *testing.T) {
 		for !left[next] {
 			next++
 		}
-		for _, first := range []bool{true, false} {
+		for _, way := range []string{"alone", "behind another", "standing"} {
 			p, other := want(keyA, offset), want(keyB, 0)
 			p.MaxBytes, other.MaxBytes = 1, 10_000
 			req := request(p)
-			if !first {
+			switch way {
+			case "behind another":
 				p.MaxBytes = 10_000
 				req = request(other, p)
+			case "standing":
+				req.Partitions, req.Standing = nil, NewStanding()
+				req.Standing.Set(0, 0, p)
+				defer req.Standing.Close()
 			}
 			results := w.fetch(req)
 			r := results[len(results)-1]
 			if got := values(t, r); !slices.ContainsFunc(got, func(v string) bool { return strings.HasPrefix(v, fmt.Sprint(next, "=")) }) {
-				t.Errorf("offset %d: records %v, want that of offset %d", offset, got, next)
+				t.Errorf("offset %d, %s: records %v, want that of offset %d", offset, way, got, next)
 			}
 		}
 	}
