@@ -171,20 +171,54 @@ func TestCheckpointIsDueAfterEnoughObjectsAndNamedByAValidOne(t *testing.T) {
 	const every = 256
 	cp := NewCheckpointer(CheckpointerOptions{Last: 10})
 	chain := Chain{Next: 11 + every, Last: segment.Ref{Seq: 10 + every}}
-	if !cp.Due(chain) {
+	if !cp.Due(chain, time.Time{}) {
 		t.Error("not due after enough objects")
 	}
 	chain.Last.Seq--
-	if cp.Due(chain) {
+	if cp.Due(chain, time.Time{}) {
 		t.Error("due at a void")
 	}
 	chain.Next--
-	if cp.Due(chain) {
+	if cp.Due(chain, time.Time{}) {
 		t.Error("due too early")
 	}
 	cp.Hurry()
-	if cp.Due(Chain{Next: 11, Last: segment.Ref{Seq: 10}}) || !cp.Due(Chain{Next: 12, Last: segment.Ref{Seq: 11}}) {
+	if cp.Due(Chain{Next: 11, Last: segment.Ref{Seq: 10}}, time.Time{}) || !cp.Due(Chain{Next: 12, Last: segment.Ref{Seq: 11}}, time.Time{}) {
 		t.Error("in a hurry, not due at just the next object")
+	}
+}
+
+func TestCheckpointsAreApart(t *testing.T) {
+	start := time.Unix(1000, 0)
+	cp := NewCheckpointer(CheckpointerOptions{Policy: CheckpointPolicy{Every: 10, Bytes: 1000, Pause: 5 * time.Second}})
+	at := func(seq uint64) Chain { return Chain{Next: seq + 1, Last: segment.Ref{Seq: seq}} }
+	if !cp.Due(at(10), start) {
+		t.Fatal("the first one waits")
+	}
+	cp.Begin(&CheckpointJob{Chain: at(10)})
+	cp.busy = false
+	for _, c := range []struct {
+		seq   uint64
+		bytes uint64
+		after time.Duration
+		due   bool
+	}{
+		{20, 0, 4 * time.Second, false},
+		{20, 0, 5 * time.Second, true},
+		{19, 0, time.Hour, false},
+		{169, 0, time.Second, false},
+		{170, 0, time.Second, true},
+		{11, 999, 5 * time.Second, false},
+		{11, 1000, 4 * time.Second, false},
+		{11, 1000, 5 * time.Second, true},
+		{11, 16_000, time.Second, true},
+		{10, 16_000, time.Hour, false},
+	} {
+		cp.bytes = 0
+		cp.Applied(&segment.Footer{Partitions: []segment.Partition{{Length: c.bytes / 2}, {Length: c.bytes - c.bytes/2}}})
+		if got := cp.Due(at(c.seq), start.Add(c.after)); got != c.due {
+			t.Errorf("%+v: due %t", c, got)
+		}
 	}
 }
 

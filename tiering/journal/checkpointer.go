@@ -21,21 +21,33 @@ const checkpointLimit = time.Minute
 // Fields that are zero have the default.
 type CheckpointPolicy struct {
 	// Every is how many objects a start reads beyond the newest checkpoint, about.
-	Every uint64 // default 256: at 4 objects a second one checkpoint a minute, at 300 one a second
+	Every uint64 // default 256: at 4 objects a second one checkpoint a minute
+	// Bytes is of how many bytes of batches these objects are, at most.
+	Bytes int64 // default 1 GiB
+	// Pause is how long two checkpoints are apart at least, unless 16 times as many objects
+	// or bytes have come. Without it a journal with 300 objects a second has a checkpoint a
+	// second, and the floor passes a follower that is a few seconds behind.
+	Pause time.Duration // default none
 	// Most is how many checkpoints there may be above the floor before it moves. A
-	// start that finds none of them reads Every objects for each.
-	Most int // default 20: 5,120 objects, seconds of reading
+	// start that finds none of them reads the objects of each.
+	Most int // default 6: objects below the floor but one can be deleted
 	// Behind is how many checkpoints stay above the floor when it moves. A follower of
 	// the journal falls below the floor only when it is as far behind.
 	Behind int // default 4, as many as a start looks at
 }
 
+// without is how many times as many objects or bytes make a checkpoint due without a pause.
+const without = 16
+
 func (p CheckpointPolicy) withDefaults() CheckpointPolicy {
 	if p.Every == 0 {
 		p.Every = 256
 	}
+	if p.Bytes == 0 {
+		p.Bytes = 1 << 30
+	}
 	if p.Most == 0 {
-		p.Most = 20
+		p.Most = 6
 	}
 	if p.Behind == 0 {
 		p.Behind = maxHints
@@ -87,6 +99,9 @@ type Checkpointer struct {
 	opt    CheckpointerOptions
 	last   uint64 // seq of the last checkpoint
 	every  uint64 // how many objects after it the next one is due
+	bytes  int64  // of batches applied since then
+	now    time.Time
+	begun  time.Time // when the last checkpoint was begun
 	busy   bool
 	plan   segment.ID // floor object of the plan given out last, until the journal holds it
 	floors floors     // as of the last Write, whose it is
@@ -99,11 +114,27 @@ func NewCheckpointer(opt CheckpointerOptions) *Checkpointer {
 	return &Checkpointer{opt: opt, last: opt.Last, every: opt.Policy.Every, failed: map[Step]failing{}}
 }
 
-// Due reports whether a checkpoint should be written at this chain. Enough objects
-// have come since the last one, none is being written, and the object below Next is a
-// valid one, to name it by.
-func (c *Checkpointer) Due(chain Chain) bool {
-	return !c.busy && chain.Last.Seq == chain.Next-1 && chain.Next-1 >= c.last+c.every
+// Applied takes note of an object.
+func (c *Checkpointer) Applied(f *segment.Footer) {
+	for i := range f.Partitions {
+		c.bytes += int64(f.Partitions[i].Length)
+	}
+}
+
+// Due reports whether a checkpoint should be written at this chain. Enough objects or bytes
+// have come since the last one, or some if the pause after it is over. None is being
+// written, and the object below Next is a valid one, to name it by.
+func (c *Checkpointer) Due(chain Chain, now time.Time) bool {
+	c.now = now
+	if c.busy || chain.Last.Seq != chain.Next-1 || chain.Next-1 <= c.last {
+		return false
+	}
+	objects := chain.Next - 1 - c.last
+	if objects < c.every && c.bytes < c.opt.Policy.Bytes {
+		return false
+	}
+	paused := c.every > 1 && !c.begun.IsZero() && now.Sub(c.begun) < c.opt.Policy.Pause
+	return !paused || objects >= without*c.every || c.bytes >= without*c.opt.Policy.Bytes
 }
 
 // CheckpointJob holds the parts of a checkpoint.
@@ -152,6 +183,7 @@ type CheckpointResult struct {
 // Begin takes note of a job before Write.
 func (c *Checkpointer) Begin(job *CheckpointJob) {
 	c.busy, c.every = true, c.opt.Policy.Every
+	c.bytes, c.begun = 0, c.now
 	c.last = job.Chain.Next - 1 // a failed one is made up for by the next
 	if c.plan == job.History.floors.last().Object {
 		c.plan = segment.ID{}

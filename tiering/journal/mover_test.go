@@ -93,7 +93,7 @@ func (l *led) write() {
 func (l *led) checkpoint() (CheckpointResult, error) {
 	l.t.Helper()
 	chain, history := l.n.core.Checkpoint()
-	if !l.cp.Due(chain) {
+	if !l.cp.Due(chain, time.Time{}) {
 		l.t.Fatalf("no checkpoint is due at seq %d", chain.Next)
 	}
 	job := CheckpointJob{Chain: chain, History: history, State: []byte("state")}

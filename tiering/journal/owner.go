@@ -81,7 +81,7 @@ type Owner struct {
 func NewOwner(opt OwnerOptions, env Env) *Owner {
 	o := &Owner{env: env, log: opt.Log}
 	o.driver = NewDriver(opt.Journal, Hooks{
-		Apply:   func(obj *Object, own bool) error { return o.machine.Apply(obj, own) },
+		Apply:   o.apply,
 		Led:     func(epoch uint32) { o.machine.Led(epoch) },
 		AtHead:  func() { o.machine.AtHead() },
 		Stalled: func(seq uint64) { o.machine.Stalled(seq) },
@@ -91,6 +91,13 @@ func NewOwner(opt OwnerOptions, env Env) *Owner {
 		o.checkpoints = NewCheckpointer(*opt.Checkpoints)
 	}
 	return o
+}
+
+func (o *Owner) apply(obj *Object, own bool) error {
+	if o.checkpoints != nil {
+		o.checkpoints.Applied(obj.Footer)
+	}
+	return o.machine.Apply(obj, own)
 }
 
 // Start begins, for a Machine.
@@ -144,7 +151,7 @@ func (o *Owner) after() {
 // writeCheckpoint bounds the number of objects that the next start has to read.
 func (o *Owner) writeCheckpoint() {
 	core := o.driver.Core()
-	if o.checkpoints == nil || o.ended || !core.Leads() || !o.checkpoints.Due(core.Chain()) {
+	if o.checkpoints == nil || o.ended || !core.Leads() || !o.checkpoints.Due(core.Chain(), o.env.Now()) {
 		return
 	}
 	job := o.machine.PlanCheckpoint(core.Checkpoint())

@@ -110,7 +110,11 @@ func (n *node) lead(ctx context.Context, closers *stack) error {
 }
 
 func (n *node) checkpoints() journal.CheckpointPolicy {
-	return journal.CheckpointPolicy{Every: uint64(n.cfg.CheckpointObjects)}
+	p := journal.CheckpointPolicy{Every: uint64(n.cfg.CheckpointObjects)}
+	if n.cfg.CheckpointObjects >= 256 { // fewer are asked for where starts are tried out
+		p.Pause = 5 * time.Second
+	}
+	return p
 }
 
 func (n *node) leadData(ctx context.Context, id uint32, closers *stack) error {
