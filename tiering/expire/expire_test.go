@@ -3,7 +3,6 @@ package expire
 import (
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -112,54 +111,6 @@ func TestPagesAreReadOnlyWhenSomethingMayBeDue(t *testing.T) {
 	w.look(x, 200)
 	w.policy = Policy{-1, 5000}
 	w.look(x, 500)
-}
-
-// TestExpiryIsThatOfAModel tries random logs, policies and pages.
-func TestExpiryIsThatOfAModel(t *testing.T) {
-	seed := rand.Uint64()
-	rng := rand.New(rand.NewPCG(seed, 0))
-	for range 200 {
-		w := newWorld(t)
-		var times []int64
-		add := func(n int) {
-			for range n {
-				ms := ago(w, time.Duration(rng.IntN(100))*time.Hour)
-				w.write(ms)
-				times = append(times, ms)
-			}
-		}
-		add(rng.IntN(90))
-		merged := len(times)
-		w.merge(func(i int) (int64, int64) { return times[i], w.now.UnixMilli() })
-		if rng.IntN(2) == 0 {
-			w.pageAll()
-		}
-		add(rng.IntN(5))
-		x := New(w.opt)
-		first := 0
-		for range 4 {
-			if rng.IntN(2) == 0 && first < len(times) { // records are deleted
-				w.object([]segment.Entry{partlog.DeleteRecords{Key: testKey, Before: int64(first)*10 + 1 + int64(rng.IntN(9))}.Encode()})
-			}
-			w.policy = Policy{int64(rng.IntN(100))*3_600_000 - 1, int64(rng.IntN(60))*170 - 170}
-			if w.policy.RetentionBytes < 0 {
-				w.policy.RetentionBytes = -1
-			}
-			before := w.start()
-			now := w.now.Add(time.Minute).UnixMilli()
-			for i := first; i < len(times); i++ {
-				byTime := w.policy.RetentionMs >= 0 && now-times[i] > w.policy.RetentionMs
-				byBytes := w.policy.RetentionBytes >= 0 && int64(len(times)-i-1)*100 >= w.policy.RetentionBytes
-				if !byTime && !byBytes {
-					break
-				}
-				first = i + 1
-			}
-			if w.look(x, max(before, int64(first)*10)); t.Failed() {
-				t.Fatalf("seed %d: %d extents, %d of them merged, %d pages, policy %+v, it started at %d", seed, len(times), merged, len(w.pages), w.policy, before)
-			}
-		}
-	}
 }
 
 // TestNothingExpiresThatShouldNot has the attacks by clocks and by a view that lags.

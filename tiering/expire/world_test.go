@@ -21,7 +21,7 @@ const day = 24 * 60 * 60 * 1000
 
 // world is a journal with one partition, whose extents have 10 offsets and 100 bytes each.
 type world struct {
-	t       *testing.T
+	t       testing.TB
 	state   *partlog.State
 	seq     uint64
 	ids     uint16
@@ -38,7 +38,7 @@ type world struct {
 	carried []segment.Entry
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	w := &world{t: t, state: partlog.New(1), now: time.UnixMilli(100 * day), policy: Policy{-1, -1}, pages: map[segment.IndexName][]byte{}}
 	w.opt = Options{
 		State: w.state, Carry: w.carry, Clocks: w, Log: slog.New(slog.DiscardHandler), Page: w.page,
@@ -94,8 +94,8 @@ func (w *world) write(ms int64) {
 // merge puts an own segment in place of each extent in the journal; of(i) are its times.
 func (w *world) merge(of func(i int) (newest, source int64)) {
 	w.t.Helper()
-	for i := 0; max(w.merged(), w.start()) < w.end; i++ {
-		from := max(w.merged(), w.start())
+	for i := 0; max(w.merged(), w.start()) < w.end; i++ { // from whole extents
+		from := max(w.merged(), w.start()/10*10)
 		name, job := segment.OwnSegment(testTopic, 0, from, w.id(1)), w.id(2)
 		newest, source := of(i)
 		w.object([]segment.Entry{partlog.Intent{Job: job, Objects: []segment.Name{name}}.Encode()})
