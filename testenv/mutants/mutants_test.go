@@ -80,6 +80,7 @@ var (
 	follows     = catcher{"./fetch/follow", "TestSimulation"}
 	merges      = catcher{"./fetch", "TestMergedModel"}
 	memories    = catcher{"./fetch/cache", "TestMemoryAddsUp"}
+	expiries    = catcher{"./tiering/expire", "TestModel"}
 
 	standings = catcher{"./fetch", "TestStandingModel"}
 

@@ -121,7 +121,10 @@ func (m *model) step() {
 			}
 		}
 	case 10:
-		m.lead()
+		if m.lead(); m.rng.IntN(2) == 0 { // its view is older than the topic
+			m.view = metadata{policy: Policy{-1, -1}, deleted: true, purged: true}
+			m.t.Count("view lags")
+		}
 	case 11:
 		m.view = m.truth
 	}

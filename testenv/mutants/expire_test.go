@@ -1,0 +1,38 @@
+package mutants
+
+// expireMutants are bugs of retention, of drops, and of the clocks that they go by.
+var expireMutants = []mutant{
+	{name: "rule 25: dropped by a view of journal 0 that is not proved", by: expiries, edits: []edit{
+		swap("tiering/expire.Dropper.Run", "len(x.plan()) == 0", "len(before) == 0"),
+		before("tiering/expire.Dropper.Run", "now := x.opt.Now()", "before := x.plan()"),
+		swap("tiering/expire.Dropper.Run", "gone := x.plan()", "gone := before"),
+	}},
+	{name: "rule 25: dropped while it can be restored", by: expiries, edits: []edit{
+		swap("tiering/expire.Dropper.plan", "x.opt.Gone(k.Topic)", "true"),
+	}},
+	{name: "rule 27: expires without a proof of journal 0", by: expiries, edits: []edit{
+		drop("tiering/clocks.Clocks.Round", "if err := c.opt.Prove(ctx); err != nil {_}"),
+	}},
+	{name: "rule 27: expires by a plan from before the proof", by: expiries, edits: []edit{
+		drop("tiering/expire.Expirer.Run", "if due, err = x.plan(ctx, now); len(due) == 0 || err != nil {_}"),
+	}},
+	{name: "rule 27: expires by the node's clock alone", by: expiries, edits: []edit{
+		never("tiering/clocks.Clocks.judge", "wrong"),
+	}},
+	{name: "rule 27: expires by the timestamps of producers alone", by: expiries, edits: []edit{
+		never("tiering/expire.pieceOf", "e.SourceMs > 0 && (x.ms < 0 || x.ms > e.SourceMs)"),
+	}},
+	{name: "rule 27: expires too early after an upgrade", by: expiries, edits: []edit{
+		drop("tiering/expire.Expirer.Run", "if now.Before(x.opt.Begins()) {_}"),
+		swap("tiering/expire.Expirer.Run", "now.IsZero() || err != nil || now.Before(x.opt.Begins())", "now.IsZero() || err != nil"),
+	}},
+	{name: "retention.bytes counts deleted records", by: expiries, edits: []edit{
+		drop("tiering/expire.look.total", "total -= l.first.below"),
+	}},
+	{name: "retention.bytes counts deleted ranges of the journal", by: expiries, edits: []edit{
+		always("tiering/expire.look.total", "l.View.Start <= l.Merged"),
+	}},
+	{name: "more expires than a page has at its start", by: expiries, edits: []edit{
+		swap("tiering/expire.look.start", "l.policy.due(&x, l.nowMs, total)", "l.policy.due(&x, l.nowMs, total) || x.page != nil && l.first.isOf(x.page, start) && l.policy.due(&l.first.oldest, l.nowMs, total)"),
+	}},
+}
