@@ -80,7 +80,7 @@ func runModel(t *seeded.T, _ struct{}) {
 
 func (m *model) node() time.Time { return m.at.Add(m.ahead) }
 
-// lead begins another leadership, whose process asks the clocks anew.
+// lead begins another leadership, in another process.
 func (m *model) lead() {
 	answer := func(context.Context) error { m.answers++; return nil }
 	m.opt.Clocks = clocks.New(clocks.Options{
