@@ -1,8 +1,12 @@
 package mutants
 
-// tieringMutants are bugs of merge, release and deletion: of the rules from 16 on, and of
-// the attacks on them.
-var tieringMutants = []mutant{
+import "slices"
+
+// tieringMutants are bugs that the simulation of a tidied journal finds.
+var tieringMutants = slices.Concat(mergeMutants, compactionMutants)
+
+// mergeMutants are bugs of merge: of the rules from 16 on, and of the attacks on them.
+var mergeMutants = []mutant{
 	{name: "rule 16: intent after the upload", by: upkeeps, edits: []edit{
 		swap("tiering/merge.Executor.commit", "if err := c.carry(ctx, []segment.Entry{c.intent(outputs)}); err != nil {_}", "intent := c.intent(outputs)"),
 		before("tiering/merge.Executor.commit", "if err := c.finish(ctx); err != nil {_}", `if err := c.carry(ctx, []segment.Entry{intent}); err != nil {
@@ -42,5 +46,27 @@ var tieringMutants = []mutant{
 	{name: "T17: the merger drops a batch, and nothing compares", by: upkeeps, edits: []edit{
 		before("tiering/merge.gatherer.take", "return g.spool.append(out)", "if h.BaseOffset%5 == 3 {\n\treturn nil\n}"),
 		never("tiering/merge.Executor.differs", "q.Sum != want"),
+	}},
+}
+
+// compactionMutants are bugs of log compaction.
+var compactionMutants = []mutant{
+	{name: "rule 28: a key goes with its newest record", by: upkeeps, edits: []edit{
+		swap("tiering/compact.Pass.Keep", "newest > r.Offset", "newest >= r.Offset"),
+	}},
+	{name: "rule 28: tombstones of this pass go", by: upkeeps, edits: []edit{
+		swap("tiering/compact.Pass.Keep", "r.Offset >= p.TombstonesBelow", "r.Offset >= p.end"),
+	}},
+	{name: "rule 28: clean up to the end of the log", by: upkeeps, edits: []edit{
+		swap("tiering/compact.Pass.End", "p.end", "max(p.end, p.To)"),
+	}},
+	{name: "rule 28: a pass is over before its last extent", by: upkeeps, edits: []edit{
+		swap("tiering/compact.Step.run", "e.Base >= x.End() && x.wide == 1", "e.Last >= x.End() && x.wide == 1"),
+	}},
+	{name: "rule 28: a pass does not go to the start", by: upkeeps, edits: []edit{
+		swap("tiering/compact.Step.begin", "chosen.View.Start", "due.From"),
+	}},
+	{name: "rule 30: tombstones go before that is announced", by: upkeeps, edits: []edit{
+		always("tiering/compact.Step.announce", "x.TombstonesBelow <= x.state.TombstonesBelow"),
 	}},
 }
