@@ -53,7 +53,7 @@ type groupReport struct {
 func (r *round) runGroup(ctx, starting context.Context) error {
 	c := &crew{round: r, partitions: partitionsEach * r.members, members: make([]*member, r.members), refused: map[string]int{}}
 	c.group = r.history.NewGroup(c.partitions)
-	if err := r.createTopic(starting, jobs, c.partitions); err != nil {
+	if err := r.createTopic(starting, jobs, c.partitions, nil); err != nil {
 		return err
 	}
 	r.nemesis = &nemesis{cluster: r.cluster, disturbing: &r.disturbances, say: r.detail, tooLate: r.duration, done: map[string]int{}}

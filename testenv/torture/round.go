@@ -36,6 +36,7 @@ type round struct {
 	disturbances
 	lookUps atomic.Int64 // answered
 	slow    *slowLog
+	keyed   *compactedLog
 	saying  sync.Mutex
 	report  report
 }
@@ -63,7 +64,7 @@ func play(ctx context.Context, o options, seed uint64, dir string) (*report, err
 }
 
 func (r *round) run(ctx, starting context.Context) error {
-	if err := r.createTopic(starting, topic, partitions); err != nil {
+	if err := r.createTopic(starting, topic, partitions, nil); err != nil {
 		return err
 	}
 	if err := r.createSlow(starting); err != nil {
@@ -99,13 +100,17 @@ func (r *round) detail(format string, args ...any) {
 	}
 }
 
-func (r *round) createTopic(ctx context.Context, name string, count int) error {
+func (r *round) createTopic(ctx context.Context, name string, count int, configs map[string]string) error {
 	client, err := newClient(r.cluster.leader.kafka)
 	if err != nil {
 		return err
 	}
 	defer client.Close()
-	made, err := kadm.NewClient(client).CreateTopic(ctx, int32(count), 1, nil, name)
+	values := map[string]*string{}
+	for name, value := range configs {
+		values[name] = &value
+	}
+	made, err := kadm.NewClient(client).CreateTopic(ctx, int32(count), 1, values, name)
 	if err := errors.Join(err, made.Err); err != nil {
 		return fmt.Errorf("create the topic: %w", err)
 	}
@@ -169,6 +174,7 @@ func (r *round) startSenders(senders *clients, ctx, hard context.Context) {
 	}
 	senders.start(func() error { return produceRefused(ctx, r.history, address) })
 	senders.start(func() error { return r.slow.produce(ctx, hard, r.seed, address) })
+	senders.start(func() error { return r.keyed.produce(ctx, hard, r.seed, address) })
 	if kcat := findKcat(); kcat != "" {
 		senders.start(func() error { return kcatProduce(ctx, hard, r.history, kcat, address) })
 	}
@@ -220,7 +226,8 @@ func (r *round) readEverything(ctx context.Context) error {
 	err := errors.Join(
 		readAll(ctx, r.history, "full read from the leader", leader),
 		readAll(ctx, r.history, "full read from the follower", follower),
-		r.slow.check(ctx, r.history, leader))
+		r.slow.check(ctx, r.history, leader),
+		r.keyed.check(ctx, r.history, leader))
 	if kcat := findKcat(); kcat != "" && err == nil {
 		err = kcatReadAll(ctx, r.history, "full read by kcat", kcat, leader)
 	}

@@ -103,11 +103,14 @@ func (l *slowLog) check(ctx context.Context, h *history.History, address string)
 	return nil
 }
 
-// createSlow creates the slow topic.
+// createSlow creates the slow topic and the compacted one.
 func (r *round) createSlow(ctx context.Context) error {
-	if err := r.createTopic(ctx, slowTopic, len(slowBytes)); err != nil {
+	if err := r.createTopic(ctx, slowTopic, len(slowBytes), nil); err != nil {
 		return fmt.Errorf("slow topic: %w", err)
 	}
-	r.slow = newSlowLog()
+	if err := r.createTopic(ctx, compactedTopic, 1, compactedConfigs); err != nil {
+		return fmt.Errorf("compacted topic: %w", err)
+	}
+	r.slow, r.keyed = newSlowLog(), newCompactedLog()
 	return nil
 }

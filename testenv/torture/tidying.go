@@ -31,6 +31,7 @@ var tidyingSteps = []string{"intent committed", "output uploaded", "read back", 
 var demanded = map[string]time.Duration{
 	`varve_merge_jobs_total{journal="1",level="1"}`: time.Minute,
 	`varve_merge_jobs_total{journal="1",level="2"}`: time.Minute,
+	`varve_compaction_passes_total{journal="1"}`:    time.Minute,
 	`varve_merge_jobs_total{journal="1",level="3"}`: 4 * time.Minute, // joins objects of such jobs
 }
 
