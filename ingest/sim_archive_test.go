@@ -123,6 +123,7 @@ func (t *truth) same(who string, k partlog.Key, b []byte, from, to, start int64)
 
 // removed: an object is deleted at this moment.
 func (a *archive) removed(key string) {
+	a.checkRemoved(key)
 	a.state.Survey(func(s *partlog.Survey) {
 		for i := range s.Segments {
 			if e := &s.Segments[i]; e.Object.Key() == key && e.Last >= s.View.Start {

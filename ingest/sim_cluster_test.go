@@ -159,7 +159,7 @@ const bound = 5 * time.Minute
 
 // upkeepBound is the same if the journal must be tidy, too: a step that has failed waits
 // before it is tried again.
-const upkeepBound = 30 * time.Minute
+const upkeepBound = 3 * time.Hour
 
 // drain lets one node run alone until everything that was asked for is done.
 func (c *cluster) drain(f *datadir) {

@@ -44,7 +44,9 @@ type upkeepShape struct {
 	Skew    time.Duration // of the clocks of nodes, at most
 	Compact bool          // half of the topics are compacted
 	Keys    int64         // memory for the keys of a pass
-	Grace   time.Duration // after which tombstones go
+	Sweep   bool          // released objects are deleted
+	Twice   bool          // a drained leadership has also deleted them a second time
+	Grace   time.Duration // after which tombstones and released objects go
 }
 
 func (s *shape) upkeep() bool { return s.Upkeep.Pause > 0 }

@@ -67,7 +67,8 @@ func (u *simUpkeep) steps() ([]upkeep.Step, error) {
 	if err != nil {
 		return nil, err
 	}
-	return append([]upkeep.Step{{Name: "merge", Run: u.merge}}, u.compactStep()...), nil
+	steps := append([]upkeep.Step{{Name: "merge", Run: u.merge}}, u.compactStep()...)
+	return append(steps, u.sweepSteps()...), nil
 }
 
 func (u *simUpkeep) merge(ctx context.Context) (bool, error) {
@@ -198,5 +199,5 @@ func (n *proc) upkept() bool {
 			merged = false
 		}
 	})
-	return merged
+	return merged && n.swept()
 }

@@ -192,6 +192,19 @@ func (t *Observed) Sweep() {
 	}
 }
 
+// CheckDeletion fails the world unless a start from the last floor but one can do without
+// the object at seq, and the object may be deleted at all. It is called before Remove.
+func (t *Observed) CheckDeletion(seq uint64) {
+	switch n := len(t.floors); {
+	case n < 2 || seq >= t.floors[n-2].Floor:
+		t.s.w.Fail("seq %d is deleted, and is not below the last floor but one", seq)
+	case t.kinds[seq] != segment.KindData && t.holds(seq):
+		t.s.w.Fail("seq %d is deleted, which is no data segment", seq)
+	case t.objects[seq] == segment.ID{}:
+		t.s.w.Fail("seq %d is deleted, which no process took for valid", seq)
+	}
+}
+
 // holds reports whether the bucket has the object that was applied at seq.
 func (t *Observed) holds(seq uint64) bool {
 	o, err := segment.Decode(t.s.Object(t.key(seq)))

@@ -1,0 +1,92 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/varvelog/varve/tiering/clocks"
+	"github.com/varvelog/varve/tiering/journal"
+	"github.com/varvelog/varve/tiering/objstore"
+	"github.com/varvelog/varve/tiering/partlog"
+	"github.com/varvelog/varve/tiering/segment"
+	"github.com/varvelog/varve/tiering/sweep"
+	"github.com/varvelog/varve/tiering/upkeep"
+)
+
+// lateAfter is after when no create lands any more, however late.
+const lateAfter = 15 * time.Minute
+
+// sweepSteps release and delete.
+func (u *simUpkeep) sweepSteps() []upkeep.Step {
+	s := u.n.f.c.shape.Upkeep
+	if !s.Sweep {
+		return nil
+	}
+	spared := journal.NewSpared(u, simChain, func(ctx context.Context, store objstore.Store, c *journal.Checkpoint) error {
+		return CheckCheckpoint(ctx, store, c, checkSnapshots)
+	})
+	opt := sweep.Options{
+		Cluster: simChain.Cluster, Journal: simJournal, Store: u, State: u.n.state, Carry: u.Carry, Page: u.page, Now: u.Now,
+		Round: u.clocks().Round, Floor: spared.Seq, MergeGrace: s.Grace, UserGrace: 2 * s.Grace, Again: lateAfter, Every: s.Pause,
+		Log: slog.New(slog.DiscardHandler),
+	}
+	releaser, deleter := sweep.NewReleaser(opt), sweep.NewDeleter(opt)
+	return []upkeep.Step{{Name: "release", Run: releaser.Run}, {Name: "delete", Run: deleter.Run}}
+}
+
+// clocks compare the clock of the process with that of the store.
+func (u *simUpkeep) clocks() *clocks.Clocks {
+	started := u.n.f.c.Elapsed()
+	return clocks.New(clocks.Options{
+		Store: u, Now: u.Now, Uptime: func() time.Duration { return u.n.f.c.Elapsed() - started },
+		Prove: func(context.Context) error { return nil }, // there is no journal 0 here
+		Read: func(ctx context.Context) error {
+			if _, err := u.Get(ctx, segment.FloorKey(simJournal, 1)); !errors.Is(err, objstore.ErrNotFound) {
+				return err
+			}
+			return nil
+		},
+		OnJudged: func(_ time.Duration, err error) {
+			if err != nil {
+				u.n.f.c.Count("clock not believed")
+			}
+		},
+	})
+}
+
+// believed reports whether the clock of the process is about right.
+func (n *proc) believed() bool { return n.p.Skew.Abs() < 4*time.Minute }
+
+// swept: nothing is left that could be deleted.
+func (n *proc) swept() bool {
+	s := n.f.c.shape.Upkeep
+	if !s.Sweep || !n.believed() {
+		return true
+	}
+	for _, g := range n.state.Garbage() {
+		if g.Seqs.First == 0 && (s.Twice || !g.Deleted) {
+			return false
+		}
+	}
+	return len(n.state.Unreleased()) == 0
+}
+
+// checkRemoved: a journal object that is deleted is a data segment below the last floor but
+// one, and no extent names it.
+func (a *archive) checkRemoved(key string) {
+	seq, ok := segment.ParseJournalKey(simJournal, key)
+	if !ok {
+		return
+	}
+	a.t.w.Count("journal object deleted")
+	a.t.CheckDeletion(seq)
+	a.state.Survey(func(s *partlog.Survey) {
+		lowest := max(s.View.Start, s.Merged)
+		extents, _, _, _ := a.state.Find(s.Key, lowest, 1)
+		if len(extents) > 0 && extents[0].Object.Kind != segment.KindMerged && extents[0].Object.Seq <= seq && !s.View.Dropped {
+			a.t.w.Fail("seq %d is deleted, and %v is not merged from seq %d on", seq, s.Key, extents[0].Object.Seq)
+		}
+	})
+}
