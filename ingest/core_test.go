@@ -42,7 +42,7 @@ type bench struct {
 	reconciled uint64 // reported last
 }
 
-func newBench(t *testing.T) *bench {
+func newBench(t testing.TB) *bench {
 	b := &bench{t: t, clock: time.UnixMilli(1_000_000), room: 4}
 	b.begin(b, b, nil)
 	b.flush()

@@ -73,6 +73,8 @@ var (
 	ingest      = catcher{"./ingest", "TestSimulation"}
 	upkeeps     = catcher{"./ingest", "TestUpkeepSimulation"}
 	flushes     = catcher{"./ingest", "TestFlushPolicy"}
+	carries     = catcher{"./ingest", "TestCarryModel"}
+	damages     = catcher{"./tiering/merge", "TestDamageModel"}
 	shards      = catcher{"./ingest", "TestShardSimulation"}
 	compactions = catcher{"./metadata/coordinator/shard", "TestCompactionModel"}
 	groups      = catcher{"./metadata/coordinator/group", "TestModel"}

@@ -47,6 +47,24 @@ var mergeMutants = []mutant{
 		before("tiering/merge.gatherer.take", "return g.spool.append(out)", "if h.BaseOffset%5 == 3 {\n\treturn nil\n}"),
 		never("tiering/merge.Executor.differs", "q.Sum != want"),
 	}},
+	{name: "rule 26: carried entries wake an idle journal", by: carries, edits: []edit{
+		swap("ingest.core.carryDue", "x.at.Add(c.carryAfter)", "x.at"),
+	}},
+	{name: "rule 26: carried entries wait for a record", by: carries, edits: []edit{
+		swap("ingest.core.mustCarry", "!at.IsZero()", "false"),
+	}},
+	{name: "rule 26: carried entries answered when they are sent", by: carries, edits: []edit{
+		swap("ingest.carriage.reached", "x.core.state.Head() >= x.seq", "true"),
+	}},
+	{name: "rule 31: a source is given up at once", by: damages, edits: []edit{
+		swap("tiering/merge.suspects.failed", "now.Sub(x.first) >= sourcePatience", "true"),
+	}},
+	{name: "rule 31: a source holds up its partition forever", by: damages, edits: []edit{
+		swap("tiering/merge.suspects.failed", "now.Sub(x.first) >= sourcePatience", "false"),
+	}},
+	{name: "rule 31: a damaged range left out of the result", by: damages, edits: []edit{
+		drop("tiering/merge.gatherer.missing", "p.damage, p.data = append(p.damage, *e), e.Last+1"),
+	}},
 }
 
 // compactionMutants are bugs of log compaction.
