@@ -156,16 +156,6 @@ type IndexObject struct {
 	Payload []byte
 }
 
-// keys are where the object is stored.
-func (x *IndexObject) keys() []string {
-	if x.Name.Seq == 0 {
-		return []string{x.Name.Key()}
-	}
-	second := x.Name
-	second.Copy = true
-	return []string{x.Name.Key(), second.Key()}
-}
-
 // CheckpointResult is the outcome of a job.
 type CheckpointResult struct {
 	// Err is why the checkpoint is not known to be durable, nil if it is.
@@ -270,8 +260,8 @@ func (c *Checkpointer) write(ctx context.Context, store objstore.Store, job Chec
 	at, journal := job.Chain.Last, job.Chain.Journal
 	for _, x := range job.Indexes {
 		blob := segment.Blob{Kind: segment.KindIndex, Cluster: job.Chain.Cluster, Object: x.Name.Object, Journal: journal, Seq: at.Seq, Payload: x.Payload}
-		for _, key := range x.keys() {
-			if err := create(ctx, store, key, blob); err != nil {
+		for _, name := range x.Name.Copies() {
+			if err := create(ctx, store, name.Key(), blob); err != nil {
 				return fmt.Errorf("write index page of journal %d: %w", journal, err)
 			}
 		}
