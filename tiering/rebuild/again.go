@@ -31,15 +31,16 @@ func (p *Pages) lost(s *partlog.State, pages []*partlog.Page, text string) {
 	}
 	p.standing[object] = loss{s, pages}
 	p.mu.Unlock()
-	p.opt.Lost(segment.IndexKey(s.Journal(), object), text)
+	p.opt.Lost(pages[0].ObjectKey(), text)
 }
 
 // mended reports that an object can be read again.
-func (p *Pages) mended(s *partlog.State, object segment.ID) {
+func (p *Pages) mended(pages []*partlog.Page) {
+	object := pages[0].Object
 	p.mu.Lock()
 	delete(p.standing, object)
 	p.mu.Unlock()
-	p.opt.Mended(segment.IndexKey(s.Journal(), object))
+	p.opt.Mended(pages[0].ObjectKey())
 }
 
 // LookAgain checks objects that stay lost, which readers may never ask for
@@ -82,19 +83,19 @@ func (p *Pages) lookAgainAt(ctx context.Context, l loss) {
 	object := l.pages[0].Object
 	if len(l.state.Pages()[object]) == 0 {
 		p.drop(object)
-		p.mended(l.state, object)
+		p.mended(l.pages)
 		return
 	}
-	is, err := p.look(ctx, l.state.Journal(), object, l.pages)
-	if err == nil && is != sound {
+	c, err := p.look(ctx, l.pages)
+	if err == nil && c.is() != sound {
 		err = errors.New("it is still lost")
 		if payload := p.payload(object); payload != nil && p.opt.Writes {
-			err = p.write(ctx, l.state, l.pages, payload, is)
+			err = p.write(ctx, l.state, l.pages, payload)
 		}
 	}
 	if err == nil {
 		p.drop(object)
-		p.mended(l.state, object)
+		p.mended(l.pages)
 	}
 }
 

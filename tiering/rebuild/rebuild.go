@@ -20,6 +20,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -144,13 +145,17 @@ func (p *Pages) missing(ctx context.Context, s *partlog.State) (bool, error) {
 	if len(named) == 0 {
 		return false, nil
 	}
-	err := p.opt.Store.List(ctx, segment.IndexPrefix(s.Journal()), "", func(i objstore.Info) error {
-		if name, ok := segment.ParseIndexKey(s.Journal(), i.Key); ok && !name.Copy {
-			delete(named, name.Object)
+	lost := map[string]bool{}
+	for _, pages := range named {
+		for _, name := range pages[0].Copies() {
+			lost[name.Key()] = true
 		}
+	}
+	err := p.opt.Store.List(ctx, segment.IndexPrefix(s.Journal()), "", func(i objstore.Info) error {
+		delete(lost, i.Key)
 		return nil
 	})
-	return len(named) > 0, err
+	return len(lost) > 0, err
 }
 
 // state is the condition of an index object.
@@ -162,33 +167,78 @@ const (
 	rotten
 )
 
-// rebuild finds the index objects that cannot be read, and rebuilds them.
-func (p *Pages) rebuild(ctx context.Context, s *partlog.State) error {
-	id := s.Journal()
-	bad, states, room := map[segment.ID][]*partlog.Page{}, map[segment.ID]state{}, maxPayload
-	for object, pages := range s.Pages() {
-		is, err := p.look(ctx, id, object, pages)
-		if err != nil {
-			return err
+// condition is the state of an index object in each of the places where it is stored.
+type condition struct {
+	names  []segment.IndexName
+	states []state
+}
+
+// is returns the state of the object: readers take a sound copy.
+func (c *condition) is() state {
+	worst := gone
+	for _, s := range c.states {
+		if s == sound {
+			return sound
 		}
-		if size := int(pages[0].Size); is != sound && size <= room && p.Page(pages[0]) == nil {
-			bad[object], states[object] = pages, is
+		worst = max(worst, s)
+	}
+	return worst
+}
+
+// rebuild finds the index objects that cannot be read, and rebuilds them. A copy that is
+// lost is made from the other one.
+func (p *Pages) rebuild(ctx context.Context, s *partlog.State) error {
+	bad, found, room := map[segment.ID][]*partlog.Page{}, map[segment.ID]condition{}, maxPayload
+	var errs []error
+	for object, pages := range s.Pages() {
+		c, err := p.look(ctx, pages)
+		switch size := int(pages[0].Size); {
+		case err != nil:
+			return err
+		case c.is() == sound:
+			errs = append(errs, p.restoreCopies(ctx, c))
+		case slices.ContainsFunc(pages, func(page *partlog.Page) bool { return page.Merged }):
+			p.lost(s, pages, "index page of merged segments is lost in both copies; restore one of them from a copy of the bucket")
+		case size <= room && p.Page(pages[0]) == nil:
+			bad[object], found[object] = pages, c
 			room -= size
 		}
 	}
 	if len(bad) == 0 {
-		return nil
+		return errors.Join(errs...)
 	}
+	payloads, err := p.gather(ctx, s, bad, found)
+	if err != nil {
+		return err
+	}
+	return errors.Join(append(errs, p.mend(ctx, s, payloads, bad))...)
+}
+
+// restoreCopies makes the lost copies of a sound index object again.
+func (p *Pages) restoreCopies(ctx context.Context, c condition) error {
+	for i, name := range c.names {
+		if c.states[i] == sound || !p.opt.Writes {
+			continue
+		}
+		if err := RestoreCopy(ctx, p.opt.Store, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// gather makes the payloads of lost objects from the journal.
+func (p *Pages) gather(ctx context.Context, s *partlog.State, bad map[segment.ID][]*partlog.Page, found map[segment.ID]condition) (map[segment.ID][]byte, error) {
 	report := func(format string, args ...any) {
-		for object, is := range states {
-			fault := map[state]string{gone: "missing", rotten: "damaged"}[is]
+		for object, c := range found {
+			fault := map[state]string{gone: "missing", rotten: "damaged"}[c.is()]
 			p.lost(s, bad[object], "index page is "+fault+"; "+fmt.Sprintf(format, args...))
 		}
 	}
 	report("it is being rebuilt from the journal")
 	g := newGathering(bad)
 	next := uint64(0)
-	err := g.walk(ctx, p.opt.Store, p.opt.Chain(id), func(seq uint64) {
+	err := g.walk(ctx, p.opt.Store, p.opt.Chain(s.Journal()), func(seq uint64) {
 		if seq >= next {
 			report("it is being rebuilt from the journal, which is read up to seq %d", seq)
 			next = seq + 10_000
@@ -198,20 +248,30 @@ func (p *Pages) rebuild(ctx context.Context, s *partlog.State) error {
 	if err == nil {
 		payloads, err = g.payloads()
 	}
-	if err != nil {
-		if ctx.Err() == nil {
-			report("it cannot be rebuilt from the journal: %v; restore it, and all other objects that \"varve bucket verify\" names, from a copy of the bucket", err)
-		}
-		return err
+	if err != nil && ctx.Err() == nil {
+		report("it cannot be rebuilt from the journal: %v; restore it, and all other objects that \"varve bucket verify\" names, from a copy of the bucket", err)
 	}
-	return p.mend(ctx, s, payloads, bad, states)
+	return payloads, err
 }
 
-// look reads an index object, and again while it is damaged, a few times.
-func (p *Pages) look(ctx context.Context, id uint32, object segment.ID, pages []*partlog.Page) (is state, err error) {
+// look reads an index object in all places where it is stored.
+func (p *Pages) look(ctx context.Context, pages []*partlog.Page) (condition, error) {
+	c := condition{names: pages[0].Copies()}
+	for _, name := range c.names {
+		is, err := p.lookAt(ctx, name, pages)
+		if err != nil {
+			return c, err
+		}
+		c.states = append(c.states, is)
+	}
+	return c, nil
+}
+
+// lookAt reads an index object, and again while it is damaged, a few times.
+func (p *Pages) lookAt(ctx context.Context, name segment.IndexName, pages []*partlog.Page) (is state, err error) {
 	for range getTries {
 		limited, cancel := context.WithTimeout(ctx, getLimit)
-		b, err := p.opt.Store.Get(limited, segment.IndexKey(id, object))
+		b, err := p.opt.Store.Get(limited, name.Key())
 		cancel()
 		switch {
 		case errors.Is(err, objstore.ErrNotFound):
@@ -247,12 +307,12 @@ func Check(object []byte, pages []*partlog.Page) error {
 
 // mend puts rebuilt objects into the bucket, or keeps them in memory if it
 // cannot.
-func (p *Pages) mend(ctx context.Context, s *partlog.State, payloads map[segment.ID][]byte, bad map[segment.ID][]*partlog.Page, states map[segment.ID]state) error {
+func (p *Pages) mend(ctx context.Context, s *partlog.State, payloads map[segment.ID][]byte, bad map[segment.ID][]*partlog.Page) error {
 	var errs []error
 	for object, payload := range payloads {
 		err := errReadOnly
 		if p.opt.Writes {
-			err = p.write(ctx, s, bad[object], payload, states[object])
+			err = p.write(ctx, s, bad[object], payload)
 		}
 		if err != nil {
 			p.keep(object, payload)
@@ -262,31 +322,36 @@ func (p *Pages) mend(ctx context.Context, s *partlog.State, payloads map[segment
 			errs = append(errs, err)
 			continue
 		}
-		p.mended(s, object)
+		p.mended(bad[object])
 	}
 	return errors.Join(errs...)
 }
 
 var errReadOnly = errors.New("this node only reads")
 
-// write creates the object. Only its pages have to be those that the state
+// write creates the object where it is lost. Only its pages have to be those that the state
 // names; the rest of it may differ.
-func (p *Pages) write(ctx context.Context, s *partlog.State, pages []*partlog.Page, payload []byte, is state) error {
+func (p *Pages) write(ctx context.Context, s *partlog.State, pages []*partlog.Page, payload []byte) error {
 	object := pages[0].Object
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	chain, key := p.opt.Chain(s.Journal()), segment.IndexKey(s.Journal(), object)
 	b, err := segment.EncodeBlob(segment.Blob{
-		Kind: segment.KindIndex, Cluster: chain.Cluster, Object: object, Journal: s.Journal(), Seq: s.Head(), Payload: payload,
+		Kind: segment.KindIndex, Cluster: p.opt.Chain(s.Journal()).Cluster, Object: object, Journal: s.Journal(), Seq: s.Head(), Payload: payload,
 	})
 	if err != nil {
 		return err
 	}
-	if is == rotten { // since the walk began it may have been restored
-		is, err := p.look(ctx, s.Journal(), object, pages)
-		if err != nil || is == sound {
-			return err
+	c, err := p.look(ctx, pages) // since the walk began it may have been restored
+	for i := 0; i < len(c.states) && err == nil; i++ {
+		if c.states[i] != sound {
+			err = p.writeAt(ctx, c.names[i].Key(), c.states[i], pages, b)
 		}
+	}
+	return err
+}
+
+func (p *Pages) writeAt(ctx context.Context, key string, is state, pages []*partlog.Page, b []byte) error {
+	if is == rotten {
 		if err := p.opt.Store.Delete(ctx, key); err != nil {
 			return err
 		}

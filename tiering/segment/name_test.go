@@ -70,11 +70,12 @@ func TestIndexKeysParseBack(t *testing.T) {
 			t.Errorf("%s parses to %+v, %v", key, got, ok)
 		}
 	}
-	if IndexKey(7, object) != "journals/7/index/"+object.String() {
-		t.Errorf("old key is %s", IndexKey(7, object))
+	old := func(journal uint32) string { return IndexName{Journal: journal, Object: object}.Key() }
+	if old(7) != "journals/7/index/"+object.String() {
+		t.Errorf("old key is %s", old(7))
 	}
 	for _, bad := range []string{
-		"", IndexPrefix(7), IndexKey(8, object), IndexKey(7, object) + ".copy", IndexPrefix(7) + "42-" + object.String(),
+		"", IndexPrefix(7), old(8), old(7) + ".copy", IndexPrefix(7) + "42-" + object.String(),
 		IndexPrefix(7) + "00000000000000000000-" + object.String(), IndexPrefix(7) + "00000000000000000042-" + object.String() + ".copy.copy",
 	} {
 		if got, ok := ParseIndexKey(7, bad); ok {

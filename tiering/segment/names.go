@@ -145,11 +145,6 @@ func (n IndexName) Copies() []IndexName {
 // copySuffix ends the key of the copy of an index object.
 const copySuffix = ".copy"
 
-// IndexKey returns the key of an index object of a journal in the old form.
-func IndexKey(journal uint32, object ID) string {
-	return IndexName{Journal: journal, Object: object}.Key()
-}
-
 // IndexPrefix is the common prefix of the keys of a journal's index objects.
 func IndexPrefix(journal uint32) string {
 	return fmt.Sprintf("journals/%d/index/", journal)

@@ -150,6 +150,7 @@ func (w *walk) loadCheckpoint(ctx context.Context) error {
 		return err
 	})
 	if newest != nil {
+		newest.Chain.Spared = 0 // the objects do not say how a start found it
 		w.checkpoints[newest.Chain.Next] = newest
 	}
 	return err

@@ -126,10 +126,10 @@ func TestCheckpointsAndIndexPagesAreChecked(t *testing.T) {
 		},
 		"damaged page that no checkpoint names": {
 			damage: func(t *testing.T, store *mem.Store, _, page string) {
-				store.PutNow(segment.IndexKey(1, segment.ID{0xcc}), []byte("half a page"))
+				store.PutNow(segment.IndexName{Journal: 1, Object: segment.ID{0xcc}}.Key(), []byte("half a page"))
 			},
 			want: func(string, string) []expected {
-				return []expected{{"warning", "corrupt", segment.IndexKey(1, segment.ID{0xcc}), ""}}
+				return []expected{{"warning", "corrupt", segment.IndexName{Journal: 1, Object: segment.ID{0xcc}}.Key(), ""}}
 			},
 		},
 		"attachment that coordinators cannot read": {

@@ -1,6 +1,7 @@
 package verify_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -25,7 +26,16 @@ import (
 // last one.
 func paged(t *testing.T) (store *mem.Store, state *partlog.State, pages []string) {
 	t.Helper()
+	return pagedAfter(t)
+}
+
+// pagedAfter is paged with an object with these entries at first.
+func pagedAfter(t *testing.T, entries ...segment.Entry) (store *mem.Store, state *partlog.State, pages []string) {
+	t.Helper()
 	store, w := history(t)
+	if len(entries) > 0 {
+		w.put(w.header(segment.KindData), entries, nil)
+	}
 	state = partlog.New(1)
 	chain := journal.NewChain(cluster, 1, window)
 	c := journal.NewCheckpointer(journal.CheckpointerOptions{NewID: segment.NewID})
@@ -125,6 +135,52 @@ func TestLostIndexPagesAreNamedRebuiltAndSound(t *testing.T) {
 	}
 }
 
+// TestLostCopiesOfIndexPagesAreMadeAgain: from the other copy, or if both are lost, from the
+// journal.
+func TestLostCopiesOfIndexPagesAreMadeAgain(t *testing.T) {
+	job := segment.ID{0xee}
+	store, state, pages := pagedAfter(t, partlog.Intent{Job: job, Objects: []segment.Name{segment.SharedSegment(1, segment.ID{0xef})}}.Encode(), partlog.Abandon{Job: job}.Encode())
+	want := map[string][]byte{}
+	for _, i := range store.ListNow(segment.IndexPrefix(1)) {
+		want[i.Key], _ = store.GetNow(i.Key)
+	}
+	if len(want) != 2*len(pages) {
+		t.Fatalf("%d index objects, want two of each of %d", len(want), len(pages))
+	}
+	store.DeleteNow(pages[0])
+	edit(t, store, pages[1]+".copy", func(b []byte) []byte { b[100] ^= 1; return b })
+	store.DeleteNow(pages[2])
+	edit(t, store, pages[2]+".copy", func(b []byte) []byte { b[100] ^= 1; return b })
+	p, o := rebuilder(store, true)
+	defer p.Close()
+	p.Look(state)
+	o.settled(t, 1, func() map[string]string { return o.mended }) // readers miss one page alone
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		missing := 0
+		for key := range want {
+			if _, ok := store.GetNow(key); !ok {
+				missing++
+			}
+		}
+		if missing == 0 || time.Now().After(end) {
+			break
+		}
+	}
+	p.Close()
+	for key, b := range want {
+		got, _ := store.GetNow(key)
+		if whole := bytes.Equal(got, b); !whole && !strings.HasPrefix(key, pages[2]) {
+			t.Errorf("%s has other bytes than before", key)
+		}
+	}
+	if n := len(store.ListNow(segment.IndexPrefix(1))); n != len(want) {
+		t.Errorf("%d index objects, want %d", n, len(want))
+	}
+	if r, err := verify.New(store, verify.Options{Metadata: newCatalog(), Partition: -1}).Run(t.Context()); err != nil || len(r.Findings) != 0 {
+		t.Errorf("after: %v, %+v", err, r.Findings)
+	}
+}
+
 func TestANodeThatOnlyReadsKeepsRebuiltPagesInMemory(t *testing.T) {
 	store, state, pages := paged(t)
 	before := map[string][]byte{}
@@ -138,7 +194,7 @@ func TestANodeThatOnlyReadsKeepsRebuiltPagesInMemory(t *testing.T) {
 	p.Rebuild(state)
 	o.settled(t, 2, func() map[string]string { return o.mended })
 	for object, named := range state.Pages() {
-		payload, lost := before[segment.IndexKey(1, object)]
+		payload, lost := before[segment.IndexName{Journal: 1, Object: object}.Key()]
 		for _, page := range named {
 			got := p.Page(page)
 			if !lost && got != nil || lost && string(got) != string(payload[segment.BlobHeaderSize+page.Position:][:page.Length]) {
