@@ -45,8 +45,7 @@ func (n *node) startRetention(controller *metadata.Leader, closers *stack) {
 		cancel()
 		return stop()
 	})
-	n.metrics.gauge("varve_clock_ahead_seconds", "How far the node's clock is ahead of the store's, by the last comparison; 0 if the store has none.", nil,
-		func() float64 { return time.Duration(n.retention.ahead.Load()).Seconds() })
+	n.metrics.clock(&n.retention.ahead)
 }
 
 // onClocks notes a comparison of the node's clock with the store's.
@@ -148,7 +147,13 @@ func (n *node) retained(id segment.ID) (expire.Policy, bool) {
 	return expire.Policy{RetentionMs: t.Values.RetentionMs, RetentionBytes: t.Values.RetentionBytes}, true
 }
 
-// retention shows what expires in a journal, and is dropped.
+// clock shows the difference of the clocks, in nanoseconds.
+func (m *metrics) clock(ahead *atomic.Int64) {
+	m.gauge("varve_clock_ahead_seconds", "How far the node's clock is ahead of the store's, by the last comparison; 0 if the store has none.", nil,
+		func() float64 { return time.Duration(ahead.Load()).Seconds() })
+}
+
+// retention shows expiries and drops in a journal.
 func (m *metrics) retention(id uint32, x *expire.Expirer, d *expire.Dropper) {
 	journal := journalLabel(id)
 	m.counter("varve_expiries_total", "Times that the start of a partition was moved by retention.", journal, func() float64 { times, _ := x.Moved(); return float64(times) })
