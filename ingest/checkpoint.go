@@ -46,12 +46,12 @@ func (c *core) planCheckpoint(chain journal.Chain, history journal.History) jour
 }
 
 func (o *Options) checkCheckpoint(ctx context.Context, store objstore.Store, c *journal.Checkpoint) error {
-	return CheckCheckpoint(ctx, store, c, o.CheckAttached)
+	return startable(ctx, store, c, o.CheckAttached)
 }
 
-// CheckCheckpoint returns why no node could start from a checkpoint of a data journal, or
+// startable returns why no node could start from a checkpoint of a data journal, or
 // nil. attached is Options.CheckAttached.
-func CheckCheckpoint(ctx context.Context, store objstore.Store, c *journal.Checkpoint, attached func([]byte) error) error {
+func startable(ctx context.Context, store objstore.Store, c *journal.Checkpoint, attached func([]byte) error) error {
 	err := partlog.Check(c.Chain.Journal, c.State, restore.Pages(ctx, store))
 	if err != nil && !restore.Lost(err) && !errors.Is(err, segment.ErrUnsupported) {
 		return fmt.Errorf("%w: %w", journal.ErrUnread, err)
@@ -61,6 +61,36 @@ func CheckCheckpoint(ctx context.Context, store objstore.Store, c *journal.Check
 	}
 	return err
 }
+
+// CheckSpared returns why objects below a checkpoint of a data journal may not be deleted,
+// or nil. No node could start from it, or it names an index object that is stored once:
+// the journal could not make that again (tiering/journal/PROTOCOL.md, rule 23). attached is
+// Options.CheckAttached.
+func CheckSpared(ctx context.Context, store objstore.Store, c *journal.Checkpoint, attached func([]byte) error) error {
+	if err := startable(ctx, store, c, attached); err != nil {
+		return err
+	}
+	pages, producers, err := partlog.DecodeNames(c.Chain.Journal, c.State)
+	if err != nil {
+		return err
+	}
+	var names []segment.IndexName
+	for _, of := range pages {
+		names = append(names, of[0].IndexName)
+	}
+	for _, p := range producers {
+		names = append(names, p.IndexName)
+	}
+	for _, n := range names {
+		if n.Seq == 0 {
+			return fmt.Errorf("%w: %s", errSingle, n.Key())
+		}
+	}
+	return nil
+}
+
+// errSingle: later checkpoints do without the index object.
+var errSingle = errors.New("an index object of the checkpoint has no second copy")
 
 // checkpointed follows a checkpoint that is durable: refs that are in its index page leave
 // the memory, and the next checkpoint does not repeat producers that are in pages. more

@@ -25,7 +25,7 @@ func (u *simUpkeep) sweepSteps() []upkeep.Step {
 		return nil
 	}
 	spared := journal.NewSpared(u, simChain, func(ctx context.Context, store objstore.Store, c *journal.Checkpoint) error {
-		return CheckCheckpoint(ctx, store, c, checkSnapshots)
+		return CheckSpared(ctx, store, c, checkSnapshots)
 	})
 	opt := sweep.Options{
 		Cluster: simChain.Cluster, Journal: simJournal, Store: u, State: u.n.state, Carry: u.Carry, Page: u.page, Now: u.Now,

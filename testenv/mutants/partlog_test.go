@@ -5,6 +5,12 @@ package mutants
 var tiers = catcher{"./tiering/partlog", "TestTieredStateMatchesANaiveJournal"}
 
 var partlogMutants = []mutant{
+	{name: "rule 23: pages of producers that are stored once stay so", by: catcher{"./tiering/partlog", "TestPagesThatAreStoredOnceAreWrittenAgain"}, edits: []edit{
+		swap("tiering/partlog.State.collect", "2*p.live <= int(p.total) || s.single(p)", "2*p.live <= int(p.total)"),
+	}},
+	{name: "rule 23: deletion below pages that are stored once", by: catcher{"./ingest", "TestNothingIsDeletedBelowACheckpointWithPagesThatAreStoredOnce"}, edits: []edit{
+		never("ingest.CheckSpared", "n.Seq == 0"),
+	}},
 	{name: "rule 17: a fence leaves intents open", by: tiers, edits: []edit{
 		swap("tiering/partlog.stage.fence", "g.end(job, g.nowMs())", "_ = job"),
 	}},

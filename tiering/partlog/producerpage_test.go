@@ -111,6 +111,42 @@ func (l *leader) checkPages(t reporter) {
 	}
 }
 
+// Once objects of the journal may be deleted, pages of before are written again, twice.
+func TestPagesThatAreStoredOnceAreWrittenAgain(t *testing.T) {
+	sizes := ProducerPaging{Least: 100, Most: 4, OfObject: 2}
+	l := newLeader()
+	mustApply(t, l.State, data(1, 1), open(keyA, 0, 0))
+	mustApply(t, l.State, objectOf(2, 0, 12, 0))
+	if !l.planProducers(smallPages) {
+		t.Fatal("nothing is planned")
+	}
+	l.pagedProducers()
+	if l.planProducers(sizes) {
+		t.Error("written again though no object may be deleted")
+	}
+	mustApply(t, l.State, data(3, 1), Intent{Job: segment.ID{1}, Objects: []segment.Name{segment.SharedSegment(testJournal, segment.ID{2})}}.Encode())
+	want := l.Hash()
+	for plans := 0; ; plans++ {
+		once := 0
+		for _, p := range l.ProducerPages() {
+			if p.Seq == 0 {
+				once++
+			}
+		}
+		if once == 0 {
+			break
+		}
+		if plans == 3 || !l.planProducers(sizes) {
+			t.Fatalf("%d pages are stored once after %d plans", once, plans)
+		}
+		l.pagedProducers()
+		l.checkPages(t)
+	}
+	if l.planProducers(sizes) || l.Hash() != want {
+		t.Error("written again and again, or the state differs")
+	}
+}
+
 // A producer that was used while its page was written is not taken from the page, and one
 // that expired then does not come back.
 func TestChangesWhileAPageIsWrittenCount(t *testing.T) {

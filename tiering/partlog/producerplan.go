@@ -55,7 +55,7 @@ type plannedProducers struct {
 // objects. Only the caller of Apply may call it.
 func (s *State) PlanProducers(newID func() segment.ID, sizes ProducerPaging) *ProducerPlan {
 	members, n := s.changedProducers()
-	if n < sizes.Least && !s.wasteful(sizes) {
+	if n < sizes.Least && !s.wasteful(sizes) && !slices.ContainsFunc(s.producerPages, s.single) {
 		return nil
 	}
 	plan := &ProducerPlan{sizes: sizes, replaced: map[*producerPage]bool{}, at: s.expiries.n}
@@ -90,9 +90,16 @@ func (s *State) wasteful(sizes ProducerPaging) bool {
 	return total > 2*live+sizes.Most
 }
 
+// single reports whether a page is stored once, though the objects that it could be made
+// again from may be deleted. It is written again.
+func (s *State) single(p *producerPage) bool {
+	return s.keySeq() > 0 && p.object.seq == 0 && p.live > 0
+}
+
 // collect chooses the pages that a plan replaces, and returns their current producers. A
 // page that is no larger than all that is smaller is joined with it: so pages double. Half
-// empty ones follow, the emptiest first, for as long as that costs no more than changes do.
+// empty ones follow, and those that are stored once, for as long as that costs no more than
+// changes do. The emptiest are first.
 func (s *State) collect(plan *ProducerPlan, size int) (members []producersOf) {
 	pages := slices.SortedStableFunc(slices.Values(s.producerPages), func(a, b *producerPage) int { return cmp.Compare(a.live, b.live) })
 	room := max(size, plan.sizes.Most)
@@ -102,7 +109,7 @@ func (s *State) collect(plan *ProducerPlan, size int) (members []producersOf) {
 			continue
 		case p.live <= size && p.live <= plan.sizes.Most/2:
 			size += p.live
-		case 2*p.live <= int(p.total) && p.live <= room:
+		case (2*p.live <= int(p.total) || s.single(p)) && p.live <= room:
 			room -= p.live
 		default:
 			continue

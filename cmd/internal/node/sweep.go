@@ -23,7 +23,7 @@ func (n *node) sweep(id uint32, j *dataJournal) []upkeep.Step {
 	}
 	base := journal.NewChain(n.cluster.ID, id, int(n.cluster.Window))
 	spared := journal.NewSpared(n.store, base, func(ctx context.Context, store objstore.Store, c *journal.Checkpoint) error {
-		return ingest.CheckCheckpoint(ctx, store, c, checkAttached)
+		return ingest.CheckSpared(ctx, store, c, checkAttached)
 	})
 	opt := sweep.Options{
 		Cluster: n.cluster.ID, Journal: id, Store: n.store, State: j.state, Carry: j.leader.Carry, Page: n.readPage,
