@@ -62,6 +62,7 @@ func (j *judge) left(v *view) (out []partlog.Run) {
 // damaged, and no extent says that it is a data object.
 func (j *judge) read(ctx context.Context, opt *Options, v *view) (bool, error) {
 	seq := j.next.Seq
+	_, data := v.kept[seq]
 	key := segment.JournalKey(opt.Journal, seq)
 	b, err := objstore.ReadRange(ctx, opt.Store, key, 0, segment.HeaderSize)
 	var h segment.Header
@@ -75,8 +76,8 @@ func (j *judge) read(ctx context.Context, opt *Options, v *view) (bool, error) {
 	case err == nil:
 		j.take(&h)
 		return true, nil
-	case v.kept[seq]:
-		j.next.Seq++ // a damaged extent names it, so that it is not released
+	case data:
+		j.next.Seq++ // a damaged extent names it, or has named it: view.seqs releases it then
 		return true, nil
 	case errors.Is(err, objstore.ErrNotFound), errors.Is(err, segment.ErrCorrupt), errors.Is(err, segment.ErrUnsupported):
 		opt.Log.Warn("an object cannot be judged: it and those above it are not released", "object", key, "error", err)

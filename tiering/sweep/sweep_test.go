@@ -188,6 +188,43 @@ func TestAnObjectThatCannotBeJudgedStopsTheJudging(t *testing.T) {
 	}
 }
 
+// TestDamageThatNoExtentNamesAnyMoreDoesNotStopTheJudging: records that could not be merged
+// were deleted, and a new leader cannot read their object either.
+func TestDamageThatNoExtentNamesAnyMoreDoesNotStopTheJudging(t *testing.T) {
+	w := newWorld(t, rand.New(rand.NewPCG(1, 2)))
+	w.object(segment.KindData, nil, 1) // is not judged, nor are those above it
+	w.object(segment.KindData, nil, 0)
+	w.object(segment.KindData, nil, 0)
+	v, _ := w.state.Lookup(key(0))
+	other, _ := w.state.Lookup(key(1))
+	x, _, _, _ := w.state.Find(key(0), 0, 1)
+	lost := x[0]
+	n, id := segment.OwnSegment(testTopic, 0, lost.Last+1, w.id()), w.id()
+	w.object(segment.KindData, []segment.Entry{partlog.Intent{Job: id, Objects: []segment.Name{n}}.Encode()})
+	w.object(segment.KindData, []segment.Entry{(&partlog.Result{Job: id, Last: true, Parts: []partlog.ResultPart{
+		{Key: key(0), To: v.End, Extents: []partlog.Extent{lost, w.extent(n, lost.Last+1, v.End-1)}}}}).Encode()})
+	w.store.DeleteNow(lost.Object.Key())
+	w.object(segment.KindData, []segment.Entry{partlog.DeleteRecords{Key: key(0), Before: lost.Last + 1}.Encode()})
+	w.run(w.releaser.Run)
+	w.state = restored(t, w)
+	w.fence()
+	w.lead()
+	w.object(segment.KindData, []segment.Entry{partlog.DeleteRecords{Key: key(1), Before: other.End}.Encode()})
+	for range 3 {
+		w.now = w.now.Add(time.Second)
+		w.run(w.releaser.Run)
+	}
+	var seqs []partlog.Seqs
+	for _, g := range w.state.Garbage() {
+		if g.Seqs.First > 0 {
+			seqs = append(seqs, g.Seqs)
+		}
+	}
+	if judged, _ := w.state.Judged(); judged.Seq <= lost.Object.Seq+1 {
+		t.Errorf("judged up to seq %d, garbage %v; seq %d is lost", judged.Seq, seqs, lost.Object.Seq)
+	}
+}
+
 // restored is the state as a checkpoint has it.
 func restored(t *testing.T, w *world) *partlog.State {
 	t.Helper()
