@@ -41,6 +41,14 @@ func (l *refList) page(in home, i int) *Page {
 	}
 }
 
+// Len is how many extents the page was written with.
+func (p *Page) Len() int {
+	if p.Merged {
+		return int(p.Length-pageFixedSize) / mergedRowSize
+	}
+	return int(p.Length-pageFixedSize) / refSize
+}
+
 const (
 	pageVersion   = 1
 	pageFixedSize = 32

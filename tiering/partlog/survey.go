@@ -57,6 +57,17 @@ type Unreleased struct {
 	Bytes uint32
 }
 
+// SurveyOf surveys one partition; false if it was never opened here.
+func (s *State) SurveyOf(k Key) (Survey, bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	p, ok := s.parts[k]
+	if !ok {
+		return Survey{}, false
+	}
+	return s.surveyLocked(k, p), true
+}
+
 // Survey calls fn for every partition, in the order of their keys. All surveys are of one
 // moment; fn runs without a lock.
 func (s *State) Survey(fn func(*Survey)) {

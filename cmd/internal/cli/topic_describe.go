@@ -12,6 +12,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/varvelog/varve/cmd/internal/status"
 )
 
 // topicDescription is the output of `topic describe -o json` for a topic.
@@ -29,6 +31,8 @@ type partitionDescription struct {
 	Start     int64  `json:"start"` // offset of the first record
 	End       int64  `json:"end"`   // offset the next record gets
 	Bytes     *int64 `json:"bytes"` // as the broker counts them; null if not known
+
+	Stored *status.StoredPartition `json:"stored"` // null if no node reported it
 }
 
 type configDescription struct {
@@ -39,6 +43,7 @@ type configDescription struct {
 
 func newTopicDescribe(env *Env, bootstrap *string) *cobra.Command {
 	var output string
+	var addresses []string
 	var allConfigs bool
 	cmd := &cobra.Command{
 		Use:   "describe NAME...",
@@ -47,7 +52,12 @@ func newTopicDescribe(env *Env, bootstrap *string) *cobra.Command {
 configuration that differs from the default.
 
 START is the offset of the first record, END the one that the next record gets. SIZE
-is as the broker reports it; a question mark stands for a size that it does not report.`,
+is as the broker reports it; a question mark stands for a size that it does not report.
+
+How the records are stored is known from varve's nodes over HTTP, at the addresses that
+--http names: the bytes that are not merged yet, those in merged objects that partitions
+share and in those of the partition alone, the number of merged objects, and about the
+times of the first and the newest record.`,
 		Example: `  varve topic describe events
   varve topic describe events --all-configs
   varve topic describe events -o json`,
@@ -62,6 +72,9 @@ is as the broker reports it; a question mark stands for a size that it does not 
 			if err != nil {
 				return interrupted(cmd.Context(), err)
 			}
+			if err := addStored(cmd.Context(), env, addresses, described); err != nil {
+				return interrupted(cmd.Context(), err)
+			}
 			if output == "json" {
 				return printJSON(env.Stdout, described)
 			}
@@ -70,6 +83,7 @@ is as the broker reports it; a question mark stands for a size that it does not 
 	}
 	cmd.ValidArgsFunction = completeTopics(env, bootstrap)
 	cmd.Flags().BoolVar(&allConfigs, "all-configs", false, "also show configuration that has its default value")
+	httpFlag(cmd.Flags(), &addresses)
 	outputFlag(cmd, &output, "table", "json")
 	return cmd
 }
@@ -119,7 +133,7 @@ func describeTopic(ctx context.Context, admin *kadm.Client, name string, allConf
 		if !sok || !eok {
 			return none, fmt.Errorf("no offsets of partition %d", p.Partition)
 		}
-		d.Partitions = append(d.Partitions, partitionDescription{p.Partition, p.Leader, s.Offset, e.Offset, sizes[p.Partition]})
+		d.Partitions = append(d.Partitions, partitionDescription{Partition: p.Partition, Leader: p.Leader, Start: s.Offset, End: e.Offset, Bytes: sizes[p.Partition]})
 	}
 	d.Bytes = d.size()
 	configs, err := topicConfigs(ctx, admin, name)
@@ -213,20 +227,14 @@ func printDescriptions(w io.Writer, topics []topicDescription) error {
 		if _, err := fmt.Fprintf(w, "topic %s, id %s, partitions %d, size %s\n\n", t.Name, t.ID, len(t.Partitions), sizeText(t.Bytes)); err != nil {
 			return err
 		}
-		err := printTable(w, func(tw io.Writer) {
-			fmt.Fprintln(tw, "PARTITION\tLEADER\tSTART\tEND\tSIZE")
-			for _, p := range t.Partitions {
-				fmt.Fprintf(tw, "%d\t%d\t%d\t%d\t%s\n", p.Partition, p.Leader, p.Start, p.End, sizeText(p.Bytes))
-			}
-		})
-		if err != nil {
+		if err := printTable(w, t.partitionTable); err != nil {
 			return err
 		}
 		if len(t.Configs) == 0 {
 			continue
 		}
 		fmt.Fprintln(w)
-		err = printTable(w, func(tw io.Writer) {
+		err := printTable(w, func(tw io.Writer) {
 			fmt.Fprintln(tw, "CONFIG\tVALUE\tSOURCE")
 			for _, c := range t.Configs {
 				fmt.Fprintf(tw, "%s\t%s\t%s\n", c.Name, cell(c.Value), c.Source)

@@ -55,7 +55,7 @@ var settings = []setting{
 		"address that clients connect to (default that of --listen)",
 		func(s *Serve, v string) error { return setAdvertise(&s.Advertise, v) }},
 	{"http", "127.0.0.1:9080", "host:port",
-		"address for /metrics, /healthz, /readyz, /status and /topics/deleted",
+		"address for /metrics, /healthz, /readyz, /status, /topics and /topics/deleted",
 		func(s *Serve, v string) error { return setAddress(&s.HTTP, v) }},
 	{"insecure-listen", "false", "bool",
 		"listen on addresses other than loopback although there is no authentication",

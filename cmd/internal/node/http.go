@@ -29,6 +29,7 @@ func (n *node) serveHTTP(ln net.Listener) func() error {
 	mux.Handle("GET /metrics", n.metrics.handler())
 	mux.Handle("GET /readyz", n.asking(n.board))
 	mux.Handle("GET "+status.Path, n.asking(status.Handler(n.status)))
+	mux.Handle("GET "+status.TopicsPath, n.asking(status.HandlerOf(n.storedTopics)))
 	mux.Handle("GET "+status.DeletedPath, n.asking(status.Handler(n.deletedTopics)))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "alive") })
 	if n.cfg.PProf {

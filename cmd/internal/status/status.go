@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/varvelog/varve/cmd/internal/health"
@@ -84,13 +85,43 @@ type DeletedTopic struct {
 	PurgedAfter time.Time `json:"purged_after"`
 }
 
+// TopicsPath is the path at which a node describes how topics are stored. The parameters
+// "name" choose topics.
+const TopicsPath = "/topics"
+
+// StoredTopic is a topic as it is stored.
+type StoredTopic struct {
+	Name       string            `json:"name"`
+	ID         string            `json:"id"`
+	Partitions []StoredPartition `json:"partitions"` // those of journals that the node leads or follows
+}
+
+// StoredPartition is a partition as it is stored. Bytes are those of batches.
+type StoredPartition struct {
+	Partition int32  `json:"partition"`
+	Journal   uint32 `json:"journal"`
+	Unmerged  int64  `json:"unmerged_bytes"` // in objects of the journal
+	Shared    int64  `json:"shared_bytes"`   // in merged objects of several partitions
+	Own       int64  `json:"own_bytes"`      // in merged objects of the partition alone
+	Objects   int    `json:"merged_objects"`
+	// Oldest and Newest are about the times of the first record and of the newest one, by
+	// their timestamps; null if not known.
+	Oldest *time.Time `json:"oldest"`
+	Newest *time.Time `json:"newest"`
+}
+
 // Handler serves the result of read.
 func Handler[T any](read func() T) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	return HandlerOf(func(*http.Request) T { return read() })
+}
+
+// HandlerOf serves the result of read, which depends on the request.
+func HandlerOf[T any](read func(*http.Request) T) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		enc := json.NewEncoder(w)
 		enc.SetIndent("", "  ")
-		_ = enc.Encode(read()) // an error means that the client has gone
+		_ = enc.Encode(read(r)) // an error means that the client has gone
 	})
 }
 
@@ -111,6 +142,13 @@ func Ask(ctx context.Context, address string) (n Node, err error) {
 // AskDeleted reads the list of deleted topics of the node at address, host:port.
 func AskDeleted(ctx context.Context, address string) (topics []DeletedTopic, err error) {
 	err = get(ctx, address, DeletedPath, &topics)
+	return topics, err
+}
+
+// AskStored reads how topics are stored from the node at address, host:port. Topics that
+// it does not know are left out.
+func AskStored(ctx context.Context, address string, names []string) (topics []StoredTopic, err error) {
+	err = get(ctx, address, TopicsPath+"?"+url.Values{"name": names}.Encode(), &topics)
 	return topics, err
 }
 
