@@ -189,6 +189,20 @@ func TestMapTakesAsManyKeysAsItHasRoomFor(t *testing.T) {
 	}
 }
 
+func TestNothingGoesByATimeThatIsNotKnown(t *testing.T) {
+	at := time.UnixMilli(1_000_000_000)
+	log := Log{End: 400, Cleaned: 100, CleanedAt: at, Pieces: []Piece{{0, 99, 10, at}, {100, 299, 10, at}}}
+	if d, due := Plan(log, Policy{MinDirtyRatio: 0.5}, time.Time{}); !due || d.TombstonesBelow != 0 {
+		t.Errorf("%+v, %v", d, due)
+	}
+	if d, due := Plan(log, Policy{MinDirtyRatio: 0.9, MaxLag: 1}, time.Time{}); due {
+		t.Errorf("%+v is due by time", d)
+	}
+	if d, due := Plan(log, Policy{MinLag: 1}, time.Time{}); due {
+		t.Errorf("%+v is old enough", d)
+	}
+}
+
 func TestPlan(t *testing.T) {
 	now := time.UnixMilli(1_000_000_000)
 	ago := func(d time.Duration) time.Time { return now.Add(-d) }

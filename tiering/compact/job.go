@@ -2,9 +2,12 @@ package compact
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math"
 	"time"
 
+	"github.com/varvelog/varve/tiering/clocks"
 	"github.com/varvelog/varve/tiering/merge"
 	"github.com/varvelog/varve/tiering/partlog"
 	"github.com/varvelog/varve/tiering/segment"
@@ -34,6 +37,22 @@ func (s *Step) choose(ctx context.Context, now time.Time) (chosen *partlog.Surve
 		}
 	}
 	return chosen, most, nil
+}
+
+// chooseAgain is choose at a time that may be relied on, and with the configuration of
+// topics as it is now (tiering/journal/PROTOCOL.md, rule 27).
+func (s *Step) chooseAgain(ctx context.Context) (*partlog.Survey, Due, error) {
+	now, err := s.opt.Round(ctx)
+	s.timed = err == nil
+	switch {
+	case errors.Is(err, clocks.ErrWrong):
+		return nil, Due{}, nil // the node reports it
+	case errors.Is(err, clocks.ErrTooEarly):
+		now = time.Time{}
+	case err != nil:
+		return nil, Due{}, fmt.Errorf("begin a round of compaction: %w", err)
+	}
+	return s.choose(ctx, now)
 }
 
 // log is a partition as a plan needs it.
@@ -126,8 +145,12 @@ func (s *Step) finish(ctx context.Context) error {
 		s.opt.OnUnclean(x.Key, fmt.Errorf("%d batches or ranges cannot be decoded", x.unclean))
 		return nil
 	}
+	at := int64(math.MaxInt64) // not known: the tombstones stay until another pass has a time
+	if s.timed {
+		at = s.opt.Now().UnixMilli()
+	}
 	e := partlog.Cleaned{
-		Key: x.Key, Cleaned: x.End(), TimeMs: s.opt.Now().UnixMilli(),
+		Key: x.Key, Cleaned: x.End(), TimeMs: at,
 		TombstonesBelow: max(x.state.TombstonesBelow, x.TombstonesBelow),
 	}
 	if err := s.opt.Carry(ctx, []segment.Entry{e.Encode()}); err != nil {

@@ -33,7 +33,13 @@ type Due struct {
 // Plan says whether a pass over a log is due. Records younger than MinLag are left out
 // with all after them. Otherwise a pass is due once the share of bytes that are not clean
 // reaches MinDirtyRatio, or once one of them is older than MaxLag.
+//
+// If now is zero, the time is not known. Then nothing is due that goes by time, and no
+// tombstone goes.
 func Plan(l Log, p Policy, now time.Time) (Due, bool) {
+	if now.IsZero() && p.MinLag > 0 {
+		return Due{}, false
+	}
 	from := max(l.Cleaned, l.Start)
 	d := Due{Range: Range{From: from, To: from, Last: l.End - 1}}
 	var oldest time.Time // of the pieces that are not clean
@@ -42,7 +48,7 @@ func Plan(l Log, p Policy, now time.Time) (Due, bool) {
 			continue
 		}
 		if x.Last >= from {
-			if now.Sub(x.Newest) < p.MinLag {
+			if p.MinLag > 0 && now.Sub(x.Newest) < p.MinLag {
 				break
 			}
 			if oldest.IsZero() || x.Newest.Before(oldest) {

@@ -26,6 +26,9 @@ type Options struct {
 	// Topic returns how a topic is compacted; false if it is not.
 	Topic func(segment.ID) (Policy, bool)
 	Now   func() time.Time
+	// Round returns the time for a pass, once the configuration of topics is known to be
+	// new. See clocks.Clocks.
+	Round func(ctx context.Context) (time.Time, error)
 	// Secret returns random bytes.
 	Secret   func() Secret
 	Memory   int64         // bytes for the keys of a pass; default 128 MiB
@@ -44,6 +47,7 @@ type Step struct {
 	keys   *Map
 	now    *running
 	looked time.Time
+	timed  bool                      // the time was known when the pass began
 	later  map[partlog.Key]time.Time // partitions that are not looked at before
 	count  counters
 }
@@ -131,6 +135,9 @@ func (s *Step) begin(ctx context.Context) (again bool, err error) {
 	}
 	s.looked = now
 	chosen, due, err := s.choose(ctx, now)
+	if chosen != nil {
+		chosen, due, err = s.chooseAgain(ctx)
+	}
 	if err != nil || chosen == nil {
 		s.keys = nil // gives its memory back until the next pass
 		return false, err

@@ -15,6 +15,7 @@ import (
 	"github.com/varvelog/varve/testenv/seeded"
 	"github.com/varvelog/varve/tiering/batch"
 	"github.com/varvelog/varve/tiering/batch/batchtest"
+	"github.com/varvelog/varve/tiering/clocks"
 	"github.com/varvelog/varve/tiering/compact"
 	"github.com/varvelog/varve/tiering/merge"
 	"github.com/varvelog/varve/tiering/objstore"
@@ -45,6 +46,7 @@ type world struct {
 	truth  map[string]string // the last value of each key
 	dies   float64           // how likely a leadership ends at an entry
 	dead   bool
+	clocks error                   // why no round may begin
 	drop   func(*merge.Compaction) // spoils a job
 }
 
@@ -95,7 +97,7 @@ func (w *world) lead() {
 		w.t.Fatal(err)
 	}
 	w.step = compact.NewStep(compact.Options{
-		State: w.state, Carry: w.carry, Scan: w.merger.Scan, Page: page, Now: w.Now, Log: slog.New(slog.DiscardHandler),
+		State: w.state, Carry: w.carry, Scan: w.merger.Scan, Page: page, Now: w.Now, Round: func(context.Context) (time.Time, error) { return w.now, w.clocks }, Log: slog.New(slog.DiscardHandler),
 		Rewrite: func(ctx context.Context, c *merge.Compaction) (merge.Compacted, error) {
 			if w.drop != nil {
 				w.drop(c)
@@ -256,6 +258,25 @@ func TestCompactedPartitions(t *testing.T) {
 		},
 		Must: []string{"compacted", "a bug was found"},
 	}, 40, 12)
+}
+
+// TestNothingIsCompactedWhileTheClockIsWrong holds a partition that is due.
+func TestNothingIsCompactedWhileTheClockIsWrong(t *testing.T) {
+	w := newWorld(t, rand.New(rand.NewPCG(1, 0)))
+	for range 30 {
+		w.produce()
+	}
+	w.now = w.now.Add(time.Hour)
+	w.clocks = clocks.ErrWrong
+	w.work()
+	if s := w.step.Stats(); s.Passes+s.Failed > 0 {
+		t.Errorf("%+v with a wrong clock", s)
+	}
+	w.clocks, w.now = nil, w.now.Add(time.Hour)
+	w.work()
+	if s := w.step.Stats(); s.Passes == 0 {
+		t.Errorf("%+v with a right clock", s)
+	}
 }
 
 // faulty has a compaction lose a key.
