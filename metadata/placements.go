@@ -121,23 +121,20 @@ type deletion struct {
 	seq   uint64 // of journal 0, at which it was deleted
 }
 
-// final reports whether the topic cannot be restored: it was deleted before LevelTiering.
-func (d deletion) final() bool { return d.topic.DeletedMs == 0 }
+// final reports whether a deleted topic cannot be restored: it was deleted before
+// LevelTiering.
+func final(t *Topic) bool { return t.DeletedMs == 0 }
 
-// deletions lists the deleted topics in one order on every node. Several may have one
-// name.
-func (s *State) deletions() []deletion {
+// going lists the deleted topics, those first that were deleted first, in one order on
+// every node. The slice is shared: callers must not change it.
+func (s *State) going() []*Topic {
 	s.mu.RLock()
-	defer s.mu.RUnlock()
-	if len(s.img.deleted) == 0 {
-		return nil
+	none := len(s.img.deleted) == 0
+	s.mu.RUnlock()
+	if none {
+		return nil // as in most clusters: the list of all topics is not made for it
 	}
-	all := make([]deletion, 0, len(s.img.deleted))
-	for id, t := range s.img.deleted {
-		all = append(all, deletion{t, s.placements.at[id]})
-	}
-	slices.SortFunc(all, func(a, b deletion) int { return compareNames(a.topic, b.topic) })
-	return all
+	return s.list().going
 }
 
 // deletion finds a deleted topic that is not purged.

@@ -158,7 +158,8 @@ func randomChanges(r *rand.Rand, s *State, journals int) []Change {
 // purge purges as the controller does once journals have followed the deletions.
 func purge(t *testing.T, s *State, reached func(journal uint32) uint64) {
 	t.Helper()
-	for _, u := range s.deletions() {
+	for _, going := range s.going() {
+		u, _ := s.deletion(going.ID)
 		all := true
 		for _, p := range u.topic.Partitions {
 			all = all && reached(p.Journal) >= u.seq

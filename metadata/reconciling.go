@@ -3,6 +3,7 @@ package metadata
 import (
 	"fmt"
 	"slices"
+	"sort"
 	"time"
 
 	"github.com/varvelog/varve/tiering/segment"
@@ -37,8 +38,8 @@ func (l *leading) awaitOpen(topics []*Topic) awaited {
 // awaitAll lets an answer wait for everything that is committed.
 func (l *leading) awaitAll() awaited {
 	a := awaited{seq: l.opt.State.Head(), journals: l.opt.State.Journals()}
-	for _, d := range l.opt.State.deletions() {
-		a.topics = append(a.topics, d.topic.ID)
+	for _, t := range l.opt.State.going() {
+		a.topics = append(a.topics, t.ID)
 	}
 	return a
 }
@@ -55,7 +56,7 @@ func (l *leading) reached(a *awaited) bool {
 // goes reports whether a topic is being deleted. It is not if a request has restored it.
 func (l *leading) goes(id segment.ID) bool {
 	d, deleted := l.opt.State.deletion(id)
-	return deleted && (d.final() || !l.sealed(d))
+	return deleted && (final(d.topic) || !l.sealed(d))
 }
 
 // seeThrough purges topics and answers requests as far as the data journals have come.
@@ -74,9 +75,9 @@ func (l *leading) seeThrough() error {
 // longer be restored.
 func (l *leading) purge() error {
 	var ids []segment.ID
-	for _, d := range l.opt.State.deletions() {
-		if l.controller.stillDeleted(d.topic) && l.due(d) && l.sealed(d) {
-			ids = append(ids, d.topic.ID)
+	for _, t := range l.due() {
+		if d, deleted := l.opt.State.deletion(t.ID); deleted && l.controller.stillDeleted(t) && l.sealed(d) {
+			ids = append(ids, t.ID)
 		}
 	}
 	entries, errs := l.controller.Purge(ids)
@@ -89,26 +90,28 @@ func (l *leading) purge() error {
 	return nil
 }
 
-// due reports whether the grace of a deletion is over.
-func (l *leading) due(d deletion) bool { return l.grace(d) <= 0 }
+// due lists the deleted topics whose grace is over.
+func (l *leading) due() []*Topic {
+	going := l.opt.State.going()
+	n := sort.Search(len(going), func(i int) bool { return l.grace(going[i]) > 0 })
+	return going[:n]
+}
 
 // grace is how long a deleted topic can be restored yet.
-func (l *leading) grace(d deletion) time.Duration {
-	if d.final() {
+func (l *leading) grace(t *Topic) time.Duration {
+	if final(t) {
 		return 0
 	}
-	return l.opt.DeleteGrace - time.Duration(l.opt.PurgeMs()-d.topic.DeletedMs)*time.Millisecond
+	return l.opt.DeleteGrace - time.Duration(l.opt.PurgeMs()-t.DeletedMs)*time.Millisecond
 }
 
 // lookEvery limits how long a purge waits that has become due.
 const lookEvery = 10 * time.Second
 
-// nextPurge returns when to look for topics that are due; zero: none is deleted.
+// nextPurge returns when to look for topics that become due; zero: no event does that.
 func (l *leading) nextPurge(now time.Time) (next time.Time) {
-	for _, d := range l.opt.State.deletions() {
-		if left := l.grace(d); left > 0 {
-			next = earlier(next, now.Add(min(left, lookEvery)))
-		}
+	if left := l.opt.State.going()[len(l.due()):]; len(left) > 0 {
+		next = now.Add(min(l.grace(left[0]), lookEvery))
 	}
 	return next
 }
@@ -180,9 +183,8 @@ func (l *leading) stuck() (journal uint32, at uint64, err error) {
 	if err != nil {
 		return journal, at, err
 	}
-	going := slices.DeleteFunc(l.opt.State.deletions(), func(d deletion) bool { return !l.due(d) })
-	if len(going) > 0 {
-		err = fmt.Errorf("%d deleted topics are not purged, %s the first", len(going), going[0].topic.Name)
+	if going := l.due(); len(going) > 0 {
+		err = fmt.Errorf("%d deleted topics are not purged, %s the first", len(going), going[0].Name)
 	}
 	return 0, l.opt.State.Head(), err
 }

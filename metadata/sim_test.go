@@ -439,5 +439,5 @@ func (n *node) freeze() {
 
 func (n *node) drained() bool {
 	return n.p != nil && !n.p.Frozen() && n.ready && len(n.lead.entries) == 0 && len(n.lead.proposed) == 0 && len(n.lead.waiting)+len(n.lead.following) == 0 &&
-		len(n.state.deletions()) == 0 && n.lead.undone.since.IsZero()
+		len(n.state.going()) == 0 && n.lead.undone.since.IsZero()
 }

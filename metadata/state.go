@@ -1,6 +1,7 @@
 package metadata
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"sync"
@@ -21,8 +22,8 @@ type State struct {
 	placements placements
 }
 
-// listing is all topics by name.
-type listing struct{ live, deleting []*Topic }
+// listing is all topics by name, and the deleted ones also by the time of deletion.
+type listing struct{ live, deleting, going []*Topic }
 
 // Node is a data folder that was registered.
 type Node struct {
@@ -209,6 +210,8 @@ func (m *image) list() *listing {
 	}
 	slices.SortFunc(l.live, compareNames)
 	slices.SortFunc(l.deleting, compareNames)
+	l.going = slices.Clone(l.deleting)
+	slices.SortStableFunc(l.going, func(a, b *Topic) int { return cmp.Compare(a.DeletedMs, b.DeletedMs) })
 	return l
 }
 

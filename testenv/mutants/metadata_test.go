@@ -29,7 +29,7 @@ var metadataMutants = []mutant{
 		swap("metadata.leading.sealed", "seq < d.seq", "seq < d.seq-1"),
 	}},
 	{name: "topic purged within its grace", by: metadata, edits: []edit{
-		swap("metadata.leading.due", "l.grace(d) <= 0", "true"),
+		swap("metadata.leading.due", "l.grace(going[i]) > 0", "false"),
 	}},
 	{name: "restored topic not placed", by: metadata, edits: []edit{
 		drop("metadata.placements.follow", "p.change(seq, c.ID, m)").below("TopicRestored"),
