@@ -66,7 +66,7 @@ func (d *Deleter) Run(ctx context.Context) (again bool, err error) {
 	if len(due.seqs) > 0 {
 		// tiering/journal/PROTOCOL.md, rule 22: a start from the last floor but one finds all objects from there on.
 		if floor, err = d.opt.Floor(ctx); err != nil {
-			d.opt.Log.Warn("no journal objects are deleted", "journal", d.opt.Journal, "error", err)
+			d.opt.Log.Warn("no journal objects are deleted", "error", err)
 		}
 	}
 	if len(due.seqs) > 0 && limit > 0 {
@@ -85,11 +85,11 @@ func (d *Deleter) Run(ctx context.Context) (again bool, err error) {
 	if err = errors.Join(err, failed); len(swept) == 0 {
 		return false, err
 	}
-	d.opt.Log.Debug("tiering: deleted", "journal", d.opt.Journal)
+	d.opt.Log.Debug("tiering: deleted", "objects", len(due.first)+len(due.second), "ranges", len(due.seqs))
 	if carryErr := d.opt.carry(ctx, swept); carryErr != nil {
 		return false, errors.Join(fmt.Errorf("note deletions: %w", carryErr), err)
 	}
-	d.opt.Log.Debug("tiering: swept", "journal", d.opt.Journal)
+	d.opt.Log.Debug("tiering: swept")
 	return due.more && err == nil, err
 }
 

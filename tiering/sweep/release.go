@@ -57,7 +57,7 @@ func (r *Releaser) Run(ctx context.Context) (again bool, err error) {
 		return false, fmt.Errorf("release: %w", err)
 	}
 	for _, e := range releases {
-		r.opt.Log.Debug("tiering: released", "journal", r.opt.Journal, "objects", len(e.Objects), "ranges", len(e.Seqs), "partitions", len(e.Freed))
+		r.opt.Log.Debug("tiering: released", "objects", len(e.Objects), "ranges", len(e.Seqs), "partitions", len(e.Freed))
 	}
 	return more, nil
 }
