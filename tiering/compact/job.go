@@ -153,7 +153,7 @@ func (s *Step) finish(ctx context.Context) error {
 		Key: x.Key, Cleaned: x.End(), TimeMs: at,
 		TombstonesBelow: max(x.state.TombstonesBelow, x.TombstonesBelow),
 	}
-	if err := s.opt.Carry(ctx, []segment.Entry{e.Encode()}); err != nil {
+	if err := s.carry(ctx, e.Encode()); err != nil {
 		return fmt.Errorf("commit that it is clean: %w", err)
 	}
 	s.now = nil

@@ -169,13 +169,23 @@ func (s *Step) begin(ctx context.Context) (again bool, err error) {
 	return true, nil
 }
 
+// carry commits an entry that the state would take. One that contradicts it would end the
+// journal for all nodes.
+func (s *Step) carry(ctx context.Context, e segment.Entry) error {
+	entries := []segment.Entry{e}
+	if err := s.opt.State.Try(entries); err != nil {
+		return err
+	}
+	return s.opt.Carry(ctx, entries)
+}
+
 // announce commits that tombstones may go, before any does (tiering/journal/PROTOCOL.md, rule 30).
 func (s *Step) announce(ctx context.Context, x *running) error {
 	if x.TombstonesBelow <= x.state.TombstonesBelow {
 		return nil
 	}
 	e := partlog.Cleaned{Key: x.Key, Cleaned: x.state.Cleaned, TimeMs: x.state.CleanedMs, TombstonesBelow: x.TombstonesBelow}
-	if err := s.opt.Carry(ctx, []segment.Entry{e.Encode()}); err != nil {
+	if err := s.carry(ctx, e.Encode()); err != nil {
 		return fmt.Errorf("announce that tombstones go: %w", err)
 	}
 	return nil
