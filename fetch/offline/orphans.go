@@ -2,6 +2,7 @@ package offline
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -29,7 +30,7 @@ type Orphan struct {
 // journal, or an index page, could not be read: then nothing is known.
 //
 // An object that is younger than OrphanAge at now is left out. It is an error if the
-// store's clock is far from now.
+// store's clock is far from now, or if a journal has a hole.
 func (b *Bucket) Orphans(ctx context.Context, now time.Time, onListed func(int64)) ([]Orphan, error) {
 	found := map[segment.ID]Orphan{}
 	var listed int64
@@ -46,7 +47,7 @@ func (b *Bucket) Orphans(ctx context.Context, now time.Time, onListed func(int64
 			return nil, fmt.Errorf("list %q of bucket %s: %w", prefix, b.store, err)
 		}
 	}
-	if err := b.Prove(ctx); err != nil {
+	if err := again(ctx, func() error { return b.proveWhole(ctx) }); err != nil {
 		return nil, err
 	}
 	if clock, ok := b.store.(objstore.Clock); ok {
@@ -65,6 +66,59 @@ func (b *Bucket) Orphans(ctx context.Context, now time.Time, onListed func(int64
 	}
 	slices.SortFunc(orphans, func(a, b Orphan) int { return strings.Compare(a.Key, b.Key) })
 	return orphans, nil
+}
+
+// proveWhole is Prove, and fails if a journal has objects above its head. A reader takes a
+// hole in a journal for the end of it. To its state all is unknown that was named above.
+func (b *Bucket) proveWhole(ctx context.Context) error {
+	ids := append([]uint32{0}, b.Topics.Journals()...)
+	listed := make([]uint64, len(ids))
+	for i, id := range ids {
+		var err error
+		if listed[i], err = b.lastListed(ctx, id); err != nil {
+			return err
+		}
+	}
+	if err := b.Prove(ctx); err != nil {
+		return err
+	}
+	for i, id := range ids {
+		if head := b.head(id); head < listed[i] {
+			return fmt.Errorf("journal %d ends at seq %d, and the bucket has an object at seq %d: one between them is missing, or is being written", id, head, listed[i])
+		}
+	}
+	return nil
+}
+
+func (b *Bucket) head(id uint32) uint64 {
+	if id == 0 {
+		return b.Topics.Head()
+	}
+	if state := b.State(id); state != nil {
+		return state.Head()
+	}
+	return 0
+}
+
+// errListed ends a listing.
+var errListed = errors.New("listed")
+
+// lastListed returns the greatest seq that a listing of a journal shows from its head on.
+func (b *Bucket) lastListed(ctx context.Context, id uint32) (last uint64, err error) {
+	prefix := segment.JournalPrefix(id)
+	err = b.store.List(ctx, prefix, segment.JournalKey(id, b.head(id)), func(i objstore.Info) error {
+		if seq, ok := segment.ParseJournalKey(id, i.Key); ok {
+			last = max(last, seq)
+		}
+		if name := strings.TrimPrefix(i.Key, prefix); name > ":" { // seqs come before all other keys
+			return errListed
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, errListed) {
+		return 0, fmt.Errorf("list journal %d of bucket %s: %w", id, b.store, err)
+	}
+	return last, nil
 }
 
 // clocksApart is how far clocks may be apart.

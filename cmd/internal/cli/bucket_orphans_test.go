@@ -57,6 +57,19 @@ func TestOrphansAreDeletedOnlyWhenThatIsKnownToBeSafe(t *testing.T) {
 		}
 	}
 	write(shared.Key(), 25*time.Hour)
+	for _, journal := range []uint32{0, 1} { // a reader takes a hole for the end
+		hole := filepath.Join(folder, filepath.FromSlash(segment.JournalKey(journal, 4)))
+		if err := os.Rename(hole, hole+".aside"); err != nil {
+			t.Fatal(err)
+		}
+		c.run(t, "bucket", "orphans", "--delete").expect(t, cli.ExitFailure, "nothing is judged")
+		if _, err := os.Stat(old[0]); err != nil {
+			t.Errorf("deleted though journal %d has a hole: %v", journal, err)
+		}
+		if err := os.Rename(hole+".aside", hole); err != nil {
+			t.Fatal(err)
+		}
+	}
 	if err := os.WriteFile(filepath.Join(folder, filepath.FromSlash(segment.JournalKey(1, 6))), []byte("rotten"), 0o644); err != nil {
 		t.Fatal(err)
 	}
