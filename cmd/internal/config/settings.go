@@ -76,7 +76,7 @@ var settings = []setting{
 		"PUTs below 64KiB for clients that wait, acks=all and commits, on average: a number, unlimited, or auto, which is one in a --flush-interval at Amazon S3 and Cloudflare R2, and unlimited elsewhere",
 		func(s *Serve, v string) error { return setPUTs(&s.FlushPUTs, v) }},
 	{"checkpoint-objects", "256", "int",
-		"objects of a journal from one checkpoint to the next: a start reads about as many, or twenty times as many if it finds no checkpoint",
+		"objects of a journal from one checkpoint to the next: a start reads about as many, or some seven times as many if it finds no checkpoint",
 		func(s *Serve, v string) error { return setInt(&s.CheckpointObjects, v, 8, 65536) }},
 	{"auto-create-topics", "true", "bool",
 		"create a topic when a client first asks for it",
