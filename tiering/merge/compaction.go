@@ -117,19 +117,10 @@ func (g *gatherer) filter(ctx context.Context, p *gathered, e *partlog.Extent, f
 // found when the object is read back.
 func (g *gatherer) filterBatch(ctx context.Context, p *gathered, c *chunk, b []byte, h *batch.Header, f Filter, out *Compacted) error {
 	stored, all := b, f.Untouched(h)
-	if !all {
-		written, n, err := batch.Rewrite(g.room[:0], b, p.topic.rewriting(h.Compression(), f.Keep))
-		switch all = errors.Is(err, batch.ErrVerbatim); {
-		case all:
-			out.Undecodable++
-		case err != nil:
-			return err
-		case n < int(h.Records):
-			stored, g.room = written, written
-			out.Removed += int64(int(h.Records) - n)
-		}
-	}
 	sum, err := g.expected(ctx, b, all, f)
+	if err == nil && !all {
+		stored, sum, err = g.smaller(ctx, p, b, h, sum, f, out)
+	}
 	switch {
 	case errors.Is(err, readback.ErrWrong):
 		return fmt.Errorf("%w: %w", errSource, err)
@@ -138,6 +129,29 @@ func (g *gatherer) filterBatch(ctx context.Context, p *gathered, c *chunk, b []b
 	}
 	c.sum.Add(sum)
 	return g.spool.append(stored)
+}
+
+// smaller returns a batch with the records that stay, and their sum. One that cannot be
+// decoded, also by the decoder of the sums alone, stays as it is.
+func (g *gatherer) smaller(ctx context.Context, p *gathered, b []byte, h *batch.Header, sum readback.Sum, f Filter, out *Compacted) ([]byte, readback.Sum, error) {
+	if sum.Raw > 0 {
+		out.Undecodable++
+		return b, sum, nil
+	}
+	written, n, err := batch.Rewrite(g.room[:0], b, p.topic.rewriting(h.Compression(), f.Keep))
+	switch {
+	case errors.Is(err, batch.ErrVerbatim):
+		out.Undecodable++
+		sum, err = g.expected(ctx, b, true, f)
+		return b, sum, err
+	case err != nil:
+		return nil, sum, err
+	case n == int(h.Records):
+		return b, sum, nil
+	}
+	g.room = written
+	out.Removed += int64(int(h.Records) - n)
+	return written, sum, nil
 }
 
 // expected is the sum of the records of a batch that must stay.

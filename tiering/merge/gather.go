@@ -74,6 +74,9 @@ func (g *gatherer) take(ctx context.Context, p *gathered, e *partlog.Extent, b [
 		}
 		c.sum.Add(sum)
 		c.wrongTimes = c.wrongTimes || newest != readback.Unknown && newest > h.UpTo()
+		if sum.Raw > 0 {
+			return g.spool.append(whole) // its sum is one of these bytes
+		}
 		out, err := g.recompressed(p, whole, &h, g.spool.size-c.position)
 		if err != nil {
 			return err
