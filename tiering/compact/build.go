@@ -43,6 +43,10 @@ func (x *running) note(b []byte, h *batch.Header) bool {
 	if !x.Begin(h) {
 		return false
 	}
+	if h.Control() { // its keys are not those of records
+		x.Done(h)
+		return true
+	}
 	more := true
 	err := batch.Records(b, maxRecord, func(r batch.Record) bool {
 		if more = x.Add(r); more {
