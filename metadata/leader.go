@@ -155,6 +155,10 @@ func (l *Leader) RestoreTopics(ctx context.Context, ids []segment.ID) []error {
 		})
 }
 
+// LookAgain has the controller look for deleted topics that are due, after PurgeMs has
+// moved on.
+func (l *Leader) LookAgain(ctx context.Context) { _ = l.loop.Do(ctx, func() {}) }
+
 // Raise implements Admin.
 func (l *Leader) Raise(ctx context.Context, level uint16, validateOnly bool) error {
 	return l.do(ctx, &command{plan: func(c *Controller) ([]segment.Entry, error) {

@@ -106,7 +106,7 @@ func (l *leading) grace(t *Topic) time.Duration {
 }
 
 // lookEvery limits how long a purge waits that has become due.
-const lookEvery = 10 * time.Second
+const lookEvery = time.Minute
 
 // nextPurge returns when to look for topics that become due; zero: no event does that.
 func (l *leading) nextPurge(now time.Time) (next time.Time) {

@@ -25,12 +25,15 @@ type retention struct {
 	clocks  *clocks.Clocks
 	trusted atomic.Int64 // Unix milliseconds; 0: no time was confirmed yet
 	ahead   atomic.Int64 // of the store's clock, by the last comparison
-	warned  bool         // that retention begins to act; for watchRetention
+
+	onTrusted func(context.Context) // after trusted has moved on
+	warned    bool                  // that retention begins to act; for watchRetention
 }
 
 // startRetention begins to compare clocks, once this node is the controller.
 func (n *node) startRetention(controller *metadata.Leader, closers *stack) {
 	began := time.Now()
+	n.retention.onTrusted = controller.LookAgain
 	n.retention.clocks = clocks.New(clocks.Options{
 		Store: n.store, Prove: controller.Prove,
 		Read: func(ctx context.Context) error {
@@ -70,6 +73,7 @@ func (n *node) watchRetention(ctx context.Context) {
 	switch {
 	case err == nil:
 		n.retention.trusted.Store(now.UnixMilli())
+		n.retention.onTrusted(ctx)
 		n.board.Clear(health.Tiering, "deleted topics")
 	case errors.Is(err, clocks.ErrWrong), errors.Is(err, clocks.ErrTooEarly), ctx.Err() != nil:
 	default:

@@ -78,7 +78,8 @@ func TestDeletedTopicsWaitForAConfirmedTime(t *testing.T) {
 		configured(1, "gone", nil), metadata.TopicDeleted{ID: segment.ID{1}, AtMs: now.Add(-2 * time.Hour).UnixMilli()})
 	store := mem.New(func() time.Time { return now.Add(-365 * 24 * time.Hour) }, nil)
 	store.PutNow(segment.ClusterKey, []byte{1})
-	proofs := 0
+	proofs, looks := 0, 0
+	n.retention.onTrusted = func(context.Context) { looks++ }
 	watch := func() {
 		n.retention.clocks = clocks.New(clocks.Options{
 			Store: store, Now: time.Now, Uptime: func() time.Duration { return time.Minute }, OnJudged: n.onClocks,
@@ -95,7 +96,7 @@ func TestDeletedTopicsWaitForAConfirmedTime(t *testing.T) {
 	if watch(); n.retention.trusted.Load() < now.UnixMilli() || len(n.board.Troubles()) != 0 {
 		t.Errorf("confirmed %d ms, troubles %v", n.retention.trusted.Load(), n.board.Troubles())
 	}
-	if watch(); proofs != 2 {
-		t.Errorf("%d proofs, though nothing can be due", proofs)
+	if watch(); proofs != 2 || looks != 1 {
+		t.Errorf("%d proofs and %d looks, though nothing can be due", proofs, looks)
 	}
 }
