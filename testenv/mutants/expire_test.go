@@ -30,7 +30,7 @@ var expireMutants = []mutant{
 		drop("tiering/expire.look.total", "total -= l.first.below"),
 	}},
 	{name: "retention.bytes counts deleted ranges of the journal", by: expiries, edits: []edit{
-		always("tiering/expire.look.total", "l.View.Start <= l.Merged"),
+		always("tiering/expire.look.total", "most < l.policy.RetentionBytes"),
 	}},
 	{name: "more expires than a page has at its start", by: expiries, edits: []edit{
 		swap("tiering/expire.look.start", "l.policy.due(&x, l.nowMs, total)", "l.policy.due(&x, l.nowMs, total) || x.page != nil && l.first.isOf(x.page, start) && l.policy.due(&l.first.oldest, l.nowMs, total)"),

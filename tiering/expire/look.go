@@ -109,10 +109,13 @@ func (l *look) total(ctx context.Context) (total int64, err error) {
 			total -= l.first.below
 		}
 	}
-	if l.View.Start <= l.Merged {
-		return total + l.JournalBytes, nil
+	// The survey never counts too little. It counts ranges that were deleted before they
+	// were merged, so it decides only that nothing is due.
+	if most := total + l.JournalBytes; most < l.policy.RetentionBytes {
+		return most, nil
 	}
-	return l.journalBytes(ctx) // the survey counts deleted ranges too
+	above, err := l.journalBytes(ctx)
+	return total + above, err
 }
 
 // journalBytes adds the journal ranges from the start on up.
