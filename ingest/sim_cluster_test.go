@@ -43,7 +43,7 @@ type cluster struct {
 func newCluster(w *sim.World, s shape) *cluster {
 	c := &cluster{World: w, shape: s, store: sim.NewStore(w)}
 	c.truth = newTruth(w, c.store)
-	c.truth.archive.compacted = c.compacted
+	c.truth.archive.compacted, c.truth.policy = c.compacted, c.expires
 	c.store.Faults = s.Faults
 	return c
 }

@@ -28,6 +28,7 @@ func (c *cluster) deleteRecords() {
 	if !c.Chance(0.3) {
 		d.want.Before = c.Rand.Int63n(d.end + 3)
 	}
+	c.truth.asked(k, d.want.Before)
 	n.p.Do(func() {
 		n.deletions = append(n.deletions, d)
 		n.owner.Do(func() { n.core.deleteRecords([]Deletion{d.want}, d.done) })
@@ -74,6 +75,7 @@ func (t *truth) deleted(who string, seq uint64, entries []segment.Entry) {
 		if err != nil || del.Before > t.ends[del.Key] {
 			t.w.Fail("%s: seq %d deletes before offset %d of %v, which ended at %d: %v", who, seq, del.Before, del.Key, t.ends[del.Key], err)
 		}
+		t.mayDelete(who, del.Key, del.Before)
 		t.begins[del.Key] = max(t.begins[del.Key], del.Before)
 	}
 }

@@ -44,6 +44,7 @@ type upkeepShape struct {
 	Skew    time.Duration // of the clocks of nodes, at most
 	Compact bool          // half of the topics are compacted
 	Keys    int64         // memory for the keys of a pass
+	Expire  bool          // two of three topics keep records for a time only, or only so many bytes
 	Sweep   bool          // released objects are deleted
 	Twice   bool          // a drained leadership has also deleted them a second time
 	Grace   time.Duration // after which tombstones and released objects go

@@ -6,6 +6,7 @@ import (
 	"github.com/varvelog/varve/ingest/wal"
 	"github.com/varvelog/varve/testenv/sim"
 	"github.com/varvelog/varve/tiering/batch"
+	"github.com/varvelog/varve/tiering/expire"
 	"github.com/varvelog/varve/tiering/journal"
 	"github.com/varvelog/varve/tiering/partlog"
 	"github.com/varvelog/varve/tiering/segment"
@@ -30,6 +31,8 @@ type truth struct {
 	fences  []fence
 
 	archive  *archive
+	wanted   map[partlog.Key]int64 // offsets before which clients wanted records deleted
+	policy   func(segment.ID) expire.Policy
 	promises []promise // with acks=1
 	aside    map[*attempt]bool
 	shard    shardTruth
@@ -71,7 +74,7 @@ type promise struct {
 func newTruth(w *sim.World, s *sim.Store) *truth {
 	t := &truth{
 		Observed: sim.NewObserved(s, simChain), w: w, attempts: map[string]*attempt{},
-		log: map[partlog.Key][]placed{}, ends: map[partlog.Key]int64{}, begins: map[partlog.Key]int64{}, opened: map[partlog.Key]bool{}, where: map[*attempt]place{},
+		log: map[partlog.Key][]placed{}, ends: map[partlog.Key]int64{}, begins: map[partlog.Key]int64{}, opened: map[partlog.Key]bool{}, wanted: map[partlog.Key]int64{}, where: map[*attempt]place{},
 		covered: map[segment.ID]uint64{}, starts: map[segment.ID]start{}, led: map[uint32]bool{}, aside: map[*attempt]bool{},
 	}
 	t.archive = newArchive(t, s)

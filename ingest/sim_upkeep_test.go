@@ -24,6 +24,7 @@ type simUpkeep struct {
 	rested  bool       // it had nothing to merge, expire or compact lately
 	carried []simCarry // entries that wait for their answers
 	last    error      // of a step
+	looked  uint64     // seq up to which something was left to do
 }
 
 // simCarry is a call of Carry that waits.
@@ -67,7 +68,8 @@ func (u *simUpkeep) steps() ([]upkeep.Step, error) {
 	if err != nil {
 		return nil, err
 	}
-	steps := append([]upkeep.Step{{Name: "merge", Run: u.merge}}, u.compactStep()...)
+	steps := append(u.expireStep(), upkeep.Step{Name: "merge", Run: u.merge})
+	steps = append(steps, u.compactStep()...)
 	return append(steps, u.sweepSteps()...), nil
 }
 
@@ -193,11 +195,18 @@ func (n *proc) upkept() bool {
 	if u == nil || !u.rested || len(n.state.Intents()) > 0 {
 		return false
 	}
+	if u.looked == n.state.Head() {
+		return false
+	}
 	merged := true
 	n.state.Survey(func(s *partlog.Survey) {
 		if _, ok := c.topicOf(s.Topic); ok && s.Merged < s.View.End && s.View.Start < s.View.End {
 			merged = false
 		}
 	})
-	return merged && n.swept()
+	if !merged || !n.swept() {
+		u.looked = n.state.Head()
+		return false
+	}
+	return true
 }

@@ -35,6 +35,7 @@ func drawUpkeep(r *rand.Rand) shape {
 		},
 	}
 	s.Upkeep.Compact, s.Upkeep.Keys = r.Intn(2) == 0, []int64{1 << 10, 1 << 20}[r.Intn(2)]
+	s.Upkeep.Expire = r.Intn(3) == 0
 	s.Upkeep.Sweep, s.Upkeep.Twice = r.Intn(4) > 0, r.Intn(10) == 0
 	s.Upkeep.Grace = []time.Duration{0, 0, 3 * time.Second}[r.Intn(3)]
 	if m := &s.Upkeep.Merge; r.Intn(3) == 0 { // many small extents, which are joined before there are enough bytes
@@ -50,7 +51,7 @@ var upkeepSimulation = sim.Shape[shape]{
 	Draw: drawUpkeep, Run: simulate, Less: lessShape[:len(lessShape)-1],
 	Must: []string{
 		"merged, level 1", "merged, level 2", "result applied", "job abandoned", "step failed: merge",
-		"folder for merging full", "output differed", "partition cleaned", "release applied", "journal object deleted", "clock not believed", "object was gone", "log with gaps read", "read a merged record", "read a record of the journal",
+		"folder for merging full", "output differed", "partition cleaned", "records expired", "release applied", "journal object deleted", "clock not believed", "object was gone", "log with gaps read", "read a merged record", "read a record of the journal",
 	},
 }
 
