@@ -17,6 +17,12 @@ func (s *State) node(node segment.ID) (id int32, ok bool) {
 	return id, ok
 }
 
+// has reports whether a topic exists or can be restored.
+func (s *State) has(id segment.ID) bool {
+	_, ok := s.TopicOrDeleted(id)
+	return ok
+}
+
 func (s *State) nodes() []Node {
 	s.mu.RLock()
 	defer s.mu.RUnlock()

@@ -106,7 +106,7 @@ func TestAnswersWaitForTheJournalsConcerned(t *testing.T) {
 		t.Errorf("%v while the topic of this name is being deleted", res[0].Err)
 	}
 	stop = followAll(reports, l.opt.State)
-	if err := l.Settle(t.Context()); err != nil || l.opt.State.Has(created.ID) {
+	if err := l.Settle(t.Context()); err != nil || l.opt.State.has(created.ID) {
 		t.Errorf("%v, or the topic is not purged", err)
 	}
 	stop()

@@ -157,12 +157,13 @@ func (s *State) TopicByID(id segment.ID) (*Topic, bool) {
 	return t, true
 }
 
-// Has reports whether a topic exists, or is deleted and can be restored. Of a state that
-// is proved, false is for good: an id is never used again.
-func (s *State) Has(id segment.ID) bool {
+// TopicOrDeleted finds a topic by its id, also a deleted one that can be restored. In a
+// state that is proved, false is for good: an id is never used again.
+func (s *State) TopicOrDeleted(id segment.ID) (*Topic, bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return s.img.topics[id] != nil
+	t, ok := s.img.topics[id]
+	return t, ok
 }
 
 // TopicGone reports whether no topic has the id or, if that is zero, the name.

@@ -52,6 +52,9 @@ func (s *Step) chooseAgain(ctx context.Context) (*partlog.Survey, Due, error) {
 	case err != nil:
 		return nil, Due{}, fmt.Errorf("begin a round of compaction: %w", err)
 	}
+	if now.Before(s.opt.Begins()) {
+		return nil, Due{}, nil
+	}
 	return s.choose(ctx, now)
 }
 

@@ -18,6 +18,8 @@ type Options struct {
 	State *partlog.State // only read
 	// Carry commits entries in one object, and returns nil when they are applied.
 	Carry func(context.Context, []segment.Entry) error
+	// Begins is when anything may go at the earliest; the zero time: now. It may be left out.
+	Begins func() time.Time
 	// Scan calls fn for the batches of an extent. See merge.Executor.Scan.
 	Scan func(ctx context.Context, e *partlog.Extent, fn func([]byte, *batch.Header) (bool, error)) error
 	// Rewrite writes adjacent extents of a partition again. See merge.Merger.Compact.
@@ -77,6 +79,9 @@ type counters struct{ passes, before, after, removed, failed, unclean atomic.Int
 
 // NewStep returns a Step that has no pass under way.
 func NewStep(opt Options) *Step {
+	if opt.Begins == nil {
+		opt.Begins = func() time.Time { return time.Time{} }
+	}
 	if opt.Memory == 0 {
 		opt.Memory = 128 << 20
 	}
@@ -118,7 +123,11 @@ func (s *Step) Run(ctx context.Context) (again bool, err error) {
 		s.count.failed.Add(1)
 		k := x.Key
 		s.now = nil
-		if ctx.Err() == nil {
+		switch {
+		case merge.Unreadable(err):
+			s.later[k] = s.opt.Now().Add(uncleanPause)
+			s.opt.OnUnclean(k, err)
+		case ctx.Err() == nil:
 			s.later[k] = s.opt.Now().Add(s.opt.Every * 4)
 		}
 		return false, fmt.Errorf("compact partition %s-%d: %w", k.Topic, k.Index, err)

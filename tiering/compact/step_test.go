@@ -46,7 +46,8 @@ type world struct {
 	truth  map[string]string // the last value of each key
 	dies   float64           // how likely a leadership ends at an entry
 	dead   bool
-	clocks error                   // why no round may begin
+	clocks error // why no round may begin
+	begins time.Time
 	drop   func(*merge.Compaction) // spoils a job
 }
 
@@ -97,7 +98,7 @@ func (w *world) lead() {
 		w.t.Fatal(err)
 	}
 	w.step = compact.NewStep(compact.Options{
-		State: w.state, Carry: w.carry, Scan: w.merger.Scan, Page: page, Now: w.Now, Round: func(context.Context) (time.Time, error) { return w.now, w.clocks }, Log: slog.New(slog.DiscardHandler),
+		State: w.state, Carry: w.carry, Scan: w.merger.Scan, Page: page, Now: w.Now, Round: func(context.Context) (time.Time, error) { return w.now, w.clocks }, Begins: func() time.Time { return w.begins }, Log: slog.New(slog.DiscardHandler),
 		Rewrite: func(ctx context.Context, c *merge.Compaction) (merge.Compacted, error) {
 			if w.drop != nil {
 				w.drop(c)
@@ -260,7 +261,8 @@ func TestCompactedPartitions(t *testing.T) {
 	}, 40, 12)
 }
 
-// TestNothingIsCompactedWhileTheClockIsWrong holds a partition that is due.
+// TestNothingIsCompactedWhileTheClockIsWrong holds a partition that is due. Nor is anything
+// before compaction begins.
 func TestNothingIsCompactedWhileTheClockIsWrong(t *testing.T) {
 	w := newWorld(t, rand.New(rand.NewPCG(1, 0)))
 	for range 30 {
@@ -272,7 +274,12 @@ func TestNothingIsCompactedWhileTheClockIsWrong(t *testing.T) {
 	if s := w.step.Stats(); s.Passes+s.Failed > 0 {
 		t.Errorf("%+v with a wrong clock", s)
 	}
-	w.clocks, w.now = nil, w.now.Add(time.Hour)
+	w.clocks, w.now, w.begins = nil, w.now.Add(time.Hour), w.now.Add(2*time.Hour)
+	w.work()
+	if s := w.step.Stats(); s.Passes+s.Failed > 0 {
+		t.Errorf("%+v before compaction begins", s)
+	}
+	w.now = w.now.Add(time.Hour)
 	w.work()
 	if s := w.step.Stats(); s.Passes == 0 {
 		t.Errorf("%+v with a right clock", s)

@@ -136,9 +136,15 @@ func (n *node) warnOfRetention(now time.Time) {
 func (n *node) expiry(id uint32, j *dataJournal) expire.Options {
 	return expire.Options{
 		State: j.state, Carry: j.leader.Carry, Clocks: n.retention.clocks, Now: time.Now, Page: n.readPage,
-		Policy: n.retained, Gone: func(topic segment.ID) bool { return !n.meta.Has(topic) }, Begins: n.retentionBegins,
+		Policy: n.retained, Gone: n.purged, Begins: n.retentionBegins,
 		Every: n.cfg.RetentionCheck, Log: n.log.With("journal", id),
 	}
+}
+
+// purged reports whether a topic does not exist and cannot be restored.
+func (n *node) purged(id segment.ID) bool {
+	_, ok := n.meta.TopicOrDeleted(id)
+	return !ok
 }
 
 // retained is how long a topic keeps its records. Only the cleanup policy delete lets them

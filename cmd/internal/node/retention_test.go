@@ -71,6 +71,17 @@ func TestRetentionActsAtOnceInANewCluster(t *testing.T) {
 	}
 }
 
+func TestDeletedTopicsAreMergedUntilTheyArePurged(t *testing.T) {
+	n := retaining(t, slog.New(slog.DiscardHandler), metadata.FeatureLevel{Level: metadata.LevelTiering}, metadata.JournalCreated{ID: 1},
+		configured(1, "there", nil), configured(2, "deleted", nil), configured(3, "purged", nil),
+		metadata.TopicDeleted{ID: segment.ID{2}, AtMs: 5}, metadata.TopicDeleted{ID: segment.ID{3}, AtMs: 5}, metadata.TopicPurged{ID: segment.ID{3}})
+	there, ok := n.mergedTopic(segment.ID{1})
+	deleted, also := n.mergedTopic(segment.ID{2})
+	if _, still := n.mergedTopic(segment.ID{3}); !ok || !also || still || there.Class == deleted.Class || n.purged(segment.ID{2}) || !n.purged(segment.ID{3}) {
+		t.Errorf("merged: %+v %v, %+v %v, the purged one %v", there, ok, deleted, also, still)
+	}
+}
+
 // TestDeletedTopicsWaitForAConfirmedTime: a clock that is a year ahead ends no grace.
 func TestDeletedTopicsWaitForAConfirmedTime(t *testing.T) {
 	now := time.Now()

@@ -124,13 +124,19 @@ func (n *node) readPage(ctx context.Context, p *partlog.Page) (*partlog.PageExte
 	return restore.Page(ctx, n.store, p)
 }
 
-// mergedTopic is a topic as it is merged.
+// mergedTopic is a topic as it is merged. Deleted topics that can be restored are merged
+// too, into objects of their own class. In journal objects their records would keep all
+// later objects of the journal in the bucket for that long.
 func (n *node) mergedTopic(id segment.ID) (merge.Topic, bool) {
-	t, ok := n.meta.TopicByID(id)
-	if !ok || t.Deleting {
+	t, ok := n.meta.TopicOrDeleted(id)
+	if !ok {
 		return merge.Topic{}, false
 	}
 	topic := merge.Topic{Name: t.Name, Class: retentionClass(&t.Values)}
+	if t.Deleting {
+		topic.Class = "deleted"
+		return topic, true
+	}
 	topic.Codec, topic.Level, topic.Recompress = compression(&t.Values)
 	return topic, true
 }
