@@ -6,7 +6,7 @@ MINIO_ADDRESS ?= 127.0.0.1:9000
 # How long `make fuzz` runs each target.
 FUZZTIME ?= 60s
 # Above the slowest package's time, below a CI's patience.
-TEST_TIMEOUT ?= 10m
+TEST_TIMEOUT ?= 15m
 # More flags for go test, as in: make test TESTFLAGS='-run Produce -v'
 TESTFLAGS ?=
 
