@@ -30,7 +30,8 @@ var errCarryTooLarge = errors.New("entries to carry are too large for one object
 type carriage struct {
 	core    *core
 	entries []segment.Entry
-	at      time.Time // of the call
+	wanted  func(segment.Entry) bool // when an object takes them; nil: all
+	at      time.Time                // of the call
 	seq     uint64
 	done    chan<- error // capacity 1
 }
@@ -42,8 +43,15 @@ type carriage struct {
 // Deletions of records in partitions that are sealed by then are left out.
 // After it, or after that of ctx, the entries may be committed or not.
 func (l *Leader) Carry(ctx context.Context, entries []segment.Entry) error {
+	return l.CarryWanted(ctx, entries, nil)
+}
+
+// CarryWanted is Carry of the entries that are still wanted when an object takes them: that
+// may be long after the call. wanted must be quick, and ask the journal nothing. nil also
+// means that none was wanted.
+func (l *Leader) CarryWanted(ctx context.Context, entries []segment.Entry, wanted func(segment.Entry) bool) error {
 	done := make(chan error, 1)
-	result, err := ask(ctx, l, func() { l.core.carry(entries, done) }, done)
+	result, err := ask(ctx, l, func() { l.core.carryWanted(entries, wanted, done) }, done)
 	if err == nil {
 		err = result
 	}
@@ -54,7 +62,9 @@ func (l *Leader) Carry(ctx context.Context, entries []segment.Entry) error {
 }
 
 // carry begins a carriage; done gets its outcome.
-func (c *core) carry(entries []segment.Entry, done chan<- error) {
+func (c *core) carry(entries []segment.Entry, done chan<- error) { c.carryWanted(entries, nil, done) }
+
+func (c *core) carryWanted(entries []segment.Entry, wanted func(segment.Entry) bool, done chan<- error) {
 	size := 0
 	for _, e := range entries {
 		size += len(e.Payload)
@@ -67,7 +77,7 @@ func (c *core) carry(entries []segment.Entry, done chan<- error) {
 		done <- err
 		return
 	}
-	c.commands.ride(&carriage{core: c, entries: slices.Clone(entries), at: c.now(), done: done})
+	c.commands.ride(&carriage{core: c, entries: slices.Clone(entries), wanted: wanted, at: c.now(), done: done})
 }
 
 // propose implements command. The object that is built now takes the entries.
@@ -75,7 +85,9 @@ func (x *carriage) propose(add func(segment.Entry)) {
 	if x.seq != 0 {
 		return
 	}
-	entries := slices.DeleteFunc(x.entries, x.tooLate)
+	entries := slices.DeleteFunc(x.entries, func(e segment.Entry) bool {
+		return x.tooLate(e) || x.wanted != nil && !x.wanted(e)
+	})
 	if len(entries) == 0 {
 		x.seq = x.core.state.Head()
 		x.answer(nil)

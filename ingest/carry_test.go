@@ -214,3 +214,34 @@ func TestCarriedDeletionsOfASealedPartitionAreLeftOut(t *testing.T) {
 		t.Errorf("an object is written for entries that are left out: %v", err)
 	}
 }
+
+// TestEntriesThatAreNotWantedAnyMoreAreLeftOut: they may have waited for long.
+func TestEntriesThatAreNotWantedAnyMoreAreLeftOut(t *testing.T) {
+	b := newBench(t)
+	b.settleAll()
+	wanted, done := true, make(chan error, 1)
+	asked := 0
+	entry := func(ms int64) segment.Entry { return partlog.ExpireProducers{BeforeMs: ms}.Encode() }
+	only := func(e segment.Entry) bool { asked++; return wanted && e.Payload[len(e.Payload)-1] == 1 }
+	b.c.carryWanted([]segment.Entry{entry(1), entry(2)}, only, done)
+	if asked > 0 {
+		t.Error("asked before an object takes them")
+	}
+	b.clock = b.clock.Add(b.c.carryAfter)
+	if b.step(); len(b.sent) != 1 || len(b.sent[0].Entries) != 1 {
+		t.Fatalf("sent %d objects", len(b.sent))
+	}
+	b.settleAll()
+	if err := outcome(t, done); err != nil {
+		t.Error(err)
+	}
+	b.c.carryWanted([]segment.Entry{entry(1)}, only, done)
+	wanted = false
+	b.clock = b.clock.Add(b.c.carryAfter)
+	if b.step(); len(b.sent) != 0 {
+		t.Errorf("sent %d objects for nothing", len(b.sent))
+	}
+	if err := outcome(t, done); err != nil {
+		t.Error(err)
+	}
+}

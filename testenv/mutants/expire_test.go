@@ -13,9 +13,6 @@ var expireMutants = []mutant{
 	{name: "rule 27: expires without a proof of journal 0", by: expiries, edits: []edit{
 		drop("tiering/clocks.Clocks.Round", "if err := c.opt.Prove(ctx); err != nil {_}"),
 	}},
-	{name: "rule 27: expires by a plan from before the proof", by: expiries, edits: []edit{
-		drop("tiering/expire.Expirer.Run", "if due, err = x.plan(ctx, now); len(due) == 0 || err != nil {_}"),
-	}},
 	{name: "rule 27: expires by the node's clock alone", by: expiries, edits: []edit{
 		never("tiering/clocks.Clocks.judge", "wrong"),
 	}},
@@ -25,6 +22,9 @@ var expireMutants = []mutant{
 	{name: "rule 27: expires too early after an upgrade", by: expiries, edits: []edit{
 		drop("tiering/expire.Expirer.Run", "if now.Before(x.opt.Begins()) {_}"),
 		swap("tiering/expire.Expirer.Run", "now.IsZero() || err != nil || now.Before(x.opt.Begins())", "now.IsZero() || err != nil"),
+	}},
+	{name: "rule 27: expires although the topic keeps its records since", by: expiries, edits: []edit{
+		swap("tiering/expire.Expirer.commit", "err == nil && ok && policy == by[d.Topic]", "err == nil && (ok || policy == by[d.Topic])"),
 	}},
 	{name: "retention.bytes counts deleted records", by: expiries, edits: []edit{
 		drop("tiering/expire.look.total", "total -= l.first.below"),

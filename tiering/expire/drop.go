@@ -51,7 +51,7 @@ func (x *Dropper) Run(ctx context.Context) (again bool, err error) {
 	if err := x.opt.State.Try(gone); err != nil {
 		return false, err
 	}
-	if err := x.opt.Carry(ctx, gone); err != nil {
+	if err := x.opt.Carry(ctx, gone, func(segment.Entry) bool { return true }); err != nil {
 		return false, err
 	}
 	x.opt.Log.Info("partitions of topics that are gone were dropped", "partitions", len(gone))

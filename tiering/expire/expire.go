@@ -16,9 +16,10 @@ import (
 // are required.
 type Options struct {
 	State *partlog.State // only read
-	// Carry commits entries in one object, and returns nil when they are applied. It leaves
-	// out deletions in partitions that are sealed by then.
-	Carry func(context.Context, []segment.Entry) error
+	// Carry commits entries in one object, and returns nil when they are applied. It may
+	// take long. Until an object takes them it leaves out those that are not wanted any
+	// more, and deletions in partitions that are sealed by then.
+	Carry func(ctx context.Context, entries []segment.Entry, wanted func(segment.Entry) bool) error
 	// Policy returns how long a topic keeps its records; false if there is no such topic,
 	// or it is deleted.
 	Policy func(segment.ID) (Policy, bool)
@@ -98,7 +99,7 @@ func agreed(ctx context.Context, c Clocks) (time.Time, error) {
 }
 
 // plan returns where partitions should start, some of those that are due.
-func (x *Expirer) plan(ctx context.Context, now time.Time) (due []partlog.DeleteRecords, err error) {
+func (x *Expirer) plan(ctx context.Context, now time.Time) (due []expiry, err error) {
 	known := make(map[partlog.Key]*first, len(x.known))
 	x.opt.State.Survey(func(s *partlog.Survey) {
 		if s.View.Sealed || s.View.Start == s.View.End || err != nil || len(due) == maxEntries || ctx.Err() != nil {
@@ -117,31 +118,47 @@ func (x *Expirer) plan(ctx context.Context, now time.Time) (due []partlog.Delete
 			known[s.Key] = l.first
 		}
 		if start > s.View.Start {
-			due = append(due, partlog.DeleteRecords{Key: s.Key, Before: start})
+			due = append(due, expiry{partlog.DeleteRecords{Key: s.Key, Before: start}, policy, s.View.Start})
 		}
 	})
 	x.known = known
 	return due, errors.Join(err, ctx.Err())
 }
 
-// commit moves the starts.
-func (x *Expirer) commit(ctx context.Context, due []partlog.DeleteRecords) (again bool, err error) {
-	entries := make([]segment.Entry, len(due))
-	before := make([]int64, len(due))
+// expiry is a start that is due.
+type expiry struct {
+	partlog.DeleteRecords
+	policy Policy // by which it is
+	start  int64  // before
+}
+
+// commit moves the starts. The entries may wait for long, so each is committed only if the
+// topic still has the configuration by which it was planned: an administrator may keep
+// its records since.
+func (x *Expirer) commit(ctx context.Context, due []expiry) (again bool, err error) {
+	entries, by := make([]segment.Entry, len(due)), make(map[segment.ID]Policy, len(due))
 	for i, d := range due {
-		v, _ := x.opt.State.Lookup(d.Key)
-		entries[i], before[i] = d.Encode(), v.Start
+		entries[i], by[d.Topic] = d.Encode(), d.policy
 	}
 	if err := x.opt.State.Try(entries); err != nil {
 		return false, err
 	}
-	if err := x.opt.Carry(ctx, entries); err != nil {
+	wanted := func(e segment.Entry) bool {
+		d, err := partlog.DecodeDeleteRecords(e.Payload)
+		policy, ok := x.opt.Policy(d.Topic)
+		return err == nil && ok && policy == by[d.Topic]
+	}
+	if err := x.opt.Carry(ctx, entries, wanted); err != nil {
 		return false, err
 	}
-	for i, d := range due {
-		x.opt.Log.Debug("records have expired", "topic", d.Topic.Base64(), "partition", d.Index, "from", before[i], "to", d.Before)
+	for _, d := range due {
+		v, _ := x.opt.State.Lookup(d.Key)
+		if v.Start < d.Before {
+			continue // it was left out
+		}
+		x.opt.Log.Debug("records have expired", "topic", d.Topic.Base64(), "partition", d.Index, "from", d.start, "to", d.Before)
 		x.moved.Add(1)
-		x.records.Add(max(0, d.Before-before[i]))
+		x.records.Add(d.Before - d.start)
 	}
 	if again = len(due) == maxEntries; again {
 		x.next = time.Time{}

@@ -117,6 +117,8 @@ func TestPagesAreReadOnlyWhenSomethingMayBeDue(t *testing.T) {
 func TestNothingExpiresThatShouldNot(t *testing.T) {
 	for name, attack := range map[string]func(*world){
 		"kept forever before the view knows": func(w *world) { w.onRound = func() { w.policy = Policy{-1, -1} } },
+		"kept forever while the entry waits": func(w *world) { w.onCarry = func() { w.policy = Policy{-1, -1} } },
+		"deleted while the entry waits":      func(w *world) { w.onCarry = func() { w.deleted = true } },
 		"deleted before the view knows":      func(w *world) { w.onRound = func() { w.deleted = true } },
 		"clock a year ahead": func(w *world) {
 			w.now = w.now.Add(365 * 24 * time.Hour)

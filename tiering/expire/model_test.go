@@ -3,6 +3,7 @@ package expire
 import (
 	"context"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -19,7 +20,7 @@ import (
 func TestModel(t *testing.T) {
 	seeded.Run(t, seeded.Test[struct{}]{Run: runModel, Must: []string{
 		"expired", "expired by bytes", "dropped", "clock wrong", "view lags", "deleted records", "paged", "merged", "from the future",
-		"everything expired",
+		"everything expired", "not wanted any more",
 	}}, 400, 60)
 }
 
@@ -41,6 +42,7 @@ type model struct {
 	at             time.Time     // the true time, which the store has
 	ahead          time.Duration // the node's clock
 	answers        uint64
+	calm           bool // nothing changes any more
 	extents        []written
 	expirer        *Expirer
 	dropper        *Dropper
@@ -198,7 +200,18 @@ func (m *model) run() {
 }
 
 // carry checks entries before they are committed.
-func (m *model) carry(_ context.Context, entries []segment.Entry) error {
+func (m *model) carry(_ context.Context, entries []segment.Entry, wanted func(segment.Entry) bool) error {
+	if !m.calm && m.rng.IntN(3) == 0 { // they wait, and the configuration changes on this node
+		upgrade := m.truth.tieredBefore // it was before this leadership had such entries
+		m.change()
+		m.truth.tieredBefore = upgrade
+		m.view = m.truth
+	}
+	entries = slices.DeleteFunc(entries, func(e segment.Entry) bool { return !wanted(e) || m.tooLate(e) })
+	if len(entries) == 0 {
+		m.t.Count("not wanted any more")
+		return nil
+	}
 	for _, e := range entries {
 		if m.at.Before(m.truth.tieredBefore.Add(-5 * time.Minute)) {
 			m.t.Fatalf("something goes before %v", m.truth.tieredBefore)
@@ -217,6 +230,12 @@ func (m *model) carry(_ context.Context, entries []segment.Entry) error {
 	}
 	m.object(entries)
 	return nil
+}
+
+// tooLate is as in the leader: deletions in a sealed partition are left out.
+func (m *model) tooLate(e segment.Entry) bool {
+	v, _ := m.state.Lookup(testKey)
+	return e.Kind == partlog.EntryDeleteRecords && v.Sealed
 }
 
 // checkExpired: each extent up to an offset may go by the committed configuration.
@@ -242,7 +261,7 @@ func (m *model) checkExpired(before int64) {
 
 // settle: with clocks that agree and all merged, all that is due goes.
 func (m *model) settle() {
-	m.ahead, m.view = 0, m.truth
+	m.calm, m.ahead, m.view = true, 0, m.truth
 	m.mergeAll()
 	m.lead()
 	for range 3 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"testing"
 	"time"
 
@@ -31,6 +32,7 @@ type world struct {
 	deleted bool // the topic
 	now     time.Time
 	clock   error  // of a round
+	onCarry func() // may be nil
 	onRound func() // may be nil
 	pages   map[segment.IndexName][]byte
 	rounds  int
@@ -63,7 +65,13 @@ func (w *world) Round(context.Context) (time.Time, error) {
 	return w.now, nil
 }
 
-func (w *world) carry(_ context.Context, entries []segment.Entry) error {
+func (w *world) carry(_ context.Context, entries []segment.Entry, wanted func(segment.Entry) bool) error {
+	if w.onCarry != nil {
+		w.onCarry()
+	}
+	if entries = slices.DeleteFunc(entries, func(e segment.Entry) bool { return !wanted(e) }); len(entries) == 0 {
+		return nil
+	}
 	w.carried = append(w.carried, entries...)
 	w.object(entries)
 	return nil
