@@ -39,7 +39,7 @@ func (u *simUpkeep) expireStep() []upkeep.Step {
 		return nil
 	}
 	x := expire.New(expire.Options{
-		State: n.state, Carry: u.Carry, Now: u.Now, Clocks: u.clocks(), Page: u.page, Every: c.shape.Upkeep.Pause,
+		State: n.state, Carry: u.carryWanted, Now: u.Now, Clocks: u.clocks(), Page: u.page, Every: c.shape.Upkeep.Pause,
 		Policy: func(id segment.ID) (expire.Policy, bool) { _, ok := c.topicOf(id); return c.expires(id), ok },
 		Gone:   func(segment.ID) bool { return false },
 		Begins: func() time.Time { return time.Time{} },

@@ -102,12 +102,16 @@ func (u *simUpkeep) trouble(step string, err error) {
 }
 
 // Carry commits entries, as Leader.Carry does.
-func (u *simUpkeep) Carry(_ context.Context, entries []segment.Entry) error {
+func (u *simUpkeep) Carry(ctx context.Context, entries []segment.Entry) error {
+	return u.carryWanted(ctx, entries, nil)
+}
+
+func (u *simUpkeep) carryWanted(_ context.Context, entries []segment.Entry, wanted func(segment.Entry) bool) error {
 	var outcome error
 	dead := u.Wait(func(answered func()) {
 		done := make(chan error, 1)
 		u.carried = append(u.carried, simCarry{done, func(err error) { outcome = err; answered() }})
-		u.n.owner.Do(func() { u.n.core.carry(entries, done) })
+		u.n.owner.Do(func() { u.n.core.carryWanted(entries, wanted, done) })
 	})
 	if dead != nil {
 		return dead
