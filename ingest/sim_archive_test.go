@@ -23,6 +23,7 @@ type archive struct {
 
 	offsets   map[partlog.Extent][]int64 // the records of extents of compacted topics
 	compacted func(segment.ID) bool
+	deletes   bool // the leaders delete, and not the world by itself
 }
 
 func newArchive(t *truth, s *sim.Store) *archive {
@@ -123,7 +124,9 @@ func (t *truth) same(who string, k partlog.Key, b []byte, from, to, start int64)
 
 // removed: an object is deleted at this moment.
 func (a *archive) removed(key string) {
-	a.checkRemoved(key)
+	if a.deletes {
+		a.checkRemoved(key)
+	}
 	a.state.Survey(func(s *partlog.Survey) {
 		for i := range s.Segments {
 			if e := &s.Segments[i]; e.Object.Key() == key && e.Last >= s.View.Start {
