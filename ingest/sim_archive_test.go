@@ -24,6 +24,7 @@ type archive struct {
 	offsets   map[partlog.Extent][]int64 // the records of extents of compacted topics
 	compacted func(segment.ID) bool
 	deletes   bool // the leaders delete, and not the world by itself
+	expires   bool // records expire
 }
 
 func newArchive(t *truth, s *sim.Store) *archive {

@@ -44,7 +44,7 @@ func newCluster(w *sim.World, s shape) *cluster {
 	c := &cluster{World: w, shape: s, store: sim.NewStore(w)}
 	c.truth = newTruth(w, c.store)
 	c.truth.archive.compacted, c.truth.policy = c.compacted, c.expires
-	c.truth.archive.deletes = s.Upkeep.Sweep
+	c.truth.archive.deletes, c.truth.archive.expires = s.Upkeep.Sweep, s.Upkeep.Expire
 	c.store.Faults = s.Faults
 	return c
 }

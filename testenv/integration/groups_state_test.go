@@ -78,7 +78,8 @@ func TestCoordinatorLoadIsBounded(t *testing.T) {
 	full(t)
 	t.Parallel()
 	b := fileBucket(t)
-	node := b.start(t, "--flush-interval", "1ms")
+	args := []string{"--flush-interval", "1ms", "--checkpoint-objects", "255"} // checkpoints without a pause between them
+	node := b.start(t, args...)
 	createTopic(t, node.Kafka, "events", 20)
 	c := byName(t, node.Kafka)
 	const rounds, partitions = 700, 20
@@ -90,7 +91,7 @@ func TestCoordinatorLoadIsBounded(t *testing.T) {
 	}
 	for name, again := range map[string]func(){
 		"killed":                  func() { node.Kill(t); node.Restart(t) },
-		"killed, its folder lost": func() { node.Kill(t); node = b.startFresh(t, node, "--flush-interval", "1ms") },
+		"killed, its folder lost": func() { node.Kill(t); node = b.startFresh(t, node, args...) },
 	} {
 		again()
 		offsets := offsetsOf(t, node.Kafka, "readers")
