@@ -6,6 +6,10 @@ import (
 	"iter"
 )
 
+// MaxStoredRecord bounds the memory of a stored record that is decoded, in bytes: the largest
+// batch that any topic takes is smaller.
+const MaxStoredRecord = 64 << 20
+
 // Record is one record of a batch. Its slices are valid only until the function
 // it was passed to returns.
 type Record struct {

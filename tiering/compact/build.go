@@ -10,10 +10,6 @@ import (
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-// maxRecord bounds the memory of a record that is decoded. The largest batch that any
-// topic takes is smaller.
-const maxRecord = 64 << 20
-
 // build reads the part that is not clean into the map, and into the model.
 func (s *Step) build(ctx context.Context, x *running) error {
 	x.model = &Model{Range: x.Range, End: math.MaxInt64, Secret: s.opt.Secret()}
@@ -48,7 +44,7 @@ func (x *running) note(b []byte, h *batch.Header) bool {
 		return true
 	}
 	more := true
-	err := batch.Records(b, maxRecord, func(r batch.Record) bool {
+	err := batch.Records(b, batch.MaxStoredRecord, func(r batch.Record) bool {
 		if more = x.Add(r); more {
 			x.model.Note(r.Offset, r.Key)
 		}

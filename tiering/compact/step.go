@@ -20,7 +20,7 @@ type Options struct {
 	Carry func(context.Context, []segment.Entry) error
 	// Begins is when anything may go at the earliest; the zero time: now. It may be left out.
 	Begins func() time.Time
-	// Scan calls fn for the batches of an extent. See merge.Executor.Scan.
+	// Scan calls fn for the batches of an extent. See merge.Merger.Scan.
 	Scan func(ctx context.Context, e *partlog.Extent, fn func([]byte, *batch.Header) (bool, error)) error
 	// Rewrite writes adjacent extents of a partition again. See merge.Merger.Compact.
 	Rewrite func(context.Context, *merge.Compaction) (merge.Compacted, error)
@@ -121,18 +121,22 @@ func (s *Step) Run(ctx context.Context) (again bool, err error) {
 	}
 	if err != nil {
 		s.count.failed.Add(1)
-		k := x.Key
 		s.now = nil
-		switch {
-		case merge.Unreadable(err):
-			s.later[k] = s.opt.Now().Add(uncleanPause)
-			s.opt.OnUnclean(k, err)
-		case ctx.Err() == nil:
-			s.later[k] = s.opt.Now().Add(s.opt.Every * 4)
-		}
-		return false, fmt.Errorf("compact partition %s-%d: %w", k.Topic, k.Index, err)
+		s.postpone(x.Key, err)
+		return false, fmt.Errorf("compact partition %s-%d: %w", x.Topic, x.Index, err)
 	}
 	return true, nil
+}
+
+// postpone looks at a partition later again, after an error or, if that is nil, because
+// nothing of it can be compacted now. Damage is reported, and given more time.
+func (s *Step) postpone(k partlog.Key, err error) {
+	pause := 4 * s.opt.Every
+	if merge.Unreadable(err) {
+		pause = uncleanPause
+		s.opt.OnUnclean(k, err)
+	}
+	s.later[k] = s.opt.Now().Add(pause)
 }
 
 // begin chooses the partition with the largest part that is not clean, among those that
@@ -160,15 +164,11 @@ func (s *Step) begin(ctx context.Context) (again bool, err error) {
 	}
 	x := &running{Key: chosen.Key, Pass: NewPass(due.Range, s.keys), state: *chosen, next: chosen.View.Start, wide: 1}
 	if err := s.build(ctx, x); err != nil {
-		s.later[x.Key] = now.Add(s.opt.Every * 4)
-		if merge.Unreadable(err) {
-			s.later[x.Key] = now.Add(uncleanPause)
-			s.opt.OnUnclean(x.Key, err)
-		}
+		s.postpone(x.Key, err)
 		return false, fmt.Errorf("read the keys of partition %s-%d: %w", x.Topic, x.Index, err)
 	}
 	if x.End() <= x.From {
-		s.later[x.Key] = now.Add(s.opt.Every * 4) // only its last batch is not clean
+		s.postpone(x.Key, nil) // only its last batch is not clean
 		return true, nil
 	}
 	if err := s.announce(ctx, x); err != nil {

@@ -51,11 +51,6 @@ func (m *Merger) Compact(ctx context.Context, c *Compaction) (out Compacted, err
 	return m.executor.compact(ctx, c)
 }
 
-// Scan is Executor.Scan.
-func (m *Merger) Scan(ctx context.Context, e *partlog.Extent, fn func(b []byte, h *batch.Header) (more bool, err error)) error {
-	return m.executor.Scan(ctx, e, fn)
-}
-
 func (x *Executor) compact(ctx context.Context, c *Compaction) (out Compacted, err error) {
 	topic, known := x.opt.Topic(c.Topic)
 	n := len(c.Extents)
@@ -93,7 +88,7 @@ func (x *Executor) compact(ctx context.Context, c *Compaction) (out Compacted, e
 // filter brings the records of an extent that stay into the spool.
 func (g *gatherer) filter(ctx context.Context, p *gathered, e *partlog.Extent, f Filter, out *Compacted) error {
 	c := chunk{position: g.spool.size, covers: e.Last + 1, wrongTimes: true} // not known
-	err := g.x.Scan(ctx, e, func(b []byte, h *batch.Header) (bool, error) {
+	err := g.x.scan(ctx, e, func(b []byte, h *batch.Header) (bool, error) {
 		if h.LastOffset() < p.start {
 			return true, nil
 		}

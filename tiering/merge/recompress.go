@@ -36,7 +36,7 @@ func (g *gatherer) recompressed(p *gathered, b []byte, h *batch.Header, so int64
 // rewriting is how a batch of a codec is written again, if the topic does not ask for
 // another codec.
 func (t *Topic) rewriting(codec batch.Codec, keep func(batch.Record) bool) batch.Rewriting {
-	r := batch.Rewriting{Codec: codec, Level: usualLevel(codec), Keep: keep, MaxRecord: maxRecord}
+	r := batch.Rewriting{Codec: codec, Level: usualLevel(codec), Keep: keep, MaxRecord: batch.MaxStoredRecord}
 	if t.Recompress {
 		r.Codec, r.Level = t.Codec, t.Level
 	}

@@ -23,7 +23,11 @@ type scanner struct {
 // the last one: only then it is known that the offsets of the batches were right.
 //
 // Unreadable reports whether an error is one of damage.
-func (x *Executor) Scan(ctx context.Context, e *partlog.Extent, fn func(b []byte, h *batch.Header) (more bool, err error)) error {
+func (m *Merger) Scan(ctx context.Context, e *partlog.Extent, fn func(b []byte, h *batch.Header) (more bool, err error)) error {
+	return m.executor.scan(ctx, e, fn)
+}
+
+func (x *Executor) scan(ctx context.Context, e *partlog.Extent, fn func(b []byte, h *batch.Header) (more bool, err error)) error {
 	s := scanner{x: x, e: e, walk: batch.NewWalker(e.Place())}
 	want := readBytes
 	for s.walk.Left() > 0 {

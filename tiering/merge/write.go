@@ -72,10 +72,6 @@ func (x *Executor) fill(w *written, o *output, job segment.ID, from *spool) erro
 	return nil
 }
 
-// maxRecord bounds the memory of a record that is decoded. The largest batch that any
-// topic takes is smaller.
-const maxRecord = 64 << 20
-
 // appendBatches writes the batches that lie back to back in b. Blocks have the greatest
 // timestamp of their records; where that of a batch may be another one, it is looked for.
 func appendBatches(m *segment.MergedWriter, b []byte, wrongTimes bool) error {
@@ -85,7 +81,7 @@ func appendBatches(m *segment.MergedWriter, b []byte, wrongTimes bool) error {
 			return m.Append(whole, nil)
 		}
 		newest := batch.Header{MaxTimestamp: -1}
-		err := batch.Records(whole, maxRecord, func(r batch.Record) bool {
+		err := batch.Records(whole, batch.MaxStoredRecord, func(r batch.Record) bool {
 			newest.MaxTimestamp = max(newest.MaxTimestamp, r.Timestamp)
 			return true
 		})
