@@ -40,15 +40,13 @@ func (q *query) extentsFrom(ctx context.Context, k partlog.Key, offset int64) ([
 		if err != nil {
 			return nil, err
 		}
-		view, _ := j.State.Lookup(k)
-		offset = max(offset, view.Start)
-		extents, page, _, _ := j.State.Find(k, offset, maxExtents)
+		extents, page, view, _ := j.State.FindFrom(k, offset, maxExtents)
 		if page == nil {
 			return extents, nil
 		}
 		found, err := q.reader.page(ctx, j, page)
 		if err == nil {
-			return found.From(offset, maxExtents), nil
+			return found.From(max(offset, view.Start), maxExtents), nil
 		}
 		if err := lost.again(ctx, q, k, err); err != nil {
 			return nil, err

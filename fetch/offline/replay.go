@@ -88,7 +88,7 @@ func (b *Bucket) pagesOf(k partlog.Key, first, last int64) (n int64) {
 		return 0
 	}
 	for first < last {
-		extents, page, _, _ := state.Find(k, first, 1024)
+		extents, page, _, _ := state.FindFrom(k, first, 1024)
 		switch {
 		case page != nil:
 			n++

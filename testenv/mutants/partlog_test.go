@@ -5,6 +5,11 @@ package mutants
 var tiers = catcher{"./tiering/partlog", "TestTieredStateMatchesANaiveJournal"}
 
 var partlogMutants = []mutant{
+	{name: "a walk ends where the start has moved beyond it", by: catcher{"./tiering/partlog", "TestAWalkGoesOnBehindAStartThatMoves"}, edits: []edit{
+		before("tiering/partlog.State.FindFrom", "if offset < p.start {_}", `if offset < p.start {
+	return nil, nil, s.viewLocked(p), true
+}`),
+	}},
 	{name: "rule 23: pages of producers that are stored once stay so", by: catcher{"./tiering/partlog", "TestPagesThatAreStoredOnceAreWrittenAgain"}, edits: []edit{
 		swap("tiering/partlog.State.collect", "2*p.live <= int(p.total) || s.single(p)", "2*p.live <= int(p.total)"),
 	}},

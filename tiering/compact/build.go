@@ -2,32 +2,37 @@ package compact
 
 import (
 	"context"
-	"errors"
 	"math"
 
 	"github.com/varvelog/varve/tiering/batch"
-	"github.com/varvelog/varve/tiering/partlog"
 	"github.com/varvelog/varve/tiering/segment"
 )
 
 // build reads the part that is not clean into the map, and into the model.
 func (s *Step) build(ctx context.Context, x *running) error {
 	x.model = &Model{Range: x.Range, End: math.MaxInt64, Secret: s.opt.Secret()}
-	more := true
-	var err error
-	walked := s.extents(ctx, x.Key, x.From, func(e *partlog.Extent) bool {
+	for e, err := range s.extents(ctx, x.Key, x.From) {
+		if err != nil {
+			return err
+		}
 		if e.Object.Kind != segment.KindMerged { // a range of the journal that is damaged
 			x.unclean++
-			return true
+			continue
 		}
-		err = s.opt.Scan(ctx, e, func(b []byte, h *batch.Header) (bool, error) {
+		more := true
+		err = s.opt.Scan(ctx, &e, func(b []byte, h *batch.Header) (bool, error) {
 			more = x.note(b, h)
 			return more, nil
 		})
-		return more && err == nil
-	})
+		if err != nil {
+			return err
+		}
+		if !more {
+			break
+		}
+	}
 	x.model.End = x.End()
-	return errors.Join(err, walked)
+	return nil
 }
 
 // note notes the records of a batch. It is false if the part ends in it or before it. The

@@ -64,11 +64,13 @@ func (s *Step) log(ctx context.Context, x *partlog.Survey) (Log, error) {
 		Start: x.View.Start, End: x.View.End,
 		Cleaned: x.Cleaned, CleanedAt: time.UnixMilli(x.CleanedMs),
 	}
-	err := s.extents(ctx, x.Key, x.View.Start, func(e *partlog.Extent) bool {
-		l.Pieces = append(l.Pieces, Piece{Base: e.Base, Last: e.Last, Bytes: int64(e.Length), Newest: newest(e)})
-		return true
-	})
-	return l, err
+	for e, err := range s.extents(ctx, x.Key, x.View.Start) {
+		if err != nil {
+			return l, err
+		}
+		l.Pieces = append(l.Pieces, Piece{Base: e.Base, Last: e.Last, Bytes: int64(e.Length), Newest: newest(&e)})
+	}
+	return l, nil
 }
 
 // newest is a time that no record of an extent is younger than: none can have come after
@@ -112,24 +114,23 @@ const maxWide = 1 << 10
 // passed over.
 func (s *Step) run(ctx context.Context, x *running) (run []partlog.Extent, err error) {
 	var bytes int64
-	err = s.extents(ctx, x.Key, x.next, func(e *partlog.Extent) bool {
-		switch n := int64(e.Length); {
-		case e.Base >= x.End() && x.wide == 1:
-			return false
-		case e.Object.Kind != segment.KindMerged:
-			if len(run) == 0 {
-				x.unclean++
-				x.next = e.Last + 1
-			}
-			return len(run) == 0
-		case len(run) > 0 && bytes+n > s.opt.JobBytes*x.wide:
-			return false
-		default:
-			run, bytes = append(run, *e), bytes+n
-			return true
+	for e, err := range s.extents(ctx, x.Key, x.next) {
+		if err != nil {
+			return nil, err
 		}
-	})
-	return run, err
+		switch n := int64(e.Length); {
+		case e.Base >= x.End() && x.wide == 1, len(run) > 0 && bytes+n > s.opt.JobBytes*x.wide:
+			return run, nil
+		case e.Object.Kind == segment.KindMerged:
+			run, bytes = append(run, e), bytes+n
+		case len(run) > 0:
+			return run, nil
+		default:
+			x.unclean++
+			x.next = e.Last + 1
+		}
+	}
+	return run, nil
 }
 
 // Stays implements merge.Filter by the model.

@@ -24,7 +24,7 @@ type Options struct {
 	Scan func(ctx context.Context, e *partlog.Extent, fn func([]byte, *batch.Header) (bool, error)) error
 	// Rewrite writes adjacent extents of a partition again. See merge.Merger.Compact.
 	Rewrite func(context.Context, *merge.Compaction) (merge.Compacted, error)
-	Page    func(context.Context, *partlog.Page) (*partlog.PageExtents, error)
+	Page    partlog.ReadPage
 	// Topic returns how a topic is compacted; false if it is not.
 	Topic func(segment.ID) (Policy, bool)
 	Now   func() time.Time

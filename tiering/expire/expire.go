@@ -30,7 +30,7 @@ type Options struct {
 	Clocks Clocks
 	Now    func() time.Time // the node's clock
 	// Page reads an index page.
-	Page  func(context.Context, *partlog.Page) (*partlog.PageExtents, error)
+	Page  partlog.ReadPage
 	Every time.Duration // between two looks; default one minute
 	Log   *slog.Logger
 }

@@ -54,21 +54,18 @@ func (p Policy) due(x *piece, nowMs, total int64) bool {
 	return p.RetentionBytes >= 0 && known && total-x.bytes >= p.RetentionBytes
 }
 
-// read reads an index page.
-type read func(context.Context, *partlog.Page) (*partlog.PageExtents, error)
-
 // cursor goes through the pieces of a partition from its start on, oldest first.
 type cursor struct {
 	*partlog.Survey
 	state  *partlog.State
-	read   read
+	read   partlog.ReadPage
 	opened []partlog.Extent // of a page that was opened, not passed yet
 	from   int64            // of the log from Merged on: the next offset
 	ahead  []partlog.Extent // of it
 }
 
-func newCursor(state *partlog.State, s *partlog.Survey, r read) *cursor {
-	c := &cursor{Survey: &partlog.Survey{}, state: state, read: r, from: max(s.View.Start, s.Merged)}
+func newCursor(state *partlog.State, s *partlog.Survey, read partlog.ReadPage) *cursor {
+	c := &cursor{Survey: &partlog.Survey{}, state: state, read: read, from: max(s.View.Start, s.Merged)}
 	*c.Survey = *s
 	return c
 }
@@ -108,7 +105,7 @@ const step = 64
 func (c *cursor) above() (x piece, ok bool) {
 	if len(c.ahead) == 0 {
 		var page *partlog.Page
-		c.ahead, page, _, _ = c.state.Find(c.Key, c.from, step)
+		c.ahead, page, _, _ = c.state.FindFrom(c.Key, c.from, step)
 		if page != nil {
 			c.from = page.Last + 1
 			return piece{last: page.Last, ms: page.MaxTimestamp, page: page}, true

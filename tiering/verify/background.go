@@ -15,7 +15,6 @@ import (
 
 	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/partlog"
-	"github.com/varvelog/varve/tiering/restore"
 	"github.com/varvelog/varve/tiering/segment"
 )
 
@@ -313,18 +312,19 @@ func (b *Background) missing(ctx context.Context, m *merged) ([]*Finding, error)
 	return []*Finding{f}, nil
 }
 
-// find returns extents of a partition, from an index page if they lie there. The page is
-// returned, too, also if it cannot be read.
+// find returns extents of a partition from an offset on, or from its start if that is
+// above. They come from an index page if they lie there. The page is returned, too, also if
+// it cannot be read.
 func (b *Background) find(ctx context.Context, k partlog.Key, offset int64, n int) ([]partlog.Extent, *partlog.Page, error) {
-	extents, page, _, _ := b.opt.State.Find(k, offset, n)
+	extents, page, view, _ := b.opt.State.FindFrom(k, offset, n)
 	if page == nil {
 		return extents, nil, nil
 	}
-	found, err := restore.Page(ctx, b.opt.Store, page)
+	found, err := b.page(ctx, page)
 	if err != nil {
 		return nil, page, err
 	}
-	return found.From(offset, n), page, nil
+	return found.From(max(offset, view.Start), n), page, nil
 }
 
 // damaged reports and notes a damaged object. Up to a bound they are known after a restart.

@@ -2,7 +2,7 @@ package verify
 
 import (
 	"context"
-	"fmt"
+	"errors"
 
 	"github.com/varvelog/varve/tiering/partlog"
 	"github.com/varvelog/varve/tiering/restore"
@@ -57,33 +57,28 @@ func (b *Background) next(ctx context.Context, at cursor) (*merged, cursor, erro
 func (b *Background) nextOwn(ctx context.Context, at cursor) (*merged, cursor, error) {
 	from := partlog.Key{Topic: at.Topic, Index: at.Partition}
 	for _, k := range b.keys(from) {
-		view, _ := b.opt.State.Lookup(k)
-		offset := view.Start
+		var offset int64
 		if k == from {
-			offset = max(offset, at.Offset)
+			offset = at.Offset
 		}
-		for offset < view.End {
-			extents, page, err := b.find(ctx, k, offset, maxPageExtents)
+		for e, err := range b.opt.State.Walk(ctx, k, offset, b.page) {
+			var lost *partlog.PageError
 			switch {
-			case err != nil && !isLost(err):
-				return nil, at, fmt.Errorf("index page of offsets %d to %d: %w", page.Base, page.Last, err)
+			case errors.As(err, &lost) && isLost(err):
+				b.lostPage(lost.Page, lost.Err)
 			case err != nil:
-				b.lostPage(page, err)
-				offset = page.Last + 1
-				continue
-			case len(extents) == 0:
-				offset = view.End
-				continue
+				return nil, at, err
+			case e.Object.Own() && e.Last >= offset:
+				return &merged{e.Object, []piece{{k, e}}}, cursor{Topic: k.Topic, Partition: k.Index, Offset: e.Last + 1}, nil
 			}
-			for _, e := range extents {
-				if e.Object.Own() {
-					return &merged{e.Object, []piece{{k, e}}}, cursor{Topic: k.Topic, Partition: k.Index, Offset: e.Last + 1}, nil
-				}
-			}
-			offset = extents[len(extents)-1].Last + 1
 		}
 	}
 	return nil, at, nil
+}
+
+// page reads an index page.
+func (b *Background) page(ctx context.Context, p *partlog.Page) (*partlog.PageExtents, error) {
+	return restore.Page(ctx, b.opt.Store, p)
 }
 
 // lostPage reports an index page of which both copies are lost.
@@ -163,23 +158,10 @@ func (b *Background) piecesIn(ctx context.Context, object segment.Name, footer *
 // piecesAt are the extents in memory that name an object, whose footer is not known.
 func (b *Background) piecesAt(object segment.Name) (pieces []piece) {
 	for _, k := range b.keys(partlog.Key{}) {
-		view, _ := b.opt.State.Lookup(k)
-		for offset := view.Start; offset < view.End; {
-			extents, page, _, _ := b.opt.State.Find(k, offset, maxPageExtents)
-			switch {
-			case page != nil:
-				offset = page.Last + 1
-				continue
-			case len(extents) == 0:
-				offset = view.End
-				continue
+		for e := range b.opt.State.Walk(context.Background(), k, 0, nil) {
+			if e.Object == object {
+				pieces = append(pieces, piece{k, e})
 			}
-			for _, e := range extents {
-				if e.Object == object {
-					pieces = append(pieces, piece{k, e})
-				}
-			}
-			offset = extents[len(extents)-1].Last + 1
 		}
 	}
 	return pieces

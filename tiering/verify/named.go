@@ -30,44 +30,16 @@ func (w *walk) named(ctx context.Context) iter.Seq2[piece, error] {
 			}
 		})
 		for _, k := range keys {
-			view, _ := w.state.Lookup(k)
-			for offset := view.Start; offset < view.End; {
-				extents, next, err := w.extentsAt(ctx, k, offset)
-				if err != nil {
-					yield(piece{}, err)
+			for e, err := range w.state.Walk(ctx, k, 0, w.readPage) {
+				if !yield(piece{k, e}, err) || err != nil {
 					return
 				}
-				for _, e := range extents {
-					if !yield(piece{k, e}, nil) {
-						return
-					}
-				}
-				offset = next
 			}
 		}
 	}
 }
 
-// extentsAt returns the next extents from an offset on, and where to go on after them.
-func (w *walk) extentsAt(ctx context.Context, k partlog.Key, offset int64) (extents []partlog.Extent, next int64, err error) {
-	extents, page, view, _ := w.state.Find(k, offset, maxPageExtents)
-	if page != nil {
-		found, err := w.readPage(ctx, page)
-		if err != nil {
-			return nil, 0, err
-		}
-		if found == nil {
-			return nil, page.Last + 1, nil
-		}
-		extents = found.From(offset, maxPageExtents)
-	}
-	if len(extents) == 0 {
-		return nil, view.End, nil
-	}
-	return extents, extents[len(extents)-1].Last + 1, nil
-}
-
-// readPage reads an index page; nil if it is lost.
+// readPage reads an index page. One that is lost is empty.
 func (w *walk) readPage(ctx context.Context, p *partlog.Page) (found *partlog.PageExtents, err error) {
 	err = w.verifier.try(ctx, func(ctx context.Context) (err error) {
 		found, err = restore.Page(ctx, w.verifier.store, p)
@@ -75,7 +47,7 @@ func (w *walk) readPage(ctx context.Context, p *partlog.Page) (found *partlog.Pa
 	})
 	if isLost(err) {
 		w.verifier.unsure = true
-		return nil, nil
+		return &partlog.PageExtents{}, nil
 	}
 	return found, err
 }
@@ -231,26 +203,23 @@ func (w *walk) lookAgain(ctx context.Context, m *merged, done map[segment.Name]b
 	var still []piece
 	now := map[segment.Name]*merged{}
 	for _, p := range m.pieces {
-		view, ok := w.state.Lookup(p.key)
-		for offset := max(p.Base, view.Start); ok && offset <= p.Last && offset < view.End; {
-			extents, after, err := w.extentsAt(ctx, p.key, offset)
+		for e, err := range w.state.Walk(ctx, p.key, p.Base, w.readPage) {
 			if err != nil {
 				return nil, err
 			}
-			for _, e := range extents {
-				switch {
-				case e.Base > p.Last:
-				case e.Object == m.object:
-					still = append(still, piece{p.key, e})
-				case e.Object.Kind == segment.KindMerged && !done[e.Object]:
-					if now[e.Object] == nil {
-						now[e.Object] = &merged{object: e.Object}
-						next = append(next, now[e.Object])
-					}
-					now[e.Object].pieces = append(now[e.Object].pieces, piece{p.key, e})
-				}
+			if e.Base > p.Last {
+				break
 			}
-			offset = after
+			switch {
+			case e.Object == m.object:
+				still = append(still, piece{p.key, e})
+			case e.Object.Kind == segment.KindMerged && !done[e.Object]:
+				if now[e.Object] == nil {
+					now[e.Object] = &merged{object: e.Object}
+					next = append(next, now[e.Object])
+				}
+				now[e.Object].pieces = append(now[e.Object].pieces, piece{p.key, e})
+			}
 		}
 	}
 	if len(still) > 0 {

@@ -235,8 +235,8 @@ func (w *walk) comparePage(ctx context.Context, p *partlog.Page) error {
 		return nil
 	}
 	found, err := w.readPage(ctx, p)
-	if found == nil {
-		return err // a page that is lost has a finding
+	if err != nil {
+		return err
 	}
 	for _, e := range found.From(p.Base, maxPageExtents) {
 		now, paged, _, _ := w.state.Find(p.Key, e.Base, 1)

@@ -66,10 +66,10 @@ func storedPartition(s *partlog.Survey) status.StoredPartition {
 
 // oldest is about the time of a partition's first record: the newest of its first extent.
 func (n *node) oldest(ctx context.Context, state *partlog.State, s *partlog.Survey) *time.Time {
-	extents, page, _, _ := state.Find(s.Key, s.View.Start, 1)
+	extents, page, view, _ := state.FindFrom(s.Key, s.View.Start, 1)
 	if page != nil {
 		if read, err := n.readPage(ctx, page); err == nil {
-			extents = read.From(s.View.Start, 1)
+			extents = read.From(view.Start, 1)
 		}
 	}
 	if len(extents) == 0 {
