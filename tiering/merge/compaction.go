@@ -52,10 +52,13 @@ func (m *Merger) Compact(ctx context.Context, c *Compaction) (out Compacted, err
 }
 
 func (x *Executor) compact(ctx context.Context, c *Compaction) (out Compacted, err error) {
-	topic, known := x.opt.Topic(c.Topic)
 	n := len(c.Extents)
-	if !known || n == 0 {
+	if n == 0 {
 		return out, nil
+	}
+	topic, known := x.opt.Topic(c.Topic)
+	if !known { // that nothing was removed would count its records as clean
+		return out, fmt.Errorf("compact offsets from %d on: topic %s is not known here, or is purged", c.Extents[0].Base, c.Topic)
 	}
 	p := &gathered{
 		Key: c.Key, topic: topic, start: c.Start, data: c.Extents[0].Base,

@@ -82,6 +82,10 @@ func TestABatchThatTheReadBackCannotDecodeIsCopied(t *testing.T) {
 	if err != nil || got.Undecodable != 1 || got.Removed != 0 {
 		t.Errorf("compacted: %+v, %v", got, err)
 	}
+	delete(w.topics, k.Topic)
+	if got, err := w.merger.Compact(t.Context(), &Compaction{Key: k, Extents: []partlog.Extent{e}, Filter: withoutFirst{}}); err == nil {
+		t.Errorf("compacted a topic that is not known: %+v", got)
+	}
 }
 
 // withoutFirst is a Filter that leaves out the record at offset 0.
