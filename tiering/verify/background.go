@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"hash"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -76,6 +77,7 @@ type progressFile struct {
 	LastBegan int64    `json:"last_pass_began_ms"` // of the pass that was completed last, 0: none was
 	At        cursor   `json:"at"`
 	Damaged   []string `json:"damaged,omitempty"` // objects
+	Found     []string `json:"found,omitempty"`   // those that the pass under way found damaged
 }
 
 const progressVersion = 1
@@ -145,10 +147,18 @@ func (b *Background) Run(ctx context.Context) {
 func (b *Background) finish() time.Duration {
 	now := b.opt.Now()
 	b.mu.Lock()
-	defer b.mu.Unlock()
 	p := &b.progress
 	pause := max(time.UnixMilli(p.PassBegan).Add(passPause).Sub(now), 0)
 	p.LastBegan, p.PassBegan, p.At = p.PassBegan, now.Add(pause).UnixMilli(), cursor{}
+	before := p.Damaged
+	p.Damaged, p.Found = p.Found, nil
+	after := p.Damaged
+	b.mu.Unlock()
+	for _, object := range before {
+		if !slices.Contains(after, object) {
+			b.opt.OnMended(object) // a whole pass has not met it any more
+		}
+	}
 	return pause
 }
 
@@ -338,28 +348,21 @@ func (b *Background) damaged(key string, found []*Finding) {
 	const most = 1024
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for _, known := range b.progress.Damaged {
-		if known == key {
-			return
+	for _, list := range []*[]string{&b.progress.Damaged, &b.progress.Found} {
+		if len(*list) < most && !slices.Contains(*list, key) {
+			*list = append(*list, strings.Clone(key))
 		}
-	}
-	if len(b.progress.Damaged) < most {
-		b.progress.Damaged = append(b.progress.Damaged, strings.Clone(key))
 	}
 }
 
 // mended notes that an object is sound, or not needed any more.
 func (b *Background) mended(key string) {
+	same := func(known string) bool { return known == key }
 	b.mu.Lock()
 	before := len(b.progress.Damaged)
-	kept := b.progress.Damaged[:0]
-	for _, known := range b.progress.Damaged {
-		if known != key {
-			kept = append(kept, known)
-		}
-	}
-	b.progress.Damaged = kept
-	was := len(kept) < before
+	b.progress.Damaged = slices.DeleteFunc(b.progress.Damaged, same)
+	b.progress.Found = slices.DeleteFunc(b.progress.Found, same)
+	was := len(b.progress.Damaged) < before
 	b.mu.Unlock()
 	if was {
 		b.opt.OnMended(key)

@@ -152,6 +152,40 @@ func TestTheBackgroundReportsDamageUntilItIsMended(t *testing.T) {
 	}
 }
 
+// TestTheBackgroundGoesAroundLostPages has index pages of which both copies are gone: they
+// are reported, and all objects that may have records are read. A page that is back, or is
+// not named any more, is damaged until the next pass is over.
+func TestTheBackgroundGoesAroundLostPages(t *testing.T) {
+	reads := map[string]int{}
+	w := newWatch(t, func(c mem.Call) mem.Action {
+		reads[c.Key]++
+		return mem.Action{}
+	})
+	index, _ := w.bucket.state.PlanIndex(1)
+	name := index.Name(segment.ID{0xdd})
+	w.bucket.state.Paged(index, segment.ID{0xdd})
+	began := w.now
+	b := w.run(t, passes)
+	if b.Oldest() != began || w.saved == nil {
+		t.Error("the pass was not completed")
+	}
+	if b.Damaged() != 1 || !slices.ContainsFunc(w.damaged, func(f verify.Finding) bool {
+		return f.Key == name.Key() && f.Affects[0].String() == "events-0 offsets 15 to 26"
+	}) {
+		t.Errorf("%+v", w.damaged)
+	}
+	for seq := uint64(13); seq <= 28; seq++ {
+		if reads[at(seq)] != 1 {
+			t.Errorf("seq %d was read %d times", seq, reads[at(seq)])
+		}
+	}
+	payload := append(make([]byte, segment.BlobHeaderSize), index.Payload()...)
+	w.store.PutNow(name.Key(), payload)
+	if b = w.run(t, passes); len(w.damaged) != 0 || b.Damaged() != 0 || !slices.Equal(w.mended, []string{name.Key()}) {
+		t.Errorf("after it was restored: %+v, mended %v", w.damaged, w.mended)
+	}
+}
+
 func flipAt(at int) func(*watch, string) {
 	return func(w *watch, key string) {
 		raw, _ := w.store.GetNow(key)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/partlog"
 	"github.com/varvelog/varve/tiering/restore"
 	"github.com/varvelog/varve/tiering/segment"
@@ -83,8 +84,12 @@ func (b *Background) page(ctx context.Context, p *partlog.Page) (*partlog.PageEx
 
 // lostPage reports an index page of which both copies are lost.
 func (b *Background) lostPage(p *partlog.Page, err error) {
-	f := finding(Error, CodeCorrupt, b.opt.State.Journal(), p.ObjectKey(), hintRestore, "%v", err)
-	f.Affects = []Range{offsets(p.Key, p.Base, p.Last)}
+	code := CodeCorrupt
+	if errors.Is(err, objstore.ErrNotFound) {
+		code = CodeMissing
+	}
+	f := finding(Error, code, b.opt.State.Journal(), p.ObjectKey(), hintRestore, "index page: %v", err)
+	f.Affects = []Range{offsets(p.Key, p.First(), p.Last)}
 	b.damaged(p.ObjectKey(), []*Finding{f})
 }
 
@@ -130,13 +135,25 @@ func (b *Background) nextOfJournal(ctx context.Context, at cursor) (*merged, cur
 		return nil, at, nil
 	}
 	if at.Seq == 0 {
-		first, err := restore.FirstNeeded(ctx, b.opt.Store, b.opt.State)
+		first, err := b.firstNeeded(ctx)
 		if err != nil || first > end {
 			return nil, at, err
 		}
 		seq = first
 	}
 	return &merged{object: segment.DataObject(b.opt.State.Journal(), seq)}, cursor{Phase: journalObjects, Seq: seq}, nil
+}
+
+// firstNeeded is the lowest seq of an object that has records which are not merged, or a
+// lower one. An index page that is lost was reported with the own segments; then it is the
+// seq from which on no object was released.
+func (b *Background) firstNeeded(ctx context.Context) (uint64, error) {
+	first, err := restore.FirstNeeded(ctx, b.opt.Store, b.opt.State)
+	if err == nil || !isLost(err) {
+		return first, err
+	}
+	judged, _ := b.opt.State.Judged()
+	return max(judged.Seq, 1), nil
 }
 
 // piecesIn are the extents of the state that name an object of the journal, of those
