@@ -33,8 +33,15 @@ const (
 	worthFreeing = 32 << 20
 )
 
-// budgets is the memory that the settings give to data.
-func budgets(cfg *config.Serve) int64 { return cfg.CacheBytes + cfg.RequestMemory + cfg.TailBytes }
+// budgets is the memory that the settings give to data. That for compaction is taken while
+// a pass runs.
+func budgets(cfg *config.Serve) int64 {
+	sum := cfg.CacheBytes + cfg.RequestMemory + cfg.TailBytes
+	if cfg.HasRole(config.RoleTiering) {
+		sum += cfg.CompactionMemory
+	}
+	return sum
+}
 
 // heapLimit returns the limit above which the garbage collector works harder, for
 // budgets, and for the memory that the node may have at most (0: not known).
@@ -53,7 +60,7 @@ func tooSmall(budgets, available int64) string {
 		return ""
 	}
 	return fmt.Sprintf("the machine or the container has %s of memory, and this node takes up to %s, for which the kernel would end it: "+
-		"give it more, or lower --cache-bytes, --request-memory or --tail-bytes, by %s in all",
+		"give it more, or lower --cache-bytes, --request-memory, --tail-bytes or --compaction-memory, by %s in all",
 		humanize.IBytes(uint64(available)), humanize.IBytes(uint64(need)), humanize.IBytes(uint64(float64(need-available)/maxRatio)))
 }
 

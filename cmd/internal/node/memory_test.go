@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+
+	"github.com/varvelog/varve/cmd/internal/config"
 )
 
 func TestTheHeapIsLimitedByTheBudgetsAndTheAvailableMemory(t *testing.T) {
@@ -30,6 +32,17 @@ func TestTheHeapIsLimitedByTheBudgetsAndTheAvailableMemory(t *testing.T) {
 	}
 	if limit, most := float64(heapLimit(832*mib, 0)), maxRatio*832*float64(mib); limit >= most {
 		t.Errorf("the heap may take %.0f, the node %.0f", limit, most)
+	}
+}
+
+func TestTheBudgetsHaveTheMemoryOfACompaction(t *testing.T) {
+	cfg := config.Serve{CacheBytes: 1, RequestMemory: 2, TailBytes: 4, CompactionMemory: 8}
+	if got := budgets(&cfg); got != 7 {
+		t.Errorf("budgets of %d bytes without the role tiering", got)
+	}
+	cfg.Roles = []config.Role{config.RoleIngest, config.RoleTiering}
+	if got := budgets(&cfg); got != 15 {
+		t.Errorf("budgets of %d bytes with the role tiering", got)
 	}
 }
 
