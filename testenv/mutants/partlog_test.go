@@ -100,13 +100,16 @@ var sweepMutants = []mutant{
 		after("tiering/sweep.judge.take", "j.next.Epoch = h.Epoch", "j.known = append(j.known, partlog.Run{Seqs: partlog.Seqs{First: h.Seq, Last: h.Seq}, Epoch: h.Epoch})"),
 	}},
 	{name: "rule 20: runs go on over fences and voids", by: sweeps, edits: []edit{
-		swap("tiering/partlog.applied.note", "n > 0 && a.runs[n-1].Last == h.Seq-1 && a.runs[n-1].Epoch == h.Epoch", "n > 0"),
+		swap("tiering/partlog.Runs.With", "n == 0 || r[n-1].Last != h.Seq-1 || r[n-1].Epoch != h.Epoch", "n == 0"),
 	}},
 	{name: "rule 20: loose seqs are forgotten", by: sweeps, edits: []edit{
 		never("tiering/sweep.view.seqs", "!named && seq < r.Judged.Seq"),
 	}},
 	{name: "rule 20: objects of pages are not named", by: sweeps, edits: []edit{
 		swap("tiering/sweep.Releaser.readPaged", "extents.From(page.Base, maxPage)", "extents.From(page.Base, 0)"),
+	}},
+	{name: "rule 26: each Release is the reason for the next", by: sweeps, edits: []edit{
+		never("tiering/sweep.view.plan", "len(merged.Objects)+len(user.Freed) == 0 && v.idle(merged)"),
 	}},
 	{name: "rule 21: deletes objects that are not released", by: sweeps, edits: []edit{
 		before("tiering/sweep.Deleter.delete", "first, firstErr := d.objects(ctx, due.first)", `d.opt.State.Survey(func(s *partlog.Survey) {

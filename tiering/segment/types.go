@@ -70,6 +70,10 @@ type Header struct {
 	WAL         WALRange
 }
 
+// Batches returns how many batches of records the object has: each has a number of its
+// writer's log.
+func (h *Header) Batches() uint64 { return h.WAL.To - h.WAL.From }
+
 // Entry is one state change of the journal itself. Only the journal's own state
 // machine knows the meaning of a payload; kind 0 is invalid.
 type Entry struct {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/partlog"
@@ -17,13 +18,13 @@ const readAtOnce = 256
 // known; of older ones the headers are read, in the order of their seqs.
 type judge struct {
 	next  partlog.Judged // as far as objects were read
-	known []partlog.Run  // of those
+	known partlog.Runs   // of those
 }
 
 // runs finds the valid data objects from the mark of the journal on, as far as they are
 // known. from is the seq from which on applied has all of them. more reports that there
 // are more to read.
-func (j *judge) runs(ctx context.Context, opt *Options, v *view, from uint64, applied []partlog.Run) (more bool, err error) {
+func (j *judge) runs(ctx context.Context, opt *Options, v *view, from uint64, applied partlog.Runs) (more bool, err error) {
 	if j.next.Seq < v.judged.Seq || j.next.Seq == 0 {
 		j.next, j.known = v.judged, nil
 		j.next.Seq = max(j.next.Seq, 1)
@@ -48,14 +49,14 @@ func (j *judge) runs(ctx context.Context, opt *Options, v *view, from uint64, ap
 }
 
 // left returns the runs that were read and are not judged yet.
-func (j *judge) left(v *view) (out []partlog.Run) {
+func (j *judge) left(v *view) (out partlog.Runs) {
 	for _, r := range j.known {
 		if r.Last >= v.judged.Seq {
 			out = append(out, r)
 		}
 	}
 	j.known = out
-	return append([]partlog.Run(nil), out...)
+	return slices.Clone(out)
 }
 
 // read judges the next object. It is false if the object cannot be judged: it is missing or
@@ -94,10 +95,6 @@ func (j *judge) take(h *segment.Header) {
 	case h.Epoch > j.next.Epoch: // a fence
 		j.next.Epoch = h.Epoch
 	case h.Epoch == j.next.Epoch && h.Kind == segment.KindData:
-		if n := len(j.known); n > 0 && j.known[n-1].Last == h.Seq-1 && j.known[n-1].Epoch == h.Epoch {
-			j.known[n-1].Last = h.Seq
-			return
-		}
-		j.known = append(j.known, partlog.Run{Seqs: partlog.Seqs{First: h.Seq, Last: h.Seq}, Epoch: h.Epoch})
+		j.known = j.known.With(h)
 	}
 }

@@ -15,6 +15,9 @@ const (
 	maxFreed   = 1000
 )
 
+// maxIdle is how many seqs wait for the release of something that has or had records.
+const maxIdle = 256
+
 // view is a journal at one moment, as far as releases depend on it.
 type view struct {
 	parts      []partlog.Survey
@@ -24,7 +27,7 @@ type view struct {
 	waiting    int                 // garbage that waits for its first deletion, as MaxGarbage counts it
 	judged     partlog.Judged
 	kept       map[uint64]bool // seqs below merged that extents name, or have named
-	runs       []partlog.Run   // valid data objects from judged on
+	runs       partlog.Runs    // valid data objects from judged on
 	lowest     uint64          // no extent above merged names an object below it; 0: not known
 }
 
@@ -32,16 +35,37 @@ type view struct {
 func (v *view) plan() (releases []*partlog.Release, more bool) {
 	room := partlog.MaxGarbage - v.waiting
 	merged := &partlog.Release{Class: partlog.ClassMerge, Judged: v.judged}
+	user := &partlog.Release{Class: partlog.ClassUser}
 	objectsMore := v.objects(merged, &room)
-	seqsMore := v.seqs(merged, &room)
-	user := &partlog.Release{Class: partlog.ClassUser, Judged: merged.Judged}
 	freedMore := v.freed(user, &room)
+	seqsMore := v.seqs(merged, &room)
+	if len(merged.Objects)+len(user.Freed) == 0 && v.idle(merged) {
+		merged.Seqs, merged.Judged, seqsMore = nil, v.judged, false
+	}
+	user.Judged = merged.Judged
 	for _, r := range []*partlog.Release{merged, user} {
 		if len(r.Objects)+len(r.Seqs)+len(r.Freed) > 0 || r == merged && r.Judged != v.judged {
 			releases = append(releases, r)
 		}
 	}
 	return releases, len(releases) > 0 && (objectsMore || seqsMore || freedMore)
+}
+
+// idle reports whether the seqs of a Release are but a few of objects without records, as
+// those of Releases are. To release them takes another one, so a journal that takes no
+// records would never come to rest (tiering/journal/PROTOCOL.md, rule 26).
+func (v *view) idle(r *partlog.Release) bool {
+	if len(r.Seqs) > 0 && r.Seqs[0].First < v.judged.Seq || r.Judged.Seq-v.judged.Seq >= maxIdle {
+		return false
+	}
+	for _, run := range v.runs {
+		// That object may be at the lowest seq in use, or above it. Then an object was merged
+		// since the last Release, unless the mark is at the lowest seq, too.
+		if run.First < r.Judged.Seq && run.Records >= max(v.judged.Seq, 1) {
+			return false
+		}
+	}
+	return true
 }
 
 // objects names the objects that were replaced.

@@ -12,15 +12,8 @@ import (
 	"github.com/varvelog/varve/tiering/upkeep"
 )
 
-// freeing says whether objects are released and deleted. Until it is on, merged records
-// stay in the journal objects, too.
-const freeing = false
-
 // sweep are the steps that release and delete objects of a journal.
 func (n *node) sweep(id uint32, j *dataJournal) []upkeep.Step {
-	if !freeing {
-		return nil
-	}
 	base := journal.NewChain(n.cluster.ID, id, int(n.cluster.Window))
 	spared := journal.NewSpared(n.store, base, func(ctx context.Context, store objstore.Store, c *journal.Checkpoint) error {
 		return ingest.CheckSpared(ctx, store, c, checkAttached)
