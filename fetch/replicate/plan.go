@@ -74,9 +74,19 @@ func (p *plan) add(o object, there bool) {
 	}
 }
 
-// plan proves the heads, and decides.
+// plan proves the heads, and decides. The floors are read before that: each was planned by
+// an entry of its journal, which the copy must have. A floor that came later may even lie
+// above the head of the copy.
 func (c *Copier) plan(ctx context.Context) (*plan, error) {
 	c.doing("proving the heads", 0, 0)
+	journals := append([]uint32{0}, c.opt.Bucket.Topics.Journals()...)
+	floors := make([]floorsOf, len(journals))
+	for i, id := range journals {
+		var err error
+		if floors[i], err = c.floors(ctx, id); err != nil {
+			return nil, err
+		}
+	}
 	if err := c.opt.Bucket.Prove(ctx); err != nil {
 		return nil, err
 	}
@@ -92,8 +102,8 @@ func (c *Copier) plan(ctx context.Context) (*plan, error) {
 	}
 	there := func(key string) bool { _, ok := target[key]; return ok }
 	c.doing("listing the source", 0, 0)
-	for _, id := range append([]uint32{0}, c.opt.Bucket.Topics.Journals()...) {
-		if err := c.planJournal(ctx, p, id, there); err != nil {
+	for i, id := range journals {
+		if err := c.planJournal(ctx, p, id, floors[i], there); err != nil {
 			return nil, err
 		}
 	}
@@ -116,16 +126,12 @@ func (c *Copier) plan(ctx context.Context) (*plan, error) {
 
 // planJournal plans the objects of a journal up to its head, and the merged segments that
 // its state names.
-func (c *Copier) planJournal(ctx context.Context, p *plan, id uint32, there func(string) bool) error {
+func (c *Copier) planJournal(ctx context.Context, p *plan, id uint32, floors floorsOf, there func(string) bool) error {
 	head, err := c.planMerged(ctx, p, id, there)
 	if err != nil {
 		return err
 	}
 	p.heads[id] = head
-	floors, named, err := c.floors(ctx, id)
-	if err != nil {
-		return err
-	}
 	if state := c.opt.Bucket.State(id); state != nil {
 		first, err := restore.FirstNeeded(ctx, c.opt.Source, state)
 		if err != nil {
@@ -150,8 +156,8 @@ func (c *Copier) planJournal(ctx context.Context, p *plan, id uint32, there func
 			next = max(next, seq+1)
 			o.optional = seq < floors.base
 		case isCheckpoint, isIndex:
-			o.optional = !named[i.Key]
-			delete(named, i.Key)
+			o.optional = !floors.named[i.Key]
+			delete(floors.named, i.Key)
 		case !isFloor:
 			return nil // no object of varve's
 		}
@@ -164,7 +170,7 @@ func (c *Copier) planJournal(ctx context.Context, p *plan, id uint32, there func
 	for ; next <= head; next++ {
 		p.add(object{key: segment.JournalKey(id, next)}, there(segment.JournalKey(id, next)))
 	}
-	for key := range named { // not listed
+	for key := range floors.named { // not listed
 		p.add(object{key: key}, there(key))
 	}
 	return nil
@@ -204,12 +210,14 @@ func (c *Copier) planMerged(ctx context.Context, p *plan, id uint32, there func(
 type floorsOf struct {
 	n    uint64 // number of the last one
 	base uint64 // all objects from there on must be there
+	// named are the keys of the checkpoints of the last two, and of the index objects, with
+	// their copies, that these name.
+	named map[string]bool
 }
 
-// floors reads the floors of a journal, and the keys that the checkpoints of the last two
-// name: the checkpoints, and index objects with their copies.
-func (c *Copier) floors(ctx context.Context, id uint32) (f floorsOf, named map[string]bool, err error) {
-	named = map[string]bool{}
+// floors reads the floors of a journal.
+func (c *Copier) floors(ctx context.Context, id uint32) (f floorsOf, err error) {
+	f.named = map[string]bool{}
 	var last []segment.Floor
 	for {
 		b, err := c.opt.Source.Get(ctx, segment.FloorKey(id, f.n+1))
@@ -221,7 +229,7 @@ func (c *Copier) floors(ctx context.Context, id uint32) (f floorsOf, named map[s
 			floor, err = segment.DecodeFloor(b)
 		}
 		if err != nil {
-			return f, nil, fmt.Errorf("floor %d of journal %d: %w", f.n+1, id, err)
+			return f, fmt.Errorf("floor %d of journal %d: %w", f.n+1, id, err)
 		}
 		f.n++
 		last = append(last, floor)
@@ -233,23 +241,23 @@ func (c *Copier) floors(ctx context.Context, id uint32) (f floorsOf, named map[s
 	}
 	chain := journal.NewChain(c.cluster, id, int(c.opt.Bucket.Cluster.Window))
 	for _, floor := range last {
-		named[floor.Checkpoint] = true
+		f.named[floor.Checkpoint] = true
 		b, err := c.opt.Source.Get(ctx, floor.Checkpoint)
 		var checkpoint *journal.Checkpoint
 		if err == nil {
 			checkpoint, err = journal.OpenCheckpoint(chain, floor.Checkpoint, b)
 		}
 		if err == nil && id != 0 {
-			err = nameIndexes(id, checkpoint.State, named)
+			err = nameIndexes(id, checkpoint.State, f.named)
 		}
 		if errors.Is(err, objstore.ErrNotFound) {
-			return f, nil, fmt.Errorf("%w: %s: the floor has moved", errGone, floor.Checkpoint)
+			return f, fmt.Errorf("%w: %s: the floor has moved", errGone, floor.Checkpoint)
 		}
 		if err != nil {
-			return f, nil, fmt.Errorf("checkpoint of floor %d of journal %d: %w", floor.N, id, err)
+			return f, fmt.Errorf("checkpoint of floor %d of journal %d: %w", floor.N, id, err)
 		}
 	}
-	return f, named, nil
+	return f, nil
 }
 
 // nameIndexes adds the keys of the index objects that a state names.

@@ -119,3 +119,30 @@ func TestACopyThatFailsIsNotWholeAndGoesOn(t *testing.T) {
 		t.Errorf("%+v, %v", r, err)
 	}
 }
+
+// TestAFloorThatIsNewerThanTheHeadIsNotCopied: the copy would begin above its own end.
+func TestAFloorThatIsNewerThanTheHeadIsNotCopied(t *testing.T) {
+	from := source(t, nil)
+	floor, err := segment.EncodeFloor(segment.Floor{
+		Journal: 0, N: 1, Floor: 1001, Checkpoint: segment.CheckpointKey(0, segment.Ref{Seq: 1000, Object: segment.ID{7}}),
+		Hash: [32]byte{6}, Object: segment.ID{8}, Cluster: segment.ID{1},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	lists := 0
+	to := mem.New(time.Now, func(c mem.Call) mem.Action {
+		if c.Op == objstore.OpList && c.Key == "" {
+			if lists++; lists == 2 { // the first one is before the hold, this one after the proof of the heads
+				from.PutNow(segment.FloorKey(0, 1), floor)
+			}
+		}
+		return mem.Action{}
+	})
+	if _, err := copyTo(t, from, to); err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := to.GetNow(segment.FloorKey(0, 1)); ok {
+		t.Error("the copy has a floor that its journal did not plan")
+	}
+}

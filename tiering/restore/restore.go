@@ -193,21 +193,22 @@ func Page(ctx context.Context, store objstore.Store, p *partlog.Page) (found *pa
 // an object.
 func FirstNeeded(ctx context.Context, store objstore.Store, state *partlog.State) (uint64, error) {
 	first := uint64(math.MaxUint64)
-	var pages []*partlog.Page
+	var paged []*partlog.Survey
 	state.Survey(func(s *partlog.Survey) {
 		if s.First != nil {
 			first = min(first, s.First.Object.Seq)
 		}
 		if s.FirstPage != nil {
-			pages = append(pages, s.FirstPage)
+			paged = append(paged, s)
 		}
 	})
-	for _, p := range pages {
+	for _, s := range paged {
+		p := s.FirstPage
 		found, err := Page(ctx, store, p)
 		if err != nil {
 			return 0, fmt.Errorf("index page of offsets %d to %d: %w", p.Base, p.Last, err)
 		}
-		for _, e := range found.From(p.Base, 1) {
+		for _, e := range found.From(max(s.Merged, s.View.Start), 1) { // the page may begin before that
 			first = min(first, e.Object.Seq)
 		}
 	}
