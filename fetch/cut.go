@@ -99,8 +99,29 @@ func (g *gather) fits(size int64) bool {
 // removed, the batch that holds the first offset wanted may have none from there on. Some
 // clients do not get past an answer without a record.
 func (g *gather) uses(h *batch.Header) bool {
-	whole := int64(h.Records) == int64(h.LastOffsetDelta)+1
-	return h.Records > 0 && !h.Control() && (whole || h.BaseOffset >= g.from)
+	return h.Records > 0 && !h.Control() && (whole(h) || h.BaseOffset >= g.from)
+}
+
+// whole reports whether no record of a batch was removed.
+func whole(h *batch.Header) bool { return int64(h.Records) == int64(h.LastOffsetDelta)+1 }
+
+// serves reports whether one of the batches has a record for the client, by a look into
+// them. Batches that cannot be decoded count as they are: a client is to see them.
+func (r *Reader) serves(ctx context.Context, g *gather) (found bool) {
+	var b []byte // they are few: a batch that surely has a record ends the search for one
+	for _, part := range g.out {
+		b = append(b, part.Bytes...)
+	}
+	err := batch.Walk(b, func(pos int, h batch.Header) error {
+		if h.Control() || found {
+			return nil
+		}
+		return batch.Scan(ctx, r.scans, b[pos:], func(m batch.Meta) bool {
+			found = m.Offset >= g.from
+			return !found
+		})
+	})
+	return found || err != nil
 }
 
 // drop lets go of all batches.

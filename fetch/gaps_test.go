@@ -1,12 +1,15 @@
 package fetch
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/varvelog/varve/fetch/cache"
+	"github.com/varvelog/varve/tiering/batch"
 	"github.com/varvelog/varve/tiering/partlog"
 )
 
@@ -79,5 +82,47 @@ func TestGapsCostFewGETs(t *testing.T) {
 	}
 	if s := w.reader.cfg.Cache.Replays(); s.Read > 3*cache.BlockSize {
 		t.Errorf("%d bytes were read for one record", s.Read)
+	}
+}
+
+// TestDamageBehindAGapIsAnError: batches before it that have no record for the client must
+// not hide it. Some clients do not get past them, and would ask for the same offset forever.
+func TestDamageBehindAGapIsAnError(t *testing.T) {
+	w := newWorld(t, nil)
+	for range 3 {
+		w.values("a", "b", "c", "d")
+	}
+	w.log[keyA][0] = without(t.Fatal, w.log[keyA][0], func(offset int64) bool { return offset > 1 })
+	w.merge(true, merging{keyA, 0, 4})
+	damaged := w.merge(true, merging{keyA, 4, 12})
+	b := bytes.Clone(w.others[damaged.Key()])
+	b[len(b)/3] ^= 1
+	w.restart(nil)
+	w.store.PutNow(damaged.Key(), b)
+	for _, maxBytes := range []int32{1, 1 << 20} {
+		p := want(keyA, 2)
+		p.MaxBytes = maxBytes
+		if r := w.fetchOne(p); !errors.Is(r.Err, ErrStorage) || len(r.Records) > 0 {
+			t.Errorf("at most %d bytes: %d parts, error %v", maxBytes, len(r.Records), r.Err)
+		}
+	}
+	if r := w.fetchOne(want(keyA, 1)); r.Err != nil || len(values(t, r)) == 0 {
+		t.Errorf("the record before the damage: %v", r.Err)
+	}
+}
+
+// TestBrokersTimeIsThatOfARecordThatIsThere: the first records of the batch were removed.
+func TestBrokersTimeIsThatOfARecordThatIsThere(t *testing.T) {
+	w := newWorld(t, nil)
+	w.values("a", "b", "c", "d")
+	b := without(t.Fatal, w.log[keyA][0], func(offset int64) bool { return offset < 2 })
+	batch.SetLogAppendTime(b, 70)
+	w.log[keyA][0] = b
+	w.merge(true, merging{keyA, 0, 4})
+	w.restart(nil)
+	for _, timestamp := range []int64{3, 70, MaxTimestamp} {
+		if at, err := w.reader.Offsets().ListOffset(t.Context(), keyA, -1, timestamp); err != nil || at != (OffsetAt{2, 70, 1}) {
+			t.Errorf("timestamp %d: %+v, %v", timestamp, at, err)
+		}
 	}
 }

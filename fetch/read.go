@@ -157,8 +157,14 @@ func (f *fetch) fill(ctx context.Context, p *plan, g *gather, room int64) error 
 		default: // only a gap, or batches that may have no record at the offset or after it
 			err = f.lookFurther(ctx, p.position, g.end)
 		}
-		if err != nil || len(p.extents) == 0 {
+		if err != nil {
+			if !f.reader.serves(ctx, g) {
+				g.drop() // the batches would hide the error
+			}
 			return err
+		}
+		if len(p.extents) == 0 {
+			return nil
 		}
 		again := f.planOf(p.position, room)
 		p.pieces, p.wanted = again.pieces, again.wanted

@@ -302,9 +302,10 @@ func (s *search) batches(ctx context.Context, e *extent, ts int64, fn func([]byt
 
 // records calls fn for the records of a batch, from the log start on, until fn returns
 // false. If the batch has the broker's time, all its records have that time, and fn is
-// called for the first one alone, without a look into the batch.
+// called for the first one alone. Unless records were removed, that needs no look into the
+// batch.
 func (s *search) records(ctx context.Context, b []byte, h batch.Header, fn func(OffsetAt) bool) error {
-	if h.LogAppendTime() {
+	if h.LogAppendTime() && whole(&h) {
 		fn(OffsetAt{Offset: max(h.BaseOffset, s.start), Timestamp: h.MaxTimestamp, Epoch: h.LeaderEpoch})
 		return nil
 	}
