@@ -12,9 +12,9 @@ import (
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-// minPaged is how many refs of a partition make a page of the index worth while;
+// defaultMinPaged is how many refs of a partition make a page of the index worth while;
 // fewer stay in the checkpoint itself.
-const minPaged = 64
+const defaultMinPaged = 64
 
 // paging has the index objects of the checkpoint being written.
 type paging struct {
@@ -29,7 +29,7 @@ type paging struct {
 func (c *core) planCheckpoint(chain journal.Chain, history journal.History) journal.CheckpointJob {
 	job := journal.CheckpointJob{Chain: chain, History: history}
 	c.paging = paging{producers: c.state.PlanProducers(c.newID, c.producerPaging)}
-	if index, ok := c.state.PlanIndex(minPaged); ok {
+	if index, ok := c.state.PlanIndex(c.minPaged); ok {
 		c.paging.index, c.paging.page = index, c.newID()
 		job.Indexes = append(job.Indexes, journal.IndexObject{Name: index.Name(c.paging.page), Payload: index.Payload()})
 	}

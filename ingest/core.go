@@ -79,6 +79,7 @@ type core struct {
 	paging     paging
 
 	producerPaging partlog.ProducerPaging
+	minPaged       int // refs of a page of the index, at least
 }
 
 func newCore(opt Options, log writeAhead, p proposer) *core {
@@ -89,7 +90,7 @@ func newCore(opt Options, log writeAhead, p proposer) *core {
 		},
 		onApplied: opt.Committed, attached: opt.Attached, carryAfter: opt.CarryAfter,
 		ends:    newAppendEnds(opt.State),
-		expirer: expirer{after: opt.ProducerExpiry}, producerPaging: partlog.DefaultProducerPaging,
+		expirer: expirer{after: opt.ProducerExpiry}, producerPaging: partlog.DefaultProducerPaging, minPaged: defaultMinPaged,
 	}
 	c.reconciler = reconciler{
 		ends: &c.ends, journal: opt.Journal.Chain.Journal, placements: opt.Placements, onReconciled: opt.OnReconciled,

@@ -14,9 +14,19 @@ import (
 type changes []change
 
 type change struct {
-	key    partlog.Key
-	sealed bool
+	key  partlog.Key
+	kind changeKind
 }
+
+// changeKind is a kind of change, of the topic of a partition.
+type changeKind uint8
+
+const (
+	opens  changeKind = iota // created, or restored
+	seals                    // deleted
+	purges                   // it cannot be restored any more
+	keeps                    // it keeps its records forever from now on
+)
 
 // placed is the view up to head, of the changes after since.
 func (c changes) placed(head, since uint64) metadata.Placed {
@@ -24,13 +34,13 @@ func (c changes) placed(head, since uint64) metadata.Placed {
 	for i := since; i < head; i++ {
 		later := false
 		for _, other := range c[i+1 : head] {
-			later = later || other.key == c[i].key
+			later = later || other.key == c[i].key && other.kind != keeps
 		}
 		switch {
 		case later:
-		case c[i].sealed:
+		case c[i].kind == seals:
 			p.Sealed = append(p.Sealed, c[i].key)
-		default:
+		case c[i].kind == opens:
 			p.Open = append(p.Open, c[i].key)
 		}
 	}
@@ -54,8 +64,8 @@ func (b *bench) place(c ...change) uint64 {
 	return uint64(len(b.metadata))
 }
 
-func (b *bench) open(k partlog.Key) uint64 { return b.place(change{k, false}) }
-func (b *bench) seal(k partlog.Key) uint64 { return b.place(change{k, true}) }
+func (b *bench) open(k partlog.Key) uint64 { return b.place(change{k, opens}) }
+func (b *bench) seal(k partlog.Key) uint64 { return b.place(change{k, seals}) }
 
 // settle commits until nothing is left to do.
 func (b *bench) settleAll() {
@@ -83,7 +93,7 @@ var otherKey = partlog.Key{Topic: testTopic, Index: 3}
 func TestReportComesWhenAllEntriesAreCommitted(t *testing.T) {
 	b := newBench(t)
 	before := b.reconciled
-	seq := b.place(change{otherKey, false}, change{testKey, true})
+	seq := b.place(change{otherKey, opens}, change{testKey, seals})
 	if b.flush(); b.reconciled != before {
 		t.Errorf("reports seq %d before the commit", b.reconciled)
 	}
@@ -110,7 +120,7 @@ func TestPartitionDeletedWhileItOpensIsSealed(t *testing.T) {
 // it otherwise, when its topic is purged already.
 func TestPartitionDeletedBeforeTheJournalSawItIsSealed(t *testing.T) {
 	b := newBench(t)
-	seq := b.place(change{otherKey, false}, change{otherKey, true})
+	seq := b.place(change{otherKey, opens}, change{otherKey, seals})
 	b.settleAll()
 	if b.checkPlaced(otherKey, false); b.reconciled != seq {
 		t.Errorf("reports seq %d, want %d", b.reconciled, seq)
@@ -121,7 +131,7 @@ func TestPartitionDeletedBeforeTheJournalSawItIsSealed(t *testing.T) {
 // the one before, and it follows none until that is proved.
 func TestALaggingViewOpensNothingThatIsSealed(t *testing.T) {
 	b := newBench(t)
-	b.place(change{otherKey, false}, change{otherKey, true})
+	b.place(change{otherKey, opens}, change{otherKey, seals})
 	b.settleAll()
 	all := b.metadata
 	b.metadata = all[:len(all)-1]
@@ -151,7 +161,7 @@ func TestPartitionOfARestoredTopicTakesRecordsAgain(t *testing.T) {
 	if next, ok := b.c.ends.next(testKey); !ok || next != 0 || b.reconciled != seq {
 		t.Errorf("next offset is %d, %v; reported is seq %d, want %d", next, ok, b.reconciled, seq)
 	}
-	b.place(change{testKey, true}, change{testKey, false}, change{testKey, true})
+	b.place(change{testKey, seals}, change{testKey, opens}, change{testKey, seals})
 	b.settleAll()
 	b.checkPlaced(testKey, false)
 }
@@ -163,7 +173,7 @@ func TestSealsOfAnotherLeaderAreReportedOnceThisOneIsProved(t *testing.T) {
 	b.seal(testKey)
 	b.settleAll()
 	before := b.reconciled
-	seq := b.place(change{testKey, false}, change{testKey, true})
+	seq := b.place(change{testKey, opens}, change{testKey, seals})
 	if b.settleAll(); b.reconciled != before || len(b.proofs) != 1 {
 		t.Fatalf("reported seq %d with %d proofs asked for", b.reconciled, len(b.proofs))
 	}
@@ -180,7 +190,7 @@ func TestAJournalThatHasEverythingReportsWithoutAnEntry(t *testing.T) {
 	b := newBench(t)
 	b.c.reconciler.seq = 0 // as of a leader that has just started
 	head := b.c.state.Head()
-	seq := b.place(change{testKey, false})
+	seq := b.place(change{testKey, opens})
 	b.settleAll()
 	if b.reconciled != seq || b.c.state.Head() != head {
 		t.Errorf("reports seq %d, want %d; %d objects for it", b.reconciled, seq, b.c.state.Head()-head)
@@ -216,7 +226,7 @@ func TestALeadershipThatEndsReportsNothing(t *testing.T) {
 func TestAClosingLeaderFollowsNothingMore(t *testing.T) {
 	b := newBench(t)
 	b.c.close()
-	b.metadata = append(b.metadata, change{otherKey, false})
+	b.metadata = append(b.metadata, change{otherKey, opens})
 	b.c.placementsMoved()
 	b.settleAll()
 	if _, ok := b.c.state.Lookup(otherKey); ok || !b.c.finished() {
@@ -228,7 +238,7 @@ func TestAClosingLeaderFollowsNothingMore(t *testing.T) {
 func TestAChangeAmongManyPartitionsIsCheap(t *testing.T) {
 	b := newBench(t)
 	for i := range int32(2000) {
-		b.metadata = append(b.metadata, change{partlog.Key{Topic: testTopic, Index: 10 + i}, false})
+		b.metadata = append(b.metadata, change{partlog.Key{Topic: testTopic, Index: 10 + i}, opens})
 	}
 	b.place()
 	b.settleAll()

@@ -3,7 +3,6 @@ package ingest
 import (
 	"context"
 	"errors"
-	"strings"
 	"time"
 
 	"github.com/varvelog/varve/testenv/sim"
@@ -23,6 +22,7 @@ type archive struct {
 
 	offsets   map[partlog.Extent][]int64 // the records of extents of compacted topics
 	compacted func(segment.ID) bool
+	name      func(segment.ID) string
 	deletes   bool // the leaders delete, and not the world by itself
 	expires   bool // records expire
 }
@@ -51,6 +51,7 @@ func (a *archive) applied(who string, o *segment.Object) {
 			a.t.w.Count("partition cleaned")
 		case partlog.EntryRelease:
 			a.t.w.Count("release applied")
+			a.left()
 		}
 	}
 	if changed || o.Footer.Header.Kind == segment.KindFence {
@@ -65,6 +66,16 @@ func (a *archive) applied(who string, o *segment.Object) {
 			}
 		})
 		a.checkApart(who, named)
+	}
+}
+
+// left counts dropped partitions whose objects are released.
+func (a *archive) left() {
+	for k, there := range a.t.dropped {
+		if _, ok := a.state.Lookup(k); there && !ok {
+			a.t.w.Count("dropped partition left the state")
+			a.t.dropped[k] = false
+		}
 	}
 }
 
@@ -91,6 +102,11 @@ func (a *archive) check(who string, s *partlog.Survey, e *partlog.Extent) {
 	b := a.store.Object(e.Object.Key())
 	if end := int64(e.Position) + int64(e.Length); int64(len(b)) < end || len(b) != int(e.Size) {
 		a.t.w.Fail("%s: offsets %d to %d of %v are in %s, which has %d bytes of %d", who, e.Base, e.Last, s.Key, e.Object.Key(), len(b), e.Size)
+		return
+	}
+	at := int(e.Position) + int(e.Length)
+	if p, err := segment.DecodeMergedPartition(b[at : at+int(e.IndexLength)]); err != nil || p.TopicName != a.name(s.Topic) {
+		a.t.w.Fail("%s: the section of %v in %s is of %+v: %v", who, s.Key, e.Object.Key(), p, err)
 		return
 	}
 	if a.compacted(s.Topic) {
@@ -157,10 +173,13 @@ func (a *archive) checkKnown() {
 		}
 	}
 	for _, key := range append(a.store.Keys(segment.SharedPrefix), a.store.Keys(segment.TopicsPrefix)...) {
-		name, ok := segment.ParseMergedKey(key)
-		if !ok && strings.HasSuffix(key, "/name") {
+		if topic, ok := segment.ParseTopicNameKey(key); ok {
+			if n, err := segment.DecodeTopicName(a.store.Object(key)); err != nil || n.Name != a.name(topic) {
+				a.t.w.Fail("%s has %+v: %v", key, n, err)
+			}
 			continue
 		}
+		name, ok := segment.ParseMergedKey(key)
 		if !ok || !known[name] {
 			a.t.w.Fail("%s is in the bucket, and no state knows it", key)
 		}
@@ -186,7 +205,7 @@ func (f *consumer) read(r *sim.Routine) {
 	var before segment.Name
 	for {
 		e, ok, err := f.find(r, k, offset)
-		if !ok || err != nil {
+		if v, _ := f.state.Lookup(k); !ok || err != nil || v.Dropped {
 			return
 		}
 		if e.Object == before {
@@ -226,6 +245,7 @@ func (f *consumer) find(r *sim.Routine, k partlog.Key, offset int64) (e partlog.
 		if err != nil {
 			return e, false, err
 		}
+		f.c.Count("looked up in a page")
 		extents = in.From(offset, 1)
 	}
 	if len(extents) == 0 {

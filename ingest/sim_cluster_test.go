@@ -3,7 +3,6 @@ package ingest
 import (
 	"encoding/binary"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/varvelog/varve/testenv/sim"
@@ -34,16 +33,19 @@ type cluster struct {
 	own        int  // how many of want's open partitions, the first, are a coordinator's
 	want       want // of the metadata
 	metadata   changes
-	topics     byte
+	topics     byte                  // that were ever created
+	names      map[segment.ID]string // of topics
+	reported   uint64                // seq of the metadata that the journal is known to follow
 	ids        uint64
 	quiet      bool     // nothing goes wrong any more
 	only       *datadir // the one node that may run, once it is quiet
 }
 
 func newCluster(w *sim.World, s shape) *cluster {
-	c := &cluster{World: w, shape: s, store: sim.NewStore(w)}
+	c := &cluster{World: w, shape: s, store: sim.NewStore(w), names: map[segment.ID]string{}}
 	c.truth = newTruth(w, c.store)
-	c.truth.archive.compacted, c.truth.policy = c.compacted, c.expires
+	c.truth.archive.compacted, c.truth.archive.name = c.compacted, func(id segment.ID) string { return c.names[id] }
+	c.truth.policies, c.truth.purged = c.policies, c.purged
 	c.truth.archive.deletes, c.truth.archive.expires = s.Upkeep.Sweep, s.Upkeep.Expire
 	c.store.Faults = s.Faults
 	return c
@@ -100,50 +102,6 @@ func (c *cluster) often(mean time.Duration, what string, f func()) {
 		f()
 		c.often(mean, what, f)
 	})
-}
-
-// createTopic adds a topic of one or two partitions.
-func (c *cluster) createTopic() {
-	c.Count("topic created")
-	c.topics++
-	for i := range 1 + c.Rand.Intn(2) {
-		c.place(partlog.Key{Topic: segment.ID{simTopics, c.topics}, Index: int32(i)})
-	}
-}
-
-// want is the sum of the changes of the metadata.
-type want struct{ Open, Sealed []partlog.Key }
-
-// place adds a partition.
-func (c *cluster) place(k partlog.Key) {
-	c.metadata = append(c.metadata, change{k, false})
-	c.want.Open = append(slices.Clone(c.want.Open), k)
-}
-
-// changeTopics creates a topic or deletes one. Nodes notice that some time later.
-func (c *cluster) changeTopics() {
-	if len(c.want.Open) > c.own+1 && c.Chance(0.4) {
-		i := c.own + c.Rand.Intn(len(c.want.Open)-c.own)
-		k := c.want.Open[i]
-		c.Count("topic deleted")
-		c.want.Open = slices.Delete(slices.Clone(c.want.Open), i, i+1)
-		c.want.Sealed = append(slices.Clone(c.want.Sealed), k)
-		c.metadata = append(c.metadata, change{k, true})
-	} else if len(c.want.Sealed) > 0 && c.Chance(0.4) {
-		i := c.Rand.Intn(len(c.want.Sealed))
-		k := c.want.Sealed[i]
-		c.Count("topic restored")
-		c.want.Sealed = slices.Delete(slices.Clone(c.want.Sealed), i, i+1)
-		c.want.Open = append(slices.Clone(c.want.Open), k)
-		c.metadata = append(c.metadata, change{k, false})
-	} else if c.topics < 5 {
-		c.createTopic()
-	}
-	for _, f := range c.folders {
-		if n := f.proc; n != nil && c.Chance(0.7) {
-			n.p.After(c.Between(0, 3*time.Second), "placements", n.view.move)
-		}
-	}
 }
 
 // calm ends all faults but those under way.

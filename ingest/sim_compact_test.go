@@ -50,9 +50,9 @@ func (u *simUpkeep) compactStep() []upkeep.Step {
 	}
 	step := compact.NewStep(compact.Options{
 		State: n.state, Carry: u.Carry, Scan: u.merger.Scan, Rewrite: u.merger.Compact, Page: u.page, Now: u.Now,
-		Round: u.clocks().Round,
+		Round: u.clocks.Round,
 		Topic: func(id segment.ID) (compact.Policy, bool) {
-			return compact.Policy{MinDirtyRatio: 0.2, DeleteRetention: s.Grace}, c.compacted(id)
+			return compact.Policy{MinDirtyRatio: 0.2, DeleteRetention: s.Grace}, c.compacted(id) && n.view.topic(id).exists() && !n.view.topic(id).deleted
 		},
 		Secret: func() (secret compact.Secret) { return secret },
 		Memory: s.Keys, JobBytes: s.Merge.JobBytes, Every: s.Pause,

@@ -66,16 +66,16 @@ func (n *proc) checkDeletion(d simDeletion, r Deleted) {
 }
 
 // deleted takes the deletions of one object, which are before its records.
-func (t *truth) deleted(who string, seq uint64, entries []segment.Entry) {
+func (t *truth) deleted(who string, h *segment.Header, entries []segment.Entry) {
 	for _, e := range entries {
 		if e.Kind != partlog.EntryDeleteRecords {
 			continue
 		}
 		del, err := partlog.DecodeDeleteRecords(e.Payload)
 		if err != nil || del.Before > t.ends[del.Key] {
-			t.w.Fail("%s: seq %d deletes before offset %d of %v, which ended at %d: %v", who, seq, del.Before, del.Key, t.ends[del.Key], err)
+			t.w.Fail("%s: seq %d deletes before offset %d of %v, which ended at %d: %v", who, h.Seq, del.Before, del.Key, t.ends[del.Key], err)
 		}
-		t.mayDelete(who, del.Key, del.Before)
+		t.mayDelete(who, simExpiry{h.Incarnation, del.Key, del.Before})
 		t.begins[del.Key] = max(t.begins[del.Key], del.Before)
 	}
 }

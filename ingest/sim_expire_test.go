@@ -2,6 +2,8 @@ package ingest
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"math"
 	"time"
@@ -13,9 +15,9 @@ import (
 )
 
 // expires returns how long a topic keeps its records: forever, for a time, or so many bytes.
-func (c *cluster) expires(id segment.ID) expire.Policy {
+func (c *cluster) expires(t topicAt, id segment.ID) expire.Policy {
 	p := expire.Policy{RetentionMs: -1, RetentionBytes: -1}
-	if !c.shape.Upkeep.Expire || id[0] != simTopics {
+	if !c.shape.Upkeep.Expire || t.keeps || id[0] != simTopics {
 		return p
 	}
 	switch id[1] % 3 {
@@ -32,27 +34,54 @@ const (
 	simRetained  = 2000 // bytes
 )
 
-// expireStep moves starts.
-func (u *simUpkeep) expireStep() []upkeep.Step {
+// simExpiry is an entry that moves a start, by a process.
+type simExpiry struct {
+	incarnation segment.ID
+	key         partlog.Key
+	before      int64
+}
+
+// policies are how long a topic keeps its records by the metadata at a seq, and now.
+func (c *cluster) policies(id segment.ID, since uint64) []expire.Policy {
+	return []expire.Policy{c.expires(c.metadata.topic(id, since), id), c.expires(c.metadata.topic(id, uint64(len(c.metadata))), id)}
+}
+
+// expireSteps move starts, and drop partitions.
+func (u *simUpkeep) expireSteps() []upkeep.Step {
 	n, c := u.n, u.n.f.c
-	if !c.shape.Upkeep.Expire {
-		return nil
-	}
-	x := expire.New(expire.Options{
-		State: n.state, Carry: u.carryWanted, Now: u.Now, Clocks: u.clocks(), Page: u.page, Every: c.shape.Upkeep.Pause,
-		Policy: func(id segment.ID) (expire.Policy, bool) { _, ok := c.topicOf(id); return c.expires(id), ok },
-		Gone:   func(segment.ID) bool { return false },
+	opt := expire.Options{
+		State: n.state, Carry: u.carryWanted, Now: u.Now, Clocks: u.clocks, Page: u.page, Every: c.shape.Upkeep.Pause,
+		Policy: func(id segment.ID) (expire.Policy, bool) {
+			t := n.view.topic(id)
+			return c.expires(t, id), t.exists() && !t.deleted
+		},
+		Gone:   func(id segment.ID) bool { return !n.view.topic(id).exists() },
 		Begins: func() time.Time { return time.Time{} },
 		Log:    slog.New(slog.DiscardHandler),
-	})
-	return []upkeep.Step{{Name: "expire", Run: func(ctx context.Context) (bool, error) {
+	}
+	dropper := expire.NewDropper(opt)
+	opt.Carry = func(ctx context.Context, entries []segment.Entry, wanted func(segment.Entry) bool) error {
+		for _, e := range entries {
+			if del, err := partlog.DecodeDeleteRecords(e.Payload); err == nil {
+				c.truth.planned[simExpiry{n.incarnation, del.Key, del.Before}] = u.began
+			}
+		}
+		return u.carryWanted(ctx, entries, wanted)
+	}
+	x := expire.New(opt)
+	steps := []upkeep.Step{{Name: "drop", Run: dropper.Run}}
+	if !c.shape.Upkeep.Expire {
+		return steps
+	}
+	return append(steps, upkeep.Step{Name: "expire", Run: func(ctx context.Context) (bool, error) {
+		u.began = uint64(len(c.metadata))
 		before, _ := x.Moved()
 		again, err := x.Run(ctx)
 		if after, _ := x.Moved(); after > before {
 			c.Count("records expired")
 		}
 		return again, err
-	}}}
+	}})
 }
 
 // asked notes that a client asks for records to be deleted.
@@ -64,28 +93,42 @@ func (t *truth) asked(k partlog.Key, before int64) {
 }
 
 // mayDelete fails the world if no client has asked for a deletion, and the partition's topic
-// keeps its records longer than that. Clocks may be off by as much as is allowed.
-func (t *truth) mayDelete(who string, k partlog.Key, before int64) {
-	if before <= t.wanted[k] {
+// has kept its records longer than that since the expiry was planned. Clocks may be off by
+// as much as is allowed.
+func (t *truth) mayDelete(who string, x simExpiry) {
+	if x.before <= t.wanted[x.key] {
 		return
 	}
-	p := t.policy(k.Topic)
+	var errs []error
+	for _, p := range t.policies(x.key.Topic, t.planned[x]) {
+		err := t.keeps(x, p)
+		if err == nil {
+			return
+		}
+		errs = append(errs, err)
+	}
+	t.w.Fail("%s: records before offset %d of %v are deleted: %w", who, x.before, x.key, errors.Join(errs...))
+}
+
+// keeps returns an error if a policy keeps records that expire.
+func (t *truth) keeps(x simExpiry, p expire.Policy) error {
 	kept, bytes := false, int64(0)
-	for _, x := range t.log[k] {
-		if x.base >= before {
-			bytes += int64(len(x.a.data))
-		} else if young := t.w.Now().UnixMilli() - x.a.header.MaxTimestamp; young < p.RetentionMs-simClocks.Milliseconds() {
+	for _, b := range t.log[x.key] {
+		if b.base >= x.before {
+			bytes += int64(len(b.a.data))
+		} else if young := t.w.Now().UnixMilli() - b.a.header.MaxTimestamp; young < p.RetentionMs-simClocks.Milliseconds() {
 			kept = true
 		}
 	}
 	switch {
 	case p.RetentionMs < 0 && p.RetentionBytes < 0:
-		t.w.Fail("%s: records before offset %d of %v are deleted, which keeps all", who, before, k)
+		return errors.New("all are kept")
 	case p.RetentionBytes < 0 && kept:
-		t.w.Fail("%s: records before offset %d of %v expire too early", who, before, k)
+		return errors.New("too early")
 	case p.RetentionMs < 0 && bytes < p.RetentionBytes:
-		t.w.Fail("%s: %d bytes are left of %v, which keeps %d", who, bytes, k, p.RetentionBytes)
+		return fmt.Errorf("%d bytes are left, and %d kept", bytes, p.RetentionBytes)
 	}
+	return nil
 }
 
 // simClocks is how far a clock that is believed may be off, and answers may be late.

@@ -2,10 +2,12 @@ package ingest
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
 	"github.com/varvelog/varve/metadata"
+	"github.com/varvelog/varve/testenv/sim"
 	"github.com/varvelog/varve/tiering/partlog"
 	"github.com/varvelog/varve/tiering/segment"
 )
@@ -35,6 +37,26 @@ func (v *view) Placed(_ uint32, since uint64) metadata.Placed {
 
 // prove stands for a proof of journal 0, which poll brings.
 func (v *view) prove(context.Context) error { return nil }
+
+// proveNow proves journal 0 for code that waits for it. That takes time, and may fail.
+func (v *view) proveNow(r *sim.Routine) error {
+	c := v.n.f.c
+	head := uint64(len(c.metadata))
+	if err := r.Sleep(background, c.Between(0, 2*time.Second)); err != nil {
+		return err
+	}
+	if !c.quiet && c.Chance(0.1) {
+		return errNoProof
+	}
+	v.head = max(v.head, head)
+	v.n.owner.Do(v.n.core.placementsMoved)
+	return nil
+}
+
+var errNoProof = errors.New("journal 0 does not answer")
+
+// topic is a topic as the process knows it.
+func (v *view) topic(id segment.ID) topicAt { return v.n.f.c.metadata.topic(id, v.head) }
 
 // Watch implements Placements; move is the way by which the process notices.
 func (v *view) Watch(chan<- struct{}) func() { return func() {} }
@@ -67,6 +89,7 @@ func (v *view) reconciled(seq uint64) {
 		c.Fail("%s reports seq %d after seq %d, it knows seq %d", n.p.Name, seq, v.followed, v.head)
 	}
 	v.followed = seq
+	c.reported = max(c.reported, seq)
 	if n.state.Head() < c.truth.Last {
 		c.Count("report of a leader that is behind")
 	}
@@ -79,7 +102,7 @@ func (v *view) reconciled(seq uint64) {
 	restored := c.metadata.placed(uint64(len(c.metadata)), seq).Open
 	for _, k := range placed.Sealed {
 		c.Count("reported as sealed")
-		if v, ok := n.state.Lookup(k); !ok || !v.Sealed {
+		if v, ok := n.state.Lookup(k); (!ok || !v.Sealed) && !c.purged(k.Topic) {
 			c.Fail("%s says that %v is sealed, it is %+v, %v", n.p.Name, k, v, ok)
 		}
 		if c.truth.opened[k] && !slices.Contains(restored, k) {
@@ -95,6 +118,9 @@ func (t *truth) follow(entries []segment.Entry) {
 		case partlog.EntryOpen:
 			open, _ := partlog.DecodeOpen(e.Payload)
 			t.opened[open.Key] = true
+			if _, dropped := t.dropped[open.Key]; dropped {
+				t.w.Fail("%v is opened after it was dropped", open.Key)
+			}
 		case partlog.EntryReopen:
 			reopen, _ := partlog.DecodeReopen(e.Payload)
 			t.opened[reopen.Key] = true
@@ -102,6 +128,13 @@ func (t *truth) follow(entries []segment.Entry) {
 		case partlog.EntrySeal:
 			seal, _ := partlog.DecodeSeal(e.Payload)
 			t.opened[seal.Key] = false
+		case partlog.EntryDrop:
+			drop, _ := partlog.DecodeDrop(e.Payload)
+			t.w.Count("partition dropped")
+			t.dropped[drop.Key] = true
+			if !t.purged(drop.Topic) {
+				t.w.Fail("%v is dropped, and may be restored", drop.Key)
+			}
 		}
 	}
 }

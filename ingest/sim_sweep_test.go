@@ -29,19 +29,19 @@ func (u *simUpkeep) sweepSteps() []upkeep.Step {
 	})
 	opt := sweep.Options{
 		Cluster: simChain.Cluster, Journal: simJournal, Store: u, State: u.n.state, Carry: u.Carry, Page: u.page, Now: u.Now,
-		Round: u.clocks().Round, Floor: spared.Seq, MergeGrace: s.Grace, UserGrace: 2 * s.Grace, Again: lateAfter, Every: s.Pause,
+		Round: u.clocks.Round, Floor: spared.Seq, MergeGrace: s.Grace, UserGrace: 2 * s.Grace, Again: lateAfter, Every: s.Pause,
 		Log: slog.New(slog.DiscardHandler),
 	}
 	releaser, deleter := sweep.NewReleaser(opt), sweep.NewDeleter(opt)
 	return []upkeep.Step{{Name: "release", Run: releaser.Run}, {Name: "delete", Run: deleter.Run}}
 }
 
-// clocks compare the clock of the process with that of the store.
-func (u *simUpkeep) clocks() *clocks.Clocks {
+// newClocks compare the clock of the process with that of the store.
+func (u *simUpkeep) newClocks() *clocks.Clocks {
 	started := u.n.f.c.Elapsed()
 	return clocks.New(clocks.Options{
 		Store: u, Now: u.Now, Uptime: func() time.Duration { return u.n.f.c.Elapsed() - started },
-		Prove: func(context.Context) error { return nil }, // there is no journal 0 here
+		Prove: func(context.Context) error { return u.n.view.proveNow(u.Routine) },
 		Read: func(ctx context.Context) error {
 			if _, err := u.Get(ctx, segment.FloorKey(simJournal, 1)); !errors.Is(err, objstore.ErrNotFound) {
 				return err
@@ -64,6 +64,11 @@ func (n *proc) swept() bool {
 	s := n.f.c.shape.Upkeep
 	if !s.Sweep || !n.believed() {
 		return true
+	}
+	for k := range n.f.c.truth.dropped {
+		if _, ok := n.state.Lookup(k); ok {
+			return false
+		}
 	}
 	for _, g := range n.state.Garbage() {
 		if g.Seqs.First == 0 && (s.Twice || !g.Deleted) {

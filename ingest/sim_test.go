@@ -47,6 +47,7 @@ type upkeepShape struct {
 	Expire  bool          // two of three topics keep records for a time only, or only so many bytes
 	Sweep   bool          // released objects are deleted
 	Twice   bool          // a drained leadership has also deleted them a second time
+	Paged   int           // refs of a page of the index, at least
 	Grace   time.Duration // after which tombstones and released objects go
 }
 

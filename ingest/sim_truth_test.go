@@ -32,8 +32,11 @@ type truth struct {
 
 	archive  *archive
 	wanted   map[partlog.Key]int64 // offsets before which clients wanted records deleted
-	policy   func(segment.ID) expire.Policy
-	promises []promise // with acks=1
+	policies func(id segment.ID, since uint64) []expire.Policy
+	purged   func(segment.ID) bool
+	dropped  map[partlog.Key]bool
+	planned  map[simExpiry]uint64 // seq of the metadata after which an expiry was planned
+	promises []promise            // with acks=1
 	aside    map[*attempt]bool
 	shard    shardTruth
 	count    int // records in the log that was set aside last
@@ -74,7 +77,8 @@ type promise struct {
 func newTruth(w *sim.World, s *sim.Store) *truth {
 	t := &truth{
 		Observed: sim.NewObserved(s, simChain), w: w, attempts: map[string]*attempt{},
-		log: map[partlog.Key][]placed{}, ends: map[partlog.Key]int64{}, begins: map[partlog.Key]int64{}, opened: map[partlog.Key]bool{}, wanted: map[partlog.Key]int64{}, where: map[*attempt]place{},
+		log: map[partlog.Key][]placed{}, ends: map[partlog.Key]int64{}, begins: map[partlog.Key]int64{}, opened: map[partlog.Key]bool{}, wanted: map[partlog.Key]int64{},
+		dropped: map[partlog.Key]bool{}, planned: map[simExpiry]uint64{}, where: map[*attempt]place{},
 		covered: map[segment.ID]uint64{}, starts: map[segment.ID]start{}, led: map[uint32]bool{}, aside: map[*attempt]bool{},
 	}
 	t.archive = newArchive(t, s)
@@ -98,7 +102,7 @@ func (t *truth) applied(who string, o *journal.Object, state *partlog.State) {
 	if h.WAL.To > 0 {
 		t.covered[h.WAL.Incarnation] = max(t.covered[h.WAL.Incarnation], h.WAL.To)
 	}
-	t.deleted(who, h.Seq, stored.Entries)
+	t.deleted(who, h, stored.Entries)
 	t.follow(stored.Entries)
 	defer t.archive.applied(who, stored)
 	for i := range stored.Footer.Partitions {

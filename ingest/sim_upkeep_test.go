@@ -7,10 +7,12 @@ import (
 	"log/slog"
 
 	"github.com/varvelog/varve/testenv/sim"
+	"github.com/varvelog/varve/tiering/clocks"
 	"github.com/varvelog/varve/tiering/journal"
 	"github.com/varvelog/varve/tiering/merge"
 	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/partlog"
+	"github.com/varvelog/varve/tiering/restore"
 	"github.com/varvelog/varve/tiering/segment"
 	"github.com/varvelog/varve/tiering/upkeep"
 )
@@ -21,6 +23,8 @@ type simUpkeep struct {
 	*sim.Routine
 	n       *proc
 	merger  *merge.Merger
+	clocks  *clocks.Clocks
+	began   uint64     // seq of the metadata when the step of expiry began
 	rested  bool       // it had nothing to merge, expire or compact lately
 	carried []simCarry // entries that wait for their answers
 	last    error      // of a step
@@ -59,16 +63,17 @@ func (n *proc) startUpkeep() {
 // steps are those of a real node, in their order.
 func (u *simUpkeep) steps() ([]upkeep.Step, error) {
 	n, c := u.n, u.n.f.c
+	u.clocks = u.newClocks()
 	var err error
 	u.merger, err = merge.NewMerger(merge.Options{
 		Config: c.shape.Upkeep.Merge, Cluster: simChain.Cluster, Journal: simJournal, Node: n.f.id, Incarnation: n.incarnation,
-		Store: u, State: n.state, Carry: u.Carry, Memory: u.memory, Page: u.page, Topic: c.topicOf,
+		Store: u, State: n.state, Carry: u.Carry, Memory: u.memory, Page: u.page, Topic: n.topicOf,
 		Disk: &simDisk{n: n}, Clock: u, NewID: c.newID, Sequential: true,
 	})
 	if err != nil {
 		return nil, err
 	}
-	steps := append(u.expireStep(), upkeep.Step{Name: "merge", Run: u.merge})
+	steps := append(u.expireSteps(), upkeep.Step{Name: "merge", Run: u.merge})
 	steps = append(steps, u.compactStep()...)
 	return append(steps, u.sweepSteps()...), nil
 }
@@ -156,21 +161,17 @@ func (u *simUpkeep) page(ctx context.Context, p *partlog.Page) (*partlog.PageExt
 }
 
 func readPage(ctx context.Context, s objstore.Store, p *partlog.Page) (*partlog.PageExtents, error) {
-	b := make([]byte, p.Length)
-	if err := s.GetRange(ctx, p.ObjectKey(), segment.BlobHeaderSize+int64(p.Position), b); err != nil {
-		return nil, err
-	}
-	return partlog.DecodePage(p, b)
+	return restore.Page(ctx, s, p)
 }
 
-// topicOf is a topic as jobs see it, false if it is deleted.
-func (c *cluster) topicOf(id segment.ID) (merge.Topic, bool) {
-	for _, k := range c.want.Open {
-		if k.Topic == id {
-			return merge.Topic{Name: fmt.Sprintf("topic-%d", id[1]), Class: fmt.Sprint(id[1] % 2)}, true
-		}
+// topicOf is a topic as jobs see it, false if it does not exist.
+func (n *proc) topicOf(id segment.ID) (merge.Topic, bool) {
+	t := n.view.topic(id)
+	topic := merge.Topic{Name: n.f.c.names[id], Class: fmt.Sprint(id[1] % 2)}
+	if t.deleted {
+		topic.Class = "deleted"
 	}
-	return merge.Topic{}, false
+	return topic, t.exists()
 }
 
 // explain says how far the upkeep is.
@@ -204,7 +205,13 @@ func (n *proc) upkept() bool {
 	}
 	merged := true
 	n.state.Survey(func(s *partlog.Survey) {
-		if _, ok := c.topicOf(s.Topic); ok && s.Merged < s.View.End && s.View.Start < s.View.End {
+		if s.View.Dropped {
+			return
+		}
+		if n.view.topic(s.Topic).purged && n.believed() {
+			merged = false // it is to be dropped
+		}
+		if _, ok := n.topicOf(s.Topic); ok && s.Merged < s.View.End && s.View.Start < s.View.End {
 			merged = false
 		}
 	})

@@ -44,6 +44,7 @@ func drawUpkeep(r *rand.Rand) shape {
 		m.DueBytes, m.DueObjects, m.TidyAge, m.TidyCount, m.MaxExtents = int64(1+r.Intn(150)), 2, time.Second, 4+r.Intn(2), 0
 		s.Upkeep.Carry = 50 * time.Millisecond
 	}
+	s.Upkeep.Paged = []int{2, 5, 64}[r.Intn(3)]
 	return s
 }
 
@@ -51,7 +52,7 @@ var upkeepSimulation = sim.Shape[shape]{
 	Draw: drawUpkeep, Run: simulate, Less: lessShape[:len(lessShape)-1],
 	Must: []string{
 		"merged, level 1", "merged, level 2", "result applied", "job abandoned", "step failed: merge",
-		"folder for merging full", "output differed", "partition cleaned", "records expired", "release applied", "journal object deleted", "clock not believed", "object was gone", "log with gaps read", "read a merged record", "read a record of the journal",
+		"folder for merging full", "output differed", "partition cleaned", "records expired", "topic purged", "topic created again", "partition dropped", "dropped partition left the state", "release applied", "journal object deleted", "clock not believed", "object was gone", "looked up in a page", "log with gaps read", "read a merged record", "read a record of the journal",
 	},
 }
 

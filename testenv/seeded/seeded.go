@@ -27,6 +27,7 @@ import (
 
 var (
 	seeds   = flag.Int("sim.seeds", 0, "how many seeds random tests run; 0 for each test's own number")
+	first   = flag.Int64("sim.first", 0, "the first of the seeds that random tests run")
 	oneSeed = flag.Int64("sim.seed", -1, "the one seed that random tests run; if it fails, it is shrunk, and -v shows its trace")
 )
 
@@ -112,7 +113,8 @@ func (test Test[P]) all(t testing.TB, n int64) (failed, events int64, counts map
 	var next, ran, total, bad atomic.Int64
 	var mu sync.Mutex
 	counts = map[string]int{}
-	bad.Store(n)
+	next.Store(*first)
+	bad.Store(*first + n)
 	var wg sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
 		wg.Go(func() {
@@ -136,7 +138,7 @@ func (test Test[P]) all(t testing.TB, n int64) (failed, events int64, counts map
 		})
 	}
 	wg.Wait()
-	if bad.Load() == n {
+	if bad.Load() == *first+n {
 		if ran.Load() < n { // by runtime.Goexit, such as that of another test's FailNow
 			t.Errorf("%d of %d seeds ran to their end", ran.Load(), n)
 		}

@@ -14,17 +14,13 @@ const (
 	mergedRowLast     = mergedSize + 20 // of the last offset in a row
 )
 
-const (
-	// finalBytes are enough for an own segment to be merged no more.
-	finalBytes = 64 << 20
-	// finalBehind is how many newer extents an own segment has that is merged no more.
-	finalBehind = 64
-)
+// finalBytes are enough for an own segment to be merged no more.
+const finalBytes = 64 << 20
 
 // final reports whether no merge is going to replace an extent, as a rule, that has so many
-// newer ones. Pages hold such extents; if one is replaced, its page stays.
-func (m *mergedRef) final(newer int) bool {
-	return m.own() && (m.Length >= finalBytes || newer >= finalBehind)
+// newer ones. Pages of at least minRefs hold such extents; if one is replaced, its page stays.
+func (m *mergedRef) final(newer, minRefs int) bool {
+	return m.own() && (m.Length >= finalBytes || newer >= minRefs)
 }
 
 // mergedPages is a planned page of merged extents that are in memory.
@@ -121,10 +117,10 @@ func (ix *Index) planMerged(w *wire.Writer, k Key, p *part, minRefs, limit int) 
 	for m := range p.below.all() {
 		newer--
 		// The times of a page are all known, or none is: only the greatest is stored.
-		if !m.final(newer) || m.Base != next || len(run) > 0 && (m.MaxTimestamp < 0) != (run[0].MaxTimestamp < 0) {
+		if !m.final(newer, minRefs) || m.Base != next || len(run) > 0 && (m.MaxTimestamp < 0) != (run[0].MaxTimestamp < 0) {
 			flush()
 		}
-		if m.final(newer) {
+		if m.final(newer, minRefs) {
 			run = append(run, *m)
 		}
 		next = m.Last + 1
