@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -50,4 +52,26 @@ func size(v history.Value) int {
 // record returns the record of a value.
 func record(v history.Value, partition int32) *kgo.Record {
 	return &kgo.Record{Topic: topic, Partition: partition, Key: v.Key(), Value: v.Text(size(v))}
+}
+
+// clients run side by side.
+type clients struct {
+	running sync.WaitGroup
+	mu      sync.Mutex
+	err     error
+}
+
+func (c *clients) start(run func() error) {
+	c.running.Go(func() {
+		if err := run(); err != nil {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.err = errors.Join(c.err, err)
+		}
+	})
+}
+
+func (c *clients) wait() error {
+	c.running.Wait()
+	return c.err
 }

@@ -66,7 +66,7 @@ func (c *cluster) start(ctx context.Context, o options, seed uint64, dir string,
 	}
 	running, stop := context.WithCancel(context.Background())
 	c.stop = stop
-	if c.leader, err = c.node(o, dir, "leader", h, d, append([]string{"--nats", "embedded://" + nats, "--create-bucket"}, tidyingArgs...)...); err != nil {
+	if c.leader, err = c.node(o, dir, "leader", h, d, slices.Concat([]string{"--nats", "embedded://" + nats, "--create-bucket"}, tidyingArgs, graces(seed))...); err != nil {
 		return err
 	}
 	c.tidying = newTidying(filepath.Join(dir, "leader.log"), c.leader.http)

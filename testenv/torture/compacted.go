@@ -75,35 +75,55 @@ func (l *compactedLog) produce(ctx, hard context.Context, seed uint64, address s
 	return nil
 }
 
-// check reads the topic from its beginning. Each key must have its last value, or none if
-// that is a tombstone.
+// check reads the topic from its beginning.
 func (l *compactedLog) check(ctx context.Context, h *history.History, address string) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	client, err := newClient(address, kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{compactedTopic: {0: kgo.NewOffset().AtStart()}}))
 	if err != nil {
 		return err
 	}
 	defer client.Close()
-	read, next := map[string]*kgo.Record{}, int64(0)
-	for next < l.end && ctx.Err() == nil {
-		client.PollFetches(ctx).EachRecord(func(record *kgo.Record) {
-			if record.Offset < next {
-				h.Note(history.NonmonotonicPoll, "offset %d of the compacted topic comes after %d", record.Offset, next-1)
-			}
-			read[string(record.Key)], next = record, record.Offset+1
-		})
+	reading := l.read(h, "a reader")
+	for reading.next < l.end && ctx.Err() == nil {
+		client.PollFetches(ctx).EachRecord(func(r *kgo.Record) { reading.take(r.Partition, r.Offset, r.Key, r.Value) })
 	}
-	if next < l.end {
-		h.Note(history.Truncated, "the compacted topic is read up to %d, acknowledged is %d: %v", next, l.end, ctx.Err())
-		return nil
+	reading.end()
+	return nil
+}
+
+// compactedReading is a read of the whole topic. Each key must have its last value, or none
+// if that is a tombstone.
+type compactedReading struct {
+	history *history.History
+	name    string
+	log     *compactedLog
+	last    map[string]*kgo.Record
+	next    int64
+}
+
+func (l *compactedLog) read(h *history.History, name string) *compactedReading {
+	return &compactedReading{history: h, name: name, log: l, last: map[string]*kgo.Record{}}
+}
+
+func (r *compactedReading) take(_ int32, offset int64, key, value []byte) {
+	if offset < r.next {
+		r.history.Note(history.NonmonotonicPoll, "%s gets offset %d of the compacted topic after %d", r.name, offset, r.next-1)
+	}
+	r.last[string(key)], r.next = &kgo.Record{Offset: offset, Value: value}, offset+1
+}
+
+func (r *compactedReading) end() {
+	l := r.log
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if r.next < l.end {
+		r.history.Note(history.Truncated, "%s gets the compacted topic up to %d, acknowledged is %d", r.name, r.next, l.end)
+		return
 	}
 	for key, want := range l.last {
-		got := read[key]
+		got := r.last[key]
 		gone := want.Value == nil && got == nil
 		if same := got != nil && got.Offset == want.Offset && bytes.Equal(got.Value, want.Value); !gone && !same && !l.vague[key] {
-			h.Note(history.Corrupt, "%s of the compacted topic was acknowledged last at offset %d, and read last as %+v", key, want.Offset, got)
+			r.history.Note(history.Corrupt, "%s of the compacted topic was acknowledged last at offset %d, and %s gets %+v last", key, want.Offset, r.name, got)
 		}
 	}
-	return nil
 }

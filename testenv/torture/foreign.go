@@ -1,11 +1,13 @@
 package main
 
 import (
-	"bufio"
 	"context"
+	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,8 +23,8 @@ import (
 // foreignReader is the program that reads a bucket by the format page alone.
 const foreignReader = "testenv/foreign/reader.py"
 
-// readForeign reads the log from a copy of the bucket, with the foreign reader. No node
-// may run. It does nothing where Python or the program is not found.
+// readForeign reads all topics but the passing one from a copy of the bucket, with the foreign
+// reader. No node may run. It does nothing where Python or the program is not found.
 func (r *round) readForeign(ctx context.Context) error {
 	python, err := exec.LookPath("python3")
 	if _, missing := os.Stat(foreignReader); err != nil || missing != nil {
@@ -36,10 +38,34 @@ func (r *round) readForeign(ctx context.Context) error {
 	if err := bucket.copyTo(ctx, folder); err != nil {
 		return fmt.Errorf("copy the bucket: %w", err)
 	}
+	listed := map[string][]foreignPartition{}
+	if !r.runForeign(python, func(in io.Reader) error { return readTopics(in, listed) }, "topics", folder) {
+		return nil
+	}
+	readings := map[string]reading{
+		topic: newWholeReading(r.history, "the foreign reader"), slowTopic: r.slow.read(r.history, "the foreign reader"), compactedTopic: r.keyed.read(r.history, "the foreign reader"),
+	}
+	for _, l := range r.fading {
+		readings[l.topic] = l.read(r.history, "the foreign reader", listed[l.topic])
+	}
+	args := append([]string{"records", folder}, slices.Sorted(maps.Keys(readings))...)
+	if !r.runForeign(python, func(in io.Reader) error { return readLines(in, readings) }, append(args, "--checkpoints")...) {
+		return nil
+	}
+	for _, reading := range readings {
+		reading.end()
+	}
+	r.report.Foreign = true
+	return os.RemoveAll(folder)
+}
+
+// runForeign runs the foreign reader, and reports whether its output could be read.
+func (r *round) runForeign(python string, read func(io.Reader) error, args ...string) bool {
 	in, out := io.Pipe()
-	process, err := proc.Start(proc.Command{Path: python, Args: []string{"-B", "-S", foreignReader, "records", folder, topic, "--checkpoints"}, Stdout: out})
+	process, err := proc.Start(proc.Command{Path: python, Args: append([]string{"-B", "-S", foreignReader}, args...), Stdout: out})
 	if err != nil {
-		return err
+		r.history.Note(history.Corrupt, "%s: %v", foreignReader, err)
+		return false
 	}
 	ended := make(chan error, 1)
 	go func() {
@@ -47,52 +73,114 @@ func (r *round) readForeign(ctx context.Context) error {
 		_ = out.Close() // never fails
 		ended <- err
 	}()
-	parsed := readLines(in, r.history)
+	parsed := read(in)
 	_ = in.CloseWithError(parsed) // the reader's output is of no use any more
 	if failed := <-ended; parsed != nil || failed != nil {
-		r.history.Note(history.Corrupt, "%s: %v, %v: %s", foreignReader, parsed, failed, lastLine(process.Output()))
+		r.history.Note(history.Corrupt, "%s %v: %v, %v: %s", foreignReader, args, parsed, failed, lastLine(process.Output()))
+		return false
+	}
+	return true
+}
+
+// reading is a read of a whole topic, partition after partition.
+type reading interface {
+	take(partition int32, offset int64, key, value []byte)
+	end()
+}
+
+// wholeReading is a read of the whole log of the history.
+type wholeReading struct{ consumer *history.Consumer }
+
+func newWholeReading(h *history.History, name string) wholeReading {
+	c := h.NewConsumer(name)
+	for partition := range int32(partitions) {
+		c.Seek(partition, 0)
+	}
+	return wholeReading{c}
+}
+
+func (w wholeReading) take(partition int32, offset int64, key, value []byte) {
+	w.consumer.Read(partition, offset, key, value)
+}
+
+func (w wholeReading) end() {
+	for partition := range int32(partitions) {
+		w.consumer.Complete(partition, w.consumer.Next(partition))
+	}
+}
+
+// foreignTopic is a topic, foreignPartition a partition of it, in their order.
+type (
+	foreignTopic struct {
+		Name       string             `json:"name"`
+		Partitions []foreignPartition `json:"partitions"`
+	}
+	foreignPartition struct {
+		Start int64 `json:"start"`
+		End   int64 `json:"end"`
+	}
+)
+
+func readTopics(in io.Reader, listed map[string][]foreignPartition) error {
+	for lines := json.NewDecoder(in); ; {
+		var t foreignTopic
+		if err := lines.Decode(&t); err != nil {
+			return notEOF(err)
+		}
+		listed[t.Name] = t.Partitions
+	}
+}
+
+func notEOF(err error) error {
+	if errors.Is(err, io.EOF) {
 		return nil
 	}
-	r.report.Foreign = true
-	return os.RemoveAll(folder)
+	return err
 }
 
 // foreignLine is a record, or a batch that the reader cannot decode.
 type foreignLine struct {
+	Topic     string  `json:"topic"`
 	Partition int32   `json:"partition"`
 	Offset    int64   `json:"offset"`
 	Key       *string `json:"key"`
 	Value     *string `json:"value"`
+	Encoding  string  `json:"value_encoding"`
 	Codec     string  `json:"codec"`
+	Start     int64   `json:"start"` // of the log, for a batch
 	Batch     []byte  `json:"batch"`
 }
 
-// readLines takes the records of the foreign reader into the history. They are the whole
-// log.
-func readLines(in io.Reader, h *history.History) error {
-	c := h.NewConsumer("the foreign reader")
-	for partition := range int32(partitions) {
-		c.Seek(partition, 0)
-	}
-	lines := bufio.NewScanner(in)
-	lines.Buffer(nil, 64<<20)
-	for lines.Scan() {
+// readLines takes the records of the foreign reader.
+func readLines(in io.Reader, readings map[string]reading) error {
+	for lines := json.NewDecoder(in); ; {
 		var l foreignLine
-		if err := json.Unmarshal(lines.Bytes(), &l); err != nil {
-			return fmt.Errorf("%w in %.200q", err, lines.Text())
+		if err := lines.Decode(&l); err != nil {
+			return notEOF(err)
 		}
-		if l.Codec == "" {
-			c.Read(l.Partition, l.Offset, text(l.Key), text(l.Value))
-			continue
+		to := readings[l.Topic]
+		if to == nil {
+			return fmt.Errorf("records of topic %q", l.Topic)
 		}
-		if err := l.decode(c); err != nil {
-			return fmt.Errorf("batch at offset %d of partition %d: %w", l.Offset, l.Partition, err)
+		if err := l.give(to); err != nil {
+			return fmt.Errorf("offset %d of partition %d of %s: %w", l.Offset, l.Partition, l.Topic, err)
 		}
 	}
-	for partition := range int32(partitions) {
-		c.Complete(partition, c.Next(partition))
+}
+
+func (l *foreignLine) give(to reading) error {
+	if l.Codec != "" {
+		return l.decode(to)
 	}
-	return lines.Err()
+	value := text(l.Value)
+	if l.Encoding == "base64" {
+		var err error
+		if value, err = base64.StdEncoding.DecodeString(*l.Value); err != nil {
+			return err
+		}
+	}
+	to.take(l.Partition, l.Offset, text(l.Key), value)
+	return nil
 }
 
 func text(s *string) []byte {
@@ -103,7 +191,7 @@ func text(s *string) []byte {
 }
 
 // decode reads the records of a batch whose codec the foreign reader does not know.
-func (l *foreignLine) decode(c *history.Consumer) error {
+func (l *foreignLine) decode(to reading) error {
 	codec := slices.Index([]string{"none", "gzip", "snappy", "lz4", "zstd"}, l.Codec)
 	if codec < 0 {
 		return fmt.Errorf("codec %s", l.Codec)
@@ -118,7 +206,9 @@ func (l *foreignLine) decode(c *history.Consumer) error {
 			return err
 		}
 		size := len(record.AppendTo(nil))
-		c.Read(l.Partition, l.Offset+int64(record.OffsetDelta), record.Key, record.Value)
+		if offset := l.Offset + int64(record.OffsetDelta); offset >= l.Start {
+			to.take(l.Partition, offset, record.Key, record.Value)
+		}
 		b = b[min(size, len(b)):]
 	}
 	return nil

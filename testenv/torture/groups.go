@@ -65,8 +65,7 @@ func (r *round) runGroup(ctx, starting context.Context) error {
 	if err := r.stopAndVerify(ctx); err != nil {
 		return err
 	}
-	r.fillReport()
-	return ctx.Err()
+	return errors.Join(r.fillReport(), ctx.Err())
 }
 
 // torture lets the group work under faults, and waits until all records are

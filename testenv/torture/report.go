@@ -56,11 +56,11 @@ func (r *report) add(kind history.Kind, format string, args ...any) {
 	r.Result.Anomalies = append(r.Result.Anomalies, history.Anomaly{Kind: kind, Detail: fmt.Sprintf(format, args...)})
 }
 
-func (r *round) fillReport() {
+func (r *round) fillReport() error {
 	rep := &r.report
 	rep.Seed, rep.Seconds, rep.LookUps = r.seed, time.Since(r.began).Seconds(), r.lookUps.Load()
 	rep.Faults = maps.Clone(r.nemesis.done)
-	r.demand()
+	demanding := r.demand()
 	for kind, n := range r.cluster.proxy.Fired() {
 		rep.Faults[string(kind)] = n
 	}
@@ -79,15 +79,26 @@ func (r *round) fillReport() {
 		n.mu.Unlock()
 		rep.Recoveries = append(rep.Recoveries, summarize(n.name, "all", all), summarize(n.name, "undisturbed", undisturbed))
 	}
+	return demanding
 }
 
-// demand notes each kind of work that the round lacks.
-func (r *round) demand() {
-	all, lacking := r.cluster.tidying.counts(r.duration)
+// demand notes each kind of work that the round lacks. A round of a group may lack any.
+func (r *round) demand() error {
+	after := r.duration
+	if r.members > 0 {
+		after = 0
+	}
+	all, lacking, err := r.cluster.tidying.counts(after)
+	for what, n := range r.others() {
+		if all[what] = n; n == 0 && after >= time.Minute {
+			lacking = append(lacking, what)
+		}
+	}
 	r.report.Tidied = all
 	for _, what := range lacking {
 		r.report.add("idle", "never in the round: %s", what)
 	}
+	return err
 }
 
 func summarize(node, what string, took []time.Duration) recoveries {

@@ -37,6 +37,9 @@ type round struct {
 	lookUps atomic.Int64 // answered
 	slow    *slowLog
 	keyed   *compactedLog
+	fading  []*fadingLog
+	passing *passing
+	rereads atomic.Int64 // of the whole log
 	saying  sync.Mutex
 	report  report
 }
@@ -67,7 +70,7 @@ func (r *round) run(ctx, starting context.Context) error {
 	if err := r.createTopic(starting, topic, partitions, nil); err != nil {
 		return err
 	}
-	if err := r.createSlow(starting); err != nil {
+	if err := r.createOthers(starting); err != nil {
 		return err
 	}
 	r.nemesis = &nemesis{cluster: r.cluster, disturbing: &r.disturbances, say: r.detail, tooLate: 2 * r.interval, done: map[string]int{}}
@@ -84,8 +87,7 @@ func (r *round) run(ctx, starting context.Context) error {
 		return err
 	}
 	r.report.check(r.history)
-	r.fillReport()
-	return ctx.Err()
+	return errors.Join(r.fillReport(), ctx.Err())
 }
 
 func (r *round) say(format string, args ...any) {
@@ -178,6 +180,16 @@ func (r *round) startSenders(senders *clients, ctx, hard context.Context) {
 	if kcat := findKcat(); kcat != "" {
 		senders.start(func() error { return kcatProduce(ctx, hard, r.history, kcat, address) })
 	}
+	for _, l := range r.fading {
+		senders.start(func() error { return l.produce(ctx, hard, address) })
+		switch l.topic {
+		case trimmedTopic:
+			senders.start(func() error { return l.trim(ctx, r.seed, address) })
+		case briefTopic:
+			senders.start(func() error { return l.keep(ctx, address) })
+		}
+	}
+	senders.start(func() error { return r.passing.run(ctx) })
 }
 
 func (r *round) startReaders(readers *clients, ctx, hard context.Context) {
@@ -188,6 +200,10 @@ func (r *round) startReaders(readers *clients, ctx, hard context.Context) {
 	readers.start(func() error {
 		return askOffsets(ctx, r.history, func() { r.lookUps.Add(1) }, leader, follower)
 	})
+	readers.start(func() error { return r.reread(ctx, leader, follower) })
+	for _, l := range r.fading {
+		readers.start(func() error { return l.reread(ctx, r.history, leader, follower) })
+	}
 }
 
 func (r *round) acknowledged() (ends [partitions]int64) {
@@ -228,6 +244,9 @@ func (r *round) readEverything(ctx context.Context) error {
 		readAll(ctx, r.history, "full read from the follower", follower),
 		r.slow.check(ctx, r.history, leader),
 		r.keyed.check(ctx, r.history, leader))
+	for _, l := range r.fading {
+		err = errors.Join(err, l.check(ctx, r.history, leader, follower))
+	}
 	if kcat := findKcat(); kcat != "" && err == nil {
 		err = kcatReadAll(ctx, r.history, "full read by kcat", kcat, leader)
 	}
@@ -259,26 +278,4 @@ func (r *round) stopAndVerify(ctx context.Context) error {
 		return nil
 	}
 	return os.WriteFile(filepath.Join(r.dir, "verify.log"), []byte(output), 0o644)
-}
-
-// clients run side by side.
-type clients struct {
-	running sync.WaitGroup
-	mu      sync.Mutex
-	err     error
-}
-
-func (c *clients) start(run func() error) {
-	c.running.Go(func() {
-		if err := run(); err != nil {
-			c.mu.Lock()
-			defer c.mu.Unlock()
-			c.err = errors.Join(c.err, err)
-		}
-	})
-}
-
-func (c *clients) wait() error {
-	c.running.Wait()
-	return c.err
 }

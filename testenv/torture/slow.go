@@ -3,8 +3,8 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"hash/crc32"
+	"maps"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -70,47 +70,58 @@ func (l *slowLog) produce(ctx, hard context.Context, seed uint64, address string
 	return nil
 }
 
-// check reads the topic from its beginning. Each acknowledged record must be where it was
-// acknowledged to be.
+// check reads the topic from its beginning.
 func (l *slowLog) check(ctx context.Context, h *history.History, address string) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	offsets, left := map[int32]kgo.Offset{}, 0
-	for partition := range l.acked {
+	reading := l.read(h, "a reader")
+	offsets := map[int32]kgo.Offset{}
+	for partition := range slowBytes {
 		offsets[int32(partition)] = kgo.NewOffset().AtStart()
-		left += len(l.acked[partition])
 	}
 	client, err := newClient(address, kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{slowTopic: offsets}))
 	if err != nil {
 		return err
 	}
 	defer client.Close()
-	for left > 0 && ctx.Err() == nil {
-		client.PollFetches(ctx).EachRecord(func(record *kgo.Record) {
-			sum, acked := l.acked[record.Partition][record.Offset]
-			if !acked {
-				return
-			}
-			left--
-			if delete(l.acked[record.Partition], record.Offset); sum != crc32.ChecksumIEEE(record.Value) {
-				h.Note(history.Corrupt, "offset %d of partition %d of the slow topic has another value than was acknowledged", record.Offset, record.Partition)
-			}
-		})
+	for reading.count > 0 && ctx.Err() == nil {
+		client.PollFetches(ctx).EachRecord(func(r *kgo.Record) { reading.take(r.Partition, r.Offset, r.Key, r.Value) })
 	}
-	if left > 0 {
-		h.Note(history.Truncated, "%d acknowledged records of the slow topic cannot be read: %v", left, ctx.Err())
-	}
+	reading.end()
 	return nil
 }
 
-// createSlow creates the slow topic and the compacted one.
-func (r *round) createSlow(ctx context.Context) error {
-	if err := r.createTopic(ctx, slowTopic, len(slowBytes), nil); err != nil {
-		return fmt.Errorf("slow topic: %w", err)
+// slowReading is a read of the whole topic. Each acknowledged record must be where it was
+// acknowledged to be.
+type slowReading struct {
+	history *history.History
+	name    string
+	left    []map[int64]uint32
+	count   int
+}
+
+func (l *slowLog) read(h *history.History, name string) *slowReading {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	r := &slowReading{history: h, name: name}
+	for _, acked := range l.acked {
+		r.left = append(r.left, maps.Clone(acked))
+		r.count += len(acked)
 	}
-	if err := r.createTopic(ctx, compactedTopic, 1, compactedConfigs); err != nil {
-		return fmt.Errorf("compacted topic: %w", err)
+	return r
+}
+
+func (r *slowReading) take(partition int32, offset int64, _, value []byte) {
+	sum, acked := r.left[partition][offset]
+	if !acked {
+		return
 	}
-	r.slow, r.keyed = newSlowLog(), newCompactedLog()
-	return nil
+	r.count--
+	if delete(r.left[partition], offset); sum != crc32.ChecksumIEEE(value) {
+		r.history.Note(history.Corrupt, "%s gets another value at offset %d of partition %d of the slow topic than was acknowledged", r.name, offset, partition)
+	}
+}
+
+func (r *slowReading) end() {
+	if r.count > 0 {
+		r.history.Note(history.Truncated, "%s does not get %d acknowledged records of the slow topic", r.name, r.count)
+	}
 }

@@ -19,7 +19,13 @@ import (
 // have, and log each step.
 var tidyingArgs = []string{
 	"--log-level", "debug", "--merge-bytes", "256KiB", "--merge-age", "1s", "--merge-own-bytes", "16KiB",
-	"--merge-join-age", "1s", "--merge-join-count", "4", "--merge-wait", "500ms", "--tiering-rate", "unlimited",
+	"--merge-join-age", "1s", "--merge-join-count", "4", "--merge-join-own-bytes", "4KiB", "--merge-wait", "500ms", "--tiering-rate", "unlimited",
+}
+
+// graces are those of a round: of replaced objects, and of freed ones.
+func graces(seed uint64) []string {
+	chosen := [][2]string{{"0s", "0s"}, {"2s", "2s"}, {"0s", "3s"}}[seed%3]
+	return []string{"--replaced-grace", chosen[0], "--freed-grace", chosen[1], "--retention-check", "500ms", "--delete-grace", "1s"}
 }
 
 // tidyingSteps are the steps between two of which the leader must die, as it logs them, in
@@ -27,11 +33,13 @@ var tidyingArgs = []string{
 var tidyingSteps = []string{"intent committed", "output uploaded", "read back", "results committed"}
 
 // demanded are the counters that must have counted something in a round whose faults last
-// for so long or longer. They are named as in the leader's metrics.
+// for so long or longer. They are named as in the leader's metrics, or as it logs them.
 var demanded = map[string]time.Duration{
 	`varve_merge_jobs_total{journal="1",level="1"}`: time.Minute,
 	`varve_merge_jobs_total{journal="1",level="2"}`: time.Minute,
 	`varve_compaction_passes_total{journal="1"}`:    time.Minute,
+	`varve_expiries_total{journal="1"}`:             time.Minute,
+	`varve_dropped_partitions_total{journal="1"}`:   2 * time.Minute,
 	`varve_merge_jobs_total{journal="1",level="3"}`: 4 * time.Minute, // joins objects of such jobs
 }
 
@@ -97,13 +105,25 @@ func (t *tidying) await(ctx context.Context, step string) (bool, error) {
 	return false, nil
 }
 
+// tailBytes is more than the leader logs between two steps.
+const tailBytes = 4 << 20
+
 // died counts a death of the leader by the last step in its log.
 func (t *tidying) died() error {
-	all, err := os.ReadFile(t.log)
+	f, err := os.Open(t.log)
 	if err != nil {
 		return err
 	}
-	found := tidyingLine.FindAllSubmatch(all, -1)
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	end, err := io.ReadAll(io.NewSectionReader(f, max(0, info.Size()-tailBytes), tailBytes))
+	if err != nil {
+		return err
+	}
+	found := tidyingLine.FindAllSubmatch(end, -1)
 	if len(found) == 0 {
 		return nil
 	}
@@ -112,6 +132,30 @@ func (t *tidying) died() error {
 	t.mu.deaths[string(found[len(found)-1][1])]++
 	return nil
 }
+
+// logged counts the steps in the leader's log.
+func (t *tidying) logged() (map[string]int64, error) {
+	f, err := os.Open(t.log)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	found, lines := map[string]int64{}, bufio.NewReader(f)
+	for {
+		line, err := lines.ReadString('\n')
+		if m := tidyingLine.FindStringSubmatch(line); m != nil {
+			found[m[1]]++
+			if n := deletedRanges.FindStringSubmatch(line); m[1] == "deleted" && n != nil && n[1] != "0" {
+				found["journal objects deleted"]++
+			}
+		}
+		if err != nil {
+			return found, nil // a line without an end is not complete
+		}
+	}
+}
+
+var deletedRanges = regexp.MustCompile(` ranges=(\d+)`)
 
 // watch keeps the counters of the leader, over all its lives, until ctx ends.
 func (t *tidying) watch(ctx context.Context) {
@@ -151,12 +195,16 @@ func (t *tidying) look(client *http.Client) {
 
 // counts returns all counters, and the deaths by the step before. lacking are those that
 // should not be zero after so long.
-func (t *tidying) counts(after time.Duration) (all map[string]int64, lacking []string) {
+func (t *tidying) counts(after time.Duration) (all map[string]int64, lacking []string, err error) {
+	logged, err := t.logged()
+	if err != nil {
+		return nil, nil, err
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	all = maps.Clone(t.mu.before)
 	for name, from := range demanded {
-		if all[name] += t.mu.now[name]; all[name] == 0 && after >= from {
+		if all[name] += t.mu.now[name] + logged[name]; all[name] == 0 && after >= from {
 			lacking = append(lacking, name)
 		}
 	}
@@ -166,5 +214,5 @@ func (t *tidying) counts(after time.Duration) (all map[string]int64, lacking []s
 			lacking = append(lacking, name)
 		}
 	}
-	return all, lacking
+	return all, lacking, nil
 }

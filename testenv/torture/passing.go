@@ -1,0 +1,208 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/varvelog/varve/testenv/history"
+)
+
+// passingTopic is created, written to, read, deleted and created again. Of half of its lives
+// the deletion is revoked, once.
+const passingTopic = "passing"
+
+// restoreConfig is the config of a new topic that brings a deleted one back.
+const restoreConfig = "varve.undelete"
+
+const (
+	passingRecords = 100
+	passingTurn    = 10 * time.Millisecond // between two records
+	passingLimit   = time.Minute           // of one read
+)
+
+// passing is the life of one topic after another.
+type passing struct {
+	history *history.History
+	nodes   []string // addresses
+	random  *rand.Rand
+	lives   int
+	values  map[int64]string // of the present life, acknowledged, by offset
+	deleted int
+	revoked int
+	purged  int // deletions that could not be revoked any more
+}
+
+func (p *passing) run(ctx context.Context) error {
+	client, err := newClient(p.nodes[0])
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	admin := kadm.NewClient(client)
+	for ctx.Err() == nil {
+		p.lives++
+		if !p.create(ctx, admin, nil) {
+			return nil
+		}
+		if err := p.write(ctx); err != nil {
+			return err
+		}
+		if err := p.read(ctx); err != nil {
+			return err
+		}
+		if !p.delete(ctx, admin) {
+			return nil
+		}
+		if p.random.IntN(2) > 0 {
+			continue
+		}
+		sleep(ctx, time.Duration(p.random.Int64N(int64(1500*time.Millisecond)))) // about the grace
+		if p.create(ctx, admin, map[string]*string{restoreConfig: new(string)}) {
+			if err := p.read(ctx); err != nil {
+				return err
+			}
+			p.delete(ctx, admin)
+		}
+	}
+	return nil
+}
+
+// try asks until there is an answer, and returns its error; nil if ctx ends.
+func try(ctx context.Context, ask func(context.Context) error) error {
+	for ; ctx.Err() == nil; sleep(ctx, 100*time.Millisecond) {
+		turn, cancel := context.WithTimeout(ctx, 5*time.Second)
+		err := ask(turn)
+		cancel()
+		var answer *kerr.Error
+		if err == nil || errors.As(err, &answer) && !answer.Retriable {
+			return err
+		}
+	}
+	return nil
+}
+
+// create reports whether the topic is there. An earlier try may have made it, as no other
+// client does.
+func (p *passing) create(ctx context.Context, admin *kadm.Client, configs map[string]*string) bool {
+	count := int32(1)
+	if configs != nil {
+		count = -1
+	}
+	err := try(ctx, func(ctx context.Context) error {
+		_, err := admin.CreateTopic(ctx, count, -1, configs, passingTopic)
+		return err
+	})
+	switch {
+	case ctx.Err() != nil:
+		return false
+	case err == nil, errors.Is(err, kerr.TopicAlreadyExists):
+		if configs != nil {
+			p.revoked++
+		}
+		return true
+	case configs != nil && errors.Is(err, kerr.UnknownTopicOrPartition):
+		p.purged++
+		return false
+	}
+	p.history.Note(history.Refused, "life %d of %s is not created: %v", p.lives, passingTopic, err)
+	return false
+}
+
+func (p *passing) delete(ctx context.Context, admin *kadm.Client) bool {
+	err := try(ctx, func(ctx context.Context) error {
+		_, err := admin.DeleteTopic(ctx, passingTopic)
+		return err
+	})
+	if ctx.Err() != nil {
+		return false
+	}
+	if err != nil && !errors.Is(err, kerr.UnknownTopicOrPartition) { // an earlier try may have deleted it
+		p.history.Note(history.Refused, "life %d of %s is not deleted: %v", p.lives, passingTopic, err)
+		return false
+	}
+	p.deleted++
+	return true
+}
+
+// write writes the records of this life. Those of unknown outcome are not expected to be read.
+func (p *passing) write(ctx context.Context) error {
+	client, err := newClient(p.nodes[0], kgo.RecordDeliveryTimeout(passingLimit))
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	p.values = map[int64]string{}
+	acked := make(chan *kgo.Record, passingRecords)
+	for n := 0; n < passingRecords && ctx.Err() == nil; n++ {
+		client.Produce(ctx, &kgo.Record{Topic: passingTopic, Value: fmt.Appendf(nil, "%s record %d", p.prefix(), n)}, func(r *kgo.Record, err error) {
+			if err == nil {
+				acked <- r
+			}
+		})
+		sleep(ctx, passingTurn)
+	}
+	_ = client.Flush(ctx) // the outcome of records says all
+	client.Close()
+	close(acked)
+	for r := range acked {
+		p.values[r.Offset] = string(r.Value)
+	}
+	return nil
+}
+
+// read reads the topic from its start, at any node. It must have each acknowledged record, and
+// none of an earlier life. A follower may not know yet that a life has ended.
+func (p *passing) read(ctx context.Context) error {
+	node := p.random.IntN(len(p.nodes))
+	limited, cancel := context.WithTimeout(ctx, passingLimit*2)
+	defer cancel()
+	left, old := maps.Clone(p.values), false
+	for len(left) > 0 && limited.Err() == nil {
+		client, err := newClient(p.nodes[node],
+			kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{passingTopic: {0: kgo.NewOffset().AtStart()}}))
+		if err != nil {
+			return err
+		}
+		for old = false; len(left) > 0 && limited.Err() == nil && !old; {
+			old = p.poll(limited, client, left)
+		}
+		client.Close()
+		if old && node == 0 {
+			p.history.Note(history.Phantom, "the leader has a record of an earlier life in life %d of %s", p.lives, passingTopic)
+			return nil
+		}
+		if old {
+			left = maps.Clone(p.values)
+			sleep(limited, passingLimit/200)
+		}
+	}
+	if len(left) > 0 && ctx.Err() == nil {
+		p.history.Note(history.Stuck, "life %d of %s: %d of %d acknowledged records cannot be read at %s", p.lives, passingTopic, len(left), len(p.values), p.nodes[node])
+	}
+	return nil
+}
+
+// poll takes records that are read from left. It reports whether one is of an earlier life.
+func (p *passing) poll(ctx context.Context, client *kgo.Client, left map[int64]string) (old bool) {
+	client.PollFetches(ctx).EachRecord(func(r *kgo.Record) {
+		if old = old || !strings.HasPrefix(string(r.Value), p.prefix()); old {
+			return
+		}
+		if want, ok := left[r.Offset]; ok && want != string(r.Value) {
+			p.history.Note(history.OffsetReuse, "life %d of %s has %q at offset %d, where %q was acknowledged", p.lives, passingTopic, r.Value, r.Offset, want)
+		}
+		delete(left, r.Offset)
+	})
+	return old
+}
+
+func (p *passing) prefix() string { return fmt.Sprintf("life %d,", p.lives) }
