@@ -141,19 +141,44 @@ func (w *walk) floorNames(key string) bool {
 // missing checkpoint object is found elsewhere.
 func (w *walk) loadCheckpoint(ctx context.Context) error {
 	var newest *journal.Checkpoint
+	unfit := false // for a node to start
 	err := w.verifier.try(ctx, func(ctx context.Context) (err error) {
 		newest, err = journal.LoadCheckpoint(ctx, w.verifier.store, w.chain)
 		if errors.Is(err, objstore.ErrNotFound) || errors.Is(err, segment.ErrCorrupt) ||
 			errors.Is(err, segment.ErrUnsupported) || errors.Is(err, journal.ErrBroken) {
+			unfit = true
 			return nil
 		}
 		return err
 	})
+	if unfit {
+		w.spare, err = w.newestCheckpoint(ctx)
+	}
 	if newest != nil {
 		newest.Chain.Spared = 0 // the objects do not say how a start found it
 		w.checkpoints[newest.Chain.Next] = newest
 	}
 	return err
+}
+
+// newestCheckpoint returns the newest checkpoint that can be read, for a journal at which no
+// node can start: the walk begins there if the objects before it are deleted.
+func (w *walk) newestCheckpoint(ctx context.Context) (*journal.Checkpoint, error) {
+	for _, key := range slices.Backward(w.stored.blobs) {
+		if _, ok := segment.ParseCheckpointKey(w.journal, key); !ok {
+			continue
+		}
+		b, err := w.get(ctx, key)
+		if errors.Is(err, objstore.ErrNotFound) {
+			continue
+		} else if err != nil {
+			return nil, fmt.Errorf("read %s: %w", key, err)
+		}
+		if c, err := journal.OpenCheckpoint(w.chain, key, b); err == nil {
+			return c, nil
+		}
+	}
+	return nil, nil
 }
 
 // compareCheckpoint compares a checkpoint with the walk, which has just taken

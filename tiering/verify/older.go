@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"iter"
@@ -16,21 +17,32 @@ import (
 // so a walk can begin at the checkpoint of that floor only, as that of a node does.
 
 // begin decides where the walk begins: at the first object while the journal has all of
-// them. Otherwise it begins at the checkpoint of the last floor but one; if that cannot be
-// read, at that of the last floor.
+// them. Otherwise it begins at a checkpoint: that of the last floor but one, that of the last
+// floor, or the one from which a node would start, or the newest. It is the first of these that can be read
+// and that misses no object before the next. The objects before it are judged by its state.
 func (w *walk) begin(ctx context.Context) {
-	for _, floor := range w.floors.last() {
-		c := w.checkpoints[floor.Floor]
-		if c == nil {
-			continue // it has a finding
-		}
-		if w.stored.has(1, c.Chain.Next) || !w.beginAt(ctx, c) {
+	starts := w.starts()
+	for i, c := range starts {
+		if w.stored.has(1, c.Chain.Next) {
 			return
+		}
+		if i+1 < len(starts) && !w.stored.has(c.Chain.Next, starts[i+1].Chain.Next) || !w.beginAt(ctx, c) {
+			continue
 		}
 		w.base = c.Chain.Next
 		delete(w.checkpoints, w.base) // there is nothing to compare it with
 		return
 	}
+}
+
+// starts returns the checkpoints at which the walk may begin, in ascending order.
+func (w *walk) starts() []*journal.Checkpoint {
+	all := slices.Collect(maps.Values(w.checkpoints))
+	if w.spare != nil {
+		all = append(all, w.spare)
+	}
+	slices.SortFunc(all, func(a, b *journal.Checkpoint) int { return cmp.Compare(a.Chain.Next, b.Chain.Next) })
+	return all
 }
 
 // beginAt sets the walk as if it had come to a checkpoint; false if that cannot be read.
@@ -220,7 +232,9 @@ func (w *walk) absent(ctx context.Context, first, end uint64, refs map[uint64][]
 	var f *Finding
 	for seq := first; seq < end; seq++ {
 		if len(refs[seq]) == 0 && seq < judged.Seq {
-			f, seq = nil, w.nextRef(seq, judged.Seq)-1
+			next := min(w.nextRef(seq, judged.Seq), end)
+			w.tooEarly(ctx, seq, next)
+			f, seq = nil, next-1
 			continue
 		}
 		o := w.read(ctx, seq) // the listing may lack it
@@ -241,4 +255,25 @@ func (w *walk) absent(ctx context.Context, first, end uint64, refs map[uint64][]
 		f.Affects = append(f.Affects, affectedBy(refs[seq])...)
 	}
 	return ctx.Err()
+}
+
+// tooEarly notes that released objects from first on and below end are deleted, if the floors
+// that there are do not allow that yet: then a newer floor is lost.
+func (w *walk) tooEarly(ctx context.Context, first, end uint64) {
+	if last := w.floors.last(); len(last) == keptCheckpoints {
+		first = max(first, last[0].Floor)
+	}
+	if w.early == 0 && first < end && w.read(ctx, first).absent { // the listing may lack it
+		w.early = first
+	}
+}
+
+// checkLostFloor reports the floor that is lost, unless it was set during the walk.
+func (w *walk) checkLostFloor(before uint64) {
+	if w.early == 0 || w.floors.n != before || uint64(len(w.floors.all)) < before {
+		return // or floors have findings of their own
+	}
+	w.findings.add(finding(Error, CodeFloor, w.journal, segment.FloorKey(w.journal, before+1),
+		"restore the object from a copy of the bucket; or have a node with the ingest role write to the journal, which makes the floor again",
+		"missing, though %s and others are deleted, which leaders do below the last floor but one: no record is lost", segment.JournalKey(w.journal, w.early)))
 }

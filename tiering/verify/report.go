@@ -184,6 +184,7 @@ func (fs *findings) move(from *findings) {
 func (fs *findings) into(r *Report, name func(segment.ID) string) {
 	r.Findings = make([]Finding, len(fs.list))
 	for i, f := range fs.list {
+		f.Affects = slices.Compact(f.Affects) // several faults of an object may affect the same records
 		for j := range f.Affects {
 			a := &f.Affects[j]
 			if a.Topic = name(a.id); a.Topic == "" {

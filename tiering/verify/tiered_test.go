@@ -208,6 +208,7 @@ func TestDamageOfAMergedBucketIsFoundWhereItIs(t *testing.T) {
 		"not released, missing": {func(b *tieredBucket) { b.store.DeleteNow(at(21)) }, expected{"error", "missing", at(21), ""}, nil, false},
 		"a page's copy":         {func(b *tieredBucket) { b.store.DeleteNow(second(b.pages[1]).Key()) }, expected{"warning", "copy", "page", ""}, nil, false},
 		"a page's first copy":   {func(b *tieredBucket) { b.flip(b.pages[1].Key(), 100) }, expected{"warning", "copy", "page", ""}, nil, false},
+		"the newest floor":      {func(b *tieredBucket) { b.store.DeleteNow(segment.FloorKey(1, 2)) }, expected{"error", "floor", segment.FloorKey(1, 2), ""}, nil, false},
 		"a segment of no job":   {func(b *tieredBucket) { b.store.PutNow("merged/1/"+segment.ID{0xff}.String(), []byte("x")) }, expected{"warning", "orphan", "merged/1/" + segment.ID{0xff}.String(), ""}, nil, false},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -34,10 +34,12 @@ type walk struct {
 	// checkpoints are compared when the walk reaches them: those that the last
 	// floors name, and the one from which a node would start, by their Next.
 	checkpoints map[uint64]*journal.Checkpoint
+	spare       *journal.Checkpoint                    // the newest one, if no node can start
 	pages       map[segment.ID][]*partlog.Page         // that they name, by index object
 	producers   map[segment.ID][]*partlog.ProducerPage // the same of producers
 	index       map[segment.IndexName]*indexObject     // read so far, without copies in the name
 	base        uint64                                 // where the walk began, 0: at the first object
+	early       uint64                                 // a seq that is deleted though the floors do not allow it, 0: none
 	refs        []uint64                               // seqs below base that extents name, ascending
 	plans       journal.FloorPlans
 	planned     map[uint64]journal.FloorPlans // all found, by number
@@ -91,13 +93,14 @@ func (w *walk) run(ctx context.Context) error {
 // object (tiering/journal/PROTOCOL.md, rule 8). So if it looked wrong, that
 // proves nothing.
 func (w *walk) checkMoved(ctx context.Context) error {
-	before := w.floors.inForce()
+	before, n := w.floors.inForce(), w.floors.n
 	for moved := true; moved; {
 		var err error
 		if moved, err = w.floorMoved(ctx); err != nil {
 			return err
 		}
 	}
+	w.checkLostFloor(n)
 	if w.floors.inForce() == before {
 		return nil
 	}
