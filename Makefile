@@ -29,7 +29,7 @@ VCS := $(shell git rev-parse --verify --quiet HEAD >/dev/null 2>&1 && echo true 
 BUILD := $(GO) build -buildvcs=$(VCS) -trimpath -ldflags '-s -w'
 TEST := $(GO) test -vet=off -timeout $(TEST_TIMEOUT)
 
-.PHONY: help build run run-minio minio check test test-short race fuzz torture clients stores bench bench-memory bench-kafka mutants clean
+.PHONY: help build run run-minio minio check test test-short attacks race fuzz torture clients stores bench bench-memory bench-kafka mutants clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -70,6 +70,10 @@ race: bin/minioserver ## all tests under the race detector, varve too (needs a C
 	CGO_ENABLED=1 $(BUILD) -race -tags poison -o bin/varve-race ./cmd/varve
 	@VARVE_BIN='$(CURDIR)/bin/varve-race' CGO_ENABLED=1 \
 		bin/minioserver exec -- $(TEST) -race -tags poison $(TESTFLAGS) $(PACKAGES)
+
+attacks: build bin/minioserver ## damage every kind of object of an archive in every way (two minutes)
+	@VARVE_BIN='$(CURDIR)/bin/varve' bin/minioserver exec -- \
+		$(GO) test -vet=off -count=1 -timeout 30m ./testenv/integration -run TestEachDamage -integration.damages -v $(TESTFLAGS)
 
 fuzz: ## run each fuzz target for FUZZTIME=60s
 	@GO='$(GO)' testenv/fuzz.sh $(FUZZTIME) $(FOLDERS)

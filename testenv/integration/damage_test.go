@@ -182,8 +182,14 @@ func wantAllBut(t *testing.T, node *testenv.Node, hurt, objects int) {
 // fetchRaw reads a partition from an offset with one Fetch request.
 func fetchRaw(t *testing.T, address, topic string, partition int32, offset int64) (code int16, records []byte) {
 	t.Helper()
+	return fetchWithin(t, time.Second, address, topic, partition, offset)
+}
+
+// fetchWithin is fetchRaw for an answer that waits for so long if there are no records.
+func fetchWithin(t *testing.T, wait time.Duration, address, topic string, partition int32, offset int64) (code int16, records []byte) {
+	t.Helper()
 	request := kmsg.NewPtrFetchRequest()
-	request.ReplicaID, request.MaxWaitMillis, request.MinBytes, request.MaxBytes = -1, 1000, 1, 10<<20
+	request.ReplicaID, request.MaxWaitMillis, request.MinBytes, request.MaxBytes = -1, int32(wait.Milliseconds()), 1, 10<<20
 	ofTopic := kmsg.NewFetchRequestTopic()
 	ofPartition := kmsg.NewFetchRequestTopicPartition()
 	ofTopic.Topic, ofPartition.Partition, ofPartition.FetchOffset, ofPartition.PartitionMaxBytes = topic, partition, offset, 10<<20
