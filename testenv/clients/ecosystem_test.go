@@ -85,13 +85,13 @@ func lasting(t *testing.T, process *proc.Process, problem func() error) {
 	})
 }
 
-// startNode starts a node of its own for a test that kills it. It merges and compacts at
-// the same time, so the programs read all kinds of objects.
+// startNode starts a node of its own for a test that kills it. It merges, compacts and
+// deletes at the same time, so the programs read all kinds of objects.
 func startNode(t *testing.T) *testenv.Node {
 	t.Helper()
 	store := testenv.MinIO(t)
 	return testenv.Varve{Env: store.Env(), Args: append([]string{"--bucket", store.URL("clients"), "--flush-interval", "20ms",
-		"--checkpoint-objects", "32", "--group-initial-rebalance-delay", "0s"}, mergesSoon...)}.Start(t)
+		"--group-initial-rebalance-delay", "0s"}, mergesSoon...)}.Start(t)
 }
 
 // crash kills a node that has merged, and starts it again. In between, work goes on.

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -64,17 +65,26 @@ func mirror(t *testing.T, j java) {
 	produce(200)
 	p = startMirror(t, j, from, to)
 	lasting(t, p, mirrored)
-	commit(t, from.Kafka, "readers", "orders", map[int32]int64{0: 450, 1: 500})
+	translated(t, p, from.Kafka, to.Kafka, func() (end int64) { produce(2); return int64(written / 2) })
+}
+
+// translated wants the position of a group to follow to the copy. A process translates those
+// after the newest record that was copied before it began to look, so each turn writes more.
+func translated(t *testing.T, p *proc.Process, from, to string, more func() (end int64)) {
+	t.Helper()
 	lasting(t, p, func() error {
-		offsets, err := kadm.NewClient(reference(t, to.Kafka)).FetchOffsets(deadline(t), "readers")
+		end := more()
+		commit(t, from, "readers", "orders", map[int32]int64{0: end - 1, 1: end})
+		time.Sleep(settle)
+		offsets, err := kadm.NewClient(reference(t, to)).FetchOffsets(deadline(t), "readers")
 		if err != nil {
 			return err
 		}
-		for partition, want := range map[int32]int64{0: 450, 1: 500} {
+		for partition := range int32(2) {
 			// A duplicate in the copy moves the offsets of records, and a translation may be
 			// a few records early, never late.
-			if o, ok := offsets.Lookup("a.orders", partition); !ok || o.At < want-100 {
-				return fmt.Errorf("partition %d: the group has %d, want about %d", partition, o.At, want)
+			if o, ok := offsets.Lookup("a.orders", partition); !ok || o.At < end-100 {
+				return fmt.Errorf("partition %d: the group has %d, want about %d", partition, o.At, end)
 			}
 		}
 		return nil

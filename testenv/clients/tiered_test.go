@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"path"
 	"regexp"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/minio/minio-go/v7"
 	"github.com/twmb/franz-go/pkg/kadm"
 
 	"github.com/varvelog/varve/testenv"
@@ -26,12 +28,14 @@ var tiered = []struct {
 	{"compacted", map[string]string{"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.01"}, 50},
 }
 
-// mergesSoon are the flags of a node that merges within seconds.
+// mergesSoon are the flags of a node that merges within seconds, and deletes at once all
+// that is not needed any more.
 var mergesSoon = []string{"--merge-bytes", "1MiB", "--merge-age", "1s", "--merge-own-bytes", "256KiB",
-	"--merge-join-age", "1s", "--merge-join-count", "2", "--merge-wait", "100ms"}
+	"--merge-join-age", "1s", "--merge-join-count", "2", "--merge-wait", "100ms",
+	"--checkpoint-objects", "8", "--replaced-grace", "0s", "--freed-grace", "0s"}
 
-// TestTiered has each family read topics from their start, and from a time, once their
-// records are merged, and most of them are compacted away.
+// TestTiered has each family read topics from their start, and from a time. Their records are
+// merged by then, most of them are compacted away, and their first objects are deleted.
 func TestTiered(t *testing.T) {
 	if testing.Short() || *peer != "" {
 		t.Skip("needs MinIO: run without -short")
@@ -46,6 +50,7 @@ func TestTiered(t *testing.T) {
 	for _, topic := range tiered {
 		wants[topic.name] = left(t, node.Kafka, topic.name, wants[topic.name], topic.keys)
 	}
+	deleted(t, node, store)
 	pattern := regexp.MustCompile(*only)
 	for _, f := range families {
 		t.Run(f.name, func(t *testing.T) {
@@ -118,6 +123,34 @@ func hasCompacted(node *testenv.Node) error {
 		return fmt.Errorf("nothing is compacted (%v)", err)
 	}
 	return nil
+}
+
+// deleted writes to another topic until the journal objects of all topics but that one are
+// deleted. They are once the floor has passed them twice.
+func deleted(t *testing.T, node *testenv.Node, store *testenv.MinIOServer) {
+	t.Helper()
+	written, found, err := total(node, `varve_journal_head{journal="1"}`)
+	if err != nil || !found {
+		t.Fatalf("the head of the journal: %v, %v", written, err)
+	}
+	createNamed(t, node.Kafka, "later", 1)
+	most := 8 // fences stay, and so do objects without records that a job has read
+	eventually(t, func() error {
+		write(t, node.Kafka, "later", events(1, 0, 1))
+		left := 0
+		for object := range store.Client.ListObjects(deadline(t), store.Bucket, minio.ListObjectsOptions{Prefix: "tiered/journals/1/0"}) {
+			if object.Err != nil {
+				return object.Err
+			}
+			if seq, err := strconv.ParseFloat(path.Base(object.Key), 64); err == nil && seq <= written {
+				left++
+			}
+		}
+		if left > most {
+			return fmt.Errorf("%d of %.0f journal objects are left", left, written)
+		}
+		return nil
+	})
 }
 
 // total returns the sum of a node's metrics with a name; false if there is none.
