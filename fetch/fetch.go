@@ -175,6 +175,7 @@ type Reader struct {
 	undecodable *undecodable
 	moments     atomic.Int64 // orders the losses of objects and the proofs of heads
 	tailObjects uint64
+	openBytes   int64
 	errorWait   time.Duration
 }
 
@@ -195,7 +196,7 @@ func NewReader(cfg Config) (*Reader, error) {
 	return &Reader{
 		cfg: cfg, memory: semaphore.NewWeighted(cfg.MaxResponseBytes), loans: newLoans(cfg.MaxLentBytes),
 		scans:   batch.NewRoom(cfg.ScanBytes, scanners),
-		streams: newStreams(cfg.Cache), verdicts: newVerdicts(&cfg), tailObjects: tailObjects,
+		streams: newStreams(cfg.Cache), verdicts: newVerdicts(&cfg), tailObjects: tailObjects, openBytes: openBytes,
 		undecodable: newUndecodable(cfg.OnUndecodable), errorWait: errorWait,
 	}, nil
 }

@@ -13,9 +13,10 @@ import (
 type holding struct {
 	reader   *Reader
 	share    *share
-	results  []*Result
-	parts    []cache.Part // of the results, in their order
-	lenders  []lender
+	results  []*Result    // that were added since the last settle
+	parts    []cache.Part // of these, in their order
+	lenders  []lender     // of these
+	settled  []cache.Part
 	borrowed []any // memory
 	copies   []*buffer.Buffer
 }
@@ -55,8 +56,8 @@ func (h *holding) lenderOf(b *cache.Block) *lender {
 	return &h.lenders[len(h.lenders)-1]
 }
 
-// settle borrows the memory, and copies the records for which it may not. It follows the
-// last add.
+// settle borrows the memory of the records that were added since the last settle, and
+// copies those for which it may not. It follows the last add.
 func (h *holding) settle() {
 	copies := false
 	for i := range h.lenders {
@@ -74,6 +75,11 @@ func (h *holding) settle() {
 	if copies {
 		h.copy()
 	}
+	if h.settled == nil {
+		h.settled, h.parts = h.parts, nil
+	}
+	h.settled = append(h.settled, h.parts...)
+	h.results, h.parts, h.lenders = nil, nil, nil
 }
 
 // nearlyAll: records that leave out less than this part of their memory fill it.
@@ -102,7 +108,7 @@ func (h *holding) copy() {
 
 // release gives all memory back.
 func (h *holding) release() {
-	for _, p := range h.parts {
+	for _, p := range h.settled {
 		p.Block.Release()
 	}
 	for _, memory := range h.borrowed {

@@ -5,12 +5,14 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"pgregory.net/rapid"
 
 	"github.com/varvelog/varve/fetch/cache"
 	"github.com/varvelog/varve/tiering/batch"
+	"github.com/varvelog/varve/tiering/objstore/mem"
 	"github.com/varvelog/varve/tiering/partlog"
 )
 
@@ -56,6 +58,41 @@ func TestSlowReadersHoldWhatTheyAreSent(t *testing.T) {
 	}
 	if left := w.pool.InUse(); left > cache.MinBytes*5/4 || w.reader.loans.bytes != 0 || len(w.reader.loans.of) != 0 {
 		t.Errorf("%d bytes of memory and %d of loans are left", left, w.reader.loans.bytes)
+	}
+}
+
+// TestAFetchOfManyPartitionsHoldsFewOfTheirPieces asks for a few bytes of many partitions,
+// each of which is read as a whole.
+func TestAFetchOfManyPartitionsHoldsFewOfTheirPieces(t *testing.T) {
+	const partitions, size, open = 80, 900 << 10, 4 << 20
+	w := newWorld(t, nil)
+	var parts []Partition
+	for i := range int32(partitions) {
+		k := partlog.Key{Topic: keyA.Topic, Index: 100 + i}
+		w.commit(map[partlog.Key][][]byte{k: {bigBatch(1, size)}})
+		w.merge(true, merging{k, 0, 1})
+		p := want(k, 0)
+		p.MaxBytes = 1
+		parts = append(parts, p)
+	}
+	w.far, w.memory = true, cache.MinBytes
+	w.restart(func(c *Config) { c.MaxLentBytes = 1 })
+	w.reader.openBytes = open
+	var mu sync.Mutex
+	var most int64
+	look := func(mem.Call) mem.Action {
+		mu.Lock()
+		defer mu.Unlock()
+		most = max(most, w.pool.InUse())
+		return mem.Action{}
+	}
+	w.fault.Store(&look)
+	if got := w.fetch(request(parts...)); len(got[0].Records) == 0 || got[partitions-1].Err != nil {
+		t.Errorf("%d parts, error %v", len(got[0].Records), got[partitions-1].Err)
+	}
+	// The cache is full; a buffer may be a fifth larger than its bytes.
+	if limit := int64(open+cache.MinBytes) * 5 / 4; most == 0 || most > limit {
+		t.Errorf("%d bytes were held at once, want at most %d of %d", most, limit, partitions*size)
 	}
 }
 

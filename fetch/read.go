@@ -8,9 +8,13 @@ import (
 	"github.com/varvelog/varve/fetch/cache"
 )
 
+// openBytes is about how much memory the pieces have that a Fetch opens at once. A client
+// may ask for a few bytes of each of many partitions, and a piece is read as a whole.
+const openBytes = 64 << 20
+
 // read reads the records of the partitions, and answers. Objects that are expected to be
-// needed are read at the same time. Which batches fit is decided after that, in the order
-// of the partitions.
+// needed are read at the same time, as many as openBytes allows. Which batches fit is decided
+// after that, in the order of the partitions.
 func (f *fetch) read(ctx context.Context) *Response {
 	ctx, cancel := context.WithTimeout(ctx, readLimit)
 	defer cancel()
@@ -25,15 +29,27 @@ func (f *fetch) read(ctx context.Context) *Response {
 		// batch all the same, so that it goes on, if slowly.
 		own, plans, f.maxBytes = &share{reader: f.reader}, plans[:1], 1
 	}
-	f.openAll(ctx, plans)
 	h := holding{reader: f.reader, share: own}
 	var total int64
-	for i := range plans {
-		total += f.serve(ctx, &h, &plans[i], f.maxBytes-total, total == 0)
+	for start := 0; start < len(plans); {
+		end := start + f.reader.together(plans[start:])
+		f.openAll(ctx, plans, start, end)
+		for i := range plans[start:end] {
+			total += f.serve(ctx, &h, &plans[start+i], f.maxBytes-total, total == 0)
+		}
+		h.settle()
+		start = end
 	}
 	own.shrink(total)
-	h.settle()
 	return f.respond(h.release)
+}
+
+// together returns how many of the plans are opened at once: at least one.
+func (r *Reader) together(plans []plan) (n int) {
+	for bytes := int64(0); n < len(plans) && bytes < r.openBytes; n++ {
+		bytes += plans[n].memory()
+	}
+	return n
 }
 
 // plan says how one partition is read.
@@ -42,6 +58,22 @@ type plan struct {
 	pieces []*piece
 	wanted int  // the pieces that are expected to be needed
 	far    bool // from the tail
+}
+
+// memory is about how much the pieces hold that are expected to be needed. Readers at the
+// tail share its blocks.
+func (p *plan) memory() (bytes int64) {
+	if !p.far {
+		return 0
+	}
+	for _, x := range p.pieces[:p.wanted] {
+		if size := int64(x.extent.Length); x.replay || x.extent.Gaps() {
+			bytes += size
+		} else {
+			bytes += min(x.ahead, size) + cache.BlockSize
+		}
+	}
+	return bytes
 }
 
 // plan lists the pieces of all partitions that have records, and about how many
@@ -76,13 +108,15 @@ func (f *fetch) planOf(p *position, room int64) plan {
 	return pl
 }
 
-// openAll opens the pieces that are expected to be needed, several at a time, and starts
-// to read ahead. Errors show when a piece is used.
-func (f *fetch) openAll(ctx context.Context, plans []plan) {
+// openAll opens the pieces that are expected to be needed of the plans from start to end,
+// several at a time. With the first of the plans it starts to read ahead for all of them:
+// their readers share GETs. Errors show when a piece is used.
+func (f *fetch) openAll(ctx context.Context, plans []plan, start, end int) {
 	var pieces []*piece
 	var regions []cache.Region
-	for i := range plans {
-		for _, p := range plans[i].pieces[:plans[i].wanted] {
+	for i := range plans[start:end] {
+		pl := &plans[start+i]
+		for _, p := range pl.pieces[:pl.wanted] {
 			pieces = append(pieces, p)
 			p.suspect = f.reader.verdicts.known(p.place())
 			if (p.replay || p.extent.Gaps()) && p.extent.Length > 0 && !p.journal.holds(p.extent.Object) && p.apart() {
@@ -93,7 +127,9 @@ func (f *fetch) openAll(ctx context.Context, plans []plan) {
 	if len(regions) > 0 {
 		f.reader.cfg.Cache.Want(regions)
 	}
-	f.fetchAhead(ctx, plans)
+	if start == 0 {
+		f.fetchAhead(ctx, plans)
+	}
 	if len(pieces) > 1 { // else it is opened when it is used
 		parallel(f.reader.cfg.Concurrency, len(pieces), func(i int) { _ = pieces[i].open(ctx) })
 	}
