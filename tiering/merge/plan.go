@@ -75,7 +75,7 @@ type Planner struct {
 	cfg Config
 
 	begun     bool
-	ingested  int64 // when it began, less the bytes of then that may be written again
+	ingested  int64 // when it began, less the bytes of then that may be written again, or were not merged
 	rewritten int64
 
 	first uint64    // first seq that is not merged
@@ -258,7 +258,7 @@ func (p *Planner) Done(j *Job) {
 func (p *Planner) owe() {
 	s := &p.seen
 	if !p.begun {
-		p.begun, p.ingested = true, s.ingested-s.bytes
+		p.begun, p.ingested = true, s.ingested-s.bytes-s.pending
 	}
 	if s.first != p.first {
 		p.first, p.since = s.first, s.now

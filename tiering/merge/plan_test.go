@@ -223,3 +223,49 @@ func (s *planned) check(t *testing.T, seed uint64) {
 		t.Errorf("seed %d: want at most %.1f, %.0f and %d", seed, s.amplification, s.puts, s.extents)
 	}
 }
+
+// mostExtents is how many extents a partition has at most.
+func mostExtents(s *planned) (most int) {
+	for i := range s.parts {
+		most = max(most, len(s.parts[i].Merged))
+	}
+	return most
+}
+
+func evenly(n int) (weights []float64, sum float64) {
+	weights = make([]float64, n)
+	for i := range weights {
+		weights[i] = 1
+	}
+	return weights, float64(n)
+}
+
+// A leader that takes over much that is not merged has a credit for it: partitions get own
+// segments, although nothing more comes.
+func TestPlannerJoinsWhatTheLeaderBeforeLeft(t *testing.T) {
+	s := newPlanned(traffic{partitions: 100, classes: 1}, seeded.Seed(t))
+	weights, sum := evenly(100)
+	s.ingest(8*gib, weights, sum)
+	s.work(t)
+	if most := mostExtents(s); most > 20 {
+		t.Errorf("a partition of about 80 MiB has %d extents", most)
+	}
+}
+
+// Small extents are joined after a day without more, even if they are few.
+func TestPlannerJoinsExtentsOfAPartitionThatIsQuiet(t *testing.T) {
+	s := newPlanned(traffic{partitions: 100, classes: 1}, seeded.Seed(t))
+	weights, sum := evenly(100)
+	for range 5 {
+		s.ingest(250*mib, weights, sum)
+		s.work(t)
+	}
+	s.now = s.now.Add(2 * time.Hour) // all is old enough to be merged
+	s.work(t)
+	before := mostExtents(s)
+	s.now = s.now.Add(25 * time.Hour)
+	s.work(t)
+	if after := mostExtents(s); before < 5 || after > 1 {
+		t.Errorf("partitions have up to %d extents, and %d after a day", before, after)
+	}
+}

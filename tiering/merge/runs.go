@@ -5,11 +5,14 @@ import (
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-// Extents of this part of OwnBytes are read well as they are, and extents of that part are
-// few enough until there are OwnBytes in all.
+// Extents of these parts of OwnBytes are read well as they are: own ones of a half are never
+// joined, those of a quarter only with each other. Shared ones of an eighth are left until there
+// are OwnBytes in all, and those of the last part until many of them give a half.
 const (
-	wellPart = 4
-	fewPart  = 16
+	finalPart  = 2
+	wellPart   = 4
+	enoughPart = 8
+	fewPart    = 16
 )
 
 // ownCount is how many small own segments in a row are joined, at least.
@@ -73,14 +76,18 @@ func (p *Planner) runs(x *Partition, fn func(run []partlog.Extent)) {
 	}
 }
 
-// untidy returns adjacent extents of a run that are to be joined, if any are: those at its
-// end, or the own segments before the shared ones at its end.
+// untidy returns adjacent extents of a run that are to be joined, if any are. These are those
+// at its end, if there are many or they give an own segment. Else they are the own segments
+// before the shared ones at its end.
 func (p *Planner) untidy(run []partlog.Extent, beforeMs int64) []partlog.Extent {
 	crowded, count := p.many > p.cfg.MaxExtents, p.cfg.TidyCount
 	if crowded {
 		count = max(2, count/3)
 	}
 	joined := alike(run, count, p.cfg.ObjectBytes)
+	if shared := p.settled(run, beforeMs); len(shared) > len(joined) {
+		return shared
+	}
 	if length(joined) >= int64(len(joined))*p.cfg.OwnBytes/fewPart {
 		last := len(run)
 		for last > 0 && !run[last-1].Object.Own() {
@@ -91,11 +98,36 @@ func (p *Planner) untidy(run []partlog.Extent, beforeMs int64) []partlog.Extent 
 			first--
 		}
 		joined = alike(run[first:last], ownCount, p.cfg.ObjectBytes)
+		if length(joined) >= int64(len(joined))*p.cfg.OwnBytes/finalPart {
+			return nil
+		}
 	}
 	if len(joined) == 0 || joined[0].BuiltMs >= beforeMs && !crowded {
 		return nil
 	}
 	return joined
+}
+
+// settled returns the shared extents at the end of a run, if it is well to make an own segment
+// of them. It is then read with many times fewer requests, and need not be written again,
+// because it is large or nothing has come since.
+func (p *Planner) settled(run []partlog.Extent, beforeMs int64) []partlog.Extent {
+	first := len(run)
+	for first > 0 && !run[first-1].Object.Own() {
+		first--
+	}
+	shared := upTo(run[first:], p.cfg.ObjectBytes)
+	n, least := length(shared), p.cfg.OwnBytes/finalPart
+	if len(shared) < ownCount || shared[0].BuiltMs >= beforeMs || n >= int64(len(shared))*p.cfg.OwnBytes/enoughPart {
+		return nil
+	}
+	if run[len(run)-1].BuiltMs < beforeMs {
+		least = p.cfg.SmallBytes
+	}
+	if n < least {
+		return nil
+	}
+	return shared
 }
 
 // alike returns the most extents at the end of a run, count of them or more, of which none
