@@ -20,6 +20,8 @@ TORTUREFLAGS ?=
 # Of make bench and make bench-kafka: more flags for the tool, as in
 # BENCHFLAGS='--only file/produce --runs 3'; --help lists them.
 BENCHFLAGS ?=
+# Of make bench-soak: bytes of records that are written in DURATION.
+SIZE ?= 1GB
 
 PACKAGES := ./...
 FOLDERS := cmd fetch ingest metadata testenv tiering
@@ -29,7 +31,7 @@ VCS := $(shell git rev-parse --verify --quiet HEAD >/dev/null 2>&1 && echo true 
 BUILD := $(GO) build -buildvcs=$(VCS) -trimpath -ldflags '-s -w'
 TEST := $(GO) test -vet=off -timeout $(TEST_TIMEOUT)
 
-.PHONY: help build run run-minio minio check test test-short attacks race fuzz torture clients stores bench bench-memory bench-kafka mutants clean
+.PHONY: help build run run-minio minio check test test-short attacks race fuzz torture clients stores bench bench-archive bench-soak bench-memory bench-kafka mutants clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -91,6 +93,12 @@ stores: build ## build other object stores (20 minutes, once), test the drivers 
 
 bench: build minio ## measure varve next to the limits of the machine: BENCHFLAGS=
 	$(GO) run ./testenv/bench --varve bin/varve --json bin/bench.json $(BENCHFLAGS)
+
+bench-archive: build minio ## measure replays, merging, verification, compression and requests of an archive: BENCHFLAGS=
+	$(GO) run ./testenv/bench --varve bin/varve --archive --json bin/bench-archive.json $(BENCHFLAGS)
+
+bench-soak: build minio ## a long run with kills and checks of all records: SIZE=1GB DURATION=5m
+	$(GO) run ./testenv/bench --varve bin/varve --soak --fill $(SIZE) --duration $(DURATION) $(BENCHFLAGS)
 
 bench-memory: build ## compare the memory of nodes under load with their budgets: DURATION=10m
 	$(GO) run ./testenv/bench --varve bin/varve --memory --duration $(DURATION) $(BENCHFLAGS)

@@ -13,7 +13,6 @@ const (
 	javaKind    kind = "java"    // the same with Kafka's own kafka-producer-perf-test
 	hotKind     kind = "hot"     // read from the node's memory, again and again
 	coldKind    kind = "cold"    // read once, with nothing in memory
-	replayKind  kind = "replay"  // read one partition of many once, with nothing in memory
 	latencyKind kind = "latency" // write at a pace and read at once
 	syncKind    kind = "sync"    // write one record after the other
 	commitKind  kind = "commit"  // commit one offset after the other
@@ -84,9 +83,6 @@ type bench struct {
 	// PutsPerSecond is a budget of PUTs for the node. 0: its default.
 	PutsPerSecond int `json:"puts_per_second,omitempty"`
 
-	// Merged: the node has merged all records before they are read.
-	Merged bool `json:"merged,omitempty"`
-
 	alone bool // no peer runs it: it is about the store
 }
 
@@ -105,9 +101,6 @@ func (b bench) named() bench {
 		b.Name += fmt.Sprintf("/%d", b.Producers)
 	case b.Kind == produceKind || b.Kind == latencyKind || b.Kind == syncKind:
 		b.Name += "/acks=" + b.Acks
-	}
-	if b.Merged {
-		b.Name += "/merged"
 	}
 	if b.PutsPerSecond > 0 {
 		b.Name += fmt.Sprintf("/puts=%d", b.PutsPerSecond)
@@ -169,12 +162,6 @@ func table() (all []bench) {
 		{Store: fileStore, Kind: coldKind, RecordSize: 1024, Partitions: 12, Acks: "1"},
 		{Store: minioStore, Kind: coldKind, RecordSize: 1024, Partitions: 12, Acks: "1", alone: true},
 		{Store: farStore, Kind: coldKind, RecordSize: 1024, Partitions: 12, Acks: "1", alone: true},
-		{Store: minioStore, Kind: replayKind, RecordSize: 1024, Partitions: 1, Acks: "all", alone: true},
-		{Store: minioStore, Kind: replayKind, RecordSize: 1024, Partitions: 1, Acks: "all", Merged: true, alone: true},
-		{Store: minioStore, Kind: replayKind, RecordSize: 1024, Partitions: 100, Acks: "all", alone: true},
-		{Store: minioStore, Kind: replayKind, RecordSize: 1024, Partitions: 100, Acks: "all", Merged: true, alone: true},
-		{Store: minioStore, Kind: replayKind, RecordSize: 1024, Partitions: 1000, Acks: "all", alone: true},
-		{Store: minioStore, Kind: replayKind, RecordSize: 1024, Partitions: 1000, Acks: "all", Merged: true, alone: true},
 		{Store: minioStore, Kind: offsetsKind, Partitions: 1},
 		{Store: minioStore, Kind: offsetsKind, Partitions: 100},
 		{Store: minioStore, Kind: offsetsKind, Partitions: 1000},

@@ -36,6 +36,8 @@ type options struct {
 	peerLogs string
 	list     bool
 	memory   bool
+	archive  bool
+	soak     bool
 }
 
 func parse(args []string) (options, error) {
@@ -47,10 +49,12 @@ func parse(args []string) (options, error) {
 	flags.BoolVar(&o.list, "list", false, "list the names of the cases")
 	flags.BoolVar(&o.table, "table", false, "the cases that a new user measures first, instead of the grid of sizes and partitions")
 	flags.BoolVar(&o.memory, "memory", false, "instead of all cases, put three loads on nodes and compare their memory with their budgets")
+	flags.BoolVar(&o.archive, "archive", false, "instead of all cases, the studies of an archive, on MinIO")
+	flags.BoolVar(&o.soak, "soak", false, "instead of all cases, one long run on MinIO: --fill bytes in --duration, with kills and checks")
 	flags.StringSliceVar(&o.stores, "stores", []string{fileStore, minioStore}, "where the bucket is: file, minio, or far (MinIO behind --store-delay); the table uses all")
 	flags.DurationVar(&o.duration, "duration", 3*time.Second, "how long each load lasts")
 	flags.IntVar(&o.runs, "runs", 1, "run each case as often on each system in turn; the median counts")
-	flags.StringVar(&fill, "fill", "192MB", "bytes of records that cases of reading read")
+	flags.StringVar(&fill, "fill", "192MB", "bytes of records that cases of reading read, and that studies of --archive write")
 	flags.Float64Var(&o.rate, "rate", 1000, "records a second of the cases of latency")
 	flags.StringVar(&delay, "store-delay", "30ms,150ms", "delay of requests to the store far: the median, or the median and the 99th percentile")
 	flags.StringArrayVar(&o.serve, "serve", nil, "one more `flag` for varve serve, repeatable, as in --serve=--flush-interval=20ms")
@@ -71,8 +75,8 @@ func parse(args []string) (options, error) {
 		return o, fmt.Errorf("--only: %w", err)
 	}
 	size, err := humanize.ParseBytes(fill)
-	if err != nil || size < 1<<20 || size > 1<<34 {
-		return o, fmt.Errorf("--fill %s: write a size from 1MB to 16GB", fill)
+	if err != nil || size < 1<<20 || size > 1<<36 {
+		return o, fmt.Errorf("--fill %s: write a size from 1MB to 64GB", fill)
 	}
 	o.fill = int64(size)
 	if o.delay, err = parseDelay(delay); err != nil {

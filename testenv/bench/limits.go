@@ -22,7 +22,7 @@ func (r *runner) limits(ctx context.Context, b bench, p place, c Cost) (all []li
 			add(rawFilePut(ctx, p.dir, put, 1, span))
 		}
 	case hotKind:
-	case coldKind, replayKind:
+	case coldKind:
 		if p.raw != nil {
 			add(rawGet(ctx, p.raw, p.bucket, get, span))
 		} else {
@@ -39,7 +39,7 @@ func (r *runner) limits(ctx context.Context, b bench, p place, c Cost) (all []li
 			add(rawFilePut(ctx, p.dir, put, putters, span))
 		}
 	}
-	if err != nil || b.Kind.measure().unit != rates.unit || b.Kind == javaKind || b.Kind == replayKind {
+	if err != nil || b.Kind.measure().unit != rates.unit || b.Kind == javaKind {
 		return all, err
 	}
 	add(r.clientLimit(ctx, b))

@@ -39,8 +39,6 @@ func (r *runner) prepare(ctx context.Context, b bench, on *target, topic string)
 		return r.repeated(ctx, offsetsOperation(b, on.kafka, topic))
 	case idsKind:
 		return prepareIDs(ctx, b, on.kafka, topic)
-	case replayKind:
-		return r.prepareReplay(b, on.kafka, topic)
 	case idleKind:
 		return prepareIdle(ctx, b, on.kafka, topic, r.o.duration)
 	case javaKind:

@@ -2,6 +2,8 @@
 // the network, and next to other brokers, and prints tables.
 //
 //	bench --memory [--duration 10m]
+//	bench --archive [--only REGEXP] [--fill 1GB] [--before BINARY]
+//	bench --soak --fill 20GB --duration 30m
 //	bench [--table] [--only REGEXP] [--duration 3s] [--runs 1] [--kafka] [--peer HOST:PORT --peer-pid N] [--before BINARY] [flags]
 //
 // Each case runs the varve binary as a node with a fresh bucket, in a folder or
@@ -16,6 +18,12 @@
 // Other systems get the same load in turn, run by run: Apache Kafka, which
 // Maven fetches, any broker that speaks Kafka's protocol, and an older varve.
 // The median of a system's runs stands for it, with the lowest and the highest.
+//
+// With --archive, studies measure an archive: replays of partitions that share a
+// journal, merging next to ingest, verification, compression, requests and
+// dollars. With --soak, one long run writes, replays, merges, compacts and
+// deletes while its node is killed again and again. It fails if a record is
+// lost, doubled or changed.
 //
 // The figures are those of this machine, at this hour. No test passes or fails
 // by them; compare ratios, and CPU time per GB, rather than throughputs.
@@ -67,6 +75,12 @@ func run(ctx context.Context, args []string, out, log io.Writer) (err error) {
 	}
 	if o.memory {
 		return o.measureMemory(ctx, out, log)
+	}
+	if o.archive {
+		return o.studyArchive(ctx, out, log)
+	}
+	if o.soak {
+		return o.runSoak(ctx, out, log)
 	}
 	list := chosen(&o)
 	if o.list || len(list) == 0 {

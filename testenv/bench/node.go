@@ -77,17 +77,22 @@ func startNode(ctx context.Context, binary, dir string, args []string) (*node, e
 	if n.http, err = proc.FreeAddr(); err != nil {
 		return nil, err
 	}
+	return n, n.start(ctx, binary)
+}
+
+// start starts the process, which does not run, and returns when it is ready.
+func (n *node) start(ctx context.Context, binary string) (err error) {
 	n.process, err = proc.Start(proc.Command{Path: binary, Env: varveEnv(),
-		Args: append([]string{"serve", "--data-dir", filepath.Join(dir, "data"), "--listen", n.kafka, "--http", n.http,
-			"--log-level", "warn", "--pprof", "--auto-create-topics=false"}, args...)})
+		Args: append([]string{"serve", "--data-dir", filepath.Join(n.dir, "data"), "--listen", n.kafka, "--http", n.http,
+			"--log-level", "warn", "--pprof", "--auto-create-topics=false"}, n.args...)})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	n.pid = n.process.Pid()
 	if err := n.awaitReady(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("start varve: %w\n%s", err, n.process.Output()), n.process.Kill())
+		return errors.Join(fmt.Errorf("start varve: %w\n%s", err, n.process.Output()), n.process.Kill())
 	}
-	return n, nil
+	return nil
 }
 
 func (n *node) awaitReady(ctx context.Context) error {

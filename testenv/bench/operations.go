@@ -121,13 +121,22 @@ func fillPartitions(ctx context.Context, kafka, topic string, partitions int) er
 // createTopic makes a topic that is ready for all requests, and returns a
 // function that deletes it.
 func (b *broker) createTopic(ctx context.Context, name string, partitions int) (remove func(), err error) {
+	return b.createTopicAs(ctx, name, partitions, nil)
+}
+
+// createTopicAs is createTopic with configurations.
+func (b *broker) createTopicAs(ctx context.Context, name string, partitions int, configs map[string]string) (remove func(), err error) {
 	client, err := kgo.NewClient(kgo.SeedBrokers(b.kafka))
 	if err != nil {
 		return nil, err
 	}
 	admin := kadm.NewClient(client)
 	admin.SetTimeoutMillis(int32(leadersTimeout.Milliseconds()))
-	_, err = admin.CreateTopic(ctx, int32(partitions), -1, nil, name)
+	values := map[string]*string{}
+	for key, value := range configs {
+		values[key] = &value
+	}
+	_, err = admin.CreateTopic(ctx, int32(partitions), -1, values, name)
 	if err == nil {
 		err = awaitLeaders(ctx, admin, name, partitions)
 	}

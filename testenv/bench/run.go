@@ -152,7 +152,7 @@ func (r *runner) lacks(b bench) string {
 	v, varve := r.systems[0].(varveSystem)
 	switch {
 	case varve && v.lacks(b):
-		return "this varve has no " + putsFlag + ", or no " + mergeFlag
+		return "this varve has no " + putsFlag
 	case b.Kind == javaKind && r.java == nil:
 		return "Kafka's producer needs --kafka"
 	}
@@ -228,9 +228,6 @@ func (r *runner) onBroker(ctx context.Context, b bench, on *target, profiled boo
 func (r *runner) fill(ctx context.Context, b bench, on *target, topic string) error {
 	if b.Kind == offsetsKind {
 		return fillPartitions(ctx, on.kafka, topic, b.Partitions)
-	}
-	if b.Kind == replayKind {
-		return r.fillReplay(ctx, b, on, topic)
 	}
 	if !b.Kind.reads() {
 		return nil

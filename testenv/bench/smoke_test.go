@@ -35,7 +35,6 @@ func TestEveryKindOfCaseRuns(t *testing.T) {
 	for _, b := range []bench{
 		{Kind: produceKind, RecordSize: 200, Partitions: 2, Acks: "all"},
 		{Kind: coldKind, RecordSize: 200, Partitions: 2, Acks: "1"},
-		{Kind: replayKind, RecordSize: 200, Partitions: 3, Acks: "all", Merged: true},
 		{Kind: latencyKind, RecordSize: 200, Partitions: 2, Acks: "all"},
 		{Kind: syncKind, RecordSize: 200, Partitions: 1, Acks: "all"},
 		{Kind: commitKind, Partitions: 1},

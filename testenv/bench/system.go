@@ -36,14 +36,10 @@ type varveSystem struct {
 	binary  string
 	serve   []string
 	budgets bool // it has putsFlag
-	merges  bool // it has mergeFlag
 }
 
 // putsFlag is the flag of a node for a budget of PUTs. Older ones lack it.
 const putsFlag = "--flush-puts-per-second"
-
-// mergeFlag is a flag of a node that merges. Older ones lack it.
-const mergeFlag = "--merge-age"
 
 // learn finds out which flags the binary has.
 func (s *varveSystem) learn(ctx context.Context) error {
@@ -51,12 +47,12 @@ func (s *varveSystem) learn(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("%s serve --help: %w\n%s", s.binary, err, help)
 	}
-	s.budgets, s.merges = bytes.Contains(help, []byte(putsFlag)), bytes.Contains(help, []byte(mergeFlag))
+	s.budgets = bytes.Contains(help, []byte(putsFlag))
 	return nil
 }
 
 func (s varveSystem) lacks(b bench) bool {
-	return b.PutsPerSecond > 0 && !s.budgets || b.Merged && !s.merges
+	return b.PutsPerSecond > 0 && !s.budgets
 }
 
 func (s varveSystem) name() string { return s.label }
@@ -65,7 +61,7 @@ func (s varveSystem) start(ctx context.Context, b bench, p place) (*target, erro
 	if s.lacks(b) {
 		return nil, errCannot
 	}
-	args := append([]string{"--bucket", p.url, "--create-bucket"}, append(s.replayFlags(b), s.serve...)...)
+	args := append([]string{"--bucket", p.url, "--create-bucket"}, s.serve...)
 	if b.PutsPerSecond > 0 {
 		args = append(args, putsFlag, fmt.Sprint(b.PutsPerSecond))
 	}

@@ -67,6 +67,11 @@ type counters struct {
 	mallocs  float64
 	debt     float64 // bytes that are not merged
 	jobs     float64 // of merging, so far
+	tidied   float64 // bytes that tiering has read and written
+	journal  float64 // bytes written to data journals
+	deletes  float64 // of objects
+	replays  float64 // GETs of replays
+	replayed float64 // bytes of these
 	pending  float64 // bytes of write-ahead records that are not in the bucket
 }
 
@@ -93,32 +98,51 @@ func resetPeak(pid int) {
 	_ = os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", pid), []byte("5"), 0)
 }
 
-// metrics reads varve's /metrics.
-func (c *counters) metrics(ctx context.Context, address string) error {
+// families are the metrics of a varve at one moment.
+type families map[string]*dto.MetricFamily
+
+// total is the sum of a metric over all labels.
+func (f families) total(name string) float64 { return sum(f[name], "", nil) }
+
+// scrape reads varve's /metrics.
+func scrape(ctx context.Context, address string) (families, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/metrics", nil)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
-		return fmt.Errorf("read metrics: %w", err)
+		return nil, fmt.Errorf("read metrics: %w", err)
 	}
 	defer response.Body.Close()
 	parser := expfmt.NewTextParser(model.UTF8Validation)
-	families, err := parser.TextToMetricFamilies(response.Body)
+	f, err := parser.TextToMetricFamilies(response.Body)
 	if err != nil {
-		return fmt.Errorf("read metrics: %w", err)
+		return nil, fmt.Errorf("read metrics: %w", err)
+	}
+	return f, nil
+}
+
+// metrics reads varve's counters.
+func (c *counters) metrics(ctx context.Context, address string) error {
+	f, err := scrape(ctx, address)
+	if err != nil {
+		return err
 	}
 	get := map[string]bool{"get": true, "get_range": true, "get_tail": true}
-	c.puts = sum(families["varve_store_requests_total"], "op", map[string]bool{"create": true})
-	c.putBytes = sum(families["varve_store_bytes_total"], "op", map[string]bool{"create": true})
-	c.gets = sum(families["varve_store_requests_total"], "op", get)
-	c.getBytes = sum(families["varve_store_bytes_total"], "op", get)
-	c.requests = sum(families["varve_kafka_requests_total"], "api", map[string]bool{"Produce": true, "Fetch": true})
-	c.mallocs = sum(families["go_memstats_mallocs_total"], "", nil)
-	c.debt = sum(families["varve_merge_debt_bytes"], "", nil)
-	c.jobs = sum(families["varve_merge_jobs_total"], "", nil)
-	c.pending = sum(families["varve_wal_pending_bytes"], "", nil)
+	c.puts = sum(f["varve_store_requests_total"], "op", map[string]bool{"create": true})
+	c.putBytes = sum(f["varve_store_bytes_total"], "op", map[string]bool{"create": true})
+	c.gets = sum(f["varve_store_requests_total"], "op", get)
+	c.getBytes = sum(f["varve_store_bytes_total"], "op", get)
+	c.requests = sum(f["varve_kafka_requests_total"], "api", map[string]bool{"Produce": true, "Fetch": true})
+	c.mallocs = f.total("go_memstats_mallocs_total")
+	c.debt = f.total("varve_merge_debt_bytes")
+	c.jobs = f.total("varve_merge_jobs_total")
+	c.tidied = f.total("varve_tiering_read_bytes_total") + f.total("varve_tiering_written_bytes_total")
+	c.journal = f.total("varve_journal_written_bytes_total")
+	c.replays, c.replayed = f.total("varve_replay_gets_total"), f.total("varve_replay_read_bytes_total")
+	c.deletes = f.total("varve_deleted_objects_total")
+	c.pending = f.total("varve_wal_pending_bytes")
 	return nil
 }
 

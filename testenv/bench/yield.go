@@ -1,0 +1,138 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"syscall"
+	"time"
+)
+
+const (
+	yieldPartitions = 200
+	yieldRecord     = 1024
+	yieldTurns      = 5 // of each kind
+	yieldWarmup     = time.Second
+)
+
+// yieldOfMerging puts half of the load that a node takes on two nodes in turn: one has much to
+// merge, the other one merges nothing. While one has the load, the other one is stopped.
+func yieldOfMerging(ctx context.Context, l *lab) (t *sheet, err error) {
+	t = &sheet{Columns: []string{"node", "p50 ms", "p99 ms", "low-high", "ingested MB/s", "merged MB/s", "CPU s/GB ingested"}}
+	merging, err := l.newSite(ctx, l.o.varve, restingFlags...)
+	if err != nil {
+		return t, err
+	}
+	defer func() { err = errors.Join(err, merging.remove(ctx)) }()
+	resting, err := l.newSite(ctx, l.o.varve, restingFlags...)
+	if err != nil {
+		return t, err
+	}
+	defer func() { err = errors.Join(err, resting.remove(ctx)) }()
+	for _, s := range []*site{merging, resting} {
+		if _, err := s.createTopic(ctx, sharedTopic, yieldPartitions); err != nil {
+			return t, err
+		}
+	}
+	most, err := load(ctx, l.o.varve, resting.kafka, "produce", sharedTopic, "--duration", l.o.duration.String(), "--record-size", fmt.Sprint(yieldRecord))
+	if err != nil {
+		return t, err
+	}
+	if _, err := load(ctx, l.o.varve, merging.kafka, "produce", sharedTopic, "--duration", "0", "--records", fmt.Sprint(l.o.fill/yieldRecord), "--record-size", fmt.Sprint(yieldRecord)); err != nil {
+		return t, err
+	}
+	if err := merging.again(ctx, "--verify-rate", "0", "--replaced-grace", "0s"); err != nil {
+		return t, err
+	}
+	t.note("the most that a node takes alone: %s MB/s; each line has the medians of %d turns of %v with half of it", short(most.Figure.BytesPerSecond/1e6), yieldTurns, l.o.duration)
+	return t, l.turns(ctx, t, merging, resting, most.Figure.RecordsPerSecond/2)
+}
+
+// turn is a load on one of the nodes.
+type turn struct {
+	Quantiles
+	ingested, merged, cpu float64 // bytes a second, seconds a GB
+	debt                  float64 // afterwards
+}
+
+func (l *lab) turns(ctx context.Context, t *sheet, merging, resting *site, rate float64) error {
+	before, err := merging.indebted(ctx)
+	if err != nil {
+		return err
+	}
+	var on, off []turn
+	for range yieldTurns {
+		for _, of := range []struct {
+			s, other *site
+			turns    *[]turn
+		}{{merging, resting, &on}, {resting, merging, &off}} {
+			if err := of.other.process.Signal(syscall.SIGSTOP); err != nil {
+				return err
+			}
+			got, err := l.turn(ctx, of.s, rate)
+			if err := errors.Join(err, of.other.process.Signal(syscall.SIGCONT)); err != nil {
+				return err
+			}
+			*of.turns = append(*of.turns, got)
+		}
+	}
+	for _, of := range []struct {
+		name  string
+		turns []turn
+	}{{"merging", on}, {"resting", off}} {
+		_, p50, _ := spread(of.turns, func(x turn) float64 { return x.P50 })
+		low, p99, high := spread(of.turns, func(x turn) float64 { return x.P99 })
+		average := func(f func(turn) float64) string { return short(mean(of.turns, f)) }
+		t.add(of.name, short(p50), short(p99), short(low)+"-"+short(high), average(func(x turn) float64 { return x.ingested / 1e6 }),
+			average(func(x turn) float64 { return x.merged / 1e6 }), average(func(x turn) float64 { return x.cpu }))
+	}
+	var ratios []float64
+	for i := range on {
+		ratios = append(ratios, on[i].P99/off[i].P99)
+	}
+	low, middle, high := spread(ratios, func(x float64) float64 { return x })
+	t.note("p99 of merging / resting, turn by turn: %s (%s-%s)", short(middle), short(low), short(high))
+	t.note("unmerged bytes before the turns %s MB, after them %s MB", short(before/1e6), short(on[len(on)-1].debt/1e6))
+	return nil
+}
+
+// indebted waits until a node has seen that it has something to merge.
+func (s *site) indebted(ctx context.Context) (float64, error) {
+	for {
+		c, err := s.counters(ctx)
+		if err != nil || c.debt > 0 {
+			return c.debt, err
+		}
+		select {
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		case <-time.After(settlePoll):
+		}
+	}
+}
+
+// turn puts the load on one node. Merged bytes are those that the debt went down by, and
+// those that came.
+func (l *lab) turn(ctx context.Context, s *site, rate float64) (turn, error) {
+	before, err := s.counters(ctx)
+	if err != nil {
+		return turn{}, err
+	}
+	began := time.Now()
+	f, err := load(ctx, l.o.varve, s.kafka, "latency", sharedTopic, "--duration", l.o.duration.String(), "--warmup", yieldWarmup.String(),
+		"--rate", fmt.Sprint(rate), "--record-size", fmt.Sprint(yieldRecord))
+	if err != nil {
+		return turn{}, err
+	}
+	after, err := s.counters(ctx)
+	if err != nil {
+		return turn{}, err
+	}
+	took := time.Since(began).Seconds()
+	bytes := after.journal - before.journal
+	merged := 0.0
+	if after.jobs > 0 {
+		merged = before.debt + bytes - after.debt
+	}
+	return turn{Quantiles: f.Figure.Acknowledged, ingested: bytes / took, merged: merged / took, cpu: (after.cpu - before.cpu) / (bytes / 1e9), debt: after.debt}, nil
+}
