@@ -34,6 +34,9 @@ func (x *Executor) commit(ctx context.Context, g *gatherer) (done bool, err erro
 			return false, c.abandon(ctx, err)
 		}
 	}
+	if g.job.Level == compaction {
+		c.results = []partlog.ResultPart{c.joined(g.parts[0])}
+	}
 	if err := c.finish(ctx); err != nil {
 		return false, c.abandon(ctx, err)
 	}

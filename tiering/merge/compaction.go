@@ -88,27 +88,51 @@ func (x *Executor) compact(ctx context.Context, c *Compaction) (out Compacted, e
 	return out, err
 }
 
-// filter brings the records of an extent that stay into the spool.
+// filter brings the records of an extent that stay into the spool. They may take more bytes
+// than all of them did, in another codec or level, so that they are several chunks.
 func (g *gatherer) filter(ctx context.Context, p *gathered, e *partlog.Extent, f Filter, out *Compacted) error {
-	c := chunk{position: g.spool.size, covers: e.Last + 1, wrongTimes: true} // not known
+	c := chunk{position: g.spool.size, wrongTimes: true} // not known
+	end := func(covers int64) {
+		c.covers, c.length = covers, uint32(g.spool.size-c.position)
+		if c.length > 0 {
+			p.chunks = append(p.chunks, c)
+		}
+		p.bytes += int64(c.length)
+		c = chunk{position: g.spool.size, wrongTimes: true}
+	}
+	g.begin(e)
 	err := g.x.scan(ctx, e, func(b []byte, h *batch.Header) (bool, error) {
 		if h.LastOffset() < p.start {
 			return true, nil
+		}
+		if g.spool.size-c.position >= g.x.cfg.ObjectBytes/chunkPart {
+			end(h.BaseOffset)
 		}
 		return true, g.filterBatch(ctx, p, &c, b, h, f, out)
 	})
 	if err != nil {
 		return err
 	}
+	end(e.Last + 1)
 	if e.Object.Own() {
 		p.replaced = append(p.replaced, *e)
 	}
-	if c.length = uint32(g.spool.size - c.position); c.length > 0 {
-		p.chunks = append(p.chunks, c)
-	}
-	p.bytes += int64(c.length)
 	p.sourceMs = max(p.sourceMs, e.SourceMs)
 	return nil
+}
+
+// chunkPart is the part of an object that a chunk of a compaction has, about. The batch that
+// ends one may be as large.
+const chunkPart = 4
+
+// joined is the result of a compaction. It has all objects at once: an extent that is
+// replaced may be divided among several.
+func (c *committing) joined(p *gathered) partlog.ResultPart {
+	var extents []partlog.Extent
+	for i := range c.results {
+		extents = append(extents, c.results[i].Extents...)
+	}
+	return p.result(p.data, p.to, extents)
 }
 
 // filterBatch writes the records of a batch that stay, and notes the records that must be
@@ -129,14 +153,18 @@ func (g *gatherer) filterBatch(ctx context.Context, p *gathered, c *chunk, b []b
 	return g.spool.append(stored)
 }
 
-// smaller returns a batch with the records that stay, and their sum. One that cannot be
-// decoded, also by the decoder of the sums alone, stays as it is.
+// smaller returns a batch with the records that stay, and their sum. It keeps its codec if it
+// would grow too much in another one. A batch that cannot be decoded, also by the decoder of
+// the sums alone, stays as it is.
 func (g *gatherer) smaller(ctx context.Context, p *gathered, b []byte, h *batch.Header, sum readback.Sum, f Filter, out *Compacted) ([]byte, readback.Sum, error) {
 	if sum.Raw > 0 {
 		out.Undecodable++
 		return b, sum, nil
 	}
 	written, n, err := batch.Rewrite(g.room[:0], b, p.topic.rewriting(h.Compression(), f.Keep))
+	if err == nil && n < int(h.Records) && !g.grows(b, written) {
+		written, n, err = batch.Rewrite(written[:0], b, new(Topic).rewriting(h.Compression(), f.Keep))
+	}
 	switch {
 	case errors.Is(err, batch.ErrVerbatim):
 		out.Undecodable++

@@ -45,6 +45,8 @@ type gatherer struct {
 	read   int64
 	chunks int
 	parts  []*gathered
+	left   int64  // by how much the batches of the extent under way may grow
+	grown  int64  // by how much those of all extents grew
 	room   []byte // of recompressed batches
 }
 
@@ -60,6 +62,7 @@ func (g *gatherer) take(ctx context.Context, p *gathered, e *partlog.Extent, b [
 		return c, err
 	}
 	c = chunk{position: g.spool.size, covers: e.Last + 1}
+	g.begin(e)
 	err = batch.Walk(b, func(pos int, h batch.Header) error {
 		if h.LastOffset() < p.start {
 			return nil
@@ -77,7 +80,7 @@ func (g *gatherer) take(ctx context.Context, p *gathered, e *partlog.Extent, b [
 		if sum.Raw > 0 {
 			return g.spool.append(whole) // its sum is one of these bytes
 		}
-		out, err := g.recompressed(p, whole, &h, g.spool.size-c.position)
+		out, err := g.recompressed(p, whole, &h)
 		if err != nil {
 			return err
 		}

@@ -4,15 +4,37 @@ import (
 	"errors"
 
 	"github.com/varvelog/varve/tiering/batch"
+	"github.com/varvelog/varve/tiering/partlog"
 )
 
-// maxGrown is how many bytes of an extent may be written again into more bytes than they
-// were: an extent must fit into an object.
+// maxGrown is by how many bytes the batches of an extent may grow when they are written
+// again. A batch of a few bytes may have many, and the spool must stay small.
 const maxGrown = 32 * mib
 
-// recompressed returns a batch as the topic's configuration asks for it. so is how many
-// bytes of the extent are written. The bytes are valid until the next call.
-func (g *gatherer) recompressed(p *gathered, b []byte, h *batch.Header, so int64) ([]byte, error) {
+// begin begins with the batches of an extent. They may grow by so many bytes that an object
+// takes them as they become. A job as a whole grows by no more than it may read.
+func (g *gatherer) begin(e *partlog.Extent) {
+	g.left = g.x.cfg.JobBytes/g.x.scale - g.grown
+	if g.job.Level != compaction { // which divides extents among objects
+		g.left = min(g.left, maxGrown, g.x.cfg.ObjectBytes-int64(e.Length))
+	}
+}
+
+// grows reports whether a batch of the extent may be written again with these bytes, and
+// counts them.
+func (g *gatherer) grows(from, to []byte) bool {
+	more := int64(len(to) - len(from))
+	if more > max(0, g.left) {
+		return false
+	}
+	g.left -= more
+	g.grown += max(0, more)
+	return true
+}
+
+// recompressed returns a batch as the topic's configuration asks for it, or as it is if it
+// would grow too much. The bytes are valid until the next call.
+func (g *gatherer) recompressed(p *gathered, b []byte, h *batch.Header) ([]byte, error) {
 	t := &p.topic
 	if !t.Recompress || t.Codec == h.Compression() || g.x.opt.CopyOnly() {
 		return b, nil
@@ -25,7 +47,7 @@ func (g *gatherer) recompressed(p *gathered, b []byte, h *batch.Header, so int64
 		return nil, err
 	}
 	g.room = out
-	if len(out) > len(b) && so > maxGrown {
+	if !g.grows(b, out) {
 		return b, nil
 	}
 	g.x.count.recompressedFrom.Add(int64(len(b)))
