@@ -6,9 +6,11 @@ import (
 	"os"
 	"path"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/minio/minio-go/v7"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/varvelog/varve/testenv"
@@ -61,6 +63,28 @@ func (b bucket) age(t testing.TB, by time.Duration) {
 	}
 }
 
+// journalUpTo counts the objects of the data journal up to a seq.
+func (b bucket) journalUpTo(t testing.TB, last float64) (n int) {
+	t.Helper()
+	var keys []string
+	if b.minio == nil {
+		keys = b.objects(t)
+	} else {
+		for object := range b.minio.Client.ListObjects(deadline(t), b.minio.Bucket, minio.ListObjectsOptions{Prefix: "events/journals/1/0"}) {
+			if object.Err != nil {
+				t.Fatal(object.Err)
+			}
+			keys = append(keys, object.Key)
+		}
+	}
+	for _, key := range keys {
+		if seq, err := strconv.ParseFloat(path.Base(key), 64); err == nil && strings.HasSuffix(path.Dir(key), "journals/1") && seq <= last {
+			n++
+		}
+	}
+	return n
+}
+
 // tidy writes a history, merges it, and has all of its journal objects deleted but the newest.
 func tidy(t *testing.T, b bucket) *tidied {
 	t.Helper()
@@ -82,13 +106,7 @@ func tidy(t *testing.T, b bucket) *tidied {
 		for _, r := range produce(t, c, numbered("events", 2, "later", 1)...) {
 			a.all[2] = append(a.all[2], r)
 		}
-		left := 0
-		for _, key := range glob(t, b, "journals/1/0*") {
-			if seq, err := strconv.ParseFloat(path.Base(key), 64); err == nil && seq <= head {
-				left++
-			}
-		}
-		return left <= 8 // fences stay
+		return b.journalUpTo(t, head) <= 8 // fences stay
 	})
 	node.Stop(t)
 	node = b.start(t, "--roles", "ingest,fetch")
