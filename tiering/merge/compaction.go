@@ -66,7 +66,7 @@ func (x *Executor) compact(ctx context.Context, c *Compaction) (out Compacted, e
 	}
 	g := &gatherer{x: x, job: &Job{Level: compaction}, parts: []*gathered{p}, reader: readback.New()}
 	if g.spool, err = newSpool(x.opt.Disk); err != nil {
-		return out, fmt.Errorf("%w: %w", ErrDisk, err)
+		return out, err
 	}
 	defer func() { err = errors.Join(err, g.spool.remove()) }()
 	for i := range c.Extents {
@@ -81,7 +81,7 @@ func (x *Executor) compact(ctx context.Context, c *Compaction) (out Compacted, e
 		return out, nil
 	}
 	if err := g.spool.written(); err != nil {
-		return out, fmt.Errorf("%w: %w", ErrDisk, err)
+		return out, err
 	}
 	out.Before, out.After = length(c.Extents), p.bytes
 	_, err = x.commit(ctx, g)

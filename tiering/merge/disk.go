@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 )
@@ -36,9 +37,15 @@ func (f Folder) Empty() error {
 	return os.MkdirAll(string(f), 0o700)
 }
 
-// Create implements Disk.
+// Create implements Disk. It makes a folder that was removed again.
 func (f Folder) Create(name string) (File, error) {
-	file, err := os.OpenFile(filepath.Join(string(f), name), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	path := filepath.Join(string(f), name)
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err = os.MkdirAll(string(f), 0o700); err == nil {
+			file, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -48,4 +55,41 @@ func (f Folder) Create(name string) (File, error) {
 type osFile struct{ *os.File }
 
 // Remove implements File.
-func (f osFile) Remove() error { return errors.Join(f.Close(), os.Remove(f.Name())) }
+func (f osFile) Remove() error {
+	err := os.Remove(f.Name())
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return errors.Join(f.Close(), err)
+}
+
+// marked is a Disk each of whose errors is ErrDisk, wherever a job meets it: buffers write
+// in the middle of other work.
+type marked struct{ Disk }
+
+func (d marked) Create(name string) (File, error) {
+	f, err := d.Disk.Create(name)
+	if err != nil {
+		return nil, onDisk(err)
+	}
+	return markedFile{f}, nil
+}
+
+type markedFile struct{ File }
+
+func (f markedFile) Write(b []byte) (int, error) {
+	n, err := f.File.Write(b)
+	return n, onDisk(err)
+}
+
+func (f markedFile) ReadAt(b []byte, at int64) (int, error) {
+	n, err := f.File.ReadAt(b, at)
+	return n, onDisk(err)
+}
+
+func onDisk(err error) error {
+	if err == nil || err == io.EOF {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrDisk, err)
+}

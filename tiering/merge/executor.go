@@ -3,7 +3,6 @@ package merge
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"sync/atomic"
 	"time"
@@ -128,6 +127,7 @@ func NewExecutor(opt Options) (*Executor, error) {
 	if opt.OnDamage == nil {
 		opt.OnDamage = func(partlog.Key, partlog.Extent, error) {}
 	}
+	opt.Disk = marked{opt.Disk}
 	x := &Executor{opt: opt, cfg: opt.Config.WithDefaults(), suspects: newSuspects(), named: map[segment.ID]bool{}, scale: 1}
 	return x, opt.Disk.Empty()
 }
@@ -178,7 +178,7 @@ const maxScale = 64
 func (x *Executor) run(ctx context.Context, job *Job) (done bool, err error) {
 	g := &gatherer{x: x, job: job, limit: x.cfg.JobBytes / x.scale, reader: readback.New()}
 	if g.spool, err = newSpool(x.opt.Disk); err != nil {
-		return false, fmt.Errorf("%w: %w", ErrDisk, err)
+		return false, err
 	}
 	defer func() { err = errors.Join(err, g.spool.remove()) }()
 	if job.Level == 1 {
@@ -190,7 +190,7 @@ func (x *Executor) run(ctx context.Context, job *Job) (done bool, err error) {
 		return false, err
 	}
 	if err := g.spool.written(); err != nil {
-		return false, fmt.Errorf("%w: %w", ErrDisk, err)
+		return false, err
 	}
 	return x.commit(ctx, g)
 }

@@ -364,6 +364,24 @@ func TestAFullDiskMakesJobsSmaller(t *testing.T) {
 	}
 }
 
+// TestEachErrorOfTheDiskIsReportedAsOne: large batches reach the disk before the others are
+// gathered, and in the middle of an output.
+func TestEachErrorOfTheDiskIsReportedAsOne(t *testing.T) {
+	w := newWorld(t, 1, seeded.Seed(t))
+	w.produce(1, 5, 900<<10)
+	w.lead()
+	for w.disk.room = 1 << 20; ; w.disk.room += 1 << 20 {
+		w.now = w.now.Add(time.Hour)
+		_, err := w.merger.Run(t.Context())
+		if journal, _ := w.check(); err == nil && journal == 0 {
+			return
+		}
+		if !errors.Is(err, ErrDisk) || w.disk.room > 100<<20 {
+			t.Fatalf("with %d bytes: %v", w.disk.room, err)
+		}
+	}
+}
+
 // TestAnUploadThatLandsLateIsOfAnIDOfItsOwn: nothing that is made again has the same key.
 func TestAnUploadThatLandsLateIsOfAnIDOfItsOwn(t *testing.T) {
 	w := newWorld(t, 4, seeded.Seed(t))

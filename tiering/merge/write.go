@@ -28,7 +28,7 @@ func (x *Executor) write(o *output, job segment.ID, from *spool) (w *written, er
 	w = &written{builtMs: x.opt.Clock.Now().UnixMilli()}
 	w.holders.Store(1)
 	if w.file, err = x.opt.Disk.Create("output-" + o.name.Object.String()); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrDisk, err)
+		return nil, err
 	}
 	if err := x.fill(w, o, job, from); err != nil {
 		return nil, errors.Join(err, w.file.Remove())
@@ -53,7 +53,7 @@ func (x *Executor) fill(w *written, o *output, job segment.ID, from *spool) erro
 		}
 		for j := range p.chunks {
 			if room, err = from.read(&p.chunks[j], room); err != nil {
-				return fmt.Errorf("%w: %w", ErrDisk, err)
+				return err
 			}
 			if err := appendBatches(m, room, p.chunks[j].wrongTimes); err != nil {
 				return err
@@ -66,10 +66,7 @@ func (x *Executor) fill(w *written, o *output, job segment.ID, from *spool) erro
 	if w.merged, err = m.Close(); err != nil {
 		return err
 	}
-	if err := disk.Flush(); err != nil {
-		return fmt.Errorf("%w: %w", ErrDisk, err)
-	}
-	return nil
+	return disk.Flush()
 }
 
 // appendBatches writes the batches that lie back to back in b. Blocks have the greatest
