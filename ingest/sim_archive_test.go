@@ -25,16 +25,20 @@ type archive struct {
 	name      func(segment.ID) string
 	deletes   bool // the leaders delete, and not the world by itself
 	expires   bool // records expire
+	noGrace   bool
+	rotted    bool
+	deletions map[partlog.Key]uint64 // seq of the last object that deletes records
 }
 
 func newArchive(t *truth, s *sim.Store) *archive {
-	a := &archive{t: t, store: s, state: partlog.New(simJournal), read: map[partlog.Extent]bool{}, offsets: map[partlog.Extent][]int64{}}
-	s.Removed = a.removed
+	a := &archive{t: t, store: s, state: partlog.New(simJournal), read: map[partlog.Extent]bool{}, deletions: map[partlog.Key]uint64{}, offsets: map[partlog.Extent][]int64{}}
+	s.Removed, s.Stored = a.removed, a.stored
 	return a
 }
 
 // applied follows the journal, and reads all extents that are new below M.
 func (a *archive) applied(who string, o *segment.Object) {
+	a.clipped(o)
 	if err := a.state.Apply(o.Footer, o.Entries); err != nil {
 		a.t.w.Fail("%s: seq %d does not fit the state before it: %w", who, o.Footer.Header.Seq, err)
 		return
@@ -49,6 +53,10 @@ func (a *archive) applied(who string, o *segment.Object) {
 			a.t.w.Count("job abandoned")
 		case partlog.EntryCleaned:
 			a.t.w.Count("partition cleaned")
+		case partlog.EntrySwept:
+			if x, err := partlog.DecodeSwept(e.Payload); err == nil && x.Second {
+				a.t.w.Count("second deletion")
+			}
 		case partlog.EntryRelease:
 			a.t.w.Count("release applied")
 			a.left()
@@ -95,7 +103,7 @@ func (a *archive) checkApart(who string, named map[segment.Name]bool) {
 
 // check reads an extent.
 func (a *archive) check(who string, s *partlog.Survey, e *partlog.Extent) {
-	if e.Object.Kind != segment.KindMerged || a.read[*e] || e.Last < s.View.Start {
+	if e.Object.Kind != segment.KindMerged || a.read[*e] || e.Last < s.View.Start || a.store.Rotten(e.Object.Key()) {
 		return
 	}
 	a.read[*e] = true
@@ -144,6 +152,9 @@ func (a *archive) removed(key string) {
 	if a.deletes {
 		a.checkRemoved(key)
 	}
+	if name, ok := segment.ParseMergedKey(key); ok {
+		a.removedSegment(name)
+	}
 	a.state.Survey(func(s *partlog.Survey) {
 		for i := range s.Segments {
 			if e := &s.Segments[i]; e.Object.Key() == key && e.Last >= s.View.Start {
@@ -151,6 +162,19 @@ func (a *archive) removed(key string) {
 			}
 		}
 	})
+}
+
+// removedSegment counts deletions of merged segments.
+func (a *archive) removedSegment(name segment.Name) {
+	a.t.w.Count("merged segment deleted")
+	if a.noGrace {
+		a.t.w.Count("deleted without a grace")
+	}
+	for _, x := range a.state.Garbage() {
+		if x.Name.Object == name.Object && x.Deleted {
+			a.t.w.Count("merged segment deleted twice")
+		}
+	}
 }
 
 // checkKnown: the state knows every merged object that is in the bucket.
@@ -212,8 +236,12 @@ func (f *consumer) read(r *sim.Routine) {
 			c.Fail("%s: offset %d of %v is in %s at a proved head, and that is not there", f.name, offset, k, before.Key())
 			return
 		}
+		rotten := c.store.Rotten(e.Object.Key())
 		b := make([]byte, e.Length)
 		switch err := r.GetRange(background, e.Object.Key(), int64(e.Position), b); {
+		case rotten && (errors.Is(err, objstore.ErrNotFound) || errors.Is(err, objstore.ErrRange) || err == nil && !intact(b, &e)):
+			c.Count("damage reported")
+			return
 		case err == nil:
 			if v, ok := f.state.Lookup(k); ok {
 				if c.compacted(k.Topic) {
@@ -228,6 +256,9 @@ func (f *consumer) read(r *sim.Routine) {
 			return
 		}
 		c.Count("object was gone")
+		if f.stood > c.shape.Upkeep.Grace {
+			c.Count("object was gone for a follower that stood still")
+		}
 		before = e.Object
 		if r.Wait(func(answered func()) {
 			f.owner.Do(func() { f.owner.Prove(func(e error) { err = e; answered() }) })

@@ -24,7 +24,6 @@ type attempt struct {
 	epoch    int16
 	sequence int32 // of its first record, -1 if not idempotent
 	acked    bool
-	records  []batch.Record // with offsets from the base; nil: not decoded yet
 }
 
 // content is the part of a batch that a broker does not change.
@@ -322,6 +321,12 @@ type consumer struct {
 	p     *sim.Process
 	owner *sim.Owner
 	state *partlog.State
+	stood time.Duration // for so long it stood still last
+}
+
+func (f *consumer) freeze(d time.Duration) {
+	f.stood = d
+	f.p.Freeze(d)
 }
 
 func (f *consumer) start() {

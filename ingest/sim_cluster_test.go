@@ -47,6 +47,7 @@ func newCluster(w *sim.World, s shape) *cluster {
 	c.truth.archive.compacted, c.truth.archive.name = c.compacted, func(id segment.ID) string { return c.names[id] }
 	c.truth.policies, c.truth.purged = c.policies, c.purged
 	c.truth.archive.deletes, c.truth.archive.expires = s.Upkeep.Sweep, s.Upkeep.Expire
+	c.truth.archive.noGrace = s.Upkeep.Grace == 0
 	c.store.Faults = s.Faults
 	return c
 }
@@ -79,13 +80,15 @@ func (c *cluster) begin() {
 	c.often(c.shape.Freeze, "freeze", func() { c.pick().freeze(c.Between(100*time.Millisecond, 40*time.Second)) })
 	c.often(c.shape.Freeze, "freeze consumer", func() {
 		if len(c.consumers) > 0 {
-			c.consumers[c.Rand.Intn(len(c.consumers))].p.Freeze(c.Between(100*time.Millisecond, 20*time.Second))
+			c.consumers[c.Rand.Intn(len(c.consumers))].freeze(c.Between(100*time.Millisecond, 20*time.Second))
 		}
 	})
 	c.often(c.shape.Outage, "outage", func() { c.store.Outage(c.Between(time.Second, 60*time.Second)) })
 	c.often(c.shape.Topics, "topic", c.changeTopics)
 	c.often(c.shape.Sweeps, "sweep", c.truth.Sweep)
 	c.often(c.shape.Deletions, "delete records", c.deleteRecords)
+	c.often(c.shape.Upkeep.Rot, "rot", c.rot)
+	c.often(c.shape.Upkeep.Refusal, "refuse deletes", func() { c.store.RefuseDeletes(c.Between(time.Second, 30*time.Second)) })
 }
 
 func (c *cluster) pick() *datadir { return c.folders[c.Rand.Intn(len(c.folders))] }
@@ -142,6 +145,23 @@ func (c *cluster) drain(f *datadir) {
 		c.Fail("not drained: %s", f.explain())
 	}
 	f.checkDrained()
+	if c.shape.Upkeep.Sweep {
+		c.rest()
+	}
+}
+
+// rest: a minute goes by without a new object, sooner or later. Second deletions and
+// retention make some until then.
+func (c *cluster) rest() {
+	last, at := c.truth.Last, c.Elapsed()
+	if !c.Run(upkeepBound, func() bool {
+		if c.truth.Last != last {
+			last, at = c.truth.Last, c.Elapsed()
+		}
+		return c.Elapsed()-at >= time.Minute
+	}) && c.Err() == nil {
+		c.Fail("the journal does not come to rest, it is at seq %d", c.truth.Last)
+	}
 }
 
 // stop ends every process.
@@ -197,6 +217,9 @@ func (c *cluster) finalChecks() {
 		return
 	}
 	c.readAgain("reader without hints", l)
+	if c.shape.upkeep() {
+		c.truth.archive.readAll(l.state)
+	}
 }
 
 func (c *cluster) readAgain(name string, l loaded) {

@@ -2,8 +2,10 @@ package ingest
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"log/slog"
+	"slices"
 
 	"github.com/varvelog/varve/tiering/batch"
 	"github.com/varvelog/varve/tiering/batch/batchtest"
@@ -68,26 +70,33 @@ type simRecord struct {
 	batch.Record
 }
 
-// all returns the records of a partition, in offset order.
+// all returns the records of a partition, in offset order. The slice is shared: callers must
+// not change it.
 func (t *truth) all(k partlog.Key) []simRecord {
-	var out []simRecord
-	for _, p := range t.log[k] {
-		if p.a.records == nil {
-			err := batch.Records(p.a.data, 1<<20, func(r batch.Record) bool {
-				p.a.records = append(p.a.records, batch.Record{
-					Offset: r.Offset, Timestamp: r.Timestamp, Key: bytes.Clone(r.Key), Value: bytes.Clone(r.Value),
-				})
-				return true
-			})
-			if err != nil {
-				t.w.Fail("decode a batch of %s: %w", p.a.producer.name, err)
-			}
-		}
-		for _, r := range p.a.records {
-			out = append(out, simRecord{p.base + r.Offset, r})
+	d := &decoded{}
+	if known := t.decoded[k]; known != nil {
+		d = known
+	}
+	t.decoded[k] = d
+	for _, p := range t.log[k][d.batches:] {
+		err := batch.Records(p.a.data, 1<<20, func(r batch.Record) bool {
+			d.records = append(d.records, simRecord{p.base + r.Offset, batch.Record{
+				Offset: r.Offset, Timestamp: r.Timestamp, Key: bytes.Clone(r.Key), Value: bytes.Clone(r.Value),
+			}})
+			return true
+		})
+		if err != nil {
+			t.w.Fail("decode a batch of %s: %w", p.a.producer.name, err)
 		}
 	}
-	return out
+	d.batches = len(t.log[k])
+	return d.records
+}
+
+// decoded are the records of so many batches of a partition.
+type decoded struct {
+	batches int
+	records []simRecord
 }
 
 // found returns the offsets of the records in batches of a compacted log. Each must be as it
@@ -96,9 +105,8 @@ func (t *truth) found(who string, k partlog.Key, b []byte) (offsets []int64) {
 	all := t.all(k)
 	err := batch.Walk(b, func(pos int, h batch.Header) error {
 		return batch.Records(b[pos:pos+h.Size()], 1<<20, func(r batch.Record) bool {
-			for len(all) > 0 && all[0].offset < r.Offset {
-				all = all[1:]
-			}
+			i, _ := slices.BinarySearchFunc(all, r.Offset, func(x simRecord, offset int64) int { return cmp.Compare(x.offset, offset) })
+			all = all[i:]
 			if len(all) == 0 || all[0].offset != r.Offset || all[0].Timestamp != r.Timestamp || !equal(all[0].Key, r.Key) || !equal(all[0].Value, r.Value) {
 				t.w.Fail("%s: offset %d of %v has another record than was acknowledged there", who, r.Offset, k)
 				return false
@@ -122,7 +130,7 @@ func (a *archive) checkCompacted(who string, s *partlog.Survey) {
 	there := map[int64]bool{}
 	for i := range s.Segments {
 		e := &s.Segments[i]
-		if e.Object.Kind != segment.KindMerged {
+		if e.Object.Kind != segment.KindMerged || a.store.Rotten(e.Object.Key()) {
 			return // damage is gone around
 		}
 		if _, known := a.offsets[*e]; !known {

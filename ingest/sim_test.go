@@ -48,6 +48,9 @@ type upkeepShape struct {
 	Sweep   bool          // released objects are deleted
 	Twice   bool          // a drained leadership has also deleted them a second time
 	Paged   int           // refs of a page of the index, at least
+	Rots    rotKind
+	Rot     time.Duration // between two objects that rot; 0: never
+	Refusal time.Duration // between two times in which deletes are refused; 0: never
 	Grace   time.Duration // after which tombstones and released objects go
 }
 
@@ -103,6 +106,8 @@ var lessShape = []func(shape) (shape, bool){
 	func(s shape) (shape, bool) { can := s.Crash > 0; s.Crash = 0; return s, can },
 	func(s shape) (shape, bool) { can := s.Sweeps > 0; s.Sweeps = 0; return s, can },
 	func(s shape) (shape, bool) { can := s.Deletions > 0; s.Deletions = 0; return s, can },
+	func(s shape) (shape, bool) { can := s.Upkeep.Rot > 0; s.Upkeep.Rot = 0; return s, can },
+	func(s shape) (shape, bool) { can := s.Upkeep.Refusal > 0; s.Upkeep.Refusal = 0; return s, can },
 	func(s shape) (shape, bool) { can := s.DiskError > 0; s.DiskError = 0; return s, can },
 	func(s shape) (shape, bool) { can := s.DiskFull > 0; s.DiskFull = 0; return s, can },
 	func(s shape) (shape, bool) {

@@ -35,6 +35,7 @@ type truth struct {
 	policies func(id segment.ID, since uint64) []expire.Policy
 	purged   func(segment.ID) bool
 	dropped  map[partlog.Key]bool
+	decoded  map[partlog.Key]*decoded
 	planned  map[simExpiry]uint64 // seq of the metadata after which an expiry was planned
 	promises []promise            // with acks=1
 	aside    map[*attempt]bool
@@ -78,7 +79,7 @@ func newTruth(w *sim.World, s *sim.Store) *truth {
 	t := &truth{
 		Observed: sim.NewObserved(s, simChain), w: w, attempts: map[string]*attempt{},
 		log: map[partlog.Key][]placed{}, ends: map[partlog.Key]int64{}, begins: map[partlog.Key]int64{}, opened: map[partlog.Key]bool{}, wanted: map[partlog.Key]int64{},
-		dropped: map[partlog.Key]bool{}, planned: map[simExpiry]uint64{}, where: map[*attempt]place{},
+		dropped: map[partlog.Key]bool{}, decoded: map[partlog.Key]*decoded{}, planned: map[simExpiry]uint64{}, where: map[*attempt]place{},
 		covered: map[segment.ID]uint64{}, starts: map[segment.ID]start{}, led: map[uint32]bool{}, aside: map[*attempt]bool{},
 	}
 	t.archive = newArchive(t, s)

@@ -127,6 +127,24 @@ func (u *simUpkeep) carryWanted(_ context.Context, entries []segment.Entry, want
 	return outcome
 }
 
+// Create counts the uploads of leaders that were deposed.
+func (u *simUpkeep) Create(ctx context.Context, key string, body objstore.Body) error {
+	u.deposed("deposed leader uploads")
+	return u.Routine.Create(ctx, key, body)
+}
+
+// Delete counts the deletions of leaders that were deposed.
+func (u *simUpkeep) Delete(ctx context.Context, key string) error {
+	u.deposed("deposed leader deletes")
+	return u.Routine.Delete(ctx, key)
+}
+
+func (u *simUpkeep) deposed(name string) {
+	if fences := u.n.f.c.truth.fences; len(fences) > 0 && fences[len(fences)-1].epoch > u.n.core.epoch {
+		u.n.f.c.Count(name)
+	}
+}
+
 // checkCarried answers calls of Carry.
 func (n *proc) checkCarried() {
 	u := n.upkeep

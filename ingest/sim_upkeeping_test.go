@@ -44,7 +44,20 @@ func drawUpkeep(r *rand.Rand) shape {
 		m.DueBytes, m.DueObjects, m.TidyAge, m.TidyCount, m.MaxExtents = int64(1+r.Intn(150)), 2, time.Second, 4+r.Intn(2), 0
 		s.Upkeep.Carry = 50 * time.Millisecond
 	}
+	if s.Producers*int(s.Chaos/s.Pace) > 2000 { // small jobs would take hours
+		s.Upkeep.Carry = min(s.Upkeep.Carry, 500*time.Millisecond)
+	}
 	s.Upkeep.Paged = []int{2, 5, 64}[r.Intn(3)]
+	if r.Intn(3) == 0 {
+		s.Upkeep.Rot = 5*time.Second + time.Duration(r.Intn(40))*time.Second
+		s.Upkeep.Rots = []rotKind{rotsPage, rotsCheckpoint, rotsSource, rotsMerged, rotsPage, rotsCheckpoint, rotsMerged}[r.Intn(7)]
+	}
+	if m := &s.Upkeep.Merge; s.Upkeep.Rots == rotsSource && s.Upkeep.Rot > 0 { // much is not merged when its turn comes
+		m.DueBytes, m.DueObjects, m.DueAge, s.Checkpoints.Every = 1<<20, 1000, 20*time.Second, 3
+	}
+	if r.Intn(4) == 0 {
+		s.Upkeep.Refusal = 10*time.Second + time.Duration(r.Intn(30))*time.Second
+	}
 	return s
 }
 
@@ -52,7 +65,17 @@ var upkeepSimulation = sim.Shape[shape]{
 	Draw: drawUpkeep, Run: simulate, Less: lessShape[:len(lessShape)-1],
 	Must: []string{
 		"merged, level 1", "merged, level 2", "result applied", "job abandoned", "step failed: merge",
-		"folder for merging full", "output differed", "partition cleaned", "records expired", "topic purged", "topic created again", "partition dropped", "dropped partition left the state", "release applied", "journal object deleted", "clock not believed", "object was gone", "looked up in a page", "log with gaps read", "read a merged record", "read a record of the journal",
+		"folder for merging full", "output differed", "partition cleaned", "records expired", "release applied",
+		"journal object deleted", "merged segment deleted", "deleted without a grace", "clock not believed",
+		"topic purged", "topic created again", "partition dropped", "dropped partition left the state",
+		"records deleted while a result was under way", "result clipped", "deposed leader uploads", "deposed leader deletes",
+		"output arrives after its intent has ended", "rot: page", "rot: merged segment", "damage reported", "deletes refused",
+		"looked up in a page", "log with gaps read", "read a merged record", "read a record of the journal", "every offset served from a page",
+	},
+	Rare: []string{
+		"merged, level 3", "second deletion", "output arrives after it was deleted", "rot: source", "damage gone around",
+		"rot: checkpoint of the newest floor", "start without the newest floor",
+		"object was gone", "object was gone for a follower that stood still",
 	},
 }
 

@@ -18,6 +18,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -36,7 +37,8 @@ type Test[P any] struct {
 	Draw func(seed int64) P              // nil: the zero value
 	Run  func(t *T, p P)                 // a failure of t, or a panic, fails the seed
 	Less []func(P) (smaller P, can bool) // ways to make a run smaller, for shrinking
-	Must []string                        // names that T.Count must have counted in a full run
+	Must []string                        // names that T.Count must have counted in a full run, and in a short one
+	Rare []string                        // the same in a full run only
 }
 
 // Run runs a test with many seeds, or with few under -short. It fails t with the
@@ -68,8 +70,14 @@ func Run[P any](t *testing.T, test Test[P], many, few int) {
 	if len(counts) > 0 {
 		t.Log(counts)
 	}
-	for _, name := range test.Must {
-		if n >= few && counts[name] == 0 {
+	must := test.Must
+	if n < few {
+		must = nil
+	} else if n >= many {
+		must = append(slices.Clone(must), test.Rare...)
+	}
+	for _, name := range must {
+		if counts[name] == 0 {
 			t.Errorf("never happened in %d seeds: %s", n, name)
 		}
 	}

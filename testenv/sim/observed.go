@@ -151,6 +151,9 @@ func (t *Observed) wasPlanned(f segment.Floor) bool {
 // checkNamed: a floor's checkpoint is there, as it was written, and stands for all
 // below the floor.
 func (t *Observed) checkNamed(f segment.Floor) {
+	if t.s.rotten[f.Checkpoint] {
+		return
+	}
 	b := t.s.Object(f.Checkpoint)
 	blob, err := segment.DecodeBlob(segment.KindCheckpoint, b)
 	if err != nil || sha256.Sum256(b) != f.Hash || blob.Seq != f.Floor-1 {
@@ -168,6 +171,9 @@ func (t *Observed) CheckFloors() {
 // ForgetHints removes all checkpoints but those that the last two floors name, and
 // lets every listing fail from now on.
 func (t *Observed) ForgetHints() {
+	if n := len(t.floors); n > 0 && t.s.rotten[t.floors[n-1].Checkpoint] {
+		t.s.w.Count("start without the newest floor")
+	}
 	named := map[string]bool{}
 	for _, f := range t.floors[max(0, len(t.floors)-2):] {
 		named[f.Checkpoint] = true
@@ -192,12 +198,33 @@ func (t *Observed) Sweep() {
 	}
 }
 
+// Newest is the newest floor, false if there are less than two, or the checkpoint of the one
+// before is damaged.
+func (t *Observed) Newest() (segment.Floor, bool) {
+	n := len(t.floors)
+	if n < 2 || t.s.rotten[t.floors[n-2].Checkpoint] || t.s.rotten[t.floors[n-1].Checkpoint] {
+		return segment.Floor{}, false
+	}
+	return t.floors[n-1], true
+}
+
+// sound is the last floor but one whose checkpoint is good, 0 if there is none. That of the
+// newest one may have rotted only while it was the newest, before it was read for deletions.
+func (t *Observed) sound() uint64 {
+	for i := len(t.floors) - 2; i >= 0; i-- {
+		if f := t.floors[i]; !t.s.rotten[f.Checkpoint] {
+			return f.Floor
+		}
+	}
+	return 0
+}
+
 // CheckDeletion fails the world unless a start from the last floor but one can do without
 // the object at seq, and the object may be deleted at all. It is called before Remove.
 func (t *Observed) CheckDeletion(seq uint64) {
-	switch n := len(t.floors); {
-	case n < 2 || seq >= t.floors[n-2].Floor:
-		t.s.w.Fail("seq %d is deleted, and is not below the last floor but one", seq)
+	switch {
+	case seq >= t.sound():
+		t.s.w.Fail("seq %d is deleted, and is not below the last floor but one with a good checkpoint", seq)
 	case t.kinds[seq] != segment.KindData && t.holds(seq):
 		t.s.w.Fail("seq %d is deleted, which is no data segment", seq)
 	case t.objects[seq] == segment.ID{}:

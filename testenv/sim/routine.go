@@ -138,6 +138,10 @@ func (w *stepwise) List(ctx context.Context, prefix, startAfter string, fn func(
 // Delete may arrive long after its sender has given up or died, as Create may.
 func (w *stepwise) Delete(_ context.Context, key string) error {
 	f := w.s.fate()
+	if w.s.refuses {
+		w.s.w.Count("deletes refused")
+		f = fate{arrives: -1, replies: f.replies, err: errRefused}
+	}
 	if !w.wait(func(answered func()) {
 		if f.what != "" {
 			w.s.fired(f.what)

@@ -12,7 +12,8 @@ type Shape[P any] struct {
 	Draw func(r *rand.Rand) P            // of a seed
 	Run  func(w *World, p P)             // World.Fail reports failures
 	Less []func(P) (smaller P, can bool) // ways to make it smaller, for shrinking
-	Must []string                        // names that World.Count must have counted in a full run
+	Must []string                        // names that World.Count must have counted in a full run, and in a short one
+	Rare []string                        // the same in a full run only
 }
 
 func (s Shape[P]) test() seeded.Test[P] {
@@ -23,7 +24,7 @@ func (s Shape[P]) test() seeded.Test[P] {
 			defer w.Close()
 			s.Run(w, p)
 		},
-		Less: s.Less, Must: s.Must,
+		Less: s.Less, Must: s.Must, Rare: s.Rare,
 	}
 }
 

@@ -41,7 +41,12 @@ type Store struct {
 	w       *World
 	objects map[string]*object
 	outage  bool
+	refuses bool             // deletes
+	rotten  map[string]bool  // keys of objects that changed since they were stored
 	stored  func(key string) // called for every object, at that moment; may be nil
+
+	// Stored is called for every object, at that moment; may be nil.
+	Stored func(key string)
 
 	// Removed is called for every object that is deleted, at that moment; may be nil.
 	Removed func(key string)
@@ -61,7 +66,7 @@ var StoreFaults = []string{
 
 // NewStore is an empty bucket without faults.
 func NewStore(w *World) *Store {
-	return &Store{w: w, objects: map[string]*object{}}
+	return &Store{w: w, objects: map[string]*object{}, rotten: map[string]bool{}}
 }
 
 // Outage lets every request fail for d.
@@ -121,6 +126,9 @@ func (s *Store) Put(key string, data []byte) error {
 	s.w.Trace("stored "+key, uint64(len(data)))
 	if s.stored != nil {
 		s.stored(key)
+	}
+	if s.Stored != nil {
+		s.Stored(key)
 	}
 	return nil
 }
