@@ -35,7 +35,7 @@ func (r *round) readForeign(ctx context.Context) error {
 		return err
 	}
 	folder := filepath.Join(r.dir, "copy")
-	if err := bucket.copyTo(ctx, folder); err != nil {
+	if r.report.Objects, err = bucket.copyTo(ctx, folder); err != nil {
 		return fmt.Errorf("copy the bucket: %w", err)
 	}
 	listed := map[string][]foreignPartition{}
@@ -214,24 +214,25 @@ func (l *foreignLine) decode(to reading) error {
 	return nil
 }
 
-// copyTo copies all objects into a folder, each into the file that is named after its key.
-func (b bucket) copyTo(ctx context.Context, folder string) error {
+// copyTo copies all objects into a folder, each into the file that is named after its key. It
+// returns their number.
+func (b bucket) copyTo(ctx context.Context, folder string) (int, error) {
 	keys, err := b.list(ctx, "")
 	if err != nil {
-		return err
+		return 0, err
 	}
 	for _, key := range keys {
 		data, err := b.get(ctx, key)
 		if err != nil {
-			return fmt.Errorf("%s: %w", key, err)
+			return 0, fmt.Errorf("%s: %w", key, err)
 		}
 		file := filepath.Join(folder, filepath.FromSlash(key))
 		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-			return err
+			return 0, err
 		}
 		if err := os.WriteFile(file, data, 0o644); err != nil {
-			return err
+			return 0, err
 		}
 	}
-	return nil
+	return len(keys), nil
 }

@@ -105,15 +105,15 @@ func (n *nemesis) perform(ctx context.Context, s step) error {
 	return victim.kill(nil)
 }
 
-// killTidying kills the leader once for each step of tiering, right after it has logged one.
+// killTidying kills the leader once for each step of tiering, right after it has logged one that
+// it has died after the fewest times.
 func (n *nemesis) killTidying(ctx context.Context, span time.Duration) error {
 	c := n.cluster
 	ctx, cancel := context.WithTimeout(ctx, span)
 	defer cancel()
 	for range tidyingSteps {
-		step := c.tidying.next()
-		found, err := c.tidying.await(ctx, step)
-		if err != nil || !found {
+		step, err := c.tidying.await(ctx)
+		if err != nil || step == "" {
 			return err
 		}
 		if err := c.leader.kill(nil); err != nil {

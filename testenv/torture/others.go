@@ -9,7 +9,7 @@ import (
 // createOthers creates the topics next to the one of the history, but for those that come
 // and go.
 func (r *round) createOthers(ctx context.Context) error {
-	if err := r.createTopic(ctx, slowTopic, len(slowBytes), nil); err != nil {
+	if err := r.createTopic(ctx, slowTopic, len(slowRates), nil); err != nil {
 		return fmt.Errorf("slow topic: %w", err)
 	}
 	if err := r.createTopic(ctx, compactedTopic, 1, compactedConfigs); err != nil {

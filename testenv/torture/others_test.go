@@ -1,12 +1,16 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/varvelog/varve/testenv/history"
@@ -136,5 +140,54 @@ func TestLinesOfTheForeignReaderAreRead(t *testing.T) {
 	listed := map[string][]foreignPartition{}
 	if err := readTopics(strings.NewReader(`{"name": "a", "partitions": [{"partition": 0, "start": 4, "end": 9}]}`), listed); err != nil || listed["a"][0].Start != 4 || listed["a"][0].End != 9 {
 		t.Errorf("%v, %v", listed, err)
+	}
+}
+
+const leaderLog = `level=DEBUG msg="tiering: released" journal=1 objects=2 ranges=0 partitions=0
+level=DEBUG msg="tiering: deleted" journal=1 objects=2 ranges=0
+level=DEBUG msg="tiering: deleted" journal=1 objects=0 ranges=3
+level=DEBUG msg="tiering: swept" journal=1
+level=DEBUG msg="tiering: intent committed" journal=2 job=1
+level=INFO msg="something else" journal=1
+level=DEBUG msg="tiering: released" journal=1 obj`
+
+func TestStepsOfTieringAreCounted(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "leader.log")
+	if err := os.WriteFile(file, []byte(leaderLog), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w := newTidying(file, "")
+	if err := w.died(); err != nil {
+		t.Fatal(err)
+	}
+	all, lacking, err := w.counts(time.Hour)
+	if err != nil || all["released"] != 2 || all["swept"] != 1 || all["journal objects deleted"] != 1 || all["deaths after: released"] != 1 || all["deaths after: swept"] != 0 {
+		t.Errorf("%v, %v", all, err)
+	}
+	if text := strings.Join(lacking, ";"); strings.Contains(text, "journal objects deleted") || !strings.Contains(text, "deaths after: swept") || !strings.Contains(text, "expiries") {
+		t.Errorf("lacking %s", text)
+	}
+	for step, want := range map[string]bool{"released": false, "swept": true, "intent committed": true, "else": false} {
+		if w.wanted(step) != want {
+			t.Errorf("a death after %q is wanted: %v", step, !want)
+		}
+	}
+	if _, lacking, _ = w.counts(30 * time.Second); len(lacking) > 0 {
+		t.Errorf("after half a minute there lacks %v", lacking)
+	}
+}
+
+func TestAnUnknownTopicIsAnAnswer(t *testing.T) {
+	for _, answer := range []error{nil, kerr.TopicAlreadyExists, fmt.Errorf("delete: %w", kerr.UnknownTopicOrPartition)} {
+		asked := 0
+		err := try(t.Context(), func(context.Context) error {
+			if asked++; asked < 3 {
+				return []error{kerr.NotController, errors.New("connection refused")}[asked-1]
+			}
+			return answer
+		})
+		if !errors.Is(err, answer) || asked != 3 {
+			t.Errorf("asked %d times for %v, got %v", asked, answer, err)
+		}
 	}
 }

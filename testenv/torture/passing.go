@@ -76,14 +76,15 @@ func (p *passing) run(ctx context.Context) error {
 	return nil
 }
 
-// try asks until there is an answer, and returns its error; nil if ctx ends.
+// try asks until there is an answer, and returns its error; nil if ctx ends. An unknown topic is
+// an answer, though clients may ask again after it.
 func try(ctx context.Context, ask func(context.Context) error) error {
 	for ; ctx.Err() == nil; sleep(ctx, 100*time.Millisecond) {
 		turn, cancel := context.WithTimeout(ctx, 5*time.Second)
 		err := ask(turn)
 		cancel()
 		var answer *kerr.Error
-		if err == nil || errors.As(err, &answer) && !answer.Retriable {
+		if err == nil || errors.As(err, &answer) && (!answer.Retriable || answer == kerr.UnknownTopicOrPartition) {
 			return err
 		}
 	}

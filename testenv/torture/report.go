@@ -19,6 +19,7 @@ type report struct {
 	Result       history.Result   `json:"history"`
 	LookUps      int64            `json:"offset_look_ups"`
 	Floors       int              `json:"floors_moved"`
+	Objects      int              `json:"objects_left"`
 	Faults       map[string]int   `json:"faults_fired"`
 	Recoveries   []recoveries     `json:"recoveries"`
 	Exits        []string         `json:"exits_by_themselves"`
@@ -124,7 +125,7 @@ func (r *report) print(w io.Writer) {
 	h := r.Result
 	fmt.Fprintf(w, "seed %d: %.0f s, drained in %.1f s\n", r.Seed, r.Seconds, r.DrainSeconds)
 	r.printWork(w)
-	fmt.Fprintf(w, "  the floor moved %d times\n", r.Floors)
+	fmt.Fprintf(w, "  the floor moved %d times; %d objects are left in the bucket\n", r.Floors, r.Objects)
 	fmt.Fprintf(w, "  tidied:")
 	for _, name := range slices.Sorted(maps.Keys(r.Tidied)) {
 		fmt.Fprintf(w, " %s %d;", name, r.Tidied[name])

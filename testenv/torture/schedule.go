@@ -89,16 +89,25 @@ func deck(faults []faultproxy.Kind) []card {
 // plan draws a schedule as Jepsen's: a mix of kinds is at work, each about once
 // an interval, for three intervals, and then another mix. A quarter of the time
 // there is none. The mixes are dealt from a shuffled deck, so every kind has
-// its turn.
+// its turn. In every third mix the leader dies between steps of tiering, and nothing
+// else keeps it from these. In the second one the follower stops for longer than objects stay.
 func plan(seed uint64, duration, interval time.Duration, faults []faultproxy.Kind) []step {
 	random := rand.New(rand.NewPCG(seed, 1))
 	var steps []step
 	var stack []card
 	for from := time.Duration(0); from < duration; from += 3 * interval {
-		if from > 0 && random.IntN(4) == 0 {
+		tidying := from > 0 && from%(9*interval) == 0
+		if from > 3*interval && !tidying && random.IntN(4) == 0 {
 			continue
 		}
-		for range 2 + random.IntN(2) {
+		kinds := 2 + random.IntN(2)
+		if from == 3*interval {
+			stack = slices.Insert(stack, 0, card{onFollower, pause, ""})
+		}
+		if tidying {
+			kinds, stack = 1, slices.Insert(stack, 0, card{onLeader, killTidy, ""})
+		}
+		for range kinds {
 			if len(stack) == 0 {
 				stack = deck(faults)
 				random.Shuffle(len(stack), func(i, j int) { stack[i], stack[j] = stack[j], stack[i] })
@@ -127,8 +136,11 @@ func (c card) play(at, duration, interval time.Duration, random *rand.Rand) step
 	switch {
 	case c.action == pause:
 		s.span = []time.Duration{time.Second, 5 * time.Second, 35 * time.Second}[random.IntN(3)]
-		if c.target == onStore {
+		switch c.target {
+		case onStore:
 			s.span = time.Second + time.Duration(random.Int64N(int64(15*time.Second)))
+		case onFollower:
+			s.span = max(s.span, 5*time.Second) // longer than each of graces
 		}
 	case c.action == killTidy:
 		s.span = interval

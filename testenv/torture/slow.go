@@ -18,10 +18,11 @@ import (
 // and are joined again and again.
 const slowTopic = "slow"
 
-// slowBytes are the bytes a second that are written to each partition of the slow topic.
-var slowBytes = []int{600, 1000, 4000, 8000}
+// slowRates are how often a record is written to each partition of the slow topic, and how large
+// its value is. The last ones are so slow that small objects of their own are joined, too.
+var slowRates = []struct{ turns, bytes int }{{1, 60}, {1, 100}, {1, 400}, {1, 800}, {5, 60}, {10, 60}}
 
-// slowTurn is the time between two records of a partition.
+// slowTurn is the time that a turn takes.
 const slowTurn = 100 * time.Millisecond
 
 // slowLog is the records of the slow topic that were acknowledged: checksums of their values,
@@ -32,7 +33,7 @@ type slowLog struct {
 }
 
 func newSlowLog() *slowLog {
-	l := &slowLog{acked: make([]map[int64]uint32, len(slowBytes))}
+	l := &slowLog{acked: make([]map[int64]uint32, len(slowRates))}
 	for i := range l.acked {
 		l.acked[i] = map[int64]uint32{}
 	}
@@ -56,9 +57,12 @@ func (l *slowLog) produce(ctx, hard context.Context, seed uint64, address string
 	}
 	defer client.Close()
 	random := rand.NewChaCha8([32]byte{byte(seed)})
-	for ctx.Err() == nil {
-		for partition, bytes := range slowBytes {
-			value := make([]byte, bytes*int(slowTurn)/int(time.Second))
+	for turn := 0; ctx.Err() == nil; turn++ {
+		for partition, rate := range slowRates {
+			if turn%rate.turns > 0 {
+				continue
+			}
+			value := make([]byte, rate.bytes)
 			_, _ = random.Read(value) // never fails
 			client.Produce(hard, &kgo.Record{Topic: slowTopic, Partition: int32(partition), Value: value}, l.note)
 		}
@@ -74,7 +78,7 @@ func (l *slowLog) produce(ctx, hard context.Context, seed uint64, address string
 func (l *slowLog) check(ctx context.Context, h *history.History, address string) error {
 	reading := l.read(h, "a reader")
 	offsets := map[int32]kgo.Offset{}
-	for partition := range slowBytes {
+	for partition := range slowRates {
 		offsets[int32(partition)] = kgo.NewOffset().AtStart()
 	}
 	client, err := newClient(address, kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{slowTopic: offsets}))

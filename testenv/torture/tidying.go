@@ -19,7 +19,7 @@ import (
 // have, and log each step.
 var tidyingArgs = []string{
 	"--log-level", "debug", "--merge-bytes", "256KiB", "--merge-age", "1s", "--merge-own-bytes", "16KiB",
-	"--merge-join-age", "1s", "--merge-join-count", "4", "--merge-join-own-bytes", "4KiB", "--merge-wait", "500ms", "--tiering-rate", "unlimited",
+	"--merge-join-age", "1s", "--merge-join-count", "4", "--merge-join-own-bytes", "1KiB", "--merge-wait", "500ms", "--tiering-rate", "unlimited",
 }
 
 // graces are those of a round: of replaced objects, and of freed ones.
@@ -30,7 +30,7 @@ func graces(seed uint64) []string {
 
 // tidyingSteps are the steps between two of which the leader must die, as it logs them, in
 // their order. A death counts for the last step that the leader has logged.
-var tidyingSteps = []string{"intent committed", "output uploaded", "read back", "results committed"}
+var tidyingSteps = []string{"intent committed", "output uploaded", "read back", "results committed", "released", "deleted", "swept"}
 
 // demanded are the counters that must have counted something in a round whose faults last
 // for so long or longer. They are named as in the leader's metrics, or as it logs them.
@@ -39,12 +39,21 @@ var demanded = map[string]time.Duration{
 	`varve_merge_jobs_total{journal="1",level="2"}`: time.Minute,
 	`varve_compaction_passes_total{journal="1"}`:    time.Minute,
 	`varve_expiries_total{journal="1"}`:             time.Minute,
+	`varve_deleted_objects_total{journal="1"}`:      time.Minute,
 	`varve_dropped_partitions_total{journal="1"}`:   2 * time.Minute,
 	`varve_merge_jobs_total{journal="1",level="3"}`: 4 * time.Minute, // joins objects of such jobs
+	"released":                time.Minute,
+	"swept":                   time.Minute,
+	"journal objects deleted": 2 * time.Minute, // needs two floors
 }
 
-// deathsFrom is the same for a death after each step.
-const deathsFrom = time.Minute
+// deathsFrom is the same for a death after each of the steps of a merge, and for one after each
+// step at all.
+const (
+	deathsFrom    = time.Minute
+	allDeathsFrom = 3 * time.Minute
+	mergeSteps    = 4
+)
 
 const (
 	pollLog     = time.Millisecond
@@ -70,24 +79,26 @@ func newTidying(log, http string) *tidying {
 	return t
 }
 
-// next is the step after which the leader has died the fewest times.
-func (t *tidying) next() string {
+// wanted reports whether the leader has died the fewest times after a step.
+func (t *tidying) wanted(step string) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return slices.MinFunc(tidyingSteps, func(a, b string) int { return t.mu.deaths[a] - t.mu.deaths[b] })
+	rarest := slices.MinFunc(tidyingSteps, func(a, b string) int { return t.mu.deaths[a] - t.mu.deaths[b] })
+	return slices.Contains(tidyingSteps, step) && t.mu.deaths[step] == t.mu.deaths[rarest]
 }
 
 var tidyingLine = regexp.MustCompile(`msg="tiering: ([a-z ]+)".* journal=1\b`)
 
-// await waits until the leader logs a step. It reports false if ctx ends first.
-func (t *tidying) await(ctx context.Context, step string) (bool, error) {
+// await waits until the leader logs a step that is wanted, and returns it. It returns none if
+// ctx ends first.
+func (t *tidying) await(ctx context.Context) (step string, err error) {
 	f, err := os.Open(t.log)
 	if err != nil {
-		return false, err
+		return "", err
 	}
 	defer f.Close()
 	if _, err := f.Seek(0, io.SeekEnd); err != nil {
-		return false, err
+		return "", err
 	}
 	lines, line := bufio.NewReader(f), ""
 	for ctx.Err() == nil {
@@ -97,12 +108,12 @@ func (t *tidying) await(ctx context.Context, step string) (bool, error) {
 			sleep(ctx, pollLog)
 			continue
 		}
-		if m := tidyingLine.FindStringSubmatch(line); m != nil && m[1] == step {
-			return true, nil
+		if m := tidyingLine.FindStringSubmatch(line); m != nil && t.wanted(m[1]) {
+			return m[1], nil
 		}
 		line = ""
 	}
-	return false, nil
+	return "", nil
 }
 
 // tailBytes is more than the leader logs between two steps.
@@ -208,9 +219,12 @@ func (t *tidying) counts(after time.Duration) (all map[string]int64, lacking []s
 			lacking = append(lacking, name)
 		}
 	}
-	for _, step := range tidyingSteps {
-		name := "deaths after: " + step
-		if all[name] = int64(t.mu.deaths[step]); all[name] == 0 && after >= deathsFrom {
+	for i, step := range tidyingSteps {
+		name, from := "deaths after: "+step, deathsFrom
+		if i >= mergeSteps {
+			from = allDeathsFrom
+		}
+		if all[name] = int64(t.mu.deaths[step]); all[name] == 0 && after >= from {
 			lacking = append(lacking, name)
 		}
 	}

@@ -122,6 +122,20 @@ func TestEveryScheduleBeginsWithKills(t *testing.T) {
 	}
 }
 
+func TestEveryScheduleStopsTheFollowerForLongerThanObjectsStay(t *testing.T) {
+	for seed := range uint64(20) {
+		stopped := 0
+		for _, s := range plan(seed, time.Minute, 10*time.Second, nil) {
+			if s.target == onFollower && s.action == pause && s.span > 3*time.Second {
+				stopped++
+			}
+		}
+		if stopped < 3 {
+			t.Errorf("seed %d: %d stops", seed, stopped)
+		}
+	}
+}
+
 func TestWrongFlagsAreRefused(t *testing.T) {
 	for _, args := range [][]string{
 		{"--duration", "1s"}, {"--interval", "0"}, {"--rounds", "0"}, {"--rate", "0"}, {"--group", "-1"}, {"more"}, {"--faults", "flood"}, {"--what"},
