@@ -103,13 +103,28 @@ var sweepMutants = []mutant{
 		swap("tiering/partlog.Runs.With", "n == 0 || r[n-1].Last != h.Seq-1 || r[n-1].Epoch != h.Epoch", "n == 0"),
 	}},
 	{name: "rule 20: loose seqs are forgotten", by: sweeps, edits: []edit{
-		never("tiering/sweep.view.seqs", "!named && seq < r.Judged.Seq"),
+		never("tiering/sweep.view.loose", "!named && seq < v.judged.Seq"),
 	}},
 	{name: "rule 20: objects of pages are not named", by: sweeps, edits: []edit{
 		swap("tiering/sweep.Releaser.readPaged", "extents.From(page.Base, maxPage)", "extents.From(page.Base, 0)"),
 	}},
+	{name: "rule 20: a lost page names nothing", by: sweeps, edits: []edit{
+		swap("tiering/sweep.Releaser.lowest", "max(r.firsts[p.Key].seq, v.judged.Seq)", "unknown"),
+	}},
+	{name: "rule 20: a lost page is passed", by: sweeps, edits: []edit{
+		swap("tiering/sweep.Releaser.readPaged", "p.View.Start, p.View.End = min(p.View.Start, page.Base), min(p.View.End, page.Base)", "_ = p"),
+	}},
+	{name: "rule 20: a lost page ends the Releases of its journal", by: sweeps, edits: []edit{
+		swap("tiering/sweep.lostPages.note", "return lost", "return false"),
+	}},
+	{name: "records that were deleted before a merge have the short grace", by: sweeps, edits: []edit{
+		drop("tiering/partlog.change.commitLocked", "s.tiering.noteUnmerged(h.Seq)"),
+	}},
+	{name: "rule 27: releases by a clock that is not trusted", by: sweeps, edits: []edit{
+		swap("tiering/sweep.Releaser.Run", "!trusted", "!trusted && err != nil"),
+	}},
 	{name: "rule 26: each Release is the reason for the next", by: sweeps, edits: []edit{
-		never("tiering/sweep.view.plan", "len(merged.Objects)+len(user.Freed) == 0 && v.idle(merged)"),
+		never("tiering/sweep.view.plan", "p.objects() == 0 && v.idle(p)"),
 	}},
 	{name: "rule 21: deletes objects that are not released", by: sweeps, edits: []edit{
 		before("tiering/sweep.Deleter.delete", "first, firstErr := d.objects(ctx, due.first)", `d.opt.State.Survey(func(s *partlog.Survey) {

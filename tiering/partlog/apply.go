@@ -232,8 +232,11 @@ func (c *change) commitLocked() (moved []Key) {
 		s.parts[k].sealed, s.parts[k].sealedEpoch = false, 0
 		moved = append(moved, k)
 	}
+	unmerged := false
 	for k, start := range c.starts {
-		s.parts[k].deleteBefore(start)
+		p := s.parts[k]
+		unmerged = unmerged || start > max(p.start, p.merged)
+		p.deleteBefore(start)
 		moved = append(moved, k)
 	}
 	for i := range c.footer.Partitions {
@@ -255,6 +258,9 @@ func (c *change) commitLocked() (moved []Key) {
 	}
 	if c.stage != nil {
 		c.stage.commitLocked()
+	}
+	if unmerged {
+		s.tiering.noteUnmerged(h.Seq)
 	}
 	return moved
 }

@@ -1,5 +1,7 @@
 package partlog
 
+import "math"
+
 const (
 	checkpointFixedSizeV4 = 72
 	indexObjectSizeV4     = 28
@@ -24,7 +26,8 @@ const (
 //	56  4  garbage objects
 //	60  4  garbage ranges of seqs
 //	64  4  loose seqs: no extent names them any more, and no Release has
-//	68  4  zero
+//	68  4  seqs from the judged one on with records that were deleted before they were
+//	       merged, and those between these
 //	72     the index objects, each with the seq in its key (8) or zero behind it
 //	       the pages of producers
 //	       the lists that encoder.tiering writes
@@ -39,7 +42,11 @@ func (e *encoder) tieringHead(t *tiering) {
 	w.U32(uint32(len(t.garbage)))
 	w.U32(uint32(len(t.seqs)))
 	w.U32(uint32(len(t.looseSeqs())))
-	w.Zeros(4)
+	n := uint64(0)
+	if t.unmerged > 0 {
+		n = min(t.unmerged+1-t.judged.Seq, math.MaxUint32)
+	}
+	w.U32(uint32(n))
 }
 
 // tiering writes the lists of a checkpoint of version 4 that come before the partitions:

@@ -82,6 +82,7 @@ func (d *digest) tiering(t *tiering) {
 	w.U8(flag(t.used))
 	w.U64(t.judged.Seq)
 	w.U32(t.judged.Epoch)
+	w.U64(t.unmerged)
 	w.U64(uint64(len(t.intents)))
 	for _, job := range sortedIDs(t.intents) {
 		objects := t.intents[job].objects

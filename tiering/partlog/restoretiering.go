@@ -18,13 +18,18 @@ func (d *decoder) tieringHead() tieringCounts {
 	c := tieringCounts{merged: r.U32()}
 	t.used, t.judged = true, Judged{Seq: r.U64(), Epoch: r.U32()}
 	c.intents, c.unreleased, c.garbage, c.seqs, c.loose = r.U32(), r.U32(), r.U32(), r.U32(), r.U32()
-	r.Zeros(4)
+	if n := uint64(r.U32()); n > 0 {
+		t.unmerged = t.judged.Seq + n - 1
+	}
 	return c
 }
 
 // tiering is the inverse of encoder.tiering.
 func (d *decoder) tiering(c tieringCounts) error {
 	r, t := d.r, &d.s.tiering
+	if t.unmerged > d.s.head {
+		return fmt.Errorf("records were deleted up to seq %d", t.unmerged)
+	}
 	if t.judged.Seq > d.s.head || t.judged.Epoch > d.s.epoch || (t.judged.Seq == 0) != (t.judged.Epoch == 0) {
 		return fmt.Errorf("objects are judged up to seq %d of epoch %d", t.judged.Seq, t.judged.Epoch)
 	}

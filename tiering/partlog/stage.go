@@ -228,7 +228,14 @@ func (g *stage) clean(e Cleaned) error {
 // commitLocked makes the stage the state, and returns the partitions that left it.
 func (g *stage) commitLocked() (left []Key) {
 	s := g.change.state
+	begun := s.tiering.used
 	s.tiering = g.tiering
+	if !begun && s.deletedLocked() {
+		s.tiering.noteUnmerged(g.change.footer.Header.Seq)
+	}
+	if s.tiering.unmerged < s.tiering.judged.Seq {
+		s.tiering.unmerged = 0
+	}
 	s.applied.forget(s.tiering.judged.Seq)
 	for k, t := range g.parts {
 		p := s.parts[k]

@@ -148,6 +148,17 @@ func (s *State) Unreleased() []Unreleased {
 	return out
 }
 
+// Unmerged returns the seq up to which journal objects had records that were deleted before
+// they were merged; 0: there are none that a Release may name.
+func (s *State) Unmerged() uint64 {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if !s.tiering.used && s.deletedLocked() {
+		return s.head
+	}
+	return s.tiering.unmerged
+}
+
 // Judged returns how far the journal's objects were judged. The seqs are those that damaged
 // extents name, or have named and are not released yet. Only the latter, which are false,
 // may be in a Release.

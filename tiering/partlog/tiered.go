@@ -31,6 +31,9 @@ type tiering struct {
 	seqs       []Garbage              // ranges of seqs, in their order
 	kept       map[uint64]int         // how many extents below merged name a journal object, which was not released
 	judged     Judged
+	// Up to this seq, records were deleted before they were merged: these have no extents
+	// that would make a Release name them as deleted. 0, or not below judged.
+	unmerged uint64
 }
 
 // intent has the objects that a job may create, and which of them Results have put in
@@ -74,6 +77,25 @@ func (t *tiering) knows(id segment.ID) bool {
 	_, unreleased := t.unreleased[id]
 	_, garbage := t.garbage[id]
 	return shared || unreleased || garbage || t.underWay(id)
+}
+
+// deletedLocked reports whether records were deleted in some partition. Before the first
+// entry of tiering that is not noted otherwise.
+func (s *State) deletedLocked() bool {
+	for _, p := range s.parts {
+		if p.start > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// noteUnmerged notes that records of a partition are deleted that are not merged, by the
+// object at seq.
+func (t *tiering) noteUnmerged(seq uint64) {
+	if t.used { // checkpoints of version 3 do not have it
+		t.unmerged = seq
+	}
 }
 
 // end ends an intent. Those of its objects that no Result has put in place are garbage.

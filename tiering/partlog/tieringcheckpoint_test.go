@@ -101,6 +101,7 @@ func TestDamagedTieredCheckpointsAreRefused(t *testing.T) {
 	for name, at := range map[string]int{
 		"judged beyond the head":             36 + 7,
 		"judged in an epoch to come":         44 + 3,
+		"unmerged beyond the head":           68,
 		"index object of a later checkpoint": checkpointFixedSizeV4 + 27,
 		"merged object twice":                -1,
 		"intent without a job":               -2,
@@ -185,7 +186,7 @@ func TestTieredCheckpointsAreAsTheFormatPageSays(t *testing.T) {
 		"Tiered data state": at(0, checkpointFixedSizeV4, map[string]any{"payload version": uint16(4), "journal": uint32(testJournal), "seq": uint64(15),
 			"epoch": uint32(1), "index objects": uint32(1), "partitions": uint32(2), "producer pages": uint32(0), "merged objects": uint32(2),
 			"judged seq": uint64(5), "judged epoch": uint32(1), "intents": uint32(1), "unreleased objects": uint32(1), "garbage objects": uint32(2),
-			"garbage seq ranges": uint32(1), "loose seqs": uint32(0)}),
+			"garbage seq ranges": uint32(1), "loose seqs": uint32(0), "unmerged seqs": uint32(0)}),
 		"Tiered index object": at(object, indexObjectSizeV4, map[string]any{"object id": page.page.object.id, "payload length": uint32(len(index)), "seq": uint64(10)}),
 		"Intent state":        at(intent, intentFixedSize, map[string]any{"job": segment.ID{9, 3}, "objects": uint32(2)}),
 		"Intent object": at(intent+intentFixedSize, intentItemSize, name(segment.OwnSegment(testTopic, 0, 5, segment.ID{3, 5}),

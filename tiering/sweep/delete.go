@@ -10,7 +10,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/varvelog/varve/tiering/clocks"
 	"github.com/varvelog/varve/tiering/hold"
 	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/partlog"
@@ -55,11 +54,8 @@ func (d *Deleter) Run(ctx context.Context) (again bool, err error) {
 	if due.empty() {
 		return false, nil
 	}
-	now, err := d.opt.Round(ctx)
-	switch {
-	case errors.Is(err, clocks.ErrWrong), errors.Is(err, clocks.ErrTooEarly):
-		return false, nil
-	case err != nil:
+	now, trusted, err := d.opt.round(ctx)
+	if !trusted {
 		return false, err
 	}
 	floor := uint64(0)

@@ -17,9 +17,11 @@ package sweep
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 
+	"github.com/varvelog/varve/tiering/clocks"
 	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/partlog"
 	"github.com/varvelog/varve/tiering/segment"
@@ -47,7 +49,10 @@ type Options struct {
 	// OnHold is called with the holds that keep a round from deleting, and with none when
 	// one is not kept. It may be left out.
 	OnHold func(holds []segment.Hold)
-	Log    *slog.Logger
+	// OnLostPage is called when an index page is found lost, and with nil when it can be read
+	// again or is needed no more. It may be left out.
+	OnLostPage func(p LostPage, err error)
+	Log        *slog.Logger
 
 	// MergeGrace and UserGrace are how long garbage of a class stays; 0 is allowed.
 	MergeGrace, UserGrace time.Duration
@@ -76,6 +81,9 @@ func (o Options) withDefaults() Options {
 	if o.OnHold == nil {
 		o.OnHold = func([]segment.Hold) {}
 	}
+	if o.OnLostPage == nil {
+		o.OnLostPage = func(LostPage, error) {}
+	}
 	return o
 }
 
@@ -86,4 +94,14 @@ func (o *Options) carry(ctx context.Context, entries []segment.Entry) error {
 		return err
 	}
 	return o.Carry(ctx, entries)
+}
+
+// round begins a round of work that goes by time, and returns that. It is false if the clocks
+// are not trusted, which is a trouble of its own.
+func (o *Options) round(ctx context.Context) (now time.Time, trusted bool, err error) {
+	now, err = o.Round(ctx)
+	if errors.Is(err, clocks.ErrWrong) || errors.Is(err, clocks.ErrTooEarly) {
+		return now, false, nil
+	}
+	return now, err == nil, err
 }

@@ -26,6 +26,7 @@ type view struct {
 	underWay   map[segment.ID]bool // objects of intents that have not ended
 	waiting    int                 // garbage that waits for its first deletion, as MaxGarbage counts it
 	judged     partlog.Judged
+	unmerged   uint64          // up to this seq objects may have records that were deleted before they were merged
 	kept       map[uint64]bool // seqs below merged that extents name, or have named
 	runs       partlog.Runs    // valid data objects from judged on
 	lowest     uint64          // no extent above merged names an object below it; 0: not known
@@ -34,34 +35,51 @@ type view struct {
 // plan returns the Releases of a view, and reports whether there is more than they hold.
 func (v *view) plan() (releases []*partlog.Release, more bool) {
 	room := partlog.MaxGarbage - v.waiting
-	merged := &partlog.Release{Class: partlog.ClassMerge, Judged: v.judged}
-	user := &partlog.Release{Class: partlog.ClassUser}
-	objectsMore := v.objects(merged, &room)
-	freedMore := v.freed(user, &room)
-	seqsMore := v.seqs(merged, &room)
-	if len(merged.Objects)+len(user.Freed) == 0 && v.idle(merged) {
-		merged.Seqs, merged.Judged, seqsMore = nil, v.judged, false
+	p := &plan{
+		merged: &partlog.Release{Class: partlog.ClassMerge},
+		user:   &partlog.Release{Class: partlog.ClassUser},
+		judged: v.judged,
 	}
-	user.Judged = merged.Judged
-	for _, r := range []*partlog.Release{merged, user} {
-		if len(r.Objects)+len(r.Seqs)+len(r.Freed) > 0 || r == merged && r.Judged != v.judged {
+	objectsMore := v.objects(p.merged, &room)
+	freedMore := v.freed(p, &room)
+	seqsMore := v.seqs(p, &room)
+	if p.objects() == 0 && v.idle(p) {
+		p.merged.Seqs, p.user.Seqs, p.judged, seqsMore = nil, nil, v.judged, false
+	}
+	for _, r := range []*partlog.Release{p.merged, p.user} {
+		if r.Judged = p.judged; len(r.Objects)+len(r.Seqs)+len(r.Freed) > 0 {
 			releases = append(releases, r)
 		}
+	}
+	if len(releases) == 0 && p.judged != v.judged {
+		releases = append(releases, p.merged)
 	}
 	return releases, len(releases) > 0 && (objectsMore || seqsMore || freedMore)
 }
 
-// idle reports whether the seqs of a Release are but a few of objects without records, as
+// plan has a Release of each class, and how far they move the mark of the judged objects.
+type plan struct {
+	merged, user *partlog.Release
+	judged       partlog.Judged
+	loose        bool // it names seqs that damaged extents have named
+}
+
+// objects is how many merged segments and partitions the Releases free.
+func (p *plan) objects() int {
+	return len(p.merged.Objects) + len(p.merged.Freed) + len(p.user.Objects) + len(p.user.Freed)
+}
+
+// idle reports whether the seqs of a plan are but a few of objects without records, as
 // those of Releases are. To release them takes another one, so a journal that takes no
 // records would never come to rest (tiering/journal/PROTOCOL.md, rule 26).
-func (v *view) idle(r *partlog.Release) bool {
-	if len(r.Seqs) > 0 && r.Seqs[0].First < v.judged.Seq || r.Judged.Seq-v.judged.Seq >= maxIdle {
+func (v *view) idle(p *plan) bool {
+	if p.loose || p.judged.Seq-v.judged.Seq >= maxIdle {
 		return false
 	}
 	for _, run := range v.runs {
 		// That object may be at the lowest seq in use, or above it. Then an object was merged
 		// since the last Release, unless the mark is at the lowest seq, too.
-		if run.First < r.Judged.Seq && run.Records >= max(v.judged.Seq, 1) {
+		if run.First < p.judged.Seq && run.Records >= max(v.judged.Seq, 1) {
 			return false
 		}
 	}
@@ -86,49 +104,68 @@ func (v *view) objects(r *partlog.Release, room *int) (more bool) {
 // seqs names the data objects that no extent names, and moves the mark of the judged ones.
 // An object that a damaged extent names stays until no extent does; then it is named though
 // the mark has passed it.
-func (v *view) seqs(r *partlog.Release, room *int) (more bool) {
-	var ranges []partlog.Seqs
-	for seq, named := range v.kept {
-		if !named && seq < r.Judged.Seq {
-			ranges = append(ranges, partlog.Seqs{First: seq, Last: seq})
-		}
-	}
-	slices.SortFunc(ranges, func(a, b partlog.Seqs) int {
-		if a.First < b.First {
-			return -1
-		}
-		return 1
-	})
-	add := func(q partlog.Seqs) bool {
-		if len(r.Seqs) == maxRanges || *room == 0 {
-			return false
-		}
-		r.Seqs = append(r.Seqs, q)
-		*room--
-		return true
-	}
-	for _, q := range ranges {
-		if !add(q) {
+func (v *view) seqs(p *plan, room *int) (more bool) {
+	for _, seq := range v.loose() {
+		if !p.take(p.user, partlog.Seqs{First: seq, Last: seq}, room) {
 			return true
 		}
+		p.loose = true
 	}
 	for _, run := range v.runs {
 		if run.First >= v.lowest {
 			break
 		}
 		run.Last = min(run.Last, v.lowest-1)
-		run.First = max(run.First, r.Judged.Seq)
+		run.First = max(run.First, p.judged.Seq)
 		for _, q := range v.without(run.Seqs) {
-			if !add(q) {
+			if !v.takeByClass(p, q, run.Epoch, room) {
 				return true
 			}
-			r.Judged = partlog.Judged{Seq: q.Last + 1, Epoch: run.Epoch}
 		}
-		if run.Last >= r.Judged.Seq {
-			r.Judged = partlog.Judged{Seq: run.Last + 1, Epoch: run.Epoch}
+		if run.Last >= p.judged.Seq {
+			p.judged = partlog.Judged{Seq: run.Last + 1, Epoch: run.Epoch}
 		}
 	}
 	return false
+}
+
+// loose returns the seqs that damaged extents have named, in their order.
+func (v *view) loose() (seqs []uint64) {
+	for seq, named := range v.kept {
+		if !named && seq < v.judged.Seq {
+			seqs = append(seqs, seq)
+		}
+	}
+	slices.Sort(seqs)
+	return seqs
+}
+
+// takeByClass names seqs of one epoch in the Releases of their classes, and moves the mark
+// behind them. It is false if there is no room for some.
+func (v *view) takeByClass(p *plan, q partlog.Seqs, epoch uint32, room *int) bool {
+	take := func(r *partlog.Release, q partlog.Seqs) bool {
+		if q.Last < q.First {
+			return true
+		}
+		if !p.take(r, q, room) {
+			return false
+		}
+		p.judged = partlog.Judged{Seq: q.Last + 1, Epoch: epoch}
+		return true
+	}
+	deleted := partlog.Seqs{First: q.First, Last: min(q.Last, v.unmerged)}
+	q.First = max(q.First, v.unmerged+1)
+	return take(p.user, deleted) && take(p.merged, q)
+}
+
+// take names seqs in a Release. It is false if there is no room.
+func (p *plan) take(r *partlog.Release, q partlog.Seqs, room *int) bool {
+	if len(r.Seqs) == maxRanges || *room == 0 {
+		return false
+	}
+	r.Seqs = append(r.Seqs, q)
+	*room--
+	return true
 }
 
 // without returns the parts of a range without the seqs that extents name.
@@ -162,7 +199,7 @@ func upper(s *partlog.Survey) int64 {
 
 // freed names the objects of extents that the start of a log has passed, or of all extents
 // of one that is dropped.
-func (v *view) freed(r *partlog.Release, room *int) (more bool) {
+func (v *view) freed(p *plan, room *int) (more bool) {
 	counts := map[segment.ID]int{} // extents of each shared segment
 	for i := range v.parts {
 		for j := range v.parts[i].Segments {
@@ -176,6 +213,10 @@ func (v *view) freed(r *partlog.Release, room *int) (more bool) {
 		if upper(s) <= s.Freed {
 			continue
 		}
+		r := p.user
+		if v.waited(s) {
+			r = p.merged
+		}
 		if len(r.Freed) == maxFreed {
 			return true
 		}
@@ -186,6 +227,14 @@ func (v *view) freed(r *partlog.Release, room *int) (more bool) {
 		more = more || !whole
 	}
 	return more
+}
+
+// waited reports whether the objects of a partition have had their grace: it is dropped,
+// and that comes after the time in which its topic can be restored. Shared segments may
+// have records of other partitions that were deleted lately.
+func (v *view) waited(s *partlog.Survey) bool {
+	shared := func(x partlog.Extent) bool { return x.Object.Kind == segment.KindMerged && !x.Object.Own() }
+	return s.View.Dropped && !slices.ContainsFunc(v.passed(s, upper(s)), shared)
 }
 
 // freedOf returns the offset up to which a partition is freed by the Release, and false if

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/varvelog/varve/testenv/seeded"
+	"github.com/varvelog/varve/tiering/clocks"
 	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/objstore/mem"
 	"github.com/varvelog/varve/tiering/partlog"
@@ -16,7 +17,7 @@ import (
 // step does one thing that a journal may meet.
 func (w *world) step() {
 	w.now = w.now.Add(time.Duration(w.r.IntN(40)) * time.Minute)
-	switch w.r.IntN(12) {
+	switch w.r.IntN(13) {
 	case 0, 1, 2:
 		var to []int32
 		for i := range int32(3) {
@@ -34,10 +35,19 @@ func (w *world) step() {
 	case 6:
 		i := w.r.Int32N(3)
 		if v, ok := w.state.Lookup(key(i)); ok && !v.Sealed {
-			w.object(segment.KindData, []segment.Entry{partlog.DeleteRecords{Key: key(i), Before: v.Start + w.r.Int64N(v.End-v.Start+1)}.Encode()})
+			before := v.Start + w.r.Int64N(v.End-v.Start+1)
+			w.spare(i, v.Start, before)
+			w.object(segment.KindData, []segment.Entry{partlog.DeleteRecords{Key: key(i), Before: before}.Encode()})
 		}
 	case 7:
-		w.run(w.releaser.Run)
+		if w.r.IntN(4) == 0 {
+			w.clear = clocks.ErrWrong
+		}
+		carries := w.carries
+		if w.run(w.releaser.Run); w.clear != nil && w.carries > carries {
+			w.t.Fatal("a release has the time of a clock that is not trusted")
+		}
+		w.clear = nil
 	case 8:
 		w.fault = func(c mem.Call) mem.Action { // some are not deleted, and of some that is not known
 			if c.Op == objstore.OpDelete && w.r.IntN(8) == 0 {
@@ -59,6 +69,10 @@ func (w *world) step() {
 			w.void()
 		}
 	case 11:
+		if w.lose = nil; w.r.IntN(2) == 0 {
+			w.lose = &partlog.Key{Topic: testTopic, Index: w.r.Int32N(3)}
+		}
+	case 12:
 		i := w.r.Int32N(3)
 		if v, ok := w.state.Lookup(key(i)); ok && !v.Dropped && w.r.IntN(4) == 0 {
 			var e []segment.Entry
@@ -66,6 +80,25 @@ func (w *world) step() {
 				e = append(e, partlog.Seal{Key: key(i)}.Encode())
 			}
 			w.object(segment.KindData, append(e, partlog.Drop{Key: key(i)}.Encode()))
+			for k := range w.until { // of its own segments, the grace is over
+				if n, ok := segment.ParseMergedKey(k); ok && n.Partition == i {
+					delete(w.until, k)
+				}
+			}
+		}
+	}
+}
+
+// spare notes the objects whose records are deleted, and until when they must stay. Those
+// of which a part stays may be merged and replaced sooner.
+func (w *world) spare(i int32, from, to int64) {
+	for offset := from; offset < to; {
+		extents := w.find(i, offset)
+		for j := range extents {
+			x := &extents[j]
+			if offset = x.Last + 1; x.Base < to && x.Object.Kind == segment.KindData || offset <= to && x.Object.Own() {
+				w.until[x.Object.Key()] = w.now.Add(w.opt.UserGrace)
+			}
 		}
 	}
 }
@@ -74,6 +107,7 @@ func (w *world) step() {
 // nothing is left over but objects of the leader's own entries.
 func (w *world) drain() {
 	w.fence()
+	w.lose = nil
 	carries := 0
 	for i := range 10 {
 		if i == 7 {
@@ -127,6 +161,8 @@ func (w *world) lowest() uint64 {
 func TestSweepDeletesAllThatIsFreeAndNothingElse(t *testing.T) {
 	seeded.Run(t, seeded.Test[struct{}]{Run: func(t *seeded.T, _ struct{}) {
 		w := newWorld(t, t.Rand)
+		w.opt.MergeGrace, w.opt.UserGrace = time.Duration(w.r.IntN(2))*time.Hour, time.Duration(w.r.IntN(2))*5*time.Hour
+		w.lead()
 		t.Steps(120, func(r *rand.Rand) {
 			w.r = r
 			w.step()

@@ -16,6 +16,7 @@ type Releaser struct {
 	next   time.Time                // of the next look
 	firsts map[partlog.Key]firstRef // of partitions whose first ref is in a page
 	judge  judge
+	lost   lostPages
 }
 
 // firstRef is the seq of the first ref from an offset on, which is in a page.
@@ -29,6 +30,10 @@ type firstRef struct {
 func NewReleaser(opt Options) *Releaser {
 	return &Releaser{opt: opt.withDefaults(), firsts: map[partlog.Key]firstRef{}}
 }
+
+// LostPages returns how many index pages hold objects back, as of the last look. It may be
+// called from any goroutine.
+func (r *Releaser) LostPages() int64 { return r.lost.count.Load() }
 
 // Run commits the next Releases, if something can be released, and reports whether there
 // may be more.
@@ -47,6 +52,11 @@ func (r *Releaser) Run(ctx context.Context) (again bool, err error) {
 	}
 	if len(releases) == 0 {
 		return more, nil
+	}
+	// tiering/journal/PROTOCOL.md, rule 27: graces begin at the time of the entry, by the node's clock.
+	if _, trusted, err := r.opt.round(ctx); !trusted {
+		r.next = now.Add(r.opt.Every)
+		return false, err
 	}
 	var entries []segment.Entry
 	for _, e := range releases {
@@ -82,6 +92,8 @@ func (r *Releaser) look(ctx context.Context) (_ *view, more bool, err error) {
 		}
 	}
 	s.Survey(func(p *partlog.Survey) { v.parts = append(v.parts, *p) })
+	v.unmerged = s.Unmerged() // after the starts, which may move on until then
+	r.lost.begin()
 	if v.lowest, err = r.lowest(ctx, v); err != nil {
 		return nil, false, err
 	}
@@ -93,6 +105,7 @@ func (r *Releaser) look(ctx context.Context) (_ *view, more bool, err error) {
 			return nil, false, err
 		}
 	}
+	r.lost.end(r.opt.OnLostPage)
 	return v, more, nil
 }
 
@@ -107,6 +120,10 @@ func (r *Releaser) lowest(ctx context.Context, v *view) (uint64, error) {
 			lowest = min(lowest, p.First.Object.Seq)
 		case p.FirstPage != nil:
 			seq, err := r.firstOf(ctx, p)
+			if r.lost.note(p.FirstPage, err) {
+				// It was not lower before. Nothing that any extent names is judged.
+				seq, err = max(r.firsts[p.Key].seq, v.judged.Seq), nil
+			}
 			if err != nil {
 				return 0, err
 			}
@@ -145,11 +162,16 @@ func (r *Releaser) readPaged(ctx context.Context, v *view, p *partlog.Survey) er
 		if page.Base >= end || page.Last < p.Freed || end <= p.Freed {
 			continue
 		}
-		if read++; read > pagesAtOnce {
+		read++
+		var extents *partlog.PageExtents
+		var err error
+		if read <= pagesAtOnce {
+			extents, err = r.opt.Page(ctx, page)
+		}
+		if read > pagesAtOnce || r.lost.note(page, err) {
 			p.View.Start, p.View.End = min(p.View.Start, page.Base), min(p.View.End, page.Base) // no further in this Release
 			break
 		}
-		extents, err := r.opt.Page(ctx, page)
 		if err != nil {
 			return err
 		}

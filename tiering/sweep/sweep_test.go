@@ -100,6 +100,13 @@ func TestAnObjectThatLandsLateIsDeletedAgain(t *testing.T) {
 
 func TestAHoldAndAClockThatIsNotTrustedKeepAllObjects(t *testing.T) {
 	w, replaced := mergedWorld(t)
+	for _, w.clear = range []error{clocks.ErrWrong, clocks.ErrTooEarly, errFault} {
+		w.now = w.now.Add(time.Second)
+		if _, err := w.releaser.Run(t.Context()); errors.Is(err, errFault) != (w.clear == errFault) || w.carries > 0 {
+			t.Fatalf("released by a clock that is not trusted: %v", err)
+		}
+	}
+	w.clear, w.now = nil, w.now.Add(time.Second)
 	w.run(w.releaser.Run)
 	w.now = w.now.Add(MergeGrace)
 	h := segment.Hold{Cluster: testCluster, Object: segment.ID{8}, UntilMs: w.now.Add(time.Hour).UnixMilli(), Reason: "backup"}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"slices"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/varvelog/varve/testenv/seeded"
 	"github.com/varvelog/varve/tiering/batch/batchtest"
+	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/objstore/mem"
 	"github.com/varvelog/varve/tiering/partlog"
 	"github.com/varvelog/varve/tiering/segment"
@@ -45,9 +47,13 @@ type world struct {
 	releaser *Releaser
 	deleter  *Deleter
 	held     int
+	lose     *partlog.Key // whose pages cannot be read
+	lost     []LostPage
+	lostErr  error
 	stays    map[string]bool // fences, voids
 	empty    map[string]bool // data objects without records
 	carries  int
+	until    map[string]time.Time // these stay until then
 	job      *job
 }
 
@@ -58,7 +64,7 @@ type job struct {
 }
 
 func newWorld(t testing.TB, r *rand.Rand) *world {
-	w := &world{t: t, r: r, state: partlog.New(1), now: time.UnixMilli(1e12), stays: map[string]bool{}, empty: map[string]bool{}}
+	w := &world{t: t, r: r, state: partlog.New(1), now: time.UnixMilli(1e12), stays: map[string]bool{}, empty: map[string]bool{}, until: map[string]time.Time{}}
 	w.store = mem.New(func() time.Time { return w.now }, func(c mem.Call) mem.Action {
 		if w.fault != nil {
 			return w.fault(c)
@@ -73,11 +79,17 @@ func newWorld(t testing.TB, r *rand.Rand) *world {
 			w.object(segment.KindData, entries)
 			return nil
 		},
-		Page: w.page, Now: func() time.Time { return w.now },
+		Page: func(ctx context.Context, p *partlog.Page) (*partlog.PageExtents, error) {
+			if w.lose != nil && *w.lose == p.Key {
+				return nil, fmt.Errorf("%w: %s", objstore.ErrNotFound, p.ObjectKey())
+			}
+			return w.page(ctx, p)
+		},
+		Now:    func() time.Time { return w.now },
 		Round:  func(context.Context) (time.Time, error) { return w.now, w.clear },
 		Floor:  func(context.Context) (uint64, error) { return w.floor, nil },
-		OnHold: func(holds []segment.Hold) { w.held = len(holds) },
-		Log:    slog.New(slog.DiscardHandler), Again: time.Hour, Every: time.Nanosecond,
+		OnHold: func(holds []segment.Hold) { w.held = len(holds) }, OnLostPage: func(p LostPage, err error) { w.lost, w.lostErr = append(w.lost, p), err },
+		Log: slog.New(slog.DiscardHandler), Again: time.Hour, Every: time.Nanosecond,
 	}
 	w.fence()
 	var opens []segment.Entry
@@ -144,7 +156,7 @@ func (w *world) id() (id segment.ID) {
 func (w *world) page(_ context.Context, p *partlog.Page) (*partlog.PageExtents, error) {
 	b, ok := w.store.GetNow(p.ObjectKey())
 	if !ok {
-		return nil, errors.New("no such page")
+		return nil, fmt.Errorf("%w: %s", objstore.ErrNotFound, p.ObjectKey())
 	}
 	return partlog.DecodePage(p, b[p.Position:][:p.Length])
 }
@@ -288,6 +300,13 @@ func (w *world) restart() {
 
 // check holds that no object that an extent names is gone, and none that stays forever.
 func (w *world) check() {
+	for k, until := range w.until {
+		if w.now.After(until) {
+			delete(w.until, k)
+		} else if !w.has(k) {
+			w.t.Fatalf("%s is gone, its records were deleted less than %v ago", k, w.opt.UserGrace)
+		}
+	}
 	for k := range w.stays {
 		if _, ok := w.store.GetNow(k); !ok {
 			w.t.Fatalf("%s is gone", k)
@@ -310,14 +329,7 @@ func (w *world) named() (names []segment.Name) {
 	for i := range int32(3) {
 		v, ok := w.state.Lookup(key(i))
 		for offset := v.Start; ok && offset < v.End; {
-			extents, page, _, _ := w.state.Find(key(i), offset, 100)
-			if page != nil {
-				x, err := w.page(context.Background(), page)
-				if err != nil {
-					w.t.Fatal(err)
-				}
-				extents = x.From(offset, 100)
-			}
+			extents := w.find(i, offset)
 			for j := range extents {
 				names = append(names, extents[j].Object)
 				offset = extents[j].Last + 1
@@ -325,6 +337,19 @@ func (w *world) named() (names []segment.Name) {
 		}
 	}
 	return names
+}
+
+// find returns extents from an offset on, those in pages too.
+func (w *world) find(i int32, offset int64) []partlog.Extent {
+	extents, page, _, _ := w.state.Find(key(i), offset, 100)
+	if page == nil {
+		return extents
+	}
+	x, err := w.page(context.Background(), page)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return x.From(offset, 100)
 }
 
 func (w *world) run(step func(context.Context) (bool, error)) {

@@ -2,8 +2,10 @@ package node
 
 import (
 	"context"
+	"fmt"
 	"time"
 
+	"github.com/varvelog/varve/cmd/internal/health"
 	"github.com/varvelog/varve/ingest"
 	"github.com/varvelog/varve/tiering/journal"
 	"github.com/varvelog/varve/tiering/objstore"
@@ -29,8 +31,21 @@ func (n *node) sweep(id uint32, j *dataJournal) []upkeep.Step {
 			}
 			n.log.Info("no object is deleted during a hold", "journal", id, "until", time.UnixMilli(holds[0].UntilMs), "reason", holds[0].Reason)
 		},
+		OnLostPage: n.holdsBack,
 	}
 	releaser, deleter := sweep.NewReleaser(opt), sweep.NewDeleter(opt)
-	n.metrics.sweep(id, j.state, deleter)
+	n.metrics.sweep(id, j.state, releaser, deleter)
 	return []upkeep.Step{{Name: "release", Run: releaser.Run}, {Name: "delete", Run: deleter.Run}}
+}
+
+// holdsBack notes that an index page is lost, so that objects are not released; nil: it can
+// be read again.
+func (n *node) holdsBack(p sweep.LostPage, err error) {
+	about := fmt.Sprintf("%s (objects of %s are not released)", p.Object, n.partitionName(p.Key))
+	if err == nil {
+		n.board.Clear(health.Damage, about)
+		return
+	}
+	n.board.Raise(health.Damage, about, false, fmt.Sprintf("the index page is lost, so it is not known which objects of %s may be deleted; they stay: %v; "+
+		"run \"varve bucket repair\", or restore it from a copy of the bucket", n.partitionName(p.Key), err))
 }
