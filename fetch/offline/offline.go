@@ -147,7 +147,7 @@ func again(ctx context.Context, do func() error) error {
 	for i := 1; ; i++ {
 		err := do()
 		settled := err == nil || errors.Is(err, objstore.ErrNotFound) || errors.Is(err, objstore.ErrDenied) ||
-			errors.Is(err, segment.ErrUnsupported) || errors.Is(err, journal.ErrBroken)
+			errors.Is(err, segment.ErrUnsupported) || errors.Is(err, journal.ErrBroken) || errors.Is(err, ErrCutOff)
 		if settled || i == tries || ctx.Err() != nil {
 			return err
 		}

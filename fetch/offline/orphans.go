@@ -2,15 +2,14 @@ package offline
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/partlog"
-	"github.com/varvelog/varve/tiering/restore"
 	"github.com/varvelog/varve/tiering/segment"
 )
 
@@ -22,6 +21,8 @@ type Orphan struct {
 	Key      string
 	Size     int64
 	Modified time.Time // by the store's clock
+	// Needed is why the object must stay; empty: its records are elsewhere, or deleted.
+	Needed string
 }
 
 // Orphans returns the merged segments that no journal knows, in the order of their keys.
@@ -30,24 +31,23 @@ type Orphan struct {
 // journal, or an index page, could not be read: then nothing is known.
 //
 // An object that is younger than OrphanAge at now is left out. It is an error if the
-// store's clock is far from now, or if a journal has a hole.
+// store's clock is far from now, or if a journal has a hole or lacks its end.
 func (b *Bucket) Orphans(ctx context.Context, now time.Time, onListed func(int64)) ([]Orphan, error) {
 	found := map[segment.ID]Orphan{}
+	seen := &evidence{own: map[partlog.Key]segment.Name{}}
 	var listed int64
-	for _, prefix := range []string{segment.SharedPrefix, segment.TopicsPrefix} {
-		err := b.store.List(ctx, prefix, "", func(i objstore.Info) error {
-			listed++
-			onListed(listed)
-			if name, ok := segment.ParseMergedKey(i.Key); ok && now.Sub(i.Modified) >= OrphanAge {
-				found[name.Object] = Orphan{Key: i.Key, Size: i.Size, Modified: i.Modified}
-			}
-			return nil
-		})
-		if err != nil {
-			return nil, fmt.Errorf("list %q of bucket %s: %w", prefix, b.store, err)
+	err := b.listMerged(ctx, func(i objstore.Info, name segment.Name) {
+		listed++
+		onListed(listed)
+		seen.add(name)
+		if now.Sub(i.Modified) >= OrphanAge {
+			found[name.Object] = Orphan{Key: i.Key, Size: i.Size, Modified: i.Modified}
 		}
+	})
+	if err != nil {
+		return nil, err
 	}
-	if err := again(ctx, func() error { return b.proveWhole(ctx) }); err != nil {
+	if err := again(ctx, func() error { return b.prove(ctx, seen, true) }); err != nil {
 		return nil, err
 	}
 	if clock, ok := b.store.(objstore.Clock); ok {
@@ -60,65 +60,13 @@ func (b *Bucket) Orphans(ctx context.Context, now time.Time, onListed func(int64
 			return nil, err
 		}
 	}
-	orphans := make([]Orphan, 0, len(found))
-	for _, o := range found {
-		orphans = append(orphans, o)
+	orphans := slices.SortedFunc(maps.Values(found), func(a, b Orphan) int { return strings.Compare(a.Key, b.Key) })
+	for i := range orphans {
+		if err := b.needs(ctx, &orphans[i]); err != nil {
+			return nil, err
+		}
 	}
-	slices.SortFunc(orphans, func(a, b Orphan) int { return strings.Compare(a.Key, b.Key) })
 	return orphans, nil
-}
-
-// proveWhole is Prove, and fails if a journal has objects above its head. A reader takes a
-// hole in a journal for the end of it. To its state all is unknown that was named above.
-func (b *Bucket) proveWhole(ctx context.Context) error {
-	ids := append([]uint32{0}, b.Topics.Journals()...)
-	listed := make([]uint64, len(ids))
-	for i, id := range ids {
-		var err error
-		if listed[i], err = b.lastListed(ctx, id); err != nil {
-			return err
-		}
-	}
-	if err := b.Prove(ctx); err != nil {
-		return err
-	}
-	for i, id := range ids {
-		if head := b.head(id); head < listed[i] {
-			return fmt.Errorf("journal %d ends at seq %d, and the bucket has an object at seq %d: one between them is missing, or is being written", id, head, listed[i])
-		}
-	}
-	return nil
-}
-
-func (b *Bucket) head(id uint32) uint64 {
-	if id == 0 {
-		return b.Topics.Head()
-	}
-	if state := b.State(id); state != nil {
-		return state.Head()
-	}
-	return 0
-}
-
-// errListed ends a listing.
-var errListed = errors.New("listed")
-
-// lastListed returns the greatest seq that a listing of a journal shows from its head on.
-func (b *Bucket) lastListed(ctx context.Context, id uint32) (last uint64, err error) {
-	prefix := segment.JournalPrefix(id)
-	err = b.store.List(ctx, prefix, segment.JournalKey(id, b.head(id)), func(i objstore.Info) error {
-		if seq, ok := segment.ParseJournalKey(id, i.Key); ok {
-			last = max(last, seq)
-		}
-		if name := strings.TrimPrefix(i.Key, prefix); name > ":" { // seqs come before all other keys
-			return errListed
-		}
-		return nil
-	})
-	if err != nil && !errors.Is(err, errListed) {
-		return 0, fmt.Errorf("list journal %d of bucket %s: %w", id, b.store, err)
-	}
-	return last, nil
 }
 
 // clocksApart is how far clocks may be apart.
@@ -160,11 +108,7 @@ func (b *Bucket) Segments(ctx context.Context, id uint32, fn func(*partlog.Exten
 		pages = append(pages, s.Pages...)
 	})
 	for _, p := range pages {
-		var found *partlog.PageExtents
-		err := again(ctx, func() (err error) {
-			found, err = restore.Page(ctx, b.store, p)
-			return err
-		})
+		found, err := b.readPage(ctx, p)
 		if err != nil {
 			return err
 		}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/varvelog/varve/fetch/offline"
 	"github.com/varvelog/varve/tiering/journal"
 	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/partlog"
@@ -87,7 +88,7 @@ func (c *Copier) plan(ctx context.Context) (*plan, error) {
 			return nil, err
 		}
 	}
-	if err := c.opt.Bucket.Prove(ctx); err != nil {
+	if err := c.opt.Bucket.ProveWhole(ctx); err != nil {
 		return nil, err
 	}
 	p := &plan{heads: map[uint32]uint64{}}
@@ -107,6 +108,9 @@ func (c *Copier) plan(ctx context.Context) (*plan, error) {
 			return nil, err
 		}
 	}
+	if err := p.checkTarget(target); err != nil {
+		return nil, err
+	}
 	err = c.opt.Source.List(ctx, segment.TopicsPrefix, "", func(i objstore.Info) error {
 		if _, ok := segment.ParseTopicNameKey(i.Key); ok {
 			p.add(object{key: i.Key, size: i.Size}, there(i.Key))
@@ -122,6 +126,19 @@ func (c *Copier) plan(ctx context.Context) (*plan, error) {
 	}
 	c.doing("copying", c.copied.Load()+int64(len(p.missing)), c.written.Load()+bytes)
 	return p, nil
+}
+
+// checkTarget holds the heads against the keys of the target: a source that ends before its
+// own copy has lost its end.
+func (p *plan) checkTarget(target map[string]struct{}) error {
+	for key := range target {
+		for id, head := range p.heads {
+			if seq, ok := segment.ParseJournalKey(id, key); ok && seq > head {
+				return fmt.Errorf("%w: journal %d of the source ends at seq %d, and the copy has %s", offline.ErrCutOff, id, head, key)
+			}
+		}
+	}
+	return nil
 }
 
 // planJournal plans the objects of a journal up to its head, and the merged segments that

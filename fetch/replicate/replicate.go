@@ -122,7 +122,7 @@ func (c *Copier) Run(ctx context.Context) (*Result, error) {
 		return nil, err
 	}
 	if c.opt.DryRun {
-		p, err := c.plan(ctx)
+		p, err := c.planned(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -133,6 +133,11 @@ func (c *Copier) Run(ctx context.Context) (*Result, error) {
 		return nil, err
 	}
 	defer release()
+	// Before the target is marked: a source that has lost its end leaves an older copy whole.
+	p, err := c.planned(ctx)
+	if err != nil {
+		return nil, err
+	}
 	mark := segment.Copy{
 		State: segment.CopyBegun, Cluster: c.cluster, Object: segment.NewID(), Incarnation: source.Incarnation(),
 		Number: before.Begun.Number + 1, TimeMs: c.opt.Now().UnixMilli(), Source: c.opt.Source.String(),
@@ -146,8 +151,7 @@ func (c *Copier) Run(ctx context.Context) (*Result, error) {
 	} else if now.Opened.Number > 0 {
 		return nil, fmt.Errorf("target: %w", replica.ErrOpened)
 	}
-	p, err := c.copyAll(ctx)
-	if err != nil {
+	if p, err = c.copyAll(ctx, p); err != nil {
 		return nil, err
 	}
 	if err := c.copyCluster(ctx); err != nil {
@@ -251,16 +255,26 @@ func (c *Copier) release(id segment.ID) {
 }
 
 // copyAll copies all objects of a plan, and makes a new plan if one of them is gone.
-func (c *Copier) copyAll(ctx context.Context) (*plan, error) {
+func (c *Copier) copyAll(ctx context.Context, p *plan) (*plan, error) {
 	for i := 1; ; i++ {
-		p, err := c.plan(ctx)
-		if err == nil {
-			err = c.copyPlan(ctx, p)
-		}
+		err := c.copyPlan(ctx, p)
 		if err == nil || i == plans || !errors.Is(err, errGone) {
 			return p, err
 		}
 		c.opt.Log.Info("objects were deleted during the copy; the heads are proved again", "error", err)
+		if p, err = c.planned(ctx); err != nil {
+			return p, err
+		}
+	}
+}
+
+// planned makes a plan, and another one if a floor has moved until it was made.
+func (c *Copier) planned(ctx context.Context) (*plan, error) {
+	for i := 1; ; i++ {
+		p, err := c.plan(ctx)
+		if err == nil || i == plans || !errors.Is(err, errGone) {
+			return p, err
+		}
 	}
 }
 

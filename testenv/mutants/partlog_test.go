@@ -5,15 +5,15 @@ package mutants
 var tiers = catcher{"./tiering/partlog", "TestTieredStateMatchesANaiveJournal"}
 
 var partlogMutants = []mutant{
-	{name: "a walk ends where the start has moved beyond it", by: catcher{"./tiering/partlog", "TestAWalkGoesOnBehindAStartThatMoves"}, edits: []edit{
+	{name: "a walk ends where the start has moved beyond it", by: catcher{"./tiering/partlog", "TestAWalkGoesOnBehindAStartThatMoves"}, plain: true, edits: []edit{
 		before("tiering/partlog.State.FindFrom", "if offset < p.start {_}", `if offset < p.start {
 	return nil, nil, s.viewLocked(p), true
 }`),
 	}},
-	{name: "rule 23: pages of producers that are stored once stay so", by: catcher{"./tiering/partlog", "TestPagesThatAreStoredOnceAreWrittenAgain"}, edits: []edit{
+	{name: "rule 23: pages of producers that are stored once stay so", by: catcher{"./tiering/partlog", "TestPagesThatAreStoredOnceAreWrittenAgain"}, plain: true, edits: []edit{
 		swap("tiering/partlog.State.collect", "2*p.live <= int(p.total) || s.single(p)", "2*p.live <= int(p.total)"),
 	}},
-	{name: "rule 23: deletion below pages that are stored once", by: catcher{"./ingest", "TestNothingIsDeletedBelowACheckpointWithPagesThatAreStoredOnce"}, edits: []edit{
+	{name: "rule 23: deletion below pages that are stored once", by: catcher{"./ingest", "TestNothingIsDeletedBelowACheckpointWithPagesThatAreStoredOnce"}, plain: true, edits: []edit{
 		never("ingest.CheckSpared", "n.Seq == 0"),
 	}},
 	{name: "rule 17: a fence leaves intents open", by: tiers, edits: []edit{

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/varvelog/varve/cmd/internal/bucket"
+	"github.com/varvelog/varve/fetch/offline"
 	"github.com/varvelog/varve/fetch/replicate"
 	"github.com/varvelog/varve/tiering/replica"
 	"github.com/varvelog/varve/tiering/segment"
@@ -22,6 +23,8 @@ objects that came since: only those are copied.
 
 A hold pauses deletions at the source; then the heads of all journals are proved, and all
 objects are copied that the log consists of there. So the copy is the log of one moment.
+If the bucket, or an earlier copy, shows that a journal lacks its end or has a hole, nothing
+is copied.
 Each object is checked on the way, merged segments by their SHA-256. The target is marked
 as not whole until all is there: no node and no command takes it for a log before. If the
 command is interrupted, run it again.
@@ -122,6 +125,8 @@ func copyBucket(ctx context.Context, env *Env, f *bucketFlags, to string, create
 // explainCopy adds advice to the error of a copy.
 func explainCopy(url string, err error) error {
 	switch {
+	case errors.Is(err, offline.ErrCutOff):
+		return fmt.Errorf("%w; restore the missing objects first: \"varve bucket verify --bucket %s\" names holes. The target stays as it is", err, bucket.Redact(url))
 	case errors.Is(err, replica.ErrOpened):
 		return fmt.Errorf("%w; copy into another bucket or prefix", err)
 	case errors.Is(err, replicate.ErrTarget):

@@ -63,6 +63,27 @@ func TestAnUnfinishedCopyIsNoBucket(t *testing.T) {
 	at.run(t, "bucket", "ls").expect(t, cli.ExitOK, "events")
 }
 
+// TestASourceThatLacksAnEndIsNotCopied: the copy of before stays whole.
+func TestASourceThatLacksAnEndIsNotCopied(t *testing.T) {
+	folder, target := smallBucket(t), t.TempDir()
+	c, at := command{environ: []string{"VARVE_BUCKET=file://" + folder}}, command{environ: []string{"VARVE_BUCKET=file://" + target}}
+	c.run(t, "bucket", "copy", "--to", target).expect(t, cli.ExitOK)
+	file := func(seq uint64) string { return filepath.Join(folder, filepath.FromSlash(segment.JournalKey(1, seq))) }
+	if err := os.Rename(file(6), file(6)+".aside"); err != nil {
+		t.Fatal(err)
+	}
+	for _, to := range []string{target, t.TempDir()} {
+		c.run(t, "bucket", "copy", "--to", to).expect(t, cli.ExitFailure, "journal 1 ends at seq 5, and the object at seq 7 knows seq 6", "bucket verify")
+	}
+	if err := os.Remove(file(7)); err != nil {
+		t.Fatal(err)
+	}
+	c.run(t, "bucket", "copy", "--to", target, "--dry-run").expect(t, cli.ExitFailure, "journal 1 of the source ends at seq 5, and the copy has "+"journals/1/")
+	if o := at.run(t, "bucket", "cat", "events"); o.stdout != "a\nb\nc\na\nb\nc\n" {
+		t.Errorf("the copy has %q", o.stdout)
+	}
+}
+
 func TestACopyTakesNoDamageAndNoOtherBucket(t *testing.T) {
 	folder := smallBucket(t)
 	c := command{environ: []string{"VARVE_BUCKET=file://" + folder}}

@@ -1,10 +1,12 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -24,9 +26,14 @@ names no more, and once again a day later. So there are none, unless an upload a
 even later, or objects were copied into the bucket. They cost storage, and nothing else.
 
 The bucket is listed first, then the heads of all journals are proved, and only then is
-judged. If a journal or an index page cannot be read, nothing is listed or deleted. An
-object that is younger than a day is left alone, and so is everything while there is a
-hold. Objects that are not merged segments are never touched.`
+judged. If a journal or an index page cannot be read, nothing is listed or deleted. The
+same holds if the bucket shows that a journal lacks its end. An object that is younger than
+a day is left alone, and so is everything while there is a hold. Objects that are not
+merged segments are never touched.
+
+A segment stays if its records may be nowhere else: the journal's own objects for these
+offsets are missing, no journal has the partition, or the segment cannot be read. The column
+NEEDED says why. If you know better, delete such an object by hand.`
 
 func newBucketOrphans(env *Env) *cobra.Command {
 	var f bucketFlags
@@ -62,6 +69,7 @@ type orphanRow struct {
 	Key      string `json:"key"`
 	Bytes    int64  `json:"bytes"`
 	Modified string `json:"modified"`
+	Needed   string `json:"needed,omitempty"` // why it is not deleted
 	Deleted  bool   `json:"deleted"`
 	Error    string `json:"error,omitempty"`
 }
@@ -78,7 +86,7 @@ func orphans(ctx context.Context, env *Env, f *bucketFlags, store objstore.Store
 	}
 	rows := make([]orphanRow, len(found))
 	for i, o := range found {
-		rows[i] = orphanRow{Key: o.Key, Bytes: o.Size, Modified: o.Modified.UTC().Format(timeLayout)}
+		rows[i] = orphanRow{Key: o.Key, Bytes: o.Size, Modified: o.Modified.UTC().Format(timeLayout), Needed: strings.Join(strings.Fields(o.Needed), " ")}
 	}
 	if deletes {
 		err = deleteOrphans(ctx, store, b, rows)
@@ -95,14 +103,17 @@ func deleteOrphans(ctx context.Context, store objstore.Store, b *offline.Bucket,
 	if len(held) > 0 {
 		return fmt.Errorf(`nothing was deleted: hold %s pauses deletions ("varve bucket hold list")`, held[0].Object)
 	}
-	keys := make([]string, len(rows))
-	for i, r := range rows {
-		keys[i] = r.Key
+	var keys []string
+	var of []*orphanRow
+	for i := range rows {
+		if rows[i].Needed == "" {
+			keys, of = append(keys, rows[i].Key), append(of, &rows[i])
+		}
 	}
 	var errs []error
 	for i, err := range objstore.DeleteAll(ctx, store, keys) {
-		if rows[i].Deleted = err == nil; err != nil {
-			rows[i].Error = oneLine(err)
+		if of[i].Deleted = err == nil; err != nil {
+			of[i].Error = oneLine(err)
 			errs = append(errs, fmt.Errorf("delete %s: %w", keys[i], err))
 		}
 	}
@@ -114,16 +125,19 @@ func printOrphans(w io.Writer, output string, rows []orphanRow, deletes bool) er
 		return printJSON(w, rows)
 	}
 	var bytes int64
+	var n int
 	err := printTable(w, func(w io.Writer) {
-		fmt.Fprintln(w, "OBJECT\tSIZE\tMODIFIED")
+		fmt.Fprintln(w, "OBJECT\tSIZE\tMODIFIED\tNEEDED")
 		for _, r := range rows {
-			bytes += r.Bytes
-			fmt.Fprintf(w, "%s\t%s\t%s\n", r.Key, humanize.IBytes(uint64(r.Bytes)), r.Modified)
+			if r.Needed == "" {
+				n, bytes = n+1, bytes+r.Bytes
+			}
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", r.Key, humanize.IBytes(uint64(r.Bytes)), r.Modified, cmp.Or(r.Needed, "no"))
 		}
 	})
-	if err != nil || len(rows) == 0 || deletes {
+	if err != nil || n == 0 || deletes {
 		return err
 	}
-	_, err = fmt.Fprintf(w, "\n%s, %s; --delete deletes them\n", plural(len(rows), "object"), humanize.IBytes(uint64(bytes)))
+	_, err = fmt.Fprintf(w, "\n%s, %s; --delete deletes them\n", plural(n, "object"), humanize.IBytes(uint64(bytes)))
 	return err
 }

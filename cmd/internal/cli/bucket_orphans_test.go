@@ -1,24 +1,51 @@
 package cli_test
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/varvelog/varve/cmd/internal/cli"
+	"github.com/varvelog/varve/tiering/batch/batchtest"
 	"github.com/varvelog/varve/tiering/segment"
 )
+
+// mergedEvents is a merged segment with three records of the topic of smallBucket.
+func mergedEvents(t *testing.T, name segment.Name, base int64) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	m, err := segment.NewMergedWriter(&out, segment.MergedHeader{
+		Name: name, Journal: 1, Cluster: segment.ID{1}, Job: segment.ID{1}, Node: segment.ID{2}, Incarnation: segment.ID{3}, BuiltMs: 7,
+	})
+	if err == nil {
+		err = m.Begin(segment.MergedPart{Topic: segment.ID{2}, TopicName: "events", From: base, To: base + 3, SourceMs: 6})
+	}
+	if err == nil {
+		err = m.Append(batchtest.Build(batchtest.Spec{Records: batchtest.Values(1, "a", "b", "c"), BaseOffset: base, LeaderEpoch: 1}), nil)
+	}
+	if err == nil {
+		_, err = m.End()
+	}
+	if err == nil {
+		_, err = m.Close()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
 
 func TestOrphansAreDeletedOnlyWhenThatIsKnownToBeSafe(t *testing.T) {
 	folder := smallBucket(t)
 	c := command{environ: []string{"VARVE_BUCKET=file://" + folder}}
-	write := func(key string, age time.Duration) string {
+	write := func(key string, b []byte, age time.Duration) string {
 		path := filepath.Join(folder, filepath.FromSlash(key))
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(path, []byte("left over"), 0o644); err != nil {
+		if err := os.WriteFile(path, b, 0o644); err != nil {
 			t.Fatal(err)
 		}
 		if err := os.Chtimes(path, time.Now(), time.Now().Add(-age)); err != nil {
@@ -26,13 +53,15 @@ func TestOrphansAreDeletedOnlyWhenThatIsKnownToBeSafe(t *testing.T) {
 		}
 		return path
 	}
-	shared, own := segment.SharedSegment(1, segment.ID{1}), segment.OwnSegment(segment.ID{2}, 0, 7, segment.ID{2})
-	old := []string{write(shared.Key(), 25*time.Hour), write(own.Key(), 25*time.Hour)}
+	shared, own := segment.SharedSegment(1, segment.ID{1}), segment.OwnSegment(segment.ID{2}, 0, 3, segment.ID{2})
+	junk, text := segment.SharedSegment(1, segment.ID{4}), []byte("left over")
+	old := []string{write(shared.Key(), mergedEvents(t, shared, 0), 25*time.Hour), write(own.Key(), mergedEvents(t, own, 3), 25*time.Hour)}
 	kept := []string{
-		write(segment.SharedSegment(1, segment.ID{3}).Key(), 23*time.Hour), // may be under way
-		write(segment.TopicNameKey(segment.ID{2}), 25*time.Hour), write("notes.txt", 25*time.Hour),
+		write(segment.SharedSegment(1, segment.ID{3}).Key(), text, 23*time.Hour), // may be under way
+		write(junk.Key(), text, 25*time.Hour),
+		write(segment.TopicNameKey(segment.ID{2}), text, 25*time.Hour), write("notes.txt", text, 25*time.Hour),
 	}
-	c.run(t, "bucket", "orphans").expect(t, cli.ExitOK, shared.Key(), own.Key(), "2 objects, 18 B; --delete deletes them")
+	c.run(t, "bucket", "orphans").expect(t, cli.ExitOK, shared.Key(), own.Key(), junk.Key(), "not known which records", "2 objects, 1.0 KiB; --delete deletes them")
 	c.run(t, "bucket", "hold").expect(t, cli.ExitOK)
 	c.run(t, "bucket", "orphans", "--delete").expect(t, cli.ExitFailure, "nothing was deleted: hold")
 	if err := os.RemoveAll(filepath.Join(folder, "holds")); err != nil {
@@ -43,7 +72,7 @@ func TestOrphansAreDeletedOnlyWhenThatIsKnownToBeSafe(t *testing.T) {
 		Deleted bool
 	}
 	unmarshal(t, c.run(t, "bucket", "orphans", "--delete", "-o", "json"), &rows)
-	if len(rows) != 2 || !rows[0].Deleted || !rows[1].Deleted {
+	if len(rows) != 3 || !rows[0].Deleted || rows[1].Deleted || !rows[2].Deleted {
 		t.Errorf("%+v", rows)
 	}
 	for _, path := range old {
@@ -56,7 +85,7 @@ func TestOrphansAreDeletedOnlyWhenThatIsKnownToBeSafe(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	write(shared.Key(), 25*time.Hour)
+	write(shared.Key(), mergedEvents(t, shared, 0), 25*time.Hour)
 	for _, journal := range []uint32{0, 1} { // a reader takes a hole for the end
 		hole := filepath.Join(folder, filepath.FromSlash(segment.JournalKey(journal, 4)))
 		if err := os.Rename(hole, hole+".aside"); err != nil {
