@@ -17,7 +17,10 @@ var expireMutants = []mutant{
 		never("tiering/clocks.Clocks.judge", "wrong"),
 	}},
 	{name: "rule 27: expires by the timestamps of producers alone", by: expiries, edits: []edit{
-		never("tiering/expire.pieceOf", "e.SourceMs > 0 && (x.ms < 0 || x.ms > e.SourceMs)"),
+		swap("tiering/expire.piece.newest", "min(x.ms, x.built)", "x.ms"),
+	}},
+	{name: "rule 27: expires by a clock that was behind when records came", by: expiries, edits: []edit{
+		swap("tiering/expire.piece.newest", "x.ms > nowMs+ahead.Milliseconds()", "x.ms > x.built"),
 	}},
 	{name: "rule 27: expires too early after an upgrade", by: expiries, edits: []edit{
 		drop("tiering/expire.Expirer.Run", "if now.Before(x.opt.Begins()) {_}"),

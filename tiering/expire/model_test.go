@@ -19,7 +19,7 @@ import (
 // and the true time; in the end, everything goes that is due.
 func TestModel(t *testing.T) {
 	seeded.Run(t, seeded.Test[struct{}]{Run: runModel, Must: []string{
-		"expired", "expired by bytes", "dropped", "clock wrong", "view lags", "deleted records", "paged", "merged", "from the future",
+		"expired", "expired by bytes", "dropped", "clock wrong", "view lags", "deleted records", "paged", "merged", "from the future", "built by a clock that was behind",
 		"everything expired", "not wanted any more",
 	}}, 400, 60)
 }
@@ -48,21 +48,30 @@ type model struct {
 	dropper        *Dropper
 }
 
-// written is an extent that was written.
-type written struct{ ms, builtMs int64 }
+// written is an extent that was written, with its own time, that of the node's clock, and the
+// true time.
+type written struct{ ms, builtMs, at int64 }
 
-// newest is the time that counts for the records, once they are merged.
+// newest is the true time of the records.
 func (x written) newest() int64 {
 	if x.ms < 0 {
 		return x.builtMs
 	}
-	return min(x.ms, x.builtMs)
+	return min(x.ms, x.at)
+}
+
+// counts is the time that decides.
+func (x written) counts(nowMs int64) int64 {
+	if x.ms < 0 || x.ms > nowMs+3_600_000 {
+		return x.builtMs
+	}
+	return x.ms
 }
 
 func (m *model) StoreTime() (time.Time, uint64) { return m.at, m.answers }
 
 func runModel(t *seeded.T, _ struct{}) {
-	m := &model{world: newWorld(t), t: t, at: time.UnixMilli(100 * day)}
+	m := &model{world: newWorld(t), t: t, at: time.UnixMilli(1000 * day)}
 	m.truth.policy = Policy{-1, -1}
 	m.view = m.truth
 	m.opt.Policy = func(segment.ID) (Policy, bool) { return m.view.policy, !m.view.deleted }
@@ -137,13 +146,17 @@ func (m *model) append() {
 	if m.truth.deleted {
 		return
 	}
-	x := written{ms: m.at.Add(-time.Duration(m.rng.IntN(50)) * time.Hour).UnixMilli(), builtMs: m.at.UnixMilli()}
+	x := written{ms: m.at.Add(-time.Duration(m.rng.IntN(50)) * time.Hour).UnixMilli(), builtMs: m.at.UnixMilli(), at: m.at.UnixMilli()}
 	switch m.rng.IntN(8) {
 	case 0:
 		x.ms = m.at.Add(1000 * time.Hour).UnixMilli()
 		m.t.Count("from the future")
 	case 1:
 		x.ms = -1
+	default:
+		if x.builtMs = m.node().UnixMilli(); m.ahead < -time.Hour {
+			m.t.Count("built by a clock that was behind")
+		}
 	}
 	m.write(x.ms)
 	m.extents = append(m.extents, x)
@@ -281,7 +294,7 @@ func (m *model) settle() {
 		return
 	}
 	x := m.extents[first]
-	if p.RetentionMs >= 0 && m.at.UnixMilli()-x.newest() > p.RetentionMs || p.RetentionBytes >= 0 && int64(len(m.extents)-first-1)*100 >= p.RetentionBytes {
+	if p.RetentionMs >= 0 && m.at.UnixMilli()-x.counts(m.at.UnixMilli()) > p.RetentionMs || p.RetentionBytes >= 0 && int64(len(m.extents)-first-1)*100 >= p.RetentionBytes {
 		m.t.Errorf("extent %d of %d does not expire, by %+v", first, len(m.extents), p)
 	}
 }

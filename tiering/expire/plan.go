@@ -7,13 +7,16 @@
 // the store confirms. It frees no byte: records below a start, or in a dropped partition,
 // are released and deleted elsewhere.
 //
-// It never reads records, and never decides by a timestamp alone that a record is new: one
-// is no newer than the object that brought it.
+// It never reads records, and never keeps one forever by its timestamp: one from the future
+// is no newer than the object that brought it. The time of that object is the clock of one
+// node, which nothing has confirmed. So it counts for these records alone, and a clock that
+// was behind makes no others old.
 package expire
 
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/varvelog/varve/tiering/partlog"
 )
@@ -31,23 +34,33 @@ func (p Policy) keeps() bool { return p.RetentionMs < 0 && p.RetentionBytes < 0 
 type piece struct {
 	last  int64         // offset
 	bytes int64         // of batches; of a page of journal ranges not known, 0
-	ms    int64         // no record is newer, Unix milliseconds; -1: not known
+	ms    int64         // of the newest record, Unix milliseconds; -1: not known
+	built int64         // when the object was built that brought the newest one; 0: not known
 	page  *partlog.Page // nil: it is one extent
 }
 
-// pieceOf takes the time of an extent's newest record, or the time at which its source was
-// built if that is earlier.
 func pieceOf(e *partlog.Extent) piece {
-	x := piece{last: e.Last, bytes: int64(e.Length), ms: e.MaxTimestamp}
-	if e.SourceMs > 0 && (x.ms < 0 || x.ms > e.SourceMs) {
-		x.ms = e.SourceMs
+	return piece{last: e.Last, bytes: int64(e.Length), ms: e.MaxTimestamp, built: e.SourceMs}
+}
+
+// ahead is how far timestamps may be ahead of the time and still be those of a client whose
+// clock is a bit wrong.
+const ahead = time.Hour
+
+// newest returns the time that counts as that of the newest record; -1: not known.
+func (x *piece) newest(nowMs int64) int64 {
+	switch {
+	case x.built > 0 && x.ms < 0:
+		return x.built
+	case x.built > 0 && x.ms > nowMs+ahead.Milliseconds():
+		return min(x.ms, x.built)
 	}
-	return x
+	return x.ms
 }
 
 // due reports whether the oldest piece of a partition may go, which has total bytes.
 func (p Policy) due(x *piece, nowMs, total int64) bool {
-	if p.RetentionMs >= 0 && x.ms >= 0 && nowMs-x.ms > p.RetentionMs {
+	if ms := x.newest(nowMs); p.RetentionMs >= 0 && ms >= 0 && nowMs-ms > p.RetentionMs {
 		return true
 	}
 	known := x.page == nil || x.page.Merged
