@@ -23,8 +23,8 @@ import (
 // foreignReader is the program that reads a bucket by the format page alone.
 const foreignReader = "testenv/foreign/reader.py"
 
-// readForeign reads all topics but the passing one from a copy of the bucket, with the foreign
-// reader. No node may run. It does nothing where Python or the program is not found.
+// readForeign checks a copy of the bucket with the foreign reader, and reads all topics but the
+// passing one from it. No node may run. It does nothing where Python or the program is not found.
 func (r *round) readForeign(ctx context.Context) error {
 	python, err := exec.LookPath("python3")
 	if _, missing := os.Stat(foreignReader); err != nil || missing != nil {
@@ -37,6 +37,9 @@ func (r *round) readForeign(ctx context.Context) error {
 	folder := filepath.Join(r.dir, "copy")
 	if r.report.Objects, err = bucket.copyTo(ctx, folder); err != nil {
 		return fmt.Errorf("copy the bucket: %w", err)
+	}
+	if !r.runForeign(python, drain, "check", folder) {
+		return nil
 	}
 	listed := map[string][]foreignPartition{}
 	if !r.runForeign(python, func(in io.Reader) error { return readTopics(in, listed) }, "topics", folder) {
@@ -80,6 +83,11 @@ func (r *round) runForeign(python string, read func(io.Reader) error, args ...st
 		return false
 	}
 	return true
+}
+
+func drain(in io.Reader) error {
+	_, err := io.Copy(io.Discard, in)
+	return err
 }
 
 // reading is a read of a whole topic, partition after partition.

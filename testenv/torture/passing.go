@@ -26,7 +26,7 @@ const restoreConfig = "varve.undelete"
 const (
 	passingRecords = 100
 	passingTurn    = 10 * time.Millisecond // between two records
-	passingLimit   = time.Minute           // of one read
+	passingLimit   = time.Minute           // until a record is given up
 )
 
 // passing is the life of one topic after another.
@@ -41,7 +41,8 @@ type passing struct {
 	purged  int // deletions that could not be revoked any more
 }
 
-func (p *passing) run(ctx context.Context) error {
+// run goes on until ctx ends. The records of then are read before it returns, unless hard ends.
+func (p *passing) run(ctx, hard context.Context) error {
 	client, err := newClient(p.nodes[0])
 	if err != nil {
 		return err
@@ -56,7 +57,7 @@ func (p *passing) run(ctx context.Context) error {
 		if err := p.write(ctx); err != nil {
 			return err
 		}
-		if err := p.read(ctx); err != nil {
+		if err := p.read(hard); err != nil {
 			return err
 		}
 		if !p.delete(ctx, admin) {
@@ -67,7 +68,7 @@ func (p *passing) run(ctx context.Context) error {
 		}
 		sleep(ctx, time.Duration(p.random.Int64N(int64(1500*time.Millisecond)))) // about the grace
 		if p.create(ctx, admin, map[string]*string{restoreConfig: new(string)}) {
-			if err := p.read(ctx); err != nil {
+			if err := p.read(hard); err != nil {
 				return err
 			}
 			p.delete(ctx, admin)
@@ -162,19 +163,17 @@ func (p *passing) write(ctx context.Context) error {
 
 // read reads the topic from its start, at any node. It must have each acknowledged record, and
 // none of an earlier life. A follower may not know yet that a life has ended.
-func (p *passing) read(ctx context.Context) error {
+func (p *passing) read(hard context.Context) error {
 	node := p.random.IntN(len(p.nodes))
-	limited, cancel := context.WithTimeout(ctx, passingLimit*2)
-	defer cancel()
 	left, old := maps.Clone(p.values), false
-	for len(left) > 0 && limited.Err() == nil {
+	for len(left) > 0 && hard.Err() == nil {
 		client, err := newClient(p.nodes[node],
 			kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{passingTopic: {0: kgo.NewOffset().AtStart()}}))
 		if err != nil {
 			return err
 		}
-		for old = false; len(left) > 0 && limited.Err() == nil && !old; {
-			old = p.poll(limited, client, left)
+		for old = false; len(left) > 0 && hard.Err() == nil && !old; {
+			old = p.poll(hard, client, left)
 		}
 		client.Close()
 		if old && node == 0 {
@@ -183,11 +182,11 @@ func (p *passing) read(ctx context.Context) error {
 		}
 		if old {
 			left = maps.Clone(p.values)
-			sleep(limited, passingLimit/200)
+			sleep(hard, 300*time.Millisecond)
 		}
 	}
-	if len(left) > 0 && ctx.Err() == nil {
-		p.history.Note(history.Stuck, "life %d of %s: %d of %d acknowledged records cannot be read at %s", p.lives, passingTopic, len(left), len(p.values), p.nodes[node])
+	if len(left) > 0 {
+		p.history.Note(history.Stuck, "life %d of %s: %d of %d acknowledged records cannot be read at %s in time", p.lives, passingTopic, len(left), len(p.values), p.nodes[node])
 	}
 	return nil
 }

@@ -189,7 +189,7 @@ func (r *round) startSenders(senders *clients, ctx, hard context.Context) {
 			senders.start(func() error { return l.keep(ctx, address) })
 		}
 	}
-	senders.start(func() error { return r.passing.run(ctx) })
+	senders.start(func() error { return r.passing.run(ctx, hard) })
 }
 
 func (r *round) startReaders(readers *clients, ctx, hard context.Context) {

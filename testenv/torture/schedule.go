@@ -89,14 +89,14 @@ func deck(faults []faultproxy.Kind) []card {
 // plan draws a schedule as Jepsen's: a mix of kinds is at work, each about once
 // an interval, for three intervals, and then another mix. A quarter of the time
 // there is none. The mixes are dealt from a shuffled deck, so every kind has
-// its turn. In every third mix the leader dies between steps of tiering, and nothing
-// else keeps it from these. In the second one the follower stops for longer than objects stay.
+// its turn. In every third mix, and in the first, the leader dies between steps of tiering, and
+// nothing else keeps it from these. In the second one the follower stops for longer than objects stay.
 func plan(seed uint64, duration, interval time.Duration, faults []faultproxy.Kind) []step {
 	random := rand.New(rand.NewPCG(seed, 1))
 	var steps []step
 	var stack []card
 	for from := time.Duration(0); from < duration; from += 3 * interval {
-		tidying := from > 0 && from%(9*interval) == 0
+		tidying := from%(9*interval) == 0
 		if from > 3*interval && !tidying && random.IntN(4) == 0 {
 			continue
 		}
@@ -111,9 +111,6 @@ func plan(seed uint64, duration, interval time.Duration, faults []faultproxy.Kin
 			if len(stack) == 0 {
 				stack = deck(faults)
 				random.Shuffle(len(stack), func(i, j int) { stack[i], stack[j] = stack[j], stack[i] })
-				if from == 0 { // also the shortest round has some of these
-					stack = slices.Insert(stack, 0, card{onLeader, killTidy, ""})
-				}
 			}
 			dealt := stack[0]
 			stack = stack[1:]

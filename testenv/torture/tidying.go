@@ -18,7 +18,7 @@ import (
 // tidyingArgs make the leader tidy its journals all the while, however few records they
 // have, and log each step.
 var tidyingArgs = []string{
-	"--log-level", "debug", "--merge-bytes", "256KiB", "--merge-age", "1s", "--merge-own-bytes", "16KiB",
+	"--log-level", "debug", "--merge-bytes", "2MiB", "--merge-age", "1s", "--merge-own-bytes", "16KiB",
 	"--merge-join-age", "1s", "--merge-join-count", "4", "--merge-join-own-bytes", "1KiB", "--merge-wait", "500ms", "--tiering-rate", "unlimited",
 }
 
@@ -36,7 +36,7 @@ var tidyingSteps = []string{"intent committed", "output uploaded", "read back", 
 // for so long or longer. They are named as in the leader's metrics, or as it logs them.
 var demanded = map[string]time.Duration{
 	`varve_merge_jobs_total{journal="1",level="1"}`: time.Minute,
-	`varve_merge_jobs_total{journal="1",level="2"}`: time.Minute,
+	`varve_merge_jobs_total{journal="1",level="2"}`: 2 * time.Minute,
 	`varve_compaction_passes_total{journal="1"}`:    time.Minute,
 	`varve_expiries_total{journal="1"}`:             time.Minute,
 	`varve_deleted_objects_total{journal="1"}`:      time.Minute,
