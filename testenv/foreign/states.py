@@ -141,6 +141,7 @@ class Partitions:
         for key in given[10]:
             need(key in self.logs and self.logs[key].sealed and not self.logs[key].dropped, f"partition {key[1]} is dropped and was not sealed")
             self.logs[key].dropped = True
+            self.leave(key)
         self.head, self.epoch = h.seq, h.epoch
 
     def change_partitions(self, given, h):
@@ -158,6 +159,11 @@ class Partitions:
             log = self.unsealed(key)
             need(0 <= offset <= log.end, f"offset {offset} is deleted at seq {h.seq}, the log ends at {log.end}")
             log.delete_before(offset)
+
+    def leave(self, key):
+        """Forgets a partition that is dropped and has no merged extents."""
+        if self.logs[key].dropped and not self.logs[key].extents:
+            del self.logs[key]
 
     def unsealed(self, key):
         log = self.logs.get(key)

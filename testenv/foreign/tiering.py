@@ -183,8 +183,7 @@ class Tiering:
             log = state.logs.get(key)
             if log:
                 log.free(offset)
-                if log.dropped and offset >= log.end:
-                    del state.logs[key]
+                state.leave(key)
         for n in entry.objects:
             self.garbage[n.object] = (n, entry.klass, when, False, False)
         self.seqs += [(first, last, entry.klass, when) for first, last in entry.seqs]

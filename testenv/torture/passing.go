@@ -162,18 +162,20 @@ func (p *passing) write(ctx context.Context) error {
 }
 
 // read reads the topic from its start, at any node. It must have each acknowledged record, and
-// none of an earlier life. A follower may not know yet that a life has ended.
+// none of an earlier life. A follower may not know yet that a life has ended. A client that has
+// seen an earlier life never reads a later one, so there is a new client after each error.
 func (p *passing) read(hard context.Context) error {
 	node := p.random.IntN(len(p.nodes))
-	left, old := maps.Clone(p.values), false
-	for len(left) > 0 && hard.Err() == nil {
+	left := maps.Clone(p.values)
+	for ; len(left) > 0 && hard.Err() == nil; sleep(hard, 300*time.Millisecond) {
 		client, err := newClient(p.nodes[node],
 			kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{passingTopic: {0: kgo.NewOffset().AtStart()}}))
 		if err != nil {
 			return err
 		}
-		for old = false; len(left) > 0 && hard.Err() == nil && !old; {
-			old = p.poll(hard, client, left)
+		old, failed := false, false
+		for len(left) > 0 && hard.Err() == nil && !old && !failed {
+			old, failed = p.poll(hard, client, left)
 		}
 		client.Close()
 		if old && node == 0 {
@@ -182,7 +184,6 @@ func (p *passing) read(hard context.Context) error {
 		}
 		if old {
 			left = maps.Clone(p.values)
-			sleep(hard, 300*time.Millisecond)
 		}
 	}
 	if len(left) > 0 {
@@ -191,9 +192,16 @@ func (p *passing) read(hard context.Context) error {
 	return nil
 }
 
-// poll takes records that are read from left. It reports whether one is of an earlier life.
-func (p *passing) poll(ctx context.Context, client *kgo.Client, left map[int64]string) (old bool) {
-	client.PollFetches(ctx).EachRecord(func(r *kgo.Record) {
+// clientPatience is how long a client may have nothing to read before a new one is tried.
+const clientPatience = 10 * time.Second
+
+// poll takes records that are read from left. It reports whether one is of an earlier life, and
+// whether the client failed, or got nothing for long.
+func (p *passing) poll(hard context.Context, client *kgo.Client, left map[int64]string) (old, failed bool) {
+	ctx, cancel := context.WithTimeout(hard, clientPatience)
+	defer cancel()
+	fetches := client.PollFetches(ctx)
+	fetches.EachRecord(func(r *kgo.Record) {
 		if old = old || !strings.HasPrefix(string(r.Value), p.prefix()); old {
 			return
 		}
@@ -202,7 +210,7 @@ func (p *passing) poll(ctx context.Context, client *kgo.Client, left map[int64]s
 		}
 		delete(left, r.Offset)
 	})
-	return old
+	return old, fetches.Err() != nil
 }
 
 func (p *passing) prefix() string { return fmt.Sprintf("life %d,", p.lives) }
