@@ -25,6 +25,7 @@ type Deleter struct {
 	opt  Options
 	held bool
 	next time.Time // of the next look at the floor, which had not moved
+	from int       // of the list of garbage: those before it were not deleted a moment ago
 
 	deleted, failed atomic.Int64
 }
@@ -41,6 +42,7 @@ type round struct {
 	first, second []partlog.Garbage
 	seqs          []partlog.Seqs
 	more          bool
+	next          int // of the list, the first that is not looked at
 }
 
 // Run deletes garbage whose grace is over, up to a bound, and commits that it did. It
@@ -78,6 +80,9 @@ func (d *Deleter) Run(ctx context.Context) (again bool, err error) {
 		return false, err
 	}
 	swept, failed := d.delete(ctx, due)
+	if d.from = 0; failed != nil && due.more {
+		d.from = due.next // the store may refuse these for long, and not others
+	}
 	if err = errors.Join(err, failed); len(swept) == 0 {
 		return false, err
 	}
@@ -95,13 +100,15 @@ func (r *round) empty() bool { return len(r.first)+len(r.second)+len(r.seqs) == 
 // floor.
 func (d *Deleter) due(garbage []partlog.Garbage, floor uint64, now time.Time) *round {
 	r, room := &round{}, uint64(perRound)
-	for _, g := range garbage {
+	for i := range garbage {
+		at := (d.from + i) % len(garbage)
+		g := garbage[at]
 		since := now.Sub(time.UnixMilli(g.SinceMs))
 		switch {
 		case g.Deleted && since < d.opt.Again, !g.Deleted && since < d.grace(g.Class):
 			continue
 		case room == 0:
-			r.more = true
+			r.more, r.next = true, at
 			return r
 		case g.Seqs.First > 0:
 			q := g.Seqs
@@ -109,7 +116,7 @@ func (d *Deleter) due(garbage []partlog.Garbage, floor uint64, now time.Time) *r
 				continue
 			}
 			if n := q.Last - q.First + 1; n > room {
-				q.Last, r.more = q.First+room-1, true
+				q.Last, r.more, r.next = q.First+room-1, true, at+1
 			}
 			r.seqs = append(r.seqs, q)
 			room -= q.Last - q.First + 1
@@ -190,6 +197,7 @@ func (d *Deleter) ranges(ctx context.Context, ranges []partlog.Seqs) (done []par
 		}
 		err = cmp.Or(err, rangeErr)
 	}
+	slices.SortFunc(done, func(a, b partlog.Seqs) int { return cmp.Compare(a.First, b.First) })
 	return done, err
 }
 

@@ -53,6 +53,7 @@ type world struct {
 	stays    map[string]bool // fences, voids
 	empty    map[string]bool // data objects without records
 	carries  int
+	records  int                  // of each batch, at least
 	until    map[string]time.Time // these stay until then
 	job      *job
 }
@@ -180,7 +181,7 @@ func (w *world) object(kind segment.Kind, entries []segment.Entry, to ...int32) 
 	var parts []segment.Records
 	for _, i := range to {
 		v, _ := w.state.Lookup(key(i))
-		spec := batchtest.Spec{BaseOffset: v.End, LeaderEpoch: int32(w.epoch), Records: make([]batchtest.Record, 1+w.r.IntN(3))}
+		spec := batchtest.Spec{BaseOffset: v.End, LeaderEpoch: int32(w.epoch), Records: make([]batchtest.Record, max(w.records, 1+w.r.IntN(3)))}
 		parts = append(parts, segment.Records{Partition: segment.Partition{Topic: testTopic, Index: i, LeaderEpoch: int32(w.epoch)}, Batches: [][]byte{batchtest.Build(spec)}})
 	}
 	b, footer, err := segment.Build(h, entries, parts)

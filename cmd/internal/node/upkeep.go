@@ -16,6 +16,7 @@ import (
 	pooled "github.com/varvelog/varve/tiering/buffer"
 	"github.com/varvelog/varve/tiering/expire"
 	"github.com/varvelog/varve/tiering/merge"
+	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/partlog"
 	"github.com/varvelog/varve/tiering/restore"
 	"github.com/varvelog/varve/tiering/segment"
@@ -195,6 +196,8 @@ func (n *node) onUpkeep(journal uint32, step string, err error) {
 		advice = "this is a bug of varve: nothing was lost or changed, but nothing is merged either; report it with this text"
 	case errors.Is(err, merge.ErrDisk):
 		advice = "make room on the disk of --data-dir; the node goes on, and merges less at once"
+	case step == "delete" && errors.Is(err, objstore.ErrDenied):
+		advice = "allow the node to delete objects (s3:DeleteObject); nothing is lost until then, and the bucket grows"
 	}
 	n.board.Raise(health.Tiering, about, false, fmt.Sprintf("%s of %s fails and is tried again: %v; %s", step, subject(journal), err, advice))
 }
