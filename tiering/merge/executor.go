@@ -73,7 +73,7 @@ type Executor struct {
 	cfg      Config
 	suspects suspects
 	named    map[segment.ID]bool // topics whose name is in the bucket
-	scale    int64               // jobs read this part of Config.JobBytes, after the disk was full
+	scale    int64               // jobs of the journal read this part of Config.JobBytes: the first ones, and those after the disk was full
 	count    counters
 }
 
@@ -128,7 +128,7 @@ func NewExecutor(opt Options) (*Executor, error) {
 		opt.OnDamage = func(partlog.Key, partlog.Extent, error) {}
 	}
 	opt.Disk = marked{opt.Disk}
-	x := &Executor{opt: opt, cfg: opt.Config.WithDefaults(), suspects: newSuspects(), named: map[segment.ID]bool{}, scale: 1}
+	x := &Executor{opt: opt, cfg: opt.Config.WithDefaults(), suspects: newSuspects(), named: map[segment.ID]bool{}, scale: firstScale}
 	return x, opt.Disk.Empty()
 }
 
@@ -172,8 +172,13 @@ func (x *Executor) sound(k partlog.Key, e *partlog.Extent) {
 	}
 }
 
-// maxScale is by how much jobs become smaller when the disk is full.
-const maxScale = 64
+// firstScale is by how much the first job of a leadership is smaller; each next one may be
+// twice as large. So a journal is merged even if its leaders die before they have read as much
+// as a whole job. maxScale is by how much jobs become smaller when the disk is full.
+const (
+	firstScale = 8
+	maxScale   = 64
+)
 
 func (x *Executor) run(ctx context.Context, job *Job) (done bool, err error) {
 	g := &gatherer{x: x, job: job, limit: x.cfg.JobBytes / x.scale, reader: readback.New()}
