@@ -21,7 +21,7 @@ import (
 func soakFlags(run time.Duration) []string {
 	part := func(n time.Duration) string { return max(run/n, time.Second).Round(time.Second).String() }
 	return []string{"--merge-age", part(60), "--merge-join-age", part(20), "--merge-wait", "2s", "--retention-check", part(100),
-		"--replaced-grace", part(200), "--freed-grace", part(100), "--verify-rate", "8MiB"}
+		"--checkpoint-objects", "32", "--replaced-grace", part(200), "--freed-grace", part(100), "--verify-rate", "8MiB"}
 }
 
 const (
