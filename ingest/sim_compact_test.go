@@ -44,11 +44,11 @@ func (p *producer) records(n int, pad string) []batchtest.Record {
 }
 
 // compactStep compacts.
-func (u *simUpkeep) compactStep() []upkeep.Step {
+func (u *simUpkeep) compactStep() upkeep.Run {
 	n, c := u.n, u.n.f.c
 	s := &c.shape.Upkeep
 	if !s.Compact {
-		return nil
+		return quiet
 	}
 	step := compact.NewStep(compact.Options{
 		State: n.state, Carry: u.Carry, Scan: u.merger.Scan, Rewrite: u.merger.Compact, Page: u.page, Now: u.Now,
@@ -61,7 +61,7 @@ func (u *simUpkeep) compactStep() []upkeep.Step {
 		OnUnclean: func(partlog.Key, error) {},
 		Log:       slog.New(slog.DiscardHandler),
 	})
-	return []upkeep.Step{{Name: "compact", Run: step.Run}}
+	return step.Run
 }
 
 // simRecord is a record of the log, as it was acknowledged.

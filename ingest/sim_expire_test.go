@@ -46,10 +46,12 @@ func (c *cluster) policies(id segment.ID, since uint64) []expire.Policy {
 	return []expire.Policy{c.expires(c.metadata.topic(id, since), id), c.expires(c.metadata.topic(id, uint64(len(c.metadata))), id)}
 }
 
-// expireSteps move starts, and drop partitions.
-func (u *simUpkeep) expireSteps() []upkeep.Step {
+// dropStep drops partitions.
+func (u *simUpkeep) dropStep() upkeep.Run { return expire.NewDropper(u.expiry()).Run }
+
+func (u *simUpkeep) expiry() expire.Options {
 	n, c := u.n, u.n.f.c
-	opt := expire.Options{
+	return expire.Options{
 		State: n.state, Carry: u.carryWanted, Now: u.Now, Clocks: u.clocks, Page: u.page, Every: c.shape.Upkeep.Pause,
 		Policy: func(id segment.ID) (expire.Policy, bool) {
 			t := n.view.topic(id)
@@ -59,7 +61,15 @@ func (u *simUpkeep) expireSteps() []upkeep.Step {
 		Begins: func() time.Time { return time.Time{} },
 		Log:    slog.New(slog.DiscardHandler),
 	}
-	dropper := expire.NewDropper(opt)
+}
+
+// expireStep moves starts.
+func (u *simUpkeep) expireStep() upkeep.Run {
+	n, c := u.n, u.n.f.c
+	if !c.shape.Upkeep.Expire {
+		return quiet
+	}
+	opt := u.expiry()
 	opt.Carry = func(ctx context.Context, entries []segment.Entry, wanted func(segment.Entry) bool) error {
 		for _, e := range entries {
 			if del, err := partlog.DecodeDeleteRecords(e.Payload); err == nil {
@@ -69,11 +79,7 @@ func (u *simUpkeep) expireSteps() []upkeep.Step {
 		return u.carryWanted(ctx, entries, wanted)
 	}
 	x := expire.New(opt)
-	steps := []upkeep.Step{{Name: "drop", Run: dropper.Run}}
-	if !c.shape.Upkeep.Expire {
-		return steps
-	}
-	return append(steps, upkeep.Step{Name: "expire", Run: func(ctx context.Context) (bool, error) {
+	return func(ctx context.Context) (bool, error) {
 		u.began = uint64(len(c.metadata))
 		before, _ := x.Moved()
 		again, err := x.Run(ctx)
@@ -81,7 +87,7 @@ func (u *simUpkeep) expireSteps() []upkeep.Step {
 			c.Count("records expired")
 		}
 		return again, err
-	}})
+	}
 }
 
 // asked notes that a client asks for records to be deleted.

@@ -48,8 +48,9 @@ type proc struct {
 	ready     bool
 	seen      segment.Ref
 	snapshots *shard.Snapshots
-	shard     *simShard // nil before the partition is open
-	upkeep    *simUpkeep
+	shard     *simShard    // nil before the partition is open
+	upkeep    *simUpkeep   // the part that merges
+	keepers   []*simUpkeep // all parts
 }
 
 func (f *datadir) start() {

@@ -18,22 +18,30 @@ import (
 // lateAfter is after when no create lands any more, however late.
 const lateAfter = 15 * time.Minute
 
-// sweepSteps release and delete.
-func (u *simUpkeep) sweepSteps() []upkeep.Step {
-	s := u.n.f.c.shape.Upkeep
-	if !s.Sweep {
-		return nil
+func (u *simUpkeep) releaseStep() upkeep.Run {
+	if !u.n.f.c.shape.Upkeep.Sweep {
+		return quiet
 	}
+	return sweep.NewReleaser(u.sweepOptions()).Run
+}
+
+func (u *simUpkeep) deleteStep() upkeep.Run {
+	if !u.n.f.c.shape.Upkeep.Sweep {
+		return quiet
+	}
+	return sweep.NewDeleter(u.sweepOptions()).Run
+}
+
+func (u *simUpkeep) sweepOptions() sweep.Options {
+	s := u.n.f.c.shape.Upkeep
 	spared := journal.NewSpared(u, simChain, func(ctx context.Context, store objstore.Store, c *journal.Checkpoint) error {
 		return CheckSpared(ctx, store, c, checkSnapshots)
 	})
-	opt := sweep.Options{
+	return sweep.Options{
 		Cluster: simChain.Cluster, Journal: simJournal, Store: u, State: u.n.state, Carry: u.Carry, Page: u.page, Now: u.Now,
 		Round: u.clocks.Round, Floor: spared.Seq, MergeGrace: s.Grace, UserGrace: 2 * s.Grace, Again: lateAfter, Every: s.Pause,
 		Log: slog.New(slog.DiscardHandler),
 	}
-	releaser, deleter := sweep.NewReleaser(opt), sweep.NewDeleter(opt)
-	return []upkeep.Step{{Name: "release", Run: releaser.Run}, {Name: "delete", Run: deleter.Run}}
 }
 
 // newClocks compare the clock of the process with that of the store.

@@ -17,12 +17,12 @@ import (
 	"github.com/varvelog/varve/tiering/upkeep"
 )
 
-// simUpkeep is the upkeep of a leadership: the real Keeper with the real steps, as code
+// simUpkeep is a part of the upkeep of a leadership: a real Keeper with real steps, as code
 // that waits for its answers in its process.
 type simUpkeep struct {
 	*sim.Routine
 	n       *proc
-	merger  *merge.Merger
+	merger  *merge.Merger // of the part that merges
 	clocks  *clocks.Clocks
 	began   uint64     // seq of the metadata when the step of expiry began
 	rested  bool       // it had nothing to merge, expire or compact lately
@@ -43,27 +43,45 @@ func (n *proc) startUpkeep() {
 	if !c.shape.upkeep() {
 		return
 	}
-	n.p.Run(c.store, func(r *sim.Routine) {
-		u := &simUpkeep{Routine: r, n: n}
-		n.upkeep = u
-		steps, err := u.steps()
-		if err != nil {
-			c.Fail("%s: %w", n.p.Name, err)
-			return
-		}
-		k := upkeep.New(upkeep.Options{
-			Steps: steps, Clock: u.Routine, Pause: c.shape.Upkeep.Pause, Log: slog.New(slog.DiscardHandler), OnTrouble: u.trouble,
-		})
-		if err := k.Run(background); errors.Is(err, journal.ErrEnded) {
-			c.Count("upkeep ended")
-		}
-	}, func() {})
+	n.upkeep, n.keepers = nil, nil
+	for part := range upkeep.Apart(upkeep.Steps{}) {
+		n.p.Run(c.store, func(r *sim.Routine) {
+			u := &simUpkeep{Routine: r, n: n}
+			n.keepers = append(n.keepers, u)
+			u.clocks = u.newClocks()
+			k := upkeep.New(upkeep.Options{
+				Steps: u.steps()[part], Clock: u.Routine, Pause: c.shape.Upkeep.Pause, Log: slog.New(slog.DiscardHandler), OnTrouble: u.trouble,
+			})
+			if err := k.Run(background); errors.Is(err, journal.ErrEnded) {
+				c.Count("upkeep ended")
+			}
+		}, func() {})
+	}
 }
 
-// steps are those of a real node, in their order.
-func (u *simUpkeep) steps() ([]upkeep.Step, error) {
+// steps are those of a real node. Each is made when it runs first: another part may have it.
+func (u *simUpkeep) steps() [][]upkeep.Step {
+	return upkeep.Apart(upkeep.Steps{
+		Expire: lazily(u.expireStep), Drop: lazily(u.dropStep), Merge: lazily(u.mergeStep),
+		Compact: lazily(u.compactStep), Release: lazily(u.releaseStep), Delete: lazily(u.deleteStep),
+	})
+}
+
+func lazily(begin func() upkeep.Run) upkeep.Run {
+	var run upkeep.Run
+	return func(ctx context.Context) (bool, error) {
+		if run == nil {
+			run = begin()
+		}
+		return run(ctx)
+	}
+}
+
+// quiet is a step that the world does without.
+func quiet(context.Context) (bool, error) { return false, nil }
+
+func (u *simUpkeep) mergeStep() upkeep.Run {
 	n, c := u.n, u.n.f.c
-	u.clocks = u.newClocks()
 	var err error
 	u.merger, err = merge.NewMerger(merge.Options{
 		Config: c.shape.Upkeep.Merge, Cluster: simChain.Cluster, Journal: simJournal, Node: n.f.id, Incarnation: n.incarnation,
@@ -71,11 +89,11 @@ func (u *simUpkeep) steps() ([]upkeep.Step, error) {
 		Disk: &simDisk{n: n}, Clock: u, NewID: c.newID, Sequential: true,
 	})
 	if err != nil {
-		return nil, err
+		c.Fail("%s: %w", n.p.Name, err)
+		return quiet
 	}
-	steps := append(u.expireSteps(), upkeep.Step{Name: "merge", Run: u.merge})
-	steps = append(steps, u.compactStep()...)
-	return append(steps, u.sweepSteps()...), nil
+	n.upkeep = u
+	return u.merge
 }
 
 func (u *simUpkeep) merge(ctx context.Context) (bool, error) {
@@ -147,18 +165,16 @@ func (u *simUpkeep) deposed(name string) {
 
 // checkCarried answers calls of Carry.
 func (n *proc) checkCarried() {
-	u := n.upkeep
-	if u == nil {
-		return
-	}
-	waiting := u.carried
-	u.carried = nil
-	for _, x := range waiting {
-		select {
-		case err := <-x.done:
-			n.p.After(0, "carried", func() { x.answered(err) })
-		default:
-			u.carried = append(u.carried, x)
+	for _, u := range n.keepers {
+		waiting := u.carried
+		u.carried = nil
+		for _, x := range waiting {
+			select {
+			case err := <-x.done:
+				n.p.After(0, "carried", func() { x.answered(err) })
+			default:
+				u.carried = append(u.carried, x)
+			}
 		}
 	}
 }

@@ -49,6 +49,8 @@ type Expirer struct {
 	opt   Options
 	next  time.Time // of the next look
 	known map[partlog.Key]*first
+	// waiting are the starts that entries under way move.
+	waiting map[partlog.Key]expiry
 
 	moved, records atomic.Int64
 }
@@ -58,7 +60,7 @@ func New(opt Options) *Expirer {
 	if opt.Every == 0 {
 		opt.Every = time.Minute
 	}
-	return &Expirer{opt: opt, known: map[partlog.Key]*first{}}
+	return &Expirer{opt: opt, known: map[partlog.Key]*first{}, waiting: map[partlog.Key]expiry{}}
 }
 
 // Moved is how often the start of a partition was moved, and by how many offsets in all.
@@ -72,6 +74,7 @@ func (x *Expirer) Run(ctx context.Context) (again bool, err error) {
 		return false, nil
 	}
 	x.next = now.Add(x.opt.Every)
+	x.settle()
 	if now.Before(x.opt.Begins()) {
 		return false, nil
 	}
@@ -146,22 +149,45 @@ func (x *Expirer) commit(ctx context.Context, due []expiry) (again bool, err err
 	wanted := func(e segment.Entry) bool {
 		d, err := partlog.DecodeDeleteRecords(e.Payload)
 		policy, ok := x.opt.Policy(d.Topic)
-		return err == nil && ok && policy == by[d.Topic]
-	}
-	if err := x.opt.Carry(ctx, entries, wanted); err != nil {
-		return false, err
+		v, _ := x.opt.State.Lookup(d.Key)
+		return err == nil && ok && policy == by[d.Topic] && v.Start < d.Before
 	}
 	for _, d := range due {
-		v, _ := x.opt.State.Lookup(d.Key)
-		if v.Start < d.Before {
-			continue // it was left out
+		if before, ok := x.waiting[d.Key]; ok {
+			d.start = before.start
 		}
-		x.opt.Log.Debug("records have expired", "topic", d.Topic.Base64(), "partition", d.Index, "from", d.start, "to", d.Before)
-		x.moved.Add(1)
-		x.records.Add(d.Before - d.start)
+		x.waiting[d.Key] = d
+	}
+	// An idle journal takes entries after long. The next look is due before that; its entries
+	// go with these.
+	waits, cancel := context.WithTimeout(ctx, x.opt.Every)
+	defer cancel()
+	switch err := x.opt.Carry(waits, entries, wanted); {
+	case err != nil && ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded):
+		return false, nil
+	case err != nil:
+		return false, err
+	}
+	x.settle()
+	for _, d := range due {
+		delete(x.waiting, d.Key) // it was left out
 	}
 	if again = len(due) == maxEntries; again {
 		x.next = time.Time{}
 	}
 	return again, nil
+}
+
+// settle counts the starts that have moved.
+func (x *Expirer) settle() {
+	for k, d := range x.waiting {
+		v, _ := x.opt.State.Lookup(k)
+		if v.Start < d.Before {
+			continue
+		}
+		x.opt.Log.Debug("records have expired", "topic", d.Topic.Base64(), "partition", d.Index, "from", d.start, "to", d.Before)
+		x.moved.Add(1)
+		x.records.Add(d.Before - d.start)
+		delete(x.waiting, k)
+	}
 }

@@ -1,6 +1,7 @@
 package expire
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"testing"
@@ -191,6 +192,39 @@ func TestALookComesOnceAMinute(t *testing.T) {
 	w.write(1)
 	w.now = w.now.Add(-time.Hour) // the clock was set back
 	run(20)
+}
+
+// TestALookDoesNotWaitForAnIdleJournal has entries that wait for long: the next look adds its
+// own, the first object takes all, and each start counts once.
+func TestALookDoesNotWaitForAnIdleJournal(t *testing.T) {
+	w := newWorld(t)
+	w.policy.RetentionMs = 0
+	var waiting []segment.Entry
+	w.opt.Carry = func(ctx context.Context, entries []segment.Entry, _ func(segment.Entry) bool) error {
+		if _, limited := ctx.Deadline(); !limited {
+			t.Fatal("waits for as long as the journal does")
+		}
+		waiting = append(waiting, entries...)
+		return context.DeadlineExceeded
+	}
+	x := New(w.opt)
+	for range 3 {
+		w.write(1)
+		if again, err := x.Run(t.Context()); again || err != nil {
+			t.Errorf("%v, %v", again, err)
+		}
+		w.now = w.now.Add(time.Minute)
+	}
+	if len(waiting) != 3 || w.start() != 0 {
+		t.Fatalf("%d entries wait, the log starts at %d", len(waiting), w.start())
+	}
+	w.object(waiting)
+	if _, err := x.Run(t.Context()); err != nil || w.start() != 30 || len(waiting) != 3 {
+		t.Errorf("the log starts at %d, %d entries: %v", w.start(), len(waiting), err)
+	}
+	if times, offsets := x.Moved(); times != 1 || offsets != 30 {
+		t.Errorf("moved %d times by %d offsets", times, offsets)
+	}
 }
 
 func TestPartitionsOfTopicsThatAreGoneAreDropped(t *testing.T) {

@@ -1,9 +1,9 @@
 // Package upkeep runs the work that keeps the archive of a journal tidy, next to the
-// leader of that journal: a Keeper for each.
+// leader of that journal: some Keepers for each.
 //
-// It owns the order of the steps, the pauses between them, and the trials after a failure.
-// It promises that the steps of a Keeper run one after the other, from one goroutine, so
-// each plans on the entries that the steps before it have committed. A step that fails is
+// It owns which steps run next to each other and which in turn, the pauses between them, and
+// the trials after a failure. It promises that the steps of a Keeper run one after the other,
+// from one goroutine, so each plans on the entries that the steps before it have committed. A step that fails is
 // tried again after a pause that grows, and keeps no other step from its work. When the
 // leadership ends, so does the Keeper. Close waits until nothing runs any more.
 //
@@ -43,7 +43,28 @@ type Clock interface {
 // the Keeper.
 type Step struct {
 	Name string
-	Run  func(ctx context.Context) (again bool, err error)
+	Run  Run
+}
+
+// Run is the work of a Step.
+type Run = func(ctx context.Context) (again bool, err error)
+
+// Steps are the work on one journal.
+type Steps struct{ Expire, Drop, Merge, Compact, Release, Delete Run }
+
+// Apart returns the steps of the Keepers of one journal. Entries may wait for long in an idle
+// journal, and a Keeper with them: merges must hold up neither retention nor deletion. Those
+// that replace and free extents plan on each other's entries, so they share a Keeper. The
+// others need not. Records are deleted, and partitions dropped, while a Result is under way
+// (tiering/journal/PROTOCOL.md, rule 19). A DELETE may come at any time after its Release
+// (rule 21).
+func Apart(s Steps) [][]Step {
+	return [][]Step{
+		{{"expire", s.Expire}},
+		{{"drop", s.Drop}},
+		{{"merge", s.Merge}, {"compact", s.Compact}, {"release", s.Release}},
+		{{"delete", s.Delete}},
+	}
 }
 
 // Options configure a Keeper. Fields without a default are required.

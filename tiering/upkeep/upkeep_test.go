@@ -107,6 +107,26 @@ func TestTheEndOfTheLeadershipEndsTheKeeper(t *testing.T) {
 	}
 }
 
+// TestAWaitingMergeHoldsUpNeitherRetentionNorDeletion has a merge that waits for an idle
+// journal for good.
+func TestAWaitingMergeHoldsUpNeitherRetentionNorDeletion(t *testing.T) {
+	ran := make(chan string, 100)
+	step := func(name string) Run {
+		return func(context.Context) (bool, error) { ran <- name; return false, nil }
+	}
+	waits := func(ctx context.Context) (bool, error) { <-ctx.Done(); return false, ctx.Err() }
+	all := Steps{Expire: step("expire"), Drop: step("drop"), Merge: waits, Compact: step("compact"), Release: step("release"), Delete: step("delete")}
+	for _, steps := range Apart(all) {
+		k := Start(Options{Steps: steps, Clock: SystemClock{}, Pause: time.Hour, Log: slog.New(slog.DiscardHandler)})
+		defer k.Close()
+	}
+	got := []string{<-ran, <-ran, <-ran}
+	slices.Sort(got)
+	if !slices.Equal(got, []string{"delete", "drop", "expire"}) {
+		t.Errorf("ran %v", got)
+	}
+}
+
 func TestNothingRunsWhileItIsNotEnabled(t *testing.T) {
 	b := newBench(t, time.Minute)
 	b.disabled = true

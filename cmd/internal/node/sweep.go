@@ -14,8 +14,8 @@ import (
 	"github.com/varvelog/varve/tiering/upkeep"
 )
 
-// sweep are the steps that release and delete objects of a journal.
-func (n *node) sweep(id uint32, j *dataJournal) []upkeep.Step {
+// sweep returns the steps that release and delete objects of a journal.
+func (n *node) sweep(id uint32, j *dataJournal) (release, remove upkeep.Run) {
 	base := journal.NewChain(n.cluster.ID, id, int(n.cluster.Window))
 	spared := journal.NewSpared(n.store, base, func(ctx context.Context, store objstore.Store, c *journal.Checkpoint) error {
 		return ingest.CheckSpared(ctx, store, c, checkAttached)
@@ -35,7 +35,7 @@ func (n *node) sweep(id uint32, j *dataJournal) []upkeep.Step {
 	}
 	releaser, deleter := sweep.NewReleaser(opt), sweep.NewDeleter(opt)
 	n.metrics.sweep(id, j.state, releaser, deleter)
-	return []upkeep.Step{{Name: "release", Run: releaser.Run}, {Name: "delete", Run: deleter.Run}}
+	return releaser.Run, deleter.Run
 }
 
 // holdsBack notes that an index page is lost, so that objects are not released; nil: it can

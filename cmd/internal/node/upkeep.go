@@ -52,19 +52,20 @@ func (n *node) startUpkeep(id uint32, j *dataJournal, written *upkeep.Flow, clos
 	}
 	compaction := n.compaction(id, j)
 	expirer, dropper := expire.New(n.expiry(id, j)), expire.NewDropper(n.expiry(id, j))
-	steps := []upkeep.Step{
-		{Name: "expire", Run: expirer.Run}, {Name: "drop", Run: dropper.Run},
-		{Name: "merge", Run: j.merger.Run}, {Name: "compact", Run: compaction.Run},
+	release, remove := n.sweep(id, j)
+	for _, steps := range upkeep.Apart(upkeep.Steps{
+		Expire: expirer.Run, Drop: dropper.Run, Merge: j.merger.Run, Compact: compaction.Run, Release: release, Delete: remove,
+	}) {
+		k := upkeep.Start(upkeep.Options{
+			Steps:     steps,
+			Clock:     clock,
+			Pause:     min(10*time.Second, n.cfg.MergeAge, n.cfg.RetentionCheck),
+			Enabled:   func() bool { return n.meta.Level() >= metadata.LevelTiering },
+			OnTrouble: func(step string, err error) { n.onUpkeep(id, step, err) },
+			Log:       n.log.With("journal", id),
+		})
+		closers.push(func() error { k.Close(); return nil })
 	}
-	k := upkeep.Start(upkeep.Options{
-		Steps:     append(steps, n.sweep(id, j)...),
-		Clock:     clock,
-		Pause:     min(10*time.Second, n.cfg.MergeAge, n.cfg.RetentionCheck),
-		Enabled:   func() bool { return n.meta.Level() >= metadata.LevelTiering },
-		OnTrouble: func(step string, err error) { n.onUpkeep(id, step, err) },
-		Log:       n.log.With("journal", id),
-	})
-	closers.push(func() error { k.Close(); return nil })
 	n.metrics.tiering(id, j.merger, written)
 	n.metrics.compaction(id, compaction)
 	n.metrics.retention(id, expirer, dropper)
