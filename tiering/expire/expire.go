@@ -49,6 +49,7 @@ type Expirer struct {
 	opt   Options
 	next  time.Time // of the next look
 	known map[partlog.Key]*first
+	parts map[partlog.Key]map[part]int64
 	// waiting are the starts that entries under way move.
 	waiting map[partlog.Key]expiry
 
@@ -103,7 +104,7 @@ func agreed(ctx context.Context, c Clocks) (time.Time, error) {
 
 // plan returns where partitions should start, some of those that are due.
 func (x *Expirer) plan(ctx context.Context, now time.Time) (due []expiry, err error) {
-	known := make(map[partlog.Key]*first, len(x.known))
+	known, parts := make(map[partlog.Key]*first, len(x.known)), map[partlog.Key]map[part]int64{}
 	x.opt.State.Survey(func(s *partlog.Survey) {
 		if s.View.Sealed || s.View.Start == s.View.End || err != nil || len(due) == maxEntries || ctx.Err() != nil {
 			return
@@ -112,7 +113,7 @@ func (x *Expirer) plan(ctx context.Context, now time.Time) (due []expiry, err er
 		if !ok || policy.keeps() {
 			return
 		}
-		l := look{cursor: newCursor(x.opt.State, s, x.opt.Page), policy: policy, nowMs: now.UnixMilli(), first: x.known[s.Key]}
+		l := look{cursor: newCursor(x.opt.State, s, x.opt.Page), policy: policy, nowMs: now.UnixMilli(), first: x.known[s.Key], parts: x.parts[s.Key]}
 		var start int64
 		if start, err = l.start(ctx); err != nil {
 			return
@@ -120,11 +121,14 @@ func (x *Expirer) plan(ctx context.Context, now time.Time) (due []expiry, err er
 		if l.first != nil {
 			known[s.Key] = l.first
 		}
+		if len(l.parts) > 0 {
+			parts[s.Key] = l.parts
+		}
 		if start > s.View.Start {
 			due = append(due, expiry{partlog.DeleteRecords{Key: s.Key, Before: start}, policy, s.View.Start})
 		}
 	})
-	x.known = known
+	x.known, x.parts = known, parts
 	return due, errors.Join(err, ctx.Err())
 }
 

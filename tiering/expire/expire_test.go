@@ -115,6 +115,35 @@ func TestPagesAreReadOnlyWhenSomethingMayBeDue(t *testing.T) {
 }
 
 // TestNothingExpiresThatShouldNot has the attacks by clocks and by a view that lags.
+// TestPagesOfWhichExtentsWereReplacedCountAsTheyAre: a compaction has written some extents
+// again.
+func TestPagesOfWhichExtentsWereReplacedCountAsTheyAre(t *testing.T) {
+	for _, bytes := range []int64{9000, 7950, 5000, 3000, 100} {
+		w := newWorld(t)
+		for range 200 { // of which 136 lie in pages
+			w.write(-1)
+		}
+		w.merge(func(int) (int64, int64) { return -1, 5 })
+		w.pageAll()
+		x := New(w.opt)
+		w.policy = Policy{-1, 20_000}
+		w.look(x, 0)
+		for _, from := range []int64{50, 700, 300, 310, 0} {
+			w.again(from)
+		}
+		w.look(x, 0)
+		w.policy.RetentionBytes = bytes
+		w.look(x, (20_000-bytes)/100*10)
+		reads := w.reads
+		for range 5 {
+			w.look(x, (20_000-bytes)/100*10)
+		}
+		if w.reads > reads+1 {
+			t.Errorf("%d bytes: %d reads of pages in 5 looks with nothing due", bytes, w.reads-reads)
+		}
+	}
+}
+
 func TestNothingExpiresThatShouldNot(t *testing.T) {
 	for name, attack := range map[string]func(*world){
 		"kept forever before the view knows": func(w *world) { w.onRound = func() { w.policy = Policy{-1, -1} } },

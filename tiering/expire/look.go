@@ -10,23 +10,57 @@ import (
 // first is a summary of the page with which a partition begins. It spares reads of the page
 // while nothing can be due.
 type first struct {
-	object   segment.IndexName
-	position uint32
-	start    int64 // of the partition
-	below    int64 // bytes of the page's extents that end before the start
-	oldest   piece // the first extent that does not
+	of     part
+	start  int64 // of the partition
+	below  int64 // bytes of the page's extents that end before the start
+	oldest piece // the first extent that does not
 }
 
 func (f *first) isOf(p *partlog.Page, start int64) bool {
-	return f != nil && f.object == p.IndexName && f.position == p.Position && f.start == start
+	return f != nil && f.of == partOf(p) && f.start == start
 }
+
+// part is a page, or a part of one. The extents next to that part were replaced.
+type part struct {
+	object     segment.IndexName
+	position   uint32
+	base, last int64 // offsets
+}
+
+func partOf(p *partlog.Page) part { return part{p.IndexName, p.Position, p.Base, p.Last} }
 
 // look is a look at one partition.
 type look struct {
 	*cursor
 	policy Policy
 	nowMs  int64
-	first  *first // nil: not known
+	first  *first         // nil: not known
+	parts  map[part]int64 // bytes of parts of pages that were read
+}
+
+// measure finds the bytes of the pages of which extents were replaced. The state does not
+// know how they divide among the parts that are left.
+func (l *look) measure(ctx context.Context) error {
+	known := l.parts
+	l.parts = map[part]int64{}
+	for _, p := range l.Pages {
+		if p.Whole() || p.Last < l.View.Start {
+			continue
+		}
+		at := partOf(p)
+		bytes, ok := known[at]
+		if !ok {
+			read, err := l.read(ctx, p)
+			if err != nil {
+				return err
+			}
+			for _, e := range read.From(p.Base, all) {
+				bytes += int64(e.Length)
+			}
+		}
+		l.parts[at], p.Bytes = bytes, bytes
+	}
+	return nil
 }
 
 // start returns where the partition should start: past all pieces that are due, from the
@@ -75,7 +109,7 @@ func (l *look) learn(ctx context.Context, p *partlog.Page) error {
 	if err != nil {
 		return err
 	}
-	f := &first{object: p.IndexName, position: p.Position, start: l.View.Start, below: p.Bytes}
+	f := &first{of: partOf(p), start: l.View.Start, below: p.Bytes}
 	for i := range extents {
 		x := pieceOf(&extents[i])
 		if i == 0 {
@@ -92,6 +126,9 @@ func (l *look) learn(ctx context.Context, p *partlog.Page) error {
 func (l *look) total(ctx context.Context) (total int64, err error) {
 	if l.policy.RetentionBytes < 0 {
 		return 0, nil
+	}
+	if err := l.measure(ctx); err != nil {
+		return 0, err
 	}
 	for i := range l.Segments {
 		if e := &l.Segments[i]; e.Last >= l.View.Start {

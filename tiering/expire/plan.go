@@ -133,6 +133,9 @@ func (c *cursor) above() (x piece, ok bool) {
 	return x, true
 }
 
+// all is more than a page has.
+const all = 1 << 16
+
 // open reads a page. The next pieces are its extents.
 func (c *cursor) open(ctx context.Context, p *partlog.Page) error {
 	opened, err := c.extents(ctx, p)
@@ -150,7 +153,6 @@ func (c *cursor) extents(ctx context.Context, p *partlog.Page) ([]partlog.Extent
 	if !p.Merged {
 		from = max(from, c.Merged)
 	}
-	const all = 1 << 16
 	extents := page.From(from, all)
 	return slices.DeleteFunc(extents, func(e partlog.Extent) bool { return e.Base > p.Last }), nil
 }

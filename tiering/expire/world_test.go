@@ -116,6 +116,23 @@ func (w *world) merge(of func(i int) (newest, source int64)) {
 	}
 }
 
+// again puts another own segment in place of the one that an offset begins.
+func (w *world) again(from int64) {
+	w.t.Helper()
+	for old, err := range w.state.Walk(w.t.Context(), testKey, from, w.page) {
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		job, by := w.id(2), old
+		by.Object = segment.OwnSegment(testTopic, 0, from, w.id(1))
+		w.object([]segment.Entry{partlog.Intent{Job: job, Objects: []segment.Name{by.Object}}.Encode()})
+		w.object([]segment.Entry{(&partlog.Result{Job: job, Last: true, Parts: []partlog.ResultPart{{
+			Key: testKey, From: from, To: from + 10, Replaced: []partlog.Extent{old}, Extents: []partlog.Extent{by},
+		}}}).Encode()})
+		return
+	}
+}
+
 func (w *world) id(kind byte) segment.ID {
 	w.ids++
 	return segment.ID{kind, byte(w.ids >> 8), byte(w.ids)}

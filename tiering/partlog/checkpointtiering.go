@@ -185,7 +185,7 @@ func (e *encoder) tiered(p *part) {
 //	   32  8  first offset of the page
 //	   40  8  last offset of the page
 //	   48  8  max timestamp of the page, Unix milliseconds
-//	   56  8  bytes of batches
+//	   56  8  bytes of batches; those of all chunks of a page are in the first one
 func (e *encoder) mergedChunks(p *part) {
 	w := &e.w
 	for _, c := range e.below[p].chunks {

@@ -81,7 +81,7 @@ func (c *mergedChunk) export(in home) *Page {
 	return &Page{
 		Key: in.Key, IndexName: p.object.name(in.journal), Size: p.object.size,
 		Position: p.position, Length: p.length, CRC: p.crc,
-		Base: c.first, Last: c.last, MaxTimestamp: p.max, Merged: true, Bytes: c.bytes,
+		Base: c.first, Last: c.last, MaxTimestamp: p.max, Merged: true, Bytes: max(c.bytes, 0),
 		base: p.base, last: p.last,
 	}
 }

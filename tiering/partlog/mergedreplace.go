@@ -2,6 +2,7 @@ package partlog
 
 import (
 	"fmt"
+	"slices"
 )
 
 // replacement puts refs in place of those that end from "first" on and before "to".
@@ -13,13 +14,22 @@ type replacement struct {
 	replaced  []mergedRef // those in own segments, which may lie in pages
 	out       mergedList
 	gone      []mergedRef
-	nextNamed int // in replaced
+	nextNamed int                // in replaced
+	bytes     map[pageRows]int64 // that are left of the pages that it changes
 }
+
+// pageRows are the rows of one page, of which several chunks may have a part.
+type pageRows struct {
+	object   *indexObject
+	position uint32
+}
+
+func (p *mergedPage) rows() pageRows { return pageRows{p.object, p.position} }
 
 // replace returns the list after a replacement, and the refs that are gone. The error says
 // what does not match.
 func (l *mergedList) replace(r replacement) (mergedList, []mergedRef, error) {
-	r.out = mergedList{hash: l.hash, shared: l.shared, own: l.own}
+	r.out, r.bytes = mergedList{hash: l.hash, shared: l.shared, own: l.own}, map[pageRows]int64{}
 	first := r.by[0].Base
 	for r.nextNamed < len(r.replaced) && r.replaced[r.nextNamed].Last < first {
 		r.nextNamed++ // stays: the extents that should replace it were left out
@@ -52,6 +62,7 @@ func (l *mergedList) replace(r replacement) (mergedList, []mergedRef, error) {
 	if err := r.whole(); err != nil {
 		return mergedList{}, nil, err
 	}
+	r.settle()
 	for i := range r.gone {
 		r.out.hashed(r.key, &r.gone[i])
 		r.out.count(&r.gone[i], -1)
@@ -113,20 +124,46 @@ func (r *replacement) takePaged(c *mergedChunk, _ int64) (left, right mergedChun
 	if taken[0].Base < c.first {
 		return left, right, fmt.Errorf("offsets %d to %d are listed, the page begins at %d", taken[0].Base, taken[0].Last, c.first)
 	}
-	left, right = *c, *c
+	rows := c.page.rows()
+	r.bytes[rows] += c.bytes
 	for i := range taken {
-		left.bytes -= int64(taken[i].Length)
+		r.bytes[rows] -= int64(taken[i].Length)
 	}
+	left, right = *c, *c
+	left.bytes, right.bytes = 0, 0
 	left.last, right.first = taken[0].Base-1, taken[len(taken)-1].Last+1
 	if right.first > right.last {
 		right = mergedChunk{}
 	}
 	if left.last < left.first {
-		right.bytes, left = left.bytes, mergedChunk{}
-	} else {
-		right.bytes = 0 // all that are left count in one of the two
+		left = mergedChunk{}
 	}
 	return left, right, nil
+}
+
+// settle gives the bytes that are left of a page to its first chunk. How they divide among
+// the chunks is not known, because the page cannot be read here.
+func (r *replacement) settle() {
+	if len(r.bytes) == 0 {
+		return
+	}
+	first := map[pageRows]*mergedChunk{}
+	for i := range r.out.chunks {
+		c := &r.out.chunks[i]
+		if c.page == nil {
+			continue
+		}
+		rows := c.page.rows()
+		if n, ok := r.bytes[rows]; ok {
+			if first[rows] == nil {
+				first[rows] = c
+			}
+			r.bytes[rows], c.bytes = n+c.bytes, 0
+		}
+	}
+	for rows, c := range first {
+		c.bytes = max(r.bytes[rows], 0)
+	}
 }
 
 // whole returns an error unless the refs that are gone have exactly the offsets of the
@@ -158,17 +195,25 @@ func (m *mergedRef) same(o *mergedRef) bool {
 }
 
 // freed returns the list without the extents that end before offset, and those that are
-// gone. A page goes as a whole.
+// gone. A page goes as a whole, with the last of its chunks.
 func (l *mergedList) freed(offset int64) (mergedList, []mergedRef) {
 	out := mergedList{hash: l.hash, shared: l.shared, own: l.own}
 	var gone []mergedRef
+	moved := map[int]int64{} // bytes that chunks get from those before them
 	for i := range l.chunks {
 		c := &l.chunks[i]
 		switch {
 		case c.page != nil && c.last < offset:
-			out.own -= c.bytes
+			rows := c.page.rows()
+			next := slices.IndexFunc(l.chunks, func(o mergedChunk) bool { return o.page != nil && o.page.rows() == rows && o.last >= offset })
+			if next < 0 {
+				out.own -= c.bytes
+				continue
+			}
+			moved[next] += c.bytes
 		case c.page != nil:
 			out.chunks = append(out.chunks, *c)
+			out.chunks[len(out.chunks)-1].bytes += moved[i]
 		default:
 			n := 0
 			for n < len(c.refs) && c.refs[n].Last < offset {

@@ -24,7 +24,7 @@ type Page struct {
 	// them, so that the page cannot be made again from it.
 	Merged bool
 	// Bytes are those of the batches of the extents from Base on, of which Start may be
-	// within; 0 if the page is not Merged.
+	// within; 0 if the page is not Merged. They are not known if the page is not Whole.
 	Bytes int64
 
 	base, last int64 // of merged extents: the offsets of the whole page, of which a part may be replaced
@@ -40,6 +40,9 @@ func (l *refList) page(in home, i int) *Page {
 		from: in.merged,
 	}
 }
+
+// Whole reports whether no extent of a page of merged ones was replaced.
+func (p *Page) Whole() bool { return p.Base == p.base && p.Last == p.last }
 
 // Len is how many extents the page was written with.
 func (p *Page) Len() int {

@@ -218,7 +218,7 @@ func (d *decoder) mergedPage() (mergedChunk, error) {
 	number := r.U32()
 	g := &mergedPage{position: r.U32(), length: r.U32(), crc: r.U32()}
 	c := mergedChunk{page: g, first: r.I64(), last: r.I64()}
-	g.base, g.last, g.max, c.bytes = r.I64(), r.I64(), r.I64(), r.I64()
+	g.base, g.last, g.max, c.bytes = r.I64(), r.I64(), r.I64(), r.I64() // bytes below zero were counted by programs before
 	object, err := d.object(number)
 	if err != nil {
 		return c, err
@@ -228,7 +228,7 @@ func (d *decoder) mergedPage() (mergedChunk, error) {
 	switch {
 	case rows < 1 || rows > chunkRefs || int64(g.length) != pageFixedSize+rows*mergedRowSize || uint64(g.position)+uint64(g.length) > uint64(object.size):
 		return c, fmt.Errorf("page of %d bytes at %d in %d bytes", g.length, g.position, object.size)
-	case g.base < 0 || c.first < g.base || c.last < c.first || g.last < c.last || g.last > maxOffset || g.max < -1 || c.bytes < 0:
+	case g.base < 0 || c.first < g.base || c.last < c.first || g.last < c.last || g.last > maxOffset || g.max < -1:
 		return c, fmt.Errorf("page of offsets %d to %d with %d bytes, of which those from %d to %d are left", g.base, g.last, c.bytes, c.first, c.last)
 	}
 	return c, nil
