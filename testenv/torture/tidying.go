@@ -18,7 +18,7 @@ import (
 // tidyingArgs make the leader tidy its journals all the while, however few records they
 // have, and log each step.
 var tidyingArgs = []string{
-	"--log-level", "debug", "--merge-bytes", "2MiB", "--merge-age", "1s", "--merge-own-bytes", "16KiB",
+	"--log-level", "debug", "--merge-bytes", "2MiB", "--merge-age", "1s", "--merge-own-bytes", "64KiB",
 	"--merge-join-age", "1s", "--merge-join-count", "4", "--merge-join-own-bytes", "1KiB", "--merge-wait", "500ms", "--tiering-rate", "unlimited",
 }
 
