@@ -215,7 +215,7 @@ class Lists:
     def __init__(self, r):
         self.merged, self.judged = r.u32(), (r.u64(), r.u32())
         self.intents, self.unreleased, self.garbage, self.seqs, self.loose = r.u32(), r.u32(), r.u32(), r.u32(), r.u32()
-        r.zero(4)
+        r.u32()  # unmerged seqs, which say how long a Release waits
         self.objects = []
 
     def read(self, r, into):
