@@ -6,6 +6,16 @@ var (
 	copies  = catcher{"./cmd/internal/cli", "TestASourceThatLacksAnEndIsNotCopied"}
 )
 
+// mismatchMutants are bugs of the alarm about a merger that spoils records.
+var mismatchMutants = []mutant{
+	{name: "a mismatch ends with any job that succeeds", by: catcher{"./tiering/merge", "TestAMismatchLastsUntilTheRecordsAreMerged"}, plain: true, edits: []edit{
+		swap("tiering/merge.Executor.matched", "at.Key == p.Key && p.from < to", "p.from < to"),
+	}},
+	{name: "a mismatch of deleted records stays", by: catcher{"./tiering/merge", "TestAMismatchLastsUntilTheRecordsAreMerged"}, plain: true, edits: []edit{
+		drop("tiering/merge.Merger.Run", "m.executor.forgetGone()"),
+	}},
+}
+
 // bucketMutants are bugs of the commands that read a bucket without a node.
 var bucketMutants = []mutant{
 	{name: "a hole that a later object knows is the head", by: ends, plain: true, edits: []edit{

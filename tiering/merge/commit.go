@@ -40,6 +40,7 @@ func (x *Executor) commit(ctx context.Context, g *gatherer) (done bool, err erro
 	if err := c.finish(ctx); err != nil {
 		return false, c.abandon(ctx, err)
 	}
+	x.matched(outputs)
 	return true, nil
 }
 
@@ -91,7 +92,7 @@ func (c *committing) output(ctx context.Context, g *gatherer, o *output) error {
 	extents, err := c.x.readBack(ctx, g, o, w)
 	if err != nil {
 		if errors.Is(err, ErrMismatch) {
-			c.x.count.mismatches.Add(1)
+			c.x.differed(o, err)
 		}
 		return err
 	}

@@ -61,6 +61,9 @@ type Options struct {
 	// OnDamage is called with each source that cannot be read, and with nil when it can be
 	// read again. It must not block, and may be left out.
 	OnDamage func(partlog.Key, partlog.Extent, error)
+	// OnMismatch is called with each ErrMismatch, and with nil when all records that it was
+	// about were merged right since, or are deleted. It must not block, and may be left out.
+	OnMismatch func(error)
 	// Sequential keeps a job from starting goroutines.
 	Sequential bool
 	Log        *slog.Logger // of each step of a job, at level debug; may be left out
@@ -72,6 +75,7 @@ type Executor struct {
 	opt      Options
 	cfg      Config
 	suspects suspects
+	wrong    mismatches
 	named    map[segment.ID]bool // topics whose name is in the bucket
 	scale    int64               // jobs of the journal read this part of Config.JobBytes: the first ones, and those after the disk was full
 	count    counters
@@ -127,8 +131,11 @@ func NewExecutor(opt Options) (*Executor, error) {
 	if opt.OnDamage == nil {
 		opt.OnDamage = func(partlog.Key, partlog.Extent, error) {}
 	}
+	if opt.OnMismatch == nil {
+		opt.OnMismatch = func(error) {}
+	}
 	opt.Disk = marked{opt.Disk}
-	x := &Executor{opt: opt, cfg: opt.Config.WithDefaults(), suspects: newSuspects(), named: map[segment.ID]bool{}, scale: firstScale}
+	x := &Executor{opt: opt, cfg: opt.Config.WithDefaults(), suspects: newSuspects(), wrong: mismatches{}, named: map[segment.ID]bool{}, scale: firstScale}
 	return x, opt.Disk.Empty()
 }
 

@@ -30,6 +30,7 @@ func NewMerger(opt Options) (*Merger, error) {
 // Run carries out the next job, if one is due, and reports whether there may be another.
 // Each call plans on the state as it is: all that was carried before is applied.
 func (m *Merger) Run(ctx context.Context) (again bool, err error) {
+	m.executor.forgetGone()
 	job := m.plan()
 	if job == nil {
 		return false, nil

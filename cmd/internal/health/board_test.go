@@ -124,7 +124,7 @@ func TestTheNumberOfTroublesIsBounded(t *testing.T) {
 }
 
 func TestEveryKindIsInTheTable(t *testing.T) {
-	for _, k := range []Kind{Bucket, Disk, SetAside, Witness, Damage, Topics, Coordinators} {
+	for _, k := range []Kind{Bucket, Disk, SetAside, Witness, Damage, Mismatch, Topics, Coordinators} {
 		if a := of(k); a.kind != k || a.over == "" || a.level < slog.LevelWarn {
 			t.Errorf("%s: %+v", k, a)
 		}

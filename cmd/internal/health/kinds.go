@@ -17,6 +17,7 @@ const (
 	Witness      Kind = "witness"     // the witness file cannot be written
 	Damage       Kind = "damage"      // an object cannot be read; subject: object
 	Tiering      Kind = "tiering"     // a step of merging or deleting fails; subject: journal and step
+	Mismatch     Kind = "mismatch"    // merged records differ from their sources, and were not used; subject: journal
 	Topics       Kind = "topics"      // topics are not all opened or deleted yet
 	Checkpoints  Kind = "checkpoints" // a leader cannot limit how much a start reads; subject: journal and step
 	Clock        Kind = "clock"       // the clocks of the node and the store are apart
@@ -39,6 +40,7 @@ var table = []about{
 	{Coordinators, slog.LevelError, 0, "the coordinator serves its groups again"},
 	{Damage, slog.LevelWarn, 0, "the damaged object can be read again, or is not needed any more"},
 	{Disk, slog.LevelError, 0, "the write-ahead log has room again"},
+	{Mismatch, slog.LevelError, 0, "the records whose merged copy differed are merged right, or deleted"},
 	{SetAside, slog.LevelWarn, 0, "the records set aside are in the journal, exported or deleted"},
 	{Tiering, slog.LevelError, 0, "the step of tiering works again"},
 	{Topics, slog.LevelWarn, 0, "topics are all opened and deleted again"},

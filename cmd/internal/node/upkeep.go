@@ -96,7 +96,8 @@ func (n *node) mergeOptions(id uint32, j *dataJournal, pacer *upkeep.Pacer) merg
 		Topic: n.mergedTopic,
 		Disk:  merge.Folder(n.dir.Merge(id)),
 		Clock: upkeep.SystemClock{}, NewID: segment.NewID, Pace: pacer.Wait, Log: n.log,
-		CopyOnly: func() bool { return j.merger.Debt().Bytes > c.UnmergedMaxBytes/2 },
+		CopyOnly:   func() bool { return j.merger.Debt().Bytes > c.UnmergedMaxBytes/2 },
+		OnMismatch: func(err error) { n.onMismatch(id, err) },
 		OnDamage: func(k partlog.Key, e partlog.Extent, err error) {
 			if err == nil {
 				n.board.Clear(health.Damage, e.Object.Key())
@@ -194,11 +195,22 @@ func (n *node) onUpkeep(journal uint32, step string, err error) {
 	_, advice := bucket.Explain(err)
 	switch {
 	case errors.Is(err, merge.ErrMismatch):
-		advice = "this is a bug of varve: nothing was lost or changed, but nothing is merged either; report it with this text"
+		return // it is a trouble of its own
 	case errors.Is(err, merge.ErrDisk):
 		advice = "make room on the disk of --data-dir; the node goes on, and merges less at once"
 	case step == "delete" && errors.Is(err, objstore.ErrDenied):
 		advice = "allow the node to delete objects (s3:DeleteObject); nothing is lost until then, and the bucket grows"
 	}
 	n.board.Raise(health.Tiering, about, false, fmt.Sprintf("%s of %s fails and is tried again: %v; %s", step, subject(journal), err, advice))
+}
+
+// onMismatch notes that merged records differ from their sources; nil: they are merged
+// right, or deleted. Nothing is lost, so the node stays ready: its clients write and read.
+func (n *node) onMismatch(journal uint32, err error) {
+	if err == nil {
+		n.board.Clear(health.Mismatch, subject(journal))
+		return
+	}
+	n.board.Raise(health.Mismatch, subject(journal), false, fmt.Sprintf("merged records of %s differ from their sources: %v; nothing was lost or changed, and the sources stay. "+
+		"This is a bug of varve, or a fault of the memory or the store: report it with this text; it ends when the records are merged right", subject(journal), err))
 }
