@@ -2,6 +2,12 @@ package mutants
 
 // expireMutants are bugs of retention, of drops, and of the clocks that they go by.
 var expireMutants = []mutant{
+	{name: "retention by bytes takes the parts of a page as the state counts them", by: catcher{"./tiering/expire", "TestPagesOfWhichExtentsWereReplacedCountAsTheyAre"}, plain: true, edits: []edit{
+		swap("tiering/expire.look.measure", "l.parts[at], p.Bytes = bytes, bytes", "l.parts[at] = bytes"),
+	}},
+	{name: "a part of a page has no bytes", by: catcher{"./tiering/partlog", "TestAPageMayLoseExtentsManyTimes"}, plain: true, edits: []edit{
+		swap("tiering/partlog.replacement.settle", "max(r.bytes[rows], 0)", "min(r.bytes[rows], 0)"),
+	}},
 	{name: "rule 25: dropped by a view of journal 0 that is not proved", by: expiries, edits: []edit{
 		swap("tiering/expire.Dropper.Run", "len(x.plan()) == 0", "len(before) == 0"),
 		before("tiering/expire.Dropper.Run", "now := x.opt.Now()", "before := x.plan()"),
