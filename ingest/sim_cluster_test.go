@@ -37,8 +37,9 @@ type cluster struct {
 	names      map[segment.ID]string // of topics
 	reported   uint64                // seq of the metadata that the journal is known to follow
 	ids        uint64
-	quiet      bool     // nothing goes wrong any more
-	only       *datadir // the one node that may run, once it is quiet
+	quiet      bool          // nothing goes wrong any more
+	calmed     time.Duration // since then
+	only       *datadir      // the one node that may run, once it is quiet
 }
 
 func newCluster(w *sim.World, s shape) *cluster {
@@ -109,11 +110,16 @@ func (c *cluster) often(mean time.Duration, what string, f func()) {
 
 // calm ends all faults but those under way.
 func (c *cluster) calm() {
-	c.quiet = true
+	c.quiet, c.calmed = true, c.Elapsed()
 	c.store.Faults = sim.Faults{}
 	for _, f := range c.folders {
 		f.calm()
 	}
+}
+
+// undisturbed: all faults are over, and nothing has rotted, so whatever fails shows a bug.
+func (c *cluster) undisturbed() bool {
+	return c.quiet && c.Elapsed() > c.calmed+2*time.Minute && c.shape.Upkeep.Rot == 0
 }
 
 // bound is how long everything may take to drain when nothing goes wrong.

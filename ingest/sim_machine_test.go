@@ -45,6 +45,9 @@ func (w watched) Checkpointed(res journal.CheckpointResult) (hurry bool) {
 	switch {
 	case res.Err != nil:
 		c.Count("checkpoint failed")
+		if c.undisturbed() {
+			c.Fail("%s writes no checkpoint: %w", w.n.p.Name, res.Err)
+		}
 	case res.FloorErr != nil, res.RemoveErr != nil:
 		c.Count("floor not moved")
 		fallthrough

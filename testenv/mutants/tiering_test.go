@@ -3,7 +3,7 @@ package mutants
 import "slices"
 
 // tieringMutants are bugs that the simulation of a tidied journal finds.
-var tieringMutants = slices.Concat(mergeMutants, compactionMutants)
+var tieringMutants = slices.Concat(mergeMutants, compactionMutants, upkeepMutants)
 
 // mergeMutants are bugs of merge: of the rules from 16 on, and of the attacks on them.
 var mergeMutants = []mutant{

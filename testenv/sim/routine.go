@@ -53,6 +53,10 @@ func (r *Routine) Wait(start func(answered func())) error {
 	return nil
 }
 
+// Dead reports whether it gets no answers any more, because its process or the world has
+// ended.
+func (r *Routine) Dead() bool { return r.dead }
+
 // Now is the time by the clock of the process.
 func (r *Routine) Now() time.Time { return r.p.Now() }
 
