@@ -114,6 +114,31 @@ func TestPagesAreReadOnlyWhenSomethingMayBeDue(t *testing.T) {
 	w.look(x, 500)
 }
 
+// TestPagesOfTheJournalAreNotRead: a journal of which much is not merged yet has many, and a
+// look must not hold up the merging.
+func TestPagesOfTheJournalAreNotRead(t *testing.T) {
+	w := newWorld(t)
+	const extents = 1000
+	for i := range extents {
+		w.write(w.now.UnixMilli() - int64(extents-i)*1000)
+	}
+	w.pageAll()
+	if len(w.pages) == 0 {
+		t.Fatal("nothing is paged")
+	}
+	x := New(w.opt)
+	w.policy = Policy{-1, extents / 2 * 100} // pages do not say their bytes
+	w.look(x, 0)
+	w.policy = Policy{520 * 1000, -1} // in two minutes 600 extents are older: two pages, and a part of one
+	w.look(x, 5120)
+	if w.reads > 0 {
+		t.Errorf("%d reads of pages", w.reads)
+	}
+	w.policy = Policy{-1, extents / 10 * 100}
+	w.merge(func(i int) (int64, int64) { return w.now.UnixMilli(), w.now.UnixMilli() })
+	w.look(x, 9000)
+}
+
 // TestNothingExpiresThatShouldNot has the attacks by clocks and by a view that lags.
 // TestPagesOfWhichExtentsWereReplacedCountAsTheyAre: a compaction has written some extents
 // again.

@@ -83,8 +83,8 @@ func (l *look) start(ctx context.Context) (int64, error) {
 			start, total = x.last+1, total-x.bytes
 			continue
 		}
-		if x.page == nil {
-			return start, nil
+		if x.page == nil || !x.page.Merged {
+			return start, nil // ranges of the journal in a page go together, or once they are merged
 		}
 		if start == l.View.Start {
 			if err := l.learn(ctx, x.page); err != nil {
@@ -117,7 +117,6 @@ func (l *look) learn(ctx context.Context, p *partlog.Page) error {
 		}
 		f.below -= x.bytes
 	}
-	f.below = max(f.below, 0) // of journal ranges, whose bytes the page does not say
 	l.first = f
 	return nil
 }
@@ -151,24 +150,19 @@ func (l *look) total(ctx context.Context) (total int64, err error) {
 	if most := total + l.JournalBytes; most < l.policy.RetentionBytes {
 		return most, nil
 	}
-	above, err := l.journalBytes(ctx)
-	return total + above, err
+	return total + l.journalBytes(), nil
 }
 
-// journalBytes adds the journal ranges from the start on up.
-func (l *look) journalBytes(ctx context.Context) (total int64, err error) {
-	c := &cursor{Survey: &partlog.Survey{Key: l.Key, View: l.View, Merged: l.Merged}, state: l.state, read: l.cursor.read, from: l.from}
+// journalBytes adds the journal ranges from the start on up, without those in pages. These
+// are merged soon, and do not count until then: to read all pages at each look took so long
+// that nothing was merged.
+func (l *look) journalBytes() (total int64) {
+	c := &cursor{Survey: &partlog.Survey{Key: l.Key, View: l.View, Merged: l.Merged}, state: l.state, from: l.from}
 	for {
 		x, ok := c.next()
-		switch {
-		case !ok:
-			return total, nil
-		case x.page == nil:
-			total += x.bytes
-		default:
-			if err := c.open(ctx, x.page); err != nil {
-				return 0, err
-			}
+		if !ok {
+			return total
 		}
+		total += x.bytes
 	}
 }

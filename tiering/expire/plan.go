@@ -143,16 +143,12 @@ func (c *cursor) open(ctx context.Context, p *partlog.Page) error {
 	return err
 }
 
-// extents reads the extents of a page that the partition has yet.
+// extents reads the extents of a merged page that the partition has yet.
 func (c *cursor) extents(ctx context.Context, p *partlog.Page) ([]partlog.Extent, error) {
 	page, err := c.read(ctx, p)
 	if err != nil {
 		return nil, err
 	}
-	from := max(p.Base, c.View.Start)
-	if !p.Merged {
-		from = max(from, c.Merged)
-	}
-	extents := page.From(from, all)
+	extents := page.From(max(p.Base, c.View.Start), all)
 	return slices.DeleteFunc(extents, func(e partlog.Extent) bool { return e.Base > p.Last }), nil
 }
