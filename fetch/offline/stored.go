@@ -66,6 +66,11 @@ func (b *Bucket) Stored(ctx context.Context, onListed func(int64)) (map[Kind]Sto
 	return all, err
 }
 
+// Policy returns the settings of the bucket. Those that it does not show are in Unread.
+func (b *Bucket) Policy(ctx context.Context) (objstore.Policy, error) {
+	return objstore.ReadPolicy(ctx, b.store)
+}
+
 // Garbage counts the objects that journals have released and that are not deleted yet, and
 // the merged segments that no extent names any more and that are not released yet.
 func (b *Bucket) Garbage() (waiting, replaced int64) {

@@ -2,6 +2,7 @@ package integration
 
 import (
 	"bytes"
+	"encoding/json"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -126,6 +127,21 @@ func TestABucketWithVersionsIsTidied(t *testing.T) {
 	node, all := b.start(t, joinSoon...), written{}
 	createTopic(t, node.Kafka, "events", 3)
 	all.until(t, node, "objects are deleted", func() bool { return sum(t, node, "varve_deleted_objects_total") > 60 })
+	if n := sum(t, node, "varve_retained_bytes_total"); n < 60*200 {
+		t.Errorf("the bucket keeps %v bytes of deleted objects", n)
+	}
+	_, text := get(t, node, "/status")
+	var status struct {
+		Journals []struct {
+			Retained int64 `json:"retained_bytes"`
+		}
+	}
+	if err := json.Unmarshal([]byte(text), &status); err != nil || status.Journals[len(status.Journals)-1].Retained == 0 {
+		t.Errorf("/status: %v: %s", err, text)
+	}
+	if text := b.run(t, "bucket", "stat"); !strings.Contains(text, "keeps versions") {
+		t.Errorf("bucket stat: %s", text)
+	}
 	node.Kill(t)
 	node = b.startFresh(t, node, joinSoon...)
 	all.check(t, node.Kafka, "events")

@@ -129,7 +129,7 @@ var sweepMutants = []mutant{
 	{name: "rule 21: deletes objects that are not released", by: sweeps, edits: []edit{
 		before("tiering/sweep.Deleter.delete", "first, firstErr := d.objects(ctx, due.first)", `d.opt.State.Survey(func(s *partlog.Survey) {
 	for i := range s.Segments {
-		d.keys(ctx, []string{s.Segments[i].Object.Key()})
+		d.keys(ctx, []string{s.Segments[i].Object.Key()}, false)
 	}
 })`),
 	}},

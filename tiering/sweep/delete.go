@@ -24,10 +24,10 @@ const perRound = 5000
 type Deleter struct {
 	opt  Options
 	held bool
-	next time.Time // of the next look at the floor, which had not moved
-	from int       // of the list of garbage: those before it were not deleted a moment ago
+	look floorLook
+	from int // of the list of garbage: those before it were not deleted a moment ago
 
-	deleted, failed atomic.Int64
+	deleted, failed, retained atomic.Int64
 }
 
 // NewDeleter returns a Deleter.
@@ -48,8 +48,8 @@ type round struct {
 // Run deletes garbage whose grace is over, up to a bound, and commits that it did. It
 // reports whether there may be more.
 func (d *Deleter) Run(ctx context.Context) (again bool, err error) {
-	limit := unknown
-	if d.opt.Now().Before(d.next) {
+	limit, head := unknown, d.opt.State.Head()
+	if d.look.waits(d.opt.Now(), head) {
 		limit = 0
 	}
 	due := d.due(d.opt.State.Garbage(), limit, d.opt.Now())
@@ -68,13 +68,13 @@ func (d *Deleter) Run(ctx context.Context) (again bool, err error) {
 		}
 	}
 	if len(due.seqs) > 0 && limit > 0 {
-		d.next = d.opt.Now().Add(d.opt.Every)
+		d.look.missed(d.opt.Now(), head, d.opt.Every)
 	}
 	if due = d.due(d.opt.State.Garbage(), floor, now); due.empty() {
 		return false, err
 	}
 	if len(due.seqs) > 0 {
-		d.next = time.Time{}
+		d.look = floorLook{}
 	}
 	if held, err := d.holds(ctx, now); held || err != nil {
 		return false, err
@@ -95,6 +95,30 @@ func (d *Deleter) Run(ctx context.Context) (again bool, err error) {
 }
 
 func (r *round) empty() bool { return len(r.first)+len(r.second)+len(r.seqs) == 0 }
+
+// floorLook says when it is worth to look at the floor again, which had not moved. It moves
+// with objects of the journal, so the looks at an idle one get rarer.
+type floorLook struct {
+	head       uint64 // of the journal at the last look
+	soon, next time.Time
+	pause      time.Duration
+}
+
+// rarest is the longest pause between two looks, in usual ones.
+const rarest = 64
+
+func (l *floorLook) waits(now time.Time, head uint64) bool {
+	return now.Before(l.soon) || head == l.head && now.Before(l.next)
+}
+
+func (l *floorLook) missed(now time.Time, head uint64, every time.Duration) {
+	if l.head != head || l.pause == 0 {
+		l.pause = every
+	} else {
+		l.pause = min(2*l.pause, rarest*every)
+	}
+	l.head, l.soon, l.next = head, now.Add(every), now.Add(l.pause)
+}
 
 // due returns the garbage whose time has come. Of journal objects it takes those below the
 // floor.
@@ -174,7 +198,7 @@ func (d *Deleter) objects(ctx context.Context, garbage []partlog.Garbage) (done 
 		for i := range some {
 			keys[i] = some[i].Name.Key()
 		}
-		outcomes := d.keys(ctx, keys)
+		outcomes := d.keys(ctx, keys, false)
 		for i := range some {
 			if outcomes[i] == nil {
 				done = append(done, some[i].Name.Object)
@@ -208,7 +232,7 @@ func (d *Deleter) rangeOf(ctx context.Context, q partlog.Seqs) (n uint64, err er
 		for seq := q.First + n; seq <= q.Last && len(keys) < objstore.MaxBatch; seq++ {
 			keys = append(keys, segment.JournalKey(d.opt.Journal, seq))
 		}
-		for i, err := range d.keys(ctx, keys) {
+		for i, err := range d.keys(ctx, keys, true) {
 			if err != nil {
 				return n, fmt.Errorf("delete %s: %w", keys[i], err)
 			}
@@ -218,18 +242,20 @@ func (d *Deleter) rangeOf(ctx context.Context, q partlog.Seqs) (n uint64, err er
 	return n, nil
 }
 
-// keys deletes objects, and returns the outcome of each.
-func (d *Deleter) keys(ctx context.Context, keys []string) []error {
+// keys deletes objects, and returns the outcome of each. follow: their keys do.
+func (d *Deleter) keys(ctx context.Context, keys []string, follow bool) []error {
 	if err := d.opt.Pace(ctx, len(keys)); err != nil {
 		return slices.Repeat([]error{err}, len(keys))
 	}
+	sizes := d.sizes(ctx, keys, follow)
 	// tiering/journal/PROTOCOL.md, rule 21: an applied entry lists these objects.
 	outcomes := objstore.DeleteAll(ctx, d.opt.Store, keys)
-	for _, err := range outcomes {
+	for i, err := range outcomes {
 		if err != nil {
 			d.failed.Add(1)
 		} else {
 			d.deleted.Add(1)
+			d.retained.Add(sizes[keys[i]])
 		}
 	}
 	return outcomes

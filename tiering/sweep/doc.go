@@ -46,6 +46,8 @@ type Options struct {
 	Floor func(ctx context.Context) (uint64, error)
 	// Pace waits until so many objects may be deleted. It may be left out.
 	Pace func(ctx context.Context, objects int) error
+	// Retains says that the bucket keeps the bytes of deleted objects. Then they are measured.
+	Retains bool
 	// OnHold is called with the holds that keep a round from deleting, and with none when
 	// one is not kept. It may be left out.
 	OnHold func(holds []segment.Hold)

@@ -1,6 +1,7 @@
 package sweep
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -75,5 +76,30 @@ func TestAnIdleJournalComesToRest(t *testing.T) {
 	}
 	if n := rounds(20); n > 0 {
 		t.Errorf("%d objects were written for entries after records", n)
+	}
+}
+
+// TestAnIdleJournalIsLookedAtLessOften: its floor cannot move.
+func TestAnIdleJournalIsLookedAtLessOften(t *testing.T) {
+	w, _ := mergedWorld(t)
+	looks := 0
+	floor := w.opt.Floor
+	w.opt.Every = time.Minute
+	w.opt.Floor = func(ctx context.Context) (uint64, error) { looks++; return floor(ctx) }
+	w.lead()
+	w.run(w.releaser.Run)
+	w.now = w.now.Add(3 * time.Hour) // the replaced segment is deleted twice by then
+	for range 24 * 60 {
+		w.now = w.now.Add(time.Minute)
+		w.run(w.deleter.Run)
+	}
+	if looks > 24*60/rarest+12 {
+		t.Errorf("%d looks at the floor in a day", looks)
+	}
+	w.object(segment.KindData, nil, 0)
+	w.floor = w.seq
+	w.now = w.now.Add(time.Minute)
+	if w.run(w.deleter.Run); w.has(segment.JournalKey(1, 3)) {
+		t.Error("the floor has moved, and nothing is deleted")
 	}
 }

@@ -68,6 +68,7 @@ type bucketStat struct {
 	Bytes    int64       `json:"bytes"`
 	Garbage  int64       `json:"garbage"`  // objects that wait for their deletion
 	Replaced int64       `json:"replaced"` // merged segments that will be released next
+	Retains  bool        `json:"retains"`  // the bucket keeps deleted objects as versions, which are not counted here
 	Dollars  float64     `json:"dollars_month"`
 	Prices   prices      `json:"prices"`
 }
@@ -97,6 +98,9 @@ type kindStat struct {
 func statOf(ctx context.Context, env *Env, b *offline.Bucket, f *bucketFlags) (*bucketStat, error) {
 	s := &bucketStat{Cluster: b.Cluster.ID.Base64(), Topics: []topicStat{}}
 	s.Garbage, s.Replaced = b.Garbage()
+	if policy, err := b.Policy(ctx); err == nil {
+		s.Retains = policy.Retains()
+	}
 	topics := listedTopics(b)
 	all, err := summaries(ctx, env, b, "bucket stat", f.progress, allKeys(topics), false)
 	if err != nil {
@@ -173,5 +177,8 @@ func (s *bucketStat) print(w io.Writer) error {
 	}
 	_, err = fmt.Fprintf(w, "\n%s that wait for deletion, %s to be released\nat %s\n",
 		plural(int(s.Garbage), "object"), plural(int(s.Replaced), "merged segment"), &s.Prices)
+	if err == nil && s.Retains {
+		_, err = fmt.Fprintln(w, "the bucket keeps versions: deleted objects stay in it and cost money, and are not counted here")
+	}
 	return err
 }

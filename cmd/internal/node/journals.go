@@ -19,6 +19,7 @@ import (
 	"github.com/varvelog/varve/tiering/merge"
 	"github.com/varvelog/varve/tiering/partlog"
 	"github.com/varvelog/varve/tiering/segment"
+	"github.com/varvelog/varve/tiering/sweep"
 	"github.com/varvelog/varve/tiering/upkeep"
 )
 
@@ -29,12 +30,13 @@ type prover interface {
 
 // dataJournal is a data journal that this node leads, or follows.
 type dataJournal struct {
-	state  *partlog.State
-	prover prover
-	leader *ingest.Leader // nil if the node follows
-	recent *fetch.Recent  // nil if the node follows
-	pace   *journal.Pace  // nil if the node leads
-	merger *merge.Merger  // nil if nothing is merged here
+	state   *partlog.State
+	prover  prover
+	leader  *ingest.Leader // nil if the node follows
+	recent  *fetch.Recent  // nil if the node follows
+	pace    *journal.Pace  // nil if the node leads
+	merger  *merge.Merger  // nil if nothing is merged here
+	deleter *sweep.Deleter // nil if nothing is deleted here
 
 	snapshots *shard.Snapshots // of its coordinators; nil if the node follows
 }

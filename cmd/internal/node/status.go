@@ -73,6 +73,10 @@ func (n *node) journalStatus(id uint32, j *dataJournal) status.Journal {
 		unmerged := j.merger.Debt().Bytes
 		s.Unmerged = &unmerged
 	}
+	if j.deleter != nil && n.policy.Retains() {
+		retained := j.deleter.Retained()
+		s.Retained = &retained
+	}
 	return s
 }
 

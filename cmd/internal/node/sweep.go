@@ -31,11 +31,12 @@ func (n *node) sweep(id uint32, j *dataJournal) (release, remove upkeep.Run) {
 			}
 			n.log.Info("no object is deleted during a hold", "journal", id, "until", time.UnixMilli(holds[0].UntilMs), "reason", holds[0].Reason)
 		},
-		OnLostPage: n.holdsBack,
+		OnLostPage: n.holdsBack, Retains: n.policy.Retains(),
 	}
-	releaser, deleter := sweep.NewReleaser(opt), sweep.NewDeleter(opt)
-	n.metrics.sweep(id, j.state, releaser, deleter)
-	return releaser.Run, deleter.Run
+	releaser := sweep.NewReleaser(opt)
+	j.deleter = sweep.NewDeleter(opt)
+	n.metrics.sweep(id, j.state, releaser, j.deleter)
+	return releaser.Run, j.deleter.Run
 }
 
 // holdsBack notes that an index page is lost, so that objects are not released; nil: it can

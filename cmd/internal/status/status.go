@@ -70,6 +70,9 @@ type Journal struct {
 	Pending    *int64  `json:"pending_bytes"`
 	SetAside   *int    `json:"set_aside_records"`
 	Unmerged   *int64  `json:"unmerged_bytes"` // null: this node merges nothing of it
+	// Retained are the bytes of objects that this process deleted and that the bucket keeps
+	// as versions; null: this node deletes nothing, or the bytes of its deletions are gone.
+	Retained *int64 `json:"retained_bytes"`
 }
 
 // DeletedPath is the path at which a node serves the list of deleted topics.
