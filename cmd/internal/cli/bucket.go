@@ -95,16 +95,21 @@ type probeStep struct {
 	Total int    `json:"total"`
 }
 
+// orCreate adds the flag with which the command would create a bucket that does not exist.
+func orCreate(err error) error {
+	if errors.Is(err, objstore.ErrNoBucket) {
+		return fmt.Errorf("%w, or add --create-bucket", err)
+	}
+	return err
+}
+
 func probe(ctx context.Context, env *Env, url string, create bool, effort objstore.Effort, asked bool, output string) error {
 	store, err := bucket.Open(ctx, url, create)
 	if errors.Is(err, bucket.ErrURL) {
 		return usageError{err}
 	}
-	if errors.Is(err, objstore.ErrNoBucket) {
-		return fmt.Errorf("%w, or add --create-bucket", err)
-	}
 	if err != nil {
-		return interrupted(ctx, err)
+		return interrupted(ctx, orCreate(err))
 	}
 	defer bucket.Close(store)
 	began := time.Now()

@@ -95,7 +95,7 @@ func copyBucket(ctx context.Context, env *Env, f *bucketFlags, to string, create
 		return usageError{err}
 	}
 	if err != nil {
-		return err
+		return orCreate(err)
 	}
 	defer bucket.Close(target)
 	began := time.Now()

@@ -27,6 +27,7 @@ func TestACopyIsWholeAndGrows(t *testing.T) {
 		t.Fatal(err)
 	}
 	var r copied
+	c.run(t, "bucket", "copy", "--to", target).expect(t, cli.ExitFailure, "does not exist", "--create-bucket")
 	unmarshal(t, c.run(t, "bucket", "copy", "--to", target, "--create-bucket", "-o", "json"), &r)
 	if r.Number != 1 || r.Objects != 12 || r.Copied != 11 || r.Heads["1"] != 6 {
 		t.Errorf("%+v", r)

@@ -134,12 +134,12 @@ func (e *replayExplained) print(w io.Writer) error {
 	}
 	_, err := fmt.Fprintf(w, `%s of topic %s, %s offsets
   %s in %s
-  %s GETs%s, %s
+  %s%s, %s
   about %s, at %d GETs at once of %s each, and %s a second
   about %s, at %s
 `,
 		plural(e.Partitions, "partition"), e.Topic, humanize.Comma(e.Offsets), plural(int(e.Extents), "extent"), plural(int(e.Objects), "object"),
-		humanize.Comma(e.GETs), perGiB, humanize.IBytes(uint64(e.Bytes)),
+		plural(int(e.GETs), "GET"), perGiB, humanize.IBytes(uint64(e.Bytes)),
 		time.Duration(e.Seconds*float64(time.Second)).Round(10*time.Millisecond), e.Parallel, time.Duration(e.Latency*float64(time.Second)), humanize.Bytes(uint64(e.Bandwidth)),
 		dollars(e.Dollars), &e.Prices)
 	return err

@@ -74,5 +74,9 @@ func repair(ctx context.Context, env *Env, f *bucketFlags, store objstore.Store,
 			errs = append(errs, fmt.Errorf("%s: %s; run \"varve bucket verify\"", found.Key, found.What))
 		}
 	}
+	if len(deeds)+len(errs) == 0 && f.output == "text" {
+		_, err := fmt.Fprintln(env.Stdout, "no index object has lost a copy")
+		return err
+	}
 	return errors.Join(errors.Join(errs...), printDeeds(env.Stdout, f.output, "index object", deeds))
 }
