@@ -112,11 +112,31 @@ func (p *passing) create(ctx context.Context, admin *kadm.Client, configs map[st
 		}
 		return true
 	case configs != nil && errors.Is(err, kerr.UnknownTopicOrPartition):
-		p.purged++
-		return false
+		return p.restored(ctx, admin)
+	case configs != nil && errors.Is(err, kerr.InvalidRequest):
+		return false // an earlier life is not purged yet, and its deletion could be revoked as well
 	}
 	p.history.Note(history.Refused, "life %d of %s is not created: %v", p.lives, passingTopic, err)
 	return false
+}
+
+// restored reports whether the topic is there though no deleted one is: the answer to an
+// earlier try was lost. If not, the topic is purged.
+func (p *passing) restored(ctx context.Context, admin *kadm.Client) (is bool) {
+	err := try(ctx, func(ctx context.Context) error {
+		topics, err := admin.ListTopics(ctx, passingTopic)
+		is = topics.Has(passingTopic)
+		return err
+	})
+	switch {
+	case err != nil || ctx.Err() != nil:
+		return false
+	case is:
+		p.revoked++
+	default:
+		p.purged++
+	}
+	return is
 }
 
 func (p *passing) delete(ctx context.Context, admin *kadm.Client) bool {
