@@ -66,6 +66,7 @@ type target struct {
 	outcome    map[string]outcome // by damage; "" is all others
 	verify     string             // severity of the finding
 	unseen     string             // a damage that is as good as none
+	twin       string             // a copy, which is damaged in the same way
 }
 
 // targets are objects of a tidied bucket, by kind.
@@ -89,7 +90,9 @@ func (a *tidied) targets(t *testing.T) map[string]target {
 		slices.Reverse(keys)
 		return keys
 	}
-	pages, names, floors := keys("journals/1/index/*[0-9a-f]"), keys("journals/1/floors/*"), floors(t, a.bucket, 1)
+	pages, names, floors := slices.DeleteFunc(keys("journals/1/index/*[0-9a-f]"), func(key string) bool {
+		return filepath.Base(key) > filepath.Base(journal[0].Object) // its journal objects are there
+	}), keys("journals/1/floors/*"), floors(t, a.bucket, 1)
 	if len(own) < 200 || len(shared) < 2 || len(journal) < 5 || len(pages) < 2 || len(floors) < 2 {
 		t.Fatalf("%d own, %d shared, %d extents of the journal, %d index objects, %d floors", len(own), len(shared), len(journal), len(pages), len(floors))
 	}
@@ -99,19 +102,20 @@ func (a *tidied) targets(t *testing.T) map[string]target {
 	read := map[string]outcome{"": refuses, "a flipped bit": servesRest}
 	floor := map[string]outcome{"": refuses, "a deletion": servesAll}
 	piece := func(e, other extent, o map[string]outcome) target {
-		return target{e.Object, other.Object, e.Position + 70, o, "error", ""}
+		return target{key: e.Object, other: other.Object, at: e.Position + 70, outcome: o, verify: "error"}
 	}
 	return map[string]target{
 		"own segment in a page":       piece(own[10], own[20], rest),
 		"own segment in memory":       piece(own[len(own)-1], own[len(own)-2], rest),
 		"shared segment":              piece(shared[0], shared[1], rest),
 		"journal object":              piece(journal[3], journal[4], read),
-		"index page":                  {pages[0], pages[1], 100, all, "warning", ""},
-		"copy of an index page":       {pages[0] + ".copy", pages[1] + ".copy", 100, all, "warning", ""},
-		"checkpoint of the floor":     {newest, before, 300, all, "error", ""},
-		"checkpoint of the one below": {before, newest, 300, all, "error", ""},
-		"newest floor":                {names[0], names[1], 40, floor, "error", ""},
-		"topic name":                  {keys("topics/*/name")[0], "", 20, all, "warning", "a deletion"},
+		"index page":                  {key: pages[0], other: pages[1], at: 100, outcome: all, verify: "warning"},
+		"copy of an index page":       {key: pages[0] + ".copy", other: pages[1] + ".copy", at: 100, outcome: all, verify: "warning"},
+		"both copies of a page":       {key: pages[0], twin: pages[0] + ".copy", at: 100, outcome: rest, verify: "error"},
+		"checkpoint of the floor":     {key: newest, other: before, at: 300, outcome: all, verify: "error"},
+		"checkpoint of the one below": {key: before, other: newest, at: 300, outcome: all, verify: "error"},
+		"newest floor":                {key: names[0], other: names[1], at: 40, outcome: floor, verify: "error"},
+		"topic name":                  {key: keys("topics/*/name")[0], at: 20, outcome: all, verify: "warning", unseen: "a deletion"},
 	}
 }
 
@@ -195,8 +199,11 @@ func TestEachDamageToEachKindOfObject(t *testing.T) {
 			t.Run(kind+"/"+damage, func(t *testing.T) {
 				c := damagedCase{tidied: a, b: a.copied(t), x: x, damage: damage, hurt: []string{x.key}, may: map[spot]bool{}}
 				damages[damage](t, c.b, x)
-				if damage == "a swap" {
+				switch {
+				case damage == "a swap":
 					c.hurt = append(c.hurt, x.other)
+				case x.twin != "":
+					damages[damage](t, c.b, target{key: x.twin, at: x.at})
 				}
 				for _, e := range extents {
 					for at := e.First; slices.Contains(c.hurt, e.Object) && at <= e.Last; at++ {
@@ -284,12 +291,15 @@ func (c *damagedCase) verify(t *testing.T) {
 			t.Errorf("verify does not name %s:\n%s", key, out.Stdout)
 		}
 	}
+	if c.x.twin != "" {
+		c.may, c.hurt = affected, append(c.hurt, c.x.twin) // of the extents in the page
+	}
 	for at := range affected {
 		if !c.may[at] {
 			t.Errorf("verify says that offset %d of partition %d is affected:\n%s", at.offset, at.partition, out.Stdout)
 		}
 	}
-	if unsound := c.x.verify == "error"; unsound != (out.Code == 1) || len(c.may) > 0 && len(affected) == 0 {
+	if unsound := c.x.verify == "error"; unsound != (out.Code == 1) || (len(c.may) > 0 || c.x.twin != "") && len(affected) == 0 {
 		t.Errorf("verify: exit code %d, %d offsets are affected, at most %d:\n%s", out.Code, len(affected), len(c.may), out.Stdout)
 	}
 }
