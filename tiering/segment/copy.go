@@ -72,40 +72,31 @@ const (
 //	96      the source
 //	     4  CRC-32C of the bytes before
 func EncodeCopy(c Copy) ([]byte, error) {
-	if reason := c.implausible(); reason != "" {
-		return nil, fmt.Errorf("encode copy: %w", invalid("%s", reason))
-	}
-	w := wire.Writer{B: make([]byte, 0, copyFixedSize+len(c.Source)+4)}
-	appendPrologue(&w, KindCopy)
-	w.ID(c.Cluster)
-	w.ID(c.Object)
-	w.ID(c.Incarnation)
-	w.U64(c.Number)
-	w.I64(c.TimeMs)
-	w.U64(c.Objects)
-	w.U64(c.Bytes)
-	w.U8(uint8(c.State))
-	w.Zeros(5)
-	w.String16(c.Source)
-	w.U32(checksum(w.B))
-	return w.B, w.Err()
+	return encodeSmall(copyObject, KindCopy, copyFixedSize+len(c.Source)+4, &c, func(w *wire.Writer) {
+		w.ID(c.Cluster)
+		w.ID(c.Object)
+		w.ID(c.Incarnation)
+		w.U64(c.Number)
+		w.I64(c.TimeMs)
+		w.U64(c.Objects)
+		w.U64(c.Bytes)
+		w.U8(uint8(c.State))
+		w.Zeros(5)
+		w.String16(c.Source)
+	})
 }
 
 // DecodeCopy decodes a whole mark.
 func DecodeCopy(b []byte) (Copy, error) {
-	r, err := openSmall(copyObject, KindCopy, b)
+	var c Copy
+	err := decodeSmall(copyObject, KindCopy, b, &c, func(r *wire.Reader) {
+		c = Copy{Cluster: r.ID(), Object: r.ID(), Incarnation: r.ID(), Number: r.U64(), TimeMs: r.I64(), Objects: r.U64(), Bytes: r.U64()}
+		c.State = CopyState(r.U8())
+		r.Zeros(5)
+		c.Source = r.String16()
+	})
 	if err != nil {
 		return Copy{}, err
-	}
-	c := Copy{Cluster: r.ID(), Object: r.ID(), Incarnation: r.ID(), Number: r.U64(), TimeMs: r.I64(), Objects: r.U64(), Bytes: r.U64()}
-	c.State = CopyState(r.U8())
-	r.Zeros(5)
-	c.Source = r.String16()
-	if err := r.Close(); err != nil {
-		return Copy{}, corrupt(copyObject, prologueSize+r.Pos(), "%v", err)
-	}
-	if reason := c.implausible(); reason != "" {
-		return Copy{}, corrupt(copyObject, 0, "%s", reason)
 	}
 	return c, nil
 }

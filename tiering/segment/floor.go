@@ -39,41 +39,32 @@ const (
 //	112      the key
 //	      4  CRC-32C of the bytes before
 func EncodeFloor(f Floor) ([]byte, error) {
-	if reason := f.implausible(); reason != "" {
-		return nil, fmt.Errorf("encode floor: %w", invalid("%s", reason))
-	}
-	w := wire.Writer{B: make([]byte, 0, floorFixedSize+len(f.Checkpoint)+4)}
-	appendPrologue(&w, KindFloor)
-	w.ID(f.Cluster)
-	w.ID(f.Object)
-	w.U32(f.Journal)
-	w.Zeros(4)
-	w.U64(f.N)
-	w.U64(f.Floor)
-	w.Raw(f.Hash[:])
-	w.Zeros(floorReserved)
-	w.String16(f.Checkpoint)
-	w.U32(checksum(w.B))
-	return w.B, w.Err()
+	return encodeSmall(floorObject, KindFloor, floorFixedSize+len(f.Checkpoint)+4, &f, func(w *wire.Writer) {
+		w.ID(f.Cluster)
+		w.ID(f.Object)
+		w.U32(f.Journal)
+		w.Zeros(4)
+		w.U64(f.N)
+		w.U64(f.Floor)
+		w.Raw(f.Hash[:])
+		w.Zeros(floorReserved)
+		w.String16(f.Checkpoint)
+	})
 }
 
 // DecodeFloor decodes a whole floor object.
 func DecodeFloor(b []byte) (Floor, error) {
-	r, err := openSmall(floorObject, KindFloor, b)
+	var f Floor
+	err := decodeSmall(floorObject, KindFloor, b, &f, func(r *wire.Reader) {
+		f = Floor{Cluster: r.ID(), Object: r.ID(), Journal: r.U32()}
+		r.Zeros(4)
+		f.N, f.Floor = r.U64(), r.U64()
+		copy(f.Hash[:], r.Raw(len(f.Hash)))
+		r.Zeros(floorReserved)
+		f.Checkpoint = r.String16()
+	})
 	if err != nil {
 		return Floor{}, err
-	}
-	f := Floor{Cluster: r.ID(), Object: r.ID(), Journal: r.U32()}
-	r.Zeros(4)
-	f.N, f.Floor = r.U64(), r.U64()
-	copy(f.Hash[:], r.Raw(len(f.Hash)))
-	r.Zeros(floorReserved)
-	f.Checkpoint = r.String16()
-	if err := r.Close(); err != nil {
-		return Floor{}, corrupt(floorObject, prologueSize+r.Pos(), "%v", err)
-	}
-	if reason := f.implausible(); reason != "" {
-		return Floor{}, corrupt(floorObject, 0, "%s", reason)
 	}
 	return f, nil
 }

@@ -58,35 +58,26 @@ const (
 //	64      the reason
 //	     4  CRC-32C of the bytes before
 func EncodeHold(h Hold) ([]byte, error) {
-	if reason := h.implausible(); reason != "" {
-		return nil, fmt.Errorf("encode hold: %w", invalid("%s", reason))
-	}
-	w := wire.Writer{B: make([]byte, 0, holdFixedSize+len(h.Reason)+4)}
-	appendPrologue(&w, KindHold)
-	w.ID(h.Cluster)
-	w.ID(h.Object)
-	w.I64(h.CreatedMs)
-	w.I64(h.UntilMs)
-	w.Zeros(holdReserved)
-	w.String16(h.Reason)
-	w.U32(checksum(w.B))
-	return w.B, w.Err()
+	return encodeSmall(holdObject, KindHold, holdFixedSize+len(h.Reason)+4, &h, func(w *wire.Writer) {
+		w.ID(h.Cluster)
+		w.ID(h.Object)
+		w.I64(h.CreatedMs)
+		w.I64(h.UntilMs)
+		w.Zeros(holdReserved)
+		w.String16(h.Reason)
+	})
 }
 
 // DecodeHold decodes a whole hold object.
 func DecodeHold(b []byte) (Hold, error) {
-	r, err := openSmall(holdObject, KindHold, b)
+	var h Hold
+	err := decodeSmall(holdObject, KindHold, b, &h, func(r *wire.Reader) {
+		h = Hold{Cluster: r.ID(), Object: r.ID(), CreatedMs: r.I64(), UntilMs: r.I64()}
+		r.Zeros(holdReserved)
+		h.Reason = r.String16()
+	})
 	if err != nil {
 		return Hold{}, err
-	}
-	h := Hold{Cluster: r.ID(), Object: r.ID(), CreatedMs: r.I64(), UntilMs: r.I64()}
-	r.Zeros(holdReserved)
-	h.Reason = r.String16()
-	if err := r.Close(); err != nil {
-		return Hold{}, corrupt(holdObject, prologueSize+r.Pos(), "%v", err)
-	}
-	if reason := h.implausible(); reason != "" {
-		return Hold{}, corrupt(holdObject, 0, "%s", reason)
 	}
 	return h, nil
 }

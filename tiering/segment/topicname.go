@@ -31,33 +31,24 @@ const (
 //	48      the name
 //	     4  CRC-32C of the bytes before
 func EncodeTopicName(n TopicName) ([]byte, error) {
-	if reason := n.implausible(); reason != "" {
-		return nil, fmt.Errorf("encode name of a topic: %w", invalid("%s", reason))
-	}
-	w := wire.Writer{B: make([]byte, 0, topicNameFixedSize+len(n.Name)+4)}
-	appendPrologue(&w, KindTopicName)
-	w.ID(n.Cluster)
-	w.ID(n.Topic)
-	w.Zeros(topicNameReserved)
-	w.String16(n.Name)
-	w.U32(checksum(w.B))
-	return w.B, w.Err()
+	return encodeSmall(topicNameObject, KindTopicName, topicNameFixedSize+len(n.Name)+4, &n, func(w *wire.Writer) {
+		w.ID(n.Cluster)
+		w.ID(n.Topic)
+		w.Zeros(topicNameReserved)
+		w.String16(n.Name)
+	})
 }
 
 // DecodeTopicName decodes a whole topic-name object.
 func DecodeTopicName(b []byte) (TopicName, error) {
-	r, err := openSmall(topicNameObject, KindTopicName, b)
+	var n TopicName
+	err := decodeSmall(topicNameObject, KindTopicName, b, &n, func(r *wire.Reader) {
+		n = TopicName{Cluster: r.ID(), Topic: r.ID()}
+		r.Zeros(topicNameReserved)
+		n.Name = r.String16()
+	})
 	if err != nil {
 		return TopicName{}, err
-	}
-	n := TopicName{Cluster: r.ID(), Topic: r.ID()}
-	r.Zeros(topicNameReserved)
-	n.Name = r.String16()
-	if err := r.Close(); err != nil {
-		return TopicName{}, corrupt(topicNameObject, prologueSize+r.Pos(), "%v", err)
-	}
-	if reason := n.implausible(); reason != "" {
-		return TopicName{}, corrupt(topicNameObject, 0, "%s", reason)
 	}
 	return n, nil
 }
