@@ -3,7 +3,7 @@
 //
 // It owns the order in which these are read, several at once, and the way round lost ones:
 // the journal itself has all that they say. It promises a state that is whole, or an error.
-// It never writes, and keeps nothing.
+// It never writes, and keeps nothing but the index objects that a PageReader read last.
 package restore
 
 import (

@@ -14,6 +14,7 @@ import (
 	"github.com/varvelog/varve/tiering/journal"
 	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/objstore/mem"
+	"github.com/varvelog/varve/tiering/restore"
 	"github.com/varvelog/varve/tiering/segment"
 )
 
@@ -87,7 +88,7 @@ func newNode(t *testing.T, store objstore.Store) (n *testNode, closeAll func()) 
 		t.Fatal(err)
 	}
 	n = &testNode{node: &node{
-		cfg: config.Serve{RetentionCheck: time.Minute}, dir: dir, store: store, bus: bus, log: log, metrics: newMetrics(), board: health.NewBoard(log, time.Now),
+		cfg: config.Serve{RetentionCheck: time.Minute}, dir: dir, store: store, pages: restore.NewPageReader(store), bus: bus, log: log, metrics: newMetrics(), board: health.NewBoard(log, time.Now),
 		cluster: segment.Cluster{ID: segment.ID{1}, Window: window}, incarnation: segment.NewID(), meta: metadata.New(),
 		rivals: journal.NewRivals(), reports: metadata.NewReports(), journals: &journals{byID: map[uint32]*dataJournal{}}, failed: make(chan error, 1),
 	}}

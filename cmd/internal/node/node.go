@@ -58,7 +58,8 @@ type node struct {
 	watch       *bucket.Watch
 	dir         *datadir.Dir
 	store       objstore.Store
-	policy      objstore.Policy // of the bucket, as of the start
+	pages       *restore.PageReader // of the store, for all but readers
+	policy      objstore.Policy     // of the bucket, as of the start
 	cluster     segment.Cluster
 	incarnation segment.ID
 	bus         *announce.NATS
@@ -189,6 +190,7 @@ func (n *node) openBucket(ctx context.Context, closers *stack) error {
 		n.metrics.storeRequest(op, bytes, took, err)
 		n.watch.Observe(op, took, err)
 	})
+	n.pages = restore.NewPageReader(n.store)
 	closers.push(n.watch.Start())
 	if err := n.checkPolicy(ctx); err != nil {
 		return err

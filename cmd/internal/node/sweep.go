@@ -21,7 +21,7 @@ func (n *node) sweep(id uint32, j *dataJournal) (release, remove upkeep.Run) {
 		return ingest.CheckSpared(ctx, store, c, checkAttached)
 	})
 	opt := sweep.Options{
-		Cluster: n.cluster.ID, Journal: id, Store: n.store, State: j.state, Carry: j.leader.Carry, Page: n.readPage,
+		Cluster: n.cluster.ID, Journal: id, Store: n.store, State: j.state, Carry: j.leader.Carry, Page: n.pages.Page,
 		Now: time.Now, Round: n.retention.clocks.Round, Floor: spared.Seq, Log: n.log.With("journal", id),
 		MergeGrace: n.cfg.ReplacedGrace, UserGrace: n.cfg.FreedGrace, Every: min(time.Minute, n.cfg.MergeAge),
 		OnHold: func(holds []segment.Hold) {

@@ -1,7 +1,6 @@
 package node
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -18,7 +17,6 @@ import (
 	"github.com/varvelog/varve/tiering/merge"
 	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/partlog"
-	"github.com/varvelog/varve/tiering/restore"
 	"github.com/varvelog/varve/tiering/segment"
 	"github.com/varvelog/varve/tiering/upkeep"
 )
@@ -92,7 +90,7 @@ func (n *node) mergeOptions(id uint32, j *dataJournal, pacer *upkeep.Pacer) merg
 			}
 			return block.Bytes(), block.Release, true
 		},
-		Page:  n.readPage,
+		Page:  n.pages.Page,
 		Topic: n.mergedTopic,
 		Disk:  merge.Folder(n.dir.Merge(id)),
 		Clock: upkeep.SystemClock{}, NewID: segment.NewID, Pace: pacer.Wait, Log: n.log,
@@ -120,11 +118,6 @@ func tieringRate(r config.Rate, written int64) int64 {
 		return idleRate + busyShare*written
 	}
 	return r.Bytes
-}
-
-// readPage reads an index page, or its copy.
-func (n *node) readPage(ctx context.Context, p *partlog.Page) (*partlog.PageExtents, error) {
-	return restore.Page(ctx, n.store, p)
 }
 
 // mergedTopic is a topic as it is merged. Deleted topics that can be restored are merged
