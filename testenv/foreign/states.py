@@ -206,7 +206,8 @@ class Partitions:
         decided = {(key, i) for key, log in self.logs.items() for i in log.producers}
         for before, page in reversed(producer_pages):
             for key, i, p in page:
-                if (key, i) not in decided and (p[1] >= before or not before):
+                need(key in self.logs or version == 4, f"{r.what} has producers of a partition that it does not have")
+                if key in self.logs and (key, i) not in decided and (p[1] >= before or not before):
                     self.logs[key].producers[i] = p
                 decided.add((key, i))
 
