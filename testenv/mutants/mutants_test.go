@@ -1,7 +1,6 @@
 package mutants
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"flag"
@@ -174,10 +173,7 @@ func (m mutant) overlay(dir string) (string, error) {
 	return name, os.WriteFile(name, list, 0o600)
 }
 
-var (
-	seed   = regexp.MustCompile(`seed (\d+): (.*)`)
-	failed = regexp.MustCompile(`(?m)^--- FAIL: .*\n(.*)`)
-)
+var seed = regexp.MustCompile(`seed (\d+): (.*)`)
 
 // run returns how the mutant was found.
 func (m mutant) run(t *testing.T, overlay string) string {
@@ -192,16 +188,14 @@ func (m mutant) run(t *testing.T, overlay string) string {
 		return "caught"
 	}
 	out, err := m.by.run(t, overlay, fmt.Sprintf("-sim.seeds=%d", maxSeeds))
-	bySeed, byTest := seed.FindSubmatch(out), failed.FindSubmatch(out)
+	found := seed.FindSubmatch(out)
 	switch {
 	case err == nil:
 		t.Fatalf("survived %d seeds of %s in %s", maxSeeds, m.by.test, m.by.pkg)
-	case bySeed != nil:
-		return fmt.Sprintf("caught by seed %s: %s", bySeed[1], bySeed[2])
-	case byTest == nil:
-		t.Fatalf("failed otherwise than by a test: %v\n%s", err, out)
+	case found == nil:
+		t.Fatalf("failed otherwise than by a seed: %v\n%s", err, out)
 	}
-	return fmt.Sprintf("caught: %s", bytes.TrimSpace(byTest[1]))
+	return fmt.Sprintf("caught by seed %s: %s", found[1], found[2])
 }
 
 // run runs the test on a changed program. Memory that is used after its release is
