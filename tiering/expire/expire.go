@@ -40,6 +40,9 @@ type Clocks interface {
 	Round(ctx context.Context) (time.Time, error)
 }
 
+// maxAsked is how many entries wait for an object at most, unless a look waits for its own.
+const maxAsked = 4 * maxEntries
+
 // maxEntries is how many partitions one object moves or drops at most.
 const maxEntries = 1000
 
@@ -50,8 +53,9 @@ type Expirer struct {
 	next  time.Time // of the next look
 	known map[partlog.Key]*first
 	parts map[partlog.Key]map[part]int64
-	// waiting are the starts that entries under way move.
+	// waiting are the starts that entries under way move. asked counts these entries.
 	waiting map[partlog.Key]expiry
+	asked   int
 
 	moved, records atomic.Int64
 }
@@ -163,15 +167,20 @@ func (x *Expirer) commit(ctx context.Context, due []expiry) (again bool, err err
 		x.waiting[d.Key] = d
 	}
 	// An idle journal takes entries after long. The next look is due before that; its entries
-	// go with these.
-	waits, cancel := context.WithTimeout(ctx, x.opt.Every)
-	defer cancel()
+	// go with these, but for so many that they need objects of their own.
+	waits := ctx
+	if x.asked += len(due); x.asked <= maxAsked {
+		var cancel context.CancelFunc
+		waits, cancel = context.WithTimeout(ctx, x.opt.Every)
+		defer cancel()
+	}
 	switch err := x.opt.Carry(waits, entries, wanted); {
 	case err != nil && ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded):
 		return false, nil
 	case err != nil:
 		return false, err
 	}
+	x.asked = 0 // earlier ones went with these
 	x.settle()
 	for _, d := range due {
 		delete(x.waiting, d.Key) // it was left out

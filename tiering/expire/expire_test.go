@@ -279,6 +279,18 @@ func TestALookDoesNotWaitForAnIdleJournal(t *testing.T) {
 	if times, offsets := x.Moved(); times != 1 || offsets != 30 {
 		t.Errorf("moved %d times by %d offsets", times, offsets)
 	}
+	w.write(1)
+	w.now, x.asked = w.now.Add(time.Minute), maxAsked
+	x.opt.Carry = func(ctx context.Context, entries []segment.Entry, _ func(segment.Entry) bool) error {
+		if _, limited := ctx.Deadline(); limited {
+			t.Error("more and more entries wait")
+		}
+		w.object(entries)
+		return nil
+	}
+	if _, err := x.Run(t.Context()); err != nil || x.asked != 0 {
+		t.Errorf("%d entries wait, %v", x.asked, err)
+	}
 }
 
 func TestPartitionsOfTopicsThatAreGoneAreDropped(t *testing.T) {
