@@ -144,6 +144,9 @@ type Config struct {
 	Now        func() time.Time // time.Now if nil
 	// Pages rebuilds index pages; if it is nil, lost pages stay lost.
 	Pages IndexPages
+	// Removed reads an index page that is gone where the newest floor names its extents; if
+	// it is nil, there are none.
+	Removed func(ctx context.Context, p *partlog.Page) (*partlog.PageExtents, error)
 	// OnUndecodable is called once for each batch whose records cannot be decoded, though
 	// the batch is stored as a client sent it. It may be nil.
 	OnUndecodable func(Damage)

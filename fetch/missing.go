@@ -52,6 +52,9 @@ func (g *gone) again(ctx context.Context, q *query, k partlog.Key, err error) er
 	if !errors.As(err, &lost) {
 		return err
 	}
+	if (*g)[lost.object] && errors.Is(lost.Err, partlog.ErrBehind) {
+		return fmt.Errorf("%w: the floor moves: %w", ErrNotReady, partlog.ErrBehind)
+	}
 	if (*g)[lost.object] {
 		d := lost.Damage
 		d.Err = lost

@@ -3,6 +3,7 @@ package fetch
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/varvelog/varve/fetch/cache"
 	"github.com/varvelog/varve/tiering/partlog"
@@ -48,10 +49,28 @@ func (r *Reader) page(ctx context.Context, j journal, p *partlog.Page) (*partlog
 	if err == nil && r.verdicts.known(at) {
 		r.verdicts.sound(at, p.Base)
 	}
-	if isDamage(err) && r.cfg.Pages != nil {
+	if isDamage(err) && p.Seq > 0 && r.cfg.Removed != nil {
+		extents, err = r.removed(ctx, p, err)
+	}
+	if isDamage(err) && !errors.Is(err, partlog.ErrBehind) && r.cfg.Pages != nil {
 		r.cfg.Pages.Rebuild(j.State)
 	}
 	return extents, r.noted(at, p.Key, p.Base, p.Last, err)
+}
+
+// removed reads a page that is lost as the newest floor has it. If that does not have it
+// either, the error is lost, the one of the page.
+func (r *Reader) removed(ctx context.Context, p *partlog.Page, lost error) (*partlog.PageExtents, error) {
+	extents, err := r.cfg.Removed(ctx, p)
+	switch {
+	case err == nil:
+		return extents, nil
+	case errors.Is(err, partlog.ErrBehind) && errors.Is(lost, errMissing):
+		return nil, fmt.Errorf("%w: %w", lost, err)
+	case errors.Is(err, partlog.ErrBehind), errors.Is(err, partlog.ErrNotHere), isDamage(readError(err)):
+		return nil, lost
+	}
+	return nil, readError(err)
 }
 
 // readCopies reads a page, or its copy if the page is damaged or gone. The error is that of

@@ -27,7 +27,7 @@ type paging struct {
 // planCheckpoint bounds the objects that the next start has to read. It runs between two
 // events, when everything the journal confirmed is applied to the state.
 func (c *core) planCheckpoint(chain journal.Chain, history journal.History) journal.CheckpointJob {
-	job := journal.CheckpointJob{Chain: chain, History: history}
+	job := journal.CheckpointJob{Chain: chain, History: history, Named: c.state.IndexObjects()}
 	c.paging = paging{producers: c.state.PlanProducers(c.newID, c.producerPaging)}
 	if index, ok := c.state.PlanIndex(c.minPaged); ok {
 		c.paging.index, c.paging.page = index, c.newID()
@@ -70,16 +70,9 @@ func CheckSpared(ctx context.Context, store objstore.Store, c *journal.Checkpoin
 	if err := startable(ctx, store, c, attached); err != nil {
 		return err
 	}
-	pages, producers, err := partlog.DecodeNames(c.Chain.Journal, c.State)
+	names, err := restore.Names(c)
 	if err != nil {
 		return err
-	}
-	var names []segment.IndexName
-	for _, of := range pages {
-		names = append(names, of[0].IndexName)
-	}
-	for _, p := range producers {
-		names = append(names, p.IndexName)
 	}
 	for _, n := range names {
 		if n.Seq == 0 {
@@ -100,6 +93,13 @@ func (c *core) checkpointed(res journal.CheckpointResult) (more bool) {
 	if res.Plan != nil {
 		c.floor.plan = res.Plan
 		c.commands.ride(&c.floor)
+	}
+	for _, r := range res.Renewed {
+		c.state.Renamed(r.Old, r.New)
+	}
+	if len(res.Renewed) > 0 { // the checkpoint is not written
+		c.paging = paging{}
+		return true
 	}
 	if res.Err == nil && c.paging.index != nil {
 		c.state.Paged(c.paging.index, c.paging.page)

@@ -14,6 +14,7 @@ import (
 	"github.com/varvelog/varve/tiering/journal"
 	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/partlog"
+	"github.com/varvelog/varve/tiering/restore"
 )
 
 // Options give the journal to lead, with its store and log. Fields without a
@@ -114,7 +115,7 @@ func (o *Options) owner() journal.OwnerOptions {
 	cfg := o.Journal
 	cfg.Lead = true
 	return journal.OwnerOptions{Journal: cfg, Log: o.Log, Checkpoints: &journal.CheckpointerOptions{
-		NewID: cfg.NewID, Last: cfg.Chain.Last.Seq, Check: o.checkCheckpoint, Policy: o.Checkpoints, OnTrouble: o.OnCheckpoints,
+		NewID: cfg.NewID, Last: cfg.Chain.Last.Seq, Check: o.checkCheckpoint, Names: restore.Names, Policy: o.Checkpoints, OnTrouble: o.OnCheckpoints,
 	}}
 }
 

@@ -244,7 +244,7 @@ type loaded struct {
 // load loads the state as a node does before it follows or leads.
 func load(c *cluster) (loaded, error) {
 	l := loaded{Chain: simChain, state: partlog.New(simJournal)}
-	cp, err := journal.LoadCheckpoint(background, c.store.Now(), l.Chain)
+	cp, err := journal.LoadCheckpoint(background, c.store.Now(), l.Chain, restore.Names)
 	if err != nil || cp == nil {
 		return l, err
 	}

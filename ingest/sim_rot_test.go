@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/varvelog/varve/tiering/partlog"
-	"github.com/varvelog/varve/tiering/restore"
 	"github.com/varvelog/varve/tiering/segment"
 )
 
@@ -112,7 +111,7 @@ func (a *archive) readAll(state *partlog.State) {
 		for offset := v.Start; offset < v.End && !v.Dropped && a.t.w.Err() == nil; {
 			extents, page, _, _ := state.Find(k, offset, 1)
 			if page != nil {
-				in, err := restore.Page(ctx, store, page)
+				in, err := readPage(ctx, store, page)
 				if err != nil {
 					a.t.w.Fail("offset %d of %v is in a page: %w", offset, k, err)
 					return

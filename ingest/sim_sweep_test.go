@@ -10,6 +10,7 @@ import (
 	"github.com/varvelog/varve/tiering/journal"
 	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/partlog"
+	"github.com/varvelog/varve/tiering/restore"
 	"github.com/varvelog/varve/tiering/segment"
 	"github.com/varvelog/varve/tiering/sweep"
 	"github.com/varvelog/varve/tiering/upkeep"
@@ -32,14 +33,29 @@ func (u *simUpkeep) deleteStep() upkeep.Run {
 	return sweep.NewDeleter(u.sweepOptions()).Run
 }
 
+func (u *simUpkeep) pagesStep() upkeep.Run {
+	if !u.n.f.c.shape.Upkeep.Sweep {
+		return quiet
+	}
+	remover := sweep.NewPageRemover(u.sweepOptions())
+	return func(ctx context.Context) (bool, error) {
+		before := remover.Removed()
+		again, err := remover.Run(ctx)
+		if remover.Removed() > before {
+			u.n.f.c.Count("index object removed")
+		}
+		return again, err
+	}
+}
+
 func (u *simUpkeep) sweepOptions() sweep.Options {
 	s := u.n.f.c.shape.Upkeep
 	spared := journal.NewSpared(u, simChain, func(ctx context.Context, store objstore.Store, c *journal.Checkpoint) error {
 		return CheckSpared(ctx, store, c, checkSnapshots)
-	})
+	}, restore.Names)
 	return sweep.Options{
 		Cluster: simChain.Cluster, Journal: simJournal, Store: u, State: u.n.state, Carry: u.Carry, Page: u.page, Now: u.Now,
-		Round: u.clocks.Round, Floor: spared.Seq, MergeGrace: s.Grace, UserGrace: 2 * s.Grace, Again: lateAfter, Every: s.Pause,
+		Round: u.clocks.Round, Floor: spared.Seq, Kept: spared.Kept, PagesEvery: s.Pause, MergeGrace: s.Grace, UserGrace: 2 * s.Grace, Again: lateAfter, Every: s.Pause,
 		Log: slog.New(slog.DiscardHandler),
 	}
 }

@@ -63,7 +63,7 @@ func (n *proc) startUpkeep() {
 func (u *simUpkeep) steps() [][]upkeep.Step {
 	return upkeep.Apart(upkeep.Steps{
 		Expire: lazily(u.expireStep), Drop: lazily(u.dropStep), Merge: lazily(u.mergeStep),
-		Compact: lazily(u.compactStep), Release: lazily(u.releaseStep), Delete: lazily(u.deleteStep),
+		Compact: lazily(u.compactStep), Release: lazily(u.releaseStep), Delete: lazily(u.deleteStep), Pages: lazily(u.pagesStep),
 	})
 }
 
@@ -198,7 +198,7 @@ func (u *simUpkeep) page(ctx context.Context, p *partlog.Page) (*partlog.PageExt
 }
 
 func readPage(ctx context.Context, s objstore.Store, p *partlog.Page) (*partlog.PageExtents, error) {
-	return restore.Page(ctx, s, p)
+	return restore.NewRemoved(s, func(uint32) journal.Chain { return simChain }).Read(ctx, p, nil)
 }
 
 // topicOf is a topic as jobs see it, false if it does not exist.

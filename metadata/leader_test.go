@@ -20,7 +20,7 @@ func startController(t *testing.T, store *mem.Store, policy journal.CheckpointPo
 		NewID: segment.NewID, NowMs: func() int64 { return time.Now().UnixMilli() },
 	}
 	state := New()
-	c, err := journal.LoadCheckpoint(t.Context(), store, cfg.Chain)
+	c, err := journal.LoadCheckpoint(t.Context(), store, cfg.Chain, nil)
 	if err == nil && c != nil {
 		cfg.Chain, cfg.History = c.Chain, c.History
 		err = state.Restore(c.State)

@@ -274,7 +274,7 @@ func (c *cluster) applied(who string, o *journal.Object, state *State) {
 // load loads the state as a node does before it follows or leads.
 func (c *cluster) load() (journal.Chain, journal.History, *State, error) {
 	state := New()
-	cp, err := journal.LoadCheckpoint(context.Background(), c.store.Now(), simChain)
+	cp, err := journal.LoadCheckpoint(context.Background(), c.store.Now(), simChain, nil)
 	if err != nil || cp == nil {
 		return simChain, journal.History{}, state, err
 	}

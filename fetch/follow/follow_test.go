@@ -65,7 +65,7 @@ func options(store objstore.Store) (Options, chan error) {
 		Store: store, Meta: metadata.New(), Poll: func() time.Duration { return 10 * time.Millisecond }, Log: slog.New(slog.DiscardHandler),
 		Load: func(ctx context.Context, id uint32) (journal.Config, *journal.Checkpoint, error) {
 			cfg := journal.Config{Chain: journal.NewChain(testChain.Cluster, id, int(testChain.Window))}
-			c, err := journal.LoadCheckpoint(ctx, store, cfg.Chain)
+			c, err := journal.LoadCheckpoint(ctx, store, cfg.Chain, nil)
 			if c != nil {
 				cfg.Chain, cfg.History = c.Chain, c.History
 			}

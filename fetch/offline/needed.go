@@ -7,7 +7,6 @@ import (
 
 	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/partlog"
-	"github.com/varvelog/varve/tiering/restore"
 	"github.com/varvelog/varve/tiering/segment"
 )
 
@@ -69,7 +68,7 @@ func (b *Bucket) only(ctx context.Context, k partlog.Key, p *segment.MergedParti
 
 func (b *Bucket) readPage(ctx context.Context, p *partlog.Page) (found *partlog.PageExtents, err error) {
 	err = again(ctx, func() (err error) {
-		found, err = restore.Page(ctx, b.store, p)
+		found, err = b.removed.Read(ctx, p, nil)
 		return err
 	})
 	return found, err

@@ -59,6 +59,7 @@ type Bucket struct {
 	followers *follow.Followers
 	cache     *cache.Cache
 	pages     *rebuild.Pages
+	removed   *restore.Removed
 
 	mu       sync.Mutex
 	journals map[uint32]*fetch.JournalView
@@ -101,13 +102,14 @@ func (b *Bucket) openReader(bytes int64) (err error) {
 	if err != nil {
 		return err
 	}
+	b.removed = restore.NewRemoved(b.store, b.chain)
 	b.pages = rebuild.New(rebuild.Options{
 		Store: b.store, Chain: b.chain,
 		Lost:   func(object, text string) { b.log.Warn("an index object is lost", "object", object, "state", text) },
 		Mended: func(object string) { b.Reader.Mended(object) },
 	})
 	b.Reader, err = fetch.NewReader(fetch.Config{
-		Cluster: b.Cluster.ID, Cache: b.cache, Journal: b.journal, Locate: b.locate, Pages: b.pages, ScanBytes: scanBytes,
+		Cluster: b.Cluster.ID, Cache: b.cache, Journal: b.journal, Locate: b.locate, Pages: b.pages, Removed: b.removed.Page, ScanBytes: scanBytes,
 	})
 	return err
 }
@@ -167,7 +169,7 @@ func (b *Bucket) load(ctx context.Context, id uint32) (journal.Config, *journal.
 	cfg := journal.Config{Chain: b.chain(id), NewID: segment.NewID, NowMs: func() int64 { return time.Now().UnixMilli() }}
 	var c *journal.Checkpoint
 	err := again(ctx, func() (err error) {
-		c, err = journal.LoadCheckpoint(ctx, b.store, cfg.Chain)
+		c, err = journal.LoadCheckpoint(ctx, b.store, cfg.Chain, restore.Names)
 		return err
 	})
 	if c == nil || err != nil {

@@ -4,7 +4,7 @@ import "slices"
 
 // mutants is in the order of the rules of tiering/journal/PROTOCOL.md; first the
 // journal's, then those of the packages above it.
-var mutants = slices.Concat(journalMutants, ingestMutants, tieringMutants, shardMutants, groupMutants, supervisorMutants, metadataMutants, followMutants, standingMutants, fetchMutants, partlogMutants, readbackMutants, compactMutants, sweepMutants, expireMutants, bucketMutants, mismatchMutants)
+var mutants = slices.Concat(journalMutants, ingestMutants, tieringMutants, shardMutants, groupMutants, supervisorMutants, metadataMutants, followMutants, standingMutants, fetchMutants, partlogMutants, readbackMutants, compactMutants, sweepMutants, expireMutants, bucketMutants, mismatchMutants, pageMutants)
 
 var journalMutants = []mutant{
 	{name: "rule 2: counts before lower seqs do", by: ingest, edits: []edit{
@@ -78,7 +78,7 @@ if v == Valid && !(h.Kind == kindData && h.Seq%16 == 9) {
 c.gotGap()`),
 	}},
 	{name: "rule 9: floor without an entry", by: ingest, edits: []edit{
-		swap("tiering/journal.mover.next", "return m.plan(m.floors.n+1, above), nil", `p := m.plan(m.floors.n+1, above)
+		swap("tiering/journal.mover.next", "return m.plan(ctx, m.floors.n+1, above), nil", `p := m.plan(ctx, m.floors.n+1, above)
 if p == nil {
 	return nil, nil
 }

@@ -122,8 +122,9 @@ const maxHints = 4
 // error if it cannot be had. Those above it are hints, found by listing: one that
 // does not fit the journal is passed over, or not found, and costs time only. A hint may
 // be trusted because only confirmed objects go into checkpoints, and these never
-// change. Its name and the object in the bucket at its seq must agree.
-func LoadCheckpoint(ctx context.Context, store objstore.Store, base Chain) (*Checkpoint, error) {
+// change. Its name and the object in the bucket at its seq must agree. The index objects
+// that it names, says names, must all be kept.
+func LoadCheckpoint(ctx context.Context, store objstore.Store, base Chain, names Names) (*Checkpoint, error) {
 	f := floors{store: store, journal: base.Journal}
 	floor, err := f.read(ctx)
 	if err != nil {
@@ -133,18 +134,25 @@ func LoadCheckpoint(ctx context.Context, store objstore.Store, base Chain) (*Che
 	if err != nil { // once more, as doing without costs more than asking
 		hints, _ = listCheckpoints(ctx, store, base.Journal)
 	}
+	keeping := keeping{floors: &f, base: base, names: names}
 	for i := len(hints) - 1; i >= max(0, len(hints)-maxHints) && hints[i].Seq >= floor; i-- {
 		c, err := readCheckpoint(ctx, store, base, segment.CheckpointKey(base.Journal, hints[i]))
 		if err != nil {
 			continue // removed since, damaged or of another version: the next one, or the objects themselves
 		}
-		if standsFor(ctx, store, base.Journal, c) {
+		if keeping.check(ctx, c) == nil && standsFor(ctx, store, base.Journal, c) {
 			return c, nil
 		}
 	}
 	if floor == 0 {
 		return nil, nil
 	}
+	return f.checkpointOrBefore(ctx, base)
+}
+
+// checkpointOrBefore returns the checkpoint of the floor in force, or, if that is lost, of
+// the floor before.
+func (f *floors) checkpointOrBefore(ctx context.Context, base Chain) (*Checkpoint, error) {
 	c, err := f.checkpoint(ctx, base)
 	if errors.Is(err, objstore.ErrNotFound) || errors.Is(err, segment.ErrCorrupt) {
 		return f.oneBack(ctx, base, err)
@@ -191,12 +199,31 @@ type Spared struct {
 	check  func(ctx context.Context, store objstore.Store, c *Checkpoint) error
 	n      uint64 // of the floor in force when seq was found
 	seq    uint64
+
+	keeping keeping
 }
 
-// NewSpared prepares to look. check is that of CheckpointerOptions, and base the result of
-// NewChain.
-func NewSpared(store objstore.Store, base Chain, check func(context.Context, objstore.Store, *Checkpoint) error) *Spared {
-	return &Spared{floors: floors{store: store, journal: base.Journal}, base: base, check: check}
+// NewSpared prepares to look. check and names are those of CheckpointerOptions, and base is
+// the result of NewChain.
+func NewSpared(store objstore.Store, base Chain, check func(context.Context, objstore.Store, *Checkpoint) error, names Names) *Spared {
+	s := &Spared{floors: floors{store: store, journal: base.Journal}, base: base, check: check}
+	s.keeping = keeping{floors: &s.floors, base: base, names: names}
+	return s
+}
+
+// Kept returns which index objects stay: those from a seq on, and those of which has is
+// true. Seq 0 stands for all. Errors are those of Seq, and that the checkpoint of the last
+// floor cannot be read.
+func (s *Spared) Kept(ctx context.Context) (from uint64, has func(segment.IndexName) bool, err error) {
+	seq, err := s.Seq(ctx)
+	if err != nil || seq == 0 {
+		return 0, nil, err
+	}
+	kept, err := s.keeping.now(ctx)
+	if err != nil {
+		return 0, nil, err
+	}
+	return kept.from, kept.has, nil
 }
 
 // Seq returns the seq; 0 if there is none. A checkpoint that is not good is an error: then

@@ -43,7 +43,7 @@ func write(t *testing.T, store objstore.Store, w *world, c Checkpoint) {
 
 func load(t *testing.T, store objstore.Store) *Checkpoint {
 	t.Helper()
-	c, err := LoadCheckpoint(t.Context(), store, NewChain(testCluster, testJournal, testWindow))
+	c, err := LoadCheckpoint(t.Context(), store, NewChain(testCluster, testJournal, testWindow), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -65,7 +65,10 @@ type CheckpointerOptions struct {
 	// and runs next to its owner.
 	//
 	// An error that is ErrUnread leaves open whether it is good.
-	Check  func(ctx context.Context, store objstore.Store, c *Checkpoint) error
+	Check func(ctx context.Context, store objstore.Store, c *Checkpoint) error
+	// Names are the index objects of checkpoints: the floor moves only to one whose index
+	// objects are all kept.
+	Names  Names
 	Policy CheckpointPolicy
 	// OnTrouble is called with the reason each time that a step is not done, once that
 	// is not likely to pass by itself. It is called with nil when the step is done
@@ -104,8 +107,10 @@ type Checkpointer struct {
 	begun  time.Time // when the last checkpoint was begun
 	busy   bool
 	plan   segment.ID // floor object of the plan given out last, until the journal holds it
-	floors floors     // as of the last Write, whose it is
 	failed map[Step]failing
+
+	floors  floors // as of the last Write, whose these are
+	keeping keeping
 }
 
 // NewCheckpointer prepares to write.
@@ -142,7 +147,9 @@ type CheckpointJob struct {
 	Chain   Chain
 	History History
 	Indexes []IndexObject // new ones
-	State   []byte        // names the index objects
+	// Named are the older index objects that State names.
+	Named []segment.IndexName
+	State []byte
 	// Attached is Checkpoint's.
 	Attached []byte
 
@@ -158,6 +165,9 @@ type IndexObject struct {
 
 // CheckpointResult is the outcome of a job.
 type CheckpointResult struct {
+	// Renewed are index objects that were written again, because no floor keeps them. No
+	// checkpoint was written: the state must name these first, and the next one follow soon.
+	Renewed []Renewal
 	// Err is why the checkpoint is not known to be durable, nil if it is.
 	Err error
 	// FloorErr is why the floor did not move though it should have. If it is ErrFenced
@@ -189,8 +199,13 @@ func (c *Checkpointer) Finished(res CheckpointResult, log *slog.Logger) error {
 	if res.Plan != nil {
 		c.plan = res.Plan.Object
 	}
-	if errors.Is(res.FloorErr, ErrFenced) {
+	switch {
+	case errors.Is(res.FloorErr, ErrFenced):
 		return res.FloorErr
+	case errors.Is(res.Err, ErrBelowFloor):
+		return res.Err
+	case res.Err == nil && len(res.Renewed) > 0:
+		return nil
 	}
 	for _, step := range []struct {
 		step Step
@@ -248,28 +263,40 @@ func (c *Checkpointer) Hurry() { c.every = 1 }
 // Write stores the index objects and the checkpoint that names them, then moves the floor if
 // that is due, and removes checkpoints that are of no more use.
 func (c *Checkpointer) Write(ctx context.Context, store objstore.Store, job CheckpointJob) CheckpointResult {
+	c.floors.store, c.floors.journal = store, job.Chain.Journal
+	c.keeping.floors, c.keeping.names = &c.floors, c.opt.Names
+	c.keeping.base = NewChain(job.Chain.Cluster, job.Chain.Journal, int(job.Chain.Window))
+	if renewed, err := c.renew(ctx, store, &job); err != nil || len(renewed) > 0 {
+		return CheckpointResult{Err: err, Renewed: renewed}
+	}
 	if err := c.write(ctx, store, job); err != nil {
 		return CheckpointResult{Err: err}
 	}
-	c.floors.store, c.floors.journal = store, job.Chain.Journal
-	m := mover{opt: &c.opt, store: store, job: &job, floors: &c.floors}
+	m := mover{opt: &c.opt, store: store, job: &job, floors: &c.floors, keeping: &c.keeping}
 	return m.move(ctx)
 }
 
 func (c *Checkpointer) write(ctx context.Context, store objstore.Store, job CheckpointJob) error {
 	at, journal := job.Chain.Last, job.Chain.Journal
 	for _, x := range job.Indexes {
-		blob := segment.Blob{Kind: segment.KindIndex, Cluster: job.Chain.Cluster, Object: x.Name.Object, Journal: journal, Seq: at.Seq, Payload: x.Payload}
-		for _, name := range x.Name.Copies() {
-			if err := create(ctx, store, name.Key(), blob); err != nil {
-				return fmt.Errorf("write index page of journal %d: %w", journal, err)
-			}
+		if err := c.writeIndex(ctx, store, &job, x); err != nil {
+			return err
 		}
 	}
 	cp := Checkpoint{Chain: job.Chain, History: job.History, State: job.State, Attached: job.Attached}
 	blob := segment.Blob{Kind: segment.KindCheckpoint, Cluster: job.Chain.Cluster, Object: c.opt.NewID(), Journal: journal, Seq: at.Seq, Payload: cp.encode()}
 	if err := create(ctx, store, segment.CheckpointKey(journal, at), blob); err != nil {
 		return fmt.Errorf("write checkpoint of journal %d at seq %d: %w", journal, at.Seq, err)
+	}
+	return nil
+}
+
+func (c *Checkpointer) writeIndex(ctx context.Context, store objstore.Store, job *CheckpointJob, x IndexObject) error {
+	blob := segment.Blob{Kind: segment.KindIndex, Cluster: job.Chain.Cluster, Object: x.Name.Object, Journal: x.Name.Journal, Seq: job.Chain.Last.Seq, Payload: x.Payload}
+	for _, name := range x.Name.Copies() {
+		if err := create(ctx, store, name.Key(), blob); err != nil {
+			return fmt.Errorf("write index page of journal %d: %w", x.Name.Journal, err)
+		}
 	}
 	return nil
 }

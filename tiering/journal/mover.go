@@ -21,6 +21,8 @@ type mover struct {
 	store  objstore.Store
 	job    *CheckpointJob
 	floors *floors
+
+	keeping *keeping
 }
 
 // move does the next step, and returns the plan to put into the journal, if any.
@@ -58,7 +60,17 @@ func (m *mover) next(ctx context.Context, found []segment.Ref, floor uint64) (*F
 	if !m.job.plan || len(above) < m.opt.Policy.Most {
 		return nil, nil
 	}
-	return m.plan(m.floors.n+1, above), nil
+	return m.plan(ctx, m.floors.n+1, above), nil
+}
+
+// keeps reports whether all index objects that a checkpoint names are kept, as far as the
+// checkpoint can be read. If it cannot, that is found when the plan is carried out.
+func (m *mover) keeps(ctx context.Context, at segment.Ref) bool {
+	if m.opt.Names == nil {
+		return true
+	}
+	c, err := readCheckpoint(ctx, m.store, m.keeping.base, segment.CheckpointKey(m.floors.journal, at))
+	return err != nil || m.keeping.check(ctx, c) == nil
 }
 
 // above leaves of the checkpoints those a floor may name that is higher than it is:
@@ -73,10 +85,14 @@ func (m *mover) above(found []segment.Ref, floor uint64) []segment.Ref {
 	return above
 }
 
-// plan names the newest checkpoint that leaves enough above the floor.
-func (m *mover) plan(n uint64, above []segment.Ref) *FloorPlan {
+// plan names the newest checkpoint that leaves enough above the floor. If it names index
+// objects that may be removed, one of the next is going to be better.
+func (m *mover) plan(ctx context.Context, n uint64, above []segment.Ref) *FloorPlan {
 	i := len(above) - 1 - m.opt.Policy.Behind
 	if i < 0 || above[i].Seq <= m.job.History.floors.last().At.Seq { // a listing may lack the newest
+		return nil
+	}
+	if !m.keeps(ctx, above[i]) {
 		return nil
 	}
 	return &FloorPlan{N: n, At: above[i], Object: m.opt.NewID()}
@@ -92,7 +108,7 @@ func (m *mover) carryOut(ctx context.Context, plans FloorPlans, found []segment.
 		if !unusable(err) || !m.job.plan || len(plans) == maxFloorPlans {
 			return nil, err
 		}
-		return m.plan(plan.N, m.above(found, plan.Floor())), err
+		return m.plan(ctx, plan.N, m.above(found, plan.Floor())), err
 	}
 	return nil, m.create(ctx, plans, segment.Floor{
 		Journal: m.floors.journal, N: plan.N, Floor: plan.Floor(), Checkpoint: segment.CheckpointKey(m.floors.journal, plan.At),
@@ -105,7 +121,7 @@ var ErrUnread = errors.New("not all of the checkpoint could be read")
 
 // unusable: err is about the checkpoint, not about the reading.
 func unusable(err error) bool {
-	return errors.Is(err, objstore.ErrNotFound) || errors.Is(err, segment.ErrCorrupt) || errors.Is(err, segment.ErrUnsupported)
+	return errors.Is(err, objstore.ErrNotFound) || errors.Is(err, segment.ErrCorrupt) || errors.Is(err, segment.ErrUnsupported) || errors.Is(err, errNotKept)
 }
 
 // readBack reads the checkpoint of a plan and makes sure that a start could begin
@@ -125,8 +141,10 @@ func (m *mover) readBack(ctx context.Context, plan FloorPlan) (hash [32]byte, er
 }
 
 func (m *mover) check(ctx context.Context, plan FloorPlan, key string, b []byte) error {
-	base := NewChain(m.job.Chain.Cluster, m.job.Chain.Journal, int(m.job.Chain.Window))
-	c, err := OpenCheckpoint(base, key, b)
+	c, err := OpenCheckpoint(m.keeping.base, key, b)
+	if err == nil {
+		err = m.keeping.check(ctx, c)
+	}
 	if err != nil {
 		return err
 	}

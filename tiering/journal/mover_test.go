@@ -312,11 +312,11 @@ func TestAStartNeedsNoListingAndNoHint(t *testing.T) {
 	b, _ := l.store.GetNow(f.floor.Checkpoint)
 	b[len(b)-1] ^= 1
 	l.store.PutNow(f.floor.Checkpoint, b)
-	if _, err := LoadCheckpoint(t.Context(), l.store, NewChain(testCluster, testJournal, testWindow)); !errors.Is(err, segment.ErrCorrupt) {
+	if _, err := LoadCheckpoint(t.Context(), l.store, NewChain(testCluster, testJournal, testWindow), nil); !errors.Is(err, segment.ErrCorrupt) {
 		t.Errorf("the floor's checkpoint is damaged: %v", err)
 	}
 	l.store.DeleteNow(f.floor.Checkpoint)
-	if _, err := LoadCheckpoint(t.Context(), l.store, NewChain(testCluster, testJournal, testWindow)); !errors.Is(err, objstore.ErrNotFound) {
+	if _, err := LoadCheckpoint(t.Context(), l.store, NewChain(testCluster, testJournal, testWindow), nil); !errors.Is(err, objstore.ErrNotFound) {
 		t.Errorf("without the floor's checkpoint: %v", err)
 	}
 }

@@ -89,7 +89,7 @@ func TestObjectsAreSparedFromTheLastFloorButOneOn(t *testing.T) {
 			return errors.New("not good")
 		}
 		return nil
-	})
+	}, nil)
 	for l.floors().n < 4 {
 		l.step()
 		f := l.floors()

@@ -1,6 +1,7 @@
 package partlog
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/varvelog/varve/tiering/segment"
@@ -109,6 +110,52 @@ func (ix *Index) of(p *part) []pagedChunk {
 	}
 	planned := ix.parts[p]
 	return planned.pages[min(max(0, p.refs.firstInMemory()-planned.first), len(planned.pages)):]
+}
+
+// IndexObjects returns the index objects that the state names, each once.
+func (s *State) IndexObjects() []segment.IndexName {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	var names []segment.IndexName
+	for o := range s.indexObjectsLocked() {
+		names = append(names, o.name(s.journal))
+	}
+	slices.SortFunc(names, func(a, b segment.IndexName) int {
+		return cmp.Or(cmp.Compare(a.Seq, b.Seq), compareIDs(a.Object, b.Object))
+	})
+	return names
+}
+
+func (s *State) indexObjectsLocked() map[*indexObject]bool {
+	objects := map[*indexObject]bool{}
+	for _, p := range s.parts {
+		for i := range p.refs.pages {
+			objects[p.refs.pages[i].object] = true
+		}
+		for i := range p.below.chunks {
+			if page := p.below.chunks[i].page; page != nil {
+				objects[page.object] = true
+			}
+		}
+	}
+	for _, p := range s.producerPages {
+		if !p.dead() {
+			objects[p.object] = true
+		}
+	}
+	return objects
+}
+
+// Renamed has the state name an index object by another name, under which the same bytes
+// were stored. Only the caller of Apply may call it.
+func (s *State) Renamed(from, to segment.IndexName) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for o := range s.indexObjectsLocked() {
+		if o.id == from.Object {
+			o.id, o.seq = to.Object, to.Seq
+		}
+	}
 }
 
 // Paged drops the refs that are in ix from memory. The index object with its payload must

@@ -114,6 +114,7 @@ type leader struct {
 	planned   *Index
 	object    segment.ID
 	producers *ProducerPlan
+	number    byte
 }
 
 func newLeader() *leader {
@@ -124,7 +125,7 @@ func newLeader() *leader {
 func (l *leader) plan(minRefs int) bool {
 	ix, ok := l.PlanIndex(minRefs)
 	if ok {
-		id := segment.ID{1, byte(len(l.objects) >> 8), byte(len(l.objects))}
+		id := segment.ID{1 + l.number, byte(len(l.objects) >> 8), byte(len(l.objects))}
 		l.objects[id] = ix.Payload()
 		l.planned, l.object = ix, id
 	}

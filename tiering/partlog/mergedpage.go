@@ -82,6 +82,7 @@ func (c *mergedChunk) export(in home) *Page {
 		Key: in.Key, IndexName: p.object.name(in.journal), Size: p.object.size,
 		Position: p.position, Length: p.length, CRC: p.crc,
 		Base: c.first, Last: c.last, MaxTimestamp: p.max, Merged: true, Bytes: max(c.bytes, 0),
+		Head: in.head,
 		base: p.base, last: p.last,
 	}
 }

@@ -26,6 +26,8 @@ type Page struct {
 	// Bytes are those of the batches of the extents from Base on, of which Start may be
 	// within; 0 if the page is not Merged. They are not known if the page is not Whole.
 	Bytes int64
+	// Head is the last object of the state that names the page.
+	Head uint64
 
 	base, last int64 // of merged extents: the offsets of the whole page, of which a part may be replaced
 	from       int64 // of refs: those that end below are replaced
@@ -37,6 +39,7 @@ func (l *refList) page(in home, i int) *Page {
 		Key: in.Key, IndexName: c.object.name(in.journal), Size: c.object.size,
 		Position: c.position, Length: c.length, CRC: c.crc,
 		Base: l.base(i), Last: c.last, MaxTimestamp: c.max,
+		Head: in.head,
 		from: in.merged,
 	}
 }

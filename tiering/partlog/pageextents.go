@@ -14,8 +14,9 @@ import (
 type PageExtents struct {
 	in     home
 	merged bool
-	base   int64  // of the first ref
-	rows   []byte // checked refs or merged extents, in the bytes of the page
+	base   int64    // of the first ref
+	rows   []byte   // checked refs or merged extents, in the bytes of the page
+	list   []Extent // in place of rows, if the bytes of the page are gone
 }
 
 // size is that of a row, and last where its last offset is.
@@ -27,17 +28,26 @@ func (x *PageExtents) size() (size, last int) {
 }
 
 func (x *PageExtents) last(i int) int64 {
+	if x.list != nil {
+		return x.list[i].Last
+	}
 	size, last := x.size()
 	return int64(binary.BigEndian.Uint64(x.rows[i*size+last:]))
 }
 
 func (x *PageExtents) len() int {
+	if x.list != nil {
+		return len(x.list)
+	}
 	size, _ := x.size()
 	return len(x.rows) / size
 }
 
 // extent returns the extent of row i.
 func (x *PageExtents) extent(i int) Extent {
+	if x.list != nil {
+		return x.list[i]
+	}
 	if x.merged {
 		m, _ := mergedRowOf(x.rows[i*mergedRowSize:][:mergedRowSize])
 		return m.export(x.in)
@@ -90,6 +100,10 @@ func (x *PageExtents) all() iter.Seq[Extent] {
 // cut leaves out the rows that end below from or begin above to.
 func (x *PageExtents) cut(from, to int64) {
 	first, end := x.seek(from), min(x.len(), x.seek(to)+1)
+	if x.list != nil {
+		x.list = x.list[first:max(first, end)]
+		return
+	}
 	if first > 0 && !x.merged {
 		x.base = x.last(first-1) + 1
 	}

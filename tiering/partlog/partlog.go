@@ -87,10 +87,11 @@ type State struct {
 type home struct {
 	Key
 	journal uint32
-	merged  int64 // refs are of no account below
+	merged  int64  // refs are of no account below
+	head    uint64 // of the state
 }
 
-func (s *State) home(k Key, p *part) home { return home{k, s.journal, p.merged} }
+func (s *State) home(k Key, p *part) home { return home{k, s.journal, p.merged, s.head} }
 
 // maxOffset is the greatest offset of a record: the one after it must be a number.
 const maxOffset = math.MaxInt64 - 1

@@ -63,32 +63,32 @@ func DecodeReplayed(journal uint32, payload []byte, replayed *State) (*State, er
 	return s, nil
 }
 
-// DecodeNames returns the pages that a checkpoint names, and reads none: pages of refs by
-// the index object that they lie in, and pages of producers.
-func DecodeNames(journal uint32, payload []byte) (map[segment.ID][]*Page, []*ProducerPage, error) {
-	d, err := decode(journal, payload)
-	if err != nil {
-		return nil, nil, err
-	}
-	return d.s.Pages(), d.s.ProducerPages(), nil
-}
-
 // decode returns a decoder whose state lacks the producers that are in pages.
 func decode(journal uint32, payload []byte) (*decoder, error) {
+	d, err := newDecoder(journal, payload)
+	if err != nil {
+		return nil, err
+	}
+	if err = d.state(); err == nil {
+		err = d.r.Close()
+	}
+	if err != nil {
+		return nil, d.corrupt(err)
+	}
+	return d, nil
+}
+
+func newDecoder(journal uint32, payload []byte) (*decoder, error) {
 	r := wire.NewReader(payload)
 	version := r.U16()
 	if r.Err() == nil && (version < 1 || version > checkpointVersion) {
 		return nil, fmt.Errorf("%w: state of a data journal is of version %d, this program reads 1 to %d", segment.ErrUnsupported, version, checkpointVersion)
 	}
-	d := &decoder{r: r, s: New(journal), version: version}
-	err := d.state()
-	if err == nil {
-		err = r.Close()
-	}
-	if err != nil {
-		return nil, &segment.CorruptError{Object: "state of a data journal", Offset: int64(r.Pos()), Reason: err.Error()}
-	}
-	return d, nil
+	return &decoder{r: r, s: New(journal), version: version}, nil
+}
+
+func (d *decoder) corrupt(err error) error {
+	return &segment.CorruptError{Object: "state of a data journal", Offset: int64(d.r.Pos()), Reason: err.Error()}
 }
 
 // decoder reads a checkpoint. Its errors are reasons, without a place.
@@ -111,38 +111,51 @@ func (d *decoder) first() bool  { return d.version == 1 }
 func (d *decoder) paged() bool  { return d.version >= checkpointUntiered }
 func (d *decoder) tiered() bool { return d.version >= checkpointVersion }
 
-func (d *decoder) state() error {
+// decodedHead has the counts of the head of a checkpoint.
+type decodedHead struct {
+	objects, parts, producerPages uint32
+	tiering                       tieringCounts
+}
+
+func (d *decoder) head() (h decodedHead, err error) {
 	r, s := d.r, d.s
 	r.Zeros(2)
 	journal := r.U32()
 	s.head, s.epoch = r.U64(), r.U32()
 	s.applied.from = s.head + 1
-	objects, parts := r.U32(), r.U32()
-	var producerPages uint32
+	h.objects, h.parts = r.U32(), r.U32()
 	if d.paged() {
-		producerPages = r.U32()
+		h.producerPages = r.U32()
 	}
-	var counts tieringCounts
 	switch {
 	case d.tiered():
-		counts = d.tieringHead()
+		h.tiering = d.tieringHead()
 	case d.paged():
 		r.Zeros(4)
 	}
 	switch {
 	case r.Err() != nil:
-		return r.Err()
+		return h, r.Err()
 	case journal != s.journal:
-		return fmt.Errorf("it is of journal %d, not of %d", journal, s.journal)
-	case d.version == checkpointUntiered && producerPages == 0:
-		return errors.New("no pages of producers, which this version is for")
-	case s.epoch > maxEpoch || (s.head == 0) != (s.epoch == 0) || s.head == 0 && parts > 0:
-		return fmt.Errorf("head %d of epoch %d with %d partitions", s.head, s.epoch, parts)
+		return h, fmt.Errorf("it is of journal %d, not of %d", journal, s.journal)
+	case d.version == checkpointUntiered && h.producerPages == 0:
+		return h, errors.New("no pages of producers, which this version is for")
+	case s.epoch > maxEpoch || (s.head == 0) != (s.epoch == 0) || s.head == 0 && h.parts > 0:
+		return h, fmt.Errorf("head %d of epoch %d with %d partitions", s.head, s.epoch, h.parts)
 	}
-	if err := d.indexObjects(objects); err != nil {
-		return err
+	return h, nil
+}
+
+func (d *decoder) state() error {
+	r := d.r
+	h, err := d.head()
+	if err == nil {
+		err = d.indexObjects(h.objects)
 	}
-	if err := d.producerPageRefs(producerPages); err != nil {
+	if err == nil {
+		err = d.producerPageRefs(h.producerPages)
+	}
+	if err != nil {
 		return err
 	}
 	size := partFixedSize
@@ -151,11 +164,11 @@ func (d *decoder) state() error {
 		size = partFixedSizeV1
 	case d.tiered():
 		size = partFixedSizeV4
-		if err := d.tiering(counts); err != nil {
+		if err := d.tiering(h.tiering); err != nil {
 			return err
 		}
 	}
-	if err := d.parts(r.Count(parts, size)); err != nil {
+	if err := d.parts(r.Count(h.parts, size)); err != nil {
 		return err
 	}
 	if d.named != len(d.objects) || d.mergedNamed != len(d.merged) {

@@ -2,6 +2,8 @@ package partlog
 
 import (
 	"cmp"
+	"errors"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -17,6 +19,8 @@ type tierModel struct {
 	r     *rand.Rand
 	plain *State
 	l     *leader
+	other *leader  // pages at other times
+	floor *library // of the checkpoint of a floor, which other wrote; nil if there is none
 
 	seq     uint64
 	epoch   uint32
@@ -50,11 +54,12 @@ var tierKeys = []Key{{testTopic, 0}, {testTopic, 1}, {testTopic, 2}}
 
 func newTierModel(t *seeded.T) *tierModel {
 	m := &tierModel{
-		t: t, r: t.Rand, plain: New(testJournal), l: newLeader(), epoch: 1,
+		t: t, r: t.Rand, plain: New(testJournal), l: newLeader(), other: newLeader(), epoch: 1,
 		parts: map[Key]*naivePart{}, intents: map[segment.ID]map[segment.ID]IntentObject{},
 		waiting: map[segment.ID]segment.Name{}, garbage: map[segment.ID]Garbage{},
 		seqs: map[uint64]bool{}, kept: map[uint64]bool{},
 	}
+	m.other.number = 1
 	m.apply(fence(1, 1))
 	var opens []segment.Entry
 	for i, k := range tierKeys {
@@ -71,7 +76,7 @@ func (m *tierModel) apply(f *segment.Footer, e ...segment.Entry) {
 	if len(f.Partitions) > 0 {
 		m.seqs[m.seq] = false
 	}
-	for _, s := range []*State{m.plain, m.l.State} {
+	for _, s := range []*State{m.plain, m.l.State, m.other.State} {
 		if err := s.Apply(f, e); err != nil {
 			m.t.Fatal(err)
 		}
@@ -322,7 +327,19 @@ func (m *tierModel) life() {
 
 // page lets the second state page, or go on from a checkpoint.
 func (m *tierModel) page() {
-	switch m.intIn(0, 2) {
+	switch m.intIn(0, 5) {
+	case 3:
+		if m.other.plan(m.intIn(1, 3)) {
+			m.other.paged()
+		}
+	case 4:
+		s, err := DecodeExtents(testJournal, m.other.Encode(nil, segment.ID{}, nil))
+		if err != nil {
+			m.t.Fatal(err)
+		}
+		m.floor = &library{s, maps.Clone(m.other.objects)}
+	case 5:
+		m.rename()
 	case 0:
 		if m.l.plan(m.intIn(1, 3)) {
 			m.l.paged()
@@ -342,6 +359,53 @@ func (m *tierModel) page() {
 	}
 }
 
+// rename stores an index object under another name.
+func (m *tierModel) rename() {
+	for _, old := range m.l.IndexObjects() {
+		to := segment.IndexName{Journal: testJournal, Seq: m.seq, Object: m.newID()}
+		m.l.objects[to.Object] = m.l.objects[old.Object]
+		m.l.Renamed(old, to)
+		if slices.Contains(m.l.IndexObjects(), old) || !slices.Contains(m.l.IndexObjects(), to) {
+			m.t.Fatalf("%v is still named, or %v is not", old, to)
+		}
+		m.t.Count("index object renamed")
+		return
+	}
+}
+
+// checkPages looks at the pages of one state as if they were removed. The checkpoint of the
+// floor has the same extents.
+func (m *tierModel) checkPages() {
+	if m.floor == nil {
+		return
+	}
+	for _, pages := range m.l.Pages() {
+		for _, p := range pages {
+			got, err := m.floor.PageOf(p, func(q *Page) (*PageExtents, error) { return m.floor.load(m.t, q), nil })
+			if p.Seq > m.floor.Head() {
+				if !errors.Is(err, ErrNotHere) {
+					m.t.Fatalf("a page of seq %d at a floor after seq %d: error %v", p.Seq, m.floor.Head(), err)
+				}
+				continue
+			}
+			if err != nil {
+				m.t.Fatalf("page of seq %d, offsets %d to %d of %+v, at a floor after seq %d: %v", p.Seq, p.Base, p.Last, m.l.load(m.t, p).From(0, 99), m.floor.Head(), err)
+			}
+			want := m.l.load(m.t, p).From(m.floor.firstOf(p), chunkRefs)
+			if got := slices.Collect(got.all()); !slices.Equal(got, want) {
+				m.t.Fatalf("page of offsets %d to %d has %+v, want %+v", p.Base, p.Last, got, want)
+			}
+			if m.t.Count("page found at a floor"); p.Merged {
+				m.t.Count("page of merged extents found at a floor")
+			}
+			p.Head = m.floor.Head() - 1
+			if _, err := m.floor.PageOf(p, nil); !errors.Is(err, ErrBehind) {
+				m.t.Fatalf("a state behind the floor: error %v", err)
+			}
+		}
+	}
+}
+
 // in, intIn and flip are random: from low to high, both included.
 func (m *tierModel) in(low, high int64) int64 { return low + m.r.Int64N(high-low+1) }
 
@@ -358,6 +422,7 @@ func TestTieredStateMatchesANaiveJournal(t *testing.T) {
 			m.check()
 		})
 	}, Must: []string{
+		"page found at a floor", "page of merged extents found at a floor", "index object renamed",
 		"left out", "clipped", "replaced in a page", "placed, then fenced", "freed in a page", "seqs released", "seqs kept", "reopened", "left the state",
 	}}, 400, 200)
 }

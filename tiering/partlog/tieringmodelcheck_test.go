@@ -14,6 +14,7 @@ func (m *tierModel) check() {
 		m.t.Fatal("the state that pages differs from the plain one")
 	}
 	m.checkGarbage()
+	m.checkPages()
 	seen := map[Key]bool{}
 	m.plain.Survey(func(s *Survey) {
 		seen[s.Key] = true

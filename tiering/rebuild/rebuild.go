@@ -197,6 +197,8 @@ func (p *Pages) rebuild(ctx context.Context, s *partlog.State) error {
 			return err
 		case c.is() == sound:
 			errs = append(errs, p.restoreCopies(ctx, c))
+		case c.is() == gone && p.removed(ctx, s, pages[0].IndexName):
+			// readers go by the newest floor
 		case slices.ContainsFunc(pages, func(page *partlog.Page) bool { return page.Merged }):
 			p.lost(s, pages, "index page of merged segments is lost in both copies; restore one of them from a copy of the bucket")
 		case size <= room && p.Page(pages[0]) == nil:
@@ -212,6 +214,16 @@ func (p *Pages) rebuild(ctx context.Context, s *partlog.State) error {
 		return err
 	}
 	return errors.Join(append(errs, p.mend(ctx, s, payloads, bad))...)
+}
+
+// removed reports whether a leader may have removed an index object, because no floor keeps
+// it. If that cannot be found out the object counts as lost.
+func (p *Pages) removed(ctx context.Context, s *partlog.State, name segment.IndexName) bool {
+	names := func(c *journal.Checkpoint) ([]segment.IndexName, error) {
+		return partlog.IndexNames(c.Chain.Journal, c.State)
+	}
+	not, err := journal.NotKept(ctx, p.opt.Store, p.opt.Chain(s.Journal()), names, []segment.IndexName{name})
+	return err == nil && len(not) > 0
 }
 
 // restoreCopies makes the lost copies of a sound index object again.

@@ -35,6 +35,14 @@ func Lost(err error) bool {
 	return errors.Is(err, objstore.ErrNotFound) || errors.Is(err, segment.ErrCorrupt)
 }
 
+// Names returns the index objects that a checkpoint names; none if it is of journal 0.
+func Names(c *journal.Checkpoint) ([]segment.IndexName, error) {
+	if c.Chain.Journal == 0 {
+		return nil, nil
+	}
+	return partlog.IndexNames(c.Chain.Journal, c.State)
+}
+
 // LogLost says that index objects are lost.
 func LogLost(log *slog.Logger, journal uint32, err error) {
 	log.Warn("an index page of producers is lost; the journal is read from its first object in its place, which takes long", "journal", journal, "error", err)

@@ -1,18 +1,23 @@
 // Package sweep releases the objects of a journal that nothing names any more, and deletes
-// released ones: two steps of a Keeper.
+// released ones, and index objects that no floor keeps: three steps of a Keeper.
 //
 // It owns the choice of the objects, and of the time at which they are deleted. It promises:
 //
 //   - A Release is planned on the applied state alone. It names objects that no extent and
 //     no intent names, and seqs of data objects that are valid by the rules of the chain.
 //     An object that cannot be judged ends the judging there.
+//
 //   - Only objects that an applied entry lists are deleted, after their grace, and never
 //     while there is a hold. Objects of the journal are deleted below the last floor but
 //     one, of which the checkpoint was read and is good.
+//
 //   - A deletion counts when the store has answered for that very key. Objects are deleted
 //     a second time a day later, as a create that was sent twice may land late.
 //
-// It never lists a bucket, and deletes neither fences, fillers, voids nor floors.
+//   - Index objects are removed when neither of the last two floors names them, and they are
+//     older than the last but one. A listing shows which there are.
+//
+// It deletes neither fences, fillers, voids nor floors.
 package sweep
 
 import (
@@ -44,6 +49,9 @@ type Options struct {
 	// Floor returns the seq below which objects of the journal may be deleted; 0: none. It
 	// is that of the last floor but one, whose checkpoint was read and is good.
 	Floor func(ctx context.Context) (uint64, error)
+	// Kept returns which index objects of the journal stay: those from a seq on, and those of
+	// which has is true. Seq 0 stands for all. Only a PageRemover needs it.
+	Kept func(ctx context.Context) (from uint64, has func(segment.IndexName) bool, err error)
 	// Pace waits until so many objects may be deleted. It may be left out.
 	Pace func(ctx context.Context, objects int) error
 	// Retains says that the bucket keeps the bytes of deleted objects. Then they are measured.
@@ -62,6 +70,8 @@ type Options struct {
 	Again time.Duration // default a day
 	// Every is how often released objects are looked for.
 	Every time.Duration // default a minute
+	// PagesEvery is how often index objects are looked for, if the floor has moved.
+	PagesEvery time.Duration // default ten minutes
 }
 
 // The usual times that garbage stays.
@@ -76,6 +86,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Every == 0 {
 		o.Every = time.Minute
+	}
+	if o.PagesEvery == 0 {
+		o.PagesEvery = 10 * time.Minute
 	}
 	if o.Pace == nil {
 		o.Pace = func(context.Context, int) error { return nil }

@@ -50,7 +50,7 @@ type Step struct {
 type Run = func(ctx context.Context) (again bool, err error)
 
 // Steps are the work on one journal.
-type Steps struct{ Expire, Drop, Merge, Compact, Release, Delete Run }
+type Steps struct{ Expire, Drop, Merge, Compact, Release, Delete, Pages Run }
 
 // Apart returns the steps of the Keepers of one journal. Entries may wait for long in an idle
 // journal, and a Keeper with them: merges must hold up neither retention nor deletion. Those
@@ -63,7 +63,7 @@ func Apart(s Steps) [][]Step {
 		{{"expire", s.Expire}},
 		{{"drop", s.Drop}},
 		{{"merge", s.Merge}, {"compact", s.Compact}, {"release", s.Release}},
-		{{"delete", s.Delete}},
+		{{"delete", s.Delete}, {"pages", s.Pages}},
 	}
 }
 

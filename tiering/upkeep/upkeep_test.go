@@ -115,14 +115,14 @@ func TestAWaitingMergeHoldsUpNeitherRetentionNorDeletion(t *testing.T) {
 		return func(context.Context) (bool, error) { ran <- name; return false, nil }
 	}
 	waits := func(ctx context.Context) (bool, error) { <-ctx.Done(); return false, ctx.Err() }
-	all := Steps{Expire: step("expire"), Drop: step("drop"), Merge: waits, Compact: step("compact"), Release: step("release"), Delete: step("delete")}
+	all := Steps{Expire: step("expire"), Drop: step("drop"), Merge: waits, Compact: step("compact"), Release: step("release"), Delete: step("delete"), Pages: step("pages")}
 	for _, steps := range Apart(all) {
 		k := Start(Options{Steps: steps, Clock: SystemClock{}, Pause: time.Hour, Log: slog.New(slog.DiscardHandler)})
 		defer k.Close()
 	}
-	got := []string{<-ran, <-ran, <-ran}
+	got := []string{<-ran, <-ran, <-ran, <-ran}
 	slices.Sort(got)
-	if !slices.Equal(got, []string{"delete", "drop", "expire"}) {
+	if !slices.Equal(got, []string{"delete", "drop", "expire", "pages"}) {
 		t.Errorf("ran %v", got)
 	}
 }

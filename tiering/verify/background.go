@@ -26,7 +26,9 @@ type BackgroundOptions struct {
 	State   *partlog.State // of a journal that this node leads
 	// Prove returns nil when the state has all that was committed before the call.
 	Prove func(context.Context) error
-	Rate  int64 // bytes a second
+	// Page reads an index page; restore.Page if it is nil.
+	Page func(ctx context.Context, p *partlog.Page) (*partlog.PageExtents, error)
+	Rate int64 // bytes a second
 	// Newest is how many of the newest objects of the journal are left out: they are merged
 	// soon, which checks them.
 	Newest uint64

@@ -79,6 +79,9 @@ func (b *Background) nextOwn(ctx context.Context, at cursor) (*merged, cursor, e
 
 // page reads an index page.
 func (b *Background) page(ctx context.Context, p *partlog.Page) (*partlog.PageExtents, error) {
+	if b.opt.Page != nil {
+		return b.opt.Page(ctx, p)
+	}
 	return restore.Page(ctx, b.opt.Store, p)
 }
 

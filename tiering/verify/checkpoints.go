@@ -143,7 +143,7 @@ func (w *walk) loadCheckpoint(ctx context.Context) error {
 	var newest *journal.Checkpoint
 	unfit := false // for a node to start
 	err := w.verifier.try(ctx, func(ctx context.Context) (err error) {
-		newest, err = journal.LoadCheckpoint(ctx, w.verifier.store, w.chain)
+		newest, err = journal.LoadCheckpoint(ctx, w.verifier.store, w.chain, restore.Names)
 		if errors.Is(err, objstore.ErrNotFound) || errors.Is(err, segment.ErrCorrupt) ||
 			errors.Is(err, segment.ErrUnsupported) || errors.Is(err, journal.ErrBroken) {
 			unfit = true

@@ -42,7 +42,7 @@ func (w *walk) named(ctx context.Context) iter.Seq2[piece, error] {
 // readPage reads an index page. One that is lost is empty.
 func (w *walk) readPage(ctx context.Context, p *partlog.Page) (found *partlog.PageExtents, err error) {
 	err = w.verifier.try(ctx, func(ctx context.Context) (err error) {
-		found, err = restore.Page(ctx, w.verifier.store, p)
+		found, err = w.removed.Read(ctx, p, nil)
 		return err
 	})
 	if isLost(err) {

@@ -10,6 +10,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/varvelog/varve/tiering/journal"
 	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/partlog"
 	"github.com/varvelog/varve/tiering/restore"
@@ -90,7 +91,10 @@ var errNamedMissing = fmt.Errorf("missing: an index object that checkpoints name
 
 // judgeIndex reports index objects that are lost: an error if both copies are, a warning
 // if one is, or if no checkpoint names the object.
-func (w *walk) judgeIndex() {
+func (w *walk) judgeIndex(ctx context.Context) error {
+	if err := w.passRemoved(ctx); err != nil {
+		return err
+	}
 	for _, name := range slices.SortedFunc(maps.Keys(w.index), compareIndexes) {
 		found := w.index[name]
 		named, hint := len(w.pages[name.Object]) > 0, hintIndex
@@ -123,6 +127,34 @@ func (w *walk) judgeIndex() {
 			w.findings.add(f)
 		}
 	}
+	return nil
+}
+
+// passRemoved forgets index objects that leaders may have removed since the checkpoints were
+// read: the floor has moved (tiering/journal/PROTOCOL.md, rule 23).
+func (w *walk) passRemoved(ctx context.Context) error {
+	var missing []segment.IndexName
+	for name, found := range w.index {
+		for _, err := range found.copies {
+			if errors.Is(err, objstore.ErrNotFound) {
+				missing = append(missing, name)
+				break
+			}
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	return w.verifier.try(ctx, func(ctx context.Context) error {
+		removed, err := journal.NotKept(ctx, w.verifier.store, journal.NewChain(w.chain.Cluster, w.journal, int(w.chain.Window)), restore.Names, missing)
+		if isLost(err) {
+			return nil // a floor that has a finding
+		}
+		for _, name := range removed {
+			delete(w.index, name)
+		}
+		return err
+	})
 }
 
 func compareIndexes(a, b segment.IndexName) int {

@@ -65,7 +65,7 @@ func verified(t *testing.T, store objstore.Store) []verify.Finding {
 func started(t *testing.T, store objstore.Store) (*partlog.State, error) {
 	t.Helper()
 	base := journal.NewChain(cluster, 1, window)
-	c, err := journal.LoadCheckpoint(t.Context(), store, base)
+	c, err := journal.LoadCheckpoint(t.Context(), store, base, restore.Names)
 	if err != nil || c == nil {
 		t.Fatal(c, err)
 	}
@@ -154,7 +154,7 @@ func TestLostPagesOfProducersAreNamedAndDoneWithout(t *testing.T) {
 func TestPagesThatCannotBeReadNowEndAStart(t *testing.T) {
 	store, _, pages := withProducers(t)
 	base := journal.NewChain(cluster, 1, window)
-	c, err := journal.LoadCheckpoint(t.Context(), store, base)
+	c, err := journal.LoadCheckpoint(t.Context(), store, base, restore.Names)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -178,7 +178,7 @@ func TestALostPageAndAJournalThatCannotBeReadNowEndAStart(t *testing.T) {
 		store, _, pages := withProducers(t)
 		store.DeleteNow(pages[1])
 		base := journal.NewChain(cluster, 1, window)
-		c, err := journal.LoadCheckpoint(t.Context(), store, base)
+		c, err := journal.LoadCheckpoint(t.Context(), store, base, restore.Names)
 		if err != nil {
 			t.Fatal(err)
 		}

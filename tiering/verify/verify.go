@@ -12,6 +12,7 @@ import (
 	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/partlog"
 	"github.com/varvelog/varve/tiering/replica"
+	"github.com/varvelog/varve/tiering/restore"
 	"github.com/varvelog/varve/tiering/segment"
 )
 
@@ -265,6 +266,8 @@ func (v *Verifier) newWalk(cluster *segment.Cluster, s *stored, id uint32) *walk
 		chain: journal.NewChain(cluster.ID, id, int(cluster.Window)), partitions: newPartitions(),
 		checkpoints: map[uint64]*journal.Checkpoint{}, planned: map[uint64]journal.FloorPlans{}, index: map[segment.IndexName]*indexObject{},
 	}
+	base := w.chain
+	w.removed = restore.NewRemoved(v.store, func(uint32) journal.Chain { return base })
 	if id != 0 {
 		w.state = partlog.New(id)
 		w.apply = w.state.Apply

@@ -7,6 +7,7 @@ import (
 
 	"github.com/varvelog/varve/tiering/journal"
 	"github.com/varvelog/varve/tiering/partlog"
+	"github.com/varvelog/varve/tiering/restore"
 	"github.com/varvelog/varve/tiering/segment"
 )
 
@@ -18,6 +19,7 @@ type walk struct {
 	all      *stored                                      // the listing with which the walk began
 	apply    func(*segment.Footer, []segment.Entry) error // nil once the state is not known any more
 	state    *partlog.State                               // of a data journal: the state that apply changes
+	removed  *restore.Removed                             // index pages that its state names
 
 	findings  findings
 	report    Journal
@@ -66,7 +68,9 @@ func (w *walk) run(ctx context.Context) error {
 	if err := w.missPages(ctx); err != nil {
 		return err
 	}
-	w.judgeIndex()
+	if err := w.judgeIndex(ctx); err != nil {
+		return err
+	}
 	if w.verifier.opt.Indexes && w.journal != 0 {
 		return nil
 	}

@@ -139,7 +139,7 @@ func (n *node) newReader(closers *stack) (*fetch.Reader, error) {
 	var reader *fetch.Reader
 	pages := n.indexPages(closers, &reader)
 	reader, err = fetch.NewReader(fetch.Config{
-		Cluster: n.cluster.ID, Cache: c, Journal: n.journalView, Locate: n.locate, Pages: pages,
+		Cluster: n.cluster.ID, Cache: c, Journal: n.journalView, Locate: n.locate, Pages: pages, Removed: n.removed.Page,
 		ScanBytes: n.cfg.RequestMemory / 4,
 		Pool:      n.pool, MaxLentBytes: n.cfg.CacheBytes / lentShare,
 		OnDamaged:  n.damaged,

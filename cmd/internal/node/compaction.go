@@ -16,7 +16,7 @@ import (
 // compaction is the step that compacts the partitions of a journal.
 func (n *node) compaction(id uint32, j *dataJournal) *compact.Step {
 	return compact.NewStep(compact.Options{
-		State: j.state, Carry: j.leader.Carry, Scan: j.merger.Scan, Rewrite: j.merger.Compact, Page: n.pages.Page,
+		State: j.state, Carry: j.leader.Carry, Scan: j.merger.Scan, Rewrite: j.merger.Compact, Page: n.readPage,
 		Topic: n.compactedTopic, Now: time.Now, Round: n.retention.clocks.Round, Begins: n.retentionBegins, Log: n.log.With("journal", id),
 		Secret: func() (s compact.Secret) {
 			rand.Read(s[:]) // never fails: crypto/rand ends the process instead

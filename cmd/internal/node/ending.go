@@ -106,6 +106,8 @@ var kinds = []kind{
 	{partlog.ErrOutOfOrder, Passing, 0},
 	{partlog.ErrProducerEpoch, Passing, 0},
 	{partlog.ErrDuplicateSequence, Passing, 0},
+	{partlog.ErrBehind, Passing, 0},
+	{partlog.ErrNotHere, Passing, 0},
 }
 
 func kindOf(err error) kind {

@@ -59,6 +59,7 @@ type node struct {
 	dir         *datadir.Dir
 	store       objstore.Store
 	pages       *restore.PageReader // of the store, for all but readers
+	removed     *restore.Removed    // index pages that are gone
 	policy      objstore.Policy     // of the bucket, as of the start
 	cluster     segment.Cluster
 	incarnation segment.ID
@@ -203,6 +204,7 @@ func (n *node) openBucket(ctx context.Context, closers *stack) error {
 	if err != nil {
 		return err
 	}
+	n.removed = restore.NewRemoved(n.store, func(id uint32) journal.Chain { return journal.NewChain(n.cluster.ID, id, int(n.cluster.Window)) })
 	return n.dir.Bind(folder)
 }
 
@@ -245,7 +247,7 @@ func (n *node) journalConfig(ctx context.Context, id uint32) (journal.Config, *j
 	}
 	var c *journal.Checkpoint
 	err := n.patiently(ctx, fmt.Sprintf("looking for a checkpoint of journal %d", id), func() (err error) {
-		c, err = journal.LoadCheckpoint(ctx, n.store, cfg.Chain)
+		c, err = journal.LoadCheckpoint(ctx, n.store, cfg.Chain, restore.Names)
 		return err
 	})
 	if c == nil || err != nil {

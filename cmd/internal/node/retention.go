@@ -135,7 +135,7 @@ func (n *node) warnOfRetention(now time.Time) {
 // expiry are the options of the steps that expire and drop in a journal.
 func (n *node) expiry(id uint32, j *dataJournal) expire.Options {
 	return expire.Options{
-		State: j.state, Carry: j.leader.CarryWanted, Clocks: n.retention.clocks, Now: time.Now, Page: n.pages.Page,
+		State: j.state, Carry: j.leader.CarryWanted, Clocks: n.retention.clocks, Now: time.Now, Page: n.readPage,
 		Policy: n.retained, Gone: n.purged, Begins: n.retentionBegins,
 		Every: n.cfg.RetentionCheck, Log: n.log.With("journal", id),
 	}

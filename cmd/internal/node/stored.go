@@ -68,7 +68,7 @@ func storedPartition(s *partlog.Survey) status.StoredPartition {
 func (n *node) oldest(ctx context.Context, state *partlog.State, s *partlog.Survey) *time.Time {
 	extents, page, view, _ := state.FindFrom(s.Key, s.View.Start, 1)
 	if page != nil {
-		if read, err := n.pages.Page(ctx, page); err == nil {
+		if read, err := n.readPage(ctx, page); err == nil {
 			extents = read.From(view.Start, 1)
 		}
 	}

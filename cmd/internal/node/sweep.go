@@ -9,21 +9,23 @@ import (
 	"github.com/varvelog/varve/ingest"
 	"github.com/varvelog/varve/tiering/journal"
 	"github.com/varvelog/varve/tiering/objstore"
+	"github.com/varvelog/varve/tiering/restore"
 	"github.com/varvelog/varve/tiering/segment"
 	"github.com/varvelog/varve/tiering/sweep"
 	"github.com/varvelog/varve/tiering/upkeep"
 )
 
-// sweep returns the steps that release and delete objects of a journal.
-func (n *node) sweep(id uint32, j *dataJournal) (release, remove upkeep.Run) {
+// sweep returns the steps that release and delete objects of a journal, and remove its index
+// objects. The last two share a look at the floors: they run in one Keeper.
+func (n *node) sweep(id uint32, j *dataJournal) (release, remove, pages upkeep.Run) {
 	base := journal.NewChain(n.cluster.ID, id, int(n.cluster.Window))
 	spared := journal.NewSpared(n.store, base, func(ctx context.Context, store objstore.Store, c *journal.Checkpoint) error {
 		return ingest.CheckSpared(ctx, store, c, checkAttached)
-	})
+	}, restore.Names)
 	opt := sweep.Options{
-		Cluster: n.cluster.ID, Journal: id, Store: n.store, State: j.state, Carry: j.leader.Carry, Page: n.pages.Page,
-		Now: time.Now, Round: n.retention.clocks.Round, Floor: spared.Seq, Log: n.log.With("journal", id),
-		MergeGrace: n.cfg.ReplacedGrace, UserGrace: n.cfg.FreedGrace, Every: min(time.Minute, n.cfg.MergeAge),
+		Cluster: n.cluster.ID, Journal: id, Store: n.store, State: j.state, Carry: j.leader.Carry, Page: n.readPage,
+		Now: time.Now, Round: n.retention.clocks.Round, Floor: spared.Seq, Kept: spared.Kept, Log: n.log.With("journal", id),
+		MergeGrace: n.cfg.ReplacedGrace, UserGrace: n.cfg.FreedGrace, Every: min(time.Minute, n.cfg.MergeAge), PagesEvery: min(10*time.Minute, n.cfg.MergeAge),
 		OnHold: func(holds []segment.Hold) {
 			if len(holds) == 0 {
 				n.log.Info("objects are deleted again: there is no hold any more", "journal", id)
@@ -33,10 +35,10 @@ func (n *node) sweep(id uint32, j *dataJournal) (release, remove upkeep.Run) {
 		},
 		OnLostPage: n.holdsBack, Retains: n.policy.Retains(),
 	}
-	releaser := sweep.NewReleaser(opt)
+	releaser, remover := sweep.NewReleaser(opt), sweep.NewPageRemover(opt)
 	j.deleter = sweep.NewDeleter(opt)
 	n.metrics.sweep(id, j.state, releaser, j.deleter)
-	return releaser.Run, j.deleter.Run
+	return releaser.Run, j.deleter.Run, remover.Run
 }
 
 // holdsBack notes that an index page is lost, so that objects are not released; nil: it can

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -50,9 +51,9 @@ func (n *node) startUpkeep(id uint32, j *dataJournal, written *upkeep.Flow, clos
 	}
 	compaction := n.compaction(id, j)
 	expirer, dropper := expire.New(n.expiry(id, j)), expire.NewDropper(n.expiry(id, j))
-	release, remove := n.sweep(id, j)
+	release, remove, pages := n.sweep(id, j)
 	for _, steps := range upkeep.Apart(upkeep.Steps{
-		Expire: expirer.Run, Drop: dropper.Run, Merge: j.merger.Run, Compact: compaction.Run, Release: release, Delete: remove,
+		Expire: expirer.Run, Drop: dropper.Run, Merge: j.merger.Run, Compact: compaction.Run, Release: release, Delete: remove, Pages: pages,
 	}) {
 		k := upkeep.Start(upkeep.Options{
 			Steps:     steps,
@@ -90,7 +91,7 @@ func (n *node) mergeOptions(id uint32, j *dataJournal, pacer *upkeep.Pacer) merg
 			}
 			return block.Bytes(), block.Release, true
 		},
-		Page:  n.pages.Page,
+		Page:  n.readPage,
 		Topic: n.mergedTopic,
 		Disk:  merge.Folder(n.dir.Merge(id)),
 		Clock: upkeep.SystemClock{}, NewID: segment.NewID, Pace: pacer.Wait, Log: n.log,
@@ -118,6 +119,11 @@ func tieringRate(r config.Rate, written int64) int64 {
 		return idleRate + busyShare*written
 	}
 	return r.Bytes
+}
+
+// readPage reads an index page, or its copy, or as the newest floor has it.
+func (n *node) readPage(ctx context.Context, p *partlog.Page) (*partlog.PageExtents, error) {
+	return n.removed.Read(ctx, p, n.pages.Page)
 }
 
 // mergedTopic is a topic as it is merged. Deleted topics that can be restored are merged

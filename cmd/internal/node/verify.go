@@ -23,7 +23,7 @@ func (n *node) startVerify(id uint32, j *dataJournal, closers *stack) {
 	}
 	clock := upkeep.SystemClock{}
 	b := verify.NewBackground(verify.BackgroundOptions{
-		Store: n.store, Cluster: n.cluster.ID, State: j.state, Prove: j.leader.Prove, Rate: n.cfg.VerifyRate, Newest: newestUnverified,
+		Store: n.store, Cluster: n.cluster.ID, State: j.state, Prove: j.leader.Prove, Page: n.readPage, Rate: n.cfg.VerifyRate, Newest: newestUnverified,
 		Load: func() ([]byte, error) { return n.dir.Verified(id) },
 		Save: func(b []byte) error { return n.dir.SaveVerified(id, b) },
 		Now:  clock.Now, Sleep: clock.Sleep, Name: n.topicName,
