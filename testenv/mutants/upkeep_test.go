@@ -21,7 +21,7 @@ var upkeepMutants = []mutant{
 		swap("tiering/journal.Spared.Seq", "if err == nil && s.check != nil {_}", "err = nil"),
 	}},
 	{name: "rule 22: no start from the floor before", by: catcher{"./tiering/journal", "TestAStartGoesBackOneFloor"}, plain: true, edits: []edit{
-		never("tiering/journal.LoadCheckpoint", "errors.Is(err, objstore.ErrNotFound) || errors.Is(err, segment.ErrCorrupt)"),
+		never("tiering/journal.floors.checkpointOrBefore", "errors.Is(err, objstore.ErrNotFound) || errors.Is(err, segment.ErrCorrupt)"),
 	}},
 	{name: "rule 23: the second copy of a page is not read", by: upkeeps, edits: []edit{
 		always("tiering/restore.Page", "!Lost(err) && !errors.Is(err, objstore.ErrRange)"),
