@@ -3,12 +3,14 @@ package ingest
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/varvelog/varve/testenv/sim"
 	"github.com/varvelog/varve/tiering/batch"
 	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/partlog"
+	"github.com/varvelog/varve/tiering/restore"
 	"github.com/varvelog/varve/tiering/segment"
 )
 
@@ -154,6 +156,8 @@ func (a *archive) removed(key string) {
 	}
 	if name, ok := segment.ParseMergedKey(key); ok {
 		a.removedSegment(name)
+	} else if strings.HasPrefix(key, segment.IndexPrefix(simJournal)) {
+		a.t.w.Count("page removed")
 	}
 	a.state.Survey(func(s *partlog.Survey) {
 		for i := range s.Segments {
@@ -227,9 +231,20 @@ func (f *consumer) read(r *sim.Routine) {
 	v, _ := f.state.Lookup(k)
 	offset := v.Start + c.Rand.Int63n(v.End-v.Start)
 	var before segment.Name
+	behind := 0
 	for {
 		e, ok, err := f.find(r, k, offset)
+		if errors.Is(err, partlog.ErrBehind) && behind < 20 {
+			c.Count("page was gone for a follower that is behind the floor")
+			if behind++; !f.proved(r) {
+				return
+			}
+			continue
+		}
 		if v, _ := f.state.Lookup(k); !ok || err != nil || v.Dropped {
+			if restore.Lost(err) && c.shape.Upkeep.Rots != rotsCheckpoint {
+				c.Fail("%s: offset %d of %v is in a page that is lost: %w", f.name, offset, k, err)
+			}
 			return
 		}
 		if e.Object == before {
@@ -260,12 +275,19 @@ func (f *consumer) read(r *sim.Routine) {
 			c.Count("object was gone for a follower that stood still")
 		}
 		before = e.Object
-		if r.Wait(func(answered func()) {
-			f.owner.Do(func() { f.owner.Prove(func(e error) { err = e; answered() }) })
-		}) != nil || err != nil {
+		if !f.proved(r) {
 			return
 		}
 	}
+}
+
+// proved proves the head; false if that is not possible now.
+func (f *consumer) proved(r *sim.Routine) bool {
+	var err error
+	dead := r.Wait(func(answered func()) {
+		f.owner.Do(func() { f.owner.Prove(func(e error) { err = e; answered() }) })
+	})
+	return dead == nil && err == nil
 }
 
 // find looks an offset up; false if the state does not have it.
@@ -277,6 +299,9 @@ func (f *consumer) find(r *sim.Routine, k partlog.Key, offset int64) (e partlog.
 			return e, false, err
 		}
 		f.c.Count("looked up in a page")
+		if f.c.store.Object(page.ObjectKey()) == nil {
+			f.c.Count("looked up in a page that was removed")
+		}
 		extents = in.From(offset, 1)
 	}
 	if len(extents) == 0 {
