@@ -32,7 +32,7 @@ func registered(t *testing.T) map[string]bool {
 	m.verification(1, nil)
 	m.tiering(1, nil, nil)
 	m.compaction(1, nil)
-	m.sweep(1, nil, nil, nil)
+	m.sweep(1, nil, nil, nil, nil)
 	m.clock(nil)
 	m.retention(1, nil, nil)
 	m.policy(objstore.Policy{})

@@ -192,7 +192,7 @@ func (m *metrics) leader(id uint32, s *partlog.State, l *ingest.Leader) {
 }
 
 // sweep shows the objects that are garbage, and their deletion.
-func (m *metrics) sweep(id uint32, s *partlog.State, r *sweep.Releaser, d *sweep.Deleter) {
+func (m *metrics) sweep(id uint32, s *partlog.State, r *sweep.Releaser, d *sweep.Deleter, p *sweep.PageRemover) {
 	journal := journalLabel(id)
 	m.gauge("varve_garbage_items", "Objects, and ranges of journal objects, that are listed for their first deletion.", journal, func() float64 {
 		n := 0
@@ -206,6 +206,7 @@ func (m *metrics) sweep(id uint32, s *partlog.State, r *sweep.Releaser, d *sweep
 	m.gauge("varve_unreleased_objects", "Merged objects that no record is read from any more and that are not listed for deletion.", journal, func() float64 { return float64(len(s.Unreleased())) })
 	m.gauge("varve_release_lost_pages", "Index pages that cannot be read, so that objects that they may name are not released.", journal, func() float64 { return float64(r.LostPages()) })
 	m.counter("varve_deleted_objects_total", "Objects deleted, those that were deleted a second time included.", journal, func() float64 { n, _ := d.Counts(); return float64(n) })
+	m.counter("varve_removed_index_objects_total", "Index objects removed that no floor keeps, copies included.", journal, func() float64 { return float64(p.Removed()) })
 	m.counter("varve_retained_bytes_total", "Bytes of deleted objects that the bucket keeps as versions.", journal, func() float64 { return float64(d.Retained()) })
 	m.counter("varve_delete_failures_total", "Deletions of objects that failed. Each is tried again.", journal, func() float64 { _, n := d.Counts(); return float64(n) })
 }
