@@ -141,6 +141,7 @@ class Partitions:
         for key in given[10]:
             need(key in self.logs and self.logs[key].sealed and not self.logs[key].dropped, f"partition {key[1]} is dropped and was not sealed")
             self.logs[key].dropped = True
+            self.logs[key].delete_before(self.logs[key].end)
             self.leave(key)
         self.head, self.epoch = h.seq, h.epoch
 

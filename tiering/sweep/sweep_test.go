@@ -168,6 +168,7 @@ func TestAnObjectThatCannotBeJudgedStopsTheJudging(t *testing.T) {
 	for name, spoil := range map[string]func(w *world, key string){
 		"missing":       func(w *world, key string) { w.store.DeleteNow(key) },
 		"damaged":       func(w *world, key string) { w.store.PutNow(key, make([]byte, 400)) },
+		"cut":           func(w *world, key string) { b, _ := w.store.GetNow(key); w.store.PutNow(key, b[:100]) },
 		"another's":     func(w *world, key string) { b, _ := w.store.GetNow(segment.JournalKey(1, 2)); w.store.PutNow(key, b) },
 		"cannot be had": func(w *world, key string) {},
 	} {
