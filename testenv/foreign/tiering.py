@@ -187,6 +187,7 @@ class Tiering:
         for n in entry.objects:
             self.garbage[n.object] = (n, entry.klass, when, False, False)
         self.seqs += [(first, last, entry.klass, when) for first, last in entry.seqs]
+        self.seqs.sort()
         if entry.judged[0]:
             need(entry.judged >= self.judged, f"judged goes back to {entry.judged}")
             self.judged = entry.judged

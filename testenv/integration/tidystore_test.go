@@ -70,6 +70,7 @@ func (u *lateUpload) hold(t *testing.T, b bucket) filter {
 			object, err := b.minio.Client.GetObject(r.Context(), b.minio.Bucket, u.key, minio.GetObjectOptions{})
 			if err == nil {
 				u.object, err = io.ReadAll(object)
+				_ = object.Close() // it was read
 			}
 			if err == nil {
 				err = b.minio.Client.RemoveObject(r.Context(), b.minio.Bucket, u.key, minio.RemoveObjectOptions{})

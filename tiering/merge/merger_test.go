@@ -188,6 +188,7 @@ func TestASourceThatStaysDamagedIsGoneAround(t *testing.T) {
 			lost := w.extents(victim)[1]
 			w.produce(1, 3, 400)
 			damage(w, lost)
+			w.opt.JobBytes *= firstScale // one job reads all
 			w.lead()
 			w.now = w.now.Add(time.Hour)
 			w.work()
