@@ -257,7 +257,7 @@ func TestPlannerJoinsExtentsOfAPartitionThatIsQuiet(t *testing.T) {
 	s := newPlanned(traffic{partitions: 100, classes: 1}, seeded.Seed(t))
 	weights, sum := evenly(100)
 	for range 5 {
-		s.ingest(250*mib, weights, sum)
+		s.ingest(400*mib, weights, sum)
 		s.work(t)
 	}
 	s.now = s.now.Add(2 * time.Hour) // all is old enough to be merged
