@@ -67,6 +67,22 @@ type lab struct {
 	log    io.Writer
 }
 
+// openLab makes the folders, and starts a MinIO without a delay.
+func (o *options) openLab(ctx context.Context, log io.Writer) (*lab, error) {
+	if err := o.folders(ctx); err != nil {
+		return nil, err
+	}
+	o.delay = faultproxy.Fault{}
+	stores, err := startStores(ctx, o, []bench{{Store: minioStore}})
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(o.dir))
+	}
+	return &lab{o: o, stores: stores, log: log}, nil
+}
+
+// close ends the MinIO, and removes the folders.
+func (l *lab) close() error { return errors.Join(l.stores.close(), os.RemoveAll(l.o.dir)) }
+
 // studyArchive runs the studies that the flags choose, and prints their tables.
 func (o *options) studyArchive(ctx context.Context, out, log io.Writer) (err error) {
 	var list []study
@@ -84,16 +100,11 @@ func (o *options) studyArchive(ctx context.Context, out, log io.Writer) (err err
 		}
 		return nil
 	}
-	if err := o.folders(ctx); err != nil {
+	l, err := o.openLab(ctx, log)
+	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(o.dir)) }()
-	l := &lab{o: o, log: log}
-	o.delay = faultproxy.Fault{}
-	if l.stores, err = startStores(ctx, o, []bench{{Store: minioStore}}); err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, l.stores.close()) }()
+	defer func() { err = errors.Join(err, l.close()) }()
 	var tables []*sheet
 	for _, s := range list {
 		fmt.Fprintf(log, "%s: %s\n", s.name, s.about)

@@ -12,8 +12,6 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-
-	"github.com/varvelog/varve/testenv/faultproxy"
 )
 
 // soakFlags are those of the node of a long run. Ages are such parts of the run that all that
@@ -53,16 +51,11 @@ type sample struct {
 // runSoak makes the long run, and prints its tables. It returns an error if a record was
 // lost, doubled or changed.
 func (o *options) runSoak(ctx context.Context, out, log io.Writer) (err error) {
-	if err := o.folders(ctx); err != nil {
+	l, err := o.openLab(ctx, log)
+	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(o.dir)) }()
-	l := &lab{o: o, log: log}
-	o.delay = faultproxy.Fault{}
-	if l.stores, err = startStores(ctx, o, []bench{{Store: minioStore}}); err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, l.stores.close()) }()
+	defer func() { err = errors.Join(err, l.close()) }()
 	s := &soak{}
 	if s.site, err = l.newSite(ctx, o.varve, soakFlags(o.duration)...); err != nil {
 		return err

@@ -8,7 +8,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/varvelog/varve/tiering/clocks"
 	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/segment"
 )
@@ -50,10 +49,8 @@ func (r *PageRemover) Run(ctx context.Context) (again bool, err error) {
 		return false, err
 	}
 	if len(keys) > 0 {
-		switch now, err = opt.Round(ctx); {
-		case errors.Is(err, clocks.ErrWrong), errors.Is(err, clocks.ErrTooEarly):
-			return false, nil
-		case err != nil:
+		now, trusted, err := opt.round(ctx)
+		if !trusted {
 			return false, err
 		}
 		if held, err := r.deleter.holds(ctx, now); held || err != nil {
@@ -77,6 +74,7 @@ func (r *PageRemover) Run(ctx context.Context) (again bool, err error) {
 	return false, nil
 }
 
+// errEnough ends a listing.
 var errEnough = errors.New("the listing went far enough")
 
 // list returns the keys of index objects below a seq that are not kept, up to a bound.

@@ -2,12 +2,9 @@ package sweep
 
 import (
 	"context"
-	"errors"
 
 	"github.com/varvelog/varve/tiering/objstore"
 )
-
-var errPassed = errors.New("the listing has passed the last key")
 
 // Retained returns the bytes of the objects that were deleted since the Deleter began and
 // that the bucket keeps as versions. It is 0 where a deletion frees the bytes.
@@ -24,7 +21,7 @@ func (d *Deleter) sizes(ctx context.Context, keys []string, follow bool) map[str
 	list := func(prefix, first, last string) {
 		_ = d.opt.Store.List(ctx, prefix, first[:len(first)-1], func(i objstore.Info) error {
 			if i.Key > last {
-				return errPassed
+				return errEnough
 			}
 			sizes[i.Key] = i.Size
 			return nil
