@@ -18,7 +18,7 @@ import (
 // happens within days happens in it.
 func soakFlags(run time.Duration) []string {
 	part := func(n time.Duration) string { return max(run/n, time.Second).Round(time.Second).String() }
-	return []string{"--merge-age", part(60), "--merge-join-age", part(20), "--merge-wait", "2s", "--retention-check", part(100),
+	return []string{"--merge-age", part(60), "--merge-join-age", part(20), "--merge-wait", "200ms", "--retention-check", part(100),
 		"--checkpoint-objects", "32", "--replaced-grace", part(200), "--freed-grace", part(100), "--verify-rate", "8MiB"}
 }
 

@@ -11,6 +11,7 @@ import (
 const (
 	yieldPartitions = 200
 	yieldRecord     = 1024
+	yieldPart       = 4 // of the most that a node takes: the load is read, too
 	yieldTurns      = 5 // of each kind
 	yieldWarmup     = time.Second
 )
@@ -44,8 +45,8 @@ func yieldOfMerging(ctx context.Context, l *lab) (t *sheet, err error) {
 	if err := merging.again(ctx, "--verify-rate", "0", "--replaced-grace", "0s"); err != nil {
 		return t, err
 	}
-	t.note("the most that a node takes alone: %s MB/s; each line has the medians of %d turns of %v with half of it", short(most.Figure.BytesPerSecond/1e6), yieldTurns, l.o.duration)
-	return t, l.turns(ctx, t, merging, resting, most.Figure.RecordsPerSecond/2)
+	t.note("the most that a node takes alone: %s MB/s; each line has the medians of %d turns of %v with a part of 1/%d, which is also read", short(most.Figure.BytesPerSecond/1e6), yieldTurns, l.o.duration, yieldPart)
+	return t, l.turns(ctx, t, merging, resting, most.Figure.RecordsPerSecond/yieldPart)
 }
 
 // turn is a load on one of the nodes.
@@ -129,7 +130,7 @@ func (l *lab) turn(ctx context.Context, s *site, rate float64) (turn, error) {
 		return turn{}, err
 	}
 	took := time.Since(began).Seconds()
-	bytes := after.journal - before.journal
+	bytes := f.Figure.BytesPerSecond * took
 	merged := 0.0
 	if after.jobs > 0 {
 		merged = before.debt + bytes - after.debt
