@@ -83,9 +83,9 @@ type Planner struct {
 	debt  Debt
 	many  int // extents that may be merged again, of all partitions
 
-	mergedLast bool        // the last job was of level 1
-	next       partlog.Key // of the tidying, which goes round the partitions
-	seen       survey
+	inRow int         // jobs of level 1 since the last turn of the others
+	next  partlog.Key // of the tidying, which goes round the partitions
+	seen  survey
 }
 
 // survey is all that a Planner keeps of the partitions that were added.
@@ -101,6 +101,14 @@ type survey struct {
 	own      [2]pieces // of small extents, and of those that are read well as they are
 	tidy     [2]pieces // from the key next on, and before it
 }
+
+// The journal and the joins take turns. While behindJobs jobs of the journal wait, it has
+// rowJobs of them in a row: producers are slowed down by its debt, and its replay takes the
+// most requests. Joins go on, or shared extents pile up.
+const (
+	behindJobs = 4
+	rowJobs    = 4
+)
 
 // rewriteShare is the credit for merging extents again, as a part of the appended bytes.
 const rewriteShare = 1.5
@@ -178,10 +186,10 @@ func (p *Planner) Next() *Job {
 	p.many = s.small
 	p.owe()
 	due := p.due()
-	if due && !p.mergedLast {
+	if due && p.inRow < p.row() {
 		return p.journal()
 	}
-	p.mergedLast = false
+	p.inRow = 0
 	for _, job := range []func() *Job{
 		func() *Job { return p.again(p.cfg.OwnBytes, s.own[0].of) },
 		func() *Job {
@@ -200,9 +208,18 @@ func (p *Planner) Next() *Job {
 	return nil
 }
 
-// journal is the job of level 1. Others have a turn after it.
+// row is how many jobs of the journal come before the others have a turn. If there are many
+// small extents, joining them is as urgent.
+func (p *Planner) row() int {
+	if p.debt.Bytes >= behindJobs*p.cfg.DueBytes && p.many < p.cfg.MaxExtents {
+		return rowJobs
+	}
+	return 1
+}
+
+// journal is the job of level 1.
 func (p *Planner) journal() *Job {
-	p.mergedLast = true
+	p.inRow++
 	return &Job{Level: 1, Own: p.cfg.OwnBytes, Ranges: p.seen.ranges}
 }
 

@@ -81,14 +81,19 @@ func (s *planned) ingest(bytes int64, weights []float64, sum float64) {
 	}
 }
 
+// next is the next job.
+func (s *planned) next() *Job {
+	s.p.Begin(s.seq, s.now)
+	for i := range s.parts {
+		s.p.Add(&s.parts[i])
+	}
+	return s.p.Next()
+}
+
 // work carries jobs out until there is none.
 func (s *planned) work(t *testing.T) {
 	for n := 0; ; n++ {
-		s.p.Begin(s.seq, s.now)
-		for i := range s.parts {
-			s.p.Add(&s.parts[i])
-		}
-		j := s.p.Next()
+		j := s.next()
 		if j == nil {
 			return
 		}
@@ -249,6 +254,32 @@ func TestPlannerJoinsWhatTheLeaderBeforeLeft(t *testing.T) {
 	s.work(t)
 	if most := mostExtents(s); most > 20 {
 		t.Errorf("a partition of about 80 MiB has %d extents", most)
+	}
+}
+
+// While much of a journal waits, four jobs of five merge it, and the fifth one joins extents,
+// once there are some to join. If there are many small extents, the two take turns.
+func TestPlannerMergesTheJournalFirst(t *testing.T) {
+	for _, c := range []struct{ maxExtents, row int }{{400_000, 4}, {100, 1}} {
+		s := newPlanned(traffic{partitions: 100, classes: 1}, seeded.Seed(t))
+		s.p.cfg.MaxExtents = c.maxExtents
+		weights, sum := evenly(100)
+		s.ingest(40*gib, weights, sum)
+		for row, joins := 0, 0; joins < 10; { // later all may be joined
+			j := s.next()
+			switch {
+			case j == nil || s.p.Debt().Bytes < behindJobs*s.p.cfg.DueBytes:
+				t.Fatalf("%d joins while much of the journal waits", joins)
+			case j.Level == 1:
+				row++
+			case joins > 0 && row != c.row:
+				t.Fatalf("a join after %d jobs of the journal, want %d", row, c.row)
+			default:
+				row, joins = 0, joins+1
+			}
+			s.do(t, j)
+			s.p.Done(j)
+		}
 	}
 }
 
