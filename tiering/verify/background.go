@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash"
 	"log/slog"
 	"slices"
 	"strings"
@@ -47,8 +46,6 @@ type BackgroundOptions struct {
 }
 
 const (
-	// streamed is read of a merged segment at once.
-	streamed = 4 << 20
 	// leastPaced is the least number of bytes that an object counts for, so that many
 	// small objects do not become many requests a second.
 	leastPaced = 1 << 20
@@ -63,7 +60,8 @@ const (
 // Background reads all stored records of a journal again and again, at a slow pace, and
 // reports damage before a consumer meets it. It goes on after a restart where it was.
 type Background struct {
-	opt BackgroundOptions
+	opt    BackgroundOptions
+	merged mergedCheck
 
 	mu       sync.Mutex
 	progress progressFile // guarded by mu
@@ -111,7 +109,7 @@ func (b *Background) Damaged() int {
 
 // NewBackground reads the progress. Where that cannot be read, all begins again.
 func NewBackground(opt BackgroundOptions) *Background {
-	b := &Background{opt: opt}
+	b := &Background{opt: opt, merged: mergedCheck{store: opt.Store, cluster: opt.Cluster, journal: opt.State.Journal(), whole: true}}
 	raw, err := opt.Load()
 	if err == nil && len(raw) > 0 {
 		err = json.Unmarshal(raw, &b.progress)
@@ -244,31 +242,26 @@ func (b *Background) check(ctx context.Context, m *merged) (found []*Finding, n 
 	return found, n, err
 }
 
-// checkMerged reads a merged segment in pieces. Only one whose bytes are wrong is read
-// into memory as a whole, to find out which records are hit.
+// checkMerged reads a merged segment. One whose bytes are wrong is read again, to find out
+// which records are hit.
 func (b *Background) checkMerged(ctx context.Context, m *merged) ([]*Finding, int64, error) {
-	sum, err := b.sum(ctx, m.object.Key(), m.size())
-	if err == nil && [sha256.Size]byte(sum.Sum(nil)) == m.pieces[0].SHA256 {
+	sum, err := b.sum(ctx, m)
+	if err == nil && sum == m.pieces[0].SHA256 {
 		return nil, m.size(), nil
 	}
 	if err != nil && !errors.Is(err, objstore.ErrRange) {
 		return nil, 0, err
 	}
-	c := mergedCheck{store: b.opt.Store, cluster: b.opt.Cluster, journal: b.opt.State.Journal(), whole: true}
-	found, n, err := c.check(ctx, m)
+	found, n, err := b.merged.check(ctx, m)
 	return found, n + m.size(), err
 }
 
-func (b *Background) sum(ctx context.Context, key string, size int64) (hash.Hash, error) {
-	sum, room := sha256.New(), make([]byte, min(size, streamed))
-	for at := int64(0); at < size; at += streamed {
-		part := room[:min(streamed, size-at)]
-		if err := b.opt.Store.GetRange(ctx, key, at, part); err != nil {
-			return nil, err
-		}
-		sum.Write(part)
-	}
-	return sum, nil
+func (b *Background) sum(ctx context.Context, m *merged) (sum [sha256.Size]byte, err error) {
+	w, done := b.merged.open(ctx, m)
+	defer done()
+	err = w.skipTo(m.size())
+	w.sha.Sum(sum[:0])
+	return sum, err
 }
 
 // checkJournal reads an object of the journal. Damage counts for the records that the

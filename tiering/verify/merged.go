@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -8,10 +9,8 @@ import (
 	"hash/crc32"
 	"math"
 	"slices"
+	"sync"
 
-	"golang.org/x/sync/errgroup"
-
-	"github.com/varvelog/varve/tiering/batch"
 	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/partlog"
 	"github.com/varvelog/varve/tiering/segment"
@@ -20,10 +19,7 @@ import (
 // This file is about one merged segment: whether it is as the extents of the state say.
 
 const (
-	// mergedPart is read of a merged segment at once, by one of mergedGets requests.
-	mergedPart = 8 << 20
-	mergedGets = 4
-	// mergedTail is asked for first when only the end of a segment is read.
+	// mergedTail is the end of a segment, which has the directory in all but the largest.
 	mergedTail = 64 << 10
 )
 
@@ -58,6 +54,8 @@ type mergedCheck struct {
 	journal uint32
 	whole   bool // read every byte
 	records bool // and decode the records
+
+	rooms sync.Pool // of windows, []byte
 }
 
 // check reads a merged segment and finds all faults. read is the number of bytes. The
@@ -225,23 +223,56 @@ func differs(s *segment.MergedPartition, p *piece) string {
 	return ""
 }
 
-// checkWhole reads all bytes of a segment.
+// checkWhole reads all bytes of a segment, once and in their order.
 func (c *mergedCheck) checkWhole(ctx context.Context, m *merged) ([]*Finding, int64, error) {
-	b, err := c.readAll(ctx, m.object.Key(), m.size())
+	if m.size() < segment.MergedHeaderSize || m.size() > segment.MaxMergedSize {
+		return c.checkIndex(ctx, m)
+	}
+	w, done := c.open(ctx, m)
+	defer done()
+	found, err := c.checkBytes(ctx, w, m)
 	if errors.Is(err, objstore.ErrRange) { // it is shorter than the state says
 		return c.checkIndex(ctx, m)
 	}
-	if err != nil {
-		return nil, 0, err
-	}
+	return found, m.size(), err
+}
+
+// open returns a window over a segment. Its memory is used again after done.
+func (c *mergedCheck) open(ctx context.Context, m *merged) (w *window, done func()) {
+	key := m.object.Key()
+	room, _ := c.rooms.Get().([]byte)
+	w = newWindow(m.size(), room, func(at int64, dst []byte) error { return c.store.GetRange(ctx, key, at, dst) })
+	return w, func() { c.rooms.Put(w.room) }
+}
+
+// checkBytes compares the bytes of a segment with its extents, in the order of both.
+func (c *mergedCheck) checkBytes(ctx context.Context, w *window, m *merged) (found []*Finding, err error) {
 	f := newFaults()
-	var found []*Finding
-	for i := range m.pieces {
-		found = append(found, c.checkPiece(f, b, &m.pieces[i])...)
+	head, err := w.hold(segment.MergedHeaderSize)
+	if err != nil {
+		return nil, err
 	}
-	f.checkFrame(b, c, m)
-	sum := sha256.Sum256(b)
-	if sum != m.pieces[0].SHA256 {
+	head = slices.Clone(head)
+	slices.SortFunc(m.pieces, func(a, b piece) int { return cmp.Compare(a.Position, b.Position) })
+	for i := range m.pieces {
+		problems, err := c.checkPiece(ctx, f, w, &m.pieces[i])
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, problems...)
+	}
+	if err := w.skipTo(w.size - mergedTail); err != nil {
+		return nil, err
+	}
+	tail, err := w.take(w.size - w.at)
+	if err != nil {
+		return nil, err
+	}
+	f.checkHeader(head, c, m)
+	if err := c.checkTail(ctx, f, tail, m); err != nil {
+		return nil, err
+	}
+	if sum := [sha256.Size]byte(w.sha.Sum(nil)); sum != m.pieces[0].SHA256 {
 		f.add(whole, nil, "%v: its SHA-256 is %x, the state says %x; the records are intact", segment.ErrCorrupt, sum, m.pieces[0].SHA256)
 	}
 	for i := range m.pieces[1:] {
@@ -250,11 +281,11 @@ func (c *mergedCheck) checkWhole(ctx context.Context, m *merged) ([]*Finding, in
 			break
 		}
 	}
-	return append(f.finding(c.journal, m), found...), int64(len(b)), nil
+	return append(f.finding(c.journal, m), found...), nil
 }
 
-// checkFrame checks header and directory of a whole object.
-func (f *faults) checkFrame(b []byte, c *mergedCheck, m *merged) {
+// checkHeader compares the header of an object with its name.
+func (f *faults) checkHeader(b []byte, c *mergedCheck, m *merged) {
 	h, err := segment.DecodeMergedHeader(b)
 	switch {
 	case err != nil:
@@ -263,69 +294,85 @@ func (f *faults) checkFrame(b []byte, c *mergedCheck, m *merged) {
 		f.code, f.hint = CodeMisplaced, hintReplaced
 		f.add(0, m.affected(), "it is %s of journal %d of cluster %s", h.Name.Key(), h.Journal, h.Cluster.Base64())
 	}
-	d, need, err := segment.DecodeMergedTail(b, int64(len(b)))
-	switch {
-	case err != nil:
-		f.fault(err, nil)
-	case need == 0:
-		f.checkDirectory(d, m)
-	}
 }
 
-// readAll reads an object of a known size, several parts at a time.
-func (c *mergedCheck) readAll(ctx context.Context, key string, size int64) ([]byte, error) {
-	if size == 0 || size > segment.MaxMergedSize {
-		return nil, fmt.Errorf("%w: the state has a merged segment of %d bytes", objstore.ErrRange, size)
+// checkTail compares the directory with the extents. tail is the end of the object; a
+// directory that is longer is read by itself.
+func (c *mergedCheck) checkTail(ctx context.Context, f *faults, tail []byte, m *merged) error {
+	d, need, err := segment.DecodeMergedTail(tail, m.size())
+	if err == nil && need > 0 {
+		if tail, err = objstore.ReadRange(ctx, c.store, m.object.Key(), m.size()-need, need); err != nil {
+			return err
+		}
+		d, _, err = segment.DecodeMergedTail(tail, m.size())
 	}
-	b := make([]byte, size)
-	work, ctx := errgroup.WithContext(ctx)
-	work.SetLimit(mergedGets)
-	for at := int64(0); at < size; at += mergedPart {
-		work.Go(func() error { return c.store.GetRange(ctx, key, at, b[at:min(at+mergedPart, size)]) })
+	if err != nil {
+		f.fault(err, nil)
+	} else {
+		f.checkDirectory(d, m)
 	}
-	return b, work.Wait()
+	return nil
 }
 
 // checkPiece checks the batches and the section of an extent. The findings are about
-// batches that were stored as they are.
-func (c *mergedCheck) checkPiece(f *faults, b []byte, p *piece) []*Finding {
+// batches that were stored as they are. The error is that of the store.
+func (c *mergedCheck) checkPiece(ctx context.Context, f *faults, w *window, p *piece) ([]*Finding, error) {
 	at, end := int64(p.Position), int64(p.Position)+int64(p.Length)
-	if end+int64(p.IndexLength) > int64(len(b)) || p.IndexLength == 0 {
-		f.add(whole, []Range{offsets(p.key, p.Base, p.Last)}, "the state has bytes %d to %d of an object of %d", at, end+int64(p.IndexLength), len(b))
-		return nil
+	if end+int64(p.IndexLength) > w.size || p.IndexLength == 0 || at < w.at {
+		f.add(whole, []Range{offsets(p.key, p.Base, p.Last)}, "the state has bytes %d to %d of an object of %d, of which it has %d for other records",
+			at, end+int64(p.IndexLength), w.size, w.at)
+		return nil, nil
 	}
-	section := f.checkSection(b[end:end+int64(p.IndexLength)], p)
-	records := b[at:end]
-	if crc32.Checksum(records, castagnoli) != p.CRC {
-		place, affects := blocksHit(b, section, p)
+	if err := w.skipTo(at); err != nil {
+		return nil, err
+	}
+	w.crc = 0
+	records := newBatches(&p.Extent, c.records)
+	records.merged = true
+	if err := records.read(w, end); err != nil {
+		return nil, err
+	}
+	intact := w.crc == p.CRC
+	b, err := w.take(int64(p.IndexLength))
+	if err != nil {
+		return nil, err
+	}
+	section := f.checkSection(b, p)
+	if !intact {
+		place, affects, err := c.blocksHit(ctx, section, p)
+		if err != nil {
+			return nil, err
+		}
 		f.add(place, affects, "%v: records differ from those that were stored: CRC mismatch", segment.ErrCorrupt)
-		return nil
+		return nil, nil
 	}
 	if section == nil {
-		return nil
+		return nil, nil
 	}
-	account := segment.Partition{
+	records.end(&segment.Partition{
 		Topic: p.key.Topic, Index: p.key.Index, Position: uint64(p.Position), Length: uint64(p.Length), BaseOffset: p.Base, LastOffset: p.Last,
 		Records: uint32(min(section.Records, math.MaxUint32)), Batches: section.Batches, MaxTimestamp: section.MaxTimestamp,
-	}
-	walk := batches{partition: &account, extent: p.Extent, records: c.records, merged: true, walker: batch.NewWalker(p.Place())}
-	walk.walk(records)
+	})
 	var found []*Finding
-	for _, x := range walk.problems {
+	for _, x := range records.problems {
 		one := finding(x.severity, x.code, c.journal, p.Object.Key(), x.hint, "%s", x.what)
 		one.Offset, one.Affects, one.records = &x.at, []Range{offsets(p.key, x.first, x.last)}, true
 		found = append(found, one)
 	}
-	return found
+	return found, nil
 }
 
 // blocksHit returns where the records of an extent are damaged, and which: those of the
-// blocks whose CRC is wrong.
-func blocksHit(b []byte, section *segment.MergedPartition, p *piece) (at int64, affects []Range) {
+// blocks whose CRC is wrong. It reads the blocks again.
+func (c *mergedCheck) blocksHit(ctx context.Context, section *segment.MergedPartition, p *piece) (at int64, affects []Range, err error) {
 	at = int64(p.Position)
 	if section != nil {
 		for _, block := range section.Blocks {
-			if end := uint64(block.Position) + uint64(block.Length); end <= uint64(len(b)) && block.Check(b[block.Position:end]) == nil {
+			b, err := objstore.ReadRange(ctx, c.store, p.Object.Key(), int64(block.Position), int64(block.Length))
+			if err != nil {
+				return 0, nil, err
+			}
+			if block.Check(b) == nil {
 				continue
 			}
 			if len(affects) == 0 {
@@ -337,7 +384,7 @@ func blocksHit(b []byte, section *segment.MergedPartition, p *piece) (at int64, 
 	if len(affects) == 0 {
 		affects = []Range{offsets(p.key, p.Base, p.Last)}
 	}
-	return at, affects
+	return at, affects, nil
 }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)

@@ -14,9 +14,29 @@ import (
 	"github.com/varvelog/varve/tiering/segment"
 )
 
+// storedPart is a partition of a merged segment in a test.
+type storedPart struct {
+	index    int32
+	from, to int64
+	batches  []batchtest.Spec
+}
+
 // storedMerged stores a shared merged segment of two partitions, with offsets 10 to 19 and
 // gaps, and 0 to 2. The batches of the first are in several blocks.
 func storedMerged(t *testing.T, store *mem.Store) *merged {
+	t.Helper()
+	big := strings.Repeat("x", 700<<10)
+	return storeMerged(t, store, []storedPart{
+		{0, 10, 20, []batchtest.Spec{
+			{Records: batchtest.Values(1, big, "b"), BaseOffset: 11, LeaderEpoch: 1},
+			{Records: batchtest.Values(2, big), BaseOffset: 14, LeaderEpoch: 2},
+			{Records: batchtest.Values(3, big), BaseOffset: 17, LeaderEpoch: 2},
+		}},
+		{1, 0, 3, []batchtest.Spec{{Records: batchtest.Values(4, "c", "d", "e"), LeaderEpoch: 1}}},
+	})
+}
+
+func storeMerged(t *testing.T, store *mem.Store, parts []storedPart) *merged {
 	t.Helper()
 	m := &merged{object: segment.SharedSegment(1, segment.ID{7})}
 	var b bytes.Buffer
@@ -26,19 +46,7 @@ func storedMerged(t *testing.T, store *mem.Store) *merged {
 	if err != nil {
 		t.Fatal(err)
 	}
-	big := strings.Repeat("x", 700<<10)
-	for _, p := range []struct {
-		index    int32
-		from, to int64
-		batches  []batchtest.Spec
-	}{
-		{0, 10, 20, []batchtest.Spec{
-			{Records: batchtest.Values(1, big, "b"), BaseOffset: 11, LeaderEpoch: 1},
-			{Records: batchtest.Values(2, big), BaseOffset: 14, LeaderEpoch: 2},
-			{Records: batchtest.Values(3, big), BaseOffset: 17, LeaderEpoch: 2},
-		}},
-		{1, 0, 3, []batchtest.Spec{{Records: batchtest.Values(4, "c", "d", "e"), LeaderEpoch: 1}}},
-	} {
+	for _, p := range parts {
 		if err := w.Begin(segment.MergedPart{Topic: segment.ID{2}, Index: p.index, TopicName: "events", From: p.from, To: p.to, SourceMs: 4}); err != nil {
 			t.Fatal(err)
 		}

@@ -143,7 +143,7 @@ func (w *walk) checkSegments(ctx context.Context, all iter.Seq2[*merged, error],
 		done[m.object] = true
 		cost := int64(leastCost)
 		if c.whole {
-			cost = min(max(cost, m.size()), w.verifier.opt.Memory)
+			cost = min(max(cost, min(m.size(), windowSize)), w.verifier.opt.Memory)
 		}
 		if memory.Acquire(working, cost) != nil {
 			break

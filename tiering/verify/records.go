@@ -21,8 +21,8 @@ func (o *object) examineRecords(b []byte, records bool) {
 		p := &o.footer.Partitions[i]
 		part := b[p.Position : p.Position+p.Length]
 		e := partlog.ExtentOf(&o.footer.Header, p)
-		c := batches{partition: p, extent: e, records: records, walker: batch.NewWalker(e.Place())}
-		c.walk(part)
+		c := newBatches(&e, records)
+		c.walk(part, p)
 		o.batches[i] = c.idempotent
 		if err := p.Check(part); err != nil {
 			o.batches[i] = nil // not reliable
@@ -55,17 +55,18 @@ func (o *object) damagedSection(p *segment.Partition, c *batches, err error) {
 	f.Affects, f.records = affects, true
 }
 
-// batches walks the batches of a partition in one object and compares them with
-// the footer.
+// batches checks the batches of a partition in one object, and compares them with the
+// account of them in the footer, or in the section of a merged segment.
 type batches struct {
-	partition  *segment.Partition
+	partition  *segment.Partition // the account, once it is known
 	extent     partlog.Extent
 	records    bool // check their records, too
 	merged     bool // in a merged segment, whose section has no producers, and times of the records
 	walker     batch.Walker
+	unparsed   error // why the batches from the walker's position on are not known
 	count      uint32
 	sum        uint64 // of record counts
-	maxTime    int64
+	maxTime    int64  // of the batches, -1 without any
 	producers  partlog.Producers
 	idempotent []batch.Header
 	problems   []problem
@@ -98,23 +99,58 @@ func (c *batches) problem(x problem) {
 	c.problems = append(c.problems, x)
 }
 
-func (c *batches) walk(b []byte) {
-	c.maxTime = -1
-	var err error
-	for w := &c.walker; w.Left() > 0 && err == nil; {
-		rest := b[w.Position()-int64(c.extent.Position):]
-		var h batch.Header
-		if h, err = w.Parse(rest); err == nil {
+func newBatches(e *partlog.Extent, records bool) batches {
+	return batches{extent: *e, records: records, walker: batch.NewWalker(e.Place()), maxTime: -1}
+}
+
+// walk checks the batches that b holds, and compares them with the account in a footer.
+func (c *batches) walk(b []byte, p *segment.Partition) {
+	for c.more() {
+		rest := b[c.walker.Position()-int64(c.extent.Position):]
+		if h, ok := c.parse(rest); ok {
 			c.one(rest, h)
-			w.Skip(&h)
 		}
 	}
-	p := c.partition
-	if err != nil {
+	c.end(p)
+}
+
+// read checks the batches from where a window is up to a position. The caller calls end.
+// The error is that of the window.
+func (c *batches) read(w *window, end int64) error {
+	for c.more() {
+		b, err := w.hold(min(batch.HeaderSize, c.walker.Left()))
+		if err != nil {
+			return err
+		}
+		h, ok := c.parse(b)
+		if !ok {
+			break
+		}
+		if b, err = w.take(int64(h.Size())); err != nil {
+			return err
+		}
+		c.one(b, h)
+	}
+	return w.skipTo(end)
+}
+
+// more reports whether there is a next batch that may be parsed.
+func (c *batches) more() bool { return c.walker.Left() > 0 && c.unparsed == nil }
+
+// parse returns the header of the next batch, which starts b.
+func (c *batches) parse(b []byte) (h batch.Header, ok bool) {
+	h, c.unparsed = c.walker.Parse(b)
+	return h, c.unparsed == nil
+}
+
+// end compares the batches with the account of them.
+func (c *batches) end(p *segment.Partition) {
+	c.partition = p
+	if c.unparsed != nil {
 		next := min(c.walker.Offset(), p.LastOffset)
 		c.problem(problem{
 			severity: Error, code: CodeBatch, at: c.walker.Position(), hint: hintStored,
-			what: fmt.Sprintf("batch at offset %d cannot be parsed: %v", next, err), first: next, last: p.LastOffset,
+			what: fmt.Sprintf("batch at offset %d cannot be parsed: %v", next, c.unparsed), first: next, last: p.LastOffset,
 		})
 	} else {
 		c.compare()
@@ -126,7 +162,7 @@ func (c *batches) walk(b []byte) {
 	}
 }
 
-// one checks the next batch, which starts b. Each fault is a finding of its
+// one checks the next batch, which starts b, and steps over it. Each fault is a finding of its
 // own, so that none hides another.
 func (c *batches) one(b []byte, h batch.Header) {
 	x := problem{severity: Error, code: CodeBatch, at: c.walker.Position(), hint: hintStored, first: h.BaseOffset, last: h.LastOffset()}
@@ -154,10 +190,11 @@ func (c *batches) one(b []byte, h batch.Header) {
 	c.count++
 	c.sum += uint64(max(h.Records, 0))
 	c.maxTime = max(c.maxTime, h.MaxTimestamp)
-	if h.ProducerID >= 0 {
+	if h.ProducerID >= 0 && !c.merged {
 		c.producers.Add(h, h.BaseOffset, 0)
 		c.idempotent = append(c.idempotent, h)
 	}
+	c.walker.Skip(&h)
 }
 
 // plausibleCount reports whether the batch has a record for each of its
