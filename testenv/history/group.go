@@ -125,6 +125,14 @@ func (g *Group) Commits() int64 {
 	return g.stats.Commits
 }
 
+// CommittedTo returns the highest offset of the partition that was acknowledged or returned as
+// committed.
+func (g *Group) CommittedTo(partition int32) int64 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.parts[partition].committed
+}
+
 // Left returns how many acknowledged records are not processed, or not
 // committed, yet.
 func (g *Group) Left() (unprocessed, uncommitted int64) {

@@ -190,6 +190,16 @@ func (l *fadingLog) keepSince(at time.Time) {
 	l.kept = at
 }
 
+// gone returns how many offsets were gone at the last look.
+func (l *fadingLog) gone() (offsets int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := range l.parts {
+		offsets += l.parts[i].start
+	}
+	return offsets
+}
+
 // setRetention reports whether the change was acknowledged. It tries until ctx ends.
 func setRetention(ctx context.Context, admin *kadm.Client, topic, ms string) bool {
 	for ; ctx.Err() == nil; sleep(ctx, 200*time.Millisecond) {

@@ -45,12 +45,7 @@ func (r *round) readForeign(ctx context.Context) error {
 	if !r.runForeign(python, func(in io.Reader) error { return readTopics(in, listed) }, "topics", folder) {
 		return nil
 	}
-	readings := map[string]reading{
-		topic: newWholeReading(r.history, "the foreign reader"), slowTopic: r.slow.read(r.history, "the foreign reader"), compactedTopic: r.keyed.read(r.history, "the foreign reader"),
-	}
-	for _, l := range r.fading {
-		readings[l.topic] = l.read(r.history, "the foreign reader", listed[l.topic])
-	}
+	readings := r.readings(listed)
 	args := append([]string{"records", folder}, slices.Sorted(maps.Keys(readings))...)
 	if !r.runForeign(python, func(in io.Reader) error { return readLines(in, readings) }, append(args, "--checkpoints")...) {
 		return nil
@@ -60,6 +55,20 @@ func (r *round) readForeign(ctx context.Context) error {
 	}
 	r.report.Foreign = true
 	return os.RemoveAll(folder)
+}
+
+// readings are the reads of all topics, whose partitions are listed, but of the passing one.
+func (r *round) readings(listed map[string][]foreignPartition) map[string]reading {
+	if r.crew != nil {
+		return map[string]reading{jobs: r.crew.jobs.read(r.history, listed[jobs]), offsetsTopic: newOffsetsReading(r.crew)}
+	}
+	readings := map[string]reading{
+		topic: newWholeReading(r.history, "the foreign reader"), slowTopic: r.slow.read(r.history, "the foreign reader"), compactedTopic: r.keyed.read(r.history, "the foreign reader"),
+	}
+	for _, l := range r.fading {
+		readings[l.topic] = l.read(r.history, "the foreign reader", listed[l.topic])
+	}
+	return readings
 }
 
 // runForeign runs the foreign reader, and reports whether its output could be read.
@@ -154,6 +163,7 @@ type foreignLine struct {
 	Key       *string `json:"key"`
 	Value     *string `json:"value"`
 	Encoding  string  `json:"value_encoding"`
+	KeyCoding string  `json:"key_encoding"`
 	Codec     string  `json:"codec"`
 	Start     int64   `json:"start"` // of the log, for a batch
 	Batch     []byte  `json:"batch"`
@@ -180,22 +190,20 @@ func (l *foreignLine) give(to reading) error {
 	if l.Codec != "" {
 		return l.decode(to)
 	}
-	value := text(l.Value)
-	if l.Encoding == "base64" {
-		var err error
-		if value, err = base64.StdEncoding.DecodeString(*l.Value); err != nil {
-			return err
-		}
-	}
-	to.take(l.Partition, l.Offset, text(l.Key), value)
-	return nil
+	key, keyErr := text(l.Key, l.KeyCoding)
+	value, err := text(l.Value, l.Encoding)
+	to.take(l.Partition, l.Offset, key, value)
+	return errors.Join(keyErr, err)
 }
 
-func text(s *string) []byte {
-	if s == nil {
-		return nil
+func text(s *string, encoding string) ([]byte, error) {
+	switch {
+	case s == nil:
+		return nil, nil
+	case encoding == "base64":
+		return base64.StdEncoding.DecodeString(*s)
 	}
-	return []byte(*s)
+	return []byte(*s), nil
 }
 
 // decode reads the records of a batch whose codec the foreign reader does not know.

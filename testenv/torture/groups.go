@@ -36,6 +36,21 @@ type crew struct {
 	mu         sync.Mutex
 	killed     atomic.Int64
 	refused    map[string]int // commits, by error; guarded by mu
+	jobs       *jobsLog
+	departed   *departed
+}
+
+// notOfGroups is work that a round of a group does not have.
+var notOfGroups = []string{`varve_expiries_total{journal="1"}`, `varve_dropped_partitions_total{journal="1"}`}
+
+// done returns how much was done that the leader does not count itself.
+func (c *crew) done() map[string]int64 {
+	return map[string]int64{
+		"members killed":                   c.killed.Load(),
+		"records purged once committed":    c.jobs.purged.Load(),
+		"groups deleted":                   c.departed.count.Load(),
+		"looks at groups that are deleted": c.departed.looks.Load(),
+	}
 }
 
 // groupReport is the result of a round with a group.
@@ -49,10 +64,12 @@ type groupReport struct {
 }
 
 // runGroup plays a round of a consumer group: members are killed all the time,
-// and the node three times, once with its disk.
+// and the node three times, once with its disk, and between steps of tiering. The records that
+// it works on are purged, and so are groups next to it.
 func (r *round) runGroup(ctx, starting context.Context) error {
 	c := &crew{round: r, partitions: partitionsEach * r.members, members: make([]*member, r.members), refused: map[string]int{}}
-	c.group = r.history.NewGroup(c.partitions)
+	c.group, c.jobs, c.departed = r.history.NewGroup(c.partitions), newJobsLog(c.partitions), &departed{history: r.history}
+	r.crew = c
 	if err := r.createTopic(starting, jobs, c.partitions, nil); err != nil {
 		return err
 	}
@@ -61,10 +78,13 @@ func (r *round) runGroup(ctx, starting context.Context) error {
 		return err
 	}
 	r.report.Group = &groupReport{Members: r.members, Partitions: c.partitions, Killed: c.killed.Load(), Refused: c.refused, GroupResult: c.group.Check()}
-	r.report.Result = r.history.Check()
 	if err := r.stopAndVerify(ctx); err != nil {
 		return err
 	}
+	if err := r.readForeign(ctx); err != nil {
+		return err
+	}
+	r.report.check(r.history)
 	return errors.Join(r.fillReport(), ctx.Err())
 }
 
@@ -85,10 +105,17 @@ func (c *crew) torture(ctx context.Context) error {
 	others.start(func() error { return c.watch(working) })
 
 	c.awaitCommit(ctx)
+	if err := c.round.alterTopic(ctx, offsetsTopic, offsetsConfigs); err != nil {
+		return err
+	}
+	address := c.cluster.leader.kafka
+	others.start(func() error { return c.departed.run(phase, c.seed, address) })
+	others.start(func() error { return c.jobs.purge(phase, c.group.CommittedTo, address) })
 	began := time.Now()
 	senders.start(func() error { c.reap(phase); return nil })
 	err := c.nemesis.run(ctx, began, c.steps())
 	sleep(ctx, time.Until(began.Add(c.duration)))
+	err = errors.Join(err, c.goOn(ctx))
 	healed := time.Now()
 	limit := time.AfterFunc(drainLimit, giveUp)
 	defer limit.Stop()
@@ -102,13 +129,14 @@ func (c *crew) torture(ctx context.Context) error {
 	return err
 }
 
-// steps kills the node three times. A commit is answered when it is in the
+// steps kills the node three times, and some times between steps of tiering. A commit is answered when it is in the
 // bucket. One that is only on the disk must not have been answered, which shows
 // when the disk is lost. Faults of the network and of MinIO are added if the
 // flags ask for them.
 func (c *crew) steps() []step {
 	steps := []step{
 		{at: c.duration / 4, target: onLeader, action: kill},
+		{at: 3 * c.duration / 8, target: onLeader, action: killTidy, span: c.interval},
 		{at: 2 * c.duration / 4, target: onLeader, action: loseDisk},
 		{at: 3 * c.duration / 4, target: onLeader, action: kill},
 	}
@@ -166,6 +194,7 @@ func (c *crew) send(ctx, hard context.Context) error {
 			client.Produce(context.Background(), record, func(r *kgo.Record, err error) {
 				if err == nil {
 					c.group.Sent(r.Partition, r.Offset)
+					c.jobs.note(r)
 				} else if !expected(err) {
 					c.history.Note(history.Refused, "producer gets: %v", err)
 				}

@@ -11,9 +11,15 @@
 // beginning, package testenv/history checks the histories, and `varve bucket
 // verify` checks the bucket.
 //
+// A round proves nothing about work that did not happen in it. So one of a minute or longer
+// demands merges of each level, compaction, expiries and deletions, and a death of the leader
+// between each pair of steps. It goes on until all have happened, for a bounded time. Each that
+// lacks then is an anomaly.
+//
 // With --group the clients are the members of a consumer group instead, which
 // are killed every few seconds while the node is killed three times. Each
-// record must be processed by a member, and no committed offset may go back.
+// record must be processed by a member, and no committed offset may go back. Records are deleted
+// once they are committed, offsets are compacted, and deleted groups must stay deleted.
 //
 // The schedule of faults is the same for the same seed. Their effect is not:
 // processes run as they please.

@@ -25,18 +25,17 @@ func (r *round) createOthers(ctx context.Context) error {
 	return nil
 }
 
-// others returns how much was done with these topics: some of each in a round of a minute.
+// others returns how much was done with these topics.
 func (r *round) others() map[string]int64 {
-	done := map[string]int64{}
-	if r.passing == nil {
-		return done
+	done := map[string]int64{
+		"reads of the whole log":         r.rereads.whole.Load(),
+		"deletions of the passing topic": r.passing.deleted.Load(),
 	}
-	done["reads of the whole log"] = r.rereads.Load()
-	done["deletions of the passing topic"] = int64(r.passing.deleted)
+	for i, name := range []string{"leader", "follower"} {
+		done["reads of the whole log after index pages were removed, at the "+name] = r.rereads.behind[i].Load()
+	}
 	for _, l := range r.fading {
-		for i := range l.parts {
-			done["offsets gone of the topic "+l.topic] += l.parts[i].start
-		}
+		done["offsets gone of the topic "+l.topic] = l.gone()
 	}
 	return done
 }

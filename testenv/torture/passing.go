@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -36,7 +37,7 @@ type passing struct {
 	random  *rand.Rand
 	lives   int
 	values  map[int64]string // of the present life, acknowledged, by offset
-	deleted int
+	deleted atomic.Int64
 	revoked int
 	purged  int // deletions that could not be revoked any more
 }
@@ -151,7 +152,7 @@ func (p *passing) delete(ctx context.Context, admin *kadm.Client) bool {
 		p.history.Note(history.Refused, "life %d of %s is not deleted: %v", p.lives, passingTopic, err)
 		return false
 	}
-	p.deleted++
+	p.deleted.Add(1)
 	return true
 }
 

@@ -16,6 +16,7 @@ type report struct {
 	Seed         uint64           `json:"seed"`
 	Seconds      float64          `json:"seconds"`
 	DrainSeconds float64          `json:"drain_seconds"`
+	MoreSeconds  float64          `json:"more_seconds"` // for which it went on to meet its demands
 	Result       history.Result   `json:"history"`
 	LookUps      int64            `json:"offset_look_ups"`
 	Floors       int              `json:"floors_moved"`
@@ -83,25 +84,6 @@ func (r *round) fillReport() error {
 	return demanding
 }
 
-// demand notes each kind of work that the round lacks. A round of a group may lack any.
-func (r *round) demand() error {
-	after := r.duration
-	if r.members > 0 {
-		after = 0
-	}
-	all, lacking, err := r.cluster.tidying.counts(after)
-	for what, n := range r.others() {
-		if all[what] = n; n == 0 && after >= time.Minute {
-			lacking = append(lacking, what)
-		}
-	}
-	r.report.Tidied = all
-	for _, what := range lacking {
-		r.report.add("idle", "never in the round: %s", what)
-	}
-	return err
-}
-
 func summarize(node, what string, took []time.Duration) recoveries {
 	s := recoveries{Node: node, What: what, Count: len(took)}
 	if len(took) > 0 {
@@ -123,7 +105,7 @@ const (
 // print writes the report for people.
 func (r *report) print(w io.Writer) {
 	h := r.Result
-	fmt.Fprintf(w, "seed %d: %.0f s, drained in %.1f s\n", r.Seed, r.Seconds, r.DrainSeconds)
+	fmt.Fprintf(w, "seed %d: %.0f s, of them %.0f s to meet its demands, drained in %.1f s\n", r.Seed, r.Seconds, r.MoreSeconds, r.DrainSeconds)
 	r.printWork(w)
 	fmt.Fprintf(w, "  the floor moved %d times; %d objects are left in the bucket\n", r.Floors, r.Objects)
 	fmt.Fprintf(w, "  tidied:")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -16,15 +17,22 @@ import (
 // rereadTurn is the time between two reads of a whole log.
 const rereadTurn = 3 * time.Second
 
-// reread reads the log from its beginning to its end, again and again, at one node after the
-// other, until ctx ends. Whatever it reads first is merged, and its objects are deleted.
-func (r *round) reread(ctx context.Context, addresses ...string) error {
+// rereads counts reads of a whole log that came to its end.
+type rereads struct {
+	whole  atomic.Int64
+	behind [2]atomic.Int64 // those that began after index pages were removed, by node
+}
+
+// reread reads the log from its beginning to its end, again and again, at the leader and the
+// follower in turn, until ctx ends. Whatever it reads first is merged, its objects are deleted,
+// and so are index pages that led to them.
+func (r *round) reread(ctx context.Context, leader, follower string) error {
 	for i := 0; ctx.Err() == nil; i++ {
-		c, err := newReader(r.history, fmt.Sprintf("reader from the start %d", i), addresses[i%len(addresses)], func(int32) int64 { return 0 })
+		c, err := newReader(r.history, fmt.Sprintf("reader from the start %d", i), []string{leader, follower}[i%2], func(int32) int64 { return 0 })
 		if err != nil {
 			return err
 		}
-		var ends [partitions]int64
+		ends, removed := [partitions]int64{}, r.cluster.tidying.pagesRemoved()
 		for partition := range ends {
 			ends[partition] = r.history.Committed(int32(partition))
 		}
@@ -32,7 +40,12 @@ func (r *round) reread(ctx context.Context, addresses ...string) error {
 			c.poll(ctx)
 		}
 		c.client.Close()
-		r.rereads.Add(1)
+		if c.reached(ends) {
+			r.rereads.whole.Add(1)
+			if removed > 0 {
+				r.rereads.behind[i%2].Add(1)
+			}
+		}
 		sleep(ctx, rereadTurn)
 	}
 	return nil

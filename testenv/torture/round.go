@@ -39,7 +39,8 @@ type round struct {
 	keyed   *compactedLog
 	fading  []*fadingLog
 	passing *passing
-	rereads atomic.Int64 // of the whole log
+	rereads rereads
+	crew    *crew // of a round with a group
 	saying  sync.Mutex
 	report  report
 }
@@ -119,6 +120,27 @@ func (r *round) createTopic(ctx context.Context, name string, count int, configs
 	return nil
 }
 
+// alterTopic sets configs of a topic. No fault may be under way.
+func (r *round) alterTopic(ctx context.Context, name string, configs map[string]string) error {
+	client, err := newClient(r.cluster.leader.kafka)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	var altered []kadm.AlterConfig
+	for name, value := range configs {
+		altered = append(altered, kadm.AlterConfig{Op: kadm.SetConfig, Name: name, Value: &value})
+	}
+	resp, err := kadm.NewClient(client).AlterTopicConfigs(ctx, altered, name)
+	for _, one := range resp {
+		err = errors.Join(err, one.Err)
+	}
+	if err != nil {
+		return fmt.Errorf("alter topic %s: %w", name, err)
+	}
+	return nil
+}
+
 // torture runs clients and faults at the same time, then ends all faults. It
 // waits until the clients know the outcome of everything they sent, and have
 // read it.
@@ -139,6 +161,7 @@ func (r *round) torture(ctx context.Context) error {
 	steps := plan(r.seed, r.duration, r.interval, r.faults)
 	err := r.nemesis.run(ctx, began, steps)
 	sleep(ctx, time.Until(began.Add(r.duration)))
+	err = errors.Join(err, r.goOn(ctx))
 	r.say("healed; %d requests are still to arrive late", r.cluster.proxy.Late())
 	healed := time.Now()
 	limit := time.AfterFunc(drainLimit, giveUp)

@@ -3,8 +3,8 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"io"
-	"maps"
 	"net/http"
 	"os"
 	"regexp"
@@ -28,32 +28,29 @@ func graces(seed uint64) []string {
 	return []string{"--replaced-grace", chosen[0], "--freed-grace", chosen[1], "--retention-check", "500ms", "--delete-grace", "1s"}
 }
 
+// deathAfter begins the names of the counters of deaths.
+const deathAfter = "deaths after: "
+
 // tidyingSteps are the steps between two of which the leader must die, as it logs them, in
 // their order. A death counts for the last step that the leader has logged.
 var tidyingSteps = []string{"intent committed", "output uploaded", "read back", "results committed", "released", "deleted", "swept"}
 
-// demanded are the counters that must have counted something in a round whose faults last
-// for so long or longer. They are named as in the leader's metrics, or as it logs them.
-var demanded = map[string]time.Duration{
-	`varve_merge_jobs_total{journal="1",level="1"}`: time.Minute,
-	`varve_merge_jobs_total{journal="1",level="2"}`: 2 * time.Minute,
-	`varve_compaction_passes_total{journal="1"}`:    time.Minute,
-	`varve_expiries_total{journal="1"}`:             time.Minute,
-	`varve_deleted_objects_total{journal="1"}`:      time.Minute,
-	`varve_dropped_partitions_total{journal="1"}`:   2 * time.Minute,
-	`varve_merge_jobs_total{journal="1",level="3"}`: 4 * time.Minute, // joins objects of such jobs
-	"released":                time.Minute,
-	"swept":                   time.Minute,
-	"journal objects deleted": 2 * time.Minute, // needs two floors
-}
+// removedPages counts index objects that the leader removed, because no floor keeps them.
+const removedPages = `varve_removed_index_objects_total{journal="1"}`
 
-// deathsFrom is the same for a death after each of the steps of a merge, and for one after each
-// step at all.
-const (
-	deathsFrom    = time.Minute
-	allDeathsFrom = 3 * time.Minute
-	mergeSteps    = 4
-)
+// tidyingDemands are the counters that must have counted something in a round of a minute or
+// more. They are named as in the leader's metrics, or as it logs them.
+var tidyingDemands = []string{
+	`varve_merge_jobs_total{journal="1",level="1"}`,
+	`varve_merge_jobs_total{journal="1",level="2"}`,
+	`varve_merge_jobs_total{journal="1",level="3"}`,
+	`varve_compaction_passes_total{journal="1"}`,
+	`varve_expiries_total{journal="1"}`,
+	`varve_deleted_objects_total{journal="1"}`,
+	`varve_dropped_partitions_total{journal="1"}`,
+	removedPages,
+	"released", "swept", "journal objects deleted",
+}
 
 const (
 	pollLog     = time.Millisecond
@@ -67,6 +64,9 @@ type tidying struct {
 
 	mu struct {
 		sync.Mutex
+		read   int64            // bytes of the log that were looked at
+		last   string           // step, in these
+		logged map[string]int64 // steps, in these
 		deaths map[string]int   // by the last step before
 		before map[string]int64 // counters of earlier lives
 		now    map[string]int64 // and of the present one
@@ -75,7 +75,7 @@ type tidying struct {
 
 func newTidying(log, http string) *tidying {
 	t := &tidying{log: log, http: http}
-	t.mu.deaths, t.mu.before, t.mu.now = map[string]int{}, map[string]int64{}, map[string]int64{}
+	t.mu.logged, t.mu.deaths, t.mu.before, t.mu.now = map[string]int64{}, map[string]int{}, map[string]int64{}, map[string]int64{}
 	return t
 }
 
@@ -116,52 +116,44 @@ func (t *tidying) await(ctx context.Context) (step string, err error) {
 	return "", nil
 }
 
-// tailBytes is more than the leader logs between two steps.
-const tailBytes = 4 << 20
-
 // died counts a death of the leader by the last step in its log.
 func (t *tidying) died() error {
-	f, err := os.Open(t.log)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	end, err := io.ReadAll(io.NewSectionReader(f, max(0, info.Size()-tailBytes), tailBytes))
-	if err != nil {
-		return err
-	}
-	found := tidyingLine.FindAllSubmatch(end, -1)
-	if len(found) == 0 {
-		return nil
-	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.mu.deaths[string(found[len(found)-1][1])]++
+	if err := t.readOnLocked(); err != nil || t.mu.last == "" {
+		return err
+	}
+	t.mu.deaths[t.mu.last]++
 	return nil
 }
 
-// logged counts the steps in the leader's log.
-func (t *tidying) logged() (map[string]int64, error) {
+// readOnLocked counts the steps in the lines that the leader has logged since the last call.
+func (t *tidying) readOnLocked() error {
 	f, err := os.Open(t.log)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer f.Close()
-	found, lines := map[string]int64{}, bufio.NewReader(f)
-	for {
+	if _, err := f.Seek(t.mu.read, io.SeekStart); err != nil {
+		return err
+	}
+	for lines := bufio.NewReader(f); ; {
 		line, err := lines.ReadString('\n')
-		if m := tidyingLine.FindStringSubmatch(line); m != nil {
-			found[m[1]]++
-			if n := deletedRanges.FindStringSubmatch(line); m[1] == "deleted" && n != nil && n[1] != "0" {
-				found["journal objects deleted"]++
-			}
+		if errors.Is(err, io.EOF) {
+			return nil // a line without an end is not complete
 		}
 		if err != nil {
-			return found, nil // a line without an end is not complete
+			return err
+		}
+		t.mu.read += int64(len(line))
+		m := tidyingLine.FindStringSubmatch(line)
+		if m == nil {
+			continue
+		}
+		t.mu.last = m[1]
+		t.mu.logged[m[1]]++
+		if n := deletedRanges.FindStringSubmatch(line); m[1] == "deleted" && n != nil && n[1] != "0" {
+			t.mu.logged["journal objects deleted"]++
 		}
 	}
 }
@@ -194,7 +186,7 @@ func (t *tidying) look(client *http.Client) {
 		}
 		name := lines.Text()[:at]
 		n, err := strconv.ParseFloat(lines.Text()[at+1:], 64)
-		if _, wanted := demanded[name]; !wanted || err != nil {
+		if !slices.Contains(tidyingDemands, name) || err != nil {
 			continue
 		}
 		if int64(n) < t.mu.now[name] {
@@ -204,29 +196,24 @@ func (t *tidying) look(client *http.Client) {
 	}
 }
 
-// counts returns all counters, and the deaths by the step before. lacking are those that
-// should not be zero after so long.
-func (t *tidying) counts(after time.Duration) (all map[string]int64, lacking []string, err error) {
-	logged, err := t.logged()
-	if err != nil {
-		return nil, nil, err
-	}
+// counts returns all counters, and the deaths by the step before.
+func (t *tidying) counts() (map[string]int64, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	all = maps.Clone(t.mu.before)
-	for name, from := range demanded {
-		if all[name] += t.mu.now[name] + logged[name]; all[name] == 0 && after >= from {
-			lacking = append(lacking, name)
-		}
+	err := t.readOnLocked()
+	all := map[string]int64{}
+	for _, name := range tidyingDemands {
+		all[name] = t.mu.before[name] + t.mu.now[name] + t.mu.logged[name]
 	}
-	for i, step := range tidyingSteps {
-		name, from := "deaths after: "+step, deathsFrom
-		if i >= mergeSteps {
-			from = allDeathsFrom
-		}
-		if all[name] = int64(t.mu.deaths[step]); all[name] == 0 && after >= from {
-			lacking = append(lacking, name)
-		}
+	for _, step := range tidyingSteps {
+		all[deathAfter+step] = int64(t.mu.deaths[step])
 	}
-	return all, lacking, nil
+	return all, err
+}
+
+// pagesRemoved returns how many index objects the leader has removed.
+func (t *tidying) pagesRemoved() int64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.mu.before[removedPages] + t.mu.now[removedPages]
 }

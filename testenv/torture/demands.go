@@ -1,0 +1,83 @@
+package main
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+const (
+	demandsFrom = time.Minute      // how long the faults of a round last at least that demands anything
+	moreTimes   = 2                // a round goes on for so many times its duration at most
+	moreLeast   = 10 * time.Minute // but for so long at least, if it must
+	demandsTurn = time.Second      // between two looks at demands
+)
+
+// done returns how often each kind of work was done that a round demands.
+func (r *round) done() (map[string]int64, error) {
+	all, err := r.cluster.tidying.counts()
+	if r.crew != nil {
+		for _, name := range notOfGroups {
+			delete(all, name)
+		}
+		maps.Copy(all, r.crew.done())
+		return all, err
+	}
+	maps.Copy(all, r.others())
+	return all, err
+}
+
+// lacking returns the work that was not done yet.
+func (r *round) lacking(done map[string]int64) (lacking []string) {
+	if r.duration < demandsFrom {
+		return nil
+	}
+	for name, n := range done {
+		if n == 0 {
+			lacking = append(lacking, name)
+		}
+	}
+	slices.Sort(lacking)
+	return lacking
+}
+
+// goOn goes on with the round until all work was done that it demands, or for a bounded time. So
+// it does not depend on the speed of the machine. The leader goes on to die between steps of
+// tiering, with quiet in between, until it has died after each.
+func (r *round) goOn(ctx context.Context) error {
+	began, said := time.Now(), ""
+	defer func() { r.report.MoreSeconds = time.Since(began).Seconds() }()
+	limit := max(moreTimes*r.duration, moreLeast)
+	for ctx.Err() == nil && time.Since(began) < limit {
+		done, err := r.done()
+		lacking := r.lacking(done)
+		if err != nil || len(lacking) == 0 {
+			return err
+		}
+		if text := strings.Join(lacking, ", "); text != said {
+			r.say("goes on, because there was none of: %s", text)
+			said = text
+		}
+		if !slices.ContainsFunc(lacking, func(name string) bool { return strings.HasPrefix(name, deathAfter) }) {
+			sleep(ctx, demandsTurn)
+			continue
+		}
+		if err := r.nemesis.run(ctx, time.Now(), []step{{target: onLeader, action: killTidy, span: r.interval}}); err != nil {
+			return err
+		}
+		sleep(ctx, 2*r.interval)
+	}
+	return nil
+}
+
+// demand notes each kind of work that the round lacks.
+func (r *round) demand() error {
+	done, err := r.done()
+	r.report.Tidied = done
+	for _, what := range r.lacking(done) {
+		r.report.add("idle", "never in the round: %s", what)
+	}
+	return err
+}
