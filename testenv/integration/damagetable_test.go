@@ -97,6 +97,7 @@ func (a *tidied) targets(t *testing.T) map[string]target {
 		t.Fatalf("%d own, %d shared, %d extents of the journal, %d index objects, %d floors", len(own), len(shared), len(journal), len(pages), len(floors))
 	}
 	newest, before := floors[len(floors)-1].Checkpoint, floors[len(floors)-2].Checkpoint
+	// A start finds the checkpoint above the newest floor's, though no floor can be read then.
 	swapped, swappedBelow := before, newest
 	if latest := keys("journals/1/checkpoints/*")[0]; latest == newest {
 		swapped, swappedBelow = "", "" // a start has no third one

@@ -23,6 +23,9 @@ var upkeepMutants = []mutant{
 	{name: "rule 22: no start from the floor before", by: catcher{"./tiering/journal", "TestAStartGoesBackOneFloor"}, plain: true, edits: []edit{
 		never("tiering/journal.floors.checkpointOrBefore", "errors.Is(err, objstore.ErrNotFound) || errors.Is(err, segment.ErrCorrupt)"),
 	}},
+	{name: "rule 23: a start without floors takes a checkpoint whose pages are gone", by: catcher{"./tiering/journal", "TestAStartWithoutCheckpointsOfFloorsTakesANewerOne"}, plain: true, edits: []edit{
+		never("tiering/journal.keeping.there", "err == nil && len(missing) > 0"),
+	}},
 	{name: "rule 23: the second copy of a page is not read", by: upkeeps, edits: []edit{
 		always("tiering/restore.Page", "!Lost(err) && !errors.Is(err, objstore.ErrRange)"),
 	}},

@@ -123,7 +123,8 @@ const maxHints = 4
 // does not fit the journal is passed over, or not found, and costs time only. A hint may
 // be trusted because only confirmed objects go into checkpoints, and these never
 // change. Its name and the object in the bucket at its seq must agree. The index objects
-// that it names, says names, must all be kept.
+// that it names, says names, must all be kept. If the checkpoints of both last floors are
+// lost, it is enough that they are all there: no leader can remove any then.
 func LoadCheckpoint(ctx context.Context, store objstore.Store, base Chain, names Names) (*Checkpoint, error) {
 	f := floors{store: store, journal: base.Journal}
 	floor, err := f.read(ctx)
@@ -135,19 +136,35 @@ func LoadCheckpoint(ctx context.Context, store objstore.Store, base Chain, names
 		hints, _ = listCheckpoints(ctx, store, base.Journal)
 	}
 	keeping := keeping{floors: &f, base: base, names: names}
+	var notKept *Checkpoint // the newest one
 	for i := len(hints) - 1; i >= max(0, len(hints)-maxHints) && hints[i].Seq >= floor; i-- {
 		c, err := readCheckpoint(ctx, store, base, segment.CheckpointKey(base.Journal, hints[i]))
 		if err != nil {
 			continue // removed since, damaged or of another version: the next one, or the objects themselves
 		}
-		if keeping.check(ctx, c) == nil && standsFor(ctx, store, base.Journal, c) {
+		err = keeping.check(ctx, c)
+		if err != nil && (notKept != nil || !unusable(err)) || !standsFor(ctx, store, base.Journal, c) {
+			continue
+		}
+		if err == nil {
 			return c, nil
 		}
+		notKept = c
 	}
 	if floor == 0 {
 		return nil, nil
 	}
-	return f.checkpointOrBefore(ctx, base)
+	c, err := f.checkpointOrBefore(ctx, base)
+	if notKept == nil || !unusable(err) {
+		return c, err
+	}
+	switch missing := keeping.there(ctx, notKept); {
+	case missing == nil:
+		return notKept, nil
+	case !unusable(missing):
+		return nil, fmt.Errorf("%w; %v", missing, err)
+	}
+	return nil, err
 }
 
 // checkpointOrBefore returns the checkpoint of the floor in force, or, if that is lost, of
@@ -161,15 +178,19 @@ func (f *floors) checkpointOrBefore(ctx context.Context, base Chain) (*Checkpoin
 }
 
 // oneBack returns the checkpoint of the floor before the one in force, whose checkpoint is
-// lost: no object from there on is deleted (PROTOCOL.md, rule 22).
+// lost: no object from there on is deleted (PROTOCOL.md, rule 22). Floors before that are of
+// no use, because objects above them are deleted.
 func (f *floors) oneBack(ctx context.Context, base Chain, lost error) (*Checkpoint, error) {
 	before, err := f.before(ctx)
 	var c *Checkpoint
 	if err == nil {
 		c, err = before.checkpoint(ctx, base)
 	}
-	if err != nil {
+	switch {
+	case unusable(err):
 		return nil, errors.Join(lost, err)
+	case err != nil: // asked again, the store may have it
+		return nil, fmt.Errorf("%w; %v", err, lost)
 	}
 	c.Chain.Spared = f.floor.Floor
 	return c, nil

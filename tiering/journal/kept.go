@@ -141,6 +141,32 @@ func (k *keeping) check(ctx context.Context, c *Checkpoint) error {
 	return nil
 }
 
+// there returns errNotKept if a listing does not show all index objects that a checkpoint
+// names. It is asked where the floors cannot say which ones are kept.
+func (k *keeping) there(ctx context.Context, c *Checkpoint) error {
+	names, err := k.names(c)
+	if err != nil {
+		return err
+	}
+	missing := map[segment.IndexName]bool{}
+	for _, n := range names {
+		missing[n] = true
+	}
+	ctx, cancel := context.WithTimeout(ctx, checkpointLimit)
+	defer cancel()
+	err = k.floors.store.List(ctx, segment.IndexPrefix(k.base.Journal), "", func(i objstore.Info) error {
+		if n, ok := segment.ParseIndexKey(k.base.Journal, i.Key); ok {
+			n.Copy = false
+			delete(missing, n)
+		}
+		return nil
+	})
+	if err == nil && len(missing) > 0 {
+		err = errNotKept
+	}
+	return err
+}
+
 // Renewal is an index object that was written again under another name.
 type Renewal struct{ Old, New segment.IndexName }
 

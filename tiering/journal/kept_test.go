@@ -5,6 +5,8 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/varvelog/varve/tiering/objstore"
+	"github.com/varvelog/varve/tiering/objstore/mem"
 	"github.com/varvelog/varve/tiering/segment"
 	"github.com/varvelog/varve/tiering/wire"
 )
@@ -180,19 +182,20 @@ func TestALeaderWithIndexObjectsThatNoFloorKeeps(t *testing.T) {
 	}
 }
 
-// TestNoFloorMovesToIndexObjectsThatAreNotKept has a leader that writes none again.
-func TestNoFloorMovesToIndexObjectsThatAreNotKept(t *testing.T) {
-	p := newPaging(t)
+// notKept has a leader that names an index object in its checkpoints which no floor keeps.
+func notKept(t *testing.T) (p *paging, mine segment.IndexName, bad func()) {
+	t.Helper()
+	p = newPaging(t)
 	p.next(true)
-	mine := slices.Clone(p.has)
+	names := slices.Clone(p.has)
 	p.has = nil
 	for n := p.floors().n; p.floors().n < n+4; {
 		p.next(false)
 	}
-	bad := func() {
+	bad = func() {
 		p.write()
 		chain, history := p.n.core.Checkpoint()
-		job := CheckpointJob{Chain: chain, History: history, State: encoded(mine)}
+		job := CheckpointJob{Chain: chain, History: history, State: encoded(names)}
 		p.cp.Begin(&job)
 		if res := p.cp.Write(t.Context(), p.store, job); res.Plan != nil {
 			p.plan = res.Plan
@@ -201,6 +204,12 @@ func TestNoFloorMovesToIndexObjectsThatAreNotKept(t *testing.T) {
 	for range 10 {
 		bad()
 	}
+	return p, names[0], bad
+}
+
+// TestNoFloorMovesToIndexObjectsThatAreNotKept has a leader that writes none again.
+func TestNoFloorMovesToIndexObjectsThatAreNotKept(t *testing.T) {
+	p, _, bad := notKept(t)
 	n := p.floors().n
 	for range 10 {
 		bad()
@@ -217,4 +226,50 @@ func TestNoFloorMovesToIndexObjectsThatAreNotKept(t *testing.T) {
 	}
 	p.has = nil
 	p.until(n + 2)
+}
+
+// TestAStartWithoutCheckpointsOfFloorsTakesANewerOne loses those of both last floors: no
+// leader can name the index objects that are kept, and none can remove one.
+func TestAStartWithoutCheckpointsOfFloorsTakesANewerOne(t *testing.T) {
+	p, mine, _ := notKept(t)
+	base := NewChain(testCluster, testJournal, testWindow)
+	start := func() (*Checkpoint, error) { return LoadCheckpoint(t.Context(), p.store, base, listed) }
+	last := p.floors()
+	before, err := last.before(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.store.PutNow(last.floor.Checkpoint, []byte("rotten"))
+	if c, err := start(); err != nil || c.Chain.Next != before.floor.Floor {
+		t.Fatalf("%+v, error %v, want the floor before", c, err)
+	}
+	failing := func(fails func(mem.Call) bool) {
+		t.Helper()
+		p.fault = func(c mem.Call) mem.Action {
+			if fails(c) {
+				return mem.FailBefore(objstore.ErrDenied)
+			}
+			return mem.Action{}
+		}
+		if c, err := start(); !errors.Is(err, objstore.ErrDenied) || unusable(err) {
+			t.Fatalf("%+v, error %v, want that of the store", c, err)
+		}
+		p.fault = nil
+	}
+	failing(func(c mem.Call) bool { return c.Key == before.floor.Checkpoint })
+	p.store.PutNow(before.floor.Checkpoint, []byte("rotten"))
+	newest := p.checkpoints()[len(p.checkpoints())-1]
+	for range 2 {
+		if c, err := start(); err != nil || c.Chain.Last != newest || len(c.State) == 0 {
+			t.Fatalf("%+v, error %v, want the newest checkpoint, of seq %d", c, err, newest.Seq)
+		}
+		p.store.DeleteNow(mine.Key()) // its copy is there
+	}
+	failing(func(c mem.Call) bool { return c.Op == objstore.OpList && c.Key == segment.IndexPrefix(testJournal) })
+	for _, name := range mine.Copies() {
+		p.store.DeleteNow(name.Key())
+	}
+	if c, err := start(); !errors.Is(err, segment.ErrCorrupt) {
+		t.Fatalf("%+v, error %v, though the index object is gone", c, err)
+	}
 }
