@@ -10,6 +10,7 @@ import (
 
 	"github.com/varvelog/varve/tiering/batch"
 	"github.com/varvelog/varve/tiering/batch/batchtest"
+	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/objstore/mem"
 	"github.com/varvelog/varve/tiering/partlog"
 	"github.com/varvelog/varve/tiering/segment"
@@ -183,6 +184,17 @@ func TestStoreTroubleIsNotReady(t *testing.T) {
 	w.faults(nil)
 	if got := values(t, w.fetchOne(want(keyA, 0))); len(got) != 1 {
 		t.Errorf("records %v", got)
+	}
+}
+
+func TestALossIsAStorageError(t *testing.T) {
+	for _, loss := range []error{objstore.ErrNotFound, objstore.ErrRange, segment.ErrCorrupt, segment.ErrUnsupported} {
+		w := newWorld(t, nil)
+		w.values("a")
+		w.faults(func(c mem.Call) mem.Action { return mem.FailBefore(loss) })
+		if r := w.fetchOne(want(keyA, 0)); !errors.Is(r.Err, ErrStorage) || errors.Is(r.Err, ErrNotReady) {
+			t.Errorf("%v: error %v, want ErrStorage", loss, r.Err)
+		}
 	}
 }
 

@@ -8,9 +8,9 @@ import (
 	"sync/atomic"
 
 	"github.com/varvelog/varve/fetch/cache"
+	"github.com/varvelog/varve/tiering/lost"
 	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/partlog"
-	"github.com/varvelog/varve/tiering/segment"
 )
 
 // query is one request. It remembers the journals that it looked at, and the answers to
@@ -232,7 +232,7 @@ func readError(err error) error {
 		return err
 	case errors.Is(err, objstore.ErrNotFound):
 		return fmt.Errorf("%w: %w", errMissing, err)
-	case errors.Is(err, segment.ErrCorrupt), errors.Is(err, segment.ErrUnsupported), errors.Is(err, objstore.ErrRange):
+	case lost.Unreadable(err):
 		return fmt.Errorf("%w: %w", ErrStorage, err)
 	case errors.Is(err, cache.ErrClosed):
 		return fmt.Errorf("%w: this node is stopping", ErrNotReady)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/varvelog/varve/tiering/journal"
+	"github.com/varvelog/varve/tiering/lost"
 	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/partlog"
 	"github.com/varvelog/varve/tiering/restore"
@@ -53,7 +54,7 @@ func (o *Options) checkCheckpoint(ctx context.Context, store objstore.Store, c *
 // nil. attached is Options.CheckAttached.
 func startable(ctx context.Context, store objstore.Store, c *journal.Checkpoint, attached func([]byte) error) error {
 	err := partlog.Check(c.Chain.Journal, c.State, restore.Pages(ctx, store))
-	if err != nil && !restore.Lost(err) && !errors.Is(err, segment.ErrUnsupported) {
+	if err != nil && !lost.Unreadable(err) {
 		return fmt.Errorf("%w: %w", journal.ErrUnread, err)
 	}
 	if err == nil && attached != nil {

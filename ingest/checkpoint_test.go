@@ -14,7 +14,13 @@ import (
 // TestNothingIsDeletedBelowACheckpointWithPagesThatAreStoredOnce: without the objects below
 // it, one rotten page would keep every node from starting.
 func TestNothingIsDeletedBelowACheckpointWithPagesThatAreStoredOnce(t *testing.T) {
-	store, state, chain := mem.New(nil, nil), partlog.New(1), journal.NewChain(segment.ID{1}, 1, 4)
+	var fault error
+	store, state, chain := mem.New(nil, func(c mem.Call) mem.Action {
+		if c.Op != objstore.OpCreate && fault != nil {
+			return mem.FailBefore(fault)
+		}
+		return mem.Action{}
+	}), partlog.New(1), journal.NewChain(segment.ID{1}, 1, 4)
 	key, seq, ids := partlog.Key{Topic: segment.ID{7}}, uint64(0), byte(0)
 	apply := func(kind segment.Kind, parts []segment.Partition, entries ...segment.Entry) {
 		seq++
@@ -49,5 +55,14 @@ func TestNothingIsDeletedBelowACheckpointWithPagesThatAreStoredOnce(t *testing.T
 	apply(segment.KindData, nil, partlog.Intent{Job: segment.ID{1}, Objects: []segment.Name{segment.SharedSegment(1, segment.ID{2})}}.Encode())
 	if err := check(); err != nil {
 		t.Errorf("pages that were written again: error %v", err)
+	}
+	for _, tc := range []struct {
+		fault  error
+		unread bool // nothing is known about the checkpoint
+	}{{objstore.ErrNotFound, false}, {objstore.ErrRange, false}, {segment.ErrCorrupt, false}, {segment.ErrUnsupported, false}, {objstore.ErrDenied, true}} {
+		fault = tc.fault
+		if err := check(); !errors.Is(err, tc.fault) || errors.Is(err, journal.ErrUnread) != tc.unread {
+			t.Errorf("pages are not read because of %v: error %v", tc.fault, err)
+		}
 	}
 }

@@ -8,9 +8,9 @@ import (
 
 	"github.com/varvelog/varve/testenv/sim"
 	"github.com/varvelog/varve/tiering/batch"
+	"github.com/varvelog/varve/tiering/lost"
 	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/partlog"
-	"github.com/varvelog/varve/tiering/restore"
 	"github.com/varvelog/varve/tiering/segment"
 )
 
@@ -242,7 +242,7 @@ func (f *consumer) read(r *sim.Routine) {
 			continue
 		}
 		if v, _ := f.state.Lookup(k); !ok || err != nil || v.Dropped {
-			if restore.Lost(err) && c.shape.Upkeep.Rots != rotsCheckpoint {
+			if lost.Is(err) && c.shape.Upkeep.Rots != rotsCheckpoint {
 				c.Fail("%s: offset %d of %v is in a page that is lost: %w", f.name, offset, k, err)
 			}
 			return

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/varvelog/varve/tiering/lost"
 	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/partlog"
 	"github.com/varvelog/varve/tiering/segment"
@@ -20,7 +21,7 @@ func (b *Bucket) needs(ctx context.Context, o *Orphan) error {
 	switch {
 	case errors.Is(err, objstore.ErrNotFound):
 		return nil // it was deleted in between
-	case errors.Is(err, segment.ErrCorrupt), errors.Is(err, segment.ErrUnsupported), errors.Is(err, objstore.ErrRange):
+	case lost.Unreadable(err):
 		o.Needed = fmt.Sprintf("it is not known which records it has: %v", err)
 		return nil
 	case err != nil:

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/varvelog/varve/tiering/journal"
+	"github.com/varvelog/varve/tiering/lost"
 	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/partlog"
 	"github.com/varvelog/varve/tiering/segment"
@@ -151,7 +152,7 @@ func (b *Bucket) ends(ctx context.Context, id uint32) (ends, error) {
 	for seq := at.listed; seq > 0 && seq+window > at.listed && seq > b.head(id); seq-- {
 		o, err := journal.ReadObject(ctx, b.store, id, seq)
 		switch {
-		case errors.Is(err, objstore.ErrNotFound), errors.Is(err, segment.ErrCorrupt):
+		case lost.Is(err):
 			continue // readers of the journal meet it
 		case err != nil:
 			return at, err

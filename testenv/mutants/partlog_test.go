@@ -115,7 +115,7 @@ var sweepMutants = []mutant{
 		swap("tiering/sweep.Releaser.readPaged", "p.View.Start, p.View.End = min(p.View.Start, page.Base), min(p.View.End, page.Base)", "_ = p"),
 	}},
 	{name: "rule 20: a lost page ends the Releases of its journal", by: sweeps, edits: []edit{
-		swap("tiering/sweep.lostPages.note", "return lost", "return false"),
+		always("tiering/sweep.lostPages.note", "!lost.Is(err)"),
 	}},
 	{name: "records that were deleted before a merge have the short grace", by: sweeps, edits: []edit{
 		drop("tiering/partlog.change.commitLocked", "s.tiering.noteUnmerged(h.Seq)"),

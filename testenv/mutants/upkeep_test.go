@@ -21,13 +21,13 @@ var upkeepMutants = []mutant{
 		swap("tiering/journal.Spared.Seq", "if err == nil && s.check != nil {_}", "err = nil"),
 	}},
 	{name: "rule 22: no start from the floor before", by: catcher{"./tiering/journal", "TestAStartGoesBackOneFloor"}, plain: true, edits: []edit{
-		never("tiering/journal.floors.checkpointOrBefore", "errors.Is(err, objstore.ErrNotFound) || errors.Is(err, segment.ErrCorrupt)"),
+		never("tiering/journal.floors.checkpointOrBefore", "lost.Is(err)"),
 	}},
 	{name: "rule 23: a start without floors takes a checkpoint whose pages are gone", by: catcher{"./tiering/journal", "TestAStartWithoutCheckpointsOfFloorsTakesANewerOne"}, plain: true, edits: []edit{
 		never("tiering/journal.keeping.there", "err == nil && len(missing) > 0"),
 	}},
 	{name: "rule 23: the second copy of a page is not read", by: upkeeps, edits: []edit{
-		always("tiering/restore.Page", "!Lost(err) && !errors.Is(err, objstore.ErrRange)"),
+		always("tiering/restore.Page", "!lost.Is(err)"),
 	}},
 	{name: "rule 25: drops before journal 0 is proved", by: upkeeps, edits: []edit{
 		drop("tiering/clocks.Clocks.Round", "if err := c.opt.Prove(ctx); err != nil {_}"),

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/varvelog/varve/tiering/lost"
 	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/segment"
 	"github.com/varvelog/varve/tiering/wire"
@@ -171,7 +172,7 @@ func LoadCheckpoint(ctx context.Context, store objstore.Store, base Chain, names
 // the floor before.
 func (f *floors) checkpointOrBefore(ctx context.Context, base Chain) (*Checkpoint, error) {
 	c, err := f.checkpoint(ctx, base)
-	if errors.Is(err, objstore.ErrNotFound) || errors.Is(err, segment.ErrCorrupt) {
+	if lost.Is(err) {
 		return f.oneBack(ctx, base, err)
 	}
 	return c, err

@@ -34,7 +34,9 @@ func pauseAfter(err error, tries int) time.Duration {
 	return backoff(tries, resendFirst, resendMost)
 }
 
-// isDamaged reports whether err is about the bytes that came, not about the reading.
+// isDamaged reports whether err is about the bytes that came, not about the reading. That is
+// less than a loss: at a journal's end a missing object is a gap. Objects are read from
+// their end, so that one which is cut short is corrupt, and only an answer can end early.
 func isDamaged(err error) bool {
 	return errors.Is(err, segment.ErrCorrupt) || errors.Is(err, ErrBroken)
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/varvelog/varve/tiering/lost"
 	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/segment"
 )
@@ -121,7 +122,7 @@ var ErrUnread = errors.New("not all of the checkpoint could be read")
 
 // unusable: err is about the checkpoint, not about the reading.
 func unusable(err error) bool {
-	return errors.Is(err, objstore.ErrNotFound) || errors.Is(err, segment.ErrCorrupt) || errors.Is(err, segment.ErrUnsupported) || errors.Is(err, errNotKept)
+	return lost.Unreadable(err) || errors.Is(err, errNotKept)
 }
 
 // readBack reads the checkpoint of a plan and makes sure that a start could begin

@@ -3,9 +3,11 @@ package journal
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 
 	"github.com/varvelog/varve/tiering/objstore"
+	"github.com/varvelog/varve/tiering/objstore/mem"
 	"github.com/varvelog/varve/tiering/segment"
 )
 
@@ -46,6 +48,40 @@ func TestAStartGoesBackOneFloor(t *testing.T) {
 	}
 	l.takeOver()
 	l.step()
+}
+
+// TestAStartGoesBackOneFloorFromAnyLoss has a checkpoint of the newest floor that is lost in
+// every way. One that is out of reach now ends the start: it may be whole.
+func TestAStartGoesBackOneFloorFromAnyLoss(t *testing.T) {
+	for kind, tc := range map[string]struct {
+		of   func(whole []byte) []byte // nil: it is gone
+		err  error                     // of the store
+		back bool
+	}{
+		"missing":      {back: true},
+		"cut":          {of: func(whole []byte) []byte { return whole[:len(whole)-1] }, back: true},
+		"damaged":      {of: func(whole []byte) []byte { return append(slices.Clone(whole[:len(whole)-1]), 0) }, back: true},
+		"ends early":   {err: objstore.ErrRange, back: true},
+		"out of reach": {err: objstore.ErrDenied},
+	} {
+		l, before, _ := sparedWorld(t)
+		key := l.floors().floor.Checkpoint
+		l.store.DeleteNow(key)
+		if tc.of != nil {
+			b, _ := l.store.GetNow(segment.CheckpointKey(testJournal, l.checkpoints()[0]))
+			l.store.PutNow(key, tc.of(b))
+		}
+		l.fault = func(c mem.Call) mem.Action {
+			if tc.err != nil && c.Key == key {
+				return mem.FailBefore(tc.err)
+			}
+			return mem.Action{}
+		}
+		c, err := LoadCheckpoint(t.Context(), l.store, NewChain(testCluster, testJournal, testWindow), nil)
+		if tc.back && (err != nil || c.Chain.Next != before) || !tc.back && !errors.Is(err, tc.err) {
+			t.Errorf("%s: %+v, error %v", kind, c, err)
+		}
+	}
 }
 
 func TestAFloorThatMovesOnOvertakesAStartFromTheOneBefore(t *testing.T) {

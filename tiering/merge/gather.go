@@ -8,7 +8,7 @@ import (
 	"math"
 
 	"github.com/varvelog/varve/tiering/batch"
-	"github.com/varvelog/varve/tiering/objstore"
+	"github.com/varvelog/varve/tiering/lost"
 	"github.com/varvelog/varve/tiering/partlog"
 	"github.com/varvelog/varve/tiering/segment/readback"
 )
@@ -124,7 +124,7 @@ func (g *gatherer) full() bool {
 func (x *Executor) get(ctx context.Context, read func() error) error {
 	for n := 0; ; n++ {
 		err := read()
-		if err == nil || !errors.Is(err, objstore.ErrNotFound) && !errors.Is(err, objstore.ErrRange) {
+		if err == nil || !lost.Is(err) {
 			return err
 		}
 		if n == 2 {

@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/varvelog/varve/tiering/journal"
+	"github.com/varvelog/varve/tiering/lost"
 	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/partlog"
 )
@@ -41,7 +42,7 @@ func (r *Removed) Read(ctx context.Context, p *partlog.Page, read func(context.C
 		read = func(ctx context.Context, p *partlog.Page) (*partlog.PageExtents, error) { return Page(ctx, r.store, p) }
 	}
 	found, err := read(ctx, p)
-	if p.Seq == 0 || !Lost(err) {
+	if p.Seq == 0 || !lost.Is(err) {
 		return found, err
 	}
 	found, again := r.Page(ctx, p)

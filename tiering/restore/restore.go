@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/varvelog/varve/tiering/journal"
+	"github.com/varvelog/varve/tiering/lost"
 	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/partlog"
 	"github.com/varvelog/varve/tiering/rebuild"
@@ -28,12 +29,6 @@ const (
 	getLimit = 30 * time.Second
 	getTries = 3
 )
-
-// Lost reports whether an error means that index objects are missing or damaged, and not
-// that they could not be read now.
-func Lost(err error) bool {
-	return errors.Is(err, objstore.ErrNotFound) || errors.Is(err, segment.ErrCorrupt)
-}
 
 // Names returns the index objects that a checkpoint names; none if it is of journal 0.
 func Names(c *journal.Checkpoint) ([]segment.IndexName, error) {
@@ -56,7 +51,7 @@ func State(ctx context.Context, store objstore.Store, base journal.Chain, c *jou
 		return func(yield func([]byte, error) bool) { readAhead(ctx, store, byObject(pages), yield) }
 	}
 	state, err := partlog.Decode(id, c.State, ahead)
-	if err == nil || !Lost(err) {
+	if err == nil || !lost.Is(err) {
 		return state, err
 	}
 	if _, _, named := partlog.DecodeNames(id, c.State); named != nil {
@@ -69,7 +64,7 @@ func State(ctx context.Context, store objstore.Store, base journal.Chain, c *jou
 	switch walkErr := rebuild.Walk(ctx, store, base, done, take, func(uint64) {}); {
 	case walkErr == nil:
 		return partlog.DecodeReplayed(id, c.State, replayed)
-	case Lost(walkErr):
+	case lost.Is(walkErr):
 		return nil, errors.Join(err, walkErr)
 	default: // the journal may be read later: to the caller nothing is lost yet
 		return nil, fmt.Errorf("%w; index objects are lost: %v", walkErr, err)
@@ -152,7 +147,7 @@ func readAhead(ctx context.Context, store objstore.Store, runs [][]*partlog.Prod
 // get reads pages of one object, from its second copy if the first is lost.
 func get(ctx context.Context, store objstore.Store, pages []*partlog.ProducerPage) (out [][]byte, err error) {
 	for _, name := range pages[0].Copies() {
-		if out, err = getCopy(ctx, store, name.Key(), pages); err == nil || !Lost(err) {
+		if out, err = getCopy(ctx, store, name.Key(), pages); err == nil || !lost.Is(err) {
 			break
 		}
 	}
@@ -189,7 +184,7 @@ func Page(ctx context.Context, store objstore.Store, p *partlog.Page) (found *pa
 			return found, nil
 		}
 		err = fmt.Errorf("read %s: %w", name.Key(), err)
-		if !Lost(err) && !errors.Is(err, objstore.ErrRange) {
+		if !lost.Is(err) {
 			break
 		}
 	}

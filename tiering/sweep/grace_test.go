@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/partlog"
 	"github.com/varvelog/varve/tiering/segment"
 )
@@ -102,8 +103,18 @@ func TestADroppedPartitionHasHadItsGrace(t *testing.T) {
 // TestALostPageHoldsItsPartitionBack: it is not known which objects the page names. Others
 // are free.
 func TestALostPageHoldsItsPartitionBack(t *testing.T) {
-	for name, merged := range map[string]bool{"of merged extents": true, "of the journal": false} {
-		w := gracedWorld(t)
+	for _, tc := range []struct {
+		name   string
+		merged bool
+		loss   error
+	}{
+		{"missing, of merged extents", true, objstore.ErrNotFound},
+		{"cut short, of merged extents", true, objstore.ErrRange},
+		{"damaged, of merged extents", true, segment.ErrCorrupt},
+		{"missing, of the journal", false, objstore.ErrNotFound},
+	} {
+		name, merged, w := tc.name, tc.merged, gracedWorld(t)
+		w.loss = tc.loss
 		w.mergeAll(0, false)
 		other, journal := w.mergeAll(2, false).Key(), segment.JournalKey(1, 3)
 		held := journal // the page may name an object below it

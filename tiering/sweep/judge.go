@@ -2,10 +2,10 @@ package sweep
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 
+	"github.com/varvelog/varve/tiering/lost"
 	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/partlog"
 	"github.com/varvelog/varve/tiering/segment"
@@ -80,7 +80,7 @@ func (j *judge) read(ctx context.Context, opt *Options, v *view) (bool, error) {
 	case data:
 		j.next.Seq++ // a damaged extent names it, or has named it: view.seqs releases it then
 		return true, nil
-	case errors.Is(err, objstore.ErrNotFound), errors.Is(err, objstore.ErrRange), errors.Is(err, segment.ErrCorrupt), errors.Is(err, segment.ErrUnsupported):
+	case lost.Unreadable(err):
 		opt.Log.Warn("an object cannot be judged: it and those above it are not released", "object", key, "error", err)
 		return false, nil
 	}

@@ -1,12 +1,10 @@
 package sweep
 
 import (
-	"errors"
 	"sync/atomic"
 
-	"github.com/varvelog/varve/tiering/objstore"
+	"github.com/varvelog/varve/tiering/lost"
 	"github.com/varvelog/varve/tiering/partlog"
-	"github.com/varvelog/varve/tiering/segment"
 )
 
 // LostPage is an index page that is missing or damaged, in each of its copies.
@@ -28,11 +26,11 @@ func (l *lostPages) begin() { l.now = map[LostPage]error{} }
 // note notes how the reading of a page ended, and reports whether the page is lost. It is
 // not if it could not be read now.
 func (l *lostPages) note(p *partlog.Page, err error) bool {
-	lost := errors.Is(err, objstore.ErrNotFound) || errors.Is(err, objstore.ErrRange) || errors.Is(err, segment.ErrCorrupt)
-	if lost {
-		l.now[LostPage{p.Key, p.ObjectKey()}] = err
+	if !lost.Is(err) {
+		return false
 	}
-	return lost
+	l.now[LostPage{p.Key, p.ObjectKey()}] = err
+	return true
 }
 
 // end reports the pages that are lost now and were not before, and without an error those

@@ -48,6 +48,7 @@ type world struct {
 	deleter  *Deleter
 	held     int
 	lose     *partlog.Key // whose pages cannot be read
+	loss     error        // of reading them
 	lost     []LostPage
 	lostErr  error
 	stays    map[string]bool // fences, voids
@@ -65,7 +66,7 @@ type job struct {
 }
 
 func newWorld(t testing.TB, r *rand.Rand) *world {
-	w := &world{t: t, r: r, state: partlog.New(1), now: time.UnixMilli(1e12), stays: map[string]bool{}, empty: map[string]bool{}, until: map[string]time.Time{}}
+	w := &world{t: t, r: r, loss: objstore.ErrNotFound, state: partlog.New(1), now: time.UnixMilli(1e12), stays: map[string]bool{}, empty: map[string]bool{}, until: map[string]time.Time{}}
 	w.store = mem.New(func() time.Time { return w.now }, func(c mem.Call) mem.Action {
 		if w.fault != nil {
 			return w.fault(c)
@@ -82,7 +83,7 @@ func newWorld(t testing.TB, r *rand.Rand) *world {
 		},
 		Page: func(ctx context.Context, p *partlog.Page) (*partlog.PageExtents, error) {
 			if w.lose != nil && *w.lose == p.Key {
-				return nil, fmt.Errorf("%w: %s", objstore.ErrNotFound, p.ObjectKey())
+				return nil, fmt.Errorf("%w: %s", w.loss, p.ObjectKey())
 			}
 			return w.page(ctx, p)
 		},
@@ -157,7 +158,7 @@ func (w *world) id() (id segment.ID) {
 func (w *world) page(_ context.Context, p *partlog.Page) (*partlog.PageExtents, error) {
 	b, ok := w.store.GetNow(p.ObjectKey())
 	if !ok {
-		return nil, fmt.Errorf("%w: %s", objstore.ErrNotFound, p.ObjectKey())
+		return nil, fmt.Errorf("%w: %s", w.loss, p.ObjectKey())
 	}
 	return partlog.DecodePage(p, b[p.Position:][:p.Length])
 }

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"github.com/varvelog/varve/tiering/journal"
+	"github.com/varvelog/varve/tiering/lost"
 	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/partlog"
 	"github.com/varvelog/varve/tiering/segment"
@@ -23,7 +24,8 @@ const (
 	leastCost  = 64 << 10 // the least memory counted for an object
 )
 
-// try reads from the store, and again after an error that may pass.
+// try reads from the store, and again after an error that may pass. Here an object that is
+// cut short may be whole: a verifier has the time to find out whether only the answer was.
 func (v *Verifier) try(ctx context.Context, read func(context.Context) error) error {
 	pause := firstPause
 	for i := 1; ; i++ {
@@ -86,7 +88,7 @@ func (w *walk) readIndex(ctx context.Context, o *object) bool {
 	case errors.Is(err, objstore.ErrNotFound):
 		o.absent = true
 		return true
-	case errors.Is(err, segment.ErrCorrupt), errors.Is(err, segment.ErrUnsupported):
+	case lost.Unreadable(err):
 		return false
 	case err != nil:
 		o.err = err

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/varvelog/varve/tiering/lost"
 	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/partlog"
 	"github.com/varvelog/varve/tiering/segment"
@@ -303,7 +304,7 @@ func (b *Background) missing(ctx context.Context, m *merged) ([]*Finding, error)
 		}
 		extents, page, err := b.find(ctx, p.key, max(p.Base, view.Start), 1)
 		switch {
-		case err != nil && !isLost(err):
+		case err != nil && !lost.Unreadable(err):
 			return nil, err
 		case page != nil && err != nil, len(extents) > 0 && extents[0].Object == m.object:
 			still = append(still, p)

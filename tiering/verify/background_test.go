@@ -152,10 +152,20 @@ func TestTheBackgroundReportsDamageUntilItIsMended(t *testing.T) {
 	}
 }
 
-// TestTheBackgroundGoesAroundLostPages has index pages of which both copies are gone: they
+// TestTheBackgroundGoesAroundLostPages has index pages of which both copies are lost: they
 // are reported, and all objects that may have records are read. A page that is back, or is
 // not named any more, is damaged until the next pass is over.
 func TestTheBackgroundGoesAroundLostPages(t *testing.T) {
+	for kind, copies := range map[string]func(whole []byte) []byte{
+		"missing": nil,
+		"cut":     func(whole []byte) []byte { return whole[:len(whole)-1] },
+		"damaged": func(whole []byte) []byte { return make([]byte, len(whole)) },
+	} {
+		t.Run(kind, func(t *testing.T) { goesAround(t, copies) })
+	}
+}
+
+func goesAround(t *testing.T, copies func(whole []byte) []byte) {
 	reads := map[string]int{}
 	w := newWatch(t, func(c mem.Call) mem.Action {
 		reads[c.Key]++
@@ -164,14 +174,21 @@ func TestTheBackgroundGoesAroundLostPages(t *testing.T) {
 	index, _ := w.bucket.state.PlanIndex(1)
 	name := index.Name(segment.ID{0xdd})
 	w.bucket.state.Paged(index, segment.ID{0xdd})
+	whole := append(make([]byte, segment.BlobHeaderSize), index.Payload()...)
+	for _, n := range name.Copies() {
+		if copies != nil {
+			w.store.PutNow(n.Key(), copies(whole))
+		}
+	}
 	began := w.now
 	b := w.run(t, passes)
 	if b.Oldest() != began || w.saved == nil {
 		t.Error("the pass was not completed")
 	}
-	if b.Damaged() != 1 || !slices.ContainsFunc(w.damaged, func(f verify.Finding) bool {
+	lost := slices.ContainsFunc(w.damaged, func(f verify.Finding) bool {
 		return f.Key == name.Key() && f.Affects[0].String() == "events-0 offsets 15 to 26"
-	}) {
+	})
+	if b.Damaged() != 1 || !lost {
 		t.Errorf("%+v", w.damaged)
 	}
 	for seq := uint64(13); seq <= 28; seq++ {
@@ -179,8 +196,7 @@ func TestTheBackgroundGoesAroundLostPages(t *testing.T) {
 			t.Errorf("seq %d was read %d times", seq, reads[at(seq)])
 		}
 	}
-	payload := append(make([]byte, segment.BlobHeaderSize), index.Payload()...)
-	w.store.PutNow(name.Key(), payload)
+	w.store.PutNow(name.Key(), whole)
 	if b = w.run(t, passes); len(w.damaged) != 0 || b.Damaged() != 0 || !slices.Equal(w.mended, []string{name.Key()}) {
 		t.Errorf("after it was restored: %+v, mended %v", w.damaged, w.mended)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/varvelog/varve/tiering/lost"
 	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/partlog"
 	"github.com/varvelog/varve/tiering/restore"
@@ -63,10 +64,10 @@ func (b *Background) nextOwn(ctx context.Context, at cursor) (*merged, cursor, e
 			offset = at.Offset
 		}
 		for e, err := range b.opt.State.Walk(ctx, k, offset, b.page) {
-			var lost *partlog.PageError
+			var page *partlog.PageError
 			switch {
-			case errors.As(err, &lost) && isLost(err):
-				b.lostPage(lost.Page, lost.Err)
+			case errors.As(err, &page) && lost.Unreadable(err):
+				b.lostPage(page.Page, page.Err)
 			case err != nil:
 				return nil, at, err
 			case e.Object.Own() && e.Last >= offset:
@@ -152,7 +153,7 @@ func (b *Background) nextOfJournal(ctx context.Context, at cursor) (*merged, cur
 // seq from which on no object was released.
 func (b *Background) firstNeeded(ctx context.Context) (uint64, error) {
 	first, err := restore.FirstNeeded(ctx, b.opt.Store, b.opt.State)
-	if err == nil || !isLost(err) {
+	if err == nil || !lost.Unreadable(err) {
 		return first, err
 	}
 	judged, _ := b.opt.State.Judged()
@@ -165,7 +166,7 @@ func (b *Background) piecesIn(ctx context.Context, object segment.Name, footer *
 	for i := range footer.Partitions {
 		p := &footer.Partitions[i]
 		extents, _, err := b.find(ctx, keyOf(p), p.BaseOffset, 1)
-		if err != nil && !isLost(err) {
+		if err != nil && !lost.Unreadable(err) {
 			return nil, err
 		}
 		if len(extents) > 0 && extents[0].Object == object {

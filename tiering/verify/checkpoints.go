@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/varvelog/varve/tiering/journal"
+	"github.com/varvelog/varve/tiering/lost"
 	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/partlog"
 	"github.com/varvelog/varve/tiering/rebuild"
@@ -144,8 +145,7 @@ func (w *walk) loadCheckpoint(ctx context.Context) error {
 	unfit := false // for a node to start
 	err := w.verifier.try(ctx, func(ctx context.Context) (err error) {
 		newest, err = journal.LoadCheckpoint(ctx, w.verifier.store, w.chain, restore.Names)
-		if errors.Is(err, objstore.ErrNotFound) || errors.Is(err, segment.ErrCorrupt) ||
-			errors.Is(err, segment.ErrUnsupported) || errors.Is(err, journal.ErrBroken) {
+		if lost.Unreadable(err) || errors.Is(err, journal.ErrBroken) {
 			unfit = true
 			return nil
 		}
@@ -215,7 +215,7 @@ func (w *walk) sameState(ctx context.Context, stored []byte) error {
 		return w.verifier.opt.Metadata.Is(stored)
 	}
 	state, err := partlog.Decode(w.journal, stored, w.readProducers(ctx))
-	if _, _, named := partlog.DecodeNames(w.journal, stored); named == nil && restore.Lost(err) {
+	if _, _, named := partlog.DecodeNames(w.journal, stored); named == nil && lost.Is(err) {
 		return nil // an index object has a finding for that
 	}
 	if err == nil && state.Hash() != w.state.Hash() {

@@ -11,9 +11,9 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/semaphore"
 
+	"github.com/varvelog/varve/tiering/lost"
 	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/partlog"
-	"github.com/varvelog/varve/tiering/restore"
 	"github.com/varvelog/varve/tiering/segment"
 )
 
@@ -45,16 +45,11 @@ func (w *walk) readPage(ctx context.Context, p *partlog.Page) (found *partlog.Pa
 		found, err = w.removed.Read(ctx, p, nil)
 		return err
 	})
-	if isLost(err) {
+	if lost.Unreadable(err) {
 		w.verifier.unsure = true
 		return &partlog.PageExtents{}, nil
 	}
 	return found, err
-}
-
-// isLost reports whether an error means that an object is missing or damaged.
-func isLost(err error) bool {
-	return restore.Lost(err) || errors.Is(err, objstore.ErrRange) || errors.Is(err, segment.ErrUnsupported)
 }
 
 // segments checks the merged segments that the state at the head names. One that is

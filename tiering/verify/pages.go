@@ -11,6 +11,7 @@ import (
 	"slices"
 
 	"github.com/varvelog/varve/tiering/journal"
+	"github.com/varvelog/varve/tiering/lost"
 	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/partlog"
 	"github.com/varvelog/varve/tiering/restore"
@@ -147,7 +148,7 @@ func (w *walk) passRemoved(ctx context.Context) error {
 	}
 	return w.verifier.try(ctx, func(ctx context.Context) error {
 		removed, err := journal.NotKept(ctx, w.verifier.store, journal.NewChain(w.chain.Cluster, w.journal, int(w.chain.Window)), restore.Names, missing)
-		if isLost(err) {
+		if lost.Unreadable(err) {
 			return nil // a floor that has a finding
 		}
 		for _, name := range removed {
@@ -207,7 +208,7 @@ func (w *walk) cutProducers(ctx context.Context, pages []*partlog.ProducerPage) 
 		if object, err = w.get(ctx, name.Key()); err == nil {
 			found, err = restore.Cut(object, pages)
 		}
-		if err == nil || !isLost(err) {
+		if err == nil || !lost.Unreadable(err) {
 			break
 		}
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/varvelog/varve/tiering/batch/batchtest"
 	"github.com/varvelog/varve/tiering/journal"
+	"github.com/varvelog/varve/tiering/lost"
 	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/objstore/mem"
 	"github.com/varvelog/varve/tiering/partlog"
@@ -183,11 +184,11 @@ func TestALostPageAndAJournalThatCannotBeReadNowEndAStart(t *testing.T) {
 			t.Fatal(err)
 		}
 		down := unreachable{store, segment.JournalKey(1, 5)}
-		if _, err = restore.State(t.Context(), down, base, c, func(error) {}); !errors.Is(err, errDown) || restore.Lost(err) {
+		if _, err = restore.State(t.Context(), down, base, c, func(error) {}); !errors.Is(err, errDown) || lost.Is(err) {
 			t.Errorf("error %v, want %v alone", err, errDown)
 		}
 		store.DeleteNow(down.key)
-		if _, err = restore.State(t.Context(), store, base, c, func(error) {}); !restore.Lost(err) {
+		if _, err = restore.State(t.Context(), store, base, c, func(error) {}); !lost.Is(err) {
 			t.Errorf("error %v of a journal with a gap", err)
 		}
 	})
