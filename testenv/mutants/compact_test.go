@@ -4,6 +4,8 @@ package mutants
 var (
 	passes = catcher{"./tiering/compact", "TestPassesKeepTheLastValues"}
 	tables = catcher{"./tiering/compact", "TestCompactedPartitions"}
+	lags   = catcher{"./tiering/compact", "TestRecordsKeepTheirLag"}
+	ended  = catcher{"./tiering/compact", "TestAPassEndsByAConfirmedClock"}
 )
 
 var compactMutants = []mutant{
@@ -22,6 +24,15 @@ var compactMutants = []mutant{
 	}},
 	{name: "rule 28: an older record is kept in place of the newest", by: passes, edits: []edit{
 		swap("tiering/compact.Map.Put", "max(s.offset, offset+1)", "offset"),
+	}},
+	{name: "rule 27: compacts by a clock that was behind when records came", by: lags, plain: true, edits: []edit{
+		never("tiering/compact.newest", "sent.After(built) && !sent.After(now.Add(ahead))"),
+	}},
+	{name: "rule 27: records from the future are not compacted", by: lags, plain: true, edits: []edit{
+		swap("tiering/compact.newest", "!sent.After(now.Add(ahead))", "true"),
+	}},
+	{name: "rule 27: a pass ends by a clock that nothing confirms", by: ended, plain: true, edits: []edit{
+		swap("tiering/compact.Step.finish", "s.opt.Round(ctx)", "s.opt.Now(), error(nil)"),
 	}},
 	{name: "T17: compaction loses a key, and nothing compares", by: tables, edits: []edit{
 		never("tiering/merge.Executor.differs", "q.Sum != want"),

@@ -28,7 +28,7 @@ func (s *Step) choose(ctx context.Context, now time.Time) (chosen *partlog.Surve
 		if !compacted {
 			continue
 		}
-		l, err := s.log(ctx, x)
+		l, err := s.log(ctx, x, now)
 		if err != nil {
 			return nil, Due{}, err
 		}
@@ -43,7 +43,6 @@ func (s *Step) choose(ctx context.Context, now time.Time) (chosen *partlog.Surve
 // topics as it is now (tiering/journal/PROTOCOL.md, rule 27).
 func (s *Step) chooseAgain(ctx context.Context) (*partlog.Survey, Due, error) {
 	now, err := s.opt.Round(ctx)
-	s.timed = err == nil
 	switch {
 	case errors.Is(err, clocks.ErrWrong):
 		return nil, Due{}, nil // the node reports it
@@ -58,8 +57,8 @@ func (s *Step) chooseAgain(ctx context.Context) (*partlog.Survey, Due, error) {
 	return s.choose(ctx, now)
 }
 
-// log is a partition as a plan needs it.
-func (s *Step) log(ctx context.Context, x *partlog.Survey) (Log, error) {
+// log is a partition as a plan at a time needs it.
+func (s *Step) log(ctx context.Context, x *partlog.Survey, now time.Time) (Log, error) {
 	l := Log{
 		Start: x.View.Start, End: x.View.End,
 		Cleaned: x.Cleaned, CleanedAt: time.UnixMilli(x.CleanedMs),
@@ -68,14 +67,26 @@ func (s *Step) log(ctx context.Context, x *partlog.Survey) (Log, error) {
 		if err != nil {
 			return l, err
 		}
-		l.Pieces = append(l.Pieces, Piece{Base: e.Base, Last: e.Last, Bytes: int64(e.Length), Newest: newest(&e)})
+		l.Pieces = append(l.Pieces, Piece{Base: e.Base, Last: e.Last, Bytes: int64(e.Length), Newest: newest(&e, now)})
 	}
 	return l, nil
 }
 
-// newest is a time that no record of an extent is younger than: none can have come after
-// the journal object that brought it was built.
-func newest(e *partlog.Extent) time.Time { return time.UnixMilli(e.SourceMs) }
+// ahead is how far timestamps may be ahead of the time and still be those of a client whose
+// clock is a bit wrong.
+const ahead = time.Hour
+
+// newest is a time that no record of an extent is younger than. None can have come after
+// the journal object that brought it was built. But that is the clock of one node, which
+// may have been behind then, and nothing has confirmed it. So a record is not older than
+// its timestamp either, unless that is from the future.
+func newest(e *partlog.Extent, now time.Time) time.Time {
+	built, sent := time.UnixMilli(e.SourceMs), time.UnixMilli(e.MaxTimestamp)
+	if sent.After(built) && !sent.After(now.Add(ahead)) {
+		return sent
+	}
+	return built
+}
 
 // job writes the next extents of the pass again. done reports that there are none left.
 func (s *Step) job(ctx context.Context) (done bool, err error) {
@@ -149,12 +160,12 @@ func (s *Step) finish(ctx context.Context) error {
 		s.opt.OnUnclean(x.Key, fmt.Errorf("%d batches or ranges cannot be decoded", x.unclean))
 		return nil
 	}
-	at := int64(math.MaxInt64) // not known: the tombstones stay until another pass has a time
-	if s.timed {
-		at = s.opt.Now().UnixMilli()
+	ms := int64(math.MaxInt64) // not known: the tombstones stay until another pass has a time
+	if now, err := s.opt.Round(ctx); err == nil {
+		ms = now.UnixMilli() // the clock may have jumped since the pass began
 	}
 	e := partlog.Cleaned{
-		Key: x.Key, Cleaned: x.End(), TimeMs: at,
+		Key: x.Key, Cleaned: x.End(), TimeMs: ms,
 		TombstonesBelow: max(x.state.TombstonesBelow, x.TombstonesBelow),
 	}
 	if err := s.carry(ctx, e.Encode()); err != nil {

@@ -28,8 +28,8 @@ type Options struct {
 	// Topic returns how a topic is compacted; false if it is not.
 	Topic func(segment.ID) (Policy, bool)
 	Now   func() time.Time
-	// Round returns the time for a pass, once the configuration of topics is known to be
-	// new. See clocks.Clocks.
+	// Round returns the time for a pass, and again for its end, once the configuration of
+	// topics is known to be new. See clocks.Clocks.
 	Round func(ctx context.Context) (time.Time, error)
 	// Secret returns random bytes.
 	Secret   func() Secret
@@ -49,7 +49,6 @@ type Step struct {
 	keys   *Map
 	now    *running
 	looked time.Time
-	timed  bool                      // the time was known when the pass began
 	later  map[partlog.Key]time.Time // partitions that are not looked at before
 	count  counters
 }

@@ -46,7 +46,11 @@ type world struct {
 	truth  map[string]string // the last value of each key
 	dies   float64           // how likely a leadership ends at an entry
 	dead   bool
-	clocks error // why no round may begin
+	clocks error         // why no round may begin
+	rounds int           // that were asked for
+	wrong  int           // rounds after which the clock of the node is wrong, 0: it stays right
+	built  time.Duration // how far the clock is ahead by which objects are built
+	sent   time.Duration // the same for that of the producer
 	begins time.Time
 	drop   func(*merge.Compaction) // spoils a job
 }
@@ -98,7 +102,7 @@ func (w *world) lead() {
 		w.t.Fatal(err)
 	}
 	w.step = compact.NewStep(compact.Options{
-		State: w.state, Carry: w.carry, Scan: w.merger.Scan, Page: page, Now: w.Now, Round: func(context.Context) (time.Time, error) { return w.now, w.clocks }, Begins: func() time.Time { return w.begins }, Log: slog.New(slog.DiscardHandler),
+		State: w.state, Carry: w.carry, Scan: w.merger.Scan, Page: page, Now: w.Now, Round: w.round, Begins: func() time.Time { return w.begins }, Log: slog.New(slog.DiscardHandler),
 		Rewrite: func(ctx context.Context, c *merge.Compaction) (merge.Compacted, error) {
 			if w.drop != nil {
 				w.drop(c)
@@ -112,12 +116,19 @@ func (w *world) lead() {
 	})
 }
 
+func (w *world) round(context.Context) (time.Time, error) {
+	if w.rounds++; w.wrong > 0 && w.rounds > w.wrong {
+		return time.Time{}, clocks.ErrWrong
+	}
+	return w.now, w.clocks
+}
+
 func (w *world) object(kind segment.Kind, entries []segment.Entry, parts []segment.Records) {
 	w.t.Helper()
 	w.seq++
 	h := segment.Header{
 		Kind: kind, Cluster: segment.ID{1}, Object: w.id(), Journal: 1, Epoch: w.epoch, Seq: w.seq, Prev: w.prev,
-		Node: segment.ID{3}, Incarnation: segment.ID{4}, BuiltMs: w.now.UnixMilli(),
+		Node: segment.ID{3}, Incarnation: segment.ID{4}, BuiltMs: w.now.Add(w.built).UnixMilli(),
 	}
 	b, footer, err := segment.Build(h, entries, parts)
 	if err != nil {
@@ -150,10 +161,11 @@ func (w *world) carry(_ context.Context, entries []segment.Entry) error {
 // produce writes an object with some batches. Some values are null, few keys are.
 func (w *world) produce() {
 	p := segment.Records{Partition: segment.Partition{Topic: theKey.Topic, Index: theKey.Index, LeaderEpoch: int32(w.epoch)}}
+	sent := w.now.Add(w.sent).UnixMilli()
 	for range 1 + w.rng.IntN(5) {
-		spec := batchtest.Spec{BaseOffset: w.end, LeaderEpoch: int32(w.epoch), BaseTimestamp: w.now.UnixMilli(), Codec: batch.Codec(w.rng.IntN(5))}
+		spec := batchtest.Spec{BaseOffset: w.end, LeaderEpoch: int32(w.epoch), BaseTimestamp: sent, Codec: batch.Codec(w.rng.IntN(5))}
 		for range 1 + w.rng.IntN(5) {
-			r := batchtest.Record{Key: fmt.Append(nil, "key ", w.rng.IntN(w.keys)), Timestamp: w.now.UnixMilli()}
+			r := batchtest.Record{Key: fmt.Append(nil, "key ", w.rng.IntN(w.keys)), Timestamp: sent}
 			switch w.rng.IntN(12) {
 			case 0, 1, 2:
 				delete(w.truth, string(r.Key))
@@ -283,6 +295,63 @@ func TestNothingIsCompactedWhileTheClockIsWrong(t *testing.T) {
 	w.work()
 	if s := w.step.Stats(); s.Passes == 0 {
 		t.Errorf("%+v with a right clock", s)
+	}
+}
+
+// passes runs the steps, and returns how many passes were completed.
+func (w *world) passes() int64 {
+	w.t.Helper()
+	before := w.step.Stats().Passes
+	w.work()
+	return w.step.Stats().Passes - before
+}
+
+// TestRecordsKeepTheirLag stores records by a clock that is behind, and records that are
+// from the future. The first are as young as their timestamps, the others as their object.
+func TestRecordsKeepTheirLag(t *testing.T) {
+	for name, tc := range map[string]struct{ built, sent time.Duration }{
+		"built by a clock that is behind": {built: -365 * 24 * time.Hour},
+		"sent by a clock that is ahead":   {sent: 365 * 24 * time.Hour},
+		"sent long before":                {sent: -365 * 24 * time.Hour},
+	} {
+		w := newWorld(t, rand.New(rand.NewPCG(1, 0)))
+		w.policy.MinLag, w.built, w.sent = 2*time.Hour, tc.built, tc.sent
+		for range 30 {
+			w.produce()
+		}
+		w.built = 0
+		w.now = w.now.Add(time.Hour)
+		if n := w.passes(); n > 0 {
+			t.Errorf("%s: %d passes before the lag is over", name, n)
+		}
+		w.now = w.now.Add(90 * time.Minute)
+		if n := w.passes(); n == 0 {
+			t.Errorf("%s: no pass after the lag", name)
+		}
+	}
+}
+
+// TestAPassEndsByAConfirmedClock: tombstones wait from then on.
+func TestAPassEndsByAConfirmedClock(t *testing.T) {
+	for _, wrong := range []int{0, 1} {
+		w := newWorld(t, rand.New(rand.NewPCG(1, 0)))
+		for range 30 {
+			w.produce()
+		}
+		w.now = w.now.Add(time.Hour)
+		w.wrong = wrong
+		if n := w.passes(); n == 0 || w.rounds < 2 {
+			t.Fatalf("%d passes with %d rounds", n, w.rounds)
+		}
+		w.state.Survey(func(x *partlog.Survey) {
+			want := int64(math.MaxInt64)
+			if wrong == 0 {
+				want = w.now.UnixMilli()
+			}
+			if x.CleanedMs != want {
+				t.Errorf("clean since %d, want %d", x.CleanedMs, want)
+			}
+		})
 	}
 }
 
