@@ -25,6 +25,9 @@ const bucketPath = "/" + bucketName + "/events?secure=false"
 // move in the shortest round.
 const checkpointObjects = 8
 
+// smallMemory makes the follower read most of the log from the bucket, again and again.
+var smallMemory = []string{"--cache-bytes", "16MiB", "--tail-bytes", "1MiB"}
+
 // cluster is the system under torture: a store, a proxy before it, a node that
 // leads and one that only reads.
 type cluster struct {
@@ -69,15 +72,16 @@ func (c *cluster) start(ctx context.Context, o options, seed uint64, dir string,
 	if c.leader, err = c.node(o, dir, "leader", h, d, slices.Concat([]string{"--nats", "embedded://" + nats, "--create-bucket"}, tidyingArgs, graces(seed))...); err != nil {
 		return err
 	}
-	c.tidying = newTidying(filepath.Join(dir, "leader.log"), c.leader.http)
-	c.running.Go(func() { c.tidying.watch(running) })
+	c.tidying = newTidying(filepath.Join(dir, "leader.log"))
+	c.running.Go(func() { c.tidying.watch(running, c.leader.http) })
 	c.running.Go(func() { c.leader.run(running) })
 	if err := awaitReady(ctx, c.leader); err != nil {
 		return err
 	}
-	if c.follower, err = c.node(o, dir, "follower", h, d, "--nats", "nats://"+nats, "--roles", "fetch"); err != nil {
+	if c.follower, err = c.node(o, dir, "follower", h, d, slices.Concat([]string{"--nats", "nats://" + nats, "--roles", "fetch"}, smallMemory)...); err != nil {
 		return err
 	}
+	c.running.Go(func() { c.tidying.watch(running, c.follower.http) })
 	c.running.Go(func() { c.follower.run(running) })
 	return awaitReady(ctx, c.follower)
 }

@@ -44,8 +44,8 @@ func (r *round) lacking(done map[string]int64) (lacking []string) {
 }
 
 // goOn goes on with the round until all work was done that it demands, or for a bounded time. So
-// it does not depend on the speed of the machine. The leader goes on to die between steps of
-// tiering, with quiet in between, until it has died after each.
+// it does not depend on the speed of the machine. The leader goes on to die, with quiet in
+// between, if that is lacking.
 func (r *round) goOn(ctx context.Context) error {
 	began, said := time.Now(), ""
 	defer func() { r.report.MoreSeconds = time.Since(began).Seconds() }()
@@ -60,16 +60,28 @@ func (r *round) goOn(ctx context.Context) error {
 			r.say("goes on, because there was none of: %s", text)
 			said = text
 		}
-		if !slices.ContainsFunc(lacking, func(name string) bool { return strings.HasPrefix(name, deathAfter) }) {
+		steps := stepsFor(lacking, r.interval)
+		if len(steps) == 0 {
 			sleep(ctx, demandsTurn)
 			continue
 		}
-		if err := r.nemesis.run(ctx, time.Now(), []step{{target: onLeader, action: killTidy, span: r.interval}}); err != nil {
+		if err := r.nemesis.run(ctx, time.Now(), steps); err != nil {
 			return err
 		}
 		sleep(ctx, 2*r.interval)
 	}
 	return nil
+}
+
+// stepsFor returns the steps without which the lacking work may never be done.
+func stepsFor(lacking []string, interval time.Duration) (steps []step) {
+	if slices.Contains(lacking, foundPages) {
+		steps = append(steps, step{target: onLeader, action: loseHints})
+	}
+	if slices.ContainsFunc(lacking, func(name string) bool { return strings.HasPrefix(name, deathAfter) }) {
+		steps = append(steps, step{target: onLeader, action: killTidy, span: interval})
+	}
+	return steps
 }
 
 // demand notes each kind of work that the round lacks.

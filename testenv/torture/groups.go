@@ -41,7 +41,7 @@ type crew struct {
 }
 
 // notOfGroups is work that a round of a group does not have.
-var notOfGroups = []string{`varve_expiries_total{journal="1"}`, `varve_dropped_partitions_total{journal="1"}`}
+var notOfGroups = []string{`varve_expiries_total{journal="1"}`, `varve_dropped_partitions_total{journal="1"}`, foundPages}
 
 // done returns how much was done that the leader does not count itself.
 func (c *crew) done() map[string]int64 {

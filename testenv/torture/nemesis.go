@@ -7,6 +7,9 @@ import (
 	"time"
 )
 
+// followerLimit is how long a start of the follower is waited for.
+const followerLimit = 5 * time.Second
+
 // nemesis carries out the steps of a schedule on a cluster, and counts them.
 type nemesis struct {
 	cluster    *cluster
@@ -94,15 +97,31 @@ func (n *nemesis) perform(ctx context.Context, s step) error {
 	case loseDisk:
 		return victim.kill(victim.loseDisk)
 	case loseHints:
-		return victim.kill(func() {
-			if removed, err := c.forgetHints(); err != nil {
-				n.say("removed %d checkpoints, then: %v", removed, err) // the store is away
-			} else {
-				n.count("checkpoints removed", removed)
-			}
-		})
+		return n.loseHints(ctx)
 	}
 	return victim.kill(nil)
+}
+
+// loseHints kills the leader, and removes the checkpoints above its floor. The follower starts
+// right before, from the last of these. So it holds index pages that the leader does not
+// know any more, writes in another way, and removes.
+func (n *nemesis) loseHints(ctx context.Context) error {
+	c := n.cluster
+	if err := c.follower.kill(nil); err != nil {
+		return err
+	}
+	starting, cancel := context.WithTimeout(ctx, followerLimit)
+	defer cancel()
+	if awaitReady(starting, c.follower) != nil {
+		n.say("the follower is not ready within %v", followerLimit) // a fault may keep it from that
+	}
+	return c.leader.kill(func() {
+		if removed, err := c.forgetHints(); err != nil {
+			n.say("removed %d checkpoints, then: %v", removed, err) // the store is away
+		} else {
+			n.count("checkpoints removed", removed)
+		}
+	})
 }
 
 // killTidying kills the leader some times, each right after it has logged a step of tiering that

@@ -157,7 +157,7 @@ func TestStepsOfTieringAreCounted(t *testing.T) {
 	if err := os.WriteFile(file, []byte(leaderLog), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	w := newTidying(file, "")
+	w := newTidying(file)
 	if err := w.died(); err != nil {
 		t.Fatal(err)
 	}
@@ -186,16 +186,16 @@ func TestStepsOfTieringAreCounted(t *testing.T) {
 }
 
 func TestARoundLacksWorkThatWasNeverDone(t *testing.T) {
-	w := newTidying(filepath.Join(t.TempDir(), "leader.log"), "")
+	w := newTidying(filepath.Join(t.TempDir(), "leader.log"))
 	if err := os.WriteFile(w.log, []byte(leaderLog), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	w.mu.before[removedPages], w.mu.now[removedPages] = 3, 1
+	w.mu.before[removedPages], w.mu.now[metric{"leader", removedPages}], w.mu.now[metric{"follower", removedPages}] = 3, 1, 2
 	r := &round{cluster: &cluster{tidying: w}, passing: &passing{}, fading: newFadingLogs()}
 	r.duration = time.Minute
 	r.rereads.behind[1].Add(1)
 	done, err := r.done()
-	if err != nil || done[removedPages] != 4 || w.pagesRemoved() != 4 {
+	if err != nil || done[removedPages] != 6 || w.pagesRemoved() != 6 {
 		t.Errorf("%v, %v", done, err)
 	}
 	lacking := r.lacking(done)

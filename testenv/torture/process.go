@@ -177,7 +177,7 @@ func (n *node) isReady() bool {
 func (n *node) take(between func()) *proc.Process {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.mu.intended, n.mu.between = true, between
+	n.mu.intended, n.mu.between, n.mu.ready = true, between, false
 	return n.mu.process
 }
 

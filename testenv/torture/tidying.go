@@ -38,8 +38,12 @@ var tidyingSteps = []string{"intent committed", "output uploaded", "read back", 
 // removedPages counts index objects that the leader removed, because no floor keeps them.
 const removedPages = `varve_removed_index_objects_total{journal="1"}`
 
+// foundPages counts index objects that a node looked for and that were removed. A checkpoint
+// had their content.
+const foundPages = "varve_removed_index_found_total"
+
 // tidyingDemands are the counters that must have counted something in a round of a minute or
-// more. They are named as in the leader's metrics, or as it logs them.
+// more. They are named as in the metrics of nodes, or as the leader logs them.
 var tidyingDemands = []string{
 	`varve_merge_jobs_total{journal="1",level="1"}`,
 	`varve_merge_jobs_total{journal="1",level="2"}`,
@@ -48,7 +52,7 @@ var tidyingDemands = []string{
 	`varve_expiries_total{journal="1"}`,
 	`varve_deleted_objects_total{journal="1"}`,
 	`varve_dropped_partitions_total{journal="1"}`,
-	removedPages,
+	removedPages, foundPages,
 	"released", "swept", "journal objects deleted",
 }
 
@@ -59,8 +63,7 @@ const (
 
 // tidying watches the leader tidy its journals.
 type tidying struct {
-	log  string // the leader's, of all its lives
-	http string
+	log string // the leader's, of all its lives
 
 	mu struct {
 		sync.Mutex
@@ -68,14 +71,17 @@ type tidying struct {
 		last   string           // step, in these
 		logged map[string]int64 // steps, in these
 		deaths map[string]int   // by the last step before
-		before map[string]int64 // counters of earlier lives
-		now    map[string]int64 // and of the present one
+		before map[string]int64 // counters of earlier lives of nodes
+		now    map[metric]int64 // and of the present ones
 	}
 }
 
-func newTidying(log, http string) *tidying {
-	t := &tidying{log: log, http: http}
-	t.mu.logged, t.mu.deaths, t.mu.before, t.mu.now = map[string]int64{}, map[string]int{}, map[string]int64{}, map[string]int64{}
+// metric is a counter of a node.
+type metric struct{ http, name string }
+
+func newTidying(log string) *tidying {
+	t := &tidying{log: log}
+	t.mu.logged, t.mu.deaths, t.mu.before, t.mu.now = map[string]int64{}, map[string]int{}, map[string]int64{}, map[metric]int64{}
 	return t
 }
 
@@ -160,19 +166,19 @@ func (t *tidying) readOnLocked() error {
 
 var deletedRanges = regexp.MustCompile(` ranges=(\d+)`)
 
-// watch keeps the counters of the leader, over all its lives, until ctx ends.
-func (t *tidying) watch(ctx context.Context) {
+// watch keeps the counters of a node, over all its lives, until ctx ends.
+func (t *tidying) watch(ctx context.Context, address string) {
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: time.Second}
 	for ctx.Err() == nil {
-		t.look(client)
+		t.look(client, address)
 		sleep(ctx, pollMetrics)
 	}
 }
 
 // look takes the counters as they are. A counter that has gone back is that of a new
 // process.
-func (t *tidying) look(client *http.Client) {
-	response, err := client.Get("http://" + t.http + "/metrics")
+func (t *tidying) look(client *http.Client, address string) {
+	response, err := client.Get("http://" + address + "/metrics")
 	if err != nil {
 		return
 	}
@@ -189,10 +195,11 @@ func (t *tidying) look(client *http.Client) {
 		if !slices.Contains(tidyingDemands, name) || err != nil {
 			continue
 		}
-		if int64(n) < t.mu.now[name] {
-			t.mu.before[name] += t.mu.now[name]
+		of := metric{address, name}
+		if int64(n) < t.mu.now[of] {
+			t.mu.before[name] += t.mu.now[of]
 		}
-		t.mu.now[name] = int64(n)
+		t.mu.now[of] = int64(n)
 	}
 }
 
@@ -203,7 +210,7 @@ func (t *tidying) counts() (map[string]int64, error) {
 	err := t.readOnLocked()
 	all := map[string]int64{}
 	for _, name := range tidyingDemands {
-		all[name] = t.mu.before[name] + t.mu.now[name] + t.mu.logged[name]
+		all[name] = t.countedLocked(name) + t.mu.logged[name]
 	}
 	for _, step := range tidyingSteps {
 		all[deathAfter+step] = int64(t.mu.deaths[step])
@@ -215,5 +222,15 @@ func (t *tidying) counts() (map[string]int64, error) {
 func (t *tidying) pagesRemoved() int64 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.mu.before[removedPages] + t.mu.now[removedPages]
+	return t.countedLocked(removedPages)
+}
+
+func (t *tidying) countedLocked(name string) int64 {
+	n := t.mu.before[name]
+	for of, now := range t.mu.now {
+		if of.name == name {
+			n += now
+		}
+	}
+	return n
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/varvelog/varve/tiering/journal"
 	"github.com/varvelog/varve/tiering/lost"
@@ -19,6 +20,8 @@ import (
 type Removed struct {
 	store objstore.Store
 	base  func(journal uint32) journal.Chain
+
+	found atomic.Int64 // pages
 
 	mu     sync.Mutex
 	floors map[uint32]*newestFloor
@@ -52,6 +55,9 @@ func (r *Removed) Read(ctx context.Context, p *partlog.Page, read func(context.C
 	return found, nil
 }
 
+// Found returns how often the extents of a lost page were found.
+func (r *Removed) Found() int64 { return r.found.Load() }
+
 // Page returns the extents of a page whose copies are lost, as the newest floor's checkpoint
 // has them: the errors are also those of partlog.State.PageOf. After partlog.ErrBehind look
 // up again at a head that is proved now.
@@ -63,7 +69,11 @@ func (r *Removed) Page(ctx context.Context, p *partlog.Page) (*partlog.PageExten
 	if state == nil {
 		return nil, partlog.ErrNotHere
 	}
-	return state.PageOf(p, func(q *partlog.Page) (*partlog.PageExtents, error) { return Page(ctx, r.store, q) })
+	extents, err := state.PageOf(p, func(q *partlog.Page) (*partlog.PageExtents, error) { return Page(ctx, r.store, q) })
+	if err == nil {
+		r.found.Add(1)
+	}
+	return extents, err
 }
 
 // state returns that of the newest floor's checkpoint.

@@ -150,7 +150,7 @@ func (n *node) newReader(closers *stack) (*fetch.Reader, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open read path: %w", err)
 	}
-	n.metrics.damage(reader)
+	n.metrics.damage(reader, n.removed)
 	n.lookForPages(pages)
 	return reader, nil
 }

@@ -28,7 +28,7 @@ func registered(t *testing.T) map[string]bool {
 	m.health(nil)
 	m.groups(nil, nil)
 	m.replays(nil)
-	m.damage(nil)
+	m.damage(nil, nil)
 	m.verification(1, nil)
 	m.tiering(1, nil, nil)
 	m.compaction(1, nil)

@@ -22,6 +22,7 @@ import (
 	"github.com/varvelog/varve/tiering/merge"
 	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/partlog"
+	"github.com/varvelog/varve/tiering/restore"
 	"github.com/varvelog/varve/tiering/sweep"
 	"github.com/varvelog/varve/tiering/upkeep"
 )
@@ -256,8 +257,9 @@ func (m *metrics) tiering(id uint32, g *merge.Merger, written *upkeep.Flow) {
 	})
 }
 
-// damage shows the damage in the bucket that readers have found.
-func (m *metrics) damage(r *fetch.Reader) {
+// damage shows the damage in the bucket that readers have found, and removals that are none.
+func (m *metrics) damage(r *fetch.Reader, p *restore.Removed) {
+	m.counter("varve_removed_index_found_total", "Times that an index object was gone because no floor keeps it, and the newest floor's checkpoint had its content.", nil, func() float64 { return float64(p.Found()) })
 	m.counter("varve_damaged_reads_total", "Reads that found records damaged or missing in the bucket.", nil, func() float64 { return float64(r.DamagedReads()) })
 	m.counter("varve_undecodable_batches_total", "Batches found by look-ups that are stored as a client wrote them, and whose records cannot be decoded.", nil, func() float64 { return float64(r.Undecodable()) })
 	m.gauge("varve_damaged_stretches", "Stretches of records that readers have found damaged or missing, and that are not restored yet.", nil, func() float64 { return float64(r.Damaged()) })
