@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 
 	"github.com/varvelog/varve/testenv/sim"
 	"github.com/varvelog/varve/tiering/clocks"
@@ -86,7 +87,7 @@ func (u *simUpkeep) mergeStep() upkeep.Run {
 	u.merger, err = merge.NewMerger(merge.Options{
 		Config: c.shape.Upkeep.Merge, Cluster: simChain.Cluster, Journal: simJournal, Node: n.f.id, Incarnation: n.incarnation,
 		Store: u, State: n.state, Carry: u.Carry, Memory: u.memory, Page: u.page, Topic: n.topicOf,
-		Disk: &simDisk{n: n}, Clock: u, NewID: c.newID, Sequential: true,
+		Disk: &simDisk{n: n}, Room: func() int64 { return math.MaxInt64 }, Clock: u, NewID: c.newID, Sequential: true,
 	})
 	if err != nil {
 		c.Fail("%s: %w", n.p.Name, err)

@@ -9,7 +9,7 @@ const (
 
 // Config bounds the jobs, and says when there is one to do. Zero values get the defaults.
 type Config struct {
-	JobBytes int64         // that a job reads; default 256 MiB
+	JobBytes int64         // that a job reads, but for those of an idle journal; default 256 MiB
 	JobTime  time.Duration // for which a job gathers; default 1 min
 
 	// The journal is merged when so much of it waits.

@@ -51,6 +51,9 @@ type Options struct {
 	// Topic returns a topic; false if there is none with this id.
 	Topic func(segment.ID) (Topic, bool)
 	Disk  Disk
+	// Room returns how many bytes of the disk are free. Without it no job of an idle journal is
+	// larger than others.
+	Room  func() int64
 	Clock Clock
 	NewID func() segment.ID
 	// Pace waits until a job may move so many more bytes. It may be left out.
@@ -78,6 +81,7 @@ type Executor struct {
 	wrong    mismatches
 	named    map[segment.ID]bool // topics whose name is in the bucket
 	scale    int64               // jobs of the journal read this part of Config.JobBytes: the first ones, and those after the disk was full
+	failed   bool                // the last job
 	count    counters
 }
 
@@ -162,8 +166,9 @@ func (x *Executor) Run(ctx context.Context, job *Job) (done bool, err error) {
 	switch {
 	case err == nil:
 		x.count.jobs[job.Level].Add(1)
-		x.scale = max(1, x.scale/2)
+		x.scale, x.failed = max(1, x.scale/2), false
 	case ctx.Err() == nil:
+		x.failed = true
 		x.count.failed.Add(1)
 		if errors.Is(err, ErrDisk) {
 			x.scale = min(2*x.scale, maxScale)
@@ -188,7 +193,7 @@ const (
 )
 
 func (x *Executor) run(ctx context.Context, job *Job) (done bool, err error) {
-	g := &gatherer{x: x, job: job, limit: x.cfg.JobBytes / x.scale, reader: readback.New()}
+	g := &gatherer{x: x, job: job, bounds: x.bounds(), reader: readback.New()}
 	if g.spool, err = newSpool(x.opt.Disk); err != nil {
 		return false, err
 	}

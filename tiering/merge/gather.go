@@ -40,7 +40,7 @@ type gatherer struct {
 	x      *Executor
 	job    *Job
 	spool  *spool
-	limit  int64            // bytes to read
+	bounds bounds
 	reader *readback.Reader // makes the sums
 	read   int64
 	chunks int
@@ -117,7 +117,7 @@ func (g *gatherer) check(e *partlog.Extent, b []byte) error {
 
 // full reports whether the job reads no more.
 func (g *gatherer) full() bool {
-	return max(g.read, g.spool.size) >= g.limit || g.chunks >= maxChunks
+	return g.chunks >= maxChunks || g.bounds.reached(max(g.read, g.spool.size), g.x.opt.Clock.Now())
 }
 
 // get reads an object, or a part of it, up to three times if it is missing.

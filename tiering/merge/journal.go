@@ -33,11 +33,10 @@ func (g *gatherer) journal(ctx context.Context) error {
 	}
 	loads := g.x.newLoads(ctx)
 	defer loads.end()
-	until := g.x.opt.Clock.Now().Add(g.x.cfg.JobTime)
-	next, err := g.ahead(ctx, c, loads, until)
+	next, err := g.ahead(ctx, c, loads)
 	for err == nil && len(next) > 0 {
 		now := next
-		if next, err = g.ahead(ctx, c, loads, until); err != nil {
+		if next, err = g.ahead(ctx, c, loads); err != nil {
 			return err
 		}
 		for _, l := range now {
@@ -50,9 +49,9 @@ func (g *gatherer) journal(ctx context.Context) error {
 }
 
 // ahead begins to read the next objects.
-func (g *gatherer) ahead(ctx context.Context, c *cursors, loads *loads, until time.Time) (next []*load, err error) {
+func (g *gatherer) ahead(ctx context.Context, c *cursors, loads *loads) (next []*load, err error) {
 	for bytes := int64(0); len(next) < aheadObjects && bytes < aheadBytes; {
-		if g.full() || !g.x.opt.Clock.Now().Before(until) {
+		if g.full() {
 			break
 		}
 		r, ok, err := c.pop(ctx)

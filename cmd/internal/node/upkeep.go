@@ -93,7 +93,7 @@ func (n *node) mergeOptions(id uint32, j *dataJournal, pacer *upkeep.Pacer) merg
 		},
 		Page:  n.readPage,
 		Topic: n.mergedTopic,
-		Disk:  merge.Folder(n.dir.Merge(id)),
+		Disk:  merge.Folder(n.dir.Merge(id)), Room: merge.Folder(n.dir.Merge(id)).Room,
 		Clock: upkeep.SystemClock{}, NewID: segment.NewID, Pace: pacer.Wait, Log: n.log,
 		CopyOnly:   func() bool { return j.merger.Debt().Bytes > c.UnmergedMaxBytes/2 },
 		OnMismatch: func(err error) { n.onMismatch(id, err) },
