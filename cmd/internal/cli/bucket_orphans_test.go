@@ -1,41 +1,15 @@
 package cli_test
 
 import (
-	"bytes"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/varvelog/varve/cmd/internal/cli"
-	"github.com/varvelog/varve/tiering/batch/batchtest"
+	"github.com/varvelog/varve/fetch/offline/offlinetest"
 	"github.com/varvelog/varve/tiering/segment"
 )
-
-// mergedEvents is a merged segment with three records of the topic of smallBucket.
-func mergedEvents(t *testing.T, name segment.Name, base int64) []byte {
-	t.Helper()
-	var out bytes.Buffer
-	m, err := segment.NewMergedWriter(&out, segment.MergedHeader{
-		Name: name, Journal: 1, Cluster: segment.ID{1}, Job: segment.ID{1}, Node: segment.ID{2}, Incarnation: segment.ID{3}, BuiltMs: 7,
-	})
-	if err == nil {
-		err = m.Begin(segment.MergedPart{Topic: segment.ID{2}, TopicName: "events", From: base, To: base + 3, SourceMs: 6})
-	}
-	if err == nil {
-		err = m.Append(batchtest.Build(batchtest.Spec{Records: batchtest.Values(1, "a", "b", "c"), BaseOffset: base, LeaderEpoch: 1}), nil)
-	}
-	if err == nil {
-		_, err = m.End()
-	}
-	if err == nil {
-		_, err = m.Close()
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return out.Bytes()
-}
 
 func TestOrphansAreDeletedOnlyWhenThatIsKnownToBeSafe(t *testing.T) {
 	folder := smallBucket(t)
@@ -55,7 +29,7 @@ func TestOrphansAreDeletedOnlyWhenThatIsKnownToBeSafe(t *testing.T) {
 	}
 	shared, own := segment.SharedSegment(1, segment.ID{1}), segment.OwnSegment(segment.ID{2}, 0, 3, segment.ID{2})
 	junk, text := segment.SharedSegment(1, segment.ID{4}), []byte("left over")
-	old := []string{write(shared.Key(), mergedEvents(t, shared, 0), 25*time.Hour), write(own.Key(), mergedEvents(t, own, 3), 25*time.Hour)}
+	old := []string{write(shared.Key(), offlinetest.Merged(shared, offlinetest.Events, 0, 3), 25*time.Hour), write(own.Key(), offlinetest.Merged(own, offlinetest.Events, 3, 6), 25*time.Hour)}
 	kept := []string{
 		write(segment.SharedSegment(1, segment.ID{3}).Key(), text, 23*time.Hour), // may be under way
 		write(junk.Key(), text, 25*time.Hour),
@@ -85,7 +59,7 @@ func TestOrphansAreDeletedOnlyWhenThatIsKnownToBeSafe(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	write(shared.Key(), mergedEvents(t, shared, 0), 25*time.Hour)
+	write(shared.Key(), offlinetest.Merged(shared, offlinetest.Events, 0, 3), 25*time.Hour)
 	for _, journal := range []uint32{0, 1} { // a reader takes a hole for the end
 		hole := filepath.Join(folder, filepath.FromSlash(segment.JournalKey(journal, 4)))
 		if err := os.Rename(hole, hole+".aside"); err != nil {

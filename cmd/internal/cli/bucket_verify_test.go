@@ -7,12 +7,9 @@ import (
 	"testing"
 
 	"github.com/varvelog/varve/cmd/internal/cli"
-	"github.com/varvelog/varve/metadata"
-	"github.com/varvelog/varve/tiering/batch/batchtest"
-	"github.com/varvelog/varve/tiering/journal"
+	"github.com/varvelog/varve/fetch/offline/offlinetest"
 	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/objstore/file"
-	"github.com/varvelog/varve/tiering/partlog"
 	"github.com/varvelog/varve/tiering/segment"
 )
 
@@ -25,61 +22,11 @@ func smallBucket(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	create := func(key string, b []byte, err error) {
-		t.Helper()
-		if err == nil {
-			err = store.Create(t.Context(), key, objstore.Plain(b))
-		}
-		if err != nil {
+	offlinetest.Bucket(2, 1, func(key string, object []byte) {
+		if err := store.Create(t.Context(), key, objstore.Plain(object)); err != nil {
 			t.Fatal(err)
 		}
-	}
-	cluster, events := segment.ID{1}, segment.ID{2}
-	b, err := segment.EncodeCluster(segment.Cluster{ID: cluster, Format: 1, Window: 4, CreatedMs: 1})
-	create(segment.ClusterKey, b, err)
-	var metas []segment.Entry
-	for _, c := range []metadata.Change{
-		metadata.FeatureLevel{Level: 1}, metadata.JournalCreated{ID: 1},
-		metadata.TopicCreated{ID: events, Name: "events", ReplicationFactor: 1, CreatedMs: 1, Journals: []uint32{1}},
-	} {
-		e, err := metadata.Encode(c)
-		if err != nil {
-			t.Fatal(err)
-		}
-		metas = append(metas, e)
-	}
-	records := func(base int64) []segment.Records {
-		b := batchtest.Build(batchtest.Spec{Records: batchtest.Values(1, "a", "b", "c"), BaseOffset: base, LeaderEpoch: 1})
-		return []segment.Records{{Partition: segment.Partition{Topic: events, LeaderEpoch: 1}, Batches: [][]byte{b}}}
-	}
-	type object struct {
-		entries []segment.Entry
-		records []segment.Records
-	}
-	for id, objects := range [][]object{
-		{{entries: metas}},
-		{{entries: []segment.Entry{partlog.Open{Key: partlog.Key{Topic: events}}.Encode()}}, {records: records(0)}, {records: records(3)}},
-	} {
-		chain := journal.NewChain(cluster, uint32(id), 4)
-		for seq := 1; seq <= 4+len(objects); seq++ {
-			h := segment.Header{
-				Kind: segment.KindData, Cluster: cluster, Object: segment.ID{3, byte(id), byte(seq)}, Journal: uint32(id), Epoch: 1,
-				Seq: uint64(seq), Prev: chain.Tail, Confirmed: uint64(seq) - 1, Node: segment.ID{4}, Incarnation: segment.ID{5},
-			}
-			var o object
-			switch {
-			case seq == 1:
-				h.Kind = segment.KindFence
-			case seq <= 4:
-				h.Kind, h.Prev = segment.KindFiller, chain.Fence
-			default:
-				o = objects[seq-5]
-			}
-			b, _, err := segment.Build(h, o.entries, o.records)
-			create(segment.JournalKey(h.Journal, h.Seq), b, err)
-			chain.Advance(&h, journal.Valid)
-		}
-	}
+	})
 	return folder
 }
 
