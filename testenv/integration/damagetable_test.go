@@ -105,7 +105,7 @@ func (a *tidied) targets(t *testing.T) map[string]target {
 	all, rest := map[string]outcome{}, map[string]outcome{"": servesRest}
 	// A node whose start reads the object would take another one for the end, or for the floor.
 	read := map[string]outcome{"": refuses, "a flipped bit": servesRest}
-	floor := map[string]outcome{"": refuses, "a deletion": servesAll}
+	floor := map[string]outcome{"a swap": refuses}
 	piece := func(e, other extent, o map[string]outcome) target {
 		return target{key: e.Object, other: other.Object, at: e.Position + 70, outcome: o, verify: "error"}
 	}

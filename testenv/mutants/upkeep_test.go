@@ -21,7 +21,13 @@ var upkeepMutants = []mutant{
 		swap("tiering/journal.Spared.Seq", "if err == nil && s.check != nil {_}", "err = nil"),
 	}},
 	{name: "rule 22: no start from the floor before", by: catcher{"./tiering/journal", "TestAStartGoesBackOneFloor"}, plain: true, edits: []edit{
-		never("tiering/journal.floors.checkpointOrBefore", "lost.Is(err)"),
+		always("tiering/journal.floors.checkpointOrBefore", "!lost.Is(err)"),
+	}},
+	{name: "rule 22: a start goes back two floors", by: catcher{"./tiering/journal", "TestADamagedFloorIsPassedOver"}, plain: true, edits: []edit{
+		never("tiering/journal.floors.checkpointOrBefore", "f.damaged != nil"),
+	}},
+	{name: "rule 7: a damaged floor hides the next one", by: catcher{"./tiering/journal", "TestADamagedFloorIsPassedOver"}, plain: true, edits: []edit{
+		swap("tiering/journal.floors.read", "f.next(ctx, f.n+2)", "objstore.ErrNotFound"),
 	}},
 	{name: "rule 23: a start without floors takes a checkpoint whose pages are gone", by: catcher{"./tiering/journal", "TestAStartWithoutCheckpointsOfFloorsTakesANewerOne"}, plain: true, edits: []edit{
 		never("tiering/journal.keeping.there", "err == nil && len(missing) > 0"),

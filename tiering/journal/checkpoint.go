@@ -169,13 +169,17 @@ func LoadCheckpoint(ctx context.Context, store objstore.Store, base Chain, names
 }
 
 // checkpointOrBefore returns the checkpoint of the floor in force, or, if that is lost, of
-// the floor before.
+// the floor before. It goes back once only: if a damaged floor was passed over, the floor in
+// force is already the last but one.
 func (f *floors) checkpointOrBefore(ctx context.Context, base Chain) (*Checkpoint, error) {
 	c, err := f.checkpoint(ctx, base)
-	if lost.Is(err) {
-		return f.oneBack(ctx, base, err)
+	switch {
+	case !lost.Is(err):
+		return c, err
+	case f.damaged != nil:
+		return nil, errors.Join(f.damaged, err)
 	}
-	return c, err
+	return f.oneBack(ctx, base, err)
 }
 
 // oneBack returns the checkpoint of the floor before the one in force, whose checkpoint is

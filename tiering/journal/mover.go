@@ -30,6 +30,9 @@ type mover struct {
 // Then it removes checkpoints that are of no more use.
 func (m *mover) move(ctx context.Context) CheckpointResult {
 	floor, err := m.floors.read(ctx)
+	if err == nil {
+		err = m.floors.damaged // no floor can follow it
+	}
 	if isDamaged(err) {
 		err = fmt.Errorf("%w: %w", ErrDamaged, err)
 	}

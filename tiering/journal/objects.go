@@ -111,26 +111,44 @@ type floors struct {
 	guessed bool
 	n       uint64 // the last floor object read
 	floor   segment.Floor
+	damaged error // the object after it is damaged, and was passed over
 }
 
 // read returns the floor in force, 0 if there is none, by requests that begin now.
+//
+// A last floor object that is damaged is passed over. The floor is the one before then:
+// nothing is deleted from that one on before there is a next floor object, and the look for
+// that comes last.
 func (f *floors) read(ctx context.Context) (uint64, error) {
 	if !f.guessed {
 		f.guessed = true
 		f.guess(ctx)
 	}
-	for {
-		b, err := f.get(ctx, f.n+1)
-		if errors.Is(err, objstore.ErrNotFound) {
+	for f.damaged = nil; ; {
+		err := f.next(ctx, f.n+1)
+		if errors.Is(err, segment.ErrCorrupt) {
+			f.damaged = err
+			if err = f.next(ctx, f.n+2); errors.Is(err, segment.ErrCorrupt) {
+				return 0, f.damaged
+			}
+		}
+		switch {
+		case errors.Is(err, objstore.ErrNotFound):
 			return f.floor.Floor, nil
-		}
-		if err != nil {
-			return 0, fmt.Errorf("read floor %d of journal %d: %w", f.n+1, f.journal, err)
-		}
-		if err := f.take(f.n+1, b); err != nil {
+		case err != nil:
 			return 0, err
 		}
+		f.damaged = nil
 	}
+}
+
+// next reads the n-th floor object, which becomes the last one.
+func (f *floors) next(ctx context.Context, n uint64) error {
+	b, err := f.get(ctx, n)
+	if err != nil {
+		return fmt.Errorf("read floor %d of journal %d: %w", n, f.journal, err)
+	}
+	return f.take(n, b)
 }
 
 // get reads a floor object. A request that hangs is given up, as all those that a
@@ -169,7 +187,7 @@ func (f *floors) guess(ctx context.Context) {
 	if err != nil || last == 0 {
 		return
 	}
-	if b, err := f.get(ctx, last); err == nil {
-		_ = f.take(last, b) // if it is no good, read will say so
-	}
+	if err = f.next(ctx, last); errors.Is(err, segment.ErrCorrupt) && last > 1 {
+		_ = f.next(ctx, last-1)
+	} // read finds again whatever is wrong here
 }

@@ -84,6 +84,57 @@ func TestAStartGoesBackOneFloorFromAnyLoss(t *testing.T) {
 	}
 }
 
+// TestADamagedFloorIsPassedOver has a last floor object that is cut short. No object from the
+// floor before on is deleted, so that a start begins there.
+func TestADamagedFloorIsPassedOver(t *testing.T) {
+	l, before, last := sparedWorld(t)
+	base := NewChain(testCluster, testJournal, testWindow)
+	key := func(n uint64) string { return segment.FloorKey(testJournal, n) }
+	third, _ := l.store.GetNow(key(3))
+	second, _ := l.store.GetNow(key(2))
+	reader, spared := &floors{store: l.store, journal: testJournal}, NewSpared(l.store, base, nil, nil)
+	cut := func(n uint64, b []byte) { l.store.PutNow(key(n), b[:len(b)/2]) }
+	reads := func(what string, want uint64) {
+		t.Helper()
+		for name, f := range map[string]*floors{"one that looked before": reader, "a new one": {store: l.store, journal: testJournal}} {
+			if got, err := f.read(t.Context()); err != nil || got != want || (f.damaged != nil) != (want == before) {
+				t.Errorf("%s: %s finds floor %d, error %v, passed over %v, want %d", what, name, got, err, f.damaged, want)
+			}
+		}
+	}
+	cut(3, third)
+	reads("the last is cut", before)
+	if seq, err := spared.Seq(t.Context()); err == nil && seq >= before {
+		t.Errorf("objects below seq %d may go, though the last floor can be read by no other node", seq)
+	}
+	if c := load(t, l.store); c.Chain.Next != before {
+		t.Errorf("a start begins at seq %d, want %d", c.Chain.Next, before)
+	}
+	l.write()
+	if res, err := l.checkpoint(); !errors.Is(res.FloorErr, ErrDamaged) || err != nil {
+		t.Errorf("a leader moves the floor: %v, %v", res.FloorErr, err)
+	}
+	l.w.floor = before // as the floors are read
+	l.takeOver()
+	l.write()
+	for _, at := range l.checkpoints() {
+		if at.Seq+1 >= before {
+			l.store.PutNow(segment.CheckpointKey(testJournal, at), []byte("rotten"))
+		}
+	}
+	if c, err := LoadCheckpoint(t.Context(), l.store, base, nil); !errors.Is(err, segment.ErrCorrupt) || errors.Is(err, objstore.ErrNotFound) { // of a removed one
+		t.Errorf("a start goes back two floors: %+v, error %v", c, err)
+	}
+	l.store.PutNow(key(3), third)
+	reads("the last is restored", last)
+	cut(2, second)
+	reads("the one before the last is cut", last)
+	cut(3, third)
+	if got, err := (&floors{store: l.store, journal: testJournal}).read(t.Context()); !errors.Is(err, segment.ErrCorrupt) {
+		t.Errorf("both are cut: floor %d, error %v", got, err)
+	}
+}
+
 func TestAFloorThatMovesOnOvertakesAStartFromTheOneBefore(t *testing.T) {
 	l, _, last := sparedWorld(t)
 	cfg := l.w.config(false)
