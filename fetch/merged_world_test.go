@@ -2,6 +2,7 @@ package fetch
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"maps"
 	"math/rand/v2"
 	"slices"
@@ -90,7 +91,7 @@ func (w *world) place(name segment.Name, m segment.Merged) {
 		part.Extents = []partlog.Extent{{
 			Object: name, Base: p.From, Last: p.To - 1, MaxTimestamp: p.MaxTimestamp,
 			Position: p.Position, Length: p.Length, CRC: p.CRC, IndexLength: p.IndexLength,
-			Records: uint32(p.Records), Size: uint32(m.Size), SHA256: m.SHA256, BuiltMs: 1, SourceMs: p.SourceMs,
+			Records: uint32(p.Records), Size: uint32(m.Size), SHA256: sha256.Sum256(w.others[name.Key()]), BuiltMs: 1, SourceMs: p.SourceMs,
 		}}
 		result.Parts = append(result.Parts, part)
 	}

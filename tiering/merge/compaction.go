@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 
 	"github.com/varvelog/varve/tiering/batch"
 	"github.com/varvelog/varve/tiering/partlog"
@@ -183,7 +182,7 @@ func (g *gatherer) smaller(ctx context.Context, p *gathered, b []byte, h *batch.
 // expected is the sum of the records of a batch that must stay.
 func (g *gatherer) expected(ctx context.Context, b []byte, all bool, f Filter) (sum readback.Sum, err error) {
 	if all {
-		sum, _, err = g.reader.Batch(ctx, b, 0, math.MaxInt64)
+		sum, _, err = g.reader.Batch(ctx, b)
 		return sum, err
 	}
 	return g.reader.Chosen(ctx, b, f.Stays)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"math"
 
 	"github.com/varvelog/varve/tiering/batch"
 	"github.com/varvelog/varve/tiering/lost"
@@ -61,27 +60,17 @@ func (g *gatherer) take(ctx context.Context, p *gathered, e *partlog.Extent, b [
 	if err := g.check(e, b); err != nil {
 		return c, err
 	}
-	c = chunk{position: g.spool.size, covers: e.Last + 1}
+	c = chunk{position: g.spool.size, covers: e.Last + 1, verbatim: !g.rewrites(p, b)}
 	g.begin(e)
 	err = batch.Walk(b, func(pos int, h batch.Header) error {
 		if h.LastOffset() < p.start {
 			return nil
 		}
-		whole := b[pos : pos+h.Size()]
-		sum, newest, err := g.reader.Batch(ctx, whole, 0, math.MaxInt64)
+		out, err := g.batch(ctx, p, &c, b[pos:pos+h.Size()], &h)
 		switch {
 		case errors.Is(err, readback.ErrWrong):
 			return fmt.Errorf("%w: %w", errSource, err) // bytes of it in the spool do no harm
 		case err != nil:
-			return err
-		}
-		c.sum.Add(sum)
-		c.wrongTimes = c.wrongTimes || newest != readback.Unknown && newest > h.UpTo()
-		if sum.Raw > 0 {
-			return g.spool.append(whole) // its sum is one of these bytes
-		}
-		out, err := g.recompressed(p, whole, &h)
-		if err != nil {
 			return err
 		}
 		return g.spool.append(out)
@@ -91,6 +80,26 @@ func (g *gatherer) take(ctx context.Context, p *gathered, e *partlog.Extent, b [
 	p.bytes += int64(c.length)
 	p.sourceMs = max(p.sourceMs, builtMs)
 	return c, err
+}
+
+// batch returns a batch of a source as the job stores it. It adds the batch, as the source
+// has it, to the sum of the chunk.
+func (g *gatherer) batch(ctx context.Context, p *gathered, c *chunk, b []byte, h *batch.Header) ([]byte, error) {
+	if c.verbatim {
+		sum, err := g.reader.Verbatim(b)
+		c.sum.Add(sum)
+		return b, err
+	}
+	sum, newest, err := g.reader.Batch(ctx, b)
+	if err != nil {
+		return nil, err
+	}
+	c.sum.Add(sum)
+	c.wrongTimes = c.wrongTimes || newest != readback.Unknown && newest > h.UpTo()
+	if sum.Raw > 0 {
+		return b, nil // its sum is one of these bytes
+	}
+	return g.recompressed(p, b, h)
 }
 
 // check checks that the bytes are those that the state knows, and every batch in them.

@@ -24,6 +24,17 @@ type outputPart struct {
 	chunks   []chunk
 }
 
+// verbatim reports whether the batch at a base offset of the i-th partition was copied as it
+// is.
+func (o *output) verbatim(i int, base int64) bool {
+	if i >= len(o.parts) {
+		return false // of another object
+	}
+	chunks := o.parts[i].chunks
+	at, _ := slices.BinarySearchFunc(chunks, base, func(c chunk, base int64) int { return cmp.Compare(c.covers, base+1) })
+	return at < len(chunks) && chunks[at].verbatim
+}
+
 func (p *outputPart) length() (n int64) {
 	for i := range p.chunks {
 		n += int64(p.chunks[i].length)

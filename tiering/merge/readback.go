@@ -10,9 +10,6 @@ import (
 	"github.com/varvelog/varve/tiering/segment/readback"
 )
 
-// allOffsets clips nothing: a job copies whole batches.
-func allOffsets([16]byte, int32) (from, to int64) { return 0, math.MaxInt64 }
-
 // readBack reads an output from the store, by a decoder that shares nothing with the
 // writer, and compares it with the sources (tiering/journal/PROTOCOL.md, rule 18). It
 // returns the extents that are to be committed, as they were read.
@@ -29,14 +26,14 @@ func (x *Executor) readBack(ctx context.Context, g *gatherer, o *output, w *writ
 	}
 	extents := make([]partlog.Extent, len(o.parts))
 	for i := range o.parts {
-		extents[i] = extentOf(o, &o.parts[i], &got.Partitions[i], w)
+		extents[i] = extentOf(o, i, got, w)
 	}
 	return extents, nil
 }
 
 func (x *Executor) readOutput(ctx context.Context, g *gatherer, o *output, w *written) (got *readback.Object, err error) {
 	err = x.get(ctx, func() (err error) {
-		got, err = g.reader.Object(ctx, storeReader{ctx, x, o.name.Key()}, w.merged.Size, allOffsets)
+		got, err = g.reader.Object(ctx, storeReader{ctx, x, o.name.Key()}, w.merged.Size, o.verbatim)
 		return err
 	})
 	switch {
@@ -50,7 +47,7 @@ func (x *Executor) readOutput(ctx context.Context, g *gatherer, o *output, w *wr
 
 // differs returns how an object differs from the one that was written from the sources.
 func (x *Executor) differs(o *output, w *written, got *readback.Object) error {
-	same := got.SHA256 == w.merged.SHA256 && got.Cluster == x.opt.Cluster && got.ID == o.name.Object && got.Journal == x.opt.Journal &&
+	same := got.CRC == w.merged.CRC32C && got.Cluster == x.opt.Cluster && got.ID == o.name.Object && got.Journal == x.opt.Journal &&
 		got.Topic == o.name.Topic && got.Index == o.name.Partition && got.Base == o.name.Base && got.BuiltMs == w.builtMs && len(got.Partitions) == len(o.parts)
 	if !same {
 		return fmt.Errorf("%w: it is another object", ErrMismatch)
@@ -73,12 +70,13 @@ func (p *outputPart) sum() (sum readback.Sum) {
 	return sum
 }
 
-// extentOf is the extent that an output has of a partition.
-func extentOf(o *output, p *outputPart, q *readback.Partition, w *written) partlog.Extent {
+// extentOf is the extent that an output has of its i-th partition, as it was read back.
+func extentOf(o *output, i int, got *readback.Object, w *written) partlog.Extent {
+	p, q := &o.parts[i], &got.Partitions[i]
 	return partlog.Extent{
 		Object: o.name, Base: p.from, Last: p.to - 1, MaxTimestamp: q.MaxTimestamp,
 		Position: q.Position, Length: q.Length, CRC: q.CRC, IndexLength: q.IndexLength,
-		Records: uint32(min(q.Records, math.MaxUint32)), Size: uint32(w.merged.Size), SHA256: w.merged.SHA256,
+		Records: uint32(min(q.Records, math.MaxUint32)), Size: uint32(w.merged.Size), SHA256: got.SHA256,
 		BuiltMs: w.builtMs, SourceMs: p.sourceMs,
 	}
 }

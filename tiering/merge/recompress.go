@@ -32,11 +32,25 @@ func (g *gatherer) grows(from, to []byte) bool {
 	return true
 }
 
+// rewrites reports whether a batch of a source is compressed in another way than its topic's
+// configuration asks for, so that it may be written again. While merging lags none is.
+func (g *gatherer) rewrites(p *gathered, b []byte) bool {
+	if !p.topic.Recompress || g.x.opt.CopyOnly() {
+		return false
+	}
+	other := false
+	_ = batch.Walk(b, func(_ int, h batch.Header) error { // it was checked
+		other = other || h.Compression() != p.topic.Codec
+		return nil
+	})
+	return other
+}
+
 // recompressed returns a batch as the topic's configuration asks for it, or as it is if it
 // would grow too much. The bytes are valid until the next call.
 func (g *gatherer) recompressed(p *gathered, b []byte, h *batch.Header) ([]byte, error) {
 	t := &p.topic
-	if !t.Recompress || t.Codec == h.Compression() || g.x.opt.CopyOnly() {
+	if t.Codec == h.Compression() {
 		return b, nil
 	}
 	out, _, err := batch.Rewrite(g.room[:0], b, t.rewriting(t.Codec, nil))

@@ -14,8 +14,10 @@ type chunk struct {
 	covers   int64 // the offset after the last one of the extent
 	sum      readback.Sum
 
+	// verbatim: all batches are copied as they are, and count in sum as their bytes.
+	verbatim bool
 	// wrongTimes: a batch names a greatest timestamp that is not the greatest of its
-	// records, as those of old versions may.
+	// records, as those of old versions may. In a verbatim chunk that is not looked at.
 	wrongTimes bool
 }
 

@@ -2,10 +2,8 @@ package segment
 
 import (
 	"cmp"
-	"crypto/sha256"
 	"errors"
 	"fmt"
-	"hash"
 	"hash/crc32"
 	"io"
 	"math"
@@ -17,7 +15,6 @@ import (
 // Merged is the account of a merged segment that was written.
 type Merged struct {
 	Size       int64
-	SHA256     [32]byte
 	CRC32C     uint32 // of the whole object
 	Partitions []MergedPartition
 }
@@ -30,7 +27,6 @@ type MergedWriter struct {
 	w        io.Writer
 	header   MergedHeader
 	position int64
-	sha      hash.Hash
 	crc      uint32
 	parts    []MergedPartition
 	part     *partWriter
@@ -45,7 +41,7 @@ func NewMergedWriter(w io.Writer, h MergedHeader) (*MergedWriter, error) {
 	if reason := h.implausible(); reason != "" {
 		return nil, fmt.Errorf("write merged segment: %w", invalid("%s", reason))
 	}
-	m := &MergedWriter{w: w, header: h, sha: sha256.New()}
+	m := &MergedWriter{w: w, header: h}
 	var b wire.Writer
 	appendMergedHeader(&b, &h)
 	return m, m.write(b.B)
@@ -165,7 +161,7 @@ func (m *MergedWriter) Close() (Merged, error) {
 	if err := m.write(w.B); err != nil {
 		return Merged{}, err
 	}
-	return Merged{Size: m.position, SHA256: [32]byte(m.sha.Sum(nil)), CRC32C: m.crc, Partitions: m.parts}, nil
+	return Merged{Size: m.position, CRC32C: m.crc, Partitions: m.parts}, nil
 }
 
 // write sends bytes, and adds them to the CRC of the object.
@@ -179,7 +175,6 @@ func (m *MergedWriter) send(b []byte) error {
 	if n, err := m.w.Write(b); err != nil || n != len(b) {
 		return m.fail(cmp.Or(err, io.ErrShortWrite))
 	}
-	m.sha.Write(b)
 	m.position += int64(len(b))
 	return nil
 }

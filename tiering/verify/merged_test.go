@@ -2,6 +2,7 @@ package verify
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"strings"
 	"testing"
@@ -66,7 +67,7 @@ func storeMerged(t *testing.T, store *mem.Store, parts []storedPart) *merged {
 	for _, p := range made.Partitions {
 		m.pieces = append(m.pieces, piece{partlog.Key{Topic: p.Topic, Index: p.Index}, partlog.Extent{
 			Object: m.object, Base: p.From, Last: p.To - 1, MaxTimestamp: p.MaxTimestamp, Position: p.Position, Length: p.Length, CRC: p.CRC,
-			IndexLength: p.IndexLength, Records: uint32(p.Records), Size: uint32(made.Size), SHA256: made.SHA256, BuiltMs: 5, SourceMs: p.SourceMs,
+			IndexLength: p.IndexLength, Records: uint32(p.Records), Size: uint32(made.Size), SHA256: sha256.Sum256(b.Bytes()), BuiltMs: 5, SourceMs: p.SourceMs,
 		}})
 	}
 	store.PutNow(m.object.Key(), b.Bytes())

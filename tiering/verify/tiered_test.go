@@ -2,6 +2,7 @@ package verify_test
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"log/slog"
 	"slices"
 	"testing"
@@ -130,7 +131,7 @@ func (b *tieredBucket) merge(name segment.Name, parts ...part) []partlog.ResultP
 			Key: partlog.Key{Topic: p.Topic, Index: p.Index}, From: p.From, To: p.To, Source: 1,
 			Extents: []partlog.Extent{{
 				Object: name, Base: p.From, Last: p.To - 1, MaxTimestamp: p.MaxTimestamp, Position: p.Position, Length: p.Length, CRC: p.CRC,
-				IndexLength: p.IndexLength, Records: uint32(p.Records), Size: uint32(made.Size), SHA256: made.SHA256, BuiltMs: 7, SourceMs: p.SourceMs,
+				IndexLength: p.IndexLength, Records: uint32(p.Records), Size: uint32(made.Size), SHA256: sha256.Sum256(out.Bytes()), BuiltMs: 7, SourceMs: p.SourceMs,
 			}},
 		})
 	}

@@ -46,15 +46,12 @@ func (c *choice) takes(offset int64) bool {
 // Chosen is Batch for the records for which stays returns true, as far as the batch can be
 // decoded. The key is nil if it is null, and valid during the call.
 func (r *Reader) Chosen(ctx context.Context, b []byte, stays func(offset int64, key []byte, tombstone bool) bool) (Sum, error) {
-	h, err := parseBatch(b)
-	if err == nil && h.size() != len(b) {
-		err = wrong("a batch of %d bytes in %d", h.size(), len(b))
-	}
+	h, err := parseOne(b)
 	if err != nil {
 		return Sum{}, err
 	}
 	r.choice.stays = stays
 	defer func() { r.choice.stays = nil }()
-	sum, _, err := r.batch(ctx, b, &h, h.base, h.last()+1)
+	sum, _, err := r.batch(ctx, b, &h)
 	return sum, err
 }

@@ -18,6 +18,7 @@ type Object struct {
 	Base                                int64
 	BuiltMs                             int64
 	SHA256                              [32]byte
+	CRC                                 uint32 // CRC-32C of the whole object
 	Partitions                          []Partition
 }
 
@@ -44,9 +45,10 @@ const (
 )
 
 // Object reads a whole merged segment of size bytes: header, batches, sections, directory
-// and trailer, which must fit each other. The Sum of a partition has its records in the
-// range of offsets that clip returns for it, without the last one.
-func (r *Reader) Object(ctx context.Context, src io.ReaderAt, size int64, clip func(topic [16]byte, index int32) (from, to int64)) (*Object, error) {
+// and trailer, which must fit each other. The Sum of a partition has its records. A batch
+// counts as its bytes if verbatim returns true for its base offset, and for the number of
+// the partition in the object, from 0 on.
+func (r *Reader) Object(ctx context.Context, src io.ReaderAt, size int64, verbatim func(partition int, base int64) bool) (*Object, error) {
 	if size < headerSize+trailerSize+directorySize+placeSize || size > maxObject {
 		return nil, wrong("an object of %d bytes", size)
 	}
@@ -70,7 +72,8 @@ func (r *Reader) Object(ctx context.Context, src io.ReaderAt, size int64, clip f
 		if err := ctx.Err(); err != nil {
 			return nil, context.Cause(ctx)
 		}
-		p, err := r.partition(ctx, o, places[:placeSize], clip)
+		n := len(o.Partitions)
+		p, err := r.partition(ctx, o, places[:placeSize], func(base int64) bool { return verbatim(n, base) })
 		if err == nil && last != nil && !last.before(p) {
 			err = wrong("it is out of order")
 		}
@@ -90,6 +93,7 @@ func (r *Reader) Object(ctx context.Context, src io.ReaderAt, size int64, clip f
 		return nil, wrong("the directory is of object %x, the header of %x", tail[:16], o.ID)
 	}
 	w.sha.Sum(o.SHA256[:0])
+	o.CRC = w.crc
 	return o, o.fits()
 }
 

@@ -8,9 +8,7 @@ import (
 	"errors"
 	"hash/crc32"
 	"io"
-	"math"
 	"runtime"
-	"strings"
 	"testing"
 
 	"github.com/varvelog/varve/tiering/batch"
@@ -29,6 +27,7 @@ func id(b byte) (id segment.ID) {
 type part struct {
 	segment.MergedPart
 	batches [][]byte
+	newest  int64 // the time that the writer is given, if it is not 0
 }
 
 // fewParts are two partitions with two leader epochs, and records of offsets 10 to 14.
@@ -54,9 +53,13 @@ func write(t testing.TB, parts []part, name segment.Name) ([]byte, segment.Merge
 		if err == nil {
 			err = m.Begin(p.MergedPart)
 		}
+		var times *batch.Header
+		if p.newest != 0 {
+			times = &batch.Header{MaxTimestamp: p.newest}
+		}
 		for _, one := range p.batches {
 			if err == nil {
-				err = m.Append(one, nil)
+				err = m.Append(one, times)
 			}
 		}
 		if err == nil {
@@ -73,7 +76,9 @@ func write(t testing.TB, parts []part, name segment.Name) ([]byte, segment.Merge
 	return b.Bytes(), whole
 }
 
-func all([16]byte, int32) (from, to int64) { return 0, math.MaxInt64 }
+// byRecords and byBytes say what counts of each batch.
+func byRecords(int, int64) bool { return false }
+func byBytes(int, int64) bool   { return true }
 
 func TestObjectsReadBackAsTheyWereWritten(t *testing.T) {
 	parts, r := fewParts(), readback.New()
@@ -82,11 +87,11 @@ func TestObjectsReadBackAsTheyWereWritten(t *testing.T) {
 		segment.OwnSegment(id(5), 3, 10, id(9)): parts[:1],
 	} {
 		b, m := write(t, parts, name)
-		o, err := r.Object(t.Context(), bytes.NewReader(b), int64(len(b)), all)
+		o, err := r.Object(t.Context(), bytes.NewReader(b), int64(len(b)), byRecords)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if o.SHA256 != sha256.Sum256(b) || o.ID != id(9) || o.Cluster != id(1) || o.Job != id(2) || o.Node != id(3) || o.Incarnation != id(4) ||
+		if o.SHA256 != sha256.Sum256(b) || o.CRC != crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)) || o.ID != id(9) || o.Cluster != id(1) || o.Job != id(2) || o.Node != id(3) || o.Incarnation != id(4) ||
 			o.Journal != 3 || o.BuiltMs != 99 || o.Topic != name.Topic || o.Index != name.Partition || o.Base != name.Base || len(o.Partitions) != len(parts) {
 			t.Fatalf("object is %+v", o)
 		}
@@ -104,20 +109,18 @@ func TestObjectsReadBackAsTheyWereWritten(t *testing.T) {
 	}
 }
 
-func TestTheSumOfAPartitionIsClipped(t *testing.T) {
-	r := readback.New()
-	b, _ := write(t, fewParts(), segment.SharedSegment(3, id(9)))
-	o, err := r.Object(t.Context(), bytes.NewReader(b), int64(len(b)), func(topic [16]byte, index int32) (int64, int64) {
-		if topic == id(5) && index == 3 {
-			return 11, 13
-		}
-		return 0, 0
-	})
+// TestBatchesCountAsTheirBytesWhereTheyWereCopied asks for the bytes of one batch of one
+// partition, and for the records of the others.
+func TestBatchesCountAsTheirBytesWhereTheyWereCopied(t *testing.T) {
+	r, parts := readback.New(), fewParts()
+	b, _ := write(t, parts, segment.SharedSegment(3, id(9)))
+	o, err := r.Object(t.Context(), bytes.NewReader(b), int64(len(b)), func(partition int, base int64) bool { return partition == 0 && base == 12 })
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := sumWithin(t, r, 11, 13, fewParts()[0].batches...)
-	if want.Records != 2 || o.Partitions[0].Sum != want || o.Partitions[1].Sum != (readback.Sum{}) {
+	want := sumOf(t, r, parts[0].batches[0])
+	want.Add(bytesOf(t, r, parts[0].batches[1]))
+	if o.Partitions[0].Sum != want || o.Partitions[1].Sum != sumOf(t, r, parts[1].batches...) {
 		t.Errorf("sums are %+v and %+v, want %+v", o.Partitions[0].Sum, o.Partitions[1].Sum, want)
 	}
 }
@@ -127,23 +130,23 @@ func TestEveryDamagedByteIsFound(t *testing.T) {
 	b, _ := write(t, fewParts(), segment.SharedSegment(3, id(9)))
 	r := readback.New()
 	for i := range b {
-		for _, bits := range []byte{0x01, 0x80} {
+		for bits, mode := range map[byte]func(int, int64) bool{0x01: byRecords, 0x80: byBytes} {
 			damaged := bytes.Clone(b)
 			damaged[i] ^= bits
-			if o, err := r.Object(t.Context(), bytes.NewReader(damaged), int64(len(b)), all); !errors.Is(err, readback.ErrWrong) {
+			if o, err := r.Object(t.Context(), bytes.NewReader(damaged), int64(len(b)), mode); !errors.Is(err, readback.ErrWrong) {
 				t.Fatalf("byte %d changed by %#x: %+v and error %v", i, bits, o, err)
 			}
 		}
 	}
 	for n := range b {
-		if o, err := r.Object(t.Context(), bytes.NewReader(b), int64(n), all); !errors.Is(err, readback.ErrWrong) {
+		if o, err := r.Object(t.Context(), bytes.NewReader(b), int64(n), byRecords); !errors.Is(err, readback.ErrWrong) {
 			t.Fatalf("cut to %d bytes: %+v and error %v", n, o, err)
 		}
-		if o, err := r.Object(t.Context(), bytes.NewReader(b[:n]), int64(len(b)), all); !errors.Is(err, readback.ErrWrong) {
+		if o, err := r.Object(t.Context(), bytes.NewReader(b[:n]), int64(len(b)), byRecords); !errors.Is(err, readback.ErrWrong) {
 			t.Fatalf("%d bytes of %d: %+v and error %v", n, len(b), o, err)
 		}
 	}
-	if o, err := r.Object(t.Context(), bytes.NewReader(append(b, 0)), int64(len(b))+1, all); !errors.Is(err, readback.ErrWrong) {
+	if o, err := r.Object(t.Context(), bytes.NewReader(append(b, 0)), int64(len(b))+1, byRecords); !errors.Is(err, readback.ErrWrong) {
 		t.Errorf("with a byte more: %+v and error %v", o, err)
 	}
 }
@@ -163,7 +166,7 @@ func resealed(b []byte, p *segment.MergedPartition, at int, bits byte) []byte {
 func TestALyingSectionIsFound(t *testing.T) {
 	b, m := write(t, fewParts(), segment.SharedSegment(3, id(9)))
 	r := readback.New()
-	good, err := r.Object(t.Context(), bytes.NewReader(b), int64(len(b)), all)
+	good, err := r.Object(t.Context(), bytes.NewReader(b), int64(len(b)), byRecords)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -171,7 +174,7 @@ func TestALyingSectionIsFound(t *testing.T) {
 		p := &m.Partitions[i]
 		for at := range int(p.IndexLength) - 4 {
 			for _, bits := range []byte{0x01, 0x02, 0x80} {
-				o, err := r.Object(t.Context(), bytes.NewReader(resealed(b, p, at, bits)), int64(len(b)), all)
+				o, err := r.Object(t.Context(), bytes.NewReader(resealed(b, p, at, bits)), int64(len(b)), byRecords)
 				aborted := at >= int(p.IndexLength)-4-24*len(p.AbortedTxns)
 				if err == nil && o.Partitions[i] == good.Partitions[i] && !aborted || err != nil && !errors.Is(err, readback.ErrWrong) {
 					t.Fatalf("partition %d, byte %d changed by %#x: error %v", i, at, bits, err)
@@ -185,7 +188,7 @@ func TestALyingSectionIsFound(t *testing.T) {
 func TestABugOfTheMergerShows(t *testing.T) {
 	r := readback.New()
 	sources := fewParts()[1]
-	want := sumOf(t, r, sources.batches...)
+	want, wantBytes := sumOf(t, r, sources.batches...), bytesOf(t, r, sources.batches...)
 	records := fewRecords()
 	for name, bug := range map[string]func(p *part){
 		"drops a record":       func(p *part) { p.batches = [][]byte{spec{}.build(records[0], records[1], records[3], records[4])} },
@@ -210,19 +213,25 @@ func TestABugOfTheMergerShows(t *testing.T) {
 		p := fewParts()[1]
 		bug(&p)
 		b, _ := write(t, []part{p}, segment.SharedSegment(3, id(9)))
-		o, err := r.Object(t.Context(), bytes.NewReader(b), int64(len(b)), all)
-		if err != nil {
-			continue
-		}
-		got := o.Partitions[0]
-		if got.Sum == want && got.From == sources.From && got.To == sources.To && got.Index == sources.Index {
-			t.Errorf("a merger that %s: nothing shows", name)
+		for _, mode := range []struct {
+			of   func(int, int64) bool
+			want readback.Sum
+		}{{byRecords, want}, {byBytes, wantBytes}} {
+			o, err := r.Object(t.Context(), bytes.NewReader(b), int64(len(b)), mode.of)
+			if err != nil {
+				continue
+			}
+			got := o.Partitions[0]
+			if got.Sum == mode.want && got.From == sources.From && got.To == sources.To && got.Index == sources.Index {
+				t.Errorf("a merger that %s: nothing shows", name)
+			}
 		}
 	}
 }
 
 // TestTheTimeOfABlockIsThatOfItsRecords writes a batch of times from 1000 to 1004 with
-// another max timestamp, by a writer that does not look at records.
+// another max timestamp, by a writer that does not look at records. Of a copied batch, only
+// a max timestamp that may be older than a record is looked at.
 func TestTheTimeOfABlockIsThatOfItsRecords(t *testing.T) {
 	r, p := readback.New(), fewParts()[1]
 	records := fewRecords()
@@ -231,28 +240,41 @@ func TestTheTimeOfABlockIsThatOfItsRecords(t *testing.T) {
 	}
 	for _, test := range []struct {
 		header, block int64
-		fault         string
+		found, copied bool // a fault in both ways
 	}{
-		{1004, 1004, ""}, {2000, 2000, ""}, // a later time only costs a look
-		{-1, -1, ""}, {1000, -1, ""}, // the writer knows that it does not know
-		{1001, 1001, "max timestamp"},
+		{1004, 1004, false, false}, {2000, 2000, false, false}, // a later time only costs a look
+		{-1, -1, false, false}, {1000, -1, false, false}, // the writer knows that it does not know
+		{1001, 1001, true, false},
 	} {
 		p.batches = [][]byte{spec{}.build(records...)}
 		batch.SetMaxTimestamp(p.batches[0], test.header)
 		b, m := write(t, []part{p}, segment.SharedSegment(3, id(9)))
-		_, err := r.Object(t.Context(), bytes.NewReader(b), int64(len(b)), all)
-		if m.Partitions[0].MaxTimestamp != test.block || (err == nil) != (test.fault == "") || err != nil && !strings.Contains(err.Error(), test.fault) {
-			t.Errorf("a max timestamp of %d: %d in the section, error %v", test.header, m.Partitions[0].MaxTimestamp, err)
+		_, err := r.Object(t.Context(), bytes.NewReader(b), int64(len(b)), byRecords)
+		_, asBytes := r.Object(t.Context(), bytes.NewReader(b), int64(len(b)), byBytes)
+		if m.Partitions[0].MaxTimestamp != test.block || (err != nil) != test.found || (asBytes != nil) != test.copied {
+			t.Errorf("a max timestamp of %d: %d in the section, errors %v and %v", test.header, m.Partitions[0].MaxTimestamp, err, asBytes)
 		}
 	}
+	for newest, found := range map[int64]bool{1003: true, 1004: false} {
+		p.batches = [][]byte{spec{}.build(records...)}
+		batch.SetMaxTimestamp(p.batches[0], -1)
+		p.newest = newest
+		b, _ := write(t, []part{p}, segment.SharedSegment(3, id(9)))
+		for _, mode := range []func(int, int64) bool{byRecords, byBytes} {
+			if _, err := r.Object(t.Context(), bytes.NewReader(b), int64(len(b)), mode); (err != nil) != found {
+				t.Errorf("a block of time %d: %v", newest, err)
+			}
+		}
+	}
+	p.newest = 0
 	undecodable := spec{codec: batch.Gzip}.build(records...)
 	undecodable[len(undecodable)-1] ^= 1
 	p.batches = [][]byte{batchtest.FixCRC(undecodable)}
 	b, _ := write(t, []part{p}, segment.SharedSegment(3, id(9)))
-	if o, err := r.Object(t.Context(), bytes.NewReader(b), int64(len(b)), all); err != nil || o.Partitions[0].Sum.Raw != 1 {
+	if o, err := r.Object(t.Context(), bytes.NewReader(b), int64(len(b)), byRecords); err != nil || o.Partitions[0].Sum.Raw != 1 {
 		t.Errorf("of a batch that cannot be decoded: %+v, error %v", o, err)
 	}
-	if _, newest, err := r.Batch(t.Context(), undecodable, 0, 0); err != nil || newest != readback.Unknown {
+	if _, newest, err := r.Batch(t.Context(), undecodable); err != nil || newest != readback.Unknown {
 		t.Errorf("newest is %d, error %v", newest, err)
 	}
 }
@@ -287,7 +309,7 @@ func TestLargeObjectsAreReadOnceInLargePieces(t *testing.T) {
 	src := &counted{ReaderAt: bytes.NewReader(b)}
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	if _, err := r.Object(t.Context(), src, int64(len(b)), all); err != nil {
+	if _, err := r.Object(t.Context(), src, int64(len(b)), byRecords); err != nil {
 		t.Fatal(err)
 	}
 	runtime.ReadMemStats(&after)
@@ -302,13 +324,13 @@ func TestLargeObjectsAreReadOnceInLargePieces(t *testing.T) {
 		if limit == 0 {
 			continue
 		}
-		if _, err := r.Object(t.Context(), &counted{ReaderAt: bytes.NewReader(b), limit: limit}, int64(len(b)), all); !errors.Is(err, errDown) {
+		if _, err := r.Object(t.Context(), &counted{ReaderAt: bytes.NewReader(b), limit: limit}, int64(len(b)), byRecords); !errors.Is(err, errDown) {
 			t.Errorf("after %d reads: error %v", limit, err)
 		}
 	}
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(errDown)
-	if _, err := r.Object(ctx, bytes.NewReader(b), int64(len(b)), all); !errors.Is(err, errDown) {
+	if _, err := r.Object(ctx, bytes.NewReader(b), int64(len(b)), byRecords); !errors.Is(err, errDown) {
 		t.Errorf("after the end of the context: error %v", err)
 	}
 }
@@ -323,7 +345,7 @@ func FuzzObject(f *testing.F) {
 		if at >= 0 && at < int(p.IndexLength)-4 && bytes.Equal(data, b) {
 			data = resealed(b, p, at, bits)
 		}
-		if o, err := r.Object(t.Context(), bytes.NewReader(data), int64(len(data)), all); err != nil && !errors.Is(err, readback.ErrWrong) {
+		if o, err := r.Object(t.Context(), bytes.NewReader(data), int64(len(data)), byRecords); err != nil && !errors.Is(err, readback.ErrWrong) {
 			t.Fatalf("%+v and error %v", o, err)
 		}
 	})

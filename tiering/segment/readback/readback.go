@@ -7,10 +7,10 @@
 // Only the libraries that decompress are the same.
 //
 // It promises that each byte of an object is checked against a CRC, and that batches are
-// read once, in large pieces. A Sum
-// depends on each record: offset, timestamp, key, value, headers, leader epoch, producer
-// and sequence. It does not depend on how records are grouped in batches, or compressed.
-// Memory is bounded by the largest batch and a few windows.
+// read once, in large pieces. A Sum of batches that are copied depends on each of their
+// bytes. A Sum of records depends on each record: offset, timestamp, key, value, headers,
+// leader epoch, producer and sequence. It does not depend on how records are grouped in
+// batches, or compressed. Memory is bounded by the largest batch and a few windows.
 //
 // It never repairs, and does not know which records a segment should have: the caller
 // compares.
@@ -34,10 +34,11 @@ func wrong(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrWrong, fmt.Sprintf(format, args...))
 }
 
-// Sum stands for a set of records. Two Sums of one Reader are equal if the records are.
+// Sum stands for a set of records and of batches that count as their bytes. Two Sums of one
+// Reader are equal if the sets are.
 type Sum struct {
 	Records uint64
-	Raw     uint64 // batches that could not be decoded, which count as their bytes
+	Raw     uint64 // batches that count as their bytes
 	Hash    uint64
 }
 
@@ -65,42 +66,60 @@ func New() *Reader {
 	return &r
 }
 
-// Batch reads one batch, which b holds and no more. The Sum has its records from the offset
-// from up to, but without, the offset to. The greatest timestamp of all its records is
-// returned, too: -1 if none has one, Unknown if they cannot be decoded.
-func (r *Reader) Batch(ctx context.Context, b []byte, from, to int64) (Sum, int64, error) {
-	h, err := parseBatch(b)
-	if err == nil && h.size() != len(b) {
-		err = wrong("a batch of %d bytes in %d", h.size(), len(b))
-	}
+// Batch reads one batch, which b holds and no more. The Sum has its records, or the batch
+// as its bytes if they cannot be decoded. The greatest timestamp of the records is returned,
+// too: -1 if none has one, Unknown if they cannot be decoded.
+func (r *Reader) Batch(ctx context.Context, b []byte) (Sum, int64, error) {
+	h, err := parseOne(b)
 	if err != nil {
 		return Sum{}, 0, err
 	}
-	return r.batch(ctx, b, &h, from, to)
+	return r.batch(ctx, b, &h)
+}
+
+// Verbatim is the Sum of one batch as its bytes, which b holds and no more. Its records are
+// not decoded.
+func (r *Reader) Verbatim(b []byte) (Sum, error) {
+	h, err := parseOne(b)
+	if err != nil {
+		return Sum{}, err
+	}
+	return r.bytes(b, &h), nil
 }
 
 // Unknown is the greatest timestamp of records that cannot be decoded.
 const Unknown = math.MaxInt64
 
-func (r *Reader) batch(ctx context.Context, b []byte, h *batchHeader, from, to int64) (Sum, int64, error) {
+func (r *Reader) batch(ctx context.Context, b []byte, h *batchHeader) (Sum, int64, error) {
 	if h.records == 0 {
 		return Sum{}, -1, nil
 	}
-	sum, newest, err := r.records(ctx, b[batchHeaderSize:], h, from, to)
+	sum, newest, err := r.records(ctx, b[batchHeaderSize:], h)
 	switch {
 	case ctx.Err() != nil:
 		return Sum{}, 0, context.Cause(ctx)
-	case err == nil:
-		return sum, newest, nil
-	case h.base >= to || h.last() < from:
-		return Sum{}, Unknown, nil
+	case err != nil: // the merger copies such a batch as it is
+		return r.bytes(b, h), Unknown, nil
 	}
-	// The merger copies such a batch as it is. Its length follows from the bytes.
+	return sum, newest, nil
+}
+
+// bytes is the Sum of a batch as its bytes.
+func (r *Reader) bytes(b []byte, h *batchHeader) Sum {
 	r.hash.Reset()
 	r.hash.WriteString("batch")
-	r.hash.Write(b[:8])
-	r.hash.Write(b[12:])
-	return Sum{Records: uint64(h.records), Raw: 1, Hash: r.hash.Sum64()}, Unknown, nil
+	r.hash.Write(b)
+	return Sum{Records: uint64(h.records), Raw: 1, Hash: r.hash.Sum64()}
+}
+
+// verbatim is bytes, with the time that batch returns. Records are decoded only if the
+// header does not name their time.
+func (r *Reader) verbatim(ctx context.Context, b []byte, h *batchHeader) (sum Sum, newest int64, err error) {
+	newest = h.most
+	if h.records == 0 || !h.timed() {
+		_, newest, err = r.batch(ctx, b, h)
+	}
+	return r.bytes(b, h), newest, err
 }
 
 const (
@@ -132,6 +151,15 @@ func (h *batchHeader) last() int64 { return h.base + int64(h.lastDelta) }
 // stored -1, or the time of the first record.
 func (h *batchHeader) timed() bool {
 	return h.attributes&bitAppendTime != 0 || h.most > h.first || h.most == h.first && h.records == 1
+}
+
+// parseOne is parseBatch for a batch that b holds and no more.
+func parseOne(b []byte) (batchHeader, error) {
+	h, err := parseBatch(b)
+	if err == nil && h.size() != len(b) {
+		err = wrong("a batch of %d bytes in %d", h.size(), len(b))
+	}
+	return h, err
 }
 
 // parseBatch reads the batch that starts b, and checks its CRC.

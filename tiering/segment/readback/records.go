@@ -22,7 +22,7 @@ var (
 
 // records adds up the records of a batch, payload being the bytes behind its header. An
 // error is one of the payload, or of the context.
-func (r *Reader) records(ctx context.Context, payload []byte, h *batchHeader, from, to int64) (Sum, int64, error) {
+func (r *Reader) records(ctx context.Context, payload []byte, h *batchHeader) (Sum, int64, error) {
 	in := &r.input
 	if err := in.open(ctx, &r.codecs, h.attributes&codecBits, payload); err != nil {
 		return Sum{}, 0, err
@@ -39,7 +39,7 @@ func (r *Reader) records(ctx context.Context, payload []byte, h *batchHeader, fr
 			return Sum{}, 0, errRecord
 		}
 		last, newest = delta, max(newest, at)
-		if offset := h.base + delta; offset >= from && offset < to && r.choice.takes(offset) {
+		if r.choice.takes(h.base + delta) {
 			sum.Records++
 			sum.Hash += r.hash.Sum64()
 		}

@@ -94,16 +94,23 @@ func fewRecords() (records []record) {
 }
 
 // sumOf is the Sum of all records of batches.
-func sumOf(t testing.TB, r *readback.Reader, batches ...[]byte) readback.Sum {
-	t.Helper()
-	return sumWithin(t, r, 0, math.MaxInt64, batches...)
-}
-
-// sumWithin is the Sum of the records of batches that lie in a range.
-func sumWithin(t testing.TB, r *readback.Reader, from, to int64, batches ...[]byte) (sum readback.Sum) {
+func sumOf(t testing.TB, r *readback.Reader, batches ...[]byte) (sum readback.Sum) {
 	t.Helper()
 	for _, b := range batches {
-		s, _, err := r.Batch(t.Context(), b, from, to)
+		s, _, err := r.Batch(t.Context(), b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum.Add(s)
+	}
+	return sum
+}
+
+// bytesOf is the Sum of batches as their bytes.
+func bytesOf(t testing.TB, r *readback.Reader, batches ...[]byte) (sum readback.Sum) {
+	t.Helper()
+	for _, b := range batches {
+		s, err := r.Verbatim(b)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -170,7 +177,6 @@ func TestASumIgnoresHowRecordsAreGrouped(t *testing.T) {
 			records = append(records, v)
 			offset += 1 + rng.Int64N(3)
 		}
-		from, to := rng.Int64N(offset), rng.Int64N(2*offset)
 		group := func() readback.Sum {
 			var batches [][]byte
 			for rest := records; len(rest) > 0; {
@@ -178,45 +184,48 @@ func TestASumIgnoresHowRecordsAreGrouped(t *testing.T) {
 				s := spec{codec: batch.Codec(rng.IntN(5)), xerial: rng.IntN(2) == 0, producer: 7, sequence: 5}
 				batches, rest = append(batches, s.build(rest[:n]...)), rest[n:]
 			}
-			return sumWithin(t, r, from, to, batches...)
+			return sumOf(t, r, batches...)
 		}
-		want := uint64(0)
-		for _, v := range records {
-			if v.offset >= from && v.offset < to {
-				want++
-			}
-		}
-		if a, b := group(), group(); a != b || a.Records != want || a.Raw != 0 {
-			t.Fatalf("seed %d: sums are %+v and %+v, want %d records", seed, a, b, want)
+		if a, b := group(), group(); a != b || a.Records != uint64(len(records)) || a.Raw != 0 {
+			t.Fatalf("seed %d: sums are %+v and %+v, want %d records", seed, a, b, len(records))
 		}
 	}
 }
 
-func TestSumsOfPartsAddUp(t *testing.T) {
-	r, records := readback.New(), fewRecords()
-	whole := spec{codec: batch.Zstd}.build(records...)
-	want := sumOf(t, r, whole)
-	var sum readback.Sum
-	for _, cut := range [][2]int64{{13, 99}, {0, 11}, {11, 13}} {
-		part, newest, err := r.Batch(t.Context(), whole, cut[0], cut[1])
-		if err != nil || newest != 1000 {
-			t.Fatalf("newest is %d, error %v", newest, err)
-		}
-		sum.Add(part)
+// TestTheSumOfBytesShowsEachChange flips each bit of a batch that no CRC covers, and some of
+// the others.
+func TestTheSumOfBytesShowsEachChange(t *testing.T) {
+	r, one := readback.New(), spec{codec: batch.Zstd}.build(fewRecords()...)
+	want := bytesOf(t, r, one)
+	if want.Records != 5 || want.Raw != 1 {
+		t.Fatalf("sum is %+v", want)
 	}
-	if sum != want {
-		t.Errorf("parts add up to %+v, the whole is %+v", sum, want)
+	for at := range one {
+		if at >= 8 && at < 12 || at >= 16 && at < 21 { // length, magic and CRC
+			continue
+		}
+		changed := bytes.Clone(one)
+		changed[at] ^= 1
+		if s, err := r.Verbatim(batchtest.FixCRC(changed)); err == nil && s == want {
+			t.Errorf("byte %d changed: the sum is the same", at)
+		}
+	}
+	if got := bytesOf(t, r, spec{codec: batch.LZ4}.build(fewRecords()...)); got == want {
+		t.Error("the same records in another codec have the same sum")
+	}
+	if got := bytesOf(t, r, one, one); got == want {
+		t.Error("the sum of the batch twice is the same")
 	}
 }
 
 func TestTheNewestTimestampIsThatOfTheRecords(t *testing.T) {
 	r, b := readback.New(), spec{}.build(fewRecords()...)
 	batch.SetMaxTimestamp(b, -1)
-	if _, newest, err := r.Batch(t.Context(), b, 0, 1); err != nil || newest != 1000 {
+	if _, newest, err := r.Batch(t.Context(), b); err != nil || newest != 1000 {
 		t.Errorf("newest is %d, error %v", newest, err)
 	}
 	batch.SetLogAppendTime(b, 7)
-	if _, newest, err := r.Batch(t.Context(), b, 0, 1); err != nil || newest != 7 {
+	if _, newest, err := r.Batch(t.Context(), b); err != nil || newest != 7 {
 		t.Errorf("with the time of the broker, newest is %d, error %v", newest, err)
 	}
 }
@@ -242,10 +251,8 @@ func TestUndecodableBatchesCountAsTheirBytes(t *testing.T) {
 	if b := sumOf(t, r, moved); a == b {
 		t.Error("another offset has the same sum")
 	}
-	for cut, want := range map[[2]int64]readback.Sum{{0, 10}: {}, {15, 20}: {}, {14, 20}: a, {0, 11}: a} {
-		if got, _, err := r.Batch(t.Context(), one, cut[0], cut[1]); err != nil || got != want {
-			t.Errorf("from %d to %d: %+v, %v, want %+v", cut[0], cut[1], got, err, want)
-		}
+	if b := bytesOf(t, r, one); a != b {
+		t.Errorf("the sum is %+v, that of its bytes %+v", a, b)
 	}
 	unknown := spec{}.build(fewRecords()...)
 	unknown[22] |= 5
@@ -267,17 +274,20 @@ func TestBatchesThatCannotBeRight(t *testing.T) {
 		"negative offset":  func() []byte { b := bytes.Clone(good); batch.Patch(b, -1, 0); return b }(),
 		"last of all":      func() []byte { b := bytes.Clone(good); batch.Patch(b, math.MaxInt64-4, 0); return b }(),
 	} {
-		if s, _, err := r.Batch(t.Context(), b, 0, 99); !errors.Is(err, readback.ErrWrong) {
+		if s, _, err := r.Batch(t.Context(), b); !errors.Is(err, readback.ErrWrong) {
 			t.Errorf("%s: %+v and error %v", name, s, err)
 		}
+		if s, err := r.Verbatim(b); !errors.Is(err, readback.ErrWrong) {
+			t.Errorf("%s: %+v as its bytes, and error %v", name, s, err)
+		}
 	}
-	if s, _, err := r.Batch(t.Context(), append(good, 0), 0, 99); !errors.Is(err, readback.ErrWrong) {
+	if s, _, err := r.Batch(t.Context(), append(good, 0)); !errors.Is(err, readback.ErrWrong) {
 		t.Errorf("with a byte more: %+v and error %v", s, err)
 	}
 	ctx, cancel := context.WithCancelCause(t.Context())
 	why := errors.New("node stops")
 	cancel(why)
-	if s, _, err := r.Batch(ctx, spec{codec: batch.Zstd}.build(fewRecords()...), 0, 99); !errors.Is(err, why) {
+	if s, _, err := r.Batch(ctx, spec{codec: batch.Zstd}.build(fewRecords()...)); !errors.Is(err, why) {
 		t.Errorf("after the end of the context: %+v and error %v", s, err)
 	}
 }
@@ -308,7 +318,7 @@ func FuzzBatchAgreesWithTheOtherDecoder(f *testing.F) {
 			records, newest = records+1, max(newest, v.Timestamp)
 			return true
 		})
-		sum, most, err := r.Batch(t.Context(), b, 0, math.MaxInt64)
+		sum, most, err := r.Batch(t.Context(), b)
 		if err != nil || other == nil && (sum.Raw != 0 || sum.Records != records || most != newest) {
 			t.Fatalf("sum is %+v, newest %d, error %v; the other decoder has %d records, newest %d, error %v", sum, most, err, records, newest, other)
 		}
@@ -355,7 +365,7 @@ func TestABatchIsReadWithoutAllocation(t *testing.T) {
 	for codec := range batch.Codec(5) {
 		b, ctx := spec{codec: codec}.build(fewRecords()...), t.Context()
 		read := func() {
-			if s, _, err := r.Batch(ctx, b, 0, 99); err != nil || s.Raw > 0 {
+			if s, _, err := r.Batch(ctx, b); err != nil || s.Raw > 0 {
 				t.Fatal(s, err)
 			}
 		}
@@ -377,7 +387,7 @@ func BenchmarkBatch(b *testing.B) {
 		b.Run(codec.String(), func(b *testing.B) {
 			b.SetBytes(100 * 220)
 			for b.Loop() {
-				if _, _, err := r.Batch(b.Context(), data, 0, 1000); err != nil {
+				if _, _, err := r.Batch(b.Context(), data); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -20,7 +20,7 @@ type section struct {
 }
 
 // partition reads the batches and the section of the next partition.
-func (r *Reader) partition(ctx context.Context, o *Object, place []byte, clip func([16]byte, int32) (int64, int64)) (*Partition, error) {
+func (r *Reader) partition(ctx context.Context, o *Object, place []byte, verbatim func(base int64) bool) (*Partition, error) {
 	w, be := &r.window, binary.BigEndian
 	at, length := int64(be.Uint32(place[20:])), int(be.Uint32(place[24:]))
 	if at <= w.at {
@@ -40,8 +40,7 @@ func (r *Reader) partition(ctx context.Context, o *Object, place []byte, clip fu
 	case int64(s.Position) != w.at || int64(s.Position)+int64(s.Length) != at:
 		return nil, wrong("the section says %d bytes at %d, they lie from %d to %d", s.Length, s.Position, w.at, at)
 	}
-	from, to := clip(s.Topic, s.Index)
-	if err := r.batches(ctx, s, from, to); err != nil {
+	if err := r.batches(ctx, s, verbatim); err != nil {
 		return nil, err
 	}
 	again, err := w.take(length)
@@ -101,7 +100,7 @@ type blockAccount struct {
 }
 
 // batches reads the batches of a section, and holds it against them.
-func (r *Reader) batches(ctx context.Context, s *section, from, to int64) error {
+func (r *Reader) batches(ctx context.Context, s *section, verbatim func(base int64) bool) error {
 	w := &r.window
 	a := account{first: -1, last: s.From - 1, newest: -1, epoch: -1}
 	for end := w.at + int64(s.Length); w.at < end; {
@@ -125,7 +124,11 @@ func (r *Reader) batches(ctx context.Context, s *section, from, to int64) error 
 		if err != nil {
 			return err
 		}
-		sum, newest, err := r.batch(ctx, b, &h, from, to)
+		read := r.batch
+		if verbatim(h.base) {
+			read = r.verbatim
+		}
+		sum, newest, err := read(ctx, b, &h)
 		if err != nil {
 			return err
 		}

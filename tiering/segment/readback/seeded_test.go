@@ -50,7 +50,7 @@ var bugNames = func() (names []string) {
 }()
 
 // TestSeededMergers lets mergers that are right, and such that are not, write a partition
-// with other batches and codecs than its sources.
+// with the batches of its sources, or with other batches and codecs.
 func TestSeededMergers(t *testing.T) {
 	reader := make(chan *readback.Reader, 1)
 	reader <- readback.New()
@@ -60,38 +60,34 @@ func TestSeededMergers(t *testing.T) {
 			defer func() { reader <- r }()
 			merger(t, r)
 		},
-		Must: append([]string{"right", "a block lies", "a bit is flipped"}, bugNames...),
+		Must: append([]string{"right", "copied", "a block lies", "a bit is flipped"}, bugNames...),
 	}, 1000, 200)
 }
 
 func merger(t *seeded.T, r *readback.Reader) {
 	records, end := drawRecords(t.Rand)
-	from := records[t.Rand.IntN(len(records))].offset // the log starts there
-	sources := group(t.Rand, records)
-	want := sumWithin(t, r, from, end, sources...)
+	draws, again := t.Rand.Uint64(), t.Rand.Uint64()
+	sources := group(draws, records)
+	mode, want := byRecords, sumOf(t, r, sources...)
+	if t.Rand.IntN(2) == 0 { // with the batches of the sources
+		t.Count("copied")
+		mode, want, again = byBytes, bytesOf(t, r, sources...), draws
+	}
 	done := "right"
 	if t.Rand.IntN(2) == 0 {
 		done = bugNames[t.Rand.IntN(len(bugNames))]
-		for i := range records { // of the log, or the bug does no harm
-			if records[i].offset >= from {
-				records = bugs[done](records, i+t.Rand.IntN(len(records)-i))
-				break
-			}
-		}
+		records = bugs[done](records, t.Rand.IntN(len(records)))
 	}
-	p := part{MergedPart: segment.MergedPart{Topic: id(5), TopicName: "events", From: 0, To: end}, batches: group(t.Rand, records)}
-	if t.Rand.IntN(2) == 0 { // without the records that were deleted
-		p.batches = slices.DeleteFunc(p.batches, func(b []byte) bool { h, _ := batch.Parse(b); return h.LastOffset() < from })
-	}
-	if len(p.batches) == 0 {
+	if len(records) == 0 {
 		return
 	}
+	p := part{MergedPart: segment.MergedPart{Topic: id(5), TopicName: "events", From: 0, To: end}, batches: group(again, records)}
 	object, m := write(t, []part{p}, segment.SharedSegment(3, id(9)))
 	if done == "right" && t.Rand.IntN(3) == 0 {
 		done, object = spoil(t.Rand, object, &m.Partitions[0])
 	}
 	t.Count(done)
-	o, err := r.Object(t.Context(), bytes.NewReader(object), int64(len(object)), func([16]byte, int32) (int64, int64) { return from, end })
+	o, err := r.Object(t.Context(), bytes.NewReader(object), int64(len(object)), mode)
 	found := err != nil || o.Partitions[0].Sum != want
 	if found == (done == "right") || err != nil && !errors.Is(err, readback.ErrWrong) {
 		t.Fatalf("the merger: %s. Read back: %+v and error %v, want %+v", done, o, err, want)
@@ -117,8 +113,9 @@ func drawRecords(rng *rand.Rand) (records []record, end int64) {
 	return records, offset + 2
 }
 
-// group makes batches of records.
-func group(rng *rand.Rand, records []record) (batches [][]byte) {
+// group makes batches of records, the same ones for the same seed.
+func group(seed uint64, records []record) (batches [][]byte) {
+	rng := rand.New(rand.NewPCG(seed, 0))
 	for rest := records; len(rest) > 0; {
 		n := 1 + rng.IntN(len(rest))
 		b := spec{codec: batch.Codec(rng.IntN(5)), xerial: rng.IntN(2) == 0, plain: true}.build(rest[:n]...)

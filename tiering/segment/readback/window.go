@@ -3,6 +3,7 @@ package readback
 import (
 	"crypto/sha256"
 	"hash"
+	"hash/crc32"
 	"io"
 )
 
@@ -17,6 +18,7 @@ type window struct {
 	b    []byte // read and not taken yet
 	at   int64  // where b begins
 	sha  hash.Hash
+	crc  uint32
 	peek []byte
 }
 
@@ -26,6 +28,7 @@ func (w *window) open(src io.ReaderAt, size int64) {
 		w.sha = sha256.New()
 	}
 	w.sha.Reset()
+	w.crc = 0
 	if n := int(min(size, readSize)); cap(w.buf) < n || cap(w.buf) > 2*readSize {
 		w.buf = make([]byte, n)
 	}
@@ -58,6 +61,7 @@ func (w *window) take(n int) ([]byte, error) {
 		return nil, err
 	}
 	w.sha.Write(b)
+	w.crc = crc32.Update(w.crc, castagnoli, b)
 	w.b, w.at = w.b[n:], w.at+int64(n)
 	return b, nil
 }
