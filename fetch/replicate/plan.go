@@ -53,17 +53,26 @@ func (o *object) check(b []byte) error {
 // plan is all objects of a copy, and those of them that the target lacks.
 type plan struct {
 	objects, bytes int64
-	missing        []object
+	missing        []object // without the cluster object, which is copied last
+	first          bool     // the target lacks that, too
 	heads          map[uint32]uint64
 }
 
 func (p *plan) result(number uint64) *Result {
 	r := &Result{Number: number, Objects: p.objects + 1, Bytes: p.bytes, Heads: p.heads} // with the cluster object
-	r.Copied = int64(len(p.missing))
+	r.Copied = int64(len(p.missing)) + p.cluster()
 	for _, o := range p.missing {
 		r.Written += o.size
 	}
 	return r
+}
+
+// cluster is how many cluster objects are to be copied.
+func (p *plan) cluster() int64 {
+	if p.first {
+		return 1
+	}
+	return 0
 }
 
 // add adds an object.
@@ -124,7 +133,8 @@ func (c *Copier) plan(ctx context.Context) (*plan, error) {
 	for _, o := range p.missing {
 		bytes += o.size
 	}
-	c.doing("copying", c.copied.Load()+int64(len(p.missing)), c.written.Load()+bytes)
+	p.first = !there(segment.ClusterKey)
+	c.doing("copying", c.copied.Load()+int64(len(p.missing))+p.cluster(), c.written.Load()+bytes)
 	return p, nil
 }
 

@@ -157,6 +157,7 @@ func (c *Copier) Run(ctx context.Context) (*Result, error) {
 	if err := c.copyCluster(ctx); err != nil {
 		return nil, err
 	}
+	c.copied.Add(p.cluster())
 	result := p.result(mark.Number)
 	result.Copied, result.Written = c.copied.Load(), c.written.Load()
 	mark.State, mark.TimeMs, mark.Objects, mark.Bytes = segment.CopyDone, c.opt.Now().UnixMilli(), uint64(result.Objects), uint64(result.Bytes)

@@ -123,7 +123,8 @@ func explainReplay(ctx context.Context, env *Env, o *explainOptions, name string
 
 func (e *replayExplained) estimate(o *explainOptions, p prices) {
 	e.Latency, e.Bandwidth, e.Parallel, e.Prices = o.latency.Seconds(), o.bandwidth, o.parallel, p
-	e.Seconds = max(float64(e.GETs)*e.Latency/float64(e.Parallel), float64(e.Bytes)/float64(e.Bandwidth))
+	turns := (e.GETs + int64(e.Parallel) - 1) / int64(e.Parallel)
+	e.Seconds = max(float64(turns)*e.Latency, float64(e.Bytes)/float64(e.Bandwidth))
 	e.Dollars = p.read(e.GETs, e.Bytes)
 }
 

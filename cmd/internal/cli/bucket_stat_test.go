@@ -54,12 +54,12 @@ func TestExplainCountsTheGetsOfAReplay(t *testing.T) {
 			Offsets, Extents, Objects, GETs, Bytes int64
 			Seconds, Dollars                       float64
 		}
-		args := []string{"bucket", "explain", "events", "-o", "json", "--latency", "16s", "--prices", "get=1000"}
+		args := []string{"bucket", "explain", "events", "-o", "json", "--latency", "1s", "--parallel", "1", "--prices", "get=1000"}
 		unmarshal(t, c.run(t, append(args, strings.Fields(line)...)...), &e)
 		if got := [4]int64{e.Offsets, e.Extents, e.Objects, e.GETs}; got != want || e.Seconds != float64(want[3]) || e.Dollars != float64(want[3]) {
 			t.Errorf("%q: %+v, want %v", line, e, want)
 		}
 	}
-	c.run(t, "bucket", "explain", "events").expect(t, cli.ExitOK, "2 extents in 2 objects", "2 GETs", "S3 Standard")
+	c.run(t, "bucket", "explain", "events").expect(t, cli.ExitOK, "2 extents in 2 objects", "2 GETs", "about 30ms", "S3 Standard")
 	c.run(t, "bucket", "explain", "events", "--parallel", "0").expect(t, cli.ExitUsage, "--parallel")
 }

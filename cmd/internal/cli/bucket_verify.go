@@ -80,7 +80,7 @@ func newBucketVerify(env *Env) *cobra.Command {
 	flags.UintSliceVar(&f.journals, "journal", nil, "only this journal `number`, repeatable; the metadata journal, 0, is read always")
 	flags.Lookup("journal").DefValue = "" // a value that the help leaves out
 	flags.StringVar(&f.topic, "topic", "", "only objects that hold this topic, as `name[:partition]`, and the indexes of the others")
-	flags.BoolVar(&f.records, "records", false, "decompress the batches and decode every record too")
+	flags.BoolVar(&f.records, "records", false, "read every byte of merged segments too, and decode every record")
 	complete(cmd, "bucket", completeStarts("file:///", "s3://", "minio://"))
 	outputFlag(cmd, &f.output, "text", "json")
 	progressFlag(flags, &f.progress)
