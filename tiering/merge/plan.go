@@ -61,6 +61,10 @@ type Debt struct {
 	Bytes   int64
 	Objects uint64        // seqs from the first range that is not merged to the head
 	Age     time.Duration // since that range was first seen as the first one
+	// Done are the bytes that did not wait any more, of those that were appended since the
+	// leadership began, or could be merged then. Writing is a part of them, whatever the leader
+	// before has left.
+	Done int64
 }
 
 // Planner decides which job comes next. It is pure. Its owner calls Begin, Add with each
@@ -280,7 +284,7 @@ func (p *Planner) owe() {
 	if s.first != p.first {
 		p.first, p.since = s.first, s.now
 	}
-	p.debt = Debt{Bytes: s.pending}
+	p.debt = Debt{Bytes: s.pending, Done: max(0, s.ingested-p.ingested-s.pending)}
 	if s.first > 0 {
 		p.debt.Objects, p.debt.Age = s.head+1-min(s.first, s.head+1), s.now.Sub(p.since)
 	}

@@ -229,6 +229,31 @@ func (s *planned) check(t *testing.T, seed uint64) {
 	}
 }
 
+// The amplification is that of a leadership, also when the leader before has left much.
+func TestAmplificationIsRightAfterARestart(t *testing.T) {
+	s := newPlanned(traffic{partitions: 100, classes: 1}, seeded.Seed(t))
+	weights, sum := evenly(100)
+	for range 20 {
+		s.ingest(200*mib, weights, sum)
+		s.work(t)
+	}
+	s.ingest(4*gib, weights, sum)
+	s.p, s.written = NewPlanner(Config{}), 0
+	for {
+		j := s.next()
+		if debt := s.p.Debt(); s.written > 0 {
+			if a := float64(s.written) / float64(debt.Done); a < 0.05 || a > 2.5 {
+				t.Fatalf("%d bytes written for %d that were done: %.1f", s.written, debt.Done, a)
+			}
+		}
+		if j == nil {
+			return
+		}
+		s.do(t, j)
+		s.p.Done(j)
+	}
+}
+
 // mostExtents is how many extents a partition has at most.
 func mostExtents(s *planned) (most int) {
 	for i := range s.parts {

@@ -249,9 +249,9 @@ func (m *metrics) tiering(id uint32, g *merge.Merger, written *upkeep.Flow) {
 		m.counter("varve_merge_jobs_total", "Jobs of merging that succeeded, by level.", labels, func() float64 { return float64(g.Stats().Jobs[level]) })
 	}
 	m.counter("varve_journal_written_bytes_total", "Bytes of objects written to a journal.", journal, func() float64 { return float64(written.Total()) })
-	m.gauge("varve_write_amplification", "Bytes written by tiering for each byte written to the journal, since the start.", journal, func() float64 {
-		if total := written.Total(); total > 0 {
-			return float64(g.Stats().WrittenBytes) / float64(total)
+	m.gauge("varve_write_amplification", "Bytes written by merging for each byte that was merged since the start of the leadership, or could be merged again then.", journal, func() float64 {
+		if done := g.Debt().Done; done > 0 {
+			return float64(g.Stats().WrittenBytes) / float64(done)
 		}
 		return 0
 	})
