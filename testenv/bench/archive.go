@@ -26,7 +26,7 @@ func studies() []study {
 	return []study{
 		{"replay/100", "one partition of 100 that share a journal, read from its start, next to one that was alone", replayOf(100)},
 		{"replay/1000", "the same with 1,000", replayOf(1000)},
-		{"yield", "ingest at half load next to merging, in turn with ingest alone", yieldOfMerging},
+		{"yield", "ingest next to merging, in turn with ingest alone", yieldOfMerging},
 		{"verify", "bucket verify --records", verifyBucket},
 		{"events", "JSON events, compressed by producers and by compression.type", compressEvents},
 		{"trickle", "10,000 partitions that get a few records each, requests and dollars", trickleBucket},

@@ -11,15 +11,17 @@ import (
 const (
 	yieldPartitions = 200
 	yieldRecord     = 1024
-	yieldPart       = 4 // of the most that a node takes: the load is read, too
 	yieldTurns      = 5 // of each kind
 	yieldWarmup     = time.Second
 )
 
-// yieldOfMerging puts half of the load that a node takes on two nodes in turn: one has much to
+// yieldParts are parts of the most that a node takes. The load is read, too.
+var yieldParts = []float64{2, 4}
+
+// yieldOfMerging puts a part of the load that a node takes on two nodes in turn: one has much to
 // merge, the other one merges nothing. While one has the load, the other one is stopped.
 func yieldOfMerging(ctx context.Context, l *lab) (t *sheet, err error) {
-	t = &sheet{Columns: []string{"node", "p50 ms", "p99 ms", "low-high", "ingested MB/s", "merged MB/s", "CPU s/GB ingested"}}
+	t = &sheet{Columns: []string{"load", "node", "p50 ms", "p99 ms", "low-high", "ingested MB/s", "merged MB/s", "CPU s/GB ingested"}}
 	merging, err := l.newSite(ctx, l.o.varve, restingFlags...)
 	if err != nil {
 		return t, err
@@ -45,8 +47,13 @@ func yieldOfMerging(ctx context.Context, l *lab) (t *sheet, err error) {
 	if err := merging.again(ctx, "--verify-rate", "0", "--replaced-grace", "0s"); err != nil {
 		return t, err
 	}
-	t.note("the most that a node takes alone: %s MB/s; each line has the medians of %d turns of %v with a part of 1/%d, which is also read", short(most.Figure.BytesPerSecond/1e6), yieldTurns, l.o.duration, yieldPart)
-	return t, l.turns(ctx, t, merging, resting, most.Figure.RecordsPerSecond/yieldPart)
+	t.note("the most that a node takes alone: %s MB/s; each line has the medians of %d turns of %v with a part of it, which is also read", short(most.Figure.BytesPerSecond/1e6), yieldTurns, l.o.duration)
+	for _, part := range yieldParts {
+		if err := l.turns(ctx, t, merging, resting, fmt.Sprintf("1/%.0f", part), most.Figure.RecordsPerSecond/part); err != nil {
+			return t, err
+		}
+	}
+	return t, nil
 }
 
 // turn is a load on one of the nodes.
@@ -56,7 +63,7 @@ type turn struct {
 	debt                  float64 // afterwards
 }
 
-func (l *lab) turns(ctx context.Context, t *sheet, merging, resting *site, rate float64) error {
+func (l *lab) turns(ctx context.Context, t *sheet, merging, resting *site, part string, rate float64) error {
 	before, err := merging.indebted(ctx)
 	if err != nil {
 		return err
@@ -84,7 +91,7 @@ func (l *lab) turns(ctx context.Context, t *sheet, merging, resting *site, rate 
 		_, p50, _ := spread(of.turns, func(x turn) float64 { return x.P50 })
 		low, p99, high := spread(of.turns, func(x turn) float64 { return x.P99 })
 		average := func(f func(turn) float64) string { return short(mean(of.turns, f)) }
-		t.add(of.name, short(p50), short(p99), short(low)+"-"+short(high), average(func(x turn) float64 { return x.ingested / 1e6 }),
+		t.add(part, of.name, short(p50), short(p99), short(low)+"-"+short(high), average(func(x turn) float64 { return x.ingested / 1e6 }),
 			average(func(x turn) float64 { return x.merged / 1e6 }), average(func(x turn) float64 { return x.cpu }))
 	}
 	var ratios []float64
@@ -92,8 +99,8 @@ func (l *lab) turns(ctx context.Context, t *sheet, merging, resting *site, rate 
 		ratios = append(ratios, on[i].P99/off[i].P99)
 	}
 	low, middle, high := spread(ratios, func(x float64) float64 { return x })
-	t.note("p99 of merging / resting, turn by turn: %s (%s-%s)", short(middle), short(low), short(high))
-	t.note("unmerged bytes before the turns %s MB, after them %s MB", short(before/1e6), short(on[len(on)-1].debt/1e6))
+	t.note("%s: p99 of merging / resting, turn by turn: %s (%s-%s)", part, short(middle), short(low), short(high))
+	t.note("%s: unmerged bytes before the turns %s MB, after them %s MB", part, short(before/1e6), short(on[len(on)-1].debt/1e6))
 	return nil
 }
 

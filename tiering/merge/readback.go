@@ -14,9 +14,6 @@ import (
 // writer, and compares it with the sources (tiering/journal/PROTOCOL.md, rule 18). It
 // returns the extents that are to be committed, as they were read.
 func (x *Executor) readBack(ctx context.Context, g *gatherer, o *output, w *written) ([]partlog.Extent, error) {
-	if err := x.opt.Pace(ctx, w.merged.Size); err != nil {
-		return nil, err
-	}
 	got, err := x.readOutput(ctx, g, o, w)
 	if errors.Is(err, ErrMismatch) { // the damage may have happened on the way
 		got, err = x.readOutput(ctx, g, o, w)
@@ -94,5 +91,5 @@ func (r storeReader) ReadAt(b []byte, offset int64) (int, error) {
 		return 0, err
 	}
 	r.x.count.read(int64(len(b)))
-	return len(b), nil
+	return len(b), r.x.opt.Pace(r.ctx, int64(len(b)))
 }

@@ -108,9 +108,6 @@ func (x *Executor) upload(ctx context.Context, o *output, w *written) error {
 			return err
 		}
 	}
-	if err := x.opt.Pace(ctx, w.merged.Size); err != nil {
-		return err
-	}
 	pause := time.Second
 	for n := 1; ; n++ {
 		err := x.create(ctx, o.name.Key(), w)
@@ -131,9 +128,11 @@ func (x *Executor) create(ctx context.Context, key string, w *written) error {
 	w.holders.Add(1)
 	x.count.writes.Add(1)
 	x.count.writtenBytes.Add(w.merged.Size)
-	return x.opt.Store.Create(ctx, key, objstore.Body{
-		Source: w.file, Length: w.merged.Size, CRC: w.merged.CRC32C, CRCKnown: true, Release: w.release,
+	source := x.steady(ctx, w.file)
+	err := x.opt.Store.Create(ctx, key, objstore.Body{
+		Source: source, Length: w.merged.Size, CRC: w.merged.CRC32C, CRCKnown: true, Release: w.release,
 	})
+	return errors.Join(err, source.settle())
 }
 
 // name stores the name of a topic, once, next to its own segments.

@@ -19,6 +19,10 @@ type Pacer struct {
 // NewPacer returns a Pacer whose rate may change at any time.
 func NewPacer(clock Clock, rate func() int64) *Pacer { return &Pacer{clock: clock, rate: rate} }
 
+// saved is the most that is made up for after a pause: a job also computes, and waits for
+// entries, while it moves nothing.
+const saved = time.Second
+
 // Wait waits until the bytes before have passed, and takes so many more. So a caller may
 // take any number at once, and the next one waits.
 func (p *Pacer) Wait(ctx context.Context, bytes int64) error {
@@ -29,7 +33,7 @@ func (p *Pacer) Wait(ctx context.Context, bytes int64) error {
 	p.mu.Lock()
 	now := p.clock.Now()
 	wait := p.free.Sub(now)
-	p.free = later(p.free, now).Add(time.Duration(float64(bytes) / float64(rate) * float64(time.Second)))
+	p.free = later(p.free, now.Add(-saved)).Add(time.Duration(float64(bytes) / float64(rate) * float64(time.Second)))
 	p.mu.Unlock()
 	if wait <= 0 {
 		return ctx.Err()

@@ -15,14 +15,14 @@ func TestAPacerLetsAsManyBytesPassAsItsRate(t *testing.T) {
 			t.Errorf("after %d bytes at %v (%v), want %v", bytes, b.now.Sub(began), err, want)
 		}
 	}
-	wait(5000, 0) // the first ones pass at once, and the next ones wait for them
+	wait(6000, 0) // the first ones pass at once, and the next ones wait for them
 	wait(1000, 5*time.Second)
 	wait(1000, 6*time.Second)
-	b.now = b.now.Add(time.Minute) // a pause saves nothing up
+	b.now = b.now.Add(time.Minute) // a pause saves a second up
 	wait(2000, 66*time.Second)
-	wait(1, 68*time.Second)
+	wait(1, 67*time.Second)
 	rate = 0
-	wait(1e9, 68*time.Second)
+	wait(1e9, 67*time.Second)
 }
 
 func TestAFlowIsTheRateOfTheLastSeconds(t *testing.T) {

@@ -170,7 +170,7 @@ var settings = []setting{
 		"memory for the keys of a compaction; a partition with more keys is compacted in several passes",
 		func(s *Serve, v string) error { return setSize(&s.CompactionMemory, v, mib, 64*gib) }},
 	{"tiering-rate", "auto", "size",
-		"bytes a second that tiering reads and writes: a size, unlimited, or auto, which is 64MiB and ten times as much as is written to the journal",
+		"bytes a second that tiering reads and writes: a size, unlimited, or auto, which is six times as much as is written to the journal, and at least 64MiB",
 		func(s *Serve, v string) error { return setRate(&s.TieringRate, v) }},
 	{"verify-rate", "1MiB", "size",
 		"bytes a second of stored records that are read again to find damage, forever; 0 turns that off",

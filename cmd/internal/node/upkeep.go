@@ -107,16 +107,16 @@ func (n *node) mergeOptions(id uint32, j *dataJournal, pacer *upkeep.Pacer) merg
 	}
 }
 
-// The part of the store and the processor that tiering takes, if no setting says so: each
-// byte that is merged is read, written and read back.
+// How many bytes tiering moves, if no setting says so. Each byte that is merged is read,
+// written and read back, and some are merged twice.
 const (
-	idleRate  = 64 << 20 // bytes a second
-	busyShare = 10       // bytes for each byte that is written to the journal
+	idleRate  = 64 << 20 // bytes a second, at least
+	busyShare = 6        // bytes for each byte that is written to the journal
 )
 
 func tieringRate(r config.Rate, written int64) int64 {
 	if r.Auto {
-		return idleRate + busyShare*written
+		return max(idleRate, busyShare*written)
 	}
 	return r.Bytes
 }

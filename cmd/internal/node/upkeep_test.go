@@ -25,7 +25,7 @@ func TestTheRateOfTieringGrowsWithTheJournal(t *testing.T) {
 		written int64
 		want    int64
 	}{
-		{config.Rate{Auto: true}, 0, idleRate}, {config.Rate{Auto: true}, 1 << 20, idleRate + busyShare<<20},
+		{config.Rate{Auto: true}, 0, idleRate}, {config.Rate{Auto: true}, 1 << 20, idleRate}, {config.Rate{Auto: true}, 100 << 20, busyShare * 100 << 20},
 		{config.Rate{Bytes: 7}, 1 << 20, 7}, {config.Rate{}, 1 << 20, 0},
 	} {
 		if got := tieringRate(tc.setting, tc.written); got != tc.want {
