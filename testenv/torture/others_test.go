@@ -208,6 +208,11 @@ func TestARoundLacksWorkThatWasNeverDone(t *testing.T) {
 			t.Errorf("%s lacks: %v; there lack %v", what, !want, lacking)
 		}
 	}
+	for duration, want := range map[time.Duration]bool{time.Minute: false, 5 * time.Minute: true} {
+		if r.duration = duration; slices.Contains(r.lacking(done), foundPages) != want {
+			t.Errorf("a round of %v lacks %v", duration, r.lacking(done))
+		}
+	}
 	if r.duration = 59 * time.Second; len(r.lacking(done)) > 0 {
 		t.Errorf("a shorter round lacks %v", r.lacking(done))
 	}
