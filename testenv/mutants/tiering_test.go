@@ -75,13 +75,13 @@ var compactionMutants = []mutant{
 	{name: "rule 28: tombstones of this pass go", by: upkeeps, edits: []edit{
 		swap("tiering/compact.Pass.Keep", "r.Offset >= p.TombstonesBelow", "r.Offset >= p.end"),
 	}},
-	{name: "rule 28: clean up to the end of the log", by: upkeeps, edits: []edit{
+	{name: "rule 28: clean up to the end of the log", by: tables, edits: []edit{
 		swap("tiering/compact.Pass.End", "p.end", "max(p.end, p.To)"),
 	}},
-	{name: "rule 28: a pass is over before its last extent", by: upkeeps, edits: []edit{
+	{name: "rule 28: a pass is over before its last extent", by: tables, edits: []edit{
 		swap("tiering/compact.Step.run", "e.Base >= x.End() && x.wide == 1", "e.Last >= x.End() && x.wide == 1"),
 	}},
-	{name: "rule 28: a pass does not go to the start", by: upkeeps, edits: []edit{
+	{name: "rule 28: a pass does not go to the start", by: tables, edits: []edit{
 		swap("tiering/compact.Step.begin", "chosen.View.Start", "due.From"),
 	}},
 	{name: "rule 30: tombstones go before that is announced", by: upkeeps, edits: []edit{
