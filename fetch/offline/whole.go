@@ -45,6 +45,12 @@ func (b *Bucket) ProveWhole(ctx context.Context) error {
 	return again(ctx, func() error { return b.prove(ctx, seen, false) })
 }
 
+// ProveEnds is ProveWhole by the journals alone, without a listing of merged segments. It
+// lists journals from their heads on only.
+func (b *Bucket) ProveEnds(ctx context.Context) error {
+	return again(ctx, func() error { return b.prove(ctx, &evidence{}, false) })
+}
+
 // prove proves the heads after it has listed the journals, and judges the evidence. If it
 // is strict, an object above a head is an error in any case.
 func (b *Bucket) prove(ctx context.Context, seen *evidence, strict bool) error {

@@ -33,6 +33,9 @@ var bucketMutants = []mutant{
 	{name: "a source that ends before its copy is copied", by: copies, plain: true, edits: []edit{
 		never("fetch/replicate.plan.checkTarget", "ok && seq > head"),
 	}},
+	{name: "a bucket that lacks an end is shown as whole", by: catcher{"./cmd/internal/cli", "TestABucketThatLacksAnEndIsNotShownAsWhole"}, plain: true, edits: []edit{
+		swap("cmd/internal/cli.bucketFlags.look", "err != nil || cut == nil", "true"),
+	}},
 	{name: "an orphan with the only records is deleted", by: orphans, plain: true, edits: []edit{
 		never("fetch/offline.Bucket.only", "errors.Is(err, objstore.ErrNotFound)"),
 	}},

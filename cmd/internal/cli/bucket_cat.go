@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/varvelog/varve/fetch/offline"
 )
 
 const catLong = `Print records straight from the bucket. No node needs to run, and read access is
@@ -50,7 +52,7 @@ func newBucketCat(env *Env) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return interrupted(cmd.Context(), cat(cmd.Context(), env, &o, names[0], r))
+			return o.look(cmd.Context(), env, func(b *offline.Bucket) error { return cat(cmd.Context(), env, b, &o, names[0], r) })
 		},
 	}
 	flags := cmd.Flags()
@@ -66,12 +68,7 @@ func newBucketCat(env *Env) *cobra.Command {
 	return cmd
 }
 
-func cat(ctx context.Context, env *Env, o *catOptions, name string, r readRange) error {
-	b, closeAll, err := o.read(ctx, env)
-	if err != nil {
-		return err
-	}
-	defer closeAll()
+func cat(ctx context.Context, env *Env, b *offline.Bucket, o *catOptions, name string, r readRange) error {
 	c, err := choose(b, name, o.partitions)
 	if err != nil {
 		return err

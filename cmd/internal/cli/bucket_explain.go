@@ -64,15 +64,17 @@ func newBucketExplain(env *Env) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		e, err := explainReplay(cmd.Context(), env, &o, names[0], r)
-		if err != nil {
-			return interrupted(cmd.Context(), err)
-		}
-		e.estimate(&o, p)
-		if o.output == "json" {
-			return printJSON(env.Stdout, e)
-		}
-		return e.print(env.Stdout)
+		return o.look(cmd.Context(), env, func(b *offline.Bucket) error {
+			e, err := explainReplay(cmd.Context(), b, &o, names[0], r)
+			if err != nil {
+				return err
+			}
+			e.estimate(&o, p)
+			if o.output == "json" {
+				return printJSON(env.Stdout, e)
+			}
+			return e.print(env.Stdout)
+		})
 	}
 	o.add(cmd, "text", "json")
 	return cmd
@@ -95,12 +97,7 @@ type replayExplained struct {
 	Prices     prices  `json:"prices"`
 }
 
-func explainReplay(ctx context.Context, env *Env, o *explainOptions, name string, r readRange) (*replayExplained, error) {
-	b, closeAll, err := o.read(ctx, env)
-	if err != nil {
-		return nil, err
-	}
-	defer closeAll()
+func explainReplay(ctx context.Context, b *offline.Bucket, o *explainOptions, name string, r readRange) (*replayExplained, error) {
 	c, err := choose(b, name, o.partitions)
 	if err != nil {
 		return nil, err

@@ -39,23 +39,20 @@ func newBucketLs(env *Env) *cobra.Command {
   varve bucket ls events/3 -o json`,
 		Args: args(cobra.MaximumNArgs(1), "one topic, or topic/partition"),
 		RunE: func(cmd *cobra.Command, names []string) error {
-			b, closeAll, err := f.read(cmd.Context(), env)
-			if err != nil {
-				return err
-			}
-			defer closeAll()
-			l := listing{bucket: b, env: env, flags: &f}
-			if len(names) == 0 {
-				return interrupted(cmd.Context(), l.topics(cmd.Context()))
-			}
-			c, err := choose(b, names[0], nil)
-			if err != nil {
-				return err
-			}
-			if strings.Contains(names[0], "/") {
-				return interrupted(cmd.Context(), l.extents(cmd.Context(), c))
-			}
-			return interrupted(cmd.Context(), l.partitions(cmd.Context(), c))
+			return f.look(cmd.Context(), env, func(b *offline.Bucket) error {
+				l := listing{bucket: b, env: env, flags: &f}
+				if len(names) == 0 {
+					return l.topics(cmd.Context())
+				}
+				c, err := choose(b, names[0], nil)
+				if err != nil {
+					return err
+				}
+				if strings.Contains(names[0], "/") {
+					return l.extents(cmd.Context(), c)
+				}
+				return l.partitions(cmd.Context(), c)
+			})
 		},
 	}
 	f.add(cmd, "table", "json")

@@ -116,3 +116,14 @@ func TestDamageEndsCatAfterTheSoundRecords(t *testing.T) {
 		t.Errorf("printed %q", o.stdout)
 	}
 }
+
+func TestABucketThatLacksAnEndIsNotShownAsWhole(t *testing.T) {
+	folder := smallBucket(t)
+	c := command{environ: []string{"VARVE_BUCKET=file://" + folder}}
+	if err := os.Remove(filepath.Join(folder, filepath.FromSlash(segment.JournalKey(1, 6)))); err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range [][]string{{"ls"}, {"ls", "events/0"}, {"stat"}, {"cat", "events"}, {"explain", "events"}} {
+		c.run(t, append([]string{"bucket"}, line...)...).expect(t, cli.ExitFailure, "seq 7 knows seq 6", "bucket verify")
+	}
+}

@@ -52,18 +52,27 @@ func (f *bucketFlags) store(ctx context.Context, env *Env) (objstore.Store, erro
 	return store, interrupted(ctx, err)
 }
 
-// read opens the bucket for reading without a node. close ends that.
-func (f *bucketFlags) read(ctx context.Context, env *Env) (_ *offline.Bucket, closeAll func(), err error) {
+// look opens the bucket for reading without a node, and calls do. If the bucket shows that
+// a journal lacks its end, do works with the rest. Then that is the error.
+func (f *bucketFlags) look(ctx context.Context, env *Env, do func(*offline.Bucket) error) error {
 	store, err := f.store(ctx, env)
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
+	defer bucket.Close(store)
 	b, err := f.readStore(ctx, env, store)
 	if err != nil {
-		bucket.Close(store)
-		return nil, nil, err
+		return err
 	}
-	return b, func() { b.Close(); bucket.Close(store) }, nil
+	defer b.Close()
+	cut := b.ProveEnds(ctx)
+	if cut != nil && !errors.Is(cut, offline.ErrCutOff) {
+		return interrupted(ctx, cut)
+	}
+	if err := do(b); err != nil || cut == nil {
+		return interrupted(ctx, err)
+	}
+	return fmt.Errorf("%w; records from there on cannot be read: \"varve bucket verify --bucket %s\" names the holes", cut, bucket.Redact(f.url))
 }
 
 func (f *bucketFlags) readStore(ctx context.Context, env *Env, store objstore.Store) (*offline.Bucket, error) {

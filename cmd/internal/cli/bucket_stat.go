@@ -40,20 +40,17 @@ func newBucketStat(env *Env) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		b, closeAll, err := f.read(cmd.Context(), env)
-		if err != nil {
-			return err
-		}
-		defer closeAll()
-		s, err := statOf(cmd.Context(), env, b, &f)
-		if err != nil {
-			return interrupted(cmd.Context(), err)
-		}
-		s.price(p)
-		if f.output == "json" {
-			return printJSON(env.Stdout, s)
-		}
-		return s.print(env.Stdout)
+		return f.look(cmd.Context(), env, func(b *offline.Bucket) error {
+			s, err := statOf(cmd.Context(), env, b, &f)
+			if err != nil {
+				return err
+			}
+			s.price(p)
+			if f.output == "json" {
+				return printJSON(env.Stdout, s)
+			}
+			return s.print(env.Stdout)
+		})
 	}
 	f.add(cmd, "table", "json")
 	return cmd
