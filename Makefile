@@ -107,7 +107,7 @@ bench-kafka: build minio ## the same for what users look at first, next to Apach
 	$(GO) run ./testenv/bench --varve bin/varve --table --kafka --runs 5 --json bin/bench-kafka.json $(BENCHFLAGS)
 
 mutants: ## put bugs into the program, see that the simulations find each
-	$(GO) test -count=1 -timeout 60m ./testenv/mutants -mutants.all -v
+	$(GO) test -count=1 -timeout 180m ./testenv/mutants -mutants.all -v
 
 clean: ## delete bin; data in ./varve-data and the built MinIO stay
 	rm -rf bin
