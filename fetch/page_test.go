@@ -152,6 +152,35 @@ func TestMissingPageIsLookedUpOnceMore(t *testing.T) {
 	}
 }
 
+// TestALostPageIsRemembered: no request is sent for it for two seconds, and it is served after
+// these if it is restored. A Fetch waits all the same (errorWait), for its client's sake.
+func TestALostPageIsRemembered(t *testing.T) {
+	w := newWorld(t, nil)
+	w.values("a")
+	key := w.page(1)
+	page, err := w.store.Get(t.Context(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := func() error { return w.fetchOne(want(keyA, 0)).Err }
+	w.store.DeleteNow(key)
+	if err := ask(); !errors.Is(err, ErrStorage) {
+		t.Fatalf("error %v, want ErrStorage", err)
+	}
+	w.store.PutNow(key, page)
+	w.gets.Store(0)
+	for range 100 {
+		if err := ask(); !errors.Is(err, ErrStorage) || w.gets.Load() > 0 {
+			t.Fatalf("error %v, %d GETs, want ErrStorage without a request", err, w.gets.Load())
+		}
+		w.clock.Add(int64(firstVerdict / 101))
+	}
+	w.clock.Add(int64(firstVerdict / 10))
+	if err := ask(); err != nil {
+		t.Errorf("the page is there again: %v", err)
+	}
+}
+
 func TestDamagedPageIsNeverUsed(t *testing.T) {
 	w := newWorld(t, nil)
 	w.values("a")
