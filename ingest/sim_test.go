@@ -130,9 +130,10 @@ var simulation = sim.Shape[shape]{
 		"restored from a checkpoint", "restored producers from pages", "floor planned", "floor planned again", "floor moved", "floor not moved", "floor moved in spite of a take-over",
 		"data deleted below the floor", "topic created", "topic deleted", "records deleted", "deletion out of range", "retry answered", "acks=1 promise",
 		"asked for the end and waited", "asked for the end and not known",
-		"ended: fenced", "ended: below the floor", "asked and confirmed", "asked and deposed", "asked and not known",
+		"ended: fenced", "asked and confirmed", "asked and deposed", "asked and not known",
 		"reported as sealed", "topic restored", "partition opened again", "report of a leader that is behind",
 	}, sim.StoreFaults...),
+	Rare: []string{"ended: below the floor"},
 }
 
 func TestSimulation(t *testing.T) { sim.Run(t, simulation, 2000, 200) }
