@@ -8,6 +8,12 @@ var expireMutants = []mutant{
 	{name: "a part of a page has no bytes", by: catcher{"./tiering/partlog", "TestAPageMayLoseExtentsManyTimes"}, plain: true, edits: []edit{
 		swap("tiering/partlog.replacement.settle", "max(r.bytes[rows], 0)", "min(r.bytes[rows], 0)"),
 	}},
+	{name: "a lost page stops the expiry of its journal", by: catcher{"./tiering/expire", "TestALostPageHoldsItsPartitionBack"}, plain: true, edits: []edit{
+		swap("tiering/expire.look.start", "l.lost = err", "return 0, err"),
+	}},
+	{name: "a lost page whose bytes are not known stops the expiry of its journal", by: catcher{"./tiering/expire", "TestALostPageHoldsItsPartitionBack"}, plain: true, edits: []edit{
+		swap("tiering/expire.look.start", "l.lost, total = err, 0", "return 0, err"),
+	}},
 	{name: "rule 25: dropped by a view of journal 0 that is not proved", by: expiries, edits: []edit{
 		swap("tiering/expire.Dropper.Run", "len(x.plan()) == 0", "len(before) == 0"),
 		before("tiering/expire.Dropper.Run", "now := x.opt.Now()", "before := x.plan()"),

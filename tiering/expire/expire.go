@@ -53,6 +53,7 @@ type Expirer struct {
 	next  time.Time // of the next look
 	known map[partlog.Key]*first
 	parts map[partlog.Key]map[part]int64
+	held  map[partlog.Key]bool // partitions with a page that is lost
 	// waiting are the starts that entries under way move. asked counts these entries.
 	waiting map[partlog.Key]expiry
 	asked   int
@@ -108,7 +109,7 @@ func agreed(ctx context.Context, c Clocks) (time.Time, error) {
 
 // plan returns where partitions should start, some of those that are due.
 func (x *Expirer) plan(ctx context.Context, now time.Time) (due []expiry, err error) {
-	known, parts := make(map[partlog.Key]*first, len(x.known)), map[partlog.Key]map[part]int64{}
+	known, parts, held := make(map[partlog.Key]*first, len(x.known)), map[partlog.Key]map[part]int64{}, map[partlog.Key]bool{}
 	x.opt.State.Survey(func(s *partlog.Survey) {
 		if s.View.Sealed || s.View.Start == s.View.End || err != nil || len(due) == maxEntries || ctx.Err() != nil {
 			return
@@ -122,6 +123,9 @@ func (x *Expirer) plan(ctx context.Context, now time.Time) (due []expiry, err er
 		if start, err = l.start(ctx); err != nil {
 			return
 		}
+		if l.lost != nil {
+			x.hold(held, s.Key, l.lost)
+		}
 		if l.first != nil {
 			known[s.Key] = l.first
 		}
@@ -132,8 +136,15 @@ func (x *Expirer) plan(ctx context.Context, now time.Time) (due []expiry, err er
 			due = append(due, expiry{partlog.DeleteRecords{Key: s.Key, Before: start}, policy, s.View.Start})
 		}
 	})
-	x.known, x.parts = known, parts
+	x.known, x.parts, x.held = known, parts, held
 	return due, errors.Join(err, ctx.Err())
+}
+
+// hold notes a partition whose records stay because a page is lost.
+func (x *Expirer) hold(held map[partlog.Key]bool, k partlog.Key, reason error) {
+	if held[k] = true; !x.held[k] {
+		x.opt.Log.Warn("records do not expire as they should: an index page is lost; restore it, \"varve bucket verify\" names it", "topic", k.Topic.Base64(), "partition", k.Index, "error", reason)
+	}
 }
 
 // expiry is a start that is due.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/varvelog/varve/tiering/clocks"
+	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/partlog"
 	"github.com/varvelog/varve/tiering/segment"
 )
@@ -224,6 +225,45 @@ func TestFailuresAreReturned(t *testing.T) {
 	w.clock = errors.New("the store does not answer")
 	if again, err := New(w.opt).Run(t.Context()); again || !errors.Is(err, w.clock) {
 		t.Errorf("%v, %v", again, err)
+	}
+}
+
+// TestALostPageHoldsItsPartitionBack: records of other partitions expire, and its own do once
+// the page is restored.
+func TestALostPageHoldsItsPartitionBack(t *testing.T) {
+	other := partlog.Key{Topic: testTopic, Index: 1}
+	errDown := errors.New("the store does not answer")
+	for _, policy := range []Policy{{20 * 3_600_000, -1}, {-1, 5000}, {20 * 3_600_000, 5000}} {
+		for _, loss := range []error{objstore.ErrNotFound, objstore.ErrRange, segment.ErrCorrupt, errDown} {
+			w := newWorld(t)
+			for range 200 {
+				w.write(-1)
+			}
+			times := make([]int64, 200)
+			for i := range times {
+				times[i] = ago(w, time.Duration(220-i)*time.Hour/10)
+			}
+			w.merge(func(i int) (int64, int64) { return -1, times[i] })
+			w.pageAll()
+			w.again(300) // so that the bytes of pages have to be read
+			w.object([]segment.Entry{partlog.Open{Key: other}.Encode()})
+			for i := range 2 {
+				base := int64(10 * i)
+				w.object(nil, segment.Partition{Topic: testTopic, Index: 1, LeaderEpoch: 1, Position: 100, Length: 9000, CRC: 1, BaseOffset: base, LastOffset: base + 9, Records: 10, Batches: 1, MaxTimestamp: 1})
+			}
+			x := New(w.opt)
+			w.policy, w.loss = policy, fmt.Errorf("read a page: %w", loss)
+			w.now = w.now.Add(time.Minute)
+			_, err := x.Run(t.Context())
+			v, _ := w.state.Lookup(other)
+			if down := loss == errDown; errors.Is(err, errDown) != down || !down && (err != nil || v.Start == 0) || w.start() != 0 {
+				t.Errorf("%+v, %v: error %v, the partition starts at %d, the other at %d", policy, loss, err, w.start(), v.Start)
+			}
+			w.loss, w.now = nil, w.now.Add(time.Minute)
+			if _, err := x.Run(t.Context()); err != nil || w.start() == 0 {
+				t.Errorf("%+v, %v: after the page is restored: error %v, the partition starts at %d", policy, loss, err, w.start())
+			}
+		}
 	}
 }
 

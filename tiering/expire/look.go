@@ -3,6 +3,7 @@ package expire
 import (
 	"context"
 
+	"github.com/varvelog/varve/tiering/lost"
 	"github.com/varvelog/varve/tiering/partlog"
 	"github.com/varvelog/varve/tiering/segment"
 )
@@ -36,6 +37,7 @@ type look struct {
 	nowMs  int64
 	first  *first         // nil: not known
 	parts  map[part]int64 // bytes of parts of pages that were read
+	lost   error          // of a page that is lost; nil: none was met
 }
 
 // measure finds the bytes of the pages of which extents were replaced. The state does not
@@ -64,11 +66,15 @@ func (l *look) measure(ctx context.Context) error {
 }
 
 // start returns where the partition should start: past all pieces that are due, from the
-// oldest on.
+// oldest on. It goes no further than a page that is lost. It goes by time alone if the bytes
+// of one are not known. So the partition waits for that page, and no other does.
 func (l *look) start(ctx context.Context) (int64, error) {
 	start := l.View.Start
 	total, err := l.total(ctx)
-	if err != nil {
+	switch {
+	case lost.Is(err):
+		l.lost, total = err, 0 // never too many
+	case err != nil:
 		return 0, err
 	}
 	for {
@@ -87,14 +93,19 @@ func (l *look) start(ctx context.Context) (int64, error) {
 			return start, nil // ranges of the journal in a page go together, or once they are merged
 		}
 		if start == l.View.Start {
-			if err := l.learn(ctx, x.page); err != nil {
-				return 0, err
-			}
-			if l.first.isOf(x.page, start) && !l.policy.due(&l.first.oldest, l.nowMs, total) {
+			err = l.learn(ctx, x.page)
+			if err == nil && l.first.isOf(x.page, start) && !l.policy.due(&l.first.oldest, l.nowMs, total) {
 				return start, nil
 			}
 		}
-		if err := l.open(ctx, x.page); err != nil {
+		if err == nil {
+			err = l.open(ctx, x.page)
+		}
+		switch {
+		case lost.Is(err):
+			l.lost = err
+			return start, nil
+		case err != nil:
 			return 0, err
 		}
 	}

@@ -35,6 +35,7 @@ type world struct {
 	onCarry func() // may be nil
 	onRound func() // may be nil
 	pages   map[segment.IndexName][]byte
+	loss    error // of reading pages
 	rounds  int
 	reads   int
 	carried []segment.Entry
@@ -159,6 +160,9 @@ func (w *world) pageAll() {
 
 func (w *world) page(_ context.Context, p *partlog.Page) (*partlog.PageExtents, error) {
 	w.reads++
+	if w.loss != nil {
+		return nil, w.loss
+	}
 	b, ok := w.pages[p.IndexName]
 	if !ok {
 		return nil, errors.New("no such page")
