@@ -15,7 +15,7 @@ const (
 	yieldWarmup     = time.Second
 )
 
-// yieldParts are parts of the most that a node takes. The load is read, too.
+// yieldParts are parts of the most that a node takes while it is read, too.
 var yieldParts = []float64{2, 4}
 
 // yieldOfMerging puts a part of the load that a node takes on two nodes in turn: one has much to
@@ -37,7 +37,11 @@ func yieldOfMerging(ctx context.Context, l *lab) (t *sheet, err error) {
 			return t, err
 		}
 	}
-	most, err := load(ctx, l.o.varve, resting.kafka, "produce", sharedTopic, "--duration", l.o.duration.String(), "--record-size", fmt.Sprint(yieldRecord))
+	unread, err := load(ctx, l.o.varve, resting.kafka, "produce", sharedTopic, "--duration", l.o.duration.String(), "--record-size", fmt.Sprint(yieldRecord))
+	if err != nil {
+		return t, err
+	}
+	most, err := l.paced(ctx, resting, unread.Figure.RecordsPerSecond)
 	if err != nil {
 		return t, err
 	}
@@ -47,7 +51,7 @@ func yieldOfMerging(ctx context.Context, l *lab) (t *sheet, err error) {
 	if err := merging.again(ctx, "--verify-rate", "0", "--replaced-grace", "0s"); err != nil {
 		return t, err
 	}
-	t.note("the most that a node takes alone: %s MB/s; each line has the medians of %d turns of %v with a part of it, which is also read", short(most.Figure.BytesPerSecond/1e6), yieldTurns, l.o.duration)
+	t.note("the most that a node takes alone: %s MB/s, and %s MB/s while it is read; each line has the medians of %d turns of %v with a part of that", short(unread.Figure.BytesPerSecond/1e6), short(most.Figure.BytesPerSecond/1e6), yieldTurns, l.o.duration)
 	for _, part := range yieldParts {
 		if err := l.turns(ctx, t, merging, resting, fmt.Sprintf("1/%.0f", part), most.Figure.RecordsPerSecond/part); err != nil {
 			return t, err
@@ -119,6 +123,12 @@ func (s *site) indebted(ctx context.Context) (float64, error) {
 	}
 }
 
+// paced writes so many records a second, in batches as produce makes them, and reads them.
+func (l *lab) paced(ctx context.Context, s *site, rate float64) (figure, error) {
+	return load(ctx, l.o.varve, s.kafka, "latency", sharedTopic, "--duration", l.o.duration.String(), "--warmup", yieldWarmup.String(),
+		"--rate", fmt.Sprint(rate), "--record-size", fmt.Sprint(yieldRecord), "--linger", "5ms")
+}
+
 // turn puts the load on one node. Merged bytes are those that the debt went down by, and
 // those that came.
 func (l *lab) turn(ctx context.Context, s *site, rate float64) (turn, error) {
@@ -127,8 +137,7 @@ func (l *lab) turn(ctx context.Context, s *site, rate float64) (turn, error) {
 		return turn{}, err
 	}
 	began := time.Now()
-	f, err := load(ctx, l.o.varve, s.kafka, "latency", sharedTopic, "--duration", l.o.duration.String(), "--warmup", yieldWarmup.String(),
-		"--rate", fmt.Sprint(rate), "--record-size", fmt.Sprint(yieldRecord))
+	f, err := l.paced(ctx, s, rate)
 	if err != nil {
 		return turn{}, err
 	}
