@@ -2,7 +2,6 @@ package ingest
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/varvelog/varve/tiering/journal"
@@ -84,7 +83,7 @@ func CheckSpared(ctx context.Context, store objstore.Store, c *journal.Checkpoin
 }
 
 // errSingle: later checkpoints do without the index object.
-var errSingle = errors.New("an index object of the checkpoint has no second copy")
+var errSingle = fmt.Errorf("%w: an index object has no second copy", journal.ErrNotYet)
 
 // checkpointed follows a checkpoint that is durable: refs that are in its index page leave
 // the memory, and the next checkpoint does not repeat producers that are in pages. more

@@ -121,7 +121,7 @@ func (u *simUpkeep) trouble(step string, err error) {
 		c.Count("output differed")
 	default:
 		c.Count("step failed: " + step)
-		if c.undisturbed() && !u.Dead() && !errors.Is(err, errSingle) {
+		if c.undisturbed() && !u.Dead() {
 			c.Fail("%s: step %s: %w", u.n.p.Name, step, err)
 		}
 		c.Logf("%s: step %s: %v", u.n.p.Name, step, err)

@@ -217,6 +217,10 @@ func (f *floors) before(ctx context.Context) (*floors, error) {
 	return before, nil
 }
 
+// ErrNotYet is a good checkpoint below which nothing may be deleted, because its journal has
+// not used all that deletion needs for long enough. Later checkpoints do.
+var ErrNotYet = errors.New("nothing is deleted below this checkpoint")
+
 // Spared finds the seq below which objects of a journal may be deleted: that of the last
 // floor but one, if a start from its checkpoint would do. One goroutine uses it.
 type Spared struct {
@@ -252,7 +256,7 @@ func (s *Spared) Kept(ctx context.Context) (from uint64, has func(segment.IndexN
 	return kept.from, kept.has, nil
 }
 
-// Seq returns the seq; 0 if there is none. A checkpoint that is not good is an error: then
+// Seq returns the seq; 0 if there is none, or check says ErrNotYet. A checkpoint that is not good is an error: then
 // nothing more may be deleted until the floor has moved on.
 func (s *Spared) Seq(ctx context.Context) (uint64, error) {
 	if _, err := s.floors.read(ctx); err != nil {
@@ -272,7 +276,11 @@ func (s *Spared) Seq(ctx context.Context) (uint64, error) {
 	if err == nil && s.check != nil {
 		err = s.check(ctx, s.floors.store, c)
 	}
-	if err != nil {
+	switch {
+	case errors.Is(err, ErrNotYet):
+		s.n, s.seq = s.floors.n, 0
+		return 0, nil
+	case err != nil:
 		return 0, fmt.Errorf("nothing is deleted in journal %d: %w", s.base.Journal, err)
 	}
 	s.n, s.seq = s.floors.n, before.floor.Floor

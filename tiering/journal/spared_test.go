@@ -3,6 +3,7 @@ package journal
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"testing"
 
@@ -169,11 +170,14 @@ func TestAHoleBelowTheFloorIsNotTheEnd(t *testing.T) {
 
 func TestObjectsAreSparedFromTheLastFloorButOneOn(t *testing.T) {
 	l := newLed(t)
-	good := true
+	good, early := true, false
 	base := NewChain(testCluster, testJournal, testWindow)
 	s := NewSpared(l.store, base, func(context.Context, objstore.Store, *Checkpoint) error {
-		if !good {
+		switch {
+		case !good:
 			return errors.New("not good")
+		case early:
+			return fmt.Errorf("%w: pages are stored once", ErrNotYet)
 		}
 		return nil
 	}, nil)
@@ -195,7 +199,22 @@ func TestObjectsAreSparedFromTheLastFloorButOneOn(t *testing.T) {
 	if got, err := s.Seq(t.Context()); err == nil {
 		t.Errorf("seq %d, though no start could be made from the checkpoint", got)
 	}
-	good = true
+	good, early = true, true
+	for range 2 {
+		if got, err := s.Seq(t.Context()); err != nil || got != 0 {
+			t.Errorf("seq %d, error %v, though it is too early to delete", got, err)
+		}
+		early = false
+	}
+	for n := l.floors().n; l.floors().n == n; {
+		l.step()
+	}
+	if got, err := s.Seq(t.Context()); err != nil || got == 0 {
+		t.Errorf("seq %d, error %v, with the next floor", got, err)
+	}
+	for n := l.floors().n; l.floors().n == n; {
+		l.step()
+	}
 	b, _ := l.floors().before(t.Context())
 	l.store.PutNow(b.floor.Checkpoint, []byte("rotten"))
 	if got, err := s.Seq(t.Context()); err == nil {

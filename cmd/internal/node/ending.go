@@ -103,6 +103,7 @@ var kinds = []kind{
 	{objstore.ErrConflict, Passing, 0},
 	{objstore.ErrRange, Passing, 0},
 	{journal.ErrUnread, Passing, 0},
+	{journal.ErrNotYet, Passing, 0},
 	{partlog.ErrOutOfOrder, Passing, 0},
 	{partlog.ErrProducerEpoch, Passing, 0},
 	{partlog.ErrDuplicateSequence, Passing, 0},
