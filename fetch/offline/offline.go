@@ -213,8 +213,9 @@ func (b *Bucket) journal(id uint32) (*fetch.JournalView, bool) {
 	return view, ok
 }
 
+// locate finds a partition, also of a deleted topic that can be restored.
 func (b *Bucket) locate(k partlog.Key) (journal uint32, ok bool) {
-	t, ok := b.Topics.TopicByID(k.Topic)
+	t, ok := b.Topics.TopicOrDeleted(k.Topic)
 	if !ok || k.Index < 0 || int(k.Index) >= len(t.Partitions) {
 		return 0, false
 	}

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/varvelog/varve/cmd/internal/cli"
+	"github.com/varvelog/varve/fetch/offline/offlinetest"
+	"github.com/varvelog/varve/metadata"
 	"github.com/varvelog/varve/tiering/segment"
 )
 
@@ -114,6 +116,24 @@ func TestDamageEndsCatAfterTheSoundRecords(t *testing.T) {
 	o.expect(t, cli.ExitFailure, "events/0: read from offset 3 on", segment.JournalKey(1, 7))
 	if o.stdout != "a\nb\nc\n" {
 		t.Errorf("printed %q", o.stdout)
+	}
+}
+
+// TestADeletedTopicIsShownUntilItIsPurged has another topic that was deleted before its
+// partition was opened.
+func TestADeletedTopicIsShownUntilItIsPurged(t *testing.T) {
+	early := segment.ID{7}
+	c := command{environ: []string{"VARVE_BUCKET=file://" + smallBucket(t,
+		metadata.FeatureLevel{Level: 2}, metadata.TopicDeleted{ID: offlinetest.Events, AtMs: 5},
+		metadata.TopicCreated{ID: early, Name: "early", ReplicationFactor: 1, CreatedMs: 6, Journals: []uint32{1}}, metadata.TopicDeleted{ID: early, AtMs: 7},
+	)}}
+	c.run(t, "bucket", "ls").expect(t, cli.ExitOK, "early", "events")
+	c.run(t, "bucket", "ls", "events").expect(t, cli.ExitOK, "6")
+	c.run(t, "bucket", "stat").expect(t, cli.ExitOK, "early", "events")
+	c.run(t, "bucket", "explain", "events").expect(t, cli.ExitOK, "2 extents in 2 objects")
+	c.run(t, "bucket", "orphans").expect(t, cli.ExitOK)
+	if got := strings.Count(c.run(t, "bucket", "cat", "events").stdout, "\n"); got != 6 {
+		t.Errorf("%d records of a deleted topic, want 6", got)
 	}
 }
 

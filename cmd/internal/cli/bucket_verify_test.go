@@ -8,6 +8,7 @@ import (
 
 	"github.com/varvelog/varve/cmd/internal/cli"
 	"github.com/varvelog/varve/fetch/offline/offlinetest"
+	"github.com/varvelog/varve/metadata"
 	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/objstore/file"
 	"github.com/varvelog/varve/tiering/segment"
@@ -15,7 +16,7 @@ import (
 
 // smallBucket is a bucket of one topic, events, with six records in two segments,
 // seqs 6 and 7 of journal 1. It returns the folder.
-func smallBucket(t *testing.T) string {
+func smallBucket(t *testing.T, more ...metadata.Change) string {
 	t.Helper()
 	folder := t.TempDir()
 	store, err := file.Open(folder)
@@ -26,7 +27,7 @@ func smallBucket(t *testing.T) string {
 		if err := store.Create(t.Context(), key, objstore.Plain(object)); err != nil {
 			t.Fatal(err)
 		}
-	})
+	}, more...)
 	return folder
 }
 

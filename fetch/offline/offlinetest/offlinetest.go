@@ -25,14 +25,15 @@ const window = 4
 
 // Bucket calls put for each object of a bucket. Journal 1 has three records in each of its
 // last segments, from seq 6 on. Leaders have so many seqs under way, from 1 on, that they
-// have not confirmed.
-func Bucket(segments int, underWay uint64, put func(key string, object []byte)) {
+// have not confirmed. More changes of the metadata come after those that make the topic.
+func Bucket(segments int, underWay uint64, put func(key string, object []byte), more ...metadata.Change) {
 	put(segment.ClusterKey, must(segment.EncodeCluster(segment.Cluster{ID: Cluster, Format: 1, Window: window, CreatedMs: 1})))
 	var metas []segment.Entry
-	for _, c := range []metadata.Change{
+	made := []metadata.Change{
 		metadata.FeatureLevel{Level: 1}, metadata.JournalCreated{ID: 1},
 		metadata.TopicCreated{ID: Events, Name: "events", ReplicationFactor: 1, CreatedMs: 1, Journals: []uint32{1}},
-	} {
+	}
+	for _, c := range append(made, more...) {
 		metas = append(metas, must(metadata.Encode(c)))
 	}
 	putJournal(0, []object{{entries: metas}}, underWay, put)
