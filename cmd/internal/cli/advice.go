@@ -95,8 +95,11 @@ func explain(err error) string {
 	if !errors.As(err, &code) {
 		return text
 	}
+	if errors.As(err, &said) { // the client's words for the code say less, or something else
+		return strings.ReplaceAll(text, ": "+code.Description, "")
+	}
 	text = strings.ReplaceAll(text, code.Description, strings.TrimSuffix(code.Description, "."))
-	if errors.As(err, &said) || advice[code] == "" || strings.Contains(text, advice[code]) {
+	if advice[code] == "" || strings.Contains(text, advice[code]) {
 		return text
 	}
 	return text + "; " + advice[code]

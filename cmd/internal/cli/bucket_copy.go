@@ -14,6 +14,7 @@ import (
 	"github.com/varvelog/varve/cmd/internal/bucket"
 	"github.com/varvelog/varve/fetch/offline"
 	"github.com/varvelog/varve/fetch/replicate"
+	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/replica"
 	"github.com/varvelog/varve/tiering/segment"
 )
@@ -93,6 +94,9 @@ func copyBucket(ctx context.Context, env *Env, f *bucketFlags, to string, create
 	target, err := bucket.Open(ctx, to, create && !dry)
 	if errors.Is(err, bucket.ErrURL) {
 		return usageError{err}
+	}
+	if dry && create && errors.Is(err, objstore.ErrNoBucket) {
+		return fmt.Errorf("%w; --dry-run creates none, and everything would be copied", err)
 	}
 	if err != nil {
 		return orCreate(err)

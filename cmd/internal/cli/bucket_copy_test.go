@@ -61,6 +61,7 @@ func TestAnUnfinishedCopyIsNoBucket(t *testing.T) {
 		at.run(t, append([]string{"bucket"}, strings.Fields(line)...)...).expect(t, cli.ExitFailure, "not finished", `run "varve bucket copy" again`)
 	}
 	c.run(t, "bucket", "copy", "--to", target).expect(t, cli.ExitOK, "copied 0 of 13 objects")
+	c.run(t, "bucket", "copy", "--to", "file://"+target+"/new", "--create-bucket", "--dry-run").expect(t, cli.ExitFailure, "--dry-run creates none")
 	at.run(t, "bucket", "ls").expect(t, cli.ExitOK, "events")
 }
 
