@@ -23,7 +23,7 @@ var mergeMutants = []mutant{
 		never("tiering/partlog.tiering.end", "!o.Placed"),
 	}},
 	{name: "rule 18: reads back its own file", by: upkeeps, edits: []edit{
-		swap("tiering/merge.Executor.readOutput", "storeReader{ctx, x, o.name.Key()}", "w.file"),
+		swap("tiering/merge.Executor.readOutput", "storeReader{ctx, x, o.name.Key()}", "w"),
 	}},
 	{name: "rule 18: ids follow from the job", by: upkeeps, edits: []edit{
 		swap("tiering/merge.committing.intent", "o.name = segment.SharedSegment(c.x.opt.Journal, c.x.opt.NewID())", "o.name = segment.SharedSegment(c.x.opt.Journal, segment.ID{byte(i), byte(len(outputs))})"),

@@ -29,10 +29,8 @@ func (x *Executor) commit(ctx context.Context, g *gatherer) (done bool, err erro
 	}
 	x.count.intents.Add(1)
 	c.log("intent committed", "objects", len(outputs))
-	for i := range outputs {
-		if err := c.output(ctx, g, &outputs[i]); err != nil {
-			return false, c.abandon(ctx, err)
-		}
+	if err := c.make(ctx, g, outputs); err != nil {
+		return false, c.abandon(ctx, err)
 	}
 	if g.job.Level == compaction {
 		c.results = []partlog.ResultPart{c.joined(g.parts[0])}
@@ -75,33 +73,6 @@ type committing struct {
 	x       *Executor
 	id      segment.ID           // of the job
 	results []partlog.ResultPart // not committed yet
-}
-
-// output makes one object: it writes, uploads and checks it. Its results are committed with
-// the others.
-func (c *committing) output(ctx context.Context, g *gatherer, o *output) error {
-	w, err := c.x.write(o, c.id, g.spool)
-	if err != nil {
-		return err
-	}
-	defer w.release()
-	if err := c.x.upload(ctx, o, w); err != nil {
-		return err
-	}
-	c.log("output uploaded", "object", o.name.Key(), "bytes", w.merged.Size)
-	extents, err := c.x.readBack(ctx, g, o, w)
-	if err != nil {
-		if errors.Is(err, ErrMismatch) {
-			c.x.differed(o, err)
-		}
-		return err
-	}
-	c.log("read back", "object", o.name.Key())
-	for i := range o.parts {
-		p := &o.parts[i]
-		c.results = append(c.results, p.result(p.from, p.to, extents[i:i+1]))
-	}
-	return nil
 }
 
 // finish commits the results. The last one ends the intent.

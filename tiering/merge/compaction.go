@@ -64,10 +64,10 @@ func (x *Executor) compact(ctx context.Context, c *Compaction) (out Compacted, e
 		from: c.Extents[0].Base, to: c.Extents[n-1].Last + 1,
 	}
 	g := &gatherer{x: x, job: &Job{Level: compaction}, parts: []*gathered{p}, reader: readback.New()}
-	if g.spool, err = newSpool(x.opt.Disk); err != nil {
+	if g.spool, err = x.newSpool(); err != nil {
 		return out, err
 	}
-	defer func() { err = errors.Join(err, g.spool.remove()) }()
+	defer func() { err = errors.Join(err, g.spool.release()) }()
 	for i := range c.Extents {
 		if err := g.filter(ctx, p, &c.Extents[i], c.Filter, &out); err != nil {
 			return out, err

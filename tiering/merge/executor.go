@@ -194,10 +194,10 @@ const (
 
 func (x *Executor) run(ctx context.Context, job *Job) (done bool, err error) {
 	g := &gatherer{x: x, job: job, bounds: x.bounds(), reader: readback.New()}
-	if g.spool, err = newSpool(x.opt.Disk); err != nil {
+	if g.spool, err = x.newSpool(); err != nil {
 		return false, err
 	}
-	defer func() { err = errors.Join(err, g.spool.remove()) }()
+	defer func() { err = errors.Join(err, g.spool.release()) }()
 	if job.Level == 1 {
 		err = g.journal(ctx)
 	} else {

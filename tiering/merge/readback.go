@@ -13,10 +13,10 @@ import (
 // readBack reads an output from the store, by a decoder that shares nothing with the
 // writer, and compares it with the sources (tiering/journal/PROTOCOL.md, rule 18). It
 // returns the extents that are to be committed, as they were read.
-func (x *Executor) readBack(ctx context.Context, g *gatherer, o *output, w *written) ([]partlog.Extent, error) {
-	got, err := x.readOutput(ctx, g, o, w)
+func (x *Executor) readBack(ctx context.Context, r *readback.Reader, o *output, w *written) ([]partlog.Extent, error) {
+	got, err := x.readOutput(ctx, r, o, w)
 	if errors.Is(err, ErrMismatch) { // the damage may have happened on the way
-		got, err = x.readOutput(ctx, g, o, w)
+		got, err = x.readOutput(ctx, r, o, w)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read back %s: %w", o.name.Key(), err)
@@ -28,9 +28,9 @@ func (x *Executor) readBack(ctx context.Context, g *gatherer, o *output, w *writ
 	return extents, nil
 }
 
-func (x *Executor) readOutput(ctx context.Context, g *gatherer, o *output, w *written) (got *readback.Object, err error) {
+func (x *Executor) readOutput(ctx context.Context, r *readback.Reader, o *output, w *written) (got *readback.Object, err error) {
 	err = x.get(ctx, func() (err error) {
-		got, err = g.reader.Object(ctx, storeReader{ctx, x, o.name.Key()}, w.merged.Size, o.verbatim)
+		got, err = r.Object(ctx, storeReader{ctx, x, o.name.Key()}, w.merged.Size, o.verbatim)
 		return err
 	})
 	switch {

@@ -2,7 +2,10 @@ package merge
 
 import (
 	"bufio"
+	"cmp"
 	"fmt"
+	"io"
+	"sync/atomic"
 
 	"github.com/varvelog/varve/tiering/segment/readback"
 )
@@ -21,19 +24,25 @@ type chunk struct {
 	wrongTimes bool
 }
 
-// spool is the file in which a job gathers batches, in the order in which it reads them.
+// spool is the file in which a job gathers batches, in the order in which it reads them. Its
+// outputs are sent from there.
 type spool struct {
-	file File
-	w    *bufio.Writer
-	size int64
+	file    File
+	w       *bufio.Writer
+	size    int64
+	holders atomic.Int64 // the job, and uploads that may still read
 }
 
-func newSpool(disk Disk) (*spool, error) {
-	f, err := disk.Create("spool")
+// newSpool makes a file of a name of its own, because uploads of jobs before may still read
+// theirs.
+func (x *Executor) newSpool() (*spool, error) {
+	f, err := x.opt.Disk.Create("spool-" + x.opt.NewID().String())
 	if err != nil {
 		return nil, fmt.Errorf("create the spool: %w", err)
 	}
-	return &spool{file: f, w: bufio.NewWriterSize(f, 1<<20)}, nil
+	s := &spool{file: f, w: bufio.NewWriterSize(f, 1<<20)}
+	s.hold()
+	return s, nil
 }
 
 func (s *spool) append(b []byte) error {
@@ -58,10 +67,23 @@ func (s *spool) read(c *chunk, room []byte) ([]byte, error) {
 		room = make([]byte, c.length)
 	}
 	room = room[:c.length]
-	if _, err := s.file.ReadAt(room, c.position); err != nil {
-		return nil, fmt.Errorf("read from the spool: %w", err)
-	}
-	return room, nil
+	return room, s.readAt(room, c.position)
 }
 
-func (s *spool) remove() error { return s.file.Remove() }
+func (s *spool) readAt(b []byte, at int64) error {
+	n, err := s.file.ReadAt(b, at)
+	if n == len(b) {
+		return nil
+	}
+	return fmt.Errorf("read from the spool: %w", cmp.Or(err, io.ErrUnexpectedEOF))
+}
+
+func (s *spool) hold() { s.holders.Add(1) }
+
+// release ends the use of one holder. The last one removes the file.
+func (s *spool) release() error {
+	if s.holders.Add(-1) > 0 {
+		return nil
+	}
+	return s.file.Remove()
+}

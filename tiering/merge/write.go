@@ -1,12 +1,10 @@
 package merge
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"math"
-	"sync/atomic"
 	"time"
 
 	"github.com/varvelog/varve/tiering/batch"
@@ -15,30 +13,21 @@ import (
 	"github.com/varvelog/varve/tiering/segment/readback"
 )
 
-// written is an output as it lies on disk.
+// written is an output before it is in the store.
 type written struct {
-	file    File
+	image
 	merged  segment.Merged
 	builtMs int64
-	holders atomic.Int64 // the job, and uploads that may still read the file
 }
 
-// write writes an output to disk.
-func (x *Executor) write(o *output, job segment.ID, from *spool) (w *written, err error) {
-	w = &written{builtMs: x.opt.Clock.Now().UnixMilli()}
-	w.holders.Store(1)
-	if w.file, err = x.opt.Disk.Create("output-" + o.name.Object.String()); err != nil {
-		return nil, err
-	}
-	if err := x.fill(w, o, job, from); err != nil {
-		return nil, errors.Join(err, w.file.Remove())
-	}
-	return w, nil
+// write lays out the bytes of an output, whose batches stay in the spool.
+func (x *Executor) write(o *output, job segment.ID, from *spool) (*written, error) {
+	w := &written{image: image{spool: from, next: inMemory}, builtMs: x.opt.Clock.Now().UnixMilli()}
+	return w, x.fill(w, o, job)
 }
 
-func (x *Executor) fill(w *written, o *output, job segment.ID, from *spool) error {
-	disk := bufio.NewWriterSize(w.file, 1<<20)
-	m, err := segment.NewMergedWriter(disk, segment.MergedHeader{
+func (x *Executor) fill(w *written, o *output, job segment.ID) error {
+	m, err := segment.NewMergedWriter(w, segment.MergedHeader{
 		Name: o.name, Journal: x.opt.Journal, Cluster: x.opt.Cluster, Job: job,
 		Node: x.opt.Node, Incarnation: x.opt.Incarnation, BuiltMs: w.builtMs,
 	})
@@ -52,21 +41,21 @@ func (x *Executor) fill(w *written, o *output, job segment.ID, from *spool) erro
 			return err
 		}
 		for j := range p.chunks {
-			if room, err = from.read(&p.chunks[j], room); err != nil {
+			if room, err = w.spool.read(&p.chunks[j], room); err != nil {
 				return err
 			}
+			w.next = p.chunks[j].position
 			if err := appendBatches(m, room, p.chunks[j].wrongTimes); err != nil {
 				return err
 			}
+			w.next = inMemory
 		}
 		if _, err := m.End(); err != nil {
 			return err
 		}
 	}
-	if w.merged, err = m.Close(); err != nil {
-		return err
-	}
-	return disk.Flush()
+	w.merged, err = m.Close()
+	return err
 }
 
 // appendBatches writes the batches that lie back to back in b. Blocks have the greatest
@@ -89,25 +78,12 @@ func appendBatches(m *segment.MergedWriter, b []byte, wrongTimes bool) error {
 	})
 }
 
-// release ends the use of one holder. The last one removes the file; if that fails, the
-// next start does it.
-func (w *written) release() {
-	if w.holders.Add(-1) == 0 {
-		_ = w.file.Remove()
-	}
-}
-
 // uploads are how often an output is sent before the job gives up.
 const uploads = 5
 
 // upload stores an output. A second sending has the same bytes, so it does not matter which
 // one lands (tiering/journal/PROTOCOL.md, rule 18).
 func (x *Executor) upload(ctx context.Context, o *output, w *written) error {
-	if o.name.Own() {
-		if err := x.name(ctx, &o.parts[0]); err != nil {
-			return err
-		}
-	}
 	pause := time.Second
 	for n := 1; ; n++ {
 		err := x.create(ctx, o.name.Key(), w)
@@ -125,19 +101,21 @@ func (x *Executor) upload(ctx context.Context, o *output, w *written) error {
 }
 
 func (x *Executor) create(ctx context.Context, key string, w *written) error {
-	w.holders.Add(1)
+	w.spool.hold()
 	x.count.writes.Add(1)
 	x.count.writtenBytes.Add(w.merged.Size)
-	source := x.steady(ctx, w.file)
+	source := x.steady(ctx, w)
 	err := x.opt.Store.Create(ctx, key, objstore.Body{
-		Source: source, Length: w.merged.Size, CRC: w.merged.CRC32C, CRCKnown: true, Release: w.release,
+		Source: source, Length: w.merged.Size, CRC: w.merged.CRC32C, CRCKnown: true,
+		Release: func() { _ = w.spool.release() }, // the next start removes a file that stays
 	})
 	return errors.Join(err, source.settle())
 }
 
 // name stores the name of a topic, once, next to its own segments.
-func (x *Executor) name(ctx context.Context, p *outputPart) error {
-	if x.named[p.Topic] {
+func (x *Executor) name(ctx context.Context, o *output) error {
+	p := &o.parts[0]
+	if !o.name.Own() || x.named[p.Topic] {
 		return nil
 	}
 	b, err := segment.EncodeTopicName(segment.TopicName{Cluster: x.opt.Cluster, Topic: p.Topic, Name: p.topic.Name})

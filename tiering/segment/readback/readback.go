@@ -49,8 +49,8 @@ func (s *Sum) Add(t Sum) {
 	s.Hash += t.Hash
 }
 
-// Reader reads batches and objects. Its Sums can be compared with each other only. It must
-// not be used by two goroutines at once.
+// Reader reads batches and objects. Its Sums can be compared with each other, and with those
+// of Another. It must not be used by two goroutines at once.
 type Reader struct {
 	hash   maphash.Hash
 	choice choice
@@ -64,6 +64,13 @@ func New() *Reader {
 	var r Reader
 	r.hash.Seed() // chosen now
 	return &r
+}
+
+// Another returns a Reader for another goroutine. Its Sums can be compared with those of r.
+func (r *Reader) Another() *Reader {
+	var other Reader
+	other.hash.SetSeed(r.hash.Seed())
+	return &other
 }
 
 // Batch reads one batch, which b holds and no more. The Sum has its records, or the batch
