@@ -86,7 +86,11 @@ func (v *view) idle(p *plan) bool {
 	return true
 }
 
-// objects names the objects that were replaced.
+// objects names the objects that were replaced. Deletions may have freed a part of one
+// before a merge freed the rest. It has the short grace all the same: the long one is for
+// "varve topic undelete", and a deleted topic's extents name the object until that is over.
+// No command brings back records below a start, and to keep each replaced object for so long
+// would store the records of three days twice.
 func (v *view) objects(r *partlog.Release, room *int) (more bool) {
 	for _, u := range v.unreleased {
 		switch {
