@@ -173,7 +173,12 @@ func (m mutant) overlay(dir string) (string, error) {
 	return name, os.WriteFile(name, list, 0o600)
 }
 
-var seed = regexp.MustCompile(`seed (\d+): (.*)`)
+var (
+	seed = regexp.MustCompile(`seed (\d+): (.*)`)
+	// overReleased is a panic of a goroutine of the program. It ends the process before the
+	// seed is printed.
+	overReleased = regexp.MustCompile(`(?m)^panic: buffer of \d+ bytes released once too often`)
+)
 
 // run returns how the mutant was found.
 func (m mutant) run(t *testing.T, overlay string) string {
@@ -192,6 +197,8 @@ func (m mutant) run(t *testing.T, overlay string) string {
 	switch {
 	case err == nil:
 		t.Fatalf("survived %d seeds of %s in %s", maxSeeds, m.by.test, m.by.pkg)
+	case found == nil && overReleased.Match(out):
+		return "caught by a panic: " + string(overReleased.Find(out))
 	case found == nil:
 		t.Fatalf("failed otherwise than by a seed: %v\n%s", err, out)
 	}
