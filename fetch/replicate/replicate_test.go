@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -25,7 +26,10 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func source(t *testing.T, fault func(mem.Call) mem.Action) *mem.Store {
 	t.Helper()
 	var watched func(mem.Call) mem.Action
+	var one sync.Mutex // a copy makes several calls at once
 	store := mem.New(time.Now, func(c mem.Call) mem.Action {
+		one.Lock()
+		defer one.Unlock()
 		if watched != nil {
 			return watched(c)
 		}
