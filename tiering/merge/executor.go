@@ -56,7 +56,8 @@ type Options struct {
 	Room  func() int64
 	Clock Clock
 	NewID func() segment.ID
-	// Pace waits until a job may move so many more bytes. It may be left out.
+	// Pace waits until a job may move so many more bytes. Several goroutines call it. It may
+	// be left out.
 	Pace func(ctx context.Context, bytes int64) error
 	// CopyOnly reports that merging lags behind, and writes no batch again. It may be left
 	// out.
@@ -73,7 +74,8 @@ type Options struct {
 }
 
 // Executor carries out the jobs of a journal, one at a time, for one leadership. One
-// goroutine owns it, but for Stats.
+// goroutine owns it, but for Stats. Two others make the outputs of a job while it waits for
+// them.
 type Executor struct {
 	opt      Options
 	cfg      Config
