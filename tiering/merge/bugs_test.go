@@ -124,8 +124,16 @@ func TestABugOfTheMergerIsNoticed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, 4, seeded.Seed(t))
 			w.lead()
-			w.produce(1, 3, 1000)
-			w.produce(1, 3, 1000)
+			for range 2 {
+				var parts []segment.Records
+				for _, k := range w.keys() { // the bug needs two batches
+					parts = append(parts, segment.Records{
+						Partition: segment.Partition{Topic: k.Topic, Index: k.Index, LeaderEpoch: int32(w.epoch)},
+						Batches:   [][]byte{w.batch(k, 1000), w.batch(k, 1000)},
+					})
+				}
+				w.object(segment.KindData, nil, parts)
+			}
 			w.now = w.now.Add(2 * time.Hour)
 			w.opt.Disk = buggyDisk{w.disk, bug}
 			w.lead()
@@ -185,7 +193,7 @@ func (f *buggyFile) ReadAt(b []byte, at int64) (int, error) {
 			changed = append(changed, b[:len(b)-len(changed)]...)
 		}
 		copy(b, changed)
-		copy(f.File.(*memFile).data[at:], changed)
+		copy(f.File.(*memFile).data[at:], b)
 		f.bug = nil
 	}
 	return n, err
