@@ -63,8 +63,9 @@ func yieldOfMerging(ctx context.Context, l *lab) (t *sheet, err error) {
 // turn is a load on one of the nodes.
 type turn struct {
 	Quantiles
-	ingested, merged, cpu float64 // bytes a second, seconds a GB
-	debt                  float64 // afterwards
+	seconds       float64
+	ingested, cpu float64 // bytes, seconds a GB
+	debt          float64 // afterwards
 }
 
 func (l *lab) turns(ctx context.Context, t *sheet, merging, resting *site, part string, rate float64) error {
@@ -95,8 +96,12 @@ func (l *lab) turns(ctx context.Context, t *sheet, merging, resting *site, part 
 		_, p50, _ := spread(of.turns, func(x turn) float64 { return x.P50 })
 		low, p99, high := spread(of.turns, func(x turn) float64 { return x.P99 })
 		average := func(f func(turn) float64) string { return short(mean(of.turns, f)) }
-		t.add(part, of.name, short(p50), short(p99), short(low)+"-"+short(high), average(func(x turn) float64 { return x.ingested / 1e6 }),
-			average(func(x turn) float64 { return x.merged / 1e6 }), average(func(x turn) float64 { return x.cpu }))
+		merged := "0"
+		if of.name == "merging" {
+			merged = short(mergedRate(before, on) / 1e6)
+		}
+		t.add(part, of.name, short(p50), short(p99), short(low)+"-"+short(high), average(func(x turn) float64 { return x.ingested / x.seconds / 1e6 }),
+			merged, average(func(x turn) float64 { return x.cpu }))
 	}
 	var ratios []float64
 	for i := range on {
@@ -106,6 +111,17 @@ func (l *lab) turns(ctx context.Context, t *sheet, merging, resting *site, part 
 	t.note("%s: p99 of merging / resting, turn by turn: %s (%s-%s)", part, short(middle), short(low), short(high))
 	t.note("%s: unmerged bytes before the turns %s MB, after them %s MB", part, short(before/1e6), short(on[len(on)-1].debt/1e6))
 	return nil
+}
+
+// mergedRate is how many bytes were merged in a second of the turns: those that the debt went
+// down by, and those that came. A node looks at its debt between two jobs, so a single turn
+// does not say it.
+func mergedRate(debt float64, turns []turn) float64 {
+	seconds, merged := 0.0, debt-turns[len(turns)-1].debt
+	for _, x := range turns {
+		seconds, merged = seconds+x.seconds, merged+x.ingested
+	}
+	return merged / seconds
 }
 
 // indebted waits until a node has seen that it has something to merge.
@@ -129,8 +145,7 @@ func (l *lab) paced(ctx context.Context, s *site, rate float64) (figure, error) 
 		"--rate", fmt.Sprint(rate), "--record-size", fmt.Sprint(yieldRecord), "--linger", "5ms")
 }
 
-// turn puts the load on one node. Merged bytes are those that the debt went down by, and
-// those that came.
+// turn puts the load on one node.
 func (l *lab) turn(ctx context.Context, s *site, rate float64) (turn, error) {
 	before, err := s.counters(ctx)
 	if err != nil {
@@ -147,9 +162,5 @@ func (l *lab) turn(ctx context.Context, s *site, rate float64) (turn, error) {
 	}
 	took := time.Since(began).Seconds()
 	bytes := f.Figure.BytesPerSecond * took
-	merged := 0.0
-	if after.jobs > 0 {
-		merged = before.debt + bytes - after.debt
-	}
-	return turn{Quantiles: f.Figure.Acknowledged, ingested: bytes / took, merged: merged / took, cpu: (after.cpu - before.cpu) / (bytes / 1e9), debt: after.debt}, nil
+	return turn{Quantiles: f.Figure.Acknowledged, seconds: took, ingested: bytes, cpu: (after.cpu - before.cpu) / (bytes / 1e9), debt: after.debt}, nil
 }
