@@ -27,6 +27,17 @@ func TestCPUTimeIsReadBehindAnyProgramName(t *testing.T) {
 	}
 }
 
+func TestTheMachineIsBusyUnlessItIsIdleOrWaits(t *testing.T) {
+	if m, err := parseMachineTime("cpu  1 2 4 8 16 32 64 128 0 0\ncpu0 9 9 9 9 9 9 9 9 0 0\n"); err != nil || m != (machineTime{busy: 231, all: 255}) {
+		t.Errorf("got %+v, %v", m, err)
+	}
+	for _, bad := range []string{"", "cpu 1 2 3", "cpu0 1 2 3 4 5 6 7 8", "cpu 1 2 3 x 5 6 7 8"} {
+		if _, err := parseMachineTime(bad); err == nil {
+			t.Errorf("%q is read", bad)
+		}
+	}
+}
+
 func TestPeakMemoryIsThatOfTheStatus(t *testing.T) {
 	got, err := peakBytes("Name:\tvarve\nVmPeak:\t  999 kB\nVmHWM:\t    2048 kB\nVmRSS:\t 1 kB\n")
 	if err != nil || got != 2<<20 {

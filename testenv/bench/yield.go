@@ -15,11 +15,11 @@ const (
 	yieldWarmup     = time.Second
 )
 
-// yieldParts are parts of the most that a node takes while it is read, too.
-var yieldParts = []float64{2, 4}
-
-// yieldOfMerging puts a part of the load that a node takes on two nodes in turn: one has much to
-// merge, the other one merges nothing. While one has the load, the other one is stopped.
+// yieldOfMerging puts a load on two nodes in turn: one has much to merge, the other one merges
+// nothing. While one has the load, the other one is stopped. The loads are the one with which
+// the processors are half busy, and half of the most that a node takes while it is read, too.
+// Small batches cost far more for a byte than large ones, and a busy node gets large ones. So
+// the processors have next to nothing left at half of the most.
 func yieldOfMerging(ctx context.Context, l *lab) (t *sheet, err error) {
 	t = &sheet{Columns: []string{"load", "node", "p50 ms", "p99 ms", "low-high", "ingested MB/s", "merged MB/s", "CPU s/GB ingested"}}
 	merging, err := l.newSite(ctx, l.o.varve, restingFlags...)
@@ -51,13 +51,15 @@ func yieldOfMerging(ctx context.Context, l *lab) (t *sheet, err error) {
 	if err := merging.again(ctx, "--verify-rate", "0", "--replaced-grace", "0s"); err != nil {
 		return t, err
 	}
-	t.note("the most that a node takes alone: %s MB/s, and %s MB/s while it is read; each line has the medians of %d turns of %v with a part of that", short(unread.Figure.BytesPerSecond/1e6), short(most.Figure.BytesPerSecond/1e6), yieldTurns, l.o.duration)
-	for _, part := range yieldParts {
-		if err := l.turns(ctx, t, merging, resting, fmt.Sprintf("1/%.0f", part), most.Figure.RecordsPerSecond/part); err != nil {
-			return t, err
-		}
+	t.note("the most that a node takes alone: %s MB/s, and %s MB/s while it is read; each line has the medians of %d turns of %v of a load", short(unread.Figure.BytesPerSecond/1e6), short(most.Figure.BytesPerSecond/1e6), yieldTurns, l.o.duration)
+	busy, err := l.halfBusy(ctx, resting, most.Figure.RecordsPerSecond)
+	if err != nil {
+		return t, err
 	}
-	return t, nil
+	if err := l.turns(ctx, t, merging, resting, "half busy", busy); err != nil {
+		return t, err
+	}
+	return t, l.turns(ctx, t, merging, resting, "half of most", most.Figure.RecordsPerSecond/2)
 }
 
 // turn is a load on one of the nodes.
