@@ -13,6 +13,7 @@ type BrokerSettings struct {
 	Rack              string
 	Listeners         string // as Kafka writes them: PLAINTEXT://127.0.0.1:9092
 	Advertised        string // likewise
+	InterBroker       string // name of the listener that other nodes use
 	AutoCreateTopics  bool
 	Partitions        int32  // of a topic created without a count
 	ReplicationFactor int16  // returned for such a topic
@@ -75,6 +76,7 @@ func nodeConfigs(s BrokerSettings) []BrokerConfig {
 		str("log.dirs", s.Store, "", "the bucket, which all nodes share", "the bucket is chosen once, with --bucket"),
 		{"log.retention.hours", Int, "-1", true, "hours records are kept; log.retention.ms counts", "set retention.ms on the topics"},
 		{"log.retention.minutes", Int, "-1", true, "minutes records are kept; log.retention.ms counts", "set retention.ms on the topics"},
+		str("inter.broker.listener.name", s.InterBroker, "", "the listener that other nodes connect to", restart("inter-broker-listener")),
 		integer("max.incremental.fetch.session.cache.slots", int64(s.FetchSessions), 1000, "fetch sessions kept at once", restart("fetch-sessions")),
 		integer("node.id", int64(s.NodeID), -1, "this node's id, assigned by the metadata journal", assigned),
 		integer("num.partitions", int64(s.Partitions), 1, "partitions of topics created without a count", restart("default-partitions")),

@@ -177,7 +177,7 @@ func TestServePassesTheResolvedConfigurationOn(t *testing.T) {
 		},
 	}
 	c.run(t, "serve", "--listen", "127.0.0.1:0").expect(t, cli.ExitOK, "a log line")
-	if got.Rack != "north" || got.Listen != "127.0.0.1:0" {
+	if got.Rack != "north" || got.Listeners[0].Address != "127.0.0.1:0" {
 		t.Fatalf("got %+v", got)
 	}
 }

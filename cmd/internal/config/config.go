@@ -63,6 +63,13 @@ func (p FlushPUTs) For(billed bool, interval time.Duration) float64 {
 	return 0
 }
 
+// Listener is an address for Kafka clients.
+type Listener struct {
+	Name      string // in capitals, as Kafka writes it
+	Address   string // host:port; port 0 picks a free one
+	Advertise string // host:port that clients connect to; "" for Address
+}
+
 // Rate is a number of bytes a second.
 type Rate struct {
 	Auto  bool
@@ -77,11 +84,11 @@ type Serve struct {
 
 	Roles []Role // at least one, no duplicates, in the order ingest, fetch, tiering
 
-	Listen         string // host:port for Kafka clients; port 0 picks a free one
-	Advertise      string // host:port that clients connect to; "" for the address of Listen
-	HTTP           string // host:port for metrics and health
-	InsecureListen bool   // listen beyond loopback without authentication
-	Rack           string // KIP-392 rack of this node; "" is none
+	Listeners      []Listener // for Kafka clients; at least one, with different names
+	InterBroker    string     // name of the one that other nodes use
+	HTTP           string     // host:port for metrics and health
+	InsecureListen bool       // listen beyond loopback without authentication
+	Rack           string     // KIP-392 rack of this node; "" is none
 
 	NATS NATS
 

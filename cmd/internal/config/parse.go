@@ -149,20 +149,6 @@ func setAddress(to *string, text string) error {
 	return nil
 }
 
-func setAdvertise(to *string, text string) error {
-	if text != "" {
-		host, port, err := splitAddress(text)
-		if err != nil {
-			return err
-		}
-		if isWildcard(host) || port == 0 {
-			return errors.New("clients cannot connect to it; name a host and a port that they can reach")
-		}
-	}
-	*to = text
-	return nil
-}
-
 func setNATS(to *NATS, text string) error {
 	const forms = "write embedded, embedded://host:port or nats://host:port[,host:port]"
 	scheme, rest, hasScheme := strings.Cut(text, "://")

@@ -51,13 +51,6 @@ func (r *Resolved) validate() error {
 		return err
 	}
 	s := &r.Serve
-	host, _, err := splitAddress(s.Listen)
-	if err != nil {
-		return r.fail("listen", err)
-	}
-	if isWildcard(host) && s.Advertise == "" {
-		return r.fail("listen", errors.New("clients cannot connect to every address; set --advertise to the host:port they reach this node at"))
-	}
 	if s.HasRole(RoleTiering) && !s.HasRole(RoleIngest) {
 		return r.fail("roles", errors.New("tiering works on the journals that this process leads; add ingest, or leave tiering out"))
 	}
@@ -74,10 +67,13 @@ func (r *Resolved) validate() error {
 // --insecure-listen is set: no port has authentication.
 func (r *Resolved) validateListeners() error {
 	s := &r.Serve
+	type address struct{ name, address string }
+	var all []address
+	for _, l := range s.Listeners {
+		all = append(all, address{"listen", l.Address})
+	}
 	taken := map[string]string{}
-	for _, l := range []struct{ name, address string }{
-		{"listen", s.Listen}, {"http", s.HTTP}, {"nats", s.NATS.Listen},
-	} {
+	for _, l := range append(all, address{"http", s.HTTP}, address{"nats", s.NATS.Listen}) {
 		if l.address == "" {
 			continue
 		}
@@ -92,6 +88,11 @@ func (r *Resolved) validateListeners() error {
 			return r.fail(l.name, fmt.Errorf("is the address of --%s as well; choose another port", other))
 		}
 		taken[l.address] = l.name
+	}
+	for _, l := range s.Listeners {
+		if host, _, _ := splitAddress(l.Address); isWildcard(host) && l.Advertise == "" {
+			return r.fail("listen", errors.New("clients cannot connect to every address; set --advertise to the host:port they reach this node at"))
+		}
 	}
 	return nil
 }

@@ -184,18 +184,18 @@ func (p *produce) hint(t *metadata.Topic, slot *kmsg.ProduceResponseTopicPartiti
 	if p.request.Version < produceLeader {
 		return
 	}
-	leader, ok := p.service.leaderOf(t, slot.Partition)
+	leader, ok := p.service.leaderOf(p.request.Client, t, slot.Partition)
 	if !ok {
 		return
 	}
-	slot.CurrentLeader.LeaderID, slot.CurrentLeader.LeaderEpoch = leader.node.ID, leader.epoch
+	slot.CurrentLeader.LeaderID, slot.CurrentLeader.LeaderEpoch = leader.node.id, leader.epoch
 	for _, b := range p.answer.Brokers {
-		if b.NodeID == leader.node.ID {
+		if b.NodeID == leader.node.id {
 			return
 		}
 	}
 	b := kmsg.NewProduceResponseBroker()
-	b.NodeID, b.Host, b.Port, b.Rack = leader.node.ID, leader.node.Host, leader.node.Port, rackOf(leader.node)
+	b.NodeID, b.Host, b.Port, b.Rack = leader.node.id, leader.node.Host, leader.node.Port, leader.node.rack
 	p.answer.Brokers = append(p.answer.Brokers, b)
 }
 

@@ -240,8 +240,8 @@ func (f *fetching) fillError(slot fetchSlot, err error) {
 	}
 	out.code = f.code.note(code)
 	if slot.topic != nil && f.request.Version >= fetchLeaders && (code == kerr.NotLeaderForPartition.Code || code == kerr.FencedLeaderEpoch.Code) {
-		if l, ok := f.service.leaderOf(slot.topic, out.index); ok {
-			out.leader, out.leaderEpoch = l.node.ID, l.epoch
+		if l, ok := f.service.leaderOf(f.request.Client, slot.topic, out.index); ok {
+			out.leader, out.leaderEpoch = l.node.id, l.epoch
 			f.answer.addNode(l.node)
 		}
 	}

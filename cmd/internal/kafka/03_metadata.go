@@ -201,9 +201,9 @@ func (s *topicService) replyMetadata(r *listener.Request, topics []kmsg.Metadata
 	}
 	resp.ClusterID = kmsg.StringPtr(s.clusterID)
 	resp.ControllerID = s.controller()
-	for _, b := range s.brokers() {
+	for _, b := range s.endpoints(r.Client) {
 		out := kmsg.NewMetadataResponseBroker()
-		out.NodeID, out.Host, out.Port, out.Rack = b.ID, b.Host, b.Port, rackOf(b)
+		out.NodeID, out.Host, out.Port, out.Rack = b.id, b.Host, b.Port, b.rack
 		resp.Brokers = append(resp.Brokers, out)
 	}
 	resp.Topics = topics

@@ -79,30 +79,30 @@ func (s *groupService) coordinator(ctx context.Context, by *listener.Client, kin
 		c.ErrorMessage = kmsg.StringPtr(err.Error())
 		return c
 	}
-	c.NodeID, c.Host, c.Port = b.ID, b.Host, b.Port
+	c.NodeID, c.Host, c.Port = b.id, b.Host, b.Port
 	return c
 }
 
-func (s *groupService) findCoordinator(ctx context.Context, by *listener.Client, kind int8, key string) (Broker, error) {
+func (s *groupService) findCoordinator(ctx context.Context, by *listener.Client, kind int8, key string) (endpoint, error) {
 	switch kind {
 	case groupCoordinator:
 		if err := s.gate.group(by, toDescribe, key); err != nil {
-			return Broker{}, err
+			return endpoint{}, err
 		}
 	case transactionCoordinator:
 		if err := s.gate.transactionalID(by, toDescribe, key); err != nil {
-			return Broker{}, err
+			return endpoint{}, err
 		}
-		return Broker{}, coded(kerr.TransactionalIDAuthorizationFailed, "transactions are not supported yet")
+		return endpoint{}, coded(kerr.TransactionalIDAuthorizationFailed, "transactions are not supported yet")
 	default:
-		return Broker{}, coded(kerr.InvalidRequest, "there are no coordinators of type %d", kind)
+		return endpoint{}, coded(kerr.InvalidRequest, "there are no coordinators of type %d", kind)
 	}
 	id, err := s.groups.Coordinator(ctx, key)
 	if err != nil {
-		return Broker{}, err
+		return endpoint{}, err
 	}
-	if b, ok := s.broker(id); ok {
+	if b, ok := s.endpoint(by, id); ok {
 		return b, nil
 	}
-	return Broker{}, fmt.Errorf("%w: no node leads the group's partition", coordinator.ErrUnavailable)
+	return endpoint{}, fmt.Errorf("%w: no node leads the group's partition", coordinator.ErrUnavailable)
 }

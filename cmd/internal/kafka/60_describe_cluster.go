@@ -44,9 +44,9 @@ func (s *clusterService) describeCluster(r *listener.Request, resp *kmsg.Describ
 		resp.ClusterAuthorizedOperations = s.gate.operationsOnCluster(r.Client)
 	}
 	resp.ControllerID = s.controller()
-	for _, b := range s.brokers() {
+	for _, b := range s.endpoints(r.Client) {
 		out := kmsg.NewDescribeClusterResponseBroker()
-		out.NodeID, out.Host, out.Port, out.Rack = b.ID, b.Host, b.Port, rackOf(b)
+		out.NodeID, out.Host, out.Port, out.Rack = b.id, b.Host, b.Port, b.rack
 		resp.Brokers = append(resp.Brokers, out)
 	}
 	r.Reply(resp, 0)

@@ -27,7 +27,8 @@ type Backend struct {
 	NodeID func() int32
 	// Controller is the broker id of the controller, -1 while none is known.
 	Controller func() int32
-	// Brokers are the brokers clients may connect to, this node among them.
+	// Brokers are the brokers of the cluster, this node among them. Clients connect to those
+	// that have a listener of the same name as the one that they asked.
 	Brokers func() []Broker
 	// Topics is the cluster's metadata.
 	Topics Topics
@@ -71,12 +72,17 @@ type Backend struct {
 	Log *slog.Logger
 }
 
-// Broker is a node clients may connect to. Rack is empty if it has none.
+// Broker is a node that serves clients. Rack is empty if it has none.
 type Broker struct {
-	ID   int32
+	ID        int32
+	Rack      string
+	Addresses map[string]Address // that clients connect to, by the name of the listener
+}
+
+// Address is where a listener of a broker is reached.
+type Address struct {
 	Host string
 	Port int32
-	Rack string
 }
 
 // Placement is the brokers that serve a partition. Leader is -1 and Epoch -1

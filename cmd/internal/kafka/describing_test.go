@@ -90,8 +90,8 @@ func TestConfigResourcesAreListed(t *testing.T) {
 		code    int16
 	}{
 		{0, nil, nil, 0}, // client metrics only
-		{1, nil, []string{"TOPIC a", "BROKER 7", "BROKER 8"}, 0},
-		{1, []int8{4, 4}, []string{"BROKER 7", "BROKER 8"}, 0},
+		{1, nil, []string{"TOPIC a", "BROKER 7", "BROKER 8", "BROKER 12"}, 0},
+		{1, []int8{4, 4}, []string{"BROKER 7", "BROKER 8", "BROKER 12"}, 0},
 		{1, []int8{16, 32, 8}, nil, 0},
 		{1, []int8{2, 99}, nil, kerr.UnsupportedVersion.Code},
 	} {

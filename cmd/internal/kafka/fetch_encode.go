@@ -35,7 +35,7 @@ type fetchAnswer struct {
 	session       int32
 	readCommitted bool
 	topics        []fetchedTopic
-	nodes         []Broker // of the leaders named
+	nodes         []endpoint // of the leaders named
 }
 
 type fetchedTopic struct {
@@ -62,9 +62,9 @@ func emptyPartition(index int32) fetchedPartition {
 	return fetchedPartition{index: index, highWatermark: -1, logStart: -1, leader: -1, leaderEpoch: -1}
 }
 
-func (a *fetchAnswer) addNode(b Broker) {
+func (a *fetchAnswer) addNode(b endpoint) {
 	for _, n := range a.nodes {
-		if n.ID == b.ID {
+		if n.id == b.id {
 			return
 		}
 	}
@@ -207,7 +207,7 @@ func (e *fetchEncoder) leaderTag(p *fetchedPartition) {
 }
 
 // nodeTags writes the tags of the response: the addresses of the leaders named.
-func (e *fetchEncoder) nodeTags(nodes []Broker) {
+func (e *fetchEncoder) nodeTags(nodes []endpoint) {
 	if len(nodes) == 0 || e.version < fetchLeaders {
 		e.uvarint(0)
 		return
@@ -215,13 +215,13 @@ func (e *fetchEncoder) nodeTags(nodes []Broker) {
 	inner := fetchEncoder{flexible: true}
 	inner.length(len(nodes))
 	for _, n := range nodes {
-		inner.int32(n.ID)
+		inner.int32(n.id)
 		inner.string(n.Host)
 		inner.int32(n.Port)
-		if n.Rack == "" {
+		if n.rack == nil {
 			inner.null()
 		} else {
-			inner.string(n.Rack)
+			inner.string(*n.rack)
 		}
 		inner.uvarint(0)
 	}

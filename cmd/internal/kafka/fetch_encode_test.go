@@ -14,9 +14,9 @@ func drawFetchAnswer(t *rapid.T, version int16) *fetchAnswer {
 	a := &fetchAnswer{version: version, code: int16s.Draw(t, "code"), readCommitted: rapid.Bool().Draw(t, "read committed")}
 	a.topics = rapid.SliceOfN(rapid.Custom(drawFetchedTopic), 0, 3).Draw(t, "topics")
 	for range rapid.IntRange(0, 2).Draw(t, "nodes") {
-		a.addNode(Broker{
-			ID: rapid.Int32().Draw(t, "node"), Host: rapid.String().Draw(t, "host"),
-			Port: rapid.Int32().Draw(t, "port"), Rack: rapid.String().Draw(t, "rack"),
+		a.addNode(endpoint{
+			id: rapid.Int32().Draw(t, "node"), Address: Address{rapid.String().Draw(t, "host"), rapid.Int32().Draw(t, "port")},
+			rack: rackOf(Broker{Rack: rapid.String().Draw(t, "rack")}),
 		})
 	}
 	return a
@@ -61,7 +61,7 @@ func (a *fetchAnswer) reference() *kmsg.FetchResponse {
 	}
 	for _, n := range a.nodes {
 		if a.version >= fetchLeaders {
-			resp.Brokers = append(resp.Brokers, kmsg.FetchResponseBroker{NodeID: n.ID, Host: n.Host, Port: n.Port, Rack: rackOf(n)})
+			resp.Brokers = append(resp.Brokers, kmsg.FetchResponseBroker{NodeID: n.id, Host: n.Host, Port: n.Port, Rack: n.rack})
 		}
 	}
 	return resp

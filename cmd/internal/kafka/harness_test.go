@@ -418,7 +418,11 @@ func (c *cluster) backend() Backend {
 	return Backend{
 		ClusterID: "varve-test", NodeID: func() int32 { return testNode }, Controller: func() int32 { return testNode },
 		Brokers: func() []Broker {
-			return []Broker{{ID: testNode, Host: c.host, Port: c.port, Rack: "r1"}, {ID: 8, Host: "elsewhere", Port: 1}}
+			return []Broker{
+				{ID: testNode, Addresses: map[string]Address{testListener: {c.host, c.port}, "INSIDE": {"inside", 7}}, Rack: "r1"},
+				{ID: 8, Addresses: map[string]Address{testListener: {"elsewhere", 1}}},
+				{ID: 12, Addresses: map[string]Address{"INSIDE": {"inside", 9}}},
+			}
 		},
 		Topics:    c,
 		Placement: func(*metadata.Topic, int32) Placement { return *c.place.Load() },

@@ -12,11 +12,15 @@ import (
 	"github.com/varvelog/varve/cmd/internal/kafka/listener/listenertest"
 )
 
-// running is a server on a loopback port.
+// testListener is the name of the listener that most tests use.
+const testListener = "TEST"
+
+// running is a server on two loopback ports.
 type running struct {
 	server *listener.Server
 	counts *listenertest.Counts
-	addr   string
+	addr   string // of the listener TEST
+	inside string // of another one
 	stop   context.CancelFunc
 	done   chan error
 }
@@ -34,6 +38,10 @@ func startGuarded(t testing.TB, c *cluster, config Config, b Backend, allows fun
 	if err != nil {
 		t.Fatal(err)
 	}
+	inside, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
 	c.host, c.port = "127.0.0.1", int32(ln.Addr().(*net.TCPAddr).Port)
 	counts := listenertest.CountInto(b.Metrics)
 	b.Metrics = counts
@@ -42,8 +50,10 @@ func startGuarded(t testing.TB, c *cluster, config Config, b Backend, allows fun
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	r := &running{server: s, counts: counts, addr: ln.Addr().String(), stop: cancel, done: make(chan error, 1)}
-	go func() { r.done <- s.Serve(ctx, listener.Endpoint{Name: "TEST", Listener: ln}) }()
+	r := &running{server: s, counts: counts, addr: ln.Addr().String(), inside: inside.Addr().String(), stop: cancel, done: make(chan error, 1)}
+	go func() {
+		r.done <- s.Serve(ctx, listener.Endpoint{Name: testListener, Listener: ln}, listener.Endpoint{Name: "INSIDE", Listener: inside})
+	}()
 	t.Cleanup(func() {
 		cancel()
 		s.Close()

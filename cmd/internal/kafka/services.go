@@ -56,7 +56,7 @@ type writeService struct {
 	gate        *gate
 	readsOnly   bool
 	appender    func(journal uint32) Appender
-	leaderOf    func(t *metadata.Topic, partition int32) (leader, bool)
+	leaderOf    func(by *listener.Client, t *metadata.Topic, partition int32) (leader, bool)
 	throttle    func(journal uint32) time.Duration
 	producerIDs interface {
 		NextProducerID(ctx context.Context) (int64, error)
@@ -71,7 +71,7 @@ type readService struct {
 	gate      *gate
 	reader    Reader
 	sessions  *FetchSessions
-	leaderOf  func(t *metadata.Topic, partition int32) (leader, bool)
+	leaderOf  func(by *listener.Client, t *metadata.Topic, partition int32) (leader, bool)
 	maxBytes  int32               // of the records of one Fetch answer
 	lookingUp *semaphore.Weighted // partitions of ListOffsets
 }
@@ -108,7 +108,7 @@ type groupService struct {
 	gate      *gate
 	readsOnly bool
 	groups    Groups
-	broker    func(id int32) (Broker, bool)
+	endpoint  func(by *listener.Client, id int32) (endpoint, bool)
 	asLeader  func(ctx context.Context, r *listener.Request, answer func())
 }
 
@@ -146,7 +146,7 @@ func newServices(config Config, b Backend, g *gate, complaints *listener.Complai
 		},
 		topics:   &topicService{codes: c, topology: t, gate: g, autoCreate: config.AutoCreateTopics, admin: b.Admin},
 		configs:  &configService{codes: c, gate: g, nodeID: b.NodeID, brokers: b.Brokers, brokerConfigs: b.BrokerConfigs, admin: b.Admin},
-		groups:   &groupService{codes: c, gate: g, readsOnly: b.ReadsOnly, groups: b.Groups, broker: t.broker, asLeader: t.asLeader},
+		groups:   &groupService{codes: c, gate: g, readsOnly: b.ReadsOnly, groups: b.Groups, endpoint: t.endpoint, asLeader: t.asLeader},
 		clusters: &clusterService{codes: c, topology: t, gate: g, level: b.Topics.Level, store: b.Store, size: b.Size, admin: b.Admin},
 	}
 }

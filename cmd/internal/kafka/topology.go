@@ -42,29 +42,48 @@ func (t *topology) asLeader(ctx context.Context, r *listener.Request, answer fun
 	})
 }
 
-// broker returns the broker with an id, if clients may connect to it.
-func (t *topology) broker(id int32) (Broker, bool) {
-	brokers := t.brokers()
-	i := slices.IndexFunc(brokers, func(b Broker) bool { return b.ID == id })
-	if i < 0 {
-		return Broker{}, false
+// endpoint is a broker as the clients of one listener reach it.
+type endpoint struct {
+	id int32
+	Address
+	rack *string // null for none
+}
+
+// endpoints returns the brokers that have a listener of the name of the client's. Those
+// without one do not exist for it, as in Kafka.
+func (t *topology) endpoints(by *listener.Client) (all []endpoint) {
+	for _, b := range t.brokers() {
+		if at, ok := b.Addresses[by.Listener]; ok {
+			all = append(all, endpoint{id: b.ID, Address: at, rack: rackOf(b)})
+		}
 	}
-	return brokers[i], true
+	return all
+}
+
+// endpoint returns the broker with an id, if the client may connect to it.
+func (t *topology) endpoint(by *listener.Client, id int32) (endpoint, bool) {
+	all := t.endpoints(by)
+	i := slices.IndexFunc(all, func(e endpoint) bool { return e.id == id })
+	if i < 0 {
+		return endpoint{}, false
+	}
+	return all[i], true
 }
 
 // leader is the leader of a partition, and the epoch of its leadership.
 type leader struct {
-	node  Broker
+	node  endpoint
 	epoch int32
 }
 
-// leaderOf returns a partition's leader if it is known and not this node.
-func (t *topology) leaderOf(topic *metadata.Topic, partition int32) (leader, bool) {
+// leaderOf returns a partition's leader if it is known and not this node, and the client may
+// connect to it.
+func (t *topology) leaderOf(by *listener.Client, topic *metadata.Topic, partition int32) (leader, bool) {
 	p := t.placement(topic, partition)
 	if p.Leader < 0 || p.Epoch < 0 || p.Leader == t.nodeID() {
 		return leader{}, false
 	}
-	b, ok := t.broker(p.Leader)
+	b, ok := t.endpoint(by, p.Leader)
 	return leader{node: b, epoch: p.Epoch}, ok
 }
 

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"strconv"
 	"time"
 
 	"github.com/varvelog/varve/cmd/internal/health"
@@ -37,7 +35,7 @@ func (n *node) kafkaConfig() kafka.Config {
 // serves every partition: as the leader, or, if it only reads, as an archive
 // from which clients need not be sent away.
 func (n *node) kafkaBackend(reader *fetch.Reader, groups kafka.Groups) kafka.Backend {
-	self := kafka.Broker{ID: n.id, Host: n.host, Port: n.port, Rack: n.cfg.Rack}
+	self := kafka.Broker{ID: n.id, Rack: n.cfg.Rack, Addresses: n.addresses()}
 	return kafka.Backend{
 		ClusterID:     n.cluster.ID.Base64(),
 		NodeID:        func() int32 { return n.id },
@@ -74,10 +72,11 @@ func (n *node) fetchSessions() *kafka.FetchSessions {
 }
 
 func (n *node) brokerSettings() topicconfig.BrokerSettings {
-	advertised := net.JoinHostPort(n.host, strconv.Itoa(int(n.port)))
 	return topicconfig.BrokerSettings{
 		NodeID: n.id, Rack: n.cfg.Rack,
-		Listeners: "PLAINTEXT://" + n.cfg.Listen, Advertised: "PLAINTEXT://" + advertised,
+		Listeners:        n.listed("://", func(l *clientListener) string { return l.listener.Addr().String() }),
+		Advertised:       n.listed("://", (*clientListener).shownAddress),
+		InterBroker:      n.cfg.InterBroker,
 		AutoCreateTopics: n.cfg.AutoCreateTopics, Partitions: n.cfg.DefaultPartitions, ReplicationFactor: 1,
 		MaxRequestBytes: maxRequestBytes, OffsetsRetention: int32(n.cfg.OffsetsRetention / time.Minute),
 		FetchSessions: int32(n.cfg.FetchSessions), Store: n.store.String(),

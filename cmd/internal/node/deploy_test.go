@@ -205,7 +205,7 @@ func TestTheContainersExampleServesWhatItPublishes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	served := []string{resolved.Serve.Listen, resolved.Serve.HTTP}
+	served := []string{resolved.Serve.Listeners[0].Address, resolved.Serve.HTTP}
 	published := regexp.MustCompile(`-p 127\.0\.0\.1:(\d+):(\d+)`).FindAllStringSubmatch(string(text), -1)
 	if len(published) != len(served) {
 		t.Fatalf("published are %q, served are %q", published, served)

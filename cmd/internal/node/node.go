@@ -14,7 +14,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"os"
 	"strings"
 	"time"
@@ -24,7 +23,6 @@ import (
 	"github.com/varvelog/varve/cmd/internal/datadir"
 	"github.com/varvelog/varve/cmd/internal/health"
 	"github.com/varvelog/varve/cmd/internal/kafka"
-	"github.com/varvelog/varve/cmd/internal/kafka/listener"
 	"github.com/varvelog/varve/metadata"
 	"github.com/varvelog/varve/metadata/announce"
 	"github.com/varvelog/varve/metadata/cluster"
@@ -73,9 +71,8 @@ type node struct {
 	controller  *metadata.Leader // nil on a node that only reads
 	admin       metadata.Admin   // of clients
 	id          int32            // broker id
-	host        string           // as clients see it
-	port        int32
-	pool        *buffer.Pool // of all parts
+	listeners   []clientListener // at least one
+	pool        *buffer.Pool     // of all parts
 	started     time.Time
 	failed      chan error // capacity 1: a part has ended on its own
 }
@@ -108,12 +105,7 @@ func Run(ctx context.Context, cfg config.Serve, _, stderr io.Writer) (err error)
 		return err
 	}
 	closers.push(n.closeDir)
-	kafkaListener, err := listen(cfg.Listen, "--listen")
-	if err != nil {
-		return err
-	}
-	closers.push(quietly(kafkaListener.Close))
-	if n.host, n.port, err = advertised(cfg, kafkaListener); err != nil {
+	if err := n.listen(&closers); err != nil {
 		return err
 	}
 	httpListener, err := listen(cfg.HTTP, "--http")
@@ -136,11 +128,11 @@ func Run(ctx context.Context, cfg config.Serve, _, stderr io.Writer) (err error)
 		return err
 	}
 	groups := n.startGroups(reader, &closers)
-	return n.serveKafka(ctx, kafkaListener, n.kafkaBackend(reader, groups))
+	return n.serveKafka(ctx, n.kafkaBackend(reader, groups))
 }
 
 // serveKafka serves clients until ctx ends or a part of the node fails.
-func (n *node) serveKafka(ctx context.Context, ln net.Listener, backend kafka.Backend) error {
+func (n *node) serveKafka(ctx context.Context, backend kafka.Backend) error {
 	server, err := kafka.New(n.kafkaConfig(), backend)
 	if err != nil {
 		return err
@@ -149,9 +141,9 @@ func (n *node) serveKafka(ctx context.Context, ln net.Listener, backend kafka.Ba
 	serving, stop := context.WithCancel(ctx)
 	defer stop()
 	ended := make(chan error, 1)
-	go func() { ended <- server.Serve(serving, listener.Endpoint{Name: listener.Plaintext, Listener: ln}) }()
+	go func() { ended <- server.Serve(serving, n.endpoints()...) }()
 	n.board.Serves()
-	n.log.Info("ready", "kafka", ln.Addr().String(), "http", n.cfg.HTTP, "bucket", n.store.String(),
+	n.log.Info("ready", "kafka", n.bound(), "http", n.cfg.HTTP, "bucket", n.store.String(),
 		"cluster", n.cluster.ID.Base64(), "node", n.id)
 	select {
 	case err = <-n.failed:
@@ -302,31 +294,6 @@ func (n *node) fail(err error) {
 	case n.failed <- err:
 	default:
 	}
-}
-
-func listen(addr, flag string) (net.Listener, error) {
-	ln, err := net.Listen("tcp", addr)
-	if err != nil {
-		return nil, fmt.Errorf("%w; if the port is taken, stop the process that uses it, or give another address with %s", err, flag)
-	}
-	return ln, nil
-}
-
-// advertised returns the address that clients connect to.
-func advertised(cfg config.Serve, ln net.Listener) (string, int32, error) {
-	addr := cfg.Advertise
-	if addr == "" {
-		addr = ln.Addr().String()
-	}
-	host, port, err := net.SplitHostPort(addr)
-	if err != nil {
-		return "", 0, fmt.Errorf("address for clients %q: %w; set --advertise host:port", addr, err)
-	}
-	n, err := net.LookupPort("tcp", port)
-	if err != nil {
-		return "", 0, fmt.Errorf("address for clients %q: %w; set --advertise host:port", addr, err)
-	}
-	return host, int32(n), nil
 }
 
 func newLogger(cfg config.Serve, w io.Writer) *slog.Logger {

@@ -1,8 +1,6 @@
 package node
 
 import (
-	"net"
-	"strconv"
 	"time"
 
 	"github.com/varvelog/varve/cmd/internal/bucket"
@@ -30,7 +28,7 @@ func (n *node) status() status.Node {
 		s.State = status.Troubled
 	}
 	s.Cluster = &status.Cluster{ID: n.cluster.ID.Base64(), CreatedAt: time.UnixMilli(n.cluster.CreatedMs).UTC()}
-	s.Kafka, s.Bucket = net.JoinHostPort(n.host, strconv.Itoa(int(n.port))), bucket.Redact(n.store.String())
+	s.Kafka, s.Bucket = n.listeners[0].shownAddress(), bucket.Redact(n.store.String())
 	s.Versioning, s.ObjectLock, s.Unread = string(n.policy.Versioning), n.policy.Lock, len(n.policy.Unread)
 	s.UUID, s.Incarnation = n.dir.Node().String(), n.incarnation.String()
 	s.Announcing, s.FeatureLevel, s.TopicsGoing = n.bus.Stats().Connected, n.meta.Level(), len(n.meta.Deleting())

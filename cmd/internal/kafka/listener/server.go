@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/varvelog/varve/tiering/buffer"
 )
 
@@ -96,32 +98,40 @@ func New(config Config, apis []API, around Surroundings) (*Server, error) {
 	return s, nil
 }
 
-// Serve accepts connections of an endpoint until ctx ends, or Close is called, or its
-// listener fails. It then closes the listener, lets the requests under way finish for up to
-// DrainTimeout, and returns once every goroutine it started has ended. The
-// error is nil unless the listener failed. It may be called once.
-func (s *Server) Serve(ctx context.Context, at Endpoint) error {
-	ln := at.Listener
+// Serve accepts connections of the endpoints until ctx ends, or Close is called, or one of
+// their listeners fails. It then closes them all, lets the requests under way finish for up
+// to DrainTimeout, and returns once every goroutine it started has ended. The
+// error is nil unless a listener failed. It may be called once.
+func (s *Server) Serve(ctx context.Context, at ...Endpoint) error {
 	if !s.begin() {
-		ln.Close()
+		closeAll(at)
 		return net.ErrClosed
 	}
 	defer close(s.stopped)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	accepting, ctx := errgroup.WithContext(ctx)
 	listening := make(chan struct{})
 	context.AfterFunc(ctx, func() {
 		defer close(listening)
-		ln.Close()
+		closeAll(at)
 	})
 	stop := context.AfterFunc(s.ctx, cancel)
-	err := s.accept(ctx, at)
+	for _, e := range at {
+		accepting.Go(func() error { return s.accept(ctx, e) })
+	}
+	err := accepting.Wait()
 	stop()
-	cancel()
 	<-listening
 	s.drain()
 	s.complaint.close()
 	return err
+}
+
+func closeAll(endpoints []Endpoint) {
+	for _, e := range endpoints {
+		e.Listener.Close()
+	}
 }
 
 // Close ends every connection at once and waits until Serve has returned.

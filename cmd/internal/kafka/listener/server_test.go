@@ -26,8 +26,15 @@ func TestServeReportsABrokenListener(t *testing.T) {
 		t.Fatal(err)
 	}
 	broken := errors.New("broken")
-	if err := s.Serve(context.Background(), Endpoint{Listener: failingListener{err: broken}}); !errors.Is(err, broken) {
+	sound, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Serve(context.Background(), Endpoint{Listener: sound}, Endpoint{Listener: failingListener{err: broken}}); !errors.Is(err, broken) {
 		t.Errorf("error is %v", err)
+	}
+	if err := sound.Close(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("the other listener was not closed: %v", err)
 	}
 }
 
