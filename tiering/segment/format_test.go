@@ -88,6 +88,7 @@ func structures(t *testing.T) map[string]bytemap.Structure {
 var elsewhere = map[string]string{
 	"Record batch":  "tiering/batch",
 	"Hold":          "hold_test.go",
+	"Peer key":      "peerkey_test.go",
 	"Copy":          "copy_test.go",
 	"Merged header": "mergedformat_test.go", "Section": "mergedformat_test.go", "Block": "mergedformat_test.go",
 	"Epoch start": "mergedformat_test.go", "Directory": "mergedformat_test.go", "Section place": "mergedformat_test.go",

@@ -111,7 +111,7 @@ func (inv *inventory) add(i objstore.Info) {
 		inv.topics = append(inv.topics, topic)
 		return
 	}
-	if _, held := segment.ParseHoldKey(i.Key); held || segment.IsCopyKey(i.Key) {
+	if _, held := segment.ParseHoldKey(i.Key); held || segment.IsCopyKey(i.Key) || segment.IsPeerKey(i.Key) {
 		return
 	}
 	if journal, ok := segment.JournalOf(i.Key); ok && inv.addJournal(journal, i) {
