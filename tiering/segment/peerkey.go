@@ -11,7 +11,7 @@ import (
 // KindPeerKey is a key by which nodes prove to each other that they belong to the cluster.
 const KindPeerKey Kind = 12
 
-// PeerRole is what a node may do among nodes.
+// PeerRole is the right of a node among nodes.
 type PeerRole uint8
 
 // The roles. Each has keys of its own, which only nodes with access to their prefix can read.
