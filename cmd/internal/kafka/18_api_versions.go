@@ -64,6 +64,9 @@ func (s *clusterService) beginApiVersions(_ context.Context, r *listener.Request
 // advertised lists all keys and their versions, in the order of keys.
 var advertised = sync.OnceValue(func() (out []kmsg.ApiVersionsResponseApiKey) {
 	for _, a := range registrations {
+		if a.Private {
+			continue
+		}
 		k := kmsg.NewApiVersionsResponseApiKey()
 		k.ApiKey, k.MinVersion, k.MaxVersion = a.Key.Int16(), a.Min, a.Max
 		out = append(out, k)

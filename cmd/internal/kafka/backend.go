@@ -12,6 +12,7 @@ import (
 	"github.com/varvelog/varve/metadata"
 	"github.com/varvelog/varve/metadata/coordinator"
 	"github.com/varvelog/varve/metadata/coordinator/group"
+	"github.com/varvelog/varve/metadata/peer"
 	"github.com/varvelog/varve/metadata/topicconfig"
 	"github.com/varvelog/varve/tiering/buffer"
 	"github.com/varvelog/varve/tiering/partlog"
@@ -64,6 +65,8 @@ type Backend struct {
 	Memory *buffer.Pool
 	// Groups is the coordinators of consumer groups.
 	Groups Groups
+	// Peers lets other nodes of the cluster in. Nil: none.
+	Peers *peer.Door
 	// Now is the clock for timestamps.
 	Now func() time.Time
 	// Metrics may be nil.
@@ -176,7 +179,7 @@ func (r reads) Offsets() Offsets { return r.Reader.Offsets() }
 func (b Backend) validate() error {
 	if b.ClusterID == "" || b.NodeID == nil || b.Controller == nil || b.Brokers == nil || b.Topics == nil ||
 		b.Placement == nil || b.Deposed == nil || b.Admin == nil || b.Appender == nil || b.BrokerConfigs == nil || b.Store == "" || b.Size == nil || b.Reader == nil || b.Groups == nil || b.Now == nil {
-		return errors.New("incomplete backend: only Sessions, Metrics and Log may be left out")
+		return errors.New("incomplete backend: only Sessions, Peers, Metrics and Log may be left out")
 	}
 	return nil
 }

@@ -25,13 +25,21 @@ var apis = sync.OnceValue(func() map[int16]*listener.API {
 	return all
 })
 
+// requestFor is an empty request of a key, also of a private one.
+func requestFor(key int16) kmsg.Request {
+	if a := apis()[key]; a != nil && a.Request != nil {
+		return a.Request()
+	}
+	return kmsg.RequestForKey(key)
+}
+
 // costSlack is how much decoding may allocate beyond the cost of the shape: the
 // request itself, rounding to size classes, and other goroutines.
 const costSlack = 64 << 10
 
 // drawRequest fills every field of a request with something.
 func drawRequest(t *rapid.T, key, version int16) kmsg.Request {
-	req := kmsg.RequestForKey(key)
+	req := requestFor(key)
 	req.SetVersion(version)
 	fillValue(t, reflect.ValueOf(req).Elem())
 	req.SetVersion(version)
@@ -132,7 +140,7 @@ func TestCostCoversWhatDecodingAllocates(t *testing.T) {
 
 // allocatedBy returns how many bytes decoding body allocates.
 func allocatedBy(key, version int16, body []byte) uint64 {
-	req := kmsg.RequestForKey(key)
+	req := requestFor(key)
 	req.SetVersion(version)
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -162,7 +170,7 @@ func TestHostileCountsAreRefusedBeforeDecoding(t *testing.T) {
 		"partitions nested without limit": {0, 9, manyPartitions(), listener.ErrTooCostly},
 	}
 	for name, c := range cases {
-		req := kmsg.RequestForKey(c.key)
+		req := requestFor(c.key)
 		req.SetVersion(c.version)
 		if _, err := apis()[c.key].Shape.Cost(c.body, c.version, req.IsFlexible()); !errors.Is(err, c.want) {
 			t.Errorf("%s: error is %v, want %v", name, err, c.want)
@@ -201,7 +209,7 @@ func FuzzRequest(f *testing.F) {
 		if a == nil || !a.Supports(version) {
 			return
 		}
-		req := kmsg.RequestForKey(key)
+		req := requestFor(key)
 		req.SetVersion(version)
 		cost, err := a.Shape.Cost(body, version, req.IsFlexible())
 		if err != nil {

@@ -15,7 +15,7 @@ import (
 
 // sample is a request of every key for topic t, as a client would send it.
 func sample(key, version int16, t *metadata.Topic) kmsg.Request {
-	req := kmsg.RequestForKey(key)
+	req := requestFor(key)
 	req.SetVersion(version)
 	switch req := req.(type) {
 	case *kmsg.ProduceRequest:

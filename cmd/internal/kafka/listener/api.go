@@ -11,17 +11,24 @@ import (
 // API is one API key as a server serves it.
 type API struct {
 	Key      kmsg.Key
-	Min, Max int16 // the versions that are served
-	MaxFrame int32 // bytes; 0 means the server's limit
-	Bulky    bool  // the answer may be far larger than the request
-	Shape    Shape // the layout of a request: its memory is charged before it is decoded
+	Name     string // of a key that kmsg does not know
+	Min, Max int16  // the versions that are served
+	MaxFrame int32  // bytes; 0 means the server's limit
+	Bulky    bool   // the answer may be far larger than the request
+	Shape    Shape  // the layout of a request: its memory is charged before it is decoded
 	// Pooled frames lie in memory that is used again once the request is answered. The
 	// handler must not use byte slices of the body after its answer, unless it retains
 	// Request.Memory. Bodies of most requests have slices that their handlers keep for an
 	// unknown time, such as the metadata of a member in JoinGroup. Only large and frequent
 	// requests are worth the care.
-	Pooled bool
-	Begin  Handler
+	Pooled  bool
+	Begin   Handler
+	Private bool // it is not advertised
+	// Peers says that only nodes of this cluster may send it. Any other connection is closed
+	// before the body is read.
+	Peers bool
+	// Request returns an empty request of a key that kmsg does not know; nil: it does.
+	Request func() kmsg.Request
 }
 
 // Handler begins a request. The reader of the connection calls it in order of
@@ -31,6 +38,22 @@ type Handler func(ctx context.Context, r *Request)
 
 // PlainFrame is the frame limit of requests that do not grow with topics, partitions or members.
 const PlainFrame = 1 << 20
+
+// request returns an empty request.
+func (a *API) request() kmsg.Request {
+	if a.Request != nil {
+		return a.Request()
+	}
+	return a.Key.Request()
+}
+
+// name is the name of the key in logs and metrics.
+func (a *API) name() string {
+	if a.Name != "" {
+		return a.Name
+	}
+	return a.Key.Name()
+}
 
 // Supports reports whether a version is served.
 func (a *API) Supports(version int16) bool { return a.Min <= version && version <= a.Max }
@@ -65,14 +88,16 @@ func (a *api) note(size int) {
 // registry holds the APIs of a server by their keys.
 type registry map[int16]*api
 
-// find returns the API of a key in a version, or the reason why it is not served.
-func (r registry) find(key, version int16) (*api, error) {
+// find returns the API of a key in a version, or the reason why it is not served to a client.
+func (r registry) find(key, version int16, to *Client) (*api, error) {
 	a := r[key]
 	switch {
+	case a != nil && a.Peers && to.Peer == (Peer{}):
+		return nil, fmt.Errorf("%w: %s", errNotPeer, a.name())
 	case a == nil:
 		return nil, fmt.Errorf("%w: %d (%s)", errUnknownKey, key, kmsg.NameForKey(key))
 	case !a.Supports(version) && !a.isApiVersions():
-		return nil, fmt.Errorf("%w: %s v%d, supported are %d to %d", errVersion, a.Key.Name(), version, a.Min, a.Max)
+		return nil, fmt.Errorf("%w: %s v%d, supported are %d to %d", errVersion, a.name(), version, a.Min, a.Max)
 	}
 	return a, nil
 }

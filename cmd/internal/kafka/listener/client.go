@@ -20,6 +20,16 @@ type Client struct {
 	Listener        string // the name of the endpoint that it connected to
 	SoftwareName    string // empty until the client has sent ApiVersions
 	SoftwareVersion string
+	Peer            Peer // the node of this cluster that it has proved to be
+	// Handshake is the state of an authentication under way. It belongs to the handlers of
+	// that.
+	Handshake any
+}
+
+// Peer is a node as it has proved itself. The zero value is none.
+type Peer struct {
+	Node, Start [16]byte
+	Reads       bool // it may only read
 }
 
 // software is name and version as one word for logs.

@@ -159,7 +159,7 @@ func (c *conn) deliver(r *Request, a answer) error {
 	}
 	c.answered.Store(time.Now().UnixNano())
 	c.server.metrics.Request(Observation{
-		API: r.api.Key.Name(), Version: r.Version, Code: a.code,
+		API: r.api.name(), Version: r.Version, Code: a.code,
 		Took: c.server.now().Sub(r.received), BytesIn: r.size, BytesOut: a.size,
 	})
 	return nil

@@ -31,7 +31,7 @@ func (r *Request) parse(ctx context.Context, b []byte) error {
 	if !r.api.Supports(r.Version) {
 		return nil
 	}
-	r.Body = r.api.Key.Request()
+	r.Body = r.api.request()
 	r.Body.SetVersion(r.Version)
 	body, err := r.header(b[headSize:])
 	if err != nil {
@@ -39,13 +39,13 @@ func (r *Request) parse(ctx context.Context, b []byte) error {
 	}
 	cost, err := r.api.Shape.Cost(body, r.Version, r.Body.IsFlexible())
 	if err != nil {
-		return fmt.Errorf("%s v%d: %w", r.api.Key.Name(), r.Version, err)
+		return fmt.Errorf("%s v%d: %w", r.api.name(), r.Version, err)
 	}
 	if err := r.charge.takeDecoded(ctx, cost); err != nil {
 		return err
 	}
 	if err := readRequest(r.Body, body); err != nil {
-		return fmt.Errorf("%s v%d: %w: %w", r.api.Key.Name(), r.Version, ErrMalformed, err)
+		return fmt.Errorf("%s v%d: %w: %w", r.api.name(), r.Version, ErrMalformed, err)
 	}
 	return nil
 }

@@ -30,7 +30,7 @@ type fake struct {
 
 // The versions of fakes are those whose bodies need no shape to be read.
 func (f *fake) apis() []listener.API {
-	return []listener.API{
+	return append(proving(), []listener.API{
 		{Key: kmsg.ApiVersions, Min: 0, Max: 2, MaxFrame: listener.PlainFrame, Begin: func(_ context.Context, r *listener.Request) {
 			r.Reply(kmsg.NewPtrApiVersionsResponse(), 0)
 		}},
@@ -57,7 +57,7 @@ func (f *fake) apis() []listener.API {
 				r.Reply(kmsg.NewPtrFetchResponse(), 0)
 			})
 		}},
-	}
+	}...)
 }
 
 // start runs the server until the test ends.

@@ -23,6 +23,7 @@ var (
 	errSlowReader  = errors.New("answer not read in time")
 	errTooMany     = errors.New("too many connections: --max-connections are open")
 	errTooManyIP   = errors.New("too many connections from one address: --max-connections-per-address are open")
+	errNotPeer     = errors.New("request of a node, and the connection has not proved to be one")
 	errNoMemory    = errors.New("no memory for the request")
 	errHoldsMemory = errors.New("request arrives too slowly for the memory it holds")
 	ErrStopping    = errors.New("server is stopping")
@@ -59,11 +60,11 @@ func (c *conn) readFrame(ctx context.Context) (frame, error) {
 	}
 	f := frame{version: int16(binary.BigEndian.Uint16(head[6:])), charge: charge{account: c.account}}
 	var err error
-	if f.api, err = c.server.apis.find(int16(binary.BigEndian.Uint16(head[4:])), f.version); err != nil {
+	if f.api, err = c.server.apis.find(int16(binary.BigEndian.Uint16(head[4:])), f.version, c.client()); err != nil {
 		return frame{}, err
 	}
 	if size > f.api.frameLimit(c.server.config.MaxRequestBytes) {
-		return frame{}, fmt.Errorf("%w: %d bytes announced, limit of %s is %d", errFrameSize, size, f.api.Key.Name(), f.api.MaxFrame)
+		return frame{}, fmt.Errorf("%w: %d bytes announced, limit of %s is %d", errFrameSize, size, f.api.name(), f.api.MaxFrame)
 	}
 	if err := c.readBody(ctx, &f, head[4:], int(size)); err != nil {
 		f.memory.Release()

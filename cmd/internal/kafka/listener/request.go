@@ -37,8 +37,14 @@ type Request struct {
 // Introduce notes the client's software, for this request and those that follow. A
 // handler may call it until it returns.
 func (r *Request) Introduce(name, version string) {
+	r.Show(func(c *Client) { c.SoftwareName, c.SoftwareVersion = name, version })
+}
+
+// Show changes the client of this request and of those that follow: it has shown more of
+// itself. A handler may call it until it returns.
+func (r *Request) Show(change func(c *Client)) {
 	c := *r.Client
-	c.SoftwareName, c.SoftwareVersion = name, version
+	change(&c)
 	r.conn.isNow(&c)
 	r.Client = &c
 }

@@ -312,6 +312,7 @@ var refusals = []struct {
 	{errSlowReader, "slow_reader"},
 	{errTooMany, "connections"},
 	{errTooManyIP, "connections_per_address"},
+	{errNotPeer, "not_a_node"},
 	{errNoMemory, "no_memory"},
 	{errHoldsMemory, "holds_memory"},
 	{errTakesSlowly, "takes_slowly"},
