@@ -28,7 +28,7 @@ import (
 // the only replica.
 func init() {
 	register(listener.API{
-		Key: kmsg.CreateTopics, Min: 2, Max: 7,
+		Key: kmsg.CreateTopics, Min: 2, Max: 7, Forwarded: true,
 		Shape: shape{
 			listOf(sizeOf[kmsg.CreateTopicsRequestTopic](), str(), num(4), num(2),
 				listOf(sizeOf[kmsg.CreateTopicsRequestTopicReplicaAssignment](), num(4), ints()),

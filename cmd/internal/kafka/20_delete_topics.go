@@ -18,7 +18,7 @@ import (
 //	v6  topics by name or by id (KIP-516)
 func init() {
 	register(listener.API{
-		Key: kmsg.DeleteTopics, Min: 1, Max: 6,
+		Key: kmsg.DeleteTopics, Min: 1, Max: 6, Forwarded: true,
 		Shape: shape{
 			strs().To(5),
 			listOf(sizeOf[kmsg.DeleteTopicsRequestTopic](), str(), num(16)).From(6),

@@ -40,6 +40,7 @@ func peerAPI(kind peer.Kind, proved bool) listener.API {
 // peerService is for other nodes of the cluster.
 type peerService struct {
 	codes
+	*topology
 	door *peer.Door // nil: no node is let in
 }
 

@@ -15,7 +15,7 @@ import (
 //	v2  flexible
 func init() {
 	register(listener.API{
-		Key: kmsg.AlterConfigs, Min: 0, Max: 2,
+		Key: kmsg.AlterConfigs, Min: 0, Max: 2, Forwarded: true,
 		Shape: shape{
 			listOf(sizeOf[kmsg.AlterConfigsRequestResource](), num(1), str(),
 				listOf(sizeOf[kmsg.AlterConfigsRequestResourceConfig](), str(), str())),

@@ -19,7 +19,7 @@ import (
 // consistent, and the bucket is the only replica.
 func init() {
 	register(listener.API{
-		Key: kmsg.CreatePartitions, Min: 0, Max: 3,
+		Key: kmsg.CreatePartitions, Min: 0, Max: 3, Forwarded: true,
 		Shape: shape{
 			listOf(sizeOf[kmsg.CreatePartitionsRequestTopic](), str(), num(4),
 				listOf(sizeOf[kmsg.CreatePartitionsRequestTopicAssignment](), ints())),

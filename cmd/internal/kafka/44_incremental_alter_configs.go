@@ -15,7 +15,7 @@ import (
 //	v1  flexible
 func init() {
 	register(listener.API{
-		Key: kmsg.IncrementalAlterConfigs, Min: 0, Max: 1,
+		Key: kmsg.IncrementalAlterConfigs, Min: 0, Max: 1, Forwarded: true,
 		Shape: shape{
 			listOf(sizeOf[kmsg.IncrementalAlterConfigsRequestResource](), num(1), str(),
 				listOf(sizeOf[kmsg.IncrementalAlterConfigsRequestResourceConfig](), str(), num(1), str())),

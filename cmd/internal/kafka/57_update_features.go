@@ -18,7 +18,7 @@ import (
 // There is one feature, the cluster's feature level.
 func init() {
 	register(listener.API{
-		Key: kmsg.UpdateFeatures, Min: 0, Max: 2,
+		Key: kmsg.UpdateFeatures, Min: 0, Max: 2, Forwarded: true,
 		Shape: shape{
 			num(4),
 			listOf(sizeOf[kmsg.UpdateFeaturesRequestFeatureUpdate](), str(), num(2), num(1)),

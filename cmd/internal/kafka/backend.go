@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kmsg"
+
 	"github.com/varvelog/varve/cmd/internal/kafka/listener"
 	"github.com/varvelog/varve/fetch"
 	"github.com/varvelog/varve/ingest"
@@ -67,6 +69,9 @@ type Backend struct {
 	Groups Groups
 	// Peers lets other nodes of the cluster in. Nil: none.
 	Peers *peer.Door
+	// Forward sends an administrative request to the controller, once, while that is another
+	// node. An error means that its outcome is unknown. Nil: this node answers all itself.
+	Forward func(context.Context, *kmsg.EnvelopeRequest) (*kmsg.EnvelopeResponse, error)
 	// Now is the clock for timestamps.
 	Now func() time.Time
 	// Metrics may be nil.

@@ -26,6 +26,9 @@ func (s *services) apis() []listener.API {
 	for i, a := range registrations {
 		out[i] = a.API
 		out[i].Begin = a.handler(s)
+		if a.Forwarded {
+			out[i].Begin = s.orForward(out[i].Begin, a.handler(s.failed))
+		}
 	}
 	return out
 }

@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kmsg"
 	"golang.org/x/sync/semaphore"
 
 	"github.com/varvelog/varve/cmd/internal/kafka/listener"
@@ -33,7 +34,10 @@ func newServer(config Config, backend Backend, allows func(*listener.Client, ope
 	}
 	complaints := listener.NewComplaints(backend.Log)
 	g := &gate{topics: backend.Topics, allows: allows}
-	return listener.New(config.Listener, newServices(config, backend, g, complaints).apis(), listener.Surroundings{
+	services := newServices(config, backend, g, complaints)
+	backend.Admin = unavailable{}
+	services.failed = newServices(config, backend, g, complaints)
+	return listener.New(config.Listener, services.apis(), listener.Surroundings{
 		Now: backend.Now, Complaints: complaints, Metrics: backend.Metrics, Log: backend.Log, Memory: backend.Memory,
 	})
 }
@@ -49,6 +53,9 @@ type services struct {
 	groups   *groupService
 	clusters *clusterService
 	peers    *peerService
+	topology *topology
+	forward  func(context.Context, *kmsg.EnvelopeRequest) (*kmsg.EnvelopeResponse, error)
+	failed   *services // answers requests that the controller did not answer
 }
 
 // writeService is for producers: Produce, DeleteRecords, InitProducerId.
@@ -149,6 +156,7 @@ func newServices(config Config, b Backend, g *gate, complaints *listener.Complai
 		configs:  &configService{codes: c, gate: g, nodeID: b.NodeID, brokers: b.Brokers, brokerConfigs: b.BrokerConfigs, admin: b.Admin},
 		groups:   &groupService{codes: c, gate: g, readsOnly: b.ReadsOnly, groups: b.Groups, endpoint: t.endpoint, asLeader: t.asLeader},
 		clusters: &clusterService{codes: c, topology: t, gate: g, level: b.Topics.Level, store: b.Store, size: b.Size, admin: b.Admin},
-		peers:    &peerService{codes: c, door: b.Peers},
+		peers:    &peerService{codes: c, topology: t, door: b.Peers},
+		topology: t, forward: b.Forward,
 	}
 }

@@ -21,9 +21,10 @@ type API struct {
 	// Request.Memory. Bodies of most requests have slices that their handlers keep for an
 	// unknown time, such as the metadata of a member in JoinGroup. Only large and frequent
 	// requests are worth the care.
-	Pooled  bool
-	Begin   Handler
-	Private bool // it is not advertised
+	Pooled    bool
+	Begin     Handler
+	Private   bool // it is not advertised
+	Forwarded bool // another node may send it inside a request of its own
 	// Peers says that only nodes of this cluster may send it. Any other connection is closed
 	// before the body is read.
 	Peers bool

@@ -32,6 +32,7 @@ type Request struct {
 	ready       chan answer    // capacity 1
 	settled     chan struct{}  // closed once the answer is written or dropped
 	before      chan struct{}  // settled of the request before on the connection; nil for the first
+	done        func([]byte)   // of a request inside another one: takes the answer
 }
 
 // Introduce notes the client's software, for this request and those that follow. A
@@ -45,8 +46,10 @@ func (r *Request) Introduce(name, version string) {
 func (r *Request) Show(change func(c *Client)) {
 	c := *r.Client
 	change(&c)
-	r.conn.isNow(&c)
 	r.Client = &c
+	if r.done == nil {
+		r.conn.isNow(&c)
+	}
 }
 
 // Go runs fn in a goroutine of the connection, which ends when fn has returned.
@@ -169,11 +172,15 @@ func (r *Request) ReplyNothing() { r.finish(answer{}) }
 // it.
 func (r *Request) HangUp(err error) { r.finish(answer{hangUp: err}) }
 
-// finish hands the answer to the connection's writer. Every answer passes here, so
-// this is the place to send one elsewhere: into the answer of the request around it. It
-// is also the place to release the frame: a connection may end, and give back the charge,
-// while a handler still reads it.
+// finish hands the answer to the connection's writer, or into the answer of the request
+// around it. Every answer passes here, so this is the place to release the frame: a
+// connection may end, and give back the charge, while a handler still reads it.
 func (r *Request) finish(a answer) {
+	if r.done != nil {
+		r.release()
+		r.done(a.joined())
+		return
+	}
 	r.memory.Release()
 	r.api.note(a.size)
 	r.fit(a.size)
