@@ -48,12 +48,13 @@ func yieldOfMerging(ctx context.Context, l *lab) (t *sheet, err error) {
 	if _, err := load(ctx, l.o.varve, merging.kafka, "produce", sharedTopic, "--duration", "0", "--records", fmt.Sprint(l.o.fill/yieldRecord), "--record-size", fmt.Sprint(yieldRecord)); err != nil {
 		return t, err
 	}
-	if err := merging.again(ctx, "--verify-rate", "0", "--replaced-grace", "0s"); err != nil {
-		return t, err
-	}
 	t.note("the most that a node takes alone: %s MB/s, and %s MB/s while it is read; each line has the medians of %d turns of %v of a load", short(unread.Figure.BytesPerSecond/1e6), short(most.Figure.BytesPerSecond/1e6), yieldTurns, l.o.duration)
 	busy, err := l.halfBusy(ctx, resting, most.Figure.RecordsPerSecond)
 	if err != nil {
+		return t, err
+	}
+	// Only now: in an idle journal it would begin with a job of gigabytes.
+	if err := merging.again(ctx, "--verify-rate", "0", "--replaced-grace", "0s"); err != nil {
 		return t, err
 	}
 	if err := l.turns(ctx, t, merging, resting, "half busy", busy); err != nil {
