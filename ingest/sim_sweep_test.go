@@ -54,7 +54,8 @@ func (u *simUpkeep) sweepOptions() sweep.Options {
 		return CheckSpared(ctx, store, c, checkSnapshots)
 	}, restore.Names)
 	return sweep.Options{
-		Cluster: simChain.Cluster, Journal: simJournal, Store: u, State: u.n.state, Carry: u.Carry, Page: u.page, Now: u.Now,
+		Sequential: true,
+		Cluster:    simChain.Cluster, Journal: simJournal, Store: u, State: u.n.state, Carry: u.Carry, Page: u.page, Now: u.Now,
 		Round: u.clocks.Round, Floor: spared.Seq, Kept: spared.Kept, PagesEvery: s.Pause, MergeGrace: s.Grace, UserGrace: 2 * s.Grace, Again: lateAfter, Every: s.Pause,
 		Log: slog.New(slog.DiscardHandler),
 	}

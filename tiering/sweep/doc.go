@@ -63,6 +63,8 @@ type Options struct {
 	// again or is needed no more. It may be left out.
 	OnLostPage func(p LostPage, err error)
 	Log        *slog.Logger
+	// Sequential keeps a step from starting goroutines.
+	Sequential bool
 
 	// MergeGrace and UserGrace are how long garbage of a class stays; 0 is allowed.
 	MergeGrace, UserGrace time.Duration

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 
 	"github.com/varvelog/varve/tiering/lost"
 	"github.com/varvelog/varve/tiering/objstore"
@@ -11,14 +12,25 @@ import (
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-// readAtOnce is how many objects are read to be judged for one Release.
-const readAtOnce = 256
+// readAtOnce is how many objects are read to be judged for one Release, and headersAtOnce how
+// many of them next to each other.
+const (
+	readAtOnce    = 256
+	headersAtOnce = 16
+)
 
 // judge finds the valid data objects of a journal. Those that this process has applied are
 // known; of older ones the headers are read, in the order of their seqs.
 type judge struct {
 	next  partlog.Judged // as far as objects were read
 	known partlog.Runs   // of those
+	ahead []header       // of objects from next on, read already; empty between two calls of runs
+}
+
+// header is the answer of the store about the header of an object.
+type header struct {
+	b   []byte
+	err error
 }
 
 // runs finds the valid data objects from the mark of the journal on, as far as they are
@@ -29,12 +41,17 @@ func (j *judge) runs(ctx context.Context, opt *Options, v *view, from uint64, ap
 		j.next, j.known = v.judged, nil
 		j.next.Seq = max(j.next.Seq, 1)
 	}
-	for n := 0; j.next.Seq < min(from, v.lowest); n++ {
+	end := min(from, v.lowest)
+	defer func() { j.ahead = nil }()
+	for n := 0; j.next.Seq < end; n++ {
 		if n == readAtOnce {
 			more = true
 			break
 		}
-		ok, err := j.read(ctx, opt, v)
+		if len(j.ahead) == 0 {
+			j.readAhead(ctx, opt, int(min(headersAtOnce, end-j.next.Seq)))
+		}
+		ok, err := j.read(opt, v)
 		if err != nil {
 			return false, err
 		}
@@ -59,17 +76,37 @@ func (j *judge) left(v *view) (out partlog.Runs) {
 	return slices.Clone(out)
 }
 
+// readAhead reads the headers of the next n objects, next to each other unless
+// Options.Sequential: after a take-over there may be thousands, and merges wait for a Release.
+func (j *judge) readAhead(ctx context.Context, opt *Options, n int) {
+	j.ahead = make([]header, n)
+	var under sync.WaitGroup
+	for i := range j.ahead {
+		key := segment.JournalKey(opt.Journal, j.next.Seq+uint64(i))
+		read := func() {
+			j.ahead[i].b, j.ahead[i].err = objstore.ReadRange(ctx, opt.Store, key, 0, segment.HeaderSize)
+		}
+		if opt.Sequential {
+			read()
+		} else {
+			under.Go(read)
+		}
+	}
+	under.Wait()
+}
+
 // read judges the next object. It is false if the object cannot be judged: it is missing or
 // damaged, and no extent says that it is a data object.
-func (j *judge) read(ctx context.Context, opt *Options, v *view) (bool, error) {
+func (j *judge) read(opt *Options, v *view) (bool, error) {
 	seq := j.next.Seq
 	_, data := v.kept[seq]
 	key := segment.JournalKey(opt.Journal, seq)
-	b, err := objstore.ReadRange(ctx, opt.Store, key, 0, segment.HeaderSize)
 	var h segment.Header
+	err := j.ahead[0].err
 	if err == nil {
-		h, err = segment.DecodeHeader(b)
+		h, err = segment.DecodeHeader(j.ahead[0].b)
 	}
+	j.ahead = j.ahead[1:]
 	switch {
 	case err == nil && (h.Cluster != opt.Cluster || h.Journal != opt.Journal || h.Seq != seq):
 		opt.Log.Warn("an object belongs under another key: it and those above it are not released", "object", key)
