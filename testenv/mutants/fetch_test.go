@@ -16,7 +16,7 @@ var fetchMutants = []mutant{
 	{name: "reader that waited without a reference", by: memories, edits: []edit{
 		drop("fetch/cache.Cache.landGetLocked", "r.block.Retain()"),
 	}},
-	{name: "rule 24: one look for records that move", by: merges, edits: []edit{
+	{name: "rule 24: one look for records that move", by: merges, slow: true, edits: []edit{
 		before("fetch.gone.again", "q.renew()", "if len(*g) > 0 {\n\treturn err\n}"),
 	}},
 	{name: "rule 24: a proof from before the loss", by: merges, edits: []edit{
