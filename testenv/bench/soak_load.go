@@ -23,6 +23,8 @@ const (
 	soakKeys   = 2000 // of a compacted partition
 	// soakCheckers is how many partitions are read at once in the end.
 	soakCheckers = 8
+	// soakPatience is how long a replay waits for records before it asks whether any are left.
+	soakPatience = 10 * time.Second
 	// One of so many records of a compacted partition is a tombstone.
 	soakTombstones = 7
 )
@@ -202,9 +204,12 @@ func (l *soakLoad) replay(ctx context.Context, p *soakPart) (last map[string]int
 	began, next := time.Now(), int64(0)
 	last = map[string]int64{}
 	for next < end {
-		fetches := client.PollFetches(ctx)
+		fetches := pollFor(ctx, client, soakPatience)
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
+		}
+		if fetches.NumRecords() == 0 && startOf(ctx, client, p) >= end {
+			break // the rest has expired, and nothing more comes
 		}
 		if err := answered(fetches.Err()); err != nil {
 			l.fail("%s/%d from %d: %w", p.topic.name, p.partition, next, err)
@@ -219,6 +224,22 @@ func (l *soakLoad) replay(ctx context.Context, p *soakPart) (last map[string]int
 	}
 	l.readSeconds.Add(time.Since(began).Milliseconds())
 	return last, nil
+}
+
+func pollFor(ctx context.Context, client *kgo.Client, d time.Duration) kgo.Fetches {
+	ctx, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	return client.PollFetches(ctx)
+}
+
+// startOf is where a partition starts, -1 if that cannot be read now.
+func startOf(ctx context.Context, client *kgo.Client, p *soakPart) int64 {
+	starts, err := kadm.NewClient(client).ListStartOffsets(ctx, p.topic.name)
+	start, ok := starts.Lookup(p.topic.name, p.partition)
+	if err != nil || !ok || start.Err != nil {
+		return -1
+	}
+	return start.Offset
 }
 
 // answered returns an error that a node has answered with, and that no restart explains.
@@ -242,10 +263,8 @@ func (l *soakLoad) check(ctx context.Context, client *kgo.Client, p *soakPart, n
 	case p.topic.name == "keep":
 		l.fail("%s/%d: offsets %d to %d are missing", p.topic.name, p.partition, next, r.Offset-1)
 	default:
-		starts, err := kadm.NewClient(client).ListStartOffsets(ctx, p.topic.name)
-		start, _ := starts.Lookup(p.topic.name, p.partition)
-		if err == nil && start.Err == nil && start.Offset < r.Offset {
-			l.fail("%s/%d: offsets %d to %d are missing, and the start is %d", p.topic.name, p.partition, next, r.Offset-1, start.Offset)
+		if start := startOf(ctx, client, p); start >= 0 && start < r.Offset {
+			l.fail("%s/%d: offsets %d to %d are missing, and the start is %d", p.topic.name, p.partition, next, r.Offset-1, start)
 		}
 	}
 }
