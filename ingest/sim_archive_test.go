@@ -251,9 +251,9 @@ func (f *consumer) read(r *sim.Routine) {
 			c.Fail("%s: offset %d of %v is in %s at a proved head, and that is not there", f.name, offset, k, before.Key())
 			return
 		}
-		rotten := c.store.Rotten(e.Object.Key())
 		b := make([]byte, e.Length)
-		switch err := r.GetRange(background, e.Object.Key(), int64(e.Position), b); {
+		err = r.GetRange(background, e.Object.Key(), int64(e.Position), b)
+		switch rotten := c.store.Rotten(e.Object.Key()); { // it may have rotted since the read began
 		case rotten && (errors.Is(err, objstore.ErrNotFound) || errors.Is(err, objstore.ErrRange) || err == nil && !intact(b, &e)):
 			c.Count("damage reported")
 			return

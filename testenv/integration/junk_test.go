@@ -47,7 +47,7 @@ func TestWhatDoesNotBelongInTheBucketIsAClearEnd(t *testing.T) {
 		"another journal's object beyond it": {segment.JournalKey(1, head+1000), foreign, both[:1], []string{"journal 1", "journal 0", "varve bucket verify"}},
 		"junk right behind the head":         {segment.JournalKey(1, head+1), []byte("not varve's"), both, []string{segment.JournalKey(1, head+1), "varve bucket verify"}},
 		"a floor copied to another number":   {segment.FloorKey(1, 1), copied, both, []string{"floor 1 of journal 1", "floor 2", "varve bucket verify"}},
-		"a floor of other bytes":             {segment.FloorKey(1, 1), []byte("not varve's"), both, []string{"floor 1 of journal 1", "corrupt"}},
+		"a floor of other bytes":             {segment.FloorKey(1, 1), []byte("not varve's"), nil, nil}, // the last floor is passed over
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := whole.copied(t)
