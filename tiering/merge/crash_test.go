@@ -77,7 +77,7 @@ func TestAFolderAfterAPowerCutIsAStart(t *testing.T) {
 	d := &crashing{Folder: Folder(filepath.Join(t.TempDir(), "merge", "1")), w: w, root: t.TempDir()}
 	w.opt.Disk = d
 	w.lead()
-	for range 12 {
+	for range 40 {
 		w.produce(1, 3, 300)
 		w.work()
 	}
