@@ -1,35 +1,19 @@
 package segment
 
 import (
-	"bytes"
-	"encoding/hex"
-	"errors"
-	"os"
-	"strings"
 	"testing"
 
 	"github.com/varvelog/varve/testenv/bytemap"
 )
+
+var peerKeys = codec[PeerKey]{EncodePeerKey, DecodePeerKey}
 
 func testPeerKey() PeerKey {
 	return PeerKey{Cluster: byteID(1), Object: byteID(2), Role: PeerFetch, Number: 3, CreatedMs: 1_700_000_000_000, Secret: [PeerSecretSize]byte{0: 4, 31: 5}}
 }
 
 func TestPeerKeysKeepTheirBytes(t *testing.T) {
-	text, err := os.ReadFile("testdata/v1-peerkey.hex")
-	if err != nil {
-		t.Fatal(err)
-	}
-	want, err := hex.DecodeString(strings.Join(strings.Fields(string(text)), ""))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if b, err := EncodePeerKey(testPeerKey()); err != nil || !bytes.Equal(b, want) {
-		t.Errorf("EncodePeerKey gives %x and %v, the file has %x", b, err, want)
-	}
-	if k, err := DecodePeerKey(want); err != nil || k != testPeerKey() {
-		t.Errorf("DecodePeerKey gives %+v and %v", k, err)
-	}
+	peerKeys.keepsBytes(t, testPeerKey(), "v1-peerkey.hex")
 }
 
 func TestKeysOfPeerKeys(t *testing.T) {
@@ -65,43 +49,15 @@ func TestADamagedPeerKeyIsNoKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i := range good {
-		for bit := range 8 {
-			b := bytes.Clone(good)
-			b[i] ^= 1 << bit
-			if _, err := DecodePeerKey(b); !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrUnsupported) {
-				t.Fatalf("byte %d, bit %d: %v", i, bit, err)
-			}
-		}
-	}
-	for name, spoil := range map[string]func(*PeerKey){
+	peerKeys.noticesDamage(t, good)
+	peerKeys.refuses(t, testPeerKey(), map[string]func(*PeerKey){
 		"no cluster":   func(k *PeerKey) { k.Cluster = ID{} },
 		"no object":    func(k *PeerKey) { k.Object = ID{} },
 		"no role":      func(k *PeerKey) { k.Role = 0 },
 		"unknown role": func(k *PeerKey) { k.Role = 3 },
 		"no number":    func(k *PeerKey) { k.Number = 0 },
 		"no secret":    func(k *PeerKey) { k.Secret = [PeerSecretSize]byte{} },
-	} {
-		k := testPeerKey()
-		spoil(&k)
-		if b, err := EncodePeerKey(k); !errors.Is(err, ErrInvalid) || b != nil {
-			t.Errorf("%s: %v, want ErrInvalid", name, err)
-		}
-	}
-}
-
-func FuzzDecodePeerKey(f *testing.F) {
-	good, err := EncodePeerKey(testPeerKey())
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add(good)
-	f.Fuzz(func(t *testing.T, b []byte) {
-		b = resealSmall(b)
-		if k, err := DecodePeerKey(b); err == nil {
-			if again, err := EncodePeerKey(k); err != nil || !bytes.Equal(again, b) {
-				t.Fatalf("%+v encodes to %x (%v), not %x", k, again, err, b)
-			}
-		}
 	})
 }
+
+func FuzzDecodePeerKey(f *testing.F) { peerKeys.fuzz(f, testPeerKey()) }
