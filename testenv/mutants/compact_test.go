@@ -26,10 +26,10 @@ var compactMutants = []mutant{
 		swap("tiering/compact.Map.Put", "max(s.offset, offset+1)", "offset"),
 	}},
 	{name: "rule 27: compacts by a clock that was behind when records came", by: lags, plain: true, edits: []edit{
-		never("tiering/compact.newest", "sent.After(built) && !sent.After(now.Add(ahead))"),
+		never("tiering/compact.newest", "sent.After(built) && !sent.After(now.Add(clocks.ClientAhead))"),
 	}},
 	{name: "rule 27: records from the future are not compacted", by: lags, plain: true, edits: []edit{
-		swap("tiering/compact.newest", "!sent.After(now.Add(ahead))", "true"),
+		swap("tiering/compact.newest", "!sent.After(now.Add(clocks.ClientAhead))", "true"),
 	}},
 	{name: "rule 27: a pass ends by a clock that nothing confirms", by: ended, plain: true, edits: []edit{
 		swap("tiering/compact.Step.finish", "s.opt.Round(ctx)", "s.opt.Now(), error(nil)"),

@@ -32,7 +32,7 @@ var expireMutants = []mutant{
 		swap("tiering/expire.piece.newest", "min(x.ms, x.built)", "x.ms"),
 	}},
 	{name: "rule 27: expires by a clock that was behind when records came", by: expiries, edits: []edit{
-		swap("tiering/expire.piece.newest", "x.ms > nowMs+ahead.Milliseconds()", "x.ms > x.built"),
+		swap("tiering/expire.piece.newest", "x.ms > nowMs+clocks.ClientAhead.Milliseconds()", "x.ms > x.built+0*clocks.ClientAhead.Milliseconds()"),
 	}},
 	{name: "rule 27: expires too early after an upgrade", by: expiries, edits: []edit{
 		drop("tiering/expire.Expirer.Run", "if now.Before(x.opt.Begins()) {_}"),

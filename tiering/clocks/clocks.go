@@ -28,6 +28,10 @@ const (
 	fresh = 24 * time.Hour
 )
 
+// ClientAhead is how far timestamps of records may be ahead of the time, and still be those
+// of a client whose clock is a bit wrong.
+const ClientAhead = time.Hour
+
 var (
 	// ErrWrong: the clocks of the node and the store are apart.
 	ErrWrong = errors.New("the clocks of the node and the store are apart")

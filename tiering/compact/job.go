@@ -72,17 +72,13 @@ func (s *Step) log(ctx context.Context, x *partlog.Survey, now time.Time) (Log, 
 	return l, nil
 }
 
-// ahead is how far timestamps may be ahead of the time and still be those of a client whose
-// clock is a bit wrong.
-const ahead = time.Hour
-
 // newest is a time that no record of an extent is younger than. None can have come after
 // the journal object that brought it was built. But that is the clock of one node, which
 // may have been behind then, and nothing has confirmed it. So a record is not older than
 // its timestamp either, unless that is from the future.
 func newest(e *partlog.Extent, now time.Time) time.Time {
 	built, sent := time.UnixMilli(e.SourceMs), time.UnixMilli(e.MaxTimestamp)
-	if sent.After(built) && !sent.After(now.Add(ahead)) {
+	if sent.After(built) && !sent.After(now.Add(clocks.ClientAhead)) {
 		return sent
 	}
 	return built

@@ -16,8 +16,8 @@ package expire
 import (
 	"context"
 	"slices"
-	"time"
 
+	"github.com/varvelog/varve/tiering/clocks"
 	"github.com/varvelog/varve/tiering/partlog"
 )
 
@@ -43,16 +43,12 @@ func pieceOf(e *partlog.Extent) piece {
 	return piece{last: e.Last, bytes: int64(e.Length), ms: e.MaxTimestamp, built: e.SourceMs}
 }
 
-// ahead is how far timestamps may be ahead of the time and still be those of a client whose
-// clock is a bit wrong.
-const ahead = time.Hour
-
 // newest returns the time that counts as that of the newest record; -1: not known.
 func (x *piece) newest(nowMs int64) int64 {
 	switch {
 	case x.built > 0 && x.ms < 0:
 		return x.built
-	case x.built > 0 && x.ms > nowMs+ahead.Milliseconds():
+	case x.built > 0 && x.ms > nowMs+clocks.ClientAhead.Milliseconds():
 		return min(x.ms, x.built)
 	}
 	return x.ms
