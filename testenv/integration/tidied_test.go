@@ -94,8 +94,10 @@ func tidy(t *testing.T, b bucket) *tidied {
 	c := client(t, node.Kafka, kgo.ProducerBatchCompression(kgo.NoCompression()))
 	for wave := range 150 {
 		a.all.wave(t, c, wave)
+		if wave%50 == 49 { // at least three shared segments, however much a job takes
+			awaitMerged(t, node)
+		}
 	}
-	awaitMerged(t, node)
 	c.Close()
 	node.Stop(t)
 	b.age(t, 2*time.Hour)
