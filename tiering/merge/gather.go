@@ -28,7 +28,7 @@ type gathered struct {
 	data     int64            // where the chunks begin
 	chunks   []chunk
 	bytes    int64 // of chunks
-	source   int64 // bytes of the journal's ranges
+	source   int64 // bytes of the journal's ranges, and of those that were deleted before they were merged
 	sourceMs int64 // when the newest source was built
 	replaced []partlog.Extent
 	stopped  bool // a source cannot be read: the rest is for another job

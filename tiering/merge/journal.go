@@ -25,7 +25,7 @@ func (g *gatherer) journal(ctx context.Context) error {
 		if !known {
 			continue
 		}
-		p := &gathered{Key: x.Key, topic: topic, start: x.Start}
+		p := &gathered{Key: x.Key, topic: topic, start: x.Start, source: x.Deleted}
 		g.parts = append(g.parts, p)
 		if err := c.add(ctx, p, max(x.Start, x.From), x.Stable); err != nil {
 			return err

@@ -51,9 +51,9 @@ func (m *Merger) plan() *Job {
 		if !known {
 			return // it is being deleted
 		}
-		x := Partition{Key: s.Key, Start: s.View.Start, Ingested: s.View.Bytes, Class: topic.Class}
+		x := Partition{Key: s.Key, Start: s.View.Start, Ingested: s.Appended, Class: topic.Class}
 		if begin := max(s.Merged, s.View.Start); begin < s.View.End && !m.executor.suspects.holds(s.Key, now) {
-			x.From, x.Stable, x.Pending = s.Merged, s.View.End, s.JournalBytes
+			x.From, x.Stable, x.Pending, x.Deleted = s.Merged, s.View.End, s.JournalBytes, s.DeletedBytes
 			if x.First = 1; s.First != nil {
 				x.First = s.First.Object.Seq
 			}

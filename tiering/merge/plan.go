@@ -18,6 +18,7 @@ type Partition struct {
 	From    int64  // the offset up to which it is merged
 	Stable  int64  // no range ends above it
 	Pending int64  // bytes
+	Deleted int64  // bytes of ranges that were deleted before they were merged
 	First   uint64 // the seq of the first range, or 1 if that is not in memory
 
 	// Merged are the merged extents in memory that may be read, in offset order.
@@ -35,6 +36,7 @@ type Piece struct {
 type Ranges struct {
 	partlog.Key
 	Start, From, Stable int64
+	Deleted             int64 // bytes of ranges before Start that no Result has counted
 }
 
 // Job is one piece of work.
@@ -136,8 +138,9 @@ func (p *pieces) add(x *Partition, run []partlog.Extent) {
 	p.of = append(p.of, Piece{Key: x.Key, Start: x.Start, Extents: slices.Clone(run)})
 }
 
-// NewPlanner returns a Planner at the begin of a leadership.
-func NewPlanner(cfg Config) *Planner { return &Planner{cfg: cfg.WithDefaults()} }
+// NewPlanner returns a Planner at the begin of a leadership. After one job of the journal,
+// which is small, the others have a turn: if leaders die soon, some extents are joined, too.
+func NewPlanner(cfg Config) *Planner { return &Planner{cfg: cfg.WithDefaults(), inRow: rowJobs - 1} }
 
 // Debt is the debt as the last Next saw it.
 func (p *Planner) Debt() Debt { return p.debt }
@@ -158,7 +161,7 @@ func (p *Planner) Add(x *Partition) {
 		if s.first == 0 || x.First < s.first {
 			s.first = x.First
 		}
-		s.ranges = append(s.ranges, Ranges{Key: x.Key, Start: x.Start, From: x.From, Stable: x.Stable})
+		s.ranges = append(s.ranges, Ranges{Key: x.Key, Start: x.Start, From: x.From, Stable: x.Stable, Deleted: x.Deleted})
 	}
 	before := s.now.Add(-p.cfg.TidyAge).UnixMilli()
 	p.runs(x, func(run []partlog.Extent) {

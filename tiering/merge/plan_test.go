@@ -308,6 +308,28 @@ func TestPlannerMergesTheJournalFirst(t *testing.T) {
 	}
 }
 
+// The second job of a leadership joins extents although much of the journal waits, or leaders
+// that die soon would never join any.
+func TestANewLeaderJoinsSoon(t *testing.T) {
+	s := newPlanned(traffic{partitions: 100, classes: 1}, seeded.Seed(t))
+	weights, sum := evenly(100)
+	s.ingest(8*gib, weights, sum)
+	for range 20 {
+		s.ingest(2*gib, weights, sum)
+		s.p = NewPlanner(Config{MaxExtents: 400_000})
+		for i, join := range []bool{false, true, false, false, false, false, true} {
+			j := s.next()
+			if s.p.Debt().Bytes < behindJobs*s.p.cfg.DueBytes {
+				t.Fatal("not much of the journal waits")
+			}
+			if s.do(t, j); mostExtents(s) > 50 && join != (j.Level > 1) {
+				t.Fatalf("job %d is of level %d", i, j.Level)
+			}
+			s.p.Done(j)
+		}
+	}
+}
+
 // Small extents are joined after a day without more, even if they are few.
 func TestPlannerJoinsExtentsOfAPartitionThatIsQuiet(t *testing.T) {
 	s := newPlanned(traffic{partitions: 100, classes: 1}, seeded.Seed(t))

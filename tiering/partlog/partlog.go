@@ -58,10 +58,8 @@ type View struct {
 	EpochBase  int32
 	Sealed     bool // takes no more records in this journal
 	Dropped    bool // its topic is gone, and its records are garbage
-	// Bytes are those of all batches that extents name in journal objects and merged
-	// segments. Of deleted ones they are counted as long as they are not freed, and in
-	// journal objects until they are merged. MergedBytes are those in merged segments.
-	Bytes       int64
+	// MergedBytes are those of batches in merged segments. Deleted ones count as long as they
+	// are not freed.
 	MergedBytes int64
 }
 
@@ -159,11 +157,9 @@ func (s *State) Lookup(k Key) (View, bool) {
 func (s *State) viewLocked(p *part) View {
 	v := View{
 		Start: p.start, End: p.end,
-		EpochBase: p.epochBase,
-		Sealed:    p.sealed,
-		Dropped:   p.dropped,
-		Bytes:     p.bytes - p.sourced + p.below.shared + p.below.own,
-
+		EpochBase:   p.epochBase,
+		Sealed:      p.sealed,
+		Dropped:     p.dropped,
 		MergedBytes: p.below.shared + p.below.own,
 	}
 	v.Epoch = s.leaderEpochLocked(p)

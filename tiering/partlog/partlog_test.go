@@ -67,7 +67,7 @@ func TestAppliedRecordsAreFound(t *testing.T) {
 	s := started(t)
 	mustApply(t, s, data(6, 2, records(keyA, 102, 15, 15, 40)))
 
-	want := View{Start: 10, End: 16, Epoch: 102, EpochBase: 100, Bytes: 60}
+	want := View{Start: 10, End: 16, Epoch: 102, EpochBase: 100}
 	if got, ok := s.Lookup(keyA); !ok || got != want {
 		t.Errorf("view %+v, want %+v", got, want)
 	}
@@ -333,8 +333,11 @@ func TestDeletedRecordsAreNotFound(t *testing.T) {
 	mustApply(t, s, data(6, 2, records(keyA, 102, 15, 19, 40)))
 	mustApply(t, s, fence(7, 3))
 	mustApply(t, s, data(8, 3, records(keyA, 103, 20, 24, 30)), DeleteRecords{keyA, 17}.Encode(), DeleteRecords{keyA, 12}.Encode())
-	if v, _ := s.Lookup(keyA); v.Start != 17 || v.End != 25 || v.Bytes != 150 {
-		t.Errorf("view %+v, want offsets 17 to 24 and the bytes of all", v)
+	if v, _ := s.Lookup(keyA); v.Start != 17 || v.End != 25 {
+		t.Errorf("view %+v, want offsets 17 to 24", v)
+	}
+	if n, ok := s.Bytes(keyA); n != 100 || !ok {
+		t.Errorf("%d bytes, want those of the extents from offset 15 on", n)
 	}
 	if extents, _, _, _ := s.Find(keyA, 16, 10); len(extents) != 0 {
 		t.Errorf("a deleted record is in %v", extents)

@@ -63,6 +63,7 @@ type refChunk struct {
 	summary
 	vague bool  // one of the refs is; all are, if this program began the chunk
 	refs  []ref // never empty
+	bytes int64 // of the refs' batches
 }
 
 // vague reports whether the timestamps are unknown. Older versions stored that when a
@@ -137,6 +138,7 @@ func (l *refList) add(r ref) {
 	}
 	c := &l.chunks[len(l.chunks)-1]
 	c.refs = append(c.refs, r)
+	c.bytes += int64(r.Length)
 	c.last = r.Last
 	c.max = max(c.max, r.MaxTimestamp)
 	c.peak = max(c.peak, upTo(c.max, c.vague))

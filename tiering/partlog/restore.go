@@ -366,6 +366,7 @@ func (d *decoder) chunks(p *part, n uint32) error {
 				return fmt.Errorf("seq %d with offsets %d to %d in leader epoch %d", ref.Seq, ref.Base, ref.Last, ref.Epoch)
 			}
 			c.max, c.vague = max(c.max, ref.MaxTimestamp), c.vague || ref.vague()
+			c.bytes += int64(ref.Length)
 			before = ref
 		}
 		c.last, c.peak = before.Last, max(upTo(c.max, c.vague), l.peak(i))
@@ -381,10 +382,8 @@ func (p *part) contradicts(whole bool) string {
 	for i := range p.refs.pages {
 		least, exact = least+int64(p.refs.pages[i].refs()), false
 	}
-	for _, c := range p.refs.chunks {
-		for _, r := range c.refs {
-			least += int64(r.Length)
-		}
+	for i := range p.refs.chunks {
+		least += p.refs.chunks[i].bytes
 	}
 	empty, low := p.refs.len() == 0, max(p.start, p.merged)
 	switch {

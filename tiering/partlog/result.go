@@ -36,8 +36,8 @@ type Result struct {
 type ResultPart struct {
 	Key
 	From, To int64
-	// Source is the number of bytes of the journal ranges that are replaced. It is for
-	// statistics alone.
+	// Source is the number of bytes of the journal ranges that are replaced, and of those that
+	// were deleted before they were merged. It is for statistics alone.
 	Source int64
 	// Replaced are the extents in own segments that are replaced, in offset order. A node
 	// may have them in pages, which Apply cannot read.

@@ -19,8 +19,12 @@ type Survey struct {
 	// not, both in offset order. They may take turns.
 	Segments []Extent
 	Pages    []*Page
-	// JournalBytes are the bytes of batches in journal objects from Merged on.
-	JournalBytes int64
+	// JournalBytes are the bytes of batches in journal objects from Merged and from Start on.
+	// DeletedBytes are those of records that were deleted before they were merged, as far as
+	// no Result has counted them. Both are estimates if extents from there on lie in pages.
+	JournalBytes, DeletedBytes int64
+	// Appended are the bytes of all batches that there ever were in journal objects.
+	Appended int64
 	// The journal range that has the first offset from Merged and from Start on, or the
 	// page that has it. There is neither if the log ends there.
 	First     *Extent
@@ -88,8 +92,9 @@ func (s *State) surveyLocked(k Key, p *part) Survey {
 	out := Survey{
 		Key: k, View: s.viewLocked(p), Merged: p.merged, Freed: p.freed,
 		Cleaned: p.cleaned, CleanedMs: p.cleanedMs, TombstonesBelow: p.tombstonesBelow,
-		JournalBytes: p.bytes - p.sourced,
+		Appended: p.bytes,
 	}
+	out.JournalBytes, out.DeletedBytes = p.unmerged()
 	for i := range p.below.chunks {
 		c := &p.below.chunks[i]
 		if c.page != nil {

@@ -13,7 +13,7 @@ type tiered struct {
 	merged  int64 // below it the extents of below answer, from it on the refs; 0 at first
 	below   mergedList
 	freed   int64 // no extent that ends before it is kept
-	sourced int64 // bytes of the journal ranges that were merged, for statistics
+	sourced int64 // bytes of the journal ranges that were merged, or deleted before, for statistics
 	dropped bool
 
 	cleaned, cleanedMs int64

@@ -253,16 +253,3 @@ func TestAReopenedPartitionGoesOn(t *testing.T) {
 		t.Errorf("%+v", v)
 	}
 }
-
-func TestBytesAreThoseThatExtentsName(t *testing.T) {
-	s := mergedState(t)
-	if v, _ := s.Lookup(keyA); v.MergedBytes != 2000 || v.Bytes != 2400 { // Source was 0
-		t.Errorf("%+v", v)
-	}
-	mustApply(t, s, data(9, 1), Intent{jobTwo, []segment.Name{ownA2}}.Encode())
-	mustApply(t, s, data(10, 1), (&Result{Job: jobTwo, Last: true, Parts: []ResultPart{
-		{Key: keyA, From: 30, To: 40, Source: 100, Extents: []Extent{mergedExtent(ownA2, 30, 39)}}}}).Encode())
-	if v, _ := s.Lookup(keyA); v.MergedBytes != 3000 || v.Bytes != 3000 {
-		t.Errorf("%+v", v)
-	}
-}

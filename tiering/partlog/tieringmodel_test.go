@@ -39,6 +39,7 @@ type tierModel struct {
 // journal objects.
 type naivePart struct {
 	start, end, merged, freed int64
+	sourced                   int64 // bytes that Results counted
 	sealed, dropped           bool
 	below, refs               []Extent
 	cleaned                   Cleaned
@@ -243,8 +244,20 @@ func (m *tierModel) takePart(in map[segment.ID]IntentObject, part *ResultPart) {
 	p.below = slices.DeleteFunc(p.below, func(x Extent) bool { return x.Last >= put[0].Base && x.Last < part.To })
 	p.below = append(p.below, put...)
 	slices.SortFunc(p.below, func(a, b Extent) int { return cmp.Compare(a.Last, b.Last) })
-	p.merged = max(p.merged, part.To)
+	if part.To > p.merged {
+		if p.merged, p.sourced = part.To, p.sourced+part.Source; part.To == p.end {
+			p.sourced = total(p.refs)
+		}
+	}
 	m.unnamed(old)
+}
+
+// total is how many bytes extents have.
+func total(extents []Extent) (n int64) {
+	for i := range extents {
+		n += int64(extents[i].Length)
+	}
+	return n
 }
 
 // lose removes extents of a partition.
@@ -422,7 +435,7 @@ func TestTieredStateMatchesANaiveJournal(t *testing.T) {
 			m.check()
 		})
 	}, Must: []string{
-		"page found at a floor", "page of merged extents found at a floor", "index object renamed",
+		"bytes in pages", "deleted before merged", "page found at a floor", "page of merged extents found at a floor", "index object renamed",
 		"left out", "clipped", "replaced in a page", "placed, then fenced", "freed in a page", "seqs released", "seqs kept", "reopened", "left the state",
 	}}, 400, 200)
 }

@@ -15,6 +15,7 @@ func (m *tierModel) check() {
 	}
 	m.checkGarbage()
 	m.checkPages()
+	m.checkBytes()
 	seen := map[Key]bool{}
 	m.plain.Survey(func(s *Survey) {
 		seen[s.Key] = true

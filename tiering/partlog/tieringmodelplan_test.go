@@ -58,6 +58,8 @@ func (m *tierModel) plan(k Key, shared segment.Name, objects *[]segment.Name) (R
 	}
 	refs = refs[:m.intIn(1, len(refs))]
 	part.From, part.To = max(p.merged, refs[0].Base), refs[len(refs)-1].Last+1
+	now, _ := m.plain.SurveyOf(k)
+	part.Source = now.DeletedBytes
 	from := part.From
 	for _, x := range refs {
 		if x.Base >= from && m.intIn(0, 7) == 0 {

@@ -104,8 +104,7 @@ func (n *node) size(t *metadata.Topic, partition int32) (int64, bool) {
 	if j == nil {
 		return 0, false
 	}
-	view, ok := j.state.Lookup(partlog.Key{Topic: t.ID, Index: partition})
-	return view.Bytes, ok
+	return j.state.Bytes(partlog.Key{Topic: t.ID, Index: partition})
 }
 
 func (n *node) appender(id uint32) kafka.Appender {
