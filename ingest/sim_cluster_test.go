@@ -212,6 +212,7 @@ func (c *cluster) finalChecks() {
 		return
 	}
 	c.readAgain("reader of a checkpoint", l)
+	c.checkDebt("reader of a checkpoint", l.state)
 	c.truth.checkPromises()
 	c.checkShards(l)
 	c.truth.CheckBucket()

@@ -101,6 +101,7 @@ func (u *simUpkeep) merge(ctx context.Context) (bool, error) {
 	before := u.merger.Stats()
 	again, err := u.merger.Run(ctx)
 	u.rested = !again && err == nil
+	u.n.f.c.checkDebt(u.n.p.Name, u.n.state)
 	after := u.merger.Stats()
 	for level, jobs := range after.Jobs {
 		if jobs > before.Jobs[level] {
@@ -108,6 +109,30 @@ func (u *simUpkeep) merge(ctx context.Context) (bool, error) {
 		}
 	}
 	return again, err
+}
+
+// checkDebt: the bytes that are to be merged are those of the log's extents. Only of those in
+// pages they are not known.
+func (c *cluster) checkDebt(who string, state *partlog.State) {
+	state.Survey(func(s *partlog.Survey) {
+		if s.FirstPage != nil {
+			return
+		}
+		left := int64(0)
+		for at := max(s.Merged, s.View.Start); at < s.View.End; {
+			extents, _, _, _ := state.Find(s.Key, at, 100)
+			for i := range extents {
+				left += int64(extents[i].Length)
+				at = extents[i].Last + 1
+			}
+		}
+		if s.DeletedBytes > 0 {
+			c.Count("deleted before merged")
+		}
+		if s.JournalBytes != left {
+			c.Fail("%s: %v has %d bytes that are to be merged, want %d", who, s.Key, s.JournalBytes, left)
+		}
+	})
 }
 
 // trouble: a step failed, or has succeeded again.

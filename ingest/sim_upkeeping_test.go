@@ -70,7 +70,7 @@ var upkeepSimulation = sim.Shape[shape]{
 		"topic purged", "topic created again", "partition dropped", "dropped partition left the state",
 		"records deleted while a result was under way", "result clipped", "deposed leader uploads", "deposed leader deletes",
 		"output arrives after its intent has ended", "rot: page", "rot: merged segment", "damage reported", "deletes refused",
-		"looked up in a page", "page removed", "log with gaps read", "read a merged record", "read a record of the journal", "every offset served from a page",
+		"deleted before merged", "looked up in a page", "page removed", "log with gaps read", "read a merged record", "read a record of the journal", "every offset served from a page",
 	},
 	Rare: []string{
 		"merged, level 3", "second deletion", "output arrives after it was deleted", "rot: source", "damage gone around",
