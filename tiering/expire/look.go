@@ -156,8 +156,8 @@ func (l *look) total(ctx context.Context) (total int64, err error) {
 			total -= l.first.below
 		}
 	}
-	// The survey counts no less than journalBytes. What ranges in pages have it estimates, so it
-	// decides only that nothing is due.
+	// The survey counts no less than journalBytes. It estimates the bytes of ranges in pages, so
+	// it decides only that nothing is due.
 	if most := total + l.JournalBytes; most < l.policy.RetentionBytes {
 		return most, nil
 	}

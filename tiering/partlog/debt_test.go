@@ -97,8 +97,8 @@ func TestBytesOfPagesAreEstimated(t *testing.T) {
 	}
 }
 
-// checkBytes compares the figures of all states with the naive journal's. If extents lie in
-// pages, they are no less than what is known.
+// checkBytes compares the figures of all states with the naive journal's. Of extents in
+// pages, it is only known that they are not empty.
 func (m *tierModel) checkBytes() {
 	for _, s := range []*State{m.plain, m.l.State, m.other.State} {
 		s.Survey(func(x *Survey) {
