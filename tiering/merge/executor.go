@@ -62,6 +62,10 @@ type Options struct {
 	// CopyOnly reports that merging lags behind, and writes no batch again. It may be left
 	// out.
 	CopyOnly func() bool
+	// Hurry reports whether a job may read and make several objects at once. Otherwise it
+	// leaves more of the processors and of the store to clients. It may be left out: then
+	// jobs hurry.
+	Hurry func() bool
 	// OnDamage is called with each source that cannot be read, and with nil when it can be
 	// read again. It must not block, and may be left out.
 	OnDamage func(partlog.Key, partlog.Extent, error)
@@ -74,8 +78,8 @@ type Options struct {
 }
 
 // Executor carries out the jobs of a journal, one at a time, for one leadership. One
-// goroutine owns it, but for Stats. Two others make the outputs of a job while it waits for
-// them.
+// goroutine owns it, but for Stats. Up to two others make the outputs of a job while it waits
+// for them.
 type Executor struct {
 	opt      Options
 	cfg      Config
@@ -130,6 +134,9 @@ func NewExecutor(opt Options) (*Executor, error) {
 	}
 	if opt.CopyOnly == nil {
 		opt.CopyOnly = func() bool { return false }
+	}
+	if opt.Hurry == nil {
+		opt.Hurry = func() bool { return true }
 	}
 	if opt.Log == nil {
 		opt.Log = slog.New(slog.DiscardHandler)

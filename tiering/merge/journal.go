@@ -10,7 +10,8 @@ import (
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-// Objects of the journal are read ahead, so many and so many bytes of ranges at once.
+// Objects of the journal are read ahead, so many and so many bytes of ranges at once; one if
+// the job does not hurry.
 const (
 	aheadObjects = 8
 	aheadBytes   = 16 * mib
@@ -50,7 +51,11 @@ func (g *gatherer) journal(ctx context.Context) error {
 
 // ahead begins to read the next objects.
 func (g *gatherer) ahead(ctx context.Context, c *cursors, loads *loads) (next []*load, err error) {
-	for bytes := int64(0); len(next) < aheadObjects && bytes < aheadBytes; {
+	most := 1
+	if g.x.opt.Hurry() {
+		most = aheadObjects
+	}
+	for bytes := int64(0); len(next) < most && bytes < aheadBytes; {
 		if g.full() {
 			break
 		}

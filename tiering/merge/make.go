@@ -9,8 +9,8 @@ import (
 	"github.com/varvelog/varve/tiering/segment/readback"
 )
 
-// atOnce is how many outputs of a job are made at once: while the store is busy with one, the
-// processor is with another.
+// atOnce is how many outputs of a job that hurries are made at once: while the store is busy
+// with one, the processor is with another.
 const atOnce = 2
 
 // made is the outcome of one output.
@@ -48,7 +48,8 @@ func (c *committing) each(ctx context.Context, g *gatherer, outputs []output, do
 	defer fail(nil)
 	var under sync.WaitGroup
 	readers := make(chan *readback.Reader, atOnce)
-	for range atOnce {
+	readers <- g.reader.Another()
+	for len(readers) < atOnce && c.x.opt.Hurry() {
 		readers <- g.reader.Another()
 	}
 	for i := range outputs {

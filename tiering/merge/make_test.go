@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -78,6 +79,27 @@ func TestOutputsAreMadeTwoAtOnce(t *testing.T) {
 	w.work()
 	if journal, merged := w.check(); journal > 0 || merged == 0 || most != atOnce || len(w.disk.files) > 0 {
 		t.Errorf("%d outputs were sent at once; %d extents are in the journal, %d merged, %d files are left", most, journal, merged, len(w.disk.files))
+	}
+}
+
+// TestOneOutputIsMadeAtATimeWithoutHurry: two would take the processors from ingest.
+func TestOneOutputIsMadeAtATimeWithoutHurry(t *testing.T) {
+	w, m := newMeeting(t)
+	w.opt.Hurry = func() bool { return false }
+	w.lead()
+	most := atomic.Int64{}
+	m.create = func(ctx context.Context, key string, body objstore.Body) error {
+		if n := m.under.Load(); n > most.Load() {
+			most.Store(n)
+		}
+		for range 100 {
+			runtime.Gosched() // another one would come
+		}
+		return m.Store.Create(ctx, key, body)
+	}
+	w.work()
+	if journal, merged := w.check(); journal > 0 || merged == 0 || most.Load() != 1 {
+		t.Errorf("%d outputs were sent at once; %d extents are in the journal, %d merged", most.Load(), journal, merged)
 	}
 }
 

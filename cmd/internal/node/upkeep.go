@@ -96,6 +96,7 @@ func (n *node) mergeOptions(id uint32, j *dataJournal, pacer *upkeep.Pacer) merg
 		Disk:  merge.Folder(n.dir.Merge(id)), Room: merge.Folder(n.dir.Merge(id)).Room,
 		Clock: upkeep.SystemClock{}, NewID: segment.NewID, Pace: pacer.Wait, Log: n.log,
 		CopyOnly:   func() bool { return j.merger.Debt().Bytes > c.UnmergedMaxBytes/2 },
+		Hurry:      func() bool { return !c.TieringRate.Auto || j.merger.Debt().Bytes > c.UnmergedMaxBytes/4 },
 		OnMismatch: func(err error) { n.onMismatch(id, err) },
 		OnDamage: func(k partlog.Key, e partlog.Extent, err error) {
 			if err == nil {
