@@ -21,7 +21,7 @@ func NewPacer(clock Clock, rate func() int64) *Pacer { return &Pacer{clock: cloc
 
 // saved is the most that is made up for after a pause: a job also computes, and waits for
 // entries, while it moves nothing.
-const saved = time.Second
+const saved = 200 * time.Millisecond
 
 // Wait waits until the bytes before have passed, and takes so many more. So a caller may
 // take any number at once, and the next one waits.

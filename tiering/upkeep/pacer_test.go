@@ -16,13 +16,13 @@ func TestAPacerLetsAsManyBytesPassAsItsRate(t *testing.T) {
 		}
 	}
 	wait(6000, 0) // the first ones pass at once, and the next ones wait for them
-	wait(1000, 5*time.Second)
-	wait(1000, 6*time.Second)
-	b.now = b.now.Add(time.Minute) // a pause saves a second up
-	wait(2000, 66*time.Second)
-	wait(1, 67*time.Second)
+	wait(1000, 6*time.Second-saved)
+	wait(1000, 7*time.Second-saved)
+	b.now = b.now.Add(time.Minute) // a pause saves no more up
+	wait(2000, 67*time.Second-saved)
+	wait(1, 69*time.Second-2*saved)
 	rate = 0
-	wait(1e9, 67*time.Second)
+	wait(1e9, 69*time.Second-2*saved)
 }
 
 func TestAFlowIsTheRateOfTheLastSeconds(t *testing.T) {
