@@ -5,6 +5,21 @@ package mutants
 var tiers = catcher{"./tiering/partlog", "TestTieredStateMatchesANaiveJournal"}
 
 var partlogMutants = []mutant{
+	{name: "deleted ranges stay in the merge debt", by: tiers, edits: []edit{
+		swap("tiering/partlog.part.unmerged", "return left, rest", "return left + rest, 0"),
+	}},
+	{name: "a Result does not count deleted ranges", by: catcher{"./tiering/merge", "TestAResultCountsRangesThatWereDeleted"}, plain: true, edits: []edit{
+		swap("tiering/merge.gatherer.journal", "&gathered{Key: x.Key, topic: topic, start: x.Start, source: x.Deleted}", "&gathered{Key: x.Key, topic: topic, start: x.Start}"),
+	}},
+	{name: "a restored chunk has no bytes", by: tiers, edits: []edit{
+		drop("tiering/partlog.decoder.chunks", "c.bytes += int64(ref.Length)"),
+	}},
+	{name: "freed bytes leave the credit for merging again", by: catcher{"./tiering/merge", "TestFreedRecordsWereAppended"}, plain: true, edits: []edit{
+		swap("tiering/merge.Merger.plan", "s.Appended", "s.JournalBytes + s.View.MergedBytes"),
+	}},
+	{name: "a new leader merges a whole row of the journal first", by: catcher{"./tiering/merge", "TestANewLeaderJoinsSoon"}, plain: true, edits: []edit{
+		swap("tiering/merge.NewPlanner", "rowJobs - 1", "0"),
+	}},
 	{name: "a walk ends where the start has moved beyond it", by: catcher{"./tiering/partlog", "TestAWalkGoesOnBehindAStartThatMoves"}, plain: true, edits: []edit{
 		before("tiering/partlog.State.FindFrom", "if offset < p.start {_}", `if offset < p.start {
 	return nil, nil, s.viewLocked(p), true
