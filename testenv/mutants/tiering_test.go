@@ -87,7 +87,4 @@ var compactionMutants = []mutant{
 	{name: "rule 30: tombstones go before that is announced", by: upkeeps, edits: []edit{
 		always("tiering/compact.Step.announce", "x.TombstonesBelow <= x.state.TombstonesBelow"),
 	}},
-	{name: "retention.bytes counts ranges that were deleted before they were merged", by: upkeeps, edits: []edit{
-		always("tiering/expire.look.total", "most < l.policy.RetentionBytes"),
-	}},
 }

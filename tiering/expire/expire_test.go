@@ -140,7 +140,21 @@ func TestPagesOfTheJournalAreNotRead(t *testing.T) {
 	w.look(x, 9000)
 }
 
-// TestNothingExpiresThatShouldNot has the attacks by clocks and by a view that lags.
+// TestBytesOfPagesThatAreDueDoNotCount: the pages go by time, and are no reason for others to
+// go by bytes.
+func TestBytesOfPagesThatAreDueDoNotCount(t *testing.T) {
+	w := newWorld(t)
+	for range 300 {
+		w.write(w.now.UnixMilli() - 2*day)
+	}
+	w.pageAll()
+	for range 5 {
+		w.write(w.now.UnixMilli())
+	}
+	w.policy = Policy{RetentionMs: day, RetentionBytes: 500}
+	w.look(New(w.opt), 3000)
+}
+
 // TestPagesOfWhichExtentsWereReplacedCountAsTheyAre: a compaction has written some extents
 // again.
 func TestPagesOfWhichExtentsWereReplacedCountAsTheyAre(t *testing.T) {
@@ -170,6 +184,7 @@ func TestPagesOfWhichExtentsWereReplacedCountAsTheyAre(t *testing.T) {
 	}
 }
 
+// TestNothingExpiresThatShouldNot has the attacks by clocks and by a view that lags.
 func TestNothingExpiresThatShouldNot(t *testing.T) {
 	for name, attack := range map[string]func(*world){
 		"kept forever before the view knows": func(w *world) { w.onRound = func() { w.policy = Policy{-1, -1} } },
