@@ -13,7 +13,7 @@ import (
 // commit makes the outputs of a job from the spool, and puts them in place of their sources.
 func (x *Executor) commit(ctx context.Context, g *gatherer) (done bool, err error) {
 	c := &committing{x: x, id: x.opt.NewID()}
-	outputs := arrange(g.parts, g.job.Own, x.cfg.ObjectBytes)
+	outputs := arrange(g.parts, g.job.Own, g.sharedBytes(), x.cfg.ObjectBytes)
 	for _, p := range g.parts {
 		if len(p.chunks) == 0 && len(p.damage) > 0 {
 			c.results = append(c.results, p.result(p.from, p.data, nil))

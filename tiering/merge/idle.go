@@ -24,26 +24,42 @@ func (b *bound) reached(bytes int64, now time.Time) bool {
 // bounds are those of a job of the journal: one while nothing is written to the journal since
 // the job began, and one from then on.
 type bounds struct {
-	idle, busy bound
-	head       func() uint64
-	began      uint64
+	still, busy bound
+	head        func() uint64
+	began       uint64
 }
 
 // bounds returns those of the next job. One after a failure is small.
 func (x *Executor) bounds() bounds {
 	now := x.opt.Clock.Now()
 	busy := bound{bytes: x.cfg.JobBytes / x.scale, until: now.Add(x.cfg.JobTime)}
-	b := bounds{idle: busy, busy: busy, head: x.opt.State.Head, began: x.opt.State.Head()}
+	b := bounds{still: busy, busy: busy, head: x.opt.State.Head, began: x.opt.State.Head()}
 	if !x.failed && x.opt.Room != nil {
-		b.idle.bytes = max(busy.bytes, min(idleJobs*x.cfg.JobBytes, x.opt.Room()/roomPart))
-		b.idle.until = now.Add(idleJobs * x.cfg.JobTime)
+		b.still.bytes = max(busy.bytes, min(idleJobs*x.cfg.JobBytes, x.opt.Room()/roomPart))
+		b.still.until = now.Add(idleJobs * x.cfg.JobTime)
 	}
 	return b
 }
 
+// idle reports whether nothing was written to the journal since the job began.
+func (b *bounds) idle() bool { return b.head() == b.began }
+
+// calmBytes is how many bytes a shared object of the journal has at most while clients write
+// and the job does not hurry. A store on one disk may write an object back in one burst when
+// it ends, and flushes wait behind it. Shared objects are joined to larger ones later.
+const calmBytes = 16 * mib
+
+// sharedBytes is how many bytes a shared object of the job has at most.
+func (g *gatherer) sharedBytes() int64 {
+	if g.job.Level > 1 || g.bounds.idle() || g.x.opt.Hurry() {
+		return g.x.cfg.ObjectBytes
+	}
+	return min(g.x.cfg.ObjectBytes, calmBytes)
+}
+
 func (b *bounds) reached(bytes int64, now time.Time) bool {
-	if b.head() == b.began {
-		return b.idle.reached(bytes, now)
+	if b.idle() {
+		return b.still.reached(bytes, now)
 	}
 	return b.busy.reached(bytes, now)
 }

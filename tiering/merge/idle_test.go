@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/varvelog/varve/testenv/seeded"
+	"github.com/varvelog/varve/tiering/partlog"
 	"github.com/varvelog/varve/tiering/segment"
 )
 
@@ -110,5 +111,49 @@ func (w *world) level1(t *testing.T) *Job {
 		case j.Level == 1:
 			return j
 		}
+	}
+}
+
+// TestSharedObjectsAreSmallWhileClientsWrite: flushes would wait behind larger ones.
+func TestSharedObjectsAreSmallWhileClientsWrite(t *testing.T) {
+	for name, c := range map[string]struct {
+		level   int
+		hurries bool
+		head    uint64
+		most    int64
+		want    int64
+	}{
+		"written":                {level: 1, head: 8, most: 120 * mib, want: calmBytes},
+		"written, small objects": {level: 1, head: 8, most: mib, want: mib},
+		"idle":                   {level: 1, head: 7, most: 120 * mib, want: 120 * mib},
+		"in a hurry":             {level: 1, hurries: true, head: 8, most: 120 * mib, want: 120 * mib},
+		"joined":                 {level: 2, head: 8, most: 120 * mib, want: 120 * mib},
+	} {
+		x := &Executor{cfg: Config{ObjectBytes: c.most}, opt: Options{Hurry: func() bool { return c.hurries }}}
+		g := &gatherer{x: x, job: &Job{Level: c.level}, bounds: bounds{began: 7, head: func() uint64 { return c.head }}}
+		if got := g.sharedBytes(); got != c.want {
+			t.Errorf("%s: %d bytes, want %d", name, got, c.want)
+		}
+	}
+}
+
+func TestSharedAndOwnObjectsHaveBoundsOfTheirOwn(t *testing.T) {
+	part := func(index int32, chunks int) *gathered {
+		p := &gathered{Key: partlog.Key{Index: index}}
+		for i := range chunks {
+			p.chunks, p.bytes = append(p.chunks, chunk{covers: int64(i + 1), length: 10}), p.bytes+10
+		}
+		return p
+	}
+	var shared, own int
+	for _, o := range arrange([]*gathered{part(0, 2), part(1, 2), part(2, 10), part(3, 2)}, 100, 30, 50) {
+		if o.own {
+			own++
+		} else {
+			shared++
+		}
+	}
+	if shared != 3 || own != 2 {
+		t.Errorf("%d shared and %d own objects, want 3 and 2", shared, own)
 	}
 }

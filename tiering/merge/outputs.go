@@ -44,8 +44,9 @@ func (p *outputPart) length() (n int64) {
 
 // arrange decides which objects a job makes of the parts that it gathered. A partition with own
 // bytes or more gets objects of its own; the others share some, in their order, with those
-// of the same class. No object has more than limit bytes, unless one source has.
-func arrange(parts []*gathered, own, limit int64) (outputs []output) {
+// of the same class. No shared object has more than most bytes, and no other one more than
+// limit, unless one source has.
+func arrange(parts []*gathered, own, most, limit int64) (outputs []output) {
 	var shared []*gathered
 	for _, p := range parts {
 		switch {
@@ -67,7 +68,7 @@ func arrange(parts []*gathered, own, limit int64) (outputs []output) {
 			bytes += shared[n].bytes
 			n++
 		}
-		outputs = append(outputs, share(shared[:n], bytes, limit)...)
+		outputs = append(outputs, share(shared[:n], bytes, most)...)
 		shared = shared[n:]
 	}
 	return outputs

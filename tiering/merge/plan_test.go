@@ -144,7 +144,7 @@ func (s *planned) do(t *testing.T, j *Job) {
 	if read > 256*mib+int64(s.partitions) {
 		t.Fatalf("a job of level %d reads %d bytes", j.Level, read)
 	}
-	s.commit(byKey, arrange(gather, j.Own, s.p.cfg.ObjectBytes))
+	s.commit(byKey, arrange(gather, j.Own, s.p.cfg.ObjectBytes, s.p.cfg.ObjectBytes))
 }
 
 // fill gives it bytes in chunks of a MiB.
