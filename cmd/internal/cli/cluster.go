@@ -226,7 +226,7 @@ func readCluster(ctx context.Context, client *kgo.Client) (*clusterStatus, error
 }
 
 // join adds the nodes' answers over HTTP. If the user named no address, a node
-// that does not answer at the default one is no trouble.
+// that does not answer at the default one is no trouble, nor is one of another cluster.
 func (s *clusterStatus) join(list answers, named bool) {
 	for _, a := range list {
 		switch {
@@ -238,6 +238,7 @@ func (s *clusterStatus) join(list answers, named bool) {
 			s.Troubles = append(s.Troubles, fmt.Sprintf("the node at %s is not ready: %s", a.address, a.node.State))
 			s.addTroubles(a)
 			s.Nodes = append(s.Nodes, clusterNode{HTTP: a.address, Status: &a.node})
+		case a.node.Cluster.ID != s.Cluster && !named:
 		case a.node.Cluster.ID != s.Cluster:
 			s.Troubles = append(s.Troubles, fmt.Sprintf("the node at %s is of another cluster, %s", a.address, a.node.Cluster.ID))
 		default:
