@@ -41,6 +41,9 @@ func (m *machine) Apply(o *journal.Object, own bool) error { return m.apply(o, o
 // Led implements journal.Machine.
 func (m *machine) Led(epoch uint32) { m.lead(epoch) }
 
+// Deposed implements journal.Machine.
+func (m *machine) Deposed(err error) error { return err }
+
 // AtHead implements journal.Machine. A leader reads on to the end by itself.
 func (m *machine) AtHead() {}
 

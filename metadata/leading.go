@@ -243,6 +243,9 @@ func (l *leading) Ready() bool { return l.ready }
 // AtHead implements journal.Machine.
 func (l *leading) AtHead() {}
 
+// Deposed implements journal.Machine.
+func (l *leading) Deposed(err error) error { return err }
+
 // Ended implements journal.Machine. Requests that wait get the error of the
 // Leader.
 func (l *leading) Ended(error) {}

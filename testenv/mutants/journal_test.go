@@ -4,7 +4,7 @@ import "slices"
 
 // mutants is in the order of the rules of tiering/journal/PROTOCOL.md; first the
 // journal's, then those of the packages above it.
-var mutants = slices.Concat(journalMutants, ingestMutants, tieringMutants, shardMutants, groupMutants, supervisorMutants, metadataMutants, followMutants, standingMutants, fetchMutants, partlogMutants, readbackMutants, compactMutants, sweepMutants, expireMutants, bucketMutants, mismatchMutants, pageMutants)
+var mutants = slices.Concat(journalMutants, lifeMutants, ingestMutants, tieringMutants, shardMutants, groupMutants, supervisorMutants, metadataMutants, followMutants, standingMutants, fetchMutants, partlogMutants, readbackMutants, compactMutants, sweepMutants, expireMutants, bucketMutants, mismatchMutants, pageMutants)
 
 var journalMutants = []mutant{
 	{name: "rule 2: counts before lower seqs do", by: ingest, edits: []edit{
@@ -31,7 +31,7 @@ s.bytes, s.object = bytes, &Object{Footer: footer}`),
 		swap("tiering/journal.Core.gotReadBack", "ev.Object.Ref() == s.object.Ref()", "ev.Object.Ref().Seq == s.object.Ref().Seq"),
 	}},
 	{name: "rule 4: goes on when fenced", by: ingest, edits: []edit{
-		before("tiering/journal.Core.foreign", "c.end(_)", `if h.Epoch%2 == 1 {
+		before("tiering/journal.Core.foreign", "c.depose(_)", `if h.Epoch%2 == 1 {
 	c.stored(s)
 	break
 }`).below("h.Epoch > own.Epoch"),
@@ -69,7 +69,7 @@ if v == Valid && !(h.Kind == kindData && h.Seq%16 == 9) {
 		swap("tiering/journal.Core.gotRead", "c.readFailed(ev.Err, &c.damage.next)", "c.gotGap()"),
 	}},
 	{name: "rule 8: skips a gap", by: core, edits: []edit{
-		swap("tiering/journal.Core.gotRead", "c.gotGap()", `if c.read > 0 && c.cfg.Lead {
+		swap("tiering/journal.Core.gotRead", "c.gotGap()", `if c.read > 0 && c.stands {
 	c.chain.Next++
 	c.read = 0
 	c.readNext()

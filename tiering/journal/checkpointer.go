@@ -220,6 +220,22 @@ func (c *Checkpointer) Finished(res CheckpointResult, log *slog.Logger) error {
 	return nil
 }
 
+// Dropped takes note that the outcome of Write is of no use: the leadership that began it is
+// over.
+func (c *Checkpointer) Dropped() { c.busy = false }
+
+// Deposed takes note that the leadership is over. A plan that the journal does not hold yet
+// is given up, and troubles are those of the next leader.
+func (c *Checkpointer) Deposed() {
+	c.plan = segment.ID{}
+	for step, f := range c.failed {
+		if f.reported {
+			c.opt.OnTrouble(step, nil)
+		}
+	}
+	clear(c.failed)
+}
+
 // stepFailed logs or reports a step that failed.
 func (c *Checkpointer) stepFailed(step Step, err error, log *slog.Logger) {
 	f := c.failed[step]

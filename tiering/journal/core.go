@@ -1,21 +1,23 @@
 package journal
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-// Config says where a Core begins, and who it is. A leader needs all fields but
+// Config says where a Core begins, and its identity. A leader needs all fields but
 // Witness; a follower needs no identity.
 type Config struct {
-	Lead        bool    // fence at the end of the log and lead; else only follow
+	Lead        bool    // stand from the start on; else only follow
 	Chain       Chain   // where to begin: NewChain, or a checkpoint's
 	History     History // the same
 	Witness     segment.Ref
 	Node        segment.ID
-	Incarnation segment.ID
+	Incarnation segment.ID        // of the leadership, if Lead is set
 	NewID       func() segment.ID // for fences and fillers
 	NowMs       func() int64      // for their BuiltMs
 }
@@ -48,10 +50,13 @@ const (
 	pauseFloor
 )
 
-// Core is one reader, and if so configured one leadership, of one journal: the
-// rules of PROTOCOL.md as a pure state machine. It does no I/O, reads no clock
-// and starts no goroutine: Step takes an event and returns the actions to do, in
-// order. It is owned by one goroutine.
+// Core is one reader of one journal, which leads it at times: the rules of PROTOCOL.md as
+// a pure state machine. It does no I/O, reads no clock and starts no goroutine: Step takes
+// an event and returns the actions to do, in order. It is owned by one goroutine.
+//
+// It follows until it stands: then it fences at the end of the log and leads. After the
+// end of a leadership it follows again, from where it is, and may stand again. Only the
+// chain and the history live on.
 //
 // It decides which object holds which seq and when an object counts. The contents of
 // objects are the owner's matter. The owner gets them by Apply actions in seq order,
@@ -63,6 +68,9 @@ type Core struct {
 	phase   phase
 	out     []Action
 	token   uint64 // last one handed out; names I/O so that late answers are known
+
+	stands      bool       // it leads, or is on the way to it
+	incarnation segment.ID // of that leadership
 
 	// reading
 	readToken  uint64 // the Get or floor read under way, 0 if none
@@ -105,6 +113,7 @@ type slot struct {
 	bytes   segment.Encoded // the only bytes ever sent for this seq
 	state   slotState
 	token   uint64 // of the attempt, read-back or pause under way
+	first   uint64 // token of the first attempt
 	tries   int
 	ticks   int // stall ticks seen
 	foreign *Object
@@ -113,7 +122,10 @@ type slot struct {
 
 // NewCore returns a Core that wants Start.
 func NewCore(cfg Config) *Core {
-	return &Core{cfg: cfg, chain: cfg.Chain, history: cfg.History.clone(), phase: reading}
+	return &Core{
+		cfg: cfg, chain: cfg.Chain, history: cfg.History.clone(), phase: reading,
+		stands: cfg.Lead, incarnation: cfg.Incarnation,
+	}
 }
 
 // Start begins: with the floor, below which there may be nothing to read.
@@ -134,6 +146,9 @@ func (c *Core) Checkpoint() (Chain, History) { return c.chain, c.history.clone()
 
 // Leads reports whether Propose may be called, now or once there is room.
 func (c *Core) Leads() bool { return c.phase == leading }
+
+// Stands reports whether it leads, or is on the way to it.
+func (c *Core) Stands() bool { return c.stands && c.phase != ended }
 
 // Room reports whether one more object may be sent: never a seq at or beyond
 // the lowest unresolved one plus the window (PROTOCOL.md, rule 2).
@@ -157,13 +172,13 @@ func (c *Core) Header() segment.Header {
 func (c *Core) ownHeader(kind segment.Kind, seq uint64, epoch uint32) segment.Header {
 	return segment.Header{
 		Kind: kind, Cluster: c.chain.Cluster, Journal: c.chain.Journal, Seq: seq, Epoch: epoch,
-		Node: c.cfg.Node, Incarnation: c.cfg.Incarnation,
+		Node: c.cfg.Node, Incarnation: c.incarnation,
 	}
 }
 
 // Propose sends a data segment built from Header. Neither o nor its bytes may change any
 // more. The reference to the bytes is the Core's from now on: it keeps one until the seq is
-// resolved or the Core has ended. Room must hold.
+// resolved or the leadership is over. Room must hold.
 func (c *Core) Propose(o *Object, bytes segment.Encoded) []Action {
 	if !c.Room() {
 		panic("journal: proposed without room")
@@ -198,6 +213,12 @@ func (c *Core) Step(ev Event) []Action {
 		c.timerFired(ev.Token)
 	case Poke:
 		c.poke()
+	case Stand:
+		c.stand(ev.Incarnation)
+	case Resign:
+		if c.stands {
+			c.depose(ev.Err)
+		}
 	case Prove:
 		c.asked++
 		c.startProof()
@@ -217,6 +238,31 @@ func (c *Core) nextToken() uint64 {
 	c.token++
 	return c.token
 }
+
+// stand has it fence at the end of the log, and lead.
+func (c *Core) stand(incarnation segment.ID) {
+	if c.stands {
+		panic("journal: stands twice")
+	}
+	c.stands, c.incarnation = true, incarnation
+	if c.token > 0 { // else Start is going to read
+		c.poke()
+	}
+}
+
+// depose ends the leadership, or the way to it. Requests under way are forgotten, their
+// outcomes unknown. The objects whose seqs are not resolved are read like those of others.
+func (c *Core) depose(err error) {
+	c.phase, c.stands = reading, false
+	c.dropSlots(len(c.slots))
+	c.readToken, c.proveToken = 0, 0
+	c.pending, c.gap, c.verdict, c.atEnd = nil, false, nil, false
+	c.read, c.readErrors, c.losses, c.damage = 0, 0, 0, damage{}
+	c.failProofs(fmt.Errorf("%w: %w", ErrEnded, cmp.Or(err, errResigned)))
+	c.do(Deposed{Err: err})
+}
+
+var errResigned = errors.New("the leadership was given up")
 
 // end stops everything. Requests under way are forgotten, their outcomes unknown.
 func (c *Core) end(err error) {

@@ -215,9 +215,9 @@ var randomSchedules = seeded.Test[struct{}]{
 		w := newWorld(t)
 		var late []Put
 		for range 1 + t.Rand.IntN(3) {
-			w.add(w.config(true))
+			w.add(w.config(true)).stays = t.Rand.IntN(2) == 0
 		}
-		w.add(w.config(false))
+		w.add(w.config(false)).stays = true
 		t.Steps(50+t.Rand.IntN(400), func(r *rand.Rand) {
 			w.randomStep(r, &late)
 			if r.IntN(100) == 0 && len(w.nodes) < 8 {

@@ -12,6 +12,7 @@
 //
 // Core is the pure state machine of the protocol, and Driver steps it. Owner follows or
 // leads a journal for a Machine, and Checkpointer writes its checkpoints and moves its
-// floor. All of these have no goroutine. Loop is an Owner on a goroutine, against a
+// floor. Life is a Machine that follows, takes over, leads, and follows again. All of these
+// have no goroutine. Loop is an Owner on a goroutine, against a
 // bucket; Follower is a Loop that only reads.
 package journal

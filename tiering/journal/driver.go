@@ -20,6 +20,9 @@ type Hooks struct {
 	Apply func(o *Object, own bool) error
 	// Led: Propose may be called.
 	Led func(epoch uint32)
+	// Deposed: the leadership, or the way to it, is over because of err, which is nil if it
+	// was given up. The Driver reads on after a Poke.
+	Deposed func(err error)
 	// AtHead: a follower has applied all there was.
 	AtHead func()
 	// Stalled: the outcome of seq has been unknown for long.
@@ -75,18 +78,24 @@ func (d *Driver) Handle(ev Event) {
 	d.perform(d.core.Step(ev))
 }
 
+// Stand has a follower lead; see Core.
+func (d *Driver) Stand(incarnation segment.ID) { d.Handle(Stand{Incarnation: incarnation}) }
+
+// Resign ends a leadership, or the way to it, and nothing else. err may be nil.
+func (d *Driver) Resign(err error) { d.Handle(Resign{Err: err}) }
+
 // Poke makes a follower look for more.
 func (d *Driver) Poke() { d.Handle(Poke{}) }
 
 // Prove calls onProved once, at once or from within a later call of the Driver. The
 // error is nil when every object that was committed before Prove has been applied.
-// ErrEnded means that the journal is not followed any more, any other error that
-// nothing is known. One look at the store answers all questions that wait. onProved may
+// ErrEnded means that the journal is not followed any more, or that a leadership that was to
+// give the answer is over. Any other error means that nothing is known. One look at the store answers all questions that wait. onProved may
 // ask again.
 func (d *Driver) Prove(onProved func(error)) {
 	asked := d.now()
 	d.provers = append(d.provers, func(err error) {
-		if err == nil {
+		if err == nil && d.core.Stands() {
 			d.standing.Proved(asked)
 		}
 		onProved(err)
@@ -98,6 +107,10 @@ func (d *Driver) Prove(onProved func(error)) {
 // known to have led within StandFor: by a commit, by a proof, or by one that is asked
 // for now. ErrEnded means that it leads no more, any other that nothing is known.
 func (d *Driver) Confirm(onConfirmed func(error)) {
+	if !d.core.Stands() {
+		onConfirmed(ErrEnded)
+		return
+	}
 	if d.standing.Confirm(d.now(), onConfirmed) {
 		d.proveStanding()
 	}
@@ -205,6 +218,12 @@ func (d *Driver) notify(a Action) {
 		d.log.Warn("the bucket does not answer a write to the journal, trying again", "seq", a.Seq)
 		if d.hooks.Stalled != nil {
 			d.hooks.Stalled(a.Seq)
+		}
+	case Deposed:
+		d.putFailing = false
+		d.standing.End()
+		if d.hooks.Deposed != nil {
+			d.hooks.Deposed(a.Err)
 		}
 	case Ended:
 		d.standing.End()

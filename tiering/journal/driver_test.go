@@ -36,6 +36,7 @@ func newRecorder(t *testing.T, store objstore.Store, cfg Config) *recorder {
 
 func (r *recorder) Apply(o *Object, _ bool) error { r.applied <- o.Ref(); return nil }
 func (r *recorder) Led(uint32)                    { close(r.led) }
+func (r *recorder) Deposed(err error) error       { return err }
 func (r *recorder) AtHead()                       {}
 func (r *recorder) Stalled(seq uint64)            { r.stalled <- seq }
 func (r *recorder) Progress() (time.Time, error)  { return time.Time{}, nil }

@@ -9,7 +9,7 @@ import (
 )
 
 // ErrEnded: the leadership, or the reading, is over.
-var ErrEnded = errors.New("journal is not being followed any more")
+var ErrEnded = errors.New("journal is not led, or not followed, any more")
 
 // Object is an object of a journal as its readers need it: its index and its
 // entries, checked.
@@ -63,6 +63,13 @@ type TimerFired struct{ Token uint64 }
 // Poke: something may have been committed; look.
 type Poke struct{}
 
+// Stand has a follower fence at the end of the log, and lead under an incarnation that was
+// never used before.
+type Stand struct{ Incarnation segment.ID }
+
+// Resign ends a leadership, or the way to it; Err is the reason, and may be nil.
+type Resign struct{ Err error }
+
 // Prove asks for a proof of the head; see Proved.
 type Prove struct{}
 
@@ -72,6 +79,8 @@ func (GotFloor) isEvent()   {}
 func (Beyond) isEvent()     {}
 func (TimerFired) isEvent() {}
 func (Poke) isEvent()       {}
+func (Stand) isEvent()      {}
+func (Resign) isEvent()     {}
 func (Prove) isEvent()      {}
 
 // Action is something to do, or to know, in the order given.
@@ -135,6 +144,11 @@ type AtHead struct{}
 // Led: fenced and settled. Propose may be called.
 type Led struct{ Epoch uint32 }
 
+// Deposed: the leadership, or the way to it, is over, because another one holds a place in
+// the journal, or by Resign. Own objects under way have an unknown outcome. It reads on
+// after a Poke.
+type Deposed struct{ Err error }
+
 // Stalled: the outcome of Seq has been unknown for long. Its waiters should get that
 // answer. The Core goes on trying, and its records may still be committed.
 type Stalled struct{ Seq uint64 }
@@ -163,6 +177,7 @@ func (Wait) isAction()        {}
 func (Apply) isAction()       {}
 func (AtHead) isAction()      {}
 func (Led) isAction()         {}
+func (Deposed) isAction()     {}
 func (Stalled) isAction()     {}
 func (Trouble) isAction()     {}
 func (Proved) isAction()      {}

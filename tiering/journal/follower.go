@@ -52,6 +52,9 @@ func (f *Following) Ended(error) {}
 // Led implements Machine. A journal that is only read is never led.
 func (f *Following) Led(uint32) {}
 
+// Deposed implements Machine.
+func (f *Following) Deposed(err error) error { return err }
+
 // Stalled implements Machine.
 func (f *Following) Stalled(uint64) {}
 

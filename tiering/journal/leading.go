@@ -47,6 +47,9 @@ func (c *Core) stallTicked() {
 // it may be under way when the seq has been resolved by a later one.
 func (c *Core) send(s *slot) {
 	s.state, s.token = slotSending, c.nextToken()
+	if s.first == 0 {
+		s.first = s.token
+	}
 	s.bytes.Memory.Retain()
 	c.do(Put{Seq: s.object.Footer.Header.Seq, Token: s.token, Bytes: s.bytes})
 }
@@ -70,13 +73,17 @@ func (c *Core) slotByToken(token uint64) *slot {
 }
 
 // putDone: a success of any attempt counts, late ones too, as all attempts
-// carried the same bytes; a failure of the latest is looked into.
+// carried the same bytes; a failure of the latest is looked into. An attempt of an earlier
+// leadership for the same seq had other bytes.
 func (c *Core) putDone(ev PutDone) {
 	i := ev.Seq - c.chain.Next
 	if ev.Seq < c.chain.Next || i >= uint64(len(c.slots)) {
 		return
 	}
 	s := &c.slots[i]
+	if ev.Token < s.first {
+		return
+	}
 	if ev.Err == nil {
 		c.stored(s)
 		return
@@ -132,7 +139,7 @@ func (c *Core) foreign(s *slot, o *Object) {
 		c.end(fmt.Errorf("%w: seq %d of journal %d is taken by an object that says it is seq %d of journal %d of cluster %s",
 			ErrBroken, own.Seq, own.Journal, h.Seq, h.Journal, h.Cluster.Base64()))
 	case h.Epoch > own.Epoch:
-		c.end(fmt.Errorf("%w: node %s holds seq %d of journal %d with epoch %d, ours was %d",
+		c.depose(fmt.Errorf("%w: node %s holds seq %d of journal %d with epoch %d, ours was %d",
 			ErrFenced, h.Node, h.Seq, h.Journal, h.Epoch, own.Epoch))
 	case h.Epoch == own.Epoch:
 		c.end(fmt.Errorf("%w: journal %d, epoch %d, seq %d: incarnation %s wrote there, this is %s",

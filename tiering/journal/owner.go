@@ -2,6 +2,7 @@ package journal
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 
@@ -18,6 +19,10 @@ type Machine interface {
 	Apply(o *Object, own bool) error
 	// Led: the journal is led, and everything below the fence is applied.
 	Led(epoch uint32)
+	// Deposed: the leadership, or the way to it, is over because of err, which is nil if it
+	// was given up. Requests that wait have an unknown outcome. The Owner follows on, or
+	// ends with the error that this returns.
+	Deposed(err error) error
 	// AtHead: a follower has applied all there was.
 	AtHead()
 	// Stalled: the outcome of the own object of seq has been unknown for long.
@@ -62,14 +67,16 @@ type OwnerOptions struct {
 // Machine progress, sets the time of the next call, and writes a checkpoint if one is
 // due. It starts no goroutine and has no channel. One goroutine owns it, but for Holds.
 //
-// A Machine sees its journal through the Owner alone. So the Driver could be replaced by
-// one that leads, or by one that follows again, with the same Machine.
+// A Machine sees its journal through the Owner alone. Life is one that follows, leads, and
+// follows again.
 type Owner struct {
 	env         Env
 	log         *slog.Logger
 	driver      *Driver
 	machine     Machine
 	checkpoints *Checkpointer // nil: none are written
+	tenures     uint64        // leaderships, and ways to one, that are over
+	deposed     bool          // in the present event
 
 	ready    bool
 	ended    bool
@@ -83,6 +90,7 @@ func NewOwner(opt OwnerOptions, env Env) *Owner {
 	o.driver = NewDriver(opt.Journal, Hooks{
 		Apply:   o.apply,
 		Led:     func(epoch uint32) { o.machine.Led(epoch) },
+		Deposed: o.wasDeposed,
 		AtHead:  func() { o.machine.AtHead() },
 		Stalled: func(seq uint64) { o.machine.Stalled(seq) },
 		Ended:   o.End,
@@ -98,6 +106,32 @@ func (o *Owner) apply(obj *Object, own bool) error {
 		o.checkpoints.Applied(obj.Footer)
 	}
 	return o.machine.Apply(obj, own)
+}
+
+// wasDeposed ends all that belongs to one leadership.
+func (o *Owner) wasDeposed(err error) {
+	o.tenures++
+	o.deposed = true
+	if o.checkpoints != nil {
+		o.checkpoints.Deposed()
+	}
+	if err := o.machine.Deposed(err); err != nil {
+		o.End(err)
+	}
+}
+
+// Stand has a follower lead; see Driver. It may come before Start.
+func (o *Owner) Stand(incarnation segment.ID) {
+	if !o.ended {
+		o.driver.Stand(incarnation)
+	}
+}
+
+// Resign ends a leadership, or the way to it; see Driver.
+func (o *Owner) Resign(err error) {
+	if !o.ended {
+		o.driver.Resign(err)
+	}
 }
 
 // Start begins, for a Machine.
@@ -131,7 +165,11 @@ func (o *Owner) Wake() { o.after() }
 
 // after follows every event.
 func (o *Owner) after() {
-	if !o.ended {
+	for again := true; again && !o.ended; again = o.deposed {
+		if o.deposed {
+			o.deposed = false
+			o.driver.Poke()
+		}
 		next, err := o.machine.Progress()
 		if err != nil {
 			o.End(err)
@@ -157,13 +195,24 @@ func (o *Owner) writeCheckpoint() {
 	job := o.machine.PlanCheckpoint(core.Checkpoint())
 	o.checkpoints.Begin(&job)
 	var res CheckpointResult
+	tenure := o.tenures
 	o.env.Go(checkpointLimit, func(ctx context.Context, store objstore.Store) {
 		res = o.checkpoints.Write(ctx, store, job)
-	}, func() { o.checkpointed(res) })
+	}, func() { o.checkpointed(res, tenure) })
 }
 
-func (o *Owner) checkpointed(res CheckpointResult) {
-	if err := o.checkpoints.Finished(res, o.log); err != nil {
+// checkpointed takes the outcome of a checkpoint. One of an earlier leadership says nothing:
+// its plan for the floor rests on a journal that another leader has gone on with.
+func (o *Owner) checkpointed(res CheckpointResult, tenure uint64) {
+	if tenure != o.tenures {
+		o.checkpoints.Dropped()
+		return
+	}
+	switch err := o.checkpoints.Finished(res, o.log); {
+	case errors.Is(err, ErrFenced):
+		o.Resign(err)
+		return
+	case err != nil:
 		o.End(err)
 		return
 	}

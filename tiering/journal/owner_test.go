@@ -39,23 +39,25 @@ func (s *stage) play(o *Owner) {
 
 // scripted is a Machine that counts its calls and answers as it is set.
 type scripted struct {
-	next     time.Time
-	err      error
-	applyErr error
-	progress int
-	led      int
-	planned  int
-	ended    []error
+	next         time.Time
+	err          error
+	applyErr     error
+	progress     int
+	led          int
+	planned      int
+	checkpointed int
+	ended        []error
 
 	onProgress func() // may be nil
 }
 
 func (m *scripted) Apply(*Object, bool) error          { return m.applyErr }
 func (m *scripted) Led(uint32)                         { m.led++ }
+func (m *scripted) Deposed(err error) error            { return err }
 func (m *scripted) AtHead()                            {}
 func (m *scripted) Stalled(uint64)                     {}
 func (m *scripted) Ready() bool                        { return m.led > 0 }
-func (m *scripted) Checkpointed(CheckpointResult) bool { return true }
+func (m *scripted) Checkpointed(CheckpointResult) bool { m.checkpointed++; return true }
 func (m *scripted) Ended(err error)                    { m.ended = append(m.ended, err) }
 func (m *scripted) Progress() (time.Time, error) {
 	if m.progress++; m.onProgress != nil {

@@ -15,7 +15,7 @@ func (c *Core) readNext() {
 }
 
 // poke looks for more objects, unless a read is under way or this Core leads.
-// As the leader it is the only one to write, and would learn of another one by
+// As the leader it is the only one to write, and learns of another leader by
 // its own writes.
 func (c *Core) poke() {
 	if c.phase == reading && c.readToken == 0 {
@@ -43,7 +43,7 @@ func (c *Core) readFailed(err error, damaged *int) {
 		return
 	}
 	c.do(Trouble{Err: err})
-	if !c.cfg.Lead {
+	if !c.stands {
 		c.failProofs(err)
 	}
 	c.pause(pauseRead, pauseAfter(err, c.readErrors))
@@ -76,13 +76,17 @@ func (c *Core) gotGap() {
 		c.contradicted(err)
 		return
 	}
-	if c.cfg.Lead {
-		c.readToken = c.nextToken()
-		c.do(LookBeyond{Seq: c.chain.Next, Token: c.readToken, Max: int(c.chain.Window)})
+	if c.stands {
+		c.lookBeyond()
 		return
 	}
 	c.atEnd = true // unless the floor has passed it
 	c.readFloor()
+}
+
+func (c *Core) lookBeyond() {
+	c.readToken = c.nextToken()
+	c.do(LookBeyond{Seq: c.chain.Next, Token: c.readToken, Max: int(c.chain.Window)})
 }
 
 // contradicted: something must be at Next. It may have come since Next was read, so
@@ -121,7 +125,7 @@ func (c *Core) gotBeyond(ev Beyond) {
 }
 
 func (c *Core) atHead() {
-	if c.cfg.Lead {
+	if c.stands {
 		c.sendFence()
 		return
 	}
@@ -163,7 +167,7 @@ func (c *Core) gotFloor(ev GotFloor) {
 			return
 		}
 		c.do(Trouble{Err: ev.Err})
-		if c.phase == reading && !c.cfg.Lead {
+		if c.phase == reading && !c.stands {
 			c.failProofs(ev.Err)
 		}
 		c.pause(pauseFloor, pauseAfter(ev.Err, c.readErrors))
@@ -180,7 +184,12 @@ func (c *Core) gotFloor(ev GotFloor) {
 	case c.phase == checking:
 		c.fenceCounts()
 	case c.atEnd:
-		c.atEnd, c.gap = false, false
+		c.atEnd = false
+		if c.stands { // since the gap was found
+			c.lookBeyond()
+			return
+		}
+		c.gap = false
 		c.atHead()
 	case c.pending != nil:
 		c.accept()

@@ -74,8 +74,9 @@ func (s *Standing) note(at time.Time) {
 	}
 }
 
-// End notes that the leadership is over.
+// End notes that the leadership is over. A later one begins without its knowledge.
 func (s *Standing) End() {
+	s.sent, s.err, s.until = nil, nil, time.Time{}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.led = time.Time{}

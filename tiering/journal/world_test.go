@@ -35,6 +35,9 @@ type world struct {
 type node struct {
 	w       *world
 	core    *Core
+	stays   bool     // it follows on after the end of a leadership
+	lost    error    // why the last leadership ended
+	losses  int      // leaderships, and ways to one, that ended
 	pending []Action // I/O and pauses not yet answered
 	log     []segment.Ref
 	own     []segment.Ref // of these, own data
@@ -79,6 +82,10 @@ func (n *node) take(actions []Action) {
 			}
 		case Led:
 			n.led = true
+		case Deposed:
+			n.led, n.lost = false, a.Err
+			n.losses++
+			n.deposed(a.Err)
 		case Stalled:
 			n.stalled = append(n.stalled, a.Seq)
 		case Proved:
@@ -91,6 +98,16 @@ func (n *node) take(actions []Action) {
 			n.pending = append(n.pending, a)
 		}
 	}
+}
+
+// deposed ends a node, as its owner may, or has it follow on.
+func (n *node) deposed(err error) {
+	if n.stays {
+		n.step(Poke{})
+		return
+	}
+	n.core.end(err)
+	n.take(n.core.take())
 }
 
 func (n *node) step(ev Event) { n.take(n.core.Step(ev)) }
@@ -266,10 +283,25 @@ func (w *world) randomStep(r *rand.Rand, late *[]Put) {
 	case n.err == nil && r.IntN(20) == 0:
 		w.t.Logf("node %d is asked for a proof", i)
 		n.step(Prove{})
+	case n.err == nil && n.stays && r.IntN(40) == 0:
+		w.turn(i)
 	case len(n.pending) == 0:
 	default:
 		w.randomAnswer(r, n, r.IntN(len(n.pending)), late)
 	}
+}
+
+// turn has a node stand if it follows, and resign if it does not.
+func (w *world) turn(i int) {
+	n := w.nodes[i]
+	if n.core.Stands() {
+		w.t.Logf("node %d resigns", i)
+		n.step(Resign{})
+		return
+	}
+	w.ids++
+	w.t.Logf("node %d stands", i)
+	n.step(Stand{Incarnation: segment.ID{4, w.ids}})
 }
 
 func (w *world) randomAnswer(r *rand.Rand, n *node, i int, late *[]Put) {

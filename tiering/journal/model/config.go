@@ -15,6 +15,7 @@ type Config struct {
 	Objects  []int // data segments that each leader may send
 	Resends  int   // times that each leader may send an object again, at most 3
 	Restarts int   // times that leaders may lose their memory, in all
+	Lives    int   // times that leaders may give up and read on where they are, in all
 	Floors   int   // floor objects that may be written, at most 2
 	Reader   bool  // one follower, which begins at seq 1
 	SlowRead bool  // leaders, too, read object by object; otherwise all at once when they start
@@ -47,8 +48,8 @@ func (c *Config) validate() error {
 		return fmt.Errorf("objects %v, want a number up to 255 for each of %d leaders", c.Objects, c.Leaders)
 	case c.Floors < 0 || c.Floors > maxFloors:
 		return fmt.Errorf("%d floors, want 0 to %d", c.Floors, maxFloors)
-	case c.Leaders+c.Restarts > maxEpoch || c.Resends > maxResends || min(c.Restarts, c.Resends) < 0:
-		return fmt.Errorf("%d restarts and %d re-sends are out of bounds", c.Restarts, c.Resends)
+	case c.Leaders+c.Restarts+c.Lives > maxEpoch || c.Resends > maxResends || min(c.Restarts, c.Resends, c.Lives) < 0:
+		return fmt.Errorf("%d restarts, %d lives and %d re-sends are out of bounds", c.Restarts, c.Lives, c.Resends)
 	case c.Without&^AllRules != 0:
 		return fmt.Errorf("rules %#x are unknown", uint32(c.Without&^AllRules))
 	}
@@ -58,7 +59,7 @@ func (c *Config) validate() error {
 // initial returns the first state: the first leader has fenced with epoch 1 and
 // settled.
 func (c *Config) initial() state {
-	s := state{starts: 1, crash: uint8(c.Restarts)}
+	s := state{starts: 1, crash: uint8(c.Restarts), lives: uint8(c.Lives)}
 	opening := newRef(0, 1, 1)
 	s.log[0] = newObject(fence, opening, 0, 0)
 	s.bucket[0] = s.log[0]

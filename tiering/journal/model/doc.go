@@ -12,7 +12,8 @@
 // once or never. In the latter case the sender times out and reads the key
 // back, as a step of its own. The store delivers a PUT as late as it likes,
 // also after its sender has died. Leaders fence, settle with fillers sent
-// together, and pipeline data within the window; they restart without memory.
+// together, and pipeline data within the window; they restart without memory, or give up
+// and read on where they are.
 // Garbage collection publishes floors and deletes every object that it may, at
 // any moment. A DELETE may come late and hit the object that is at the key by
 // then. Readers go seq by seq and read the floor again where rule 8 says so.

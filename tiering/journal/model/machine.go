@@ -54,6 +54,9 @@ func (m *machine) successors(s *state) []move {
 		if !p.follower && p.phase > idle && s.crash > 0 {
 			m.restart(s, i)
 		}
+		if !p.follower && p.phase >= fencing && p.phase <= leading && s.lives > 0 {
+			m.resign(s, i)
+		}
 	}
 	m.publishFloors(s)
 	m.delete(s)
@@ -74,6 +77,25 @@ func (m *machine) restart(s *state, i int) {
 	v := m.begin(s, step{what: restarted, writer: s.procs[i].writer})
 	v.crash--
 	v.procs[i].reset(idle)
+}
+
+// resign: the leadership is over, or the way to it, for whatever reason. The process reads
+// on where it is, under another name, and may fence again. Its PUTs stay under way.
+func (m *machine) resign(s *state, i int) {
+	if s.starts >= maxEpoch {
+		return
+	}
+	was, next := s.procs[i].writer, s.procs[i].next
+	v := m.begin(s, step{what: resigned, writer: was, seq: next})
+	v.lives--
+	v.starts++
+	p := &v.procs[i]
+	p.reset(reading)
+	p.writer = v.starts
+	p.beginAt(s, next)
+	if !m.on(AnswerOfObject) {
+		p.was = was
+	}
 }
 
 // reset clears everything but the bounds.

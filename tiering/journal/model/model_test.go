@@ -17,6 +17,7 @@ var (
 	slow     = Config{Leaders: 2, Seqs: 6, Window: 2, Objects: []int{1, 1}, Resends: 1, Restarts: 1, Floors: 2, SlowRead: true}
 	reader   = Config{Leaders: 2, Seqs: 5, Window: 2, Objects: []int{2, 1}, Resends: 1, Floors: 2, Reader: true}
 	few      = Config{Leaders: 2, Seqs: 6, Window: 2, Objects: []int{2, 2}, Resends: 1, Floors: 1}
+	lives    = Config{Leaders: 2, Seqs: 5, Window: 2, Objects: []int{1, 1}, Resends: 1, Lives: 1, Floors: 2}
 	takeOver = Config{Leaders: 2, Seqs: 6, Window: 2, Objects: []int{2, 1}, Restarts: 1, Floors: 1, Reader: true}
 )
 
@@ -57,12 +58,16 @@ func TestProtocolHolds(t *testing.T) {
 		{"a restart, slow reads", false, slow, 374212},
 		{"a reader", false, reader, 995685},
 		{"a reader, two take-overs", false, takeOver, 1786699},
+		{"a leader that reads on", false, lives, 221838},
+		{"a leader that reads on, twice", false, Config{Leaders: 2, Seqs: 6, Window: 2, Objects: []int{1, 1}, Lives: 2, Floors: 2}, 504502},
+		{"a leader alone that reads on, twice", false, Config{Leaders: 1, Seqs: 6, Window: 2, Objects: []int{2}, Resends: 1, Lives: 2, Floors: 2}, 17882},
 		{"two leaders, more seqs", true, Config{Leaders: 2, Seqs: 7, Window: 2, Objects: []int{3, 2}, Resends: 1, Floors: 2}, 3341010},
 		{"two leaders, more re-sends", true, Config{Leaders: 2, Seqs: 6, Window: 2, Objects: []int{2, 2}, Resends: 2, Floors: 2}, 2648734},
 		{"a restart, slow reads, more data", true, Config{Leaders: 2, Seqs: 5, Window: 2, Objects: []int{2, 1}, Resends: 1, Restarts: 1, Floors: 2, SlowRead: true}, 3378708},
 		{"two restarts, slow reads", true, Config{Leaders: 2, Seqs: 5, Window: 2, Objects: []int{1, 1}, Resends: 1, Restarts: 2, Floors: 2, SlowRead: true}, 3045677},
 		{"a reader, a restart, re-sends", true, Config{Leaders: 2, Seqs: 5, Window: 2, Objects: []int{1, 1}, Resends: 1, Restarts: 1, Floors: 2, Reader: true}, 2645880},
 		{"a reader, more seqs", true, Config{Leaders: 2, Seqs: 6, Window: 2, Objects: []int{2, 2}, Resends: 1, Floors: 2, Reader: true}, 5737013},
+		{"a leader that reads on, more data", true, Config{Leaders: 2, Seqs: 6, Window: 2, Objects: []int{2, 1}, Resends: 1, Lives: 1, Floors: 1}, 2282117},
 		{"three leaders", true, Config{Leaders: 3, Seqs: 6, Window: 2, Objects: []int{2, 1, 1}, Floors: 2}, 1279488},
 		{"three leaders, re-sends", true, Config{Leaders: 3, Seqs: 6, Window: 2, Objects: []int{1, 1, 1}, Resends: 1, Floors: 2}, 1914491},
 	} {
@@ -96,6 +101,7 @@ var needed = []struct {
 	{WindowFromLowest, leaders, "SETTLING BROKEN", 13},
 	{SameBytes, leaders, "ACKED LOST", 6},
 	{ReadBack, leaders, "ACKED LOST", 4},
+	{AnswerOfObject, lives, "CALLED BROKEN", 7},
 	{EpochFromLog, restart, "ACKED LOST", 12},
 	{FenceRebuilt, restart, "TWINS", 11},
 	{Settle, leaders, "SETTLING BROKEN", 9},
@@ -197,6 +203,7 @@ func TestRefusesBoundsItHasNoRoomFor(t *testing.T) {
 		"too many floors":       func(c *Config) { c.Floors = maxFloors + 1 },
 		"too many re-sends":     func(c *Config) { c.Resends = maxResends + 1 },
 		"negative restarts":     func(c *Config) { c.Restarts = -1 },
+		"too many lives":        func(c *Config) { c.Lives = maxEpoch },
 		"unknown rule":          func(c *Config) { c.Without = endOfRules },
 	} {
 		c := leaders

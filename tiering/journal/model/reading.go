@@ -63,6 +63,9 @@ func (m *machine) read(s *state, i int) {
 	case p.follower:
 		m.claimEnd(s, p)
 	default:
+		if m.cfg.Lives > 0 {
+			m.claimEnd(s, p)
+		}
 		v := m.begin(s, step{what: fenced, writer: p.writer, seq: p.next})
 		if !m.sendFence(&v.state, &v.procs[i]) {
 			m.drop()
@@ -78,7 +81,7 @@ func (m *machine) claimEnd(s *state, p *process) {
 		return
 	}
 	rule := LeadFloorAtGap
-	if p.follower {
+	if p.phase == reading {
 		rule = ReadFloorAtGap
 	}
 	if m.on(rule) && s.floor() > next {

@@ -18,6 +18,9 @@ const (
 	// ReadBack (rule 4): at "exists" the key is read; it does not count as
 	// success.
 	ReadBack
+	// AnswerOfObject (rule 4): a success counts for the object that was sent.
+	// Without: for whatever the process has under way for the seq by then.
+	AnswerOfObject
 	// EpochFromLog (rule 5): a fence's epoch is one above those below it.
 	// Without: epochs are handed out in the order in which processes start.
 	EpochFromLog
@@ -71,7 +74,7 @@ const (
 const AllRules = endOfRules - 1
 
 var ruleNames = [...]string{
-	"ack in order", "window from the lowest unresolved", "same bytes", "read back",
+	"ack in order", "window from the lowest unresolved", "same bytes", "read back", "answer of the object",
 	"epoch from the log", "fence rebuilt", "settle", "settle from the fence that won",
 	"floor after the fence", "floor read begun after the fence",
 	"reader: floor at a fence", "reader: floor at a void", "reader: floor at a contradiction",

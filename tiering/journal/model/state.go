@@ -60,6 +60,7 @@ type process struct {
 	first ref    // its first fence, kept only where a rule switched off needs it
 	known uint8  // number of the last floor object read
 	lost  bool   // held took the place of its fence
+	was   uint8  // its name before it gave up, kept only where a rule switched off needs it
 	left  uint8  // data objects it may still send
 	again uint8  // re-sends it may still make
 	held  object // read at next, not taken yet
@@ -75,6 +76,7 @@ type state struct {
 	floors [maxFloors]uint8 // floors/1, floors/2; 0 is absent
 	starts uint8            // of processes so far
 	crash  uint8            // restarts left
+	lives  uint8            // of Config.Lives, left
 }
 
 // floor is the floor in force.

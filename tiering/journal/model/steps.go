@@ -18,6 +18,7 @@ const (
 	floorMoved
 	deleted
 	restarted
+	resigned
 )
 
 // step is the description of a move in a trace.
@@ -78,6 +79,9 @@ func (t step) text() string {
 		return fmt.Sprintf("floors/%d is written: seq %d", t.value, t.seq)
 	case deleted:
 		return fmt.Sprintf("seq %d is deleted: %v", t.seq, t.object)
+	}
+	if t.what == resigned {
+		return fmt.Sprintf("p%d: gives up, and reads on from seq %d as another", t.writer, t.seq)
 	}
 	return fmt.Sprintf("p%d: is killed", t.writer)
 }

@@ -34,11 +34,12 @@ func (m *machine) deliver(s *state) {
 func (m *machine) awaiting(s *state, o object) (proc, slot int) {
 	for i := range s.procs {
 		p := &s.procs[i]
-		if p.writer != o.writer() || p.phase != fencing && p.phase != settling && p.phase != leading {
+		earlier := !m.on(AnswerOfObject) && p.was == o.writer()
+		if p.writer != o.writer() && !earlier || p.phase != fencing && p.phase != settling && p.phase != leading {
 			continue
 		}
 		k := int(o.seq()) - int(p.next)
-		if k < 0 || k >= maxSlots || p.slots[k].state() != slotSending || m.own(p, k) != o {
+		if k < 0 || k >= maxSlots || p.slots[k].state() != slotSending || !earlier && m.own(p, k) != o {
 			return -1, 0
 		}
 		return i, k

@@ -1,0 +1,32 @@
+package mutants
+
+// lifeMutants are about journals that are led more than once by a process.
+var lifeMutants = []mutant{
+	{name: "rule 4: an answer to an earlier leadership counts", by: core, edits: []edit{
+		never("tiering/journal.Core.putDone", "ev.Token < s.first"),
+	}},
+	{name: "rule 8: a follower that stands does not look beyond its gap", by: lives("TestAFollowerThatStandsLooksBeyondTheGap"), plain: true, edits: []edit{
+		never("tiering/journal.Core.gotFloor", "c.stands").below("c.atEnd"),
+	}},
+	{name: "standing: by a follower's proof", by: lives("TestStandingBelongsToOneLeadership"), plain: true, edits: []edit{
+		swap("tiering/journal.Driver.Prove", "err == nil && d.core.Stands()", "err == nil"),
+	}},
+	{name: "standing: of the leadership before", by: lives("TestStandingBelongsToOneLeadership"), plain: true, edits: []edit{
+		drop("tiering/journal.Driver.notify", "d.standing.End()").below("Deposed"),
+	}},
+	{name: "life: machine of a leadership not ended", by: lives("TestALifeGoesThroughItsStagesAgainAndAgain"), plain: true, edits: []edit{
+		swap("tiering/journal.Life.Deposed", "m.Ended(err)", "_ = m"),
+	}},
+	{name: "life: goes on in spite of the policy", by: lives("TestALifeEndsWithTheErrorOfThePolicy"), plain: true, edits: []edit{
+		drop("tiering/journal.Owner.wasDeposed", "o.End(err)"),
+	}},
+	{name: "checkpoint: of an earlier leadership counts", by: lives("TestACheckpointOfAnEarlierLeadershipSaysNothing"), plain: true, edits: []edit{
+		never("tiering/journal.Owner.checkpointed", "tenure != o.tenures"),
+	}},
+	{name: "checkpoint: plan of an earlier leadership waited for", by: lives("TestAPlanIsGivenUpWithItsLeadership"), plain: true, edits: []edit{
+		drop("tiering/journal.Checkpointer.Deposed", "c.plan = segment.ID{}"),
+	}},
+}
+
+// lives is a test of one life.
+func lives(test string) catcher { return catcher{"./tiering/journal", test} }
