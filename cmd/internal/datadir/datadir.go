@@ -1,9 +1,9 @@
 // Package datadir is the data folder of a node: the node's identity, the
-// objects that it saw committed, and the place of its write-ahead logs.
+// objects that it saw committed, its leaderships, and the place of its write-ahead logs.
 //
-// It owns the files "lock", "node.json" and "witness.json" of the folder, and
-// the names of the folders under "wal" and of the files "verified-<journal>.json",
-// but not their content. It promises that
+// It owns the files "lock", "node.json", "witness.json" and "incarnations.json" of the
+// folder, and the names of the folders under "wal" and of the files
+// "verified-<journal>.json", but not their content. It promises that
 // one process at a time has a folder open, and that a node's id and cluster
 // never change. A witness never goes back. After a crash each file is the old
 // one or the new one. It never repairs: a file that is damaged, or written by a
@@ -62,6 +62,8 @@ type Dir struct {
 		cluster segment.ID
 		witness map[uint32]segment.Ref
 		changed bool // witness is newer than witnessFile
+
+		incarnations map[uint32][]segment.ID // by journal, oldest first
 	}
 }
 
@@ -90,6 +92,9 @@ func Open(path string, newID func() segment.ID) (_ *Dir, err error) {
 	}
 	d.node, d.mu.cluster = id.Node, id.Cluster
 	if d.mu.witness, err = readWitness(path); err != nil {
+		return nil, err
+	}
+	if d.mu.incarnations, err = readIncarnations(path); err != nil {
 		return nil, err
 	}
 	return d, nil

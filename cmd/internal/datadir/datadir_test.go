@@ -248,24 +248,27 @@ func TestFilesThatCannotBeReadAreRefused(t *testing.T) {
 	for name, tc := range map[string]struct {
 		file, content, want string
 	}{
-		"empty":               {"node.json", "", "damaged"},
-		"cut short":           {"node.json", `{"version": 1, "node": "` + id, "damaged"},
-		"no object":           {"node.json", "null", "damaged"},
-		"no version":          {"node.json", `{"node": "` + id + `"}`, "damaged"},
-		"other type":          {"node.json", `{"version": 1, "node": 3}`, "damaged"},
-		"newer":               {"node.json", `{"version": 2, "node": {"id": "x"}}`, "newer varve"},
-		"no node":             {"node.json", `{"version": 1}`, "no node id"},
-		"zero node":           {"node.json", `{"version": 1, "node": "` + segment.ID{}.String() + `"}`, "no node id"},
-		"bad cluster":         {"node.json", `{"version": 1, "node": "` + id + `", "cluster": "zz"}`, "no cluster id"},
-		"zero cluster":        {"node.json", `{"version": 1, "node": "` + id + `", "cluster": "` + segment.ID{}.String() + `"}`, "no cluster id"},
-		"empty witness":       {"witness.json", "", "damaged"},
-		"witness of garbage":  {"witness.json", "\x00\x00\x00", "damaged"},
-		"newer witness":       {"witness.json", `{"version": 3, "journals": []}`, "newer varve"},
-		"witness of nothing":  {"witness.json", `{"version": 1, "journals": {"1": {"seq": 0, "object": "` + id + `"}}}`, "no object of journal 1"},
-		"witness without id":  {"witness.json", `{"version": 1, "journals": {"1": {"seq": 4, "object": "4"}}}`, "no object of journal 1"},
-		"witness of whom":     {"witness.json", `{"version": 1, "journals": {"one": {"seq": 4, "object": "` + id + `"}}}`, "damaged"},
-		"witness of zero id":  {"witness.json", `{"version": 1, "journals": {"1": {"seq": 4, "object": "` + segment.ID{}.String() + `"}}}`, "no object of journal 1"},
-		"witness is negative": {"witness.json", `{"version": 1, "journals": {"1": {"seq": -4, "object": "` + id + `"}}}`, "damaged"},
+		"empty":                   {"node.json", "", "damaged"},
+		"cut short":               {"node.json", `{"version": 1, "node": "` + id, "damaged"},
+		"no object":               {"node.json", "null", "damaged"},
+		"no version":              {"node.json", `{"node": "` + id + `"}`, "damaged"},
+		"other type":              {"node.json", `{"version": 1, "node": 3}`, "damaged"},
+		"newer":                   {"node.json", `{"version": 2, "node": {"id": "x"}}`, "newer varve"},
+		"no node":                 {"node.json", `{"version": 1}`, "no node id"},
+		"zero node":               {"node.json", `{"version": 1, "node": "` + segment.ID{}.String() + `"}`, "no node id"},
+		"bad cluster":             {"node.json", `{"version": 1, "node": "` + id + `", "cluster": "zz"}`, "no cluster id"},
+		"zero cluster":            {"node.json", `{"version": 1, "node": "` + id + `", "cluster": "` + segment.ID{}.String() + `"}`, "no cluster id"},
+		"empty witness":           {"witness.json", "", "damaged"},
+		"witness of garbage":      {"witness.json", "\x00\x00\x00", "damaged"},
+		"newer witness":           {"witness.json", `{"version": 3, "journals": []}`, "newer varve"},
+		"witness of nothing":      {"witness.json", `{"version": 1, "journals": {"1": {"seq": 0, "object": "` + id + `"}}}`, "no object of journal 1"},
+		"witness without id":      {"witness.json", `{"version": 1, "journals": {"1": {"seq": 4, "object": "4"}}}`, "no object of journal 1"},
+		"witness of whom":         {"witness.json", `{"version": 1, "journals": {"one": {"seq": 4, "object": "` + id + `"}}}`, "damaged"},
+		"witness of zero id":      {"witness.json", `{"version": 1, "journals": {"1": {"seq": 4, "object": "` + segment.ID{}.String() + `"}}}`, "no object of journal 1"},
+		"leaderships of garbage":  {"incarnations.json", "{", "damaged"},
+		"newer leaderships":       {"incarnations.json", `{"version": 2}`, "newer varve"},
+		"leadership without name": {"incarnations.json", `{"version": 1, "journals": {"1": ["7"]}}`, "no leadership of journal 1"},
+		"witness is negative":     {"witness.json", `{"version": 1, "journals": {"1": {"seq": -4, "object": "` + id + `"}}}`, "damaged"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path, _ := made(t)
@@ -342,5 +345,61 @@ func TestTheProgressOfVerificationIsKept(t *testing.T) {
 		if err := d.Close(); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+func TestLeadershipsAreKeptByJournal(t *testing.T) {
+	path := t.TempDir()
+	d := open(t, path)
+	want := map[uint32][]segment.ID{}
+	for n := range 10 {
+		journal, id := uint32(n%2), segment.ID{1, byte(n)}
+		if err := d.Leads(journal, id); err != nil {
+			t.Fatal(err)
+		}
+		want[journal] = append(want[journal], id)
+	}
+	closed(t, d)
+	d = open(t, path)
+	for _, journal := range []uint32{0, 1, 2} {
+		if got := d.Incarnations(journal); !slices.Equal(got, want[journal]) {
+			t.Errorf("leaderships of journal %d are %v, want %v", journal, got, want[journal])
+		}
+	}
+}
+
+func TestLeadershipsOfLongAgoAreForgotten(t *testing.T) {
+	path := t.TempDir()
+	many := make([]string, 1024)
+	for n := range many {
+		many[n] = segment.ID{1, byte(n >> 8), byte(n)}.String()
+	}
+	b, err := json.Marshal(map[string]any{"version": 1, "journals": map[string][]string{"3": many}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed(t, open(t, path))
+	if err := os.WriteFile(filepath.Join(path, "incarnations.json"), b, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	d := open(t, path)
+	if err := d.Leads(3, segment.ID{2}); err != nil {
+		t.Fatal(err)
+	}
+	if got := d.Incarnations(3); len(got) != 1024 || got[1023] != (segment.ID{2}) || got[0] != (segment.ID{1, 0, 1}) {
+		t.Errorf("%d leaderships, from %v to %v", len(got), got[0], got[len(got)-1])
+	}
+}
+
+func TestALeadershipThatCannotBeNotedIsNotNoted(t *testing.T) {
+	path := t.TempDir()
+	d := open(t, path)
+	blocked := filepath.Join(path, "incarnations.json.tmp")
+	if err := os.Mkdir(blocked, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	wantError(t, d.Leads(1, segment.ID{2}), "incarnations.json.tmp")
+	if got := d.Incarnations(1); len(got) != 0 {
+		t.Errorf("has noted %v", got)
 	}
 }
