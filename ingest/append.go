@@ -11,6 +11,7 @@ import (
 
 // request is one Append call.
 type request struct {
+	to      *core // of the leadership that it is for
 	acks    Acks
 	batches []Batch
 	done    func([]Result)

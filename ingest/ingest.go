@@ -1,4 +1,4 @@
-// Package ingest leads data journals: it is the write path.
+// Package ingest leads data journals, and follows those that it has led: it is the write path.
 //
 // It owns the partitions' append ends: the offset of the next batch, the producers, the
 // batches buffered and under way to the bucket, and the clients that wait for them.
@@ -14,8 +14,10 @@
 // It never serves reads, never decodes records, and never acknowledges without
 // proof from its own disk or the bucket.
 //
-// core is the pure part, without goroutines, clocks or I/O. machine steps it for the
-// journal's Owner. Leader is the thin driver: a journal.Loop, and the write-ahead log.
+// core is the pure part of one leadership, without goroutines, clocks or I/O. machine steps
+// it for the journal's Owner. life follows the journal between leaderships, on the same
+// state. Journal and Leader are the thin driver: a journal.Loop, and a write-ahead log for
+// each leadership.
 package ingest
 
 import (

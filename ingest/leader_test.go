@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -29,6 +30,7 @@ type folder struct {
 	node  segment.ID
 	dir   string
 	ids   *atomic.Uint32
+	own   []segment.ID // leaderships that it knows to be its own
 
 	checkpoints journal.CheckpointPolicy
 	change      func(*Options) // may be nil
@@ -55,27 +57,46 @@ func (f *folder) other() *folder {
 	return &folder{t: f.t, store: f.store, node: segment.ID{8}, dir: f.t.TempDir(), ids: f.ids}
 }
 
-// start starts a Leader, as a new process would.
+// start starts a Leader, as a new process would. The process ends with the leadership.
 func (f *folder) start() *Leader {
+	f.t.Helper()
+	_, l := f.open(func(err error) error { return cmp.Or(err, errProcess) })
+	return l
+}
+
+// errProcess is the end of a process that was asked for.
+var errProcess = errors.New("the process ends")
+
+// open starts a process that leads the journal. It ends with the test.
+func (f *folder) open(onLost func(error) error) (*Journal, *Leader) {
 	f.t.Helper()
 	newID := func() segment.ID {
 		id := f.ids.Add(1)
 		return segment.ID{9, byte(id >> 8), byte(id)}
 	}
-	incarnation := newID()
 	opt := Options{
 		Store: f.store, State: partlog.New(1), Recent: discard{}, Committed: func(*journal.Object) {}, FlushInterval: 5 * time.Millisecond,
 		Journal: journal.Config{
-			Chain: journal.NewChain(segment.ID{1}, 1, 4), Node: f.node, Incarnation: incarnation,
+			Chain: journal.NewChain(segment.ID{1}, 1, 4), Node: f.node,
 			NewID: newID, NowMs: func() int64 { return time.Now().UnixMilli() },
 		},
-		WAL: wal.Options{Dir: f.dir, Cluster: segment.ID{1}, Node: f.node, Incarnation: incarnation, Journal: 1, SegmentBytes: 1 << 20},
+		WAL:  wal.Options{Dir: f.dir, Cluster: segment.ID{1}, Node: f.node, Journal: 1, SegmentBytes: 1 << 20},
+		Pace: journal.NewPace(func() time.Duration { return 10 * time.Millisecond }), OnLost: onLost,
 		Log: slog.New(slog.DiscardHandler), Checkpoints: f.checkpoints, Placements: oneTopic(f.t),
 	}
 	if f.change != nil {
 		f.change(&opt)
 	}
-	l, err := Start(opt)
+	j := Open(opt)
+	f.t.Cleanup(func() { _ = j.Close() }) // the tests look at the end of the leadership
+	return j, f.lead(j)
+}
+
+// lead has a journal led.
+func (f *folder) lead(j *Journal) *Leader {
+	f.t.Helper()
+	id := f.ids.Add(1)
+	l, err := j.Lead(Term{Incarnation: segment.ID{9, byte(id >> 8), byte(id)}, Own: f.own})
 	if err != nil {
 		f.t.Fatal(err)
 	}

@@ -19,20 +19,23 @@ type disk interface {
 	Unwritten() int64
 }
 
-// machine is the journal.Machine of a data journal: core, on a disk that may be slow,
-// full or broken.
+// machine is the journal.Machine of one leadership of a data journal: core, on a disk that
+// may be slow, full or broken.
 type machine struct {
 	*core
-	disk  disk
-	room  room
-	owner interface{ End(error) }
-	// onAccepting is called once, when requests are accepted; it may be nil.
+	disk   disk
+	signal <-chan struct{} // of changes of the disk
+	room   room
+	resign func(error) // gives the leadership up
+	// onAccepting is called once, when requests are accepted, and onEnded once at the end.
+	// Both may be nil.
 	onAccepting func()
+	onEnded     func(error)
 }
 
-// newMachine is the machine of a journal that an Owner leads.
+// newMachine is the machine of a leadership under an Owner.
 func newMachine(opt Options, d disk, o *journal.Owner) *machine {
-	return &machine{core: newCore(opt, d, o), disk: d, owner: o, room: room{patience: opt.FullPatience, report: opt.OnFull}}
+	return &machine{core: newCore(opt, d, o), disk: d, room: room{patience: opt.FullPatience, report: opt.OnFull}}
 }
 
 // Apply implements journal.Machine.
@@ -41,8 +44,15 @@ func (m *machine) Apply(o *journal.Object, own bool) error { return m.apply(o, o
 // Led implements journal.Machine.
 func (m *machine) Led(epoch uint32) { m.lead(epoch) }
 
-// Deposed implements journal.Machine.
+// Deposed implements journal.Machine. A life calls Ended in its place.
 func (m *machine) Deposed(err error) error { return err }
+
+// giveUp ends the leadership for a reason, unless it is over.
+func (m *machine) giveUp(reason error) {
+	if m.failed == nil {
+		m.resign(reason)
+	}
+}
 
 // AtHead implements journal.Machine. A leader reads on to the end by itself.
 func (m *machine) AtHead() {}
@@ -76,7 +86,7 @@ func (m *machine) Progress() (next time.Time, err error) {
 		m.onAccepting()
 	}
 	if m.finished() {
-		m.owner.End(nil)
+		m.resign(nil)
 	}
 	return earlier(roomAt, m.wakeAt()), nil
 }
@@ -98,4 +108,10 @@ func (m *machine) PlanCheckpoint(chain journal.Chain, history journal.History) j
 func (m *machine) Checkpointed(res journal.CheckpointResult) (hurry bool) { return m.checkpointed(res) }
 
 // Ended implements journal.Machine.
-func (m *machine) Ended(err error) { m.fail(err) }
+func (m *machine) Ended(err error) {
+	m.fail(err)
+	m.room.end()
+	if m.onEnded != nil {
+		m.onEnded(err)
+	}
+}

@@ -38,7 +38,7 @@ type replay struct {
 	commands *commands
 
 	older []*olderLog         // oldest first, until they are dealt with
-	local map[segment.ID]bool // their incarnations
+	local map[segment.ID]bool // leaderships of this data folder
 	// onAside is called for records that were set aside, with their folder and why.
 	onAside func(records int, folder string, reason error)
 }

@@ -34,6 +34,13 @@ type room struct {
 	reported bool
 }
 
+// end withdraws the report of a log that is not written any more.
+func (r *room) end() {
+	if r.reported {
+		r.report(nil)
+	}
+}
+
 // look reports a log that stays full, and later that it no longer is. next is when to
 // look again; zero: after the next event. waitedLong means that clients that wait for
 // the disk may wait without end.

@@ -69,16 +69,18 @@ func (b *bucket) start() *node {
 	n := &node{bucket: b, state: partlog.New(1), machine: shardtest.New()}
 	incarnation, node := segment.ID{8, b.starts}, segment.ID{3, b.starts}
 	opened := make(chan uint64, 1)
-	leader, err := ingest.Start(ingest.Options{
+	j := ingest.Open(ingest.Options{
 		Placements: onePartition{}, OnReconciled: func(seq uint64) { opened <- seq },
 		Store: b.store, State: n.state, Recent: discard{}, Committed: func(*journal.Object) {}, FlushInterval: 5 * time.Millisecond,
 		Journal: journal.Config{
-			Chain: journal.NewChain(segment.ID{1}, 1, 4), Node: node, Incarnation: incarnation,
+			Chain: journal.NewChain(segment.ID{1}, 1, 4), Node: node,
 			NewID: segment.NewID, NowMs: func() int64 { return time.Now().UnixMilli() },
 		},
-		WAL: wal.Options{Dir: b.t.TempDir(), Cluster: segment.ID{1}, Node: node, Incarnation: incarnation, Journal: 1, SegmentBytes: 1 << 20},
-		Log: slog.New(slog.DiscardHandler),
+		WAL: wal.Options{Dir: b.t.TempDir(), Cluster: segment.ID{1}, Node: node, Journal: 1, SegmentBytes: 1 << 20},
+		Log: slog.New(slog.DiscardHandler), Pace: journal.NewPace(func() time.Duration { return time.Second }), OnLost: func(err error) error { return err },
 	})
+	b.t.Cleanup(func() { _ = j.Close() }) // after the leader, whose end counts
+	leader, err := j.Lead(ingest.Term{Incarnation: incarnation})
 	if err != nil {
 		b.t.Fatal(err)
 	}

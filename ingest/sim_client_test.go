@@ -211,6 +211,10 @@ func (n *proc) connected(r *call) {
 	}
 	n.conns = append(left, r)
 	n.p.Do(func() {
+		if n.over { // its core refuses everything
+			n.append(r)
+			return
+		}
 		n.queue = append(n.queue, r)
 		n.owner.Wake()
 	})

@@ -7,7 +7,7 @@ import (
 	"github.com/varvelog/varve/tiering/journal"
 )
 
-// watched is the machine of a process, with an eye on each of its events.
+// watched is the machine of a leadership, with an eye on each of its events.
 type watched struct {
 	*machine
 	n *proc
@@ -57,23 +57,28 @@ func (w watched) Checkpointed(res journal.CheckpointResult) (hurry bool) {
 	return w.machine.Checkpointed(res)
 }
 
-// Ended ends the process: by an error, or when everything is flushed.
+// Ended ends the leadership: by an error, or when everything is flushed.
 func (w watched) Ended(err error) {
 	n, c := w.n, w.n.f.c
 	c.truth.MayEnd(n.p.Name, err)
-	c.Logf("%s ends: %v", n.p.Name, err)
+	c.Logf("%s leads no more: %v", n.p.Name, err)
 	switch {
 	case err == nil && n.core.leading() && !n.core.flushed():
 		c.Fail("%s finished and is not flushed: %s", n.p.Name, n.core.explain())
 	case errors.Is(err, journal.ErrFenced):
 		c.Count("ended: fenced")
-	case errors.Is(err, journal.ErrBelowFloor):
-		c.Count("ended: below the floor")
 	}
 	w.machine.Ended(err)
+	n.over, n.ready = true, false
+	n.cancel()
 	n.endShard()
 	n.log.close()
-	n.gone()
+	for _, r := range n.queue {
+		n.append(r)
+	}
+	n.queue = nil
+	n.checkDeletions()
+	n.checkCarried()
 }
 
 // pump hands requests to the core while the disk takes more.

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/varvelog/varve/metadata/coordinator/shard"
-	"github.com/varvelog/varve/testenv/sim"
 	pooled "github.com/varvelog/varve/tiering/buffer"
 	"github.com/varvelog/varve/tiering/journal"
 	"github.com/varvelog/varve/tiering/partlog"
@@ -22,35 +21,12 @@ type datadir struct {
 	c       *cluster
 	name    string
 	id      segment.ID
-	logs    []*simLog // on its disk, oldest first
+	logs    []*simLog    // on its disk, oldest first
+	own     []segment.ID // its leaderships
 	witness segment.Ref
 	proc    *proc // nil while none runs
 	wiped   int   // how often the disk was lost
 	starts  int
-}
-
-// proc is one start of a node.
-type proc struct {
-	f           *datadir
-	p           *sim.Process
-	incarnation segment.ID
-	owner       *sim.Owner
-	core        *core
-	state       *partlog.State
-	log         *simLog
-	pool        *pooled.Pool // of frames and objects
-
-	conns     []*call // requests that were not answered yet
-	queue     []*call // of these, not handed to the core yet
-	view      *view
-	deletions []simDeletion
-	acked     map[partlog.Key]int64 // the offset after the last that it acknowledged
-	ready     bool
-	seen      segment.Ref
-	snapshots *shard.Snapshots
-	shard     *simShard    // nil before the partition is open
-	upkeep    *simUpkeep   // the part that merges
-	keepers   []*simUpkeep // all parts
 }
 
 func (f *datadir) start() {
@@ -65,60 +41,16 @@ func (f *datadir) start() {
 		return
 	}
 	f.starts++
-	n := &proc{
-		f: f, p: c.NewProcess(fmt.Sprintf("%s.%d", f.name, f.starts)), incarnation: c.newID(), state: l.state,
-		acked: map[partlog.Key]int64{}, pool: pooled.NewPool(1 << 20),
-	}
+	n := &proc{f: f, p: c.NewProcess(fmt.Sprintf("%s.%d", f.name, f.starts)), state: l.state, pool: pooled.NewPool(1 << 20)}
 	f.proc = n
 	if c.shape.Upkeep.Skew > 0 {
 		n.p.Skew = c.Between(0, 2*c.shape.Upkeep.Skew) - c.shape.Upkeep.Skew
 	}
-	c.truth.starts[n.incarnation] = start{f, f.wiped}
-	older := slices.Clone(f.logs)
-	n.log = &simLog{f: f, proc: n, id: n.incarnation, first: 1, perFile: 1 + c.Rand.Intn(20)}
-	f.logs = append(f.logs, n.log)
 	if n.snapshots, err = shard.DecodeSnapshots(l.attached); err != nil {
 		c.Fail("%s: %w", n.p.Name, err)
 		return
 	}
-	n.view = newView(n)
-	opt := n.options(l)
-	owned := opt.owner()
-	if c.shape.Checkpoints.Every == 0 {
-		owned.Checkpoints = nil
-	}
-	n.owner = sim.NewOwner(n.p, c.store, owned)
-	m := newMachine(opt, n.log, n.owner.Owner)
-	m.onAccepting = n.accepts
-	n.core = m.core
-	n.core.producerPaging = partlog.ProducerPaging{Least: c.shape.Paged, Most: 8, OfObject: 1}
-	if c.shape.upkeep() {
-		n.core.minPaged = c.shape.Upkeep.Paged
-	}
-	n.core.replay.onAside = n.setAside
-	for _, o := range older {
-		n.core.replay.add(o.found(), simFiles{o, n})
-	}
-	n.owner.Start(watched{m, n})
-	n.p.After(c.Between(0, 5*time.Second), "placements", n.view.poll)
-	n.p.After(c.Between(time.Second, 10*time.Second), "prove", n.prove)
-	n.p.After(c.Between(time.Second, 10*time.Second), "confirm", n.confirm)
-	n.p.After(c.Between(100*time.Millisecond, 5*time.Second), "settle", n.settle)
-}
-
-// options are those of a leader, from a checkpoint.
-func (n *proc) options(l loaded) Options {
-	c := n.f.c
-	return Options{
-		Journal: journal.Config{
-			Chain: l.Chain, History: l.History, Witness: n.f.witness, Node: n.f.id, Incarnation: n.incarnation,
-			NewID: c.newID, NowMs: func() int64 { return c.Now().UnixMilli() },
-		},
-		Placements: n.view, ProvePlacements: n.view.prove, OnReconciled: n.view.reconciled,
-		State: n.state, Recent: n, Pool: n.pool, Committed: n.committed, Attached: n.snapshots.Encode, CheckAttached: checkSnapshots,
-		Checkpoints: c.shape.Checkpoints, FlushInterval: c.shape.FlushInterval, FlushBytes: c.shape.FlushBytes,
-		PUTsPerSecond: c.shape.PUTsPerSecond, MaxUnflushed: c.shape.MaxMemory, Now: c.Now, CarryAfter: c.shape.Upkeep.Carry,
-	}.withDefaults()
+	n.live(l)
 }
 
 // committed sees every object that the core applied.
@@ -151,6 +83,7 @@ func checkSnapshots(b []byte) error {
 func (n *proc) gone() {
 	f, c := n.f, n.f.c
 	n.p.Kill()
+	n.cancel()
 	f.proc = nil
 	if n.seen.Seq > 0 && c.Chance(0.7) {
 		f.witness = n.seen
@@ -168,7 +101,12 @@ func (f *datadir) crash() {
 	}
 	if c.Chance(c.shape.Graceful) {
 		c.Count("gentle end")
-		n.p.Do(func() { n.owner.Do(n.core.close) })
+		n.p.Do(func() {
+			n.owner.Do(n.core.close)
+			if n.over {
+				n.owner.Do(func() { n.owner.End(nil) })
+			}
+		})
 		return
 	}
 	c.Count("crash")
@@ -177,7 +115,7 @@ func (f *datadir) crash() {
 	n.gone()
 	if wipe {
 		c.Count("disk lost")
-		f.logs, f.witness = nil, segment.Ref{}
+		f.logs, f.own, f.witness = nil, nil, segment.Ref{}
 		f.wiped++
 		f.id[15] = byte(f.wiped)
 	}

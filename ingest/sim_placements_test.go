@@ -70,6 +70,9 @@ func (v *view) move() {
 // poll moves the view in the end, though announcements are lost. One that the process
 // asked for after its journal was led proves the view.
 func (v *view) poll() {
+	if !v.n.present() {
+		return
+	}
 	if v.move(); v.n.ready && !v.proving {
 		v.proving = true
 		head := v.head

@@ -14,6 +14,9 @@ import (
 // prove compares a proved head with the records committed before the question.
 func (n *proc) prove() {
 	c := n.f.c
+	if !n.present() {
+		return
+	}
 	head := c.truth.Last
 	n.owner.Do(func() {
 		n.owner.Prove(func(err error) {
@@ -39,6 +42,9 @@ func (n *proc) standStill() {
 // that was deposed while it stood still must not go on for long.
 func (n *proc) confirm() {
 	c, epoch, asked := n.f.c, n.core.epoch, n.f.c.Elapsed()
+	if !n.present() {
+		return
+	}
 	n.p.After(c.Between(100*time.Millisecond, 10*time.Second), "confirm", n.confirm)
 	if epoch == 0 {
 		return
@@ -61,6 +67,9 @@ func (n *proc) confirm() {
 // acknowledged before the question must be there at the answer.
 func (n *proc) settle() {
 	c := n.f.c
+	if !n.present() {
+		return
+	}
 	n.p.After(c.Between(10*time.Millisecond, 2*time.Second), "settle", n.settle)
 	acked, waited := maps.Clone(n.acked), n.core.answers.unsettled()
 	n.owner.Do(func() {

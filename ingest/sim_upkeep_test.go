@@ -44,7 +44,6 @@ func (n *proc) startUpkeep() {
 	if !c.shape.upkeep() {
 		return
 	}
-	n.upkeep, n.keepers = nil, nil
 	for part := range upkeep.Apart(upkeep.Steps{}) {
 		n.p.Run(c.store, func(r *sim.Routine) {
 			u := &simUpkeep{Routine: r, n: n}
@@ -53,7 +52,7 @@ func (n *proc) startUpkeep() {
 			k := upkeep.New(upkeep.Options{
 				Steps: u.steps()[part], Clock: u.Routine, Pause: c.shape.Upkeep.Pause, Log: slog.New(slog.DiscardHandler), OnTrouble: u.trouble,
 			})
-			if err := k.Run(background); errors.Is(err, journal.ErrEnded) {
+			if err := k.Run(n.ctx); errors.Is(err, journal.ErrEnded) {
 				c.Count("upkeep ended")
 			}
 		}, func() {})

@@ -27,6 +27,7 @@ type simLog struct {
 	want    uint64 // to be synced
 	busy    bool
 	full    bool
+	closed  bool
 	err     error
 	perFile int // records in a file
 }
@@ -75,6 +76,9 @@ func (l *simLog) turn() {
 	l.busy = true
 	c := l.f.c
 	l.proc.p.After(c.Between(50*time.Microsecond, 2*time.Millisecond), "disk write", func() {
+		if l.closed {
+			return
+		}
 		l.wrote()
 		if l.want <= l.synced {
 			l.busy = false
@@ -91,6 +95,9 @@ func (l *simLog) turn() {
 
 func (l *simLog) wasSynced(upTo uint64) {
 	c := l.f.c
+	if l.closed {
+		return
+	}
 	l.busy = false
 	if !c.quiet && c.Chance(c.shape.DiskError) {
 		c.Count("disk error")
@@ -152,6 +159,7 @@ func (l *simLog) close() {
 		l.synced = l.last()
 	}
 	l.crash()
+	l.closed = true
 }
 
 // crash keeps the synced records, and maybe some of the written ones.

@@ -75,7 +75,7 @@ func StartLeader(opt LeaderOptions) *Leader {
 	wake := make(chan struct{}, 1)
 	unwatch := opt.Reconciled.Watch(wake)
 	l.loop.Start(l.leading, journal.Intake[*command]{
-		Take: l.leading.take, Signal: wake, Close: func() error { unwatch(); return nil },
+		Take: l.leading.take, Signal: func() <-chan struct{} { return wake }, Close: func() error { unwatch(); return nil },
 	})
 	return l
 }

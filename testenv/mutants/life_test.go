@@ -26,7 +26,19 @@ var lifeMutants = []mutant{
 	{name: "checkpoint: plan of an earlier leadership waited for", by: lives("TestAPlanIsGivenUpWithItsLeadership"), plain: true, edits: []edit{
 		drop("tiering/journal.Checkpointer.Deposed", "c.plan = segment.ID{}"),
 	}},
+	{name: "leader: answers for a later leadership", by: leaderships("TestAJournalIsLedAgainAfterItWasDeposed"), plain: true, edits: []edit{
+		never("ingest.Leader.question", "l.core.failed != nil"),
+	}},
+	{name: "own leaderships of the folder not known to replay", by: leaderships("TestALogIsReplayedAcrossLeadershipsThatTheFolderKnows"), plain: true, edits: []edit{
+		drop("ingest.newLeader", "for _, id := range t.Own {_}"),
+	}},
+	{name: "life: follower of a lost journal applies nothing", by: ingest, edits: []edit{
+		drop("ingest.newLife", "if err := opt.State.Apply(obj.Footer, obj.Entries); err != nil {_}"),
+	}},
 }
+
+// leaderships is a test of the leaderships of one data journal.
+func leaderships(test string) catcher { return catcher{"./ingest", test} }
 
 // lives is a test of one life.
 func lives(test string) catcher { return catcher{"./tiering/journal", test} }

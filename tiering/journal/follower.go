@@ -73,7 +73,7 @@ type Follower struct{ loop *Loop[struct{}] }
 func Follow(store objstore.Store, cfg Config, apply func(*Object) error, pace *Pace, log *slog.Logger) *Follower {
 	cfg.Lead = false
 	f := &Follower{NewLoop[struct{}](store, OwnerOptions{Journal: cfg, Log: log})}
-	f.loop.Start(NewFollowing(f.loop.Owner(), apply, pace), Intake[struct{}]{Signal: pace.changed})
+	f.loop.Start(NewFollowing(f.loop.Owner(), apply, pace), Intake[struct{}]{Signal: pace.Changed})
 	return f
 }
 

@@ -301,4 +301,3 @@ func TestAPlanIsGivenUpWithItsLeadership(t *testing.T) {
 		t.Error("a plan of an earlier leadership is waited for")
 	}
 }
-

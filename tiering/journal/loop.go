@@ -17,8 +17,9 @@ type Intake[R any] struct {
 	Take func(R)
 	// Full reports whether requests must wait.
 	Full func() bool
-	// Signal lets the Machine progress: something it depends on has changed.
-	Signal <-chan struct{}
+	// Signal returns the channel that lets the Machine progress: something it depends on
+	// has changed. It is asked before each wait, as each leadership may have its own.
+	Signal func() <-chan struct{}
 	// Close is called when nothing more reaches the Machine. Its error is that of the
 	// Loop, if that has none.
 	Close func() error
@@ -95,17 +96,19 @@ func (l *Loop[R]) Poke() {
 }
 
 // Prove is Driver.Prove; it waits for the answer.
-func (l *Loop[R]) Prove(ctx context.Context) error { return l.await(ctx, l.owner.Prove) }
+func (l *Loop[R]) Prove(ctx context.Context) error { return l.Ask(ctx, l.owner.Prove) }
 
 // Confirm is Driver.Confirm; it waits for the answer.
 func (l *Loop[R]) Confirm(ctx context.Context) error {
 	if l.owner.Holds() {
 		return nil
 	}
-	return l.await(ctx, l.owner.Confirm)
+	return l.Ask(ctx, l.owner.Confirm)
 }
 
-func (l *Loop[R]) await(ctx context.Context, ask func(func(error))) error {
+// Ask has ask run on the owner's goroutine, and waits until its argument is called with the
+// answer. The error is that answer, or why there is none: that of ctx, or ErrEnded.
+func (l *Loop[R]) Ask(ctx context.Context, ask func(onAnswered func(error))) error {
 	answer := make(chan error, 1)
 	if err := l.Do(ctx, func() { ask(func(err error) { answer <- err }) }); err != nil {
 		return err
@@ -170,6 +173,10 @@ func (l *Loop[R]) step() {
 	if l.full() {
 		requests = nil
 	}
+	var signal <-chan struct{}
+	if l.intake.Signal != nil {
+		signal = l.intake.Signal()
+	}
 	select {
 	case r := <-requests:
 		l.intake.Take(r)
@@ -181,7 +188,7 @@ func (l *Loop[R]) step() {
 			return
 		}
 		l.owner.Handle(ev)
-	case <-l.intake.Signal:
+	case <-signal:
 		l.owner.Wake()
 	case <-l.runner.timer.C:
 		l.runner.wake = time.Time{}

@@ -26,7 +26,7 @@ func TestALoopTakesRequestsWhileThereIsRoom(t *testing.T) {
 		taken := 0
 		signal := make(chan struct{})
 		loop.Start(m, Intake[int]{
-			Take: func(int) { taken++; room.Add(-1) }, Full: func() bool { return room.Load() == 0 }, Signal: signal,
+			Take: func(int) { taken++; room.Add(-1) }, Full: func() bool { return room.Load() == 0 }, Signal: func() <-chan struct{} { return signal },
 		})
 		<-loop.Ready()
 		for i := range 5 {

@@ -31,6 +31,9 @@ func NewPace(least func() time.Duration) *Pace {
 	return &Pace{least: least, changed: make(chan struct{}, 1)}
 }
 
+// Changed returns a channel that gets a value when Due may have moved.
+func (p *Pace) Changed() <-chan struct{} { return p.changed }
+
 // Due is when to look next.
 func (p *Pace) Due() time.Time {
 	least := p.least()

@@ -8,7 +8,6 @@ import (
 	"github.com/varvelog/varve/fetch/follow"
 	"github.com/varvelog/varve/metadata"
 	"github.com/varvelog/varve/metadata/announce"
-	"github.com/varvelog/varve/tiering/journal"
 	"github.com/varvelog/varve/tiering/partlog"
 	"github.com/varvelog/varve/tiering/segment"
 )
@@ -32,12 +31,8 @@ func (n *node) follow(ctx context.Context, closers *stack) error {
 	n.admin = metadata.ReadsOnly{}
 	f := follow.New(follow.Options{
 		Store: n.store, Meta: n.meta, Load: n.journalConfig, Restore: n.restore, Poll: n.pollInterval, Log: n.log,
-		Stays: func(err error) bool { return kindOf(err).tries > 0 },
-		OnApplied: func(o *journal.Object) {
-			h := &o.Footer.Header
-			n.dir.Saw(h.Journal, o.Ref())
-			n.rivals.Applied(h.Journal, h.Epoch)
-		},
+		Stays:      func(err error) bool { return kindOf(err).tries > 0 },
+		OnApplied:  n.followed,
 		OnMetadata: func() { n.board.Busy("reading the data journals") },
 		OnShown:    n.shown,
 		OnFailed:   func(err error) { n.fail(explain(err)) },

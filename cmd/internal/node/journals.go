@@ -130,11 +130,12 @@ func (n *node) leadData(ctx context.Context, id uint32, closers *stack) error {
 	}
 	state := from.state
 	recent, written := fetch.NewRecent(id, n.cfg.TailBytes), upkeep.NewFlow(upkeep.SystemClock{})
-	leader, err := ingest.Start(ingest.Options{
-		Store: n.store, State: state, Journal: from.cfg, Recent: counted{recent, written}, Pool: n.pool, Committed: n.committed, Attached: snapshots.Encode,
+	led := ingest.Open(ingest.Options{
+		Store: n.store, State: state, Journal: from.cfg, Recent: counted{recent, written}, Pool: n.pool, Attached: snapshots.Encode,
+		Committed: n.committed, Followed: n.followed, Pace: journal.NewPace(n.pollInterval), OnLost: func(err error) error { return err },
 		WAL: wal.Options{
 			Dir:     n.dir.WAL(id),
-			Cluster: n.cluster.ID, Node: n.dir.Node(), Incarnation: n.incarnation, Journal: id, MaxBytes: n.cfg.WALMaxBytes,
+			Cluster: n.cluster.ID, Node: n.dir.Node(), Journal: id, MaxBytes: n.cfg.WALMaxBytes,
 		},
 		FlushInterval: n.cfg.FlushInterval, FlushBytes: int(n.cfg.FlushBytes), PUTsPerSecond: n.cfg.FlushPUTs.For(bucket.Billed(n.store.String()), n.cfg.FlushInterval), Now: time.Now, Log: n.log,
 		Placements: n.meta, ProvePlacements: n.controller.Prove, OnReconciled: func(seq uint64) { n.reports.Report(id, seq) },
@@ -143,6 +144,8 @@ func (n *node) leadData(ctx context.Context, id uint32, closers *stack) error {
 		OnCheckpoints: func(step journal.Step, err error) { n.onCheckpoints(id, step, err) },
 		CarryAfter:    n.cfg.MergeWait, Checkpoints: n.checkpoints(), CheckAttached: checkAttached,
 	})
+	closers.push(led.Close)
+	leader, err := led.Lead(n.term(id))
 	if err != nil {
 		return err
 	}
@@ -228,12 +231,29 @@ func explain(err error) error {
 	return err
 }
 
-// committed is called with every object that this node applied to a journal it
-// leads.
-func (n *node) committed(o *journal.Object) {
+// term names a new leadership of a journal. If it cannot be noted, it counts as one of this
+// folder for as long as its write-ahead log lies there.
+func (n *node) term(id uint32) ingest.Term {
+	t := ingest.Term{Incarnation: segment.NewID(), Own: n.dir.Incarnations(id)}
+	if err := n.dir.Leads(id, t.Incarnation); err != nil {
+		n.log.Warn("the leadership was not noted in the data folder", "journal", id, "error", err)
+	}
+	return t
+}
+
+// followed is called with every object that this node applied to a journal that it does
+// not lead.
+func (n *node) followed(o *journal.Object) {
 	h := &o.Footer.Header
 	n.dir.Saw(h.Journal, o.Ref())
 	n.rivals.Applied(h.Journal, h.Epoch)
+}
+
+// committed is called with every object that this node applied to a journal it
+// leads.
+func (n *node) committed(o *journal.Object) {
+	n.followed(o)
+	h := &o.Footer.Header
 	n.bus.Publish(announce.Announcement{Journal: h.Journal, Epoch: h.Epoch, Seq: h.Seq, Object: h.Object})
 }
 
