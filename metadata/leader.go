@@ -18,11 +18,18 @@ import (
 // be left out are required.
 type LeaderOptions struct {
 	Store    objstore.Store
-	Journal  journal.Config // of journal 0; Lead is implied
+	Journal  journal.Config // of journal 0, with the name of the first leadership; Lead is implied
 	State    *State         // nothing applied yet, or the state before Journal.Chain
 	Defaults Defaults
-	// Committed is called with every valid object, after it was applied.
-	Committed   func(o *journal.Object)
+	// Committed is called with every valid object that is applied while the journal is led,
+	// or taken over; Followed with all others. Followed may be left out.
+	Committed, Followed func(o *journal.Object)
+	// Pace says when the journal is looked at while it is followed; nil: each second.
+	Pace *journal.Pace
+	// OnLost is called after the end of each leadership, and of each way to one, with the
+	// reason. The Leader ends with the error that it returns, and follows on if it returns
+	// nil. It must not block, nor lead again before it returns. nil: the Leader ends.
+	OnLost      func(err error) error
 	Checkpoints journal.CheckpointPolicy // may be left out
 	// OnCheckpoints is a journal.Checkpointer's OnTrouble; it may be left out.
 	OnCheckpoints func(journal.Step, error)
@@ -44,44 +51,86 @@ type LeaderOptions struct {
 // owner returns the options of the Owner of journal 0.
 func (o *LeaderOptions) owner() journal.OwnerOptions {
 	cfg := o.Journal
-	cfg.Lead = true
+	cfg.Lead = false
 	return journal.OwnerOptions{Journal: cfg, Log: o.Log, Checkpoints: &journal.CheckpointerOptions{
 		NewID: cfg.NewID, Last: cfg.Chain.Last.Seq, Check: checkCheckpoint, Policy: o.Checkpoints, OnTrouble: o.OnCheckpoints,
 	}}
 }
 
-// Leader is the controller: it leads the metadata journal, or is about to, and
-// commits the changes that a Controller plans. Its loop owns its decisions
-// (leading).
+// Leader is the controller, or was and may be it again: it leads the metadata journal, or is
+// about to, and commits the changes that a Controller plans. Between two leaderships it
+// follows, and requests get ErrNotController. Its loop owns its decisions (leading).
 type Leader struct {
-	opt     LeaderOptions
-	loop    *journal.Loop[*command]
-	leading *leading
+	opt    LeaderOptions
+	loop   *journal.Loop[*command]
+	life   *life
+	ready  chan struct{} // closed when it leads for the first time
+	nodeID int32         // read after ready
+}
+
+func (o LeaderOptions) withDefaults() LeaderOptions {
+	if o.Reconciled == nil {
+		o.Reconciled = NewReports()
+	}
+	if o.PurgeMs == nil {
+		o.PurgeMs = o.Journal.NowMs
+	}
+	if o.OnUndone == nil {
+		o.OnUndone = func(error) {}
+	}
+	if o.Followed == nil {
+		o.Followed = func(*journal.Object) {}
+	}
+	if o.Pace == nil {
+		o.Pace = journal.NewPace(func() time.Duration { return time.Second })
+	}
+	if o.OnLost == nil {
+		o.OnLost = func(err error) error { return err }
+	}
+	return o
 }
 
 // StartLeader begins to read the metadata journal, to fence it and to lead it.
 func StartLeader(opt LeaderOptions) *Leader {
-	if opt.Reconciled == nil {
-		opt.Reconciled = NewReports()
-	}
-	if opt.PurgeMs == nil {
-		opt.PurgeMs = opt.Journal.NowMs
-	}
-	if opt.OnUndone == nil {
-		opt.OnUndone = func(error) {}
-	}
-	l := &Leader{opt: opt, loop: journal.NewLoop[*command](opt.Store, opt.owner())}
-	l.leading = newLeading(opt, l.loop.Owner())
+	opt = opt.withDefaults()
+	l := &Leader{opt: opt, loop: journal.NewLoop[*command](opt.Store, opt.owner()), ready: make(chan struct{})}
+	l.life = newLife(opt, l.loop.Owner())
 	wake := make(chan struct{}, 1)
 	unwatch := opt.Reconciled.Watch(wake)
-	l.loop.Start(l.leading, journal.Intake[*command]{
-		Take: l.leading.take, Signal: func() <-chan struct{} { return wake }, Close: func() error { unwatch(); return nil },
+	l.life.lead(opt.Journal.Incarnation, l.isReady)
+	l.loop.Start(l.life, journal.Intake[*command]{
+		Take: l.life.take, Close: func() error { unwatch(); return nil },
+		Signal: func() <-chan struct{} {
+			if l.life.leading == nil {
+				return opt.Pace.Changed()
+			}
+			return wake
+		},
 	})
 	return l
 }
 
-// Ready is closed when this node is the controller and has a broker id.
-func (l *Leader) Ready() <-chan struct{} { return l.loop.Ready() }
+func (l *Leader) isReady(nodeID int32) {
+	select {
+	case <-l.ready:
+	default:
+		l.nodeID = nodeID
+		close(l.ready)
+	}
+}
+
+// Lead takes the journal over again, under a name that was never used before, if it is
+// followed.
+func (l *Leader) Lead(ctx context.Context, incarnation segment.ID) error {
+	return l.loop.Do(ctx, func() {
+		if l.life.leading == nil {
+			l.life.lead(incarnation, l.isReady)
+		}
+	})
+}
+
+// Ready is closed when this node is the controller for the first time, and has a broker id.
+func (l *Leader) Ready() <-chan struct{} { return l.ready }
 
 // Done is closed when the Leader has ended; Err is the reason.
 func (l *Leader) Done() <-chan struct{} { return l.loop.Done() }
@@ -90,7 +139,7 @@ func (l *Leader) Done() <-chan struct{} { return l.loop.Done() }
 func (l *Leader) Err() error { return l.loop.Err() }
 
 // NodeID returns this data folder's broker id, once Ready is closed.
-func (l *Leader) NodeID() int32 { return l.leading.nodeID }
+func (l *Leader) NodeID() int32 { return l.nodeID }
 
 // Prove returns nil once everything committed before the call is applied; see
 // journal.Driver.
@@ -225,7 +274,7 @@ func (l *Leader) each(ctx context.Context, n int, plan func(*Controller) ([]segm
 func (l *Leader) NextProducerID(ctx context.Context) (int64, error) {
 	var id int64
 	err := l.do(ctx, &command{plan: func(c *Controller) (entries []segment.Entry, err error) {
-		entries, id, err = l.leading.nextProducerID(c)
+		entries, id, err = l.life.leading.nextProducerID(c)
 		return entries, err
 	}})
 	if err != nil {
@@ -244,7 +293,7 @@ func (l *Leader) Settle(ctx context.Context) error {
 	})
 	select {
 	case <-l.Done():
-		if reason := l.Err(); err != nil && reason != nil {
+		if reason := l.Err(); err != nil && reason != nil && !errors.Is(err, reason) {
 			return fmt.Errorf("%w: %w", err, reason)
 		}
 	default:

@@ -2,6 +2,7 @@ package metadata
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -19,7 +20,7 @@ type proposer interface {
 	Propose(o *journal.Object, bytes segment.Encoded)
 }
 
-// leading is the journal.Machine of a Leader: the planned changes, those under
+// leading is the journal.Machine of one leadership: the planned changes, those under
 // way, and the requests that wait for them. It is owned by one goroutine.
 type leading struct {
 	opt        LeaderOptions
@@ -37,7 +38,8 @@ type leading struct {
 	starting  *command // must be committed before the leader is ready
 	ready     bool     // the node is the controller
 	nodeID    int32
-	failed    error // why the leadership cannot go on
+	onReady   func(nodeID int32) // called once; may be nil
+	failed    error              // why the leadership cannot go on
 
 	floor *journal.FloorPlan // for the next object
 }
@@ -107,6 +109,9 @@ func (l *leading) answer() {
 		l.waiting = l.waiting[1:]
 		if cmd == l.starting {
 			l.ready = true
+			if l.onReady != nil {
+				l.onReady(l.nodeID)
+			}
 		}
 		if cmd.follow == nil {
 			cmd.done <- nil
@@ -223,6 +228,14 @@ func checkCheckpoint(_ context.Context, _ objstore.Store, c *journal.Checkpoint)
 	return New().Restore(c.State)
 }
 
+// because adds the reason to an answer.
+func because(answer, reason error) error {
+	if reason == nil {
+		return answer
+	}
+	return fmt.Errorf("%w: %w", answer, reason)
+}
+
 // Checkpointed keeps a plan for the floor until the next object: an idle journal
 // writes none for it.
 func (l *leading) Checkpointed(res journal.CheckpointResult) (hurry bool) {
@@ -243,9 +256,20 @@ func (l *leading) Ready() bool { return l.ready }
 // AtHead implements journal.Machine.
 func (l *leading) AtHead() {}
 
-// Deposed implements journal.Machine.
+// Deposed implements journal.Machine. A life calls Ended in its place.
 func (l *leading) Deposed(err error) error { return err }
 
-// Ended implements journal.Machine. Requests that wait get the error of the
-// Leader.
-func (l *leading) Ended(error) {}
+// Ended implements journal.Machine. Requests that wait have an unknown outcome, or are
+// committed and not followed yet.
+func (l *leading) Ended(err error) {
+	for _, cmd := range l.waiting {
+		cmd.done <- because(ErrUnavailable, err)
+	}
+	for _, cmd := range l.following {
+		cmd.done <- because(errNotFollowed, err)
+	}
+	l.waiting, l.following = nil, nil
+	if l.undone.reported {
+		l.opt.OnUndone(nil)
+	}
+}

@@ -50,13 +50,16 @@ type request struct {
 
 // ask brings a request to the node's process and waits for the answer.
 func (c *cluster) ask(n *node, r request) {
-	lead := n.lead
+	life := n.life
+	if life.leading == nil {
+		c.Count("asked when it follows")
+	}
 	a := asked{done: make(chan error, 1), check: func() { r.check(n) }}
-	cmd := &command{done: a.done, follow: r.follow, plan: func(k *Controller) ([]segment.Entry, error) { return r.plan(lead, k) }}
+	cmd := &command{done: a.done, follow: r.follow, plan: func(k *Controller) ([]segment.Entry, error) { return r.plan(life.leading, k) }}
 	n.asks = append(n.asks, a)
 	c.asked++
 	owner := n.owner
-	n.p.Do(func() { owner.Do(func() { lead.take(cmd) }) })
+	n.p.Do(func() { owner.Do(func() { life.take(cmd) }) })
 }
 
 // asked is a request that waits for its answer.
@@ -76,7 +79,7 @@ func (n *node) answers() {
 			switch {
 			case err == nil:
 				a.check()
-			case errors.Is(err, ErrUnavailable):
+			case errors.Is(err, ErrUnavailable), errors.Is(err, ErrNotController):
 				n.c.Count("unavailable")
 			}
 		default:

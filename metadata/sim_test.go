@@ -29,6 +29,7 @@ type shape struct {
 	Commit                   time.Duration // longest time that a data journal takes to commit
 	Grace                    time.Duration // in which a deleted topic can be restored
 	Sweeps                   time.Duration // of the data below the floor, without the time that is due to those who read there
+	Stays                    float64       // of leaderships, after how many the process follows on
 }
 
 func drawShape(r *rand.Rand) shape {
@@ -56,6 +57,7 @@ func drawShape(r *rand.Rand) shape {
 	}
 	s.Depose, s.Commit = maybe(0.7, time.Second, 30*time.Second), []time.Duration{10 * time.Millisecond, time.Second, 30 * time.Second}[r.Intn(3)]
 	s.Grace = maybe(0.7, 100*time.Millisecond, 40*time.Second)
+	s.Stays = []float64{0, 0.5, 1}[r.Intn(3)]
 	if s.Checkpoints.Every > 0 {
 		s.Sweeps = maybe(0.6, time.Second, 10*time.Second)
 	}
@@ -71,6 +73,7 @@ var lessShape = []func(shape) (shape, bool){
 	func(s shape) (shape, bool) { can := s.Outage > 0; s.Outage = 0; return s, can },
 	func(s shape) (shape, bool) { can := s.Crash > 0; s.Crash = 0; return s, can },
 	func(s shape) (shape, bool) { can := s.Grace > 0; s.Grace = 0; return s, can },
+	func(s shape) (shape, bool) { can := s.Stays > 0; s.Stays = 0; return s, can },
 	func(s shape) (shape, bool) { can := s.Depose > 0; s.Depose = 0; return s, can },
 	func(s shape) (shape, bool) { can := s.Commit > time.Second; s.Commit = time.Second; return s, can },
 	func(s shape) (shape, bool) { can := s.Sweeps > 0; s.Sweeps = 0; return s, can },
@@ -84,7 +87,7 @@ var lessShape = []func(shape) (shape, bool){
 var simulation = sim.Shape[shape]{
 	Draw: drawShape, Run: simulate, Less: lessShape,
 	Must: append([]string{
-		"freeze", "process ended", "controller", "unavailable", "topic created", "topic deleted", "topic forgotten", "topic restored", "topic created with the name of a deleted one", "partitions added", "topic configured",
+		"freeze", "process ended", "controller", "followed on after a leadership", "stood again", "asked when it follows", "unavailable", "topic created", "topic deleted", "topic forgotten", "topic restored", "topic created with the name of a deleted one", "partitions added", "topic configured",
 		"producer id given", "restored from a checkpoint", "floor planned", "floor planned again", "floor moved", "floor moved in spite of a take-over",
 		"data deleted below the floor", "journal followed", "journal has nothing to follow", "partition sealed", "partition deleted before it was opened", "partition opened again",
 		"journal waits for a proved view", "report of a deposed leader", "report later than a newer one", "topics undone for long", "topics done after all",
@@ -215,7 +218,7 @@ func (c *cluster) settle(n *node) bool {
 		c.Count("deposed controller is asked") // it writes nothing, so it does not know yet
 		p, owner := n.p, n.owner
 		p.Do(func() { owner.Do(func() { owner.Prove(func(error) {}) }) })
-		if !c.Run(5*time.Minute, func() bool { return n.p != p }) {
+		if !c.Run(5*time.Minute, func() bool { return n.p != p || !n.ready }) {
 			c.Fail("%s goes on in epoch %d, although there is epoch %d", p.Name, n.state.head.Epoch, c.truth.head.Epoch)
 			return false
 		}
@@ -320,124 +323,4 @@ func (c *cluster) follow(name string) {
 		p.After(c.Between(100*time.Millisecond, 3*time.Second), "prove", prove)
 	}
 	p.After(0, "prove", prove)
-}
-
-// node is a data folder, and its process while one runs.
-type node struct {
-	c       *cluster
-	name    string
-	id      segment.ID
-	starts  int
-	p       *sim.Process // nil while none runs
-	owner   *sim.Owner
-	state   *State
-	lead    *leading
-	reports *Reports
-	ready   bool
-	asks    []asked
-}
-
-func (n *node) start() {
-	c := n.c
-	if n.p != nil || c.only != nil && c.only != n {
-		return
-	}
-	chain, history, state, err := c.load()
-	if err != nil {
-		c.seen.MayEnd(n.name, err)
-		c.After(c.Between(100*time.Millisecond, 5*time.Second), "start again", n.start)
-		return
-	}
-	n.starts++
-	n.p, n.state = c.NewProcess(fmt.Sprintf("%s.%d", n.name, n.starts)), state
-	n.ready = false
-	p := n.p
-	opt := LeaderOptions{
-		Journal: journal.Config{
-			Chain: chain, History: history, Node: n.id, Incarnation: c.newID(),
-			NewID: c.newID, NowMs: func() int64 { return c.Now().UnixMilli() },
-		},
-		State: state, Defaults: Defaults{Partitions: 1, ReplicationFactor: 1}, DeleteGrace: c.shape.Grace, PurgeMs: func() int64 { return c.Now().UnixMilli() }, Checkpoints: c.shape.Checkpoints,
-		Committed:  func(o *journal.Object) { c.applied(p.Name, o, state) },
-		Reconciled: NewReports(), OnUndone: n.onUndone,
-	}
-	n.reports = opt.Reconciled.(*Reports)
-	for id := range uint32(simJournals) {
-		n.reports.Leads(id+1, true)
-	}
-	owned := opt.owner()
-	if c.shape.Checkpoints.Every == 0 {
-		owned.Checkpoints = nil
-	}
-	n.owner = sim.NewOwner(n.p, c.store, owned)
-	n.lead = newLeading(opt, n.owner.Owner)
-	n.owner.Start(watched{n.lead, n})
-}
-
-// watched is a process's leading with an eye on each of its events.
-type watched struct {
-	*leading
-	n *node
-}
-
-func (w watched) Progress() (time.Time, error) {
-	next, err := w.leading.Progress()
-	if err != nil {
-		w.n.c.Fail("%s ends: %w", w.n.name, err)
-	}
-	if w.Ready() && !w.n.ready {
-		w.n.isReady()
-	}
-	w.n.answers()
-	return next, err
-}
-
-func (w watched) Ended(err error) {
-	w.leading.Ended(err)
-	w.n.c.seen.MayEnd(w.n.p.Name, err)
-	w.n.gone()
-}
-
-// isReady: the node has a broker id, which is its own and stays so.
-func (n *node) isReady() {
-	c := n.c
-	n.ready = true
-	c.Count("controller")
-	id := n.lead.nodeID
-	if committed, ok := c.truth.node(n.id); !ok || committed != id {
-		c.Fail("%s takes broker id %d, committed is %d, %v", n.name, id, committed, ok)
-	}
-	if before, ok := c.brokers[n.id]; ok && before != id {
-		c.Fail("%s has broker id %d and had %d", n.name, id, before)
-	}
-	if of, ok := c.folders[id]; ok && of != n.id {
-		c.Fail("%s has broker id %d of another", n.name, id)
-	}
-	c.brokers[n.id], c.folders[id] = id, n.id
-}
-
-func (n *node) gone() {
-	n.c.Count("process ended")
-	n.p.Kill()
-	n.p = nil
-	n.c.asked -= len(n.asks)
-	n.asks = nil
-	n.c.After(n.c.Between(100*time.Millisecond, 20*time.Second), "start again", n.start)
-}
-
-func (n *node) stop() {
-	if n.p != nil {
-		n.gone()
-	}
-}
-
-func (n *node) freeze() {
-	if n.p != nil {
-		n.p.Freeze(n.c.Between(100*time.Millisecond, 40*time.Second))
-	}
-}
-
-func (n *node) drained() bool {
-	return n.p != nil && !n.p.Frozen() && n.ready && len(n.lead.entries) == 0 && len(n.lead.proposed) == 0 && len(n.lead.waiting)+len(n.lead.following) == 0 &&
-		len(n.state.going()) == 0 && n.lead.undone.since.IsZero()
 }

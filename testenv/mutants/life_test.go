@@ -32,6 +32,9 @@ var lifeMutants = []mutant{
 	{name: "own leaderships of the folder not known to replay", by: leaderships("TestALogIsReplayedAcrossLeadershipsThatTheFolderKnows"), plain: true, edits: []edit{
 		drop("ingest.newLeader", "for _, id := range t.Own {_}"),
 	}},
+	{name: "requests to a controller that was deposed not answered", by: metadata, edits: []edit{
+		drop("metadata.leading.Ended", "for _, cmd := range l.waiting {_}"),
+	}},
 	{name: "life: follower of a lost journal applies nothing", by: ingest, edits: []edit{
 		drop("ingest.newLife", "if err := opt.State.Apply(obj.Footer, obj.Entries); err != nil {_}"),
 	}},

@@ -1,0 +1,47 @@
+package metadata
+
+import (
+	"github.com/varvelog/varve/tiering/journal"
+	"github.com/varvelog/varve/tiering/segment"
+)
+
+// life is the journal.Machine of journal 0 on this node, over all its leaderships: a leading
+// each, and between them only the state moves on.
+type life struct {
+	*journal.Life
+	opt     LeaderOptions
+	owner   *journal.Owner
+	leading *leading // of the present leadership, or the way to it; nil while it follows
+}
+
+func newLife(opt LeaderOptions, o *journal.Owner) *life {
+	l := &life{opt: opt, owner: o}
+	apply := func(obj *journal.Object) error {
+		if err := opt.State.Apply(obj.Footer, obj.Entries); err != nil {
+			return err
+		}
+		opt.Followed(obj)
+		return nil
+	}
+	l.Life = journal.NewLife(o, journal.NewFollowing(o, apply, opt.Pace), func(err error) error {
+		l.leading = nil
+		return opt.OnLost(err)
+	})
+	return l
+}
+
+// lead begins to take the journal over. It follows now.
+func (l *life) lead(incarnation segment.ID, onReady func(nodeID int32)) {
+	l.leading = newLeading(l.opt, l.owner)
+	l.leading.onReady = onReady
+	l.Stand(l.leading, incarnation)
+}
+
+// take takes a request, which only a leader can answer.
+func (l *life) take(cmd *command) {
+	if l.leading == nil {
+		cmd.done <- ErrNotController
+		return
+	}
+	l.leading.take(cmd)
+}

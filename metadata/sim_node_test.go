@@ -1,0 +1,173 @@
+package metadata
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/varvelog/varve/testenv/sim"
+	"github.com/varvelog/varve/tiering/journal"
+	"github.com/varvelog/varve/tiering/segment"
+)
+
+// node is a data folder, and its process while one runs.
+type node struct {
+	c       *cluster
+	name    string
+	id      segment.ID
+	starts  int
+	p       *sim.Process // nil while none runs
+	owner   *sim.Owner
+	state   *State
+	life    *life
+	lead    *leading // the last one
+	reports *Reports
+	ready   bool
+	asks    []asked
+}
+
+func (n *node) start() {
+	c := n.c
+	if n.p != nil || c.only != nil && c.only != n {
+		return
+	}
+	chain, history, state, err := c.load()
+	if err != nil {
+		c.seen.MayEnd(n.name, err)
+		c.After(c.Between(100*time.Millisecond, 5*time.Second), "start again", n.start)
+		return
+	}
+	n.starts++
+	n.p, n.state = c.NewProcess(fmt.Sprintf("%s.%d", n.name, n.starts)), state
+	n.ready = false
+	p := n.p
+	opt := LeaderOptions{
+		Journal: journal.Config{
+			Chain: chain, History: history, Node: n.id,
+			NewID: c.newID, NowMs: func() int64 { return c.Now().UnixMilli() },
+		},
+		State: state, Defaults: Defaults{Partitions: 1, ReplicationFactor: 1}, DeleteGrace: c.shape.Grace, PurgeMs: func() int64 { return c.Now().UnixMilli() }, Checkpoints: c.shape.Checkpoints,
+		Committed:  func(o *journal.Object) { c.applied(p.Name, o, state) },
+		Followed:   func(o *journal.Object) { c.applied(p.Name, o, state) },
+		Pace:       journal.NewPace(func() time.Duration { return c.Between(100*time.Millisecond, 3*time.Second) }),
+		Reconciled: NewReports(), OnUndone: n.onUndone, OnLost: n.lost,
+	}
+	n.reports = opt.Reconciled.(*Reports)
+	for id := range uint32(simJournals) {
+		n.reports.Leads(id+1, true)
+	}
+	owned := opt.owner()
+	if c.shape.Checkpoints.Every == 0 {
+		owned.Checkpoints = nil
+	}
+	n.owner = sim.NewOwner(n.p, c.store, owned)
+	n.life = newLife(opt, n.owner.Owner)
+	n.stand()
+	n.owner.Start(lived{n.life, n})
+}
+
+// stand begins to take the journal over.
+func (n *node) stand() {
+	n.life.leading = newLeading(n.life.opt, n.life.owner)
+	n.lead = n.life.leading
+	n.life.Stand(watched{n.lead, n}, n.c.newID())
+}
+
+// lost: a leadership is over. The process ends with it, or follows on and leads again later.
+func (n *node) lost(err error) error {
+	c, p := n.c, n.p
+	n.ready = false
+	if !errors.Is(err, journal.ErrFenced) {
+		c.Fail("%s is deposed by %w", p.Name, err)
+	}
+	if !c.Chance(c.shape.Stays) {
+		return err
+	}
+	c.Count("followed on after a leadership")
+	p.After(c.Between(0, 20*time.Second), "stand again", func() {
+		n.owner.Do(func() {
+			c.Count("stood again")
+			n.stand()
+		})
+	})
+	return nil
+}
+
+// lived is the life of a process, with an eye on each of its events.
+type lived struct {
+	*life
+	n *node
+}
+
+func (l lived) Progress() (time.Time, error) {
+	next, err := l.life.Progress()
+	l.n.answers()
+	return next, err
+}
+
+func (l lived) Ended(err error) {
+	l.life.Ended(err)
+	l.n.c.seen.MayEnd(l.n.p.Name, err)
+	l.n.gone()
+}
+
+// watched is one leading of a process, with an eye on each of its events.
+type watched struct {
+	*leading
+	n *node
+}
+
+func (w watched) Progress() (time.Time, error) {
+	next, err := w.leading.Progress()
+	if err != nil {
+		w.n.c.Fail("%s ends: %w", w.n.name, err)
+	}
+	if w.Ready() && !w.n.ready {
+		w.n.isReady()
+	}
+	return next, err
+}
+
+// isReady: the node has a broker id, which is its own and stays so.
+func (n *node) isReady() {
+	c := n.c
+	n.ready = true
+	c.Count("controller")
+	id := n.lead.nodeID
+	if committed, ok := c.truth.node(n.id); !ok || committed != id {
+		c.Fail("%s takes broker id %d, committed is %d, %v", n.name, id, committed, ok)
+	}
+	if before, ok := c.brokers[n.id]; ok && before != id {
+		c.Fail("%s has broker id %d and had %d", n.name, id, before)
+	}
+	if of, ok := c.folders[id]; ok && of != n.id {
+		c.Fail("%s has broker id %d of another", n.name, id)
+	}
+	c.brokers[n.id], c.folders[id] = id, n.id
+}
+
+func (n *node) gone() {
+	n.c.Count("process ended")
+	n.p.Kill()
+	n.p = nil
+	n.c.asked -= len(n.asks)
+	n.asks = nil
+	n.c.After(n.c.Between(100*time.Millisecond, 20*time.Second), "start again", n.start)
+}
+
+func (n *node) stop() {
+	if n.p != nil {
+		n.gone()
+	}
+}
+
+func (n *node) freeze() {
+	if n.p != nil {
+		n.p.Freeze(n.c.Between(100*time.Millisecond, 40*time.Second))
+	}
+}
+
+func (n *node) drained() bool {
+	return n.p != nil && !n.p.Frozen() && n.ready && len(n.lead.entries) == 0 && len(n.lead.proposed) == 0 && len(n.lead.waiting)+len(n.lead.following) == 0 &&
+		len(n.state.going()) == 0 && n.lead.undone.since.IsZero()
+}
