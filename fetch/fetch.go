@@ -108,6 +108,9 @@ type JournalView struct {
 	// Await notes that a request waits for records, until the returned function is called.
 	// Nil if new records arrive without a look at the bucket.
 	Await func() (end func())
+	// Lost is true if this node led the journal, and only follows it now. Clients get the
+	// records that it has, and are sent away where it has none.
+	Lost bool
 	// Confirm returns nil if this node is known to lead the journal still. ErrNotLeader
 	// means that it does not lead it any more, and any other error that this is not known.
 	// Nil if this node does not lead the journal.

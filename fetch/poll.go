@@ -213,6 +213,9 @@ func (f *fetch) lookAt(ctx context.Context, p *position) {
 			err = f.find(p)
 		}
 	}
+	if err == nil && j.Lost && len(p.extents) == 0 && p.page == nil {
+		err = ErrNotLeader // it would wait here without end
+	}
 	p.result.Err = err
 }
 

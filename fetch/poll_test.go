@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -312,5 +313,27 @@ func TestAFetchThatFindsNothingHasFollowersLook(t *testing.T) {
 		if begun != test.waits || ended != begun {
 			t.Errorf("offset %d, wait %v: %d waits began, %d ended; want %d", test.offset, test.wait, begun, ended, test.waits)
 		}
+	}
+}
+
+// A client that waits is sent away when the leadership ends, and gets the records that
+// there are.
+func TestALongPollEndsWithTheLeadership(t *testing.T) {
+	w := newWorld(t, nil)
+	w.values("a")
+	var lost atomic.Bool
+	w.restart(func(c *Config) {
+		c.Journal = func(uint32) (*JournalView, bool) {
+			return &JournalView{State: w.view.State, Head: &w.prover, Lost: lost.Load()}, true
+		}
+	})
+	done := w.inBackground(poll(1, long, want(keyA, 1)))
+	lost.Store(true)
+	w.view.State.Disturb()
+	if r := (<-done)[0]; !errors.Is(r.Err, ErrNotLeader) {
+		t.Errorf("without records: %+v", r)
+	}
+	if r := w.fetch(poll(1, long, want(keyA, 0)))[0]; r.Err != nil || len(r.Records) == 0 {
+		t.Errorf("with records: %+v", r)
 	}
 }

@@ -256,3 +256,16 @@ func (m *standingModel) step(t *seeded.T, r *rand.Rand, i int) {
 }
 
 func sameError(a, b error) bool { return fmt.Sprint(a) == fmt.Sprint(b) }
+
+func TestAStandingLearnsThatAJournalIsOnlyFollowed(t *testing.T) {
+	s := newStandingWorld(t, 3)
+	s.ask(0)
+	s.view.Lost = true
+	s.view.State.Disturb()
+	r, _ := s.ask(time.Millisecond)
+	for i := range int32(3) {
+		if !errors.Is(r[i].Err, ErrNotLeader) {
+			t.Errorf("partition %d: %+v", i, r[i])
+		}
+	}
+}

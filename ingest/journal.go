@@ -154,7 +154,7 @@ type Term struct {
 	Own         []segment.ID // names of earlier leaderships of this data folder, as far as they are known
 }
 
-// errLed is a journal that is led already, or whose last leadership has not ended wholly.
+// errLed is a journal that is led already, or is being taken over.
 var errLed = errors.New("the journal is led already")
 
 // Lead reads the older write-ahead logs, opens a new one, and begins to read to the end of
@@ -163,8 +163,11 @@ var errLed = errors.New("the journal is led already")
 func (j *Journal) Lead(t Term) (*Leader, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.last != nil && !isClosed(j.last.closed) {
-		return nil, fmt.Errorf("%w: journal %d", errLed, j.opt.Journal.Chain.Journal)
+	if j.last != nil {
+		if !isClosed(j.last.done) {
+			return nil, fmt.Errorf("%w: journal %d", errLed, j.opt.Journal.Chain.Journal)
+		}
+		<-j.last.closed // or its log would not be found whole
 	}
 	opt := j.opt
 	opt.Journal.Incarnation, opt.WAL.Incarnation = t.Incarnation, t.Incarnation
@@ -213,14 +216,12 @@ func (j *Journal) Poke() { j.loop.Poke() }
 
 // Close ends everything, and waits. Leader.Close comes first, if acknowledged records are to
 // be flushed.
-func (j *Journal) Close() error {
+func (j *Journal) Close() {
 	j.mu.Lock()
 	begun, last := j.begun, j.last
 	j.mu.Unlock()
-	if !begun {
-		return nil
+	if begun {
+		j.loop.Close()
+		<-last.closed
 	}
-	j.loop.Close()
-	<-last.closed
-	return last.closeErr
 }

@@ -88,7 +88,7 @@ func (f *folder) open(onLost func(error) error) (*Journal, *Leader) {
 		f.change(&opt)
 	}
 	j := Open(opt)
-	f.t.Cleanup(func() { _ = j.Close() }) // the tests look at the end of the leadership
+	f.t.Cleanup(j.Close)
 	return j, f.lead(j)
 }
 

@@ -79,7 +79,7 @@ func (b *bucket) start() *node {
 		WAL: wal.Options{Dir: b.t.TempDir(), Cluster: segment.ID{1}, Node: node, Journal: 1, SegmentBytes: 1 << 20},
 		Log: slog.New(slog.DiscardHandler), Pace: journal.NewPace(func() time.Duration { return time.Second }), OnLost: func(err error) error { return err },
 	})
-	b.t.Cleanup(func() { _ = j.Close() }) // after the leader, whose end counts
+	b.t.Cleanup(j.Close)
 	leader, err := j.Lead(ingest.Term{Incarnation: incarnation})
 	if err != nil {
 		b.t.Fatal(err)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/varvelog/varve/tiering/journal"
@@ -66,6 +67,7 @@ type Leader struct {
 	life   *life
 	ready  chan struct{} // closed when it leads for the first time
 	nodeID int32         // read after ready
+	leads  atomic.Bool
 }
 
 func (o LeaderOptions) withDefaults() LeaderOptions {
@@ -94,6 +96,11 @@ func (o LeaderOptions) withDefaults() LeaderOptions {
 func StartLeader(opt LeaderOptions) *Leader {
 	opt = opt.withDefaults()
 	l := &Leader{opt: opt, loop: journal.NewLoop[*command](opt.Store, opt.owner()), ready: make(chan struct{})}
+	lost := opt.OnLost
+	opt.OnLost = func(err error) error {
+		l.leads.Store(false)
+		return lost(err)
+	}
 	l.life = newLife(opt, l.loop.Owner())
 	wake := make(chan struct{}, 1)
 	unwatch := opt.Reconciled.Watch(wake)
@@ -111,6 +118,7 @@ func StartLeader(opt LeaderOptions) *Leader {
 }
 
 func (l *Leader) isReady(nodeID int32) {
+	l.leads.Store(true)
 	select {
 	case <-l.ready:
 	default:
@@ -131,6 +139,9 @@ func (l *Leader) Lead(ctx context.Context, incarnation segment.ID) error {
 
 // Ready is closed when this node is the controller for the first time, and has a broker id.
 func (l *Leader) Ready() <-chan struct{} { return l.ready }
+
+// Leads reports whether this node is the controller, as far as it knows.
+func (l *Leader) Leads() bool { return l.leads.Load() }
 
 // Done is closed when the Leader has ended; Err is the reason.
 func (l *Leader) Done() <-chan struct{} { return l.loop.Done() }

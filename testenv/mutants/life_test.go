@@ -38,6 +38,18 @@ var lifeMutants = []mutant{
 	{name: "life: follower of a lost journal applies nothing", by: ingest, edits: []edit{
 		drop("ingest.newLife", "if err := opt.State.Apply(obj.Footer, obj.Entries); err != nil {_}"),
 	}},
+	{name: "client waits at a node that leads no more", by: catcher{"./fetch", "TestAStandingLearnsThatAJournalIsOnlyFollowed"}, plain: true, edits: []edit{
+		never("fetch.fetch.lookAt", "err == nil && j.Lost && len(p.extents) == 0 && p.page == nil"),
+	}},
+	{name: "client that waits not woken at the end of a leadership", by: catcher{"./fetch", "TestAStandingLearnsThatAJournalIsOnlyFollowed"}, plain: true, edits: []edit{
+		drop("tiering/partlog.State.Disturb", "w.Moved()"),
+	}},
+	{name: "node does not follow a journal that it has lost", by: catcher{"./cmd/internal/node", "TestANodeFollowsTheJournalsThatItHasLost"}, plain: true, edits: []edit{
+		swap("cmd/internal/node.dataLife.lost", "return end", "_ = end\nreturn reason"),
+	}},
+	{name: "metrics of a lost leadership stay", by: catcher{"./cmd/internal/node", "TestANodeTakesJournalsOverAgain"}, plain: true, edits: []edit{
+		drop("cmd/internal/node.metrics.during", "m.register.Unregister(c)"),
+	}},
 }
 
 // leaderships is a test of the leaderships of one data journal.

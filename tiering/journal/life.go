@@ -43,6 +43,9 @@ func NewLife(o *Owner, follows Machine, onLost func(err error) error) *Life {
 // Stand has a Life that follows take the journal over, for the Machine of the leadership.
 // The incarnation names that leadership, and was never used before.
 func (l *Life) Stand(m Machine, incarnation segment.ID) {
+	if l.leads != nil {
+		panic("journal: stands during a leadership")
+	}
 	l.leads = m
 	l.owner.Stand(incarnation)
 }

@@ -88,6 +88,18 @@ func (s *State) Attach(k Key, w Watcher) { s.waiters.add([]Key{k}, w) }
 // Detach ends Attach. One notification may be under way when it is called.
 func (s *State) Detach(k Key, w Watcher) { s.waiters.remove([]Key{k}, w) }
 
+// Disturb has all watchers notified, though nothing has moved: they are to look again because
+// something else has changed, as the end of a leadership.
+func (s *State) Disturb() {
+	s.waiters.mu.Lock()
+	defer s.waiters.mu.Unlock()
+	for _, of := range s.waiters.byKey {
+		for _, w := range of.list {
+			w.Moved()
+		}
+	}
+}
+
 func (ws *waiters) add(keys []Key, w Watcher) {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()

@@ -229,3 +229,14 @@ func TestWatchersLeaveWithoutASearch(t *testing.T) {
 		t.Errorf("%d watchers are left, %d in the map", len(ws.list), len(ws.at))
 	}
 }
+
+func TestADisturbanceWakesAllWatchers(t *testing.T) {
+	s := New(testJournal)
+	first, second := make(chan struct{}, 1), make(chan struct{}, 1)
+	defer s.Watch([]Key{keyA}, first)()
+	defer s.Watch([]Key{keyB}, second)()
+	s.Disturb()
+	if !woken(first) || !woken(second) {
+		t.Error("a watcher was not woken")
+	}
+}

@@ -92,8 +92,11 @@ func (n *node) placement(t *metadata.Topic, partition int32) kafka.Placement {
 		return unknown
 	}
 	view, ok := j.state.Lookup(partlog.Key{Topic: t.ID, Index: partition})
-	if !ok || view.Sealed {
+	switch {
+	case !ok || view.Sealed:
 		return unknown
+	case j.lost != nil:
+		return kafka.Placement{Leader: -1, Epoch: view.Epoch}
 	}
 	return kafka.Placement{Leader: n.id, Epoch: view.Epoch, Replicas: []int32{n.id}}
 }
@@ -181,12 +184,21 @@ func (n *node) journalView(id uint32) (*fetch.JournalView, bool) {
 	if j == nil {
 		return nil, false
 	}
-	if j.leader == nil {
+	switch {
+	case j.lost != nil:
+		return &fetch.JournalView{State: j.state, Head: j.prover, Lost: true, Confirm: j.prover.Prove}, true
+	case j.leader == nil:
 		return &fetch.JournalView{State: j.state, Head: j.prover, Await: func() func() { return j.pace.Await(time.Now) }}, true
 	}
 	led := ledHead{j.leader}
 	return &fetch.JournalView{State: j.state, Head: led, Confirm: led.Confirm, Settle: led.Settle, Tail: j.recent, AppendEnd: j.leader.AppendEnd}, true
 }
+
+// lostHead is that of a journal which this node led, and does not lead any more: its clients
+// are to ask another node.
+type lostHead struct{}
+
+func (lostHead) Prove(context.Context) error { return fetch.ErrNotLeader }
 
 // ledHead is a leader in the form that package fetch uses.
 type ledHead struct{ leader *ingest.Leader }

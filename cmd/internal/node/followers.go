@@ -49,7 +49,7 @@ func (n *node) follow(ctx context.Context, closers *stack) error {
 // shown lets readers use a followed journal from now on.
 func (n *node) shown(id uint32, j follow.Journal) {
 	first := n.journals.get(id) == nil
-	n.journals.add(id, &dataJournal{state: j.State, prover: j.Head, pace: j.Pace})
+	n.journals.set(id, &dataJournal{state: j.State, prover: j.Head, pace: j.Pace})
 	if first {
 		n.metrics.journal(id, func() *partlog.State { return n.journals.get(id).state })
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/varvelog/varve/fetch"
 	"github.com/varvelog/varve/ingest"
 	"github.com/varvelog/varve/metadata"
+	"github.com/varvelog/varve/metadata/coordinator"
 	"github.com/varvelog/varve/metadata/coordinator/group"
 	"github.com/varvelog/varve/metadata/coordinator/shard"
 	"github.com/varvelog/varve/metadata/coordinator/supervisor"
@@ -53,6 +54,7 @@ func (n *node) startGroups(reader *fetch.Reader, closers *stack) *groups {
 func (n *node) superviseGroups(g *groups) (stop func() error) {
 	wake := make(chan struct{}, 1)
 	unwatch := n.meta.Watch(wake)
+	n.journals.watch(wake)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
@@ -86,6 +88,9 @@ func newUUID() string {
 // startShard runs a machine on its partition.
 func (n *node) startShard(t supervisor.Tenure, m *group.Machine, reader *fetch.Reader) (supervisor.Shard, error) {
 	j := n.journals.get(t.Journal)
+	if j == nil || j.leader == nil { // since the supervisor has looked
+		return nil, coordinator.ErrNotCoordinator
+	}
 	return shard.Start(shard.Options{
 		Key: t.Key, Machine: m, Partition: ledPartition{j.leader.Partition(t.Key), reader, j.state, t.Key},
 		Snapshots: j.snapshots, Topics: n.meta, Now: time.Now, Log: n.log,

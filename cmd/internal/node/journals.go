@@ -7,11 +7,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/varvelog/varve/cmd/internal/bucket"
-	"github.com/varvelog/varve/cmd/internal/config"
 	"github.com/varvelog/varve/fetch"
 	"github.com/varvelog/varve/ingest"
-	"github.com/varvelog/varve/ingest/wal"
 	"github.com/varvelog/varve/metadata"
 	"github.com/varvelog/varve/metadata/announce"
 	"github.com/varvelog/varve/metadata/coordinator/shard"
@@ -20,7 +17,6 @@ import (
 	"github.com/varvelog/varve/tiering/partlog"
 	"github.com/varvelog/varve/tiering/segment"
 	"github.com/varvelog/varve/tiering/sweep"
-	"github.com/varvelog/varve/tiering/upkeep"
 )
 
 // prover proves the head of a journal; see journal.Driver.Prove.
@@ -28,23 +24,27 @@ type prover interface {
 	Prove(ctx context.Context) error
 }
 
-// dataJournal is a data journal that this node leads, or follows.
+// dataJournal is a data journal that this node leads, or follows. Another one takes its
+// place when that changes.
 type dataJournal struct {
 	state   *partlog.State
 	prover  prover
 	leader  *ingest.Leader // nil if the node follows
+	lost    func()         // of a journal that the node has led, and follows now: has it looked at; else nil
 	recent  *fetch.Recent  // nil if the node follows
 	pace    *journal.Pace  // nil if the node leads
 	merger  *merge.Merger  // nil if nothing is merged here
 	deleter *sweep.Deleter // nil if nothing is deleted here
+	metrics *metrics       // of the leadership; nil if the node follows
 
 	snapshots *shard.Snapshots // of its coordinators; nil if the node follows
 }
 
 // journals are the data journals of this node.
 type journals struct {
-	mu   sync.RWMutex
-	byID map[uint32]*dataJournal
+	mu       sync.RWMutex
+	byID     map[uint32]*dataJournal // guarded by mu
+	watchers []chan<- struct{}       // guarded by mu
 }
 
 func (j *journals) get(id uint32) *dataJournal {
@@ -53,10 +53,24 @@ func (j *journals) get(id uint32) *dataJournal {
 	return j.byID[id]
 }
 
-func (j *journals) add(id uint32, d *dataJournal) {
+// set adds a journal, or replaces it.
+func (j *journals) set(id uint32, d *dataJournal) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.byID[id] = d
+	for _, wake := range j.watchers {
+		select {
+		case wake <- struct{}{}:
+		default: // a value waits already
+		}
+	}
+}
+
+// watch sends on wake, which has room for one, after each change.
+func (j *journals) watch(wake chan<- struct{}) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.watchers = append(j.watchers, wake)
 }
 
 // startJournals leads the journals, or follows them on a node that only reads.
@@ -77,16 +91,25 @@ func (n *node) lead(ctx context.Context, closers *stack) error {
 	if err != nil {
 		return err
 	}
+	again := make(chan struct{}, 1)
 	controller := metadata.StartLeader(metadata.LeaderOptions{
 		Store: n.store, Journal: cfg, State: n.meta, Log: n.log,
 		Defaults:  metadata.Defaults{Partitions: n.cfg.DefaultPartitions, ReplicationFactor: 1},
-		Committed: n.committed, Checkpoints: n.checkpoints(),
+		Committed: n.committed, Followed: n.followed, Pace: journal.NewPace(n.pollInterval), Checkpoints: n.checkpoints(),
 		OnCheckpoints: func(step journal.Step, err error) { n.onCheckpoints(0, step, err) },
 		Reconciled:    n.reports, OnUndone: n.onUndone,
 		DeleteGrace: n.cfg.DeleteGrace, PurgeMs: n.retention.trusted.Load,
+		OnLost: func(reason error) error {
+			leads, end := n.afterLoss(0, reason)
+			if leads {
+				again <- struct{}{} // there is room: it leads again only after this one was taken
+			}
+			return end
+		},
 	})
 	closers.push(func() error { controller.Close(); return nil })
-	if err := n.await(ctx, controller, "metadata journal"); err != nil {
+	closers.push(n.controlAgain(controller, again))
+	if err := n.awaitController(ctx, controller); err != nil {
 		return err
 	}
 	n.id = controller.NodeID()
@@ -99,7 +122,7 @@ func (n *node) lead(ctx context.Context, closers *stack) error {
 			return err
 		}
 	}
-	cancel, err := n.bus.Subscribe(func(a announce.Announcement) { n.rivals.Heard(a.Journal, a.Epoch) })
+	cancel, err := n.bus.Subscribe(n.heard)
 	if err != nil {
 		return err
 	}
@@ -111,6 +134,37 @@ func (n *node) lead(ctx context.Context, closers *stack) error {
 	return nil
 }
 
+// heard takes a hint that another node has committed.
+func (n *node) heard(a announce.Announcement) {
+	n.rivals.Heard(a.Journal, a.Epoch)
+	if j := n.journals.get(a.Journal); j != nil && j.lost != nil {
+		j.lost()
+	}
+}
+
+// controlAgain takes journal 0 over again each time that again says so, until the function it
+// returns is called, which waits.
+func (n *node) controlAgain(c *metadata.Leader, again <-chan struct{}) (stop func() error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			select {
+			case <-again:
+				_ = c.Lead(ctx, segment.NewID()) // if not, it has ended
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return func() error {
+		cancel()
+		<-done
+		return nil
+	}
+}
+
 func (n *node) checkpoints() journal.CheckpointPolicy {
 	p := journal.CheckpointPolicy{Every: uint64(n.cfg.CheckpointObjects)}
 	if n.cfg.CheckpointObjects >= 256 { // fewer are asked for where starts are tried out
@@ -119,99 +173,24 @@ func (n *node) checkpoints() journal.CheckpointPolicy {
 	return p
 }
 
-func (n *node) leadData(ctx context.Context, id uint32, closers *stack) error {
-	from, err := n.dataConfig(ctx, id)
-	if err != nil {
-		return err
-	}
-	snapshots, err := shard.DecodeSnapshots(from.attached)
-	if err != nil {
-		return fmt.Errorf("checkpoint of journal %d: %w", id, err)
-	}
-	state := from.state
-	recent, written := fetch.NewRecent(id, n.cfg.TailBytes), upkeep.NewFlow(upkeep.SystemClock{})
-	led := ingest.Open(ingest.Options{
-		Store: n.store, State: state, Journal: from.cfg, Recent: counted{recent, written}, Pool: n.pool, Attached: snapshots.Encode,
-		Committed: n.committed, Followed: n.followed, Pace: journal.NewPace(n.pollInterval), OnLost: func(err error) error { return err },
-		WAL: wal.Options{
-			Dir:     n.dir.WAL(id),
-			Cluster: n.cluster.ID, Node: n.dir.Node(), Journal: id, MaxBytes: n.cfg.WALMaxBytes,
-		},
-		FlushInterval: n.cfg.FlushInterval, FlushBytes: int(n.cfg.FlushBytes), PUTsPerSecond: n.cfg.FlushPUTs.For(bucket.Billed(n.store.String()), n.cfg.FlushInterval), Now: time.Now, Log: n.log,
-		Placements: n.meta, ProvePlacements: n.controller.Prove, OnReconciled: func(seq uint64) { n.reports.Report(id, seq) },
-		OnFull:        func(err error) { n.onFull(id, err) },
-		OnAside:       func(records int64, err error) { n.onAside(id, records, err) },
-		OnCheckpoints: func(step journal.Step, err error) { n.onCheckpoints(id, step, err) },
-		CarryAfter:    n.cfg.MergeWait, Checkpoints: n.checkpoints(), CheckAttached: checkAttached,
-	})
-	closers.push(led.Close)
-	leader, err := led.Lead(n.term(id))
-	if err != nil {
-		return err
-	}
-	closers.push(func() error { return n.closeLeader(leader) })
-	if err := n.await(ctx, leader, fmt.Sprintf("journal %d", id)); err != nil {
-		return err
-	}
-	n.rivals.Leads(id, leader)
-	n.reports.Leads(id, true)
-	go func() { // ends with leader, which is closed before Run returns
-		<-leader.Done()
-		n.reports.Leads(id, false) // or a start would wait for its reports
-	}()
-	j := &dataJournal{state: state, prover: leader, leader: leader, recent: recent, snapshots: snapshots}
-	if err := n.startUpkeep(id, j, written, closers); err != nil {
-		return err
-	}
-	if n.cfg.HasRole(config.RoleTiering) {
-		n.startVerify(id, j, closers)
-	}
-	n.journals.add(id, j)
-	n.metrics.leader(id, state, leader)
-	return nil
-}
-
-func (n *node) closeLeader(l *ingest.Leader) error {
-	ctx, cancel := context.WithTimeout(context.Background(), flushLimit)
-	defer cancel()
+// awaitController waits until the controller is ready. If it later ends on its own, the node
+// fails.
+func (n *node) awaitController(ctx context.Context, c *metadata.Leader) error {
+	const name = "metadata journal"
 	select {
-	case <-l.Done():
-		return nil // it ended on its own, and the node with it: reported already
-	default:
-		return l.Close(ctx)
+	case <-c.Ready():
+	case <-c.Done():
+		return fmt.Errorf("%s: %w", name, explain(c.Err()))
+	case <-ctx.Done():
+		return ctx.Err()
 	}
-}
-
-// part is a leader of either kind.
-type part interface {
-	Ready() <-chan struct{}
-	Done() <-chan struct{}
-	Err() error
-}
-
-// await waits until p is ready. If p later ends on its own, the node fails.
-func (n *node) await(ctx context.Context, p part, name string) error {
-	if err := awaitReady(ctx, p, name); err != nil {
-		return err
-	}
-	go func() { // ends with p, which is closed before Run returns
-		<-p.Done()
-		if err := p.Err(); err != nil {
+	go func() { // ends with c, which is closed before Run returns
+		<-c.Done()
+		if err := c.Err(); err != nil {
 			n.fail(fmt.Errorf("%s: %w", name, explain(err)))
 		}
 	}()
 	return nil
-}
-
-func awaitReady(ctx context.Context, p part, name string) error {
-	select {
-	case <-p.Ready():
-		return nil
-	case <-p.Done():
-		return fmt.Errorf("%s: %w", name, explain(p.Err()))
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 // explain adds advice for an operator.
@@ -229,16 +208,6 @@ func explain(err error) error {
 			"\"varve bucket verify\" describes the damage", err)
 	}
 	return err
-}
-
-// term names a new leadership of a journal. If it cannot be noted, it counts as one of this
-// folder for as long as its write-ahead log lies there.
-func (n *node) term(id uint32) ingest.Term {
-	t := ingest.Term{Incarnation: segment.NewID(), Own: n.dir.Incarnations(id)}
-	if err := n.dir.Leads(id, t.Incarnation); err != nil {
-		n.log.Warn("the leadership was not noted in the data folder", "journal", id, "error", err)
-	}
-	return t
 }
 
 // followed is called with every object that this node applied to a journal that it does

@@ -90,7 +90,7 @@ func newNode(t *testing.T, store objstore.Store) (n *testNode, closeAll func()) 
 	n = &testNode{node: &node{
 		cfg: config.Serve{RetentionCheck: time.Minute}, dir: dir, store: store, pages: restore.NewPageReader(store), bus: bus, log: log, metrics: newMetrics(), board: health.NewBoard(log, time.Now),
 		cluster: segment.Cluster{ID: segment.ID{1}, Window: window}, incarnation: segment.NewID(), meta: metadata.New(),
-		rivals: journal.NewRivals(), reports: metadata.NewReports(), journals: &journals{byID: map[uint32]*dataJournal{}}, failed: make(chan error, 1),
+		rivals: journal.NewRivals(), reports: metadata.NewReports(), journals: &journals{byID: map[uint32]*dataJournal{}}, failed: make(chan error, 1), afterLoss: endsWith,
 	}}
 	n.closers.push(dir.Close)
 	n.closers.push(bus.Close)

@@ -31,6 +31,7 @@ import (
 // observer of the store.
 type metrics struct {
 	registry *prometheus.Registry
+	register prometheus.Registerer // the registry, or the part of it for a time
 
 	requests    *prometheus.CounterVec
 	requestTime *prometheus.HistogramVec
@@ -58,6 +59,7 @@ func newMetrics() *metrics {
 		storeBytes:    counters("varve_store_bytes_total", "Bytes of objects sent to or received from the store.", "op"),
 		storeTime:     histograms("varve_store_request_seconds", "Time of requests to the object store.", "op"),
 	}
+	m.register = m.registry
 	m.registry.MustRegister(m.requests, m.requestTime, m.requestIn, m.requestOut, m.connections, m.refused,
 		m.storeRequests, m.storeBytes, m.storeTime,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -152,12 +154,12 @@ func (m *metrics) health(b *health.Board) {
 
 // gauge registers a value that is read at each scrape.
 func (m *metrics) gauge(name, help string, labels prometheus.Labels, read func() float64) {
-	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help, ConstLabels: labels}, read))
+	m.register.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help, ConstLabels: labels}, read))
 }
 
 // counter registers a value that only grows and is read at each scrape.
 func (m *metrics) counter(name, help string, labels prometheus.Labels, read func() float64) {
-	m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help, ConstLabels: labels}, read))
+	m.register.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help, ConstLabels: labels}, read))
 }
 
 func journalLabel(id uint32) prometheus.Labels {
@@ -181,9 +183,35 @@ func (m *metrics) pool(p *buffer.Pool) {
 	m.gauge("varve_buffer_bytes", help, prometheus.Labels{"state": "free"}, func() float64 { return float64(p.Free()) })
 }
 
-// leader shows a data journal that is led.
-func (m *metrics) leader(id uint32, s *partlog.State, l *ingest.Leader) {
-	m.journal(id, func() *partlog.State { return s })
+// during returns the same metrics for values that are shown for a time, until forget is
+// called.
+func (m *metrics) during() (timed *metrics, forget func() error) {
+	var shown shownMetrics
+	shown.Registerer = m.register
+	copied := *m
+	copied.register = &shown
+	return &copied, func() error {
+		for _, c := range shown.all {
+			m.register.Unregister(c)
+		}
+		return nil
+	}
+}
+
+// shownMetrics remembers all that is registered. One goroutine uses it.
+type shownMetrics struct {
+	prometheus.Registerer
+	all []prometheus.Collector
+}
+
+// MustRegister implements prometheus.Registerer.
+func (s *shownMetrics) MustRegister(cs ...prometheus.Collector) {
+	s.Registerer.MustRegister(cs...)
+	s.all = append(s.all, cs...)
+}
+
+// leader shows a leadership of a data journal.
+func (m *metrics) leader(id uint32, l *ingest.Leader) {
 	m.gauge("varve_wal_pending_bytes", "Bytes of record batches in the write-ahead log not known to be in the bucket.", journalLabel(id),
 		func() float64 { return float64(l.Pending()) })
 	m.gauge("varve_wal_file_bytes", "Disk that write-ahead files take, with or without records.", journalLabel(id),

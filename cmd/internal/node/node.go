@@ -66,6 +66,7 @@ type node struct {
 	topics      kafka.Topics // meta as clients see it
 	journals    *journals
 	rivals      *journal.Rivals
+	afterLoss   afterLoss
 	reports     *metadata.Reports
 	retention   retention
 	controller  *metadata.Leader // nil on a node that only reads
@@ -83,7 +84,7 @@ func Run(ctx context.Context, cfg config.Serve, _, stderr io.Writer) (err error)
 	log := newLogger(cfg, stderr)
 	n := &node{
 		cfg: cfg, log: log, metrics: newMetrics(), board: health.NewBoard(log, time.Now),
-		pool: buffer.NewPool(freeMemory), incarnation: segment.NewID(), meta: metadata.New(), rivals: journal.NewRivals(), reports: metadata.NewReports(), started: time.Now().UTC(), failed: make(chan error, 1),
+		pool: buffer.NewPool(freeMemory), incarnation: segment.NewID(), meta: metadata.New(), rivals: journal.NewRivals(), reports: metadata.NewReports(), started: time.Now().UTC(), failed: make(chan error, 1), afterLoss: endsWith,
 	}
 	n.metrics.health(n.board)
 	n.metrics.pool(n.pool)

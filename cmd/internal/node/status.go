@@ -32,7 +32,7 @@ func (n *node) status() status.Node {
 	s.Versioning, s.ObjectLock, s.Unread = string(n.policy.Versioning), n.policy.Lock, len(n.policy.Unread)
 	s.UUID, s.Incarnation = n.dir.Node().String(), n.incarnation.String()
 	s.Announcing, s.FeatureLevel, s.TopicsGoing = n.bus.Stats().Connected, n.meta.Level(), len(n.meta.Deleting())
-	s.Journals = append(s.Journals, status.Journal{Leads: n.writes(), Head: n.meta.Head(), Epoch: n.epoch(0)})
+	s.Journals = append(s.Journals, status.Journal{Leads: n.controller != nil && n.controller.Leads(), Head: n.meta.Head(), Epoch: n.epoch(0)})
 	for _, id := range n.meta.Journals() {
 		if j := n.journals.get(id); j != nil {
 			s.Journals = append(s.Journals, n.journalStatus(id, j))

@@ -37,7 +37,7 @@ func (n *node) sweep(id uint32, j *dataJournal) (release, remove, pages upkeep.R
 	}
 	releaser, remover := sweep.NewReleaser(opt), sweep.NewPageRemover(opt)
 	j.deleter = sweep.NewDeleter(opt)
-	n.metrics.sweep(id, j.state, releaser, j.deleter, remover)
+	j.metrics.sweep(id, j.state, releaser, j.deleter, remover)
 	return releaser.Run, j.deleter.Run, remover.Run
 }
 

@@ -65,10 +65,20 @@ func (n *node) startUpkeep(id uint32, j *dataJournal, written *upkeep.Flow, clos
 		})
 		closers.push(func() error { k.Close(); return nil })
 	}
-	n.metrics.tiering(id, j.merger, written)
-	n.metrics.compaction(id, compaction)
-	n.metrics.retention(id, expirer, dropper)
+	j.metrics.tiering(id, j.merger, written)
+	j.metrics.compaction(id, compaction)
+	j.metrics.retention(id, expirer, dropper)
 	return nil
+}
+
+// endUpkeep withdraws the troubles of a journal that is tidied elsewhere now.
+func (n *node) endUpkeep(id uint32) {
+	for _, steps := range upkeep.Apart(upkeep.Steps{}) {
+		for _, s := range steps {
+			n.onUpkeep(id, s.Name, nil)
+		}
+	}
+	n.onMismatch(id, nil)
 }
 
 // maxMerged is how many bytes of batches a merged segment has at most. Its index needs room,

@@ -42,7 +42,7 @@ func (n *node) startVerify(id uint32, j *dataJournal, closers *stack) {
 		<-done
 		return nil
 	})
-	n.metrics.verification(id, b)
+	j.metrics.verification(id, b)
 }
 
 // topicName is empty if the topic is not known.
