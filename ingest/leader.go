@@ -256,8 +256,8 @@ func (l *Leader) provePlacements() bool {
 
 // accepts: requests are taken from now on.
 func (l *Leader) accepts() {
-	close(l.ready)
 	l.watchAside()
+	close(l.ready)
 }
 
 // watchAside begins to count the records that were set aside. All older logs are dealt

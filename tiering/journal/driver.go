@@ -222,6 +222,9 @@ func (d *Driver) notify(a Action) {
 	case Deposed:
 		d.putFailing = false
 		d.standing.End()
+		if a.Err != nil {
+			d.log.Warn("leading the journal no more", "error", a.Err)
+		}
 		if d.hooks.Deposed != nil {
 			d.hooks.Deposed(a.Err)
 		}

@@ -67,7 +67,9 @@ func TestANodeFollowsTheJournalsThatItHasLost(t *testing.T) {
 	first.looks(t)
 	<-changed
 	<-woken
-	until(t, "the loss is noticed", func() bool { return first.journals.get(1).lost != nil && !first.controller.Leads() && losses.Load() == 2 })
+	until(t, "the loss is noticed", func() bool {
+		return first.journals.get(1).lost != nil && !first.controller.Leads() && losses.Load() == 2
+	})
 	if p := first.placement(topic, 0); p.Leader != -1 || p.Epoch <= 0 || first.appender(1) != nil {
 		t.Errorf("placed at %+v", p)
 	}
