@@ -17,8 +17,9 @@ import (
 	"github.com/varvelog/varve/tiering/upkeep"
 )
 
-// afterLoss is what a node does about a journal whose leadership it has lost for a reason:
-// it takes the journal over again, or ends with an error, or follows it.
+// afterLoss decides about a journal whose leadership this node has lost, for a reason
+// (metadata/CLUSTER.md, rule 8). The node takes the journal over again, or ends with an error.
+// With neither it follows.
 type afterLoss func(journal uint32, reason error) (again bool, end error)
 
 // endsWith ends the node: it has lost the journal to another node. Nothing decides which of
@@ -26,7 +27,7 @@ type afterLoss func(journal uint32, reason error) (again bool, end error)
 func endsWith(_ uint32, reason error) (again bool, end error) { return false, reason }
 
 // dataLife is a data journal on this node, over all its leaderships. Its goroutine starts
-// what hangs on a leadership once that accepts requests, and stops it after the end.
+// the work that hangs on a leadership once that accepts requests, and stops it after the end.
 type dataLife struct {
 	node      *node
 	id        uint32

@@ -68,6 +68,9 @@ func TestANodeFollowsTheJournalsThatItHasLost(t *testing.T) {
 	<-changed
 	<-woken
 	until(t, "the loss is noticed", func() bool {
+		if len(first.failed) > 0 {
+			t.Fatal(<-first.failed)
+		}
 		return first.journals.get(1).lost != nil && !first.controller.Leads() && losses.Load() == 2
 	})
 	if p := first.placement(topic, 0); p.Leader != -1 || p.Epoch <= 0 || first.appender(1) != nil {
@@ -77,15 +80,32 @@ func TestANodeFollowsTheJournalsThatItHasLost(t *testing.T) {
 	if err := view.Head.Prove(t.Context()); !errors.Is(err, fetch.ErrNotLeader) || !view.Lost {
 		t.Errorf("readers are answered as by a leader: %v, lost %v", err, view.Lost)
 	}
+	until(t, "the metrics of the leadership go", func() bool { return !first.shows(t, "varve_wal_pending_bytes") })
+	if !first.shows(t, "varve_journal_head") {
+		t.Error("no metrics of the journal")
+	}
 	until(t, "it is known that the journal is not led here", func() bool { _, led := first.reports.Reconciled(1); return !led })
 	until(t, "the journals are followed", func() bool {
 		return led.state.Head() == second.journals.get(1).state.Head() && first.meta.Head() == second.meta.Head()
 	})
-	select {
-	case err := <-first.failed:
-		t.Error(err)
-	default:
+	if len(first.failed) > 0 {
+		t.Error(<-first.failed)
 	}
+}
+
+// shows reports whether a node has values of a metric.
+func (n *testNode) shows(t *testing.T, name string) bool {
+	t.Helper()
+	all, err := n.metrics.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range all {
+		if m.GetName() == name {
+			return true
+		}
+	}
+	return false
 }
 
 func TestANodeTakesJournalsOverAgain(t *testing.T) {
