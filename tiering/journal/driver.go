@@ -78,7 +78,7 @@ func (d *Driver) Handle(ev Event) {
 	d.perform(d.core.Step(ev))
 }
 
-// Stand has a follower lead; see Core.
+// Stand has a follower lead; see the event.
 func (d *Driver) Stand(incarnation segment.ID) { d.Handle(Stand{Incarnation: incarnation}) }
 
 // Resign ends a leadership, or the way to it, and nothing else. err may be nil.
@@ -90,8 +90,8 @@ func (d *Driver) Poke() { d.Handle(Poke{}) }
 // Prove calls onProved once, at once or from within a later call of the Driver. The
 // error is nil when every object that was committed before Prove has been applied.
 // ErrEnded means that the journal is not followed any more, or that a leadership that was to
-// give the answer is over. Any other error means that nothing is known. One look at the store answers all questions that wait. onProved may
-// ask again.
+// give the answer is over. Any other error means that nothing is known. One look at the
+// store answers all questions that wait. onProved may ask again.
 func (d *Driver) Prove(onProved func(error)) {
 	asked := d.now()
 	d.provers = append(d.provers, func(err error) {

@@ -19,7 +19,7 @@ const (
 // Life is the Machine of a journal over all that a node does with it. It follows, takes
 // over, leads, and follows again, on one chain and one state. Each leadership has a Machine
 // of its own, which is used once: Ended is its end, whether another node has fenced, or it
-// was given up. All Machines of a Life apply to the same state.
+// was given up. All Machines of a Life apply to the same state (metadata/CLUSTER.md, rule 1).
 //
 // It decides nothing about the protocol, which is the matter of Core, and nothing about
 // which node is to lead. It has no goroutine, clock or I/O, and is owned by the goroutine

@@ -64,7 +64,8 @@ type Options[M coordinator.Machine] struct {
 	Journal func(id uint32) (Journal, bool)
 	// Machine makes a machine to which nothing is applied.
 	Machine func() (M, error)
-	// Start runs a machine on its partition.
+	// Start runs a machine on its partition. ErrNotCoordinator means that the journal is not
+	// led here any more.
 	Start func(t Tenure, m M) (Shard, error)
 	// Create creates the internal topic, and returns when its partitions take records.
 	// It is nil on a node that only reads: clients that ask for a coordinator find
@@ -145,8 +146,13 @@ func (s *Supervisor[M]) Look() (again bool, err error) {
 	}
 	var errs []error
 	for _, t := range todo.Start {
-		if err := s.start(t); err != nil {
-			s.core.Failed(t)
+		err := s.start(t)
+		if err == nil {
+			continue
+		}
+		s.core.Failed(t)
+		todo.Again = true
+		if !errors.Is(err, coordinator.ErrNotCoordinator) { // or the journal was lost since the view was taken
 			errs = append(errs, fmt.Errorf("start coordinator: %w", err))
 		}
 	}
@@ -155,7 +161,7 @@ func (s *Supervisor[M]) Look() (again bool, err error) {
 			c.shard.TopicsDeleted(r.Topics)
 		}
 	}
-	return todo.Again || len(errs) > 0, errors.Join(errs...)
+	return todo.Again, errors.Join(errs...)
 }
 
 // Close stops all coordinators, after those that are being started. None is started

@@ -342,3 +342,25 @@ func TestPartitionsShareTheProofOfTheirJournal(t *testing.T) {
 		}
 	}
 }
+
+// A journal may be lost between the look and the start. That is no failure.
+func TestAJournalThatIsLostBeforeTheStartIsLookedAtAgain(t *testing.T) {
+	lost := true
+	r := newRig(nil)
+	start := r.options.Start
+	r.options.Start = func(t Tenure, m *shardtest.Registers) (Shard, error) {
+		if lost {
+			return nil, coordinator.ErrNotCoordinator
+		}
+		return start(t, m)
+	}
+	r.Supervisor = New(r.options)
+	if again, err := r.Look(); !again || err != nil {
+		t.Errorf("looks again: %v, fails with %v", again, err)
+	}
+	lost = false
+	if again, err := r.Look(); again || err != nil {
+		t.Errorf("looks again: %v, fails with %v", again, err)
+	}
+	r.expectLed(t, 0, 1)
+}
