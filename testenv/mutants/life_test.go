@@ -14,6 +14,18 @@ var lifeMutants = []mutant{
 	{name: "standing: of the leadership before", by: lives("TestStandingBelongsToOneLeadership"), plain: true, edits: []edit{
 		drop("tiering/journal.Driver.notify", "d.standing.End()").below("Deposed"),
 	}},
+	{name: "life: leads again under the name of before", by: lives("TestADeposedLeaderReadsOnAndLeadsAgain"), plain: true, edits: []edit{
+		swap("tiering/journal.Core.stand", "c.stands, c.incarnation = true, incarnation", "c.stands = true"),
+	}},
+	{name: "life: objects of the leadership before kept", by: core, edits: []edit{
+		drop("tiering/journal.Core.depose", "c.dropSlots(len(c.slots))"),
+	}},
+	{name: "life: reads of the leadership before count", by: core, edits: []edit{
+		drop("tiering/journal.Core.depose", "c.readToken, c.proveToken = 0, 0"),
+	}},
+	{name: "life: findings of the leadership before count", by: lives("TestAnEndThatWasFoundBeforeALeadershipIsForgotten"), plain: true, edits: []edit{
+		drop("tiering/journal.Core.depose", "c.pending, c.gap, c.verdict, c.atEnd = nil, false, nil, false"),
+	}},
 	{name: "life: machine of a leadership not ended", by: lives("TestALifeGoesThroughItsStagesAgainAndAgain"), plain: true, edits: []edit{
 		swap("tiering/journal.Life.Deposed", "m.Ended(err)", "_ = m"),
 	}},

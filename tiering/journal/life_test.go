@@ -122,6 +122,28 @@ func TestAFollowerThatStandsLooksBeyondTheGap(t *testing.T) {
 	}
 }
 
+// A follower found the end, and then stood and gave up before it had read the floor. That
+// end proves nothing later.
+func TestAnEndThatWasFoundBeforeALeadershipIsForgotten(t *testing.T) {
+	w := newWorld(t)
+	w.rival()
+	n := w.add(w.config(false))
+	n.stays = true
+	for !n.core.atEnd {
+		n.answer(0)
+	}
+	n.step(Stand{Incarnation: segment.ID{4, 99}})
+	n.core.Step(Resign{}) // its owner asks before it looks
+	other := w.lead()
+	n.step(Prove{})
+	for n.proved == 0 {
+		n.answer(0)
+	}
+	if last := n.log[len(n.log)-1]; last != other.log[len(other.log)-1] {
+		t.Errorf("proves the head at seq %d, seq %d is committed", last.Seq, other.log[len(other.log)-1].Seq)
+	}
+}
+
 // life is a Life on a stage.
 type life struct {
 	*Life
