@@ -152,6 +152,9 @@ func (l *Leader) Err() error { return l.loop.Err() }
 // NodeID returns this data folder's broker id, once Ready is closed.
 func (l *Leader) NodeID() int32 { return l.nodeID }
 
+// Poke has the journal looked at soon, if it is followed.
+func (l *Leader) Poke() { l.loop.Poke() }
+
 // Prove returns nil once everything committed before the call is applied; see
 // journal.Driver.
 func (l *Leader) Prove(ctx context.Context) error { return l.loop.Prove(ctx) }

@@ -137,7 +137,10 @@ func (n *node) lead(ctx context.Context, closers *stack) error {
 // heard takes a hint that another node has committed.
 func (n *node) heard(a announce.Announcement) {
 	n.rivals.Heard(a.Journal, a.Epoch)
-	if j := n.journals.get(a.Journal); j != nil && j.lost != nil {
+	switch j := n.journals.get(a.Journal); {
+	case a.Journal == 0 && !n.controller.Leads():
+		n.controller.Poke()
+	case j != nil && j.lost != nil:
 		j.lost()
 	}
 }
