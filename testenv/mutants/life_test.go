@@ -26,6 +26,10 @@ var lifeMutants = []mutant{
 	{name: "life: findings of the leadership before count", by: lives("TestAnEndThatWasFoundBeforeALeadershipIsForgotten"), plain: true, edits: []edit{
 		drop("tiering/journal.Core.depose", "c.pending, c.gap, c.verdict, c.atEnd = nil, false, nil, false"),
 	}},
+	{name: "life: reads of the floor share their place", by: lives("TestReadsOfTheFloorMayOverlap"), plain: true, edits: []edit{
+		swap("tiering/journal.runner.readFloor", "f := r.floors", "f := &r.floors"),
+		swap("tiering/journal.runner.readFloor", "r.floors = f", "r.floors = *f"),
+	}},
 	{name: "life: machine of a leadership not ended", by: lives("TestALifeGoesThroughItsStagesAgainAndAgain"), plain: true, edits: []edit{
 		swap("tiering/journal.Life.Deposed", "m.Ended(err)", "_ = m"),
 	}},

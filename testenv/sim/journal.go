@@ -16,9 +16,8 @@ type executor struct {
 	id      uint32
 	deliver func(journal.Event)
 
-	ahead  map[uint64]*journal.Object // read early, as a runner would
-	floors uint64                     // floor objects read
-	floor  uint64
+	ahead map[uint64]*journal.Object // read early, as a runner would
+	floor segment.Floor              // the newest that was read
 }
 
 func newExecutor(p *Process, s *Store, id uint32) executor {
@@ -37,7 +36,7 @@ func (e *executor) Execute(a journal.Action) {
 	case journal.LookBeyond:
 		e.lookBeyond(a)
 	case journal.GetFloor:
-		e.readFloor(a)
+		e.readFloor(a, e.floor)
 	case journal.Wait:
 		e.p.After(a.For, "timer", func() { e.deliver(journal.TimerFired{Token: a.Token}) })
 	}
@@ -119,8 +118,8 @@ func (f perfect) GetTail(ctx context.Context, key string, n int64) ([]byte, int6
 	return tailOf(f.Get(ctx, key))(n)
 }
 
-// readFloor reads floor objects until one is absent.
-func (e *executor) readFloor(a journal.GetFloor) {
+// readFloor reads floor objects after the last one until one is absent. Reads may overlap.
+func (e *executor) readFloor(a journal.GetFloor, last segment.Floor) {
 	var floor segment.Floor
 	absent := false
 	var broken error
@@ -129,15 +128,17 @@ func (e *executor) readFloor(a journal.GetFloor) {
 			floor, broken = segment.DecodeFloor(data)
 		}
 	}
-	e.s.Read(e.p, segment.FloorKey(e.id, e.floors+1), journal.Limit(a), look, func(err error) {
+	e.s.Read(e.p, segment.FloorKey(e.id, last.N+1), journal.Limit(a), look, func(err error) {
 		switch {
 		case err != nil || broken != nil:
 			e.deliver(journal.GotFloor{Token: a.Token, Err: errTimeout})
 		case absent:
-			e.deliver(journal.GotFloor{Token: a.Token, Floor: e.floor})
+			e.deliver(journal.GotFloor{Token: a.Token, Floor: last.Floor})
 		default:
-			e.floors, e.floor = floor.N, floor.Floor
-			e.readFloor(a)
+			if floor.N > e.floor.N {
+				e.floor = floor
+			}
+			e.readFloor(a, floor)
 		}
 	})
 }

@@ -16,7 +16,6 @@ import (
 type runner struct {
 	store   objstore.Store
 	journal uint32
-	floors  floors // used by one request at a time: a Core asks for one floor at a time
 	events  chan Event
 	ahead   map[uint64]chan GotObject // objects being fetched early, by seq
 	timer   *time.Timer               // fires at wake
@@ -24,6 +23,9 @@ type runner struct {
 	ctx     context.Context
 	cancel  context.CancelFunc
 	wg      sync.WaitGroup
+
+	mu     sync.Mutex
+	floors floors // guarded by mu: as the newest read left them
 }
 
 // call is an event that is run.
@@ -78,7 +80,7 @@ func (r *runner) Execute(a Action) {
 		r.get(a)
 	case GetFloor:
 		r.run(a, func(ctx context.Context) Event {
-			floor, err := r.floors.read(ctx)
+			floor, err := r.readFloor(ctx)
 			return GotFloor{Token: a.Token, Floor: floor, Err: err}
 		})
 	case LookBeyond:
@@ -130,6 +132,21 @@ func (r *runner) fetchAhead(a Get) {
 			answer <- r.readObject(ctx, seq)
 		})
 	}
+}
+
+// readFloor goes on from where the newest read has come. Reads may overlap: one of a
+// leadership that is over may be under way while the next one reads.
+func (r *runner) readFloor(ctx context.Context) (uint64, error) {
+	r.mu.Lock()
+	f := r.floors
+	r.mu.Unlock()
+	floor, err := f.read(ctx)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if f.n >= r.floors.n {
+		r.floors = f
+	}
+	return floor, err
 }
 
 func (r *runner) readObject(ctx context.Context, seq uint64) GotObject {
