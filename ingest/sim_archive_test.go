@@ -242,7 +242,7 @@ func (f *consumer) read(r *sim.Routine) {
 			continue
 		}
 		if v, _ := f.state.Lookup(k); !ok || err != nil || v.Dropped {
-			if lost.Is(err) && c.shape.Upkeep.Rots != rotsCheckpoint {
+			if lost.Is(err) && !r.Dead() && c.shape.Upkeep.Rots != rotsCheckpoint {
 				c.Fail("%s: offset %d of %v is in a page that is lost: %w", f.name, offset, k, err)
 			}
 			return
