@@ -49,10 +49,18 @@ func (r *Removed) Read(ctx context.Context, p *partlog.Page, read func(context.C
 		return found, err
 	}
 	found, again := r.Page(ctx, p)
-	if again != nil {
+	switch {
+	case again == nil:
+		return found, nil
+	case final(again):
 		return nil, errors.Join(err, again)
 	}
-	return found, nil
+	return nil, fmt.Errorf("%w; %v", again, err) // asked again, the store may have it
+}
+
+// final reports whether the newest floor is of no help, whatever its store answers later.
+func final(err error) bool {
+	return lost.Unreadable(err) || errors.Is(err, partlog.ErrNotHere) || errors.Is(err, partlog.ErrBehind)
 }
 
 // Found returns how often the extents of a lost page were found.

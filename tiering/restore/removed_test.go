@@ -4,10 +4,12 @@ import (
 	"crypto/sha256"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/varvelog/varve/tiering/journal"
+	"github.com/varvelog/varve/tiering/lost"
 	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/objstore/mem"
 	"github.com/varvelog/varve/tiering/partlog"
@@ -102,6 +104,32 @@ func TestALostPageIsReadElsewhere(t *testing.T) {
 		failing, floors = true, 0
 		if _, err := removed.Read(t.Context(), p, nil); !errors.Is(err, objstore.ErrDenied) || floors > 0 {
 			t.Errorf("%s: error %v, %d reads of the floor, though the page may only be out of reach", kind, err, floors)
+		}
+	}
+}
+
+// TestAPageIsNotLostWhileTheFloorCannotBeRead: the floor may have it.
+func TestAPageIsNotLostWhileTheFloorCannotBeRead(t *testing.T) {
+	away := errors.New("away")
+	for _, prefix := range []string{segment.FloorPrefix(1), segment.CheckpointPrefix(1)} {
+		failing := false
+		store, p := flooredPage(t, func(c mem.Call) mem.Action {
+			if failing && strings.HasPrefix(c.Key, prefix) {
+				return mem.FailBefore(away)
+			}
+			return mem.Action{}
+		})
+		for _, name := range p.Copies() {
+			store.DeleteNow(name.Key())
+		}
+		failing = true
+		removed := restore.NewRemoved(store, func(uint32) journal.Chain { return journal.NewChain(segment.ID{1}, 1, 1) })
+		if _, err := removed.Read(t.Context(), p, nil); err == nil || lost.Is(err) || !errors.Is(err, away) {
+			t.Errorf("%s cannot be read: error %v", prefix, err)
+		}
+		failing = false
+		if _, err := removed.Read(t.Context(), p, nil); err != nil {
+			t.Errorf("%s can be read again: error %v", prefix, err)
 		}
 	}
 }
