@@ -63,6 +63,9 @@ var lifeMutants = []mutant{
 	{name: "node does not follow a journal that it has lost", by: catcher{"./cmd/internal/node", "TestANodeFollowsTheJournalsThatItHasLost"}, plain: true, edits: []edit{
 		swap("cmd/internal/node.dataLife.lost", "return end", "_ = end\nreturn reason"),
 	}},
+	{name: "node waits for the work of a lost leadership before it ends", by: catcher{"./cmd/internal/node", "TestANodeThatLosesAJournalEndsAtOnce"}, plain: true, edits: []edit{
+		swap("cmd/internal/node.dataLife.lost", "l.fail(end)", "_ = end"),
+	}},
 	{name: "metrics of a lost leadership stay", by: catcher{"./cmd/internal/node", "TestANodeFollowsTheJournalsThatItHasLost"}, plain: true, edits: []edit{
 		swap("cmd/internal/node.metrics.during", "m.register.Unregister(c)", "_ = c"),
 	}},

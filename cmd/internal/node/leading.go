@@ -121,6 +121,9 @@ func (l *dataLife) lost(reason error) error {
 	if again {
 		l.again <- struct{}{} // there is room: it is the only leadership that has ended since
 	}
+	if end != nil {
+		l.fail(end) // clients are turned away until the node ends: it waits for nothing else
+	}
 	return end
 }
 

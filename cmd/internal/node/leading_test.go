@@ -127,3 +127,46 @@ func TestANodeTakesJournalsOverAgain(t *testing.T) {
 		t.Errorf("has noted %d leaderships", len(own))
 	}
 }
+
+// Work that hangs on a leadership may take long to stop. The node ends without waiting for it.
+func TestANodeThatLosesAJournalEndsAtOnce(t *testing.T) {
+	store := mem.New(time.Now, nil)
+	createUnopened(t, store)
+	leads := func() (*testNode, *dataLife) {
+		n, closeAll := newNode(t, store)
+		t.Cleanup(closeAll)
+		if err := n.lead(t.Context(), &n.closers); err != nil {
+			t.Fatal(err)
+		}
+		l, err := n.newLife(t.Context(), 2)
+		if err == nil {
+			l.leader, err = l.journal.Lead(n.term(2))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		go l.run()
+		n.closers.push(l.close)
+		if err := <-l.first; err != nil {
+			t.Fatal(err)
+		}
+		return n, l
+	}
+	first, life := leads()
+	stop := make(chan struct{})
+	defer close(stop)
+	life.tenure.push(func() error { <-stop; return nil })
+	leader := life.leader
+	leads()
+	if err := leader.Prove(t.Context()); !errors.Is(err, journal.ErrEnded) {
+		t.Errorf("the leader proves with %v", err)
+	}
+	select {
+	case reason := <-first.failed:
+		if EndingOf(reason) != TakenOver {
+			t.Errorf("it ends with %v", reason)
+		}
+	case <-time.After(time.Minute):
+		t.Error("it waits for work of the leadership that is over")
+	}
+}
