@@ -20,9 +20,6 @@ func (c *Controller) CreatePartitions(more []NewPartitions, validateOnly bool) (
 			return nil, err
 		}
 		left -= len(added.Journals)
-		if !validateOnly {
-			c.placed += uint32(len(added.Journals))
-		}
 		return added, nil
 	})
 }
@@ -99,7 +96,7 @@ func (c *Controller) designPartitions(n NewPartitions, left int) (PartitionsAdde
 	if err := checkAssigned(t, n.Assigned, more); err != nil {
 		return PartitionsAdded{}, err
 	}
-	journals, err := c.place(more)
+	journals, err := c.place(t.Name, more)
 	return PartitionsAdded{ID: t.ID, From: uint32(have), Journals: journals}, err
 }
 

@@ -2,17 +2,21 @@ package metadata
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/varvelog/varve/tiering/segment"
 	"github.com/varvelog/varve/tiering/wire"
 )
 
-// Versions of the payload. The first one is that of feature levels before LevelTiering.
+// Versions of the payload. The first one is that of feature levels before LevelTiering,
+// the second that of LevelTiering.
 const (
 	checkpointVersion = 1
 	tieredCheckpoint  = 2
+	clusterCheckpoint = 3
 )
 
 // Encode returns the state for a checkpoint, in one canonical form:
@@ -30,31 +34,34 @@ func (s *State) Encode() []byte {
 }
 
 func (m *image) checkpointVersion() uint8 {
-	if m.level < LevelTiering {
+	switch {
+	case m.level < LevelTiering:
 		return checkpointVersion
+	case m.level < LevelCluster:
+		return tieredCheckpoint
 	}
-	return tieredCheckpoint
+	return clusterCheckpoint
 }
 
 // encode writes the image in one canonical form, with the fields in brackets from
-// version 2 on:
+// version 2 on, those in braces from version 3 on:
 //
 //	level u16 [ | tiered i64 (ms)] | next producer id i64 | data journals u32
-//	| nodes: count u32, each: node id[16] | broker id i32; by broker id
-//	| topics: count u32, each: deleting u8 [ | deleted i64 (ms)] | payload of TopicCreated; by topic id
+//	| nodes: count u32, each: node id[16] | broker id i32 { | state u8 | fence u8 | run }; by broker id
+//	{ | assignments: count u32, each: payload of JournalAssigned; by journal }
+//	| topics: count u32, each: deleting u8 [ | deleted i64 (ms)] { | version u8 } | payload of TopicCreated; by topic id
+//
+// A run is that of NodeStarted. It is left out if the state is 0 or removed. The version is
+// that of the payload of TopicCreated.
 func (m *image) encode(w *wire.Writer) {
-	tiered := m.checkpointVersion() == tieredCheckpoint
+	version := m.checkpointVersion()
 	w.U16(m.level)
-	if tiered {
+	if version >= tieredCheckpoint {
 		w.I64(m.tieredMs)
 	}
 	w.I64(m.nextProducer)
 	w.U32(m.journals)
-	nodes := m.nodeList()
-	w.U32(uint32(len(nodes)))
-	for _, n := range nodes {
-		NodeRegistered(n).encode(w)
-	}
+	m.encodeNodes(w, version)
 	topics := make([]*Topic, 0, len(m.topics))
 	for _, t := range m.topics {
 		topics = append(topics, t)
@@ -67,10 +74,38 @@ func (m *image) encode(w *wire.Writer) {
 			deleting = 1
 		}
 		w.U8(deleting)
-		if tiered {
+		if version >= tieredCheckpoint {
 			w.I64(t.DeletedMs)
 		}
-		t.created().encode(w)
+		created := t.created()
+		if version >= clusterCheckpoint {
+			w.U8(created.version())
+		}
+		created.encode(w)
+	}
+}
+
+func (m *image) encodeNodes(w *wire.Writer, version uint8) {
+	nodes := m.nodeList()
+	w.U32(uint32(len(nodes)))
+	for _, n := range nodes {
+		NodeRegistered{n.Node, n.ID}.encode(w)
+		if version < clusterCheckpoint {
+			continue
+		}
+		w.U8(uint8(n.State))
+		w.U8(uint8(n.Fence))
+		if n.runs() {
+			n.Run.encode(w)
+		}
+	}
+	if version < clusterCheckpoint {
+		return
+	}
+	w.U32(uint32(len(m.assigned)))
+	for _, j := range slices.Sorted(maps.Keys(m.assigned)) {
+		a := m.assigned[j]
+		a.encode(w)
 	}
 }
 
@@ -80,11 +115,11 @@ func (m *image) encode(w *wire.Writer) {
 func (s *State) Restore(payload []byte) error {
 	r := wire.NewReader(payload)
 	version := r.U8()
-	if r.Err() == nil && version != checkpointVersion && version != tieredCheckpoint {
+	if r.Err() == nil && (version < checkpointVersion || version > clusterCheckpoint) {
 		return fmt.Errorf("%w: checkpoint version %d", ErrTooOld, version)
 	}
 	head := segment.Header{Seq: r.U64(), Epoch: r.U32()}
-	img, err := decodeImage(r, version == tieredCheckpoint)
+	img, err := decodeImage(r, version, s.img.supported)
 	if err == nil {
 		err = r.Close()
 	}
@@ -96,17 +131,17 @@ func (s *State) Restore(payload []byte) error {
 	if s.head.Seq != 0 && s.head.Seq >= head.Seq {
 		return fmt.Errorf("restore metadata checkpoint of seq %d: seq %d was applied already", head.Seq, s.head.Seq)
 	}
-	s.head, s.img, s.listing, s.placements = head, img, nil, restoredPlacements(head.Seq, img)
+	s.head, s.img, s.listing, s.cluster, s.placements = head, img, nil, nil, restoredPlacements(head.Seq, img)
 	s.version++
 	s.watchers.wake()
 	return nil
 }
 
 // decodeImage is the inverse of image.encode.
-func decodeImage(r *wire.Reader, tiered bool) (*image, error) {
-	m := newImage()
+func decodeImage(r *wire.Reader, version uint8, supported uint16) (*image, error) {
+	m := newImage(supported)
 	level := FeatureLevel{Level: r.U16()}
-	if tiered {
+	if version >= tieredCheckpoint {
 		level.AtMs = r.I64()
 	}
 	nextProducer, journals := r.I64(), r.U32()
@@ -121,49 +156,57 @@ func decodeImage(r *wire.Reader, tiered bool) (*image, error) {
 		}
 		changes = append(changes, level)
 	}
-	for range r.Count(r.U32(), 20) {
-		changes = append(changes, NodeRegistered{Node: r.ID(), ID: r.I32()})
+	nodes, registered, err := decodeNodes(r, version)
+	if err != nil {
+		return nil, err
 	}
+	changes = append(changes, registered...)
 	if journals > maxDecodedJournals {
 		return nil, fmt.Errorf("%d journals", journals)
 	}
 	for id := range journals {
 		changes = append(changes, JournalCreated{id + 1})
 	}
-	topics, err := decodeTopics(r, tiered)
+	assigned, err := decodeAssignments(r, version)
+	if err != nil {
+		return nil, err
+	}
+	topics, err := decodeTopics(r, version)
 	if err != nil {
 		return nil, err
 	}
 	if _, err := m.applyAll(append(changes, topics...)); err != nil {
 		return nil, err
 	}
-	if tiered != (m.level >= LevelTiering) {
-		return nil, fmt.Errorf("feature level %d in a checkpoint of the wrong version", m.level)
+	if version != m.checkpointVersion() {
+		return nil, fmt.Errorf("feature level %d in a checkpoint of version %d", m.level, version)
 	}
-	return m, nil
+	return m, m.restore(nodes, assigned)
 }
 
 // decodeTopics returns the changes that make the topics of an image. The deleted ones
 // come first: their names may be in use again.
-func decodeTopics(r *wire.Reader, tiered bool) ([]Change, error) {
+func decodeTopics(r *wire.Reader, version uint8) ([]Change, error) {
 	var deleted, live []Change
 	for range r.Count(r.U32(), 40) {
-		deleting, deletedMs := r.U8(), int64(0)
-		if tiered {
+		deleting, deletedMs, created := r.U8(), int64(0), uint8(payloadVersion)
+		if version >= tieredCheckpoint {
 			deletedMs = r.I64()
 		}
-		c, err := decodeTopicCreated(r)
+		if version >= clusterCheckpoint {
+			created = r.U8()
+		}
+		topic, err := decodeCheckpointed(r, created)
 		if err != nil {
 			return nil, err
 		}
-		created := c.(TopicCreated)
 		switch {
 		case deleting > 1 || deleting == 0 && deletedMs != 0 || deletedMs < 0:
-			return nil, fmt.Errorf("topic %q is deleted %d, at %d ms", created.Name, deleting, deletedMs)
+			return nil, fmt.Errorf("topic %q is deleted %d, at %d ms", topic.Name, deleting, deletedMs)
 		case deleting == 1:
-			deleted = append(deleted, created, TopicDeleted{ID: created.ID, AtMs: deletedMs})
+			deleted = append(deleted, topic, TopicDeleted{ID: topic.ID, AtMs: deletedMs})
 		default:
-			live = append(live, created)
+			live = append(live, topic)
 		}
 	}
 	return append(deleted, live...), r.Err()
@@ -171,3 +214,73 @@ func decodeTopics(r *wire.Reader, tiered bool) ([]Change, error) {
 
 // maxDecodedJournals limits the work that a damaged count can cause in a decoder.
 const maxDecodedJournals = 1 << 16
+
+// decodeCheckpointed decodes a payload of TopicCreated with its own checks: the version is
+// the only one that the content may have.
+func decodeCheckpointed(r *wire.Reader, version uint8) (TopicCreated, error) {
+	if r.Err() == nil && version != payloadVersion && version != basedVersion {
+		return TopicCreated{}, fmt.Errorf("topic of version %d", version)
+	}
+	c, err := decodeTopic(r, version)
+	if err != nil {
+		return TopicCreated{}, err
+	}
+	topic := c.(TopicCreated)
+	return topic, errors.Join(r.Err(), checkBases(topic.Bases, len(topic.Journals)))
+}
+
+// decodeNodes returns the nodes of an image, and the changes that register them.
+func decodeNodes(r *wire.Reader, version uint8) (nodes []Node, registered []Change, err error) {
+	for range r.Count(r.U32(), 20) {
+		n := Node{Node: r.ID(), ID: r.I32()}
+		registered = append(registered, NodeRegistered{n.Node, n.ID})
+		if version < clusterCheckpoint {
+			continue
+		}
+		n.State, n.Fence = NodeState(r.U8()), Fence(r.U8())
+		if n.runs() {
+			n.Run = decodeRun(r)
+			err = errors.Join(err, n.Run.check())
+		}
+		nodes = append(nodes, n)
+	}
+	return nodes, registered, err
+}
+
+func decodeAssignments(r *wire.Reader, version uint8) (assigned []Assignment, err error) {
+	if version < clusterCheckpoint {
+		return nil, nil
+	}
+	for range r.Count(r.U32(), 44) {
+		a := decodeAssignment(r)
+		err = errors.Join(err, JournalAssigned{a}.check())
+		assigned = append(assigned, a)
+	}
+	return assigned, err
+}
+
+// runs reports whether a process is known to have run with the data folder.
+func (n *Node) runs() bool { return n.State != 0 && n.State != StateRemoved }
+
+// restore puts nodes and assignments into an image that has the nodes and journals.
+func (m *image) restore(nodes []Node, assigned []Assignment) error {
+	for _, n := range nodes {
+		switch {
+		case n.State > StateRemoved || n.Fence > FencedSilent || !n.runs() && n.Fence != NotFenced:
+			return fmt.Errorf("node %d is %v, fenced: %v", n.ID, n.State, n.Fence)
+		case n.runs() && (m.level < n.Run.MinLevel || m.level > n.Run.MaxLevel):
+			return fmt.Errorf("node %d supports feature levels %d to %d", n.ID, n.Run.MinLevel, n.Run.MaxLevel)
+		}
+		m.nodes[n.Node] = &n
+	}
+	last := uint32(0)
+	for _, a := range assigned {
+		home, node := m.nodes[a.Home], m.nodes[a.Node]
+		if a.Journal <= last || a.Journal > m.journals || home == nil || !home.runs() || !a.Node.IsZero() && (node == nil || !node.runs()) {
+			return fmt.Errorf("assignment %+v after that of journal %d", a, last)
+		}
+		last = a.Journal
+		m.assigned[a.Journal] = a
+	}
+	return nil
+}

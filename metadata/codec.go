@@ -4,25 +4,27 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/varvelog/varve/metadata/topicconfig"
+	"github.com/varvelog/varve/tiering/partlog"
 	"github.com/varvelog/varve/tiering/segment"
 	"github.com/varvelog/varve/tiering/wire"
 )
 
-// Payloads, big-endian, each after the version byte. That is 1, or 2 with the field in
-// brackets, which then is not zero:
+// Payloads, big-endian, each after the version byte. That is 1, or 2 with the fields in
+// brackets, of which then one is not zero:
 //
 //	FeatureLevel    level u16 [ | at i64 (ms)]
 //	NodeRegistered  node id[16] | broker id i32
 //	JournalCreated  journal u32
 //	TopicCreated    topic id[16] | name len u16, bytes | replication factor i16 | created i64 (ms)
 //	                | configs: count u16, each: name len u16, bytes | value len u16, bytes; by name, none twice
-//	                | partitions: count u32, each: journal u32
+//	                | partitions: count u32, each: journal u32 [ | epoch base i32]
 //	TopicDeleted    topic id[16] [ | at i64 (ms)]
 //	TopicPurged     topic id[16]
 //	ProducerIDs     from i64 | count u32
-//	PartitionsAdded topic id[16] | from u32 | partitions: count u32, each: journal u32
+//	PartitionsAdded topic id[16] | from u32 | partitions as of TopicCreated
 //	TopicConfigured topic id[16] | configs as of TopicCreated
 //	TopicRestored   topic id[16]
 
@@ -142,7 +144,7 @@ func (c TopicCreated) encode(w *wire.Writer) {
 	w.I16(c.ReplicationFactor)
 	w.I64(c.CreatedMs)
 	encodeConfigs(w, c.Configs)
-	encodeJournals(w, c.Journals)
+	encodeJournals(w, c.Journals, c.Bases)
 }
 
 func encodeConfigs(w *wire.Writer, configs map[string]string) {
@@ -153,21 +155,42 @@ func encodeConfigs(w *wire.Writer, configs map[string]string) {
 	}
 }
 
-func encodeJournals(w *wire.Writer, journals []uint32) {
+func encodeJournals(w *wire.Writer, journals []uint32, bases []int32) {
 	w.U32(uint32(len(journals)))
-	for _, j := range journals {
+	for i, j := range journals {
 		w.U32(j)
+		if bases != nil {
+			w.I32(bases[i])
+		}
 	}
 }
 
 func (c TopicCreated) check() error {
-	if err := errors.Join(checkID(c.ID), CheckName(c.Name), checkConfigs(c.Configs)); err != nil {
+	if err := errors.Join(checkID(c.ID), CheckName(c.Name), checkConfigs(c.Configs), checkBases(c.Bases, len(c.Journals))); err != nil {
 		return err
 	}
 	if c.ReplicationFactor < 1 || c.ReplicationFactor > MaxReplicationFactor {
 		return fmt.Errorf("%w: %d, want 1 to %d", ErrInvalidReplication, c.ReplicationFactor, MaxReplicationFactor)
 	}
 	return checkPartitions(len(c.Journals), MaxPartitions)
+}
+
+// checkBases checks the epoch bases of n partitions.
+func checkBases(bases []int32, n int) error {
+	switch {
+	case bases == nil:
+		return nil
+	case len(bases) != n:
+		return fmt.Errorf("%d epoch bases for %d partitions", len(bases), n)
+	case slices.Max(append([]int32{0}, bases...)) == 0:
+		return errors.New("all epoch bases are zero, or below")
+	}
+	for _, b := range bases {
+		if b < 0 || b > partlog.MaxEpochBase {
+			return fmt.Errorf("epoch base %d", b)
+		}
+	}
+	return nil
 }
 
 func checkPartitions(n, most int) error {
@@ -191,45 +214,56 @@ func checkConfigs(configs map[string]string) error {
 	return nil
 }
 
-func decodeTopicCreated(r *wire.Reader) (Change, error) {
+func decodeTopicCreated(r *wire.Reader) (Change, error) { return decodeTopic(r, payloadVersion) }
+func decodeBasedTopic(r *wire.Reader) (Change, error)   { return decodeTopic(r, basedVersion) }
+
+func decodeTopic(r *wire.Reader, version uint8) (Change, error) {
 	c := TopicCreated{ID: r.ID(), Name: r.String16(), ReplicationFactor: r.I16(), CreatedMs: r.I64()}
 	var err error
 	if c.Configs, err = decodeConfigs(r); err != nil {
 		return nil, err
 	}
-	c.Journals, err = decodeJournals(r)
+	c.Journals, c.Bases, err = decodeJournals(r, version)
 	return c, err
 }
 
-func decodeJournals(r *wire.Reader) ([]uint32, error) {
-	n := r.Count(r.U32(), 4)
+func decodeJournals(r *wire.Reader, version uint8) (journals []uint32, bases []int32, err error) {
+	n := r.Count(r.U32(), 4*int(version))
 	if n > MaxPartitions {
-		return nil, fmt.Errorf("%w: %d, want 1 to %d", ErrInvalidPartitions, n, MaxPartitions)
+		return nil, nil, fmt.Errorf("%w: %d, want 1 to %d", ErrInvalidPartitions, n, MaxPartitions)
 	}
-	journals := make([]uint32, n)
+	journals = make([]uint32, n)
+	if version == basedVersion {
+		bases = make([]int32, n)
+	}
 	for i := range journals {
-		journals[i] = r.U32()
+		if journals[i] = r.U32(); bases != nil {
+			bases[i] = r.I32()
+		}
 	}
-	return journals, nil
+	return journals, bases, nil
 }
 
 func (c PartitionsAdded) encode(w *wire.Writer) {
 	w.ID(c.ID)
 	w.U32(c.From)
-	encodeJournals(w, c.Journals)
+	encodeJournals(w, c.Journals, c.Bases)
 }
 
 func (c PartitionsAdded) check() error {
 	if c.From < 1 || c.From >= MaxPartitions {
 		return fmt.Errorf("%w: partitions added to %d", ErrInvalidPartitions, c.From)
 	}
-	return errors.Join(checkID(c.ID), checkPartitions(len(c.Journals), MaxPartitions-int(c.From)))
+	return errors.Join(checkID(c.ID), checkPartitions(len(c.Journals), MaxPartitions-int(c.From)), checkBases(c.Bases, len(c.Journals)))
 }
 
-func decodePartitionsAdded(r *wire.Reader) (Change, error) {
+func decodePartitionsAdded(r *wire.Reader) (Change, error) { return decodeAdded(r, payloadVersion) }
+func decodeBasedPartitions(r *wire.Reader) (Change, error) { return decodeAdded(r, basedVersion) }
+
+func decodeAdded(r *wire.Reader, version uint8) (Change, error) {
 	c := PartitionsAdded{ID: r.ID(), From: r.U32()}
 	var err error
-	c.Journals, err = decodeJournals(r)
+	c.Journals, c.Bases, err = decodeJournals(r, version)
 	return c, err
 }
 

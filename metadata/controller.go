@@ -3,6 +3,7 @@ package metadata
 import (
 	"fmt"
 	"maps"
+	"slices"
 
 	"github.com/varvelog/varve/metadata/topicconfig"
 	"github.com/varvelog/varve/tiering/segment"
@@ -10,8 +11,9 @@ import (
 
 // Defaults are the values of a topic that its creator leaves open.
 type Defaults struct {
-	Partitions        int32 // num.partitions
-	ReplicationFactor int16 // default.replication.factor
+	Partitions        int32  // num.partitions
+	ReplicationFactor int16  // default.replication.factor
+	Journals          uint32 // data journals of a new cluster, 0: one
 }
 
 // Controller plans the changes of one leadership of the metadata journal. It
@@ -29,7 +31,6 @@ type Defaults struct {
 type Controller struct {
 	img      *image
 	defaults Defaults
-	placed   uint32 // partitions placed by this leadership, for rotation
 
 	// deletedMs is the time of the last deletion. Each call has a later one, so that a
 	// topic which was restored in between is deleted at another time.
@@ -48,22 +49,22 @@ func NewController(s *State, d Defaults) *Controller {
 }
 
 // Bootstrap plans the entries that a new cluster lacks: its feature level and
-// its first data journal. For any other cluster it plans nothing.
+// its data journals. For any other cluster it plans nothing.
 func (c *Controller) Bootstrap() ([]segment.Entry, error) {
 	var entries []segment.Entry
 	if c.img.level == 0 {
-		e, err := c.plan(FeatureLevel{Level: SupportedLevel})
+		e, err := c.plan(FeatureLevel{Level: c.img.supported})
 		if err != nil {
 			return nil, err
 		}
 		entries = append(entries, e)
 	}
 	if c.img.journals == 0 {
-		e, err := c.plan(JournalCreated{1})
+		more, err := c.GrowTo(max(1, c.defaults.Journals))
 		if err != nil {
 			return nil, err
 		}
-		entries = append(entries, e)
+		entries = append(entries, more...)
 	}
 	return entries, nil
 }
@@ -72,12 +73,15 @@ func (c *Controller) Bootstrap() ([]segment.Entry, error) {
 // nothing.
 func (c *Controller) Raise(nowMs int64, level uint16, validateOnly bool) ([]segment.Entry, error) {
 	switch {
-	case level > SupportedLevel:
-		return nil, fmt.Errorf("%w: %d, this node knows up to %d", ErrUnknownLevel, level, SupportedLevel)
+	case level > c.img.supported:
+		return nil, fmt.Errorf("%w: %d, this node knows up to %d", ErrUnknownLevel, level, c.img.supported)
 	case level < c.img.level:
 		return nil, fmt.Errorf("%w: %d is in force, it cannot go down to %d", ErrLowerLevel, c.img.level, level)
-	case level == c.img.level || validateOnly:
+	case level == c.img.level || validateOnly && c.img.unready(level) == nil:
 		return nil, nil
+	}
+	if n := c.img.unready(level); n != nil {
+		return nil, fmt.Errorf("%w: %d, node %d is not known to support it: upgrade it, or remove it if it is gone", ErrUnknownLevel, level, n.ID)
 	}
 	raise := FeatureLevel{Level: level}
 	if level >= LevelTiering {
@@ -93,8 +97,8 @@ func (c *Controller) Raise(nowMs int64, level uint16, validateOnly bool) ([]segm
 // RegisterNode returns the broker id of a data folder, and plans one if it has
 // none.
 func (c *Controller) RegisterNode(node segment.ID) ([]segment.Entry, int32, error) {
-	if id, ok := c.img.nodes[node]; ok {
-		return nil, id, nil
+	if n, ok := c.img.nodes[node]; ok {
+		return nil, n.ID, nil
 	}
 	id := c.img.nextNode()
 	e, err := c.plan(NodeRegistered{Node: node, ID: id})
@@ -151,7 +155,6 @@ func (c *Controller) CreateTopics(nowMs int64, topics []NewTopic, validateOnly b
 			results[i].Topic, results[i].Err = created.topic()
 			continue
 		}
-		c.placed += uint32(len(created.Journals))
 		e, err := c.plan(created)
 		if err != nil {
 			results[i].Err = err
@@ -262,7 +265,7 @@ func (c *Controller) design(nowMs int64, nt NewTopic, left int32) (TopicCreated,
 	if err := topicconfig.Validate(nt.Configs); err != nil {
 		return TopicCreated{}, err
 	}
-	journals, err := c.place(int(partitions))
+	journals, err := c.place(nt.Name, int(partitions))
 	if err != nil {
 		return TopicCreated{}, err
 	}
@@ -288,14 +291,25 @@ func (c *Controller) checkFree(name string) error {
 	return fmt.Errorf("%w: %q", ErrTopicExists, name)
 }
 
-// place spreads partitions over the data journals in turn.
-func (c *Controller) place(partitions int) ([]uint32, error) {
+// place puts each partition into the data journal that has the fewest, those of internal
+// topics into the first. It goes by the image alone, so it goes on in the next leadership.
+func (c *Controller) place(topic string, partitions int) ([]uint32, error) {
 	if c.img.journals == 0 {
 		return nil, fmt.Errorf("%w: the cluster has no data journal yet", ErrUnavailable)
 	}
-	journals := make([]uint32, partitions)
+	if IsInternal(topic) {
+		return slices.Repeat([]uint32{1}, partitions), nil
+	}
+	held, journals := maps.Clone(c.img.held), make([]uint32, partitions)
 	for i := range journals {
-		journals[i] = (c.placed+uint32(i))%c.img.journals + 1
+		least := uint32(1)
+		for j := range c.img.journals {
+			if held[j+1] < held[least] {
+				least = j + 1
+			}
+		}
+		journals[i] = least
+		held[least]++
 	}
 	return journals, nil
 }

@@ -31,8 +31,15 @@ func newCluster(t interface {
 	Helper()
 	Fatal(...any)
 }) (*Controller, *State) {
+	return newClusterUpTo(t, SupportedLevel)
+}
+
+func newClusterUpTo(t interface {
+	Helper()
+	Fatal(...any)
+}, level uint16) (*Controller, *State) {
 	t.Helper()
-	s := New()
+	s := NewUpTo(level)
 	c := NewController(s, Defaults{Partitions: 6, ReplicationFactor: 1})
 	entries, err := c.Bootstrap()
 	if err != nil {
@@ -211,26 +218,38 @@ func TestPendingChangesAreSeenByLaterRequests(t *testing.T) {
 		t.Errorf("after the purge: %v", again[0].Err)
 	}
 	// None of it was committed: the next leadership starts from the state.
-	if _, again := NewController(s, Defaults{1, 1}).CreateTopics(1, []NewTopic{{"a", 1, 1, nil}}, false, ids); again[0].Err != nil {
+	if _, again := NewController(s, Defaults{Partitions: 1, ReplicationFactor: 1}).CreateTopics(1, []NewTopic{{"a", 1, 1, nil}}, false, ids); again[0].Err != nil {
 		t.Errorf("after a lost leadership: %v", again[0].Err)
 	}
 }
 
-func TestPartitionsRotateOverJournals(t *testing.T) {
+func TestPartitionsGoWhereThereAreFewest(t *testing.T) {
 	s := New()
 	apply(t, s, FeatureLevel{Level: 1}, JournalCreated{1}, JournalCreated{2}, JournalCreated{3})
-	c := NewController(s, Defaults{1, 1})
-	_, results := c.CreateTopics(1, []NewTopic{{"a", 4, 1, nil}, {"b", 1, 1, nil}}, false, idSource())
+	c := NewController(s, Defaults{Partitions: 1, ReplicationFactor: 1})
+	entries, results := c.CreateTopics(1, []NewTopic{{"a", 4, 1, nil}, {"b", 1, 1, nil}}, false, idSource())
 	got := append(slices.Clone(results[0].Topic.Partitions), results[1].Topic.Partitions...)
-	if want := []Partition{{1}, {2}, {3}, {1}, {2}}; !slices.Equal(got, want) {
+	want := []Partition{{Journal: 1}, {Journal: 2}, {Journal: 3}, {Journal: 1}, {Journal: 2}}
+	if !slices.Equal(got, want) {
 		t.Errorf("placed %v, want %v", got, want)
+	}
+	commit(t, s, entries)
+	next := NewController(s, c.defaults)
+	_, results = next.CreateTopics(1, []NewTopic{{"c", 2, 1, nil}, NewConsumerOffsets()}, false, idSourceFrom(9))
+	if got := results[0].Topic.Partitions; got[0].Journal != 3 || got[1].Journal != 1 {
+		t.Errorf("the next controller placed %v, want in journals 3 and 1", got)
+	}
+	for _, p := range results[1].Topic.Partitions {
+		if p.Journal != 1 {
+			t.Errorf("internal partition in journal %d", p.Journal)
+		}
 	}
 }
 
 func TestTopicsNeedAJournal(t *testing.T) {
 	s := New()
 	apply(t, s, FeatureLevel{Level: 1})
-	_, results := NewController(s, Defaults{1, 1}).CreateTopics(1, []NewTopic{{"a", 1, 1, nil}}, false, idSource())
+	_, results := NewController(s, Defaults{Partitions: 1, ReplicationFactor: 1}).CreateTopics(1, []NewTopic{{"a", 1, 1, nil}}, false, idSource())
 	if !errors.Is(results[0].Err, ErrUnavailable) {
 		t.Error(results[0].Err)
 	}

@@ -1,6 +1,7 @@
-// Package metadata owns the state of journal 0, which describes a cluster. That is its
-// topics with their configs and the journal of each partition, its nodes and their
-// broker ids, data journals, producer-id blocks, and the feature level.
+// Package metadata owns the state of journal 0, which describes a cluster. It has the
+// topics with their configs and the journal of each partition, producer-id blocks, and the
+// feature level. It has the nodes with their broker ids, runs and states, and the data
+// journals with the nodes that are to lead them.
 //
 // It promises that State is a pure function of the journal's entries. There is
 // one Apply for live and replay, which takes an object wholly or not at all, so
@@ -15,6 +16,6 @@
 //
 // State and Controller never do I/O, never read a clock and never draw a random
 // number: the caller that commits the entries passes in times and ids.
-// Addresses and liveness of nodes are not in the state: heartbeats carry them,
-// and nothing depends on those.
+// Which node really leads a journal is not in the state: the journal itself decides,
+// and an assignment is a hint.
 package metadata

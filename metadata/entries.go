@@ -28,7 +28,12 @@ const (
 	// be restored after their deletion.
 	LevelTiering uint16 = 2
 
-	// SupportedLevel is the highest feature level this binary knows.
+	// LevelCluster brought several nodes that write: their starts and states, the
+	// assignment of journals to them, and epoch bases of partitions.
+	LevelCluster uint16 = 3
+
+	// SupportedLevel is the highest feature level that a node of this binary takes part in.
+	// It is below LevelCluster while nodes do not follow assignments.
 	SupportedLevel = LevelTiering
 )
 
@@ -39,8 +44,11 @@ const MaxProducerIDs = 1_000_000
 const payloadVersion uint8 = 1
 
 // timedVersion is the first byte of the payloads of FeatureLevel and TopicDeleted that
-// have a time.
-const timedVersion uint8 = 2
+// have a time, basedVersion that of TopicCreated and PartitionsAdded with epoch bases.
+const (
+	timedVersion uint8 = 2
+	basedVersion uint8 = 2
+)
 
 // Change is one entry of journal 0, decoded: one of the types below.
 type Change interface {
@@ -74,6 +82,7 @@ type TopicCreated struct {
 	CreatedMs         int64 // Unix milliseconds
 	Configs           map[string]string
 	Journals          []uint32 // of each partition, by index
+	Bases             []int32  // the epoch base of each partition, nil: all are zero
 }
 
 // TopicDeleted makes a topic invisible. From LevelTiering on, its name is free again and
@@ -101,6 +110,7 @@ type PartitionsAdded struct {
 	ID       segment.ID
 	From     uint32   // the first new one: how many there were
 	Journals []uint32 // of each new partition
+	Bases    []int32  // the epoch base of each new partition, nil: all are zero
 }
 
 // TopicConfigured replaces all configs of a topic.
@@ -162,13 +172,18 @@ var decoders = map[uint16][]decoder{
 	EntryFeatureLevel:    {decodeFeatureLevel, decodeTimedLevel},
 	EntryNodeRegistered:  {decodeNodeRegistered},
 	EntryJournalCreated:  {decodeJournalCreated},
-	EntryTopicCreated:    {decodeTopicCreated},
+	EntryTopicCreated:    {decodeTopicCreated, decodeBasedTopic},
 	EntryTopicDeleted:    {decodeTopicDeleted, decodeTimedDeletion},
 	EntryTopicPurged:     {decodeTopicPurged},
 	EntryProducerIDs:     {decodeProducerIDs},
-	EntryPartitionsAdded: {decodePartitionsAdded},
+	EntryPartitionsAdded: {decodePartitionsAdded, decodeBasedPartitions},
 	EntryTopicConfigured: {decodeTopicConfigured},
 	EntryTopicRestored:   {decodeTopicRestored},
+	EntryNodeStarted:     {decodeNodeStarted},
+	EntryNodeSet:         {decodeNodeSet},
+	EntryNodeFenced:      {decodeNodeFenced},
+	EntryJournalAssigned: {decodeJournalAssigned},
+	EntryNoOp:            {decodeNoOp},
 }
 
 func (FeatureLevel) kind() uint16    { return EntryFeatureLevel }
@@ -182,16 +197,16 @@ func (PartitionsAdded) kind() uint16 { return EntryPartitionsAdded }
 func (TopicConfigured) kind() uint16 { return EntryTopicConfigured }
 func (TopicRestored) kind() uint16   { return EntryTopicRestored }
 
-func (c FeatureLevel) version() uint8  { return versionOf(c.AtMs) }
-func (NodeRegistered) version() uint8  { return payloadVersion }
-func (JournalCreated) version() uint8  { return payloadVersion }
-func (TopicCreated) version() uint8    { return payloadVersion }
-func (c TopicDeleted) version() uint8  { return versionOf(c.AtMs) }
-func (TopicPurged) version() uint8     { return payloadVersion }
-func (ProducerIDs) version() uint8     { return payloadVersion }
-func (PartitionsAdded) version() uint8 { return payloadVersion }
-func (TopicConfigured) version() uint8 { return payloadVersion }
-func (TopicRestored) version() uint8   { return payloadVersion }
+func (c FeatureLevel) version() uint8    { return versionOf(c.AtMs) }
+func (NodeRegistered) version() uint8    { return payloadVersion }
+func (JournalCreated) version() uint8    { return payloadVersion }
+func (c TopicCreated) version() uint8    { return versionWith(c.Bases) }
+func (c TopicDeleted) version() uint8    { return versionOf(c.AtMs) }
+func (TopicPurged) version() uint8       { return payloadVersion }
+func (ProducerIDs) version() uint8       { return payloadVersion }
+func (c PartitionsAdded) version() uint8 { return versionWith(c.Bases) }
+func (TopicConfigured) version() uint8   { return payloadVersion }
+func (TopicRestored) version() uint8     { return payloadVersion }
 
 // versionOf is the version of a payload that has a time, or none if that is zero.
 func versionOf(atMs int64) uint8 {
@@ -199,4 +214,12 @@ func versionOf(atMs int64) uint8 {
 		return payloadVersion
 	}
 	return timedVersion
+}
+
+// versionWith is the version of a payload with these epoch bases.
+func versionWith(bases []int32) uint8 {
+	if bases == nil {
+		return payloadVersion
+	}
+	return basedVersion
 }

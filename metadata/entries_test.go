@@ -34,14 +34,28 @@ func sampleChanges() []Change {
 		TopicRestored{topicA},
 		FeatureLevel{Level: 2, AtMs: 9},
 		TopicDeleted{ID: topicA, AtMs: 9},
+		TopicCreated{ID: topicA, Name: "a", ReplicationFactor: 1, CreatedMs: 7, Journals: []uint32{2, 1}, Bases: []int32{0, 5}},
+		PartitionsAdded{ID: topicA, From: 2, Journals: []uint32{2}, Bases: []int32{1<<30 - 1}},
+		NodeStarted{nodeA, runA},
+		NodeSet{nodeA, StateDrained},
+		NodeFenced{nodeA, FencedSilent},
+		JournalAssigned{assignedA},
+		NoOp{},
 	}
 }
 
+var (
+	startA = segment.ID{0x5a, 15: 1}
+	runA   = Run{Start: startA, MinLevel: 2, MaxLevel: 3, Roles: RoleIngest | RoleFetch, Rack: "r1",
+		Listeners: []Listener{{"client", "a.example", 9092}, {"peer", "10.0.0.1", 9093}}}
+	assignedA = Assignment{Journal: 2, Number: 3, Node: nodeA, Home: segment.ID{0xab, 15: 1}, Why: WhyFenced, Moves: 4, Deaths: 1}
+)
+
 func TestEntryLayoutsArePinned(t *testing.T) {
-	const topic = "7a000000000000000000000000000001"
+	const topic, node = "7a000000000000000000000000000001", "aa000000000000000000000000000001"
 	want := []string{
 		"01" + "0001",
-		"01" + "aa000000000000000000000000000001" + "00000001",
+		"01" + node + "00000001",
 		"01" + "00000001",
 		"01" + topic + "0003" + "612e62" + "0003" + "0000000102030405" +
 			"0002" + "000e" + hex.EncodeToString([]byte("cleanup.policy")) + "0007" + hex.EncodeToString([]byte("compact")) +
@@ -55,8 +69,17 @@ func TestEntryLayoutsArePinned(t *testing.T) {
 		"01" + topic,
 		"02" + "0002" + "0000000000000009",
 		"02" + topic + "0000000000000009",
+		"02" + topic + "0001" + "61" + "0001" + "0000000000000007" + "0000" + "00000002" + "0000000200000000" + "0000000100000005",
+		"02" + topic + "00000002" + "00000001" + "00000002" + "3fffffff",
+		"01" + node + "5a000000000000000000000000000001" + "0002" + "0003" + "03" + "0002" + "7231" + "0002" +
+			"0006" + hex.EncodeToString([]byte("client")) + "0009" + hex.EncodeToString([]byte("a.example")) + "2384" +
+			"0004" + hex.EncodeToString([]byte("peer")) + "0008" + hex.EncodeToString([]byte("10.0.0.1")) + "2385",
+		"01" + node + "03",
+		"01" + node + "03",
+		"01" + "00000002" + "00000003" + node + "ab000000000000000000000000000001" + "02" + "0004" + "01",
+		"01",
 	}
-	kinds := []uint16{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 1, 5}
+	kinds := []uint16{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 1, 5, 4, 8, 11, 12, 13, 14, 15}
 	for i, c := range sampleChanges() {
 		e, err := Encode(c)
 		if err != nil {

@@ -19,7 +19,7 @@ func formatState(level uint16) *State {
 	if level >= LevelTiering {
 		s.img.tieredMs = 4
 	}
-	s.img.nodes[nodeA] = 1
+	s.img.nodes[nodeA] = &Node{Node: nodeA, ID: 1}
 	for i, c := range []TopicCreated{
 		{ID: topicB, Name: "b", ReplicationFactor: 2, CreatedMs: 7, Journals: []uint32{6}},
 		{ID: topicA, Name: "a.b", ReplicationFactor: 3, CreatedMs: 8, Configs: map[string]string{"retention.ms": "-1"}, Journals: []uint32{1, 2}},

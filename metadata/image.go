@@ -11,27 +11,32 @@ import (
 // image is the state that the entries so far result in. It has one owner and no
 // lock; State guards one, Controller keeps another.
 type image struct {
+	supported    uint16 // the highest level
 	level        uint16
 	tieredMs     int64                 // when LevelTiering came into force; 0: with the cluster, or not yet
-	nodes        map[segment.ID]int32  // broker ids are 1 to len(nodes): none is ever removed
+	nodes        map[segment.ID]*Node  // broker ids are 1 to len(nodes): none is ever forgotten
 	journals     uint32                // data journals are 1 to journals: none is ever removed
+	assigned     map[uint32]Assignment // by data journal
 	topics       map[segment.ID]*Topic // deleted ones too
 	names        map[string]*Topic     // those that are not deleted, by folded name
 	deleted      map[segment.ID]*Topic // the other ones
+	held         map[uint32]int        // partitions of topics, by data journal
 	nextProducer int64
 }
 
-func newImage() *image {
+func newImage(supported uint16) *image {
 	return &image{
-		nodes: map[segment.ID]int32{}, topics: map[segment.ID]*Topic{}, names: map[string]*Topic{},
-		deleted: map[segment.ID]*Topic{}, nextProducer: 1,
+		supported: supported,
+		nodes:     map[segment.ID]*Node{}, assigned: map[uint32]Assignment{}, topics: map[segment.ID]*Topic{}, names: map[string]*Topic{},
+		deleted: map[segment.ID]*Topic{}, held: map[uint32]int{}, nextProducer: 1,
 	}
 }
 
-// clone shares the topics, which are immutable.
+// clone shares the topics and nodes, which are immutable.
 func (m *image) clone() *image {
 	c := *m
-	c.nodes, c.topics, c.names, c.deleted = maps.Clone(m.nodes), maps.Clone(m.topics), maps.Clone(m.names), maps.Clone(m.deleted)
+	c.nodes, c.assigned, c.held = maps.Clone(m.nodes), maps.Clone(m.assigned), maps.Clone(m.held)
+	c.topics, c.names, c.deleted = maps.Clone(m.topics), maps.Clone(m.names), maps.Clone(m.deleted)
 	return &c
 }
 
@@ -46,11 +51,14 @@ func (m *image) apply(c Change) (undo func(), err error) {
 }
 
 func (c FeatureLevel) apply(m *image) (func(), error) {
-	if c.Level > SupportedLevel {
-		return nil, fmt.Errorf("%w: feature level %d is in force, this binary knows up to %d", ErrTooOld, c.Level, SupportedLevel)
+	if c.Level > m.supported {
+		return nil, fmt.Errorf("%w: feature level %d is in force, this binary knows up to %d", ErrTooOld, c.Level, m.supported)
 	}
 	if c.Level <= m.level {
 		return nil, fmt.Errorf("%w: feature level %d after %d", ErrCorrupt, c.Level, m.level)
+	}
+	if n := m.unready(c.Level); n != nil {
+		return nil, fmt.Errorf("%w: feature level %d, which node %d does not support", ErrCorrupt, c.Level, n.ID)
 	}
 	before, beforeMs := m.level, m.tieredMs
 	if m.level < LevelTiering {
@@ -61,13 +69,13 @@ func (c FeatureLevel) apply(m *image) (func(), error) {
 }
 
 func (c NodeRegistered) apply(m *image) (func(), error) {
-	if id, ok := m.nodes[c.Node]; ok {
-		return nil, fmt.Errorf("%w: node %s registered again, it has broker id %d", ErrCorrupt, c.Node, id)
+	if n, ok := m.nodes[c.Node]; ok {
+		return nil, fmt.Errorf("%w: node %s registered again, it has broker id %d", ErrCorrupt, c.Node, n.ID)
 	}
 	if c.ID != m.nextNode() {
 		return nil, fmt.Errorf("%w: node %s has broker id %d, want %d", ErrCorrupt, c.Node, c.ID, m.nextNode())
 	}
-	m.nodes[c.Node] = c.ID
+	m.nodes[c.Node] = &Node{Node: c.Node, ID: c.ID}
 	return func() { delete(m.nodes, c.Node) }, nil
 }
 
@@ -88,7 +96,7 @@ func (c TopicCreated) apply(m *image) (func(), error) {
 	if t := m.taken(c.Name); t != nil {
 		return nil, fmt.Errorf("%w: topic %q created while there is topic %q", ErrCorrupt, c.Name, t.Name)
 	}
-	if err := m.checkJournals(c.Name, 0, c.Journals); err != nil {
+	if err := m.checkJournals(c.Name, 0, c.Journals, c.Bases); err != nil {
 		return nil, err
 	}
 	t, err := c.topic()
@@ -115,8 +123,11 @@ func (m *image) taken(name string) *Topic {
 }
 
 // checkJournals checks that the partitions of a topic from one on live in
-// existing journals.
-func (m *image) checkJournals(name string, from int, journals []uint32) error {
+// existing journals, and have epoch bases only where these are known.
+func (m *image) checkJournals(name string, from int, journals []uint32, bases []int32) error {
+	if bases != nil && m.level < LevelCluster {
+		return fmt.Errorf("%w: epoch bases of topic %q at feature level %d", ErrCorrupt, name, m.level)
+	}
 	for i, j := range journals {
 		if j < 1 || j > m.journals {
 			return fmt.Errorf("%w: partition %d of topic %q in journal %d, last is %d", ErrCorrupt, from+i, name, j, m.journals)
@@ -133,10 +144,10 @@ func (c PartitionsAdded) apply(m *image) (func(), error) {
 	if int(c.From) != len(t.Partitions) {
 		return nil, fmt.Errorf("%w: partitions of topic %q added from %d on, it has %d", ErrCorrupt, t.Name, c.From, len(t.Partitions))
 	}
-	if err := m.checkJournals(t.Name, len(t.Partitions), c.Journals); err != nil {
+	if err := m.checkJournals(t.Name, len(t.Partitions), c.Journals, c.Bases); err != nil {
 		return nil, err
 	}
-	m.put(t.withPartitions(c.Journals))
+	m.put(t.withPartitions(c.Journals, c.Bases))
 	return func() { m.put(t) }, nil
 }
 
@@ -188,6 +199,7 @@ func (c TopicRestored) apply(m *image) (func(), error) {
 func (m *image) put(t *Topic) {
 	m.forget(t)
 	m.topics[t.ID] = t
+	m.hold(t, 1)
 	if t.Deleting {
 		m.deleted[t.ID] = t
 	} else {
@@ -197,10 +209,20 @@ func (m *image) put(t *Topic) {
 
 // forget removes the topic with the id of t, which has the name of t.
 func (m *image) forget(t *Topic) {
+	if before := m.topics[t.ID]; before != nil {
+		m.hold(before, -1)
+	}
 	delete(m.topics, t.ID)
 	delete(m.deleted, t.ID)
 	if named := m.names[fold(t.Name)]; named != nil && named.ID == t.ID {
 		delete(m.names, fold(t.Name))
+	}
+}
+
+// hold counts the partitions of a topic, or with -1 no longer.
+func (m *image) hold(t *Topic, by int) {
+	for _, p := range t.Partitions {
+		m.held[p.Journal] += by
 	}
 }
 

@@ -54,7 +54,7 @@ func (o *LeaderOptions) owner() journal.OwnerOptions {
 	cfg := o.Journal
 	cfg.Lead = false
 	return journal.OwnerOptions{Journal: cfg, Log: o.Log, Checkpoints: &journal.CheckpointerOptions{
-		NewID: cfg.NewID, Last: cfg.Chain.Last.Seq, Check: checkCheckpoint, Policy: o.Checkpoints, OnTrouble: o.OnCheckpoints,
+		NewID: cfg.NewID, Last: cfg.Chain.Last.Seq, Check: o.State.checkCheckpoint, Policy: o.Checkpoints, OnTrouble: o.OnCheckpoints,
 	}}
 }
 

@@ -224,8 +224,11 @@ func (l *leading) nextProducerID(c *Controller) (entries []segment.Entry, id int
 
 // checkCheckpoint returns why no node could start from a checkpoint of journal
 // 0, or nil.
-func checkCheckpoint(_ context.Context, _ objstore.Store, c *journal.Checkpoint) error {
-	return New().Restore(c.State)
+func (s *State) checkCheckpoint(_ context.Context, _ objstore.Store, c *journal.Checkpoint) error {
+	s.mu.RLock()
+	level := s.img.supported
+	s.mu.RUnlock()
+	return NewUpTo(level).Restore(c.State)
 }
 
 // because adds the reason to an answer.

@@ -55,6 +55,25 @@ func TestNewClusterBeginsWithTheHighestLevel(t *testing.T) {
 	}
 }
 
+// TestNoClusterReachesTheLevelOfSeveralNodes: a node does not follow assignments yet.
+func TestNoClusterReachesTheLevelOfSeveralNodes(t *testing.T) {
+	c, s := newCluster(t)
+	if s.Level() != LevelTiering {
+		t.Errorf("a new cluster has level %d", s.Level())
+	}
+	for _, validateOnly := range []bool{true, false} {
+		if entries, err := c.Raise(7, LevelCluster, validateOnly); !errors.Is(err, ErrUnknownLevel) || len(entries) > 0 {
+			t.Errorf("raised to the level of several nodes: %v, %v", entries, err)
+		}
+	}
+	if err := tryApply(t, s, FeatureLevel{Level: LevelCluster, AtMs: 7}); !errors.Is(err, ErrTooOld) {
+		t.Errorf("a journal of that level: %v", err)
+	}
+	if err := New().Restore(threeNodes(t).Encode()); !errors.Is(err, ErrTooOld) {
+		t.Errorf("a checkpoint of that level: %v", err)
+	}
+}
+
 // TestNothingNewIsWrittenBelowItsLevel: an older binary may read the journal again.
 func TestNothingNewIsWrittenBelowItsLevel(t *testing.T) {
 	c, s := atLevel(t, 1)

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 
 	"github.com/varvelog/varve/tiering/segment"
+	"github.com/varvelog/varve/tiering/wire"
 )
 
 // hash is the same for two states exactly if they are.
@@ -13,8 +14,11 @@ func (s *State) hash() [32]byte { return sha256.Sum256(s.Encode()) }
 func (s *State) node(node segment.ID) (id int32, ok bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	id, ok = s.img.nodes[node]
-	return id, ok
+	n, ok := s.img.nodes[node]
+	if !ok {
+		return 0, false
+	}
+	return n.ID, true
 }
 
 // has reports whether a topic exists or can be restored.
@@ -27,4 +31,12 @@ func (s *State) nodes() []Node {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return s.img.nodeList()
+}
+
+// unchecked is the payload of a change that Encode would not write.
+func unchecked(c Change) []byte {
+	w := &wire.Writer{}
+	w.U8(c.version())
+	c.encode(w)
+	return w.B
 }

@@ -17,6 +17,7 @@ type State struct {
 	head     segment.Header // of the last object applied
 	version  uint64         // counts the objects that changed something
 	listing  *listing       // made when asked for, dropped by a change
+	cluster  *Cluster       // likewise
 	watchers watchers
 
 	placements placements
@@ -25,15 +26,12 @@ type State struct {
 // listing is all topics by name, and the deleted ones also by the time of deletion.
 type listing struct{ live, deleting, going []*Topic }
 
-// Node is a data folder that was registered.
-type Node struct {
-	Node segment.ID
-	ID   int32 // broker id
-}
-
 // New is the state before the first object of the journal.
-func New() *State {
-	return &State{img: newImage(), placements: newPlacements()}
+func New() *State { return NewUpTo(SupportedLevel) }
+
+// NewUpTo is the state of New for a binary that supports feature levels up to this one.
+func NewUpTo(level uint16) *State {
+	return &State{img: newImage(level), placements: newPlacements()}
 }
 
 // Apply takes the next valid object of journal 0: its footer and its entries,
@@ -58,7 +56,7 @@ func (s *State) Apply(f *segment.Footer, entries []segment.Entry) error {
 	}
 	s.head = f.Header
 	if len(changes) > 0 {
-		s.listing = nil
+		s.listing, s.cluster = nil, nil
 		s.version++
 		s.placements.follow(f.Header.Seq, changes, s.img)
 	}
@@ -214,16 +212,6 @@ func (m *image) list() *listing {
 	l.going = slices.Clone(l.deleting)
 	slices.SortStableFunc(l.going, func(a, b *Topic) int { return cmp.Compare(a.DeletedMs, b.DeletedMs) })
 	return l
-}
-
-// nodeList lists all data folders ever registered, by broker id.
-func (m *image) nodeList() []Node {
-	nodes := make([]Node, 0, len(m.nodes))
-	for node, id := range m.nodes {
-		nodes = append(nodes, Node{Node: node, ID: id})
-	}
-	slices.SortFunc(nodes, func(a, b Node) int { return int(a.ID) - int(b.ID) })
-	return nodes
 }
 
 // Journals lists the data journals, in order.

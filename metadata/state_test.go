@@ -80,7 +80,7 @@ func TestTopicsGrowAndAreConfiguredWithoutChangingWhatWasPublished(t *testing.T)
 	s := New()
 	apply(t, s, FeatureLevel{Level: 1}, JournalCreated{1}, JournalCreated{2}, topicNamed(topicA, "a"))
 	before, _ := s.Topic("a")
-	apply(t, s, PartitionsAdded{topicA, 3, []uint32{2, 1}}, TopicConfigured{topicA, map[string]string{"max.message.bytes": "7"}})
+	apply(t, s, PartitionsAdded{ID: topicA, From: 3, Journals: []uint32{2, 1}}, TopicConfigured{topicA, map[string]string{"max.message.bytes": "7"}})
 	a, _ := s.Topic("a")
 	if len(a.Partitions) != 5 || a.Partitions[3].Journal != 2 || a.Values.MaxMessageBytes != 7 || a.Configs["max.message.bytes"] != "7" {
 		t.Errorf("topic %+v", a)
@@ -117,7 +117,7 @@ func TestNodesAndJournalsAreNumberedFromOne(t *testing.T) {
 	if _, ok := s.node(segment.ID{3}); ok {
 		t.Error("found a node that never registered")
 	}
-	if n := s.nodes(); len(n) != 2 || n[0] != (Node{nodeA, 1}) || n[1].ID != 2 {
+	if n := s.nodes(); len(n) != 2 || n[0].Node != nodeA || n[0].ID != 1 || n[1].ID != 2 {
 		t.Errorf("nodes %v", n)
 	}
 	if j := s.Journals(); len(j) != 2 || j[0] != 1 || j[1] != 2 {
@@ -154,11 +154,11 @@ func TestContradictionsChangeNothing(t *testing.T) {
 		"delete again":          TopicDeleted{ID: topicB},
 		"purge unknown":         TopicPurged{fresh},
 		"purge live":            TopicPurged{topicA},
-		"added to unknown":      PartitionsAdded{fresh, 3, []uint32{1}},
-		"added to deleting":     PartitionsAdded{topicB, 3, []uint32{1}},
-		"added again":           PartitionsAdded{topicA, 2, []uint32{1}},
-		"added with a gap":      PartitionsAdded{topicA, 4, []uint32{1}},
-		"added to no journal":   PartitionsAdded{topicA, 3, []uint32{1, 2}},
+		"added to unknown":      PartitionsAdded{ID: fresh, From: 3, Journals: []uint32{1}},
+		"added to deleting":     PartitionsAdded{ID: topicB, From: 3, Journals: []uint32{1}},
+		"added again":           PartitionsAdded{ID: topicA, From: 2, Journals: []uint32{1}},
+		"added with a gap":      PartitionsAdded{ID: topicA, From: 4, Journals: []uint32{1}},
+		"added to no journal":   PartitionsAdded{ID: topicA, From: 3, Journals: []uint32{1, 2}},
 		"configured unknown":    TopicConfigured{fresh, nil},
 		"configured deleting":   TopicConfigured{topicB, nil},
 		"configured unreadably": TopicConfigured{topicA, map[string]string{"retention.ms": "x"}},
@@ -180,7 +180,7 @@ func TestContradictionsChangeNothing(t *testing.T) {
 func TestObjectIsTakenWhollyOrNotAtAll(t *testing.T) {
 	good := []Change{
 		JournalCreated{2}, NodeRegistered{segment.ID{2}, 2}, ProducerIDs{1001, 10}, ProducerIDs{1011, 10},
-		PartitionsAdded{topicA, 3, []uint32{2}}, PartitionsAdded{topicA, 4, []uint32{2}}, TopicConfigured{topicA, map[string]string{"retention.ms": "5"}},
+		PartitionsAdded{ID: topicA, From: 3, Journals: []uint32{2}}, PartitionsAdded{ID: topicA, From: 4, Journals: []uint32{2}}, TopicConfigured{topicA, map[string]string{"retention.ms": "5"}},
 		TopicPurged{topicB}, topicNamed(topicB, "b_b"), TopicDeleted{ID: topicA}, TopicPurged{topicA},
 	}
 	s := ready(t)
@@ -345,7 +345,7 @@ func BenchmarkCreateAndApplyOfOneInTenThousand(b *testing.B) {
 	for i := range 10_000 {
 		apply(b, s, topicNamed(segment.ID{1, byte(i >> 8), byte(i)}, fmt.Sprintf("topic-%05d", i)))
 	}
-	c := NewController(s, Defaults{1, 1})
+	c := NewController(s, Defaults{Partitions: 1, ReplicationFactor: 1})
 	n := byte(0)
 	for b.Loop() {
 		n++

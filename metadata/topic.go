@@ -38,7 +38,8 @@ type Topic struct {
 
 // Partition is the place of a partition's records.
 type Partition struct {
-	Journal uint32 // a data journal, from 1
+	Journal   uint32 // a data journal, from 1
+	EpochBase int32  // for the Open entry there: Kafka's leader epoch is above it
 }
 
 // CheckName returns an error that wraps ErrInvalidName if Kafka would not
@@ -72,15 +73,19 @@ func fold(name string) string { return strings.ReplaceAll(name, ".", "_") }
 // topic builds the immutable value that an entry describes.
 func (e TopicCreated) topic() (*Topic, error) {
 	t := &Topic{Name: e.Name, ID: e.ID, ReplicationFactor: e.ReplicationFactor, CreatedMs: e.CreatedMs}
-	return t.withPartitions(e.Journals).withConfigs(e.Configs)
+	return t.withPartitions(e.Journals, e.Bases).withConfigs(e.Configs)
 }
 
-// withPartitions returns t with more partitions, in these journals.
-func (t *Topic) withPartitions(journals []uint32) *Topic {
+// withPartitions returns t with more partitions, in these journals. bases may be nil.
+func (t *Topic) withPartitions(journals []uint32, bases []int32) *Topic {
 	more := *t
 	more.Partitions = slices.Grow(slices.Clone(t.Partitions), len(journals))
-	for _, j := range journals {
-		more.Partitions = append(more.Partitions, Partition{Journal: j})
+	for i, j := range journals {
+		p := Partition{Journal: j}
+		if bases != nil {
+			p.EpochBase = bases[i]
+		}
+		more.Partitions = append(more.Partitions, p)
 	}
 	return &more
 }
@@ -99,12 +104,19 @@ func (t *Topic) withConfigs(configs map[string]string) (*Topic, error) {
 // created returns the entry that makes t.
 func (t *Topic) created() TopicCreated {
 	journals := make([]uint32, len(t.Partitions))
+	var bases []int32
 	for i, p := range t.Partitions {
 		journals[i] = p.Journal
+		if p.EpochBase != 0 && bases == nil {
+			bases = make([]int32, len(t.Partitions))
+		}
+		if bases != nil {
+			bases[i] = p.EpochBase
+		}
 	}
 	return TopicCreated{
 		ID: t.ID, Name: t.Name, ReplicationFactor: t.ReplicationFactor,
-		CreatedMs: t.CreatedMs, Configs: t.Configs, Journals: journals,
+		CreatedMs: t.CreatedMs, Configs: t.Configs, Journals: journals, Bases: bases,
 	}
 }
 

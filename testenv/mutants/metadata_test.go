@@ -1,5 +1,7 @@
 package mutants
 
+var nodes = catcher{"./metadata", "TestContradictionsOfNodesChangeNothing"}
+
 var metadataMutants = []mutant{
 	{name: "change answered before it is committed", by: metadata, edits: []edit{
 		swap("metadata.leading.answer", "l.waiting[0].upTo <= l.committed", "l.waiting[0].upTo <= l.planned"),
@@ -44,9 +46,30 @@ var metadataMutants = []mutant{
 	{name: "deletion not placed", by: metadata, edits: []edit{
 		drop("metadata.placements.follow", "p.change(seq, c.ID, m)").below("TopicDeleted"),
 	}},
+	{name: "last node that serves drained", by: nodes, plain: true, edits: []edit{
+		never("metadata.image.checkSet", "to != StateLeaving && m.lastServing(n)"),
+	}},
+	{name: "a dead node takes the place of one that lives", by: nodes, plain: true, edits: []edit{
+		swap("metadata.image.lastServing", "other.Lives() || !n.Lives()", "true"),
+	}},
+	{name: "removed node comes back", by: nodes, plain: true, edits: []edit{
+		never("metadata.image.known", "n.State == StateRemoved"),
+	}},
+	{name: "drained node assigned a journal", by: nodes, plain: true, edits: []edit{
+		swap("metadata.JournalAssigned.apply", "!n.Serves()", "!n.Ingests()"),
+	}},
+	{name: "fenced node assigned a journal", by: nodes, plain: true, edits: []edit{
+		swap("metadata.JournalAssigned.apply", "!n.Lives()", "false"),
+	}},
+	{name: "node removed that has a journal", by: nodes, plain: true, edits: []edit{
+		never("metadata.image.checkSet", "a.Node == n.Node || a.Home == n.Node"),
+	}},
+	{name: "runs forgotten by a restored controller", by: catcher{"./metadata", "TestRandomChangesOfNodes"}, edits: []edit{
+		drop("metadata.decodeNodes", "n.State, n.Fence = NodeState(r.U8()), Fence(r.U8())"),
+	}},
 	{name: "broker id drawn again", by: metadata, edits: []edit{
-		swap("metadata.Controller.RegisterNode", `if id, ok := c.img.nodes[node]; ok {
-	return nil, id, nil
+		swap("metadata.Controller.RegisterNode", `if n, ok := c.img.nodes[node]; ok {
+	return nil, n.ID, nil
 }`, `if _, ok := c.img.nodes[node]; ok {
 	return nil, c.img.nextNode(), nil
 }`),

@@ -23,6 +23,9 @@ const entryVersion = 1
 // Kafka's leader epoch.
 const maxEpoch = 1<<30 - 1
 
+// MaxEpochBase is the highest epoch base of a partition.
+const MaxEpochBase = maxEpoch
+
 // Open makes the journal take records of a partition. It comes before the
 // records in the same object.
 //
