@@ -72,7 +72,7 @@ type step struct {
 func (s *step) propose(add func(segment.Entry)) {
 	open := func(k partlog.Key) {
 		if s.ends.startOpening(k) {
-			add(partlog.Open{Key: k}.Encode())
+			add(partlog.Open{Key: k, EpochBase: s.placed.Bases[k]}.Encode())
 		}
 	}
 	for _, k := range s.placed.Open {

@@ -3,6 +3,7 @@ package ingest
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/varvelog/varve/metadata"
@@ -44,7 +45,24 @@ func (c changes) placed(head, since uint64) metadata.Placed {
 			p.Open = append(p.Open, c[i].key)
 		}
 	}
+	if slices.Contains(p.Open, basedKey) {
+		p.Bases = map[partlog.Key]int32{basedKey: 7}
+	}
 	return p
+}
+
+// basedKey is a partition with an epoch base.
+var basedKey = partlog.Key{Topic: testTopic, Index: 4}
+
+func TestPartitionIsOpenedWithItsEpochBase(t *testing.T) {
+	b := newBench(t)
+	b.place(change{basedKey, opens}, change{otherKey, opens})
+	b.settleAll()
+	based, _ := b.c.state.Lookup(basedKey)
+	other, _ := b.c.state.Lookup(otherKey)
+	if based.EpochBase != 7 || other.EpochBase != 0 || based.Epoch != other.Epoch+7 {
+		t.Errorf("epoch bases %d and %d, epochs %d and %d", based.EpochBase, other.EpochBase, based.Epoch, other.Epoch)
+	}
 }
 
 // Placed and Watch make a bench the view of its core.

@@ -16,6 +16,7 @@ import (
 type Placed struct {
 	Seq          uint64 // of journal 0
 	Open, Sealed []partlog.Key
+	Bases        map[partlog.Key]int32 // the epoch bases for Open entries that are not zero
 }
 
 // Placed returns the partitions of a data journal whose topics were created, grew, were
@@ -33,10 +34,17 @@ func (s *State) Placed(journal uint32, since uint64) Placed {
 			if partition.Journal != journal {
 				continue
 			}
-			if k := (partlog.Key{Topic: t.ID, Index: int32(i)}); t.Deleting {
+			k := partlog.Key{Topic: t.ID, Index: int32(i)}
+			if t.Deleting {
 				p.Sealed = append(p.Sealed, k)
 			} else {
 				p.Open = append(p.Open, k)
+			}
+			if partition.EpochBase != 0 {
+				if p.Bases == nil {
+					p.Bases = map[partlog.Key]int32{}
+				}
+				p.Bases[k] = partition.EpochBase
 			}
 		}
 	}

@@ -31,6 +31,23 @@ func TestAJournalSeesTheChangesOfItsPartitionsOnly(t *testing.T) {
 	}
 }
 
+func TestAJournalSeesTheEpochBasesOfItsPartitions(t *testing.T) {
+	s := NewUpTo(LevelCluster)
+	apply(t, s, FeatureLevel{Level: LevelCluster}, JournalCreated{1}, JournalCreated{2},
+		TopicCreated{ID: topicA, Name: "a", ReplicationFactor: 1, Journals: []uint32{1, 2, 1}, Bases: []int32{7, 8, 0}},
+		topicNamed(topicB, "b"), TopicDeleted{ID: topicA, AtMs: 5})
+	if p := s.Placed(1, 0); len(p.Open) != 3 || len(p.Sealed) != 2 || len(p.Bases) != 1 || p.Bases[partlog.Key{Topic: topicA}] != 7 {
+		t.Errorf("journal 1 has to follow %+v", p)
+	}
+	if p := s.Placed(2, 0); p.Bases[partlog.Key{Topic: topicA, Index: 1}] != 8 {
+		t.Errorf("journal 2 has to follow %+v", p)
+	}
+	topic, _ := s.TopicOrDeleted(topicA)
+	if got := topic.created(); got.Bases[0] != 7 || got.Bases[1] != 8 || got.Bases[2] != 0 {
+		t.Errorf("the topic has bases %v", got.Bases)
+	}
+}
+
 // TestPlacedAddsUpToTheTopics: followers of each journal that look at changes only know
 // the same partitions as the topics say, and of deleted topics whatever was there before
 // the purge.
