@@ -1,0 +1,145 @@
+package mutants
+
+var (
+	members    = catcher{"./metadata/membership", "TestSimulation"}
+	candidates = catcher{"./metadata/membership", "TestWhenANodeStands"}
+	joins      = catcher{"./metadata/membership", "TestRegistrationsAreAnsweredByHandshakes"}
+)
+
+// evidenceMutants are bugs of the evidence against nodes.
+var evidenceMutants = []mutant{
+	{name: "silence after one handshake", by: members, edits: []edit{
+		swap("metadata/membership.detector.needed", "return silentTries", "return 1"),
+	}},
+	{name: "a refusal is no evidence", by: members, edits: []edit{
+		drop("metadata/membership.detector.dialed", "p.die(now, metadata.FencedRefused)"),
+	}},
+	{name: "another process answers for a node", by: members, edits: []edit{
+		swap("metadata/membership.detector.dialed", "p.die(now, metadata.FencedReplaced)", "p.hear(now)"),
+	}},
+	{name: "mistakes teach nothing", by: members, edits: []edit{
+		drop("metadata/membership.detector.beat", "d.mistaken(now, p)"),
+	}},
+	{name: "a controller that stood still blames others", by: catcher{"./metadata/membership", "TestControllerThatStoodStillHasHeardAll"}, plain: true, edits: []edit{
+		never("metadata/membership.Judge.Step", "j.leading && now.Sub(j.now) > stalledAfter"),
+	}},
+	{name: "a new controller waits for silence first", by: members, edits: []edit{
+		never("metadata/membership.detector.due", "p.first && n.Lives()"),
+	}},
+	{name: "every controller has a majority", by: members, edits: []edit{
+		swap("metadata/membership.Judge.fences", "j.detector.majority(j.now, j.cluster)", "true"),
+	}},
+	{name: "without a majority moving journals are taken", by: members, edits: []edit{
+		swap("metadata/membership.Judge.still", "still && j.journals[a.Journal].progress.unmoved(unmovedFor)", "still"),
+	}},
+	{name: "no entry for a silent node", by: members, edits: []edit{
+		drop("metadata/membership.Judge.mustShow", "every = contestEvery"),
+	}},
+	{name: "no entry for a fenced node", by: members, edits: []edit{
+		drop("metadata/membership.Judge.mustShow", "every = aliveEvery"),
+	}},
+	{name: "fenced node back without a handshake", by: members, edits: []edit{
+		swap("metadata/membership.detector.back", "p.proved", "true"),
+	}},
+	{name: "registered without a handshake", by: members, edits: []edit{
+		swap("metadata/membership.Judge.joining", "j.dialJoin(x)", "j.answer(ev.Token, nil)"),
+	}},
+	{name: "registered next to its copy", by: joins, plain: true, edits: []edit{
+		drop("metadata/membership.Judge.joining", "x.before, x.checking = n.Run, true"),
+	}},
+	{name: "a copy does not look for the other", by: members, edits: []edit{
+		always("metadata/membership.Member.alone", "n == nil || n.State == 0 || n.Run.Start == m.run.Start"),
+	}},
+}
+
+// assignmentMutants are bugs of the assignment of journals.
+var assignmentMutants = []mutant{
+	{name: "blocked by a store that is away for all", by: members, edits: []edit{
+		swap("metadata/membership.stores.probed", "x.token = 0", "x.good, x.token, x.asked = now, 0, time.Time{}"),
+	}},
+	{name: "blocked leaders stay", by: members, edits: []edit{
+		never("metadata/membership.Judge.assignments", "l.blocked"),
+	}},
+	{name: "blocked controllers stay", by: members, edits: []edit{
+		never("metadata/membership.Judge.probeBlocked", "x != nil && x.decided && late"),
+	}},
+	{name: "hand-overs have no end", by: members, edits: []edit{
+		swap("metadata/membership.Judge.watchHandOver", "!l.declined && waited < handOverLimit", "!l.declined"),
+	}},
+	{name: "home at once after each move", by: members, edits: []edit{
+		swap("metadata/membership.Judge.returns", "doubled(homeAfter, int(a.Moves)-1, homeMost)", "homeAfter"),
+	}},
+	{name: "a loop that hangs keeps its journal", by: members, edits: []edit{
+		never("metadata/membership.Judge.stuck", "j.now.Sub(l.ran) >= loopSilentAfter"),
+	}},
+	{name: "a locked key is for each node in turn", by: members, edits: []edit{
+		swap("metadata/membership.Judge.stuck", "l.taking >= takingLimit", "l.taking >= 5*time.Second"),
+	}},
+	{name: "no journal is parked", by: members, edits: []edit{
+		never("metadata/membership.Judge.replace", "a.Deaths >= parkAfter && quick"),
+	}},
+	{name: "a drained controller stays", by: members, edits: []edit{
+		drop("metadata/membership.Judge.judge", "j.yield()"),
+	}},
+	{name: "takes by an old state of journal 0", by: catcher{"./metadata/membership", "TestWhoMayTakeAJournal"}, plain: true, edits: []edit{
+		swap("metadata/membership.Taking.MayFence", "!t.Proved", "false"),
+	}},
+	{name: "takes without asking the leader", by: members, edits: []edit{
+		swap("metadata/membership.Taking.MayFence", "t.Silent >= leaderSilentAfter && t.Handshake == TimedOut", "true"),
+	}},
+	{name: "waits for a leader that denies it", by: members, edits: []edit{
+		swap("metadata/membership.Taking.MayFence", "t.Denied", "false"),
+	}},
+}
+
+// electionMutants are bugs of the election of a controller, and of the answers about leaders.
+var electionMutants = []mutant{
+	{name: "stands although another hears the controller", by: members, edits: []edit{
+		swap("metadata/membership.Member.mayStand", "t.alive || t.waits", "t.waits"),
+	}},
+	{name: "stands next to another that stands", by: candidates, plain: true, edits: []edit{
+		swap("metadata/membership.Member.mayStand", "t.alive || t.waits", "t.alive"),
+	}},
+	{name: "stands without a majority", by: members, edits: []edit{
+		swap("metadata/membership.Member.mayStand", "t.answered*2 > t.voters", "t.answered > 0"),
+	}},
+	{name: "stands fenced like any other", by: members, edits: []edit{
+		never("metadata/membership.Member.mayStand", "!self.Lives()"),
+	}},
+	{name: "refusals convince a fenced node", by: members, edits: []edit{
+		swap("metadata/membership.Member.mayStand", "self.Lives() && wait == unmovedFor", "true"),
+	}},
+	{name: "a silent controller has no second chance", by: members, edits: []edit{
+		swap("metadata/membership.Member.mayStand", "m.controllerMayAnswer()", "false"),
+	}},
+	{name: "all stand at once", by: members, edits: []edit{
+		drop("metadata/membership.Member.turn", "before++"),
+	}},
+	{name: "stands without a store", by: members, edits: []edit{
+		never("metadata/membership.Member.probed", "!ev.OK"),
+	}},
+	{name: "a drained node stands like any other", by: candidates, plain: true, edits: []edit{
+		never("metadata/membership.Member.mayStand", "self.State != metadata.StateServing && t.serving"),
+	}},
+	{name: "a stranger does not look at the journals", by: members, edits: []edit{
+		swap("metadata/membership.Member.strangerStands", "waited >= strangerWait && m.nothingMoves()", "waited >= strangerWait"),
+	}},
+	{name: "the fence of another is given no time", by: catcher{"./metadata/membership", "TestFenceOfAnotherIsGivenTime"}, plain: true, edits: []edit{
+		drop("metadata/membership.Member.take", "m.fenced(Fenced(ev))"),
+	}},
+	{name: "claims believed without a look", by: members, edits: []edit{
+		swap("metadata/membership.View.Checked", "ok && l.Epoch > s.leader.Epoch", "l.Epoch > s.leader.Epoch"),
+	}},
+	{name: "announcements hold back claims of nodes", by: catcher{"./metadata/membership", "TestForgedAnnouncementsDoNotHoldBackClaimsOfNodes"}, plain: true, edits: []edit{
+		swap("metadata/membership.View.Claimed", "if l.Epoch > s.claims[from].Epoch {\n\ts.claims[from] = l\n}", "s.claims[FromNode] = l"),
+	}},
+	{name: "answers go back to a lower epoch", by: members, edits: []edit{
+		swap("metadata/membership.View.Claimed", "l.Epoch <= s.leader.Epoch", "false"),
+		swap("metadata/membership.View.Claimed", "l.Epoch < s.highest", "false"),
+		swap("metadata/membership.seen.check", "s.checks || l.Epoch <= s.leader.Epoch || l.Epoch < s.highest", "s.checks || l.Epoch == 0"),
+		swap("metadata/membership.View.Checked", "ok && l.Epoch > s.leader.Epoch && l.Epoch >= s.highest", "ok"),
+	}},
+	{name: "a deposed leader names itself", by: members, edits: []edit{
+		swap("metadata/membership.View.Leader", "now.Sub(s.proved) >= proveAfter", "false"),
+	}},
+}
