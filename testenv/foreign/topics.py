@@ -4,9 +4,10 @@ import re
 from dataclasses import dataclass
 
 import wire
+from members import Members, Node
 from wire import Reader, known, need
 
-SUPPORTED_LEVEL = 2
+SUPPORTED_LEVEL = 3
 
 
 @dataclass
@@ -19,29 +20,31 @@ class Topic:
     journals: list
     deleting: bool = False
     deleted: int = 0
+    bases: tuple = ()
 
 
-class Metadata:
+class Metadata(Members):
     """Journal 0."""
 
     def __init__(self):
         self.head = self.head_epoch = self.level = self.journals = self.tiered = 0
-        self.next_producer, self.nodes, self.topics = 1, {}, {}
+        self.next_producer, self.nodes, self.topics, self.assignments = 1, {}, {}, {}
 
     def apply(self, o, entries):
         need(not o.partitions and (o.header.kind == wire.DATA or not o.entries), f"seq {o.header.seq} of journal 0 holds records or entries")
         for kind, payload in entries:
             r = Reader(payload, f"entry of kind {kind} at seq {o.header.seq} of journal 0")
-            known(1 <= kind <= 10, r.what)
+            known(1 <= kind <= 15, r.what)
             version = r.u8()
             need(version, f"{r.what} is of version 0")
-            known(version == 1 or version == 2 and kind in (1, 5), f"{r.what} is of version {version}")
+            known(version == 1 or version == 2 and kind in (1, 4, 5, 8), f"{r.what} is of version {version}")
             need(self.level or kind == 1, f"{r.what} stands before any feature level")
             if version == 2:
-                (self.raise_at if kind == 1 else self.delete_at)(r)
+                {1: self.raise_at, 4: self.create_based, 5: self.delete_at, 8: self.add_based}[kind](r)
             else:
                 [self.raise_level, self.register, self.add_journal, self.create, self.delete, self.purge,
-                 self.hand_out, self.add_partitions, self.configure, self.bring_back][kind - 1](r)
+                 self.hand_out, self.add_partitions, self.configure, self.bring_back,
+                 self.start, self.set_state, self.set_fence, self.assign, self.nothing][kind - 1](r)
             r.end()
         self.head, self.head_epoch = o.header.seq, o.header.epoch
 
@@ -59,17 +62,21 @@ class Metadata:
     def register(self, r):
         node, broker = r.set_id(), r.i32()
         need(node not in self.nodes and broker == len(self.nodes) + 1, f"{r.what} is out of order")
-        self.nodes[node] = broker
+        self.nodes[node] = Node(broker)
+        return node
 
     def add_journal(self, r):
         need(r.u32() == self.journals + 1, f"{r.what} is out of order")
         self.journals += 1
 
     def create(self, r):
-        t = topic(r)
-        self.add_topic(t, r)
+        self.add_topic(topic(r), r)
+
+    def create_based(self, r):
+        self.add_topic(topic(r, based=True), r)
 
     def add_topic(self, t, r):
+        need(self.level >= 3 or not any(t.bases), f"{r.what} has epoch bases")
         need(t.id not in self.topics and (t.deleting or not self.taken(t)), f"{r.what} creates {t.name} again")
         self.check_journals(t.journals, r)
         self.topics[t.id] = t
@@ -109,12 +116,16 @@ class Metadata:
         need(first == self.next_producer and 1 <= count <= 1000000, f"{r.what} is out of order")
         self.next_producer += count
 
-    def add_partitions(self, r):
+    def add_based(self, r):
+        need(self.level >= 3, f"{r.what} has epoch bases")
+        self.add_partitions(r, based=True)
+
+    def add_partitions(self, r, based=False):
         t, first = self.live(r), r.u32()
-        more = [r.u32() for _ in range(r.u32())]
+        more, bases = partitions(r, based)
         need(first == len(t.journals) and 1 <= len(more) <= 10000 - first, f"{r.what} is out of order")
         self.check_journals(more, r)
-        t.journals = t.journals + more
+        t.journals, t.bases = t.journals + more, t.bases + bases
 
     def configure(self, r):
         t = self.live(r)
@@ -124,19 +135,25 @@ class Metadata:
         self.__init__()
         r = Reader(payload, "state of journal 0")
         version = r.u8()
-        known(1 <= version <= 2, f"{r.what} is of version {version}")
+        known(1 <= version <= 3, f"{r.what} is of version {version}")
         self.head, self.head_epoch, self.level = r.u64(), r.u32(), r.u16()
-        need((version == 2) == (self.level >= 2), f"{r.what} of version {version} is of level {self.level}")
-        if version == 2:
+        need(version == max(1, min(self.level, 3)), f"{r.what} of version {version} is of level {self.level}")
+        if version >= 2:
             self.tiered = r.i64()
         self.next_producer, self.journals = r.i64(), r.u32()
         known(self.level <= SUPPORTED_LEVEL, f"feature level {self.level} is in force")
         for _ in range(r.u32()):
-            self.register(r)
+            node = self.register(r)
+            if version == 3:
+                self.restore_node(node, r)
+        if version == 3:
+            self.restore_assignments(r)
         last = b""
         for _ in range(r.u32()):
-            deleting, deleted = r.flag(), r.i64() if version == 2 else 0
-            t = topic(r)
+            deleting, deleted = r.flag(), r.i64() if version >= 2 else 0
+            payload_version = r.u8() if version == 3 else 1
+            need(1 <= payload_version <= 2, f"{r.what} has a topic of version {payload_version}")
+            t = topic(r, based=payload_version == 2)
             t.deleting, t.deleted = deleting, deleted
             need(last < t.id and (deleting or not deleted), f"{r.what} has topic {t.name} out of order")
             self.add_topic(t, r)
@@ -147,13 +164,22 @@ class Metadata:
         return vars(self) == vars(other)
 
 
-def topic(r):
+def partitions(r, based):
+    journals, bases = [], ()
+    for _ in range(r.u32()):
+        journals.append(r.u32())
+        bases += (r.i32() if based else 0,)
+    need(all(0 <= base < 1 << 30 for base in bases) and any(bases) == based, f"{r.what} has wrong epoch bases")
+    return journals, bases
+
+
+def topic(r, based=False):
     topic_id, name, factor, created = r.set_id(), r.text(), r.i16(), r.i64()
     set_here = configs(r, r.u16())
-    journals = [r.u32() for _ in range(r.u32())]
+    journals, bases = partitions(r, based)
     need(re.fullmatch("[a-zA-Z0-9._-]{1,249}", name) and name not in (".", ".."), f"{r.what} has a topic with the name {name}")
     need(1 <= factor <= 3 and 1 <= len(journals) <= 10000, f"{r.what} has topic {name} with a wrong size")
-    return Topic(topic_id, name, factor, created, set_here, journals)
+    return Topic(topic_id, name, factor, created, set_here, journals, bases=bases)
 
 
 def configs(r, n):
