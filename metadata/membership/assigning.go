@@ -93,11 +93,9 @@ func (j *Judge) report(h Heartbeat) {
 		if r.Leads && r.Epoch >= l.epoch {
 			reported[r.Journal] = true
 			l.leader, l.epoch, l.load = h.Node, r.Epoch, r.Load
+			l.declined = r.Declined > 0 && r.Declined == l.number
 		}
 		if a.Node != h.Node {
-			if l.leader == h.Node {
-				l.blocked = r.Blocked
-			}
 			continue
 		}
 		if ran := j.now.Add(-r.Idle); ran.After(l.ran) {
@@ -229,7 +227,7 @@ func (j *Judge) handing(d *draft, a metadata.Assignment, l *journal) *metadata.N
 // watchHandOver withdraws an assignment whose node does not get the journal.
 func (j *Judge) watchHandOver(d *draft, a metadata.Assignment, l *journal) {
 	waited := l.since(j.now, j.begun)
-	if l.taking > 0 && l.taking < takingLimit || !l.declined && waited < handOverLimit {
+	if !l.declined && waited < handOverLimit {
 		return
 	}
 	from := j.handing(d, a, l)

@@ -33,6 +33,11 @@ func (d *draft) fence(n *metadata.Node, f metadata.Fence) {
 	d.changes = append(d.changes, metadata.NodeFenced{Node: n.Node, Fence: f})
 }
 
+func (d *draft) set(n *metadata.Node, s metadata.NodeState) {
+	n.State = s
+	d.changes = append(d.changes, metadata.NodeSet{Node: n.Node, State: s})
+}
+
 // assign plans an assignment, and leaves its number to the draft.
 func (d *draft) assign(a metadata.Assignment) {
 	a.Number++

@@ -39,6 +39,7 @@ type Judge struct {
 	journals map[uint32]*journal
 	joins    map[uint64]*join // registrations that wait, by token
 	stores   stores
+	leaving  map[segment.ID]segment.ID // the runs that are to end, by node
 	planning bool
 	planned  time.Time // since when, or when the last one failed
 	failed   bool      // the last plan did
@@ -62,8 +63,6 @@ type (
 	Seeking struct{}
 	// Planned: the last Plan is committed, or never will be.
 	Planned struct{ Err error }
-	// Declined: a node keeps a journal that it leads, in spite of the assignment.
-	Declined struct{ Journal, Number uint32 }
 	// Joining: a node asks to be registered.
 	Joining struct {
 		Token uint64 // of the caller
@@ -87,14 +86,13 @@ type (
 	Yield struct{ To segment.ID }
 )
 
-func (Led) event()      {}
-func (Deposed) event()  {}
-func (Heard) event()    {}
-func (Broken) event()   {}
-func (Seeking) event()  {}
-func (Planned) event()  {}
-func (Declined) event() {}
-func (Joining) event()  {}
+func (Led) event()     {}
+func (Deposed) event() {}
+func (Heard) event()   {}
+func (Broken) event()  {}
+func (Seeking) event() {}
+func (Planned) event() {}
+func (Joining) event() {}
 
 func (Plan) action()   {}
 func (Join) action()   {}
@@ -105,7 +103,7 @@ func (Yield) action()  {}
 func NewJudge(self segment.ID) *Judge {
 	return &Judge{
 		self: self, cluster: &metadata.Cluster{}, detector: detector{self: self, peers: map[segment.ID]*peer{}},
-		journals: map[uint32]*journal{}, joins: map[uint64]*join{}, stores: stores{},
+		journals: map[uint32]*journal{}, joins: map[uint64]*join{}, stores: stores{}, leaving: map[segment.ID]segment.ID{},
 	}
 }
 
@@ -165,10 +163,6 @@ func (j *Judge) take(ev Event) {
 		}
 	case Planned:
 		j.planning, j.planned, j.failed = false, j.now, ev.Err != nil
-	case Declined:
-		if l := j.journals[ev.Journal]; l != nil && l.number == ev.Number {
-			l.declined = true
-		}
 	case Joining:
 		j.joining(ev)
 	}
@@ -214,6 +208,9 @@ func (j *Judge) heard(h Heartbeat) {
 	if h.Node != j.self && !j.detector.beat(j.now, h.Node, h.Start) {
 		return
 	}
+	if h.Leaving {
+		j.leaving[h.Node] = h.Start
+	}
 	j.report(h)
 }
 
@@ -235,6 +232,7 @@ func (j *Judge) judge() {
 	}
 	d := newDraft(j.cluster)
 	j.fences(d)
+	j.leaves(d)
 	j.assignments(d)
 	if len(d.changes) == 0 && j.mustShow(d) {
 		d.changes = append(d.changes, metadata.NoOp{})
@@ -263,6 +261,15 @@ func (j *Judge) fences(d *draft) {
 			j.fence(d, n, dead)
 		case !majority && j.still(n) && dead == metadata.FencedSilent:
 			j.fence(d, n, dead)
+		}
+	}
+}
+
+// leaves plans that nodes leave which said so.
+func (j *Judge) leaves(d *draft) {
+	for i := range d.nodes {
+		if n := &d.nodes[i]; n.State == metadata.StateServing && j.leaving[n.Node] == n.Run.Start {
+			d.set(n, metadata.StateLeaving)
 		}
 	}
 }

@@ -75,6 +75,8 @@ func (b *bench) commit(changes []metadata.Change) {
 		switch change := change.(type) {
 		case metadata.NodeFenced:
 			d.node(change.Node).Fence = change.Fence
+		case metadata.NodeSet:
+			d.node(change.Node).State = change.State
 		case metadata.JournalAssigned:
 			d.assigned[change.Journal-1] = change.Assignment
 		}

@@ -177,3 +177,40 @@ func TestProcessWithACopyOfAFolderEnds(t *testing.T) {
 		}
 	}
 }
+
+// TestOpinionsOfOldControllersDoNotCount: the node that is asked has not heard of a fence.
+func TestOpinionsOfOldControllersDoNotCount(t *testing.T) {
+	for epoch, stands := range map[uint32]bool{6: true, 7: false, 8: false} {
+		alive := says(Alive)
+		alive.Controller = Leader{Node: nodeNo(3), Epoch: epoch}
+		k := newCandidate(1, clusterOf(3), runOf(1), map[byte]Replied{2: alive, 3: {Outcome: Refused}}, true)
+		k.step(FenceSeen{nodeNo(3), 7})
+		if k.pass(10 * time.Second); (k.stands > 0) != stands {
+			t.Errorf("alive in epoch %d, 7 is known: stands after %v", epoch, k.stands)
+		}
+	}
+}
+
+// TestLastQuestionBeforeANodeStands: another one has become the controller since the replies.
+func TestLastQuestionBeforeANodeStands(t *testing.T) {
+	for last, stands := range map[Opinion]bool{Alive: false, Standing: false, Silent: true} {
+		k := newCandidate(2, clusterOf(3), runOf(2), map[byte]Replied{1: says(Silent)}, true)
+		var late Ask
+		for _, a := range k.m.Step(k.now.Add(askEvery), Tick{}) {
+			if ask, ok := a.(Ask); ok && ask.Node == nodeNo(1) {
+				k.now = k.now.Add(askEvery)
+				r := says(Silent)
+				r.Token = ask.Token
+				k.step(r)
+			}
+			late.Token = k.m.election.replies[nodeNo(3)].token
+		}
+		k.pass(300 * time.Millisecond)
+		k.step(Replied{Token: late.Token, Outcome: Refused}) // its turn comes 500 ms from now
+		k.pass(300 * time.Millisecond)
+		k.replies[1] = says(last)
+		if k.pass(300 * time.Millisecond); (k.stands > 0) != stands {
+			t.Errorf("the last reply is %d: stands after %v", last, k.stands)
+		}
+	}
+}

@@ -48,6 +48,7 @@ type Leader struct {
 type Heartbeat struct {
 	Node, Start segment.ID
 	Applied     uint64 // seq of journal 0
+	Leaving     bool   // the run is to end, and hands its journals over before
 	Journals    []Report
 }
 
@@ -60,6 +61,7 @@ type Report struct {
 	Blocked    bool          // it has something to commit or to take, and a probe of the store fails
 	Reconciled uint64        // seq of journal 0 that it has followed
 	Load       uint64        // bytes a second
+	Declined   uint32        // it leads, and keeps the journal in spite of this assignment; 0: of none
 }
 
 // Answer is the controller's answer to a heartbeat.
@@ -86,6 +88,20 @@ type Reply struct {
 	Opinion    Opinion
 	Controller Leader // about whom; zero: it knows of none
 }
+
+// HandOver asks the node of the last fence of a journal to end its leadership. The node that
+// asks has the journal by this assignment.
+type HandOver struct{ Journal, Number uint32 }
+
+// Handing is the answer to HandOver.
+type Handing uint8
+
+// The answers.
+const (
+	Hands  Handing = 1 + iota // it ends its leadership as soon as it has flushed
+	Keeps                     // it leads, and does not know this assignment or declines
+	Denies                    // it does not lead the journal
+)
 
 // Event is something that happened: one of the types below.
 type Event interface{ event() }

@@ -34,6 +34,7 @@ type runner struct {
 	proved   bool              // journal 0 was read to its head once
 	joinAt   time.Duration
 	refuse   error // why it is not registered
+	leaving  bool  // it was asked to end
 }
 
 func (w *world) start(f *folder, h *host) *runner {
@@ -205,7 +206,7 @@ func (r *runner) beat(to segment.ID) {
 	if !ok {
 		return
 	}
-	h := Heartbeat{Node: r.folder.id, Start: r.run.Start, Applied: r.state.Head(), Journals: r.reports()}
+	h := Heartbeat{Node: r.folder.id, Start: r.run.Start, Applied: r.state.Head(), Leaving: r.leaving, Journals: r.reports()}
 	if to == r.folder.id {
 		r.judged(Heard{h})
 		return

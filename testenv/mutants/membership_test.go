@@ -4,6 +4,8 @@ var (
 	members    = catcher{"./metadata/membership", "TestSimulation"}
 	candidates = catcher{"./metadata/membership", "TestWhenANodeStands"}
 	joins      = catcher{"./metadata/membership", "TestRegistrationsAreAnsweredByHandshakes"}
+	handOvers  = catcher{"./metadata/membership", "TestHandOverThatIsNotDoneIsWithdrawn"}
+	leavers    = catcher{"./metadata/membership", "TestNodeThatIsToEndLeaves"}
 )
 
 // evidenceMutants are bugs of the evidence against nodes.
@@ -31,6 +33,9 @@ var evidenceMutants = []mutant{
 	}},
 	{name: "without a majority moving journals are taken", by: members, edits: []edit{
 		swap("metadata/membership.Judge.still", "still && j.journals[a.Journal].progress.unmoved(unmovedFor)", "still"),
+	}},
+	{name: "nodes fenced for silence are no voters", by: catcher{"./metadata/membership", "TestSmallPartStaysSmall"}, plain: true, edits: []edit{
+		swap("metadata/membership.detector.majority", "(p == nil || !p.silent)", "true"),
 	}},
 	{name: "no entry for a silent node", by: members, edits: []edit{
 		drop("metadata/membership.Judge.mustShow", "every = contestEvery"),
@@ -66,6 +71,30 @@ var assignmentMutants = []mutant{
 	{name: "hand-overs have no end", by: members, edits: []edit{
 		swap("metadata/membership.Judge.watchHandOver", "!l.declined && waited < handOverLimit", "!l.declined"),
 	}},
+	{name: "a hand-over waits for a node that says it takes", by: handOvers, plain: true, edits: []edit{
+		swap("metadata/membership.Judge.watchHandOver", "!l.declined && waited < handOverLimit", "l.taking > 0 && l.taking < takingLimit || !l.declined && waited < handOverLimit"),
+	}},
+	{name: "a hand-over that is declined waits", by: handOvers, plain: true, edits: []edit{
+		swap("metadata/membership.Judge.report", "r.Declined > 0 && r.Declined == l.number", "false"),
+	}},
+	{name: "the refusal of an earlier hand-over ends this one", by: handOvers, plain: true, edits: []edit{
+		swap("metadata/membership.Judge.report", "r.Declined > 0 && r.Declined == l.number", "r.Declined > 0"),
+	}},
+	{name: "a journal that is handed over goes to a third node", by: catcher{"./metadata/membership", "TestJournalThatIsHandedOverStaysWithItsLeader"}, plain: true, edits: []edit{
+		swap("metadata/membership.Judge.pick", "n.Node == l.leader || n.Node == a.Home && j.returns(a, l)", "n.Node == a.Home && j.returns(a, l)"),
+	}},
+	{name: "a node that is to end does not leave", by: leavers, plain: true, edits: []edit{
+		drop("metadata/membership.Judge.judge", "j.leaves(d)"),
+	}},
+	{name: "a run leaves for the next one", by: leavers, plain: true, edits: []edit{
+		swap("metadata/membership.Judge.leaves", "j.leaving[n.Node] == n.Run.Start", "!j.leaving[n.Node].IsZero()"),
+	}},
+	{name: "a plan that is refused is made again at once", by: catcher{"./metadata/membership", "TestPlanThatFailsIsMadeAgainLater"}, plain: true, edits: []edit{
+		never("metadata/membership.Judge.judge", "j.failed && j.now.Sub(j.planned) < planAgainAfter"),
+	}},
+	{name: "a journal moves by the first probe that succeeds", by: catcher{"./metadata/membership", "TestStoreIsAskedAgainBeforeAJournalMoves"}, plain: true, edits: []edit{
+		after("metadata/membership.stores.probed", "x.good, x.token, x.asked = now, 0, time.Time{}", "x.decided = true"),
+	}},
 	{name: "home at once after each move", by: members, edits: []edit{
 		swap("metadata/membership.Judge.returns", "doubled(homeAfter, int(a.Moves)-1, homeMost)", "homeAfter"),
 	}},
@@ -96,6 +125,18 @@ var assignmentMutants = []mutant{
 var electionMutants = []mutant{
 	{name: "stands although another hears the controller", by: members, edits: []edit{
 		swap("metadata/membership.Member.mayStand", "t.alive || t.waits", "t.waits"),
+	}},
+	{name: "an opinion of an old controller counts", by: catcher{"./metadata/membership", "TestOpinionsOfOldControllersDoNotCount"}, plain: true, edits: []edit{
+		swap("metadata/membership.Member.count", "a.reply.Opinion == Alive && a.reply.Controller.Epoch >= m.controller.Epoch", "a.reply.Opinion == Alive"),
+	}},
+	{name: "stands by replies of before", by: catcher{"./metadata/membership", "TestLastQuestionBeforeANodeStands"}, plain: true, edits: []edit{
+		never("metadata/membership.Member.elect", "turn > 0 && m.now.Sub(e.clear) >= turn && !m.asked(e.clear.Add(turn))"),
+	}},
+	{name: "a contest makes no node patient", by: catcher{"./metadata/membership", "TestContestMakesPatient"}, plain: true, edits: []edit{
+		swap("metadata/membership.fences.contested", "doubled(unmovedFor, changes, contestedMost)", "unmovedFor"),
+	}},
+	{name: "hands over by any assignment", by: catcher{"./metadata/membership", "TestWhoMayTakeAJournal"}, plain: true, edits: []edit{
+		swap("metadata/membership.HandsOver", "a.Number == number", "true"),
 	}},
 	{name: "stands next to another that stands", by: candidates, plain: true, edits: []edit{
 		swap("metadata/membership.Member.mayStand", "t.alive || t.waits", "t.alive"),
