@@ -17,12 +17,21 @@ type Kind int16
 const (
 	KindHello Kind = 30001 // first message of a handshake
 	KindProof Kind = 30002 // last message of a handshake
+
+	// Those of a cluster. metadata/membership/MESSAGES.md has their bodies.
+	KindRegister  Kind = 30003 // to the controller: this run is to be registered
+	KindHeartbeat Kind = 30004 // to the controller
+	KindQuestion  Kind = 30005 // is there a controller?
+	KindProbe     Kind = 30006 // can you write to the store?
+	KindHandOver  Kind = 30007 // to the leader of a journal: it is assigned to me
 )
 
 // Kinds lists all kinds with their names.
 var kinds = map[Kind]string{
 	KindHello: "PeerHello",
 	KindProof: "PeerProof",
+
+	KindRegister: "PeerRegister", KindHeartbeat: "PeerHeartbeat", KindQuestion: "PeerQuestion", KindProbe: "PeerProbe", KindHandOver: "PeerHandOver",
 }
 
 func (k Kind) String() string {
