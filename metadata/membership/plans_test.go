@@ -176,3 +176,33 @@ func TestJournalThatIsHandedOverStaysWithItsLeader(t *testing.T) {
 		t.Errorf("planned %v", got)
 	}
 }
+
+// TestMistakesDoubleTheHandshakes: a node that was fenced for silence goes on.
+func TestMistakesDoubleTheHandshakes(t *testing.T) {
+	b := newBench(t, clusterOf(3, 1, 2, 3))
+	b.pass(time.Minute)
+	for i, want := range []int{2, 4, 8, 8} {
+		b.down[2] = true
+		failed, last := 0, b.lastDial(2)
+		for until := b.now.Add(30 * time.Second); b.c.Node(nodeNo(2)).Lives() && b.now.Before(until); {
+			if token := b.lastDial(2); token != last {
+				failed, last = failed+1, token
+				b.step(Dialed{token, TimedOut})
+				continue
+			}
+			b.pass(TickEvery)
+		}
+		if failed != want {
+			t.Fatalf("after %d mistakes: fenced after %d handshakes, want %d", i, failed, want)
+		}
+		b.down[2] = false
+		if b.pass(10 * time.Second); !b.c.Node(nodeNo(2)).Lives() {
+			t.Fatal("it is not counted on again")
+		}
+	}
+	b.pass(calmAfter - time.Second) // in one step
+	b.pass(time.Minute)
+	if got := b.j.detector.needed(b.now); got != silentTries {
+		t.Errorf("an hour later: %d handshakes", got)
+	}
+}
