@@ -206,3 +206,32 @@ func TestMistakesDoubleTheHandshakes(t *testing.T) {
 		t.Errorf("an hour later: %d handshakes", got)
 	}
 }
+
+// TestFencedNodeMustBeReached: its heartbeats come, and no handshake with it succeeds.
+func TestFencedNodeMustBeReached(t *testing.T) {
+	b := newBench(t, clusterOf(3, 1, 2, 3))
+	b.pass(time.Minute)
+	b.down[2] = true
+	b.step(Broken{nodeNo(2), runOf(2).Start})
+	b.step(Dialed{b.lastDial(2), Refused})
+	if b.c.Node(nodeNo(2)).Lives() {
+		t.Fatal("it is not fenced")
+	}
+	for range 30 * time.Second / TickEvery {
+		b.out = nil
+		b.pass(TickEvery)
+		if b.now.UnixMilli()%500 == 0 {
+			b.step(Heard{Heartbeat{Node: nodeNo(2), Start: runOf(2).Start}})
+		}
+		if token := b.lastDial(2); token != 0 {
+			b.step(Dialed{token, TimedOut})
+		}
+	}
+	if b.c.Node(nodeNo(2)).Lives() {
+		t.Error("it is counted on, and others do not reach it")
+	}
+	b.down[2] = false
+	if b.pass(10 * time.Second); !b.c.Node(nodeNo(2)).Lives() {
+		t.Error("it is not counted on when it is reached")
+	}
+}

@@ -43,7 +43,7 @@ var evidenceMutants = []mutant{
 	{name: "no entry for a fenced node", by: members, edits: []edit{
 		drop("metadata/membership.Judge.mustShow", "every = aliveEvery"),
 	}},
-	{name: "fenced node back without a handshake", by: members, edits: []edit{
+	{name: "fenced node back without a handshake", by: catcher{"./metadata/membership", "TestFencedNodeMustBeReached"}, plain: true, edits: []edit{
 		swap("metadata/membership.detector.back", "p.proved", "true"),
 	}},
 	{name: "registered without a handshake", by: members, edits: []edit{
