@@ -218,6 +218,9 @@ func (c *cluster) finalChecks() {
 	c.truth.CheckBucket()
 	c.truth.archive.checkKnown()
 	c.truth.CheckFloors()
+	if c.shape.Upkeep.Rot > 0 && c.shape.Upkeep.Rots == rotsCheckpoint {
+		c.rot() // unless it has happened
+	}
 	c.truth.ForgetHints()
 	if l, err = load(c); err != nil {
 		c.Fail("load without hints at the end: %w", err)

@@ -26,7 +26,7 @@ func (c *cluster) rot() {
 	case rotsPage:
 		name, key = "page", c.anyCopy()
 	case rotsCheckpoint:
-		if floor, ok := c.truth.Newest(); ok && !a.rotted && c.Elapsed() > c.shape.Chaos/2 { // or it is the newest no more at the end
+		if floor, ok := c.truth.Newest(); ok && !a.rotted {
 			name, key = "checkpoint of the newest floor", floor.Checkpoint
 		}
 	case rotsSource:
