@@ -54,6 +54,7 @@ var kinds = []kind{
 	{segment.ErrInvalid, Permanent, 1},
 	{segment.ErrUnsupported, Permanent, 1},
 	{metadata.ErrTooOld, Permanent, 1},
+	{metadata.ErrRemovedNode, Permanent, 1},
 
 	{wal.ErrForeign, Permanent, 1},
 	{wal.ErrUnsupported, Permanent, 1},
