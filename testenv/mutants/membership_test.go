@@ -116,7 +116,7 @@ var assignmentMutants = []mutant{
 	{name: "takes without asking the leader", by: members, edits: []edit{
 		swap("metadata/membership.Taking.MayFence", "t.Silent >= leaderSilentAfter && t.Handshake == TimedOut", "true"),
 	}},
-	{name: "waits for a leader that denies it", by: members, edits: []edit{
+	{name: "waits for a leader that denies it", by: catcher{"./metadata/membership", "TestWhoMayTakeAJournal"}, plain: true, edits: []edit{
 		swap("metadata/membership.Taking.MayFence", "t.Denied", "false"),
 	}},
 }
@@ -153,7 +153,7 @@ var electionMutants = []mutant{
 	{name: "a silent controller has no second chance", by: members, edits: []edit{
 		swap("metadata/membership.Member.mayStand", "m.controllerMayAnswer()", "false"),
 	}},
-	{name: "all stand at once", by: members, edits: []edit{
+	{name: "all stand at once", by: candidates, plain: true, edits: []edit{
 		drop("metadata/membership.Member.turn", "before++"),
 	}},
 	{name: "stands without a store", by: members, edits: []edit{
