@@ -36,6 +36,8 @@ func formatState(level uint16) *State {
 	return s
 }
 
+var otherNode = segment.ID{0xbb, 15: 2}
+
 func TestFormatPageAgreesWithTheCode(t *testing.T) {
 	of := func(c Change, fields map[string]any) bytemap.Structure {
 		fields["payload version"] = c.version()
@@ -43,6 +45,7 @@ func TestFormatPageAgreesWithTheCode(t *testing.T) {
 		return bytemap.Of(payload, len(payload), fields)
 	}
 	b, old := formatState(LevelTiering).Encode(), formatState(1).Encode()
+	based := mustEncode(t, PartitionsAdded{ID: topicA, From: 7, Journals: []uint32{9}, Bases: []int32{20}}).Payload
 	bytemap.Read(t, "../tiering/segment/FORMAT.md").Check(t, map[string]bytemap.Structure{
 		"Feature level":   of(FeatureLevel{Level: 9}, map[string]any{"level": uint16(9)}),
 		"Level raised":    of(FeatureLevel{Level: 9, AtMs: 14}, map[string]any{"level": uint16(9), "at": int64(14)}),
@@ -51,6 +54,12 @@ func TestFormatPageAgreesWithTheCode(t *testing.T) {
 		"Journal created": of(JournalCreated{11}, map[string]any{"journal": uint32(11)}),
 		"Topic named":     of(TopicDeleted{ID: topicA}, map[string]any{"topic id": topicA}),
 		"Producer ids":    of(ProducerIDs{12, 13}, map[string]any{"first producer id": int64(12), "producer id count": uint32(13)}),
+		"Node set":        of(NodeSet{nodeA, StateDrained}, map[string]any{"node": nodeA, "state": uint8(StateDrained)}),
+		"Node fenced":     of(NodeFenced{nodeA, FencedSilent}, map[string]any{"node": nodeA, "fence": uint8(FencedSilent)}),
+		"Journal assigned": of(JournalAssigned{Assignment{Journal: 16, Number: 17, Node: nodeA, Home: otherNode, Why: WhyShare, Moves: 18, Deaths: 19}}, map[string]any{
+			"journal": uint32(16), "assignment": uint32(17), "node": nodeA, "home": otherNode, "why": uint8(WhyShare), "moves": uint16(18), "deaths": uint8(19)}),
+		"No-op":           of(NoOp{}, map[string]any{}),
+		"Based partition": bytemap.Of(based[len(based)-8:], 8, map[string]any{"journal": uint32(9), "epoch base": int32(20)}),
 		"Metadata state": bytemap.Of(b, 35, map[string]any{"payload version": uint8(tieredCheckpoint), "seq": uint64(2), "epoch": uint32(3),
 			"level": uint16(2), "tiered": int64(4), "next producer id": int64(5), "data journals": uint32(6)}),
 		"Metadata state before level 2": bytemap.Of(old, 27, map[string]any{"payload version": uint8(checkpointVersion), "seq": uint64(2), "epoch": uint32(3),
@@ -100,5 +109,10 @@ func TestEntriesOfNoFixedSizeAreAsTheFormatPageSays(t *testing.T) {
 		configs, journals)
 	check("Partitions added", PartitionsAdded{ID: topicA, From: 7, Journals: []uint32{9}},
 		[]bytemap.Field{version, id, {Name: "first new index", Value: uint32(7)}}, journals)
+	run := Run{Start: otherNode, MinLevel: 2, MaxLevel: 3, Roles: 5, Rack: "rack", Listeners: []Listener{{Name: "plain", Host: "host", Port: 9092}}}
+	check("Node started", NodeStarted{nodeA, run},
+		[]bytemap.Field{version, {Name: "node", Value: nodeA}, {Name: "start", Value: otherNode}, {Name: "lowest level", Value: uint16(2)}, {Name: "highest level", Value: uint16(3)},
+			{Name: "roles", Value: uint8(5)}, {Name: "rack", Value: []byte("rack")}, {Name: "listeners", Value: uint16(1)}},
+		[]bytemap.Field{{Name: "listener name", Value: []byte("plain")}, {Name: "host", Value: []byte("host")}, {Name: "port", Value: uint16(9092)}})
 	check("Topic configured", TopicConfigured{ID: topicA, Configs: set}, []bytemap.Field{version, id}, configs)
 }

@@ -95,6 +95,7 @@ var elsewhere = map[string]string{
 	"Merged trailer": "mergedformat_test.go", "Topic name": "mergedformat_test.go",
 	"Feature level": "metadata", "Node registered": "metadata", "Journal created": "metadata", "Topic named": "metadata",
 	"Producer ids": "metadata", "Metadata state": "metadata", "Node": "metadata",
+	"Node set": "metadata", "Node fenced": "metadata", "Journal assigned": "metadata", "No-op": "metadata", "Based partition": "metadata",
 	"Level raised": "metadata", "Topic deleted": "metadata", "Metadata state before level 2": "metadata",
 	"Open": "tiering/partlog", "Seal": "tiering/partlog", "Expire producers": "tiering/partlog", "Delete records": "tiering/partlog",
 	"Data state": "tiering/partlog", "Index object": "tiering/partlog", "Partition state": "tiering/partlog",
