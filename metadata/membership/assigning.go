@@ -115,10 +115,10 @@ func (j *Judge) report(h Heartbeat) {
 
 // assignments plans which node is to lead which journal.
 func (j *Judge) assignments(d *draft) {
-	for i := range d.assigned {
-		a := d.assigned[i]
+	for i := range d.Assignments {
+		a := d.Assignments[i]
 		l := j.journals[a.Journal]
-		switch n := d.node(a.Node); {
+		switch n := d.Node(a.Node); {
 		case a.Number == 0:
 			j.first(d, a)
 		case a.Node.IsZero():
@@ -153,7 +153,7 @@ func (j *Judge) first(d *draft, a metadata.Assignment) {
 
 // replace assigns the journal of a fenced node, unless its leaders die of it.
 func (j *Judge) replace(d *draft, a metadata.Assignment, l *journal) {
-	n := d.node(a.Node)
+	n := d.Node(a.Node)
 	quick := !l.at.IsZero() && (j.now.Sub(l.at) <= soonAfter || !l.took.IsZero() && j.now.Sub(l.took) <= soonAfter)
 	switch died := n.Fence == metadata.FencedRefused || n.Fence == metadata.FencedReplaced; {
 	case died && quick && a.Deaths < math.MaxUint8:
@@ -218,7 +218,7 @@ func (j *Judge) handing(d *draft, a metadata.Assignment, l *journal) *metadata.N
 	if l.leader.IsZero() || l.leader == a.Node {
 		return nil
 	}
-	if n := d.node(l.leader); n != nil && n.Lives() {
+	if n := d.Node(l.leader); n != nil && n.Lives() {
 		return n
 	}
 	return nil
@@ -242,7 +242,7 @@ func (j *Judge) watchHandOver(d *draft, a metadata.Assignment, l *journal) {
 	}
 	n := j.pick(d, a, a.Node)
 	if n == nil {
-		n = d.node(a.Node)
+		n = d.Node(a.Node)
 	}
 	if n.Serves() && n.Lives() {
 		a.Node, a.Why = n.Node, metadata.WhyWithdrawn
@@ -268,7 +268,7 @@ func (j *Judge) vacate(d *draft, a metadata.Assignment, l *journal, n *metadata.
 
 // handsOver reports whether a node hands over a journal that it leads.
 func (j *Judge) handsOver(d *draft, node segment.ID) bool {
-	for _, a := range d.assigned {
+	for _, a := range d.Assignments {
 		if l := j.journals[a.Journal]; l.leader == node && a.Node != node {
 			return true
 		}

@@ -91,8 +91,7 @@ func (j *Judge) probe(n *metadata.Node, x *suspicion) {
 		x.tries++
 		x.other, to = other.Node, other.Node
 	}
-	j.detector.token++
-	x.token, x.asked = j.detector.token, j.now
+	x.token, x.asked = j.detector.next(), j.now
 	j.do(Probe{x.token, to})
 }
 
@@ -101,7 +100,7 @@ func (j *Judge) another(node segment.ID, turn int) *metadata.Node {
 	var all []*metadata.Node
 	for i := range j.cluster.Nodes {
 		n := &j.cluster.Nodes[i]
-		if n.Node != node && n.Serves() && n.Lives() && j.detector.answers(j.now, n.Node) {
+		if n.Node != node && j.able(n) {
 			all = append(all, n)
 		}
 	}
@@ -117,8 +116,8 @@ func (j *Judge) unblock(d *draft, a metadata.Assignment) {
 	if x == nil || !x.decided {
 		return
 	}
-	n := d.node(x.other)
-	if n == nil || !n.Serves() || !n.Lives() || !j.detector.answers(j.now, x.other) {
+	n := d.Node(x.other)
+	if n == nil || !j.able(n) {
 		return
 	}
 	j.countMove(&a)

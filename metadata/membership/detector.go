@@ -118,8 +118,13 @@ func (d *detector) suspect(now time.Time, p *peer) (token uint64) {
 }
 
 func (d *detector) dial(now time.Time, p *peer) uint64 {
+	p.token, p.dialed, p.first = d.next(), now, false
+	return p.token
+}
+
+// next names a request of the controller.
+func (d *detector) next() uint64 {
 	d.token++
-	p.token, p.dialed, p.first = d.token, now, false
 	return d.token
 }
 

@@ -6,26 +6,18 @@ import (
 	"slices"
 
 	"github.com/varvelog/varve/metadata"
-	"github.com/varvelog/varve/tiering/segment"
 )
 
 // draft is a plan, and the nodes and assignments as they will be with it.
 type draft struct {
-	nodes    []metadata.Node
-	assigned []metadata.Assignment
-	changes  []metadata.Change
+	metadata.Cluster
+	changes []metadata.Change
 }
 
 func newDraft(c *metadata.Cluster) *draft {
-	return &draft{nodes: slices.Clone(c.Nodes), assigned: slices.Clone(c.Assignments)}
-}
-
-func (d *draft) node(id segment.ID) *metadata.Node {
-	i := slices.IndexFunc(d.nodes, func(n metadata.Node) bool { return n.Node == id })
-	if i < 0 {
-		return nil
-	}
-	return &d.nodes[i]
+	d := &draft{Cluster: *c}
+	d.Nodes, d.Assignments = slices.Clone(c.Nodes), slices.Clone(c.Assignments)
+	return d
 }
 
 func (d *draft) fence(n *metadata.Node, f metadata.Fence) {
@@ -41,7 +33,7 @@ func (d *draft) set(n *metadata.Node, s metadata.NodeState) {
 // assign plans an assignment, and leaves its number to the draft.
 func (d *draft) assign(a metadata.Assignment) {
 	a.Number++
-	d.assigned[a.Journal-1] = a
+	d.Assignments[a.Journal-1] = a
 	d.changes = append(d.changes, metadata.JournalAssigned{Assignment: a})
 }
 

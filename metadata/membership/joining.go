@@ -37,27 +37,25 @@ func (j *Judge) joining(ev Joining) {
 		j.do(Join{ev.Token, metadata.ErrNotController})
 		return
 	}
-	x := &join{node: ev.Node, run: ev.Run}
-	if n := j.cluster.Node(ev.Node); n != nil {
-		if n.State == metadata.StateRemoved {
-			j.do(Join{ev.Token, metadata.ErrRemovedNode})
-			return
-		}
-		if n.State != 0 && n.Run.Start != ev.Run.Start && ev.Node != j.self {
-			x.before, x.checking = n.Run, true
-		}
-	}
-	if ev.Node == j.self {
+	n := j.cluster.Node(ev.Node)
+	switch {
+	case n != nil && n.State == metadata.StateRemoved:
+		j.do(Join{ev.Token, metadata.ErrRemovedNode})
+		return
+	case ev.Node == j.self:
 		j.do(Join{ev.Token, nil})
 		return
+	}
+	x := &join{node: ev.Node, run: ev.Run}
+	if n != nil && n.State != 0 && n.Run.Start != ev.Run.Start {
+		x.before, x.checking = n.Run, true
 	}
 	j.joins[ev.Token] = x
 	j.dialJoin(x)
 }
 
 func (j *Judge) dialJoin(x *join) {
-	j.detector.token++
-	x.token, x.asked = j.detector.token, j.now
+	x.token, x.asked = j.detector.next(), j.now
 	run := x.run
 	if x.checking {
 		run = x.before

@@ -248,8 +248,8 @@ func (j *Judge) judge() {
 // fences plans which nodes are counted on.
 func (j *Judge) fences(d *draft) {
 	majority := j.detector.majority(j.now, j.cluster)
-	for i := range d.nodes {
-		n := &d.nodes[i]
+	for i := range d.Nodes {
+		n := &d.Nodes[i]
 		switch dead := j.detector.dead(n.Node); {
 		case n.State == 0 || n.State == metadata.StateRemoved:
 		case !n.Lives():
@@ -267,8 +267,8 @@ func (j *Judge) fences(d *draft) {
 
 // leaves plans that nodes leave which said so.
 func (j *Judge) leaves(d *draft) {
-	for i := range d.nodes {
-		if n := &d.nodes[i]; n.State == metadata.StateServing && j.leaving[n.Node] == n.Run.Start {
+	for i := range d.Nodes {
+		if n := &d.Nodes[i]; n.State == metadata.StateServing && j.leaving[n.Node] == n.Run.Start {
 			d.set(n, metadata.StateLeaving)
 		}
 	}
@@ -302,7 +302,7 @@ func (j *Judge) look(journal uint32) {
 // sees that there is a controller.
 func (j *Judge) mustShow(d *draft) bool {
 	every := time.Duration(0)
-	for _, n := range d.nodes {
+	for _, n := range d.Nodes {
 		switch {
 		case n.State == 0 || n.State == metadata.StateRemoved || n.Node == j.self:
 		case n.Lives() && !j.detector.answers(j.now, n.Node) && j.detector.dead(n.Node) != metadata.NotFenced:
@@ -326,8 +326,8 @@ func (j *Judge) yield() {
 			return
 		}
 	}
-	for _, n := range j.cluster.Nodes {
-		if n.Serves() && n.Lives() && j.detector.answers(j.now, n.Node) {
+	for i := range j.cluster.Nodes {
+		if n := &j.cluster.Nodes[i]; j.able(n) {
 			j.yielded = j.now
 			j.do(Yield{n.Node})
 			return

@@ -74,14 +74,14 @@ func (b *bench) commit(changes []metadata.Change) {
 	for _, change := range changes {
 		switch change := change.(type) {
 		case metadata.NodeFenced:
-			d.node(change.Node).Fence = change.Fence
+			d.Node(change.Node).Fence = change.Fence
 		case metadata.NodeSet:
-			d.node(change.Node).State = change.State
+			d.Node(change.Node).State = change.State
 		case metadata.JournalAssigned:
-			d.assigned[change.Journal-1] = change.Assignment
+			d.Assignments[change.Journal-1] = change.Assignment
 		}
 	}
-	c.Nodes, c.Assignments = d.nodes, d.assigned
+	c.Nodes, c.Assignments = d.Nodes, d.Assignments
 	b.c = &c
 	b.step(Applied{&c})
 	b.step(Planned{})

@@ -13,9 +13,9 @@ func (j *Judge) pick(d *draft, a metadata.Assignment, except ...segment.ID) *met
 	l := j.journals[a.Journal]
 	var best *metadata.Node
 	var least uint64
-	for i := range d.nodes {
-		n := &d.nodes[i]
-		if !n.Serves() || !n.Lives() || slices.Contains(except, n.Node) || !j.detector.answers(j.now, n.Node) {
+	for i := range d.Nodes {
+		n := &d.Nodes[i]
+		if slices.Contains(except, n.Node) || !j.able(n) {
 			continue
 		}
 		if n.Node == l.leader || n.Node == a.Home && j.returns(a, l) {
@@ -28,9 +28,14 @@ func (j *Judge) pick(d *draft, a metadata.Assignment, except ...segment.ID) *met
 	return best
 }
 
+// able reports whether a node may get journals, and answers now.
+func (j *Judge) able(n *metadata.Node) bool {
+	return n.Serves() && n.Lives() && j.detector.answers(j.now, n.Node)
+}
+
 // loadOf is the load of the journals that are assigned to a node.
 func (j *Judge) loadOf(d *draft, node segment.ID) (load uint64) {
-	for _, a := range d.assigned {
+	for _, a := range d.Assignments {
 		if a.Number > 0 && a.Node == node {
 			load += journalWeight + j.journals[a.Journal].load
 		}
@@ -46,7 +51,7 @@ func (j *Judge) returns(a metadata.Assignment, l *journal) bool {
 
 // moving reports whether a journal is handed over now: one after the other is.
 func (j *Judge) moving(d *draft) bool {
-	for _, a := range d.assigned {
+	for _, a := range d.Assignments {
 		l := j.journals[a.Journal]
 		if a.Number != l.number || a.Number > 0 && !a.Node.IsZero() && (l.leader != a.Node || l.taking > 0) {
 			return true
@@ -57,9 +62,9 @@ func (j *Judge) moving(d *draft) bool {
 
 // goHome moves one journal back to its home.
 func (j *Judge) goHome(d *draft) {
-	for _, a := range d.assigned {
+	for _, a := range d.Assignments {
 		l := j.journals[a.Journal]
-		home := d.node(a.Home)
+		home := d.Node(a.Home)
 		if a.Number == 0 || a.Node.IsZero() || a.Node == a.Home || l.blocked || home == nil || !home.Serves() || !home.Lives() || !j.returns(a, l) {
 			continue
 		}
@@ -73,13 +78,13 @@ func (j *Judge) goHome(d *draft) {
 func (j *Judge) share(d *draft) {
 	var most, least *metadata.Node
 	homes := map[segment.ID]int{}
-	for _, a := range d.assigned {
+	for _, a := range d.Assignments {
 		if a.Number > 0 {
 			homes[a.Home]++
 		}
 	}
-	for i := range d.nodes {
-		n := &d.nodes[i]
+	for i := range d.Nodes {
+		n := &d.Nodes[i]
 		if !n.Serves() || !n.Lives() || !j.detector.wellFor(j.now, n.Node, homeAfter) {
 			continue
 		}
@@ -93,7 +98,7 @@ func (j *Judge) share(d *draft) {
 	if most == nil || homes[most.Node]-homes[least.Node] < 2 {
 		return
 	}
-	for _, a := range slices.Backward(d.assigned) {
+	for _, a := range slices.Backward(d.Assignments) {
 		l := j.journals[a.Journal]
 		if a.Number > 0 && a.Home == most.Node && a.Node == a.Home && !l.blocked && l.since(j.now, j.begun) >= homeAfter {
 			a.Node, a.Home, a.Why, a.Moves = least.Node, least.Node, metadata.WhyShare, 0
