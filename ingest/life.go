@@ -28,7 +28,7 @@ func newLife(opt Options, o *journal.Owner) *life {
 func (l *life) lead(m *machine, incarnation segment.ID) {
 	m.resign = l.Resign
 	l.led = m
-	l.Stand(m, incarnation)
+	l.Stand(m, journal.Stand{Incarnation: incarnation})
 }
 
 // leads reports whether a leadership, or the way to it, goes on.

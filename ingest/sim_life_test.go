@@ -88,7 +88,7 @@ func (n *proc) lead() {
 		n.core.replay.add(o.found(), simFiles{o, n})
 	}
 	f.own = append(f.own, n.incarnation)
-	n.life.Stand(watched{m, n}, n.incarnation)
+	n.life.Stand(watched{m, n}, journal.Stand{Incarnation: n.incarnation})
 	n.p.After(c.Between(0, 5*time.Second), "placements", n.view.poll)
 	n.p.After(c.Between(time.Second, 10*time.Second), "prove", n.prove)
 	n.p.After(c.Between(time.Second, 10*time.Second), "confirm", n.confirm)

@@ -34,7 +34,7 @@ func newLife(opt LeaderOptions, o *journal.Owner) *life {
 func (l *life) lead(incarnation segment.ID, onReady func(nodeID int32)) {
 	l.leading = newLeading(l.opt, l.owner)
 	l.leading.onReady = onReady
-	l.Stand(l.leading, incarnation)
+	l.Stand(l.leading, journal.Stand{Incarnation: incarnation})
 }
 
 // take takes a request, which only a leader can answer.

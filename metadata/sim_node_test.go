@@ -70,7 +70,7 @@ func (n *node) start() {
 func (n *node) stand() {
 	n.life.leading = newLeading(n.life.opt, n.life.owner)
 	n.lead = n.life.leading
-	n.life.Stand(watched{n.lead, n}, n.c.newID())
+	n.life.Stand(watched{n.lead, n}, journal.Stand{Incarnation: n.c.newID()})
 }
 
 // lost: a leadership is over. The process ends with it, or follows on and leads again later.

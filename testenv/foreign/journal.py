@@ -7,6 +7,7 @@ import wire
 from wire import NOTHING, Corrupt, Reader, Ref, TooOld, known, need
 
 FLOOR_PLAN = 65280
+LEADERSHIP_END = 65281
 Plan = namedtuple("Plan", "number checkpoint floor_object")
 Checkpoint = namedtuple("Checkpoint", "key next epoch fence tail last leader leaderships covered state attached plans")
 
@@ -104,6 +105,9 @@ class Journal:
         kind, payload = entry
         if kind < FLOOR_PLAN:
             return False
+        if kind == LEADERSHIP_END:
+            self.end(payload, what)
+            return True
         known(kind == FLOOR_PLAN and payload[:1] == b"\1", f"{what} has an entry of kind {kind}")
         r = Reader(payload[1:], f"floor plan in {what}")
         p = plan(r)
@@ -114,6 +118,13 @@ class Journal:
         need(last.checkpoint.seq < p.checkpoint.seq and p.checkpoint.seq + 1 <= h.confirmed, f"{what} plans a floor out of order")
         self.plans = self.plans + [p] if again else [p]
         return True
+
+    def end(self, payload, what):
+        """Checks the entry that ends a leadership. It changes nothing."""
+        known(payload[:1] == b"\1", f"{what} ends a leadership")
+        r = Reader(payload[1:], f"end of a leadership in {what}")
+        r.set_id(), r.u32()
+        r.end()
 
     def floor(self):
         """The floor in force, None if there is none."""

@@ -15,7 +15,7 @@ var lifeMutants = []mutant{
 		drop("tiering/journal.Driver.notify", "d.standing.End()").below("Deposed"),
 	}},
 	{name: "life: leads again under the name of before", by: lives("TestADeposedLeaderReadsOnAndLeadsAgain"), plain: true, edits: []edit{
-		swap("tiering/journal.Core.stand", "c.stands, c.incarnation = true, incarnation", "c.stands = true"),
+		swap("tiering/journal.Core.stand", "c.stands, c.incarnation, c.patient = true, how.Incarnation, how.Patient", "c.stands, c.patient = true, how.Patient"),
 	}},
 	{name: "life: objects of the leadership before kept", by: core, edits: []edit{
 		drop("tiering/journal.Core.depose", "c.dropSlots(len(c.slots))"),
@@ -65,6 +65,33 @@ var lifeMutants = []mutant{
 	}},
 	{name: "node waits for the work of a lost leadership before it ends", by: catcher{"./cmd/internal/node", "TestANodeThatLosesAJournalEndsAtOnce"}, plain: true, edits: []edit{
 		swap("cmd/internal/node.dataLife.lost", "l.fail(end)", "_ = end"),
+	}},
+	{name: "rule 32: proposes after the end entry", by: core, edits: []edit{
+		swap("tiering/journal.Core.Room", "c.phase == leading && c.ending == nil", "c.phase == leading"),
+	}},
+	{name: "rule 32: end entry sent with objects under way", by: core, edits: []edit{
+		swap("tiering/journal.Core.sendEnd", "c.ending == nil || c.endSent || len(c.slots) > 0", "c.ending == nil || c.endSent || !(uint64(len(c.slots)) < c.chain.Window)"),
+	}},
+	{name: "rule 32: end entry taken back after it was sent", by: core, edits: []edit{
+		always("tiering/journal.Core.takeBack", "!c.endSent"),
+	}},
+	{name: "rule 32: leads on after its end entry", by: lives("TestALeaderHandsOverWhenAllIsConfirmed"), plain: true, edits: []edit{
+		never("tiering/journal.Core.advance", "c.phase == leading && c.endSent"),
+	}},
+	{name: "rule 32: end entry that readers do not know", by: lives("TestNoEndEntryBeforeAllReadersKnowIt"), plain: true, edits: []edit{
+		swap("tiering/journal.Core.MayEnd", "c.cfg.Ends != nil && c.cfg.Ends()", "true"),
+	}},
+	{name: "rule 32: end entry of a void counts", by: lives("TestAFollowerReportsTheSuccessor"), plain: true, edits: []edit{
+		swap("tiering/journal.Core.accept", "if v == Valid {\n\tc.do(Apply{Object: o})\n}", "if v != 0 {\n\tc.do(Apply{Object: o})\n}"),
+	}},
+	{name: "rule 32: end entry counts after the next fence", by: lives("TestALifeHandsOverAndNamesItsSuccessor"), plain: true, edits: []edit{
+		drop("tiering/journal.Life.Apply", "l.ended = nil"),
+	}},
+	{name: "patient node fences again after a fence", by: lives("TestPatientNodesDoNotFenceEachOther"), edits: []edit{
+		never("tiering/journal.Core.accept", "v == Valid && h.Kind == segment.KindFence && c.stands && c.patient"),
+	}},
+	{name: "patient node gives up at data", by: lives("TestAPatientNodeTakesOverFromABusyLeader"), plain: true, edits: []edit{
+		swap("tiering/journal.Core.accept", "v == Valid && h.Kind == segment.KindFence && c.stands && c.patient", "v == Valid && h.Kind != segment.KindFiller && c.stands && c.patient"),
 	}},
 	{name: "metrics of a lost leadership stay", by: catcher{"./cmd/internal/node", "TestANodeFollowsTheJournalsThatItHasLost"}, plain: true, edits: []edit{
 		swap("cmd/internal/node.metrics.during", "m.register.Unregister(c)", "_ = c"),

@@ -21,7 +21,7 @@ var (
 	// ErrBelowFloor: the position lies below the journal's floor, where objects
 	// may be gone. Start again from the checkpoint that the floor names.
 	ErrBelowFloor = errors.New("position lies below the journal's floor")
-	// ErrFenced: a higher epoch holds a place in the journal.
+	// ErrFenced: a higher epoch holds a place in the journal; see FencedError.
 	ErrFenced = errors.New("another node has taken over the journal")
 	// ErrUnsettled: a place that settling had resolved holds an older epoch.
 	ErrUnsettled = errors.New("an older leadership wrote after it was settled")

@@ -20,6 +20,7 @@ type Config struct {
 	Incarnation segment.ID        // of the leadership, if Lead is set
 	NewID       func() segment.ID // for fences and fillers
 	NowMs       func() int64      // for their BuiltMs
+	Ends        func() bool       // all readers of the journal know end entries; nil: they may not
 }
 
 const (
@@ -71,6 +72,9 @@ type Core struct {
 
 	stands      bool       // it leads, or is on the way to it
 	incarnation segment.ID // of that leadership
+	patient     bool       // it gives up at a fence that it reads on the way
+	ending      *End       // the leadership is to end with it; nothing is proposed
+	endSent     bool       // and it cannot be taken back
 
 	// reading
 	readToken  uint64 // the Get or floor read under way, 0 if none
@@ -153,7 +157,7 @@ func (c *Core) Stands() bool { return c.stands && c.phase != ended }
 // Room reports whether one more object may be sent: never a seq at or beyond
 // the lowest unresolved one plus the window (PROTOCOL.md, rule 2).
 func (c *Core) Room() bool {
-	return c.phase == leading && uint64(len(c.slots)) < c.chain.Window
+	return c.phase == leading && c.ending == nil && uint64(len(c.slots)) < c.chain.Window
 }
 
 // Header is the header of the next data segment, but for its object id, time
@@ -214,11 +218,15 @@ func (c *Core) Step(ev Event) []Action {
 	case Poke:
 		c.poke()
 	case Stand:
-		c.stand(ev.Incarnation)
+		c.stand(ev)
 	case Resign:
 		if c.stands {
 			c.depose(ev.Err)
 		}
+	case HandOver:
+		c.handOver(ev.End)
+	case TakeBack:
+		c.takeBack()
 	case Prove:
 		c.asked++
 		c.startProof()
@@ -240,11 +248,11 @@ func (c *Core) nextToken() uint64 {
 }
 
 // stand has it fence at the end of the log, and lead.
-func (c *Core) stand(incarnation segment.ID) {
+func (c *Core) stand(how Stand) {
 	if c.stands {
 		panic("journal: stands twice")
 	}
-	c.stands, c.incarnation = true, incarnation
+	c.stands, c.incarnation, c.patient = true, how.Incarnation, how.Patient
 	if c.token > 0 { // else Start is going to read
 		c.poke()
 	}
@@ -254,6 +262,7 @@ func (c *Core) stand(incarnation segment.ID) {
 // outcomes unknown. The objects whose seqs are not resolved are read like those of others.
 func (c *Core) depose(err error) {
 	c.phase, c.stands = reading, false
+	c.ending, c.endSent = nil, false
 	c.dropSlots(len(c.slots))
 	c.readToken, c.proveToken = 0, 0
 	c.pending, c.gap, c.verdict, c.atEnd = nil, false, nil, false

@@ -79,10 +79,16 @@ func (d *Driver) Handle(ev Event) {
 }
 
 // Stand has a follower lead; see the event.
-func (d *Driver) Stand(incarnation segment.ID) { d.Handle(Stand{Incarnation: incarnation}) }
+func (d *Driver) Stand(how Stand) { d.Handle(how) }
 
 // Resign ends a leadership, or the way to it, and nothing else. err may be nil.
 func (d *Driver) Resign(err error) { d.Handle(Resign{Err: err}) }
+
+// HandOver ends a leadership with an entry for its successor; see the event.
+func (d *Driver) HandOver(e End) { d.Handle(HandOver{End: e}) }
+
+// TakeBack has a leadership that is handed over go on; see the event.
+func (d *Driver) TakeBack() { d.Handle(TakeBack{}) }
 
 // Poke makes a follower look for more.
 func (d *Driver) Poke() { d.Handle(Poke{}) }

@@ -2,6 +2,7 @@ package journal
 
 import (
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/varvelog/varve/tiering/objstore"
@@ -11,12 +12,38 @@ import (
 // ErrEnded: the leadership, or the reading, is over.
 var ErrEnded = errors.New("journal is not led, or not followed, any more")
 
+// FencedError is an ErrFenced of an object of another leadership.
+type FencedError struct {
+	Node    segment.ID // its leader
+	Epoch   uint32
+	Journal uint32
+	Seq     uint64
+	Own     uint32 // epoch of the leadership that is over; 0: it had none yet
+}
+
+// Error implements error.
+func (e *FencedError) Error() string {
+	s := fmt.Sprintf("%v: node %s holds seq %d of journal %d with epoch %d", ErrFenced, e.Node, e.Seq, e.Journal, e.Epoch)
+	if e.Own > 0 {
+		s += fmt.Sprintf(", ours was %d", e.Own)
+	}
+	return s
+}
+
+// Unwrap returns ErrFenced.
+func (e *FencedError) Unwrap() error { return ErrFenced }
+
+func fencedBy(h *segment.Header, own uint32) error {
+	return &FencedError{Node: h.Node, Epoch: h.Epoch, Journal: h.Journal, Seq: h.Seq, Own: own}
+}
+
 // Object is an object of a journal as its readers need it: its index and its
 // entries, checked.
 type Object struct {
 	Footer  *segment.Footer
 	Entries []segment.Entry // those of the journal's state machine
 	Floor   *FloorPlan      // nil if the object plans none
+	End     *End            // nil if its leadership goes on
 }
 
 // Ref is the object's place and identity.
@@ -64,11 +91,26 @@ type TimerFired struct{ Token uint64 }
 type Poke struct{}
 
 // Stand has a follower fence at the end of the log, and lead under an incarnation that was
-// never used before.
-type Stand struct{ Incarnation segment.ID }
+// never used before. A patient one gives up at a fence that it reads on the way: that one
+// may lead already, or is about to. So it stands at the end of the log, or gives up soon.
+// One that is not patient fences again.
+type Stand struct {
+	Incarnation segment.ID
+	Patient     bool
+}
 
 // Resign ends a leadership, or the way to it; Err is the reason, and may be nil.
 type Resign struct{ Err error }
+
+// HandOver has a leadership end with an entry that names the next leader, which is sent
+// once all objects under way are confirmed. Nothing is proposed any more. When the entry is
+// confirmed the leadership ends as one that was given up. It has no effect while no leader
+// is, or while readers do not know the entry.
+type HandOver struct{ End End }
+
+// TakeBack has a leadership that is handed over go on. It has no effect once the entry was
+// sent; see Core.Ends.
+type TakeBack struct{}
 
 // Prove asks for a proof of the head; see Proved.
 type Prove struct{}
@@ -81,6 +123,8 @@ func (TimerFired) isEvent() {}
 func (Poke) isEvent()       {}
 func (Stand) isEvent()      {}
 func (Resign) isEvent()     {}
+func (HandOver) isEvent()   {}
+func (TakeBack) isEvent()   {}
 func (Prove) isEvent()      {}
 
 // Action is something to do, or to know, in the order given.

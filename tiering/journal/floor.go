@@ -81,22 +81,35 @@ func decodeFloorPlan(payload []byte) (FloorPlan, error) {
 func NewObject(footer *segment.Footer, entries []segment.Entry) (*Object, error) {
 	o := &Object{Footer: footer}
 	for _, e := range entries {
-		switch {
-		case e.Kind < ownEntries:
+		if e.Kind < ownEntries {
 			o.Entries = append(o.Entries, e)
-		case e.Kind != EntryFloor:
-			return nil, fmt.Errorf("%w: entry of kind %d: this node is too old for its journal, upgrade it", segment.ErrUnsupported, e.Kind)
-		case o.Floor != nil:
-			return nil, fmt.Errorf("%w: seq %d plans two floors", segment.ErrCorrupt, footer.Header.Seq)
-		default:
-			p, err := decodeFloorPlan(e.Payload)
-			if err != nil {
-				return nil, err
-			}
-			o.Floor = &p
+			continue
+		}
+		if err := o.addOwn(e); err != nil {
+			return nil, err
 		}
 	}
 	return o, nil
+}
+
+// addOwn takes an entry that is the journal's own.
+func (o *Object) addOwn(e segment.Entry) error {
+	seq := o.Footer.Header.Seq
+	switch {
+	case e.Kind == EntryFloor && o.Floor == nil:
+		p, err := decodeFloorPlan(e.Payload)
+		o.Floor = &p
+		return err
+	case e.Kind == EntryEnd && o.End == nil:
+		end, err := decodeEnd(e.Payload)
+		o.End = &end
+		return err
+	case e.Kind == EntryFloor:
+		return fmt.Errorf("%w: seq %d plans two floors", segment.ErrCorrupt, seq)
+	case e.Kind == EntryEnd:
+		return fmt.Errorf("%w: seq %d ends a leadership twice", segment.ErrCorrupt, seq)
+	}
+	return fmt.Errorf("%w: entry of kind %d: this node is too old for its journal, upgrade it", segment.ErrUnsupported, e.Kind)
 }
 
 // maxFloorPlans is how many plans there may be for one floor object. A second one

@@ -23,10 +23,12 @@ func TestPlansAndCheckpointsAreAsTheFormatPageSays(t *testing.T) {
 	}
 	const fixed, leaderships, covered, plans = 101, 105, 129, 178
 	b := c.encode()
+	end := End{To: id(18), Assignment: 19}.Entry().Payload
 	page := bytemap.Read(t, "../segment/FORMAT.md")
 	page.Check(t, map[string]bytemap.Structure{
-		"Floor plan": bytemap.Of(p.Entry().Payload, len(p.Entry().Payload), versioned),
-		"Plan":       bytemap.Of(b[plans:], 48, fields),
+		"Floor plan":     bytemap.Of(p.Entry().Payload, len(p.Entry().Payload), versioned),
+		"Leadership end": bytemap.Of(end, len(end), map[string]any{"payload version": uint8(1), "successor": id(18), "assignment": uint32(19)}),
+		"Plan":           bytemap.Of(b[plans:], 48, fields),
 		"Checkpoint": bytemap.Of(b, fixed, map[string]any{"payload version": uint8(3), "next": uint64(5), "epoch": uint32(6),
 			"fence seq": uint64(7), "fence object id": id(8), "tail seq": uint64(9), "tail object id": id(10),
 			"last seq": uint64(11), "last object id": id(12), "leader": id(13)}),

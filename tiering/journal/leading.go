@@ -139,8 +139,7 @@ func (c *Core) foreign(s *slot, o *Object) {
 		c.end(fmt.Errorf("%w: seq %d of journal %d is taken by an object that says it is seq %d of journal %d of cluster %s",
 			ErrBroken, own.Seq, own.Journal, h.Seq, h.Journal, h.Cluster.Base64()))
 	case h.Epoch > own.Epoch:
-		c.depose(fmt.Errorf("%w: node %s holds seq %d of journal %d with epoch %d, ours was %d",
-			ErrFenced, h.Node, h.Seq, h.Journal, h.Epoch, own.Epoch))
+		c.depose(fencedBy(h, own.Epoch))
 	case h.Epoch == own.Epoch:
 		c.end(fmt.Errorf("%w: journal %d, epoch %d, seq %d: incarnation %s wrote there, this is %s",
 			ErrTwin, h.Journal, h.Epoch, h.Seq, h.Incarnation, own.Incarnation))
@@ -172,10 +171,15 @@ func (c *Core) advance() {
 			return
 		}
 	}
-	if c.phase == settling {
+	switch {
+	case c.phase == settling:
 		c.phase = leading
 		c.do(Led{Epoch: c.chain.Epoch})
 		c.startProof()
+	case c.phase == leading && c.endSent: // it was the last one, and is confirmed
+		c.depose(nil)
+	case c.phase == leading:
+		c.sendEnd()
 	}
 }
 
@@ -216,7 +220,7 @@ func (c *Core) sendFence() {
 	h := c.ownHeader(segment.KindFence, c.chain.Next, c.chain.Epoch+1)
 	h.Prev = c.chain.Last
 	h.Confirmed = c.chain.Next - 1
-	c.sendEmpty(h)
+	c.sendOwn(h)
 }
 
 // fenceCounts: the fence is stored and the floor read since is not above it.
@@ -232,19 +236,24 @@ func (c *Core) fenceCounts() {
 		h := c.ownHeader(segment.KindFiller, seq, c.chain.Epoch)
 		h.Prev = ref
 		h.Confirmed = ref.Seq
-		c.sendEmpty(h)
+		c.sendOwn(h)
 	}
 	c.advance()
 }
 
-func (c *Core) sendEmpty(h segment.Header) {
+// sendOwn sends an object that the Core itself makes. It has no records.
+func (c *Core) sendOwn(h segment.Header, entries ...segment.Entry) {
 	h.Object = c.cfg.NewID()
 	h.BuiltMs = c.cfg.NowMs()
-	bytes, footer, err := segment.Encode(nil, h, nil, nil)
+	bytes, footer, err := segment.Encode(nil, h, entries, nil)
 	if err != nil {
 		panic(fmt.Sprintf("journal: build %+v: %v", h, err))
 	}
-	c.addSlot(&Object{Footer: footer}, bytes)
+	o, err := NewObject(footer, entries)
+	if err != nil {
+		panic(fmt.Sprintf("journal: build %+v: %v", h, err))
+	}
+	c.addSlot(o, bytes)
 }
 
 // startProof answers proofs asked for. A follower reads on to the next gap. A

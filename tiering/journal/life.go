@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"errors"
 	"time"
 
 	"github.com/varvelog/varve/tiering/segment"
@@ -13,7 +14,8 @@ type Stage uint8
 const (
 	StageFollows   Stage = iota // it applies all that is committed
 	StageTakesOver              // it reads to the end, fences and settles
-	StageLeads                  // it commits, until it is deposed or resigns
+	StageLeads                  // it commits, until it is deposed, resigns or hands over
+	StageHandsOver              // it sends the end entry, and nothing else
 )
 
 // Life is the Machine of a journal over all that a node does with it. It follows, takes
@@ -29,7 +31,13 @@ type Life struct {
 	follows Machine
 	leads   Machine // of the present leadership, or the way to it; nil: it follows
 	led     bool    // leads has the journal
+	over    bool    // and hands it over
+	ended   *End    // of the newest leadership that was applied; nil: it did not end with an entry
 	onLost  func(err error) error
+
+	// OnEnd is called with each end entry of another leadership that is applied, with the
+	// epoch of that. A later fence makes it void. It is set before the Owner starts, or nil.
+	OnEnd func(epoch uint32, e End)
 }
 
 // NewLife returns the Machine for an Owner. follows is its part without a leadership.
@@ -41,17 +49,53 @@ func NewLife(o *Owner, follows Machine, onLost func(err error) error) *Life {
 }
 
 // Stand has a Life that follows take the journal over, for the Machine of the leadership.
-// The incarnation names that leadership, and was never used before.
-func (l *Life) Stand(m Machine, incarnation segment.ID) {
+func (l *Life) Stand(m Machine, how Stand) {
 	if l.leads != nil {
 		panic("journal: stands during a leadership")
 	}
 	l.leads = m
-	l.owner.Stand(incarnation)
+	l.owner.Stand(how)
 }
 
 // Resign ends the leadership, or the way to it. err is the reason for it, and may be nil.
 func (l *Life) Resign(err error) { l.owner.Resign(err) }
+
+// errNoEnd is a journal whose readers may not know end entries.
+var errNoEnd = errors.New("a node of this feature level cannot hand a journal over")
+
+// HandOver has a leadership that leads end with an entry that names the next leader. The
+// Machine of the leadership proposes nothing more, and has nothing under way. The end comes
+// by Deposed, as if the leadership had been given up.
+func (l *Life) HandOver(e End) error {
+	switch {
+	case !l.owner.Core().MayEnd():
+		return errNoEnd
+	case l.Stage() != StageLeads:
+		return ErrEnded
+	}
+	l.over = true
+	l.owner.HandOver(e)
+	return nil
+}
+
+// TakeBack has a leadership that is handed over lead on, and reports whether it does. It
+// does not once the end entry was sent: its outcome is waited for.
+func (l *Life) TakeBack() bool {
+	if l.over && !l.owner.Core().Ends() {
+		l.owner.TakeBack()
+		l.over = false
+	}
+	return l.Stage() == StageLeads
+}
+
+// Successor is the end entry of the newest leadership that was applied. It reports false
+// if that goes on, or ended in another way, or ended before the checkpoint of the start.
+func (l *Life) Successor() (End, bool) {
+	if l.ended == nil {
+		return End{}, false
+	}
+	return *l.ended, true
+}
 
 // Stage is where it stands.
 func (l *Life) Stage() Stage {
@@ -60,6 +104,8 @@ func (l *Life) Stage() Stage {
 		return StageFollows
 	case !l.led:
 		return StageTakesOver
+	case l.over:
+		return StageHandsOver
 	}
 	return StageLeads
 }
@@ -72,7 +118,22 @@ func (l *Life) present() Machine {
 }
 
 // Apply implements Machine.
-func (l *Life) Apply(o *Object, own bool) error { return l.present().Apply(o, own) }
+func (l *Life) Apply(o *Object, own bool) error {
+	if err := l.present().Apply(o, own); err != nil {
+		return err
+	}
+	h := &o.Footer.Header
+	switch {
+	case h.Kind == segment.KindFence:
+		l.ended = nil
+	case o.End != nil:
+		l.ended = o.End
+		if !own && l.OnEnd != nil {
+			l.OnEnd(h.Epoch, *o.End)
+		}
+	}
+	return nil
+}
 
 // Led implements Machine.
 func (l *Life) Led(epoch uint32) {
@@ -83,7 +144,7 @@ func (l *Life) Led(epoch uint32) {
 // Deposed implements Machine.
 func (l *Life) Deposed(err error) error {
 	m := l.leads
-	l.leads, l.led = nil, false
+	l.leads, l.led, l.over = nil, false, false
 	m.Ended(err)
 	return l.onLost(err)
 }
@@ -111,7 +172,7 @@ func (l *Life) Checkpointed(res CheckpointResult) (hurry bool) { return l.presen
 // Ended implements Machine.
 func (l *Life) Ended(err error) {
 	if m := l.leads; m != nil {
-		l.leads, l.led = nil, false
+		l.leads, l.led, l.over = nil, false, false
 		m.Ended(err)
 	}
 	l.follows.Ended(err)

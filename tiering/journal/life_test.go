@@ -175,7 +175,7 @@ func newLife(t *testing.T) *life {
 func (l *life) take(t *testing.T) *scripted {
 	t.Helper()
 	m, id := &scripted{}, l.s.w.newID()
-	l.o.Do(func() { l.Stand(m, id) })
+	l.o.Do(func() { l.Stand(m, Stand{Incarnation: id}) })
 	if l.Stage() != StageTakesOver {
 		t.Errorf("stands and is in stage %d", l.Stage())
 	}

@@ -128,6 +128,44 @@ func (l *Loop[R]) Ask(ctx context.Context, ask func(onAnswered func(error))) err
 	}
 }
 
+// HandOver has a journal handed over, and returns nil when the leadership is over, which
+// closes over. begin and takeBack run on the owner's goroutine. If ctx ends, takeBack is
+// called, which reports whether the leadership goes on. The error is that of begin then, or of ctx.
+func (l *Loop[R]) HandOver(ctx context.Context, begin func() error, takeBack func() bool, over <-chan struct{}) error {
+	err := l.Ask(ctx, func(onAnswered func(error)) {
+		if !l.owner.Core().MayEnd() {
+			onAnswered(errNoEnd)
+			return
+		}
+		onAnswered(begin())
+	})
+	if err != nil && ctx.Err() == nil {
+		return err
+	}
+	if err == nil {
+		select {
+		case <-over:
+			return nil
+		case <-ctx.Done():
+		}
+	}
+	if err := l.Ask(context.WithoutCancel(ctx), func(onAnswered func(error)) {
+		if takeBack() {
+			onAnswered(ctx.Err())
+			return
+		}
+		onAnswered(nil)
+	}); err != nil {
+		return err
+	}
+	select {
+	case <-over:
+		return nil
+	case <-l.done:
+		return ErrEnded
+	}
+}
+
 // Close ends the Loop and waits. Objects under way have an unknown outcome.
 func (l *Loop[R]) Close() { l.End(nil) }
 

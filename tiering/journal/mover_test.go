@@ -323,9 +323,10 @@ func TestAStartNeedsNoListingAndNoHint(t *testing.T) {
 
 func TestEntriesOfTheJournalDoNotReachItsStateMachine(t *testing.T) {
 	plan := FloorPlan{N: 2, At: segment.Ref{Seq: 5, Object: segment.ID{6}}, Object: segment.ID{7}}
+	end := End{To: segment.ID{8}, Assignment: 9}
 	other := segment.Entry{Kind: 1, Payload: []byte("x")}
-	o, err := NewObject(&segment.Footer{}, []segment.Entry{other, plan.Entry()})
-	if err != nil || o.Floor == nil || *o.Floor != plan || len(o.Entries) != 1 || o.Entries[0].Kind != 1 {
+	o, err := NewObject(&segment.Footer{}, []segment.Entry{other, plan.Entry(), end.Entry()})
+	if err != nil || o.Floor == nil || *o.Floor != plan || o.End == nil || *o.End != end || len(o.Entries) != 1 || o.Entries[0].Kind != 1 {
 		t.Fatalf("%+v, %v", o, err)
 	}
 	for name, tc := range map[string]struct {
@@ -336,6 +337,10 @@ func TestEntriesOfTheJournalDoNotReachItsStateMachine(t *testing.T) {
 		"unknown version": {[]segment.Entry{{Kind: EntryFloor, Payload: []byte{2}}}, segment.ErrUnsupported},
 		"cut short":       {[]segment.Entry{{Kind: EntryFloor, Payload: plan.Entry().Payload[:40]}}, segment.ErrCorrupt},
 		"two plans":       {[]segment.Entry{plan.Entry(), plan.Entry()}, segment.ErrCorrupt},
+		"unknown end":     {[]segment.Entry{{Kind: EntryEnd, Payload: []byte{2}}}, segment.ErrUnsupported},
+		"end cut short":   {[]segment.Entry{{Kind: EntryEnd, Payload: end.Entry().Payload[:20]}}, segment.ErrCorrupt},
+		"two ends":        {[]segment.Entry{end.Entry(), end.Entry()}, segment.ErrCorrupt},
+		"no successor":    {[]segment.Entry{End{Assignment: 1}.Entry()}, segment.ErrCorrupt},
 		"of nothing":      {[]segment.Entry{FloorPlan{N: 1}.Entry()}, segment.ErrCorrupt},
 	} {
 		if _, err := NewObject(&segment.Footer{}, tc.entries); !errors.Is(err, tc.want) {

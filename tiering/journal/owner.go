@@ -121,9 +121,9 @@ func (o *Owner) wasDeposed(err error) {
 }
 
 // Stand has a follower lead; see Driver. It may come before Start.
-func (o *Owner) Stand(incarnation segment.ID) {
+func (o *Owner) Stand(how Stand) {
 	if !o.ended {
-		o.driver.Stand(incarnation)
+		o.driver.Stand(how)
 	}
 }
 
@@ -131,6 +131,20 @@ func (o *Owner) Stand(incarnation segment.ID) {
 func (o *Owner) Resign(err error) {
 	if !o.ended {
 		o.driver.Resign(err)
+	}
+}
+
+// HandOver ends a leadership with an entry for its successor; see Driver.
+func (o *Owner) HandOver(e End) {
+	if !o.ended {
+		o.driver.HandOver(e)
+	}
+}
+
+// TakeBack has a leadership that is handed over go on; see Driver.
+func (o *Owner) TakeBack() {
+	if !o.ended {
+		o.driver.TakeBack()
 	}
 }
 

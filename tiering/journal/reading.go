@@ -3,6 +3,8 @@ package journal
 import (
 	"fmt"
 	"time"
+
+	"github.com/varvelog/varve/tiering/segment"
 )
 
 // This file is the part of Core that reads: by seq, one after the other, up to
@@ -235,6 +237,10 @@ func (c *Core) accept() {
 	c.read++
 	if v == Valid {
 		c.do(Apply{Object: o})
+	}
+	if v == Valid && h.Kind == segment.KindFence && c.stands && c.patient {
+		c.depose(fencedBy(h, 0))
+		return
 	}
 	switch {
 	case c.losses == 0:

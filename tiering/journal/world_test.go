@@ -62,6 +62,7 @@ func (w *world) config(lead bool) Config {
 	return Config{
 		Lead: lead, Chain: NewChain(testCluster, testJournal, testWindow),
 		Node: segment.ID{3, w.ids}, Incarnation: segment.ID{4, w.ids}, NewID: w.newID, NowMs: func() int64 { return 1 },
+		Ends: func() bool { return true },
 	}
 }
 
@@ -284,15 +285,33 @@ func (w *world) randomStep(r *rand.Rand, late *[]Put) {
 		w.t.Logf("node %d is asked for a proof", i)
 		n.step(Prove{})
 	case n.err == nil && n.stays && r.IntN(40) == 0:
-		w.turn(i)
+		w.turn(i, r)
+	case n.err == nil && n.core.Leads() && r.IntN(40) == 0:
+		w.handOver(i)
 	case len(n.pending) == 0:
 	default:
 		w.randomAnswer(r, n, r.IntN(len(n.pending)), late)
 	}
 }
 
+// handOver has a node hand the journal over, or take that back. It cannot once it has sent
+// the end entry.
+func (w *world) handOver(i int) {
+	n := w.nodes[i]
+	if n.core.ending == nil {
+		w.t.Logf("node %d hands over", i)
+		n.step(HandOver{End{To: segment.ID{3, byte(i)}}})
+		return
+	}
+	sent := n.core.Ends()
+	w.t.Logf("node %d takes the hand-over back, %v", i, !sent)
+	if n.step(TakeBack{}); sent == n.core.Room() && len(n.core.slots) == 0 {
+		w.t.Fatalf("node %d has sent its end entry: %v, and has room: %v", i, sent, n.core.Room())
+	}
+}
+
 // turn has a node stand if it follows, and resign if it does not.
-func (w *world) turn(i int) {
+func (w *world) turn(i int, r *rand.Rand) {
 	n := w.nodes[i]
 	if n.core.Stands() {
 		w.t.Logf("node %d resigns", i)
@@ -301,7 +320,7 @@ func (w *world) turn(i int) {
 	}
 	w.ids++
 	w.t.Logf("node %d stands", i)
-	n.step(Stand{Incarnation: segment.ID{4, w.ids}})
+	n.step(Stand{Incarnation: segment.ID{4, w.ids}, Patient: r.IntN(2) == 0})
 }
 
 func (w *world) randomAnswer(r *rand.Rand, n *node, i int, late *[]Put) {
@@ -354,6 +373,9 @@ func (w *world) check() error {
 	for _, ref := range reader.log {
 		truth[ref.Seq] = ref.Object
 	}
+	if err := w.checkEnds(reader.log); err != nil {
+		return err
+	}
 	for i, n := range w.nodes {
 		if errors.Is(n.err, ErrBroken) || errors.Is(n.err, ErrUnsettled) || errors.Is(n.err, ErrTwin) {
 			return fmt.Errorf("node %d: %w", i, n.err)
@@ -362,6 +384,25 @@ func (w *world) check() error {
 			if truth[ref.Seq] != ref.Object {
 				return fmt.Errorf("node %d applied %v, the log has %s there (own: %v)", i, ref, truth[ref.Seq], n.own)
 			}
+		}
+	}
+	return nil
+}
+
+// checkEnds checks that each end entry is the last object of its leadership, and that
+// everything before it was confirmed when it was built.
+func (w *world) checkEnds(log []segment.Ref) error {
+	var ended uint32
+	for _, ref := range log {
+		o := w.get(Get{Seq: ref.Seq}).Object
+		h := &o.Footer.Header
+		switch {
+		case h.Epoch == ended:
+			return fmt.Errorf("epoch %d has seq %d after its end entry", ended, ref.Seq)
+		case o.End != nil && h.Confirmed != ref.Seq-1:
+			return fmt.Errorf("seq %d ends a leadership when seq %d was confirmed", ref.Seq, h.Confirmed)
+		case o.End != nil:
+			ended = h.Epoch
 		}
 	}
 	return nil

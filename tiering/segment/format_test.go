@@ -111,7 +111,7 @@ var elsewhere = map[string]string{
 	"Garbage seq range": "tiering/partlog", "Tiered partition state": "tiering/partlog", "Merged chunk": "tiering/partlog",
 	"Merged page reference": "tiering/partlog", "Merged page": "tiering/partlog",
 	"Floor plan": "tiering/journal", "Checkpoint": "tiering/journal", "Leadership": "tiering/journal",
-	"Covered log": "tiering/journal", "Plan": "tiering/journal",
+	"Covered log": "tiering/journal", "Leadership end": "tiering/journal", "Plan": "tiering/journal",
 	"Snapshots": "metadata/coordinator/shard", "Snapshot": "metadata/coordinator/shard", "Group state": "metadata/coordinator/group",
 }
 
