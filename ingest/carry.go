@@ -120,7 +120,7 @@ func (x *carriage) answer(err error) { x.done <- err }
 // is to be written they ride on that. Nothing is written for them alone when the leadership
 // closes.
 func (c *core) carryDue() time.Time {
-	if c.closing || !c.flusher.buffer.empty() {
+	if c.empties() || !c.flusher.buffer.empty() {
 		return time.Time{}
 	}
 	for _, r := range c.commands.riders { // in the order of their calls

@@ -65,6 +65,7 @@ type core struct {
 	epoch     uint32 // 0 while not leading
 	accepting bool   // requests: the journal is led, and older logs are dealt with
 	closing   bool   // no more requests; accepted batches are flushed
+	stopped   bool   // the same while the journal is handed over, which may be taken back
 	failed    error  // why the leadership ended
 	stalled   bool   // the bucket has not answered for long
 
@@ -127,7 +128,7 @@ func (c *core) refuses(acks Acks) error {
 		return c.failed
 	case c.closing:
 		return ErrClosed
-	case !c.accepting:
+	case !c.accepting || c.stopped:
 		return ErrNotLeader
 	case c.stalled && acks == AcksAll:
 		return ErrUnavailable
@@ -144,16 +145,19 @@ func (c *core) progress() (err error) {
 		return nil
 	}
 	c.answers.releaseSettled()
-	if !c.accepting && !c.closing {
+	if !c.accepting && !c.empties() {
 		if c.accepting, err = c.replay.run(c.epoch); err != nil {
 			return err
 		}
 	}
-	if c.accepting && !c.closing {
+	if c.accepting && !c.empties() {
 		c.reconciler.next(c.start)
 	}
-	return c.flush(c.closing)
+	return c.flush(c.empties())
 }
+
+// empties reports whether nothing more is taken, and the rest is flushed.
+func (c *core) empties() bool { return c.closing || c.stopped }
 
 // placementsMoved: the view of journal 0 has moved on.
 func (c *core) placementsMoved() { c.reconciler.moved = true }

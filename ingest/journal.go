@@ -45,6 +45,9 @@ type Options struct {
 	// reason; nil: it was given up. The journal ends with the error that it returns, and is
 	// followed on if it returns nil. It must not block, nor lead again before it returns.
 	OnLost func(err error) error
+	// OnEnd is called with each end entry of another leadership that is applied, and with
+	// the epoch of that. A later fence makes it void. It must not block, and may be left out.
+	OnEnd func(epoch uint32, e journal.End)
 	// Attached goes into each checkpoint next to the state; nil: nothing. It must be
 	// quick, and hold nothing that is not committed.
 	Attached func() []byte
@@ -140,13 +143,32 @@ type Journal struct {
 	last  *Leader // guarded by mu: of the last leadership
 }
 
-// Open prepares a journal. Nothing is read before it is led for the first time.
+// Open prepares a journal. Nothing is read before it is followed, or led for the first time.
 func Open(opt Options) *Journal {
 	opt = opt.withDefaults()
 	j := &Journal{opt: opt, loop: journal.NewLoop[request](opt.Store, opt.owner())}
 	j.life = newLife(opt, j.loop.Owner())
 	return j
 }
+
+// Follow begins to read the journal, and applies all that is committed until Lead is called.
+func (j *Journal) Follow() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.begin()
+}
+
+// begin starts the loop, unless that was done. mu is held.
+func (j *Journal) begin() {
+	if !j.begun {
+		j.begun = true
+		j.loop.Start(j.life, journal.Intake[request]{Take: take, Full: j.life.full, Signal: j.life.signal})
+	}
+}
+
+// AtHead is closed when the state has all that the journal held at the start: a follower
+// has proved its head, or the journal is led and takes requests.
+func (j *Journal) AtHead() <-chan struct{} { return j.loop.Ready() }
 
 // Term is one leadership of a journal.
 type Term struct {
@@ -182,9 +204,8 @@ func (j *Journal) Lead(t Term) (*Leader, error) {
 	l := newLeader(j, opt, log, t, older)
 	j.last = l
 	if !j.begun {
-		j.begun = true
 		j.life.lead(l.machine, t.Incarnation)
-		j.loop.Start(j.life, journal.Intake[request]{Take: take, Full: j.life.full, Signal: j.life.signal})
+		j.begin()
 		return l, nil
 	}
 	if err := j.loop.Do(l.ctx, func() { j.life.lead(l.machine, t.Incarnation) }); err != nil {
@@ -222,6 +243,8 @@ func (j *Journal) Close() {
 	j.mu.Unlock()
 	if begun {
 		j.loop.Close()
+	}
+	if last != nil {
 		<-last.closed
 	}
 }

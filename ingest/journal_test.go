@@ -164,3 +164,75 @@ func TestTheEndOfAJournalEndsItsLeadership(t *testing.T) {
 	}
 	<-j.last.closed
 }
+
+// A follower applies the records of another node, and takes the journal over when that hands
+// it over.
+func TestAJournalIsHandedOver(t *testing.T) {
+	f := newFolder(t)
+	f.change = func(o *Options) { o.Journal.Ends = func() bool { return true } }
+	j, l := f.open(follows)
+	openTestKey(t, l)
+	g := f.other()
+	named := make(chan journal.End, 1)
+	g.change = func(o *Options) { o.OnEnd = func(_ uint32, e journal.End) { named <- e } }
+	follower := g.prepare(follows)
+	follower.Follow()
+	<-follower.AtHead()
+	local := appendOne(t, l, AcksLeader, batchtest.Spec{})
+	end := journal.End{To: g.node, Assignment: 3}
+	if err := l.HandOver(t.Context(), end); err != nil || local.Err != nil {
+		t.Fatal(err, local.Err)
+	}
+	if got := <-named; got != end {
+		t.Errorf("the follower learned of %v", got)
+	}
+	if r := appendOne(t, l, AcksAll, batchtest.Spec{}); !errors.Is(r.Err, ErrNotLeader) {
+		t.Errorf("a request after the hand-over got %v", r.Err)
+	}
+	next := g.lead(follower)
+	openTestKey(t, next)
+	if r := appendOne(t, next, AcksAll, batchtest.Spec{}); r.Err != nil || r.BaseOffset != local.BaseOffset+2 {
+		t.Errorf("%+v after a record with acks=1 at %d", r, local.BaseOffset)
+	}
+	if err := next.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	again := f.lead(j) // all of its own log was committed
+	if again.SetAside() != 0 {
+		t.Errorf("%d records were set aside", again.SetAside())
+	}
+}
+
+// The bucket does not answer. Requests wait while the leadership is to end, and are
+// answered when it goes on.
+func TestAHandOverThatIsTakenBackRefusesNoRequest(t *testing.T) {
+	f, down := newFlakyFolder(t)
+	f.change = func(o *Options) { o.Journal.Ends = func() bool { return true } }
+	_, l := f.open(follows)
+	openTestKey(t, l)
+	down.Store(true)
+	if r := appendOne(t, l, AcksLeader, batchtest.Spec{}); r.Err != nil {
+		t.Fatal(r.Err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	over := make(chan error, 1)
+	go func() { over <- l.HandOver(ctx, journal.End{To: segment.ID{8}}) }()
+	until(t, "requests wait", func() bool {
+		stopped := make(chan bool, 1)
+		_ = l.loop.Do(t.Context(), func() { stopped <- l.machine.stopped })
+		return <-stopped
+	})
+	answer := make(chan Result, 1)
+	go func() { answer <- appendOne(t, l, AcksAll, batchtest.Spec{}) }()
+	cancel()
+	if err := <-over; !errors.Is(err, context.Canceled) {
+		t.Errorf("the hand-over ended with %v", err)
+	}
+	down.Store(false)
+	if r := <-answer; r.Err != nil || r.BaseOffset != 2 {
+		t.Errorf("%+v", r)
+	}
+	if err := l.HandOver(t.Context(), journal.End{To: segment.ID{8}}); err != nil {
+		t.Error(err)
+	}
+}

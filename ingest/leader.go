@@ -214,6 +214,15 @@ func (l *Leader) Close(ctx context.Context) error {
 	return errors.Join(l.err, late, l.closeErr)
 }
 
+// HandOver ends the leadership with an end entry that names the next leader, and returns nil
+// when it is over. Requests are taken while the buffer is long. Then they wait, so that all
+// records that were acknowledged are committed before. If ctx ends before the end entry is
+// sent, the leadership goes on, and the error is that of ctx. Once it is sent, only its
+// outcome ends the call.
+func (l *Leader) HandOver(ctx context.Context, e journal.End) error {
+	return l.loop.HandOver(ctx, func() error { return l.machine.beginHandOver(e) }, l.machine.goOnLeading, l.done)
+}
+
 // watchPlacements has the journal follow until the Leader ends.
 func (l *Leader) watchPlacements() {
 	wake := make(chan struct{}, 1)

@@ -70,6 +70,12 @@ var errProcess = errors.New("the process ends")
 // open starts a process that leads the journal. It ends with the test.
 func (f *folder) open(onLost func(error) error) (*Journal, *Leader) {
 	f.t.Helper()
+	j := f.prepare(onLost)
+	return j, f.lead(j)
+}
+
+// prepare starts a process that has the journal. It ends with the test.
+func (f *folder) prepare(onLost func(error) error) *Journal {
 	newID := func() segment.ID {
 		id := f.ids.Add(1)
 		return segment.ID{9, byte(id >> 8), byte(id)}
@@ -89,7 +95,7 @@ func (f *folder) open(onLost func(error) error) (*Journal, *Leader) {
 	}
 	j := Open(opt)
 	f.t.Cleanup(j.Close)
-	return j, f.lead(j)
+	return j
 }
 
 // lead has a journal led.

@@ -21,12 +21,14 @@ func newLife(opt Options, o *journal.Owner) *life {
 		opt.Followed(obj)
 		return nil
 	}
-	return &life{Life: journal.NewLife(o, journal.NewFollowing(o, apply, opt.Pace), opt.OnLost), pace: opt.Pace}
+	l := &life{Life: journal.NewLife(o, journal.NewFollowing(o, apply, opt.Pace), opt.OnLost), pace: opt.Pace}
+	l.OnEnd = opt.OnEnd
+	return l
 }
 
 // lead begins to take the journal over. It follows now.
 func (l *life) lead(m *machine, incarnation segment.ID) {
-	m.resign = l.Resign
+	m.resign, m.handOver, m.takeBack = l.Resign, l.HandOver, l.TakeBack
 	l.led = m
 	l.Stand(m, journal.Stand{Incarnation: incarnation})
 }
@@ -35,7 +37,7 @@ func (l *life) lead(m *machine, incarnation segment.ID) {
 func (l *life) leads() bool { return l.Stage() != journal.StageFollows }
 
 // full reports whether requests must wait.
-func (l *life) full() bool { return l.leads() && l.led.full() != nil }
+func (l *life) full() bool { return l.leads() && (l.led.full() != nil || l.led.stopped) }
 
 // signal returns the channel for the changes outside of the journal.
 func (l *life) signal() <-chan struct{} {

@@ -27,6 +27,12 @@ type machine struct {
 	signal <-chan struct{} // of changes of the disk
 	room   room
 	resign func(error) // gives the leadership up
+
+	handOver func(journal.End) error // hands the journal over, once nothing is left to flush
+	takeBack func() bool             // reports whether the leadership goes on
+	next     *journal.End            // the journal is to be handed over with it
+	ending   bool                    // handOver was called
+
 	// onAccepting is called once, when requests are accepted, and onEnded once at the end.
 	// Both may be nil.
 	onAccepting func()
@@ -78,6 +84,7 @@ func (m *machine) Progress() (next time.Time, err error) {
 	if waitedLong {
 		m.noRoom()
 	}
+	m.stopHandingOver()
 	was := m.accepting
 	if err := m.progress(); err != nil {
 		return time.Time{}, err
@@ -85,7 +92,8 @@ func (m *machine) Progress() (next time.Time, err error) {
 	if m.accepting && !was && m.onAccepting != nil {
 		m.onAccepting()
 	}
-	if m.finished() {
+	m.endHandingOver()
+	if m.finished() && !m.ending {
 		m.resign(nil)
 	}
 	return earlier(roomAt, m.wakeAt()), nil

@@ -78,6 +78,7 @@ func (c *cluster) begin() {
 		f.start()
 	}
 	c.often(c.shape.Crash, "crash", func() { c.pick().crash() })
+	c.often(c.shape.HandOver, "hand over", func() { c.pick().handOver() })
 	c.often(c.shape.Freeze, "freeze", func() { c.pick().freeze(c.Between(100*time.Millisecond, 40*time.Second)) })
 	c.often(c.shape.Freeze, "freeze consumer", func() {
 		if len(c.consumers) > 0 {

@@ -30,6 +30,7 @@ type proc struct {
 
 	incarnation segment.ID
 	core        *core
+	machine     *machine
 	log         *simLog
 	over        bool            // it follows
 	ctx         context.Context // ends with the leadership
@@ -74,8 +75,8 @@ func (n *proc) lead() {
 	opt.Journal.Incarnation, opt.Committed, opt.Recent = n.incarnation, n.committed, n
 	opt.Placements, opt.ProvePlacements, opt.OnReconciled = n.view, n.view.prove, n.view.reconciled
 	m := newMachine(opt, n.log, n.owner.Owner)
-	m.onAccepting, m.resign = n.accepts, n.life.Resign
-	n.core = m.core
+	m.onAccepting, m.resign, m.handOver, m.takeBack = n.accepts, n.life.Resign, n.life.HandOver, n.life.TakeBack
+	n.core, n.machine = m.core, m
 	n.core.producerPaging = partlog.ProducerPaging{Least: c.shape.Paged, Most: 8, OfObject: 1}
 	if c.shape.upkeep() {
 		n.core.minPaged = c.shape.Upkeep.Paged
@@ -105,6 +106,7 @@ func (n *proc) options(l loaded) Options {
 		Journal: journal.Config{
 			Chain: l.Chain, History: l.History, Witness: n.f.witness, Node: n.f.id,
 			NewID: c.newID, NowMs: func() int64 { return c.Now().UnixMilli() },
+			Ends: func() bool { return true },
 		},
 		State: n.state, Pool: n.pool, Followed: func(o *journal.Object) { n.f.proc.committed(o) }, Attached: n.snapshots.Encode, CheckAttached: checkSnapshots,
 		Checkpoints: c.shape.Checkpoints, FlushInterval: c.shape.FlushInterval, FlushBytes: c.shape.FlushBytes,
@@ -122,6 +124,9 @@ func (n *proc) lost(err error) error {
 	if err != nil && !errors.Is(err, journal.ErrFenced) {
 		c.Fail("%s is deposed by %w", n.p.Name, err)
 	}
+	if _, named := n.life.Successor(); err == nil && named {
+		f.proc.handedOver()
+	}
 	if !c.Chance(c.shape.Stays) {
 		return cmp.Or(err, errProcessEnds)
 	}
@@ -130,6 +135,39 @@ func (n *proc) lost(err error) error {
 		f.proc.owner.Do(f.standAgain)
 	})
 	return nil
+}
+
+// handOver has a leader hand the journal over, and take that back some time later.
+func (f *datadir) handOver() {
+	n, c := f.proc, f.c
+	if n == nil || !n.ready {
+		return
+	}
+	m := n.machine
+	takeBack := func() {
+		switch {
+		case m.failed != nil:
+		case m.goOnLeading():
+			c.Count("hand-over taken back")
+		default:
+			c.Count("hand-over not taken back")
+		}
+	}
+	n.p.Do(func() {
+		n.owner.Do(func() {
+			if m.beginHandOver(journal.End{To: segment.ID{3, 1}, Assignment: 1}) == nil {
+				n.p.After(c.Between(0, 5*time.Second), "take back", func() { n.owner.Do(takeBack) })
+			}
+		})
+	})
+}
+
+// handedOver: nothing that was acknowledged is left to the write-ahead log.
+func (n *proc) handedOver() {
+	n.f.c.Count("handed over")
+	if left := n.core.flusher.pending.Load(); left > 0 {
+		n.f.c.Fail("%s has handed over with %d bytes of batches that are not in the bucket", n.p.Name, left)
+	}
 }
 
 // standAgain begins another leadership in the process that runs.

@@ -22,6 +22,7 @@ type shape struct {
 	Crash, Freeze, Outage       time.Duration // between two of them; 0: never
 	Wipe                        float64       // of crashes, how many lose the disk
 	Stays                       float64       // of leaderships, after how many the process follows on
+	HandOver                    time.Duration // between two; 0: never
 	Graceful                    float64       // of ends, how many flush first
 	DiskError, DiskFull         float64       // of syncs
 	Topics                      time.Duration // between two creations or deletions
@@ -92,6 +93,7 @@ func drawShape(r *rand.Rand) shape {
 	s.Deletions = maybe(0.5, 500*time.Millisecond, 10*time.Second)
 	s.PUTsPerSecond = []float64{0, 0, 0.01, 4}[r.Intn(4)]
 	s.Stays = []float64{0, 0.5, 1}[r.Intn(3)]
+	s.HandOver = maybe(0.3, time.Second, 20*time.Second)
 	s.Paged = []int{1, 2, 1000}[s.Producers%3]
 	return s
 }
@@ -107,6 +109,7 @@ var lessShape = []func(shape) (shape, bool){
 	func(s shape) (shape, bool) { can := s.Outage > 0; s.Outage = 0; return s, can },
 	func(s shape) (shape, bool) { can := s.Crash > 0; s.Crash = 0; return s, can },
 	func(s shape) (shape, bool) { can := s.Stays > 0; s.Stays = 0; return s, can },
+	func(s shape) (shape, bool) { can := s.HandOver > 0; s.HandOver = 0; return s, can },
 	func(s shape) (shape, bool) { can := s.Sweeps > 0; s.Sweeps = 0; return s, can },
 	func(s shape) (shape, bool) { can := s.Deletions > 0; s.Deletions = 0; return s, can },
 	func(s shape) (shape, bool) { can := s.Upkeep.Rot > 0; s.Upkeep.Rot = 0; return s, can },
@@ -134,7 +137,7 @@ var simulation = sim.Shape[shape]{
 		"data deleted below the floor", "topic created", "topic deleted", "records deleted", "deletion out of range", "retry answered", "acks=1 promise",
 		"asked for the end and waited", "asked for the end and not known",
 		"ended: fenced", "asked and confirmed", "asked and deposed", "asked and not known",
-		"followed on after a leadership", "stood again",
+		"followed on after a leadership", "stood again", "handed over", "hand-over taken back", "hand-over not taken back",
 		"reported as sealed", "topic restored", "partition opened again", "report of a leader that is behind",
 	}, sim.StoreFaults...),
 	Rare: []string{"ended: below the floor"},

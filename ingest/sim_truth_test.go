@@ -97,7 +97,7 @@ func (t *truth) applied(who string, o *journal.Object, state *partlog.State) {
 		t.fences = append(t.fences, fence{h.Epoch, h.Incarnation, t.starts[h.Incarnation], t.w.Elapsed()})
 	}
 	// A retention that is not wanted any more leaves an object of its own empty.
-	if h.Kind == segment.KindData && len(stored.Entries)+len(stored.Footer.Partitions) == 0 && !t.archive.expires {
+	if h.Kind == segment.KindData && len(stored.Entries)+len(stored.Footer.Partitions) == 0 && o.End == nil && !t.archive.expires {
 		t.w.Fail("%s: seq %d says nothing", who, h.Seq)
 	}
 	if h.WAL.To > 0 {

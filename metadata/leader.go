@@ -27,6 +27,9 @@ type LeaderOptions struct {
 	Committed, Followed func(o *journal.Object)
 	// Pace says when the journal is looked at while it is followed; nil: each second.
 	Pace *journal.Pace
+	// OnEnd is called with each end entry of another leadership that is applied, and with
+	// the epoch of that. A later fence makes it void. It must not block, and may be left out.
+	OnEnd func(epoch uint32, e journal.End)
 	// OnLost is called after the end of each leadership, and of each way to one, with the
 	// reason. The Leader ends with the error that it returns, and follows on if it returns
 	// nil. It must not block, nor lead again before it returns. nil: the Leader ends.
@@ -94,6 +97,21 @@ func (o LeaderOptions) withDefaults() LeaderOptions {
 
 // StartLeader begins to read the metadata journal, to fence it and to lead it.
 func StartLeader(opt LeaderOptions) *Leader {
+	l := newLeader(opt)
+	l.life.lead(journal.Stand{Incarnation: opt.Journal.Incarnation}, l.isReady)
+	l.start()
+	return l
+}
+
+// FollowLeader begins to read the metadata journal, and follows it until Lead is called.
+// The options need no name of a leadership.
+func FollowLeader(opt LeaderOptions) *Leader {
+	l := newLeader(opt)
+	l.start()
+	return l
+}
+
+func newLeader(opt LeaderOptions) *Leader {
 	opt = opt.withDefaults()
 	l := &Leader{opt: opt, loop: journal.NewLoop[*command](opt.Store, opt.owner()), ready: make(chan struct{})}
 	lost := opt.OnLost
@@ -102,19 +120,21 @@ func StartLeader(opt LeaderOptions) *Leader {
 		return lost(err)
 	}
 	l.life = newLife(opt, l.loop.Owner())
+	return l
+}
+
+func (l *Leader) start() {
 	wake := make(chan struct{}, 1)
-	unwatch := opt.Reconciled.Watch(wake)
-	l.life.lead(opt.Journal.Incarnation, l.isReady)
+	unwatch := l.opt.Reconciled.Watch(wake)
 	l.loop.Start(l.life, journal.Intake[*command]{
 		Take: l.life.take, Close: func() error { unwatch(); return nil },
 		Signal: func() <-chan struct{} {
 			if l.life.leading == nil {
-				return opt.Pace.Changed()
+				return l.opt.Pace.Changed()
 			}
 			return wake
 		},
 	})
-	return l
 }
 
 func (l *Leader) isReady(nodeID int32) {
@@ -130,12 +150,42 @@ func (l *Leader) isReady(nodeID int32) {
 // Lead takes the journal over again, under a name that was never used before, if it is
 // followed.
 func (l *Leader) Lead(ctx context.Context, incarnation segment.ID) error {
+	return l.stand(ctx, journal.Stand{Incarnation: incarnation})
+}
+
+// LeadPatiently is Lead, but it gives up at a fence of another node that was not read
+// before. OnLost gets that as a journal.FencedError (CLUSTER.md, rule 36).
+func (l *Leader) LeadPatiently(ctx context.Context, incarnation segment.ID) error {
+	return l.stand(ctx, journal.Stand{Incarnation: incarnation, Patient: true})
+}
+
+func (l *Leader) stand(ctx context.Context, how journal.Stand) error {
 	return l.loop.Do(ctx, func() {
 		if l.life.leading == nil {
-			l.life.lead(incarnation, l.isReady)
+			l.life.lead(how, l.isReady)
 		}
 	})
 }
+
+// HandOver ends the leadership with an end entry that names the next controller, and
+// returns nil when it is over. Requests are refused from now on, those that were planned are
+// committed first. If ctx ends before the end entry is sent, the leadership goes on, and the
+// error is that of ctx. Once it is sent, only its outcome ends the call.
+func (l *Leader) HandOver(ctx context.Context, to segment.ID) error {
+	over := make(chan struct{})
+	var leading *leading
+	begin := func() error {
+		if leading = l.life.leading; leading == nil {
+			return ErrNotController
+		}
+		return leading.beginHandOver(journal.End{To: to}, func() { close(over) })
+	}
+	return l.loop.HandOver(ctx, begin, func() bool { return leading == nil || leading.goOnLeading() }, over)
+}
+
+// AtHead is closed when the state has all that journal 0 held at the start: a follower has
+// proved its head, or this node is the controller.
+func (l *Leader) AtHead() <-chan struct{} { return l.loop.Ready() }
 
 // Ready is closed when this node is the controller for the first time, and has a broker id.
 func (l *Leader) Ready() <-chan struct{} { return l.ready }

@@ -1,13 +1,16 @@
 package metadata
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/varvelog/varve/tiering/journal"
+	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/objstore/mem"
 	"github.com/varvelog/varve/tiering/segment"
 )
@@ -88,5 +91,118 @@ func TestAControllerMovesTheFloorAndStartsFromIt(t *testing.T) {
 	<-l.Done()
 	if !errors.Is(l.Err(), journal.ErrFenced) {
 		t.Fatalf("ended with %v, want %v", l.Err(), journal.ErrFenced)
+	}
+}
+
+// handOver has a controller hand over, and returns the answer.
+func handOver(t *testing.T, l *Leader, d time.Duration) chan error {
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	answer := make(chan error, 1)
+	go func() {
+		defer cancel()
+		answer <- l.HandOver(ctx, segment.ID{8})
+	}()
+	return answer
+}
+
+// handingController is one that follows on after a leadership, and may write end entries.
+func handingController(t *testing.T, store *mem.Store) *Leader {
+	t.Helper()
+	l := FollowLeader(LeaderOptions{
+		Store: store, State: New(), Defaults: Defaults{Partitions: 1, ReplicationFactor: 1}, Committed: func(*journal.Object) {},
+		Journal: journal.Config{
+			Chain: journal.NewChain(segment.ID{1}, 0, 4), Node: segment.ID{3}, NewID: segment.NewID,
+			NowMs: func() int64 { return time.Now().UnixMilli() }, Ends: func() bool { return true },
+		},
+		Pace:   journal.NewPace(func() time.Duration { return 10 * time.Millisecond }),
+		OnLost: func(error) error { return nil }, Log: slog.New(slog.DiscardHandler),
+	})
+	t.Cleanup(l.Close)
+	<-l.AtHead()
+	if l.Leads() {
+		t.Fatal("leads before it was asked to")
+	}
+	lead(t, l)
+	return l
+}
+
+// lead has a controller that follows lead.
+func lead(t *testing.T, l *Leader) {
+	t.Helper()
+	if err := l.LeadPatiently(t.Context(), segment.NewID()); err != nil {
+		t.Fatal(err)
+	}
+	for !l.Leads() {
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// A hand-over that is not done in time is taken back.
+func TestAControllerHandsOver(t *testing.T) {
+	var held atomic.Bool
+	release := make(chan struct{})
+	store := mem.New(time.Now, func(c mem.Call) mem.Action {
+		if c.Op == objstore.OpCreate && held.Load() {
+			<-release
+		}
+		return mem.Action{}
+	})
+	l := handingController(t, store)
+	create := func(name string) chan error {
+		answer := make(chan error, 1)
+		go func() {
+			answer <- l.CreateTopics(t.Context(), []NewTopic{{Name: name, Partitions: -1, ReplicationFactor: -1}}, false)[0].Err
+		}()
+		return answer
+	}
+	if err := <-create("a"); err != nil {
+		t.Fatal(err)
+	}
+	held.Store(true)
+	planned := create("b")
+	until := func(holds func(*leading) bool) {
+		for answer := make(chan bool, 1); ; time.Sleep(time.Millisecond) {
+			_ = l.loop.Do(t.Context(), func() { answer <- holds(l.life.leading) })
+			if <-answer {
+				return
+			}
+		}
+	}
+	until(func(l *leading) bool { return len(l.proposed) > 0 })
+	if err := <-handOver(t, l, 10*time.Millisecond); !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("handed over with a change under way: %v", err)
+	}
+	answer := handOver(t, l, time.Minute)
+	until(func(l *leading) bool { return l.next != nil })
+	if err := <-create("c"); !errors.Is(err, ErrNotController) {
+		t.Errorf("plans while it hands over: %v", err)
+	}
+	held.Store(false)
+	close(release)
+	if err := <-planned; err != nil {
+		t.Error(err)
+	}
+	if err := <-answer; err != nil || l.Leads() {
+		t.Errorf("leads %v: %v", l.Leads(), err)
+	}
+	lead(t, l)
+	if err := <-create("d"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAHandOverBelongsToOneLeadership(t *testing.T) {
+	l := handingController(t, mem.New(time.Now, nil))
+	first := l.life.leading
+	if err := <-handOver(t, l, time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	lead(t, l)
+	asked := make(chan bool, 1)
+	_ = l.loop.Do(t.Context(), func() {
+		asked <- first.goOnLeading()
+	})
+	if <-asked {
+		t.Error("the leadership before takes back the hand-over of this one")
 	}
 }

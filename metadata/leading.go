@@ -42,6 +42,13 @@ type leading struct {
 	failed    error              // why the leadership cannot go on
 
 	floor *journal.FloorPlan // for the next object
+
+	handOver func(journal.End) error // hands the journal over, once nothing is under way
+	takeBack func() bool             // reports whether the leadership goes on
+	next     *journal.End            // the journal is to be handed over with it: nothing is planned
+	ending   bool                    // handOver was called
+	ended    bool                    // the leadership is over
+	onOver   func()                  // called after OnLost; nil: no hand-over waits for that
 }
 
 // command is one request. plan runs on the owner's goroutine and keeps its
@@ -80,6 +87,10 @@ func (l *leading) Led(uint32) {
 func (l *leading) take(cmd *command) {
 	if l.controller == nil {
 		cmd.done <- ErrUnavailable
+		return
+	}
+	if l.next != nil {
+		cmd.done <- ErrNotController
 		return
 	}
 	entries, err := cmd.plan(l.controller)
@@ -155,7 +166,11 @@ func (l *leading) Progress() (next time.Time, err error) {
 		return time.Time{}, err
 	}
 	now := l.journal.Now()
-	return earlier(l.watchUndone(now), l.nextPurge(now)), l.flush()
+	if err := l.flush(); err != nil {
+		return time.Time{}, err
+	}
+	l.endHandingOver()
+	return earlier(l.watchUndone(now), l.nextPurge(now)), nil
 }
 
 func (l *leading) flush() error {
@@ -203,7 +218,7 @@ func (l *leading) Apply(o *journal.Object, own bool) error {
 		return err
 	}
 	l.opt.Committed(o)
-	if own && o.Footer.Header.Kind == segment.KindData {
+	if own && o.Footer.Header.Kind == segment.KindData && o.End == nil {
 		l.committed = l.proposed[0]
 		l.proposed = l.proposed[1:]
 		l.answer()
@@ -272,6 +287,7 @@ func (l *leading) Ended(err error) {
 		cmd.done <- because(errNotFollowed, err)
 	}
 	l.waiting, l.following = nil, nil
+	l.ended = true
 	if l.undone.reported {
 		l.opt.OnUndone(nil)
 	}

@@ -2,7 +2,6 @@ package metadata
 
 import (
 	"github.com/varvelog/varve/tiering/journal"
-	"github.com/varvelog/varve/tiering/segment"
 )
 
 // life is the journal.Machine of journal 0 on this node, over all its leaderships: a leading
@@ -24,17 +23,24 @@ func newLife(opt LeaderOptions, o *journal.Owner) *life {
 		return nil
 	}
 	l.Life = journal.NewLife(o, journal.NewFollowing(o, apply, opt.Pace), func(err error) error {
+		over := l.leading
 		l.leading = nil
-		return opt.OnLost(err)
+		err = opt.OnLost(err)
+		if over.onOver != nil {
+			over.onOver()
+		}
+		return err
 	})
+	l.OnEnd = opt.OnEnd
 	return l
 }
 
 // lead begins to take the journal over. It follows now.
-func (l *life) lead(incarnation segment.ID, onReady func(nodeID int32)) {
+func (l *life) lead(how journal.Stand, onReady func(nodeID int32)) {
 	l.leading = newLeading(l.opt, l.owner)
 	l.leading.onReady = onReady
-	l.Stand(l.leading, journal.Stand{Incarnation: incarnation})
+	l.leading.handOver, l.leading.takeBack = l.HandOver, l.TakeBack
+	l.Stand(l.leading, how)
 }
 
 // take takes a request, which only a leader can answer.

@@ -74,6 +74,9 @@ func (l *leading) seeThrough() error {
 // purge plans to forget the deleted topics whose partitions are sealed, and that can no
 // longer be restored.
 func (l *leading) purge() error {
+	if l.next != nil {
+		return nil // the next controller does
+	}
 	var ids []segment.ID
 	for _, t := range l.due() {
 		if d, deleted := l.opt.State.deletion(t.ID); deleted && l.controller.stillDeleted(t) && l.sealed(d) {

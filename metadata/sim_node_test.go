@@ -1,6 +1,7 @@
 package metadata
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"time"
@@ -45,12 +46,13 @@ func (n *node) start() {
 		Journal: journal.Config{
 			Chain: chain, History: history, Node: n.id,
 			NewID: c.newID, NowMs: func() int64 { return c.Now().UnixMilli() },
+			Ends: func() bool { return true },
 		},
 		State: state, Defaults: Defaults{Partitions: 1, ReplicationFactor: 1}, DeleteGrace: c.shape.Grace, PurgeMs: func() int64 { return c.Now().UnixMilli() }, Checkpoints: c.shape.Checkpoints,
 		Committed:  func(o *journal.Object) { c.applied(p.Name, o, state) },
 		Followed:   func(o *journal.Object) { c.applied(p.Name, o, state) },
 		Pace:       journal.NewPace(func() time.Duration { return c.Between(100*time.Millisecond, 3*time.Second) }),
-		Reconciled: NewReports(), OnUndone: n.onUndone, OnLost: n.lost,
+		Reconciled: NewReports(), OnUndone: n.onUndone, OnLost: n.lost, OnEnd: func(uint32, journal.End) { c.Count("successor named") },
 	}
 	n.reports = opt.Reconciled.(*Reports)
 	for id := range uint32(simJournals) {
@@ -62,7 +64,11 @@ func (n *node) start() {
 	}
 	n.owner = sim.NewOwner(n.p, c.store, owned)
 	n.life = newLife(opt, n.owner.Owner)
-	n.stand()
+	if !c.quiet && c.Chance(c.shape.Follows) {
+		p.After(c.Between(0, 20*time.Second), "stand after following", func() { n.owner.Do(n.stand) })
+	} else {
+		n.stand()
+	}
 	n.owner.Start(lived{n.life, n})
 }
 
@@ -70,18 +76,28 @@ func (n *node) start() {
 func (n *node) stand() {
 	n.life.leading = newLeading(n.life.opt, n.life.owner)
 	n.lead = n.life.leading
-	n.life.Stand(watched{n.lead, n}, journal.Stand{Incarnation: n.c.newID()})
+	n.lead.handOver, n.lead.takeBack = n.life.HandOver, n.life.TakeBack
+	how := journal.Stand{Incarnation: n.c.newID(), Patient: n.owner.Ready() && n.c.Chance(n.c.shape.Patient)}
+	if how.Patient {
+		n.c.Count("stood patiently")
+	}
+	n.life.Stand(watched{n.lead, n}, how)
 }
 
 // lost: a leadership is over. The process ends with it, or follows on and leads again later.
 func (n *node) lost(err error) error {
 	c, p := n.c, n.p
 	n.ready = false
-	if !errors.Is(err, journal.ErrFenced) {
+	switch by := new(journal.FencedError); {
+	case err == nil:
+		n.handedOver()
+	case !errors.Is(err, journal.ErrFenced):
 		c.Fail("%s is deposed by %w", p.Name, err)
+	case errors.As(err, &by) && by.Own == 0:
+		c.Count("gave up at a fence")
 	}
 	if !c.Chance(c.shape.Stays) {
-		return err
+		return cmp.Or(err, errProcessEnds)
 	}
 	c.Count("followed on after a leadership")
 	p.After(c.Between(0, 20*time.Second), "stand again", func() {
@@ -91,6 +107,42 @@ func (n *node) lost(err error) error {
 		})
 	})
 	return nil
+}
+
+// errProcessEnds is the end of a process that was asked for.
+var errProcessEnds = errors.New("the process ends")
+
+// handOver has a controller hand over, and take that back some time later.
+func (n *node) handOver() {
+	c, p, owner, l := n.c, n.p, n.owner, n.lead
+	if p == nil || !n.ready {
+		return
+	}
+	over := false
+	takeBack := func() {
+		switch {
+		case over:
+		case l.goOnLeading():
+			c.Count("hand-over taken back")
+		default:
+			c.Count("hand-over not taken back")
+		}
+	}
+	p.Do(func() {
+		owner.Do(func() {
+			if l.beginHandOver(journal.End{To: segment.ID{3, 1}}, func() { over = true }) == nil {
+				p.After(c.Between(0, 3*time.Second), "take back", func() { owner.Do(takeBack) })
+			}
+		})
+	})
+}
+
+// handedOver: all changes that were planned are committed.
+func (n *node) handedOver() {
+	n.c.Count("handed over")
+	if _, named := n.life.Successor(); !named || !n.lead.ending || len(n.lead.entries)+len(n.lead.proposed) > 0 {
+		n.c.Fail("%s has given the journal up: end entry %v, %d changes to propose and %d under way", n.p.Name, named, len(n.lead.entries), len(n.lead.proposed))
+	}
 }
 
 // lived is the life of a process, with an eye on each of its events.

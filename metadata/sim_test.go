@@ -30,6 +30,9 @@ type shape struct {
 	Grace                    time.Duration // in which a deleted topic can be restored
 	Sweeps                   time.Duration // of the data below the floor, without the time that is due to those who read there
 	Stays                    float64       // of leaderships, after how many the process follows on
+	Follows                  float64       // of processes, how many follow at first
+	Patient                  float64       // of nodes that follow and stand, how many give up at a fence
+	HandOver                 time.Duration // mean time between two; 0: never
 }
 
 func drawShape(r *rand.Rand) shape {
@@ -57,7 +60,8 @@ func drawShape(r *rand.Rand) shape {
 	}
 	s.Depose, s.Commit = maybe(0.7, time.Second, 30*time.Second), []time.Duration{10 * time.Millisecond, time.Second, 30 * time.Second}[r.Intn(3)]
 	s.Grace = maybe(0.7, 100*time.Millisecond, 40*time.Second)
-	s.Stays = []float64{0, 0.5, 1}[r.Intn(3)]
+	s.Stays, s.Follows, s.Patient = []float64{0, 0.5, 1}[r.Intn(3)], []float64{0, 0.5, 1}[r.Intn(3)], []float64{0, 0.5, 1}[r.Intn(3)]
+	s.HandOver = maybe(0.6, time.Second, 20*time.Second)
 	if s.Checkpoints.Every > 0 {
 		s.Sweeps = maybe(0.6, time.Second, 10*time.Second)
 	}
@@ -74,6 +78,9 @@ var lessShape = []func(shape) (shape, bool){
 	func(s shape) (shape, bool) { can := s.Crash > 0; s.Crash = 0; return s, can },
 	func(s shape) (shape, bool) { can := s.Grace > 0; s.Grace = 0; return s, can },
 	func(s shape) (shape, bool) { can := s.Stays > 0; s.Stays = 0; return s, can },
+	func(s shape) (shape, bool) { can := s.Follows > 0; s.Follows = 0; return s, can },
+	func(s shape) (shape, bool) { can := s.Patient > 0; s.Patient = 0; return s, can },
+	func(s shape) (shape, bool) { can := s.HandOver > 0; s.HandOver = 0; return s, can },
 	func(s shape) (shape, bool) { can := s.Depose > 0; s.Depose = 0; return s, can },
 	func(s shape) (shape, bool) { can := s.Commit > time.Second; s.Commit = time.Second; return s, can },
 	func(s shape) (shape, bool) { can := s.Sweeps > 0; s.Sweeps = 0; return s, can },
@@ -87,7 +94,7 @@ var lessShape = []func(shape) (shape, bool){
 var simulation = sim.Shape[shape]{
 	Draw: drawShape, Run: simulate, Less: lessShape,
 	Must: append([]string{
-		"freeze", "process ended", "controller", "followed on after a leadership", "stood again", "asked when it follows", "unavailable", "topic created", "topic deleted", "topic forgotten", "topic restored", "topic created with the name of a deleted one", "partitions added", "topic configured",
+		"freeze", "process ended", "controller", "followed on after a leadership", "stood again", "stood patiently", "gave up at a fence", "handed over", "hand-over taken back", "hand-over not taken back", "successor named", "asked when it follows", "unavailable", "topic created", "topic deleted", "topic forgotten", "topic restored", "topic created with the name of a deleted one", "partitions added", "topic configured",
 		"producer id given", "restored from a checkpoint", "floor planned", "floor planned again", "floor moved", "floor moved in spite of a take-over",
 		"data deleted below the floor", "journal followed", "journal has nothing to follow", "partition sealed", "partition deleted before it was opened", "partition opened again",
 		"journal waits for a proved view", "report of a deposed leader", "report later than a newer one", "topics undone for long", "topics done after all",
@@ -152,6 +159,7 @@ func simulate(w *sim.World, s shape) {
 	pick := func() *node { return c.nodes[c.Rand.Intn(len(c.nodes))] }
 	c.often(s.Crash, "crash", func() { pick().stop() })
 	c.often(s.Freeze, "freeze", func() { pick().freeze() })
+	c.often(s.HandOver, "hand over", func() { pick().handOver() })
 	c.often(s.Outage, "outage", func() { c.store.Outage(c.Between(time.Second, time.Minute)) })
 	c.often(s.Sweeps, "sweep", c.seen.Sweep)
 	c.Run(s.Chaos, nil)

@@ -93,6 +93,18 @@ var lifeMutants = []mutant{
 	{name: "patient node gives up at data", by: lives("TestAPatientNodeTakesOverFromABusyLeader"), plain: true, edits: []edit{
 		swap("tiering/journal.Core.accept", "v == Valid && h.Kind == segment.KindFence && c.stands && c.patient", "v == Valid && h.Kind != segment.KindFiller && c.stands && c.patient"),
 	}},
+	{name: "hands over with batches in the buffer", by: ingest, edits: []edit{
+		swap("ingest.machine.endHandingOver", "m.next != nil && !m.ending && m.stopped && m.flusher.idle()", "m.next != nil && !m.ending && m.stopped"),
+	}},
+	{name: "controller hands over with changes that are planned", by: metadata, edits: []edit{
+		swap("metadata.leading.endHandingOver", "l.next == nil || l.ending || len(l.entries) > 0 || len(l.proposed) > 0", "l.next == nil || l.ending"),
+	}},
+	{name: "controller plans on while it hands over", by: catcher{"./metadata", "TestAControllerHandsOver"}, plain: true, edits: []edit{
+		never("metadata.leading.take", "l.next != nil"),
+	}},
+	{name: "hand-over of a later leadership taken back", by: catcher{"./metadata", "TestAHandOverBelongsToOneLeadership"}, plain: true, edits: []edit{
+		swap("metadata.leading.goOnLeading", "l.ended || l.ending && !l.takeBack()", "l.ending && !l.takeBack()"),
+	}},
 	{name: "metrics of a lost leadership stay", by: catcher{"./cmd/internal/node", "TestANodeFollowsTheJournalsThatItHasLost"}, plain: true, edits: []edit{
 		swap("cmd/internal/node.metrics.during", "m.register.Unregister(c)", "_ = c"),
 	}},

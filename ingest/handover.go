@@ -1,0 +1,48 @@
+package ingest
+
+import (
+	"github.com/varvelog/varve/tiering/journal"
+)
+
+// This part of machine hands the journal over (metadata/CLUSTER.md, rule 47).
+
+// beginHandOver has the leadership end with an end entry as soon as all accepted batches
+// are committed. It takes requests until one flush is left.
+func (m *machine) beginHandOver(e journal.End) error {
+	switch {
+	case m.failed != nil:
+		return m.failed
+	case !m.accepting || m.closing || m.next != nil:
+		return ErrUnavailable
+	}
+	m.next = &e
+	return nil
+}
+
+// stopHandingOver takes no more requests when one flush is left.
+func (m *machine) stopHandingOver() {
+	if b := &m.flusher.buffer; m.next != nil && b.spilled == 0 && b.bytes <= m.flusher.flushBytes {
+		m.stopped = true
+	}
+}
+
+// endHandingOver sends the end entry when nothing is left to flush.
+func (m *machine) endHandingOver() {
+	if m.next != nil && !m.ending && m.stopped && m.flusher.idle() {
+		if m.handOver(*m.next) != nil {
+			m.goOnLeading()
+			return
+		}
+		m.ending = true
+	}
+}
+
+// goOnLeading ends a hand-over, and reports whether requests are taken again. They are not
+// once the end entry was sent, nor after the end of the leadership.
+func (m *machine) goOnLeading() bool {
+	if m.failed != nil || m.ending && !m.takeBack() {
+		return false
+	}
+	m.next, m.ending, m.stopped = nil, false, false
+	return true
+}
