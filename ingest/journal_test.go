@@ -236,3 +236,22 @@ func TestAHandOverThatIsTakenBackRefusesNoRequest(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A fence of another node comes first: the journal was not handed over.
+func TestAHandOverThatIsFencedFails(t *testing.T) {
+	f, down := newFlakyFolder(t)
+	f.change = func(o *Options) { o.Journal.Ends = func() bool { return true } }
+	_, l := f.open(follows)
+	down.Store(true)
+	over := make(chan error, 1)
+	go func() { over <- l.HandOver(t.Context(), journal.End{To: segment.ID{8}}) }()
+	until(t, "it hands over", func() bool {
+		begun := make(chan bool, 1)
+		_ = l.loop.Do(t.Context(), func() { begun <- l.machine.next != nil })
+		return <-begun
+	})
+	_ = l.loop.Do(t.Context(), func() { l.machine.giveUp(journal.ErrFenced) })
+	if err := <-over; !errors.Is(err, journal.ErrFenced) {
+		t.Errorf("the hand-over ended with %v", err)
+	}
+}

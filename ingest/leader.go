@@ -218,9 +218,13 @@ func (l *Leader) Close(ctx context.Context) error {
 // when it is over. Requests are taken while the buffer is long. Then they wait, so that all
 // records that were acknowledged are committed before. If ctx ends before the end entry is
 // sent, the leadership goes on, and the error is that of ctx. Once it is sent, only its
-// outcome ends the call.
+// outcome ends the call. A leadership that ends in another way gives the reason.
 func (l *Leader) HandOver(ctx context.Context, e journal.End) error {
-	return l.loop.HandOver(ctx, func() error { return l.machine.beginHandOver(e) }, l.machine.goOnLeading, l.done)
+	err := l.loop.HandOver(ctx, func() error { return l.machine.beginHandOver(e) }, l.machine.goOnLeading, l.done)
+	if err != nil {
+		return err
+	}
+	return l.err
 }
 
 // watchPlacements has the journal follow until the Leader ends.

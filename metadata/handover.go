@@ -6,7 +6,7 @@ import "github.com/varvelog/varve/tiering/journal"
 
 // beginHandOver plans nothing more, and has the leadership end with an end entry once all
 // planned changes are committed. onOver is called at its end, unless there is an error.
-func (l *leading) beginHandOver(e journal.End, onOver func()) error {
+func (l *leading) beginHandOver(e journal.End, onOver func(reason error)) error {
 	if !l.ready || l.next != nil {
 		return ErrUnavailable
 	}

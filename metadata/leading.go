@@ -48,7 +48,7 @@ type leading struct {
 	next     *journal.End            // the journal is to be handed over with it: nothing is planned
 	ending   bool                    // handOver was called
 	ended    bool                    // the leadership is over
-	onOver   func()                  // called after OnLost; nil: no hand-over waits for that
+	onOver   func(reason error)      // called after OnLost; nil: no hand-over waits for that
 }
 
 // command is one request. plan runs on the owner's goroutine and keeps its

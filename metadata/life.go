@@ -25,11 +25,11 @@ func newLife(opt LeaderOptions, o *journal.Owner) *life {
 	l.Life = journal.NewLife(o, journal.NewFollowing(o, apply, opt.Pace), func(err error) error {
 		over := l.leading
 		l.leading = nil
-		err = opt.OnLost(err)
+		end := opt.OnLost(err)
 		if over.onOver != nil {
-			over.onOver()
+			over.onOver(err)
 		}
-		return err
+		return end
 	})
 	l.OnEnd = opt.OnEnd
 	return l

@@ -130,7 +130,7 @@ func (n *node) handOver() {
 	}
 	p.Do(func() {
 		owner.Do(func() {
-			if l.beginHandOver(journal.End{To: segment.ID{3, 1}}, func() { over = true }) == nil {
+			if l.beginHandOver(journal.End{To: segment.ID{3, 1}}, func(error) { over = true }) == nil {
 				p.After(c.Between(0, 3*time.Second), "take back", func() { owner.Do(takeBack) })
 			}
 		})
