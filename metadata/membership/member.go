@@ -312,14 +312,14 @@ func (m *Member) opinion() Opinion {
 	return Silent
 }
 
-// Reply answers the question of another node about the controller, at a time of the
-// process's clock. A controller answers that it is alive.
-func (m *Member) Reply(now time.Time) Reply {
-	if now.After(m.now) {
-		m.Step(now, Tick{})
-	}
+// Reply answers the question of another node about the controller, as of the last event. A
+// controller answers that it is alive.
+func (m *Member) Reply() Reply {
 	return Reply{Opinion: m.opinion(), Controller: m.controller}
 }
+
+// Claims reports whether this node leads journal 0, for answers to heartbeats.
+func (m *Member) Claims() bool { return m.phase == leading }
 
 // act sends heartbeats and questions that are due.
 func (m *Member) act() {

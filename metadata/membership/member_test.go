@@ -130,7 +130,7 @@ func TestFenceOfAnotherIsGivenTime(t *testing.T) {
 	if k.pass(time.Second); k.stands > 0 {
 		t.Error("it stands at once after the fence of another")
 	}
-	if r := k.m.Reply(k.now); r.Controller.Epoch != 7 {
+	if r := k.m.Reply(); r.Controller.Epoch != 7 {
 		t.Errorf("it speaks of %+v", r)
 	}
 }

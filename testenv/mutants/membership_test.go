@@ -1,7 +1,7 @@
 package mutants
 
 var (
-	members    = catcher{"./metadata/membership", "TestSimulation"}
+	members    = catcher{"./metadata/membership/drive", "TestSimulation"}
 	candidates = catcher{"./metadata/membership", "TestWhenANodeStands"}
 	joins      = catcher{"./metadata/membership", "TestRegistrationsAreAnsweredByHandshakes"}
 	handOvers  = catcher{"./metadata/membership", "TestHandOverThatIsNotDoneIsWithdrawn"}
@@ -182,5 +182,63 @@ var electionMutants = []mutant{
 	}},
 	{name: "a deposed leader names itself", by: members, edits: []edit{
 		swap("metadata/membership.View.Leader", "now.Sub(s.proved) >= proveAfter", "false"),
+	}},
+}
+
+func drivers(test string) catcher { return catcher{"./metadata/membership/drive", test} }
+
+// driverMutants are bugs of the way in which the cores learn of things.
+var driverMutants = []mutant{
+	{name: "acts by a head of journal 0 that is not proved", by: drivers("TestNothingIsDoneBeforeTheHeadOfJournal0WasProved"), plain: true, edits: []edit{
+		always("metadata/membership/drive.Driver.Applied", "d.begun()"),
+	}},
+	{name: "the Member learns before the Judge", by: drivers("TestTheJudgeHasTheStateBeforeTheMember"), plain: true, edits: []edit{
+		drop("metadata/membership/drive.Driver.applied", "d.judged(membership.Applied{Cluster: c})"),
+		after("metadata/membership/drive.Driver.applied", "d.membered(membership.Applied{Cluster: c})", "d.enter(func() { d.judged(membership.Applied{Cluster: c}) })"),
+	}},
+	{name: "an outcome comes in the middle of another event", by: drivers("TestOutcomesAtOnceAreEventsOfTheirOwn"), plain: true, edits: []edit{
+		never("metadata/membership/drive.Driver.enter", "d.busy"),
+	}},
+	{name: "a plan of an earlier leadership counts", by: drivers("TestPlansOfAnEarlierLeadershipSayNothing"), plain: true, edits: []edit{
+		always("metadata/membership/drive.Driver.plan", "d.turn == turn"),
+	}},
+	{name: "a second outcome counts", by: drivers("TestPlansOfAnEarlierLeadershipSayNothing"), plain: true, edits: []edit{
+		drop("metadata/membership/drive.once", "over = true"),
+	}},
+	{name: "a deposed controller judges", by: drivers("TestADeposedControllerPlansNothing"), plain: true, edits: []edit{
+		drop("metadata/membership/drive.Driver.deposed", "d.judged(membership.Deposed{})"),
+	}},
+	{name: "a late commit makes a controller", by: drivers("TestADeposedControllerPlansNothing"), plain: true, edits: []edit{
+		swap("metadata/membership/drive.Driver.Ready", "_, led := d.led[0]; led", "true"),
+	}},
+	{name: "reports of heartbeats are no claims", by: drivers("TestEachClaimIsChecked"), plain: true, edits: []edit{
+		drop("metadata/membership/drive.Driver.Heartbeat", "d.claimed(membership.FromNode, h.Journals[i].Leader)"),
+	}},
+	{name: "questions are no claims", by: drivers("TestEachClaimIsChecked"), plain: true, edits: []edit{
+		drop("metadata/membership/drive.Driver.Question", "d.claimed(membership.FromNode, about)"),
+	}},
+	{name: "answers to questions are no claims", by: drivers("TestEachClaimIsChecked"), plain: true, edits: []edit{
+		drop("metadata/membership/drive.Driver.ask", "d.claimed(membership.FromNode, ev.Controller)"),
+	}},
+	{name: "answers to heartbeats are no claims", by: drivers("TestEachClaimIsChecked"), plain: true, edits: []edit{
+		drop("metadata/membership/drive.Driver.beat", "d.claimed(membership.FromNode, l)"),
+	}},
+	{name: "the Member does not learn of a controller", by: drivers("TestEachClaimIsChecked"), plain: true, edits: []edit{
+		never("metadata/membership/drive.Driver.check", "believed && l.Journal == 0"),
+	}},
+	{name: "a rival is not looked for", by: drivers("TestAClaimAboutAJournalThatIsLedHereIsProved"), plain: true, edits: []edit{
+		never("metadata/membership/drive.Driver.claimed", "led && l.Epoch > epoch"),
+	}},
+	{name: "a node that takes a journal claims it", by: drivers("TestAClaimAboutAJournalThatIsLedHereIsProved"), plain: true, edits: []edit{
+		always("metadata/membership/drive.Driver.Heartbeat", "h.Journals[i].Leads"),
+	}},
+	{name: "a controller does not hear itself", by: drivers("TestTheControllerHearsItself"), plain: true, edits: []edit{
+		drop("metadata/membership/drive.Driver.beat", "d.judged(membership.Heard{Heartbeat: h})"),
+	}},
+	{name: "a question is answered by the past", by: drivers("TestAQuestionIsAnsweredByThePresent"), plain: true, edits: []edit{
+		drop("metadata/membership/drive.Driver.Question", "d.membered(membership.Tick{})"),
+	}},
+	{name: "an answer that cannot be read is one", by: drivers("TestAnAnswerThatCannotBeReadIsNone"), plain: true, edits: []edit{
+		drop("metadata/membership/drive.Driver.ask", "ev = membership.Replied{Token: a.Token, Outcome: membership.TimedOut}"),
 	}},
 }

@@ -1,9 +1,10 @@
-package membership
+package drive
 
 import (
 	"time"
 
 	"github.com/varvelog/varve/metadata"
+	"github.com/varvelog/varve/metadata/membership"
 )
 
 // stall: a process stands still for less time than evidence takes.
@@ -108,7 +109,9 @@ func rejected(w *world) {
 		}
 	}
 	for _, r := range w.runners() { // connections break
-		r.membered(Lost{r.member.controller.Node})
+		for _, other := range w.folders {
+			r.drive.Lost(other.id)
+		}
 	}
 	w.pass(time.Minute)
 	w.moved(4)
@@ -219,7 +222,7 @@ func isolatedStranger(w *world) {
 // forge gives a node claims that are not true, or not any more, as announcements may be.
 func (w *world) forge(r *runner) {
 	id := uint32(w.Rand.Intn(int(w.shape.Journals) + 1))
-	l := Leader{Journal: id, Node: w.folders[w.Rand.Intn(len(w.folders))].id, Epoch: uint32(w.Rand.Intn(int(w.newest(id)) + 3))}
+	l := membership.Leader{Journal: id, Node: w.folders[w.Rand.Intn(len(w.folders))].id, Epoch: uint32(w.Rand.Intn(int(w.newest(id)) + 3))}
 	if all := w.bucket.journals[id]; len(all) > 0 {
 		l.Settled.Seq = uint64(1 + w.Rand.Intn(len(all)+1))
 		if l.Settled.Seq <= uint64(len(all)) {
@@ -231,5 +234,5 @@ func (w *world) forge(r *runner) {
 		}
 	}
 	w.Count("forged claim")
-	r.hinted(FromAnnouncement, l)
+	r.drive.Announced(l)
 }

@@ -1,8 +1,9 @@
-package membership
+package drive
 
 import (
 	"time"
 
+	"github.com/varvelog/varve/metadata/membership"
 	"github.com/varvelog/varve/tiering/segment"
 )
 
@@ -126,7 +127,7 @@ func (b *bucket) getMany(r *runner, journal uint32, seq uint64, done func(all []
 // look is a listing: the head of a journal.
 func (b *bucket) look(r *runner, journal uint32, done func(head uint64, ok bool)) {
 	if b.unreachable(r) {
-		r.after(LookLimit, "look failed", func() { done(0, false) })
+		r.after(membership.LookLimit, "look failed", func() { done(0, false) })
 		return
 	}
 	r.after(b.latency(r), "looked", func() { done(uint64(len(b.journals[journal])), true) })
@@ -135,7 +136,7 @@ func (b *bucket) look(r *runner, journal uint32, done func(head uint64, ok bool)
 // probe writes to a key of its own.
 func (b *bucket) probe(r *runner, done func(ok bool)) {
 	if b.unreachable(r) {
-		r.after(ProbeLimit, "probe failed", func() { done(false) })
+		r.after(membership.ProbeLimit, "probe failed", func() { done(false) })
 		return
 	}
 	r.after(2*b.latency(r), "probed", func() { done(!b.unreachable(r)) })

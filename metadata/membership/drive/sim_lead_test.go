@@ -1,10 +1,11 @@
-package membership
+package drive
 
 import (
 	"errors"
 	"time"
 
 	"github.com/varvelog/varve/metadata"
+	"github.com/varvelog/varve/metadata/membership"
 	"github.com/varvelog/varve/tiering/segment"
 )
 
@@ -105,17 +106,20 @@ func (l *life) lostTo(o *object) {
 	if l.journal == 0 {
 		l.r.w.Count("lost journal 0 to a fence")
 	}
-	l.depose(epoch, Fenced{o.node, o.epoch})
+	l.depose(epoch, membership.Fenced{Node: o.node, Epoch: o.epoch})
 }
 
-// depose: the leadership is over. The Member of a controller learns why.
-func (l *life) depose(epoch uint32, why Event) {
-	l.controller, l.blocked, l.to = nil, false, segment.ID{}
-	l.r.view.Ended(l.journal, epoch)
+// depose: the leadership is over. The Driver learns it before plans fail.
+func (l *life) depose(epoch uint32, by membership.Fenced) {
+	l.controller, l.ready, l.blocked, l.to = nil, false, false, segment.ID{}
 	l.r.w.deposed(l)
-	if l.journal == 0 {
-		l.r.judged(Deposed{})
-		l.r.membered(why)
+	switch {
+	case l.journal > 0:
+		l.r.drive.Ended(l.journal, epoch)
+	case by == membership.Fenced{}:
+		l.r.drive.Resigned(epoch)
+	default:
+		l.r.drive.Fenced(epoch, by)
 	}
 	queue := l.queue
 	l.queue = nil
@@ -129,19 +133,19 @@ func (l *life) resign() {
 	if l.role == leads || l.role == takes {
 		l.role, l.putting = idle, false
 		l.turn++
-		l.depose(l.epoch, Resigned{})
+		l.depose(l.epoch, membership.Fenced{})
 	}
 }
 
-func (l *life) leader() Leader {
-	return Leader{Journal: l.journal, Node: l.r.folder.id, Epoch: l.epoch, Settled: l.settled, Head: l.next - 1}
+func (l *life) leader() membership.Leader {
+	return membership.Leader{Journal: l.journal, Node: l.r.folder.id, Epoch: l.epoch, Settled: l.settled, Head: l.next - 1}
 }
 
 func (l *life) led() {
 	l.role, l.blocked = leads, false
 	l.r.w.led(l)
-	l.r.view.Leads(l.r.p.Now(), l.leader())
 	if l.journal > 0 {
+		l.r.drive.Led(l.leader())
 		return
 	}
 	l.controller = metadata.NewController(l.r.state, metadata.Defaults{Partitions: 1, ReplicationFactor: 1, Journals: l.r.w.shape.Journals})
@@ -160,10 +164,11 @@ func (l *life) led() {
 		l.r.w.Fail("%s: %w", l.r.p.Name, err)
 		return
 	}
-	l.r.membered(Stood{l.leader()})
+	l.r.drive.Led(l.leader())
 	ready := func(err error) {
 		if err == nil && l.role == leads {
-			l.r.judged(Led{})
+			l.ready = true
+			l.r.drive.Ready()
 		}
 	}
 	if len(entries) == 0 {
@@ -200,7 +205,7 @@ func (l *life) commit() {
 	l.send(o, func() {
 		l.took(o)
 		l.blocked = false
-		l.r.view.Proved(sent, l.journal)
+		l.r.drive.Proved(sent, l.journal)
 		l.r.w.committed(l)
 		if p.done != nil {
 			p.done(nil)
@@ -214,17 +219,24 @@ func (l *life) commit() {
 func (l *life) handedOver(o *object) {
 	l.r.w.Count("handed over")
 	l.role = idle
-	l.depose(l.epoch, Fenced{o.successor, l.epoch})
+	l.depose(l.epoch, membership.Fenced{Node: o.successor, Epoch: l.epoch})
 }
+
+// commitLate is how long a commit may take before a leader probes the store, and storeEvery
+// the time between two of these probes.
+const (
+	commitLate = 3 * time.Second
+	storeEvery = 3 * time.Second
+)
 
 // watchStore probes the store when a commit is late, and before a journal is taken.
 func (l *life) watchStore() {
-	late := l.putting && l.role != idle && l.now()-l.since >= blockedAfter
+	late := l.putting && l.role != idle && l.now()-l.since >= commitLate
 	switch {
 	case !late && l.role != waits:
 		l.storeFails = false
 		return
-	case l.now()-l.probed < probeEvery:
+	case l.now()-l.probed < storeEvery:
 		return
 	}
 	l.probed = l.now()
@@ -234,8 +246,8 @@ func (l *life) watchStore() {
 	})
 }
 
-func (l *life) report() Report {
-	rep := Report{Leader: l.leader(), Leads: l.role == leads || l.role == ending, Idle: l.now() - l.ran, Blocked: l.blocked || l.storeFails && l.role != leads, Load: l.r.w.shape.Load}
+func (l *life) report() membership.Report {
+	rep := membership.Report{Leader: l.leader(), Leads: l.role == leads || l.role == ending, Idle: l.now() - l.ran, Blocked: l.blocked || l.storeFails && l.role != leads, Load: l.r.w.shape.Load}
 	if !rep.Leads {
 		rep.Taking = l.now() - l.taking + 1
 	}

@@ -1,10 +1,11 @@
-package membership
+package drive
 
 import (
 	"errors"
 	"time"
 
 	"github.com/varvelog/varve/metadata"
+	"github.com/varvelog/varve/metadata/membership"
 	"github.com/varvelog/varve/tiering/segment"
 )
 
@@ -35,6 +36,7 @@ type life struct {
 
 	settled    segment.Ref
 	controller *metadata.Controller
+	ready      bool // it is the controller
 	queue      []proposal
 	putting    bool
 	since      time.Duration // of the PUT under way
@@ -43,7 +45,7 @@ type life struct {
 	to         segment.ID // the successor that it hands over to
 	asked      time.Duration
 	silent     time.Duration // since when requests are unanswered; 0: none is
-	shake      Outcome
+	shake      membership.Outcome
 	storeFails bool
 	probed     time.Duration
 	atHead     bool          // the last read found nothing more
@@ -65,12 +67,7 @@ func (l *life) now() time.Duration { return l.r.w.Elapsed() }
 // follow reads journal 0 object by object, and again after a while.
 func (l *life) follow() {
 	if l.journal == 0 && (l.role == idle || l.role == waits) {
-		l.read(func() {
-			if !l.r.proved {
-				l.r.proved = true
-				l.r.applied()
-			}
-		})
+		l.read(l.r.begin)
 	}
 	l.r.after(l.r.w.Between(200*time.Millisecond, 600*time.Millisecond), "follow", l.follow)
 }
@@ -93,7 +90,7 @@ func (l *life) prove() {
 			case !ok || l.role != leads || l.next != next || l.putting:
 			case o == nil:
 				l.proved = began
-				l.r.view.Proved(asked, l.journal)
+				l.r.drive.Proved(asked, l.journal)
 			default:
 				l.lostTo(o)
 			}
@@ -146,13 +143,13 @@ func (l *life) took(o *object) {
 	switch o.kind {
 	case fence:
 		l.last, l.ended, l.denied = o, segment.ID{}, false
-		if l.journal == 0 && l.r.proved {
-			l.r.membered(FenceSeen{o.node, o.epoch})
+		if l.journal == 0 {
+			l.r.drive.FenceSeen(o.node, o.epoch)
 		}
 	case end:
 		l.ended = o.successor
 	}
-	l.r.view.Read(l.journal, o.epoch)
+	l.r.drive.Read(l.journal, o.epoch)
 	if l.journal != 0 {
 		return
 	}
@@ -164,11 +161,9 @@ func (l *life) took(o *object) {
 	if err := l.r.state.Apply(f, o.entries); err != nil {
 		l.r.w.Fail("%s: %w", l.r.p.Name, err)
 	}
-	if l.r.proved {
-		l.r.applied()
-		if o.kind == end {
-			l.r.membered(Ending{o.successor})
-		}
+	l.r.applied()
+	if o.kind == end {
+		l.r.drive.Ending(o.successor)
 	}
 }
 
@@ -214,7 +209,7 @@ func (l *life) wait() {
 }
 
 func (l *life) mayTake(c *metadata.Cluster) {
-	t := Taking{Self: l.r.folder.id, Cluster: c, Journal: l.journal, EndedFor: l.ended, Handshake: l.shake, Denied: l.denied, StoreFails: l.storeFails, Proved: l.r.lives[0].proved > l.taking}
+	t := membership.Taking{Self: l.r.folder.id, Cluster: c, Journal: l.journal, EndedFor: l.ended, Handshake: l.shake, Denied: l.denied, StoreFails: l.storeFails, Proved: l.r.lives[0].proved > l.taking}
 	if l.last != nil {
 		t.Last = l.last.node
 	}
@@ -240,14 +235,14 @@ func (l *life) request(c *metadata.Cluster, leader segment.ID) {
 	if l.silent == 0 {
 		l.silent = l.now()
 	}
-	l.r.w.network.call(l.r, leader, n.Run, HandshakeLimit, func(to *runner, answer func(any)) {
+	l.r.w.network.call(l.r, leader, n.Run, membership.HandshakeLimit, func(to *runner, answer func(any)) {
 		x := to.life(l.journal)
-		if x.role == leads && HandsOver(to.state.Cluster(), to.folder.id, l.journal, number, l.r.folder.id) {
+		if x.role == leads && membership.HandsOver(to.state.Cluster(), to.folder.id, l.journal, number, l.r.folder.id) {
 			to.after(l.r.w.Between(0, 300*time.Millisecond), "flushed", func() { x.handOver(l.r.folder.id) })
 		}
 		answer(x.role == idle || x.role == waits)
-	}, func(o Outcome, v any) {
-		if l.shake = o; o == Proved {
+	}, func(o membership.Outcome, v any) {
+		if l.shake = o; o == membership.Proved {
 			l.silent, l.denied = 0, v.(bool)
 		}
 	})

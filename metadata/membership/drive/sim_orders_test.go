@@ -1,4 +1,4 @@
-package membership
+package drive
 
 import (
 	"errors"
@@ -35,7 +35,7 @@ func rolling(w *world) {
 	}
 	for i := range w.folders {
 		r := w.host(i + 1).runner
-		r.leaving = true
+		r.drive.Leave()
 		if !w.reaches("left", 30*time.Second, func() string { return w.leavesAll(r) }) {
 			return
 		}

@@ -1,9 +1,10 @@
-package membership
+package drive
 
 import (
 	"time"
 
 	"github.com/varvelog/varve/metadata"
+	"github.com/varvelog/varve/metadata/membership"
 	"github.com/varvelog/varve/tiering/segment"
 )
 
@@ -40,20 +41,20 @@ func (n *network) blocks(from, to string) bool { return n.cut[way{from, to}] }
 // call sends a request to the process at an address that must be of a data folder, and of a
 // start unless that is zero. done follows once, in the process of the caller. With Proved
 // comes the answer of the handler.
-func (n *network) call(from *runner, node segment.ID, run metadata.Run, limit time.Duration, handle func(to *runner, answer func(any)), done func(Outcome, any)) {
+func (n *network) call(from *runner, node segment.ID, run metadata.Run, limit time.Duration, handle func(to *runner, answer func(any)), done func(membership.Outcome, any)) {
 	over := false
-	finish := func(o Outcome, v any) {
+	finish := func(o membership.Outcome, v any) {
 		if !over {
 			over = true
 			done(o, v)
 		}
 	}
-	from.after(limit, "request timed out", func() { finish(TimedOut, nil) })
+	from.after(limit, "request timed out", func() { finish(membership.TimedOut, nil) })
 	name := run.Listeners[0].Host
 	if n.blocks(from.host.name, name) || n.w.Chance(n.w.shape.Loss) {
 		return
 	}
-	back := func(o Outcome, v any) {
+	back := func(o membership.Outcome, v any) {
 		if !n.blocks(name, from.host.name) && !n.w.Chance(n.w.shape.Loss) {
 			from.after(n.delay(), "answer", func() { finish(o, v) })
 		}
@@ -62,18 +63,18 @@ func (n *network) call(from *runner, node segment.ID, run metadata.Run, limit ti
 		h := n.w.hosts[name]
 		switch {
 		case n.reject[way{from.host.name, name}]:
-			back(Refused, nil)
+			back(membership.Refused, nil)
 		case h == nil || h.vanished:
 		case h.runner == nil:
-			back(Refused, nil)
+			back(membership.Refused, nil)
 		default:
 			to := h.runner
 			to.do(func() {
 				if to.folder.id != node || !run.Start.IsZero() && to.run.Start != run.Start {
-					back(Replaced, nil)
+					back(membership.Replaced, nil)
 					return
 				}
-				handle(to, func(v any) { back(Proved, v) })
+				handle(to, func(v any) { back(membership.Proved, v) })
 			})
 		}
 	})
@@ -86,8 +87,8 @@ func (n *network) broke(dead *runner) {
 			continue
 		}
 		r.after(n.delay(), "broken", func() {
-			r.judged(Broken{dead.folder.id, dead.run.Start})
-			r.membered(Lost{dead.folder.id})
+			r.drive.Broken(dead.folder.id, dead.run.Start)
+			r.drive.Lost(dead.folder.id)
 		})
 	}
 }

@@ -1,4 +1,4 @@
-package membership
+package drive
 
 import (
 	"flag"
@@ -10,8 +10,8 @@ import (
 	"github.com/varvelog/varve/testenv/sim"
 )
 
-// This simulation runs the real cores, the real state of journal 0 and the real
-// controller's plans on virtual time. Journals, the bucket and the network are stand-ins.
+// This simulation runs the real Driver with its cores, the real state of journal 0 and the
+// real controller's plans on virtual time. Journals, the bucket and the network are stand-ins.
 // Each seed plays one scene.
 
 type shape struct {

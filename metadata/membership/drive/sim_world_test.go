@@ -1,4 +1,4 @@
-package membership
+package drive
 
 import (
 	"fmt"
@@ -25,8 +25,6 @@ type world struct {
 	wrong   map[string]string // advertised instead of the name of a host
 	starts  int
 	objects int
-	joins   uint64
-	joining map[uint64]joined
 	lagging bool
 
 	fences   map[epochOf]*object
@@ -45,7 +43,7 @@ type world struct {
 }
 
 func newWorld(w *sim.World, s shape) *world {
-	all := &world{World: w, shape: s, hosts: map[string]*host{}, wrong: map[string]string{}, joining: map[uint64]joined{},
+	all := &world{World: w, shape: s, hosts: map[string]*host{}, wrong: map[string]string{},
 		fences: map[epochOf]*object{}, seqs: map[epochOf]uint64{}, leaders: map[epochOf]*runner{}, last: map[uint32]ledBy{}, moves: map[uint32]int{}, forced: map[uint32]int{}, count: map[uint32]int{},
 		commits: map[uint32]time.Duration{}, gaps: map[uint32]time.Duration{}, silentOn: map[uint32]bool{}, plans: map[string]int{}}
 	all.bucket = newBucket(all)
@@ -177,7 +175,7 @@ func (w *world) note(r *runner, c metadata.Change) {
 func (w *world) controller() *runner {
 	for _, r := range w.runners() {
 		l := r.lives[0]
-		if l != nil && l.controller != nil && l.role == leads && r.judge.leading && uint32(w.newest(0)) == l.epoch {
+		if l != nil && l.controller != nil && l.role == leads && l.ready && uint32(w.newest(0)) == l.epoch {
 			return r
 		}
 	}
@@ -205,7 +203,7 @@ func (w *world) newestLeader(journal uint32) ledBy { return w.last[journal] }
 func (w *world) unknownLeader() string {
 	for _, r := range w.runners() {
 		for id := range uint32(len(r.state.Cluster().Assignments)) + 1 {
-			if k := r.view.Leader(r.p.Now(), id); k.Node != w.last[id].r.folder.id {
+			if k := r.drive.Leader(id); k.Node != w.last[id].r.folder.id {
 				return fmt.Sprintf("%s does not know who leads journal %d", r.p.Name, id)
 			}
 		}
@@ -231,7 +229,7 @@ func (w *world) settled() string {
 	state := c.state.Cluster()
 	for _, r := range w.runners() {
 		n := state.Node(r.folder.id)
-		if r.refuse == nil && (n == nil || n.Run.Start != r.run.Start || !n.Lives()) {
+		if r.registered(); r.refuse == nil && (n == nil || n.Run.Start != r.run.Start || !n.Lives()) {
 			return fmt.Sprintf("%s is %+v", r.p.Name, n)
 		}
 	}
