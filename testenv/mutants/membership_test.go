@@ -197,7 +197,7 @@ var driverMutants = []mutant{
 		after("metadata/membership/drive.Driver.applied", "d.membered(membership.Applied{Cluster: c})", "d.enter(func() { d.judged(membership.Applied{Cluster: c}) })"),
 	}},
 	{name: "an outcome comes in the middle of another event", by: drivers("TestOutcomesAtOnceAreEventsOfTheirOwn"), plain: true, edits: []edit{
-		never("metadata/membership/drive.Driver.enter", "d.busy"),
+		drop("metadata/membership/drive.Driver.enter", "d.busy = true"),
 	}},
 	{name: "a plan of an earlier leadership counts", by: drivers("TestPlansOfAnEarlierLeadershipSayNothing"), plain: true, edits: []edit{
 		always("metadata/membership/drive.Driver.plan", "d.turn == turn"),
@@ -205,11 +205,11 @@ var driverMutants = []mutant{
 	{name: "a second outcome counts", by: drivers("TestPlansOfAnEarlierLeadershipSayNothing"), plain: true, edits: []edit{
 		drop("metadata/membership/drive.once", "over = true"),
 	}},
-	{name: "a deposed controller judges", by: drivers("TestADeposedControllerPlansNothing"), plain: true, edits: []edit{
+	{name: "a deposed controller judges", by: drivers("TestRegistrationsAreAnswered"), plain: true, edits: []edit{
 		drop("metadata/membership/drive.Driver.deposed", "d.judged(membership.Deposed{})"),
 	}},
 	{name: "a late commit makes a controller", by: drivers("TestADeposedControllerPlansNothing"), plain: true, edits: []edit{
-		swap("metadata/membership/drive.Driver.Ready", "_, led := d.led[0]; led", "true"),
+		always("metadata/membership/drive.Driver.Ready", "d.led[0] > 0"),
 	}},
 	{name: "reports of heartbeats are no claims", by: drivers("TestEachClaimIsChecked"), plain: true, edits: []edit{
 		drop("metadata/membership/drive.Driver.Heartbeat", "d.claimed(membership.FromNode, h.Journals[i].Leader)"),
@@ -221,13 +221,13 @@ var driverMutants = []mutant{
 		drop("metadata/membership/drive.Driver.ask", "d.claimed(membership.FromNode, ev.Controller)"),
 	}},
 	{name: "answers to heartbeats are no claims", by: drivers("TestEachClaimIsChecked"), plain: true, edits: []edit{
-		drop("metadata/membership/drive.Driver.beat", "d.claimed(membership.FromNode, l)"),
+		swap("metadata/membership/drive.Driver.beat", "d.claimed(membership.FromNode, l)", "_ = l"),
 	}},
 	{name: "the Member does not learn of a controller", by: drivers("TestEachClaimIsChecked"), plain: true, edits: []edit{
 		never("metadata/membership/drive.Driver.check", "believed && l.Journal == 0"),
 	}},
 	{name: "a rival is not looked for", by: drivers("TestAClaimAboutAJournalThatIsLedHereIsProved"), plain: true, edits: []edit{
-		never("metadata/membership/drive.Driver.claimed", "led && l.Epoch > epoch"),
+		never("metadata/membership/drive.Driver.claimed", "epoch > 0 && l.Epoch > epoch"),
 	}},
 	{name: "a node that takes a journal claims it", by: drivers("TestAClaimAboutAJournalThatIsLedHereIsProved"), plain: true, edits: []edit{
 		always("metadata/membership/drive.Driver.Heartbeat", "h.Journals[i].Leads"),

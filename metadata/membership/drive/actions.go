@@ -83,7 +83,7 @@ func (d *Driver) claimed(from membership.Source, l membership.Leader) {
 	if !d.begun() {
 		return
 	}
-	if epoch, led := d.led[l.Journal]; led && l.Epoch > epoch {
+	if epoch := d.led[l.Journal]; epoch > 0 && l.Epoch > epoch {
 		d.env.Prove(l.Journal)
 	}
 	d.check(d.view.Claimed(from, l))

@@ -77,7 +77,13 @@ func TestAQuestionIsAnsweredByThePresent(t *testing.T) {
 func TestAnAnswerThatCannotBeReadIsNone(t *testing.T) {
 	s, d := driven()
 	d.Begin(clusterOf(2))
-	s.last(t, peer.KindQuestion).done(Response{Outcome: membership.Proved, Body: []byte{1}})
+	for range 4 {
+		s.last(t, peer.KindQuestion).done(Response{Outcome: membership.Proved, Body: []byte{1}})
+		s.pass(500 * time.Millisecond)
+	}
+	if s.does("probe") {
+		t.Error("a majority has answered, and it prepares to stand")
+	}
 	d.FenceSeen(nodeNo(2), 4)
 	s.pass(membership.HeartbeatEvery)
 	s.last(t, peer.KindHeartbeat).done(Response{Outcome: membership.Proved, Body: []byte{1}})

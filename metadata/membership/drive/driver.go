@@ -24,7 +24,7 @@ type Driver struct {
 	view   *membership.View
 
 	cluster *metadata.Cluster // the last state of journal 0; nil: its head was not proved yet
-	led     map[uint32]uint32 // epochs of the journals that are led here
+	led     map[uint32]uint32 // epochs of the journals that are led here, never 0
 	turn    uint64            // counts the ends of leaderships of journal 0
 	leaving bool
 
@@ -142,7 +142,7 @@ func (d *Driver) Led(l membership.Leader) {
 // journal 0 begins are committed.
 func (d *Driver) Ready() {
 	d.enter(func() {
-		if _, led := d.led[0]; led {
+		if d.led[0] > 0 {
 			d.judged(membership.Led{})
 		}
 	})
