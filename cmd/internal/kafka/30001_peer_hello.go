@@ -41,7 +41,8 @@ func peerAPI(kind peer.Kind, proved bool) listener.API {
 type peerService struct {
 	codes
 	*topology
-	door *peer.Door // nil: no node is let in
+	door    *peer.Door // nil: no node is let in
+	cluster Cluster    // nil: requests of nodes that are let in are refused
 }
 
 var errNoDoor = errors.New("this node does not speak to others")

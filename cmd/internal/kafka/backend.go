@@ -69,6 +69,8 @@ type Backend struct {
 	Groups Groups
 	// Peers lets other nodes of the cluster in. Nil: none.
 	Peers *peer.Door
+	// Cluster answers the nodes that are let in. Nil: their requests are refused.
+	Cluster Cluster
 	// Forward sends an administrative request to the controller, once, while that is another
 	// node. An error means that its outcome is unknown. Nil: this node answers all itself.
 	Forward func(context.Context, *kmsg.EnvelopeRequest) (*kmsg.EnvelopeResponse, error)
@@ -184,7 +186,7 @@ func (r reads) Offsets() Offsets { return r.Reader.Offsets() }
 func (b Backend) validate() error {
 	if b.ClusterID == "" || b.NodeID == nil || b.Controller == nil || b.Brokers == nil || b.Topics == nil ||
 		b.Placement == nil || b.Deposed == nil || b.Admin == nil || b.Appender == nil || b.BrokerConfigs == nil || b.Store == "" || b.Size == nil || b.Reader == nil || b.Groups == nil || b.Now == nil {
-		return errors.New("incomplete backend: only Sessions, Peers, Metrics and Log may be left out")
+		return errors.New("incomplete backend: only Sessions, Peers, Cluster, Metrics and Log may be left out")
 	}
 	return nil
 }

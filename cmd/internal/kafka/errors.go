@@ -13,6 +13,7 @@ import (
 	"github.com/varvelog/varve/metadata"
 	"github.com/varvelog/varve/metadata/coordinator"
 	"github.com/varvelog/varve/metadata/coordinator/group"
+	"github.com/varvelog/varve/metadata/membership"
 	"github.com/varvelog/varve/tiering/batch"
 	"github.com/varvelog/varve/tiering/partlog"
 )
@@ -29,6 +30,7 @@ const (
 	onGroups                   // requests to a group's coordinator
 	onCommitted                // OffsetFetch
 	onRecords                  // DeleteRecords partitions
+	onPeers                    // requests of other nodes
 	surfaces
 )
 
@@ -84,7 +86,14 @@ var codesOf = []struct {
 	{group.ErrSubscribed, [surfaces]*kerr.Error{onGroups: kerr.GroupSubscribedToTopic}},
 	{group.ErrMetadataTooLarge, [surfaces]*kerr.Error{onGroups: kerr.OffsetMetadataTooLarge}},
 
-	{metadata.ErrNotController, [surfaces]*kerr.Error{onAdmin: kerr.NotController}},
+	{membership.ErrMalformed, [surfaces]*kerr.Error{onPeers: kerr.InvalidRequest}},
+	{membership.ErrInUse, [surfaces]*kerr.Error{onPeers: kerr.DuplicateBrokerRegistration}},
+	{membership.ErrWrongAddress, [surfaces]*kerr.Error{onPeers: kerr.InvalidRegistration}},
+	{metadata.ErrRemovedNode, [surfaces]*kerr.Error{onPeers: kerr.BrokerIDNotRegistered}},
+	{errReads, [surfaces]*kerr.Error{onPeers: kerr.ClusterAuthorizationFailed}},
+	{errNoCluster, [surfaces]*kerr.Error{onPeers: kerr.UnsupportedVersion}},
+
+	{metadata.ErrNotController, [surfaces]*kerr.Error{onAdmin: kerr.NotController, onPeers: kerr.NotController}},
 	// Clients must not try again, or look for another broker that this one does
 	// not list. Of such codes this is the one whose message Java's producer
 	// shows.
@@ -99,7 +108,7 @@ var codesOf = []struct {
 	{metadata.ErrInvalidPartitions, [surfaces]*kerr.Error{onAdmin: kerr.InvalidPartitions}},
 	{metadata.ErrInvalidReplication, [surfaces]*kerr.Error{onAdmin: kerr.InvalidReplicationFactor}},
 	{metadata.ErrInvalidConfig, [surfaces]*kerr.Error{onAdmin: kerr.InvalidConfig}},
-	{metadata.ErrUnknownLevel, [surfaces]*kerr.Error{onAdmin: kerr.InvalidUpdateVersion}},
+	{metadata.ErrUnknownLevel, [surfaces]*kerr.Error{onAdmin: kerr.InvalidUpdateVersion, onPeers: kerr.UnsupportedVersion}},
 	{metadata.ErrLowerLevel, [surfaces]*kerr.Error{onAdmin: kerr.InvalidUpdateVersion}},
 	{metadata.ErrInvalidAssignment, [surfaces]*kerr.Error{onAdmin: kerr.InvalidReplicaAssignment}},
 }
@@ -114,6 +123,7 @@ var otherwise = [surfaces]*kerr.Error{
 	onAdmin:   kerr.RequestTimedOut,
 	onGroups:  kerr.CoordinatorNotAvailable,
 	onRecords: kerr.RequestTimedOut,
+	onPeers:   kerr.RequestTimedOut,
 	// Java consumers before 3.9 give up at any other code than this one. At
 	// this one they look for the coordinator again, as they should.
 	onCommitted: kerr.NotCoordinator,

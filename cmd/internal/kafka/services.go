@@ -156,7 +156,7 @@ func newServices(config Config, b Backend, g *gate, complaints *listener.Complai
 		configs:  &configService{codes: c, gate: g, nodeID: b.NodeID, brokers: b.Brokers, brokerConfigs: b.BrokerConfigs, admin: b.Admin},
 		groups:   &groupService{codes: c, gate: g, readsOnly: b.ReadsOnly, groups: b.Groups, endpoint: t.endpoint, asLeader: t.asLeader},
 		clusters: &clusterService{codes: c, topology: t, gate: g, level: b.Topics.Level, store: b.Store, size: b.Size, admin: b.Admin},
-		peers:    &peerService{codes: c, topology: t, door: b.Peers},
+		peers:    &peerService{codes: c, topology: t, door: b.Peers, cluster: b.Cluster},
 		topology: t, forward: b.Forward,
 	}
 }
