@@ -78,7 +78,7 @@ func TestAnAnswerThatCannotBeReadIsNone(t *testing.T) {
 	s, d := driven()
 	d.Begin(clusterOf(2))
 	for range 4 {
-		s.last(t, peer.KindQuestion).done(Response{Outcome: membership.Proved, Body: []byte{1}})
+		s.last(t, peer.KindQuestion).done(Response{Outcome: membership.Proved, Body: []byte{byte(membership.Dead)}})
 		s.pass(500 * time.Millisecond)
 	}
 	if s.does("probe") {
@@ -86,7 +86,7 @@ func TestAnAnswerThatCannotBeReadIsNone(t *testing.T) {
 	}
 	d.FenceSeen(nodeNo(2), 4)
 	s.pass(membership.HeartbeatEvery)
-	s.last(t, peer.KindHeartbeat).done(Response{Outcome: membership.Proved, Body: []byte{1}})
+	s.last(t, peer.KindHeartbeat).done(Response{Outcome: membership.Proved, Body: []byte{byte(membership.Dead)}})
 	s.last(t, peer.KindHeartbeat).done(Response{Outcome: membership.Proved, Err: errors.New("refused")})
 	if s.does("poke") || s.does("check") || s.does("stand") {
 		t.Errorf("it did %v", s.did)
