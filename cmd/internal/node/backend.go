@@ -83,24 +83,6 @@ func (n *node) brokerSettings() topicconfig.BrokerSettings {
 	}
 }
 
-// placement returns the node that serves a partition: this one, once its
-// journal has opened it.
-func (n *node) placement(t *metadata.Topic, partition int32) kafka.Placement {
-	unknown := kafka.Placement{Leader: -1, Epoch: -1}
-	j := n.journals.get(t.Partitions[partition].Journal)
-	if j == nil {
-		return unknown
-	}
-	view, ok := j.state.Lookup(partlog.Key{Topic: t.ID, Index: partition})
-	switch {
-	case !ok || view.Sealed:
-		return unknown
-	case j.lost != nil:
-		return kafka.Placement{Leader: -1, Epoch: view.Epoch}
-	}
-	return kafka.Placement{Leader: n.id, Epoch: view.Epoch, Replicas: []int32{n.id}}
-}
-
 // size returns how many bytes the batches of a partition take in the bucket.
 func (n *node) size(t *metadata.Topic, partition int32) (int64, bool) {
 	j := n.journals.get(t.Partitions[partition].Journal)

@@ -87,6 +87,7 @@ func (n *node) startJournals(ctx context.Context, closers *stack) error {
 // lead takes over journal 0 and then every data journal, and returns when these have
 // followed the metadata.
 func (n *node) lead(ctx context.Context, closers *stack) error {
+	n.leaders = ledHere{n}
 	cfg, err := n.metaConfig(ctx)
 	if err != nil {
 		return err

@@ -66,6 +66,7 @@ type node struct {
 	topics      kafka.Topics // meta as clients see it
 	journals    *journals
 	rivals      *journal.Rivals
+	leaders     leaders // of journals, as far as this node knows
 	afterLoss   afterLoss
 	reports     *metadata.Reports
 	retention   retention
