@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
-	"net/http"
 	"os"
 	"os/exec"
 	"slices"
@@ -20,7 +18,6 @@ import (
 const (
 	readyTimeout = 60 * time.Second // fencing over a slow store included
 	stopGrace    = 60 * time.Second // flushing included
-	pollInterval = 5 * time.Millisecond
 )
 
 // Varve defines how to run the varve binary.
@@ -107,45 +104,9 @@ func (n *Node) Restart(t testing.TB) {
 	n.process, n.stopped = process, false
 	ctx, cancel := context.WithTimeout(context.Background(), readyTimeout)
 	defer cancel()
-	if err := n.waitReady(ctx); err != nil {
+	if err := process.AwaitReady(ctx, "http://"+n.HTTP+"/readyz"); err != nil {
 		t.Fatalf("varve %s: %v", strings.Join(n.command.Args, " "), err) // the cleanup shows the log
 	}
-}
-
-func (n *Node) waitReady(ctx context.Context) error {
-	ticker := time.NewTicker(pollInterval)
-	defer ticker.Stop()
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}} // no connection may outlive the test
-	for {
-		last := n.ready(ctx, client)
-		if last == nil {
-			return nil
-		}
-		select {
-		case <-n.process.Done():
-			return fmt.Errorf("ended before it was ready: %w", errors.Join(n.process.Wait(), last))
-		case <-ctx.Done():
-			return fmt.Errorf("is not ready within %v: %w", readyTimeout, last)
-		case <-ticker.C:
-		}
-	}
-}
-
-func (n *Node) ready(ctx context.Context, client *http.Client) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+n.HTTP+"/readyz", nil)
-	if err != nil {
-		return err
-	}
-	response, err := client.Do(request)
-	if err != nil {
-		return err
-	}
-	defer response.Body.Close()
-	if response.StatusCode == http.StatusOK {
-		return nil
-	}
-	reason, err := io.ReadAll(io.LimitReader(response.Body, 4096))
-	return errors.Join(fmt.Errorf("/readyz answers %s: %s", response.Status, bytes.TrimSpace(reason)), err)
 }
 
 // Pid returns the process id.

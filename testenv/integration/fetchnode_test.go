@@ -9,12 +9,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/varvelog/varve/testenv"
+	"github.com/varvelog/varve/testenv/natsd"
 )
 
 func TestAFetchNodeServesWhatAnotherNodeWrites(t *testing.T) {
@@ -204,17 +204,10 @@ func ask[R kmsg.Response](t testing.TB, c *kgo.Client, request kmsg.Request) R {
 // natsServer starts a server of its own and returns its URL.
 func natsServer(t *testing.T) string {
 	t.Helper()
-	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true})
+	s, err := natsd.Start("")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Start()
-	t.Cleanup(func() {
-		s.Shutdown()
-		s.WaitForShutdown()
-	})
-	if !s.ReadyForConnections(patience) {
-		t.Fatal("the NATS server is not ready")
-	}
-	return s.ClientURL()
+	t.Cleanup(s.Stop)
+	return s.URL()
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -29,10 +28,8 @@ const (
 )
 
 const (
-	readyTimeout  = 60 * time.Second
-	answerTimeout = 5 * time.Second // of one question whether it is ready
-	stopGrace     = 20 * time.Second
-	pollInterval  = 20 * time.Millisecond
+	readyTimeout = 60 * time.Second
+	stopGrace    = 20 * time.Second
 )
 
 // Config says which server to start.
@@ -123,7 +120,9 @@ func (s *Server) Restart(ctx context.Context) error {
 		return err
 	}
 	s.process = process
-	if err := s.waitReady(ctx); err != nil {
+	ready, cancel := context.WithTimeout(ctx, readyTimeout)
+	defer cancel()
+	if err := process.AwaitReady(ready, "http://"+s.config.Address+"/minio/health/ready"); err != nil {
 		return errors.Join(fmt.Errorf("start MinIO on %s: %w\n%s", s.config.Address, err, process.Output()), process.Kill())
 	}
 	return nil
@@ -144,44 +143,6 @@ func running(p *proc.Process) bool {
 	default:
 		return true
 	}
-}
-
-func (s *Server) waitReady(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
-	defer cancel()
-	ticker := time.NewTicker(pollInterval)
-	defer ticker.Stop()
-	var last error
-	for {
-		if last = s.ready(ctx); last == nil {
-			return nil
-		}
-		select {
-		case <-s.process.Done():
-			return fmt.Errorf("it ended: %w", errors.Join(s.process.Wait(), last))
-		case <-ctx.Done():
-			return fmt.Errorf("it does not get ready: %w", errors.Join(ctx.Err(), last))
-		case <-ticker.C:
-		}
-	}
-}
-
-func (s *Server) ready(ctx context.Context) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.config.Address+"/minio/health/ready", nil)
-	if err != nil {
-		return err
-	}
-	// A connection kept open would outlive the server and its tests.
-	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: answerTimeout}
-	response, err := client.Do(request)
-	if err != nil {
-		return err
-	}
-	response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("readiness answers %s", response.Status)
-	}
-	return nil
 }
 
 // Address returns the server's loopback host:port, the same after a Restart.
