@@ -56,6 +56,12 @@ type Admin interface {
 	// Raise raises the feature level of the cluster, which is never lowered. With
 	// validateOnly nothing changes.
 	Raise(ctx context.Context, level uint16, validateOnly bool) error
+	// SetNode changes the state of a node, by its broker id: StateDrained, StateServing to
+	// end that, or StateRemoved. It returns when the state is committed; journals of a
+	// drained node move afterwards. With validateOnly nothing changes.
+	SetNode(ctx context.Context, id int32, state NodeState, validateOnly bool) error
+	// GrowTo adds data journals until there are as many. With validateOnly nothing changes.
+	GrowTo(ctx context.Context, journals uint32, validateOnly bool) error
 	// CreatePartitions gives topics more partitions and answers for each in turn.
 	// With validateOnly nothing changes.
 	CreatePartitions(ctx context.Context, more []NewPartitions, validateOnly bool) []error
@@ -140,6 +146,12 @@ func (ReadsOnly) RestoreTopics(_ context.Context, ids []segment.ID) []error {
 
 // Raise answers ErrReadsOnly.
 func (ReadsOnly) Raise(context.Context, uint16, bool) error { return ErrReadsOnly }
+
+// SetNode answers ErrReadsOnly.
+func (ReadsOnly) SetNode(context.Context, int32, NodeState, bool) error { return ErrReadsOnly }
+
+// GrowTo answers ErrReadsOnly.
+func (ReadsOnly) GrowTo(context.Context, uint32, bool) error { return ErrReadsOnly }
 
 // CreatePartitions answers ErrReadsOnly for each topic.
 func (ReadsOnly) CreatePartitions(_ context.Context, more []NewPartitions, _ bool) []error {

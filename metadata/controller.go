@@ -48,6 +48,11 @@ func NewController(s *State, d Defaults) *Controller {
 	return c
 }
 
+// trial returns a Controller whose plans change nothing here.
+func (c *Controller) trial() *Controller {
+	return &Controller{img: c.img.clone(), defaults: c.defaults}
+}
+
 // Bootstrap plans the entries that a new cluster lacks: its feature level and
 // its data journals. For any other cluster it plans nothing.
 func (c *Controller) Bootstrap() ([]segment.Entry, error) {
@@ -60,7 +65,7 @@ func (c *Controller) Bootstrap() ([]segment.Entry, error) {
 		entries = append(entries, e)
 	}
 	if c.img.journals == 0 {
-		more, err := c.GrowTo(max(1, c.defaults.Journals))
+		more, err := c.createJournals(max(1, c.defaults.Journals))
 		if err != nil {
 			return nil, err
 		}

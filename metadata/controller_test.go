@@ -414,6 +414,12 @@ func TestANodeThatOnlyReadsSaysSo(t *testing.T) {
 	if r := a.AlterConfigs(t.Context(), make([]ConfigChange, 2), false); len(r) != 2 || r[1] != ErrReadsOnly {
 		t.Error(r)
 	}
+	if err := a.SetNode(t.Context(), 1, StateDrained, false); err != ErrReadsOnly {
+		t.Error(err)
+	}
+	if err := a.GrowTo(t.Context(), 2, false); err != ErrReadsOnly {
+		t.Error(err)
+	}
 	if _, err := a.NextProducerID(t.Context()); err != ErrReadsOnly {
 		t.Error(err)
 	}

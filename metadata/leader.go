@@ -287,6 +287,36 @@ func (l *Leader) Raise(ctx context.Context, level uint16, validateOnly bool) err
 	}})
 }
 
+// SetNode implements Admin. The controller does not remove itself: once it is drained and
+// leads nothing else, it hands over to another one, which can.
+func (l *Leader) SetNode(ctx context.Context, id int32, state NodeState, validateOnly bool) error {
+	return l.try(ctx, validateOnly, func(c *Controller) ([]segment.Entry, error) {
+		if state == StateRemoved && id == l.life.leading.nodeID {
+			if _, err := c.trial().SetNode(id, state); err != nil {
+				return nil, err
+			}
+			return nil, fmt.Errorf("%w: node %d is still the controller, and gives that to another node within seconds of being drained", ErrNodeInUse, id)
+		}
+		return c.SetNode(id, state)
+	})
+}
+
+// GrowTo implements Admin.
+func (l *Leader) GrowTo(ctx context.Context, journals uint32, validateOnly bool) error {
+	return l.try(ctx, validateOnly, func(c *Controller) ([]segment.Entry, error) { return c.GrowTo(journals) })
+}
+
+// try does a request, or only finds its answer. That, too, depends on the plans before it.
+func (l *Leader) try(ctx context.Context, validateOnly bool, plan func(*Controller) ([]segment.Entry, error)) error {
+	return l.do(ctx, &command{plan: func(c *Controller) ([]segment.Entry, error) {
+		if !validateOnly {
+			return plan(c)
+		}
+		_, err := plan(c.trial())
+		return nil, err
+	}})
+}
+
 // CreatePartitions implements Admin.
 func (l *Leader) CreatePartitions(ctx context.Context, more []NewPartitions, validateOnly bool) []error {
 	follow := func(l *leading, errs []error) awaited {

@@ -107,9 +107,13 @@ func handOver(t *testing.T, l *Leader, d time.Duration) chan error {
 
 // handingController is one that follows on after a leadership, and may write end entries.
 func handingController(t *testing.T, store *mem.Store) *Leader {
+	return controllerOf(t, store, New())
+}
+
+func controllerOf(t *testing.T, store *mem.Store, s *State) *Leader {
 	t.Helper()
 	l := FollowLeader(LeaderOptions{
-		Store: store, State: New(), Defaults: Defaults{Partitions: 1, ReplicationFactor: 1}, Committed: func(*journal.Object) {},
+		Store: store, State: s, Defaults: Defaults{Partitions: 1, ReplicationFactor: 1}, Committed: func(*journal.Object) {},
 		Journal: journal.Config{
 			Chain: journal.NewChain(segment.ID{1}, 0, 4), Node: segment.ID{3}, NewID: segment.NewID,
 			NowMs: func() int64 { return time.Now().UnixMilli() }, Ends: func() bool { return true },

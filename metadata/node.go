@@ -52,6 +52,17 @@ const (
 	allRoles = RoleIngest | RoleFetch | RoleTiering
 )
 
+// Names lists the roles as settings name them.
+func (r Roles) Names() []string {
+	names := []string{}
+	for i, name := range []string{"ingest", "fetch", "tiering"} {
+		if r&(1<<i) != 0 {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
 // NodeState is set by operators, and by the node itself when it leaves. Whether it answers
 // is its Fence.
 type NodeState uint8
@@ -163,6 +174,16 @@ func (c *Cluster) Assignment(journal uint32) *Assignment {
 	return &c.Assignments[journal-1]
 }
 
+// AssignedTo lists the data journals that a node is to lead.
+func (c *Cluster) AssignedTo(node segment.ID) (journals []uint32) {
+	for _, a := range c.Assignments {
+		if a.Number > 0 && a.Node == node {
+			journals = append(journals, a.Journal)
+		}
+	}
+	return journals
+}
+
 // Cluster returns the nodes and assignments as of the last object applied.
 func (s *State) Cluster() *Cluster {
 	s.mu.Lock()
@@ -199,4 +220,9 @@ func (m *image) assignmentList() []Assignment {
 		all[i].Journal = uint32(i) + 1
 	}
 	return all
+}
+
+// assignedTo lists the journals that a node has by assignments.
+func (m *image) assignedTo(node segment.ID) []uint32 {
+	return (&Cluster{Assignments: m.assignmentList()}).AssignedTo(node)
 }

@@ -3,6 +3,8 @@ package metadata
 import (
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 
 	"github.com/varvelog/varve/tiering/segment"
 )
@@ -14,14 +16,25 @@ var (
 	ErrLastServing     = errors.New("it is the last ingest node that serves: undrain or start another one first")
 	ErrNodeInUse       = errors.New("the node is in use: drain it first, and wait until it leads nothing")
 	ErrTooManyJournals = errors.New("too many data journals")
+	ErrFewerJournals   = errors.New("data journals never become fewer")
 )
 
 // MaxJournals limits the data journals that a cluster is given on request.
 const MaxJournals = 1024
 
 // GrowTo plans data journals until there are as many. A number that there is already
-// needs nothing.
+// needs nothing. Below LevelCluster a journal has no leader until the node starts again.
 func (c *Controller) GrowTo(journals uint32) ([]segment.Entry, error) {
+	switch {
+	case c.img.level < LevelCluster:
+		return nil, c.belowCluster("a cluster gets more journals")
+	case journals < c.img.journals:
+		return nil, fmt.Errorf("%w: there are %d", ErrFewerJournals, c.img.journals)
+	}
+	return c.createJournals(journals)
+}
+
+func (c *Controller) createJournals(journals uint32) ([]segment.Entry, error) {
 	if journals > MaxJournals {
 		return nil, fmt.Errorf("%w: %d, the limit is %d", ErrTooManyJournals, journals, MaxJournals)
 	}
@@ -99,13 +112,13 @@ func (c *Controller) removeNode(n *Node) ([]segment.Entry, error) {
 		return nil, fmt.Errorf("%w: node %d", ErrLastServing, n.ID)
 	}
 	if n.Lives() && n.State != StateDrained {
-		return nil, fmt.Errorf("%w: node %d", ErrNodeInUse, n.ID)
+		return nil, fmt.Errorf("%w: node %d is %v, and answers", ErrNodeInUse, n.ID, n.State)
+	}
+	if has := c.img.assignedTo(n.Node); len(has) > 0 {
+		return nil, fmt.Errorf("%w: node %d still has %s", ErrNodeInUse, n.ID, listJournals(has))
 	}
 	var changes []Change
 	for _, a := range c.img.assignmentList() {
-		if a.Number > 0 && a.Node == n.Node {
-			return nil, fmt.Errorf("%w: node %d is assigned journal %d", ErrNodeInUse, n.ID, a.Journal)
-		}
 		if a.Number > 0 && a.Home == n.Node {
 			home, err := c.homeInstead(a)
 			if err != nil {
@@ -133,7 +146,7 @@ func (c *Controller) homeInstead(a Assignment) (segment.ID, error) {
 
 func (c *Controller) nodeByID(id int32) (*Node, error) {
 	if c.img.level < LevelCluster {
-		return nil, fmt.Errorf("%w: nodes have states from %d on, %d is in force", ErrUnknownLevel, LevelCluster, c.img.level)
+		return nil, c.belowCluster("nodes are drained and removed")
 	}
 	for _, n := range c.img.nodes {
 		if n.ID != id {
@@ -145,4 +158,28 @@ func (c *Controller) nodeByID(id int32) (*Node, error) {
 		return n, nil
 	}
 	return nil, fmt.Errorf("%w: %d", ErrUnknownNode, id)
+}
+
+// belowCluster is the error of a request that needs a higher feature level.
+func (c *Controller) belowCluster(what string) error {
+	return fmt.Errorf("%w: %s from %d on, %d is in force; \"varve cluster upgrade\" raises it", ErrUnknownLevel, what, LevelCluster, c.img.level)
+}
+
+// maxListed limits the journals that an error names.
+const maxListed = 20
+
+func listJournals(ids []uint32) string {
+	if len(ids) == 1 {
+		return fmt.Sprintf("journal %d", ids[0])
+	}
+	more := ""
+	count := len(ids)
+	if count > maxListed {
+		ids, more = ids[:maxListed], ", ..."
+	}
+	names := make([]string, len(ids))
+	for i, id := range ids {
+		names[i] = strconv.FormatUint(uint64(id), 10)
+	}
+	return fmt.Sprintf("%d journals: %s%s", count, strings.Join(names, ", "), more)
 }

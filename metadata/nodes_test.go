@@ -3,6 +3,7 @@ package metadata
 import (
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/varvelog/varve/tiering/segment"
@@ -55,6 +56,9 @@ func TestNodesAreDrainedAndRemovedInOrder(t *testing.T) {
 	set(2, StateDrained, ErrLastServing)
 	set(2, StateRemoved, ErrLastServing)
 	set(1, StateRemoved, ErrNodeInUse)
+	if _, err := c.SetNode(1, StateRemoved); !strings.Contains(err.Error(), "still has journal 1") {
+		t.Errorf("the error does not name the journal: %v", err)
+	}
 	moved := assign(1, 2, 2, 1)
 	entries, err := c.Change(moved)
 	if err != nil {
@@ -105,7 +109,7 @@ func TestChangesArePlannedWhollyOrNotAtAll(t *testing.T) {
 }
 
 func TestClusterGrowsToMoreJournals(t *testing.T) {
-	s := New()
+	s := NewUpTo(LevelCluster)
 	c := NewController(s, Defaults{Journals: 3})
 	entries, err := c.Bootstrap()
 	if err != nil {
@@ -123,8 +127,15 @@ func TestClusterGrowsToMoreJournals(t *testing.T) {
 	if n := len(s.Journals()); n != 5 {
 		t.Errorf("it grew to %d", n)
 	}
-	if entries, err := c.GrowTo(2); err != nil || len(entries) != 0 {
-		t.Errorf("it shrinks: %v, %v", entries, err)
+	if entries, err := c.GrowTo(5); err != nil || len(entries) != 0 {
+		t.Errorf("to as many: %v, %v", entries, err)
+	}
+	if _, err := c.GrowTo(4); !errors.Is(err, ErrFewerJournals) {
+		t.Errorf("it shrinks: %v", err)
+	}
+	below, _ := newClusterUpTo(t, LevelTiering)
+	if _, err := below.GrowTo(5); !errors.Is(err, ErrUnknownLevel) || !strings.Contains(err.Error(), "varve cluster upgrade") {
+		t.Errorf("below the level: %v", err)
 	}
 	if _, err := c.GrowTo(MaxJournals + 1); !errors.Is(err, ErrTooManyJournals) {
 		t.Error(err)
@@ -173,4 +184,17 @@ func TestNoOrderOfCommandsLeavesNoNodeThatServes(t *testing.T) {
 	}
 	try(s.img, 4)
 	t.Logf("%d states", tried)
+}
+
+func TestAnErrorNamesSomeJournals(t *testing.T) {
+	var ids []uint32
+	for id := range uint32(maxListed + 2) {
+		ids = append(ids, id+1)
+	}
+	if got := listJournals(ids[:2]); got != "2 journals: 1, 2" {
+		t.Error(got)
+	}
+	if got := listJournals(ids); !strings.HasPrefix(got, "22 journals: 1, 2, ") || !strings.HasSuffix(got, " 20, ...") {
+		t.Error(got)
+	}
 }

@@ -33,6 +33,9 @@ type Backend struct {
 	// Brokers are the brokers of the cluster, this node among them. Clients connect to those
 	// that have a listener of the same name as the one that they asked.
 	Brokers func() []Broker
+	// Members are the nodes of a cluster of several nodes, and their journals. Nil, or a
+	// result of nil: this is none.
+	Members func() *Members
 	// Topics is the cluster's metadata.
 	Topics Topics
 	// Placement returns the brokers that serve a partition of an existing

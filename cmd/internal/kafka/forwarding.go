@@ -74,6 +74,12 @@ func (unavailable) RestoreTopics(_ context.Context, ids []segment.ID) []error {
 
 func (unavailable) Raise(context.Context, uint16, bool) error { return metadata.ErrUnavailable }
 
+func (unavailable) SetNode(context.Context, int32, metadata.NodeState, bool) error {
+	return metadata.ErrUnavailable
+}
+
+func (unavailable) GrowTo(context.Context, uint32, bool) error { return metadata.ErrUnavailable }
+
 func (unavailable) CreatePartitions(_ context.Context, more []metadata.NewPartitions, _ bool) []error {
 	return slices.Repeat([]error{metadata.ErrUnavailable}, len(more))
 }

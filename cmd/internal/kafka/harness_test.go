@@ -51,6 +51,7 @@ type cluster struct {
 	fails   error // of every Append
 	adminUp bool
 	altered []metadata.ConfigChange // all that were asked for
+	members *Members                // nil: a cluster of one node
 	away    map[uint32]bool         // journals led elsewhere
 	host    string
 	port    int32

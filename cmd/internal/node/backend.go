@@ -41,6 +41,7 @@ func (n *node) kafkaBackend(reader *fetch.Reader, groups kafka.Groups) kafka.Bac
 		NodeID:        func() int32 { return n.id },
 		Controller:    func() int32 { return n.id },
 		Brokers:       func() []kafka.Broker { return []kafka.Broker{self} },
+		Members:       n.kafkaMembers,
 		Topics:        n.topics,
 		Placement:     n.placement,
 		Deposed:       n.rivals.Deposed,

@@ -53,7 +53,7 @@ func answersOnly(name string) bool {
 		"ingest.ErrOutOfRange", "metadata.ErrTopicExists", "metadata.ErrUnknownTopic", "metadata.ErrInternalTopic",
 		"metadata.ErrInvalidName", "metadata.ErrInvalidPartitions", "metadata.ErrInvalidReplication", "metadata.ErrInvalidConfig", "metadata.ErrInvalidAssignment", "metadata.ErrReservedName",
 		"metadata.ErrUnknownLevel", "metadata.ErrLowerLevel",
-		"metadata.ErrUnknownNode", "metadata.ErrLastServing", "metadata.ErrNodeInUse", "metadata.ErrTooManyJournals",
+		"metadata.ErrUnknownNode", "metadata.ErrLastServing", "metadata.ErrNodeInUse", "metadata.ErrTooManyJournals", "metadata.ErrFewerJournals",
 	}, name)
 }
 

@@ -68,6 +68,7 @@ type node struct {
 	rivals      *journal.Rivals
 	leaders     leaders // of journals, as far as this node knows
 	afterLoss   afterLoss
+	facts       memberFacts // nil: the node takes part in no cluster of several nodes
 	reports     *metadata.Reports
 	retention   retention
 	controller  *metadata.Leader // nil on a node that only reads

@@ -46,6 +46,7 @@ type Node struct {
 	Journals     []Journal `json:"journals"`
 	TopicsGoing  int       `json:"topics_being_deleted"`
 	FeatureLevel uint16    `json:"feature_level"`
+	Members      *Members  `json:"members"` // null: the node takes part in no cluster of several nodes
 }
 
 // States of a node that has started.
