@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 
+	"github.com/varvelog/varve/metadata/membership"
 	"github.com/varvelog/varve/tiering/segment"
 )
 
@@ -51,16 +52,17 @@ type NATS struct {
 	opts   Options
 	conn   *nats.Conn
 	server *server.Server // nil if elsewhere
-	out    *newest
-	stop   chan struct{} // ends the publishing goroutine, which work waits for
+	out    *newest[Announcement]
+	leads  *newest[membership.Leader]
+	stop   chan struct{} // ends the publishing goroutines, which work waits for
 	work   sync.WaitGroup
 
 	closing sync.Once
 	mu      struct {
 		sync.Mutex
 		closed  bool
-		subs    map[*subscription]struct{}
-		trouble string // the last error logged while not connected
+		subs    map[any]func() // of each subscription, its cancel
+		trouble string         // the last error logged while not connected
 	}
 
 	connected                             atomic.Bool
@@ -73,8 +75,8 @@ func Open(s Spec, opts Options) (*NATS, error) {
 	if !s.embedded && len(s.servers) == 0 {
 		return nil, errors.New("open announcement bus: no NATS address")
 	}
-	b := &NATS{opts: opts, out: newNewest(), stop: make(chan struct{})}
-	b.mu.subs = map[*subscription]struct{}{}
+	b := &NATS{opts: opts, out: newNewest(&committed), leads: newNewest(&leaders), stop: make(chan struct{})}
+	b.mu.subs = map[any]func(){}
 	if s.embedded {
 		srv, err := startServer(s, opts.Log)
 		if err != nil {
@@ -88,7 +90,8 @@ func Open(s Spec, opts Options) (*NATS, error) {
 		}
 		return nil, fmt.Errorf("open announcement bus: %w", err)
 	}
-	b.work.Go(func() { b.out.drain(b.stop, b.send) })
+	b.work.Go(func() { b.out.drain(b.stop, func(a Announcement) { send(b, &committed, a) }) })
+	b.work.Go(func() { b.leads.drain(b.stop, func(l membership.Leader) { send(b, &leaders, l) }) })
 	return b, nil
 }
 
@@ -154,10 +157,17 @@ func (b *NATS) Publish(a Announcement) {
 	}
 }
 
-// send runs on the publishing goroutine, as the client may block in a write or
+// PublishLeader is Publish for a leadership of this node, which it has settled.
+func (b *NATS) PublishLeader(l membership.Leader) {
+	if !b.leads.offer(l) {
+		b.dropped.Add(1)
+	}
+}
+
+// send runs on a publishing goroutine, as the client may block in a write or
 // while it reconnects.
-func (b *NATS) send(a Announcement) {
-	err := b.conn.Publish(subject(b.opts.Cluster, a.Journal), Encode(b.opts.Cluster, a))
+func send[T any](b *NATS, t *topic[T], v T) {
+	err := b.conn.Publish(t.subject(b.opts.Cluster, t.journal(v)), t.encode(b.opts.Cluster, v))
 	if err != nil {
 		b.dropped.Add(1)
 		return
@@ -192,10 +202,10 @@ func (b *NATS) Close() error {
 func (b *NATS) close() {
 	b.mu.Lock()
 	b.mu.closed = true
-	subs := slices.Collect(maps.Keys(b.mu.subs))
+	subs := slices.Collect(maps.Values(b.mu.subs))
 	b.mu.Unlock()
-	for _, s := range subs {
-		s.cancel()
+	for _, cancel := range subs {
+		cancel()
 	}
 	close(b.stop)
 	b.work.Wait()

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"go.uber.org/goleak"
 
+	"github.com/varvelog/varve/metadata/membership"
 	"github.com/varvelog/varve/tiering/segment"
 )
 
@@ -304,7 +305,7 @@ func TestForgedMessagesAreCountedAndNotHeard(t *testing.T) {
 		Encode(segment.ID{9}, Announcement{Journal: 2, Epoch: 1, Seq: 1, Object: object}),
 		Encode(cluster, Announcement{Journal: 77, Epoch: 1, Seq: 1, Object: object})} // of another journal than the subject's
 	for _, m := range forged {
-		if err := nc.Publish(subject(cluster, 2), m); err != nil {
+		if err := nc.Publish(committed.subject(cluster, 2), m); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -313,6 +314,43 @@ func TestForgedMessagesAreCountedAndNotHeard(t *testing.T) {
 	for len(heard) > 0 {
 		if a := <-heard; a.Journal != 1 && a.Journal != 3 {
 			t.Errorf("heard %+v", a)
+		}
+	}
+}
+
+func TestLeadersArriveNextToObjects(t *testing.T) {
+	host := open(t, "embedded://127.0.0.1:0", cluster)
+	a := open(t, host.URL(), cluster)
+	objects, heard := hear(t, host), make(chan membership.Leader, 1000)
+	if _, err := host.SubscribeLeaders(func(l membership.Leader) { heard <- l }); err != nil {
+		t.Fatal(err)
+	}
+	nc, err := nats.Connect(host.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	for _, m := range [][]byte{Encode(cluster, anObject), EncodeLeader(segment.ID{9}, aLeader), EncodeLeader(cluster, aLeader)[:leaderSize-1]} {
+		if err := nc.Publish(leaders.subject(cluster, 7), m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := nc.Publish(leaders.subject(cluster, 8), EncodeLeader(cluster, aLeader)); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "the count", func() bool { return host.Stats().Refused == 4 })
+	publishUntilHeard(t, a, 1, objects)
+	sent := aLeader
+	waitFor(t, "the leader", func() bool {
+		a.PublishLeader(sent)
+		return len(heard) > 0
+	})
+	if got := <-heard; got != sent {
+		t.Errorf("heard %+v, want %+v", got, sent)
+	}
+	for len(objects) > 0 {
+		if o := <-objects; o.Journal != 1 {
+			t.Errorf("heard the object %+v", o)
 		}
 	}
 }

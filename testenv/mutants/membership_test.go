@@ -229,6 +229,9 @@ var driverMutants = []mutant{
 	{name: "a rival is not looked for", by: drivers("TestAClaimAboutAJournalThatIsLedHereIsProved"), plain: true, edits: []edit{
 		never("metadata/membership/drive.Driver.claimed", "epoch > 0 && l.Epoch > epoch"),
 	}},
+	{name: "announcements of any journal are remembered", by: drivers("TestAnnouncementsCostTimeOnly"), edits: []edit{
+		always("metadata/membership/drive.Driver.Announced", "l.Journal == 0"),
+	}},
 	{name: "a node that takes a journal claims it", by: drivers("TestAClaimAboutAJournalThatIsLedHereIsProved"), plain: true, edits: []edit{
 		always("metadata/membership/drive.Driver.Heartbeat", "h.Journals[i].Leads"),
 	}},

@@ -89,9 +89,14 @@ func (d *Driver) claimed(from membership.Source, l membership.Leader) {
 	d.check(d.view.Claimed(from, l))
 }
 
-// Announced takes the claim of an announcement.
+// Announced takes the claim of an announcement. Anyone may have sent it: forged ones about
+// journals that journal 0 does not name must not fill the memory.
 func (d *Driver) Announced(l membership.Leader) {
-	d.enter(func() { d.claimed(membership.FromAnnouncement, l) })
+	d.enter(func() {
+		if l.Journal == 0 || d.begun() && d.cluster.Assignment(l.Journal) != nil {
+			d.claimed(membership.FromAnnouncement, l)
+		}
+	})
 }
 
 func (d *Driver) check(actions []membership.Action) {

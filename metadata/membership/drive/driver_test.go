@@ -2,6 +2,7 @@ package drive
 
 import (
 	"errors"
+	"math/rand/v2"
 	"slices"
 	"testing"
 	"time"
@@ -327,5 +328,55 @@ func TestAClaimAboutAJournalThatIsLedHereIsProved(t *testing.T) {
 	d.Ended(1, 4)
 	if beat(6, true); s.does("prove 1") {
 		t.Error("a journal that is not led is proved")
+	}
+}
+
+// Announcements come from anyone, late, twice and in any order. The answers about leaders are
+// those of the bucket all the same, and a node that hears only announcements learns the
+// leader.
+func TestAnnouncementsCostTimeOnly(t *testing.T) {
+	seed := time.Now().UnixNano()
+	r := rand.New(rand.NewPCG(uint64(seed), 0))
+	s, d := driven()
+	d.Begin(clusterOf(3))
+	bucket := func(l membership.Leader) bool { // node 2 leads in even epochs, node 3 in odd ones
+		return l == leaderOf(1, byte(2+l.Epoch%2), l.Epoch) && l.Epoch <= 9
+	}
+	answer := func() {
+		for l, done := range s.checks {
+			delete(s.checks, l)
+			done(bucket(l))
+		}
+	}
+	answered := uint32(0)
+	for range 500 {
+		l := leaderOf(1, byte(1+r.IntN(4)), uint32(r.IntN(20)))
+		switch r.IntN(4) {
+		case 0:
+			l.Epoch = r.Uint32()
+		case 1:
+			l = leaderOf(1, byte(2+l.Epoch%2), l.Epoch)
+		}
+		if d.Announced(l); r.IntN(3) == 0 {
+			answer()
+		}
+		k := d.Leader(1)
+		if k.Epoch < answered || !k.Node.IsZero() && !bucket(leaderOf(1, k.Node[15], k.Epoch)) {
+			t.Fatalf("seed %d: after epoch %d the answer is %+v", seed, answered, k)
+		}
+		answered = k.Epoch
+	}
+	for range 3 {
+		d.Announced(leaderOf(1, 3, 9))
+		answer()
+	}
+	if k := d.Leader(1); k.Node != nodeNo(3) || k.Epoch != 9 {
+		t.Errorf("seed %d: the answer is %+v", seed, k)
+	}
+	for j := range uint32(100) {
+		d.Announced(leaderOf(2+j, 2, 1))
+	}
+	if len(s.checks) > 0 {
+		t.Errorf("announcements of journals that do not exist are looked at: %v", s.checks)
 	}
 }
