@@ -68,6 +68,13 @@ func CreateTwice(ctx context.Context, store Store, prefix string) error {
 	return err
 }
 
+// CreateOne creates one small object below prefix, and returns its key, which no other
+// object has. The caller removes the object; one that stays is removed by a later probe.
+func CreateOne(ctx context.Context, store Store, prefix string) (key string, err error) {
+	key = prefix + "/" + rand.Text() + "/0/00/0"
+	return key, store.Create(ctx, key, Plain([]byte("varve")))
+}
+
 type probeStep struct {
 	name string
 	keys int

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/varvelog/varve/tiering/objstore"
 	"github.com/varvelog/varve/tiering/objstore/file"
@@ -41,6 +42,29 @@ func TestProbePassesAndLeavesNothing(t *testing.T) {
 		err = store.List(t.Context(), "", "", func(i objstore.Info) error { left = append(left, i.Key); return nil })
 		if err != nil || len(left) != 1 || left[0] != "probe/mine" {
 			t.Errorf("%s: left %q, error %v", store, left, err)
+		}
+	}
+}
+
+// An object that was created to see whether that is possible stays if its writer ends. A
+// later start removes it.
+func TestALeftObjectIsRemovedByALaterProbe(t *testing.T) {
+	now := time.UnixMilli(1)
+	store := mem.New(func() time.Time { return now }, nil)
+	one, err := objstore.CreateOne(t.Context(), store, "probe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if two, err := objstore.CreateOne(t.Context(), store, "probe"); err != nil || one == two {
+		t.Errorf("keys %q and %q, error %v", one, two, err)
+	}
+	for _, c := range []struct {
+		after time.Duration
+		left  int
+	}{{time.Minute, 2}, {2 * time.Hour, 0}} {
+		now = now.Add(c.after)
+		if err := objstore.CreateTwice(t.Context(), store, "probe"); err != nil || len(store.ListNow("")) != c.left {
+			t.Errorf("after %v: %v, error %v", c.after, store.ListNow(""), err)
 		}
 	}
 }

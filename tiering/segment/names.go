@@ -10,8 +10,8 @@ import (
 // store's prefix.
 const ClusterKey = "cluster"
 
-// ProbePrefix is where a program tests the store, below it and a slash. Objects there
-// are left by a test that was cut short.
+// ProbePrefix is where programs test the store, below it and a slash. Objects there are of
+// a test under way, or left by one that was cut short.
 const ProbePrefix = "probe"
 
 // JournalKey returns the key of the journal object at a seq. Seqs have 20

@@ -62,6 +62,9 @@ func (l *Loop) Do(ctx context.Context, f func()) error {
 	}
 }
 
+// Ended is closed when the Loop has ended.
+func (l *Loop) Ended() <-chan struct{} { return l.done }
+
 // Close ends the Loop and waits. Events that wait do not happen.
 func (l *Loop) Close() {
 	l.stopOnce.Do(func() { close(l.stop) })
