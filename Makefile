@@ -10,6 +10,9 @@ TEST_TIMEOUT ?= 15m
 # More flags for go test, as in: make test TESTFLAGS='-run Produce -v'
 TESTFLAGS ?=
 
+# Of make run-cluster: more flags, as in RUNFLAGS='--ingest 5'; --help lists them.
+RUNFLAGS ?=
+
 # Of make torture: how long faults are made in a round, the seed of the first
 # round (0: a random one), how many rounds, and more flags for the tool.
 DURATION ?= 1m
@@ -31,7 +34,7 @@ VCS := $(shell git rev-parse --verify --quiet HEAD >/dev/null 2>&1 && echo true 
 BUILD := $(GO) build -buildvcs=$(VCS) -trimpath -ldflags '-s -w'
 TEST := $(GO) test -vet=off -timeout $(TEST_TIMEOUT)
 
-.PHONY: help build run run-minio minio check test test-short attacks race fuzz torture clients stores bench bench-archive bench-soak bench-memory bench-kafka mutants clean
+.PHONY: help build run run-minio run-cluster minio check test test-short attacks race fuzz torture clients stores bench bench-archive bench-soak bench-memory bench-kafka mutants clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -46,6 +49,10 @@ run: build ## run varve with a bucket in ./varve-data/bucket
 run-minio: build bin/minioserver ## run varve on a local MinIO, built the first time
 	@exec bin/minioserver exec --dir varve-data/minio --address $(MINIO_ADDRESS) -- \
 		bin/varve serve --data-dir varve-data/run-minio --bucket 'minio://$(MINIO_ADDRESS)/varve?secure=false' --create-bucket --flush-interval 20ms
+
+run-cluster: build minio ## run three nodes that write and two that read, next to MinIO and NATS: RUNFLAGS=
+	@CGO_ENABLED=0 $(BUILD) -o bin/runcluster ./testenv/nodes/runcluster
+	@exec bin/runcluster --varve bin/varve --flag=--flush-interval=20ms $(RUNFLAGS)
 
 minio: bin/minioserver ## build the MinIO server that tests use (once, two to five minutes)
 	@bin/minioserver build

@@ -178,7 +178,7 @@ func (n *Node) AwaitReady(ctx context.Context) error {
 // Status is the node's report about itself, as far as tests need it.
 type Status struct {
 	State        string          `json:"state"`
-	ID           int32           `json:"id"`
+	ID           *int32          `json:"id"` // broker id; nil until it is known
 	UUID         string          `json:"uuid"`
 	FeatureLevel int             `json:"feature_level"`
 	Announcing   bool            `json:"announcements_connected"`

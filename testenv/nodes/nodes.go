@@ -12,6 +12,7 @@
 package nodes
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -19,14 +20,18 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/varvelog/varve/testenv/faultproxy"
 	"github.com/varvelog/varve/testenv/proc"
 )
 
-// ClusterFlags has a bucket that is made by the node let several nodes share the work.
-var ClusterFlags = []string{"--feature-level", "3"}
+// Several returns flags of nodes that make a cluster of several nodes in an empty bucket,
+// with a number of data journals.
+func Several(journals int) []string {
+	return []string{"--feature-level", "3", "--journals", strconv.Itoa(journals)}
+}
 
 // Config defines a cluster.
 type Config struct {
@@ -84,6 +89,35 @@ func (s *Set) Seeds() (seeds []string) {
 		seeds = append(seeds, n.Kafka)
 	}
 	return seeds
+}
+
+// AwaitAny waits until one of some nodes serves clients. It returns an error once all have ended.
+func (s *Set) AwaitAny(ctx context.Context, some []*Node) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	outcomes := make(chan error, len(some))
+	for _, n := range some {
+		go func() { outcomes <- n.AwaitReady(ctx) }()
+	}
+	errs := []error{errors.New("no node is ready")}
+	for range some {
+		err := <-outcomes
+		if err == nil {
+			return nil
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// AwaitAll waits until all nodes of the cluster serve clients.
+func (s *Set) AwaitAll(ctx context.Context) error {
+	for _, n := range s.Nodes {
+		if err := n.AwaitReady(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Close kills all nodes and ends the proxies.
