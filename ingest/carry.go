@@ -73,7 +73,7 @@ func (c *core) carryWanted(entries []segment.Entry, wanted func(segment.Entry) b
 		done <- errCarryTooLarge
 		return
 	}
-	if err := c.refuses(AcksLeader); err != nil {
+	if err := c.over(); err != nil { // entries may wait, also for a hand-over that is taken back
 		done <- err
 		return
 	}

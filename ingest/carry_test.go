@@ -134,6 +134,33 @@ func TestClosingDoesNotWaitForCarriedEntries(t *testing.T) {
 	}
 }
 
+// TestCarriedEntriesWaitWhileTheJournalIsHandedOver: an error ends the upkeep, and the
+// leadership may go on.
+func TestCarriedEntriesWaitWhileTheJournalIsHandedOver(t *testing.T) {
+	b := newBench(t)
+	b.settleAll()
+	b.c.stopped = true
+	lost, kept := b.carry(1), b.carry(1)
+	b.wait(time.Hour)
+	if b.step(); len(b.sent) > 0 || len(lost)+len(kept) > 0 || !b.c.wakeAt().IsZero() {
+		t.Fatalf("%d objects, answered %d times, woken at %v", len(b.sent), len(lost)+len(kept), b.c.wakeAt())
+	}
+	b.c.stopped = false // it was taken back
+	if b.step(); len(b.sent) != 1 || len(b.sent[0].Entries) < 2 {
+		t.Fatalf("%d objects after the hand-over was taken back, want one", len(b.sent))
+	}
+	b.settleAll()
+	if err := errors.Join(outcome(t, lost), outcome(t, kept)); err != nil {
+		t.Error(err)
+	}
+	b.c.stopped = true
+	lost = b.carry(1)
+	b.c.fail(nil)
+	if err := outcome(t, lost); !errors.Is(err, ErrNotLeader) {
+		t.Errorf("after the hand-over: %v, want %v", err, ErrNotLeader)
+	}
+}
+
 func TestEndOfTheLeadershipAnswersCarriedEntries(t *testing.T) {
 	b := newBench(t)
 	sent := b.carry(1)

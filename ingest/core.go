@@ -121,14 +121,25 @@ func (c *core) lead(epoch uint32) {
 // leading reports whether the journal is led and nothing has ended that.
 func (c *core) leading() bool { return c.epoch != 0 }
 
-// refuses returns why nothing is accepted now, if so.
-func (c *core) refuses(acks Acks) error {
+// over returns why the leadership takes nothing until its end, if so.
+func (c *core) over() error {
 	switch {
 	case c.failed != nil:
 		return c.failed
 	case c.closing:
 		return ErrClosed
-	case !c.accepting || c.stopped:
+	case !c.accepting:
+		return ErrNotLeader
+	}
+	return nil
+}
+
+// refuses returns why nothing is accepted now, if so.
+func (c *core) refuses(acks Acks) error {
+	switch err := c.over(); {
+	case err != nil:
+		return err
+	case c.stopped:
 		return ErrNotLeader
 	case c.stalled && acks == AcksAll:
 		return ErrUnavailable

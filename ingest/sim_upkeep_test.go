@@ -54,6 +54,9 @@ func (n *proc) startUpkeep() {
 			})
 			if err := k.Run(n.ctx); errors.Is(err, journal.ErrEnded) {
 				c.Count("upkeep ended")
+				if n.core.over() == nil {
+					c.Fail("%s: the upkeep ends in a leadership that goes on: %w", n.p.Name, err)
+				}
 			}
 		}, func() {})
 	}

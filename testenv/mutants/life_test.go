@@ -96,6 +96,9 @@ var lifeMutants = []mutant{
 	{name: "hands over with batches in the buffer", by: ingest, edits: []edit{
 		swap("ingest.machine.endHandingOver", "m.next != nil && !m.ending && m.stopped && m.flusher.idle()", "m.next != nil && !m.ending && m.stopped"),
 	}},
+	{name: "upkeep ends in a hand-over that is taken back", by: leaderships("TestCarriedEntriesWaitWhileTheJournalIsHandedOver"), plain: true, edits: []edit{
+		swap("ingest.core.carryWanted", "c.over()", "c.refuses(AcksLeader)"),
+	}},
 	{name: "controller hands over with changes that are planned", by: metadata, edits: []edit{
 		swap("metadata.leading.endHandingOver", "l.next == nil || l.ending || len(l.entries) > 0 || len(l.proposed) > 0", "l.next == nil || l.ending"),
 	}},
