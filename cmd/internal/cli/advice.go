@@ -63,6 +63,7 @@ var advice = map[*kerr.Error]string{
 	kerr.ThrottlingQuotaExceeded:      "the broker has a quota; run it again later",
 	kerr.TopicDeletionDisabled:        "the broker is set up to delete no topics (delete.topic.enable)",
 	kerr.RecordListTooLarge:           "lower --batch-bytes",
+	kerr.BrokerIDNotRegistered:        `the cluster has no such node; "varve node list" shows those that it has`,
 }
 
 // closedAtOnce replaces the client's guess that TLS or SASL is missing.

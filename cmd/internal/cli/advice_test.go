@@ -23,6 +23,7 @@ var saidElsewhere = []*kerr.Error{
 	kerr.MemberIDRequired, kerr.IllegalGeneration, kerr.UnknownMemberID, kerr.RebalanceInProgress,
 	kerr.TransactionalIDAuthorizationFailed, kerr.InvalidTxnState, kerr.UnsupportedEndpointType, // no command asks for
 	kerr.SecurityDisabled, kerr.ElectionNotNeeded, kerr.InvalidRequiredAcks,
+	kerr.DuplicateBrokerRegistration, kerr.InvalidRegistration, // only nodes ask for
 }
 
 // TestEveryCodeOfTheBrokerComesWithAdvice reads from the source which codes

@@ -3,7 +3,6 @@ package kafka
 import (
 	"context"
 	"slices"
-	"strconv"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -19,9 +18,9 @@ import (
 //	v3  type and documentation (KIP-569)
 //	v4  flexible
 //
-// Topics are named, brokers by their id; a broker describes only itself, and
-// all its configs are read-only. The empty broker name asks for the cluster's
-// defaults, which do not exist.
+// Topics are named, brokers by their id. A broker describes its own settings, which are
+// read-only; those in nodeconfigs.go are known of other brokers, too. The empty broker name
+// asks for the configs of all brokers.
 func init() {
 	register(listener.API{
 		Key: kmsg.DescribeConfigs, Min: 1, Max: 4, Bulky: true,
@@ -55,7 +54,7 @@ func (s *configService) beginDescribeConfigs(_ context.Context, r *listener.Requ
 	for _, q := range wanted {
 		out := kmsg.NewDescribeConfigsResponseResource()
 		out.ResourceType, out.ResourceName = q.ResourceType, q.ResourceName
-		configs, err := s.describeConfigs(r.Client, q.ResourceType, q.ResourceName)
+		configs, err := s.describeConfigs(r, q)
 		if err != nil {
 			out.ErrorCode = code.note(s.codeFor(err, onAdmin, "DescribeConfigs"))
 			out.ErrorMessage = kmsg.StringPtr(err.Error())
@@ -70,30 +69,21 @@ func (s *configService) beginDescribeConfigs(_ context.Context, r *listener.Requ
 	r.Reply(resp, int16(code))
 }
 
-func (s *configService) describeConfigs(by *listener.Client, kind kmsg.ConfigResourceType, name string) ([]config, error) {
-	switch kind {
+func (s *configService) describeConfigs(r *listener.Request, q kmsg.DescribeConfigsRequestResource) ([]config, error) {
+	switch q.ResourceType {
 	case kmsg.ConfigResourceTypeTopic:
-		if err := metadata.CheckName(name); err != nil {
+		if err := metadata.CheckName(q.ResourceName); err != nil {
 			return nil, err
 		}
-		t, err := s.gate.topic(by, toDescribeConfigs, byName(name))
+		t, err := s.gate.topic(r.Client, toDescribeConfigs, byName(q.ResourceName))
 		if err != nil {
 			return nil, err
 		}
 		return configsOf(t), nil
 	case kmsg.ConfigResourceTypeBroker:
-		if err := s.gate.cluster(by, toDescribeConfigs); err != nil {
-			return nil, err
-		}
-		if name == "" {
-			return nil, nil
-		}
-		if id, err := strconv.ParseInt(name, 10, 32); err != nil || int32(id) != s.nodeID() {
-			return nil, coded(kerr.InvalidRequest, "this is broker %d, it cannot describe broker %q", s.nodeID(), name)
-		}
-		return brokerConfigs(s.brokerConfigs()), nil
+		return s.describeBroker(r, q)
 	}
-	return nil, coded(kerr.InvalidRequest, "there are no configs of %s resources here", kind)
+	return nil, coded(kerr.InvalidRequest, "there are no configs of %s resources here", q.ResourceType)
 }
 
 // configsOf lists all configs of a topic, by name.

@@ -2,7 +2,6 @@ package kafka
 
 import (
 	"context"
-	"strconv"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -51,8 +50,7 @@ func (a *alteration) add(kind metadata.OpKind, name string, value *string) {
 	a.ops = append(a.ops, op)
 }
 
-// alter changes the configs of topics, and returns why those of other resources
-// cannot be changed. With replace, configs that are not named go back to their
+// alter changes the configs of topics and brokers. With replace, configs that are not named go back to their
 // defaults.
 func (s *configService) alter(ctx context.Context, by *listener.Client, all []alteration, replace, validateOnly bool) []error {
 	errs := make([]error, len(all))
@@ -75,7 +73,7 @@ func (s *configService) alter(ctx context.Context, by *listener.Client, all []al
 			changes = append(changes, metadata.ConfigChange{Topic: a.name, Replace: replace, Ops: a.ops})
 			slots = append(slots, &errs[i])
 		case a.kind == kmsg.ConfigResourceTypeBroker:
-			errs[i] = s.alterBroker(by, a)
+			errs[i] = s.alterBroker(ctx, by, a, validateOnly)
 		default:
 			errs[i] = coded(kerr.InvalidRequest, "there are no configs of %s resources here", a.kind)
 		}
@@ -86,29 +84,4 @@ func (s *configService) alter(ctx context.Context, by *listener.Client, all []al
 		}
 	}
 	return errs
-}
-
-// alterBroker refuses to change a broker's configs, which follow from how the
-// node was started, and says how to get another value. None is set at run time,
-// so a deletion changes nothing. The empty name stands for all brokers'
-// defaults.
-func (s *configService) alterBroker(by *listener.Client, a alteration) error {
-	if err := s.gate.cluster(by, toAlterConfigs); err != nil {
-		return err
-	}
-	if id, err := strconv.ParseInt(a.name, 10, 32); a.name != "" && (err != nil || int32(id) != s.nodeID()) {
-		return coded(kerr.InvalidRequest, "this is broker %d, it cannot alter broker %q", s.nodeID(), a.name)
-	}
-	for _, op := range a.ops {
-		if op.Kind == metadata.OpDelete {
-			continue
-		}
-		for _, c := range s.brokerConfigs() {
-			if c.Name == op.Name {
-				return coded(kerr.InvalidRequest, "broker config %s cannot be changed while the node runs: %s", c.Name, c.Instead)
-			}
-		}
-		return coded(kerr.InvalidConfig, "unknown broker config %.100q", op.Name)
-	}
-	return nil
 }

@@ -57,6 +57,8 @@ type Backend struct {
 	Throttle func(journal uint32) time.Duration
 	// BrokerConfigs are the configs that DescribeConfigs shows for this node.
 	BrokerConfigs func() []topicconfig.BrokerConfig
+	// Status is this node's status as JSON; it may be left out.
+	Status func() string
 	// Store names where the records are.
 	Store string
 	// Size is how many bytes the batches of a partition take there; false if this

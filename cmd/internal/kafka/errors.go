@@ -89,7 +89,7 @@ var codesOf = []struct {
 	{membership.ErrMalformed, [surfaces]*kerr.Error{onPeers: kerr.InvalidRequest}},
 	{membership.ErrInUse, [surfaces]*kerr.Error{onPeers: kerr.DuplicateBrokerRegistration}},
 	{membership.ErrWrongAddress, [surfaces]*kerr.Error{onPeers: kerr.InvalidRegistration}},
-	{metadata.ErrRemovedNode, [surfaces]*kerr.Error{onPeers: kerr.BrokerIDNotRegistered}},
+	{metadata.ErrRemovedNode, [surfaces]*kerr.Error{onAdmin: kerr.BrokerIDNotRegistered, onPeers: kerr.BrokerIDNotRegistered}},
 	{errReads, [surfaces]*kerr.Error{onPeers: kerr.ClusterAuthorizationFailed}},
 	{errNoCluster, [surfaces]*kerr.Error{onPeers: kerr.UnsupportedVersion}},
 
@@ -110,6 +110,11 @@ var codesOf = []struct {
 	{metadata.ErrInvalidConfig, [surfaces]*kerr.Error{onAdmin: kerr.InvalidConfig}},
 	{metadata.ErrUnknownLevel, [surfaces]*kerr.Error{onAdmin: kerr.InvalidUpdateVersion, onPeers: kerr.UnsupportedVersion}},
 	{metadata.ErrLowerLevel, [surfaces]*kerr.Error{onAdmin: kerr.InvalidUpdateVersion}},
+	{metadata.ErrUnknownNode, [surfaces]*kerr.Error{onAdmin: kerr.BrokerIDNotRegistered}},
+	{metadata.ErrLastServing, [surfaces]*kerr.Error{onAdmin: kerr.PolicyViolation}},
+	{metadata.ErrNodeInUse, [surfaces]*kerr.Error{onAdmin: kerr.PolicyViolation}},
+	{metadata.ErrTooManyJournals, [surfaces]*kerr.Error{onAdmin: kerr.InvalidConfig}},
+	{metadata.ErrFewerJournals, [surfaces]*kerr.Error{onAdmin: kerr.InvalidConfig}},
 	{metadata.ErrInvalidAssignment, [surfaces]*kerr.Error{onAdmin: kerr.InvalidReplicaAssignment}},
 }
 

@@ -89,7 +89,7 @@ func TestAControllerThatDoesNotAnswerLeavesTheOutcomeOpen(t *testing.T) {
 	w := newTwo(t, allowAll)
 	w.silent = true
 	topic := w.controller.addTopic(t, "a", 1, nil)
-	for _, key := range []kmsg.Key{kmsg.CreateTopics, kmsg.DeleteTopics, kmsg.CreatePartitions, kmsg.AlterConfigs, kmsg.IncrementalAlterConfigs, kmsg.UpdateFeatures} {
+	for _, key := range []kmsg.Key{kmsg.CreateTopics, kmsg.DeleteTopics, kmsg.CreatePartitions, kmsg.AlterConfigs, kmsg.IncrementalAlterConfigs, kmsg.UpdateFeatures, kmsg.UnregisterBroker} {
 		req := sample(key.Int16(), apis()[key.Int16()].Max, topic)
 		code := int16(0)
 		switch resp := w.client.ask(req).(type) {
@@ -104,6 +104,8 @@ func TestAControllerThatDoesNotAnswerLeavesTheOutcomeOpen(t *testing.T) {
 		case *kmsg.IncrementalAlterConfigsResponse:
 			code = resp.Resources[0].ErrorCode
 		case *kmsg.UpdateFeaturesResponse:
+			code = resp.ErrorCode
+		case *kmsg.UnregisterBrokerResponse:
 			code = resp.ErrorCode
 		}
 		if code == 0 {

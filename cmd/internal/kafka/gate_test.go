@@ -72,6 +72,7 @@ var asks = map[kmsg.Key][]string{
 	kmsg.OffsetDelete:               {"DELETE GROUP simple", "READ TOPIC events"},
 	kmsg.UpdateFeatures:             {"ALTER CLUSTER kafka-cluster"},
 	kmsg.DescribeCluster:            nil,
+	kmsg.UnregisterBroker:           {"ALTER CLUSTER kafka-cluster"},
 	kmsg.ListConfigResources:        {"DESCRIBE_CONFIGS CLUSTER kafka-cluster"},
 	kmsg.DescribeTopicPartitions:    {"DESCRIBE TOPIC events"},
 }

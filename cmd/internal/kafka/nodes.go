@@ -27,3 +27,11 @@ func (m *Members) node(id int32) *Node {
 	}
 	return &m.Nodes[i]
 }
+
+// membersOf returns the members, nil if the backend knows of none.
+func (b Backend) membersOf() *Members {
+	if b.Members == nil {
+		return nil
+	}
+	return b.Members()
+}

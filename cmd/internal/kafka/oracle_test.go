@@ -51,7 +51,7 @@ type question struct {
 // oracleQuestions are asked in order: each sees what those before it wrote.
 func oracleQuestions() []question {
 	missing := map[int16]int16{2: 11, 23: 2} // versions that kfake does not have
-	unlike := []int16{29, 43, 57}            // kfake has an authorizer, elects leaders, and has other features
+	unlike := []int16{29, 43, 57, 64}        // kfake has an authorizer, elects leaders, has other features, and keeps its brokers
 	var out []question
 	add := func(name string, request func(*metadata.Topic) kmsg.Request) {
 		out = append(out, question{name, request})

@@ -105,8 +105,12 @@ type configService struct {
 	nodeID        func() int32
 	brokers       func() []Broker
 	brokerConfigs func() []topicconfig.BrokerConfig
+	members       func() *Members
+	status        func() string // nil: it is not described
 	admin         interface {
 		AlterConfigs(ctx context.Context, changes []metadata.ConfigChange, validateOnly bool) []error
+		SetNode(ctx context.Context, id int32, state metadata.NodeState, validateOnly bool) error
+		GrowTo(ctx context.Context, journals uint32, validateOnly bool) error
 	}
 }
 
@@ -130,6 +134,7 @@ type clusterService struct {
 	size  func(t *metadata.Topic, partition int32) (int64, bool)
 	admin interface {
 		Raise(ctx context.Context, level uint16, validateOnly bool) error
+		SetNode(ctx context.Context, id int32, state metadata.NodeState, validateOnly bool) error
 	}
 }
 
@@ -152,8 +157,10 @@ func newServices(config Config, b Backend, g *gate, complaints *listener.Complai
 			codes: c, gate: g, reader: b.Reader, sessions: b.Sessions, leaderOf: t.leaderOf, maxBytes: config.FetchMaxBytes,
 			lookingUp: semaphore.NewWeighted(allLookups),
 		},
-		topics:   &topicService{codes: c, topology: t, gate: g, autoCreate: config.AutoCreateTopics, admin: b.Admin},
-		configs:  &configService{codes: c, gate: g, nodeID: b.NodeID, brokers: b.Brokers, brokerConfigs: b.BrokerConfigs, admin: b.Admin},
+		topics: &topicService{codes: c, topology: t, gate: g, autoCreate: config.AutoCreateTopics, admin: b.Admin},
+		configs: &configService{
+			codes: c, gate: g, nodeID: b.NodeID, brokers: b.Brokers, brokerConfigs: b.BrokerConfigs, members: b.membersOf, status: b.Status, admin: b.Admin,
+		},
 		groups:   &groupService{codes: c, gate: g, readsOnly: b.ReadsOnly, groups: b.Groups, endpoint: t.endpoint, asLeader: t.asLeader},
 		clusters: &clusterService{codes: c, topology: t, gate: g, level: b.Topics.Level, store: b.Store, size: b.Size, admin: b.Admin},
 		peers:    &peerService{codes: c, topology: t, door: b.Peers, cluster: b.Cluster},

@@ -120,8 +120,8 @@ func TestEveryAdvertisedVersionIsAnsweredInItsFormat(t *testing.T) {
 	topic := c.addTopic(t, "events", 1, nil)
 	cl := start(t, c, Config{}, c.backend()).dial(t)
 	versions := cl.ask(sample(18, 0, topic)).(*kmsg.ApiVersionsResponse)
-	if len(versions.ApiKeys) != 33 {
-		t.Errorf("%d keys advertised, want 33", len(versions.ApiKeys))
+	if len(versions.ApiKeys) != 34 {
+		t.Errorf("%d keys advertised, want 34", len(versions.ApiKeys))
 	}
 	for _, k := range versions.ApiKeys {
 		for v := k.MinVersion; v <= k.MaxVersion; v++ {

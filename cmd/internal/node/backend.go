@@ -50,6 +50,7 @@ func (n *node) kafkaBackend(reader *fetch.Reader, groups kafka.Groups) kafka.Bac
 		Appender:      n.appender,
 		Throttle:      n.throttle,
 		BrokerConfigs: func() []topicconfig.BrokerConfig { return topicconfig.Broker(n.brokerSettings()) },
+		Status:        n.statusText,
 		Store:         n.store.String(),
 		Size:          n.size,
 		Reader:        kafka.Reads(reader),

@@ -8,15 +8,12 @@ import (
 	"github.com/varvelog/varve/cmd/internal/kafka"
 	"github.com/varvelog/varve/cmd/internal/status"
 	"github.com/varvelog/varve/metadata"
-	"github.com/varvelog/varve/metadata/membership"
 	"github.com/varvelog/varve/tiering/segment"
 )
 
 // memberFacts are those that only the running member of a cluster knows. Its methods are
 // called from any goroutine, and never block.
 type memberFacts interface {
-	// Leader is the answer about the leader of a journal, 0 too.
-	Leader(journal uint32) membership.Known
 	// Answered is when the controller last answered a heartbeat of this node; zero: never.
 	Answered() time.Time
 	// Moves are the journals that this node is about to take or to hand over.
@@ -25,17 +22,18 @@ type memberFacts interface {
 
 // kafkaMembers describes the cluster to the Kafka front; nil below the level of clusters.
 func (n *node) kafkaMembers() *kafka.Members {
-	if n.facts == nil {
+	c := n.meta.Cluster()
+	if c.Level < metadata.LevelCluster {
 		return nil
 	}
-	return kafkaMembersOf(n.meta.Cluster(), n.facts)
+	return kafkaMembersOf(c, n.leaders)
 }
 
-func kafkaMembersOf(c *metadata.Cluster, facts memberFacts) *kafka.Members {
+func kafkaMembersOf(c *metadata.Cluster, known leaders) *kafka.Members {
 	m := &kafka.Members{Journals: uint32(len(c.Assignments))}
 	leads := map[segment.ID][]uint32{}
 	for id := range m.Journals + 1 {
-		if leader := facts.Leader(id).Node; !leader.IsZero() {
+		if leader := known.Leader(id).Node; !leader.IsZero() {
 			leads[leader] = append(leads[leader], id)
 		}
 	}
@@ -45,19 +43,28 @@ func kafkaMembersOf(c *metadata.Cluster, facts memberFacts) *kafka.Members {
 	return m
 }
 
-// membersOf describes a cluster. since returns from when on a node is fenced; zero: not known.
-func membersOf(c *metadata.Cluster, facts memberFacts, since func(node segment.ID) time.Time) *status.Members {
-	m := &status.Members{Seq: c.Seq, Nodes: []status.Member{}, Journals: []status.Assigned{}, Moves: facts.Moves()}
-	if m.Moves == nil {
-		m.Moves = []status.Move{}
+// members describes the cluster for /status; nil below the level of clusters.
+func (n *node) members() *status.Members {
+	c := n.meta.Cluster()
+	if c.Level < metadata.LevelCluster {
+		return nil
 	}
-	m.Controller = brokerOf(c, facts.Leader(0).Node)
-	m.Answered = timeOf(facts.Answered())
+	m := membersOf(c, n.leaders, func(segment.ID) time.Time { return time.Time{} })
+	if n.facts != nil {
+		m.Answered, m.Moves = timeOf(n.facts.Answered()), append(m.Moves, n.facts.Moves()...)
+	}
+	return m
+}
+
+// membersOf describes a cluster. since returns from when on a node is fenced; zero: not known.
+func membersOf(c *metadata.Cluster, known leaders, since func(node segment.ID) time.Time) *status.Members {
+	m := &status.Members{Seq: c.Seq, Nodes: []status.Member{}, Journals: []status.Assigned{}, Moves: []status.Move{}}
+	m.Controller = brokerOf(c, known.Leader(0).Node)
 	for i := range c.Nodes {
 		m.Nodes = append(m.Nodes, memberOf(&c.Nodes[i], since(c.Nodes[i].Node)))
 	}
 	for _, a := range c.Assignments {
-		leader := facts.Leader(a.Journal)
+		leader := known.Leader(a.Journal)
 		m.Journals = append(m.Journals, status.Assigned{
 			Journal: a.Journal, Node: brokerOf(c, a.Node), Home: brokerOf(c, a.Home), Number: a.Number, Why: whyOf(a),
 			Moves: a.Moves, Deaths: a.Deaths, Leader: brokerOf(c, leader.Node), Epoch: leader.Epoch,

@@ -5,18 +5,14 @@ import (
 	"testing"
 	"time"
 
-	"github.com/varvelog/varve/cmd/internal/status"
 	"github.com/varvelog/varve/metadata"
 	"github.com/varvelog/varve/metadata/membership"
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-// knownFacts are those of a member that leads nothing.
-type knownFacts map[uint32]membership.Known
+type knownLeaders map[uint32]membership.Known
 
-func (f knownFacts) Leader(journal uint32) membership.Known { return f[journal] }
-func (knownFacts) Answered() time.Time                      { return time.Time{} }
-func (knownFacts) Moves() []status.Move                     { return nil }
+func (f knownLeaders) Leader(journal uint32) membership.Known { return f[journal] }
 
 func TestMembersAreDescribedByJournal0AndTheLeaders(t *testing.T) {
 	one, two := segment.ID{1}, segment.ID{2}
@@ -30,9 +26,9 @@ func TestMembersAreDescribedByJournal0AndTheLeaders(t *testing.T) {
 		{Journal: 2, Number: 1, Home: two, Why: metadata.WhyParked},
 		{Journal: 3},
 	}}
-	facts := knownFacts{0: {Node: one, Epoch: 4}, 1: {Node: two, Epoch: 3}, 3: {Epoch: 5}}
+	known := knownLeaders{0: {Node: one, Epoch: 4}, 1: {Node: two, Epoch: 3}, 3: {Epoch: 5}}
 	since := time.Unix(9, 0)
-	m := membersOf(c, facts, func(node segment.ID) time.Time { return since })
+	m := membersOf(c, known, func(node segment.ID) time.Time { return since })
 	if *m.Controller != 1 || m.Seq != 7 || m.Answered != nil {
 		t.Errorf("%+v", m)
 	}
@@ -57,7 +53,7 @@ func TestMembersAreDescribedByJournal0AndTheLeaders(t *testing.T) {
 	if b, err := json.Marshal(m); err != nil || !json.Valid(b) {
 		t.Error(err)
 	}
-	k := kafkaMembersOf(c, facts)
+	k := kafkaMembersOf(c, known)
 	if n := k.Nodes[0]; k.Journals != 3 || len(n.Assigned) != 1 || len(n.Leads) != 1 || n.Leads[0] != 0 {
 		t.Errorf("%+v", k)
 	}

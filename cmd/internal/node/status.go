@@ -1,13 +1,13 @@
 package node
 
 import (
+	"encoding/json"
 	"time"
 
 	"github.com/varvelog/varve/cmd/internal/bucket"
 	"github.com/varvelog/varve/cmd/internal/status"
 	"github.com/varvelog/varve/cmd/internal/version"
 	"github.com/varvelog/varve/tiering/partlog"
-	"github.com/varvelog/varve/tiering/segment"
 )
 
 // status is the answer to GET /status. It includes the node's findings at its
@@ -33,9 +33,7 @@ func (n *node) status() status.Node {
 	s.Versioning, s.ObjectLock, s.Unread = string(n.policy.Versioning), n.policy.Lock, len(n.policy.Unread)
 	s.UUID, s.Incarnation = n.dir.Node().String(), n.incarnation.String()
 	s.Announcing, s.FeatureLevel, s.TopicsGoing = n.bus.Stats().Connected, n.meta.Level(), len(n.meta.Deleting())
-	if n.facts != nil {
-		s.Members = membersOf(n.meta.Cluster(), n.facts, func(segment.ID) time.Time { return time.Time{} })
-	}
+	s.Members = n.members()
 	s.Journals = append(s.Journals, status.Journal{Leads: n.controller != nil && n.controller.Leads(), Head: n.meta.Head(), Epoch: n.epoch(0)})
 	for _, id := range n.meta.Journals() {
 		if j := n.journals.get(id); j != nil {
@@ -43,6 +41,15 @@ func (n *node) status() status.Node {
 		}
 	}
 	return s
+}
+
+// statusText is the status for Kafka clients that ask for it.
+func (n *node) statusText() string {
+	b, err := json.Marshal(n.status())
+	if err != nil {
+		return "" // nothing in it cannot be encoded
+	}
+	return string(b)
 }
 
 // deletedTopics is the answer to GET /topics/deleted.
