@@ -48,8 +48,9 @@ var (
 	// ErrNotReady means that this node does not know the answer at the moment. The client
 	// should ask again.
 	ErrNotReady = errors.New("not known at the moment")
-	// ErrNotLeader means that this node led the partition, and does not lead it any more.
-	ErrNotLeader = errors.New("this node does not lead the partition any more")
+	// ErrNotLeader means that this node does not lead the partition, or not any more: another
+	// one does, or will.
+	ErrNotLeader = errors.New("this node does not lead the partition")
 	// ErrTimestamp is a special timestamp that ListOffset does not know.
 	ErrTimestamp = errors.New("unknown special timestamp")
 )
@@ -122,8 +123,9 @@ type JournalView struct {
 type Config struct {
 	Cluster segment.ID
 	Cache   *cache.Cache
-	// Journal returns a data journal that this node leads or follows.
-	Journal func(id uint32) (*JournalView, bool)
+	// Journal returns a data journal that this node leads or follows. The error wraps
+	// ErrNotLeader if only other nodes have it, and ErrNotReady if this one will have it.
+	Journal func(id uint32) (*JournalView, error)
 	// Locate returns the journal that a partition lives in; false if there is no such
 	// partition.
 	Locate func(partlog.Key) (journal uint32, ok bool)

@@ -256,7 +256,7 @@ func TestUnknownIsNeverZero(t *testing.T) {
 			t.Errorf("end of epoch %+v, %v, want %v", end, err, tc.want)
 		}
 	}
-	w.restart(func(c *Config) { c.Journal = func(uint32) (*JournalView, bool) { return nil, false } })
+	w.away = ErrNotReady
 	if r := w.fetchOne(want(keyA, 0)); !errors.Is(r.Err, ErrNotReady) || r.HighWatermark != -1 {
 		t.Errorf("journal that is not followed: %+v", r)
 	}
@@ -323,8 +323,8 @@ func TestALongPollEndsWithTheLeadership(t *testing.T) {
 	w.values("a")
 	var lost atomic.Bool
 	w.restart(func(c *Config) {
-		c.Journal = func(uint32) (*JournalView, bool) {
-			return &JournalView{State: w.view.State, Head: &w.prover, Lost: lost.Load()}, true
+		c.Journal = func(uint32) (*JournalView, error) {
+			return &JournalView{State: w.view.State, Head: &w.prover, Lost: lost.Load()}, nil
 		}
 	})
 	done := w.inBackground(poll(1, long, want(keyA, 1)))
@@ -335,5 +335,33 @@ func TestALongPollEndsWithTheLeadership(t *testing.T) {
 	}
 	if r := w.fetch(poll(1, long, want(keyA, 0)))[0]; r.Err != nil || len(r.Records) == 0 {
 		t.Errorf("with records: %+v", r)
+	}
+}
+
+// A node of a cluster drops a journal that another one leads. Clients that wait, and those
+// that come later, are sent away.
+func TestALongPollEndsWhenTheJournalIsDropped(t *testing.T) {
+	w := newWorld(t, nil)
+	w.values("a")
+	var dropped atomic.Bool
+	w.restart(func(c *Config) {
+		c.Journal = func(uint32) (*JournalView, error) {
+			if dropped.Load() {
+				return nil, ErrNotLeader
+			}
+			return &w.view, nil
+		}
+	})
+	done := w.inBackground(poll(1, long, want(keyA, 1)))
+	dropped.Store(true)
+	w.view.State.Disturb()
+	if r := (<-done)[0]; !errors.Is(r.Err, ErrNotLeader) || errors.Is(r.Err, ErrNotReady) {
+		t.Errorf("one that waits: %+v", r)
+	}
+	if r := w.fetch(poll(1, long, want(keyA, 0)))[0]; !errors.Is(r.Err, ErrNotLeader) {
+		t.Errorf("one that comes later: %+v", r)
+	}
+	if _, err := w.reader.Offsets().ListOffset(t.Context(), keyA, -1, Latest); !errors.Is(err, ErrNotLeader) {
+		t.Errorf("a question for an offset: %v", err)
 	}
 }

@@ -54,8 +54,9 @@ func (q *query) locate(k partlog.Key) (journal, error) {
 	defer q.mu.Unlock()
 	view := q.views[id]
 	if view == nil {
-		if view, ok = q.reader.cfg.Journal(id); !ok {
-			return journal{}, fmt.Errorf("%w: journal %d is not followed here", ErrNotReady, id)
+		var err error
+		if view, err = q.reader.cfg.Journal(id); err != nil {
+			return journal{}, fmt.Errorf("journal %d: %w", id, err)
 		}
 		q.views[id] = view
 	}

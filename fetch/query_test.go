@@ -62,7 +62,7 @@ func newFleet(t *testing.T, journals, partitions int) *fleet {
 	return f
 }
 
-func (f *fleet) view(id uint32) (*JournalView, bool) {
+func (f *fleet) view(id uint32) (*JournalView, error) {
 	settle := func(context.Context) error {
 		f.settles[id].Add(1)
 		if f.fails.Load() {
@@ -70,7 +70,7 @@ func (f *fleet) view(id uint32) (*JournalView, bool) {
 		}
 		return nil
 	}
-	return &JournalView{State: f.states[id], Head: fleetHead{f, id}, Settle: settle}, true
+	return &JournalView{State: f.states[id], Head: fleetHead{f, id}, Settle: settle}, nil
 }
 
 type fleetHead struct {

@@ -223,16 +223,16 @@ func (f *fetch) gatherMoved() bool {
 func (f *fetch) visitHomes() {
 	s := f.req.Standing
 	for id, h := range s.homes {
-		view, ok := f.reader.cfg.Journal(id)
+		view, err := f.reader.cfg.Journal(id)
 		switch {
-		case !ok || view.State != h.state:
+		case err != nil || view.State != h.state:
 			s.in(h, func(p *standing) { p.detach(); s.queue(p) })
 			delete(s.homes, id)
 		case view.State.Epoch() != h.epoch:
 			h.epoch = view.State.Epoch()
 			s.in(h, s.queue)
 		}
-		if ok {
+		if err == nil {
 			f.views[id] = view
 		}
 	}

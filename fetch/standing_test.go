@@ -268,4 +268,14 @@ func TestAStandingLearnsThatAJournalIsOnlyFollowed(t *testing.T) {
 			t.Errorf("partition %d: %+v", i, r[i])
 		}
 	}
+	s.away = ErrNotLeader // the journal is dropped
+	for range 2 {
+		if r, _ := s.ask(0); len(r) != 3 || !errors.Is(r[2].Err, ErrNotLeader) {
+			t.Errorf("of a journal that was dropped: %+v", r)
+		}
+	}
+	s.away, s.view.Lost = nil, false
+	if r, _ := s.ask(0); len(r) != 3 || r[0].Err != nil {
+		t.Errorf("of one that is here again: %+v", r)
+	}
 }

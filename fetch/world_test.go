@@ -79,6 +79,7 @@ type world struct {
 	gets   atomic.Int64
 	reads  objstore.Store // of the Reader: store, unless a test changes it
 	view   JournalView
+	away   error          // the node has no such journal
 	ahead  *partlog.State // the leader's, if view has that of a follower
 	behind []applied      // objects that the follower has not applied
 	prover prover
@@ -156,7 +157,7 @@ func (w *world) restart(change func(*Config)) {
 		Cluster: testCluster,
 		Cache:   c,
 		Pool:    w.pool,
-		Journal: func(id uint32) (*JournalView, bool) { return &w.view, id == testJournal },
+		Journal: func(id uint32) (*JournalView, error) { return &w.view, w.away },
 		Now:     func() time.Time { return time.Unix(0, w.clock.Load()) },
 		Locate:  func(k partlog.Key) (uint32, bool) { return testJournal, k.Topic == testTopic },
 	}

@@ -123,7 +123,7 @@ func (b *Bucket) Close() {
 
 // State is that of a data journal; nil if there is none of this number.
 func (b *Bucket) State(id uint32) *partlog.State {
-	if view, ok := b.journal(id); ok {
+	if view, err := b.journal(id); err == nil {
 		return view.State
 	}
 	return nil
@@ -206,11 +206,13 @@ func (b *Bucket) err() error {
 	return b.failed
 }
 
-func (b *Bucket) journal(id uint32) (*fetch.JournalView, bool) {
+func (b *Bucket) journal(id uint32) (*fetch.JournalView, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	view, ok := b.journals[id]
-	return view, ok
+	if view := b.journals[id]; view != nil {
+		return view, nil
+	}
+	return nil, fetch.ErrNotReady
 }
 
 // locate finds a partition, also of a deleted topic that can be restored.

@@ -8,7 +8,7 @@ var standingMutants = []mutant{
 		never("fetch.fetch.visitHomes", "view.State.Epoch() != h.epoch"),
 	}},
 	{name: "journal that was replaced still watched by sessions", by: standings, edits: []edit{
-		never("fetch.fetch.visitHomes", "!ok || view.State != h.state"),
+		never("fetch.fetch.visitHomes", "err != nil || view.State != h.state"),
 	}},
 	{name: "deposed leader answers sessions with nothing", by: standings, edits: []edit{
 		never("fetch.fetch.confirmHomes", "!led"),

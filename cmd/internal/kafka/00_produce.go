@@ -61,8 +61,9 @@ type produce struct {
 	body    *kmsg.ProduceRequest
 	nowMs   int64
 	answer  *kmsg.ProduceResponse
-	groups  []*produceGroup // by journal, in the order of the request
-	waiting atomic.Int32    // groups not answered yet, and the one that counts them
+	topics  []*metadata.Topic // of the answer; nil for those that are not known
+	groups  []*produceGroup   // by journal, in the order of the request
+	waiting atomic.Int32      // groups not answered yet, and the one that counts them
 }
 
 // produceGroup is the part of a request for one journal.
@@ -111,12 +112,13 @@ func (p *produce) topic(ctx context.Context, in *kmsg.ProduceRequestTopic) {
 		}
 	}
 	p.answer.Topics = append(p.answer.Topics, out)
+	p.topics = append(p.topics, t)
 }
 
 // refusal returns why the request as a whole is refused, or nil.
 func (p *produce) refusal() error {
 	switch {
-	case p.service.readsOnly:
+	case p.service.readsOnly():
 		return metadata.ErrReadsOnly
 	case p.request.Version < produceBatches:
 		return coded(kerr.UnsupportedVersion, "Produce v%d writes message formats before 2, use a client of Kafka 0.11 or later", p.request.Version)
@@ -147,7 +149,7 @@ func (p *produce) partition(ctx context.Context, t *metadata.Topic, records []by
 	case h.Transactional():
 		return coded(kerr.InvalidTxnState, "transactions are not supported yet")
 	}
-	group, err := p.group(t, slot)
+	group, err := p.group(t.Partitions[slot.Partition].Journal)
 	if err != nil {
 		return err
 	}
@@ -161,9 +163,8 @@ func (p *produce) partition(ctx context.Context, t *metadata.Topic, records []by
 	return nil
 }
 
-// group returns the group of a partition's journal, or a hint to its leader.
-func (p *produce) group(t *metadata.Topic, slot *kmsg.ProduceResponseTopicPartition) (*produceGroup, error) {
-	journal := t.Partitions[slot.Partition].Journal
+// group returns the group of a journal that is led here.
+func (p *produce) group(journal uint32) (*produceGroup, error) {
 	for _, g := range p.groups {
 		if g.journal == journal {
 			return g, nil
@@ -171,7 +172,6 @@ func (p *produce) group(t *metadata.Topic, slot *kmsg.ProduceResponseTopicPartit
 	}
 	appender := p.service.appender(journal)
 	if appender == nil {
-		p.hint(t, slot)
 		return nil, ingest.ErrNotLeader
 	}
 	g := &produceGroup{journal: journal, appender: appender}
@@ -179,9 +179,10 @@ func (p *produce) group(t *metadata.Topic, slot *kmsg.ProduceResponseTopicPartit
 	return g, nil
 }
 
-// hint names the partition's leader, so that the client need not ask (KIP-951).
+// hint names the leader of a partition that is led elsewhere, so that the client need not
+// ask (KIP-951).
 func (p *produce) hint(t *metadata.Topic, slot *kmsg.ProduceResponseTopicPartition) {
-	if p.request.Version < produceLeader {
+	if p.request.Version < produceLeader || slot.ErrorCode != kerr.NotLeaderForPartition.Code {
 		return
 	}
 	leader, ok := p.service.leaderOf(p.request.Client, t, slot.Partition)
@@ -342,7 +343,9 @@ func (p *produce) groupDone() {
 	var code firstCode
 	for i := range p.answer.Topics {
 		for j := range p.answer.Topics[i].Partitions {
-			code.note(p.answer.Topics[i].Partitions[j].ErrorCode)
+			slot := &p.answer.Topics[i].Partitions[j]
+			code.note(slot.ErrorCode)
+			p.hint(p.topics[i], slot)
 		}
 	}
 	switch {

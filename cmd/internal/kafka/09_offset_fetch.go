@@ -172,7 +172,7 @@ func (s *groupService) partitionOf(by *listener.Client, id string) (int32, error
 	if err := s.gate.group(by, toDescribe, id); err != nil {
 		return -1, err
 	}
-	if s.readsOnly {
+	if s.readsOnly() {
 		return -1, metadata.ErrReadsOnly
 	}
 	partition := s.groups.Partition(id)

@@ -35,7 +35,7 @@ func (s *groupService) beginListGroups(ctx context.Context, r *listener.Request)
 	s.asLeader(ctx, r, func() {
 		req := r.Body.(*kmsg.ListGroupsRequest)
 		resp := kmsg.NewPtrListGroupsResponse()
-		if s.readsOnly { // an empty list would mean that there are none
+		if s.readsOnly() { // an empty list would mean that there are none
 			resp.ErrorCode = s.groupCode(metadata.ErrReadsOnly, "ListGroups")
 		}
 		for _, partition := range s.groups.Led() {

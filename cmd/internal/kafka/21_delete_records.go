@@ -92,7 +92,7 @@ func (s *writeService) planDeletion(byJournal map[uint32]*journalDeletions, t *m
 	if d == nil {
 		appender := s.appender(journal)
 		switch {
-		case s.readsOnly:
+		case s.readsOnly():
 			return metadata.ErrReadsOnly
 		case appender == nil:
 			return ingest.ErrNotLeader

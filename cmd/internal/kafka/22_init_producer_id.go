@@ -76,7 +76,7 @@ func (s *writeService) refusesProducer(r *listener.Request, req *kmsg.InitProduc
 		return s.codeFor(err, onProduce, "InitProducerId")
 	}
 	switch {
-	case s.readsOnly:
+	case s.readsOnly():
 		s.complaints.Warn("producer on a node that only reads", "refused a producer", append(r.Client.Logged("client"), "error", metadata.ErrReadsOnly)...)
 		return kerr.ClusterAuthorizationFailed.Code
 	case r.Version >= 3 && (req.ProducerID < 0) != (req.ProducerEpoch < 0):

@@ -12,7 +12,7 @@ import (
 // DescribeCluster, key 60 (KIP-700).
 //
 //	v1  endpoint type (KIP-919)
-//	v2  fenced brokers (KIP-1073): there are none
+//	v2  fenced brokers, if they are asked for (KIP-1073)
 func init() {
 	register(listener.API{
 		Key: kmsg.DescribeCluster, Min: 0, Max: 2, MaxFrame: listener.PlainFrame,
@@ -44,9 +44,13 @@ func (s *clusterService) describeCluster(r *listener.Request, resp *kmsg.Describ
 		resp.ClusterAuthorizedOperations = s.gate.operationsOnCluster(r.Client)
 	}
 	resp.ControllerID = s.controller()
-	for _, b := range s.endpoints(r.Client) {
+	brokers := s.endpoints(r.Client)
+	if req.IncludeFencedBrokers {
+		brokers = s.withFenced(r.Client)
+	}
+	for _, b := range brokers {
 		out := kmsg.NewDescribeClusterResponseBroker()
-		out.NodeID, out.Host, out.Port, out.Rack = b.id, b.Host, b.Port, b.rack
+		out.NodeID, out.Host, out.Port, out.Rack, out.IsFenced = b.id, b.Host, b.Port, b.rack, b.fenced
 		resp.Brokers = append(resp.Brokers, out)
 	}
 	r.Reply(resp, 0)

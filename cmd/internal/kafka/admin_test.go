@@ -331,6 +331,17 @@ func TestDescribeClusterListsBrokers(t *testing.T) {
 	if resp.ErrorCode != 0 || resp.ClusterID != "varve-test" || resp.ControllerID != testNode || len(resp.Brokers) != 2 {
 		t.Errorf("answer is %+v", resp)
 	}
+	c.fenced = true
+	if resp := cl.ask(req).(*kmsg.DescribeClusterResponse); len(resp.Brokers) != 1 || resp.Brokers[0].NodeID != testNode {
+		t.Errorf("with a fenced broker: %+v", resp.Brokers)
+	}
+	if resp := cl.ask(&kmsg.MetadataRequest{Version: 9}).(*kmsg.MetadataResponse); len(resp.Brokers) != 1 {
+		t.Errorf("metadata with a fenced broker: %+v", resp.Brokers)
+	}
+	req.IncludeFencedBrokers = true
+	if resp := cl.ask(req).(*kmsg.DescribeClusterResponse); len(resp.Brokers) != 2 || resp.Brokers[0].IsFenced || !resp.Brokers[1].IsFenced {
+		t.Errorf("fenced brokers: %+v", resp.Brokers)
+	}
 	req.EndpointType = 2
 	if resp := cl.ask(req).(*kmsg.DescribeClusterResponse); resp.ErrorCode != kerr.UnsupportedEndpointType.Code {
 		t.Errorf("controllers: %+v", resp)

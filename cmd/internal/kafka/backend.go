@@ -28,10 +28,11 @@ type Backend struct {
 	ClusterID string
 	// NodeID is this node's broker id.
 	NodeID func() int32
-	// Controller is the broker id of the controller, -1 while none is known.
+	// Controller is the broker id that clients send requests for the controller to, -1 while
+	// none is known. Each node forwards them.
 	Controller func() int32
 	// Brokers are the brokers of the cluster, this node among them. Clients connect to those
-	// that have a listener of the same name as the one that they asked.
+	// that are not fenced and have a listener of the same name as the one that they asked.
 	Brokers func() []Broker
 	// Members are the nodes of a cluster of several nodes, and their journals. Nil, or a
 	// result of nil: this is none.
@@ -41,8 +42,9 @@ type Backend struct {
 	// Placement returns the brokers that serve a partition of an existing
 	// topic.
 	Placement func(t *metadata.Topic, partition int32) Placement
-	// ReadsOnly: this node takes no records, changes nothing and coordinates no group.
-	ReadsOnly bool
+	// ReadsOnly reports whether this node is alone and takes no records, changes nothing and
+	// coordinates no group: clients are not sent elsewhere. Nil: it is not.
+	ReadsOnly func() bool
 	// Admin changes the cluster's metadata.
 	Admin metadata.Admin
 	// Deposed reports whether another node is known to lead journals that this
@@ -91,6 +93,7 @@ type Backend struct {
 type Broker struct {
 	ID        int32
 	Rack      string
+	Fenced    bool               // it is not counted on
 	Addresses map[string]Address // that clients connect to, by the name of the listener
 }
 

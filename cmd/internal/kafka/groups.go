@@ -22,7 +22,7 @@ func (s *groupService) ask(ctx context.Context, by *listener.Client, op operatio
 	if err := s.gate.group(by, op, id); err != nil {
 		return err
 	}
-	if s.readsOnly {
+	if s.readsOnly() {
 		return metadata.ErrReadsOnly
 	}
 	partition := s.groups.Partition(id)

@@ -53,6 +53,7 @@ type cluster struct {
 	altered []metadata.ConfigChange // all that were asked for
 	members *Members                // nil: a cluster of one node
 	away    map[uint32]bool         // journals led elsewhere
+	fenced  bool                    // broker 8 is
 	host    string
 	port    int32
 	groups  *memGroups
@@ -421,7 +422,7 @@ func (c *cluster) backend() Backend {
 		Brokers: func() []Broker {
 			return []Broker{
 				{ID: testNode, Addresses: map[string]Address{testListener: {c.host, c.port}, "INSIDE": {"inside", 7}}, Rack: "r1"},
-				{ID: 8, Addresses: map[string]Address{testListener: {"elsewhere", 1}}},
+				{ID: 8, Fenced: c.fenced, Addresses: map[string]Address{testListener: {"elsewhere", 1}}},
 				{ID: 12, Addresses: map[string]Address{"INSIDE": {"inside", 9}}},
 			}
 		},

@@ -3,6 +3,7 @@ package kafka
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -253,6 +254,24 @@ func TestProduceElsewhereNamesTheLeader(t *testing.T) {
 		if named != (version >= 10) {
 			t.Errorf("v%d: leader %+v, brokers %+v", version, p.CurrentLeader, resp.Brokers)
 		}
+	}
+}
+
+// A leadership may end while records wait for their commit.
+func TestProduceThatWaitsForALostLeadershipNamesTheLeader(t *testing.T) {
+	c := newCluster()
+	topic := c.addTopic(t, "events", 1, nil)
+	c.fails = fmt.Errorf("%w: fenced", ingest.ErrNotLeader)
+	c.place.Store(&Placement{Leader: 8, Epoch: 4, Replicas: []int32{8}})
+	cl := start(t, c, Config{}, c.backend()).dial(t)
+	resp := cl.ask(sample(0, 13, topic).(*kmsg.ProduceRequest)).(*kmsg.ProduceResponse)
+	p := resp.Topics[0].Partitions[0]
+	if p.ErrorCode != kerr.NotLeaderForPartition.Code || p.CurrentLeader.LeaderID != 8 || p.CurrentLeader.LeaderEpoch != 4 || len(resp.Brokers) != 1 {
+		t.Errorf("answer %+v, brokers %+v", p, resp.Brokers)
+	}
+	c.change(func() { c.fails = ingest.ErrUnavailable })
+	if resp := cl.ask(sample(0, 13, topic).(*kmsg.ProduceRequest)).(*kmsg.ProduceResponse); len(resp.Brokers) != 0 {
+		t.Errorf("another error names brokers: %+v", resp.Brokers)
 	}
 }
 

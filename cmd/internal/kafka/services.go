@@ -62,7 +62,7 @@ type services struct {
 type writeService struct {
 	codes
 	gate        *gate
-	readsOnly   bool
+	readsOnly   func() bool
 	appender    func(journal uint32) Appender
 	leaderOf    func(by *listener.Client, t *metadata.Topic, partition int32) (leader, bool)
 	throttle    func(journal uint32) time.Duration
@@ -118,7 +118,7 @@ type configService struct {
 type groupService struct {
 	codes
 	gate      *gate
-	readsOnly bool
+	readsOnly func() bool
 	groups    Groups
 	endpoint  func(by *listener.Client, id int32) (endpoint, bool)
 	asLeader  func(ctx context.Context, r *listener.Request, answer func())
@@ -143,6 +143,10 @@ const minWalkers = 4
 
 func newServices(config Config, b Backend, g *gate, complaints *listener.Complaints) *services {
 	c := codes{complaints}
+	readsOnly := b.ReadsOnly
+	if readsOnly == nil {
+		readsOnly = func() bool { return false }
+	}
 	t := &topology{
 		clusterID: b.ClusterID, nodeID: b.NodeID, controller: b.Controller, brokers: b.Brokers,
 		placement: b.Placement, deposed: b.Deposed,
@@ -150,7 +154,7 @@ func newServices(config Config, b Backend, g *gate, complaints *listener.Complai
 	room := batch.NewRoom(config.Listener.RequestMemory/4, max(runtime.GOMAXPROCS(0), minWalkers))
 	return &services{
 		writing: &writeService{
-			codes: c, gate: g, readsOnly: b.ReadsOnly, appender: b.Appender, leaderOf: t.leaderOf,
+			codes: c, gate: g, readsOnly: readsOnly, appender: b.Appender, leaderOf: t.leaderOf,
 			producerIDs: b.Admin, now: b.Now, walk: room, throttle: b.Throttle,
 		},
 		reading: &readService{
@@ -161,7 +165,7 @@ func newServices(config Config, b Backend, g *gate, complaints *listener.Complai
 		configs: &configService{
 			codes: c, gate: g, nodeID: b.NodeID, brokers: b.Brokers, brokerConfigs: b.BrokerConfigs, members: b.membersOf, status: b.Status, admin: b.Admin,
 		},
-		groups:   &groupService{codes: c, gate: g, readsOnly: b.ReadsOnly, groups: b.Groups, endpoint: t.endpoint, asLeader: t.asLeader},
+		groups:   &groupService{codes: c, gate: g, readsOnly: readsOnly, groups: b.Groups, endpoint: t.endpoint, asLeader: t.asLeader},
 		clusters: &clusterService{codes: c, topology: t, gate: g, level: b.Topics.Level, store: b.Store, size: b.Size, admin: b.Admin},
 		peers:    &peerService{codes: c, topology: t, door: b.Peers, cluster: b.Cluster},
 		topology: t, forward: b.Forward,

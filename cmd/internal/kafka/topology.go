@@ -46,15 +46,26 @@ func (t *topology) asLeader(ctx context.Context, r *listener.Request, answer fun
 type endpoint struct {
 	id int32
 	Address
-	rack *string // null for none
+	rack   *string // null for none
+	fenced bool
 }
 
-// endpoints returns the brokers that have a listener of the name of the client's. Those
-// without one do not exist for it, as in Kafka.
+// endpoints returns the brokers that are not fenced and have a listener of the name of the
+// client's. Those without one do not exist for it, as in Kafka.
 func (t *topology) endpoints(by *listener.Client) (all []endpoint) {
+	for _, e := range t.withFenced(by) {
+		if !e.fenced {
+			all = append(all, e)
+		}
+	}
+	return all
+}
+
+// withFenced is endpoints with the fenced ones.
+func (t *topology) withFenced(by *listener.Client) (all []endpoint) {
 	for _, b := range t.brokers() {
 		if at, ok := b.Addresses[by.Listener]; ok {
-			all = append(all, endpoint{id: b.ID, Address: at, rack: rackOf(b)})
+			all = append(all, endpoint{id: b.ID, Address: at, rack: rackOf(b), fenced: b.Fenced})
 		}
 	}
 	return all

@@ -31,21 +31,18 @@ func (n *node) kafkaConfig() kafka.Config {
 	}
 }
 
-// kafkaBackend returns this node as the backend of the Kafka front. This node
-// serves every partition: as the leader, or, if it only reads, as an archive
-// from which clients need not be sent away.
+// kafkaBackend returns this node as the backend of the Kafka front.
 func (n *node) kafkaBackend(reader *fetch.Reader, groups kafka.Groups) kafka.Backend {
-	self := kafka.Broker{ID: n.id, Rack: n.cfg.Rack, Addresses: n.addresses()}
 	return kafka.Backend{
 		ClusterID:     n.cluster.ID.Base64(),
 		NodeID:        func() int32 { return n.id },
-		Controller:    func() int32 { return n.id },
-		Brokers:       func() []kafka.Broker { return []kafka.Broker{self} },
+		Controller:    n.shownController,
+		Brokers:       n.brokers,
 		Members:       n.kafkaMembers,
 		Topics:        n.topics,
 		Placement:     n.placement,
-		Deposed:       n.rivals.Deposed,
-		ReadsOnly:     !n.writes(),
+		Deposed:       n.deposed,
+		ReadsOnly:     func() bool { return !n.writes() && !n.inCluster() },
 		Admin:         n.admin,
 		Appender:      n.appender,
 		Throttle:      n.throttle,
@@ -163,19 +160,20 @@ func (n *node) partitionName(k partlog.Key) string {
 	return fmt.Sprintf("topic %s/%d", k.Topic.Base64(), k.Index)
 }
 
-func (n *node) journalView(id uint32) (*fetch.JournalView, bool) {
+func (n *node) journalView(id uint32) (*fetch.JournalView, error) {
 	j := n.journals.get(id)
-	if j == nil {
-		return nil, false
-	}
 	switch {
+	case j == nil && n.writes() && n.inCluster():
+		return nil, fmt.Errorf("%w: its journal is not led here", fetch.ErrNotLeader)
+	case j == nil:
+		return nil, fmt.Errorf("%w: its journal is not followed here", fetch.ErrNotReady)
 	case j.lost != nil:
-		return &fetch.JournalView{State: j.state, Head: j.prover, Lost: true, Confirm: j.prover.Prove}, true
+		return &fetch.JournalView{State: j.state, Head: j.prover, Lost: true, Confirm: j.prover.Prove}, nil
 	case j.leader == nil:
-		return &fetch.JournalView{State: j.state, Head: j.prover, Await: func() func() { return j.pace.Await(time.Now) }}, true
+		return &fetch.JournalView{State: j.state, Head: j.prover, Await: func() func() { return j.pace.Await(time.Now) }}, nil
 	}
 	led := ledHead{j.leader}
-	return &fetch.JournalView{State: j.state, Head: led, Confirm: led.Confirm, Settle: led.Settle, Tail: j.recent, AppendEnd: j.leader.AppendEnd}, true
+	return &fetch.JournalView{State: j.state, Head: led, Confirm: led.Confirm, Settle: led.Settle, Tail: j.recent, AppendEnd: j.leader.AppendEnd}, nil
 }
 
 // lostHead is that of a journal which this node led, and does not lead any more: its clients

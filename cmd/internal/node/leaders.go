@@ -1,6 +1,8 @@
 package node
 
 import (
+	"context"
+
 	"github.com/varvelog/varve/cmd/internal/kafka"
 	"github.com/varvelog/varve/metadata"
 	"github.com/varvelog/varve/metadata/membership"
@@ -67,13 +69,66 @@ func (n *node) placement(t *metadata.Topic, partition int32) kafka.Placement {
 	if known.Epoch > 0 {
 		at.Epoch = int32(known.Epoch) + p.EpochBase
 	}
-	id, ok := n.broker(known.Node)
+	id, ok := n.brokerID(known.Node)
 	if !ok || known.Node == n.dir.Node() && !n.open(p.Journal, partlog.Key{Topic: t.ID, Index: partition}) {
 		return at
 	}
 	at.Leader, at.Replicas = id, []int32{id}
 	return at
 }
+
+// brokers returns the nodes of the cluster as clients reach them, this one in any case. Below
+// LevelCluster there is no other one.
+func (n *node) brokers() []kafka.Broker {
+	self := kafka.Broker{ID: n.id, Rack: n.cfg.Rack, Addresses: n.addresses()}
+	if !n.inCluster() {
+		return []kafka.Broker{self}
+	}
+	var all []kafka.Broker
+	for _, other := range n.meta.Cluster().Nodes {
+		if len(other.Run.Listeners) > 0 && other.Node != n.dir.Node() {
+			all = append(all, asBroker(&other))
+		}
+	}
+	return append(all, self)
+}
+
+func asBroker(other *metadata.Node) kafka.Broker {
+	b := kafka.Broker{ID: other.ID, Rack: other.Run.Rack, Fenced: !other.Lives(), Addresses: map[string]kafka.Address{}}
+	for _, l := range other.Run.Listeners {
+		b.Addresses[l.Name] = kafka.Address{Host: l.Host, Port: int32(l.Port)}
+	}
+	return b
+}
+
+// shownController returns the broker that clients send requests for the controller to. A node
+// that writes is one: it forwards them. Others name the controller, or another node that
+// writes.
+func (n *node) shownController() int32 {
+	if n.writes() || !n.inCluster() {
+		return n.id
+	}
+	c := n.meta.Cluster()
+	if known := c.Node(n.leaders.Leader(0).Node); known != nil && known.Lives() {
+		return known.ID
+	}
+	for _, other := range c.Nodes {
+		if other.Lives() && other.Ingests() {
+			return other.ID
+		}
+	}
+	return -1
+}
+
+// deposed proves the heads of all journals that are led here, of which nothing was heard for
+// long. A node that is alone sends its clients away if it has lost one. In a cluster it
+// answers with the leaders that it knows then.
+func (n *node) deposed(ctx context.Context) bool {
+	return n.rivals.Deposed(ctx) && !n.inCluster()
+}
+
+// inCluster reports whether other nodes may lead journals.
+func (n *node) inCluster() bool { return n.meta.Level() >= metadata.LevelCluster }
 
 // open reports whether a journal of this node takes or has records of a partition.
 func (n *node) open(journal uint32, k partlog.Key) bool {
@@ -85,8 +140,8 @@ func (n *node) open(journal uint32, k partlog.Key) bool {
 	return ok && !view.Sealed
 }
 
-// broker returns the broker id of a node; false if it has none.
-func (n *node) broker(node segment.ID) (int32, bool) {
+// brokerID returns the broker id of a node; false if it has none.
+func (n *node) brokerID(node segment.ID) (int32, bool) {
 	if node == n.dir.Node() {
 		return n.id, true
 	}

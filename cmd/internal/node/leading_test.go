@@ -76,7 +76,10 @@ func TestANodeFollowsTheJournalsThatItHasLost(t *testing.T) {
 	if p := first.placement(topic, 0); p.Leader != -1 || p.Epoch <= 0 || first.appender(1) != nil {
 		t.Errorf("placed at %+v", p)
 	}
-	view, _ := first.journalView(1)
+	view, err := first.journalView(1)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := view.Head.Prove(t.Context()); !errors.Is(err, fetch.ErrNotLeader) || !view.Lost {
 		t.Errorf("readers are answered as by a leader: %v, lost %v", err, view.Lost)
 	}
