@@ -41,7 +41,8 @@ var (
 
 // Admin changes the metadata of a cluster. A result is returned only when
 // everything it depends on is committed; calls end early with ErrUnavailable
-// when ctx ends.
+// when ctx ends. Partitions that a call creates or restores take records then, unless the
+// leadership of the controller has ended: their journals follow in a moment.
 type Admin interface {
 	// CreateTopics answers for each topic in turn. With validateOnly nothing
 	// changes.

@@ -419,6 +419,11 @@ func (l *Leader) do(ctx context.Context, cmd *command) error {
 		return err
 	case <-ctx.Done():
 	case <-l.loop.Done():
+		select {
+		case err := <-cmd.done: // the end itself gave it
+			return err
+		default:
+		}
 	}
 	if cmd.committed.Load() {
 		return errNotFollowed

@@ -110,9 +110,9 @@ func handingController(t *testing.T, store *mem.Store) *Leader {
 	return controllerOf(t, store, New())
 }
 
-func controllerOf(t *testing.T, store *mem.Store, s *State) *Leader {
+func controllerOf(t *testing.T, store *mem.Store, s *State, change ...func(*LeaderOptions)) *Leader {
 	t.Helper()
-	l := FollowLeader(LeaderOptions{
+	opt := LeaderOptions{
 		Store: store, State: s, Defaults: Defaults{Partitions: 1, ReplicationFactor: 1}, Committed: func(*journal.Object) {},
 		Journal: journal.Config{
 			Chain: journal.NewChain(segment.ID{1}, 0, 4), Node: segment.ID{3}, NewID: segment.NewID,
@@ -120,7 +120,11 @@ func controllerOf(t *testing.T, store *mem.Store, s *State) *Leader {
 		},
 		Pace:   journal.NewPace(func() time.Duration { return 10 * time.Millisecond }),
 		OnLost: func(error) error { return nil }, Log: slog.New(slog.DiscardHandler),
-	})
+	}
+	for _, f := range change {
+		f(&opt)
+	}
+	l := FollowLeader(opt)
 	t.Cleanup(l.Close)
 	<-l.AtHead()
 	if l.Leads() {
@@ -178,8 +182,11 @@ func TestAControllerHandsOver(t *testing.T) {
 	}
 	answer := handOver(t, l, time.Minute)
 	until(func(l *leading) bool { return l.next != nil })
-	if err := <-create("c"); !errors.Is(err, ErrNotController) {
-		t.Errorf("plans while it hands over: %v", err)
+	if err := atOnce(t, l, &command{plan: func(*Controller) ([]segment.Entry, error) {
+		t.Error("plans while it hands over")
+		return nil, nil
+	}}); !errors.Is(err, ErrNotController) {
+		t.Errorf("answers %v while it hands over, want %v", err, ErrNotController)
 	}
 	held.Store(false)
 	close(release)
@@ -192,6 +199,57 @@ func TestAControllerHandsOver(t *testing.T) {
 	lead(t, l)
 	if err := <-create("d"); err != nil {
 		t.Error(err)
+	}
+}
+
+// atOnce is the answer of a command that waits for nothing; nil: it waits.
+func atOnce(t *testing.T, l *Leader, cmd *command) error {
+	cmd.done = make(chan error, 1)
+	answer := make(chan error, 1)
+	_ = l.loop.Do(t.Context(), func() {
+		l.life.take(cmd)
+		select {
+		case err := <-cmd.done:
+			answer <- err
+		default:
+			answer <- nil
+		}
+	})
+	return <-answer
+}
+
+// TestCommittedChangesAreSuccessAtAHandOver: data journals follow them under any controller.
+// That a deleted topic takes no records is not known.
+func TestCommittedChangesAreSuccessAtAHandOver(t *testing.T) {
+	reports := NewReports()
+	l := controllerOf(t, mem.New(time.Now, nil), New(), func(o *LeaderOptions) { o.Reconciled = reports })
+	topics := []NewTopic{{Name: "a", Partitions: 1, ReplicationFactor: 1}}
+	gone := l.CreateTopics(t.Context(), []NewTopic{{Name: "gone", Partitions: 1, ReplicationFactor: 1}}, false)[0].Topic
+	reports.Leads(1, true) // from now on, and it follows nothing
+	created, grown, deleted, settled := make(chan error, 1), make(chan error, 1), make(chan error, 1), make(chan error, 1)
+	go func() { created <- l.CreateTopics(t.Context(), topics, false)[0].Err }()
+	waits := func(n int) {
+		for answer := make(chan int, 1); ; time.Sleep(time.Millisecond) {
+			_ = l.loop.Do(t.Context(), func() { answer <- len(l.life.leading.following) })
+			if <-answer == n {
+				return
+			}
+		}
+	}
+	waits(1)
+	go func() { grown <- l.CreatePartitions(t.Context(), []NewPartitions{{Topic: "a", Count: 2}}, false)[0] }()
+	go func() { deleted <- l.DeleteTopics(t.Context(), []segment.ID{gone.ID})[0] }()
+	waits(3)
+	go func() { settled <- l.Settle(t.Context()) }()
+	waits(4)
+	if err := <-handOver(t, l, time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(<-created, <-grown); err != nil {
+		t.Errorf("a committed change: %v", err)
+	}
+	if d, s := <-deleted, <-settled; !errors.Is(d, ErrUnavailable) || !errors.Is(s, ErrUnavailable) {
+		t.Errorf("deleted %v, settled %v, want %v: a partition may take records", d, s, ErrUnavailable)
 	}
 }
 

@@ -277,13 +277,17 @@ func (l *leading) AtHead() {}
 // Deposed implements journal.Machine. A life calls Ended in its place.
 func (l *leading) Deposed(err error) error { return err }
 
-// Ended implements journal.Machine. Requests that wait have an unknown outcome, or are
-// committed and not followed yet.
+// Ended implements journal.Machine. Requests that wait have an unknown outcome. A committed
+// change is success, unless its answer promises more about the data journals.
 func (l *leading) Ended(err error) {
 	for _, cmd := range l.waiting {
 		cmd.done <- because(ErrUnavailable, err)
 	}
 	for _, cmd := range l.following {
+		if cmd.awaited.courtesy {
+			cmd.done <- nil
+			continue
+		}
 		cmd.done <- because(errNotFollowed, err)
 	}
 	l.waiting, l.following = nil, nil

@@ -20,11 +20,13 @@ type awaited struct {
 	seq      uint64       // of journal 0
 	journals []uint32     // follow it up to seq, unless they have no leader
 	topics   []segment.ID // are sealed, and purged if nothing restores them
+	courtesy bool         // the answer holds without it: it only spares clients an error
 }
 
-// awaitOpen lets an answer wait until partitions of topics accept records.
+// awaitOpen lets an answer wait until partitions of topics accept records. That is a
+// courtesy: their journals follow, whichever node is the controller.
 func (l *leading) awaitOpen(topics []*Topic) awaited {
-	a := awaited{seq: l.opt.State.Head()}
+	a := awaited{seq: l.opt.State.Head(), courtesy: true}
 	for _, t := range topics {
 		for _, p := range t.Partitions {
 			if !slices.Contains(a.journals, p.Journal) {

@@ -94,7 +94,7 @@ var lessShape = []func(shape) (shape, bool){
 var simulation = sim.Shape[shape]{
 	Draw: drawShape, Run: simulate, Less: lessShape,
 	Must: append([]string{
-		"freeze", "process ended", "controller", "followed on after a leadership", "stood again", "stood patiently", "gave up at a fence", "handed over", "hand-over taken back", "hand-over not taken back", "successor named", "asked when it follows", "unavailable", "topic created", "topic deleted", "topic forgotten", "topic restored", "topic created with the name of a deleted one", "partitions added", "topic configured",
+		"freeze", "process ended", "controller", "followed on after a leadership", "stood again", "stood patiently", "gave up at a fence", "handed over", "hand-over taken back", "hand-over not taken back", "successor named", "success at the end of a leadership", "asked when it follows", "unavailable", "topic created", "topic deleted", "topic forgotten", "topic restored", "topic created with the name of a deleted one", "partitions added", "topic configured",
 		"producer id given", "restored from a checkpoint", "floor planned", "floor planned again", "floor moved", "floor moved in spite of a take-over",
 		"data deleted below the floor", "journal followed", "journal has nothing to follow", "partition sealed", "partition deleted before it was opened", "partition opened again",
 		"journal waits for a proved view", "report of a deposed leader", "report later than a newer one", "topics undone for long", "topics done after all",

@@ -105,6 +105,12 @@ var lifeMutants = []mutant{
 	{name: "controller plans on while it hands over", by: catcher{"./metadata", "TestAControllerHandsOver"}, plain: true, edits: []edit{
 		never("metadata.leading.take", "l.next != nil"),
 	}},
+	{name: "committed change is an error at a hand-over", by: catcher{"./metadata", "TestCommittedChangesAreSuccessAtAHandOver"}, plain: true, edits: []edit{
+		never("metadata.leading.Ended", "cmd.awaited.courtesy"),
+	}},
+	{name: "deletion is success at a hand-over before its topic is sealed", by: metadata, edits: []edit{
+		always("metadata.leading.Ended", "cmd.awaited.courtesy"),
+	}},
 	{name: "hand-over of a later leadership taken back", by: catcher{"./metadata", "TestAHandOverBelongsToOneLeadership"}, plain: true, edits: []edit{
 		swap("metadata.leading.goOnLeading", "l.ended || l.ending && !l.takeBack()", "l.ending && !l.takeBack()"),
 	}},
