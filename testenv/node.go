@@ -22,6 +22,7 @@ const (
 
 // Varve defines how to run the varve binary.
 type Varve struct {
+	Path  string    // of the binary; empty: VarveBinary
 	Args  []string  // arguments after the program's name (Run), or after `serve` (Start)
 	Env   []string  // added to a clean environment: no VARVE_, AWS_ or MINIO_ variable, an empty home
 	Stdin io.Reader // nil: empty
@@ -87,7 +88,11 @@ func (v Varve) command(t testing.TB, args []string) proc.Command {
 		return false
 	})
 	env = append(env, "HOME="+t.TempDir()) // credentials files of the user stay out
-	return proc.Command{Path: VarveBinary(t), Args: args, Env: append(env, v.Env...), Stdin: v.Stdin}
+	path := v.Path
+	if path == "" {
+		path = VarveBinary(t)
+	}
+	return proc.Command{Path: path, Args: args, Env: append(env, v.Env...), Stdin: v.Stdin}
 }
 
 // Restart starts the node again after its end, with the same arguments, hence

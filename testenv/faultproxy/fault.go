@@ -64,6 +64,8 @@ type Fault struct {
 	// store do. Delay is then their median, P99 their 99th percentile, and they
 	// are distributed log-normally.
 	P99 time.Duration
+	// Path limits the fault to requests whose path has it; empty: all.
+	Path string
 }
 
 func (f Fault) String() string {

@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 )
@@ -107,7 +108,7 @@ func (p *Proxy) draw(r *http.Request) Fault {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, f := range p.mu.faults {
-		if f.Kind.strikes(r) && p.mu.random.Float64() < f.Rate {
+		if f.Kind.strikes(r) && strings.Contains(r.URL.Path, f.Path) && p.mu.random.Float64() < f.Rate {
 			return f
 		}
 	}

@@ -305,3 +305,14 @@ func TestRandomFaultsAreOfTheirKind(t *testing.T) {
 		}
 	}
 }
+
+func TestAFaultIsLimitedToAPath(t *testing.T) {
+	e := start(t)
+	e.Set(Fault{Kind: Unavailable, Rate: 1, Path: "/journals/1/"}, Fault{Kind: FalseConflict, Rate: 1, Path: "bucket/key"})
+	if status, _, err := e.do(t, http.MethodPut); status != http.StatusConflict || err != nil {
+		t.Errorf("PUT: %d, %v", status, err)
+	}
+	if fired := e.Fired(); fired[Unavailable] != 0 || fired[FalseConflict] != 1 {
+		t.Errorf("fired %v", fired)
+	}
+}

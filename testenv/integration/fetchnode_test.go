@@ -92,7 +92,12 @@ func wantFollowed(t *testing.T, writer, reader *testenv.Node, topic string, roun
 // awaitTopic waits until a node that follows knows a topic.
 func awaitTopic(t *testing.T, node *testenv.Node, topic string) {
 	t.Helper()
-	c := client(t, node.Kafka)
+	awaitTopicAt(t, node.Kafka, topic)
+}
+
+func awaitTopicAt(t *testing.T, address, topic string) {
+	t.Helper()
+	c := client(t, address)
 	defer c.Close()
 	ctx := deadline(t)
 	for ctx.Err() == nil {

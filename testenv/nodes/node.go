@@ -30,6 +30,7 @@ type Node struct {
 	Kafka   string // host:port for clients
 	HTTP    string
 	DataDir string
+	Flags   []string // more flags, from the next start on
 
 	// The proxies around it, nil without proxies: before its listeners of clients and of
 	// other nodes, and between it and the store and NATS.
@@ -46,8 +47,8 @@ type Node struct {
 	}
 }
 
-// Start starts the node, with more flags if there are some. It must not run.
-func (n *Node) Start(flags ...string) error {
+// Start starts the node. It must not run.
+func (n *Node) Start() error {
 	if n.Running() {
 		return fmt.Errorf("start %s: it still runs", n.Name)
 	}
@@ -60,7 +61,7 @@ func (n *Node) Start(flags ...string) error {
 		}
 	}
 	command := n.command
-	command.Args = append(slices.Clone(command.Args), flags...)
+	command.Args = append(slices.Clone(command.Args), n.Flags...)
 	process, err := proc.Start(command)
 	if err != nil {
 		return err

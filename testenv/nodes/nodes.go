@@ -55,22 +55,32 @@ type Config struct {
 // Set is a cluster of nodes. Its methods may not be called concurrently; those of
 // different nodes may.
 type Set struct {
-	Nodes []*Node // those that write first
+	Nodes []*Node // those that write first, then those that were added
+
+	config Config
 }
 
 // New prepares the nodes. None runs yet.
 func New(c Config) (*Set, error) {
-	s := &Set{}
+	s := &Set{config: c}
 	for i := range c.Ingest + c.Fetch {
-		n, err := c.node(s, i)
-		if n != nil {
-			s.Nodes = append(s.Nodes, n)
-		}
-		if err != nil {
+		if _, err := s.Add(i < c.Ingest); err != nil {
 			return nil, errors.Join(err, s.Close())
 		}
 	}
 	return s, nil
+}
+
+// Add prepares one more node. Its name has the number of nodes of its kind.
+func (s *Set) Add(ingest bool) (*Node, error) {
+	name := fmt.Sprintf("ingest-%d", len(s.Writing())+1)
+	if !ingest {
+		name = fmt.Sprintf("fetch-%d", len(s.Reading())+1)
+	}
+	n := &Node{Ingest: ingest, Name: name, DataDir: filepath.Join(s.config.Dir, name)}
+	i := len(s.Nodes)
+	s.Nodes = append(s.Nodes, n)
+	return n, s.config.prepare(s, n, i)
 }
 
 // Writing returns the nodes that write, Reading those that only read.
@@ -174,24 +184,18 @@ func Environment(more ...string) []string {
 	return append(env, more...)
 }
 
-// node prepares the node of a number.
-func (c Config) node(s *Set, i int) (*Node, error) {
-	n := &Node{Ingest: i < c.Ingest, Name: fmt.Sprintf("ingest-%d", i+1)}
-	if !n.Ingest {
-		n.Name = fmt.Sprintf("fetch-%d", i-c.Ingest+1)
-	}
-	n.DataDir = filepath.Join(c.Dir, n.Name)
-	var err error
+// prepare gives a node its addresses, proxies and flags.
+func (c Config) prepare(s *Set, n *Node, i int) (err error) {
 	if n.Kafka, err = address(c.Kafka, i); err != nil {
-		return nil, err
+		return err
 	}
 	if n.HTTP, err = address(c.HTTP, i); err != nil {
-		return nil, err
+		return err
 	}
 	store, nats, listen := c.Store, c.NATS, []string{"--listen", n.Kafka}
 	if c.Proxies {
 		if store, nats, listen, err = n.surround(c, s, uint64(i)); err != nil {
-			return n, err
+			return err
 		}
 	}
 	args := append([]string{"serve", "--bucket", "minio://" + store + "/" + c.Bucket, "--http", n.HTTP, "--data-dir", n.DataDir}, listen...)
@@ -207,11 +211,11 @@ func (c Config) node(s *Set, i int) (*Node, error) {
 	if c.Log != nil {
 		log, err := c.Log(n.Name)
 		if err != nil {
-			return n, err
+			return err
 		}
 		n.command.Stdout, n.command.Stderr = log, log
 	}
-	return n, nil
+	return nil
 }
 
 func address(first, i int) (string, error) {
