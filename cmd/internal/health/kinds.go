@@ -22,6 +22,7 @@ const (
 	Checkpoints  Kind = "checkpoints" // a leader cannot limit how much a start reads; subject: journal and step
 	Clock        Kind = "clock"       // the clocks of the node and the store are apart
 	Coordinators Kind = "coordinator" // groups are not served; subject: partition
+	Membership   Kind = "membership"  // the node's part in a cluster of several nodes; subject: cause
 )
 
 // about defines how a kind is reported.
@@ -40,6 +41,7 @@ var table = []about{
 	{Coordinators, slog.LevelError, 0, "the coordinator serves its groups again"},
 	{Damage, slog.LevelWarn, 0, "the damaged object can be read again, or is not needed any more"},
 	{Disk, slog.LevelError, 0, "the write-ahead log has room again"},
+	{Membership, slog.LevelWarn, 0, "the node takes its part in the cluster again"},
 	{Mismatch, slog.LevelError, 0, "the records whose merged copy differed are merged right, or deleted"},
 	{SetAside, slog.LevelWarn, 0, "the records set aside are in the journal, exported or deleted"},
 	{Tiering, slog.LevelError, 0, "the step of tiering works again"},

@@ -27,6 +27,7 @@ func registered(t *testing.T) map[string]bool {
 	m.leader(1, nil)
 	m.bus(nil)
 	m.health(nil)
+	m.members(nil)
 	m.groups(nil, nil)
 	m.replays(nil)
 	m.damage(nil, nil)

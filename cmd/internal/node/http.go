@@ -31,6 +31,7 @@ func (n *node) serveHTTP(ln net.Listener) func() error {
 	mux.Handle("GET "+status.Path, n.asking(status.Handler(n.status)))
 	mux.Handle("GET "+status.TopicsPath, n.asking(status.HandlerOf(n.storedTopics)))
 	mux.Handle("GET "+status.DeletedPath, n.asking(status.Handler(n.deletedTopics)))
+	mux.Handle("GET "+status.EventsPath, status.HandlerOf(n.clusterEvents))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "alive") })
 	if n.cfg.PProf {
 		profiles(mux)

@@ -49,7 +49,7 @@ func (n *node) members() *status.Members {
 	if c.Level < metadata.LevelCluster {
 		return nil
 	}
-	m := membersOf(c, n.leaders, func(segment.ID) time.Time { return time.Time{} })
+	m := membersOf(c, n.leaders, n.events.FencedSince)
 	if n.facts != nil {
 		m.Answered, m.Moves = timeOf(n.facts.Answered()), append(m.Moves, n.facts.Moves()...)
 	}

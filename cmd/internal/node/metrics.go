@@ -43,6 +43,9 @@ type metrics struct {
 	storeRequests *prometheus.CounterVec
 	storeBytes    *prometheus.CounterVec
 	storeTime     *prometheus.HistogramVec
+
+	takeOvers    *prometheus.CounterVec
+	takeOverTime *prometheus.HistogramVec
 }
 
 func newMetrics() *metrics {
@@ -58,10 +61,13 @@ func newMetrics() *metrics {
 		storeRequests: counters("varve_store_requests_total", "Requests to the object store, by outcome.", "op", "outcome"),
 		storeBytes:    counters("varve_store_bytes_total", "Bytes of objects sent to or received from the store.", "op"),
 		storeTime:     histograms("varve_store_request_seconds", "Time of requests to the object store.", "op"),
+
+		takeOvers:    counters("varve_takeovers_total", "Journals that this node has begun to lead, by reason.", "why"),
+		takeOverTime: histograms("varve_takeover_seconds", "Time from the assignment of a journal to this node until it led, by reason.", "why"),
 	}
 	m.register = m.registry
 	m.registry.MustRegister(m.requests, m.requestTime, m.requestIn, m.requestOut, m.connections, m.refused,
-		m.storeRequests, m.storeBytes, m.storeTime,
+		m.storeRequests, m.storeBytes, m.storeTime, m.takeOvers, m.takeOverTime,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.begin()
 	return m
@@ -73,6 +79,7 @@ func (m *metrics) begin() {
 	for _, reason := range listener.Refusals() {
 		m.refused.WithLabelValues(reason)
 	}
+	m.beginTakeOvers()
 	for _, op := range objstore.Ops {
 		m.storeRequests.WithLabelValues(string(op), outcome(errors.New("a failure")))
 	}

@@ -26,6 +26,7 @@ import (
 	"github.com/varvelog/varve/metadata"
 	"github.com/varvelog/varve/metadata/announce"
 	"github.com/varvelog/varve/metadata/cluster"
+	"github.com/varvelog/varve/metadata/events"
 	"github.com/varvelog/varve/tiering/buffer"
 	"github.com/varvelog/varve/tiering/journal"
 	"github.com/varvelog/varve/tiering/objstore"
@@ -69,6 +70,7 @@ type node struct {
 	leaders     leaders // of journals, as far as this node knows
 	afterLoss   afterLoss
 	facts       memberFacts // nil: the node takes part in no cluster of several nodes
+	events      *events.Log // of the cluster
 	reports     *metadata.Reports
 	retention   retention
 	controller  *metadata.Leader // nil on a node that only reads
@@ -108,6 +110,7 @@ func Run(ctx context.Context, cfg config.Serve, _, stderr io.Writer) (err error)
 		return err
 	}
 	closers.push(n.closeDir)
+	n.events = n.newEvents()
 	if err := n.listen(&closers); err != nil {
 		return err
 	}
@@ -126,6 +129,7 @@ func Run(ctx context.Context, cfg config.Serve, _, stderr io.Writer) (err error)
 	if err := n.startJournals(ctx, &closers); err != nil {
 		return err
 	}
+	closers.push(n.chronicle())
 	reader, err := n.newReader(&closers)
 	if err != nil {
 		return err
