@@ -52,7 +52,7 @@ func (r *reconciler) next(start func(command)) {
 	if placed.Seq <= r.seq {
 		return
 	}
-	s := &step{r, placed}
+	s := &step{reconciler: r, placed: placed}
 	r.stepping = true
 	if len(placed.Sealed) > 0 && s.reached() {
 		r.prove(s.answer)
@@ -63,15 +63,19 @@ func (r *reconciler) next(start func(command)) {
 
 // step is the command that brings the journal to a view of journal 0. Entries of earlier
 // leaders count.
+//
+// Invariant: no partition is opened after the begin. Journal 0 moves on in the meantime: one
+// that was sealed may be purged, dropped, and leave the state.
 type step struct {
 	*reconciler
 	placed metadata.Placed
+	begun  bool // an Open is proposed for each partition that the journal never had
 }
 
 // propose opens partitions, and seals each when the records accepted before are in front.
 func (s *step) propose(add func(segment.Entry)) {
 	open := func(k partlog.Key) {
-		if s.ends.startOpening(k) {
+		if !s.begun && s.ends.startOpening(k) {
 			add(partlog.Open{Key: k, EpochBase: s.placed.Bases[k]}.Encode())
 		}
 	}
@@ -86,6 +90,7 @@ func (s *step) propose(add func(segment.Entry)) {
 			add(partlog.Seal{Key: k}.Encode())
 		}
 	}
+	s.begun = true
 }
 
 func (s *step) reached() bool {
@@ -95,12 +100,15 @@ func (s *step) reached() bool {
 		}
 	}
 	for _, k := range s.placed.Sealed {
-		if v, ok := s.ends.state.Lookup(k); !ok || !v.Sealed {
+		if v, ok := s.ends.state.Lookup(k); ok && !v.Sealed || !ok && !s.gone(k) {
 			return false
 		}
 	}
 	return true
 }
+
+// gone reports whether a partition that was sealed has left the state since the begin.
+func (s *step) gone(k partlog.Key) bool { return s.begun && !s.ends.isOpening(k) }
 
 func (s *step) answer(err error) {
 	s.stepping = false

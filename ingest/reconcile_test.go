@@ -7,7 +7,9 @@ import (
 	"testing"
 
 	"github.com/varvelog/varve/metadata"
+	"github.com/varvelog/varve/tiering/batch/batchtest"
 	"github.com/varvelog/varve/tiering/partlog"
+	"github.com/varvelog/varve/tiering/segment"
 )
 
 // changes is the history of journal 0, as far as a data journal follows it: the first
@@ -162,6 +164,27 @@ func TestALaggingViewOpensNothingThatIsSealed(t *testing.T) {
 	b.settleAll()
 	if b.checkPlaced(otherKey, false); b.c.state.Head() != head {
 		t.Error("an entry for a partition that is sealed")
+	}
+}
+
+// TestAPartitionThatIsDroppedDuringAStepIsNotOpenedAgain: an earlier leader has reported that
+// it is sealed, so the controller has purged its topic.
+func TestAPartitionThatIsDroppedDuringAStepIsNotOpenedAgain(t *testing.T) {
+	b := newBench(t)
+	b.place(change{otherKey, opens}, change{otherKey, seals})
+	b.settleAll()
+	b.c.reconciler.seq = 0 // as of a leader that has just started
+	b.c.carry([]segment.Entry{partlog.Drop{Key: otherKey}.Encode()}, make(chan error, 1))
+	b.append(AcksAll, batchtest.Spec{})
+	b.flush() // with the drop
+	seq := b.open(partlog.Key{Topic: testTopic, Index: 7})
+	b.commit()
+	if _, ok := b.c.state.Lookup(otherKey); ok || b.reconciled == seq {
+		t.Fatalf("the partition is there %v, reports seq %d", ok, b.reconciled)
+	}
+	b.settleAll()
+	if _, ok := b.c.state.Lookup(otherKey); ok || b.reconciled != seq {
+		t.Errorf("the partition is opened again %v, reports seq %d, want %d", ok, b.reconciled, seq)
 	}
 }
 

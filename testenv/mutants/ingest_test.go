@@ -99,12 +99,15 @@ var ingestMutants = []mutant{
 		swap("ingest.commands.start", "q.waiting = append(q.waiting, c)", "c.answer(nil)"),
 	}},
 	{name: "seal reported, and the topic forgotten, before it is committed", by: ingest, edits: []edit{
-		swap("ingest.step.reached", "!ok || !v.Sealed", "!ok || !v.Sealed && s.ends.isOpen(k)"),
+		swap("ingest.step.reached", "ok && !v.Sealed", "ok && !v.Sealed && s.ends.isOpen(k)"),
 	}},
 	{name: "partition that was deleted unseen reported without an entry", by: ingest, edits: []edit{
 		swap("ingest.step.propose", "open(k)\nif s.ends.close(k) {_}",
 			"if s.ends.close(k) {\nadd(partlog.Seal{Key: k}.Encode())\n}"),
-		swap("ingest.step.reached", "!ok || !v.Sealed", "ok && !v.Sealed"),
+		swap("ingest.step.reached", "ok && !v.Sealed || !ok && !s.gone(k)", "ok && !v.Sealed"),
+	}},
+	{name: "partition opened again after it was dropped", by: leaderships("TestAPartitionThatIsDroppedDuringAStepIsNotOpenedAgain"), plain: true, edits: []edit{
+		swap("ingest.step.propose", "!s.begun && s.ends.startOpening(k)", "s.ends.startOpening(k)"),
 	}},
 	{name: "opening reported before it is committed", by: ingest, edits: []edit{
 		swap("ingest.step.reached", "if v, ok := s.ends.state.Lookup(k); !ok || v.Sealed {_}",
