@@ -31,7 +31,7 @@ class Journal:
         self.fence = self.tail = self.last = NOTHING
         self.leader, self.leaderships, self.covered, self.plans = bytes(16), [], [], []
         self.attached = b""
-        self.seen = {"valid": 0, "void": 0, "fence": 0, "filler": 0}
+        self.seen = {"valid": 0, "void": 0, "fence": 0, "filler": 0, "end": 0}
 
     def key(self, rest):
         return f"journals/{self.number}/{rest}"
@@ -125,6 +125,7 @@ class Journal:
         r = Reader(payload[1:], f"end of a leadership in {what}")
         r.set_id(), r.u32()
         r.end()
+        self.seen["end"] += 1
 
     def floor(self):
         """The floor in force, None if there is none."""

@@ -54,7 +54,7 @@ func (w *world) lines(text []byte) (lines []line) {
 	return lines
 }
 
-// TestAReaderWrittenFromTheFormatPageReadsWhatANodeSays: several leaderships, a void,
+// TestAReaderWrittenFromTheFormatPageReadsWhatANodeSays: several leaderships, an end entry, a void,
 // deleted records and topics, checkpoints, index pages and a floor.
 func TestAReaderWrittenFromTheFormatPageReadsWhatANodeSays(t *testing.T) {
 	testenv.LookTool(t, "python3")
@@ -74,7 +74,9 @@ func TestAReaderWrittenFromTheFormatPageReadsWhatANodeSays(t *testing.T) {
 	}
 	compare("from the first object")
 	compare("from checkpoints", "--checkpoints")
-	w.checkAll()
+	if ends := w.checkAll()["end"]; ends != 1.0 {
+		t.Errorf("the reader has found %v end entries, want 1", ends)
+	}
 	w.forgetHints()
 	compare("from floors", "--checkpoints")
 	w.damage()
@@ -210,8 +212,9 @@ func groupsOf(lines []line) map[string]any {
 	return found
 }
 
-// checkAll lets the reader check every object and every checkpoint.
-func (w *world) checkAll() {
+// checkAll lets the reader check every object and every checkpoint, and returns its counts
+// of journal 1.
+func (w *world) checkAll() line {
 	w.Helper()
 	lines := w.read("check", w.folder)
 	w.Logf("checked: %v", lines)
@@ -224,6 +227,7 @@ func (w *world) checkAll() {
 	if lines[len(lines)-1]["snapshots"].(float64) == 0 {
 		w.Error("no snapshot of groups was compared")
 	}
+	return data
 }
 
 // forgetHints removes all checkpoints but those that floors name.

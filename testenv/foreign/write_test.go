@@ -16,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/varvelog/varve/testenv"
+	"github.com/varvelog/varve/tiering/journal"
 	"github.com/varvelog/varve/tiering/segment"
 )
 
@@ -76,7 +77,7 @@ func (w *world) restart() {
 }
 
 // fill writes a bucket with everything that the format has and that a node can
-// be made to write, with three leaderships and a void.
+// be made to write. It has three leaderships, one of which hands over, and a void.
 func (w *world) fill() {
 	w.topics()
 	w.oddRecords()
@@ -87,6 +88,8 @@ func (w *world) fill() {
 	w.varve("topic", "delete-records", "events", "--partition", "0", "--before", "69", "--yes")
 	w.varve("topic", "delete-records", "events", "--partition", "1", "--before", "latest", "--yes")
 	w.node.Kill(w)
+	w.leaveEnd(0)
+	w.leaveEnd(1)
 	w.leaveVoid()
 	w.node.Restart(w)
 	w.produce(w.client(), numbered("events", 0, "after the void", 3)...)
@@ -163,21 +166,46 @@ func (w *world) commit() {
 	w.must(err)
 }
 
+// newest is the header of the last object of a journal.
+func (w *world) newest(id uint32) segment.Header {
+	w.Helper()
+	paths := w.glob(fmt.Sprintf("journals/%d/0*", id))
+	data, err := os.ReadFile(paths[len(paths)-1])
+	w.must(err)
+	h, err := segment.DecodeHeader(data)
+	w.must(err)
+	return h
+}
+
+// leaveEnd stores an end entry, as a leader does that hands its journal over.
+func (w *world) leaveEnd(id uint32) {
+	w.Helper()
+	h := w.newest(id)
+	if h.Kind != segment.KindFiller { // those have the fence, as the first data segment has
+		h.Prev = segment.Ref{Seq: h.Seq, Object: h.Object}
+	}
+	h.Kind, h.WAL = segment.KindData, segment.WALRange{}
+	h.Confirmed, h.Seq, h.Object = h.Seq, h.Seq+1, segment.NewID()
+	w.store(h, journal.End{To: segment.NewID(), Assignment: 1}.Entry())
+}
+
+// store stores a data segment of one entry.
+func (w *world) store(h segment.Header, e segment.Entry) {
+	w.Helper()
+	data, _, err := segment.Build(h, []segment.Entry{e}, nil)
+	w.must(err)
+	w.must(os.WriteFile(filepath.Join(w.folder, segment.JournalKey(h.Journal, h.Seq)), data, 0o600))
+}
+
 // leaveVoid stores an object that the last leader may have had under way when
 // it was killed: one above a gap. The next leader's fence takes the gap, so
 // that the object is void.
 func (w *world) leaveVoid() {
 	w.Helper()
-	paths := w.glob("journals/1/0*")
-	data, err := os.ReadFile(paths[len(paths)-1])
-	w.must(err)
-	h, err := segment.DecodeHeader(data)
-	w.must(err)
+	h := w.newest(1)
 	h.Kind, h.Prev, h.WAL = segment.KindData, segment.Ref{Seq: h.Seq + 1, Object: segment.NewID()}, segment.WALRange{}
 	h.Confirmed, h.Seq, h.Object = h.Seq, h.Seq+2, segment.NewID()
-	data, _, err = segment.Build(h, []segment.Entry{{Kind: 9, Payload: []byte("of no meaning")}}, nil)
-	w.must(err)
-	w.must(os.WriteFile(filepath.Join(w.folder, segment.JournalKey(1, h.Seq)), data, 0o600))
+	w.store(h, segment.Entry{Kind: 9, Payload: []byte("of no meaning")})
 }
 
 func (w *world) produce(c *kgo.Client, records ...*kgo.Record) {
