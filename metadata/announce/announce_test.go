@@ -196,6 +196,7 @@ func TestParseReadsWhatNatsFlagTakes(t *testing.T) {
 		"embedded://0.0.0.0:4222":               {"embedded://0.0.0.0:4222", true},
 		"embedded://10.1.2.3:4222":              {"embedded://10.1.2.3:4222", true},
 		"nats://a:4222":                         {"nats://a:4222", false},
+		"tls://a:4222,b":                        {"tls://a:4222,tls://b:4222", false},
 		"nats://u:secret@a,b:5, nats://[::1]:6": {"nats://a:4222,nats://b:5,nats://[::1]:6", false},
 	} {
 		s, err := Parse(value)
@@ -207,7 +208,7 @@ func TestParseReadsWhatNatsFlagTakes(t *testing.T) {
 
 func TestParseRefusesTheRestWithoutShowingSecrets(t *testing.T) {
 	for _, value := range []string{
-		"", "none", "Embedded", "embedded:", "127.0.0.1:4222", "tls://a:4222", "embedded://a:b:c", "embedded://127.0.0.1:65536",
+		"", "none", "Embedded", "embedded:", "127.0.0.1:4222", "http://a:4222", "tls://a,nats://b", "embedded://a:b:c", "embedded://127.0.0.1:65536",
 		"embedded://u:secret@127.0.0.1", "embedded://127.0.0.1:4222/x", "nats://", "nats://a:0", "nats://a,", "nats://u:secret@a:x",
 		"nats://u:secret@a:70000", "nats://a/x", "nats://a,http://b",
 	} {

@@ -25,6 +25,16 @@ var ErrClosed = errors.New("announcement bus is closed")
 type Options struct {
 	Cluster segment.ID // announcements of other clusters are ignored
 	Log     *slog.Logger
+
+	// RouteListen is the host:port at which the embedded server meets those of other nodes,
+	// "" if it does not. Routes are the host:port of some of them, which need not be up.
+	// Its own among them does no harm.
+	RouteListen string
+	Routes      []string
+
+	// Credentials is the path of a credentials file for servers elsewhere, CA that of the
+	// certificates that theirs are checked against; "" for none.
+	Credentials, CA string
 }
 
 // Client timing. Reconnecting goes on forever.
@@ -78,7 +88,7 @@ func Open(s Spec, opts Options) (*NATS, error) {
 	b := &NATS{opts: opts, out: newNewest(&committed), leads: newNewest(&leaders), stop: make(chan struct{})}
 	b.mu.subs = map[any]func(){}
 	if s.embedded {
-		srv, err := startServer(s, opts.Log)
+		srv, err := startServer(s, opts)
 		if err != nil {
 			return nil, fmt.Errorf("open announcement bus: %w", err)
 		}
@@ -112,6 +122,12 @@ func (b *NATS) connect(s Spec) error {
 	}
 	if b.server != nil {
 		options = append(options, nats.InProcessServer(b.server), nats.IgnoreDiscoveredServers())
+	}
+	if b.opts.Credentials != "" {
+		options = append(options, nats.UserCredentials(b.opts.Credentials)) // read at each connection
+	}
+	if b.opts.CA != "" {
+		options = append(options, nats.RootCAs(b.opts.CA))
 	}
 	conn, err := nats.Connect(strings.Join(s.servers, ","), options...)
 	if err != nil {
@@ -182,6 +198,15 @@ func (b *NATS) Stats() Stats {
 		Published: b.published.Load(), Dropped: b.dropped.Load(),
 		Received: b.received.Load(), Refused: b.refused.Load(),
 	}
+}
+
+// Hears reports whether hints of other nodes arrive, as far as is known: from servers
+// elsewhere, or over routes.
+func (b *NATS) Hears() bool {
+	if b.server == nil {
+		return b.connected.Load()
+	}
+	return b.server.NumRoutes() > 0
 }
 
 // URL returns the address of the embedded server, "" if it does not listen or

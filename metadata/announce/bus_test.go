@@ -378,7 +378,7 @@ func TestPortInUseIsAnError(t *testing.T) {
 // startAt runs a server that the test may stop before its end.
 func startAt(t *testing.T, host string, port int) *server.Server {
 	t.Helper()
-	srv, err := startServer(Spec{embedded: true, host: host, port: port}, slog.New(slog.DiscardHandler))
+	srv, err := startServer(Spec{embedded: true, host: host, port: port}, Options{Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

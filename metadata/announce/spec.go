@@ -24,17 +24,18 @@ type Spec struct {
 //	embedded                    a server in this process that does not listen
 //	embedded://127.0.0.1:4222   a server in this process that listens there;
 //	                            without a host on 127.0.0.1, without a port on 4222
-//	nats://host:port[,...]      servers elsewhere, all of one NATS cluster
+//	nats://host:port[,...]      servers elsewhere, all of one NATS cluster;
+//	tls://host:port[,...]       the same, encrypted
 func Parse(value string) (Spec, error) {
 	switch {
 	case value == "embedded":
 		return Spec{embedded: true}, nil
 	case strings.HasPrefix(value, "embedded://"):
 		return parseEmbedded(strings.TrimPrefix(value, "embedded://"))
-	case strings.HasPrefix(value, "nats://"):
+	case strings.HasPrefix(value, "nats://"), strings.HasPrefix(value, "tls://"):
 		return parseServers(value)
 	}
-	return Spec{}, fmt.Errorf("read NATS address: want embedded, embedded://127.0.0.1:%s or nats://host:port[,nats://host:port...]", defaultPort)
+	return Spec{}, fmt.Errorf("read NATS address: want embedded, embedded://127.0.0.1:%s, nats://host:port[,nats://host:port...] or tls://host:port[,tls://host:port...]", defaultPort)
 }
 
 func parseEmbedded(address string) (Spec, error) {
@@ -54,14 +55,15 @@ func parseEmbedded(address string) (Spec, error) {
 
 func parseServers(value string) (Spec, error) {
 	var s Spec
+	scheme, _, _ := strings.Cut(value, "://")
 	for server := range strings.SplitSeq(value, ",") {
 		server = strings.TrimSpace(server)
 		if !strings.Contains(server, "://") {
-			server = "nats://" + server
+			server = scheme + "://" + server
 		}
 		u, err := url.Parse(server)
-		if err != nil || u.Scheme != "nats" || u.Path != "" || u.RawQuery != "" || u.Fragment != "" {
-			return Spec{}, fmt.Errorf("read NATS address: server %d: want nats://host:port", len(s.servers)+1)
+		if err != nil || u.Scheme != scheme || u.Path != "" || u.RawQuery != "" || u.Fragment != "" {
+			return Spec{}, fmt.Errorf("read NATS address: server %d: want %s://host:port", len(s.servers)+1, scheme)
 		}
 		host, port, err := hostPort(u)
 		if err != nil {

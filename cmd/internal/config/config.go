@@ -42,7 +42,12 @@ const (
 type NATS struct {
 	Embedded bool     // run a server in this process
 	Listen   string   // host:port on which the embedded server also listens; "" for no TCP port
-	Servers  []string // nats://host:port of servers to connect to
+	Servers  []string // nats://host:port or tls://host:port of servers to connect to
+
+	Cluster     string   // host:port on which the embedded server meets those of other nodes; "" for no TCP port
+	Routes      []string // host:port of Cluster of other nodes
+	Credentials string   // path of a credentials file for Servers; "" for none
+	CA          string   // path of certificates that the servers' are checked against; "" for those of the system
 }
 
 // FlushPUTs is how many PUTs of few bytes a journal sends for clients that wait.

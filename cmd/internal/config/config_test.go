@@ -72,7 +72,11 @@ var samples = map[string][3]string{
 	"http":                          {"127.0.0.1:1", "127.0.0.1:2", "localhost:3"},
 	"insecure-listen":               {"true", "false", "true"},
 	"rack":                          {"a", "b", "c"},
-	"nats":                          {"nats://a:1", "embedded://127.0.0.1:2", "nats://a:1,b:2"},
+	"nats":                          {"tls://a:1", "embedded://127.0.0.1:2", "nats://a:1,b:2"},
+	"nats-cluster":                  {"127.0.0.1:1", "127.0.0.1:2", "[::1]:3"},
+	"nats-routes":                   {"a:1", "a:1,b:2", "[::1]:3"},
+	"nats-credentials":              {"/a", "/b", "/c"},
+	"nats-ca":                       {"/a", "/b", "/c"},
 	"flush-interval":                {"1ms", "1s", "1m"},
 	"flush-bytes":                   {"64KiB", "1MB", "16MiB"},
 	"flush-puts-per-second":         {"unlimited", "4", "0.5"},
@@ -116,6 +120,9 @@ var samples = map[string][3]string{
 // others are flags without which a sample is not valid.
 var others = map[string][]string{
 	"inter-broker-listener": {"--listen=127.0.0.1:1,a=127.0.0.1:2,b=127.0.0.1:3,c=127.0.0.1:4"},
+	"nats-routes":           {"--nats-cluster=127.0.0.1:6222"},
+	"nats-credentials":      {"--nats=nats://a:1"},
+	"nats-ca":               {"--nats=tls://a:1"},
 }
 
 func TestEverySettingGoesFlagEnvironmentFileDefault(t *testing.T) {
@@ -249,6 +256,7 @@ func TestNATSForms(t *testing.T) {
 		"nats://a:4222":               {Servers: []string{"nats://a:4222"}},
 		"nats://a:4222,nats://b:4222": {Servers: []string{"nats://a:4222", "nats://b:4222"}},
 		"nats://a:4222, b:4222":       {Servers: []string{"nats://a:4222", "nats://b:4222"}},
+		"tls://a:4222,tls://b:4222":   {Servers: []string{"tls://a:4222", "tls://b:4222"}},
 	} {
 		if got := (sources{flags: []string{"--nats", text}}).mustLoad(t).Serve.NATS; !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: got %+v, want %+v", text, got, want)
@@ -278,6 +286,15 @@ func TestBadValuesSayWhatToDo(t *testing.T) {
 		{"--nats=nats://h:0", "embedded://host:port"},
 		{"--nats=h:4222", "embedded://host:port"},
 		{"--nats=embedded://", "host:port"},
+		{"--nats=tls://a:1,nats://b:2", "tls://host:port"},
+		{"--nats-cluster=0.0.0.0:6222", "--insecure-listen"},
+		{"--nats-cluster=127.0.0.1:9080", "--http as well"},
+		{"--nats-cluster=127.0.0.1:6222 --nats=nats://a:1", "--nats=embedded"},
+		{"--nats-routes=a:6222", "--nats-cluster"},
+		{"--nats-routes=a --nats-cluster=127.0.0.1:6222", "10.0.0.1:6222"},
+		{"--nats-credentials=/a", "--nats"},
+		{"--nats-ca=/a", "--nats"},
+		{"--nats-ca=/a --nats=nats://a:1", "tls://host:port"},
 		{"--flush-interval=0s", "1ms to 1m0s"},
 		{"--flush-interval=61s", "1ms to 1m0s"},
 		{"--flush-interval=250", "with a unit"},

@@ -149,35 +149,6 @@ func setAddress(to *string, text string) error {
 	return nil
 }
 
-func setNATS(to *NATS, text string) error {
-	const forms = "write embedded, embedded://host:port or nats://host:port[,host:port]"
-	scheme, rest, hasScheme := strings.Cut(text, "://")
-	switch {
-	case text == "embedded":
-		*to = NATS{Embedded: true}
-		return nil
-	case hasScheme && scheme == "embedded":
-		if _, _, err := splitAddress(rest); err != nil {
-			return err
-		}
-		*to = NATS{Embedded: true, Listen: rest}
-		return nil
-	case hasScheme && scheme == "nats":
-		var servers []string
-		for s := range strings.SplitSeq(rest, ",") {
-			s = strings.TrimPrefix(strings.TrimSpace(s), "nats://")
-			host, port, err := splitAddress(s)
-			if err != nil || host == "" || port == 0 || strings.ContainsAny(host, "@/") {
-				return fmt.Errorf("not a list of servers' host:port; %s", forms)
-			}
-			servers = append(servers, "nats://"+s)
-		}
-		*to = NATS{Servers: servers}
-		return nil
-	}
-	return errors.New(forms)
-}
-
 func setPUTs(to *FlushPUTs, text string) error {
 	const lowest, highest = 0.01, 10_000
 	switch text {

@@ -50,6 +50,9 @@ func (r *Resolved) validate() error {
 	if err := r.validateListeners(); err != nil {
 		return err
 	}
+	if err := r.validateNATS(); err != nil {
+		return err
+	}
 	s := &r.Serve
 	if s.HasRole(RoleTiering) && !s.HasRole(RoleIngest) {
 		return r.fail("roles", errors.New("tiering works on the journals that this process leads; add ingest, or leave tiering out"))
@@ -73,7 +76,7 @@ func (r *Resolved) validateListeners() error {
 		all = append(all, address{"listen", l.Address})
 	}
 	taken := map[string]string{}
-	for _, l := range append(all, address{"http", s.HTTP}, address{"nats", s.NATS.Listen}) {
+	for _, l := range append(all, address{"http", s.HTTP}, address{"nats", s.NATS.Listen}, address{"nats-cluster", s.NATS.Cluster}) {
 		if l.address == "" {
 			continue
 		}

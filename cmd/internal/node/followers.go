@@ -58,7 +58,7 @@ func (n *node) shown(id uint32, j follow.Journal) {
 // pollInterval returns how long a follower waits at least before it polls by
 // itself.
 func (n *node) pollInterval() time.Duration {
-	if !n.cfg.NATS.Embedded && n.bus.Stats().Connected {
+	if n.bus.Hears() {
 		return pollHeard
 	}
 	return pollAlone

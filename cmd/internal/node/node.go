@@ -212,7 +212,11 @@ func (n *node) openBus(closers *stack) error {
 	if err != nil {
 		return err
 	}
-	if n.bus, err = announce.Open(spec, announce.Options{Cluster: n.cluster.ID, Log: n.log}); err != nil {
+	c := &n.cfg.NATS
+	n.bus, err = announce.Open(spec, announce.Options{
+		Cluster: n.cluster.ID, Log: n.log, RouteListen: c.Cluster, Routes: c.Routes, Credentials: c.Credentials, CA: c.CA,
+	})
+	if err != nil {
 		return err
 	}
 	closers.push(n.bus.Close)
