@@ -87,7 +87,7 @@ attacks: build bin/minioserver ## damage every kind of object of an archive in e
 fuzz: ## run each fuzz target for FUZZTIME=60s
 	@GO='$(GO)' testenv/fuzz.sh $(FUZZTIME) $(FOLDERS)
 
-torture: minio ## run varve under faults: DURATION=1m SEED=0 ROUNDS=1
+torture: minio ## run varve under faults: DURATION=1m SEED=0 ROUNDS=1 TORTUREFLAGS=--cluster
 	CGO_ENABLED=0 $(BUILD) -tags poison -o bin/varve-poison ./cmd/varve
 	$(GO) run ./testenv/torture --varve bin/varve-poison --duration $(DURATION) --seed $(SEED) --rounds $(ROUNDS) $(TORTUREFLAGS)
 

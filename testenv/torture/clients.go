@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -19,10 +20,11 @@ const (
 	maxBuffered = 5000
 )
 
-// newClient is a client that soon notices when a node is back.
+// newClient is a client that soon notices when a node is back. Address has one node, or
+// several joined by commas.
 func newClient(address string, more ...kgo.Opt) (*kgo.Client, error) {
 	c, err := kgo.NewClient(append([]kgo.Opt{
-		kgo.SeedBrokers(address),
+		kgo.SeedBrokers(strings.Split(address, ",")...),
 		kgo.MetadataMinAge(100 * time.Millisecond),
 		kgo.RetryBackoffFn(func(tries int) time.Duration { return min(time.Duration(tries)*50*time.Millisecond, time.Second) }),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()),

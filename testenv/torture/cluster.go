@@ -16,6 +16,7 @@ import (
 	"github.com/varvelog/varve/testenv/faultproxy"
 	"github.com/varvelog/varve/testenv/history"
 	"github.com/varvelog/varve/testenv/miniod"
+	"github.com/varvelog/varve/testenv/nodes"
 	"github.com/varvelog/varve/testenv/proc"
 )
 
@@ -28,41 +29,56 @@ const checkpointObjects = 8
 // smallMemory makes the follower read most of the log from the bucket, again and again.
 var smallMemory = []string{"--cache-bytes", "16MiB", "--tail-bytes", "1MiB"}
 
-// cluster is the system under torture: a store, a proxy before it, a node that
-// leads and one that only reads.
+// cluster is the system under torture: a store, proxies before it, a node that
+// leads and one that only reads; or several of both.
 type cluster struct {
-	binary   string
-	store    store
-	proxy    *faultproxy.Proxy
-	leader   *node
-	follower *node
-	logs     []*os.File
-	stop     context.CancelFunc // ends the nodes
-	running  sync.WaitGroup     // the nodes
-	tidying  *tidying           // of the leader
+	binary  string
+	store   store
+	proxies []*faultproxy.Proxy // before the store
+	nodes   []*node
+	clients string // addresses that clients write to, joined by commas
+	reads   string // address of a node that only reads
+	logs    []*os.File
+	stop    context.CancelFunc // ends the nodes
+	running sync.WaitGroup     // the nodes
+	tidying *tidying           // of the leader
+
+	leader, follower *node    // of two nodes
+	several          *several // nil: there are two nodes
 }
 
 // startCluster starts everything and returns when both nodes are ready.
 func startCluster(ctx context.Context, o options, seed uint64, dir string, h *history.History, d *disturbances) (*cluster, error) {
 	c := &cluster{binary: o.varve}
-	err := c.start(ctx, o, seed, dir, h, d)
+	begin := c.start
+	if o.several {
+		begin = c.startSeveral
+	}
+	err := begin(ctx, o, seed, dir, h, d)
 	if err != nil {
 		return nil, errors.Join(err, c.close())
 	}
 	return c, nil
 }
 
-func (c *cluster) start(ctx context.Context, o options, seed uint64, dir string, h *history.History, d *disturbances) error {
+func (c *cluster) startStore(ctx context.Context, o options, dir string) error {
 	log, err := c.log(dir, o.store)
+	if err == nil {
+		c.store, err = startStore(ctx, o.store, filepath.Join(dir, o.store), log)
+	}
+	return err
+}
+
+// start starts the two nodes.
+func (c *cluster) start(ctx context.Context, o options, seed uint64, dir string, h *history.History, d *disturbances) error {
+	if err := c.startStore(ctx, o, dir); err != nil {
+		return err
+	}
+	proxy, err := faultproxy.Start(c.store.Address(), seed)
 	if err != nil {
 		return err
 	}
-	if c.store, err = startStore(ctx, o.store, filepath.Join(dir, o.store), log); err != nil {
-		return err
-	}
-	if c.proxy, err = faultproxy.Start(c.store.Address(), seed); err != nil {
-		return err
-	}
+	c.proxies = append(c.proxies, proxy)
 	nats, err := proc.FreeAddr()
 	if err != nil {
 		return err
@@ -83,6 +99,7 @@ func (c *cluster) start(ctx context.Context, o options, seed uint64, dir string,
 	}
 	c.running.Go(func() { c.tidying.watch(running, c.follower.http) })
 	c.running.Go(func() { c.follower.run(running) })
+	c.nodes, c.clients, c.reads = []*node{c.leader, c.follower}, c.leader.kafka, c.follower.kafka
 	return awaitReady(ctx, c.follower)
 }
 
@@ -121,23 +138,41 @@ func (c *cluster) node(o options, dir, name string, h *history.History, d *distu
 	if err != nil {
 		return nil, err
 	}
-	n.command = proc.Command{
+	command := proc.Command{
 		Path: c.binary,
-		Args: append([]string{"serve", "--bucket", "minio://" + c.proxy.Address() + bucketPath, "--listen", n.kafka, "--http", n.http,
-			"--data-dir", n.dataDir, "--flush-interval", o.flush.String(), "--auto-create-topics=false", "--group-min-session-timeout", "1s",
-			"--group-initial-rebalance-delay", min(3*time.Second, o.duration/40).String(),
-			"--checkpoint-objects", strconv.Itoa(checkpointObjects)}, args...),
+		Args: slices.Concat([]string{"serve", "--bucket", "minio://" + c.proxies[0].Address() + bucketPath, "--listen", n.kafka, "--http", n.http,
+			"--data-dir", n.dataDir}, serveArgs(o), args),
 		Env: varveEnv(), Stdout: log, Stderr: log,
 	}
+	n.launch = func() (*proc.Process, error) { return proc.Start(command) }
 	return n, nil
+}
+
+// serveArgs are flags of all nodes.
+func serveArgs(o options) []string {
+	return []string{"--flush-interval", o.flush.String(), "--auto-create-topics=false", "--group-min-session-timeout", "1s",
+		"--group-initial-rebalance-delay", min(3*time.Second, o.duration/40).String(),
+		"--checkpoint-objects", strconv.Itoa(checkpointObjects)}
 }
 
 // varveEnv returns a clean environment with the credentials of the store.
 func varveEnv() []string {
-	env := slices.DeleteFunc(os.Environ(), func(v string) bool {
-		return slices.ContainsFunc([]string{"VARVE_", "AWS_", "MINIO_"}, func(prefix string) bool { return strings.HasPrefix(v, prefix) })
-	})
-	return append(env, "AWS_ACCESS_KEY_ID="+miniod.AccessKey, "AWS_SECRET_ACCESS_KEY="+miniod.SecretKey)
+	return nodes.Environment("AWS_ACCESS_KEY_ID="+miniod.AccessKey, "AWS_SECRET_ACCESS_KEY="+miniod.SecretKey)
+}
+
+// healStore ends all faults between nodes and the store.
+func (c *cluster) healStore() {
+	for _, p := range c.proxies {
+		p.Set()
+	}
+}
+
+// late is the number of requests to the store that have yet to arrive.
+func (c *cluster) late() (n int) {
+	for _, p := range c.proxies {
+		n += p.Late()
+	}
+	return n
 }
 
 // pauseStore stops the store for a while.
@@ -168,8 +203,12 @@ func (c *cluster) close() error {
 		c.stop()
 	}
 	c.running.Wait()
-	if c.proxy != nil {
-		errs = append(errs, c.proxy.Close())
+	if c.several != nil {
+		errs = append(errs, c.several.close())
+	} else {
+		for _, p := range c.proxies {
+			errs = append(errs, p.Close())
+		}
 	}
 	if c.store != nil {
 		errs = append(errs, c.store.Kill())
@@ -180,14 +219,17 @@ func (c *cluster) close() error {
 	return errors.Join(errs...)
 }
 
-// retire ends the leader with SIGTERM and does not start it again. All faults
-// are over, so it must have flushed everything.
+// retire ends the leader, or each of several nodes, with SIGTERM and does not start it again.
+// All faults are over, so everything must have been flushed.
 func (c *cluster) retire() error {
-	process := c.leader.take(nil)
-	c.leader.retired.Store(true)
-	err := process.Stop(stopGrace)
-	<-c.leader.done
-	return err
+	if c.several == nil {
+		return c.leader.retire()
+	}
+	var errs []error
+	for _, n := range slices.Backward(c.nodes) {
+		errs = append(errs, n.retire())
+	}
+	return errors.Join(errs...)
 }
 
 // verify runs `varve bucket verify` if the binary has that command. It returns

@@ -19,6 +19,7 @@ type reader struct {
 	*history.Consumer
 	history *history.History
 	name    string
+	epochs  [partitions]int32 // of the last record read
 }
 
 // newReader begins to read each partition at the offset that from returns.
@@ -48,6 +49,13 @@ func (r *reader) poll(ctx context.Context) {
 		}
 	})
 	fetches.EachRecord(func(record *kgo.Record) {
+		if r.nextOf(record.Partition) >= 0 {
+			if last := &r.epochs[record.Partition]; record.LeaderEpoch < *last {
+				r.history.Note(epochWentBack, "%s gets a record of epoch %d at offset %d of partition %d, after one of epoch %d", r.name, record.LeaderEpoch, record.Offset, record.Partition, *last)
+			} else {
+				*last = record.LeaderEpoch
+			}
+		}
 		r.Read(record.Partition, record.Offset, record.Key, record.Value)
 	})
 }

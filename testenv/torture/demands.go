@@ -22,6 +22,9 @@ var rare = []string{foundPages}
 
 // done returns how often each kind of work was done that a round demands.
 func (r *round) done() (map[string]int64, error) {
+	if r.several {
+		return r.doneBySeveral(), nil
+	}
 	all, err := r.cluster.tidying.counts()
 	if r.crew != nil {
 		for _, name := range notOfGroups {
@@ -40,7 +43,7 @@ func (r *round) lacking(done map[string]int64) (lacking []string) {
 		return nil
 	}
 	for name, n := range done {
-		if n == 0 && (r.duration >= allFrom || !slices.Contains(rare, name)) {
+		if n == 0 && (r.duration >= allFrom || !slices.Contains(rare, name) && !r.several) {
 			lacking = append(lacking, name)
 		}
 	}
@@ -65,7 +68,7 @@ func (r *round) goOn(ctx context.Context) error {
 			r.say("goes on, because there was none of: %s", text)
 			said = text
 		}
-		steps, quiet := stepsFor(lacking, r.interval)
+		steps, quiet := r.stepsFor(lacking)
 		if time.Now().Before(next) || len(steps) == 0 {
 			continue
 		}
@@ -79,8 +82,11 @@ func (r *round) goOn(ctx context.Context) error {
 
 // stepsFor returns steps without which the lacking work may never be done, and how long nothing
 // must disturb it after them.
-func stepsFor(lacking []string, interval time.Duration) (steps []step, quiet time.Duration) {
+func (r *round) stepsFor(lacking []string) (steps []step, quiet time.Duration) {
+	interval := r.interval
 	switch {
+	case r.several:
+		return r.stepsOfSeveral(lacking), interval
 	case slices.ContainsFunc(lacking, func(name string) bool { return strings.HasPrefix(name, deathAfter) }):
 		return []step{{target: onLeader, action: killTidy, span: interval}}, 2 * interval
 	case slices.Contains(lacking, foundPages):

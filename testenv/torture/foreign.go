@@ -59,12 +59,16 @@ func (r *round) readForeign(ctx context.Context) error {
 
 // readings are the reads of all topics, whose partitions are listed, but of the passing one.
 func (r *round) readings(listed map[string][]foreignPartition) map[string]reading {
+	readings := map[string]reading{}
 	if r.crew != nil {
-		return map[string]reading{jobs: r.crew.jobs.read(r.history, listed[jobs]), offsetsTopic: newOffsetsReading(r.crew)}
+		readings[jobs], readings[offsetsTopic] = r.crew.jobs.read(r.history, listed[jobs]), newOffsetsReading(r.crew)
 	}
-	readings := map[string]reading{
+	if r.slow == nil {
+		return readings // of a group alone
+	}
+	maps.Copy(readings, map[string]reading{
 		topic: newWholeReading(r.history, "the foreign reader"), slowTopic: r.slow.read(r.history, "the foreign reader"), compactedTopic: r.keyed.read(r.history, "the foreign reader"),
-	}
+	})
 	for _, l := range r.fading {
 		readings[l.topic] = l.read(r.history, "the foreign reader", listed[l.topic])
 	}
@@ -233,12 +237,12 @@ func (l *foreignLine) decode(to reading) error {
 // copyTo copies all objects into a folder, each into the file that is named after its key. It
 // returns their number.
 func (b bucket) copyTo(ctx context.Context, folder string) (int, error) {
-	keys, err := b.list(ctx, "")
+	keys, err := b.List(ctx, "")
 	if err != nil {
 		return 0, err
 	}
 	for _, key := range keys {
-		data, err := b.get(ctx, key)
+		data, err := b.Get(ctx, key)
 		if err != nil {
 			return 0, fmt.Errorf("%s: %w", key, err)
 		}

@@ -63,21 +63,27 @@ type groupReport struct {
 	history.GroupResult
 }
 
+// gather creates the topic of a group, whose members are not at work yet.
+func (r *round) gather(starting context.Context) error {
+	c := &crew{round: r, partitions: partitionsEach * r.members, members: make([]*member, r.members), refused: map[string]int{}}
+	c.group, c.jobs, c.departed = r.history.NewGroup(c.partitions), newJobsLog(c.partitions), &departed{history: r.history}
+	r.crew = c
+	return r.createTopic(starting, jobs, c.partitions, nil)
+}
+
 // runGroup plays a round of a consumer group: members are killed all the time,
 // and the node three times, once with its disk, and between steps of tiering. The records that
 // it works on are purged, and so are groups next to it.
 func (r *round) runGroup(ctx, starting context.Context) error {
-	c := &crew{round: r, partitions: partitionsEach * r.members, members: make([]*member, r.members), refused: map[string]int{}}
-	c.group, c.jobs, c.departed = r.history.NewGroup(c.partitions), newJobsLog(c.partitions), &departed{history: r.history}
-	r.crew = c
-	if err := r.createTopic(starting, jobs, c.partitions, nil); err != nil {
+	if err := r.gather(starting); err != nil {
 		return err
 	}
+	c := r.crew
 	r.nemesis = &nemesis{cluster: r.cluster, disturbing: &r.disturbances, say: r.detail, tooLate: r.duration, done: map[string]int{}}
 	if err := c.torture(ctx); err != nil {
 		return err
 	}
-	r.report.Group = &groupReport{Members: r.members, Partitions: c.partitions, Killed: c.killed.Load(), Refused: c.refused, GroupResult: c.group.Check()}
+	r.report.Group = c.result()
 	if err := r.stopAndVerify(ctx); err != nil {
 		return err
 	}
@@ -86,6 +92,33 @@ func (r *round) runGroup(ctx, starting context.Context) error {
 	}
 	r.report.check(r.history)
 	return errors.Join(r.fillReport(), ctx.Err())
+}
+
+func (c *crew) result() *groupReport {
+	return &groupReport{Members: c.options.members, Partitions: c.partitions, Killed: c.killed.Load(), Refused: c.refused, GroupResult: c.group.Check()}
+}
+
+// begin has records sent until phase ends, and processed until working ends.
+func (c *crew) begin(phase, working, hard context.Context, senders, others *clients) {
+	senders.start(func() error { return c.send(phase, hard) })
+	for place := range c.members {
+		others.start(func() error { return c.keep(working, place) })
+	}
+	others.start(func() error { return c.watch(working) })
+}
+
+// harass waits until the group is at work. From then on until phase ends, its members are killed,
+// its records are purged, and other groups come and go.
+func (c *crew) harass(ctx, phase context.Context, senders, others *clients) error {
+	c.awaitCommit(ctx)
+	if err := c.round.alterTopic(ctx, offsetsTopic, offsetsConfigs); err != nil {
+		return err
+	}
+	address := c.cluster.clients
+	others.start(func() error { return c.departed.run(phase, c.seed, address) })
+	others.start(func() error { return c.jobs.purge(phase, c.group.CommittedTo, address) })
+	senders.start(func() error { c.reap(phase); return nil })
+	return nil
 }
 
 // torture lets the group work under faults, and waits until all records are
@@ -98,21 +131,11 @@ func (c *crew) torture(ctx context.Context) error {
 	hard, giveUp := context.WithCancel(ctx)
 	defer giveUp()
 	senders, others := new(clients), new(clients)
-	senders.start(func() error { return c.send(phase, hard) })
-	for place := range c.members {
-		others.start(func() error { return c.keep(working, place) })
-	}
-	others.start(func() error { return c.watch(working) })
-
-	c.awaitCommit(ctx)
-	if err := c.round.alterTopic(ctx, offsetsTopic, offsetsConfigs); err != nil {
+	c.begin(phase, working, hard, senders, others)
+	if err := c.harass(ctx, phase, senders, others); err != nil {
 		return err
 	}
-	address := c.cluster.leader.kafka
-	others.start(func() error { return c.departed.run(phase, c.seed, address) })
-	others.start(func() error { return c.jobs.purge(phase, c.group.CommittedTo, address) })
 	began := time.Now()
-	senders.start(func() error { c.reap(phase); return nil })
 	err := c.nemesis.run(ctx, began, c.steps())
 	sleep(ctx, time.Until(began.Add(c.duration)))
 	err = errors.Join(err, c.goOn(ctx))
@@ -181,7 +204,7 @@ func (c *crew) awaitDone(hard context.Context) {
 // send sends records to all partitions in turn until ctx ends. It returns when
 // it knows all outcomes or hard ends.
 func (c *crew) send(ctx, hard context.Context) error {
-	client, err := newClient(c.cluster.leader.kafka, kgo.MaxBufferedRecords(2*maxBuffered))
+	client, err := newClient(c.cluster.clients, kgo.MaxBufferedRecords(2*maxBuffered))
 	if err != nil {
 		return err
 	}
@@ -265,7 +288,7 @@ func (c *crew) keep(ctx context.Context, place int) error {
 
 // watch lists the committed offsets until ctx ends.
 func (c *crew) watch(ctx context.Context) error {
-	client, err := newClient(c.cluster.leader.kafka)
+	client, err := newClient(c.cluster.clients)
 	if err != nil {
 		return err
 	}

@@ -3,15 +3,12 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
-	"net/http"
-	"strings"
 	"time"
 
 	"github.com/minio/minio-go/v7"
-	"github.com/minio/minio-go/v7/pkg/credentials"
 
 	"github.com/varvelog/varve/testenv/miniod"
+	"github.com/varvelog/varve/testenv/nodes"
 	"github.com/varvelog/varve/tiering/journal"
 	"github.com/varvelog/varve/tiering/segment"
 )
@@ -24,46 +21,21 @@ const (
 )
 
 // bucket is direct access to the bucket, not through varve or the proxy.
-type bucket struct{ client *minio.Client }
+type bucket struct{ nodes.Bucket }
 
 func openBucket(address string) (bucket, error) {
-	client, err := minio.New(address, &minio.Options{
-		Creds:     credentials.NewStaticV4(miniod.AccessKey, miniod.SecretKey, ""),
-		Transport: &http.Transport{DisableKeepAlives: true}, // no connection may outlive the round
-	})
-	return bucket{client}, err
-}
-
-func (b bucket) get(ctx context.Context, key string) ([]byte, error) {
-	o, err := b.client.GetObject(ctx, bucketName, bucketPrefix+key, minio.GetObjectOptions{})
-	if err != nil {
-		return nil, err
-	}
-	defer o.Close()
-	return io.ReadAll(o)
-}
-
-func (b bucket) list(ctx context.Context, prefix string) (keys []string, err error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	options := minio.ListObjectsOptions{Prefix: bucketPrefix + prefix, Recursive: true}
-	for o := range b.client.ListObjects(ctx, bucketName, options) {
-		if o.Err != nil {
-			return nil, o.Err
-		}
-		keys = append(keys, strings.TrimPrefix(o.Key, bucketPrefix))
-	}
-	return keys, nil
+	b, err := nodes.OpenBucket(address, miniod.AccessKey, miniod.SecretKey, bucketName, bucketPrefix)
+	return bucket{b}, err
 }
 
 // floors reads the floors of the data journal.
 func (b bucket) floors(ctx context.Context) (all []segment.Floor, err error) {
-	keys, err := b.list(ctx, segment.FloorPrefix(dataJournal))
+	keys, err := b.List(ctx, segment.FloorPrefix(dataJournal))
 	if err != nil {
 		return nil, err
 	}
 	for _, key := range keys {
-		data, err := b.get(ctx, key)
+		data, err := b.Get(ctx, key)
 		if err != nil {
 			return nil, err
 		}
@@ -79,7 +51,7 @@ func (b bucket) floors(ctx context.Context) (all []segment.Floor, err error) {
 // planned adds the checkpoints at which floors are planned, from seq on.
 func (b bucket) planned(ctx context.Context, from uint64, named map[string]bool) error {
 	for seq := from; ; seq++ {
-		data, err := b.get(ctx, segment.JournalKey(dataJournal, seq))
+		data, err := b.Get(ctx, segment.JournalKey(dataJournal, seq))
 		if minio.ToErrorResponse(err).Code == "NoSuchKey" {
 			return nil
 		}
@@ -121,12 +93,12 @@ func (c *cluster) forgetHints() (removed int, err error) {
 	if err := b.planned(ctx, from, named); err != nil {
 		return 0, err
 	}
-	keys, err := b.list(ctx, segment.CheckpointPrefix(dataJournal))
+	keys, err := b.List(ctx, segment.CheckpointPrefix(dataJournal))
 	for _, key := range keys {
 		if named[key] {
 			continue
 		}
-		if err := b.client.RemoveObject(ctx, bucketName, bucketPrefix+key, minio.RemoveObjectOptions{}); err != nil {
+		if err := b.Remove(ctx, key); err != nil {
 			return removed, err
 		}
 		removed++

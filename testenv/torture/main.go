@@ -21,6 +21,11 @@
 // record must be processed by a member, and no committed offset may go back. Records are deleted
 // once they are committed, offsets are compacted, and deleted groups must stay deleted.
 //
+// With --cluster three nodes write and two only read, with NATS and a group. Nodes are killed, one
+// or several, stopped, drained, restarted in turn, and lose their disks. They are cut from each
+// other, from NATS, and from the store, alone or all. No committed offset and no leader epoch may
+// go back, and records with acks=1 may be lost only by faults that take a node's journals.
+//
 // The schedule of faults is the same for the same seed. Their effect is not:
 // processes run as they please.
 //
@@ -73,7 +78,8 @@ type options struct {
 	dir      string
 	report   string
 	verbose  bool
-	members  int // of a consumer group; 0: rounds of a log
+	members  int  // of a consumer group; 0: rounds of a log
+	several  bool // nodes that write
 	out      io.Writer
 }
 
@@ -93,6 +99,7 @@ func parse(args []string, out io.Writer) (options, error) {
 	flags.StringVar(&o.dir, "dir", "", "folder for logs, data and buckets (default a temporary one)")
 	flags.StringVar(&o.report, "report", "", "file for a report of all rounds in JSON")
 	flags.IntVar(&o.members, "group", 0, "have rounds with a consumer group of so many members, four partitions each, instead: members are killed all the time, the node three times; 50 is a good number")
+	flags.BoolVar(&o.several, "cluster", false, "have rounds of a cluster of three nodes that write and two that only read, with NATS, and a log and a group (of --group members, or six) at the same time")
 	flags.BoolVarP(&o.verbose, "verbose", "v", false, "print every fault as it is made")
 	if err := flags.Parse(args); err != nil {
 		return o, err
@@ -102,6 +109,9 @@ func parse(args []string, out io.Writer) (options, error) {
 	}
 	if o.seed == 0 {
 		o.seed = rand.Uint64N(1 << 32)
+	}
+	if o.several && o.members == 0 {
+		o.members = severalMembers
 	}
 	o.faults, o.chosen = faultproxy.Kinds, faults != nil
 	if o.chosen {

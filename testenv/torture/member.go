@@ -23,7 +23,7 @@ type member struct {
 func newMember(c *crew, name string) (*member, error) {
 	m := &member{crew: c, name: name, line: line{conns: map[net.Conn]struct{}{}}}
 	var err error
-	m.client, err = newClient(c.cluster.leader.kafka,
+	m.client, err = newClient(c.cluster.clients,
 		kgo.ClientID(name), kgo.Dialer(m.line.dial),
 		kgo.ConsumerGroup(workers), kgo.ConsumeTopics(jobs), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.SessionTimeout(min(maxSession, c.duration/6)), kgo.HeartbeatInterval(min(time.Second, c.duration/40)), kgo.RebalanceTimeout(rejoinLimit),

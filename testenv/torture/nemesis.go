@@ -16,6 +16,7 @@ type nemesis struct {
 	disturbing *disturbances
 	say        func(format string, args ...any)
 	tooLate    time.Duration // a step that others have delayed for longer is left out
+	later      sync.WaitGroup
 
 	mu     sync.Mutex
 	done   map[string]int
@@ -27,7 +28,7 @@ type nemesis struct {
 // steps under way are cut short.
 func (n *nemesis) run(ctx context.Context, began time.Time, steps []step) error {
 	var targets sync.WaitGroup
-	for _, target := range []target{onLeader, onFollower, onStore, onNetwork} {
+	for _, target := range []target{onLeader, onFollower, onNodes, onPeers, onNATS, onOperator, onStore, onNetwork} {
 		targets.Go(func() {
 			for _, s := range steps {
 				if s.target == target {
@@ -43,7 +44,8 @@ func (n *nemesis) run(ctx context.Context, began time.Time, steps []step) error 
 		})
 	}
 	targets.Wait()
-	n.cluster.proxy.Set()
+	n.later.Wait()
+	n.cluster.healStore()
 	return n.failed
 }
 
@@ -71,11 +73,14 @@ func (n *nemesis) count(what string, times int) {
 
 func (n *nemesis) perform(ctx context.Context, s step) error {
 	c := n.cluster
+	if c.several != nil {
+		return n.performSeveral(ctx, s)
+	}
 	switch s.target {
 	case onNetwork:
-		c.proxy.Set(s.fault)
+		c.proxies[0].Set(s.fault)
 		sleep(ctx, s.span)
-		c.proxy.Set()
+		c.proxies[0].Set()
 		return nil
 	case onStore:
 		if s.action == pause {

@@ -21,7 +21,7 @@ func (r *round) createOthers(ctx context.Context) error {
 			return fmt.Errorf("%s topic: %w", l.topic, err)
 		}
 	}
-	r.passing = &passing{history: r.history, nodes: []string{r.cluster.leader.kafka, r.cluster.follower.kafka}, random: rand.New(rand.NewPCG(r.seed, 4))}
+	r.passing = &passing{history: r.history, nodes: []string{r.cluster.clients, r.cluster.reads}, strict: r.cluster.several == nil, random: rand.New(rand.NewPCG(r.seed, 4))}
 	return nil
 }
 

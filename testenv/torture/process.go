@@ -38,7 +38,7 @@ type node struct {
 	kafka   string // host:port
 	http    string
 	dataDir string
-	command proc.Command
+	launch  func() (*proc.Process, error)
 
 	history    *history.History
 	disturbing *disturbances
@@ -96,7 +96,7 @@ func (n *node) start() (*proc.Process, error) {
 		n.mu.between()
 		n.mu.between = nil
 	}
-	process, err := proc.Start(n.command)
+	process, err := n.launch()
 	if err != nil {
 		return nil, err
 	}
@@ -191,6 +191,18 @@ func (n *node) terminate() error {
 		n.history.Note(history.Stuck, "%s did not end within %v of SIGTERM", n.name, stopGrace)
 	}
 	return nil // the exit code shows whether all was flushed, which a fault may prevent
+}
+
+// retire ends the process with SIGTERM for good.
+func (n *node) retire() error {
+	process := n.take(nil)
+	n.retired.Store(true)
+	err := process.Stop(stopGrace)
+	<-n.done
+	if err != nil {
+		return fmt.Errorf("%s: %w", n.name, err)
+	}
+	return nil
 }
 
 // pause stops the process for a while.

@@ -20,6 +20,8 @@ type report struct {
 	Result       history.Result   `json:"history"`
 	LookUps      int64            `json:"offset_look_ups"`
 	Floors       int              `json:"floors_moved"`
+	TakeOvers    int              `json:"take_overs,omitempty"` // leaderships that the bucket still shows, but for the first of each journal
+	Forced       int              `json:"taken_by_force,omitempty"`
 	Objects      int              `json:"objects_left"`
 	Faults       map[string]int   `json:"faults_fired"`
 	Recoveries   []recoveries     `json:"recoveries"`
@@ -63,10 +65,12 @@ func (r *round) fillReport() error {
 	rep.Seed, rep.Seconds, rep.LookUps = r.seed, time.Since(r.began).Seconds(), r.lookUps.Load()
 	rep.Faults = maps.Clone(r.nemesis.done)
 	demanding := r.demand()
-	for kind, n := range r.cluster.proxy.Fired() {
-		rep.Faults[string(kind)] = n
+	for _, p := range r.cluster.proxies {
+		for kind, n := range p.Fired() {
+			rep.Faults[string(kind)] += n
+		}
 	}
-	for _, n := range []*node{r.cluster.leader, r.cluster.follower} {
+	for _, n := range r.cluster.nodes {
 		n.mu.Lock()
 		var all, undisturbed []time.Duration
 		for _, recovery := range n.mu.recoveries {
@@ -108,6 +112,9 @@ func (r *report) print(w io.Writer) {
 	fmt.Fprintf(w, "seed %d: %.0f s, of them %.0f s to meet its demands, drained in %.1f s\n", r.Seed, r.Seconds, r.MoreSeconds, r.DrainSeconds)
 	r.printWork(w)
 	fmt.Fprintf(w, "  the floor moved %d times; %d objects are left in the bucket\n", r.Floors, r.Objects)
+	if r.TakeOvers > 0 {
+		fmt.Fprintf(w, "  journals were taken over %d times, of them %d by force\n", r.TakeOvers, r.Forced)
+	}
 	fmt.Fprintf(w, "  tidied:")
 	for _, name := range slices.Sorted(maps.Keys(r.Tidied)) {
 		fmt.Fprintf(w, " %s %d;", name, r.Tidied[name])
@@ -149,9 +156,11 @@ func (r *report) printWork(w io.Writer) {
 		for _, reason := range slices.Sorted(maps.Keys(g.Refused)) {
 			fmt.Fprintf(w, "  commits not made, %s: %d\n", reason, g.Refused[reason])
 		}
-		return
 	}
 	h := r.Result
+	if h.Sent == 0 {
+		return // a group alone
+	}
 	fmt.Fprintf(w, "  sent %d: %d acknowledged, %d refused as they must be, %d of unknown outcome\n", h.Sent, h.Acked, h.Refused, h.Unknown)
 	fmt.Fprintf(w, "  in the log %d, of them %d repeated without idempotence; %d excused by a lost disk\n", h.Records, h.Repeated, h.Excused)
 	fmt.Fprintf(w, "  read %d, offsets looked up %d times\n", h.Read, r.LookUps)

@@ -59,7 +59,7 @@ func play(ctx context.Context, o options, seed uint64, dir string) (*report, err
 	if r.cluster, err = startCluster(starting, o, seed, dir, r.history, &r.disturbances); err != nil {
 		return nil, fmt.Errorf("start the cluster (logs in %s): %w", dir, err)
 	}
-	if o.members > 0 {
+	if o.members > 0 && !o.several {
 		err = r.runGroup(ctx, starting)
 	} else {
 		err = r.run(ctx, starting)
@@ -74,6 +74,11 @@ func (r *round) run(ctx, starting context.Context) error {
 	if err := r.createOthers(starting); err != nil {
 		return err
 	}
+	if r.several {
+		if err := r.gather(starting); err != nil {
+			return err
+		}
+	}
 	r.nemesis = &nemesis{cluster: r.cluster, disturbing: &r.disturbances, say: r.detail, tooLate: 2 * r.interval, done: map[string]int{}}
 	if err := r.torture(ctx); err != nil {
 		return err
@@ -86,6 +91,9 @@ func (r *round) run(ctx, starting context.Context) error {
 	}
 	if err := r.readForeign(ctx); err != nil {
 		return err
+	}
+	if r.crew != nil {
+		r.report.Group = r.crew.result()
 	}
 	r.report.check(r.history)
 	return errors.Join(r.fillReport(), ctx.Err())
@@ -104,7 +112,7 @@ func (r *round) detail(format string, args ...any) {
 }
 
 func (r *round) createTopic(ctx context.Context, name string, count int, configs map[string]string) error {
-	client, err := newClient(r.cluster.leader.kafka)
+	client, err := newClient(r.cluster.clients)
 	if err != nil {
 		return err
 	}
@@ -122,7 +130,7 @@ func (r *round) createTopic(ctx context.Context, name string, count int, configs
 
 // alterTopic sets configs of a topic. No fault may be under way.
 func (r *round) alterTopic(ctx context.Context, name string, configs map[string]string) error {
-	client, err := newClient(r.cluster.leader.kafka)
+	client, err := newClient(r.cluster.clients)
 	if err != nil {
 		return err
 	}
@@ -157,12 +165,19 @@ func (r *round) torture(ctx context.Context) error {
 	r.startReaders(readers, reading, hard)
 	chatter := make(chan struct{})
 	go r.chat(reading, chatter)
+	if r.crew != nil {
+		r.crew.begin(phase, reading, hard, senders, readers)
+		if err := r.crew.harass(ctx, phase, senders, readers); err != nil {
+			return err
+		}
+		began = time.Now()
+	}
 
-	steps := plan(r.seed, r.duration, r.interval, r.faults)
+	steps := r.plan()
 	err := r.nemesis.run(ctx, began, steps)
 	sleep(ctx, time.Until(began.Add(r.duration)))
 	err = errors.Join(err, r.goOn(ctx))
-	r.say("healed; %d requests are still to arrive late", r.cluster.proxy.Late())
+	r.say("healed; %d requests are still to arrive late", r.cluster.late())
 	healed := time.Now()
 	limit := time.AfterFunc(drainLimit, giveUp)
 	defer limit.Stop()
@@ -170,10 +185,13 @@ func (r *round) torture(ctx context.Context) error {
 	endPhase()
 	err = errors.Join(err, senders.wait())
 	r.awaitLate(hard)
+	if r.crew != nil {
+		r.crew.awaitDone(hard)
+	}
 	endReading()
 	err = errors.Join(err, readers.wait())
 	<-chatter
-	for _, n := range []*node{r.cluster.leader, r.cluster.follower} {
+	for _, n := range r.cluster.nodes {
 		if awaitReady(hard, n) != nil {
 			r.history.Note(history.Stuck, "%s is not ready %v after the last fault", n.name, drainLimit)
 		}
@@ -183,17 +201,25 @@ func (r *round) torture(ctx context.Context) error {
 	return err
 }
 
+// plan draws the schedule of the round.
+func (r *round) plan() []step {
+	if r.several {
+		return planSeveral(r.seed, r.duration, r.interval, r.faults)
+	}
+	return plan(r.seed, r.duration, r.interval, r.faults)
+}
+
 // awaitLate waits until all requests that the network held back have arrived,
 // and have had some time to take effect in the store.
 func (r *round) awaitLate(hard context.Context) {
-	for r.cluster.proxy.Late() > 0 && hard.Err() == nil {
+	for r.cluster.late() > 0 && hard.Err() == nil {
 		sleep(hard, 100*time.Millisecond)
 	}
 	sleep(hard, time.Second)
 }
 
 func (r *round) startSenders(senders *clients, ctx, hard context.Context) {
-	address := r.cluster.leader.kafka
+	address := r.cluster.clients
 	for _, w := range workloads() {
 		senders.start(func() error { return w.produce(ctx, hard, r.history, address, r.rate) })
 	}
@@ -216,7 +242,7 @@ func (r *round) startSenders(senders *clients, ctx, hard context.Context) {
 }
 
 func (r *round) startReaders(readers *clients, ctx, hard context.Context) {
-	leader, follower := r.cluster.leader.kafka, r.cluster.follower.kafka
+	leader, follower := r.cluster.clients, r.cluster.reads
 	readers.start(func() error { return tail(ctx, hard, r.history, "reader at the leader", leader, r.acknowledged) })
 	readers.start(func() error { return tail(ctx, hard, r.history, "reader at the follower", follower, r.acknowledged) })
 	readers.start(func() error { return hop(ctx, r.history, r.seed, leader, follower) })
@@ -224,6 +250,9 @@ func (r *round) startReaders(readers *clients, ctx, hard context.Context) {
 		return askOffsets(ctx, r.history, func() { r.lookUps.Add(1) }, leader, follower)
 	})
 	readers.start(func() error { return r.reread(ctx, leader, follower) })
+	for _, n := range r.cluster.nodes {
+		readers.start(func() error { return watchEpochs(ctx, r.history, n, func() { r.lookUps.Add(1) }) })
+	}
 	for _, l := range r.fading {
 		readers.start(func() error { return l.reread(ctx, r.history, leader, follower) })
 	}
@@ -261,7 +290,7 @@ func (r *round) readEverything(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	leader, follower := r.cluster.leader.kafka, r.cluster.follower.kafka
+	leader, follower := r.cluster.clients, r.cluster.reads
 	err := errors.Join(
 		readAll(ctx, r.history, "full read from the leader", leader),
 		readAll(ctx, r.history, "full read from the follower", follower),
@@ -292,6 +321,11 @@ func (r *round) stopAndVerify(ctx context.Context) error {
 		return err
 	}
 	r.report.Floors = len(floors)
+	if r.several {
+		if r.report.TakeOvers, r.report.Forced, err = r.cluster.takeOvers(ctx); err != nil {
+			return err
+		}
+	}
 	output, err := r.cluster.verify(ctx)
 	if err != nil {
 		r.report.add("bucket", "varve bucket verify: %v\n%s", err, output)

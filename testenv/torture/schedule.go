@@ -38,6 +38,7 @@ type step struct {
 	target target
 	action action           // to a process
 	fault  faultproxy.Fault // to the network, if there is no action
+	pick   uint32           // chooses among several nodes
 	span   time.Duration    // how long a pause, an absence of the store, or a fault lasts
 }
 
@@ -51,7 +52,13 @@ func (s step) name() string {
 // disturbs reports whether the step explains that nodes are slow to start or
 // end by themselves. The kill of a node explains neither.
 func (s step) disturbs() bool {
-	return s.target == onNetwork || s.target == onStore || s.action == pause
+	switch s.target {
+	case onLeader, onFollower:
+		return s.action == pause
+	case onNodes:
+		return s.action != kill && s.action != killController && s.action != terminate
+	}
+	return true
 }
 
 func (s step) String() string {
