@@ -256,3 +256,49 @@ func DecodeHanding(b []byte) (Handing, error) {
 	h := Handing(r.U8())
 	return h, checked(r, h >= Hands && h <= Denies)
 }
+
+// AppendInternalTopic appends the request for a topic that the cluster keeps for itself. Its
+// answer is the seq of journal 0 that has the topic, of AppendSeq.
+func AppendInternalTopic(b []byte, name string) []byte {
+	w := wire.Writer{B: b}
+	w.String16(name)
+	return w.B
+}
+
+// DecodeInternalTopic reads the form of AppendInternalTopic.
+func DecodeInternalTopic(b []byte) (name string, err error) {
+	r := wire.NewReader(b)
+	name = r.String16()
+	return name, checked(r, metadata.IsInternal(name))
+}
+
+// AppendSeq appends a seq of journal 0.
+func AppendSeq(b []byte, seq uint64) []byte {
+	w := wire.Writer{B: b}
+	w.U64(seq)
+	return w.B
+}
+
+// DecodeSeq reads the form of AppendSeq.
+func DecodeSeq(b []byte) (seq uint64, err error) {
+	r := wire.NewReader(b)
+	seq = r.U64()
+	return seq, checked(r, seq > 0)
+}
+
+// AppendProducerIDs appends the answer to a request for producer ids, whose body is empty.
+func AppendProducerIDs(b []byte, ids metadata.ProducerIDBlock) []byte {
+	w := wire.Writer{B: b}
+	w.I64(ids.Next)
+	w.U32(uint32(ids.End - ids.Next))
+	return w.B
+}
+
+// DecodeProducerIDs reads the form of AppendProducerIDs.
+func DecodeProducerIDs(b []byte) (ids metadata.ProducerIDBlock, err error) {
+	r := wire.NewReader(b)
+	ids.Next = r.I64()
+	n := int64(r.U32())
+	ids.End = ids.Next + n
+	return ids, checked(r, ids.Next > 0 && n > 0 && ids.End > 0)
+}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/hex"
 	"errors"
+	"math"
 	"reflect"
 	"testing"
 	"time"
@@ -26,20 +27,24 @@ var messages = map[string]struct {
 	decode func([]byte) (any, error)
 	want   any
 }{
-	"register":   {must(AppendRegister(nil, nodeNo(1), runOf(1))), func(b []byte) (any, error) { return DecodeRegister(b, nodeNo(1), runOf(1).Start) }, runOf(1)},
-	"registered": {AppendRegistered(nil, 19), func(b []byte) (any, error) { return DecodeRegistered(b) }, int32(19)},
-	"heartbeat":  {theHeartbeat.Append(nil), func(b []byte) (any, error) { return DecodeHeartbeat(b, nodeNo(1), runOf(1).Start) }, theHeartbeat},
-	"answer":     {theAnswer.Append(nil), func(b []byte) (any, error) { return DecodeAnswer(b) }, theAnswer},
-	"question":   {AppendQuestion(nil, aController), func(b []byte) (any, error) { return DecodeQuestion(b) }, aController},
-	"reply":      {theReply.Append(nil), func(b []byte) (any, error) { return DecodeReply(b) }, theReply},
-	"probed":     {AppendProbed(nil, true), func(b []byte) (any, error) { return DecodeProbed(b) }, true},
-	"hand over":  {HandOver{21, 22}.Append(nil), func(b []byte) (any, error) { return DecodeHandOver(b) }, HandOver{21, 22}},
-	"handing":    {Keeps.Append(nil), func(b []byte) (any, error) { return DecodeHanding(b) }, Keeps},
+	"register":       {must(AppendRegister(nil, nodeNo(1), runOf(1))), func(b []byte) (any, error) { return DecodeRegister(b, nodeNo(1), runOf(1).Start) }, runOf(1)},
+	"registered":     {AppendRegistered(nil, 19), func(b []byte) (any, error) { return DecodeRegistered(b) }, int32(19)},
+	"heartbeat":      {theHeartbeat.Append(nil), func(b []byte) (any, error) { return DecodeHeartbeat(b, nodeNo(1), runOf(1).Start) }, theHeartbeat},
+	"answer":         {theAnswer.Append(nil), func(b []byte) (any, error) { return DecodeAnswer(b) }, theAnswer},
+	"question":       {AppendQuestion(nil, aController), func(b []byte) (any, error) { return DecodeQuestion(b) }, aController},
+	"reply":          {theReply.Append(nil), func(b []byte) (any, error) { return DecodeReply(b) }, theReply},
+	"probed":         {AppendProbed(nil, true), func(b []byte) (any, error) { return DecodeProbed(b) }, true},
+	"hand over":      {HandOver{21, 22}.Append(nil), func(b []byte) (any, error) { return DecodeHandOver(b) }, HandOver{21, 22}},
+	"internal topic": {AppendInternalTopic(nil, metadata.ConsumerOffsets), func(b []byte) (any, error) { return DecodeInternalTopic(b) }, metadata.ConsumerOffsets},
+	"seq":            {AppendSeq(nil, 23), func(b []byte) (any, error) { return DecodeSeq(b) }, uint64(23)},
+	"producer ids":   {AppendProducerIDs(nil, theIDs), func(b []byte) (any, error) { return DecodeProducerIDs(b) }, theIDs},
+	"handing":        {Keeps.Append(nil), func(b []byte) (any, error) { return DecodeHanding(b) }, Keeps},
 }
 
 var (
 	theHeartbeat = Heartbeat{Node: nodeNo(1), Start: runOf(1).Start, Applied: 20, Leaving: true, Journals: []Report{aReport}}
 	theAnswer    = Answer{Claims: true, Seq: 20, Leaders: []Leader{aLeader}}
+	theIDs       = metadata.ProducerIDBlock{Next: 24, End: 29}
 	theReply     = Reply{Opinion: Silent, Controller: aController}
 )
 
@@ -110,6 +115,11 @@ func TestMalformedMessagesAreRefused(t *testing.T) {
 		"no assignment":            second(DecodeHandOver(HandOver{1, 0}.Append(nil))),
 		"unknown answer":           second(DecodeHanding([]byte{4})),
 		"broker id 0":              second(DecodeRegistered(AppendRegistered(nil, 0))),
+		"topic of a client":        second(DecodeInternalTopic(AppendInternalTopic(nil, "t"))),
+		"seq 0":                    second(DecodeSeq(AppendSeq(nil, 0))),
+		"no producer ids":          second(DecodeProducerIDs(AppendProducerIDs(nil, metadata.ProducerIDBlock{Next: 5, End: 5}))),
+		"producer id 0":            second(DecodeProducerIDs(AppendProducerIDs(nil, metadata.ProducerIDBlock{End: 5}))),
+		"too many producer ids":    second(DecodeProducerIDs(append(AppendSeq(nil, math.MaxInt64), 0, 0, 0, 9))),
 		"probed 2":                 second(DecodeProbed([]byte{2})),
 	} {
 		if !errors.Is(err, ErrMalformed) {
@@ -145,10 +155,12 @@ func TestMessagesAreAsTheirPageSays(t *testing.T) {
 			"reconciled": uint64(14), "load": uint64(15), "declined": uint32(16)}),
 		"Leader": bytemap.Of(l, leaderSize, map[string]any{"journal": uint32(1), "node": segment.ID{2}, "epoch": uint32(3),
 			"settled seq": uint64(4), "settled object": segment.ID{5}, "head": uint64(6)}),
-		"Opinion":   bytemap.Of(theReply.Append(nil), 1+leaderSize, map[string]any{"opinion": uint8(3), "controller": AppendQuestion(nil, aController)}),
-		"Probed":    bytemap.Of(AppendProbed(nil, true), 1, map[string]any{"works": uint8(1)}),
-		"Hand over": bytemap.Of(HandOver{21, 22}.Append(nil), 8, map[string]any{"journal": uint32(21), "assignment": uint32(22)}),
-		"Handing":   bytemap.Of(Keeps.Append(nil), 1, map[string]any{"handing": uint8(2)}),
+		"Opinion":      bytemap.Of(theReply.Append(nil), 1+leaderSize, map[string]any{"opinion": uint8(3), "controller": AppendQuestion(nil, aController)}),
+		"Probed":       bytemap.Of(AppendProbed(nil, true), 1, map[string]any{"works": uint8(1)}),
+		"Hand over":    bytemap.Of(HandOver{21, 22}.Append(nil), 8, map[string]any{"journal": uint32(21), "assignment": uint32(22)}),
+		"Handing":      bytemap.Of(Keeps.Append(nil), 1, map[string]any{"handing": uint8(2)}),
+		"Producer ids": bytemap.Of(AppendProducerIDs(nil, theIDs), 12, map[string]any{"first": int64(24), "count": uint32(5)}),
+		"Seq":          bytemap.Of(AppendSeq(nil, 23), 8, map[string]any{"seq": uint64(23)}),
 	})
 	page.CheckSequence(t, "Heartbeat", h, bytemap.Field{Name: "applied", Value: uint64(20)}, bytemap.Field{Name: "flags", Value: uint8(1)},
 		bytemap.Field{Name: "size of a report", Value: uint16(reportSize)},

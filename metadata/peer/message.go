@@ -24,6 +24,9 @@ const (
 	KindQuestion  Kind = 30005 // is there a controller?
 	KindProbe     Kind = 30006 // can you write to the store?
 	KindHandOver  Kind = 30007 // to the leader of a journal: it is assigned to me
+
+	KindProducerIDs   Kind = 30008 // to the controller: a block of ids for this node's clients
+	KindInternalTopic Kind = 30009 // to the controller: a topic that the cluster keeps for itself
 )
 
 // Kinds lists all kinds with their names.
@@ -32,6 +35,7 @@ var kinds = map[Kind]string{
 	KindProof: "PeerProof",
 
 	KindRegister: "PeerRegister", KindHeartbeat: "PeerHeartbeat", KindQuestion: "PeerQuestion", KindProbe: "PeerProbe", KindHandOver: "PeerHandOver",
+	KindProducerIDs: "PeerProducerIDs", KindInternalTopic: "PeerInternalTopic",
 }
 
 func (k Kind) String() string {

@@ -62,7 +62,7 @@ func (s *topicService) beginMetadata(ctx context.Context, r *listener.Request) {
 	r.Go(func() {
 		ctx, cancel := context.WithTimeout(ctx, autoCreateWait)
 		defer cancel()
-		s.replyMetadata(r, s.someTopics(r, wanted, s.create(ctx, missing)))
+		s.replyMetadata(r, s.someTopics(r, wanted, s.create(ctx, r.Client, missing)))
 	})
 }
 
@@ -111,11 +111,38 @@ func (s *topicService) creatable(r *listener.Request, req *kmsg.MetadataRequest,
 	return missing
 }
 
-// create creates topics and returns each result, by name.
-func (s *topicService) create(ctx context.Context, missing []metadata.NewTopic) map[string]metadata.CreateResult {
+// create creates topics for a client and returns each result, by name.
+func (s *topicService) create(ctx context.Context, by *listener.Client, missing []metadata.NewTopic) map[string]metadata.CreateResult {
+	if !s.forward.Leads() {
+		return s.createElsewhere(ctx, by, missing)
+	}
 	made := make(map[string]metadata.CreateResult, len(missing))
 	for i, result := range s.admin.CreateTopics(ctx, missing, false) {
 		made[missing[i].Name] = result
+	}
+	return made
+}
+
+// createElsewhere has the controller create topics. This node knows them afterwards, or the
+// client asks again.
+func (s *topicService) createElsewhere(ctx context.Context, by *listener.Client, missing []metadata.NewTopic) map[string]metadata.CreateResult {
+	req := kmsg.NewPtrCreateTopicsRequest()
+	req.SetVersion(createTopicsDetails)
+	req.TimeoutMillis = int32(autoCreateWait.Milliseconds())
+	for _, t := range missing {
+		n := kmsg.NewCreateTopicsRequestTopic()
+		n.Topic, n.NumPartitions, n.ReplicationFactor = t.Name, t.Partitions, t.ReplicationFactor
+		req.Topics = append(req.Topics, n)
+	}
+	made := map[string]metadata.CreateResult{}
+	resp, err := s.forward.ask(ctx, by, req)
+	if err != nil {
+		return made
+	}
+	for _, t := range resp.(*kmsg.CreateTopicsResponse).Topics {
+		if t.ErrorCode == kerr.InvalidTopicException.Code {
+			made[t.Topic] = metadata.CreateResult{Err: metadata.ErrInvalidName}
+		}
 	}
 	return made
 }

@@ -43,6 +43,7 @@ type peerService struct {
 	*topology
 	door    *peer.Door // nil: no node is let in
 	cluster Cluster    // nil: requests of nodes that are let in are refused
+	control Control
 }
 
 var errNoDoor = errors.New("this node does not speak to others")

@@ -25,7 +25,7 @@ func init() {
 
 func (s *peerService) beginEnvelope(ctx context.Context, r *listener.Request) {
 	req := r.Body.(*kmsg.EnvelopeRequest)
-	if s.controller() != s.nodeID() {
+	if !s.control.Leads() {
 		s.failEnvelope(r, kerr.NotController, nil)
 		return
 	}
@@ -34,13 +34,18 @@ func (s *peerService) beginEnvelope(ctx context.Context, r *listener.Request) {
 		s.failEnvelope(r, kerr.InvalidRequest, err)
 		return
 	}
-	err = r.Inside(ctx, req.RequestData, client, func(answer []byte) {
-		if answer == nil {
+	err = r.Inside(ctx, req.RequestData, client, func(answer []byte, code int16) {
+		switch {
+		case answer == nil:
 			s.failEnvelope(r, kerr.UnknownServerError, nil)
+			return
+		case code == kerr.NotController.Code: // nothing was planned
+			s.failEnvelope(r, kerr.NotController, nil)
 			return
 		}
 		resp := kmsg.NewPtrEnvelopeResponse()
 		resp.ResponseData = answer
+		setSeq(resp, s.control.Head())
 		r.Reply(resp, 0)
 	})
 	if err != nil {

@@ -6,8 +6,6 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kmsg"
-
 	"github.com/varvelog/varve/cmd/internal/kafka/listener"
 	"github.com/varvelog/varve/fetch"
 	"github.com/varvelog/varve/ingest"
@@ -78,9 +76,8 @@ type Backend struct {
 	Peers *peer.Door
 	// Cluster answers the nodes that are let in. Nil: their requests are refused.
 	Cluster Cluster
-	// Forward sends an administrative request to the controller, once, while that is another
-	// node. An error means that its outcome is unknown. Nil: this node answers all itself.
-	Forward func(context.Context, *kmsg.EnvelopeRequest) (*kmsg.EnvelopeResponse, error)
+	// Control is the way to the controller. Nil: this node works with no other one.
+	Control Control
 	// Now is the clock for timestamps.
 	Now func() time.Time
 	// Metrics may be nil.

@@ -3,12 +3,17 @@ package kafka
 import (
 	"context"
 	"errors"
+	"fmt"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/varvelog/varve/cmd/internal/kafka/listener"
+	"github.com/varvelog/varve/metadata"
+	"github.com/varvelog/varve/metadata/membership"
 	"github.com/varvelog/varve/metadata/peer"
 	"github.com/varvelog/varve/tiering/segment"
 )
@@ -17,16 +22,72 @@ import (
 type two struct {
 	peers      *peers
 	controller *cluster
+	chief      *fakeControl // of the controller
 	conn       *peer.Conn
 	client     *client // of the other node
-	silent     bool    // the controller does not answer
+	control    *fakeControl
+}
+
+// fakeControl is the Control of a node, which reaches the controller over a connection.
+type fakeControl struct {
+	alone
+	conn    *peer.Conn
+	refused atomic.Int32 // connections that fail before one works
+	silent  atomic.Bool  // the controller does not answer
+	sent    atomic.Int32
+	leads   atomic.Bool
+	head    atomic.Uint64
+	awaited atomic.Uint64
+	ids     metadata.ProducerIDBlock
+	made    string
+}
+
+func (c *fakeControl) Leads() bool { return c.leads.Load() }
+
+func (c *fakeControl) Head() uint64 { return c.head.Load() }
+
+func (c *fakeControl) Await(_ context.Context, seq uint64) error {
+	c.awaited.Store(seq)
+	return nil
+}
+
+func (c *fakeControl) Forward(ctx context.Context, req *kmsg.EnvelopeRequest) (*kmsg.EnvelopeResponse, error) {
+	if c.refused.Add(-1) >= 0 {
+		return nil, fmt.Errorf("%w: refused", ErrNotSent)
+	}
+	c.sent.Add(1)
+	if c.silent.Load() {
+		return nil, errors.New("no answer")
+	}
+	resp, err := c.conn.Request(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	return resp.(*kmsg.EnvelopeResponse), nil
+}
+
+func (c *fakeControl) ProducerIDs(context.Context) (metadata.ProducerIDBlock, error) {
+	if !c.Leads() {
+		return metadata.ProducerIDBlock{}, metadata.ErrNotController
+	}
+	return c.ids, nil
+}
+
+func (c *fakeControl) CreateInternal(_ context.Context, name string) error {
+	if !c.Leads() {
+		return metadata.ErrNotController
+	}
+	c.made = name
+	return nil
 }
 
 func newTwo(t *testing.T, allows func(*listener.Client, operation, aclResource) bool) *two {
 	t.Helper()
-	w := &two{peers: newPeers(t, segment.PeerIngest), controller: newCluster()}
+	w := &two{peers: newPeers(t, segment.PeerIngest), controller: newCluster(), chief: &fakeControl{}, control: &fakeControl{}}
+	w.chief.leads.Store(true)
+	w.chief.head.Store(77)
 	b := w.controller.backend()
-	b.Peers = w.peers.door
+	b.Peers, b.Cluster, b.Control = w.peers.door, &answering{}, w.chief
 	r := startGuarded(t, w.controller, Config{}, b, allows)
 	var err error
 	if w.conn, err = w.peers.dialer.To(t.Context(), r.addr, segment.ID{}); err != nil {
@@ -35,18 +96,9 @@ func newTwo(t *testing.T, allows func(*listener.Client, operation, aclResource) 
 	t.Cleanup(func() { w.conn.Close() })
 	other := newCluster()
 	b = other.backend()
-	b.NodeID = func() int32 { return 8 }
-	b.Forward = func(ctx context.Context, req *kmsg.EnvelopeRequest) (*kmsg.EnvelopeResponse, error) {
-		if w.silent {
-			return nil, errors.New("no answer")
-		}
-		resp, err := w.conn.Request(ctx, req)
-		if err != nil {
-			return nil, err
-		}
-		return resp.(*kmsg.EnvelopeResponse), nil
-	}
-	w.client = start(t, other, Config{}, b).dial(t)
+	w.control.conn = w.conn
+	b.NodeID, b.Control = func() int32 { return 8 }, w.control
+	w.client = start(t, other, Config{AutoCreateTopics: true}, b).dial(t)
 	return w
 }
 
@@ -87,7 +139,7 @@ func TestAdministrationReachesTheControllerFromAnyNode(t *testing.T) {
 
 func TestAControllerThatDoesNotAnswerLeavesTheOutcomeOpen(t *testing.T) {
 	w := newTwo(t, allowAll)
-	w.silent = true
+	w.control.silent.Store(true)
 	topic := w.controller.addTopic(t, "a", 1, nil)
 	for _, key := range []kmsg.Key{kmsg.CreateTopics, kmsg.DeleteTopics, kmsg.CreatePartitions, kmsg.AlterConfigs, kmsg.IncrementalAlterConfigs, kmsg.UpdateFeatures, kmsg.UnregisterBroker} {
 		req := sample(key.Int16(), apis()[key.Int16()].Max, topic)
@@ -110,6 +162,85 @@ func TestAControllerThatDoesNotAnswerLeavesTheOutcomeOpen(t *testing.T) {
 		}
 		if code == 0 {
 			t.Errorf("%s reports success", key.Name())
+		}
+	}
+	if n := w.control.sent.Load(); n != 7 {
+		t.Errorf("7 requests were sent %d times", n)
+	}
+}
+
+// A request that no controller has taken is sent again; its answer comes once the node has
+// applied the change.
+func TestARequestIsSentAgainUntilAControllerHasIt(t *testing.T) {
+	w := newTwo(t, allowAll)
+	w.control.refused.Store(2)
+	w.chief.leads.Store(false)
+	time.AfterFunc(3*forwardPause, func() { w.chief.leads.Store(true) })
+	if resp := w.client.ask(createRequest(7, "a")).(*kmsg.CreateTopicsResponse); resp.Topics[0].ErrorCode != 0 {
+		t.Errorf("code %d", resp.Topics[0].ErrorCode)
+	}
+	if n := w.control.sent.Load(); n < 2 {
+		t.Errorf("sent %d times: the controller has refused none", n)
+	}
+	if seq := w.control.awaited.Load(); seq != 77 {
+		t.Errorf("answered with seq %d applied, want 77", seq)
+	}
+}
+
+// The controller may lose its place before it plans a request: another one can plan it.
+func TestARequestThatWasNotPlannedIsSentAgain(t *testing.T) {
+	w := newTwo(t, allowAll)
+	w.controller.change(func() { w.controller.adminUp = false })
+	time.AfterFunc(2*forwardPause, func() { w.controller.change(func() { w.controller.adminUp = true }) })
+	if resp := w.client.ask(createRequest(7, "a")).(*kmsg.CreateTopicsResponse); resp.Topics[0].ErrorCode != 0 {
+		t.Errorf("code %d", resp.Topics[0].ErrorCode)
+	}
+}
+
+// The node that looks for a controller may become it.
+func TestANodeThatBecomesTheControllerAnswersItself(t *testing.T) {
+	w := newTwo(t, allowAll)
+	w.control.refused.Store(1 << 30)
+	time.AfterFunc(2*forwardPause, func() { w.control.leads.Store(true) })
+	if resp := w.client.ask(createRequest(7, "a")).(*kmsg.CreateTopicsResponse); resp.Topics[0].ErrorCode != 0 {
+		t.Errorf("code %d", resp.Topics[0].ErrorCode)
+	}
+	if _, ok := w.controller.Topic("a"); ok {
+		t.Error("another node has created the topic")
+	}
+}
+
+func TestTopicsAreCreatedByAskingAnyNode(t *testing.T) {
+	w := newTwo(t, allowAll)
+	name := "asked"
+	req := &kmsg.MetadataRequest{Version: 9, AllowAutoTopicCreation: true, Topics: []kmsg.MetadataRequestTopic{{Topic: &name}}}
+	w.client.ask(req)
+	if _, ok := w.controller.Topic(name); !ok {
+		t.Error("the controller has no such topic")
+	}
+	if seq := w.control.awaited.Load(); seq != 77 {
+		t.Errorf("answered with seq %d applied, want 77", seq)
+	}
+}
+
+func TestTheControllerServesNodes(t *testing.T) {
+	w := newTwo(t, allowAll)
+	w.chief.ids = metadata.ProducerIDBlock{Next: 5, End: 9}
+	b, err := w.conn.Ask(t.Context(), peer.KindProducerIDs, nil)
+	if ids, bad := membership.DecodeProducerIDs(b); err != nil || bad != nil || ids != w.chief.ids {
+		t.Errorf("ids %+v, errors %v, %v", ids, err, bad)
+	}
+	b, err = w.conn.Ask(t.Context(), peer.KindInternalTopic, membership.AppendInternalTopic(nil, metadata.ConsumerOffsets))
+	if seq, bad := membership.DecodeSeq(b); err != nil || bad != nil || seq != 77 || w.chief.made != metadata.ConsumerOffsets {
+		t.Errorf("topic %q by seq %d, errors %v, %v", w.chief.made, seq, err, bad)
+	}
+	if _, err := w.conn.Ask(t.Context(), peer.KindInternalTopic, membership.AppendInternalTopic(nil, "a")); !errors.Is(err, kerr.InvalidRequest) {
+		t.Errorf("a topic of a client: %v", err)
+	}
+	w.chief.leads.Store(false)
+	for _, kind := range []peer.Kind{peer.KindProducerIDs, peer.KindInternalTopic} {
+		if _, err := w.conn.Ask(t.Context(), kind, membership.AppendInternalTopic(nil, metadata.ConsumerOffsets)); !errors.Is(err, kerr.NotController) {
+			t.Errorf("%s at a node that is not the controller: %v", kind, err)
 		}
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"runtime"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kmsg"
 	"golang.org/x/sync/semaphore"
 
 	"github.com/varvelog/varve/cmd/internal/kafka/listener"
@@ -54,7 +53,7 @@ type services struct {
 	clusters *clusterService
 	peers    *peerService
 	topology *topology
-	forward  func(context.Context, *kmsg.EnvelopeRequest) (*kmsg.EnvelopeResponse, error)
+	forward  *forwarder
 	failed   *services // answers requests that the controller did not answer
 }
 
@@ -89,6 +88,7 @@ type topicService struct {
 	codes
 	*topology
 	gate       *gate
+	forward    *forwarder
 	autoCreate bool
 	admin      interface {
 		CreateTopics(ctx context.Context, topics []metadata.NewTopic, validateOnly bool) []metadata.CreateResult
@@ -143,6 +143,11 @@ const minWalkers = 4
 
 func newServices(config Config, b Backend, g *gate, complaints *listener.Complaints) *services {
 	c := codes{complaints}
+	control := b.Control
+	if control == nil {
+		control = alone{}
+	}
+	forward := &forwarder{control, complaints}
 	readsOnly := b.ReadsOnly
 	if readsOnly == nil {
 		readsOnly = func() bool { return false }
@@ -161,13 +166,13 @@ func newServices(config Config, b Backend, g *gate, complaints *listener.Complai
 			codes: c, gate: g, reader: b.Reader, sessions: b.Sessions, leaderOf: t.leaderOf, maxBytes: config.FetchMaxBytes,
 			lookingUp: semaphore.NewWeighted(allLookups),
 		},
-		topics: &topicService{codes: c, topology: t, gate: g, autoCreate: config.AutoCreateTopics, admin: b.Admin},
+		topics: &topicService{codes: c, topology: t, gate: g, forward: forward, autoCreate: config.AutoCreateTopics, admin: b.Admin},
 		configs: &configService{
 			codes: c, gate: g, nodeID: b.NodeID, brokers: b.Brokers, brokerConfigs: b.BrokerConfigs, members: b.membersOf, status: b.Status, admin: b.Admin,
 		},
 		groups:   &groupService{codes: c, gate: g, readsOnly: readsOnly, groups: b.Groups, endpoint: t.endpoint, asLeader: t.asLeader},
 		clusters: &clusterService{codes: c, topology: t, gate: g, level: b.Topics.Level, store: b.Store, size: b.Size, admin: b.Admin},
-		peers:    &peerService{codes: c, topology: t, door: b.Peers, cluster: b.Cluster},
-		topology: t, forward: b.Forward,
+		peers:    &peerService{codes: c, topology: t, door: b.Peers, cluster: b.Cluster, control: control},
+		topology: t, forward: forward,
 	}
 }

@@ -11,11 +11,12 @@ import (
 
 // Inside begins a request that lies in the body of this one (KIP-590): data is its header and
 // body. The client is the one that sent it first. Its handler answers it as any other, and
-// done is called once with the answer, from its correlation id on; nil if there is none.
+// done is called once with the answer, from its correlation id on, and its first error code;
+// nil if there is none.
 // Only keys that are forwarded can be inside.
 //
 // The memory of decoding is charged to the connection until done is called.
-func (r *Request) Inside(ctx context.Context, data []byte, client *Client, done func(answer []byte)) error {
+func (r *Request) Inside(ctx context.Context, data []byte, client *Client, done func(answer []byte, code int16)) error {
 	if len(data) < headSize {
 		return fmt.Errorf("%w: a request of %d bytes inside another one", ErrMalformed, len(data))
 	}
@@ -38,6 +39,9 @@ func (r *Request) Inside(ctx context.Context, data []byte, client *Client, done 
 	a.Begin(ctx, inner)
 	return nil
 }
+
+// IsInside reports whether the request lies in the body of another one.
+func (r *Request) IsInside() bool { return r.done != nil }
 
 // Data returns the request as it lies inside another one: header and body.
 func (r *Request) Data() []byte {

@@ -27,12 +27,12 @@ type Request struct {
 	received    time.Time
 	size        int // bytes of the frame
 	charge      charge
-	memory      *buffer.Buffer // holds the frame until the request is answered; see Memory
-	giveBack    sync.Mutex     // guards the charge once the handler is called
-	ready       chan answer    // capacity 1
-	settled     chan struct{}  // closed once the answer is written or dropped
-	before      chan struct{}  // settled of the request before on the connection; nil for the first
-	done        func([]byte)   // of a request inside another one: takes the answer
+	memory      *buffer.Buffer      // holds the frame until the request is answered; see Memory
+	giveBack    sync.Mutex          // guards the charge once the handler is called
+	ready       chan answer         // capacity 1
+	settled     chan struct{}       // closed once the answer is written or dropped
+	before      chan struct{}       // settled of the request before on the connection; nil for the first
+	done        func([]byte, int16) // of a request inside another one: takes the answer
 }
 
 // Introduce notes the client's software, for this request and those that follow. A
@@ -178,7 +178,7 @@ func (r *Request) HangUp(err error) { r.finish(answer{hangUp: err}) }
 func (r *Request) finish(a answer) {
 	if r.done != nil {
 		r.release()
-		r.done(a.joined())
+		r.done(a.joined(), a.code)
 		return
 	}
 	r.memory.Release()
