@@ -147,6 +147,9 @@ func (f *Followers) Prove(ctx context.Context) error {
 	return nil
 }
 
+// ProveMetadata is Prove of the metadata alone.
+func (f *Followers) ProveMetadata(ctx context.Context) error { return f.proveOne(ctx, 0) }
+
 func (f *Followers) proveOne(ctx context.Context, id uint32) error {
 	f.mu.Lock()
 	follower := f.shown[id]

@@ -32,7 +32,7 @@ func (n *node) kafkaConfig() kafka.Config {
 }
 
 // kafkaBackend returns this node as the backend of the Kafka front.
-func (n *node) kafkaBackend(reader *fetch.Reader, groups kafka.Groups) kafka.Backend {
+func (n *node) kafkaBackend(reader *fetch.Reader, groups kafka.Groups, closers *stack) kafka.Backend {
 	return kafka.Backend{
 		ClusterID:     n.cluster.ID.Base64(),
 		NodeID:        func() int32 { return n.id },
@@ -43,7 +43,8 @@ func (n *node) kafkaBackend(reader *fetch.Reader, groups kafka.Groups) kafka.Bac
 		Placement:     n.placement,
 		Deposed:       n.deposed,
 		ReadsOnly:     func() bool { return !n.writes() && !n.inCluster() },
-		Admin:         n.admin,
+		Admin:         n.clientAdmin(closers),
+		Control:       n.control,
 		Appender:      n.appender,
 		Throttle:      n.throttle,
 		BrokerConfigs: func() []topicconfig.BrokerConfig { return topicconfig.Broker(n.brokerSettings()) },

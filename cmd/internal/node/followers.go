@@ -37,7 +37,7 @@ func (n *node) follow(ctx context.Context, closers *stack) error {
 		OnShown:    n.shown,
 		OnFailed:   func(err error) { n.fail(explain(err)) },
 	})
-	n.topics = f.Topics()
+	n.topics, n.followers = f.Topics(), f
 	cancel, err := n.bus.Subscribe(func(a announce.Announcement) { f.Poke(a.Journal) })
 	if err != nil {
 		return err

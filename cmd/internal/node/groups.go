@@ -27,32 +27,37 @@ type groups = supervisor.Supervisor[*group.Machine]
 // that only reads coordinates nothing.
 func (n *node) startGroups(reader *fetch.Reader, closers *stack) *groups {
 	memory := group.NewMemory(groupMemory)
+	wake := make(chan struct{}, 1)
+	topics := newGoneTopics(n.meta, n.control, func() {
+		select {
+		case wake <- struct{}{}:
+		default: // a value waits already
+		}
+	})
 	options := supervisor.Options[*group.Machine]{
-		Topic: metadata.NewConsumerOffsets(), Metadata: n.meta, Journal: n.ledJournal, Node: n.id,
+		Topic: metadata.NewConsumerOffsets(), Metadata: topics, Journal: n.ledJournal, Node: n.id,
 		Machine: func() (*group.Machine, error) { return group.New(n.groupConfig(memory)) },
 		Start: func(t supervisor.Tenure, m *group.Machine) (supervisor.Shard, error) {
-			return n.startShard(t, m, reader)
+			return n.startShard(t, m, reader, topics)
 		},
 		Leader:   func(t *metadata.Topic, partition int32) int32 { return n.placement(t, partition).Leader },
 		OnFailed: n.fail,
 	}
-	if n.controller != nil {
-		options.Create = func(ctx context.Context, t metadata.NewTopic) error {
-			return n.controller.CreateTopics(ctx, []metadata.NewTopic{t}, false)[0].Err
-		}
+	if n.writes() || n.inCluster() {
+		options.Create = func(ctx context.Context, t metadata.NewTopic) error { return n.control.ensureInternal(ctx, t.Name) }
 	}
 	g := supervisor.New(options)
 	n.metrics.groups(g, memory)
-	if n.controller != nil {
-		closers.push(n.superviseGroups(g))
+	if n.writes() {
+		closers.push(n.superviseGroups(g, wake))
+		closers.push(every(goneEvery, topics.look))
 	}
 	return g
 }
 
-// superviseGroups lets g follow the metadata until the function it returns is
-// called, which waits.
-func (n *node) superviseGroups(g *groups) (stop func() error) {
-	wake := make(chan struct{}, 1)
+// superviseGroups lets g follow the metadata, and look when wake says so, until the function
+// it returns is called, which waits.
+func (n *node) superviseGroups(g *groups, wake chan struct{}) (stop func() error) {
 	unwatch := n.meta.Watch(wake)
 	n.journals.watch(wake)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -86,14 +91,14 @@ func newUUID() string {
 }
 
 // startShard runs a machine on its partition.
-func (n *node) startShard(t supervisor.Tenure, m *group.Machine, reader *fetch.Reader) (supervisor.Shard, error) {
+func (n *node) startShard(t supervisor.Tenure, m *group.Machine, reader *fetch.Reader, topics coordinator.Topics) (supervisor.Shard, error) {
 	j := n.journals.get(t.Journal)
 	if j == nil || j.leader == nil { // since the supervisor has looked
 		return nil, coordinator.ErrNotCoordinator
 	}
 	return shard.Start(shard.Options{
 		Key: t.Key, Machine: m, Partition: ledPartition{j.leader.Partition(t.Key), reader, j.state, t.Key},
-		Snapshots: j.snapshots, Topics: n.meta, Now: time.Now, Log: n.log,
+		Snapshots: j.snapshots, Topics: topics, Now: time.Now, Log: n.log,
 		OnFailed: func(err error) { n.onCoordinatorFailed(t.Key, err) },
 	})
 }

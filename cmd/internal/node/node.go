@@ -23,6 +23,7 @@ import (
 	"github.com/varvelog/varve/cmd/internal/datadir"
 	"github.com/varvelog/varve/cmd/internal/health"
 	"github.com/varvelog/varve/cmd/internal/kafka"
+	"github.com/varvelog/varve/fetch/follow"
 	"github.com/varvelog/varve/metadata"
 	"github.com/varvelog/varve/metadata/announce"
 	"github.com/varvelog/varve/metadata/cluster"
@@ -68,16 +69,19 @@ type node struct {
 	journals    *journals
 	rivals      *journal.Rivals
 	leaders     leaders // of journals, as far as this node knows
+	request     request // nil: this node takes part in no cluster of several nodes
+	control     *control
 	afterLoss   afterLoss
 	facts       memberFacts // nil: the node takes part in no cluster of several nodes
 	events      *events.Log // of the cluster
 	reports     *metadata.Reports
 	retention   retention
-	controller  *metadata.Leader // nil on a node that only reads
-	admin       metadata.Admin   // of clients
-	id          int32            // broker id
-	listeners   []clientListener // at least one
-	pool        *buffer.Pool     // of all parts
+	controller  *metadata.Leader  // nil on a node that only reads
+	followers   *follow.Followers // of a node that only reads
+	admin       metadata.Admin    // of clients
+	id          int32             // broker id
+	listeners   []clientListener  // at least one
+	pool        *buffer.Pool      // of all parts
 	started     time.Time
 	failed      chan error // capacity 1: a part has ended on its own
 }
@@ -134,8 +138,9 @@ func Run(ctx context.Context, cfg config.Serve, _, stderr io.Writer) (err error)
 	if err != nil {
 		return err
 	}
+	n.control = n.newControl()
 	groups := n.startGroups(reader, &closers)
-	return n.serveKafka(ctx, n.kafkaBackend(reader, groups))
+	return n.serveKafka(ctx, n.kafkaBackend(reader, groups, &closers))
 }
 
 // serveKafka serves clients until ctx ends or a part of the node fails.
