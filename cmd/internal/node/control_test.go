@@ -52,12 +52,16 @@ func TestTheControllerIsAskedUntilItHasTheRequest(t *testing.T) {
 		first func() (kmsg.Response, membership.Outcome, error)
 		again bool
 	}{
-		"refused":         {func() (kmsg.Response, membership.Outcome, error) { return nil, membership.Refused, errors.New("refused") }, true},
-		"another process": {func() (kmsg.Response, membership.Outcome, error) { return nil, membership.Replaced, errors.New("stranger") }, true},
-		"no controller":   {func() (kmsg.Response, membership.Outcome, error) { return reply(kerr.NotController.Code) }, true},
-		"no answer":       {func() (kmsg.Response, membership.Outcome, error) { return nil, membership.TimedOut, errors.New("late") }, false},
-		"broken":          {func() (kmsg.Response, membership.Outcome, error) { return nil, membership.Proved, errors.New("eof") }, false},
-		"another error":   {func() (kmsg.Response, membership.Outcome, error) { return reply(kerr.InvalidRequest.Code) }, false},
+		"refused": {func() (kmsg.Response, membership.Outcome, error) {
+			return nil, membership.Refused, errors.New("refused")
+		}, true},
+		"another process": {func() (kmsg.Response, membership.Outcome, error) {
+			return nil, membership.Replaced, errors.New("stranger")
+		}, true},
+		"no controller": {func() (kmsg.Response, membership.Outcome, error) { return reply(kerr.NotController.Code) }, true},
+		"no answer":     {func() (kmsg.Response, membership.Outcome, error) { return nil, membership.TimedOut, errors.New("late") }, false},
+		"broken":        {func() (kmsg.Response, membership.Outcome, error) { return nil, membership.Proved, errors.New("eof") }, false},
+		"another error": {func() (kmsg.Response, membership.Outcome, error) { return reply(kerr.InvalidRequest.Code) }, false},
 	} {
 		var asked atomic.Int32
 		c := controlled(t, func(kmsg.Request) (kmsg.Response, membership.Outcome, error) {
@@ -235,7 +239,7 @@ func TestATopicIsGoneByAProof(t *testing.T) {
 	if g.TopicGone("", segment.ID{7}) {
 		t.Error("a topic that was restored is gone")
 	}
-	if g.waits(time.Now().Add(2*goneKept)); len(g.asked) != 0 {
+	if g.waits(time.Now().Add(2 * goneKept)); len(g.asked) != 0 {
 		t.Errorf("%d questions are kept", len(g.asked))
 	}
 }
