@@ -19,7 +19,7 @@ const (
 
 // goneTopics is the metadata as coordinators see it, which forget the offsets of topics that
 // are gone. A topic is gone once the head of journal 0 was proved after the first question
-// about it: this node may not have applied its creation, or that it was restored.
+// about it. Until then this node may lack its creation, or that it was restored.
 type goneTopics struct {
 	*metadata.State
 	control   *control
