@@ -88,12 +88,15 @@ func New(opt Options) *Log {
 }
 
 // Since returns the events after a number, oldest first. Those that are no longer kept are
-// left out.
+// left out. A number that was not reached is one of an earlier process: all are returned.
 func (l *Log) Since(number uint64) []Event {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if number > l.count {
+		number = 0
+	}
 	kept := uint64(len(l.ring))
-	left := min(l.count-min(number, l.count), kept)
+	left := min(l.count-number, kept)
 	return append([]Event(nil), l.ring[kept-left:]...)
 }
 

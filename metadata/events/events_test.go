@@ -160,7 +160,10 @@ func TestTheMemoryOfEventsIsBounded(t *testing.T) {
 	if got := w.Since(3*maxEvents - 2); len(got) != 2 || got[0].Number != 3*maxEvents-1 {
 		t.Errorf("%+v", got)
 	}
-	if got := w.Since(9 * maxEvents); len(got) != 0 {
+	if got := w.Since(3 * maxEvents); len(got) != 0 {
 		t.Errorf("%+v", got)
+	}
+	if got := w.Since(9 * maxEvents); len(got) != len(all) {
+		t.Errorf("after a number of another process: %d events", len(got))
 	}
 }

@@ -122,6 +122,7 @@ func newRoot(env *Env) *cobra.Command {
 		newProduce(env),
 		newConsume(env),
 		newCluster(env),
+		newNode(env),
 		newGroups(env),
 		newBucket(env),
 		newWAL(env),

@@ -30,11 +30,13 @@ const (
 func newCluster(env *Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "cluster",
-		Short: "Show the state of a cluster, and upgrade it",
+		Short: "Show the state of a cluster, upgrade it, and let it grow",
 		Example: `  varve cluster status
-  varve cluster upgrade --dry-run`,
+  varve cluster events --follow
+  varve cluster upgrade --dry-run
+  varve cluster journals 6`,
 	}
-	cmd.AddCommand(newClusterStatus(env), newClusterUpgrade(env))
+	cmd.AddCommand(newClusterStatus(env), newClusterEvents(env), newClusterJournals(env), newClusterUpgrade(env))
 	group(cmd)
 	return cmd
 }
@@ -42,16 +44,24 @@ func newCluster(env *Env) *cobra.Command {
 const clusterStatusLong = `Show the nodes, journals and topics of a cluster, and its troubles.
 
 Every Kafka broker reports over --bootstrap: the cluster's id, its nodes, its topics,
-and partitions without a leader. Only varve's nodes report over HTTP, at the addresses
-that --http names: roles, versions and journals. A question mark stands for a value
-that no node reported.
+and partitions without a leader. Varve's nodes also report their roles, versions and
+journals, over --bootstrap if they are ready, and over HTTP at the addresses that --http
+names. A question mark stands for a value that no node reported.
 
 PENDING is the size of the records that are acknowledged with acks=1 and not in the
-bucket yet, SET ASIDE the number of records of earlier starts that could not be replayed
-("varve wal list" shows them).
+bucket yet, UNMERGED that of records that wait to be merged, SET ASIDE the number of
+records of earlier starts that could not be replayed ("varve wal list" shows them).
 
-The code is 1 when a partition has no leader, a named node is not ready, or a node that
-answers reports a trouble of its own: each is listed with the time it began.`
+In a cluster of several nodes STATE is that of the process and of the node in the cluster:
+serving, leaving, drained, and why the cluster does not count on it (refused, replaced,
+silent). BEHIND are objects of the metadata journal that the node has yet to read. The
+HOME of a journal is the node that leads it when all is well, TO LEAD the one that is to
+lead it now, WHY the reason for that, LAG how many objects its slowest reader among the
+nodes is behind.
+
+The code is 1 when a partition or journal has no leader, a node that serves does not
+answer or is not ready, or a node that answers reports a trouble of its own: each is
+listed with the time it began.`
 
 func newClusterStatus(env *Env) *cobra.Command {
 	var bootstrap, output string
@@ -111,6 +121,13 @@ type clusterStatus struct {
 	Partitions int           `json:"partitions"`
 	Nodes      []clusterNode `json:"nodes"`
 	Troubles   []string      `json:"troubles"`
+
+	// Of a cluster of several nodes, as the node knows it that has read most of its metadata;
+	// null for one that has a lower feature level.
+	Members  *status.Members  `json:"members"`
+	Journals []clusterJournal `json:"journals"`
+
+	asked time.Time
 }
 
 // clusterNode is a node that Kafka clients know, or HTTP, or both.
@@ -119,7 +136,9 @@ type clusterNode struct {
 	Kafka  string       `json:"kafka"` // host:port, "" if not known
 	Rack   string       `json:"rack,omitempty"`
 	HTTP   string       `json:"http,omitempty"` // where Status comes from
-	Status *status.Node `json:"status"`         // null if no request was sent to it, or did not answer
+	Status *status.Node `json:"status"`         // null if it did not answer
+	// Member is the node in a cluster of several nodes; null if no node reported it.
+	Member *status.Member `json:"member"`
 }
 
 func showCluster(ctx context.Context, env *Env, bootstrap string, addresses []string, named bool, output string) error {
@@ -133,7 +152,8 @@ func showCluster(ctx context.Context, env *Env, bootstrap string, addresses []st
 	if err != nil {
 		return interrupted(ctx, err)
 	}
-	s.join(answers, named)
+	s.join(slices.Concat(askBrokers(ctx, client, s, answers), answers), named)
+	s.addMembers()
 	if output == "json" {
 		err = printJSON(env.Stdout, s)
 	} else {
@@ -152,6 +172,14 @@ type answer struct {
 	address string
 	node    status.Node
 	err     error
+}
+
+// name is the node in a trouble: by its address, or its number if the user named none.
+func (a answer) name() string {
+	if a.address == "" {
+		return fmt.Sprintf("node %d", *a.node.ID)
+	}
+	return "the node at " + a.address
 }
 
 func askNodes(ctx context.Context, addresses []string) answers {
@@ -190,7 +218,7 @@ func readCluster(ctx context.Context, client *kgo.Client) (*clusterStatus, error
 	if err != nil {
 		return nil, fmt.Errorf("read metadata: %w", err)
 	}
-	s := &clusterStatus{Cluster: meta.Cluster, Nodes: []clusterNode{}, Troubles: []string{}}
+	s := &clusterStatus{Cluster: meta.Cluster, Nodes: []clusterNode{}, Troubles: []string{}, Journals: []clusterJournal{}, asked: time.Now()}
 	if meta.Controller >= 0 {
 		s.Controller = &meta.Controller
 	}
@@ -257,9 +285,9 @@ func (s *clusterStatus) join(list answers, named bool) {
 // addTroubles adds the troubles that a node reports of itself.
 func (s *clusterStatus) addTroubles(a answer) {
 	for _, t := range a.node.Troubles {
-		text := "the node at " + a.address + " has a trouble"
+		text := a.name() + " has a trouble"
 		if t.NotReady {
-			text = "the node at " + a.address + " is not ready"
+			text = a.name() + " is not ready"
 		}
 		s.Troubles = append(s.Troubles, text+": "+t.String())
 	}

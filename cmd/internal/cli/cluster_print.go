@@ -19,14 +19,21 @@ func (s *clusterStatus) print(w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if err := printTable(w, s.nodeTable); err != nil {
+	nodes, journals := s.nodeTable, s.journalTable
+	if s.Members != nil {
+		nodes, journals = s.memberTable, s.memberJournalTable
+	}
+	if err := printTable(w, nodes); err != nil {
 		return err
 	}
 	if s.journals() > 0 {
 		fmt.Fprintln(w)
-		if err := printTable(w, s.journalTable); err != nil {
+		if err := printTable(w, journals); err != nil {
 			return err
 		}
+	}
+	if err := s.printMoves(w); err != nil {
+		return err
 	}
 	for i, t := range s.Troubles {
 		if i == 0 {

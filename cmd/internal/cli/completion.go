@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/varvelog/varve/metadata/topicconfig"
 )
@@ -18,7 +19,7 @@ const completionLimit = 1500 * time.Millisecond
 
 // completeNames offers names that a broker knows, but not those that are on the
 // line already. It offers none if the broker does not answer in time.
-func completeNames(env *Env, bootstrap *string, ask func(context.Context, *kadm.Client) ([]string, error)) cobra.CompletionFunc {
+func completeNames(env *Env, bootstrap *string, ask func(context.Context, *kgo.Client) ([]string, error)) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, given []string, prefix string) ([]string, cobra.ShellCompDirective) {
 		ctx, cancel := context.WithTimeout(cmd.Context(), completionLimit)
 		defer cancel()
@@ -27,7 +28,7 @@ func completeNames(env *Env, bootstrap *string, ask func(context.Context, *kadm.
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
 		defer client.Close()
-		names, err := ask(ctx, kadm.NewClient(client))
+		names, err := ask(ctx, client)
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
@@ -39,15 +40,15 @@ func completeNames(env *Env, bootstrap *string, ask func(context.Context, *kadm.
 }
 
 func completeTopics(env *Env, bootstrap *string) cobra.CompletionFunc {
-	return completeNames(env, bootstrap, func(ctx context.Context, admin *kadm.Client) ([]string, error) {
-		topics, err := admin.ListTopics(ctx)
+	return completeNames(env, bootstrap, func(ctx context.Context, client *kgo.Client) ([]string, error) {
+		topics, err := kadm.NewClient(client).ListTopics(ctx)
 		return topics.Names(), err
 	})
 }
 
 func completeGroups(env *Env, bootstrap *string) cobra.CompletionFunc {
-	return completeNames(env, bootstrap, func(ctx context.Context, admin *kadm.Client) ([]string, error) {
-		groups, err := admin.ListGroups(ctx)
+	return completeNames(env, bootstrap, func(ctx context.Context, client *kgo.Client) ([]string, error) {
+		groups, err := kadm.NewClient(client).ListGroups(ctx)
 		return groups.Groups(), err
 	})
 }

@@ -24,7 +24,7 @@ func TestHelpIsAsReviewed(t *testing.T) {
 		"group", "group list", "group describe", "group reset-offsets", "group delete",
 		"produce", "consume", "bucket", "bucket ls", "bucket stat", "bucket cat", "bucket explain", "bucket hold", "bucket hold list", "bucket hold release", "bucket probe", "bucket verify", "bucket repair", "bucket orphans", "bucket copy", "wal", "wal list", "wal export", "version",
 		"bench", "bench produce", "bench consume", "bench latency",
-		"cluster", "cluster status", "exit-codes", "output", "times",
+		"cluster", "cluster status", "cluster events", "cluster journals", "cluster upgrade", "node", "node list", "node drain", "node undrain", "node remove", "exit-codes", "output", "times",
 	} {
 		args := append(strings.Fields(line), "--help")
 		o := command{}.run(t, args...)

@@ -48,11 +48,10 @@ notes, questions, and the one line "varve: ..." that says why a command failed.
 -o json is the output for programs, of every command that prints results:
 
   - results that go on without end, or may be long, are one object a line: consume,
-    and wal export;
+    wal export, and cluster events;
   - a list, or a command that takes several names, is one array of objects, also
-    for one name: topic, group, wal list;
-  - a result about one thing is one object: cluster status, produce, bench, bucket,
-    version;
+    for one name: topic, group, node, wal list;
+  - a result about one thing is one object: cluster, produce, bench, bucket, version;
   - null stands for a value that is not known or does not apply, never 0 or "";
   - times are RFC 3339 in UTC, sizes are in bytes, durations in seconds;
   - ids of topics and clusters are as Kafka's tools write them, those of nodes'

@@ -108,13 +108,13 @@ func eventOf(e events.Event) status.Event {
 	}
 	switch e.Kind {
 	case events.Led, events.Ended:
-		s.Epoch = e.Epoch
+		s.Epoch = &e.Epoch
 	case events.Level:
 		s.Level = e.Epoch
 	}
 	if e.Took > 0 {
-		ms := e.Took.Milliseconds()
-		s.TookMs = &ms
+		took := e.Took.Round(time.Millisecond).Seconds()
+		s.Took = &took
 	}
 	return s
 }

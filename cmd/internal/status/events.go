@@ -1,7 +1,9 @@
 package status
 
 import (
+	"context"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -17,14 +19,14 @@ const (
 type Event struct {
 	Number   uint64    `json:"number"` // counts the events of the process, from 1
 	At       time.Time `json:"at"`
-	Kind     string    `json:"kind"`              // "started", "state", "fenced", "unfenced", "assigned", "led", "ended", "journals", "level"
-	Node     *int32    `json:"node,omitempty"`    // broker id
-	Journal  *uint32   `json:"journal,omitempty"` // 0: the one of metadata, whose leader is the controller
-	Epoch    uint32    `json:"epoch,omitempty"`   // of a leadership
-	Level    uint32    `json:"level,omitempty"`   // the feature level
-	Journals uint32    `json:"journals,omitempty"`
-	Why      string    `json:"why,omitempty"`     // the state of a node, the evidence, or the reason
-	TookMs   *int64    `json:"took_ms,omitempty"` // from the assignment until the node leads
+	Kind     string    `json:"kind"`               // "started", "state", "fenced", "unfenced", "assigned", "led", "ended", "journals", "level"
+	Node     *int32    `json:"node"`               // broker id
+	Journal  *uint32   `json:"journal"`            // 0: the one of metadata, whose leader is the controller
+	Epoch    *uint32   `json:"epoch"`              // of a leadership
+	Took     *float64  `json:"took_seconds"`       // from the assignment until the node leads
+	Why      string    `json:"why,omitempty"`      // the state of a node, the evidence, or the reason
+	Level    uint32    `json:"level,omitempty"`    // feature level, of "level"
+	Journals uint32    `json:"journals,omitempty"` // their number, of "journals"
 }
 
 // String describes the event in words.
@@ -58,9 +60,12 @@ func (e Event) String() string {
 			text = node + " is the controller"
 			why = ""
 		}
-		text += fmt.Sprintf(" in epoch %d%s", e.Epoch, why)
-		if e.TookMs != nil {
-			text += fmt.Sprintf(", after %v", time.Duration(*e.TookMs)*time.Millisecond)
+		if e.Epoch != nil {
+			text += fmt.Sprintf(" in epoch %d", *e.Epoch)
+		}
+		text += why
+		if e.Took != nil {
+			text += fmt.Sprintf(", after %.3g s", *e.Took)
 		}
 		return text
 	case "ended":
@@ -71,4 +76,10 @@ func (e Event) String() string {
 		return fmt.Sprintf("the feature level is %d", e.Level)
 	}
 	return strings.TrimSpace(e.Kind + " " + node + why)
+}
+
+// AskEvents reads the events after a number from the node at address, host:port.
+func AskEvents(ctx context.Context, address string, after uint64) (events []Event, err error) {
+	err = get(ctx, address, EventsPath+"?"+AfterParam+"="+strconv.FormatUint(after, 10), &events)
+	return events, err
 }
