@@ -121,6 +121,10 @@ func (a *answer) took(now time.Time, ev Replied) {
 // elect asks the other nodes, and stands when it may.
 func (m *Member) elect() {
 	e := &m.election
+	if m.reads() {
+		m.seek()
+		return
+	}
 	m.ask()
 	if !m.mayStand() {
 		e.clear, e.probing = time.Time{}, 0
@@ -141,6 +145,24 @@ func (m *Member) elect() {
 	}
 	e.probing, e.probed = m.next(), m.now
 	m.do(Probe{e.probing, m.self})
+}
+
+// reads reports whether this node only reads. It never stands.
+func (m *Member) reads() bool { return m.run.Roles&metadata.RoleIngest == 0 }
+
+// seek finds the controller for a node that only reads. Its heartbeats are let in
+// everywhere, and the answer of any node names the leader that it believes.
+func (m *Member) seek() {
+	e := &m.election
+	if m.now.Sub(e.round) < askEvery {
+		return
+	}
+	e.round = m.now
+	for i := range m.cluster.Nodes {
+		if n := &m.cluster.Nodes[i]; m.asks(n) && n.Node != m.controller.Node {
+			m.do(Beat{n.Node})
+		}
+	}
 }
 
 // asked reports whether the replies of all nodes that answer are to questions of after a
@@ -304,9 +326,6 @@ func (m *Member) count() (t tally) {
 
 // mayStand reports whether the controller is gone for all that answer, and enough do.
 func (m *Member) mayStand() bool {
-	if m.run.Roles&metadata.RoleIngest == 0 {
-		return false
-	}
 	if m.election.named {
 		return true
 	}

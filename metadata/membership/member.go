@@ -90,7 +90,7 @@ type (
 // Actions of a Member.
 type (
 	// Beat asks for a heartbeat to a node; Answered follows if that answers. The controller
-	// gets its own, too.
+	// gets its own, too. A node that only reads sends them to any node to find the controller.
 	Beat struct{ To segment.ID }
 	// Register asks a controller to register this run; it may be this node.
 	Register struct{ To segment.ID }

@@ -1,6 +1,8 @@
 package membership
 
 import (
+	"fmt"
+	"maps"
 	"testing"
 	"time"
 
@@ -100,13 +102,59 @@ func TestWhenANodeStands(t *testing.T) {
 			t.Errorf("%s: stands after %v, want %v to %v", name, k.stands, c.from, c.to)
 		}
 	}
-	run := runOf(1)
-	run.Roles = metadata.RoleFetch
-	c := clusterOf(1)
-	c.Nodes[0].Run = run
-	k := newCandidate(1, c, run, nil, false)
-	if k.pass(time.Minute); k.stands > 0 {
-		t.Error("a fetch node stands")
+}
+
+// A node that only reads finds the controller by heartbeats, which all nodes answer with the
+// leader that they believe. It neither asks questions, which are refused, nor looks at
+// journals, nor stands.
+func TestANodeThatOnlyReadsFindsTheController(t *testing.T) {
+	beat := func(node byte) string { return fmt.Sprintf("%T %v", Beat{}, Beat{nodeNo(node)}) }
+	for name, registered := range map[string]bool{"registered": true, "new": false} {
+		c, run := clusterOf(4), runOf(1)
+		c.Nodes[3].Fence = metadata.FencedSilent
+		run.Roles = metadata.RoleFetch
+		if c.Nodes[0].Run = run; !registered {
+			c.Nodes = c.Nodes[1:]
+		}
+		m := NewMember(nodeNo(1), run, 0)
+		now := time.Unix(1000, 0)
+		var did map[string]int
+		step := func(ev Event) {
+			for _, a := range m.Step(now, ev) {
+				did[fmt.Sprintf("%T %v", a, a)]++
+			}
+		}
+		pass := func() {
+			did = map[string]int{}
+			for range 10 * time.Second / TickEvery {
+				now = now.Add(TickEvery)
+				step(Tick{})
+			}
+		}
+		m.Step(now, Applied{c})
+		wants := map[string]int{beat(2): 20, beat(3): 20}
+		if !registered { // it may know of an old state only
+			wants[beat(4)] = 20
+		}
+		if pass(); !maps.Equal(did, wants) {
+			t.Errorf("%s: without a controller it did %v", name, did)
+		}
+		wants = map[string]int{beat(3): 1}
+		if !registered {
+			wants[fmt.Sprintf("%T %v", Register{}, Register{nodeNo(3)})] = 1
+		}
+		did = map[string]int{}
+		step(Answered{nodeNo(2), Answer{}}) // of another one
+		step(Believes{Leader{Node: nodeNo(3), Epoch: 2, Settled: segment.Ref{Seq: 5}}})
+		if !maps.Equal(did, wants) {
+			t.Errorf("%s: with a controller it did %v", name, did)
+		}
+		if pass(); did[beat(2)] < 15 || did[beat(3)] < 15 {
+			t.Errorf("%s: the controller does not answer: it did %v", name, did)
+		}
+		if r := m.Reply(); r.Opinion == Standing || m.Claims() {
+			t.Errorf("%s: it stands", name)
+		}
 	}
 }
 

@@ -156,6 +156,9 @@ var electionMutants = []mutant{
 	{name: "all stand at once", by: candidates, plain: true, edits: []edit{
 		drop("metadata/membership.Member.turn", "before++"),
 	}},
+	{name: "a node that only reads asks like the others", by: catcher{"./metadata/membership", "TestANodeThatOnlyReadsFindsTheController"}, plain: true, edits: []edit{
+		never("metadata/membership.Member.elect", "m.reads()"),
+	}},
 	{name: "stands without a store", by: members, edits: []edit{
 		never("metadata/membership.Member.probed", "!ev.OK"),
 	}},
