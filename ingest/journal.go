@@ -248,3 +248,6 @@ func (j *Journal) Close() {
 		<-last.closed
 	}
 }
+
+// Pulse is how far the journal has come; see journal.Loop. It must be followed or led.
+func (j *Journal) Pulse(ctx context.Context) (journal.Pulse, error) { return j.loop.Pulse(ctx, j.life.Successor) }

@@ -30,6 +30,15 @@ type LeaderOptions struct {
 	// OnEnd is called with each end entry of another leadership that is applied, and with
 	// the epoch of that. A later fence makes it void. It must not block, and may be left out.
 	OnEnd func(epoch uint32, e journal.End)
+	// Run is how this process is registered at the start of each leadership; nil: with its
+	// data folder alone.
+	Run *Run
+	// OnLed is called when a leadership has begun, OnReady when it accepts requests, and
+	// OnEnding at the end of each leadership, and of each way to one, with the reason, before
+	// requests that wait are answered. They must not block, and may be left out.
+	OnLed    func(epoch uint32)
+	OnReady  func()
+	OnEnding func(err error)
 	// OnLost is called after the end of each leadership, and of each way to one, with the
 	// reason. The Leader ends with the error that it returns, and follows on if it returns
 	// nil. It must not block, nor lead again before it returns. nil: the Leader ends.
@@ -89,6 +98,15 @@ func (o LeaderOptions) withDefaults() LeaderOptions {
 	if o.Pace == nil {
 		o.Pace = journal.NewPace(func() time.Duration { return time.Second })
 	}
+	if o.OnLed == nil {
+		o.OnLed = func(uint32) {}
+	}
+	if o.OnReady == nil {
+		o.OnReady = func() {}
+	}
+	if o.OnEnding == nil {
+		o.OnEnding = func(error) {}
+	}
 	if o.OnLost == nil {
 		o.OnLost = func(err error) error { return err }
 	}
@@ -145,6 +163,7 @@ func (l *Leader) isReady(nodeID int32) {
 		l.nodeID = nodeID
 		close(l.ready)
 	}
+	l.opt.OnReady()
 }
 
 // Lead takes the journal over again, under a name that was never used before, if it is

@@ -70,18 +70,27 @@ func newLeading(opt LeaderOptions, p proposer) *leading {
 
 // Led takes over planning; first come the entries that a new cluster and a new
 // node lack.
-func (l *leading) Led(uint32) {
+func (l *leading) Led(epoch uint32) {
+	l.opt.OnLed(epoch)
 	l.controller = NewController(l.opt.State, l.opt.Defaults)
 	l.starting = &command{done: make(chan error, 1), plan: func(c *Controller) ([]segment.Entry, error) {
 		entries, err := c.Bootstrap()
 		if err != nil {
 			return nil, err
 		}
-		more, id, err := c.RegisterNode(l.opt.Journal.Node)
+		more, id, err := l.register(c)
 		l.nodeID = id
 		return append(entries, more...), err
 	}}
 	l.take(l.starting)
+}
+
+// register plans the registration of this node.
+func (l *leading) register(c *Controller) ([]segment.Entry, int32, error) {
+	if l.opt.Run == nil {
+		return c.RegisterNode(l.opt.Journal.Node)
+	}
+	return c.StartNode(l.opt.Journal.Node, *l.opt.Run)
 }
 
 func (l *leading) take(cmd *command) {
@@ -280,6 +289,7 @@ func (l *leading) Deposed(err error) error { return err }
 // Ended implements journal.Machine. Requests that wait have an unknown outcome. A committed
 // change is success, unless its answer promises more about the data journals.
 func (l *leading) Ended(err error) {
+	l.opt.OnEnding(err)
 	for _, cmd := range l.waiting {
 		cmd.done <- because(ErrUnavailable, err)
 	}

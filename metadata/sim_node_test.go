@@ -63,7 +63,7 @@ func (n *node) start() {
 		owned.Checkpoints = nil
 	}
 	n.owner = sim.NewOwner(n.p, c.store, owned)
-	n.life = newLife(opt, n.owner.Owner)
+	n.life = newLife(opt.withDefaults(), n.owner.Owner)
 	if !c.quiet && c.Chance(c.shape.Follows) {
 		p.After(c.Between(0, 20*time.Second), "stand after following", func() { n.owner.Do(n.stand) })
 	} else {

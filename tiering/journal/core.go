@@ -154,6 +154,10 @@ func (c *Core) Leads() bool { return c.phase == leading }
 // Stands reports whether it leads, or is on the way to it.
 func (c *Core) Stands() bool { return c.stands && c.phase != ended }
 
+func (c *Core) pulse() Pulse {
+	return Pulse{Next: c.chain.Next, Epoch: c.chain.Epoch, Leader: c.chain.Leader, Busy: len(c.slots) > 0 || c.stands && c.phase != leading && c.phase != ended}
+}
+
 // Room reports whether one more object may be sent: never a seq at or beyond
 // the lowest unresolved one plus the window (PROTOCOL.md, rule 2).
 func (c *Core) Room() bool {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/varvelog/varve/tiering/objstore"
+	"github.com/varvelog/varve/tiering/segment"
 )
 
 // Intake is the way by which requests of type R get to a Machine in a Loop, and the
@@ -126,6 +127,35 @@ func (l *Loop[R]) Ask(ctx context.Context, ask func(onAnswered func(error))) err
 	default:
 		return ErrEnded
 	}
+}
+
+// Pulse is how far a journal has come at a moment.
+type Pulse struct {
+	Next   uint64     // the lowest seq that is not applied
+	Epoch  uint32     // the highest that is applied
+	Leader segment.ID // the node that opened it; zero: none ever led
+	Ended  *End       // that leadership has ended with this entry; nil: not, or not known
+	Busy   bool       // something is to be written: an own object is under way, or the journal is taken over
+}
+
+// Pulse asks the owner's goroutine, so an answer shows that it runs. ended gives the last part,
+// there; it may be nil. The error is that of ctx, or ErrEnded.
+func (l *Loop[R]) Pulse(ctx context.Context, ended func() (End, bool)) (Pulse, error) {
+	answer := make(chan Pulse, 1)
+	err := l.Ask(ctx, func(onAnswered func(error)) {
+		p := l.owner.Core().pulse()
+		if ended != nil {
+			if e, ok := ended(); ok {
+				p.Ended = &e
+			}
+		}
+		answer <- p
+		onAnswered(nil)
+	})
+	if err != nil {
+		return Pulse{}, err
+	}
+	return <-answer, nil
 }
 
 // HandOver has a journal handed over, and returns nil when the leadership is over, which

@@ -97,6 +97,9 @@ type Serve struct {
 
 	NATS NATS
 
+	Journals     int32 // data journals of a cluster that this node creates
+	FeatureLevel int32 // the highest one that it takes part in
+
 	CheckpointObjects int32 // of a journal, from one checkpoint to the next
 
 	FlushInterval time.Duration

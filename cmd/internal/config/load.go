@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/spf13/pflag"
 
@@ -58,6 +59,7 @@ func AddFlags(fs *pflag.FlagSet) {
 		if st.kind == "bool" {
 			f.NoOptDefVal = "true"
 		}
+		f.Hidden = slices.Contains(hidden, st.name)
 	}
 }
 

@@ -1,8 +1,11 @@
 package config
 
 import (
+	"strconv"
 	"strings"
 	"time"
+
+	"github.com/varvelog/varve/metadata"
 )
 
 // setting is one row of the table: all properties of a setting.
@@ -90,6 +93,12 @@ var settings = []setting{
 	{"flush-puts-per-second", "auto", "number",
 		"PUTs below 64KiB for clients that wait, acks=all and commits, on average: a number, unlimited, or auto, which is one in a --flush-interval at Amazon S3 and Cloudflare R2, and unlimited elsewhere",
 		func(s *Serve, v string) error { return setPUTs(&s.FlushPUTs, v) }},
+	{"journals", "1", "int",
+		"data journals of a new cluster: twice as many as the ingest nodes that one plans for; \"varve cluster journals\" adds more later",
+		func(s *Serve, v string) error { return setInt(&s.Journals, v, 1, metadata.MaxJournals) }},
+	{"feature-level", strconv.Itoa(int(metadata.SupportedLevel)), "int",
+		"highest feature level that this node takes part in",
+		func(s *Serve, v string) error { return setInt(&s.FeatureLevel, v, 1, int32(metadata.LevelCluster)) }},
 	{"checkpoint-objects", "256", "int",
 		"objects of a journal from one checkpoint to the next: a start reads about as many, or some seven times as many if it finds no checkpoint",
 		func(s *Serve, v string) error { return setInt(&s.CheckpointObjects, v, 8, 65536) }},
@@ -212,6 +221,9 @@ func Removed(flag string) (remedy string, ok bool) {
 	remedy, ok = removed[flag]
 	return remedy, ok
 }
+
+// hidden are settings that the help leaves out: they are for tests.
+var hidden = []string{"feature-level"}
 
 func lookup(name string) (setting, bool) {
 	for _, st := range settings {
