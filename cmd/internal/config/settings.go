@@ -94,7 +94,7 @@ var settings = []setting{
 		"PUTs below 64KiB for clients that wait, acks=all and commits, on average: a number, unlimited, or auto, which is one in a --flush-interval at Amazon S3 and Cloudflare R2, and unlimited elsewhere",
 		func(s *Serve, v string) error { return setPUTs(&s.FlushPUTs, v) }},
 	{"journals", "1", "int",
-		"data journals of a new cluster: twice as many as the ingest nodes that one plans for; \"varve cluster journals\" adds more later",
+		"data journals of a new cluster: twice as many as the ingest nodes that one plans for",
 		func(s *Serve, v string) error { return setInt(&s.Journals, v, 1, metadata.MaxJournals) }},
 	{"feature-level", strconv.Itoa(int(metadata.SupportedLevel)), "int",
 		"highest feature level that this node takes part in",
