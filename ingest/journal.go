@@ -250,4 +250,6 @@ func (j *Journal) Close() {
 }
 
 // Pulse is how far the journal has come; see journal.Loop. It must be followed or led.
-func (j *Journal) Pulse(ctx context.Context) (journal.Pulse, error) { return j.loop.Pulse(ctx, j.life.Successor) }
+func (j *Journal) Pulse(ctx context.Context) (journal.Pulse, error) {
+	return j.loop.Pulse(ctx, j.life.Successor)
+}

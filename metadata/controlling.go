@@ -7,7 +7,7 @@ import (
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-// This part of Leader does what the cluster asks of the controller (CLUSTER.md).
+// This part of Leader serves the cluster (CLUSTER.md).
 
 // Change commits changes, all or none. Without the leadership the error is
 // ErrNotController.
@@ -39,4 +39,6 @@ func (l *Leader) Resign(ctx context.Context) error {
 }
 
 // Pulse is how far the journal has come; see journal.Loop.
-func (l *Leader) Pulse(ctx context.Context) (journal.Pulse, error) { return l.loop.Pulse(ctx, l.life.Successor) }
+func (l *Leader) Pulse(ctx context.Context) (journal.Pulse, error) {
+	return l.loop.Pulse(ctx, l.life.Successor)
+}

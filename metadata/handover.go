@@ -1,6 +1,35 @@
 package metadata
 
-import "github.com/varvelog/varve/tiering/journal"
+import (
+	"context"
+
+	"github.com/varvelog/varve/tiering/journal"
+	"github.com/varvelog/varve/tiering/segment"
+)
+
+// HandOver ends the leadership with an end entry that names the next controller, and
+// returns nil when it is over. Requests are refused from now on, those that were planned are
+// committed first. If ctx ends before the end entry is sent, the leadership goes on, and the
+// error is that of ctx. Once it is sent, only its outcome ends the call. A leadership that
+// ends in another way gives the reason.
+func (l *Leader) HandOver(ctx context.Context, to segment.ID) error {
+	over := make(chan struct{})
+	var leading *leading
+	var reason error // read after over
+	begin := func() error {
+		if leading = l.life.leading; leading == nil {
+			return ErrNotController
+		}
+		return leading.beginHandOver(journal.End{To: to}, func(err error) {
+			reason = err
+			close(over)
+		})
+	}
+	if err := l.loop.HandOver(ctx, begin, func() bool { return leading == nil || leading.goOnLeading() }, over); err != nil {
+		return err
+	}
+	return reason
+}
 
 // This part of leading hands journal 0 over (CLUSTER.md, rule 47).
 

@@ -33,8 +33,8 @@ type LeaderOptions struct {
 	// Run is how this process is registered at the start of each leadership; nil: with its
 	// data folder alone.
 	Run *Run
-	// OnLed is called when a leadership has begun, OnReady when it accepts requests, and
-	// OnEnding at the end of each leadership, and of each way to one, with the reason, before
+	// OnLed is called when a leadership has begun, OnReady when it accepts requests. OnEnding
+	// is called with the reason at the end of each leadership, and of each way to one, before
 	// requests that wait are answered. They must not block, and may be left out.
 	OnLed    func(epoch uint32)
 	OnReady  func()
@@ -184,30 +184,6 @@ func (l *Leader) stand(ctx context.Context, how journal.Stand) error {
 			l.life.lead(how, l.isReady)
 		}
 	})
-}
-
-// HandOver ends the leadership with an end entry that names the next controller, and
-// returns nil when it is over. Requests are refused from now on, those that were planned are
-// committed first. If ctx ends before the end entry is sent, the leadership goes on, and the
-// error is that of ctx. Once it is sent, only its outcome ends the call. A leadership that
-// ends in another way gives the reason.
-func (l *Leader) HandOver(ctx context.Context, to segment.ID) error {
-	over := make(chan struct{})
-	var leading *leading
-	var reason error // read after over
-	begin := func() error {
-		if leading = l.life.leading; leading == nil {
-			return ErrNotController
-		}
-		return leading.beginHandOver(journal.End{To: to}, func(err error) {
-			reason = err
-			close(over)
-		})
-	}
-	if err := l.loop.HandOver(ctx, begin, func() bool { return leading == nil || leading.goOnLeading() }, over); err != nil {
-		return err
-	}
-	return reason
 }
 
 // AtHead is closed when the state has all that journal 0 held at the start: a follower has

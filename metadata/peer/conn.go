@@ -19,16 +19,20 @@ import (
 
 // Conn is a connection to another node, on which both ends have proved themselves. It carries
 // one request at a time. After any error it is closed: whether the request had an effect is
-// not known.
+// not known, unless the error is ErrEnded.
 type Conn struct {
 	peer Peer
+	nc   net.Conn
 
 	mu     sync.Mutex
-	nc     net.Conn
 	in     *bufio.Reader
 	format *kmsg.RequestFormatter
-	last   int32 // correlation id
+	last   int32  // correlation id
+	watch  *watch // nil: none
 }
+
+// ErrEnded: the connection had ended before the request was sent.
+var ErrEnded = errors.New("the other node has closed the connection")
 
 // Dialer connects to other nodes. All fields are required.
 type Dialer struct {
@@ -68,7 +72,7 @@ func (c *Conn) prove(ctx context.Context, self Identity, key segment.PeerKey, ex
 	call, first := NewCall(self, key, expects, nonce)
 	answer, err := c.Ask(ctx, KindHello, first)
 	if err != nil {
-		return err
+		return strange(err)
 	}
 	last, p, err := call.Check(answer, nil)
 	if err != nil {
@@ -79,6 +83,18 @@ func (c *Conn) prove(ctx context.Context, self Identity, key segment.PeerKey, ex
 	}
 	c.peer = p
 	return nil
+}
+
+// CodeStranger answers a first message that is meant for another cluster or node. All other
+// refusals of a handshake are kerr.SaslAuthenticationFailed: the key is not known there, or
+// not proved.
+var CodeStranger = kerr.InconsistentClusterID
+
+func strange(err error) error {
+	if errors.Is(err, CodeStranger) {
+		return fmt.Errorf("%w: %w", ErrStranger, err)
+	}
+	return err
 }
 
 // Peer is the node at the other end.
@@ -92,16 +108,16 @@ func (c *Conn) Ask(ctx context.Context, kind Kind, body []byte) ([]byte, error) 
 		return nil, err
 	}
 	reply := resp.(*Reply)
-	if err := kerr.ErrorForCode(reply.Code); err != nil {
-		return nil, fmt.Errorf("%s: %w: %s", kind, err, reply.Text)
-	}
-	return reply.Body, nil
+	return reply.Body, reply.Err()
 }
 
 // Request sends a request and waits for its answer, until ctx ends.
 func (c *Conn) Request(ctx context.Context, req kmsg.Request) (resp kmsg.Response, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if err := c.unwatch(); err != nil {
+		return nil, err
+	}
 	stop := context.AfterFunc(ctx, func() { _ = c.nc.SetDeadline(time.Unix(1, 0)) })
 	defer func() {
 		if !stop() && err == nil {
@@ -149,6 +165,3 @@ func (c *Conn) frame(req kmsg.Request) ([]byte, error) {
 	}
 	return b, nil
 }
-
-// Close closes the connection. A request under way ends with an error.
-func (c *Conn) Close() error { return c.nc.Close() }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/varvelog/varve/tiering/wire"
@@ -88,6 +89,14 @@ func (r *Request) ReadFrom(b []byte) error {
 	in := wire.NewReader(b)
 	r.Body = in.Bytes32()
 	return malformed(in)
+}
+
+// Err is the error of kerr that an answer with a code is; nil without one.
+func (r *Reply) Err() error {
+	if err := kerr.ErrorForCode(r.Code); err != nil {
+		return fmt.Errorf("%s: %w: %s", r.Kind, err, r.Text)
+	}
+	return nil
 }
 
 // Key implements kmsg.Response, and so do all methods below.

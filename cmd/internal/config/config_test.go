@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/varvelog/varve/cmd/internal/config"
+	"github.com/varvelog/varve/metadata"
 )
 
 // sources are the layers of one configuration.
@@ -112,12 +113,14 @@ var samples = map[string][3]string{
 	"compaction-memory":             {"1MiB", "64MiB", "1GiB"},
 	"tiering-rate":                  {"unlimited", "1MiB", "1GiB"},
 	"verify-rate":                   {"0", "64KiB", "1GiB"},
+	"journals":                      {"2", "3", "1024"},
+	"feature-level":                 {"1", "3", "1"},
 	"pprof":                         {"true", "false", "true"},
 	"log-level":                     {"debug", "warn", "error"},
 	"log-format":                    {"json", "text", "json"},
 }
 
-// others are flags without which a sample is not valid.
+// others are flags that make a sample valid.
 var others = map[string][]string{
 	"inter-broker-listener": {"--listen=127.0.0.1:1,a=127.0.0.1:2,b=127.0.0.1:3,c=127.0.0.1:4"},
 	"nats-routes":           {"--nats-cluster=127.0.0.1:6222"},
@@ -177,10 +180,9 @@ func TestDefaults(t *testing.T) {
 	}
 	want := config.Serve{
 		DataDir: filepath.Join(dir, "varve-data"), Bucket: "file://" + dir + "/varve-data/bucket", CreateBucket: true,
-		Roles:     []config.Role{config.RoleIngest, config.RoleFetch, config.RoleTiering},
-		Listeners: []config.Listener{{Name: "PLAINTEXT", Address: "127.0.0.1:9092"}}, InterBroker: "PLAINTEXT",
+		Roles: []config.Role{config.RoleIngest, config.RoleFetch, config.RoleTiering}, Listeners: []config.Listener{{Name: "PLAINTEXT", Address: "127.0.0.1:9092"}}, InterBroker: "PLAINTEXT",
 		HTTP: "127.0.0.1:9080", NATS: config.NATS{Embedded: true},
-		FlushInterval: 250 * time.Millisecond, FlushBytes: 8 << 20, FlushPUTs: config.FlushPUTs{Auto: true}, CheckpointObjects: 256,
+		FlushInterval: 250 * time.Millisecond, FlushBytes: 8 << 20, FlushPUTs: config.FlushPUTs{Auto: true}, CheckpointObjects: 256, Journals: 1, FeatureLevel: int32(metadata.SupportedLevel),
 		AutoCreateTopics: true, DefaultPartitions: 1, MaxConnections: 10_000,
 		DeleteGrace: 72 * time.Hour, RetentionCheck: time.Minute, OffsetsRetention: 7 * 24 * time.Hour, GroupInitialDelay: 3 * time.Second, GroupMinSession: 6 * time.Second, GroupMaxSession: 30 * time.Minute,
 		GroupMaxSize: 1000, MaxConnectionsPerAddress: 5000,

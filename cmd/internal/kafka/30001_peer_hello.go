@@ -103,5 +103,8 @@ func (s *peerService) reply(r *listener.Request, body []byte) {
 func (s *peerService) refuse(r *listener.Request, err error) {
 	s.complaints.Warn("peer", "a node was not let in", append(r.Client.Logged("client"), "reason", err)...)
 	code := kerr.SaslAuthenticationFailed.Code
+	if errors.Is(err, peer.ErrStranger) {
+		code = peer.CodeStranger.Code
+	}
 	r.Reply(&peer.Reply{Kind: r.Body.(*peer.Request).Kind, Code: code, Text: err.Error()}, code)
 }

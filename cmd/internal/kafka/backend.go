@@ -72,6 +72,9 @@ type Backend struct {
 	Memory *buffer.Pool
 	// Groups is the coordinators of consumer groups.
 	Groups Groups
+	// Open is closed when clients may be answered: until then their requests wait, and those
+	// of other nodes do not. Nil: at once.
+	Open <-chan struct{}
 	// Peers lets other nodes of the cluster in. Nil: none.
 	Peers *peer.Door
 	// Cluster answers the nodes that are let in. Nil: their requests are refused.

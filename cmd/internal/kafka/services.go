@@ -37,7 +37,7 @@ func newServer(config Config, backend Backend, allows func(*listener.Client, ope
 	backend.Admin = unavailable{}
 	services.failed = newServices(config, backend, g, complaints)
 	return listener.New(config.Listener, services.apis(), listener.Surroundings{
-		Now: backend.Now, Complaints: complaints, Metrics: backend.Metrics, Log: backend.Log, Memory: backend.Memory,
+		Now: backend.Now, Complaints: complaints, Metrics: backend.Metrics, Log: backend.Log, Memory: backend.Memory, Open: backend.Open,
 	})
 }
 

@@ -33,9 +33,9 @@ func (n *node) kafkaConfig() kafka.Config {
 
 // kafkaBackend returns this node as the backend of the Kafka front.
 func (n *node) kafkaBackend(reader *fetch.Reader, groups kafka.Groups, closers *stack) kafka.Backend {
-	return kafka.Backend{
+	b := kafka.Backend{
 		ClusterID:     n.cluster.ID.Base64(),
-		NodeID:        func() int32 { return n.id },
+		NodeID:        n.id.Load,
 		Controller:    n.shownController,
 		Brokers:       n.brokers,
 		Members:       n.kafkaMembers,
@@ -59,6 +59,10 @@ func (n *node) kafkaBackend(reader *fetch.Reader, groups kafka.Groups, closers *
 		Metrics:       n.metrics,
 		Log:           n.log,
 	}
+	if n.opened != nil {
+		b.Open, b.Peers, b.Cluster = n.opened, n.member.peers.Door(), n.member.requests()
+	}
+	return b
 }
 
 // sessionShare is the divisor for the part of the request memory that fetch sessions may
@@ -73,7 +77,7 @@ func (n *node) fetchSessions() *kafka.FetchSessions {
 
 func (n *node) brokerSettings() topicconfig.BrokerSettings {
 	return topicconfig.BrokerSettings{
-		NodeID: n.id, Rack: n.cfg.Rack,
+		NodeID: n.id.Load(), Rack: n.cfg.Rack,
 		Listeners:        n.listed("://", func(l *clientListener) string { return l.listener.Addr().String() }),
 		Advertised:       n.listed("://", (*clientListener).shownAddress),
 		InterBroker:      n.cfg.InterBroker,

@@ -27,7 +27,8 @@ const (
 
 // follow reads journal 0 and the data journals it names, when they appear.
 func (n *node) follow(ctx context.Context, closers *stack) error {
-	n.id, n.leaders = archiveID(n.dir.Node()), archive{n}
+	n.leaders = archive{n}
+	n.id.Store(archiveID(n.dir.Node()))
 	n.admin = metadata.ReadsOnly{}
 	f := follow.New(follow.Options{
 		Store: n.store, Meta: n.meta, Load: n.journalConfig, Restore: n.restore, Poll: n.pollInterval, Log: n.log,

@@ -35,7 +35,7 @@ func (n *node) startGroups(reader *fetch.Reader, closers *stack) *groups {
 		}
 	})
 	options := supervisor.Options[*group.Machine]{
-		Topic: metadata.NewConsumerOffsets(), Metadata: topics, Journal: n.ledJournal, Node: n.id,
+		Topic: metadata.NewConsumerOffsets(), Metadata: topics, Journal: n.ledJournal, Node: n.id.Load,
 		Machine: func() (*group.Machine, error) { return group.New(n.groupConfig(memory)) },
 		Start: func(t supervisor.Tenure, m *group.Machine) (supervisor.Shard, error) {
 			return n.startShard(t, m, reader, topics)

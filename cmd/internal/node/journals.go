@@ -53,11 +53,31 @@ func (j *journals) get(id uint32) *dataJournal {
 	return j.byID[id]
 }
 
+// led returns the leader of a journal, nil if this node does not lead it.
+func (j *journals) led(id uint32) *ingest.Leader {
+	if d := j.get(id); d != nil {
+		return d.leader
+	}
+	return nil
+}
+
+// drop removes a journal.
+func (j *journals) drop(id uint32) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	delete(j.byID, id)
+	j.wakeLocked()
+}
+
 // set adds a journal, or replaces it.
 func (j *journals) set(id uint32, d *dataJournal) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.byID[id] = d
+	j.wakeLocked()
+}
+
+func (j *journals) wakeLocked() {
 	for _, wake := range j.watchers {
 		select {
 		case wake <- struct{}{}:
@@ -84,22 +104,50 @@ func (n *node) startJournals(ctx context.Context, closers *stack) error {
 	return n.follow(ctx, closers)
 }
 
-// lead takes over journal 0 and then every data journal, and returns when these have
-// followed the metadata.
+// lead reads journal 0, and then either takes part in the cluster, or leads all journals.
 func (n *node) lead(ctx context.Context, closers *stack) error {
 	n.leaders = ledHere{n}
 	cfg, err := n.metaConfig(ctx)
 	if err != nil {
 		return err
 	}
+	n.member = n.newMember()
 	again := make(chan struct{}, 1)
-	controller := metadata.StartLeader(metadata.LeaderOptions{
-		Store: n.store, Journal: cfg, State: n.meta, Log: n.log,
-		Defaults:  metadata.Defaults{Partitions: n.cfg.DefaultPartitions, ReplicationFactor: 1},
+	controller := metadata.FollowLeader(n.controls(cfg, again))
+	closers.push(func() error { controller.Close(); n.member.lasting.Wait(); return nil })
+	if err := n.awaitJournal0(ctx, controller, controller.AtHead()); err != nil {
+		return err
+	}
+	n.controller, n.admin = controller, controller.ForClients()
+	n.watchJournal0(controller)
+	if n.isCluster() {
+		return n.enterCluster(closers)
+	}
+	closers.push(n.controlAgain(controller, again))
+	return n.leadAll(ctx, closers)
+}
+
+// isCluster reports whether this node is one of several that may lead, by the state of
+// journal 0 at its head. On an empty bucket it begins such a cluster, if it may.
+func (n *node) isCluster() bool {
+	level := n.meta.Level()
+	if level == 0 {
+		level = uint16(n.cfg.FeatureLevel)
+	}
+	return level >= metadata.LevelCluster
+}
+
+// controls are the options of journal 0. again gets a value when it is to be taken over again.
+func (n *node) controls(cfg journal.Config, again chan<- struct{}) metadata.LeaderOptions {
+	m := n.member
+	return metadata.LeaderOptions{
+		Store: n.store, Journal: cfg, State: n.meta, Log: n.log, Run: &m.run,
+		Defaults:  metadata.Defaults{Partitions: n.cfg.DefaultPartitions, ReplicationFactor: 1, Journals: uint32(n.cfg.Journals)},
 		Committed: n.committed, Followed: n.followed, Pace: journal.NewPace(n.pollInterval), Checkpoints: n.checkpoints(),
 		OnCheckpoints: func(step journal.Step, err error) { n.onCheckpoints(0, step, err) },
 		Reconciled:    n.reports, OnUndone: n.onUndone,
 		DeleteGrace: n.cfg.DeleteGrace, PurgeMs: n.retention.trusted.Load,
+		OnLed: m.zero.led, OnReady: m.zero.ready, OnEnding: m.zero.ending, OnEnd: m.ended,
 		OnLost: func(reason error) error {
 			leads, end := n.afterLoss(0, reason)
 			if leads {
@@ -107,14 +155,20 @@ func (n *node) lead(ctx context.Context, closers *stack) error {
 			}
 			return end
 		},
-	})
-	closers.push(func() error { controller.Close(); return nil })
-	closers.push(n.controlAgain(controller, again))
-	if err := n.awaitController(ctx, controller); err != nil {
+	}
+}
+
+// leadAll takes over journal 0 and then every data journal, and returns when these have
+// followed the metadata. There is one node with the role below metadata.LevelCluster.
+func (n *node) leadAll(ctx context.Context, closers *stack) error {
+	controller := n.controller
+	if err := controller.Lead(ctx, n.incarnation); err != nil {
 		return err
 	}
-	n.id = controller.NodeID()
-	n.controller, n.admin = controller, controller.ForClients()
+	if err := n.awaitJournal0(ctx, controller, controller.Ready()); err != nil {
+		return err
+	}
+	n.id.Store(controller.NodeID())
 	n.startRetention(controller, closers)
 	n.rivals.Leads(0, controller)
 	for _, id := range n.meta.Journals() {
@@ -123,16 +177,54 @@ func (n *node) lead(ctx context.Context, closers *stack) error {
 			return err
 		}
 	}
+	if err := n.listenToBus(closers); err != nil {
+		return err
+	}
+	n.board.Busy("opening partitions")
+	if err := controller.Settle(ctx); err != nil {
+		return fmt.Errorf("open partitions: %w", err)
+	}
+	closers.push(n.watchLevel())
+	return nil
+}
+
+// listenToBus takes announcements, until closers.
+func (n *node) listenToBus(closers *stack) error {
 	cancel, err := n.bus.Subscribe(n.heard)
 	if err != nil {
 		return err
 	}
 	closers.push(func() error { cancel(); n.rivals.Close(); return nil })
-	n.board.Busy("opening partitions")
-	if err := controller.Settle(ctx); err != nil {
-		return fmt.Errorf("open partitions: %w", err)
-	}
 	return nil
+}
+
+// errLevelRaised: the cluster was raised to the level from which on several nodes may lead.
+var errLevelRaised = errors.New("the feature level was raised")
+
+// watchLevel begins the node again when the cluster was raised to metadata.LevelCluster.
+func (n *node) watchLevel() (stop func() error) {
+	wake := make(chan struct{}, 1)
+	unwatch := n.meta.Watch(wake)
+	stopping, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			select {
+			case <-wake:
+				if n.meta.Level() >= metadata.LevelCluster {
+					n.fail(errLevelRaised)
+				}
+			case <-stopping:
+				return
+			}
+		}
+	}()
+	return func() error {
+		close(stopping)
+		<-done
+		unwatch()
+		return nil
+	}
 }
 
 // heard takes a hint that another node has committed.
@@ -177,24 +269,26 @@ func (n *node) checkpoints() journal.CheckpointPolicy {
 	return p
 }
 
-// awaitController waits until the controller is ready. If it later ends on its own, the node
-// fails.
-func (n *node) awaitController(ctx context.Context, c *metadata.Leader) error {
-	const name = "metadata journal"
+// awaitJournal0 waits for first, or for the end of journal 0 on this node.
+func (n *node) awaitJournal0(ctx context.Context, c *metadata.Leader, first <-chan struct{}) error {
 	select {
-	case <-c.Ready():
+	case <-first:
+		return nil
 	case <-c.Done():
-		return fmt.Errorf("%s: %w", name, explain(c.Err()))
+		return fmt.Errorf("metadata journal: %w", explain(c.Err()))
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// watchJournal0 fails the node if journal 0 ends on its own.
+func (n *node) watchJournal0(c *metadata.Leader) {
 	go func() { // ends with c, which is closed before Run returns
 		<-c.Done()
 		if err := c.Err(); err != nil {
-			n.fail(fmt.Errorf("%s: %w", name, explain(err)))
+			n.fail(fmt.Errorf("metadata journal: %w", explain(err)))
 		}
 	}()
-	return nil
 }
 
 // explain adds advice for an operator.
@@ -220,6 +314,9 @@ func (n *node) followed(o *journal.Object) {
 	h := &o.Footer.Header
 	n.dir.Saw(h.Journal, o.Ref())
 	n.rivals.Applied(h.Journal, h.Epoch)
+	if n.member != nil {
+		n.member.applied(h)
+	}
 }
 
 // committed is called with every object that this node applied to a journal it

@@ -80,7 +80,7 @@ func (n *node) placement(t *metadata.Topic, partition int32) kafka.Placement {
 // brokers returns the nodes of the cluster as clients reach them, this one in any case. Below
 // LevelCluster there is no other one.
 func (n *node) brokers() []kafka.Broker {
-	self := kafka.Broker{ID: n.id, Rack: n.cfg.Rack, Addresses: n.addresses()}
+	self := kafka.Broker{ID: n.id.Load(), Rack: n.cfg.Rack, Addresses: n.addresses()}
 	if !n.inCluster() {
 		return []kafka.Broker{self}
 	}
@@ -106,7 +106,7 @@ func asBroker(other *metadata.Node) kafka.Broker {
 // writes.
 func (n *node) shownController() int32 {
 	if n.writes() || !n.inCluster() {
-		return n.id
+		return n.id.Load()
 	}
 	c := n.meta.Cluster()
 	if known := c.Node(n.leaders.Leader(0).Node); known != nil && known.Lives() {
@@ -143,7 +143,7 @@ func (n *node) open(journal uint32, k partlog.Key) bool {
 // brokerID returns the broker id of a node; false if it has none.
 func (n *node) brokerID(node segment.ID) (int32, bool) {
 	if node == n.dir.Node() {
-		return n.id, true
+		return n.id.Load(), true
 	}
 	if known := n.meta.Cluster().Node(node); known != nil {
 		return known.ID, true

@@ -21,7 +21,8 @@ func (b believed) Leader(journal uint32) membership.Known { return b[journal] }
 func clusterNode(t *testing.T, roles ...config.Role) *testNode {
 	n, closeAll := newNode(t, mem.New(nil, nil))
 	t.Cleanup(closeAll)
-	n.cfg.Roles, n.cfg.Rack, n.id = roles, "r1", 1
+	n.cfg.Roles, n.cfg.Rack = roles, "r1"
+	n.id.Store(1)
 	n.meta = metadata.NewUpTo(metadata.LevelCluster)
 	changes := []metadata.Change{metadata.FeatureLevel{Level: metadata.LevelCluster}, metadata.JournalCreated{ID: 1}, metadata.JournalCreated{ID: 2}}
 	for i, node := range []segment.ID{n.dir.Node(), nodeNo(2), nodeNo(3)} {

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/varvelog/varve/cmd/internal/bucket"
@@ -41,7 +42,15 @@ type dataLife struct {
 	begun  bool           // it accepts requests
 	tenure stack          // stops all that hangs on it
 
+	// Of a life under a seat; nil otherwise. onBegun is called when a leadership accepts
+	// requests. ends decides whether the node ends with an error of the life.
+	onBegun func()
+	ends    func(err error) error
+
 	again   chan struct{} // capacity 1: the journal is to be taken over again
+	over    chan struct{} // closed when a leadership, or the life, has ended
+	ended   sync.Once     // closes over
+	forget  func() error  // of its metrics
 	first   chan error    // capacity 1: the outcome of the first take-over
 	stop    chan struct{}
 	stopped chan struct{}
@@ -74,13 +83,15 @@ func (n *node) newLife(ctx context.Context, id uint32) (*dataLife, error) {
 	}
 	l := &dataLife{
 		node: n, id: id, state: from.state, recent: fetch.NewRecent(id, n.cfg.TailBytes), written: upkeep.NewFlow(upkeep.SystemClock{}),
-		again: make(chan struct{}, 1), first: make(chan error, 1), stop: make(chan struct{}), stopped: make(chan struct{}),
+		again: make(chan struct{}, 1), over: make(chan struct{}), first: make(chan error, 1), stop: make(chan struct{}), stopped: make(chan struct{}),
 	}
 	if l.snapshots, err = shard.DecodeSnapshots(from.attached); err != nil {
 		return nil, fmt.Errorf("checkpoint of journal %d: %w", id, err)
 	}
 	l.journal = ingest.Open(l.options(from))
-	n.metrics.journal(id, func() *partlog.State { return l.state })
+	var m *metrics
+	m, l.forget = n.metrics.during()
+	m.journal(id, func() *partlog.State { return l.state })
 	return l, nil
 }
 
@@ -177,6 +188,9 @@ func (l *dataLife) begin() {
 	n.journals.set(l.id, j)
 	m.leader(l.id, l.leader)
 	l.begunFirst(nil)
+	if l.onBegun != nil {
+		l.onBegun()
+	}
 }
 
 // end stops all that hung on the leadership that is over. Requests find a journal that is
@@ -185,14 +199,20 @@ func (l *dataLife) end() {
 	n, leader := l.node, l.leader
 	l.leader = nil
 	if !l.begun {
+		defer l.isOver()
 		l.begunFirst(fmt.Errorf("journal %d: %w", l.id, explain(leader.Err())))
 		return
 	}
 	l.begun = false
 	n.journals.set(l.id, &dataJournal{state: l.state, prover: lostHead{}, lost: l.journal.Poke})
 	l.state.Disturb()
-	n.reports.Leads(l.id, false) // or a start would wait for its reports
-	_ = l.tenure.close()         // none of them has an error
+	if l.ends == nil {
+		n.reports.Leads(l.id, false) // or a start would wait for its reports
+	} else {
+		n.rivals.Leads(l.id, nil) // this node goes on without the journal
+	}
+	l.isOver()
+	_ = l.tenure.close() // none of them has an error
 	l.tenure = nil
 	n.endUpkeep(l.id)
 }
@@ -217,8 +237,19 @@ func (l *dataLife) begunFirst(err error) {
 	}
 }
 
+func (l *dataLife) isOver() { l.ended.Do(func() { close(l.over) }) }
+
+// take begins to take the journal over. It is followed, and this is the first time.
+func (l *dataLife) take() { l.again <- struct{}{} }
+
 // fail ends the start of the node, or the node.
 func (l *dataLife) fail(err error) {
+	defer l.isOver()
+	if l.ends != nil {
+		if err = l.ends(err); err == nil {
+			return
+		}
+	}
 	err = fmt.Errorf("journal %d: %w", l.id, explain(err))
 	l.begunFirst(err)
 	l.node.fail(err)
@@ -232,6 +263,15 @@ func (l *dataLife) shutDown() {
 		l.err = l.node.closeLeader(leader)
 	}
 	l.journal.Close()
+	_ = l.forget()
+}
+
+// handOver ends the leadership in favour of the node that an end entry names.
+func (l *dataLife) handOver(ctx context.Context, e journal.End) error {
+	if leader := l.node.journals.led(l.id); leader != nil {
+		return leader.HandOver(ctx, e)
+	}
+	return ingest.ErrNotLeader
 }
 
 // close ends the life, and waits. Acknowledged records are flushed.

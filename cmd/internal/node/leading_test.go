@@ -58,7 +58,7 @@ func TestANodeFollowsTheJournalsThatItHasLost(t *testing.T) {
 	var losses atomic.Int32
 	first, second := takenOver(t, func(uint32, error) (bool, error) { losses.Add(1); return false, nil })
 	topic, led := first.meta.Topics()[0], first.journals.get(1)
-	if p := first.placement(topic, 0); p.Leader != first.id || first.appender(1) == nil {
+	if p := first.placement(topic, 0); p.Leader != first.id.Load() || first.appender(1) == nil {
 		t.Fatalf("placed at %+v", p)
 	}
 	changed, woken := make(chan struct{}, 1), make(chan struct{}, 1)
@@ -119,7 +119,7 @@ func TestANodeTakesJournalsOverAgain(t *testing.T) {
 		j := first.journals.get(1)
 		return j != led && j.leader != nil && first.controller.Leads()
 	})
-	if p := first.placement(first.meta.Topics()[0], 0); p.Leader != first.id {
+	if p := first.placement(first.meta.Topics()[0], 0); p.Leader != first.id.Load() {
 		t.Errorf("placed at %+v", p)
 	}
 	second.looks(t)

@@ -16,6 +16,7 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/varvelog/varve/cmd/internal/bucket"
@@ -72,14 +73,16 @@ type node struct {
 	request     request // nil: this node takes part in no cluster of several nodes
 	control     *control
 	afterLoss   afterLoss
-	facts       memberFacts // nil: the node takes part in no cluster of several nodes
-	events      *events.Log // of the cluster
+	facts       memberFacts   // nil: the node takes part in no cluster of several nodes
+	events      *events.Log   // of the cluster
+	member      *member       // of an ingest node; it takes part in clusters only
+	opened      chan struct{} // of a member of a cluster: closed when clients are answered
 	reports     *metadata.Reports
 	retention   retention
 	controller  *metadata.Leader  // nil on a node that only reads
 	followers   *follow.Followers // of a node that only reads
 	admin       metadata.Admin    // of clients
-	id          int32             // broker id
+	id          atomic.Int32      // broker id; 0: none yet
 	listeners   []clientListener  // at least one
 	pool        *buffer.Pool      // of all parts
 	started     time.Time
@@ -87,12 +90,23 @@ type node struct {
 }
 
 // Run runs a node until ctx ends, which is not an error, or until it cannot go
-// on.
-func Run(ctx context.Context, cfg config.Serve, _, stderr io.Writer) (err error) {
+// on. It begins again, as another start, when the cluster was raised to the level at which
+// several nodes may lead.
+func Run(ctx context.Context, cfg config.Serve, _, stderr io.Writer) error {
 	log := newLogger(cfg, stderr)
+	for {
+		err := run(ctx, cfg, log)
+		if !errors.Is(err, errLevelRaised) {
+			return err
+		}
+		log.Info("starting again, as a member of a cluster", "feature_level", metadata.LevelCluster)
+	}
+}
+
+func run(ctx context.Context, cfg config.Serve, log *slog.Logger) (err error) {
 	n := &node{
 		cfg: cfg, log: log, metrics: newMetrics(), board: health.NewBoard(log, time.Now),
-		pool: buffer.NewPool(freeMemory), incarnation: segment.NewID(), meta: metadata.New(), rivals: journal.NewRivals(), reports: metadata.NewReports(), started: time.Now().UTC(), failed: make(chan error, 1), afterLoss: endsWith,
+		pool: buffer.NewPool(freeMemory), incarnation: segment.NewID(), meta: metadata.NewUpTo(uint16(cfg.FeatureLevel)), rivals: journal.NewRivals(), reports: metadata.NewReports(), started: time.Now().UTC(), failed: make(chan error, 1), afterLoss: endsWith,
 	}
 	n.metrics.health(n.board)
 	n.metrics.pool(n.pool)
@@ -143,31 +157,55 @@ func Run(ctx context.Context, cfg config.Serve, _, stderr io.Writer) (err error)
 	return n.serveKafka(ctx, n.kafkaBackend(reader, groups, &closers))
 }
 
-// serveKafka serves clients until ctx ends or a part of the node fails.
+// serveKafka serves clients until ctx ends or a part of the node fails. A member of a cluster
+// answers other nodes first, and hands its journals over at the end.
 func (n *node) serveKafka(ctx context.Context, backend kafka.Backend) error {
 	server, err := kafka.New(n.kafkaConfig(), backend)
 	if err != nil {
 		return err
 	}
 	n.metrics.requestMemory(server.Memory)
-	serving, stop := context.WithCancel(ctx)
+	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(serving, n.endpoints()...) }()
+	if err := n.enter(ctx); err != nil {
+		stop()
+		return errors.Join(err, <-ended)
+	}
 	n.board.Serves()
 	n.log.Info("ready", "kafka", n.bound(), "http", n.cfg.HTTP, "bucket", n.store.String(),
-		"cluster", n.cluster.ID.Base64(), "node", n.id)
+		"cluster", n.cluster.ID.Base64(), "node", n.id.Load())
 	select {
 	case err = <-n.failed:
 		stop()
 		return errors.Join(err, <-ended)
 	case err = <-ended:
+		return err
+	case <-ctx.Done():
 	}
-	if ctx.Err() != nil {
-		n.board.Busy("shutting down")
-		n.log.Info("shutting down")
+	n.log.Info("shutting down")
+	if n.opened != nil {
+		n.member.leave()
 	}
-	return err
+	n.board.Busy("shutting down")
+	stop()
+	return <-ended
+}
+
+// enter joins the cluster, if there is one, and has clients answered.
+func (n *node) enter(ctx context.Context) error {
+	if n.opened == nil {
+		return nil
+	}
+	if err := n.member.start(ctx); err != nil {
+		return err
+	}
+	if err := n.member.join(ctx); err != nil {
+		return err
+	}
+	close(n.opened)
+	return nil
 }
 
 // openBucket opens the store and the cluster in it.
@@ -252,6 +290,7 @@ func (n *node) journalConfig(ctx context.Context, id uint32) (journal.Config, *j
 		Chain:   journal.NewChain(n.cluster.ID, id, int(n.cluster.Window)),
 		Witness: n.dir.Witness(id), Node: n.dir.Node(), Incarnation: n.incarnation,
 		NewID: segment.NewID, NowMs: func() int64 { return time.Now().UnixMilli() },
+		Ends: func() bool { return n.meta.Level() >= metadata.LevelCluster },
 	}
 	var c *journal.Checkpoint
 	err := n.patiently(ctx, fmt.Sprintf("looking for a checkpoint of journal %d", id), func() (err error) {

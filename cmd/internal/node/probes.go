@@ -55,9 +55,9 @@ func (p *probes) Close() {
 	p.asking.Wait()
 }
 
-// ask sends a request to the store, and has done run on the goroutine of the Driver: with the
+// askStore sends a request to the store, and has done run on the goroutine of the Driver: with the
 // answer, or with failed once limit has passed. It is called on that goroutine.
-func ask[T any](p *probes, limit time.Duration, failed T, request func(ctx context.Context) T, done func(T)) {
+func askStore[T any](p *probes, limit time.Duration, failed T, request func(ctx context.Context) T, done func(T)) {
 	select {
 	case p.slots <- struct{}{}:
 	default:
@@ -85,7 +85,7 @@ func ask[T any](p *probes, limit time.Duration, failed T, request func(ctx conte
 // locked while a PUT of it is cut, and answer a GET only then.
 func (p *probes) Look(journal uint32, limit time.Duration, done func(membership.Looked)) {
 	failed := membership.Looked{Journal: journal, Failed: true}
-	ask(p, limit, failed, func(ctx context.Context) membership.Looked {
+	askStore(p, limit, failed, func(ctx context.Context) membership.Looked {
 		head, err := p.head(ctx, journal)
 		if err != nil {
 			return failed
@@ -164,7 +164,7 @@ func (p *probes) saw(journal uint32, seq uint64) uint64 {
 // Probe implements drive.Bucket. The object has a key of its own below segment.ProbePrefix,
 // where all that list a bucket expect it, and where starts remove leftovers.
 func (p *probes) Probe(limit time.Duration, done func(ok bool)) {
-	ask(p, limit, false, func(ctx context.Context) bool {
+	askStore(p, limit, false, func(ctx context.Context) bool {
 		key, err := objstore.CreateOne(ctx, p.store, segment.ProbePrefix)
 		if err != nil {
 			return false
@@ -178,15 +178,16 @@ func (p *probes) Probe(limit time.Duration, done func(ok bool)) {
 	}, done)
 }
 
-// Check implements drive.Bucket.
+// Check implements drive.Bucket. Data is sent only once the epoch was settled, so that it
+// proves as much as a filler.
 func (p *probes) Check(l membership.Leader, done func(right bool)) {
-	ask(p, checkLimit, false, func(ctx context.Context) bool {
+	askStore(p, checkLimit, false, func(ctx context.Context) bool {
 		b := make([]byte, segment.HeaderSize)
 		if err := p.store.GetRange(ctx, segment.JournalKey(l.Journal, l.Settled.Seq), 0, b); err != nil {
 			return false
 		}
 		h, err := segment.DecodeHeader(b)
 		return err == nil && h.Cluster == p.chain(l.Journal).Cluster && h.Journal == l.Journal && h.Seq == l.Settled.Seq &&
-			h.Kind == segment.KindFiller && h.Object == l.Settled.Object && h.Epoch == l.Epoch && h.Node == l.Node
+			h.Kind != segment.KindFence && h.Object == l.Settled.Object && h.Epoch == l.Epoch && h.Node == l.Node
 	}, done)
 }

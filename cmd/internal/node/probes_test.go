@@ -158,8 +158,8 @@ func TestAProbeWritesAndLeavesNothing(t *testing.T) {
 	})
 }
 
-// filler is the last one of a leadership's window.
-func filler(t *testing.T, change func(*segment.Header)) []byte {
+// settled is an object of a leadership, a filler.
+func settled(t *testing.T, change func(*segment.Header)) []byte {
 	t.Helper()
 	h := segment.Header{
 		Kind: segment.KindFiller, Cluster: segment.ID{9}, Object: segment.ID{7}, Journal: 2, Epoch: 5, Seq: 44,
@@ -175,14 +175,15 @@ func filler(t *testing.T, change func(*segment.Header)) []byte {
 	return b
 }
 
-// A claim is right if each field of it is that of the filler that it names.
-func TestAClaimIsCheckedByItsFiller(t *testing.T) {
+// A claim is right if each field of it is that of the object that it names.
+func TestAClaimIsCheckedByItsObject(t *testing.T) {
 	claim := membership.Leader{Journal: 2, Node: segment.ID{2}, Epoch: 5, Settled: segment.Ref{Seq: 44, Object: segment.ID{7}}}
 	for name, c := range map[string]struct {
 		change func(*segment.Header)
 		right  bool
 	}{
 		"the filler":      {nil, true},
+		"data":            {func(h *segment.Header) { h.Kind = segment.KindData }, true},
 		"a fence":         {func(h *segment.Header) { h.Kind = segment.KindFence }, false},
 		"another cluster": {func(h *segment.Header) { h.Cluster = segment.ID{8} }, false},
 		"another object":  {func(h *segment.Header) { h.Object = segment.ID{8} }, false},
@@ -192,7 +193,7 @@ func TestAClaimIsCheckedByItsFiller(t *testing.T) {
 		"another node":    {func(h *segment.Header) { h.Node = segment.ID{1} }, false},
 	} {
 		store := mem.New(nil, nil)
-		store.PutNow(segment.JournalKey(2, 44), filler(t, c.change))
+		store.PutNow(segment.JournalKey(2, 44), settled(t, c.change))
 		if got := startProbes(t, store, unread).checked(t, claim); got != c.right {
 			t.Errorf("%s: %v", name, got)
 		}
@@ -202,7 +203,7 @@ func TestAClaimIsCheckedByItsFiller(t *testing.T) {
 	if p.checked(t, claim) {
 		t.Error("without an object")
 	}
-	for n, b := 0, filler(t, nil); n < len(b); n += 10 {
+	for n, b := 0, settled(t, nil); n < len(b); n += 10 {
 		store.PutNow(segment.JournalKey(2, 44), b[:n])
 		if n < segment.HeaderSize && p.checked(t, claim) {
 			t.Errorf("cut to %d bytes", n)

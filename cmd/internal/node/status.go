@@ -24,7 +24,7 @@ func (n *node) status() status.Node {
 	if busy != "" {
 		return s
 	}
-	s.State, s.ID = status.Ready, &n.id
+	s.State, s.ID = status.Ready, new(n.id.Load())
 	if !n.board.Ready() {
 		s.State = status.Troubled
 	}

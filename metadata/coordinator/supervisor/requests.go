@@ -27,7 +27,7 @@ func (s *Supervisor[M]) Partition(id string) int32 {
 // while none is known. It creates the internal topic if there is none.
 func (s *Supervisor[M]) Coordinator(ctx context.Context, id string) (int32, error) {
 	if s.opt.Create == nil {
-		return s.opt.Node, nil
+		return s.opt.Node(), nil
 	}
 	if err := s.ensureTopic(ctx); err != nil {
 		return -1, err

@@ -83,7 +83,7 @@ func newNode(w *sim.World, s shape) *node {
 	n.sup = New(Options[*shardtest.Registers]{
 		Topic: metadata.NewConsumerOffsets(), Metadata: n, Journal: n.ledJournal,
 		Machine: func() (*shardtest.Registers, error) { return shardtest.New(), nil },
-		Start:   n.start, Create: n.createTopic, Node: thisNode, Leader: n.leader,
+		Start:   n.start, Create: n.createTopic, Node: func() int32 { return thisNode }, Leader: n.leader,
 	})
 	return n
 }

@@ -71,8 +71,8 @@ type Options[M coordinator.Machine] struct {
 	// It is nil on a node that only reads: clients that ask for a coordinator find
 	// this node, which refuses.
 	Create func(ctx context.Context, t metadata.NewTopic) error
-	// Node is the broker id of this node.
-	Node int32
+	// Node returns the broker id of this node.
+	Node func() int32
 	// Leader is the broker that leads a partition, -1 if it is not known.
 	Leader func(t *metadata.Topic, partition int32) int32
 	// OnFailed is called with the reason why a coordinator could not be started. It is

@@ -35,7 +35,7 @@ func newRig(change func(r *rig)) *rig {
 	r.topics.create(topicA, 2)
 	r.open(0, 1)
 	r.options = Options[*shardtest.Registers]{
-		Topic: metadata.NewConsumerOffsets(), Metadata: r.topics, Node: 7,
+		Topic: metadata.NewConsumerOffsets(), Metadata: r.topics, Node: func() int32 { return 7 },
 		Journal: func(uint32) (Journal, bool) { return r.journal, r.journal.led },
 		Machine: func() (*shardtest.Registers, error) { return shardtest.New(), nil },
 		Start:   r.start,

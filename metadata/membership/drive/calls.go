@@ -41,6 +41,7 @@ func (d *Driver) beat(to segment.ID) {
 		Node: d.opt.Node, Start: d.opt.Run.Start, Applied: d.cluster.Seq, Leaving: d.leaving, Journals: d.env.Reports(),
 	}
 	if to == d.opt.Node {
+		d.heard = d.env.Now()
 		d.judged(membership.Heard{Heartbeat: h})
 		return
 	}
@@ -54,6 +55,9 @@ func (d *Driver) beat(to segment.ID) {
 		}
 		for _, l := range a.Leaders {
 			d.claimed(membership.FromNode, l)
+		}
+		if a.Claims {
+			d.heard = d.env.Now()
 		}
 		d.membered(membership.Answered{From: to, Answer: a})
 		if a.Seq > d.cluster.Seq {

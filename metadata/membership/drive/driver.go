@@ -13,6 +13,7 @@ type Options struct {
 	Node  segment.ID    // its data folder
 	Run   metadata.Run  // as it is to be registered
 	Pause time.Duration // before it stands on an empty bucket: drawn by each process
+	After func()        // is called after each event and all its actions; may be nil
 }
 
 // Driver runs the cores. One goroutine calls its methods.
@@ -27,6 +28,7 @@ type Driver struct {
 	led     map[uint32]uint32 // epochs of the journals that are led here, never 0
 	turn    uint64            // counts the ends of leaderships of journal 0
 	leaving bool
+	heard   time.Time // when a controller last answered a heartbeat
 
 	joins map[uint64]joining // registrations that the Judge decides, by token
 	token uint64             // of the last one
@@ -56,6 +58,9 @@ func (d *Driver) enter(f func()) {
 		f()
 	}
 	d.busy, d.queue = false, nil
+	if d.opt.After != nil {
+		d.opt.After()
+	}
 }
 
 // once makes the outcome of an action an event. Only the first one counts.
@@ -193,6 +198,10 @@ func (d *Driver) Lost(node segment.ID) {
 
 // Leave lets the heartbeats say that the run is to end.
 func (d *Driver) Leave() { d.enter(func() { d.leaving = true }) }
+
+// Answered is when a controller last answered a heartbeat of this node, which may be itself;
+// zero: never.
+func (d *Driver) Answered() time.Time { return d.heard }
 
 // Leader is the answer about the leader of a journal.
 func (d *Driver) Leader(journal uint32) membership.Known { return d.view.Leader(d.env.Now(), journal) }

@@ -93,6 +93,9 @@ func (c *conn) read() error {
 		}
 		r, err := c.decode(c.ctx, &f)
 		if err == nil {
+			err = c.awaitOpen(r)
+		}
+		if err == nil {
 			err = c.takeAnswer(r)
 		}
 		if err != nil { // no handler has the request
@@ -106,6 +109,20 @@ func (c *conn) read() error {
 		r.api.Begin(c.ctx, r)
 	}
 	return context.Cause(c.ctx)
+}
+
+// awaitOpen waits until clients may be answered. Requests of other nodes do not wait: the
+// cluster may have to let this one in first.
+func (c *conn) awaitOpen(r *Request) error {
+	if r.api.Private {
+		return nil
+	}
+	select {
+	case <-c.server.open:
+		return nil
+	case <-c.polls.Done():
+		return ErrStopping
+	}
 }
 
 // takeAnswer takes memory for an answer that may be far larger than the request. It

@@ -34,6 +34,7 @@ type Server struct {
 
 	budget *budget
 	memory *buffer.Pool // of frames
+	open   <-chan struct{}
 
 	mu      sync.Mutex
 	guarded struct {
@@ -62,6 +63,9 @@ type Surroundings struct {
 	Metrics    Metrics      // nil: NoMetrics
 	Log        *slog.Logger // nil: slog.Default
 	Memory     *buffer.Pool // for frames of pooled APIs; nil: none is used again
+	// Open is closed when clients may be answered; until then only private keys are. Nil: at
+	// once.
+	Open <-chan struct{}
 }
 
 // New checks the configuration and returns a server that serves nothing yet.
@@ -78,7 +82,7 @@ func New(config Config, apis []API, around Surroundings) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		config: config, apis: registry, now: around.Now, metrics: around.Metrics, log: around.Log, complaint: around.Complaints, memory: around.Memory,
+		config: config, apis: registry, now: around.Now, metrics: around.Metrics, log: around.Log, complaint: around.Complaints, memory: around.Memory, open: around.Open,
 		stopped: make(chan struct{}),
 		budget:  newBudget(config.RequestMemory, int64(config.MaxRequestBytes), config.MinReadRate),
 	}
@@ -90,6 +94,11 @@ func New(config Config, apis []API, around Surroundings) (*Server, error) {
 	}
 	if s.complaint == nil {
 		s.complaint = NewComplaints(s.log)
+	}
+	if s.open == nil {
+		open := make(chan struct{})
+		close(open)
+		s.open = open
 	}
 	s.budget.onShort = s.short
 	s.guarded.open = make(map[*conn]struct{})

@@ -1,0 +1,211 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/varvelog/varve/metadata"
+	"github.com/varvelog/varve/metadata/membership"
+	"github.com/varvelog/varve/metadata/peer"
+	"github.com/varvelog/varve/tiering/segment"
+)
+
+// use is the purpose of a connection.
+type use uint8
+
+// The uses. Requests of one never wait for those of another.
+const (
+	forHeartbeats use = iota // and questions
+	forOthers                // of the Driver
+	forHandOvers
+	forClients // whose requests are forwarded
+)
+
+// uses have names for metrics, a number of connections to each node, and how many requests may
+// be there at once. More of them end at once, so that a node that does not answer holds little.
+var uses = map[use]struct {
+	name        string
+	connections int
+	requests    int
+}{
+	forHeartbeats: {"heartbeats", 1, 5},
+	forOthers:     {"others", 1, 5},
+	forHandOvers:  {"hand overs", 4, 1 << 16}, // one for each journal of a node
+	forClients:    {"clients", 4, 64},
+}
+
+// refusedFor is how long a refused connection stands for the next one. Heartbeats come every
+// half second, so that they find a node that has started again.
+const refusedFor = 200 * time.Millisecond
+
+type laneOf struct {
+	node segment.ID
+	use  use
+}
+
+// lane are the connections to a node for one use.
+type lane struct {
+	peers *peers
+	laneOf
+	turns chan struct{} // full while all connections are in use
+
+	mu       sync.Mutex
+	requests int // that wait or are under way
+	idle     []link
+	refused  time.Time // last
+	refusal  error
+}
+
+// link is a connection, and the address that it was made to.
+type link struct {
+	*peer.Conn
+	address string
+}
+
+func (p *peers) lane(node segment.ID, use use) *lane {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	of := laneOf{node, use}
+	l := p.lanes[of]
+	if l == nil {
+		l = &lane{peers: p, laneOf: of, turns: make(chan struct{}, uses[use].connections)}
+		p.lanes[of] = l
+	}
+	return l
+}
+
+// enter reports whether one more request may be there. If so, leave must follow.
+func (l *lane) enter() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.requests >= uses[l.use].requests {
+		return false
+	}
+	l.requests++
+	return true
+}
+
+func (l *lane) leave() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.requests--
+}
+
+// ask sends a private request. It may be sent twice.
+func ask(ctx context.Context, l *lane, run metadata.Run, kind peer.Kind, body []byte) (*peer.Reply, membership.Outcome, error) {
+	resp, outcome, err := l.request(ctx, run, &peer.Request{Kind: kind, Body: body})
+	if err != nil {
+		return nil, outcome, err
+	}
+	return resp.(*peer.Reply), outcome, nil
+}
+
+// request sends a request over a connection to the newest address that is known, once. With
+// the outcome membership.TimedOut it may have had an effect.
+func (l *lane) request(ctx context.Context, run metadata.Run, req kmsg.Request) (kmsg.Response, membership.Outcome, error) {
+	select {
+	case l.turns <- struct{}{}:
+		defer func() { <-l.turns }()
+	case <-ctx.Done():
+		return nil, membership.TimedOut, ctx.Err()
+	}
+	for {
+		c, outcome, err := l.connection(ctx, run)
+		if err != nil {
+			return nil, outcome, err
+		}
+		resp, err := c.Request(ctx, req)
+		switch {
+		case err == nil:
+			l.keep(c)
+			return resp, membership.Proved, nil
+		case !errors.Is(err, peer.ErrEnded):
+			l.lost()
+			return nil, membership.TimedOut, err
+		}
+	}
+}
+
+// connection returns a connection on which nothing is under way. keep gives it back.
+func (l *lane) connection(ctx context.Context, run metadata.Run) (link, membership.Outcome, error) {
+	address, err := addressOf(run)
+	if err != nil {
+		return link{}, membership.TimedOut, err
+	}
+	for {
+		c, ok := l.takeIdle()
+		if !ok {
+			break
+		}
+		if c.address == address {
+			return c, membership.Proved, nil
+		}
+		_ = c.Close() // the node has started again somewhere else
+	}
+	if err := l.lately(); err != nil {
+		return link{}, membership.Refused, err
+	}
+	c, outcome, err := l.peers.dial(ctx, l.node, run)
+	if outcome == membership.Refused {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.refused, l.refusal = l.peers.opt.Now(), err
+	}
+	return link{c, address}, outcome, err
+}
+
+// lately returns the refusal of a moment ago.
+func (l *lane) lately() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.peers.opt.Now().Sub(l.refused) < refusedFor {
+		return l.refusal
+	}
+	return nil
+}
+
+func (l *lane) takeIdle() (c link, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.idle) == 0 {
+		return link{}, false
+	}
+	c = l.idle[len(l.idle)-1]
+	l.idle = l.idle[:len(l.idle)-1]
+	return c, true
+}
+
+// keep keeps a connection for the next request, and notices if the other end closes it.
+func (l *lane) keep(c link) {
+	c.Watch(func() {
+		l.mu.Lock()
+		for i := range l.idle {
+			if l.idle[i].Conn == c.Conn {
+				l.idle = append(l.idle[:i], l.idle[i+1:]...)
+				break
+			}
+		}
+		l.mu.Unlock()
+		l.lost()
+	})
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.idle = append(l.idle, c)
+}
+
+// lost notes that a connection has ended. It does not wait for the Driver.
+func (l *lane) lost() {
+	if l.use == forHeartbeats {
+		l.peers.lost(l.node)
+	}
+}
+
+func (l *lane) close() {
+	for c, ok := l.takeIdle(); ok; c, ok = l.takeIdle() {
+		_ = c.Close()
+	}
+}

@@ -1,0 +1,112 @@
+package node
+
+import (
+	"context"
+	"time"
+
+	"github.com/varvelog/varve/metadata/membership"
+	"github.com/varvelog/varve/metadata/membership/drive"
+	"github.com/varvelog/varve/tiering/journal"
+	"github.com/varvelog/varve/tiering/segment"
+)
+
+// This part of seat answers other goroutines.
+
+func (s *seat) enters(stage journal.Stage) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stage = stage
+}
+
+// begun: the journal is led here, and accepts requests.
+func (s *seat) begun() {
+	s.mu.Lock()
+	s.stage, s.led, s.ledEpoch = journal.StageLeads, true, s.claim.epoch
+	l := s.claim.leader(s.id, s.m.node.dir.Node())
+	s.mu.Unlock()
+	s.m.led(l)
+}
+
+// ended: the leadership is over, and with it the life of the journal on this node.
+func (s *seat) ended() {
+	s.mu.Lock()
+	led, epoch := s.led, s.ledEpoch
+	s.stage, s.led, s.since, s.life, s.to, s.declined = journal.StageFollows, false, time.Now(), nil, segment.ID{}, 0
+	s.mu.Unlock()
+	if led {
+		s.m.post(func(d *drive.Driver) { d.Ended(s.id, epoch) })
+	}
+}
+
+// note takes an object of the journal.
+func (s *seat) note(h *segment.Header) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.claim.note(h, s.m.node.dir.Node())
+}
+
+func (s *seat) leads() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stage == journal.StageLeads
+}
+
+func (s *seat) report() membership.Report {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := membership.Report{
+		Leader: s.claim.leader(s.id, s.m.node.dir.Node()), Leads: s.stage == journal.StageLeads, Declined: s.declined,
+	}
+	r.Idle, r.Blocked = s.watch.state()
+	if !r.Leads {
+		r.Taking = time.Since(s.since) + 1
+	}
+	r.Reconciled, _ = s.m.node.reports.Reconciled(s.id)
+	if s.life != nil {
+		r.Load = uint64(s.life.written.Rate())
+	}
+	return r
+}
+
+// handOver answers a node that is to lead a journal of this one, and begins to hand it over.
+func (m *member) handOver(_ context.Context, from segment.ID, want membership.HandOver) (membership.Handing, error) {
+	s := m.seat(want.Journal)
+	if s == nil {
+		return membership.Denies, nil
+	}
+	c := m.node.meta.Cluster()
+	if a := c.Assignment(want.Journal); a == nil || a.Number < want.Number {
+		m.node.controller.Poke() // the node that asks has read more
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.stage == journal.StageFollows:
+		return membership.Denies, nil
+	case s.stage != journal.StageLeads || !membership.HandsOver(c, m.node.dir.Node(), want.Journal, want.Number, from) || s.declined == want.Number:
+		return membership.Keeps, nil
+	case s.to.IsZero():
+		s.to = from
+		s.handing.Go(func() { s.hand(journal.End{To: from, Assignment: want.Number}) })
+	}
+	return membership.Hands, nil
+}
+
+// hand ends the leadership, or notes that it goes on.
+func (s *seat) hand(e journal.End) {
+	ctx, cancel := context.WithTimeout(s.m.ctx, handOverLimit)
+	defer cancel()
+	s.mu.Lock()
+	l := s.life
+	s.mu.Unlock()
+	if l == nil {
+		return
+	}
+	err := l.handOver(ctx, e)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.to = (segment.ID{}); err != nil {
+		s.declined = e.Assignment
+		s.m.node.log.Warn("the journal was not handed over, this node goes on leading it", "journal", s.id, "error", err)
+	}
+}
