@@ -120,9 +120,9 @@ func (m *member) prepare() {
 func (n *node) enterCluster(closers *stack) error {
 	m := n.member
 	n.afterLoss = follows
+	m.prepare()
 	n.leaders, n.facts, n.request = m, m, m.peers.Request
 	n.opened = make(chan struct{})
-	m.prepare()
 	closers.push(m.close)
 	n.startRetention(n.controller, closers)
 	if err := n.listenToBus(closers); err != nil {
