@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -21,8 +22,9 @@ import (
 // one request at a time. After any error it is closed: whether the request had an effect is
 // not known, unless the error is ErrEnded.
 type Conn struct {
-	peer Peer
-	nc   net.Conn
+	peer   Peer
+	nc     net.Conn
+	closed atomic.Bool // by Close
 
 	mu     sync.Mutex
 	in     *bufio.Reader

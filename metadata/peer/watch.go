@@ -36,7 +36,7 @@ func (c *Conn) Watch(onEnd func()) {
 		}
 		w.ended = err
 		_ = c.nc.Close()
-		if first {
+		if first && !c.closed.Load() {
 			onEnd()
 		}
 	}()
@@ -60,6 +60,7 @@ func (c *Conn) unwatch() error {
 
 // Close closes the connection. A request under way ends with an error.
 func (c *Conn) Close() error {
+	c.closed.Store(true)
 	err := c.nc.Close()
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -197,7 +197,7 @@ func (p *peers) Ask(ctx context.Context, node segment.ID, run metadata.Run, kind
 // and membership.Replaced it was not sent. With membership.TimedOut its effect is unknown.
 func (p *peers) Request(ctx context.Context, node segment.ID, run metadata.Run, req kmsg.Request) (resp kmsg.Response, outcome membership.Outcome, err error) {
 	outcome, err = p.attended(ctx, node, forClients, func(ctx context.Context, l *lane) (o membership.Outcome, err error) {
-		resp, o, err = l.request(ctx, run, req)
+		resp, o, err = l.request(ctx, run, req, once)
 		return o, err
 	})
 	return resp, outcome, err

@@ -56,14 +56,21 @@ type lane struct {
 	mu       sync.Mutex
 	requests int // that wait or are under way
 	idle     []link
-	refused  time.Time // last
-	refusal  error
+	refusal  refusal // the last one
+}
+
+// refusal is an address that has refused a connection.
+type refusal struct {
+	address string
+	at      time.Time
+	err     error
 }
 
 // link is a connection, and the address that it was made to.
 type link struct {
 	*peer.Conn
 	address string
+	used    bool // it has carried a request
 }
 
 func (p *peers) lane(node segment.ID, use use) *lane {
@@ -95,18 +102,25 @@ func (l *lane) leave() {
 	l.requests--
 }
 
-// ask sends a private request. It may be sent twice.
+// ask sends a private request. It is sent again if its connection is an old one that breaks:
+// the node may have started again, and a dial shows that.
 func ask(ctx context.Context, l *lane, run metadata.Run, kind peer.Kind, body []byte) (*peer.Reply, membership.Outcome, error) {
-	resp, outcome, err := l.request(ctx, run, &peer.Request{Kind: kind, Body: body})
+	resp, outcome, err := l.request(ctx, run, &peer.Request{Kind: kind, Body: body}, twice)
 	if err != nil {
 		return nil, outcome, err
 	}
 	return resp.(*peer.Reply), outcome, nil
 }
 
-// request sends a request over a connection to the newest address that is known, once. With
-// the outcome membership.TimedOut it may have had an effect.
-func (l *lane) request(ctx context.Context, run metadata.Run, req kmsg.Request) (kmsg.Response, membership.Outcome, error) {
+// How often a request may be sent.
+const (
+	once  = false
+	twice = true
+)
+
+// request sends a request over a connection to the newest address that is known. With the
+// outcome membership.TimedOut it may have had an effect.
+func (l *lane) request(ctx context.Context, run metadata.Run, req kmsg.Request, twice bool) (kmsg.Response, membership.Outcome, error) {
 	select {
 	case l.turns <- struct{}{}:
 		defer func() { <-l.turns }()
@@ -123,10 +137,14 @@ func (l *lane) request(ctx context.Context, run metadata.Run, req kmsg.Request) 
 		case err == nil:
 			l.keep(c)
 			return resp, membership.Proved, nil
-		case !errors.Is(err, peer.ErrEnded):
-			l.lost()
+		case errors.Is(err, peer.ErrEnded):
+			continue // the watch has noticed it
+		}
+		l.lost()
+		if again := twice && c.used && ctx.Err() == nil; !again {
 			return nil, membership.TimedOut, err
 		}
+		twice = false
 	}
 }
 
@@ -146,24 +164,24 @@ func (l *lane) connection(ctx context.Context, run metadata.Run) (link, membersh
 		}
 		_ = c.Close() // the node has started again somewhere else
 	}
-	if err := l.lately(); err != nil {
+	if err := l.lately(address); err != nil {
 		return link{}, membership.Refused, err
 	}
 	c, outcome, err := l.peers.dial(ctx, l.node, run)
 	if outcome == membership.Refused {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		l.refused, l.refusal = l.peers.opt.Now(), err
+		l.refusal = refusal{address, l.peers.opt.Now(), err}
 	}
-	return link{c, address}, outcome, err
+	return link{Conn: c, address: address}, outcome, err
 }
 
-// lately returns the refusal of a moment ago.
-func (l *lane) lately() error {
+// lately returns the refusal of an address a moment ago.
+func (l *lane) lately(address string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.peers.opt.Now().Sub(l.refused) < refusedFor {
-		return l.refusal
+	if r := l.refusal; r.address == address && l.peers.opt.Now().Sub(r.at) < refusedFor {
+		return r.err
 	}
 	return nil
 }
@@ -181,6 +199,7 @@ func (l *lane) takeIdle() (c link, ok bool) {
 
 // keep keeps a connection for the next request, and notices if the other end closes it.
 func (l *lane) keep(c link) {
+	c.used = true
 	c.Watch(func() {
 		l.mu.Lock()
 		for i := range l.idle {
