@@ -92,7 +92,7 @@ func (p *produce) topic(ctx context.Context, in *kmsg.ProduceRequestTopic) {
 	out := kmsg.NewProduceResponseTopic()
 	out.Topic, out.TopicID = in.Topic, in.TopicID
 	out.Partitions = make([]kmsg.ProduceResponseTopicPartition, len(in.Partitions))
-	t, unknown := p.service.gate.topic(p.request.Client, toWrite, topicRef{in.Topic, in.TopicID, p.request.Version >= produceTopicIDs})
+	t, unknown := p.service.gate.topic(p.request, toWrite, topicRef{in.Topic, in.TopicID, p.request.Version >= produceTopicIDs})
 	for i := range in.Partitions {
 		slot := &out.Partitions[i]
 		slot.Default()
@@ -133,7 +133,8 @@ func (p *produce) refusal() error {
 // partition checks one batch, in Kafka's order of checks, and adds it to the
 // group of its journal.
 func (p *produce) partition(ctx context.Context, t *metadata.Topic, records []byte, slot *kmsg.ProduceResponseTopicPartition) error {
-	if err := hasPartition(t, slot.Partition); err != nil {
+	t, err := p.service.gate.withPartition(p.request, t, slot.Partition)
+	if err != nil {
 		return err
 	}
 	if t.Internal() {

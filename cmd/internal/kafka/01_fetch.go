@@ -196,16 +196,17 @@ func (f *fetching) limits() fetch.Request {
 func (f *fetching) planTopic(in *kmsg.FetchRequestTopic, out *fetchedTopic) {
 	out.name, out.id = in.Topic, in.TopicID
 	out.partitions = make([]fetchedPartition, len(in.Partitions))
-	t, err := f.service.gate.topic(f.request.Client, toRead, topicRef{in.Topic, in.TopicID, f.request.Version >= fetchTopicIDs})
+	t, err := f.service.gate.topic(f.request, toRead, topicRef{in.Topic, in.TopicID, f.request.Version >= fetchTopicIDs})
 	for i := range in.Partitions {
 		p, slot := &in.Partitions[i], &out.partitions[i]
 		*slot = emptyPartition(p.Partition)
-		switch {
-		case err != nil:
+		err := err
+		if err == nil {
+			t, err = f.service.gate.withPartition(f.request, t, p.Partition)
+		}
+		if err != nil {
 			slot.code = f.code.note(f.service.codeFor(err, onFetch, "Fetch"))
-		case hasPartition(t, p.Partition) != nil:
-			slot.code = f.code.note(kerr.UnknownTopicOrPartition.Code)
-		default:
+		} else {
 			f.slots = append(f.slots, fetchSlot{topic: t, out: slot})
 			f.ask.Partitions = append(f.ask.Partitions, fetch.Partition{
 				Key: partlog.Key{Topic: t.ID, Index: p.Partition}, Offset: p.FetchOffset,

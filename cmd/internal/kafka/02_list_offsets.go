@@ -79,7 +79,7 @@ func (s *readService) beginListOffsets(ctx context.Context, r *listener.Request)
 			in, out := &req.Topics[i], &resp.Topics[i]
 			out.Topic = in.Topic
 			out.Partitions = make([]kmsg.ListOffsetsResponseTopicPartition, len(in.Partitions))
-			t, unknown := s.gate.topic(r.Client, toDescribe, byName(in.Topic))
+			t, unknown := s.gate.topic(r, toDescribe, byName(in.Topic))
 			for j := range in.Partitions {
 				key, err := namedPartition{in.Topic, in.Partitions[j].Partition}, unknown
 				if seen[key] {
@@ -121,12 +121,12 @@ func (s *readService) listOffset(ctx context.Context, r *listener.Request, offse
 	out.Partition = in.Partition
 	out.Offset, out.Timestamp, out.LeaderEpoch = -1, -1, -1
 	since, special := specialSince[in.Timestamp]
+	if bad == nil {
+		t, bad = s.gate.withPartition(r, t, in.Partition)
+	}
 	switch {
 	case bad != nil:
 		out.ErrorCode = s.codeFor(bad, onOffsets, "ListOffsets")
-		return
-	case hasPartition(t, in.Partition) != nil:
-		out.ErrorCode = kerr.UnknownTopicOrPartition.Code
 		return
 	case in.Timestamp < 0 && (!special || r.Version < since):
 		out.ErrorCode = kerr.UnsupportedVersion.Code

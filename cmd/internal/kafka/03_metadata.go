@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -103,7 +104,7 @@ func (s *topicService) creatable(r *listener.Request, req *kmsg.MetadataRequest,
 		if t.Topic == nil || len(missing) == maxAutoCreate {
 			continue
 		}
-		_, err := s.gate.topic(r.Client, toDescribe, byName(*t.Topic))
+		_, err := s.gate.topic(r, toDescribe, byName(*t.Topic))
 		if unknownTopic(err) && s.gate.newTopic(r.Client, *t.Topic) == nil {
 			missing = append(missing, metadata.NewTopic{Name: *t.Topic, Partitions: -1, ReplicationFactor: -1})
 		}
@@ -164,10 +165,12 @@ func (s *topicService) someTopics(r *listener.Request, wanted []kmsg.MetadataReq
 			name = *w.Topic
 		}
 		result, created := made[name]
-		t, err := s.gate.topic(r.Client, toDescribe, topicRef{name, w.TopicID, w.Topic == nil})
+		t, err := s.gate.topic(r, toDescribe, topicRef{name, w.TopicID, w.Topic == nil})
 		switch {
 		case err == nil:
 			out = append(out, s.describeTopic(t))
+		case errors.Is(err, errUnproved):
+			out = append(out, missingTopic(w, kerr.LeaderNotAvailable.Code)) // clients ask again for that
 		case !unknownTopic(err) || w.Topic == nil:
 			out = append(out, missingTopic(w, s.codeFor(err, onAdmin, "Metadata")))
 		case created && result.Err == nil:

@@ -80,16 +80,16 @@ const maxKeepMs = int64(100 * 365 * 24 * time.Hour / time.Millisecond)
 func (c *committing) topic(in *kmsg.OffsetCommitRequestTopic, out *kmsg.OffsetCommitResponseTopic, keep time.Duration) {
 	out.Topic, out.TopicID = in.Topic, in.TopicID
 	out.Partitions = make([]kmsg.OffsetCommitResponseTopicPartition, len(in.Partitions))
-	t, unknown := c.service.gate.topic(c.request.Client, toRead, topicRef{in.Topic, in.TopicID, c.request.Version >= commitTopicIDs})
+	t, unknown := c.service.gate.topic(c.request, toRead, topicRef{in.Topic, in.TopicID, c.request.Version >= commitTopicIDs})
 	for i := range in.Partitions {
 		p, slot := &in.Partitions[i], &out.Partitions[i]
 		slot.Partition = p.Partition
-		switch {
-		case unknown != nil:
-			slot.ErrorCode = c.service.groupCode(unknown, "OffsetCommit")
-			continue
-		case hasPartition(t, p.Partition) != nil:
-			slot.ErrorCode = kerr.UnknownTopicOrPartition.Code
+		err := unknown
+		if err == nil {
+			t, err = c.service.gate.withPartition(c.request, t, p.Partition)
+		}
+		if err != nil {
+			slot.ErrorCode = c.service.groupCode(err, "OffsetCommit")
 			continue
 		}
 		commit := group.Commit{

@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -194,7 +195,7 @@ func (s *groupService) committed(ctx context.Context, r *listener.Request, in *k
 		out.Topics = s.allCommitted(r, offsets)
 	case code == 0:
 		for i, o := range offsets {
-			s.place(r.Client, q.slots[i], o)
+			s.place(r, q.slots[i], o)
 		}
 		out.Topics = q.topics
 	case r.Version >= committedGroupCode:
@@ -246,7 +247,7 @@ func (s *groupService) committedTopic(r *listener.Request, in *kmsg.OffsetFetchR
 	if r.Version < committedTopicIDs {
 		return in.Topic, s.gate.topicName(r.Client, toDescribe, in.Topic)
 	}
-	t, err := s.gate.topic(r.Client, toDescribe, topicRef{id: in.TopicID, byID: true})
+	t, err := s.gate.topic(r, toDescribe, topicRef{id: in.TopicID, byID: true})
 	if err != nil {
 		return "", err
 	}
@@ -261,25 +262,56 @@ func noOffset(partition int32) kmsg.OffsetFetchResponseGroupTopicPartition {
 
 // place puts an offset into an answer, unless it belongs to an earlier topic of
 // the same name.
-func (s *groupService) place(by *listener.Client, slot *kmsg.OffsetFetchResponseGroupTopicPartition, c group.Committed) {
-	if c.Offset == nil || s.ofFormerTopic(by, c) {
+func (s *groupService) place(r *listener.Request, slot *kmsg.OffsetFetchResponseGroupTopicPartition, c group.Committed) {
+	if c.Offset == nil {
+		return
+	}
+	former, err := s.ofFormerTopic(r, c)
+	if former || err != nil {
+		slot.ErrorCode = s.codeFor(err, onCommitted, "OffsetFetch")
 		return
 	}
 	slot.Offset, slot.LeaderEpoch, slot.Metadata = c.Offset.Offset, c.Offset.LeaderEpoch, &c.Offset.Metadata
 }
 
-func (s *groupService) ofFormerTopic(by *listener.Client, c group.Committed) bool {
-	t, err := s.gate.topic(by, toDescribe, byName(c.Topic))
-	return err == nil && c.Offset.TopicID != [16]byte{} && t.ID != c.Offset.TopicID
+// ofFormerTopic reports whether an offset belongs to an earlier topic of the same name. That
+// this node knows an earlier one than the coordinator did is no answer.
+func (s *groupService) ofFormerTopic(r *listener.Request, c group.Committed) (bool, error) {
+	former := func() bool {
+		t, err := s.gate.known(r.Client, toDescribe, byName(c.Topic))
+		return err == nil && c.Offset.TopicID != [16]byte{} && t.ID != c.Offset.TopicID
+	}
+	if !former() {
+		return false, nil
+	}
+	if err := s.gate.proved(r); err != nil {
+		return false, err
+	}
+	return former(), nil
 }
 
-// allCommitted lists all offsets of a group, sorted by topic. Deleted topics
-// have no id that would name them.
+// shown reports whether an offset is in the list of all of a group. Deleted topics have no
+// id that would name them.
+func (s *groupService) shown(r *listener.Request, c group.Committed) (bool, error) {
+	if former, err := s.ofFormerTopic(r, c); former || err != nil {
+		return false, err
+	}
+	if r.Version < committedTopicIDs {
+		_, err := s.gate.known(r.Client, toDescribe, byName(c.Topic))
+		return err == nil || unknownTopic(err), nil
+	}
+	_, err := s.gate.topic(r, toDescribe, topicRef{id: c.Offset.TopicID, byID: true})
+	if errors.Is(err, errUnproved) {
+		return false, err
+	}
+	return err == nil, nil
+}
+
+// allCommitted lists all offsets of a group, sorted by topic.
 func (s *groupService) allCommitted(r *listener.Request, offsets []group.Committed) (topics []kmsg.OffsetFetchResponseGroupTopic) {
 	for _, c := range offsets {
-		byID := r.Version >= committedTopicIDs
-		_, err := s.gate.topic(r.Client, toDescribe, topicRef{c.Topic, c.Offset.TopicID, byID})
-		if s.ofFormerTopic(r.Client, c) || err != nil && (byID || !unknownTopic(err)) {
+		shown, err := s.shown(r, c)
+		if !shown && err == nil {
 			continue
 		}
 		if len(topics) == 0 || topics[len(topics)-1].Topic != c.Topic {
@@ -289,7 +321,9 @@ func (s *groupService) allCommitted(r *listener.Request, offsets []group.Committ
 		}
 		last := &topics[len(topics)-1]
 		slot := noOffset(c.Partition)
-		s.place(r.Client, &slot, c)
+		if s.place(r, &slot, c); err != nil {
+			slot.ErrorCode = s.codeFor(err, onCommitted, "OffsetFetch")
+		}
 		last.Partitions = append(last.Partitions, slot)
 	}
 	return topics

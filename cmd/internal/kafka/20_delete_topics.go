@@ -44,7 +44,7 @@ func (s *topicService) beginDeleteTopics(ctx context.Context, r *listener.Reques
 			out := &resp.Topics[i]
 			out.Default()
 			out.Topic, out.TopicID = w.Topic, w.TopicID
-			id, err := s.toDelete(r.Client, out)
+			id, err := s.toDelete(r, out)
 			if err == nil && seen[id] {
 				err = coded(kerr.InvalidRequest, "the topic stands in the request more than once")
 			}
@@ -82,7 +82,7 @@ func deletions(req *kmsg.DeleteTopicsRequest, version int16) []kmsg.DeleteTopics
 
 // toDelete finds the topic to delete and completes its name and id in the
 // answer.
-func (s *topicService) toDelete(by *listener.Client, out *kmsg.DeleteTopicsResponseTopic) (segment.ID, error) {
+func (s *topicService) toDelete(r *listener.Request, out *kmsg.DeleteTopicsResponseTopic) (segment.ID, error) {
 	byID := out.Topic == nil
 	if !byID && out.TopicID != [16]byte{} {
 		return segment.ID{}, coded(kerr.InvalidRequest, "give either the name or the id of a topic")
@@ -91,7 +91,7 @@ func (s *topicService) toDelete(by *listener.Client, out *kmsg.DeleteTopicsRespo
 	if !byID {
 		name = *out.Topic
 	}
-	t, err := s.gate.topic(by, toDelete, topicRef{name, out.TopicID, byID})
+	t, err := s.gate.topic(r, toDelete, topicRef{name, out.TopicID, byID})
 	if err != nil {
 		return segment.ID{}, err
 	}

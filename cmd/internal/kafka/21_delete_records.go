@@ -50,7 +50,7 @@ func (s *writeService) beginDeleteRecords(ctx context.Context, r *listener.Reque
 			in, out := &req.Topics[i], &resp.Topics[i]
 			out.Topic = in.Topic
 			out.Partitions = make([]kmsg.DeleteRecordsResponseTopicPartition, len(in.Partitions))
-			t, unknown := s.gate.topic(r.Client, toDelete, byName(in.Topic))
+			t, unknown := s.gate.topic(r, toDelete, byName(in.Topic))
 			for j := range in.Partitions {
 				slot := &out.Partitions[j]
 				slot.Partition, slot.LowWatermark = in.Partitions[j].Partition, -1
@@ -60,7 +60,7 @@ func (s *writeService) beginDeleteRecords(ctx context.Context, r *listener.Reque
 				}
 				seen[key] = true
 				if err == nil {
-					err = s.planDeletion(byJournal, t, in.Partitions[j].Offset, slot)
+					err = s.planDeletion(r, byJournal, t, in.Partitions[j].Offset, slot)
 				}
 				slot.ErrorCode = s.codeFor(err, onRecords, "DeleteRecords")
 			}
@@ -77,8 +77,9 @@ func (s *writeService) beginDeleteRecords(ctx context.Context, r *listener.Reque
 }
 
 // planDeletion adds a deletion to those of its journal.
-func (s *writeService) planDeletion(byJournal map[uint32]*journalDeletions, t *metadata.Topic, before int64, slot *kmsg.DeleteRecordsResponseTopicPartition) error {
-	if err := hasPartition(t, slot.Partition); err != nil {
+func (s *writeService) planDeletion(r *listener.Request, byJournal map[uint32]*journalDeletions, t *metadata.Topic, before int64, slot *kmsg.DeleteRecordsResponseTopicPartition) error {
+	t, err := s.gate.withPartition(r, t, slot.Partition)
+	if err != nil {
 		return err
 	}
 	switch {

@@ -3,7 +3,6 @@ package kafka
 import (
 	"context"
 
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/varvelog/varve/cmd/internal/kafka/listener"
@@ -40,9 +39,9 @@ func (s *readService) beginOffsetForLeaderEpoch(ctx context.Context, r *listener
 			in, out := &req.Topics[i], &resp.Topics[i]
 			out.Topic = in.Topic
 			out.Partitions = make([]kmsg.OffsetForLeaderEpochResponseTopicPartition, len(in.Partitions))
-			t, err := s.gate.topic(r.Client, toDescribe, byName(in.Topic))
+			t, err := s.gate.topic(r, toDescribe, byName(in.Topic))
 			for j := range in.Partitions {
-				work = append(work, func() { s.epochEnd(ctx, offsets, t, err, &in.Partitions[j], &out.Partitions[j]) })
+				work = append(work, func() { s.epochEnd(ctx, r, offsets, t, err, &in.Partitions[j], &out.Partitions[j]) })
 			}
 		}
 		inParallel(lookups, work)
@@ -56,16 +55,15 @@ func (s *readService) beginOffsetForLeaderEpoch(ctx context.Context, r *listener
 	})
 }
 
-func (s *readService) epochEnd(ctx context.Context, offsets Offsets, t *metadata.Topic, unknown error, in *kmsg.OffsetForLeaderEpochRequestTopicPartition, out *kmsg.OffsetForLeaderEpochResponseTopicPartition) {
+func (s *readService) epochEnd(ctx context.Context, r *listener.Request, offsets Offsets, t *metadata.Topic, unknown error, in *kmsg.OffsetForLeaderEpochRequestTopicPartition, out *kmsg.OffsetForLeaderEpochResponseTopicPartition) {
 	out.Default()
 	out.Partition = in.Partition
 	out.LeaderEpoch, out.EndOffset = -1, -1
-	switch {
-	case unknown != nil:
+	if unknown == nil {
+		t, unknown = s.gate.withPartition(r, t, in.Partition)
+	}
+	if unknown != nil {
 		out.ErrorCode = s.codeFor(unknown, onOffsets, "OffsetForLeaderEpoch")
-		return
-	case hasPartition(t, in.Partition) != nil:
-		out.ErrorCode = kerr.UnknownTopicOrPartition.Code
 		return
 	}
 	end, err := offsets.EpochEnd(ctx, partlog.Key{Topic: t.ID, Index: in.Partition}, in.CurrentLeaderEpoch, in.LeaderEpoch)

@@ -75,7 +75,7 @@ func (s *configService) describeConfigs(r *listener.Request, q kmsg.DescribeConf
 		if err := metadata.CheckName(q.ResourceName); err != nil {
 			return nil, err
 		}
-		t, err := s.gate.topic(r.Client, toDescribeConfigs, byName(q.ResourceName))
+		t, err := s.gate.topic(r, toDescribeConfigs, byName(q.ResourceName))
 		if err != nil {
 			return nil, err
 		}

@@ -35,12 +35,12 @@ func (s *groupService) beginOffsetDelete(ctx context.Context, r *listener.Reques
 	for i, t := range req.Topics {
 		out := &resp.Topics[i]
 		out.Topic, out.Partitions = t.Topic, make([]kmsg.OffsetDeleteResponseTopicPartition, len(t.Partitions))
-		topic, unknown := s.gate.topic(r.Client, toRead, byName(t.Topic))
+		topic, unknown := s.gate.topic(r, toRead, byName(t.Topic))
 		for j, p := range t.Partitions {
 			out.Partitions[j].Partition = p.Partition
 			err := unknown
 			if err == nil {
-				err = hasPartition(topic, p.Partition)
+				topic, err = s.gate.withPartition(r, topic, p.Partition)
 			}
 			if err != nil {
 				out.Partitions[j].ErrorCode = code.note(s.groupCode(err, "OffsetDelete"))

@@ -40,7 +40,7 @@ func (s *topicService) beginDescribeTopicPartitions(ctx context.Context, r *list
 
 func (s *topicService) describeTopicPartitions(r *listener.Request, req *kmsg.DescribeTopicPartitionsRequest) {
 	d := description{
-		service: s, by: r.Client, resp: kmsg.NewPtrDescribeTopicPartitionsResponse(),
+		service: s, request: r, resp: kmsg.NewPtrDescribeTopicPartitionsResponse(),
 		left: min(max(int(req.ResponsePartitionLimit), 1), maxDescribed), cursor: req.Cursor,
 	}
 	for _, name := range s.namesFrom(r.Client, req) {
@@ -77,7 +77,7 @@ func (s *topicService) namesFrom(by *listener.Client, req *kmsg.DescribeTopicPar
 // description is an answer in preparation.
 type description struct {
 	service *topicService
-	by      *listener.Client
+	request *listener.Request
 	resp    *kmsg.DescribeTopicPartitionsResponse
 	left    int // partitions that it may hold
 	cursor  *kmsg.DescribeTopicPartitionsRequestCursor
@@ -91,7 +91,7 @@ func (d *description) add(name string) bool {
 	if d.cursor != nil && d.cursor.Topic == name {
 		first = d.cursor.Partition
 	}
-	t, err := d.service.gate.topic(d.by, toDescribe, byName(name))
+	t, err := d.service.gate.topic(d.request, toDescribe, byName(name))
 	if err != nil {
 		if d.left == 0 {
 			return d.goOnAt(name, 0)
@@ -104,7 +104,7 @@ func (d *description) add(name string) bool {
 		return true
 	}
 	out.TopicID, out.IsInternal = t.ID, t.Internal()
-	out.AuthorizedOperations = d.service.gate.operationsOnTopic(d.by, name) // they cannot be requested separately
+	out.AuthorizedOperations = d.service.gate.operationsOnTopic(d.request.Client, name) // they cannot be requested separately
 	for i := first; int(i) < len(t.Partitions); i++ {
 		if d.left == 0 {
 			if i > first {

@@ -93,6 +93,9 @@ var codesOf = []struct {
 	{errReads, [surfaces]*kerr.Error{onPeers: kerr.ClusterAuthorizationFailed}},
 	{errNoCluster, [surfaces]*kerr.Error{onPeers: kerr.UnsupportedVersion}},
 
+	{errUnproved, [surfaces]*kerr.Error{onProduce: kerr.LeaderNotAvailable, onFetch: kerr.OffsetNotAvailable, onOffsets: kerr.OffsetNotAvailable, onAdmin: kerr.RequestTimedOut,
+		onGroups: kerr.CoordinatorNotAvailable, onCommitted: kerr.NotCoordinator, onRecords: kerr.RequestTimedOut}},
+
 	{metadata.ErrNotController, [surfaces]*kerr.Error{onAdmin: kerr.NotController, onPeers: kerr.NotController}},
 	// Clients must not try again, or look for another broker that this one does
 	// not list. Of such codes this is the one whose message Java's producer

@@ -164,8 +164,8 @@ func (s *fetchSession) update(f *fetching, t *turn) bool {
 	}
 	if s.version != f.service.gate.version() {
 		s.resolve(f)
-	} else {
-		s.resolveSome(f, changed)
+	} else { // a failure is that of one moment
+		s.resolveSome(f, slices.AppendSeq(changed, maps.Keys(s.failed)))
 	}
 	return t.charge(s.parts.Size())
 }
@@ -201,13 +201,11 @@ func (s *fetchSession) resolveSome(f *fetching, slots []int32) {
 func (s *fetchSession) resolveOne(r *resolver, slot int32) {
 	p := s.parts.At(slot)
 	t, err := r.find(p.Topic)
-	switch {
-	case err != nil:
+	if err == nil {
+		t, err = r.of.service.gate.withPartition(r.of.request, t, p.Index)
+	}
+	if err != nil {
 		s.failed[slot] = r.of.service.codeFor(err, onFetch, "Fetch")
-		s.standing.Remove(slot)
-		return
-	case hasPartition(t, p.Index) != nil:
-		s.failed[slot] = kerr.UnknownTopicOrPartition.Code
 		s.standing.Remove(slot)
 		return
 	}
@@ -224,7 +222,7 @@ func (s *fetchSession) resolveOne(r *resolver, slot int32) {
 func (r *resolver) find(t *session.Topic) (*metadata.Topic, error) {
 	got, ok := r.found[t]
 	if !ok {
-		got.topic, got.err = r.of.service.gate.topic(r.of.request.Client, toRead, topicRef{t.Name, t.ID, r.of.byID()})
+		got.topic, got.err = r.of.service.gate.topic(r.of.request, toRead, topicRef{t.Name, t.ID, r.of.byID()})
 		r.found[t] = got
 	}
 	return got.topic, got.err

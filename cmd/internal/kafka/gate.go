@@ -1,8 +1,11 @@
 package kafka
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"slices"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -18,6 +21,7 @@ import (
 // or by id, and for one that the client must not use.
 type gate struct {
 	topics Topics
+	prove  func(ctx context.Context, since time.Time) error // of Control
 	allows func(by *listener.Client, op operation, on aclResource) bool
 }
 
@@ -62,8 +66,46 @@ type topicRef struct {
 func byName(name string) topicRef { return topicRef{name: name} }
 
 // topic finds a topic for a client that wants to do op. A client that may not use a
-// name does not learn whether there is such a topic.
-func (g *gate) topic(by *listener.Client, op operation, ref topicRef) (*metadata.Topic, error) {
+// name does not learn whether there is such a topic. That there is none is only said if this
+// node has applied all metadata of before the request: another node may have created it.
+func (g *gate) topic(r *listener.Request, op operation, ref topicRef) (*metadata.Topic, error) {
+	t, err := g.known(r.Client, op, ref)
+	if !unknownTopic(err) {
+		return t, err
+	}
+	if err := g.proved(r); err != nil {
+		return nil, err
+	}
+	return g.known(r.Client, op, ref)
+}
+
+// errUnproved means that this node does not know whether there is a topic or a partition.
+var errUnproved = errors.New("this node does not know the newest topics")
+
+// proved returns nil once this node has applied all metadata of before the request.
+func (g *gate) proved(r *listener.Request) error {
+	if err := g.prove(r.Waits(), r.Received()); err != nil {
+		return fmt.Errorf("%w: %w", errUnproved, err)
+	}
+	return nil
+}
+
+// withPartition returns the topic, or a newer one, which has a partition; or why it has none.
+func (g *gate) withPartition(r *listener.Request, t *metadata.Topic, partition int32) (*metadata.Topic, error) {
+	if err := hasPartition(t, partition); err == nil {
+		return t, nil
+	}
+	if err := g.proved(r); err != nil {
+		return nil, err
+	}
+	if newer, ok := g.topics.TopicByID(t.ID); ok {
+		t = newer
+	}
+	return t, hasPartition(t, partition)
+}
+
+// known is topic by what this node knows now.
+func (g *gate) known(by *listener.Client, op operation, ref topicRef) (*metadata.Topic, error) {
 	if ref.byID {
 		t, ok := g.topics.TopicByID(segment.ID(ref.id))
 		if !ok {

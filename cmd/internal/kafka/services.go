@@ -32,7 +32,10 @@ func newServer(config Config, backend Backend, allows func(*listener.Client, ope
 		backend.Log = slog.Default()
 	}
 	complaints := listener.NewComplaints(backend.Log)
-	g := &gate{topics: backend.Topics, allows: allows}
+	if backend.Control == nil {
+		backend.Control = alone{}
+	}
+	g := &gate{topics: backend.Topics, prove: backend.Control.Prove, allows: allows}
 	services := newServices(config, backend, g, complaints)
 	backend.Admin = unavailable{}
 	services.failed = newServices(config, backend, g, complaints)
@@ -143,11 +146,7 @@ const minWalkers = 4
 
 func newServices(config Config, b Backend, g *gate, complaints *listener.Complaints) *services {
 	c := codes{complaints}
-	control := b.Control
-	if control == nil {
-		control = alone{}
-	}
-	forward := &forwarder{control, complaints}
+	forward := &forwarder{b.Control, complaints}
 	readsOnly := b.ReadsOnly
 	if readsOnly == nil {
 		readsOnly = func() bool { return false }
@@ -172,7 +171,7 @@ func newServices(config Config, b Backend, g *gate, complaints *listener.Complai
 		},
 		groups:   &groupService{codes: c, gate: g, readsOnly: readsOnly, groups: b.Groups, endpoint: t.endpoint, asLeader: t.asLeader},
 		clusters: &clusterService{codes: c, topology: t, gate: g, level: b.Topics.Level, store: b.Store, size: b.Size, admin: b.Admin},
-		peers:    &peerService{codes: c, topology: t, door: b.Peers, cluster: b.Cluster, control: control},
+		peers:    &peerService{codes: c, topology: t, door: b.Peers, cluster: b.Cluster, control: b.Control},
 		topology: t, forward: forward,
 	}
 }

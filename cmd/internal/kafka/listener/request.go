@@ -35,6 +35,9 @@ type Request struct {
 	done        func([]byte, int16) // of a request inside another one: takes the answer
 }
 
+// Received is when the request was read.
+func (r *Request) Received() time.Time { return r.received }
+
 // Introduce notes the client's software, for this request and those that follow. A
 // handler may call it until it returns.
 func (r *Request) Introduce(name, version string) {
