@@ -104,7 +104,7 @@ func (g *gate) withPartition(r *listener.Request, t *metadata.Topic, partition i
 	return t, hasPartition(t, partition)
 }
 
-// known is topic by what this node knows now.
+// known is topic by the metadata that this node has applied.
 func (g *gate) known(by *listener.Client, op operation, ref topicRef) (*metadata.Topic, error) {
 	if ref.byID {
 		t, ok := g.topics.TopicByID(segment.ID(ref.id))
