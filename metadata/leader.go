@@ -39,6 +39,10 @@ type LeaderOptions struct {
 	OnLed    func(epoch uint32)
 	OnReady  func()
 	OnEnding func(err error)
+	// OnSkipped is called after the state has skipped to that of a newer checkpoint, as the
+	// floor has passed it: Committed and Followed have not seen the objects in between. It
+	// must not block, and may be left out.
+	OnSkipped func(at journal.Chain)
 	// OnLost is called after the end of each leadership, and of each way to one, with the
 	// reason. The Leader ends with the error that it returns, and follows on if it returns
 	// nil. It must not block, nor lead again before it returns. nil: the Leader ends.
@@ -107,6 +111,9 @@ func (o LeaderOptions) withDefaults() LeaderOptions {
 	if o.OnEnding == nil {
 		o.OnEnding = func(error) {}
 	}
+	if o.OnSkipped == nil {
+		o.OnSkipped = func(journal.Chain) {}
+	}
 	if o.OnLost == nil {
 		o.OnLost = func(err error) error { return err }
 	}
@@ -131,7 +138,10 @@ func FollowLeader(opt LeaderOptions) *Leader {
 
 func newLeader(opt LeaderOptions) *Leader {
 	opt = opt.withDefaults()
-	l := &Leader{opt: opt, loop: journal.NewLoop[*command](opt.Store, opt.owner()), ready: make(chan struct{})}
+	l := &Leader{opt: opt, ready: make(chan struct{})}
+	owned := opt.owner()
+	owned.Skip = func(c *journal.Checkpoint) error { return l.life.skip(c) }
+	l.loop = journal.NewLoop[*command](opt.Store, owned)
 	lost := opt.OnLost
 	opt.OnLost = func(err error) error {
 		l.leads.Store(false)

@@ -112,6 +112,17 @@ func handingController(t *testing.T, store *mem.Store) *Leader {
 
 func controllerOf(t *testing.T, store *mem.Store, s *State, change ...func(*LeaderOptions)) *Leader {
 	t.Helper()
+	l := followerOf(store, s, change...)
+	t.Cleanup(l.Close)
+	<-l.AtHead()
+	if l.Leads() {
+		t.Fatal("leads before it was asked to")
+	}
+	lead(t, l)
+	return l
+}
+
+func followerOf(store *mem.Store, s *State, change ...func(*LeaderOptions)) *Leader {
 	opt := LeaderOptions{
 		Store: store, State: s, Defaults: Defaults{Partitions: 1, ReplicationFactor: 1}, Committed: func(*journal.Object) {},
 		Journal: journal.Config{
@@ -124,14 +135,7 @@ func controllerOf(t *testing.T, store *mem.Store, s *State, change ...func(*Lead
 	for _, f := range change {
 		f(&opt)
 	}
-	l := FollowLeader(opt)
-	t.Cleanup(l.Close)
-	<-l.AtHead()
-	if l.Leads() {
-		t.Fatal("leads before it was asked to")
-	}
-	lead(t, l)
-	return l
+	return FollowLeader(opt)
 }
 
 // lead has a controller that follows lead.

@@ -35,6 +35,17 @@ func newLife(opt LeaderOptions, o *journal.Owner) *life {
 	return l
 }
 
+// skip has the state move on to that of a newer checkpoint. It is the one state of journal 0
+// on this node: readers never see it go back.
+func (l *life) skip(c *journal.Checkpoint) error {
+	if err := l.opt.State.Restore(c.State); err != nil {
+		return err
+	}
+	l.Skipped()
+	l.opt.OnSkipped(c.Chain)
+	return nil
+}
+
 // lead begins to take the journal over. It follows now.
 func (l *life) lead(how journal.Stand, onReady func(nodeID int32)) {
 	l.leading = newLeading(l.opt, l.owner)

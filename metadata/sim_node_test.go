@@ -24,6 +24,8 @@ type node struct {
 	lead    *leading // the last one
 	reports *Reports
 	ready   bool
+	skipped bool
+	lostBy  error // the end of the last leadership, or of the way to it
 	asks    []asked
 }
 
@@ -40,7 +42,7 @@ func (n *node) start() {
 	}
 	n.starts++
 	n.p, n.state = c.NewProcess(fmt.Sprintf("%s.%d", n.name, n.starts)), state
-	n.ready = false
+	n.ready, n.skipped, n.lostBy = false, false, nil
 	p := n.p
 	opt := LeaderOptions{
 		Journal: journal.Config{
@@ -53,6 +55,7 @@ func (n *node) start() {
 		Followed:   func(o *journal.Object) { c.applied(p.Name, o, state) },
 		Pace:       journal.NewPace(func() time.Duration { return c.Between(100*time.Millisecond, 3*time.Second) }),
 		Reconciled: NewReports(), OnUndone: n.onUndone, OnLost: n.lost, OnEnd: func(uint32, journal.End) { c.Count("successor named") },
+		OnSkipped: func(journal.Chain) { c.Count("skipped to a newer checkpoint") },
 	}
 	n.reports = opt.Reconciled.(*Reports)
 	for id := range uint32(simJournals) {
@@ -62,6 +65,7 @@ func (n *node) start() {
 	if c.shape.Checkpoints.Every == 0 {
 		owned.Checkpoints = nil
 	}
+	owned.Skip = n.skip
 	n.owner = sim.NewOwner(n.p, c.store, owned)
 	n.life = newLife(opt.withDefaults(), n.owner.Owner)
 	if !c.quiet && c.Chance(c.shape.Follows) {
@@ -70,6 +74,21 @@ func (n *node) start() {
 		n.stand()
 	}
 	n.owner.Start(lived{n.life, n})
+}
+
+// skip: the floor has passed the process.
+func (n *node) skip(cp *journal.Checkpoint) error {
+	c, before := n.c, n.state.Head()
+	if err := n.life.skip(cp); err != nil {
+		c.Fail("%s skips to the checkpoint of seq %d: %w", n.p.Name, cp.Chain.Last.Seq, err)
+		return err
+	}
+	n.skipped = true
+	if n.state.Head() <= before {
+		c.Fail("%s skips from seq %d to seq %d", n.p.Name, before, n.state.Head())
+	}
+	c.seen.SameState(n.p.Name, n.state.Head(), n.state.hash)
+	return nil
 }
 
 // stand begins to take the journal over.
@@ -87,10 +106,12 @@ func (n *node) stand() {
 // lost: a leadership is over. The process ends with it, or follows on and leads again later.
 func (n *node) lost(err error) error {
 	c, p := n.c, n.p
-	n.ready = false
+	n.ready, n.lostBy = false, err
 	switch by := new(journal.FencedError); {
 	case err == nil:
 		n.handedOver()
+	case errors.Is(err, journal.ErrBelowFloor):
+		c.Count("leadership ends below the floor")
 	case !errors.Is(err, journal.ErrFenced):
 		c.Fail("%s is deposed by %w", p.Name, err)
 	case errors.As(err, &by) && by.Own == 0:
@@ -160,6 +181,9 @@ func (l lived) Progress() (time.Time, error) {
 func (l lived) Ended(err error) {
 	l.life.Ended(err)
 	l.n.c.seen.MayEnd(l.n.p.Name, err)
+	if errors.Is(err, journal.ErrBelowFloor) && !errors.Is(l.n.lostBy, journal.ErrBelowFloor) {
+		l.n.c.Fail("%s ends: %w", l.n.p.Name, err)
+	}
 	l.n.gone()
 }
 
@@ -185,6 +209,9 @@ func (n *node) isReady() {
 	c := n.c
 	n.ready = true
 	c.Count("controller")
+	if n.skipped {
+		c.Count("stood after a skip")
+	}
 	id := n.lead.nodeID
 	if committed, ok := c.truth.node(n.id); !ok || committed != id {
 		c.Fail("%s takes broker id %d, committed is %d, %v", n.name, id, committed, ok)
@@ -216,6 +243,13 @@ func (n *node) stop() {
 func (n *node) freeze() {
 	if n.p != nil {
 		n.p.Freeze(n.c.Between(100*time.Millisecond, 40*time.Second))
+	}
+}
+
+// sleep freezes a process that follows, for so long that the floor may pass it.
+func (n *node) sleep() {
+	if n.p != nil && n.life.leading == nil {
+		n.p.Freeze(n.c.Between(5*time.Second, time.Minute))
 	}
 }
 

@@ -33,6 +33,7 @@ type shape struct {
 	Follows                  float64       // of processes, how many follow at first
 	Patient                  float64       // of nodes that follow and stand, how many give up at a fence
 	HandOver                 time.Duration // mean time between two; 0: never
+	Sleep                    time.Duration // mean time between two long freezes of processes that follow; 0: never
 }
 
 func drawShape(r *rand.Rand) shape {
@@ -65,7 +66,20 @@ func drawShape(r *rand.Rand) shape {
 	if s.Checkpoints.Every > 0 {
 		s.Sweeps = maybe(0.6, time.Second, 10*time.Second)
 	}
+	if r.Intn(8) == 0 {
+		s.sleepLong(r)
+	}
 	return s
+}
+
+// sleepLong lets the floor pass processes that follow. Little else happens, or it would not
+// move often enough.
+func (s *shape) sleepLong(r *rand.Rand) {
+	s.Nodes, s.Stays, s.Follows, s.Crash, s.Freeze, s.Outage, s.HandOver = 2+r.Intn(2), 1, 1, 0, 0, 0, 0
+	s.Faults = sim.Faults{ReplyLost: s.Faults.ReplyLost / 10, Late: s.Faults.Late / 10, List: s.Faults.List, Damage: s.Faults.Damage / 10}
+	s.Checkpoints = journal.CheckpointPolicy{Every: 3, Most: 2, Behind: 1}
+	s.Sweeps, s.Sleep = time.Second, 2*time.Second+time.Duration(r.Intn(4))*time.Second
+	s.Pace, s.Chaos = 50*time.Millisecond+time.Duration(r.Intn(200))*time.Millisecond, time.Minute
 }
 
 var lessShape = []func(shape) (shape, bool){
@@ -81,6 +95,7 @@ var lessShape = []func(shape) (shape, bool){
 	func(s shape) (shape, bool) { can := s.Follows > 0; s.Follows = 0; return s, can },
 	func(s shape) (shape, bool) { can := s.Patient > 0; s.Patient = 0; return s, can },
 	func(s shape) (shape, bool) { can := s.HandOver > 0; s.HandOver = 0; return s, can },
+	func(s shape) (shape, bool) { can := s.Sleep > 0; s.Sleep = 0; return s, can },
 	func(s shape) (shape, bool) { can := s.Depose > 0; s.Depose = 0; return s, can },
 	func(s shape) (shape, bool) { can := s.Commit > time.Second; s.Commit = time.Second; return s, can },
 	func(s shape) (shape, bool) { can := s.Sweeps > 0; s.Sweeps = 0; return s, can },
@@ -94,7 +109,7 @@ var lessShape = []func(shape) (shape, bool){
 var simulation = sim.Shape[shape]{
 	Draw: drawShape, Run: simulate, Less: lessShape,
 	Must: append([]string{
-		"freeze", "process ended", "controller", "followed on after a leadership", "stood again", "stood patiently", "gave up at a fence", "handed over", "hand-over taken back", "hand-over not taken back", "successor named", "success at the end of a leadership", "asked when it follows", "unavailable", "topic created", "topic deleted", "topic forgotten", "topic restored", "topic created with the name of a deleted one", "partitions added", "topic configured",
+		"freeze", "process ended", "controller", "followed on after a leadership", "stood again", "stood patiently", "gave up at a fence", "handed over", "hand-over taken back", "hand-over not taken back", "successor named", "skipped to a newer checkpoint", "stood after a skip", "success at the end of a leadership", "asked when it follows", "unavailable", "topic created", "topic deleted", "topic forgotten", "topic restored", "topic created with the name of a deleted one", "partitions added", "topic configured",
 		"producer id given", "restored from a checkpoint", "floor planned", "floor planned again", "floor moved", "floor moved in spite of a take-over",
 		"data deleted below the floor", "journal followed", "journal has nothing to follow", "partition sealed", "partition deleted before it was opened", "partition opened again",
 		"journal waits for a proved view", "report of a deposed leader", "report later than a newer one", "topics undone for long", "topics done after all",
@@ -159,6 +174,7 @@ func simulate(w *sim.World, s shape) {
 	pick := func() *node { return c.nodes[c.Rand.Intn(len(c.nodes))] }
 	c.often(s.Crash, "crash", func() { pick().stop() })
 	c.often(s.Freeze, "freeze", func() { pick().freeze() })
+	c.often(s.Sleep, "sleep", func() { pick().sleep() })
 	c.often(s.HandOver, "hand over", func() { pick().handOver() })
 	c.often(s.Outage, "outage", func() { c.store.Outage(c.Between(time.Second, time.Minute)) })
 	c.often(s.Sweeps, "sweep", c.seen.Sweep)

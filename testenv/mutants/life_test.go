@@ -21,10 +21,32 @@ var lifeMutants = []mutant{
 		drop("tiering/journal.Core.depose", "c.dropSlots(len(c.slots))"),
 	}},
 	{name: "life: reads of the leadership before count", by: core, edits: []edit{
-		drop("tiering/journal.Core.depose", "c.readToken, c.proveToken = 0, 0"),
+		drop("tiering/journal.Core.depose", "c.proveToken = 0"),
+		swap("tiering/journal.Core.forgetReading", "c.phase, c.readToken = reading, 0", "c.phase = reading"),
 	}},
 	{name: "life: findings of the leadership before count", by: lives("TestAnEndThatWasFoundBeforeALeadershipIsForgotten"), plain: true, edits: []edit{
-		drop("tiering/journal.Core.depose", "c.pending, c.gap, c.verdict, c.atEnd = nil, false, nil, false"),
+		drop("tiering/journal.Core.forgetReading", "c.pending, c.gap, c.verdict, c.atEnd = nil, false, nil, false"),
+	}},
+	{name: "skip: candidate below the floor stands on", by: lives("TestACandidateThatTheFloorHasPassedGivesUpFirst"), plain: true, edits: []edit{
+		never("tiering/journal.Core.fallBehind", "c.stands"),
+	}},
+	{name: "skip: reads on below the floor without a checkpoint", by: lives("TestACandidateThatTheFloorHasPassedGivesUpFirst"), plain: true, edits: []edit{
+		always("tiering/journal.Core.depose", "c.phase != behind"),
+	}},
+	{name: "skip: to a checkpoint that is not newer", by: lives("TestACheckpointThatIsNotNewerIsNoneToSkipTo"), plain: true, edits: []edit{
+		never("tiering/journal.Core.skipped", "err == nil && ev.Chain.Next <= c.chain.Next"),
+	}},
+	{name: "skip: history of before kept", by: lives("TestACandidateThatTheFloorHasPassedGivesUpFirst"), plain: true, edits: []edit{
+		swap("tiering/journal.Core.skipped", "c.chain, c.history = ev.Chain, ev.History.clone()", "c.chain = ev.Chain"),
+	}},
+	{name: "skip: proofs wait for a checkpoint that cannot be read", by: lives("TestAFollowerThatTheFloorHasPassedSkips"), plain: true, edits: []edit{
+		never("tiering/journal.Core.skipped", "!c.stands"),
+	}},
+	{name: "skip: successor of before kept", by: lives("TestASkipForgetsTheSuccessor"), plain: true, edits: []edit{
+		drop("tiering/journal.Life.Skipped", "l.ended = nil"),
+	}},
+	{name: "skip: state of journal 0 stays", by: metadata, edits: []edit{
+		swap("metadata.life.skip", "l.opt.State.Restore(c.State)", "error(nil)"),
 	}},
 	{name: "life: reads of the floor share their place", by: lives("TestReadsOfTheFloorMayOverlap"), plain: true, edits: []edit{
 		swap("tiering/journal.runner.readFloor", "f := r.floors", "f := &r.floors"),

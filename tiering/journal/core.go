@@ -21,6 +21,7 @@ type Config struct {
 	NewID       func() segment.ID // for fences and fillers
 	NowMs       func() int64      // for their BuiltMs
 	Ends        func() bool       // all readers of the journal know end entries; nil: they may not
+	Skips       bool              // below the floor it skips to a newer checkpoint; else it ends
 }
 
 const (
@@ -41,6 +42,7 @@ const (
 	checking                  // own fence stored; the floor is read again
 	settling                  // fillers under way
 	leading
+	behind // the floor has passed it, and it waits for a checkpoint to read on from
 	ended
 )
 
@@ -49,6 +51,7 @@ type pauseKind uint8 // the read that follows a pause
 const (
 	pauseRead pauseKind = iota + 1
 	pauseFloor
+	pauseSkip
 )
 
 // Core is one reader of one journal, which leads it at times: the rules of PROTOCOL.md as
@@ -219,6 +222,8 @@ func (c *Core) Step(ev Event) []Action {
 		c.gotBeyond(ev)
 	case TimerFired:
 		c.timerFired(ev.Token)
+	case Skipped:
+		c.skipped(ev)
 	case Poke:
 		c.poke()
 	case Stand:
@@ -265,12 +270,12 @@ func (c *Core) stand(how Stand) {
 // depose ends the leadership, or the way to it. Requests under way are forgotten, their
 // outcomes unknown. The objects whose seqs are not resolved are read like those of others.
 func (c *Core) depose(err error) {
-	c.phase, c.stands = reading, false
-	c.ending, c.endSent = nil, false
+	c.stands, c.ending, c.endSent = false, nil, false
 	c.dropSlots(len(c.slots))
-	c.readToken, c.proveToken = 0, 0
-	c.pending, c.gap, c.verdict, c.atEnd = nil, false, nil, false
-	c.read, c.readErrors, c.losses, c.damage = 0, 0, 0, damage{}
+	c.proveToken = 0
+	if c.phase != behind {
+		c.forgetReading()
+	}
 	c.failProofs(fmt.Errorf("%w: %w", ErrEnded, cmp.Or(err, errResigned)))
 	c.do(Deposed{Err: err})
 }

@@ -27,6 +27,8 @@ type Hooks struct {
 	AtHead func()
 	// Stalled: the outcome of seq has been unknown for long.
 	Stalled func(seq uint64)
+	// Skip: answer with Skipped; see the action. It is needed if the Config says Skips.
+	Skip func(token uint64)
 	// Ended: nothing more happens, because of err.
 	Ended func(err error)
 }
@@ -234,6 +236,8 @@ func (d *Driver) notify(a Action) {
 		if d.hooks.Deposed != nil {
 			d.hooks.Deposed(a.Err)
 		}
+	case Skip:
+		d.hooks.Skip(a.Token)
 	case Ended:
 		d.standing.End()
 		d.answerRest(a.Err)

@@ -84,6 +84,15 @@ type Beyond struct {
 	Err     error
 }
 
+// Skipped: a Skip ended, with the newest checkpoint, whose state the journal's state machine
+// has then, or with Err.
+type Skipped struct {
+	Token   uint64
+	Chain   Chain
+	History History
+	Err     error
+}
+
 // TimerFired: a Wait is over.
 type TimerFired struct{ Token uint64 }
 
@@ -119,6 +128,7 @@ func (PutDone) isEvent()    {}
 func (GotObject) isEvent()  {}
 func (GotFloor) isEvent()   {}
 func (Beyond) isEvent()     {}
+func (Skipped) isEvent()    {}
 func (TimerFired) isEvent() {}
 func (Poke) isEvent()       {}
 func (Stand) isEvent()      {}
@@ -174,6 +184,10 @@ type Wait struct {
 	For   time.Duration
 }
 
+// Skip: objects from Next on may be deleted. Load the newest checkpoint, let the journal's
+// state machine have its state if it is above Next, and answer with Skipped.
+type Skip struct{ Token uint64 }
+
 // Apply: Object is the next valid object of the journal: apply it to the state. Own
 // means that this leadership proposed it: its waiters may be answered. Fences and
 // fillers are applied too.
@@ -218,6 +232,7 @@ func (Get) isAction()         {}
 func (GetFloor) isAction()    {}
 func (LookBeyond) isAction()  {}
 func (Wait) isAction()        {}
+func (Skip) isAction()        {}
 func (Apply) isAction()       {}
 func (AtHead) isAction()      {}
 func (Led) isAction()         {}

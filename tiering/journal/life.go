@@ -97,6 +97,9 @@ func (l *Life) Successor() (End, bool) {
 	return *l.ended, true
 }
 
+// Skipped takes note that the state has skipped to that of a newer checkpoint.
+func (l *Life) Skipped() { l.ended = nil }
+
 // Stage is where it stands.
 func (l *Life) Stage() Stage {
 	switch {

@@ -60,7 +60,11 @@ type Env interface {
 type OwnerOptions struct {
 	Journal     Config
 	Checkpoints *CheckpointerOptions // nil: none are written
-	Log         *slog.Logger
+	// Skip has the journal's state machine take the state of a newer checkpoint, which names
+	// no index objects, when the floor has passed its own. An error ends the Owner. nil: the
+	// Owner ends with ErrBelowFloor.
+	Skip func(c *Checkpoint) error
+	Log  *slog.Logger
 }
 
 // Owner follows or leads one journal for a Machine. After each event it lets the
@@ -75,8 +79,9 @@ type Owner struct {
 	driver      *Driver
 	machine     Machine
 	checkpoints *Checkpointer // nil: none are written
-	tenures     uint64        // leaderships, and ways to one, that are over
-	deposed     bool          // in the present event
+	skips       func(c *Checkpoint) error
+	tenures     uint64 // leaderships, and ways to one, that are over
+	deposed     bool   // in the present event
 
 	ready    bool
 	ended    bool
@@ -86,13 +91,15 @@ type Owner struct {
 
 // NewOwner prepares to follow, and if opt.Journal says so to lead, a journal.
 func NewOwner(opt OwnerOptions, env Env) *Owner {
-	o := &Owner{env: env, log: opt.Log}
+	o := &Owner{env: env, log: opt.Log, skips: opt.Skip}
+	opt.Journal.Skips = opt.Skip != nil
 	o.driver = NewDriver(opt.Journal, Hooks{
 		Apply:   o.apply,
 		Led:     func(epoch uint32) { o.machine.Led(epoch) },
 		Deposed: o.wasDeposed,
 		AtHead:  func() { o.machine.AtHead() },
 		Stalled: func(seq uint64) { o.machine.Stalled(seq) },
+		Skip:    o.skip,
 		Ended:   o.End,
 	}, env, env.Now, opt.Log)
 	if opt.Checkpoints != nil {

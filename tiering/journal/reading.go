@@ -61,11 +61,14 @@ func (c *Core) pause(then pauseKind, d time.Duration) {
 
 func (c *Core) resume() {
 	c.readToken = 0
-	if c.paused == pauseFloor {
+	switch c.paused {
+	case pauseFloor:
 		c.readFloor()
-		return
+	case pauseSkip:
+		c.skip()
+	default:
+		c.readNext()
 	}
-	c.readNext()
 }
 
 // gotGap: there is no object at Next. That is the end of the log, unless an
@@ -200,7 +203,7 @@ func (c *Core) gotFloor(ev GotFloor) {
 	}
 }
 
-// belowFloor ends a Core that deletion has overtaken. A start from the floor before the one
+// belowFloor stops a Core that deletion has overtaken. A start from the floor before the one
 // in force reads objects below the latter, which are all there.
 func (c *Core) belowFloor(floor uint64) bool {
 	switch {
@@ -213,7 +216,7 @@ func (c *Core) belowFloor(floor uint64) bool {
 	default:
 		return false
 	}
-	c.end(fmt.Errorf("%w: journal %d at seq %d, floor %d", ErrBelowFloor, c.chain.Journal, c.chain.Next, floor))
+	c.fallBehind(fmt.Errorf("%w: journal %d at seq %d, floor %d", ErrBelowFloor, c.chain.Journal, c.chain.Next, floor))
 	return true
 }
 

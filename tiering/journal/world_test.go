@@ -29,6 +29,7 @@ type world struct {
 	ids     byte
 	serial  int
 	pool    *buffer.Pool // of the objects that nodes propose
+	newest  *node        // the newest checkpoint is of where it stands; nil: it cannot be read
 }
 
 // node is one Core with its outstanding I/O and its reports to the owner.
@@ -95,7 +96,7 @@ func (n *node) take(actions []Action) {
 			n.failed = a.Through
 		case Ended:
 			n.err = a.Err
-		case Put, Get, GetFloor, LookBeyond, Wait:
+		case Put, Get, GetFloor, LookBeyond, Wait, Skip:
 			n.pending = append(n.pending, a)
 		}
 	}
@@ -169,6 +170,8 @@ func (w *world) carryOut(a Action) Event {
 		return Beyond{Token: a.Token, Objects: w.beyond(a)}
 	case Wait:
 		return TimerFired{Token: a.Token}
+	case Skip:
+		return w.skip(a)
 	}
 	w.t.Fatalf("cannot carry out %T", a)
 	return nil
