@@ -228,6 +228,19 @@ func (m *member) applied(h *segment.Header) {
 	})
 }
 
+// skipped is called when the state of journal 0 is that of a newer checkpoint. The fence before
+// it is the last one; how many there were is not known.
+func (m *member) skipped(at journal.Chain) {
+	m.zero.mu.Lock()
+	m.zero.claim = claim{epoch: at.Epoch, head: at.Last.Seq}
+	m.zero.mu.Unlock()
+	m.post(func(d *drive.Driver) {
+		d.FenceSeen(at.Leader, at.Epoch)
+		d.Read(0, at.Epoch)
+		d.Applied(m.node.meta.Cluster())
+	})
+}
+
 // ended is called with each end entry of journal 0 of another node.
 func (m *member) ended(_ uint32, e journal.End) {
 	m.post(func(d *drive.Driver) { d.Ending(e.To) })

@@ -147,7 +147,7 @@ func (n *node) controls(cfg journal.Config, again chan<- struct{}) metadata.Lead
 		OnCheckpoints: func(step journal.Step, err error) { n.onCheckpoints(0, step, err) },
 		Reconciled:    n.reports, OnUndone: n.onUndone,
 		DeleteGrace: n.cfg.DeleteGrace, PurgeMs: n.retention.trusted.Load,
-		OnLed: m.zero.led, OnReady: m.zero.ready, OnEnding: m.zero.ending, OnEnd: m.ended,
+		OnLed: m.zero.led, OnReady: m.zero.ready, OnEnding: m.zero.ending, OnEnd: m.ended, OnSkipped: n.skipped,
 		OnLost: func(reason error) error {
 			leads, end := n.afterLoss(0, reason)
 			if leads {
@@ -317,6 +317,13 @@ func (n *node) followed(o *journal.Object) {
 	if n.member != nil {
 		n.member.applied(h)
 	}
+}
+
+// skipped is called when journal 0 was read on from a newer checkpoint.
+func (n *node) skipped(at journal.Chain) {
+	n.dir.Saw(0, at.Last)
+	n.rivals.Applied(0, at.Epoch)
+	n.member.skipped(at)
 }
 
 // committed is called with every object that this node applied to a journal it
