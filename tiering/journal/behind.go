@@ -60,7 +60,7 @@ func (c *Core) skipped(ev Skipped) {
 	c.readFloor()
 }
 
-// forgetReading forgets what is known of the objects from Next on.
+// forgetReading forgets all findings about the objects from Next on.
 func (c *Core) forgetReading() {
 	c.phase, c.readToken = reading, 0
 	c.pending, c.gap, c.verdict, c.atEnd = nil, false, nil, false
