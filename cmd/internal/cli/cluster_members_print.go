@@ -84,7 +84,7 @@ func (s *clusterStatus) moves() (lines []string) {
 			}
 			line := fmt.Sprintf("moving: node %s %s journal %d since %s", n.name(), does, m.Journal, m.Since.UTC().Format("15:04:05Z"))
 			if m.Waits != "" {
-				line += ": " + m.Waits
+				line += ", waits " + m.Waits
 			}
 			lines = append(lines, line)
 		}

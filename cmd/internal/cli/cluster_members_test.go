@@ -28,7 +28,7 @@ func members() *status.Members {
 			{Journal: 1, Node: pointer(int32(1)), Home: pointer(int32(2)), Number: 2, Why: "drained", Leader: pointer(int32(1)), Epoch: 7},
 			{Journal: 2, Node: pointer(int32(1)), Home: pointer(int32(1)), Number: 1, Why: "first", Leader: pointer(int32(2)), Epoch: 3},
 		},
-		Moves: []status.Move{{Journal: 2, Taking: true, Since: time.Unix(0, 0), Waits: "node 2 hands it over"}},
+		Moves: []status.Move{{Journal: 2, Taking: true, Since: time.Unix(0, 0), Waits: "until node 2 hands it over"}},
 	}
 }
 
@@ -64,7 +64,7 @@ func TestTheStatusOfSeveralNodesComesFromAnyOfThem(t *testing.T) {
 	other.Cluster.ID = cluster
 	two := node(t, func() status.Node { return other })
 	o := c.run(t, "cluster", "status", "--http", two)
-	o.expect(t, cli.ExitOK, "controller 0", "moving: node 0 takes journal 2 since 00:00:00Z: node 2 hands it over")
+	o.expect(t, cli.ExitOK, "controller 0", "moving: node 0 takes journal 2 since 00:00:00Z, waits until node 2 hands it over")
 	for _, want := range []string{
 		"ready, serving ingest,fetch krack 0 ", "2 h:2 ready, drained ingest,fetch - 3 ", "0 0 - - - 5 20 2 - - - -",
 		"1 0 2 1 drained 7 40 - 4 1.0 KiB 2.0 KiB 0", "2 2 1 1 first 3 40 - 4 ",

@@ -11,7 +11,6 @@ import (
 
 	"github.com/varvelog/varve/cmd/internal/config"
 	"github.com/varvelog/varve/cmd/internal/kafka"
-	"github.com/varvelog/varve/cmd/internal/status"
 	"github.com/varvelog/varve/metadata"
 	"github.com/varvelog/varve/metadata/membership"
 	"github.com/varvelog/varve/metadata/membership/drive"
@@ -182,6 +181,7 @@ func (m *member) after() {
 	m.known.Store(&known)
 	heard := m.driver.Answered()
 	m.heard.Store(&heard)
+	m.node.events.Applied(c)
 	m.takeSeats(c)
 	select {
 	case m.changed <- struct{}{}:
@@ -194,9 +194,6 @@ func (m *member) Leader(journal uint32) membership.Known { return (*m.known.Load
 
 // Answered implements memberFacts.
 func (m *member) Answered() time.Time { return *m.heard.Load() }
-
-// Moves implements memberFacts.
-func (m *member) Moves() []status.Move { return nil }
 
 // registered reports whether journal 0 has this run of the process.
 func (m *member) registered(c *metadata.Cluster) bool {

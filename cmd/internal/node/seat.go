@@ -43,6 +43,7 @@ type seat struct {
 	life     *dataLife
 	declined uint32     // number of the assignment whose hand-over was not done
 	to       segment.ID // it is being handed over to this node
+	handsOn  time.Time  // since when
 }
 
 // takeSeats has a seat for each journal that is assigned to this node.

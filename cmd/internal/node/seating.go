@@ -30,10 +30,15 @@ func (s *seat) begun() {
 // ended: the leadership is over, and with it the life of the journal on this node.
 func (s *seat) ended() {
 	s.mu.Lock()
-	led, epoch := s.led, s.ledEpoch
+	led, epoch, to := s.led, s.ledEpoch, s.to
 	s.stage, s.led, s.since, s.life, s.to, s.declined = journal.StageFollows, false, time.Now(), nil, segment.ID{}, 0
 	s.mu.Unlock()
 	if led {
+		why := ""
+		if !to.IsZero() {
+			why = "handed over"
+		}
+		s.m.node.events.Ended(s.id, s.m.node.dir.Node(), epoch, why)
 		s.m.post(func(d *drive.Driver) { d.Ended(s.id, epoch) })
 	}
 }
@@ -86,7 +91,7 @@ func (m *member) handOver(_ context.Context, from segment.ID, want membership.Ha
 	case s.stage != journal.StageLeads || !membership.HandsOver(c, m.node.dir.Node(), want.Journal, want.Number, from) || s.declined == want.Number:
 		return membership.Keeps, nil
 	case s.to.IsZero():
-		s.to = from
+		s.to, s.handsOn = from, time.Now()
 		s.handing.Go(func() { s.hand(journal.End{To: from, Assignment: want.Number}) })
 	}
 	return membership.Hands, nil

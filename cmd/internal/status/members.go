@@ -47,5 +47,5 @@ type Move struct {
 	Journal uint32    `json:"journal"`
 	Taking  bool      `json:"taking"` // by the reporting node; false: it hands it over
 	Since   time.Time `json:"since"`
-	Waits   string    `json:"waits"` // the reason why it is not done yet
+	Waits   string    `json:"waits"` // "until ...", in words
 }
