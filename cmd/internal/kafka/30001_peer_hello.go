@@ -41,8 +41,9 @@ func peerAPI(kind peer.Kind, proved bool) listener.API {
 type peerService struct {
 	codes
 	*topology
-	door    *peer.Door // nil: no node is let in
-	cluster Cluster    // nil: requests of nodes that are let in are refused
+	door    *peer.Door                   // nil: no node is let in
+	cluster Cluster                      // nil: requests of nodes that are let in are refused
+	gone    func(node, start segment.ID) // nil: the end of a connection is not reported
 	control Control
 }
 

@@ -79,6 +79,9 @@ type Backend struct {
 	Peers *peer.Door
 	// Cluster answers the nodes that are let in. Nil: their requests are refused.
 	Cluster Cluster
+	// PeerGone is called when the connection for the heartbeats of a run has ended, unless the
+	// server stops. It does not block for long. It may be left out.
+	PeerGone func(node, start segment.ID)
 	// Control is the way to the controller. Nil: this node works with no other one.
 	Control Control
 	// Now is the clock for timestamps.

@@ -21,32 +21,39 @@ import (
 // answering is a Cluster that answers each request, or fails it.
 type answering struct {
 	asked atomic.Int32
-	err   error
+	fails atomic.Pointer[error] // nil: it answers
+}
+
+func (a *answering) err() error {
+	if err := a.fails.Load(); err != nil {
+		return *err
+	}
+	return nil
 }
 
 func (a *answering) Register(_ context.Context, node segment.ID, run metadata.Run) (int32, error) {
 	a.asked.Add(1)
-	return int32(node[0]) + int32(len(run.Listeners)), a.err
+	return int32(node[0]) + int32(len(run.Listeners)), a.err()
 }
 
 func (a *answering) Heartbeat(_ context.Context, h membership.Heartbeat) (membership.Answer, error) {
 	a.asked.Add(1)
-	return membership.Answer{Claims: true, Seq: h.Applied, Leaders: []membership.Leader{{Node: h.Node}}}, a.err
+	return membership.Answer{Claims: true, Seq: h.Applied, Leaders: []membership.Leader{{Node: h.Node}}}, a.err()
 }
 
 func (a *answering) Question(_ context.Context, about membership.Leader) (membership.Reply, error) {
 	a.asked.Add(1)
-	return membership.Reply{Opinion: membership.Dead, Controller: about}, a.err
+	return membership.Reply{Opinion: membership.Dead, Controller: about}, a.err()
 }
 
 func (a *answering) Probe(context.Context) (bool, error) {
 	a.asked.Add(1)
-	return true, a.err
+	return true, a.err()
 }
 
 func (a *answering) HandOver(_ context.Context, _ segment.ID, _ membership.HandOver) (membership.Handing, error) {
 	a.asked.Add(1)
-	return membership.Keeps, a.err
+	return membership.Keeps, a.err()
 }
 
 // message is a request of a node: a good body and its answer.
@@ -159,6 +166,36 @@ func TestNodesThatReadMaySendLess(t *testing.T) {
 	}
 }
 
+// The end of a connection is reported with the run that has sent heartbeats on it.
+func TestTheEndOfHeartbeatsIsReported(t *testing.T) {
+	p, topics := newPeers(t, segment.PeerFetch), newCluster()
+	gone := make(chan peer.Identity, 4)
+	b := topics.backend()
+	b.Peers, b.Cluster, b.PeerGone = p.door, &answering{}, func(node, start segment.ID) { gone <- peer.Identity{Node: node, Start: start} }
+	r := start(t, topics, Config{}, b)
+	for _, kind := range []peer.Kind{peer.KindRegister, peer.KindHeartbeat} {
+		conn, err := p.dialer.To(t.Context(), r.addr, segment.ID{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range messages(t, p.dialer.Self) {
+			if m.kind != kind {
+				continue
+			}
+			if _, err := conn.Ask(t.Context(), kind, m.body); err != nil {
+				t.Error(err)
+			}
+		}
+		conn.Close()
+	}
+	if got := <-gone; got != p.dialer.Self {
+		t.Errorf("%+v", got)
+	}
+	if len(gone) > 0 {
+		t.Errorf("another one: %+v", <-gone)
+	}
+}
+
 func TestErrorsForNodesHaveCodes(t *testing.T) {
 	c := &answering{}
 	_, conn, p := joined(t, segment.PeerIngest, c)
@@ -167,8 +204,9 @@ func TestErrorsForNodesHaveCodes(t *testing.T) {
 		membership.ErrInUse: kerr.DuplicateBrokerRegistration, membership.ErrWrongAddress: kerr.InvalidRegistration, metadata.ErrUnknownLevel: kerr.UnsupportedVersion,
 		metadata.ErrRemovedNode: kerr.BrokerIDNotRegistered, metadata.ErrNotController: kerr.NotController, context.DeadlineExceeded: kerr.RequestTimedOut,
 	} {
-		c.err = fmt.Errorf("node 7: %w", err)
-		if _, got := conn.Ask(t.Context(), m.kind, m.body); !errors.Is(got, want) || !strings.Contains(got.Error(), c.err.Error()) {
+		fails := fmt.Errorf("node 7: %w", err)
+		c.fails.Store(&fails)
+		if _, got := conn.Ask(t.Context(), m.kind, m.body); !errors.Is(got, want) || !strings.Contains(got.Error(), fails.Error()) {
 			t.Errorf("%v: %v", err, got)
 		}
 	}

@@ -171,7 +171,7 @@ func newServices(config Config, b Backend, g *gate, complaints *listener.Complai
 		},
 		groups:   &groupService{codes: c, gate: g, readsOnly: readsOnly, groups: b.Groups, endpoint: t.endpoint, asLeader: t.asLeader},
 		clusters: &clusterService{codes: c, topology: t, gate: g, level: b.Topics.Level, store: b.Store, size: b.Size, admin: b.Admin},
-		peers:    &peerService{codes: c, topology: t, door: b.Peers, cluster: b.Cluster, control: b.Control},
+		peers:    &peerService{codes: c, topology: t, door: b.Peers, cluster: b.Cluster, gone: b.PeerGone, control: b.Control},
 		topology: t, forward: forward,
 	}
 }

@@ -60,7 +60,7 @@ func (n *node) kafkaBackend(reader *fetch.Reader, groups kafka.Groups, closers *
 		Log:           n.log,
 	}
 	if n.opened != nil {
-		b.Open, b.Peers, b.Cluster = n.opened, n.member.peers.Door(), n.member.requests()
+		b.Open, b.Peers, b.Cluster, b.PeerGone = n.opened, n.member.peers.Door(), n.member.requests(), n.member.gone
 	}
 	return b
 }

@@ -320,6 +320,11 @@ func (r *memberRequests) Heartbeat(ctx context.Context, h membership.Heartbeat) 
 	return r.clusterRequests.Heartbeat(ctx, h)
 }
 
+// gone notes that the connection of the heartbeats of a run has ended.
+func (m *member) gone(node, start segment.ID) {
+	m.post(func(d *drive.Driver) { d.Broken(node, start) })
+}
+
 // refused reports why the controller does not register this run.
 func (m *member) refused(err error) {
 	if errors.Is(err, metadata.ErrNotController) {

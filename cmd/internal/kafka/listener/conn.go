@@ -31,6 +31,7 @@ type conn struct {
 	draining atomic.Bool
 	answered atomic.Int64 // when the last answer was written, Unix nanoseconds
 
+	atEnd        func()        // called once the connection has ended; nil: there is none
 	proven       int           // the largest frame received so far, up to maxProven
 	intervalFrom int64         // bytes of the frame that had come when the interval began
 	last         chan struct{} // settled of the request before; nil at first

@@ -18,6 +18,7 @@ import (
 type fake struct {
 	held  chan *listener.Request // Produce, if the test answers it; else it is answered at once
 	large int                    // bytes of an answer to Metadata
+	ended chan string            // connections of nodes
 	lines *listenertest.Lines
 
 	server *listener.Server
@@ -30,7 +31,7 @@ type fake struct {
 
 // The versions of fakes are those whose bodies need no shape to be read.
 func (f *fake) apis() []listener.API {
-	return append(proving(), []listener.API{
+	return append(f.proving(), []listener.API{
 		{Key: kmsg.ApiVersions, Min: 0, Max: 2, MaxFrame: listener.PlainFrame, Begin: func(_ context.Context, r *listener.Request) {
 			r.Reply(kmsg.NewPtrApiVersionsResponse(), 0)
 		}},
@@ -68,7 +69,7 @@ func (f *fake) start(t testing.TB, config listener.Config, around listener.Surro
 		t.Fatal(err)
 	}
 	f.lines, f.counts = &listenertest.Lines{}, listenertest.CountInto(nil)
-	f.memory = buffer.NewPool(64 << 20)
+	f.memory, f.ended = buffer.NewPool(64<<20), make(chan string, 8)
 	around.Memory, around.Metrics, around.Log = f.memory, f.counts, slog.New(slog.NewTextHandler(f.lines, nil))
 	if f.server, err = listener.New(config, f.apis(), around); err != nil {
 		t.Fatal(err)

@@ -27,14 +27,47 @@ func TestRequestsOfNodesAreForNodes(t *testing.T) {
 	expectAnswer(t, c)
 }
 
+// The end of a connection is reported once, after it, and not while the server stops.
+func TestTheEndOfAConnectionIsReported(t *testing.T) {
+	f := (&fake{}).start(t, listener.Config{}, around())
+	beat := func(c *listenertest.Client) {
+		t.Helper()
+		c.Send(listenertest.Encode(&kmsg.SASLHandshakeRequest{Version: 0}, 1))
+		expectAnswer(t, c)
+		for _, group := range []string{"first", "second"} {
+			c.Send(listenertest.Encode(&kmsg.HeartbeatRequest{Version: 0, Group: group}, 2))
+			expectAnswer(t, c)
+		}
+	}
+	silent, first, second := f.dial(t), f.dial(t), f.dial(t)
+	silent.Send(versions())
+	expectAnswer(t, silent)
+	beat(first)
+	silent.Close()
+	first.Close()
+	if c := <-f.ended; c != "first of "+first.LocalAddr().String() {
+		t.Errorf("ended: %s", c)
+	}
+	beat(second)
+	f.stop()
+	if err := <-f.done; err != nil {
+		t.Error(err)
+	}
+	if n := len(f.ended); n > 0 {
+		t.Errorf("%d more ends: %s", n, <-f.ended)
+	}
+}
+
 // proving are a request that proves a connection to be a node, and one for nodes.
-func proving() []listener.API {
+func (f *fake) proving() []listener.API {
 	return []listener.API{
 		{Key: kmsg.SASLHandshake, Shape: listener.Shape{listener.Str()}, Begin: func(_ context.Context, r *listener.Request) {
 			r.Show(func(c *listener.Client) { c.Peer = listener.Peer{Node: [16]byte{1}} })
 			r.Reply(kmsg.NewPtrSASLHandshakeResponse(), 0)
 		}},
 		{Key: kmsg.Heartbeat, Peers: true, Shape: listener.Shape{listener.Str(), listener.Num(4), listener.Str()}, Begin: func(_ context.Context, r *listener.Request) {
+			ended := r.Body.(*kmsg.HeartbeatRequest).Group + " of " + r.Client.Address
+			r.AtEnd(func() { f.ended <- ended })
 			r.Reply(kmsg.NewPtrHeartbeatResponse(), 0)
 		}},
 	}

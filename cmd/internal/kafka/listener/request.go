@@ -55,6 +55,14 @@ func (r *Request) Show(change func(c *Client)) {
 	}
 }
 
+// AtEnd has fn run once the connection has ended, unless the server stops before. The first fn
+// of a connection counts. A handler may call it until it returns.
+func (r *Request) AtEnd(fn func()) {
+	if r.conn.atEnd == nil {
+		r.conn.atEnd = fn
+	}
+}
+
 // Go runs fn in a goroutine of the connection, which ends when fn has returned.
 func (r *Request) Go(fn func()) { r.conn.wg.Go(fn) }
 

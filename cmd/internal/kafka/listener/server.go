@@ -260,6 +260,9 @@ func (s *Server) run(c *conn) {
 	}
 	s.mu.Unlock()
 	s.metrics.Connections(-1)
+	if stopping := c.draining.Load() || s.ctx.Err() != nil; c.atEnd != nil && !stopping {
+		c.atEnd()
+	}
 }
 
 // drain lets connections finish the requests under way, for at most
