@@ -4,8 +4,9 @@
 // It owns a Log: the starts of nodes, their states and fences, the assignments of journals,
 // and which node led a journal and for how long that took. The caller feeds it with the states
 // of journal 0 in their order, and with the leaderships that it learns of. It promises a
-// bounded memory, and a line in the log of the process for each event. Events begin with the
-// process, and their times are those at which the process learnt of them. It decides nothing.
+// bounded memory, and that feeding it waits for no output: Write writes a line for each event
+// into the log of the process. Events begin with the process, and their times are those at
+// which the process learnt of them. It decides nothing.
 package events
 
 import (
@@ -64,7 +65,8 @@ type Options struct {
 
 // Log keeps events. It is safe for concurrent use.
 type Log struct {
-	opt Options
+	opt     Options
+	written uint64 // number of the last event in the log of the process, of Write
 
 	mu       sync.Mutex
 	ring     []Event // the last ones, oldest first
@@ -108,7 +110,16 @@ func (l *Log) FencedSince(node segment.ID) time.Time {
 	return l.fenced[node]
 }
 
-// addLocked adds an event, and writes it to the log of the process.
+// Write writes the events since the last call into the log of the process. One goroutine
+// calls it.
+func (l *Log) Write() {
+	for _, e := range l.Since(l.written) {
+		l.written = e.Number
+		l.opt.Log.Log(context.Background(), slog.LevelInfo, "cluster", e.attrs()...)
+	}
+}
+
+// addLocked adds an event.
 func (l *Log) addLocked(e Event) {
 	l.count++
 	e.Number, e.At = l.count, l.opt.Now()
@@ -116,7 +127,11 @@ func (l *Log) addLocked(e Event) {
 		l.ring = append(l.ring[:0:0], l.ring[1+maxEvents/10:]...)
 	}
 	l.ring = append(l.ring, e)
-	attrs := []any{"event", string(e.Kind)}
+}
+
+// attrs is the event for the log of the process.
+func (e *Event) attrs() []any {
+	attrs := []any{"event", string(e.Kind), "at", e.At.UTC().Format("15:04:05.000")}
 	if e.Node != 0 {
 		attrs = append(attrs, "node", e.Node)
 	}
@@ -136,7 +151,7 @@ func (l *Log) addLocked(e Event) {
 	if e.Took > 0 {
 		attrs = append(attrs, "took", e.Took.Round(time.Millisecond))
 	}
-	l.opt.Log.Log(context.Background(), slog.LevelInfo, "cluster", attrs...)
+	return attrs
 }
 
 // of returns the knowledge of a journal.

@@ -28,7 +28,7 @@ func (n *node) newEvents() *events.Log {
 // is followed by another one at once may be left out.
 func (n *node) chronicle() (stop func() error) {
 	n.metrics.members(n)
-	return every(chronicleEvery, func() {
+	end := every(chronicleEvery, func() {
 		c := n.meta.Cluster()
 		if c.Level < metadata.LevelCluster {
 			return
@@ -40,7 +40,13 @@ func (n *node) chronicle() (stop func() error) {
 			}
 		}
 		n.judgeMembers(c)
+		n.events.Write()
 	})
+	return func() error {
+		err := end()
+		n.events.Write()
+		return err
+	}
 }
 
 // judgeMembers keeps the board's troubles about the cluster.
