@@ -7,11 +7,15 @@ import (
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-// Applied takes the next state of journal 0. The first one is where events begin.
+// Applied takes a state of journal 0. The first one is where events begin, and one that is
+// older than the last says nothing: several goroutines may call it.
 func (l *Log) Applied(c *metadata.Cluster) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	before := l.cluster
+	if before != nil && c.Seq < before.Seq {
+		return
+	}
 	if l.cluster = c; before == nil {
 		return
 	}

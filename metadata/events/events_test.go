@@ -47,6 +47,7 @@ func (w *world) apply(change func(c *metadata.Cluster)) {
 	}
 	next.Nodes, next.Assignments = slices.Clone(next.Nodes), slices.Clone(next.Assignments)
 	change(&next)
+	next.Seq++
 	w.Applied(&next)
 }
 
@@ -105,7 +106,9 @@ func TestChangesOfNodesAreNoted(t *testing.T) {
 	same := *w.cluster
 	w.Applied(&same)
 	w.expect(t, 0)
+	before := w.cluster
 	w.apply(func(c *metadata.Cluster) { c.Nodes[1].Fence = metadata.NotFenced })
+	w.Applied(before) // by a goroutine that read it earlier
 	w.apply(func(c *metadata.Cluster) { c.Nodes[0].State = metadata.StateDrained })
 	w.apply(func(c *metadata.Cluster) { c.Nodes[0].Fence = metadata.FencedSilent })
 	w.now = w.now.Add(time.Second)
