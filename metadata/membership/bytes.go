@@ -148,7 +148,7 @@ func decodeReport(r *wire.Reader, node segment.ID) (p Report, ok bool) {
 	return p, !p.Leads || p.settled()
 }
 
-// settled reports whether it names a filler: a leadership without one is none.
+// settled reports whether it names an object: a leadership without one is none.
 func (l *Leader) settled() bool {
 	return l.Epoch > 0 && l.Settled.Seq > 0 && !l.Settled.Object.IsZero()
 }

@@ -53,7 +53,7 @@ type Member struct {
 
 // Events of a Member.
 type (
-	// Believes: a leader of journal 0 is believed, by its filler or because it is this node.
+	// Believes: a leader of journal 0 is believed, by its object or because it is this node.
 	Believes struct{ Leader }
 	// Answered is the answer to a heartbeat, of the node that it was sent to.
 	Answered struct {

@@ -35,12 +35,13 @@ const (
 )
 
 // Leader is a leadership of a journal, as a node claims it. A reader of the bucket checks it
-// by the filler that settled it: a fence alone may lie where the log has ended long ago.
+// by an object that was sent once the leadership was settled, or settled it. A fence alone may
+// lie where the log has ended long ago.
 type Leader struct {
 	Journal uint32
 	Node    segment.ID
 	Epoch   uint32
-	Settled segment.Ref // the last filler of its window
+	Settled segment.Ref // the last filler of its window, or data of it that was committed since
 	Head    uint64      // committed; only shown
 }
 

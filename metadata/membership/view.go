@@ -12,7 +12,7 @@ const proveAfter = 5 * time.Second
 
 // View is a node's knowledge of the leaders of journals. Claims come in heartbeats, in
 // announcements and from the node's own journals. One of another node is believed after its
-// filler was read, and the answers about a journal never go back to a lower epoch.
+// object was read, and the answers about a journal never go back to a lower epoch.
 type View struct {
 	self     segment.ID
 	cluster  *metadata.Cluster
@@ -39,8 +39,8 @@ const (
 	FromAnnouncement
 )
 
-// Check asks to read the filler that a claim names. It counts if it is that object, of that
-// epoch, and of that node; View.Checked follows.
+// Check asks to read the object that a claim names. It counts if it is that object and no
+// fence, of that epoch and node; View.Checked follows.
 type Check struct{ Leader }
 
 func (Check) action() {}

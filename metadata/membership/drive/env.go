@@ -55,7 +55,7 @@ type Bucket interface {
 	// Probe writes to a key of this node's own.
 	Probe(limit time.Duration, done func(ok bool))
 	// Check reads the header of the object that settled a claim. It is right if it is that
-	// object, a filler, and of that epoch and node.
+	// object, no fence, and of that epoch and node.
 	Check(l membership.Leader, done func(right bool))
 }
 
