@@ -43,6 +43,7 @@ type member1 struct {
 // answers is the kafka.Cluster of a node. Its probes are held back by hold.
 type answers struct {
 	kafka.Cluster
+	relays           bool                  // to the Cluster
 	hold             chan struct{}         // nil: not at all
 	fails            atomic.Pointer[error] // nil: it answers
 	beats, handOvers atomic.Int32
@@ -58,13 +59,19 @@ func (a *answers) err() error {
 
 func (a *answers) failWith(err error) { a.fails.Store(&err) }
 
-func (a *answers) Heartbeat(_ context.Context, h membership.Heartbeat) (membership.Answer, error) {
+func (a *answers) Heartbeat(ctx context.Context, h membership.Heartbeat) (membership.Answer, error) {
 	a.beats.Add(1)
+	if a.relays {
+		return a.Cluster.Heartbeat(ctx, h)
+	}
 	return membership.Answer{Claims: true, Seq: h.Applied}, a.err()
 }
 
 func (a *answers) Probe(ctx context.Context) (bool, error) {
 	a.probes.Add(1)
+	if a.relays {
+		return a.Cluster.Probe(ctx)
+	}
 	if a.hold == nil {
 		return true, nil
 	}
@@ -165,7 +172,7 @@ func backendOf(m *member1) kafka.Backend {
 // runAt is a run of the node, as it registers under an address.
 func (m *member1) runAt(a net.Addr) metadata.Run {
 	tcp := a.(*net.TCPAddr)
-	return metadata.Run{Start: m.self.Start, Roles: metadata.RoleIngest, Listeners: []metadata.Listener{{Name: "peer", Host: tcp.IP.String(), Port: uint16(tcp.Port)}}}
+	return metadata.Run{Start: m.self.Start, MinLevel: 1, MaxLevel: metadata.LevelCluster, Roles: metadata.RoleIngest, Listeners: []metadata.Listener{{Name: "peer", Host: tcp.IP.String(), Port: uint16(tcp.Port)}}}
 }
 
 func (m *member1) run() metadata.Run { return m.runAt(m.addr) }
