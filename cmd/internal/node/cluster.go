@@ -111,6 +111,7 @@ func (m *member) prepare() {
 		Self: peer.Identity{Node: n.dir.Node(), Start: n.incarnation}, Cluster: n.cluster.ID, Store: n.store, Loop: m.loop, Writes: n.writes(),
 		Lost: func(node segment.ID) { m.driver.Lost(node) }, Now: time.Now, Log: n.log,
 	})
+	n.metrics.peers(m.peers)
 	m.probes = newProbes(n.store, m.chain, m.loop)
 	m.driver = drive.New(drive.Options{Node: n.dir.Node(), Run: m.run, Pause: m.pause(), After: m.after}, &clusterEnv{m.peers, m.probes, m})
 }

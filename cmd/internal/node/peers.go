@@ -43,6 +43,7 @@ type peers struct {
 	keys    map[segment.PeerRole]*peer.Keys
 	dialers map[segment.PeerRole]*peer.Dialer
 	door    *peer.Door
+	metrics *peerMetrics
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -51,13 +52,17 @@ type peers struct {
 	running sync.WaitGroup // requests; none begins once closed
 	closed  bool
 	lanes   map[laneOf]*lane
+	reaches map[segment.ID]reach
 }
 
 var _ drive.Network = (*peers)(nil)
 
 // newPeers prepares peers. Start and Close follow.
 func newPeers(opt peersOptions) *peers {
-	p := &peers{opt: opt, keys: map[segment.PeerRole]*peer.Keys{}, dialers: map[segment.PeerRole]*peer.Dialer{}, lanes: map[laneOf]*lane{}}
+	p := &peers{
+		opt: opt, keys: map[segment.PeerRole]*peer.Keys{}, dialers: map[segment.PeerRole]*peer.Dialer{}, metrics: newPeerMetrics(),
+		lanes: map[laneOf]*lane{}, reaches: map[segment.ID]reach{},
+	}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	p.door = &peer.Door{Self: opt.Self, Cluster: opt.Cluster, Random: rand.Reader, Now: opt.Now}
 	roles := []segment.PeerRole{segment.PeerFetch}
@@ -109,7 +114,7 @@ func (p *peers) Close() {
 	lanes := slices.Collect(maps.Values(p.lanes))
 	p.mu.Unlock()
 	for _, l := range lanes {
-		l.close()
+		l.closeAll()
 	}
 }
 
@@ -171,7 +176,11 @@ func (p *peers) Call(node segment.ID, run metadata.Run, r drive.Request, limit t
 	}
 	start(p, limit, busy, func(ctx context.Context) drive.Response {
 		defer l.leave()
+		began := time.Now()
 		reply, outcome, err := ask(ctx, l, run, r.Kind, r.Body)
+		if err == nil && r.Kind == peer.KindHeartbeat {
+			p.metrics.heartbeats.Observe(time.Since(began).Seconds())
+		}
 		if err != nil {
 			return drive.Response{Outcome: outcome}
 		}

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	dto "github.com/prometheus/client_model/go"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -19,6 +20,45 @@ import (
 	"github.com/varvelog/varve/metadata/peer"
 	"github.com/varvelog/varve/tiering/segment"
 )
+
+// shown is the value of a metric of connections.
+func (m *member1) shown(use use) float64 {
+	var out dto.Metric
+	if err := m.peers.metrics.connections.WithLabelValues(uses[use].name).Write(&out); err != nil {
+		m.t.Error(err)
+	}
+	return out.GetGauge().GetValue()
+}
+
+// The connections are counted, and each node has its last outcome.
+func TestConnectionsAreShown(t *testing.T) {
+	one, other := two(t)
+	shows := func(connections float64, outcome membership.Outcome) {
+		t.Helper()
+		eventually(t, func() bool { return one.shown(forHeartbeats) == connections })
+		if got, since := one.peers.Reached(other.self.Node); got != outcome || since.IsZero() != (got == 0) {
+			t.Errorf("outcome %v since %v", got, since)
+		}
+	}
+	shows(0, 0)
+	for range 2 {
+		one.called(other.self.Node, other.run(), beat(), peerLimit)
+		shows(1, membership.Proved)
+	}
+	other.stop()
+	shows(0, membership.Proved)
+	one.called(other.self.Node, other.run(), beat(), peerLimit)
+	shows(0, membership.Refused)
+	if n := one.peers.unreached(); n != 1 {
+		t.Errorf("%d nodes are not reached", n)
+	}
+	again := newMember(t, one.peers.opt.Store, theCluster, other.self, true)
+	again.serve("")
+	one.called(other.self.Node, again.run(), beat(), peerLimit)
+	shows(1, membership.Proved)
+	one.peers.Close()
+	shows(0, membership.Proved)
+}
 
 func TestCallsShareAConnection(t *testing.T) {
 	one, other := two(t)

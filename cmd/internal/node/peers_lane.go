@@ -3,9 +3,11 @@ package node
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/varvelog/varve/metadata"
@@ -55,7 +57,7 @@ type lane struct {
 
 	mu       sync.Mutex
 	requests int // that wait or are under way
-	idle     []link
+	idle     []*link
 	refusal  refusal // the last one
 }
 
@@ -71,6 +73,7 @@ type link struct {
 	*peer.Conn
 	address string
 	used    bool // it has carried a request
+	over    sync.Once
 }
 
 func (p *peers) lane(node segment.ID, use use) *lane {
@@ -133,14 +136,14 @@ func (l *lane) request(ctx context.Context, run metadata.Run, req kmsg.Request, 
 			return nil, outcome, err
 		}
 		resp, err := c.Request(ctx, req)
-		switch {
-		case err == nil:
+		if err == nil {
 			l.keep(c)
 			return resp, membership.Proved, nil
-		case errors.Is(err, peer.ErrEnded):
-			continue // the watch has noticed it
 		}
-		l.lost()
+		l.broken(c)
+		if errors.Is(err, peer.ErrEnded) {
+			continue // it was not sent
+		}
 		if again := twice && c.used && ctx.Err() == nil; !again {
 			return nil, membership.TimedOut, err
 		}
@@ -149,10 +152,10 @@ func (l *lane) request(ctx context.Context, run metadata.Run, req kmsg.Request, 
 }
 
 // connection returns a connection on which nothing is under way. keep gives it back.
-func (l *lane) connection(ctx context.Context, run metadata.Run) (link, membership.Outcome, error) {
+func (l *lane) connection(ctx context.Context, run metadata.Run) (*link, membership.Outcome, error) {
 	address, err := addressOf(run)
 	if err != nil {
-		return link{}, membership.TimedOut, err
+		return nil, membership.TimedOut, err
 	}
 	for {
 		c, ok := l.takeIdle()
@@ -162,18 +165,23 @@ func (l *lane) connection(ctx context.Context, run metadata.Run) (link, membersh
 		if c.address == address {
 			return c, membership.Proved, nil
 		}
-		_ = c.Close() // the node has started again somewhere else
+		l.close(c) // the node has started again somewhere else
 	}
 	if err := l.lately(address); err != nil {
-		return link{}, membership.Refused, err
+		return nil, membership.Refused, err
 	}
 	c, outcome, err := l.peers.dial(ctx, l.node, run)
-	if outcome == membership.Refused {
+	l.peers.reached(l.node, address, outcome, err)
+	switch outcome {
+	case membership.Proved:
+		l.gauge().Inc()
+		return &link{Conn: c, address: address}, outcome, nil
+	case membership.Refused:
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		l.refusal = refusal{address, l.peers.opt.Now(), err}
 	}
-	return link{Conn: c, address: address}, outcome, err
+	return nil, outcome, err
 }
 
 // lately returns the refusal of an address a moment ago.
@@ -186,11 +194,11 @@ func (l *lane) lately(address string) error {
 	return nil
 }
 
-func (l *lane) takeIdle() (c link, ok bool) {
+func (l *lane) takeIdle() (c *link, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.idle) == 0 {
-		return link{}, false
+		return nil, false
 	}
 	c = l.idle[len(l.idle)-1]
 	l.idle = l.idle[:len(l.idle)-1]
@@ -198,33 +206,41 @@ func (l *lane) takeIdle() (c link, ok bool) {
 }
 
 // keep keeps a connection for the next request, and notices if the other end closes it.
-func (l *lane) keep(c link) {
+func (l *lane) keep(c *link) {
 	c.used = true
 	c.Watch(func() {
 		l.mu.Lock()
-		for i := range l.idle {
-			if l.idle[i].Conn == c.Conn {
-				l.idle = append(l.idle[:i], l.idle[i+1:]...)
-				break
-			}
-		}
+		l.idle = slices.DeleteFunc(l.idle, func(other *link) bool { return other == c })
 		l.mu.Unlock()
-		l.lost()
+		l.broken(c)
 	})
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.idle = append(l.idle, c)
 }
 
-// lost notes that a connection has ended. It does not wait for the Driver.
-func (l *lane) lost() {
-	if l.use == forHeartbeats {
-		l.peers.lost(l.node)
+// broken notes that a connection has ended by itself.
+func (l *lane) broken(c *link) {
+	c.over.Do(func() {
+		l.gauge().Dec()
+		if l.use == forHeartbeats {
+			l.peers.lost(l.node)
+		}
+	})
+}
+
+// close closes a connection that is not wanted any more.
+func (l *lane) close(c *link) {
+	c.over.Do(l.gauge().Dec)
+	_ = c.Close()
+}
+
+func (l *lane) closeAll() {
+	for c, ok := l.takeIdle(); ok; c, ok = l.takeIdle() {
+		l.close(c)
 	}
 }
 
-func (l *lane) close() {
-	for c, ok := l.takeIdle(); ok; c, ok = l.takeIdle() {
-		_ = c.Close()
-	}
+func (l *lane) gauge() prometheus.Gauge {
+	return l.peers.metrics.connections.WithLabelValues(uses[l.use].name)
 }
