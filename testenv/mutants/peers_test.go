@@ -41,7 +41,7 @@ var peerMutants = []mutant{
 		always("cmd/internal/node.lane.connection", "c.address == address"),
 	}},
 	{name: "the end of a connection is not noticed", by: reaching("TestANodeThatStartsAgainIsFound"), plain: true, edits: []edit{
-		drop("cmd/internal/node.lane.keep", "c.Watch(_)"),
+		drop("cmd/internal/node.lane.broken", "l.peers.lost(l.node)"),
 	}},
 	{name: "a fence proves a leadership", by: reaching("TestAClaimIsCheckedByItsObject"), plain: true, edits: []edit{
 		swap("cmd/internal/node.probes.Check", "h.Kind != segment.KindFence", "true"),
@@ -62,6 +62,10 @@ var peerMutants = []mutant{
 		never("cmd/internal/kafka.peerService.missed", "s.gone != nil"),
 	}},
 	{name: "a proof is tried twice", by: letting("TestAProofIsTriedOnce"), plain: true, edits: []edit{
-		swap("cmd/internal/kafka.peerService.beginProof", "c.Handshake = nil", "_ = c.Handshake"),
+		swap("cmd/internal/kafka.peerService.beginProof", "r.Show(_)", `if err == nil {
+	r.Show(func(c *listener.Client) {
+		c.Peer = listener.Peer{Node: p.Node, Start: p.Start, Reads: p.Key != segment.PeerIngest}
+	})
+}`),
 	}},
 }
