@@ -2,6 +2,9 @@ package mutants
 
 var nodes = catcher{"./metadata", "TestContradictionsOfNodesChangeNothing"}
 
+// requests are those of administrators about nodes.
+var requests = catcher{"./metadata", "TestNodesAndJournalsAreChangedThroughTheController"}
+
 var metadataMutants = []mutant{
 	{name: "change answered before it is committed", by: metadata, edits: []edit{
 		swap("metadata.leading.answer", "l.waiting[0].upTo <= l.committed", "l.waiting[0].upTo <= l.planned"),
@@ -48,6 +51,12 @@ var metadataMutants = []mutant{
 	}},
 	{name: "last node that serves drained", by: nodes, plain: true, edits: []edit{
 		never("metadata.image.checkSet", "to != StateLeaving && m.lastServing(n)"),
+	}},
+	{name: "the controller removes itself", by: requests, plain: true, edits: []edit{
+		never("metadata.Leader.SetNode", "state == StateRemoved && id == l.life.leading.nodeID"),
+	}},
+	{name: "a check of a request about nodes plans it", by: requests, plain: true, edits: []edit{
+		swap("metadata.Leader.try", "c.trial()", "c"),
 	}},
 	{name: "a dead node takes the place of one that lives", by: nodes, plain: true, edits: []edit{
 		swap("metadata.image.lastServing", "other.Lives() || !n.Lives()", "true"),

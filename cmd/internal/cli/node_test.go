@@ -129,7 +129,7 @@ func (s *several) alter(req *kmsg.IncrementalAlterConfigsRequest, resp *kmsg.Inc
 		s.journals = *q.Configs[0].Value
 	case q.ResourceName == "":
 	case n == nil:
-		r.ErrorCode, r.ErrorMessage = kerr.InvalidRequest.Code, kmsg.StringPtr("this is broker 1, it knows no broker \""+q.ResourceName+"\"")
+		r.ErrorCode, r.ErrorMessage = kerr.BrokerIDNotRegistered.Code, kmsg.StringPtr("the cluster has no node "+q.ResourceName)
 	case q.ResourceName == "1":
 		r.ErrorCode, r.ErrorMessage = kerr.PolicyViolation.Code, kmsg.StringPtr("it is the last ingest node that serves")
 	default:
@@ -190,7 +190,7 @@ func TestADrainWaitsUntilTheNodeLeadsNothing(t *testing.T) {
 	c.run(t, "node", "drain", "2").expect(t, cli.ExitFailure, "is serving again: another command has ended the drain")
 	s.onLook = nil
 	c.run(t, "node", "drain", "1").expect(t, cli.ExitFailure, "node 1: it is the last ingest node that serves (POLICY_VIOLATION")
-	c.run(t, "node", "drain", "7").expect(t, cli.ExitFailure, `it knows no broker "7"`)
+	c.run(t, "node", "drain", "7").expect(t, cli.ExitFailure, "node 7: the cluster has no node 7 (BROKER_ID_NOT_REGISTERED")
 }
 
 func TestNodesAreRemovedOnceThatIsAgreed(t *testing.T) {

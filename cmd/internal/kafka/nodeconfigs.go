@@ -139,7 +139,11 @@ func (s *configService) alterBroker(ctx context.Context, by *listener.Client, a 
 	id, err := strconv.ParseInt(a.name, 10, 32)
 	members := s.members()
 	known := int32(id) == s.nodeID() || members != nil && members.node(int32(id)) != nil
-	if a.name != "" && (err != nil || !known) {
+	switch {
+	case a.name == "" || err == nil && known:
+	case err == nil && members != nil:
+		return coded(kerr.BrokerIDNotRegistered, "the cluster has no node %d; \"varve node list\" shows those that it has", id)
+	default:
 		return coded(kerr.InvalidRequest, "this is broker %d, it knows no broker %q", s.nodeID(), a.name)
 	}
 	var change func() error
