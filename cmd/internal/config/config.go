@@ -94,6 +94,7 @@ type Serve struct {
 	HTTP           string     // host:port for metrics and health
 	InsecureListen bool       // listen beyond loopback without authentication
 	Rack           string     // KIP-392 rack of this node; "" is none
+	Archive        bool       // read alone, and take part in no cluster
 
 	NATS NATS
 

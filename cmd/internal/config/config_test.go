@@ -73,6 +73,7 @@ var samples = map[string][3]string{
 	"http":                          {"127.0.0.1:1", "127.0.0.1:2", "localhost:3"},
 	"insecure-listen":               {"true", "false", "true"},
 	"rack":                          {"a", "b", "c"},
+	"archive":                       {"true", "false", "true"},
 	"nats":                          {"tls://a:1", "embedded://127.0.0.1:2", "nats://a:1,b:2"},
 	"nats-cluster":                  {"127.0.0.1:1", "127.0.0.1:2", "[::1]:3"},
 	"nats-routes":                   {"a:1", "a:1,b:2", "[::1]:3"},
@@ -123,6 +124,7 @@ var samples = map[string][3]string{
 // others are flags that make a sample valid.
 var others = map[string][]string{
 	"inter-broker-listener": {"--listen=127.0.0.1:1,a=127.0.0.1:2,b=127.0.0.1:3,c=127.0.0.1:4"},
+	"archive":               {"--roles=fetch"},
 	"nats-routes":           {"--nats-cluster=127.0.0.1:6222"},
 	"nats-credentials":      {"--nats=nats://a:1"},
 	"nats-ca":               {"--nats=tls://a:1"},
@@ -251,21 +253,6 @@ func TestRolesKeepOneOrder(t *testing.T) {
 	}
 }
 
-func TestNATSForms(t *testing.T) {
-	for text, want := range map[string]config.NATS{
-		"embedded":                    {Embedded: true},
-		"embedded://127.0.0.1:4222":   {Embedded: true, Listen: "127.0.0.1:4222"},
-		"nats://a:4222":               {Servers: []string{"nats://a:4222"}},
-		"nats://a:4222,nats://b:4222": {Servers: []string{"nats://a:4222", "nats://b:4222"}},
-		"nats://a:4222, b:4222":       {Servers: []string{"nats://a:4222", "nats://b:4222"}},
-		"tls://a:4222,tls://b:4222":   {Servers: []string{"tls://a:4222", "tls://b:4222"}},
-	} {
-		if got := (sources{flags: []string{"--nats", text}}).mustLoad(t).Serve.NATS; !reflect.DeepEqual(got, want) {
-			t.Errorf("%s: got %+v, want %+v", text, got, want)
-		}
-	}
-}
-
 func TestBadValuesSayWhatToDo(t *testing.T) {
 	for _, tc := range []struct {
 		flags string // separated by blanks
@@ -288,6 +275,7 @@ func TestBadValuesSayWhatToDo(t *testing.T) {
 		{"--nats=nats://h:0", "embedded://host:port"},
 		{"--nats=h:4222", "embedded://host:port"},
 		{"--nats=embedded://", "host:port"},
+		{"--archive", "--roles fetch"},
 		{"--nats=tls://a:1,nats://b:2", "tls://host:port"},
 		{"--nats-cluster=0.0.0.0:6222", "--insecure-listen"},
 		{"--nats-cluster=127.0.0.1:9080", "--http as well"},

@@ -57,6 +57,9 @@ func (r *Resolved) validate() error {
 	if s.HasRole(RoleTiering) && !s.HasRole(RoleIngest) {
 		return r.fail("roles", errors.New("tiering works on the journals that this process leads; add ingest, or leave tiering out"))
 	}
+	if s.Archive && s.HasRole(RoleIngest) {
+		return r.fail("archive", errors.New("is for a node that only reads; add --roles fetch"))
+	}
 	if s.GroupMaxSession < s.GroupMinSession {
 		return r.fail("group-max-session-timeout", errors.New("is less than --group-min-session-timeout; raise it, or lower --group-min-session-timeout"))
 	}

@@ -100,7 +100,9 @@ func (m *member) start(ctx context.Context) error {
 		d.Read(0, epoch)
 		d.Begin(m.node.meta.Cluster())
 	})
-	m.work.Go(func() { m.zero.watch.run(m.ctx, m.node.controller.Pulse, m.probe) })
+	if m.node.writes() {
+		m.work.Go(func() { m.zero.watch.run(m.ctx, m.node.controller.Pulse, m.probe) })
+	}
 	return nil
 }
 
@@ -113,7 +115,11 @@ func (m *member) prepare() {
 	})
 	n.metrics.peers(m.peers)
 	m.probes = newProbes(n.store, m.chain, m.loop)
-	m.driver = drive.New(drive.Options{Node: n.dir.Node(), Run: m.run, Pause: m.pause(), After: m.after}, &clusterEnv{m.peers, m.probes, m})
+	var env drive.Env = &clusterEnv{m.peers, m.probes, m}
+	if !n.writes() {
+		env = readerEnv{env}
+	}
+	m.driver = drive.New(drive.Options{Node: n.dir.Node(), Run: m.run, Pause: m.pause(), After: m.after}, env)
 }
 
 // enterCluster prepares this node's part. Clients are answered once it has joined.
@@ -128,7 +134,12 @@ func (n *node) enterCluster(closers *stack) error {
 	if err := n.listenToBus(closers); err != nil {
 		return err
 	}
-	cancel, err := n.bus.SubscribeLeaders(func(l membership.Leader) { m.post(func(d *drive.Driver) { d.Announced(l) }) })
+	return m.hearLeaders(closers)
+}
+
+// hearLeaders takes the leaders that are announced, until closers.
+func (m *member) hearLeaders(closers *stack) error {
+	cancel, err := m.node.bus.SubscribeLeaders(func(l membership.Leader) { m.post(func(d *drive.Driver) { d.Announced(l) }) })
 	if err != nil {
 		return err
 	}
@@ -207,6 +218,9 @@ func (m *member) registered(c *metadata.Cluster) bool {
 func (m *member) join(ctx context.Context) error {
 	n := m.node
 	n.board.Busy("joining the cluster")
+	if !n.writes() {
+		return m.joinToRead(ctx)
+	}
 	var limit <-chan time.Time
 	for {
 		c := n.meta.Cluster()
@@ -263,6 +277,10 @@ func (m *member) seated(c *metadata.Cluster) bool {
 // no other node could take anything.
 func (m *member) leave() {
 	n := m.node
+	if !n.writes() {
+		m.leaveReading()
+		return
+	}
 	n.board.Busy("handing journals over")
 	m.post(func(d *drive.Driver) { d.Leave() })
 	limit := time.After(leaveLimit)

@@ -42,7 +42,7 @@ func (e *clusterEnv) Prove(id uint32) {
 	}
 }
 
-func (e *clusterEnv) Poke() { e.m.node.controller.Poke() }
+func (e *clusterEnv) Poke() { e.m.node.pokeMetadata() }
 
 func (e *clusterEnv) Stand() {
 	e.m.zero.stands()
@@ -212,6 +212,10 @@ func (m *member) applied(h *segment.Header) {
 	if h.Journal > 0 {
 		if s := m.seat(h.Journal); s != nil {
 			s.note(h)
+		}
+		if !m.node.writes() && h.Kind == segment.KindFence {
+			id, epoch := h.Journal, h.Epoch
+			m.post(func(d *drive.Driver) { d.Read(id, epoch) })
 		}
 		return
 	}

@@ -19,15 +19,34 @@ const (
 	pollAlone = 250 * time.Millisecond
 	pollHeard = 2 * time.Second
 
-	// firstArchiveID is the lowest broker id of nodes that only read. They
-	// write no metadata, so their ids are made from their uuid, above
+	// firstArchiveID is the lowest broker id of nodes that read alone. They
+	// are not registered, so their ids are made from their uuid, above
 	// registered ones.
 	firstArchiveID = 1 << 30
 )
 
-// follow reads journal 0 and the data journals it names, when they appear.
+// follow reads journal 0 and the data journals it names, when they appear. Then it takes part
+// in the cluster, or reads alone.
 func (n *node) follow(ctx context.Context, closers *stack) error {
+	if err := n.startFollowers(ctx, closers); err != nil {
+		return err
+	}
+	switch {
+	case n.cfg.Archive:
+		return nil
+	case n.meta.Level() < metadata.LevelCluster:
+		n.log.Info("reading alone: the cluster has nodes that know of each other only from a higher feature level on",
+			"feature_level", n.meta.Level(), "needed", metadata.LevelCluster)
+		closers.push(n.watchLevel())
+		return nil
+	}
+	return n.enterToRead(ctx, closers)
+}
+
+func (n *node) startFollowers(ctx context.Context, closers *stack) error {
+	n.alone = true
 	n.leaders = archive{n}
+	n.member = n.newMember()
 	n.id.Store(archiveID(n.dir.Node()))
 	n.admin = metadata.ReadsOnly{}
 	f := follow.New(follow.Options{

@@ -127,8 +127,8 @@ func (n *node) deposed(ctx context.Context) bool {
 	return n.rivals.Deposed(ctx) && !n.inCluster()
 }
 
-// inCluster reports whether other nodes may lead journals.
-func (n *node) inCluster() bool { return n.meta.Level() >= metadata.LevelCluster }
+// inCluster reports whether this node works with others, which may lead journals.
+func (n *node) inCluster() bool { return !n.alone && n.meta.Level() >= metadata.LevelCluster }
 
 // open reports whether a journal of this node takes or has records of a partition.
 func (n *node) open(journal uint32, k partlog.Key) bool {

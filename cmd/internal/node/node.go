@@ -75,7 +75,8 @@ type node struct {
 	afterLoss   afterLoss
 	facts       memberFacts   // nil: the node takes part in no cluster of several nodes
 	events      *events.Log   // of the cluster
-	member      *member       // of an ingest node; it takes part in clusters only
+	member      *member       // it takes part in clusters only
+	alone       bool          // this node takes part in no cluster, whatever the feature level
 	opened      chan struct{} // of a member of a cluster: closed when clients are answered
 	reports     *metadata.Reports
 	retention   retention

@@ -99,6 +99,16 @@ func (p *peers) Start(ctx context.Context) error {
 	return nil
 }
 
+// readable returns why the keys that every node has cannot be read.
+func (p *peers) readable(ctx context.Context) error {
+	keys := p.keys[segment.PeerFetch]
+	if err := keys.Load(ctx); err != nil {
+		return err
+	}
+	_, err := keys.Newest()
+	return err
+}
+
 // Door lets other nodes in.
 func (p *peers) Door() *peer.Door { return p.door }
 
