@@ -122,7 +122,7 @@ func TestAHandOverThatCannotEndIsWithdrawn(t *testing.T) {
 	}
 	before := s.leaderships()
 	n.Store.Set(faultproxy.Fault{Kind: faultproxy.Latency, Rate: 1, Delay: 45 * time.Second, Path: "/events/" + journalFolder(held)})
-	s.run(other, "node", "drain", s.id(n))
+	s.run(other, "node", "drain", s.id(n), "--no-wait")
 	awaitFired(t, n, faultproxy.Latency)
 	time.Sleep(35 * time.Second) // longer than a hand-over may take
 	n.Store.Set()

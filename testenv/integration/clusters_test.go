@@ -17,7 +17,7 @@ import (
 )
 
 // clustersRun is true once several nodes share the journals of a bucket.
-const clustersRun = false
+const clustersRun = true
 
 // clusterPatience limits the wait for something that takes a minute by its rules, such as
 // the return of a journal to its home.

@@ -252,3 +252,21 @@ func (n *Node) surround(c Config, s *Set, i uint64) (store, nats string, listen 
 	n.Kafka = n.Clients.Address()
 	return n.Store.Address(), nats, listen, nil
 }
+
+// Operate runs a command of varve against the cluster to its end.
+func (s *Set) Operate(ctx context.Context, args ...string) error {
+	process, err := proc.Start(proc.Command{Path: s.config.Binary, Args: append(args, "--bootstrap", strings.Join(s.Seeds(), ",")), Env: s.config.Env})
+	if err != nil {
+		return err
+	}
+	select {
+	case <-process.Done():
+		err = process.Wait()
+	case <-ctx.Done():
+		err = errors.Join(ctx.Err(), process.Kill())
+	}
+	if err != nil {
+		return fmt.Errorf("varve %s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(process.Output()))
+	}
+	return nil
+}

@@ -2,6 +2,7 @@ package nodes_test
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strconv"
 	"testing"
@@ -20,9 +21,12 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const patience = 90 * time.Second
 
-func start(t *testing.T, change func(*nodes.Config)) *nodes.Set {
+func start(t *testing.T, change func(*nodes.Config), used ...**testenv.MinIOServer) *nodes.Set {
 	t.Helper()
 	store := testenv.MinIO(t)
+	for _, u := range used {
+		*u = store
+	}
 	nats, err := natsd.Start("")
 	if err != nil {
 		t.Fatal(err)
@@ -115,6 +119,45 @@ func TestNodesRunBehindTheirProxies(t *testing.T) {
 	produce()
 	if err := writes.Stop(patience); err != nil {
 		t.Error(err)
+	}
+}
+
+// Each start of a node begins a leadership, with some objects or with hundreds.
+func TestLeadershipsAreFoundInTheBucket(t *testing.T) {
+	var store *testenv.MinIOServer
+	set := start(t, func(c *nodes.Config) { c.Ingest = 1; c.Flags = append(c.Flags, "--flush-interval", "1ms") }, &store)
+	writes := set.Writing()[0]
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	bucket, err := nodes.OpenBucket(store.Address, store.AccessKey, store.SecretKey, store.Bucket, "events/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	status, err := writes.Status(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for life, records := range []int{1, 120, 0, 40} {
+		if life > 0 {
+			if err := errors.Join(writes.Kill(), writes.Start(), writes.AwaitReady(ctx)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c := client(t, writes)
+		for range records {
+			if err := c.ProduceSync(ctx, kgo.StringRecord("x")).FirstErr(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		all, err := bucket.Leaderships(ctx, 1)
+		if err != nil || len(all) != life+1 || nodes.Forced(all) != life {
+			t.Fatalf("in life %d: %+v, %v", life, all, err)
+		}
+		for i, l := range all {
+			if l.Epoch != uint32(i+1) || l.Node.String() != status.UUID || !l.HandedTo.IsZero() {
+				t.Errorf("in life %d: %+v", life, all)
+			}
+		}
 	}
 }
 

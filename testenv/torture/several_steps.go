@@ -259,7 +259,7 @@ func (n *nemesis) drain(ctx context.Context, s step) error {
 	if id == "" {
 		return nil
 	}
-	if _, err := n.cluster.varve(ctx, "node", "drain", id, "--bootstrap", n.cluster.clients); err != nil {
+	if _, err := n.cluster.varve(ctx, "node", "drain", id, "--no-wait", "--bootstrap", n.cluster.clients); err != nil {
 		n.say("node %s is not drained: %v", id, err) // a fault, or it is the last one
 	} else {
 		n.count("drained nodes", 1)
