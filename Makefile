@@ -20,6 +20,9 @@ SEED ?= 0
 ROUNDS ?= 1
 TORTUREFLAGS ?=
 
+# Of make failover: more flags, as in FAILOVERFLAGS='--kills 5'; --help lists them.
+FAILOVERFLAGS ?=
+
 # Of make bench and make bench-kafka: more flags for the tool, as in
 # BENCHFLAGS='--only file/produce --runs 3'; --help lists them.
 BENCHFLAGS ?=
@@ -34,7 +37,7 @@ VCS := $(shell git rev-parse --verify --quiet HEAD >/dev/null 2>&1 && echo true 
 BUILD := $(GO) build -buildvcs=$(VCS) -trimpath -ldflags '-s -w'
 TEST := $(GO) test -vet=off -timeout $(TEST_TIMEOUT)
 
-.PHONY: help build run run-minio run-cluster minio check test test-short attacks race fuzz torture clients stores bench bench-archive bench-soak bench-memory bench-kafka mutants clean
+.PHONY: help build run run-minio run-cluster minio check test test-short attacks race fuzz torture failover clients stores bench bench-archive bench-soak bench-memory bench-kafka mutants clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -90,6 +93,9 @@ fuzz: ## run each fuzz target for FUZZTIME=60s
 torture: minio ## run varve under faults: DURATION=1m SEED=0 ROUNDS=1 TORTUREFLAGS=--cluster
 	CGO_ENABLED=0 $(BUILD) -tags poison -o bin/varve-poison ./cmd/varve
 	$(GO) run ./testenv/torture --varve bin/varve-poison --duration $(DURATION) --seed $(SEED) --rounds $(ROUNDS) $(TORTUREFLAGS)
+
+failover: build minio ## measure how long clients wait when nodes of a cluster die: FAILOVERFLAGS='--kills 20 --only REGEXP'
+	$(GO) run ./testenv/failover --varve bin/varve --json bin/failover.json $(FAILOVERFLAGS)
 
 clients: build bin/minioserver ## install other Kafka clients and Kafka's tools, test varve with them
 	@VARVE_BIN='$(CURDIR)/bin/varve' bin/minioserver exec -- \

@@ -190,7 +190,7 @@ func (o options) measure(ctx context.Context, r row, families []senders.Family, 
 	return results, nil
 }
 
-// result is what one family saw of one row.
+// result is all times of one row, as one family saw them.
 type result struct {
 	Row       string    `json:"row"`
 	Bar       string    `json:"bar"`

@@ -2,6 +2,7 @@ package integration
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"maps"
 	"slices"
@@ -16,8 +17,9 @@ import (
 	"github.com/varvelog/varve/testenv/nodes"
 )
 
-// clustersRun is true once several nodes share the journals of a bucket.
-const clustersRun = true
+// allClusters has all tests of clusters run. Most take a minute or more, because journals go home
+// after half a minute.
+var allClusters = flag.Bool("integration.clusters", false, "run all tests of clusters, not only the short ones")
 
 // clusterPatience limits the wait for something that takes a minute by its rules, such as
 // the return of a journal to its home.
@@ -52,8 +54,8 @@ func startSeveral(t *testing.T, ingest, fetch int, flags ...string) *several {
 func prepareSeveral(t *testing.T, ingest, fetch int, flags ...string) *several {
 	t.Helper()
 	full(t)
-	if !clustersRun {
-		t.Skip("nodes do not share the journals of a bucket yet")
+	if ingest > 1 && !*allClusters {
+		t.Skip("takes a minute or more: run with -integration.clusters")
 	}
 	s := &several{t: t, store: testenv.MinIO(t), journals: uint32(2 * ingest)}
 	var err error

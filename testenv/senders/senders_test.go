@@ -18,7 +18,7 @@ import (
 	"github.com/varvelog/varve/testenv/cache"
 )
 
-var all = flag.Bool("senders.all", false, "test every family, and install what it needs")
+var all = flag.Bool("senders.all", false, "test every family, and install its libraries")
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"flag"
 	"reflect"
 	"testing"
 	"time"
@@ -77,12 +78,11 @@ func TestAStepThatTakesNoNodesExcusesNoEnd(t *testing.T) {
 	}
 }
 
-// clustersRun is true once several nodes share the journals of a bucket.
-const clustersRun = false
+var allClusters = flag.Bool("torture.cluster", false, "play a round of a cluster, too")
 
 func TestAMinuteOfFaultsInAClusterBreaksNoPromise(t *testing.T) {
-	if !clustersRun {
-		t.Skip("nodes do not share the journals of a bucket yet")
+	if !*allClusters {
+		t.Skip("takes some minutes: run with -torture.cluster")
 	}
 	r := playRound(t, "--cluster", "--duration", "60s", "--interval", "6s", "--rate", "1000")
 	if r.Result.Acked < 1000 || r.Result.Read < 5000 || r.Faults["kill -9 node"] == 0 || r.LookUps == 0 || r.Group.Commits == 0 || r.Forced == 0 {
