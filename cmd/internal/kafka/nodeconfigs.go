@@ -44,11 +44,13 @@ func (m *Members) clusterConfigs() []config {
 			ids = append(ids, strconv.Itoa(int(n.ID)))
 		}
 	}
+	journals := config{
+		name: JournalsConfig, value: strconv.FormatUint(uint64(m.Journals), 10), source: kmsg.ConfigSourceDynamicDefaultBrokerConfig,
+		kind: topicconfig.Int, doc: "number of data journals; it can be raised, and never lowered",
+	}
+	journals.synonyms = []synonym{{journals.name, journals.value, journals.source}}
 	return []config{
-		{
-			name: JournalsConfig, value: strconv.FormatUint(uint64(m.Journals), 10), source: kmsg.ConfigSourceDynamicDefaultBrokerConfig,
-			kind: topicconfig.Int, doc: "number of data journals; it can be raised, and never lowered",
-		},
+		journals,
 		shown(NodesConfig, strings.Join(ids, ","), topicconfig.List, "broker ids of the nodes that are not removed"),
 	}
 }
