@@ -136,6 +136,12 @@ var lifeMutants = []mutant{
 	{name: "hand-over of a later leadership taken back", by: catcher{"./metadata", "TestAHandOverBelongsToOneLeadership"}, plain: true, edits: []edit{
 		swap("metadata.leading.goOnLeading", "l.ended || l.ending && !l.takeBack()", "l.ending && !l.takeBack()"),
 	}},
+	{name: "node claims the epoch by which it has lost a journal", by: catcher{"./cmd/internal/node", "TestASeatClaimsNoEpochOfAnotherNode"}, plain: true, edits: []edit{
+		swap("cmd/internal/node.seat.begun", "leads := s.claim.own()", "leads := true"),
+	}},
+	{name: "wait for a journal begins with each try", by: catcher{"./cmd/internal/node", "TestAWaitLastsOverItsTries"}, plain: true, edits: []edit{
+		swap("cmd/internal/node.seat.ended", "if led {\n\ts.since = time.Now()\n}", "s.since = time.Now()"),
+	}},
 	{name: "metrics of a lost leadership stay", by: catcher{"./cmd/internal/node", "TestANodeFollowsTheJournalsThatItHasLost"}, plain: true, edits: []edit{
 		swap("cmd/internal/node.metrics.during", "m.register.Unregister(c)", "_ = c"),
 	}},

@@ -41,8 +41,9 @@ type member struct {
 
 	ctx     context.Context // ends with close
 	cancel  context.CancelFunc
-	work    sync.WaitGroup
-	lasting sync.WaitGroup // ends only with journal 0
+	sitting sync.WaitGroup // seats: none begins after the end of ctx
+	work    sync.WaitGroup // begun by the driver, which ends before
+	lasting sync.WaitGroup // likewise; it ends only with journal 0
 	began   atomic.Bool    // the driver has a state of journal 0
 	changed chan struct{}
 	known   atomic.Pointer[map[uint32]membership.Known]
@@ -310,13 +311,16 @@ func (m *member) others() bool {
 }
 
 // close ends everything, and waits. Acknowledged records of the journals that are led here are
-// flushed.
+// flushed, and the driver says that they are led until then.
 func (m *member) close() error {
-	m.cancel()
-	m.work.Wait()
+	m.mu.Lock()
+	m.cancel() // a seat begins before, or not at all
+	m.mu.Unlock()
+	m.sitting.Wait()
 	if m.began.Load() {
 		m.loop.Close()
 	}
+	m.work.Wait()
 	m.peers.Close()
 	m.probes.Close()
 	return nil

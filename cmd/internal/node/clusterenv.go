@@ -81,8 +81,13 @@ func (e *clusterEnv) StartNode(node segment.ID, run metadata.Run, done func(driv
 	})
 }
 
-// aside runs work of the driver next to it.
-func (m *member) aside(work func(ctx context.Context)) { m.work.Go(func() { work(m.ctx) }) }
+// aside runs work of the driver next to it. At the end of the node none begins: a call of the
+// controller may be made though ctx has ended.
+func (m *member) aside(work func(ctx context.Context)) {
+	if m.ctx.Err() == nil {
+		m.work.Go(func() { work(m.ctx) })
+	}
+}
 
 // probe asks whether this node can write to the store.
 func (m *member) probe(ctx context.Context) bool {
@@ -195,6 +200,9 @@ type claim struct {
 func (c *claim) leader(id uint32, node segment.ID) membership.Leader {
 	return membership.Leader{Journal: id, Node: node, Epoch: c.epoch, Settled: c.settled, Head: c.head}
 }
+
+// own reports whether the epoch is this node's, and settled.
+func (c *claim) own() bool { return c.settled.Seq > 0 }
 
 // note takes an object of the journal that was applied here.
 func (c *claim) note(h *segment.Header, self segment.ID) {

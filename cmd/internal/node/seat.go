@@ -22,6 +22,9 @@ const (
 	seatPause = 100 * time.Millisecond
 	handPause = 500 * time.Millisecond
 	seatAgain = time.Second
+	// seatGrowth is how many objects of a journal are followed while it is waited for. A
+	// follower writes no index pages, so its state grows with each of them.
+	seatGrowth = 4096
 )
 
 // seat is a data journal that journal 0 assigns to this node. Its goroutine reads the journal,
@@ -54,7 +57,7 @@ func (m *member) takeSeats(c *metadata.Cluster) {
 		if m.seats[a.Journal] == nil && m.mine(c, a.Journal) && m.ctx.Err() == nil {
 			s := &seat{m: m, id: a.Journal, since: time.Now(), watch: &pulseWatch{}}
 			m.seats[a.Journal] = s
-			m.work.Go(s.run)
+			m.sitting.Go(s.run)
 		}
 	}
 }
@@ -102,10 +105,12 @@ func (m *member) reports() (all []membership.Report) {
 func (s *seat) run() {
 	m, ctx := s.m, s.m.ctx
 	for ctx.Err() == nil && m.mine(m.node.meta.Cluster(), s.id) {
-		if err := s.once(ctx); err != nil && ctx.Err() == nil {
-			m.node.log.Warn("a journal that is assigned to this node is not taken yet", "journal", s.id, "error", err)
-			pause(ctx, seatAgain)
+		err := s.once(ctx)
+		if err == nil || errors.Is(err, errNotAssigned) || errors.Is(err, errGrown) || ctx.Err() != nil {
+			continue
 		}
+		m.node.log.Warn("a journal that is assigned to this node is not taken yet", "journal", s.id, "error", err)
+		_ = pause(ctx, seatAgain) // ctx is looked at next
 	}
 	m.mu.Lock()
 	delete(m.seats, s.id)
@@ -117,7 +122,7 @@ func (s *seat) run() {
 func (s *seat) once(ctx context.Context) error {
 	watch := &pulseWatch{}
 	s.mu.Lock()
-	s.stage, s.since, s.claim, s.watch = journal.StageFollows, time.Now(), claim{}, watch
+	s.stage, s.claim, s.watch = journal.StageFollows, claim{}, watch
 	s.mu.Unlock()
 	l, err := s.m.node.newLife(ctx, s.id)
 	if err != nil {
@@ -190,6 +195,7 @@ func (s *seat) wait(ctx context.Context, l *dataLife) error {
 var (
 	errLifeOver    = errors.New("reading the journal has ended")
 	errNotAssigned = errors.New("the journal is not assigned to this node any more")
+	errGrown       = errors.New("the journal has grown while it was waited for")
 )
 
 // waiting is the knowledge of a node that waits for a journal.
@@ -197,10 +203,12 @@ type waiting struct {
 	seat   *seat
 	life   *dataLife
 	began  time.Time
+	from   uint64 // the seq at which the wait began; 0: it begins
 	proved bool
 	asked  time.Time
 	probed time.Time
 	leader segment.ID // the node of the last fence
+	epoch  uint32     // of that
 	taking membership.Taking
 	silent time.Time // since when requests are not answered; zero: they are
 }
@@ -218,8 +226,8 @@ func (w *waiting) look(ctx context.Context) (may bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	if p.Leader != w.leader {
-		w.leader, w.taking, w.silent = p.Leader, membership.Taking{}, time.Time{}
+	if err := w.reads(p); err != nil {
+		return false, err
 	}
 	if time.Since(w.probed) >= probeEvery && !w.probed.IsZero() {
 		w.taking.StoreFails = !m.probe(ctx)
@@ -245,6 +253,21 @@ func (w *waiting) look(ctx context.Context) (may bool, err error) {
 		w.ask(ctx, t)
 	}
 	return false, nil
+}
+
+// reads takes the place up to which the journal is read. Answers of before are about another
+// leadership if a fence was read.
+func (w *waiting) reads(p journal.Pulse) error {
+	if w.from == 0 {
+		w.from = p.Next
+	}
+	if p.Leader != w.leader || p.Epoch != w.epoch {
+		w.leader, w.epoch, w.taking, w.silent = p.Leader, p.Epoch, membership.Taking{}, time.Time{}
+	}
+	if p.Next-w.from >= seatGrowth {
+		return errGrown
+	}
+	return nil
 }
 
 // ask asks the leader to hand the journal over.

@@ -18,20 +18,31 @@ func (s *seat) enters(stage journal.Stage) {
 	s.stage = stage
 }
 
-// begun: the journal is led here, and accepts requests.
+// begun: the journal is led here, and accepts requests. It may be lost already: the last fence
+// is of another node then, and its epoch is none of this one.
 func (s *seat) begun() {
 	s.mu.Lock()
-	s.stage, s.led, s.ledEpoch = journal.StageLeads, true, s.claim.epoch
+	leads := s.claim.own()
+	if leads {
+		s.stage, s.led, s.ledEpoch = journal.StageLeads, true, s.claim.epoch
+	}
 	l := s.claim.leader(s.id, s.m.node.dir.Node())
 	s.mu.Unlock()
-	s.m.led(l)
+	if leads {
+		s.m.led(l)
+	}
 }
 
-// ended: the leadership is over, and with it the life of the journal on this node.
+// ended: the life of the journal on this node is over, and the leadership if there was one. A
+// new wait begins with that, and not with each try to take the journal: the controller gives
+// a journal that is not taken for long to another node.
 func (s *seat) ended() {
 	s.mu.Lock()
 	led, epoch, to := s.led, s.ledEpoch, s.to
-	s.stage, s.led, s.since, s.life, s.to, s.declined = journal.StageFollows, false, time.Now(), nil, segment.ID{}, 0
+	if led {
+		s.since = time.Now()
+	}
+	s.stage, s.led, s.life, s.to, s.declined = journal.StageFollows, false, nil, segment.ID{}, 0
 	s.mu.Unlock()
 	if led {
 		why := ""
