@@ -30,6 +30,7 @@ type Conn struct {
 	in     *bufio.Reader
 	format *kmsg.RequestFormatter
 	last   int32  // correlation id
+	most   int64  // bytes of an answer
 	watch  *watch // nil: none
 }
 
@@ -63,7 +64,7 @@ func (d *Dialer) To(ctx context.Context, address string, expects segment.ID) (c 
 	if err != nil {
 		return nil, err
 	}
-	c = &Conn{nc: nc, in: bufio.NewReader(nc), format: kmsg.NewRequestFormatter(kmsg.FormatterClientID(software))}
+	c = &Conn{nc: nc, in: bufio.NewReader(nc), format: kmsg.NewRequestFormatter(kmsg.FormatterClientID(software)), most: maxRefusal}
 	if err := c.prove(ctx, d.Self, key, expects, nonce); err != nil {
 		return nil, errors.Join(fmt.Errorf("node at %s: %w", address, err), c.Close())
 	}
@@ -83,9 +84,12 @@ func (c *Conn) prove(ctx context.Context, self Identity, key segment.PeerKey, ex
 	if _, err := c.Ask(ctx, KindProof, last); err != nil {
 		return err
 	}
-	c.peer = p
+	c.peer, c.most = p, MaxAnswer
 	return nil
 }
+
+// maxRefusal is the largest answer that is read of an end that has not proved itself, in bytes.
+const maxRefusal = 2 * maxText
 
 // CodeStranger answers a first message that is meant for another cluster or node. All other
 // refusals of a handshake are kerr.SaslAuthenticationFailed: the key is not known there, or
@@ -152,7 +156,7 @@ func (c *Conn) frame(req kmsg.Request) ([]byte, error) {
 		return nil, err
 	}
 	size, id := int64(int32(binary.BigEndian.Uint32(head[:])))-4, int32(binary.BigEndian.Uint32(head[4:]))
-	if size < 0 || size > MaxAnswer || id != c.last {
+	if size < 0 || size > c.most || id != c.last {
 		return nil, fmt.Errorf("%w: an answer of %d bytes to request %d, not %d", ErrMalformed, size, id, c.last)
 	}
 	b := make([]byte, size)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/varvelog/varve/metadata"
 	"github.com/varvelog/varve/metadata/membership"
@@ -87,16 +88,20 @@ func newPeers(opt peersOptions) *peers {
 // Start reads the keys. A node that writes creates the first ones; without them another one
 // reads them when it needs them.
 func (p *peers) Start(ctx context.Context) error {
+	reading, ctx := errgroup.WithContext(ctx)
 	for role, keys := range p.keys {
 		ready := keys.Load
 		if p.opt.Writes {
 			ready = keys.Ensure
 		}
-		if err := ready(ctx); err != nil {
-			return fmt.Errorf("keys of the role %s, by which nodes know each other: %w", role, err)
-		}
+		reading.Go(func() error {
+			if err := ready(ctx); err != nil {
+				return fmt.Errorf("keys of the role %s, by which nodes know each other: %w", role, err)
+			}
+			return nil
+		})
 	}
-	return nil
+	return reading.Wait()
 }
 
 // readable returns why the keys that every node has cannot be read.

@@ -31,6 +31,7 @@ const (
 // Everything else shows nothing, and dial tries until ctx ends.
 func (p *peers) dial(ctx context.Context, node segment.ID, run metadata.Run) (*peer.Conn, membership.Outcome, error) {
 	address, err := addressOf(run)
+	reloaded := false // keys are read once: other reasons for a refusal stay
 	for pause := dialPause; err == nil; pause = min(2*pause, dialMostPause) {
 		c, failure := p.handshake(ctx, address, node, run)
 		switch {
@@ -40,7 +41,8 @@ func (p *peers) dial(ctx context.Context, node segment.ID, run metadata.Run) (*p
 			return nil, membership.Refused, failure
 		case replaces(failure):
 			return nil, membership.Replaced, failure
-		case mayLackKey(failure):
+		case mayLackKey(failure) && !reloaded:
+			reloaded = true
 			p.reload(ctx, run)
 		}
 		select {

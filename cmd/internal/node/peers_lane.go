@@ -44,6 +44,10 @@ var uses = map[use]struct {
 // half second, so that they find a node that has started again.
 const refusedFor = 200 * time.Millisecond
 
+// connectLimit bounds how long a request waits for a new connection: one that may take long must
+// not wait as long for a node that has vanished.
+const connectLimit = 3 * time.Second
+
 type laneOf struct {
 	node segment.ID
 	use  use
@@ -170,6 +174,8 @@ func (l *lane) connection(ctx context.Context, run metadata.Run) (*link, members
 	if err := l.lately(address); err != nil {
 		return nil, membership.Refused, err
 	}
+	ctx, cancel := context.WithTimeout(ctx, connectLimit)
+	defer cancel()
 	c, outcome, err := l.peers.dial(ctx, l.node, run)
 	l.peers.reached(l.node, address, outcome, err)
 	switch outcome {

@@ -41,7 +41,7 @@ func newPeerMetrics() *peerMetrics {
 // peers shows the connections to other nodes.
 func (m *metrics) peers(p *peers) {
 	m.register.MustRegister(p.metrics.connections, p.metrics.dials, p.metrics.heartbeats)
-	m.gauge("varve_peers_unreached", "Nodes that did not answer this one when it last called them. It calls the controller, and all when that is gone.", nil, func() float64 {
+	m.gauge("varve_peers_unreached", "Nodes that this one has called in the last minute, and that did not answer the last call.", nil, func() float64 {
 		return float64(p.unreached())
 	})
 }
@@ -50,7 +50,11 @@ func (m *metrics) peers(p *peers) {
 type reach struct {
 	outcome membership.Outcome
 	since   time.Time // of this outcome
+	called  time.Time // last
 }
+
+// calledFor is how long a call counts: a node that has left the cluster is not called.
+const calledFor = time.Minute
 
 // reached notes how another node answered a handshake, and logs a change.
 func (p *peers) reached(node segment.ID, address string, outcome membership.Outcome, err error) {
@@ -60,9 +64,11 @@ func (p *peers) reached(node segment.ID, address string, outcome membership.Outc
 	}
 	p.mu.Lock()
 	before, called := p.reaches[node]
-	if before.outcome != outcome {
-		p.reaches[node] = reach{outcome, p.opt.Now()}
+	r := reach{outcome, p.opt.Now(), p.opt.Now()}
+	if before.outcome == outcome {
+		r.since = before.since
 	}
+	p.reaches[node] = r
 	p.mu.Unlock()
 	switch was, is := before.outcome == membership.Proved, outcome == membership.Proved; {
 	case is && !was:
@@ -85,7 +91,7 @@ func (p *peers) unreached() (n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, r := range p.reaches {
-		if r.outcome != membership.Proved {
+		if r.outcome != membership.Proved && p.opt.Now().Sub(r.called) < calledFor {
 			n++
 		}
 	}
