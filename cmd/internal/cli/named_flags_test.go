@@ -136,7 +136,8 @@ func TestFlagsThatTextsNameExist(t *testing.T) {
 			}
 		}
 	})
-	for _, name := range []string{"README.md", "cmd/varve/deploy/varve.service", "cmd/varve/deploy/Containerfile", "cmd/varve/deploy/varve.yaml"} {
+	for _, name := range []string{"README.md", "cmd/varve/deploy/varve.service", "cmd/varve/deploy/varve@.service", "cmd/varve/deploy/Containerfile", "cmd/varve/deploy/varve.yaml",
+		"cmd/varve/deploy/cluster.yaml", "cmd/varve/deploy/compose.yaml"} {
 		text, err := os.ReadFile(filepath.Join(top, filepath.FromSlash(name)))
 		if err != nil {
 			t.Fatal(err)
