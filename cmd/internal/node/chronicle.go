@@ -29,10 +29,10 @@ func (n *node) newEvents() *events.Log {
 func (n *node) chronicle() (stop func() error) {
 	n.metrics.members(n)
 	end := every(chronicleEvery, func() {
-		c := n.meta.Cluster()
-		if c.Level < metadata.LevelCluster {
+		if !n.inCluster() {
 			return
 		}
+		c := n.meta.Cluster()
 		n.events.Applied(c)
 		for id := range uint32(len(c.Assignments)) + 1 {
 			if known := n.leaders.Leader(id); !known.Node.IsZero() {

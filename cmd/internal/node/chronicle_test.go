@@ -131,6 +131,9 @@ func TestTheClusterIsCountedAndItsChangesAreServed(t *testing.T) {
 	if m := n.members(); m.Nodes[1].FencedSince == nil || *m.Controller != 1 {
 		t.Errorf("%+v", m)
 	}
+	if n.alone = true; n.members() != nil || n.kafkaMembers() != nil || n.value(t, "varve_journals_led", "") != 0 {
+		t.Error("a node that reads alone describes a cluster, of which it knows no leaders")
+	}
 }
 
 func TestTroublesOfAClusterComeAndGo(t *testing.T) {

@@ -20,13 +20,12 @@ type memberFacts interface {
 	Moves() []status.Move
 }
 
-// kafkaMembers describes the cluster to the Kafka front; nil below the level of clusters.
+// kafkaMembers describes the cluster to the Kafka front; nil on a node that takes part in none.
 func (n *node) kafkaMembers() *kafka.Members {
-	c := n.meta.Cluster()
-	if c.Level < metadata.LevelCluster {
+	if !n.inCluster() {
 		return nil
 	}
-	return kafkaMembersOf(c, n.leaders)
+	return kafkaMembersOf(n.meta.Cluster(), n.leaders)
 }
 
 func kafkaMembersOf(c *metadata.Cluster, known leaders) *kafka.Members {
@@ -43,13 +42,12 @@ func kafkaMembersOf(c *metadata.Cluster, known leaders) *kafka.Members {
 	return m
 }
 
-// members describes the cluster for /status; nil below the level of clusters.
+// members describes the cluster for /status; nil on a node that takes part in none.
 func (n *node) members() *status.Members {
-	c := n.meta.Cluster()
-	if c.Level < metadata.LevelCluster {
+	if !n.inCluster() {
 		return nil
 	}
-	m := membersOf(c, n.leaders, n.events.FencedSince)
+	m := membersOf(n.meta.Cluster(), n.leaders, n.events.FencedSince)
 	if n.facts != nil {
 		m.Answered, m.Moves = timeOf(n.facts.Answered()), append(m.Moves, n.facts.Moves()...)
 	}

@@ -53,7 +53,7 @@ func (n *node) dataJournals() uint32 { return uint32(len(n.meta.Cluster().Assign
 
 // countLeaders counts the journals of a range by their leaders: this node, and any known one.
 func (n *node) countLeaders(first, last uint32, is func(self, known bool) bool) (count int) {
-	if n.meta.Level() < metadata.LevelCluster {
+	if !n.inCluster() {
 		return 0
 	}
 	for id := first; id <= last; id++ {
