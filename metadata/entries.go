@@ -34,7 +34,7 @@ const (
 
 	// SupportedLevel is the highest feature level that a node of this binary takes part in.
 	// It is below LevelCluster while nodes do not follow assignments.
-	SupportedLevel = LevelTiering
+	SupportedLevel = LevelCluster
 )
 
 // MaxProducerIDs limits one block of producer ids.
