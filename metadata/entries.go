@@ -33,7 +33,6 @@ const (
 	LevelCluster uint16 = 3
 
 	// SupportedLevel is the highest feature level that a node of this binary takes part in.
-	// It is below LevelCluster while nodes do not follow assignments.
 	SupportedLevel = LevelCluster
 )
 

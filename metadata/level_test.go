@@ -55,9 +55,9 @@ func TestNewClusterBeginsWithTheHighestLevel(t *testing.T) {
 	}
 }
 
-// TestNoClusterReachesTheLevelOfSeveralNodes: a node does not follow assignments yet.
-func TestNoClusterReachesTheLevelOfSeveralNodes(t *testing.T) {
-	c, s := newCluster(t)
+// TestABinaryBelowALevelRefusesIt: it would lead a journal that is assigned to another node.
+func TestABinaryBelowALevelRefusesIt(t *testing.T) {
+	c, s := newClusterUpTo(t, LevelTiering)
 	if s.Level() != LevelTiering {
 		t.Errorf("a new cluster has level %d", s.Level())
 	}
@@ -69,7 +69,7 @@ func TestNoClusterReachesTheLevelOfSeveralNodes(t *testing.T) {
 	if err := tryApply(t, s, FeatureLevel{Level: LevelCluster, AtMs: 7}); !errors.Is(err, ErrTooOld) {
 		t.Errorf("a journal of that level: %v", err)
 	}
-	if err := New().Restore(threeNodes(t).Encode()); !errors.Is(err, ErrTooOld) {
+	if err := NewUpTo(LevelTiering).Restore(threeNodes(t).Encode()); !errors.Is(err, ErrTooOld) {
 		t.Errorf("a checkpoint of that level: %v", err)
 	}
 }

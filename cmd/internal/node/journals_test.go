@@ -89,7 +89,7 @@ func newNode(t *testing.T, store objstore.Store) (n *testNode, closeAll func()) 
 	}
 	n = &testNode{node: &node{
 		cfg: config.Serve{RetentionCheck: time.Minute}, dir: dir, store: store, pages: restore.NewPageReader(store), bus: bus, log: log, metrics: newMetrics(), board: health.NewBoard(log, time.Now),
-		cluster: segment.Cluster{ID: segment.ID{1}, Window: window}, incarnation: segment.NewID(), meta: metadata.New(),
+		cluster: segment.Cluster{ID: segment.ID{1}, Window: window}, incarnation: segment.NewID(), meta: metadata.NewUpTo(metadata.LevelTiering),
 		rivals: journal.NewRivals(), reports: metadata.NewReports(), journals: &journals{byID: map[uint32]*dataJournal{}}, failed: make(chan error, 1), afterLoss: endsWith,
 	}}
 	n.closers.push(dir.Close)
@@ -100,7 +100,7 @@ func newNode(t *testing.T, store objstore.Store) (n *testNode, closeAll func()) 
 // createUnopened commits a topic whose partition no data journal knows.
 func createUnopened(t *testing.T, store objstore.Store) {
 	l := metadata.StartLeader(metadata.LeaderOptions{
-		Store: store, State: metadata.New(), Log: slog.New(slog.DiscardHandler), Committed: func(*journal.Object) {},
+		Store: store, State: metadata.NewUpTo(metadata.LevelTiering), Log: slog.New(slog.DiscardHandler), Committed: func(*journal.Object) {},
 		Journal: journal.Config{
 			Chain: journal.NewChain(segment.ID{1}, 0, window), Node: segment.NewID(), Incarnation: segment.NewID(),
 			NewID: segment.NewID, NowMs: func() int64 { return 1 },

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/varvelog/varve/cmd/internal/config"
 	"github.com/varvelog/varve/cmd/internal/kafka"
 	"github.com/varvelog/varve/cmd/internal/kafka/listener"
 )
@@ -19,8 +20,8 @@ type clientListener struct {
 
 // listen opens the listeners for Kafka clients.
 func (n *node) listen(closers *stack) error {
-	for _, l := range n.cfg.Listeners {
-		ln, err := listen(l.Address, "--listen")
+	for i, l := range n.cfg.Listeners {
+		ln, err := n.sockets.listen(l.Address, listenFlag, sameBefore(n.cfg.Listeners[:i], l.Address))
 		if err != nil {
 			return err
 		}
@@ -34,12 +35,14 @@ func (n *node) listen(closers *stack) error {
 	return nil
 }
 
-func listen(addr, flag string) (net.Listener, error) {
-	ln, err := net.Listen("tcp", addr)
-	if err != nil {
-		return nil, fmt.Errorf("%w; if the port is taken, stop the process that uses it, or give another address with %s", err, flag)
+// sameBefore counts listeners with an address, which a port of 0 makes different ones.
+func sameBefore(all []config.Listener, address string) (n int) {
+	for _, l := range all {
+		if l.Address == address {
+			n++
+		}
 	}
-	return ln, nil
+	return n
 }
 
 // advertised returns the address that clients connect to, by default that of the listener.

@@ -84,8 +84,9 @@ type node struct {
 	followers   *follow.Followers // of a node that only reads
 	admin       metadata.Admin    // of clients
 	id          atomic.Int32      // broker id; 0: none yet
-	listeners   []clientListener  // at least one
-	pool        *buffer.Pool      // of all parts
+	sockets     *sockets
+	listeners   []clientListener // at least one
+	pool        *buffer.Pool     // of all parts
 	started     time.Time
 	failed      chan error // capacity 1: a part has ended on its own
 }
@@ -95,8 +96,11 @@ type node struct {
 // several nodes may lead.
 func Run(ctx context.Context, cfg config.Serve, _, stderr io.Writer) error {
 	log := newLogger(cfg, stderr)
+	var open sockets
+	defer open.close(httpFlag)
+	defer open.close(listenFlag)
 	for {
-		err := run(ctx, cfg, log)
+		err := run(ctx, cfg, log, &open)
 		if !errors.Is(err, errLevelRaised) {
 			return err
 		}
@@ -104,9 +108,9 @@ func Run(ctx context.Context, cfg config.Serve, _, stderr io.Writer) error {
 	}
 }
 
-func run(ctx context.Context, cfg config.Serve, log *slog.Logger) (err error) {
+func run(ctx context.Context, cfg config.Serve, log *slog.Logger, open *sockets) (err error) {
 	n := &node{
-		cfg: cfg, log: log, metrics: newMetrics(), board: health.NewBoard(log, time.Now),
+		cfg: cfg, log: log, sockets: open, metrics: newMetrics(), board: health.NewBoard(log, time.Now),
 		pool: buffer.NewPool(freeMemory), incarnation: segment.NewID(), meta: metadata.NewUpTo(uint16(cfg.FeatureLevel)), rivals: journal.NewRivals(), reports: metadata.NewReports(), started: time.Now().UTC(), failed: make(chan error, 1), afterLoss: endsWith,
 	}
 	n.metrics.health(n.board)
@@ -133,7 +137,7 @@ func run(ctx context.Context, cfg config.Serve, log *slog.Logger) (err error) {
 	if err := n.listen(&closers); err != nil {
 		return err
 	}
-	httpListener, err := listen(cfg.HTTP, "--http")
+	httpListener, err := n.sockets.listen(cfg.HTTP, httpFlag, 0)
 	if err != nil {
 		return err
 	}
@@ -191,6 +195,7 @@ func (n *node) serveKafka(ctx context.Context, backend kafka.Backend) error {
 	}
 	n.board.Busy("shutting down")
 	stop()
+	n.sockets.close(listenFlag) // other nodes and clients are refused at once
 	return <-ended
 }
 
