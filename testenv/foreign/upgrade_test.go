@@ -37,7 +37,7 @@ func TestABucketOfLevel1IsUpgradedAndReadsTheSame(t *testing.T) {
 	w.wantNode("opened", before, w.topicsOf(before))
 	w.varve("topic", "alter", "events", "--config", "cleanup.policy=delete") // or its records are compacted
 	topics := w.described()
-	if out := string(w.varve("cluster", "upgrade", "--yes")); !strings.Contains(out, "2") {
+	if out := string(w.varve("cluster", "upgrade", "--yes")); !strings.Contains(out, "3") {
 		t.Errorf("the upgrade says %q", out)
 	}
 	w.wantNode("upgraded", before, topics)

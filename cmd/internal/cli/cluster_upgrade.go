@@ -26,7 +26,8 @@ begins with the highest level.
   2  merged segments, retention and log compaction: records that a topic is configured to
      drop are deleted from the bucket. In a cluster that is raised to it, nothing expires
      and nothing is compacted for the first 24 hours: check "varve topic describe" until
-     then. Deleted topics can be restored for a while`
+     then. Deleted topics can be restored for a while
+  3  several nodes that write: journals move between them, and each of them may die`
 
 // levels are the feature level of a cluster and the highest one that its broker knows.
 type levels struct {
