@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -186,7 +187,7 @@ func (p *produce) hint(t *metadata.Topic, slot *kmsg.ProduceResponseTopicPartiti
 	if p.request.Version < produceLeader || slot.ErrorCode != kerr.NotLeaderForPartition.Code {
 		return
 	}
-	leader, ok := p.service.leaderOf(p.request.Client, t, slot.Partition)
+	leader, ok := p.service.topology.leaderOf(p.request.Client, t, slot.Partition)
 	if !ok {
 		return
 	}
@@ -338,9 +339,31 @@ func (p *produce) settle(slot *kmsg.ProduceResponseTopicPartition, result ingest
 // groupDone answers once the last group is done. The counter orders the groups'
 // writes to their slots before the answer.
 func (p *produce) groupDone() {
-	if p.waiting.Add(-1) > 0 {
-		return
+	switch {
+	case p.waiting.Add(-1) > 0:
+	case p.request.Version >= produceLeader && p.body.Acks != 0 && len(p.ledElsewhere()) > 0:
+		p.request.Go(func() { // this is the goroutine of a journal
+			p.service.topology.awaitLeaders(p.request.Waits(), p.ledElsewhere()...)
+			p.reply()
+		})
+	default:
+		p.reply()
 	}
+}
+
+// ledElsewhere lists the topics of the partitions that are led elsewhere.
+func (p *produce) ledElsewhere() (topics []*metadata.Topic) {
+	for i := range p.answer.Topics {
+		if slices.ContainsFunc(p.answer.Topics[i].Partitions, func(slot kmsg.ProduceResponseTopicPartition) bool {
+			return slot.ErrorCode == kerr.NotLeaderForPartition.Code
+		}) {
+			topics = append(topics, p.topics[i])
+		}
+	}
+	return topics
+}
+
+func (p *produce) reply() {
 	var code firstCode
 	for i := range p.answer.Topics {
 		for j := range p.answer.Topics[i].Partitions {

@@ -119,6 +119,7 @@ func (f *fetching) run() {
 	f.plan()
 	results, release := f.poll(f.request.Waits())
 	defer release()
+	f.awaitLeaders(results, func(i int) *metadata.Topic { return f.slots[i].topic })
 	for i, slot := range f.slots {
 		f.fill(slot, results[i])
 	}
@@ -216,6 +217,25 @@ func (f *fetching) planTopic(in *kmsg.FetchRequestTopic, out *fetchedTopic) {
 	}
 }
 
+// awaitLeaders waits for the leaders of partitions that are led elsewhere, so that the answer
+// can name them. topic returns the topic of a result, nil if it is not known.
+func (f *fetching) awaitLeaders(results []fetch.Result, topic func(i int) *metadata.Topic) {
+	if f.request.Version < fetchLeaders {
+		return
+	}
+	var topics []*metadata.Topic
+	for i := range results {
+		if errors.Is(results[i].Err, fetch.ErrNotLeader) {
+			if t := topic(i); t != nil && !slices.Contains(topics, t) {
+				topics = append(topics, t)
+			}
+		}
+	}
+	if len(topics) > 0 {
+		f.service.topology.awaitLeaders(f.request.Waits(), topics...)
+	}
+}
+
 // fill puts a partition's result into its slot.
 func (f *fetching) fill(slot fetchSlot, result fetch.Result) {
 	out := slot.out
@@ -241,7 +261,7 @@ func (f *fetching) fillError(slot fetchSlot, err error) {
 	}
 	out.code = f.code.note(code)
 	if slot.topic != nil && f.request.Version >= fetchLeaders && (code == kerr.NotLeaderForPartition.Code || code == kerr.FencedLeaderEpoch.Code) {
-		if l, ok := f.service.leaderOf(f.request.Client, slot.topic, out.index); ok {
+		if l, ok := f.service.topology.leaderOf(f.request.Client, slot.topic, out.index); ok {
 			out.leader, out.leaderEpoch = l.node.id, l.epoch
 			f.answer.addNode(l.node)
 		}

@@ -46,7 +46,10 @@ const autoCreateWait = 15 * time.Second
 func (s *topicService) beginMetadata(ctx context.Context, r *listener.Request) {
 	req := r.Body.(*kmsg.MetadataRequest)
 	if req.Topics == nil || r.Version == 0 && len(req.Topics) == 0 {
-		s.asLeader(ctx, r, func() { s.replyMetadata(r, s.allTopics(r)) })
+		s.asLeader(ctx, r, func() {
+			s.awaitLeaders(r.Waits(), s.gate.allTopics(r.Client, toDescribe)...)
+			s.replyMetadata(r, s.allTopics(r))
+		})
 		return
 	}
 	for i := range req.Topics {
@@ -57,7 +60,10 @@ func (s *topicService) beginMetadata(ctx context.Context, r *listener.Request) {
 	wanted := distinct(req.Topics, func(t kmsg.MetadataRequestTopic) any { return metadataKey(t) })
 	missing := s.creatable(r, req, wanted)
 	if len(missing) == 0 {
-		s.asLeader(ctx, r, func() { s.replyMetadata(r, s.someTopics(r, wanted, nil)) })
+		s.asLeader(ctx, r, func() {
+			s.awaitLeaders(r.Waits(), s.knownOf(r, wanted)...)
+			s.replyMetadata(r, s.someTopics(r, wanted, nil))
+		})
 		return
 	}
 	r.Go(func() {
@@ -65,6 +71,20 @@ func (s *topicService) beginMetadata(ctx context.Context, r *listener.Request) {
 		defer cancel()
 		s.replyMetadata(r, s.someTopics(r, wanted, s.create(ctx, r.Client, missing)))
 	})
+}
+
+// knownOf lists the topics of a request that this node knows.
+func (s *topicService) knownOf(r *listener.Request, wanted []kmsg.MetadataRequestTopic) (topics []*metadata.Topic) {
+	for _, w := range wanted {
+		ref := topicRef{id: w.TopicID, byID: true}
+		if w.Topic != nil {
+			ref = byName(*w.Topic)
+		}
+		if t, err := s.gate.known(r.Client, toDescribe, ref); err == nil {
+			topics = append(topics, t)
+		}
+	}
+	return topics
 }
 
 // metadataKey is equal for entries of a request that name the same topic.

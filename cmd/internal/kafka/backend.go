@@ -40,6 +40,9 @@ type Backend struct {
 	// Placement returns the brokers that serve a partition of an existing
 	// topic.
 	Placement func(t *metadata.Topic, partition int32) Placement
+	// AwaitLeaders returns once a leader of each of these journals is known, or none is about
+	// to be, or ctx ends. It may be left out.
+	AwaitLeaders func(ctx context.Context, journals []uint32)
 	// ReadsOnly reports whether this node is alone and takes no records, changes nothing and
 	// coordinates no group: clients are not sent elsewhere. Nil: it is not.
 	ReadsOnly func() bool

@@ -252,6 +252,7 @@ func (s *fetchSession) poll(f *fetching, t *turn) (release func()) {
 		out.code = f.code.note(s.failed[slot])
 		s.answer(f, slot, &out)
 	}
+	f.awaitLeaders(results, func(i int) *metadata.Topic { return s.topicOf(f, results[i].Slot, results[i].Err) })
 	for i := range results {
 		slot := results[i].Slot
 		out := emptyPartition(s.parts.At(slot).Index)

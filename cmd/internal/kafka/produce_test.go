@@ -2,11 +2,13 @@ package kafka
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"math"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -273,6 +275,62 @@ func TestProduceThatWaitsForALostLeadershipNamesTheLeader(t *testing.T) {
 	if resp := cl.ask(sample(0, 13, topic).(*kmsg.ProduceRequest)).(*kmsg.ProduceResponse); len(resp.Brokers) != 0 {
 		t.Errorf("another error names brokers: %+v", resp.Brokers)
 	}
+}
+
+// An answer that sends a client away waits until the node knows where to, and no other one
+// does: the client might not ask again for seconds.
+func TestAnswersWaitForTheNextLeader(t *testing.T) {
+	c := newCluster()
+	topic := c.addTopic(t, "events", 1, nil)
+	c.place.Store(&Placement{Leader: -1, Epoch: 4})
+	var awaited atomic.Int32
+	b := c.backend()
+	b.AwaitLeaders = func(_ context.Context, journals []uint32) {
+		if len(journals) != 1 || journals[0] != topic.Partitions[0].Journal {
+			t.Errorf("waits for %v", journals)
+		}
+		awaited.Add(1)
+		c.place.Store(&Placement{Leader: 8, Epoch: 5, Replicas: []int32{8}})
+	}
+	cl := start(t, c, Config{}, b).dial(t)
+	name := "events"
+	resp := cl.ask(&kmsg.MetadataRequest{Version: 9, Topics: []kmsg.MetadataRequestTopic{{Topic: &name}}}).(*kmsg.MetadataResponse)
+	if p := resp.Topics[0].Partitions[0]; p.Leader != 8 || p.LeaderEpoch != 5 || awaited.Load() != 1 {
+		t.Errorf("metadata: %+v after %d waits", p, awaited.Load())
+	}
+	cl.ask(sample(0, 13, topic))
+	cl.ask(sample(1, 16, topic))
+	if awaited.Load() != 1 {
+		t.Error("an answer without an error waits for a leader")
+	}
+	for version, names := range map[int16]bool{9: false, 13: true} {
+		c.place.Store(&Placement{Leader: -1, Epoch: 4})
+		c.change(func() { c.fails = ingest.ErrNotLeader })
+		awaited.Store(0)
+		p := cl.ask(sample(0, version, topic)).(*kmsg.ProduceResponse).Topics[0].Partitions[0]
+		if p.ErrorCode != kerr.NotLeaderForPartition.Code || (p.CurrentLeader.LeaderID == 8) != names || (awaited.Load() == 1) != names {
+			t.Errorf("produce v%d: %+v after %d waits", version, p, awaited.Load())
+		}
+	}
+	c.place.Store(&Placement{Leader: -1, Epoch: 4})
+	b.Reader = lostReader{c}
+	cl = start(t, c, Config{}, b).dial(t)
+	awaited.Store(0)
+	p := cl.ask(sample(1, 16, topic)).(*kmsg.FetchResponse).Topics[0].Partitions[0]
+	if p.ErrorCode != kerr.NotLeaderForPartition.Code || p.CurrentLeader.LeaderID != 8 || awaited.Load() != 1 {
+		t.Errorf("fetch: %+v after %d waits", p, awaited.Load())
+	}
+}
+
+// lostReader reads partitions that are led elsewhere.
+type lostReader struct{ *cluster }
+
+func (lostReader) Fetch(_ context.Context, req fetch.Request) ([]fetch.Result, func()) {
+	results := make([]fetch.Result, len(req.Partitions))
+	for i := range results {
+		results[i] = fetch.Result{HighWatermark: -1, LogStart: -1, Epoch: -1, Err: fetch.ErrNotLeader}
+	}
+	return results, func() {}
 }
 
 func TestTopicIDsAreKnownOrUnknown(t *testing.T) {

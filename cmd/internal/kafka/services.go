@@ -66,7 +66,7 @@ type writeService struct {
 	gate        *gate
 	readsOnly   func() bool
 	appender    func(journal uint32) Appender
-	leaderOf    func(by *listener.Client, t *metadata.Topic, partition int32) (leader, bool)
+	topology    *topology
 	throttle    func(journal uint32) time.Duration
 	producerIDs interface {
 		NextProducerID(ctx context.Context) (int64, error)
@@ -81,7 +81,7 @@ type readService struct {
 	gate      *gate
 	reader    Reader
 	sessions  *FetchSessions
-	leaderOf  func(by *listener.Client, t *metadata.Topic, partition int32) (leader, bool)
+	topology  *topology
 	maxBytes  int32               // of the records of one Fetch answer
 	lookingUp *semaphore.Weighted // partitions of ListOffsets
 }
@@ -153,16 +153,16 @@ func newServices(config Config, b Backend, g *gate, complaints *listener.Complai
 	}
 	t := &topology{
 		clusterID: b.ClusterID, nodeID: b.NodeID, controller: b.Controller, brokers: b.Brokers,
-		placement: b.Placement, deposed: b.Deposed,
+		placement: b.Placement, deposed: b.Deposed, await: b.AwaitLeaders,
 	}
 	room := batch.NewRoom(config.Listener.RequestMemory/4, max(runtime.GOMAXPROCS(0), minWalkers))
 	return &services{
 		writing: &writeService{
-			codes: c, gate: g, readsOnly: readsOnly, appender: b.Appender, leaderOf: t.leaderOf,
+			codes: c, gate: g, readsOnly: readsOnly, appender: b.Appender, topology: t,
 			producerIDs: b.Admin, now: b.Now, walk: room, throttle: b.Throttle,
 		},
 		reading: &readService{
-			codes: c, gate: g, reader: b.Reader, sessions: b.Sessions, leaderOf: t.leaderOf, maxBytes: config.FetchMaxBytes,
+			codes: c, gate: g, reader: b.Reader, sessions: b.Sessions, topology: t, maxBytes: config.FetchMaxBytes,
 			lookingUp: semaphore.NewWeighted(allLookups),
 		},
 		topics: &topicService{codes: c, topology: t, gate: g, forward: forward, autoCreate: config.AutoCreateTopics, admin: b.Admin},

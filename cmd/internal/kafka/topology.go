@@ -19,6 +19,24 @@ type topology struct {
 	brokers    func() []Broker
 	placement  func(t *metadata.Topic, partition int32) Placement
 	deposed    func(ctx context.Context) bool
+	await      func(ctx context.Context, journals []uint32) // Backend.AwaitLeaders; nil: there is no wait
+}
+
+// awaitLeaders waits while leaders of the topics' partitions are about to be known. A client
+// that is sent away without a leader may not ask again for seconds.
+func (t *topology) awaitLeaders(ctx context.Context, topics ...*metadata.Topic) {
+	if t.await == nil {
+		return
+	}
+	var journals []uint32
+	for _, topic := range topics {
+		for i := range topic.Partitions {
+			if id := topic.Partitions[i].Journal; !slices.Contains(journals, id) {
+				journals = append(journals, id)
+			}
+		}
+	}
+	t.await(ctx, journals)
 }
 
 // confirmLimit limits how long an answer waits for the store's reply whether

@@ -41,6 +41,7 @@ func (n *node) kafkaBackend(reader *fetch.Reader, groups kafka.Groups, closers *
 		Members:       n.kafkaMembers,
 		Topics:        n.topics,
 		Placement:     n.placement,
+		AwaitLeaders:  n.awaitLeaders,
 		Deposed:       n.deposed,
 		ReadsOnly:     func() bool { return !n.writes() && !n.inCluster() },
 		Admin:         n.clientAdmin(closers),

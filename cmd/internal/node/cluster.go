@@ -295,6 +295,9 @@ func (m *member) leave() {
 			return
 		}
 	}
+	if m.others() {
+		n.sendAway(m.ctx)
+	}
 }
 
 // leaveLimit bounds how long a node that ends waits for others to take its journals.

@@ -3,7 +3,6 @@ package node
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -150,7 +149,7 @@ func TestProducerIDsComeFromBlocks(t *testing.T) {
 		mu.Lock()
 		defer mu.Unlock()
 		if err != nil || id <= 0 || seen[id] {
-			panic(fmt.Sprintf("id %d, known %v, error %v", id, seen[id], err))
+			t.Errorf("id %d, known %v, error %v", id, seen[id], err)
 		}
 		seen[id] = true
 	}

@@ -2,6 +2,7 @@ package node
 
 import (
 	"testing"
+	"time"
 
 	"github.com/varvelog/varve/cmd/internal/config"
 	"github.com/varvelog/varve/cmd/internal/kafka"
@@ -100,6 +101,43 @@ func TestAClusterListsItsNodes(t *testing.T) {
 		t.Errorf("the node that answers: %+v", self)
 	}
 }
+
+// An answer waits for the next leader of a journal. One that has had none for long holds up
+// no answer.
+func TestAJournalWithoutALeaderIsAwaitedForAWhile(t *testing.T) {
+	var l leaderless
+	now := time.Unix(1000, 0)
+	for i, step := range []struct {
+		after   time.Duration
+		led     bool
+		awaited bool
+	}{
+		{0, true, false}, {time.Hour, false, true}, {leaderWait - 1, false, true}, {1, false, false}, {time.Hour, false, false},
+		{0, true, false}, {time.Hour, false, true},
+	} {
+		now = now.Add(step.after)
+		if got := l.notes(now, 1, step.led); got != step.awaited {
+			t.Errorf("step %d: awaited %v", i, got)
+		}
+	}
+	n := clusterNode(t, config.RoleIngest)
+	var asked int
+	n.leaders = leadersBy(func(journal uint32) membership.Known {
+		if asked++; asked < 3 {
+			return membership.Known{Epoch: 5}
+		}
+		return membership.Known{Node: nodeNo(2), Epoch: 6}
+	})
+	n.awaitLeaders(t.Context(), []uint32{1})
+	if asked != 3 {
+		t.Errorf("asked %d times for a leader that is known after 3", asked)
+	}
+}
+
+// leadersBy is a function as the leaders of a node.
+type leadersBy func(journal uint32) membership.Known
+
+func (f leadersBy) Leader(journal uint32) membership.Known { return f(journal) }
 
 // Each node that writes forwards to the controller, one that only reads names another one.
 func TestClientsFindANodeThatForwardsToTheController(t *testing.T) {

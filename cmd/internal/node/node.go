@@ -70,6 +70,7 @@ type node struct {
 	journals    *journals
 	rivals      *journal.Rivals
 	leaders     leaders // of journals, as far as this node knows
+	leaderless  leaderless
 	request     request // nil: this node takes part in no cluster of several nodes
 	control     *control
 	afterLoss   afterLoss

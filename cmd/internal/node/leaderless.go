@@ -1,0 +1,76 @@
+package node
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+const (
+	// leaderWait is how long an answer waits for the leader of a journal that has none. Most
+	// journals have the next one after some tenths of a second.
+	leaderWait = 1500 * time.Millisecond
+	// leaderLook is the time between two looks.
+	leaderLook = 10 * time.Millisecond
+	// sendAwayFor is how long a node that has handed over all its journals answers clients
+	// where they are led. Most clients that are active send a request in this time.
+	sendAwayFor = time.Second
+)
+
+// leaderless remembers since when journals are known to have no leader. One that has none for
+// long holds up no answer.
+type leaderless struct {
+	mu    sync.Mutex
+	since map[uint32]time.Time // guarded by mu
+}
+
+// notes notes whether a journal has a leader, and reports whether the next one is awaited.
+func (l *leaderless) notes(now time.Time, journal uint32, led bool) (awaited bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if led {
+		delete(l.since, journal)
+		return false
+	}
+	since, known := l.since[journal]
+	if !known {
+		if l.since == nil {
+			l.since = map[uint32]time.Time{}
+		}
+		since = now
+		l.since[journal] = now
+	}
+	return now.Sub(since) < leaderWait
+}
+
+// awaitLeaders implements kafka.Backend.AwaitLeaders.
+func (n *node) awaitLeaders(ctx context.Context, journals []uint32) {
+	if !n.inCluster() {
+		return
+	}
+	for {
+		awaited := false
+		for _, id := range journals {
+			led := !n.leaders.Leader(id).Node.IsZero()
+			awaited = n.leaderless.notes(time.Now(), id, led) || awaited
+		}
+		if !awaited {
+			return
+		}
+		select {
+		case <-time.After(leaderLook):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// sendAway lets clients learn from this node which nodes lead the journals that it has handed
+// over. A connection that is refused says less, and some look elsewhere after seconds.
+func (n *node) sendAway(ctx context.Context) {
+	n.awaitLeaders(ctx, n.meta.Journals())
+	select {
+	case <-time.After(sendAwayFor):
+	case <-ctx.Done():
+	}
+}
