@@ -98,7 +98,6 @@ func TestARollingRestartLosesNothing(t *testing.T) {
 			s.wantHandedOver(before)
 		}
 		s.start(n)
-		s.awaitShares(s.Writing()...)
 	}
 	s.wantWritten(all, "events", s.Nodes...)
 	s.wantWritten(one, "events", s.Nodes...)

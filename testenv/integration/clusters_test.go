@@ -4,7 +4,10 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"io"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -66,10 +69,18 @@ func prepareSeveral(t *testing.T, ingest, fetch int, flags ...string) *several {
 	if s.objects, err = nodes.OpenBucket(s.store.Address, s.store.AccessKey, s.store.SecretKey, s.store.Bucket, "events/"); err != nil {
 		t.Fatal(err)
 	}
+	logs := t.TempDir()
 	flags = slices.Concat([]string{"--flush-interval", "20ms", "--auto-create-topics=false"}, nodes.Several(int(s.journals)), flags)
 	s.Set, err = nodes.New(nodes.Config{
 		Binary: testenv.VarveBinary(t), Dir: t.TempDir(), Store: s.store.Address, Bucket: s.store.Bucket + "/events?secure=false",
 		Env: nodes.Environment(s.store.Env()...), NATS: s.nats.Address(), Ingest: ingest, Fetch: fetch, Flags: flags, Proxies: true,
+		Log: func(node string) (io.Writer, error) { // in a file, too, for a test that hangs
+			f, err := os.Create(filepath.Join(logs, node+".log"))
+			if err == nil {
+				t.Cleanup(func() { f.Close() })
+			}
+			return f, err
+		},
 	})
 	if err != nil {
 		t.Fatal(err)
