@@ -9,7 +9,7 @@ import (
 const (
 	// leaderWait is how long an answer waits for the leader of a journal that has none. Most
 	// journals have the next one after some tenths of a second.
-	leaderWait = 1500 * time.Millisecond
+	leaderWait = 3 * time.Second
 	// leaderLook is the time between two looks.
 	leaderLook = 10 * time.Millisecond
 	// sendAwayFor is how long a node that has handed over all its journals answers clients
