@@ -122,6 +122,18 @@ func (c *cluster) brokerID(ctx context.Context, n *node) string {
 	return fmt.Sprint(*status.ID)
 }
 
+// answering returns the node that writes which a step chooses, or the next one that says its
+// broker id; nil if none does.
+func (c *cluster) answering(ctx context.Context, s step) (n *node, id string) {
+	for i := range severalIngest {
+		n := c.writing()[(int(s.pick)+i)%severalIngest]
+		if id := c.brokerID(ctx, n); id != "" {
+			return n, id
+		}
+	}
+	return nil, ""
+}
+
 // operate runs a command of varve against the cluster until it succeeds.
 func (c *cluster) operate(args ...string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), operatorLimit) // faults may end before
@@ -159,9 +171,12 @@ func (c *cluster) takeOvers(ctx context.Context) (all, forced int, err error) {
 
 // replace gives a node a new identity: the disk of the old one is lost. The old one is removed
 // as an operator does.
-func (n *nemesis) replace(ctx context.Context, victim *node) error {
-	id := n.cluster.brokerID(ctx, victim)
-	if err := victim.kill(victim.loseDisk); err != nil || id == "" {
+func (n *nemesis) replace(ctx context.Context, s step) error {
+	victim, id := n.cluster.answering(ctx, s)
+	if victim == nil {
+		return nil
+	}
+	if err := victim.kill(victim.loseDisk); err != nil {
 		return err
 	}
 	if err := n.cluster.operate("node", "remove", id, "--yes"); err != nil {

@@ -146,7 +146,7 @@ func (n *nemesis) hitNodes(ctx context.Context, s step) error {
 	case terminate:
 		return victim.terminate()
 	case loseDisk:
-		return n.replace(ctx, c.writing()[int(s.pick)%severalIngest])
+		return n.replace(ctx, s)
 	case rolling:
 		return n.roll(ctx)
 	case killController:
@@ -254,9 +254,8 @@ func (n *nemesis) cutNATS(ctx context.Context, s step) error {
 
 // drain drains a node for a while, as an operator does. It is undrained whatever happens.
 func (n *nemesis) drain(ctx context.Context, s step) error {
-	victim := n.cluster.writing()[int(s.pick)%severalIngest]
-	id := n.cluster.brokerID(ctx, victim)
-	if id == "" {
+	victim, id := n.cluster.answering(ctx, s)
+	if victim == nil {
 		return nil
 	}
 	if _, err := n.cluster.varve(ctx, "node", "drain", id, "--no-wait", "--bootstrap", n.cluster.clients); err != nil {
