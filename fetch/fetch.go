@@ -223,6 +223,10 @@ type Request struct {
 	Standing           *Standing // in place of Partitions, if it is not nil
 	MinBytes, MaxBytes int32
 	MaxWait            time.Duration
+	// Elsewhere returns the node that a client is to read a partition from in place of this
+	// one, 0: it is served here. tail: this node has the records in its memory, or there are
+	// none yet. It may be nil: all are served here.
+	Elsewhere func(k partlog.Key, offset int64, tail bool) (node int32)
 	// OnShort is called now and then, with the missing bytes, while the answer waits for
 	// memory that other answers hold. It may be nil, and must not block.
 	OnShort func(bytes int64)
@@ -238,6 +242,7 @@ type Result struct {
 	LogStart      int64 // -1 if not known
 	Epoch         int32 // the partition's leader epoch, -1 if not known
 	Slot          int32 // the partition's slot in the Standing of the request
+	Elsewhere     int32 // the node to read from, without records and without an error; 0: this one
 	Err           error
 }
 

@@ -216,7 +216,32 @@ func (f *fetch) lookAt(ctx context.Context, p *position) {
 	if err == nil && j.Lost && len(p.extents) == 0 && p.page == nil {
 		err = ErrNotLeader // it would wait here without end
 	}
-	p.result.Err = err
+	if p.result.Err = err; err == nil && f.req.Elsewhere != nil {
+		f.send(p)
+	}
+}
+
+// send sends the client of a partition to another node if it is to read there.
+func (f *fetch) send(p *position) {
+	if node := f.req.Elsewhere(p.Key, p.Offset, p.tail()); node != 0 {
+		p.extents, p.page, p.bytes = nil, nil, 0
+		p.result.Elsewhere = node
+	}
+}
+
+// tail reports whether the first records are in the leader's memory, or there are none yet.
+func (p *position) tail() bool {
+	switch {
+	case len(p.extents) == 0:
+		return p.page == nil
+	case p.journal.Tail == nil:
+		return false
+	}
+	b, ok := p.journal.Tail.Object(p.extents[0].Object)
+	if ok {
+		b.Release()
+	}
+	return ok
 }
 
 // unknown is the result of a partition of which nothing else is known.
@@ -285,7 +310,7 @@ func (f *fetch) answerable() bool {
 	var bytes int64
 	for i := range f.parts {
 		p := &f.parts[i]
-		if p.result.Err != nil || p.page != nil || len(p.extents) == maxExtents {
+		if p.result.Err != nil || p.result.Elsewhere != 0 || p.page != nil || len(p.extents) == maxExtents {
 			return true
 		}
 		bytes += p.bytes

@@ -365,3 +365,37 @@ func TestALongPollEndsWhenTheJournalIsDropped(t *testing.T) {
 		t.Errorf("a question for an offset: %v", err)
 	}
 }
+
+// A client that is to read elsewhere gets its answer at once, without records: of each read
+// that the caller sends away, by where the records are.
+func TestReadsAreSentElsewhere(t *testing.T) {
+	w := newWorld(t, nil)
+	recent := NewRecent(testJournal, 1<<20)
+	w.commit(map[partlog.Key][][]byte{keyA: nil, keyB: nil})
+	w.values("x")
+	w.view.Tail = recent
+	var asked []bool
+	req := poll(1, long, want(keyA, 0), want(keyB, 0))
+	req.Elsewhere = func(k partlog.Key, offset int64, tail bool) int32 {
+		asked = append(asked, tail)
+		if k == keyA && offset == 0 {
+			return 9
+		}
+		return 0
+	}
+	got := w.fetch(req)
+	if got[0].Elsewhere != 9 || len(got[0].Records) != 0 || got[0].Err != nil || got[0].HighWatermark != 1 {
+		t.Errorf("history: %+v", got[0])
+	}
+	if got[1].Elsewhere != 0 || got[1].Err != nil {
+		t.Errorf("a partition that is read here: %+v", got[1])
+	}
+	if !slices.Equal(asked, []bool{false, true}) {
+		t.Errorf("history and the end count as the tail: %v", asked)
+	}
+	req = poll(1, long, want(keyA, 9))
+	req.Elsewhere = func(partlog.Key, int64, bool) int32 { return 9 }
+	if got := w.fetch(req)[0]; !errors.Is(got.Err, ErrOutOfRange) || got.Elsewhere != 0 {
+		t.Errorf("out of range: %+v", got)
+	}
+}

@@ -270,7 +270,7 @@ func (f *fetch) leave() {
 	}
 }
 
-// quiet reports whether there was nothing: no records and no error.
+// quiet reports whether there was nothing: no records, no error, and no other node.
 func (p *position) quiet() bool {
-	return p.result.Err == nil && len(p.extents) == 0 && p.page == nil
+	return p.result.Err == nil && p.result.Elsewhere == 0 && len(p.extents) == 0 && p.page == nil
 }

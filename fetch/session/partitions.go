@@ -162,7 +162,7 @@ func (p *Partitions) Forget(t Topic, index int32) (slot int32, ok bool) {
 // Answer is the present state of a partition.
 type Answer struct {
 	HighWatermark, LogStart int64
-	Records, Failed         bool // it has records, an error
+	Records, Failed         bool // it has records, an error or another node to read from
 }
 
 // Answered takes the state that an answer shows, and reports whether the answer must have

@@ -30,7 +30,7 @@ import (
 //	       epoch continues a session: see runIncremental
 //	v9     the client's leader epoch (KIP-320)
 //	v10    zstd (KIP-110)
-//	v11    rack and preferred read replica (KIP-392); -1 is answered
+//	v11    rack and preferred read replica (KIP-392); see elsewhere
 //	v12    flexible, last fetched epoch, cluster id, which is ignored
 //	v13    topic ids (KIP-516)
 //	v15    replica state in place of the replica id; both are ignored: every client is
@@ -191,6 +191,8 @@ func (f *fetching) limits() fetch.Request {
 		MinBytes: max(0, f.body.MinBytes),
 		MaxBytes: min(max(0, f.body.MaxBytes), f.service.maxBytes),
 		MaxWait:  min(time.Duration(max(0, f.body.MaxWaitMillis))*time.Millisecond, maxFetchWait),
+
+		Elsewhere: f.elsewhere(),
 	}
 }
 
@@ -241,9 +243,12 @@ func (f *fetching) fill(slot fetchSlot, result fetch.Result) {
 	out := slot.out
 	out.highWatermark, out.logStart = result.HighWatermark, result.LogStart
 	if result.Err != nil {
-		f.fillError(slot, result.Err)
+		if !f.sentBack(slot, result.Err) {
+			f.fillError(slot, result.Err)
+		}
 		return
 	}
+	out.preferred = result.Elsewhere
 	out.records = result.Records
 	if f.request.Version < fetchZstd {
 		out.records = beforeZstd(result.Records)

@@ -172,7 +172,7 @@ func (s *topicService) allTopics(r *listener.Request) []kmsg.MetadataResponseTop
 	topics := s.gate.allTopics(r.Client, toDescribe)
 	out := make([]kmsg.MetadataResponseTopic, 0, len(topics))
 	for _, t := range topics {
-		out = append(out, s.describeTopic(t))
+		out = append(out, s.describeTopic(r.Client, t))
 	}
 	return out
 }
@@ -188,13 +188,13 @@ func (s *topicService) someTopics(r *listener.Request, wanted []kmsg.MetadataReq
 		t, err := s.gate.topic(r, toDescribe, topicRef{name, w.TopicID, w.Topic == nil})
 		switch {
 		case err == nil:
-			out = append(out, s.describeTopic(t))
+			out = append(out, s.describeTopic(r.Client, t))
 		case errors.Is(err, errUnproved):
 			out = append(out, missingTopic(w, kerr.LeaderNotAvailable.Code)) // clients ask again for that
 		case !unknownTopic(err) || w.Topic == nil:
 			out = append(out, missingTopic(w, s.codeFor(err, onAdmin, "Metadata")))
 		case created && result.Err == nil:
-			out = append(out, s.describeTopic(result.Topic))
+			out = append(out, s.describeTopic(r.Client, result.Topic))
 		case created:
 			out = append(out, missingTopic(w, autoCreateCode(result.Err)))
 		case metadata.CheckName(name) != nil:
@@ -221,7 +221,7 @@ func missingTopic(w kmsg.MetadataRequestTopic, code int16) kmsg.MetadataResponse
 	return out
 }
 
-func (s *topicService) describeTopic(t *metadata.Topic) kmsg.MetadataResponseTopic {
+func (s *topicService) describeTopic(by *listener.Client, t *metadata.Topic) kmsg.MetadataResponseTopic {
 	out := kmsg.NewMetadataResponseTopic()
 	out.Topic, out.TopicID, out.IsInternal = kmsg.StringPtr(t.Name), t.ID, t.Internal()
 	out.Partitions = make([]kmsg.MetadataResponseTopicPartition, len(t.Partitions))
@@ -231,7 +231,7 @@ func (s *topicService) describeTopic(t *metadata.Topic) kmsg.MetadataResponseTop
 		p.Partition = int32(i)
 		place := s.placement(t, int32(i))
 		p.Leader, p.LeaderEpoch = place.Leader, place.Epoch
-		p.Replicas = place.shown(t)
+		p.Replicas = s.replicas(by, t, place)
 		p.ISR = p.Replicas
 		if place.Leader < 0 {
 			p.ErrorCode = kerr.LeaderNotAvailable.Code

@@ -8,6 +8,7 @@ import (
 
 	"github.com/varvelog/varve/cmd/internal/kafka/listener"
 	"github.com/varvelog/varve/fetch"
+	"github.com/varvelog/varve/fetch/steer"
 	"github.com/varvelog/varve/ingest"
 	"github.com/varvelog/varve/metadata"
 	"github.com/varvelog/varve/metadata/coordinator"
@@ -48,6 +49,9 @@ type Backend struct {
 	ReadsOnly func() bool
 	// Admin changes the cluster's metadata.
 	Admin metadata.Admin
+	// Steering is the cluster for the choice of the node that a consumer reads from; false: this
+	// node works alone. Nil: it does.
+	Steering func() (steer.Nodes, bool)
 	// Deposed reports whether another node is known to lead journals that this
 	// one reports to lead. It may ask the store, and is false while nothing is
 	// known.

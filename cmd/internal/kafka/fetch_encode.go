@@ -51,12 +51,13 @@ type fetchedPartition struct {
 	highWatermark int64
 	logStart      int64
 	records       [][]byte
+	preferred     int32 // the node to read from; 0: this one
 	leader        int32 // -1: none is named
 	leaderEpoch   int32
 }
 
 // noReplica is the preferred read replica that keeps the client at this node.
-const noReplica = int32(-1)
+const noReplica = -1
 
 func emptyPartition(index int32) fetchedPartition {
 	return fetchedPartition{index: index, highWatermark: -1, logStart: -1, leader: -1, leaderEpoch: -1}
@@ -180,8 +181,12 @@ func (e *fetchEncoder) partition(p *fetchedPartition, readCommitted bool) {
 	} else {
 		e.null()
 	}
-	if e.version >= 11 {
-		e.int32(noReplica)
+	if e.version >= fetchReplicas {
+		if p.preferred == 0 {
+			e.int32(noReplica)
+		} else {
+			e.int32(p.preferred)
+		}
 	}
 	e.length(int(p.recordBytes()))
 	if len(p.records) > 0 {

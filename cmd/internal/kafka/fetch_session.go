@@ -74,7 +74,7 @@ func (s *fetchSession) put(t *kmsg.FetchRequestTopic, p *kmsg.FetchRequestTopicP
 func (p *fetchedPartition) state() session.Answer {
 	return session.Answer{
 		HighWatermark: p.highWatermark, LogStart: p.logStart,
-		Records: len(p.records) > 0, Failed: p.code != 0,
+		Records: len(p.records) > 0, Failed: p.code != 0 || p.preferred != 0,
 	}
 }
 

@@ -49,6 +49,7 @@ type cluster struct {
 	changed chan struct{} // closed and renewed at each append
 	nextPID int64
 	fails   error // of every Append
+	unread  error // of every partition of a Fetch
 	adminUp bool
 	altered []metadata.ConfigChange // all that were asked for
 	members *Members                // nil: a cluster of one node
@@ -332,61 +333,6 @@ func (c *cluster) size(t *metadata.Topic, partition int32) (int64, bool) {
 		return 0, false
 	}
 	return int64(len(bytes.Join(log.batches, nil))), true
-}
-
-func (c *cluster) Fetch(ctx context.Context, req fetch.Request) ([]fetch.Result, func()) {
-	c.unreleased.Add(1)
-	release := func() { c.unreleased.Add(-1) }
-	deadline := time.NewTimer(req.MaxWait)
-	defer deadline.Stop()
-	for {
-		c.mu.Lock()
-		out, size := c.readLocked(req)
-		changed := c.changed
-		c.mu.Unlock()
-		if size >= int(req.MinBytes) {
-			return out, release
-		}
-		select {
-		case <-changed:
-		case <-deadline.C:
-			return out, release
-		case <-ctx.Done():
-			return out, release
-		}
-	}
-}
-
-// standingSlots is the most partitions of a Standing that readLocked looks for.
-const standingSlots = 200
-
-// readLocked reads all partitions, also all of a Standing.
-func (c *cluster) readLocked(req fetch.Request) ([]fetch.Result, int) {
-	parts, slots := req.Partitions, make([]int32, len(req.Partitions))
-	for slot := int32(0); slot < standingSlots && req.Standing != nil; slot++ {
-		if p, ok := req.Standing.At(slot); ok {
-			parts, slots = append(parts, p), append(slots, slot)
-		}
-	}
-	out := make([]fetch.Result, len(parts))
-	size := 0
-	for i, p := range parts {
-		log := c.logs[p.Key]
-		out[i].Slot = slots[i]
-		out[i].HighWatermark, out[i].LogStart, out[i].Epoch = log.end, log.start, c.place.Load().Epoch
-		if p.Offset > log.end || p.Offset < log.start {
-			out[i].Err = fetch.ErrOutOfRange
-			continue
-		}
-		for _, b := range log.batches {
-			h, _ := batch.Parse(b)
-			if h.LastOffset() >= p.Offset && (size == 0 || size+len(b) <= int(req.MaxBytes)) {
-				out[i].Records = append(out[i].Records, b)
-				size += len(b)
-			}
-		}
-	}
-	return out, size
 }
 
 func (c *cluster) Offsets() Offsets { return c }

@@ -153,7 +153,7 @@ func newServices(config Config, b Backend, g *gate, complaints *listener.Complai
 	}
 	t := &topology{
 		clusterID: b.ClusterID, nodeID: b.NodeID, controller: b.Controller, brokers: b.Brokers,
-		placement: b.Placement, deposed: b.Deposed, await: b.AwaitLeaders,
+		placement: b.Placement, deposed: b.Deposed, await: b.AwaitLeaders, steering: b.Steering,
 	}
 	room := batch.NewRoom(config.Listener.RequestMemory/4, max(runtime.GOMAXPROCS(0), minWalkers))
 	return &services{

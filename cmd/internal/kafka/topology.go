@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/varvelog/varve/cmd/internal/kafka/listener"
+	"github.com/varvelog/varve/fetch/steer"
 	"github.com/varvelog/varve/metadata"
 )
 
@@ -19,6 +20,7 @@ type topology struct {
 	brokers    func() []Broker
 	placement  func(t *metadata.Topic, partition int32) Placement
 	deposed    func(ctx context.Context) bool
+	steering   func() (steer.Nodes, bool)
 	await      func(ctx context.Context, journals []uint32) // Backend.AwaitLeaders; nil: there is no wait
 }
 

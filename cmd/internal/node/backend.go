@@ -42,6 +42,7 @@ func (n *node) kafkaBackend(reader *fetch.Reader, groups kafka.Groups, closers *
 		Topics:        n.topics,
 		Placement:     n.placement,
 		AwaitLeaders:  n.awaitLeaders,
+		Steering:      n.steer,
 		Deposed:       n.deposed,
 		ReadsOnly:     func() bool { return !n.writes() && !n.inCluster() },
 		Admin:         n.clientAdmin(closers),

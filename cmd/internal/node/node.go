@@ -69,6 +69,7 @@ type node struct {
 	topics      kafka.Topics // meta as clients see it
 	journals    *journals
 	rivals      *journal.Rivals
+	steering    steering
 	leaders     leaders // of journals, as far as this node knows
 	leaderless  leaderless
 	request     request // nil: this node takes part in no cluster of several nodes

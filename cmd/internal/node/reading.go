@@ -103,8 +103,9 @@ func (m *member) joinToRead(ctx context.Context) error {
 	}
 }
 
-// leaveReading has the heartbeats say that this run ends, until journal 0 says so. Nothing is
-// lost if it does not: clients come back from a node that has ended, too.
+// leaveReading sends consumers back to the leaders, and has the heartbeats say that this run
+// ends, until journal 0 says so. Nothing is lost if it does not: clients come back from a node
+// that has ended, too.
 func (m *member) leaveReading() {
 	n := m.node
 	n.board.Busy("leaving the cluster")
@@ -112,8 +113,12 @@ func (m *member) leaveReading() {
 	limit := time.After(leaveReadingLimit)
 	for {
 		self := n.meta.Cluster().Node(n.dir.Node())
-		if self == nil || self.State != metadata.StateServing || !m.others() {
+		if self == nil || !m.others() {
 			return
+		}
+		if self.State != metadata.StateServing { // no node sends consumers here any more
+			n.steering.leaving.Store(true)
+			break
 		}
 		select {
 		case <-m.changed:
@@ -123,10 +128,19 @@ func (m *member) leaveReading() {
 			return
 		}
 	}
+	select {
+	case <-time.After(sendBackFor):
+	case <-m.ctx.Done():
+	}
 }
 
-// leaveReadingLimit bounds the wait until journal 0 says that a node leaves: some heartbeats.
-const leaveReadingLimit = 3 * time.Second
+const (
+	// leaveReadingLimit bounds the wait until journal 0 says that a node leaves: some
+	// heartbeats.
+	leaveReadingLimit = 3 * time.Second
+	// sendBackFor is how long consumers are sent back: most poll every half second.
+	sendBackFor = time.Second
+)
 
 // readerEnv is the process of a node that only reads, around its driver. It never stands, and
 // plans nothing.
