@@ -1,6 +1,8 @@
 package ingest
 
 import (
+	"time"
+
 	"github.com/varvelog/varve/tiering/journal"
 )
 
@@ -15,13 +17,20 @@ func (m *machine) beginHandOver(e journal.End) error {
 	case !m.accepting || m.closing || m.next != nil:
 		return ErrUnavailable
 	}
-	m.next = &e
+	m.next, m.takesUntil = &e, m.now().Add(handOverTakes)
 	return nil
 }
 
-// stopHandingOver takes no more requests when one flush is left.
+// handOverTakes is how long requests are taken at most while more than one flush is left. They
+// may come faster than they are flushed, without end.
+const handOverTakes = 2 * time.Second
+
+// stopHandingOver takes no more requests when one flush is left, or after a while.
 func (m *machine) stopHandingOver() {
-	if b := &m.flusher.buffer; m.next != nil && b.spilled == 0 && b.bytes <= m.flusher.flushBytes {
+	if m.next == nil {
+		return
+	}
+	if b := &m.flusher.buffer; b.spilled == 0 && b.bytes <= m.flusher.flushBytes || !m.now().Before(m.takesUntil) {
 		m.stopped = true
 	}
 }
