@@ -164,7 +164,7 @@ func TestDeletedRecordsStayDeletedForEveryClient(t *testing.T) {
 		checkpoints := []string{"--checkpoint-objects", "16"}
 		node := b.start(t, checkpoints...)
 		createTopic(t, node.Kafka, "events", 2)
-		reader := b.start(t, "--roles", "fetch")
+		reader := b.start(t, "--roles", "fetch", "--archive")
 		awaitTopic(t, reader, "events")
 		written := produce(t, client(t, node.Kafka), numbered("events", 0, "first", 20)...)
 		for _, before := range []int64{7, 3} {

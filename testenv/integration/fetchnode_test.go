@@ -39,7 +39,7 @@ func TestAFetchNodeServesWhatAnotherNodeWrites(t *testing.T) {
 			forWriter, forReader := flags(t)
 			writer := b.start(t, forWriter...)
 			createTopic(t, writer.Kafka, "events", 2)
-			reader := b.start(t, append(forReader, "--roles", "fetch")...)
+			reader := b.start(t, append(forReader, "--roles", "fetch", "--archive")...)
 			createTopic(t, writer.Kafka, "created-later", 1)
 			rounds := 10
 			if name == "with NATS away" {
@@ -126,7 +126,7 @@ func TestAFetchNodeNeedsToReadOnlyAndRefusesWrites(t *testing.T) {
 
 	limited, p := behindProxy(t, b)
 	p.set(readOnly)
-	reader := limited.start(t, "--roles", "fetch")
+	reader := limited.start(t, "--roles", "fetch", "--archive")
 	wantRecords(t, readAll(t, reader.Kafka, "events")[0], written)
 	c := client(t, reader.Kafka)
 	if code := produceRaw(t, reader.Kafka, "events", 0, rawBatch(rawOptions{})); code != kerr.PolicyViolation.Code {
@@ -161,7 +161,7 @@ func TestAFetchNodeSaysAtOnceThatItOnlyReads(t *testing.T) {
 	writer := b.start(t)
 	createTopic(t, writer.Kafka, "events", 1)
 	written := produce(t, client(t, writer.Kafka), numbered("events", 0, "r", 10)...)
-	reader := b.start(t, "--roles", "fetch")
+	reader := b.start(t, "--roles", "fetch", "--archive")
 	record := func() *kgo.Record { return &kgo.Record{Topic: "events", Value: []byte("x")} }
 	for name, options := range map[string][]kgo.Opt{
 		"idempotent": nil, "acks=1": {kgo.DisableIdempotentWrite(), kgo.RequiredAcks(kgo.LeaderAck())},

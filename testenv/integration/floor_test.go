@@ -25,7 +25,7 @@ func TestAStartNeedsNoCheckpointButTheFloors(t *testing.T) {
 	b := fileBucket(t)
 	node := b.start(t, "--flush-interval", "1ms", "--checkpoint-objects", "100")
 	createTopic(t, node.Kafka, "events", 3)
-	reader := b.start(t, "--roles", "fetch")
+	reader := b.start(t, "--roles", "fetch", "--archive")
 	awaitTopic(t, reader, "events")
 	signal(t, reader, syscall.SIGSTOP)
 

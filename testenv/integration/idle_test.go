@@ -107,7 +107,7 @@ func TestAnIdleFetchNodeOnlyPolls(t *testing.T) {
 	leader := b.start(t, "--nats", "embedded://"+address)
 	createTopic(t, leader.Kafka, "events", 1)
 	produce(t, client(t, leader.Kafka), numbered("events", 0, "m", 10)...)
-	follower := b.start(t, "--roles", "fetch", "--nats", "nats://"+address)
+	follower := b.start(t, "--roles", "fetch", "--archive", "--nats", "nats://"+address)
 	if n := len(readAll(t, follower.Kafka, "events")[0]); n != 10 {
 		t.Fatalf("read %d records", n)
 	}
@@ -132,7 +132,7 @@ func TestAnIdleFetchNodeLooksLessOften(t *testing.T) {
 	b := fileBucket(t)
 	leader := b.start(t)
 	createTopic(t, leader.Kafka, "events", 1)
-	follower := b.start(t, "--roles", "fetch")
+	follower := b.start(t, "--roles", "fetch", "--archive")
 	const quiet = 8 * time.Second
 	time.Sleep(quiet)
 	before, began := storeRequests(t, follower), time.Now()

@@ -36,7 +36,7 @@ func TestClusterStatusOfLeadersAndFollowers(t *testing.T) {
 	b := fileBucket(t)
 	leader := b.start(t)
 	mustRun(t, leader, "topic", "create", "a", "--partitions", "4")
-	follower := b.start(t, "--roles", "fetch")
+	follower := b.start(t, "--roles", "fetch", "--archive")
 	out := mustRun(t, leader, "cluster", "status", "--http", leader.HTTP+","+follower.HTTP, "-o", "json")
 	var s clusterStatus
 	if err := json.Unmarshal(out, &s); err != nil {

@@ -20,7 +20,7 @@ func TestReadersGoOnWhereTheirObjectsWereDeleted(t *testing.T) {
 	b := minioBucket(t)
 	node, all := b.start(t, joinSoon...), written{}
 	createTopic(t, node.Kafka, "events", 3)
-	reader := b.start(t, "--roles", "fetch", "--cache-bytes", "16MiB", "--tail-bytes", "1MiB")
+	reader := b.start(t, "--roles", "fetch", "--archive", "--cache-bytes", "16MiB", "--tail-bytes", "1MiB")
 	awaitTopic(t, reader, "events")
 	all.until(t, node, "many records", func() bool { return len(all[0]) > 60 })
 	consumers := []*consuming{consumeSlowly(t, node, "events", 3), consumeSlowly(t, reader, "events", 3)}

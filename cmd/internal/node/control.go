@@ -51,7 +51,10 @@ func (c *control) Forward(ctx context.Context, req *kmsg.EnvelopeRequest) (*kmsg
 // send sends a request to the controller, once.
 func (c *control) send(ctx context.Context, req kmsg.Request) (kmsg.Response, error) {
 	to := c.meta.Cluster().Node(c.leaders.Leader(0).Node)
-	if to == nil || to.Node == c.dir.Node() || c.request == nil {
+	if c.request == nil {
+		return nil, fmt.Errorf("%w, and only reads: it forwards nothing", metadata.ErrNotController)
+	}
+	if to == nil || to.Node == c.dir.Node() {
 		return nil, kafka.ErrNotSent
 	}
 	resp, outcome, err := c.request(ctx, to.Node, to.Run, req)
