@@ -89,16 +89,29 @@ func (r *Rivals) Heard(journal, epoch uint32) {
 	if j == nil || !j.hears(epoch) || r.ctx.Err() != nil {
 		return
 	}
+	claim := j.claim
 	r.work.Go(func() {
-		for again := true; again; {
+		for claim != nil {
 			ctx, cancel := context.WithTimeout(r.ctx, rivalLimit)
-			_ = j.claim.Prove(ctx)
+			_ = claim.Prove(ctx)
 			cancel()
-			r.mu.Lock()
-			again = j.looked() && r.ctx.Err() == nil
-			r.mu.Unlock()
+			claim = r.next(j)
 		}
 	})
+}
+
+// next notes the end of a look, and returns the claim to look at once more: nil if there is
+// none, also because the leadership has ended during the look.
+func (r *Rivals) next(j *rivalry) Claim {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !j.looked() || r.ctx.Err() != nil {
+		return nil
+	}
+	if j.claim == nil {
+		j.looking = false // the next leadership begins with no look under way
+	}
+	return j.claim
 }
 
 // hears reports whether to look now. One look at a time answers every hint that came

@@ -3,6 +3,7 @@ package journal
 import (
 	"context"
 	"errors"
+	"runtime"
 	"testing"
 )
 
@@ -101,4 +102,23 @@ func TestTheEpochIsThatOfTheLastObjectApplied(t *testing.T) {
 	if epoch, known := r.Epoch(1); epoch != 3 || !known {
 		t.Errorf("epoch %d, %v", epoch, known)
 	}
+}
+
+// TestALookOutlivesItsLeadership: hints come during the look, and the leadership ends before it
+// does. The next leadership looks again when it hears of a higher epoch.
+func TestALookOutlivesItsLeadership(t *testing.T) {
+	r, c := NewRivals(), newClaim()
+	defer r.Close()
+	r.Leads(1, c)
+	r.Heard(1, 2)
+	<-c.looks
+	r.Heard(1, 3)
+	r.Leads(1, nil)
+	c.answers <- ErrEnded
+	next := newClaim()
+	for r.Leads(1, next); len(next.looks) == 0; runtime.Gosched() { // until the look has ended
+		r.Heard(1, 4)
+	}
+	<-next.looks
+	next.answers <- nil
 }

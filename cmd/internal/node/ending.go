@@ -11,6 +11,7 @@ import (
 	"github.com/varvelog/varve/metadata"
 	"github.com/varvelog/varve/metadata/announce"
 	"github.com/varvelog/varve/metadata/cluster"
+	"github.com/varvelog/varve/metadata/membership"
 	"github.com/varvelog/varve/tiering/journal"
 	"github.com/varvelog/varve/tiering/merge"
 	"github.com/varvelog/varve/tiering/objstore"
@@ -55,6 +56,7 @@ var kinds = []kind{
 	{segment.ErrUnsupported, Permanent, 1},
 	{metadata.ErrTooOld, Permanent, 1},
 	{metadata.ErrRemovedNode, Permanent, 1},
+	{membership.ErrInUse, Permanent, 1},
 
 	{wal.ErrForeign, Permanent, 1},
 	{wal.ErrUnsupported, Permanent, 1},
