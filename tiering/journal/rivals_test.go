@@ -115,10 +115,14 @@ func TestALookOutlivesItsLeadership(t *testing.T) {
 	r.Heard(1, 3)
 	r.Leads(1, nil)
 	c.answers <- ErrEnded
-	next := newClaim()
-	for r.Leads(1, next); len(next.looks) == 0; runtime.Gosched() { // until the look has ended
-		r.Heard(1, 4)
+	for looking := true; looking; runtime.Gosched() {
+		r.mu.Lock()
+		looking = r.journals[1].looking
+		r.mu.Unlock()
 	}
+	next := newClaim()
+	r.Leads(1, next)
+	r.Heard(1, 4)
 	<-next.looks
 	next.answers <- nil
 }
