@@ -167,7 +167,7 @@ func TestProducerIDsComeFromBlocks(t *testing.T) {
 	}
 	p.work.Wait()
 	down.Store(true)
-	for p.have.Next < p.have.End || p.next.Next < p.next.End {
+	for left := 2 * metadata.ProducerIDBlockSize; left > 0 && (p.have.Next < p.have.End || p.next.Next < p.next.End); left-- {
 		take() // ids that are there do not need a controller
 		p.work.Wait()
 	}
