@@ -24,7 +24,7 @@ func TestConsumersGetAwayFromALeaderThatSleptWhileItWasDeposed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := fileBucket(t)
-			first := b.start(t) // nothing announces the second to it
+			first := b.start(t, oneWriter()...) // nothing announces the second to it
 			createTopic(t, first.Kafka, "events", 1)
 			written := produce(t, client(t, first.Kafka), numbered("events", 0, "first", 10)...)
 			second := testenv.FreeAddr(t)
@@ -37,7 +37,7 @@ func TestConsumersGetAwayFromALeaderThatSleptWhileItWasDeposed(t *testing.T) {
 			if err := syscall.Kill(first.Pid(), syscall.SIGSTOP); err != nil {
 				t.Fatal(err)
 			}
-			other := b.start(t, "--listen", second)
+			other := b.start(t, oneWriter("--listen", second)...)
 			written = append(written, produce(t, client(t, other.Kafka), numbered("events", 0, "second", 10)...)...)
 			if err := syscall.Kill(first.Pid(), syscall.SIGCONT); err != nil {
 				t.Fatal(err)

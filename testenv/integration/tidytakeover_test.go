@@ -47,7 +47,7 @@ func TestADeposedLeaderThatWakesUpHarmsNothing(t *testing.T) {
 	full(t)
 	t.Parallel()
 	b := minioBucket(t)
-	leader, all := b.start(t, joinSoon...), written{}
+	leader, all := b.start(t, oneWriter(joinSoon...)...), written{}
 	createTopic(t, leader.Kafka, "events", 3)
 	for range 3 {
 		all.until(t, leader, "the leader merges and deletes", func() bool {
@@ -55,7 +55,7 @@ func TestADeposedLeaderThatWakesUpHarmsNothing(t *testing.T) {
 		})
 		time.Sleep(time.Duration(rand.IntN(100)) * time.Millisecond) // in the middle of something
 		signal(t, leader, syscall.SIGSTOP)
-		next := b.start(t, joinSoon...)
+		next := b.start(t, oneWriter(joinSoon...)...)
 		all.until(t, next, "the next leader merges and deletes", func() bool {
 			return sum(t, next, "varve_merge_jobs_total") > 3 && sum(t, next, "varve_deleted_objects_total") > 20
 		})
@@ -67,7 +67,7 @@ func TestADeposedLeaderThatWakesUpHarmsNothing(t *testing.T) {
 		leader = next
 	}
 	leader.Kill(t)
-	leader = b.startFresh(t, leader, joinSoon...)
+	leader = b.startFresh(t, leader, oneWriter(joinSoon...)...)
 	all.check(t, leader.Kafka, "events")
 	leader.Stop(t)
 	b.verified(t)

@@ -295,7 +295,7 @@ func (n *node) watchJournal0(c *metadata.Leader) {
 func explain(err error) error {
 	switch {
 	case errors.Is(err, journal.ErrFenced):
-		return fmt.Errorf("%w; run one node with the ingest role on a bucket, others with --roles fetch", err)
+		return fmt.Errorf("%w; below feature level 3 one node writes to a bucket: run others with --roles fetch, or raise the level with \"varve cluster upgrade\" first", err)
 	case errors.Is(err, journal.ErrForeign):
 		return fmt.Errorf("%w; if the bucket was rolled back on purpose, start with an empty --data-dir: records that only the lost objects held are lost", err)
 	case errors.Is(err, journal.ErrBroken):
