@@ -148,7 +148,7 @@ func TestALostSegmentIsNotTakenForTheEnd(t *testing.T) {
 				t.Fatal(err)
 			}
 			wantRefusal(t, b.varve("--data-dir", folder), permanent, "journal 1", strconv.FormatUint(lost, 10))
-			wantRefusal(t, b.varve("--data-dir", folder, "--roles", "fetch"), permanent, "journal 1", strconv.FormatUint(lost, 10))
+			wantRefusal(t, b.varve("--data-dir", folder, "--roles", "fetch", "--archive"), permanent, "journal 1", strconv.FormatUint(lost, 10))
 		})
 	}
 }

@@ -32,7 +32,7 @@ func TestABucketWhoseRulesExpireObjectsIsRefused(t *testing.T) {
 	if out := probe.Run(t, patience); out.Code != 1 || !strings.Contains(string(out.Stderr), "tidy-up") {
 		t.Errorf("bucket probe: exit code %d: %s", out.Code, out.Stderr)
 	}
-	b.start(t, "--roles", "fetch").Stop(t)
+	b.start(t, "--roles", "fetch", "--archive").Stop(t)
 
 	set(lifecycle.Rule{ID: "old", RuleFilter: lifecycle.Filter{Prefix: "logs/"}, Expiration: lifecycle.Expiration{Days: 365}})
 	b.start(t, "--data-dir", node.DataDir).Stop(t)

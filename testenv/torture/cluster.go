@@ -94,7 +94,7 @@ func (c *cluster) start(ctx context.Context, o options, seed uint64, dir string,
 	if err := awaitReady(ctx, c.leader); err != nil {
 		return err
 	}
-	if c.follower, err = c.node(o, dir, "follower", h, d, slices.Concat([]string{"--nats", "nats://" + nats, "--roles", "fetch"}, smallMemory)...); err != nil {
+	if c.follower, err = c.node(o, dir, "follower", h, d, slices.Concat([]string{"--nats", "nats://" + nats, "--roles", "fetch", "--archive"}, smallMemory)...); err != nil {
 		return err
 	}
 	c.running.Go(func() { c.tidying.watch(running, c.follower.http) })
