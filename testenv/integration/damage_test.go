@@ -122,10 +122,10 @@ func TestADamagedSegmentNeverGivesWrongRecords(t *testing.T) {
 				b := whole.copied(t)
 				alter(t, filepath.Join(b.folder, segment.JournalKey(1, seqs[hurt])), test.change)
 				if !test.starts {
-					wantRefusal(t, b.varve("--roles", roles), permanent, "journal 1")
+					wantRefusal(t, b.varve(as(roles)...), permanent, "journal 1")
 					continue
 				}
-				node := b.start(t, "--roles", roles)
+				node := b.start(t, as(roles)...)
 				wantAllBut(t, node, test.hurt, objects)
 				node.Stop(t)
 			}

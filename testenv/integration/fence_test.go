@@ -60,6 +60,14 @@ func TestANodeThatWasTakenOverWhileIdleAcknowledgesNothing(t *testing.T) {
 // it.
 func oneWriter(flags ...string) []string { return append([]string{"--feature-level", "2"}, flags...) }
 
+// as are the flags of a node with roles. One that reads does so alone: no other node runs.
+func as(roles string) []string {
+	if roles == "fetch" {
+		return []string{"--roles", roles, "--archive"}
+	}
+	return []string{"--roles", roles}
+}
+
 // lastLines returns the lines of a log from the first whole one on.
 func lastLines(log string) string {
 	if i := strings.Index(log, "time="); i >= 0 {

@@ -59,7 +59,7 @@ func TestWhatDoesNotBelongInTheBucketIsAClearEnd(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, roles := range test.roles {
-				wantRefusal(t, b.varve("--roles", roles), permanent, test.words...)
+				wantRefusal(t, b.varve(as(roles)...), permanent, test.words...)
 			}
 			verify := testenv.Varve{Args: []string{"bucket", "verify", "--bucket", b.url}}.Run(t, patience)
 			if verify.Code != 1 || !strings.Contains(string(verify.Stdout), "error: "+test.key) || !strings.Contains(string(verify.Stdout), " 1 error, ") {

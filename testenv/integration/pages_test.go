@@ -51,7 +51,7 @@ func TestLostIndexPagesAreRebuiltFromTheJournal(t *testing.T) {
 			if text := string(out.Stdout); out.Code != 1 || strings.Count(text, "error: journals/1/index/") < named || !strings.Contains(text, "affects events-0 offsets 0 to") {
 				t.Errorf("exit code %d: %s", out.Code, text)
 			}
-			node := b.start(t, "--roles", roles)
+			node := b.start(t, as(roles)...)
 			wantAcknowledged(t, node.Kafka, "events", all)
 			for end := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
 				if n, _ := metric(t, node, "varve_trouble", `kind="damage"`); n == 0 {

@@ -213,13 +213,13 @@ func TestANodeWhoseBucketIsAwayIsNotReady(t *testing.T) {
 func TestRecordsSetAsideAreATroubleUntilTheyAreExported(t *testing.T) {
 	t.Parallel()
 	b := smallBucket(t, 256<<20)
-	node := b.start(t)
+	node := b.start(t, oneWriter()...)
 	createTopic(t, node.Kafka, "events", 1)
 	setReadOnly(t, filepath.Dir(b.folder), true)
 	produce(t, client(t, node.Kafka, acksOne...), numbered("events", 0, "lost", 3)...)
 	node.Kill(t)
 	setReadOnly(t, filepath.Dir(b.folder), false)
-	other := b.start(t)
+	other := b.start(t, oneWriter()...)
 	produce(t, client(t, other.Kafka), numbered("events", 0, "kept", 2)...)
 	other.Stop(t)
 

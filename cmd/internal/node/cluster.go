@@ -261,11 +261,12 @@ func (m *member) settle(ctx context.Context) error {
 	return nil
 }
 
-// seated reports whether every journal has a node, and this one leads its own.
+// seated reports whether every journal has a leader, and this node leads its own. A journal that
+// is parked has none.
 func (m *member) seated(c *metadata.Cluster) bool {
 	for _, a := range c.Assignments {
 		switch {
-		case a.Number == 0:
+		case a.Number == 0, !a.Node.IsZero() && m.Leader(a.Journal).Node.IsZero():
 			return false
 		case a.Node == m.node.dir.Node() && m.Leader(a.Journal).Node != a.Node:
 			return false

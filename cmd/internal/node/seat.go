@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -108,6 +109,10 @@ func (s *seat) run() {
 		err := s.once(ctx)
 		if err == nil || errors.Is(err, errNotAssigned) || errors.Is(err, errGrown) || ctx.Err() != nil {
 			continue
+		}
+		if kindOf(err).ending == Permanent { // each node would meet the same
+			m.node.fail(fmt.Errorf("journal %d: %w", s.id, err))
+			break
 		}
 		m.node.log.Warn("a journal that is assigned to this node is not taken yet", "journal", s.id, "error", err)
 		_ = pause(ctx, seatAgain) // ctx is looked at next
