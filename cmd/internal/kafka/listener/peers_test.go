@@ -17,6 +17,7 @@ func TestRequestsOfNodesAreForNodes(t *testing.T) {
 	stranger := f.dial(t)
 	stranger.Send(listenertest.Head(1<<20, kmsg.Heartbeat.Int16(), 0))
 	stranger.ExpectClosed()
+	f.counts.AwaitOpen(t, 0) // a refusal is counted before
 	if n := f.counts.RefusedFor("not_a_node"); n != 1 {
 		t.Errorf("%d refusals", n)
 	}
