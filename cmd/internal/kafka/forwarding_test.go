@@ -291,6 +291,7 @@ func TestAnEnvelopeOfAClientEndsItsConnection(t *testing.T) {
 	cl := r.dial(t)
 	cl.send(kmsg.NewPtrEnvelopeRequest())
 	cl.ExpectClosed()
+	r.counts.AwaitOpen(t, 0) // a refusal is counted before
 	if n := r.counts.RefusedFor("not_a_node"); n != 1 {
 		t.Errorf("%d refusals", n)
 	}
