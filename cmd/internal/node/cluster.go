@@ -242,7 +242,6 @@ func (m *member) join(ctx context.Context) error {
 			n.log.Warn("serving clients before all journals of this node have a leader")
 			return nil
 		case err := <-n.failed:
-			n.fail(err)
 			return err
 		case <-ctx.Done():
 			return ctx.Err()

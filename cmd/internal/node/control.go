@@ -89,9 +89,7 @@ func (c *control) ask(ctx context.Context, kind peer.Kind, body []byte) ([]byte,
 		if !errors.Is(err, kafka.ErrNotSent) && !errors.Is(err, kerr.NotController) {
 			return nil, err
 		}
-		select {
-		case <-time.After(askPause):
-		case <-ctx.Done():
+		if pause(ctx, askPause) != nil {
 			return nil, err
 		}
 	}

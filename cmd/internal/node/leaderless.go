@@ -54,12 +54,7 @@ func (n *node) awaitLeaders(ctx context.Context, journals []uint32) {
 			led := !n.leaders.Leader(id).Node.IsZero()
 			awaited = n.leaderless.notes(time.Now(), id, led) || awaited
 		}
-		if !awaited {
-			return
-		}
-		select {
-		case <-time.After(leaderLook):
-		case <-ctx.Done():
+		if !awaited || pause(ctx, leaderLook) != nil {
 			return
 		}
 	}
@@ -69,8 +64,5 @@ func (n *node) awaitLeaders(ctx context.Context, journals []uint32) {
 // over. A connection that is refused says less, and some look elsewhere after seconds.
 func (n *node) sendAway(ctx context.Context) {
 	n.awaitLeaders(ctx, n.meta.Journals())
-	select {
-	case <-time.After(sendAwayFor):
-	case <-ctx.Done():
-	}
+	_ = pause(ctx, sendAwayFor) // or less: the node ends
 }

@@ -95,7 +95,6 @@ func (m *member) joinToRead(ctx context.Context) error {
 			}
 			n.log.Warn("waiting for a controller, which gives this node its id; with --archive it needs none")
 		case err := <-n.failed:
-			n.fail(err)
 			return err
 		case <-ctx.Done():
 			return ctx.Err()
@@ -128,10 +127,7 @@ func (m *member) leaveReading() {
 			return
 		}
 	}
-	select {
-	case <-time.After(sendBackFor):
-	case <-m.ctx.Done():
-	}
+	_ = pause(m.ctx, sendBackFor) // or less: the node ends
 }
 
 const (

@@ -44,3 +44,13 @@ func (n *node) patiently(ctx context.Context, task string, f func() error) error
 		}
 	}
 }
+
+// pause waits, or returns the error of ctx.
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

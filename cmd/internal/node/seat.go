@@ -184,7 +184,7 @@ func (s *seat) wait(ctx context.Context, l *dataLife) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	w := waiting{seat: s, life: l, began: time.Now()}
+	w := waiting{seat: s, life: l, probed: time.Now()}
 	for s.m.mine(s.m.node.meta.Cluster(), s.id) {
 		may, err := w.look(ctx)
 		if may || err != nil {
@@ -207,11 +207,10 @@ var (
 type waiting struct {
 	seat   *seat
 	life   *dataLife
-	began  time.Time
 	from   uint64 // the seq at which the wait began; 0: it begins
 	proved bool
 	asked  time.Time
-	probed time.Time
+	probed time.Time  // or the begin of the wait
 	leader segment.ID // the node of the last fence
 	epoch  uint32     // of that
 	taking membership.Taking
@@ -234,10 +233,8 @@ func (w *waiting) look(ctx context.Context) (may bool, err error) {
 	if err := w.reads(p); err != nil {
 		return false, err
 	}
-	if time.Since(w.probed) >= probeEvery && !w.probed.IsZero() {
+	if time.Since(w.probed) >= probeEvery {
 		w.taking.StoreFails = !m.probe(ctx)
-		w.probed = time.Now()
-	} else if w.probed.IsZero() {
 		w.probed = time.Now()
 	}
 	t := &w.taking
@@ -294,15 +291,5 @@ func (w *waiting) ask(ctx context.Context, t *membership.Taking) {
 	}
 	if h, err := membership.DecodeHanding(answer); err == nil {
 		w.silent, t.Denied = time.Time{}, h == membership.Denies
-	}
-}
-
-// pause waits, or returns the error of ctx.
-func pause(ctx context.Context, d time.Duration) error {
-	select {
-	case <-time.After(d):
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }
