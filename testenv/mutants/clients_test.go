@@ -49,6 +49,9 @@ var clientMutants = []mutant{
 	{name: "answer does not wait for the next leader", by: catcher{front, "TestAnswersWaitForTheNextLeader"}, plain: true, edits: []edit{
 		drop("cmd/internal/kafka.topology.awaitLeaders", "t.await(ctx, journals)"),
 	}},
+	{name: "coordinator not awaited", by: catcher{nodeHere, "TestACoordinatorIsAwaited"}, plain: true, edits: []edit{
+		drop("cmd/internal/node.node.coordinatorOf", "n.awaitLeaders(ctx, []uint32{t.Partitions[partition].Journal})"),
+	}},
 	{name: "journal without a leader awaited each time", by: catcher{nodeHere, "TestAJournalWithoutALeaderIsAwaitedForAWhile"}, plain: true, edits: []edit{
 		swap("cmd/internal/node.leaderless.notes", "return now.Sub(since) < leaderWait", "return !since.After(now)"),
 	}},

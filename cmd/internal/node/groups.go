@@ -40,8 +40,7 @@ func (n *node) startGroups(reader *fetch.Reader, closers *stack) *groups {
 		Start: func(t supervisor.Tenure, m *group.Machine) (supervisor.Shard, error) {
 			return n.startShard(t, m, reader, topics)
 		},
-		Leader:   func(t *metadata.Topic, partition int32) int32 { return n.placement(t, partition).Leader },
-		OnFailed: n.fail,
+		Leader: n.coordinatorOf, OnFailed: n.fail,
 	}
 	if n.writes() || n.inCluster() {
 		options.Create = func(ctx context.Context, t metadata.NewTopic) error { return n.control.ensureInternal(ctx, t.Name) }

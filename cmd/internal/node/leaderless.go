@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"github.com/varvelog/varve/metadata"
 )
 
 const (
@@ -58,6 +60,13 @@ func (n *node) awaitLeaders(ctx context.Context, journals []uint32) {
 			return
 		}
 	}
+}
+
+// coordinatorOf is the broker that leads a partition of groups, or -1 if none is about to. Clients
+// that are refused a request to a group ask for it at once.
+func (n *node) coordinatorOf(ctx context.Context, t *metadata.Topic, partition int32) int32 {
+	n.awaitLeaders(ctx, []uint32{t.Partitions[partition].Journal})
+	return n.placement(t, partition).Leader
 }
 
 // sendAway lets clients learn from this node which nodes lead the journals that it has handed

@@ -134,6 +134,23 @@ func TestAJournalWithoutALeaderIsAwaitedForAWhile(t *testing.T) {
 	}
 }
 
+// The answer where a group's coordinator is waits as well: the clients of the group are sent
+// away from a leader that hands over all at once, and ask then.
+func TestACoordinatorIsAwaited(t *testing.T) {
+	n := clusterNode(t, config.RoleIngest)
+	var asked int
+	n.leaders = leadersBy(func(journal uint32) membership.Known {
+		if asked++; journal != 2 || asked < 3 {
+			return membership.Known{Epoch: 5}
+		}
+		return membership.Known{Node: nodeNo(2), Epoch: 6}
+	})
+	topic, _ := n.meta.Topic("t")
+	if id := n.coordinatorOf(t.Context(), topic, 1); id != 2 {
+		t.Errorf("the coordinator is %d after %d looks, want 2", id, asked)
+	}
+}
+
 // leadersBy is a function as the leaders of a node.
 type leadersBy func(journal uint32) membership.Known
 

@@ -40,7 +40,7 @@ func (s *Supervisor[M]) Coordinator(ctx context.Context, id string) (int32, erro
 	if err := s.Confirm(ctx, partition); err != nil {
 		return -1, nil // another node leads the partition
 	}
-	return s.opt.Leader(t, partition), nil
+	return s.opt.Leader(ctx, t, partition), nil
 }
 
 // ensureTopic creates the internal topic if there is none, and starts the coordinators

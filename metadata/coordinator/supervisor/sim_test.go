@@ -90,7 +90,7 @@ func newNode(w *sim.World, s shape) *node {
 
 func (n *node) ledJournal(id uint32) (Journal, bool) { return n.journals[id], n.journals[id].led }
 
-func (n *node) leader(t *metadata.Topic, partition int32) int32 {
+func (n *node) leader(_ context.Context, t *metadata.Topic, partition int32) int32 {
 	j := n.journals[t.Partitions[partition].Journal]
 	if !j.led || !j.open[partlog.Key{Topic: t.ID, Index: partition}] {
 		return -1

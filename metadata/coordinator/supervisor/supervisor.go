@@ -73,8 +73,9 @@ type Options[M coordinator.Machine] struct {
 	Create func(ctx context.Context, t metadata.NewTopic) error
 	// Node returns the broker id of this node.
 	Node func() int32
-	// Leader is the broker that leads a partition, -1 if it is not known.
-	Leader func(t *metadata.Topic, partition int32) int32
+	// Leader is the broker that leads a partition, -1 if it is not known. It may wait for the
+	// next leader, until ctx ends.
+	Leader func(ctx context.Context, t *metadata.Topic, partition int32) int32
 	// OnFailed is called with the reason why a coordinator could not be started. It is
 	// tried again.
 	OnFailed func(error)

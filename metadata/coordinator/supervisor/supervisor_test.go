@@ -40,7 +40,7 @@ func newRig(change func(r *rig)) *rig {
 		Machine: func() (*shardtest.Registers, error) { return shardtest.New(), nil },
 		Start:   r.start,
 		Create:  func(context.Context, metadata.NewTopic) error { return nil },
-		Leader:  func(*metadata.Topic, int32) int32 { return 7 },
+		Leader:  func(context.Context, *metadata.Topic, int32) int32 { return 7 },
 	}
 	if change != nil {
 		change(r)
