@@ -96,7 +96,7 @@ func (t *trial) start(ctx context.Context) (err error) {
 		Binary: t.varve, Dir: t.dir, Store: t.store.Address(), Bucket: name + "?secure=false", NATS: t.nats.Address(),
 		Env:    nodes.Environment("AWS_ACCESS_KEY_ID="+miniod.AccessKey, "AWS_SECRET_ACCESS_KEY="+miniod.SecretKey),
 		Ingest: t.row.ingest, Fetch: t.row.fetch, Proxies: t.row.proxies, Log: t.log,
-		Flags: append(nodes.Several(t.journals()), t.flags...),
+		Journals: t.journals(), Flags: t.flags,
 	})
 	if err != nil {
 		return err

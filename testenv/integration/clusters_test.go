@@ -70,10 +70,11 @@ func prepareSeveral(t *testing.T, ingest, fetch int, flags ...string) *several {
 		t.Fatal(err)
 	}
 	logs := t.TempDir()
-	flags = slices.Concat([]string{"--flush-interval", "20ms", "--auto-create-topics=false"}, nodes.Several(int(s.journals)), flags)
+	flags = append([]string{"--flush-interval", "20ms", "--auto-create-topics=false"}, flags...)
 	s.Set, err = nodes.New(nodes.Config{
 		Binary: testenv.VarveBinary(t), Dir: t.TempDir(), Store: s.store.Address, Bucket: s.store.Bucket + "/events?secure=false",
-		Env: nodes.Environment(s.store.Env()...), NATS: s.nats.Address(), Ingest: ingest, Fetch: fetch, Flags: flags, Proxies: true,
+		Env: nodes.Environment(s.store.Env()...), NATS: s.nats.Address(), Ingest: ingest, Fetch: fetch, Proxies: true,
+		Journals: int(s.journals), Flags: flags,
 		Log: func(node string) (io.Writer, error) { // in a file, too, for a test that hangs
 			f, err := os.Create(filepath.Join(logs, node+".log"))
 			if err == nil {

@@ -19,9 +19,6 @@ import (
 // archiveIDs is from where on broker ids are made by nodes that read alone.
 const archiveIDs = 1 << 30
 
-// clusterFlags make a bucket that of a cluster of several nodes.
-var clusterFlags = []string{"--feature-level", "3", "--journals", "2"}
-
 // brokersAt returns the racks of the brokers that a node lists, by id.
 func brokersAt(t *testing.T, node *testenv.Node) map[int32]string {
 	t.Helper()
@@ -41,11 +38,11 @@ func brokersAt(t *testing.T, node *testenv.Node) map[int32]string {
 func TestAFetchNodeIsAMemberOfTheCluster(t *testing.T) {
 	t.Parallel()
 	b := minioBucket(t)
-	writer := b.start(t, append(clusterFlags, "--rack", "one")...)
+	writer := b.start(t, "--journals", "2", "--rack", "one")
 	createTopic(t, writer.Kafka, "events", 2)
 	limited, p := behindProxy(t, b)
 	p.set(readOnly)
-	reader := limited.start(t, "--roles", "fetch", "--rack", "two", "--feature-level", "3")
+	reader := limited.start(t, "--roles", "fetch", "--rack", "two")
 	want := map[int32]string{1: "one", 2: "two"}
 	for _, node := range []*testenv.Node{writer, reader} {
 		await(t, node, "both brokers", func() bool { return len(brokersAt(t, node)) == 2 })
@@ -111,12 +108,12 @@ func fetchFrom(t *testing.T, node *testenv.Node, id int32, topic string) kmsg.Fe
 func TestAnArchiveReadsAlone(t *testing.T) {
 	t.Parallel()
 	b := fileBucket(t)
-	writer := b.start(t, clusterFlags...)
+	writer := b.start(t)
 	createTopic(t, writer.Kafka, "events", 1)
 	written := produce(t, client(t, writer.Kafka), numbered("events", 0, "r", 100)...)
 	alone := func(flags ...string) {
 		t.Helper()
-		node := b.start(t, append(flags, "--roles", "fetch", "--feature-level", "3")...)
+		node := b.start(t, append(flags, "--roles", "fetch")...)
 		got := brokersAt(t, node)
 		if len(got) != 1 || slices.Min(slices.Collect(maps.Keys(got))) < archiveIDs {
 			t.Errorf("%v: it lists %v", flags, got)
@@ -143,8 +140,8 @@ func TestAFetchNodeBecomesAMemberWithAnUpgrade(t *testing.T) {
 	writer := b.start(t, "--feature-level", "2")
 	createTopic(t, writer.Kafka, "events", 1)
 	writer.Stop(t)
-	writer = b.start(t, "--feature-level", "3", "--data-dir", writer.DataDir)
-	reader := b.start(t, "--roles", "fetch", "--feature-level", "3")
+	writer = b.start(t, "--data-dir", writer.DataDir)
+	reader := b.start(t, "--roles", "fetch")
 	if got := brokersAt(t, reader); len(got) != 1 || got[1] != "" {
 		t.Errorf("below the level it lists %v", got)
 	}

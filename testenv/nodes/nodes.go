@@ -27,27 +27,22 @@ import (
 	"github.com/varvelog/varve/testenv/proc"
 )
 
-// Several returns flags of nodes that make a cluster of several nodes in an empty bucket,
-// with a number of data journals.
-func Several(journals int) []string {
-	return []string{"--feature-level", "3", "--journals", strconv.Itoa(journals)}
-}
-
 // Config defines a cluster.
 type Config struct {
-	Binary  string
-	Dir     string   // has the data folder of each node
-	Store   string   // host:port of the object store, which speaks S3
-	Bucket  string   // bucket, prefix and options, as in "bucket/prefix?secure=false"
-	Env     []string // of the nodes, with the credentials; see Environment
-	NATS    string   // host:port; empty: each node has its own
-	Ingest  int      // nodes that write
-	Fetch   int      // nodes that only read
-	Flags   []string // of all nodes
-	Proxies bool     // stand between nodes, and before store and NATS
-	Seed    uint64   // of the proxies
-	Kafka   int      // first port for clients; 0: free ones
-	HTTP    int      // first port of HTTP; 0: free ones
+	Binary   string
+	Dir      string   // has the data folder of each node
+	Store    string   // host:port of the object store, which speaks S3
+	Bucket   string   // bucket, prefix and options, as in "bucket/prefix?secure=false"
+	Env      []string // of the nodes, with the credentials; see Environment
+	NATS     string   // host:port; empty: each node has its own
+	Ingest   int      // nodes that write
+	Fetch    int      // nodes that only read
+	Journals int      // data journals of a new cluster; 0: varve's default
+	Flags    []string // of all nodes
+	Proxies  bool     // stand between nodes, and before store and NATS
+	Seed     uint64   // of the proxies
+	Kafka    int      // first port for clients; 0: free ones
+	HTTP     int      // first port of HTTP; 0: free ones
 	// Log returns a writer for the output of a node; nil: it is kept for Node.Log only.
 	Log func(node string) (io.Writer, error)
 }
@@ -206,6 +201,9 @@ func (c Config) prepare(s *Set, n *Node, i int) (err error) {
 		args = append(args, "--roles", "fetch")
 	} else {
 		args = append(args, "--create-bucket")
+	}
+	if c.Journals > 0 {
+		args = append(args, "--journals", strconv.Itoa(c.Journals))
 	}
 	n.command = proc.Command{Path: c.Binary, Args: append(args, c.Flags...), Env: c.Env}
 	if c.Log != nil {

@@ -55,8 +55,8 @@ func (c *cluster) startSeveral(ctx context.Context, o options, seed uint64, dir 
 	c.several.set, err = nodes.New(nodes.Config{
 		Binary: c.binary, Dir: dir, Store: c.store.Address(), Bucket: strings.TrimPrefix(bucketPath, "/"), Env: varveEnv(),
 		NATS: c.several.nats.Address(), Ingest: severalIngest, Fetch: severalFetch, Proxies: true, Seed: seed,
-		Flags: slices.Concat(nodes.Several(severalJournals), serveArgs(o), tidyingArgs, graces(seed)),
-		Log:   func(node string) (io.Writer, error) { return c.log(dir, node) },
+		Journals: severalJournals, Flags: slices.Concat(serveArgs(o), tidyingArgs, graces(seed)),
+		Log: func(node string) (io.Writer, error) { return c.log(dir, node) },
 	})
 	if err != nil {
 		return err

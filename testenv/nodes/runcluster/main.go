@@ -154,7 +154,7 @@ func (c *cluster) run(ctx context.Context) error {
 		Ingest: c.ingest, Fetch: c.fetch, Flags: c.flags, Kafka: c.kafka, HTTP: c.http, Log: c.log,
 	}
 	if c.ingest > 1 {
-		config.Flags = append(nodes.Several(journalsEach*c.ingest), c.flags...)
+		config.Journals = journalsEach * c.ingest
 	}
 	if c.set, err = nodes.New(config); err != nil {
 		return err
