@@ -12,6 +12,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/varvelog/varve/cmd/internal/kafka/listener"
+	"github.com/varvelog/varve/cmd/internal/kafka/listener/listenertest"
 	"github.com/varvelog/varve/metadata/peer"
 	"github.com/varvelog/varve/tiering/objstore/mem"
 	"github.com/varvelog/varve/tiering/segment"
@@ -45,12 +47,33 @@ func newPeers(t *testing.T, role segment.PeerRole) *peers {
 	return p
 }
 
-func (p *peers) start(t *testing.T) *running {
+func (p *peers) start(t *testing.T) *running { return p.startWith(t, Config{}) }
+
+func (p *peers) startWith(t *testing.T, config Config) *running {
 	t.Helper()
 	c := newCluster()
 	b := c.backend()
 	b.Peers = p.door
-	return start(t, c, Config{}, b)
+	return start(t, c, config, b)
+}
+
+// Idle clients with all connections keep neither a node out nor let another client in.
+func TestNodesGetInWhenClientsHaveAllConnections(t *testing.T) {
+	p := newPeers(t, segment.PeerIngest)
+	r := p.startWith(t, Config{Listener: listener.Config{MaxConnections: 1}})
+	idle := r.dial(t)
+	idle.ask(&kmsg.ApiVersionsRequest{Version: 0})
+	conn, err := p.dialer.To(t.Context(), r.addr, p.door.Self.Node)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := conn.Request(t.Context(), &kmsg.ApiVersionsRequest{Version: 0}); err != nil {
+		t.Error(err)
+	}
+	late := r.dial(t)
+	late.Send(listenertest.Encode(&kmsg.ApiVersionsRequest{Version: 0}, 1))
+	late.ExpectClosed()
 }
 
 func TestNodesOfAClusterProveThemselves(t *testing.T) {

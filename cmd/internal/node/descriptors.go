@@ -1,8 +1,10 @@
 package node
 
+import "github.com/varvelog/varve/cmd/internal/kafka/listener"
+
 // ownFiles is how many file descriptors are reserved for other uses than Kafka
-// clients: HTTP, the bucket, announcements and write-ahead logs.
-const ownFiles = 256 + maxHTTPConns
+// clients: other nodes, HTTP, the bucket, announcements and write-ahead logs.
+const ownFiles = 256 + maxHTTPConns + listener.Reserve
 
 // fitConnections lowers the number of client connections to the rest of the
 // limit of open files. Connections beyond it would take the descriptors that

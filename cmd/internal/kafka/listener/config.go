@@ -44,8 +44,9 @@ const (
 // Config is the tuning of a Server. The zero value of a field means the default
 // stated with it.
 type Config struct {
-	// MaxConnections and MaxConnectionsPerIP limit open connections; one above
-	// the limit is closed at once. Defaults 10,000 and 2,000.
+	// MaxConnections and MaxConnectionsPerIP limit open connections. One above
+	// the limit is closed at its first request, unless it proves that it is of a
+	// node: see Reserve. Defaults 10,000 and 2,000.
 	MaxConnections      int
 	MaxConnectionsPerIP int
 	// MaxRequestBytes limits a frame, in bytes: Kafka's
@@ -60,7 +61,8 @@ type Config struct {
 	IdleTimeout time.Duration
 	// FrameGrace is how long a frame may take once its first byte has arrived.
 	// A larger one may take as long again whenever MinReadRate (bytes per
-	// second) was kept until then. Defaults 30 s and 16 KiB/s.
+	// second) was kept until then. A connection beyond the limits has FrameGrace
+	// to prove that it is of a node. Defaults 30 s and 16 KiB/s.
 	FrameGrace  time.Duration
 	MinReadRate int64
 	// DrainTimeout limits how long Serve waits for requests under way when it

@@ -31,6 +31,8 @@ type conn struct {
 	draining atomic.Bool
 	answered atomic.Int64 // when the last answer was written, Unix nanoseconds
 
+	beyond       error         // the limit that it is beyond; nil: none. It never changes
+	proves       *time.Timer   // ends it if it is beyond a limit and proves nothing
 	atEnd        func()        // called once the connection has ended; nil: there is none
 	proven       int           // the largest frame received so far, up to maxProven
 	intervalFrom int64         // bytes of the frame that had come when the interval began

@@ -123,6 +123,7 @@ func TestConnectionsBeyondTheLimitsAreClosed(t *testing.T) {
 	for setting, config := range map[string]listener.Config{
 		"--max-connections": {MaxConnections: 2}, "--max-connections-per-address": {MaxConnectionsPerIP: 2},
 	} {
+		config.FrameGrace = 200 * time.Millisecond
 		t.Run(setting, func(t *testing.T) {
 			f := (&fake{}).start(t, config, around())
 			ask := func() *listenertest.Client {
@@ -133,7 +134,10 @@ func TestConnectionsBeyondTheLimitsAreClosed(t *testing.T) {
 			}
 			first := ask()
 			ask()
-			f.dial(t).ExpectClosed()
+			late := f.dial(t)
+			late.Send(versions())
+			late.ExpectClosed()
+			f.dial(t).ExpectClosed() // it sends nothing
 			first.Close()
 			f.counts.AwaitOpen(t, 1)
 			ask()

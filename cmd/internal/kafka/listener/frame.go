@@ -63,6 +63,9 @@ func (c *conn) readFrame(ctx context.Context) (frame, error) {
 	if f.api, err = c.server.apis.find(int16(binary.BigEndian.Uint16(head[4:])), f.version, c.client()); err != nil {
 		return frame{}, err
 	}
+	if err := c.mayAsk(f.api); err != nil {
+		return frame{}, err
+	}
 	if size > f.api.frameLimit(c.server.config.MaxRequestBytes) {
 		return frame{}, fmt.Errorf("%w: %d bytes announced, limit of %s is %d", errFrameSize, size, f.api.name(), f.api.MaxFrame)
 	}

@@ -28,6 +28,51 @@ func TestRequestsOfNodesAreForNodes(t *testing.T) {
 	expectAnswer(t, c)
 }
 
+// Clients that take all connections do not keep nodes out. Clients beyond the limits are closed,
+// and one that sends nothing makes room.
+func TestNodesGetInBeyondTheLimits(t *testing.T) {
+	for name, config := range map[string]listener.Config{"all": {MaxConnections: 1}, "one address": {MaxConnectionsPerIP: 1}} {
+		t.Run(name, func(t *testing.T) {
+			f := (&fake{}).start(t, config, around())
+			prove := func() *listenertest.Client {
+				c := f.dial(t)
+				c.Send(listenertest.Encode(&kmsg.SASLHandshakeRequest{Version: 0}, 1))
+				expectAnswer(t, c)
+				return c
+			}
+			client := f.dial(t)
+			client.Send(versions())
+			expectAnswer(t, client)
+			node := prove()
+			silent := f.dial(t)
+			f.counts.AwaitOpen(t, 3)
+			for range listener.Reserve - 1 {
+				prove()
+			}
+			silent.ExpectClosed()
+			f.counts.AwaitOpen(t, 1+listener.Reserve)
+			f.dial(t).ExpectClosed() // all of the reserve are nodes
+			node.Send(listenertest.Encode(&kmsg.HeartbeatRequest{Version: 0}, 2))
+			expectAnswer(t, node)
+			node.Close()
+			f.counts.AwaitOpen(t, listener.Reserve)
+			asks := f.dial(t)
+			asks.Send(versions())
+			asks.ExpectClosed()
+			client.Send(versions())
+			expectAnswer(t, client)
+			client.Close()
+			f.counts.AwaitOpen(t, listener.Reserve-1)
+			if n := f.counts.RefusedFor("connections") + f.counts.RefusedFor("connections_per_address"); n != 3 {
+				t.Errorf("%d refusals", n)
+			}
+			again := f.dial(t)
+			again.Send(versions())
+			expectAnswer(t, again)
+		})
+	}
+}
+
 // The end of a connection is reported once, after it, and not while the server stops.
 func TestTheEndOfAConnectionIsReported(t *testing.T) {
 	f := (&fake{}).start(t, listener.Config{}, around())
@@ -62,7 +107,7 @@ func TestTheEndOfAConnectionIsReported(t *testing.T) {
 // proving are a request that proves a connection to be a node, and one for nodes.
 func (f *fake) proving() []listener.API {
 	return []listener.API{
-		{Key: kmsg.SASLHandshake, Shape: listener.Shape{listener.Str()}, Begin: func(_ context.Context, r *listener.Request) {
+		{Key: kmsg.SASLHandshake, Private: true, Shape: listener.Shape{listener.Str()}, Begin: func(_ context.Context, r *listener.Request) {
 			r.Show(func(c *listener.Client) { c.Peer = listener.Peer{Node: [16]byte{1}} })
 			r.Reply(kmsg.NewPtrSASLHandshakeResponse(), 0)
 		}},

@@ -39,7 +39,9 @@ type Server struct {
 	mu      sync.Mutex
 	guarded struct {
 		open    map[*conn]struct{}
-		perIP   map[string]int
+		within  int            // those of open that are within the limits
+		perIP   map[string]int // of them, by address
+		reserve []*conn        // the others, the oldest first, without those that are being closed
 		serving bool
 		closing bool
 	}
@@ -211,27 +213,20 @@ func temporary(err error) bool {
 	return slices.ContainsFunc(passing, func(p error) bool { return errors.Is(err, p) })
 }
 
-// admit counts a new connection, or closes it if there are too many.
+// admit counts a new connection, or closes it if there are too many, also beyond the limits.
 func (s *Server) admit(nc net.Conn, endpoint string) *conn {
 	client := newClient(nc, endpoint)
-	ip := client.Host
 	s.mu.Lock()
-	var err error
-	switch {
-	case len(s.guarded.open) >= s.config.MaxConnections:
-		err = errTooMany
-	case s.guarded.perIP[ip] >= s.config.MaxConnectionsPerIP:
-		err = errTooManyIP
-	}
-	if err != nil {
+	beyond := s.beyond(client.Host)
+	if beyond != nil && !s.hasReserve() {
 		s.mu.Unlock()
 		nc.Close()
-		s.refused(err, client)
+		s.refused(beyond, client)
 		return nil
 	}
 	c := newConn(s, nc, client)
-	s.guarded.open[c] = struct{}{}
-	s.guarded.perIP[ip]++
+	c.beyond = beyond
+	s.count(c)
 	s.mu.Unlock()
 	s.metrics.Connections(1)
 	return c
@@ -253,11 +248,8 @@ func hostOf(addr string) string {
 func (s *Server) run(c *conn) {
 	s.ended(c, c.serve()) // reported before it counts as closed
 	s.mu.Lock()
-	delete(s.guarded.open, c)
+	s.uncount(c)
 	c.account.close()
-	if s.guarded.perIP[c.ip]--; s.guarded.perIP[c.ip] == 0 {
-		delete(s.guarded.perIP, c.ip)
-	}
 	s.mu.Unlock()
 	s.metrics.Connections(-1)
 	if stopping := c.draining.Load() || s.ctx.Err() != nil; c.atEnd != nil && !stopping {
