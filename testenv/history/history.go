@@ -2,6 +2,7 @@ package history
 
 import (
 	"fmt"
+	"math"
 	"sync"
 	"time"
 )
@@ -69,7 +70,7 @@ type History struct {
 		sync.Mutex
 		logs      []partitionLog
 		producers []*Producer // from index 1
-		losses    []loss
+		losses    []*loss
 		counts    map[Kind]int
 		anomalies []Anomaly
 		excused   int
@@ -79,8 +80,8 @@ type History struct {
 
 // loss is the loss of a disk.
 type loss struct {
-	atMs      uint32
-	committed []int64 // by partition: known to be in the bucket by then, up to here
+	endMs     uint32  // the last moment of it
+	committed []int64 // by partition: known to be in the bucket when it began, up to here
 }
 
 // partitionLog is a partition as read.
@@ -120,14 +121,23 @@ func (h *History) noteLocked(kind Kind, format string, args ...any) {
 // DiskLost notes that the node's disk is lost by now. Records acknowledged by
 // that disk alone may be lost too, if their offset lies beyond all that are
 // known to be committed.
-func (h *History) DiskLost() {
+func (h *History) DiskLost() { h.Losing()() }
+
+// Losing is DiskLost for a while, until end is called: a node may acknowledge records by its
+// disk after another one has taken its journals, which gives their offsets away.
+func (h *History) Losing() (end func()) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	l := loss{atMs: h.nowMs()}
+	l := &loss{endMs: math.MaxUint32}
 	for i := range h.mu.logs {
 		l.committed = append(l.committed, h.mu.logs[i].committed)
 	}
 	h.mu.losses = append(h.mu.losses, l)
+	return func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		l.endMs = h.nowMs()
+	}
 }
 
 // Committed returns an offset that is known to be below or at the end of the

@@ -75,6 +75,14 @@ var broken = []struct {
 		read(s.c, 0, valueOf(1, 1)) // commits offset 0
 		s.DiskLost()
 	}, OffsetReuse},
+	{"acknowledged by the disk after another node had the journal", byDisk, func(s *scene) {
+		end := s.Losing()
+		v := s.p.Send(0)
+		s.p.Unknown(v)
+		read(s.c, 0, v)
+		end()
+		s.send(1, 0)
+	}, OffsetReuse},
 	{"acknowledged without offset and never there", exactlyOnce, func(s *scene) { s.p.Acked(s.p.Send(1), -1) }, Unseen},
 	{"acknowledged where another value was read", exactlyOnce, func(s *scene) {
 		v := s.p.Send(0)
@@ -259,6 +267,14 @@ func TestWhatIsAllowedIsNoAnomaly(t *testing.T) {
 				panic("must wait for lost records")
 			}
 			read(s.c, 0, s.send(1, 0)...)
+		}},
+		{"acknowledged by a disk while another node has the journal", byDisk, func(s *scene) {
+			end := s.Losing()
+			v := s.p.Send(0)
+			s.p.Unknown(v)
+			read(s.c, 0, v)
+			s.send(1, 0)
+			end()
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {

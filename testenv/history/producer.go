@@ -144,7 +144,7 @@ func (h *History) excusableLocked(p *Producer, s *send) bool {
 		return false
 	}
 	for _, l := range h.mu.losses {
-		if s.invokedMs <= l.atMs && s.offset >= l.committed[s.partition] {
+		if s.invokedMs <= l.endMs && s.offset >= l.committed[s.partition] {
 			return true
 		}
 	}

@@ -171,16 +171,14 @@ func (n *nemesis) hitNodes(ctx context.Context, s step) error {
 	return victim.kill(nil)
 }
 
-// losing notes that records which only the disk of a node has may be lost, now and, when the
-// function it returns is called, then and a little later.
+// losing notes that records which only the disk of a node has may be lost, from now until a
+// while after the function that it returns is called.
 func (n *nemesis) losing() (end func()) {
-	h := n.cluster.nodes[0].history
-	h.DiskLost()
+	over := n.cluster.nodes[0].history.Losing()
 	return func() {
-		h.DiskLost()
 		n.later.Go(func() {
 			time.Sleep(lateLosses)
-			h.DiskLost()
+			over()
 		})
 	}
 }
