@@ -27,6 +27,14 @@ type seen struct {
 	checks  bool      // a check is under way
 	highest uint32    // epoch that was read or answered
 	proved  time.Time
+	doubt   doubt
+}
+
+// doubt is that of a node about its own leadership.
+type doubt struct {
+	since   time.Time // a node has claimed a later leadership; zero: none did
+	epoch   uint32    // of that
+	refuted uint32    // claims up to this epoch were false
 }
 
 // Source is where a claim comes from.
@@ -50,6 +58,10 @@ type Known struct {
 	Node  segment.ID // zero: none is known, error LEADER_NOT_AVAILABLE
 	Epoch uint32     // the last one known, also without a leader
 	Prove bool       // it is this node: prove the head before an answer that depends on that
+
+	// Doubted: it is this node as far as it knows, and another one has claimed a later leadership.
+	// Node is zero then, and the journal takes no records until its head is proved.
+	Doubted bool
 }
 
 // NewView returns a View that knows no leader.
@@ -69,9 +81,13 @@ func (v *View) of(journal uint32) *seen {
 // Applied takes a new state of journal 0.
 func (v *View) Applied(c *metadata.Cluster) { v.cluster = c }
 
-// Claimed takes a claim, and returns the check that it needs.
-func (v *View) Claimed(from Source, l Leader) []Action {
+// Claimed takes a claim, and returns the check that it needs. A node that does not reach the
+// bucket cannot check it. So one of a node about a journal that is led here has that doubted.
+func (v *View) Claimed(now time.Time, from Source, l Leader) []Action {
 	s := v.of(l.Journal)
+	if from == FromNode && l.Node != v.self && s.leader.Node == v.self && !s.ended && l.Epoch > s.leader.Epoch {
+		s.doubt.claimed(now, l.Epoch)
+	}
 	if l.Epoch == s.leader.Epoch && l.Node == s.leader.Node {
 		s.leader.Head = max(s.leader.Head, l.Head)
 	}
@@ -82,6 +98,19 @@ func (v *View) Claimed(from Source, l Leader) []Action {
 		s.claims[from] = l
 	}
 	return s.check()
+}
+
+func (d *doubt) claimed(now time.Time, epoch uint32) {
+	if epoch > max(d.epoch, d.refuted) {
+		d.since, d.epoch = now, epoch
+	}
+}
+
+// proved notes a proof that began at a time: claims of before are false.
+func (d *doubt) proved(began time.Time) {
+	if !began.Before(d.since) {
+		*d = doubt{refuted: max(d.refuted, d.epoch)}
+	}
 }
 
 // check begins the next check, of a claim of a node first. A claim that turns out to be
@@ -125,14 +154,16 @@ func (v *View) Leads(now time.Time, l Leader) {
 	if l.Epoch < s.highest {
 		return
 	}
-	s.leader, s.ended, s.highest, s.proved = l, false, l.Epoch, now
+	s.leader, s.ended, s.highest, s.proved, s.doubt = l, false, l.Epoch, now, doubt{}
 }
 
 // Proved notes a commit or a proof of this node's leadership, at the time at which its
 // request began: the answer may have waited for the process. A proof that fails changes
 // nothing: only a higher epoch that was read, or journal 0, ends a leadership.
 func (v *View) Proved(began time.Time, journal uint32) {
-	if s := v.of(journal); began.After(s.proved) {
+	s := v.of(journal)
+	s.doubt.proved(began)
+	if began.After(s.proved) {
 		s.proved = began
 	}
 }
@@ -153,6 +184,9 @@ func (v *View) Leader(now time.Time, journal uint32) Known {
 		return k
 	}
 	k.Node = s.leader.Node
+	if k.Node == v.self && !s.doubt.since.IsZero() {
+		return Known{Epoch: k.Epoch, Doubted: true}
+	}
 	k.Prove = k.Node == v.self && now.Sub(s.proved) >= proveAfter
 	return k
 }

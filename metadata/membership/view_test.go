@@ -26,11 +26,11 @@ func TestClaimsCountOnceTheyAreChecked(t *testing.T) {
 		}
 	}
 	wants(0, 0)
-	if a := v.Claimed(FromNode, claim(2, 5)); len(a) != 1 || a[0] != (Check{claim(2, 5)}) {
+	if a := v.Claimed(now, FromNode, claim(2, 5)); len(a) != 1 || a[0] != (Check{claim(2, 5)}) {
 		t.Fatalf("a claim asks for %v", a)
 	}
 	wants(0, 0)
-	if a := v.Claimed(FromNode, claim(3, 6)); a != nil {
+	if a := v.Claimed(now, FromNode, claim(3, 6)); a != nil {
 		t.Fatalf("a second claim asks for %v while the first is checked", a)
 	}
 	believed, next := v.Checked(claim(2, 5), true)
@@ -42,7 +42,7 @@ func TestClaimsCountOnceTheyAreChecked(t *testing.T) {
 		t.Error("a false claim is believed")
 	}
 	wants(2, 5)
-	if a := v.Claimed(FromNode, claim(3, 4)); a != nil {
+	if a := v.Claimed(now, FromNode, claim(3, 4)); a != nil {
 		t.Errorf("a claim of long ago asks for %v", a)
 	}
 	v.Read(1, 6)
@@ -50,7 +50,7 @@ func TestClaimsCountOnceTheyAreChecked(t *testing.T) {
 	if believed, _ := v.Checked(claim(2, 5), true); believed {
 		t.Error("a leader below an epoch that was read is believed")
 	}
-	v.Claimed(FromNode, claim(3, 6))
+	v.Claimed(now, FromNode, claim(3, 6))
 	v.Checked(claim(3, 6), true)
 	wants(3, 6)
 	c := clusterOf(3)
@@ -62,19 +62,19 @@ func TestClaimsCountOnceTheyAreChecked(t *testing.T) {
 	v.Ended(1, 6)
 	wants(0, 6)
 	for name, l := range map[string]Leader{"no filler": {Journal: 1, Node: nodeNo(2), Epoch: 9}, "no node": {Journal: 1, Epoch: 9, Settled: segment.Ref{Seq: 1}}, "itself": claim(1, 9)} {
-		if a := v.Claimed(FromNode, l); a != nil {
+		if a := v.Claimed(now, FromNode, l); a != nil {
 			t.Errorf("a claim with %s asks for %v", name, a)
 		}
 	}
 }
 
 func TestForgedAnnouncementsDoNotHoldBackClaimsOfNodes(t *testing.T) {
-	v := NewView(nodeNo(1))
+	v, now := NewView(nodeNo(1)), time.Unix(1000, 0)
 	v.Applied(clusterOf(3))
-	v.Claimed(FromAnnouncement, claim(3, 100))
-	v.Claimed(FromAnnouncement, claim(3, 101))
-	v.Claimed(FromNode, claim(2, 5))
-	v.Claimed(FromAnnouncement, claim(3, 102))
+	v.Claimed(now, FromAnnouncement, claim(3, 100))
+	v.Claimed(now, FromAnnouncement, claim(3, 101))
+	v.Claimed(now, FromNode, claim(2, 5))
+	v.Claimed(now, FromAnnouncement, claim(3, 102))
 	_, next := v.Checked(claim(3, 100), false)
 	if len(next) != 1 || next[0] != (Check{claim(2, 5)}) {
 		t.Fatalf("checks %v next", next)

@@ -235,6 +235,21 @@ var driverMutants = []mutant{
 	{name: "announcements of any journal are remembered", by: drivers("TestAnnouncementsCostTimeOnly"), edits: []edit{
 		always("metadata/membership/drive.Driver.Announced", "l.Journal == 0"),
 	}},
+	{name: "a leader takes records whatever nodes say", by: catcher{"./cmd/internal/node", "TestALeaderThatIsSaidToBeDeposedTakesNothing"}, plain: true, edits: []edit{
+		swap("cmd/internal/node.node.appender", "!n.leaders.Leader(id).Doubted", "true"),
+	}},
+	{name: "announcements have a leader doubted", by: drivers("TestAClaimAboutAJournalThatIsLedHereIsProved"), plain: true, edits: []edit{
+		swap("metadata/membership.View.Claimed", "from == FromNode && l.Node != v.self", "l.Node != v.self"),
+	}},
+	{name: "a proof of before a claim refutes it", by: drivers("TestAClaimAboutAJournalThatIsLedHereIsProved"), plain: true, edits: []edit{
+		never("metadata/membership.doubt.proved", "began.Before(d.since)"),
+	}},
+	{name: "a claim that was refuted counts again", by: drivers("TestAClaimAboutAJournalThatIsLedHereIsProved"), plain: true, edits: []edit{
+		swap("metadata/membership.doubt.claimed", "max(d.epoch, d.refuted)", "d.epoch"),
+	}},
+	{name: "one look only after a claim", by: drivers("TestAClaimAboutAJournalThatIsLedHereIsProved"), plain: true, edits: []edit{
+		drop("metadata/membership/drive.Driver.Tick", "d.proveDoubted()"),
+	}},
 	{name: "a node that takes a journal claims it", by: drivers("TestAClaimAboutAJournalThatIsLedHereIsProved"), plain: true, edits: []edit{
 		always("metadata/membership/drive.Driver.Heartbeat", "h.Journals[i].Leads"),
 	}},

@@ -36,6 +36,8 @@ type rivalry struct {
 	claim   Claim  // nil where the journal is not led here
 	looking bool
 	heard   bool // of a higher epoch, since the look that is under way began
+
+	proved func(began time.Time) // of the last hint; may be nil
 }
 
 // rivalLimit bounds one look.
@@ -81,20 +83,31 @@ func (r *Rivals) Epoch(journal uint32) (uint32, bool) {
 
 // Heard takes a hint that a journal has a leader of this epoch. It does not block. A
 // leader that was deposed ends by itself when it finds that out; a look that fails
-// changes nothing.
-func (r *Rivals) Heard(journal, epoch uint32) {
+// changes nothing. If there is no other leader, proved is called with the time when the look
+// began. It may be nil. Of hints that come at once only the last one's is called.
+func (r *Rivals) Heard(journal, epoch uint32, proved func(began time.Time)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	j := r.journals[journal]
-	if j == nil || !j.hears(epoch) || r.ctx.Err() != nil {
+	if j == nil || r.ctx.Err() != nil {
+		return
+	}
+	if proved != nil {
+		j.proved = proved
+	}
+	if !j.hears(epoch) {
 		return
 	}
 	claim := j.claim
 	r.work.Go(func() {
 		for claim != nil {
+			began := time.Now()
 			ctx, cancel := context.WithTimeout(r.ctx, rivalLimit)
-			_ = claim.Prove(ctx)
+			err := claim.Prove(ctx)
 			cancel()
+			if proved := r.proved(j); err == nil && proved != nil {
+				proved(began)
+			}
 			claim = r.next(j)
 		}
 	})
@@ -112,6 +125,12 @@ func (r *Rivals) next(j *rivalry) Claim {
 		j.looking = false // the next leadership begins with no look under way
 	}
 	return j.claim
+}
+
+func (r *Rivals) proved(j *rivalry) func(began time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return j.proved
 }
 
 // hears reports whether to look now. One look at a time answers every hint that came

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"runtime"
 	"testing"
+	"time"
 )
 
 // claim is a leadership whose looks wait for an answer.
@@ -40,10 +41,10 @@ func TestALeaderLooksWhenItHearsOfAHigherEpoch(t *testing.T) {
 	}
 	r := NewRivals()
 	defer r.Close()
-	r.Heard(1, 9) // nothing is known of it
+	r.Heard(1, 9, nil) // nothing is known of it
 	r.Leads(1, c)
 	r.Applied(1, 5)
-	r.Heard(1, 6)
+	r.Heard(1, 6, nil)
 	<-c.looks
 }
 
@@ -52,10 +53,10 @@ func TestALeaderLooksWhenItHearsOfAHigherEpoch(t *testing.T) {
 func TestHintsDuringALookShareTheNext(t *testing.T) {
 	r, c := NewRivals(), newClaim()
 	r.Leads(1, c)
-	r.Heard(1, 2)
+	r.Heard(1, 2, nil)
 	<-c.looks
 	for epoch := range uint32(10) {
-		r.Heard(1, 3+epoch)
+		r.Heard(1, 3+epoch, nil)
 	}
 	c.answers <- errors.New("no route to host")
 	<-c.looks
@@ -66,14 +67,35 @@ func TestHintsDuringALookShareTheNext(t *testing.T) {
 	}
 }
 
+// A look that fails says nothing, and one that finds no rival reports when it began.
+func TestALookReportsThatThereIsNoRival(t *testing.T) {
+	r, c, proved := NewRivals(), newClaim(), make(chan time.Time, 3)
+	defer r.Close()
+	r.Leads(1, c)
+	reports := func(began time.Time) { proved <- began }
+	r.Heard(1, 2, reports)
+	<-c.looks
+	asked := time.Now()
+	r.Heard(1, 3, reports)
+	c.answers <- errors.New("no route to host")
+	<-c.looks
+	c.answers <- nil
+	if began := <-proved; began.Before(asked) || began.After(time.Now()) {
+		t.Errorf("the look began at %v, and was asked for at %v", began, asked)
+	}
+	if len(proved) > 0 {
+		t.Error("a look that failed reports a proof")
+	}
+}
+
 func TestCloseEndsALookUnderWay(t *testing.T) {
 	r, c := NewRivals(), newClaim()
 	r.Leads(1, c)
-	r.Heard(1, 2)
+	r.Heard(1, 2, nil)
 	<-c.looks
-	r.Heard(1, 3)
+	r.Heard(1, 3, nil)
 	r.Close()
-	r.Heard(1, 4)
+	r.Heard(1, 4, nil)
 	if len(c.looks) > 0 {
 		t.Errorf("%d looks after the end", len(c.looks))
 	}
@@ -110,9 +132,9 @@ func TestALookOutlivesItsLeadership(t *testing.T) {
 	r, c := NewRivals(), newClaim()
 	defer r.Close()
 	r.Leads(1, c)
-	r.Heard(1, 2)
+	r.Heard(1, 2, nil)
 	<-c.looks
-	r.Heard(1, 3)
+	r.Heard(1, 3, nil)
 	r.Leads(1, nil)
 	c.answers <- ErrEnded
 	for looking := true; looking; runtime.Gosched() {
@@ -122,7 +144,7 @@ func TestALookOutlivesItsLeadership(t *testing.T) {
 	}
 	next := newClaim()
 	r.Leads(1, next)
-	r.Heard(1, 4)
+	r.Heard(1, 4, nil)
 	<-next.looks
 	next.answers <- nil
 }

@@ -98,8 +98,10 @@ func (n *node) size(t *metadata.Topic, partition int32) (int64, bool) {
 	return j.state.Bytes(partlog.Key{Topic: t.ID, Index: partition})
 }
 
+// appender returns the leader of a journal. One that is said to be deposed takes no records: it
+// may not reach the bucket, and those that it acknowledges with acks=1 would be lost.
 func (n *node) appender(id uint32) kafka.Appender {
-	if j := n.journals.get(id); j != nil && j.leader != nil {
+	if j := n.journals.get(id); j != nil && j.leader != nil && !n.leaders.Leader(id).Doubted {
 		return j.leader
 	}
 	return nil

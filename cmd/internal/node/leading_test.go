@@ -173,3 +173,16 @@ func TestANodeThatLosesAJournalEndsAtOnce(t *testing.T) {
 		t.Error("it waits for work of the leadership that is over")
 	}
 }
+
+// A node that does not reach the bucket learns from others only that it was deposed.
+func TestALeaderThatIsSaidToBeDeposedTakesNothing(t *testing.T) {
+	_, n := takenOver(t, func(uint32, error) (bool, error) { return false, nil })
+	n.leaders = believed{1: {Node: n.dir.Node(), Epoch: 1}}
+	if n.appender(1) == nil {
+		t.Fatal("it takes no records, and leads")
+	}
+	n.leaders = believed{1: {Epoch: 1, Doubted: true}}
+	if n.appender(1) != nil {
+		t.Error("records are taken")
+	}
+}

@@ -27,7 +27,7 @@ func (*calm) Now() time.Time                          { return time.Now() }
 func (*calm) Refused(error)                           {}
 func (c *calm) Exit(error)                            { c.harmed.Add(1) }
 func (*calm) Reports() []membership.Report            { return nil }
-func (*calm) Prove(uint32)                            {}
+func (*calm) Prove(_ uint32, proved func(time.Time))  { proved(time.Now()) }
 func (*calm) Poke()                                   {}
 func (c *calm) Stand()                                { c.harmed.Add(1) }
 func (c *calm) Resign()                               { c.harmed.Add(1) }

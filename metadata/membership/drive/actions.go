@@ -1,6 +1,10 @@
 package drive
 
 import (
+	"maps"
+	"slices"
+	"time"
+
 	"github.com/varvelog/varve/metadata/membership"
 )
 
@@ -83,10 +87,24 @@ func (d *Driver) claimed(from membership.Source, l membership.Leader) {
 	if !d.begun() {
 		return
 	}
+	checks := d.view.Claimed(d.env.Now(), from, l)
 	if epoch := d.led[l.Journal]; epoch > 0 && l.Epoch > epoch {
-		d.env.Prove(l.Journal)
+		d.prove(l.Journal)
 	}
-	d.check(d.view.Claimed(from, l))
+	d.check(checks)
+}
+
+func (d *Driver) prove(journal uint32) {
+	d.env.Prove(journal, func(began time.Time) { d.Proved(began, journal) })
+}
+
+// proveDoubted looks again for the rivals that nodes have named: the look before may have failed.
+func (d *Driver) proveDoubted() {
+	for _, journal := range slices.Sorted(maps.Keys(d.led)) {
+		if d.Leader(journal).Doubted {
+			d.prove(journal)
+		}
+	}
 }
 
 // Announced takes the claim of an announcement. Anyone may have sent it: forged ones about

@@ -82,6 +82,7 @@ func (d *Driver) Tick() {
 		if d.begun() {
 			d.judged(membership.Tick{})
 			d.membered(membership.Tick{})
+			d.proveDoubted()
 		}
 	})
 }

@@ -23,6 +23,7 @@ type scripted struct {
 	plans   []func(error)
 	probes  []func(bool)
 	checks  map[membership.Leader]func(bool)
+	proved  func(began time.Time) // of the last look for a rival
 	reports []membership.Report
 	started []metadata.Run
 	planErr error // of plans, at once
@@ -74,7 +75,10 @@ func (s *scripted) Check(l membership.Leader, done func(bool)) {
 
 func (s *scripted) Reports() []membership.Report { return s.reports }
 
-func (s *scripted) Prove(journal uint32) { s.note("prove " + string(rune('0'+journal))) }
+func (s *scripted) Prove(journal uint32, proved func(time.Time)) {
+	s.proved = proved
+	s.note("prove " + string(rune('0'+journal)))
+}
 
 func (s *scripted) Poke() { s.note("poke") }
 
@@ -323,6 +327,25 @@ func TestAClaimAboutAJournalThatIsLedHereIsProved(t *testing.T) {
 	}
 	if beat(5, true); !s.does("prove 1") {
 		t.Error("a rival is not looked for")
+	}
+	if k := d.Leader(1); !k.Doubted || !k.Node.IsZero() || k.Epoch != 4 {
+		t.Errorf("a leader that is said to be deposed answers %+v", k)
+	}
+	s.did = nil
+	s.pass(membership.TickEvery)
+	if !s.does("prove 1") {
+		t.Error("a look that fails is the last one")
+	}
+	s.proved(s.Now().Add(-time.Hour)) // a look that began before
+	if !d.Leader(1).Doubted {
+		t.Error("a proof of before the claim counts")
+	}
+	s.proved(s.Now())
+	if beat(5, true); d.Leader(1).Doubted || d.Leader(1).Node != nodeNo(1) {
+		t.Error("a claim that was refuted counts again")
+	}
+	if d.Announced(leaderOf(1, 3, 6)); d.Leader(1).Doubted {
+		t.Error("anyone may have a leader doubted")
 	}
 	s.did = nil
 	d.Ended(1, 4)

@@ -63,8 +63,9 @@ type Bucket interface {
 type Journals interface {
 	// Reports are the journals that this node leads or takes, journal 0 among them.
 	Reports() []membership.Report
-	// Prove asks the leader of a journal here to look for a fence of another.
-	Prove(journal uint32)
+	// Prove asks the leader of a journal here to look for a fence of another. If there is none,
+	// proved is called with the time when a look began, maybe that of a call before.
+	Prove(journal uint32, proved func(began time.Time))
 	// Poke lets journal 0 be read soon: there is more.
 	Poke()
 
