@@ -87,7 +87,7 @@ Exit codes:
   1    failed; the last line on standard error says why
   2    wrong usage or configuration; nothing was done
   3    produce: not every record was acknowledged; the summary says how many were
-  4    serve: another node has taken over
+  4    serve: another node has taken over, below feature level 3
   5    serve: change something before it is started again
   130  interrupted before the work was done
 

@@ -28,9 +28,11 @@ const exitCodesText = `Exit codes of varve:
        something that needs --yes. Nothing was done.
   3    produce: at least one record that was read is not known to be stored. The
        summary says how many were acknowledged.
-  4    serve: another node with the ingest role has taken over the bucket. Do not start
-       this one again by itself: the two would depose each other without end. Run one
-       of them, or start this one with --roles fetch.
+  4    serve: below feature level 3, where one node writes: another node with the ingest
+       role has taken over the bucket. Do not start this one again by itself: the two
+       would depose each other without end. Run one of them, or start this one with
+       --roles fetch; or raise the level ("varve cluster upgrade"), and run both. From
+       level 3 on a node goes on when others take its journals.
   5    serve: starting it again does not help before something is changed: the store
        refuses the credentials, the bucket is missing or belongs to another cluster,
        objects are missing, damaged or of a newer version, the store cannot keep data

@@ -37,9 +37,10 @@ not, the work it is busy with), /metrics (for Prometheus) and /status (JSON, whi
 "varve cluster status" shows).
 
 Exit codes are 0 when a signal stopped it and it ended in good order, 1 when it could
-not go on and starting it again may help, 2 for wrong settings, 4 when another node
-has taken over, and 5 when something else has to be changed first. A supervisor must
-not start it again after 2, 4 and 5: after 4 it would depose the other node.`
+not go on and starting it again may help, 2 for wrong settings, and 5 when something
+else has to be changed first; 4 below feature level 3, where one node writes, when
+another one has taken over. A supervisor must not start it again after 2, 4 and 5:
+after 4 it would depose the other node.`
 
 func newServe(env *Env) *cobra.Command {
 	var file, output string

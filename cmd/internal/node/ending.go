@@ -27,7 +27,8 @@ type Ending uint8
 const (
 	// Passing: starting the node again may help.
 	Passing Ending = iota
-	// TakenOver: another node leads. Starting this one again would depose that one.
+	// TakenOver: another node leads, and nothing but that decides which one does, below
+	// LevelCluster. Starting this one again would depose that one.
 	TakenOver
 	// Permanent: something has to be changed before the node is started again.
 	Permanent
