@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/varvelog/varve/testenv"
@@ -59,10 +60,15 @@ func numbered(topic string, partition int32, label string, n int) []*kgo.Record 
 	return records
 }
 
-// ends returns the end offset of each partition of a topic.
+// ends returns the end offset of each partition of a topic. It asks again after an error that
+// passes, as clients do: a leader may not have proved its head yet.
 func ends(t testing.TB, address, topic string) map[int32]int64 {
 	t.Helper()
-	listed, err := kadm.NewClient(client(t, address)).ListEndOffsets(deadline(t), topic)
+	c, ctx := kadm.NewClient(client(t, address)), deadline(t)
+	listed, err := c.ListEndOffsets(ctx, topic)
+	for ; err == nil && kerr.IsRetriable(listed.Error()) && ctx.Err() == nil; listed, err = c.ListEndOffsets(ctx, topic) {
+		time.Sleep(50 * time.Millisecond)
+	}
 	if err == nil {
 		err = listed.Error()
 	}

@@ -10,6 +10,7 @@ import (
 // The disk of one node is full for a while.
 func TestAFullDiskOfOneNodeLosesNothing(t *testing.T) {
 	t.Parallel()
+	minutes(t)
 	s := prepareSeveral(t, 2, 0)
 	victim := s.Nodes[1]
 	const size = 24 << 20

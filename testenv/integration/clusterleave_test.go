@@ -11,6 +11,33 @@ import (
 // leaveGrace is how long a node that ends may take: it hands over, then flushes.
 const leaveGrace = 90 * time.Second
 
+// One node leads everything, and hands it all over when it is drained. Then the other one dies,
+// and the first takes it all.
+func TestEverythingMovesByADrainAndByADeath(t *testing.T) {
+	t.Parallel()
+	s := prepareSeveral(t, 2, 0)
+	first, second := s.Nodes[0], s.Nodes[1]
+	s.start(first)
+	s.start(second)
+	partitions := s.topic("events")
+	writing := s.produce("events", partitions, acksAll...)
+	inOrder := s.produce("events", partitions, acksOne...)
+	writing.progress(t, 300)
+	inOrder.progress(t, 300)
+	before := s.leaderships()
+	s.run(second, "node", "drain", s.id(first))
+	s.awaitLed(second)
+	s.wantHandedOver(before)
+	s.run(second, "node", "undrain", s.id(first))
+	s.wantWritten(inOrder, "events", second)
+	before = s.leaderships()
+	s.do(second.Kill())
+	s.awaitLed(first)
+	writing.progress(t, 300)
+	s.wantMore(before, func(uint32) int { return 1 })
+	s.wantWritten(writing, "events", first)
+}
+
 // An operator drains each node in turn, and then the controller once more. Journals move by
 // end entries, so that no client has an error.
 func TestADrainedNodeHandsItsJournalsOver(t *testing.T) {

@@ -42,6 +42,9 @@ type several struct {
 // writes. It returns when all nodes are ready and have their share.
 func startSeveral(t *testing.T, ingest, fetch int, flags ...string) *several {
 	t.Helper()
+	if ingest > 1 {
+		minutes(t)
+	}
 	s := prepareSeveral(t, ingest, fetch, flags...)
 	for _, n := range s.Writing() {
 		s.start(n)
@@ -53,13 +56,18 @@ func startSeveral(t *testing.T, ingest, fetch int, flags ...string) *several {
 	return s
 }
 
+// minutes skips a test that waits for the share of each node, unless all tests are to run.
+func minutes(t *testing.T) {
+	t.Helper()
+	if !*allClusters {
+		t.Skip("takes a minute or more: run with -integration.clusters")
+	}
+}
+
 // prepareSeveral is startSeveral for nodes that the test starts.
 func prepareSeveral(t *testing.T, ingest, fetch int, flags ...string) *several {
 	t.Helper()
 	full(t)
-	if ingest > 1 && !*allClusters {
-		t.Skip("takes a minute or more: run with -integration.clusters")
-	}
 	s := &several{t: t, store: testenv.MinIO(t), journals: uint32(2 * ingest)}
 	var err error
 	if s.nats, err = natsd.Start(""); err != nil {
@@ -120,9 +128,10 @@ func (s *several) start(some ...*nodes.Node) {
 }
 
 // leaders returns the node that leads each journal, by their own reports. Nodes that do not
-// answer lead nothing. A journal with two leaders is left out: one of them does not know yet.
+// answer lead nothing. Of two, the one of the later epoch leads: a node does not know that it
+// was deposed while it does not reach the bucket.
 func (s *several) leaders() map[uint32]*nodes.Node {
-	led, twice := map[uint32]*nodes.Node{}, map[uint32]bool{}
+	led, epochs := map[uint32]*nodes.Node{}, map[uint32]uint32{}
 	for _, n := range s.Nodes {
 		if !n.Running() {
 			continue
@@ -133,12 +142,12 @@ func (s *several) leaders() map[uint32]*nodes.Node {
 		if err != nil {
 			continue
 		}
-		for _, journal := range status.Leads() {
-			twice[journal] = led[journal] != nil
-			led[journal] = n
+		for _, j := range status.Journals {
+			if j.Leads && j.Epoch > epochs[j.Journal] {
+				led[j.Journal], epochs[j.Journal] = n, j.Epoch
+			}
 		}
 	}
-	maps.DeleteFunc(led, func(journal uint32, _ *nodes.Node) bool { return twice[journal] })
 	return led
 }
 
