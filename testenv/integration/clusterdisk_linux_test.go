@@ -13,7 +13,7 @@ func TestAFullDiskOfOneNodeLosesNothing(t *testing.T) {
 	minutes(t)
 	s := prepareSeveral(t, 2, 0)
 	victim := s.Nodes[1]
-	const size = 24 << 20
+	const size = 192 << 20 // a write-ahead file takes 33 MiB or more
 	disk := smallDisk(t, size)
 	victim.DataDir = filepath.Join(disk, "data")
 	victim.Flags = []string{"--data-dir", victim.DataDir}

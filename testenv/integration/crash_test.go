@@ -51,6 +51,7 @@ func keepWriting(t *testing.T, address, topic string, partitions int, options ..
 	}()
 	t.Cleanup(func() {
 		stop()
+		c.Close() // Produce may wait for room
 		<-w.done
 	})
 	return w
