@@ -1,9 +1,11 @@
 package node
 
 import (
+	"errors"
 	"testing"
 	"time"
 
+	"github.com/varvelog/varve/metadata/events"
 	"github.com/varvelog/varve/metadata/membership"
 	"github.com/varvelog/varve/tiering/journal"
 	"github.com/varvelog/varve/tiering/segment"
@@ -40,6 +42,29 @@ func TestAWaitLastsOverItsTries(t *testing.T) {
 	s.led = true
 	if s.ended(); !s.since.After(began) {
 		t.Error("it has waited while it led")
+	}
+}
+
+// TestTheEndOfALeadershipNamesAHandOver that was done.
+func TestTheEndOfALeadershipNamesAHandOver(t *testing.T) {
+	for _, tc := range []struct {
+		err      error
+		why      string
+		declined uint32
+	}{{nil, "handed over", 0}, {errors.New("the store is away"), "", 7}} {
+		n := aMember(t)
+		other := n.pair(t)
+		n.events.Led(1, n.dir.Node(), 4)
+		s := &seat{m: &member{node: n}, id: 1, watch: &pulseWatch{}, stage: journal.StageLeads, led: true, ledEpoch: 4, to: other}
+		s.handed(journal.End{To: other, Assignment: 7}, tc.err)
+		if s.declined != tc.declined {
+			t.Errorf("%v: assignment %d is declined, want %d", tc.err, s.declined, tc.declined)
+		}
+		s.ended()
+		all := n.events.Since(0)
+		if last := all[len(all)-1]; last.Kind != events.Ended || last.Why != tc.why {
+			t.Errorf("%v: the last event is %+v, want an end by %q", tc.err, last, tc.why)
+		}
 	}
 }
 

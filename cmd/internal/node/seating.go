@@ -118,11 +118,15 @@ func (s *seat) hand(e journal.End) {
 	if l == nil {
 		return
 	}
-	err := l.handOver(ctx, e)
+	s.handed(e, l.handOver(ctx, e))
+}
+
+// handed notes the outcome of a hand-over. After one that was done ended follows, and names it.
+func (s *seat) handed(e journal.End, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.to = (segment.ID{}); err != nil {
-		s.declined = e.Assignment
+	if err != nil {
+		s.to, s.declined = segment.ID{}, e.Assignment
 		s.m.node.log.Warn("the journal was not handed over, this node goes on leading it", "journal", s.id, "error", err)
 	}
 }
