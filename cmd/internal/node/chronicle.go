@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	chronicleEvery = 250 * time.Millisecond // between looks at the leaders
+	chronicleEvery = 250 * time.Millisecond // between looks at the cluster
 	unheardAfter   = 10 * time.Second       // without an answer of the controller; a trouble
 )
 
@@ -24,22 +24,15 @@ func (n *node) newEvents() *events.Log {
 	})
 }
 
-// chronicle notes the changes of the cluster until it is stopped. A state of journal 0 that
-// is followed by another one at once may be left out.
+// chronicle logs the changes of the cluster, which member.after notes, and keeps the troubles
+// about it, until it is stopped.
 func (n *node) chronicle() (stop func() error) {
 	n.metrics.members(n)
 	end := every(chronicleEvery, func() {
 		if !n.inCluster() {
 			return
 		}
-		c := n.meta.Cluster()
-		n.events.Applied(c)
-		for id := range uint32(len(c.Assignments)) + 1 {
-			if known := n.leaders.Leader(id); !known.Node.IsZero() {
-				n.events.Led(id, known.Node, known.Epoch)
-			}
-		}
-		n.judgeMembers(c)
+		n.judgeMembers(n.meta.Cluster())
 		n.events.Write()
 	})
 	return func() error {

@@ -136,6 +136,27 @@ func TestTheClusterIsCountedAndItsChangesAreServed(t *testing.T) {
 	}
 }
 
+// A leader is noted when it is shown, once.
+func TestALeaderIsNotedWhenItIsShown(t *testing.T) {
+	n := aMember(t)
+	other := n.pair(t)
+	n.reports = metadata.NewReports()
+	m := &member{node: n}
+	m.known.Store(&map[uint32]membership.Known{})
+	before := *m.known.Load()
+	for _, l := range []membership.Known{{Node: other, Epoch: 4}, {Epoch: 4}, {Node: other, Epoch: 4}, {Node: n.dir.Node(), Epoch: 5}} {
+		if m.showLeader(1, l); m.Leader(1) != l {
+			t.Errorf("%+v is shown as %+v", l, m.Leader(1))
+		}
+	}
+	if len(before) > 0 {
+		t.Error("leaders that others may read were changed")
+	}
+	if all := n.events.Since(0); len(all) != 2 || all[0].Epoch != 4 || all[1].Epoch != 5 {
+		t.Errorf("noted are %+v", all)
+	}
+}
+
 func TestTroublesOfAClusterComeAndGo(t *testing.T) {
 	n := aMember(t)
 	n.pair(t)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -150,7 +151,6 @@ func (m *member) hearLeaders(closers *stack) error {
 
 // led: a journal is led here.
 func (m *member) led(l membership.Leader) {
-	m.node.events.Led(l.Journal, l.Node, l.Epoch)
 	m.node.bus.PublishLeader(l)
 	m.post(func(d *drive.Driver) { d.Led(l) })
 }
@@ -184,21 +184,31 @@ func (m *member) post(f func(d *drive.Driver)) {
 // after follows every event of the driver: it shows what changed, and takes seats.
 func (m *member) after() {
 	c := m.node.meta.Cluster()
-	known := make(map[uint32]membership.Known, len(c.Assignments)+1)
+	m.node.events.Applied(c)
 	for id := range uint32(len(c.Assignments)) + 1 {
-		known[id] = m.driver.Leader(id)
-		if id > 0 {
-			m.node.reports.Leads(id, !known[id].Node.IsZero())
+		if l := m.driver.Leader(id); l != m.Leader(id) {
+			m.showLeader(id, l)
 		}
 	}
-	m.known.Store(&known)
 	heard := m.driver.Answered()
 	m.heard.Store(&heard)
-	m.node.events.Applied(c)
 	m.takeSeats(c)
 	select {
 	case m.changed <- struct{}{}:
 	default:
+	}
+}
+
+// showLeader shows an answer about a leader that has changed, and notes it.
+func (m *member) showLeader(id uint32, l membership.Known) {
+	known := maps.Clone(*m.known.Load())
+	known[id] = l
+	m.known.Store(&known)
+	if id > 0 {
+		m.node.reports.Leads(id, !l.Node.IsZero())
+	}
+	if !l.Node.IsZero() {
+		m.node.events.Led(id, l.Node, l.Epoch)
 	}
 }
 
