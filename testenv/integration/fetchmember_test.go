@@ -53,6 +53,15 @@ func TestAFetchNodeIsAMemberOfTheCluster(t *testing.T) {
 	// A client that knows only the fetch node writes to the leader, and reads.
 	written := produce(t, client(t, reader.Kafka), numbered("events", 0, "r", 100)...)
 	wantRecords(t, readAll(t, reader.Kafka, "events")[0], written)
+	// Each node gives producer ids, as clients ask any of them.
+	ids := map[int64]bool{}
+	for _, node := range []*testenv.Node{writer, reader} {
+		answer := ask[*kmsg.InitProducerIDResponse](t, client(t, node.Kafka), kmsg.NewPtrInitProducerIDRequest())
+		if answer.ErrorCode != 0 || answer.ProducerID <= 0 || ids[answer.ProducerID] {
+			t.Errorf("%s answers error %d, producer id %d", node.Kafka, answer.ErrorCode, answer.ProducerID)
+		}
+		ids[answer.ProducerID] = true
+	}
 	for _, method := range []string{http.MethodPut, http.MethodPost, http.MethodDelete} {
 		if n := p.count(method); n != 0 {
 			t.Errorf("the fetch node sent %d %s requests to the store", n, method)

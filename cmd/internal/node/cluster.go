@@ -115,6 +115,7 @@ func (m *member) prepare() {
 		Self: peer.Identity{Node: n.dir.Node(), Start: n.incarnation}, Cluster: n.cluster.ID, Store: n.store, Loop: m.loop, Writes: n.writes(),
 		Lost: func(node segment.ID) { m.driver.Lost(node) }, Now: time.Now, Log: n.log,
 	})
+	n.request = m.peers.Request
 	n.metrics.peers(m.peers)
 	m.probes = newProbes(n.store, m.chain, m.loop)
 	var env drive.Env = &clusterEnv{m.peers, m.probes, m}
@@ -129,7 +130,7 @@ func (n *node) enterCluster(closers *stack) error {
 	m := n.member
 	n.afterLoss = follows
 	m.prepare()
-	n.leaders, n.facts, n.request = m, m, m.peers.Request
+	n.leaders, n.facts = m, m
 	n.opened = make(chan struct{})
 	closers.push(m.close)
 	n.startRetention(n.controller, closers)

@@ -39,8 +39,12 @@ func (c *control) Leads() bool {
 // Head implements kafka.Control.
 func (c *control) Head() uint64 { return c.meta.Head() }
 
-// Forward implements kafka.Control.
+// Forward implements kafka.Control. A node that only reads asks the controller for producer ids
+// and internal topics, but must not speak for a client: clients try another node.
 func (c *control) Forward(ctx context.Context, req *kmsg.EnvelopeRequest) (*kmsg.EnvelopeResponse, error) {
+	if !c.writes() {
+		return nil, fmt.Errorf("%w, and only reads: it forwards nothing", metadata.ErrNotController)
+	}
 	resp, err := c.send(ctx, req)
 	if err != nil {
 		return nil, err
@@ -50,10 +54,10 @@ func (c *control) Forward(ctx context.Context, req *kmsg.EnvelopeRequest) (*kmsg
 
 // send sends a request to the controller, once.
 func (c *control) send(ctx context.Context, req kmsg.Request) (kmsg.Response, error) {
-	to := c.meta.Cluster().Node(c.leaders.Leader(0).Node)
 	if c.request == nil {
-		return nil, fmt.Errorf("%w, and only reads: it forwards nothing", metadata.ErrNotController)
+		return nil, fmt.Errorf("%w, and reads alone", metadata.ErrNotController)
 	}
+	to := c.meta.Cluster().Node(c.leaders.Leader(0).Node)
 	if to == nil || to.Node == c.dir.Node() {
 		return nil, kafka.ErrNotSent
 	}
