@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 
 	"github.com/varvelog/varve/testenv/history"
+	"github.com/varvelog/varve/testenv/senders"
 )
 
 const (
@@ -41,8 +42,10 @@ type round struct {
 	passing *passing
 	rereads rereads
 	crew    *crew // of a round with a group
-	saying  sync.Mutex
-	report  report
+
+	families []senders.Family // of producers besides franz-go
+	saying   sync.Mutex
+	report   report
 }
 
 // play plays a round and reports it. An error is one of the tool or the
@@ -75,6 +78,9 @@ func (r *round) run(ctx, starting context.Context) error {
 		return err
 	}
 	if r.several {
+		if err := r.findFamilies(ctx); err != nil { // it may install them
+			return err
+		}
 		if err := r.gather(starting); err != nil {
 			return err
 		}
@@ -160,14 +166,14 @@ func (r *round) torture(ctx context.Context) error {
 	defer endReading()
 	hard, giveUp := context.WithCancel(ctx)
 	defer giveUp()
-	senders, readers := new(clients), new(clients)
-	r.startSenders(senders, phase, hard)
+	writers, readers := new(clients), new(clients)
+	r.startSenders(writers, phase, hard)
 	r.startReaders(readers, reading, hard)
 	chatter := make(chan struct{})
 	go r.chat(reading, chatter)
 	if r.crew != nil {
-		r.crew.begin(phase, reading, hard, senders, readers)
-		if err := r.crew.harass(ctx, phase, senders, readers); err != nil {
+		r.crew.begin(phase, reading, hard, writers, readers)
+		if err := r.crew.harass(ctx, phase, writers, readers); err != nil {
 			return err
 		}
 		began = time.Now()
@@ -183,7 +189,7 @@ func (r *round) torture(ctx context.Context) error {
 	defer limit.Stop()
 
 	endPhase()
-	err = errors.Join(err, senders.wait())
+	err = errors.Join(err, writers.wait())
 	r.awaitLate(hard)
 	if r.crew != nil {
 		r.crew.awaitDone(hard)
@@ -218,27 +224,30 @@ func (r *round) awaitLate(hard context.Context) {
 	sleep(hard, time.Second)
 }
 
-func (r *round) startSenders(senders *clients, ctx, hard context.Context) {
+func (r *round) startSenders(writers *clients, ctx, hard context.Context) {
 	address := r.cluster.clients
 	for _, w := range workloads() {
-		senders.start(func() error { return w.produce(ctx, hard, r.history, address, r.rate) })
+		writers.start(func() error { return w.produce(ctx, hard, r.history, address, r.rate) })
 	}
-	senders.start(func() error { return produceRefused(ctx, r.history, address) })
-	senders.start(func() error { return r.slow.produce(ctx, hard, r.seed, address) })
-	senders.start(func() error { return r.keyed.produce(ctx, hard, r.seed, address) })
+	writers.start(func() error { return produceRefused(ctx, r.history, address) })
+	writers.start(func() error { return r.slow.produce(ctx, hard, r.seed, address) })
+	writers.start(func() error { return r.keyed.produce(ctx, hard, r.seed, address) })
+	for _, f := range r.families {
+		writers.start(func() error { return produceBy(ctx, hard, r.history, f, address, r.rate*familyShare) })
+	}
 	if kcat := findKcat(); kcat != "" {
-		senders.start(func() error { return kcatProduce(ctx, hard, r.history, kcat, address) })
+		writers.start(func() error { return kcatProduce(ctx, hard, r.history, kcat, address) })
 	}
 	for _, l := range r.fading {
-		senders.start(func() error { return l.produce(ctx, hard, address) })
+		writers.start(func() error { return l.produce(ctx, hard, address) })
 		switch l.topic {
 		case trimmedTopic:
-			senders.start(func() error { return l.trim(ctx, r.seed, address) })
+			writers.start(func() error { return l.trim(ctx, r.seed, address) })
 		case briefTopic:
-			senders.start(func() error { return l.keep(ctx, address) })
+			writers.start(func() error { return l.keep(ctx, address) })
 		}
 	}
-	senders.start(func() error { return r.passing.run(ctx, hard) })
+	writers.start(func() error { return r.passing.run(ctx, hard) })
 }
 
 func (r *round) startReaders(readers *clients, ctx, hard context.Context) {
