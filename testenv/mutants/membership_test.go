@@ -232,8 +232,8 @@ var driverMutants = []mutant{
 	{name: "a rival is not looked for", by: drivers("TestAClaimAboutAJournalThatIsLedHereIsProved"), plain: true, edits: []edit{
 		never("metadata/membership/drive.Driver.claimed", "epoch > 0 && l.Epoch > epoch"),
 	}},
-	{name: "announcements of any journal are remembered", by: drivers("TestAnnouncementsCostTimeOnly"), edits: []edit{
-		always("metadata/membership/drive.Driver.Announced", "l.Journal == 0"),
+	{name: "claims about any journal are remembered", by: drivers("TestClaimsAboutUnknownJournalsAreForgotten"), plain: true, edits: []edit{
+		swap("metadata/membership/drive.Driver.claimed", "d.cluster.Assignment(l.Journal) == nil", "false"),
 	}},
 	{name: "a leader takes records whatever nodes say", by: catcher{"./cmd/internal/node", "TestALeaderThatIsSaidToBeDeposedTakesNothing"}, plain: true, edits: []edit{
 		swap("cmd/internal/node.node.appender", "!n.leaders.Leader(id).Doubted", "true"),

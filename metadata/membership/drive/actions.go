@@ -84,8 +84,8 @@ func (d *Driver) probeOwn(token uint64, to func(membership.Event)) {
 // claimed takes a hint about a leader. A claim about a journal that is led here may be that of
 // a rival.
 func (d *Driver) claimed(from membership.Source, l membership.Leader) {
-	if !d.begun() {
-		return
+	if !d.begun() || l.Journal > 0 && d.cluster.Assignment(l.Journal) == nil {
+		return // one about a journal that journal 0 does not name must not fill the memory
 	}
 	checks := d.view.Claimed(d.env.Now(), from, l)
 	if epoch := d.led[l.Journal]; epoch > 0 && l.Epoch > epoch {
@@ -107,14 +107,9 @@ func (d *Driver) proveDoubted() {
 	}
 }
 
-// Announced takes the claim of an announcement. Anyone may have sent it: forged ones about
-// journals that journal 0 does not name must not fill the memory.
+// Announced takes the claim of an announcement. Anyone may have sent it.
 func (d *Driver) Announced(l membership.Leader) {
-	d.enter(func() {
-		if l.Journal == 0 || d.begun() && d.cluster.Assignment(l.Journal) != nil {
-			d.claimed(membership.FromAnnouncement, l)
-		}
-	})
+	d.enter(func() { d.claimed(membership.FromAnnouncement, l) })
 }
 
 func (d *Driver) check(actions []membership.Action) {

@@ -354,6 +354,16 @@ func TestAClaimAboutAJournalThatIsLedHereIsProved(t *testing.T) {
 	}
 }
 
+func TestClaimsAboutUnknownJournalsAreForgotten(t *testing.T) {
+	s, d := controller(2)
+	claim := leaderOf(99, 2, 5)
+	r := membership.Report{Leader: claim, Leads: true}
+	d.Heartbeat(membership.Heartbeat{Node: nodeNo(2), Start: runOf(2).Start, Journals: []membership.Report{r}}, func(membership.Answer) {})
+	if s.checks[claim] != nil {
+		t.Error("a node fills the memory with journals that journal 0 does not name")
+	}
+}
+
 // Announcements come from anyone, late, twice and in any order. The answers about leaders are
 // those of the bucket all the same, and a node that hears only announcements learns the
 // leader.
