@@ -22,6 +22,7 @@ type request struct {
 // asked.
 func (c *core) append(r request) {
 	results := make([]Result, len(r.batches))
+	r.acks = c.asked(r.acks)
 	if err := c.refuses(r.acks); err != nil {
 		for i := range results {
 			results[i].Err = err

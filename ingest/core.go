@@ -68,6 +68,8 @@ type core struct {
 	stopped   bool   // the same while the journal is handed over, which may be taken back
 	failed    error  // why the leadership ended
 	stalled   bool   // the bucket has not answered for long
+	leaving   bool   // the node is to end
+	careful   bool   // acks=1 is answered as acks=all: the journal is to be led elsewhere
 
 	ends       appendEnds
 	flusher    flusher
@@ -133,6 +135,19 @@ func (c *core) over() error {
 	}
 	return nil
 }
+
+// asked returns the acks by which a request is answered. A journal that is to be led elsewhere
+// must not acknowledge records faster than it flushes them. This node may end before it has
+// flushed all, and other nodes have only the bucket.
+func (c *core) asked(acks Acks) Acks {
+	if c.careful && acks == AcksLeader {
+		return AcksAll
+	}
+	return acks
+}
+
+// leave answers by the bucket alone from now on.
+func (c *core) leave() { c.leaving, c.careful = true, true }
 
 // refuses returns why nothing is accepted now, if so.
 func (c *core) refuses(acks Acks) error {

@@ -9,7 +9,7 @@ import (
 // This part of machine hands the journal over (metadata/CLUSTER.md, rule 47).
 
 // beginHandOver has the leadership end with an end entry as soon as all accepted batches
-// are committed. It takes requests until one flush is left.
+// are committed. It takes requests until one flush is left, and answers them by the bucket.
 func (m *machine) beginHandOver(e journal.End) error {
 	switch {
 	case m.failed != nil:
@@ -17,12 +17,14 @@ func (m *machine) beginHandOver(e journal.End) error {
 	case !m.accepting || m.closing || m.next != nil:
 		return ErrUnavailable
 	}
-	m.next, m.takesUntil = &e, m.now().Add(handOverTakes)
+	m.next, m.behind, m.takesUntil = &e, m.answers.appended, time.Time{}
+	m.careful = true
 	return nil
 }
 
-// handOverTakes is how long requests are taken at most while more than one flush is left. They
-// may come faster than they are flushed, without end.
+// handOverTakes is how long requests are taken at most while more than one flush is left, from
+// when all is committed that was accepted before the hand-over. They may come faster than they
+// are flushed, without end.
 const handOverTakes = 2 * time.Second
 
 // stopHandingOver takes no more requests when one flush is left, or after a while.
@@ -30,7 +32,11 @@ func (m *machine) stopHandingOver() {
 	if m.next == nil {
 		return
 	}
-	if b := &m.flusher.buffer; b.spilled == 0 && b.bytes <= m.flusher.flushBytes || !m.now().Before(m.takesUntil) {
+	if m.takesUntil.IsZero() && m.answers.committed >= m.behind {
+		m.takesUntil = m.now().Add(handOverTakes)
+	}
+	late := !m.takesUntil.IsZero() && !m.now().Before(m.takesUntil)
+	if b := &m.flusher.buffer; late || b.spilled == 0 && b.bytes <= m.flusher.flushBytes {
 		m.stopped = true
 	}
 }
@@ -52,6 +58,6 @@ func (m *machine) goOnLeading() bool {
 	if m.failed != nil || m.ending && !m.takeBack() {
 		return false
 	}
-	m.next, m.ending, m.stopped = nil, false, false
+	m.next, m.ending, m.stopped, m.careful = nil, false, false, m.leaving
 	return true
 }

@@ -3,7 +3,6 @@ package ingest
 import (
 	"context"
 	"errors"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -235,64 +234,5 @@ func TestAHandOverThatIsTakenBackRefusesNoRequest(t *testing.T) {
 	}
 	if err := l.HandOver(t.Context(), journal.End{To: segment.ID{8}}); err != nil {
 		t.Error(err)
-	}
-}
-
-// Producers send faster than the bucket takes: more than one flush is left at any time.
-func TestAHandOverUnderSaturationEnds(t *testing.T) {
-	f, down := newFlakyFolder(t)
-	var late atomic.Int64
-	f.change = func(o *Options) {
-		o.Journal.Ends = func() bool { return true }
-		o.FlushBytes = 1
-		o.Now = func() time.Time { return time.Now().Add(time.Duration(late.Load())) }
-	}
-	_, l := f.open(follows)
-	openTestKey(t, l)
-	down.Store(true)
-	for range 50 { // more than the flushes that may be under way
-		if r := appendOne(t, l, AcksLeader, batchtest.Spec{}); r.Err != nil {
-			t.Fatal(r.Err)
-		}
-	}
-	over := make(chan error, 1)
-	go func() { over <- l.HandOver(t.Context(), journal.End{To: segment.ID{8}}) }()
-	stopped := func() bool {
-		answer := make(chan bool, 1)
-		_ = l.loop.Do(t.Context(), func() { answer <- l.machine.next != nil && l.machine.stopped })
-		return <-answer
-	}
-	until(t, "it hands over", func() bool {
-		begun := make(chan bool, 1)
-		_ = l.loop.Do(t.Context(), func() { begun <- l.machine.next != nil })
-		return <-begun
-	})
-	if stopped() {
-		t.Fatal("requests wait, and more than one flush is left")
-	}
-	late.Store(int64(handOverTakes))
-	until(t, "requests wait", stopped)
-	down.Store(false)
-	if err := <-over; err != nil {
-		t.Error(err)
-	}
-}
-
-// A fence of another node comes first: the journal was not handed over.
-func TestAHandOverThatIsFencedFails(t *testing.T) {
-	f, down := newFlakyFolder(t)
-	f.change = func(o *Options) { o.Journal.Ends = func() bool { return true } }
-	_, l := f.open(follows)
-	down.Store(true)
-	over := make(chan error, 1)
-	go func() { over <- l.HandOver(t.Context(), journal.End{To: segment.ID{8}}) }()
-	until(t, "it hands over", func() bool {
-		begun := make(chan bool, 1)
-		_ = l.loop.Do(t.Context(), func() { begun <- l.machine.next != nil })
-		return <-begun
-	})
-	_ = l.loop.Do(t.Context(), func() { l.machine.giveUp(journal.ErrFenced) })
-	if err := <-over; !errors.Is(err, journal.ErrFenced) {
-		t.Errorf("the hand-over ended with %v", err)
 	}
 }

@@ -214,6 +214,12 @@ func (l *Leader) Close(ctx context.Context) error {
 	return errors.Join(l.err, late, l.closeErr)
 }
 
+// Leave has requests with acks=1 answered once their records are committed: the node is to end,
+// and may not have the time to hand the journal over.
+func (l *Leader) Leave() {
+	_ = l.loop.Do(context.Background(), l.core.leave) // if not, it has ended
+}
+
 // HandOver ends the leadership with an end entry that names the next leader, and returns nil
 // when it is over. Requests are taken while the buffer is long. Then they wait, so that all
 // records that were acknowledged are committed before. If ctx ends before the end entry is

@@ -33,7 +33,8 @@ type machine struct {
 	next     *journal.End            // the journal is to be handed over with it
 	ending   bool                    // handOver was called
 
-	takesUntil time.Time // requests are taken until then at most
+	behind     uint64    // LSN up to which batches were accepted before
+	takesUntil time.Time // requests are taken until then at most; zero: behind is not committed
 
 	// onAccepting is called once, when requests are accepted, and onEnded once at the end.
 	// Both may be nil.

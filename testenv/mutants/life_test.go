@@ -121,6 +121,15 @@ var lifeMutants = []mutant{
 	{name: "upkeep ends in a hand-over that is taken back", by: leaderships("TestCarriedEntriesWaitWhileTheJournalIsHandedOver"), plain: true, edits: []edit{
 		swap("ingest.core.carryWanted", "c.over()", "c.refuses(AcksLeader)"),
 	}},
+	{name: "records acknowledged by the disk while a journal is handed over", by: leaderships("TestAHandOverAcknowledgesByTheBucket"), plain: true, edits: []edit{
+		drop("ingest.machine.beginHandOver", "m.careful = true"),
+	}},
+	{name: "records acknowledged by the disk of a node that leaves", by: leaderships("TestAHandOverAcknowledgesByTheBucket"), plain: true, edits: []edit{
+		swap("ingest.core.leave", "c.leaving, c.careful = true, true", "c.leaving = true"),
+	}},
+	{name: "requests wait before old records are committed", by: leaderships("TestAHandOverUnderSaturationEnds"), plain: true, edits: []edit{
+		swap("ingest.machine.stopHandingOver", "m.takesUntil.IsZero() && m.answers.committed >= m.behind", "m.takesUntil.IsZero()"),
+	}},
 	{name: "controller hands over with changes that are planned", by: metadata, edits: []edit{
 		swap("metadata.leading.endHandingOver", "l.next == nil || l.ending || len(l.entries) > 0 || len(l.proposed) > 0", "l.next == nil || l.ending"),
 	}},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -50,8 +51,9 @@ type member struct {
 	known   atomic.Pointer[map[uint32]membership.Known]
 	heard   atomic.Pointer[time.Time]
 
-	mu    sync.Mutex
-	seats map[uint32]*seat // guarded by mu
+	mu     sync.Mutex
+	seats  map[uint32]*seat // guarded by mu
+	leaves bool             // guarded by mu: the process is to end
 }
 
 // newMember prepares a part in the cluster, which start begins.
@@ -295,6 +297,7 @@ func (m *member) leave() {
 	}
 	n.board.Busy("handing journals over")
 	m.post(func(d *drive.Driver) { d.Leave() })
+	m.leaveSeats()
 	limit := time.After(leaveLimit)
 	for m.others() && (m.leads() || n.controller.Leads()) {
 		select {
@@ -308,6 +311,17 @@ func (m *member) leave() {
 	}
 	if m.others() {
 		n.sendAway(m.ctx)
+	}
+}
+
+// leaveSeats has the journals that are led here acknowledge no record that only this node has.
+func (m *member) leaveSeats() {
+	m.mu.Lock()
+	m.leaves = true
+	seats := slices.Collect(maps.Values(m.seats))
+	m.mu.Unlock()
+	for _, s := range seats {
+		s.leave()
 	}
 }
 

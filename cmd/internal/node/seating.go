@@ -31,6 +31,19 @@ func (s *seat) begun() {
 	if leads {
 		s.m.led(l)
 	}
+	s.m.mu.Lock()
+	leaves := s.m.leaves
+	s.m.mu.Unlock()
+	if leaves {
+		s.leave()
+	}
+}
+
+// leave has records acknowledged once they are committed: this node is to end.
+func (s *seat) leave() {
+	if leader := s.m.node.journals.led(s.id); leader != nil {
+		leader.Leave()
+	}
 }
 
 // ended: the life of the journal on this node is over, and the leadership if there was one. A
