@@ -62,6 +62,15 @@ func TestAFetchNodeIsAMemberOfTheCluster(t *testing.T) {
 		}
 		ids[answer.ProducerID] = true
 	}
+	// So do they with changes of configurations.
+	alter := kmsg.NewPtrIncrementalAlterConfigsRequest()
+	alter.Resources = []kmsg.IncrementalAlterConfigsRequestResource{{
+		ResourceType: kmsg.ConfigResourceTypeTopic, ResourceName: "events",
+		Configs: []kmsg.IncrementalAlterConfigsRequestResourceConfig{{Name: "max.message.bytes", Value: kmsg.StringPtr("54321")}},
+	}}
+	if answer := ask[*kmsg.IncrementalAlterConfigsResponse](t, client(t, reader.Kafka), alter); answer.Resources[0].ErrorCode != 0 {
+		t.Errorf("the fetch node answers a change with error %d", answer.Resources[0].ErrorCode)
+	}
 	for _, method := range []string{http.MethodPut, http.MethodPost, http.MethodDelete} {
 		if n := p.count(method); n != 0 {
 			t.Errorf("the fetch node sent %d %s requests to the store", n, method)

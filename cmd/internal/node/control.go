@@ -39,12 +39,8 @@ func (c *control) Leads() bool {
 // Head implements kafka.Control.
 func (c *control) Head() uint64 { return c.meta.Head() }
 
-// Forward implements kafka.Control. A node that only reads asks the controller for producer ids
-// and internal topics, but must not speak for a client: clients try another node.
+// Forward implements kafka.Control.
 func (c *control) Forward(ctx context.Context, req *kmsg.EnvelopeRequest) (*kmsg.EnvelopeResponse, error) {
-	if !c.writes() {
-		return nil, fmt.Errorf("%w, and only reads: it forwards nothing", metadata.ErrNotController)
-	}
 	resp, err := c.send(ctx, req)
 	if err != nil {
 		return nil, err
