@@ -81,9 +81,9 @@ func TestTheLongestGapIsThatOfOnePartition(t *testing.T) {
 func TestAResultHasTheMedianAndTheWorstOfAllTimes(t *testing.T) {
 	r := &result{}
 	for _, seconds := range []time.Duration{3, 1, 9, 2, 4} {
-		r.add(&load{longest: seconds * time.Second, acked: 10, lost: 1}, 2)
+		r.add(&load{longest: seconds * time.Second, acked: 10, lost: 1}, &trial{takeOvers: 2, led: seconds * time.Second})
 	}
-	if r.Median != 3 || r.Worst != 9 || r.Acked != 50 || r.Lost != 5 || len(r.TakeOvers) != 5 {
+	if r.Median != 3 || r.Worst != 9 || r.Acked != 50 || r.Lost != 5 || len(r.TakeOvers) != 5 || len(r.Led) != 5 {
 		t.Errorf("got %+v", r)
 	}
 }
@@ -120,7 +120,7 @@ func TestAKillIsMeasured(t *testing.T) {
 	if err := json.Unmarshal(text, &results); err != nil {
 		t.Fatal(err)
 	}
-	if len(results) != 1 || results[0].Acked < 100 || results[0].Worst <= 0 || results[0].TakeOvers[0] < 1 {
+	if len(results) != 1 || results[0].Acked < 100 || results[0].Worst <= 0 || len(results[0].Led) != 1 || results[0].TakeOvers[0] < 1 {
 		t.Errorf("the row proves nothing: %s", text)
 	}
 }

@@ -7,7 +7,8 @@
 // settings of nodes. Producers of several families write to a topic each, idempotent with
 // acks=all and the defaults of their libraries. Then the fault happens. It reports the
 // longest time between two acknowledgements of a partition, as its median and its worst
-// value over all times, for each family.
+// value over all times, for each family. Where nodes are gone for good, it reports as well when
+// the others led all journals: clients that wait for a node to answer learn that later.
 //
 // All records are read back at the end of each time. A record that was acknowledged and is
 // not there, or is there twice, makes the exit code 1. Errors that an application would see
@@ -177,7 +178,7 @@ func (o options) measure(ctx context.Context, r row, families []senders.Family, 
 		}
 		wrong := false
 		for _, l := range t.loads {
-			byFamily[l.family].add(l, t.takeOvers)
+			byFamily[l.family].add(l, t)
 			wrong = wrong || l.lost+l.doubled > 0
 		}
 		fmt.Fprintf(o.out, "%s, %d of %d: %s\n", r.name, i+1, times, t.summary())
@@ -204,17 +205,28 @@ type result struct {
 	Lost      int       `json:"lost"`
 	Doubled   int       `json:"doubled"`
 	TakeOvers []int     `json:"take_overs"` // of journals, in the cluster, one for each time
+
+	// Led is when all journals had a leader among the nodes that were left, since the others were
+	// gone: one for each time of a row in which nodes die or vanish.
+	Led []float64 `json:"all_led_after_seconds,omitempty"`
 }
 
-func (r *result) add(l *load, takeOvers int) {
+func (r *result) add(l *load, t *trial) {
 	r.Gaps = append(r.Gaps, l.longest.Seconds())
-	sorted := slices.Sorted(slices.Values(r.Gaps))
-	r.Median, r.Worst = sorted[len(sorted)/2], sorted[len(sorted)-1]
+	r.Median, r.Worst = medianAndWorst(r.Gaps)
+	if t.led > 0 {
+		r.Led = append(r.Led, t.led.Seconds())
+	}
 	r.Acked, r.Errors, r.Lost, r.Doubled = r.Acked+l.acked, r.Errors+l.failed, r.Lost+l.lost, r.Doubled+l.doubled
 	if r.FirstErr == "" {
 		r.FirstErr = l.firstErr
 	}
-	r.TakeOvers = append(r.TakeOvers, takeOvers)
+	r.TakeOvers = append(r.TakeOvers, t.takeOvers)
+}
+
+func medianAndWorst(all []float64) (median, worst float64) {
+	sorted := slices.Sorted(slices.Values(all))
+	return sorted[len(sorted)/2], sorted[len(sorted)-1]
 }
 
 func writeJSON(path string, results []*result) error {
@@ -230,13 +242,18 @@ func writeJSON(path string, results []*result) error {
 
 func print(out io.Writer, results []*result) {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "ROW\tBAR\tCLIENT\tTIMES\tMEDIAN\tWORST\tERRORS\tTAKE-OVERS\tLOST\tDOUBLED")
+	fmt.Fprintln(w, "ROW\tBAR\tCLIENT\tTIMES\tMEDIAN\tWORST\tALL LED\tERRORS\tTAKE-OVERS\tLOST\tDOUBLED")
 	for _, r := range results {
 		most := 0
 		if len(r.TakeOvers) > 0 {
 			most = slices.Max(r.TakeOvers)
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%.2f s\t%.2f s\t%d\t%d\t%d\t%d\n", r.Row, r.Bar, r.Family, len(r.Gaps), r.Median, r.Worst, r.Errors, most, r.Lost, r.Doubled)
+		led := "-"
+		if len(r.Led) > 0 {
+			median, worst := medianAndWorst(r.Led)
+			led = fmt.Sprintf("%.2f s, %.2f s", median, worst)
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%.2f s\t%.2f s\t%s\t%d\t%d\t%d\t%d\n", r.Row, r.Bar, r.Family, len(r.Gaps), r.Median, r.Worst, led, r.Errors, most, r.Lost, r.Doubled)
 	}
 	_ = w.Flush()
 }

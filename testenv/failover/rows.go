@@ -91,6 +91,7 @@ func (t *trial) choose(ctx context.Context, choices []choice) (victims []*nodes.
 func killed(choices ...choice) func(context.Context, *trial) error {
 	return func(ctx context.Context, t *trial) error {
 		victims, err := t.choose(ctx, choices)
+		t.gone, t.fell = victims, time.Now()
 		for _, n := range victims {
 			err = errors.Join(err, n.Kill())
 		}
@@ -107,7 +108,7 @@ func stopped(span time.Duration, choices ...choice) func(context.Context, *trial
 			err = errors.Join(err, n.Pause())
 		}
 		if span == 0 {
-			t.vanished = victims
+			t.gone, t.fell = victims, time.Now()
 			return err
 		}
 		sleep(ctx, span)

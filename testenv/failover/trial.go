@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -33,7 +34,9 @@ type trial struct {
 	bucket    nodes.Bucket
 	logs      []*os.File
 	loads     []*load
-	vanished  []*nodes.Node // those that stand still for good
+	gone      []*nodes.Node // those that are dead, or stand still for good
+	fell      time.Time     // when they did
+	led       time.Duration // from then until the others led all journals; 0: none is gone
 	takeOvers int
 }
 
@@ -55,10 +58,16 @@ func (t *trial) run(ctx context.Context) (err error) {
 	if err := t.row.fault(ctx, t); err != nil {
 		return err
 	}
-	if err := t.awaitAcked(ctx, time.Now()); err != nil {
+	since := time.Now()
+	if t.gone != nil {
+		if err := t.awaitLed(ctx); err != nil {
+			return err
+		}
+	}
+	if err := t.awaitAcked(ctx, since); err != nil {
 		return err
 	}
-	for _, n := range t.vanished { // or each client waits for them once more
+	for _, n := range t.gone { // or each client waits for those that vanished once more
 		if err := n.Kill(); err != nil {
 			return err
 		}
@@ -164,6 +173,31 @@ func (t *trial) awaitShares(ctx context.Context) error {
 	return errors.New("journals are not shared in time")
 }
 
+// awaitLed waits until the nodes that are left lead all journals. Clients that wait for others to
+// answer may not know that for longer.
+func (t *trial) awaitLed(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, recoverLimit)
+	defer cancel()
+	for ; ctx.Err() == nil; sleep(ctx, 20*time.Millisecond) {
+		all, controllers := 0, 0
+		for _, n := range t.set.Writing() {
+			if slices.Contains(t.gone, n) {
+				continue
+			}
+			journals, controller := leads(ctx, n)
+			all += journals
+			if controller {
+				controllers++
+			}
+		}
+		if all == t.journals() && controllers == 1 {
+			t.led = time.Since(t.fell)
+			return nil
+		}
+	}
+	return errors.New("journals have no leader in time")
+}
+
 // load creates the topics, starts the producers, and waits until they are in their stride.
 func (t *trial) load(ctx context.Context) error {
 	client, err := kgo.NewClient(kgo.SeedBrokers(t.set.Seeds()...))
@@ -229,6 +263,9 @@ func (t *trial) summary() string {
 			text += fmt.Sprintf(", %d LOST, %d DOUBLED", l.lost, l.doubled)
 		}
 		parts = append(parts, text)
+	}
+	if t.led > 0 {
+		parts = append(parts, fmt.Sprintf("all led after %.2f s", t.led.Seconds()))
 	}
 	return strings.Join(parts, "; ") + fmt.Sprintf("; %d take-overs", t.takeOvers)
 }
