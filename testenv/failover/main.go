@@ -206,8 +206,8 @@ type result struct {
 	Doubled   int       `json:"doubled"`
 	TakeOvers []int     `json:"take_overs"` // of journals, in the cluster, one for each time
 
-	// Led is when all journals had a leader among the nodes that were left, since the others were
-	// gone: one for each time of a row in which nodes die or vanish.
+	// Led is how long the nodes that were left needed to lead all journals, one for each time of
+	// a row in which nodes die or vanish.
 	Led []float64 `json:"all_led_after_seconds,omitempty"`
 }
 
@@ -263,5 +263,5 @@ const (
 	readyLimit   = 2 * time.Minute
 	recoverLimit = 3 * time.Minute // until all partitions are acknowledged again
 	readLimit    = 5 * time.Minute
-	steady       = 2 * time.Second
+	steady       = 6 * time.Second // longer than any client keeps metadata that it has just asked for
 )

@@ -52,6 +52,12 @@ var clientMutants = []mutant{
 	{name: "coordinator not awaited", by: catcher{nodeHere, "TestACoordinatorIsAwaited"}, plain: true, edits: []edit{
 		drop("cmd/internal/node.node.coordinatorOf", "n.awaitLeaders(ctx, []uint32{t.Partitions[partition].Journal})"),
 	}},
+	{name: "answer names a leader that has just died", by: catcher{nodeHere, "TestAnAnswerWaitsWhileTheLeaderMayHaveDied"}, plain: true, edits: []edit{
+		swap("cmd/internal/node.node.awaitLeaders", "!leader.IsZero() && !n.loses(leader)", "!leader.IsZero()"),
+	}},
+	{name: "the end of a leader's connection is not noticed", by: catcher{nodeHere, "TestANodeThatLeadsIsWatched"}, plain: true, edits: []edit{
+		drop("cmd/internal/node.watching.keep", "x.lost.Store(true)"),
+	}},
 	{name: "journal without a leader awaited each time", by: catcher{nodeHere, "TestAJournalWithoutALeaderIsAwaitedForAWhile"}, plain: true, edits: []edit{
 		swap("cmd/internal/node.leaderless.notes", "return now.Sub(since) < leaderWait", "return !since.After(now)"),
 	}},

@@ -41,6 +41,8 @@ type member struct {
 	probes *probes
 	zero   zero // its part in journal 0
 
+	watching watching
+
 	ctx     context.Context // ends with close
 	cancel  context.CancelFunc
 	sitting sync.WaitGroup // seats: none begins after the end of ctx
@@ -63,7 +65,18 @@ func (n *node) newMember() *member {
 	m.known.Store(&map[uint32]membership.Known{})
 	m.heard.Store(&time.Time{})
 	m.zero.m = m
+	m.watching = watching{ctx: m.ctx, work: &m.work, dial: m.dialLeader}
 	return m
+}
+
+// dialLeader connects to a node at the address that it has registered.
+func (m *member) dialLeader(ctx context.Context, id segment.ID) (*peer.Conn, error) {
+	known := m.node.meta.Cluster().Node(id)
+	if known == nil {
+		return nil, metadata.ErrUnknownNode
+	}
+	c, _, err := m.peers.dial(ctx, id, known.Run)
+	return c, err
 }
 
 // registers is this run of the process as the controller registers it. Other nodes dial its
@@ -188,11 +201,17 @@ func (m *member) post(f func(d *drive.Driver)) {
 func (m *member) after() {
 	c := m.node.meta.Cluster()
 	m.node.events.Applied(c)
+	leaders := map[segment.ID]bool{}
 	for id := range uint32(len(c.Assignments)) + 1 {
-		if l := m.driver.Leader(id); l != m.Leader(id) {
+		l := m.driver.Leader(id)
+		if l != m.Leader(id) {
 			m.showLeader(id, l)
 		}
+		if !l.Node.IsZero() && l.Node != m.node.dir.Node() {
+			leaders[l.Node] = true
+		}
 	}
+	m.watching.follow(leaders)
 	heard := m.driver.Answered()
 	m.heard.Store(&heard)
 	m.takeSeats(c)

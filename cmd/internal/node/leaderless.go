@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/varvelog/varve/metadata"
+	"github.com/varvelog/varve/tiering/segment"
 )
 
 const (
@@ -53,13 +54,19 @@ func (n *node) awaitLeaders(ctx context.Context, journals []uint32) {
 	for {
 		awaited := false
 		for _, id := range journals {
-			led := !n.leaders.Leader(id).Node.IsZero()
+			leader := n.leaders.Leader(id).Node
+			led := !leader.IsZero() && !n.loses(leader)
 			awaited = n.leaderless.notes(time.Now(), id, led) || awaited
 		}
 		if !awaited || pause(ctx, leaderLook) != nil {
 			return
 		}
 	}
+}
+
+// loses reports whether a node that leads journals may have died.
+func (n *node) loses(leader segment.ID) bool {
+	return n.member != nil && n.member.watching.lost(leader)
 }
 
 // coordinatorOf is the broker that leads a partition of groups, or -1 if none is about to. Clients
