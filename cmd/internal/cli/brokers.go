@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -110,9 +111,32 @@ func (n *brokerNode) left() []uint32 {
 	return slices.Compact(all)
 }
 
+const (
+	listTries = 10
+	listPause = 200 * time.Millisecond
+)
+
 // readNodes lists the nodes that are not removed. Below the level of several nodes it knows
-// their addresses only, and several is false.
+// their addresses only, and several is false. It looks again if a node was removed, or was not
+// known to the next broker, while it looked.
 func readNodes(ctx context.Context, client *kgo.Client) (nodes []brokerNode, several bool, err error) {
+	for try := range listTries {
+		if try > 0 {
+			select {
+			case <-time.After(listPause):
+			case <-ctx.Done():
+			}
+		}
+		nodes, several, err = listNodes(ctx, client)
+		if !errors.Is(err, kerr.InvalidRequest) || ctx.Err() != nil {
+			break
+		}
+	}
+	return nodes, several, err
+}
+
+// listNodes is one look of readNodes.
+func listNodes(ctx context.Context, client *kgo.Client) (nodes []brokerNode, several bool, err error) {
 	whole, err := brokerConfigs(askAny(ctx, client, describeBrokers([]string{kafka.NodesConfig}, "")))
 	if err != nil {
 		return nil, false, fmt.Errorf("list nodes: %w", err)

@@ -25,6 +25,7 @@ type several struct {
 	onLook   func(looks int)              // may change nodes
 	failures int                          // requests that are answered with an unknown outcome
 	status   string                       // of node 1
+	removed  int                          // answers that still name node 3, which is removed
 }
 
 // newSeveral starts a cluster of node 1, which leads journal 1 and is the controller, and of
@@ -98,7 +99,13 @@ func (s *several) describe(req *kmsg.DescribeConfigsRequest, resp *kmsg.Describe
 		}
 		slices.Sort(ids)
 		configs := s.nodes[q.ResourceName]
+		if s.removed > 0 && q.ResourceName == "" {
+			s.removed--
+			ids = append(ids, "3")
+		}
 		switch {
+		case q.ResourceName == "3":
+			r.ErrorCode, r.ErrorMessage = kerr.InvalidRequest.Code, kmsg.StringPtr("this is broker 1, it cannot describe broker 3")
 		case q.ResourceName == "" && s.nodes != nil:
 			configs = map[string]string{kafka.NodesConfig: strings.Join(ids, ","), kafka.JournalsConfig: s.journals}
 		case slices.Contains(q.ConfigNames, kafka.StatusConfig):
@@ -157,6 +164,10 @@ func TestNodesAreListed(t *testing.T) {
 	if err := json.Unmarshal([]byte(o.stdout), &list); err != nil || len(list) != 2 || !list[0].Controller || list[1].Fenced != "silent" ||
 		!slices.Equal(list[0].Leads, []uint32{1}) || !slices.Equal(list[1].Assigned, []uint32{2, 3}) {
 		t.Errorf("%v in %s", err, o.stdout)
+	}
+	s.removed = 2 // while the command looks
+	if again := c.run(t, "node", "list", "-o", "json"); again.stdout != o.stdout {
+		t.Errorf("next to a removal: %s%s", again.stdout, again.stderr)
 	}
 	c.run(t, "__complete", "node", "drain", "").expect(t, cli.ExitOK, "1\n2\n:4\n")
 	c.run(t, "__complete", "node", "drain", "1", "").expect(t, cli.ExitOK, ":4\n")
