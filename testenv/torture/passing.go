@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/varvelog/varve/testenv/history"
 )
@@ -37,6 +38,7 @@ type passing struct {
 	strict  bool     // the first one never serves an earlier life
 	random  *rand.Rand
 	lives   int
+	id      kadm.TopicID     // of the present life; zero: the answer that had it was lost
 	values  map[int64]string // of the present life, acknowledged, by offset
 	deleted atomic.Int64
 	revoked int
@@ -62,7 +64,7 @@ func (p *passing) run(ctx, hard context.Context) error {
 		if err := p.read(hard); err != nil {
 			return err
 		}
-		if !p.delete(ctx, admin) {
+		if !p.delete(ctx, client) {
 			return nil
 		}
 		if p.random.IntN(2) > 0 {
@@ -73,7 +75,7 @@ func (p *passing) run(ctx, hard context.Context) error {
 			if err := p.read(hard); err != nil {
 				return err
 			}
-			p.delete(ctx, admin)
+			p.delete(ctx, client)
 		}
 	}
 	return nil
@@ -87,7 +89,7 @@ func try(ctx context.Context, ask func(context.Context) error) error {
 		err := ask(turn)
 		cancel()
 		var answer *kerr.Error
-		if err == nil || errors.As(err, &answer) && (!answer.Retriable || answer == kerr.UnknownTopicOrPartition) {
+		if err == nil || errors.As(err, &answer) && (!answer.Retriable || answer == kerr.UnknownTopicOrPartition || answer == kerr.UnknownTopicID) {
 			return err
 		}
 	}
@@ -100,9 +102,14 @@ func (p *passing) create(ctx context.Context, admin *kadm.Client, configs map[st
 	count := int32(1)
 	if configs != nil {
 		count = -1
+	} else {
+		p.id = kadm.TopicID{}
 	}
 	err := try(ctx, func(ctx context.Context) error {
-		_, err := admin.CreateTopic(ctx, count, -1, configs, passingTopic)
+		made, err := admin.CreateTopic(ctx, count, -1, configs, passingTopic)
+		if err == nil {
+			p.id = made.ID
+		}
 		return err
 	})
 	switch {
@@ -141,15 +148,27 @@ func (p *passing) restored(ctx context.Context, admin *kadm.Client) (is bool) {
 	return is
 }
 
-func (p *passing) delete(ctx context.Context, admin *kadm.Client) bool {
+// delete deletes the topic by its id: a request that was given up, and is carried out later, must
+// not delete the next life.
+func (p *passing) delete(ctx context.Context, client *kgo.Client) bool {
+	req := kmsg.NewPtrDeleteTopicsRequest()
+	req.TimeoutMillis = int32(passingLimit.Milliseconds())
+	one := kmsg.NewDeleteTopicsRequestTopic()
+	if one.TopicID = p.id; p.id == (kadm.TopicID{}) {
+		one.Topic = kmsg.StringPtr(passingTopic)
+	}
+	req.Topics = append(req.Topics, one)
 	err := try(ctx, func(ctx context.Context) error {
-		_, err := admin.DeleteTopic(ctx, passingTopic)
-		return err
+		resp, err := req.RequestWith(ctx, client)
+		if err != nil {
+			return err
+		}
+		return kerr.ErrorForCode(resp.Topics[0].ErrorCode)
 	})
 	if ctx.Err() != nil {
 		return false
 	}
-	if err != nil && !errors.Is(err, kerr.UnknownTopicOrPartition) { // an earlier try may have deleted it
+	if err != nil && !errors.Is(err, kerr.UnknownTopicOrPartition) && !errors.Is(err, kerr.UnknownTopicID) { // an earlier try may have deleted it
 		p.history.Note(history.Refused, "life %d of %s is not deleted: %v", p.lives, passingTopic, err)
 		return false
 	}
