@@ -69,7 +69,8 @@ type core struct {
 	failed    error  // why the leadership ended
 	stalled   bool   // the bucket has not answered for long
 	leaving   bool   // the node is to end
-	careful   bool   // acks=1 is answered as acks=all: the journal is to be led elsewhere
+
+	next *journal.End // the journal is to be handed over with it
 
 	ends       appendEnds
 	flusher    flusher
@@ -140,14 +141,11 @@ func (c *core) over() error {
 // must not acknowledge records faster than it flushes them. This node may end before it has
 // flushed all, and other nodes have only the bucket.
 func (c *core) asked(acks Acks) Acks {
-	if c.careful && acks == AcksLeader {
+	if (c.leaving || c.next != nil) && acks == AcksLeader {
 		return AcksAll
 	}
 	return acks
 }
-
-// leave answers by the bucket alone from now on.
-func (c *core) leave() { c.leaving, c.careful = true, true }
 
 // refuses returns why nothing is accepted now, if so.
 func (c *core) refuses(acks Acks) error {

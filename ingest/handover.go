@@ -18,7 +18,6 @@ func (m *machine) beginHandOver(e journal.End) error {
 		return ErrUnavailable
 	}
 	m.next, m.behind, m.takesUntil = &e, m.answers.appended, time.Time{}
-	m.careful = true
 	return nil
 }
 
@@ -58,6 +57,6 @@ func (m *machine) goOnLeading() bool {
 	if m.failed != nil || m.ending && !m.takeBack() {
 		return false
 	}
-	m.next, m.ending, m.stopped, m.careful = nil, false, false, m.leaving
+	m.next, m.ending, m.stopped = nil, false, false
 	return true
 }

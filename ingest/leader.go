@@ -217,7 +217,7 @@ func (l *Leader) Close(ctx context.Context) error {
 // Leave has requests with acks=1 answered once their records are committed: the node is to end,
 // and may not have the time to hand the journal over.
 func (l *Leader) Leave() {
-	_ = l.loop.Do(context.Background(), l.core.leave) // if not, it has ended
+	_ = l.loop.Do(context.Background(), func() { l.core.leaving = true }) // if not, it has ended
 }
 
 // HandOver ends the leadership with an end entry that names the next leader, and returns nil

@@ -30,10 +30,9 @@ type machine struct {
 
 	handOver func(journal.End) error // hands the journal over, once nothing is left to flush
 	takeBack func() bool             // reports whether the leadership goes on
-	next     *journal.End            // the journal is to be handed over with it
 	ending   bool                    // handOver was called
 
-	behind     uint64    // LSN up to which batches were accepted before
+	behind     uint64    // LSN up to which batches were accepted before the hand-over
 	takesUntil time.Time // requests are taken until then at most; zero: behind is not committed
 
 	// onAccepting is called once, when requests are accepted, and onEnded once at the end.

@@ -122,10 +122,10 @@ var lifeMutants = []mutant{
 		swap("ingest.core.carryWanted", "c.over()", "c.refuses(AcksLeader)"),
 	}},
 	{name: "records acknowledged by the disk while a journal is handed over", by: leaderships("TestAHandOverAcknowledgesByTheBucket"), plain: true, edits: []edit{
-		drop("ingest.machine.beginHandOver", "m.careful = true"),
+		swap("ingest.core.asked", "c.leaving || c.next != nil", "c.leaving"),
 	}},
 	{name: "records acknowledged by the disk of a node that leaves", by: leaderships("TestAHandOverAcknowledgesByTheBucket"), plain: true, edits: []edit{
-		swap("ingest.core.leave", "c.leaving, c.careful = true, true", "c.leaving = true"),
+		swap("ingest.core.asked", "c.leaving || c.next != nil", "c.next != nil"),
 	}},
 	{name: "requests wait before old records are committed", by: leaderships("TestAHandOverUnderSaturationEnds"), plain: true, edits: []edit{
 		swap("ingest.machine.stopHandingOver", "m.takesUntil.IsZero() && m.answers.committed >= m.behind", "m.takesUntil.IsZero()"),
