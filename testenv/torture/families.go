@@ -12,7 +12,7 @@ import (
 
 const (
 	familyShare = 0.1                    // of the rate of all, for each family
-	familyTurn  = 100 * time.Millisecond // between two records of one
+	familyTurn  = 100 * time.Millisecond // how often one sends the records that are due
 )
 
 // findFamilies finds the producers of other families that this machine has: Kafka's own in Java,
@@ -48,7 +48,11 @@ func produceBy(ctx, hard context.Context, h *history.History, f senders.Family, 
 	if err != nil {
 		return fmt.Errorf("start a producer of %s: %w", f.Name, err)
 	}
-	if err := sendBy(ctx, sender, p, rate); err != nil {
+	err = sendAt(ctx, rate, familyTurn, p.Pending, func(partition int32) error {
+		v := p.Send(partition)
+		return sender.Send(uint64(v), partition, v.Key(), v.Text(size(v)))
+	})
+	if err != nil {
 		sender.Kill()
 		return fmt.Errorf("the producer of %s has ended: %w", f.Name, err)
 	}
@@ -63,25 +67,6 @@ func produceBy(ctx, hard context.Context, h *history.History, f senders.Family, 
 		<-closed
 		return nil
 	}
-}
-
-func sendBy(ctx context.Context, sender senders.Sender, p *history.Producer, rate float64) error {
-	began, sent := time.Now(), 0
-	for ctx.Err() == nil {
-		due := int(time.Since(began).Seconds() * rate)
-		if p.Pending() >= maxBuffered {
-			sent = due // records that could not be sent are left out
-		}
-		for ; sent < due; sent++ {
-			partition := int32(sent % partitions)
-			v := p.Send(partition)
-			if err := sender.Send(uint64(v), partition, v.Key(), v.Text(size(v))); err != nil {
-				return err
-			}
-		}
-		sleep(ctx, familyTurn)
-	}
-	return nil
 }
 
 // tookTooLong reports whether a client has given up on a record because of its own time limit.

@@ -64,26 +64,38 @@ func (w workload) turn(ctx, hard context.Context, h *history.History, address st
 		return err
 	}
 	p := h.NewProducer(w.promise)
-	ticker := time.NewTicker(burst)
+	err = sendAt(ctx, rate, burst, func() int { return int(client.BufferedProduceRecords()) }, func(partition int32) error {
+		w.send(client, h, p, partition)
+		return nil
+	})
+	err = errors.Join(err, client.Flush(hard))
+	client.Close() // records still under way get an unknown outcome
+	if err != nil {
+		h.Note(history.Stuck, "producer %q does not know the outcome of some records in time", w.promise.Name)
+	}
+	return nil
+}
+
+// sendAt sends to all partitions in turn at a rate, until ctx ends. Every so often it sends the
+// records that are due. While too many are under way, these are left out.
+func sendAt(ctx context.Context, rate float64, every time.Duration, underWay func() int, send func(partition int32) error) error {
+	ticker := time.NewTicker(every)
 	defer ticker.Stop()
 	began, sent := time.Now(), 0
 	for ctx.Err() == nil {
 		due := int(time.Since(began).Seconds() * rate)
-		if client.BufferedProduceRecords() >= maxBuffered {
-			sent = due // records that could not be sent are left out
+		if underWay() >= maxBuffered {
+			sent = due
 		}
 		for ; sent < due && ctx.Err() == nil; sent++ {
-			w.send(client, h, p, int32(sent%partitions))
+			if err := send(int32(sent % partitions)); err != nil {
+				return err
+			}
 		}
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():
 		}
-	}
-	err = client.Flush(hard)
-	client.Close() // records still under way get an unknown outcome
-	if err != nil {
-		h.Note(history.Stuck, "producer %q does not know the outcome of some records in time", w.promise.Name)
 	}
 	return nil
 }
