@@ -27,6 +27,7 @@ type Rivals struct {
 
 	mu       sync.Mutex
 	journals map[uint32]*rivalry
+	onProved func(journal uint32, began time.Time) // may be nil
 }
 
 // rivalry is one journal's part of Rivals. It decides when to look.
@@ -36,8 +37,6 @@ type rivalry struct {
 	claim   Claim  // nil where the journal is not led here
 	looking bool
 	heard   bool // of a higher epoch, since the look that is under way began
-
-	proved func(began time.Time) // of the last hint; may be nil
 }
 
 // rivalLimit bounds one look.
@@ -55,6 +54,14 @@ func (r *Rivals) ofLocked(journal uint32) *rivalry {
 		r.journals[journal] = &rivalry{}
 	}
 	return r.journals[journal]
+}
+
+// OnProved has f called after each look that finds no other leader, with the time when the look
+// began.
+func (r *Rivals) OnProved(f func(journal uint32, began time.Time)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.onProved = f
 }
 
 // Leads notes that a journal is led here.
@@ -83,19 +90,12 @@ func (r *Rivals) Epoch(journal uint32) (uint32, bool) {
 
 // Heard takes a hint that a journal has a leader of this epoch. It does not block. A
 // leader that was deposed ends by itself when it finds that out; a look that fails
-// changes nothing. If there is no other leader, proved is called with the time when the look
-// began. It may be nil. Of hints that come at once only the last one's is called.
-func (r *Rivals) Heard(journal, epoch uint32, proved func(began time.Time)) {
+// changes nothing.
+func (r *Rivals) Heard(journal, epoch uint32) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	j := r.journals[journal]
-	if j == nil || r.ctx.Err() != nil {
-		return
-	}
-	if proved != nil {
-		j.proved = proved
-	}
-	if !j.hears(epoch) {
+	if j == nil || !j.hears(epoch) || r.ctx.Err() != nil {
 		return
 	}
 	claim := j.claim
@@ -105,8 +105,8 @@ func (r *Rivals) Heard(journal, epoch uint32, proved func(began time.Time)) {
 			ctx, cancel := context.WithTimeout(r.ctx, rivalLimit)
 			err := claim.Prove(ctx)
 			cancel()
-			if proved := r.proved(j); err == nil && proved != nil {
-				proved(began)
+			if err == nil {
+				r.proved(journal, began)
 			}
 			claim = r.next(j)
 		}
@@ -127,10 +127,13 @@ func (r *Rivals) next(j *rivalry) Claim {
 	return j.claim
 }
 
-func (r *Rivals) proved(j *rivalry) func(began time.Time) {
+func (r *Rivals) proved(journal uint32, began time.Time) {
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	return j.proved
+	f := r.onProved
+	r.mu.Unlock()
+	if f != nil {
+		f(journal, began)
+	}
 }
 
 // hears reports whether to look now. One look at a time answers every hint that came

@@ -41,10 +41,10 @@ func TestALeaderLooksWhenItHearsOfAHigherEpoch(t *testing.T) {
 	}
 	r := NewRivals()
 	defer r.Close()
-	r.Heard(1, 9, nil) // nothing is known of it
+	r.Heard(1, 9) // nothing is known of it
 	r.Leads(1, c)
 	r.Applied(1, 5)
-	r.Heard(1, 6, nil)
+	r.Heard(1, 6)
 	<-c.looks
 }
 
@@ -53,10 +53,10 @@ func TestALeaderLooksWhenItHearsOfAHigherEpoch(t *testing.T) {
 func TestHintsDuringALookShareTheNext(t *testing.T) {
 	r, c := NewRivals(), newClaim()
 	r.Leads(1, c)
-	r.Heard(1, 2, nil)
+	r.Heard(1, 2)
 	<-c.looks
 	for epoch := range uint32(10) {
-		r.Heard(1, 3+epoch, nil)
+		r.Heard(1, 3+epoch)
 	}
 	c.answers <- errors.New("no route to host")
 	<-c.looks
@@ -72,11 +72,11 @@ func TestALookReportsThatThereIsNoRival(t *testing.T) {
 	r, c, proved := NewRivals(), newClaim(), make(chan time.Time, 3)
 	defer r.Close()
 	r.Leads(1, c)
-	reports := func(began time.Time) { proved <- began }
-	r.Heard(1, 2, reports)
+	r.OnProved(func(_ uint32, began time.Time) { proved <- began })
+	r.Heard(1, 2)
 	<-c.looks
 	asked := time.Now()
-	r.Heard(1, 3, reports)
+	r.Heard(1, 3)
 	c.answers <- errors.New("no route to host")
 	<-c.looks
 	c.answers <- nil
@@ -91,11 +91,11 @@ func TestALookReportsThatThereIsNoRival(t *testing.T) {
 func TestCloseEndsALookUnderWay(t *testing.T) {
 	r, c := NewRivals(), newClaim()
 	r.Leads(1, c)
-	r.Heard(1, 2, nil)
+	r.Heard(1, 2)
 	<-c.looks
-	r.Heard(1, 3, nil)
+	r.Heard(1, 3)
 	r.Close()
-	r.Heard(1, 4, nil)
+	r.Heard(1, 4)
 	if len(c.looks) > 0 {
 		t.Errorf("%d looks after the end", len(c.looks))
 	}
@@ -132,9 +132,9 @@ func TestALookOutlivesItsLeadership(t *testing.T) {
 	r, c := NewRivals(), newClaim()
 	defer r.Close()
 	r.Leads(1, c)
-	r.Heard(1, 2, nil)
+	r.Heard(1, 2)
 	<-c.looks
-	r.Heard(1, 3, nil)
+	r.Heard(1, 3)
 	r.Leads(1, nil)
 	c.answers <- ErrEnded
 	for looking := true; looking; runtime.Gosched() {
@@ -144,7 +144,7 @@ func TestALookOutlivesItsLeadership(t *testing.T) {
 	}
 	next := newClaim()
 	r.Leads(1, next)
-	r.Heard(1, 4, nil)
+	r.Heard(1, 4)
 	<-next.looks
 	next.answers <- nil
 }

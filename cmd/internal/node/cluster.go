@@ -66,6 +66,9 @@ func (n *node) newMember() *member {
 	m.heard.Store(&time.Time{})
 	m.zero.m = m
 	m.watching = watching{ctx: m.ctx, work: &m.work, dial: m.dialLeader}
+	n.rivals.OnProved(func(journal uint32, began time.Time) {
+		m.post(func(d *drive.Driver) { d.Proved(began, journal) })
+	})
 	return m
 }
 
@@ -201,17 +204,16 @@ func (m *member) post(f func(d *drive.Driver)) {
 func (m *member) after() {
 	c := m.node.meta.Cluster()
 	m.node.events.Applied(c)
-	leaders := map[segment.ID]bool{}
+	changed := false
 	for id := range uint32(len(c.Assignments)) + 1 {
-		l := m.driver.Leader(id)
-		if l != m.Leader(id) {
+		if l := m.driver.Leader(id); l != m.Leader(id) {
 			m.showLeader(id, l)
-		}
-		if !l.Node.IsZero() && l.Node != m.node.dir.Node() {
-			leaders[l.Node] = true
+			changed = true
 		}
 	}
-	m.watching.follow(leaders)
+	if changed {
+		m.watchLeaders()
+	}
 	heard := m.driver.Answered()
 	m.heard.Store(&heard)
 	m.takeSeats(c)
@@ -232,6 +234,17 @@ func (m *member) showLeader(id uint32, l membership.Known) {
 	if !l.Node.IsZero() {
 		m.node.events.Led(id, l.Node, l.Epoch)
 	}
+}
+
+// watchLeaders keeps a connection to each other node that leads a journal.
+func (m *member) watchLeaders() {
+	leaders := map[segment.ID]bool{}
+	for _, l := range *m.known.Load() {
+		if !l.Node.IsZero() && l.Node != m.node.dir.Node() {
+			leaders[l.Node] = true
+		}
+	}
+	m.watching.follow(leaders)
 }
 
 // Leader implements leaders, and memberFacts.

@@ -35,12 +35,10 @@ func (e *clusterEnv) Exit(err error) { e.m.node.fail(err) }
 
 func (e *clusterEnv) Reports() []membership.Report { return e.m.reports() }
 
-func (e *clusterEnv) Prove(id uint32, proved func(began time.Time)) {
+func (e *clusterEnv) Prove(id uint32) {
 	// By any epoch above: rivals asks the bucket once for all hints that come at once.
 	if epoch, known := e.m.node.rivals.Epoch(id); known {
-		e.m.node.rivals.Heard(id, epoch+1, func(began time.Time) {
-			e.m.post(func(*drive.Driver) { proved(began) })
-		})
+		e.m.node.rivals.Heard(id, epoch+1)
 	}
 }
 

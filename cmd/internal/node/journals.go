@@ -229,7 +229,7 @@ func (n *node) watchLevel() (stop func() error) {
 
 // heard takes a hint that another node has committed.
 func (n *node) heard(a announce.Announcement) {
-	n.rivals.Heard(a.Journal, a.Epoch, nil)
+	n.rivals.Heard(a.Journal, a.Epoch)
 	switch j := n.journals.get(a.Journal); {
 	case a.Journal == 0 && !n.controller.Leads():
 		n.controller.Poke()

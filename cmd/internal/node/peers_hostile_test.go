@@ -20,6 +20,7 @@ import (
 type calm struct {
 	drive.Network
 	drive.Bucket
+	driver *drive.Driver
 	harmed atomic.Int32 // it ends, or gives journal 0 up
 }
 
@@ -27,7 +28,7 @@ func (*calm) Now() time.Time                          { return time.Now() }
 func (*calm) Refused(error)                           {}
 func (c *calm) Exit(error)                            { c.harmed.Add(1) }
 func (*calm) Reports() []membership.Report            { return nil }
-func (*calm) Prove(_ uint32, proved func(time.Time))  { proved(time.Now()) }
+func (c *calm) Prove(id uint32)                       { c.driver.Proved(time.Now(), id) }
 func (*calm) Poke()                                   {}
 func (c *calm) Stand()                                { c.harmed.Add(1) }
 func (c *calm) Resign()                               { c.harmed.Add(1) }
@@ -68,7 +69,7 @@ func TestGarbageOfANodeHarmsNothing(t *testing.T) {
 	env := &calm{}
 	loop := drive.NewLoop()
 	driver := drive.New(drive.Options{Node: m.self.Node, Run: m.run()}, env)
-	m.peers.opt.Loop = loop
+	env.driver, m.peers.opt.Loop = driver, loop
 	env.Network, env.Bucket = m.peers, newProbes(store, unread, loop)
 	t.Cleanup(env.Bucket.(*probes).Close)
 	loop.Start(driver)

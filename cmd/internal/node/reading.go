@@ -145,7 +145,7 @@ type readerEnv struct{ drive.Env }
 // Reports implements drive.Journals, and so do all methods below.
 func (readerEnv) Reports() []membership.Report { return nil }
 
-func (readerEnv) Prove(uint32, func(time.Time)) {}
+func (readerEnv) Prove(uint32) {}
 
 func (readerEnv) Stand() {}
 

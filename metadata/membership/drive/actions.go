@@ -3,7 +3,6 @@ package drive
 import (
 	"maps"
 	"slices"
-	"time"
 
 	"github.com/varvelog/varve/metadata/membership"
 )
@@ -89,20 +88,16 @@ func (d *Driver) claimed(from membership.Source, l membership.Leader) {
 	}
 	checks := d.view.Claimed(d.env.Now(), from, l)
 	if epoch := d.led[l.Journal]; epoch > 0 && l.Epoch > epoch {
-		d.prove(l.Journal)
+		d.env.Prove(l.Journal)
 	}
 	d.check(checks)
-}
-
-func (d *Driver) prove(journal uint32) {
-	d.env.Prove(journal, func(began time.Time) { d.Proved(began, journal) })
 }
 
 // proveDoubted looks again for the rivals that nodes have named: the look before may have failed.
 func (d *Driver) proveDoubted() {
 	for _, journal := range slices.Sorted(maps.Keys(d.led)) {
 		if d.Leader(journal).Doubted {
-			d.prove(journal)
+			d.env.Prove(journal)
 		}
 	}
 }

@@ -23,7 +23,6 @@ type scripted struct {
 	plans   []func(error)
 	probes  []func(bool)
 	checks  map[membership.Leader]func(bool)
-	proved  func(began time.Time) // of the last look for a rival
 	reports []membership.Report
 	started []metadata.Run
 	planErr error // of plans, at once
@@ -75,10 +74,7 @@ func (s *scripted) Check(l membership.Leader, done func(bool)) {
 
 func (s *scripted) Reports() []membership.Report { return s.reports }
 
-func (s *scripted) Prove(journal uint32, proved func(time.Time)) {
-	s.proved = proved
-	s.note("prove " + string(rune('0'+journal)))
-}
+func (s *scripted) Prove(journal uint32) { s.note("prove " + string(rune('0'+journal))) }
 
 func (s *scripted) Poke() { s.note("poke") }
 
@@ -336,11 +332,11 @@ func TestAClaimAboutAJournalThatIsLedHereIsProved(t *testing.T) {
 	if !s.does("prove 1") {
 		t.Error("a look that fails is the last one")
 	}
-	s.proved(s.Now().Add(-time.Hour)) // a look that began before
+	d.Proved(s.Now().Add(-time.Hour), 1) // a look that began before
 	if !d.Leader(1).Doubted {
 		t.Error("a proof of before the claim counts")
 	}
-	s.proved(s.Now())
+	d.Proved(s.Now(), 1)
 	if beat(5, true); d.Leader(1).Doubted || d.Leader(1).Node != nodeNo(1) {
 		t.Error("a claim that was refuted counts again")
 	}

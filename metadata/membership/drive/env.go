@@ -64,8 +64,8 @@ type Journals interface {
 	// Reports are the journals that this node leads or takes, journal 0 among them.
 	Reports() []membership.Report
 	// Prove asks the leader of a journal here to look for a fence of another. If there is none,
-	// proved is called with the time when a look began, maybe that of a call before.
-	Prove(journal uint32, proved func(began time.Time))
+	// Driver.Proved follows.
+	Prove(journal uint32)
 	// Poke lets journal 0 be read soon: there is more.
 	Poke()
 
