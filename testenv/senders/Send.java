@@ -12,6 +12,7 @@ public final class Send {
     public static void main(String[] args) throws Exception {
         Properties properties = new Properties();
         properties.put("bootstrap.servers", args[0]); // else the defaults: acks=all, idempotent, five in flight
+        properties.put("delivery.timeout.ms", String.valueOf(Integer.MAX_VALUE)); // as send.py: records never expire
         PrintStream out = new PrintStream(System.out, true, StandardCharsets.UTF_8);
         BufferedReader lines = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
         try (KafkaProducer<String, String> producer =

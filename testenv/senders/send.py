@@ -7,7 +7,9 @@ from confluent_kafka import Producer
 
 
 def main(brokers, topic):
-    producer = Producer({"bootstrap.servers": brokers, "enable.idempotence": True})
+    # Records never expire. When one does, librdkafka begins another epoch of its producer id, and
+    # in that sends records again that the log may have: no broker can know them.
+    producer = Producer({"bootstrap.servers": brokers, "enable.idempotence": True, "message.timeout.ms": 0})
     ended = threading.Event()
 
     def poll():
