@@ -36,6 +36,7 @@ var families = []family{
 		"sticky":         "kafka-go has no cooperative rebalancing",
 		"static":         "kafka-go has no static membership"}},
 	{name: "kcat", always: true, plain: true, install: kcatProgram, lacks: map[string]string{
+		steered:          "kcat's program prints no record before it has all",
 		"topics":         "kcat creates no topics",
 		"configs":        "kcat alters no topics",
 		"partitions":     "kcat alters no topics",

@@ -50,6 +50,7 @@ func order() (names []string) {
 	for _, topic := range tiered {
 		names = append(names, topic.name)
 	}
+	names = append(names, steered)
 	for _, tool := range toolTests {
 		names = append(names, tool.name)
 	}
