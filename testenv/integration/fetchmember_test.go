@@ -105,6 +105,17 @@ func TestAFetchNodeIsAMemberOfTheCluster(t *testing.T) {
 // fetchFrom asks one node for the first records of partition 0.
 func fetchFrom(t *testing.T, node *testenv.Node, id int32, topic string) kmsg.FetchResponseTopicPartition {
 	t.Helper()
+	request := fetchRequest(topic)
+	c := client(t, node.Kafka, kgo.MaxVersions(kversion.V2_8_0())) // topics by their names
+	answer, err := request.RequestWith(deadline(t), c.Broker(int(id)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer.Topics[0].Partitions[0]
+}
+
+// fetchRequest asks for the first records of partition 0 of a topic.
+func fetchRequest(topic string) *kmsg.FetchRequest {
 	request := kmsg.NewPtrFetchRequest()
 	request.MaxBytes, request.MaxWaitMillis = 1<<20, 1000
 	in := kmsg.NewFetchRequestTopic()
@@ -113,12 +124,7 @@ func fetchFrom(t *testing.T, node *testenv.Node, id int32, topic string) kmsg.Fe
 	partition.PartitionMaxBytes = 1 << 20
 	in.Partitions = append(in.Partitions, partition)
 	request.Topics = append(request.Topics, in)
-	c := client(t, node.Kafka, kgo.MaxVersions(kversion.V2_8_0())) // topics by their names
-	answer, err := request.RequestWith(deadline(t), c.Broker(int(id)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return answer.Topics[0].Partitions[0]
+	return request
 }
 
 // An archive, and a node without the keys of the cluster, are known to no other node, and list
@@ -174,4 +180,40 @@ func TestAFetchNodeBecomesAMemberWithAnUpgrade(t *testing.T) {
 		answer, err := kmsg.NewPtrMetadataRequest().RequestWith(deadline(t), client(t, writer.Kafka))
 		return err == nil && len(answer.Brokers) == 2
 	})
+}
+
+// A fetch node that ends sends consumers back to the leader first.
+func TestAFetchNodeThatEndsSendsConsumersBack(t *testing.T) {
+	t.Parallel()
+	b := fileBucket(t)
+	writer := b.start(t)
+	createTopic(t, writer.Kafka, "events", 1)
+	produce(t, client(t, writer.Kafka), numbered("events", 0, "r", 10)...)
+	reader := b.start(t, "--roles", "fetch")
+	await(t, writer, "the fetch node", func() bool { return len(brokersAt(t, writer)) == 2 })
+	c := client(t, reader.Kafka, kgo.MaxVersions(kversion.V2_8_0())) // topics by their names
+	request := fetchRequest("events")
+	request.MaxWaitMillis = 10
+	fetched := func() (*kmsg.FetchResponse, error) {
+		answer, err := request.RequestWith(deadline(t), c.Broker(2))
+		if err == nil && answer.Topics[0].Partitions[0].ErrorCode != 0 {
+			t.Errorf("the fetch node answers with error %d", answer.Topics[0].Partitions[0].ErrorCode)
+		}
+		return answer, err
+	}
+	if answer, err := fetched(); err != nil || answer.Topics[0].Partitions[0].PreferredReadReplica != -1 {
+		t.Fatalf("while it serves: %+v (%v)", answer, err)
+	}
+	ended := make(chan struct{})
+	go func() { defer close(ended); reader.Stop(t) }()
+	defer func() { <-ended }()
+	for {
+		answer, err := fetched()
+		switch {
+		case err != nil:
+			t.Fatalf("it ends, and has not sent the consumer back: %v", err)
+		case answer.Topics[0].Partitions[0].PreferredReadReplica == 1:
+			return
+		}
+	}
 }

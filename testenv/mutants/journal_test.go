@@ -5,7 +5,7 @@ import "slices"
 // mutants is in the order of the rules of tiering/journal/PROTOCOL.md; first the
 // journal's, then those of the packages above it.
 var mutants = slices.Concat(journalMutants, lifeMutants, ingestMutants, tieringMutants, shardMutants, groupMutants, supervisorMutants, metadataMutants, followMutants, standingMutants, fetchMutants, partlogMutants, readbackMutants, compactMutants, sweepMutants, expireMutants, bucketMutants, mismatchMutants, pageMutants,
-	evidenceMutants, assignmentMutants, electionMutants, driverMutants, peerMutants, clientMutants)
+	evidenceMutants, assignmentMutants, electionMutants, driverMutants, peerMutants, clientMutants, steeringMutants)
 
 var journalMutants = []mutant{
 	{name: "rule 2: counts before lower seqs do", by: ingest, edits: []edit{
