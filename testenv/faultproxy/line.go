@@ -7,6 +7,8 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"syscall"
+	"time"
 
 	"github.com/varvelog/varve/testenv/proc"
 )
@@ -56,7 +58,7 @@ func (l *Line) Up() error {
 	if l.mu.listener != nil || l.mu.closed {
 		return nil
 	}
-	listener, err := net.Listen("tcp", l.address)
+	listener, err := listen(l.address)
 	if err != nil {
 		return fmt.Errorf("start a line to %s: %w", l.target, err)
 	}
@@ -64,6 +66,19 @@ func (l *Line) Up() error {
 	l.running.Go(func() { l.accept(listener) })
 	return nil
 }
+
+// listen waits while the address is in use. A process that is being started has the
+// descriptors of this one until its program runs, that of a closed listener among them.
+func listen(address string) (net.Listener, error) {
+	for end := time.Now().Add(freeLimit); ; time.Sleep(freePause) {
+		listener, err := net.Listen("tcp", address)
+		if !errors.Is(err, syscall.EADDRINUSE) || time.Now().After(end) {
+			return listener, err
+		}
+	}
+}
+
+const freeLimit, freePause = 20 * time.Second, 20 * time.Millisecond
 
 // Down has the line refuse connections, and resets those there are.
 func (l *Line) Down() {

@@ -165,3 +165,19 @@ func TestALineThatIsDownRefuses(t *testing.T) {
 	send(t, again, "y")
 	wantBack(t, again, "y")
 }
+
+// The address of a line that was down is in use for a moment more, in a process that starts.
+func TestALineThatComesUpWaitsForItsAddress(t *testing.T) {
+	line := startLine(t, echo(t), nil)
+	line.Down()
+	held, err := net.Listen("tcp", line.Address())
+	if err != nil {
+		t.Fatal(err)
+	}
+	timer := time.AfterFunc(100*time.Millisecond, func() { held.Close() })
+	defer timer.Stop()
+	if err := line.Up(); err != nil {
+		t.Fatal(err)
+	}
+	dialLine(t, line)
+}
