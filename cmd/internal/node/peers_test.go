@@ -124,10 +124,10 @@ func TestKeysAreReadWhenTheyAreNeeded(t *testing.T) {
 	}
 }
 
-// A node that only reads begins without a key, and is reached by the key of its role.
+// A node that only reads begins without a key, and reads it when it calls or is called first.
 func TestNodesThatReadHaveTheirOwnKey(t *testing.T) {
 	store := mem.New(time.Now, nil)
-	reads := newMember(t, store, theCluster, identity(3, 3), false)
+	reads, calls := newMember(t, store, theCluster, identity(3, 3), false), newMember(t, store, theCluster, identity(4, 4), false)
 	writes := newMember(t, store, theCluster, identity(1, 1), true)
 	reads.serve("")
 	writes.serve("")
@@ -138,6 +138,9 @@ func TestNodesThatReadHaveTheirOwnKey(t *testing.T) {
 	}
 	if r := reads.called(writes.self.Node, writes.run(), beat(), peerLimit); r.Outcome != membership.Proved || r.Err != nil {
 		t.Errorf("it sends a heartbeat: %+v", r)
+	}
+	if r := calls.called(writes.self.Node, writes.run(), beat(), peerLimit); r.Outcome != membership.Proved || r.Err != nil {
+		t.Errorf("one that was not called before sends a heartbeat: %+v", r)
 	}
 	if r := reads.called(writes.self.Node, writes.run(), probe(), peerLimit); r.Outcome != membership.Proved || !errors.Is(r.Err, kerr.ClusterAuthorizationFailed) {
 		t.Errorf("it asks for a probe: %+v", r)
