@@ -22,13 +22,17 @@ func TestASocketIsFoundAtTheProcessThatHasIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer accepted.Close()
-	if !ownsSocket(os.Getpid(), accepted.RemoteAddr()) {
-		t.Error("this process does not have its own socket")
+	socket := socketAt(accepted.RemoteAddr())
+	if !hasFile(os.Getpid(), socket) {
+		t.Errorf("this process does not have its own socket, %q", socket)
 	}
-	if ownsSocket(os.Getppid(), accepted.RemoteAddr()) {
+	if hasFile(os.Getppid(), socket) {
 		t.Error("another process has this one's socket")
 	}
-	if ownsSocket(os.Getpid(), &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1}) {
-		t.Error("a socket that does not exist has an owner")
+	if other := socketAt(accepted.LocalAddr()); other == socket || !hasFile(os.Getpid(), other) {
+		t.Errorf("the other end is %q, this one %q", other, socket)
+	}
+	if socket := socketAt(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1}); socket != "" {
+		t.Errorf("a socket that does not exist is %q", socket)
 	}
 }

@@ -4,5 +4,7 @@ package nodes
 
 import "net"
 
-// ownsSocket is not known here. So a cut between two nodes cuts nothing.
-func ownsSocket(int, net.Addr) bool { return false }
+// socketAt is not known here. So a cut between two nodes cuts nothing.
+func socketAt(net.Addr) string { return "" }
+
+func hasFile(int, string) bool { return false }
