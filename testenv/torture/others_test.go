@@ -69,11 +69,25 @@ func TestNothingExpiresOnceItIsKept(t *testing.T) {
 			l.keepSince(since)
 		}
 		later := now.Add(time.Minute)
-		if l.begins(h, "a look-up", 0, 5, 10, since, later); h.Check().Total() != 0 {
+		if l.begins(h, "a look-up", 0, 0, 5, 10, since, later); h.Check().Total() != 0 {
 			t.Errorf("kept %v: records that had expired before are missed", kept)
 		}
-		if l.begins(h, "a look-up", 0, 10, 10, since, later); (h.Check().Counts[history.LostWrite] == 1) != kept {
+		if l.begins(h, "a look-up", 0, 0, 10, 10, since, later); (h.Check().Counts[history.LostWrite] == 1) != kept {
 			t.Errorf("kept %v: %+v", kept, h.Check())
+		}
+	}
+}
+
+// A partition that ends before its start was known to be is wrong, if that was known when its end
+// was asked for.
+func TestAnEndIsComparedWithTheStartOfBefore(t *testing.T) {
+	for before, wrong := range map[int64]bool{5: false, 20: true} {
+		h := newHistory()
+		l, now := fadingOf(trimmedTopic)
+		l.parts[0].start = 20 // records were deleted in the meantime
+		l.begins(h, "a look-up", 0, before, 5, 10, time.Time{}, now)
+		if got := h.Check().Counts[history.EndWentBack] == 1; got != wrong {
+			t.Errorf("the start was %d when the end was asked for: %+v", before, h.Check())
 		}
 	}
 }

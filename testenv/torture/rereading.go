@@ -132,21 +132,21 @@ func (l *fadingLog) look(ctx context.Context, h *history.History, admin *kadm.Cl
 	if start = first.Offset; start < before {
 		h.Note(history.StartWentBack, "%s lists %d as the start of partition %d, which was %d before", name, start, partition, before)
 	}
-	l.begins(h, name, partition, start, end.Offset, kept, time.Now())
+	l.begins(h, name, partition, before, start, end.Offset, kept, time.Now())
 	return start, nil
 }
 
-// begins checks that a partition may start at an offset. kept is since when retention was off
-// when the start was asked for, at is a later time.
-func (l *fadingLog) begins(h *history.History, name string, partition int32, start, end int64, kept, at time.Time) {
+// begins checks that a partition may start at an offset. before is the start that was known, and
+// kept since when retention was off, when start and end were asked for; at is a later time.
+func (l *fadingLog) begins(h *history.History, name string, partition int32, before, start, end int64, kept, at time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	p := &l.parts[partition]
 	if !kept.IsZero() && kept.Equal(l.kept) {
 		at = kept // and all the while
 	}
-	if end < p.start || start > end {
-		h.Note(history.EndWentBack, "%s: partition %d of %s is listed from %d to %d, its start was %d before", name, partition, l.topic, start, end, p.start)
+	if end < before || start > end {
+		h.Note(history.EndWentBack, "%s: partition %d of %s is listed from %d to %d, its start was %d before", name, partition, l.topic, start, end, before)
 	}
 	if start <= p.start {
 		return
@@ -215,7 +215,7 @@ type fadingReading struct {
 func (l *fadingLog) read(h *history.History, name string, listed []foreignPartition) *fadingReading {
 	r := &fadingReading{history: h, name: name, log: l}
 	for partition, p := range listed[:min(len(listed), fadingPartitions)] {
-		l.begins(h, name, int32(partition), p.Start, p.End, time.Time{}, time.Now())
+		l.begins(h, name, int32(partition), l.parts[partition].start, p.Start, p.End, time.Time{}, time.Now())
 		r.next[partition] = p.Start
 	}
 	return r
