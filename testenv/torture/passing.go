@@ -119,7 +119,7 @@ func (p *passing) create(ctx context.Context, admin *kadm.Client, configs map[st
 		if configs != nil {
 			p.revoked++
 		}
-		return true
+		return err == nil || p.look(ctx, admin)
 	case configs != nil && errors.Is(err, kerr.UnknownTopicOrPartition):
 		return p.restored(ctx, admin)
 	case configs != nil && errors.Is(err, kerr.InvalidRequest):
@@ -127,6 +127,19 @@ func (p *passing) create(ctx context.Context, admin *kadm.Client, configs map[st
 	}
 	p.history.Note(history.Refused, "life %d of %s is not created: %v", p.lives, passingTopic, err)
 	return false
+}
+
+// look finds the id of the topic, which an earlier try has made.
+func (p *passing) look(ctx context.Context, admin *kadm.Client) bool {
+	p.id = kadm.TopicID{}
+	for ; p.id == (kadm.TopicID{}) && ctx.Err() == nil; sleep(ctx, 100*time.Millisecond) {
+		_ = try(ctx, func(ctx context.Context) error { // without an answer it is asked for again
+			topics, err := admin.ListTopics(ctx, passingTopic)
+			p.id = topics[passingTopic].ID
+			return err
+		})
+	}
+	return ctx.Err() == nil
 }
 
 // restored reports whether the topic is there though no deleted one is: the answer to an
@@ -154,9 +167,7 @@ func (p *passing) delete(ctx context.Context, client *kgo.Client) bool {
 	req := kmsg.NewPtrDeleteTopicsRequest()
 	req.TimeoutMillis = int32(passingLimit.Milliseconds())
 	one := kmsg.NewDeleteTopicsRequestTopic()
-	if one.TopicID = p.id; p.id == (kadm.TopicID{}) {
-		one.Topic = kmsg.StringPtr(passingTopic)
-	}
+	one.TopicID = p.id
 	req.Topics = append(req.Topics, one)
 	err := try(ctx, func(ctx context.Context) error {
 		resp, err := req.RequestWith(ctx, client)
