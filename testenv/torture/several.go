@@ -22,6 +22,7 @@ const (
 	operatorLimit   = 2 * time.Minute  // for a command of the operator, repeated until it succeeds
 	operatorTurn    = time.Second      // between two tries
 	operatorAnswer  = 30 * time.Second // for one try
+	wasRemoved      = "the node was removed"
 )
 
 // several is the part of a cluster that only one of several nodes has.
@@ -142,7 +143,7 @@ func (c *cluster) operate(args ...string) error {
 		turn, done := context.WithTimeout(ctx, operatorAnswer)
 		output, err := c.varve(turn, append(args, "--bootstrap", c.clients)...)
 		done()
-		if err == nil {
+		if err == nil || strings.Contains(output, wasRemoved) { // by an earlier try, which was ended
 			return nil
 		}
 		if sleep(ctx, operatorTurn); ctx.Err() != nil {
