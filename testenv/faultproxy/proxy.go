@@ -153,10 +153,15 @@ type answer struct {
 	body   []byte
 }
 
-// forward passes a request on. It does not end with its client.
+// forward passes a request on. A write does not end with its client, as its outcome matters. A
+// read does: else a store that is slower than its clients wait would work for reads that they
+// gave up, and get ever slower.
 func (p *Proxy) forward(r *http.Request, size int, body io.Reader) (*answer, error) {
 	ctx, cancel := context.WithTimeout(p.ctx, forwardTimeout)
 	defer cancel()
+	if r.Method == http.MethodGet || r.Method == http.MethodHead {
+		defer context.AfterFunc(r.Context(), cancel)()
+	}
 	out := r.Clone(ctx)
 	out.RequestURI = ""
 	out.URL.Scheme, out.URL.Host = "http", p.target

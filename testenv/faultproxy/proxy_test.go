@@ -316,3 +316,43 @@ func TestAFaultIsLimitedToAPath(t *testing.T) {
 		t.Errorf("fired %v", fired)
 	}
 }
+
+// A client that gives a request up ends a read at the store, and not a write.
+func TestAReadEndsWithItsClient(t *testing.T) {
+	ended, release := make(chan string, 2), make(chan struct{})
+	store := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		select {
+		case <-r.Context().Done():
+			ended <- r.Method + " given up"
+		case <-release:
+			ended <- r.Method + " done"
+		}
+	}))
+	defer store.Close()
+	proxy, err := Start(strings.TrimPrefix(store.URL, "http://"), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer proxy.Close()
+	for _, method := range []string{http.MethodPut, http.MethodGet} {
+		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		request, err := http.NewRequestWithContext(ctx, method, "http://"+proxy.Address()+"/b/k", strings.NewReader("x"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if answer, err := http.DefaultClient.Do(request); err == nil {
+			answer.Body.Close()
+			t.Errorf("%s is answered", method)
+		}
+		cancel()
+	}
+	http.DefaultClient.CloseIdleConnections()
+	if got := <-ended; got != "GET given up" {
+		t.Errorf("first %s", got)
+	}
+	close(release)
+	if got := <-ended; got != "PUT done" {
+		t.Errorf("then %s", got)
+	}
+}
