@@ -94,6 +94,7 @@ func TestTidyingOutlivesKillsOfItsLeader(t *testing.T) {
 			node.Restart(t)
 		}
 	}
+	all.until(t, node, "a job", func() bool { return sum(t, node, "varve_merge_jobs_total") > 0 }) // the last kill may have left none
 	awaitMerged(t, node)
 	all.check(t, address, "events")
 	all.until(t, node, "replaced objects are deleted", func() bool {
