@@ -213,13 +213,19 @@ func (m *member) leave(t *testing.T) {
 	if err := m.stdin.Close(); err != nil {
 		t.Fatal(err)
 	}
+	m.end(t)
+}
+
+// end waits for a process that ends by itself.
+func (m *member) end(t *testing.T) {
+	t.Helper()
 	select {
 	case <-m.process.Done():
 	case <-time.After(patience):
-		t.Fatalf("%s did not leave within %v", m.name, patience)
+		t.Fatalf("%s did not end within %v", m.name, patience)
 	}
 	if err := m.process.Wait(); err != nil {
-		t.Fatalf("%s: %v", m.name, err)
+		t.Fatalf("%s: %v; it printed:\n%s", m.name, err, m.process.Output())
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"regexp"
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/varvelog/varve/testenv"
 )
@@ -141,17 +140,4 @@ func (m *member) got(t *testing.T, n int) error {
 		return fmt.Errorf("%s has %d of %d records", m.name, got, n)
 	}
 	return nil
-}
-
-// end waits for a process that ends by itself.
-func (m *member) end(t *testing.T) {
-	t.Helper()
-	select {
-	case <-m.process.Done():
-	case <-time.After(patience):
-		t.Fatalf("%s did not end within %v", m.name, patience)
-	}
-	if err := m.process.Wait(); err != nil {
-		t.Fatalf("%s: %v; it printed:\n%s", m.name, err, m.process.Output())
-	}
 }

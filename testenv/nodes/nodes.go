@@ -163,8 +163,11 @@ func names(nodes []*Node) (all []string) {
 // owner returns the name of the node that has the socket of a connection, "" if none has.
 func (s *Set) owner(remote net.Addr) string {
 	socket := socketAt(remote)
+	if socket == "" {
+		return ""
+	}
 	for _, n := range s.Nodes {
-		if pid := n.Pid(); socket != "" && pid != 0 && hasFile(pid, socket) {
+		if pid := n.Pid(); pid != 0 && hasFile(pid, socket) {
 			return n.Name
 		}
 	}

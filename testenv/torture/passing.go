@@ -38,7 +38,7 @@ type passing struct {
 	strict  bool     // the first one never serves an earlier life
 	random  *rand.Rand
 	lives   int
-	id      kadm.TopicID     // of the present life; zero: the answer that had it was lost
+	id      kadm.TopicID     // of the present life
 	values  map[int64]string // of the present life, acknowledged, by offset
 	deleted atomic.Int64
 	revoked int
@@ -102,8 +102,6 @@ func (p *passing) create(ctx context.Context, admin *kadm.Client, configs map[st
 	count := int32(1)
 	if configs != nil {
 		count = -1
-	} else {
-		p.id = kadm.TopicID{}
 	}
 	err := try(ctx, func(ctx context.Context) error {
 		made, err := admin.CreateTopic(ctx, count, -1, configs, passingTopic)
