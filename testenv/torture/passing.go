@@ -64,10 +64,11 @@ func (p *passing) run(ctx, hard context.Context) error {
 		if err := p.read(hard); err != nil {
 			return err
 		}
-		if !p.delete(ctx, client) {
+		tries := 0
+		if !p.delete(ctx, client, &tries) {
 			return nil
 		}
-		if p.random.IntN(2) > 0 {
+		if p.random.IntN(2) > 0 || tries > 1 { // a try that was given up may yet delete the topic that is back
 			continue
 		}
 		sleep(ctx, time.Duration(p.random.Int64N(int64(1500*time.Millisecond)))) // about the grace
@@ -75,7 +76,7 @@ func (p *passing) run(ctx, hard context.Context) error {
 			if err := p.read(hard); err != nil {
 				return err
 			}
-			p.delete(ctx, client)
+			p.delete(ctx, client, new(int))
 		}
 	}
 	return nil
@@ -141,15 +142,19 @@ func (p *passing) look(ctx context.Context, admin *kadm.Client) bool {
 }
 
 // restored reports whether the topic is there though no deleted one is: the answer to an
-// earlier try was lost. If not, the topic is purged.
-func (p *passing) restored(ctx context.Context, admin *kadm.Client) (is bool) {
+// earlier try was lost. If not, the topic is purged. The controller is asked, as other nodes
+// may not know yet that the topic was deleted.
+func (p *passing) restored(ctx context.Context, admin *kadm.Client) bool {
 	err := try(ctx, func(ctx context.Context) error {
-		topics, err := admin.ListTopics(ctx, passingTopic)
-		is = topics.Has(passingTopic)
-		return err
+		checked, err := admin.ValidateCreateTopics(ctx, 1, -1, nil, passingTopic)
+		if err != nil {
+			return err
+		}
+		return checked[passingTopic].Err
 	})
+	is := errors.Is(err, kerr.TopicAlreadyExists)
 	switch {
-	case err != nil || ctx.Err() != nil:
+	case ctx.Err() != nil:
 		return false
 	case is:
 		p.revoked++
@@ -159,15 +164,16 @@ func (p *passing) restored(ctx context.Context, admin *kadm.Client) (is bool) {
 	return is
 }
 
-// delete deletes the topic by its id: a request that was given up, and is carried out later, must
+// delete deletes the topic by its id, and counts how often it asks: a request that was given up, and is carried out later, must
 // not delete the next life.
-func (p *passing) delete(ctx context.Context, client *kgo.Client) bool {
+func (p *passing) delete(ctx context.Context, client *kgo.Client, tries *int) bool {
 	req := kmsg.NewPtrDeleteTopicsRequest()
 	req.TimeoutMillis = int32(passingLimit.Milliseconds())
 	one := kmsg.NewDeleteTopicsRequestTopic()
 	one.TopicID = p.id
 	req.Topics = append(req.Topics, one)
 	err := try(ctx, func(ctx context.Context) error {
+		*tries++
 		resp, err := req.RequestWith(ctx, client)
 		if err != nil {
 			return err
