@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/varvelog/varve/cmd/internal/kafka/listener"
 	"github.com/varvelog/varve/cmd/internal/kafka/listener/listenertest"
 	"github.com/varvelog/varve/metadata"
 	"github.com/varvelog/varve/metadata/membership"
@@ -116,14 +117,20 @@ func TestRequestsOfNodesAreAnswered(t *testing.T) {
 func TestRequestsOfNodesNeedAProof(t *testing.T) {
 	c := &answering{}
 	r, _, p := joined(t, segment.PeerIngest, c)
-	keys := []int16{kmsg.Envelope.Int16()}
+	inside := kmsg.NewPtrDeleteTopicsRequest()
+	inside.Version = 4
+	envelope := kmsg.NewPtrEnvelopeRequest()
+	envelope.RequestData, envelope.RequestPrincipal, envelope.ClientHostAddress = listenertest.Encode(inside, 1)[4:], encodePrincipal(listener.Anonymous()), []byte{127, 0, 0, 1}
+	requests := []kmsg.Request{envelope}
 	for _, m := range messages(t, p.dialer.Self) {
-		keys = append(keys, int16(m.kind))
+		requests = append(requests, &peer.Request{Kind: m.kind, Body: m.body})
 	}
-	for _, key := range keys {
-		cl := r.dial(t)
-		cl.Send(listenertest.Head(1<<20, key, 0))
-		cl.ExpectClosed()
+	for _, req := range requests {
+		whole, begun := r.dial(t), r.dial(t)
+		whole.Send(listenertest.Encode(req, 1))
+		begun.Send(listenertest.Head(1<<20, req.Key(), 0))
+		whole.ExpectClosed() // it is not answered, and
+		begun.ExpectClosed() // not waited for
 	}
 	if n := c.asked.Load(); n > 0 {
 		t.Errorf("%d requests were served", n)
