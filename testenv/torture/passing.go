@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"maps"
@@ -72,7 +73,7 @@ func (p *passing) run(ctx, hard context.Context) error {
 			continue
 		}
 		sleep(ctx, time.Duration(p.random.Int64N(int64(1500*time.Millisecond)))) // about the grace
-		if p.create(ctx, admin, map[string]*string{restoreConfig: new(string)}) {
+		if p.create(ctx, admin, map[string]*string{restoreConfig: kmsg.StringPtr(base64.RawURLEncoding.EncodeToString(p.id[:]))}) {
 			if err := p.read(hard); err != nil {
 				return err
 			}
@@ -119,10 +120,8 @@ func (p *passing) create(ctx context.Context, admin *kadm.Client, configs map[st
 			p.revoked++
 		}
 		return err == nil || p.look(ctx, admin)
-	case configs != nil && errors.Is(err, kerr.UnknownTopicOrPartition):
-		return p.restored(ctx, admin)
-	case configs != nil && errors.Is(err, kerr.InvalidRequest):
-		return false // an earlier life is not purged yet, and its deletion could be revoked as well
+	case configs != nil && (errors.Is(err, kerr.UnknownTopicOrPartition) || errors.Is(err, kerr.UnknownTopicID)):
+		return p.restored(ctx, admin) // with an id, an earlier life may not be purged yet
 	}
 	p.history.Note(history.Refused, "life %d of %s is not created: %v", p.lives, passingTopic, err)
 	return false
