@@ -3,7 +3,6 @@ package metadata
 import (
 	"context"
 	"errors"
-	"slices"
 
 	"github.com/varvelog/varve/metadata/topicconfig"
 	"github.com/varvelog/varve/tiering/segment"
@@ -69,6 +68,7 @@ type Admin interface {
 	// AlterConfigs changes configs of topics and answers for each in turn: all
 	// changes of a topic are made or none. With validateOnly nothing changes.
 	AlterConfigs(ctx context.Context, changes []ConfigChange, validateOnly bool) []error
+	AccessAdmin
 	// NextProducerID returns an id, from 1, that no producer was ever given.
 	NextProducerID(ctx context.Context) (int64, error)
 }
@@ -121,50 +121,3 @@ const (
 	OpAppend   OpKind = 2 // to a list, elements that are not in it
 	OpSubtract OpKind = 3 // from a list
 )
-
-// ReadsOnly is the Admin of nodes that never lead a journal: every call answers
-// ErrReadsOnly.
-type ReadsOnly struct{}
-
-// CreateTopics answers ErrReadsOnly for each topic.
-func (ReadsOnly) CreateTopics(_ context.Context, topics []NewTopic, _ bool) []CreateResult {
-	results := make([]CreateResult, len(topics))
-	for i := range results {
-		results[i].Err = ErrReadsOnly
-	}
-	return results
-}
-
-// DeleteTopics answers ErrReadsOnly for each id.
-func (ReadsOnly) DeleteTopics(_ context.Context, ids []segment.ID) []error {
-	return repeat(ErrReadsOnly, len(ids))
-}
-
-// RestoreTopics answers ErrReadsOnly for each id.
-func (ReadsOnly) RestoreTopics(_ context.Context, ids []segment.ID) []error {
-	return repeat(ErrReadsOnly, len(ids))
-}
-
-// Raise answers ErrReadsOnly.
-func (ReadsOnly) Raise(context.Context, uint16, bool) error { return ErrReadsOnly }
-
-// SetNode answers ErrReadsOnly.
-func (ReadsOnly) SetNode(context.Context, int32, NodeState, bool) error { return ErrReadsOnly }
-
-// GrowTo answers ErrReadsOnly.
-func (ReadsOnly) GrowTo(context.Context, uint32, bool) error { return ErrReadsOnly }
-
-// CreatePartitions answers ErrReadsOnly for each topic.
-func (ReadsOnly) CreatePartitions(_ context.Context, more []NewPartitions, _ bool) []error {
-	return repeat(ErrReadsOnly, len(more))
-}
-
-// AlterConfigs answers ErrReadsOnly for each topic.
-func (ReadsOnly) AlterConfigs(_ context.Context, changes []ConfigChange, _ bool) []error {
-	return repeat(ErrReadsOnly, len(changes))
-}
-
-func repeat(err error, n int) []error { return slices.Repeat([]error{err}, n) }
-
-// NextProducerID answers ErrReadsOnly.
-func (ReadsOnly) NextProducerID(context.Context) (int64, error) { return 0, ErrReadsOnly }

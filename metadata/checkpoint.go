@@ -17,6 +17,8 @@ const (
 	checkpointVersion = 1
 	tieredCheckpoint  = 2
 	clusterCheckpoint = 3
+
+	securityCheckpoint = 4
 )
 
 // Encode returns the state for a checkpoint, in one canonical form:
@@ -39,17 +41,20 @@ func (m *image) checkpointVersion() uint8 {
 		return checkpointVersion
 	case m.level < LevelCluster:
 		return tieredCheckpoint
+	case m.level < LevelSecurity:
+		return clusterCheckpoint
 	}
-	return clusterCheckpoint
+	return securityCheckpoint
 }
 
-// encode writes the image in one canonical form, with the fields in brackets from
-// version 2 on, those in braces from version 3 on:
+// encode writes the image in one canonical form. Fields in brackets are there from version 2
+// on, those in braces from version 3 on, and those in parentheses from version 4 on:
 //
 //	level u16 [ | tiered i64 (ms)] | next producer id i64 | data journals u32
 //	| nodes: count u32, each: node id[16] | broker id i32 { | state u8 | fence u8 | run }; by broker id
 //	{ | assignments: count u32, each: payload of JournalAssigned; by journal }
 //	| topics: count u32, each: deleting u8 [ | deleted i64 (ms)] { | version u8 } | payload of TopicCreated; by topic id
+//	( | access )
 //
 // A run is that of NodeStarted. It is left out if the state is 0 or removed. The version is
 // that of the payload of TopicCreated.
@@ -83,6 +88,9 @@ func (m *image) encode(w *wire.Writer) {
 		}
 		created.encode(w)
 	}
+	if version >= securityCheckpoint {
+		m.access.encode(w)
+	}
 }
 
 func (m *image) encodeNodes(w *wire.Writer, version uint8) {
@@ -115,7 +123,7 @@ func (m *image) encodeNodes(w *wire.Writer, version uint8) {
 func (s *State) Restore(payload []byte) error {
 	r := wire.NewReader(payload)
 	version := r.U8()
-	if r.Err() == nil && (version < checkpointVersion || version > clusterCheckpoint) {
+	if r.Err() == nil && (version < checkpointVersion || version > securityCheckpoint) {
 		return fmt.Errorf("%w: checkpoint version %d", ErrTooOld, version)
 	}
 	head := segment.Header{Seq: r.U64(), Epoch: r.U32()}
@@ -175,7 +183,11 @@ func decodeImage(r *wire.Reader, version uint8, supported uint16) (*image, error
 	if err != nil {
 		return nil, err
 	}
-	if _, err := m.applyAll(append(changes, topics...)); err != nil {
+	access, err := decodeAccess(r, version)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := m.applyAll(slices.Concat(changes, topics, access)); err != nil {
 		return nil, err
 	}
 	if version != m.checkpointVersion() {

@@ -79,7 +79,7 @@ func TestDamagedCheckpointIsRefused(t *testing.T) {
 		}
 	}
 	newer := bytes.Clone(good)
-	newer[0] = clusterCheckpoint + 1
+	newer[0] = securityCheckpoint + 1
 	if err := New().Restore(newer); !errors.Is(err, ErrTooOld) {
 		t.Errorf("newer version: %v", err)
 	}
@@ -88,10 +88,11 @@ func TestDamagedCheckpointIsRefused(t *testing.T) {
 func FuzzRestore(f *testing.F) {
 	f.Add(richState(f).Encode())
 	f.Add(threeNodes(f).Encode())
+	f.Add(secureState(f).Encode())
 	f.Fuzz(func(t *testing.T, b []byte) {
-		s := NewUpTo(LevelCluster)
+		s := NewUpTo(LevelSecurity)
 		if s.Restore(b) == nil {
-			again := NewUpTo(LevelCluster)
+			again := NewUpTo(LevelSecurity)
 			if err := again.Restore(s.Encode()); err != nil || again.hash() != s.hash() {
 				t.Fatalf("the restored state does not restore: %v", err)
 			}

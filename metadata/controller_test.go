@@ -10,6 +10,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/varvelog/varve/metadata/acl"
 	"github.com/varvelog/varve/tiering/segment"
 	"github.com/varvelog/varve/tiering/wire"
 )
@@ -401,7 +402,7 @@ func TestLiveReplayedAndPlannedStatesAgree(t *testing.T) {
 }
 
 func TestANodeThatOnlyReadsSaysSo(t *testing.T) {
-	var a Admin = ReadsOnly{}
+	var a Admin = Refused{ErrReadsOnly}
 	if r := a.CreateTopics(t.Context(), make([]NewTopic, 2), false); len(r) != 2 || r[1].Err != ErrReadsOnly {
 		t.Error(r)
 	}
@@ -415,6 +416,24 @@ func TestANodeThatOnlyReadsSaysSo(t *testing.T) {
 		t.Error(r)
 	}
 	if err := a.SetNode(t.Context(), 1, StateDrained, false); err != ErrReadsOnly {
+		t.Error(err)
+	}
+	if r := a.CreateACLs(t.Context(), make([]acl.Binding, 2)); len(r) != 2 || r[1] != ErrReadsOnly {
+		t.Error(r)
+	}
+	if r := a.DeleteACLs(t.Context(), make([]acl.Filter, 2)); len(r) != 2 || r[1].Err != ErrReadsOnly {
+		t.Error(r)
+	}
+	if r := a.AlterUsers(t.Context(), make([]UserChange, 2)); len(r) != 2 || r[1] != ErrReadsOnly {
+		t.Error(r)
+	}
+	if err := a.RequireAuthentication(t.Context(), "a", nil); err != ErrReadsOnly {
+		t.Error(err)
+	}
+	if err := a.EndAuthentication(t.Context()); err != ErrReadsOnly {
+		t.Error(err)
+	}
+	if err := (Refused{}).EndAuthentication(t.Context()); err != ErrUnavailable {
 		t.Error(err)
 	}
 	if err := a.GrowTo(t.Context(), 2, false); err != ErrReadsOnly {

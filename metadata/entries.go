@@ -32,6 +32,9 @@ const (
 	// assignment of journals to them, and epoch bases of partitions.
 	LevelCluster uint16 = 3
 
+	// LevelSecurity brought users, ACLs, quotas, and the authentication of clients.
+	LevelSecurity uint16 = 4
+
 	// SupportedLevel is the highest feature level that a node of this binary takes part in.
 	SupportedLevel = LevelCluster
 )
@@ -183,6 +186,14 @@ var decoders = map[uint16][]decoder{
 	EntryNodeFenced:      {decodeNodeFenced},
 	EntryJournalAssigned: {decodeJournalAssigned},
 	EntryNoOp:            {decodeNoOp},
+
+	EntryACLsAdded:         {decodeACLsAdded},
+	EntryACLsRemoved:       {decodeACLsRemoved},
+	EntryUserSet:           {decodeUserSet},
+	EntryUserRemoved:       {decodeUserRemoved},
+	EntryAuthenticationSet: {decodeAuthenticationSet},
+	EntryQuotaSet:          {decodeQuotaSet},
+	EntryQuotaRemoved:      {decodeQuotaRemoved},
 }
 
 func (FeatureLevel) kind() uint16    { return EntryFeatureLevel }

@@ -22,21 +22,23 @@ type image struct {
 	deleted      map[segment.ID]*Topic // the other ones
 	held         map[uint32]int        // partitions of topics, by data journal
 	nextProducer int64
+	access       access
 }
 
 func newImage(supported uint16) *image {
 	return &image{
 		supported: supported,
 		nodes:     map[segment.ID]*Node{}, assigned: map[uint32]Assignment{}, topics: map[segment.ID]*Topic{}, names: map[string]*Topic{},
-		deleted: map[segment.ID]*Topic{}, held: map[uint32]int{}, nextProducer: 1,
+		deleted: map[segment.ID]*Topic{}, held: map[uint32]int{}, nextProducer: 1, access: newAccess(),
 	}
 }
 
-// clone shares the topics and nodes, which are immutable.
+// clone shares the topics, nodes and credentials, which are immutable.
 func (m *image) clone() *image {
 	c := *m
 	c.nodes, c.assigned, c.held = maps.Clone(m.nodes), maps.Clone(m.assigned), maps.Clone(m.held)
 	c.topics, c.names, c.deleted = maps.Clone(m.topics), maps.Clone(m.names), maps.Clone(m.deleted)
+	c.access = m.access.clone()
 	return &c
 }
 

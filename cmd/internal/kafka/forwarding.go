@@ -6,15 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/varvelog/varve/cmd/internal/kafka/listener"
-	"github.com/varvelog/varve/metadata"
-	"github.com/varvelog/varve/tiering/segment"
 )
 
 const (
@@ -146,36 +143,3 @@ func addressOf(host string) []byte {
 	}
 	return ip
 }
-
-// unavailable is the Admin of a node that has asked the controller in vain.
-type unavailable struct{}
-
-func (unavailable) CreateTopics(_ context.Context, topics []metadata.NewTopic, _ bool) []metadata.CreateResult {
-	return slices.Repeat([]metadata.CreateResult{{Err: metadata.ErrUnavailable}}, len(topics))
-}
-
-func (unavailable) DeleteTopics(_ context.Context, ids []segment.ID) []error {
-	return slices.Repeat([]error{metadata.ErrUnavailable}, len(ids))
-}
-
-func (unavailable) RestoreTopics(_ context.Context, ids []segment.ID) []error {
-	return slices.Repeat([]error{metadata.ErrUnavailable}, len(ids))
-}
-
-func (unavailable) Raise(context.Context, uint16, bool) error { return metadata.ErrUnavailable }
-
-func (unavailable) SetNode(context.Context, int32, metadata.NodeState, bool) error {
-	return metadata.ErrUnavailable
-}
-
-func (unavailable) GrowTo(context.Context, uint32, bool) error { return metadata.ErrUnavailable }
-
-func (unavailable) CreatePartitions(_ context.Context, more []metadata.NewPartitions, _ bool) []error {
-	return slices.Repeat([]error{metadata.ErrUnavailable}, len(more))
-}
-
-func (unavailable) AlterConfigs(_ context.Context, changes []metadata.ConfigChange, _ bool) []error {
-	return slices.Repeat([]error{metadata.ErrUnavailable}, len(changes))
-}
-
-func (unavailable) NextProducerID(context.Context) (int64, error) { return 0, metadata.ErrUnavailable }

@@ -34,6 +34,8 @@ const maxPartitions = 1000
 
 // cluster is a whole cluster in memory: one node, one journal per topic.
 type cluster struct {
+	metadata.Refused // what tests do not ask for
+
 	now        time.Time
 	unreleased atomic.Int32 // answers of Fetch
 	deposed    atomic.Bool

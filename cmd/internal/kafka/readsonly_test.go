@@ -16,7 +16,7 @@ func TestANodeThatOnlyReadsRefusesForGood(t *testing.T) {
 	c := newCluster()
 	g, _ := script(t, c)
 	b := c.backend()
-	b.ReadsOnly, b.Admin, b.Appender = func() bool { return true }, metadata.ReadsOnly{}, func(uint32) Appender { return nil }
+	b.ReadsOnly, b.Admin, b.Appender = func() bool { return true }, metadata.Refused{Err: metadata.ErrReadsOnly}, func(uint32) Appender { return nil }
 	cl := start(t, c, Config{}, b).dial(t)
 	policy := kerr.PolicyViolation.Code
 	answer := cl.ask(sample(kmsg.Produce.Int16(), 9, g.topic)).(*kmsg.ProduceResponse).Topics[0].Partitions[0]

@@ -37,7 +37,7 @@ func newServer(config Config, backend Backend, allows func(*listener.Client, ope
 	}
 	g := &gate{topics: backend.Topics, prove: backend.Control.Prove, allows: allows}
 	services := newServices(config, backend, g, complaints)
-	backend.Admin = unavailable{}
+	backend.Admin = metadata.Refused{Err: metadata.ErrUnavailable} // the controller was asked in vain
 	services.failed = newServices(config, backend, g, complaints)
 	return listener.New(config.Listener, services.apis(), listener.Surroundings{
 		Now: backend.Now, Complaints: complaints, Metrics: backend.Metrics, Log: backend.Log, Memory: backend.Memory, Open: backend.Open,

@@ -47,13 +47,15 @@ func TestEveryErrorThatCanEndANodeHasItsKind(t *testing.T) {
 	}
 }
 
-// answersOnly reports whether an error is part of an answer about one topic or record.
+// answersOnly reports whether an error is part of an answer to a request.
 func answersOnly(name string) bool {
 	return slices.Contains([]string{
 		"ingest.ErrOutOfRange", "metadata.ErrTopicExists", "metadata.ErrUnknownTopic", "metadata.ErrInternalTopic",
 		"metadata.ErrInvalidName", "metadata.ErrInvalidPartitions", "metadata.ErrInvalidReplication", "metadata.ErrInvalidConfig", "metadata.ErrInvalidAssignment", "metadata.ErrReservedName",
 		"metadata.ErrUnknownLevel", "metadata.ErrLowerLevel",
 		"metadata.ErrUnknownNode", "metadata.ErrLastServing", "metadata.ErrNodeInUse", "metadata.ErrTooManyJournals", "metadata.ErrFewerJournals",
+		"metadata.ErrNoSecurity", "metadata.ErrInvalidACL", "metadata.ErrInvalidCredential", "metadata.ErrUnknownUser", "metadata.ErrTooManyACLs", "metadata.ErrTooManyUsers",
+		"metadata.ErrAuthenticationIsOn",
 	}, name)
 }
 

@@ -48,7 +48,7 @@ func (n *node) startFollowers(ctx context.Context, closers *stack) error {
 	n.leaders = archive{n}
 	n.member = n.newMember()
 	n.id.Store(archiveID(n.dir.Node()))
-	n.admin = metadata.ReadsOnly{}
+	n.admin = metadata.Refused{Err: metadata.ErrReadsOnly}
 	f := follow.New(follow.Options{
 		Store: n.store, Meta: n.meta, Load: n.journalConfig, Restore: n.restore, Poll: n.pollInterval, Log: n.log,
 		Stays:      func(err error) bool { return kindOf(err).tries > 0 },
