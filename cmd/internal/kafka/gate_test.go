@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -168,7 +169,7 @@ func TestTheGateHearsWhoAsks(t *testing.T) {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if *a.by != want {
+	if !reflect.DeepEqual(*a.by, want) {
 		t.Errorf("the client is %+v, want %+v", *a.by, want)
 	}
 }

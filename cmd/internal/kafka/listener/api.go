@@ -25,6 +25,8 @@ type API struct {
 	Begin     Handler
 	Private   bool // it is not advertised
 	Forwarded bool // another node may send it inside a request of its own
+	// BeforeAuthentication says that clients may send it before they have authenticated.
+	BeforeAuthentication bool
 	// Peers says that only nodes of this cluster may send it. Any other connection is closed
 	// before the body is read.
 	Peers bool

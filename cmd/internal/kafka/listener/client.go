@@ -18,6 +18,12 @@ type Client struct {
 	Address         string // with the port
 	Host            string // the address without the port
 	Listener        string // the name of the endpoint that it connected to
+	SASL            bool   // it authenticates by requests
+	Awaited         bool   // it has to authenticate first
+	Tokens          bool   // its next frames are tokens of SASL, without headers
+	Session         Session
+	Encrypted       bool   // by TLS
+	Channel         []byte // known only to both ends of its TLS connection; nil without TLS
 	SoftwareName    string // empty until the client has sent ApiVersions
 	SoftwareVersion string
 	Peer            Peer // the node of this cluster that it has proved to be

@@ -3,6 +3,7 @@ package listener
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"os"
@@ -14,14 +15,15 @@ import (
 // conn is one client connection. Its reader owns all fields that are not marked
 // otherwise. Its writer takes the requests off the queue in order.
 type conn struct {
-	server  *Server
-	nc      net.Conn
-	in      *bufio.Reader
-	ip      string
-	account *account      // its memory of the budget
-	queue   chan *Request // from reader to writer, in order of arrival
-	window  *window       // shared
-	wg      sync.WaitGroup
+	server   *Server
+	security Security
+	nc       net.Conn
+	in       *bufio.Reader
+	ip       string
+	account  *account      // its memory of the budget
+	queue    chan *Request // from reader to writer, in order of arrival
+	window   *window       // shared
+	wg       sync.WaitGroup
 
 	ctx      context.Context // ends with the connection
 	fail     context.CancelCauseFunc
@@ -31,6 +33,8 @@ type conn struct {
 	draining atomic.Bool
 	answered atomic.Int64 // when the last answer was written, Unix nanoseconds
 
+	authenticates *time.Timer // ends it if its client does not authenticate; nil: it need not
+
 	beyond       error         // the limit that it is beyond; nil: none. It never changes
 	proves       *time.Timer   // ends it if it is beyond a limit and proves nothing
 	atEnd        func()        // called once the connection has ended; nil: there is none
@@ -39,14 +43,18 @@ type conn struct {
 	last         chan struct{} // settled of the request before; nil at first
 }
 
-func newConn(s *Server, nc net.Conn, client *Client) *conn {
-	c := &conn{
-		server: s, nc: nc, in: bufio.NewReaderSize(nc, tinyFrame), ip: client.Host,
-		queue: make(chan *Request, maxInFlight), window: newWindow(),
-	}
+func newConn(s *Server, nc net.Conn, client *Client, security Security) *conn {
+	c := &conn{server: s, security: security, ip: client.Host, queue: make(chan *Request, maxInFlight), window: newWindow()}
 	c.ctx, c.fail = context.WithCancelCause(s.ctx)
 	c.polls, c.endPolls = context.WithCancel(c.ctx)
 	c.account = s.budget.open(client, c.fail)
+	if security.TLS != nil {
+		nc = tls.Server(&paced{Conn: nc, sent: &c.account.sent}, security.TLS())
+	}
+	c.nc, c.in = nc, bufio.NewReaderSize(nc, tinyFrame)
+	if security.authenticates() {
+		c.awaitAuthentication()
+	}
 	c.answered.Store(time.Now().UnixNano())
 	return c
 }
@@ -89,6 +97,9 @@ func (c *conn) serve() error {
 
 // read begins requests in the order they arrive.
 func (c *conn) read() error {
+	if err := c.secure(); err != nil {
+		return err
+	}
 	for c.window.awaitRoom() {
 		f, err := c.readFrame(c.ctx)
 		if err != nil {
@@ -177,6 +188,9 @@ func (c *conn) deliver(r *Request, a answer) error {
 			return err
 		}
 	}
+	if r.end != nil {
+		defer c.fail(r.end)
+	}
 	c.answered.Store(time.Now().UnixNano())
 	c.server.metrics.Request(Observation{
 		API: r.api.name(), Version: r.Version, Code: a.code,
@@ -192,6 +206,9 @@ func (c *conn) send(a answer) error {
 	if a.size > tinyFrame {
 		c.account.sends(int64(a.size))
 		defer c.account.sends(0)
+	}
+	if _, encrypted := c.nc.(*tls.Conn); encrypted {
+		return c.sendEncrypted(a, end)
 	}
 	for {
 		until := end
@@ -210,4 +227,15 @@ func (c *conn) send(a answer) error {
 			return errSlowReader
 		}
 	}
+}
+
+// sendEncrypted is send for TLS, which takes an answer as a whole: paced looks how fast the
+// client takes it.
+func (c *conn) sendEncrypted(a answer, end time.Time) error {
+	c.nc.SetWriteDeadline(end)
+	_, err := a.buffers.WriteTo(c.nc)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return errSlowReader
+	}
+	return err
 }

@@ -15,6 +15,10 @@ func (c *conn) decode(ctx context.Context, f *frame) (*Request, error) {
 		Version: f.version, Client: c.client(), api: f.api, conn: c, received: c.server.now(), size: len(f.bytes) + 4,
 		charge: f.charge, memory: f.memory, ready: make(chan answer, 1), settled: make(chan struct{}),
 	}
+	if f.token {
+		r.Body, r.token = &kmsg.SASLAuthenticateRequest{SASLAuthBytes: f.bytes}, true
+		return r, nil
+	}
 	err := r.parse(ctx, f.bytes)
 	if r.Client != c.client() {
 		c.isNow(r.Client)

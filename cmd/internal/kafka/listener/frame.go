@@ -1,6 +1,7 @@
 package listener
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -36,6 +37,7 @@ type frame struct {
 	bytes   []byte
 	memory  *buffer.Buffer // holds bytes, if the API is pooled
 	charge  charge
+	token   bool // of SASL, without a header
 }
 
 // The fixed part of a request header: API key, version, correlation id.
@@ -50,20 +52,23 @@ func (c *conn) readFrame(ctx context.Context) (frame, error) {
 	}
 	c.account.came.Store(0)
 	c.newInterval()
+	if c.client().Tokens {
+		return c.readToken(ctx)
+	}
 	var head [4 + 4]byte
 	if _, err := io.ReadFull(c.in, head[:]); err != nil {
 		return frame{}, c.readError(err)
 	}
 	size := int32(binary.BigEndian.Uint32(head[:]))
-	if size < headSize || size > c.server.config.MaxRequestBytes {
-		return frame{}, fmt.Errorf("%w: %d bytes announced, limit is %d%s", errFrameSize, size, c.server.config.MaxRequestBytes, guessProtocol(head[:]))
+	if most := c.client().frameLimit(c.server.config.MaxRequestBytes); size < headSize || size > most {
+		return frame{}, fmt.Errorf("%w: %d bytes announced, limit is %d%s", errFrameSize, size, most, guessProtocol(head[:]))
 	}
 	f := frame{version: int16(binary.BigEndian.Uint16(head[6:])), charge: charge{account: c.account}}
 	var err error
 	if f.api, err = c.server.apis.find(int16(binary.BigEndian.Uint16(head[4:])), f.version, c.client()); err != nil {
 		return frame{}, err
 	}
-	if err := c.mayAsk(f.api); err != nil {
+	if err := cmp.Or(c.mayAsk(f.api), c.client().check(f.api, c.server.now())); err != nil {
 		return frame{}, err
 	}
 	if size > f.api.frameLimit(c.server.config.MaxRequestBytes) {

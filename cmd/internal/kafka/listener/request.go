@@ -33,6 +33,8 @@ type Request struct {
 	settled     chan struct{}       // closed once the answer is written or dropped
 	before      chan struct{}       // settled of the request before on the connection; nil for the first
 	done        func([]byte, int16) // of a request inside another one: takes the answer
+	token       bool                // of SASL, without a header
+	end         error               // closes the connection after the answer
 }
 
 // Received is when the request was read.
@@ -178,6 +180,17 @@ const maxAnswer = 1<<31 - 1
 
 // ReplyNothing ends a request that needs no answer.
 func (r *Request) ReplyNothing() { r.finish(answer{}) }
+
+// EndAfter closes the connection once the answer is sent. A handler calls it before it answers.
+func (r *Request) EndAfter(reason error) { r.end = reason }
+
+// IsToken reports whether the request is a token of SASL without a header.
+func (r *Request) IsToken() bool { return r.token }
+
+// ReplyToken answers a token with one.
+func (r *Request) ReplyToken(token []byte) {
+	r.ReplyBuffers(net.Buffers{make([]byte, 4), token}, 0)
+}
 
 // HangUp closes the connection in place of an answer, after the answers before
 // it.

@@ -55,6 +55,9 @@ func (s *Server) count(c *conn) {
 // uncount forgets a connection that has ended. The caller holds mu.
 func (s *Server) uncount(c *conn) {
 	delete(s.guarded.open, c)
+	if c.authenticates != nil {
+		c.authenticates.Stop()
+	}
 	if c.beyond != nil {
 		c.proves.Stop()
 		s.guarded.reserve = slices.DeleteFunc(s.guarded.reserve, func(x *conn) bool { return x == c })

@@ -48,10 +48,10 @@ type Server struct {
 }
 
 // Endpoint is a place where clients connect: a listener with a name, as Kafka has it.
-// Settings that only its connections have, such as TLS, belong here.
 type Endpoint struct {
 	Name     string
 	Listener net.Listener
+	Security
 }
 
 // Plaintext is Kafka's name for a listener without security.
@@ -184,7 +184,7 @@ func (s *Server) accept(ctx context.Context, at Endpoint) error {
 		switch {
 		case err == nil:
 			wait = minAcceptWait
-			if c := s.admit(nc, at.Name); c != nil {
+			if c := s.admit(nc, at); c != nil {
 				s.running.Go(func() { s.run(c) })
 			}
 		case ctx.Err() != nil:
@@ -214,8 +214,8 @@ func temporary(err error) bool {
 }
 
 // admit counts a new connection, or closes it if there are too many, also beyond the limits.
-func (s *Server) admit(nc net.Conn, endpoint string) *conn {
-	client := newClient(nc, endpoint)
+func (s *Server) admit(nc net.Conn, at Endpoint) *conn {
+	client := newClient(nc, at)
 	s.mu.Lock()
 	beyond := s.beyond(client.Host)
 	if beyond != nil && !s.hasReserve() {
@@ -224,7 +224,7 @@ func (s *Server) admit(nc net.Conn, endpoint string) *conn {
 		s.refused(beyond, client)
 		return nil
 	}
-	c := newConn(s, nc, client)
+	c := newConn(s, nc, client, at.Security)
 	c.beyond = beyond
 	s.count(c)
 	s.mu.Unlock()
@@ -232,9 +232,9 @@ func (s *Server) admit(nc net.Conn, endpoint string) *conn {
 	return c
 }
 
-func newClient(nc net.Conn, endpoint string) *Client {
+func newClient(nc net.Conn, at Endpoint) *Client {
 	addr := nc.RemoteAddr().String()
-	return &Client{Principal: Anonymous(), Address: addr, Host: hostOf(addr), Listener: endpoint}
+	return &Client{Principal: Anonymous(), Address: addr, Host: hostOf(addr), Listener: at.Name, SASL: at.SASL, Awaited: at.authenticates()}
 }
 
 func hostOf(addr string) string {
@@ -317,6 +317,12 @@ var refusals = []struct {
 	{errTooMany, "connections"},
 	{errTooManyIP, "connections_per_address"},
 	{errNotPeer, "not_a_node"},
+	{errTLS, "tls"},
+	{errNotInTime, "not_authenticated_in_time"},
+	{errAuthentication, "not_authenticated"},
+	{ErrAuthentication, "authentication"},
+	{errSession, "session_ended"},
+	{errRevoked, "user_deleted"},
 	{errNoMemory, "no_memory"},
 	{errHoldsMemory, "holds_memory"},
 	{errTakesSlowly, "takes_slowly"},
