@@ -24,7 +24,7 @@ import (
 // the range of this key, so that the client can use a lower one.
 func init() {
 	register(listener.API{
-		Key: kmsg.ApiVersions, Min: 0, Max: 4, MaxFrame: listener.PlainFrame,
+		Key: kmsg.ApiVersions, Min: 0, Max: 4, MaxFrame: listener.PlainFrame, BeforeAuthentication: true,
 		Shape: shape{str().From(3), str().From(3)},
 	}, func(s *services) listener.Handler { return s.clusters.beginApiVersions })
 }

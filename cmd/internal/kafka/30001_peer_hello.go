@@ -28,7 +28,7 @@ const maxHandshake = 4 << 10
 // peerAPI is a private request. Proved ones are only for nodes that have proved themselves.
 func peerAPI(kind peer.Kind, proved bool) listener.API {
 	a := listener.API{
-		Key: kmsg.Key(kind), Name: kind.String(), MaxFrame: maxHandshake, Shape: shape{raw()}, Private: true, Peers: proved,
+		Key: kmsg.Key(kind), Name: kind.String(), MaxFrame: maxHandshake, Shape: shape{raw()}, Private: true, Peers: proved, BeforeAuthentication: !proved,
 		Request: func() kmsg.Request { return &peer.Request{Kind: kind} },
 	}
 	if proved {

@@ -47,6 +47,8 @@ type Backend struct {
 	// ReadsOnly reports whether this node is alone and takes no records, changes nothing and
 	// coordinates no group: clients are not sent elsewhere. Nil: it is not.
 	ReadsOnly func() bool
+	// Access is the users and their rights.
+	Access Access
 	// Admin changes the cluster's metadata.
 	Admin metadata.Admin
 	// Steering is the cluster for the choice of the node that a consumer reads from; false: this

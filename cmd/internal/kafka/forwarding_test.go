@@ -81,7 +81,7 @@ func (c *fakeControl) CreateInternal(_ context.Context, name string) error {
 	return nil
 }
 
-func newTwo(t *testing.T, allows func(*listener.Client, operation, aclResource) bool) *two {
+func newTwo(t *testing.T, allows allowFunc) *two {
 	t.Helper()
 	w := &two{peers: newPeers(t, segment.PeerIngest), controller: newCluster(), chief: &fakeControl{}, control: &fakeControl{}}
 	w.chief.leads.Store(true)

@@ -22,11 +22,20 @@ import (
 type gate struct {
 	topics Topics
 	prove  func(ctx context.Context, since time.Time) error // of Control
-	allows func(by *listener.Client, op operation, on aclResource) bool
+	may    authorizer
 }
 
-// allowAll is for a cluster without an authorizer.
-func allowAll(*listener.Client, operation, aclResource) bool { return true }
+// authorizer decides what clients may do; *Access is one.
+type authorizer interface {
+	allows(by *listener.Client, op operation, on aclResource) bool
+	// allowsSome reports whether there may be a resource of a kind on which a client may do
+	// op.
+	allowsSome(by *listener.Client, op operation, kind kmsg.ACLResourceType) bool
+}
+
+func (g *gate) allows(by *listener.Client, op operation, on aclResource) bool {
+	return g.may.allows(by, op, on)
+}
 
 // operation is an operation of a client on a resource.
 type operation = kmsg.ACLOperation
@@ -225,11 +234,11 @@ func (g *gate) cluster(by *listener.Client, op operation) error {
 	return coded(kerr.ClusterAuthorizationFailed, "%s may not %s the cluster", by.Principal, op)
 }
 
-// producerID returns an error if a client may not have a producer id. It may if it can
-// write to any topic.
+// producerID returns an error if a client may not have a producer id. It may if it may write
+// to any topic, whether there is one or not (KIP-679).
 func (g *gate) producerID(by *listener.Client) error {
 	err := g.cluster(by, toWriteIdempotent)
-	if err == nil || len(g.allTopics(by, toWrite)) > 0 {
+	if err == nil || g.may.allowsSome(by, toWrite, kmsg.ACLResourceTypeTopic) {
 		return nil
 	}
 	return err

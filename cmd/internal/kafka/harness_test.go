@@ -34,9 +34,10 @@ const maxPartitions = 1000
 
 // cluster is a whole cluster in memory: one node, one journal per topic.
 type cluster struct {
-	metadata.Refused // what tests do not ask for
+	*memAccess
 
 	now        time.Time
+	passed     atomic.Int64 // nanoseconds since now
 	unreleased atomic.Int32 // answers of Fetch
 	deposed    atomic.Bool
 	place      atomic.Pointer[Placement]
@@ -70,12 +71,15 @@ type memLog struct {
 func newCluster() *cluster {
 	c := &cluster{
 		now: time.UnixMilli(1_700_000_000_000), logs: map[partlog.Key]*memLog{}, changed: make(chan struct{}),
-		adminUp: true, away: map[uint32]bool{},
+		adminUp: true, away: map[uint32]bool{}, memAccess: newMemAccess(),
 		groups: newGroups(),
 	}
 	c.place.Store(&Placement{Leader: testNode, Epoch: 3, Replicas: []int32{testNode}})
 	return c
 }
+
+// pass lets time pass.
+func (c *cluster) pass(d time.Duration) { c.passed.Add(int64(d)) }
 
 func (c *cluster) addTopic(t testing.TB, name string, partitions int, configs map[string]string) *metadata.Topic {
 	t.Helper()
@@ -390,7 +394,7 @@ func (c *cluster) backend() Backend {
 		BrokerConfigs: func() []topicconfig.BrokerConfig {
 			return topicconfig.Broker(topicconfig.BrokerSettings{NodeID: testNode, Partitions: 1, ReplicationFactor: 1, AutoCreateTopics: true})
 		},
-		Now: func() time.Time { return c.now },
+		Now: func() time.Time { return c.now.Add(time.Duration(c.passed.Load())) },
 		Log: slog.New(slog.DiscardHandler),
 	}
 }

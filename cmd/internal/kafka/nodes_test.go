@@ -190,9 +190,9 @@ func TestNodesAreDrainedByAConfig(t *testing.T) {
 func TestNodesAreRemovedByUnregisterBroker(t *testing.T) {
 	c, b := three()
 	allowed := true
-	cl := startGuarded(t, c, Config{}, b, func(_ *listener.Client, op operation, on aclResource) bool {
+	cl := startGuarded(t, c, Config{}, b, allowFunc(func(_ *listener.Client, op operation, on aclResource) bool {
 		return allowed || op != toAlter || on != theCluster
-	}).dial(t)
+	})).dial(t)
 	remove := func(id int32) int16 {
 		return cl.ask(&kmsg.UnregisterBrokerRequest{BrokerID: id}).(*kmsg.UnregisterBrokerResponse).ErrorCode
 	}

@@ -28,11 +28,17 @@ type running struct {
 // start runs a server on cluster c until the test ends.
 func start(t testing.TB, c *cluster, config Config, b Backend) *running {
 	t.Helper()
-	return startGuarded(t, c, config, b, allowAll)
+	return startGuarded(t, c, config, b, allowFunc(allowAll))
 }
 
 // startGuarded is start with an authorizer.
-func startGuarded(t testing.TB, c *cluster, config Config, b Backend, allows func(*listener.Client, operation, aclResource) bool) *running {
+func startGuarded(t testing.TB, c *cluster, config Config, b Backend, may authorizer) *running {
+	t.Helper()
+	return startSecure(t, c, config, b, may, listener.Security{})
+}
+
+// startSecure is startGuarded with security on the listener TEST.
+func startSecure(t testing.TB, c *cluster, config Config, b Backend, may authorizer, security listener.Security) *running {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -45,14 +51,14 @@ func startGuarded(t testing.TB, c *cluster, config Config, b Backend, allows fun
 	c.host, c.port = "127.0.0.1", int32(ln.Addr().(*net.TCPAddr).Port)
 	counts := listenertest.CountInto(b.Metrics)
 	b.Metrics = counts
-	s, err := newServer(config, b, allows)
+	s, err := newServer(config, b, may)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	r := &running{server: s, counts: counts, addr: ln.Addr().String(), inside: inside.Addr().String(), stop: cancel, done: make(chan error, 1)}
 	go func() {
-		r.done <- s.Serve(ctx, listener.Endpoint{Name: testListener, Listener: ln}, listener.Endpoint{Name: "INSIDE", Listener: inside})
+		r.done <- s.Serve(ctx, listener.Endpoint{Name: testListener, Listener: ln, Security: security}, listener.Endpoint{Name: "INSIDE", Listener: inside})
 	}()
 	t.Cleanup(func() {
 		cancel()

@@ -17,10 +17,10 @@ import (
 
 // New checks the configuration and returns a server that serves nothing yet.
 func New(config Config, backend Backend) (*listener.Server, error) {
-	return newServer(config, backend, allowAll)
+	return newServer(config, backend, &backend.Access)
 }
 
-func newServer(config Config, backend Backend, allows func(*listener.Client, operation, aclResource) bool) (*listener.Server, error) {
+func newServer(config Config, backend Backend, may authorizer) (*listener.Server, error) {
 	config = config.withDefaults()
 	if err := config.validate(); err != nil {
 		return nil, err
@@ -35,7 +35,7 @@ func newServer(config Config, backend Backend, allows func(*listener.Client, ope
 	if backend.Control == nil {
 		backend.Control = alone{}
 	}
-	g := &gate{topics: backend.Topics, prove: backend.Control.Prove, allows: allows}
+	g := &gate{topics: backend.Topics, prove: backend.Control.Prove, may: may}
 	services := newServices(config, backend, g, complaints)
 	backend.Admin = metadata.Refused{Err: metadata.ErrUnavailable} // the controller was asked in vain
 	services.failed = newServices(config, backend, g, complaints)
@@ -54,6 +54,7 @@ type services struct {
 	configs  *configService
 	groups   *groupService
 	clusters *clusterService
+	access   *accessService
 	peers    *peerService
 	topology *topology
 	forward  *forwarder
@@ -172,6 +173,7 @@ func newServices(config Config, b Backend, g *gate, complaints *listener.Complai
 		groups:   &groupService{codes: c, gate: g, readsOnly: readsOnly, groups: b.Groups, endpoint: t.endpoint, asLeader: t.asLeader},
 		clusters: &clusterService{codes: c, topology: t, gate: g, level: b.Topics.Level, store: b.Store, size: b.Size, admin: b.Admin},
 		peers:    &peerService{codes: c, topology: t, door: b.Peers, cluster: b.Cluster, gone: b.PeerGone, control: b.Control},
+		access:   &accessService{codes: c, gate: g, access: &b.Access, now: b.Now, admin: b.Admin},
 		topology: t, forward: forward,
 	}
 }

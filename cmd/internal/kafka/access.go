@@ -1,0 +1,77 @@
+package kafka
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/varvelog/varve/cmd/internal/kafka/listener"
+	"github.com/varvelog/varve/cmd/internal/kafka/sasl"
+	"github.com/varvelog/varve/metadata"
+	"github.com/varvelog/varve/metadata/acl"
+)
+
+// Access is the users and their rights. All functions are called concurrently. The zero value
+// is a cluster without authentication: every client may do everything.
+type Access struct {
+	// Required reports whether clients have to authenticate. Then an operation is refused
+	// unless a rule allows it. Nil: they need not.
+	Required func() bool
+	// Rules are the ACLs of the cluster.
+	Rules func() *acl.Rules
+	// Users lists the credentials of users, by name.
+	Users func() []metadata.UserSet
+	// SASL authenticates the clients of listeners that ask for it. Nil: there is none.
+	SASL *sasl.Server
+	// SuperUsers are principals that may do everything, whatever the rules say.
+	SuperUsers []string
+	// MaxReauth is how long an authentication holds: connections.max.reauth.ms; 0: as long
+	// as the connection.
+	MaxReauth time.Duration
+}
+
+// enforced reports whether operations are allowed by rules alone.
+func (a *Access) enforced() bool { return a.Required != nil && a.Required() }
+
+func (a *Access) super(p listener.Principal) bool { return slices.Contains(a.SuperUsers, p.String()) }
+
+// allows is the authorizer. The rules are asked at each request, so that a right that is taken
+// away is gone at once.
+func (a *Access) allows(by *listener.Client, op operation, on aclResource) bool {
+	if !a.enforced() || a.super(by.Principal) {
+		return true
+	}
+	return a.Rules().Allows(acl.Request{
+		Principal: by.Principal.String(), Host: by.Host, Operation: acl.Operation(op), Type: acl.Type(on.kind), Name: on.name,
+	})
+}
+
+// allowsSome reports whether a client may do an operation on a resource of a kind, of any name.
+func (a *Access) allowsSome(by *listener.Client, op operation, on kmsg.ACLResourceType) bool {
+	if !a.enforced() || a.super(by.Principal) {
+		return true
+	}
+	return a.Rules().AllowsSome(by.Principal.String(), by.Host, acl.Operation(op), acl.Type(on))
+}
+
+func (a *Access) users() []metadata.UserSet {
+	if a.Users == nil {
+		return nil
+	}
+	return a.Users()
+}
+
+// accessService authenticates clients, and describes and changes users and ACLs.
+type accessService struct {
+	codes
+	gate   *gate
+	access *Access
+	now    func() time.Time
+	admin  interface {
+		CreateACLs(ctx context.Context, bindings []acl.Binding) []error
+		DeleteACLs(ctx context.Context, filters []acl.Filter) []metadata.RemovedACLs
+		AlterUsers(ctx context.Context, changes []metadata.UserChange) []error
+	}
+}
