@@ -24,6 +24,7 @@ var saidElsewhere = []*kerr.Error{
 	kerr.TransactionalIDAuthorizationFailed, kerr.InvalidTxnState, kerr.UnsupportedEndpointType, // no command asks for
 	kerr.SecurityDisabled, kerr.ElectionNotNeeded, kerr.InvalidRequiredAcks,
 	kerr.DuplicateBrokerRegistration, kerr.InvalidRegistration, // only nodes ask for
+	kerr.UnsupportedSaslMechanism, kerr.IllegalSaslState, kerr.ResourceNotFound, kerr.DuplicateResource, kerr.UnacceptableCredential, // no command asks yet
 }
 
 // TestEveryCodeOfTheBrokerComesWithAdvice reads from the source which codes
