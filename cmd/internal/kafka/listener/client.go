@@ -22,8 +22,6 @@ type Client struct {
 	Awaited         bool   // it has to authenticate first
 	Tokens          bool   // its next frames are tokens of SASL, without headers
 	Session         Session
-	Encrypted       bool   // by TLS
-	Channel         []byte // known only to both ends of its TLS connection; nil without TLS
 	SoftwareName    string // empty until the client has sent ApiVersions
 	SoftwareVersion string
 	Peer            Peer // the node of this cluster that it has proved to be

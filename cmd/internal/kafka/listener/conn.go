@@ -52,9 +52,6 @@ func newConn(s *Server, nc net.Conn, client *Client, security Security) *conn {
 		nc = tls.Server(&paced{Conn: nc, sent: &c.account.sent}, security.TLS())
 	}
 	c.nc, c.in = nc, bufio.NewReaderSize(nc, tinyFrame)
-	if security.authenticates() {
-		c.awaitAuthentication()
-	}
 	c.answered.Store(time.Now().UnixNano())
 	return c
 }
@@ -188,15 +185,12 @@ func (c *conn) deliver(r *Request, a answer) error {
 			return err
 		}
 	}
-	if r.end != nil {
-		defer c.fail(r.end)
-	}
 	c.answered.Store(time.Now().UnixNano())
 	c.server.metrics.Request(Observation{
 		API: r.api.name(), Version: r.Version, Code: a.code,
 		Took: c.server.now().Sub(r.received), BytesIn: r.size, BytesOut: a.size,
 	})
-	return nil
+	return r.end
 }
 
 // send writes an answer. For one that is not tiny it checks each sendLook how
@@ -207,33 +201,17 @@ func (c *conn) send(a answer) error {
 		c.account.sends(int64(a.size))
 		defer c.account.sends(0)
 	}
-	if _, encrypted := c.nc.(*tls.Conn); encrypted {
-		return c.sendEncrypted(a, end)
+	write := func() (int64, error) { return a.buffers.WriteTo(c.nc) }
+	if _, encrypted := c.nc.(*tls.Conn); encrypted || a.size <= tinyFrame { // below TLS, paced looks
+		c.nc.SetWriteDeadline(end)
+		_, err := write()
+		return slow(err)
 	}
-	for {
-		until := end
-		if next := time.Now().Add(sendLook); a.size > tinyFrame && next.Before(end) {
-			until = next
-		}
-		c.nc.SetWriteDeadline(until)
-		n, err := a.buffers.WriteTo(c.nc)
-		c.account.sent.Add(n)
-		switch {
-		case err == nil:
-			return nil
-		case !errors.Is(err, os.ErrDeadlineExceeded):
-			return err
-		case until == end:
-			return errSlowReader
-		}
-	}
+	return slow(pace(c.nc, end, &c.account.sent, write))
 }
 
-// sendEncrypted is send for TLS, which takes an answer as a whole: paced looks how fast the
-// client takes it.
-func (c *conn) sendEncrypted(a answer, end time.Time) error {
-	c.nc.SetWriteDeadline(end)
-	_, err := a.buffers.WriteTo(c.nc)
+// slow names the end of the time for an answer.
+func slow(err error) error {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return errSlowReader
 	}

@@ -39,15 +39,23 @@ func (s *Server) hasReserve() bool {
 // count counts a connection that is let in. The caller holds mu.
 func (s *Server) count(c *conn) {
 	s.guarded.open[c] = struct{}{}
+	if c.security.authenticates() {
+		c.authenticates = c.failIf(authenticationTime, func() bool { return c.client().unknown() }, errNotInTime)
+	}
 	if c.beyond == nil {
 		s.guarded.within++
 		s.guarded.perIP[c.ip]++
 		return
 	}
 	s.guarded.reserve = append(s.guarded.reserve, c)
-	c.proves = time.AfterFunc(s.config.FrameGrace, func() {
-		if c.unproved() {
-			c.fail(c.beyond)
+	c.proves = c.failIf(s.config.FrameGrace, c.unproved, c.beyond)
+}
+
+// failIf ends the connection after a time, if something is still the case then.
+func (c *conn) failIf(after time.Duration, still func() bool, reason error) *time.Timer {
+	return time.AfterFunc(after, func() {
+		if still() {
+			c.fail(reason)
 		}
 	})
 }

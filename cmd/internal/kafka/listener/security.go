@@ -1,12 +1,12 @@
 package listener
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"sync/atomic"
@@ -74,21 +74,15 @@ func (c *Client) check(a *api, now time.Time) error {
 	return nil
 }
 
+// unknown reports whether the client has shown nothing yet, though it has to.
+func (c *Client) unknown() bool { return c.Awaited && c.Peer == (Peer{}) }
+
 // frameLimit limits a frame of a client.
 func (c *Client) frameLimit(most int32) int32 {
-	if c.Awaited && c.Peer == (Peer{}) {
+	if c.unknown() {
 		return min(most, unauthenticatedFrame)
 	}
 	return most
-}
-
-// awaitAuthentication ends the connection if its client does not authenticate in time.
-func (c *conn) awaitAuthentication() {
-	c.authenticates = time.AfterFunc(authenticationTime, func() {
-		if client := c.client(); client.Awaited && client.Peer == (Peer{}) {
-			c.fail(errNotInTime)
-		}
-	})
 }
 
 // secure does the handshake of TLS. The client is known by its certificate from then on.
@@ -105,13 +99,9 @@ func (c *conn) secure() error {
 		return fmt.Errorf("%w: %w", errTLS, err)
 	}
 	client := *c.client()
-	client.Encrypted, client.Awaited = true, c.security.SASL
-	state := t.ConnectionState()
-	if channel, err := state.ExportKeyingMaterial(channelLabel, nil, channelSize); err == nil {
-		client.Channel = channel
-	}
-	if c.security.Principal != nil && !c.security.SASL {
-		p, err := c.security.Principal(state)
+	client.Awaited = client.SASL
+	if c.security.Principal != nil && !client.SASL {
+		p, err := c.security.Principal(t.ConnectionState())
 		if err != nil {
 			return fmt.Errorf("%w: %w", errTLS, err)
 		}
@@ -119,18 +109,6 @@ func (c *conn) secure() error {
 	}
 	c.isNow(&client)
 	return nil
-}
-
-// The bytes that only both ends of a TLS connection know (RFC 9266 has the like).
-const (
-	channelLabel = "EXPORTER-varve-peer"
-	channelSize  = 32
-)
-
-// Channel returns the bytes that only both ends of a TLS connection know; the callers of
-// other nodes mix them into their proofs.
-func Channel(state tls.ConnectionState) ([]byte, error) {
-	return state.ExportKeyingMaterial(channelLabel, nil, channelSize)
 }
 
 // paced is a connection below TLS. It counts the bytes that the client takes, while a write
@@ -154,18 +132,32 @@ func (p *paced) SetDeadline(t time.Time) error {
 
 // Write writes all of b before the end that was set.
 func (p *paced) Write(b []byte) (all int, err error) {
+	var end time.Time
+	if at := p.end.Load(); at != 0 {
+		end = time.Unix(0, at)
+	}
+	err = pace(p.Conn, end, p.sent, func() (int64, error) {
+		n, err := p.Conn.Write(b[all:])
+		all += n
+		return int64(n), err
+	})
+	return all, err
+}
+
+// pace calls write, which goes on where it was interrupted, until all is written or the end has
+// come; zero for none. After each sendLook it counts the bytes that the client has taken.
+func pace(nc net.Conn, end time.Time, sent *atomic.Int64, write func() (int64, error)) error {
 	for {
-		end, until := time.Unix(0, p.end.Load()), time.Now().Add(sendLook)
-		last := p.end.Load() != 0 && !until.Before(end)
+		until := time.Now().Add(sendLook)
+		last := !end.IsZero() && !until.Before(end)
 		if last {
 			until = end
 		}
-		_ = p.Conn.SetWriteDeadline(until) // a closed connection fails the write
-		n, err := p.Conn.Write(b[all:])
-		all += n
-		p.sent.Add(int64(n))
+		_ = nc.SetWriteDeadline(until) // a closed connection fails the write
+		n, err := write()
+		sent.Add(n)
 		if err == nil || !errors.Is(err, os.ErrDeadlineExceeded) || last {
-			return all, err
+			return err
 		}
 	}
 }
@@ -174,23 +166,18 @@ func (p *paced) Write(b []byte) (all int, err error) {
 // a SaslAuthenticate.
 func (c *conn) readToken(ctx context.Context) (frame, error) {
 	a := c.server.apis[kmsg.SASLAuthenticate.Int16()]
-	head, err := c.in.Peek(4)
-	if err != nil {
+	var head [4]byte
+	if _, err := io.ReadFull(c.in, head[:]); err != nil {
 		return frame{}, c.readError(err)
 	}
-	size := int(int32(binary.BigEndian.Uint32(head)))
+	size := int(int32(binary.BigEndian.Uint32(head[:])))
 	if a == nil || size < 0 || size > tinyFrame-len(head) {
 		return frame{}, fmt.Errorf("%w: a SASL token of %d bytes, limit is %d", errFrameSize, size, tinyFrame-len(head))
 	}
 	f := frame{api: a, token: true, charge: charge{account: c.account}}
-	b, err := c.in.Peek(len(head) + size)
-	if err != nil {
-		return frame{}, c.readError(err)
-	}
-	if err := f.charge.takeTiny(ctx, small, int64(size)); err != nil {
+	if err := c.readTiny(ctx, &f, nil, size); err != nil {
+		f.charge.release()
 		return frame{}, err
 	}
-	f.bytes = bytes.Clone(b[len(head):])
-	_, err = c.in.Discard(len(b))
-	return f, err
+	return f, nil
 }
