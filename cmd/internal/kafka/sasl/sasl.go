@@ -80,7 +80,7 @@ func (s *Server) Begin(mechanism string) (Exchange, error) {
 		return nil, fmt.Errorf("%w: %.100q, enabled are %v", ErrMechanism, mechanism, s.enabled)
 	}
 	if mechanism == Plain {
-		return &plain{server: s}, nil
+		return &plain{claim{server: s}}, nil
 	}
 	m, err := scram.Parse(mechanism)
 	if err != nil {
@@ -105,12 +105,22 @@ func (s *Server) credential(user string, m scram.Mechanism) (c scram.Credential,
 	}, false
 }
 
-// plain is an exchange of RFC 4616.
-type plain struct {
-	server *Server
-	user   string
-	shown  scram.Mechanism
+// claim is the user that a client says it is, with the credential that it shows.
+type claim struct {
+	server    *Server
+	user      string
+	mechanism scram.Mechanism
 }
+
+func (c *claim) User() string { return c.user }
+
+func (c *claim) Exists() bool {
+	_, ok := c.server.users(c.user, c.mechanism)
+	return ok
+}
+
+// plain is an exchange of RFC 4616.
+type plain struct{ claim }
 
 func (p *plain) Step(ctx context.Context, message []byte) ([]byte, bool, error) {
 	parts := bytes.Split(message, []byte{0})
@@ -125,42 +135,34 @@ func (p *plain) Step(ctx context.Context, message []byte) ([]byte, bool, error) 
 		return nil, false, fmt.Errorf("%w: %w", ErrFailed, err)
 	}
 	defer p.server.work.Release(1)
-	p.user, p.shown = user, p.mechanism(user)
-	c, exists := p.server.credential(user, p.shown)
+	p.user, p.mechanism = user, p.server.shown(user)
+	c, exists := p.server.credential(user, p.mechanism)
 	if fits := c.Fits(password); !fits || !exists {
 		return nil, false, fmt.Errorf("%w: another password than that of user %.100q, or no such user", ErrFailed, user)
 	}
 	return nil, true, nil
 }
 
-// mechanism is the one for which the user has a credential.
-func (p *plain) mechanism(user string) scram.Mechanism {
+// shown is a mechanism for which the user has a credential, if there is one.
+func (s *Server) shown(user string) scram.Mechanism {
 	for _, m := range scram.Mechanisms {
-		if _, ok := p.server.users(user, m); ok {
+		if _, ok := s.users(user, m); ok {
 			return m
 		}
 	}
 	return scram.Mechanisms[0]
 }
 
-func (p *plain) User() string { return p.user }
-
-func (p *plain) Exists() bool {
-	_, ok := p.server.users(p.user, p.shown)
-	return ok
-}
-
 // salted is an exchange of RFC 5802.
 type salted struct {
-	server    *Server
-	mechanism scram.Mechanism
-	exists    bool
-	talk      *xdg.ServerConversation
+	claim
+	exists bool
+	talk   *xdg.ServerConversation
 }
 
 func (s *Server) newSCRAM(m scram.Mechanism) (Exchange, error) {
-	e := &salted{server: s, mechanism: m}
-	talks, err := hashOf(m).NewServer(e.lookup)
+	e := &salted{claim: claim{server: s, mechanism: m}}
+	talks, err := xdg.HashGeneratorFcn(m.New()).NewServer(e.lookup)
 	if err != nil {
 		return nil, fmt.Errorf("begin an exchange of %v: %w", m, err)
 	}
@@ -168,16 +170,9 @@ func (s *Server) newSCRAM(m scram.Mechanism) (Exchange, error) {
 	return e, nil
 }
 
-func hashOf(m scram.Mechanism) xdg.HashGeneratorFcn {
-	if m == scram.SHA512 {
-		return xdg.SHA512
-	}
-	return xdg.SHA256
-}
-
 func (e *salted) lookup(user string) (xdg.StoredCredentials, error) {
 	c, exists := e.server.credential(user, e.mechanism)
-	e.exists = exists
+	e.user, e.exists = user, exists
 	return xdg.StoredCredentials{
 		KeyFactors: xdg.KeyFactors{Salt: string(c.Salt), Iters: int(c.Iterations)}, StoredKey: c.StoredKey, ServerKey: c.ServerKey,
 	}, nil
@@ -196,11 +191,4 @@ func (e *salted) Step(_ context.Context, message []byte) ([]byte, bool, error) {
 		return nil, false, fmt.Errorf("%w: user %.100q", ErrFailed, e.talk.Username())
 	}
 	return []byte(answer), true, nil
-}
-
-func (e *salted) User() string { return e.talk.Username() }
-
-func (e *salted) Exists() bool {
-	_, ok := e.server.users(e.User(), e.mechanism)
-	return ok
 }
