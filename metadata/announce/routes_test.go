@@ -1,15 +1,9 @@
 package announce
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"crypto/x509/pkix"
-	"encoding/pem"
 	"log/slog"
-	"math/big"
 	"net"
 	"os"
 	"path/filepath"
@@ -18,6 +12,7 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 
+	"github.com/varvelog/varve/testenv/certs"
 	"github.com/varvelog/varve/tiering/segment"
 )
 
@@ -133,24 +128,24 @@ func TestServersThatEncrypt(t *testing.T) {
 	}
 }
 
-// certificate makes one for 127.0.0.1, which signs itself, and returns the path of it.
+// certificate makes one for 127.0.0.1, and returns the path of its authority's.
 func certificate(t *testing.T) (path string, config *tls.Config) {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	authority, err := certs.NewAuthority("test")
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
+	issued, err := authority.Issue(pkix.Name{CommonName: "test"}, time.Hour, "127.0.0.1")
+	if err != nil {
+		t.Fatal(err)
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	cert, err := issued.Certificate()
 	if err != nil {
 		t.Fatal(err)
 	}
 	path = filepath.Join(t.TempDir(), "ca.pem")
-	if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600); err != nil {
+	if err := os.WriteFile(path, authority.PEM, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return path, &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
+	return path, &tls.Config{Certificates: []tls.Certificate{cert}}
 }

@@ -1,7 +1,7 @@
 // Package certs makes certificates for tests: an authority, and certificates that it signs.
 //
-// It keeps nothing. It promises that each authority is another one, and
-// that certificates are for loopback. It is not for use outside tests and demonstrations.
+// It keeps nothing. It promises that each authority is another one, and that
+// certificates are for loopback. It is not for use outside tests and demonstrations.
 package certs
 
 import (
@@ -14,8 +14,6 @@ import (
 	"encoding/pem"
 	"math/big"
 	"net"
-	"os"
-	"path/filepath"
 	"time"
 )
 
@@ -97,21 +95,4 @@ func (a *Authority) Pool() *x509.CertPool {
 	pool := x509.NewCertPool()
 	pool.AddCert(a.cert)
 	return pool
-}
-
-// Write writes a certificate and its key as NAME.pem and NAME.key into a folder. Files that are
-// there are replaced, each at once.
-func (i Issued) Write(dir, name string) (cert, key string, err error) {
-	cert, key = filepath.Join(dir, name+".pem"), filepath.Join(dir, name+".key")
-	if err := replace(key, i.Key); err != nil {
-		return "", "", err
-	}
-	return cert, key, replace(cert, i.Cert)
-}
-
-func replace(path string, b []byte) error {
-	if err := os.WriteFile(path+".new", b, 0o600); err != nil {
-		return err
-	}
-	return os.Rename(path+".new", path)
 }
