@@ -65,8 +65,8 @@ func (p *passing) run(ctx, hard context.Context) error {
 		if err := p.read(hard); err != nil {
 			return err
 		}
-		tries := 0
-		if !p.delete(ctx, client, &tries) {
+		tries, deleted := p.delete(ctx, client)
+		if !deleted {
 			return nil
 		}
 		if p.random.IntN(2) > 0 || tries > 1 { // a try that was given up may yet delete the topic that is back
@@ -77,7 +77,7 @@ func (p *passing) run(ctx, hard context.Context) error {
 			if err := p.read(hard); err != nil {
 				return err
 			}
-			p.delete(ctx, client, new(int))
+			p.delete(ctx, client)
 		}
 	}
 	return nil
@@ -163,16 +163,16 @@ func (p *passing) restored(ctx context.Context, admin *kadm.Client) bool {
 	return is
 }
 
-// delete deletes the topic by its id, and counts how often it asks: a request that was given up, and is carried out later, must
-// not delete the next life.
-func (p *passing) delete(ctx context.Context, client *kgo.Client, tries *int) bool {
+// delete deletes the topic by its id: a request that was given up, and is carried out later, must
+// not delete the next life. It returns how often it asked.
+func (p *passing) delete(ctx context.Context, client *kgo.Client) (tries int, deleted bool) {
 	req := kmsg.NewPtrDeleteTopicsRequest()
 	req.TimeoutMillis = int32(passingLimit.Milliseconds())
 	one := kmsg.NewDeleteTopicsRequestTopic()
 	one.TopicID = p.id
 	req.Topics = append(req.Topics, one)
 	err := try(ctx, func(ctx context.Context) error {
-		*tries++
+		tries++
 		resp, err := req.RequestWith(ctx, client)
 		if err != nil {
 			return err
@@ -180,14 +180,14 @@ func (p *passing) delete(ctx context.Context, client *kgo.Client, tries *int) bo
 		return kerr.ErrorForCode(resp.Topics[0].ErrorCode)
 	})
 	if ctx.Err() != nil {
-		return false
+		return tries, false
 	}
 	if err != nil && !errors.Is(err, kerr.UnknownTopicOrPartition) && !errors.Is(err, kerr.UnknownTopicID) { // an earlier try may have deleted it
 		p.history.Note(history.Refused, "life %d of %s is not deleted: %v", p.lives, passingTopic, err)
-		return false
+		return tries, false
 	}
 	p.deleted.Add(1)
-	return true
+	return tries, true
 }
 
 // write writes the records of this life. Those of unknown outcome are not expected to be read.
