@@ -65,11 +65,11 @@ func (c *Controller) AddACLs(bindings []acl.Binding) ([]segment.Entry, []error) 
 	have := c.img.access.rules.Len()
 	seen := map[acl.Binding]bool{}
 	for i, b := range bindings {
-		switch {
+		switch err := b.Check(); {
 		case c.img.level < LevelSecurity:
 			errs[i] = ErrNoSecurity
-		case b.Check() != nil:
-			errs[i] = b.Check()
+		case err != nil:
+			errs[i] = err
 		case seen[b] || c.img.access.rules.Has(b):
 		case have+len(added) >= MaxACLs:
 			errs[i] = ErrTooManyACLs
@@ -78,20 +78,24 @@ func (c *Controller) AddACLs(bindings []acl.Binding) ([]segment.Entry, []error) 
 			added = append(added, b)
 		}
 	}
-	return c.planACLs(bindings, added, errs, func(part []acl.Binding) Change { return ACLsAdded{part} })
+	entries, err := c.planACLs(added, func(part []acl.Binding) Change { return ACLsAdded{part} })
+	if err != nil {
+		errs = repeat(err, len(bindings))
+	}
+	return entries, errs
 }
 
-// planACLs plans changes of rules in entries of some size. If one cannot be planned, none of
-// the requests has an answer that counts.
-func (c *Controller) planACLs(requests, changed []acl.Binding, errs []error, change func([]acl.Binding) Change) (entries []segment.Entry, _ []error) {
+// planACLs plans changes of rules in entries of some size. It may have planned a part of them
+// before an error.
+func (c *Controller) planACLs(changed []acl.Binding, change func([]acl.Binding) Change) (entries []segment.Entry, err error) {
 	for part := range slices.Chunk(changed, maxEntryACLs) {
 		e, err := c.plan(change(part))
 		if err != nil {
-			return entries, repeat(err, len(requests))
+			return entries, err
 		}
 		entries = append(entries, e)
 	}
-	return entries, errs
+	return entries, nil
 }
 
 // RemovedACLs are the rules that a filter has selected for removal.
@@ -112,10 +116,9 @@ func (c *Controller) RemoveACLs(filters []acl.Filter) (entries []segment.Entry, 
 			continue
 		}
 		found := c.img.access.rules.Select(&f)
-		slices.SortFunc(found, CompareACLs)
-		more, errs := c.planACLs(found, found, make([]error, len(found)), func(part []acl.Binding) Change { return ACLsRemoved{part} })
+		more, err := c.planACLs(found, func(part []acl.Binding) Change { return ACLsRemoved{part} })
 		entries = append(entries, more...)
-		results[i] = RemovedACLs{Bindings: found, Err: errors.Join(errs...)}
+		results[i] = RemovedACLs{Bindings: found, Err: err}
 	}
 	return entries, results
 }

@@ -2,7 +2,6 @@ package metadata
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -35,18 +34,7 @@ func (a access) clone() access {
 	return a
 }
 
-// checkSecurityLevel refuses entries of LevelSecurity below it.
-func (m *image) checkSecurityLevel(c Change) error {
-	if m.level < LevelSecurity {
-		return fmt.Errorf("%w: %T at feature level %d", ErrCorrupt, c, m.level)
-	}
-	return nil
-}
-
 func (c ACLsAdded) apply(m *image) (func(), error) {
-	if err := m.checkSecurityLevel(c); err != nil {
-		return nil, err
-	}
 	if i := eachOrNone(c.Bindings, m.access.rules.Add, m.access.rules.Remove); i >= 0 {
 		return nil, fmt.Errorf("%w: ACL %+v is added, it is there already", ErrCorrupt, c.Bindings[i])
 	}
@@ -54,9 +42,6 @@ func (c ACLsAdded) apply(m *image) (func(), error) {
 }
 
 func (c ACLsRemoved) apply(m *image) (func(), error) {
-	if err := m.checkSecurityLevel(c); err != nil {
-		return nil, err
-	}
 	if i := eachOrNone(c.Bindings, m.access.rules.Remove, m.access.rules.Add); i >= 0 {
 		return nil, fmt.Errorf("%w: ACL %+v is removed, it is not there", ErrCorrupt, c.Bindings[i])
 	}
@@ -79,30 +64,18 @@ func eachOrNone(all []acl.Binding, do, undo func(acl.Binding) bool) int {
 }
 
 func (c UserSet) apply(m *image) (func(), error) {
-	if err := m.checkSecurityLevel(c); err != nil {
-		return nil, err
-	}
 	return replaceIn(m.access.users, userKey{c.Name, c.Mechanism}, c.Credential), nil
 }
 
 func (c UserRemoved) apply(m *image) (func(), error) {
-	if err := m.checkSecurityLevel(c); err != nil {
-		return nil, err
-	}
 	return removeFrom(m.access.users, userKey{c.Name, c.Mechanism}, c)
 }
 
 func (c QuotaSet) apply(m *image) (func(), error) {
-	if err := m.checkSecurityLevel(c); err != nil {
-		return nil, err
-	}
 	return replaceIn(m.access.quotas, c.Quota, c.Value), nil
 }
 
 func (c QuotaRemoved) apply(m *image) (func(), error) {
-	if err := m.checkSecurityLevel(c); err != nil {
-		return nil, err
-	}
 	return removeFrom(m.access.quotas, c.Quota, c)
 }
 
@@ -128,9 +101,6 @@ func removeFrom[K comparable, V any](all map[K]V, k K, c Change) (undo func(), e
 }
 
 func (c AuthenticationSet) apply(m *image) (func(), error) {
-	if err := m.checkSecurityLevel(c); err != nil {
-		return nil, err
-	}
 	before := m.access.authentication
 	if before == c.Required {
 		return nil, fmt.Errorf("%w: authentication is required %t, as it was", ErrCorrupt, c.Required)
@@ -151,7 +121,7 @@ func (a *access) encode(w *wire.Writer) {
 	for _, u := range a.userList() {
 		u.encode(w)
 	}
-	encodeACLs(w, a.ruleList())
+	encodeACLs(w, a.rules.Select(&every))
 	w.U32(uint32(len(a.quotas)))
 	for _, q := range a.quotaList() {
 		q.encode(w)
@@ -173,19 +143,6 @@ func compareUsers(a, b UserSet) int {
 
 // every selects all rules.
 var every = acl.Filter{Type: acl.AnyType, Pattern: acl.AnyPattern, Operation: acl.AnyOperation, Permission: acl.AnyPermission}
-
-func (a *access) ruleList() []acl.Binding {
-	all := a.rules.Select(&every)
-	slices.SortFunc(all, CompareACLs)
-	return all
-}
-
-// CompareACLs is the order of rules: by type, name, pattern, principal, host, operation.
-func CompareACLs(a, b acl.Binding) int {
-	return cmp.Or(cmp.Compare(a.Type, b.Type), strings.Compare(a.Name, b.Name), cmp.Compare(a.Pattern, b.Pattern), strings.Compare(a.Principal, b.Principal),
-		strings.Compare(a.Host, b.Host),
-		cmp.Compare(a.Operation, b.Operation), cmp.Compare(a.Permission, b.Permission))
-}
 
 func (a *access) quotaList() []QuotaSet {
 	all := make([]QuotaSet, 0, len(a.quotas))
@@ -217,24 +174,25 @@ func decodeAccess(r *wire.Reader, version uint8) (changes []Change, err error) {
 	if set.(AuthenticationSet).Required {
 		changes = append(changes, set)
 	}
-	users, err := decodeList(r, minUser, decodeUserSet, compareUsers)
+	users, err := decodeList(r, minUser, checked[UserSet](decodeUserSet), compareUsers)
 	if err != nil {
 		return nil, err
 	}
-	rules := decodeACLs(r)
-	for i := range rules {
-		if err := rules[i].Check(); err != nil {
-			return nil, err
-		}
-		if i > 0 && CompareACLs(rules[i-1], rules[i]) >= 0 {
-			return nil, errors.New("ACLs are not in order")
-		}
+	rules, err := decodeList(r, minACL, decodeChecked, acl.Compare)
+	if err != nil {
+		return nil, err
 	}
 	for part := range slices.Chunk(rules, maxEntryACLs) {
 		changes = append(changes, ACLsAdded{part})
 	}
-	quotas, err := decodeList(r, minQuota, decodeQuotaSet, compareQuotas)
-	return slices.Concat(changes, users, quotas), err
+	quotas, err := decodeList(r, minQuota, checked[QuotaSet](decodeQuotaSet), compareQuotas)
+	for _, u := range users {
+		changes = append(changes, u)
+	}
+	for _, q := range quotas {
+		changes = append(changes, q)
+	}
+	return changes, err
 }
 
 // The sizes of a user and of a quota without their texts.
@@ -243,28 +201,41 @@ const (
 	minQuota = 16
 )
 
-// decodeList returns changes that stand in order, each one once.
-func decodeList[C Change](r *wire.Reader, size int, decode decoder, compare func(a, b C) int) (all []Change, err error) {
+// decodeList returns items that stand in order, each one once.
+func decodeList[T any](r *wire.Reader, size int, decode func(*wire.Reader) (T, error), compare func(a, b T) int) (all []T, err error) {
 	for range r.Count(r.U32(), size) {
-		c, err := decode(r)
-		if err == nil {
-			err = cmp.Or(r.Err(), c.check())
-		}
-		if err != nil {
+		item, err := decode(r)
+		if err = cmp.Or(r.Err(), err); err != nil {
 			return nil, err
 		}
-		if n := len(all); n > 0 && compare(all[n-1].(C), c.(C)) >= 0 {
-			return nil, fmt.Errorf("%T not in order", c)
+		if n := len(all); n > 0 && compare(all[n-1], item) >= 0 {
+			return nil, fmt.Errorf("%T not in order", item)
 		}
-		all = append(all, c)
+		all = append(all, item)
 	}
 	return all, r.Err()
+}
+
+// checked is a decoder of one type of changes, with their own checks.
+func checked[C Change](decode decoder) func(*wire.Reader) (C, error) {
+	return func(r *wire.Reader) (C, error) {
+		c, err := decode(r)
+		if err != nil {
+			var none C
+			return none, err
+		}
+		return c.(C), c.check()
+	}
+}
+
+func decodeChecked(r *wire.Reader) (acl.Binding, error) {
+	b := decodeACL(r)
+	return b, b.Check()
 }
 
 // MaxACLs and MaxUsers limit how much a cluster keeps: every node holds it in memory, and
 // every checkpoint of journal 0 has it.
 const (
-	MaxACLs   = 200_000
-	MaxUsers  = 100_000
-	MaxQuotas = 100_000
+	MaxACLs  = 200_000
+	MaxUsers = 100_000
 )

@@ -14,10 +14,9 @@ import (
 // Versions of the payload. The first one is that of feature levels before LevelTiering,
 // the second that of LevelTiering.
 const (
-	checkpointVersion = 1
-	tieredCheckpoint  = 2
-	clusterCheckpoint = 3
-
+	checkpointVersion  = 1
+	tieredCheckpoint   = 2
+	clusterCheckpoint  = 3
 	securityCheckpoint = 4
 )
 
@@ -74,11 +73,7 @@ func (m *image) encode(w *wire.Writer) {
 	slices.SortFunc(topics, func(a, b *Topic) int { return bytes.Compare(a.ID[:], b.ID[:]) })
 	w.U32(uint32(len(topics)))
 	for _, t := range topics {
-		deleting := uint8(0)
-		if t.Deleting {
-			deleting = 1
-		}
-		w.U8(deleting)
+		w.U8(boolByte(t.Deleting))
 		if version >= tieredCheckpoint {
 			w.I64(t.DeletedMs)
 		}

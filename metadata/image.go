@@ -49,7 +49,23 @@ func (m *image) apply(c Change) (undo func(), err error) {
 	if _, ok := c.(FeatureLevel); !ok && m.level == 0 {
 		return nil, fmt.Errorf("%w: %T before any feature level", ErrCorrupt, c)
 	}
+	if m.level < levelOf(c.kind()) {
+		return nil, fmt.Errorf("%w: %T at feature level %d", ErrCorrupt, c, m.level)
+	}
 	return c.apply(m)
+}
+
+// levelOf is the feature level that brought a kind of entries. They are not written below it.
+func levelOf(kind uint16) uint16 {
+	switch {
+	case kind >= EntryACLsAdded:
+		return LevelSecurity
+	case kind >= EntryNodeStarted:
+		return LevelCluster
+	case kind == EntryTopicRestored:
+		return LevelTiering
+	}
+	return 0
 }
 
 func (c FeatureLevel) apply(m *image) (func(), error) {
@@ -182,10 +198,7 @@ func (c TopicDeleted) apply(m *image) (func(), error) {
 
 func (c TopicRestored) apply(m *image) (func(), error) {
 	t, ok := m.deleted[c.ID]
-	switch {
-	case m.level < LevelTiering:
-		return nil, fmt.Errorf("%w: topic id %s restored at feature level %d", ErrCorrupt, c.ID, m.level)
-	case !ok:
+	if !ok {
 		return nil, fmt.Errorf("%w: topic id %s restored, but it is unknown or not deleted", ErrCorrupt, c.ID)
 	}
 	if other := m.taken(t.Name); other != nil {

@@ -7,19 +7,8 @@ import (
 	"github.com/varvelog/varve/tiering/segment"
 )
 
-// checkLevel: entries of LevelCluster are not written below it.
-func (m *image) checkLevel(c Change) error {
-	if m.level < LevelCluster {
-		return fmt.Errorf("%w: %T at feature level %d", ErrCorrupt, c, m.level)
-	}
-	return nil
-}
-
 // known finds a node that an entry of LevelCluster is about.
 func (m *image) known(c Change, node segment.ID) (*Node, error) {
-	if err := m.checkLevel(c); err != nil {
-		return nil, err
-	}
 	n := m.nodes[node]
 	switch {
 	case n == nil:
@@ -124,9 +113,6 @@ func (c NodeFenced) apply(m *image) (func(), error) {
 }
 
 func (c JournalAssigned) apply(m *image) (func(), error) {
-	if err := m.checkLevel(c); err != nil {
-		return nil, err
-	}
 	before, had := m.assigned[c.Journal]
 	switch {
 	case c.Journal > m.journals:
@@ -149,7 +135,7 @@ func (c JournalAssigned) apply(m *image) (func(), error) {
 	}, nil
 }
 
-func (c NoOp) apply(m *image) (func(), error) { return func() {}, m.checkLevel(c) }
+func (c NoOp) apply(m *image) (func(), error) { return func() {}, nil }
 
 // unready returns a node that does not support a feature level as far as is known, or nil.
 func (m *image) unready(level uint16) *Node {

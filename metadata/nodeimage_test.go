@@ -209,8 +209,13 @@ func TestRandomChangesOfNodes(t *testing.T) {
 
 func randomNodes(t *seeded.T, _ struct{}) {
 	s := threeNodes(t)
-	t.Steps(80, func(r *rand.Rand) {
-		c := randomChange(r, s)
+	tryChanges(t, s, 80, func(r *rand.Rand) Change { return randomChange(r, s) }, func() { checkNodes(t, s.Cluster()) })
+}
+
+// tryChanges tries changes. check is called after each one that is taken.
+func tryChanges(t *seeded.T, s *State, steps int, draw func(*rand.Rand) Change, check func()) {
+	t.Steps(steps, func(r *rand.Rand) {
+		c := draw(r)
 		before := s.hash()
 		if err := tryApply(t, s, c, NoOp{}, JournalCreated{9}); err == nil || s.hash() != before {
 			t.Fatalf("%+v and a contradiction: %v", c, err)
@@ -223,11 +228,14 @@ func randomNodes(t *seeded.T, _ struct{}) {
 			return
 		}
 		t.Count("taken")
-		restored := NewUpTo(LevelCluster)
+		restored := NewUpTo(s.Level())
 		if err := restored.Restore(s.Encode()); err != nil || restored.hash() != s.hash() {
 			t.Fatalf("after %+v: restored: %v", c, err)
 		}
-		checkNodes(t, s.Cluster())
+		if clone := s.img.clone(); imageBytes(clone) != imageBytes(s.img) {
+			t.Fatalf("after %+v: a copy is another one", c)
+		}
+		check()
 	})
 }
 

@@ -1,6 +1,7 @@
 package acl
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -71,6 +72,14 @@ type Binding struct {
 	Host       string // an IP address as net.IP writes it, or Wildcard
 	Operation  Operation
 	Permission Permission
+}
+
+// Compare is the order of rules: by type, name, pattern, principal, host, operation and
+// permission.
+func Compare(a, b Binding) int {
+	return cmp.Or(cmp.Compare(a.Type, b.Type), strings.Compare(a.Name, b.Name), cmp.Compare(a.Pattern, b.Pattern),
+		strings.Compare(a.Principal, b.Principal), strings.Compare(a.Host, b.Host),
+		cmp.Compare(a.Operation, b.Operation), cmp.Compare(a.Permission, b.Permission))
 }
 
 // Limits of a rule, in bytes. Kafka's names of topics have at most 249.

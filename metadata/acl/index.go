@@ -29,9 +29,9 @@ type index struct {
 
 // prefix is a prefix with rules.
 type prefix struct {
-	name   string
-	effect     // of its own rules and those of all shorter prefixes of it
-	longer int // the index of the longest other one that it begins with, -1 for none
+	name    string
+	effect      // of its own rules and those of all shorter prefixes of it
+	shorter int // the index of the longest other one that it begins with, -1 for none
 }
 
 func newIndex() *index {
@@ -77,7 +77,7 @@ func (x *index) longest(name string) effect {
 	if !found {
 		i--
 	}
-	for ; i >= 0; i = all[i].longer {
+	for ; i >= 0; i = all[i].shorter {
 		if strings.HasPrefix(name, all[i].name) {
 			return all[i].effect
 		}
@@ -100,9 +100,9 @@ func (x *index) inOrder() []prefix {
 	for i := range all {
 		j := i - 1
 		for j >= 0 && !strings.HasPrefix(all[i].name, all[j].name) {
-			j = all[j].longer
+			j = all[j].shorter
 		}
-		if all[i].longer = j; j >= 0 {
+		if all[i].shorter = j; j >= 0 {
 			all[i].effect = all[i].or(all[j].effect)
 		}
 	}

@@ -2,6 +2,7 @@ package acl
 
 import (
 	"iter"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -81,7 +82,7 @@ func (r *Rules) Remove(b Binding) bool {
 	return true
 }
 
-// Select returns the rules that a filter selects, in no order.
+// Select returns the rules that a filter selects, in the order of Compare.
 func (r *Rules) Select(f *Filter) (found []Binding) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
@@ -90,6 +91,7 @@ func (r *Rules) Select(f *Filter) (found []Binding) {
 			found = append(found, b)
 		}
 	}
+	slices.SortFunc(found, Compare)
 	return found
 }
 

@@ -2,7 +2,6 @@ package kafka
 
 import (
 	"context"
-	"slices"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -23,11 +22,22 @@ import (
 func init() {
 	register(listener.API{
 		Key: kmsg.DescribeACLs, Min: 1, Max: 3, MaxFrame: listener.PlainFrame,
-		Shape: shape{num(1), str(), num(1), str(), str(), num(1), num(1)},
+		Shape: aclFields,
 	}, func(s *services) listener.Handler { return s.access.beginDescribeACLs })
 }
 
+// aclFields are the fields of a rule, or of a filter, in a request.
+var aclFields = shape{num(1), str(), num(1), str(), str(), num(1), num(1)}
+
 var errNoAuthorizer = coded(kerr.SecurityDisabled, "there is no authorizer: every client may do everything")
+
+// aclAdmin changes ACLs for a client, or refuses all it asks for.
+func (s *accessService) aclAdmin(by *listener.Client) metadata.AccessAdmin {
+	if err := s.acls(by, toAlter); err != nil {
+		return metadata.Refused{Err: err}
+	}
+	return s.admin
+}
 
 // acls returns an error if a client may not do op to ACLs.
 func (s *accessService) acls(by *listener.Client, op operation) error {
@@ -57,7 +67,6 @@ func (s *accessService) beginDescribeACLs(_ context.Context, r *listener.Request
 		return
 	}
 	found := s.access.Rules().Select(&filter)
-	slices.SortFunc(found, metadata.CompareACLs)
 	for i := range found {
 		b := &found[i]
 		if i == 0 || b.Type != found[i-1].Type || b.Name != found[i-1].Name || b.Pattern != found[i-1].Pattern {

@@ -17,7 +17,7 @@ import (
 func init() {
 	register(listener.API{
 		Key: kmsg.CreateACLs, Min: 1, Max: 3, Forwarded: true,
-		Shape: shape{listOf(sizeOf[kmsg.CreateACLsRequestCreation](), num(1), str(), num(1), str(), str(), num(1), num(1))},
+		Shape: shape{listOf(sizeOf[kmsg.CreateACLsRequestCreation](), aclFields...)},
 	}, func(s *services) listener.Handler { return s.access.beginCreateACLs })
 }
 
@@ -32,17 +32,8 @@ func (s *accessService) beginCreateACLs(ctx context.Context, r *listener.Request
 		for i := range req.Creations {
 			bindings[i] = bindingOf(&req.Creations[i])
 		}
-		var errs []error
-		denied := s.acls(r.Client, toAlter)
-		if denied == nil && len(bindings) > 0 {
-			errs = s.admin.CreateACLs(ctx, bindings)
-		}
 		var code firstCode
-		for i := range resp.Results {
-			err := denied
-			if err == nil {
-				err = errs[i]
-			}
+		for i, err := range s.aclAdmin(r.Client).CreateACLs(ctx, bindings) {
 			if out := &resp.Results[i]; err != nil {
 				out.ErrorCode, out.ErrorMessage = code.note(s.codeFor(err, onAdmin, "CreateAcls")), kmsg.StringPtr(err.Error())
 			}

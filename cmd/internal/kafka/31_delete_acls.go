@@ -18,7 +18,7 @@ import (
 func init() {
 	register(listener.API{
 		Key: kmsg.DeleteACLs, Min: 1, Max: 3, MaxFrame: listener.PlainFrame, Forwarded: true,
-		Shape: shape{listOf(sizeOf[kmsg.DeleteACLsRequestFilter](), num(1), str(), num(1), str(), str(), num(1), num(1))},
+		Shape: shape{listOf(sizeOf[kmsg.DeleteACLsRequestFilter](), aclFields...)},
 	}, func(s *services) listener.Handler { return s.access.beginDeleteACLs })
 }
 
@@ -37,17 +37,8 @@ func (s *accessService) beginDeleteACLs(ctx context.Context, r *listener.Request
 				Principal: in.Principal, Host: in.Host, Operation: acl.Operation(in.Operation), Permission: acl.Permission(in.PermissionType),
 			}
 		}
-		var removed []metadata.RemovedACLs
-		denied := s.acls(r.Client, toAlter)
-		if denied == nil && len(filters) > 0 {
-			removed = s.admin.DeleteACLs(ctx, filters)
-		}
 		var code firstCode
-		for i := range resp.Results {
-			result := metadata.RemovedACLs{Err: denied}
-			if denied == nil {
-				result = removed[i]
-			}
+		for i, result := range s.aclAdmin(r.Client).DeleteACLs(ctx, filters) {
 			s.fillRemoved(&resp.Results[i], result, &code)
 		}
 		r.Reply(resp, int16(code))

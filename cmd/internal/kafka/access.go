@@ -1,7 +1,6 @@
 package kafka
 
 import (
-	"context"
 	"slices"
 	"time"
 
@@ -35,25 +34,22 @@ type Access struct {
 // enforced reports whether operations are allowed by rules alone.
 func (a *Access) enforced() bool { return a.Required != nil && a.Required() }
 
-func (a *Access) super(p listener.Principal) bool { return slices.Contains(a.SuperUsers, p.String()) }
+// unlimited reports whether a client may do everything.
+func (a *Access) unlimited(by *listener.Client) bool {
+	return !a.enforced() || slices.Contains(a.SuperUsers, by.Principal.String())
+}
 
 // allows is the authorizer. The rules are asked at each request, so that a right that is taken
 // away is gone at once.
 func (a *Access) allows(by *listener.Client, op operation, on aclResource) bool {
-	if !a.enforced() || a.super(by.Principal) {
-		return true
-	}
-	return a.Rules().Allows(acl.Request{
+	return a.unlimited(by) || a.Rules().Allows(acl.Request{
 		Principal: by.Principal.String(), Host: by.Host, Operation: acl.Operation(op), Type: acl.Type(on.kind), Name: on.name,
 	})
 }
 
 // allowsSome reports whether a client may do an operation on a resource of a kind, of any name.
 func (a *Access) allowsSome(by *listener.Client, op operation, on kmsg.ACLResourceType) bool {
-	if !a.enforced() || a.super(by.Principal) {
-		return true
-	}
-	return a.Rules().AllowsSome(by.Principal.String(), by.Host, acl.Operation(op), acl.Type(on))
+	return a.unlimited(by) || a.Rules().AllowsSome(by.Principal.String(), by.Host, acl.Operation(op), acl.Type(on))
 }
 
 func (a *Access) users() []metadata.UserSet {
@@ -69,9 +65,5 @@ type accessService struct {
 	gate   *gate
 	access *Access
 	now    func() time.Time
-	admin  interface {
-		CreateACLs(ctx context.Context, bindings []acl.Binding) []error
-		DeleteACLs(ctx context.Context, filters []acl.Filter) []metadata.RemovedACLs
-		AlterUsers(ctx context.Context, changes []metadata.UserChange) []error
-	}
+	admin  metadata.AccessAdmin
 }
