@@ -325,6 +325,12 @@ func TestLeadersArriveNextToObjects(t *testing.T) {
 	if _, err := host.SubscribeLeaders(func(l membership.Leader) { heard <- l }); err != nil {
 		t.Fatal(err)
 	}
+	sent := aLeader
+	arrives := func() bool {
+		a.PublishLeader(sent)
+		return len(heard) > 0
+	}
+	waitFor(t, "the first leader", arrives) // the server knows of the subscription then
 	nc, err := nats.Connect(host.URL())
 	if err != nil {
 		t.Fatal(err)
@@ -340,11 +346,12 @@ func TestLeadersArriveNextToObjects(t *testing.T) {
 	}
 	waitFor(t, "the count", func() bool { return host.Stats().Refused == 4 })
 	publishUntilHeard(t, a, 1, objects)
-	sent := aLeader
-	waitFor(t, "the leader", func() bool {
-		a.PublishLeader(sent)
-		return len(heard) > 0
-	})
+	for len(heard) > 0 {
+		if got := <-heard; got != sent {
+			t.Errorf("heard %+v, want %+v", got, sent)
+		}
+	}
+	waitFor(t, "the leader", arrives)
 	if got := <-heard; got != sent {
 		t.Errorf("heard %+v, want %+v", got, sent)
 	}
